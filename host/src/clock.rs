@@ -1,0 +1,80 @@
+//! The one place that reads the wall clock.
+//!
+//! Everything that is scheduled or expires takes its time from a [`Clock`], so a test can move time by hand.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+
+/// Tells the time in Unix milliseconds.
+#[derive(Debug, Clone)]
+pub struct Clock(Source);
+
+#[derive(Debug, Clone)]
+enum Source {
+    System,
+    Manual(Arc<watch::Sender<i64>>),
+}
+
+impl Clock {
+    /// The machine's clock.
+    pub fn system() -> Self {
+        Self(Source::System)
+    }
+
+    /// A clock that stands at `unix_ms` until [`Clock::set`] moves it.
+    pub fn manual(unix_ms: i64) -> Self {
+        Self(Source::Manual(Arc::new(watch::channel(unix_ms).0)))
+    }
+
+    /// Moves a manual clock; the machine's clock stays as it is.
+    pub fn set(&self, unix_ms: i64) {
+        if let Source::Manual(time) = &self.0 {
+            time.send_replace(unix_ms);
+        }
+    }
+
+    /// Now, in Unix milliseconds.
+    pub fn now_ms(&self) -> i64 {
+        match &self.0 {
+            Source::System => SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |elapsed| i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)),
+            Source::Manual(time) => *time.borrow(),
+        }
+    }
+
+    /// Returns once `due_ms` has come. A stepped system clock is noticed within a minute.
+    pub async fn sleep_until(&self, due_ms: i64) {
+        const LONGEST_NAP_MS: u64 = 60_000;
+        match &self.0 {
+            Source::System => loop {
+                let left_ms = u64::try_from(due_ms.saturating_sub(self.now_ms())).unwrap_or(0);
+                if left_ms == 0 {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(left_ms.min(LONGEST_NAP_MS))).await;
+            },
+            Source::Manual(time) => {
+                let mut seen = time.subscribe();
+                // An error means the sender is gone, which `self` rules out.
+                let _ = seen.wait_for(|now| *now >= due_ms).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_manual_clock_wakes_its_sleepers() {
+        let clock = Clock::manual(1_000);
+        let sleeper = { let clock = clock.clone(); async move { clock.sleep_until(2_000).await } };
+        let waking = async { clock.set(2_000) };
+        tokio::join!(sleeper, waking);
+        assert_eq!(clock.now_ms(), 2_000);
+    }
+}

@@ -1,0 +1,105 @@
+//! Fault injection for the tests: named points on the road at which the process kills itself or an operation fails.
+//!
+//! A point is armed by `HOOKBOX_FAIL=name:count[:action]` (see `config::fail_plan`): at its `count`-th passage it
+//! acts. The action is `kill` (the default, SIGKILL to this process), `io` (the store's operation reports an I/O
+//! error) or `full` (it reports a full disk, from then on until `HOOKBOX_FAIL_UNTIL` names a file that exists).
+//! Compiled to nothing in release builds.
+
+/// Every point, in the order an event passes them. `tests` sweep this list.
+pub const POINTS: [&str; 12] = [
+    "ingest.body_read",
+    "ingest.verified",
+    "store.batch_taken",
+    "store.before_commit",
+    "store.after_commit",
+    "ingest.before_reply",
+    "dispatch.leased",
+    "dispatch.before_invoke",
+    "dispatch.invoked",
+    "store.settle_written",
+    "store.settled",
+    "store.retention",
+];
+
+/// What a point asks of the operation that passes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Report an I/O error.
+    Io,
+    /// Report a full disk.
+    Full,
+}
+
+pub use imp::{arm, point};
+
+#[cfg(debug_assertions)]
+mod imp {
+    use std::path::PathBuf;
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use super::{Fault, POINTS};
+
+    struct Armed {
+        point: &'static str,
+        left: AtomicI64,
+        action: Option<Fault>,
+        until: Option<PathBuf>,
+    }
+
+    static ARMED: OnceLock<Armed> = OnceLock::new();
+
+    /// Arms one point for the life of the process.
+    pub fn arm(plan: &str, until: Option<PathBuf>) -> Result<(), String> {
+        let mut parts = plan.split(':');
+        let name = parts.next().unwrap_or_default();
+        let point = POINTS.into_iter().find(|point| *point == name).ok_or_else(|| format!("no fail point `{name}`"))?;
+        let left = parts.next().unwrap_or("1").parse().map_err(|_| format!("bad count in `{plan}`"))?;
+        let action = match parts.next() {
+            None | Some("kill") => None,
+            Some("io") => Some(Fault::Io),
+            Some("full") => Some(Fault::Full),
+            Some(other) => return Err(format!("no fail action `{other}`")),
+        };
+        let armed = Armed { point, left: AtomicI64::new(left), action, until };
+        ARMED.set(armed).map_err(|_| "a fail point is armed already".to_owned())
+    }
+
+    /// Passes a point.
+    pub fn point(name: &'static str) -> Option<Fault> {
+        let armed = ARMED.get().filter(|armed| armed.point == name)?;
+        if armed.left.fetch_sub(1, Ordering::Relaxed) > 1 {
+            return None;
+        }
+        match armed.action {
+            None => kill(),
+            Some(Fault::Io) => Some(Fault::Io),
+            Some(Fault::Full) => {
+                let over = armed.until.as_ref().is_some_and(|file| file.exists());
+                (!over).then_some(Fault::Full)
+            }
+        }
+    }
+
+    fn kill() -> ! {
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        // Not reached: the signal has ended the process.
+        std::process::abort()
+    }
+}
+
+#[cfg(not(debug_assertions))]
+mod imp {
+    use super::Fault;
+
+    /// Release builds have no fail points.
+    pub fn arm(plan: &str, _until: Option<std::path::PathBuf>) -> Result<(), String> {
+        Err(format!("`{plan}`: this build has no fail points"))
+    }
+
+    /// Passes a point.
+    #[inline(always)]
+    pub fn point(_name: &'static str) -> Option<Fault> {
+        None
+    }
+}

@@ -1,0 +1,43 @@
+//! hookbox: the host behind every webhook you receive.
+//!
+//! One road with two halves that meet only in the store:
+//!
+//! ```text
+//! request → verify → identify → append → ack   ‖   lease → invoke → settle
+//! ```
+//!
+//! Modules stand on floors. A module imports only from lower floors (and from its own children); the order of the
+//! groups below is that law, and `tests/tidy.rs` reads it from here. `doors:` names the crates that only this module
+//! (and its children) may use.
+
+// floor 7: arguments → calls, exit codes
+pub mod cli; // doors: clap, ureq, indicatif
+
+// floor 6: every start and stop in order
+pub mod app;
+pub mod telemetry; // doors: tracing_subscriber, metrics_exporter_prometheus
+
+// floor 5: change under load, and the operator's view
+pub mod admin; // doors: axum (with ingest), utoipa
+pub mod reload; // doors: notify, notify_debouncer_full
+
+// floor 4: permit → lease → invoke → verdict → settle
+pub mod dispatch;
+
+// floor 3: the public door, and the shelf of loaded plugins
+pub mod ingest; // doors: axum (with admin), hyper, hyper_util, hmac, subtle
+pub mod plugins;
+
+// floor 2: what is durable, and what is contained
+pub mod sandbox; // doors: wasmtime, wasmtime_wasi
+pub mod store; // doors: rusqlite
+
+// floor 1: the file a user writes
+pub mod config; // doors: toml, miette, std::env
+
+// floor 0: nouns, arithmetic, time
+pub mod clock; // doors: std::time::SystemTime
+pub mod event;
+pub mod fail;
+pub mod retry;
+pub mod tasks; // doors: tokio::spawn, std::thread

@@ -1,0 +1,1 @@
+//! The shelf: name → loaded plugin, one immutable snapshot that is swapped whole.

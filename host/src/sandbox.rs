@@ -1,0 +1,109 @@
+//! Runs one handler on one event, contained: nothing a guest does reaches the host, another plugin or the disk.
+//!
+//! A file becomes a [`Plugin`] once, at load: the contract is chosen from its exports, its imports are checked against
+//! what the host offers, and everything that can be prepared is. An attempt then gets an instance of its own, limits
+//! of its own, and ends as an [`Invocation`] whatever the guest did.
+//!
+//! Invariant: `invoke` always returns, at the latest shortly after the deadline, and never panics for a guest's sake.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::event::{Event, LogLine};
+
+/// What a plugin gets for one attempt.
+#[derive(Debug)]
+pub struct Call {
+    /// What is to be handled.
+    pub event: Arc<Event>,
+    /// The number of this attempt, from 1.
+    pub attempt: u32,
+    /// Attempts before the dead letters.
+    pub max_attempts: u32,
+    /// The same in every attempt of a delivery.
+    pub idempotency_key: String,
+    /// Limits of this attempt.
+    pub limits: Limits,
+    /// What `hookbox:plugin/config` answers.
+    pub config: Arc<BTreeMap<String, String>>,
+    /// What `hookbox:plugin/kv` reads from.
+    pub kv: Arc<dyn KvReader>,
+}
+
+/// Limits of one attempt. See `sandbox/limits.rs` for those that are not configurable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// From instantiation to verdict, waiting included, in milliseconds.
+    pub timeout_ms: u64,
+    /// All linear memories together, in bytes.
+    pub memory_bytes: usize,
+}
+
+/// A value and its version, or why it could not be read.
+pub type KvRead<'a> = Pin<Box<dyn Future<Output = Result<Option<(Vec<u8>, i64)>, String>> + Send + 'a>>;
+
+/// Reads the committed values of one plugin.
+pub trait KvReader: Send + Sync + std::fmt::Debug {
+    /// The value of `key` and its version.
+    fn get<'a>(&'a self, key: &'a str) -> KvRead<'a>;
+}
+
+/// What came of an attempt.
+#[derive(Debug)]
+pub struct Invocation {
+    /// How it ended.
+    pub verdict: Verdict,
+    /// What the guest logged, within the limit.
+    pub logs: Vec<LogLine>,
+    /// Keys read, with the version seen.
+    pub kv_reads: Vec<(String, Option<i64>)>,
+    /// Keys written; to be applied only with [`Verdict::Ok`].
+    pub kv_writes: Vec<(String, Option<Vec<u8>>)>,
+    /// The most linear memory it held, in bytes.
+    pub memory_peak_bytes: usize,
+    /// From instantiation to verdict, in microseconds.
+    pub duration_us: u64,
+}
+
+/// How an attempt ended. The texts are for people, bounded and without control characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Succeeded, emitting these.
+    Ok(Vec<Emitted>),
+    /// The handler asks for another attempt.
+    Retry {
+        /// Why.
+        reason: String,
+        /// Not before this many milliseconds, if it says so.
+        after_ms: Option<u64>,
+    },
+    /// The handler refuses the event for good.
+    Reject(String),
+    /// The guest trapped.
+    Trap(String),
+    /// The time limit passed.
+    Timeout(String),
+    /// The memory limit was reached.
+    Memory(String),
+    /// The host could not run it, or refused what it returned.
+    Error(String),
+    /// There was no room for an instance: to be given back without spending the attempt.
+    NoCapacity,
+}
+
+/// An event a handler returned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Emitted {
+    /// The event type.
+    pub kind: String,
+    /// What it is about; the handled event's subject if absent.
+    pub subject: Option<String>,
+    /// The media type of `data`.
+    pub content_type: Option<String>,
+    /// The body.
+    pub data: Vec<u8>,
+    /// Not delivered before this many milliseconds from now.
+    pub delay_ms: u64,
+}

@@ -1,0 +1,249 @@
+//! The durable half-way point of the road: what was accepted, who is to handle it, and how that went.
+//!
+//! ```text
+//!                 append                                    settle
+//!                   │                     ┌────────────────────────────────────► done
+//!                   │ no place free       │
+//!                   ├──────────────► ready ──lease──► leased ──┬──────────────► dead
+//!                   │                  ▲  ▲             ▲      │                  │
+//!                   │ place free       │  │ give back,  │      │ retry            │ operator retries
+//!                   └──────────────────┼──┼─ host died ─┼──────┤                  │
+//!                     (born leased)    │  └─────────────┼──────┘                  │
+//!                                      │                │                         │
+//!                   delayed event ► waiting ────────────┘ when due                │
+//!                                      └──────────────────────────────────────────┘ (to ready)
+//! ```
+//!
+//! Laws, each with a test of the same words in `store/conformance.rs`:
+//! - what was appended is there after a crash, and what was not acknowledged may or may not be;
+//! - a repeated dedupe key creates nothing and names the first event;
+//! - a lease is settled at most once: the settlement names the attempt, and a late one is lost;
+//! - a settlement's outcome, emitted events and key-value writes commit together or not at all;
+//! - retention deletes only what is settled;
+//! - an I/O error acknowledges nothing and ends the store.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::event::{AttemptRecord, DeliveryId, Event, EventId, NewEvent, PluginName};
+
+mod query;
+mod sqlite;
+
+pub use query::{
+    AttemptView, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventSummary, EventView, Page, PluginCounts, Stats,
+};
+pub use sqlite::{Sqlite, SqliteOptions};
+
+/// What a store call returns: boxed, because the store is used as `dyn`.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// Why a store call did not succeed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// Too many requests wait for the disk; try again.
+    #[error("the writer is saturated: {waiting} requests wait for the disk")]
+    Saturated {
+        /// How many.
+        waiting: usize,
+    },
+    /// The disk is full or read-only; nothing was written, and it may pass.
+    #[error("the disk refuses to store: {0}")]
+    Unavailable(String),
+    /// The store cannot be trusted any more and has stopped; the host must exit.
+    #[error("the store has stopped: {0}")]
+    Stopped(String),
+    /// A single read failed.
+    #[error("a query failed: {0}")]
+    Query(String),
+    /// No such event or delivery.
+    #[error("there is no {0}")]
+    NotFound(String),
+    /// The state does not allow it.
+    #[error("{0}")]
+    Conflict(String),
+}
+
+/// What became of an append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// The event's id; of the first one, for a duplicate.
+    pub id: EventId,
+    /// Whether a dedupe key was known already, and nothing was created.
+    pub duplicate: bool,
+}
+
+/// A place in the dispatcher's bounded hand: a delivery is only leased into one.
+pub type Place = OwnedSemaphorePermit;
+
+/// The exclusive right to run one attempt of one delivery. Only a store makes one; settling consumes it.
+#[derive(Debug)]
+pub struct Lease {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// Who is to handle it.
+    pub plugin: PluginName,
+    /// The number of this attempt, from 1: the fence.
+    pub attempt: u32,
+    /// What is to be handled.
+    pub event: Arc<Event>,
+    /// Freed when the settlement is durable.
+    place: Place,
+}
+
+/// Which deliveries a dispatcher asks for.
+#[derive(Debug)]
+pub enum Lane {
+    /// Those of one plugin that no crash is held against.
+    Plugin(PluginName),
+    /// Those that were running when a host died, of the named plugins: they run one at a time.
+    Suspects(Vec<PluginName>),
+}
+
+/// What a lease call found.
+#[derive(Debug)]
+pub struct Leased {
+    /// At most as many as places were given.
+    pub leases: Vec<Lease>,
+    /// When the next delivery of this lane is due (Unix ms); now or earlier if there are more at once.
+    pub next_due_ms: Option<i64>,
+}
+
+/// How an attempt is settled.
+#[derive(Debug)]
+pub struct Settlement {
+    /// What becomes of the delivery.
+    pub next: Next,
+    /// What is kept of the attempt; nothing for a lease that is given back.
+    pub record: Option<AttemptRecord>,
+}
+
+/// What becomes of a delivery.
+#[derive(Debug)]
+pub enum Next {
+    /// Succeeded: with what it emitted and what it wrote, in one transaction.
+    Done {
+        /// Appended and routed on.
+        emitted: Vec<NewEvent>,
+        /// Key-value operations of the attempt.
+        kv: KvTransaction,
+    },
+    /// Tried again at this time, Unix ms.
+    RetryAt(i64),
+    /// A dead letter.
+    Dead,
+    /// Due again at this time, Unix ms, without having spent the attempt: shutdown, plugin gone, no capacity.
+    GiveBack(i64),
+}
+
+/// What a settlement came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// It is durable.
+    Kept,
+    /// Another lease has taken the delivery over, or it is settled already: nothing was changed.
+    Lost,
+    /// A key that the attempt read was changed meanwhile: nothing was changed but that the delivery is due again, the
+    /// attempt not spent.
+    Conflict,
+}
+
+/// A stored value and the version that a settlement checks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KvValue {
+    /// The bytes.
+    pub value: Vec<u8>,
+    /// Changes with every write.
+    pub version: i64,
+}
+
+/// The key-value operations of one attempt, in the plugin's own name space.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KvTransaction {
+    /// Keys read, with the version seen; `None` where there was no value.
+    pub reads: Vec<(String, Option<i64>)>,
+    /// Keys written; `None` deletes.
+    pub writes: Vec<(String, Option<Vec<u8>>)>,
+}
+
+/// The dispatcher's side of the store: places for deliveries that are born leased, and word of what is due.
+///
+/// Both are called on the store's writer and must not block.
+pub trait Desk: Send + Sync {
+    /// A place for one more delivery of `plugin`, if it is loaded, nothing older waits and its hand is not full.
+    fn reserve(&self, plugin: &str) -> Option<Place>;
+    /// Deliveries that were born leased; their batch is durable.
+    fn deliver(&self, leases: Vec<Lease>);
+    /// A delivery of `plugin` that nobody holds is due at `due_ms`; its batch is durable.
+    fn posted(&self, plugin: &PluginName, due_ms: i64);
+}
+
+/// Which dead deliveries an operator retries.
+#[derive(Debug, Clone)]
+pub enum RetryWhich {
+    /// This one; it must be dead.
+    One(DeliveryId),
+    /// Dead ones that match.
+    Matching(DeliveryFilter),
+}
+
+/// The durable store. Cheap to share; every call may be made from any task.
+pub trait Store: Send + Sync + std::fmt::Debug {
+    /// Hands the store its dispatcher. Until then nothing is born leased.
+    fn attach(&self, desk: Arc<dyn Desk>);
+
+    /// Stores an event and its deliveries. `Ok` means committed and fsynced.
+    fn append(&self, event: NewEvent) -> Pending<'_, Appended>;
+
+    /// Leases due deliveries, at most one for each permit in `places`.
+    fn lease(&self, lane: Lane, places: Place) -> Pending<'_, Leased>;
+
+    /// Settles a lease. A full disk delays it; only a stopped store fails it.
+    fn settle(&self, lease: Lease, settlement: Settlement) -> Pending<'_, Settled>;
+
+    /// Makes dead deliveries ready again, attempts counted from 0; says how many.
+    fn retry(&self, which: RetryWhich) -> Pending<'_, u64>;
+
+    /// Creates new deliveries of an old event to `plugins`, and names them.
+    fn replay(&self, event: EventId, plugins: Vec<PluginName>) -> Pending<'_, Vec<DeliveryId>>;
+
+    /// Deletes settled events older than the retention and dedupe keys older than their window, a bounded number at a
+    /// time; says whether there may be more.
+    fn sweep(&self, keep: Keep) -> Pending<'_, bool>;
+
+    /// Reads a key of a plugin.
+    fn kv_get(&self, plugin: PluginName, key: String) -> Pending<'_, Option<KvValue>>;
+
+    /// One event with its deliveries and attempts.
+    fn event(&self, id: EventId) -> Pending<'_, EventView>;
+
+    /// A page of events, newest first.
+    fn events(&self, filter: EventFilter, page: Page) -> Pending<'_, (Vec<EventSummary>, Option<Cursor>)>;
+
+    /// A page of deliveries, newest first.
+    fn deliveries(&self, filter: DeliveryFilter, page: Page) -> Pending<'_, (Vec<DeliveryView>, Option<Cursor>)>;
+
+    /// Counts, kept up to date with every batch: as cheap with a million rows as with one.
+    fn stats(&self) -> Stats;
+
+    /// Why the store does not take appends at the moment, if so.
+    fn trouble(&self) -> Option<StoreError>;
+
+    /// Returns once the store has stopped after an error it cannot survive.
+    fn stopped(&self) -> Pending<'_, ()>;
+
+    /// Commits what is queued and closes. Calls after it fail with [`StoreError::Stopped`].
+    fn close(&self) -> Pending<'_, ()>;
+}
+
+/// How long things are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// Settled events received before this time are deleted, Unix ms.
+    pub events_since_ms: i64,
+    /// Dedupe keys of events received before this time are deleted, Unix ms.
+    pub dedupe_since_ms: i64,
+}

@@ -1,0 +1,155 @@
+//! What the store answers to questions: filters, pages and the rows people look at.
+
+use std::collections::BTreeMap;
+
+use crate::event::{AttemptRecord, DeliveryId, Event, EventId, PluginName, State};
+
+/// Which events are listed; what is absent does not filter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EventFilter {
+    /// Exactly this type.
+    pub kind: Option<String>,
+    /// Exactly this source.
+    pub source: Option<String>,
+    /// Exactly this subject.
+    pub subject: Option<String>,
+    /// With at least one delivery in this state.
+    pub state: Option<EventState>,
+    /// This text occurs in the id, type, subject, provider id or body.
+    pub text: Option<String>,
+    /// Received at or after, Unix ms.
+    pub since_ms: Option<i64>,
+    /// Received before, Unix ms.
+    pub until_ms: Option<i64>,
+}
+
+/// What `state` may ask of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventState {
+    /// At least one of its deliveries is in this state.
+    Has(State),
+    /// No route matched it: it has no delivery.
+    Unrouted,
+}
+
+/// Which deliveries are listed; what is absent does not filter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeliveryFilter {
+    /// In this state.
+    pub state: Option<State>,
+    /// Of this plugin.
+    pub plugin: Option<String>,
+    /// Of events of exactly this type.
+    pub kind: Option<String>,
+    /// Of events of exactly this source.
+    pub source: Option<String>,
+    /// Of events with exactly this subject.
+    pub subject: Option<String>,
+    /// Of events received at or after, Unix ms.
+    pub since_ms: Option<i64>,
+    /// Of events received before, Unix ms.
+    pub until_ms: Option<i64>,
+}
+
+/// Where a page starts, exclusive: the last row of the page before. Opaque to clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor(pub DeliveryId);
+
+/// Which part of a listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// At most this many rows. A page looks at a bounded number of rows, so it may hold fewer, also none, and still
+    /// have a cursor: ask on.
+    pub limit: usize,
+    /// Where the page before ended.
+    pub after: Option<Cursor>,
+}
+
+/// An event in a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventSummary {
+    /// Id and attributes; the body is empty here.
+    pub event: Event,
+    /// The provider's own id.
+    pub provider_id: Option<String>,
+    /// What an operator should know of it.
+    pub note: Option<String>,
+    /// Body length in bytes.
+    pub body_bytes: u64,
+    /// Plugin and state of each delivery.
+    pub deliveries: Vec<(PluginName, State)>,
+}
+
+/// One event, whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventView {
+    /// Id, attributes and body.
+    pub event: Event,
+    /// The provider's own id.
+    pub provider_id: Option<String>,
+    /// What an operator should know of it.
+    pub note: Option<String>,
+    /// Kept request headers.
+    pub headers: Vec<(String, String)>,
+    /// Its deliveries, each with its attempts.
+    pub deliveries: Vec<DeliveryView>,
+    /// Events that its handling emitted, at most [`MAX_CHILDREN`].
+    pub children: Vec<EventId>,
+}
+
+/// The most children an [`EventView`] names.
+pub const MAX_CHILDREN: usize = 1_000;
+
+/// One delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryView {
+    /// Identifies it.
+    pub id: DeliveryId,
+    /// Who handles it.
+    pub plugin: PluginName,
+    /// Type of its event.
+    pub kind: String,
+    /// Subject of its event.
+    pub subject: Option<String>,
+    /// Where it stands.
+    pub state: State,
+    /// Attempts begun.
+    pub attempt: u32,
+    /// When it is due, Unix ms; for `ready` and `waiting`.
+    pub due_ms: Option<i64>,
+    /// Whether an operator's replay created it.
+    pub replay: bool,
+    /// Its attempts, oldest first; in listings only the last one.
+    pub attempts: Vec<AttemptView>,
+}
+
+/// One attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptView {
+    /// Counts from 1; after an operator's retry the numbers go on.
+    pub number: u32,
+    /// What was recorded.
+    pub record: AttemptRecord,
+}
+
+/// How much there is of what.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Events stored.
+    pub events: u64,
+    /// Requests recognised as duplicates since the start of the process.
+    pub duplicates: u64,
+    /// Deliveries per plugin.
+    pub plugins: BTreeMap<PluginName, PluginCounts>,
+}
+
+/// Deliveries of one plugin by state, in the order of [`State::ALL`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PluginCounts(pub [u64; 5]);
+
+impl Stats {
+    /// Deliveries in a state, over all plugins.
+    pub fn deliveries(&self, state: State) -> u64 {
+        self.plugins.values().map(|counts| counts.0[usize::from(state.code())]).sum()
+    }
+}

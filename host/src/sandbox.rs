@@ -107,3 +107,7 @@ pub struct Emitted {
     /// Not delivered before this many milliseconds from now.
     pub delay_ms: u64,
 }
+
+/// A file that was loaded and can be invoked, any number of times at once.
+#[derive(Debug)]
+pub struct Plugin {}

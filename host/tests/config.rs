@@ -621,6 +621,7 @@ fn bad_secrets_are_refused_and_never_shown() {
         ("[{ env = \"SHORT\" }]", "the environment variable `SHORT`, which holds a secret of less than 16 bytes"),
         ("[{ env = \"ACME_SECRET\", file = \"x\" }]", "exactly one place"),
         ("[{}]", "exactly one place"),
+        ("[{}, {}, {}, {}, {}, {}, {}, {}, \"0123456789abcdef\"]", "too many entries"),
         ("[]", "is empty"),
         ("[{ file = \"plugins\" }]", "cannot be read"),
     ] {
@@ -630,6 +631,9 @@ fn bad_secrets_are_refused_and_never_shown() {
             assert!(!shown.contains("0123456789"), "a secret is shown: {shown}");
         }
     }
+    let open = "verify = { scheme = \"none\" }\nsecrets = [\"0123456789abcdef\"]";
+    let unused = home.bad(&format!("[sources.acme]\ntype = {{ fixed = \"a\" }}\n{open}")).render(false);
+    assert!(!unused.contains("0123456789"), "a secret is shown: {unused}");
     home.refuses(
         "[sources.sw]\npreset = \"standard-webhooks\"\nsecrets = [{ env = \"NOT_CODED\" }]",
         &["`NOT_CODED`", "not base64"],

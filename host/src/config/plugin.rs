@@ -1,6 +1,7 @@
 //! Reads `[plugins.NAME]`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ pub struct PluginSettings {
     /// Attempts that run at once.
     pub concurrency: usize,
     /// What the plugin reads through `hookbox:plugin/config`: strings as they are, other values as JSON.
-    pub config: BTreeMap<String, String>,
+    pub config: Arc<BTreeMap<String, String>>,
     /// What happens after a failed attempt.
     pub retry: RetryPolicy,
 }
@@ -40,7 +41,7 @@ impl Default for PluginSettings {
             timeout_ms: 10_000,
             memory_bytes: 64 << 20,
             concurrency: 16,
-            config: BTreeMap::new(),
+            config: Arc::default(),
             retry: RetryPolicy::default(),
         }
     }
@@ -81,7 +82,7 @@ fn read(mut section: Section<'_>) -> PluginSettings {
             "write \"fresh\", or take the line out: every event gets an instance of its own",
         );
     }
-    settings.config = read_config(section.take_section("config", "{ currency = \"EUR\" }"));
+    settings.config = Arc::new(read_config(section.take_section("config", "{ currency = \"EUR\" }")));
     settings.retry = read_retry(section.take_section("retry", "{ max_attempts = 8 }"));
     section.not_supported("approve", "take it out: a new file of a plugin is taken up at once");
     for grant in ["http", "grants"] {

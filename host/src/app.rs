@@ -1,1 +1,1 @@
-//! app
+//! Every start and stop, in order.

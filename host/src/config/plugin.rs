@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 
 use serde_json::{Number, Value};
 use toml::de::DeValue;

@@ -1,1 +1,72 @@
-//! admin
+//! The operator's door: what was received, how it went, and the two verbs that change it (retry, replay).
+//!
+//! It stands beside the road, not on it: everything it shows comes from the store's read side and from snapshots that
+//! others swap, and everything it does is one call of the store.
+//!
+//! Invariants: it is reachable over loopback only, by a name that means loopback, and never changes anything on behalf
+//! of a page from elsewhere (see `guard`); every answer is JSON and every refusal is `application/problem+json`
+//! (RFC 9457); a route that is served is in the OpenAPI document, because both come from one list.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::config::Config;
+use crate::plugins::Shelf;
+use crate::store::Store;
+
+mod deliveries;
+mod events;
+mod guard;
+mod health;
+mod openapi;
+mod params;
+mod plugins;
+mod problem;
+mod view;
+
+pub use openapi::router;
+pub use params::closest;
+pub use view::rfc3339;
+
+/// The largest request body that is read, in bytes.
+pub const MAX_BODY_BYTES: usize = 64 << 10;
+
+/// A request unanswered after this long gets 503, in milliseconds.
+pub const REQUEST_TIMEOUT_MS: u64 = 10_000;
+
+/// What the operator's door looks at. Snapshots are read once a request, so an answer is of one moment.
+#[derive(Clone)]
+pub struct Admin {
+    /// Events and deliveries.
+    pub store: Arc<dyn Store>,
+    /// What runs.
+    pub shelf: Arc<ArcSwap<Shelf>>,
+    /// Routes, and the names of plugins.
+    pub config: Arc<ArcSwap<Config>>,
+    /// How the configuration stands.
+    pub standing: Arc<dyn Fn() -> ConfigStanding + Send + Sync>,
+    /// Renders every metric in the Prometheus text format.
+    pub render_metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// The listener's own address: a `Host` that is accepted beside the names of loopback.
+    pub own_address: IpAddr,
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").field("own_address", &self.own_address).finish_non_exhaustive()
+    }
+}
+
+/// How the configuration that runs stands to the file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConfigStanding {
+    /// Counts the configurations that were taken up; 1 at start.
+    pub generation: u64,
+    /// Why the newest file was not taken up, for people.
+    pub problem: Option<String>,
+    /// Keys that were changed and wait for a restart.
+    pub restart_needed: Vec<String>,
+}

@@ -72,7 +72,10 @@ mod tests {
     #[tokio::test]
     async fn a_manual_clock_wakes_its_sleepers() {
         let clock = Clock::manual(1_000);
-        let sleeper = { let clock = clock.clone(); async move { clock.sleep_until(2_000).await } };
+        let sleeper = {
+            let clock = clock.clone();
+            async move { clock.sleep_until(2_000).await }
+        };
         let waking = async { clock.set(2_000) };
         tokio::join!(sleeper, waking);
         assert_eq!(clock.now_ms(), 2_000);

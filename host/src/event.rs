@@ -239,16 +239,8 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome, in the order of [`Outcome::code`].
-    pub const ALL: [Self; 8] = [
-        Self::Ok,
-        Self::Retry,
-        Self::Reject,
-        Self::Trap,
-        Self::Timeout,
-        Self::Memory,
-        Self::Error,
-        Self::Crash,
-    ];
+    pub const ALL: [Self; 8] =
+        [Self::Ok, Self::Retry, Self::Reject, Self::Trap, Self::Timeout, Self::Memory, Self::Error, Self::Crash];
 
     /// The stored form.
     pub fn code(self) -> u8 {
@@ -325,10 +317,20 @@ mod tests {
 
     #[test]
     fn a_text_that_is_not_an_id_is_refused() {
-        for text in ["", "evt_", "evt_1", "evt_00000000000000zz", "evt_ffffffffffffffff", "dlv_0000000000000001", "evt_+000000000000001"] {
+        for text in [
+            "",
+            "evt_",
+            "evt_1",
+            "evt_00000000000000zz",
+            "evt_ffffffffffffffff",
+            "dlv_0000000000000001",
+            "evt_+000000000000001",
+        ] {
             assert!(text.parse::<EventId>().is_err(), "{text}");
         }
-        for text in ["dlv_0000000000000001", "dlv_0000000000000001_", "dlv_0000000000000001_+1", "dlv_0000000000000001_01"] {
+        for text in
+            ["dlv_0000000000000001", "dlv_0000000000000001_", "dlv_0000000000000001_+1", "dlv_0000000000000001_01"]
+        {
             assert!(text.parse::<DeliveryId>().is_err(), "{text}");
         }
     }

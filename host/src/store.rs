@@ -29,14 +29,14 @@ use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::event::{AttemptRecord, DeliveryId, Event, EventId, NewEvent, PluginName};
-
 mod query;
 mod sqlite;
 
 pub use query::{
-    AttemptView, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventSummary, EventView, Page, PluginCounts, Stats,
+    AttemptView, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary, EventView, MAX_CHILDREN,
+    Page, PluginCounts, Stats,
 };
-pub use sqlite::{Sqlite, SqliteOptions};
+pub use sqlite::{OpenError, Sqlite, SqliteOptions};
 
 /// What a store call returns: boxed, because the store is used as `dyn`.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -76,8 +76,15 @@ pub struct Appended {
     pub duplicate: bool,
 }
 
-/// A place in the dispatcher's bounded hand: a delivery is only leased into one.
-pub type Place = OwnedSemaphorePermit;
+/// A place in the dispatcher's bounded hand: a delivery is only leased into one, and it is free again when the
+/// delivery's settlement is durable.
+#[derive(Debug)]
+pub struct Place {
+    /// One of the plugin's places.
+    pub hand: OwnedSemaphorePermit,
+    /// Room for the event's body, when it was counted.
+    pub bytes: Option<OwnedSemaphorePermit>,
+}
 
 /// The exclusive right to run one attempt of one delivery. Only a store makes one; settling consumes it.
 #[derive(Debug)]
@@ -86,12 +93,21 @@ pub struct Lease {
     pub delivery: DeliveryId,
     /// Who is to handle it.
     pub plugin: PluginName,
-    /// The number of this attempt, from 1: the fence.
+    /// The number of this attempt, from 1, never used twice: the fence.
     pub attempt: u32,
+    /// Attempts that do not count against the retry policy: those before an operator's retry, and crashes of the host.
+    pub pardoned: u32,
     /// What is to be handled.
     pub event: Arc<Event>,
-    /// Freed when the settlement is durable.
-    place: Place,
+    /// Dropped when the settlement is durable.
+    _place: Place,
+}
+
+impl Lease {
+    /// The number of this attempt as the retry policy and the plugin see it, from 1.
+    pub fn counted_attempt(&self) -> u32 {
+        self.attempt - self.pardoned
+    }
 }
 
 /// Which deliveries a dispatcher asks for.
@@ -139,6 +155,9 @@ pub enum Next {
     GiveBack(i64),
 }
 
+/// How often a host may die while it runs a delivery before the delivery is a dead letter.
+pub const MAX_CRASHES: u32 = 2;
+
 /// What a settlement came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
@@ -174,7 +193,7 @@ pub struct KvTransaction {
 /// Both are called on the store's writer and must not block.
 pub trait Desk: Send + Sync {
     /// A place for one more delivery of `plugin`, if it is loaded, nothing older waits and its hand is not full.
-    fn reserve(&self, plugin: &str) -> Option<Place>;
+    fn reserve(&self, plugin: &str, body_bytes: usize) -> Option<Place>;
     /// Deliveries that were born leased; their batch is durable.
     fn deliver(&self, leases: Vec<Lease>);
     /// A delivery of `plugin` that nobody holds is due at `due_ms`; its batch is durable.
@@ -198,8 +217,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Stores an event and its deliveries. `Ok` means committed and fsynced.
     fn append(&self, event: NewEvent) -> Pending<'_, Appended>;
 
-    /// Leases due deliveries, at most one for each permit in `places`.
-    fn lease(&self, lane: Lane, places: Place) -> Pending<'_, Leased>;
+    /// Leases due deliveries, at most one for each permit in `places`; what is not needed is given back.
+    fn lease(&self, lane: Lane, places: OwnedSemaphorePermit) -> Pending<'_, Leased>;
 
     /// Settles a lease. A full disk delays it; only a stopped store fails it.
     fn settle(&self, lease: Lease, settlement: Settlement) -> Pending<'_, Settled>;
@@ -225,6 +244,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// A page of deliveries, newest first.
     fn deliveries(&self, filter: DeliveryFilter, page: Page) -> Pending<'_, (Vec<DeliveryView>, Option<Cursor>)>;
+
+    /// Bytes of keys and values a plugin keeps.
+    fn kv_bytes(&self, plugin: &str) -> u64;
 
     /// Counts, kept up to date with every batch: as cheap with a million rows as with one.
     fn stats(&self) -> Stats;

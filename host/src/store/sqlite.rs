@@ -1,9 +1,223 @@
-//! SQLite behind the [`super::Store`].
+//! SQLite behind the [`Store`]: one file, one host, one writing thread.
+//!
+//! `batch`, `lease`, `settle` and `operator` hold the writing verbs, `writer` the thread that groups them into
+//! commits, `read` the questions, `schema` the file. A call becomes a command to the writer and waits for its answer;
+//! the queue is bounded because appends take a permit, leases and settlements need places, and operators are few.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use self::batch::Batch;
+use self::counts::Counts;
+use self::read::Readers;
+pub use self::schema::OpenError;
+use self::writer::{Command, DeskSlot, Reply, Shared, Writer};
+use super::{
+    Appended, Cursor, DeliveryFilter, DeliveryView, Desk, EventFilter, EventSummary, EventView, Keep, KvValue, Lane,
+    Lease, Leased, Page, Pending, RetryWhich, Settled, Settlement, Stats, Store, StoreError,
+};
+use crate::clock::Clock;
+use crate::event::{DeliveryId, EventId, NewEvent, PluginName};
+use crate::tasks;
+
+mod batch;
+mod counts;
+mod lease;
+mod operator;
+mod read;
+mod schema;
+mod settle;
+mod writer;
+
+/// How the store is opened.
+#[derive(Debug)]
+pub struct SqliteOptions {
+    /// The database file; its folder is made if it is not there.
+    pub path: PathBuf,
+    /// The most appends that wait for the disk; one more is refused with [`StoreError::Saturated`].
+    pub max_waiting_appends: usize,
+    /// Tells the time.
+    pub clock: Clock,
+}
 
 /// The store of a single host.
 #[derive(Debug)]
-pub struct Sqlite {}
+pub struct Sqlite {
+    commands: Mutex<Sender<Command>>,
+    shared: Arc<Shared>,
+    readers: Readers,
+    appends: Arc<Semaphore>,
+    max_waiting_appends: usize,
+    recovered: usize,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    _lock: File,
+}
 
-/// How it is opened.
-#[derive(Debug)]
-pub struct SqliteOptions {}
+impl Sqlite {
+    /// Opens the file, takes up what a killed host left, and starts the writer.
+    pub fn open(options: SqliteOptions) -> Result<Self, OpenError> {
+        let SqliteOptions { path, max_waiting_appends, clock } = options;
+        let failed = |source| OpenError::Sqlite { path: path.clone(), source };
+        let lock = schema::lock(&path)?;
+        let connection = schema::open_writer(&path)?;
+        let last_id = last_id(&connection).map_err(failed)?;
+        let mut counts = Counts::read(&connection).map_err(failed)?;
+        let (recovered, delta) = recover(&connection, clock.now_ms(), last_id).map_err(failed)?;
+        counts.add(&delta);
+        let shared = Arc::new(Shared { counts: Mutex::new(counts), ..Shared::default() });
+        let (commands, receiver) = channel();
+        let writer =
+            Writer { connection, commands: receiver, shared: shared.clone(), clock, last_id, held: Vec::new() };
+        let thread = tasks::thread("hookbox-store", move || writer.run())
+            .map_err(|source| OpenError::Io { path: path.clone(), source })?;
+        Ok(Self {
+            commands: Mutex::new(commands),
+            shared,
+            readers: Readers::new(path),
+            appends: Arc::new(Semaphore::new(max_waiting_appends)),
+            max_waiting_appends,
+            recovered,
+            thread: Mutex::new(Some(thread)),
+            _lock: lock,
+        })
+    }
+
+    /// How many deliveries a killed host had left leased when this store was opened.
+    pub fn recovered(&self) -> usize {
+        self.recovered
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a command now, and returns what waits for its answer.
+    fn ask<T: Send + 'static>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Pending<'static, T> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.commands.lock().unwrap_or_else(PoisonError::into_inner).send(command(reply)).is_ok();
+        let stopped = self.shared.clone();
+        Box::pin(async move {
+            let gone = || {
+                let trouble = stopped.trouble.borrow().clone();
+                trouble.unwrap_or_else(|| StoreError::Stopped("the writer is gone".to_owned()))
+            };
+            if !sent {
+                return Err(gone());
+            }
+            answer.await.unwrap_or_else(|_| Err(gone()))
+        })
+    }
+}
+
+fn last_id(connection: &rusqlite::Connection) -> Result<EventId, rusqlite::Error> {
+    let sql = "SELECT max(coalesce((SELECT max(id) FROM events), 0), coalesce((SELECT max(version) FROM kv), 0))";
+    connection.query_row(sql, [], |row| row.get(0).map(EventId::from_row))
+}
+
+fn recover(
+    connection: &rusqlite::Connection,
+    now_ms: i64,
+    last_id: EventId,
+) -> Result<(usize, counts::Delta), rusqlite::Error> {
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    let mut batch = Batch::new(connection, now_ms, last_id, None);
+    let recovered = batch.recover()?;
+    batch.delta.write(connection)?;
+    let delta = batch.delta;
+    connection.execute_batch("COMMIT")?;
+    Ok((recovered, delta))
+}
+
+impl Store for Sqlite {
+    fn attach(&self, desk: Arc<dyn Desk>) {
+        // A second dispatcher would be a second owner of the same leases.
+        assert!(self.shared.desk.set(DeskSlot(desk)).is_ok(), "a dispatcher is attached once");
+    }
+
+    fn append(&self, event: NewEvent) -> Pending<'_, Appended> {
+        let Ok(waiting) = self.appends.clone().try_acquire_owned() else {
+            let waiting = self.max_waiting_appends;
+            return Box::pin(async move { Err(StoreError::Saturated { waiting }) });
+        };
+        let event = Box::new(event);
+        self.ask(|reply| Command::Append { event, reply, waiting })
+    }
+
+    fn lease(&self, lane: Lane, places: OwnedSemaphorePermit) -> Pending<'_, Leased> {
+        self.ask(|reply| Command::Lease { lane, places: Some(places), reply })
+    }
+
+    fn settle(&self, lease: Lease, settlement: Settlement) -> Pending<'_, Settled> {
+        let (lease, settlement) = (Box::new(lease), Box::new(settlement));
+        self.ask(|reply| Command::Settle { lease, settlement, reply })
+    }
+
+    fn retry(&self, which: RetryWhich) -> Pending<'_, u64> {
+        self.ask(|reply| Command::Retry { which: Box::new(which), reply })
+    }
+
+    fn replay(&self, event: EventId, plugins: Vec<PluginName>) -> Pending<'_, Vec<DeliveryId>> {
+        self.ask(|reply| Command::Replay { event, plugins, reply })
+    }
+
+    fn sweep(&self, keep: Keep) -> Pending<'_, bool> {
+        self.ask(|reply| Command::Sweep { keep, reply })
+    }
+
+    fn kv_get(&self, plugin: PluginName, key: String) -> Pending<'_, Option<KvValue>> {
+        Box::pin(self.readers.ask(move |connection| read::kv_get(connection, &plugin, &key)))
+    }
+
+    fn event(&self, id: EventId) -> Pending<'_, EventView> {
+        Box::pin(async move {
+            let found = self.readers.ask(move |connection| read::event(connection, id)).await?;
+            found.ok_or_else(|| StoreError::NotFound(format!("event `{id}`")))
+        })
+    }
+
+    fn events(&self, filter: EventFilter, page: Page) -> Pending<'_, (Vec<EventSummary>, Option<Cursor>)> {
+        Box::pin(self.readers.ask(move |connection| read::events(connection, &filter, page)))
+    }
+
+    fn deliveries(&self, filter: DeliveryFilter, page: Page) -> Pending<'_, (Vec<DeliveryView>, Option<Cursor>)> {
+        Box::pin(self.readers.ask(move |connection| read::deliveries(connection, &filter, page)))
+    }
+
+    fn kv_bytes(&self, plugin: &str) -> u64 {
+        self.counts().kv_bytes(plugin)
+    }
+
+    fn stats(&self) -> Stats {
+        self.counts().stats.clone()
+    }
+
+    fn trouble(&self) -> Option<StoreError> {
+        self.shared.trouble.borrow().clone()
+    }
+
+    fn stopped(&self) -> Pending<'_, ()> {
+        let mut trouble = self.shared.trouble.subscribe();
+        Box::pin(async move {
+            // An error means the store itself is gone, and so it has stopped.
+            let _ = trouble.wait_for(|trouble| matches!(trouble, Some(StoreError::Stopped(_)))).await;
+            Ok(())
+        })
+    }
+
+    fn close(&self) -> Pending<'_, ()> {
+        let closed = self.ask(|reply| Command::Close { reply });
+        Box::pin(async move {
+            closed.await?;
+            let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(thread) = thread {
+                // The thread has answered and only closes its connection; it never panics on purpose.
+                let _ = tasks::blocking(move || thread.join()).await;
+            }
+            Ok(())
+        })
+    }
+}

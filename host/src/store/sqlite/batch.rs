@@ -1,0 +1,152 @@
+//! One transaction of the writer, and the verbs that write within it.
+//!
+//! Nothing here commits. Whatever must only be known once the batch is durable (born leases, due times, counts) is
+//! gathered and handed out by the writer after the commit.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::counts::Delta;
+use crate::event::{DeliveryId, Event, EventId, NewEvent, PluginName, State};
+use crate::store::{Appended, Desk, Lease, Place};
+
+/// `due_ms` of a leased delivery: never due, because the lock on the file proves that the holder is this process.
+pub(super) const NEVER_MS: i64 = i64::MAX;
+
+/// A transaction in the making.
+pub(super) struct Batch<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) now_ms: i64,
+    pub(super) last_id: EventId,
+    pub(super) desk: Option<&'a dyn Desk>,
+    pub(super) delta: Delta,
+    pub(super) born: Vec<Lease>,
+    pub(super) posted: Vec<(PluginName, i64)>,
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn new(connection: &'a Connection, now_ms: i64, last_id: EventId, desk: Option<&'a dyn Desk>) -> Self {
+        Self { connection, now_ms, last_id, desk, delta: Delta::default(), born: Vec::new(), posted: Vec::new() }
+    }
+
+    /// An integer greater than any given out before: an event's id or a key's version.
+    pub(super) fn next_id(&mut self) -> EventId {
+        self.last_id = self.last_id.next(self.now_ms);
+        self.last_id
+    }
+
+    /// Stores an event with its deliveries, unless a dedupe key is known.
+    pub(super) fn append(&mut self, new: &NewEvent) -> Result<Appended, rusqlite::Error> {
+        if let Some(first) = self.first_with_key(new)? {
+            self.delta.duplicates += 1;
+            return Ok(Appended { id: first, duplicate: true });
+        }
+        let id = self.next_id();
+        self.insert_event(id, new)?;
+        self.delta.events += 1;
+        if !new.targets.is_empty() {
+            let event = Arc::new(Event { id, attributes: new.attributes.clone(), parent: new.parent, hops: new.hops });
+            for (ordinal, plugin) in (0..).zip(&new.targets) {
+                self.create_delivery(&event, ordinal, plugin, new.delay_ms, false)?;
+            }
+        }
+        Ok(Appended { id, duplicate: false })
+    }
+
+    fn first_with_key(&self, new: &NewEvent) -> Result<Option<EventId>, rusqlite::Error> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT event FROM dedupe WHERE source = ?1 AND key = ?2")?;
+        for key in &new.dedupe {
+            let first = statement.query_row(params![new.attributes.source, key], |row| row.get(0)).optional()?;
+            if let Some(first) = first {
+                return Ok(Some(EventId::from_row(first)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn insert_event(&self, id: EventId, new: &NewEvent) -> Result<(), rusqlite::Error> {
+        let attributes = &new.attributes;
+        let headers = (!new.headers.is_empty())
+            .then(|| serde_json::to_string(&new.headers).expect("pairs of strings are always JSON"));
+        let keys = (!new.dedupe.is_empty()).then(|| new.dedupe.concat());
+        self.connection
+            .prepare_cached(
+                "INSERT INTO events (id, source, type, subject, content_type, time_ms, provider_id, note, headers,
+                                     parent, hops, dedupe, body)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+            )?
+            .execute(params![
+                id.row(),
+                attributes.source,
+                attributes.kind,
+                attributes.subject,
+                attributes.content_type,
+                attributes.time_ms,
+                new.provider_id,
+                new.note,
+                headers,
+                new.parent.map(EventId::row),
+                new.hops,
+                keys,
+                attributes.body.as_ref(),
+            ])?;
+        let mut statement =
+            self.connection.prepare_cached("INSERT INTO dedupe (source, key, event) VALUES (?1, ?2, ?3)")?;
+        for key in &new.dedupe {
+            statement.execute(params![attributes.source, key, id.row()])?;
+        }
+        Ok(())
+    }
+
+    /// Creates a delivery: leased at once if it is due and the dispatcher has a place for it.
+    pub(super) fn create_delivery(
+        &mut self,
+        event: &Arc<Event>,
+        ordinal: u32,
+        plugin: &PluginName,
+        delay_ms: u64,
+        replay: bool,
+    ) -> Result<(), rusqlite::Error> {
+        let due_ms = self.now_ms.saturating_add_unsigned(delay_ms);
+        let place = if delay_ms == 0 { self.reserve(plugin, event.attributes.body.len()) } else { None };
+        let state = match (&place, delay_ms) {
+            (Some(_), _) => State::Leased,
+            (None, 0) => State::Ready,
+            (None, _) => State::Waiting,
+        };
+        let attempt = u32::from(place.is_some());
+        self.connection
+            .prepare_cached(
+                "INSERT INTO deliveries (event, ordinal, plugin, state, attempt, pardoned, crashes, replay, due_ms)
+                 VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, ?6, ?7)",
+            )?
+            .execute(params![
+                event.id.row(),
+                ordinal,
+                plugin,
+                state.code(),
+                attempt,
+                replay,
+                if place.is_some() { NEVER_MS } else { due_ms },
+            ])?;
+        self.delta.moved(plugin, None, Some(state));
+        match place {
+            Some(place) => self.born.push(Lease {
+                delivery: DeliveryId { event: event.id, ordinal },
+                plugin: plugin.clone(),
+                attempt,
+                pardoned: 0,
+                event: event.clone(),
+                _place: place,
+            }),
+            None => self.posted.push((plugin.clone(), due_ms)),
+        }
+        Ok(())
+    }
+
+    fn reserve(&self, plugin: &str, body_bytes: usize) -> Option<Place> {
+        self.desk.and_then(|desk| desk.reserve(plugin, body_bytes))
+    }
+}

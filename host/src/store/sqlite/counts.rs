@@ -1,0 +1,107 @@
+//! How many there are of what: changed with every batch, committed with it, readable without the database.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, params};
+
+use crate::event::{PluginName, State};
+use crate::store::Stats;
+
+/// What the row counts, beside the codes of the five states.
+const KV_BYTES: usize = 5;
+const KINDS: usize = 6;
+
+/// The plugin name of the row that counts events: no plugin is called so.
+const EVENTS: &str = "";
+
+/// Everything counted at one moment.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) stats: Stats,
+    kv_bytes: HashMap<PluginName, u64>,
+}
+
+impl Counts {
+    /// Reads what the last batch left.
+    pub(super) fn read(connection: &Connection) -> Result<Self, rusqlite::Error> {
+        let mut counts = Self::default();
+        let mut statement = connection.prepare("SELECT plugin, what, n FROM counts")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let (plugin, what, n): (String, usize, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let mut delta = Delta::default();
+            if plugin == EVENTS {
+                delta.events = n;
+            } else if what < KINDS {
+                delta.plugin(&plugin.into())[what] = n;
+            }
+            counts.add(&delta);
+        }
+        Ok(counts)
+    }
+
+    /// Adds what a committed batch changed.
+    pub(super) fn add(&mut self, delta: &Delta) {
+        self.stats.events = self.stats.events.saturating_add_signed(delta.events);
+        self.stats.duplicates += delta.duplicates;
+        for (plugin, changes) in &delta.plugins {
+            let counts = self.stats.plugins.entry(plugin.clone()).or_default();
+            for (count, change) in counts.0.iter_mut().zip(changes) {
+                *count = count.saturating_add_signed(*change);
+            }
+            let kv_bytes = self.kv_bytes.entry(plugin.clone()).or_default();
+            *kv_bytes = kv_bytes.saturating_add_signed(changes[KV_BYTES]);
+        }
+    }
+
+    pub(super) fn kv_bytes(&self, plugin: &str) -> u64 {
+        self.kv_bytes.get(plugin).copied().unwrap_or(0)
+    }
+}
+
+/// What a batch changes.
+#[derive(Debug, Default)]
+pub(super) struct Delta {
+    pub(super) events: i64,
+    pub(super) duplicates: u64,
+    plugins: HashMap<PluginName, [i64; KINDS]>,
+}
+
+impl Delta {
+    fn plugin(&mut self, plugin: &PluginName) -> &mut [i64; KINDS] {
+        self.plugins.entry(plugin.clone()).or_default()
+    }
+
+    /// A delivery of `plugin` came to be in state `to`, having been in `from` if it was there before.
+    pub(super) fn moved(&mut self, plugin: &PluginName, from: Option<State>, to: Option<State>) {
+        let changes = self.plugin(plugin);
+        if let Some(from) = from {
+            changes[usize::from(from.code())] -= 1;
+        }
+        if let Some(to) = to {
+            changes[usize::from(to.code())] += 1;
+        }
+    }
+
+    /// The key-value bytes of `plugin` changed by this much.
+    pub(super) fn kv_bytes(&mut self, plugin: &PluginName, change: i64) {
+        self.plugin(plugin)[KV_BYTES] += change;
+    }
+
+    /// Writes the changes within the batch's transaction.
+    pub(super) fn write(&self, connection: &Connection) -> Result<(), rusqlite::Error> {
+        let mut statement = connection.prepare_cached(
+            "INSERT INTO counts (plugin, what, n) VALUES (?1, ?2, ?3)
+             ON CONFLICT (plugin, what) DO UPDATE SET n = n + excluded.n",
+        )?;
+        if self.events != 0 {
+            statement.execute(params![EVENTS, 0, self.events])?;
+        }
+        for (plugin, changes) in &self.plugins {
+            for (what, change) in changes.iter().enumerate().filter(|(_, change)| **change != 0) {
+                statement.execute(params![plugin, what, change])?;
+            }
+        }
+        Ok(())
+    }
+}

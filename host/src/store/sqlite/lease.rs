@@ -1,0 +1,197 @@
+//! Leasing what is due, and taking up what a killed host left.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rusqlite::{Connection, Row, named_params, params};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::batch::{Batch, NEVER_MS};
+use crate::event::{Attributes, DeliveryId, Event, EventId, Outcome, PluginName, State};
+use crate::store::{Lane, Lease, Leased, MAX_CRASHES, Place};
+
+/// The most body bytes one call leases (and at least one delivery).
+const MAX_LEASED_BYTES: usize = 4 << 20;
+
+/// A delivery found due.
+struct Due {
+    delivery: DeliveryId,
+    plugin: PluginName,
+    state: State,
+    attempt: u32,
+    pardoned: u32,
+    event: Event,
+}
+
+/// The columns `read_event` reads, from a table named `e`.
+pub(super) const EVENT_COLUMNS: &str =
+    "e.id, e.source, e.type, e.subject, e.content_type, e.time_ms, e.parent, e.hops, e.body";
+
+/// Reads an event from columns `0..9` as in [`EVENT_COLUMNS`].
+pub(super) fn read_event(row: &Row<'_>) -> Result<Event, rusqlite::Error> {
+    let source: String = row.get(1)?;
+    let body: Vec<u8> = row.get(8)?;
+    Ok(Event {
+        id: EventId::from_row(row.get(0)?),
+        attributes: Attributes {
+            source: source.into(),
+            kind: row.get(2)?,
+            subject: row.get(3)?,
+            content_type: row.get(4)?,
+            time_ms: row.get(5)?,
+            body: Bytes::from(body),
+        },
+        parent: row.get::<_, Option<i64>>(6)?.map(EventId::from_row),
+        hops: row.get(7)?,
+    })
+}
+
+/// Reads a state's code.
+pub(super) fn read_state(row: &Row<'_>, column: usize) -> Result<State, rusqlite::Error> {
+    let code = row.get(column)?;
+    State::from_code(code).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, i64::from(code)))
+}
+
+impl Batch<'_> {
+    /// Leases what is due in a lane, at most one for each permit.
+    pub(super) fn lease(&mut self, lane: &Lane, mut places: OwnedSemaphorePermit) -> Result<Leased, rusqlite::Error> {
+        let most = places.num_permits();
+        let (crashes, plugins) = match lane {
+            Lane::Plugin(name) => (0, std::slice::from_ref(name)),
+            Lane::Suspects(names) => (1, names.as_slice()),
+        };
+        let mut leases = Vec::new();
+        let mut next_due_ms: Option<i64> = None;
+        for plugin in plugins {
+            let due = self.due(crashes, plugin, most - leases.len())?;
+            for due in due {
+                let hand = places.split(1).expect("no more rows are read than there are places");
+                leases.push(self.take(due, Place { hand, bytes: None })?);
+            }
+            let next: Option<i64> = self
+                .connection
+                .prepare_cached(
+                    "SELECT min(due_ms) FROM deliveries WHERE crashes = ?1 AND plugin = ?2 AND due_ms < ?3",
+                )?
+                .query_row(params![crashes, plugin, NEVER_MS], |row| row.get(0))?;
+            next_due_ms = next_due_ms.into_iter().chain(next).min();
+        }
+        Ok(Leased { leases, next_due_ms })
+    }
+
+    fn due(&self, crashes: u32, plugin: &PluginName, most: usize) -> Result<Vec<Due>, rusqlite::Error> {
+        if most == 0 {
+            return Ok(Vec::new());
+        }
+        let sql = format!(
+            "SELECT {EVENT_COLUMNS}, d.ordinal, d.state, d.attempt, d.pardoned
+             FROM deliveries d JOIN events e ON e.id = d.event
+             WHERE d.crashes = :crashes AND d.plugin = :plugin AND d.due_ms <= :now
+             ORDER BY d.due_ms, d.event, d.ordinal LIMIT :most"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(named_params! {
+            ":crashes": crashes, ":plugin": plugin, ":now": self.now_ms, ":most": most,
+        })?;
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        while let Some(row) = rows.next()? {
+            let event = read_event(row)?;
+            bytes += event.attributes.body.len();
+            let delivery = DeliveryId { event: event.id, ordinal: row.get(9)? };
+            let state = read_state(row, 10)?;
+            let (attempt, pardoned) = (row.get(11)?, row.get(12)?);
+            found.push(Due { delivery, plugin: plugin.clone(), state, attempt, pardoned, event });
+            if bytes >= MAX_LEASED_BYTES {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    fn take(&mut self, due: Due, place: Place) -> Result<Lease, rusqlite::Error> {
+        let attempt = due.attempt + 1;
+        self.connection
+            .prepare_cached(
+                "UPDATE deliveries SET state = ?3, attempt = ?4, due_ms = ?5 WHERE event = ?1 AND ordinal = ?2",
+            )?
+            .execute(params![
+                due.delivery.event.row(),
+                due.delivery.ordinal,
+                State::Leased.code(),
+                attempt,
+                NEVER_MS
+            ])?;
+        self.delta.moved(&due.plugin, Some(due.state), Some(State::Leased));
+        Ok(Lease {
+            delivery: due.delivery,
+            plugin: due.plugin,
+            attempt,
+            pardoned: due.pardoned,
+            event: Arc::new(due.event),
+            _place: place,
+        })
+    }
+
+    /// Takes up what a killed host held: each such attempt is recorded as a crash and pardoned, the delivery is due
+    /// again, or a dead letter when a host has died of it [`MAX_CRASHES`] times. Returns how many there were.
+    pub(super) fn recover(&mut self) -> Result<usize, rusqlite::Error> {
+        let held = held(self.connection)?;
+        for (delivery, plugin, attempt, crashes) in &held {
+            let dead = crashes + 1 >= MAX_CRASHES;
+            let (state, due_ms) = if dead { (State::Dead, None) } else { (State::Ready, Some(self.now_ms)) };
+            self.connection
+                .prepare_cached(
+                    "UPDATE deliveries SET state = ?3, due_ms = ?4, crashes = crashes + 1, pardoned = pardoned + 1
+                     WHERE event = ?1 AND ordinal = ?2",
+                )?
+                .execute(params![delivery.event.row(), delivery.ordinal, state.code(), due_ms])?;
+            self.connection
+                .prepare_cached(
+                    "INSERT INTO attempts (event, ordinal, number, started_ms, duration_us, outcome, error)
+                     VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6)",
+                )?
+                .execute(params![
+                    delivery.event.row(),
+                    delivery.ordinal,
+                    attempt,
+                    self.now_ms,
+                    Outcome::Crash.code(),
+                    if dead {
+                        "the host died while it held this delivery, for the second time: quarantined"
+                    } else {
+                        "the host died while it held this delivery"
+                    },
+                ])?;
+            self.delta.moved(plugin, Some(State::Leased), Some(state));
+        }
+        Ok(held.len())
+    }
+}
+
+/// Every leased delivery: its plugin, attempt and crashes so far.
+fn held(connection: &Connection) -> Result<Vec<(DeliveryId, PluginName, u32, u32)>, rusqlite::Error> {
+    let mut held = Vec::new();
+    for crashes in 0..MAX_CRASHES {
+        let mut after = String::new();
+        // One seek a plugin: the open deliveries of a million-row backlog are never walked.
+        while let Some(plugin) = next_plugin(connection, crashes, &after)? {
+            let mut statement = connection.prepare_cached(
+                "SELECT event, ordinal, attempt FROM deliveries WHERE crashes = ?1 AND plugin = ?2 AND due_ms = ?3",
+            )?;
+            let name: PluginName = plugin.as_str().into();
+            let mut rows = statement.query(params![crashes, plugin, NEVER_MS])?;
+            while let Some(row) = rows.next()? {
+                let delivery = DeliveryId { event: EventId::from_row(row.get(0)?), ordinal: row.get(1)? };
+                held.push((delivery, name.clone(), row.get(2)?, crashes));
+            }
+            after = plugin;
+        }
+    }
+    Ok(held)
+}
+
+fn next_plugin(connection: &Connection, crashes: u32, after: &str) -> Result<Option<String>, rusqlite::Error> {
+    connection
+        .prepare_cached("SELECT min(plugin) FROM deliveries WHERE crashes = ?1 AND plugin > ?2 AND due_ms IS NOT NULL")?
+        .query_row(params![crashes, after], |row| row.get(0))
+}

@@ -1,0 +1,211 @@
+//! The file: how it is opened, what it holds, how it grows from version to version.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+/// The schema this host writes. A file with a greater one is refused, one with a smaller one is migrated.
+const VERSION: i64 = 1;
+
+/// Pages after which a commit moves the log into the database (4 KiB each).
+const CHECKPOINT_PAGES: u32 = 4_000;
+
+/// The log is cut to this size when it has been moved, in bytes.
+const LOG_KEPT_BYTES: u64 = 64 << 20;
+
+/// Page cache of the writer, in KiB.
+const CACHE_KIB: u32 = 32 * 1024;
+
+/// How long a reader waits for a lock.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Why the file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder cannot be made, or a file in it cannot be opened.
+    #[error("cannot open `{path}`: {source}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another host has it.
+    #[error("`{0}` is in use by another hookbox; two hosts cannot share one SQLite file")]
+    InUse(PathBuf),
+    /// It was written by a newer hookbox.
+    #[error("`{path}` has schema version {found}, and this hookbox knows up to {VERSION}: use a newer hookbox")]
+    Newer {
+        /// Which.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+    },
+    /// SQLite did not take a setting that durability rests on.
+    #[error("`{path}` does not take {setting}: it reads back as `{found}`; is it on a network file system?")]
+    Setting {
+        /// Which file.
+        path: PathBuf,
+        /// What was asked for.
+        setting: &'static str,
+        /// What came back.
+        found: String,
+    },
+    /// SQLite failed.
+    #[error("cannot open `{path}`: {source}")]
+    Sqlite {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+}
+
+const TABLES: &str = "
+    CREATE TABLE events (
+        id           INTEGER PRIMARY KEY,
+        source       TEXT NOT NULL,
+        type         TEXT NOT NULL,
+        subject      TEXT,
+        content_type TEXT,
+        time_ms      INTEGER NOT NULL,
+        provider_id  TEXT,
+        note         TEXT,
+        headers      TEXT,
+        parent       INTEGER,
+        hops         INTEGER NOT NULL,
+        dedupe       BLOB,
+        body         BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX events_subject ON events (subject) WHERE subject IS NOT NULL;
+    CREATE INDEX events_parent ON events (parent) WHERE parent IS NOT NULL;
+
+    CREATE TABLE dedupe (
+        source TEXT NOT NULL,
+        key    BLOB NOT NULL,
+        event  INTEGER NOT NULL,
+        PRIMARY KEY (source, key)
+    ) STRICT, WITHOUT ROWID;
+
+    -- attempt: the number of the last attempt begun, the fence of every settlement.
+    -- pardoned: attempts that do not count against the retry policy.
+    -- due_ms: NULL when settled, the greatest integer while leased.
+    CREATE TABLE deliveries (
+        event    INTEGER NOT NULL,
+        ordinal  INTEGER NOT NULL,
+        plugin   TEXT NOT NULL,
+        state    INTEGER NOT NULL,
+        attempt  INTEGER NOT NULL,
+        pardoned INTEGER NOT NULL,
+        crashes  INTEGER NOT NULL,
+        replay   INTEGER NOT NULL,
+        due_ms   INTEGER,
+        PRIMARY KEY (event, ordinal)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX deliveries_open ON deliveries (crashes, plugin, due_ms) WHERE due_ms IS NOT NULL;
+    CREATE INDEX deliveries_dead ON deliveries (event, ordinal) WHERE state = 4;
+
+    CREATE TABLE attempts (
+        event       INTEGER NOT NULL,
+        ordinal     INTEGER NOT NULL,
+        number      INTEGER NOT NULL,
+        started_ms  INTEGER NOT NULL,
+        duration_us INTEGER NOT NULL,
+        outcome     INTEGER NOT NULL,
+        error       TEXT,
+        logs        TEXT,
+        digest      BLOB,
+        PRIMARY KEY (event, ordinal, number)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE kv (
+        plugin  TEXT NOT NULL,
+        key     TEXT NOT NULL,
+        value   BLOB NOT NULL,
+        version INTEGER NOT NULL,
+        PRIMARY KEY (plugin, key)
+    ) STRICT, WITHOUT ROWID;
+
+    -- How many there are: kept with every batch, because counting a million rows is not cheap.
+    CREATE TABLE counts (
+        plugin TEXT NOT NULL,
+        what   INTEGER NOT NULL,
+        n      INTEGER NOT NULL,
+        PRIMARY KEY (plugin, what)
+    ) STRICT, WITHOUT ROWID;
+
+    -- How far the sweep of dedupe keys has come: every event up to here has given up its keys.
+    CREATE TABLE swept (dedupe_up_to INTEGER NOT NULL) STRICT;
+    INSERT INTO swept VALUES (0);
+";
+
+/// Takes the lock that keeps a second host away. Held as long as the file lives.
+pub(super) fn lock(database: &Path) -> Result<File, OpenError> {
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |source| OpenError::Io { path, source }
+    };
+    if let Some(folder) = database.parent() {
+        fs::create_dir_all(folder).map_err(io(folder))?;
+    }
+    let path = database.with_extension("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(io(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(database.to_owned())),
+        Err(TryLockError::Error(source)) => Err(OpenError::Io { path, source }),
+    }
+}
+
+/// Opens the writing connection, checks that it is as durable as promised, and brings the schema up to date.
+pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
+    let failed = |source| OpenError::Sqlite { path: path.to_owned(), source };
+    let connection = Connection::open(path).map_err(failed)?;
+    connection.busy_timeout(BUSY).map_err(failed)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+    if version > VERSION {
+        return Err(OpenError::Newer { path: path.to_owned(), found: version });
+    }
+    let settings = format!(
+        "PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL;
+         PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
+         PRAGMA journal_size_limit = {LOG_KEPT_BYTES};
+         PRAGMA cache_size = -{CACHE_KIB};
+         PRAGMA temp_store = MEMORY;"
+    );
+    connection.execute_batch(&settings).map_err(failed)?;
+    read_back(&connection, path, "journal_mode", "wal")?;
+    read_back(&connection, path, "synchronous", "2")?;
+    if version < 1 {
+        let migration = format!("BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;");
+        connection.execute_batch(&migration).map_err(failed)?;
+    }
+    Ok(connection)
+}
+
+fn read_back(connection: &Connection, path: &Path, setting: &'static str, wanted: &str) -> Result<(), OpenError> {
+    let found = connection
+        .pragma_query_value(None, setting, |row| {
+            let value: rusqlite::types::Value = row.get(0)?;
+            Ok(match value {
+                rusqlite::types::Value::Integer(number) => number.to_string(),
+                rusqlite::types::Value::Text(text) => text,
+                other => format!("{other:?}"),
+            })
+        })
+        .map_err(|source| OpenError::Sqlite { path: path.to_owned(), source })?;
+    if found == wanted { Ok(()) } else { Err(OpenError::Setting { path: path.to_owned(), setting, found }) }
+}
+
+/// Opens a connection that can only read.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, rusqlite::Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}

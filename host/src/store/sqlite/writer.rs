@@ -1,0 +1,297 @@
+//! The one thread that writes: it drains whatever queued during the last fsync into one transaction, and answers after
+//! the commit.
+//!
+//! Invariants: no caller hears of success before the batch that holds it is durable; a batch that fails on a full disk
+//! leaves nothing behind but its settlements, which are tried again; any other failure ends the thread, and with it
+//! the store.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, ErrorCode};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+
+use super::batch::Batch;
+use super::counts::{Counts, Delta};
+use crate::clock::Clock;
+use crate::event::{DeliveryId, EventId, NewEvent, PluginName};
+use crate::fail::{self, Fault};
+use crate::store::{Appended, Desk, Keep, Lane, Lease, Leased, RetryWhich, Settled, Settlement, StoreError};
+
+/// The most commands in one transaction.
+const MAX_BATCH: usize = 1_024;
+
+/// How long settlements wait for the disk to take writes again before they are tried once more.
+const RETRY_AFTER: Duration = Duration::from_millis(250);
+
+/// How a caller is answered; it may have gone.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// What the writer is asked to do.
+pub(super) enum Command {
+    Append { event: Box<NewEvent>, reply: Reply<Appended>, waiting: OwnedSemaphorePermit },
+    Lease { lane: Lane, places: Option<OwnedSemaphorePermit>, reply: Reply<Leased> },
+    Settle { lease: Box<Lease>, settlement: Box<Settlement>, reply: Reply<Settled> },
+    Retry { which: Box<RetryWhich>, reply: Reply<u64> },
+    Replay { event: EventId, plugins: Vec<PluginName>, reply: Reply<Vec<DeliveryId>> },
+    Sweep { keep: Keep, reply: Reply<bool> },
+    Close { reply: Reply<()> },
+}
+
+/// What a command came to, held back until the commit.
+enum Answer {
+    Appended(Appended),
+    Leased(Leased),
+    Settled(Settled),
+    Retried(Result<u64, StoreError>),
+    Replayed(Result<Vec<DeliveryId>, StoreError>),
+    Swept(bool),
+    Closed,
+}
+
+/// What the writer shares with everybody else.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    pub(super) counts: Mutex<Counts>,
+    pub(super) desk: OnceLock<DeskSlot>,
+    /// Set while the disk refuses, and for good once the store has stopped.
+    pub(super) trouble: watch::Sender<Option<StoreError>>,
+}
+
+/// The dispatcher, once attached.
+pub(super) struct DeskSlot(pub(super) Arc<dyn Desk>);
+
+impl std::fmt::Debug for DeskSlot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DeskSlot")
+    }
+}
+
+/// The state of the writer's thread.
+pub(super) struct Writer {
+    pub(super) connection: Connection,
+    pub(super) commands: Receiver<Command>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) clock: Clock,
+    pub(super) last_id: EventId,
+    /// Settlements that a full disk refused.
+    pub(super) held: Vec<Command>,
+}
+
+/// How a batch failed.
+enum Failed {
+    /// The disk refuses; it may pass.
+    Passing(StoreError),
+    /// Nothing can be trusted any more.
+    Fatal(StoreError),
+}
+
+impl Writer {
+    /// Works until the store is closed or fails.
+    pub(super) fn run(mut self) {
+        while let Some(mut batch) = self.take_batch() {
+            let _ = fail::point("store.batch_taken");
+            let closing = batch.iter().any(|command| matches!(command, Command::Close { .. }));
+            let started = Instant::now();
+            match self.commit(&mut batch) {
+                Ok(()) if closing => return self.stop(StoreError::Stopped("it was closed".to_owned()), batch),
+                Ok(()) => {
+                    metrics::histogram!("hookbox_store_commit_seconds").record(started.elapsed().as_secs_f64());
+                }
+                Err(Failed::Passing(error)) => self.hold(error, batch),
+                Err(Failed::Fatal(error)) => {
+                    tracing::error!(error = %error, "the store failed and has stopped");
+                    return self.stop(error, batch);
+                }
+            }
+        }
+        self.stop(StoreError::Stopped("every user of it is gone".to_owned()), Vec::new());
+    }
+
+    /// Waits for work and takes all there is, up to a bound. `None` when nobody can ask any more.
+    fn take_batch(&mut self) -> Option<Vec<Command>> {
+        let mut batch = std::mem::take(&mut self.held);
+        if self.shared.trouble.borrow().is_none() {
+            batch.push(self.commands.recv().ok()?);
+        } else {
+            // Also an empty batch is tried: it tells whether the disk takes writes again.
+            match self.commands.recv_timeout(RETRY_AFTER) {
+                Ok(command) => batch.push(command),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+        while batch.len() < MAX_BATCH {
+            match self.commands.try_recv() {
+                Ok(command) => batch.push(command),
+                Err(_) => break,
+            }
+        }
+        Some(batch)
+    }
+
+    /// Runs the commands in one transaction, commits it and answers. Commands stay in `batch` only on failure.
+    fn commit(&mut self, batch: &mut Vec<Command>) -> Result<(), Failed> {
+        let desk = self.shared.desk.get().map(|slot| slot.0.clone());
+        let mut work = Batch::new(&self.connection, self.clock.now_ms(), self.last_id, desk.as_deref());
+        let answers = match transact(&mut work, batch) {
+            Ok(answers) => answers,
+            Err(error) => {
+                drop(work);
+                return Err(self.failed(&error));
+            }
+        };
+        let Batch { last_id, delta, born, posted, .. } = work;
+        self.last_id = last_id;
+        self.publish(&delta);
+        let _ = fail::point("store.after_commit");
+        let settles = answers.iter().any(|answer| matches!(answer, Answer::Settled(_)));
+        for (command, answer) in batch.drain(..).zip(answers) {
+            command.answer(answer);
+        }
+        if settles {
+            let _ = fail::point("store.settled");
+        }
+        if let Some(desk) = desk {
+            if !born.is_empty() {
+                desk.deliver(born);
+            }
+            for (plugin, due_ms) in posted {
+                desk.posted(&plugin, due_ms);
+            }
+        }
+        Ok(())
+    }
+
+    fn publish(&self, delta: &Delta) {
+        self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner).add(delta);
+        self.shared.trouble.send_if_modified(|trouble| {
+            let passed = trouble.take().is_some();
+            if passed {
+                tracing::info!("the disk takes writes again");
+            }
+            passed
+        });
+    }
+
+    /// Undoes the transaction and says what the error means.
+    fn failed(&self, error: &rusqlite::Error) -> Failed {
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.connection.execute_batch("ROLLBACK")
+        {
+            return Failed::Fatal(StoreError::Stopped(error.to_string()));
+        }
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull | ErrorCode::ReadOnly | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                Failed::Passing(StoreError::Unavailable(error.to_string()))
+            }
+            _ => Failed::Fatal(StoreError::Stopped(error.to_string())),
+        }
+    }
+
+    /// Refuses everything but the settlements: those are tried again.
+    fn hold(&mut self, error: StoreError, batch: Vec<Command>) {
+        let known = self.shared.trouble.send_replace(Some(error.clone())).is_some();
+        if !known {
+            tracing::error!(error = %error, "nothing is acknowledged until the disk takes writes again");
+        }
+        for command in batch {
+            match command {
+                Command::Settle { .. } => self.held.push(command),
+                other => other.refuse(&error),
+            }
+        }
+    }
+
+    /// Refuses what is left, now and later.
+    fn stop(mut self, error: StoreError, batch: Vec<Command>) {
+        self.shared.trouble.send_replace(Some(error.clone()));
+        for command in batch.into_iter().chain(self.held.drain(..)).chain(self.commands.try_iter()) {
+            command.refuse(&error);
+        }
+    }
+}
+
+impl Drop for Writer {
+    /// However the thread ends, also by a panic, the host hears that the store has stopped.
+    fn drop(&mut self) {
+        self.shared.trouble.send_if_modified(|trouble| {
+            let silent = !matches!(trouble, Some(StoreError::Stopped(_)));
+            if silent {
+                *trouble = Some(StoreError::Stopped("the writer's thread has ended".to_owned()));
+            }
+            silent
+        });
+    }
+}
+
+fn transact(work: &mut Batch<'_>, batch: &mut [Command]) -> Result<Vec<Answer>, rusqlite::Error> {
+    work.connection.execute_batch("BEGIN IMMEDIATE")?;
+    if batch.is_empty() {
+        work.connection.execute_batch("UPDATE swept SET dedupe_up_to = dedupe_up_to")?;
+    }
+    let mut answers = Vec::with_capacity(batch.len());
+    for command in batch.iter_mut() {
+        answers.push(command.run(work)?);
+    }
+    work.delta.write(work.connection)?;
+    match fail::point("store.before_commit") {
+        Some(Fault::Io) => return Err(injected(rusqlite::ffi::SQLITE_IOERR_FSYNC)),
+        Some(Fault::Full) => return Err(injected(rusqlite::ffi::SQLITE_FULL)),
+        None => {}
+    }
+    work.connection.execute_batch("COMMIT")?;
+    Ok(answers)
+}
+
+fn injected(code: i32) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), Some("injected".to_owned()))
+}
+
+impl Command {
+    fn run(&mut self, work: &mut Batch<'_>) -> Result<Answer, rusqlite::Error> {
+        Ok(match self {
+            Self::Append { event, .. } => Answer::Appended(work.append(event)?),
+            Self::Lease { lane, places, .. } => Answer::Leased(match places.take() {
+                Some(places) => work.lease(lane, places)?,
+                None => Leased { leases: Vec::new(), next_due_ms: None },
+            }),
+            Self::Settle { lease, settlement, .. } => Answer::Settled(work.settle(lease, settlement)?),
+            Self::Retry { which, .. } => Answer::Retried(work.retry(which)?),
+            Self::Replay { event, plugins, .. } => Answer::Replayed(work.replay(*event, plugins)?),
+            Self::Sweep { keep, .. } => Answer::Swept(work.sweep(keep)?),
+            Self::Close { .. } => Answer::Closed,
+        })
+    }
+
+    /// Answers a durable command. A caller that has gone is nobody's loss.
+    fn answer(self, answer: Answer) {
+        match (self, answer) {
+            (Self::Append { reply, waiting, .. }, Answer::Appended(value)) => {
+                drop(waiting);
+                let _ = reply.send(Ok(value));
+            }
+            (Self::Lease { reply, .. }, Answer::Leased(value)) => drop(reply.send(Ok(value))),
+            (Self::Settle { reply, .. }, Answer::Settled(value)) => drop(reply.send(Ok(value))),
+            (Self::Retry { reply, .. }, Answer::Retried(value)) => drop(reply.send(value)),
+            (Self::Replay { reply, .. }, Answer::Replayed(value)) => drop(reply.send(value)),
+            (Self::Sweep { reply, .. }, Answer::Swept(value)) => drop(reply.send(Ok(value))),
+            (Self::Close { reply }, Answer::Closed) => drop(reply.send(Ok(()))),
+            _ => unreachable!("a command is answered in kind"),
+        }
+    }
+
+    fn refuse(self, error: &StoreError) {
+        let error = error.clone();
+        match self {
+            Self::Append { reply, .. } => drop(reply.send(Err(error))),
+            Self::Lease { reply, .. } => drop(reply.send(Err(error))),
+            Self::Settle { reply, .. } => drop(reply.send(Err(error))),
+            Self::Retry { reply, .. } => drop(reply.send(Err(error))),
+            Self::Replay { reply, .. } => drop(reply.send(Err(error))),
+            Self::Sweep { reply, .. } => drop(reply.send(Err(error))),
+            Self::Close { reply } => drop(reply.send(Err(error))),
+        }
+    }
+}

@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 
 use crate::config::Config;
 use crate::plugins::Shelf;
+use crate::status::Status;
 use crate::store::Store;
 
 mod deliveries;
@@ -31,6 +32,9 @@ pub use openapi::router;
 pub use params::closest;
 pub use view::rfc3339;
 
+/// Connections at once; more wait in the listener's backlog.
+pub const MAX_CONNECTIONS: u32 = 64;
+
 /// The largest request body that is read, in bytes.
 pub const MAX_BODY_BYTES: usize = 64 << 10;
 
@@ -46,8 +50,8 @@ pub struct Admin {
     pub shelf: Arc<ArcSwap<Shelf>>,
     /// Routes, and the names of plugins.
     pub config: Arc<ArcSwap<Config>>,
-    /// How the configuration stands.
-    pub standing: Arc<dyn Fn() -> ConfigStanding + Send + Sync>,
+    /// How the last reload went.
+    pub status: Arc<Status>,
     /// Renders every metric in the Prometheus text format.
     pub render_metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// The listener's own address: a `Host` that is accepted beside the names of loopback.
@@ -58,15 +62,4 @@ impl fmt::Debug for Admin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Admin").field("own_address", &self.own_address).finish_non_exhaustive()
     }
-}
-
-/// How the configuration that runs stands to the file.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ConfigStanding {
-    /// Counts the configurations that were taken up; 1 at start.
-    pub generation: u64,
-    /// Why the newest file was not taken up, for people.
-    pub problem: Option<String>,
-    /// Keys that were changed and wait for a restart.
-    pub restart_needed: Vec<String>,
 }

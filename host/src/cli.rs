@@ -14,6 +14,7 @@ use crate::telemetry;
 mod check;
 mod client;
 mod deliveries;
+mod describe;
 mod events;
 mod failure;
 mod output;

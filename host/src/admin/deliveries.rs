@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Admin;
-use super::params::{Ask, DeliveryQuery, Id, Order, RetryQuery};
+use super::params::{Ask, DeliveryQuery, Id, NoQuery, Order, RetryQuery};
 use super::problem::Problem;
 use super::view::{Delivery, Listing};
 use crate::event::DeliveryId;
@@ -35,6 +35,7 @@ pub(super) async fn list_deliveries(
 ))]
 pub(super) async fn show_delivery(
     State(admin): State<Arc<Admin>>,
+    Ask(NoQuery {}): Ask<NoQuery>,
     Id(id): Id<DeliveryId>,
 ) -> Result<Json<Delivery>, Problem> {
     let event = admin.store.event(id.event).await?;
@@ -58,6 +59,7 @@ pub(super) struct Retried {
 ))]
 pub(super) async fn retry_delivery(
     State(admin): State<Arc<Admin>>,
+    Ask(NoQuery {}): Ask<NoQuery>,
     Id(id): Id<DeliveryId>,
 ) -> Result<Json<Retried>, Problem> {
     let retried = admin.store.retry(RetryWhich::One(id)).await?;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Admin;
-use super::params::{Ask, EventQuery, Id, Order, ReplayQuery, closest};
+use super::params::{Ask, EventQuery, Id, NoQuery, Order, ReplayQuery, closest};
 use super::problem::Problem;
 use super::view::{EventDetail, EventItem, Listing};
 use crate::event::{EventId, PluginName};
@@ -35,6 +35,7 @@ pub(super) async fn list_events(
 ))]
 pub(super) async fn show_event(
     State(admin): State<Arc<Admin>>,
+    Ask(NoQuery {}): Ask<NoQuery>,
     Id(id): Id<EventId>,
 ) -> Result<Json<EventDetail>, Problem> {
     Ok(Json(admin.store.event(id).await?.into()))

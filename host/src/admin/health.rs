@@ -10,6 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Admin;
+use super::params::{Ask, NoQuery};
 use super::problem::Problem;
 use super::view::Stats;
 use crate::event;
@@ -19,7 +20,7 @@ use crate::event;
     (status = 200, description = "How much there is of what", body = Stats),
     (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
 ))]
-pub(super) async fn show_stats(State(admin): State<Arc<Admin>>) -> Json<Stats> {
+pub(super) async fn show_stats(State(admin): State<Arc<Admin>>, Ask(NoQuery {}): Ask<NoQuery>) -> Json<Stats> {
     Json(admin.store.stats().into())
 }
 
@@ -47,8 +48,8 @@ pub(super) async fn show_metrics(State(admin): State<Arc<Admin>>) -> Response {
 pub(super) struct Health {
     /// `live`; or `ready`, `degraded` (it serves, but something wants attention) or `unavailable`.
     status: &'static str,
-    /// The configuration that runs: counts those taken up since the start, from 1.
-    config_generation: u64,
+    /// How often configuration or plugins were swapped since the start.
+    generation: u64,
     /// What is wrong.
     problems: Vec<Trouble>,
 }
@@ -56,7 +57,7 @@ pub(super) struct Health {
 /// Something that wants an operator's attention.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Trouble {
-    /// `store`, `config`, `restart` or `plugin`.
+    /// `store`, `config`, `restart`, `watch`, `plugins_dir` or `plugin`.
     part: &'static str,
     /// Which one, where there are several.
     name: Option<String>,
@@ -69,7 +70,7 @@ pub(super) struct Trouble {
     (status = 200, description = "It does", body = Health),
 ))]
 pub(super) async fn show_liveness(State(admin): State<Arc<Admin>>) -> Json<Health> {
-    Json(Health { status: "live", config_generation: (admin.standing)().generation, problems: Vec::new() })
+    Json(Health { status: "live", generation: admin.status.get().generation, problems: Vec::new() })
 }
 
 /// Whether the host takes webhooks, and what wants attention.
@@ -78,7 +79,7 @@ pub(super) async fn show_liveness(State(admin): State<Arc<Admin>>) -> Json<Healt
     (status = 503, description = "It does not", body = Health),
 ))]
 pub(super) async fn show_readiness(State(admin): State<Arc<Admin>>) -> (StatusCode, Json<Health>) {
-    let (config_generation, mut problems) = attention(&admin);
+    let (generation, mut problems) = attention(&admin);
     let (code, status) = match admin.store.trouble() {
         Some(error) => {
             problems.insert(0, Trouble { part: "store", name: None, detail: error.to_string() });
@@ -87,23 +88,24 @@ pub(super) async fn show_readiness(State(admin): State<Arc<Admin>>) -> (StatusCo
         None if problems.is_empty() => (StatusCode::OK, "ready"),
         None => (StatusCode::OK, "degraded"),
     };
-    (code, Json(Health { status, config_generation, problems }))
+    (code, Json(Health { status, generation, problems }))
 }
 
 /// What is wrong although the host serves: the last good configuration and plugins stay in use.
 fn attention(admin: &Admin) -> (u64, Vec<Trouble>) {
-    let standing = (admin.standing)();
-    let config = standing.problem.map(|detail| Trouble { part: "config", name: None, detail });
-    let restart = standing.restart_needed.into_iter().map(|key| Trouble {
-        part: "restart",
-        detail: format!("a change of `{key}` waits for a restart"),
-        name: Some(key),
+    let condition = admin.status.get();
+    let trouble = |part, name: Option<&str>, detail: String| Trouble { part, name: name.map(str::to_owned), detail };
+    let config = condition.config.map(|config| trouble("config", None, config.text));
+    let restart = condition.restart_needed.iter().map(|key| {
+        trouble("restart", Some(key), format!("a change of `{key}` waits for a restart"))
     });
+    let watch = condition.watch.map(|watch| trouble("watch", None, watch.text));
     let shelf = admin.shelf.load();
-    let plugins = shelf.slots().filter(|(_, slot)| slot.state() != "loaded").map(|(name, slot)| Trouble {
-        part: "plugin",
-        name: Some(name.to_string()),
-        detail: slot.problem.clone().unwrap_or_else(|| format!("it is {}", slot.state())),
+    let folder = shelf.problems().iter().map(|problem| trouble("plugins_dir", None, problem.clone()));
+    let plugins = shelf.slots().filter(|(_, slot)| slot.state() != "loaded").map(|(name, slot)| {
+        let detail = slot.problem.clone().unwrap_or_else(|| format!("it is {}", slot.state()));
+        trouble("plugin", Some(name), detail)
     });
-    (standing.generation, config.into_iter().chain(restart).chain(plugins).collect())
+    let problems = config.into_iter().chain(restart).chain(watch).chain(folder).chain(plugins);
+    (condition.generation, problems.collect())
 }

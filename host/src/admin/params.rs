@@ -105,6 +105,10 @@ pub(super) struct ReplayQuery {
     pub(super) plugin: Option<String>,
 }
 
+/// For what takes no parameters: a mistyped question is still told so.
+#[derive(Debug, Deserialize, IntoParams)]
+pub(super) struct NoQuery {}
+
 impl EventQuery {
     pub(super) fn filter(&self) -> Result<EventFilter, Problem> {
         Ok(EventFilter {
@@ -257,7 +261,8 @@ fn unknown(name: &str, known: &[String]) -> Problem {
     let hint = closest(&name, known.iter().map(String::as_str));
     let hint = hint.map(|hint| format!("; did you mean `{hint}`?")).unwrap_or_default();
     let valid = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    Problem::bad_request(format!("there is no parameter `{name}`{hint} (valid: {valid})"))
+    let valid = if valid.is_empty() { "this takes none".to_owned() } else { format!("valid: {valid}") };
+    Problem::bad_request(format!("there is no parameter `{name}`{hint} ({valid})"))
 }
 
 /// The candidate that a mistyped name is likely to mean, if one is near.

@@ -53,10 +53,20 @@ impl Page {
         }
     }
 
-    /// Adds a table; the first row holds the names of the columns.
+    /// Adds a table; the first row holds the names of the columns. Long cells are cut.
     pub(super) fn table(&mut self, rows: &[Vec<String>]) {
         let rows: Vec<Vec<String>> =
             rows.iter().map(|row| row.iter().map(|cell| cut(&printable(cell))).collect()).collect();
+        self.aligned(&rows, true);
+    }
+
+    /// Adds rows without names, their cells whole.
+    pub(super) fn rows(&mut self, rows: &[Vec<String>]) {
+        let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
+        self.aligned(&rows, false);
+    }
+
+    fn aligned(&mut self, rows: &[Vec<String>], head: bool) {
         let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
             rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
@@ -66,14 +76,14 @@ impl Page {
             let mut line = String::new();
             for (cell, width) in row.iter().zip(&widths) {
                 // Writing to a string cannot fail.
-                let _ = write!(line, "{}{}  ", self.cell(index, cell), " ".repeat(width - cell.chars().count()));
+                let _ = write!(line, "{}{}  ", self.cell(head && index == 0, cell), " ".repeat(width - cell.chars().count()));
             }
             self.line(line.trim_end());
         }
     }
 
-    fn cell(&self, row: usize, cell: &str) -> String {
-        if row == 0 { self.ink(Ink::Dim, cell) } else { self.state(cell) }
+    fn cell(&self, head: bool, cell: &str) -> String {
+        if head { self.ink(Ink::Dim, cell) } else { self.state(cell) }
     }
 
     /// Colours a word that names a state or an outcome.

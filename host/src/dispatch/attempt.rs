@@ -1,0 +1,132 @@
+//! One attempt: from a lease to its settlement.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Hub;
+use super::lane::Lane;
+use super::verdict::{self, Facts};
+use crate::event::{Outcome, PluginName};
+use crate::fail;
+use crate::plugins::Loaded;
+use crate::sandbox::{Call, Invocation, KvRead, KvReader, Limits};
+use crate::store::{Lease, Next, Settled, Settlement, Store};
+
+/// Runs `lease` and settles it.
+pub(super) async fn run(hub: Arc<Hub>, lane: Arc<Lane>, lease: Lease) {
+    let _ = fail::point("dispatch.leased");
+    let settlement = tokio::select! {
+        biased;
+        () = hub.aborting.cancelled() => give_back(&hub),
+        settlement = attempt(&hub, &lane, &lease) => settlement,
+    };
+    settle(&hub, lease, settlement).await;
+}
+
+async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease) -> Settlement {
+    let permit = tokio::select! {
+        biased;
+        () = hub.stopping.cancelled() => return give_back(hub),
+        permit = lane.permit() => permit,
+    };
+    let Some(loaded) = hub.parts.shelf.load().loaded(&lease.plugin).cloned() else {
+        return give_back(hub);
+    };
+    let config = hub.parts.config.load_full();
+    let settings = config.plugin(&lease.plugin);
+    let call = Call {
+        event: lease.event.clone(),
+        attempt: lease.counted_attempt(),
+        max_attempts: settings.retry.max_attempts,
+        idempotency_key: lease.delivery.to_string(),
+        limits: Limits { timeout_ms: settings.timeout_ms, memory_bytes: settings.memory_bytes },
+        config: settings.config.clone(),
+        kv: Arc::new(StoredKv { store: hub.parts.store.clone(), plugin: lease.plugin.clone() }),
+    };
+    let _ = fail::point("dispatch.before_invoke");
+    let started_at_ms = hub.parts.clock.now_ms();
+    let started = Instant::now();
+    let invocation = loaded.plugin.invoke(call).await;
+    drop(permit);
+    let _ = fail::point("dispatch.invoked");
+    observe(&loaded, lease, &invocation, started);
+    let facts = Facts {
+        event: &lease.event,
+        plugin: &lease.plugin,
+        attempt: lease.counted_attempt(),
+        digest: loaded.digest,
+        started_at_ms,
+        now_ms: hub.parts.clock.now_ms(),
+        kv_bytes: hub.parts.store.kv_bytes(&lease.plugin),
+        random: random(),
+    };
+    verdict::settlement(&facts, invocation, &settings.retry, &config.routes)
+}
+
+/// The attempt is not spent, and the delivery is due at once.
+fn give_back(hub: &Hub) -> Settlement {
+    Settlement { next: Next::GiveBack(hub.parts.clock.now_ms()), record: None }
+}
+
+/// Evenly from [0, 1).
+fn random() -> f64 {
+    let bits = getrandom::u64().expect("the operating system gives random numbers");
+    (bits >> 11) as f64 / (1u64 << 53) as f64
+}
+
+async fn settle(hub: &Hub, lease: Lease, settlement: Settlement) {
+    let (delivery, plugin, attempt) = (lease.delivery, lease.plugin.clone(), lease.attempt);
+    let dead = matches!(settlement.next, Next::Dead);
+    let reason = settlement.record.as_ref().and_then(|record| record.error.clone());
+    match hub.parts.store.settle(lease, settlement).await {
+        Ok(Settled::Kept) if dead => tracing::warn!(
+            delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt,
+            reason = reason.as_deref().unwrap_or(""), "dead letter"
+        ),
+        Ok(Settled::Kept) => {}
+        Ok(Settled::Conflict) => tracing::debug!(
+            delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt,
+            "a key it read was changed meanwhile; it runs again"
+        ),
+        Ok(Settled::Lost) => {
+            metrics::counter!("hookbox_settlements_lost_total").increment(1);
+            tracing::warn!(
+                delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt,
+                "a late settlement is lost: the delivery is in other hands"
+            );
+        }
+        // The store says once, loudly, that it has stopped.
+        Err(error) => tracing::debug!(delivery.id = %delivery, error = %error, "not settled"),
+    }
+}
+
+fn observe(loaded: &Loaded, lease: &Lease, invocation: &Invocation, started: Instant) {
+    let outcome = verdict::outcome(&invocation.verdict);
+    let name = outcome.map_or("no_capacity", Outcome::name);
+    let plugin: &PluginName = &lease.plugin;
+    metrics::counter!("hookbox_attempts_total", "plugin" => plugin.to_string(), "outcome" => name).increment(1);
+    metrics::histogram!("hookbox_attempt_seconds", "plugin" => plugin.to_string())
+        .record(started.elapsed().as_secs_f64());
+    if outcome != Some(Outcome::Ok) {
+        tracing::info!(
+            event.id = %lease.event.id, delivery.id = %lease.delivery, plugin.name = %plugin,
+            plugin.digest = %loaded.digest, delivery.attempt = lease.attempt, outcome = name, "attempt failed"
+        );
+    }
+}
+
+/// The store as the sandbox reads it: one plugin's keys.
+#[derive(Debug)]
+struct StoredKv {
+    store: Arc<dyn Store>,
+    plugin: PluginName,
+}
+
+impl KvReader for StoredKv {
+    fn get<'a>(&'a self, key: &'a str) -> KvRead<'a> {
+        Box::pin(async move {
+            let found = self.store.kv_get(self.plugin.clone(), key.to_owned()).await;
+            found.map(|found| found.map(|kv| (kv.value, kv.version))).map_err(|error| error.to_string())
+        })
+    }
+}

@@ -1,0 +1,4 @@
+//! Every integration test, in one binary: linking the sandbox once is enough.
+
+mod crash;
+mod harness;

@@ -1,1 +1,82 @@
-//! ingest
+//! The public door: request → verify → identify → append → reply.
+//!
+//! A request is `Unverified` until its signature has been checked over the raw bytes; only a `Verified` one is looked
+//! into, and becomes the `NewEvent` that is appended. There is no other way across. The reply is sent after the
+//! commit, and neither a client that hangs up nor a reply that comes too late takes an append back.
+//!
+//! - `serve` takes connections and bounds what each may cost; `conn` is what it wraps around a socket;
+//! - `receive` is the road of one request, `body` reads its body, `reply` is everything a sender can be told;
+//! - `gate` holds what a source needs at hand for every request: keyed MAC states, parsed pointers and header names;
+//! - `verify` and `sign` are the two directions of a signature, `identify` finds type, id and subject;
+//! - `refusals` writes the log of what was refused, at a bounded rate.
+//!
+//! Invariant: a request that fails verification writes nothing and runs nothing, and 2xx is sent only for what the
+//! store has committed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::store::Store;
+
+mod body;
+mod conn;
+mod gate;
+mod identify;
+mod receive;
+mod refusals;
+mod reply;
+mod serve;
+mod sign;
+mod verify;
+
+pub use gate::Gate;
+pub use serve::{MAX_CONNECTIONS, serve};
+pub use sign::{SignError, sign};
+pub use verify::{Refusal, Unverified, Verified};
+
+/// What the intake works with.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    /// The running configuration; a new one takes effect with the next request.
+    pub config: Arc<ArcSwap<Config>>,
+    /// Where events are appended.
+    pub store: Arc<dyn Store>,
+    /// Tells whether a timestamp is fresh, and when an event arrived.
+    pub clock: Clock,
+    /// How long each step may take.
+    pub timeouts: Timeouts,
+}
+
+/// How long each step of a request may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From the connection, or the reply before, to the last byte of the request's header; then it is closed.
+    pub header: Duration,
+    /// From the header to the last byte of the body; then 408.
+    pub body: Duration,
+    /// From the last byte of the body to the reply; then 503, and the event may be stored all the same.
+    pub reply: Duration,
+    /// For a client to take some bytes of a reply; then the connection is closed.
+    pub write: Duration,
+    /// For a client that was told to stop sending to take notice, before the connection is closed under it.
+    pub linger: Duration,
+    /// For requests that are under way when the host shuts down.
+    pub drain: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            header: Duration::from_secs(5),
+            body: Duration::from_secs(10),
+            reply: Duration::from_millis(2_500),
+            write: Duration::from_secs(10),
+            linger: Duration::from_secs(1),
+            drain: Duration::from_secs(5),
+        }
+    }
+}

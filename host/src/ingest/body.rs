@@ -1,0 +1,51 @@
+//! Reads a request's body, as far as it may go.
+
+use std::sync::Arc;
+
+use axum::body::{Body, HttpBody};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::reply::Refused;
+
+/// Memory for all bodies that are being received or appended, in bytes. It is at least one body of the largest size.
+pub(super) const MAX_MEMORY_BYTES: usize = 256 << 20;
+
+/// Room that is made for a body before any of it has come; it grows with what comes.
+const FIRST_ROOM_BYTES: usize = 16 << 10;
+
+/// A body, and its share of the memory for bodies.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub(super) bytes: Bytes,
+    pub(super) share: Option<OwnedSemaphorePermit>,
+}
+
+/// Reads the body to its end. What is declared too long is refused before the first byte is read, what turns out too
+/// long as soon as it does; memory is taken for what has come, never for what is announced.
+pub(super) async fn read(mut body: Body, limit: usize, memory: &Arc<Semaphore>) -> Result<Received, Refused> {
+    let too_large = Refused::TooLarge { limit };
+    let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if declared > limit {
+        return Err(too_large);
+    }
+    let mut bytes = Vec::with_capacity(declared.min(FIRST_ROOM_BYTES));
+    let mut share: Option<OwnedSemaphorePermit> = None;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Refused::BodyBroken(error.to_string()))?;
+        // Trailers are nothing a signature covers.
+        let Ok(data) = frame.into_data() else { continue };
+        if data.len() > limit - bytes.len() {
+            return Err(too_large);
+        }
+        let more = u32::try_from(data.len()).map_err(|_| Refused::NoRoom)?;
+        let more = Arc::clone(memory).try_acquire_many_owned(more).map_err(|_| Refused::NoRoom)?;
+        match &mut share {
+            Some(share) => share.merge(more),
+            None => share = Some(more),
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(Received { bytes: Bytes::from(bytes), share })
+}

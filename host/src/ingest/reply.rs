@@ -1,0 +1,193 @@
+//! Everything a sender can be told: success as JSON, refusals as problem details (RFC 9457).
+
+use axum::body::Body;
+use axum::response::Response;
+use axum::http::header::{
+    ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use axum::http::StatusCode;
+use serde::Serialize;
+
+use super::verify::Refusal;
+use crate::store::{Appended, StoreError};
+
+/// What `Allow` says of a source.
+const METHODS: HeaderValue = HeaderValue::from_static("POST, OPTIONS");
+
+/// What a request comes to.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// Committed, now or before.
+    Stored(Appended),
+    /// What a source takes.
+    Options,
+    /// Nothing is stored, as far as the sender may rely on.
+    Refused(Refused),
+}
+
+/// Why a request is not answered with success.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refused {
+    #[error("there is no such source")]
+    NoSource,
+    #[error("only POST and OPTIONS are taken")]
+    Method,
+    #[error("the source cannot check signatures: {0}")]
+    Closed(String),
+    #[error("the body is encoded")]
+    Encoded,
+    #[error("the body is longer than {limit} bytes")]
+    TooLarge { limit: usize },
+    #[error("the body took longer than {seconds} s")]
+    BodyTimeout { seconds: f32 },
+    #[error("the body broke off: {0}")]
+    BodyBroken(String),
+    #[error("request bodies fill the memory set aside for them")]
+    NoRoom,
+    #[error(transparent)]
+    Unverified(#[from] Refusal),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the store has not answered in time")]
+    Unanswered,
+    #[error("the append ended early: {0}")]
+    Broken(String),
+}
+
+/// What a refusal looks like from outside.
+#[derive(Debug)]
+struct Outside {
+    status: StatusCode,
+    detail: &'static str,
+    retry_after_s: Option<u32>,
+    /// The rest of the request is not read, so the connection cannot be used again.
+    close: bool,
+}
+
+impl Outside {
+    fn new(status: StatusCode, detail: &'static str) -> Self {
+        Self { status, detail, retry_after_s: None, close: false }
+    }
+
+    fn later(detail: &'static str, retry_after_s: u32) -> Self {
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, detail, retry_after_s: Some(retry_after_s), close: false }
+    }
+
+    fn close(self) -> Self {
+        Self { close: true, ..self }
+    }
+}
+
+impl Refused {
+    /// Says no more than a sender needs; the reason is for the log.
+    fn outside(&self) -> Outside {
+        match self {
+            Self::NoSource => Outside::new(StatusCode::NOT_FOUND, "There is no such source."),
+            Self::Method => Outside::new(StatusCode::METHOD_NOT_ALLOWED, "Send webhooks with POST."),
+            Self::Encoded => {
+                Outside::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Send the body as it is, without a content encoding.")
+            }
+            Self::TooLarge { .. } => {
+                Outside::new(StatusCode::PAYLOAD_TOO_LARGE, "The body is longer than this host takes.").close()
+            }
+            Self::BodyTimeout { .. } => {
+                Outside::new(StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time.").close()
+            }
+            Self::BodyBroken(_) => Outside::new(StatusCode::BAD_REQUEST, "The body could not be read.").close(),
+            Self::Unverified(Refusal::Repeated) => Outside::new(
+                StatusCode::BAD_REQUEST,
+                "A header that signatures are checked with may occur once, and occurs several times.",
+            ),
+            Self::Closed(_) | Self::Unverified(Refusal::Closed) => {
+                Outside::later("The source is not ready to receive.", 60)
+            }
+            Self::Unverified(_) => Outside::new(StatusCode::UNAUTHORIZED, "The request could not be authenticated."),
+            Self::NoRoom => Outside::later("Too much is being received at once.", 1).close(),
+            Self::Store(StoreError::Saturated { .. }) => Outside::later("Too many events are being stored at once.", 1),
+            Self::Store(_) | Self::Broken(_) => Outside::later("Events cannot be stored at the moment.", 10),
+            Self::Unanswered => Outside::later("Storing the event took too long; send it again.", 2),
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::NoSource => "unknown_source",
+            Self::Method => "method",
+            Self::Closed(_) => "no_secret",
+            Self::Encoded => "encoded",
+            Self::TooLarge { .. } => "too_large",
+            Self::BodyTimeout { .. } => "slow_body",
+            Self::BodyBroken(_) => "broken_body",
+            Self::NoRoom => "no_room",
+            Self::Unverified(refusal) => refusal.reason(),
+            Self::Store(StoreError::Saturated { .. }) => "saturated",
+            Self::Store(StoreError::Unavailable(_)) => "disk",
+            Self::Store(_) | Self::Broken(_) => "store",
+            Self::Unanswered => "slow_store",
+        }
+    }
+}
+
+/// RFC 9457 §3.1. There is no type of our own: title and status say it, as for `about:blank`.
+#[derive(Debug, Serialize)]
+struct Problem {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: &'static str,
+}
+
+impl Reply {
+    /// The `reason` label of the metrics: what became of the request, from a fixed set.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::Stored(Appended { duplicate: false, .. }) => "accepted",
+            Self::Stored(Appended { duplicate: true, .. }) => "duplicate",
+            Self::Options => "options",
+            Self::Refused(refused) => refused.reason(),
+        }
+    }
+
+    pub(super) fn into_response(self) -> Response {
+        match self {
+            Self::Stored(Appended { id, duplicate }) => {
+                let status = if duplicate { "duplicate" } else { "accepted" };
+                // An id is made of letters, digits and `_`.
+                let body = format!(r#"{{"id":"{id}","status":"{status}"}}"#);
+                answer(StatusCode::OK, body, &[(CONTENT_TYPE, HeaderValue::from_static("application/json"))])
+            }
+            Self::Options => answer(StatusCode::NO_CONTENT, String::new(), &[(ALLOW, METHODS)]),
+            Self::Refused(refused) => problem(&refused),
+        }
+    }
+}
+
+fn problem(refused: &Refused) -> Response {
+    let outside = refused.outside();
+    let title = outside.status.canonical_reason().unwrap_or_default();
+    let problem =
+        Problem { r#type: "about:blank", title, status: outside.status.as_u16(), detail: outside.detail };
+    let body = serde_json::to_string(&problem).expect("texts and a number are JSON");
+    let mut headers = vec![(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))];
+    if let Some(seconds) = outside.retry_after_s {
+        headers.push((RETRY_AFTER, HeaderValue::from(seconds)));
+    }
+    if outside.close {
+        headers.push((CONNECTION, HeaderValue::from_static("close")));
+    }
+    match outside.status {
+        StatusCode::METHOD_NOT_ALLOWED => headers.push((ALLOW, METHODS)),
+        // RFC 9110 §11.6.1 wants a challenge with every 401; RFC 9421 names no scheme, the signature is the scheme.
+        StatusCode::UNAUTHORIZED => headers.push((WWW_AUTHENTICATE, HeaderValue::from_static("Signature"))),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => headers.push((ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
+        _ => {}
+    }
+    answer(outside.status, body, &headers)
+}
+
+fn answer(status: StatusCode, body: String, headers: &[(HeaderName, HeaderValue)]) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().extend(headers.iter().cloned());
+    response
+}

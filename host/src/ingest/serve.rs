@@ -1,0 +1,132 @@
+//! Takes connections and bounds what each of them may cost.
+//!
+//! HTTP/1.1 only: providers send nothing else, and the floods that HTTP/2 makes possible are not worth defending
+//! against here. Idle connections are closed by the same limit that a slow header meets.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use super::conn::Conn;
+use super::receive::{Peer, router};
+use super::{Intake, Timeouts};
+use crate::tasks;
+
+/// Connections at once; more wait in the listener's backlog.
+pub const MAX_CONNECTIONS: u32 = 4_096;
+
+/// The longest request line and header fields together, in bytes. hyper takes at most 100 fields by itself.
+const MAX_HEADER_BYTES: usize = 32 << 10;
+
+/// The most that is read from a connection ahead of its use, in bytes.
+const MAX_BUFFER_BYTES: usize = 64 << 10;
+
+/// How long accepting rests after an error such as too many open files: trying on at once would only spin.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// What every connection shares.
+#[derive(Debug, Clone)]
+struct Connections {
+    router: Router,
+    http: http1::Builder,
+    timeouts: Timeouts,
+    /// Requests under way are finished, connections then closed.
+    shutdown: CancellationToken,
+    /// What is still under way is dropped.
+    abort: CancellationToken,
+}
+
+/// Receives webhooks on `listener` until `shutdown`, then lets the requests under way finish for as long as
+/// [`Timeouts::drain`] says, and returns when the last connection is closed.
+pub async fn serve(listener: TcpListener, intake: Intake, shutdown: CancellationToken) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS as usize));
+    let connections = Connections {
+        timeouts: intake.timeouts,
+        http: http(&intake.timeouts),
+        router: router(intake),
+        shutdown: shutdown.clone(),
+        abort: CancellationToken::new(),
+    };
+    // Cancelled as a whole: no connection is taken from the listener and then lost.
+    let _ = shutdown.run_until_cancelled(accept(&listener, &places, &connections)).await;
+    drop(listener);
+    if timeout(connections.timeouts.drain, places.acquire_many(MAX_CONNECTIONS)).await.is_err() {
+        let open = MAX_CONNECTIONS as usize - places.available_permits();
+        tracing::warn!(connections = open, "closing connections with requests that did not finish in time");
+        connections.abort.cancel();
+        // An error means the semaphore is closed, which nobody does.
+        let _ = places.acquire_many(MAX_CONNECTIONS).await;
+    }
+}
+
+fn http(timeouts: &Timeouts) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(timeouts.header)
+        .max_header_size(MAX_HEADER_BYTES)
+        .max_buf_size(MAX_BUFFER_BYTES)
+        // A sender that closes its side after the request still wants the reply.
+        .half_close(true);
+    http
+}
+
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>, connections: &Connections) -> Infallible {
+    loop {
+        let place = Arc::clone(places).acquire_owned().await.expect("nobody closes the semaphore");
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                tasks::spawn(connections.clone().handle(stream, peer, place));
+            }
+            // The client was gone before its turn came.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot take a connection");
+                tokio::time::sleep(ACCEPT_REST).await;
+            }
+        }
+    }
+}
+
+impl Connections {
+    /// Serves one connection; its place is free again when it is closed.
+    async fn handle(self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
+        // Replies are small, and a sender waits for each.
+        let _ = stream.set_nodelay(true);
+        let conn = Conn::new(stream, &self.timeouts, self.shutdown.clone());
+        let router = self.router;
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(Peer(peer));
+            router.clone().oneshot(request)
+        });
+        let mut serving = std::pin::pin!(self.http.serve_connection(TokioIo::new(conn), service));
+        let ended = tokio::select! {
+            ended = serving.as_mut() => ended,
+            () = self.shutdown.cancelled() => {
+                serving.as_mut().graceful_shutdown();
+                match self.abort.run_until_cancelled(serving).await {
+                    Some(ended) => ended,
+                    None => Ok(()),
+                }
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(client.address = %peer, %error, "connection ended early");
+        }
+        drop(place);
+    }
+}

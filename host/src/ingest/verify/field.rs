@@ -1,0 +1,69 @@
+//! Values within headers: `sha256=…`, `t=…,v1=…,v1=…`, `v1,… v1,…`.
+
+use axum::http::HeaderMap;
+use axum::http::header::{GetAll, HeaderName, HeaderValue, ValueIter};
+
+use super::Refusal;
+use crate::config::source::Field;
+
+/// The value of a header that may occur once.
+pub(in crate::ingest) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u8]>, Refusal> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (_, Some(_)) => Err(Refusal::Repeated),
+        (value, None) => Ok(value.map(HeaderValue::as_bytes)),
+    }
+}
+
+/// The items of a field, without their prefix, in the order of the request.
+///
+/// A list (a field with a separator) may be spread over several headers of the same name, as RFC 9110 §5.3 has it; a
+/// single value may not. White space around an item does not belong to it.
+#[derive(Debug)]
+pub(super) struct Items<'a> {
+    headers: ValueIter<'a, HeaderValue>,
+    rest: Option<&'a [u8]>,
+    prefix: &'a [u8],
+    separator: Option<u8>,
+}
+
+impl<'a> Items<'a> {
+    pub(super) fn of(headers: &'a HeaderMap, name: &HeaderName, field: &'a Field) -> Result<Self, Refusal> {
+        let all: GetAll<'a, HeaderValue> = headers.get_all(name);
+        if field.separator.is_none() {
+            single(headers, name)?;
+        }
+        // A separator beyond ASCII cannot occur in a header, so it splits nothing.
+        let separator = field.separator.filter(char::is_ascii).map(|separator| separator as u8);
+        Ok(Self { headers: all.iter(), rest: None, prefix: field.prefix.as_bytes(), separator })
+    }
+
+    fn next_item(&mut self) -> Option<&'a [u8]> {
+        let rest = match self.rest.take() {
+            Some(rest) => rest,
+            None => self.headers.next()?.as_bytes(),
+        };
+        let cut = self.separator.and_then(|separator| rest.iter().position(|byte| *byte == separator));
+        let item = match cut {
+            Some(at) => {
+                self.rest = Some(&rest[at + 1..]);
+                &rest[..at]
+            }
+            None => rest,
+        };
+        Some(item.trim_ascii())
+    }
+}
+
+impl<'a> Iterator for Items<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        loop {
+            let item = self.next_item()?;
+            if let Some(value) = item.strip_prefix(self.prefix) {
+                return Some(value);
+            }
+        }
+    }
+}

@@ -1,5 +1,8 @@
 //! The shelf: name → loaded plugin, one immutable snapshot that is swapped whole.
 //!
+//! `folder` looks at the plugins folder without trusting it, `refresh` makes a new shelf out of the old one and what
+//! the folder holds now. Nothing here watches: `reload` says when to look.
+//!
 //! Invariant: a plugin that was loaded stays until a newer file of it has been loaded or its file is removed; a bad
 //! file changes nothing but what is reported.
 
@@ -10,10 +13,18 @@ use std::sync::Arc;
 use crate::event::{Digest, PluginName};
 use crate::sandbox::Plugin;
 
+mod folder;
+mod refresh;
+
+use folder::Seen;
+pub use folder::{MAX_FILE_BYTES, MAX_PLUGINS};
+pub use refresh::{Change, Refreshed, SETTLE_MS, Stock};
+
 /// Every plugin the host knows of, at one moment.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Shelf {
     slots: BTreeMap<PluginName, Slot>,
+    problems: Vec<String>,
 }
 
 /// What is known of one plugin.
@@ -23,6 +34,8 @@ pub struct Slot {
     pub loaded: Option<Arc<Loaded>>,
     /// Why the newest file was not taken, whole, for people.
     pub problem: Option<String>,
+    /// What the folder held under this name when the slot was last changed.
+    judged: Seen,
 }
 
 /// A plugin that can run.
@@ -41,13 +54,43 @@ pub struct Loaded {
 }
 
 impl Shelf {
+    /// A shelf that holds these plugins and knows of no file, for a host without a folder.
+    pub fn of(plugins: impl IntoIterator<Item = Loaded>) -> Self {
+        let slot = |loaded| Slot { loaded: Some(Arc::new(loaded)), problem: None, judged: Seen::Absent };
+        let slots = plugins.into_iter().map(|loaded| (loaded.name.clone(), slot(loaded))).collect();
+        Self { slots, problems: Vec::new() }
+    }
+
     /// What runs under this name.
     pub fn loaded(&self, name: &str) -> Option<&Arc<Loaded>> {
         self.slots.get(name).and_then(|slot| slot.loaded.as_ref())
     }
 
+    /// What is known of this name.
+    pub fn slot(&self, name: &str) -> Option<&Slot> {
+        self.slots.get(name)
+    }
+
     /// Every slot, by name.
     pub fn slots(&self) -> impl Iterator<Item = (&PluginName, &Slot)> {
         self.slots.iter()
+    }
+
+    /// What is wrong with the folder itself: it cannot be read, holds too much, or files no plugin can have.
+    pub fn problems(&self) -> &[String] {
+        &self.problems
+    }
+}
+
+impl Slot {
+    /// Where the plugin stands, in the word the API uses: `loaded`; `stale`, when an older good file runs because the
+    /// newest one is bad; `failed`, when nothing runs; `missing`, when the file was removed.
+    pub fn state(&self) -> &'static str {
+        match (&self.loaded, &self.problem, &self.judged) {
+            (Some(_), None, _) => "loaded",
+            (Some(_), Some(_), _) => "stale",
+            (None, _, Seen::Absent) => "missing",
+            (None, _, _) => "failed",
+        }
     }
 }

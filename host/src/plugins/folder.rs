@@ -1,0 +1,212 @@
+//! The plugins folder, looked at without trust: names, kinds and sizes are checked before a byte is read.
+//!
+//! Only regular files directly in the folder are plugins. A link is not followed, because it may lead out of the
+//! folder; a pipe or device is never opened for its content, because reading it may never end.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, open, openat, statat};
+use rustix::io::Errno;
+
+use crate::event::PluginName;
+
+/// The most plugins a folder may hold. With more, the folder is refused as a whole and nothing changes.
+pub const MAX_PLUGINS: usize = 1_000;
+
+/// The largest plugin file, in bytes: 64 MiB. An interpreter compiled to WebAssembly has some 10 to 30.
+pub const MAX_FILE_BYTES: u64 = 64 << 20;
+
+/// The longest plugin name, in bytes.
+const MAX_NAME_BYTES: usize = 64;
+
+/// The most misnamed files that are reported one by one.
+const MAX_MISNAMED: usize = 20;
+
+/// What tells one state of a file from another without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified_ns: i128,
+    changed_ns: i128,
+}
+
+/// What a folder holds under one name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Nothing.
+    Absent,
+    /// A regular file that is worth reading.
+    File { file_name: String, stamp: Stamp },
+    /// Something that cannot be a plugin, and why.
+    Unfit(String),
+}
+
+/// A look at the whole folder.
+#[derive(Debug, Default)]
+pub(super) struct Look {
+    pub(super) entries: BTreeMap<PluginName, Seen>,
+    /// Files with a plugin's ending and a name no plugin can have.
+    pub(super) misnamed: Vec<String>,
+}
+
+impl Look {
+    /// What was seen under `name`.
+    pub(super) fn get(&self, name: &str) -> &Seen {
+        self.entries.get(name).unwrap_or(&Seen::Absent)
+    }
+}
+
+/// An open plugins folder. What is read through it comes from this folder, also when its path is moved meanwhile.
+#[derive(Debug)]
+pub(super) struct Folder {
+    handle: OwnedFd,
+    path: PathBuf,
+}
+
+impl Folder {
+    /// Opens the folder; `path` itself may be a link.
+    pub(super) fn open(path: &Path) -> Result<Self, String> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match open(path, flags, Mode::empty()) {
+            Ok(handle) => Ok(Self { handle, path: path.to_owned() }),
+            Err(errno) => Err(unreadable(path, errno)),
+        }
+    }
+
+    /// Lists the folder; opens no file.
+    pub(super) fn look(&self) -> Result<Look, String> {
+        let mut found: BTreeMap<PluginName, Vec<String>> = BTreeMap::new();
+        let mut look = Look::default();
+        for entry in Dir::read_from(&self.handle).map_err(|errno| unreadable(&self.path, errno))? {
+            let entry = entry.map_err(|errno| unreadable(&self.path, errno))?;
+            match classify(entry.file_name().to_bytes()) {
+                Named::Other => {}
+                Named::Plugin { name, file_name } => found.entry(name.into()).or_default().push(file_name.to_owned()),
+                Named::Misnamed(text) => look.misnamed.push(text),
+            }
+            if found.len() > MAX_PLUGINS {
+                return Err(format!("{} holds more than {MAX_PLUGINS} plugin files", self.path.display()));
+            }
+            if look.misnamed.len() > MAX_MISNAMED {
+                look.misnamed.truncate(MAX_MISNAMED);
+            }
+        }
+        look.misnamed.sort();
+        look.entries = found.into_iter().map(|(name, files)| (name, self.judge(files))).collect();
+        look.entries.retain(|_, seen| *seen != Seen::Absent);
+        Ok(look)
+    }
+
+    fn judge(&self, mut file_names: Vec<String>) -> Seen {
+        file_names.sort();
+        let [file_name] = file_names.as_slice() else {
+            return Seen::Unfit(format!("{} stand side by side: keep one of them", file_names.join(" and ")));
+        };
+        match statat(&self.handle, file_name.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => match fit(&stat) {
+                Ok(()) => Seen::File { file_name: file_name.clone(), stamp: Stamp::of(&stat) },
+                Err(why) => Seen::Unfit(format!("{file_name} {why}")),
+            },
+            // Removed since it was listed.
+            Err(Errno::NOENT) => Seen::Absent,
+            Err(errno) => Seen::Unfit(unreadable(&self.path.join(file_name), errno)),
+        }
+    }
+
+    /// Reads a file whole. `Ok(None)` if it is not the one that was seen, at the start or at the end.
+    pub(super) fn read(&self, file_name: &str, seen: &Stamp) -> Result<Option<Vec<u8>>, String> {
+        let path = self.path.join(file_name);
+        // Between the look and now the name may have become a link or a pipe: neither is followed nor waited for.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let handle = match openat(&self.handle, file_name, flags, Mode::empty()) {
+            Ok(handle) => handle,
+            Err(Errno::NOENT | Errno::LOOP) => return Ok(None),
+            Err(errno) => return Err(unreadable(&path, errno)),
+        };
+        let same = |handle: &OwnedFd| fstat(handle).map(|stat| fit(&stat).is_ok() && Stamp::of(&stat) == *seen);
+        if !same(&handle).map_err(|errno| unreadable(&path, errno))? {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        let file = File::from(handle);
+        (&file).take(seen.size + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&path, error))?;
+        let unchanged = same(&file.into()).map_err(|errno| unreadable(&path, errno))?;
+        Ok((unchanged && bytes.len() as u64 == seen.size).then_some(bytes))
+    }
+
+    /// Where a file of this folder is.
+    pub(super) fn path_of(&self, file_name: &str) -> PathBuf {
+        self.path.join(file_name)
+    }
+}
+
+impl Stamp {
+    #[expect(
+        clippy::unnecessary_cast,
+        clippy::useless_conversion,
+        reason = "the fields have other types on other platforms"
+    )]
+    fn of(stat: &Stat) -> Self {
+        let nanoseconds = |seconds: i128, rest: i128| seconds * 1_000_000_000 + rest;
+        Self {
+            device: stat.st_dev as u64,
+            inode: stat.st_ino as u64,
+            size: stat.st_size as u64,
+            modified_ns: nanoseconds(stat.st_mtime.into(), stat.st_mtime_nsec.into()),
+            changed_ns: nanoseconds(stat.st_ctime.into(), stat.st_ctime_nsec.into()),
+        }
+    }
+}
+
+fn fit(stat: &Stat) -> Result<(), String> {
+    let problem = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => {
+            let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
+            if size <= MAX_FILE_BYTES {
+                return Ok(());
+            }
+            return Err(format!("has {size} bytes, more than the {MAX_FILE_BYTES} a plugin may have"));
+        }
+        FileType::Symlink => "is a symbolic link, and links are not followed: copy the file itself here",
+        FileType::Directory => "is a folder, not a file",
+        FileType::Fifo => "is a named pipe, not a file",
+        FileType::Socket => "is a socket, not a file",
+        _ => "is a device, not a file",
+    };
+    Err(problem.to_owned())
+}
+
+enum Named<'a> {
+    Plugin { name: &'a str, file_name: &'a str },
+    Misnamed(String),
+    Other,
+}
+
+fn classify(file_name: &[u8]) -> Named<'_> {
+    // Hidden files are what editors and copying tools leave while they work.
+    let stem = file_name.strip_suffix(b".wasm").or_else(|| file_name.strip_suffix(b".wat"));
+    let Some(stem) = stem.filter(|_| !file_name.starts_with(b".")) else { return Named::Other };
+    let plain = stem.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    match (str::from_utf8(stem), str::from_utf8(file_name)) {
+        (Ok(name), Ok(file_name)) if plain && stem.len() <= MAX_NAME_BYTES => Named::Plugin { name, file_name },
+        _ => Named::Misnamed(format!(
+            "{:?} is not a plugin name: 1 to {MAX_NAME_BYTES} letters, digits, `_` and `-`, then `.wasm` or `.wat`",
+            OsStr::from_bytes(file_name)
+        )),
+    }
+}
+
+fn unreadable(path: &Path, error: impl Into<io::Error>) -> String {
+    format!("failed to read {}: {}", path.display(), error.into())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! Rust source as tokens: enough to tell code from comments and text.
+
+/// A piece of code and the line it begins on, from 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    pub line: usize,
+    pub text: String,
+}
+
+/// Words, numbers, `::` and single signs. Comments, texts, characters and lifetimes are left out, an empty pair of
+/// quotes standing for a text.
+pub fn tokens(source: &str) -> Vec<Token> {
+    let chars: Vec<char> = source.chars().collect();
+    let (mut at, mut line, mut found) = (0, 1, Vec::new());
+    while at < chars.len() {
+        let (end, text) = token(&chars, at);
+        if let Some(text) = text {
+            found.push(Token { line, text });
+        }
+        line += chars[at..end].iter().filter(|c| **c == '\n').count();
+        at = end;
+    }
+    found
+}
+
+fn token(chars: &[char], at: usize) -> (usize, Option<String>) {
+    let rest = &chars[at..];
+    match rest {
+        ['/', '/', ..] => (at + until(rest, |part| part[0] == '\n'), None),
+        ['/', '*', ..] => (block_comment(chars, at), None),
+        ['"', ..] => (quoted(chars, at + 1, '"'), Some("\"\"".to_owned())),
+        ['\'', '\\', ..] => (quoted(chars, at + 1, '\''), None),
+        ['\'', _, '\'', ..] => (at + 3, None),
+        ['\'', ..] => (at + 1 + until(&rest[1..], |part| !word(part[0])), None),
+        [':', ':', ..] => (at + 2, Some("::".to_owned())),
+        [first, ..] if word(*first) => word_or_text(chars, at),
+        [first, ..] => (at + 1, (!first.is_whitespace()).then(|| first.to_string())),
+        [] => (at + 1, None),
+    }
+}
+
+/// A word, or a text with a prefix: `b"…"`, `r#"…"#`; or a raw word: `r#type`.
+fn word_or_text(chars: &[char], at: usize) -> (usize, Option<String>) {
+    let end = at + until(&chars[at..], |part| !word(part[0]));
+    let text: String = chars[at..end].iter().collect();
+    if matches!(text.as_str(), "r" | "br" | "cr") {
+        let hashes = until(&chars[end..], |part| part[0] != '#');
+        if chars.get(end + hashes) == Some(&'"') {
+            let begin = end + hashes + 1;
+            let closes =
+                |part: &[char]| part[0] == '"' && part[1..].iter().take_while(|c| **c == '#').count() >= hashes;
+            return (begin + until(&chars[begin..], closes) + 1 + hashes, Some("\"\"".to_owned()));
+        }
+        if hashes == 1 {
+            return word_or_text(chars, end + 1);
+        }
+    }
+    match (text.as_str(), chars.get(end)) {
+        ("b" | "c", Some('"')) => (quoted(chars, end + 1, '"'), Some("\"\"".to_owned())),
+        ("b", Some('\'')) => (quoted(chars, end + 1, '\''), None),
+        _ => (end, Some(text)),
+    }
+}
+
+fn word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// How many characters stand before the first place where `ends` holds.
+fn until(chars: &[char], ends: impl Fn(&[char]) -> bool) -> usize {
+    (0..chars.len()).find(|at| ends(&chars[*at..])).unwrap_or(chars.len())
+}
+
+fn quoted(chars: &[char], mut at: usize, quote: char) -> usize {
+    while at < chars.len() && chars[at] != quote {
+        at += if chars[at] == '\\' { 2 } else { 1 };
+    }
+    (at + 1).min(chars.len())
+}
+
+fn block_comment(chars: &[char], mut at: usize) -> usize {
+    let mut depth = 0;
+    while at < chars.len() {
+        match chars[at..] {
+            ['/', '*', ..] => (depth, at) = (depth + 1, at + 2),
+            ['*', '/', ..] => (depth, at) = (depth - 1, at + 2),
+            _ => at += 1,
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    at
+}
+
+#[test]
+fn comments_and_texts_are_told_from_code() {
+    let source = r###"
+        a // b
+        /* c /* d */ e */ f("g \" h", r#"i " j"#, b"k", 'l', '\'', b'm') -> n::<'o, T> r#type
+    "###;
+    let words: Vec<(usize, String)> = tokens(source).into_iter().map(|token| (token.line, token.text)).collect();
+    let words: Vec<(usize, &str)> = words.iter().map(|(line, text)| (*line, text.as_str())).collect();
+    let expected =
+        ["f", "(", "\"\"", ",", "\"\"", ",", "\"\"", ",", ",", ",", ")", "-", ">", "n", "::", "<", ",", "T", ">"];
+    assert_eq!(words[0], (2, "a"));
+    assert_eq!(words[1..words.len() - 1].iter().map(|(_, text)| *text).collect::<Vec<_>>(), expected);
+    assert_eq!(*words.last().unwrap(), (3, "type"));
+}

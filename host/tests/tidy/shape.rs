@@ -1,0 +1,146 @@
+//! The limits of a calm tree.
+
+use super::{Source, lexer};
+
+const MAX_FILE_LINES: usize = 400;
+const MAX_FUNCTION_LINES: usize = 70;
+
+/// A file has at most 400 lines and a function at most 70.
+pub fn check_size(source: &Source) -> Vec<String> {
+    let mut found = Vec::new();
+    let lines = source.text.lines().count();
+    if lines > MAX_FILE_LINES {
+        found.push(source.violation(lines, format!("is longer than {MAX_FILE_LINES} lines")));
+    }
+    for (at, token) in source.tokens.iter().enumerate() {
+        // A function type, `fn(…)`, has no name.
+        let name = source.tokens.get(at + 1).map_or("(", |next| next.text.as_str());
+        if token.text == "fn" && name != "(" {
+            let length = end_of_body(source, at).saturating_sub(token.line) + 1;
+            if length > MAX_FUNCTION_LINES {
+                let text = format!("`{name}` has {length} lines, more than {MAX_FUNCTION_LINES}");
+                found.push(source.violation(token.line, text));
+            }
+        }
+    }
+    found
+}
+
+/// The line of the brace that closes what begins at token `at`, or of its semicolon if it has no body.
+fn end_of_body(source: &Source, at: usize) -> usize {
+    let (mut braces, mut brackets) = (0, 0);
+    for token in &source.tokens[at..] {
+        match token.text.as_str() {
+            "(" | "[" => brackets += 1,
+            ")" | "]" => brackets -= 1,
+            "{" => braces += 1,
+            "}" => braces -= 1,
+            _ => {}
+        }
+        let ends = match token.text.as_str() {
+            "}" => braces == 0 && brackets == 0,
+            ";" => braces == 0 && brackets == 0,
+            _ => false,
+        };
+        if ends {
+            return token.line;
+        }
+    }
+    source.text.lines().count()
+}
+
+/// A file begins with its purpose and is never called `mod.rs`.
+pub fn check_layout(source: &Source) -> Vec<String> {
+    let mut found = Vec::new();
+    if !source.text.starts_with("//! ") {
+        found.push(source.violation(1, "does not begin with `//!` and its purpose"));
+    }
+    if source.name.ends_with("/mod.rs") {
+        found.push(source.violation(1, "is called mod.rs: name it after its module"));
+    }
+    found
+}
+
+/// Nothing is left for later, no test is switched off, and no test waits for time to pass.
+pub fn check_leftovers(source: &Source) -> Vec<String> {
+    let mut found = Vec::new();
+    for (number, line) in source.text.lines().enumerate() {
+        // Put together here, so that this file does not find itself.
+        let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
+        let words = line.split(|c: char| !c.is_ascii_alphanumeric());
+        if let Some(mark) = words.into_iter().find(|word| marks.contains(word)) {
+            found.push(source.violation(number + 1, format!("leaves something for later: {mark}")));
+        }
+    }
+    let tests_begin = source.tokens.windows(7).position(|part| spells(part, ["#", "[", "cfg", "(", "test", ")", "]"]));
+    for (at, part) in source.tokens.windows(3).enumerate() {
+        let within_tests = source.is_test() || tests_begin.is_some_and(|begin| begin < at);
+        let why = match [0, 1, 2].map(|i| part[i].text.as_str()) {
+            ["todo" | "unimplemented", "!", _] => "is not written yet",
+            ["#", "[", "ignore"] => "switches a test off",
+            ["thread" | "time", "::", "sleep"] if within_tests => "sleeps in a test: wait for a state or a signal",
+            _ => continue,
+        };
+        found.push(source.violation(part[0].line, why));
+    }
+    found
+}
+
+fn spells<const N: usize>(tokens: &[lexer::Token], words: [&str; N]) -> bool {
+    tokens.iter().map(|token| token.text.as_str()).eq(words)
+}
+
+/// No file names a folder that only exists where it was written.
+pub fn check_places(source: &Source) -> Vec<String> {
+    let places = [concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/wo", "rk/"), concat!("/Us", "ers/")];
+    let lines = source.text.lines().enumerate();
+    let hit = |line: &str| places.iter().find(|place| line.contains(*place));
+    lines.filter_map(|(i, line)| Some(source.violation(i + 1, format!("names {}", hit(line)?)))).collect()
+}
+
+fn source(text: &str) -> Source {
+    Source::new("host/src/a/tests.rs", text)
+}
+
+#[test]
+fn a_long_file_or_function_is_found() {
+    assert!(check_size(&source(&"\n".repeat(MAX_FILE_LINES))).is_empty());
+    assert_eq!(check_size(&source(&"\n".repeat(MAX_FILE_LINES + 1))).len(), 1);
+    let function =
+        |lines: usize| format!("fn a(b: [u8; 2], c: fn()) {{{}}}\nfn d();\nfn e() {{}}", "\n".repeat(lines - 1));
+    assert!(check_size(&source(&function(MAX_FUNCTION_LINES))).is_empty());
+    assert_eq!(check_size(&source(&function(MAX_FUNCTION_LINES + 1))).len(), 1);
+}
+
+#[test]
+fn a_file_without_its_purpose_is_found() {
+    assert!(check_layout(&source("//! Purpose.")).is_empty());
+    assert_eq!(check_layout(&source("use a;")).len(), 1);
+    assert_eq!(check_layout(&Source::new("host/src/a/mod.rs", "//! Purpose.")).len(), 1);
+}
+
+#[test]
+fn what_is_left_undone_is_found() {
+    let undone = [
+        concat!("// TO", "DO: later"),
+        concat!("// FIX", "ME"),
+        "fn a() { todo!() }",
+        "fn a() { unimplemented!() }",
+        "#[ignore] fn a() {}",
+        "fn a() { std::thread::sleep(b) }",
+        "fn a() { tokio::time::sleep(b).await }",
+    ];
+    for text in undone {
+        assert_eq!(check_leftovers(&source(text)).len(), 1, "{text}");
+    }
+    let code = "fn a() { tokio::time::sleep(b).await }\n#[cfg(test)] mod tests {}";
+    assert!(check_leftovers(&Source::new("host/src/a.rs", code)).is_empty());
+    let test = "#[cfg(test)] mod tests { fn a() { tokio::time::sleep(b) } }";
+    assert_eq!(check_leftovers(&Source::new("host/src/a.rs", test)).len(), 1);
+}
+
+#[test]
+fn a_place_on_a_machine_is_found() {
+    assert_eq!(check_places(&source(concat!("a = \"/ho", "me/me/a\""))).len(), 1);
+    assert!(check_places(&source("/webhook/heygen")).is_empty());
+}

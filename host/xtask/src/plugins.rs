@@ -1,0 +1,135 @@
+//! `cargo xtask plugins`: the example plugins, built from the sources beside them.
+//!
+//! Two compilers rarely make the same bytes, so the committed files are not compared with the built ones by content but
+//! by what they do with the events in `plugins/NAME/cases/`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::run::{Result, cargo, output, root, run, say, target_dir};
+
+/// What plugins are compiled to.
+pub(crate) const TARGET: &str = "wasm32-wasip2";
+
+/// The largest plugin that is committed, in bytes.
+const MAX_BYTES: u64 = 150_000;
+
+/// What of a run must not depend on the compiler.
+const COMPARED: [&str; 4] = ["outcome", "error", "logs", "emitted"];
+
+/// Builds every plugin and puts it where the host loads it from.
+pub(crate) fn build() -> Result {
+    for plugin in sources()? {
+        let built = build_one(&plugin)?;
+        let committed = committed(&plugin);
+        if read(&built)? == fs::read(&committed).unwrap_or_default() {
+            say(&format!("{} is up to date", committed.display()));
+        } else {
+            fs::copy(&built, &committed)
+                .map_err(|error| format!("failed to write {}: {error}", committed.display()))?;
+            say(&format!("{} is new", committed.display()));
+        }
+        check_size(&committed)?;
+    }
+    Ok(())
+}
+
+/// Builds every plugin elsewhere; an error if one does something else than the committed one.
+pub(crate) fn check() -> Result {
+    run(&mut cargo("build --locked -p hookbox"))?;
+    let mut problems = Vec::new();
+    for plugin in sources()? {
+        let (built, committed) = (build_one(&plugin)?, committed(&plugin));
+        problems.extend(check_size(&committed).err());
+        let cases = cases(&plugin)?;
+        if cases.is_empty() {
+            problems.push(format!("{} holds no cases", plugin.join("cases").display()));
+        }
+        for case in &cases {
+            let (old, new) = (behaviour(&committed, case)?, behaviour(&built, case)?);
+            if old != new {
+                let case = case.display();
+                problems.push(format!("{case}: the committed plugin answers\n  {old}\nand the built one\n  {new}"));
+            }
+        }
+        say(&format!("{}: {} cases compared", plugin.display(), cases.len()));
+    }
+    if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
+}
+
+/// The folders of the plugins that are written in Rust, by name.
+fn sources() -> Result<Vec<PathBuf>> {
+    let mut found = entries(&root().join("plugins"))?;
+    found.retain(|path| path.join("Cargo.toml").is_file());
+    if found.is_empty() { Err("plugins/ holds no sources".to_owned()) } else { Ok(found) }
+}
+
+fn cases(plugin: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = entries(&plugin.join("cases"))?;
+    found.retain(|path| path.extension().is_some_and(|ending| ending == "json"));
+    Ok(found)
+}
+
+fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
+    let failed = |error| format!("failed to read {}: {error}", dir.display());
+    let entries = fs::read_dir(dir).map_err(failed)?;
+    let mut paths = entries.map(|entry| Ok(entry.map_err(failed)?.path())).collect::<Result<Vec<PathBuf>>>()?;
+    paths.sort();
+    Ok(paths)
+}
+
+/// Builds one plugin below the target folder and says where it is.
+fn build_one(plugin: &Path) -> Result<PathBuf> {
+    let target_dir = target_dir().join("plugins");
+    let mut build = cargo("build --release --locked");
+    build.arg("--target").arg(TARGET);
+    build.arg("--manifest-path").arg(plugin.join("Cargo.toml"));
+    build.arg("--target-dir").arg(&target_dir);
+    run(without_paths(&mut build))?;
+    let name = name(plugin).replace('-', "_");
+    Ok(target_dir.join(TARGET).join("release").join(format!("{name}.wasm")))
+}
+
+/// Keeps the folders of this machine out of the file: they stand in panic messages otherwise.
+fn without_paths(build: &mut Command) -> &mut Command {
+    let home = std::env::home_dir().unwrap_or_default();
+    let cargo_home = std::env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
+    let flags = [(cargo_home, "cargo"), (root(), "hookbox")]
+        .map(|(path, name)| format!("--remap-path-prefix={}={name}", path.display()));
+    build.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+}
+
+fn committed(plugin: &Path) -> PathBuf {
+    plugin.with_extension("wasm")
+}
+
+fn name(plugin: &Path) -> String {
+    plugin.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn check_size(file: &Path) -> Result {
+    let size = read(file)?.len() as u64;
+    if size <= MAX_BYTES {
+        return Ok(());
+    }
+    Err(format!("{} has {size} bytes, more than {MAX_BYTES}", file.display()))
+}
+
+fn read(file: &Path) -> Result<Vec<u8>> {
+    fs::read(file).map_err(|error| format!("failed to read {}: {error}", file.display()))
+}
+
+/// What a plugin does with one event, without what differs from run to run.
+fn behaviour(file: &Path, case: &Path) -> Result<Value> {
+    let hookbox = target_dir().join("debug").join("hookbox");
+    let mut command = Command::new(hookbox);
+    command.arg("run").arg(file).arg("--event").arg(case).arg("--json").current_dir(root());
+    let answer = output(&mut command)?;
+    let mut whole: Value = serde_json::from_str(&answer).map_err(|error| format!("{error} in: {answer}"))?;
+    let parts = COMPARED.iter().filter_map(|key| Some(((*key).to_owned(), whole.get_mut(*key)?.take())));
+    let behaviour: serde_json::Map<String, Value> = parts.collect();
+    if behaviour.contains_key("outcome") { Ok(behaviour.into()) } else { Err(format!("no outcome in: {answer}")) }
+}

@@ -1,0 +1,97 @@
+//! `cargo xtask test`: the whole set-up, every check and every test, and at the end what came of each.
+
+use crate::plugins;
+use crate::run::{Result, cargo, command, output, run, run_reading, say};
+
+/// Checks and tests everything. One step that fails does not keep the others from being run.
+pub(crate) fn test() -> Result {
+    let nextest = set_up()?;
+    let mut report = Report::default();
+    report.step("format", || run(&mut cargo("fmt --all --check")).map(|()| None));
+    report.step("lints", || run(&mut cargo("clippy --workspace --all-targets --locked -- -D warnings")).map(|()| None));
+    report.step("licences", licences);
+    report.step("plugins", || plugins::check().map(|()| None));
+    report.step("tests", || tests(nextest));
+    report.step("doc tests", || counted(cargo("test --doc -p hookbox --locked"), "test result:"));
+    report.end()
+}
+
+/// Gets what is missing; says whether nextest is there.
+fn set_up() -> Result<bool> {
+    say("set-up");
+    // A toolchain that did not come by rustup has what it has; building the plugins will say what is missing.
+    if let Ok(installed) = output(&mut command("rustup", "target list --installed")) {
+        if !installed.lines().any(|target| target == plugins::TARGET) {
+            run(&mut command("rustup", &format!("target add {}", plugins::TARGET)))?;
+        }
+        let components = output(&mut command("rustup", "component list --installed"))?;
+        for component in ["rustfmt", "clippy"] {
+            if !components.lines().any(|line| line.starts_with(component)) {
+                run(&mut command("rustup", &format!("component add {component}")))?;
+            }
+        }
+    }
+    let has_nextest = || output(&mut cargo("nextest --version")).is_ok();
+    if !has_nextest() {
+        say("cargo-nextest is missing; installing it takes some minutes, once");
+        if let Err(error) = run(&mut cargo("install cargo-nextest --locked")) {
+            eprintln!("{error}; going on with cargo test");
+        }
+    }
+    Ok(has_nextest())
+}
+
+fn tests(nextest: bool) -> Result<Option<String>> {
+    if nextest {
+        return counted(cargo("nextest run --workspace --locked --no-fail-fast"), "Summary [");
+    }
+    counted(cargo("test --workspace --locked --no-fail-fast --lib --bins --tests"), "test result:")
+}
+
+/// Runs tests and returns the lines that count them.
+fn counted(mut command: std::process::Command, mark: &str) -> Result<Option<String>> {
+    let mut totals = Vec::new();
+    let result = run_reading(&mut command, |line| {
+        if line.contains(mark) {
+            totals.push(line.trim().to_owned());
+        }
+    });
+    let totals = totals.join("\n          ");
+    result.map_err(|error| format!("{error}\n          {totals}"))?;
+    if totals.is_empty() { Err("no test was run".to_owned()) } else { Ok(Some(totals)) }
+}
+
+fn licences() -> Result<Option<String>> {
+    if output(&mut cargo("deny --version")).is_err() {
+        return Ok(Some("SKIPPED, cargo-deny is not installed (cargo install cargo-deny --locked)".to_owned()));
+    }
+    run(&mut cargo("deny check --config .config/deny.toml licenses bans sources")).map(|()| None)
+}
+
+/// What came of each step, in order.
+#[derive(Default)]
+struct Report(Vec<(&'static str, Result<Option<String>>)>);
+
+impl Report {
+    fn step(&mut self, name: &'static str, step: impl FnOnce() -> Result<Option<String>>) {
+        say(name);
+        let result = step();
+        if let Err(error) = &result {
+            eprintln!("{name} failed: {error}");
+        }
+        self.0.push((name, result));
+    }
+
+    fn end(self) -> Result {
+        say("results");
+        for (name, result) in &self.0 {
+            match result {
+                Ok(None) => eprintln!("ok      {name}"),
+                Ok(Some(note)) => eprintln!("ok      {name}: {note}"),
+                Err(error) => eprintln!("FAILED  {name}: {error}"),
+            }
+        }
+        let failed = self.0.iter().filter(|(_, result)| result.is_err()).count();
+        if failed == 0 { Ok(()) } else { Err(format!("{failed} of {} steps failed", self.0.len())) }
+    }
+}

@@ -12,8 +12,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::ingest::{self, Bounds, Timeouts};
 use crate::plugins::Shelf;
 use crate::status::Status;
 use crate::store::Store;
@@ -62,4 +65,10 @@ impl fmt::Debug for Admin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Admin").field("own_address", &self.own_address).finish_non_exhaustive()
     }
+}
+
+/// Answers operators on `listener` until `shutdown`, then lets the requests under way finish.
+pub async fn serve(listener: TcpListener, admin: Admin, shutdown: CancellationToken) {
+    let bounds = Bounds { max_connections: MAX_CONNECTIONS, timeouts: Timeouts::default() };
+    ingest::serve_router(listener, router(admin), bounds, shutdown).await;
 }

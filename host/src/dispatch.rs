@@ -122,7 +122,7 @@ impl Dispatcher {
     }
 
     /// Stops leasing, lets running attempts finish for a while, gives back the rest. Afterwards nothing is held.
-    pub async fn drain(self) {
+    pub async fn drain(&self) {
         let hub = &self.hub;
         hub.stopping.cancel();
         hub.tasks.close();

@@ -2,3 +2,5 @@
 
 mod crash;
 mod harness;
+mod load;
+mod road;

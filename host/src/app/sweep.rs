@@ -1,0 +1,45 @@
+//! Retention: deletes what is older than the configuration says, a little at a time.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::store::{Keep, Store};
+
+/// How often old events are looked for, in milliseconds.
+const PERIOD_MS: i64 = 10 * 60 * 1000;
+
+/// Between two deletions of one sweep, in milliseconds: the road comes first.
+const BREATH_MS: i64 = 20;
+
+/// Sweeps at the start and then regularly, until `closing`.
+pub(super) async fn run(
+    store: Arc<dyn Store>,
+    config: Arc<ArcSwap<Config>>,
+    clock: Clock,
+    closing: CancellationToken,
+) {
+    loop {
+        let settings = config.load().store.clone();
+        let now_ms = clock.now_ms();
+        let keep = Keep {
+            events_since_ms: now_ms.saturating_sub_unsigned(settings.retention_ms),
+            dedupe_since_ms: now_ms.saturating_sub_unsigned(settings.dedupe_window_ms),
+        };
+        let pause_ms = match store.sweep(keep).await {
+            Ok(true) => BREATH_MS,
+            Ok(false) => PERIOD_MS,
+            Err(error) => {
+                tracing::warn!(error = %error, "retention could not delete");
+                PERIOD_MS
+            }
+        };
+        tokio::select! {
+            () = closing.cancelled() => return,
+            () = clock.sleep_until(now_ms.saturating_add(pause_ms)) => {}
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The road under load: plugins replaced while events flow, hostile plugins beside a good one, ten thousand at once.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::harness::{self, Host, SOURCE, Site, wait_for};
+
+fn guest(name: &str) -> Vec<u8> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/guests").join(name);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn body(kind: &str, key: &str) -> String {
+    format!(r#"{{"event_type":"{kind}","event_data":{{"callback_id":"{key}"}}}}"#)
+}
+
+/// A digest of the file a plugin runs, as the API says it.
+fn digest(host: &Host, plugin: &str) -> String {
+    host.api(&format!("/api/v1/plugins/{plugin}"))["digest"].as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_plugin_replaced_under_load_loses_nothing_and_garbage_changes_nothing() {
+    let config = format!("{SOURCE}[routes]\n\"step.one\" = \"worker\"\n");
+    let first = guest("ok.wat");
+    let second = [&first[..], b"\n;; another edition\n"].concat();
+    let site = Site::new(&config, &[("worker.wat", &first)]);
+    let host = harness::start(&site);
+    let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let senders: Vec<_> = (0..2)
+        .map(|_| {
+            let (stop, sent, to) = (stop.clone(), sent.clone(), host.public);
+            std::thread::spawn(move || {
+                let (agent, started, mut mine) = (harness::agent(), Instant::now(), 0u32);
+                while !stop.load(Ordering::Relaxed) {
+                    let key = format!("key_{}", sent.fetch_add(1, Ordering::Relaxed));
+                    let (status, reply) = harness::post(&agent, to, &body("step.one", &key)).unwrap();
+                    assert_eq!((status, reply["status"].as_str()), (200, Some("accepted")), "{key}");
+                    // 100 a second each, whatever the host does.
+                    mine += 1;
+                    let due = started + Duration::from_millis(10) * mine;
+                    std::thread::park_timeout(due.saturating_duration_since(Instant::now()));
+                }
+            })
+        })
+        .collect();
+    let after = |more: usize| {
+        let target = sent.load(Ordering::Relaxed) + more;
+        wait_for("more events", || (sent.load(Ordering::Relaxed) >= target).then_some(()));
+    };
+    after(100);
+    let old = digest(&host, "worker");
+    site.put_plugin("worker.wat", &second);
+    let new = wait_for("the new digest", || Some(digest(&host, "worker")).filter(|digest| *digest != old));
+    after(100);
+    site.put_plugin("worker.wat", b"(component garbage");
+    let stale = wait_for("the garbage to be seen", || {
+        let plugin = host.api("/api/v1/plugins/worker");
+        (plugin["state"] == "stale").then_some(plugin)
+    });
+    assert_eq!(stale["digest"].as_str(), Some(new.as_str()), "{stale}");
+    assert!(stale["error"].as_str().is_some_and(|error| !error.is_empty()), "{stale}");
+    after(100);
+    stop.store(true, Ordering::Relaxed);
+    senders.into_iter().for_each(|sender| sender.join().unwrap());
+    let stats = host.settled();
+    let total = sent.load(Ordering::Relaxed) as u64;
+    assert_eq!(stats["events"], total, "{stats}");
+    assert_eq!(stats["deliveries"]["done"], total, "{stats}");
+    let digests = newest_digests(&host, 100);
+    assert_eq!(digests, HashSet::from([new]), "later events carry the new digest");
+}
+
+fn newest_digests(host: &Host, count: usize) -> HashSet<String> {
+    let page = host.api(&format!("/api/v1/deliveries?limit={count}"));
+    let items = page["items"].as_array().unwrap();
+    assert_eq!(items.len(), count);
+    items.iter().map(|delivery| delivery["attempts"][0]["plugin_digest"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_removed_plugins_deliveries_wait_visibly_and_spend_no_attempt() {
+    let config = format!("{SOURCE}[routes]\n\"step.one\" = \"worker\"\n");
+    let site = Site::new(&config, &[("worker.wat", &guest("ok.wat"))]);
+    let host = harness::start(&site);
+    std::fs::remove_file(site.path("plugins/worker.wat")).unwrap();
+    wait_for("the removal to be seen", || {
+        (host.api("/api/v1/plugins/worker")["state"] == "missing").then_some(())
+    });
+    let (status, reply) = host.post(&body("step.one", "later")).unwrap();
+    assert_eq!(status, 200);
+    let event = host.api(&format!("/api/v1/events/{}", reply["id"].as_str().unwrap()));
+    assert_eq!(event["deliveries"][0]["state"], "ready", "{event}");
+    assert_eq!(event["deliveries"][0]["attempts"].as_array().unwrap().len(), 0, "{event}");
+    site.put_plugin("worker.wat", &guest("ok.wat"));
+    host.settled();
+    let event = host.api(&format!("/api/v1/events/{}", reply["id"].as_str().unwrap()));
+    assert_eq!(event["deliveries"][0]["state"], "done", "{event}");
+    assert_eq!(event["deliveries"][0]["attempts"][0]["number"], 1, "{event}");
+}
+
+#[test]
+fn hostile_plugins_end_as_their_own_outcome_and_a_good_one_goes_on() {
+    let hostile = [("loops", "loop.wat", "timeout"), ("traps", "trap.wat", "trap"), ("grows", "memory.wat", "memory"),
+        ("floods", "flood.wat", "ok")];
+    let mut config = format!("{SOURCE}[routes]\n\"good.one\" = \"good\"\n");
+    let mut plugins = vec![("good.wat".to_owned(), guest("ok.wat"))];
+    let mut sections = String::new();
+    for (name, file, _) in hostile {
+        config.push_str(&format!("\"hostile.{name}\" = \"{name}\"\n"));
+        sections.push_str(&format!(
+            "[plugins.{name}]\ntimeout = \"300ms\"\nmemory = \"8MiB\"\nconcurrency = 2\nretry = {{ max_attempts = 1 }}\n"
+        ));
+        plugins.push((format!("{name}.wat"), guest(file)));
+    }
+    config.push_str(&sections);
+    let plugins: Vec<(&str, &[u8])> = plugins.iter().map(|(name, file)| (name.as_str(), file.as_slice())).collect();
+    let site = Site::new(&config, &plugins);
+    let host = harness::start(&site);
+    for round in 0..5 {
+        for (name, _, _) in hostile {
+            let (status, _) = host.post(&body(&format!("hostile.{name}"), &format!("{name}_{round}"))).unwrap();
+            assert_eq!(status, 200);
+        }
+        // The good one is done while the hostile ones still spin: nothing waits for a timeout to pass.
+        let (_, reply) = host.post(&body("good.one", &format!("good_{round}"))).unwrap();
+        let path = format!("/api/v1/events/{}", reply["id"].as_str().unwrap());
+        wait_for("the good one", || (host.api(&path)["deliveries"][0]["state"] == "done").then_some(()));
+    }
+    host.settled();
+    for (name, _, outcome) in hostile {
+        let page = host.api(&format!("/api/v1/deliveries?plugin={name}"));
+        let items = page["items"].as_array().unwrap();
+        assert_eq!(items.len(), 5, "{page}");
+        for delivery in items {
+            assert_eq!(delivery["attempts"][0]["outcome"], outcome, "{name}: {delivery}");
+            let logs = delivery["attempts"][0]["logs"].to_string();
+            assert!(logs.len() < 200_000, "{name} logged {} bytes", logs.len());
+        }
+    }
+    assert_eq!(host.api("/readyz")["status"], "ready");
+}
+
+#[test]
+fn ten_thousand_events_end_done_and_the_host_then_rests() {
+    const EVENTS: usize = 10_000;
+    let config = format!("{SOURCE}[routes]\n\"step.one\" = \"worker\"\n");
+    let site = Site::new(&config, &[("worker.wat", &guest("ok.wat"))]);
+    let host = harness::start(&site);
+    let mut memory_kib = Vec::new();
+    for round in 0..3 {
+        send_all(&host, round, EVENTS);
+        let stats = host.settled();
+        let total = ((round + 1) * EVENTS) as u64;
+        assert_eq!(stats["events"], total, "{stats}");
+        assert_eq!(stats["deliveries"]["done"], total, "{stats}");
+        memory_kib.push(resident_kib(host.pid()));
+    }
+    // The first round warms up pools and caches; after it, nothing may pile up.
+    let (warm, last) = (memory_kib[0], memory_kib[2]);
+    assert!(last < warm + warm / 4 + 16 * 1024, "memory grows: {memory_kib:?} KiB");
+    // Idle: the processor time of two seconds, in clock ticks of 10 ms.
+    let (before, from) = (cpu_ticks(host.pid()), Instant::now());
+    wait_for("two idle seconds", || (from.elapsed() > Duration::from_secs(2)).then_some(()));
+    let ticks = cpu_ticks(host.pid()) - before;
+    assert!(ticks <= 10, "an idle host used {ticks} ticks of 10 ms in two seconds");
+    println!("resident after each round: {memory_kib:?} KiB; {ticks} ticks in two idle seconds");
+}
+
+fn send_all(host: &Host, round: usize, events: usize) {
+    let next = Arc::new(AtomicUsize::new(0));
+    let slow = Arc::new(Mutex::new(Vec::<String>::new()));
+    let senders: Vec<_> = (0..16)
+        .map(|_| {
+            let (next, slow, to) = (next.clone(), slow.clone(), host.public);
+            std::thread::spawn(move || {
+                let agent = harness::agent();
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    if index >= events {
+                        return;
+                    }
+                    let (status, reply) = harness::post(&agent, to, &body("step.one", &format!("r{round}_{index}"))).unwrap();
+                    if status != 200 {
+                        slow.lock().unwrap().push(reply.to_string());
+                    }
+                }
+            })
+        })
+        .collect();
+    senders.into_iter().for_each(|sender| sender.join().unwrap());
+    assert_eq!(slow.lock().unwrap().as_slice(), &[] as &[String]);
+}
+
+/// Resident memory of a process, in KiB.
+fn resident_kib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").trim().parse().unwrap()
+}
+
+/// Processor time of a process, user and system.
+fn cpu_ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    [11, 12].iter().map(|index| fields[*index].parse::<u64>().unwrap()).sum()
+}

@@ -30,7 +30,7 @@ pub mod ingest; // doors: axum, hyper, hyper_util, hmac, subtle
 pub mod plugins;
 
 // floor 2: what is durable, and what is contained
-pub mod sandbox; // doors: wasmtime, wasmtime_wasi
+pub mod sandbox; // doors: wasmtime, wasmtime_wasi, wat
 pub mod store; // doors: rusqlite
 
 // floor 1: the file a user writes

@@ -7,11 +7,31 @@
 //! Invariant: `invoke` always returns, at the latest shortly after the deadline, and never panics for a guest's sake.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::event::{Event, LogLine};
+
+mod attempt;
+mod bindings;
+mod contract;
+mod emitted;
+mod engine;
+mod imports;
+mod invoke;
+mod kv;
+mod limits;
+mod load;
+mod logs;
+mod text;
+mod ticker;
+mod verdict;
+mod wasi;
+
+pub use contract::Contract;
+pub use load::LoadError;
 
 /// What a plugin gets for one attempt.
 #[derive(Debug)]
@@ -98,7 +118,7 @@ pub enum Verdict {
 pub struct Emitted {
     /// The event type.
     pub kind: String,
-    /// What it is about; the handled event's subject if absent.
+    /// What it is about: the handled event's subject, unless the handler set another.
     pub subject: Option<String>,
     /// The media type of `data`.
     pub content_type: Option<String>,
@@ -108,6 +128,81 @@ pub struct Emitted {
     pub delay_ms: u64,
 }
 
+/// How large a sandbox is.
+#[derive(Debug, Clone, Copy)]
+pub struct SandboxOptions {
+    /// Attempts that run at once, of all plugins. Each takes address space, and memory only while it runs.
+    pub max_instances: u32,
+}
+
+/// Why there is no sandbox.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to set up the sandbox: {0}")]
+pub struct SandboxError(String);
+
+/// The engine, the pool of instances and the clock that interrupts them. One for the whole process.
+#[derive(Clone)]
+pub struct Sandbox(Arc<engine::Core>);
+
+impl Sandbox {
+    /// Reserves the pool and starts the clock's thread, which ends with the last plugin.
+    pub fn new(options: SandboxOptions) -> Result<Self, SandboxError> {
+        let max_instances = options.max_instances.max(1);
+        engine::Core::new(max_instances).map(Self).map_err(|error| SandboxError(format!("{error:#}")))
+    }
+
+    /// Compiles a `.wasm` component or its `.wat` text, checks what it exports and imports, and links it.
+    ///
+    /// Blocks for as long as the compiler takes: milliseconds for a Rust plugin, seconds for a large runtime.
+    pub fn load(&self, bytes: &[u8]) -> Result<Plugin, LoadError> {
+        load::load(&self.0, bytes)
+    }
+}
+
+impl fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sandbox").finish_non_exhaustive()
+    }
+}
+
 /// A file that was loaded and can be invoked, any number of times at once.
-#[derive(Debug)]
-pub struct Plugin {}
+pub struct Plugin {
+    core: Arc<engine::Core>,
+    handler: bindings::PluginPre<attempt::Attempt>,
+    contract: Contract,
+    version: String,
+    imports: Vec<String>,
+}
+
+impl Plugin {
+    /// Runs one attempt in an instance of its own. Needs a tokio runtime with time.
+    ///
+    /// Dropping the future ends the attempt.
+    pub async fn invoke(&self, call: Call) -> Invocation {
+        invoke::invoke(self, call).await
+    }
+
+    /// How the host talks to it.
+    pub fn contract(&self) -> Contract {
+        self.contract
+    }
+
+    /// The version of the contract's interface that it exports, for example `0.1.0`.
+    pub fn interface_version(&self) -> &str {
+        &self.version
+    }
+
+    /// The interfaces that it imports, sorted.
+    pub fn imports(&self) -> &[String] {
+        &self.imports
+    }
+}
+
+impl fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plugin")
+            .field("contract", &self.contract)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}

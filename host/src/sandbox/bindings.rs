@@ -1,0 +1,10 @@
+//! What `wit/plugin.wit` says, as Rust types. Parameters are borrowed, so that a body goes from the store to the guest
+//! with a single copy.
+
+wasmtime::component::bindgen!({
+    path: "../wit",
+    world: "plugin",
+    ownership: Borrowing { duplicate_if_necessary: true },
+    imports: { "hookbox:plugin/kv.get": async },
+    exports: { default: async },
+});

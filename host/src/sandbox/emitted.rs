@@ -1,0 +1,120 @@
+//! The events that a handler returned, checked before anything else sees them.
+
+use super::Emitted;
+use super::bindings::exports::hookbox::plugin::handler::NewEvent;
+use super::limits::{MAX_EMITTED, MAX_EMITTED_BYTES, MAX_EMITTED_DELAY_MS};
+use super::text;
+use crate::event::MAX_NAME_BYTES;
+
+/// The host's own types.
+const RESERVED: &str = "hookbox.";
+/// The longest media type, in bytes.
+const MAX_CONTENT_TYPE_BYTES: usize = 256;
+
+/// Takes what a handler returned while it handled an event about `subject`, or says what is wrong with it.
+pub(super) fn take(returned: Vec<NewEvent>, subject: Option<&str>) -> Result<Vec<Emitted>, String> {
+    if returned.len() > MAX_EMITTED {
+        return Err(format!("the handler returned {} events; at most {MAX_EMITTED} are taken", returned.len()));
+    }
+    let bytes: usize = returned.iter().map(size).sum();
+    if bytes > MAX_EMITTED_BYTES {
+        return Err(format!("the handler returned events of {bytes} bytes; at most {MAX_EMITTED_BYTES} are taken"));
+    }
+    let count = returned.len();
+    let mut emitted = Vec::with_capacity(count);
+    for (index, event) in returned.into_iter().enumerate() {
+        if let Some(fault) = fault(&event) {
+            let kind = text::plain(&event.type_, 64);
+            return Err(format!(
+                "the handler returned an event ({} of {count}, type `{kind}`) whose {fault}",
+                index + 1
+            ));
+        }
+        emitted.push(Emitted {
+            kind: event.type_,
+            subject: event.subject.or_else(|| subject.map(str::to_owned)),
+            content_type: event.data_content_type,
+            data: event.data,
+            delay_ms: event.delay_ms.unwrap_or(0),
+        });
+    }
+    Ok(emitted)
+}
+
+fn size(event: &NewEvent) -> usize {
+    let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    event.type_.len() + optional(&event.subject) + optional(&event.data_content_type) + event.data.len()
+}
+
+/// What is wrong with an event, as the end of a sentence.
+fn fault(event: &NewEvent) -> Option<String> {
+    let kind = event.type_.as_str();
+    let too_long = |text: &Option<String>, max_bytes| text.as_ref().is_some_and(|text| text.len() > max_bytes);
+    let acts = |text: &Option<String>| text.as_ref().is_some_and(|text| text.chars().any(text::acts));
+    Some(match () {
+        () if kind.is_empty() => "type is empty".to_owned(),
+        () if kind.len() > MAX_NAME_BYTES => format!("type has more than {MAX_NAME_BYTES} bytes"),
+        () if kind.chars().any(|c| c.is_whitespace() || text::acts(c)) => {
+            "type has whitespace or control characters".to_owned()
+        }
+        () if kind.starts_with(RESERVED) => format!("type starts with `{RESERVED}`, which is the host's own prefix"),
+        () if too_long(&event.subject, MAX_NAME_BYTES) => format!("subject has more than {MAX_NAME_BYTES} bytes"),
+        () if acts(&event.subject) => "subject has control characters".to_owned(),
+        () if too_long(&event.data_content_type, MAX_CONTENT_TYPE_BYTES) => {
+            format!("data-content-type has more than {MAX_CONTENT_TYPE_BYTES} bytes")
+        }
+        () if acts(&event.data_content_type) => "data-content-type has control characters".to_owned(),
+        () if event.delay_ms.is_some_and(|delay_ms| delay_ms > MAX_EMITTED_DELAY_MS) => {
+            format!("delay-ms is more than {MAX_EMITTED_DELAY_MS} (366 days)")
+        }
+        () => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(kind: &str) -> NewEvent {
+        NewEvent { type_: kind.to_owned(), subject: None, data_content_type: None, data: Vec::new(), delay_ms: None }
+    }
+
+    #[test]
+    fn a_subject_is_inherited_unless_the_handler_sets_one() {
+        let own = NewEvent { subject: Some("own".into()), ..event("a") };
+        let taken = take(vec![event("a"), own], Some("order_1")).unwrap();
+        let subjects: Vec<_> = taken.iter().map(|event| event.subject.as_deref()).collect();
+        assert_eq!(subjects, [Some("order_1"), Some("own")]);
+        assert_eq!(take(vec![event("a")], None).unwrap()[0].subject, None);
+    }
+
+    #[test]
+    fn a_bad_event_is_refused_and_named() {
+        let long = "x".repeat(MAX_NAME_BYTES + 1);
+        let cases = [
+            (event(""), "type is empty"),
+            (event(&long), "type has more than 512 bytes"),
+            (event("a b"), "type has whitespace or control characters"),
+            (event("a\u{7f}"), "type has whitespace or control characters"),
+            (event("hookbox.unidentified"), "type starts with `hookbox.`"),
+            (NewEvent { subject: Some(long.clone()), ..event("a") }, "subject has more than 512 bytes"),
+            (NewEvent { subject: Some("a\nb".into()), ..event("a") }, "subject has control characters"),
+            (NewEvent { data_content_type: Some(long.clone()), ..event("a") }, "data-content-type has more than 256"),
+            (NewEvent { data_content_type: Some("\r".into()), ..event("a") }, "data-content-type has control"),
+            (NewEvent { delay_ms: Some(u64::MAX), ..event("a") }, "delay-ms is more than"),
+        ];
+        for (bad, expected) in cases {
+            let fault = take(vec![event("fine"), bad], None).unwrap_err();
+            assert!(fault.contains(expected) && fault.contains("(2 of 2"), "{fault}");
+        }
+    }
+
+    #[test]
+    fn number_and_size_are_limited() {
+        assert_eq!(take(vec![event("a"); MAX_EMITTED], None).unwrap().len(), MAX_EMITTED);
+        assert!(take(vec![event("a"); MAX_EMITTED + 1], None).unwrap_err().contains("257 events; at most 256"));
+        let large = NewEvent { data: vec![0; MAX_EMITTED_BYTES / 2 - 1], ..event("a") };
+        assert!(take(vec![large.clone(), large.clone()], None).is_ok());
+        assert!(take(vec![large.clone(), large, event("a")], None).unwrap_err().contains("at most 4194304"));
+    }
+}

@@ -1,0 +1,94 @@
+//! The one engine: what a guest's code may contain, and the pool its instances come from.
+
+use std::sync::Arc;
+
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result, Strategy, WasmFeatures};
+
+use super::attempt::Attempt;
+use super::bindings;
+use super::limits::MAX_ONE_MEMORY_BYTES;
+use super::ticker::Ticker;
+
+/// Stack of a guest, in bytes; deeper recursion traps.
+const WASM_STACK_BYTES: usize = 512 << 10;
+/// Stack of a guest and of the host functions it calls, in bytes.
+const ASYNC_STACK_BYTES: usize = 2 << 20;
+/// Stack that stays resident between attempts, in bytes.
+const STACK_KEPT_BYTES: usize = 32 << 10;
+/// Address space of one memory, in bytes: the whole of what 32 bits reach, so that no access needs a bounds check.
+const MEMORY_RESERVATION_BYTES: u64 = 4 << 30;
+
+/// Core instances of one component: a Python guest has about 20.
+const CORE_INSTANCES_EACH: u32 = 64;
+/// Linear memories of one component.
+const MEMORIES_EACH: u32 = 8;
+/// Tables of one component.
+const TABLES_EACH: u32 = 16;
+/// The largest table, in elements: a SpiderMonkey guest has 7,700.
+const TABLE_ELEMENTS: usize = 20_000;
+/// Host-side bookkeeping of one component instance, in bytes.
+const INSTANCE_BYTES: usize = 4 << 20;
+
+/// Slots of the pool for each instance on average; most components have one memory and two or three tables.
+const CORE_INSTANCES_SHARE: u32 = 24;
+const MEMORIES_SHARE: u32 = 2;
+const TABLES_SHARE: u32 = 4;
+
+/// What every plugin of a sandbox shares.
+pub(super) struct Core {
+    pub(super) engine: Engine,
+    pub(super) linker: Linker<Attempt>,
+    pub(super) ticker: Ticker,
+}
+
+impl Core {
+    /// A pool for `max_instances` at once, and a linker with everything that a plugin may import.
+    pub(super) fn new(max_instances: u32) -> Result<Arc<Self>> {
+        let engine = Engine::new(&config(max_instances))?;
+        let mut linker = Linker::new(&engine);
+        bindings::Plugin::add_to_linker::<_, HasSelf<Attempt>>(&mut linker, |attempt| attempt)?;
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        let ticker = Ticker::start(engine.clone())?;
+        Ok(Arc::new(Self { engine, linker, ticker }))
+    }
+}
+
+fn config(max_instances: u32) -> Config {
+    let mut config = Config::new();
+    config
+        .strategy(Strategy::Cranelift)
+        .wasm_component_model(true)
+        .concurrency_support(false)
+        .wasm_features(WasmFeatures::THREADS | WasmFeatures::SHARED_EVERYTHING_THREADS, false)
+        .wasm_features(WasmFeatures::GC | WasmFeatures::FUNCTION_REFERENCES, false)
+        .wasm_features(WasmFeatures::EXCEPTIONS | WasmFeatures::STACK_SWITCHING, false)
+        .wasm_features(WasmFeatures::MEMORY64, false)
+        .epoch_interruption(true)
+        .max_wasm_stack(WASM_STACK_BYTES)
+        .async_stack_size(ASYNC_STACK_BYTES)
+        .memory_reservation(MEMORY_RESERVATION_BYTES)
+        .memory_init_cow(true)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(max_instances)));
+    config
+}
+
+fn pool(max_instances: u32) -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(max_instances)
+        .total_stacks(max_instances)
+        .total_core_instances((max_instances * CORE_INSTANCES_SHARE).max(CORE_INSTANCES_EACH))
+        .total_memories((max_instances * MEMORIES_SHARE).max(MEMORIES_EACH))
+        .total_tables((max_instances * TABLES_SHARE).max(TABLES_EACH))
+        .max_core_instances_per_component(CORE_INSTANCES_EACH)
+        .max_memories_per_component(MEMORIES_EACH)
+        .max_tables_per_component(TABLES_EACH)
+        .max_memories_per_module(MEMORIES_EACH)
+        .max_tables_per_module(TABLES_EACH)
+        .max_component_instance_size(INSTANCE_BYTES)
+        .max_core_instance_size(INSTANCE_BYTES)
+        .max_memory_size(MAX_ONE_MEMORY_BYTES)
+        .table_elements(TABLE_ELEMENTS)
+        .async_stack_keep_resident(STACK_KEPT_BYTES);
+    pool
+}

@@ -1,0 +1,57 @@
+//! Text from a guest, made fit for a log, a terminal and a page: bounded, and without characters that act on a reader.
+
+/// The longest error text, in bytes.
+pub(super) const MAX_ERROR_BYTES: usize = 2 << 10;
+
+/// What marks a text that was cut.
+const CUT: &str = "…";
+
+/// `text` with control characters escaped, cut to `max_bytes`.
+///
+/// Takes time and memory for what it keeps only, however long the text is.
+pub(super) fn plain(text: &str, max_bytes: usize) -> String {
+    let mut kept = String::new();
+    for c in text.chars() {
+        let before = kept.len();
+        if acts(c) {
+            kept.extend(c.escape_default())
+        } else {
+            kept.push(c)
+        }
+        if kept.len() > max_bytes {
+            kept.truncate(before);
+            while kept.len() + CUT.len() > max_bytes && kept.pop().is_some() {}
+            kept.push_str(CUT);
+            break;
+        }
+    }
+    kept
+}
+
+/// An error text, within [`MAX_ERROR_BYTES`].
+pub(super) fn error(text: &str) -> String {
+    plain(text, MAX_ERROR_BYTES)
+}
+
+/// Whether a character does something to a terminal, a log or the order of what is read, rather than being seen.
+pub(super) fn acts(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_escaped() {
+        assert_eq!(plain("a\nb\u{1b}[31mc\u{202e}\0é", 100), "a\\nb\\u{1b}[31mc\\u{202e}\\u{0}é");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(plain("éééééé", 12), "éééééé");
+        assert_eq!(plain("ééééééé", 12), "éééé…");
+        assert_eq!(plain("\n\n\n\n", 7), "\\n\\n…");
+        assert!(plain(&"\u{1b}".repeat(9), 20).len() <= 20);
+    }
+}

@@ -1,0 +1,56 @@
+;; Asks for a mebibyte of random bytes at once.
+(component
+  (import "hookbox:plugin/types@0.1.0" (instance $types
+    (type $e (record
+      (field "id" string) (field "source" string) (field "type" string) (field "subject" (option string))
+      (field "time" string) (field "data-content-type" (option string)) (field "data" (list u8))))
+    (export "event" (type (eq $e)))
+    (type $c (record
+      (field "attempt" u32) (field "max-attempts" u32) (field "idempotency-key" string) (field "parent" (option string))))
+    (export "context" (type (eq $c)))
+    (type $n (record
+      (field "type" string) (field "subject" (option string)) (field "data-content-type" (option string))
+      (field "data" (list u8)) (field "delay-ms" (option u64))))
+    (export "new-event" (type (eq $n)))
+    (type $r (record (field "reason" string) (field "after-ms" (option u64))))
+    (export "retry-later" (type $later (eq $r)))
+    (type $f (variant (case "retry" $later) (case "reject" string)))
+    (export "failure" (type (eq $f)))))
+  (import "wasi:random/random@0.2.0" (instance $random
+    (export "get-random-bytes" (func (param "len" u64) (result (list u8))))))
+  ;; The memory is a module of its own, so that imports can be lowered onto it.
+  (core module $libc
+    (memory (export "memory") 20)
+    (global $next (mut i32) (i32.const 65536))
+    (func (export "realloc") (param $old i32) (param $old-size i32) (param $align i32) (param $size i32) (result i32)
+      (global.set $next (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
+      (global.get $next)
+      (global.set $next (i32.add (global.get $next) (local.get $size)))
+      (if (i32.gt_u (global.get $next) (i32.shl (memory.size) (i32.const 16))) (then
+        (drop (memory.grow (i32.add (i32.shr_u (local.get $size) (i32.const 16)) (i32.const 1))))))))
+  (core instance $libc (instantiate $libc))
+  (core func $random (canon lower (func $random "get-random-bytes")
+    (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
+  (alias export $types "event" (type $event))
+  (alias export $types "context" (type $context))
+  (alias export $types "new-event" (type $new-event))
+  (alias export $types "failure" (type $failure))
+  (core module $m
+    (import "libc" "memory" (memory 1))
+    (import "libc" "realloc" (func $realloc (param i32 i32 i32 i32) (result i32)))
+    (import "host" "random" (func $random (param i64 i32)))
+    (export "memory" (memory 0))
+    (export "realloc" (func $realloc))
+    (func (export "handle") (param $call i32) (result i32)
+      (call $random (i64.const 1048576) (i32.const 320))
+      (i32.const 16))
+  )
+  (core instance $guest (instantiate $m
+    (with "libc" (instance $libc))
+    (with "host" (instance (export "random" (func $random))))))
+  (func $handle (param "event" $event) (param "context" $context)
+    (result (result (list $new-event) (error $failure)))
+    (canon lift (core func $guest "handle")
+      (memory (core memory $guest "memory")) (realloc (core func $guest "realloc"))))
+  (instance $handler (export "handle" (func $handle)))
+  (export "hookbox:plugin/handler@0.1.0" (instance $handler)))

@@ -1,0 +1,464 @@
+//! The sandbox against guests of every kind: good ones, broken ones and hostile ones. Each ends as its own outcome
+//! within its limit, and a good plugin beside them goes on being served.
+
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::path::Path;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, LazyLock};
+use std::task::Poll;
+
+use bytes::Bytes;
+use hookbox::event::{Attributes, Event, EventId};
+use hookbox::sandbox::{
+    Call, Contract, Emitted, Invocation, KvRead, KvReader, Limits, LoadError, Plugin, Sandbox, SandboxOptions, Verdict,
+};
+
+const MIB: usize = 1 << 20;
+
+static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| sandbox(32));
+
+fn sandbox(max_instances: u32) -> Sandbox {
+    Sandbox::new(SandboxOptions { max_instances }).expect("an engine and its pool")
+}
+
+fn file(path: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn guest(name: &str) -> Plugin {
+    SANDBOX.load(&file(&format!("tests/guests/{name}.wat"))).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// A plugin's own key-value store, as the guests' tests need it.
+#[derive(Debug)]
+enum Kv {
+    Holds(BTreeMap<String, (Vec<u8>, i64)>),
+    Slow(usize),
+    Silent,
+    Broken,
+    Panics,
+}
+
+impl KvReader for Kv {
+    fn get<'a>(&'a self, key: &'a str) -> KvRead<'a> {
+        Box::pin(async move {
+            match self {
+                Self::Holds(values) => Ok(values.get(key).cloned()),
+                Self::Slow(polls) => {
+                    for _ in 0..*polls {
+                        tokio::task::yield_now().await;
+                    }
+                    Ok(None)
+                }
+                Self::Silent => std::future::pending().await,
+                Self::Broken => Err("the disk is gone".to_owned()),
+                Self::Panics => panic!("the host has a bug"),
+            }
+        })
+    }
+}
+
+fn event(kind: &str, body: &str) -> Event {
+    let attributes = Attributes {
+        source: "heygen".into(),
+        kind: kind.to_owned(),
+        subject: Some("order_1".to_owned()),
+        content_type: Some("application/json".to_owned()),
+        time_ms: 1_770_000_000_120,
+        body: Bytes::copy_from_slice(body.as_bytes()),
+    };
+    Event { id: EventId::first_at(1_770_000_000_120), attributes, parent: None, hops: 0 }
+}
+
+fn call_with(event: Event) -> Call {
+    Call {
+        event: Arc::new(event),
+        attempt: 1,
+        max_attempts: 8,
+        idempotency_key: "dlv_0000000000000001_0".to_owned(),
+        limits: Limits { timeout_ms: 60_000, memory_bytes: 16 * MIB },
+        config: Arc::new(BTreeMap::new()),
+        kv: Arc::new(Kv::Holds(BTreeMap::new())),
+    }
+}
+
+fn call() -> Call {
+    call_with(event("avatar_video.success", "{}"))
+}
+
+/// A call whose time is soon up.
+fn short_call() -> Call {
+    let limits = Limits { timeout_ms: 50, memory_bytes: 16 * MIB };
+    Call { limits, ..call() }
+}
+
+async fn invoke(name: &str, call: Call) -> Invocation {
+    guest(name).invoke(call).await
+}
+
+fn log(invocation: &Invocation) -> Vec<String> {
+    invocation.logs.iter().map(|line| format!("{}: {}", line.level, line.message)).collect()
+}
+
+fn example(name: &str) -> Plugin {
+    let bytes = file(&format!("../plugins/{name}.wasm"));
+    assert!(bytes.len() < 150_000, "{name}.wasm has {} bytes", bytes.len());
+    SANDBOX.load(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+async fn video_orders(kind: &str, body: &str) -> Invocation {
+    let config = Arc::new(BTreeMap::from([("currency".to_owned(), "EUR".to_owned())]));
+    example("video-orders").invoke(Call { config, attempt: 3, ..call_with(event(kind, body)) }).await
+}
+
+/// The one event that was emitted: its type, subject and data.
+fn emitted(invocation: Invocation) -> (String, Option<String>, String) {
+    let Verdict::Ok(mut events) = invocation.verdict else { panic!("{:?}", invocation.verdict) };
+    let event = events.pop().expect("an event");
+    assert!(events.is_empty());
+    assert_eq!((event.content_type.as_deref(), event.delay_ms), (Some("application/json"), 0));
+    (event.kind, event.subject, String::from_utf8(event.data).expect("JSON"))
+}
+
+#[tokio::test]
+async fn a_finished_video_becomes_news_about_its_order() {
+    let ready = |data: &str| ("order.video_ready".to_owned(), Some("order_7".to_owned()), data.to_owned());
+    for name in ["url", "video_url"] {
+        let body = format!(
+            r#"{{"event_type": "avatar_video.success", "event_data": {{"video_id": "v1", "{name}": "https://x.test/v.mp4",
+                "duration": 45.2, "thumbnail_url": null, "callback_id": "order_7"}}}}"#
+        );
+        let done = video_orders("avatar_video.success", &body).await;
+        assert_eq!(log(&done), ["info: order.video_ready for order order_7"]);
+        assert_eq!(emitted(done), ready(r#"{"video_id":"v1","url":"https://x.test/v.mp4","currency":"EUR"}"#));
+    }
+    let body = r#"{"event_data": {"video_id": "v1", "url": "u", "callback_id": "order_7"}}"#;
+    let plain = example("video-orders").invoke(call_with(event("avatar_video.success", body))).await;
+    assert_eq!(emitted(plain), ready(r#"{"video_id":"v1","url":"u"}"#));
+    let body = r#"{"event_data": {"video_id": "v1", "url": "u"}}"#;
+    let (_, subject, _) = emitted(video_orders("avatar_video.success", body).await);
+    assert_eq!(subject.as_deref(), Some("order_1"), "without a callback id, the subject of the event it came from");
+}
+
+#[tokio::test]
+async fn a_failed_video_becomes_news_about_its_order() {
+    for name in ["msg", "error"] {
+        let body = format!(r#"{{"event_data": {{"video_id": "v1", "{name}": "too long", "callback_id": "order_7"}}}}"#);
+        let done = video_orders("avatar_video.fail", &body).await;
+        let data = r#"{"video_id":"v1","error":"too long"}"#.to_owned();
+        assert_eq!(emitted(done), ("order.video_failed".to_owned(), Some("order_7".to_owned()), data));
+    }
+}
+
+#[tokio::test]
+async fn video_orders_rejects_what_cannot_succeed_and_retries_what_may() {
+    let verdict = async |kind: &str, body: &str| video_orders(kind, body).await.verdict;
+    let rejected = |reason: &str| Verdict::Reject(reason.to_owned());
+    let no_id = rejected("the payload has no event_data.video_id");
+    assert_eq!(verdict("avatar_video.success", r#"{"event_data": {"url": "u"}}"#).await, no_id);
+    assert_eq!(verdict("avatar_video.fail", r#"{"event_data": {"video_id": ""}}"#).await, no_id);
+    let no_url = rejected("the payload has no event_data.url");
+    assert_eq!(verdict("avatar_video.success", r#"{"event_data": {"video_id": "v"}}"#).await, no_url);
+    for body in ["", "[", "{}", r#"{"event_data": {"video_id": 7}}"#, &"[".repeat(100_000)] {
+        let verdict = verdict("avatar_video.success", body).await;
+        assert!(matches!(&verdict, Verdict::Reject(why) if why.starts_with("the body is not")), "{verdict:?}");
+    }
+    let outage = verdict("avatar_video.success", r#"{"event_data": {"simulate": "outage"}}"#).await;
+    let reason = "simulated outage (attempt 3 of 8)".to_owned();
+    assert_eq!(outage, Verdict::Retry { reason, after_ms: None });
+    let other = video_orders("video_translate.success", "not read at all").await;
+    assert_eq!(log(&other), ["info: nothing to do for an event of type video_translate.success"]);
+    assert_eq!(other.verdict, Verdict::Ok(Vec::new()));
+}
+
+#[tokio::test]
+async fn audit_takes_anything_and_logs_one_line() {
+    let plugin = example("audit");
+    assert!(plugin.imports().iter().any(|import| import.starts_with("hookbox:plugin/log@")));
+    for (body, bytes) in [("", 0), ("\u{0}\u{1b}", 2), ("{}", 2)] {
+        let done = plugin.invoke(call_with(event("a.b", body))).await;
+        let line = format!("info: a.b subject=order_1 id={} bytes={bytes}", event("a.b", body).id);
+        assert_eq!((done.verdict.clone(), log(&done)), (Verdict::Ok(Vec::new()), vec![line]));
+    }
+}
+
+#[tokio::test]
+async fn half_a_file_is_refused() {
+    let whole = file("../plugins/audit.wasm");
+    for length in [4, 8, 100, whole.len() / 2, whole.len() - 1] {
+        let message = refusal(&whole[..length]);
+        assert!(message.starts_with("the file is not a valid component, or not complete: "), "{length}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn a_handler_succeeds_with_nothing_to_say() {
+    let plugin = guest("ok");
+    assert_eq!((plugin.contract(), plugin.contract().to_string().as_str()), (Contract::Handler, "handler"));
+    assert_eq!(plugin.interface_version(), "0.1.0");
+    assert_eq!(plugin.imports(), ["hookbox:plugin/types@0.1.0"]);
+    let done = plugin.invoke(call()).await;
+    assert_eq!(done.verdict, Verdict::Ok(Vec::new()));
+    assert_eq!((done.logs.len(), done.kv_reads.len(), done.kv_writes.len()), (0, 0, 0));
+    assert_eq!(done.memory_peak_bytes, 2 << 16);
+    assert!(done.duration_us > 0);
+}
+
+#[tokio::test]
+async fn a_body_reaches_the_guest_and_comes_back_byte_for_byte() {
+    let body = "{\"a\": 1}\r\n\u{0}é".repeat(10_000);
+    let done = invoke("emit", call_with(event("a", &body))).await;
+    let expected = Emitted {
+        kind: "guest.echoed".to_owned(),
+        subject: Some("order_1".to_owned()),
+        content_type: Some("application/json".to_owned()),
+        data: body.into_bytes(),
+        delay_ms: 20,
+    };
+    assert_eq!(done.verdict, Verdict::Ok(vec![expected]));
+}
+
+#[tokio::test]
+async fn a_handler_asks_for_a_retry_or_rejects() {
+    let retry = |after_ms| Verdict::Retry { reason: "not today".to_owned(), after_ms: Some(after_ms) };
+    assert_eq!(invoke("retry", call()).await.verdict, retry(1500));
+    assert_eq!(invoke("retry-once", call()).await.verdict, retry(1));
+    assert_eq!(invoke("retry-once", Call { attempt: 2, ..call() }).await.verdict, Verdict::Ok(Vec::new()));
+    let rejected = Verdict::Reject("no such order\\n\\u{1b}[31m".to_owned());
+    assert_eq!(invoke("reject", call()).await.verdict, rejected, "what acts on a terminal is escaped");
+}
+
+#[tokio::test]
+async fn a_trap_names_what_happened_and_where() {
+    let trap = |text: &str| Verdict::Trap(text.to_owned());
+    assert_eq!(invoke("trap", call()).await.verdict, trap("wasm `unreachable` instruction executed (in handle)"));
+    let Verdict::Trap(text) = invoke("recursion", call()).await.verdict else { panic!("no trap") };
+    assert_eq!(text, "call stack exhausted (in deeper < deeper < deeper < deeper)");
+    let Verdict::Trap(text) = invoke("bad-utf8", call()).await.verdict else { panic!("no trap") };
+    assert!(text.contains("utf-8"), "{text}");
+    let exited = trap("the handler exited with code 0 instead of returning");
+    assert_eq!(invoke("exit", call()).await.verdict, exited);
+}
+
+#[tokio::test]
+async fn a_guest_that_does_not_end_is_stopped_wherever_it_is() {
+    for name in ["loop", "loop-start", "loop-realloc", "loop-post-return"] {
+        let stopped = invoke(name, short_call()).await;
+        let Verdict::Timeout(text) = stopped.verdict else { panic!("{name}: {:?}", stopped.verdict) };
+        assert!(text.contains("within 50 ms") && text.contains("`timeout`"), "{text}");
+    }
+    let waiting = Call { kv: Arc::new(Kv::Silent), ..short_call() };
+    assert!(matches!(invoke("kv", waiting).await.verdict, Verdict::Timeout(_)), "a guest that waits in the host");
+}
+
+#[tokio::test]
+async fn memory_is_limited_over_all_memories_and_tables() {
+    for name in ["memory", "memories", "memory-start"] {
+        let stopped = invoke(name, call()).await;
+        let Verdict::Memory(text) = stopped.verdict else { panic!("{name}: {:?}", stopped.verdict) };
+        assert!(text.contains("16.0 MiB") && text.contains("`memory`"), "{text}");
+        assert!(stopped.memory_peak_bytes <= 16 * MIB, "{name}: {}", stopped.memory_peak_bytes);
+    }
+    let small = Limits { timeout_ms: 60_000, memory_bytes: 2 << 16 | 50_000 };
+    let stopped = invoke("tables", Call { limits: small, ..call() }).await;
+    assert!(matches!(stopped.verdict, Verdict::Memory(_)), "{:?}", stopped.verdict);
+}
+
+#[tokio::test]
+async fn a_guest_that_lives_with_a_refusal_of_memory_is_not_held_to_it() {
+    let done = invoke("memory-refused", call()).await;
+    assert_eq!(done.verdict, Verdict::Ok(Vec::new()));
+    assert!(done.memory_peak_bytes > 15 * MIB);
+}
+
+#[tokio::test]
+async fn one_memory_has_a_limit_that_no_setting_raises() {
+    let limits = Limits { timeout_ms: 60_000, memory_bytes: 1024 * MIB };
+    let stopped = invoke("memory", Call { limits, ..call() }).await;
+    let Verdict::Memory(text) = stopped.verdict else { panic!("{:?}", stopped.verdict) };
+    assert!(text.contains("256.0 MiB"), "{text}");
+}
+
+#[tokio::test]
+async fn a_hundred_megabytes_of_log_cost_nothing() {
+    let done = invoke("flood", call()).await;
+    assert_eq!(done.verdict, Verdict::Ok(Vec::new()));
+    let bytes: usize = done.logs.iter().map(|line| line.message.len()).sum();
+    assert!(bytes <= (64 << 10) + 200, "{bytes}");
+    assert!(log(&done).last().is_some_and(|line| line.starts_with("warn: the rest of the log was dropped")));
+}
+
+#[tokio::test]
+async fn what_a_handler_returns_is_limited() {
+    let refused = invoke("giant-list", call()).await;
+    assert_eq!(
+        refused.verdict,
+        Verdict::Error("the handler passed more than 4 MiB to the host in one call".to_owned())
+    );
+    let refused = invoke("emit-reserved", call()).await;
+    let Verdict::Error(text) = refused.verdict else { panic!("{:?}", refused.verdict) };
+    assert!(text.contains("`hookbox.forged`") && text.contains("the host's own prefix"), "{text}");
+}
+
+#[tokio::test]
+async fn random_bytes_are_limited_in_one_call() {
+    assert!(matches!(invoke("random", call()).await.verdict, Verdict::Trap(_)));
+}
+
+#[tokio::test]
+async fn config_is_what_the_operator_wrote() {
+    let config = Arc::new(BTreeMap::from([("greeting".to_owned(), "good\nmorning".to_owned())]));
+    let done = invoke("config", Call { config, ..call() }).await;
+    assert_eq!((done.verdict.clone(), log(&done)), (Verdict::Ok(Vec::new()), vec!["info: good\\nmorning".to_owned()]));
+    assert_eq!(invoke("config", call()).await.verdict, Verdict::Reject(String::new()));
+}
+
+#[tokio::test]
+async fn standard_error_is_a_log() {
+    let done = invoke("print", call()).await;
+    assert_eq!(
+        (done.verdict.clone(), log(&done)),
+        (Verdict::Ok(Vec::new()), vec!["warn: first".into(), "warn: second".into()])
+    );
+}
+
+#[tokio::test]
+async fn values_are_read_with_their_version_and_written_by_the_settlement() {
+    let done = invoke("kv", call()).await;
+    assert_eq!(done.verdict, Verdict::Ok(Vec::new()));
+    assert_eq!(done.kv_reads, [("seen".to_owned(), None)]);
+    assert_eq!(done.kv_writes, [("old".to_owned(), None), ("seen".to_owned(), Some(b"x".to_vec()))]);
+    let values = BTreeMap::from([("seen".to_owned(), (b"xxx".to_vec(), 41))]);
+    let done = invoke("kv", Call { kv: Arc::new(Kv::Holds(values)), ..call() }).await;
+    assert_eq!(done.kv_reads, [("seen".to_owned(), Some(41))]);
+    assert_eq!(done.kv_writes[1], ("seen".to_owned(), Some(b"xxxx".to_vec())));
+}
+
+#[tokio::test]
+async fn a_store_that_fails_is_an_error_to_the_guest_and_a_panic_is_one_to_the_attempt() {
+    let failed = invoke("kv", Call { kv: Arc::new(Kv::Broken), ..call() }).await;
+    assert!(matches!(failed.verdict, Verdict::Trap(_)), "this guest traps on it: {:?}", failed.verdict);
+    let failed = invoke("kv", Call { kv: Arc::new(Kv::Panics), ..call() }).await;
+    assert_eq!(failed.verdict, Verdict::Error("host fault: the host has a bug".to_owned()));
+    assert_eq!(invoke("kv", call()).await.verdict, Verdict::Ok(Vec::new()), "the host goes on");
+}
+
+/// Polls once.
+async fn is_pending(attempt: &mut (impl Future + Unpin)) -> bool {
+    let mut attempt = Pin::new(attempt);
+    poll_fn(|cx| Poll::Ready(attempt.as_mut().poll(cx).is_pending())).await
+}
+
+#[tokio::test]
+async fn a_full_pool_is_no_fault_of_the_attempt() {
+    let one = sandbox(1);
+    let plugin = one.load(&file("tests/guests/kv.wat")).unwrap();
+    let mut holder = pin!(plugin.invoke(Call { kv: Arc::new(Kv::Silent), ..call() }));
+    assert!(is_pending(&mut holder).await);
+    assert_eq!(plugin.invoke(call()).await.verdict, Verdict::NoCapacity);
+}
+
+#[tokio::test]
+async fn an_attempt_can_be_dropped_at_any_point() {
+    let one = sandbox(1);
+    let plugin = one.load(&file("tests/guests/kv.wat")).unwrap();
+    for polls in 0..6 {
+        let mut attempt = Box::pin(plugin.invoke(Call { kv: Arc::new(Kv::Slow(10)), ..call() }));
+        for _ in 0..polls {
+            assert!(is_pending(&mut attempt).await);
+        }
+        drop(attempt);
+        assert_eq!(plugin.invoke(call()).await.verdict, Verdict::Ok(Vec::new()), "its place is free again");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_good_plugin_is_served_beside_hostile_ones() {
+    let hostile = ["loop", "loop-start", "memory", "memories", "recursion", "trap", "flood", "giant-list"];
+    let plugins = hostile.into_iter().chain(hostile).map(guest);
+    let attempts: Vec<_> = plugins
+        .map(|plugin| {
+            let limits = Limits { timeout_ms: 1_000, memory_bytes: 16 * MIB };
+            tokio::spawn(async move { plugin.invoke(Call { limits, ..call() }).await })
+        })
+        .collect();
+    let good = guest("ok");
+    for _ in 0..500 {
+        assert_eq!(good.invoke(call()).await.verdict, Verdict::Ok(Vec::new()));
+    }
+    for (attempt, name) in attempts.into_iter().zip(hostile.into_iter().chain(hostile)) {
+        let verdict = attempt.await.unwrap().verdict;
+        let own = match name {
+            "loop" | "loop-start" => matches!(verdict, Verdict::Timeout(_)),
+            "memory" | "memories" => matches!(verdict, Verdict::Memory(_)),
+            "recursion" | "trap" => matches!(verdict, Verdict::Trap(_)),
+            // A debug build on a busy machine may be stopped before it has logged all.
+            "flood" => matches!(verdict, Verdict::Ok(_) | Verdict::Timeout(_)),
+            _ => matches!(verdict, Verdict::Error(_)),
+        };
+        assert!(own, "{name}: {verdict:?}");
+    }
+}
+
+fn refusal(bytes: &[u8]) -> String {
+    SANDBOX.load(bytes).expect_err("this file should be refused").to_string()
+}
+
+#[test]
+fn a_file_that_is_not_a_plugin_is_refused_by_name() {
+    let ok = String::from_utf8(file("tests/guests/ok.wat")).unwrap();
+    let nested = |exports: &str| format!("(component (instance $i) {exports})").into_bytes();
+    let cases: [(Vec<u8>, &str); 13] = [
+        (Vec::new(), "the file is empty"),
+        (b"\0as".to_vec(), "is not WebAssembly"),
+        (b"\0asm\x0d\0".to_vec(), "not complete"),
+        (b"\0asm\x09\0\x09\0".to_vec(), "is not WebAssembly"),
+        (vec![0xff; 1000], "is not WebAssembly"),
+        (b"#!/bin/sh\necho hello\n".to_vec(), "is not WebAssembly"),
+        (b"\x7fELF\x02\x01".to_vec(), "precompiled machine code"),
+        (b"(component".to_vec(), "WebAssembly text has an error"),
+        (b"(module)".to_vec(), "a core WebAssembly module, which is not supported yet"),
+        (nested("(export \"wasi:cli/run@0.2.3\" (instance $i))"), "a command (it exports wasi:cli/run), which is not"),
+        (nested("(export \"wasi:http/incoming-handler@0.2.3\" (instance $i))"), "an HTTP handler"),
+        (b"(component)".to_vec(), "it exports nothing"),
+        (
+            ok.replace("handler@0.1.0", "handler@0.2.0").into_bytes(),
+            "exports hookbox:plugin/handler@0.2.0, and this host runs 0.1.0",
+        ),
+    ];
+    for (bytes, expected) in cases {
+        let message = refusal(&bytes);
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn an_import_that_the_host_does_not_offer_is_named() {
+    let message = refusal(&file("tests/guests/unknown-import.wat"));
+    assert!(message.starts_with("it imports acme:secrets/vault@1.0.0, which this host does not offer"), "{message}");
+    let config = String::from_utf8(file("tests/guests/config.wat")).unwrap();
+    let message = refusal(
+        config
+            .replace("\"get\" (func (param", "\"peek\" (func (param")
+            .replace("$config \"get\"", "$config \"peek\"")
+            .as_bytes(),
+    );
+    assert!(message.contains("does not fit this host") && message.contains("peek"), "{message}");
+}
+
+#[test]
+fn a_handler_of_another_shape_is_refused_when_it_is_loaded() {
+    let ok = String::from_utf8(file("tests/guests/ok.wat")).unwrap();
+    let error = SANDBOX.load(ok.replace("(export \"handle\" (func $handle))", "").as_bytes()).unwrap_err();
+    assert!(matches!(error, LoadError::Mismatch(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_plugin_of_a_later_patch_version_runs() {
+    let ok = String::from_utf8(file("tests/guests/ok.wat")).unwrap();
+    let plugin = SANDBOX.load(ok.replace("@0.1.0", "@0.1.9").as_bytes()).unwrap();
+    assert_eq!(plugin.interface_version(), "0.1.9");
+    assert_eq!(plugin.invoke(call()).await.verdict, Verdict::Ok(Vec::new()));
+}

@@ -39,7 +39,8 @@ fn to_json(invocation: &Invocation) -> Value {
     let reads = invocation.kv_reads.iter().map(|(key, version)| json!({ "key": key, "found": version.is_some() }));
     let writes = invocation.kv_writes.iter().map(|(key, value)| {
         let mut write = Map::from_iter([("key".to_owned(), json!(key))]);
-        write.extend(value.as_deref().map_or(("deleted".to_owned(), json!(true)), |value| data("value", value)));
+        let (name, value) = value.as_deref().map_or(("deleted".to_owned(), json!(true)), |value| data("value", value));
+        write.insert(name, value);
         Value::Object(write)
     });
     json!({
@@ -61,10 +62,11 @@ fn event_to_json(event: &Emitted) -> Value {
         ("datacontenttype".to_owned(), json!(event.content_type)),
         ("delay_ms".to_owned(), json!(event.delay_ms)),
     ]);
-    members.extend([match serde_json::from_slice::<Value>(&event.data) {
+    let (name, value) = match serde_json::from_slice::<Value>(&event.data) {
         Ok(value) => ("data".to_owned(), value),
         Err(_) => data("data", &event.data),
-    }]);
+    };
+    members.insert(name, value);
     Value::Object(members)
 }
 

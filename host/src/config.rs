@@ -1,21 +1,48 @@
 //! The file a user writes, read into a [`Config`] that nothing changes afterwards.
 //!
-//! `raw` reads TOML with its spans, `check` finds every problem at once, and what comes out is complete: defaults
-//! filled in, paths absolute, secrets resolved, presets expanded into the template they are data for. This is the
-//! only place that reads environment variables.
+//! `raw` reads TOML with its spans, each section's module checks its own part and goes on after a problem, and what
+//! comes out is complete: defaults filled in, paths absolute, secrets resolved, presets expanded into the template they
+//! are data for. A file with any problem yields [`Problems`], all of them, and nothing else. This is the only place
+//! that reads environment variables.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::retry::RetryPolicy;
+use toml::de::DeTable;
 
+mod plugin;
+pub mod presets;
+mod problems;
+mod raw;
 pub mod routes;
+mod secrets;
+mod server;
 pub mod source;
+mod sources;
+mod units;
 
+pub use plugin::PluginSettings;
+pub use problems::{Problem, Problems};
 pub use routes::Routes;
+pub use secrets::MakeSecrets;
+pub use server::{Server, StoreSettings};
 pub use source::Source;
+
+use raw::{Section, Sink};
+use routes::read::Known;
+use secrets::Places;
+use sources::Keys;
+
+/// The largest configuration file that is read, in bytes.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// The folder beside the store that keeps the secrets the host makes.
+const SECRETS_FOLDER: &str = "secrets";
 
 /// A complete, checked configuration.
 #[derive(Debug, Clone)]
@@ -34,60 +61,157 @@ pub struct Config {
     pub plugins: BTreeMap<String, Arc<PluginSettings>>,
 }
 
-/// `[server]`. A change of any of these needs a restart, and a reload says so.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server {
-    /// Webhooks, and nothing else.
-    pub listen: SocketAddr,
-    /// API and metrics; loopback only.
-    pub admin: SocketAddr,
-    /// The folder whose `*.wasm` and `*.wat` files are the plugins, absolute.
-    pub plugins_dir: PathBuf,
-    /// The largest request body that is read, in bytes.
-    pub max_body_bytes: usize,
+/// What [`Config::parse`] reads besides the file's text.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// Whether a missing secret may be created.
+    pub make_secrets: MakeSecrets,
+    /// Reads an environment variable.
+    pub env: &'a dyn Fn(&str) -> Option<OsString>,
 }
 
-/// `[store]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoreSettings {
-    /// The SQLite file of `url = "sqlite:PATH"`, absolute.
-    pub sqlite_path: PathBuf,
-    /// Settled events older than this are deleted.
-    pub retention_ms: u64,
-    /// Repeated deliveries are recognised for this long; not longer than `retention_ms`.
-    pub dedupe_window_ms: u64,
-}
-
-/// `[plugins.NAME]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PluginSettings {
-    /// Wall-clock and CPU limit of one attempt, in milliseconds.
-    pub timeout_ms: u64,
-    /// Linear memory of one attempt in all, in bytes.
-    pub memory_bytes: usize,
-    /// Attempts that run at once.
-    pub concurrency: usize,
-    /// What the plugin reads through `hookbox:plugin/config`: strings as they are, other values as JSON.
-    pub config: BTreeMap<String, String>,
-    /// What happens after a failed attempt.
-    pub retry: RetryPolicy,
-}
-
-impl Default for PluginSettings {
-    fn default() -> Self {
-        Self {
-            timeout_ms: 10_000,
-            memory_bytes: 64 << 20,
-            concurrency: 16,
-            config: BTreeMap::new(),
-            retry: RetryPolicy::default(),
-        }
+impl std::fmt::Debug for Surroundings<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Surroundings").field("make_secrets", &self.make_secrets).finish_non_exhaustive()
     }
 }
 
 impl Config {
+    /// Reads and checks a file, the folder of plugins it names, and the secrets it names.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, at once.
+    pub fn load(path: &Path, make_secrets: MakeSecrets) -> Result<Self, Problems> {
+        let text = read_text(path)?;
+        Self::parse(path, &text, Surroundings { make_secrets, env: &|name| std::env::var_os(name) })
+    }
+
+    /// As [`Config::load`], with the text of the file given; `path` says where relative paths start.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, at once.
+    pub fn parse(path: &Path, text: &str, around: Surroundings<'_>) -> Result<Self, Problems> {
+        let sink = Sink::default();
+        let (table, syntax) = DeTable::parse_recoverable(text);
+        if !syntax.is_empty() {
+            mask_likely_secrets(text, &sink);
+        }
+        for error in &syntax {
+            let span = error.span().map(|span| visible(text, span));
+            sink.problem(span, format!("this is not TOML: {}", error.message()), "see https://toml.io for the syntax");
+        }
+        let config = syntax.is_empty().then(|| Self::check(path, table.get_ref(), around, &sink));
+        match config {
+            Some(config) if sink.is_empty() => Ok(config),
+            _ => {
+                let (problems, masked) = sink.into_parts();
+                Err(Problems::new(path, text, problems, &masked))
+            }
+        }
+    }
+
+    fn check<'a>(path: &Path, table: &'a DeTable<'a>, around: Surroundings<'_>, sink: &'a Sink) -> Self {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let base = path.parent().unwrap_or(&path);
+        let places = Places { base, env: around.env };
+        let mut root = Section::new(String::new(), Some(table), sink);
+        let (server, files) =
+            server::read_server(root.take_section("server", "{ listen = \"127.0.0.1:3000\" }"), base, sink);
+        let store = server::read_store(root.take_section("store", "{ retention = \"30d\" }"), base);
+        let sources_section = root.take_section("sources", "{ heygen = { preset = \"heygen\" } }");
+        let names: BTreeSet<&str> = sources_section.keys().collect();
+        let drafts = sources::read_all(sources_section, &places);
+        let known =
+            Known { sources: names, plugins: files.as_ref(), plugins_dir: server.plugins_dir.display().to_string() };
+        let routes = routes::read::read(root.take_section("routes", "{ \"order.paid\" = \"audit\" }"), &known);
+        let plugins = plugin::read_all(root.take_section("plugins", "{ audit = { timeout = \"10s\" } }"), &known);
+        root.finish();
+        // Nothing is created for a file that will not be used.
+        let make = if sink.is_empty() { around.make_secrets } else { MakeSecrets::No };
+        let folder = store.sqlite_path.parent().unwrap_or(base).join(SECRETS_FOLDER);
+        let keys = Keys { loopback: server.listen.ip().is_loopback(), folder: &folder, make };
+        let sources = sources::complete(drafts, &keys, sink);
+        Self { path, server, store, sources, routes: Arc::new(routes), plugins }
+    }
+
     /// The settings of a plugin, default ones if it has no section.
     pub fn plugin(&self, name: &str) -> Arc<PluginSettings> {
         self.plugins.get(name).cloned().unwrap_or_default()
     }
+
+    /// The keys that differ and only take effect after a restart.
+    pub fn restart_needed(&self, other: &Self) -> Vec<&'static str> {
+        let (old, new) = (&self.server, &other.server);
+        let keys = [
+            ("server.listen", old.listen != new.listen),
+            ("server.admin", old.admin != new.admin),
+            ("server.plugins_dir", old.plugins_dir != new.plugins_dir),
+            ("server.max_body", old.max_body_bytes != new.max_body_bytes),
+            ("store.url", self.store.sqlite_path != other.store.sqlite_path),
+        ];
+        keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, Problems> {
+    let refuse = |message: String, help: &str| Problems::of_file(path, message, help);
+    let unreadable = |error: std::io::Error| {
+        let help = match error.kind() {
+            std::io::ErrorKind::NotFound => "create it, or name another one with `--config FILE`",
+            std::io::ErrorKind::IsADirectory => "name the file within it",
+            _ => "let this user read it, or name another one with `--config FILE`",
+        };
+        refuse(format!("the configuration file cannot be read: {error}"), help)
+    };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        let message = format!("the configuration file is larger than {}", units::show_bytes(MAX_FILE_BYTES));
+        return Err(refuse(message, "is it the right file?"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let line =
+            error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+        refuse(
+            format!("the configuration file is not UTF-8: there is a stray byte in line {line}"),
+            "save it as UTF-8, as TOML wants it",
+        )
+    })
+}
+
+/// A span that can be underlined: at the end of a line, the last character that is there.
+fn visible(text: &str, span: Range<usize>) -> Range<usize> {
+    let before = text.get(..span.start).and_then(|head| head.chars().next_back()).filter(|c| *c != '\n');
+    match before {
+        Some(last) if span.is_empty() => span.start - last.len_utf8()..span.end,
+        _ => span,
+    }
+}
+
+/// Masks the values of likely keys in a text that is not TOML, where nothing tells a variable's name from a secret.
+fn mask_likely_secrets(text: &str, sink: &Sink) {
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        if let Some((_, value)) = line.split_once('=').filter(|(key, _)| raw::looks_secret(key)) {
+            sink.mask(start + line.len() - value.len()..start + line.len());
+        }
+        start += line.len();
+    }
+}
+
+/// The fault that a test wants injected, for [`crate::fail::arm`]: `HOOKBOX_FAIL` and `HOOKBOX_FAIL_UNTIL`.
+pub fn fail_plan() -> Option<(String, Option<PathBuf>)> {
+    let plan = std::env::var("HOOKBOX_FAIL").ok().filter(|plan| !plan.is_empty())?;
+    Some((plan, std::env::var_os("HOOKBOX_FAIL_UNTIL").map(PathBuf::from)))
+}
+
+/// What is to be logged, `HOOKBOX_LOG`, in the syntax of `tracing_subscriber::EnvFilter`.
+pub fn log_filter() -> Option<String> {
+    std::env::var("HOOKBOX_LOG").ok().filter(|filter| !filter.is_empty())
+}
+
+/// Whether the user wants no colours: `NO_COLOR` is set and not empty (<https://no-color.org>).
+pub fn no_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }

@@ -137,17 +137,35 @@ fn check(database: &Path, journal: &Journal) {
         let found: i64 = store.query_row(&format!("SELECT count(*) FROM ({sql})"), [], |row| row.get(0)).unwrap();
         assert_eq!(found, 0, "{what}");
     };
-    none("events without exactly one delivery", "SELECT e.id FROM events e LEFT JOIN deliveries d ON d.event = e.id
-          GROUP BY e.id HAVING count(d.event) <> 1");
-    none("deliveries settled twice", "SELECT 1 FROM attempts WHERE outcome = 0 GROUP BY event, ordinal HAVING count(*) > 1");
-    none("done without a successful attempt, or the other way round", "SELECT 1 FROM deliveries d WHERE (d.state = 3) <>
-          EXISTS (SELECT 1 FROM attempts a WHERE a.event = d.event AND a.ordinal = d.ordinal AND a.outcome = 0)");
-    none("child events emitted twice, or never, or early", "SELECT 1 FROM events e JOIN deliveries d ON d.event = e.id
-          WHERE e.parent IS NULL AND (SELECT count(*) FROM events c WHERE c.parent = e.id) <> (d.state = 3)");
-    none("dead letters for another reason than two crashes", "SELECT 1 FROM deliveries d WHERE d.state = 4 AND (SELECT
-          count(*) FROM attempts a WHERE a.event = d.event AND a.ordinal = d.ordinal AND a.outcome = 7) < 2");
-    none("counts that are wrong", "SELECT plugin, state, count(*) FROM deliveries GROUP BY 1, 2
-          EXCEPT SELECT plugin, what, n FROM counts");
+    none(
+        "events without exactly one delivery",
+        "SELECT e.id FROM events e LEFT JOIN deliveries d ON d.event = e.id
+          GROUP BY e.id HAVING count(d.event) <> 1",
+    );
+    none(
+        "deliveries settled twice",
+        "SELECT 1 FROM attempts WHERE outcome = 0 GROUP BY event, ordinal HAVING count(*) > 1",
+    );
+    none(
+        "done without a successful attempt, or the other way round",
+        "SELECT 1 FROM deliveries d WHERE (d.state = 3) <>
+          EXISTS (SELECT 1 FROM attempts a WHERE a.event = d.event AND a.ordinal = d.ordinal AND a.outcome = 0)",
+    );
+    none(
+        "child events emitted twice, or never, or early",
+        "SELECT 1 FROM events e JOIN deliveries d ON d.event = e.id
+          WHERE e.parent IS NULL AND (SELECT count(*) FROM events c WHERE c.parent = e.id) <> (d.state = 3)",
+    );
+    none(
+        "dead letters for another reason than two crashes",
+        "SELECT 1 FROM deliveries d WHERE d.state = 4 AND (SELECT
+          count(*) FROM attempts a WHERE a.event = d.event AND a.ordinal = d.ordinal AND a.outcome = 7) < 2",
+    );
+    none(
+        "counts that are wrong",
+        "SELECT plugin, state, count(*) FROM deliveries GROUP BY 1, 2
+          EXCEPT SELECT plugin, what, n FROM counts",
+    );
 }
 
 /// Lets a last host finish everything. What was quarantined on the way (a host was killed twice while it held it) is

@@ -87,9 +87,7 @@ fn a_removed_plugins_deliveries_wait_visibly_and_spend_no_attempt() {
     let site = Site::new(&config, &[("worker.wat", &guest("ok.wat"))]);
     let host = harness::start(&site);
     std::fs::remove_file(site.path("plugins/worker.wat")).unwrap();
-    wait_for("the removal to be seen", || {
-        (host.api("/api/v1/plugins/worker")["state"] == "missing").then_some(())
-    });
+    wait_for("the removal to be seen", || (host.api("/api/v1/plugins/worker")["state"] == "missing").then_some(()));
     let (status, reply) = host.post(&body("step.one", "later")).unwrap();
     assert_eq!(status, 200);
     let event = host.api(&format!("/api/v1/events/{}", reply["id"].as_str().unwrap()));
@@ -104,8 +102,12 @@ fn a_removed_plugins_deliveries_wait_visibly_and_spend_no_attempt() {
 
 #[test]
 fn hostile_plugins_end_as_their_own_outcome_and_a_good_one_goes_on() {
-    let hostile = [("loops", "loop.wat", "timeout"), ("traps", "trap.wat", "trap"), ("grows", "memory.wat", "memory"),
-        ("floods", "flood.wat", "ok")];
+    let hostile = [
+        ("loops", "loop.wat", "timeout"),
+        ("traps", "trap.wat", "trap"),
+        ("grows", "memory.wat", "memory"),
+        ("floods", "flood.wat", "ok"),
+    ];
     let mut config = format!("{SOURCE}[routes]\n\"good.one\" = \"good\"\n");
     let mut plugins = vec![("good.wat".to_owned(), guest("ok.wat"))];
     let mut sections = String::new();
@@ -183,7 +185,8 @@ fn send_all(host: &Host, round: usize, events: usize) {
                     if index >= events {
                         return;
                     }
-                    let (status, reply) = harness::post(&agent, to, &body("step.one", &format!("r{round}_{index}"))).unwrap();
+                    let (status, reply) =
+                        harness::post(&agent, to, &body("step.one", &format!("r{round}_{index}"))).unwrap();
                     if status != 200 {
                         slow.lock().unwrap().push(reply.to_string());
                     }

@@ -53,7 +53,8 @@ fn only(page: &Value) -> Option<Value> {
 fn a_sent_event_runs_its_plugin_and_the_plugins_event_runs_the_next() {
     let site = clone();
     let host = serve(&site);
-    let sent = hookbox(&site, &host, &["send", "heygen", "avatar_video.success", "--set", "event_data.callback_id=order_1"]);
+    let sent =
+        hookbox(&site, &host, &["send", "heygen", "avatar_video.success", "--set", "event_data.callback_id=order_1"]);
     assert!(said(&sent).contains("accepted"), "{sent:?}");
     host.settled();
     let page = host.api("/api/v1/events?subject=order_1&type=avatar_video.success");
@@ -110,7 +111,11 @@ fn a_failed_video_without_an_id_is_a_dead_letter_that_an_operator_can_retry() {
 fn an_old_event_is_replayed() {
     let site = clone();
     let host = serve(&site);
-    said(&hookbox(&site, &host, &["send", "heygen", "avatar_video.success", "--set", "event_data.callback_id=order_4"]));
+    said(&hookbox(
+        &site,
+        &host,
+        &["send", "heygen", "avatar_video.success", "--set", "event_data.callback_id=order_4"],
+    ));
     host.settled();
     let page = host.api("/api/v1/events?subject=order_4&type=avatar_video.success");
     let id = only(&page).unwrap()["id"].as_str().unwrap().to_owned();
@@ -126,7 +131,8 @@ fn openssl_signs_what_we_accept_under_each_of_heygens_headers() {
     let site = clone();
     let Some(host) = harness::start_with(&site, &[("HEYGEN_WEBHOOK_SECRET", SECRET)]) else { panic!("it starts") };
     for header in ["Heygen-Signature", "Signature", "X-Heygen-Signature"] {
-        let body = format!(r#"{{"event_type":"avatar_video.success","event_data":{{"video_id":"v","note":"{header}"}}}}"#);
+        let body =
+            format!(r#"{{"event_type":"avatar_video.success","event_data":{{"video_id":"v","note":"{header}"}}}}"#);
         let Some(signature) = openssl(&body) else {
             println!("SKIPPED: there is no openssl on this machine");
             return;

@@ -58,6 +58,62 @@ pub struct Hmac {
     pub secrets: Secrets,
 }
 
+/// An [`Hmac`] that has no keys yet, and where the attributes of its events are found: what a preset is a value of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    /// See [`Hmac::signatures`].
+    pub signatures: Vec<Field>,
+    /// See [`Hmac::encoding`].
+    pub encoding: Encoding,
+    /// See [`Hmac::signed`].
+    pub signed: Vec<Part>,
+    /// See [`Hmac::timestamp`].
+    pub timestamp: Option<Timestamp>,
+    /// How the text of a secret becomes a key.
+    pub key: KeyFormat,
+    /// See [`Source::kind`]; `None` if the user has to say it.
+    pub kind: Option<Pick>,
+    /// See [`Source::id`].
+    pub id: Option<Pick>,
+    /// See [`Source::subject`].
+    pub subject: Option<Pick>,
+}
+
+impl Template {
+    /// Completes the template with keys.
+    pub fn hmac(self, secrets: Secrets) -> Hmac {
+        let Self { signatures, encoding, signed, timestamp, .. } = self;
+        Hmac { signatures, encoding, signed, timestamp, secrets }
+    }
+
+    /// Whether the signature covers the provider's id: it stands in the body, or its header is part of what is signed.
+    pub fn id_is_signed(&self) -> bool {
+        match self.id {
+            Some(Pick::Json(_)) => self.signed.contains(&Part::Body),
+            Some(Pick::Header(_)) => self.signed.contains(&Part::Id),
+            Some(Pick::Fixed(_)) | None => false,
+        }
+    }
+}
+
+/// How the text of a secret, as a provider shows it, becomes the bytes of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyFormat {
+    /// Taken away from the front if it is there; possibly nothing.
+    pub prefix: String,
+    /// What the rest is.
+    pub encoding: KeyEncoding,
+}
+
+/// What the text of a secret is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyEncoding {
+    /// The key itself.
+    Utf8,
+    /// The key in base64, RFC 4648 §4, padded or not.
+    Base64,
+}
+
 /// A value within a header.
 ///
 /// Without a separator the header's value is one item; with one it is split. Items that start with the prefix count,

@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use hmac::{Hmac, KeyInit};
 use axum::http::header::{CONTENT_TYPE, HeaderName, USER_AGENT};
+use hmac::{Hmac, KeyInit};
 use secrecy::{ExposeSecret, SecretSlice};
 use sha2::Sha256;
 
 use super::identify::{Dedupe, Plan};
-use crate::config::source::{self, Encoding, Field, Part, Pick, Secrets, Source, Timestamp, Verify};
 use crate::config::Config;
+use crate::config::source::{self, Encoding, Field, Part, Pick, Secrets, Source, Timestamp, Verify};
 
 /// A keyed HMAC-SHA256 state (RFC 2104).
 pub(super) type HmacSha256 = Hmac<Sha256>;

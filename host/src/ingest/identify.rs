@@ -8,15 +8,15 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_TYPE, HeaderName};
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::gate::header_name;
 use super::verify::{Verified, single};
-use crate::config::source::{Pick, Source};
 use crate::config::Routes;
+use crate::config::source::{Pick, Source};
 use crate::event::{Attributes, DedupeKey, MAX_NAME_BYTES, NewEvent, UNIDENTIFIED};
 
 mod json;
@@ -61,11 +61,12 @@ impl Plan {
 
     /// The headers it reads.
     pub(super) fn headers(&self) -> impl Iterator<Item = &HeaderName> {
-        [Some(&self.kind), self.id.as_ref(), self.subject.as_ref()].into_iter().flatten().filter_map(|place| match place
-        {
-            Place::Header(name) => Some(name),
-            _ => None,
-        })
+        [Some(&self.kind), self.id.as_ref(), self.subject.as_ref()].into_iter().flatten().filter_map(
+            |place| match place {
+                Place::Header(name) => Some(name),
+                _ => None,
+            },
+        )
     }
 }
 
@@ -155,17 +156,19 @@ impl Identity {
         };
         let is_json = problem.is_none();
         let ambiguous = found.iter().any(|found| matches!(found, Found::Repeated));
-        let mut look = |what: &str, place: &Place, required: bool| match value_at(place, headers, &found) {
-            Ok(None) if required => Err("is missing".to_owned()),
-            looked => looked,
-        }
-        .unwrap_or_else(|why| {
-            // Without JSON nothing can be found in it, and one note says so for all.
-            if is_json || !matches!(place, Place::Json(_)) {
-                notes.add(&format!("the {what} {why}"));
+        let mut look = |what: &str, place: &Place, required: bool| {
+            match value_at(place, headers, &found) {
+                Ok(None) if required => Err("is missing".to_owned()),
+                looked => looked,
             }
-            None
-        });
+            .unwrap_or_else(|why| {
+                // Without JSON nothing can be found in it, and one note says so for all.
+                if is_json || !matches!(place, Place::Json(_)) {
+                    notes.add(&format!("the {what} {why}"));
+                }
+                None
+            })
+        };
         let kind = look("type", &plan.kind, true);
         let id = plan.id.as_ref().and_then(|place| look("id", place, false));
         let subject = plan.subject.as_ref().and_then(|place| look("subject", place, false));

@@ -8,10 +8,10 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, Request, State};
-use axum::response::Response;
-use axum::routing::any;
 use axum::http::header::CONTENT_ENCODING;
 use axum::http::{HeaderMap, Method};
+use axum::response::Response;
+use axum::routing::any;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -51,10 +51,7 @@ pub(super) fn router(intake: Intake) -> Router {
         refusals: Refusals::new(),
         intake,
     };
-    Router::new()
-        .route("/webhook/{source}", any(webhook))
-        .fallback(elsewhere)
-        .with_state(Arc::new(receiver))
+    Router::new().route("/webhook/{source}", any(webhook)).fallback(elsewhere).with_state(Arc::new(receiver))
 }
 
 async fn webhook(

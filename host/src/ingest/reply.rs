@@ -1,11 +1,11 @@
 //! Everything a sender can be told: success as JSON, refusals as problem details (RFC 9457).
 
 use axum::body::Body;
-use axum::response::Response;
+use axum::http::StatusCode;
 use axum::http::header::{
     ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
-use axum::http::StatusCode;
+use axum::response::Response;
 use serde::Serialize;
 
 use super::verify::Refusal;
@@ -165,8 +165,7 @@ impl Reply {
 fn problem(refused: &Refused) -> Response {
     let outside = refused.outside();
     let title = outside.status.canonical_reason().unwrap_or_default();
-    let problem =
-        Problem { r#type: "about:blank", title, status: outside.status.as_u16(), detail: outside.detail };
+    let problem = Problem { r#type: "about:blank", title, status: outside.status.as_u16(), detail: outside.detail };
     let body = serde_json::to_string(&problem).expect("texts and a number are JSON");
     let mut headers = vec![(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))];
     if let Some(seconds) = outside.retry_after_s {

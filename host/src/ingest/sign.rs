@@ -69,8 +69,7 @@ fn signature(
     let field =
         hmac.signatures.first().ok_or_else(|| SignError::NoSignatureHeader { name: source.name.to_string() })?;
     let key = HmacSha256::new_from_slice(secret.expose_secret()).expect("HMAC takes keys of any length");
-    let signed =
-        Signed { parts: &hmac.signed, timestamp: Some(timestamp.as_bytes()), id: Some(id.as_bytes()), body };
+    let signed = Signed { parts: &hmac.signed, timestamp: Some(timestamp.as_bytes()), id: Some(id.as_bytes()), body };
     let signature = format!("{}{}", field.prefix, encode(&signed.tag(key), hmac.encoding));
     let Some(at) = &hmac.timestamp else { return Ok(vec![(field.header.clone(), signature)]) };
     let timestamp = format!("{}{timestamp}", at.field.prefix);

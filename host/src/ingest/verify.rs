@@ -6,9 +6,9 @@
 //!
 //! Invariant: a [`Verified`] is only made here.
 
+use axum::http::HeaderMap;
 use bytes::Bytes;
 use hmac::Mac;
-use axum::http::HeaderMap;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 use super::gate::{Gate, HmacSha256, Template, Verifier};
@@ -16,8 +16,8 @@ use crate::config::source::{Encoding, Part, Stale};
 
 mod field;
 
-pub(super) use field::single;
 use field::Items;
+pub(super) use field::single;
 
 /// The length of an HMAC-SHA256 in bytes.
 const TAG_BYTES: usize = 32;
@@ -128,11 +128,8 @@ impl Unverified {
 
     /// The signatures of the first header that is present.
     fn candidates(&self, template: &Template) -> Result<Vec<[u8; TAG_BYTES]>, Refusal> {
-        let (name, field) = template
-            .signatures
-            .iter()
-            .find(|(name, _)| self.headers.contains_key(name))
-            .ok_or(Refusal::NoSignature)?;
+        let (name, field) =
+            template.signatures.iter().find(|(name, _)| self.headers.contains_key(name)).ok_or(Refusal::NoSignature)?;
         let items = Items::of(&self.headers, name, field)?;
         let candidates: Vec<_> = items.filter_map(|item| decode(item, template.encoding)).collect();
         if candidates.is_empty() { Err(Refusal::Malformed) } else { Ok(candidates) }

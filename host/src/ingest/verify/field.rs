@@ -20,15 +20,15 @@ pub(in crate::ingest) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -
 /// A list (a field with a separator) may be spread over several headers of the same name, as RFC 9110 §5.3 has it; a
 /// single value may not. White space around an item does not belong to it.
 #[derive(Debug)]
-pub(super) struct Items<'a> {
+pub(super) struct Items<'a, 'field> {
     headers: ValueIter<'a, HeaderValue>,
     rest: Option<&'a [u8]>,
-    prefix: &'a [u8],
+    prefix: &'field [u8],
     separator: Option<u8>,
 }
 
-impl<'a> Items<'a> {
-    pub(super) fn of(headers: &'a HeaderMap, name: &HeaderName, field: &'a Field) -> Result<Self, Refusal> {
+impl<'a, 'field> Items<'a, 'field> {
+    pub(super) fn of(headers: &'a HeaderMap, name: &HeaderName, field: &'field Field) -> Result<Self, Refusal> {
         let all: GetAll<'a, HeaderValue> = headers.get_all(name);
         if field.separator.is_none() {
             single(headers, name)?;
@@ -55,7 +55,7 @@ impl<'a> Items<'a> {
     }
 }
 
-impl<'a> Iterator for Items<'a> {
+impl<'a> Iterator for Items<'a, '_> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {

@@ -1,0 +1,164 @@
+//! Reads `[plugins.NAME]`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::ops::RangeInclusive;
+
+use serde_json::{Number, Value};
+use toml::de::DeValue;
+
+use super::raw::{Item, Section};
+use super::routes::read::Known;
+use super::units::{MINUTE_MS, show_ms};
+use crate::retry::{Jitter, MAX_DELAY_MS, RetryPolicy};
+
+const TIMEOUT_BOUNDS_MS: RangeInclusive<u64> = 10..=15 * MINUTE_MS;
+const MEMORY_BOUNDS: RangeInclusive<u64> = 1 << 20..=1 << 30;
+const CONCURRENCY_BOUNDS: RangeInclusive<u32> = 1..=1_024;
+const MAX_ATTEMPTS_BOUNDS: RangeInclusive<u32> = 1..=1_000;
+const BACKOFF_BOUNDS_MS: RangeInclusive<u64> = 1..=MAX_DELAY_MS;
+const FACTOR_BOUNDS: RangeInclusive<f64> = 1.0..=100.0;
+
+/// `[plugins.NAME]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PluginSettings {
+    /// Wall-clock and CPU limit of one attempt, in milliseconds.
+    pub timeout_ms: u64,
+    /// Linear memory of one attempt in all, in bytes.
+    pub memory_bytes: usize,
+    /// Attempts that run at once.
+    pub concurrency: usize,
+    /// What the plugin reads through `hookbox:plugin/config`: strings as they are, other values as JSON.
+    pub config: Arc<BTreeMap<String, String>>,
+    /// What happens after a failed attempt.
+    pub retry: RetryPolicy,
+}
+
+impl Default for PluginSettings {
+    fn default() -> Self {
+        Self {
+            timeout_ms: 10_000,
+            memory_bytes: 64 << 20,
+            concurrency: 16,
+            config: Arc::default(),
+            retry: RetryPolicy::default(),
+        }
+    }
+}
+
+/// Reads every `[plugins.NAME]`.
+pub(super) fn read_all(section: Section<'_>, known: &Known<'_>) -> BTreeMap<String, Arc<PluginSettings>> {
+    let mut plugins = BTreeMap::new();
+    for item in section.entries() {
+        if let Some(help) = known.no_such_plugin(item.key) {
+            item.refuse_key("is a section for an unknown plugin", help);
+        }
+        if let Some(section) = item.section("{ timeout = \"10s\" }") {
+            plugins.insert(item.key.to_owned(), Arc::new(read(section)));
+        }
+    }
+    plugins
+}
+
+fn read(mut section: Section<'_>) -> PluginSettings {
+    let mut settings = PluginSettings::default();
+    if let Some(timeout_ms) = section.take("timeout").and_then(|item| item.duration_ms(TIMEOUT_BOUNDS_MS)) {
+        settings.timeout_ms = timeout_ms;
+    }
+    let memory = section.take("memory").and_then(|item| item.size_bytes(MEMORY_BOUNDS));
+    if let Some(bytes) = memory.and_then(|bytes| usize::try_from(bytes).ok()) {
+        settings.memory_bytes = bytes;
+    }
+    let concurrency = section.take("concurrency").and_then(|item| item.whole(CONCURRENCY_BOUNDS));
+    if let Some(places) = concurrency.and_then(|places| usize::try_from(places).ok()) {
+        settings.concurrency = places;
+    }
+    if let Some(item) = section.take("instance")
+        && item.word(&[("fresh", true), ("reuse", false)]) == Some(false)
+    {
+        item.refuse(
+            "is \"reuse\", which is not supported yet",
+            "write \"fresh\", or take the line out: every event gets an instance of its own",
+        );
+    }
+    settings.config = Arc::new(read_config(section.take_section("config", "{ currency = \"EUR\" }")));
+    settings.retry = read_retry(section.take_section("retry", "{ max_attempts = 8 }"));
+    section.not_supported("approve", "take it out: a new file of a plugin is taken up at once");
+    for grant in ["http", "grants"] {
+        section.not_supported(grant, "take it out: plugins have no access to the network");
+    }
+    section.finish();
+    settings
+}
+
+fn read_retry(mut section: Section<'_>) -> RetryPolicy {
+    let mut policy = RetryPolicy::default();
+    if let Some(attempts) = section.take("max_attempts").and_then(|item| item.whole(MAX_ATTEMPTS_BOUNDS)) {
+        policy.max_attempts = attempts;
+    }
+    let initial = section.take("initial");
+    if let Some(initial_ms) = initial.as_ref().and_then(|item| item.duration_ms(BACKOFF_BOUNDS_MS)) {
+        policy.initial_ms = initial_ms;
+    }
+    if let Some(factor) = section.take("factor").and_then(|item| item.number(FACTOR_BOUNDS)) {
+        policy.factor = factor;
+    }
+    let max = section.take("max");
+    if let Some(max_ms) = max.as_ref().and_then(|item| item.duration_ms(BACKOFF_BOUNDS_MS)) {
+        policy.max_ms = max_ms;
+    }
+    if let Some(item) = max.or(initial).filter(|_| policy.max_ms < policy.initial_ms) {
+        let (initial, max) = (show_ms(policy.initial_ms), show_ms(policy.max_ms));
+        let help = format!(
+            "the backoff starts at `initial` ({initial}) and grows up to `max` ({max}): write a `max` of at least \
+                {initial}"
+        );
+        item.refuse("makes `max` shorter than `initial`", help);
+    }
+    let jitters = [("full", Jitter::Full), ("equal", Jitter::Equal), ("none", Jitter::None)];
+    if let Some(jitter) = section.take("jitter").and_then(|item| item.word(&jitters)) {
+        policy.jitter = jitter;
+    }
+    section.finish();
+    policy
+}
+
+/// What a plugin reads: strings as they are, everything else as JSON.
+fn read_config(section: Section<'_>) -> BTreeMap<String, String> {
+    let mut config = BTreeMap::new();
+    for item in section.entries() {
+        match (item.value.as_str(), json(item.value)) {
+            (Some(text), _) => {
+                config.insert(item.key.to_owned(), text.to_owned());
+            }
+            (None, Some(value)) => {
+                config.insert(item.key.to_owned(), value.to_string());
+            }
+            (None, None) => refuse_number(&item),
+        }
+    }
+    config
+}
+
+fn refuse_number(item: &Item<'_>) {
+    item.refuse("holds a number that JSON cannot carry", "write it as a string, in quotes");
+}
+
+/// The value as JSON; `None` for infinities, what is not a number, and integers beyond 64 bits. A date is its text.
+fn json(value: &DeValue<'_>) -> Option<Value> {
+    Some(match value {
+        DeValue::String(text) => Value::from(text.as_ref()),
+        DeValue::Integer(number) => {
+            let number = i128::from_str_radix(number.as_str(), number.radix()).ok()?;
+            Value::Number(Number::from_i128(number)?)
+        }
+        DeValue::Float(number) => Value::Number(Number::from_f64(number.as_str().parse().ok()?)?),
+        DeValue::Boolean(truth) => Value::from(*truth),
+        DeValue::Datetime(date) => Value::from(date.to_string()),
+        DeValue::Array(list) => list.iter().map(|item| json(item.get_ref())).collect::<Option<_>>()?,
+        DeValue::Table(table) => {
+            let entries = table.iter().map(|(key, value)| Some((key.get_ref().to_string(), json(value.get_ref())?)));
+            Value::Object(entries.collect::<Option<_>>()?)
+        }
+    })
+}

@@ -1,0 +1,131 @@
+//! What is known of providers, as data: each preset is a [`Template`] that a section of the file could spell out too.
+//!
+//! A header's name that a provider changes is a change of this file alone.
+
+use super::source::{Encoding, Field, KeyEncoding, KeyFormat, Part, Pick, Stale, Template, Timestamp};
+use super::units::MINUTE_MS;
+
+/// Every preset's name.
+pub const NAMES: [&str; 4] = ["github", "heygen", "standard-webhooks", "stripe"];
+
+/// How far a timestamp may be from now, if a provider or a section does not say otherwise, in milliseconds.
+pub const DEFAULT_TOLERANCE_MS: u64 = 5 * MINUTE_MS;
+
+/// The preset of this name.
+pub fn find(name: &str) -> Option<Template> {
+    match name {
+        "github" => Some(github()),
+        "heygen" => Some(heygen()),
+        "standard-webhooks" => Some(standard_webhooks()),
+        "stripe" => Some(stripe()),
+        _ => None,
+    }
+}
+
+/// GitHub's documentation, "Validating webhook deliveries": `X-Hub-Signature-256: sha256=HEX` over the raw body. The
+/// delivery's id is not covered.
+fn github() -> Template {
+    Template {
+        signatures: vec![field("x-hub-signature-256", "sha256=", None)],
+        encoding: Encoding::Hex,
+        signed: vec![Part::Body],
+        timestamp: None,
+        key: plain_key(),
+        kind: Some(header("x-github-event")),
+        id: Some(header("x-github-delivery")),
+        subject: None,
+    }
+}
+
+/// HeyGen's webhook endpoints: hex over the raw body, keyed with the secret as it is shown, `whsec_` included. The
+/// header had other names before; the timestamp and the id came later and are not covered. Its retries go on for a
+/// day and may carry the first time of sending, so that a stale one is accepted and noted.
+fn heygen() -> Template {
+    Template {
+        signatures: ["heygen-signature", "signature", "x-heygen-signature"].map(|name| field(name, "", None)).to_vec(),
+        encoding: Encoding::Hex,
+        signed: vec![Part::Body],
+        timestamp: Some(Timestamp {
+            field: field("heygen-timestamp", "", None),
+            required: false,
+            tolerance_ms: DEFAULT_TOLERANCE_MS,
+            stale: Stale::Accept,
+        }),
+        key: plain_key(),
+        kind: Some(json("/event_type")),
+        id: Some(header("heygen-event-id")),
+        subject: Some(json("/event_data/callback_id")),
+    }
+}
+
+/// The Standard Webhooks specification, §"Signature scheme": `v1,BASE64` items between spaces over id, timestamp and
+/// body; the key is base64 after `whsec_`.
+fn standard_webhooks() -> Template {
+    Template {
+        signatures: vec![field("webhook-signature", "v1,", Some(' '))],
+        encoding: Encoding::Base64,
+        signed: vec![Part::Id, dot(), Part::Timestamp, dot(), Part::Body],
+        timestamp: Some(signed_timestamp(field("webhook-timestamp", "", None))),
+        key: KeyFormat { prefix: "whsec_".to_owned(), encoding: KeyEncoding::Base64 },
+        kind: Some(json("/type")),
+        id: Some(header("webhook-id")),
+        subject: None,
+    }
+}
+
+/// Stripe's documentation, "Verify webhook signatures manually": `t=SECONDS,v1=HEX,…` over timestamp and body.
+fn stripe() -> Template {
+    Template {
+        signatures: vec![field("stripe-signature", "v1=", Some(','))],
+        encoding: Encoding::Hex,
+        signed: vec![Part::Timestamp, dot(), Part::Body],
+        timestamp: Some(signed_timestamp(field("stripe-signature", "t=", Some(',')))),
+        key: plain_key(),
+        kind: Some(json("/type")),
+        id: Some(json("/id")),
+        subject: None,
+    }
+}
+
+fn field(header: &str, prefix: &str, separator: Option<char>) -> Field {
+    Field { header: header.to_owned(), prefix: prefix.to_owned(), separator }
+}
+
+fn signed_timestamp(field: Field) -> Timestamp {
+    Timestamp { field, required: true, tolerance_ms: DEFAULT_TOLERANCE_MS, stale: Stale::Reject }
+}
+
+fn header(name: &str) -> Pick {
+    Pick::Header(name.to_owned())
+}
+
+fn json(pointer: &str) -> Pick {
+    Pick::Json(pointer.to_owned())
+}
+
+fn dot() -> Part {
+    Part::Literal(".".to_owned())
+}
+
+fn plain_key() -> KeyFormat {
+    KeyFormat { prefix: String::new(), encoding: KeyEncoding::Utf8 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_named_preset_exists() {
+        for name in NAMES {
+            assert!(find(name).is_some_and(|preset| preset.kind.is_some()), "{name}");
+        }
+        assert_eq!(find("paypal"), None);
+    }
+
+    #[test]
+    fn the_id_is_signed_where_the_provider_signs_it() {
+        let signed = NAMES.map(|name| find(name).map(|preset| preset.id_is_signed()));
+        assert_eq!(signed, [Some(false), Some(false), Some(true), Some(true)]);
+    }
+}

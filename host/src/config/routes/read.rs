@@ -1,0 +1,121 @@
+//! Reads `[routes]`: patterns against the sources there are, plugin names against the files there are.
+
+use std::collections::BTreeSet;
+
+use toml::de::DeValue;
+
+use super::{Pattern, PatternError, Routes};
+use crate::config::raw::{Item, Section, did_you_mean};
+use crate::event::PluginName;
+
+/// The most lines `[routes]` may have: every request passes all that have a star.
+const MAX_ROUTES: usize = 1_000;
+
+/// The most plugins one line may name.
+const MAX_PLUGINS: usize = 32;
+
+/// What a line of `[routes]` may name.
+#[derive(Debug)]
+pub(in crate::config) struct Known<'a> {
+    /// Names of `[sources.NAME]`.
+    pub(in crate::config) sources: BTreeSet<&'a str>,
+    /// Names of the files in the plugins folder; `None` if it could not be read, which is a problem of its own.
+    pub(in crate::config) plugins: Option<&'a BTreeSet<String>>,
+    /// The plugins folder, for messages.
+    pub(in crate::config) plugins_dir: String,
+}
+
+impl Known<'_> {
+    /// What to say if there is no plugin of this name.
+    pub(in crate::config) fn no_such_plugin(&self, name: &str) -> Option<String> {
+        let plugins = self.plugins.filter(|plugins| !plugins.contains(name))?;
+        let near = did_you_mean(name, plugins.iter().map(String::as_str));
+        Some(format!("{near}there is neither `{name}.wasm` nor `{name}.wat` in {}", self.plugins_dir))
+    }
+
+    fn check_source(&self, item: &Item<'_>, source: &str) -> bool {
+        let known = match source.strip_prefix("plugins/") {
+            // Without a listing nobody can tell, and that is reported already.
+            Some(plugin) => self.plugins.is_none_or(|plugins| plugins.contains(plugin)),
+            None => self.sources.contains(source),
+        };
+        if !known {
+            let near = did_you_mean(source, self.sources.iter().copied());
+            let right = "in front of the colon stands a source of this file, or `plugins/NAME` for what a plugin emits";
+            item.refuse_key(format_args!("names the unknown source `{source}`"), format!("{near}{right}"));
+        }
+        known
+    }
+}
+
+/// Reads the whole table. What was refused is left out, which does no harm: a file with a problem is never used.
+pub(in crate::config) fn read(section: Section<'_>, known: &Known<'_>) -> Routes {
+    let items = section.entries();
+    if let Some(item) = items.get(MAX_ROUTES) {
+        item.refuse_key("is one route too many", format!("a file can have {MAX_ROUTES}; patterns with `*` save lines"));
+    }
+    let mut lines = Vec::new();
+    for item in items.iter().take(MAX_ROUTES) {
+        if item.value.is_table() {
+            refuse_unquoted(item);
+            continue;
+        }
+        let plugins = read_plugins(item, known);
+        match Pattern::parse(item.key) {
+            Ok(pattern) if pattern.source.is_none_or(|source| known.check_source(item, source)) => {
+                lines.push((item.key, plugins))
+            }
+            Ok(_) => {}
+            Err(error) => item.refuse_key(error, help(error)),
+        }
+    }
+    Routes::new(lines).unwrap_or_default()
+}
+
+fn help(error: PatternError) -> &'static str {
+    match error {
+        PatternError::StarWithin => {
+            "a star stands for a whole segment between dots: `video.*` for one, `video.**` for any number"
+        }
+        PatternError::StarInSource => "leave the source out to route the events of all sources",
+        _ => {
+            "a pattern is an event type such as \"order.paid\", with `*` for one segment and `**` for any number, \
+                and possibly `SOURCE:` in front"
+        }
+    }
+}
+
+/// `a.b = "x"` without quotes is the key `b` in the table `a` to TOML.
+fn refuse_unquoted(item: &Item<'_>) {
+    let mut name = item.key.to_owned();
+    let mut inner = item.value;
+    while let DeValue::Table(table) = inner {
+        let Some((key, value)) = table.iter().next() else { break };
+        name = format!("{name}.{}", key.get_ref());
+        inner = value.get_ref();
+    }
+    let help = format!("put the pattern in quotes, for TOML takes its dots for tables: \"{name}\" = …");
+    item.refuse_key("is a table, not a route", help);
+}
+
+fn read_plugins(item: &Item<'_>, known: &Known<'_>) -> Vec<PluginName> {
+    let named = item.one_or_many();
+    if named.is_empty() {
+        item.refuse("names no plugin", "write a plugin's name or a list of names; take the line out to route nowhere");
+    }
+    if let Some(extra) = named.get(MAX_PLUGINS) {
+        extra.refuse("names too many plugins", format!("a route can name {MAX_PLUGINS}"));
+    }
+    let mut plugins: Vec<PluginName> = Vec::new();
+    for item in named.iter().take(MAX_PLUGINS) {
+        let Some(name) = item.text("\"audit\"") else { continue };
+        if plugins.iter().any(|plugin| **plugin == *name) {
+            item.refuse(format_args!("names the plugin `{name}` twice"), "name it once: a plugin gets an event once");
+        } else if let Some(help) = known.no_such_plugin(name) {
+            item.refuse(format_args!("names the unknown plugin `{name}`"), help);
+        } else {
+            plugins.push(name.into());
+        }
+    }
+    plugins
+}

@@ -1,0 +1,234 @@
+//! Resolves `secrets = [{ env = "…" }, { file = "…" }]` into keys; `made` is for a source that has none.
+//!
+//! Invariant: the text of a secret goes from where it is kept into a [`SecretSlice`] and nowhere else: not into a
+//! message, a log or the debug form of anything.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::ops::Range;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use secrecy::SecretSlice;
+use zeroize::Zeroizing;
+
+use super::raw::Item;
+use super::source::{KeyEncoding, KeyFormat};
+
+mod made;
+
+pub(super) use made::{Fallback, settle};
+
+/// The shortest key that is taken, in bytes: a guess of 128 bits.
+const MIN_KEY_BYTES: usize = 16;
+
+/// The largest file that is read as a secret, in bytes.
+const MAX_FILE_BYTES: u64 = 4 << 10;
+
+/// The most secrets a source may have: each one is tried on every request.
+const MAX_SECRETS: usize = 8;
+
+/// Providers differ in whether they show padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Whether [`Config::load`](super::Config::load) may create a secret that is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MakeSecrets {
+    /// Creates it, as `serve` does.
+    Yes,
+    /// Uses one that was made before, but creates nothing.
+    No,
+}
+
+/// Where secrets are looked for.
+pub(super) struct Places<'a> {
+    /// Relative files start here: the folder of the configuration file.
+    pub(super) base: &'a Path,
+    /// Reads an environment variable.
+    pub(super) env: &'a dyn Fn(&str) -> Option<OsString>,
+}
+
+/// What the list of a source came to.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// The keys that are set.
+    pub(super) keys: Vec<SecretSlice<u8>>,
+    /// What is listed and not set, for people.
+    pub(super) unset: Vec<String>,
+    /// Where the list stands in the file.
+    pub(super) span: Option<Range<usize>>,
+}
+
+/// Keeps from being shown whatever may be a secret in a list of them: all but `env` and `file`.
+pub(super) fn mask(item: &Item<'_>) {
+    for entry in item.one_or_many() {
+        let Some(table) = entry.value.as_table() else {
+            entry.sink().mask(entry.span);
+            continue;
+        };
+        let others = table.iter().filter(|(key, _)| !["env", "file"].contains(&key.get_ref().as_ref()));
+        others.for_each(|(_, value)| entry.sink().mask(value.span()));
+    }
+}
+
+/// Reads the list of a source.
+pub(super) fn read(item: &Item<'_>, format: &KeyFormat, places: &Places<'_>) -> Found {
+    mask(item);
+    let mut found = Found { span: Some(item.span.clone()), ..Found::default() };
+    let list = item.one_or_many();
+    if list.is_empty() {
+        item.refuse(
+            "is empty",
+            "write where the secret is kept: [{ env = \"NAME_OF_A_VARIABLE\" }] or [{ file = \"PATH\" }]",
+        );
+    }
+    if let Some(extra) = list.get(MAX_SECRETS) {
+        extra.refuse("has too many entries", format!("a source can have {MAX_SECRETS} active secrets"));
+    }
+    for entry in list.iter().take(MAX_SECRETS) {
+        let Some((name, text)) = read_entry(entry, places) else { continue };
+        match text.map(|text| key(&text, format)) {
+            None => found.unset.push(name),
+            Some(Ok(key)) => found.keys.push(key),
+            Some(Err(error)) => entry.refuse(format_args!("names {name}, which {error}"), error.help()),
+        }
+    }
+    found
+}
+
+/// One entry: what people call its place, and the text found there.
+fn read_entry(entry: &Item<'_>, places: &Places<'_>) -> Option<(String, Option<Zeroizing<Vec<u8>>>)> {
+    if !entry.value.is_table() {
+        let help = "a secret in a file of settings ends up in backups and repositories: put it into an environment \
+            variable and write { env = \"NAME\" }, or into a file of its own and write { file = \"PATH\" }";
+        entry.refuse("holds a literal value", help);
+        return None;
+    }
+    let mut section = entry.section("{ env = \"NAME\" }")?;
+    let (env, file) = (section.take("env"), section.take("file"));
+    section.finish();
+    match (env, file) {
+        (Some(item), None) => read_env(&item, places),
+        (None, Some(item)) => read_file(&item, places),
+        _ => {
+            entry.refuse(
+                "has an entry that does not name exactly one place",
+                "write { env = \"NAME\" } or { file = \"PATH\" }",
+            );
+            None
+        }
+    }
+}
+
+fn read_env(item: &Item<'_>, places: &Places<'_>) -> Option<(String, Option<Zeroizing<Vec<u8>>>)> {
+    let name = item.text("\"HEYGEN_WEBHOOK_SECRET\"")?;
+    let plain =
+        name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && !name.starts_with(|c: char| c.is_ascii_digit());
+    if name.is_empty() || !plain || name.starts_with("whsec_") {
+        // It may be the secret itself, so it is not repeated.
+        item.sink().mask(item.span.clone());
+        item.refuse(
+            "is not the name of an environment variable",
+            "write the variable's name, such as \"HEYGEN_WEBHOOK_SECRET\", not what it holds",
+        );
+        return None;
+    }
+    let text = (places.env)(name).map(|value| Zeroizing::new(value.into_vec())).filter(|text| !text.is_empty());
+    Some((format!("the environment variable `{name}`"), text))
+}
+
+fn read_file(item: &Item<'_>, places: &Places<'_>) -> Option<(String, Option<Zeroizing<Vec<u8>>>)> {
+    let path = places.base.join(item.text("\"/run/secrets/heygen\"")?);
+    match read_text(&path) {
+        Ok(text) => Some((format!("the file {}", path.display()), text)),
+        Err(error) => {
+            let help = format!(
+                "write the path of a file of at most {MAX_FILE_BYTES} bytes that holds the secret and nothing else"
+            );
+            item.refuse(format_args!("names {}, which cannot be read: {error}", path.display()), help);
+            None
+        }
+    }
+}
+
+/// The text in a file without one line break at its end; `None` if there is no file or no text.
+fn read_text(path: &Path) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    let mut text = Zeroizing::new(Vec::new());
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        return Err(io::Error::other("it is too large"));
+    }
+    if text.last() == Some(&b'\n') {
+        text.pop();
+        if text.last() == Some(&b'\r') {
+            text.pop();
+        }
+    }
+    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+/// Why a text is not a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum KeyError {
+    #[error("is not base64 as this source's secrets are")]
+    NotBase64,
+    #[error("holds a secret of less than {MIN_KEY_BYTES} bytes")]
+    Short,
+}
+
+impl KeyError {
+    fn help(self) -> &'static str {
+        match self {
+            Self::NotBase64 => {
+                "copy the whole secret from the provider, or set `secret_encoding` and `secret_prefix` in `verify`"
+            }
+            Self::Short => "it could be guessed: let the provider make a new one, for example of 32 random bytes",
+        }
+    }
+}
+
+fn key(text: &[u8], format: &KeyFormat) -> Result<SecretSlice<u8>, KeyError> {
+    let text = text.strip_prefix(format.prefix.as_bytes()).unwrap_or(text);
+    let key = match format.encoding {
+        KeyEncoding::Utf8 => text.to_vec(),
+        KeyEncoding::Base64 => BASE64.decode(text).map_err(|_| KeyError::NotBase64)?,
+    };
+    if key.len() < MIN_KEY_BYTES { Err(KeyError::Short) } else { Ok(key.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::ExposeSecret;
+
+    const PLAIN: KeyFormat = KeyFormat { prefix: String::new(), encoding: KeyEncoding::Utf8 };
+
+    fn coded() -> KeyFormat {
+        KeyFormat { prefix: "whsec_".to_owned(), encoding: KeyEncoding::Base64 }
+    }
+
+    #[test]
+    fn a_plain_key_is_its_text_prefix_included() {
+        let made = key(b"whsec_0123456789", &PLAIN).unwrap();
+        assert_eq!(made.expose_secret(), b"whsec_0123456789");
+    }
+
+    #[test]
+    fn a_coded_key_is_decoded_with_or_without_prefix_and_padding() {
+        for text in ["whsec_MDEyMzQ1Njc4OWFiY2RlZg==", "MDEyMzQ1Njc4OWFiY2RlZg==", "whsec_MDEyMzQ1Njc4OWFiY2RlZg"] {
+            assert_eq!(key(text.as_bytes(), &coded()).unwrap().expose_secret(), b"0123456789abcdef", "{text}");
+        }
+        assert_eq!(key(b"whsec_!!!", &coded()).unwrap_err(), KeyError::NotBase64);
+        assert_eq!(key(b"whsec_c2hvcnQ=", &coded()).unwrap_err(), KeyError::Short);
+    }
+}

@@ -1,0 +1,145 @@
+//! The secret that the host makes itself for a source that has none, if webhooks come from this machine only.
+//!
+//! Invariant: a secret file appears whole, with mode 0600, and is never replaced.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use zeroize::Zeroizing;
+
+use super::{BASE64, Found, MakeSecrets, key, read_text};
+use crate::config::raw::Sink;
+use crate::config::source::{KeyEncoding, KeyFormat, Secrets};
+
+/// The length of a key that the host makes, in bytes.
+const MADE_KEY_BYTES: usize = 32;
+
+/// How a source without any key gets one.
+#[derive(Debug)]
+pub(in crate::config) struct Fallback<'a> {
+    /// Where webhooks come in is reachable from this machine only.
+    pub(in crate::config) loopback: bool,
+    /// The file that holds the key the host makes.
+    pub(in crate::config) path: PathBuf,
+    /// Whether it may be made now.
+    pub(in crate::config) make: MakeSecrets,
+    /// How it is to be written.
+    pub(in crate::config) format: &'a KeyFormat,
+}
+
+/// Completes the keys of a source.
+pub(in crate::config) fn settle(found: Found, fallback: &Fallback<'_>, sink: &Sink) -> Secrets {
+    if !found.keys.is_empty() {
+        return Secrets::Set(found.keys);
+    }
+    let unset = format!(
+        "no secret is set: {} empty or absent",
+        found.unset.join(", ") + if found.unset.len() == 1 { " is" } else { " are" }
+    );
+    if !fallback.loopback {
+        return Secrets::Missing(unset);
+    }
+    let path = fallback.path.clone();
+    let made = read_text(&path).and_then(|text| match (text, fallback.make) {
+        (None, MakeSecrets::Yes) => create(&path, fallback.format).and_then(|()| read_text(&path)),
+        (text, _) => Ok(text),
+    });
+    match made.map(|text| text.map(|text| key(&text, fallback.format))) {
+        Ok(Some(Ok(secret))) => Secrets::Generated { secret, path },
+        Ok(None) => Secrets::Missing(unset + "; `hookbox serve` makes one for a loopback listener"),
+        Ok(Some(Err(error))) => {
+            let message = format!("the secret that the host made in {} does not fit: it {error}", path.display());
+            sink.problem(found.span, message, "delete that file, and the host makes a new one");
+            Secrets::Missing(unset)
+        }
+        Err(error) => {
+            let message = format!("the host cannot keep a secret of its own in {}: {error}", path.display());
+            sink.problem(found.span, message, "set the source's secret, or let the host write beside its store");
+            Secrets::Missing(unset)
+        }
+    }
+}
+
+/// Writes a random secret, whole or not at all, and never over another one.
+fn create(path: &Path, format: &KeyFormat) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    if let Some(data) = folder.parent() {
+        fs::create_dir_all(data)?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let mut key = Zeroizing::new([0u8; MADE_KEY_BYTES]);
+    getrandom::fill(key.as_mut_slice()).map_err(|error| io::Error::other(error.to_string()))?;
+    let mut suffix = [0u8; 8];
+    getrandom::fill(&mut suffix).map_err(|error| io::Error::other(error.to_string()))?;
+    let prefix = match (format.prefix.as_str(), format.encoding) {
+        ("", KeyEncoding::Utf8) => "whsec_",
+        (prefix, _) => prefix,
+    };
+    let text = Zeroizing::new(format!("{prefix}{}\n", BASE64.encode(key.as_slice())));
+    let draft = folder.join(format!(".new-{}", hex::encode(suffix)));
+    let written = write_private(&draft, text.as_bytes()).and_then(|()| match fs::hard_link(&draft, path) {
+        // Another host was faster; its secret is the one.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        linked => linked,
+    });
+    let removed = fs::remove_file(&draft);
+    written.and(removed)?;
+    File::open(folder)?.sync_all()
+}
+
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::ExposeSecret;
+    use std::os::unix::fs::PermissionsExt;
+
+    const PLAIN: KeyFormat = KeyFormat { prefix: String::new(), encoding: KeyEncoding::Utf8 };
+
+    fn coded() -> KeyFormat {
+        KeyFormat { prefix: "whsec_".to_owned(), encoding: KeyEncoding::Base64 }
+    }
+
+    #[test]
+    fn a_made_secret_is_private_and_stays_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data/secrets/heygen");
+        for format in [PLAIN, coded()] {
+            let fallback = Fallback { loopback: true, path: path.clone(), make: MakeSecrets::Yes, format: &format };
+            let sink = Sink::default();
+            let first = settle(Found::default(), &fallback, &sink);
+            let again = settle(Found::default(), &Fallback { make: MakeSecrets::No, ..fallback }, &sink);
+            let (Secrets::Generated { secret: first, .. }, Secrets::Generated { secret: again, .. }) = (first, again)
+            else {
+                panic!("no secret was made");
+            };
+            assert_eq!(first.expose_secret(), again.expose_secret());
+            assert!(first.expose_secret().len() >= MADE_KEY_BYTES);
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+            assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
+            assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "the draft is gone");
+            fs::remove_file(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn creating_never_replaces_a_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secrets/heygen");
+        create(&path, &PLAIN).unwrap();
+        let first = fs::read(&path).unwrap();
+        create(&path, &PLAIN).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), first);
+    }
+}

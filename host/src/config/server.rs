@@ -1,0 +1,164 @@
+//! Reads `[server]` and `[store]`.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use super::raw::{Item, Section, Sink};
+use super::units::{DAY_MS, HOUR_MS, MINUTE_MS, show_ms};
+
+const MAX_BODY_BOUNDS: RangeInclusive<u64> = 1 << 10..=64 << 20;
+const DEFAULT_MAX_BODY_BYTES: usize = 1 << 20;
+const RETENTION_BOUNDS_MS: RangeInclusive<u64> = HOUR_MS..=3_650 * DAY_MS;
+const DEFAULT_RETENTION_MS: u64 = 30 * DAY_MS;
+const LEAST_DEDUPE_WINDOW_MS: u64 = MINUTE_MS;
+const DEFAULT_DEDUPE_WINDOW_MS: u64 = 14 * DAY_MS;
+
+/// `[server]`. A change of any of these needs a restart, and a reload says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Webhooks, and nothing else.
+    pub listen: SocketAddr,
+    /// API and metrics; loopback only.
+    pub admin: SocketAddr,
+    /// The folder whose `*.wasm` and `*.wat` files are the plugins, absolute.
+    pub plugins_dir: PathBuf,
+    /// The largest request body that is read, in bytes.
+    pub max_body_bytes: usize,
+}
+
+/// `[store]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreSettings {
+    /// The SQLite file of `url = "sqlite:PATH"`, absolute.
+    pub sqlite_path: PathBuf,
+    /// Settled events older than this are deleted.
+    pub retention_ms: u64,
+    /// Repeated deliveries are recognised for this long; not longer than `retention_ms`.
+    pub dedupe_window_ms: u64,
+}
+
+/// Reads `[server]`; `base` is the folder of the file. Also lists the plugins, if their folder can be read.
+pub(super) fn read_server(mut section: Section<'_>, base: &Path, sink: &Sink) -> (Server, Option<BTreeSet<String>>) {
+    let listen_item = section.take("listen");
+    let listen = listen_item.as_ref().and_then(address).unwrap_or((Ipv4Addr::LOCALHOST, 3000).into());
+    let admin_item = section.take("admin");
+    let admin = admin_item.as_ref().and_then(address).unwrap_or((Ipv4Addr::LOCALHOST, 3001).into());
+    if let Some(item) = admin_item.as_ref().filter(|_| !admin.ip().is_loopback()) {
+        let help = "other addresses need `admin_tokens`, which is not supported yet: use 127.0.0.1 and a tunnel, \
+            such as ssh -L";
+        item.refuse(format_args!("is {admin}, which is not a loopback address"), help);
+    }
+    if collide(listen, admin) {
+        let span = admin_item.or(listen_item).map(|item| item.span);
+        let message = format!("`server.listen` ({listen}) and `server.admin` ({admin}) are the same address");
+        sink.problem(
+            span,
+            message,
+            "give one of them another port: the API must not be reachable where webhooks come in",
+        );
+    }
+    section.not_supported("admin_tokens", "take it out: the API has no authentication and listens on loopback only");
+    let plugins_item = section.take("plugins_dir");
+    let plugins_dir = base.join(plugins_item.as_ref().and_then(|item| path(item, "\"plugins\"")).unwrap_or("plugins"));
+    let plugins = list_plugins(&plugins_dir).map_err(|error| {
+        let message = format!("the plugins folder {} cannot be read: {error}", plugins_dir.display());
+        let help = "create it, or set `plugins_dir` in `[server]`; a relative path starts at the configuration file";
+        sink.problem(plugins_item.map(|item| item.span), message, help);
+    });
+    let max_body = section.take("max_body").and_then(|item| item.size_bytes(MAX_BODY_BOUNDS));
+    let max_body_bytes = max_body.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(DEFAULT_MAX_BODY_BYTES);
+    section.finish();
+    (Server { listen, admin, plugins_dir, max_body_bytes }, plugins.ok())
+}
+
+/// Reads `[store]`.
+pub(super) fn read_store(mut section: Section<'_>, base: &Path) -> StoreSettings {
+    let file = section.take("url").and_then(|item| sqlite_file(&item)).unwrap_or("data/hookbox.db");
+    let retention_ms = section.take("retention").and_then(|item| item.duration_ms(RETENTION_BOUNDS_MS));
+    let retention_ms = retention_ms.unwrap_or(DEFAULT_RETENTION_MS);
+    let window = section.take("dedupe_window");
+    let dedupe_window_ms = window.as_ref().and_then(|item| item.duration_ms(LEAST_DEDUPE_WINDOW_MS..=u64::MAX));
+    let dedupe_window_ms = dedupe_window_ms.unwrap_or(DEFAULT_DEDUPE_WINDOW_MS.min(retention_ms));
+    if let Some(item) = window.filter(|_| dedupe_window_ms > retention_ms) {
+        let kept = show_ms(retention_ms);
+        let help = format!(
+            "write at most {kept}, or a longer `retention`: a duplicate names the first event, which must still be \
+                there"
+        );
+        item.refuse(format_args!("is longer than `store.retention` ({kept})"), help);
+    }
+    section.finish();
+    StoreSettings { sqlite_path: base.join(file), retention_ms, dedupe_window_ms }
+}
+
+fn address(item: &Item<'_>) -> Option<SocketAddr> {
+    let text = item.text("\"127.0.0.1:3000\"")?;
+    let read = text.parse().ok();
+    if read.is_none() {
+        let port = text.rsplit(':').next().unwrap_or_default();
+        let port = if port.parse::<u16>().is_ok() { port } else { "3000" };
+        let help = format!(
+            "write an IP address and a port, such as \"127.0.0.1:{port}\" for this machine or \"0.0.0.0:{port}\" for \
+                all networks"
+        );
+        item.refuse(format_args!("is \"{text}\", which is not a socket address"), help);
+    }
+    read
+}
+
+/// Whether both cannot be bound, or should not: port 0 is a different one each time.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let meet = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() != 0 && a.port() == b.port() && meet
+}
+
+fn path<'a>(item: &Item<'a>, example: &str) -> Option<&'a str> {
+    let text = item.text(example)?;
+    if text.is_empty() || text.contains('\0') {
+        item.refuse("is not a path", format!("write for example {example}"));
+        return None;
+    }
+    Some(text)
+}
+
+/// The path in `sqlite:PATH`; `sqlite://PATH` is the same.
+fn sqlite_file<'a>(item: &Item<'a>) -> Option<&'a str> {
+    let text = item.text("\"sqlite:data/hookbox.db\"")?;
+    if text.starts_with("postgres:") || text.starts_with("postgresql:") {
+        // It may carry a password.
+        item.sink().mask(item.span.clone());
+        item.refuse(
+            "names a PostgreSQL server, which is not supported yet",
+            "write \"sqlite:PATH\", for example \"sqlite:data/hookbox.db\"",
+        );
+        return None;
+    }
+    let file = text.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
+    let file = file.filter(|file| {
+        !file.is_empty() && !file.ends_with('/') && !file.contains(['?', '\0']) && !file.starts_with(':')
+    });
+    if file.is_none() {
+        item.sink().mask(item.span.clone());
+        let help = "write \"sqlite:\" and the path of a file, for example \"sqlite:data/hookbox.db\"; a store in \
+            memory would lose what was acknowledged";
+        item.refuse("is not the address of a store", help);
+    }
+    file
+}
+
+/// The names of the plugins: files `NAME.wasm` and `NAME.wat` directly in the folder, hidden ones aside.
+fn list_plugins(folder: &Path) -> io::Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let ending = path.extension().is_some_and(|ending| ending == "wasm" || ending == "wat");
+        let name = path.file_stem().and_then(|name| name.to_str()).filter(|name| !name.starts_with('.'));
+        if let Some(name) = name.filter(|_| ending && path.is_file()) {
+            names.insert(name.to_owned());
+        }
+    }
+    Ok(names)
+}

@@ -1,0 +1,260 @@
+//! An intake on a real store, and a client that speaks HTTP byte by byte.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use hookbox::clock::Clock;
+use hookbox::config::{Config, Routes, Server, Source, StoreSettings};
+use hookbox::ingest::{Intake, Timeouts, serve};
+use hookbox::store::{EventFilter, EventView, Page, Sqlite, SqliteOptions, Store};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::sources::{preset, secrets};
+use super::stores::Held;
+
+/// What a hang is recognised by; nothing here takes a fraction of it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) const NOW_S: i64 = 1_770_000_000;
+pub(crate) const MAX_BODY_BYTES: usize = 300_000;
+pub(crate) const SECRET: &[u8] = b"a secret for tests";
+
+/// Limits that no test reaches unless it sets out to.
+pub(crate) const PATIENT: Timeouts =
+    Timeouts { header: PATIENCE, body: PATIENCE, reply: PATIENCE, write: PATIENCE, linger: PATIENCE, drain: PATIENCE };
+
+/// A limit that is meant to be reached.
+pub(crate) const SOON: Duration = Duration::from_millis(50);
+
+pub(crate) struct Host {
+    pub(crate) address: SocketAddr,
+    pub(crate) config: Arc<ArcSwap<Config>>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) serving: JoinHandle<()>,
+    _folder: TempDir,
+}
+
+/// What the hosts of the tests differ in.
+pub(crate) struct Options {
+    pub(crate) sources: Vec<Source>,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) max_waiting_appends: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let sources = ["heygen", "github"].map(|name| preset(name, secrets(&[SECRET])));
+        Self { sources: sources.to_vec(), timeouts: PATIENT, max_waiting_appends: 100 }
+    }
+}
+
+pub(crate) fn config(sources: Vec<Source>) -> Arc<Config> {
+    let localhost = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    Arc::new(Config {
+        path: "config.toml".into(),
+        server: Server {
+            listen: localhost,
+            admin: localhost,
+            plugins_dir: "plugins".into(),
+            max_body_bytes: MAX_BODY_BYTES,
+        },
+        store: StoreSettings { sqlite_path: "unused".into(), retention_ms: 0, dedupe_window_ms: 0 },
+        sources: sources.into_iter().map(|source| (source.name.to_string(), Arc::new(source))).collect(),
+        routes: Arc::new(Routes::default()),
+        plugins: BTreeMap::new(),
+    })
+}
+
+impl Host {
+    pub(crate) async fn start(options: Options) -> Self {
+        Self::start_with(options, |store| store).await
+    }
+
+    /// A host whose appends wait until the gate is opened.
+    pub(crate) async fn start_held(timeouts: Timeouts) -> (Self, Arc<Held>) {
+        let mut held = None;
+        let host = Self::start_with(Options { timeouts, ..Options::default() }, |store| {
+            let gate = Held::new(store);
+            held = Some(gate.clone());
+            gate
+        })
+        .await;
+        (host, held.expect("it was made"))
+    }
+
+    async fn start_with(options: Options, wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let clock = Clock::manual(NOW_S * 1_000);
+        let sqlite = SqliteOptions {
+            path: folder.path().join("hookbox.db"),
+            max_waiting_appends: options.max_waiting_appends,
+            clock: clock.clone(),
+        };
+        let store = wrap(Arc::new(Sqlite::open(sqlite).expect("a store")));
+        let config = Arc::new(ArcSwap::new(config(options.sources)));
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let shutdown = CancellationToken::new();
+        let intake = Intake { config: config.clone(), store: store.clone(), clock, timeouts: options.timeouts };
+        let serving = tokio::spawn(serve(listener, intake, shutdown.clone()));
+        Self { address, config, store, shutdown, serving, _folder: folder }
+    }
+
+    pub(crate) async fn connect(&self) -> Client {
+        Client { stream: TcpStream::connect(self.address).await.expect("the host listens"), unread: Vec::new() }
+    }
+
+    /// The answer to one request on a connection of its own.
+    pub(crate) async fn exchange(&self, request: impl AsRef<[u8]>) -> Response {
+        let mut client = self.connect().await;
+        client.send(request).await;
+        client.response().await
+    }
+
+    /// Everything stored, oldest first.
+    pub(crate) async fn events(&self) -> Vec<EventView> {
+        events(&self.store).await
+    }
+}
+
+pub(crate) async fn events(store: &Arc<dyn Store>) -> Vec<EventView> {
+    let page = Page { limit: 100, after: None };
+    let (summaries, _) = store.events(EventFilter::default(), page).await.expect("a page");
+    let mut events = Vec::new();
+    for summary in summaries.iter().rev() {
+        events.push(store.event(summary.event.id).await.expect("an event"));
+    }
+    events
+}
+
+/// A connection.
+pub(crate) struct Client {
+    stream: TcpStream,
+    unread: Vec<u8>,
+}
+
+impl Client {
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).await.expect("the host reads");
+    }
+
+    /// Sends until the host will have no more.
+    pub(crate) async fn send_until_refused(&mut self, bytes: &[u8]) {
+        let sending = async { while self.stream.write_all(bytes).await.is_ok() {} };
+        tokio::time::timeout(PATIENCE, sending).await.expect("the host gives up on a client that does not read");
+    }
+
+    /// The next response.
+    pub(crate) async fn response(&mut self) -> Response {
+        loop {
+            if let Some(head) = position(&self.unread, b"\r\n\r\n") {
+                let text = String::from_utf8(self.unread[..head].to_vec()).expect("ASCII");
+                let (start, headers) = text.split_once("\r\n").unwrap_or((&text, ""));
+                let headers: BTreeMap<_, _> = headers
+                    .lines()
+                    .filter_map(|line| line.split_once(": "))
+                    .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+                    .collect();
+                let length = headers.get("content-length").map_or(0, |length| length.parse().expect("a number"));
+                let end = head + 4 + length;
+                if self.unread.len() >= end {
+                    let status = start[9..12].parse().expect("a status");
+                    let body = String::from_utf8(self.unread[head + 4..end].to_vec()).expect("text");
+                    self.unread.drain(..end);
+                    return Response { status, headers, body };
+                }
+            }
+            assert!(self.read().await, "the connection is closed without a response: {:?}", self.unread);
+        }
+    }
+
+    /// Waits for the end of the connection, and returns what came before it.
+    pub(crate) async fn rest(&mut self) -> Vec<u8> {
+        while self.read().await {}
+        std::mem::take(&mut self.unread)
+    }
+
+    /// Cuts the connection: the host gets a reset, not an orderly end.
+    pub(crate) fn reset(self) {
+        self.stream.set_zero_linger().expect("an open socket");
+    }
+
+    /// Ends our side only.
+    pub(crate) async fn finish(&mut self) {
+        self.stream.shutdown().await.expect("an open socket");
+    }
+
+    async fn read(&mut self) -> bool {
+        let reading = self.stream.read_buf(&mut self.unread);
+        let read = tokio::time::timeout(PATIENCE, reading).await.expect("the host answers or closes");
+        read.expect("the connection is not reset") > 0
+    }
+}
+
+fn position(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}
+
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: String,
+}
+
+impl Response {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).expect("a JSON body")
+    }
+
+    /// The event's id and what became of it.
+    pub(crate) fn stored(&self) -> (String, String) {
+        assert_eq!((self.status, self.header("content-type")), (200, "application/json"), "{}", self.body);
+        let json = self.json();
+        let text = |key: &str| json[key].as_str().expect("a string").to_owned();
+        (text("id"), text("status"))
+    }
+
+    /// Asserts that it is a problem as RFC 9457 has it.
+    pub(crate) fn is_problem(&self, status: u16) {
+        assert_eq!((self.status, self.header("content-type")), (status, "application/problem+json"), "{self:?}");
+        let json = self.json();
+        assert_eq!((&json["status"], &json["type"]), (&status.into(), &"about:blank".into()));
+        assert!(json["title"].is_string() && json["detail"].is_string(), "{json}");
+        assert_eq!(self.headers.contains_key("retry-after"), matches!(status, 429 | 503), "{self:?}");
+    }
+}
+
+/// A request to `path` with these header lines and body.
+pub(crate) fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut request = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n");
+    for (name, value) in headers {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    request.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
+    [request.as_bytes(), body].concat()
+}
+
+/// The signature header's value that the tests' secret makes over `body`.
+pub(crate) fn signature(body: &[u8]) -> String {
+    let source = preset("heygen", secrets(&[SECRET]));
+    let signed = hookbox::ingest::sign(&source, body, "unused", NOW_S).expect("it can be signed");
+    signed.into_iter().find(|(name, _)| name == "heygen-signature").expect("it is there").1
+}
+
+/// A signed request to the HeyGen source.
+pub(crate) fn signed(body: &[u8]) -> Vec<u8> {
+    request("POST", "/webhook/heygen", &[("Heygen-Signature", &signature(body))], body)
+}

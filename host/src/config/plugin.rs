@@ -1,8 +1,8 @@
 //! Reads `[plugins.NAME]`.
 
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::ops::RangeInclusive;
 
 use serde_json::{Number, Value};
 use toml::de::DeValue;

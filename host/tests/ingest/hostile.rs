@@ -46,7 +46,8 @@ async fn a_chunked_body_is_cut_off_at_the_limit() {
     let chunk = vec![b' '; 65_536];
     let mut client = host.connect().await;
     client.send(chunked(&[], &[])).await;
-    for _ in 0..MAX_BODY_BYTES / chunk.len() + 40 {
+    // More than the buffers between client and host can hold.
+    for _ in 0..1_000 {
         client.send(format!("{:x}\r\n", chunk.len())).await;
         client.send(&chunk).await;
         client.send("\r\n").await;

@@ -248,6 +248,9 @@ fn the_dedupe_keys_are_the_signed_id_or_the_body_or_both() {
 }
 
 proptest! {
+    // A failure is turned into a test of its own, not into a file.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn no_body_is_too_odd_to_be_kept(body in proptest::collection::vec(any::<u8>(), 0..200)) {
         let event = event(&body);

@@ -56,6 +56,9 @@ fn template() -> impl Strategy<Value = Hmac> {
 }
 
 proptest! {
+    // A failure is turned into a test of its own, not into a file.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn what_is_signed_is_accepted_and_what_is_changed_afterwards_is_not(
         template in template(),

@@ -125,9 +125,9 @@ fn emitted(invocation: Invocation) -> (String, Option<String>, String) {
 #[tokio::test]
 async fn a_finished_video_becomes_news_about_its_order() {
     let ready = |data: &str| ("order.video_ready".to_owned(), Some("order_7".to_owned()), data.to_owned());
-    for name in ["url", "video_url"] {
+    for urls in [r#""url": "https://x.test/v.mp4""#, r#""video_url": "https://x.test/v.mp4""#, r#""video_url": "old", "url": "https://x.test/v.mp4""#] {
         let body = format!(
-            r#"{{"event_type": "avatar_video.success", "event_data": {{"video_id": "v1", "{name}": "https://x.test/v.mp4",
+            r#"{{"event_type": "avatar_video.success", "event_data": {{"video_id": "v1", {urls},
                 "duration": 45.2, "thumbnail_url": null, "callback_id": "order_7"}}}}"#
         );
         let done = video_orders("avatar_video.success", &body).await;
@@ -144,8 +144,8 @@ async fn a_finished_video_becomes_news_about_its_order() {
 
 #[tokio::test]
 async fn a_failed_video_becomes_news_about_its_order() {
-    for name in ["msg", "error"] {
-        let body = format!(r#"{{"event_data": {{"video_id": "v1", "{name}": "too long", "callback_id": "order_7"}}}}"#);
+    for errors in [r#""msg": "too long""#, r#""error": "too long""#, r#""error": "old", "msg": "too long""#] {
+        let body = format!(r#"{{"event_data": {{"video_id": "v1", {errors}, "callback_id": "order_7"}}}}"#);
         let done = video_orders("avatar_video.fail", &body).await;
         let data = r#"{"video_id":"v1","error":"too long"}"#.to_owned();
         assert_eq!(emitted(done), ("order.video_failed".to_owned(), Some("order_7".to_owned()), data));

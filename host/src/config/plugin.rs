@@ -1,7 +1,6 @@
 //! Reads `[plugins.NAME]`.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::ops::RangeInclusive;
 
 use serde_json::{Number, Value};

@@ -67,7 +67,7 @@ fn a_sent_event_runs_its_plugin_and_the_plugins_event_runs_the_next() {
     assert_eq!(child["parent_id"], event["id"], "{child}");
     assert_eq!(child["deliveries"][0]["plugin"], "audit", "{child}");
     assert_eq!(child["deliveries"][0]["state"], "done", "{child}");
-    assert!(child["data"]["video_url"].as_str().is_some_and(|url| url.starts_with("https://")), "{child}");
+    assert!(child["data"]["url"].as_str().is_some_and(|url| url.starts_with("https://")), "{child}");
 }
 
 #[test]

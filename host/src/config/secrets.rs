@@ -65,8 +65,21 @@ pub(super) struct Found {
     pub(super) span: Option<Range<usize>>,
 }
 
+/// Keeps from being shown whatever may be a secret in a list of them: all but `env` and `file`.
+pub(super) fn mask(item: &Item<'_>) {
+    for entry in item.one_or_many() {
+        let Some(table) = entry.value.as_table() else {
+            entry.sink().mask(entry.span);
+            continue;
+        };
+        let others = table.iter().filter(|(key, _)| !["env", "file"].contains(&key.get_ref().as_ref()));
+        others.for_each(|(_, value)| entry.sink().mask(value.span()));
+    }
+}
+
 /// Reads the list of a source.
 pub(super) fn read(item: &Item<'_>, format: &KeyFormat, places: &Places<'_>) -> Found {
+    mask(item);
     let mut found = Found { span: Some(item.span.clone()), ..Found::default() };
     let list = item.one_or_many();
     if list.is_empty() {
@@ -92,20 +105,11 @@ pub(super) fn read(item: &Item<'_>, format: &KeyFormat, places: &Places<'_>) -> 
 /// One entry: what people call its place, and the text found there.
 fn read_entry(entry: &Item<'_>, places: &Places<'_>) -> Option<(String, Option<Zeroizing<Vec<u8>>>)> {
     if !entry.value.is_table() {
-        entry.sink().mask(entry.span.clone());
         let help = "a secret in a file of settings ends up in backups and repositories: put it into an environment \
             variable and write { env = \"NAME\" }, or into a file of its own and write { file = \"PATH\" }";
         entry.refuse("holds a literal value", help);
         return None;
     }
-    // Under any other key there may be the secret itself.
-    let others = entry
-        .value
-        .as_table()
-        .into_iter()
-        .flatten()
-        .filter(|(key, _)| !["env", "file"].contains(&key.get_ref().as_ref()));
-    others.for_each(|(_, value)| entry.sink().mask(value.span()));
     let mut section = entry.section("{ env = \"NAME\" }")?;
     let (env, file) = (section.take("env"), section.take("file"));
     section.finish();

@@ -95,6 +95,7 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<Draft> {
             Some(Found::default())
         }
         (false, Some(list)) => {
+            secrets::mask(list);
             list.refuse_key("has no use without verification", "take it out, or take `scheme = \"none\"` out");
             None
         }

@@ -105,3 +105,31 @@ impl Drop for Ticker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait_until(state: impl Fn() -> bool) {
+        while !state() {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn it_sleeps_while_nothing_runs_and_wakes_for_an_attempt() {
+        let ticker = Ticker::start(Engine::default()).unwrap();
+        for _ in 0..2 {
+            wait_until(|| ticker.shared.asleep.load(SeqCst));
+            let first = ticker.hold();
+            let second = ticker.hold();
+            assert!(!ticker.shared.asleep.load(SeqCst));
+            drop(first);
+            assert_eq!(ticker.shared.running.load(SeqCst), 1);
+            drop(second);
+        }
+        let shared = Arc::clone(&ticker.shared);
+        drop(ticker);
+        assert_eq!(Arc::strong_count(&shared), 1, "its thread has ended");
+    }
+}

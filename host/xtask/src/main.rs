@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+mod bench;
 mod plugins;
 mod run;
 mod test;
@@ -12,6 +13,7 @@ usage: cargo xtask COMMAND
   test               sets up what the tests need, then checks and tests everything
   plugins            builds plugins/NAME/ into plugins/NAME.wasm
   plugins --check    builds them elsewhere and compares what they do with what the committed ones do
+  bench              measures the road against a bare echo and Express; --seconds N, --connections N, --json
 ";
 
 fn main() -> ExitCode {
@@ -21,6 +23,7 @@ fn main() -> ExitCode {
         ["test"] => test::test(),
         ["plugins"] => plugins::build(),
         ["plugins", "--check"] => plugins::check(),
+        ["bench", ref options @ ..] => bench::Options::parse(options).and_then(|options| bench::bench(&options)),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())

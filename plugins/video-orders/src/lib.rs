@@ -25,14 +25,15 @@ struct Notification {
     event_data: EventData,
 }
 
-/// Two generations of names are in use: today's first, the older one as its alias.
+/// Two generations of names are in use, and a payload may carry both: `url` and `msg` are today's, `video_url` and
+/// `error` the older ones.
 #[derive(Deserialize)]
 struct EventData {
     video_id: Option<String>,
-    #[serde(alias = "video_url")]
     url: Option<String>,
-    #[serde(alias = "error")]
+    video_url: Option<String>,
     msg: Option<String>,
+    error: Option<String>,
     callback_id: Option<String>,
     simulate: Option<String>,
 }
@@ -58,15 +59,15 @@ impl Guest for VideoOrders {
         match event.type_.as_str() {
             "avatar_video.success" => {
                 let data = read(&event, &context)?;
-                let video_id = required(&data.video_id, "video_id")?;
-                let url = required(&data.url, "url")?;
+                let video_id = required(data.video_id.as_ref(), "video_id")?;
+                let url = required(data.url.as_ref().or(data.video_url.as_ref()), "url")?;
                 let ready = VideoReady { video_id, url, currency: config::get("currency") };
                 emit("order.video_ready", &data, &ready)
             }
             "avatar_video.fail" => {
                 let data = read(&event, &context)?;
-                let video_id = required(&data.video_id, "video_id")?;
-                let error = data.msg.as_deref().unwrap_or("no reason was given");
+                let video_id = required(data.video_id.as_ref(), "video_id")?;
+                let error = data.msg.as_deref().or(data.error.as_deref()).unwrap_or("no reason was given");
                 emit("order.video_failed", &data, &VideoFailed { video_id, error })
             }
             other => {
@@ -89,8 +90,8 @@ fn read(event: &Event, context: &Context) -> Result<EventData, Failure> {
 }
 
 /// What can never succeed is rejected: another attempt would find the same payload.
-fn required<'a>(value: &'a Option<String>, name: &str) -> Result<&'a str, Failure> {
-    let value = value.as_deref().filter(|value| !value.is_empty());
+fn required<'a>(value: Option<&'a String>, name: &str) -> Result<&'a str, Failure> {
+    let value = value.map(String::as_str).filter(|value| !value.is_empty());
     value.ok_or_else(|| Failure::Reject(format!("the payload has no event_data.{name}")))
 }
 

@@ -46,8 +46,8 @@ pub(super) fn read(item: &Item<'_>, template: &mut Template, preset: bool) -> Op
         None => {
             item.refuse(
                 "names no scheme",
-                "there is no default: write `scheme = \"hmac-sha256\"`, or `scheme = \
-                \"none\"` to take requests from anyone",
+                "there is no default: write `scheme = \"hmac-sha256\"`, or \
+                `scheme = \"none\"` to take requests from anyone",
             );
             None
         }

@@ -1,0 +1,62 @@
+;; Looks for what an instance before it may have left in memory, in a global and in a table, and traps if it finds
+;; anything; then leaves something in each.
+(component
+  (import "hookbox:plugin/types@0.1.0" (instance $types
+    (type $e (record
+      (field "id" string) (field "source" string) (field "type" string) (field "subject" (option string))
+      (field "time" string) (field "data-content-type" (option string)) (field "data" (list u8))))
+    (export "event" (type (eq $e)))
+    (type $c (record
+      (field "attempt" u32) (field "max-attempts" u32) (field "idempotency-key" string) (field "parent" (option string))))
+    (export "context" (type (eq $c)))
+    (type $n (record
+      (field "type" string) (field "subject" (option string)) (field "data-content-type" (option string))
+      (field "data" (list u8)) (field "delay-ms" (option u64))))
+    (export "new-event" (type (eq $n)))
+    (type $r (record (field "reason" string) (field "after-ms" (option u64))))
+    (export "retry-later" (type $later (eq $r)))
+    (type $f (variant (case "retry" $later) (case "reject" string)))
+    (export "failure" (type (eq $f)))))
+  (alias export $types "event" (type $event))
+  (alias export $types "context" (type $context))
+  (alias export $types "new-event" (type $new-event))
+  (alias export $types "failure" (type $failure))
+  (core module $m
+    (memory (export "memory") 20)
+    ;; Room for what the host hands over: memory from 4096 on, never given back.
+    (global $next (mut i32) (i32.const 4096))
+    (func (export "realloc") (param $old i32) (param $old-size i32) (param $align i32) (param $size i32) (result i32)
+      (global.set $next (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
+      (global.get $next)
+      (global.set $next (i32.add (global.get $next) (local.get $size)))
+      (if (i32.gt_u (global.get $next) (i32.shl (memory.size) (i32.const 16))) (then
+        (drop (memory.grow (i32.add (i32.shr_u (local.get $size) (i32.const 16)) (i32.const 1)))))))
+    (global $mark (mut i32) (i32.const 0))
+    (table $t 200 funcref)
+    (elem declare func $mark)
+    (func $mark)
+    ;; Memory at 40,000 and then every 300,000 bytes, over the first memory and what is added to it.
+    (func $sweep (param $leave i32)
+      (local $at i32)
+      (local.set $at (i32.const 40000))
+      (loop $more
+        (if (i32.load (local.get $at)) (then (unreachable)))
+        (i32.store (local.get $at) (local.get $leave))
+        (br_if $more (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 300000))) (i32.const 5000000)))))
+    (func (export "handle") (param $call i32) (result i32)
+      (if (i32.eq (memory.grow (i32.const 64)) (i32.const -1)) (then (unreachable)))
+      (call $sweep (i32.const 0))
+      (call $sweep (i32.const 0x5eed))
+      (if (global.get $mark) (then (unreachable)))
+      (global.set $mark (i32.const 1))
+      (if (i32.eqz (ref.is_null (table.get $t (i32.const 150)))) (then (unreachable)))
+      (table.set $t (i32.const 150) (ref.func $mark))
+      (i32.const 16))
+  )
+  (core instance $guest (instantiate $m))
+  (func $handle (param "event" $event) (param "context" $context)
+    (result (result (list $new-event) (error $failure)))
+    (canon lift (core func $guest "handle")
+      (memory (core memory $guest "memory")) (realloc (core func $guest "realloc"))))
+  (instance $handler (export "handle" (func $handle)))
+  (export "hookbox:plugin/handler@0.1.0" (instance $handler)))

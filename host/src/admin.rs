@@ -1,1 +1,74 @@
-//! admin
+//! The operator's door: what was received, how it went, and the two verbs that change it (retry, replay).
+//!
+//! It stands beside the road, not on it: everything it shows comes from the store's read side and from snapshots that
+//! others swap, and everything it does is one call of the store.
+//!
+//! Invariants: it is reachable over loopback only, by a name that means loopback, and never changes anything on behalf
+//! of a page from elsewhere (see `guard`); every answer is JSON and every refusal is `application/problem+json`
+//! (RFC 9457); a route that is served is in the OpenAPI document, because both come from one list.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::ingest::{self, Bounds, Timeouts};
+use crate::plugins::Shelf;
+use crate::status::Status;
+use crate::store::Store;
+
+mod deliveries;
+mod events;
+mod guard;
+mod health;
+mod openapi;
+mod params;
+mod plugins;
+mod problem;
+mod view;
+
+pub use openapi::router;
+pub use params::closest;
+pub use view::rfc3339;
+
+/// Connections at once; more wait in the listener's backlog.
+pub const MAX_CONNECTIONS: u32 = 64;
+
+/// The largest request body that is read, in bytes.
+pub const MAX_BODY_BYTES: usize = 64 << 10;
+
+/// A request unanswered after this long gets 503, in milliseconds.
+pub const REQUEST_TIMEOUT_MS: u64 = 10_000;
+
+/// What the operator's door looks at. Snapshots are read once a request, so an answer is of one moment.
+#[derive(Clone)]
+pub struct Admin {
+    /// Events and deliveries.
+    pub store: Arc<dyn Store>,
+    /// What runs.
+    pub shelf: Arc<ArcSwap<Shelf>>,
+    /// Routes, and the names of plugins.
+    pub config: Arc<ArcSwap<Config>>,
+    /// How the last reload went.
+    pub status: Arc<Status>,
+    /// Renders every metric in the Prometheus text format.
+    pub render_metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// The listener's own address: a `Host` that is accepted beside the names of loopback.
+    pub own_address: IpAddr,
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").field("own_address", &self.own_address).finish_non_exhaustive()
+    }
+}
+
+/// Answers operators on `listener` until `shutdown`, then lets the requests under way finish.
+pub async fn serve(listener: TcpListener, admin: Admin, shutdown: CancellationToken) {
+    let bounds = Bounds { max_connections: MAX_CONNECTIONS, timeouts: Timeouts::default() };
+    ingest::serve_router(listener, router(admin), bounds, shutdown).await;
+}

@@ -1,8 +1,123 @@
-//! The operator's command line.
+//! The command line: arguments → calls, and what comes of them → text and exit codes.
+//!
+//! Exit codes: 0 fine, 1 failure, 2 usage or configuration. stdout carries a command's answer and nothing else;
+//! everything else goes to stderr. What came from outside (types, subjects, log lines) is shown with its control
+//! characters escaped, so that an event cannot steer the operator's terminal.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::telemetry;
+
+mod check;
+mod client;
+mod deliveries;
+mod describe;
+mod events;
+mod failure;
+mod output;
+mod plugins;
+mod run;
+mod send;
+mod serve;
+mod since;
+
+use failure::Failure;
+
+/// The host behind every webhook you receive: verified, durable, sandboxed handlers in WebAssembly.
+#[derive(Debug, Parser)]
+#[command(name = "hookbox", version, max_term_width = 110, propagate_version = true, after_help = "\
+Examples:
+  hookbox serve                                   start the host described by config.toml
+  hookbox send heygen avatar_video.success        send it a signed sample event
+  hookbox events                                  what came in, newest first
+  hookbox deliveries --state dead                 what failed for good
+  hookbox deliveries retry --state dead           try all of that again
+
+Exit codes: 0 fine, 1 failure, 2 usage or configuration.")]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command understands.
+#[derive(Debug, Args)]
+struct Common {
+    /// The configuration file
+    #[arg(long, global = true, value_name = "FILE", default_value = "config.toml")]
+    config: PathBuf,
+    /// How log lines are written to stderr (what is logged: HOOKBOX_LOG, for example `debug`)
+    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
+    log_format: Format,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the host until ctrl-c or SIGTERM, then drain
+    Serve(serve::Serve),
+    /// Load configuration and plugins, and report every problem
+    Check(check::Check),
+    /// Send a signed sample event to a source
+    Send(send::Send),
+    /// Run one plugin on one event, without a host
+    Run(run::Run),
+    /// List, show, follow and replay events of a running host
+    Events(events::Events),
+    /// List, show and retry deliveries of a running host
+    Deliveries(deliveries::Deliveries),
+    /// List and show plugins of a running host
+    Plugins(plugins::Plugins),
+}
 
 /// Runs the command line.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    match Cli::try_parse() {
+        Ok(cli) => run(&cli).unwrap_or_else(|failure| failure.report()),
+        Err(usage) => {
+            // Nothing can be done about a closed stderr.
+            let _ = usage.print();
+            u8::try_from(usage.exit_code()).map_or(ExitCode::from(2), ExitCode::from)
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<ExitCode, Failure> {
+    let Cli { common, command } = cli;
+    telemetry::log(match common.log_format {
+        Format::Text => telemetry::LogFormat::Text,
+        Format::Json => telemetry::LogFormat::Json,
+    })
+    .map_err(|error| Failure::usage(error.to_string()))?;
+    match command {
+        Command::Serve(serve) => serve.run(common),
+        Command::Check(check) => check.run(common),
+        Command::Send(send) => send.run(common),
+        Command::Run(run) => run.run(),
+        Command::Events(events) => events.run(common),
+        Command::Deliveries(deliveries) => deliveries.run(common),
+        Command::Plugins(plugins) => plugins.run(common),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
 }

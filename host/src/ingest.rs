@@ -34,7 +34,7 @@ mod sign;
 mod verify;
 
 pub use gate::Gate;
-pub use serve::{MAX_CONNECTIONS, serve};
+pub use serve::{Bounds, MAX_CONNECTIONS, serve, serve_router};
 pub use sign::{SignError, sign};
 pub use verify::{Refusal, Unverified, Verified};
 

@@ -16,6 +16,9 @@ const DEFAULT_RETENTION_MS: u64 = 30 * DAY_MS;
 const LEAST_DEDUPE_WINDOW_MS: u64 = MINUTE_MS;
 const DEFAULT_DEDUPE_WINDOW_MS: u64 = 14 * DAY_MS;
 
+/// The longest name of a plugin, in bytes.
+pub(super) const MAX_PLUGIN_NAME_BYTES: usize = 64;
+
 /// `[server]`. A change of any of these needs a restart, and a reload says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
@@ -149,13 +152,19 @@ fn sqlite_file<'a>(item: &Item<'a>) -> Option<&'a str> {
     file
 }
 
-/// The names of the plugins: files `NAME.wasm` and `NAME.wat` directly in the folder, hidden ones aside.
+/// Whether a plugin can have this name: the shelf loads no other file.
+pub(super) fn is_plugin_name(name: &str) -> bool {
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    plain && !name.is_empty() && name.len() <= MAX_PLUGIN_NAME_BYTES
+}
+
+/// The names of the plugins: files `NAME.wasm` and `NAME.wat` directly in the folder.
 fn list_plugins(folder: &Path) -> io::Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         let ending = path.extension().is_some_and(|ending| ending == "wasm" || ending == "wat");
-        let name = path.file_stem().and_then(|name| name.to_str()).filter(|name| !name.starts_with('.'));
+        let name = path.file_stem().and_then(|name| name.to_str()).filter(|name| is_plugin_name(name));
         if let Some(name) = name.filter(|_| ending && path.is_file()) {
             names.insert(name.to_owned());
         }

@@ -50,26 +50,42 @@ struct Connections {
     abort: CancellationToken,
 }
 
+/// How many connections there may be, and how long each step of one may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Connections at once; more wait in the listener's backlog.
+    pub max_connections: u32,
+    /// Those of a request that are the router's affair (body, reply) are left to it.
+    pub timeouts: Timeouts,
+}
+
 /// Receives webhooks on `listener` until `shutdown`, then lets the requests under way finish for as long as
 /// [`Timeouts::drain`] says, and returns when the last connection is closed.
 pub async fn serve(listener: TcpListener, intake: Intake, shutdown: CancellationToken) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS as usize));
+    let bounds = Bounds { max_connections: MAX_CONNECTIONS, timeouts: intake.timeouts };
+    serve_router(listener, router(intake), bounds, shutdown).await;
+}
+
+/// As [`serve`], for any router: how a door of this host takes its connections.
+pub async fn serve_router(listener: TcpListener, router: Router, bounds: Bounds, shutdown: CancellationToken) {
+    let Bounds { max_connections, timeouts } = bounds;
+    let places = Arc::new(Semaphore::new(max_connections as usize));
     let connections = Connections {
-        timeouts: intake.timeouts,
-        http: http(&intake.timeouts),
-        router: router(intake),
+        timeouts,
+        http: http(&timeouts),
+        router,
         shutdown: shutdown.clone(),
         abort: CancellationToken::new(),
     };
     // Cancelled as a whole: no connection is taken from the listener and then lost.
     let _ = shutdown.run_until_cancelled(accept(&listener, &places, &connections)).await;
     drop(listener);
-    if timeout(connections.timeouts.drain, places.acquire_many(MAX_CONNECTIONS)).await.is_err() {
-        let open = MAX_CONNECTIONS as usize - places.available_permits();
+    if timeout(timeouts.drain, places.acquire_many(max_connections)).await.is_err() {
+        let open = max_connections as usize - places.available_permits();
         tracing::warn!(connections = open, "closing connections with requests that did not finish in time");
         connections.abort.cancel();
         // An error means the semaphore is closed, which nobody does.
-        let _ = places.acquire_many(MAX_CONNECTIONS).await;
+        let _ = places.acquire_many(max_connections).await;
     }
 }
 

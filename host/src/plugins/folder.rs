@@ -141,19 +141,10 @@ impl Folder {
         let unchanged = same(&file.into()).map_err(|errno| unreadable(&path, errno))?;
         Ok((unchanged && bytes.len() as u64 == seen.size).then_some(bytes))
     }
-
-    /// Where a file of this folder is.
-    pub(super) fn path_of(&self, file_name: &str) -> PathBuf {
-        self.path.join(file_name)
-    }
 }
 
 impl Stamp {
-    #[expect(
-        clippy::unnecessary_cast,
-        clippy::useless_conversion,
-        reason = "the fields have other types on other platforms"
-    )]
+    #[expect(clippy::unnecessary_cast, reason = "the fields have other types on other platforms")]
     fn of(stat: &Stat) -> Self {
         let nanoseconds = |seconds: i128, rest: i128| seconds * 1_000_000_000 + rest;
         Self {

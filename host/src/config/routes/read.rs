@@ -6,6 +6,7 @@ use toml::de::DeValue;
 
 use super::{Pattern, PatternError, Routes};
 use crate::config::raw::{Item, Section, did_you_mean};
+use crate::config::server::{MAX_PLUGIN_NAME_BYTES, is_plugin_name};
 use crate::event::PluginName;
 
 /// The most lines `[routes]` may have: every request passes all that have a star.
@@ -29,6 +30,9 @@ impl Known<'_> {
     /// What to say if there is no plugin of this name.
     pub(in crate::config) fn no_such_plugin(&self, name: &str) -> Option<String> {
         let plugins = self.plugins.filter(|plugins| !plugins.contains(name))?;
+        if !is_plugin_name(name) {
+            return Some(format!("a plugin's name is 1 to {MAX_PLUGIN_NAME_BYTES} letters, digits, `_` and `-`"));
+        }
         let near = did_you_mean(name, plugins.iter().map(String::as_str));
         Some(format!("{near}there is neither `{name}.wasm` nor `{name}.wat` in {}", self.plugins_dir))
     }

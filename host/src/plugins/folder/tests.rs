@@ -1,3 +1,5 @@
+//! Folders with everything in them that is not a plugin.
+
 use std::fs;
 use std::os::unix::fs::symlink;
 

@@ -1,0 +1,111 @@
+//! How the host is: counts, metrics, and the two probes.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Admin;
+use super::params::{Ask, NoQuery};
+use super::problem::Problem;
+use super::view::Stats;
+use crate::event;
+
+/// Counts, as cheap with a million rows as with one.
+#[utoipa::path(get, path = "/api/v1/stats", tag = "health", responses(
+    (status = 200, description = "How much there is of what", body = Stats),
+    (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn show_stats(State(admin): State<Arc<Admin>>, Ask(NoQuery {}): Ask<NoQuery>) -> Json<Stats> {
+    Json(admin.store.stats().into())
+}
+
+/// Metrics in the Prometheus text format.
+#[utoipa::path(get, path = "/metrics", tag = "health", responses(
+    (status = 200, description = "Every metric", body = String, content_type = "text/plain"),
+    (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn show_metrics(State(admin): State<Arc<Admin>>) -> Response {
+    // The counts are the store's; they become metrics when somebody looks.
+    let stats = admin.store.stats();
+    metrics::gauge!("hookbox_stored_events").set(stats.events as f64);
+    for (plugin, counts) in &stats.plugins {
+        for state in event::State::ALL {
+            let count = counts.0[usize::from(state.code())];
+            metrics::gauge!("hookbox_deliveries", "plugin" => plugin.to_string(), "state" => state.name()).set(count as f64);
+        }
+    }
+    let text = (admin.render_metrics)();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+/// An answer to a probe.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Health {
+    /// `live`; or `ready`, `degraded` (it serves, but something wants attention) or `unavailable`.
+    status: &'static str,
+    /// How often configuration or plugins were swapped since the start.
+    generation: u64,
+    /// What is wrong.
+    problems: Vec<Trouble>,
+}
+
+/// Something that wants an operator's attention.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Trouble {
+    /// `store`, `config`, `restart`, `watch`, `plugins_dir` or `plugin`.
+    part: &'static str,
+    /// Which one, where there are several.
+    name: Option<String>,
+    /// What is wrong.
+    detail: String,
+}
+
+/// Whether the process answers at all.
+#[utoipa::path(get, path = "/livez", tag = "health", responses(
+    (status = 200, description = "It does", body = Health),
+))]
+pub(super) async fn show_liveness(State(admin): State<Arc<Admin>>) -> Json<Health> {
+    Json(Health { status: "live", generation: admin.status.get().generation, problems: Vec::new() })
+}
+
+/// Whether the host takes webhooks, and what wants attention.
+#[utoipa::path(get, path = "/readyz", tag = "health", responses(
+    (status = 200, description = "It takes webhooks", body = Health),
+    (status = 503, description = "It does not", body = Health),
+))]
+pub(super) async fn show_readiness(State(admin): State<Arc<Admin>>) -> (StatusCode, Json<Health>) {
+    let (generation, mut problems) = attention(&admin);
+    let (code, status) = match admin.store.trouble() {
+        Some(error) => {
+            problems.insert(0, Trouble { part: "store", name: None, detail: error.to_string() });
+            (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+        }
+        None if problems.is_empty() => (StatusCode::OK, "ready"),
+        None => (StatusCode::OK, "degraded"),
+    };
+    (code, Json(Health { status, generation, problems }))
+}
+
+/// What is wrong although the host serves: the last good configuration and plugins stay in use.
+fn attention(admin: &Admin) -> (u64, Vec<Trouble>) {
+    let condition = admin.status.get();
+    let trouble = |part, name: Option<&str>, detail: String| Trouble { part, name: name.map(str::to_owned), detail };
+    let config = condition.config.map(|config| trouble("config", None, config.text));
+    let restart = condition.restart_needed.iter().map(|key| {
+        trouble("restart", Some(key), format!("a change of `{key}` waits for a restart"))
+    });
+    let watch = condition.watch.map(|watch| trouble("watch", None, watch.text));
+    let shelf = admin.shelf.load();
+    let folder = shelf.problems().iter().map(|problem| trouble("plugins_dir", None, problem.clone()));
+    let plugins = shelf.slots().filter(|(_, slot)| slot.state() != "loaded").map(|(name, slot)| {
+        let detail = slot.problem.clone().unwrap_or_else(|| format!("it is {}", slot.state()));
+        trouble("plugin", Some(name), detail)
+    });
+    let problems = config.into_iter().chain(restart).chain(watch).chain(folder).chain(plugins);
+    (condition.generation, problems.collect())
+}

@@ -1,0 +1,320 @@
+//! The shapes an operator sees. Their documentation is that of the OpenAPI document.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use crate::event::{Event, LogLine, State};
+use crate::store::{AttemptView, DeliveryView, EventSummary, EventView, PluginCounts};
+
+/// A page of a listing, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Listing<T: ToSchema> {
+    /// May be empty although there is more: a page looks at a bounded number of rows.
+    pub(super) items: Vec<T>,
+    /// To be given as `cursor` for the next page; absent on the last one.
+    pub(super) next_cursor: Option<String>,
+}
+
+/// The CloudEvents 1.0 attributes of an event, and where it stands in its tree.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Attributes {
+    /// Given by this host; the same in every attempt.
+    id: String,
+    /// The source's name, or `plugins/NAME` for an event that a plugin emitted.
+    source: String,
+    /// The event type.
+    #[serde(rename = "type")]
+    kind: String,
+    /// What the event is about.
+    subject: Option<String>,
+    /// Arrival, RFC 3339 with milliseconds.
+    time: String,
+    /// The media type of the data.
+    datacontenttype: Option<String>,
+    /// The event whose handling emitted this one.
+    parent_id: Option<String>,
+    /// How many plugins it has passed since it came in from outside.
+    hops: u32,
+    /// The provider's own id.
+    provider_id: Option<String>,
+    /// What an operator should know of it: a stale timestamp, a body that did not parse.
+    note: Option<String>,
+    /// Length of the data in bytes.
+    data_bytes: u64,
+}
+
+/// An event in a listing.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct EventItem {
+    #[serde(flatten)]
+    attributes: Attributes,
+    /// Where each delivery stands; empty for an event that no route matched.
+    deliveries: Vec<DeliveryState>,
+}
+
+/// Where a delivery stands, in a listing of events.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DeliveryState {
+    /// Who handles it.
+    plugin: String,
+    /// `ready`, `leased`, `waiting`, `done` or `dead`.
+    state: &'static str,
+}
+
+/// One event, whole.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct EventDetail {
+    #[serde(flatten)]
+    attributes: Attributes,
+    /// The body as it came, if it is JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    data: Option<Box<RawValue>>,
+    /// The body in base64 (RFC 4648 §4), if it is not JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data_base64: Option<String>,
+    /// Request headers that were kept.
+    headers: Vec<Header>,
+    /// One for each plugin it was routed or replayed to.
+    deliveries: Vec<Delivery>,
+    /// Ids of the events that its handling emitted, at most 1000.
+    children: Vec<String>,
+}
+
+/// A request header.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Header {
+    /// In lower case.
+    name: String,
+    /// As received.
+    value: String,
+}
+
+/// One event for one plugin.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Delivery {
+    /// Identifies it, and is the idempotency key of its attempts.
+    id: String,
+    /// Its event.
+    event_id: String,
+    /// Who handles it.
+    plugin: String,
+    /// Type of its event.
+    #[serde(rename = "type")]
+    kind: String,
+    /// Subject of its event.
+    subject: Option<String>,
+    /// `ready`, `leased`, `waiting`, `done` or `dead`.
+    state: &'static str,
+    /// When it is due, for `ready` and `waiting`; RFC 3339 with milliseconds.
+    due_at: Option<String>,
+    /// Attempts begun.
+    attempt: u32,
+    /// Whether an operator's replay created it.
+    replay: bool,
+    /// Oldest first; in listings only the last one.
+    attempts: Vec<Attempt>,
+}
+
+/// One try.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Attempt {
+    /// Counts from 1; after an operator's retry the numbers go on.
+    number: u32,
+    /// RFC 3339 with milliseconds.
+    started_at: String,
+    /// From the call to the verdict.
+    duration_ms: f64,
+    /// `ok`, `retry`, `reject`, `trap`, `timeout`, `memory`, `error` or `crash`.
+    outcome: &'static str,
+    /// Why it did not succeed.
+    error: Option<String>,
+    /// What the plugin logged.
+    logs: Vec<Log>,
+    /// SHA-256 of the plugin file that ran.
+    plugin_digest: Option<String>,
+}
+
+/// A line a plugin logged.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Log {
+    /// `trace`, `debug`, `info`, `warn` or `error`.
+    level: String,
+    /// Control characters escaped.
+    message: String,
+}
+
+/// Deliveries by state.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(super) struct Counts {
+    /// Due, and nobody holds them.
+    ready: u64,
+    /// Running.
+    leased: u64,
+    /// Due later.
+    waiting: u64,
+    /// Settled with success.
+    done: u64,
+    /// Dead letters.
+    dead: u64,
+}
+
+/// How much there is of what.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Stats {
+    /// Events stored.
+    events: u64,
+    /// Requests recognised as duplicates since the start of the host.
+    duplicates: u64,
+    /// Deliveries of all plugins.
+    deliveries: Counts,
+    /// Deliveries of each plugin.
+    plugins: BTreeMap<String, Counts>,
+}
+
+impl<T: ToSchema> Listing<T> {
+    pub(super) fn of<R>(rows: Vec<R>, next: Option<crate::store::Cursor>) -> Self
+    where
+        T: From<R>,
+    {
+        Self { items: rows.into_iter().map(T::from).collect(), next_cursor: next.map(super::params::to_text) }
+    }
+}
+
+impl Attributes {
+    fn of(event: &Event, provider_id: Option<String>, note: Option<String>, data_bytes: u64) -> Self {
+        let attributes = &event.attributes;
+        Self {
+            id: event.id.to_string(),
+            source: attributes.source.to_string(),
+            kind: attributes.kind.clone(),
+            subject: attributes.subject.clone(),
+            time: rfc3339(attributes.time_ms),
+            datacontenttype: attributes.content_type.clone(),
+            parent_id: event.parent.map(|parent| parent.to_string()),
+            hops: event.hops,
+            provider_id,
+            note,
+            data_bytes,
+        }
+    }
+}
+
+impl From<EventSummary> for EventItem {
+    fn from(row: EventSummary) -> Self {
+        let EventSummary { event, provider_id, note, body_bytes, deliveries } = row;
+        let stand = |(plugin, state): (crate::event::PluginName, State)| DeliveryState {
+            plugin: plugin.to_string(),
+            state: state.name(),
+        };
+        Self {
+            attributes: Attributes::of(&event, provider_id, note, body_bytes),
+            deliveries: deliveries.into_iter().map(stand).collect(),
+        }
+    }
+}
+
+impl From<EventView> for EventDetail {
+    fn from(row: EventView) -> Self {
+        let EventView { event, provider_id, note, headers, deliveries, children } = row;
+        let body = &event.attributes.body;
+        let data = json(body);
+        Self {
+            attributes: Attributes::of(&event, provider_id, note, body.len() as u64),
+            data_base64: data.is_none().then(|| STANDARD.encode(body)),
+            data,
+            headers: headers.into_iter().map(|(name, value)| Header { name, value }).collect(),
+            deliveries: deliveries.into_iter().map(Delivery::from).collect(),
+            children: children.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+/// The body as it is, if it is JSON that a client can be expected to read: not nested beyond serde_json's limit of 128.
+fn json(body: &[u8]) -> Option<Box<RawValue>> {
+    // Parsed once for the depth, taken once for the bytes: numbers and key order stay as signed.
+    serde_json::from_slice::<serde_json::Value>(body).ok()?;
+    serde_json::from_slice(body).ok()
+}
+
+impl From<DeliveryView> for Delivery {
+    fn from(row: DeliveryView) -> Self {
+        Self {
+            id: row.id.to_string(),
+            event_id: row.id.event.to_string(),
+            plugin: row.plugin.to_string(),
+            kind: row.kind,
+            subject: row.subject,
+            state: row.state.name(),
+            due_at: row.due_ms.map(rfc3339),
+            attempt: row.attempt,
+            replay: row.replay,
+            attempts: row.attempts.into_iter().map(Attempt::from).collect(),
+        }
+    }
+}
+
+impl From<AttemptView> for Attempt {
+    fn from(row: AttemptView) -> Self {
+        let AttemptView { number, record } = row;
+        let log = |LogLine { level, message }| Log { level, message };
+        Self {
+            number,
+            started_at: rfc3339(record.started_at_ms),
+            duration_ms: record.duration_us as f64 / 1000.0,
+            outcome: record.outcome.name(),
+            error: record.error,
+            logs: record.logs.into_iter().map(log).collect(),
+            plugin_digest: record.plugin_digest.map(|digest| digest.to_string()),
+        }
+    }
+}
+
+impl From<PluginCounts> for Counts {
+    fn from(PluginCounts([ready, leased, waiting, done, dead]): PluginCounts) -> Self {
+        Self { ready, leased, waiting, done, dead }
+    }
+}
+
+impl From<crate::store::Stats> for Stats {
+    fn from(stats: crate::store::Stats) -> Self {
+        let total = PluginCounts(State::ALL.map(|state| stats.deliveries(state)));
+        Self {
+            events: stats.events,
+            duplicates: stats.duplicates,
+            deliveries: total.into(),
+            plugins: stats.plugins.iter().map(|(name, counts)| (name.to_string(), Counts::from(*counts))).collect(),
+        }
+    }
+}
+
+/// Unix milliseconds as people read them: RFC 3339, UTC, with milliseconds. A time out of range is shown as the epoch.
+pub fn rfc3339(unix_ms: i64) -> String {
+    format!("{:.3}", jiff::Timestamp::from_millisecond(unix_ms).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_shown_in_utc_with_milliseconds() {
+        assert_eq!(rfc3339(1_770_000_000_120), "2026-02-02T02:40:00.120Z");
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn a_json_body_is_shown_as_it_came() {
+        let body = br#"{"b":1.000000000000000000001,"a":12345678901234567890123}"#;
+        assert_eq!(json(body).unwrap().get().as_bytes(), body);
+        assert!(json(b"not json").is_none() && json(b"").is_none());
+        assert!(json("[".repeat(100_000).as_bytes()).is_none());
+        let deep = format!("{}{}", "[".repeat(1_000), "]".repeat(1_000));
+        assert!(json(deep.as_bytes()).is_none(), "a client could not read it");
+    }
+}

@@ -1,0 +1,191 @@
+//! `hookbox deliveries`: how a running host's plugins did, and another chance for what failed.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::Common;
+use super::client::{Client, Target};
+use super::events::list;
+use super::failure::Failure;
+use super::output::{Ink, Page, print_json, printable, text};
+use super::since::time;
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, after_help = "\
+Examples:
+  hookbox deliveries --state dead --since 1d
+  hookbox deliveries dlv_019a…_0                            one delivery, with attempts and logs
+  hookbox deliveries retry dlv_019a…_0
+  hookbox deliveries retry --state dead --plugin video-orders")]
+pub(super) struct Deliveries {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    /// Show this delivery
+    #[arg(value_name = "ID")]
+    id: Option<String>,
+    #[command(flatten)]
+    filter: Filter,
+    /// Rows at most
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    limit: u32,
+    /// Go on where a listing ended (its `next_cursor`)
+    #[arg(long, value_name = "CURSOR")]
+    cursor: Option<String>,
+    /// Answer in JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(Debug, Args)]
+struct Filter {
+    /// In this state: ready, leased, waiting, done, dead
+    #[arg(long)]
+    state: Option<String>,
+    /// Of this plugin
+    #[arg(long, value_name = "NAME")]
+    plugin: Option<String>,
+    /// Of events of exactly this type
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    /// Of events of exactly this source
+    #[arg(long)]
+    source: Option<String>,
+    /// Of events with exactly this subject
+    #[arg(long)]
+    subject: Option<String>,
+    /// Of events received at or after: RFC 3339, Unix seconds, or 90s, 15m, 2h, 3d ago
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Of events received before: RFC 3339, Unix seconds, or 90s, 15m, 2h, 3d ago
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Make dead deliveries ready again: one by its id, or all that match
+    Retry {
+        /// The delivery
+        #[arg(value_name = "ID", conflicts_with_all = ["state", "plugin", "kind", "source", "subject", "since", "until"])]
+        id: Option<String>,
+        #[command(flatten)]
+        filter: Filter,
+    },
+}
+
+impl Filter {
+    fn query(&self) -> Vec<(&'static str, Option<String>)> {
+        vec![
+            ("state", self.state.clone()),
+            ("plugin", self.plugin.clone()),
+            ("type", self.kind.clone()),
+            ("source", self.source.clone()),
+            ("subject", self.subject.clone()),
+            ("since", self.since.as_deref().map(time)),
+            ("until", self.until.as_deref().map(time)),
+        ]
+    }
+}
+
+impl Deliveries {
+    pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
+        if let Some(Verb::Retry { id: None, filter }) = &self.verb
+            && filter.query().iter().all(|(_, value)| value.is_none())
+        {
+            return Err(Failure::usage("which ones? Give an ID, a filter, or `--state dead` for every dead delivery"));
+        }
+        let client = self.target.client(common)?;
+        match (&self.verb, &self.id) {
+            (Some(Verb::Retry { id, filter }), _) => self.retry(&client, id.as_deref(), filter)?,
+            (None, Some(id)) => self.show(&client, id)?,
+            (None, None) => self.list(&client)?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn list(&self, client: &Client) -> Result<(), Failure> {
+        let mut query = self.filter.query();
+        query.push(("cursor", self.cursor.clone()));
+        let (items, next) = client.list("/api/v1/deliveries", &query, self.limit as usize)?;
+        if self.json {
+            return print_json(&json!({ "items": items, "next_cursor": next }));
+        }
+        let mut page = Page::new();
+        if items.is_empty() {
+            page.line("no delivery");
+        } else {
+            let head = ["ID", "PLUGIN", "TYPE", "SUBJECT", "STATE", "ATTEMPTS", "LAST", "DUE"].map(str::to_owned).to_vec();
+            page.table(&std::iter::once(head).chain(items.iter().map(row)).collect::<Vec<_>>());
+        }
+        if let Some(next) = next.as_str() {
+            page.line(page.ink(Ink::Dim, &format!("there is more: --cursor {}", printable(next))));
+        }
+        page.print()
+    }
+
+    fn show(&self, client: &Client, id: &str) -> Result<(), Failure> {
+        let delivery = client.get(&format!("/api/v1/deliveries/{}", encoded(id)), &[])?;
+        if self.json {
+            return print_json(&delivery);
+        }
+        let mut page = Page::new();
+        for name in ["event_id", "type", "subject"] {
+            page.field(name, &delivery[name]);
+        }
+        attempts(&mut page, &delivery);
+        page.print()
+    }
+
+    fn retry(&self, client: &Client, id: Option<&str>, filter: &Filter) -> Result<(), Failure> {
+        let answer = match id {
+            Some(id) => client.post(&format!("/api/v1/deliveries/{}/retry", encoded(id)), &[])?,
+            None => client.post("/api/v1/deliveries/retry", &filter.query())?,
+        };
+        if self.json {
+            return print_json(&answer);
+        }
+        let mut page = Page::new();
+        page.line(format!("{} retried", text(&answer["retried"])));
+        page.print()
+    }
+}
+
+fn row(delivery: &Value) -> Vec<String> {
+    let last = list(&delivery["attempts"]).last().map(|attempt| match attempt["error"].as_str() {
+        Some(error) => format!("{}: {error}", text(&attempt["outcome"])),
+        None => text(&attempt["outcome"]),
+    });
+    let mut cells: Vec<String> =
+        ["id", "plugin", "type", "subject", "state", "attempt"].iter().map(|name| text(&delivery[*name])).collect();
+    cells.extend([last.unwrap_or_default(), text(&delivery["due_at"])]);
+    cells
+}
+
+/// Adds a delivery with its attempts and their logs.
+pub(super) fn attempts(page: &mut Page, delivery: &Value) {
+    let plugin = page.ink(Ink::Bold, &printable(&text(&delivery["plugin"])));
+    let state = page.state(&text(&delivery["state"]));
+    let due = delivery["due_at"].as_str().map(|due| format!(", due {}", printable(due))).unwrap_or_default();
+    let replay = if delivery["replay"] == true { ", a replay" } else { "" };
+    page.line(format!("{plugin}  {state}{due}{replay}  {}", printable(&text(&delivery["id"]))));
+    for attempt in list(&delivery["attempts"]) {
+        let outcome = page.state(&text(&attempt["outcome"]));
+        let error = attempt["error"].as_str().map(|error| format!(": {}", printable(error))).unwrap_or_default();
+        let (number, started, ms) = (&attempt["number"], text(&attempt["started_at"]), &attempt["duration_ms"]);
+        page.line(format!("  #{number}  {}  {ms} ms  {outcome}{error}", printable(&started)));
+        for log in list(&attempt["logs"]) {
+            let line = format!("{:<5} {}", text(&log["level"]), text(&log["message"]));
+            page.line(format!("      {}", printable(&line)));
+        }
+    }
+}
+
+/// A path segment: everything but letters, digits, `-`, `_` and `.` percent-encoded.
+pub(super) fn encoded(segment: &str) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    segment.bytes().map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}

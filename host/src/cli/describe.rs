@@ -1,0 +1,74 @@
+//! What a configuration and a shelf of plugins come to, in lines for people: said by `serve` at start and by `check`.
+
+use super::output::{Ink, Page, printable};
+use crate::config::source::{Secrets, Source, Verify};
+use crate::config::Config;
+use crate::plugins::{Shelf, Slot};
+
+/// Sources, routes, plugins, and what deserves a warning.
+pub(super) fn describe(page: &mut Page, config: &Config, shelf: &Shelf) {
+    sources(page, config);
+    routes(page, config);
+    plugins(page, shelf);
+    for source in config.sources.values().filter(|source| matches!(source.verify, Verify::None)) {
+        let label = page.ink(Ink::Yellow, "warning:");
+        page.line(format!("{label} source `{}` has scheme `none`: anyone who reaches it can make events", source.name));
+    }
+}
+
+fn heading(page: &mut Page, text: &str) {
+    page.line(page.ink(Ink::Bold, text));
+}
+
+fn sources(page: &mut Page, config: &Config) {
+    heading(page, if config.sources.is_empty() { "no source" } else { "sources" });
+    let rows: Vec<_> = config
+        .sources
+        .values()
+        .map(|source| vec![format!("  {}", source.name), format!("POST /webhook/{}", source.name), secrets(source)])
+        .collect();
+    page.rows(&rows);
+}
+
+fn secrets(source: &Source) -> String {
+    let Verify::Hmac(hmac) = &source.verify else { return "not verified".to_owned() };
+    match &hmac.secrets {
+        Secrets::Set(secrets) if secrets.len() == 1 => "secret set".to_owned(),
+        Secrets::Set(secrets) => format!("{} secrets set", secrets.len()),
+        Secrets::Generated { path, .. } => format!("secret made by this host, in {}", path.display()),
+        Secrets::Missing(what) => format!("refuses posts: {what}"),
+    }
+}
+
+fn routes(page: &mut Page, config: &Config) {
+    heading(page, if config.routes.iter().len() == 0 { "no route" } else { "routes" });
+    let rows: Vec<_> = config
+        .routes
+        .iter()
+        .map(|route| vec![format!("  {}", route.pattern), format!("→ {}", route.plugins.join(", "))])
+        .collect();
+    page.rows(&rows);
+}
+
+fn plugins(page: &mut Page, shelf: &Shelf) {
+    heading(page, if shelf.slots().next().is_none() { "no plugin" } else { "plugins" });
+    let rows: Vec<_> = shelf.slots().map(|(name, slot)| vec![format!("  {name}"), contract(slot)]).collect();
+    page.rows(&rows);
+    for problem in shelf.problems() {
+        let label = page.ink(Ink::Yellow, "warning:");
+        page.line(format!("{label} {}", printable(problem)));
+    }
+}
+
+fn contract(slot: &Slot) -> String {
+    let runs = slot.loaded.as_deref().map(|loaded| {
+        let digest: String = loaded.digest.to_string().chars().take(12).collect();
+        format!("{}@{}  {digest}", loaded.plugin.contract(), loaded.plugin.interface_version())
+    });
+    match (runs, &slot.problem) {
+        (Some(runs), None) => runs,
+        (Some(runs), Some(problem)) => format!("{runs}  (stale: {problem})"),
+        (None, Some(problem)) => format!("{}: {problem}", slot.state()),
+        (None, None) => slot.state().to_owned(),
+    }
+}

@@ -1,0 +1,243 @@
+//! `hookbox events`: what a running host received and emitted.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::Common;
+use super::client::{Client, Target};
+use super::deliveries::{attempts, encoded};
+use super::failure::Failure;
+use super::output::{Ink, Page, bytes, print_json, print_json_line, printable, text};
+use super::since::time;
+
+/// How often `tail` asks.
+const POLL: Duration = Duration::from_secs(1);
+
+/// Events that `tail` shows at once; of more that came in between two polls it shows the newest.
+const TAIL_WINDOW: usize = 5_000;
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, after_help = "\
+Examples:
+  hookbox events --type avatar_video.fail --since 2h
+  hookbox events --subject order_1 --json
+  hookbox events evt_019a…                        one event, with deliveries, attempts and logs
+  hookbox events tail                             follow what comes in
+  hookbox events replay evt_019a… --plugin audit  deliver it again")]
+pub(super) struct Events {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    /// Show this event
+    #[arg(value_name = "ID")]
+    id: Option<String>,
+    #[command(flatten)]
+    filter: Filter,
+    /// Rows at most
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    limit: u32,
+    /// Go on where a listing ended (its `next_cursor`)
+    #[arg(long, value_name = "CURSOR")]
+    cursor: Option<String>,
+    /// Answer in JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(Debug, Args)]
+struct Filter {
+    /// Exactly this event type
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    /// Exactly this source
+    #[arg(long)]
+    source: Option<String>,
+    /// Exactly this subject
+    #[arg(long)]
+    subject: Option<String>,
+    /// With a delivery in this state: ready, leased, waiting, done, dead; or unrouted
+    #[arg(long)]
+    state: Option<String>,
+    /// This text occurs in id, type, subject, provider id or body
+    #[arg(long, short, value_name = "TEXT")]
+    query: Option<String>,
+    /// Received at or after: RFC 3339, Unix seconds, or 90s, 15m, 2h, 3d ago
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Received before: RFC 3339, Unix seconds, or 90s, 15m, 2h, 3d ago
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Deliver an old event again: to what is routed now, or to one plugin
+    Replay {
+        /// The event
+        id: String,
+        /// Only this plugin
+        #[arg(long, value_name = "NAME")]
+        plugin: Option<String>,
+    },
+    /// Follow what comes in, until ctrl-c
+    Tail {
+        #[command(flatten)]
+        filter: Filter,
+    },
+}
+
+impl Filter {
+    fn query(&self) -> Vec<(&'static str, Option<String>)> {
+        vec![
+            ("type", self.kind.clone()),
+            ("source", self.source.clone()),
+            ("subject", self.subject.clone()),
+            ("state", self.state.clone()),
+            ("q", self.query.clone()),
+            ("since", self.since.as_deref().map(time)),
+            ("until", self.until.as_deref().map(time)),
+        ]
+    }
+}
+
+impl Events {
+    pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
+        let client = self.target.client(common)?;
+        match (&self.verb, &self.id) {
+            (Some(Verb::Replay { id, plugin }), _) => self.replay(&client, id, plugin.as_ref())?,
+            (Some(Verb::Tail { filter }), _) => self.tail(&client, filter)?,
+            (None, Some(id)) => self.show(&client, id)?,
+            (None, None) => self.list(&client)?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn list(&self, client: &Client) -> Result<(), Failure> {
+        let mut query = self.filter.query();
+        query.push(("cursor", self.cursor.clone()));
+        let (items, next) = client.list("/api/v1/events", &query, self.limit as usize)?;
+        if self.json {
+            return print_json(&json!({ "items": items, "next_cursor": next }));
+        }
+        let mut page = Page::new();
+        if items.is_empty() {
+            page.line("no event");
+        } else {
+            let head = ["TIME", "ID", "SOURCE", "TYPE", "SUBJECT", "DELIVERIES"].map(str::to_owned).to_vec();
+            page.table(&std::iter::once(head).chain(items.iter().map(row)).collect::<Vec<_>>());
+        }
+        if let Some(next) = next.as_str() {
+            page.line(page.ink(Ink::Dim, &format!("there is more: --cursor {}", printable(next))));
+        }
+        page.print()
+    }
+
+    fn show(&self, client: &Client, id: &str) -> Result<(), Failure> {
+        let event = client.get(&format!("/api/v1/events/{}", encoded(id)), &[])?;
+        if self.json { print_json(&event) } else { detail(&event).print() }
+    }
+
+    fn replay(&self, client: &Client, id: &str, plugin: Option<&String>) -> Result<(), Failure> {
+        let path = format!("/api/v1/events/{}/replay", encoded(id));
+        let replayed = client.post(&path, &[("plugin", plugin.cloned())])?;
+        if self.json {
+            return print_json(&replayed);
+        }
+        let mut page = Page::new();
+        let pairs = list(&replayed["deliveries"]).iter().zip(list(&replayed["plugins"]));
+        for (delivery, plugin) in pairs {
+            page.line(format!("{}  {}", printable(&text(delivery)), printable(&text(plugin))));
+        }
+        page.print()
+    }
+
+    fn tail(&self, client: &Client, filter: &Filter) -> Result<(), Failure> {
+        const FIRST: usize = 10;
+        let mut newest = String::new();
+        let mut window = FIRST;
+        loop {
+            let mut fresh = newer(client, &filter.query(), &newest, window)?;
+            window = TAIL_WINDOW;
+            fresh.reverse();
+            if let Some(last) = fresh.last() {
+                newest = text(&last["id"]);
+            }
+            let mut page = Page::new();
+            for event in &fresh {
+                if self.json {
+                    print_json_line(event)?;
+                } else {
+                    page.line(row(event).iter().map(|cell| printable(cell)).collect::<Vec<_>>().join("  "));
+                }
+            }
+            page.print()?;
+            std::thread::sleep(POLL);
+        }
+    }
+}
+
+/// Events after `newest`, newest first, at most `window`. Ids grow with time, so an id not above ends the search.
+fn newer(
+    client: &Client,
+    query: &[(&'static str, Option<String>)],
+    newest: &str,
+    window: usize,
+) -> Result<Vec<Value>, Failure> {
+    const PAGE: usize = 100;
+    let mut fresh: Vec<Value> = Vec::new();
+    let mut query = query.to_vec();
+    loop {
+        let (items, next) = client.list("/api/v1/events", &query, PAGE.min(window - fresh.len()))?;
+        let seen = items.iter().position(|event| event["id"].as_str().is_none_or(|id| id <= newest));
+        fresh.extend(items.into_iter().take(seen.unwrap_or(usize::MAX)));
+        let more = next.as_str().filter(|_| seen.is_none() && fresh.len() < window);
+        let Some(next) = more else { return Ok(fresh) };
+        query.retain(|(name, _)| *name != "cursor");
+        query.push(("cursor", Some(next.to_owned())));
+    }
+}
+
+fn row(event: &Value) -> Vec<String> {
+    let stand = |delivery: &Value| format!("{} {}", text(&delivery["plugin"]), text(&delivery["state"]));
+    let deliveries = list(&event["deliveries"]);
+    let deliveries = match deliveries {
+        [] => "unrouted".to_owned(),
+        some => some.iter().map(stand).collect::<Vec<_>>().join(", "),
+    };
+    let attribute = |name: &str| text(&event[name]);
+    vec![attribute("time"), attribute("id"), attribute("source"), attribute("type"), attribute("subject"), deliveries]
+}
+
+fn detail(event: &Value) -> Page {
+    let mut page = Page::new();
+    for name in ["id", "source", "type", "subject", "time", "datacontenttype", "provider_id", "parent_id", "note"] {
+        page.field(name, &event[name]);
+    }
+    for header in list(&event["headers"]) {
+        page.field("header", &Value::String(format!("{}: {}", text(&header["name"]), text(&header["value"]))));
+    }
+    for child in list(&event["children"]) {
+        page.field("emitted", child);
+    }
+    match event.get("data") {
+        Some(data) => {
+            page.line("");
+            format!("{data:#}").lines().for_each(|line| page.line(printable(line)));
+        }
+        None => page.field("data", &Value::String(format!("{}, not JSON", bytes(event["data_bytes"].as_u64().unwrap_or(0))))),
+    }
+    for delivery in list(&event["deliveries"]) {
+        page.line("");
+        attempts(&mut page, delivery);
+    }
+    page
+}
+
+/// The elements of an array; none for anything else.
+pub(super) fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}

@@ -1,0 +1,169 @@
+//! The event of a run: a CloudEvents document (JSON format 1.0, structured mode) or a bare body.
+
+use std::io::Read as _;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use clap::Args;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::cli::failure::Failure;
+use crate::clock::Clock;
+use crate::event::{Attributes, Event, EventId};
+
+/// The largest event that is read, in bytes.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// Attributes on the command line; they stand above those of a document.
+#[derive(Debug, Default, Args)]
+pub(super) struct Given {
+    /// The event type; needed for a bare body
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    /// The event's source
+    #[arg(long)]
+    source: Option<String>,
+    /// The event's subject
+    #[arg(long)]
+    subject: Option<String>,
+}
+
+/// What is read of a CloudEvents document; extension attributes are left aside.
+#[derive(Debug, Deserialize)]
+struct Document<'a> {
+    id: String,
+    source: String,
+    #[serde(rename = "type")]
+    kind: String,
+    subject: Option<String>,
+    time: Option<String>,
+    datacontenttype: Option<String>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    data_base64: Option<String>,
+}
+
+/// Reads the event from a file, or from stdin for `-`.
+pub(super) fn read(file: &str, given: &Given) -> Result<Event, Failure> {
+    let mut text = Vec::new();
+    let result = if file == "-" {
+        std::io::stdin().lock().take(MAX_BYTES + 1).read_to_end(&mut text)
+    } else {
+        std::fs::File::open(file).and_then(|opened| opened.take(MAX_BYTES + 1).read_to_end(&mut text))
+    };
+    result.map_err(|error| Failure::usage(format!("failed to read {file}: {error}")))?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(Failure::usage(format!("{file} is longer than {MAX_BYTES} bytes")));
+    }
+    event(&text, given, Clock::system().now_ms()).map_err(|reason| Failure::usage(format!("{file}: {reason}")))
+}
+
+fn event(text: &[u8], given: &Given, now_ms: i64) -> Result<Event, String> {
+    /// Every CloudEvents document has this attribute; a body that has it is taken for one.
+    #[derive(Deserialize)]
+    struct Marked {
+        #[serde(rename = "specversion")]
+        _specversion: String,
+    }
+    let (id, mut attributes) = match serde_json::from_slice::<Marked>(text) {
+        Ok(_) => document(text, now_ms)?,
+        Err(_) => bare(text, given, now_ms)?,
+    };
+    if let Some(kind) = &given.kind {
+        attributes.kind.clone_from(kind);
+    }
+    if let Some(source) = &given.source {
+        attributes.source = source.as_str().into();
+    }
+    if given.subject.is_some() {
+        attributes.subject.clone_from(&given.subject);
+    }
+    Ok(Event { id, attributes, parent: None, hops: 0 })
+}
+
+fn document(text: &[u8], now_ms: i64) -> Result<(EventId, Attributes), String> {
+    let document: Document<'_> =
+        serde_json::from_slice(text).map_err(|error| format!("it has `specversion`, but is not a CloudEvents document: {error}"))?;
+    let time_ms = match document.time.as_deref() {
+        None => now_ms,
+        Some(time) => time.parse::<jiff::Timestamp>().map_err(|_| format!("`time` is not RFC 3339: `{time}`"))?.as_millisecond(),
+    };
+    let body = match (document.data, document.data_base64) {
+        (Some(_), Some(_)) => return Err("it has `data` and `data_base64`: one of them is the body".to_owned()),
+        (Some(data), None) => Bytes::copy_from_slice(data.get().as_bytes()),
+        (None, Some(data)) => STANDARD.decode(data).map_err(|error| format!("`data_base64`: {error}"))?.into(),
+        (None, None) => Bytes::new(),
+    };
+    // Another host's id is no id of this one; what a plugin sees then depends on the event's time alone.
+    let id = document.id.parse().unwrap_or_else(|_| EventId::first_at(time_ms));
+    let content_type = document.datacontenttype.or_else(|| Some("application/json".to_owned()));
+    let (source, kind, subject) = (document.source.into(), document.kind, document.subject);
+    Ok((id, Attributes { source, kind, subject, content_type, time_ms, body }))
+}
+
+fn bare(text: &[u8], given: &Given, now_ms: i64) -> Result<(EventId, Attributes), String> {
+    let missing = "it is not a CloudEvents document (it has no `specversion`): say what it is with --type";
+    let kind = given.kind.clone().ok_or(missing)?;
+    let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok();
+    let attributes = Attributes {
+        source: "run".into(),
+        kind,
+        subject: None,
+        content_type: Some(if is_json { "application/json" } else { "application/octet-stream" }.to_owned()),
+        time_ms: now_ms,
+        body: Bytes::copy_from_slice(text),
+    };
+    Ok((EventId::first_at(now_ms), attributes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(kind: &str) -> Given {
+        Given { kind: Some(kind.to_owned()), ..Given::default() }
+    }
+
+    #[test]
+    fn a_cloudevents_document_is_taken_with_its_data_byte_for_byte() {
+        let text = br#"{"specversion":"1.0","id":"evt_0000019c1c5a5c00","source":"heygen","type":"a.b","subject":"s",
+            "time":"2026-02-02T02:40:00.120Z","data":{"b": 1.0, "a":[]},"extension":1}"#;
+        let event = event(text, &Given::default(), 5).unwrap();
+        assert_eq!(event.id.to_string(), "evt_0000019c1c5a5c00");
+        assert_eq!(event.attributes.body, br#"{"b": 1.0, "a":[]}"#.as_slice());
+        assert_eq!(event.attributes.time_ms, 1_770_000_000_120);
+        assert_eq!((event.attributes.kind.as_str(), event.attributes.subject.as_deref()), ("a.b", Some("s")));
+    }
+
+    #[test]
+    fn binary_data_is_decoded() {
+        let text = br#"{"specversion":"1.0","id":"1","source":"s","type":"t","data_base64":"AP8="}"#;
+        let event = event(text, &given("other"), 7).unwrap();
+        assert_eq!(event.attributes.body, [0, 255].as_slice());
+        assert_eq!((event.attributes.kind.as_str(), event.id), ("other", EventId::first_at(7)));
+    }
+
+    #[test]
+    fn a_bare_body_needs_a_type() {
+        assert!(event(b"{\"n\":1}", &Given::default(), 0).unwrap_err().contains("--type"));
+        let json = event(b"{\"n\":1}", &given("t"), 0).unwrap().attributes;
+        assert_eq!((json.content_type.as_deref(), json.body.as_ref()), (Some("application/json"), b"{\"n\":1}".as_slice()));
+        let binary = event(&[0xff], &given("t"), 0).unwrap().attributes;
+        assert_eq!(binary.content_type.as_deref(), Some("application/octet-stream"));
+    }
+
+    #[test]
+    fn a_broken_document_is_explained() {
+        for (text, reason) in [
+            (r#"{"specversion":"1.0"}"#, "missing field"),
+            (r#"{"specversion":"1.0","id":"1","source":"s","type":"t","time":"noon"}"#, "RFC 3339"),
+            (r#"{"specversion":"1.0","id":"1","source":"s","type":"t","data":1,"data_base64":"AA=="}"#, "one of them"),
+            (r#"{"specversion":"1.0","id":"1","source":"s","type":"t","data_base64":"!"}"#, "data_base64"),
+        ] {
+            let message = event(text.as_bytes(), &Given::default(), 0).unwrap_err();
+            assert!(message.contains(reason), "{message}");
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! `hookbox send`: what a provider would send, signed as it would sign it.
+
+use std::io::Read as _;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde_json::Value;
+
+use super::Common;
+use super::client::agent;
+use super::failure::Failure;
+use super::output::{Page, bytes, printable};
+use crate::admin::closest;
+use crate::clock::Clock;
+use crate::config::{Config, MakeSecrets, Source};
+use crate::ingest;
+
+mod load;
+mod sample;
+mod set;
+
+use sample::Sample;
+use set::Assignment;
+
+/// How long a reply may take; the host answers within 2.5 s.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The most of a reply that is read, in bytes.
+const MAX_REPLY_BYTES: u64 = 64 << 10;
+
+/// The largest `--data` file, in bytes.
+const MAX_DATA_BYTES: u64 = 256 << 20;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The body is a sample of what the provider sends for TYPE, with fresh ids. With --data it is that file, byte for byte
+unless --set or TYPE ask for something else.
+
+Examples:
+  hookbox send heygen avatar_video.success --set event_data.callback_id=order_1
+  hookbox send heygen avatar_video.fail --set event_data.msg='\"Script too long\"'
+  hookbox send heygen avatar_video.success --count 10000 --rate 200
+  hookbox send acme acme.order --data order.json
+  hookbox send heygen video_translate.success --url https://hooks.example.com")]
+pub(super) struct Send {
+    /// A source of the configuration
+    #[arg(value_name = "SOURCE")]
+    source: String,
+    /// The event type, for example avatar_video.success
+    #[arg(value_name = "TYPE")]
+    kind: String,
+    /// Send this file (`-` is stdin) instead of a sample
+    #[arg(long, value_name = "FILE")]
+    data: Option<String>,
+    /// Set a member of the JSON body: JSON if it reads as JSON, otherwise a string
+    #[arg(long, value_name = "PATH=VALUE")]
+    set: Vec<Assignment>,
+    /// Send this many, each with fresh ids
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    count: u32,
+    /// So many a second at most [default: as fast as it goes]
+    #[arg(long, value_name = "PER_SECOND", value_parser = rate)]
+    rate: Option<f64>,
+    /// Connections that --count uses
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    connections: u16,
+    /// Where the host is, if not at `server.listen` of the configuration
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && (0.001..=1e6).contains(rate));
+    rate.ok_or_else(|| "not a number between 0.001 and 1000000".to_owned())
+}
+
+/// A request that is ready to be sent.
+#[derive(Debug)]
+struct Signed {
+    body: Vec<u8>,
+    headers: Vec<(String, String)>,
+}
+
+/// What came back.
+#[derive(Debug)]
+struct Reply {
+    status: u16,
+    reason: &'static str,
+    body: Vec<u8>,
+    took: Duration,
+}
+
+/// Builds, signs and posts; shared by all connections.
+#[derive(Debug)]
+struct Sender {
+    source: std::sync::Arc<Source>,
+    sample: Sample,
+    url: String,
+}
+
+impl Send {
+    pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
+        let config = Config::load(&common.config, MakeSecrets::No)?;
+        let source = config.sources.get(&self.source).ok_or_else(|| self.no_source(&config))?;
+        let url = self.target(&config)?;
+        let data = self.data.as_deref().map(read).transpose()?;
+        let sample = Sample::new(source, &self.kind, data, self.set.clone()).map_err(Failure::usage)?;
+        let sender = Sender { source: std::sync::Arc::clone(source), sample, url };
+        if self.count == 1 { sender.one(&self.kind) } else { load::run(sender, self.count, self.rate, self.connections) }
+    }
+
+    fn no_source(&self, config: &Config) -> Failure {
+        let names = || config.sources.keys().map(String::as_str);
+        let hint = match closest(&self.source, names()) {
+            Some(hint) => format!("did you mean `{hint}`?"),
+            None => format!("the configuration has {}", names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
+        };
+        Failure::usage(format!("there is no source `{}`: {hint}", printable(&self.source)))
+    }
+
+    fn target(&self, config: &Config) -> Result<String, Failure> {
+        let path = format!("/webhook/{}", self.source);
+        let Some(url) = &self.url else {
+            let mut address = config.server.listen;
+            if address.ip().is_unspecified() {
+                address.set_ip(if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
+            }
+            return Ok(format!("http://{address}{path}"));
+        };
+        let uri: ureq::http::Uri = url.parse().map_err(|error| Failure::usage(format!("--url: {error}")))?;
+        if !matches!(uri.scheme_str(), Some("http" | "https")) {
+            return Err(Failure::usage("--url must start with http:// or https://"));
+        }
+        // An address alone means the host there; a path is taken as it is.
+        Ok(if uri.path() == "/" { format!("{}{path}", url.trim_end_matches('/')) } else { url.clone() })
+    }
+}
+
+fn read(file: &str) -> Result<Vec<u8>, Failure> {
+    let mut data = Vec::new();
+    let result = if file == "-" {
+        std::io::stdin().lock().take(MAX_DATA_BYTES + 1).read_to_end(&mut data)
+    } else {
+        std::fs::File::open(file).and_then(|opened| opened.take(MAX_DATA_BYTES + 1).read_to_end(&mut data))
+    };
+    result.map_err(|error| Failure::usage(format!("failed to read {file}: {error}")))?;
+    if data.len() as u64 > MAX_DATA_BYTES {
+        return Err(Failure::usage(format!("{file} is longer than {MAX_DATA_BYTES} bytes")));
+    }
+    Ok(data)
+}
+
+impl Sender {
+    fn one(&self, kind: &str) -> Result<ExitCode, Failure> {
+        let signed = self.sign()?;
+        let mut page = Page::new();
+        let length = bytes(signed.body.len() as u64);
+        page.line(format!("POST {}  {}, {length}", self.url, printable(kind)));
+        let reply = self.post(&agent(TIMEOUT), &signed).map_err(|error| self.unreachable(&error))?;
+        let word = page.state(if reply.is_success() { "ok" } else { "failed" });
+        page.line(format!("{} {} in {:.1} ms ({word})", reply.status, reply.reason, reply.took.as_secs_f64() * 1000.0));
+        page.line(printable(&String::from_utf8_lossy(&reply.body)));
+        page.print()?;
+        Ok(if reply.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// A new event, signed now.
+    fn sign(&self) -> Result<Signed, Failure> {
+        let made = self.sample.make();
+        let now_s = Clock::system().now_ms() / 1000;
+        let mut headers = ingest::sign(&self.source, &made.body, &made.id, now_s)
+            .map_err(|error| Failure::usage(error.to_string()))?;
+        headers.extend(made.headers);
+        Ok(Signed { body: made.body, headers })
+    }
+
+    fn post(&self, agent: &ureq::Agent, signed: &Signed) -> Result<Reply, ureq::Error> {
+        let mut request = agent.post(&self.url).header("content-type", self.sample.content_type());
+        for (name, value) in &signed.headers {
+            request = request.header(name, value);
+        }
+        let start = Instant::now();
+        let mut response = request.send(&signed.body[..])?;
+        let body = response.body_mut().with_config().limit(MAX_REPLY_BYTES).read_to_vec()?;
+        let status = response.status();
+        let reason = status.canonical_reason().unwrap_or_default();
+        Ok(Reply { status: status.as_u16(), reason, body, took: start.elapsed() })
+    }
+
+    fn unreachable(&self, error: &ureq::Error) -> Failure {
+        Failure::failed(format!("no answer from {} ({error}): is `hookbox serve` running?", self.url))
+    }
+}
+
+impl Reply {
+    fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    fn is_duplicate(&self) -> bool {
+        let body: Option<Value> = serde_json::from_slice(&self.body).ok();
+        body.is_some_and(|body| body["status"] == "duplicate")
+    }
+}

@@ -1,0 +1,259 @@
+//! What a provider's request might look like: payloads as data where a provider is known, and otherwise a body in
+//! which the source finds its type, id and subject.
+
+use std::sync::LazyLock;
+
+use serde_json::{Map, Value, json};
+
+use super::set::{Assignment, put};
+use crate::config::Source;
+use crate::config::source::Pick;
+
+/// Payloads by preset and event type (`*.fail` and `*` for those without one of their own); `{id}` is a fresh id.
+/// Fields as in HeyGen's documentation of webhook events; where its versions differ, both names are there.
+static SAMPLES: LazyLock<Value> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("samples.json")).expect("a test reads the file")
+});
+
+/// Makes bodies of one type for one source.
+#[derive(Debug)]
+pub(super) struct Sample {
+    kind: String,
+    pick_kind: Pick,
+    pick_id: Option<Pick>,
+    pick_subject: Option<Pick>,
+    template: Template,
+    set: Vec<Assignment>,
+}
+
+#[derive(Debug)]
+enum Template {
+    /// Completed for every event.
+    Json(Value),
+    /// Sent as it is.
+    Bytes(Vec<u8>),
+}
+
+/// One event, not signed yet.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub(super) body: Vec<u8>,
+    /// The provider's id of the delivery.
+    pub(super) id: String,
+    /// Headers in which the source looks for the type or the subject.
+    pub(super) headers: Vec<(String, String)>,
+}
+
+impl Sample {
+    /// `data` is a body to send instead of a sample.
+    pub(super) fn new(source: &Source, kind: &str, data: Option<Vec<u8>>, set: Vec<Assignment>) -> Result<Self, String> {
+        if let Pick::Fixed(fixed) = &source.kind
+            && fixed != kind
+        {
+            return Err(format!("every event of source `{}` has the type `{fixed}`", source.name));
+        }
+        let template = match data {
+            None => Template::Json(payload(source, kind)),
+            Some(data) => body(data, source, kind, &set)?,
+        };
+        let sample = Self {
+            kind: kind.to_owned(),
+            pick_kind: source.kind.clone(),
+            pick_id: source.id.clone(),
+            pick_subject: source.subject.clone(),
+            template,
+            set,
+        };
+        // A path that does not fit is found now, not at the first event.
+        sample.json("").transpose()?;
+        Ok(sample)
+    }
+
+    pub(super) fn content_type(&self) -> &'static str {
+        match &self.template {
+            Template::Json(_) => "application/json",
+            Template::Bytes(bytes) if serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok() => "application/json",
+            Template::Bytes(_) => "application/octet-stream",
+        }
+    }
+
+    /// An event with fresh ids.
+    pub(super) fn make(&self) -> Made {
+        let id = fresh_id();
+        let body = match &self.template {
+            Template::Bytes(bytes) => bytes.clone(),
+            Template::Json(_) => {
+                let body = self.json(&id).and_then(Result::ok).expect("the paths were tried before");
+                body.to_string().into_bytes()
+            }
+        };
+        let subject = format!("subject_{id}");
+        let in_header = |pick: Option<&Pick>, value: &str| match pick {
+            Some(Pick::Header(name)) => Some((name.clone(), value.to_owned())),
+            _ => None,
+        };
+        let kind = in_header(Some(&self.pick_kind), &self.kind);
+        let headers = kind.into_iter().chain(in_header(self.pick_subject.as_ref(), &subject)).collect();
+        Made { body, id, headers }
+    }
+
+    /// The body with `id` in its place, unless it is sent as it is.
+    fn json(&self, id: &str) -> Option<Result<Value, String>> {
+        let Template::Json(template) = &self.template else { return None };
+        let mut body = template.clone();
+        fill(&mut body, id);
+        let filled = self.picks(&mut body, id).and_then(|()| self.set.iter().try_for_each(|set| set.apply(&mut body)));
+        Some(filled.map(|()| body))
+    }
+
+    fn picks(&self, body: &mut Value, id: &str) -> Result<(), String> {
+        if let Some(Pick::Json(pointer)) = &self.pick_id {
+            put(body, &tokens(pointer), Value::String(id.to_owned()))?;
+        }
+        if let Some(Pick::Json(pointer)) = &self.pick_subject
+            && body.pointer(pointer).is_none()
+        {
+            put(body, &tokens(pointer), Value::String(format!("subject_{id}")))?;
+        }
+        if let Pick::Json(pointer) = &self.pick_kind {
+            put(body, &tokens(pointer), Value::String(self.kind.clone()))?;
+        }
+        Ok(())
+    }
+}
+
+/// A body that was given: left as it is unless its type is another or members are to be set.
+fn body(data: Vec<u8>, source: &Source, kind: &str, set: &[Assignment]) -> Result<Template, String> {
+    let Ok(value) = serde_json::from_slice::<Value>(&data) else {
+        return if set.is_empty() { Ok(Template::Bytes(data)) } else { Err("--set needs --data that is JSON".to_owned()) };
+    };
+    let fits = match &source.kind {
+        Pick::Json(pointer) => value.pointer(pointer).and_then(Value::as_str) == Some(kind),
+        Pick::Header(_) | Pick::Fixed(_) => true,
+    };
+    Ok(if fits && set.is_empty() { Template::Bytes(data) } else { Template::Json(value) })
+}
+
+fn payload(source: &Source, kind: &str) -> Value {
+    let samples = source.preset.as_deref().and_then(|preset| SAMPLES.get(preset));
+    let fallback = if kind.ends_with(".fail") { "*.fail" } else { "*" };
+    match samples.and_then(|samples| samples.get(kind).or_else(|| samples.get(fallback))) {
+        Some(data) => json!({ "event_type": kind, "event_data": data }),
+        None => json!({ "id": "{id}", "message": "a sample event" }),
+    }
+}
+
+fn fill(value: &mut Value, id: &str) {
+    match value {
+        Value::String(text) if text.contains("{id}") => *text = text.replace("{id}", id),
+        Value::Array(items) => items.iter_mut().for_each(|item| fill(item, id)),
+        Value::Object(members) => Map::values_mut(members).for_each(|member| fill(member, id)),
+        _ => {}
+    }
+}
+
+/// The reference tokens of a JSON pointer (RFC 6901 §3, §4).
+fn tokens(pointer: &str) -> Vec<String> {
+    pointer.split('/').skip(1).map(|token| token.replace("~1", "/").replace("~0", "~")).collect()
+}
+
+/// 128 random bits.
+fn fresh_id() -> String {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    hex::encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::source::Verify;
+
+    fn source(preset: Option<&str>, kind: Pick, id: Option<Pick>, subject: Option<Pick>) -> Source {
+        let preset = preset.map(str::to_owned);
+        Source { name: "acme".into(), preset, verify: Verify::None, kind, id, id_is_signed: true, subject }
+    }
+
+    fn json_pick(pointer: &str) -> Pick {
+        Pick::Json(pointer.to_owned())
+    }
+
+    fn heygen() -> Source {
+        let id = Some(Pick::Header("heygen-event-id".to_owned()));
+        source(Some("heygen"), json_pick("/event_type"), id, Some(json_pick("/event_data/callback_id")))
+    }
+
+    fn body(sample: &Sample) -> Value {
+        serde_json::from_slice(&sample.make().body).unwrap()
+    }
+
+    #[test]
+    fn a_known_type_has_the_fields_its_provider_documents() {
+        let sample = Sample::new(&heygen(), "avatar_video.success", None, Vec::new()).unwrap();
+        let body = body(&sample);
+        assert_eq!(body["event_type"], "avatar_video.success");
+        let id = body["event_data"]["video_id"].as_str().unwrap();
+        assert_eq!(id.len(), 32);
+        assert_eq!(body["event_data"]["url"], format!("https://files.example.com/video/{id}.mp4"));
+        assert!(body["event_data"]["callback_id"].is_string());
+    }
+
+    #[test]
+    fn an_unknown_type_of_a_known_provider_has_a_video_id() {
+        for (kind, field) in [("hyperframes_video.success", "url"), ("live_avatar.fail", "msg")] {
+            let body = body(&Sample::new(&heygen(), kind, None, Vec::new()).unwrap());
+            assert!(body["event_data"]["video_id"].is_string() && body["event_data"][field].is_string(), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_source_finds_its_attributes_in_a_sample() {
+        let source = source(None, json_pick("/event/type"), Some(json_pick("/id~1x")), Some(json_pick("/order/0/id")));
+        let sample = Sample::new(&source, "acme.order", None, Vec::new()).unwrap();
+        let (body, made) = (body(&sample), sample.make());
+        assert_eq!(body["event"]["type"], "acme.order");
+        assert!(body.pointer("/order/0/id").unwrap().is_string());
+        assert_eq!(serde_json::from_slice::<Value>(&made.body).unwrap()["id/x"], made.id);
+    }
+
+    #[test]
+    fn what_a_source_takes_from_headers_stands_in_headers() {
+        let header = |name: &str| Pick::Header(name.to_owned());
+        let source = source(None, header("x-type"), Some(header("x-id")), Some(header("x-subject")));
+        let made = Sample::new(&source, "push", None, Vec::new()).unwrap().make();
+        assert_eq!(made.headers[0], ("x-type".to_owned(), "push".to_owned()));
+        assert_eq!(made.headers[1].0, "x-subject");
+    }
+
+    #[test]
+    fn every_event_is_another_one() {
+        let sample = Sample::new(&heygen(), "avatar_video.success", None, Vec::new()).unwrap();
+        assert_ne!(sample.make().body, sample.make().body);
+    }
+
+    #[test]
+    fn a_given_body_is_sent_byte_for_byte_unless_it_has_to_change() {
+        let data = br#"{ "event_type":"avatar_video.fail" , "event_data": {}}"#.to_vec();
+        let same = Sample::new(&heygen(), "avatar_video.fail", Some(data.clone()), Vec::new()).unwrap();
+        assert_eq!(same.make().body, data);
+        let other = Sample::new(&heygen(), "avatar_video.success", Some(data.clone()), Vec::new()).unwrap();
+        assert_eq!(body(&other)["event_type"], "avatar_video.success");
+        let set = vec!["event_data.video_id=v1".parse().unwrap()];
+        let set = Sample::new(&heygen(), "avatar_video.fail", Some(data), set).unwrap();
+        assert_eq!(body(&set)["event_data"]["video_id"], "v1");
+        assert!(Sample::new(&heygen(), "x", Some(b"text".to_vec()), vec!["a=1".parse().unwrap()]).is_err());
+    }
+
+    #[test]
+    fn a_fixed_type_cannot_be_another() {
+        let source = source(None, Pick::Fixed("acme.event".to_owned()), None, None);
+        assert!(Sample::new(&source, "other", None, Vec::new()).unwrap_err().contains("`acme.event`"));
+        assert!(Sample::new(&source, "acme.event", None, Vec::new()).is_ok());
+    }
+
+    #[test]
+    fn a_path_that_does_not_fit_is_found_before_anything_is_sent() {
+        let set = vec!["event_data.video_id.x=1".parse().unwrap()];
+        assert!(Sample::new(&heygen(), "avatar_video.success", None, set).is_err());
+    }
+}

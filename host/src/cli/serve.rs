@@ -1,0 +1,95 @@
+//! `hookbox serve`: the host itself, from its first line on stdout to its exit code.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::Common;
+use super::describe::describe;
+use super::failure::Failure;
+use super::output::{Ink, Page};
+use crate::app::{self, App};
+use crate::config::{Config, MakeSecrets};
+use crate::{tasks, telemetry};
+
+/// The exit code of a process that a signal ended is 128 and the signal's number, as shells count.
+const SIGNALLED: i32 = 128;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The first ctrl-c or SIGTERM drains: no new requests, running attempts may finish, the rest is kept for the next start.
+The second one leaves at once; nothing acknowledged is lost by that. SIGHUP reads the configuration again.
+
+Examples:
+  hookbox serve
+  hookbox serve --config /etc/hookbox/config.toml --log-format json")]
+pub(super) struct Serve {}
+
+impl Serve {
+    pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
+        let config = Config::load(&common.config, MakeSecrets::Yes)?;
+        let render_metrics = telemetry::metrics().map_err(|error| Failure::failed(error.to_string()))?;
+        let runtime = tasks::runtime("hookbox", tasks::cores())
+            .map_err(|error| Failure::failed(format!("failed to start threads: {error}")))?;
+        runtime.block_on(async {
+            let shutdown = CancellationToken::new();
+            // Before anything is printed: whoever reads that the host runs may stop it.
+            tasks::spawn(stop_on_signals(Signals::new()?, shutdown.clone()));
+            let app = app::build(config.clone()).await.map_err(|error| Failure::failed(error.to_string()))?;
+            announce(&config, &app)?;
+            app.run(shutdown, Arc::new(render_metrics)).await.map_err(|error| Failure::failed(error.to_string()))
+        })?;
+        // Work that cannot be cancelled (a plugin being compiled) is no reason to stay.
+        runtime.shutdown_background();
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn announce(config: &Config, app: &App) -> Result<(), Failure> {
+    let addresses = app.addresses();
+    let mut page = Page::new();
+    let name = page.ink(Ink::Bold, "hookbox");
+    page.line(format!("{name} {} with {}", env!("CARGO_PKG_VERSION"), config.path.display()));
+    page.line(format!("  webhooks  http://{}/webhook/SOURCE", addresses.public));
+    page.line(format!("  admin     http://{}/api/v1/openapi.json", addresses.admin));
+    describe(&mut page, config, &app.shelf());
+    page.line(page.ink(Ink::Dim, "ctrl-c stops"));
+    match page.print() {
+        // A host whose first lines nobody reads is a host all the same.
+        Err(Failure::NobodyReads) => Ok(()),
+        printed => printed,
+    }
+}
+
+#[derive(Debug)]
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).map_err(|error| Failure::failed(format!("failed to listen for signals: {error}")));
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    /// The number of the next one.
+    async fn next(&mut self) -> i32 {
+        tokio::select! {
+            _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
+            _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
+        }
+    }
+}
+
+/// The first signal drains, the second leaves.
+async fn stop_on_signals(mut signals: Signals, shutdown: CancellationToken) {
+    signals.next().await;
+    shutdown.cancel();
+    let number = signals.next().await;
+    tracing::warn!("leaving at once");
+    std::process::exit(SIGNALLED + number);
+}

@@ -1,0 +1,88 @@
+//! The root `config.toml`, the defaults, and what of a change has to wait.
+
+use std::fs;
+use std::path::Path;
+
+use hookbox::config::source::{Part, Pick, Secrets};
+use hookbox::config::{Config, MakeSecrets};
+use hookbox::retry::RetryPolicy;
+
+use super::home::{Home, hmac, keys};
+
+#[test]
+fn the_root_configuration_works_as_it_is() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut home = Home::new();
+    home.make_secrets = MakeSecrets::Yes;
+    fs::remove_file(home.folder.path().join("plugins/audit.wat")).unwrap();
+    fs::write(home.folder.path().join("plugins/audit.wasm"), "").unwrap();
+    let config = home.good(&fs::read_to_string(root.join("config.toml")).unwrap());
+    let (source, hmac) = hmac(&config, "heygen");
+    assert_eq!(source.preset.as_deref(), Some("heygen"));
+    assert!(matches!(&hmac.secrets, Secrets::Generated { path, .. } if path.ends_with("data/secrets/heygen")));
+    let targets = |source: &str, kind: &str| {
+        config.routes.targets(source, kind).iter().map(|name| name.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(targets("heygen", "avatar_video.success"), ["video-orders"]);
+    assert_eq!(targets("plugins/video-orders", "order.video_ready"), ["audit"]);
+}
+
+#[test]
+fn a_fresh_clone_needs_nothing_else() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let config = Config::load(&root.join("config.toml"), MakeSecrets::No);
+    assert!(config.is_ok(), "{}", config.unwrap_err().render(false));
+}
+
+#[test]
+fn the_root_configuration_shows_the_defaults_and_every_key() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let text = fs::read_to_string(root.join("config.toml")).unwrap();
+    // A commented-out line is one that starts like a key or a section.
+    let all: String = text
+        .lines()
+        .map(|line| {
+            let bare = line.strip_prefix("# ").unwrap_or(line);
+            let key = bare.split_once(" = ").is_some_and(|(key, _)| !key.trim_matches('"').contains(' '));
+            if key || bare.starts_with('[') && bare.contains(']') && !bare.contains("]:") { bare } else { line }
+        })
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    let home = Home { env: vec![("ACME_SECRET", "whsec_0123456789abcdef")], ..Home::new() };
+    let config = home.good(&all);
+    assert_eq!(config.server, home.good("").server);
+    assert_eq!(config.store, home.good("").store);
+    let mut plugin = (*config.plugin("video-orders")).clone();
+    assert_eq!(plugin.config.get("currency").map(String::as_str), Some("EUR"));
+    plugin.config = Default::default();
+    assert_eq!(plugin, *home.good("").plugin("video-orders"));
+    let (acme, verify) = hmac(&config, "acme");
+    assert_eq!(acme.kind, Pick::Json("/event/type".to_owned()));
+    assert_eq!(verify.signed, [Part::Timestamp, Part::Literal(".".to_owned()), Part::Body]);
+    assert_eq!(keys(&verify.secrets), [b"0123456789abcdef"]);
+    assert_eq!(config.routes.iter().len(), 3);
+}
+
+#[test]
+fn an_empty_file_has_all_the_defaults() {
+    let home = Home::new();
+    let config = home.good("");
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:3000");
+    assert_eq!(config.server.admin.to_string(), "127.0.0.1:3001");
+    assert_eq!(config.server.plugins_dir, home.folder.path().join("plugins"));
+    assert_eq!(config.server.max_body_bytes, 1 << 20);
+    assert_eq!(config.store.sqlite_path, home.folder.path().join("data/hookbox.db"));
+    assert_eq!(config.store.retention_ms, 30 * 86_400_000);
+    assert_eq!(config.store.dedupe_window_ms, 14 * 86_400_000);
+    assert_eq!(config.plugin("audit").retry, RetryPolicy::default());
+}
+
+#[test]
+fn what_needs_a_restart_is_named() {
+    let home = Home::new();
+    let old = home.good("");
+    assert_eq!(old.restart_needed(&old), Vec::<&str>::new());
+    let server = "[server]\nlisten = \"127.0.0.1:4000\"\nmax_body = \"2MiB\"\n";
+    let new = home.good(&format!("{server}[store]\nurl = \"sqlite:x.db\"\nretention = \"60d\""));
+    assert_eq!(old.restart_needed(&new), ["server.listen", "server.max_body", "store.url"]);
+}

@@ -1,0 +1,108 @@
+//! Where secrets come from, and that they go nowhere else.
+
+use std::fs;
+
+use hookbox::config::source::{KeyEncoding, Secrets};
+use hookbox::config::{Config, MakeSecrets, presets};
+use secrecy::ExposeSecret;
+
+use super::home::{ACME, Home, hmac, keys};
+
+#[test]
+fn secrets_are_found_where_the_file_says() {
+    let mut home = Home::new();
+    fs::write(home.folder.path().join("secret.txt"), "fedcba9876543210\r\n").unwrap();
+    home.env.push(("CODED", "whsec_MDEyMzQ1Njc4OWFiY2RlZg=="));
+    let list =
+        "[{ env = \"ACME_SECRET\" }, { env = \"ABSENT\" }, { file = \"absent.txt\" }, { file = \"secret.txt\" }]";
+    let config = home.good(&ACME.replace("[{ env = \"ACME_SECRET\" }]", list));
+    assert_eq!(keys(&hmac(&config, "acme").1.secrets), [b"0123456789abcdef", b"fedcba9876543210"]);
+    let config = home.good("[sources.sw]\npreset = \"standard-webhooks\"\nsecrets = [{ env = \"CODED\" }]");
+    assert_eq!(keys(&hmac(&config, "sw").1.secrets), [b"0123456789abcdef"]);
+    let config = home.good("[sources.heygen]\npreset = \"heygen\"\nsecrets = [{ env = \"CODED\" }]");
+    assert_eq!(keys(&hmac(&config, "heygen").1.secrets), [b"whsec_MDEyMzQ1Njc4OWFiY2RlZg=="]);
+    assert!(!format!("{config:?}").contains("MDEyMzQ1"), "a secret is shown");
+}
+
+#[test]
+fn bad_secrets_are_refused_and_never_shown() {
+    let mut home = Home::new();
+    home.env.push(("SHORT", "0123456789abcde"));
+    home.env.push(("NOT_CODED", "whsec_!0123456789abcdef"));
+    let with = |list: &str| ACME.replace("[{ env = \"ACME_SECRET\" }]", list);
+    for (list, says) in [
+        ("\"0123456789abcdef\"", "holds a literal value"),
+        ("[\"0123456789abcdef\"]", "holds a literal value"),
+        ("[{ env = \"whsec_0123456789abcdef\" }]", "is not the name of an environment variable"),
+        ("[{ env = \"0123456789abcdef=\" }]", "is not the name of an environment variable"),
+        ("[{ value = \"0123456789abcdef\", env = \"ACME_SECRET\" }]", "is not a key of hookbox"),
+        ("[{ secret = \"0123456789abcdef\", env = \"ACME_SECRET\" }]", "is not a key of hookbox"),
+        ("[{ env = \"SHORT\" }]", "the environment variable `SHORT`, which holds a secret of less than 16 bytes"),
+        ("[{ env = \"ACME_SECRET\", file = \"x\" }]", "exactly one place"),
+        ("[{}]", "exactly one place"),
+        ("[{}, {}, {}, {}, {}, {}, {}, {}, \"0123456789abcdef\"]", "too many entries"),
+        ("[]", "is empty"),
+        ("[{ file = \"plugins\" }]", "cannot be read"),
+    ] {
+        let problems = home.bad(&with(list));
+        assert!(problems.summary().contains(says), "{problems}");
+        for shown in [problems.render(false), problems.summary()] {
+            assert!(!shown.contains("0123456789"), "a secret is shown: {shown}");
+        }
+    }
+    let open = "verify = { scheme = \"none\" }\nsecrets = [\"0123456789abcdef\"]";
+    let unused = home.bad(&format!("[sources.acme]\ntype = {{ fixed = \"a\" }}\n{open}")).render(false);
+    assert!(!unused.contains("0123456789"), "a secret is shown: {unused}");
+    home.refuses(
+        "[sources.sw]\npreset = \"standard-webhooks\"\nsecrets = [{ env = \"NOT_CODED\" }]",
+        &["`NOT_CODED`", "not base64"],
+    );
+}
+
+#[test]
+fn a_secret_that_is_not_set_is_made_on_loopback_only() {
+    let mut home = Home::new();
+    let source = "[sources.heygen]\npreset = \"heygen\"\nsecrets = [{ env = \"ABSENT\" }]\n";
+    let missing = |config: &Config| match &hmac(config, "heygen").1.secrets {
+        Secrets::Missing(text) => text.clone(),
+        other => panic!("{other:?}"),
+    };
+    let data = home.folder.path().join("data");
+    assert!(missing(&home.good(source)).contains("`ABSENT` is empty or absent; `hookbox serve` makes one"));
+    assert!(!data.exists(), "nothing is created without being asked");
+
+    home.make_secrets = MakeSecrets::Yes;
+    home.bad(&format!("{source}[server]\nx = 1"));
+    assert!(!data.exists(), "nothing is created for a bad file");
+    let public = format!("{source}[server]\nlisten = \"0.0.0.0:3000\"");
+    assert!(missing(&home.good(&public)).ends_with("`ABSENT` is empty or absent"));
+    assert!(!data.exists(), "nothing is created for a public listener");
+
+    let made = |config: &Config| match &hmac(config, "heygen").1.secrets {
+        Secrets::Generated { secret, path } => (secret.expose_secret().to_vec(), path.clone()),
+        other => panic!("{other:?}"),
+    };
+    let (secret, path) = made(&home.good(source));
+    assert_eq!(path, data.join("secrets/heygen"));
+    assert!(secret.starts_with(b"whsec_"));
+    home.make_secrets = MakeSecrets::No;
+    assert_eq!(made(&home.good(source)).0, secret);
+    assert!(matches!(hmac(&home.good(&public), "heygen").1.secrets, Secrets::Missing(_)));
+
+    fs::write(&path, "short\n").unwrap();
+    home.refuses(source, &["data/secrets/heygen", "delete that file"]);
+}
+
+#[test]
+fn a_made_secret_fits_every_preset() {
+    let mut home = Home::new();
+    home.make_secrets = MakeSecrets::Yes;
+    for name in presets::NAMES {
+        let config = home.good(&format!("[sources.{name}]\npreset = \"{name}\"\nsecrets = [{{ env = \"ABSENT\" }}]"));
+        let Secrets::Generated { secret, path } = &hmac(&config, name).1.secrets else { panic!("{name}") };
+        let text = fs::read_to_string(path).unwrap();
+        let coded = presets::find(name).unwrap().key.encoding == KeyEncoding::Base64;
+        assert!(text.starts_with("whsec_"));
+        assert_eq!(secret.expose_secret().len(), if coded { 32 } else { text.trim_end().len() });
+    }
+}

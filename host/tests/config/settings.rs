@@ -1,0 +1,136 @@
+//! `[server]`, `[store]`, `[routes]` and `[plugins.NAME]`.
+
+use std::fs;
+use std::path::Path;
+
+use hookbox::retry::{Jitter, RetryPolicy};
+
+use super::home::{ACME, Home};
+
+#[test]
+fn addresses_are_checked() {
+    let home = Home::new();
+    home.refuses("[server]\nadmin = \"192.0.2.1:3001\"", &["not a loopback address", "admin_tokens"]);
+    home.refuses("[server]\nadmin = \"127.0.0.1:3000\"", &["the same address"]);
+    home.refuses("[server]\nlisten = \"0.0.0.0:3001\"", &["the same address"]);
+    home.refuses("[server]\nlisten = 3000", &["must be a string", "listen = \"127.0.0.1:3000\""]);
+    let config = home.good("[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"");
+    assert_eq!(config.server.listen, config.server.admin);
+    home.good("[server]\nadmin = \"[::1]:3001\"");
+}
+
+#[test]
+fn paths_start_at_the_file() {
+    let home = Home::new();
+    fs::create_dir(home.folder.path().join("other")).unwrap();
+    let config = home.good("[server]\nplugins_dir = \"other\"\n[store]\nurl = \"sqlite:///var/lib/hookbox.db\"");
+    assert_eq!(config.server.plugins_dir, home.folder.path().join("other"));
+    assert_eq!(config.store.sqlite_path, Path::new("/var/lib/hookbox.db"));
+    let config = home.good("[store]\nurl = \"sqlite:hooks.db\"");
+    assert_eq!(config.store.sqlite_path, home.folder.path().join("hooks.db"));
+    home.refuses("[server]\nplugins_dir = \"absent\"", &["plugins folder", "cannot be read"]);
+    for url in ["hooks.db", "sqlite:", "sqlite::memory:", "sqlite:a.db?mode=ro", "mysql://x", ""] {
+        home.refuses(&format!("[store]\nurl = \"{url}\""), &["is not the address of a store"]);
+    }
+}
+
+#[test]
+fn the_dedupe_window_is_within_the_retention() {
+    let home = Home::new();
+    let config = home.good("[store]\nretention = \"2d\"");
+    assert_eq!(config.store.dedupe_window_ms, config.store.retention_ms);
+    home.refuses("[store]\nretention = \"2d\"\ndedupe_window = \"3d\"", &["longer than `store.retention` (2d)"]);
+    home.refuses("[store]\ndedupe_window = \"1s\"", &["out of bounds", "from 1m"]);
+}
+
+#[test]
+fn a_plugins_settings_are_read() {
+    let config = Home::new().good(
+        r#"[plugins.audit]
+timeout = "1m30s"
+memory = "8MiB"
+concurrency = 2
+retry = { max_attempts = 3, initial = "250ms", factor = 3, max = "10s", jitter = "none" }
+[plugins.audit.config]
+currency = "EUR"
+limit = 3
+rate = 1.5
+strict = true
+tags = ["a", "b"]
+since = 2026-01-02
+deep = { a = 1 }
+"#,
+    );
+    let plugin = config.plugin("audit");
+    assert_eq!((plugin.timeout_ms, plugin.memory_bytes, plugin.concurrency), (90_000, 8 << 20, 2));
+    let retry = RetryPolicy { max_attempts: 3, initial_ms: 250, factor: 3.0, max_ms: 10_000, jitter: Jitter::None };
+    assert_eq!(plugin.retry, retry);
+    let config: Vec<_> = plugin.config.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let expected = [
+        ("currency", "EUR"),
+        ("deep", "{\"a\":1}"),
+        ("limit", "3"),
+        ("rate", "1.5"),
+        ("since", "\"2026-01-02\""),
+        ("strict", "true"),
+        ("tags", "[\"a\",\"b\"]"),
+    ];
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn a_plugins_bad_settings_are_refused() {
+    let home = Home::new();
+    let cases = [
+        ("timeout = \"9ms\"", "from 10ms to 15m"),
+        ("timeout = \"16m\"", "from 10ms to 15m"),
+        ("timeout = 10", "must be a duration in quotes"),
+        ("memory = \"1023KiB\"", "from 1MiB to 1GiB"),
+        ("memory = \"2GiB\"", "from 1MiB to 1GiB"),
+        ("memory = \"64\"", "which is not a size"),
+        ("concurrency = 0", "from 1 to 1024"),
+        ("concurrency = -1", "is -1, out of bounds"),
+        ("concurrency = 1.5", "must be a whole number"),
+        ("instance = \"warm\"", "it can be \"fresh\""),
+        ("config = \"EUR\"", "must be a table"),
+        ("config = { x = nan }", "JSON cannot carry"),
+        ("config = { x = [inf] }", "JSON cannot carry"),
+        ("retry = { factor = 0.5 }", "from 1 to 100"),
+        ("retry = { factor = nan }", "from 1 to 100"),
+        ("retry = { initial = \"8d\" }", "from 1ms to 7d"),
+        ("retry = { initial = \"2h\" }", "a `max` of at least 2h"),
+        ("retry = { initial = \"10s\", max = \"5s\" }", "a `max` of at least 10s"),
+        ("retry = { max_attempts = 1001 }", "from 1 to 1000"),
+    ];
+    for (line, says) in cases {
+        home.refuses(&format!("[plugins.audit]\n{line}"), &[says]);
+    }
+    home.refuses("[plugins.audti]", &["unknown plugin", "did you mean `audit`?", "`audti.wat`"]);
+    home.refuses("plugins = []", &["must be a table"]);
+}
+
+#[test]
+fn routes_are_checked() {
+    let home = Home::new();
+    let cases = [
+        ("\"\" = \"audit\"", "empty pattern"),
+        ("\"a b\" = \"audit\"", "a space"),
+        ("\"a..b\" = \"audit\"", "empty segment"),
+        ("\"*:a\" = \"audit\"", "star in its source"),
+        ("\"acme:a\" = \"audit\"", "unknown source `acme`"),
+        ("\"plugins/audti:a\" = \"audit\"", "unknown source `plugins/audti`"),
+        ("a = [\"audit\", \"audit\"]", "names the plugin `audit` twice"),
+        ("a = []", "names no plugin"),
+        ("a = 1", "must be a string"),
+        ("a = \"folder\"", "unknown plugin `folder`"),
+        ("a = \"my plugin\"", "1 to 64 letters, digits, `_` and `-`"),
+        ("a = \"notes\"", "neither `notes.wasm` nor `notes.wat`"),
+    ];
+    for (line, says) in cases {
+        home.refuses(&format!("[routes]\n{line}"), &[says]);
+    }
+    let config =
+        home.good(&format!("{ACME}[routes]\n\"acme:a.*\" = \"audit\"\n\"plugins/audit:**\" = [\"video-orders\"]"));
+    let shown: Vec<_> = config.routes.iter().map(|route| route.pattern.as_str()).collect();
+    assert_eq!(shown, ["acme:a.*", "plugins/audit:**"]);
+}

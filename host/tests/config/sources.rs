@@ -1,0 +1,134 @@
+//! `[sources.NAME]`: presets, templates, and what is refused of both.
+
+use hookbox::config::presets;
+use hookbox::config::source::{Encoding, Field, Part, Pick, Stale, Verify};
+
+use super::home::{ACME, Home, hmac, keys};
+
+#[test]
+fn a_custom_source_is_read_as_it_is_written() {
+    let config = Home::new().good(
+        r#"[sources.acme]
+secrets = [{ env = "ACME_SECRET" }]
+type = { header = "X-Acme-Event" }
+id = { header = "X-Acme-Delivery" }
+subject = { json = "/a~1b/0" }
+[sources.acme.verify]
+scheme = "hmac-sha256"
+header = ["X-New", "X-Old"]
+prefix = "v1="
+separator = ","
+encoding = "base64"
+signed = "{id}:{timestamp}:{body}"
+timestamp = { header = "X-New", prefix = "t=", separator = "," }
+tolerance = "1h"
+stale = "accept"
+"#,
+    );
+    let (source, hmac) = hmac(&config, "acme");
+    assert_eq!(source.kind, Pick::Header("x-acme-event".to_owned()));
+    assert_eq!(source.subject, Some(Pick::Json("/a~1b/0".to_owned())));
+    assert!(source.id_is_signed);
+    let field = |header: &str, prefix: &str| Field {
+        header: header.to_owned(),
+        prefix: prefix.to_owned(),
+        separator: Some(','),
+    };
+    assert_eq!(hmac.signatures, [field("x-new", "v1="), field("x-old", "v1=")]);
+    assert_eq!(hmac.encoding, Encoding::Base64);
+    let colon = || Part::Literal(":".to_owned());
+    assert_eq!(hmac.signed, [Part::Id, colon(), Part::Timestamp, colon(), Part::Body]);
+    let timestamp = hmac.timestamp.as_ref().unwrap();
+    assert_eq!(timestamp.field, field("x-new", "t="));
+    assert_eq!((timestamp.required, timestamp.tolerance_ms, timestamp.stale), (true, 3_600_000, Stale::Accept));
+    assert_eq!(keys(&hmac.secrets), [b"0123456789abcdef"]);
+}
+
+#[test]
+fn a_preset_can_be_overridden_key_by_key() {
+    let config = Home::new().good(
+        r#"[sources.heygen]
+preset = "heygen"
+secrets = [{ env = "ACME_SECRET" }]
+id = { json = "/event_id" }
+verify = { header = "X-New-Name", tolerance = "1d", stale = "reject" }
+"#,
+    );
+    let (source, hmac) = hmac(&config, "heygen");
+    assert_eq!(source.id, Some(Pick::Json("/event_id".to_owned())));
+    assert!(source.id_is_signed);
+    assert_eq!(hmac.signatures.iter().map(|field| field.header.as_str()).collect::<Vec<_>>(), ["x-new-name"]);
+    let known = presets::find("heygen").unwrap();
+    assert_eq!((source.kind.clone(), source.subject.clone()), (known.kind.unwrap(), known.subject));
+    let timestamp = hmac.timestamp.as_ref().unwrap();
+    assert_eq!(timestamp.field, known.timestamp.unwrap().field);
+    assert_eq!((timestamp.required, timestamp.tolerance_ms, timestamp.stale), (false, 86_400_000, Stale::Reject));
+}
+
+#[test]
+fn bad_sources_are_refused() {
+    let home = Home::new();
+    home.refuses(&ACME.replace("acme]", "Acme]"), &["cannot be the name of a source"]);
+    home.refuses(&ACME.replace("acme]", &format!("{}]", "a".repeat(65))), &["1 to 64"]);
+    home.refuses(
+        &ACME.replace("secrets = [{ env = \"ACME_SECRET\" }]", ""),
+        &["has no `secrets`", "ACME_WEBHOOK_SECRET"],
+    );
+    home.refuses(&ACME.replace("type =", "# type ="), &["where the event type is found"]);
+    home.refuses(&ACME.replace("hmac-sha256", "hmac-md5"), &["is \"hmac-md5\"", "\"hmac-sha256\", \"none\""]);
+    home.refuses(&ACME.replace("scheme = \"hmac-sha256\", ", ""), &["names no scheme", "there is no default"]);
+    home.refuses(&ACME.replace("X-Acme-Signature", "X Acme"), &["not the name of a header"]);
+    home.refuses(&ACME.replace(", header = \"X-Acme-Signature\"", ""), &["names no header"]);
+    for (pick, says) in [
+        ("\"order\"", "does not say where to look"),
+        ("{}", "exactly one place"),
+        ("{ json = \"/a\", header = \"A\" }", "exactly one place"),
+        ("{ json = \"a.b\" }", "did you mean \"/a/b\"?"),
+        ("{ json = \"\" }", "not a JSON pointer"),
+        ("{ json = \"/a~2\" }", "not a JSON pointer"),
+        ("{ json = \"/a~\" }", "not a JSON pointer"),
+        ("{ header = \"\" }", "not the name of a header"),
+        ("{ fixed = \"\" }", "not a usable text"),
+    ] {
+        home.refuses(&ACME.replace("{ json = \"/type\" }", pick), &["`sources.acme.type", says]);
+    }
+    home.refuses(&format!("{ACME}id = {{ fixed = \"1\" }}"), &["`sources.acme.id.fixed` cannot be an id"]);
+}
+
+#[test]
+fn a_bad_template_is_refused() {
+    let home = Home::new();
+    for (keys, says) in [
+        ("signed = \"{timestamp}\", timestamp = { header = \"X-T\" }", "leaves out the {body}"),
+        ("signed = \"{bdy}\"", "did you mean `body`?"),
+        ("signed = \"{body\"", "a brace without its other half"),
+        ("signed = \"body}\"", "a brace without its other half"),
+        ("signed = \"{timestamp}{body}\"", "no header is named for it"),
+        ("signed = \"{id}{body}\"", "`id = { header = \"X-Delivery-Id\" }`"),
+        ("tolerance = \"5m\"", "without a `timestamp`"),
+        ("stale = \"accept\"", "without a `timestamp`"),
+        ("timestamp = { header = \"X-T\" }, tolerance = \"31d\"", "from 1s to 30d"),
+        ("timestamp = { header = \"X-T\" }, stale = \"keep\"", "\"reject\", \"accept\""),
+        ("timestamp = {}", "names no header"),
+        ("separator = \", \"", "the one character"),
+        ("prefix = \"\\n\"", "not a text that a header can carry"),
+        ("encoding = \"hexx\"", "did you mean `hex`?"),
+        ("secret_encoding = \"rot13\"", "\"utf8\", \"base64\""),
+    ] {
+        home.refuses(&ACME.replace("header =", &format!("{keys}, header =")), &[says]);
+    }
+}
+
+#[test]
+fn no_verification_has_to_be_written_out() {
+    let home = Home::new();
+    let open = "[sources.acme]\ntype = { fixed = \"a\" }\n";
+    home.refuses(open, &["does not say how its requests are verified", "`preset = …`"]);
+    let config = home.good(&format!("{open}verify = {{ scheme = \"none\" }}"));
+    assert!(matches!(config.sources["acme"].verify, Verify::None));
+    home.refuses(&format!("{open}verify = {{ scheme = \"none\", header = \"X\" }}"), &["no use without verification"]);
+    home.refuses(
+        &format!("{open}verify = {{ scheme = \"none\" }}\nsecrets = [{{ env = \"ACME_SECRET\" }}]"),
+        &["no use without"],
+    );
+}

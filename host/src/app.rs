@@ -169,7 +169,10 @@ impl App {
         };
         let watched =
             Watched { config: self.config.clone(), shelf: self.shelf, stock: self.stock, status: self.status };
-        let refresh = { let dispatcher = dispatcher.clone(); move || dispatcher.refresh() };
+        let refresh = {
+            let dispatcher = dispatcher.clone();
+            move || dispatcher.refresh()
+        };
         let serving = [
             tasks::spawn(ingest::serve(self.public, intake, closing.clone())),
             tasks::spawn(admin::serve(self.admin, admin, closing.clone())),

@@ -15,6 +15,12 @@ use super::problem::Problem;
 use super::view::Stats;
 use crate::event;
 
+/// Says what this door's metrics mean.
+pub(super) fn describe_metrics() {
+    metrics::describe_gauge!("hookbox_stored_events", "Events stored");
+    metrics::describe_gauge!("hookbox_deliveries", "Deliveries by plugin and state");
+}
+
 /// Counts, as cheap with a million rows as with one.
 #[utoipa::path(get, path = "/api/v1/stats", tag = "health", responses(
     (status = 200, description = "How much there is of what", body = Stats),
@@ -36,7 +42,8 @@ pub(super) async fn show_metrics(State(admin): State<Arc<Admin>>) -> Response {
     for (plugin, counts) in &stats.plugins {
         for state in event::State::ALL {
             let count = counts.0[usize::from(state.code())];
-            metrics::gauge!("hookbox_deliveries", "plugin" => plugin.to_string(), "state" => state.name()).set(count as f64);
+            metrics::gauge!("hookbox_deliveries", "plugin" => plugin.to_string(), "state" => state.name())
+                .set(count as f64);
         }
     }
     let text = (admin.render_metrics)();
@@ -96,9 +103,10 @@ fn attention(admin: &Admin) -> (u64, Vec<Trouble>) {
     let condition = admin.status.get();
     let trouble = |part, name: Option<&str>, detail: String| Trouble { part, name: name.map(str::to_owned), detail };
     let config = condition.config.map(|config| trouble("config", None, config.text));
-    let restart = condition.restart_needed.iter().map(|key| {
-        trouble("restart", Some(key), format!("a change of `{key}` waits for a restart"))
-    });
+    let restart = condition
+        .restart_needed
+        .iter()
+        .map(|key| trouble("restart", Some(key), format!("a change of `{key}` waits for a restart")));
     let watch = condition.watch.map(|watch| trouble("watch", None, watch.text));
     let shelf = admin.shelf.load();
     let folder = shelf.problems().iter().map(|problem| trouble("plugins_dir", None, problem.clone()));

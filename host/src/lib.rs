@@ -42,4 +42,4 @@ pub mod event;
 pub mod fail;
 pub mod retry;
 pub mod status;
-pub mod tasks; // doors: tokio::spawn, std::thread
+pub mod tasks; // doors: tokio::spawn, tokio::task::spawn_blocking, std::thread::spawn, std::thread::Builder

@@ -1,1 +1,235 @@
-//! reload
+//! Hot reload: a change to the configuration or to a plugin file takes effect without a restart, whole or not at all.
+//!
+//! `watch` says that something may have changed; a round then looks for itself: first the shelf, then the
+//! configuration, because a route is only valid if its plugin's file is there. Each is built anew beside the running
+//! one and swapped in with one store; on any error the running one stays and [`Status`] says why. What runs keeps
+//! what it started with.
+//!
+//! Events only make a change take effect sooner. A round looks at the files themselves, and one comes around
+//! regularly without any event.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::plugins::{Change, SETTLE_MS, Shelf, Stock};
+use crate::status::{Status, Trouble};
+
+mod file;
+mod watch;
+
+use file::{Answer, ConfigFile};
+use watch::Watch;
+
+/// What is kept up to date.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    /// The running configuration.
+    pub config: Arc<ArcSwap<Config>>,
+    /// The running plugins.
+    pub shelf: Arc<ArcSwap<Shelf>>,
+    /// Where plugins come from.
+    pub stock: Stock,
+    /// Where problems are shown.
+    pub status: Arc<Status>,
+}
+
+/// How often the files are looked at, all in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// Events that come closer together than this are one.
+    pub debounce_ms: u64,
+    /// A look without any event, for file systems that send none.
+    pub poll_ms: u64,
+    /// The same while files cannot be watched.
+    pub unwatched_poll_ms: u64,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { debounce_ms: 100, poll_ms: 30_000, unwatched_poll_ms: 2_000 }
+    }
+}
+
+/// Keeps configuration and plugins up to date until `shutdown`; SIGHUP makes it look at once and read the
+/// configuration also if it is unchanged.
+///
+/// `on_change` is called after every swap.
+pub async fn run(watched: Watched, pace: Pace, on_change: impl Fn() + Send + Sync, shutdown: CancellationToken) {
+    let mut reloader = Reloader::new(watched, pace, on_change);
+    let mut hangup = signal(SignalKind::hangup()).ok();
+    let mut ask = Ask::Look;
+    loop {
+        let pause = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            pause = reloader.round(ask) => pause,
+        };
+        ask = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            () = received(hangup.as_mut()) => Ask::ReadConfig,
+            () = reloader.wake.notified() => Ask::Look,
+            () = tokio::time::sleep(pause) => Ask::Look,
+        };
+    }
+}
+
+async fn received(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// What a round is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ask {
+    /// Take what changed.
+    Look,
+    /// Read the configuration also if its file is unchanged: it may name others that are not.
+    ReadConfig,
+}
+
+struct Reloader<F> {
+    watched: Watched,
+    pace: Pace,
+    on_change: F,
+    /// The configuration of the start: what needs a restart is measured against it.
+    started_with: Arc<Config>,
+    file: ConfigFile,
+    watch: Option<Watch>,
+    wake: Arc<Notify>,
+}
+
+impl<F> fmt::Debug for Reloader<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reloader").field("watched", &self.watched).finish_non_exhaustive()
+    }
+}
+
+impl<F: Fn()> Reloader<F> {
+    fn new(watched: Watched, pace: Pace, on_change: F) -> Self {
+        let started_with = watched.config.load_full();
+        let file = ConfigFile::new(started_with.path.clone());
+        Self { watched, pace, on_change, started_with, file, watch: None, wake: Arc::new(Notify::new()) }
+    }
+
+    /// Takes what changed; returns how long to wait for an event before the next round.
+    async fn round(&mut self, ask: Ask) -> Duration {
+        // Before looking, so that nothing can change unseen between the look and the watch.
+        self.arm();
+        let (shelf_changed, shelf_unsettled) = self.refresh_shelf().await;
+        let (config_changed, config_unsettled) = self.refresh_config(ask).await;
+        if shelf_changed || config_changed {
+            self.watched.status.update(|condition| condition.generation += 1);
+            (self.on_change)();
+        }
+        Duration::from_millis(match &self.watch {
+            _ if shelf_unsettled || config_unsettled => SETTLE_MS,
+            Some(_) => self.pace.poll_ms,
+            None => self.pace.unwatched_poll_ms,
+        })
+    }
+
+    /// Starts watching, or starts again if a folder was replaced by another.
+    fn arm(&mut self) {
+        let places = watch::places(&self.watched.stock.dir, self.file.path());
+        if self.watch.as_ref().is_some_and(|watch| watch.is_at(&places)) {
+            return;
+        }
+        self.watch = None;
+        let now_ms = self.watched.stock.clock.now_ms();
+        match places.and_then(|places| Watch::start(places, self.pace.debounce_ms, Arc::clone(&self.wake))) {
+            Ok(watch) => {
+                self.watch = Some(watch);
+                self.watched.status.update(|condition| condition.watch = None);
+            }
+            Err(error) => {
+                let text = format!("files are looked at every {} ms, because {error}", self.pace.unwatched_poll_ms);
+                if self.watched.status.update(|condition| Trouble::note(&mut condition.watch, &text, now_ms)) {
+                    tracing::warn!(error, "cannot watch for changed files, looking every few seconds instead");
+                }
+            }
+        }
+    }
+
+    async fn refresh_shelf(&self) -> (bool, bool) {
+        let old = self.watched.shelf.load_full();
+        let refreshed = old.refresh(&self.watched.stock).await;
+        refreshed.changes.iter().for_each(log);
+        let changed = !refreshed.changes.is_empty();
+        // Also without a change: it knows of files that were touched, and need not be read again.
+        self.watched.shelf.store(Arc::new(refreshed.shelf));
+        (changed, refreshed.unsettled)
+    }
+
+    async fn refresh_config(&mut self, ask: Ask) -> (bool, bool) {
+        let first = self.file.is_new();
+        // A mistake may lie in another file: a plugin that was missing, a secret that could not be read.
+        let again = ask == Ask::ReadConfig || self.file.has_failed();
+        match self.file.read(again).await {
+            Answer::Unchanged => (false, false),
+            Answer::Unsettled => (false, true),
+            Answer::Bad(problem) => {
+                self.report(&problem);
+                (false, false)
+            }
+            Answer::Good(config) => {
+                let restart_needed = self.started_with.restart_needed(&config);
+                self.watched.config.store(Arc::new(*config));
+                if !first {
+                    metrics::counter!("hookbox_config_reloads_total", "outcome" => "ok").increment(1);
+                    tracing::info!(config.restart_needed = ?restart_needed, "configuration taken");
+                }
+                self.watched.status.update(|condition| {
+                    condition.config = None;
+                    condition.restart_needed = restart_needed;
+                });
+                (true, false)
+            }
+        }
+    }
+
+    fn report(&self, problem: &str) {
+        let now_ms = self.watched.stock.clock.now_ms();
+        if self.watched.status.update(|condition| Trouble::note(&mut condition.config, problem, now_ms)) {
+            metrics::counter!("hookbox_config_reloads_total", "outcome" => "error").increment(1);
+            tracing::error!(error = problem, "configuration not taken, the last good one goes on");
+        }
+    }
+}
+
+fn log(change: &Change) {
+    let outcome = match change {
+        Change::Loaded { name, digest, previous } => {
+            let previous = previous.map(|digest| digest.to_string());
+            tracing::info!(plugin.name = %name, plugin.digest = %digest, plugin.previous = previous, "plugin loaded");
+            "loaded"
+        }
+        Change::Kept { name, problem } => {
+            tracing::error!(plugin.name = %name, error = problem, "plugin file not taken");
+            "kept"
+        }
+        Change::Removed { name } => {
+            tracing::warn!(plugin.name = %name, "plugin file removed, its deliveries wait");
+            "removed"
+        }
+        Change::Folder(problem) => {
+            tracing::error!(error = problem, "plugins folder not taken as it is");
+            "folder"
+        }
+    };
+    metrics::counter!("hookbox_plugin_changes_total", "outcome" => outcome).increment(1);
+}
+
+#[cfg(test)]
+mod tests;

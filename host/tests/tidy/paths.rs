@@ -1,5 +1,7 @@
 //! Every path a file names: `use` trees spread out, and whatever stands with `::` in the code.
 
+use std::collections::BTreeMap;
+
 use super::lexer::Token;
 
 /// A path from the crate's root, or one that starts with a name of another crate or something local.
@@ -8,10 +10,25 @@ pub struct Named {
     pub line: usize,
     /// `crate`, then modules; `self` and `super` are resolved.
     pub segments: Vec<String>,
+    /// The name it has from here on, if it was imported.
+    import: Option<String>,
 }
 
-/// Every path in the file of module `module` (its segments below the crate's root).
+/// Every path in the file of module `module` (its segments below the crate's root), each as long as the file's imports
+/// make it.
 pub fn named(module: &[String], tokens: &[Token]) -> Vec<Named> {
+    let mut found = written(module, tokens);
+    let imports: BTreeMap<String, Vec<String>> =
+        found.iter().filter_map(|named| Some((named.import.clone()?, named.segments.clone()))).collect();
+    for named in found.iter_mut().filter(|named| named.import.is_none()) {
+        if let Some(origin) = imports.get(&named.segments[0]) {
+            named.segments.splice(..1, origin.iter().cloned());
+        }
+    }
+    found
+}
+
+fn written(module: &[String], tokens: &[Token]) -> Vec<Named> {
     let (mut found, mut inline, mut depth, mut at) = (Vec::new(), Vec::new(), 0, 0);
     while at < tokens.len() {
         let within = || module.iter().cloned().chain(inline.iter().map(|(name, _): &(String, usize)| name.clone()));
@@ -38,7 +55,7 @@ pub fn named(module: &[String], tokens: &[Token]) -> Vec<Named> {
                     segments.push(text(tokens, at + 2).to_owned());
                     at += 2;
                 }
-                found.push(resolved(&within().collect::<Vec<_>>(), Named { line, segments }));
+                found.push(resolved(&within().collect::<Vec<_>>(), Named { line, segments, import: None }));
                 at += 1;
                 // What follows a turbofish belongs to the same path.
                 at += usize::from(text(tokens, at) == "::");
@@ -61,6 +78,7 @@ fn is_word(text: &str) -> bool {
 fn tree(tokens: &[Token], mut at: usize, stem: &[String], found: &mut Vec<Named>) -> usize {
     let mut segments = stem.to_vec();
     let line = tokens.get(at).map_or(0, |token| token.line);
+    let mut alias = None;
     loop {
         match text(tokens, at) {
             "{" => {
@@ -72,13 +90,21 @@ fn tree(tokens: &[Token], mut at: usize, stem: &[String], found: &mut Vec<Named>
                 return at + 1;
             }
             "::" => at += 1,
-            "as" => at += 2,
+            "as" => {
+                alias = Some(text(tokens, at + 1).to_owned());
+                at += 2;
+            }
             word if is_word(word) || word == "*" => {
                 segments.push(word.to_owned());
                 at += 1;
             }
             _ => {
-                found.push(Named { line, segments });
+                // `{self}` at the end is the module itself.
+                segments.truncate(
+                    segments.len() - usize::from(segments.len() > 1 && segments.ends_with(&["self".to_owned()])),
+                );
+                let import = alias.or_else(|| segments.last().cloned());
+                found.push(Named { line, segments, import });
                 return at;
             }
         }
@@ -94,5 +120,5 @@ fn resolved(module: &[String], named: Named) -> Named {
     let base = &module[..module.len().saturating_sub(ups)];
     let rest = &named.segments[ups + own..];
     let segments = ["crate".to_owned()].iter().chain(base).chain(rest).cloned().collect();
-    Named { line: named.line, segments }
+    Named { segments, ..named }
 }

@@ -14,7 +14,7 @@ use hookbox::event::{AttemptRecord, Attributes, EventId, LogLine, NewEvent, Outc
 use hookbox::plugins::{Loaded, Shelf};
 use hookbox::sandbox::{Sandbox, SandboxOptions};
 use hookbox::status::Status;
-use hookbox::store::{KvTransaction, Lane, Next, Settlement, Sqlite, SqliteOptions, Store};
+use hookbox::store::{KvTransaction, Lane, Next, Settlement, Sqlite, SqliteOptions};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tower::ServiceExt;

@@ -3,11 +3,9 @@
 //! `site` sets the scene (there is no dispatcher, so deliveries stand where a test put them), `schema` compares answers
 //! with the OpenAPI document.
 
-mod admin {
-    mod act;
-    mod document;
-    mod refuse;
-    mod schema;
-    mod show;
-    mod site;
-}
+mod act;
+mod document;
+mod refuse;
+mod schema;
+mod show;
+mod site;

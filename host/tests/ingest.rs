@@ -3,14 +3,12 @@
 //! `vectors.json` holds signatures made by others, each with its provenance; `sources` the presets they belong to; `host`
 //! an intake on a real store and a client that speaks HTTP byte by byte.
 
-mod ingest {
-    mod host;
-    mod hostile;
-    mod http;
-    mod identify;
-    mod roundtrip;
-    mod sources;
-    mod stores;
-    mod vectors;
-    mod verify;
-}
+mod host;
+mod hostile;
+mod http;
+mod identify;
+mod roundtrip;
+mod sources;
+mod stores;
+mod vectors;
+mod verify;

@@ -2,9 +2,7 @@
 //!
 //! `alone` needs no host, `hosted` talks to one, `site` holds a folder and runs the binary on it.
 
-mod cli {
-    mod alone;
-    mod hosted;
-    mod run;
-    mod site;
-}
+mod alone;
+mod hosted;
+mod run;
+mod site;

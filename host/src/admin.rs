@@ -69,6 +69,7 @@ impl fmt::Debug for Admin {
 
 /// Answers operators on `listener` until `shutdown`, then lets the requests under way finish.
 pub async fn serve(listener: TcpListener, admin: Admin, shutdown: CancellationToken) {
+    health::describe_metrics();
     let bounds = Bounds { max_connections: MAX_CONNECTIONS, timeouts: Timeouts::default() };
     ingest::serve_router(listener, router(admin), bounds, shutdown).await;
 }

@@ -35,7 +35,9 @@ pub enum LogFormat {
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// `HOOKBOX_LOG` is not a filter.
-    #[error("`{filter}` is not a log filter: {reason} (`info`, `debug` or `hookbox::dispatch=debug,info` would be)")]
+    #[error(
+        "HOOKBOX_LOG: `{filter}` is not a log filter: {reason} (`info`, `debug` or `hookbox::dispatch=debug,info` would be)"
+    )]
     Filter {
         /// As written.
         filter: String,

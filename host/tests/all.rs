@@ -1,6 +1,7 @@
 //! Every integration test, in one binary: linking the sandbox once is enough.
 
 mod admin;
+mod cli;
 mod config;
 mod crash;
 mod harness;

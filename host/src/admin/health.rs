@@ -15,6 +15,12 @@ use super::problem::Problem;
 use super::view::Stats;
 use crate::event;
 
+/// Says what this door's metrics mean.
+pub(super) fn describe_metrics() {
+    metrics::describe_gauge!("hookbox_stored_events", "Events stored");
+    metrics::describe_gauge!("hookbox_deliveries", "Deliveries by plugin and state");
+}
+
 /// Counts, as cheap with a million rows as with one.
 #[utoipa::path(get, path = "/api/v1/stats", tag = "health", responses(
     (status = 200, description = "How much there is of what", body = Stats),

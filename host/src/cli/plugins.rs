@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Common;
 use super::client::{Client, Target};
@@ -42,10 +42,11 @@ impl Plugins {
     }
 
     fn list(&self, client: &Client) -> Result<(), Failure> {
-        let (items, next) = client.list("/api/v1/plugins", &[], usize::MAX)?;
+        let answer = client.get("/api/v1/plugins", &[])?;
         if self.json {
-            return print_json(&json!({ "items": items, "next_cursor": next }));
+            return print_json(&answer);
         }
+        let items = list(&answer["items"]);
         let mut page = Page::new();
         if items.is_empty() {
             page.line("no plugin");

@@ -44,7 +44,8 @@ async fn every_route_is_documented_and_answers_as_documented() {
     let site = site();
     let document = site.get("/api/v1/openapi.json").await;
     let requests = requests(&site).await;
-    let mut tried: Vec<_> = requests.iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned())).collect();
+    let mut tried: Vec<_> =
+        requests.iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned())).collect();
     let mut documented = operations(&document);
     tried.sort_unstable();
     documented.sort_unstable();
@@ -65,7 +66,8 @@ async fn a_refusal_is_documented_too() {
     let document = site.get("/api/v1/openapi.json").await;
     let (status, body) = site.ask("GET", "/api/v1/events?nonsense=1", None).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
-    let refusal = &document["paths"]["/api/v1/events"]["get"]["responses"]["default"]["content"]["application/problem+json"];
+    let refusal =
+        &document["paths"]["/api/v1/events"]["get"]["responses"]["default"]["content"]["application/problem+json"];
     assert_eq!(differences(&document, &refusal["schema"], &body), Vec::<String>::new());
 }
 
@@ -79,10 +81,14 @@ async fn every_documented_parameter_is_accepted() {
         "limit" => "10",
         _ => "x",
     };
-    for (path, method) in [("/api/v1/events", "get"), ("/api/v1/deliveries", "get"), ("/api/v1/deliveries/retry", "post")] {
+    for (path, method) in
+        [("/api/v1/events", "get"), ("/api/v1/deliveries", "get"), ("/api/v1/deliveries/retry", "post")]
+    {
         let parameters = document["paths"][path][method]["parameters"].as_array().unwrap();
         assert!(parameters.len() >= 7, "{parameters:?}");
-        for name in parameters.iter().map(|parameter| parameter["name"].as_str().unwrap()).filter(|name| *name != "cursor") {
+        for name in
+            parameters.iter().map(|parameter| parameter["name"].as_str().unwrap()).filter(|name| *name != "cursor")
+        {
             let target = format!("{path}?{name}={}", sample(name));
             let (status, body) = site.ask(&method.to_uppercase(), &target, None).await;
             assert_eq!(status, StatusCode::OK, "{target}: {body}");

@@ -49,7 +49,10 @@ async fn a_body_that_is_no_json_object_is_refused() {
     assert_eq!(post("application/json", b"[]".to_vec()).await.status(), StatusCode::BAD_REQUEST);
     assert_eq!(post("application/json", b"{\"plugin\":{}}".to_vec()).await.status(), StatusCode::BAD_REQUEST);
     assert_eq!(post("application/json", vec![b' '; 65 << 10]).await.status(), StatusCode::PAYLOAD_TOO_LARGE);
-    assert_eq!(post("application/json; charset=utf-8", b"{\"state\":\"dead\"}".to_vec()).await.status(), StatusCode::OK);
+    assert_eq!(
+        post("application/json; charset=utf-8", b"{\"state\":\"dead\"}".to_vec()).await.status(),
+        StatusCode::OK
+    );
     let (status, detail) = site.refused("POST", "/api/v1/deliveries/retry", Some(json!({ "plugn": "audit" }))).await;
     assert!(status == 400 && detail.contains("did you mean `plugin`?"), "{detail}");
 }
@@ -58,7 +61,8 @@ async fn a_body_that_is_no_json_object_is_refused() {
 async fn only_a_loopback_name_opens_the_door() {
     let site = site();
     let to = |host: &'static str, origin: Option<&'static str>, method: &'static str| {
-        let mut request = Request::builder().method(method).uri("/api/v1/deliveries/retry?state=dead").header(header::HOST, host);
+        let mut request =
+            Request::builder().method(method).uri("/api/v1/deliveries/retry?state=dead").header(header::HOST, host);
         if let Some(origin) = origin {
             request = request.header(header::ORIGIN, origin);
         }

@@ -19,7 +19,10 @@ async fn an_event_is_shown_with_its_deliveries_attempts_and_children() {
     site.work("audit", Ends::Done).await;
     let shown = site.get(&format!("/api/v1/events/{id}")).await;
     assert_eq!(shown["id"], id.to_string());
-    assert_eq!((&shown["type"], &shown["source"], &shown["subject"]), (&json!("video.done"), &json!("heygen"), &json!("order_1")));
+    assert_eq!(
+        (&shown["type"], &shown["source"], &shown["subject"]),
+        (&json!("video.done"), &json!("heygen"), &json!("order_1"))
+    );
     assert_eq!(shown["time"], "2026-02-02T02:40:00.120Z");
     assert_eq!(shown["data"], json!({ "n": 1.50 }));
     assert_eq!(shown["headers"], json!([{ "name": "user-agent", "value": "HeyGen" }]));

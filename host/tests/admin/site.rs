@@ -14,7 +14,7 @@ use hookbox::event::{AttemptRecord, Attributes, EventId, LogLine, NewEvent, Outc
 use hookbox::plugins::{Loaded, Shelf};
 use hookbox::sandbox::{Sandbox, SandboxOptions};
 use hookbox::status::Status;
-use hookbox::store::{KvTransaction, Lane, Next, Settlement, Sqlite, SqliteOptions, Store};
+use hookbox::store::{KvTransaction, Lane, Next, Settlement, Sqlite, SqliteOptions};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
@@ -32,7 +32,6 @@ const CONFIG: &str = r#"
 
 pub(super) struct Site {
     pub(super) admin: Admin,
-    pub(super) clock: Clock,
     router: Router,
     _dir: tempfile::TempDir,
 }
@@ -55,9 +54,8 @@ pub(super) fn site() -> Site {
     let config = dir.path().join("config.toml");
     std::fs::write(&config, CONFIG).unwrap();
     let config = Config::load(&config, MakeSecrets::No).unwrap();
-    let clock = Clock::manual(NOW_MS);
     let path = dir.path().join("hookbox.db");
-    let store = Sqlite::open(SqliteOptions { path, max_waiting_appends: 64, clock: clock.clone() }).unwrap();
+    let store = Sqlite::open(SqliteOptions { path, max_waiting_appends: 64, clock: Clock::manual(NOW_MS) }).unwrap();
     let admin = Admin {
         store: Arc::new(store),
         shelf: Arc::new(ArcSwap::from_pointee(shelf(dir.path()))),
@@ -67,7 +65,7 @@ pub(super) fn site() -> Site {
         own_address: IpAddr::from([127, 0, 0, 1]),
     };
     let router = admin::router(admin.clone());
-    Site { admin, clock, router, _dir: dir }
+    Site { admin, router, _dir: dir }
 }
 
 fn shelf(dir: &std::path::Path) -> Shelf {
@@ -114,7 +112,8 @@ impl Site {
         let leased = self.admin.store.lease(Lane::Plugin(plugin.into()), places).await.unwrap();
         let count = leased.leases.len();
         for lease in leased.leases {
-            let emitted = vec![NewEvent { parent: Some(lease.event.id), hops: 1, ..event("order.ready", "s", b"{}", &[]) }];
+            let emitted =
+                vec![NewEvent { parent: Some(lease.event.id), hops: 1, ..event("order.ready", "s", b"{}", &[]) }];
             let (next, outcome) = match ends {
                 Ends::Done => (Next::Done { emitted, kv: KvTransaction::default() }, Outcome::Ok),
                 Ends::Dead => (Next::Dead, Outcome::Reject),

@@ -37,12 +37,7 @@ fn emitted(verdict: &Verdict) -> &[Emitted] {
 fn to_json(invocation: &Invocation) -> Value {
     let (outcome, reason, retry_after_ms) = outcome(&invocation.verdict);
     let reads = invocation.kv_reads.iter().map(|(key, version)| json!({ "key": key, "found": version.is_some() }));
-    let writes = invocation.kv_writes.iter().map(|(key, value)| {
-        let mut write = Map::from_iter([("key".to_owned(), json!(key))]);
-        let (name, value) = value.as_deref().map_or(("deleted".to_owned(), json!(true)), |value| data("value", value));
-        write.insert(name, value);
-        Value::Object(write)
-    });
+    let writes = invocation.kv_writes.iter().map(write_to_json);
     json!({
         "outcome": outcome.name(),
         "reason": reason,
@@ -62,19 +57,19 @@ fn event_to_json(event: &Emitted) -> Value {
         ("datacontenttype".to_owned(), json!(event.content_type)),
         ("delay_ms".to_owned(), json!(event.delay_ms)),
     ]);
-    let (name, value) = match serde_json::from_slice::<Value>(&event.data) {
-        Ok(value) => ("data".to_owned(), value),
-        Err(_) => data("data", &event.data),
+    // As in a CloudEvents document: JSON as it is, anything else in base64.
+    match serde_json::from_slice(&event.data) {
+        Ok(value) => members.insert("data".to_owned(), value),
+        Err(_) => members.insert("data_base64".to_owned(), json!(STANDARD.encode(&event.data))),
     };
-    members.insert(name, value);
     Value::Object(members)
 }
 
-/// Bytes as text if they are, otherwise under another name in base64.
-fn data(name: &str, bytes: &[u8]) -> (String, Value) {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => (name.to_owned(), json!(text)),
-        Err(_) => (format!("{name}_base64"), json!(STANDARD.encode(bytes))),
+fn write_to_json((key, value): &(String, Option<Vec<u8>>)) -> Value {
+    match value.as_deref().map(|value| (value, std::str::from_utf8(value))) {
+        None => json!({ "key": key, "deleted": true }),
+        Some((_, Ok(text))) => json!({ "key": key, "value": text }),
+        Some((value, Err(_))) => json!({ "key": key, "value_base64": STANDARD.encode(value) }),
     }
 }
 

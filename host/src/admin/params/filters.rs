@@ -1,0 +1,309 @@
+//! What a listing or an order may ask: the documented parameters, and how their values become the store's filters.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::closest;
+use crate::admin::problem::Problem;
+use crate::event::{DeliveryId, EventId, State};
+use crate::store::{Cursor, DeliveryFilter, EventFilter, EventState, Page};
+
+/// Rows a page holds if nothing is said.
+const DEFAULT_LIMIT: usize = 50;
+
+/// The most rows a page holds.
+const MAX_LIMIT: usize = 500;
+
+/// Filters of `GET /api/v1/events`.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::admin) struct EventQuery {
+    /// Exactly this event type.
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    /// Exactly this source.
+    source: Option<String>,
+    /// Exactly this subject.
+    subject: Option<String>,
+    /// With at least one delivery in this state (`ready`, `leased`, `waiting`, `done`, `dead`), or `unrouted`.
+    state: Option<String>,
+    /// This text occurs in the id, type, subject, provider id or body.
+    q: Option<String>,
+    /// Received at or after: RFC 3339 or Unix seconds.
+    since: Option<String>,
+    /// Received before: RFC 3339 or Unix seconds.
+    until: Option<String>,
+    /// Rows of a page, 1 to 500; 50 if absent.
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 500)]
+    limit: Option<String>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// Filters of `GET /api/v1/deliveries`.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::admin) struct DeliveryQuery {
+    /// In this state: `ready`, `leased`, `waiting`, `done` or `dead`.
+    state: Option<String>,
+    /// Of this plugin.
+    plugin: Option<String>,
+    /// Of events of exactly this type.
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    /// Of events of exactly this source.
+    source: Option<String>,
+    /// Of events with exactly this subject.
+    subject: Option<String>,
+    /// Of events received at or after: RFC 3339 or Unix seconds.
+    since: Option<String>,
+    /// Of events received before: RFC 3339 or Unix seconds.
+    until: Option<String>,
+    /// Rows of a page, 1 to 500; 50 if absent.
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 500)]
+    limit: Option<String>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// Filters of `POST /api/v1/deliveries/retry`, in the query or as the members of a JSON object.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::admin) struct RetryQuery {
+    /// `dead`: the only state that can be retried.
+    state: Option<String>,
+    /// Of this plugin.
+    plugin: Option<String>,
+    /// Of events of exactly this type.
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    /// Of events of exactly this source.
+    source: Option<String>,
+    /// Of events with exactly this subject.
+    subject: Option<String>,
+    /// Of events received at or after: RFC 3339 or Unix seconds.
+    since: Option<String>,
+    /// Of events received before: RFC 3339 or Unix seconds.
+    until: Option<String>,
+}
+
+/// What `POST /api/v1/events/{id}/replay` may say, in the query or as the members of a JSON object.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::admin) struct ReplayQuery {
+    /// Only this plugin; without it, every plugin that is routed now.
+    pub(in crate::admin) plugin: Option<String>,
+}
+
+/// For what takes no parameters: a mistyped question is still told so.
+#[derive(Debug, Deserialize, IntoParams)]
+pub(in crate::admin) struct NoQuery {}
+
+impl EventQuery {
+    pub(in crate::admin) fn filter(&self) -> Result<EventFilter, Problem> {
+        Ok(EventFilter {
+            kind: self.kind.clone(),
+            source: self.source.clone(),
+            subject: self.subject.clone(),
+            state: self.state.as_deref().map(event_state).transpose()?,
+            text: self.q.clone(),
+            since_ms: time("since", self.since.as_deref())?,
+            until_ms: time("until", self.until.as_deref())?,
+        })
+    }
+
+    pub(in crate::admin) fn page(&self) -> Result<Page, Problem> {
+        page(self.limit.as_deref(), self.cursor.as_deref())
+    }
+}
+
+impl DeliveryQuery {
+    pub(in crate::admin) fn filter(&self) -> Result<DeliveryFilter, Problem> {
+        Ok(DeliveryFilter {
+            state: self.state.as_deref().map(state).transpose()?,
+            plugin: self.plugin.clone(),
+            kind: self.kind.clone(),
+            source: self.source.clone(),
+            subject: self.subject.clone(),
+            since_ms: time("since", self.since.as_deref())?,
+            until_ms: time("until", self.until.as_deref())?,
+        })
+    }
+
+    pub(in crate::admin) fn page(&self) -> Result<Page, Problem> {
+        page(self.limit.as_deref(), self.cursor.as_deref())
+    }
+}
+
+impl RetryQuery {
+    /// The dead deliveries that are meant. To mean all of them one has to say so.
+    pub(in crate::admin) fn filter(self) -> Result<DeliveryFilter, Problem> {
+        if self.state.as_deref().is_some_and(|state| state != State::Dead.name()) {
+            return Err(Problem::bad_request("`state`: only `dead` deliveries can be retried"));
+        }
+        let filter = DeliveryFilter {
+            state: None,
+            plugin: self.plugin,
+            kind: self.kind,
+            source: self.source,
+            subject: self.subject,
+            since_ms: time("since", self.since.as_deref())?,
+            until_ms: time("until", self.until.as_deref())?,
+        };
+        if filter == DeliveryFilter::default() && self.state.is_none() {
+            return Err(Problem::bad_request("no filter given: say `state=dead` to retry every dead delivery"));
+        }
+        Ok(DeliveryFilter { state: Some(State::Dead), ..filter })
+    }
+}
+
+fn state(name: &str) -> Result<State, Problem> {
+    State::from_name(name).ok_or_else(|| no_state(name, &[]))
+}
+
+fn event_state(name: &str) -> Result<EventState, Problem> {
+    const UNROUTED: &str = "unrouted";
+    if name == UNROUTED {
+        return Ok(EventState::Unrouted);
+    }
+    State::from_name(name).map(EventState::Has).ok_or_else(|| no_state(name, &[UNROUTED]))
+}
+
+fn no_state(name: &str, more: &[&'static str]) -> Problem {
+    let valid: Vec<&str> = State::ALL.into_iter().map(State::name).chain(more.iter().copied()).collect();
+    let hint = closest(name, valid.iter().copied());
+    let hint = hint.map(|hint| format!("; did you mean `{hint}`?")).unwrap_or_default();
+    let name: String = name.chars().take(80).collect();
+    Problem::bad_request(format!("`state`: there is no state `{name}`{hint} (valid: {})", valid.join(", ")))
+}
+
+/// Reads RFC 3339 or Unix seconds as Unix milliseconds.
+fn time(name: &str, text: Option<&str>) -> Result<Option<i64>, Problem> {
+    // Twelve digits of seconds reach beyond the year 30,000; more are milliseconds by mistake.
+    const MAX_DIGITS: usize = 11;
+    let Some(text) = text else { return Ok(None) };
+    let seconds =
+        (text.len() <= MAX_DIGITS && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse::<i64>());
+    let ms = match seconds {
+        Some(seconds) => seconds.ok().map(|seconds| seconds * 1000),
+        None => text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond),
+    };
+    ms.map(Some).ok_or_else(|| {
+        let text: String = text.chars().take(80).collect();
+        let right =
+            "write RFC 3339 (`2026-11-23T15:04:05Z`; a `+` in a query string is `%2B`) or Unix seconds (`1795446245`)";
+        Problem::bad_request(format!("`{name}`: `{text}` is not a time: {right}"))
+    })
+}
+
+fn page(limit: Option<&str>, cursor: Option<&str>) -> Result<Page, Problem> {
+    let limit = limit.map_or(Ok(DEFAULT_LIMIT), |limit| {
+        let limit = limit.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+        limit.ok_or_else(|| Problem::bad_request(format!("`limit` must be a number from 1 to {MAX_LIMIT}")))
+    })?;
+    let after = cursor.map(|text| {
+        from_text(text).ok_or_else(|| Problem::bad_request("`cursor` is not a `next_cursor` that this host gave out"))
+    });
+    Ok(Page { limit, after: after.transpose()? })
+}
+
+/// The text of a cursor: opaque to clients.
+pub(in crate::admin) fn to_text(cursor: Cursor) -> String {
+    let Cursor(DeliveryId { event, ordinal }) = cursor;
+    let mut bytes = event.row().to_be_bytes().to_vec();
+    bytes.extend(ordinal.to_be_bytes());
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn from_text(text: &str) -> Option<Cursor> {
+    let bytes: [u8; 12] = URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
+    let (event, ordinal) = bytes.split_at(8);
+    let event = EventId::from_row(i64::from_be_bytes(event.try_into().ok()?));
+    Some(Cursor(DeliveryId { event, ordinal: u32::from_be_bytes(ordinal.try_into().ok()?) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::de::DeserializeOwned;
+
+    use super::super::{pairs, read};
+    use super::*;
+
+    fn detail<T: std::fmt::Debug>(result: Result<T, Problem>) -> String {
+        let value = serde_json::to_value(result.unwrap_err()).unwrap();
+        value["detail"].as_str().unwrap().to_owned()
+    }
+
+    fn ask<T: DeserializeOwned + IntoParams>(query: &str) -> Result<T, Problem> {
+        read(pairs(&format!("/?{query}").parse().unwrap())?)
+    }
+
+    #[test]
+    fn a_mistyped_parameter_is_named_with_what_was_meant() {
+        let message = detail(ask::<EventQuery>("sorce=heygen"));
+        assert!(message.contains("`sorce`") && message.contains("did you mean `source`?"), "{message}");
+        assert!(message.contains("`next_cursor`") || message.contains("`cursor`"), "{message}");
+    }
+
+    #[test]
+    fn an_empty_or_repeated_parameter_is_refused() {
+        assert!(detail(ask::<RetryQuery>("plugin=")).contains("is empty"));
+        assert!(detail(ask::<RetryQuery>("plugin=a&plugin=b")).contains("twice"));
+    }
+
+    #[test]
+    fn a_time_is_rfc_3339_or_unix_seconds() {
+        for (text, ms) in
+            [("1970-01-01T00:00:01.5Z", 1_500), ("1970-01-01T01:00:00%2B01:00", 0), ("1770000000", 1_770_000_000_000)]
+        {
+            let filter = ask::<EventQuery>(&format!("since={text}")).unwrap().filter().unwrap();
+            assert_eq!(filter.since_ms, Some(ms), "{text}");
+        }
+        for text in ["yesterday", "1770000000000", "-5", "2026-11-23"] {
+            assert!(
+                detail(ask::<EventQuery>(&format!("until={text}")).unwrap().filter()).contains("RFC 3339"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_limit_outside_its_range_is_refused() {
+        for limit in ["0", "501", "-1", "ten"] {
+            assert!(
+                detail(ask::<EventQuery>(&format!("limit={limit}")).unwrap().page()).contains("1 to 500"),
+                "{limit}"
+            );
+        }
+        assert_eq!(ask::<EventQuery>("limit=500").unwrap().page().unwrap().limit, 500);
+    }
+
+    #[test]
+    fn a_cursor_is_read_back_and_a_foreign_one_refused() {
+        let cursor = Cursor(DeliveryId { event: EventId::first_at(1_770_000_000_000), ordinal: 7 });
+        let page = ask::<EventQuery>(&format!("cursor={}", to_text(cursor))).unwrap().page().unwrap();
+        assert_eq!(page.after, Some(cursor));
+        for text in ["1", "AAAA", "%00"] {
+            assert!(
+                detail(ask::<EventQuery>(&format!("cursor={text}")).unwrap().page()).contains("next_cursor"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn to_retry_everything_one_has_to_say_so() {
+        assert!(detail(ask::<RetryQuery>("").unwrap().filter()).contains("state=dead"));
+        assert!(detail(ask::<RetryQuery>("state=done").unwrap().filter()).contains("only `dead`"));
+        assert_eq!(ask::<RetryQuery>("state=dead").unwrap().filter().unwrap().state, Some(State::Dead));
+        assert_eq!(ask::<RetryQuery>("plugin=audit").unwrap().filter().unwrap().state, Some(State::Dead));
+    }
+
+    #[test]
+    fn a_state_that_does_not_exist_is_named_with_those_that_do() {
+        let message = detail(ask::<EventQuery>("state=unroutd").unwrap().filter());
+        assert!(message.contains("did you mean `unrouted`?") && message.contains("waiting"), "{message}");
+    }
+}

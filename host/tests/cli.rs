@@ -1,0 +1,8 @@
+//! The command line, run as a user runs it: what it prints, and its exit codes.
+//!
+//! `alone` needs no host, `hosted` talks to one, `site` holds a folder and runs the binary on it.
+
+mod alone;
+mod hosted;
+mod run;
+mod site;

@@ -1,0 +1,100 @@
+//! What needs no host: usage, `check`, and what is refused before anything is asked.
+
+use super::site::Site;
+
+#[test]
+fn wrong_usage_is_exit_code_2_and_says_what_would_be_right() {
+    let site = Site::new();
+    for (arguments, hint) in [
+        (vec![], "Usage:"),
+        (vec!["evnts"], "'events'"),
+        (vec!["events", "--jsn"], "'--json'"),
+        (vec!["events", "--limit", "0"], "--limit"),
+        (vec!["events", "evt_1", "replay", "evt_1"], "replay"),
+        (vec!["send", "heygen"], "<TYPE>"),
+        (vec!["send", "heygen", "t", "--set", "novalue"], "PATH=VALUE"),
+        (vec!["send", "heygen", "t", "--count", "0"], "--count"),
+        (vec!["send", "heygen", "t", "--rate", "0"], "--rate"),
+        (vec!["send", "heygn", "avatar_video.success"], "did you mean `heygen`?"),
+        (vec!["send", "heygen", "t", "--data", "missing.json"], "missing.json"),
+        (vec!["send", "heygen", "t", "--url", "ftp://x"], "http://"),
+        (vec!["send", "heygen", "t"], "HEYGEN_WEBHOOK_SECRET"),
+        (vec!["deliveries", "retry"], "--state dead"),
+        (vec!["deliveries", "retry", "dlv_1", "--state", "dead"], "cannot be used with"),
+        (vec!["events", "--config", "missing.toml"], "missing.toml"),
+        (vec!["serve", "--config", "missing.toml"], "missing.toml"),
+        (vec!["run", "x.wasm"], "--event"),
+    ] {
+        let ran = site.run(&arguments);
+        assert_eq!(ran.code, 2, "{arguments:?}: {ran:?}");
+        assert!(ran.err.contains(hint) && ran.out.is_empty(), "{arguments:?}: {ran:?}");
+    }
+}
+
+#[test]
+fn help_has_examples_for_every_command() {
+    let site = Site::new();
+    for command in ["", "serve", "check", "send", "run", "events", "deliveries", "plugins"] {
+        let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
+        let ran = site.run(&arguments);
+        assert!(ran.code == 0 && ran.out.contains("Examples:") && ran.err.is_empty(), "{arguments:?}: {ran:?}");
+    }
+    assert_eq!(site.run(&["--version"]).out.trim(), concat!("hookbox ", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn a_host_that_is_not_there_is_exit_code_1() {
+    let site = Site::new();
+    // Nothing listens on the discard port of a loopback address that is not the usual one.
+    let nowhere = ["--admin", "127.9.9.9:9"];
+    for arguments in [&["events"][..], &["deliveries", "--state", "dead"], &["plugins", "fine"], &["events", "tail"]] {
+        let ran = site.run(&[arguments, &nowhere].concat());
+        assert_eq!(ran.code, 1, "{arguments:?}: {ran:?}");
+        assert!(ran.err.contains("is `hookbox serve` running?"), "{arguments:?}: {ran:?}");
+    }
+}
+
+#[test]
+fn check_finds_nothing_wrong_with_what_is_right_and_creates_nothing() {
+    let site = Site::new();
+    let ran = site.run(&["check"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{ran:?}");
+    for said in ["/webhook/heygen", "avatar_video.success  → fine", "fine     handler@0.1.0", "no problem found"] {
+        assert!(ran.out.contains(said), "{said}: {ran:?}");
+    }
+    assert!(!ran.out.contains('\u{1b}'), "no colour where there is no terminal");
+    assert!(!site.path("data").exists());
+}
+
+#[test]
+fn check_reports_the_problems_of_the_configuration_and_of_the_plugins_at_once() {
+    let site = Site::new();
+    site.put("config.toml", "[server]\nlisten = \"nonsense\"\nadmim = \"127.0.0.1:0\"\n\n[routes]\n\"a\" = \"fin\"\n");
+    site.put("plugins/broken.wasm", b"\0asm garbage");
+    let ran = site.run(&["check"]);
+    assert_eq!(ran.code, 2, "{ran:?}");
+    for said in ["config.toml:2", "config.toml:3", "config.toml:6", "did you mean `admin`", "`fine`", "plugin `broken`"]
+    {
+        assert!(ran.err.contains(said), "{said} is not in\n{}", ran.err);
+    }
+    assert!(!ran.err.contains('\u{1b}'), "no colour where there is no terminal");
+}
+
+#[test]
+fn check_warns_of_a_source_that_anyone_may_use() {
+    let site = Site::new();
+    site.put(
+        "config.toml",
+        "[sources.open]\nverify = { scheme = \"none\" }\ntype = { fixed = \"x\" }\n[routes]\n\"x\" = \"fine\"\n",
+    );
+    let ran = site.run(&["check"]);
+    assert!(ran.code == 0 && ran.out.contains("warning: source `open` has scheme `none`"), "{ran:?}");
+}
+
+#[test]
+fn a_log_filter_that_is_none_is_refused() {
+    let site = Site::new();
+    let output = site.command(&["check"]).env("HOOKBOX_LOG", "=,=").output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("HOOKBOX_LOG"), "{output:?}");
+}

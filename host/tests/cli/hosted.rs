@@ -1,0 +1,167 @@
+//! What talks to a running host.
+
+use serde_json::{Value, json};
+
+use super::site::{Host, Ran, Site, wait_for};
+
+/// Sends one event and expects it to be accepted.
+fn send(site: &Site, host: &Host, kind: &str, subject: &str) {
+    let set = format!("event_data.callback_id={subject}");
+    let ran = site.run(&["send", "heygen", kind, "--set", &set, "--url", &host.public]);
+    assert!(ran.code == 0 && ran.out.contains("200 OK") && ran.out.contains("accepted"), "{ran:?}");
+}
+
+fn ask(site: &Site, host: &Host, arguments: &[&str]) -> Ran {
+    site.run(&[arguments, &["--admin", &host.admin]].concat())
+}
+
+/// The only row of a JSON listing, once it is there.
+fn row(site: &Site, host: &Host, arguments: &[&str]) -> Value {
+    wait_for("a row", || {
+        let mut page = ask(site, host, &[arguments, &["--json"]].concat()).json();
+        let rows = page["items"].as_array_mut().unwrap();
+        assert!(rows.len() <= 1, "{rows:?}");
+        rows.pop()
+    })
+}
+
+#[test]
+fn what_was_sent_is_listed_shown_and_replayed() {
+    let site = Site::new();
+    let host = site.serve();
+    send(&site, &host, "avatar_video.success", "order_1");
+    let event = row(&site, &host, &["events", "--subject", "order_1", "--state", "done", "--since", "1h"]);
+    let id = event["id"].as_str().unwrap();
+    let listed = ask(&site, &host, &["events"]);
+    assert!(listed.code == 0 && listed.out.contains(id) && listed.out.contains("fine done"), "{listed:?}");
+    let shown = ask(&site, &host, &["events", id]);
+    assert!(shown.out.contains("\"callback_id\": \"order_1\"") && shown.out.contains("#1"), "{shown:?}");
+    assert_eq!(ask(&site, &host, &["events", id, "--json"]).json()["id"], id);
+    let replayed = ask(&site, &host, &["events", "replay", id, "--plugin", "refuses", "--json"]);
+    assert_eq!((replayed.code, &replayed.json()["plugins"]), (0, &json!(["refuses"])), "{replayed:?}");
+    let refused = ask(&site, &host, &["events", "replay", id, "--plugin", "refuse"]);
+    assert!(refused.code == 1 && refused.err.contains("did you mean `refuses`?"), "{refused:?}");
+}
+
+#[test]
+fn a_dead_delivery_is_found_and_retried() {
+    let site = Site::new();
+    let host = site.serve();
+    send(&site, &host, "avatar_video.fail", "order_2");
+    let delivery = row(&site, &host, &["deliveries", "--state", "dead"]);
+    let id = delivery["id"].as_str().unwrap();
+    let shown = ask(&site, &host, &["deliveries", id]);
+    assert!(shown.code == 0 && shown.out.contains("refuses  dead"), "{shown:?}");
+    assert_eq!(ask(&site, &host, &["deliveries", "retry", id]).out, "1 retried\n");
+    wait_for("the second attempt", || {
+        let shown = ask(&site, &host, &["deliveries", id, "--json"]).json();
+        (shown["attempts"].as_array().unwrap().len() == 2).then_some(())
+    });
+    row(&site, &host, &["deliveries", "--state", "dead"]);
+    let retried = ask(&site, &host, &["deliveries", "retry", "--state", "dead", "--plugin", "refuses", "--json"]);
+    assert_eq!(retried.json(), json!({ "retried": 1 }));
+}
+
+#[test]
+fn many_events_are_sent_and_summed_up() {
+    let site = Site::new();
+    let host = site.serve();
+    let ran = site.run(&[
+        "send",
+        "heygen",
+        "avatar_video.success",
+        "--count",
+        "50",
+        "--connections",
+        "4",
+        "--url",
+        &host.public,
+    ]);
+    assert!(ran.code == 0 && ran.out.contains("50  200 OK") && ran.out.contains("p99"), "{ran:?}");
+    assert!(!ran.out.contains("duplicates"), "each is another event: {ran:?}");
+    let ran = site.run(&["send", "heygen", "x", "--count", "3", "--url", &format!("{}/webhook/nobody", host.public)]);
+    assert!(ran.code == 1 && ran.out.contains("3  404 Not Found"), "{ran:?}");
+}
+
+#[test]
+fn the_same_body_again_is_a_duplicate() {
+    let site = Site::new();
+    let host = site.serve();
+    site.put("body.json", r#"{"event_type":"avatar_video.success","event_data":{"video_id":"v"}}"#);
+    let arguments = ["send", "heygen", "avatar_video.success", "--data", "body.json", "--url", &host.public];
+    assert!(site.run(&arguments).out.contains("accepted"));
+    let again = site.run(&arguments);
+    assert!(again.code == 0 && again.out.contains("duplicate"), "{again:?}");
+}
+
+#[test]
+fn a_refused_request_is_exit_code_1() {
+    let site = Site::new();
+    let host = site.serve();
+    let url = format!("{}/webhook/nobody", host.public);
+    let ran = site.run(&["send", "heygen", "avatar_video.success", "--url", &url]);
+    assert!(ran.code == 1 && ran.out.contains("404 Not Found"), "{ran:?}");
+}
+
+#[test]
+fn plugins_are_listed_and_shown() {
+    let site = Site::new();
+    let host = site.serve();
+    let listed = ask(&site, &host, &["plugins"]);
+    assert!(listed.code == 0 && listed.out.contains("fine     loaded  handler@0.1.0"), "{listed:?}");
+    assert_eq!(ask(&site, &host, &["plugins", "--json"]).json()["items"][1]["name"], "refuses");
+    assert!(ask(&site, &host, &["plugins", "fine"]).out.contains("avatar_video.success"));
+    let missing = ask(&site, &host, &["plugins", "fin"]);
+    assert!(missing.code == 1 && missing.err.contains("did you mean `fine`?"), "{missing:?}");
+}
+
+#[test]
+fn a_listing_that_nobody_reads_to_its_end_is_no_failure() {
+    let site = Site::new();
+    let host = site.serve();
+    let mut child = site
+        .command(&["events", "--json", "--admin", &host.admin])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), b"".as_slice()));
+}
+
+#[test]
+fn a_signal_drains_and_ends_the_host_with_exit_code_0() {
+    let site = Site::new();
+    for signal in ["TERM", "INT"] {
+        let host = site.serve();
+        host.signal(signal);
+        assert_eq!(host.wait().code(), Some(0), "{signal}");
+    }
+}
+
+#[test]
+fn a_second_signal_leaves_at_once() {
+    let site = Site::new();
+    site.put("plugins/fine.wat", include_str!("../guests/loop.wat"));
+    let host = site.serve();
+    send(&site, &host, "avatar_video.success", "order_1");
+    row(&site, &host, &["deliveries", "--state", "leased"]);
+    host.signal("TERM");
+    let address: std::net::SocketAddr = host.public.trim_start_matches("http://").parse().unwrap();
+    // The door is closed while the attempt goes on: the first signal was heard.
+    wait_for("the door to close", || std::net::TcpStream::connect(address).err());
+    host.signal("TERM");
+    assert_eq!(host.wait().code(), Some(128 + 15));
+}
+
+#[test]
+fn an_address_that_is_taken_is_named() {
+    let site = Site::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    site.put("config.toml", format!("[server]\nlisten = \"{address}\"\nadmin = \"127.0.0.1:0\"\n"));
+    let ran = site.run(&["serve"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.err.contains(&address.to_string()) && ran.err.contains("server.listen"), "{ran:?}");
+}

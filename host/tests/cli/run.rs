@@ -1,0 +1,64 @@
+//! `run`: one plugin on one event.
+
+use serde_json::json;
+
+use super::site::Site;
+
+const EVENT: &str =
+    r#"{"specversion":"1.0","id":"1","source":"s","type":"t","time":"2026-02-02T02:40:00Z","data":{"n":1}}"#;
+
+#[test]
+fn a_plugin_that_succeeds_is_exit_code_0() {
+    let site = Site::new();
+    site.put("event.json", EVENT);
+    let ran = site.run(&["run", "plugins/fine.wat", "--event", "event.json"]);
+    assert!(ran.code == 0 && ran.out.starts_with("ok\n") && ran.out.contains(" ms, "), "{ran:?}");
+}
+
+#[test]
+fn the_report_in_json_has_the_same_members_always() {
+    let site = Site::new();
+    let ran = site.run_with(&["run", "plugins/fine.wat", "--event", "-", "--json"], EVENT);
+    let report = ran.json();
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let members: Vec<&str> = report.as_object().unwrap().keys().map(String::as_str).collect();
+    let expected = ["duration_us", "emitted", "kv", "logs", "memory_peak_bytes", "outcome", "reason", "retry_after_ms"];
+    assert_eq!(members, expected);
+    assert_eq!((&report["outcome"], &report["kv"]), (&json!("ok"), &json!({ "reads": [], "writes": [] })));
+    assert!(report["memory_peak_bytes"].as_u64().unwrap() > 0, "{report}");
+}
+
+#[test]
+fn a_plugin_that_does_not_succeed_is_exit_code_1_with_its_outcome() {
+    let site = Site::new();
+    for (guest, outcome) in
+        [("reject", "reject"), ("retry", "retry"), ("trap", "trap"), ("memory", "memory"), ("loop", "timeout")]
+    {
+        let guests = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/guests");
+        let file = format!("{guests}/{guest}.wat");
+        let arguments =
+            ["run", &file, "--event", "-", "--type", "t", "--json", "--timeout-ms", "200", "--memory-mib", "16"];
+        let ran = site.run_with(&arguments, "{}");
+        assert_eq!((ran.code, &ran.json()["outcome"]), (1, &json!(outcome)), "{guest}: {ran:?}");
+        assert!(ran.json()["reason"].is_string(), "{guest}: {ran:?}");
+    }
+}
+
+#[test]
+fn what_a_plugin_emits_is_shown() {
+    let site = Site::new();
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/guests/emit.wat");
+    let ran = site.run_with(&["run", file, "--event", "-", "--json"], EVENT);
+    assert!(ran.code == 0 && ran.json()["emitted"][0]["type"].is_string(), "{ran:?}");
+}
+
+#[test]
+fn a_body_without_a_type_and_a_file_that_is_no_plugin_are_refused() {
+    let site = Site::new();
+    let ran = site.run_with(&["run", "plugins/fine.wat", "--event", "-"], "{}");
+    assert!(ran.code == 2 && ran.err.contains("--type"), "{ran:?}");
+    let ran = site.run_with(&["run", "config.toml", "--event", "-", "--type", "t"], "{}");
+    assert!(ran.code == 1 && ran.err.contains("not WebAssembly"), "{ran:?}");
+    let ran = site.run_with(&["run", "missing.wasm", "--event", "-", "--type", "t"], "{}");
+    assert!(ran.code == 2 && ran.err.contains("missing.wasm"), "{ran:?}");
+}

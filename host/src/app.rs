@@ -1,1 +1,198 @@
 //! Every start and stop, in order.
+//!
+//! `build` may fail and binds the addresses; `run` serves until it is told to stop, then drains: no new requests, no
+//! new leases, what runs may finish for a while, the rest is given back, and the store is closed last. A store that
+//! stops by itself ends the host with an error: nothing can be acknowledged without it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{self, Admin};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::dispatch::{Dispatcher, Parts};
+use crate::ingest::{self, Intake, Timeouts};
+use crate::plugins::{Shelf, Stock};
+use crate::reload::{self, Pace, Watched};
+use crate::sandbox::{Sandbox, SandboxError, SandboxOptions};
+use crate::status::Status;
+use crate::store::{OpenError, Sqlite, SqliteOptions, Store, StoreError};
+use crate::{fail, tasks};
+
+mod sweep;
+
+/// Appends that wait for the disk at once; one more is refused with 503.
+const MAX_WAITING_APPENDS: usize = 4_096;
+
+/// Attempts that run at once, over all plugins: each has a slot in the pool of instances.
+const MAX_INSTANCES: u32 = 256;
+
+/// Why the host does not start, or does not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} (`{key}`): {source}")]
+    Bind {
+        /// The configuration's key.
+        key: &'static str,
+        /// Its value.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The sandbox cannot be set up.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// Threads cannot be started.
+    #[error("cannot start threads: {0}")]
+    Threads(std::io::Error),
+    /// A fail point cannot be armed.
+    #[error("HOOKBOX_FAIL: {0}")]
+    FailPlan(String),
+    /// The store has stopped while the host ran.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+}
+
+/// Renders every metric in the Prometheus text format.
+pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// A host that is built and bound, and has not begun to serve.
+#[derive(Debug)]
+pub struct App {
+    config: Arc<ArcSwap<Config>>,
+    shelf: Arc<ArcSwap<Shelf>>,
+    stock: Stock,
+    status: Arc<Status>,
+    store: Arc<Sqlite>,
+    clock: Clock,
+    public: TcpListener,
+    admin: TcpListener,
+    attempts: Runtime,
+    addresses: Addresses,
+}
+
+/// Where the host listens, with the ports the system chose for 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// Webhooks.
+    pub public: SocketAddr,
+    /// API and metrics.
+    pub admin: SocketAddr,
+}
+
+/// Opens the store, loads the plugins, binds the addresses.
+pub async fn build(config: Config) -> Result<App, AppError> {
+    if let Some((plan, until)) = crate::config::fail_plan() {
+        fail::arm(&plan, until).map_err(AppError::FailPlan)?;
+    }
+    let clock = Clock::system();
+    let public = bind("server.listen", config.server.listen).await?;
+    let admin = bind("server.admin", config.server.admin).await?;
+    let addresses = Addresses {
+        public: public.local_addr().map_err(AppError::Threads)?,
+        admin: admin.local_addr().map_err(AppError::Threads)?,
+    };
+    let options = SqliteOptions {
+        path: config.store.sqlite_path.clone(),
+        max_waiting_appends: MAX_WAITING_APPENDS,
+        clock: clock.clone(),
+    };
+    let store = Arc::new(tasks::blocking(move || Sqlite::open(options)).await?);
+    if store.recovered() > 0 {
+        tracing::warn!(deliveries = store.recovered(), "taking up what a killed host left");
+    }
+    let sandbox = Arc::new(Sandbox::new(SandboxOptions { max_instances: MAX_INSTANCES })?);
+    let stock = Stock { sandbox, dir: config.server.plugins_dir.clone(), clock: clock.clone() };
+    let shelf = Shelf::load_all(&stock).await.shelf;
+    Ok(App {
+        config: Arc::new(ArcSwap::from_pointee(config)),
+        shelf: Arc::new(ArcSwap::from_pointee(shelf)),
+        stock,
+        status: Arc::default(),
+        store,
+        clock,
+        public,
+        admin,
+        attempts: tasks::runtime("hookbox-attempt", tasks::cores()).map_err(AppError::Threads)?,
+        addresses,
+    })
+}
+
+async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
+    TcpListener::bind(address).await.map_err(|source| AppError::Bind { key, address, source })
+}
+
+impl App {
+    /// Where it listens.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// The running plugins.
+    pub fn shelf(&self) -> Arc<Shelf> {
+        self.shelf.load_full()
+    }
+
+    /// Serves until `shutdown` or until the store stops, then drains.
+    pub async fn run(self, shutdown: CancellationToken, render_metrics: RenderMetrics) -> Result<(), AppError> {
+        let store: Arc<dyn Store> = self.store.clone();
+        let dispatcher = Arc::new(Dispatcher::start(Parts {
+            store: store.clone(),
+            config: self.config.clone(),
+            shelf: self.shelf.clone(),
+            clock: self.clock.clone(),
+            runtime: self.attempts.handle().clone(),
+        }));
+        let closing = CancellationToken::new();
+        let intake = Intake {
+            config: self.config.clone(),
+            store: store.clone(),
+            clock: self.clock.clone(),
+            timeouts: Timeouts::default(),
+        };
+        let admin = Admin {
+            store: store.clone(),
+            shelf: self.shelf.clone(),
+            config: self.config.clone(),
+            status: self.status.clone(),
+            render_metrics,
+            own_address: self.addresses.admin.ip(),
+        };
+        let watched =
+            Watched { config: self.config.clone(), shelf: self.shelf, stock: self.stock, status: self.status };
+        let refresh = {
+            let dispatcher = dispatcher.clone();
+            move || dispatcher.refresh()
+        };
+        let serving = [
+            tasks::spawn(ingest::serve(self.public, intake, closing.clone())),
+            tasks::spawn(admin::serve(self.admin, admin, closing.clone())),
+            tasks::spawn(reload::run(watched, Pace::default(), refresh, closing.clone())),
+            tasks::spawn(sweep::run(store.clone(), self.config, self.clock, closing.clone())),
+        ];
+        tokio::select! {
+            () = shutdown.cancelled() => tracing::info!("stopping: requests and running attempts may finish"),
+            _ = store.stopped() => {}
+        }
+        closing.cancel();
+        for served in serving {
+            // A panic in one part must not keep the others from draining; it has been printed.
+            let _ = served.await;
+        }
+        dispatcher.drain().await;
+        self.attempts.shutdown_background();
+        match store.trouble() {
+            Some(error @ StoreError::Stopped(_)) => Err(error.into()),
+            _ => Ok(store.close().await?),
+        }
+    }
+}

@@ -28,7 +28,12 @@ use failure::Failure;
 
 /// The host behind every webhook you receive: verified, durable, sandboxed handlers in WebAssembly.
 #[derive(Debug, Parser)]
-#[command(name = "hookbox", version, max_term_width = 110, propagate_version = true, after_help = "\
+#[command(
+    name = "hookbox",
+    version,
+    max_term_width = 110,
+    propagate_version = true,
+    after_help = "\
 Examples:
   hookbox serve                                   start the host described by config.toml
   hookbox send heygen avatar_video.success        send it a signed sample event
@@ -36,7 +41,8 @@ Examples:
   hookbox deliveries --state dead                 what failed for good
   hookbox deliveries retry --state dead           try all of that again
 
-Exit codes: 0 fine, 1 failure, 2 usage or configuration.")]
+Exit codes: 0 fine, 1 failure, 2 usage or configuration."
+)]
 struct Cli {
     #[command(flatten)]
     common: Common,

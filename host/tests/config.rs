@@ -1,11 +1,9 @@
 //! The configuration as a user meets it: what is read, what is refused, and how that is told.
 
-mod config {
-    mod home;
-    mod presets;
-    mod problems;
-    mod reference;
-    mod secrets;
-    mod settings;
-    mod sources;
-}
+mod home;
+mod presets;
+mod problems;
+mod reference;
+mod secrets;
+mod settings;
+mod sources;

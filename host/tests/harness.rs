@@ -12,13 +12,13 @@ use serde_json::Value;
 use sha2::Sha256;
 
 /// The secret of every source in these tests.
-pub const SECRET: &str = "whsec_a_secret_for_the_tests";
+pub(crate) const SECRET: &str = "whsec_a_secret_for_the_tests";
 
 /// How long a state is waited for before the test fails.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The source `test`, as configuration text.
-pub const SOURCE: &str = r#"
+pub(crate) const SOURCE: &str = r#"
 [sources.test]
 secrets = [{ env = "TEST_SECRET" }]
 verify = { scheme = "hmac-sha256", header = "X-Signature", encoding = "hex", signed = "{body}" }
@@ -27,13 +27,13 @@ subject = { json = "/event_data/callback_id" }
 "#;
 
 /// A folder that a host can be started on, removed with its last user.
-pub struct Site {
+pub(crate) struct Site {
     dir: tempfile::TempDir,
 }
 
 impl Site {
     /// A configuration (ports are chosen by the system) and plugin files: name with ending, content.
-    pub fn new(config: &str, plugins: &[(&str, &[u8])]) -> Self {
+    pub(crate) fn new(config: &str, plugins: &[(&str, &[u8])]) -> Self {
         let site = Self { dir: tempfile::tempdir().unwrap() };
         std::fs::create_dir(site.path("plugins")).unwrap();
         for (name, content) in plugins {
@@ -43,42 +43,42 @@ impl Site {
         site
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// Writes `config.toml`: the two addresses and then `rest`.
-    pub fn put_config(&self, rest: &str) {
+    pub(crate) fn put_config(&self, rest: &str) {
         let text = format!("[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n{rest}");
         replace(&self.path("config.toml"), text.as_bytes());
     }
 
-    pub fn put_plugin(&self, name: &str, content: &[u8]) {
+    pub(crate) fn put_plugin(&self, name: &str, content: &[u8]) {
         replace(&self.path("plugins").join(name), content);
     }
 }
 
 /// Replaces a file as careful programs do: whole, by renaming.
-pub fn replace(path: &Path, content: &[u8]) {
+pub(crate) fn replace(path: &Path, content: &[u8]) {
     let new = path.with_extension("new");
     std::fs::write(&new, content).unwrap();
     std::fs::rename(&new, path).unwrap();
 }
 
 /// A running host; killed when dropped.
-pub struct Host {
+pub(crate) struct Host {
     child: Child,
-    pub public: SocketAddr,
-    pub admin: SocketAddr,
+    pub(crate) public: SocketAddr,
+    pub(crate) admin: SocketAddr,
 }
 
 /// Starts the binary on a site and waits until it has printed its addresses.
-pub fn start(site: &Site) -> Host {
+pub(crate) fn start(site: &Site) -> Host {
     start_with(site, &[]).expect("the host starts")
 }
 
 /// The same with environment variables; `None` if it ended before it was up.
-pub fn start_with(site: &Site, env: &[(&str, &str)]) -> Option<Host> {
+pub(crate) fn start_with(site: &Site, env: &[(&str, &str)]) -> Option<Host> {
     let log = std::fs::File::options().create(true).append(true).open(site.path("host.log")).unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_hookbox"))
         .arg("serve")
@@ -113,41 +113,41 @@ pub fn start_with(site: &Site, env: &[(&str, &str)]) -> Option<Host> {
 }
 
 impl Host {
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// SIGKILL, and wait for the end.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
     /// Sends a signal by name.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
         assert!(sent.unwrap().success());
     }
 
     /// Whether it has ended by itself, and how.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
     }
 
     /// Waits for its end.
-    pub fn wait(mut self) -> ExitStatus {
+    pub(crate) fn wait(mut self) -> ExitStatus {
         wait_for("the host to end", || self.ended())
     }
 
     /// A GET of the admin API that answers 200.
-    pub fn api(&self, path: &str) -> Value {
+    pub(crate) fn api(&self, path: &str) -> Value {
         let (status, body) = self.api_status("GET", path, None);
         assert_eq!(status, 200, "{path}: {body}");
         body
     }
 
     /// A request to the admin API: status and JSON body.
-    pub fn api_status(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+    pub(crate) fn api_status(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
         let url = format!("http://{}{path}", self.admin);
         let request = ureq::http::Request::builder().method(method).uri(url).header("content-type", "application/json");
         let request = request.body(body.map_or_else(Vec::new, |body| body.to_string().into_bytes())).unwrap();
@@ -158,12 +158,12 @@ impl Host {
     }
 
     /// Posts a body signed for the source `test`: status and JSON body, or why there is no answer.
-    pub fn post(&self, body: &str) -> Result<(u16, Value), String> {
+    pub(crate) fn post(&self, body: &str) -> Result<(u16, Value), String> {
         post(&agent(), self.public, body)
     }
 
     /// Waits until nothing is ready, leased or waiting, and returns the stats.
-    pub fn settled(&self) -> Value {
+    pub(crate) fn settled(&self) -> Value {
         wait_for("everything to be settled", || {
             let stats = self.api("/api/v1/stats");
             let open = ["ready", "leased", "waiting"].map(|state| stats["deliveries"][state].as_u64().unwrap());
@@ -180,13 +180,13 @@ impl Drop for Host {
 }
 
 /// A client that keeps its connections.
-pub fn agent() -> ureq::Agent {
+pub(crate) fn agent() -> ureq::Agent {
     let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
     ureq::Agent::new_with_config(config.build())
 }
 
 /// Posts a signed body to the source `test`.
-pub fn post(agent: &ureq::Agent, to: SocketAddr, body: &str) -> Result<(u16, Value), String> {
+pub(crate) fn post(agent: &ureq::Agent, to: SocketAddr, body: &str) -> Result<(u16, Value), String> {
     let response = agent
         .post(format!("http://{to}/webhook/test"))
         .header("content-type", "application/json")
@@ -199,14 +199,14 @@ pub fn post(agent: &ureq::Agent, to: SocketAddr, body: &str) -> Result<(u16, Val
 }
 
 /// Lower-case hex HMAC-SHA256 with [`SECRET`].
-pub fn sign(body: &[u8]) -> String {
+pub(crate) fn sign(body: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
     mac.update(body);
     hex::encode(mac.finalize().into_bytes())
 }
 
 /// Waits for a state, looking often; fails the test when it does not come.
-pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
         if let Some(found) = look() {

@@ -1,16 +1,14 @@
 //! The public half of the road: what is let in, what it becomes, and what a sender is told.
 //!
-//! `vectors.json` holds signatures made by others, each with its provenance; `sources` the presets they belong to,
-//! written out by hand; `host` an intake on a real store and a client that speaks HTTP byte by byte.
+//! `vectors.json` holds signatures made by others, each with its provenance; `sources` the presets they belong to; `host`
+//! an intake on a real store and a client that speaks HTTP byte by byte.
 
-mod ingest {
-    mod host;
-    mod hostile;
-    mod http;
-    mod identify;
-    mod roundtrip;
-    mod sources;
-    mod stores;
-    mod vectors;
-    mod verify;
-}
+mod host;
+mod hostile;
+mod http;
+mod identify;
+mod roundtrip;
+mod sources;
+mod stores;
+mod vectors;
+mod verify;

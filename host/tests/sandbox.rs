@@ -125,7 +125,11 @@ fn emitted(invocation: Invocation) -> (String, Option<String>, String) {
 #[tokio::test]
 async fn a_finished_video_becomes_news_about_its_order() {
     let ready = |data: &str| ("order.video_ready".to_owned(), Some("order_7".to_owned()), data.to_owned());
-    for urls in [r#""url": "https://x.test/v.mp4""#, r#""video_url": "https://x.test/v.mp4""#, r#""video_url": "old", "url": "https://x.test/v.mp4""#] {
+    for urls in [
+        r#""url": "https://x.test/v.mp4""#,
+        r#""video_url": "https://x.test/v.mp4""#,
+        r#""video_url": "old", "url": "https://x.test/v.mp4""#,
+    ] {
         let body = format!(
             r#"{{"event_type": "avatar_video.success", "event_data": {{"video_id": "v1", {urls},
                 "duration": 45.2, "thumbnail_url": null, "callback_id": "order_7"}}}}"#

@@ -5,13 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
-#[path = "tidy/law.rs"]
 mod law;
-#[path = "tidy/lexer.rs"]
 mod lexer;
-#[path = "tidy/paths.rs"]
 mod paths;
-#[path = "tidy/shape.rs"]
 mod shape;
 
 use law::Law;

@@ -40,7 +40,9 @@ pub(super) async fn show_delivery(
 ) -> Result<Json<Delivery>, Problem> {
     let event = admin.store.event(id.event).await?;
     let delivery = event.deliveries.into_iter().find(|delivery| delivery.id == id);
-    delivery.map(|delivery| Json(delivery.into())).ok_or_else(|| Problem::not_found(format!("there is no delivery {id}")))
+    delivery
+        .map(|delivery| Json(delivery.into()))
+        .ok_or_else(|| Problem::not_found(format!("there is no delivery {id}")))
 }
 
 /// What a retry did.

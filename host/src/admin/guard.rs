@@ -24,7 +24,8 @@ pub(super) async fn guard(State(admin): State<Arc<Admin>>, request: Request, nex
         Ok(()) => match tokio::time::timeout(Duration::from_millis(REQUEST_TIMEOUT_MS), next.run(request)).await {
             Ok(response) => response,
             Err(_) => {
-                let detail = format!("no answer within {REQUEST_TIMEOUT_MS} ms: narrow the question down, or ask later");
+                let detail =
+                    format!("no answer within {REQUEST_TIMEOUT_MS} ms: narrow the question down, or ask later");
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response()
             }
         },
@@ -42,7 +43,9 @@ fn check(request: &Request, own: IpAddr) -> Result<(), Problem> {
         let detail = "this door answers to `localhost` and loopback addresses only: the Host header names another host";
         return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail));
     };
-    if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) || is_same_site(request.headers(), &host) {
+    if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
+        || is_same_site(request.headers(), &host)
+    {
         return Ok(());
     }
     Err(Problem::new(StatusCode::FORBIDDEN, "a page of another origin may not change anything here"))
@@ -69,10 +72,8 @@ fn is_same_site(headers: &HeaderMap, host: &Authority) -> bool {
         let origin = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
         origin.is_some_and(|origin| origin.eq_ignore_ascii_case(host.as_str()))
     });
-    let fetched_here = headers
-        .get_all("sec-fetch-site")
-        .iter()
-        .all(|site| matches!(site.as_bytes(), b"same-origin" | b"none"));
+    let fetched_here =
+        headers.get_all("sec-fetch-site").iter().all(|site| matches!(site.as_bytes(), b"same-origin" | b"none"));
     origins_match && fetched_here
 }
 
@@ -95,14 +96,25 @@ mod tests {
 
     #[test]
     fn a_name_of_loopback_is_accepted_with_any_port() {
-        for host in ["localhost", "LocalHost:3001", "127.0.0.1:80", "127.9.9.9", "[::1]", "[::1]:3001", "192.168.1.9:3001"] {
+        for host in
+            ["localhost", "LocalHost:3001", "127.0.0.1:80", "127.9.9.9", "[::1]", "[::1]:3001", "192.168.1.9:3001"]
+        {
             assert_eq!(verdict(Method::GET, &[("host", host)]), 200, "{host}");
         }
     }
 
     #[test]
     fn any_other_host_is_misdirected() {
-        for host in ["evil.example", "localhost.evil.example", "127.0.0.1.nip.io", "192.168.1.8", "0.0.0.0", "a@localhost", "", "::1"] {
+        for host in [
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.nip.io",
+            "192.168.1.8",
+            "0.0.0.0",
+            "a@localhost",
+            "",
+            "::1",
+        ] {
             assert_eq!(verdict(Method::GET, &[("host", host)]), 421, "{host}");
         }
         assert_eq!(verdict(Method::GET, &[]), 421);

@@ -36,7 +36,8 @@ pub(super) async fn show_metrics(State(admin): State<Arc<Admin>>) -> Response {
     for (plugin, counts) in &stats.plugins {
         for state in event::State::ALL {
             let count = counts.0[usize::from(state.code())];
-            metrics::gauge!("hookbox_deliveries", "plugin" => plugin.to_string(), "state" => state.name()).set(count as f64);
+            metrics::gauge!("hookbox_deliveries", "plugin" => plugin.to_string(), "state" => state.name())
+                .set(count as f64);
         }
     }
     let text = (admin.render_metrics)();
@@ -96,9 +97,10 @@ fn attention(admin: &Admin) -> (u64, Vec<Trouble>) {
     let condition = admin.status.get();
     let trouble = |part, name: Option<&str>, detail: String| Trouble { part, name: name.map(str::to_owned), detail };
     let config = condition.config.map(|config| trouble("config", None, config.text));
-    let restart = condition.restart_needed.iter().map(|key| {
-        trouble("restart", Some(key), format!("a change of `{key}` waits for a restart"))
-    });
+    let restart = condition
+        .restart_needed
+        .iter()
+        .map(|key| trouble("restart", Some(key), format!("a change of `{key}` waits for a restart")));
     let watch = condition.watch.map(|watch| trouble("watch", None, watch.text));
     let shelf = admin.shelf.load();
     let folder = shelf.problems().iter().map(|problem| trouble("plugins_dir", None, problem.clone()));

@@ -211,8 +211,8 @@ where
 }
 
 fn pairs(uri: &Uri) -> Result<Vec<(String, Value)>, Problem> {
-    let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
-        .map_err(|error| Problem::bad_request(error.body_text()))?;
+    let Query(pairs) =
+        Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|error| Problem::bad_request(error.body_text()))?;
     Ok(pairs.into_iter().map(|(name, value)| (name, Value::String(value))).collect())
 }
 
@@ -246,7 +246,9 @@ fn read<T: DeserializeOwned + IntoParams>(given: Vec<(String, Value)>) -> Result
         match value.as_str() {
             None => return Err(Problem::bad_request(format!("`{name}` must be a string"))),
             // Not "no filter": an unset variable in a script must not turn "retry these" into "retry all".
-            Some("") => return Err(Problem::bad_request(format!("`{name}` is empty: leave it out, or give it a value"))),
+            Some("") => {
+                return Err(Problem::bad_request(format!("`{name}` is empty: leave it out, or give it a value")));
+            }
             Some(_) => {}
         }
         if values.insert(name.clone(), value).is_some() {
@@ -301,14 +303,16 @@ fn time(name: &str, text: Option<&str>) -> Result<Option<i64>, Problem> {
     // Twelve digits of seconds reach beyond the year 30,000; more are milliseconds by mistake.
     const MAX_DIGITS: usize = 11;
     let Some(text) = text else { return Ok(None) };
-    let seconds = (text.len() <= MAX_DIGITS && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse::<i64>());
+    let seconds =
+        (text.len() <= MAX_DIGITS && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse::<i64>());
     let ms = match seconds {
         Some(seconds) => seconds.ok().map(|seconds| seconds * 1000),
         None => text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond),
     };
     ms.map(Some).ok_or_else(|| {
         let text: String = text.chars().take(80).collect();
-        let right = "write RFC 3339 (`2026-11-23T15:04:05Z`; a `+` in a query string is `%2B`) or Unix seconds (`1795446245`)";
+        let right =
+            "write RFC 3339 (`2026-11-23T15:04:05Z`; a `+` in a query string is `%2B`) or Unix seconds (`1795446245`)";
         Problem::bad_request(format!("`{name}`: `{text}` is not a time: {right}"))
     })
 }
@@ -367,19 +371,27 @@ mod tests {
 
     #[test]
     fn a_time_is_rfc_3339_or_unix_seconds() {
-        for (text, ms) in [("1970-01-01T00:00:01.5Z", 1_500), ("1970-01-01T01:00:00%2B01:00", 0), ("1770000000", 1_770_000_000_000)] {
+        for (text, ms) in
+            [("1970-01-01T00:00:01.5Z", 1_500), ("1970-01-01T01:00:00%2B01:00", 0), ("1770000000", 1_770_000_000_000)]
+        {
             let filter = ask::<EventQuery>(&format!("since={text}")).unwrap().filter().unwrap();
             assert_eq!(filter.since_ms, Some(ms), "{text}");
         }
         for text in ["yesterday", "1770000000000", "-5", "2026-11-23"] {
-            assert!(detail(ask::<EventQuery>(&format!("until={text}")).unwrap().filter()).contains("RFC 3339"), "{text}");
+            assert!(
+                detail(ask::<EventQuery>(&format!("until={text}")).unwrap().filter()).contains("RFC 3339"),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn a_limit_outside_its_range_is_refused() {
         for limit in ["0", "501", "-1", "ten"] {
-            assert!(detail(ask::<EventQuery>(&format!("limit={limit}")).unwrap().page()).contains("1 to 500"), "{limit}");
+            assert!(
+                detail(ask::<EventQuery>(&format!("limit={limit}")).unwrap().page()).contains("1 to 500"),
+                "{limit}"
+            );
         }
         assert_eq!(ask::<EventQuery>("limit=500").unwrap().page().unwrap().limit, 500);
     }
@@ -390,7 +402,10 @@ mod tests {
         let page = ask::<EventQuery>(&format!("cursor={}", to_text(cursor))).unwrap().page().unwrap();
         assert_eq!(page.after, Some(cursor));
         for text in ["1", "AAAA", "%00"] {
-            assert!(detail(ask::<EventQuery>(&format!("cursor={text}")).unwrap().page()).contains("next_cursor"), "{text}");
+            assert!(
+                detail(ask::<EventQuery>(&format!("cursor={text}")).unwrap().page()).contains("next_cursor"),
+                "{text}"
+            );
         }
     }
 

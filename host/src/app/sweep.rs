@@ -16,12 +16,7 @@ const PERIOD_MS: i64 = 10 * 60 * 1000;
 const BREATH_MS: i64 = 20;
 
 /// Sweeps at the start and then regularly, until `closing`.
-pub(super) async fn run(
-    store: Arc<dyn Store>,
-    config: Arc<ArcSwap<Config>>,
-    clock: Clock,
-    closing: CancellationToken,
-) {
+pub(super) async fn run(store: Arc<dyn Store>, config: Arc<ArcSwap<Config>>, clock: Clock, closing: CancellationToken) {
     loop {
         let settings = config.load().store.clone();
         let now_ms = clock.now_ms();

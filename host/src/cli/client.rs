@@ -6,9 +6,9 @@ use clap::Args;
 use serde_json::Value;
 use ureq::Agent;
 
+use super::Common;
 use super::failure::Failure;
 use super::output::printable;
-use super::Common;
 use crate::config::{Config, MakeSecrets};
 
 /// How long an answer may take; longer than the host gives itself.

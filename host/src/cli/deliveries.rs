@@ -13,12 +13,15 @@ use super::output::{Ink, Page, print_json, printable, text};
 use super::since::time;
 
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 Examples:
   hookbox deliveries --state dead --since 1d
   hookbox deliveries dlv_019a…_0                            one delivery, with attempts and logs
   hookbox deliveries retry dlv_019a…_0
-  hookbox deliveries retry --state dead --plugin video-orders")]
+  hookbox deliveries retry --state dead --plugin video-orders"
+)]
 pub(super) struct Deliveries {
     #[command(subcommand)]
     verb: Option<Verb>,
@@ -118,7 +121,8 @@ impl Deliveries {
         if items.is_empty() {
             page.line("no delivery");
         } else {
-            let head = ["ID", "PLUGIN", "TYPE", "SUBJECT", "STATE", "ATTEMPTS", "LAST", "DUE"].map(str::to_owned).to_vec();
+            let head =
+                ["ID", "PLUGIN", "TYPE", "SUBJECT", "STATE", "ATTEMPTS", "LAST", "DUE"].map(str::to_owned).to_vec();
             page.table(&std::iter::once(head).chain(items.iter().map(row)).collect::<Vec<_>>());
         }
         if let Some(next) = next.as_str() {
@@ -187,5 +191,8 @@ pub(super) fn attempts(page: &mut Page, delivery: &Value) {
 /// A path segment: everything but letters, digits, `-`, `_` and `.` percent-encoded.
 pub(super) fn encoded(segment: &str) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
-    segment.bytes().map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    segment
+        .bytes()
+        .map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }

@@ -1,8 +1,8 @@
 //! What a configuration and a shelf of plugins come to, in lines for people: said by `serve` at start and by `check`.
 
 use super::output::{Ink, Page, printable};
-use crate::config::source::{Secrets, Source, Verify};
 use crate::config::Config;
+use crate::config::source::{Secrets, Source, Verify};
 use crate::plugins::{Shelf, Slot};
 
 /// Sources, routes, plugins, and what deserves a warning.

@@ -20,13 +20,16 @@ const POLL: Duration = Duration::from_secs(1);
 const TAIL_WINDOW: usize = 5_000;
 
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 Examples:
   hookbox events --type avatar_video.fail --since 2h
   hookbox events --subject order_1 --json
   hookbox events evt_019a…                        one event, with deliveries, attempts and logs
   hookbox events tail                             follow what comes in
-  hookbox events replay evt_019a… --plugin audit  deliver it again")]
+  hookbox events replay evt_019a… --plugin audit  deliver it again"
+)]
 pub(super) struct Events {
     #[command(subcommand)]
     verb: Option<Verb>,
@@ -228,7 +231,8 @@ fn detail(event: &Value) -> Page {
             page.line("");
             format!("{data:#}").lines().for_each(|line| page.line(printable(line)));
         }
-        None => page.field("data", &Value::String(format!("{}, not JSON", bytes(event["data_bytes"].as_u64().unwrap_or(0))))),
+        None => page
+            .field("data", &Value::String(format!("{}, not JSON", bytes(event["data_bytes"].as_u64().unwrap_or(0))))),
     }
     for delivery in list(&event["deliveries"]) {
         page.line("");

@@ -76,7 +76,12 @@ impl Page {
             let mut line = String::new();
             for (cell, width) in row.iter().zip(&widths) {
                 // Writing to a string cannot fail.
-                let _ = write!(line, "{}{}  ", self.cell(head && index == 0, cell), " ".repeat(width - cell.chars().count()));
+                let _ = write!(
+                    line,
+                    "{}{}  ",
+                    self.cell(head && index == 0, cell),
+                    " ".repeat(width - cell.chars().count())
+                );
             }
             self.line(line.trim_end());
         }
@@ -90,7 +95,9 @@ impl Page {
     pub(super) fn state(&self, word: &str) -> String {
         match word {
             "done" | "ok" | "loaded" => self.ink(Ink::Green, word),
-            "dead" | "failed" | "reject" | "trap" | "timeout" | "memory" | "error" | "crash" => self.ink(Ink::Red, word),
+            "dead" | "failed" | "reject" | "trap" | "timeout" | "memory" | "error" | "crash" => {
+                self.ink(Ink::Red, word)
+            }
             "waiting" | "retry" | "stale" | "missing" => self.ink(Ink::Yellow, word),
             _ => word.to_owned(),
         }
@@ -129,7 +136,9 @@ pub(super) fn text(value: &Value) -> String {
 
 /// The text with everything escaped that could steer a terminal or reorder what is read.
 pub(super) fn printable(text: &str) -> String {
-    let steers = |c: char| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let steers = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if steers(c) { out.extend(c.escape_default()) } else { out.push(c) }

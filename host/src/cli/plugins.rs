@@ -50,7 +50,8 @@ impl Plugins {
         if items.is_empty() {
             page.line("no plugin");
         } else {
-            let head = ["NAME", "STATE", "CONTRACT", "DIGEST", "DONE", "DEAD", "OPEN", "PROBLEM"].map(str::to_owned).to_vec();
+            let head =
+                ["NAME", "STATE", "CONTRACT", "DIGEST", "DONE", "DEAD", "OPEN", "PROBLEM"].map(str::to_owned).to_vec();
             page.table(&std::iter::once(head).chain(items.iter().map(row)).collect::<Vec<_>>());
         }
         page.print()

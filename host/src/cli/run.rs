@@ -72,10 +72,13 @@ impl Run {
     pub(super) fn run(&self) -> Result<ExitCode, Failure> {
         let event = input::read(&self.event, &self.attributes)?;
         let shown = self.plugin.display();
-        let file = std::fs::read(&self.plugin).map_err(|error| Failure::usage(format!("failed to read {shown}: {error}")))?;
-        let sandbox = Sandbox::new(SandboxOptions { max_instances: 1 }).map_err(|error| Failure::failed(error.to_string()))?;
+        let file =
+            std::fs::read(&self.plugin).map_err(|error| Failure::usage(format!("failed to read {shown}: {error}")))?;
+        let sandbox =
+            Sandbox::new(SandboxOptions { max_instances: 1 }).map_err(|error| Failure::failed(error.to_string()))?;
         let plugin = sandbox.load(&file).map_err(|error| Failure::failed(format!("{shown} is not taken: {error}")))?;
-        let runtime = tasks::runtime("run", 1).map_err(|error| Failure::failed(format!("failed to start a thread: {error}")))?;
+        let runtime =
+            tasks::runtime("run", 1).map_err(|error| Failure::failed(format!("failed to start a thread: {error}")))?;
         let invocation = runtime.block_on(plugin.invoke(self.call(event)));
         report::print(&invocation, self.json)?;
         Ok(if succeeded(&invocation) { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -107,14 +107,21 @@ impl Send {
         let data = self.data.as_deref().map(read).transpose()?;
         let sample = Sample::new(source, &self.kind, data, self.set.clone()).map_err(Failure::usage)?;
         let sender = Sender { source: std::sync::Arc::clone(source), sample, url };
-        if self.count == 1 { sender.one(&self.kind) } else { load::run(sender, self.count, self.rate, self.connections) }
+        if self.count == 1 {
+            sender.one(&self.kind)
+        } else {
+            load::run(sender, self.count, self.rate, self.connections)
+        }
     }
 
     fn no_source(&self, config: &Config) -> Failure {
         let names = || config.sources.keys().map(String::as_str);
         let hint = match closest(&self.source, names()) {
             Some(hint) => format!("did you mean `{hint}`?"),
-            None => format!("the configuration has {}", names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
+            None => format!(
+                "the configuration has {}",
+                names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+            ),
         };
         Failure::usage(format!("there is no source `{}`: {hint}", printable(&self.source)))
     }
@@ -124,7 +131,11 @@ impl Send {
         let Some(url) = &self.url else {
             let mut address = config.server.listen;
             if address.ip().is_unspecified() {
-                address.set_ip(if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
+                address.set_ip(if address.is_ipv4() {
+                    [127, 0, 0, 1].into()
+                } else {
+                    std::net::Ipv6Addr::LOCALHOST.into()
+                });
             }
             return Ok(format!("http://{address}{path}"));
         };

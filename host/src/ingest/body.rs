@@ -49,3 +49,29 @@ pub(super) async fn read(mut body: Body, limit: usize, memory: &Arc<Semaphore>) 
     }
     Ok(Received { bytes: Bytes::from(bytes), share })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn bodies_share_a_bounded_memory_and_give_it_back() {
+        let memory = Arc::new(Semaphore::new(10));
+        let first = read(Body::from("123456"), 100, &memory).await.unwrap();
+        assert_eq!((&first.bytes[..], memory.available_permits()), (&b"123456"[..], 4));
+        let second = read(Body::from("12345"), 100, &memory).await;
+        assert!(matches!(second, Err(Refused::NoRoom)));
+        drop(first);
+        assert!(read(Body::from("1234567890"), 100, &memory).await.is_ok());
+        assert!(read(Body::empty(), 100, &memory).await.is_ok_and(|body| body.bytes.is_empty()));
+        assert_eq!(memory.available_permits(), 10);
+    }
+
+    #[tokio::test]
+    async fn a_body_beyond_the_limit_takes_no_memory() {
+        let memory = Arc::new(Semaphore::new(100));
+        let refused = read(Body::from("123456"), 5, &memory).await;
+        assert!(matches!(refused, Err(Refused::TooLarge { limit: 5 })));
+        assert_eq!(memory.available_permits(), 100);
+    }
+}

@@ -1,7 +1,10 @@
 //! The contract of the public address, as a sender meets it.
 
+use std::sync::Arc;
+
 use hookbox::config::source::{Pick, Secrets};
-use hookbox::event::UNIDENTIFIED;
+use hookbox::config::{Config, Routes};
+use hookbox::event::{PluginName, UNIDENTIFIED};
 use hookbox::ingest::Timeouts;
 
 use super::host::{Host, NOW_S, Options, PATIENT, SECRET, SOON, config, events, request, signature, signed};
@@ -35,6 +38,24 @@ async fn a_signed_webhook_is_stored_before_it_is_acknowledged() {
     let kept = ["content-type", "heygen-event-id", "heygen-timestamp"];
     assert_eq!(event.headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), kept);
     assert!(event.deliveries.is_empty(), "no route: visible as unrouted");
+}
+
+#[tokio::test]
+async fn an_event_has_a_delivery_for_every_plugin_that_is_routed_at_that_moment() {
+    let host = Host::start(Options::default()).await;
+    let plugins = |names: &[&str]| names.iter().map(|name| PluginName::from(*name)).collect::<Vec<_>>();
+    let lines = [("avatar_video.success", plugins(&["video-orders", "audit"])), ("heygen:**", plugins(&["audit"]))];
+    let mut routed = Config::clone(&host.config.load());
+    routed.routes = Arc::new(Routes::new(lines).unwrap());
+    host.config.store(Arc::new(routed));
+    host.exchange(signed(SUCCESS)).await.stored();
+    host.exchange(signed(b"{}")).await.stored();
+    let delivered = host.events().await.into_iter().map(|event| {
+        let mut names: Vec<_> = event.deliveries.iter().map(|delivery| delivery.plugin.to_string()).collect();
+        names.sort();
+        names.join(" ")
+    });
+    assert_eq!(delivered.collect::<Vec<_>>(), ["audit video-orders", "audit"]);
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
-//! Sources for the tests: the providers' templates, written out.
+//! Sources for the tests: the shipped presets, and templates as users may write them.
 
 use std::sync::Arc;
 
-use hookbox::config::Source;
-use hookbox::config::source::{Encoding, Field, Hmac, Part, Pick, Secrets, Stale, Timestamp, Verify};
+use hookbox::config::source::{
+    Encoding, Field, KeyEncoding, KeyFormat, Part, Pick, Secrets, Stale, Template, Timestamp, Verify,
+};
+use hookbox::config::{Source, presets};
 use hookbox::ingest::Gate;
 use secrecy::SecretSlice;
 
@@ -20,92 +22,60 @@ pub(crate) fn secrets(keys: &[&[u8]]) -> Secrets {
     Secrets::Set(keys.iter().map(|key| SecretSlice::from(key.to_vec())).collect())
 }
 
-fn field(header: &str, prefix: &str, separator: Option<char>) -> Field {
-    Field { header: header.to_owned(), prefix: prefix.to_owned(), separator }
-}
-
-fn timestamp(field: Field, stale: Stale) -> Timestamp {
-    Timestamp { field, required: stale == Stale::Reject, tolerance_ms: 300_000, stale }
-}
-
-fn literal(text: &str) -> Part {
-    Part::Literal(text.to_owned())
-}
-
-fn json(pointer: &str) -> Pick {
-    Pick::Json(pointer.to_owned())
-}
-
-fn header(name: &str) -> Pick {
-    Pick::Header(name.to_owned())
-}
-
-/// What a preset stands for, with these secrets.
+/// A shipped preset, or one that only the tests know, with these secrets.
 pub(crate) fn preset(name: &str, secrets: Secrets) -> Source {
-    let mut hmac =
-        Hmac { signatures: Vec::new(), encoding: Encoding::Hex, signed: vec![Part::Body], timestamp: None, secrets };
-    let (mut id, mut id_is_signed, mut subject) = (None, false, None);
-    let kind = match name {
-        "heygen" => {
-            let names = ["heygen-signature", "signature", "x-heygen-signature"];
-            hmac.signatures = names.into_iter().map(|name| field(name, "", None)).collect();
-            hmac.timestamp = Some(timestamp(field("heygen-timestamp", "", None), Stale::Accept));
-            id = Some(header("heygen-event-id"));
-            subject = Some(json("/event_data/callback_id"));
-            json("/event_type")
-        }
-        "github" => {
-            hmac.signatures = vec![field("x-hub-signature-256", "sha256=", None)];
-            id = Some(header("x-github-delivery"));
-            header("x-github-event")
-        }
-        "stripe" => {
-            hmac.signatures = vec![field("stripe-signature", "v1=", Some(','))];
-            hmac.signed = vec![Part::Timestamp, literal("."), Part::Body];
-            hmac.timestamp = Some(timestamp(field("stripe-signature", "t=", Some(',')), Stale::Reject));
-            (id, id_is_signed) = (Some(json("/id")), true);
-            subject = Some(json("/data/object/id"));
-            json("/type")
-        }
-        "standard-webhooks" => {
-            hmac.signatures = vec![field("webhook-signature", "v1,", Some(' '))];
-            hmac.encoding = Encoding::Base64;
-            hmac.signed = vec![Part::Id, literal("."), Part::Timestamp, literal("."), Part::Body];
-            hmac.timestamp = Some(timestamp(field("webhook-timestamp", "", None), Stale::Reject));
-            (id, id_is_signed) = (Some(header("webhook-id")), true);
-            json("/type")
-        }
-        "shopify" => {
-            hmac.signatures = vec![field("x-shopify-hmac-sha256", "", None)];
-            hmac.encoding = Encoding::Base64;
-            id = Some(header("x-shopify-webhook-id"));
-            header("x-shopify-topic")
-        }
-        "linear" => {
-            hmac.signatures = vec![field("linear-signature", "", None)];
-            json("/type")
-        }
-        "zoom" => {
-            hmac.signatures = vec![field("x-zm-signature", "v0=", None)];
-            hmac.signed = vec![literal("v0:"), Part::Timestamp, literal(":"), Part::Body];
-            hmac.timestamp = Some(timestamp(field("x-zm-request-timestamp", "", None), Stale::Reject));
-            json("/event")
-        }
-        other => panic!("no preset `{other}`"),
-    };
+    let template = presets::find(name).unwrap_or_else(|| more(name));
+    let id_is_signed = template.id_is_signed();
+    let (kind, id, subject) = (template.kind.clone(), template.id.clone(), template.subject.clone());
     Source {
         name: name.into(),
         preset: Some(name.to_owned()),
-        verify: Verify::Hmac(hmac),
-        kind,
+        verify: Verify::Hmac(template.hmac(secrets)),
+        kind: kind.expect("the presets say where the type is"),
         id,
         id_is_signed,
         subject,
     }
 }
 
+/// What a user would write in the file for these providers.
+fn more(name: &str) -> Template {
+    let field = |header: &str, prefix: &str| Field { header: header.into(), prefix: prefix.into(), separator: None };
+    let literal = |text: &str| Part::Literal(text.to_owned());
+    let mut template = Template {
+        signatures: Vec::new(),
+        encoding: Encoding::Hex,
+        signed: vec![Part::Body],
+        timestamp: None,
+        key: KeyFormat { prefix: String::new(), encoding: KeyEncoding::Utf8 },
+        kind: Some(Pick::Json("/type".to_owned())),
+        id: None,
+        subject: None,
+    };
+    match name {
+        "shopify" => {
+            template.signatures = vec![field("x-shopify-hmac-sha256", "")];
+            template.encoding = Encoding::Base64;
+            template.id = Some(Pick::Header("x-shopify-webhook-id".to_owned()));
+            template.kind = Some(Pick::Header("x-shopify-topic".to_owned()));
+        }
+        "linear" => template.signatures = vec![field("linear-signature", "")],
+        "zoom" => {
+            template.signatures = vec![field("x-zm-signature", "v0=")];
+            template.signed = vec![literal("v0:"), Part::Timestamp, literal(":"), Part::Body];
+            let field = field("x-zm-request-timestamp", "");
+            let (required, tolerance_ms, stale) = (true, presets::DEFAULT_TOLERANCE_MS, Stale::Reject);
+            template.timestamp = Some(Timestamp { field, required, tolerance_ms, stale });
+            template.kind = Some(Pick::Json("/event".to_owned()));
+        }
+        other => panic!("no preset `{other}`"),
+    }
+    template
+}
+
 /// A source that checks nothing and finds everything in the body.
 pub(crate) fn open() -> Source {
+    let json = |pointer: &str| Pick::Json(pointer.to_owned());
     Source {
         name: "open".into(),
         preset: None,

@@ -71,7 +71,11 @@ pub(crate) fn bench(options: &Options) -> Result {
         say(name);
         rows.push((name, receiver.measure(&load)?));
     }
-    if options.json { print_json(&rows) } else { print_table(&rows, options) }
+    if options.json {
+        print_json(&rows)
+    } else {
+        print_table(&rows, options)
+    }
     Ok(())
 }
 
@@ -116,7 +120,11 @@ fn print_table(rows: &[(&str, Measured)], options: &Options) {
     let rate = |name: &str| rows.iter().find(|row| row.0.starts_with(name)).map(|row| &row.1);
     if let (Some(road), Some(express)) = (rate("whole road"), rate("express")) {
         let road = road.settled_per_second.unwrap_or(0.0);
-        println!("\nwhole road, settled: {:.3} of the echo, {:.1} x express", road / ceiling, road / express.per_second);
+        println!(
+            "\nwhole road, settled: {:.3} of the echo, {:.1} x express",
+            road / ceiling,
+            road / express.per_second
+        );
     }
 }
 

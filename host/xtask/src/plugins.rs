@@ -132,7 +132,8 @@ fn behaviour(file: &Path, case: &Path) -> Result<Value> {
     let answer = command.output().map_err(|error| format!("failed to start hookbox: {error}"))?;
     let told = || String::from_utf8_lossy(&answer.stderr).into_owned();
     let whole = serde_json::from_slice::<Value>(&answer.stdout);
-    let mut whole = whole.map_err(|_| format!("{} could not be run on {}: {}", file.display(), case.display(), told()))?;
+    let mut whole =
+        whole.map_err(|_| format!("{} could not be run on {}: {}", file.display(), case.display(), told()))?;
     if let Some(members) = whole.as_object_mut() {
         members.retain(|key, _| !NOT_COMPARED.contains(&key.as_str()));
     }

@@ -84,11 +84,13 @@ fn event(text: &[u8], given: &Given, now_ms: i64) -> Result<Event, String> {
 }
 
 fn document(text: &[u8], now_ms: i64) -> Result<(EventId, Attributes), String> {
-    let document: Document<'_> =
-        serde_json::from_slice(text).map_err(|error| format!("it has `specversion`, but is not a CloudEvents document: {error}"))?;
+    let document: Document<'_> = serde_json::from_slice(text)
+        .map_err(|error| format!("it has `specversion`, but is not a CloudEvents document: {error}"))?;
     let time_ms = match document.time.as_deref() {
         None => now_ms,
-        Some(time) => time.parse::<jiff::Timestamp>().map_err(|_| format!("`time` is not RFC 3339: `{time}`"))?.as_millisecond(),
+        Some(time) => {
+            time.parse::<jiff::Timestamp>().map_err(|_| format!("`time` is not RFC 3339: `{time}`"))?.as_millisecond()
+        }
     };
     let body = match (document.data, document.data_base64) {
         (Some(_), Some(_)) => return Err("it has `data` and `data_base64`: one of them is the body".to_owned()),
@@ -149,7 +151,10 @@ mod tests {
     fn a_bare_body_needs_a_type() {
         assert!(event(b"{\"n\":1}", &Given::default(), 0).unwrap_err().contains("--type"));
         let json = event(b"{\"n\":1}", &given("t"), 0).unwrap().attributes;
-        assert_eq!((json.content_type.as_deref(), json.body.as_ref()), (Some("application/json"), b"{\"n\":1}".as_slice()));
+        assert_eq!(
+            (json.content_type.as_deref(), json.body.as_ref()),
+            (Some("application/json"), b"{\"n\":1}".as_slice())
+        );
         let binary = event(&[0xff], &given("t"), 0).unwrap().attributes;
         assert_eq!(binary.content_type.as_deref(), Some("application/octet-stream"));
     }

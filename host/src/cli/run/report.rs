@@ -90,7 +90,11 @@ fn page(invocation: &Invocation) -> Page {
     for event in emitted(&invocation.verdict) {
         let subject = event.subject.as_deref().map(|subject| format!(" for {subject}")).unwrap_or_default();
         let delay = if event.delay_ms == 0 { String::new() } else { format!(" in {} ms", event.delay_ms) };
-        page.line(format!("{} {}", page.ink(Ink::Bold, "emits"), printable(&format!("{}{subject}{delay}", event.kind))));
+        page.line(format!(
+            "{} {}",
+            page.ink(Ink::Bold, "emits"),
+            printable(&format!("{}{subject}{delay}", event.kind))
+        ));
         page.line(format!("  {}", printable(&String::from_utf8_lossy(&event.data))));
     }
     for (key, _) in &invocation.kv_reads {
@@ -146,7 +150,10 @@ mod tests {
     #[test]
     fn a_failure_has_a_reason() {
         let report = to_json(&invocation(Verdict::Retry { reason: "busy".to_owned(), after_ms: Some(9) }));
-        assert_eq!((&report["outcome"], &report["reason"], &report["retry_after_ms"]), (&json!("retry"), &json!("busy"), &json!(9)));
+        assert_eq!(
+            (&report["outcome"], &report["reason"], &report["retry_after_ms"]),
+            (&json!("retry"), &json!("busy"), &json!(9))
+        );
         assert_eq!(to_json(&invocation(Verdict::NoCapacity))["outcome"], "error");
     }
 }

@@ -11,9 +11,8 @@ use crate::config::source::Pick;
 
 /// Payloads by preset and event type (`*.fail` and `*` for those without one of their own); `{id}` is a fresh id.
 /// Fields as in HeyGen's documentation of webhook events; where its versions differ, both names are there.
-static SAMPLES: LazyLock<Value> = LazyLock::new(|| {
-    serde_json::from_str(include_str!("samples.json")).expect("a test reads the file")
-});
+static SAMPLES: LazyLock<Value> =
+    LazyLock::new(|| serde_json::from_str(include_str!("samples.json")).expect("a test reads the file"));
 
 /// Makes bodies of one type for one source.
 #[derive(Debug)]
@@ -46,7 +45,12 @@ pub(super) struct Made {
 
 impl Sample {
     /// `data` is a body to send instead of a sample.
-    pub(super) fn new(source: &Source, kind: &str, data: Option<Vec<u8>>, set: Vec<Assignment>) -> Result<Self, String> {
+    pub(super) fn new(
+        source: &Source,
+        kind: &str,
+        data: Option<Vec<u8>>,
+        set: Vec<Assignment>,
+    ) -> Result<Self, String> {
         if let Pick::Fixed(fixed) = &source.kind
             && fixed != kind
         {
@@ -72,7 +76,9 @@ impl Sample {
     pub(super) fn content_type(&self) -> &'static str {
         match &self.template {
             Template::Json(_) => "application/json",
-            Template::Bytes(bytes) if serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok() => "application/json",
+            Template::Bytes(bytes) if serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok() => {
+                "application/json"
+            }
             Template::Bytes(_) => "application/octet-stream",
         }
     }
@@ -125,7 +131,11 @@ impl Sample {
 /// A body that was given: left as it is unless its type is another or members are to be set.
 fn body(data: Vec<u8>, source: &Source, kind: &str, set: &[Assignment]) -> Result<Template, String> {
     let Ok(value) = serde_json::from_slice::<Value>(&data) else {
-        return if set.is_empty() { Ok(Template::Bytes(data)) } else { Err("--set needs --data that is JSON".to_owned()) };
+        return if set.is_empty() {
+            Ok(Template::Bytes(data))
+        } else {
+            Err("--set needs --data that is JSON".to_owned())
+        };
     };
     let fits = match &source.kind {
         Pick::Json(pointer) => value.pointer(pointer).and_then(Value::as_str) == Some(kind),

@@ -15,7 +15,8 @@ impl FromStr for Assignment {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (path, value) = text.split_once('=').ok_or("write PATH=VALUE, for example event_data.callback_id=order_1")?;
+        let (path, value) =
+            text.split_once('=').ok_or("write PATH=VALUE, for example event_data.callback_id=order_1")?;
         let path: Vec<String> = path.split('.').map(str::to_owned).collect();
         if path.iter().any(String::is_empty) {
             return Err("the path must be names with dots between them, for example event_data.callback_id".to_owned());

@@ -88,7 +88,8 @@ impl Load {
 
     /// Sends it to `address`.
     pub(super) fn send(&self, address: &str) -> Result<Measured> {
-        let mut wrk = command("wrk", &format!("-t{THREADS} -c{} -d{}s --timeout 10s -s", self.connections, self.seconds));
+        let mut wrk =
+            command("wrk", &format!("-t{THREADS} -c{} -d{}s --timeout 10s -s", self.connections, self.seconds));
         wrk.arg(&self.script).arg(format!("http://{address}")).arg("--").arg(&self.requests);
         wrk.arg(self.request_bytes.to_string()).arg((self.count / THREADS).to_string());
         let text = output(&mut wrk)?;

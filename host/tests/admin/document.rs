@@ -1,0 +1,93 @@
+//! The OpenAPI document and what is really served say the same.
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::schema::differences;
+use super::site::{Ends, Site, event, site};
+
+/// A request for every operation of the document, in an order in which each succeeds.
+async fn requests(site: &Site) -> Vec<(&'static str, &'static str, String)> {
+    let first = site.append(event("video.done", "order_1", b"{\"a\":[1]}", &["audit", "orders"])).await;
+    site.append(event("video.done", "order_2", b"\xff", &["audit"])).await;
+    assert_eq!(site.work("audit", Ends::Dead).await, 2);
+    assert_eq!(site.work("orders", Ends::Done).await, 1);
+    let delivery = site.admin.store.event(first).await.unwrap().deliveries[0].id;
+    vec![
+        ("get", "/api/v1/events", "/api/v1/events".to_owned()),
+        ("get", "/api/v1/events/{id}", format!("/api/v1/events/{first}")),
+        ("get", "/api/v1/deliveries", "/api/v1/deliveries".to_owned()),
+        ("get", "/api/v1/deliveries/{id}", format!("/api/v1/deliveries/{delivery}")),
+        ("post", "/api/v1/deliveries/{id}/retry", format!("/api/v1/deliveries/{delivery}/retry")),
+        ("post", "/api/v1/deliveries/retry", "/api/v1/deliveries/retry?state=dead".to_owned()),
+        ("post", "/api/v1/events/{id}/replay", format!("/api/v1/events/{first}/replay")),
+        ("get", "/api/v1/plugins", "/api/v1/plugins".to_owned()),
+        ("get", "/api/v1/plugins/{name}", "/api/v1/plugins/audit".to_owned()),
+        ("get", "/api/v1/stats", "/api/v1/stats".to_owned()),
+        ("get", "/metrics", "/metrics".to_owned()),
+        ("get", "/livez", "/livez".to_owned()),
+        ("get", "/readyz", "/readyz".to_owned()),
+        ("get", "/api/v1/openapi.json", "/api/v1/openapi.json".to_owned()),
+    ]
+}
+
+fn operations(document: &Value) -> Vec<(String, String)> {
+    let paths = document["paths"].as_object().unwrap();
+    let of_path = |(path, item): (&String, &Value)| {
+        item.as_object().unwrap().keys().map(|method| (method.clone(), path.clone())).collect::<Vec<_>>()
+    };
+    paths.iter().flat_map(of_path).collect()
+}
+
+#[tokio::test]
+async fn every_route_is_documented_and_answers_as_documented() {
+    let site = site();
+    let document = site.get("/api/v1/openapi.json").await;
+    let requests = requests(&site).await;
+    let mut tried: Vec<_> = requests.iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned())).collect();
+    let mut documented = operations(&document);
+    tried.sort_unstable();
+    documented.sort_unstable();
+    assert_eq!(tried, documented, "this test asks for every operation once");
+    for (method, path, target) in requests {
+        let (status, body) = site.ask(&method.to_uppercase(), &target, None).await;
+        assert!(status.is_success(), "{method} {path}: {status} {body}");
+        let answer = &document["paths"][path][method]["responses"][status.as_str()];
+        let (_, content) = answer["content"].as_object().and_then(|types| types.iter().next()).unwrap();
+        let differences = differences(&document, &content["schema"], &body);
+        assert!(differences.is_empty(), "{method} {path}: {differences:#?}\n{body:#}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_documented_too() {
+    let site = site();
+    let document = site.get("/api/v1/openapi.json").await;
+    let (status, body) = site.ask("GET", "/api/v1/events?nonsense=1", None).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let refusal = &document["paths"]["/api/v1/events"]["get"]["responses"]["default"]["content"]["application/problem+json"];
+    assert_eq!(differences(&document, &refusal["schema"], &body), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn every_documented_parameter_is_accepted() {
+    let site = site();
+    let document = site.get("/api/v1/openapi.json").await;
+    let sample = |name: &str| match name {
+        "state" => "dead",
+        "since" | "until" => "1770000000",
+        "limit" => "10",
+        _ => "x",
+    };
+    for (path, method) in [("/api/v1/events", "get"), ("/api/v1/deliveries", "get"), ("/api/v1/deliveries/retry", "post")] {
+        let parameters = document["paths"][path][method]["parameters"].as_array().unwrap();
+        assert!(parameters.len() >= 7, "{parameters:?}");
+        for name in parameters.iter().map(|parameter| parameter["name"].as_str().unwrap()).filter(|name| *name != "cursor") {
+            let target = format!("{path}?{name}={}", sample(name));
+            let (status, body) = site.ask(&method.to_uppercase(), &target, None).await;
+            assert_eq!(status, StatusCode::OK, "{target}: {body}");
+        }
+    }
+    let body = json!({ "plugin": "audit", "since": 1_770_000_000, "type": null });
+    assert_eq!(site.ask("POST", "/api/v1/deliveries/retry", Some(body)).await.1, json!({ "retried": 0 }));
+}

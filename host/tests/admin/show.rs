@@ -1,0 +1,146 @@
+//! What is shown.
+
+use std::collections::BTreeSet;
+
+use axum::http::StatusCode;
+use hookbox::status::Trouble;
+use serde_json::{Value, json};
+
+use super::site::{Ends, event, site};
+
+fn subjects(page: &Value) -> Vec<&str> {
+    page["items"].as_array().unwrap().iter().map(|item| item["subject"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn an_event_is_shown_with_its_deliveries_attempts_and_children() {
+    let site = site();
+    let id = site.append(event("video.done", "order_1", br#"{"n":1.50}"#, &["audit"])).await;
+    site.work("audit", Ends::Done).await;
+    let shown = site.get(&format!("/api/v1/events/{id}")).await;
+    assert_eq!(shown["id"], id.to_string());
+    assert_eq!((&shown["type"], &shown["source"], &shown["subject"]), (&json!("video.done"), &json!("heygen"), &json!("order_1")));
+    assert_eq!(shown["time"], "2026-02-02T02:40:00.120Z");
+    assert_eq!(shown["data"], json!({ "n": 1.50 }));
+    assert_eq!(shown["headers"], json!([{ "name": "user-agent", "value": "HeyGen" }]));
+    let child = shown["children"][0].as_str().unwrap();
+    assert_eq!(site.get(&format!("/api/v1/events/{child}")).await["parent_id"], id.to_string());
+    let delivery = &shown["deliveries"][0];
+    assert_eq!((&delivery["plugin"], &delivery["state"]), (&json!("audit"), &json!("done")));
+    let expected = json!([{
+        "number": 1, "started_at": "2026-02-02T02:40:00.120Z", "duration_ms": 1.5, "outcome": "ok", "error": null,
+        "logs": [{ "level": "info", "message": "looked" }], "plugin_digest": "07".repeat(32),
+    }]);
+    assert_eq!(delivery["attempts"], expected);
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_json_is_shown_in_base64() {
+    let site = site();
+    let id = site.append(event("video.done", "s", b"\x00\xff", &[])).await;
+    let shown = site.get(&format!("/api/v1/events/{id}")).await;
+    assert_eq!((shown.get("data"), &shown["data_base64"]), (None, &json!("AP8=")));
+}
+
+#[tokio::test]
+async fn pages_follow_one_another_until_every_event_was_shown_once() {
+    let site = site();
+    for number in 0..7 {
+        site.append(event("video.done", &format!("s{number}"), b"{}", &["audit", "orders"])).await;
+    }
+    for (path, rows) in [("/api/v1/events", 7), ("/api/v1/deliveries", 14)] {
+        let mut seen = BTreeSet::new();
+        let mut target = format!("{path}?limit=2");
+        loop {
+            let page = site.get(&target).await;
+            let items = page["items"].as_array().unwrap();
+            assert!(items.len() <= 2, "{page}");
+            for item in items {
+                assert!(seen.insert(item["id"].as_str().unwrap().to_owned()), "twice: {item}");
+            }
+            let Some(cursor) = page["next_cursor"].as_str() else { break };
+            target = format!("{path}?limit=2&cursor={cursor}");
+        }
+        assert_eq!(seen.len(), rows, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn filters_narrow_a_listing_down() {
+    let site = site();
+    site.append(event("video.done", "a", b"{\"word\":\"needle\"}", &["audit"])).await;
+    site.work("audit", Ends::Dead).await;
+    site.append(event("video.failed", "b", b"{}", &["orders"])).await;
+    site.append(event("other", "c", b"{}", &[])).await;
+    for (query, expected) in [
+        ("", vec!["c", "b", "a"]),
+        ("?type=video.failed", vec!["b"]),
+        ("?subject=a", vec!["a"]),
+        ("?source=heygen&limit=1", vec!["c"]),
+        ("?source=nobody", vec![]),
+        ("?state=dead", vec!["a"]),
+        ("?state=ready", vec!["b"]),
+        ("?state=unrouted", vec!["c"]),
+        ("?q=needle", vec!["a"]),
+        ("?since=2026-02-02T02:41:00Z", vec![]),
+        ("?since=2026-02-02T02:40:00Z", vec!["c", "b", "a"]),
+        ("?until=1770000000", vec![]),
+    ] {
+        assert_eq!(subjects(&site.get(&format!("/api/v1/events{query}")).await), expected, "{query}");
+    }
+    for (query, expected) in [("?state=dead", vec!["a"]), ("?plugin=orders", vec!["b"]), ("?type=other", vec![])] {
+        assert_eq!(subjects(&site.get(&format!("/api/v1/deliveries{query}")).await), expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn plugins_are_shown_with_what_leads_to_them() {
+    let site = site();
+    site.append(event("video.done", "a", b"{}", &["audit"])).await;
+    site.work("audit", Ends::Waits).await;
+    let page = site.get("/api/v1/plugins").await;
+    let names: Vec<_> = page["items"].as_array().unwrap().iter().map(|plugin| plugin["name"].clone()).collect();
+    assert_eq!(names, ["audit", "orders"]);
+    let plugin = site.get("/api/v1/plugins/audit").await;
+    assert_eq!(plugin, page["items"][0]);
+    assert_eq!((&plugin["state"], &plugin["routes"]), (&json!("loaded"), &json!(["video.*"])));
+    assert_eq!((&plugin["contract"], &plugin["grants"]), (&json!("handler@0.1.0"), &json!([])));
+    assert_eq!(plugin["deliveries"], json!({ "ready": 0, "leased": 0, "waiting": 1, "done": 0, "dead": 0 }));
+}
+
+#[tokio::test]
+async fn counts_are_by_state_and_plugin() {
+    let site = site();
+    site.append(event("video.done", "a", b"{}", &["audit", "orders"])).await;
+    site.work("audit", Ends::Done).await;
+    let stats = site.get("/api/v1/stats").await;
+    // The second event is the one that `audit` emitted.
+    assert_eq!((&stats["events"], &stats["duplicates"]), (&json!(2), &json!(0)));
+    assert_eq!(stats["deliveries"], json!({ "ready": 1, "leased": 0, "waiting": 0, "done": 1, "dead": 0 }));
+    assert_eq!(stats["plugins"]["orders"]["ready"], 1);
+}
+
+#[tokio::test]
+async fn a_bad_configuration_is_seen_while_the_host_goes_on() {
+    let site = site();
+    assert_eq!(site.get("/readyz").await, json!({ "status": "ready", "generation": 0, "problems": [] }));
+    site.admin.status.update(|condition| {
+        Trouble::note(&mut condition.config, "config.toml:3:1: unknown key", 1);
+        condition.restart_needed = vec!["server.listen"];
+        condition.generation = 4;
+    });
+    let health = site.get("/readyz").await;
+    assert_eq!((&health["status"], &health["generation"]), (&json!("degraded"), &json!(4)));
+    assert_eq!(health["problems"][0]["detail"], "config.toml:3:1: unknown key");
+    assert_eq!(health["problems"][1]["name"], "server.listen");
+    assert_eq!(site.get("/livez").await["status"], "live");
+}
+
+#[tokio::test]
+async fn a_store_that_has_stopped_makes_the_host_unready() {
+    let site = site();
+    site.admin.store.close().await.unwrap();
+    let (status, health) = site.ask("GET", "/readyz", None).await;
+    assert_eq!((status, &health["status"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable")));
+    assert_eq!(health["problems"][0]["part"], "store");
+}

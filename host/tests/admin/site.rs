@@ -1,0 +1,168 @@
+//! A store, a shelf, a configuration, and the router on top of them.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response, StatusCode, header};
+use hookbox::admin::{self, Admin};
+use hookbox::clock::Clock;
+use hookbox::config::{Config, MakeSecrets};
+use hookbox::event::{AttemptRecord, Attributes, EventId, LogLine, NewEvent, Outcome, PluginName};
+use hookbox::plugins::{Loaded, Shelf};
+use hookbox::sandbox::{Sandbox, SandboxOptions};
+use hookbox::status::Status;
+use hookbox::store::{KvTransaction, Lane, Next, Settlement, Sqlite, SqliteOptions, Store};
+use serde_json::Value;
+use tokio::sync::Semaphore;
+use tower::ServiceExt;
+
+/// When everything in these tests happens.
+pub(super) const NOW_MS: i64 = 1_770_000_000_120;
+
+/// The smallest plugin.
+pub(super) const PLUGIN: &str = include_str!("../guests/ok.wat");
+
+const CONFIG: &str = r#"
+[routes]
+"video.*" = ["audit", "orders"]
+"#;
+
+pub(super) struct Site {
+    pub(super) admin: Admin,
+    pub(super) clock: Clock,
+    router: Router,
+    _dir: tempfile::TempDir,
+}
+
+/// How an attempt of a test ends.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Ends {
+    Done,
+    Dead,
+    Waits,
+}
+
+pub(super) fn site() -> Site {
+    let dir = tempfile::tempdir().unwrap();
+    let plugins = dir.path().join("plugins");
+    std::fs::create_dir(&plugins).unwrap();
+    for name in ["audit", "orders"] {
+        std::fs::write(plugins.join(format!("{name}.wat")), PLUGIN).unwrap();
+    }
+    let config = dir.path().join("config.toml");
+    std::fs::write(&config, CONFIG).unwrap();
+    let config = Config::load(&config, MakeSecrets::No).unwrap();
+    let clock = Clock::manual(NOW_MS);
+    let path = dir.path().join("hookbox.db");
+    let store = Sqlite::open(SqliteOptions { path, max_waiting_appends: 64, clock: clock.clone() }).unwrap();
+    let admin = Admin {
+        store: Arc::new(store),
+        shelf: Arc::new(ArcSwap::from_pointee(shelf(dir.path()))),
+        config: Arc::new(ArcSwap::from_pointee(config)),
+        status: Arc::new(Status::default()),
+        render_metrics: Arc::new(|| "# no recorder\n".to_owned()),
+        own_address: IpAddr::from([127, 0, 0, 1]),
+    };
+    let router = admin::router(admin.clone());
+    Site { admin, clock, router, _dir: dir }
+}
+
+fn shelf(dir: &std::path::Path) -> Shelf {
+    let sandbox = Sandbox::new(SandboxOptions { max_instances: 1 }).unwrap();
+    Shelf::of(["audit", "orders"].map(|name| Loaded {
+        name: name.into(),
+        plugin: sandbox.load(PLUGIN.as_bytes()).unwrap(),
+        digest: hookbox::event::Digest([7; 32]),
+        path: dir.join("plugins").join(format!("{name}.wat")),
+        loaded_at_ms: NOW_MS,
+    }))
+}
+
+/// An event of the source `heygen`.
+pub(super) fn event(kind: &str, subject: &str, body: &[u8], targets: &[&str]) -> NewEvent {
+    NewEvent {
+        attributes: Attributes {
+            source: "heygen".into(),
+            kind: kind.to_owned(),
+            subject: Some(subject.to_owned()),
+            content_type: Some("application/json".to_owned()),
+            time_ms: NOW_MS,
+            body: body.to_vec().into(),
+        },
+        provider_id: Some("p1".to_owned()),
+        dedupe: Vec::new(),
+        headers: vec![("user-agent".to_owned(), "HeyGen".to_owned())],
+        note: None,
+        parent: None,
+        hops: 0,
+        targets: targets.iter().map(|name| PluginName::from(*name)).collect(),
+        delay_ms: 0,
+    }
+}
+
+impl Site {
+    pub(super) async fn append(&self, event: NewEvent) -> EventId {
+        self.admin.store.append(event).await.unwrap().id
+    }
+
+    /// Runs the due deliveries of a plugin, all with the same end; says how many.
+    pub(super) async fn work(&self, plugin: &str, ends: Ends) -> usize {
+        let places = Arc::new(Semaphore::new(100)).acquire_many_owned(100).await.unwrap();
+        let leased = self.admin.store.lease(Lane::Plugin(plugin.into()), places).await.unwrap();
+        let count = leased.leases.len();
+        for lease in leased.leases {
+            let emitted = vec![NewEvent { parent: Some(lease.event.id), hops: 1, ..event("order.ready", "s", b"{}", &[]) }];
+            let (next, outcome) = match ends {
+                Ends::Done => (Next::Done { emitted, kv: KvTransaction::default() }, Outcome::Ok),
+                Ends::Dead => (Next::Dead, Outcome::Reject),
+                Ends::Waits => (Next::RetryAt(NOW_MS + 60_000), Outcome::Retry),
+            };
+            let record = AttemptRecord {
+                started_at_ms: NOW_MS,
+                duration_us: 1_500,
+                outcome,
+                error: (outcome != Outcome::Ok).then(|| "no such order".to_owned()),
+                logs: vec![LogLine { level: "info".to_owned(), message: "looked".to_owned() }],
+                plugin_digest: Some(hookbox::event::Digest([7; 32])),
+            };
+            self.admin.store.settle(lease, Settlement { next, record: Some(record) }).await.unwrap();
+        }
+        count
+    }
+
+    pub(super) async fn send(&self, request: Request<Body>) -> Response<Body> {
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    /// A request from this machine: status and JSON body.
+    pub(super) async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+        let request = Request::builder().method(method).uri(path).header(header::HOST, "localhost:3001");
+        let request = match body {
+            Some(body) => request.header(header::CONTENT_TYPE, "application/json").body(Body::from(body.to_string())),
+            None => request.body(Body::empty()),
+        };
+        let response = self.send(request.unwrap()).await;
+        let status = response.status();
+        let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    /// A GET that answers 200.
+    pub(super) async fn get(&self, path: &str) -> Value {
+        let (status, body) = self.ask("GET", path, None).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {body}");
+        body
+    }
+
+    /// A request that is refused: status and detail.
+    pub(super) async fn refused(&self, method: &str, path: &str, body: Option<Value>) -> (u16, String) {
+        let (status, body) = self.ask(method, path, body).await;
+        assert!(status.is_client_error() || status.is_server_error(), "{path}: {status} {body}");
+        assert_eq!(body["status"], status.as_u16(), "{path}: {body}");
+        (status.as_u16(), body["detail"].as_str().unwrap().to_owned())
+    }
+}

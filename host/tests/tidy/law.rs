@@ -7,7 +7,7 @@ use super::paths::{Named, named};
 
 /// Which module stands where, and what only it may name.
 #[derive(Debug)]
-pub struct Law {
+pub(super) struct Law {
     floors: BTreeMap<String, u32>,
     /// A crate or path → the modules that may name it.
     doors: BTreeMap<String, Vec<String>>,
@@ -15,7 +15,7 @@ pub struct Law {
 
 impl Law {
     /// Reads `// floor N: …` groups of `pub mod NAME; // doors: A, B::C`, highest floor first.
-    pub fn read(lib: &str) -> Result<Self, String> {
+    pub(super) fn read(lib: &str) -> Result<Self, String> {
         let (mut floors, mut doors) = (BTreeMap::new(), BTreeMap::<String, Vec<String>>::new());
         let mut floor: Option<u32> = None;
         for line in lib.lines() {
@@ -42,7 +42,7 @@ impl Law {
     }
 
     /// What `source`, a file below `host/src/`, does against the law.
-    pub fn check(&self, source: &Source) -> Vec<String> {
+    pub(super) fn check(&self, source: &Source) -> Vec<String> {
         let path = source.name.strip_prefix("host/src/").expect("a file of the crate");
         let module: Vec<String> = path.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
         let home = module[0].as_str();

@@ -2,14 +2,14 @@
 
 /// A piece of code and the line it begins on, from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Token {
-    pub line: usize,
-    pub text: String,
+pub(super) struct Token {
+    pub(super) line: usize,
+    pub(super) text: String,
 }
 
 /// Words, numbers, `::` and single signs. Comments, texts, characters and lifetimes are left out, an empty pair of
 /// quotes standing for a text.
-pub fn tokens(source: &str) -> Vec<Token> {
+pub(super) fn tokens(source: &str) -> Vec<Token> {
     let chars: Vec<char> = source.chars().collect();
     let (mut at, mut line, mut found) = (0, 1, Vec::new());
     while at < chars.len() {

@@ -6,17 +6,17 @@ use super::lexer::Token;
 
 /// A path from the crate's root, or one that starts with a name of another crate or something local.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Named {
-    pub line: usize,
+pub(super) struct Named {
+    pub(super) line: usize,
     /// `crate`, then modules; `self` and `super` are resolved.
-    pub segments: Vec<String>,
+    pub(super) segments: Vec<String>,
     /// The name it has from here on, if it was imported.
     import: Option<String>,
 }
 
 /// Every path in the file of module `module` (its segments below the crate's root), each as long as the file's imports
 /// make it.
-pub fn named(module: &[String], tokens: &[Token]) -> Vec<Named> {
+pub(super) fn named(module: &[String], tokens: &[Token]) -> Vec<Named> {
     let mut found = written(module, tokens);
     let imports: BTreeMap<String, Vec<String>> =
         found.iter().filter_map(|named| Some((named.import.clone()?, named.segments.clone()))).collect();

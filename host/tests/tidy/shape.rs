@@ -6,7 +6,7 @@ const MAX_FILE_LINES: usize = 400;
 const MAX_FUNCTION_LINES: usize = 70;
 
 /// A file has at most 400 lines and a function at most 70.
-pub fn check_size(source: &Source) -> Vec<String> {
+pub(super) fn check_size(source: &Source) -> Vec<String> {
     let mut found = Vec::new();
     let lines = source.text.lines().count();
     if lines > MAX_FILE_LINES {
@@ -50,7 +50,7 @@ fn end_of_body(source: &Source, at: usize) -> usize {
 }
 
 /// A file begins with its purpose and is never called `mod.rs`.
-pub fn check_layout(source: &Source) -> Vec<String> {
+pub(super) fn check_layout(source: &Source) -> Vec<String> {
     let mut found = Vec::new();
     if !source.text.starts_with("//! ") {
         found.push(source.violation(1, "does not begin with `//!` and its purpose"));
@@ -62,7 +62,7 @@ pub fn check_layout(source: &Source) -> Vec<String> {
 }
 
 /// Nothing is left for later, no test is switched off, and no test waits for time to pass.
-pub fn check_leftovers(source: &Source) -> Vec<String> {
+pub(super) fn check_leftovers(source: &Source) -> Vec<String> {
     let mut found = Vec::new();
     for (number, line) in source.text.lines().enumerate() {
         // Put together here, so that this file does not find itself.
@@ -91,7 +91,7 @@ fn spells<const N: usize>(tokens: &[lexer::Token], words: [&str; N]) -> bool {
 }
 
 /// No file names a folder that only exists where it was written.
-pub fn check_places(source: &Source) -> Vec<String> {
+pub(super) fn check_places(source: &Source) -> Vec<String> {
     let places = [concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/wo", "rk/"), concat!("/Us", "ers/")];
     let lines = source.text.lines().enumerate();
     let hit = |line: &str| places.iter().find(|place| line.contains(*place));

@@ -7,6 +7,7 @@ mod crash;
 mod harness;
 mod ingest;
 mod load;
+mod readme;
 mod road;
 mod sandbox;
 mod tidy;

@@ -82,9 +82,9 @@ pub(crate) fn start_with(site: &Site, env: &[(&str, &str)]) -> Option<Host> {
     let log = std::fs::File::options().create(true).append(true).open(site.path("host.log")).unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_hookbox"))
         .arg("serve")
-        .arg("--config")
-        .arg(site.path("config.toml"))
+        .current_dir(site.path("."))
         .env("TEST_SECRET", SECRET)
+        .env_remove("HEYGEN_WEBHOOK_SECRET")
         .envs(env.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -164,10 +164,15 @@ impl Host {
 
     /// Waits until nothing is ready, leased or waiting, and returns the stats.
     pub(crate) fn settled(&self) -> Value {
+        self.none_in(&["ready", "leased", "waiting"])
+    }
+
+    /// Waits until no delivery is in any of these states, and returns the stats.
+    pub(crate) fn none_in(&self, states: &[&str]) -> Value {
         wait_for("everything to be settled", || {
             let stats = self.api("/api/v1/stats");
-            let open = ["ready", "leased", "waiting"].map(|state| stats["deliveries"][state].as_u64().unwrap());
-            (open == [0, 0, 0]).then_some(stats)
+            let open: u64 = states.iter().map(|state| stats["deliveries"][state].as_u64().unwrap()).sum();
+            (open == 0).then_some(stats)
         })
     }
 }

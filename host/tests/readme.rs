@@ -1,0 +1,108 @@
+//! Every command the README shows, run in its order on a copy of the repository's files.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::harness::{self, Site};
+
+/// What `cargo run --release --` stands for here, and the cargo that everything else goes to.
+const CARGO: &str = "#!/bin/sh
+if [ \"$1 $2 $3\" = 'run --release --' ]; then
+  shift 3
+  exec \"$HOOKBOX\" \"$@\"
+fi
+exec \"$CARGO\" \"$@\"
+";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+#[test]
+fn every_command_of_the_readme_works() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let blocks = blocks(&readme);
+    let site = Site::new("", &[]);
+    let ports = free_ports();
+    let move_ports =
+        |text: &str| text.replace(":3000", &format!(":{}", ports[0])).replace(":3001", &format!(":{}", ports[1]));
+    fs::remove_dir(site.path("plugins")).unwrap();
+    copy(&root().join("plugins"), &site.path("plugins"));
+    copy(&root().join("wit"), &site.path("wit"));
+    fs::write(site.path("config.toml"), move_ports(&fs::read_to_string(root().join("config.toml")).unwrap())).unwrap();
+    fs::create_dir(site.path("bin")).unwrap();
+    fs::write(site.path("bin/cargo"), CARGO).unwrap();
+    fs::set_permissions(site.path("bin/cargo"), fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(blocks[0].trim(), "cargo run --release -- serve", "the first command starts the host");
+    let host = harness::start(&site);
+    for block in &blocks[1..] {
+        if let Some(missing) = missing(block) {
+            println!("SKIPPED, {missing}:\n{block}");
+            continue;
+        }
+        let path = format!("{}:{}", site.path("bin").display(), std::env::var("PATH").unwrap());
+        let ran = Command::new("sh")
+            .args(["-euc", &move_ports(block)])
+            .current_dir(site.path("."))
+            .env("PATH", path)
+            .env("HOOKBOX", env!("CARGO_BIN_EXE_hookbox"))
+            .env("CARGO", env!("CARGO"))
+            .env_remove("CARGO_TARGET_DIR")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success(), "{block}\n{said}\n{}", String::from_utf8_lossy(&ran.stderr));
+        host.none_in(&["ready", "leased"]);
+    }
+    let events = host.api("/api/v1/events?subject=order_4");
+    if missing("openssl").is_none() {
+        assert_eq!(events["items"].as_array().unwrap().len(), 2, "the event sent by hand and its child: {events}");
+    }
+    let dollars = host.api("/api/v1/events?subject=order_3&type=order.video_ready");
+    assert_eq!(dollars["items"].as_array().unwrap().len(), 1, "{dollars}");
+}
+
+/// The `sh` blocks, in order.
+fn blocks(readme: &str) -> Vec<String> {
+    let blocks: Vec<String> =
+        readme.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect();
+    assert!(blocks.len() > 5, "the README shows commands");
+    blocks
+}
+
+/// What a block needs and this machine lacks.
+fn missing(block: &str) -> Option<&'static str> {
+    let lacks = |program: &str| Command::new(program).arg("--version").output().is_err();
+    if block.contains("openssl") && lacks("openssl") {
+        return Some("there is no openssl");
+    }
+    if block.contains("curl") && lacks("curl") {
+        return Some("there is no curl");
+    }
+    if block.contains("wasm32-wasip2") {
+        let installed = Command::new("rustup").args(["target", "list", "--installed"]).output().ok()?;
+        if !String::from_utf8_lossy(&installed.stdout).contains("wasm32-wasip2") {
+            return Some("the target wasm32-wasip2 is not installed (`cargo xtask test` does it)");
+        }
+    }
+    None
+}
+
+fn free_ports() -> [u16; 2] {
+    let listeners = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
+}
+
+/// A folder with what is in it, but nothing that was built there.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap).filter(|entry| entry.file_name() != "target") {
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to.join(entry.file_name()));
+        } else {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}

@@ -127,12 +127,8 @@ impl<F: Fn()> Reloader<F> {
     async fn round(&mut self, ask: Ask) -> Duration {
         // Before looking, so that nothing can change unseen between the look and the watch.
         self.arm();
-        let (shelf_changed, shelf_unsettled) = self.refresh_shelf().await;
-        let (config_changed, config_unsettled) = self.refresh_config(ask).await;
-        if shelf_changed || config_changed {
-            self.watched.status.update(|condition| condition.generation += 1);
-            (self.on_change)();
-        }
+        let shelf_unsettled = self.refresh_shelf().await;
+        let config_unsettled = self.refresh_config(ask).await;
         Duration::from_millis(match &self.watch {
             _ if shelf_unsettled || config_unsettled => SETTLE_MS,
             Some(_) => self.pace.poll_ms,
@@ -162,27 +158,35 @@ impl<F: Fn()> Reloader<F> {
         }
     }
 
-    async fn refresh_shelf(&self) -> (bool, bool) {
+    /// Tells everyone that something was swapped, before the next thing is looked at.
+    fn swapped(&self) {
+        (self.on_change)();
+        self.watched.status.update(|condition| condition.generation += 1);
+    }
+
+    /// Says whether something is changing at the moment.
+    async fn refresh_shelf(&self) -> bool {
         let old = self.watched.shelf.load_full();
         let refreshed = old.refresh(&self.watched.stock).await;
         refreshed.changes.iter().for_each(log);
         let changed = !refreshed.changes.is_empty();
         // Also without a change: it knows of files that were touched, and need not be read again.
         self.watched.shelf.store(Arc::new(refreshed.shelf));
-        (changed, refreshed.unsettled)
+        if changed {
+            self.swapped();
+        }
+        refreshed.unsettled
     }
 
-    async fn refresh_config(&mut self, ask: Ask) -> (bool, bool) {
+    /// Says whether something is changing at the moment.
+    async fn refresh_config(&mut self, ask: Ask) -> bool {
         let first = self.file.is_new();
         // A mistake may lie in another file: a plugin that was missing, a secret that could not be read.
         let again = ask == Ask::ReadConfig || self.file.has_failed();
         match self.file.read(again).await {
-            Answer::Unchanged => (false, false),
-            Answer::Unsettled => (false, true),
-            Answer::Bad(problem) => {
-                self.report(&problem);
-                (false, false)
-            }
+            Answer::Unchanged => return false,
+            Answer::Unsettled => return true,
+            Answer::Bad(problem) => self.report(&problem),
             Answer::Good(config) => {
                 let restart_needed = self.started_with.restart_needed(&config);
                 self.watched.config.store(Arc::new(*config));
@@ -194,9 +198,10 @@ impl<F: Fn()> Reloader<F> {
                     condition.config = None;
                     condition.restart_needed = restart_needed;
                 });
-                (true, false)
+                self.swapped();
             }
         }
+        false
     }
 
     fn report(&self, problem: &str) {

@@ -125,6 +125,6 @@ fn routed(facts: &Facts<'_>, emitted: Emitted, routes: &Routes) -> NewEvent {
         parent: Some(facts.event.id),
         hops: facts.event.hops + 1,
         targets,
-        delay_ms: emitted.delay_ms.min(retry::MAX_DELAY_MS),
+        delay_ms: emitted.delay_ms,
     }
 }

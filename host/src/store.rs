@@ -29,12 +29,15 @@ use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::event::{AttemptRecord, DeliveryId, Event, EventId, NewEvent, PluginName};
+
+#[cfg(test)]
+mod conformance;
 mod query;
 mod sqlite;
 
 pub use query::{
     AttemptView, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary, EventView, MAX_CHILDREN,
-    Page, PluginCounts, Stats,
+    MAX_PAGE, Page, PluginCounts, Stats,
 };
 pub use sqlite::{OpenError, Sqlite, SqliteOptions};
 
@@ -93,7 +96,7 @@ pub struct Lease {
     pub delivery: DeliveryId,
     /// Who is to handle it.
     pub plugin: PluginName,
-    /// The number of this attempt, from 1, never used twice: the fence.
+    /// The number of this attempt, from 1: the fence. Used again only after its holder has given it back.
     pub attempt: u32,
     /// Attempts that do not count against the retry policy: those before an operator's retry, and crashes of the host.
     pub pardoned: u32,
@@ -217,13 +220,15 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Stores an event and its deliveries. `Ok` means committed and fsynced.
     fn append(&self, event: NewEvent) -> Pending<'_, Appended>;
 
-    /// Leases due deliveries, at most one for each permit in `places`; what is not needed is given back.
+    /// Leases due deliveries, at most one for each permit in `places`; what is not needed is given back, and so is all
+    /// of it when the call is dropped before it has answered.
     fn lease(&self, lane: Lane, places: OwnedSemaphorePermit) -> Pending<'_, Leased>;
 
     /// Settles a lease. A full disk delays it; only a stopped store fails it.
     fn settle(&self, lease: Lease, settlement: Settlement) -> Pending<'_, Settled>;
 
-    /// Makes dead deliveries ready again, attempts counted from 0; says how many.
+    /// Makes dead deliveries ready again, attempts counted from 0; says how many. A bounded number at a time, the
+    /// oldest first: ask again until there are none.
     fn retry(&self, which: RetryWhich) -> Pending<'_, u64>;
 
     /// Creates new deliveries of an old event to `plugins`, and names them.

@@ -58,12 +58,15 @@ pub struct Cursor(pub DeliveryId);
 /// Which part of a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
-    /// At most this many rows. A page looks at a bounded number of rows, so it may hold fewer, also none, and still
+    /// At most this many rows, from 1 to [`MAX_PAGE`]. A page looks at a bounded number of rows, so it may hold fewer, also none, and still
     /// have a cursor: ask on.
     pub limit: usize,
     /// Where the page before ended.
     pub after: Option<Cursor>,
 }
+
+/// The most rows of one page.
+pub const MAX_PAGE: usize = 1_000;
 
 /// An event in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]

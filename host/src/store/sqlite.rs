@@ -1,10 +1,9 @@
 //! SQLite behind the [`Store`]: one file, one host, one writing thread.
 //!
 //! `batch`, `lease`, `settle` and `operator` hold the writing verbs, `writer` the thread that groups them into
-//! commits, `read` the questions, `schema` the file. A call becomes a command to the writer and waits for its answer;
+//! commits, `read` and `pages` the questions and `readers` their connections, `schema` the file. A call becomes a command to the writer and waits for its answer;
 //! the queue is bounded because appends take a permit, leases and settlements need places, and operators are few.
 
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,9 +12,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use self::batch::Batch;
 use self::counts::Counts;
-use self::read::Readers;
+use self::readers::{KV_READERS, READERS, Readers};
 pub use self::schema::OpenError;
-use self::writer::{Command, DeskSlot, Reply, Shared, Writer};
+use self::writer::{Command, DeskSlot, Reply, Shared, Writer, give_back};
 use super::{
     Appended, Cursor, DeliveryFilter, DeliveryView, Desk, EventFilter, EventSummary, EventView, Keep, KvValue, Lane,
     Lease, Leased, Page, Pending, RetryWhich, Settled, Settlement, Stats, Store, StoreError,
@@ -26,9 +25,15 @@ use crate::tasks;
 
 mod batch;
 mod counts;
+#[cfg(test)]
+mod laws;
 mod lease;
 mod operator;
+mod pages;
+#[cfg(test)]
+mod plans;
 mod read;
+mod readers;
 mod schema;
 mod settle;
 mod writer;
@@ -50,19 +55,20 @@ pub struct Sqlite {
     commands: Mutex<Sender<Command>>,
     shared: Arc<Shared>,
     readers: Readers,
+    kv_readers: Readers,
+    clock: Clock,
     appends: Arc<Semaphore>,
     max_waiting_appends: usize,
     recovered: usize,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
-    _lock: File,
 }
 
 impl Sqlite {
     /// Opens the file, takes up what a killed host left, and starts the writer.
     pub fn open(options: SqliteOptions) -> Result<Self, OpenError> {
         let SqliteOptions { path, max_waiting_appends, clock } = options;
+        let (lock, path) = schema::lock(&path)?;
         let failed = |source| OpenError::Sqlite { path: path.clone(), source };
-        let lock = schema::lock(&path)?;
         let connection = schema::open_writer(&path)?;
         let last_id = last_id(&connection).map_err(failed)?;
         let mut counts = Counts::read(&connection).map_err(failed)?;
@@ -70,19 +76,27 @@ impl Sqlite {
         counts.add(&delta);
         let shared = Arc::new(Shared { counts: Mutex::new(counts), ..Shared::default() });
         let (commands, receiver) = channel();
-        let writer =
-            Writer { connection, commands: receiver, shared: shared.clone(), clock, last_id, held: Vec::new() };
+        let writer = Writer {
+            connection,
+            commands: receiver,
+            shared: shared.clone(),
+            clock: clock.clone(),
+            last_id,
+            held: Vec::new(),
+            _lock: lock,
+        };
         let thread = tasks::thread("hookbox-store", move || writer.run())
             .map_err(|source| OpenError::Io { path: path.clone(), source })?;
         Ok(Self {
             commands: Mutex::new(commands),
+            readers: Readers::new(path.clone(), shared.clone(), READERS),
+            kv_readers: Readers::new(path, shared.clone(), KV_READERS),
             shared,
-            readers: Readers::new(path),
+            clock,
             appends: Arc::new(Semaphore::new(max_waiting_appends)),
             max_waiting_appends,
             recovered,
             thread: Mutex::new(Some(thread)),
-            _lock: lock,
         })
     }
 
@@ -96,25 +110,51 @@ impl Sqlite {
     }
 
     /// Sends a command now, and returns what waits for its answer.
-    fn ask<T: Send + 'static>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Pending<'static, T> {
+    fn ask<T: Send + 'static>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Pending<'_, T> {
         let (reply, answer) = oneshot::channel();
-        let sent = self.commands.lock().unwrap_or_else(PoisonError::into_inner).send(command(reply)).is_ok();
-        let stopped = self.shared.clone();
-        Box::pin(async move {
-            let gone = || {
-                let trouble = stopped.trouble.borrow().clone();
-                trouble.unwrap_or_else(|| StoreError::Stopped("the writer is gone".to_owned()))
-            };
-            if !sent {
-                return Err(gone());
+        self.send(command(reply));
+        Box::pin(async move { answer.await.unwrap_or_else(|_| Err(self.gone())) })
+    }
+
+    /// A writer that is gone drops the command, and with it the reply.
+    fn send(&self, command: Command) {
+        let _ = self.commands.lock().unwrap_or_else(PoisonError::into_inner).send(command);
+    }
+
+    fn gone(&self) -> StoreError {
+        let trouble = self.shared.trouble.borrow().clone();
+        trouble.unwrap_or_else(|| StoreError::Stopped("the writer is gone".to_owned()))
+    }
+}
+
+/// A question for leases whose caller may go away before the answer: then what was leased is given back.
+struct Asked<'a> {
+    store: &'a Sqlite,
+    answer: oneshot::Receiver<Result<Leased, StoreError>>,
+}
+
+impl Asked<'_> {
+    async fn leased(mut self) -> Result<Leased, StoreError> {
+        (&mut self.answer).await.unwrap_or_else(|_| Err(self.store.gone()))
+    }
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        // Whatever was not sent by now is given back by the writer.
+        self.answer.close();
+        if let Ok(Ok(stranded)) = self.answer.try_recv() {
+            for lease in stranded.leases {
+                self.store.send(give_back(lease, self.store.clock.now_ms()));
             }
-            answer.await.unwrap_or_else(|_| Err(gone()))
-        })
+        }
     }
 }
 
 fn last_id(connection: &rusqlite::Connection) -> Result<EventId, rusqlite::Error> {
-    let sql = "SELECT max(coalesce((SELECT max(id) FROM events), 0), coalesce((SELECT max(version) FROM kv), 0))";
+    // Also what is deleted counts: an id below the sweep would never give up its dedupe keys.
+    let sql = "SELECT max(coalesce((SELECT max(id) FROM events), 0), coalesce((SELECT max(version) FROM kv), 0),
+                          dedupe_up_to) FROM swept";
     connection.query_row(sql, [], |row| row.get(0).map(EventId::from_row))
 }
 
@@ -148,7 +188,10 @@ impl Store for Sqlite {
     }
 
     fn lease(&self, lane: Lane, places: OwnedSemaphorePermit) -> Pending<'_, Leased> {
-        self.ask(|reply| Command::Lease { lane, places: Some(places), reply })
+        let (reply, answer) = oneshot::channel();
+        let asked = Asked { store: self, answer };
+        self.send(Command::Lease { lane, places: Some(places), reply });
+        Box::pin(asked.leased())
     }
 
     fn settle(&self, lease: Lease, settlement: Settlement) -> Pending<'_, Settled> {
@@ -157,7 +200,14 @@ impl Store for Sqlite {
     }
 
     fn retry(&self, which: RetryWhich) -> Pending<'_, u64> {
-        self.ask(|reply| Command::Retry { which: Box::new(which), reply })
+        match which {
+            RetryWhich::One(delivery) => self.ask(|reply| Command::Retry { delivery, reply }),
+            // Found apart from the writer, which may not be held up by a search through a million dead letters.
+            RetryWhich::Matching(filter) => Box::pin(async move {
+                let found = self.readers.ask(move |connection| pages::dead(connection, &filter)).await?;
+                self.ask(|reply| Command::RetryAll { found, reply }).await
+            }),
+        }
     }
 
     fn replay(&self, event: EventId, plugins: Vec<PluginName>) -> Pending<'_, Vec<DeliveryId>> {
@@ -169,7 +219,7 @@ impl Store for Sqlite {
     }
 
     fn kv_get(&self, plugin: PluginName, key: String) -> Pending<'_, Option<KvValue>> {
-        Box::pin(self.readers.ask(move |connection| read::kv_get(connection, &plugin, &key)))
+        Box::pin(self.kv_readers.ask(move |connection| read::kv_get(connection, &plugin, &key)))
     }
 
     fn event(&self, id: EventId) -> Pending<'_, EventView> {
@@ -180,11 +230,11 @@ impl Store for Sqlite {
     }
 
     fn events(&self, filter: EventFilter, page: Page) -> Pending<'_, (Vec<EventSummary>, Option<Cursor>)> {
-        Box::pin(self.readers.ask(move |connection| read::events(connection, &filter, page)))
+        Box::pin(self.readers.ask(move |connection| pages::events(connection, &filter, page)))
     }
 
     fn deliveries(&self, filter: DeliveryFilter, page: Page) -> Pending<'_, (Vec<DeliveryView>, Option<Cursor>)> {
-        Box::pin(self.readers.ask(move |connection| read::deliveries(connection, &filter, page)))
+        Box::pin(self.readers.ask(move |connection| pages::deliveries(connection, &filter, page)))
     }
 
     fn kv_bytes(&self, plugin: &str) -> u64 {
@@ -209,15 +259,18 @@ impl Store for Sqlite {
     }
 
     fn close(&self) -> Pending<'_, ()> {
+        // First, so that the writer closes last and leaves no log behind.
+        self.readers.close();
+        self.kv_readers.close();
         let closed = self.ask(|reply| Command::Close { reply });
         Box::pin(async move {
-            closed.await?;
+            let closed = closed.await;
             let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(thread) = thread {
                 // The thread has answered and only closes its connection; it never panics on purpose.
                 let _ = tasks::blocking(move || thread.join()).await;
             }
-            Ok(())
+            closed
         })
     }
 }

@@ -14,6 +14,11 @@ use crate::store::{Appended, Desk, Lease, Place};
 /// `due_ms` of a leased delivery: never due, because the lock on the file proves that the holder is this process.
 pub(super) const NEVER_MS: i64 = i64::MAX;
 
+/// A time at which something is due: never [`NEVER_MS`], by which a leased delivery is known.
+pub(super) fn due(unix_ms: i64) -> i64 {
+    unix_ms.min(NEVER_MS - 1)
+}
+
 /// A transaction in the making.
 pub(super) struct Batch<'a> {
     pub(super) connection: &'a Connection,
@@ -92,8 +97,9 @@ impl<'a> Batch<'a> {
                 keys,
                 attributes.body.as_ref(),
             ])?;
+        // The same key twice in one event is one key, not an error that ends the store.
         let mut statement =
-            self.connection.prepare_cached("INSERT INTO dedupe (source, key, event) VALUES (?1, ?2, ?3)")?;
+            self.connection.prepare_cached("INSERT OR IGNORE INTO dedupe (source, key, event) VALUES (?1, ?2, ?3)")?;
         for key in &new.dedupe {
             statement.execute(params![attributes.source, key, id.row()])?;
         }
@@ -109,7 +115,7 @@ impl<'a> Batch<'a> {
         delay_ms: u64,
         replay: bool,
     ) -> Result<(), rusqlite::Error> {
-        let due_ms = self.now_ms.saturating_add_unsigned(delay_ms);
+        let due_ms = due(self.now_ms.saturating_add_unsigned(delay_ms));
         let place = if delay_ms == 0 { self.reserve(plugin, event.attributes.body.len()) } else { None };
         let state = match (&place, delay_ms) {
             (Some(_), _) => State::Leased,

@@ -2,17 +2,13 @@
 
 use std::sync::Arc;
 
-use rusqlite::{OptionalExtension, params, params_from_iter};
+use rusqlite::{OptionalExtension, params};
 
 use super::batch::Batch;
 use super::lease::{EVENT_COLUMNS, read_event, read_state};
-use super::read::Clauses;
 use crate::event::{DeliveryId, EventId, PluginName, State};
 use crate::fail;
-use crate::store::{Keep, RetryWhich, StoreError};
-
-/// The most dead deliveries one call makes ready; ask again for more.
-const MAX_RETRIED: usize = 10_000;
+use crate::store::{Keep, StoreError};
 
 /// The most deliveries an event may have, replays included.
 const MAX_DELIVERIES: u32 = 1_000;
@@ -20,50 +16,53 @@ const MAX_DELIVERIES: u32 = 1_000;
 /// The most events one sweep looks at.
 const MAX_SWEPT: usize = 500;
 
+/// The most body bytes one sweep deletes (and at least one event), because each of their pages has to be read.
+const MAX_SWEPT_BYTES: i64 = 32 << 20;
+
 /// An answer within a batch: what the database says, or why the operator cannot have it.
 type Answer<T> = Result<Result<T, StoreError>, rusqlite::Error>;
 
 impl Batch<'_> {
-    /// Makes dead deliveries ready. Their attempts so far are pardoned.
-    pub(super) fn retry(&mut self, which: &RetryWhich) -> Answer<u64> {
-        let dead = match which {
-            RetryWhich::One(delivery) => match self.state_of(*delivery)? {
-                None => return Ok(Err(StoreError::NotFound(format!("delivery `{delivery}`")))),
-                Some((plugin, State::Dead)) => vec![(*delivery, plugin)],
-                Some((_, state)) => {
-                    let name = state.name();
-                    return Ok(Err(StoreError::Conflict(format!(
-                        "delivery `{delivery}` is {name}; only a dead one can be retried"
-                    ))));
-                }
-            },
-            RetryWhich::Matching(filter) => {
-                let mut clauses = Clauses::deliveries(filter);
-                clauses.add("d.state = ?", i64::from(State::Dead.code()));
-                let sql = format!(
-                    "SELECT d.event, d.ordinal, d.plugin FROM deliveries d JOIN events e ON e.id = d.event
-                     WHERE d.state = 4 {} ORDER BY d.event, d.ordinal LIMIT {MAX_RETRIED}",
-                    clauses.sql()
-                );
-                let mut statement = self.connection.prepare(&sql)?;
-                let rows = statement.query_map(params_from_iter(clauses.values()), |row| {
-                    let delivery = DeliveryId { event: EventId::from_row(row.get(0)?), ordinal: row.get(1)? };
-                    Ok((delivery, PluginName::from(row.get::<_, String>(2)?)))
-                })?;
-                rows.collect::<Result<_, _>>()?
+    /// Makes a dead delivery ready.
+    pub(super) fn retry(&mut self, delivery: DeliveryId) -> Answer<u64> {
+        match self.state_of(delivery)? {
+            None => Ok(Err(StoreError::NotFound(format!("delivery `{delivery}`")))),
+            Some((plugin, State::Dead)) => {
+                self.revive(delivery, &plugin)?;
+                Ok(Ok(1))
             }
-        };
-        for (delivery, plugin) in &dead {
-            self.connection
-                .prepare_cached(
-                    "UPDATE deliveries SET state = ?3, due_ms = ?4, pardoned = attempt, crashes = 0
-                     WHERE event = ?1 AND ordinal = ?2",
-                )?
-                .execute(params![delivery.event.row(), delivery.ordinal, State::Ready.code(), self.now_ms])?;
-            self.delta.moved(plugin, Some(State::Dead), Some(State::Ready));
-            self.posted.push((plugin.clone(), self.now_ms));
+            Some((_, state)) => {
+                let name = state.name();
+                Ok(Err(StoreError::Conflict(format!(
+                    "delivery `{delivery}` is {name}; only a dead one can be retried"
+                ))))
+            }
         }
-        Ok(Ok(dead.len() as u64))
+    }
+
+    /// Makes those ready that are still dead; says how many.
+    pub(super) fn retry_all(&mut self, found: &[DeliveryId]) -> Result<u64, rusqlite::Error> {
+        let mut retried = 0;
+        for delivery in found {
+            if let Some((plugin, State::Dead)) = self.state_of(*delivery)? {
+                self.revive(*delivery, &plugin)?;
+                retried += 1;
+            }
+        }
+        Ok(retried)
+    }
+
+    /// Dead to ready; the attempts so far are pardoned.
+    fn revive(&mut self, delivery: DeliveryId, plugin: &PluginName) -> Result<(), rusqlite::Error> {
+        self.connection
+            .prepare_cached(
+                "UPDATE deliveries SET state = ?3, due_ms = ?4, pardoned = attempt, crashes = 0
+                 WHERE event = ?1 AND ordinal = ?2",
+            )?
+            .execute(params![delivery.event.row(), delivery.ordinal, State::Ready.code(), self.now_ms])?;
+        self.delta.moved(plugin, Some(State::Dead), Some(State::Ready));
+        self.posted.push((plugin.clone(), self.now_ms));
+        Ok(())
     }
 
     fn state_of(&self, delivery: DeliveryId) -> Result<Option<(PluginName, State)>, rusqlite::Error> {
@@ -127,22 +126,38 @@ impl Batch<'_> {
         Ok(old.len() == MAX_SWEPT)
     }
 
-    /// Deletes old events whose keys are swept and whose deliveries are all settled; a dead letter is settled.
+    /// Deletes old events whose keys are swept and whose deliveries are all settled; a dead letter is settled. Goes on
+    /// where the last sweep stopped, so that old events which are not settled are passed once a round.
     fn sweep_events(&mut self, until: EventId) -> Result<bool, rusqlite::Error> {
-        let old: Vec<i64> = self
+        let looked_at: Vec<(i64, i64, bool)> = self
             .connection
             .prepare_cached(
-                "SELECT e.id FROM events e
-                 WHERE e.id < ?1 AND e.id <= (SELECT dedupe_up_to FROM swept)
-                   AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.id AND d.due_ms IS NOT NULL)
+                "SELECT e.id, length(e.body),
+                        EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.id AND d.due_ms IS NOT NULL)
+                 FROM events e
+                 WHERE e.id > (SELECT events_up_to FROM swept) AND e.id < ?1
+                   AND e.id <= (SELECT dedupe_up_to FROM swept)
                  ORDER BY e.id LIMIT ?2",
             )?
-            .query_map(params![until.row(), MAX_SWEPT], |row| row.get(0))?
+            .query_map(params![until.row(), MAX_SWEPT], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
             .collect::<Result<_, _>>()?;
-        for event in &old {
-            self.delete_event(*event)?;
+        let (mut up_to, mut bytes) = (0, 0);
+        for &(event, body_bytes, open) in &looked_at {
+            if bytes >= MAX_SWEPT_BYTES {
+                break;
+            }
+            if !open {
+                self.delete_event(event)?;
+                bytes += body_bytes;
+            }
+            up_to = event;
         }
-        Ok(old.len() == MAX_SWEPT)
+        let finished = looked_at.len() < MAX_SWEPT && looked_at.last().is_none_or(|(last, ..)| *last == up_to);
+        let up_to = if finished { 0 } else { up_to };
+        self.connection
+            .prepare_cached("UPDATE swept SET events_up_to = ?1 WHERE events_up_to <> ?1")?
+            .execute([up_to])?;
+        Ok(!finished)
     }
 
     fn delete_event(&mut self, event: i64) -> Result<(), rusqlite::Error> {

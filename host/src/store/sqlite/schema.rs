@@ -1,6 +1,7 @@
 //! The file: how it is opened, what it holds, how it grows from version to version.
 
 use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -136,25 +137,34 @@ const TABLES: &str = "
         PRIMARY KEY (plugin, what)
     ) STRICT, WITHOUT ROWID;
 
-    -- How far the sweep of dedupe keys has come: every event up to here has given up its keys.
-    CREATE TABLE swept (dedupe_up_to INTEGER NOT NULL) STRICT;
-    INSERT INTO swept VALUES (0);
+    -- How far the sweeps have come. dedupe_up_to: every event up to here has given up its keys. events_up_to: where the
+    -- present round, which deletes what is settled, goes on.
+    CREATE TABLE swept (dedupe_up_to INTEGER NOT NULL, events_up_to INTEGER NOT NULL) STRICT;
+    INSERT INTO swept VALUES (0, 0);
 ";
 
-/// Takes the lock that keeps a second host away. Held as long as the file lives.
-pub(super) fn lock(database: &Path) -> Result<File, OpenError> {
-    let io = |path: &Path| {
+/// Takes the lock that keeps a second host away, held as long as the file lives, and returns the database's one true
+/// path: under another name for the same file (a symbolic link) there is no second lock.
+pub(super) fn lock(database: &Path) -> Result<(File, PathBuf), OpenError> {
+    let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| OpenError::Io { path, source }
     };
     if let Some(folder) = database.parent() {
-        fs::create_dir_all(folder).map_err(io(folder))?;
+        fs::create_dir_all(folder).map_err(failed(folder))?;
     }
-    let path = database.with_extension("lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(io(&path))?;
+    // The database itself is not opened for this: closing it again would cancel the locks SQLite has on it.
+    let database = match fs::canonicalize(database) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => database.to_owned(),
+        found => found.map_err(failed(database))?,
+    };
+    let mut path = database.clone().into_os_string();
+    path.push("-lock");
+    let path = PathBuf::from(path);
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed(&path))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(database.to_owned())),
+        Ok(()) => Ok((file, database)),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(database)),
         Err(TryLockError::Error(source)) => Err(OpenError::Io { path, source }),
     }
 }

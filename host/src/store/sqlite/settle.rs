@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::batch::Batch;
+use super::batch::{Batch, due};
 use crate::event::{AttemptRecord, PluginName, State};
 use crate::fail;
 use crate::store::{KvTransaction, Lease, Next, Settled, Settlement};
@@ -19,14 +19,15 @@ impl Batch<'_> {
         let (state, due_ms, unspent) = match &settlement.next {
             Next::Done { .. } => (State::Done, None, false),
             Next::Dead => (State::Dead, None, false),
-            Next::RetryAt(due_ms) => (State::Waiting, Some(*due_ms), false),
-            Next::GiveBack(due_ms) if *due_ms > self.now_ms => (State::Waiting, Some(*due_ms), true),
+            Next::RetryAt(due_ms) => (State::Waiting, Some(due(*due_ms)), false),
+            Next::GiveBack(due_ms) if *due_ms > self.now_ms => (State::Waiting, Some(due(*due_ms)), true),
             Next::GiveBack(due_ms) => (State::Ready, Some(*due_ms), true),
         };
         if !self.move_on(lease, state, due_ms, unspent)? {
             return Ok(Settled::Lost);
         }
-        if let Some(record) = &settlement.record {
+        // An attempt that is not spent leaves no record: the next one bears its number.
+        if let Some(record) = settlement.record.as_ref().filter(|_| !unspent) {
             self.record(lease, record)?;
         }
         if let Next::Done { emitted, kv } = &settlement.next {

@@ -2,13 +2,15 @@
 //! the commit.
 //!
 //! Invariants: no caller hears of success before the batch that holds it is durable; a batch that fails on a full disk
-//! leaves nothing behind but its settlements, which are tried again; any other failure ends the thread, and with it
-//! the store.
+//! leaves nothing behind but its settlements, which are tried again before anything else; any other failure ends the
+//! thread, and with it the store; a lease whose caller has gone is given back.
 
+use std::fs::File;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
@@ -17,10 +19,14 @@ use super::counts::{Counts, Delta};
 use crate::clock::Clock;
 use crate::event::{DeliveryId, EventId, NewEvent, PluginName};
 use crate::fail::{self, Fault};
-use crate::store::{Appended, Desk, Keep, Lane, Lease, Leased, RetryWhich, Settled, Settlement, StoreError};
+use crate::store::{Appended, Desk, Keep, Lane, Lease, Leased, Next, Settled, Settlement, StoreError};
 
 /// The most commands in one transaction.
 const MAX_BATCH: usize = 1_024;
+
+/// The most bytes of bodies and values in one transaction (and at least one command), so that none keeps the others
+/// waiting for long.
+const MAX_BATCH_BYTES: usize = 16 << 20;
 
 /// How long settlements wait for the disk to take writes again before they are tried once more.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
@@ -33,7 +39,8 @@ pub(super) enum Command {
     Append { event: Box<NewEvent>, reply: Reply<Appended>, waiting: OwnedSemaphorePermit },
     Lease { lane: Lane, places: Option<OwnedSemaphorePermit>, reply: Reply<Leased> },
     Settle { lease: Box<Lease>, settlement: Box<Settlement>, reply: Reply<Settled> },
-    Retry { which: Box<RetryWhich>, reply: Reply<u64> },
+    Retry { delivery: DeliveryId, reply: Reply<u64> },
+    RetryAll { found: Vec<DeliveryId>, reply: Reply<u64> },
     Replay { event: EventId, plugins: Vec<PluginName>, reply: Reply<Vec<DeliveryId>> },
     Sweep { keep: Keep, reply: Reply<bool> },
     Close { reply: Reply<()> },
@@ -57,6 +64,9 @@ pub(super) struct Shared {
     pub(super) desk: OnceLock<DeskSlot>,
     /// Set while the disk refuses, and for good once the store has stopped.
     pub(super) trouble: watch::Sender<Option<StoreError>>,
+    /// What the disk is told to do in tests.
+    #[cfg(test)]
+    pub(super) disk: Mutex<crate::store::conformance::Disk>,
 }
 
 /// The dispatcher, once attached.
@@ -75,8 +85,10 @@ pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) clock: Clock,
     pub(super) last_id: EventId,
-    /// Settlements that a full disk refused.
+    /// Settlements that a full disk refused, and leases to give back.
     pub(super) held: Vec<Command>,
+    /// Given up after the connection, also when nobody closes the store: no other host begins before this one ends.
+    pub(super) _lock: File,
 }
 
 /// How a batch failed.
@@ -99,9 +111,15 @@ impl Writer {
                 Ok(()) => {
                     metrics::histogram!("hookbox_store_commit_seconds").record(started.elapsed().as_secs_f64());
                 }
+                Err(Failed::Passing(error)) if closing => {
+                    batch.drain(..).for_each(|command| command.refuse(&error));
+                    return self.stop(StoreError::Stopped(format!("it was closed, and {error}")), batch);
+                }
                 Err(Failed::Passing(error)) => self.hold(error, batch),
                 Err(Failed::Fatal(error)) => {
                     tracing::error!(error = %error, "the store failed and has stopped");
+                    // A file that has just failed is left as it is: the next start recovers what was committed.
+                    let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
                     return self.stop(error, batch);
                 }
             }
@@ -112,21 +130,30 @@ impl Writer {
     /// Waits for work and takes all there is, up to a bound. `None` when nobody can ask any more.
     fn take_batch(&mut self) -> Option<Vec<Command>> {
         let mut batch = std::mem::take(&mut self.held);
-        if self.shared.trouble.borrow().is_none() {
-            batch.push(self.commands.recv().ok()?);
-        } else {
+        let trouble = self.shared.trouble.borrow().clone();
+        // While settlements wait for the disk, no append gets in their way.
+        let refused = trouble.clone().filter(|_| !batch.is_empty());
+        let mut next = if trouble.is_some() {
             // Also an empty batch is tried: it tells whether the disk takes writes again.
             match self.commands.recv_timeout(RETRY_AFTER) {
-                Ok(command) => batch.push(command),
-                Err(RecvTimeoutError::Timeout) => {}
+                Ok(command) => Some(command),
+                Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return None,
             }
-        }
-        while batch.len() < MAX_BATCH {
-            match self.commands.try_recv() {
-                Ok(command) => batch.push(command),
-                Err(_) => break,
+        } else if batch.is_empty() {
+            Some(self.commands.recv().ok()?)
+        } else {
+            self.commands.try_recv().ok()
+        };
+        let mut bytes = 0;
+        while let Some(command) = next {
+            bytes += command.bytes();
+            match (&refused, &command) {
+                (Some(error), Command::Append { .. }) => command.refuse(error),
+                _ => batch.push(command),
             }
+            let full = batch.len() >= MAX_BATCH || bytes >= MAX_BATCH_BYTES;
+            next = if full { None } else { self.commands.try_recv().ok() };
         }
         Some(batch)
     }
@@ -135,7 +162,11 @@ impl Writer {
     fn commit(&mut self, batch: &mut Vec<Command>) -> Result<(), Failed> {
         let desk = self.shared.desk.get().map(|slot| slot.0.clone());
         let mut work = Batch::new(&self.connection, self.clock.now_ms(), self.last_id, desk.as_deref());
-        let answers = match transact(&mut work, batch) {
+        #[cfg(test)]
+        let fault = self.rehearse();
+        #[cfg(not(test))]
+        let fault = None;
+        let answers = match transact(&mut work, batch, fault) {
             Ok(answers) => answers,
             Err(error) => {
                 drop(work);
@@ -148,7 +179,8 @@ impl Writer {
         let _ = fail::point("store.after_commit");
         let settles = answers.iter().any(|answer| matches!(answer, Answer::Settled(_)));
         for (command, answer) in batch.drain(..).zip(answers) {
-            command.answer(answer);
+            let stranded = command.answer(answer);
+            self.held.extend(stranded.into_iter().map(|lease| give_back(lease, self.clock.now_ms())));
         }
         if settles {
             let _ = fail::point("store.settled");
@@ -162,6 +194,17 @@ impl Writer {
             }
         }
         Ok(())
+    }
+
+    /// Does what the test's disk is told to do.
+    #[cfg(test)]
+    fn rehearse(&self) -> Option<Fault> {
+        use crate::store::conformance::Disk;
+        let disk = *self.shared.disk.lock().unwrap_or_else(PoisonError::into_inner);
+        // SQLite takes the present size as the least maximum: at 1 the file is full.
+        let most: i64 = if disk == Disk::Full { 1 } else { i64::from(u32::MAX) - 1 };
+        self.connection.pragma_update_and_check(None, "max_page_count", most, |_| Ok(())).expect("a pragma is taken");
+        (disk == Disk::Broken).then_some(Fault::Io)
     }
 
     fn publish(&self, delta: &Delta) {
@@ -226,7 +269,7 @@ impl Drop for Writer {
     }
 }
 
-fn transact(work: &mut Batch<'_>, batch: &mut [Command]) -> Result<Vec<Answer>, rusqlite::Error> {
+fn transact(work: &mut Batch<'_>, batch: &mut [Command], fault: Option<Fault>) -> Result<Vec<Answer>, rusqlite::Error> {
     work.connection.execute_batch("BEGIN IMMEDIATE")?;
     if batch.is_empty() {
         work.connection.execute_batch("UPDATE swept SET dedupe_up_to = dedupe_up_to")?;
@@ -236,7 +279,7 @@ fn transact(work: &mut Batch<'_>, batch: &mut [Command]) -> Result<Vec<Answer>, 
         answers.push(command.run(work)?);
     }
     work.delta.write(work.connection)?;
-    match fail::point("store.before_commit") {
+    match fault.or_else(|| fail::point("store.before_commit")) {
         Some(Fault::Io) => return Err(injected(rusqlite::ffi::SQLITE_IOERR_FSYNC)),
         Some(Fault::Full) => return Err(injected(rusqlite::ffi::SQLITE_FULL)),
         None => {}
@@ -253,45 +296,78 @@ impl Command {
     fn run(&mut self, work: &mut Batch<'_>) -> Result<Answer, rusqlite::Error> {
         Ok(match self {
             Self::Append { event, .. } => Answer::Appended(work.append(event)?),
-            Self::Lease { lane, places, .. } => Answer::Leased(match places.take() {
+            Self::Lease { lane, places, reply } => Answer::Leased(match places.take().filter(|_| !reply.is_closed()) {
                 Some(places) => work.lease(lane, places)?,
                 None => Leased { leases: Vec::new(), next_due_ms: None },
             }),
             Self::Settle { lease, settlement, .. } => Answer::Settled(work.settle(lease, settlement)?),
-            Self::Retry { which, .. } => Answer::Retried(work.retry(which)?),
+            Self::Retry { delivery, .. } => Answer::Retried(work.retry(*delivery)?),
+            Self::RetryAll { found, .. } => Answer::Retried(Ok(work.retry_all(found)?)),
             Self::Replay { event, plugins, .. } => Answer::Replayed(work.replay(*event, plugins)?),
             Self::Sweep { keep, .. } => Answer::Swept(work.sweep(keep)?),
             Self::Close { .. } => Answer::Closed,
         })
     }
 
-    /// Answers a durable command. A caller that has gone is nobody's loss.
-    fn answer(self, answer: Answer) {
+    /// Bytes of bodies and values, which is what a batch is bounded by.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Append { event, .. } => event.attributes.body.len(),
+            Self::Settle { settlement, .. } => match &settlement.next {
+                Next::Done { emitted, kv } => {
+                    let bodies = emitted.iter().map(|event| event.attributes.body.len());
+                    let values = kv.writes.iter().filter_map(|(_, value)| value.as_ref().map(Vec::len));
+                    bodies.chain(values).sum()
+                }
+                _ => 0,
+            },
+            _ => 0,
+        }
+    }
+
+    /// Answers a durable command. A caller that has gone is nobody's loss, but the leases it asked for are handed back.
+    fn answer(self, answer: Answer) -> Vec<Lease> {
         match (self, answer) {
             (Self::Append { reply, waiting, .. }, Answer::Appended(value)) => {
                 drop(waiting);
                 let _ = reply.send(Ok(value));
             }
-            (Self::Lease { reply, .. }, Answer::Leased(value)) => drop(reply.send(Ok(value))),
+            (Self::Lease { reply, .. }, Answer::Leased(value)) => {
+                if let Err(Ok(stranded)) = reply.send(Ok(value)) {
+                    return stranded.leases;
+                }
+            }
             (Self::Settle { reply, .. }, Answer::Settled(value)) => drop(reply.send(Ok(value))),
-            (Self::Retry { reply, .. }, Answer::Retried(value)) => drop(reply.send(value)),
+            (Self::Retry { reply, .. } | Self::RetryAll { reply, .. }, Answer::Retried(value)) => {
+                drop(reply.send(value));
+            }
             (Self::Replay { reply, .. }, Answer::Replayed(value)) => drop(reply.send(value)),
             (Self::Sweep { reply, .. }, Answer::Swept(value)) => drop(reply.send(Ok(value))),
             (Self::Close { reply }, Answer::Closed) => drop(reply.send(Ok(()))),
             _ => unreachable!("a command is answered in kind"),
         }
+        Vec::new()
     }
 
     fn refuse(self, error: &StoreError) {
         let error = error.clone();
         match self {
-            Self::Append { reply, .. } => drop(reply.send(Err(error))),
+            Self::Append { reply, waiting, .. } => {
+                drop(waiting);
+                drop(reply.send(Err(error)));
+            }
             Self::Lease { reply, .. } => drop(reply.send(Err(error))),
             Self::Settle { reply, .. } => drop(reply.send(Err(error))),
-            Self::Retry { reply, .. } => drop(reply.send(Err(error))),
+            Self::Retry { reply, .. } | Self::RetryAll { reply, .. } => drop(reply.send(Err(error))),
             Self::Replay { reply, .. } => drop(reply.send(Err(error))),
             Self::Sweep { reply, .. } => drop(reply.send(Err(error))),
             Self::Close { reply } => drop(reply.send(Err(error))),
         }
     }
+}
+
+/// Gives a lease back that nobody took.
+pub(super) fn give_back(lease: Lease, now_ms: i64) -> Command {
+    let settlement = Box::new(Settlement { next: Next::GiveBack(now_ms), record: None });
+    Command::Settle { lease: Box::new(lease), settlement, reply: oneshot::channel().0 }
 }

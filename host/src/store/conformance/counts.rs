@@ -1,0 +1,51 @@
+//! Counts: kept with every batch, and equal to what a recount finds (see also `model`).
+
+use super::*;
+use crate::store::{RetryWhich, Stats};
+
+/// Deliveries of `audit` by state, in the order of [`State::ALL`].
+fn audit(stats: &Stats) -> [u64; 5] {
+    stats.plugins.get("audit").copied().unwrap_or_default().0
+}
+
+pub(in crate::store) async fn counts_follow_every_move_of_a_delivery(harness: impl Harness) {
+    let store = harness.open().await;
+    assert_eq!(store.stats(), Stats::default());
+    let id = deliver(&store, "audit").await;
+    assert_eq!(audit(&store.stats()), [1, 0, 0, 0, 0]);
+    let lease = lease_one(&store, "audit").await;
+    assert_eq!(audit(&store.stats()), [0, 1, 0, 0, 0]);
+    settle(&store, lease, retry_at(START_MS + 1)).await;
+    assert_eq!(audit(&store.stats()), [0, 0, 1, 0, 0]);
+    pass(&harness, 1);
+    settle(&store, lease_one(&store, "audit").await, dead()).await;
+    assert_eq!(audit(&store.stats()), [0, 0, 0, 0, 1]);
+    store.retry(RetryWhich::One(id)).await.unwrap();
+    assert_eq!(audit(&store.stats()), [1, 0, 0, 0, 0]);
+    settle(&store, lease_one(&store, "audit").await, give_back(START_MS)).await;
+    assert_eq!(audit(&store.stats()), [1, 0, 0, 0, 0]);
+    settle(&store, lease_one(&store, "audit").await, done()).await;
+    assert_eq!(audit(&store.stats()), [0, 0, 0, 1, 0]);
+    assert_eq!(store.stats().events, 1);
+}
+
+pub(in crate::store) async fn counts_are_there_after_a_crash(harness: impl Harness) {
+    let store = harness.open().await;
+    deliver(&store, "audit").await;
+    let _zombie = lease_one(&store, "audit").await;
+    dead_letter(&store, "audit").await;
+    deliver(&store, "audit").await;
+    drop(store);
+    let store = harness.open().await;
+    assert_eq!(audit(&store.stats()), [2, 0, 0, 0, 1]);
+    assert_eq!(store.stats().events, 3);
+    assert_eq!(store.stats().deliveries(State::Dead), 1);
+}
+
+pub(in crate::store) async fn duplicates_are_counted(harness: impl Harness) {
+    let store = harness.open().await;
+    for _ in 0..3 {
+        store.append(keyed(&[1])).await.unwrap();
+    }
+    assert_eq!((store.stats().events, store.stats().duplicates), (1, 2));
+}

@@ -1,0 +1,184 @@
+//! A disk that is full, and one that fails.
+
+use super::desk::TestDesk;
+use super::*;
+use crate::store::{EventFilter, Keep, Page, RetryWhich};
+
+/// An event that needs room.
+fn large(targets: &[&str]) -> NewEvent {
+    let mut new = event("large", targets);
+    new.attributes.body = vec![b'x'; 256 << 10].into();
+    new
+}
+
+/// Done, with a record that needs room.
+fn large_done() -> Settlement {
+    let mut settlement = done();
+    settlement.record = Some(AttemptRecord { error: Some("x".repeat(256 << 10)), ..record(Outcome::Ok) });
+    settlement
+}
+
+#[track_caller]
+fn unavailable<T: std::fmt::Debug>(answer: Result<T, StoreError>) {
+    assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
+}
+
+#[track_caller]
+fn stopped<T: std::fmt::Debug>(answer: Result<T, StoreError>) {
+    assert!(matches!(answer, Err(StoreError::Stopped(_))), "{answer:?}");
+}
+
+pub(in crate::store) async fn a_full_disk_refuses_appends_until_it_has_room(harness: impl Harness) {
+    let store = harness.open().await;
+    append(&store, large(&[])).await;
+    harness.set_disk(Disk::Full);
+    unavailable(store.append(large(&["audit"])).await);
+    unavailable(store.trouble().map_or(Ok(()), Err));
+    unavailable(store.append(large(&["audit"])).await);
+    assert_eq!(store.stats().events, 1);
+    harness.set_disk(Disk::Sound);
+    append(&store, large(&["audit"])).await;
+    assert!(store.trouble().is_none());
+    drop(store);
+    let store = harness.open().await;
+    assert_eq!(store.stats().events, 2);
+    assert_eq!(store.events(EventFilter::default(), Page { limit: 9, after: None }).await.unwrap().0.len(), 2);
+}
+
+pub(in crate::store) async fn a_full_disk_delays_settlements(harness: impl Harness) {
+    let store = harness.open().await;
+    let id = deliver(&store, "audit").await;
+    let lease = lease_one(&store, "audit").await;
+    harness.set_disk(Disk::Full);
+    let settled = store.settle(lease, large_done());
+    // Refused after the settlement was tried.
+    unavailable(store.append(large(&[])).await);
+    assert_eq!(state(&store, id).await, State::Leased);
+    harness.set_disk(Disk::Sound);
+    assert_eq!(settled.await.unwrap(), Settled::Kept);
+    let view = delivery(&store, id).await;
+    assert_eq!((view.state, view.attempts.len()), (State::Done, 1));
+}
+
+pub(in crate::store) async fn settlements_that_wait_for_the_disk_go_before_appends(harness: impl Harness) {
+    let store = harness.open().await;
+    let id = deliver(&store, "audit").await;
+    let lease = lease_one(&store, "audit").await;
+    harness.set_disk(Disk::Full);
+    // It needs no room of its own, but is tried together with an append that does; and appends never end.
+    let first = store.append(large(&[]));
+    let mut done = store.settle(lease, done());
+    unavailable(first.await);
+    let flood = async {
+        for _ in 0..1_000 {
+            unavailable(store.append(large(&[])).await);
+        }
+    };
+    tokio::select! {
+        biased;
+        settled = &mut done => assert_eq!(settled.unwrap(), Settled::Kept),
+        () = flood => panic!("a thousand appends were tried before the settlement"),
+    }
+    assert_eq!(state(&store, id).await, State::Done);
+}
+
+pub(in crate::store) async fn a_born_lease_of_a_batch_that_failed_frees_its_place(harness: impl Harness) {
+    let store = harness.open().await;
+    let mut desk = TestDesk::attach(&store, &[("audit", 1)]);
+    harness.set_disk(Disk::Full);
+    unavailable(store.append(large(&["audit"])).await);
+    assert_eq!(desk.free("audit"), 1);
+    harness.set_disk(Disk::Sound);
+    append(&store, large(&["audit"])).await;
+    assert_eq!(desk.delivered(&store).await.len(), 1);
+    assert_eq!(desk.posted(&store).await, []);
+}
+
+pub(in crate::store) async fn a_full_disk_refuses_leases_and_frees_their_places(harness: impl Harness) {
+    let store = harness.open().await;
+    let id = deliver(&store, "audit").await;
+    harness.set_disk(Disk::Full);
+    let hand = Arc::new(Semaphore::new(1));
+    // In one batch with an append that fails, or in one of its own that has room enough.
+    let (refused, leased) =
+        (store.append(large(&[])), store.lease(lane("audit"), hand.clone().try_acquire_many_owned(1).unwrap()));
+    unavailable(refused.await);
+    match leased.await {
+        Ok(leased) => assert_eq!(leased.leases.len(), 1),
+        refused => unavailable(refused),
+    }
+    hand.acquire().await.unwrap().forget();
+    harness.set_disk(Disk::Sound);
+    drop(store);
+    let store = harness.open().await;
+    assert!(matches!(state(&store, id).await, State::Ready));
+}
+
+pub(in crate::store) async fn an_io_error_acknowledges_nothing_and_ends_the_store(harness: impl Harness) {
+    let store = harness.open().await;
+    let id = deliver(&store, "audit").await;
+    let lease = lease_one(&store, "audit").await;
+    harness.set_disk(Disk::Broken);
+    stopped(store.append(event("order.paid", &[])).await);
+    store.stopped().await.unwrap();
+    // Also when the disk works again: what it holds is not known.
+    harness.set_disk(Disk::Sound);
+    stopped(store.append(event("order.paid", &[])).await);
+    stopped(store.settle(lease, done()).await);
+    stopped(store.lease(lane("audit"), places(1)).await);
+    stopped(store.retry(RetryWhich::One(id)).await);
+    stopped(store.retry(RetryWhich::Matching(crate::store::DeliveryFilter::default())).await);
+    stopped(store.replay(id.event, vec!["audit".into()]).await);
+    stopped(store.sweep(Keep { events_since_ms: 0, dedupe_since_ms: 0 }).await);
+    stopped(store.event(id.event).await);
+    stopped(store.kv_get("audit".into(), "n".to_owned()).await);
+    stopped(store.trouble().map_or(Ok(()), Err));
+    stopped(store.close().await);
+}
+
+pub(in crate::store) async fn what_was_acknowledged_before_an_io_error_is_there(harness: impl Harness) {
+    let store = harness.open().await;
+    let id = append(&store, keyed(&[1])).await;
+    harness.set_disk(Disk::Broken);
+    let calls: Vec<_> = (2..20).map(|key| store.append(keyed(&[key]))).collect();
+    for call in calls {
+        stopped(call.await);
+    }
+    drop(store);
+    let store = harness.open().await;
+    assert_eq!((store.stats().events, store.event(id).await.unwrap().event.id), (1, id));
+    append(&store, keyed(&[2])).await;
+}
+
+pub(in crate::store) async fn a_closed_store_answers_nothing(harness: impl Harness) {
+    let store = harness.open().await;
+    let id = deliver(&store, "audit").await;
+    store.event(id.event).await.unwrap();
+    let queued = store.append(event("order.paid", &[]));
+    store.close().await.unwrap();
+    queued.await.unwrap();
+    store.stopped().await.unwrap();
+    stopped(store.append(event("order.paid", &[])).await);
+    stopped(store.lease(lane("audit"), places(1)).await);
+    stopped(store.event(id.event).await);
+    stopped(store.events(EventFilter::default(), Page { limit: 1, after: None }).await);
+    stopped(store.close().await);
+    // The data is free although the closed store is still there.
+    let next = harness.open().await;
+    assert_eq!(next.stats().events, 2);
+}
+
+pub(in crate::store) async fn a_store_can_be_closed_on_a_full_disk(harness: impl Harness) {
+    let store = harness.open().await;
+    let id = deliver(&store, "audit").await;
+    let lease = lease_one(&store, "audit").await;
+    harness.set_disk(Disk::Full);
+    let settled = store.settle(lease, large_done());
+    unavailable(store.append(large(&[])).await);
+    unavailable(store.close().await);
+    unavailable(settled.await);
+    stopped(store.append(event("order.paid", &[])).await);
+    harness.set_disk(Disk::Sound);
+    let next = harness.open().await;
+    assert_eq!(state(&next, id).await, State::Ready);
+}

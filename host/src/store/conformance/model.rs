@@ -1,0 +1,204 @@
+//! The store as a few maps in memory, and random calls made on both.
+//!
+//! Whatever the store answers must be what the model expects; at the end everything that was accepted and not deleted
+//! is brought to its end, so that nothing is lost on the way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::sample::Index;
+
+use super::desk::TestDesk;
+use super::queries::all_events;
+use super::*;
+use crate::store::{EventFilter, PluginCounts};
+
+mod calls;
+
+/// A random call. Plugins, sources and keys are small numbers; an `Index` picks one of what there is.
+#[derive(Debug, Clone)]
+pub(super) enum Op {
+    Append { key: Option<u8>, source: u8, targets: Vec<u8>, delay_ms: u64 },
+    Lease { plugin: u8, count: u32 },
+    LeaseSuspects { count: u32 },
+    Settle { pick: Index, how: How },
+    SettleLate { pick: Index, how: How },
+    Retry { pick: Index },
+    RetryAll { plugin: u8 },
+    Replay { pick: Index, plugin: u8 },
+    Pass { ms: i64 },
+    Crash,
+    Sweep { event_ms: i64, dedupe_ms: i64 },
+}
+
+/// A random settlement.
+#[derive(Debug, Clone)]
+pub(super) enum How {
+    Done { emits: Vec<u8>, delay_ms: u64, key: u8, stale: bool },
+    Retry(u64),
+    Dead,
+    GiveBack(u64),
+}
+
+/// The plugin that has places for born leases, and how many.
+const HANDS: [(&str, usize); 1] = [("plugin0", 2)];
+
+#[derive(Debug, Clone)]
+struct Delivery {
+    plugin: String,
+    state: State,
+    attempt: u32,
+    pardoned: u32,
+    crashes: u32,
+    due_ms: i64,
+    outcomes: Vec<(u32, Outcome)>,
+}
+
+struct Model<'a, H> {
+    harness: &'a H,
+    /// Absent only between a crash and the next start.
+    open: Option<Arc<dyn Store>>,
+    desk: TestDesk,
+    deliveries: BTreeMap<DeliveryId, Delivery>,
+    events: BTreeSet<EventId>,
+    keys: BTreeMap<(u8, u8), EventId>,
+    /// By plugin and key.
+    kv: BTreeMap<(String, String), Vec<u8>>,
+    held: Vec<Lease>,
+    /// Those of `held` that have a place of the desk.
+    born: BTreeSet<DeliveryId>,
+    /// What was held when the host died.
+    zombies: Vec<Lease>,
+    last_id: EventId,
+    swept_keys: EventId,
+}
+
+fn plugin(number: u8) -> String {
+    format!("plugin{number}")
+}
+
+/// Makes the calls, compares after each crash and at the end, and brings everything to its end.
+pub(super) async fn run(harness: impl Harness, ops: Vec<Op>) {
+    let store = harness.open().await;
+    let desk = TestDesk::attach(&store, &HANDS);
+    let mut model = Model {
+        harness: &harness,
+        open: Some(store),
+        desk,
+        deliveries: BTreeMap::new(),
+        events: BTreeSet::new(),
+        keys: BTreeMap::new(),
+        kv: BTreeMap::new(),
+        held: Vec::new(),
+        born: BTreeSet::new(),
+        zombies: Vec::new(),
+        last_id: EventId::first_at(0),
+        swept_keys: EventId::first_at(0),
+    };
+    for op in ops {
+        model.apply(op).await;
+    }
+    model.compare().await;
+    model.bring_to_an_end().await;
+    model.compare().await;
+}
+
+impl<H: Harness> Model<'_, H> {
+    fn store(&self) -> Arc<dyn Store> {
+        self.open.clone().expect("a store is open")
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.harness.clock().now_ms()
+    }
+
+    async fn apply(&mut self, op: Op) {
+        match op {
+            Op::Append { key, source, targets, delay_ms } => self.append(key, source, &targets, delay_ms).await,
+            Op::Lease { plugin: number, count } => self.lease(lane(&plugin(number)), &[number], 0, count).await,
+            Op::LeaseSuspects { count } => {
+                let names = [plugin(2), plugin(0), plugin(1)];
+                self.lease(suspects(&names.each_ref().map(String::as_str)), &[2, 0, 1], 1, count).await;
+            }
+            Op::Settle { pick, how } if !self.held.is_empty() => {
+                let lease = self.held.remove(pick.index(self.held.len()));
+                self.settle(lease, how).await;
+            }
+            Op::SettleLate { pick, how } if !self.zombies.is_empty() => {
+                let zombie = self.zombies.remove(pick.index(self.zombies.len()));
+                let (settlement, _) = self.settlement(&zombie, how).await;
+                assert_eq!(settle(&self.store(), zombie, settlement).await, Settled::Lost);
+            }
+            Op::Retry { pick } if !self.deliveries.is_empty() => self.retry(pick).await,
+            Op::RetryAll { plugin: number } => self.retry_all(&plugin(number)).await,
+            Op::Replay { pick, plugin: number } if !self.events.is_empty() => {
+                let event = *self.events.iter().nth(pick.index(self.events.len())).unwrap();
+                let made = self.store().replay(event, vec![plugin(number).as_str().into()]).await.unwrap();
+                assert_eq!(made, [self.next_delivery(event)]);
+                self.create(event, &plugin(number), 0);
+                self.take_from_desk().await;
+            }
+            Op::Pass { ms } => pass(self.harness, ms),
+            Op::Crash => self.crash().await,
+            Op::Sweep { event_ms, dedupe_ms } => self.sweep(self.now_ms() - event_ms, self.now_ms() - dedupe_ms).await,
+            Op::Settle { .. } | Op::SettleLate { .. } | Op::Retry { .. } | Op::Replay { .. } => {}
+        }
+    }
+
+    /// The store holds what the model holds, and its counts are what a recount finds.
+    async fn compare(&self) {
+        let listed = all_events(&self.store(), &EventFilter::default(), 7).await;
+        let ids: Vec<_> = listed.iter().rev().map(|summary| summary.event.id).collect();
+        assert_eq!(ids, self.events.iter().copied().collect::<Vec<_>>());
+        let mut counts: BTreeMap<String, PluginCounts> = BTreeMap::new();
+        for id in ids {
+            for shown in self.store().event(id).await.unwrap().deliveries {
+                let expected = &self.deliveries[&shown.id];
+                let outcomes: Vec<_> = shown.attempts.iter().map(|a| (a.number, a.record.outcome)).collect();
+                assert_eq!((shown.state, shown.attempt), (expected.state, expected.attempt), "{}", shown.id);
+                assert_eq!(outcomes, expected.outcomes, "{}", shown.id);
+                let due_ms = matches!(expected.state, State::Ready | State::Waiting).then_some(expected.due_ms);
+                assert_eq!((&*shown.plugin, shown.due_ms), (expected.plugin.as_str(), due_ms), "{}", shown.id);
+                counts.entry(expected.plugin.clone()).or_default().0[usize::from(shown.state.code())] += 1;
+            }
+        }
+        let recounted: u64 = counts.values().flat_map(|counts| counts.0).sum();
+        assert_eq!(recounted, self.deliveries.len() as u64);
+        let stats = self.store().stats();
+        assert_eq!(stats.events, self.events.len() as u64);
+        for number in 0..3 {
+            let name = plugin(number);
+            let counted = stats.plugins.get(name.as_str()).copied().unwrap_or_default();
+            assert_eq!(counted, counts.get(&name).copied().unwrap_or_default(), "{name}");
+            let bytes = self.kv.iter().filter(|((plugin, _), _)| *plugin == name);
+            let bytes: usize = bytes.map(|((_, key), value)| key.len() + value.len()).sum();
+            assert_eq!(self.store().kv_bytes(&name), bytes as u64, "{name}");
+        }
+    }
+
+    /// Nothing is lost: every delivery can be brought to its end.
+    async fn bring_to_an_end(&mut self) {
+        for _ in 0..2 {
+            while let Some(lease) = self.held.pop() {
+                self.settle(lease, How::Done { emits: Vec::new(), delay_ms: 0, key: 0, stale: false }).await;
+            }
+            pass(self.harness, DAY_MS);
+            for number in 0..3 {
+                self.lease(lane(&plugin(number)), &[number], 0, 1_000).await;
+                self.lease(suspects(&[&plugin(number)]), &[number], 1, 1_000).await;
+            }
+        }
+        assert!(self.held.is_empty());
+        assert!(self.deliveries.values().all(Delivery::settled));
+    }
+}
+
+impl Delivery {
+    fn settled(&self) -> bool {
+        matches!(self.state, State::Done | State::Dead)
+    }
+
+    fn revive(&mut self, now_ms: i64) {
+        (self.state, self.due_ms) = (State::Ready, now_ms);
+        (self.pardoned, self.crashes) = (self.attempt, 0);
+    }
+}

@@ -1,0 +1,224 @@
+//! Each call, made on the store and on the model.
+
+use proptest::sample::Index;
+
+use super::super::desk::TestDesk;
+use super::*;
+use crate::store::{DeliveryFilter, Keep, MAX_CRASHES, RetryWhich};
+
+impl<H: Harness> Model<'_, H> {
+    pub(super) async fn append(&mut self, key: Option<u8>, source: u8, targets: &[u8], delay_ms: u64) {
+        let mut new = event("order.paid", &[]);
+        new.attributes.source = format!("source{source}").into();
+        new.targets = targets.iter().map(|target| plugin(*target).as_str().into()).collect();
+        new.dedupe = key.into_iter().map(key_of).collect();
+        new.delay_ms = delay_ms;
+        let appended = self.store().append(new).await.unwrap();
+        let first = key.and_then(|key| self.keys.get(&(source, key)).copied());
+        assert_eq!(appended.duplicate, first.is_some());
+        if let Some(first) = first {
+            assert_eq!(appended.id, first);
+            return;
+        }
+        self.keys.extend(key.map(|key| ((source, key), appended.id)));
+        self.stored(appended.id, targets, delay_ms).await;
+    }
+
+    /// A new event is there.
+    pub(super) async fn stored(&mut self, id: EventId, targets: &[u8], delay_ms: u64) {
+        assert!(id > self.last_id, "ids grow");
+        self.last_id = id;
+        self.events.insert(id);
+        for target in targets {
+            self.create(id, &plugin(*target), delay_ms);
+        }
+        self.take_from_desk().await;
+    }
+
+    pub(super) fn next_delivery(&self, event: EventId) -> DeliveryId {
+        let of_event = DeliveryId { event, ordinal: 0 }..=DeliveryId { event, ordinal: u32::MAX };
+        let last = self.deliveries.range(of_event).next_back();
+        DeliveryId { event, ordinal: last.map_or(0, |(id, _)| id.ordinal + 1) }
+    }
+
+    pub(super) fn create(&mut self, event: EventId, plugin: &str, delay_ms: u64) {
+        let id = self.next_delivery(event);
+        let born = delay_ms == 0 && plugin == HANDS[0].0 && self.born.len() < HANDS[0].1;
+        if born {
+            self.born.insert(id);
+        }
+        let state = match (born, delay_ms) {
+            (true, _) => State::Leased,
+            (false, 0) => State::Ready,
+            (false, _) => State::Waiting,
+        };
+        let due_ms = self.now_ms() + i64::try_from(delay_ms).unwrap();
+        let attempt = u32::from(born);
+        let plugin = plugin.to_owned();
+        let made = Delivery { plugin, state, attempt, pardoned: 0, crashes: 0, due_ms, outcomes: Vec::new() };
+        self.deliveries.insert(id, made);
+    }
+
+    /// Takes up what was born leased, which the model has foreseen.
+    pub(super) async fn take_from_desk(&mut self) {
+        for lease in self.desk.delivered(&self.store()).await {
+            let expected = &self.deliveries[&lease.delivery];
+            assert_eq!((expected.state, lease.attempt), (State::Leased, 1));
+            assert!(self.born.contains(&lease.delivery));
+            self.held.push(lease);
+        }
+        let leased = self.deliveries.values().filter(|delivery| delivery.state == State::Leased).count();
+        assert_eq!(self.held.len(), leased, "whatever is leased is held by somebody");
+    }
+
+    pub(super) async fn lease(&mut self, lane: Lane, plugins: &[u8], crashes: u32, count: u32) {
+        let now_ms = self.now_ms();
+        let mut expected = Vec::new();
+        let open = |delivery: &Delivery| matches!(delivery.state, State::Ready | State::Waiting);
+        for number in plugins {
+            let of_lane = self.deliveries.iter().filter(|(_, d)| d.plugin == plugin(*number) && d.crashes == crashes);
+            let mut due: Vec<_> = of_lane.filter(|(_, d)| open(d) && d.due_ms <= now_ms).collect();
+            due.sort_by_key(|(id, d)| (d.due_ms, **id));
+            expected.extend(due.into_iter().map(|(id, _)| *id));
+        }
+        expected.truncate(count as usize);
+        let leased = self.store().lease(lane, places(count)).await.unwrap();
+        assert_eq!(leased.leases.iter().map(|lease| lease.delivery).collect::<Vec<_>>(), expected);
+        for lease in leased.leases {
+            let delivery = self.deliveries.get_mut(&lease.delivery).unwrap();
+            delivery.state = State::Leased;
+            delivery.attempt += 1;
+            assert_eq!((lease.attempt, lease.pardoned), (delivery.attempt, delivery.pardoned));
+            assert_eq!(*lease.plugin, *delivery.plugin);
+            self.held.push(lease);
+        }
+        let left = self.deliveries.values().filter(|d| open(d) && d.crashes == crashes);
+        let left = left.filter(|d| plugins.iter().any(|number| d.plugin == plugin(*number)));
+        assert_eq!(leased.next_due_ms, left.map(|d| d.due_ms).min());
+    }
+
+    /// The settlement that `how` means for `lease`, and whether the keys it read are as it saw them.
+    pub(super) async fn settlement(&self, lease: &Lease, how: How) -> (Settlement, bool) {
+        let now_ms = self.now_ms();
+        let at = |delay_ms: u64| now_ms + i64::try_from(delay_ms).unwrap();
+        let settlement = match how {
+            How::Retry(delay_ms) => retry_at(at(delay_ms)),
+            How::Dead => dead(),
+            How::GiveBack(delay_ms) => give_back(at(delay_ms)),
+            How::Done { emits, delay_ms, key, stale } => {
+                let key = format!("key{key}");
+                let seen = self.store().kv_get(lease.plugin.clone(), key.clone()).await.unwrap();
+                let version = seen.map(|seen| seen.version);
+                let read = if stale { Some(version.map_or(1, |version| version + 1)) } else { version };
+                let value = (!lease.attempt.is_multiple_of(3)).then(|| vec![b'v'; lease.attempt as usize]);
+                let kv = KvTransaction { reads: vec![(key.clone(), read)], writes: vec![(key, value)] };
+                let targets: Vec<_> = emits.iter().map(|target| plugin(*target)).collect();
+                let targets: Vec<_> = targets.iter().map(String::as_str).collect();
+                let child = NewEvent { parent: Some(lease.delivery.event), delay_ms, ..event("child", &targets) };
+                return (done_with(if emits.is_empty() { vec![] } else { vec![child] }, kv), !stale);
+            }
+        };
+        (settlement, true)
+    }
+
+    pub(super) async fn settle(&mut self, lease: Lease, how: How) {
+        let (settlement, current) = self.settlement(&lease, how.clone()).await;
+        let (id, name) = (lease.delivery, lease.plugin.to_string());
+        let outcome = settlement.record.as_ref().map(|record| record.outcome);
+        let wrote = match &settlement.next {
+            Next::Done { kv, .. } => kv.writes.clone(),
+            _ => Vec::new(),
+        };
+        let settled = settle(&self.store(), lease, settlement).await;
+        assert_eq!(settled, if current { Settled::Kept } else { Settled::Conflict });
+        let now_ms = self.now_ms();
+        let delivery = self.deliveries.get_mut(&id).unwrap();
+        let (state, due_ms) = match &how {
+            How::Done { .. } if !current => (State::Ready, now_ms),
+            How::Done { .. } => (State::Done, 0),
+            How::Retry(delay_ms) => (State::Waiting, now_ms + *delay_ms as i64),
+            How::Dead => (State::Dead, 0),
+            How::GiveBack(0) => (State::Ready, now_ms),
+            How::GiveBack(delay_ms) => (State::Waiting, now_ms + *delay_ms as i64),
+        };
+        (delivery.state, delivery.due_ms) = (state, due_ms);
+        if !current || matches!(how, How::GiveBack(_)) {
+            delivery.attempt -= 1;
+            self.born.remove(&id);
+            return;
+        }
+        delivery.crashes = 0;
+        delivery.outcomes.extend(outcome.map(|outcome| (delivery.attempt, outcome)));
+        for (key, value) in wrote {
+            let key = (name.clone(), key);
+            match value {
+                Some(value) => self.kv.insert(key, value),
+                None => self.kv.remove(&key),
+            };
+        }
+        if let How::Done { emits, delay_ms, .. } = how
+            && !emits.is_empty()
+        {
+            let children = self.store().event(id.event).await.unwrap().children;
+            let new: Vec<_> = children.into_iter().filter(|child| !self.events.contains(child)).collect();
+            assert_eq!(new.len(), 1, "emitted once");
+            self.stored(new[0], &emits, delay_ms).await;
+        }
+        // Only now: what it emitted was stored before its place was free.
+        self.born.remove(&id);
+    }
+
+    pub(super) async fn retry(&mut self, pick: Index) {
+        let now_ms = self.now_ms();
+        let (store, picked) = (self.store(), pick.index(self.deliveries.len()));
+        let (id, delivery) = self.deliveries.iter_mut().nth(picked).unwrap();
+        let answer = store.retry(RetryWhich::One(*id)).await;
+        if delivery.state == State::Dead {
+            assert_eq!(answer.unwrap(), 1);
+            delivery.revive(now_ms);
+        } else {
+            assert!(matches!(answer, Err(StoreError::Conflict(_))), "{answer:?}");
+        }
+    }
+
+    pub(super) async fn retry_all(&mut self, plugin: &str) {
+        let (store, now_ms) = (self.store(), self.now_ms());
+        let dead: Vec<_> =
+            self.deliveries.values_mut().filter(|d| d.plugin == plugin && d.state == State::Dead).collect();
+        let filter = DeliveryFilter { plugin: Some(plugin.to_owned()), ..DeliveryFilter::default() };
+        let retried = store.retry(RetryWhich::Matching(filter)).await.unwrap();
+        assert_eq!(retried, dead.len() as u64);
+        dead.into_iter().for_each(|delivery| delivery.revive(now_ms));
+    }
+
+    pub(super) async fn crash(&mut self) {
+        self.zombies.append(&mut self.held);
+        self.born.clear();
+        drop(self.open.take());
+        let store = self.harness.open().await;
+        self.desk = TestDesk::attach(&store, &HANDS);
+        self.open = Some(store);
+        let now_ms = self.now_ms();
+        for delivery in self.deliveries.values_mut().filter(|delivery| delivery.state == State::Leased) {
+            delivery.crashes += 1;
+            delivery.pardoned += 1;
+            delivery.outcomes.push((delivery.attempt, Outcome::Crash));
+            delivery.state = if delivery.crashes >= MAX_CRASHES { State::Dead } else { State::Ready };
+            delivery.due_ms = now_ms;
+        }
+        self.compare().await;
+    }
+
+    pub(super) async fn sweep(&mut self, events_since_ms: i64, dedupe_since_ms: i64) {
+        // Few enough for one round.
+        assert!(!self.store().sweep(Keep { events_since_ms, dedupe_since_ms }).await.unwrap());
+        let (events, keys) = (EventId::first_at(events_since_ms), EventId::first_at(dedupe_since_ms));
+        let last_swept = self.events.range(..keys).next_back().copied();
+        self.swept_keys = self.swept_keys.max(last_swept.unwrap_or(self.swept_keys));
+        self.keys.retain(|_, event| *event > self.swept_keys);
+        let open: Vec<_> = self.deliveries.iter().filter(|(_, d)| !d.settled()).map(|(id, _)| id.event).collect();
+        let swept_keys = self.swept_keys;
+        self.events.retain(|id| *id >= events || *id > swept_keys || open.contains(id));
+        self.deliveries.retain(|id, _| self.events.contains(&id.event));
+    }
+}

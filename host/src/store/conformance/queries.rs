@@ -1,0 +1,155 @@
+//! Questions: events whole, listings newest first, pages without gaps (see also `properties`).
+
+use super::*;
+use crate::store::{Cursor, DeliveryFilter, EventFilter, EventState, EventSummary, Page};
+
+/// Every event that matches, page by page.
+pub(super) async fn all_events(store: &Arc<dyn Store>, filter: &EventFilter, limit: usize) -> Vec<EventSummary> {
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let (page, next) = store.events(filter.clone(), Page { limit, after }).await.unwrap();
+        assert!(page.len() <= limit);
+        found.extend(page);
+        let Some(next) = next else { return found };
+        after = Some(moved_on(after, next));
+    }
+}
+
+/// Every delivery that matches, page by page.
+pub(super) async fn all_deliveries(store: &Arc<dyn Store>, filter: &DeliveryFilter, limit: usize) -> Vec<DeliveryView> {
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let (page, next) = store.deliveries(filter.clone(), Page { limit, after }).await.unwrap();
+        assert!(page.len() <= limit);
+        found.extend(page);
+        let Some(next) = next else { return found };
+        after = Some(moved_on(after, next));
+    }
+}
+
+fn moved_on(after: Option<Cursor>, next: Cursor) -> Cursor {
+    assert_ne!(after, Some(next), "a page leads to itself");
+    next
+}
+
+async fn ids(store: &Arc<dyn Store>, filter: EventFilter) -> Vec<EventId> {
+    all_events(store, &filter, 100).await.iter().map(|summary| summary.event.id).collect()
+}
+
+pub(in crate::store) async fn an_event_is_shown_whole(harness: impl Harness) {
+    let store = harness.open().await;
+    let mut new = event("order.paid", &["audit", "orders"]);
+    new.attributes.subject = Some("order_1".to_owned());
+    let id = append(&store, new.clone()).await;
+    settle(&store, lease_one(&store, "orders").await, done()).await;
+    let view = store.event(id).await.unwrap();
+    assert_eq!(view.event.attributes, new.attributes);
+    assert_eq!(view.deliveries.len(), 2);
+    let orders = &view.deliveries[1];
+    assert_eq!((orders.kind.as_str(), orders.subject.as_deref()), ("order.paid", Some("order_1")));
+    assert_eq!((orders.state, orders.due_ms, orders.replay), (State::Done, None, false));
+    assert_eq!(orders.attempts.len(), 1);
+    assert_eq!((orders.attempts[0].number, &orders.attempts[0].record), (1, &record(Outcome::Ok)));
+}
+
+pub(in crate::store) async fn events_are_listed_newest_first(harness: impl Harness) {
+    let store = harness.open().await;
+    let mut expected = Vec::new();
+    for targets in [&[][..], &["audit"], &["audit", "orders"]] {
+        expected.push(append(&store, event("order.paid", targets)).await);
+        pass(&harness, 1);
+    }
+    expected.reverse();
+    let listed = all_events(&store, &EventFilter::default(), 2).await;
+    assert_eq!(listed.iter().map(|summary| summary.event.id).collect::<Vec<_>>(), expected);
+    assert_eq!(listed[0].deliveries, [("audit".into(), State::Ready), ("orders".into(), State::Ready)]);
+    assert_eq!((listed[0].body_bytes, listed[0].event.attributes.body.len()), (2, 0));
+    let deliveries = all_deliveries(&store, &DeliveryFilter::default(), 2).await;
+    let order: Vec<_> = deliveries.iter().map(|delivery| (delivery.id.event, delivery.id.ordinal)).collect();
+    assert_eq!(order, [(expected[0], 0), (expected[0], 1), (expected[1], 0)]);
+}
+
+pub(in crate::store) async fn an_event_is_found_by_what_its_text_holds(harness: impl Harness) {
+    let store = harness.open().await;
+    let mut new = event("order.paid", &[]);
+    new.attributes.subject = Some("order_77".to_owned());
+    new.attributes.body = Bytes::from_static(b"\xff{\"name\": \"J\xc3\xbcrgen 100%\"}");
+    new.provider_id = Some("msg_abc".to_owned());
+    let id = append(&store, new).await;
+    append(&store, event("other", &[])).await;
+    let shown = id.to_string();
+    for text in ["Jürgen", "100%", "paid", "order_77", "msg_a", &shown[..]] {
+        let filter = EventFilter { text: Some(text.to_owned()), ..EventFilter::default() };
+        assert_eq!(ids(&store, filter).await, [id], "{text}");
+    }
+    for text in ["jürgen", "1000%", "' OR 1"] {
+        let filter = EventFilter { text: Some(text.to_owned()), ..EventFilter::default() };
+        assert!(ids(&store, filter).await.is_empty(), "{text}");
+    }
+}
+
+pub(in crate::store) async fn events_are_found_by_the_state_of_their_deliveries(harness: impl Harness) {
+    let store = harness.open().await;
+    let unrouted = append(&store, event("order.paid", &[])).await;
+    let dead = dead_letter(&store, "audit").await.event;
+    let done_id = deliver(&store, "audit").await.event;
+    settle(&store, lease_one(&store, "audit").await, done()).await;
+    let waiting = deliver(&store, "audit").await.event;
+    settle(&store, lease_one(&store, "audit").await, retry_at(START_MS + 1)).await;
+    let leased = deliver(&store, "audit").await.event;
+    let _lease = lease_one(&store, "audit").await;
+    let ready = append(&store, event("order.paid", &["orders", "orders"])).await;
+    let expected = [
+        (EventState::Unrouted, unrouted),
+        (EventState::Has(State::Dead), dead),
+        (EventState::Has(State::Done), done_id),
+        (EventState::Has(State::Waiting), waiting),
+        (EventState::Has(State::Leased), leased),
+        (EventState::Has(State::Ready), ready),
+    ];
+    for (wanted, id) in expected {
+        let filter = EventFilter { state: Some(wanted), ..EventFilter::default() };
+        assert_eq!(ids(&store, filter).await, [id], "{wanted:?}");
+    }
+}
+
+pub(in crate::store) async fn times_bound_a_listing_from_both_sides(harness: impl Harness) {
+    let store = harness.open().await;
+    let mut made = Vec::new();
+    for _ in 0..4 {
+        made.push(append(&store, event("order.paid", &["audit"])).await);
+        pass(&harness, 10);
+    }
+    let (since_ms, until_ms) = (Some(START_MS + 10), Some(START_MS + 30));
+    let filter = EventFilter { since_ms, until_ms, ..EventFilter::default() };
+    assert_eq!(ids(&store, filter).await, [made[2], made[1]]);
+    let filter = DeliveryFilter { since_ms, until_ms, ..DeliveryFilter::default() };
+    let found = all_deliveries(&store, &filter, 1).await;
+    assert_eq!(found.iter().map(|delivery| delivery.id.event).collect::<Vec<_>>(), [made[2], made[1]]);
+}
+
+pub(in crate::store) async fn a_page_has_at_least_one_row(harness: impl Harness) {
+    let store = harness.open().await;
+    deliver(&store, "audit").await;
+    deliver(&store, "audit").await;
+    for limit in [0, 1] {
+        let page = Page { limit, after: None };
+        let (events, cursor) = store.events(EventFilter::default(), page).await.unwrap();
+        assert_eq!((events.len(), cursor.is_some()), (1, true));
+        let (deliveries, cursor) = store.deliveries(DeliveryFilter::default(), page).await.unwrap();
+        assert_eq!((deliveries.len(), cursor.is_some()), (1, true));
+    }
+    let page = Page { limit: usize::MAX, after: None };
+    assert_eq!(store.events(EventFilter::default(), page).await.unwrap().0.len(), 2);
+    assert_eq!(store.deliveries(DeliveryFilter::default(), page).await.unwrap().0.len(), 2);
+}
+
+pub(in crate::store) async fn a_listing_shows_the_last_attempt(harness: impl Harness) {
+    let store = harness.open().await;
+    deliver(&store, "audit").await;
+    settle(&store, lease_one(&store, "audit").await, retry_at(START_MS)).await;
+    settle(&store, lease_one(&store, "audit").await, done()).await;
+    let listed = all_deliveries(&store, &DeliveryFilter::default(), 10).await;
+    assert_eq!(listed[0].attempts.iter().map(|attempt| attempt.number).collect::<Vec<_>>(), [2]);
+    assert_eq!((listed[0].state, listed[0].attempt), (State::Done, 2));
+}

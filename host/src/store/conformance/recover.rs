@@ -1,0 +1,130 @@
+//! Recovering: what a killed host held is due again, and what kills hosts is quarantined.
+
+use super::*;
+
+/// A delivery of `audit` that was leased when the host died, and the store after that.
+async fn crashed(harness: &impl Harness) -> (Arc<dyn Store>, DeliveryId, Lease) {
+    let store = harness.open().await;
+    let id = deliver(&store, "audit").await;
+    let zombie = lease_one(&store, "audit").await;
+    drop(store);
+    (harness.open().await, id, zombie)
+}
+
+async fn lease_suspect(store: &Arc<dyn Store>, plugin: &str) -> Lease {
+    let mut leases = store.lease(suspects(&[plugin]), places(2)).await.unwrap().leases;
+    assert_eq!(leases.len(), 1, "suspects of {plugin}");
+    leases.remove(0)
+}
+
+pub(in crate::store) async fn a_crash_pardons_the_attempt_and_makes_the_delivery_due_again(harness: impl Harness) {
+    let (store, id, _zombie) = crashed(&harness).await;
+    let view = delivery(&store, id).await;
+    assert_eq!((view.state, view.attempt, view.due_ms), (State::Ready, 1, Some(START_MS)));
+    let crash = &view.attempts[0];
+    assert_eq!((crash.number, crash.record.outcome), (1, Outcome::Crash));
+    assert!(crash.record.error.is_some());
+    let again = lease_suspect(&store, "audit").await;
+    assert_eq!((again.attempt, again.pardoned, again.counted_attempt()), (2, 1, 1));
+}
+
+pub(in crate::store) async fn a_settlement_from_before_the_crash_is_lost(harness: impl Harness) {
+    let (store, id, zombie) = crashed(&harness).await;
+    assert_eq!(settle(&store, zombie, done()).await, Settled::Lost);
+    assert_eq!(state(&store, id).await, State::Ready);
+}
+
+pub(in crate::store) async fn a_zombie_cannot_settle_the_lease_that_replaced_its_own(harness: impl Harness) {
+    let (store, id, zombie) = crashed(&harness).await;
+    // Given back once, so that the number of the new lease is as low as it gets.
+    let first = lease_suspect(&store, "audit").await;
+    settle(&store, first, give_back(START_MS)).await;
+    let second = lease_suspect(&store, "audit").await;
+    assert_eq!(settle(&store, zombie, dead()).await, Settled::Lost);
+    assert_eq!(state(&store, id).await, State::Leased);
+    assert_eq!(settle(&store, second, done()).await, Settled::Kept);
+}
+
+pub(in crate::store) async fn a_delivery_that_was_held_in_two_crashes_is_quarantined(harness: impl Harness) {
+    let (store, id, _zombie) = crashed(&harness).await;
+    let _second = lease_suspect(&store, "audit").await;
+    drop(store);
+    let store = harness.open().await;
+    let view = delivery(&store, id).await;
+    assert_eq!((view.state, view.attempt, view.due_ms), (State::Dead, 2, None));
+    let outcomes: Vec<_> = view.attempts.iter().map(|attempt| attempt.record.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Crash, Outcome::Crash]);
+    assert!(store.lease(suspects(&["audit"]), places(1)).await.unwrap().leases.is_empty());
+    assert!(lease(&store, "audit", 1).await.is_empty());
+}
+
+pub(in crate::store) async fn suspects_are_leased_in_a_lane_of_their_own(harness: impl Harness) {
+    let (store, id, _zombie) = crashed(&harness).await;
+    let innocent = deliver(&store, "audit").await;
+    assert_eq!(lease_one(&store, "audit").await.delivery, innocent);
+    assert_eq!(lease_suspect(&store, "audit").await.delivery, id);
+}
+
+pub(in crate::store) async fn the_lane_of_suspects_leases_named_plugins_only(harness: impl Harness) {
+    let store = harness.open().await;
+    let mut zombies = Vec::new();
+    for plugin in ["audit", "gone", "orders"] {
+        deliver(&store, plugin).await;
+        zombies.push(lease_one(&store, plugin).await);
+    }
+    drop(store);
+    let store = harness.open().await;
+    let leased = store.lease(suspects(&["audit", "orders"]), places(1)).await.unwrap();
+    assert_eq!((leased.leases.len(), leased.next_due_ms), (1, Some(START_MS)));
+    let rest = store.lease(suspects(&["audit", "orders"]), places(9)).await.unwrap();
+    assert_eq!((rest.leases.len(), rest.next_due_ms), (1, None));
+    assert_ne!(leased.leases[0].plugin, rest.leases[0].plugin);
+    assert_eq!(&*lease_suspect(&store, "gone").await.plugin, "gone");
+}
+
+pub(in crate::store) async fn a_suspect_that_is_settled_is_none_any_more(harness: impl Harness) {
+    let (store, id, _zombie) = crashed(&harness).await;
+    settle(&store, lease_suspect(&store, "audit").await, retry_at(START_MS)).await;
+    let lease = lease_one(&store, "audit").await;
+    assert_eq!((lease.delivery, lease.attempt, lease.counted_attempt()), (id, 3, 2));
+}
+
+pub(in crate::store) async fn a_suspect_that_is_given_back_stays_a_suspect(harness: impl Harness) {
+    let (store, id, _zombie) = crashed(&harness).await;
+    settle(&store, lease_suspect(&store, "audit").await, give_back(START_MS)).await;
+    assert!(lease(&store, "audit", 1).await.is_empty());
+    assert_eq!(lease_suspect(&store, "audit").await.delivery, id);
+}
+
+pub(in crate::store) async fn what_nobody_held_is_not_touched(harness: impl Harness) {
+    let store = harness.open().await;
+    let mut ids = vec![deliver(&store, "waiting").await, deliver(&store, "done").await, deliver(&store, "dead").await];
+    settle(&store, lease_one(&store, "waiting").await, retry_at(START_MS + 5)).await;
+    settle(&store, lease_one(&store, "done").await, done()).await;
+    settle(&store, lease_one(&store, "dead").await, dead()).await;
+    ids.push(deliver(&store, "ready").await);
+    let mut before = Vec::new();
+    for id in &ids {
+        before.push(delivery(&store, *id).await);
+    }
+    drop(store);
+    let store = harness.open().await;
+    for (id, before) in ids.into_iter().zip(before) {
+        assert_eq!(delivery(&store, id).await, before);
+    }
+}
+
+pub(in crate::store) async fn a_store_that_was_closed_has_nothing_to_recover(harness: impl Harness) {
+    let store = harness.open().await;
+    let id = deliver(&store, "audit").await;
+    let lease = lease_one(&store, "audit").await;
+    // Queued before the close, and so committed by it.
+    let settled = store.settle(lease, give_back(START_MS));
+    store.close().await.unwrap();
+    assert_eq!(settled.await.unwrap(), Settled::Kept);
+    drop(store);
+    let store = harness.open().await;
+    let view = delivery(&store, id).await;
+    assert_eq!((view.state, view.attempt, view.attempts.len()), (State::Ready, 0, 0));
+    assert_eq!(lease_one(&store, "audit").await.delivery, id);
+}

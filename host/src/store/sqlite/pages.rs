@@ -1,0 +1,286 @@
+//! Listings: filters become conditions, and a page walks a bounded number of rows.
+
+use std::fmt::Write as _;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+
+use super::lease::{read_event, read_state};
+use super::read::{DELIVERY_COLUMNS, attempts, read_delivery};
+use crate::event::{DeliveryId, EventId, State};
+use crate::store::{Cursor, DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary, MAX_PAGE, Page};
+
+/// The most rows a filtered page looks at before it answers with what it has; more than an event has deliveries, so
+/// that every page gets on. In tests so few that a handful of rows takes several pages.
+const MAX_SCANNED: i64 = if cfg!(test) { 6 } else { 20_000 };
+
+/// The same where every body has to be read.
+const MAX_SCANNED_BODIES: i64 = if cfg!(test) { 6 } else { 2_000 };
+
+/// The most dead deliveries that are found at once.
+const MAX_DEAD: usize = 10_000;
+
+/// Conditions of a query and what fills their placeholders.
+#[derive(Debug, Default)]
+struct Clauses {
+    /// ` AND …` for each condition.
+    sql: String,
+    values: Vec<Value>,
+}
+
+impl Clauses {
+    fn add(&mut self, condition: &str, value: impl Into<Value>) {
+        self.values.push(value.into());
+        // Numbered, so that a condition may stand anywhere and use its value twice.
+        let numbered = condition.replace('?', &format!("?{}", self.values.len()));
+        let _ = write!(self.sql, " AND {numbered}");
+    }
+
+    fn maybe(&mut self, condition: &str, value: Option<impl Into<Value>>) {
+        if let Some(value) = value {
+            self.add(condition, value);
+        }
+    }
+
+    /// Conditions on `events e`.
+    fn events(filter: &EventFilter) -> Self {
+        let mut clauses = Self::default();
+        clauses.maybe("e.type = ?", filter.kind.clone());
+        clauses.maybe("e.source = ?", filter.source.clone());
+        clauses.maybe("e.subject = ?", filter.subject.clone());
+        match filter.state {
+            None => {}
+            Some(EventState::Unrouted) => {
+                clauses.sql.push_str(" AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.id)");
+            }
+            Some(EventState::Has(state)) => clauses.add(
+                "EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.id AND d.state = ?)",
+                i64::from(state.code()),
+            ),
+        }
+        clauses.maybe(
+            "(instr(e.body, CAST(? AS BLOB)) > 0 OR instr(e.type, ?) > 0 OR instr(coalesce(e.subject, ''), ?) > 0
+              OR instr(coalesce(e.provider_id, ''), ?) > 0 OR instr(printf('evt_%016x', e.id), ?) > 0)",
+            filter.text.clone(),
+        );
+        clauses.maybe("e.id >= ?", filter.since_ms.map(|ms| EventId::first_at(ms).row()));
+        clauses.maybe("e.id < ?", filter.until_ms.map(|ms| EventId::first_at(ms).row()));
+        clauses
+    }
+
+    /// Conditions on `deliveries d JOIN events e`.
+    fn deliveries(filter: &DeliveryFilter) -> Self {
+        let mut clauses = Self::default();
+        clauses.maybe("d.state = ?", filter.state.map(|state| i64::from(state.code())));
+        clauses.maybe("d.plugin = ?", filter.plugin.clone());
+        clauses.maybe("e.type = ?", filter.kind.clone());
+        clauses.maybe("e.source = ?", filter.source.clone());
+        clauses.maybe("e.subject = ?", filter.subject.clone());
+        clauses.maybe("d.event >= ?", filter.since_ms.map(|ms| EventId::first_at(ms).row()));
+        clauses.maybe("d.event < ?", filter.until_ms.map(|ms| EventId::first_at(ms).row()));
+        clauses
+    }
+}
+
+/// A page has at least one row, or it would never end, and no more than an answer can hold.
+fn bounded(page: Page) -> Page {
+    Page { limit: page.limit.clamp(1, MAX_PAGE), ..page }
+}
+
+/// Which rows a page walks, newest first, to find those that match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Walk<'a> {
+    Events,
+    Subject(&'a str),
+    Dead,
+}
+
+/// A bounded part of a walk: the ids of events from `low`, inclusive, to `before`, exclusive.
+#[derive(Debug)]
+struct Window {
+    before: i64,
+    /// `None` where the rest of the walk is within bounds.
+    low: Option<i64>,
+}
+
+impl Window {
+    /// The first `scanned` rows of `walk` below `before`, none of them older than `since_ms`.
+    fn new(
+        connection: &Connection,
+        walk: Walk<'_>,
+        before: i64,
+        scanned: i64,
+        since_ms: Option<i64>,
+    ) -> Result<Self, rusqlite::Error> {
+        let low: Option<i64> = match walk {
+            Walk::Events => connection
+                .prepare_cached("SELECT id FROM events WHERE id < ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2")?
+                .query_row([before, scanned], |row| row.get(0)),
+            Walk::Subject(subject) => connection
+                .prepare_cached(
+                    "SELECT id FROM events WHERE subject = ?3 AND id < ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2",
+                )?
+                .query_row(params![before, scanned, subject], |row| row.get(0)),
+            Walk::Dead => connection
+                .prepare_cached(
+                    "SELECT event FROM deliveries WHERE state = 4 AND event < ?1 ORDER BY event DESC LIMIT 1 OFFSET ?2",
+                )?
+                .query_row([before, scanned], |row| row.get(0)),
+        }
+        .optional()?;
+        // What lies before `since_ms` does not match: there is no use in going on there.
+        let since = since_ms.map_or(i64::MIN, |ms| EventId::first_at(ms).row());
+        Ok(Self { before, low: low.filter(|low| *low > since) })
+    }
+}
+
+/// The first id a page does not look at: where the page before ended, or where the listing may begin.
+fn before(after: Option<EventId>, until_ms: Option<i64>) -> i64 {
+    let after = after.map_or(i64::MAX, EventId::row);
+    until_ms.map_or(after, |ms| EventId::first_at(ms).row().min(after))
+}
+
+/// The statement of a page of events, its conditions and its window.
+fn events_query(
+    connection: &Connection,
+    filter: &EventFilter,
+    page: Page,
+) -> Result<(String, Clauses, Window), rusqlite::Error> {
+    let walk = match (&filter.subject, filter.state) {
+        (Some(subject), _) => Walk::Subject(subject),
+        (None, Some(EventState::Has(State::Dead))) => Walk::Dead,
+        (None, _) => Walk::Events,
+    };
+    let scanned = if filter.text.is_some() { MAX_SCANNED_BODIES } else { MAX_SCANNED };
+    let before = before(page.after.map(|cursor| cursor.0.event), filter.until_ms);
+    let window = Window::new(connection, walk, before, scanned, filter.since_ms)?;
+    let mut clauses = Clauses::events(filter);
+    clauses.add("e.id < ?", window.before);
+    clauses.add("e.id >= ?", window.low.unwrap_or(0));
+    if walk == Walk::Dead {
+        // The literal state lets SQLite see that the partial index of dead letters applies.
+        let dead = "e.id IN (SELECT event FROM deliveries WHERE state = 4 AND event < ? AND event >= {})";
+        clauses.add(&dead.replace("{}", &window.low.unwrap_or(0).to_string()), window.before);
+    }
+    let sql = format!(
+        "SELECT e.id, e.source, e.type, e.subject, e.content_type, e.time_ms, e.parent, e.hops, x'', e.provider_id,
+                e.note, length(e.body)
+         FROM events e WHERE 1 {} ORDER BY e.id DESC LIMIT {}",
+        clauses.sql, page.limit
+    );
+    Ok((sql, clauses, window))
+}
+
+/// A page of events, newest first.
+pub(super) fn events(
+    connection: &Connection,
+    filter: &EventFilter,
+    page: Page,
+) -> Result<(Vec<EventSummary>, Option<Cursor>), rusqlite::Error> {
+    let page = bounded(page);
+    let (sql, clauses, Window { low, .. }) = events_query(connection, filter, page)?;
+    let mut found = connection
+        .prepare(&sql)?
+        .query_map(params_from_iter(&clauses.values), |row| {
+            Ok(EventSummary {
+                event: read_event(row)?,
+                provider_id: row.get(9)?,
+                note: row.get(10)?,
+                body_bytes: row.get(11)?,
+                deliveries: Vec::new(),
+            })
+        })?
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut states =
+        connection.prepare_cached("SELECT plugin, state FROM deliveries WHERE event = ?1 ORDER BY ordinal")?;
+    for summary in &mut found {
+        summary.deliveries = states
+            .query_map([summary.event.id.row()], |row| Ok((row.get::<_, String>(0)?.into(), read_state(row, 1)?)))?
+            .collect::<Result<_, _>>()?;
+    }
+    let last = found.last().map(|summary| summary.event.id);
+    let cursor = next_event(last.filter(|_| found.len() == page.limit), low);
+    Ok((found, cursor.map(|event| Cursor(DeliveryId { event, ordinal: 0 }))))
+}
+
+/// Where the next page starts: after the last row of a full page, or where the window ended.
+fn next_event(full: Option<EventId>, low: Option<i64>) -> Option<EventId> {
+    full.or(low.map(EventId::from_row))
+}
+
+/// The statement of a page of deliveries, its conditions and its window.
+fn deliveries_query(
+    connection: &Connection,
+    filter: &DeliveryFilter,
+    page: Page,
+) -> Result<(String, Clauses, Window), rusqlite::Error> {
+    let walk = match (&filter.subject, filter.state) {
+        (Some(subject), _) => Walk::Subject(subject),
+        (None, Some(State::Dead)) => Walk::Dead,
+        (None, _) => Walk::Events,
+    };
+    // The cursor's own event may have further deliveries.
+    let after = page.after.map(|Cursor(after)| after);
+    let before = before(after.map(|after| EventId::from_row(after.event.row().saturating_add(1))), filter.until_ms);
+    let window = Window::new(connection, walk, before, MAX_SCANNED, filter.since_ms)?;
+    let mut clauses = Clauses::deliveries(filter);
+    clauses.add("d.event < ?", window.before);
+    clauses.add("d.event >= ?", window.low.unwrap_or(0));
+    if walk == Walk::Dead {
+        // The literal state lets SQLite see that the partial index of dead letters applies.
+        clauses.sql.push_str(" AND d.state = 4");
+    }
+    if let Some(after) = after {
+        clauses.add(&format!("(d.event < ? OR d.ordinal > {})", after.ordinal), after.event.row());
+    }
+    // The same number; named by the table that is walked, it comes in order.
+    let newest = if matches!(walk, Walk::Subject(_)) { "e.id" } else { "d.event" };
+    let sql = format!(
+        "SELECT {DELIVERY_COLUMNS} FROM deliveries d JOIN events e ON e.id = d.event
+         WHERE 1 {} ORDER BY {newest} DESC, d.ordinal LIMIT {}",
+        clauses.sql, page.limit
+    );
+    Ok((sql, clauses, window))
+}
+
+/// A page of deliveries, newest first, each with its last attempt.
+pub(super) fn deliveries(
+    connection: &Connection,
+    filter: &DeliveryFilter,
+    page: Page,
+) -> Result<(Vec<DeliveryView>, Option<Cursor>), rusqlite::Error> {
+    let page = bounded(page);
+    let (sql, clauses, Window { low, .. }) = deliveries_query(connection, filter, page)?;
+    let mut found = connection
+        .prepare(&sql)?
+        .query_map(params_from_iter(&clauses.values), read_delivery)?
+        .collect::<Result<Vec<_>, _>>()?;
+    for delivery in &mut found {
+        delivery.attempts = attempts(connection, delivery.id, 1)?;
+    }
+    let cursor = match found.last() {
+        Some(last) if found.len() == page.limit => Some(Cursor(last.id)),
+        // The window includes its lowest event, so the next page starts behind all of its deliveries.
+        _ => low.map(|low| Cursor(DeliveryId { event: EventId::from_row(low), ordinal: u32::MAX })),
+    };
+    Ok((found, cursor))
+}
+
+/// Dead deliveries that match, oldest first, at most [`MAX_DEAD`].
+pub(super) fn dead(connection: &Connection, filter: &DeliveryFilter) -> Result<Vec<DeliveryId>, rusqlite::Error> {
+    if filter.state.is_some_and(|state| state != State::Dead) {
+        return Ok(Vec::new());
+    }
+    let clauses = Clauses::deliveries(filter);
+    let sql = format!(
+        "SELECT d.event, d.ordinal FROM deliveries d JOIN events e ON e.id = d.event
+         WHERE d.state = 4 {} ORDER BY d.event, d.ordinal LIMIT {MAX_DEAD}",
+        clauses.sql
+    );
+    connection
+        .prepare(&sql)?
+        .query_map(params_from_iter(&clauses.values), |row| {
+            Ok(DeliveryId { event: EventId::from_row(row.get(0)?), ordinal: row.get(1)? })
+        })?
+        .collect()
+}

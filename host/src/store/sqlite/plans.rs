@@ -1,0 +1,206 @@
+//! Every statement goes by an index: what is run is traced, and SQLite is asked how it would do it.
+//!
+//! There are never statistics in the file (nothing runs ANALYZE), so the plan of an almost empty file is the plan of
+//! one with a million rows.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use rusqlite::Connection;
+use rusqlite::trace::{TraceEvent, TraceEventCodes};
+use tempfile::TempDir;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::batch::Batch;
+use super::{last_id, pages, read, schema};
+use crate::event::{AttemptRecord, Attributes, DeliveryId, EventId, NewEvent, Outcome, State};
+use crate::store::{
+    Cursor, DeliveryFilter, EventFilter, EventState, Keep, KvTransaction, Lane, Lease, Next, Page, Settlement,
+};
+
+const NOW_MS: i64 = 1_770_000_000_000;
+
+/// Tables of one row.
+const SMALL: [&str; 1] = ["SCAN swept"];
+
+/// The plan of each statement that was run, without its indentation.
+type Plans = BTreeMap<String, Vec<String>>;
+
+/// Runs `work` on an empty file and explains every statement it ran.
+fn plans_of(work: impl FnOnce(&Connection)) -> Plans {
+    let folder = TempDir::new().unwrap();
+    let mut connection = schema::open_writer(&folder.path().join("hookbox.db")).unwrap();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let traced = seen.clone();
+    let note = move |event: TraceEvent<'_>| {
+        if let TraceEvent::Stmt(statement, _) = event {
+            traced.lock().unwrap().push(statement.sql().into_owned());
+        }
+    };
+    connection.trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(note)).unwrap();
+    work(&connection);
+    connection.trace_v2(TraceEventCodes::empty(), None::<fn(TraceEvent<'_>)>).unwrap();
+    let seen = std::mem::take(&mut *seen.lock().unwrap());
+    seen.into_iter().map(|sql| (sql.clone(), explain(&connection, &sql))).collect()
+}
+
+fn explain(connection: &Connection, sql: &str) -> Vec<String> {
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    // Parameters stay NULL: a plan does not depend on them.
+    statement.raw_query().mapped(|row| row.get(3)).collect::<Result<_, _>>().unwrap()
+}
+
+fn event(targets: &[&str]) -> NewEvent {
+    NewEvent {
+        attributes: Attributes {
+            source: "acme".into(),
+            kind: "order.paid".to_owned(),
+            subject: Some("order_1".to_owned()),
+            content_type: None,
+            time_ms: NOW_MS,
+            body: bytes::Bytes::from_static(b"{}"),
+        },
+        provider_id: None,
+        dedupe: vec![[1; 16]],
+        headers: Vec::new(),
+        note: None,
+        parent: None,
+        hops: 0,
+        targets: targets.iter().map(|target| (*target).into()).collect(),
+        delay_ms: 0,
+    }
+}
+
+fn places(count: u32) -> OwnedSemaphorePermit {
+    Arc::new(Semaphore::new(count as usize)).try_acquire_many_owned(count).unwrap()
+}
+
+fn settlement(next: Next) -> Settlement {
+    let record = AttemptRecord {
+        started_at_ms: NOW_MS,
+        duration_us: 1,
+        outcome: Outcome::Ok,
+        error: None,
+        logs: Vec::new(),
+        plugin_digest: None,
+    };
+    Settlement { next, record: Some(record) }
+}
+
+/// Every verb of the writer, and the start.
+fn write(connection: &Connection) {
+    let mut batch = Batch::new(connection, NOW_MS, last_id(connection).unwrap(), None);
+    let first = batch.append(&event(&["audit", "audit", "audit", "audit"])).unwrap().id;
+    batch.append(&event(&[])).unwrap();
+    let lane = Lane::Plugin("audit".into());
+    let mut leases = batch.lease(&lane, places(9)).unwrap().leases;
+    assert_eq!(leases.len(), 4);
+    let mut settle = |lease: Lease, next| batch.settle(&lease, &settlement(next)).unwrap();
+    let kv = KvTransaction {
+        reads: vec![("n".to_owned(), None)],
+        writes: vec![("n".to_owned(), Some(b"1".to_vec())), ("m".to_owned(), None)],
+    };
+    let emitted = vec![NewEvent { parent: Some(first), dedupe: Vec::new(), ..event(&["orders"]) }];
+    settle(leases.remove(0), Next::Done { emitted, kv });
+    settle(leases.remove(0), Next::Dead);
+    settle(leases.remove(0), Next::RetryAt(NOW_MS + 1));
+    assert_eq!(batch.recover().unwrap(), 1);
+    let suspects = batch.lease(&Lane::Suspects(vec!["audit".into()]), places(1)).unwrap();
+    batch.settle(&suspects.leases[0], &settlement(Next::Dead)).unwrap();
+    let dead = DeliveryId { event: first, ordinal: 1 };
+    assert_eq!(batch.retry(dead).unwrap().unwrap(), 1);
+    batch.retry_all(&[dead]).unwrap();
+    batch.replay(first, &["audit".into()]).unwrap().unwrap();
+    // A first sweep takes the keys and passes what is open; a second one deletes.
+    let keep = Keep { events_since_ms: NOW_MS + 1, dedupe_since_ms: NOW_MS + 1 };
+    batch.sweep(&keep).unwrap();
+    connection.execute("UPDATE deliveries SET due_ms = NULL WHERE event = ?1", [first.row()]).unwrap();
+    batch.sweep(&keep).unwrap();
+    assert!(read::event(connection, first).unwrap().is_none());
+    batch.delta.write(connection).unwrap();
+}
+
+#[test]
+fn no_statement_of_the_writer_scans_or_sorts() {
+    let plans = plans_of(write);
+    assert!(plans.len() > 25, "{}", plans.len());
+    for (sql, plan) in &plans {
+        let slow = plan
+            .iter()
+            .find(|step| (step.starts_with("SCAN") && !SMALL.contains(&step.as_str())) || step.contains("TEMP B-TREE"));
+        assert_eq!(slow, None, "{sql}\n{plan:#?}");
+    }
+}
+
+#[test]
+fn what_is_due_is_found_by_the_index_of_open_deliveries() {
+    let plans = plans_of(write);
+    let through_open: Vec<_> =
+        plans.iter().filter(|(_, plan)| plan[..].join(" ").contains("deliveries_open")).collect();
+    // Leasing, when the next one is due, and the two steps of recovering.
+    assert_eq!(through_open.len(), 4, "{through_open:#?}");
+    for (sql, plan) in through_open {
+        assert!(plan[0].contains("deliveries_open (crashes=?"), "{sql}\n{plan:#?}");
+    }
+}
+
+/// Every mix of filters.
+fn list(connection: &Connection) {
+    for bits in 0..128u32 {
+        let has = |bit: u32| (bits >> bit & 1 == 1).then(|| "a".to_owned());
+        let times = |bit: u32| (bits >> bit & 1 == 1).then_some(NOW_MS);
+        let states = State::ALL.into_iter().map(Some).chain([None]);
+        for state in states {
+            let (kind, source, subject) = (has(0), has(1), has(2));
+            let (since_ms, until_ms) = (times(3), times(4));
+            let after = (bits >> 5 & 1 == 1).then_some(Cursor(DeliveryId { event: EventId::from_row(5), ordinal: 1 }));
+            let page = Page { limit: 50, after };
+            let wanted = state.map_or(EventState::Unrouted, EventState::Has);
+            let filter = EventFilter {
+                kind: kind.clone(),
+                source: source.clone(),
+                subject: subject.clone(),
+                state: (bits >> 6 & 1 == 1).then_some(wanted),
+                text: has(5),
+                since_ms,
+                until_ms,
+            };
+            pages::events(connection, &filter, page).unwrap();
+            let filter = DeliveryFilter { state, plugin: has(6), kind, source, subject, since_ms, until_ms };
+            pages::deliveries(connection, &filter, page).unwrap();
+        }
+    }
+    read::event(connection, EventId::from_row(1)).unwrap();
+    read::kv_get(connection, "audit", "n").unwrap();
+}
+
+#[test]
+fn no_listing_walks_more_than_its_window() {
+    let plans = plans_of(list);
+    assert!(plans.len() > 200, "{}", plans.len());
+    let within = ["rowid<?", "rowid=?", "event<?", "event=?", "subject=?", "parent=?", "plugin=? AND key=?"];
+    for (sql, plan) in &plans {
+        let bounded = within.iter().any(|by| plan[0].contains(by));
+        let scans = plan.iter().any(|step| step.starts_with("SCAN"));
+        // The order of ordinals within one event is not stored: that much may be sorted.
+        let sorts = plan.iter().any(|step| step.contains("TEMP B-TREE") && !step.contains("LAST TERM"));
+        assert!(bounded && !scans && !sorts, "{sql}\n{plan:#?}");
+    }
+}
+
+#[test]
+fn a_bulk_retry_looks_at_dead_letters_only() {
+    let plans = plans_of(|connection| {
+        pages::dead(connection, &DeliveryFilter::default()).unwrap();
+        let filter = DeliveryFilter {
+            plugin: Some("audit".to_owned()),
+            kind: Some("a".to_owned()),
+            ..DeliveryFilter::default()
+        };
+        pages::dead(connection, &filter).unwrap();
+    });
+    assert_eq!(plans.len(), 2);
+    for (sql, plan) in &plans {
+        assert!(plan[0].contains("deliveries_dead") && !plan.join(" ").contains("TEMP B-TREE"), "{sql}\n{plan:#?}");
+    }
+}

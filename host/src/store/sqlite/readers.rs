@@ -1,0 +1,72 @@
+//! Read-only connections, so that no look at the data holds up the writer.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::Connection;
+use tokio::sync::Semaphore;
+
+use super::schema::open_reader;
+use super::writer::Shared;
+use crate::store::StoreError;
+use crate::tasks;
+
+/// Connections for an operator's questions, and so questions at once.
+pub(super) const READERS: usize = 4;
+
+/// Connections for the keys plugins read: their own, so that a slow listing does not hold up attempts.
+pub(super) const KV_READERS: usize = 2;
+
+/// The read-only side of the file.
+#[derive(Debug, Clone)]
+pub(super) struct Readers {
+    path: PathBuf,
+    shared: Arc<Shared>,
+    idle: Arc<Mutex<Vec<Connection>>>,
+    permits: Arc<Semaphore>,
+}
+
+impl Readers {
+    pub(super) fn new(path: PathBuf, shared: Arc<Shared>, most: usize) -> Self {
+        Self { path, shared, idle: Arc::default(), permits: Arc::new(Semaphore::new(most)) }
+    }
+
+    /// Runs a question away from the async workers. A store that has stopped answers none.
+    pub(super) async fn ask<T, F>(&self, question: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
+    {
+        let permit = self.permits.clone().acquire_owned().await.expect("the semaphore is never closed");
+        if let Some(stopped) = self.stopped() {
+            return Err(stopped);
+        }
+        let readers = self.clone();
+        tasks::blocking(move || {
+            let _permit = permit;
+            let idle = readers.idle().pop();
+            let answer = idle.map_or_else(|| open_reader(&readers.path), Ok).and_then(|connection| {
+                let answer = question(&connection)?;
+                if readers.stopped().is_none() {
+                    readers.idle().push(connection);
+                }
+                Ok(answer)
+            });
+            answer.map_err(|error| StoreError::Query(error.to_string()))
+        })
+        .await
+    }
+
+    /// Closes the connections nobody uses.
+    pub(super) fn close(&self) {
+        self.idle().clear();
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stopped(&self) -> Option<StoreError> {
+        self.shared.trouble.borrow().clone().filter(|trouble| matches!(trouble, StoreError::Stopped(_)))
+    }
+}

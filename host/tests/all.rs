@@ -1,5 +1,7 @@
 //! Every integration test, in one binary: linking the sandbox once is enough.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod admin;
 mod cli;
 mod config;

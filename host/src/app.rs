@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::dispatch::{Dispatcher, Parts};
+use crate::dispatch::{Dispatcher, MAX_RUNNING, Parts};
 use crate::ingest::{self, Intake, Timeouts};
 use crate::plugins::{Shelf, Stock};
 use crate::reload::{self, Pace, Watched};
@@ -28,9 +29,6 @@ mod sweep;
 
 /// Appends that wait for the disk at once; one more is refused with 503.
 const MAX_WAITING_APPENDS: usize = 4_096;
-
-/// Attempts that run at once, over all plugins: each has a slot in the pool of instances.
-const MAX_INSTANCES: u32 = 256;
 
 /// Why the host does not start, or does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +92,7 @@ pub async fn build(config: Config) -> Result<App, AppError> {
     if let Some((plan, until)) = crate::config::fail_plan() {
         fail::arm(&plan, until).map_err(AppError::FailPlan)?;
     }
+    raise_file_limit();
     let clock = Clock::system();
     let public = bind("server.listen", config.server.listen).await?;
     let admin = bind("server.admin", config.server.admin).await?;
@@ -110,7 +109,7 @@ pub async fn build(config: Config) -> Result<App, AppError> {
     if store.recovered() > 0 {
         tracing::warn!(deliveries = store.recovered(), "taking up what a killed host left");
     }
-    let sandbox = Arc::new(Sandbox::new(SandboxOptions { max_instances: MAX_INSTANCES })?);
+    let sandbox = Arc::new(Sandbox::new(SandboxOptions { max_instances: MAX_RUNNING })?);
     let stock = Stock { sandbox, dir: config.server.plugins_dir.clone(), clock: clock.clone() };
     let shelf = Shelf::load_all(&stock).await.shelf;
     Ok(App {
@@ -125,6 +124,15 @@ pub async fn build(config: Config) -> Result<App, AppError> {
         attempts: tasks::runtime("hookbox-attempt", tasks::cores()).map_err(AppError::Threads)?,
         addresses,
     })
+}
+
+/// Every connection takes a file descriptor, and the usual limit is lower than what the machine allows.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(error = %error, limit = ?limit.current, "the limit of open files stays as it is");
+    }
 }
 
 async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {

@@ -2,8 +2,8 @@
 //!
 //! Each loaded plugin has a *lane*: a bounded hand of leases, and a smaller number of attempts that run at once. A
 //! delivery whose batch finds a free place is born leased and comes here in memory; everything else is leased when it
-//! is due. What was running when a host died goes through a lane of its own, one at a time, so that a second crash
-//! tells which event it was.
+//! is due. What a host held when it died goes through a second lane of the plugin, one at a time, so that a second
+//! crash tells which event it was.
 //!
 //! Invariant: whoever holds a lease settles it, on every way out; a lease is given back, its attempt unspent, when the
 //! plugin is gone, the pool has no room or the host stops.
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -32,11 +32,18 @@ mod verdict;
 
 pub use verdict::{MAX_HOPS, MAX_KV_BYTES};
 
-/// Bodies of born-leased events that are held in memory, in KiB; over it, deliveries wait in the store.
+/// Attempts that run at once, over all plugins: each takes an instance from the sandbox's pool.
+pub const MAX_RUNNING: u32 = 256;
+
+/// Bodies of leased events that are held in memory, in KiB; over it, deliveries wait in the store. The largest body
+/// there can be has room.
 const MAX_HELD_KIB: u32 = 64 * 1024;
 
 /// How long running attempts may go on after the host was told to stop, before they are given back.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// How long giving back may take: a disk that refuses does not keep the host from ending.
+const GIVE_BACK: Duration = Duration::from_secs(5);
 
 /// What the dispatcher works with.
 #[derive(Debug, Clone)]
@@ -59,13 +66,20 @@ pub struct Dispatcher {
     hub: Arc<Hub>,
 }
 
+/// The two lanes of a plugin.
+#[derive(Debug, Clone)]
+struct Lanes {
+    usual: Arc<Lane>,
+    suspects: Arc<Lane>,
+}
+
 /// What lanes and attempts share.
 #[derive(Debug)]
 struct Hub {
     parts: Parts,
-    lanes: ArcSwap<HashMap<PluginName, Arc<Lane>>>,
-    suspects: Arc<Lane>,
+    lanes: ArcSwap<HashMap<PluginName, Lanes>>,
     held_kib: Arc<Semaphore>,
+    running: Arc<Semaphore>,
     tasks: TaskTracker,
     /// No new leases.
     stopping: CancellationToken,
@@ -78,8 +92,8 @@ impl Dispatcher {
     pub fn start(parts: Parts) -> Self {
         let hub = Arc::new(Hub {
             lanes: ArcSwap::default(),
-            suspects: Arc::new(Lane::suspects()),
             held_kib: Arc::new(Semaphore::new(MAX_HELD_KIB as usize)),
+            running: Arc::new(Semaphore::new(MAX_RUNNING as usize)),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             aborting: CancellationToken::new(),
@@ -88,8 +102,6 @@ impl Dispatcher {
         let dispatcher = Self { hub: hub.clone() };
         dispatcher.refresh();
         hub.parts.store.attach(Arc::new(Front(Arc::downgrade(&hub))));
-        let suspects = hub.suspects.clone();
-        hub.spawn(lane::run(hub.clone(), suspects));
         dispatcher
     }
 
@@ -101,24 +113,16 @@ impl Dispatcher {
         let mut lanes = HashMap::new();
         for (name, _) in shelf.slots().filter(|(_, slot)| slot.loaded.is_some()) {
             let concurrency = config.plugin(name).concurrency;
-            let lane = match old.get(name) {
-                Some(lane) => lane.clone(),
-                None => {
-                    let lane = Arc::new(Lane::of(name.clone(), concurrency));
-                    hub.spawn(lane::run(hub.clone(), lane.clone()));
-                    lane
-                }
-            };
-            lane.set_concurrency(concurrency);
-            lanes.insert(name.clone(), lane);
+            let both = old.get(name).cloned().unwrap_or_else(|| hub.open(name, concurrency));
+            both.usual.set_concurrency(concurrency);
+            lanes.insert(name.clone(), both);
         }
-        for (_, lane) in old.iter().filter(|(name, _)| !lanes.contains_key(*name)) {
-            lane.close();
+        for (_, both) in old.iter().filter(|(name, _)| !lanes.contains_key(*name)) {
+            both.usual.close();
+            both.suspects.close();
         }
         drop(old);
         hub.lanes.store(Arc::new(lanes));
-        // Suspects of a plugin that was away may be able to run now.
-        hub.suspects.wake(i64::MIN);
     }
 
     /// Stops leasing, lets running attempts finish for a while, gives back the rest. Afterwards nothing is held.
@@ -128,7 +132,9 @@ impl Dispatcher {
         hub.tasks.close();
         if tokio::time::timeout(DRAIN, hub.tasks.wait()).await.is_err() {
             hub.aborting.cancel();
-            hub.tasks.wait().await;
+            if tokio::time::timeout(GIVE_BACK, hub.tasks.wait()).await.is_err() {
+                tracing::warn!("not everything could be given back; the next start takes it up");
+            }
         }
     }
 }
@@ -136,6 +142,21 @@ impl Dispatcher {
 impl Hub {
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         tasks::spawn_on(&self.parts.runtime, self.tasks.track_future(work));
+    }
+
+    /// Starts the lanes of a plugin that was not there before.
+    fn open(self: &Arc<Self>, plugin: &PluginName, concurrency: usize) -> Lanes {
+        let usual = Arc::new(Lane::usual(plugin.clone(), concurrency));
+        let suspects = Arc::new(Lane::suspects(plugin.clone()));
+        self.spawn(lane::run(self.clone(), usual.clone()));
+        self.spawn(lane::run(self.clone(), suspects.clone()));
+        Lanes { usual, suspects }
+    }
+
+    /// Room in memory for a body.
+    fn room(&self, body_bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let kib = u32::try_from(body_bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        self.held_kib.clone().try_acquire_many_owned(kib).ok()
     }
 
     /// Starts an attempt. The lease comes with its place, so there are never more than the hands hold.
@@ -151,26 +172,28 @@ struct Front(Weak<Hub>);
 impl Desk for Front {
     fn reserve(&self, plugin: &str, body_bytes: usize) -> Option<Place> {
         let hub = self.0.upgrade().filter(|hub| !hub.stopping.is_cancelled())?;
-        let hand = hub.lanes.load().get(plugin)?.place_for_newborn()?;
-        let kib = u32::try_from(body_bytes.div_ceil(1024)).unwrap_or(u32::MAX);
-        let bytes = hub.held_kib.clone().try_acquire_many_owned(kib).ok()?;
-        Some(Place { hand, bytes: Some(bytes) })
+        let hand = hub.lanes.load().get(plugin)?.usual.place_for_newborn()?;
+        Some(Place { hand, bytes: Some(hub.room(body_bytes)?) })
+    }
+
+    fn room(&self, body_bytes: usize) -> Option<OwnedSemaphorePermit> {
+        self.0.upgrade()?.room(body_bytes)
     }
 
     fn deliver(&self, leases: Vec<Lease>) {
         let Some(hub) = self.0.upgrade() else { return };
         let lanes = hub.lanes.load();
         for lease in leases {
-            // A plugin that went away since its place was reserved has no lane: its leases are given back.
-            let lane = lanes.get(&lease.plugin).unwrap_or(&hub.suspects).clone();
-            hub.start(lane, lease);
+            // A plugin that went away since its place was reserved has no lane: its lease is given back.
+            let lane = lanes.get(&lease.plugin).map(|both| both.usual.clone());
+            hub.start(lane.unwrap_or_else(|| Arc::new(Lane::closed(lease.plugin.clone()))), lease);
         }
     }
 
     fn posted(&self, plugin: &PluginName, due_ms: i64) {
         let Some(hub) = self.0.upgrade() else { return };
-        if let Some(lane) = hub.lanes.load().get(plugin) {
-            lane.posted(due_ms, hub.parts.clock.now_ms());
+        if let Some(both) = hub.lanes.load().get(plugin) {
+            both.usual.posted(due_ms, hub.parts.clock.now_ms());
         }
     }
 }

@@ -85,7 +85,7 @@ pub struct Appended {
 pub struct Place {
     /// One of the plugin's places.
     pub hand: OwnedSemaphorePermit,
-    /// Room for the event's body, when it was counted.
+    /// Room for the event's body; `None` if nobody counts.
     pub bytes: Option<OwnedSemaphorePermit>,
 }
 
@@ -118,14 +118,14 @@ impl Lease {
 pub enum Lane {
     /// Those of one plugin that no crash is held against.
     Plugin(PluginName),
-    /// Those that were running when a host died, of the named plugins: they run one at a time.
+    /// Those of the named plugins that a host held when it died.
     Suspects(Vec<PluginName>),
 }
 
 /// What a lease call found.
 #[derive(Debug)]
 pub struct Leased {
-    /// At most as many as places were given.
+    /// At most as many as places were given, and as there is room for in memory.
     pub leases: Vec<Lease>,
     /// When the next delivery of this lane is due (Unix ms); now or earlier if there are more at once.
     pub next_due_ms: Option<i64>,
@@ -193,10 +193,12 @@ pub struct KvTransaction {
 
 /// The dispatcher's side of the store: places for deliveries that are born leased, and word of what is due.
 ///
-/// Both are called on the store's writer and must not block.
+/// All are called on the store's writer and must not block.
 pub trait Desk: Send + Sync {
     /// A place for one more delivery of `plugin`, if it is loaded, nothing older waits and its hand is not full.
     fn reserve(&self, plugin: &str, body_bytes: usize) -> Option<Place>;
+    /// Room in memory for the body of a delivery that is being leased.
+    fn room(&self, body_bytes: usize) -> Option<OwnedSemaphorePermit>;
     /// Deliveries that were born leased; their batch is durable.
     fn deliver(&self, leases: Vec<Lease>);
     /// A delivery of `plugin` that nobody holds is due at `due_ms`; its batch is durable.

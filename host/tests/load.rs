@@ -216,3 +216,22 @@ fn cpu_ticks(pid: u32) -> u64 {
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     [11, 12].iter().map(|index| fields[*index].parse::<u64>().unwrap()).sum()
 }
+
+#[test]
+fn attempts_that_read_and_write_one_key_take_turns_instead_of_running_in_vain() {
+    const EVENTS: usize = 400;
+    let config = format!("{SOURCE}[routes]\n\"step.one\" = \"counter\"\n");
+    let site = Site::new(&config, &[("counter.wat", &guest("kv.wat"))]);
+    let host = harness::start(&site);
+    send_all(&host, 0, EVENTS);
+    let stats = host.settled();
+    assert_eq!(stats["deliveries"]["done"], EVENTS, "{stats}");
+    let metrics = host.api("/metrics").as_str().unwrap().to_owned();
+    let sum = |name: &str| -> f64 {
+        let lines = metrics.lines().filter(|line| line.starts_with(name));
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    };
+    let (runs, conflicts) = (sum("hookbox_attempts_total"), sum("hookbox_kv_conflicts_total"));
+    assert!(conflicts > 0.0, "nothing was contended, so nothing was shown");
+    assert!(runs < 3.0 * EVENTS as f64, "{runs} runs and {conflicts} conflicts for {EVENTS} events");
+}

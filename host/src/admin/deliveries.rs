@@ -11,7 +11,7 @@ use super::Admin;
 use super::params::{Ask, DeliveryQuery, Id, NoQuery, Order, RetryQuery};
 use super::problem::Problem;
 use super::view::{Delivery, Listing};
-use crate::event::DeliveryId;
+use crate::event::{self, DeliveryId};
 use crate::store::RetryWhich;
 
 /// List deliveries, newest first.
@@ -80,7 +80,16 @@ pub(super) async fn retry_deliveries(
     State(admin): State<Arc<Admin>>,
     Order(query): Order<RetryQuery>,
 ) -> Result<Json<Retried>, Problem> {
-    let retried = admin.store.retry(RetryWhich::Matching(query.filter()?)).await?;
+    let filter = query.filter()?;
+    // Not more than there are now: what dies again meanwhile has had its chance.
+    let dead = admin.store.stats().deliveries(event::State::Dead);
+    let mut retried = 0;
+    while retried < dead {
+        match admin.store.retry(RetryWhich::Matching(filter.clone())).await? {
+            0 => break,
+            more => retried += more,
+        }
+    }
     tracing::info!(retried, "an operator retries dead deliveries");
     Ok(Json(Retried { retried }))
 }

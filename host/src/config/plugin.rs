@@ -13,8 +13,8 @@ use super::units::{MINUTE_MS, show_ms};
 use crate::retry::{Jitter, MAX_DELAY_MS, RetryPolicy};
 
 const TIMEOUT_BOUNDS_MS: RangeInclusive<u64> = 10..=15 * MINUTE_MS;
-const MEMORY_BOUNDS: RangeInclusive<u64> = 1 << 20..=1 << 30;
-const CONCURRENCY_BOUNDS: RangeInclusive<u32> = 1..=1_024;
+const MEMORY_BOUNDS: RangeInclusive<u64> = 1 << 20..=256 << 20;
+const CONCURRENCY_BOUNDS: RangeInclusive<u32> = 1..=256;
 const MAX_ATTEMPTS_BOUNDS: RangeInclusive<u32> = 1..=1_000;
 const BACKOFF_BOUNDS_MS: RangeInclusive<u64> = 1..=MAX_DELAY_MS;
 const FACTOR_BOUNDS: RangeInclusive<f64> = 1.0..=100.0;

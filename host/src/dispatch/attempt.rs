@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::Hub;
 use super::lane::Lane;
 use super::verdict::{self, Facts};
@@ -15,20 +17,25 @@ use crate::store::{Lease, Next, Settled, Settlement, Store};
 /// Runs `lease` and settles it.
 pub(super) async fn run(hub: Arc<Hub>, lane: Arc<Lane>, lease: Lease) {
     let _ = fail::point("dispatch.leased");
+    // Kept until the settlement is durable: who reads a key then sees it.
+    let mut turn = None;
     let settlement = tokio::select! {
         biased;
         () = hub.aborting.cancelled() => give_back(&hub),
-        settlement = attempt(&hub, &lane, &lease) => settlement,
+        settlement = attempt(&hub, &lane, &lease, &mut turn) => settlement,
     };
-    settle(&hub, lease, settlement).await;
+    let conflict = settle(&hub, lease, settlement).await;
+    lane.settled(conflict);
+    drop(turn);
 }
 
-async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease) -> Settlement {
-    let permit = tokio::select! {
+async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease, turn: &mut Option<OwnedSemaphorePermit>) -> Settlement {
+    let permits = tokio::select! {
         biased;
         () = hub.stopping.cancelled() => return give_back(hub),
-        permit = lane.permit() => permit,
+        permits = permits(hub, lane, turn) => permits,
     };
+    let Some(permits) = permits else { return give_back(hub) };
     let Some(loaded) = hub.parts.shelf.load().loaded(&lease.plugin).cloned() else {
         return give_back(hub);
     };
@@ -47,7 +54,7 @@ async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease) -> Settlement {
     let started_at_ms = hub.parts.clock.now_ms();
     let started = Instant::now();
     let invocation = loaded.plugin.invoke(call).await;
-    drop(permit);
+    drop(permits);
     let _ = fail::point("dispatch.invoked");
     observe(&loaded, lease, &invocation, started);
     let facts = Facts {
@@ -63,6 +70,19 @@ async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease) -> Settlement {
     verdict::settlement(&facts, invocation, &settings.retry, &config.routes)
 }
 
+/// Leave to run: the lane's, its turn if attempts take turns, and one of the instances that all plugins share. `None`
+/// if the plugin has gone.
+async fn permits(
+    hub: &Hub,
+    lane: &Lane,
+    turn: &mut Option<OwnedSemaphorePermit>,
+) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
+    let lanes = lane.permit().await?;
+    *turn = lane.turn().await;
+    let instance = hub.running.clone().acquire_owned().await.ok()?;
+    Some((lanes, instance))
+}
+
 /// The attempt is not spent, and the delivery is due at once.
 fn give_back(hub: &Hub) -> Settlement {
     Settlement { next: Next::GiveBack(hub.parts.clock.now_ms()), record: None }
@@ -74,20 +94,25 @@ fn random() -> f64 {
     (bits >> 11) as f64 / (1u64 << 53) as f64
 }
 
-async fn settle(hub: &Hub, lease: Lease, settlement: Settlement) {
+/// Says whether it was a conflict over a key.
+async fn settle(hub: &Hub, lease: Lease, settlement: Settlement) -> bool {
     let (delivery, plugin, attempt) = (lease.delivery, lease.plugin.clone(), lease.attempt);
     let dead = matches!(settlement.next, Next::Dead);
     let reason = settlement.record.as_ref().and_then(|record| record.error.clone());
-    match hub.parts.store.settle(lease, settlement).await {
+    let settled = hub.parts.store.settle(lease, settlement).await;
+    match &settled {
         Ok(Settled::Kept) if dead => tracing::warn!(
             delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt,
             reason = reason.as_deref().unwrap_or(""), "dead letter"
         ),
         Ok(Settled::Kept) => {}
-        Ok(Settled::Conflict) => tracing::debug!(
-            delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt,
-            "a key it read was changed meanwhile; it runs again"
-        ),
+        Ok(Settled::Conflict) => {
+            metrics::counter!("hookbox_kv_conflicts_total", "plugin" => plugin.to_string()).increment(1);
+            tracing::debug!(
+                delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt,
+                "a key it read was changed meanwhile; it runs again"
+            );
+        }
         Ok(Settled::Lost) => {
             metrics::counter!("hookbox_settlements_lost_total").increment(1);
             tracing::warn!(
@@ -98,16 +123,18 @@ async fn settle(hub: &Hub, lease: Lease, settlement: Settlement) {
         // The store says once, loudly, that it has stopped.
         Err(error) => tracing::debug!(delivery.id = %delivery, error = %error, "not settled"),
     }
+    matches!(settled, Ok(Settled::Conflict))
 }
 
 fn observe(loaded: &Loaded, lease: &Lease, invocation: &Invocation, started: Instant) {
-    let outcome = verdict::outcome(&invocation.verdict);
-    let name = outcome.map_or("no_capacity", Outcome::name);
+    // Without an outcome it has not run: the instance was not there after all.
+    let Some(outcome) = verdict::outcome(&invocation.verdict) else { return };
+    let name = outcome.name();
     let plugin: &PluginName = &lease.plugin;
     metrics::counter!("hookbox_attempts_total", "plugin" => plugin.to_string(), "outcome" => name).increment(1);
     metrics::histogram!("hookbox_attempt_seconds", "plugin" => plugin.to_string())
         .record(started.elapsed().as_secs_f64());
-    if outcome != Some(Outcome::Ok) {
+    if outcome != Outcome::Ok {
         tracing::info!(
             event.id = %lease.event.id, delivery.id = %lease.delivery, plugin.name = %plugin,
             plugin.digest = %loaded.digest, delivery.attempt = lease.attempt, outcome = name, "attempt failed"

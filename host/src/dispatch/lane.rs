@@ -1,7 +1,7 @@
 //! A lane: when to lease for one plugin, and how many leases and running attempts it may have.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -13,19 +13,23 @@ use crate::event::PluginName;
 use crate::store::{self, StoreError};
 
 /// The most leases of one plugin that are held at once: running, waiting to run, or waiting for the disk.
-const HAND: usize = 512;
+const HAND: usize = 128;
 
 /// The most deliveries one lease call asks for.
 const MAX_ASKED: usize = 128;
 
-/// How long a lane waits after the store could not lease.
+/// How long a lane waits after the store could not lease, or had no room to.
 const PAUSE: Duration = Duration::from_millis(250);
+
+/// For so many settlements after a conflict over a key, the attempts of a plugin take turns.
+const TURNS_AFTER_CONFLICT: u32 = 256;
 
 /// One plugin's share of the dispatcher.
 #[derive(Debug)]
 pub(super) struct Lane {
-    /// `None` is the lane of suspects.
-    plugin: Option<PluginName>,
+    plugin: PluginName,
+    /// Whether it runs what a host held when it died.
+    suspects: bool,
     hand: Arc<Semaphore>,
     running: ArcSwap<Running>,
     /// When the next delivery is due that nobody holds, Unix ms; the greatest integer if none is known.
@@ -34,6 +38,9 @@ pub(super) struct Lane {
     backlog: AtomicBool,
     woken: Notify,
     closed: CancellationToken,
+    /// How many more settlements take turns; attempts that read and write the same keys at once would only run again.
+    turns_left: AtomicU32,
+    turn: Arc<Semaphore>,
 }
 
 /// How many attempts run at once.
@@ -51,24 +58,34 @@ impl Running {
 
 impl Lane {
     /// The lane of a loaded plugin. It begins by asking the store.
-    pub(super) fn of(plugin: PluginName, concurrency: usize) -> Self {
-        Self::new(Some(plugin), HAND, concurrency)
+    pub(super) fn usual(plugin: PluginName, concurrency: usize) -> Self {
+        Self::new(plugin, false, HAND, concurrency)
     }
 
-    /// The lane of those that were running when a host died: one at a time.
-    pub(super) fn suspects() -> Self {
-        Self::new(None, 1, 1)
+    /// The lane of those that a host held when it died: one at a time.
+    pub(super) fn suspects(plugin: PluginName) -> Self {
+        Self::new(plugin, true, 1, 1)
     }
 
-    fn new(plugin: Option<PluginName>, hand: usize, concurrency: usize) -> Self {
+    /// The lane of a plugin that is gone: whatever comes here is given back.
+    pub(super) fn closed(plugin: PluginName) -> Self {
+        let lane = Self::new(plugin, false, 0, 0);
+        lane.close();
+        lane
+    }
+
+    fn new(plugin: PluginName, suspects: bool, hand: usize, concurrency: usize) -> Self {
         Self {
             plugin,
+            suspects,
             hand: Arc::new(Semaphore::new(hand)),
             running: ArcSwap::new(Running::new(concurrency)),
             next_due_ms: AtomicI64::new(i64::MIN),
             backlog: AtomicBool::new(true),
             woken: Notify::new(),
             closed: CancellationToken::new(),
+            turns_left: AtomicU32::new(0),
+            turn: Arc::new(Semaphore::new(1)),
         }
     }
 
@@ -84,10 +101,33 @@ impl Lane {
         self.closed.cancel();
     }
 
-    /// Waits for leave to run an attempt.
-    pub(super) async fn permit(&self) -> OwnedSemaphorePermit {
+    /// Waits for leave to run an attempt; `None` if the plugin goes away meanwhile.
+    pub(super) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
         let permits = self.running.load().permits.clone();
-        permits.acquire_owned().await.expect("the semaphore is never closed")
+        tokio::select! {
+            biased;
+            () = self.closed.cancelled() => None,
+            permit = permits.acquire_owned() => permit.ok(),
+        }
+    }
+
+    /// Waits for its turn, if the attempts of this plugin take turns at the moment. To be kept until the settlement.
+    pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        if self.turns_left.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        self.turn.clone().acquire_owned().await.ok()
+    }
+
+    /// An attempt was settled; `conflict` says that it was not, for a key that another one changed.
+    pub(super) fn settled(&self, conflict: bool) {
+        if conflict {
+            self.turns_left.store(TURNS_AFTER_CONFLICT, Ordering::Relaxed);
+        } else if self.turns_left.load(Ordering::Relaxed) > 0 {
+            // Two at once may take one off twice or not at all: the number is a rough one.
+            let left = self.turns_left.load(Ordering::Relaxed).saturating_sub(1);
+            self.turns_left.store(left, Ordering::Relaxed);
+        }
     }
 
     /// A place for a delivery that is just being created, unless older ones wait.
@@ -171,16 +211,19 @@ async fn lease(hub: &Arc<Hub>, lane: &Arc<Lane>, places: OwnedSemaphorePermit) -
     // Forgotten before the store is asked: what is posted from here on is remembered.
     lane.next_due_ms.store(i64::MAX, Ordering::Release);
     lane.backlog.store(false, Ordering::Relaxed);
-    let which = match &lane.plugin {
-        Some(plugin) => store::Lane::Plugin(plugin.clone()),
-        None => store::Lane::Suspects(hub.lanes.load().keys().cloned().collect()),
-    };
+    let plugin = lane.plugin.clone();
+    let which = if lane.suspects { store::Lane::Suspects(vec![plugin]) } else { store::Lane::Plugin(plugin) };
     let leased = hub.parts.store.lease(which, places).await?;
-    let suspected = lane.plugin.is_none() && !leased.leases.is_empty();
-    // A suspect that is given back is not posted, so this lane asks again until there are none.
-    let next_due_ms = if suspected { Some(i64::MIN) } else { leased.next_due_ms };
+    let now_ms = hub.parts.clock.now_ms();
+    // A suspect that is given back is not posted, so its lane asks again until there are none.
+    let next_due_ms = if lane.suspects && !leased.leases.is_empty() { Some(i64::MIN) } else { leased.next_due_ms };
+    // Something is due and was not leased: there is no room in memory, and it will not be there at once.
+    let full = leased.leases.is_empty() && next_due_ms.is_some_and(|due_ms| due_ms <= now_ms);
     if let Some(due_ms) = next_due_ms {
-        lane.posted(due_ms, hub.parts.clock.now_ms());
+        lane.posted(due_ms, now_ms);
+    }
+    if full {
+        hub.parts.clock.sleep_until(now_ms.saturating_add(PAUSE.as_millis() as i64)).await;
     }
     for lease in leased.leases {
         hub.start(lane.clone(), lease);

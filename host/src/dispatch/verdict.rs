@@ -91,7 +91,9 @@ fn allowed(facts: &Facts<'_>, verdict: Verdict, kv: &KvTransaction) -> Verdict {
             "it emitted an event after {MAX_HOPS} hops: do the routes lead back to where they started?"
         ));
     }
-    let written: usize = kv.writes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum();
+    // Deleting is always allowed: it is the way out of a full store.
+    let written = kv.writes.iter().filter_map(|(key, value)| value.as_ref().map(|value| key.len() + value.len()));
+    let written: usize = written.sum();
     if written > 0 && facts.kv_bytes.saturating_add(written as u64) > MAX_KV_BYTES {
         return Verdict::Error(format!("its key-value store is full: a plugin may keep {MAX_KV_BYTES} bytes"));
     }
@@ -126,5 +128,95 @@ fn routed(facts: &Facts<'_>, emitted: Emitted, routes: &Routes) -> NewEvent {
         hops: facts.event.hops + 1,
         targets,
         delay_ms: emitted.delay_ms,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::EventId;
+
+    const NOW_MS: i64 = 1_770_000_000_000;
+
+    fn event(hops: u32) -> Event {
+        Event {
+            id: EventId::first_at(NOW_MS),
+            attributes: Attributes {
+                source: "heygen".into(),
+                kind: "avatar_video.success".to_owned(),
+                subject: Some("order_1".to_owned()),
+                content_type: None,
+                time_ms: NOW_MS,
+                body: Bytes::new(),
+            },
+            parent: None,
+            hops,
+        }
+    }
+
+    fn emitted(delay_ms: u64) -> Emitted {
+        let (kind, data) = ("order.video_ready".to_owned(), Vec::new());
+        Emitted { kind, subject: None, content_type: None, data, delay_ms }
+    }
+
+    fn settle(verdict: Verdict, hops: u32, kv_bytes: u64, kv_writes: Vec<(String, Option<Vec<u8>>)>) -> Settlement {
+        let plugin: PluginName = "video-orders".into();
+        let facts = Facts {
+            event: &event(hops),
+            plugin: &plugin,
+            attempt: 1,
+            digest: Digest([7; 32]),
+            started_at_ms: NOW_MS - 5,
+            now_ms: NOW_MS,
+            kv_bytes,
+            random: 0.5,
+        };
+        let routes = Routes::new([("plugins/video-orders:order.*", vec!["audit".into()])]).unwrap();
+        let (logs, kv_reads) = (Vec::new(), Vec::new());
+        let invocation = Invocation { verdict, logs, kv_reads, kv_writes, memory_peak_bytes: 0, duration_us: 5_000 };
+        settlement(&facts, invocation, &RetryPolicy::default(), &routes)
+    }
+
+    fn outcome_of(settlement: &Settlement) -> Option<Outcome> {
+        settlement.record.as_ref().map(|record| record.outcome)
+    }
+
+    #[test]
+    fn an_emitted_event_is_routed_and_keeps_its_subject_and_its_whole_delay() {
+        const MONTH_MS: u64 = 30 * 24 * 3_600_000;
+        let settlement = settle(Verdict::Ok(vec![emitted(MONTH_MS)]), 2, 0, Vec::new());
+        let Next::Done { emitted, .. } = &settlement.next else { panic!("{settlement:?}") };
+        let child = &emitted[0];
+        assert_eq!(child.targets, ["audit".into()]);
+        assert_eq!(child.attributes.subject.as_deref(), Some("order_1"));
+        assert_eq!(&*child.attributes.source, "plugins/video-orders");
+        assert_eq!((child.parent, child.hops, child.delay_ms), (Some(event(2).id), 3, MONTH_MS));
+    }
+
+    #[test]
+    fn a_loop_of_events_is_cut_by_the_hop_limit() {
+        let last = settle(Verdict::Ok(vec![emitted(0)]), MAX_HOPS - 1, 0, Vec::new());
+        assert_eq!(outcome_of(&last), Some(Outcome::Ok));
+        let cut = settle(Verdict::Ok(vec![emitted(0)]), MAX_HOPS, 0, Vec::new());
+        assert_eq!(outcome_of(&cut), Some(Outcome::Error));
+        let quiet = settle(Verdict::Ok(Vec::new()), MAX_HOPS, 0, Vec::new());
+        assert_eq!(outcome_of(&quiet), Some(Outcome::Ok));
+    }
+
+    #[test]
+    fn a_full_key_value_store_takes_no_values_but_gives_them_up() {
+        let write = vec![("key".to_owned(), Some(vec![0]))];
+        let full = settle(Verdict::Ok(Vec::new()), 0, MAX_KV_BYTES, write);
+        assert_eq!(outcome_of(&full), Some(Outcome::Error));
+        let delete = vec![("key".to_owned(), None)];
+        let freed = settle(Verdict::Ok(Vec::new()), 0, MAX_KV_BYTES, delete);
+        assert_eq!(outcome_of(&freed), Some(Outcome::Ok));
+    }
+
+    #[test]
+    fn no_capacity_spends_no_attempt_and_waits_a_moment() {
+        let settlement = settle(Verdict::NoCapacity, 0, 0, Vec::new());
+        assert!(settlement.record.is_none());
+        assert!(matches!(settlement.next, Next::GiveBack(due_ms) if due_ms > NOW_MS), "{settlement:?}");
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::super::{Desk, Keep, Lease, Place, Store};
 use crate::event::PluginName;
@@ -12,6 +12,8 @@ use crate::event::PluginName;
 /// The desk as the store sees it.
 struct Front {
     hands: HashMap<String, Arc<Semaphore>>,
+    /// One permit a body byte.
+    room: Arc<Semaphore>,
     delivered: UnboundedSender<Lease>,
     posted: Mutex<Vec<(PluginName, i64)>>,
 }
@@ -20,6 +22,10 @@ impl Desk for Front {
     fn reserve(&self, plugin: &str, _body_bytes: usize) -> Option<Place> {
         let hand = self.hands.get(plugin)?.clone().try_acquire_owned().ok()?;
         Some(Place { hand, bytes: None })
+    }
+
+    fn room(&self, body_bytes: usize) -> Option<OwnedSemaphorePermit> {
+        self.room.clone().try_acquire_many_owned(u32::try_from(body_bytes).unwrap()).ok()
     }
 
     fn deliver(&self, leases: Vec<Lease>) {
@@ -45,7 +51,8 @@ impl TestDesk {
     pub(super) fn attach(store: &Arc<dyn Store>, hands: &[(&str, usize)]) -> Self {
         let (sender, delivered) = unbounded_channel();
         let hands = hands.iter().map(|(plugin, places)| ((*plugin).to_owned(), Arc::new(Semaphore::new(*places))));
-        let front = Arc::new(Front { hands: hands.collect(), delivered: sender, posted: Mutex::default() });
+        let room = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
+        let front = Arc::new(Front { hands: hands.collect(), room, delivered: sender, posted: Mutex::default() });
         store.attach(front.clone());
         Self { front, delivered }
     }

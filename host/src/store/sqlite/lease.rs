@@ -65,8 +65,14 @@ impl Batch<'_> {
         for plugin in plugins {
             let due = self.due(crashes, plugin, most - leases.len())?;
             for due in due {
+                let bytes = match self.desk.map(|desk| desk.room(due.event.attributes.body.len())) {
+                    // The rest stays where it is: due, and nobody's.
+                    Some(None) => break,
+                    Some(room) => room,
+                    None => None,
+                };
                 let hand = places.split(1).expect("no more rows are read than there are places");
-                leases.push(self.take(due, Place { hand, bytes: None })?);
+                leases.push(self.take(due, Place { hand, bytes })?);
             }
             let next: Option<i64> = self
                 .connection
@@ -130,6 +136,20 @@ impl Batch<'_> {
             event: Arc::new(due.event),
             _place: place,
         })
+    }
+
+    /// Gives back what is still leased when the store is closed in good order: nobody runs it any more.
+    pub(super) fn release(&mut self) -> Result<(), rusqlite::Error> {
+        for (delivery, plugin, ..) in held(self.connection)? {
+            self.connection
+                .prepare_cached(
+                    "UPDATE deliveries SET state = ?3, due_ms = ?4, attempt = attempt - 1
+                     WHERE event = ?1 AND ordinal = ?2",
+                )?
+                .execute(params![delivery.event.row(), delivery.ordinal, State::Ready.code(), self.now_ms])?;
+            self.delta.moved(&plugin, Some(State::Leased), Some(State::Ready));
+        }
+        Ok(())
     }
 
     /// Takes up what a killed host held: each such attempt is recorded as a crash and pardoned, the delivery is due

@@ -101,7 +101,7 @@ impl Batch<'_> {
     /// Deletes what is older than it has to be kept, a bounded number; says whether there may be more.
     pub(super) fn sweep(&mut self, keep: &Keep) -> Result<bool, rusqlite::Error> {
         let more_keys = self.sweep_dedupe(EventId::first_at(keep.dedupe_since_ms))?;
-        let more_events = self.sweep_events(EventId::first_at(keep.events_since_ms))?;
+        let more_events = self.sweep_events(keep.events_since_ms)?;
         let _ = fail::point("store.retention");
         Ok(more_keys || more_events)
     }
@@ -126,20 +126,23 @@ impl Batch<'_> {
         Ok(old.len() == MAX_SWEPT)
     }
 
-    /// Deletes old events whose keys are swept and whose deliveries are all settled; a dead letter is settled. Goes on
+    /// Deletes old events whose keys are swept and whose deliveries are all settled; a dead letter is settled, and is
+    /// kept as long again after its last attempt, so that somebody sees it. Goes on
     /// where the last sweep stopped, so that old events which are not settled are passed once a round.
-    fn sweep_events(&mut self, until: EventId) -> Result<bool, rusqlite::Error> {
+    fn sweep_events(&mut self, since_ms: i64) -> Result<bool, rusqlite::Error> {
+        let until = EventId::first_at(since_ms);
         let looked_at: Vec<(i64, i64, bool)> = self
             .connection
             .prepare_cached(
                 "SELECT e.id, length(e.body),
                         EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.id AND d.due_ms IS NOT NULL)
+                        OR EXISTS (SELECT 1 FROM attempts a WHERE a.event = e.id AND a.started_ms >= ?3)
                  FROM events e
                  WHERE e.id > (SELECT events_up_to FROM swept) AND e.id < ?1
                    AND e.id <= (SELECT dedupe_up_to FROM swept)
                  ORDER BY e.id LIMIT ?2",
             )?
-            .query_map(params![until.row(), MAX_SWEPT], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .query_map(params![until.row(), MAX_SWEPT, since_ms], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
             .collect::<Result<_, _>>()?;
         let (mut up_to, mut bytes) = (0, 0);
         for &(event, body_bytes, open) in &looked_at {

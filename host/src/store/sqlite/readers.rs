@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, InterruptHandle};
 use tokio::sync::Semaphore;
 
 use super::schema::open_reader;
@@ -16,6 +17,27 @@ pub(super) const READERS: usize = 4;
 
 /// Connections for the keys plugins read: their own, so that a slow listing does not hold up attempts.
 pub(super) const KV_READERS: usize = 2;
+
+/// How long a question may take. It is interrupted then, because a caller that has gone does not stop it by itself.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Interrupts a question that takes too long, or that nobody waits for any more.
+#[derive(Default)]
+struct Limit(Arc<Mutex<Option<InterruptHandle>>>);
+
+impl Limit {
+    fn interrupt(&self) {
+        if let Some(handle) = self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            handle.interrupt();
+        }
+    }
+}
+
+impl Drop for Limit {
+    fn drop(&mut self) {
+        self.interrupt();
+    }
+}
 
 /// The read-only side of the file.
 #[derive(Debug, Clone)]
@@ -42,19 +64,31 @@ impl Readers {
             return Err(stopped);
         }
         let readers = self.clone();
-        tasks::blocking(move || {
+        let limit = Limit::default();
+        let handle = limit.0.clone();
+        let asked = tasks::blocking(move || {
             let _permit = permit;
             let idle = readers.idle().pop();
             let answer = idle.map_or_else(|| open_reader(&readers.path), Ok).and_then(|connection| {
-                let answer = question(&connection)?;
-                if readers.stopped().is_none() {
+                *handle.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection.get_interrupt_handle());
+                let answer = question(&connection);
+                // Taken back before the connection serves somebody else.
+                handle.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if answer.is_ok() && readers.stopped().is_none() {
                     readers.idle().push(connection);
                 }
-                Ok(answer)
+                answer
             });
             answer.map_err(|error| StoreError::Query(error.to_string()))
-        })
-        .await
+        });
+        tokio::pin!(asked);
+        match tokio::time::timeout(PATIENCE, &mut asked).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                limit.interrupt();
+                asked.await.map_err(|_| StoreError::Query(format!("it took longer than {} s", PATIENCE.as_secs())))
+            }
+        }
     }
 
     /// Closes the connections nobody uses.

@@ -1,7 +1,8 @@
 //! The file: how it is opened, what it holds, how it grows from version to version.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -143,6 +144,27 @@ const TABLES: &str = "
     INSERT INTO swept VALUES (0, 0);
 ";
 
+/// Makes the folder if it is not there, for the host's user alone: bodies are nobody else's business.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.as_os_str().is_empty() || folder.exists() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    // The new folder's own entry has to survive a power cut as well.
+    folder
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+}
+
+/// Makes the database file if it is not there, mode 0600; SQLite gives its log and its index the same.
+fn make_file(database: &Path) -> io::Result<()> {
+    match File::options().create_new(true).write(true).mode(0o600).open(database) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Takes the lock that keeps a second host away, held as long as the file lives, and returns the database's one true
 /// path: under another name for the same file (a symbolic link) there is no second lock.
 pub(super) fn lock(database: &Path) -> Result<(File, PathBuf), OpenError> {
@@ -151,7 +173,7 @@ pub(super) fn lock(database: &Path) -> Result<(File, PathBuf), OpenError> {
         move |source| OpenError::Io { path, source }
     };
     if let Some(folder) = database.parent() {
-        fs::create_dir_all(folder).map_err(failed(folder))?;
+        make_folder(folder).map_err(failed(folder))?;
     }
     // The database itself is not opened for this: closing it again would cancel the locks SQLite has on it.
     let database = match fs::canonicalize(database) {
@@ -172,6 +194,7 @@ pub(super) fn lock(database: &Path) -> Result<(File, PathBuf), OpenError> {
 /// Opens the writing connection, checks that it is as durable as promised, and brings the schema up to date.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     let failed = |source| OpenError::Sqlite { path: path.to_owned(), source };
+    make_file(path).map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
     let connection = Connection::open(path).map_err(failed)?;
     connection.busy_timeout(BUSY).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(64);

@@ -305,7 +305,10 @@ impl Command {
             Self::RetryAll { found, .. } => Answer::Retried(Ok(work.retry_all(found)?)),
             Self::Replay { event, plugins, .. } => Answer::Replayed(work.replay(*event, plugins)?),
             Self::Sweep { keep, .. } => Answer::Swept(work.sweep(keep)?),
-            Self::Close { .. } => Answer::Closed,
+            Self::Close { .. } => {
+                work.release()?;
+                Answer::Closed
+            }
         })
     }
 

@@ -286,6 +286,7 @@ macro_rules! laws {
                 events_are_found_by_the_state_of_their_deliveries
                 times_bound_a_listing_from_both_sides
                 a_page_has_at_least_one_row
+                what_one_look_does_not_reach_is_on_a_later_page
                 a_listing_shows_the_last_attempt
             }
             counts {

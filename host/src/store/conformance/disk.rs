@@ -85,11 +85,14 @@ pub(in crate::store) async fn settlements_that_wait_for_the_disk_go_before_appen
 pub(in crate::store) async fn a_born_lease_of_a_batch_that_failed_frees_its_place(harness: impl Harness) {
     let store = harness.open().await;
     let mut desk = TestDesk::attach(&store, &[("audit", 1)]);
+    // The first delivery has its place when the others find no room.
+    let names: Vec<_> = (0..500).map(|number| format!("{number:0>500}")).collect();
+    let targets: Vec<_> = ["audit"].into_iter().chain(names.iter().map(String::as_str)).collect();
     harness.set_disk(Disk::Full);
-    unavailable(store.append(large(&["audit"])).await);
+    unavailable(store.append(event("order.paid", &targets)).await);
     assert_eq!(desk.free("audit"), 1);
     harness.set_disk(Disk::Sound);
-    append(&store, large(&["audit"])).await;
+    append(&store, event("order.paid", &["audit"])).await;
     assert_eq!(desk.delivered(&store).await.len(), 1);
     assert_eq!(desk.posted(&store).await, []);
 }

@@ -132,12 +132,14 @@ pub(in crate::store) async fn leases_that_were_answered_to_nobody_are_given_back
 
 /// The delivery can be leased, no attempt is spent and the place is free.
 async fn retaken(store: &Arc<dyn Store>, id: DeliveryId, hand: &Arc<Semaphore>) {
-    let lease = loop {
-        // Each round waits for the writer, which gives back what it finds stranded.
-        if let Some(lease) = lease(store, "audit", 1).await.pop() {
-            break lease;
+    // Each round waits for the writer, which gives back what it finds stranded.
+    let mut found = None;
+    for _ in 0..100 {
+        if found.is_none() {
+            found = lease(store, "audit", 1).await.pop();
         }
-    };
+    }
+    let lease = found.expect("nobody holds it, and so it can be leased");
     assert_eq!((lease.delivery, lease.attempt), (id, 1));
     assert_eq!(hand.available_permits(), 1);
 }

@@ -33,7 +33,7 @@ fn moved_on(after: Option<Cursor>, next: Cursor) -> Cursor {
 }
 
 async fn ids(store: &Arc<dyn Store>, filter: EventFilter) -> Vec<EventId> {
-    all_events(store, &filter, 100).await.iter().map(|summary| summary.event.id).collect()
+    ids_of(&all_events(store, &filter, 100).await)
 }
 
 pub(in crate::store) async fn an_event_is_shown_whole(harness: impl Harness) {
@@ -142,6 +142,37 @@ pub(in crate::store) async fn a_page_has_at_least_one_row(harness: impl Harness)
     let page = Page { limit: usize::MAX, after: None };
     assert_eq!(store.events(EventFilter::default(), page).await.unwrap().0.len(), 2);
     assert_eq!(store.deliveries(DeliveryFilter::default(), page).await.unwrap().0.len(), 2);
+}
+
+pub(in crate::store) async fn what_one_look_does_not_reach_is_on_a_later_page(harness: impl Harness) {
+    let store = harness.open().await;
+    let mut events = Vec::new();
+    for _ in 0..15 {
+        let mut new = event("order.paid", &["audit", "orders", "audit"]);
+        new.attributes.subject = Some("order_1".to_owned());
+        events.insert(0, append(&store, new).await);
+        for lease in lease(&store, "audit", 2).await {
+            settle(&store, lease, dead()).await;
+        }
+    }
+    let subject = Some("order_1".to_owned());
+    for (state, ordinals) in [(None, &[0, 1, 2][..]), (Some(State::Dead), &[0, 2]), (Some(State::Ready), &[1])] {
+        for subject in [None, subject.clone()] {
+            let filter = DeliveryFilter { state, subject: subject.clone(), ..DeliveryFilter::default() };
+            let found = all_deliveries(&store, &filter, 100).await;
+            let ids: Vec<_> = found.iter().map(|delivery| (delivery.id.event, delivery.id.ordinal)).collect();
+            let expected = events.iter().flat_map(|event| ordinals.iter().map(|ordinal| (*event, *ordinal)));
+            assert_eq!(ids, expected.collect::<Vec<_>>(), "{filter:?}");
+            let filter = EventFilter { state: state.map(EventState::Has), subject, ..EventFilter::default() };
+            assert_eq!(ids_of(&all_events(&store, &filter, 100).await), events, "{filter:?}");
+        }
+    }
+    let text = Some("order_1".to_owned());
+    assert_eq!(ids(&store, EventFilter { text, ..EventFilter::default() }).await, events);
+}
+
+fn ids_of(listed: &[EventSummary]) -> Vec<EventId> {
+    listed.iter().map(|summary| summary.event.id).collect()
 }
 
 pub(in crate::store) async fn a_listing_shows_the_last_attempt(harness: impl Harness) {

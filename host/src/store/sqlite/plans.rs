@@ -189,6 +189,22 @@ fn no_listing_walks_more_than_its_window() {
 }
 
 #[test]
+fn dead_letters_are_listed_by_their_index() {
+    let plans = plans_of(|connection| {
+        let page = Page { limit: 50, after: None };
+        let state = Some(State::Dead);
+        pages::deliveries(connection, &DeliveryFilter { state, ..DeliveryFilter::default() }, page).unwrap();
+        let filter = DeliveryFilter { state, plugin: Some("audit".to_owned()), ..DeliveryFilter::default() };
+        pages::deliveries(connection, &filter, page).unwrap();
+        let state = Some(EventState::Has(State::Dead));
+        pages::events(connection, &EventFilter { state, ..EventFilter::default() }, page).unwrap();
+    });
+    // Three pages, and where their windows end.
+    assert_eq!(plans.len(), 4, "{plans:#?}");
+    assert!(plans.values().all(|plan| plan.join(" ").contains("deliveries_dead (event")), "{plans:#?}");
+}
+
+#[test]
 fn a_bulk_retry_looks_at_dead_letters_only() {
     let plans = plans_of(|connection| {
         pages::dead(connection, &DeliveryFilter::default()).unwrap();

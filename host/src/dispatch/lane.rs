@@ -13,10 +13,10 @@ use crate::event::PluginName;
 use crate::store::{self, StoreError};
 
 /// The most leases of one plugin that are held at once: running, waiting to run, or waiting for the disk.
-const HAND: usize = 128;
+const HAND: usize = 512;
 
 /// The most deliveries one lease call asks for.
-const MAX_ASKED: usize = 128;
+const MAX_ASKED: usize = 256;
 
 /// How long a lane waits after the store could not lease, or had no room to.
 const PAUSE: Duration = Duration::from_millis(250);

@@ -59,6 +59,8 @@ pub(super) struct Load {
 #[derive(Debug)]
 pub(super) struct Measured {
     pub(super) requests: u64,
+    /// How long the load lasted.
+    pub(super) seconds: f64,
     pub(super) per_second: f64,
     pub(super) p50_ms: f64,
     pub(super) p99_ms: f64,
@@ -103,17 +105,13 @@ impl Load {
         }
         Ok(Measured {
             requests: requests as u64,
+            seconds: duration_us / 1e6,
             per_second: requests / duration_us * 1e6,
             p50_ms: p50_us / 1e3,
             p99_ms: p99_us / 1e3,
             settled_per_second: None,
             open_at_end: None,
         })
-    }
-
-    /// How long it lasts.
-    pub(super) fn seconds(&self) -> f64 {
-        f64::from(self.seconds)
     }
 
     /// Bodies that differ.

@@ -79,7 +79,7 @@ impl Receiver {
         let Some(admin) = &running.admin else { return Ok(measured) };
         let at_end = stats(admin)?;
         if routed {
-            measured.settled_per_second = Some(count(&at_end, "done") as f64 / load.seconds());
+            measured.settled_per_second = Some(count(&at_end, "done") as f64 / measured.seconds);
             measured.open_at_end = Some(open(&at_end));
         }
         let drained = drain(admin)?;

@@ -33,7 +33,6 @@ mod view;
 
 pub use openapi::router;
 pub use params::closest;
-pub use view::rfc3339;
 
 /// Connections at once; more wait in the listener's backlog.
 pub const MAX_CONNECTIONS: u32 = 64;

@@ -93,6 +93,7 @@ pub async fn build(config: Config) -> Result<App, AppError> {
         fail::arm(&plan, until).map_err(AppError::FailPlan)?;
     }
     raise_file_limit();
+    config.warn_of_open_sources();
     let clock = Clock::system();
     let public = bind("server.listen", config.server.listen).await?;
     let admin = bind("server.admin", config.server.admin).await?;

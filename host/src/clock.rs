@@ -65,9 +65,21 @@ impl Clock {
     }
 }
 
+/// Unix milliseconds as people read them: RFC 3339, UTC, with milliseconds. A time out of range is shown as the epoch.
+pub fn rfc3339(unix_ms: i64) -> String {
+    format!("{:.3}", jiff::Timestamp::from_millisecond(unix_ms).unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_rfc_3339_in_utc() {
+        assert_eq!(rfc3339(1_770_000_000_120), "2026-02-02T02:40:00.120Z");
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(rfc3339(i64::MAX), "1970-01-01T00:00:00.000Z");
+    }
 
     #[tokio::test]
     async fn a_manual_clock_wakes_its_sleepers() {

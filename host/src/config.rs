@@ -139,6 +139,26 @@ impl Config {
         self.plugins.get(name).cloned().unwrap_or_default()
     }
 
+    /// Says in the log which sources take requests from anyone; at every start and every change.
+    pub fn warn_of_open_sources(&self) {
+        for source in self.sources.values().filter(|source| matches!(source.verify, source::Verify::None)) {
+            tracing::warn!(source.name = %source.name, "scheme = \"none\": this source takes requests from anyone");
+        }
+    }
+
+    /// Takes over the secrets of `running` for sources that have none here. For a changed `server.listen` that waits for
+    /// a restart: until then the host listens where its own secrets are good enough.
+    pub fn keep_secrets_of(&mut self, running: &Self) {
+        for (name, source) in &mut self.sources {
+            let old = running.sources.get(name).map(|old| &old.verify);
+            let (source::Verify::Hmac(new), Some(source::Verify::Hmac(old))) = (&source.verify, old) else { continue };
+            if matches!(new.secrets, source::Secrets::Missing(_)) {
+                let verify = source::Hmac { secrets: old.secrets.clone(), ..new.clone() };
+                *source = Arc::new(Source { verify: source::Verify::Hmac(verify), ..(**source).clone() });
+            }
+        }
+    }
+
     /// The keys that differ and only take effect after a restart.
     pub fn restart_needed(&self, other: &Self) -> Vec<&'static str> {
         let (old, new) = (&self.server, &other.server);

@@ -187,8 +187,14 @@ impl<F: Fn()> Reloader<F> {
             Answer::Unchanged => return false,
             Answer::Unsettled => return true,
             Answer::Bad(problem) => self.report(&problem),
-            Answer::Good(config) => {
+            Answer::Good(mut config) => {
                 let restart_needed = self.started_with.restart_needed(&config);
+                if restart_needed.contains(&"server.listen") {
+                    config.keep_secrets_of(&self.watched.config.load());
+                }
+                if !first {
+                    config.warn_of_open_sources();
+                }
                 self.watched.config.store(Arc::new(*config));
                 if !first {
                     metrics::counter!("hookbox_config_reloads_total", "outcome" => "ok").increment(1);

@@ -84,10 +84,11 @@ pub(super) async fn retry_deliveries(
     // Not more than there are now: what dies again meanwhile has had its chance.
     let dead = admin.store.stats().deliveries(event::State::Dead);
     let mut retried = 0;
-    while retried < dead {
-        match admin.store.retry(RetryWhich::Matching(filter.clone())).await? {
-            0 => break,
-            more => retried += more,
+    loop {
+        let more = admin.store.retry(RetryWhich::Matching(filter.clone())).await?;
+        retried += more;
+        if more == 0 || retried >= dead {
+            break;
         }
     }
     tracing::info!(retried, "an operator retries dead deliveries");

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use crate::clock::rfc3339;
 use crate::event::{Event, LogLine, State};
 use crate::store::{AttemptView, DeliveryView, EventSummary, EventView, PluginCounts};
 
@@ -293,20 +294,9 @@ impl From<crate::store::Stats> for Stats {
     }
 }
 
-/// Unix milliseconds as people read them: RFC 3339, UTC, with milliseconds. A time out of range is shown as the epoch.
-pub fn rfc3339(unix_ms: i64) -> String {
-    format!("{:.3}", jiff::Timestamp::from_millisecond(unix_ms).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_time_is_shown_in_utc_with_milliseconds() {
-        assert_eq!(rfc3339(1_770_000_000_120), "2026-02-02T02:40:00.120Z");
-        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
-    }
 
     #[test]
     fn a_json_body_is_shown_as_it_came() {

@@ -163,7 +163,15 @@ impl Events {
         let mut newest = String::new();
         let mut window = FIRST;
         loop {
-            let mut fresh = newer(client, &filter.query(), &newest, window)?;
+            let mut fresh = match newer(client, &filter.query(), &newest, window) {
+                Ok(fresh) => fresh,
+                // A host that restarts comes back; one that was never there does not.
+                Err(failure) if window == FIRST => return Err(failure),
+                Err(_) => {
+                    std::thread::sleep(POLL);
+                    continue;
+                }
+            };
             window = TAIL_WINDOW;
             fresh.reverse();
             if let Some(last) = fresh.last() {

@@ -1,11 +1,10 @@
 //! Times on the command line: what the API takes, and besides `90s`, `15m`, `2h`, `3d` ago.
 
-use crate::admin;
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 
 /// Turns a time of the command line into one the API takes.
 pub(super) fn time(text: &str) -> String {
-    ago_ms(text).map_or_else(|| text.to_owned(), |ms| admin::rfc3339(Clock::system().now_ms().saturating_sub(ms)))
+    ago_ms(text).map_or_else(|| text.to_owned(), |ms| clock::rfc3339(Clock::system().now_ms().saturating_sub(ms)))
 }
 
 fn ago_ms(text: &str) -> Option<i64> {

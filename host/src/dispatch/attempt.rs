@@ -8,11 +8,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::Hub;
 use super::lane::Lane;
 use super::verdict::{self, Facts};
-use crate::event::{Outcome, PluginName};
-use crate::fail;
+use crate::event::{AttemptRecord, Outcome, PluginName};
 use crate::plugins::Loaded;
 use crate::sandbox::{Call, Invocation, KvRead, KvReader, Limits};
 use crate::store::{Lease, Next, Settled, Settlement, Store};
+use crate::{fail, retry, tasks};
 
 /// Runs `lease` and settles it.
 pub(super) async fn run(hub: Arc<Hub>, lane: Arc<Lane>, lease: Lease) {
@@ -22,7 +22,9 @@ pub(super) async fn run(hub: Arc<Hub>, lane: Arc<Lane>, lease: Lease) {
     let settlement = tokio::select! {
         biased;
         () = hub.aborting.cancelled() => give_back(&hub),
-        settlement = attempt(&hub, &lane, &lease, &mut turn) => settlement,
+        settlement = tasks::unwound(attempt(&hub, &lane, &lease, &mut turn)) => {
+            settlement.unwrap_or_else(|panic| host_fault(&hub, &lease, &panic))
+        }
     };
     let conflict = settle(&hub, lease, settlement).await;
     lane.settled(conflict);
@@ -86,6 +88,26 @@ async fn permits(
 /// The attempt is not spent, and the delivery is due at once.
 fn give_back(hub: &Hub) -> Settlement {
     Settlement { next: Next::GiveBack(hub.parts.clock.now_ms()), record: None }
+}
+
+/// The host itself failed at it: retried by the plugin's policy, because whoever holds a lease settles it.
+fn host_fault(hub: &Hub, lease: &Lease, panic: &str) -> Settlement {
+    tracing::error!(delivery.id = %lease.delivery, plugin.name = %lease.plugin, panic, "an attempt panicked in the host");
+    let now_ms = hub.parts.clock.now_ms();
+    let policy = &hub.parts.config.load().plugin(&lease.plugin).retry;
+    let next = match retry::after_failure(Outcome::Error, lease.counted_attempt(), None, policy, random()) {
+        retry::Next::RetryInMs(delay_ms) => Next::RetryAt(now_ms.saturating_add_unsigned(delay_ms)),
+        retry::Next::Dead => Next::Dead,
+    };
+    let record = AttemptRecord {
+        started_at_ms: now_ms,
+        duration_us: 0,
+        outcome: Outcome::Error,
+        error: Some(format!("host fault: {panic}")),
+        logs: Vec::new(),
+        plugin_digest: None,
+    };
+    Settlement { next, record: Some(record) }
 }
 
 /// Evenly from [0, 1).

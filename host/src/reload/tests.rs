@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::clock::Clock;
 use crate::config::MakeSecrets;
+use crate::config::source::{Secrets, Verify};
 use crate::plugins::Slot;
 use crate::sandbox::{Sandbox, SandboxOptions};
 use crate::status::Condition;
@@ -159,6 +160,26 @@ async fn a_plugin_and_its_route_that_come_together_are_both_taken() {
     site.until(|_| config.load().routes.iter().any(|route| route.pattern == "y.*")).await;
     site.until_state("b", "loaded").await;
     assert!(site.watched.status.get().config.is_none());
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_listener_that_waits_for_a_restart_takes_no_secret_away() {
+    let mut site = Site::new().await;
+    site.start(EVENTS_ONLY).await;
+    let source = "[sources.s]\npreset = \"heygen\"\nsecrets = [{ env = \"HOOKBOX_TEST_NEVER_SET\" }]\n";
+    let text = format!("{}\n{source}", config_text("\"x.*\" = \"a\""));
+    let config = Arc::clone(&site.watched.config);
+    let made = |config: &Config| {
+        let Verify::Hmac(hmac) = &config.sources["s"].verify else { panic!("it is verified") };
+        matches!(hmac.secrets, Secrets::Generated { .. })
+    };
+    site.replace("config.toml", text.clone());
+    site.until(|_| config.load().sources.contains_key("s")).await;
+    assert!(made(&config.load()));
+    site.replace("config.toml", text.replace("listen = \"127.0.0.1:0\"", "listen = \"0.0.0.0:0\""));
+    site.until(|condition| condition.restart_needed == ["server.listen"]).await;
+    assert!(made(&config.load()), "the host still listens on loopback");
     site.stop().await;
 }
 

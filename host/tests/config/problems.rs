@@ -60,7 +60,7 @@ timeout = "1s"
         (21, "`routes.\"order.vid*\"` has a star within a segment", "`video.*` for one"),
         (22, "`routes.avatar_video` is a table", "\"avatar_video.success\" = "),
         (25, "`plugins.audit.timeout` is \"0s\", out of bounds", "from 10ms to 15m"),
-        (26, "`plugins.audit.concurrency` is 4096, out of bounds", "from 1 to 1024"),
+        (26, "`plugins.audit.concurrency` is 4096, out of bounds", "from 1 to 256"),
         (27, "`plugins.audit.instance` is \"reuse\", which is not supported yet", "\"fresh\""),
         (28, "`plugins.audit.retry.max_attempts` is 0, out of bounds", "from 1 to 1000"),
         (28, "`plugins.audit.retry.jitter` is \"ful\"", "did you mean `full`?"),

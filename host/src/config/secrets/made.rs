@@ -33,6 +33,10 @@ pub(in crate::config) struct Fallback<'a> {
 /// Completes the keys of a source.
 pub(in crate::config) fn settle(found: Found, fallback: &Fallback<'_>, sink: &Sink) -> Secrets {
     if !found.keys.is_empty() {
+        if !found.unset.is_empty() {
+            let unset = found.unset.join(", ");
+            tracing::warn!(secrets.unset = unset, "a listed secret is not set; the others are in use");
+        }
         return Secrets::Set(found.keys);
     }
     let unset = format!(
@@ -67,7 +71,7 @@ pub(in crate::config) fn settle(found: Found, fallback: &Fallback<'_>, sink: &Si
 fn create(path: &Path, format: &KeyFormat) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     if let Some(data) = folder.parent() {
-        fs::create_dir_all(data)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(data)?;
     }
     match fs::DirBuilder::new().mode(0o700).create(folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),

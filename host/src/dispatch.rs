@@ -3,7 +3,7 @@
 //! Each loaded plugin has a *lane*: a bounded hand of leases, and a smaller number of attempts that run at once. A
 //! delivery whose batch finds a free place is born leased and comes here in memory; everything else is leased when it
 //! is due. What a host held when it died goes through a second lane of the plugin, one at a time, so that a second
-//! crash tells which event it was.
+//! crash leaves few that it can have been.
 //!
 //! Invariant: whoever holds a lease settles it, on every way out; a lease is given back, its attempt unspent, when the
 //! plugin is gone, the pool has no room or the host stops.
@@ -35,9 +35,9 @@ pub use verdict::{MAX_HOPS, MAX_KV_BYTES};
 /// Attempts that run at once, over all plugins: each takes an instance from the sandbox's pool.
 pub const MAX_RUNNING: u32 = 256;
 
-/// Bodies of leased events that are held in memory, in KiB; over it, deliveries wait in the store. The largest body
-/// there can be has room.
-const MAX_HELD_KIB: u32 = 64 * 1024;
+/// Bodies of leased events that are held in memory, in KiB; over it, deliveries wait in the store. Twice the largest
+/// body there can be, so that one has room beside others.
+const MAX_HELD_KIB: u32 = 128 * 1024;
 
 /// How long running attempts may go on after the host was told to stop, before they are given back.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -73,6 +73,14 @@ struct Lanes {
     suspects: Arc<Lane>,
 }
 
+impl Lanes {
+    fn of(plugin: &PluginName, concurrency: usize) -> Self {
+        let usual = Lane::usual(plugin.clone(), concurrency);
+        let suspects = Lane::suspects(&usual);
+        Self { usual: Arc::new(usual), suspects: Arc::new(suspects) }
+    }
+}
+
 /// What lanes and attempts share.
 #[derive(Debug)]
 struct Hub {
@@ -100,8 +108,8 @@ impl Dispatcher {
             parts,
         });
         let dispatcher = Self { hub: hub.clone() };
-        dispatcher.refresh();
         hub.parts.store.attach(Arc::new(Front(Arc::downgrade(&hub))));
+        dispatcher.refresh();
         dispatcher
     }
 
@@ -110,10 +118,14 @@ impl Dispatcher {
         let hub = &self.hub;
         let (shelf, config) = (hub.parts.shelf.load(), hub.parts.config.load());
         let old = hub.lanes.load();
-        let mut lanes = HashMap::new();
+        let (mut lanes, mut opened) = (HashMap::new(), Vec::new());
         for (name, _) in shelf.slots().filter(|(_, slot)| slot.loaded.is_some()) {
             let concurrency = config.plugin(name).concurrency;
-            let both = old.get(name).cloned().unwrap_or_else(|| hub.open(name, concurrency));
+            let both = old.get(name).cloned().unwrap_or_else(|| {
+                let both = Lanes::of(name, concurrency);
+                opened.extend([both.usual.clone(), both.suspects.clone()]);
+                both
+            });
             both.usual.set_concurrency(concurrency);
             lanes.insert(name.clone(), both);
         }
@@ -123,6 +135,10 @@ impl Dispatcher {
         }
         drop(old);
         hub.lanes.store(Arc::new(lanes));
+        // Only now: a lane that asks before it is known here would miss what is posted to it meanwhile.
+        for lane in opened {
+            hub.spawn(lane::run(hub.clone(), lane));
+        }
     }
 
     /// Stops leasing, lets running attempts finish for a while, gives back the rest. Afterwards nothing is held.
@@ -142,15 +158,6 @@ impl Dispatcher {
 impl Hub {
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         tasks::spawn_on(&self.parts.runtime, self.tasks.track_future(work));
-    }
-
-    /// Starts the lanes of a plugin that was not there before.
-    fn open(self: &Arc<Self>, plugin: &PluginName, concurrency: usize) -> Lanes {
-        let usual = Arc::new(Lane::usual(plugin.clone(), concurrency));
-        let suspects = Arc::new(Lane::suspects(plugin.clone()));
-        self.spawn(lane::run(self.clone(), usual.clone()));
-        self.spawn(lane::run(self.clone(), suspects.clone()));
-        Lanes { usual, suspects }
     }
 
     /// Room in memory for a body.

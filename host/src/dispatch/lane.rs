@@ -38,9 +38,21 @@ pub(super) struct Lane {
     backlog: AtomicBool,
     woken: Notify,
     closed: CancellationToken,
+    turns: Arc<Turns>,
+}
+
+/// Both lanes of a plugin share its turns, as they share its keys.
+#[derive(Debug)]
+struct Turns {
     /// How many more settlements take turns; attempts that read and write the same keys at once would only run again.
-    turns_left: AtomicU32,
+    left: AtomicU32,
     turn: Arc<Semaphore>,
+}
+
+impl Turns {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { left: AtomicU32::new(0), turn: Arc::new(Semaphore::new(1)) })
+    }
 }
 
 /// How many attempts run at once.
@@ -59,22 +71,22 @@ impl Running {
 impl Lane {
     /// The lane of a loaded plugin. It begins by asking the store.
     pub(super) fn usual(plugin: PluginName, concurrency: usize) -> Self {
-        Self::new(plugin, false, HAND, concurrency)
+        Self::new(plugin, false, HAND, concurrency, Turns::new())
     }
 
     /// The lane of those that a host held when it died: one at a time.
-    pub(super) fn suspects(plugin: PluginName) -> Self {
-        Self::new(plugin, true, 1, 1)
+    pub(super) fn suspects(usual: &Self) -> Self {
+        Self::new(usual.plugin.clone(), true, 1, 1, usual.turns.clone())
     }
 
     /// The lane of a plugin that is gone: whatever comes here is given back.
     pub(super) fn closed(plugin: PluginName) -> Self {
-        let lane = Self::new(plugin, false, 0, 0);
+        let lane = Self::new(plugin, false, 0, 0, Turns::new());
         lane.close();
         lane
     }
 
-    fn new(plugin: PluginName, suspects: bool, hand: usize, concurrency: usize) -> Self {
+    fn new(plugin: PluginName, suspects: bool, hand: usize, concurrency: usize, turns: Arc<Turns>) -> Self {
         Self {
             plugin,
             suspects,
@@ -84,8 +96,7 @@ impl Lane {
             backlog: AtomicBool::new(true),
             woken: Notify::new(),
             closed: CancellationToken::new(),
-            turns_left: AtomicU32::new(0),
-            turn: Arc::new(Semaphore::new(1)),
+            turns,
         }
     }
 
@@ -113,20 +124,20 @@ impl Lane {
 
     /// Waits for its turn, if the attempts of this plugin take turns at the moment. To be kept until the settlement.
     pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        if self.turns_left.load(Ordering::Relaxed) == 0 {
+        if self.turns.left.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        self.turn.clone().acquire_owned().await.ok()
+        self.turns.turn.clone().acquire_owned().await.ok()
     }
 
     /// An attempt was settled; `conflict` says that it was not, for a key that another one changed.
     pub(super) fn settled(&self, conflict: bool) {
+        let left = self.turns.left.load(Ordering::Relaxed);
         if conflict {
-            self.turns_left.store(TURNS_AFTER_CONFLICT, Ordering::Relaxed);
-        } else if self.turns_left.load(Ordering::Relaxed) > 0 {
-            // Two at once may take one off twice or not at all: the number is a rough one.
-            let left = self.turns_left.load(Ordering::Relaxed).saturating_sub(1);
-            self.turns_left.store(left, Ordering::Relaxed);
+            self.turns.left.store(TURNS_AFTER_CONFLICT, Ordering::Relaxed);
+        } else if left > 0 {
+            // Two at once may take off one instead of two: the number is a rough one.
+            self.turns.left.store(left - 1, Ordering::Relaxed);
         }
     }
 
@@ -184,12 +195,17 @@ pub(super) async fn run(hub: Arc<Hub>, lane: Arc<Lane>) {
                 return;
             }
             lane.wake(i64::MIN);
-            let again_ms = hub.parts.clock.now_ms().saturating_add(PAUSE.as_millis() as i64);
-            tokio::select! {
-                () = hub.stopping.cancelled() => return,
-                () = hub.parts.clock.sleep_until(again_ms) => {}
-            }
+            pause(&hub, &lane).await;
         }
+    }
+}
+
+/// Lets a little time pass, by no clock that can be set.
+async fn pause(hub: &Hub, lane: &Lane) {
+    tokio::select! {
+        () = hub.stopping.cancelled() => {}
+        () = lane.closed.cancelled() => {}
+        () = tokio::time::sleep(PAUSE) => {}
     }
 }
 
@@ -213,17 +229,17 @@ async fn lease(hub: &Arc<Hub>, lane: &Arc<Lane>, places: OwnedSemaphorePermit) -
     lane.backlog.store(false, Ordering::Relaxed);
     let plugin = lane.plugin.clone();
     let which = if lane.suspects { store::Lane::Suspects(vec![plugin]) } else { store::Lane::Plugin(plugin) };
+    let asked_ms = hub.parts.clock.now_ms();
     let leased = hub.parts.store.lease(which, places).await?;
-    let now_ms = hub.parts.clock.now_ms();
     // A suspect that is given back is not posted, so its lane asks again until there are none.
     let next_due_ms = if lane.suspects && !leased.leases.is_empty() { Some(i64::MIN) } else { leased.next_due_ms };
     // Something is due and was not leased: there is no room in memory, and it will not be there at once.
-    let full = leased.leases.is_empty() && next_due_ms.is_some_and(|due_ms| due_ms <= now_ms);
+    let full = leased.leases.is_empty() && next_due_ms.is_some_and(|due_ms| due_ms <= asked_ms);
     if let Some(due_ms) = next_due_ms {
-        lane.posted(due_ms, now_ms);
+        lane.posted(due_ms, asked_ms);
     }
     if full {
-        hub.parts.clock.sleep_until(now_ms.saturating_add(PAUSE.as_millis() as i64)).await;
+        pause(hub, lane).await;
     }
     for lease in leased.leases {
         hub.start(lane.clone(), lease);

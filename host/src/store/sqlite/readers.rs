@@ -23,20 +23,41 @@ const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Interrupts a question that takes too long, or that nobody waits for any more.
 #[derive(Default)]
-struct Limit(Arc<Mutex<Option<InterruptHandle>>>);
+struct Limit(Arc<Mutex<Progress>>);
+
+/// How far a question has come.
+#[derive(Default)]
+enum Progress {
+    /// It has no connection yet, or has given it back.
+    #[default]
+    Idle,
+    /// It is being answered.
+    Asking(InterruptHandle),
+    /// It is not to be asked any more.
+    Cancelled,
+}
 
 impl Limit {
     fn interrupt(&self) {
-        if let Some(handle) = self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+        let progress = std::mem::replace(&mut *lock(&self.0), Progress::Cancelled);
+        if let Progress::Asking(handle) = progress {
             handle.interrupt();
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Limit {
     fn drop(&mut self) {
         self.interrupt();
     }
+}
+
+fn interrupted() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_INTERRUPT), None)
 }
 
 /// The read-only side of the file.
@@ -70,10 +91,16 @@ impl Readers {
             let _permit = permit;
             let idle = readers.idle().pop();
             let answer = idle.map_or_else(|| open_reader(&readers.path), Ok).and_then(|connection| {
-                *handle.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection.get_interrupt_handle());
+                {
+                    let mut progress = lock(&handle);
+                    if matches!(*progress, Progress::Cancelled) {
+                        return Err(interrupted());
+                    }
+                    *progress = Progress::Asking(connection.get_interrupt_handle());
+                }
                 let answer = question(&connection);
                 // Taken back before the connection serves somebody else.
-                handle.lock().unwrap_or_else(PoisonError::into_inner).take();
+                *lock(&handle) = Progress::Idle;
                 if answer.is_ok() && readers.stopped().is_none() {
                     readers.idle().push(connection);
                 }
@@ -97,7 +124,7 @@ impl Readers {
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.idle)
     }
 
     fn stopped(&self) -> Option<StoreError> {

@@ -144,17 +144,22 @@ const TABLES: &str = "
     INSERT INTO swept VALUES (0, 0);
 ";
 
-/// Makes the folder if it is not there, for the host's user alone: bodies are nobody else's business.
+/// Makes the folder if it is not there, for the host's user alone: bodies are nobody else's business. Its entry in the
+/// folder above has to survive a power cut as well, also if something else has just made it.
 fn make_folder(folder: &Path) -> io::Result<()> {
-    if folder.as_os_str().is_empty() || folder.exists() {
+    if folder.as_os_str().is_empty() || folder == Path::new("/") {
         return Ok(());
     }
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    // The new folder's own entry has to survive a power cut as well.
-    folder
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let sync = || File::open(parent)?.sync_all();
+    if folder.exists() {
+        // A folder above that may not be opened was there long before.
+        let _ = sync();
+        return Ok(());
+    }
+    make_folder(parent)?;
+    DirBuilder::new().mode(0o700).create(folder)?;
+    sync()
 }
 
 /// Makes the database file if it is not there, mode 0600; SQLite gives its log and its index the same.
@@ -177,7 +182,7 @@ pub(super) fn lock(database: &Path) -> Result<(File, PathBuf), OpenError> {
     }
     // The database itself is not opened for this: closing it again would cancel the locks SQLite has on it.
     let database = match fs::canonicalize(database) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => database.to_owned(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !database.is_symlink() => database.to_owned(),
         found => found.map_err(failed(database))?,
     };
     let mut path = database.clone().into_os_string();

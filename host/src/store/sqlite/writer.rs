@@ -152,7 +152,9 @@ impl Writer {
                 (Some(error), Command::Append { .. }) => command.refuse(error),
                 _ => batch.push(command),
             }
-            let full = batch.len() >= MAX_BATCH || bytes >= MAX_BATCH_BYTES;
+            // Nothing is taken up behind a close: it gives back what is leased.
+            let closing = matches!(batch.last(), Some(Command::Close { .. }));
+            let full = closing || batch.len() >= MAX_BATCH || bytes >= MAX_BATCH_BYTES;
             next = if full { None } else { self.commands.try_recv().ok() };
         }
         Some(batch)

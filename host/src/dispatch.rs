@@ -39,6 +39,10 @@ pub const MAX_RUNNING: u32 = 256;
 /// body there can be, so that one has room beside others.
 const MAX_HELD_KIB: u32 = 128 * 1024;
 
+/// How long a started host leaves suspects alone: it serves before it may die of one, and a host that is killed again and
+/// again by something else condemns none.
+const SUSPECTS_WAIT_MS: i64 = 1_000;
+
 /// How long running attempts may go on after the host was told to stop, before they are given back.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -74,9 +78,9 @@ struct Lanes {
 }
 
 impl Lanes {
-    fn of(plugin: &PluginName, concurrency: usize) -> Self {
+    fn of(plugin: &PluginName, concurrency: usize, now_ms: i64) -> Self {
         let usual = Lane::usual(plugin.clone(), concurrency);
-        let suspects = Lane::suspects(&usual);
+        let suspects = Lane::suspects(&usual, now_ms.saturating_add(SUSPECTS_WAIT_MS));
         Self { usual: Arc::new(usual), suspects: Arc::new(suspects) }
     }
 }
@@ -122,7 +126,7 @@ impl Dispatcher {
         for (name, _) in shelf.slots().filter(|(_, slot)| slot.loaded.is_some()) {
             let concurrency = config.plugin(name).concurrency;
             let both = old.get(name).cloned().unwrap_or_else(|| {
-                let both = Lanes::of(name, concurrency);
+                let both = Lanes::of(name, concurrency, hub.parts.clock.now_ms());
                 opened.extend([both.usual.clone(), both.suspects.clone()]);
                 both
             });

@@ -20,6 +20,12 @@ const SENDERS: usize = 8;
 /// How long one host lives at most; then it is killed from outside.
 const LIFE: Duration = Duration::from_millis(400);
 
+/// Every so many cycles a host lives long enough to take up what earlier ones were killed over, and is killed at it.
+const LONG_EVERY: usize = 25;
+
+/// How long such a host lives.
+const LONG_LIFE: Duration = Duration::from_millis(1_500);
+
 /// `relay` emits one `guest.echoed` for each event, a little delayed; `sink` takes it.
 const ROUTES: &str = "[routes]\n\"step.one\" = \"relay\"\n\"guest.echoed\" = \"sink\"\n";
 
@@ -44,7 +50,12 @@ fn an_acknowledged_event_survives_a_kill_at_every_point_and_settles_once() {
     for cycle in 0..cycles {
         let point = hookbox::fail::POINTS[cycle % hookbox::fail::POINTS.len()];
         // A different depth into the load each time, without a random generator to seed.
-        let passages = if point == "store.retention" { 1 } else { 1 + (cycle * 7919) % 97 };
+        let long = cycle % LONG_EVERY == LONG_EVERY - 1;
+        let passages = match point {
+            _ if long => usize::MAX >> 1,
+            "store.retention" => 1,
+            _ => 1 + (cycle * 7919) % 97,
+        };
         let plan = format!("{point}:{passages}");
         let Some(mut host) = harness::start_with(&site, &[("HOOKBOX_FAIL", &plan)]) else {
             *died_at.entry(point).or_default() += 1;
@@ -58,7 +69,8 @@ fn an_acknowledged_event_survives_a_kill_at_every_point_and_settles_once() {
             })
             .collect();
         let started = Instant::now();
-        while host.ended().is_none() && started.elapsed() < LIFE {
+        let life = if long { LONG_LIFE } else { LIFE };
+        while host.ended().is_none() && started.elapsed() < life {
             std::thread::park_timeout(Duration::from_millis(2));
         }
         if host.ended().is_some() {

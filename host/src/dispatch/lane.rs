@@ -74,9 +74,11 @@ impl Lane {
         Self::new(plugin, false, HAND, concurrency, Turns::new())
     }
 
-    /// The lane of those that a host held when it died: one at a time.
-    pub(super) fn suspects(usual: &Self) -> Self {
-        Self::new(usual.plugin.clone(), true, 1, 1, usual.turns.clone())
+    /// The lane of those that a host held when it died: one at a time, and not before `due_ms`.
+    pub(super) fn suspects(usual: &Self, due_ms: i64) -> Self {
+        let mut lane = Self::new(usual.plugin.clone(), true, 1, 1, usual.turns.clone());
+        lane.next_due_ms = AtomicI64::new(due_ms);
+        lane
     }
 
     /// The lane of a plugin that is gone: whatever comes here is given back.

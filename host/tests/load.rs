@@ -235,3 +235,51 @@ fn attempts_that_read_and_write_one_key_take_turns_instead_of_running_in_vain() 
     assert!(conflicts > 0.0, "nothing was contended, so nothing was shown");
     assert!(runs < 3.0 * EVENTS as f64, "{runs} runs and {conflicts} conflicts for {EVENTS} events");
 }
+
+#[test]
+fn bad_input_in_quantity_is_refused_and_leaves_memory_and_store_as_they_were() {
+    const ROUNDS: usize = 8;
+    const EACH: usize = 100;
+    let config = format!("{SOURCE}[routes]\n\"step.one\" = \"worker\"\n");
+    let site = Site::new(&config, &[("worker.wat", &guest("ok.wat"))]);
+    let host = harness::start(&site);
+    let large = vec![b'x'; 512 * 1024];
+    let oversized = vec![b'x'; 2 << 20];
+    let deep = vec![b'['; 100_000];
+    let good = harness::sign(b"{}");
+    // Path, signature, body, status.
+    let cases: [(&str, Option<&str>, &[u8], u16); 8] = [
+        ("/webhook/nobody", Some(&good), b"{}", 404),
+        ("/webhook/test", None, &large, 401),
+        ("/webhook/test", Some("abc"), b"{}", 401),
+        ("/webhook/test", Some(&good), &large, 401),
+        ("/webhook/test", Some(&good), &deep, 401),
+        ("/webhook/test", Some(&good), b"\xff\xfe\x00", 401),
+        ("/webhook/test", Some(&good), b"", 401),
+        ("/webhook/test", Some(&good), &oversized, 413),
+    ];
+    let mut memory_kib = Vec::new();
+    for _ in 0..ROUNDS {
+        for (path, signature, body, expected) in cases {
+            let agent = harness::agent();
+            for _ in 0..EACH {
+                let request = agent.post(format!("http://{}{path}", host.public));
+                let request = match signature {
+                    Some(signature) => request.header("x-signature", signature),
+                    None => request,
+                };
+                match request.send(body) {
+                    Ok(response) => assert_eq!(response.status().as_u16(), expected, "{path}, {} bytes", body.len()),
+                    // A client that is still sending may only see that the connection was closed on it.
+                    Err(error) => assert_eq!(expected, 413, "{path}: {error}"),
+                }
+            }
+        }
+        memory_kib.push(resident_kib(host.pid()));
+    }
+    assert_eq!(host.api("/api/v1/stats")["events"], 0);
+    // Kept bodies would be 100 MiB a round; what an allocator keeps for itself is far less.
+    let (warm, last) = (memory_kib[0], memory_kib[ROUNDS - 1]);
+    assert!(last < warm + warm / 2, "memory grows: {memory_kib:?} KiB");
+    println!("resident after each round of {} bad requests: {memory_kib:?} KiB", EACH * cases.len());
+}

@@ -107,7 +107,7 @@ fn a_removed_plugins_deliveries_wait_visibly_and_spend_no_attempt() {
 fn hostile_plugins_end_as_their_own_outcome_and_a_good_one_goes_on() {
     // The flood has time to drown in its own lines; the others are cut off by what they run into.
     let hostile = [
-        ("loops", "loop.wat", "timeout", "300ms"),
+        ("loops", "loop.wat", "timeout", "10s"),
         ("traps", "trap.wat", "trap", "10s"),
         ("grows", "memory.wat", "memory", "10s"),
         ("floods", "flood.wat", "ok", "60s"),
@@ -118,7 +118,7 @@ fn hostile_plugins_end_as_their_own_outcome_and_a_good_one_goes_on() {
     for (name, file, _, timeout) in hostile {
         config.push_str(&format!("\"hostile.{name}\" = \"{name}\"\n"));
         sections.push_str(&format!(
-            "[plugins.{name}]\ntimeout = \"{timeout}\"\nmemory = \"8MiB\"\nconcurrency = 2\nretry = {{ max_attempts = 1 }}\n"
+            "[plugins.{name}]\ntimeout = \"{timeout}\"\nmemory = \"8MiB\"\nconcurrency = 5\nretry = {{ max_attempts = 1 }}\n"
         ));
         plugins.push((format!("{name}.wat"), guest(file)));
     }
@@ -131,11 +131,13 @@ fn hostile_plugins_end_as_their_own_outcome_and_a_good_one_goes_on() {
             let (status, _) = host.post(&body(&format!("hostile.{name}"), &format!("{name}_{round}"))).unwrap();
             assert_eq!(status, 200);
         }
-        // The good one is done while the hostile ones still spin: nothing waits for a timeout to pass.
         let (_, reply) = host.post(&body("good.one", &format!("good_{round}"))).unwrap();
         let path = format!("/api/v1/events/{}", reply["id"].as_str().unwrap());
         wait_for("the good one", || (host.api(&path)["deliveries"][0]["state"] == "done").then_some(()));
     }
+    // All the good ones are done, and the loops are still spinning: nothing waited for a timeout to pass.
+    let stats = host.api("/api/v1/stats");
+    assert_eq!(stats["plugins"]["loops"]["leased"], 5, "{stats}");
     host.settled();
     for (name, _, outcome, _) in hostile {
         let page = host.api(&format!("/api/v1/deliveries?plugin={name}"));

@@ -28,6 +28,8 @@ pub struct PluginSettings {
     pub memory_bytes: usize,
     /// Attempts that run at once.
     pub concurrency: usize,
+    /// Whether an instance may serve one event after the other.
+    pub reuse: bool,
     /// What the plugin reads through `hookbox:plugin/config`: strings as they are, other values as JSON.
     pub config: Arc<BTreeMap<String, String>>,
     /// What happens after a failed attempt.
@@ -40,6 +42,7 @@ impl Default for PluginSettings {
             timeout_ms: 10_000,
             memory_bytes: 64 << 20,
             concurrency: 16,
+            reuse: false,
             config: Arc::default(),
             retry: RetryPolicy::default(),
         }
@@ -73,13 +76,8 @@ fn read(mut section: Section<'_>) -> PluginSettings {
     if let Some(places) = concurrency.and_then(|places| usize::try_from(places).ok()) {
         settings.concurrency = places;
     }
-    if let Some(item) = section.take("instance")
-        && item.word(&[("fresh", true), ("reuse", false)]) == Some(false)
-    {
-        item.refuse(
-            "is \"reuse\", which is not supported yet",
-            "write \"fresh\", or take the line out: every event gets an instance of its own",
-        );
+    if let Some(reuse) = section.take("instance").and_then(|item| item.word(&[("fresh", false), ("reuse", true)])) {
+        settings.reuse = reuse;
     }
     settings.config = Arc::new(read_config(section.take_section("config", "{ currency = \"EUR\" }")));
     settings.retry = read_retry(section.take_section("retry", "{ max_attempts = 8 }"));

@@ -23,7 +23,7 @@ struct Lines {
     bytes: usize,
     full: bool,
     /// Lines without an end yet, of each [`Stream`].
-    open: [Vec<u8>; 2],
+    open: [Vec<u8>; STREAMS.len()],
 }
 
 /// A standard stream of the guest.
@@ -31,12 +31,16 @@ struct Lines {
 pub(super) enum Stream {
     Out,
     Err,
+    /// Standard error of a command, which is all the log it has.
+    CommandErr,
 }
+
+const STREAMS: [Stream; 3] = [Stream::Out, Stream::Err, Stream::CommandErr];
 
 impl Stream {
     fn level(self) -> &'static str {
         match self {
-            Self::Out => "info",
+            Self::Out | Self::CommandErr => "info",
             Self::Err => "warn",
         }
     }
@@ -56,12 +60,16 @@ impl LogBook {
     /// Every line that was kept, unfinished ones included. Leaves the book empty.
     pub(super) fn take(&self) -> Vec<LogLine> {
         let mut lines = self.lines();
-        for stream in [Stream::Out, Stream::Err] {
-            if !lines.open[stream as usize].is_empty() {
-                lines.end(stream);
-            }
-        }
+        lines.end_all();
         std::mem::take(&mut *lines).kept
+    }
+
+    /// The last line, unless lines were dropped.
+    pub(super) fn last(&self) -> Option<String> {
+        let mut lines = self.lines();
+        lines.end_all();
+        let last = lines.kept.last().filter(|line| !lines.full && !line.message.is_empty());
+        last.map(|line| line.message.clone())
     }
 
     fn lines(&self) -> MutexGuard<'_, Lines> {
@@ -102,6 +110,14 @@ impl Lines {
             let room = (MAX_LINE_BYTES + 1).saturating_sub(open.len());
             open.extend_from_slice(&text[..text.len().min(room)]);
             if ends {
+                self.end(stream);
+            }
+        }
+    }
+
+    fn end_all(&mut self) {
+        for stream in STREAMS {
+            if !self.open[stream as usize].is_empty() {
                 self.end(stream);
             }
         }

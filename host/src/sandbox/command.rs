@@ -135,8 +135,8 @@ fn ended(ran: wasmtime::Result<i32>, store: &Store<Attempt>, emitted: &EmittedLi
     };
     let events = emitted.finish();
     let reason = || {
-        let last = store.data().logs.last();
-        last.unwrap_or_else(|| format!("the command exited with code {code} and said nothing"))
+        let said = store.data().logs.last_words();
+        said.unwrap_or_else(|| format!("the command exited with code {code} and said nothing"))
     };
     match (code, events) {
         (0, Ok(events)) => Ended::Returned(Ok(events)),

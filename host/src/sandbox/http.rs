@@ -54,43 +54,57 @@ pub(super) async fn call(proxy: &Proxy, store: &mut Store<Attempt>, call: &Call)
         Err(error) => return Ended::Failed(error),
     };
     let handled = proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, out);
-    match both(handled, read(receiver)).await {
-        (Err(error), _) => Ended::Failed(error),
-        (Ok(()), Some(Ok(answer))) => ended(answer),
-        (Ok(()), Some(Err(why))) => Ended::Refused(why),
-        (Ok(()), None) => Ended::Refused("the handler returned without an answer".to_owned()),
+    match answered(handled, receiver).await {
+        Err(error) => Ended::Failed(error),
+        Ok(Some(Ok(answer))) => ended(answer),
+        Ok(Some(Err(why))) => Ended::Refused(why),
+        Ok(None) => Ended::Refused("the handler returned without an answer".to_owned()),
     }
 }
 
-/// The body is written while it is read, so both go on side by side. A handler that fails ends both.
-async fn both<A>(
+/// The answer, if there is one. Its body is written while it is read, so both go on side by side; a handler that fails
+/// ends both.
+async fn answered(
     handled: impl Future<Output = wasmtime::Result<()>>,
-    answer: impl Future<Output = Option<A>>,
-) -> (wasmtime::Result<()>, Option<A>) {
-    let (mut handled, mut answer) = (pin!(handled), pin!(answer));
+    mut receiver: oneshot::Receiver<Answer>,
+) -> wasmtime::Result<Option<Result<Read, String>>> {
+    let mut handled = pin!(handled);
+    let answer = tokio::select! {
+        biased;
+        done = &mut handled => {
+            done?;
+            // A handler that keeps the means to answer after it has returned cannot use them any more.
+            let Ok(answer) = receiver.try_recv() else { return Ok(None) };
+            return Ok(Some(read(answer).await));
+        }
+        answer = &mut receiver => match answer {
+            Ok(answer) => answer,
+            Err(_) => return handled.await.map(|()| None),
+        },
+    };
+    let mut answer = pin!(read(answer));
     tokio::select! {
         biased;
-        handled = &mut handled => match handled {
-            Ok(()) => (Ok(()), answer.await),
-            Err(error) => (Err(error), None),
-        },
-        answer = &mut answer => (handled.await, answer),
+        done = &mut handled => {
+            done?;
+            Ok(Some(answer.await))
+        }
+        answer = &mut answer => handled.await.map(|()| Some(answer)),
     }
 }
 
-/// `None` if there is no answer.
-async fn read(receiver: oneshot::Receiver<Answer>) -> Option<Result<Read, String>> {
-    let (parts, body) = match receiver.await.ok()? {
+async fn read(answer: Answer) -> Result<Read, String> {
+    let (parts, body) = match answer {
         Ok(response) => response.into_parts(),
-        Err(code) => return Some(Err(format!("the handler answered with an error: {code:?}"))),
+        Err(code) => return Err(format!("the handler answered with an error: {code:?}")),
     };
-    Some(match Limited::new(body, MAX_EMITTED_BYTES).collect().await {
+    match Limited::new(body, MAX_EMITTED_BYTES).collect().await {
         Ok(body) => Ok(Read { status: parts.status, headers: parts.headers, body: body.to_bytes() }),
         Err(error) if error.is::<LengthLimitError>() => {
             Err(format!("the handler's answer has more than {MAX_EMITTED_BYTES} bytes"))
         }
         Err(error) => Err(format!("the handler's answer ended early: {error}")),
-    })
+    }
 }
 
 /// The event as a request in binary mode.

@@ -24,6 +24,8 @@ struct Lines {
     full: bool,
     /// Lines without an end yet, of each [`Stream`].
     open: [Vec<u8>; STREAMS.len()],
+    /// The last line of [`Stream::CommandErr`], also when it was not kept.
+    last_words: String,
 }
 
 /// A standard stream of the guest.
@@ -64,12 +66,11 @@ impl LogBook {
         std::mem::take(&mut *lines).kept
     }
 
-    /// The last line, unless lines were dropped.
-    pub(super) fn last(&self) -> Option<String> {
+    /// The last line that a command wrote to standard error, unless it is empty.
+    pub(super) fn last_words(&self) -> Option<String> {
         let mut lines = self.lines();
         lines.end_all();
-        let last = lines.kept.last().filter(|line| !lines.full && !line.message.is_empty());
-        last.map(|line| line.message.clone())
+        Some(lines.last_words.clone()).filter(|line| !line.is_empty())
     }
 
     fn lines(&self) -> MutexGuard<'_, Lines> {
@@ -101,7 +102,7 @@ impl Lines {
 
     fn write(&mut self, stream: Stream, bytes: &[u8]) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            if self.full {
+            if self.full && !matches!(stream, Stream::CommandErr) {
                 return;
             }
             let (text, ends) = piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));
@@ -125,8 +126,11 @@ impl Lines {
 
     fn end(&mut self, stream: Stream) {
         let line = std::mem::take(&mut self.open[stream as usize]);
-        let line = line.strip_suffix(b"\r").unwrap_or(&line);
-        self.push(stream.level(), &String::from_utf8_lossy(line));
+        let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(&line));
+        if matches!(stream, Stream::CommandErr) {
+            self.last_words = text::error(&line);
+        }
+        self.push(stream.level(), &line);
     }
 }
 

@@ -71,10 +71,10 @@ async fn a_command_gets_the_event_as_json_and_its_exit_code_is_its_verdict() {
     assert_eq!(emitted[0].subject.as_deref(), Some("order_1"), "a subject is inherited");
     let document = cloudevents::read(done.logs[0].message.as_bytes()).unwrap();
     assert_eq!((document.kind.as_str(), document.data.as_slice()), ("a.b", &b"{\"n\": 1}"[..]));
-    assert_eq!(log(&done)[1], "info: hello");
-    assert_eq!(run(65).await.verdict, Verdict::Reject("hello".to_owned()), "EX_DATAERR");
-    for code in [1, 75, 255] {
-        assert_eq!(run(code).await.verdict, Verdict::Retry { reason: "hello".to_owned(), after_ms: None });
+    assert_eq!(log(&done)[1..], ["info: not today", "info: hello"]);
+    assert_eq!(run(65).await.verdict, Verdict::Reject("not today".to_owned()), "EX_DATAERR");
+    for code in [1, 75, 125] {
+        assert_eq!(run(code).await.verdict, Verdict::Retry { reason: "not today".to_owned(), after_ms: None });
     }
 }
 

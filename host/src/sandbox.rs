@@ -56,6 +56,8 @@ pub struct Call {
     pub config: Arc<BTreeMap<String, String>>,
     /// What `hookbox:plugin/kv` reads from.
     pub kv: Arc<dyn KvReader>,
+    /// Path and query of an HTTP handler's request, as `http::Uri` takes them.
+    pub path: Arc<str>,
     /// Whether the instance may serve other events before and after this one. Commands run in one of their own anyway.
     pub reuse: bool,
 }

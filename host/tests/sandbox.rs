@@ -89,6 +89,7 @@ fn call_with(event: Event) -> Call {
         limits: Limits { timeout_ms: 60_000, memory_bytes: 16 * MIB },
         config: Arc::new(BTreeMap::new()),
         kv: Arc::new(Kv::Holds(BTreeMap::new())),
+        path: "/".into(),
         reuse: false,
     }
 }

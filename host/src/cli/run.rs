@@ -97,6 +97,7 @@ impl Run {
             },
             config: Arc::new(self.config_value.iter().cloned().collect()),
             kv: Arc::new(Nothing),
+            path: defaults.path,
             reuse: false,
         }
     }

@@ -26,8 +26,8 @@ use super::verdict::Ended;
 use super::{Call, emitted, text};
 use crate::{clock, cloudevents};
 
-/// Where the request goes: the name is reserved (RFC 6761) and leads nowhere.
-const URI: &str = "http://hookbox.invalid/";
+/// Who the request is for: the name is reserved (RFC 6761) and leads nowhere.
+const AUTHORITY: &str = "hookbox.invalid";
 /// What has to be escaped in a header, besides what is not ASCII (section 3.1.3.2).
 const ESCAPED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
 /// How much of an answer's text is told as the reason of a failure, in bytes.
@@ -112,7 +112,7 @@ fn request(call: &Call) -> Request<Full<Bytes>> {
     let (event, attributes) = (&call.event, &call.event.attributes);
     let mut request = Request::new(Full::new(attributes.body.clone()));
     *request.method_mut() = Method::POST;
-    *request.uri_mut() = Uri::from_static(URI);
+    *request.uri_mut() = uri(&call.path);
     let headers = request.headers_mut();
     let mut put = |name: &'static str, value: &str| {
         let value = utf8_percent_encode(value, ESCAPED).to_string();
@@ -140,6 +140,12 @@ fn request(call: &Call) -> Request<Full<Bytes>> {
         headers.insert(header::CONTENT_TYPE, media_type);
     }
     request
+}
+
+/// The configured path; the root if it is none.
+fn uri(path: &str) -> Uri {
+    let uri = Uri::builder().scheme("http").authority(AUTHORITY).path_and_query(path).build();
+    uri.unwrap_or_else(|_| Uri::from_static("/"))
 }
 
 fn ended(answer: Read) -> Ended {

@@ -1,6 +1,8 @@
-//! The event of a run: a CloudEvents document (JSON format 1.0, structured mode) or a bare body.
+//! The event a plugin is run on: a CloudEvents document (JSON format 1.0, structured mode) or a bare body.
 
-use std::io::Read as _;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -18,7 +20,7 @@ const MAX_BYTES: u64 = 256 << 20;
 
 /// Attributes on the command line; they stand above those of a document.
 #[derive(Debug, Default, Args)]
-pub(super) struct Given {
+pub(in crate::cli) struct Given {
     /// The event type; needed for a bare body
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
@@ -33,6 +35,8 @@ pub(super) struct Given {
 /// What is read of a CloudEvents document; extension attributes are left aside.
 #[derive(Debug, Deserialize)]
 struct Document<'a> {
+    #[serde(rename = "specversion")]
+    _specversion: String,
     id: String,
     source: String,
     #[serde(rename = "type")]
@@ -46,18 +50,27 @@ struct Document<'a> {
 }
 
 /// Reads the event from a file, or from stdin for `-`.
-pub(super) fn read(file: &str, given: &Given) -> Result<Event, Failure> {
-    let mut text = Vec::new();
-    let result = if file == "-" {
-        std::io::stdin().lock().take(MAX_BYTES + 1).read_to_end(&mut text)
-    } else {
-        std::fs::File::open(file).and_then(|opened| opened.take(MAX_BYTES + 1).read_to_end(&mut text))
-    };
-    result.map_err(|error| Failure::usage(format!("failed to read {file}: {error}")))?;
-    if text.len() as u64 > MAX_BYTES {
-        return Err(Failure::usage(format!("{file} is longer than {MAX_BYTES} bytes")));
-    }
+pub(in crate::cli) fn read(file: &str, given: &Given) -> Result<Event, Failure> {
+    let text = if file == "-" { bounded(std::io::stdin().lock()) } else { File::open(file).and_then(bounded) };
+    let text = text.map_err(|error| Failure::usage(format!("failed to read {file}: {error}")))?;
     event(&text, given, Clock::system().now_ms()).map_err(|reason| Failure::usage(format!("{file}: {reason}")))
+}
+
+/// Reads a file that has to hold a CloudEvents document.
+pub(in crate::cli) fn read_document(file: &Path) -> Result<Event, String> {
+    let shown = file.display();
+    let text = File::open(file).and_then(bounded).map_err(|error| format!("failed to read {shown}: {error}"))?;
+    let (id, attributes) = document(&text, Clock::system().now_ms()).map_err(|reason| format!("{shown}: {reason}"))?;
+    Ok(Event { id, attributes, parent: None, hops: 0 })
+}
+
+fn bounded(input: impl Read) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    input.take(MAX_BYTES + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(io::Error::other(format!("it is longer than {MAX_BYTES} bytes")));
+    }
+    Ok(text)
 }
 
 fn event(text: &[u8], given: &Given, now_ms: i64) -> Result<Event, String> {
@@ -68,7 +81,7 @@ fn event(text: &[u8], given: &Given, now_ms: i64) -> Result<Event, String> {
         _specversion: String,
     }
     let (id, mut attributes) = match serde_json::from_slice::<Marked>(text) {
-        Ok(_) => document(text, now_ms)?,
+        Ok(_) => document(text, now_ms).map_err(|reason| format!("it has `specversion`, but {reason}"))?,
         Err(_) => bare(text, given, now_ms)?,
     };
     if let Some(kind) = &given.kind {
@@ -84,8 +97,8 @@ fn event(text: &[u8], given: &Given, now_ms: i64) -> Result<Event, String> {
 }
 
 fn document(text: &[u8], now_ms: i64) -> Result<(EventId, Attributes), String> {
-    let document: Document<'_> = serde_json::from_slice(text)
-        .map_err(|error| format!("it has `specversion`, but is not a CloudEvents document: {error}"))?;
+    let document: Document<'_> =
+        serde_json::from_slice(text).map_err(|error| format!("it is not a CloudEvents document: {error}"))?;
     let time_ms = match document.time.as_deref() {
         None => now_ms,
         Some(time) => {

@@ -74,7 +74,7 @@ impl Run {
         match (self.json, self.watch) {
             (true, true) => print_json_line(&answer::to_json(&invocation))?,
             (true, false) => print_json(&answer::to_json(&invocation))?,
-            (false, _) => page::page(&invocation, plugin.contract()).print()?,
+            (false, _) => page::page(plugin, &invocation).print()?,
         }
         Ok(if matches!(invocation.verdict, Verdict::Ok(_)) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

@@ -16,6 +16,7 @@ use crate::tasks;
 
 pub(super) mod answer;
 pub(super) mod event;
+pub(super) mod page;
 
 /// The idempotency key a plugin sees: the same in every run, so that runs can be compared.
 const IDEMPOTENCY_KEY: &str = "run";

@@ -66,7 +66,6 @@ fn a_case_that_comes_out_otherwise_is_exit_code_1_and_a_diff_that_names_the_memb
 ok      good
 FAILED  other: emitted[0].data.n
     - expected  + actual
-      {
         \"outcome\": \"ok\",
         \"emitted\": [
           {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::answer;
 use crate::cli::output::{Ink, Page, bytes, printable};
-use crate::sandbox::{Contract, Emitted, Invocation};
+use crate::sandbox::{Emitted, Invocation, Plugin};
 
 /// The longest JSON that is shown on one line, in bytes.
 const MAX_ONE_LINE_BYTES: usize = 100;
@@ -16,7 +16,7 @@ const MAX_BODY_LINES: usize = 40;
 const MAX_LINE_CHARS: usize = 500;
 
 /// The whole report.
-pub(in crate::cli) fn page(invocation: &Invocation, contract: Contract) -> Page {
+pub(in crate::cli) fn page(plugin: &Plugin, invocation: &Invocation) -> Page {
     let mut page = Page::new();
     ending(&mut page, invocation, "");
     for event in answer::emitted(&invocation.verdict) {
@@ -30,7 +30,8 @@ pub(in crate::cli) fn page(invocation: &Invocation, contract: Contract) -> Page 
         page.line(format!("writes {} = {}", printable(key), cut(&printable(&value))));
     }
     let (us, memory) = (invocation.duration_us, bytes(invocation.memory_peak_bytes as u64));
-    page.line(page.ink(Ink::Dim, &format!("{contract}, {:.3} ms, {memory} of memory", us as f64 / 1000.0)));
+    let kind = format!("{}@{}", plugin.contract(), plugin.interface_version());
+    page.line(page.ink(Ink::Dim, &format!("{kind}, {:.3} ms, {memory} of memory", us as f64 / 1000.0)));
     page
 }
 

@@ -119,9 +119,14 @@ fn document(text: &[u8], now_ms: i64) -> Result<(EventId, Attributes), String> {
 }
 
 fn bare(text: &[u8], given: &Given, now_ms: i64) -> Result<(EventId, Attributes), String> {
-    let missing = "it is not a CloudEvents document (it has no `specversion`): say what it is with --type";
-    let kind = given.kind.clone().ok_or(missing)?;
-    let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok();
+    let json = serde_json::from_slice::<serde::de::IgnoredAny>(text);
+    let kind = given.kind.clone().ok_or_else(|| match &json {
+        Ok(_) => "it is not a CloudEvents document (it has no `specversion`): say what it is with --type".to_owned(),
+        Err(error) => {
+            format!("it is no CloudEvents document, because it is not JSON ({error}): say what it is with --type")
+        }
+    })?;
+    let is_json = json.is_ok();
     let attributes = Attributes {
         source: "run".into(),
         kind,
@@ -162,7 +167,9 @@ mod tests {
 
     #[test]
     fn a_bare_body_needs_a_type() {
-        assert!(event(b"{\"n\":1}", &Given::default(), 0).unwrap_err().contains("--type"));
+        assert!(event(b"{\"n\":1}", &Given::default(), 0).unwrap_err().contains("no `specversion`"));
+        let broken = event(b"{\"specversion\":", &Given::default(), 0).unwrap_err();
+        assert!(broken.contains("not JSON") && broken.contains("--type"), "{broken}");
         let json = event(b"{\"n\":1}", &given("t"), 0).unwrap().attributes;
         assert_eq!(
             (json.content_type.as_deref(), json.body.as_ref()),

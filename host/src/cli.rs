@@ -23,6 +23,8 @@ mod run;
 mod send;
 mod serve;
 mod since;
+mod test;
+mod workbench;
 
 use failure::Failure;
 
@@ -79,6 +81,8 @@ enum Command {
     Send(send::Send),
     /// Run one plugin on one event, without a host
     Run(run::Run),
+    /// Test a plugin on a folder of cases, without a host
+    Test(test::Test),
     /// List, show, follow and replay events of a running host
     Events(events::Events),
     /// List, show and retry deliveries of a running host
@@ -111,6 +115,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Check(check) => check.run(common),
         Command::Send(send) => send.run(common),
         Command::Run(run) => run.run(),
+        Command::Test(test) => test.run(),
         Command::Events(events) => events.run(common),
         Command::Deliveries(deliveries) => deliveries.run(common),
         Command::Plugins(plugins) => plugins.run(common),

@@ -12,7 +12,7 @@
 //! each of them.
 
 // floor 7: arguments → calls, exit codes
-pub mod cli; // doors: clap, ureq, indicatif
+pub mod cli; // doors: clap, ureq, indicatif, similar
 
 // floor 6: every start and stop in order
 pub mod app;

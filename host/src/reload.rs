@@ -22,10 +22,13 @@ use crate::plugins::{Change, SETTLE_MS, Shelf, Stock};
 use crate::status::{Status, Trouble};
 
 mod file;
+mod follow;
 mod watch;
 
 use file::{Answer, ConfigFile};
 use watch::Watch;
+
+pub use follow::Follow;
 
 /// What is kept up to date.
 #[derive(Debug, Clone)]
@@ -138,7 +141,7 @@ impl<F: Fn()> Reloader<F> {
 
     /// Starts watching, or starts again if a folder was replaced by another.
     fn arm(&mut self) {
-        let places = watch::places(&self.watched.stock.dir, self.file.path());
+        let places = watch::places(&[&self.watched.stock.dir], &[self.file.path()]);
         if self.watch.as_ref().is_some_and(|watch| watch.is_at(&places)) {
             return;
         }

@@ -3,6 +3,8 @@
 //! `alone` needs no host, `hosted` talks to one, `site` holds a folder and runs the binary on it.
 
 mod alone;
+mod cases;
 mod hosted;
 mod run;
 mod site;
+mod watch;

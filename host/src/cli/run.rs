@@ -1,30 +1,26 @@
-//! `hookbox run`: one plugin, one event, no host. What a plugin's author tries first, and what compares two builds.
+//! `hookbox run`: one plugin, one event, no host. What a plugin's author tries first.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::Args;
 
 use super::failure::Failure;
-use crate::config::PluginSettings;
+use super::output::{print_json, print_json_line};
+use super::workbench::{GivenLimits, Task, Workbench, answer, event, page};
 use crate::event::Event;
-use crate::sandbox::{Call, Invocation, KvRead, KvReader, Limits, Sandbox, SandboxOptions, Verdict};
-use crate::tasks;
+use crate::sandbox::{Plugin, Verdict};
 
-mod input;
-mod report;
-
-/// The idempotency key a plugin sees: the same in every run, so that runs can be compared.
-const IDEMPOTENCY_KEY: &str = "run";
+mod watch;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The plugin gets the limits a host would give it by default. What it writes to its key-value store is shown and
-forgotten; what it reads from it is absent.
+forgotten; what it reads from it is absent. With --watch, ctrl-c ends it.
 
 Examples:
   hookbox run plugins/video-orders.wasm --event event.json
+  hookbox run plugins/video-orders.wasm --event event.json --watch
   hookbox run plugins/audit.wasm --event body.json --type avatar_video.success
   echo '{\"n\":1}' | hookbox run plugins/audit.wasm --event - --type test.event --json")]
 pub(super) struct Run {
@@ -35,20 +31,19 @@ pub(super) struct Run {
     #[arg(long, value_name = "FILE")]
     event: String,
     #[command(flatten)]
-    attributes: input::Given,
+    attributes: event::Given,
     /// A value of the plugin's configuration
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     config_value: Vec<(String, String)>,
     /// The number of the attempt that it sees
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     attempt: u32,
-    /// The time limit
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
-    timeout_ms: Option<u64>,
-    /// The memory limit
-    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u16).range(1..=4096))]
-    memory_mib: Option<u16>,
-    /// Report in JSON
+    #[command(flatten)]
+    limits: GivenLimits,
+    /// Run again whenever the plugin or the event changes
+    #[arg(long)]
+    watch: bool,
+    /// Report in JSON; with --watch one line a run
     #[arg(long)]
     json: bool,
 }
@@ -58,51 +53,29 @@ fn pair(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
-/// No key has a value.
-#[derive(Debug)]
-struct Nothing;
-
-impl KvReader for Nothing {
-    fn get<'a>(&'a self, _key: &'a str) -> KvRead<'a> {
-        Box::pin(std::future::ready(Ok(None)))
-    }
-}
-
 impl Run {
     pub(super) fn run(&self) -> Result<ExitCode, Failure> {
-        let event = input::read(&self.event, &self.attributes)?;
-        let shown = self.plugin.display();
-        let file =
-            std::fs::read(&self.plugin).map_err(|error| Failure::usage(format!("failed to read {shown}: {error}")))?;
-        let sandbox = Sandbox::new(SandboxOptions { max_instances: 1, max_warm: 0 })
-            .map_err(|error| Failure::failed(error.to_string()))?;
-        let plugin = sandbox.load(&file).map_err(|error| Failure::failed(format!("{shown} is not taken: {error}")))?;
-        let runtime =
-            tasks::runtime("run", 1).map_err(|error| Failure::failed(format!("failed to start a thread: {error}")))?;
-        let invocation = runtime.block_on(plugin.invoke(self.call(event)));
-        report::print(&invocation, self.json)?;
-        Ok(if succeeded(&invocation) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-    }
-
-    fn call(&self, event: Event) -> Call {
-        let defaults = PluginSettings::default();
-        Call {
-            event: Arc::new(event),
-            attempt: self.attempt,
-            max_attempts: defaults.retry.max_attempts.max(self.attempt),
-            idempotency_key: IDEMPOTENCY_KEY.to_owned(),
-            limits: Limits {
-                timeout_ms: self.timeout_ms.unwrap_or(defaults.timeout_ms),
-                memory_bytes: self.memory_mib.map_or(defaults.memory_bytes, |mib| usize::from(mib) << 20),
-            },
-            config: Arc::new(self.config_value.iter().cloned().collect()),
-            kv: Arc::new(Nothing),
-            path: defaults.path,
-            reuse: false,
+        if self.watch {
+            return watch::watch(self);
         }
+        let event = self.event()?;
+        let bench = Workbench::new()?;
+        let plugin = bench.load(&self.plugin)?;
+        self.once(&bench, &plugin, event)
     }
-}
 
-fn succeeded(invocation: &Invocation) -> bool {
-    matches!(invocation.verdict, Verdict::Ok(_))
+    fn event(&self) -> Result<Event, Failure> {
+        event::read(&self.event, &self.attributes)
+    }
+
+    fn once(&self, bench: &Workbench, plugin: &Plugin, event: Event) -> Result<ExitCode, Failure> {
+        let config = self.config_value.iter().cloned().collect();
+        let invocation = bench.run(plugin, Task { event, config, attempt: self.attempt, limits: self.limits });
+        match (self.json, self.watch) {
+            (true, true) => print_json_line(&answer::to_json(&invocation))?,
+            (true, false) => print_json(&answer::to_json(&invocation))?,
+            (false, _) => page::page(plugin, &invocation).print()?,
+        }
+        Ok(if matches!(invocation.verdict, Verdict::Ok(_)) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
 }

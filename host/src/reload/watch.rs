@@ -21,12 +21,12 @@ pub(super) struct Place {
     inode: u64,
 }
 
-/// The folders to watch: that of the plugins, that of the configuration file, and that of the file it is a link to.
-pub(super) fn places(plugins_dir: &Path, config: &Path) -> Result<Vec<Place>, String> {
-    let target = fs::canonicalize(config).unwrap_or_else(|_| config.to_owned());
-    let dirs = [Some(plugins_dir), config.parent(), target.parent()];
+/// The folders to watch: `dirs`, and those of `files` and of what the files are links to.
+pub(super) fn places(dirs: &[&Path], files: &[&Path]) -> Result<Vec<Place>, String> {
+    let targets: Vec<PathBuf> = files.iter().filter_map(|file| fs::canonicalize(file).ok()).collect();
+    let of_files = files.iter().copied().chain(targets.iter().map(PathBuf::as_path)).filter_map(Path::parent);
     let mut places: Vec<Place> = Vec::new();
-    for dir in dirs.into_iter().flatten() {
+    for dir in dirs.iter().copied().chain(of_files) {
         let found = fs::metadata(dir).map_err(|error| format!("{} cannot be found: {error}", dir.display()))?;
         let place = Place { path: dir.to_owned(), device: found.dev(), inode: found.ino() };
         if !places.iter().any(|other| (other.device, other.inode) == (place.device, place.inode)) {

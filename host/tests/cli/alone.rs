@@ -24,6 +24,7 @@ fn wrong_usage_is_exit_code_2_and_says_what_would_be_right() {
         (vec!["events", "--config", "missing.toml"], "missing.toml"),
         (vec!["serve", "--config", "missing.toml"], "missing.toml"),
         (vec!["run", "x.wasm"], "--event"),
+        (vec!["test"], "<DIR>"),
     ] {
         let ran = site.run(&arguments);
         assert_eq!(ran.code, 2, "{arguments:?}: {ran:?}");
@@ -34,7 +35,7 @@ fn wrong_usage_is_exit_code_2_and_says_what_would_be_right() {
 #[test]
 fn help_has_examples_for_every_command() {
     let site = Site::new();
-    for command in ["", "serve", "check", "send", "run", "events", "deliveries", "plugins"] {
+    for command in ["", "serve", "check", "send", "run", "test", "events", "deliveries", "plugins"] {
         let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
         let ran = site.run(&arguments);
         assert!(ran.code == 0 && ran.out.contains("Examples:") && ran.err.is_empty(), "{arguments:?}: {ran:?}");

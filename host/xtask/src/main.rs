@@ -12,7 +12,7 @@ usage: cargo xtask COMMAND
 
   test               sets up what the tests need, then checks and tests everything
   plugins            builds plugins/NAME/ into plugins/NAME.wasm
-  plugins --check    builds them elsewhere and compares what they do with what the committed ones do
+  plugins --check    builds them elsewhere, and tests both these and the committed ones on their cases
   bench              measures the road against a bare echo and Express; --seconds N, --connections N, --json
 ";
 

@@ -1,24 +1,26 @@
-//! The event of a run: a CloudEvents document (JSON format 1.0, structured mode) or a bare body.
+//! The event a plugin is run on: a CloudEvents document (JSON format 1.0, structured mode) or a bare body.
 
-use std::io::Read as _;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use clap::Args;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use crate::cli::failure::Failure;
 use crate::clock::Clock;
+use crate::cloudevents;
 use crate::event::{Attributes, Event, EventId};
 
 /// The largest event that is read, in bytes.
 const MAX_BYTES: u64 = 256 << 20;
 
+/// Where an event comes from that does not say it.
+const SOURCE: &str = "run";
+
 /// Attributes on the command line; they stand above those of a document.
 #[derive(Debug, Default, Args)]
-pub(super) struct Given {
+pub(in crate::cli) struct Given {
     /// The event type; needed for a bare body
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
@@ -30,46 +32,35 @@ pub(super) struct Given {
     subject: Option<String>,
 }
 
-/// What is read of a CloudEvents document; extension attributes are left aside.
-#[derive(Debug, Deserialize)]
-struct Document<'a> {
-    id: String,
-    source: String,
-    #[serde(rename = "type")]
-    kind: String,
-    subject: Option<String>,
-    time: Option<String>,
-    datacontenttype: Option<String>,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
-    data_base64: Option<String>,
-}
-
 /// Reads the event from a file, or from stdin for `-`.
-pub(super) fn read(file: &str, given: &Given) -> Result<Event, Failure> {
-    let mut text = Vec::new();
-    let result = if file == "-" {
-        std::io::stdin().lock().take(MAX_BYTES + 1).read_to_end(&mut text)
-    } else {
-        std::fs::File::open(file).and_then(|opened| opened.take(MAX_BYTES + 1).read_to_end(&mut text))
-    };
-    result.map_err(|error| Failure::usage(format!("failed to read {file}: {error}")))?;
-    if text.len() as u64 > MAX_BYTES {
-        return Err(Failure::usage(format!("{file} is longer than {MAX_BYTES} bytes")));
-    }
+pub(in crate::cli) fn read(file: &str, given: &Given) -> Result<Event, Failure> {
+    let text = if file == "-" { bounded(std::io::stdin().lock()) } else { File::open(file).and_then(bounded) };
+    let text = text.map_err(|error| Failure::usage(format!("failed to read {file}: {error}")))?;
     event(&text, given, Clock::system().now_ms()).map_err(|reason| Failure::usage(format!("{file}: {reason}")))
 }
 
-fn event(text: &[u8], given: &Given, now_ms: i64) -> Result<Event, String> {
-    /// Every CloudEvents document has this attribute; a body that has it is taken for one.
-    #[derive(Deserialize)]
-    struct Marked {
-        #[serde(rename = "specversion")]
-        _specversion: String,
+/// Reads a file that has to hold a CloudEvents document.
+pub(in crate::cli) fn read_document(file: &Path) -> Result<Event, String> {
+    let shown = file.display();
+    let text = File::open(file).and_then(bounded).map_err(|error| format!("failed to read {shown}: {error}"))?;
+    let (id, attributes) = document(&text, Clock::system().now_ms()).map_err(|reason| format!("{shown}: {reason}"))?;
+    Ok(Event { id, attributes, parent: None, hops: 0 })
+}
+
+fn bounded(input: impl Read) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    input.take(MAX_BYTES + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(io::Error::other(format!("it is longer than {MAX_BYTES} bytes")));
     }
-    let (id, mut attributes) = match serde_json::from_slice::<Marked>(text) {
-        Ok(_) => document(text, now_ms)?,
-        Err(_) => bare(text, given, now_ms)?,
+    Ok(text)
+}
+
+fn event(text: &[u8], given: &Given, now_ms: i64) -> Result<Event, String> {
+    let (id, mut attributes) = if cloudevents::is_document(text) {
+        document(text, now_ms).map_err(|reason| format!("it has `specversion`, but {reason}"))?
+    } else {
+        bare(text, given, now_ms)?
     };
     if let Some(kind) = &given.kind {
         attributes.kind.clone_from(kind);
@@ -84,33 +75,37 @@ fn event(text: &[u8], given: &Given, now_ms: i64) -> Result<Event, String> {
 }
 
 fn document(text: &[u8], now_ms: i64) -> Result<(EventId, Attributes), String> {
-    let document: Document<'_> = serde_json::from_slice(text)
-        .map_err(|error| format!("it has `specversion`, but is not a CloudEvents document: {error}"))?;
+    let document = cloudevents::read(text).map_err(|error| format!("it is not a CloudEvents document: {error}"))?;
     let time_ms = match document.time.as_deref() {
         None => now_ms,
         Some(time) => {
             time.parse::<jiff::Timestamp>().map_err(|_| format!("`time` is not RFC 3339: `{time}`"))?.as_millisecond()
         }
     };
-    let body = match (document.data, document.data_base64) {
-        (Some(_), Some(_)) => return Err("it has `data` and `data_base64`: one of them is the body".to_owned()),
-        (Some(data), None) => Bytes::copy_from_slice(data.get().as_bytes()),
-        (None, Some(data)) => STANDARD.decode(data).map_err(|error| format!("`data_base64`: {error}"))?.into(),
-        (None, None) => Bytes::new(),
-    };
     // Another host's id is no id of this one; what a plugin sees then depends on the event's time alone.
-    let id = document.id.parse().unwrap_or_else(|_| EventId::first_at(time_ms));
-    let content_type = document.datacontenttype.or_else(|| Some("application/json".to_owned()));
-    let (source, kind, subject) = (document.source.into(), document.kind, document.subject);
-    Ok((id, Attributes { source, kind, subject, content_type, time_ms, body }))
+    let id = document.id.and_then(|id| id.parse().ok()).unwrap_or_else(|| EventId::first_at(time_ms));
+    let attributes = Attributes {
+        source: document.source.as_deref().unwrap_or(SOURCE).into(),
+        kind: document.kind,
+        subject: document.subject,
+        content_type: document.content_type,
+        time_ms,
+        body: document.data.into(),
+    };
+    Ok((id, attributes))
 }
 
 fn bare(text: &[u8], given: &Given, now_ms: i64) -> Result<(EventId, Attributes), String> {
-    let missing = "it is not a CloudEvents document (it has no `specversion`): say what it is with --type";
-    let kind = given.kind.clone().ok_or(missing)?;
-    let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok();
+    let json = serde_json::from_slice::<serde::de::IgnoredAny>(text);
+    let kind = given.kind.clone().ok_or_else(|| match &json {
+        Ok(_) => "it is not a CloudEvents document (it has no `specversion`): say what it is with --type".to_owned(),
+        Err(error) => {
+            format!("it is no CloudEvents document, because it is not JSON ({error}): say what it is with --type")
+        }
+    })?;
+    let is_json = json.is_ok();
     let attributes = Attributes {
-        source: "run".into(),
+        source: SOURCE.into(),
         kind,
         subject: None,
         content_type: Some(if is_json { "application/json" } else { "application/octet-stream" }.to_owned()),
@@ -149,7 +144,9 @@ mod tests {
 
     #[test]
     fn a_bare_body_needs_a_type() {
-        assert!(event(b"{\"n\":1}", &Given::default(), 0).unwrap_err().contains("--type"));
+        assert!(event(b"{\"n\":1}", &Given::default(), 0).unwrap_err().contains("no `specversion`"));
+        let broken = event(b"{\"specversion\":", &Given::default(), 0).unwrap_err();
+        assert!(broken.contains("not JSON") && broken.contains("--type"), "{broken}");
         let json = event(b"{\"n\":1}", &given("t"), 0).unwrap().attributes;
         assert_eq!(
             (json.content_type.as_deref(), json.body.as_ref()),

@@ -1,20 +1,14 @@
-//! What came of a run: for people, or as JSON whose members stay as they are, because scripts compare them.
+//! What came of an attempt, as JSON whose members stay as they are, because scripts and tests compare them.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use crate::cli::failure::Failure;
-use crate::cli::output::{Ink, Page, bytes, print_json, printable};
 use crate::event::Outcome;
 use crate::sandbox::{Emitted, Invocation, Verdict};
 
-pub(super) fn print(invocation: &Invocation, as_json: bool) -> Result<(), Failure> {
-    if as_json { print_json(&to_json(invocation)) } else { page(invocation).print() }
-}
-
-/// The outcome's name, why it is not `ok`, and after which time a retry is wished.
-fn outcome(verdict: &Verdict) -> (Outcome, Option<&str>, Option<u64>) {
+/// The outcome's name, why it is not `ok`, and after which time in milliseconds a retry is wished.
+pub(in crate::cli) fn outcome(verdict: &Verdict) -> (Outcome, Option<&str>, Option<u64>) {
     match verdict {
         Verdict::Ok(_) => (Outcome::Ok, None, None),
         Verdict::Retry { reason, after_ms } => (Outcome::Retry, Some(reason), *after_ms),
@@ -27,14 +21,16 @@ fn outcome(verdict: &Verdict) -> (Outcome, Option<&str>, Option<u64>) {
     }
 }
 
-fn emitted(verdict: &Verdict) -> &[Emitted] {
+/// The events that it returned.
+pub(in crate::cli) fn emitted(verdict: &Verdict) -> &[Emitted] {
     match verdict {
         Verdict::Ok(emitted) => emitted,
         _ => &[],
     }
 }
 
-fn to_json(invocation: &Invocation) -> Value {
+/// The whole answer.
+pub(in crate::cli) fn to_json(invocation: &Invocation) -> Value {
     let (outcome, reason, retry_after_ms) = outcome(&invocation.verdict);
     let reads = invocation.kv_reads.iter().map(|(key, version)| json!({ "key": key, "found": version.is_some() }));
     let writes = invocation.kv_writes.iter().map(write_to_json);
@@ -50,7 +46,8 @@ fn to_json(invocation: &Invocation) -> Value {
     })
 }
 
-fn event_to_json(event: &Emitted) -> Value {
+/// An event that a plugin returned.
+pub(in crate::cli) fn event_to_json(event: &Emitted) -> Map<String, Value> {
     let mut members = Map::from_iter([
         ("type".to_owned(), json!(event.kind)),
         ("subject".to_owned(), json!(event.subject)),
@@ -62,7 +59,7 @@ fn event_to_json(event: &Emitted) -> Value {
         Ok(value) => members.insert("data".to_owned(), value),
         Err(_) => members.insert("data_base64".to_owned(), json!(STANDARD.encode(&event.data))),
     };
-    Value::Object(members)
+    members
 }
 
 fn write_to_json((key, value): &(String, Option<Vec<u8>>)) -> Value {
@@ -71,37 +68,6 @@ fn write_to_json((key, value): &(String, Option<Vec<u8>>)) -> Value {
         Some((_, Ok(text))) => json!({ "key": key, "value": text }),
         Some((value, Err(_))) => json!({ "key": key, "value_base64": STANDARD.encode(value) }),
     }
-}
-
-fn page(invocation: &Invocation) -> Page {
-    let mut page = Page::new();
-    let (outcome, reason, retry_after_ms) = outcome(&invocation.verdict);
-    let reason = reason.map(|reason| format!(": {}", printable(reason))).unwrap_or_default();
-    let after = retry_after_ms.map(|ms| format!(" (not before {ms} ms from now)")).unwrap_or_default();
-    page.line(format!("{}{reason}{after}", page.state(outcome.name())));
-    for log in &invocation.logs {
-        page.line(format!("  {:<5} {}", printable(&log.level), printable(&log.message)));
-    }
-    for event in emitted(&invocation.verdict) {
-        let subject = event.subject.as_deref().map(|subject| format!(" for {subject}")).unwrap_or_default();
-        let delay = if event.delay_ms == 0 { String::new() } else { format!(" in {} ms", event.delay_ms) };
-        page.line(format!(
-            "{} {}",
-            page.ink(Ink::Bold, "emits"),
-            printable(&format!("{}{subject}{delay}", event.kind))
-        ));
-        page.line(format!("  {}", printable(&String::from_utf8_lossy(&event.data))));
-    }
-    for (key, _) in &invocation.kv_reads {
-        page.line(format!("reads  {}", printable(key)));
-    }
-    for (key, value) in &invocation.kv_writes {
-        let value = value.as_deref().map_or("nothing (deletes it)".into(), String::from_utf8_lossy);
-        page.line(format!("writes {} = {}", printable(key), printable(&value)));
-    }
-    let (us, memory) = (invocation.duration_us, bytes(invocation.memory_peak_bytes as u64));
-    page.line(page.ink(Ink::Dim, &format!("{:.3} ms, {memory} of memory", us as f64 / 1000.0)));
-    page
 }
 
 #[cfg(test)]

@@ -1,0 +1,48 @@
+//! `run --watch`: a run, and another one whenever the plugin or the event is changed, until ctrl-c.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::Run;
+use crate::cli::failure::Failure;
+use crate::cli::workbench::Workbench;
+use crate::reload::Follow;
+use crate::sandbox::Plugin;
+
+/// Runs until a signal ends the process, or nobody reads any more.
+pub(super) fn watch(run: &Run) -> Result<ExitCode, Failure> {
+    if run.event == "-" {
+        return Err(Failure::usage("--watch needs the event in a file, because stdin can be read only once"));
+    }
+    let bench = Workbench::new()?;
+    let files = [run.plugin.as_path(), Path::new(&run.event)];
+    let mut follow = Follow::new(&files);
+    // A large plugin takes seconds to load: it is kept while only the event changes.
+    let mut plugin = None;
+    loop {
+        let names = files.map(|file| file.display().to_string()).join(" or ");
+        match round(run, &bench, &mut plugin) {
+            Ok(_) => eprintln!("waiting for a change of {names}; ctrl-c ends"),
+            Err(Failure::NobodyReads) => return Err(Failure::NobodyReads),
+            Err(failure) => {
+                failure.report();
+                eprintln!("nothing was run; waiting for a change of {names}; ctrl-c ends");
+            }
+        }
+        let changed = bench.wait(follow.changed());
+        if changed.contains(&0) {
+            plugin = None;
+        }
+        let names: Vec<String> = changed.iter().map(|index| files[*index].display().to_string()).collect();
+        eprintln!("\n{} changed", names.join(" and "));
+    }
+}
+
+fn round(run: &Run, bench: &Workbench, plugin: &mut Option<Plugin>) -> Result<ExitCode, Failure> {
+    let event = run.event()?;
+    let plugin = match plugin {
+        Some(plugin) => plugin,
+        None => plugin.insert(bench.load(&run.plugin)?),
+    };
+    run.once(bench, plugin, event)
+}

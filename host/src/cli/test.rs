@@ -1,0 +1,82 @@
+//! `hookbox test`: a plugin against a folder of cases, each an event and what is expected to come of it. What a
+//! plugin's author runs in CI, without a host.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::failure::Failure;
+use super::workbench::{GivenLimits, Task, Workbench};
+
+mod case;
+mod expected;
+mod folder;
+mod report;
+
+use case::{Case, Mark};
+use folder::Project;
+use report::Report;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A case is a folder:
+  DIR/cases/NAME/event.json      a CloudEvents JSON document, as `hookbox run --event` takes it
+  DIR/cases/NAME/expected.json   what is to come of it: {\"outcome\": \"ok\", \"logs\": [\"paid\"]}
+  DIR/cases/NAME/config.json     optional, the plugin's configuration: {\"currency\": \"EUR\"}
+
+expected.json has to name `outcome`, and may name `reason`, `retry_after_ms`, `logs` (the texts) and
+`emitted`, whose events may name `type`, `subject`, `datacontenttype`, `data`, `data_base64` and
+`delay_ms`. What it does not name is not compared.
+
+Examples:
+  hookbox test plugins/video-orders              against plugins/video-orders.wasm
+  hookbox test . --plugin target/my-handler.wasm --case ready
+  hookbox test . --update                        write what happens now into every expected.json
+
+Exit codes: 0 all passed; 1 a case failed, or the plugin does not load; 2 there is nothing to test,
+or a case is wrong.")]
+pub(super) struct Test {
+    /// The plugin's folder, which holds `cases/`
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    /// The plugin's file, if it is not DIR/NAME.wasm, the only one in DIR, or DIR.wasm (.wat likewise)
+    #[arg(long, value_name = "FILE")]
+    plugin: Option<PathBuf>,
+    /// Run this case only; may be given several times
+    #[arg(long, value_name = "NAME")]
+    case: Vec<String>,
+    /// Write expected.json of new cases, and of those that came out otherwise
+    #[arg(long)]
+    update: bool,
+    #[command(flatten)]
+    limits: GivenLimits,
+    /// Report in JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Test {
+    pub(super) fn run(&self) -> Result<ExitCode, Failure> {
+        let project = Project::find(&self.dir).map_err(Failure::usage)?;
+        let folders = project.cases(&self.case).map_err(Failure::usage)?;
+        let cases = Case::read_all(&folders, self.update).map_err(Failure::usage)?;
+        let file = match &self.plugin {
+            Some(file) => file.clone(),
+            None => project.plugin().map_err(Failure::usage)?,
+        };
+        let bench = Workbench::new()?;
+        let plugin = bench.load(&file)?;
+        let mut report = Report::new(&file, self.json);
+        for case in cases {
+            let task = Task { event: case.event.clone(), config: case.config.clone(), attempt: 1, limits: self.limits };
+            let invocation = bench.run(&plugin, task);
+            let (actual, mark) = case.judge(&invocation, self.update);
+            if matches!(mark, Mark::New | Mark::Updated) {
+                case.write(&actual)?;
+            }
+            report.add(&case, &invocation, &actual, mark)?;
+        }
+        report.end()
+    }
+}

@@ -1,0 +1,134 @@
+//! One case: its three files, and the judgement on what came of it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::expected::Expected;
+use super::folder::{EVENT, Folder};
+use crate::cli::failure::Failure;
+use crate::cli::workbench::event;
+use crate::event::Event;
+use crate::sandbox::Invocation;
+
+/// What is expected.
+const EXPECTED: &str = "expected.json";
+/// What the plugin reads through `hookbox:plugin/config`.
+const CONFIG: &str = "config.json";
+
+/// A case that was read.
+#[derive(Debug)]
+pub(super) struct Case {
+    pub(super) name: String,
+    pub(super) event: Event,
+    pub(super) config: BTreeMap<String, String>,
+    /// None for a new case, which is yet to be written down.
+    pub(super) expected: Option<Expected>,
+    path: PathBuf,
+}
+
+/// What became of a case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// As expected.
+    Ok,
+    /// Otherwise.
+    Failed,
+    /// There was no expectation; now there is.
+    New,
+    /// Otherwise, and now expected.
+    Updated,
+}
+
+impl Case {
+    /// Reads them all, or says everything that is wrong with them.
+    pub(super) fn read_all(folders: &[Folder], may_be_new: bool) -> Result<Vec<Self>, String> {
+        let (mut cases, mut problems) = (Vec::new(), Vec::new());
+        for folder in folders {
+            match Self::read(folder, may_be_new) {
+                Ok(case) => cases.push(case),
+                Err(found) => problems.extend(found),
+            }
+        }
+        if problems.is_empty() { Ok(cases) } else { Err(problems.join("\n")) }
+    }
+
+    fn read(folder: &Folder, may_be_new: bool) -> Result<Self, Vec<String>> {
+        let event = event(&folder.path.join(EVENT));
+        let config = config(&folder.path.join(CONFIG));
+        let expected = expected(&folder.path.join(EXPECTED), may_be_new);
+        match (event, config, expected) {
+            (Ok(event), Ok(config), Ok(expected)) => {
+                Ok(Self { name: folder.name.clone(), event, config, expected, path: folder.path.clone() })
+            }
+            (event, config, expected) => {
+                Err([event.err(), config.err(), expected.err()].into_iter().flatten().collect())
+            }
+        }
+    }
+
+    /// What came of it as far as it counts, and what that means.
+    pub(super) fn judge(&self, invocation: &Invocation, update: bool) -> (Expected, Mark) {
+        let Some(expected) = &self.expected else { return (Expected::all_of(invocation), Mark::New) };
+        let actual = expected.same_of(invocation);
+        let mark = match (actual == *expected, update) {
+            (true, _) => Mark::Ok,
+            (false, true) => Mark::Updated,
+            (false, false) => Mark::Failed,
+        };
+        (actual, mark)
+    }
+
+    /// Makes `actual` the expectation.
+    pub(super) fn write(&self, actual: &Expected) -> Result<(), Failure> {
+        let file = self.path.join(EXPECTED);
+        fs::write(&file, format!("{}\n", actual.text()))
+            .map_err(|error| Failure::failed(format!("failed to write {}: {error}", file.display())))
+    }
+}
+
+fn event(file: &Path) -> Result<Event, String> {
+    if !file.exists() {
+        return Err(format!("{} is missing: the event of the case, a CloudEvents JSON document", file.display()));
+    }
+    event::read_document(file)
+}
+
+fn expected(file: &Path, may_be_new: bool) -> Result<Option<Expected>, String> {
+    let shown = file.display();
+    match (json(file)?, may_be_new) {
+        (Some(value), _) => Expected::read(value).map(Some).map_err(|reason| format!("{shown}: {reason}")),
+        (None, true) => Ok(None),
+        (None, false) => {
+            Err(format!("{shown} is missing: write at least {{\"outcome\": \"ok\"}}, or let --update write it"))
+        }
+    }
+}
+
+/// Strings as they are, other values as JSON: as in `config.toml`.
+fn config(file: &Path) -> Result<BTreeMap<String, String>, String> {
+    match json(file)? {
+        None => Ok(BTreeMap::new()),
+        Some(Value::Object(members)) => Ok(members.into_iter().map(|(key, value)| (key, plain(value))).collect()),
+        Some(_) => Err(format!("{} is not an object: write {{\"currency\": \"EUR\"}}", file.display())),
+    }
+}
+
+fn plain(value: Value) -> String {
+    match value {
+        Value::String(text) => text,
+        other => other.to_string(),
+    }
+}
+
+/// The content of a file; none if there is no file.
+fn json(file: &Path) -> Result<Option<Value>, String> {
+    let shown = file.display();
+    match fs::read(file) {
+        Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| format!("{shown} is not JSON: {error}")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("failed to read {shown}: {error}")),
+    }
+}

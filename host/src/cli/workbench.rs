@@ -1,0 +1,108 @@
+//! One plugin on its own, without a host: what `run` and `test` have in common.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use clap::Args;
+use tokio::runtime::Runtime;
+
+use super::failure::Failure;
+use crate::config::PluginSettings;
+use crate::event::Event;
+use crate::sandbox::{Call, Invocation, KvRead, KvReader, Limits, Plugin, Sandbox, SandboxOptions};
+use crate::tasks;
+
+pub(super) mod answer;
+pub(super) mod event;
+pub(super) mod page;
+
+/// The idempotency key a plugin sees: the same in every run, so that runs can be compared.
+const IDEMPOTENCY_KEY: &str = "run";
+
+/// Limits on the command line; without them a plugin gets those that a host would give it by default.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct GivenLimits {
+    /// The time limit
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
+    timeout_ms: Option<u64>,
+    /// The memory limit
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    memory_mib: Option<u16>,
+}
+
+/// One event for the plugin, and what it finds around it.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) event: Event,
+    /// What it reads through `hookbox:plugin/config`.
+    pub(super) config: BTreeMap<String, String>,
+    /// The number of the attempt, from 1.
+    pub(super) attempt: u32,
+    pub(super) limits: GivenLimits,
+}
+
+/// A sandbox and the thread that it runs on.
+#[derive(Debug)]
+pub(super) struct Workbench {
+    sandbox: Sandbox,
+    runtime: Runtime,
+}
+
+impl Workbench {
+    pub(super) fn new() -> Result<Self, Failure> {
+        let sandbox =
+            Sandbox::new(SandboxOptions { max_instances: 1, max_warm: 0 }).map_err(|error| Failure::failed(error.to_string()))?;
+        let runtime =
+            tasks::runtime("run", 1).map_err(|error| Failure::failed(format!("failed to start a thread: {error}")))?;
+        Ok(Self { sandbox, runtime })
+    }
+
+    /// Loads a plugin's file: a usage failure if it cannot be read, a plain one if it is not taken.
+    pub(super) fn load(&self, file: &Path) -> Result<Plugin, Failure> {
+        let shown = file.display();
+        let bytes = fs::read(file).map_err(|error| Failure::usage(format!("failed to read {shown}: {error}")))?;
+        self.sandbox.load(&bytes).map_err(|error| Failure::failed(format!("{shown} is not taken: {error}")))
+    }
+
+    /// Runs one attempt.
+    pub(super) fn run(&self, plugin: &Plugin, task: Task) -> Invocation {
+        self.wait(plugin.invoke(task.call()))
+    }
+
+    /// Waits for something on the workbench's thread.
+    pub(super) fn wait<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
+    }
+}
+
+impl Task {
+    fn call(self) -> Call {
+        let defaults = PluginSettings::default();
+        Call {
+            event: Arc::new(self.event),
+            attempt: self.attempt,
+            max_attempts: defaults.retry.max_attempts.max(self.attempt),
+            idempotency_key: IDEMPOTENCY_KEY.to_owned(),
+            limits: Limits {
+                timeout_ms: self.limits.timeout_ms.unwrap_or(defaults.timeout_ms),
+                memory_bytes: self.limits.memory_mib.map_or(defaults.memory_bytes, |mib| usize::from(mib) << 20),
+            },
+            config: Arc::new(self.config),
+            kv: Arc::new(Nothing),
+            path: defaults.path,
+            reuse: false,
+        }
+    }
+}
+
+/// No key has a value.
+#[derive(Debug)]
+struct Nothing;
+
+impl KvReader for Nothing {
+    fn get<'a>(&'a self, _key: &'a str) -> KvRead<'a> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+}

@@ -17,6 +17,7 @@ mod deliveries;
 mod describe;
 mod events;
 mod failure;
+mod new;
 mod output;
 mod plugins;
 mod run;
@@ -39,6 +40,7 @@ use failure::Failure;
 Examples:
   hookbox serve                                   start the host described by config.toml
   hookbox send heygen avatar_video.success        send it a signed sample event
+  hookbox new my-handler --lang js                start a plugin of your own
   hookbox events                                  what came in, newest first
   hookbox deliveries --state dead                 what failed for good
   hookbox deliveries retry --state dead           try all of that again
@@ -83,6 +85,8 @@ enum Command {
     Run(run::Run),
     /// Test a plugin on a folder of cases, without a host
     Test(test::Test),
+    /// Write a project for a plugin, in the language you like
+    New(new::New),
     /// List, show, follow and replay events of a running host
     Events(events::Events),
     /// List, show and retry deliveries of a running host
@@ -116,6 +120,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Send(send) => send.run(common),
         Command::Run(run) => run.run(),
         Command::Test(test) => test.run(),
+        Command::New(new) => new.run(common),
         Command::Events(events) => events.run(common),
         Command::Deliveries(deliveries) => deliveries.run(common),
         Command::Plugins(plugins) => plugins.run(common),

@@ -231,6 +231,16 @@ pub fn log_filter() -> Option<String> {
     std::env::var("HOOKBOX_LOG").ok().filter(|filter| !filter.is_empty())
 }
 
+/// What calls this program from a shell: `hookbox` if the shell finds this file by that name, else the file's path.
+pub fn own_command() -> String {
+    const NAME: &str = "hookbox";
+    let Ok(own) = std::env::current_exe() else { return NAME.to_owned() };
+    let search = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&search).map(|dir| dir.join(NAME)).find(|file| file.is_file());
+    let same = found.is_some_and(|file| file.canonicalize().ok() == own.canonicalize().ok());
+    if same { NAME.to_owned() } else { own.to_string_lossy().into_owned() }
+}
+
 /// Whether the user wants no colours: `NO_COLOR` is set and not empty (<https://no-color.org>).
 pub fn no_color() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())

@@ -17,7 +17,7 @@ mod folder;
 mod refresh;
 
 use folder::Seen;
-pub use folder::{MAX_FILE_BYTES, MAX_PLUGINS};
+pub use folder::{MAX_FILE_BYTES, MAX_NAME_BYTES, MAX_PLUGINS, is_name};
 pub use refresh::{Change, Refreshed, SETTLE_MS, Stock};
 
 /// Every plugin the host knows of, at one moment.

@@ -5,6 +5,7 @@ mod admin;
 mod cli;
 mod config;
 mod crash;
+mod examples;
 mod harness;
 mod ingest;
 mod load;

@@ -1,10 +1,11 @@
 //! The command line, run as a user runs it: what it prints, and its exit codes.
 //!
-//! `alone` needs no host, `hosted` talks to one, `site` holds a folder and runs the binary on it.
+//! `alone`, `cases` and `new` need no host, `hosted` talks to one, `site` holds a folder and runs the binary on it.
 
 mod alone;
 mod cases;
 mod hosted;
+mod new;
 mod run;
 mod site;
 mod watch;

@@ -95,11 +95,13 @@ fn free_ports() -> [u16; 2] {
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
-/// A folder with what is in it, but nothing that was built there.
+/// A folder with what is in it, links followed, but nothing that was built or installed there.
 fn copy(from: &Path, to: &Path) {
+    const MADE: [&str; 4] = ["target", "node_modules", ".venv", ".zig-cache"];
     fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap).filter(|entry| entry.file_name() != "target") {
-        if entry.file_type().unwrap().is_dir() {
+    let entries = fs::read_dir(from).unwrap().map(Result::unwrap);
+    for entry in entries.filter(|entry| !MADE.iter().any(|made| entry.file_name() == *made)) {
+        if entry.path().is_dir() {
             copy(&entry.path(), &to.join(entry.file_name()));
         } else {
             fs::copy(entry.path(), to.join(entry.file_name())).unwrap();

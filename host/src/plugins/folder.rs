@@ -23,7 +23,7 @@ pub const MAX_PLUGINS: usize = 1_000;
 pub const MAX_FILE_BYTES: u64 = 64 << 20;
 
 /// The longest plugin name, in bytes.
-const MAX_NAME_BYTES: usize = 64;
+pub const MAX_NAME_BYTES: usize = 64;
 
 /// The most misnamed files that are reported one by one.
 const MAX_MISNAMED: usize = 20;
@@ -181,13 +181,18 @@ enum Named<'a> {
     Other,
 }
 
+/// Whether a plugin may be called this: 1 to [`MAX_NAME_BYTES`] letters, digits, `_` and `-`.
+pub fn is_name(name: &str) -> bool {
+    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    plain && (1..=MAX_NAME_BYTES).contains(&name.len())
+}
+
 fn classify(file_name: &[u8]) -> Named<'_> {
     // Hidden files are what editors and copying tools leave while they work.
     let stem = file_name.strip_suffix(b".wasm").or_else(|| file_name.strip_suffix(b".wat"));
     let Some(stem) = stem.filter(|_| !file_name.starts_with(b".")) else { return Named::Other };
-    let plain = stem.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
     match (str::from_utf8(stem), str::from_utf8(file_name)) {
-        (Ok(name), Ok(file_name)) if plain && stem.len() <= MAX_NAME_BYTES => Named::Plugin { name, file_name },
+        (Ok(name), Ok(file_name)) if is_name(name) => Named::Plugin { name, file_name },
         _ => Named::Misnamed(format!(
             "{:?} is not a plugin name: 1 to {MAX_NAME_BYTES} letters, digits, `_` and `-`, then `.wasm` or `.wat`",
             OsStr::from_bytes(file_name)

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 mod bench;
+mod bindings;
 mod plugins;
 mod run;
 mod test;
@@ -13,6 +14,7 @@ usage: cargo xtask COMMAND
   test               sets up what the tests need, then checks and tests everything
   plugins            builds plugins/NAME/ into plugins/NAME.wasm
   plugins --check    builds them elsewhere, and tests both these and the committed ones on their cases
+  bindings           generates plugins/hello-c/gen/ from wit/
   bench              measures the road against a bare echo and Express; --seconds N, --connections N, --json
 ";
 
@@ -23,6 +25,7 @@ fn main() -> ExitCode {
         ["test"] => test::test(),
         ["plugins"] => plugins::build(),
         ["plugins", "--check"] => plugins::check(),
+        ["bindings"] => bindings::write(),
         ["bench", ref options @ ..] => bench::Options::parse(options).and_then(|options| bench::bench(&options)),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

@@ -1,0 +1,170 @@
+//! `hookbox new`: a project for a plugin, complete enough to be built, tested and dropped into a running host.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+
+use super::Common;
+use super::failure::Failure;
+use super::output::{Ink, Page};
+use crate::config::{self, Config, MakeSecrets};
+use crate::plugins;
+
+mod templates;
+
+use templates::Template;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The project is the example plugins/hello-LANG under another name: a handler for HeyGen's webhooks, cases that say what it
+does, and `./build`, which installs what it needs (through rustup, npm or pip, into the project) and leaves NAME.wasm.
+
+Examples:
+  hookbox new my-handler --lang rust
+  hookbox new my-handler --lang js --dir ~/src/my-handler")]
+pub(super) struct New {
+    /// What the plugin is called: letters, digits, `_` and `-`
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// The language to write it in
+    #[arg(long, value_name = "LANG", value_enum)]
+    lang: Lang,
+    /// Where the project is written, a new or an empty folder; NAME if not given
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+/// A language there is an example in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Lang {
+    /// Rust, by wit-bindgen
+    Rust,
+    /// JavaScript, by componentize-js
+    Js,
+    /// Python, by componentize-py
+    Python,
+    /// Go, as a command for WASI
+    Go,
+    /// C, by Zig's compiler and wit-bindgen
+    C,
+}
+
+impl New {
+    pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
+        check_name(&self.name).map_err(Failure::usage)?;
+        let dir = self.dir.clone().unwrap_or_else(|| PathBuf::from(&self.name));
+        check_is_free(&dir).map_err(Failure::usage)?;
+        let (example, files) = templates::of(self.lang);
+        for file in files {
+            write(&dir, file, example, &self.name)
+                .map_err(|error| Failure::failed(format!("failed to write {}: {error}", dir.join(file.path).display())))?;
+        }
+        self.next_steps(&dir, common).print()?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// What is to be typed from here to a handled event. Lines of commands are indented and nothing else is.
+    fn next_steps(&self, dir: &Path, common: &Common) -> Page {
+        let (mut page, name) = (Page::new(), &self.name);
+        let hookbox = quoted(&config::own_command());
+        page.line(format!("{} is written. Next:\n", dir.display()));
+        let mut command = |text: String| page.line(format!("  {}", page.ink(Ink::Bold, &text)));
+        command(format!("cd {}", quoted(&dir.to_string_lossy())));
+        command("./build".to_owned());
+        command(format!("{hookbox} test ."));
+        match Config::load(&common.config, MakeSecrets::No) {
+            Ok(config) => {
+                command(format!("cp {name}.wasm {}/", quoted(&config.server.plugins_dir.to_string_lossy())));
+                page.line(format!("\nand under [routes] in {}:\n", common.config.display()));
+            }
+            Err(_) => page.line(format!(
+                "\nThen copy {name}.wasm into the plugins folder of your host, and write under [routes] in its config.toml:\n"
+            )),
+        }
+        page.line(format!("  \"avatar_video.*\" = \"{name}\""));
+        page
+    }
+}
+
+/// A plugin's name is its file's; a project's begins with a letter besides, as every toolchain wants it.
+fn check_name(name: &str) -> Result<(), String> {
+    if plugins::is_name(name) && name.starts_with(|first: char| first.is_ascii_alphabetic()) {
+        return Ok(());
+    }
+    let near: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
+    let near = near.trim_start_matches(|c: char| !c.is_ascii_alphabetic()).trim_end_matches('-');
+    let hint = if plugins::is_name(near) { format!("; did you mean `{near}`?") } else { String::new() };
+    Err(format!(
+        "{name:?} is not a name for a plugin: it begins with a letter and has at most {} letters, digits, `_` and `-`{hint}",
+        plugins::MAX_NAME_BYTES
+    ))
+}
+
+fn check_is_free(dir: &Path) -> Result<(), String> {
+    let shown = dir.display();
+    match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Err(format!("{shown} is a file: say where with --dir")),
+        Err(error) => Err(format!("failed to read {shown}: {error}")),
+        Ok(mut entries) => match entries.next() {
+            None => Ok(()),
+            Some(_) => Err(format!("{shown} is not empty, and nothing there is overwritten: say where with --dir")),
+        },
+    }
+}
+
+/// Writes a file of the example `example` as one of the project `name`.
+fn write(dir: &Path, file: &Template, example: &str, name: &str) -> io::Result<()> {
+    let path = dir.join(file.path);
+    fs::create_dir_all(path.parent().unwrap_or(dir))?;
+    match str::from_utf8(file.content) {
+        Ok(text) => fs::write(&path, text.replace(example, name))?,
+        Err(_) => fs::write(&path, file.content)?,
+    }
+    if file.path == "build" {
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(())
+}
+
+/// A word for a shell.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./+:@%,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_that_host_and_toolchains_take() {
+        for name in ["a", "my-handler", "My_Handler2", &"a".repeat(64)] {
+            assert_eq!(check_name(name), Ok(()), "{name}");
+        }
+        for (name, hint) in [
+            ("my handler", "did you mean `my-handler`?"),
+            ("händler", "did you mean `h-ndler`?"),
+            ("2nd", "did you mean `nd`?"),
+            ("../x", "did you mean `x`?"),
+            ("x.wasm", "did you mean `x-wasm`?"),
+            ("", "begins with a letter"),
+            ("-", "begins with a letter"),
+            (&"a".repeat(65), "at most 64"),
+        ] {
+            let message = check_name(name).unwrap_err();
+            assert!(message.contains(hint), "{name}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_shell_reads_a_quoted_word_as_it_is() {
+        assert_eq!(quoted("/a/b-c.d"), "/a/b-c.d");
+        assert_eq!(quoted("it's a $x"), r"'it'\''s a $x'");
+        assert_eq!(quoted(""), "''");
+    }
+}

@@ -9,6 +9,7 @@ mod examples;
 mod harness;
 mod ingest;
 mod load;
+mod public;
 mod readme;
 mod road;
 mod sandbox;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 mod bench;
 mod bindings;
 mod plugins;
+mod public;
 mod run;
 mod test;
 

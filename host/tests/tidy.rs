@@ -47,7 +47,9 @@ fn files(dir: &Path, wanted: &dyn Fn(&Path) -> bool) -> Vec<PathBuf> {
     for entry in entries.map(|entry| entry.expect("a readable folder")) {
         let (path, kind) = (entry.path(), entry.file_type().expect("a file type"));
         let name = entry.file_name();
-        if kind.is_dir() && !["target", "data", "node_modules", ".venv", ".zig-cache", ".git"].iter().any(|skipped| name == *skipped) {
+        if kind.is_dir()
+            && !["target", "data", "node_modules", ".venv", ".zig-cache", ".git"].iter().any(|skipped| name == *skipped)
+        {
             found.extend(files(&path, wanted));
         } else if kind.is_file() && wanted(&path) {
             found.push(path);

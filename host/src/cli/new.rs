@@ -60,8 +60,9 @@ impl New {
         check_is_free(&dir).map_err(Failure::usage)?;
         let (example, files) = templates::of(self.lang);
         for file in files {
-            write(&dir, file, example, &self.name)
-                .map_err(|error| Failure::failed(format!("failed to write {}: {error}", dir.join(file.path).display())))?;
+            write(&dir, file, example, &self.name).map_err(|error| {
+                Failure::failed(format!("failed to write {}: {error}", dir.join(file.path).display()))
+            })?;
         }
         self.next_steps(&dir, common).print()?;
         Ok(ExitCode::SUCCESS)
@@ -108,7 +109,9 @@ fn check_is_free(dir: &Path) -> Result<(), String> {
     let shown = dir.display();
     match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Err(format!("{shown} is a file: say where with --dir")),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            Err(format!("{shown} is a file: say where with --dir"))
+        }
         Err(error) => Err(format!("failed to read {shown}: {error}")),
         Ok(mut entries) => match entries.next() {
             None => Ok(()),
@@ -134,7 +137,11 @@ fn write(dir: &Path, file: &Template, example: &str, name: &str) -> io::Result<(
 /// A word for a shell.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./+:@%,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,8 @@ fn plugins() -> PathBuf {
 /// folder's own .gitignore names.
 fn files(dir: &Path) -> BTreeMap<String, (Vec<u8>, bool)> {
     let ignored = fs::read_to_string(dir.join(".gitignore")).unwrap();
-    let ignored: Vec<&str> = ignored.lines().map(|line| line.strip_prefix('/').expect("a name in this folder")).collect();
+    let ignored: Vec<&str> =
+        ignored.lines().map(|line| line.strip_prefix('/').expect("a name in this folder")).collect();
     let mut found = BTreeMap::new();
     gather(dir, "", &ignored, &mut found);
     found

@@ -18,7 +18,8 @@ macro_rules! example {
     };
 }
 
-const RUST: &[Template] = example!("hello-rust": ".gitignore" "Cargo.lock" "Cargo.toml" "README.md" "build" "src/lib.rs");
+const RUST: &[Template] =
+    example!("hello-rust": ".gitignore" "Cargo.lock" "Cargo.toml" "README.md" "build" "src/lib.rs");
 const JS: &[Template] = example!("hello-js": ".gitignore" "README.md" "build" "build.mjs" "handler.js" "package.json");
 const PYTHON: &[Template] = example!("hello-python": ".gitignore" "README.md" "build" "handler.py");
 const GO: &[Template] = example!("hello-go": ".gitignore" "README.md" "build" "go.mod" "main.go");

@@ -30,6 +30,9 @@ mod sweep;
 /// Appends that wait for the disk at once; one more is refused with 503.
 const MAX_WAITING_APPENDS: usize = 4_096;
 
+/// Instances that are kept for the next event, of all plugins with `instance = "reuse"`.
+const MAX_WARM: u32 = 64;
+
 /// Why the host does not start, or does not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
@@ -110,7 +113,7 @@ pub async fn build(config: Config) -> Result<App, AppError> {
     if store.recovered() > 0 {
         tracing::warn!(deliveries = store.recovered(), "taking up what a killed host left");
     }
-    let sandbox = Arc::new(Sandbox::new(SandboxOptions { max_instances: MAX_RUNNING })?);
+    let sandbox = Arc::new(Sandbox::new(SandboxOptions { max_instances: MAX_RUNNING, max_warm: MAX_WARM })?);
     let stock = Stock { sandbox, dir: config.server.plugins_dir.clone(), clock: clock.clone() };
     let shelf = Shelf::load_all(&stock).await.shelf;
     Ok(App {

@@ -30,7 +30,7 @@ pub mod ingest; // doors: axum, hyper, hyper_util, hmac, subtle
 pub mod plugins;
 
 // floor 2: what is durable, and what is contained
-pub mod sandbox; // doors: wasmtime, wasmtime_wasi, wat
+pub mod sandbox; // doors: wasmtime, wasmtime_wasi, wasmtime_wasi_http, wasi_preview1_component_adapter_provider, wat, wit_component, wasmparser
 pub mod store; // doors: rusqlite
 
 // floor 1: the file a user writes
@@ -38,6 +38,7 @@ pub mod config; // doors: toml, miette, std::env
 
 // floor 0: nouns, arithmetic, time
 pub mod clock; // doors: std::time::SystemTime
+pub mod cloudevents;
 pub mod event;
 pub mod fail;
 pub mod retry;

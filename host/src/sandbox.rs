@@ -1,8 +1,8 @@
 //! Runs one handler on one event, contained: nothing a guest does reaches the host, another plugin or the disk.
 //!
 //! A file becomes a [`Plugin`] once, at load: the contract is chosen from its exports, its imports are checked against
-//! what the host offers, and everything that can be prepared is. An attempt then gets an instance of its own, limits
-//! of its own, and ends as an [`Invocation`] whatever the guest did.
+//! what the host offers, and everything that can be prepared is. An attempt then gets an instance, limits of its own,
+//! and ends as an [`Invocation`] whatever the guest did.
 //!
 //! Invariant: `invoke` always returns, at the latest shortly after the deadline, and never panics for a guest's sake.
 
@@ -16,19 +16,25 @@ use crate::event::{Event, LogLine};
 
 mod attempt;
 mod bindings;
+mod command;
 mod contract;
 mod emitted;
 mod engine;
+mod handler;
+mod http;
 mod imports;
 mod invoke;
 mod kv;
 mod limits;
 mod load;
 mod logs;
+mod outgoing;
 mod text;
 mod ticker;
 mod verdict;
+mod warm;
 mod wasi;
+mod wrap;
 
 pub use contract::Contract;
 pub use load::LoadError;
@@ -50,6 +56,10 @@ pub struct Call {
     pub config: Arc<BTreeMap<String, String>>,
     /// What `hookbox:plugin/kv` reads from.
     pub kv: Arc<dyn KvReader>,
+    /// Path and query of an HTTP handler's request, as `http::Uri` takes them.
+    pub path: Arc<str>,
+    /// Whether the instance may serve other events before and after this one. Commands run in one of their own anyway.
+    pub reuse: bool,
 }
 
 /// Limits of one attempt. See `sandbox/limits.rs` for those that are not configurable.
@@ -133,6 +143,8 @@ pub struct Emitted {
 pub struct SandboxOptions {
     /// Attempts that run at once, of all plugins. Each takes address space, and memory only while it runs.
     pub max_instances: u32,
+    /// Instances that are kept for the next event beside them, of all plugins.
+    pub max_warm: u32,
 }
 
 /// Why there is no sandbox.
@@ -147,11 +159,10 @@ pub struct Sandbox(Arc<engine::Core>);
 impl Sandbox {
     /// Reserves the pool and starts the clock's thread, which ends with the last plugin.
     pub fn new(options: SandboxOptions) -> Result<Self, SandboxError> {
-        let max_instances = options.max_instances.max(1);
-        engine::Core::new(max_instances).map(Self).map_err(|error| SandboxError(format!("{error:#}")))
+        engine::Core::new(options).map(Self).map_err(|error| SandboxError(format!("{error:#}")))
     }
 
-    /// Compiles a `.wasm` component or its `.wat` text, checks what it exports and imports, and links it.
+    /// Compiles a `.wasm` file or its `.wat` text, checks what it exports and imports, and links it.
     ///
     /// Blocks for as long as the compiler takes: milliseconds for a Rust plugin, seconds for a large runtime.
     pub fn load(&self, bytes: &[u8]) -> Result<Plugin, LoadError> {
@@ -168,14 +179,15 @@ impl fmt::Debug for Sandbox {
 /// A file that was loaded and can be invoked, any number of times at once.
 pub struct Plugin {
     core: Arc<engine::Core>,
-    handler: bindings::PluginPre<attempt::Attempt>,
+    entry: invoke::Entry,
     contract: Contract,
     version: String,
     imports: Vec<String>,
+    warm: warm::Warm,
 }
 
 impl Plugin {
-    /// Runs one attempt in an instance of its own. Needs a tokio runtime with time.
+    /// Runs one attempt, in an instance of its own unless the call says otherwise. Needs a tokio runtime with time.
     ///
     /// Dropping the future ends the attempt.
     pub async fn invoke(&self, call: Call) -> Invocation {
@@ -187,7 +199,7 @@ impl Plugin {
         self.contract
     }
 
-    /// The version of the contract's interface that it exports, for example `0.1.0`.
+    /// The version of the contract's interface that it exports, for example `0.1.0`; `preview1` for a core module.
     pub fn interface_version(&self) -> &str {
         &self.version
     }

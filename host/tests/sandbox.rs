@@ -14,12 +14,16 @@ use hookbox::sandbox::{
     Call, Contract, Emitted, Invocation, KvRead, KvReader, Limits, LoadError, Plugin, Sandbox, SandboxOptions, Verdict,
 };
 
+mod examples;
+mod kinds;
+mod loading;
+
 const MIB: usize = 1 << 20;
 
-static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| sandbox(32));
+static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| sandbox(32, 4));
 
-fn sandbox(max_instances: u32) -> Sandbox {
-    Sandbox::new(SandboxOptions { max_instances }).expect("an engine and its pool")
+fn sandbox(max_instances: u32, max_warm: u32) -> Sandbox {
+    Sandbox::new(SandboxOptions { max_instances, max_warm }).expect("an engine and its pool")
 }
 
 fn file(path: &str) -> Vec<u8> {
@@ -29,6 +33,10 @@ fn file(path: &str) -> Vec<u8> {
 
 fn guest(name: &str) -> Plugin {
     SANDBOX.load(&file(&format!("tests/guests/{name}.wat"))).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn refusal(bytes: &[u8]) -> String {
+    SANDBOX.load(bytes).expect_err("this file should be refused").to_string()
 }
 
 /// A plugin's own key-value store, as the guests' tests need it.
@@ -81,6 +89,8 @@ fn call_with(event: Event) -> Call {
         limits: Limits { timeout_ms: 60_000, memory_bytes: 16 * MIB },
         config: Arc::new(BTreeMap::new()),
         kv: Arc::new(Kv::Holds(BTreeMap::new())),
+        path: "/".into(),
+        reuse: false,
     }
 }
 
@@ -100,101 +110,6 @@ async fn invoke(name: &str, call: Call) -> Invocation {
 
 fn log(invocation: &Invocation) -> Vec<String> {
     invocation.logs.iter().map(|line| format!("{}: {}", line.level, line.message)).collect()
-}
-
-fn example(name: &str) -> Plugin {
-    let bytes = file(&format!("../plugins/{name}.wasm"));
-    assert!(bytes.len() < 150_000, "{name}.wasm has {} bytes", bytes.len());
-    SANDBOX.load(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"))
-}
-
-async fn video_orders(kind: &str, body: &str) -> Invocation {
-    let config = Arc::new(BTreeMap::from([("currency".to_owned(), "EUR".to_owned())]));
-    example("video-orders").invoke(Call { config, attempt: 3, ..call_with(event(kind, body)) }).await
-}
-
-/// The one event that was emitted: its type, subject and data.
-fn emitted(invocation: Invocation) -> (String, Option<String>, String) {
-    let Verdict::Ok(mut events) = invocation.verdict else { panic!("{:?}", invocation.verdict) };
-    let event = events.pop().expect("an event");
-    assert!(events.is_empty());
-    assert_eq!((event.content_type.as_deref(), event.delay_ms), (Some("application/json"), 0));
-    (event.kind, event.subject, String::from_utf8(event.data).expect("JSON"))
-}
-
-#[tokio::test]
-async fn a_finished_video_becomes_news_about_its_order() {
-    let ready = |data: &str| ("order.video_ready".to_owned(), Some("order_7".to_owned()), data.to_owned());
-    for urls in [
-        r#""url": "https://x.test/v.mp4""#,
-        r#""video_url": "https://x.test/v.mp4""#,
-        r#""video_url": "old", "url": "https://x.test/v.mp4""#,
-    ] {
-        let body = format!(
-            r#"{{"event_type": "avatar_video.success", "event_data": {{"video_id": "v1", {urls},
-                "duration": 45.2, "thumbnail_url": null, "callback_id": "order_7"}}}}"#
-        );
-        let done = video_orders("avatar_video.success", &body).await;
-        assert_eq!(log(&done), ["info: order.video_ready for order order_7"]);
-        assert_eq!(emitted(done), ready(r#"{"video_id":"v1","url":"https://x.test/v.mp4","currency":"EUR"}"#));
-    }
-    let body = r#"{"event_data": {"video_id": "v1", "url": "u", "callback_id": "order_7"}}"#;
-    let plain = example("video-orders").invoke(call_with(event("avatar_video.success", body))).await;
-    assert_eq!(emitted(plain), ready(r#"{"video_id":"v1","url":"u"}"#));
-    let body = r#"{"event_data": {"video_id": "v1", "url": "u"}}"#;
-    let (_, subject, _) = emitted(video_orders("avatar_video.success", body).await);
-    assert_eq!(subject.as_deref(), Some("order_1"), "without a callback id, the subject of the event it came from");
-}
-
-#[tokio::test]
-async fn a_failed_video_becomes_news_about_its_order() {
-    for errors in [r#""msg": "too long""#, r#""error": "too long""#, r#""error": "old", "msg": "too long""#] {
-        let body = format!(r#"{{"event_data": {{"video_id": "v1", {errors}, "callback_id": "order_7"}}}}"#);
-        let done = video_orders("avatar_video.fail", &body).await;
-        let data = r#"{"video_id":"v1","error":"too long"}"#.to_owned();
-        assert_eq!(emitted(done), ("order.video_failed".to_owned(), Some("order_7".to_owned()), data));
-    }
-}
-
-#[tokio::test]
-async fn video_orders_rejects_what_cannot_succeed_and_retries_what_may() {
-    let verdict = async |kind: &str, body: &str| video_orders(kind, body).await.verdict;
-    let rejected = |reason: &str| Verdict::Reject(reason.to_owned());
-    let no_id = rejected("the payload has no event_data.video_id");
-    assert_eq!(verdict("avatar_video.success", r#"{"event_data": {"url": "u"}}"#).await, no_id);
-    assert_eq!(verdict("avatar_video.fail", r#"{"event_data": {"video_id": ""}}"#).await, no_id);
-    let no_url = rejected("the payload has no event_data.url");
-    assert_eq!(verdict("avatar_video.success", r#"{"event_data": {"video_id": "v"}}"#).await, no_url);
-    for body in ["", "[", "{}", r#"{"event_data": {"video_id": 7}}"#, &"[".repeat(100_000)] {
-        let verdict = verdict("avatar_video.success", body).await;
-        assert!(matches!(&verdict, Verdict::Reject(why) if why.starts_with("the body is not")), "{verdict:?}");
-    }
-    let outage = verdict("avatar_video.success", r#"{"event_data": {"simulate": "outage"}}"#).await;
-    let reason = "simulated outage (attempt 3 of 8)".to_owned();
-    assert_eq!(outage, Verdict::Retry { reason, after_ms: None });
-    let other = video_orders("video_translate.success", "not read at all").await;
-    assert_eq!(log(&other), ["info: nothing to do for an event of type video_translate.success"]);
-    assert_eq!(other.verdict, Verdict::Ok(Vec::new()));
-}
-
-#[tokio::test]
-async fn audit_takes_anything_and_logs_one_line() {
-    let plugin = example("audit");
-    assert!(plugin.imports().iter().any(|import| import.starts_with("hookbox:plugin/log@")));
-    for (body, bytes) in [("", 0), ("\u{0}\u{1b}", 2), ("{}", 2)] {
-        let done = plugin.invoke(call_with(event("a.b", body))).await;
-        let line = format!("info: a.b subject=order_1 id={} bytes={bytes}", event("a.b", body).id);
-        assert_eq!((done.verdict.clone(), log(&done)), (Verdict::Ok(Vec::new()), vec![line]));
-    }
-}
-
-#[tokio::test]
-async fn half_a_file_is_refused() {
-    let whole = file("../plugins/audit.wasm");
-    for length in [4, 100, whole.len() / 2, whole.len() - 1] {
-        let message = refusal(&whole[..length]);
-        assert!(message.starts_with("the file is not a valid component, or not complete: "), "{length}: {message}");
-    }
 }
 
 #[tokio::test]
@@ -314,7 +229,7 @@ async fn handles_are_limited() {
 
 #[tokio::test]
 async fn an_instance_finds_nothing_of_the_one_before() {
-    let one = sandbox(1);
+    let one = sandbox(1, 0);
     let plugin = one.load(&file("tests/guests/residue.wat")).unwrap();
     for _ in 0..20 {
         assert_eq!(plugin.invoke(call()).await.verdict, Verdict::Ok(Vec::new()));
@@ -372,7 +287,7 @@ async fn is_pending(attempt: &mut (impl Future + Unpin)) -> bool {
 
 #[tokio::test]
 async fn a_full_pool_is_no_fault_of_the_attempt() {
-    let one = sandbox(1);
+    let one = sandbox(1, 0);
     let plugin = one.load(&file("tests/guests/kv.wat")).unwrap();
     let mut holder = pin!(plugin.invoke(Call { kv: Arc::new(Kv::Silent), ..call() }));
     assert!(is_pending(&mut holder).await);
@@ -381,7 +296,7 @@ async fn a_full_pool_is_no_fault_of_the_attempt() {
 
 #[tokio::test]
 async fn an_attempt_can_be_dropped_at_any_point() {
-    let one = sandbox(1);
+    let one = sandbox(1, 0);
     let plugin = one.load(&file("tests/guests/kv.wat")).unwrap();
     for polls in 0..6 {
         let mut attempt = Box::pin(plugin.invoke(Call { kv: Arc::new(Kv::Slow(10)), ..call() }));
@@ -419,65 +334,4 @@ async fn a_good_plugin_is_served_beside_hostile_ones() {
         };
         assert!(own, "{name}: {verdict:?}");
     }
-}
-
-fn refusal(bytes: &[u8]) -> String {
-    SANDBOX.load(bytes).expect_err("this file should be refused").to_string()
-}
-
-#[test]
-fn a_file_that_is_not_a_plugin_is_refused_by_name() {
-    let ok = String::from_utf8(file("tests/guests/ok.wat")).unwrap();
-    let nested = |exports: &str| format!("(component (instance $i) {exports})").into_bytes();
-    let cases: [(Vec<u8>, &str); 13] = [
-        (Vec::new(), "the file is empty"),
-        (b"\0as".to_vec(), "is not WebAssembly"),
-        (b"\0asm\x0d\0".to_vec(), "not complete"),
-        (b"\0asm\x09\0\x09\0".to_vec(), "is not WebAssembly"),
-        (vec![0xff; 1000], "is not WebAssembly"),
-        (b"#!/bin/sh\necho hello\n".to_vec(), "is not WebAssembly"),
-        (b"\x7fELF\x02\x01".to_vec(), "precompiled machine code"),
-        (b"(component".to_vec(), "WebAssembly text has an error"),
-        (b"(module)".to_vec(), "a core WebAssembly module, which is not supported yet"),
-        (nested("(export \"wasi:cli/run@0.2.3\" (instance $i))"), "a command (it exports wasi:cli/run), which is not"),
-        (nested("(export \"wasi:http/incoming-handler@0.2.3\" (instance $i))"), "an HTTP handler"),
-        (b"(component)".to_vec(), "it exports nothing"),
-        (
-            ok.replace("handler@0.1.0", "handler@0.2.0").into_bytes(),
-            "exports hookbox:plugin/handler@0.2.0, and this host runs 0.1.0",
-        ),
-    ];
-    for (bytes, expected) in cases {
-        let message = refusal(&bytes);
-        assert!(message.contains(expected), "{message}");
-    }
-}
-
-#[test]
-fn an_import_that_the_host_does_not_offer_is_named() {
-    let message = refusal(&file("tests/guests/unknown-import.wat"));
-    assert!(message.starts_with("it imports acme:secrets/vault@1.0.0, which this host does not offer"), "{message}");
-    let config = String::from_utf8(file("tests/guests/config.wat")).unwrap();
-    let message = refusal(
-        config
-            .replace("\"get\" (func (param", "\"peek\" (func (param")
-            .replace("$config \"get\"", "$config \"peek\"")
-            .as_bytes(),
-    );
-    assert!(message.contains("does not fit this host") && message.contains("peek"), "{message}");
-}
-
-#[test]
-fn a_handler_of_another_shape_is_refused_when_it_is_loaded() {
-    let ok = String::from_utf8(file("tests/guests/ok.wat")).unwrap();
-    let error = SANDBOX.load(ok.replace("(export \"handle\" (func $handle))", "").as_bytes()).unwrap_err();
-    assert!(matches!(error, LoadError::Mismatch(_)), "{error}");
-}
-
-#[tokio::test]
-async fn a_plugin_of_a_later_patch_version_runs() {
-    let ok = String::from_utf8(file("tests/guests/ok.wat")).unwrap();
-    let plugin = SANDBOX.load(ok.replace("@0.1.0", "@0.1.9").as_bytes()).unwrap();
-    assert_eq!(plugin.interface_version(), "0.1.9");
-    assert_eq!(plugin.invoke(call()).await.verdict, Verdict::Ok(Vec::new()));
 }

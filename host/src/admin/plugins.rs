@@ -13,9 +13,9 @@ use super::params::{Ask, Id, NoQuery};
 use super::problem::Problem;
 use super::view::{Counts, Listing};
 use crate::clock::rfc3339;
-use crate::config::Routes;
+use crate::config::Config;
 use crate::event::PluginName;
-use crate::plugins::Slot;
+use crate::plugins::{Loaded, Slot};
 use crate::store::Stats;
 
 /// A plugin on the shelf.
@@ -30,6 +30,8 @@ pub(super) struct Plugin {
     digest: Option<String>,
     /// How the host talks to it, and the version of that interface.
     contract: Option<String>,
+    /// `fresh`: every event gets an instance of its own; `reuse`: instances are kept for the next event.
+    instance: Option<&'static str>,
     /// Why the newest file was not taken.
     error: Option<String>,
     /// When the file that runs was loaded, RFC 3339 with milliseconds.
@@ -56,7 +58,7 @@ pub(super) async fn list_plugins(
     Ask(NoQuery {}): Ask<NoQuery>,
 ) -> Json<Listing<Plugin>> {
     let (shelf, config, stats) = (admin.shelf.load(), admin.config.load(), admin.store.stats());
-    let items = shelf.slots().map(|(name, slot)| Plugin::of(name, slot, &config.routes, &stats)).collect();
+    let items = shelf.slots().map(|(name, slot)| Plugin::of(name, slot, &config, &stats)).collect();
     Json(Listing { items, next_cursor: None })
 }
 
@@ -76,13 +78,15 @@ pub(super) async fn show_plugin(
         .slots()
         .find(|(known, _)| known.as_ref() == name)
         .ok_or_else(|| no_plugin(&name, shelf.slots().map(|(known, _)| known.as_ref())))?;
-    Ok(Json(Plugin::of(name, slot, &config.routes, &stats)))
+    Ok(Json(Plugin::of(name, slot, &config, &stats)))
 }
 
 impl Plugin {
-    fn of(name: &PluginName, slot: &Slot, routes: &Routes, stats: &Stats) -> Self {
+    fn of(name: &PluginName, slot: &Slot, config: &Config, stats: &Stats) -> Self {
         let loaded = slot.loaded.as_deref();
-        let leads_here = routes.iter().filter(|route| route.plugins.contains(name));
+        let reuse = config.plugin(name).reuse;
+        let instance = |loaded: &Loaded| if reuse && loaded.plugin.contract().reusable() { "reuse" } else { "fresh" };
+        let leads_here = config.routes.iter().filter(|route| route.plugins.contains(name));
         let contract =
             loaded.map(|loaded| format!("{}@{}", loaded.plugin.contract(), loaded.plugin.interface_version()));
         Self {
@@ -90,6 +94,7 @@ impl Plugin {
             state: slot.state(),
             digest: loaded.map(|loaded| loaded.digest.to_string()),
             contract,
+            instance: loaded.map(instance),
             error: slot.problem.clone(),
             loaded_at: loaded.map(|loaded| rfc3339(loaded.loaded_at_ms)),
             path: loaded.map(|loaded| loaded.path.display().to_string()),

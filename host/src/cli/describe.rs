@@ -10,6 +10,11 @@ pub(super) fn describe(page: &mut Page, config: &Config, shelf: &Shelf) {
     sources(page, config);
     routes(page, config);
     plugins(page, shelf);
+    let loaded = shelf.slots().filter_map(|(name, slot)| Some((name, slot.loaded.as_ref()?)));
+    for (name, _) in loaded.filter(|(name, loaded)| config.plugin(name).reuse && !loaded.plugin.contract().reusable()) {
+        let label = page.ink(Ink::Yellow, "warning:");
+        page.line(format!("{label} `instance = \"reuse\"` says nothing to plugin `{name}`: a command runs once"));
+    }
     for source in config.sources.values().filter(|source| matches!(source.verify, Verify::None)) {
         let label = page.ink(Ink::Yellow, "warning:");
         page.line(format!("{label} source `{}` has scheme `none`: anyone who reaches it can make events", source.name));

@@ -64,7 +64,7 @@ impl Plugins {
             return print_json(&plugin);
         }
         let mut page = Page::new();
-        for name in ["name", "state", "contract", "digest", "path", "loaded_at", "error"] {
+        for name in ["name", "state", "contract", "instance", "digest", "path", "loaded_at", "error"] {
             page.field(name, &plugin[name]);
         }
         for (field, name) in [("imports", "import"), ("grants", "grant"), ("routes", "route")] {

@@ -53,7 +53,7 @@ pub(super) struct Workbench {
 impl Workbench {
     pub(super) fn new() -> Result<Self, Failure> {
         let sandbox =
-            Sandbox::new(SandboxOptions { max_instances: 1 }).map_err(|error| Failure::failed(error.to_string()))?;
+            Sandbox::new(SandboxOptions { max_instances: 1, max_warm: 0 }).map_err(|error| Failure::failed(error.to_string()))?;
         let runtime =
             tasks::runtime("run", 1).map_err(|error| Failure::failed(format!("failed to start a thread: {error}")))?;
         Ok(Self { sandbox, runtime })
@@ -91,6 +91,8 @@ impl Task {
             },
             config: Arc::new(self.config),
             kv: Arc::new(Nothing),
+            path: defaults.path,
+            reuse: false,
         }
     }
 }

@@ -17,6 +17,7 @@ const MEMORY_BOUNDS: RangeInclusive<u64> = 1 << 20..=256 << 20;
 const CONCURRENCY_BOUNDS: RangeInclusive<u32> = 1..=256;
 const MAX_ATTEMPTS_BOUNDS: RangeInclusive<u32> = 1..=1_000;
 const BACKOFF_BOUNDS_MS: RangeInclusive<u64> = 1..=MAX_DELAY_MS;
+const MAX_PATH_BYTES: usize = 1_024;
 const FACTOR_BOUNDS: RangeInclusive<f64> = 1.0..=100.0;
 
 /// `[plugins.NAME]`.
@@ -28,6 +29,10 @@ pub struct PluginSettings {
     pub memory_bytes: usize,
     /// Attempts that run at once.
     pub concurrency: usize,
+    /// Whether an instance may serve one event after the other.
+    pub reuse: bool,
+    /// Where an HTTP handler's requests go: path and query.
+    pub path: Arc<str>,
     /// What the plugin reads through `hookbox:plugin/config`: strings as they are, other values as JSON.
     pub config: Arc<BTreeMap<String, String>>,
     /// What happens after a failed attempt.
@@ -40,6 +45,8 @@ impl Default for PluginSettings {
             timeout_ms: 10_000,
             memory_bytes: 64 << 20,
             concurrency: 16,
+            reuse: false,
+            path: "/".into(),
             config: Arc::default(),
             retry: RetryPolicy::default(),
         }
@@ -73,13 +80,11 @@ fn read(mut section: Section<'_>) -> PluginSettings {
     if let Some(places) = concurrency.and_then(|places| usize::try_from(places).ok()) {
         settings.concurrency = places;
     }
-    if let Some(item) = section.take("instance")
-        && item.word(&[("fresh", true), ("reuse", false)]) == Some(false)
-    {
-        item.refuse(
-            "is \"reuse\", which is not supported yet",
-            "write \"fresh\", or take the line out: every event gets an instance of its own",
-        );
+    if let Some(reuse) = section.take("instance").and_then(|item| item.word(&[("fresh", false), ("reuse", true)])) {
+        settings.reuse = reuse;
+    }
+    if let Some(path) = section.take("path").and_then(|item| read_path(&item)) {
+        settings.path = path.into();
     }
     settings.config = Arc::new(read_config(section.take_section("config", "{ currency = \"EUR\" }")));
     settings.retry = read_retry(section.take_section("retry", "{ max_attempts = 8 }"));
@@ -89,6 +94,24 @@ fn read(mut section: Section<'_>) -> PluginSettings {
     }
     section.finish();
     settings
+}
+
+fn read_path<'a>(item: &Item<'a>) -> Option<&'a str> {
+    let path = item.text("\"/webhook\"")?;
+    let fits = path.len() <= MAX_PATH_BYTES && path.starts_with('/') && path.bytes().all(is_path_byte);
+    if !fits {
+        let help = format!(
+            "write a path that begins with `/`, with or without a query, of at most {MAX_PATH_BYTES} characters, and \
+             escape what is no visible ASCII"
+        );
+        item.refuse(format_args!("is \"{path}\", which is no path"), help);
+    }
+    Some(path).filter(|_| fits)
+}
+
+/// Visible ASCII but what RFC 3986 leaves out of paths and queries.
+fn is_path_byte(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'#' | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}')
 }
 
 fn read_retry(mut section: Section<'_>) -> RetryPolicy {

@@ -51,6 +51,8 @@ async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease, turn: &mut Option<O
         limits: Limits { timeout_ms: settings.timeout_ms, memory_bytes: settings.memory_bytes },
         config: settings.config.clone(),
         kv: Arc::new(StoredKv { store: hub.parts.store.clone(), plugin: lease.plugin.clone() }),
+        path: settings.path.clone(),
+        reuse: settings.reuse,
     };
     let _ = fail::point("dispatch.before_invoke");
     let started_at_ms = hub.parts.clock.now_ms();

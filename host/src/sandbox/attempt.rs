@@ -2,38 +2,73 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
+use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use super::Call;
 use super::bindings::hookbox::plugin::{config, kv, log, types};
 use super::kv::Overlay;
 use super::limits::MemoryBudget;
 use super::logs::LogBook;
-use super::wasi::Wasi;
+use super::wasi::{self, Stdio, Wasi};
 
-/// The data of an attempt's store.
+/// The data of an attempt's store. A store that is kept warm serves one attempt after the other.
 pub(super) struct Attempt {
     pub(super) memory: MemoryBudget,
     pub(super) logs: LogBook,
     pub(super) kv: Overlay,
+    /// When the guest's time is up.
+    pub(super) deadline: Instant,
     /// Whether the guest was stopped because its time was up.
     pub(super) timed_out: bool,
     config: Arc<BTreeMap<String, String>>,
+    stdio: Stdio,
     /// Made when the guest first asks for it: most plugins are linked with WASI by their toolchain and never call it.
     wasi: Option<Box<Wasi>>,
+    /// The same for core modules.
+    preview1: Option<Box<WasiP1Ctx>>,
 }
 
 impl Attempt {
-    pub(super) fn new(call: &Call) -> Self {
+    pub(super) fn new(call: &Call, deadline: Instant) -> Self {
         Self {
             memory: MemoryBudget::new(call.limits.memory_bytes),
             logs: LogBook::default(),
             kv: Overlay::new(Arc::clone(&call.kv)),
+            deadline,
             timed_out: false,
             config: Arc::clone(&call.config),
+            stdio: Stdio::default(),
             wasi: None,
+            preview1: None,
         }
+    }
+
+    /// Begins another attempt in the same store. Standard streams and the guest's own memory stay as they are.
+    pub(super) fn renew(&mut self, call: &Call, deadline: Instant) {
+        self.memory.renew(call.limits.memory_bytes);
+        self.kv = Overlay::new(Arc::clone(&call.kv));
+        self.deadline = deadline;
+        self.config = Arc::clone(&call.config);
+    }
+
+    /// Standard streams for a guest that has not begun.
+    pub(super) fn set_stdio(&mut self, stdio: Stdio) {
+        self.stdio = stdio;
+    }
+
+    /// WASI for core modules.
+    pub(super) fn preview1(&mut self) -> &mut WasiP1Ctx {
+        let (logs, stdio) = (&self.logs, &self.stdio);
+        self.preview1.get_or_insert_with(|| Box::new(wasi::context(logs, stdio).build_p1()))
+    }
+
+    fn wasi(&mut self) -> &mut Wasi {
+        let (logs, stdio) = (&self.logs, &self.stdio);
+        self.wasi.get_or_insert_with(|| Box::new(Wasi::new(logs, stdio)))
     }
 }
 
@@ -74,7 +109,12 @@ impl kv::Host for Attempt {
 
 impl WasiView for Attempt {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let logs = &self.logs;
-        self.wasi.get_or_insert_with(|| Box::new(Wasi::new(logs))).view()
+        self.wasi().view()
+    }
+}
+
+impl WasiHttpView for Attempt {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.wasi().http()
     }
 }

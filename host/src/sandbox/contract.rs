@@ -1,28 +1,42 @@
-//! What a file in the plugins folder is, read from its first bytes and its exports.
+//! What a file in the plugins folder is, read from its exports.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use super::load::LoadError;
 
 /// How the host talks to a plugin, chosen from what the file exports.
-///
-/// One of four that are planned; the others are recognised by [`choose`] and [`binary`], and refused by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Contract {
-    /// A component that exports `hookbox:plugin/handler`.
+    /// A component that exports `hookbox:plugin/handler`: called with the event, answers with events.
     Handler,
+    /// A component that exports `wasi:http/incoming-handler`: gets the event as a POST in CloudEvents binary mode.
+    Http,
+    /// A command: gets the event as CloudEvents JSON on its standard input. Either a component that exports
+    /// `wasi:cli/run`, or a core module for WASI preview 1.
+    Command,
+}
+
+impl Contract {
+    /// Whether an instance can handle more than one event. A command runs once.
+    pub fn reusable(self) -> bool {
+        match self {
+            Self::Handler | Self::Http => true,
+            Self::Command => false,
+        }
+    }
 }
 
 impl fmt::Display for Contract {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Handler => "handler",
+            Self::Http => "http",
+            Self::Command => "command",
         })
     }
 }
 
-/// A contract, and the export that offers it.
+/// A contract, and the version of the export that offers it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Chosen {
     pub(super) contract: Contract,
@@ -35,51 +49,54 @@ const HANDLER: &str = "hookbox:plugin/handler";
 const HOST_VERSION: &str = "0.1.0";
 /// What the versions that this host runs begin with.
 const COMPATIBLE: &str = "0.1.";
+/// The standard interfaces that are a contract as well.
+const STANDARD: [(&str, Contract); 2] =
+    [("wasi:http/incoming-handler", Contract::Http), ("wasi:cli/run", Contract::Command)];
+/// What the versions of those begin with.
+const STANDARD_COMPATIBLE: &str = "0.2.";
 /// How many exports an error names.
 const MAX_NAMED: usize = 8;
-
-/// The binary form of a component, from its text if need be.
-pub(super) fn binary(bytes: &[u8]) -> Result<Cow<'_, [u8]>, LoadError> {
-    let binary = match bytes {
-        [] => return Err(LoadError::Empty),
-        [0x7f, b'E', b'L', b'F', ..] => return Err(LoadError::Precompiled),
-        [0, b'a', b's', b'm', ..] => Cow::Borrowed(bytes),
-        _ if is_text(bytes) => wat::parse_bytes(bytes).map_err(|error| LoadError::text(&error))?,
-        _ => return Err(LoadError::NotWasm),
-    };
-    // Four bytes of magic, two of version, two of layer: https://webassembly.github.io/spec and the component model's
-    // Binary.md.
-    match binary.get(4..8) {
-        Some([_, _, 1, 0]) => Ok(binary),
-        Some([1, 0, 0, 0]) => Err(LoadError::Unsupported { found: "a core WebAssembly module" }),
-        Some(_) => Err(LoadError::NotWasm),
-        None => Err(LoadError::Invalid("it ends within its first eight bytes".to_owned())),
-    }
-}
-
-/// Whether a file may be WebAssembly text: a parenthesis, after white space and comments.
-fn is_text(bytes: &[u8]) -> bool {
-    let text = bytes.trim_ascii_start();
-    std::str::from_utf8(bytes).is_ok() && (text.starts_with(b"(") || text.starts_with(b";;"))
-}
+/// What a core module for WASI preview 1 exports to be run.
+const START: &str = "_start";
+/// What such a module imports everything from.
+const PREVIEW1: &str = "wasi_snapshot_preview1";
+/// What is shown as the version of that interface.
+const PREVIEW1_VERSION: &str = "preview1";
 
 /// Chooses by the names that a component exports: the newest interface that this host knows first.
 pub(super) fn choose(exports: &[&str]) -> Result<Chosen, LoadError> {
-    let versions = || exports.iter().filter_map(|name| version_of(name, HANDLER));
-    if let Some(version) = versions().find(|version| version.starts_with(COMPATIBLE)) {
+    let versions = |interface| exports.iter().filter_map(move |name| version_of(name, interface));
+    if let Some(version) = versions(HANDLER).find(|version| version.starts_with(COMPATIBLE)) {
         return Ok(Chosen { contract: Contract::Handler, version: version.to_owned() });
     }
-    if let Some(version) = versions().next() {
+    if let Some(version) = versions(HANDLER).next() {
         return Err(LoadError::Version { found: format!("{HANDLER}@{version}"), host: HOST_VERSION });
     }
-    let has = |interface| exports.iter().any(|name| version_of(name, interface).is_some());
-    if has("wasi:http/incoming-handler") {
-        return Err(LoadError::Unsupported { found: "an HTTP handler (it exports wasi:http/incoming-handler)" });
+    for (interface, contract) in STANDARD {
+        if let Some(version) = versions(interface).find(|version| version.starts_with(STANDARD_COMPATIBLE)) {
+            return Ok(Chosen { contract, version: version.to_owned() });
+        }
     }
-    if has("wasi:cli/run") {
-        return Err(LoadError::Unsupported { found: "a command (it exports wasi:cli/run)" });
+    for (interface, _) in STANDARD {
+        if let Some(version) = versions(interface).next() {
+            return Err(LoadError::Version { found: format!("{interface}@{version}"), host: "0.2" });
+        }
     }
     Err(LoadError::NoHandler { exports: listed(exports) })
+}
+
+/// The same for a core module, which can only be a command for WASI preview 1.
+pub(super) fn choose_for_module(exports: &[&str], imports: &[(&str, &str)]) -> Result<Chosen, LoadError> {
+    if !exports.contains(&START) {
+        return Err(LoadError::NoStart { exports: listed(exports) });
+    }
+    match imports.iter().find(|(module, _)| *module != PREVIEW1) {
+        None => Ok(Chosen { contract: Contract::Command, version: PREVIEW1_VERSION.to_owned() }),
+        Some((module, name)) => Err(LoadError::Import {
+            import: format!("{module}.{name}"),
+            advice: "a command as a core module imports from wasi_snapshot_preview1 alone (Go: `GOOS=wasip1`)",
+        }),
+    }
 }
 
 /// The version of `name` if it names `interface`: empty if it has none.
@@ -111,12 +128,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_handler_is_named() {
+    fn the_standard_interfaces_are_contracts_too() {
+        let cases = [
+            (&["wasi:http/incoming-handler@0.2.3"][..], Contract::Http, "0.2.3"),
+            (&["wasi:cli/run@0.2.0"], Contract::Command, "0.2.0"),
+            (&["wasi:cli/run@0.2.0", "wasi:http/incoming-handler@0.2.0"], Contract::Http, "0.2.0"),
+        ];
+        for (exports, contract, version) in cases {
+            let chosen = choose(exports).unwrap();
+            assert_eq!((chosen.contract, chosen.version.as_str()), (contract, version));
+        }
+    }
+
+    #[test]
+    fn what_is_no_plugin_is_named() {
         let cases = [
             (&["hookbox:plugin/handler@0.2.0"][..], "hookbox:plugin/handler@0.2.0, and this host runs 0.1.0"),
             (&["hookbox:plugin/handler"], "hookbox:plugin/handler@, and"),
-            (&["wasi:http/incoming-handler@0.2.3"], "an HTTP handler"),
-            (&["wasi:cli/run@0.2.0"], "a command"),
+            (&["wasi:http/incoming-handler@0.3.0"], "this host runs 0.2"),
             (&["a", "b"], "it exports a, b"),
             (&[], "it exports nothing"),
         ];
@@ -124,5 +153,15 @@ mod tests {
             let message = choose(exports).unwrap_err().to_string();
             assert!(message.contains(expected), "{message}");
         }
+    }
+
+    #[test]
+    fn a_core_module_is_a_command_for_preview_1_or_nothing() {
+        let imports = [("wasi_snapshot_preview1", "fd_write")];
+        assert_eq!(choose_for_module(&["memory", "_start"], &imports).unwrap().contract, Contract::Command);
+        let message = choose_for_module(&["_start"], &[("gojs", "runtime.ticks")]).unwrap_err().to_string();
+        assert!(message.contains("gojs.runtime.ticks") && message.contains("GOOS=wasip1"), "{message}");
+        let message = choose_for_module(&["run"], &[]).unwrap_err().to_string();
+        assert!(message.contains("exports run"), "{message}");
     }
 }

@@ -4,6 +4,7 @@ use super::Emitted;
 use super::bindings::exports::hookbox::plugin::handler::NewEvent;
 use super::limits::{MAX_EMITTED, MAX_EMITTED_BYTES, MAX_EMITTED_DELAY_MS};
 use super::text;
+use crate::cloudevents::Document;
 use crate::event::MAX_NAME_BYTES;
 
 /// The host's own types.
@@ -39,6 +40,12 @@ pub(super) fn take(returned: Vec<NewEvent>, subject: Option<&str>) -> Result<Vec
         });
     }
     Ok(emitted)
+}
+
+/// An event as programs write it that do not speak `hookbox:plugin`. Its id, source and time are the host's to give.
+pub(super) fn from_document(document: Document) -> NewEvent {
+    let Document { kind, subject, content_type, data, delay_ms, .. } = document;
+    NewEvent { type_: kind, subject, data_content_type: content_type, data, delay_ms }
 }
 
 fn size(event: &NewEvent) -> usize {

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result, Strategy, WasmFeatures,
 };
 
 use super::attempt::Attempt;
-use super::bindings;
 use super::limits::MAX_ONE_MEMORY_BYTES;
 use super::ticker::Ticker;
+use super::{SandboxOptions, bindings};
 
 /// Stack of a guest, in bytes; deeper recursion traps.
 const WASM_STACK_BYTES: usize = 512 << 10;
@@ -44,18 +45,27 @@ const TABLES_SHARE: u32 = 4;
 pub(super) struct Core {
     pub(super) engine: Engine,
     pub(super) linker: Linker<Attempt>,
+    /// For core modules, which import WASI preview 1 and nothing else.
+    pub(super) module_linker: wasmtime::Linker<Attempt>,
     pub(super) ticker: Ticker,
+    /// Places for instances that are kept warm, of all plugins.
+    pub(super) warm_places: Arc<Semaphore>,
 }
 
 impl Core {
-    /// A pool for `max_instances` at once, and a linker with everything that a plugin may import.
-    pub(super) fn new(max_instances: u32) -> Result<Arc<Self>> {
-        let engine = Engine::new(&config(max_instances))?;
+    /// A pool for as many instances as may be, and a linker with everything that a plugin may import.
+    pub(super) fn new(options: SandboxOptions) -> Result<Arc<Self>> {
+        let SandboxOptions { max_instances, max_warm } = options;
+        let engine = Engine::new(&config(max_instances.max(1).saturating_add(max_warm)))?;
         let mut linker = Linker::new(&engine);
         bindings::Plugin::add_to_linker::<_, HasSelf<Attempt>>(&mut linker, |attempt| attempt)?;
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+        let mut module_linker = wasmtime::Linker::new(&engine);
+        wasmtime_wasi::p1::add_to_linker_async(&mut module_linker, Attempt::preview1)?;
         let ticker = Ticker::start(engine.clone())?;
-        Ok(Arc::new(Self { engine, linker, ticker }))
+        let warm_places = Arc::new(Semaphore::new(max_warm as usize));
+        Ok(Arc::new(Self { engine, linker, module_linker, ticker, warm_places }))
     }
 }
 

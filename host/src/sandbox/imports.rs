@@ -6,7 +6,8 @@ use super::load::LoadError;
 /// The interfaces of `hookbox:plugin@0.1`.
 const HOOKBOX: [&str; 4] = ["hookbox:plugin/types", "hookbox:plugin/log", "hookbox:plugin/config", "hookbox:plugin/kv"];
 /// The packages of WASI 0.2 that are linked; see [`super::wasi`] for how little is behind them.
-const WASI: [&str; 6] = ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
+const WASI: [&str; 7] =
+    ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:http/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
 
 /// Refuses the first import that the host does not offer.
 pub(super) fn check(imports: &[String]) -> Result<(), LoadError> {
@@ -24,14 +25,14 @@ fn offered(import: &str) -> bool {
 
 fn advice(import: &str) -> &'static str {
     let is = |prefix| import.starts_with(prefix);
-    if is("wasi:http/") {
-        "outbound HTTP is not supported yet: build the plugin without it (JavaScript: disable `http` and `fetch-event`)"
+    if is("fermyon:spin/") || is("spin:") || is("wasmcloud:") {
+        "it is an interface of another host: build the plugin on standard WASI 0.2 (cli, clocks, http, io, random)"
     } else if HOOKBOX.iter().any(|interface| version_of(import, interface).is_some()) {
         "this host offers version 0.1 of it: build the plugin against `wit/` of this host"
     } else if WASI.iter().any(|package| is(package)) {
         "this host offers WASI 0.2: build the plugin for it (Rust: `--target wasm32-wasip2`)"
     } else {
-        "this host offers hookbox:plugin@0.1 (log, config, kv) and WASI 0.2 (cli, clocks, io, random; filesystem and \
+        "this host offers hookbox:plugin@0.1 (log, config, kv) and WASI 0.2 (cli, clocks, http, io, random; filesystem and \
          sockets without any content): build the plugin without this import"
     }
 }
@@ -43,7 +44,8 @@ mod tests {
     #[test]
     fn an_unknown_import_is_named_with_what_to_do() {
         let cases = [
-            ("wasi:http/outgoing-handler@0.2.3", "outbound HTTP is not supported yet"),
+            ("fermyon:spin/redis@2.0.0", "of another host"),
+            ("wasi:http/types@0.3.0", "offers WASI 0.2"),
             ("wasi:cli/environment@0.3.0", "offers WASI 0.2"),
             ("hookbox:plugin/kv@0.2.0", "version 0.1"),
             ("hookbox:plugin/secrets@0.1.0", "without this import"),

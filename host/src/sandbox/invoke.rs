@@ -1,23 +1,52 @@
-//! One attempt: an instance of its own, its limits around it, and a verdict whatever happens.
+//! One attempt: an instance, its limits around it, and a verdict whatever happens.
 
 use std::time::{Duration, Instant};
 
-use wasmtime::{Store, UpdateDeadline};
+use wasmtime::{InstancePre, Store, UpdateDeadline};
+use wasmtime_wasi::p2::bindings::{Command, CommandPre};
+use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 
 use super::attempt::Attempt;
-use super::bindings::exports::hookbox::plugin::handler::{Context, Event};
+use super::command::{self, EmittedLines};
 use super::limits::{MAX_CALL_BYTES, MAX_HANDLES, MAX_TIMEOUT_MS, SLACK_MS};
 use super::verdict::{self, Ended};
-use super::{Call, Invocation, Plugin};
-use crate::{clock, tasks};
+use super::{Call, Invocation, Plugin, Verdict, bindings, handler, http};
+use crate::tasks;
+
+/// What an instance is made of, by contract.
+pub(super) enum Entry {
+    Handler(bindings::PluginPre<Attempt>),
+    Http(ProxyPre<Attempt>),
+    Command(CommandPre<Attempt>),
+    Module(InstancePre<Attempt>),
+}
+
+/// An instance that can be called.
+pub(super) enum Instance {
+    Handler(bindings::Plugin),
+    Http(Proxy),
+    Command(Command, EmittedLines),
+    Module(wasmtime::Instance, EmittedLines),
+}
 
 /// Runs one attempt.
 pub(super) async fn invoke(plugin: &Plugin, call: Call) -> Invocation {
     let started = Instant::now();
     let timeout = Duration::from_millis(call.limits.timeout_ms.min(MAX_TIMEOUT_MS));
+    let deadline = started + timeout;
     let ticking = plugin.core.ticker.hold();
-    let mut store = store(plugin, &call, started + timeout);
-    let guarded = tasks::unwound(handle(plugin, &mut store, &call));
+    if !call.reuse {
+        plugin.warm.clear();
+    }
+    let (mut store, mut instance, past) = match call.reuse.then(|| plugin.warm.take()).flatten() {
+        Some((mut store, instance, past)) => {
+            store.data_mut().renew(&call, deadline);
+            store.set_epoch_deadline(1);
+            (store, Some(instance), past)
+        }
+        None => (store(plugin, &call, deadline), None, None),
+    };
+    let guarded = tasks::unwound(run(plugin, &mut store, &mut instance, &call));
     // Epochs interrupt a guest that computes; this interrupts one that waits in the host.
     let ended = match tokio::time::timeout(timeout + Duration::from_millis(SLACK_MS), guarded).await {
         Ok(Ok(ended)) => ended,
@@ -25,23 +54,34 @@ pub(super) async fn invoke(plugin: &Plugin, call: Call) -> Invocation {
         Err(_) => Ended::TimedOut,
     };
     drop(ticking);
-    let attempt = store.into_data();
-    let verdict = verdict::of(ended, &attempt, &call);
-    let logs = attempt.logs.take();
-    let memory_peak_bytes = attempt.memory.peak_bytes();
+    let again = matches!(ended, Ended::Returned(_)) && call.reuse && plugin.contract.reusable();
+    let invocation = conclude(verdict::of(ended, store.data(), &call), store.data_mut(), started);
+    if let Some(instance) = instance.filter(|_| again && store.data().memory.refused().is_none()) {
+        plugin.warm.keep(&plugin.core.warm_places, store, instance, past);
+    }
+    invocation
+}
+
+fn conclude(verdict: Verdict, attempt: &mut Attempt, started: Instant) -> Invocation {
     let (kv_reads, kv_writes) = attempt.kv.finish();
-    let duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    Invocation { verdict, logs, kv_reads, kv_writes, memory_peak_bytes, duration_us }
+    Invocation {
+        verdict,
+        logs: attempt.logs.take(),
+        kv_reads,
+        kv_writes,
+        memory_peak_bytes: attempt.memory.peak_bytes(),
+        duration_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+    }
 }
 
 fn store(plugin: &Plugin, call: &Call, deadline: Instant) -> Store<Attempt> {
-    let mut store = Store::new(&plugin.core.engine, Attempt::new(call));
+    let mut store = Store::new(&plugin.core.engine, Attempt::new(call, deadline));
     store.limiter(|attempt| &mut attempt.memory);
     store.set_hostcall_fuel(MAX_CALL_BYTES);
     store.set_max_component_handles(MAX_HANDLES);
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(move |mut store| {
-        if Instant::now() < deadline {
+        if Instant::now() < store.data().deadline {
             return Ok(UpdateDeadline::Yield(1));
         }
         store.data_mut().timed_out = true;
@@ -50,32 +90,34 @@ fn store(plugin: &Plugin, call: &Call, deadline: Instant) -> Store<Attempt> {
     store
 }
 
-async fn handle(plugin: &Plugin, store: &mut Store<Attempt>, call: &Call) -> Ended {
-    let instance = match plugin.handler.instantiate_async(&mut *store).await {
-        Ok(instance) => instance,
-        Err(error) => return Ended::NotStarted(error),
+/// Makes an instance if there is none, and calls it.
+async fn run(plugin: &Plugin, store: &mut Store<Attempt>, kept: &mut Option<Instance>, call: &Call) -> Ended {
+    let instance = match kept {
+        Some(instance) => instance,
+        None => match instantiate(plugin, store, call).await {
+            Ok(instance) => kept.insert(instance),
+            Err(error) => return Ended::NotStarted(error),
+        },
     };
-    let attributes = &call.event.attributes;
-    let id = call.event.id.to_string();
-    let parent = call.event.parent.map(|parent| parent.to_string());
-    let time = clock::rfc3339(attributes.time_ms);
-    let event = Event {
-        id: &id,
-        source: &attributes.source,
-        type_: &attributes.kind,
-        subject: attributes.subject.as_deref(),
-        time: &time,
-        data_content_type: attributes.content_type.as_deref(),
-        data: &attributes.body,
-    };
-    let context = Context {
-        attempt: call.attempt,
-        max_attempts: call.max_attempts,
-        idempotency_key: &call.idempotency_key,
-        parent: parent.as_deref(),
-    };
-    match instance.hookbox_plugin_handler().call_handle(store, event, context).await {
-        Ok(returned) => Ended::Returned(returned),
-        Err(error) => Ended::Failed(error),
+    match instance {
+        Instance::Handler(instance) => handler::call(instance, store, call).await,
+        Instance::Http(proxy) => http::call(proxy, store, call).await,
+        Instance::Command(command, emitted) => command::run_component(command, store, emitted).await,
+        Instance::Module(instance, emitted) => command::run_module(instance, store, emitted).await,
     }
+}
+
+async fn instantiate(plugin: &Plugin, store: &mut Store<Attempt>, call: &Call) -> wasmtime::Result<Instance> {
+    Ok(match &plugin.entry {
+        Entry::Handler(entry) => Instance::Handler(entry.instantiate_async(store).await?),
+        Entry::Http(entry) => Instance::Http(entry.instantiate_async(store).await?),
+        Entry::Command(entry) => {
+            let emitted = command::prepare(store, call);
+            Instance::Command(entry.instantiate_async(store).await?, emitted)
+        }
+        Entry::Module(entry) => {
+            let emitted = command::prepare(store, call);
+            Instance::Module(entry.instantiate_async(store).await?, emitted)
+        }
+    })
 }

@@ -65,9 +65,11 @@ impl Overlay {
         Ok(())
     }
 
-    /// What the settlement has to check and to apply.
-    pub(super) fn finish(self) -> (Reads, Writes) {
-        (self.reads.into_iter().collect(), self.writes.into_iter().collect())
+    /// What the settlement has to check and to apply. Leaves nothing.
+    pub(super) fn finish(&mut self) -> (Reads, Writes) {
+        let (reads, writes) = (std::mem::take(&mut self.reads), std::mem::take(&mut self.writes));
+        self.written_bytes = 0;
+        (reads.into_iter().collect(), writes.into_iter().collect())
     }
 
     fn touch(&self, key: &str) -> Result<(), Error> {

@@ -30,6 +30,9 @@ pub(super) const MAX_HANDLES: usize = 1_000;
 /// Random bytes in one call.
 pub(super) const MAX_RANDOM_BYTES: u64 = 64 << 10;
 
+/// Header fields of one request or response of a guest, as they lie in memory, in bytes.
+pub(super) const MAX_FIELDS_BYTES: usize = 64 << 10;
+
 /// Counts all linear memories and tables of one attempt against one limit.
 #[derive(Debug)]
 pub(super) struct MemoryBudget {
@@ -51,6 +54,16 @@ pub(super) enum Refused {
 impl MemoryBudget {
     pub(super) fn new(limit_bytes: usize) -> Self {
         Self { limit_bytes, used_bytes: 0, peak_bytes: 0, refused: None }
+    }
+
+    /// Another attempt begins in the same memories.
+    pub(super) fn renew(&mut self, limit_bytes: usize) {
+        *self = Self { limit_bytes, peak_bytes: self.used_bytes, refused: None, ..*self };
+    }
+
+    /// Whether so little is left that a guest had better begin anew: less than a quarter.
+    pub(super) fn nearly_used_up(&self) -> bool {
+        self.used_bytes > self.limit_bytes / 4 * 3
     }
 
     /// The most it held, in bytes.

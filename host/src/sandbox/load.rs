@@ -4,11 +4,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use wasmtime::component::Component;
+use wasmtime::{Engine, Module};
+use wasmtime_wasi::p2::bindings::CommandPre;
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
 use super::bindings::PluginPre;
 use super::contract::{self, Chosen};
 use super::engine::Core;
-use super::{Plugin, imports, text};
+use super::invoke::Entry;
+use super::warm::Warm;
+use super::wrap::{self, Binary};
+use super::{Contract, Plugin, imports, text};
 
 /// The largest plugin file, in bytes.
 const MAX_FILE_BYTES: usize = 128 << 20;
@@ -37,16 +43,26 @@ pub enum LoadError {
     /// Not valid, or beyond what the sandbox allows.
     #[error("the file is not a valid component, or not complete: {0}")]
     Invalid(String),
-    /// One of the contracts that are planned.
+    /// A core module that names its world and cannot be made a component.
+    #[error("the core module cannot be made a component for the world it names: {0}")]
+    Wrap(String),
+    /// Go's allocator and the adapter that such a component needs corrupt each other's memory.
     #[error(
-        "the file is {found}, which is not supported yet: a plugin is a component that exports hookbox:plugin/handler@0.1.0"
+        "it is a core module by Go's compiler that names a world and uses WASI preview 1 as well, which would corrupt its \
+         memory: build a plain command instead (`GOOS=wasip1 GOARCH=wasm go build`), which is run as it is"
     )]
-    Unsupported {
-        /// What it is.
-        found: &'static str,
+    GoNeedsAdapter,
+    /// A core module that cannot be started.
+    #[error(
+        "the file is a core module that does not say what it is: it exports {exports}; a plugin is a component, or a core \
+         module with a `component-type` section, or a WASI preview 1 command, which exports `_start`"
+    )]
+    NoStart {
+        /// Names of what it exports.
+        exports: String,
     },
-    /// A handler for another host.
-    #[error("the file exports {found}, and this host runs {host}: build it against `wit/` of this host")]
+    /// A contract of another version.
+    #[error("the file exports {found}, and this host runs {host}: build it for that")]
     Version {
         /// The interface with its version.
         found: String,
@@ -54,7 +70,10 @@ pub enum LoadError {
         host: &'static str,
     },
     /// A component of another kind.
-    #[error("there is no handler: it exports {exports}; a plugin exports hookbox:plugin/handler@0.1.0")]
+    #[error(
+        "there is no handler: it exports {exports}; a plugin exports hookbox:plugin/handler@0.1.0, or \
+         wasi:http/incoming-handler@0.2, or wasi:cli/run@0.2"
+    )]
     NoHandler {
         /// Names of what it exports.
         exports: String,
@@ -80,27 +99,73 @@ impl LoadError {
     }
 }
 
+/// A file's machine code.
+pub(super) enum Code {
+    /// Of a component.
+    Component(Component),
+    /// Of a core module.
+    Module(Module),
+}
+
 /// Compiles and links a file.
 pub(super) fn load(core: &Arc<Core>, bytes: &[u8]) -> Result<Plugin, LoadError> {
+    link(core, compile(&core.engine, bytes)?)
+}
+
+/// Compiles a file for `engine`. Takes as long, and as much memory, as the file makes it.
+pub(super) fn compile(engine: &Engine, bytes: &[u8]) -> Result<Code, LoadError> {
     if bytes.len() > MAX_FILE_BYTES {
         return Err(LoadError::TooLarge { bytes: bytes.len() });
     }
-    let binary = contract::binary(bytes)?;
     // A compiler is large: should it panic on some input, that is no reason for the host to stop.
-    let compiled = catch_unwind(AssertUnwindSafe(|| Component::from_binary(&core.engine, &binary)));
-    let component = match compiled {
-        Ok(component) => component.map_err(|error| LoadError::Invalid(chain(&error)))?,
-        Err(_) => return Err(LoadError::Invalid("the compiler failed on it".to_owned())),
+    let compiled = catch_unwind(AssertUnwindSafe(|| match wrap::binary(bytes)? {
+        Binary::Component(binary) => Component::from_binary(engine, &binary).map(Code::Component).map_err(invalid),
+        Binary::Module(binary) => Module::from_binary(engine, &binary).map(Code::Module).map_err(invalid),
+    }));
+    compiled.unwrap_or_else(|_| Err(LoadError::Invalid("the compiler failed on it".to_owned())))
+}
+
+/// Chooses the contract, checks the imports, and prepares everything that an attempt does not need to do itself.
+pub(super) fn link(core: &Arc<Core>, code: Code) -> Result<Plugin, LoadError> {
+    let (chosen, mut imports, entry) = match code {
+        Code::Component(component) => link_component(core, &component)?,
+        Code::Module(module) => link_module(core, &module)?,
     };
+    imports.sort_unstable();
+    let Chosen { contract, version } = chosen;
+    Ok(Plugin { core: Arc::clone(core), entry, contract, version, imports, warm: Warm::default() })
+}
+
+fn link_component(core: &Core, component: &Component) -> Result<(Chosen, Vec<String>, Entry), LoadError> {
     let shape = component.component_type();
     let exports: Vec<&str> = shape.exports(&core.engine).map(|(name, _)| name).collect();
-    let Chosen { contract, version } = contract::choose(&exports)?;
-    let mut imports: Vec<String> = shape.imports(&core.engine).map(|(name, _)| name.to_owned()).collect();
-    imports.sort_unstable();
+    let chosen = contract::choose(&exports)?;
+    let imports: Vec<String> = shape.imports(&core.engine).map(|(name, _)| name.to_owned()).collect();
     imports::check(&imports)?;
-    let linked = core.linker.instantiate_pre(&component).map_err(|error| LoadError::Mismatch(chain(&error)))?;
-    let handler = PluginPre::new(linked).map_err(|error| LoadError::Mismatch(chain(&error)))?;
-    Ok(Plugin { core: Arc::clone(core), handler, contract, version, imports })
+    let linked = core.linker.instantiate_pre(component).map_err(mismatch)?;
+    let entry = match chosen.contract {
+        Contract::Handler => PluginPre::new(linked).map(Entry::Handler),
+        Contract::Http => ProxyPre::new(linked).map(Entry::Http),
+        Contract::Command => CommandPre::new(linked).map(Entry::Command),
+    };
+    Ok((chosen, imports, entry.map_err(mismatch)?))
+}
+
+fn link_module(core: &Core, module: &Module) -> Result<(Chosen, Vec<String>, Entry), LoadError> {
+    let exports: Vec<&str> = module.exports().map(|export| export.name()).collect();
+    let imports: Vec<(&str, &str)> = module.imports().map(|import| (import.module(), import.name())).collect();
+    let chosen = contract::choose_for_module(&exports, &imports)?;
+    let imports = imports.iter().map(|(module, name)| format!("{module}.{name}")).collect();
+    let linked = core.module_linker.instantiate_pre(module).map_err(mismatch)?;
+    Ok((chosen, imports, Entry::Module(linked)))
+}
+
+fn invalid(error: wasmtime::Error) -> LoadError {
+    LoadError::Invalid(chain(&error))
+}
+
+fn mismatch(error: wasmtime::Error) -> LoadError {
+    LoadError::Mismatch(chain(&error))
 }
 
 /// An error and its causes on one line.

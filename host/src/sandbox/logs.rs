@@ -23,7 +23,9 @@ struct Lines {
     bytes: usize,
     full: bool,
     /// Lines without an end yet, of each [`Stream`].
-    open: [Vec<u8>; 2],
+    open: [Vec<u8>; STREAMS.len()],
+    /// The last line of [`Stream::CommandErr`], also when it was not kept.
+    last_words: String,
 }
 
 /// A standard stream of the guest.
@@ -31,12 +33,16 @@ struct Lines {
 pub(super) enum Stream {
     Out,
     Err,
+    /// Standard error of a command, which is all the log it has.
+    CommandErr,
 }
+
+const STREAMS: [Stream; 3] = [Stream::Out, Stream::Err, Stream::CommandErr];
 
 impl Stream {
     fn level(self) -> &'static str {
         match self {
-            Self::Out => "info",
+            Self::Out | Self::CommandErr => "info",
             Self::Err => "warn",
         }
     }
@@ -56,12 +62,15 @@ impl LogBook {
     /// Every line that was kept, unfinished ones included. Leaves the book empty.
     pub(super) fn take(&self) -> Vec<LogLine> {
         let mut lines = self.lines();
-        for stream in [Stream::Out, Stream::Err] {
-            if !lines.open[stream as usize].is_empty() {
-                lines.end(stream);
-            }
-        }
+        lines.end_all();
         std::mem::take(&mut *lines).kept
+    }
+
+    /// The last line that a command wrote to standard error, unless it is empty.
+    pub(super) fn last_words(&self) -> Option<String> {
+        let mut lines = self.lines();
+        lines.end_all();
+        Some(lines.last_words.clone()).filter(|line| !line.is_empty())
     }
 
     fn lines(&self) -> MutexGuard<'_, Lines> {
@@ -93,7 +102,7 @@ impl Lines {
 
     fn write(&mut self, stream: Stream, bytes: &[u8]) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            if self.full {
+            if self.full && !matches!(stream, Stream::CommandErr) {
                 return;
             }
             let (text, ends) = piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));
@@ -107,10 +116,21 @@ impl Lines {
         }
     }
 
+    fn end_all(&mut self) {
+        for stream in STREAMS {
+            if !self.open[stream as usize].is_empty() {
+                self.end(stream);
+            }
+        }
+    }
+
     fn end(&mut self, stream: Stream) {
         let line = std::mem::take(&mut self.open[stream as usize]);
-        let line = line.strip_suffix(b"\r").unwrap_or(&line);
-        self.push(stream.level(), &String::from_utf8_lossy(line));
+        let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(&line));
+        if matches!(stream, Stream::CommandErr) {
+            self.last_words = text::error(&line);
+        }
+        self.push(stream.level(), &line);
     }
 }
 

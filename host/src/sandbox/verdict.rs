@@ -16,6 +16,8 @@ const MAX_FRAMES: usize = 4;
 pub(super) enum Ended {
     /// The handler returned.
     Returned(Result<Vec<NewEvent>, Failure>),
+    /// The handler returned something that the host does not take, and why.
+    Refused(String),
     /// There is no instance.
     NotStarted(wasmtime::Error),
     /// The handler did not return.
@@ -35,6 +37,7 @@ pub(super) fn of(ended: Ended, attempt: &Attempt, call: &Call) -> Verdict {
             Verdict::Retry { reason: text::error(&later.reason), after_ms: later.after_ms }
         }
         Ended::Returned(Err(Failure::Reject(reason))) => Verdict::Reject(text::error(&reason)),
+        Ended::Refused(why) => Verdict::Error(text::error(&why)),
         Ended::NotStarted(error) if error.is::<PoolConcurrencyLimitError>() => Verdict::NoCapacity,
         Ended::NotStarted(error) if error.is::<Trap>() => failed(&error, attempt, call),
         Ended::NotStarted(error) => refused(attempt)

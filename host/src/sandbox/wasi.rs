@@ -1,5 +1,5 @@
 //! The standard WASI 0.2 interfaces, as a place with nothing in it: no directories, no arguments, no environment, no
-//! network and an empty standard input. Clocks and random numbers are real; output goes to the log.
+//! network. Clocks and random numbers are real; output goes to the log, or is what a command emits.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,45 +8,92 @@ use bytes::Bytes;
 use tokio::io::AsyncWrite;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
-use wasmtime_wasi::{WasiCtx, WasiCtxView};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView};
 
-use super::limits::{MAX_HANDLES, MAX_RANDOM_BYTES};
+use super::command::EmittedLines;
+use super::limits::{MAX_FIELDS_BYTES, MAX_HANDLES, MAX_RANDOM_BYTES};
 use super::logs::{LogBook, Stream};
+use super::outgoing::Outgoing;
 
 /// What a guest may write to a stream at once, in bytes.
 const WRITE_BYTES: usize = 64 << 10;
+
+/// The standard streams of a guest.
+#[derive(Default)]
+pub(super) enum Stdio {
+    /// Nothing comes in; what goes out is logged.
+    #[default]
+    Logged,
+    /// A command's: its event comes in, the events it emits go out, and standard error is its log.
+    Command {
+        /// The whole of standard input.
+        event: Bytes,
+        /// Takes standard output.
+        emitted: EmittedLines,
+    },
+}
 
 /// What an attempt that uses WASI holds of it.
 pub(super) struct Wasi {
     ctx: WasiCtx,
     table: ResourceTable,
+    http: WasiHttpCtx,
+    outgoing: Outgoing,
 }
 
 impl Wasi {
-    pub(super) fn new(logs: &LogBook) -> Self {
+    pub(super) fn new(logs: &LogBook, stdio: &Stdio) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_HANDLES);
-        let ctx = WasiCtx::builder()
-            .allow_tcp(false)
-            .allow_udp(false)
-            .max_random_size(MAX_RANDOM_BYTES)
-            .stdout(Output { logs: logs.clone(), stream: Stream::Out })
-            .stderr(Output { logs: logs.clone(), stream: Stream::Err })
-            .build();
-        Self { ctx, table }
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(MAX_FIELDS_BYTES);
+        Self { ctx: context(logs, stdio).build(), table, http, outgoing: Outgoing { logs: logs.clone() } }
     }
 
     pub(super) fn view(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.ctx, table: &mut self.table }
     }
+
+    pub(super) fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.outgoing }
+    }
 }
 
-/// Standard output or error of a guest, on its way to the log.
+/// A place with nothing in it but the standard streams.
+pub(super) fn context(logs: &LogBook, stdio: &Stdio) -> WasiCtxBuilder {
+    let mut builder = WasiCtx::builder();
+    builder.allow_tcp(false).allow_udp(false).max_random_size(MAX_RANDOM_BYTES);
+    let log = |stream| Output(Sink::Log(logs.clone(), stream));
+    match stdio {
+        Stdio::Logged => builder.stdout(log(Stream::Out)).stderr(log(Stream::Err)),
+        Stdio::Command { event, emitted } => builder
+            .stdin(MemoryInputPipe::new(event.clone()))
+            .stdout(Output(Sink::Emitted(emitted.clone())))
+            .stderr(log(Stream::CommandErr)),
+    };
+    builder
+}
+
+/// Standard output or error of a guest, on its way to where it is kept.
 #[derive(Clone)]
-struct Output {
-    logs: LogBook,
-    stream: Stream,
+struct Output(Sink);
+
+#[derive(Clone)]
+enum Sink {
+    Log(LogBook, Stream),
+    Emitted(EmittedLines),
+}
+
+impl Output {
+    fn keep(&self, bytes: &[u8]) {
+        match &self.0 {
+            Sink::Log(logs, stream) => logs.write(*stream, bytes),
+            Sink::Emitted(lines) => lines.write(bytes),
+        }
+    }
 }
 
 impl IsTerminal for Output {
@@ -72,7 +119,7 @@ impl Pollable for Output {
 
 impl OutputStream for Output {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.logs.write(self.stream, &bytes);
+        self.keep(&bytes);
         Ok(())
     }
 
@@ -87,7 +134,7 @@ impl OutputStream for Output {
 
 impl AsyncWrite for Output {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
-        self.logs.write(self.stream, bytes);
+        self.keep(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
 

@@ -37,7 +37,7 @@ avatar_video.success = "audit"
 [plugins.audit]
 timeout = "0s"
 concurrency = 4096
-instance = "reuse"
+instance = "warm"
 retry = { max_attempts = 0, jitter = "ful" }
 
 [plugin.video-orders]
@@ -61,7 +61,7 @@ timeout = "1s"
         (22, "`routes.avatar_video` is a table", "\"avatar_video.success\" = "),
         (25, "`plugins.audit.timeout` is \"0s\", out of bounds", "from 10ms to 15m"),
         (26, "`plugins.audit.concurrency` is 4096, out of bounds", "from 1 to 256"),
-        (27, "`plugins.audit.instance` is \"reuse\", which is not supported yet", "\"fresh\""),
+        (27, "`plugins.audit.instance` is \"warm\"", "it can be \"fresh\", \"reuse\""),
         (28, "`plugins.audit.retry.max_attempts` is 0, out of bounds", "from 1 to 1000"),
         (28, "`plugins.audit.retry.jitter` is \"ful\"", "did you mean `full`?"),
         (30, "`plugin` is not a key", "did you mean `plugins`?"),
@@ -184,12 +184,10 @@ fn what_is_not_supported_yet_says_so() {
         "[server]\nadmin = \"0.0.0.0:3001\"",
         "[store]\nurl = \"postgres://db/hookbox\"",
         "[store]\nurl = \"postgresql://db/hookbox\"",
-        "[plugins.audit]\ninstance = \"reuse\"",
         "[plugins.audit]\napprove = \"auto\"",
         "[plugins.audit]\nhttp = [{ host = \"api.example.com\" }]",
         "[plugins.audit]\ngrants = {}",
     ] {
         home.refuses(text, &["not supported yet"]);
     }
-    home.good("[plugins.audit]\ninstance = \"fresh\"");
 }

@@ -4,19 +4,19 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use clap::Args;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use crate::cli::failure::Failure;
 use crate::clock::Clock;
+use crate::cloudevents;
 use crate::event::{Attributes, Event, EventId};
 
 /// The largest event that is read, in bytes.
 const MAX_BYTES: u64 = 256 << 20;
+
+/// Where an event comes from that does not say it.
+const SOURCE: &str = "run";
 
 /// Attributes on the command line; they stand above those of a document.
 #[derive(Debug, Default, Args)]
@@ -30,23 +30,6 @@ pub(in crate::cli) struct Given {
     /// The event's subject
     #[arg(long)]
     subject: Option<String>,
-}
-
-/// What is read of a CloudEvents document; extension attributes are left aside.
-#[derive(Debug, Deserialize)]
-struct Document<'a> {
-    #[serde(rename = "specversion")]
-    _specversion: String,
-    id: String,
-    source: String,
-    #[serde(rename = "type")]
-    kind: String,
-    subject: Option<String>,
-    time: Option<String>,
-    datacontenttype: Option<String>,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
-    data_base64: Option<String>,
 }
 
 /// Reads the event from a file, or from stdin for `-`.
@@ -74,15 +57,10 @@ fn bounded(input: impl Read) -> io::Result<Vec<u8>> {
 }
 
 fn event(text: &[u8], given: &Given, now_ms: i64) -> Result<Event, String> {
-    /// Every CloudEvents document has this attribute; a body that has it is taken for one.
-    #[derive(Deserialize)]
-    struct Marked {
-        #[serde(rename = "specversion")]
-        _specversion: String,
-    }
-    let (id, mut attributes) = match serde_json::from_slice::<Marked>(text) {
-        Ok(_) => document(text, now_ms).map_err(|reason| format!("it has `specversion`, but {reason}"))?,
-        Err(_) => bare(text, given, now_ms)?,
+    let (id, mut attributes) = if cloudevents::is_document(text) {
+        document(text, now_ms).map_err(|reason| format!("it has `specversion`, but {reason}"))?
+    } else {
+        bare(text, given, now_ms)?
     };
     if let Some(kind) = &given.kind {
         attributes.kind.clone_from(kind);
@@ -97,25 +75,24 @@ fn event(text: &[u8], given: &Given, now_ms: i64) -> Result<Event, String> {
 }
 
 fn document(text: &[u8], now_ms: i64) -> Result<(EventId, Attributes), String> {
-    let document: Document<'_> =
-        serde_json::from_slice(text).map_err(|error| format!("it is not a CloudEvents document: {error}"))?;
+    let document = cloudevents::read(text).map_err(|error| format!("it is not a CloudEvents document: {error}"))?;
     let time_ms = match document.time.as_deref() {
         None => now_ms,
         Some(time) => {
             time.parse::<jiff::Timestamp>().map_err(|_| format!("`time` is not RFC 3339: `{time}`"))?.as_millisecond()
         }
     };
-    let body = match (document.data, document.data_base64) {
-        (Some(_), Some(_)) => return Err("it has `data` and `data_base64`: one of them is the body".to_owned()),
-        (Some(data), None) => Bytes::copy_from_slice(data.get().as_bytes()),
-        (None, Some(data)) => STANDARD.decode(data).map_err(|error| format!("`data_base64`: {error}"))?.into(),
-        (None, None) => Bytes::new(),
-    };
     // Another host's id is no id of this one; what a plugin sees then depends on the event's time alone.
-    let id = document.id.parse().unwrap_or_else(|_| EventId::first_at(time_ms));
-    let content_type = document.datacontenttype.or_else(|| Some("application/json".to_owned()));
-    let (source, kind, subject) = (document.source.into(), document.kind, document.subject);
-    Ok((id, Attributes { source, kind, subject, content_type, time_ms, body }))
+    let id = document.id.and_then(|id| id.parse().ok()).unwrap_or_else(|| EventId::first_at(time_ms));
+    let attributes = Attributes {
+        source: document.source.as_deref().unwrap_or(SOURCE).into(),
+        kind: document.kind,
+        subject: document.subject,
+        content_type: document.content_type,
+        time_ms,
+        body: document.data.into(),
+    };
+    Ok((id, attributes))
 }
 
 fn bare(text: &[u8], given: &Given, now_ms: i64) -> Result<(EventId, Attributes), String> {
@@ -128,7 +105,7 @@ fn bare(text: &[u8], given: &Given, now_ms: i64) -> Result<(EventId, Attributes)
     })?;
     let is_json = json.is_ok();
     let attributes = Attributes {
-        source: "run".into(),
+        source: SOURCE.into(),
         kind,
         subject: None,
         content_type: Some(if is_json { "application/json" } else { "application/octet-stream" }.to_owned()),

@@ -1,0 +1,272 @@
+//! The JSON format of CloudEvents 1.0: how an event is written for programs that do not speak `hookbox:plugin`, and how
+//! the events they answer with are read. <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>
+//!
+//! Bodies stay as they are, byte for byte: JSON stands in `data` as it came, anything else in `data_base64`.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::event::Event;
+
+/// The media type of one event in this format.
+pub const MEDIA_TYPE: &str = "application/cloudevents+json";
+/// The media type of a list of them.
+pub const BATCH_MEDIA_TYPE: &str = "application/cloudevents-batch+json";
+
+/// The only version there is.
+const VERSION: &str = "1.0";
+/// What `data` is when nothing is said about it.
+const JSON: &str = "application/json";
+
+/// What an attempt adds to its event, as extension attributes.
+#[derive(Debug, Clone, Copy)]
+pub struct Extensions<'a> {
+    /// The number of this attempt, from 1.
+    pub attempt: u32,
+    /// Attempts before the dead letters.
+    pub max_attempts: u32,
+    /// The same in every attempt of a delivery.
+    pub idempotency_key: &'a str,
+}
+
+/// An event as it is written.
+#[derive(Debug, Serialize)]
+struct Written<'a> {
+    specversion: &'static str,
+    id: String,
+    source: &'a str,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
+    time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    datacontenttype: Option<&'a str>,
+    attempt: u32,
+    maxattempts: u32,
+    idempotencykey: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parentid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data_base64: Option<String>,
+}
+
+/// An event as it is read. Attributes that are not named here are left aside.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Document {
+    /// `id`.
+    pub id: Option<String>,
+    /// `source`.
+    pub source: Option<String>,
+    /// `type`.
+    pub kind: String,
+    /// `subject`.
+    pub subject: Option<String>,
+    /// `time`, RFC 3339, as it stands there.
+    pub time: Option<String>,
+    /// `datacontenttype`; JSON if there is `data` and nothing is said.
+    pub content_type: Option<String>,
+    /// The body.
+    pub data: Vec<u8>,
+    /// The extension `delayms`: not to be delivered before this many milliseconds from now.
+    pub delay_ms: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Read<'a> {
+    specversion: String,
+    id: Option<String>,
+    source: Option<String>,
+    #[serde(rename = "type")]
+    kind: String,
+    subject: Option<String>,
+    time: Option<String>,
+    datacontenttype: Option<String>,
+    delayms: Option<u64>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    data_base64: Option<String>,
+}
+
+/// `event` as one JSON object, without a line end in it unless its body has one.
+pub fn write(event: &Event, extensions: Extensions<'_>) -> Vec<u8> {
+    let attributes = &event.attributes;
+    let json = attributes.content_type.as_deref().is_none_or(is_json);
+    let data = Some(&attributes.body).filter(|_| json).and_then(|body| serde_json::from_slice(body).ok());
+    let data_base64 = (data.is_none() && !attributes.body.is_empty()).then(|| STANDARD.encode(&attributes.body));
+    let written = Written {
+        specversion: VERSION,
+        id: event.id.to_string(),
+        source: &attributes.source,
+        kind: &attributes.kind,
+        subject: attributes.subject.as_deref(),
+        time: crate::clock::rfc3339(attributes.time_ms),
+        datacontenttype: attributes.content_type.as_deref(),
+        attempt: extensions.attempt,
+        maxattempts: extensions.max_attempts,
+        idempotencykey: extensions.idempotency_key,
+        parentid: event.parent.map(|parent| parent.to_string()),
+        data,
+        data_base64,
+    };
+    serde_json::to_vec(&written).expect("strings and numbers are always JSON")
+}
+
+/// Whether a text is meant to be an event: a JSON object with the attribute that every event has.
+pub fn is_document(text: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Marked {
+        #[serde(rename = "specversion")]
+        _specversion: serde::de::IgnoredAny,
+    }
+    text.trim_ascii_start().first() == Some(&b'{') && serde_json::from_slice::<Marked>(text).is_ok()
+}
+
+/// Reads one event, or says what is wrong with it.
+pub fn read(text: &[u8]) -> Result<Document, String> {
+    serde_json::from_slice(text).map_err(|error| error.to_string()).and_then(document)
+}
+
+/// Reads a list of events, or says what is wrong with it.
+pub fn read_batch(text: &[u8]) -> Result<Vec<Document>, String> {
+    let all: Vec<Read<'_>> = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    all.into_iter().map(document).collect()
+}
+
+fn document(read: Read<'_>) -> Result<Document, String> {
+    if read.specversion != VERSION {
+        return Err(format!("`specversion` is `{}`; this host reads {VERSION}", read.specversion));
+    }
+    let content_type = read.datacontenttype.or_else(|| read.data.map(|_| JSON.to_owned()));
+    let data = match (read.data, read.data_base64) {
+        (Some(_), Some(_)) => return Err("it has `data` and `data_base64`: one of them is the body".to_owned()),
+        (Some(data), None) => body(data, content_type.as_deref()),
+        (None, Some(data)) => STANDARD.decode(data).map_err(|error| format!("`data_base64`: {error}"))?,
+        (None, None) => Vec::new(),
+    };
+    let Read { id, source, kind, subject, time, delayms, .. } = read;
+    Ok(Document { id, source, kind, subject, time, content_type, data, delay_ms: delayms })
+}
+
+/// A JSON value as it stands there; a string that is not meant to be JSON is its text.
+fn body(data: &RawValue, content_type: Option<&str>) -> Vec<u8> {
+    let text = data.get();
+    match serde_json::from_str::<String>(text) {
+        Ok(string) if !content_type.is_none_or(is_json) => string.into_bytes(),
+        _ => text.as_bytes().to_vec(),
+    }
+}
+
+/// Whether a media type is JSON, by its name or its suffix (RFC 6839).
+pub fn is_json(media_type: &str) -> bool {
+    let essence = media_type.split(';').next().unwrap_or_default().trim();
+    let Some((_, subtype)) = essence.split_once('/') else { return false };
+    subtype.eq_ignore_ascii_case("json")
+        || subtype.len() > 5 && subtype[subtype.len() - 5..].eq_ignore_ascii_case("+json")
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::event::{Attributes, EventId};
+
+    fn event(content_type: Option<&str>, body: &[u8]) -> Event {
+        let attributes = Attributes {
+            source: "heygen".into(),
+            kind: "avatar_video.success".to_owned(),
+            subject: Some("order \"1\"".to_owned()),
+            content_type: content_type.map(str::to_owned),
+            time_ms: 1_770_000_000_120,
+            body: Bytes::copy_from_slice(body),
+        };
+        Event { id: EventId::first_at(1_770_000_000_120), attributes, parent: None, hops: 0 }
+    }
+
+    fn written(content_type: Option<&str>, body: &[u8]) -> String {
+        let extensions = Extensions { attempt: 2, max_attempts: 8, idempotency_key: "dlv_1_0" };
+        String::from_utf8(write(&event(content_type, body), extensions)).unwrap()
+    }
+
+    #[test]
+    fn a_json_body_stands_in_the_document_byte_for_byte() {
+        assert_eq!(
+            written(Some("application/json"), br#"{"b": 1.0, "a":[1e400]}"#),
+            "{\"specversion\":\"1.0\",\"id\":\"evt_0019c1ca3bb78000\",\"source\":\"heygen\",\
+             \"type\":\"avatar_video.success\",\"subject\":\"order \\\"1\\\"\",\"time\":\"2026-02-02T02:40:00.120Z\",\
+             \"datacontenttype\":\"application/json\",\"attempt\":2,\"maxattempts\":8,\"idempotencykey\":\"dlv_1_0\",\
+             \"data\":{\"b\": 1.0, \"a\":[1e400]}}"
+                .replace("evt_0019c1ca3bb78000", &EventId::first_at(1_770_000_000_120).to_string())
+        );
+    }
+
+    #[test]
+    fn a_body_that_is_not_json_stands_there_in_base64() {
+        let deep = vec![b'['; 100_000];
+        for (content_type, body) in
+            [(Some("text/plain"), &b"{}"[..]), (None, b"\xff\0"), (Some("application/json"), b"{"), (None, &deep)]
+        {
+            let document = read(written(content_type, body).as_bytes()).unwrap();
+            assert_eq!(document.data, body);
+            assert_eq!(document.content_type.as_deref(), content_type);
+        }
+        assert!(!written(None, b"").contains("data"), "an empty body is none");
+    }
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let document = read(written(None, b"{\"n\":1}").as_bytes()).unwrap();
+        assert_eq!(
+            (document.kind.as_str(), document.subject.as_deref(), document.source.as_deref()),
+            ("avatar_video.success", Some("order \"1\""), Some("heygen"))
+        );
+        assert_eq!((document.data.as_slice(), document.content_type.as_deref()), (&b"{\"n\":1}"[..], Some(JSON)));
+    }
+
+    #[test]
+    fn text_is_a_string_unless_it_is_meant_to_be_json() {
+        let with = |media_type: &str| {
+            let text = format!(
+                r#"{{"specversion":"1.0","type":"t","datacontenttype":"{media_type}","data":"a\nb","delayms":5}}"#
+            );
+            let document = read(text.as_bytes()).unwrap();
+            assert_eq!(document.delay_ms, Some(5));
+            document.data
+        };
+        assert_eq!(with("text/plain"), b"a\nb");
+        assert_eq!(with("application/json"), br#""a\nb""#);
+        assert_eq!(with("application/problem+JSON; charset=utf-8"), br#""a\nb""#);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (text, expected) in [
+            (r#"{"specversion":"1.0"}"#, "missing field `type`"),
+            (r#"{"specversion":"0.3","type":"t"}"#, "`specversion` is `0.3`"),
+            (r#"{"specversion":"1.0","type":"t","data":1,"data_base64":""}"#, "one of them"),
+            (r#"{"specversion":"1.0","type":"t","data_base64":"!"}"#, "`data_base64`"),
+            (r#"{"specversion":"1.0","type":"t","delayms":-1}"#, "invalid value"),
+        ] {
+            let error = read(text.as_bytes()).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+        assert_eq!(
+            read_batch(br#"[{"specversion":"1.0","type":"a"},{"specversion":"1.0","type":"b"}]"#).unwrap().len(),
+            2
+        );
+        assert!(read_batch(br#"{"specversion":"1.0","type":"a"}"#).is_err());
+    }
+
+    #[test]
+    fn only_an_object_that_says_so_is_an_event() {
+        assert!(is_document(br#" {"type":1,"specversion":"9"}"#));
+        for text in [&b"{}"[..], b"[]", b"specversion", br#"{"specversion":"1.0""#, b""] {
+            assert!(!is_document(text), "{text:?}");
+        }
+    }
+}

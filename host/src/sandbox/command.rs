@@ -1,0 +1,189 @@
+//! A command: the event as CloudEvents JSON on standard input; the exit code is the verdict, lines of standard output
+//! that are CloudEvents JSON are emitted, and standard error is the log. So a handler can be any program.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use wasmtime::{Instance, Store};
+use wasmtime_wasi::I32Exit;
+use wasmtime_wasi::p2::bindings::Command;
+
+use super::attempt::Attempt;
+use super::bindings::exports::hookbox::plugin::handler::{Failure, NewEvent};
+use super::bindings::hookbox::plugin::types::RetryLater;
+use super::limits::MAX_EMITTED_BYTES;
+use super::logs::{LogBook, Stream};
+use super::verdict::Ended;
+use super::wasi::Stdio;
+use super::{Call, emitted};
+use crate::cloudevents::{self, Extensions};
+
+/// Exit codes that mean something else than another try, as in `sysexits.h`: EX_DATAERR, for input that is not good.
+const EX_DATAERR: i32 = 65;
+
+/// What a command writes to standard output: events are kept, everything else is log. Clones write to the same lines.
+#[derive(Clone)]
+pub(super) struct EmittedLines {
+    logs: LogBook,
+    lines: Arc<Mutex<Lines>>,
+}
+
+#[derive(Default)]
+struct Lines {
+    /// Lines that are events.
+    events: Vec<Vec<u8>>,
+    /// A line that may become one.
+    open: Vec<u8>,
+    /// The line that is being written cannot be an event.
+    passing: bool,
+    /// Bytes in `events` and `open`.
+    bytes: usize,
+    too_many: bool,
+}
+
+impl EmittedLines {
+    pub(super) fn new(logs: LogBook) -> Self {
+        Self { logs, lines: Arc::default() }
+    }
+
+    /// Takes what a command writes.
+    pub(super) fn write(&self, bytes: &[u8]) {
+        let mut lines = self.lines();
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            if lines.open.is_empty() && !lines.passing {
+                lines.passing = piece.trim_ascii_start().first() != Some(&b'{');
+            }
+            if lines.passing {
+                self.logs.write(Stream::Out, piece);
+            } else if lines.bytes + piece.len() > MAX_EMITTED_BYTES {
+                lines.too_many = true;
+            } else {
+                lines.bytes += piece.len();
+                lines.open.extend_from_slice(piece);
+            }
+            if piece.ends_with(b"\n") {
+                self.end(&mut lines);
+            }
+        }
+    }
+
+    fn end(&self, lines: &mut Lines) {
+        lines.passing = false;
+        let line = std::mem::take(&mut lines.open);
+        if cloudevents::is_document(&line) {
+            lines.events.push(line);
+        } else {
+            lines.bytes -= line.len();
+            self.logs.write(Stream::Out, &line);
+        }
+    }
+
+    /// The events, or what is wrong with them.
+    fn finish(&self) -> Result<Vec<NewEvent>, String> {
+        let mut lines = self.lines();
+        if !lines.open.is_empty() {
+            self.end(&mut lines);
+        }
+        if lines.too_many {
+            return Err(format!("the command wrote events of more than {MAX_EMITTED_BYTES} bytes to standard output"));
+        }
+        let read = |line: &Vec<u8>| cloudevents::read(line).map(emitted::from_document);
+        let events = lines.events.iter().map(read).collect::<Result<Vec<_>, String>>();
+        events.map_err(|why| format!("the command wrote an event to standard output that cannot be read: {why}"))
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lays out the streams of a command that is about to be instantiated.
+pub(super) fn prepare(store: &mut Store<Attempt>, call: &Call) -> EmittedLines {
+    let extensions =
+        Extensions { attempt: call.attempt, max_attempts: call.max_attempts, idempotency_key: &call.idempotency_key };
+    let event = Bytes::from(cloudevents::write(&call.event, extensions));
+    let attempt = store.data_mut();
+    let emitted = EmittedLines::new(attempt.logs.clone());
+    attempt.set_stdio(Stdio::Command { event, emitted: emitted.clone() });
+    emitted
+}
+
+/// Runs a component.
+pub(super) async fn run_component(command: &Command, store: &mut Store<Attempt>, emitted: &EmittedLines) -> Ended {
+    let ran = command.wasi_cli_run().call_run(&mut *store).await;
+    ended(ran.map(|ok| if ok.is_ok() { 0 } else { 1 }), store, emitted)
+}
+
+/// Runs a core module.
+pub(super) async fn run_module(instance: &Instance, store: &mut Store<Attempt>, emitted: &EmittedLines) -> Ended {
+    let start = match instance.get_typed_func::<(), ()>(&mut *store, "_start") {
+        Ok(start) => start,
+        Err(error) => return Ended::Failed(error),
+    };
+    let ran = start.call_async(&mut *store, ()).await;
+    ended(ran.map(|()| 0), store, emitted)
+}
+
+fn ended(ran: wasmtime::Result<i32>, store: &Store<Attempt>, emitted: &EmittedLines) -> Ended {
+    let code = match ran {
+        Ok(code) => code,
+        Err(error) => match error.downcast_ref() {
+            // Leaving because there was no memory or time is a matter of the limits, not of the code.
+            Some(I32Exit(code)) if store.data().memory.refused().is_none() => *code,
+            _ => return Ended::Failed(error),
+        },
+    };
+    let events = emitted.finish();
+    let reason = || {
+        let said = store.data().logs.last_words();
+        said.unwrap_or_else(|| format!("the command exited with code {code} and said nothing"))
+    };
+    match (code, events) {
+        (0, Ok(events)) => Ended::Returned(Ok(events)),
+        (0, Err(why)) => Ended::Refused(why),
+        (EX_DATAERR, _) => Ended::Returned(Err(Failure::Reject(reason()))),
+        _ => Ended::Returned(Err(Failure::Retry(RetryLater { reason: reason(), after_ms: None }))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finished(pieces: &[&[u8]]) -> (Result<Vec<NewEvent>, String>, Vec<String>) {
+        let lines = EmittedLines::new(LogBook::default());
+        pieces.iter().for_each(|piece| lines.write(piece));
+        let events = lines.finish();
+        (events, lines.logs.take().into_iter().map(|line| line.message).collect())
+    }
+
+    #[test]
+    fn lines_that_are_events_are_emitted_and_the_rest_is_log() {
+        let (events, logs) = finished(&[
+            b"starting\n{\"specversion\":\"1.0\",\"ty",
+            b"pe\":\"a.b\",\"data\":{\"n\":1}}\n{\"level\":\"info\"}\nend",
+            b"\n {\"type\":\"c\",\"specversion\":\"1.0\"}",
+        ]);
+        let events = events.unwrap();
+        assert_eq!(events.iter().map(|event| event.type_.as_str()).collect::<Vec<_>>(), ["a.b", "c"]);
+        assert_eq!(events[0].data, b"{\"n\":1}");
+        assert_eq!(logs, ["starting", "{\"level\":\"info\"}", "end"]);
+    }
+
+    #[test]
+    fn an_event_that_cannot_be_read_is_an_error() {
+        let (events, _) = finished(&[b"{\"specversion\":\"1.0\"}\n"]);
+        assert!(events.unwrap_err().contains("missing field `type`"));
+    }
+
+    #[test]
+    fn output_is_bounded_and_a_flood_of_log_is_no_error() {
+        let long =
+            [&b"{\"specversion\":\"1.0\",\"type\":\"t\",\"data\":\""[..], &vec![b'x'; MAX_EMITTED_BYTES], b"\"}\n"]
+                .concat();
+        assert!(finished(&[&long]).0.unwrap_err().contains("more than"));
+        let (events, logs) =
+            finished(&[&vec![b'x'; 3 * MAX_EMITTED_BYTES], b"\n{\"specversion\":\"1.0\",\"type\":\"t\"}"]);
+        assert_eq!((events.unwrap().len(), logs.len()), (1, 1));
+    }
+}

@@ -81,7 +81,7 @@ fn missing(block: &str) -> Option<&'static str> {
     if block.contains("curl") && lacks("curl") {
         return Some("there is no curl");
     }
-    if block.contains("wasm32-wasip2") {
+    if block.contains("--lang rust") {
         let installed = Command::new("rustup").args(["target", "list", "--installed"]).output().ok()?;
         if !String::from_utf8_lossy(&installed.stdout).contains("wasm32-wasip2") {
             return Some("the target wasm32-wasip2 is not installed (`cargo xtask test` does it)");

@@ -6,6 +6,7 @@ mod bench;
 mod bindings;
 mod plugins;
 mod public;
+mod projects;
 mod run;
 mod test;
 
@@ -13,8 +14,9 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   test               sets up what the tests need, then checks and tests everything
-  plugins            builds plugins/NAME/ into plugins/NAME.wasm
+  plugins            builds plugins/NAME/ into plugins/NAME.wasm, but the large ones only with --install
   plugins --check    builds them elsewhere, and tests both these and the committed ones on their cases
+  projects           from `hookbox new` to a handled event, in every language, by the commands that are printed
   bindings           generates plugins/hello-c/gen/ from wit/
   bench              measures the road against a bare echo and Express; --seconds N, --connections N, --json
 ";
@@ -24,8 +26,10 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match arguments[..] {
         ["test"] => test::test(),
-        ["plugins"] => plugins::build(),
+        ["plugins"] => plugins::build(false),
+        ["plugins", "--install"] => plugins::build(true),
         ["plugins", "--check"] => plugins::check(),
+        ["projects"] => projects::check(),
         ["bindings"] => bindings::write(),
         ["bench", ref options @ ..] => bench::Options::parse(options).and_then(|options| bench::bench(&options)),
         ["help" | "--help" | "-h"] => {

@@ -13,6 +13,7 @@ use crate::telemetry;
 
 mod check;
 mod client;
+mod compile;
 mod deliveries;
 mod describe;
 mod events;
@@ -85,6 +86,9 @@ enum Command {
     Deliveries(deliveries::Deliveries),
     /// List and show plugins of a running host
     Plugins(plugins::Plugins),
+    /// Compile the file on stdin
+    #[command(hide = true)]
+    Compile(compile::Compile),
 }
 
 /// Runs the command line.
@@ -114,6 +118,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Events(events) => events.run(common),
         Command::Deliveries(deliveries) => deliveries.run(common),
         Command::Plugins(plugins) => plugins.run(common),
+        Command::Compile(compile) => Ok(compile.run()),
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use super::compile::users_compiler;
 use super::failure::Failure;
 use crate::config::PluginSettings;
 use crate::event::Event;
@@ -76,9 +77,11 @@ impl Run {
             std::fs::read(&self.plugin).map_err(|error| Failure::usage(format!("failed to read {shown}: {error}")))?;
         let sandbox = Sandbox::new(SandboxOptions { max_instances: 1, max_warm: 0 })
             .map_err(|error| Failure::failed(error.to_string()))?;
-        let plugin = sandbox.load(&file).map_err(|error| Failure::failed(format!("{shown} is not taken: {error}")))?;
         let runtime =
             tasks::runtime("run", 1).map_err(|error| Failure::failed(format!("failed to start a thread: {error}")))?;
+        let (plugin, _) = runtime
+            .block_on(users_compiler()?.load(&sandbox, file.into()))
+            .map_err(|error| Failure::failed(format!("{shown} is not taken: {error}")))?;
         let invocation = runtime.block_on(plugin.invoke(self.call(event)));
         report::print(&invocation, self.json)?;
         Ok(if succeeded(&invocation) { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -18,9 +18,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, MAX_RUNNING, Parts};
 use crate::ingest::{self, Intake, Timeouts};
-use crate::plugins::{Shelf, Stock};
+use crate::plugins::{Refreshed, Shelf, Stock};
 use crate::reload::{self, Pace, Watched};
-use crate::sandbox::{Sandbox, SandboxError, SandboxOptions};
+use crate::sandbox::{Compiler, Sandbox, SandboxError, SandboxOptions};
 use crate::status::Status;
 use crate::store::{OpenError, Sqlite, SqliteOptions, Store, StoreError};
 use crate::{fail, tasks};
@@ -90,8 +90,8 @@ pub struct Addresses {
     pub admin: SocketAddr,
 }
 
-/// Opens the store, loads the plugins, binds the addresses.
-pub async fn build(config: Config) -> Result<App, AppError> {
+/// Binds the addresses, opens the store, and loads the plugins that `compiler` need not compile.
+pub async fn build(config: Config, compiler: Compiler) -> Result<App, AppError> {
     if let Some((plan, until)) = crate::config::fail_plan() {
         fail::arm(&plan, until).map_err(AppError::FailPlan)?;
     }
@@ -114,8 +114,9 @@ pub async fn build(config: Config) -> Result<App, AppError> {
         tracing::warn!(deliveries = store.recovered(), "taking up what a killed host left");
     }
     let sandbox = Arc::new(Sandbox::new(SandboxOptions { max_instances: MAX_RUNNING, max_warm: MAX_WARM })?);
-    let stock = Stock { sandbox, dir: config.server.plugins_dir.clone(), clock: clock.clone() };
-    let shelf = Shelf::load_all(&stock).await.shelf;
+    let stock = Stock { sandbox, compiler, dir: config.server.plugins_dir.clone(), clock: clock.clone() };
+    let Refreshed { shelf, changes, .. } = Shelf::begin(&stock).await;
+    reload::report(&changes);
     Ok(App {
         config: Arc::new(ArcSwap::from_pointee(config)),
         shelf: Arc::new(ArcSwap::from_pointee(shelf)),

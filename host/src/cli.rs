@@ -13,6 +13,7 @@ use crate::telemetry;
 
 mod check;
 mod client;
+mod compile;
 mod deliveries;
 mod describe;
 mod events;
@@ -93,6 +94,9 @@ enum Command {
     Deliveries(deliveries::Deliveries),
     /// List and show plugins of a running host
     Plugins(plugins::Plugins),
+    /// Compile the file on stdin
+    #[command(hide = true)]
+    Compile(compile::Compile),
 }
 
 /// Runs the command line.
@@ -124,6 +128,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Events(events) => events.run(common),
         Command::Deliveries(deliveries) => deliveries.run(common),
         Command::Plugins(plugins) => plugins.run(common),
+        Command::Compile(compile) => Ok(compile.run()),
     }
 }
 

@@ -245,3 +245,23 @@ pub fn own_command() -> String {
 pub fn no_color() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
+
+/// A path under which this very program can be started again, also after its file was replaced by another version.
+pub fn own_program() -> std::io::Result<PathBuf> {
+    match cfg!(target_os = "linux") {
+        true => Ok(PathBuf::from("/proc/self/exe")),
+        false => std::env::current_exe(),
+    }
+}
+
+/// Where what this user can do without may be kept: `XDG_CACHE_HOME`, or `.cache` in the home folder
+/// (<https://specifications.freedesktop.org/basedir-spec>).
+pub fn user_cache_dir() -> Option<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))
+}
+
+/// Where temporary files are made.
+pub fn temp_dir() -> PathBuf {
+    std::env::temp_dir()
+}

@@ -1,7 +1,8 @@
 //! The shelf: name → loaded plugin, one immutable snapshot that is swapped whole.
 //!
-//! `folder` looks at the plugins folder without trusting it, `refresh` makes a new shelf out of the old one and what
-//! the folder holds now. Nothing here watches: `reload` says when to look.
+//! `folder` looks at the plugins folder without trusting it, `work` compiles what is new there, `refresh` makes a new
+//! shelf out of the old one, what the folder holds now and what came of the work. Nothing here watches: `reload` says
+//! when to look.
 //!
 //! Invariant: a plugin that was loaded stays until a newer file of it has been loaded or its file is removed; a bad
 //! file changes nothing but what is reported.
@@ -15,10 +16,12 @@ use crate::sandbox::Plugin;
 
 mod folder;
 mod refresh;
+mod work;
 
 use folder::Seen;
 pub use folder::{MAX_FILE_BYTES, MAX_NAME_BYTES, MAX_PLUGINS, is_name};
 pub use refresh::{Change, Refreshed, SETTLE_MS, Stock};
+pub use work::Work;
 
 /// Every plugin the host knows of, at one moment.
 #[derive(Debug, Clone, Default)]
@@ -28,12 +31,14 @@ pub struct Shelf {
 }
 
 /// What is known of one plugin.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Slot {
     /// What runs; `None` if no good file has been seen, or the file was removed.
     pub loaded: Option<Arc<Loaded>>,
     /// Why the newest file was not taken, whole, for people.
     pub problem: Option<String>,
+    /// Whether a file of it is being compiled, or waits for that.
+    compiling: bool,
     /// What the folder held under this name when the slot was last changed.
     judged: Seen,
 }
@@ -56,7 +61,7 @@ pub struct Loaded {
 impl Shelf {
     /// A shelf that holds these plugins and knows of no file, for a host without a folder.
     pub fn of(plugins: impl IntoIterator<Item = Loaded>) -> Self {
-        let slot = |loaded| Slot { loaded: Some(Arc::new(loaded)), problem: None, judged: Seen::Absent };
+        let slot = |loaded| Slot { loaded: Some(Arc::new(loaded)), ..Slot::default() };
         let slots = plugins.into_iter().map(|loaded| (loaded.name.clone(), slot(loaded))).collect();
         Self { slots, problems: Vec::new() }
     }
@@ -83,12 +88,19 @@ impl Shelf {
 }
 
 impl Slot {
+    /// Whether there is more to it than a file that was seen.
+    fn is_known(&self) -> bool {
+        self.loaded.is_some() || self.problem.is_some() || self.judged != Seen::Absent
+    }
+
     /// Where the plugin stands, in the word the API uses: `loaded`; `stale`, when an older good file runs because the
-    /// newest one is bad; `failed`, when nothing runs; `missing`, when the file was removed.
+    /// newest one is bad; `compiling`, when nothing runs yet; `failed`, when nothing runs; `missing`, when the file was
+    /// removed. While a newer file is compiled, what runs goes on and keeps its word.
     pub fn state(&self) -> &'static str {
         match (&self.loaded, &self.problem, &self.judged) {
             (Some(_), None, _) => "loaded",
             (Some(_), Some(_), _) => "stale",
+            (None, ..) if self.compiling => "compiling",
             (None, _, Seen::Absent) => "missing",
             (None, _, _) => "failed",
         }

@@ -3,7 +3,7 @@
 //! `watch` says that something may have changed; a round then looks for itself: first the shelf, then the
 //! configuration, because a route is only valid if its plugin's file is there. Each is built anew beside the running
 //! one and swapped in with one store; on any error the running one stays and [`Status`] says why. What runs keeps
-//! what it started with.
+//! what it started with. No round waits for a compiler: a plugin that has been compiled wakes the next one.
 //!
 //! Events only make a change take effect sooner. A round looks at the files themselves, and one comes around
 //! regularly without any event.
@@ -18,7 +18,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::plugins::{Change, SETTLE_MS, Shelf, Stock};
+use crate::plugins::{Change, SETTLE_MS, Shelf, Stock, Work};
+use crate::sandbox::Origin;
 use crate::status::{Status, Trouble};
 
 mod file;
@@ -110,6 +111,8 @@ struct Reloader<F> {
     started_with: Arc<Config>,
     file: ConfigFile,
     watch: Option<Watch>,
+    work: Work,
+    /// Something changed, or a plugin has been compiled.
     wake: Arc<Notify>,
 }
 
@@ -123,7 +126,8 @@ impl<F: Fn()> Reloader<F> {
     fn new(watched: Watched, pace: Pace, on_change: F) -> Self {
         let started_with = watched.config.load_full();
         let file = ConfigFile::new(started_with.path.clone());
-        Self { watched, pace, on_change, started_with, file, watch: None, wake: Arc::new(Notify::new()) }
+        let wake = Arc::new(Notify::new());
+        Self { watched, pace, on_change, started_with, file, watch: None, work: Work::new(wake.clone()), wake }
     }
 
     /// Takes what changed; returns how long to wait for an event before the next round.
@@ -168,12 +172,13 @@ impl<F: Fn()> Reloader<F> {
     }
 
     /// Says whether something is changing at the moment.
-    async fn refresh_shelf(&self) -> bool {
+    async fn refresh_shelf(&mut self) -> bool {
         let old = self.watched.shelf.load_full();
-        let refreshed = old.refresh(&self.watched.stock).await;
-        refreshed.changes.iter().for_each(log);
+        let refreshed = old.refresh(&self.watched.stock, &mut self.work).await;
+        report(&refreshed.changes);
         let changed = !refreshed.changes.is_empty();
-        // Also without a change: it knows of files that were touched, and need not be read again.
+        // Also without a change: it knows of files that were touched and need not be read again, and of those that are
+        // being compiled.
         self.watched.shelf.store(Arc::new(refreshed.shelf));
         if changed {
             self.swapped();
@@ -222,11 +227,28 @@ impl<F: Fn()> Reloader<F> {
     }
 }
 
+/// Says in the log what changed on the shelf.
+pub fn report(changes: &[Change]) {
+    changes.iter().for_each(log);
+}
+
 fn log(change: &Change) {
     let outcome = match change {
-        Change::Loaded { name, digest, previous } => {
+        Change::Loaded { name, digest, previous, origin } => {
             let previous = previous.map(|digest| digest.to_string());
-            tracing::info!(plugin.name = %name, plugin.digest = %digest, plugin.previous = previous, "plugin loaded");
+            let (compiled, compile_ms) = match origin {
+                Some(Origin::Compiled { ms }) => (Some("now"), Some(*ms)),
+                Some(Origin::Cache) => (Some("before"), None),
+                None => (None, None),
+            };
+            tracing::info!(
+                plugin.name = %name,
+                plugin.digest = %digest,
+                plugin.previous = previous,
+                plugin.compiled = compiled,
+                plugin.compile_ms = compile_ms,
+                "plugin loaded"
+            );
             "loaded"
         }
         Change::Kept { name, problem } => {

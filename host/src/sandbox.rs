@@ -17,6 +17,7 @@ use crate::event::{Event, LogLine};
 mod attempt;
 mod bindings;
 mod command;
+mod compiler;
 mod contract;
 mod emitted;
 mod engine;
@@ -36,6 +37,7 @@ mod warm;
 mod wasi;
 mod wrap;
 
+pub use compiler::{Cache, CompileLimits, Compiler, Confinement, Origin, Workshop, compile_stdin};
 pub use contract::Contract;
 pub use load::LoadError;
 
@@ -164,7 +166,8 @@ impl Sandbox {
 
     /// Compiles a `.wasm` file or its `.wat` text, checks what it exports and imports, and links it.
     ///
-    /// Blocks for as long as the compiler takes: milliseconds for a Rust plugin, seconds for a large runtime.
+    /// Blocks for as long as the compiler takes: milliseconds for a Rust plugin, seconds for a large runtime. It does
+    /// so in this process; a host has a [`Compiler`] for it.
     pub fn load(&self, bytes: &[u8]) -> Result<Plugin, LoadError> {
         load::load(&self.0, bytes)
     }

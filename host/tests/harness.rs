@@ -72,12 +72,17 @@ pub(crate) struct Host {
     pub(crate) admin: SocketAddr,
 }
 
-/// Starts the binary on a site and waits until it has printed its addresses.
+/// Starts the binary on a site and waits until its plugins are compiled.
 pub(crate) fn start(site: &Site) -> Host {
-    start_with(site, &[]).expect("the host starts")
+    let host = start_with(site, &[]).expect("the host starts");
+    wait_for("the plugins to be compiled", || {
+        let plugins = host.api("/api/v1/plugins");
+        plugins["items"].as_array().unwrap().iter().all(|plugin| plugin["state"] != "compiling").then_some(())
+    });
+    host
 }
 
-/// The same with environment variables; `None` if it ended before it was up.
+/// Starts the binary with environment variables and waits until it has printed its addresses; `None` if it ended before.
 pub(crate) fn start_with(site: &Site, env: &[(&str, &str)]) -> Option<Host> {
     let log = std::fs::File::options().create(true).append(true).open(site.path("host.log")).unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_hookbox"))
@@ -208,6 +213,13 @@ pub(crate) fn sign(body: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
     mac.update(body);
     hex::encode(mac.finalize().into_bytes())
+}
+
+/// Resident memory of a process, in KiB.
+pub(crate) fn resident_kib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").trim().parse().unwrap()
 }
 
 /// Waits for a state, looking often; fails the test when it does not come.

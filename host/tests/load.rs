@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::harness::{self, Host, SOURCE, Site, wait_for};
+use crate::harness::{self, Host, SOURCE, Site, resident_kib, wait_for};
 
 fn guest(name: &str) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/guests").join(name);
@@ -203,13 +203,6 @@ fn send_all(host: &Host, round: usize, events: usize) {
         .collect();
     senders.into_iter().for_each(|sender| sender.join().unwrap());
     assert_eq!(slow.lock().unwrap().as_slice(), &[] as &[String]);
-}
-
-/// Resident memory of a process, in KiB.
-fn resident_kib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").trim().parse().unwrap()
 }
 
 /// Processor time of a process, user and system.

@@ -49,6 +49,7 @@ fn every_command_of_the_readme_works() {
             .env("PATH", path)
             .env("HOOKBOX", env!("CARGO_BIN_EXE_hookbox"))
             .env("CARGO", env!("CARGO"))
+            .env("XDG_CACHE_HOME", site.path("users-cache"))
             .env_remove("CARGO_TARGET_DIR")
             .output()
             .unwrap();

@@ -14,6 +14,7 @@ use hookbox::sandbox::{
     Call, Contract, Emitted, Invocation, KvRead, KvReader, Limits, LoadError, Plugin, Sandbox, SandboxOptions, Verdict,
 };
 
+mod compiling;
 mod examples;
 mod kinds;
 mod loading;

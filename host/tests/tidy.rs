@@ -89,6 +89,15 @@ fn every_file_is_small_documented_and_where_it_is_looked_for() {
 }
 
 #[test]
+fn the_compilers_promises_are_given_up_in_one_place_only() {
+    let lints = read(&repository().join("Cargo.toml")).text;
+    assert!(lints.contains("unsafe_code = \"deny\""), "the lint stands in the workspace");
+    let found: Vec<String> = rust_sources("host").iter().flat_map(shape::unsafe_blocks).collect();
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].starts_with("host/src/sandbox/compiler/code.rs:"), "{found:#?}");
+}
+
+#[test]
 fn nothing_is_left_undone_or_waited_for_by_the_clock() {
     let sources = rust_sources("host");
     none(sources.iter().flat_map(shape::check_leftovers).collect());

@@ -110,7 +110,9 @@ fn attention(admin: &Admin) -> (u64, Vec<Trouble>) {
     let watch = condition.watch.map(|watch| trouble("watch", None, watch.text));
     let shelf = admin.shelf.load();
     let folder = shelf.problems().iter().map(|problem| trouble("plugins_dir", None, problem.clone()));
-    let plugins = shelf.slots().filter(|(_, slot)| slot.state() != "loaded").map(|(name, slot)| {
+    // One that is being compiled wants patience, not attention.
+    let fine = |state| matches!(state, "loaded" | "compiling");
+    let plugins = shelf.slots().filter(|(_, slot)| !fine(slot.state())).map(|(name, slot)| {
         let detail = slot.problem.clone().unwrap_or_else(|| format!("it is {}", slot.state()));
         trouble("plugin", Some(name), detail)
     });

@@ -23,8 +23,8 @@ use crate::store::Stats;
 pub(super) struct Plugin {
     /// The file's name without its ending.
     name: String,
-    /// `loaded`; `stale`: an older good file runs because the newest is bad; `failed`: nothing runs; `missing`: the
-    /// file was removed.
+    /// `loaded`; `stale`: an older good file runs because the newest is bad; `compiling`: nothing runs yet, deliveries
+    /// wait; `failed`: nothing runs; `missing`: the file was removed.
     state: &'static str,
     /// SHA-256 of the file that runs.
     digest: Option<String>,

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::Common;
+use super::compile::readers_compiler;
 use super::describe::describe;
 use super::failure::{Failure, colour_on_stderr};
 use super::output::{Page, printable};
 use crate::clock::Clock;
 use crate::config::{Config, MakeSecrets};
 use crate::plugins::{Shelf, Stock};
-use crate::sandbox::{Sandbox, SandboxOptions};
+use crate::sandbox::{Compiler, Sandbox, SandboxOptions};
 use crate::tasks;
 
 #[derive(Debug, Args)]
@@ -33,7 +34,8 @@ impl Check {
             // A file that cannot be taken does not say where its plugins are; most are here.
             Err(_) => usual_plugins_dir(&common.config),
         };
-        let shelf = if loaded.is_ok() || dir.is_dir() { shelf(dir)? } else { Shelf::default() };
+        let compiler = readers_compiler(loaded.as_ref().ok())?;
+        let shelf = if loaded.is_ok() || dir.is_dir() { shelf(dir, compiler)? } else { Shelf::default() };
         let mut count = 0;
         if let Err(problems) = &loaded {
             eprint!("{}", problems.render(colour_on_stderr()));
@@ -61,12 +63,12 @@ fn usual_plugins_dir(config: &Path) -> PathBuf {
     config.with_file_name("plugins")
 }
 
-fn shelf(dir: PathBuf) -> Result<Shelf, Failure> {
+fn shelf(dir: PathBuf, compiler: Compiler) -> Result<Shelf, Failure> {
     let sandbox = Sandbox::new(SandboxOptions { max_instances: 1, max_warm: 0 })
         .map_err(|error| Failure::failed(error.to_string()))?;
     let runtime =
         tasks::runtime("check", 1).map_err(|error| Failure::failed(format!("failed to start a thread: {error}")))?;
-    let stock = Stock { sandbox: Arc::new(sandbox), dir, clock: Clock::system() };
+    let stock = Stock { sandbox: Arc::new(sandbox), compiler, dir, clock: Clock::system() };
     Ok(runtime.block_on(Shelf::load_all(&stock)).shelf)
 }
 

@@ -74,6 +74,7 @@ fn contract(slot: &Slot) -> String {
         (Some(runs), None) => runs,
         (Some(runs), Some(problem)) => format!("{runs}  (stale: {problem})"),
         (None, Some(problem)) => format!("{}: {problem}", slot.state()),
+        (None, None) if slot.state() == "compiling" => "compiling; its deliveries wait until it is loaded".to_owned(),
         (None, None) => slot.state().to_owned(),
     }
 }

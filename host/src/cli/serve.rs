@@ -8,6 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::Common;
+use super::compile::hosts_compiler;
 use super::describe::describe;
 use super::failure::Failure;
 use super::output::{Ink, Page};
@@ -38,11 +39,12 @@ impl Serve {
             let shutdown = CancellationToken::new();
             // Before anything is printed: whoever reads that the host runs may stop it.
             tasks::spawn(stop_on_signals(Signals::new()?, shutdown.clone()));
-            let app = app::build(config.clone()).await.map_err(|error| Failure::failed(error.to_string()))?;
+            let compiler = hosts_compiler(&config)?;
+            let app = app::build(config.clone(), compiler).await.map_err(|error| Failure::failed(error.to_string()))?;
             announce(&config, &app)?;
             app.run(shutdown, Arc::new(render_metrics)).await.map_err(|error| Failure::failed(error.to_string()))
         })?;
-        // Work that cannot be cancelled (a plugin being compiled) is no reason to stay.
+        // Work that cannot be cancelled (a file being read) is no reason to stay.
         runtime.shutdown_background();
         Ok(ExitCode::SUCCESS)
     }

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use clap::Args;
 use tokio::runtime::Runtime;
 
+use super::compile::users_compiler;
 use super::failure::Failure;
 use crate::config::PluginSettings;
 use crate::event::Event;
-use crate::sandbox::{Call, Invocation, KvRead, KvReader, Limits, Plugin, Sandbox, SandboxOptions};
+use crate::sandbox::{Call, Compiler, Invocation, KvRead, KvReader, Limits, Plugin, Sandbox, SandboxOptions};
 use crate::tasks;
 
 pub(super) mod answer;
@@ -47,6 +48,7 @@ pub(super) struct Task {
 #[derive(Debug)]
 pub(super) struct Workbench {
     sandbox: Sandbox,
+    compiler: Compiler,
     runtime: Runtime,
 }
 
@@ -56,14 +58,15 @@ impl Workbench {
             .map_err(|error| Failure::failed(error.to_string()))?;
         let runtime =
             tasks::runtime("run", 1).map_err(|error| Failure::failed(format!("failed to start a thread: {error}")))?;
-        Ok(Self { sandbox, runtime })
+        Ok(Self { sandbox, compiler: users_compiler()?, runtime })
     }
 
     /// Loads a plugin's file: a usage failure if it cannot be read, a plain one if it is not taken.
     pub(super) fn load(&self, file: &Path) -> Result<Plugin, Failure> {
         let shown = file.display();
         let bytes = fs::read(file).map_err(|error| Failure::usage(format!("failed to read {shown}: {error}")))?;
-        self.sandbox.load(&bytes).map_err(|error| Failure::failed(format!("{shown} is not taken: {error}")))
+        let loaded = self.wait(self.compiler.load(&self.sandbox, bytes.into()));
+        loaded.map(|(plugin, _)| plugin).map_err(|error| Failure::failed(format!("{shown} is not taken: {error}")))
     }
 
     /// Runs one attempt.

@@ -33,15 +33,17 @@ const MAX_MISNAMED: usize = 20;
 pub(super) struct Stamp {
     device: u64,
     inode: u64,
-    size: u64,
+    /// In bytes.
+    pub(super) size: u64,
     modified_ns: i128,
     changed_ns: i128,
 }
 
 /// What a folder holds under one name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) enum Seen {
     /// Nothing.
+    #[default]
     Absent,
     /// A regular file that is worth reading.
     File { file_name: String, stamp: Stamp },

@@ -1,36 +1,35 @@
 //! The next shelf, made from the last one and from what the folder holds now.
 //!
 //! Whatever differs from what a slot was made of is looked at three times: before and after a short wait, and once
-//! more after compiling. Only what was the same each time is acted upon, so a file that is still being written is
-//! neither loaded nor called bad, and a file that is replaced by removing it first is not taken for removed.
+//! more after it was read and compiled. Only what was the same each time is acted upon, so a file that is still being
+//! written is neither loaded nor called bad, and a file that is replaced by removing it first is not taken for removed.
+//!
+//! A refresh waits for no compiler: it begins the work, and a later one takes what came of it, plugin by plugin.
 
-use std::collections::BTreeMap;
-use std::error::Error;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sha2::{Digest as _, Sha256};
+use tokio::sync::Notify;
 
-use super::folder::{Folder, Look, MAX_PLUGINS, Seen, Stamp};
-use super::{Loaded, Shelf, Slot};
+use super::folder::{Folder, Look, MAX_PLUGINS, Seen};
+use super::work::{Trial, Trials, Work, try_kept};
+use super::{Loaded, Shelf};
 use crate::clock::Clock;
 use crate::event::{Digest, PluginName};
-use crate::sandbox::{Plugin, Sandbox};
+use crate::sandbox::{Compiler, Origin, Sandbox};
 use crate::tasks;
 
 /// How long a file must stay as it is before it is read, in milliseconds.
 pub const SETTLE_MS: u64 = 100;
 
-/// The longest text that is kept of what is wrong with a file, in bytes.
-const MAX_PROBLEM_BYTES: usize = 4_096;
-
 /// Where plugins come from.
 #[derive(Debug, Clone)]
 pub struct Stock {
-    /// What makes a plugin out of a file.
+    /// What plugins run in.
     pub sandbox: Arc<Sandbox>,
+    /// What makes a plugin out of a file.
+    pub compiler: Compiler,
     /// The plugins folder, absolute.
     pub dir: PathBuf,
     /// When a plugin was loaded.
@@ -59,6 +58,8 @@ pub enum Change {
         digest: Digest,
         /// What ran before.
         previous: Option<Digest>,
+        /// Where its machine code came from; `None` if it ran already.
+        origin: Option<Origin>,
     },
     /// A file was not taken. What ran before, if anything, goes on.
     Kept {
@@ -77,35 +78,60 @@ pub enum Change {
 }
 
 impl Shelf {
-    /// Loads every plugin in the folder.
-    pub async fn load_all(stock: &Stock) -> Refreshed {
-        Self::default().refresh(stock).await
+    /// What a host begins with: every plugin in the folder that need not be compiled. The others are `compiling`, which
+    /// the first refresh sees to.
+    pub async fn begin(stock: &Stock) -> Refreshed {
+        let its_stock = stock.clone();
+        let kept = tasks::blocking(move || {
+            let folder = Folder::open(&its_stock.dir)?;
+            let look = folder.look()?;
+            let mut trials = Trials::new();
+            for (name, seen) in &look.entries {
+                let Seen::File { file_name, stamp } = seen else { continue };
+                trials.insert(name.clone(), (seen.clone(), try_kept(&its_stock, &folder, file_name, stamp)));
+            }
+            Ok::<_, String>((look, trials))
+        });
+        match kept.await {
+            Ok((look, trials)) => Self::default().with_kept(stock, &look, trials),
+            Err(problem) => Self::default().with_folder_problem(problem),
+        }
     }
 
-    /// Looks at the folder and makes the shelf that goes with it.
+    /// Loads every plugin in the folder, however long that takes.
+    pub async fn load_all(stock: &Stock) -> Refreshed {
+        let (mut work, mut changes) = (Work::new(Arc::new(Notify::new())), Vec::new());
+        let mut refreshed = Self::default().refresh(stock, &mut work).await;
+        while work.is_busy() {
+            work.progress().await;
+            changes.append(&mut refreshed.changes);
+            refreshed = refreshed.shelf.refresh(stock, &mut work).await;
+        }
+        changes.append(&mut refreshed.changes);
+        Refreshed { changes, ..refreshed }
+    }
+
+    /// Looks at the folder, takes what `work` has finished, begins what is new, and makes the shelf that goes with it.
     ///
-    /// Plugins whose files did not change are carried over as they are. Compiling happens away from the async
-    /// workers, one file after the other (one compilation uses every core as it is).
-    pub async fn refresh(&self, stock: &Stock) -> Refreshed {
+    /// Plugins whose files did not change are carried over as they are.
+    pub async fn refresh(&self, stock: &Stock, work: &mut Work) -> Refreshed {
+        // Before the look, which therefore comes after whatever is finished.
+        let trials = work.take_finished();
         let first = match look(stock).await {
             Ok(look) => look,
             Err(problem) => return self.with_folder_problem(problem),
         };
-        let differs = self.names(&first).any(|name| *first.get(name) != self.judged(name));
-        if !differs {
-            return self.assemble(stock, &first, Trials::default(), &first);
+        let is_new = |name: &PluginName| {
+            let seen = first.get(name);
+            let tried = work.is_on(name, seen) || trials.get(name).is_some_and(|(tried, _)| tried == seen);
+            *seen != self.judged(name) && !tried
+        };
+        if !self.names(&first).any(is_new) {
+            return self.assemble(stock, &first, trials, &first, work);
         }
         tokio::time::sleep(Duration::from_millis(SETTLE_MS)).await;
-        let trials = {
-            let (stock, shelf) = (stock.clone(), self.clone());
-            tasks::blocking(move || shelf.try_files(&stock, &first).map(|trials| (first, trials))).await
-        };
-        let (first, trials) = match trials {
-            Ok(both) => both,
-            Err(problem) => return self.with_folder_problem(problem),
-        };
         match look(stock).await {
-            Ok(last) => self.assemble(stock, &first, trials, &last),
+            Ok(second) => self.assemble(stock, &first, trials, &second, work),
             Err(problem) => self.with_folder_problem(problem),
         }
     }
@@ -119,40 +145,46 @@ impl Shelf {
         self.slots.get(name).map_or(Seen::Absent, |slot| slot.judged.clone())
     }
 
-    /// Compiles every file that is new to the shelf and has not changed since the `first` look.
-    fn try_files(&self, stock: &Stock, first: &Look) -> Result<Trials, String> {
-        let folder = Folder::open(&stock.dir)?;
-        let second = folder.look()?;
-        let mut trials = Trials::default();
-        for (name, seen) in &first.entries {
-            let Seen::File { file_name, stamp } = seen else { continue };
-            if second.get(name) == seen && self.judged(name) != *seen {
-                let running = self.loaded(name).map(|loaded| loaded.digest);
-                if let Some(trial) = try_file(stock, &folder, file_name, stamp, running) {
-                    trials.insert(name.clone(), trial);
-                }
+    /// Puts the new shelf together from what stayed the same in both looks, and begins what is left to be done.
+    fn assemble(&self, stock: &Stock, first: &Look, mut trials: Trials, second: &Look, work: &mut Work) -> Refreshed {
+        let mut next = Refreshed { shelf: self.clone(), changes: Vec::new(), unsettled: false };
+        work.keep_only(|name, tried| second.get(name) == tried);
+        let mut fresh = Vec::new();
+        for name in self.names(second) {
+            let seen = second.get(name);
+            if *seen == self.judged(name) || work.is_on(name, seen) {
+                continue;
+            }
+            let trial = trials.remove(name).filter(|(tried, _)| tried == seen).map(|(_, trial)| trial);
+            match (seen, trial) {
+                _ if seen != first.get(name) => next.unsettled = true,
+                (Seen::File { .. }, Some(Trial::Changed)) => next.unsettled = true,
+                (Seen::File { stamp, .. }, None) => fresh.push((stamp.size, name)),
+                (_, trial) => next.put(stock, name, seen, trial),
             }
         }
-        Ok(trials)
+        // Smallest first: what is soon done does not wait for what is not.
+        fresh.sort();
+        for (_, name) in fresh {
+            work.begin(stock, name, second.get(name), self.loaded(name).map(|loaded| loaded.digest));
+        }
+        next.mark_compiling(second, |name, seen| work.is_on(name, seen));
+        next.report_folder(second.misnamed.clone());
+        next.forget_missing();
+        next
     }
 
-    /// Puts the new shelf together from what stayed the same between the `first` look and the `last`.
-    fn assemble(&self, stock: &Stock, first: &Look, mut trials: Trials, last: &Look) -> Refreshed {
+    /// The first shelf: what was kept, and what is still to be compiled.
+    fn with_kept(&self, stock: &Stock, look: &Look, trials: Trials) -> Refreshed {
         let mut next = Refreshed { shelf: self.clone(), changes: Vec::new(), unsettled: false };
-        for name in self.names(last) {
-            let seen = last.get(name);
-            if *seen == self.judged(name) {
-                continue;
+        for (name, (seen, trial)) in trials {
+            if !matches!(trial, Trial::Changed) {
+                next.put(stock, &name, &seen, Some(trial));
             }
-            let trial = trials.remove(name);
-            if seen != first.get(name) || (matches!(seen, Seen::File { .. }) && trial.is_none()) {
-                next.unsettled = true;
-                continue;
-            }
-            next.put(stock, name, seen, trial);
         }
-        next.report_folder(last.misnamed.clone());
-        next.forget_missing();
+        let judged = next.shelf.clone();
+        next.mark_compiling(look, |name, seen| matches!(seen, Seen::File { .. }) && judged.judged(name) != *seen);
+        next.report_folder(look.misnamed.clone());
         next
     }
 
@@ -163,38 +195,26 @@ impl Shelf {
     }
 }
 
-/// What came of files that were tried, by plugin name.
-type Trials = BTreeMap<PluginName, Trial>;
-
-enum Trial {
-    /// It is, byte for byte, what runs already.
-    Running,
-    /// It can run.
-    Good(Box<Plugin>, Digest),
-    /// It cannot, and why.
-    Bad(String),
-}
-
 impl Refreshed {
     fn put(&mut self, stock: &Stock, name: &PluginName, seen: &Seen, trial: Option<Trial>) {
         let slots = &mut self.shelf.slots;
-        let slot = slots.entry(name.clone()).or_insert(Slot { loaded: None, problem: None, judged: Seen::Absent });
+        let slot = slots.entry(name.clone()).or_default();
         slot.judged = seen.clone();
         let previous = slot.loaded.as_ref().map(|loaded| loaded.digest);
         let problem = match (seen, trial) {
-            (Seen::File { file_name, .. }, Some(Trial::Good(plugin, digest))) => {
+            (Seen::File { file_name, .. }, Some(Trial::Good(plugin, digest, origin))) => {
                 let path = stock.dir.join(file_name);
                 let loaded_at_ms = stock.clock.now_ms();
                 slot.loaded =
                     Some(Arc::new(Loaded { name: name.clone(), plugin: *plugin, digest, path, loaded_at_ms }));
                 slot.problem = None;
-                self.changes.push(Change::Loaded { name: name.clone(), digest, previous });
+                self.changes.push(Change::Loaded { name: name.clone(), digest, previous, origin: Some(origin) });
                 return;
             }
             (Seen::File { .. }, Some(Trial::Running)) => {
                 let healed = slot.problem.take().is_some();
                 if let (true, Some(digest)) = (healed, previous) {
-                    self.changes.push(Change::Loaded { name: name.clone(), digest, previous });
+                    self.changes.push(Change::Loaded { name: name.clone(), digest, previous, origin: None });
                 }
                 return;
             }
@@ -210,12 +230,27 @@ impl Refreshed {
             }
             (Seen::Unfit(problem), _) => problem.clone(),
             (Seen::File { .. }, Some(Trial::Bad(problem))) => problem,
-            (Seen::File { .. }, None) => return,
+            (Seen::File { .. }, Some(Trial::Changed) | None) => return,
         };
         if slot.problem.as_ref() != Some(&problem) {
             slot.problem = Some(problem.clone());
             self.changes.push(Change::Kept { name: name.clone(), problem });
         }
+    }
+
+    /// Notes which plugins are waited for, also where nothing else is known of them yet.
+    fn mark_compiling(&mut self, look: &Look, is_on: impl Fn(&str, &Seen) -> bool) {
+        let slots = &mut self.shelf.slots;
+        for (name, seen) in &look.entries {
+            if is_on(name, seen) {
+                slots.entry(name.clone()).or_default();
+            }
+        }
+        for (name, slot) in slots.iter_mut() {
+            slot.compiling = is_on(name, look.get(name));
+        }
+        // Their file changed or went before anything came of it.
+        slots.retain(|_, slot| slot.compiling || slot.is_known());
     }
 
     fn report_folder(&mut self, problems: Vec<String>) {
@@ -228,7 +263,7 @@ impl Refreshed {
     fn forget_missing(&mut self) {
         let slots = &mut self.shelf.slots;
         if slots.len() > 2 * MAX_PLUGINS {
-            slots.retain(|_, slot| slot.judged != Seen::Absent);
+            slots.retain(|_, slot| slot.compiling || slot.judged != Seen::Absent);
         }
     }
 }
@@ -236,42 +271,6 @@ impl Refreshed {
 async fn look(stock: &Stock) -> Result<Look, String> {
     let dir = stock.dir.clone();
     tasks::blocking(move || Folder::open(&dir)?.look()).await
-}
-
-/// Reads and compiles one file; `None` if it changed meanwhile.
-fn try_file(stock: &Stock, folder: &Folder, file_name: &str, stamp: &Stamp, running: Option<Digest>) -> Option<Trial> {
-    let bytes = match folder.read(file_name, stamp) {
-        Ok(Some(bytes)) => bytes,
-        Ok(None) => return None,
-        Err(problem) => return Some(Trial::Bad(problem)),
-    };
-    let digest = Digest(Sha256::digest(&bytes).into());
-    if running == Some(digest) {
-        return Some(Trial::Running);
-    }
-    // A compiler that panics on one strange file must not take the host's other plugins with it.
-    let result = catch_unwind(AssertUnwindSafe(|| stock.sandbox.load(&bytes)));
-    Some(match result {
-        Ok(Ok(plugin)) => Trial::Good(Box::new(plugin), digest),
-        Ok(Err(error)) => Trial::Bad(describe(file_name, &error)),
-        Err(_) => Trial::Bad(format!("failed to load {file_name}: the compiler panicked")),
-    })
-}
-
-/// The error and everything that caused it, in one bounded text.
-fn describe(file_name: &str, error: &dyn Error) -> String {
-    let mut text = format!("failed to load {file_name}: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    if text.len() > MAX_PROBLEM_BYTES {
-        text.truncate(text.floor_char_boundary(MAX_PROBLEM_BYTES));
-        text.push('…');
-    }
-    text
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::config::MakeSecrets;
 use crate::config::source::{Secrets, Verify};
 use crate::plugins::Slot;
-use crate::sandbox::{Sandbox, SandboxOptions};
+use crate::sandbox::{Compiler, Sandbox, SandboxOptions};
 use crate::status::Condition;
 use crate::tasks;
 
@@ -50,7 +50,7 @@ impl Site {
         fs::write(&path, config_text("\"x.*\" = \"a\"")).unwrap();
         let config = Config::load(&path, MakeSecrets::Yes).unwrap();
         let sandbox = Arc::new(Sandbox::new(SandboxOptions { max_instances: 1, max_warm: 0 }).unwrap());
-        let stock = Stock { sandbox, dir: plugins_dir, clock: Clock::system() };
+        let stock = Stock { sandbox, compiler: Compiler::InProcess, dir: plugins_dir, clock: Clock::system() };
         let shelf = Shelf::load_all(&stock).await.shelf;
         let watched = Watched {
             config: Arc::new(ArcSwap::from_pointee(config)),

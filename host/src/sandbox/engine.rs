@@ -69,7 +69,19 @@ impl Core {
     }
 }
 
+/// An engine that makes the same code and runs none of it.
+pub(super) fn compiling() -> Result<Engine> {
+    Engine::new(&code())
+}
+
 fn config(max_instances: u32) -> Config {
+    let mut config = code();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(max_instances)));
+    config
+}
+
+/// What a guest's code may contain, and what is built into it.
+fn code() -> Config {
     let mut config = Config::new();
     config
         .strategy(Strategy::Cranelift)
@@ -83,8 +95,7 @@ fn config(max_instances: u32) -> Config {
         .max_wasm_stack(WASM_STACK_BYTES)
         .async_stack_size(ASYNC_STACK_BYTES)
         .memory_reservation(MEMORY_RESERVATION_BYTES)
-        .memory_init_cow(true)
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(max_instances)));
+        .memory_init_cow(true);
     config
 }
 

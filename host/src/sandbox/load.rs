@@ -17,7 +17,7 @@ use super::wrap::{self, Binary};
 use super::{Contract, Plugin, imports, text};
 
 /// The largest plugin file, in bytes.
-const MAX_FILE_BYTES: usize = 128 << 20;
+pub(super) const MAX_FILE_BYTES: usize = 128 << 20;
 
 /// Why a file is not a plugin. The texts finish "cannot load it: …" and are fit to be shown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -89,6 +89,12 @@ pub enum LoadError {
     /// An interface has the right name and another shape.
     #[error("an interface does not fit this host: {0}")]
     Mismatch(String),
+    /// One of the above, in the words of the process that compiled the file.
+    #[error("{0}")]
+    Refused(String),
+    /// The compiler did not come to an end, or could not begin: the rest of a sentence about it.
+    #[error("the compiler {0}")]
+    Compiler(String),
 }
 
 impl LoadError {
@@ -113,15 +119,27 @@ pub(super) fn load(core: &Arc<Core>, bytes: &[u8]) -> Result<Plugin, LoadError> 
 }
 
 /// Compiles a file for `engine`. Takes as long, and as much memory, as the file makes it.
-pub(super) fn compile(engine: &Engine, bytes: &[u8]) -> Result<Code, LoadError> {
+fn compile(engine: &Engine, bytes: &[u8]) -> Result<Code, LoadError> {
+    guarded(bytes, |binary| match binary {
+        Binary::Component(binary) => Component::from_binary(engine, binary).map(Code::Component),
+        Binary::Module(binary) => Module::from_binary(engine, binary).map(Code::Module),
+    })
+}
+
+/// The same, as the bytes of machine code that another process of this host can load.
+pub(super) fn precompile(engine: &Engine, bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
+    guarded(bytes, |binary| match binary {
+        Binary::Component(binary) => engine.precompile_component(binary),
+        Binary::Module(binary) => engine.precompile_module(binary),
+    })
+}
+
+fn guarded<T>(bytes: &[u8], work: impl FnOnce(&Binary<'_>) -> wasmtime::Result<T>) -> Result<T, LoadError> {
     if bytes.len() > MAX_FILE_BYTES {
         return Err(LoadError::TooLarge { bytes: bytes.len() });
     }
-    // A compiler is large: should it panic on some input, that is no reason for the host to stop.
-    let compiled = catch_unwind(AssertUnwindSafe(|| match wrap::binary(bytes)? {
-        Binary::Component(binary) => Component::from_binary(engine, &binary).map(Code::Component).map_err(invalid),
-        Binary::Module(binary) => Module::from_binary(engine, &binary).map(Code::Module).map_err(invalid),
-    }));
+    // A compiler is large: should it panic on some input, that is no reason for its process to stop.
+    let compiled = catch_unwind(AssertUnwindSafe(|| work(&wrap::binary(bytes)?).map_err(invalid)));
     compiled.unwrap_or_else(|_| Err(LoadError::Invalid("the compiler failed on it".to_owned())))
 }
 
@@ -160,7 +178,7 @@ fn link_module(core: &Core, module: &Module) -> Result<(Chosen, Vec<String>, Ent
     Ok((chosen, imports, Entry::Module(linked)))
 }
 
-fn invalid(error: wasmtime::Error) -> LoadError {
+pub(super) fn invalid(error: wasmtime::Error) -> LoadError {
     LoadError::Invalid(chain(&error))
 }
 

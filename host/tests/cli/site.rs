@@ -77,6 +77,7 @@ impl Site {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hookbox"));
         command.current_dir(self.dir.path()).args(arguments).stdin(Stdio::null());
         command.env_remove("HEYGEN_WEBHOOK_SECRET").env_remove("HOOKBOX_LOG").env_remove("NO_COLOR");
+        command.env("XDG_CACHE_HOME", self.path("users-cache"));
         command
     }
 
@@ -109,7 +110,12 @@ impl Site {
         };
         let (public, admin) = (address("webhooks"), address("admin"));
         lines.find(|line| line.as_ref().unwrap().contains("ctrl-c")).unwrap().unwrap();
-        Host { child, public, admin }
+        let host = Host { child, public, admin };
+        wait_for("the plugins to be compiled", || {
+            let listed = self.run(&["plugins", "--json", "--admin", &host.admin]);
+            (!listed.out.contains("\"compiling\"")).then_some(())
+        });
+        host
     }
 }
 

@@ -86,6 +86,12 @@ pub(super) fn check_leftovers(source: &Source) -> Vec<String> {
     found
 }
 
+/// Where the word stands that switches the compiler's checks off.
+pub(super) fn unsafe_blocks(source: &Source) -> Vec<String> {
+    let found = source.tokens.iter().filter(|token| token.text == "unsafe");
+    found.map(|token| source.violation(token.line, "is unsafe")).collect()
+}
+
 fn spells<const N: usize>(tokens: &[lexer::Token], words: [&str; N]) -> bool {
     tokens.iter().map(|token| token.text.as_str()).eq(words)
 }
@@ -137,6 +143,12 @@ fn what_is_left_undone_is_found() {
     assert!(check_leftovers(&Source::new("host/src/a.rs", code)).is_empty());
     let test = "#[cfg(test)] mod tests { fn a() { tokio::time::sleep(b) } }";
     assert_eq!(check_leftovers(&Source::new("host/src/a.rs", test)).len(), 1);
+}
+
+#[test]
+fn what_is_unsafe_is_found() {
+    assert_eq!(unsafe_blocks(&source("fn a() { unsafe { b() } }\nunsafe fn c() {}")).len(), 2);
+    assert!(unsafe_blocks(&source("// unsafe\nconst A: &str = \"unsafe\";")).is_empty());
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 mod bench;
 mod bindings;
 mod plugins;
-mod public;
 mod projects;
+mod public;
 mod run;
 mod test;
 

@@ -5,7 +5,10 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
+use sha2::{Digest as _, Sha256};
+
 use super::*;
+use crate::plugins::Slot;
 use crate::sandbox::SandboxOptions;
 
 /// A plugin that can be told from another: `mark` is in its bytes.
@@ -17,14 +20,16 @@ struct Bench {
     dir: TempDir,
     stock: Stock,
     shelf: Shelf,
+    work: Work,
 }
 
 impl Bench {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let sandbox = Arc::new(Sandbox::new(SandboxOptions { max_instances: 1, max_warm: 0 }).unwrap());
-        let stock = Stock { sandbox, dir: dir.path().to_owned(), clock: Clock::manual(7_000) };
-        Self { dir, stock, shelf: Shelf::default() }
+        let (compiler, clock) = (Compiler::InProcess, Clock::manual(7_000));
+        let stock = Stock { sandbox, compiler, dir: dir.path().to_owned(), clock };
+        Self { dir, stock, shelf: Shelf::default(), work: Work::new(Arc::new(Notify::new())) }
     }
 
     fn path(&self, file: &str) -> PathBuf {
@@ -35,11 +40,29 @@ impl Bench {
         fs::write(self.path(file), content).unwrap();
     }
 
+    /// Refreshes until nothing is left to do. Where a change's machine code came from is left out.
     async fn refresh(&mut self) -> Vec<Change> {
-        let refreshed = self.shelf.refresh(&self.stock).await;
-        assert!(!refreshed.unsettled);
-        self.shelf = refreshed.shelf;
-        refreshed.changes
+        let mut changes = Vec::new();
+        loop {
+            let refreshed = self.once().await;
+            assert!(!refreshed.unsettled);
+            changes.extend(refreshed.changes.into_iter().map(|change| match change {
+                Change::Loaded { name, digest, previous, .. } => {
+                    Change::Loaded { name, digest, previous, origin: None }
+                }
+                other => other,
+            }));
+            if !self.work.is_busy() {
+                return changes;
+            }
+            self.work.progress().await;
+        }
+    }
+
+    async fn once(&mut self) -> Refreshed {
+        let refreshed = self.shelf.refresh(&self.stock, &mut self.work).await;
+        self.shelf = refreshed.shelf.clone();
+        refreshed
     }
 
     fn state(&self, name: &str) -> &'static str {
@@ -91,7 +114,8 @@ async fn a_replaced_file_is_taken() {
     bench.refresh().await;
     bench.write("new", good(2));
     fs::rename(bench.path("new"), bench.path("a.wat")).unwrap();
-    let change = Change::Loaded { name: "a".into(), digest: sha(&good(2)), previous: Some(sha(&good(1))) };
+    let change =
+        Change::Loaded { name: "a".into(), digest: sha(&good(2)), previous: Some(sha(&good(1))), origin: None };
     assert_eq!(bench.refresh().await, [change]);
     assert_eq!(bench.digest("a"), Some(sha(&good(2))));
 }
@@ -179,42 +203,49 @@ async fn a_folder_that_cannot_be_read_changes_nothing() {
     assert_eq!((bench.state("a"), bench.shelf.problems().len()), ("loaded", 0));
 }
 
-/// Plays the three looks of a refresh with something happening between them.
-fn step(bench: &Bench, between: impl FnOnce(&Path), after: impl FnOnce(&Path)) -> Refreshed {
-    let folder = Folder::open(bench.dir.path()).unwrap();
-    let first = folder.look().unwrap();
+/// Plays the two looks of a refresh with something happening between them.
+fn step(bench: &mut Bench, between: impl FnOnce(&Path)) -> Refreshed {
+    let trials = bench.work.take_finished();
+    let first = Folder::open(bench.dir.path()).unwrap().look().unwrap();
     between(bench.dir.path());
-    let trials = bench.shelf.try_files(&bench.stock, &first).unwrap();
-    after(bench.dir.path());
-    bench.shelf.assemble(&bench.stock, &first, trials, &folder.look().unwrap())
+    let second = Folder::open(bench.dir.path()).unwrap().look().unwrap();
+    let refreshed = bench.shelf.assemble(&bench.stock, &first, trials, &second, &mut bench.work);
+    bench.shelf = refreshed.shelf.clone();
+    refreshed
 }
 
-#[test]
-fn a_half_written_file_is_neither_loaded_nor_called_bad() {
-    let bench = Bench::new();
+#[tokio::test]
+async fn a_half_written_file_is_neither_loaded_nor_called_bad() {
+    let mut bench = Bench::new();
     let whole = good(1);
-    let (half, rest) = whole.split_at(20);
+    let (half, _) = whole.split_at(20);
+    let finish = |dir: &Path| fs::write(dir.join("a.wat"), &whole).unwrap();
+    // Finished while it settles.
     bench.write("a.wat", half);
-    let finish = |dir: &Path| fs::write(dir.join("a.wat"), format!("{half}{rest}")).unwrap();
-    // Finished while it settles, and finished while it is being compiled.
-    for refreshed in [step(&bench, finish, |_| ()), {
-        bench.write("a.wat", half);
-        step(&bench, |_| (), finish)
-    }] {
-        assert!(refreshed.unsettled && refreshed.changes.is_empty(), "{:?}", refreshed.changes);
-        assert!(refreshed.shelf.slot("a").is_none());
-    }
-    let refreshed = step(&bench, |_| (), |_| ());
-    assert!(!refreshed.unsettled);
-    assert_eq!(refreshed.shelf.slot("a").map(Slot::state), Some("loaded"));
+    let refreshed = step(&mut bench, finish);
+    assert!(refreshed.unsettled && refreshed.changes.is_empty() && !bench.work.is_busy(), "{:?}", refreshed.changes);
+    assert!(bench.shelf.slot("a").is_none());
+    // Finished while it is being compiled.
+    bench.write("a.wat", half);
+    let refreshed = step(&mut bench, |_| ());
+    assert!(!refreshed.unsettled && refreshed.changes.is_empty() && bench.state("a") == "compiling");
+    bench.work.progress().await;
+    finish(bench.dir.path());
+    let refreshed = step(&mut bench, |_| ());
+    assert_eq!((refreshed.changes.len(), bench.state("a")), (0, "compiling"), "the whole file is");
+    bench.work.progress().await;
+    step(&mut bench, |_| ());
+    assert_eq!((bench.state("a"), bench.digest("a")), ("loaded", Some(sha(&whole))));
 }
 
-#[test]
-fn a_valid_beginning_of_a_file_that_goes_on_is_not_loaded() {
-    let bench = Bench::new();
+#[tokio::test]
+async fn a_valid_beginning_of_a_file_that_goes_on_is_not_loaded() {
+    let mut bench = Bench::new();
     bench.write("a.wat", good(1));
-    let refreshed = step(&bench, |_| (), |dir| fs::write(dir.join("a.wat"), good(1) + " garbage").unwrap());
-    assert!(refreshed.unsettled && refreshed.shelf.loaded("a").is_none());
+    step(&mut bench, |_| ());
+    bench.work.progress().await;
+    let refreshed = step(&mut bench, |dir| fs::write(dir.join("a.wat"), good(1) + " garbage").unwrap());
+    assert!(refreshed.unsettled && bench.shelf.loaded("a").is_none());
 }
 
 #[tokio::test]
@@ -223,18 +254,47 @@ async fn a_file_that_is_removed_to_be_replaced_is_not_taken_for_removed() {
     bench.write("a.wat", good(1));
     bench.refresh().await;
     fs::remove_file(bench.path("a.wat")).unwrap();
-    let refreshed = step(&bench, |_| (), |dir| fs::write(dir.join("a.wat"), good(2)).unwrap());
+    let refreshed = step(&mut bench, |dir| fs::write(dir.join("a.wat"), good(2)).unwrap());
     assert!(refreshed.unsettled && refreshed.changes.is_empty(), "{:?}", refreshed.changes);
-    assert_eq!(refreshed.shelf.loaded("a").map(|loaded| loaded.digest), Some(sha(&good(1))));
+    assert_eq!(bench.digest("a"), Some(sha(&good(1))));
 }
 
-#[test]
-fn a_problem_names_its_causes_and_is_bounded() {
-    #[derive(Debug, thiserror::Error)]
-    #[error("it is bad")]
-    struct Outer(#[source] std::io::Error);
-    let error = |text: &str| Outer(std::io::Error::other(text.to_owned()));
-    assert_eq!(describe("a.wasm", &error("a byte")), "failed to load a.wasm: it is bad: a byte");
-    let long = describe("a.wasm", &error(&"é".repeat(MAX_PROBLEM_BYTES)));
-    assert!(long.len() <= MAX_PROBLEM_BYTES + '…'.len_utf8() && long.ends_with("é…"));
+#[tokio::test]
+async fn a_file_that_goes_while_it_is_being_compiled_leaves_nothing_behind() {
+    let mut bench = Bench::new();
+    bench.write("a.wat", good(1));
+    step(&mut bench, |_| ());
+    assert!(bench.work.is_busy() && bench.state("a") == "compiling");
+    fs::remove_file(bench.path("a.wat")).unwrap();
+    assert!(bench.refresh().await.is_empty() && !bench.work.is_busy());
+    assert_eq!(bench.state("a"), "unknown");
+}
+
+#[tokio::test]
+async fn a_small_file_does_not_wait_for_a_large_one() {
+    let mut bench = Bench::new();
+    let padding = " ".repeat(2 << 20);
+    bench.write("large.wat", good(1) + &padding);
+    // Whoever compiles something large now, the file just written waits for it.
+    let _busy = bench.work.hold_large();
+    let refreshed = bench.once().await;
+    assert!(refreshed.changes.is_empty() && bench.state("large") == "compiling");
+    bench.write("small.wat", good(2));
+    bench.once().await;
+    bench.work.progress().await;
+    bench.once().await;
+    assert_eq!((bench.state("small"), bench.state("large")), ("loaded", "compiling"));
+}
+
+#[tokio::test]
+async fn a_running_plugin_goes_on_while_its_new_file_is_compiled() {
+    let mut bench = Bench::new();
+    bench.write("a.wat", good(1));
+    bench.refresh().await;
+    bench.write("a.wat", good(2));
+    bench.once().await;
+    assert!(bench.work.is_busy());
+    assert_eq!((bench.state("a"), bench.digest("a")), ("loaded", Some(sha(&good(1)))));
+    bench.refresh().await;
+    assert_eq!(bench.digest("a"), Some(sha(&good(2))));
 }

@@ -1,0 +1,56 @@
+//! `hookbox compile`: what the host starts to compile one file. It stands in no help: it is of use to the host alone.
+//!
+//! Also the choice of how a command of this program compiles: always by starting that.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::failure::Failure;
+use crate::config::{self, Config};
+use crate::sandbox::{Cache, CompileLimits, Compiler, Confinement, Workshop, compile_stdin};
+
+#[derive(Debug, Args)]
+pub(super) struct Compile {
+    cpu_s: u64,
+    memory_bytes: u64,
+    code_bytes: u64,
+}
+
+impl Compile {
+    pub(super) fn run(&self) -> ExitCode {
+        let Self { cpu_s, memory_bytes, code_bytes } = *self;
+        compile_stdin(Confinement { cpu_s, memory_bytes, code_bytes })
+    }
+}
+
+/// The folder beside the store that keeps compiled plugins.
+const CACHE_FOLDER: &str = "cache";
+
+/// The compiler of a host with this configuration.
+pub(super) fn hosts_compiler(config: &Config) -> Result<Compiler, Failure> {
+    compiler(Some(Cache::at(cache_dir(config))))
+}
+
+/// The same for a command that changes nothing; without a configuration, nothing that was kept is known.
+pub(super) fn readers_compiler(config: Option<&Config>) -> Result<Compiler, Failure> {
+    compiler(config.map(|config| Cache::read_only(cache_dir(config))))
+}
+
+/// The same for a command that has no host: what it makes is kept for this user.
+pub(super) fn users_compiler() -> Result<Compiler, Failure> {
+    compiler(config::user_cache_dir().map(|dir| Cache::at(dir.join("hookbox"))))
+}
+
+fn cache_dir(config: &Config) -> PathBuf {
+    config.store.sqlite_path.with_file_name(CACHE_FOLDER)
+}
+
+fn compiler(cache: Option<Cache>) -> Result<Compiler, Failure> {
+    let program =
+        config::own_program().map_err(|error| Failure::failed(format!("this program cannot find itself: {error}")))?;
+    let (temp_dir, limits) = (config::temp_dir(), CompileLimits::default());
+    Ok(Compiler::Child(Arc::new(Workshop { program, cache, temp_dir, limits })))
+}

@@ -1,0 +1,214 @@
+//! Files that are being read and compiled, each in a task of its own.
+//!
+//! Two are compiled at a time: one of any size, and beside it one small one, so that a plugin that takes milliseconds
+//! does not wait for a runtime that takes seconds. Work on a file that changed meanwhile is given up.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
+
+use super::Stock;
+use super::folder::{Folder, Seen, Stamp};
+use crate::event::{Digest, PluginName};
+use crate::sandbox::{Origin, Plugin};
+use crate::tasks;
+
+/// Up to this size a file is a small one, in bytes: what was written in Rust or C is, what brings an interpreter or a
+/// runtime along is not.
+const SMALL_BYTES: u64 = 1 << 20;
+
+/// The longest text that is kept of what is wrong with a file, in bytes.
+const MAX_PROBLEM_BYTES: usize = 4_096;
+
+/// What came of a file that was tried.
+pub(super) enum Trial {
+    /// It is, byte for byte, what runs already.
+    Running,
+    /// It can run.
+    Good(Box<Plugin>, Digest, Origin),
+    /// It cannot, and why.
+    Bad(String),
+    /// It changed while it was read.
+    Changed,
+}
+
+/// What came of every file that was tried since this was last asked, by plugin name.
+pub(super) type Trials = BTreeMap<PluginName, (Seen, Trial)>;
+
+/// What is under way for one shelf.
+pub struct Work {
+    jobs: BTreeMap<PluginName, Job>,
+    finished: UnboundedReceiver<(PluginName, Seen, Trial)>,
+    finish: UnboundedSender<(PluginName, Seen, Trial)>,
+    turns: Arc<Turns>,
+    wake: Arc<Notify>,
+}
+
+struct Job {
+    seen: Seen,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl fmt::Debug for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Work").field("jobs", &self.jobs.keys()).finish_non_exhaustive()
+    }
+}
+
+impl Work {
+    /// No work; `wake` is notified after each file.
+    pub fn new(wake: Arc<Notify>) -> Self {
+        let (finish, finished) = unbounded_channel();
+        let turns = Arc::new(Turns { any: Arc::new(Semaphore::new(1)), small: Arc::new(Semaphore::new(1)) });
+        Self { jobs: BTreeMap::new(), finished, finish, turns, wake }
+    }
+
+    /// Whether something is under way.
+    pub fn is_busy(&self) -> bool {
+        !self.jobs.is_empty()
+    }
+
+    /// Waits until a file is finished; [`Shelf::refresh`](super::Shelf::refresh) then takes it.
+    pub async fn progress(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Takes the turn of files that are not small.
+    #[cfg(test)]
+    pub(super) fn hold_large(&self) -> OwnedSemaphorePermit {
+        self.turns.any.clone().try_acquire_owned().expect("nobody has it")
+    }
+
+    /// Whether this very file is being tried.
+    pub(super) fn is_on(&self, name: &str, seen: &Seen) -> bool {
+        self.jobs.get(name).is_some_and(|job| job.seen == *seen)
+    }
+
+    /// Hands over what is finished.
+    pub(super) fn take_finished(&mut self) -> Trials {
+        let mut trials = Trials::new();
+        while let Ok((name, seen, trial)) = self.finished.try_recv() {
+            // Another state of the file may be under way since.
+            if self.is_on(&name, &seen) {
+                self.jobs.remove(&name);
+                trials.insert(name, (seen, trial));
+            }
+        }
+        trials
+    }
+
+    /// Gives up what is not wanted any more.
+    pub(super) fn keep_only(&mut self, wanted: impl Fn(&str, &Seen) -> bool) {
+        self.jobs.retain(|name, job| wanted(name, &job.seen));
+    }
+
+    /// Begins to try a file, in place of what was tried under this name. `running` is what runs under it.
+    pub(super) fn begin(&mut self, stock: &Stock, name: &PluginName, seen: &Seen, running: Option<Digest>) {
+        let Seen::File { file_name, stamp } = seen.clone() else { return };
+        let (stock, turns, finish, wake) = (stock.clone(), self.turns.clone(), self.finish.clone(), self.wake.clone());
+        let (its_name, its_seen) = (name.clone(), seen.clone());
+        let task = tasks::spawn(async move {
+            let _turn = turns.next(stamp.size).await;
+            // A panic over one strange file must not leave it under way for ever.
+            let trial = match tasks::unwound(try_file(&stock, &file_name, stamp, running)).await {
+                Ok(trial) => trial,
+                Err(panic) => Trial::Bad(format!("failed to load {file_name}: the host has a fault: {panic}")),
+            };
+            // Nobody waits for it if its work is gone.
+            let _ = finish.send((its_name, its_seen, trial));
+            wake.notify_one();
+        });
+        self.jobs.insert(name.clone(), Job { seen: seen.clone(), task });
+    }
+}
+
+/// Who may compile now.
+struct Turns {
+    any: Arc<Semaphore>,
+    small: Arc<Semaphore>,
+}
+
+impl Turns {
+    /// Waits in the line of small files, or in that of the others. Neither is ever closed.
+    async fn next(&self, size_bytes: u64) -> Option<OwnedSemaphorePermit> {
+        let line = if size_bytes <= SMALL_BYTES { &self.small } else { &self.any };
+        line.clone().acquire_owned().await.ok()
+    }
+}
+
+async fn try_file(stock: &Stock, file_name: &str, stamp: Stamp, running: Option<Digest>) -> Trial {
+    let (dir, its_name) = (stock.dir.clone(), file_name.to_owned());
+    let read = move || Folder::open(&dir)?.read(&its_name, &stamp).map(|bytes| bytes.map(digested));
+    let (file, digest) = match tasks::blocking(read).await {
+        Ok(Some(both)) => both,
+        Ok(None) => return Trial::Changed,
+        Err(problem) => return Trial::Bad(problem),
+    };
+    if running == Some(digest) {
+        return Trial::Running;
+    }
+    match stock.compiler.load(&stock.sandbox, file.into()).await {
+        Ok((plugin, origin)) => Trial::Good(Box::new(plugin), digest, origin),
+        Err(error) => Trial::Bad(describe(file_name, &error)),
+    }
+}
+
+/// A file that need not be compiled, because that was done at an earlier time; [`Trial::Changed`] of any other. Blocks.
+pub(super) fn try_kept(stock: &Stock, folder: &Folder, file_name: &str, stamp: &Stamp) -> Trial {
+    let Ok(Some((file, digest))) = folder.read(file_name, stamp).map(|bytes| bytes.map(digested)) else {
+        return Trial::Changed;
+    };
+    match stock.compiler.kept(&stock.sandbox, &file) {
+        Some(Ok(plugin)) => Trial::Good(Box::new(plugin), digest, Origin::Cache),
+        Some(Err(error)) => Trial::Bad(describe(file_name, &error)),
+        None => Trial::Changed,
+    }
+}
+
+fn digested(bytes: Vec<u8>) -> (Vec<u8>, Digest) {
+    let digest = Digest(Sha256::digest(&bytes).into());
+    (bytes, digest)
+}
+
+/// The error and everything that caused it, in one bounded text.
+pub(super) fn describe(file_name: &str, error: &dyn std::error::Error) -> String {
+    let mut text = format!("failed to load {file_name}: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    if text.len() > MAX_PROBLEM_BYTES {
+        text.truncate(text.floor_char_boundary(MAX_PROBLEM_BYTES));
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_names_its_causes_and_is_bounded() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("it is bad")]
+        struct Outer(#[source] std::io::Error);
+        let error = |text: &str| Outer(std::io::Error::other(text.to_owned()));
+        assert_eq!(describe("a.wasm", &error("a byte")), "failed to load a.wasm: it is bad: a byte");
+        let long = describe("a.wasm", &error(&"é".repeat(MAX_PROBLEM_BYTES)));
+        assert!(long.len() <= MAX_PROBLEM_BYTES + '…'.len_utf8() && long.ends_with("é…"));
+    }
+}

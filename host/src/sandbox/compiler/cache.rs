@@ -1,0 +1,218 @@
+//! The folder that keeps machine code: nobody else may write it, and what is found in it is held against its name.
+//!
+//! An entry is a file as wasmtime wrote it, named `KEY.SHA256`: what it was made of and for, and what it holds. It
+//! appears whole, by renaming. One that is damaged, or that another user could have written, is not used and is made
+//! again; a folder that another user could write is not used at all.
+
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, fstat, futimens, open, openat,
+    renameat, statat, unlinkat,
+};
+use rustix::process::{Uid, geteuid};
+
+use super::code::{DRAFT_ENDING, Draft, Verified, create, draft_name, sha256};
+
+/// The most machine code that is kept, in bytes; what was not used for the longest time goes first. A Python plugin has
+/// 35 MB.
+const MAX_KEPT_BYTES: u64 = 1 << 30;
+
+/// The most entries that are kept.
+const MAX_KEPT: usize = 2_000;
+
+/// A draft older than this was left behind by a process that was killed, in seconds.
+const STALE_DRAFT_S: i64 = 3_600;
+
+/// A folder of machine code.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    dir: PathBuf,
+    writes: bool,
+}
+
+/// Where a draft stands in the folder.
+#[derive(Debug)]
+pub(super) struct Place {
+    dir: OwnedFd,
+    name: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Under this name it is not wanted any more, whether it got another one or not.
+        let _ = unlinkat(&self.dir, &self.name, AtFlags::empty());
+    }
+}
+
+impl Cache {
+    /// The folder at `dir`, made when it is needed.
+    pub fn at(dir: PathBuf) -> Self {
+        Self { dir, writes: true }
+    }
+
+    /// The same, where nothing is created or changed.
+    pub fn read_only(dir: PathBuf) -> Self {
+        Self { dir, writes: false }
+    }
+
+    /// What is kept under `key`, if it can be trusted.
+    pub(super) fn find(&self, key: &str) -> Option<Verified> {
+        let dir = match self.open() {
+            Ok(dir) => dir?,
+            Err(why) => {
+                let (dir, hint) = (self.dir.display(), "nothing is kept and plugins are compiled at every start");
+                tracing::warn!(error = %why, "the folder of compiled plugins, {dir}, is not used: {hint}");
+                return None;
+            }
+        };
+        let names = names(&dir).unwrap_or_default();
+        names.iter().filter(|name| name.split_once('.').is_some_and(|(its, _)| its == key)).find_map(|name| {
+            match verify(&dir, name) {
+                Ok(file) => {
+                    self.touch(&file);
+                    Some(Verified(file))
+                }
+                Err(why) => {
+                    let path = self.dir.join(name);
+                    tracing::warn!(error = %why, path = %path.display(), "a compiled plugin is not used, and made again");
+                    if self.writes {
+                        let _ = unlinkat(&dir, name.as_str(), AtFlags::empty());
+                    }
+                    None
+                }
+            }
+        })
+    }
+
+    /// A new file in the folder; `None` if nothing is to be, or can be, kept.
+    pub(super) fn draft(&self) -> Option<Draft> {
+        let dir = self.open().ok().flatten().filter(|_| self.writes)?;
+        let name = draft_name().ok()?;
+        let file = create(&dir, &name).ok()?;
+        Some(Draft::at(Place { dir, name }, file))
+    }
+
+    /// Gives a draft its name, and makes room.
+    pub(super) fn keep(&self, place: Place, file: &File, key: &str) {
+        let kept = sha256(file)
+            .and_then(|digest| Ok(renameat(&place.dir, &place.name, &place.dir, format!("{key}.{digest}"))?));
+        match kept {
+            Ok(()) => prune(&place.dir, MAX_KEPT_BYTES, MAX_KEPT),
+            Err(error) => tracing::warn!(error = %error, "a compiled plugin is not kept"),
+        }
+    }
+
+    /// The folder, if it is there and can be trusted.
+    fn open(&self) -> Result<Option<OwnedFd>, String> {
+        if self.writes {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
+            made.map_err(|error| format!("it cannot be made: {error}"))?;
+        }
+        let parent = self.dir.parent().unwrap_or(Path::new("/"));
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match open(&self.dir, flags, Mode::empty()) {
+            Ok(dir) => {
+                let around = open(parent, flags - OFlags::NOFOLLOW, Mode::empty()).and_then(fstat);
+                fit_around(&around.map_err(|errno| errno.to_string())?)?;
+                fit(&fstat(&dir).map_err(|errno| errno.to_string())?, FileType::Directory, geteuid())?;
+                Ok(Some(dir))
+            }
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR) => {
+                Err("it is not a folder, but a link or a file".to_owned())
+            }
+            Err(errno) => Err(errno.to_string()),
+        }
+    }
+
+    /// Notes that an entry is used.
+    fn touch(&self, file: &File) {
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        if self.writes {
+            // It only decides which one goes first.
+            let _ = futimens(file, &Timestamps { last_access: now, last_modification: now });
+        }
+    }
+}
+
+/// Opens an entry and holds it against its name.
+fn verify(dir: &OwnedFd, name: &str) -> Result<File, String> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = openat(dir, name, flags, Mode::empty()).map_err(|errno| errno.to_string())?;
+    fit(&fstat(&file).map_err(|errno| errno.to_string())?, FileType::RegularFile, geteuid())?;
+    let file = File::from(file);
+    let digest = sha256(&file).map_err(|error| error.to_string())?;
+    match name.rsplit_once('.') {
+        Some((_, expected)) if expected == digest => Ok(file),
+        _ => Err("it is not what was written".to_owned()),
+    }
+}
+
+/// Whether it is of the kind, and only `user` can write it.
+fn fit(stat: &Stat, kind: FileType, user: Uid) -> Result<(), String> {
+    if FileType::from_raw_mode(stat.st_mode) != kind {
+        return Err("it is a link, or of another kind".to_owned());
+    }
+    if stat.st_uid != user.as_raw() {
+        return Err(format!("it belongs to the user with the number {}, not to this one", stat.st_uid));
+    }
+    match Mode::from_raw_mode(stat.st_mode).intersects(Mode::WGRP | Mode::WOTH) {
+        true => Err("others may write it: take that away with `chmod go-w`".to_owned()),
+        false => Ok(()),
+    }
+}
+
+/// Whether the folder around it keeps strangers from moving it. A group may, as many systems give every user one.
+fn fit_around(stat: &Stat) -> Result<(), String> {
+    let mode = Mode::from_raw_mode(stat.st_mode);
+    match mode.contains(Mode::WOTH) && !mode.contains(Mode::SVTX) {
+        true => Err("everyone may write the folder it is in: take that away with `chmod o-w`".to_owned()),
+        false => Ok(()),
+    }
+}
+
+fn names(dir: &OwnedFd) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(dir)? {
+        names.extend(entry?.file_name().to_str().ok().map(str::to_owned));
+    }
+    Ok(names)
+}
+
+/// Removes what was not used for the longest time until the rest is within the limits, and drafts nobody will finish.
+fn prune(dir: impl AsFd, max_bytes: u64, max: usize) {
+    let dir = dir.as_fd();
+    let Ok(owned) = dir.try_clone_to_owned() else { return };
+    let mut entries: Vec<((i64, i64), u64, String)> = Vec::new();
+    for name in names(&owned).unwrap_or_default() {
+        let Ok(stat) = statat(dir, name.as_str(), AtFlags::SYMLINK_NOFOLLOW) else { continue };
+        if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+            let time = (i64::from(stat.st_mtime), stat.st_mtime_nsec.try_into().unwrap_or(0));
+            entries.push((time, u64::try_from(stat.st_size).unwrap_or(0), name));
+        }
+    }
+    // Newest first. What was just kept is the newest, and its time is this folder's own clock.
+    entries.sort_by(|a, b| b.cmp(a));
+    let newest_s = entries.first().map_or(0, |((second, _), ..)| *second);
+    let (mut bytes, mut count) = (0, 0);
+    for ((second, _), size, name) in entries {
+        let goes = match name.ends_with(DRAFT_ENDING) {
+            true => second < newest_s - STALE_DRAFT_S,
+            false => {
+                (bytes, count) = (bytes + size, count + 1);
+                count > 1 && (bytes > max_bytes || count > max)
+            }
+        };
+        if goes {
+            let _ = unlinkat(dir, name.as_str(), AtFlags::empty());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! A child that compiles: what it makes, what it says of a file that is none, and how it ends when a file wants too much.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use hookbox::sandbox::{Cache, CompileLimits, Compiler, Confinement, Origin, Workshop};
+
+use super::*;
+
+/// Limits that no file of these tests reaches unless it is meant to.
+fn limits() -> CompileLimits {
+    CompileLimits { wall_ms: 120_000, ..CompileLimits::default() }
+}
+
+fn confined(change: impl FnOnce(&mut Confinement)) -> CompileLimits {
+    let mut limits = limits();
+    change(&mut limits.confinement);
+    limits
+}
+
+fn compiler(program: impl Into<PathBuf>, limits: CompileLimits, cache: Option<Cache>) -> Compiler {
+    let temp_dir = std::env::temp_dir();
+    Compiler::Child(Arc::new(Workshop { program: program.into(), cache, temp_dir, limits }))
+}
+
+fn child(limits: CompileLimits) -> Compiler {
+    compiler(env!("CARGO_BIN_EXE_hookbox"), limits, None)
+}
+
+async fn refused(compiler: &Compiler, file: &[u8]) -> String {
+    compiler.load(&SANDBOX, file.to_vec().into()).await.expect_err("it is refused").to_string()
+}
+
+/// A core module with functions that are long to compile: every value is needed until the end.
+fn bomb(functions: usize, values: usize) -> Vec<u8> {
+    let mut body = String::new();
+    for i in 0..values {
+        let _ =
+            write!(body, "(local.set {} (i64.mul (local.get {}) (local.get {})))", i % 50, (i * 7) % 50, (i * 3) % 50);
+    }
+    let function = format!("(func (param i64) (result i64) (local {}) {body} (local.get 3))", "i64 ".repeat(49));
+    let module = format!("(module (func (export \"_start\")) {})", function.repeat(functions));
+    wat::parse_str(module).unwrap()
+}
+
+#[tokio::test]
+async fn what_a_child_made_runs_and_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::at(dir.path().join("cache"));
+    for name in ["ok", "http", "command", "run"] {
+        let file = file(&format!("tests/guests/{name}.wat"));
+        let compiler = compiler(env!("CARGO_BIN_EXE_hookbox"), limits(), Some(cache.clone()));
+        assert!(compiler.kept(&SANDBOX, &file).is_none());
+        let (made, origin) = compiler.load(&SANDBOX, file.clone().into()).await.unwrap();
+        assert!(matches!(origin, Origin::Compiled { .. }), "{name}: {origin:?}");
+        let (kept, origin) = compiler.load(&SANDBOX, file.clone().into()).await.unwrap();
+        assert_eq!(origin, Origin::Cache, "{name}");
+        let here = SANDBOX.load(&file).unwrap();
+        for plugin in [made, kept, compiler.kept(&SANDBOX, &file).unwrap().unwrap()] {
+            assert_eq!((plugin.contract(), plugin.imports()), (here.contract(), here.imports()), "{name}");
+            assert_eq!(plugin.invoke(call()).await.verdict, here.invoke(call()).await.verdict, "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_child_refuses_a_file_in_the_words_of_this_process() {
+    let audit = file("../plugins/audit.wasm");
+    let text = b"(component\n  (core module $m (func (result i32) (i64.const 1)))\n  (nonsense \x1b[31m))".to_vec();
+    let files: [&[u8]; 9] = [
+        b"",
+        b"\0as",
+        b"\0asm\x0d\0",
+        b"#!/bin/sh\n",
+        b"\x7fELF\x02\x01",
+        b"(component",
+        b"(module (func (result i32) (i64.const 1)) (export \"_start\" (func 0)))",
+        &text,
+        &audit[..audit.len() / 2],
+    ];
+    let child = child(limits());
+    for file in files {
+        assert_eq!(refused(&child, file).await, refusal(file));
+    }
+    // Compiled, and then refused for what it is.
+    for file in [b"(component)".to_vec(), file("tests/guests/unknown-import.wat")] {
+        assert_eq!(refused(&child, &file).await, refusal(&file));
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_wants_too_much_ends_the_child_and_says_what_ran_out() {
+    let bomb = bomb(2_000, 2_000);
+    let cases = [
+        (confined(|of| of.cpu_s = 1), "the compiler ran out of time on it: it has 1 s of processor time for a file"),
+        (confined(|of| of.memory_bytes = 400 << 20), "the compiler ran out of memory on it: it has 400 MiB for a file"),
+        (CompileLimits { wall_ms: 500, ..limits() }, "the compiler did not come to an end with it within 1 s"),
+    ];
+    for (limits, expected) in cases {
+        assert_eq!(refused(&child(limits), &bomb).await, expected);
+    }
+    let little = confined(|of| of.code_bytes = 2 << 10);
+    let message = refused(&child(little), &file("tests/guests/ok.wat")).await;
+    assert_eq!(message, "the compiler made more than 0 MiB of machine code of it");
+    assert_eq!(guest("ok").invoke(call()).await.verdict, Verdict::Ok(Vec::new()), "this process goes on");
+}
+
+#[tokio::test]
+async fn a_child_that_is_killed_or_cannot_start_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = file("tests/guests/ok.wat");
+    for (name, script, expected) in [
+        ("killed", "kill -9 $$", "the compiler was killed while it worked on it"),
+        ("crashed", "echo at last >&2; kill -SEGV $$", "the compiler crashed on it, with signal 11: at last"),
+        ("failed", "echo no such thing >&2; exit 7", "the compiler failed: no such thing"),
+        ("silent", "exit 0", "the compiler wrote no machine code"),
+        ("false", "echo code; exit 0", "the compiler wrote no machine code"),
+    ] {
+        // Written by another process: no thread of this one can hold it open for writing while it is started.
+        let text = format!("printf '%s\\n' '#!/bin/sh' '{script}' > {name} && chmod +x {name}");
+        assert!(Command::new("sh").args(["-c", &text]).current_dir(dir.path()).status().unwrap().success());
+        let message = refused(&compiler(dir.path().join(name), limits(), None), &file).await;
+        assert!(message.starts_with(expected), "{name}: {message}");
+    }
+    let message = refused(&compiler(dir.path().join("nothing"), limits(), None), &file).await;
+    assert!(message.starts_with("the compiler could not be started: "), "{message}");
+}

@@ -71,7 +71,8 @@ impl Site {
         fs::create_dir_all(site.0.join("plugins")).map_err(fail)?;
         let port = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).map_err(fail);
         let config = format!(
-            "[server]\nlisten = \"{}\"\nadmin = \"{}\"\n[sources.heygen]\npreset = \"heygen\"\n[routes]\n",
+            "[server]\nlisten = \"{}\"\nadmin = \"{}\"\n\
+             [sources.heygen]\npreset = \"heygen\"\nsecrets = [{{ env = \"HEYGEN_WEBHOOK_SECRET\" }}]\n[routes]\n",
             port()?,
             port()?
         );
@@ -89,7 +90,7 @@ impl Site {
 
     fn hookbox(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(hookbox());
-        command.args(arguments).arg("--config").arg(self.config()).env("HOOKBOX_LOG", "error");
+        command.args(arguments).arg("--config").arg(self.config()).env("HOOKBOX_LOG", "error").env_remove("HEYGEN_WEBHOOK_SECRET");
         command
     }
 

@@ -17,7 +17,7 @@ fn guest(name: &str) -> Vec<u8> {
 fn large() -> Vec<u8> {
     let mut functions = String::new();
     for function in 0..20_000 {
-        let steps = (0..60).fold(String::new(), |mut steps, step| {
+        let steps = (0..20).fold(String::new(), |mut steps, step| {
             let _ =
                 write!(steps, "(local.set {} (i32.mul (local.get {}) (i32.const {})))", step % 4, (step + 1) % 4, step);
             steps

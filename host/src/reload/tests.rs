@@ -146,7 +146,7 @@ async fn a_route_to_a_plugin_that_comes_later_is_taken_when_it_comes() {
     site.replace("plugins/b.wat", good(2));
     site.until(|condition| condition.config.is_none()).await;
     assert_eq!(site.patterns(), ["y.*"]);
-    assert!(site.watched.shelf.load().loaded("b").is_some());
+    site.until_state("b", "loaded").await;
     site.stop().await;
 }
 

@@ -120,27 +120,27 @@ pub(super) fn load(core: &Arc<Core>, bytes: &[u8]) -> Result<Plugin, LoadError> 
 
 /// Compiles a file for `engine`. Takes as long, and as much memory, as the file makes it.
 fn compile(engine: &Engine, bytes: &[u8]) -> Result<Code, LoadError> {
-    guarded(bytes, |binary| match binary {
-        Binary::Component(binary) => Component::from_binary(engine, binary).map(Code::Component),
-        Binary::Module(binary) => Module::from_binary(engine, binary).map(Code::Module),
-    })
+    // A compiler is large: should it panic on some input, that is no reason for this process to stop.
+    let compiled = catch_unwind(AssertUnwindSafe(|| match binary(bytes)? {
+        Binary::Component(binary) => Component::from_binary(engine, &binary).map(Code::Component).map_err(invalid),
+        Binary::Module(binary) => Module::from_binary(engine, &binary).map(Code::Module).map_err(invalid),
+    }));
+    compiled.unwrap_or_else(|_| Err(LoadError::Compiler("failed on it".to_owned())))
 }
 
-/// The same, as the bytes of machine code that another process of this host can load.
+/// The same, as the bytes of machine code that another process of this host can load. May panic.
 pub(super) fn precompile(engine: &Engine, bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
-    guarded(bytes, |binary| match binary {
-        Binary::Component(binary) => engine.precompile_component(binary),
-        Binary::Module(binary) => engine.precompile_module(binary),
-    })
+    match binary(bytes)? {
+        Binary::Component(binary) => engine.precompile_component(&binary).map_err(invalid),
+        Binary::Module(binary) => engine.precompile_module(&binary).map_err(invalid),
+    }
 }
 
-fn guarded<T>(bytes: &[u8], work: impl FnOnce(&Binary<'_>) -> wasmtime::Result<T>) -> Result<T, LoadError> {
-    if bytes.len() > MAX_FILE_BYTES {
-        return Err(LoadError::TooLarge { bytes: bytes.len() });
+fn binary(bytes: &[u8]) -> Result<Binary<'_>, LoadError> {
+    match bytes.len() {
+        ..=MAX_FILE_BYTES => wrap::binary(bytes),
+        bytes => Err(LoadError::TooLarge { bytes }),
     }
-    // A compiler is large: should it panic on some input, that is no reason for its process to stop.
-    let compiled = catch_unwind(AssertUnwindSafe(|| work(&wrap::binary(bytes)?).map_err(invalid)));
-    compiled.unwrap_or_else(|_| Err(LoadError::Invalid("the compiler failed on it".to_owned())))
 }
 
 /// Chooses the contract, checks the imports, and prepares everything that an attempt does not need to do itself.

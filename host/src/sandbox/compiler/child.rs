@@ -29,12 +29,16 @@ pub struct CompileLimits {
 }
 
 impl Default for CompileLimits {
-    /// About ten times of what the largest runtimes take.
+    /// Several times what the largest runtimes take: 25 s and 500 MB for a JavaScript engine, on a slow machine.
     fn default() -> Self {
-        let confinement = Confinement { cpu_s: 60, memory_bytes: 3 << 30, code_bytes: 512 << 20 };
-        Self { confinement, wall_ms: 180_000 }
+        let confinement = Confinement { cpu_s: 120, memory_bytes: 2 << 30, code_bytes: 512 << 20 };
+        Self { confinement, wall_ms: 300_000 }
     }
 }
+
+/// How a process says that there is no memory: when Rust cannot allocate, when the kernel refuses a mapping, and when
+/// something is read for which there is no room.
+const OUT_OF_MEMORY: [&str; 3] = ["memory allocation of ", "Cannot allocate memory", "out of memory"];
 
 /// A child that does not outlive its owner.
 struct Running(Child);
@@ -85,6 +89,8 @@ fn command(program: &Path, confinement: Confinement) -> Command {
         .env_clear()
         // One core is left to what is served meanwhile.
         .env("RAYON_NUM_THREADS", tasks::cores().saturating_sub(1).max(1).to_string())
+        // The allocator takes address space as it needs it, not a GiB at once, so that the limit is one of use.
+        .env("MIMALLOC_ARENA_RESERVE", "64MiB")
         // A ctrl-c is for the host, which ends its children itself.
         .process_group(0)
         .stdin(Stdio::piped())
@@ -123,17 +129,18 @@ async fn talk(mut stdin: Sender, mut stderr: Receiver, file: &[u8]) -> Vec<u8> {
 /// Why it ended without an answer, as the rest of a sentence that begins with "the compiler".
 fn explain(status: ExitStatus, said: &[u8], limits: Confinement) -> String {
     let said = String::from_utf8_lossy(said);
-    let last = said.lines().last().map(text::error).filter(|line| !line.is_empty());
+    // After a panic's message comes advice for who debugs it.
+    let last = said.lines().rfind(|line| !line.is_empty() && !line.starts_with("note: ")).map(text::error);
     let mib = |bytes: u64| bytes >> 20;
+    if OUT_OF_MEMORY.iter().any(|words| said.contains(words)) {
+        return format!("ran out of memory on it: it has {} MiB for a file", mib(limits.memory_bytes));
+    }
     match status.signal() {
         Some(signal) if signal == Signal::XCPU.as_raw() => {
             format!("ran out of time on it: it has {} s of processor time for a file", limits.cpu_s)
         }
         Some(signal) if signal == Signal::XFSZ.as_raw() => {
             format!("made more than {} MiB of machine code of it", mib(limits.code_bytes))
-        }
-        Some(_) if said.contains("memory allocation of") => {
-            format!("ran out of memory on it: it has {} MiB for a file", mib(limits.memory_bytes))
         }
         Some(signal) if signal == Signal::KILL.as_raw() => {
             "was killed while it worked on it, by hand or because the machine has no memory left".to_owned()

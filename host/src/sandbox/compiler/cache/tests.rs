@@ -25,12 +25,16 @@ impl Bench {
         let draft = self.cache.draft().unwrap();
         fs::write(self.only(DRAFT_ENDING), content).unwrap();
         draft.finish(key, Some(&self.cache));
-        self.only(key)
+        self.only(&format!("{key}."))
     }
 
-    /// The only file whose name contains a text.
+    /// The only file whose name begins or ends like this.
     fn only(&self, part: &str) -> PathBuf {
-        let found: Vec<_> = self.all().into_iter().filter(|path| path.to_string_lossy().contains(part)).collect();
+        let has = |path: &PathBuf| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            name.starts_with(part) || name.ends_with(part)
+        };
+        let found: Vec<_> = self.all().into_iter().filter(has).collect();
         assert_eq!(found.len(), 1, "{found:?}");
         found[0].clone()
     }
@@ -111,6 +115,7 @@ fn a_link_is_followed_neither_to_the_folder_nor_to_an_entry() {
     symlink(&elsewhere, &path).unwrap();
     assert!(!bench.found());
     bench.keep(KEY, b"code");
+    fs::remove_file(&elsewhere).unwrap();
     fs::rename(bench.dir.path().join("cache"), &elsewhere).unwrap();
     symlink(&elsewhere, bench.dir.path().join("cache")).unwrap();
     assert!(!bench.found() && bench.cache.draft().is_none());

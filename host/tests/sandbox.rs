@@ -19,7 +19,7 @@ const MIB: usize = 1 << 20;
 static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| sandbox(32));
 
 fn sandbox(max_instances: u32) -> Sandbox {
-    Sandbox::new(SandboxOptions { max_instances }).expect("an engine and its pool")
+    Sandbox::new(SandboxOptions { max_instances, ..SandboxOptions::default() }).expect("an engine and its pool")
 }
 
 fn file(path: &str) -> Vec<u8> {

@@ -14,6 +14,8 @@ use hookbox::sandbox::{
     Call, Contract, Emitted, Invocation, KvRead, KvReader, Limits, LoadError, Plugin, Sandbox, SandboxOptions, Verdict,
 };
 
+mod busy;
+
 const MIB: usize = 1 << 20;
 
 static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| sandbox(32));

@@ -1,7 +1,6 @@
 //! One attempt: an instance of its own, its limits around it, and a verdict whatever happens.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use wasmtime::{Store, UpdateDeadline};
@@ -22,8 +21,8 @@ pub(super) async fn invoke(plugin: &Plugin, call: Call) -> Invocation {
     let started = Instant::now();
     let timeout = Duration::from_millis(call.limits.timeout_ms.min(MAX_TIMEOUT_MS));
     let ticking = plugin.core.ticker.hold();
-    let busy = Arc::new(AtomicBool::new(false));
-    let mut store = store(plugin, &call, started + timeout, busy.clone());
+    let mut store = store(plugin, &call, started + timeout);
+    let busy = store.data().busy.clone();
     let guarded = tasks::unwound(plugin.queue.run(handle(plugin, &mut store, &call), &busy));
     // Epochs interrupt a guest that computes; this interrupts one that waits, for the host or for its turn.
     let ended = match tokio::time::timeout(timeout + Duration::from_millis(SLACK_MS), guarded).await {
@@ -41,7 +40,7 @@ pub(super) async fn invoke(plugin: &Plugin, call: Call) -> Invocation {
     Invocation { verdict, logs, kv_reads, kv_writes, memory_peak_bytes, duration_us }
 }
 
-fn store(plugin: &Plugin, call: &Call, deadline: Instant, busy: Arc<AtomicBool>) -> Store<Attempt> {
+fn store(plugin: &Plugin, call: &Call, deadline: Instant) -> Store<Attempt> {
     let mut store = Store::new(&plugin.core.engine, Attempt::new(call));
     store.limiter(|attempt| &mut attempt.memory);
     store.set_hostcall_fuel(MAX_CALL_BYTES);
@@ -49,7 +48,7 @@ fn store(plugin: &Plugin, call: &Call, deadline: Instant, busy: Arc<AtomicBool>)
     store.set_epoch_deadline(LOOK_TICKS);
     store.epoch_deadline_callback(move |mut store| {
         if Instant::now() < deadline {
-            busy.store(true, Ordering::Relaxed);
+            store.data().busy.store(true, Ordering::Relaxed);
             return Ok(UpdateDeadline::Yield(LOOK_TICKS));
         }
         store.data_mut().timed_out = true;

@@ -111,7 +111,9 @@ pub async fn build(config: Config) -> Result<App, AppError> {
     if recovered.held > 0 {
         tracing::warn!(deliveries = recovered.held, running = recovered.running, "taking up what a killed host left");
     }
-    let sandbox = Arc::new(Sandbox::new(SandboxOptions { max_instances: MAX_RUNNING, busy_places: busy_places() })?);
+    // One more than busy guests may take: the others never wait for them.
+    let workers = tasks::cores().max(2);
+    let sandbox = Arc::new(Sandbox::new(SandboxOptions { max_instances: MAX_RUNNING, busy_places: workers - 1 })?);
     let stock = Stock { sandbox, dir: config.server.plugins_dir.clone(), clock: clock.clone() };
     let shelf = Shelf::load_all(&stock).await.shelf;
     Ok(App {
@@ -123,19 +125,9 @@ pub async fn build(config: Config) -> Result<App, AppError> {
         clock,
         public,
         admin,
-        attempts: tasks::runtime("hookbox-attempt", attempt_workers()).map_err(AppError::Threads)?,
+        attempts: tasks::runtime("hookbox-attempt", workers).map_err(AppError::Threads)?,
         addresses,
     })
-}
-
-fn experiment(name: &str, usual: usize) -> usize {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
-}
-fn busy_places() -> usize {
-    experiment("HB_PLACES", tasks::cores().saturating_sub(1).max(1))
-}
-fn attempt_workers() -> usize {
-    experiment("HB_WORKERS", tasks::cores().max(2))
 }
 
 /// Every connection takes a file descriptor, and the usual limit is lower than what the machine allows.

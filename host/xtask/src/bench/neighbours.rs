@@ -1,8 +1,9 @@
 //! `cargo xtask bench --neighbours`: whether a good plugin keeps its latency beside hostile ones.
 //!
-//! One host, and one client that sends good events at a steady rate. Rounds in which they are alone and rounds in
-//! which loops, traps, memory growers and log floods run beside them take turns, so that whatever else the machine
-//! does meets both alike. Two latencies are taken: to the acknowledgement, and to the verdict of the plugin. The API
+//! One host, and one client that sends good events at a steady rate. Three kinds of round take turns, so that whatever
+//! else the machine does meets all alike: the good events are alone; or as many others are beside them, for a plugin
+//! that does nothing; or these others go to loops, traps, memory growers and log floods. What the second kind costs is
+//! the price of more events on the same disk; what the third costs beyond it is the neighbours' doing. Two latencies are taken: to the acknowledgement, and to the verdict of the plugin. The API
 //! tells the start of an attempt to the millisecond, rounded down; half of one is added to every verdict.
 
 use std::collections::HashMap;
@@ -51,30 +52,33 @@ pub(super) fn bench(folder: &Path, options: &Options) -> Result {
     let host = site(folder)?.start()?;
     let admin = host.admin.as_deref().ok_or("the host has printed no admin address")?;
     let url = format!("http://{}/webhook/heygen", host.public);
-    let (mut alone, mut beside) = (Latencies::default(), Latencies::default());
+    let mut kinds = [None, Some("harmless"), Some("hostile")].map(|beside| (beside, Latencies::default()));
     // The first one warms up the pool and the connection.
     measure(&url, admin, Duration::from_secs(1), &mut Latencies::default())?;
     for number in 1..=ROUNDS {
         say(&format!("round {number} of {ROUNDS}"));
-        measure(&url, admin, round, &mut alone)?;
-        std::thread::scope(|scope| {
-            let hostile = HOSTILE.map(|(name, _, every)| {
-                let url = &url;
-                scope.spawn(move || send_steadily(url, &format!("hostile.{name}"), every, round).map(drop))
-            });
-            measure(&url, admin, round, &mut beside)?;
-            hostile.into_iter().try_for_each(|sender| sender.join().expect("a sender does not panic"))
-        })?;
-        drain(admin)?;
+        for (beside, latencies) in &mut kinds {
+            std::thread::scope(|scope| {
+                let mut senders = Vec::new();
+                for (name, _, every) in HOSTILE.into_iter().filter(|_| beside.is_some()) {
+                    let (url, kind) = (&url, format!("{}.{name}", beside.unwrap_or_default()));
+                    senders.push(scope.spawn(move || send_steadily(url, &kind, every, round).map(drop)));
+                }
+                measure(&url, admin, round, latencies)?;
+                senders.into_iter().try_for_each(|sender| sender.join().expect("a sender does not panic"))
+            })?;
+            drain(admin)?;
+        }
     }
-    print(&mut alone, &mut beside, options);
+    print(kinds, options);
     Ok(())
 }
 
 fn site(folder: &Path) -> Result<Receiver> {
     let guests = root().join("host/tests/guests");
-    let mut plugins = vec![("good.wasm", root().join("plugins/audit.wasm"))];
-    let (mut routes, mut sections) = ("[routes]\n\"good.one\" = \"good\"\n".to_owned(), String::new());
+    let mut plugins = vec![("good.wasm", root().join("plugins/audit.wasm")), ("ok.wat", guests.join("ok.wat"))];
+    let mut routes = "[routes]\n\"good.one\" = \"good\"\n\"harmless.*\" = \"ok\"\n".to_owned();
+    let mut sections = String::new();
     for (name, file, _) in HOSTILE {
         plugins.push((file, guests.join(file)));
         let plugin = file.trim_end_matches(".wat");
@@ -151,21 +155,22 @@ fn percentiles(samples: &mut [f64]) -> [f64; 2] {
     [0.5, 0.99].map(|share| samples[((samples.len() - 1) as f64 * share).round() as usize])
 }
 
-fn print(alone: &mut Latencies, beside: &mut Latencies, options: &Options) {
-    let count = alone.acks.len();
-    let row = |of: &mut Latencies| [percentiles(&mut of.acks), percentiles(&mut of.verdicts)].concat();
-    let (alone, beside) = (row(alone), row(beside));
-    let ratio: Vec<f64> = beside.iter().zip(&alone).map(|(beside, alone)| beside / alone).collect();
+fn print(kinds: [(Option<&str>, Latencies); 3], options: &Options) {
+    let count = kinds[0].1.acks.len();
+    let rows = kinds.map(|(beside, mut of)| {
+        let name = beside.map_or("alone".to_owned(), |beside| format!("beside {beside} ones"));
+        (name, [percentiles(&mut of.acks), percentiles(&mut of.verdicts)].concat())
+    });
+    let ratios: Vec<f64> = rows[2].1.iter().zip(&rows[0].1).map(|(hostile, alone)| hostile / alone).collect();
     if options.json {
-        println!("{}", json!({ "events_each": count, "alone_ms": alone, "beside_ms": beside, "ratio": ratio }));
+        let rows = rows.map(|(name, row)| json!({ "name": name, "ms": row }));
+        println!("{}", json!({ "events_each": count, "rows": rows, "hostile_to_alone": ratios }));
         return;
     }
-    println!(
-        "\n{count} good events each, in {ROUNDS} rounds alone and {ROUNDS} beside hostile plugins, on this machine:\n"
-    );
-    println!("| a good plugin | ack p50 ms | ack p99 ms | verdict p50 ms | verdict p99 ms |");
+    println!("\n{count} good events each, in {ROUNDS} rounds of each kind, on this machine; milliseconds:\n");
+    println!("| a good plugin | ack p50 | ack p99 | verdict p50 | verdict p99 |");
     println!("| --- | ---: | ---: | ---: | ---: |");
-    for (name, row) in [("alone", alone), ("beside hostile ones", beside), ("ratio", ratio)] {
+    for (name, row) in rows.into_iter().chain([("hostile to alone".to_owned(), ratios)]) {
         println!("| {name} | {:.2} | {:.2} | {:.2} | {:.2} |", row[0], row[1], row[2], row[3]);
     }
 }

@@ -110,10 +110,14 @@ pub async fn build(config: Config, compiler: Compiler) -> Result<App, AppError> 
         clock: clock.clone(),
     };
     let store = Arc::new(tasks::blocking(move || Sqlite::open(options)).await?);
-    if store.recovered() > 0 {
-        tracing::warn!(deliveries = store.recovered(), "taking up what a killed host left");
+    let recovered = store.recovered();
+    if recovered.held > 0 {
+        tracing::warn!(deliveries = recovered.held, running = recovered.running, "taking up what a killed host left");
     }
-    let sandbox = Arc::new(Sandbox::new(SandboxOptions { max_instances: MAX_RUNNING, max_warm: MAX_WARM })?);
+    // One more than busy guests may take: the others never wait for them.
+    let workers = tasks::cores().max(2);
+    let options = SandboxOptions { max_instances: MAX_RUNNING, max_warm: MAX_WARM, busy_places: workers - 1 };
+    let sandbox = Arc::new(Sandbox::new(options)?);
     let stock = Stock { sandbox, compiler, dir: config.server.plugins_dir.clone(), clock: clock.clone() };
     let Refreshed { shelf, changes, .. } = Shelf::begin(&stock).await;
     reload::report(&changes);
@@ -126,7 +130,7 @@ pub async fn build(config: Config, compiler: Compiler) -> Result<App, AppError> 
         clock,
         public,
         admin,
-        attempts: tasks::runtime("hookbox-attempt", tasks::cores()).map_err(AppError::Threads)?,
+        attempts: tasks::runtime("hookbox-attempt", workers).map_err(AppError::Threads)?,
         addresses,
     })
 }

@@ -16,6 +16,7 @@ use crate::event::{Event, LogLine};
 
 mod attempt;
 mod bindings;
+mod busy;
 mod command;
 mod compiler;
 mod contract;
@@ -147,6 +148,15 @@ pub struct SandboxOptions {
     pub max_instances: u32,
     /// Instances that are kept for the next event beside them, of all plugins.
     pub max_warm: u32,
+    /// Workers that guests may take which compute for longer than a millisecond or two; to be fewer than there are.
+    pub busy_places: usize,
+}
+
+impl Default for SandboxOptions {
+    /// For one attempt at a time.
+    fn default() -> Self {
+        Self { max_instances: 1, max_warm: 0, busy_places: 1 }
+    }
 }
 
 /// Why there is no sandbox.
@@ -161,7 +171,7 @@ pub struct Sandbox(Arc<engine::Core>);
 impl Sandbox {
     /// Reserves the pool and starts the clock's thread, which ends with the last plugin.
     pub fn new(options: SandboxOptions) -> Result<Self, SandboxError> {
-        engine::Core::new(options).map(Self).map_err(|error| SandboxError(format!("{error:#}")))
+        engine::Core::new(&options).map(Self).map_err(|error| SandboxError(format!("{error:#}")))
     }
 
     /// Compiles a `.wasm` file or its `.wat` text, checks what it exports and imports, and links it.
@@ -182,6 +192,7 @@ impl fmt::Debug for Sandbox {
 /// A file that was loaded and can be invoked, any number of times at once.
 pub struct Plugin {
     core: Arc<engine::Core>,
+    queue: busy::Queue,
     entry: invoke::Entry,
     contract: Contract,
     version: String,

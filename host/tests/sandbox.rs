@@ -14,6 +14,7 @@ use hookbox::sandbox::{
     Call, Contract, Emitted, Invocation, KvRead, KvReader, Limits, LoadError, Plugin, Sandbox, SandboxOptions, Verdict,
 };
 
+mod busy;
 mod compiling;
 mod examples;
 mod kinds;
@@ -24,7 +25,8 @@ const MIB: usize = 1 << 20;
 static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| sandbox(32, 4));
 
 fn sandbox(max_instances: u32, max_warm: u32) -> Sandbox {
-    Sandbox::new(SandboxOptions { max_instances, max_warm }).expect("an engine and its pool")
+    let options = SandboxOptions { max_instances, max_warm, ..SandboxOptions::default() };
+    Sandbox::new(options).expect("an engine and its pool")
 }
 
 fn file(path: &str) -> Vec<u8> {

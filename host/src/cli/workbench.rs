@@ -54,8 +54,7 @@ pub(super) struct Workbench {
 
 impl Workbench {
     pub(super) fn new() -> Result<Self, Failure> {
-        let sandbox = Sandbox::new(SandboxOptions { max_instances: 1, max_warm: 0 })
-            .map_err(|error| Failure::failed(error.to_string()))?;
+        let sandbox = Sandbox::new(SandboxOptions::default()).map_err(|error| Failure::failed(error.to_string()))?;
         let runtime =
             tasks::runtime("run", 1).map_err(|error| Failure::failed(format!("failed to start a thread: {error}")))?;
         Ok(Self { sandbox, compiler: users_compiler()?, runtime })

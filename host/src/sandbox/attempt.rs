@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use wasmtime_wasi::p1::WasiP1Ctx;
@@ -22,6 +23,8 @@ pub(super) struct Attempt {
     pub(super) kv: Overlay,
     /// When the guest's time is up.
     pub(super) deadline: Instant,
+    /// Whether the guest has computed for longer than its first look; seen from outside while it runs.
+    pub(super) busy: Arc<AtomicBool>,
     /// Whether the guest was stopped because its time was up.
     pub(super) timed_out: bool,
     config: Arc<BTreeMap<String, String>>,
@@ -39,6 +42,7 @@ impl Attempt {
             logs: LogBook::default(),
             kv: Overlay::new(Arc::clone(&call.kv)),
             deadline,
+            busy: Arc::default(),
             timed_out: false,
             config: Arc::clone(&call.config),
             stdio: Stdio::default(),
@@ -52,6 +56,7 @@ impl Attempt {
         self.memory.renew(call.limits.memory_bytes);
         self.kv = Overlay::new(Arc::clone(&call.kv));
         self.deadline = deadline;
+        self.busy.store(false, Ordering::Relaxed);
         self.config = Arc::clone(&call.config);
     }
 

@@ -9,6 +9,7 @@ use wasmtime::{
 };
 
 use super::attempt::Attempt;
+use super::busy::Places;
 use super::limits::MAX_ONE_MEMORY_BYTES;
 use super::ticker::Ticker;
 use super::{SandboxOptions, bindings};
@@ -50,13 +51,14 @@ pub(super) struct Core {
     pub(super) ticker: Ticker,
     /// Places for instances that are kept warm, of all plugins.
     pub(super) warm_places: Arc<Semaphore>,
+    pub(super) places: Places,
 }
 
 impl Core {
     /// A pool for as many instances as may be, and a linker with everything that a plugin may import.
-    pub(super) fn new(options: SandboxOptions) -> Result<Arc<Self>> {
-        let SandboxOptions { max_instances, max_warm } = options;
-        let engine = Engine::new(&config(max_instances.max(1).saturating_add(max_warm)))?;
+    pub(super) fn new(options: &SandboxOptions) -> Result<Arc<Self>> {
+        let instances = options.max_instances.max(1).saturating_add(options.max_warm);
+        let engine = Engine::new(&config(instances))?;
         let mut linker = Linker::new(&engine);
         bindings::Plugin::add_to_linker::<_, HasSelf<Attempt>>(&mut linker, |attempt| attempt)?;
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
@@ -64,8 +66,9 @@ impl Core {
         let mut module_linker = wasmtime::Linker::new(&engine);
         wasmtime_wasi::p1::add_to_linker_async(&mut module_linker, Attempt::preview1)?;
         let ticker = Ticker::start(engine.clone())?;
-        let warm_places = Arc::new(Semaphore::new(max_warm as usize));
-        Ok(Arc::new(Self { engine, linker, module_linker, ticker, warm_places }))
+        let warm_places = Arc::new(Semaphore::new(options.max_warm as usize));
+        let places = Places::new(options.busy_places);
+        Ok(Arc::new(Self { engine, linker, module_linker, ticker, warm_places, places }))
     }
 }
 

@@ -1,5 +1,6 @@
 //! One attempt: an instance, its limits around it, and a verdict whatever happens.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use wasmtime::{InstancePre, Store, UpdateDeadline};
@@ -29,6 +30,10 @@ pub(super) enum Instance {
     Module(wasmtime::Instance, EmittedLines),
 }
 
+/// Ticks of the epoch that a guest computes before it looks up. The first of them may be nearly over when it begins, so
+/// two leave it one whole one.
+const LOOK_TICKS: u64 = 2;
+
 /// Runs one attempt.
 pub(super) async fn invoke(plugin: &Plugin, call: Call) -> Invocation {
     let started = Instant::now();
@@ -41,13 +46,14 @@ pub(super) async fn invoke(plugin: &Plugin, call: Call) -> Invocation {
     let (mut store, mut instance, past) = match call.reuse.then(|| plugin.warm.take()).flatten() {
         Some((mut store, instance, past)) => {
             store.data_mut().renew(&call, deadline);
-            store.set_epoch_deadline(1);
+            store.set_epoch_deadline(LOOK_TICKS);
             (store, Some(instance), past)
         }
         None => (store(plugin, &call, deadline), None, None),
     };
-    let guarded = tasks::unwound(run(plugin, &mut store, &mut instance, &call));
-    // Epochs interrupt a guest that computes; this interrupts one that waits in the host.
+    let busy = store.data().busy.clone();
+    let guarded = tasks::unwound(plugin.queue.run(run(plugin, &mut store, &mut instance, &call), &busy));
+    // Epochs interrupt a guest that computes; this interrupts one that waits, for the host or for its turn.
     let ended = match tokio::time::timeout(timeout + Duration::from_millis(SLACK_MS), guarded).await {
         Ok(Ok(ended)) => ended,
         Ok(Err(panic)) => Ended::Panicked(panic),
@@ -79,10 +85,11 @@ fn store(plugin: &Plugin, call: &Call, deadline: Instant) -> Store<Attempt> {
     store.limiter(|attempt| &mut attempt.memory);
     store.set_hostcall_fuel(MAX_CALL_BYTES);
     store.set_max_component_handles(MAX_HANDLES);
-    store.set_epoch_deadline(1);
+    store.set_epoch_deadline(LOOK_TICKS);
     store.epoch_deadline_callback(move |mut store| {
         if Instant::now() < store.data().deadline {
-            return Ok(UpdateDeadline::Yield(1));
+            store.data().busy.store(true, Ordering::Relaxed);
+            return Ok(UpdateDeadline::Yield(LOOK_TICKS));
         }
         store.data_mut().timed_out = true;
         Ok(UpdateDeadline::Interrupt)

@@ -151,7 +151,8 @@ pub(super) fn link(core: &Arc<Core>, code: Code) -> Result<Plugin, LoadError> {
     };
     imports.sort_unstable();
     let Chosen { contract, version } = chosen;
-    Ok(Plugin { core: Arc::clone(core), entry, contract, version, imports, warm: Warm::default() })
+    let (core, queue) = (Arc::clone(core), core.places.queue());
+    Ok(Plugin { core, queue, entry, contract, version, imports, warm: Warm::default() })
 }
 
 fn link_component(core: &Core, component: &Component) -> Result<(Chosen, Vec<String>, Entry), LoadError> {

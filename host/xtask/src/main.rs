@@ -19,6 +19,7 @@ usage: cargo xtask COMMAND
   projects           from `hookbox new` to a handled event, in every language, by the commands that are printed
   bindings           generates plugins/hello-c/gen/ from wit/
   bench              measures the road against a bare echo and Express; --seconds N, --connections N, --json
+  bench --neighbours measures a good plugin alone and beside hostile ones; --seconds N, --json
 ";
 
 fn main() -> ExitCode {

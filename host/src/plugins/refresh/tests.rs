@@ -26,7 +26,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let sandbox = Arc::new(Sandbox::new(SandboxOptions { max_instances: 1, max_warm: 0 }).unwrap());
+        let sandbox = Arc::new(Sandbox::new(SandboxOptions::default()).unwrap());
         let (compiler, clock) = (Compiler::InProcess, Clock::manual(7_000));
         let stock = Stock { sandbox, compiler, dir: dir.path().to_owned(), clock };
         Self { dir, stock, shelf: Shelf::default(), work: Work::new(Arc::new(Notify::new())) }

@@ -119,7 +119,7 @@ impl Shelf {
         let trials = work.take_finished();
         let first = match look(stock).await {
             Ok(look) => look,
-            Err(problem) => return self.with_folder_problem(problem),
+            Err(problem) => return self.give_up(work, problem),
         };
         let is_new = |name: &PluginName| {
             let seen = first.get(name);
@@ -132,8 +132,14 @@ impl Shelf {
         tokio::time::sleep(Duration::from_millis(SETTLE_MS)).await;
         match look(stock).await {
             Ok(second) => self.assemble(stock, &first, trials, &second, work),
-            Err(problem) => self.with_folder_problem(problem),
+            Err(problem) => self.give_up(work, problem),
         }
+    }
+
+    /// Nothing can be said of any file: what is under way begins again when something can.
+    fn give_up(&self, work: &mut Work, problem: String) -> Refreshed {
+        work.keep_only(|_, _| false);
+        self.with_folder_problem(problem)
     }
 
     fn names<'a>(&'a self, look: &'a Look) -> impl Iterator<Item = &'a PluginName> {
@@ -149,7 +155,6 @@ impl Shelf {
     fn assemble(&self, stock: &Stock, first: &Look, mut trials: Trials, second: &Look, work: &mut Work) -> Refreshed {
         let mut next = Refreshed { shelf: self.clone(), changes: Vec::new(), unsettled: false };
         work.keep_only(|name, tried| second.get(name) == tried);
-        let mut fresh = Vec::new();
         for name in self.names(second) {
             let seen = second.get(name);
             if *seen == self.judged(name) || work.is_on(name, seen) {
@@ -159,15 +164,11 @@ impl Shelf {
             match (seen, trial) {
                 _ if seen != first.get(name) => next.unsettled = true,
                 (Seen::File { .. }, Some(Trial::Changed)) => next.unsettled = true,
-                (Seen::File { stamp, .. }, None) => fresh.push((stamp.size, name)),
+                (Seen::File { .. }, None) => work.add(name, seen, self.loaded(name).map(|loaded| loaded.digest)),
                 (_, trial) => next.put(stock, name, seen, trial),
             }
         }
-        // Smallest first: what is soon done does not wait for what is not.
-        fresh.sort();
-        for (_, name) in fresh {
-            work.begin(stock, name, second.get(name), self.loaded(name).map(|loaded| loaded.digest));
-        }
+        work.advance(stock);
         next.mark_compiling(second, |name, seen| work.is_on(name, seen));
         next.report_folder(second.misnamed.clone());
         next.forget_missing();

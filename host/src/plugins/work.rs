@@ -1,15 +1,17 @@
-//! Files that are being read and compiled, each in a task of its own.
+//! Files that are being read and compiled, each in a task of its own, or wait for that.
 //!
-//! Two are compiled at a time: one of any size, and beside it one small one, so that a plugin that takes milliseconds
-//! does not wait for a runtime that takes seconds. Work on a file that changed meanwhile is given up.
+//! Two are compiled at a time: one large one, and beside it one small one, so that a plugin that takes milliseconds does
+//! not wait for a runtime that takes seconds. In each of these lines the smallest is next. Work on a file that changed
+//! meanwhile is given up.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
 use super::Stock;
@@ -45,18 +47,29 @@ pub struct Work {
     jobs: BTreeMap<PluginName, Job>,
     finished: UnboundedReceiver<(PluginName, Seen, Trial)>,
     finish: UnboundedSender<(PluginName, Seen, Trial)>,
-    turns: Arc<Turns>,
     wake: Arc<Notify>,
 }
 
+/// A file that is tried.
 struct Job {
     seen: Seen,
-    task: JoinHandle<()>,
+    /// What runs under its name.
+    running: Option<Digest>,
+    /// Where it is its turn.
+    task: Option<JoinHandle<()>>,
+}
+
+impl Job {
+    fn size_bytes(&self) -> u64 {
+        if let Seen::File { stamp, .. } = &self.seen { stamp.size } else { 0 }
+    }
 }
 
 impl Drop for Job {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
     }
 }
 
@@ -70,8 +83,7 @@ impl Work {
     /// No work; `wake` is notified after each file.
     pub fn new(wake: Arc<Notify>) -> Self {
         let (finish, finished) = unbounded_channel();
-        let turns = Arc::new(Turns { any: Arc::new(Semaphore::new(1)), small: Arc::new(Semaphore::new(1)) });
-        Self { jobs: BTreeMap::new(), finished, finish, turns, wake }
+        Self { jobs: BTreeMap::new(), finished, finish, wake }
     }
 
     /// Whether something is under way.
@@ -84,13 +96,13 @@ impl Work {
         self.wake.notified().await;
     }
 
-    /// Takes the turn of files that are not small.
+    /// What is compiled at this moment.
     #[cfg(test)]
-    pub(super) fn hold_large(&self) -> OwnedSemaphorePermit {
-        self.turns.any.clone().try_acquire_owned().expect("nobody has it")
+    pub(super) fn at_work(&self) -> Vec<&str> {
+        self.jobs.iter().filter(|(_, job)| job.task.is_some()).map(|(name, _)| &**name).collect()
     }
 
-    /// Whether this very file is being tried.
+    /// Whether this very file is being tried, or will be.
     pub(super) fn is_on(&self, name: &str, seen: &Seen) -> bool {
         self.jobs.get(name).is_some_and(|job| job.seen == *seen)
     }
@@ -113,42 +125,50 @@ impl Work {
         self.jobs.retain(|name, job| wanted(name, &job.seen));
     }
 
-    /// Begins to try a file, in place of what was tried under this name. `running` is what runs under it.
-    pub(super) fn begin(&mut self, stock: &Stock, name: &PluginName, seen: &Seen, running: Option<Digest>) {
-        let Seen::File { file_name, stamp } = seen.clone() else { return };
-        let (stock, turns, finish, wake) = (stock.clone(), self.turns.clone(), self.finish.clone(), self.wake.clone());
-        let (its_name, its_seen) = (name.clone(), seen.clone());
-        let task = tasks::spawn(async move {
-            let _turn = turns.next(stamp.size).await;
-            // A panic over one strange file must not leave it under way for ever.
-            let trial = match tasks::unwound(try_file(&stock, &file_name, stamp, running)).await {
-                Ok(trial) => trial,
-                Err(panic) => Trial::Bad(format!("failed to load {file_name}: the host has a fault: {panic}")),
-            };
-            // Nobody waits for it if its work is gone.
-            let _ = finish.send((its_name, its_seen, trial));
-            wake.notify_one();
-        });
-        self.jobs.insert(name.clone(), Job { seen: seen.clone(), task });
+    /// Lines up a file, in place of what was tried under this name. `running` is what runs under it.
+    pub(super) fn add(&mut self, name: &PluginName, seen: &Seen, running: Option<Digest>) {
+        self.jobs.insert(name.clone(), Job { seen: seen.clone(), running, task: None });
+    }
+
+    /// Begins what can be begun. Called after everything that ends or adds a job.
+    pub(super) fn advance(&mut self, stock: &Stock) {
+        for small in [true, false] {
+            let in_line = |job: &Job| (job.size_bytes() <= SMALL_BYTES) == small;
+            let (finish, wake) = (&self.finish, &self.wake);
+            let line = self.jobs.iter_mut().filter(|(_, job)| in_line(job));
+            // Whoever is at work counts as the smallest of all.
+            if let Some((name, job)) = line.min_by_key(|(_, job)| (job.task.is_none(), job.size_bytes()))
+                && job.task.is_none()
+            {
+                let trying = try_file(stock.clone(), job.seen.clone(), job.running);
+                job.task = Some(begin(trying, name.clone(), job.seen.clone(), finish.clone(), wake.clone()));
+            }
+        }
     }
 }
 
-/// Who may compile now.
-struct Turns {
-    any: Arc<Semaphore>,
-    small: Arc<Semaphore>,
+fn begin(
+    trying: impl Future<Output = Trial> + Send + 'static,
+    name: PluginName,
+    seen: Seen,
+    finish: UnboundedSender<(PluginName, Seen, Trial)>,
+    wake: Arc<Notify>,
+) -> JoinHandle<()> {
+    tasks::spawn(async move {
+        // A panic over one strange file must not leave it under way for ever.
+        let trial = match tasks::unwound(trying).await {
+            Ok(trial) => trial,
+            Err(panic) => Trial::Bad(format!("failed to load {name}: the host has a fault: {panic}")),
+        };
+        // Nobody waits for it if its work is gone.
+        let _ = finish.send((name, seen, trial));
+        wake.notify_one();
+    })
 }
 
-impl Turns {
-    /// Waits in the line of small files, or in that of the others. Neither is ever closed.
-    async fn next(&self, size_bytes: u64) -> Option<OwnedSemaphorePermit> {
-        let line = if size_bytes <= SMALL_BYTES { &self.small } else { &self.any };
-        line.clone().acquire_owned().await.ok()
-    }
-}
-
-async fn try_file(stock: &Stock, file_name: &str, stamp: Stamp, running: Option<Digest>) -> Trial {
-    let (dir, its_name) = (stock.dir.clone(), file_name.to_owned());
+async fn try_file(stock: Stock, seen: Seen, running: Option<Digest>) -> Trial {
+    let Seen::File { file_name, stamp } = seen else { return Trial::Changed };
+    let (dir, its_name) = (stock.dir.clone(), file_name.clone());
     let read = move || Folder::open(&dir)?.read(&its_name, &stamp).map(|bytes| bytes.map(digested));
     let (file, digest) = match tasks::blocking(read).await {
         Ok(Some(both)) => both,
@@ -160,7 +180,7 @@ async fn try_file(stock: &Stock, file_name: &str, stamp: Stamp, running: Option<
     }
     match stock.compiler.load(&stock.sandbox, file.into()).await {
         Ok((plugin, origin)) => Trial::Good(Box::new(plugin), digest, origin),
-        Err(error) => Trial::Bad(describe(file_name, &error)),
+        Err(error) => Trial::Bad(describe(&file_name, &error)),
     }
 }
 

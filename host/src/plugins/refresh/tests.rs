@@ -271,19 +271,28 @@ async fn a_file_that_goes_while_it_is_being_compiled_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn a_small_file_does_not_wait_for_a_large_one() {
+async fn a_small_file_does_not_wait_for_a_large_one_and_the_smallest_is_next() {
     let mut bench = Bench::new();
-    let padding = " ".repeat(2 << 20);
-    bench.write("large.wat", good(1) + &padding);
-    // Whoever compiles something large now, the file just written waits for it.
-    let _busy = bench.work.hold_large();
-    let refreshed = bench.once().await;
-    assert!(refreshed.changes.is_empty() && bench.state("large") == "compiling");
-    bench.write("small.wat", good(2));
+    let padded = |mark: u32, mib: usize| good(mark) + &" ".repeat(mib << 20);
+    bench.write("a-largest.wat", padded(1, 3));
+    bench.write("b-large.wat", padded(2, 2));
+    bench.write("c-small.wat", good(30));
+    bench.write("d-smallest.wat", good(4));
     bench.once().await;
-    bench.work.progress().await;
-    bench.once().await;
-    assert_eq!((bench.state("small"), bench.state("large")), ("loaded", "compiling"));
+    assert_eq!(bench.work.at_work(), ["b-large", "d-smallest"]);
+    for name in ["a-largest", "b-large", "c-small", "d-smallest"] {
+        assert_eq!(bench.state(name), "compiling");
+    }
+    // A file that goes makes room for the next one.
+    fs::remove_file(bench.path("b-large.wat")).unwrap();
+    while bench.work.at_work().contains(&"b-large") {
+        bench.once().await;
+    }
+    bench.refresh().await;
+    assert_eq!(
+        (bench.state("a-largest"), bench.state("c-small"), bench.state("b-large")),
+        ("loaded", "loaded", "unknown")
+    );
 }
 
 #[tokio::test]

@@ -188,11 +188,11 @@ fn names(dir: &OwnedFd) -> io::Result<Vec<String>> {
 fn prune(dir: impl AsFd, max_bytes: u64, max: usize) {
     let dir = dir.as_fd();
     let Ok(owned) = dir.try_clone_to_owned() else { return };
-    let mut entries: Vec<((i64, i64), u64, String)> = Vec::new();
+    let mut entries = Vec::new();
     for name in names(&owned).unwrap_or_default() {
         let Ok(stat) = statat(dir, name.as_str(), AtFlags::SYMLINK_NOFOLLOW) else { continue };
         if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
-            let time = (i64::from(stat.st_mtime), stat.st_mtime_nsec.try_into().unwrap_or(0));
+            let time = (stat.st_mtime, stat.st_mtime_nsec);
             entries.push((time, u64::try_from(stat.st_size).unwrap_or(0), name));
         }
     }

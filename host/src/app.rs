@@ -110,7 +110,9 @@ pub async fn build(config: Config) -> Result<App, AppError> {
     if store.recovered() > 0 {
         tracing::warn!(deliveries = store.recovered(), "taking up what a killed host left");
     }
-    let sandbox = Arc::new(Sandbox::new(SandboxOptions { max_instances: MAX_RUNNING })?);
+    // One more than busy guests may take: the others never wait for them.
+    let workers = tasks::cores().max(2);
+    let sandbox = Arc::new(Sandbox::new(SandboxOptions { max_instances: MAX_RUNNING, busy_places: workers - 1 })?);
     let stock = Stock { sandbox, dir: config.server.plugins_dir.clone(), clock: clock.clone() };
     let shelf = Shelf::load_all(&stock).await.shelf;
     Ok(App {
@@ -122,7 +124,7 @@ pub async fn build(config: Config) -> Result<App, AppError> {
         clock,
         public,
         admin,
-        attempts: tasks::runtime("hookbox-attempt", tasks::cores()).map_err(AppError::Threads)?,
+        attempts: tasks::runtime("hookbox-attempt", workers).map_err(AppError::Threads)?,
         addresses,
     })
 }

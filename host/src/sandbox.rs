@@ -16,6 +16,7 @@ use crate::event::{Event, LogLine};
 
 mod attempt;
 mod bindings;
+mod busy;
 mod contract;
 mod emitted;
 mod engine;
@@ -133,6 +134,15 @@ pub struct Emitted {
 pub struct SandboxOptions {
     /// Attempts that run at once, of all plugins. Each takes address space, and memory only while it runs.
     pub max_instances: u32,
+    /// Workers that guests may take which compute for longer than a millisecond or two; to be fewer than there are.
+    pub busy_places: usize,
+}
+
+impl Default for SandboxOptions {
+    /// For one attempt at a time.
+    fn default() -> Self {
+        Self { max_instances: 1, busy_places: 1 }
+    }
 }
 
 /// Why there is no sandbox.
@@ -147,8 +157,7 @@ pub struct Sandbox(Arc<engine::Core>);
 impl Sandbox {
     /// Reserves the pool and starts the clock's thread, which ends with the last plugin.
     pub fn new(options: SandboxOptions) -> Result<Self, SandboxError> {
-        let max_instances = options.max_instances.max(1);
-        engine::Core::new(max_instances).map(Self).map_err(|error| SandboxError(format!("{error:#}")))
+        engine::Core::new(&options).map(Self).map_err(|error| SandboxError(format!("{error:#}")))
     }
 
     /// Compiles a `.wasm` component or its `.wat` text, checks what it exports and imports, and links it.
@@ -168,6 +177,7 @@ impl fmt::Debug for Sandbox {
 /// A file that was loaded and can be invoked, any number of times at once.
 pub struct Plugin {
     core: Arc<engine::Core>,
+    queue: busy::Queue,
     handler: bindings::PluginPre<attempt::Attempt>,
     contract: Contract,
     version: String,

@@ -14,12 +14,14 @@ use hookbox::sandbox::{
     Call, Contract, Emitted, Invocation, KvRead, KvReader, Limits, LoadError, Plugin, Sandbox, SandboxOptions, Verdict,
 };
 
+mod busy;
+
 const MIB: usize = 1 << 20;
 
 static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| sandbox(32));
 
 fn sandbox(max_instances: u32) -> Sandbox {
-    Sandbox::new(SandboxOptions { max_instances }).expect("an engine and its pool")
+    Sandbox::new(SandboxOptions { max_instances, ..SandboxOptions::default() }).expect("an engine and its pool")
 }
 
 fn file(path: &str) -> Vec<u8> {

@@ -62,8 +62,7 @@ fn usual_plugins_dir(config: &Path) -> PathBuf {
 }
 
 fn shelf(dir: PathBuf) -> Result<Shelf, Failure> {
-    let sandbox =
-        Sandbox::new(SandboxOptions { max_instances: 1 }).map_err(|error| Failure::failed(error.to_string()))?;
+    let sandbox = Sandbox::new(SandboxOptions::default()).map_err(|error| Failure::failed(error.to_string()))?;
     let runtime =
         tasks::runtime("check", 1).map_err(|error| Failure::failed(format!("failed to start a thread: {error}")))?;
     let stock = Stock { sandbox: Arc::new(sandbox), dir, clock: Clock::system() };

@@ -74,8 +74,7 @@ impl Run {
         let shown = self.plugin.display();
         let file =
             std::fs::read(&self.plugin).map_err(|error| Failure::usage(format!("failed to read {shown}: {error}")))?;
-        let sandbox =
-            Sandbox::new(SandboxOptions { max_instances: 1 }).map_err(|error| Failure::failed(error.to_string()))?;
+        let sandbox = Sandbox::new(SandboxOptions::default()).map_err(|error| Failure::failed(error.to_string()))?;
         let plugin = sandbox.load(&file).map_err(|error| Failure::failed(format!("{shown} is not taken: {error}")))?;
         let runtime =
             tasks::runtime("run", 1).map_err(|error| Failure::failed(format!("failed to start a thread: {error}")))?;

@@ -49,7 +49,7 @@ impl Site {
         let path = dir.path().join("config.toml");
         fs::write(&path, config_text("\"x.*\" = \"a\"")).unwrap();
         let config = Config::load(&path, MakeSecrets::Yes).unwrap();
-        let sandbox = Arc::new(Sandbox::new(SandboxOptions { max_instances: 1 }).unwrap());
+        let sandbox = Arc::new(Sandbox::new(SandboxOptions::default()).unwrap());
         let stock = Stock { sandbox, dir: plugins_dir, clock: Clock::system() };
         let shelf = Shelf::load_all(&stock).await.shelf;
         let watched = Watched {

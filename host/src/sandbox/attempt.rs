@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use wasmtime_wasi::{WasiCtxView, WasiView};
 
@@ -17,6 +18,8 @@ pub(super) struct Attempt {
     pub(super) memory: MemoryBudget,
     pub(super) logs: LogBook,
     pub(super) kv: Overlay,
+    /// Whether the guest has computed for longer than its first look; seen from outside while it runs.
+    pub(super) busy: Arc<AtomicBool>,
     /// Whether the guest was stopped because its time was up.
     pub(super) timed_out: bool,
     config: Arc<BTreeMap<String, String>>,
@@ -30,6 +33,7 @@ impl Attempt {
             memory: MemoryBudget::new(call.limits.memory_bytes),
             logs: LogBook::default(),
             kv: Overlay::new(Arc::clone(&call.kv)),
+            busy: Arc::default(),
             timed_out: false,
             config: Arc::clone(&call.config),
             wasi: None,

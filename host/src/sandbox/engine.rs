@@ -8,9 +8,10 @@ use wasmtime::{
 };
 
 use super::attempt::Attempt;
-use super::bindings;
+use super::busy::Places;
 use super::limits::MAX_ONE_MEMORY_BYTES;
 use super::ticker::Ticker;
+use super::{SandboxOptions, bindings};
 
 /// Stack of a guest, in bytes; deeper recursion traps.
 const WASM_STACK_BYTES: usize = 512 << 10;
@@ -45,17 +46,18 @@ pub(super) struct Core {
     pub(super) engine: Engine,
     pub(super) linker: Linker<Attempt>,
     pub(super) ticker: Ticker,
+    pub(super) places: Places,
 }
 
 impl Core {
-    /// A pool for `max_instances` at once, and a linker with everything that a plugin may import.
-    pub(super) fn new(max_instances: u32) -> Result<Arc<Self>> {
-        let engine = Engine::new(&config(max_instances))?;
+    /// A pool for so many instances at once, and a linker with everything that a plugin may import.
+    pub(super) fn new(options: &SandboxOptions) -> Result<Arc<Self>> {
+        let engine = Engine::new(&config(options.max_instances.max(1)))?;
         let mut linker = Linker::new(&engine);
         bindings::Plugin::add_to_linker::<_, HasSelf<Attempt>>(&mut linker, |attempt| attempt)?;
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         let ticker = Ticker::start(engine.clone())?;
-        Ok(Arc::new(Self { engine, linker, ticker }))
+        Ok(Arc::new(Self { engine, linker, ticker, places: Places::new(options.busy_places) }))
     }
 }
 

@@ -1,5 +1,6 @@
 //! One attempt: an instance of its own, its limits around it, and a verdict whatever happens.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use wasmtime::{Store, UpdateDeadline};
@@ -11,14 +12,19 @@ use super::verdict::{self, Ended};
 use super::{Call, Invocation, Plugin};
 use crate::{clock, tasks};
 
+/// Ticks of the epoch that a guest computes before it looks up. The first of them may be nearly over when it begins, so
+/// two leave it one whole one.
+const LOOK_TICKS: u64 = 2;
+
 /// Runs one attempt.
 pub(super) async fn invoke(plugin: &Plugin, call: Call) -> Invocation {
     let started = Instant::now();
     let timeout = Duration::from_millis(call.limits.timeout_ms.min(MAX_TIMEOUT_MS));
     let ticking = plugin.core.ticker.hold();
     let mut store = store(plugin, &call, started + timeout);
-    let guarded = tasks::unwound(handle(plugin, &mut store, &call));
-    // Epochs interrupt a guest that computes; this interrupts one that waits in the host.
+    let busy = store.data().busy.clone();
+    let guarded = tasks::unwound(plugin.queue.run(handle(plugin, &mut store, &call), &busy));
+    // Epochs interrupt a guest that computes; this interrupts one that waits, for the host or for its turn.
     let ended = match tokio::time::timeout(timeout + Duration::from_millis(SLACK_MS), guarded).await {
         Ok(Ok(ended)) => ended,
         Ok(Err(panic)) => Ended::Panicked(panic),
@@ -39,10 +45,11 @@ fn store(plugin: &Plugin, call: &Call, deadline: Instant) -> Store<Attempt> {
     store.limiter(|attempt| &mut attempt.memory);
     store.set_hostcall_fuel(MAX_CALL_BYTES);
     store.set_max_component_handles(MAX_HANDLES);
-    store.set_epoch_deadline(1);
+    store.set_epoch_deadline(LOOK_TICKS);
     store.epoch_deadline_callback(move |mut store| {
         if Instant::now() < deadline {
-            return Ok(UpdateDeadline::Yield(1));
+            store.data().busy.store(true, Ordering::Relaxed);
+            return Ok(UpdateDeadline::Yield(LOOK_TICKS));
         }
         store.data_mut().timed_out = true;
         Ok(UpdateDeadline::Interrupt)

@@ -100,7 +100,7 @@ pub(super) fn load(core: &Arc<Core>, bytes: &[u8]) -> Result<Plugin, LoadError> 
     imports::check(&imports)?;
     let linked = core.linker.instantiate_pre(&component).map_err(|error| LoadError::Mismatch(chain(&error)))?;
     let handler = PluginPre::new(linked).map_err(|error| LoadError::Mismatch(chain(&error)))?;
-    Ok(Plugin { core: Arc::clone(core), handler, contract, version, imports })
+    Ok(Plugin { core: Arc::clone(core), queue: core.places.queue(), handler, contract, version, imports })
 }
 
 /// An error and its causes on one line.

@@ -1,4 +1,4 @@
-//! Moves the engine's epoch on while attempts run, so that a busy guest looks up every few milliseconds. Sleeps without
+//! Moves the engine's epoch on while attempts run, so that a busy guest looks up every millisecond or two. Sleeps without
 //! a wake-up while none runs.
 
 use std::io;
@@ -11,11 +11,11 @@ use wasmtime::Engine;
 
 use crate::tasks;
 
-/// How long a guest runs before it looks up.
-const TICK: Duration = Duration::from_millis(5);
+/// How often a guest that computes can look up.
+const TICK: Duration = Duration::from_millis(1);
 
 /// Ticks without any attempt before the thread goes to sleep: attempts that follow one another do not wake it each time.
-const IDLE_TICKS: u32 = 20;
+const IDLE_TICKS: u32 = 100;
 
 /// The thread, stopped and joined on drop.
 #[derive(Debug)]

@@ -22,7 +22,7 @@ pub(super) enum Ended {
     Failed(wasmtime::Error),
     /// The host panicked, with this text.
     Panicked(String),
-    /// The time was up while the guest waited for the host.
+    /// The time was up while the guest waited, for the host or for its turn to compute.
     TimedOut,
 }
 

@@ -69,7 +69,7 @@ pub(super) fn site() -> Site {
 }
 
 fn shelf(dir: &std::path::Path) -> Shelf {
-    let sandbox = Sandbox::new(SandboxOptions { max_instances: 1 }).unwrap();
+    let sandbox = Sandbox::new(SandboxOptions::default()).unwrap();
     Shelf::of(["audit", "orders"].map(|name| Loaded {
         name: name.into(),
         plugin: sandbox.load(PLUGIN.as_bytes()).unwrap(),

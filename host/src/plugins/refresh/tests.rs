@@ -22,7 +22,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let sandbox = Arc::new(Sandbox::new(SandboxOptions { max_instances: 1 }).unwrap());
+        let sandbox = Arc::new(Sandbox::new(SandboxOptions::default()).unwrap());
         let stock = Stock { sandbox, dir: dir.path().to_owned(), clock: Clock::manual(7_000) };
         Self { dir, stock, shelf: Shelf::default() }
     }

@@ -1,0 +1,183 @@
+//! Busy guests share a few places: who has computed for longer than a first look goes on in one of them, slice by slice.
+//!
+//! A guest that ends within its first look, which is the usual one, never comes here and finds a worker that is not
+//! taken by busy ones. Places are had in turn: among the guests of a plugin, and then among plugins, so that a plugin
+//! with many busy guests takes no more than one with a single one. Waiting for a place counts against the timeout,
+//! because whatever bounds the attempt goes on meanwhile.
+//!
+//! Invariant: busy guests together never hold more workers than there are places, and a guest that waits for the host
+//! holds none.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::ready;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// The places of a sandbox.
+#[derive(Debug, Clone)]
+pub(super) struct Places {
+    count: usize,
+    free: Arc<Semaphore>,
+}
+
+/// The way of one plugin's guests to the places.
+#[derive(Debug, Clone)]
+pub(super) struct Queue {
+    /// No more guests of a plugin stand at the places than there are places: the others wait here.
+    own: Arc<Semaphore>,
+    places: Arc<Semaphore>,
+}
+
+impl Places {
+    /// So many, and at least one.
+    pub(super) fn new(count: usize) -> Self {
+        let count = count.max(1);
+        Self { count, free: Arc::new(Semaphore::new(count)) }
+    }
+
+    /// A queue for one plugin.
+    pub(super) fn queue(&self) -> Queue {
+        Queue { own: Arc::new(Semaphore::new(self.count)), places: self.free.clone() }
+    }
+}
+
+impl Queue {
+    /// Waits for a place. Both semaphores are fair: first come, first served.
+    async fn place(self) -> (OwnedSemaphorePermit, OwnedSemaphorePermit) {
+        let never_closed = "the semaphore is never closed";
+        let own = self.own.acquire_owned().await.expect(never_closed);
+        (own, self.places.acquire_owned().await.expect(never_closed))
+    }
+
+    /// Runs a guest; as soon as it is `busy`, only in a place, which it gives up whenever it yields or waits.
+    pub(super) async fn run<F: Future>(&self, guest: F, busy: &AtomicBool) -> F::Output {
+        let mut guest = pin!(guest);
+        let mut waiting = None;
+        poll_fn(|cx| {
+            if !busy.load(Ordering::Relaxed) {
+                return guest.as_mut().poll(cx);
+            }
+            let place = waiting.get_or_insert_with(|| Box::pin(self.clone().place()));
+            let place = ready!(place.as_mut().poll(cx));
+            waiting = None;
+            let polled = guest.as_mut().poll(cx);
+            drop(place);
+            polled
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::task::{Context, Poll, Waker};
+
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    static BUSY: AtomicBool = AtomicBool::new(true);
+
+    /// A guest that computes for so many slices, and does `slice` in each.
+    async fn computes(slices: usize, mut slice: impl FnMut()) {
+        for _ in 0..slices {
+            slice();
+            yield_now().await;
+        }
+    }
+
+    /// Yields as a guest does whose slice is over: woken at once, and not when the runtime has nothing else to do.
+    async fn yield_now() {
+        let mut yielded = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut yielded, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn busy_guests_never_hold_more_workers_than_there_are_places() {
+        const PLACES: usize = 2;
+        let places = Places::new(PLACES);
+        let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let mut guests = JoinSet::new();
+        for queue in [places.queue(), places.queue()] {
+            for _ in 0..8 {
+                let (queue, now, most) = (queue.clone(), now.clone(), most.clone());
+                guests.spawn(async move {
+                    let slice = || {
+                        most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        // Long enough that the others would come in, if they could.
+                        (0..100).for_each(|_| std::thread::yield_now());
+                        now.fetch_sub(1, Ordering::SeqCst);
+                    };
+                    queue.run(computes(20, slice), &BUSY).await;
+                });
+            }
+        }
+        guests.join_all().await;
+        let most = most.load(Ordering::SeqCst);
+        assert!((1..=PLACES).contains(&most), "{most} held a worker at once");
+    }
+
+    #[test]
+    fn a_plugin_with_many_busy_guests_takes_no_more_than_one_with_a_single_one() {
+        const SLICES: usize = 60;
+        let places = Places::new(1);
+        let (crowd, single) = (places.queue(), places.queue());
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut taken = places.free.clone().try_acquire_owned().ok().map(|place| vec![place]);
+        let mut waiting = Vec::new();
+        for (plugin, queue) in std::iter::repeat_n(("crowd", &crowd), 20).chain([("single", &single)]) {
+            let mut place = Box::pin(queue.clone().place());
+            assert!(place.as_mut().poll(&mut cx).is_pending());
+            waiting.push((plugin, queue, place));
+        }
+        let mut slices = Vec::new();
+        for _ in 0..SLICES {
+            // The slice is over, and somebody else has the place.
+            drop(taken.take());
+            let mut had = waiting.iter_mut().filter_map(|(plugin, queue, place)| {
+                let Poll::Ready((own, shared)) = place.as_mut().poll(&mut cx) else { return None };
+                slices.push(*plugin);
+                // Who has had a slice stands in line again.
+                *place = Box::pin(queue.clone().place());
+                assert!(place.as_mut().poll(&mut cx).is_pending());
+                Some(vec![own, shared])
+            });
+            taken = had.next();
+            assert!(taken.is_some(), "a free place is taken");
+            assert_eq!(had.count(), 0, "there is one place");
+        }
+        let of_single = slices.iter().filter(|plugin| **plugin == "single").count();
+        assert!(of_single.abs_diff(SLICES / 2) <= 1, "{of_single} of {SLICES} slices");
+    }
+
+    #[tokio::test]
+    async fn a_guest_that_waits_for_the_host_holds_no_place() {
+        let places = Places::new(1);
+        let queue = places.queue();
+        let mut waits = pin!(queue.run(std::future::pending::<()>(), &BUSY));
+        poll_fn(|cx| {
+            assert!(waits.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        assert_eq!(places.free.available_permits(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_guest_that_is_not_busy_needs_no_place() {
+        let places = Places::new(1);
+        let _taken = places.free.clone().try_acquire_owned().unwrap();
+        places.queue().run(computes(3, || ()), &AtomicBool::new(false)).await;
+    }
+}

@@ -1,0 +1,49 @@
+//! Guests that compute for long: they share the places there are for them, and a guest that does not finds a worker.
+
+use super::*;
+
+/// Loops that were started and are not waited for.
+fn loops(plugin: &Arc<Plugin>, count: usize, timeout_ms: u64) -> Vec<tokio::task::JoinHandle<Invocation>> {
+    let limits = Limits { timeout_ms, memory_bytes: 16 * MIB };
+    let start = |plugin: Arc<Plugin>| tokio::spawn(async move { plugin.invoke(Call { limits, ..call() }).await });
+    (0..count).map(|_| start(plugin.clone())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_good_plugin_is_served_while_loops_take_turns_at_the_only_place() {
+    let looping = Arc::new(guest("loop"));
+    let spinning = loops(&looping, 8, 60_000);
+    let good = Arc::new(guest("ok"));
+    for _ in 0..500 {
+        // In a task of its own: the test itself runs on another thread than the workers.
+        let good = good.clone();
+        let served = tokio::spawn(async move { good.invoke(call()).await.verdict });
+        assert_eq!(served.await.unwrap(), Verdict::Ok(Vec::new()));
+    }
+    for attempt in spinning {
+        assert!(!attempt.is_finished(), "nobody had to wait for a loop to end");
+        attempt.abort();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_that_waits_for_its_turn_ends_when_its_time_is_up() {
+    let looping = Arc::new(guest("loop"));
+    // One that keeps on, so that those whose time is up are mostly waiting.
+    let spinning = loops(&looping, 1, 60_000);
+    for attempt in loops(&looping, 8, 50) {
+        let verdict = attempt.await.unwrap().verdict;
+        assert!(matches!(verdict, Verdict::Timeout(_)), "{verdict:?}");
+    }
+    assert!(!spinning[0].is_finished());
+    spinning[0].abort();
+}
+
+#[tokio::test]
+async fn a_busy_guest_goes_on_on_a_single_worker() {
+    // Alone on a runtime of one thread: it has to yield to itself, and its place is free each time.
+    let looped = guest("loop").invoke(short_call()).await;
+    assert!(matches!(looped.verdict, Verdict::Timeout(_)), "{:?}", looped.verdict);
+    let flooded = guest("flood").invoke(call()).await;
+    assert_eq!(flooded.verdict, Verdict::Ok(Vec::new()));
+}

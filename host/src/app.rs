@@ -107,8 +107,9 @@ pub async fn build(config: Config) -> Result<App, AppError> {
         clock: clock.clone(),
     };
     let store = Arc::new(tasks::blocking(move || Sqlite::open(options)).await?);
-    if store.recovered() > 0 {
-        tracing::warn!(deliveries = store.recovered(), "taking up what a killed host left");
+    let recovered = store.recovered();
+    if recovered.held > 0 {
+        tracing::warn!(deliveries = recovered.held, running = recovered.running, "taking up what a killed host left");
     }
     // One more than busy guests may take: the others never wait for them.
     let workers = tasks::cores().max(2);

@@ -18,6 +18,7 @@
 //! - what was appended is there after a crash, and what was not acknowledged may or may not be;
 //! - a repeated dedupe key creates nothing and names the first event;
 //! - a lease is settled at most once: the settlement names the attempt, and a late one is lost;
+//! - a crash is held against the deliveries that were running, and against no other;
 //! - a settlement's outcome, emitted events and key-value writes commit together or not at all;
 //! - retention deletes only what is settled;
 //! - an I/O error acknowledges nothing and ends the store.
@@ -33,13 +34,15 @@ use crate::event::{AttemptRecord, DeliveryId, Event, EventId, NewEvent, PluginNa
 #[cfg(test)]
 mod conformance;
 mod query;
+mod running;
 mod sqlite;
 
 pub use query::{
     AttemptView, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary, EventView, MAX_CHILDREN,
     MAX_PAGE, Page, PluginCounts, Stats,
 };
-pub use sqlite::{OpenError, Sqlite, SqliteOptions};
+pub use running::Running;
+pub use sqlite::{OpenError, Recovered, Sqlite, SqliteOptions};
 
 /// What a store call returns: boxed, because the store is used as `dyn`.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -225,6 +228,10 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Leases due deliveries, at most one for each permit in `places`; what is not needed is given back, and so is all
     /// of it when the call is dropped before it has answered.
     fn lease(&self, lane: Lane, places: OwnedSemaphorePermit) -> Pending<'_, Leased>;
+
+    /// Notes that the attempt of `lease` is about to run, until what is returned is dropped: if the host dies before,
+    /// its death is held against the delivery. An attempt that cannot be noted must not run.
+    fn running(&self, lease: &Lease) -> Result<Running, StoreError>;
 
     /// Settles a lease. A full disk delays it; only a stopped store fails it.
     fn settle(&self, lease: Lease, settlement: Settlement) -> Pending<'_, Settled>;

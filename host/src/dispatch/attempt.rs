@@ -52,6 +52,13 @@ async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease, turn: &mut Option<O
         config: settings.config.clone(),
         kv: Arc::new(StoredKv { store: hub.parts.store.clone(), plugin: lease.plugin.clone() }),
     };
+    let running = match hub.parts.store.running(lease) {
+        Ok(running) => running,
+        Err(error) => {
+            tracing::debug!(delivery.id = %lease.delivery, error = %error, "not begun");
+            return not_now(hub);
+        }
+    };
     let _ = fail::point("dispatch.before_invoke");
     let started_at_ms = hub.parts.clock.now_ms();
     let started = Instant::now();
@@ -69,7 +76,10 @@ async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease, turn: &mut Option<O
         kv_bytes: hub.parts.store.kv_bytes(&lease.plugin),
         random: random(),
     };
-    verdict::settlement(&facts, invocation, &settings.retry, &config.routes)
+    let settlement = verdict::settlement(&facts, invocation, &settings.retry, &config.routes);
+    // Only now: what is made of a verdict also comes from the event.
+    drop(running);
+    settlement
 }
 
 /// Leave to run: the lane's, its turn if attempts take turns, and one of the instances that all plugins share. `None`
@@ -88,6 +98,12 @@ async fn permits(
 /// The attempt is not spent, and the delivery is due at once.
 fn give_back(hub: &Hub) -> Settlement {
     Settlement { next: Next::GiveBack(hub.parts.clock.now_ms()), record: None }
+}
+
+/// The attempt is not spent, and the delivery is due again in a moment.
+fn not_now(hub: &Hub) -> Settlement {
+    let due_ms = hub.parts.clock.now_ms().saturating_add_unsigned(retry::GIVE_BACK_DELAY_MS);
+    Settlement { next: Next::GiveBack(due_ms), record: None }
 }
 
 /// The host itself failed at it: retried by the plugin's policy, because whoever holds a lease settles it.

@@ -163,6 +163,11 @@ fn give_back(due_ms: i64) -> Settlement {
     Settlement { next: Next::GiveBack(due_ms), record: None }
 }
 
+/// Runs `lease` until the host dies.
+fn run_on(store: &Arc<dyn Store>, lease: &Lease) {
+    std::mem::forget(store.running(lease).unwrap());
+}
+
 async fn settle(store: &Arc<dyn Store>, lease: Lease, settlement: Settlement) -> Settled {
     store.settle(lease, settlement).await.unwrap()
 }
@@ -242,7 +247,10 @@ macro_rules! laws {
                 a_crash_pardons_the_attempt_and_makes_the_delivery_due_again
                 a_settlement_from_before_the_crash_is_lost
                 a_zombie_cannot_settle_the_lease_that_replaced_its_own
-                a_delivery_that_was_held_in_two_crashes_is_quarantined
+                a_delivery_that_was_running_in_two_crashes_is_quarantined
+                what_was_held_and_not_running_is_due_again_without_a_crash
+                an_attempt_that_has_its_verdict_is_running_no_more
+                a_suspect_that_was_not_running_stays_a_suspect
                 suspects_are_leased_in_a_lane_of_their_own
                 the_lane_of_suspects_leases_named_plugins_only
                 a_suspect_that_is_settled_is_none_any_more

@@ -15,9 +15,10 @@ use self::counts::Counts;
 use self::readers::{KV_READERS, READERS, Readers};
 pub use self::schema::OpenError;
 use self::writer::{Command, DeskSlot, Reply, Shared, Writer, give_back};
+use super::running::{Left, Notes};
 use super::{
     Appended, Cursor, DeliveryFilter, DeliveryView, Desk, EventFilter, EventSummary, EventView, Keep, KvValue, Lane,
-    Lease, Leased, Page, Pending, RetryWhich, Settled, Settlement, Stats, Store, StoreError,
+    Lease, Leased, Page, Pending, RetryWhich, Running, Settled, Settlement, Stats, Store, StoreError,
 };
 use crate::clock::Clock;
 use crate::event::{DeliveryId, EventId, NewEvent, PluginName};
@@ -49,6 +50,15 @@ pub struct SqliteOptions {
     pub clock: Clock,
 }
 
+/// What a killed host had left when the store was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Recovered {
+    /// Deliveries that it held.
+    pub held: usize,
+    /// Those of them that it was running.
+    pub running: usize,
+}
+
 /// The store of a single host.
 #[derive(Debug)]
 pub struct Sqlite {
@@ -59,7 +69,8 @@ pub struct Sqlite {
     clock: Clock,
     appends: Arc<Semaphore>,
     max_waiting_appends: usize,
-    recovered: usize,
+    recovered: Recovered,
+    notes: Arc<Notes>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
@@ -72,8 +83,13 @@ impl Sqlite {
         let connection = schema::open_writer(&path)?;
         let last_id = last_id(&connection).map_err(failed)?;
         let mut counts = Counts::read(&connection).map_err(failed)?;
-        let (recovered, delta) = recover(&connection, clock.now_ms(), last_id).map_err(failed)?;
+        let notes_path = schema::beside(&path, "-running");
+        let failed_io = |source| OpenError::Io { path: notes_path.clone(), source };
+        let (notes, left) = Notes::open(&notes_path).map_err(failed_io)?;
+        let (recovered, delta) = recover(&connection, clock.now_ms(), last_id, &left).map_err(failed)?;
         counts.add(&delta);
+        // Only now: until here a killed start leaves the next one as much as it found.
+        notes.begin().map_err(failed_io)?;
         let shared = Arc::new(Shared { counts: Mutex::new(counts), ..Shared::default() });
         let (commands, receiver) = channel();
         let writer = Writer {
@@ -96,12 +112,13 @@ impl Sqlite {
             appends: Arc::new(Semaphore::new(max_waiting_appends)),
             max_waiting_appends,
             recovered,
+            notes: Arc::new(notes),
             thread: Mutex::new(Some(thread)),
         })
     }
 
-    /// How many deliveries a killed host had left leased when this store was opened.
-    pub fn recovered(&self) -> usize {
+    /// What a killed host had left when this store was opened.
+    pub fn recovered(&self) -> Recovered {
         self.recovered
     }
 
@@ -162,10 +179,11 @@ fn recover(
     connection: &rusqlite::Connection,
     now_ms: i64,
     last_id: EventId,
-) -> Result<(usize, counts::Delta), rusqlite::Error> {
+    left: &Left,
+) -> Result<(Recovered, counts::Delta), rusqlite::Error> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
     let mut batch = Batch::new(connection, now_ms, last_id, None);
-    let recovered = batch.recover()?;
+    let recovered = batch.recover(left)?;
     batch.delta.write(connection)?;
     let delta = batch.delta;
     connection.execute_batch("COMMIT")?;
@@ -192,6 +210,11 @@ impl Store for Sqlite {
         let asked = Asked { store: self, answer };
         self.send(Command::Lease { lane, places: Some(places), reply });
         Box::pin(asked.leased())
+    }
+
+    fn running(&self, lease: &Lease) -> Result<Running, StoreError> {
+        let noted = self.notes.note(lease.delivery, lease.attempt);
+        noted.map_err(|error| StoreError::Unavailable(format!("the attempt cannot be noted as running: {error}")))
     }
 
     fn settle(&self, lease: Lease, settlement: Settlement) -> Pending<'_, Settled> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hookbox::event::{DeliveryId, EventId, NewEvent, PluginName};
 use hookbox::store::{
     Appended, Cursor, DeliveryFilter, DeliveryView, Desk, EventFilter, EventSummary, EventView, Keep, KvValue, Lane,
-    Lease, Leased, Page, Pending, RetryWhich, Settled, Settlement, Stats, Store, StoreError,
+    Lease, Leased, Page, Pending, RetryWhich, Running, Settled, Settlement, Stats, Store, StoreError,
 };
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::watch;
@@ -63,6 +63,10 @@ impl Store for Held {
 
     fn lease(&self, lane: Lane, places: OwnedSemaphorePermit) -> Pending<'_, Leased> {
         self.inner.lease(lane, places)
+    }
+
+    fn running(&self, lease: &Lease) -> Result<Running, StoreError> {
+        self.inner.running(lease)
     }
 
     fn settle(&self, lease: Lease, settlement: Settlement) -> Pending<'_, Settled> {

@@ -63,6 +63,7 @@ pub(in crate::store) async fn a_quarantined_delivery_that_is_retried_may_crash_t
     let id = deliver(&store, "audit").await;
     let mut zombies = vec![lease_one(&store, "audit").await];
     for expected in [State::Ready, State::Dead, State::Ready, State::Dead] {
+        run_on(&store, zombies.last().unwrap());
         drop(store);
         store = harness.open().await;
         assert_eq!(state(&store, id).await, expected);

@@ -2,11 +2,12 @@
 
 use super::*;
 
-/// A delivery of `audit` that was leased when the host died, and the store after that.
+/// A delivery of `audit` that was running when the host died, and the store after that.
 async fn crashed(harness: &impl Harness) -> (Arc<dyn Store>, DeliveryId, Lease) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
     let zombie = lease_one(&store, "audit").await;
+    run_on(&store, &zombie);
     drop(store);
     (harness.open().await, id, zombie)
 }
@@ -45,9 +46,10 @@ pub(in crate::store) async fn a_zombie_cannot_settle_the_lease_that_replaced_its
     assert_eq!(settle(&store, second, done()).await, Settled::Kept);
 }
 
-pub(in crate::store) async fn a_delivery_that_was_held_in_two_crashes_is_quarantined(harness: impl Harness) {
+pub(in crate::store) async fn a_delivery_that_was_running_in_two_crashes_is_quarantined(harness: impl Harness) {
     let (store, id, _zombie) = crashed(&harness).await;
-    let _second = lease_suspect(&store, "audit").await;
+    let second = lease_suspect(&store, "audit").await;
+    run_on(&store, &second);
     drop(store);
     let store = harness.open().await;
     let view = delivery(&store, id).await;
@@ -56,6 +58,52 @@ pub(in crate::store) async fn a_delivery_that_was_held_in_two_crashes_is_quarant
     assert_eq!(outcomes, [Outcome::Crash, Outcome::Crash]);
     assert!(store.lease(suspects(&["audit"]), places(1)).await.unwrap().leases.is_empty());
     assert!(lease(&store, "audit", 1).await.is_empty());
+}
+
+pub(in crate::store) async fn what_was_held_and_not_running_is_due_again_without_a_crash(harness: impl Harness) {
+    let mut store = harness.open().await;
+    let id = deliver(&store, "audit").await;
+    let mut zombies = Vec::new();
+    // As often as one likes: it is never a suspect, and no number is used twice.
+    for attempt in 1..=3 {
+        let zombie = lease_one(&store, "audit").await;
+        assert_eq!((zombie.attempt, zombie.counted_attempt()), (attempt, 1));
+        zombies.push(zombie);
+        drop(store);
+        store = harness.open().await;
+        let view = delivery(&store, id).await;
+        assert_eq!((view.state, view.due_ms, view.attempts.len()), (State::Ready, Some(START_MS), 0));
+    }
+    for zombie in zombies {
+        assert_eq!(settle(&store, zombie, done()).await, Settled::Lost);
+    }
+    assert_eq!(settle(&store, lease_one(&store, "audit").await, done()).await, Settled::Kept);
+}
+
+pub(in crate::store) async fn an_attempt_that_has_its_verdict_is_running_no_more(harness: impl Harness) {
+    let store = harness.open().await;
+    let (first, second) = (deliver(&store, "audit").await, deliver(&store, "audit").await);
+    let zombies = lease(&store, "audit", 2).await;
+    // Both at once, so that each has a note of its own.
+    let running: Vec<_> = zombies.iter().map(|zombie| store.running(zombie).unwrap()).collect();
+    for (zombie, running) in zombies.iter().zip(running) {
+        if zombie.delivery == first { drop(running) } else { std::mem::forget(running) }
+    }
+    drop(store);
+    let store = harness.open().await;
+    assert_eq!(lease_one(&store, "audit").await.delivery, first);
+    assert_eq!(lease_suspect(&store, "audit").await.delivery, second);
+}
+
+pub(in crate::store) async fn a_suspect_that_was_not_running_stays_a_suspect(harness: impl Harness) {
+    let (store, id, _zombie) = crashed(&harness).await;
+    let _held = lease_suspect(&store, "audit").await;
+    drop(store);
+    let store = harness.open().await;
+    let view = delivery(&store, id).await;
+    assert_eq!((view.state, view.attempts.len()), (State::Ready, 1));
+    let again = lease_suspect(&store, "audit").await;
+    assert_eq!((again.delivery, again.counted_attempt()), (id, 1));
 }
 
 pub(in crate::store) async fn suspects_are_leased_in_a_lane_of_their_own(harness: impl Harness) {
@@ -71,6 +119,7 @@ pub(in crate::store) async fn the_lane_of_suspects_leases_named_plugins_only(har
     for plugin in ["audit", "gone", "orders"] {
         deliver(&store, plugin).await;
         zombies.push(lease_one(&store, plugin).await);
+        run_on(&store, zombies.last().unwrap());
     }
     drop(store);
     let store = harness.open().await;

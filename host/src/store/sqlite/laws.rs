@@ -4,13 +4,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
 use tempfile::TempDir;
+use tokio::sync::Semaphore;
 
 use super::writer::Shared;
-use super::{OpenError, Sqlite, SqliteOptions};
+use super::{OpenError, Recovered, Sqlite, SqliteOptions};
 use crate::clock::Clock;
 use crate::event::{Attributes, NewEvent};
 use crate::store::conformance::{Disk, Harness, START_MS};
-use crate::store::{Store, StoreError};
+use crate::store::{Lane, Store, StoreError};
 
 /// A file in a folder of its own.
 struct OneFile {
@@ -144,6 +145,25 @@ async fn a_dropped_store_commits_what_is_queued_and_lets_go_of_its_file() {
     drop(store);
     // Opens only once the writer's thread has ended: until then the file is in use.
     assert_eq!(file.open_sqlite().await.stats().events, 100);
+}
+
+#[tokio::test]
+async fn without_the_notes_of_what_was_running_all_that_was_held_is_suspect() {
+    let file = one_file();
+    for (broken, running) in [(false, 0), (true, 1)] {
+        let store = file.open_sqlite().await;
+        store.append(NewEvent { targets: vec!["audit".into()], ..event() }).await.unwrap();
+        let places = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let leased = store.lease(Lane::Plugin("audit".into()), places).await.unwrap();
+        assert_eq!(leased.leases.len(), 1);
+        drop(store);
+        if broken {
+            std::fs::remove_file(file.options().path.with_extension("db-running")).unwrap();
+        }
+        let store = file.open_sqlite().await;
+        assert_eq!(store.recovered(), Recovered { held: 1, running });
+        store.close().await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -6,8 +6,10 @@ use bytes::Bytes;
 use rusqlite::{Connection, Row, named_params, params};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::Recovered;
 use super::batch::{Batch, NEVER_MS};
 use crate::event::{Attributes, DeliveryId, Event, EventId, Outcome, PluginName, State};
+use crate::store::running::Left;
 use crate::store::{Lane, Lease, Leased, MAX_CRASHES, Place};
 
 /// The most body bytes one call leases (and at least one delivery).
@@ -152,19 +154,27 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Takes up what a killed host held: each such attempt is recorded as a crash and pardoned, the delivery is due
-    /// again, or a dead letter when a host has died of it [`MAX_CRASHES`] times. Returns how many there were.
-    pub(super) fn recover(&mut self) -> Result<usize, rusqlite::Error> {
-        let held = held(self.connection)?;
-        for (delivery, plugin, attempt, crashes) in &held {
-            let dead = crashes + 1 >= MAX_CRASHES;
+    /// Takes up what a killed host held. Each such attempt is pardoned, its number never used again, and the delivery is
+    /// due again. If it was running, it is recorded as a crash; and of what was running when a host died
+    /// [`MAX_CRASHES`] times, a dead letter is made.
+    pub(super) fn recover(&mut self, left: &Left) -> Result<Recovered, rusqlite::Error> {
+        let mut recovered = Recovered::default();
+        for (delivery, plugin, attempt, crashes) in held(self.connection)? {
+            let ran = left.holds(delivery, attempt);
+            recovered.held += 1;
+            recovered.running += usize::from(ran);
+            let dead = ran && crashes + 1 >= MAX_CRASHES;
             let (state, due_ms) = if dead { (State::Dead, None) } else { (State::Ready, Some(self.now_ms)) };
             self.connection
                 .prepare_cached(
-                    "UPDATE deliveries SET state = ?3, due_ms = ?4, crashes = crashes + 1, pardoned = pardoned + 1
+                    "UPDATE deliveries SET state = ?3, due_ms = ?4, crashes = crashes + ?5, pardoned = pardoned + 1
                      WHERE event = ?1 AND ordinal = ?2",
                 )?
-                .execute(params![delivery.event.row(), delivery.ordinal, state.code(), due_ms])?;
+                .execute(params![delivery.event.row(), delivery.ordinal, state.code(), due_ms, ran])?;
+            self.delta.moved(&plugin, Some(State::Leased), Some(state));
+            if !ran {
+                continue;
+            }
             self.connection
                 .prepare_cached(
                     "INSERT INTO attempts (event, ordinal, number, started_ms, duration_us, outcome, error)
@@ -177,14 +187,13 @@ impl Batch<'_> {
                     self.now_ms,
                     Outcome::Crash.code(),
                     if dead {
-                        "the host died while it held this delivery, for the second time: quarantined"
+                        "the host died while it ran this delivery, for the second time: quarantined"
                     } else {
-                        "the host died while it held this delivery"
+                        "the host died while it ran this delivery"
                     },
                 ])?;
-            self.delta.moved(plugin, Some(State::Leased), Some(state));
         }
-        Ok(held.len())
+        Ok(recovered)
     }
 }
 

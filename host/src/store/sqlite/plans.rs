@@ -12,8 +12,9 @@ use tempfile::TempDir;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::batch::Batch;
-use super::{last_id, pages, read, schema};
+use super::{Recovered, last_id, pages, read, schema};
 use crate::event::{AttemptRecord, Attributes, DeliveryId, EventId, NewEvent, Outcome, State};
+use crate::store::running::Left;
 use crate::store::{
     Cursor, DeliveryFilter, EventFilter, EventState, Keep, KvTransaction, Lane, Lease, Next, Page, Settlement,
 };
@@ -104,7 +105,7 @@ fn write(connection: &Connection) {
     settle(leases.remove(0), Next::Done { emitted, kv });
     settle(leases.remove(0), Next::Dead);
     settle(leases.remove(0), Next::RetryAt(NOW_MS + 1));
-    assert_eq!(batch.recover().unwrap(), 1);
+    assert_eq!(batch.recover(&Left::Unknown).unwrap(), Recovered { held: 1, running: 1 });
     let suspects = batch.lease(&Lane::Suspects(vec!["audit".into()]), places(1)).unwrap();
     batch.settle(&suspects.leases[0], &settlement(Next::Dead)).unwrap();
     let dead = DeliveryId { event: first, ordinal: 1 };

@@ -170,6 +170,13 @@ fn make_file(database: &Path) -> io::Result<()> {
     }
 }
 
+/// A file beside the database, as SQLite names its own.
+pub(super) fn beside(database: &Path, ending: &str) -> PathBuf {
+    let mut path = database.to_owned().into_os_string();
+    path.push(ending);
+    path.into()
+}
+
 /// Takes the lock that keeps a second host away, held as long as the file lives, and returns the database's one true
 /// path: under another name for the same file (a symbolic link) there is no second lock.
 pub(super) fn lock(database: &Path) -> Result<(File, PathBuf), OpenError> {
@@ -185,9 +192,7 @@ pub(super) fn lock(database: &Path) -> Result<(File, PathBuf), OpenError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound && !database.is_symlink() => database.to_owned(),
         found => found.map_err(failed(database))?,
     };
-    let mut path = database.clone().into_os_string();
-    path.push("-lock");
-    let path = PathBuf::from(path);
+    let path = beside(&database, "-lock");
     let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed(&path))?;
     match file.try_lock() {
         Ok(()) => Ok((file, database)),

@@ -192,6 +192,15 @@ impl<H: Harness> Model<'_, H> {
     }
 
     pub(super) async fn crash(&mut self) {
+        let mut ran = BTreeSet::new();
+        // All of them have been running; every other one still is when the host dies.
+        let running: Vec<_> = self.held.iter().map(|lease| self.store().running(lease).unwrap()).collect();
+        for (index, (lease, running)) in self.held.iter().zip(running).enumerate() {
+            if index % 2 == 0 {
+                std::mem::forget(running);
+                ran.insert(lease.delivery);
+            }
+        }
         self.zombies.append(&mut self.held);
         self.born.clear();
         drop(self.open.take());
@@ -199,12 +208,14 @@ impl<H: Harness> Model<'_, H> {
         self.desk = TestDesk::attach(&store, &HANDS);
         self.open = Some(store);
         let now_ms = self.now_ms();
-        for delivery in self.deliveries.values_mut().filter(|delivery| delivery.state == State::Leased) {
-            delivery.crashes += 1;
+        for (id, delivery) in self.deliveries.iter_mut().filter(|(_, delivery)| delivery.state == State::Leased) {
             delivery.pardoned += 1;
-            delivery.outcomes.push((delivery.attempt, Outcome::Crash));
-            delivery.state = if delivery.crashes >= MAX_CRASHES { State::Dead } else { State::Ready };
-            delivery.due_ms = now_ms;
+            (delivery.state, delivery.due_ms) = (State::Ready, now_ms);
+            if ran.contains(id) {
+                delivery.crashes += 1;
+                delivery.outcomes.push((delivery.attempt, Outcome::Crash));
+                delivery.state = if delivery.crashes >= MAX_CRASHES { State::Dead } else { State::Ready };
+            }
         }
         self.compare().await;
     }

@@ -1,0 +1,184 @@
+//! Which attempts are running at this moment, in a small file beside the store.
+//!
+//! A dispatcher holds more leases than it runs, so a lease alone does not make a delivery a suspect when a host dies.
+//! Before an attempt begins it is noted here, and struck out when it has its verdict; at the next start a leased
+//! delivery that is noted was running, and any other was not.
+//!
+//! The file is written and never synced: what a process wrote survives its death, and that is all this has to survive.
+//! After a power cut the file may be older than the store. Then a note may be missing, which spares a delivery that did
+//! nothing wrong; or there is no file to be read, and every lease counts as running.
+//!
+//! Layout: [`MAGIC`], and then slots of [`SLOT_BYTES`]: event, ordinal, attempt, little-endian; zeros when free.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::event::{DeliveryId, EventId};
+
+/// The first bytes of the file.
+const MAGIC: [u8; 8] = *b"hookrun1";
+
+/// Bytes of a slot.
+const SLOT_BYTES: usize = 16;
+
+/// What a dead host was running: deliveries, and which attempt of each.
+#[derive(Debug)]
+pub(super) enum Left {
+    /// These, and nothing else.
+    Noted(HashSet<(DeliveryId, u32)>),
+    /// There is no file, or none that can be read: perhaps everything that it held.
+    Unknown,
+}
+
+impl Left {
+    /// Whether this attempt may have been running.
+    pub(super) fn holds(&self, delivery: DeliveryId, attempt: u32) -> bool {
+        match self {
+            Self::Noted(noted) => noted.contains(&(delivery, attempt)),
+            Self::Unknown => true,
+        }
+    }
+}
+
+/// The file.
+#[derive(Debug)]
+pub(super) struct Notes {
+    file: File,
+    slots: Mutex<Slots>,
+}
+
+/// As many as there were attempts at once.
+#[derive(Debug, Default)]
+struct Slots {
+    free: Vec<u32>,
+    made: u32,
+}
+
+/// An attempt that is noted as running, until this is dropped.
+#[derive(Debug)]
+pub struct Running {
+    notes: Arc<Notes>,
+    slot: u32,
+}
+
+impl Notes {
+    /// Opens the file and reads what a dead host left in it. It stays as it is until [`Notes::begin`].
+    pub(super) fn open(path: &Path) -> io::Result<(Self, Left)> {
+        let mut file = File::options().create(true).truncate(false).read(true).write(true).mode(0o600).open(path)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        let left = match bytes.strip_prefix(&MAGIC) {
+            Some(slots) => Left::Noted(slots.as_chunks().0.iter().filter_map(read).collect()),
+            None => Left::Unknown,
+        };
+        Ok((Self { file, slots: Mutex::default() }, left))
+    }
+
+    /// Forgets what a dead host left, once that is settled in the store.
+    pub(super) fn begin(&self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.write_all_at(&MAGIC, 0)
+    }
+
+    /// Notes an attempt that is about to begin.
+    pub(super) fn note(self: &Arc<Self>, delivery: DeliveryId, attempt: u32) -> io::Result<Running> {
+        let slot = self.with_slots(|slots| {
+            slots.free.pop().unwrap_or_else(|| {
+                slots.made += 1;
+                slots.made - 1
+            })
+        });
+        // Struck out and given back on every way out, also if it cannot be written.
+        let running = Running { notes: self.clone(), slot };
+        self.write(slot, &written(delivery, attempt))?;
+        Ok(running)
+    }
+
+    fn write(&self, slot: u32, bytes: &[u8; SLOT_BYTES]) -> io::Result<()> {
+        self.file.write_all_at(bytes, (MAGIC.len() + slot as usize * SLOT_BYTES) as u64)
+    }
+
+    fn with_slots<T>(&self, work: impl FnOnce(&mut Slots) -> T) -> T {
+        work(&mut self.slots.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // A note that stays is put right by the next one in its slot; until then it may make an innocent suspect.
+        let _ = self.notes.write(self.slot, &[0; SLOT_BYTES]);
+        self.notes.with_slots(|slots| slots.free.push(self.slot));
+    }
+}
+
+fn written(delivery: DeliveryId, attempt: u32) -> [u8; SLOT_BYTES] {
+    let mut bytes = [0; SLOT_BYTES];
+    bytes[..8].copy_from_slice(&delivery.event.row().to_le_bytes());
+    bytes[8..12].copy_from_slice(&delivery.ordinal.to_le_bytes());
+    bytes[12..].copy_from_slice(&attempt.to_le_bytes());
+    bytes
+}
+
+fn read(slot: &[u8; SLOT_BYTES]) -> Option<(DeliveryId, u32)> {
+    let (event, rest) = slot.split_first_chunk()?;
+    let (ordinal, attempt) = rest.split_first_chunk()?;
+    let delivery =
+        DeliveryId { event: EventId::from_row(i64::from_le_bytes(*event)), ordinal: u32::from_le_bytes(*ordinal) };
+    // Attempts are counted from 1.
+    let attempt = u32::from_le_bytes(attempt.try_into().ok()?);
+    (attempt > 0).then_some((delivery, attempt))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delivery(number: u32) -> DeliveryId {
+        DeliveryId { event: EventId::from_row(i64::MAX - i64::from(number)), ordinal: number }
+    }
+
+    fn noted(path: &Path) -> Vec<(DeliveryId, u32)> {
+        let Left::Noted(noted) = Notes::open(path).unwrap().1 else { panic!("the file cannot be read") };
+        let mut noted: Vec<_> = noted.into_iter().collect();
+        noted.sort();
+        noted
+    }
+
+    #[test]
+    fn what_runs_is_noted_and_struck_out_when_it_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("running");
+        let (notes, left) = Notes::open(&path).unwrap();
+        assert!(left.holds(delivery(0), 1), "without a file, everything may have been running");
+        notes.begin().unwrap();
+        let notes = Arc::new(notes);
+        let first = notes.note(delivery(1), 7).unwrap();
+        let second = notes.note(delivery(0), u32::MAX).unwrap();
+        assert_eq!(noted(&path), [(delivery(1), 7), (delivery(0), u32::MAX)]);
+        drop(first);
+        assert_eq!(noted(&path), [(delivery(0), u32::MAX)]);
+        let _third = notes.note(delivery(2), 1).unwrap();
+        assert_eq!(noted(&path), [(delivery(2), 1), (delivery(0), u32::MAX)]);
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 8 + 2 * 16, "a free slot is used again");
+        drop(second);
+        notes.begin().unwrap();
+        assert_eq!(noted(&path), []);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_suspects_everything() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("running");
+        for content in ["", "hookrun", "hookrun9and more bytes of something"] {
+            std::fs::write(&path, content).unwrap();
+            let (_, left) = Notes::open(&path).unwrap();
+            assert!(matches!(left, Left::Unknown), "{content}");
+        }
+        std::fs::write(&path, b"hookrun1 a torn slot").unwrap();
+        assert_eq!(noted(&path), []);
+    }
+}

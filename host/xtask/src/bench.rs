@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::run::{Result, cargo, command, output, root, run, say, target_dir};
 
 mod load;
+mod neighbours;
 mod receivers;
 
 use load::{Load, Measured};
@@ -26,12 +27,14 @@ pub(crate) struct Options {
     pub(crate) connections: u32,
     /// Prints JSON instead of a table.
     pub(crate) json: bool,
+    /// Measures a good plugin beside hostile ones instead.
+    pub(crate) neighbours: bool,
 }
 
 impl Options {
-    /// Reads `--seconds N`, `--connections N`, `--json`.
+    /// Reads `--neighbours`, `--seconds N`, `--connections N`, `--json`.
     pub(crate) fn parse(arguments: &[&str]) -> Result<Self> {
-        let mut options = Self { seconds: 10, connections: 256, json: false };
+        let mut options = Self { seconds: 10, connections: 256, json: false, neighbours: false };
         let mut left = arguments.iter();
         while let Some(argument) = left.next() {
             let mut number = || {
@@ -42,7 +45,12 @@ impl Options {
                 "--seconds" => options.seconds = number()?,
                 "--connections" => options.connections = number()?,
                 "--json" => options.json = true,
-                other => return Err(format!("`{other}`: bench takes --seconds N, --connections N and --json")),
+                "--neighbours" => options.neighbours = true,
+                other => {
+                    return Err(format!(
+                        "`{other}`: bench takes --neighbours, --seconds N, --connections N and --json"
+                    ));
+                }
             }
         }
         Ok(options)
@@ -51,20 +59,24 @@ impl Options {
 
 /// Sets everything up, measures, prints.
 pub(crate) fn bench(options: &Options) -> Result {
-    set_up()?;
     say("building the release binaries");
     run(&mut cargo("build --release -p hookbox --bin hookbox --example echo"))?;
     let folder = target_dir().join("bench");
     std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+    if options.neighbours {
+        return neighbours::bench(&folder, options);
+    }
+    set_up()?;
     let load = Load::prepare(&folder, options)?;
     let express = express(&folder)?;
     let release = target_dir().join("release");
     let mut rows: Vec<(&str, Measured)> = Vec::new();
-    let audit = root().join("plugins/audit.wasm");
+    let audit = [("handler.wasm", root().join("plugins/audit.wasm"))];
+    let route = "[routes]\n\"avatar_video.*\" = \"handler\"\n";
     let receivers = [
         ("axum echo", Receiver::echo(&release)?),
-        ("durable ack, no route", Receiver::hookbox(&release, &folder, None)?),
-        ("whole road, fresh plugin", Receiver::hookbox(&release, &folder, Some(&audit))?),
+        ("durable ack, no route", Receiver::hookbox(&release, &folder.join("unrouted"), &[], "")?),
+        ("whole road, fresh plugin", Receiver::hookbox(&release, &folder.join("routed"), &audit, route)?),
         ("express, in memory", Receiver::express(&express)?),
     ];
     for (name, receiver) in receivers {

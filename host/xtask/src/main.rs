@@ -14,6 +14,7 @@ usage: cargo xtask COMMAND
   plugins            builds plugins/NAME/ into plugins/NAME.wasm
   plugins --check    builds them elsewhere and compares what they do with what the committed ones do
   bench              measures the road against a bare echo and Express; --seconds N, --connections N, --json
+  bench --neighbours measures a good plugin alone and beside hostile ones; --seconds N, --json
 ";
 
 fn main() -> ExitCode {

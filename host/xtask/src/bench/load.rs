@@ -120,15 +120,20 @@ impl Load {
     }
 }
 
+/// The signature of a body, as HeyGen makes it.
+pub(super) fn sign(body: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("a key of any length will do");
+    mac.update(body.as_bytes());
+    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn request(index: usize) -> Vec<u8> {
     let start = format!(
         r#"{{"event_type":"avatar_video.success","event_data":{{"video_id":"v_{index:012}","callback_id":"order_{index:012}","video_url":"https://files.example/video/{index:012}.mp4","duration":45.2,"title":""#
     );
     let end = r#""}}"#;
     let body = format!("{start}{}{end}", "x".repeat(BODY_BYTES - start.len() - end.len()));
-    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("a key of any length will do");
-    mac.update(body.as_bytes());
-    let signature: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let signature = sign(&body);
     format!(
         "POST /webhook/heygen HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nheygen-signature: {signature}\r\ncontent-length: {BODY_BYTES}\r\n\r\n{body}"
     )

@@ -1,14 +1,14 @@
 //! Who is measured: each started for its own run, on a port of its own, and ended after it.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::load::{Load, Measured, SECRET};
-use crate::run::{Result, command, output};
+use crate::run::Result;
 
 /// How long the backlog may take to drain after the load before the run counts as failed.
 const DRAIN: Duration = Duration::from_secs(120);
@@ -24,10 +24,10 @@ pub(super) struct Receiver {
 }
 
 /// One that runs; ended when dropped.
-struct Running {
+pub(super) struct Running {
     child: Child,
-    public: String,
-    admin: Option<String>,
+    pub(super) public: String,
+    pub(super) admin: Option<String>,
 }
 
 impl Drop for Running {
@@ -49,26 +49,25 @@ impl Receiver {
         Ok(Self { command, public: "express", admin: None, routed: false })
     }
 
-    /// hookbox on a fresh folder, with a route to `plugin` or none.
-    pub(super) fn hookbox(release: &Path, folder: &Path, plugin: Option<&Path>) -> Result<Self> {
-        let site = folder.join(if plugin.is_some() { "routed" } else { "unrouted" });
+    /// hookbox on the fresh folder `site`, with these plugins (a file name and what to copy) and `rest` of the
+    /// configuration.
+    pub(super) fn hookbox(release: &Path, site: &Path, plugins: &[(&str, PathBuf)], rest: &str) -> Result<Self> {
         let fail = |error: std::io::Error| format!("{}: {error}", site.display());
         if site.exists() {
-            std::fs::remove_dir_all(&site).map_err(fail)?;
+            std::fs::remove_dir_all(site).map_err(fail)?;
         }
         std::fs::create_dir_all(site.join("plugins")).map_err(fail)?;
-        let mut config = String::from(
+        let config = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\
-             [sources.heygen]\npreset = \"heygen\"\nsecrets = [{ env = \"HEYGEN_WEBHOOK_SECRET\" }]\n",
+             [sources.heygen]\npreset = \"heygen\"\nsecrets = [{{ env = \"HEYGEN_WEBHOOK_SECRET\" }}]\n{rest}"
         );
-        if let Some(plugin) = plugin {
-            std::fs::copy(plugin, site.join("plugins/handler.wasm")).map_err(fail)?;
-            config.push_str("[routes]\n\"avatar_video.*\" = \"handler\"\n");
+        for (name, file) in plugins {
+            std::fs::copy(file, site.join("plugins").join(name)).map_err(fail)?;
         }
         std::fs::write(site.join("config.toml"), config).map_err(fail)?;
         let mut command = Command::new(release.join("hookbox"));
         command.arg("serve").arg("--config").arg(site.join("config.toml")).env("HOOKBOX_LOG", "error");
-        Ok(Self { command, public: "webhooks", admin: Some("admin"), routed: plugin.is_some() })
+        Ok(Self { command, public: "webhooks", admin: Some("admin"), routed: !plugins.is_empty() })
     }
 
     /// Starts it, loads it, ends it.
@@ -98,7 +97,7 @@ impl Receiver {
         Ok(measured)
     }
 
-    fn start(mut self) -> Result<Running> {
+    pub(super) fn start(mut self) -> Result<Running> {
         self.command.env("HEYGEN_WEBHOOK_SECRET", SECRET).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = self.command.spawn().map_err(|error| format!("failed to start {:?}: {error}", self.command))?;
         let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
@@ -118,9 +117,15 @@ impl Receiver {
     }
 }
 
+/// What the admin API answers.
+pub(super) fn ask(admin: &str, path: &str) -> Result<Value> {
+    let url = format!("http://{admin}/api/v1/{path}");
+    let fail = |error: ureq::Error| format!("{url}: {error}");
+    ureq::get(&url).call().map_err(fail)?.body_mut().read_json().map_err(fail)
+}
+
 fn stats(admin: &str) -> Result<Value> {
-    let text = output(&mut command("curl", &format!("-sS --max-time 10 http://{admin}/api/v1/stats")))?;
-    serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))
+    ask(admin, "stats")
 }
 
 fn count(stats: &Value, state: &str) -> u64 {
@@ -131,7 +136,8 @@ fn open(stats: &Value) -> u64 {
     ["ready", "leased", "waiting"].iter().map(|state| count(stats, state)).sum()
 }
 
-fn drain(admin: &str) -> Result<Value> {
+/// Waits until nothing is open.
+pub(super) fn drain(admin: &str) -> Result<Value> {
     let started = Instant::now();
     loop {
         let stats = stats(admin)?;

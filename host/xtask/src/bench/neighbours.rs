@@ -1,0 +1,176 @@
+//! `cargo xtask bench --neighbours`: whether a good plugin keeps its latency beside hostile ones.
+//!
+//! One host, and one client that sends good events at a steady rate. Three kinds of round take turns, so that whatever
+//! else the machine does meets all alike: the good events are alone; or as many others are beside them, for a plugin
+//! that does nothing; or these others go to loops, traps, memory growers and log floods. What the second kind costs is
+//! the price of more events on the same disk; what the third costs beyond it is the neighbours' doing. Two latencies are taken: to the acknowledgement, and to the verdict of the plugin. The API
+//! tells the start of an attempt to the millisecond, rounded down; half of one is added to every verdict.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::Options;
+use super::load::sign;
+use super::receivers::{Receiver, ask, drain};
+use crate::run::{Result, root, say, target_dir};
+
+/// Rounds of each kind.
+const ROUNDS: usize = 6;
+
+/// Between two good events.
+const GOOD_EVERY: Duration = Duration::from_micros(12_500);
+
+/// The most rows of a listing, and so the most good events of a round.
+const MAX_ROWS: usize = 500;
+
+/// Hostile plugins, and how often each gets an event: often enough that two of them are always at it, and no oftener
+/// than they end, so that no backlog is left when the round is over.
+const HOSTILE: [(&str, &str, Duration); 4] = [
+    ("loops", "loop.wat", Duration::from_millis(500)),
+    ("traps", "trap.wat", Duration::from_millis(20)),
+    ("grows", "memory.wat", Duration::from_millis(20)),
+    ("floods", "flood.wat", Duration::from_millis(500)),
+];
+
+/// What was measured in the rounds of one kind, in milliseconds.
+#[derive(Debug, Default)]
+struct Latencies {
+    acks: Vec<f64>,
+    verdicts: Vec<f64>,
+}
+
+/// Starts a host, measures, prints.
+pub(super) fn bench(folder: &Path, options: &Options) -> Result {
+    let round = Duration::from_secs(options.seconds.into()) / 2;
+    if round.as_micros() / GOOD_EVERY.as_micros() > MAX_ROWS as u128 {
+        return Err(format!("a round of {round:?} is too long: at most --seconds 12"));
+    }
+    let host = site(folder)?.start()?;
+    let admin = host.admin.as_deref().ok_or("the host has printed no admin address")?;
+    let url = format!("http://{}/webhook/heygen", host.public);
+    let mut kinds = [None, Some("harmless"), Some("hostile")].map(|beside| (beside, Latencies::default()));
+    // The first one warms up the pool and the connection.
+    measure(&url, admin, Duration::from_secs(1), &mut Latencies::default())?;
+    for number in 1..=ROUNDS {
+        say(&format!("round {number} of {ROUNDS}"));
+        for (beside, latencies) in &mut kinds {
+            std::thread::scope(|scope| {
+                let mut senders = Vec::new();
+                for (name, _, every) in HOSTILE.into_iter().filter(|_| beside.is_some()) {
+                    let (url, kind) = (&url, format!("{}.{name}", beside.unwrap_or_default()));
+                    senders.push(scope.spawn(move || send_steadily(url, &kind, every, round).map(drop)));
+                }
+                measure(&url, admin, round, latencies)?;
+                senders.into_iter().try_for_each(|sender| sender.join().expect("a sender does not panic"))
+            })?;
+            drain(admin)?;
+        }
+    }
+    print(kinds, options);
+    Ok(())
+}
+
+fn site(folder: &Path) -> Result<Receiver> {
+    let guests = root().join("host/tests/guests");
+    let mut plugins = vec![("good.wasm", root().join("plugins/audit.wasm")), ("ok.wat", guests.join("ok.wat"))];
+    let mut routes = "[routes]\n\"good.one\" = \"good\"\n\"harmless.*\" = \"ok\"\n".to_owned();
+    let mut sections = String::new();
+    for (name, file, _) in HOSTILE {
+        plugins.push((file, guests.join(file)));
+        let plugin = file.trim_end_matches(".wat");
+        routes.push_str(&format!("\"hostile.{name}\" = \"{plugin}\"\n"));
+        sections.push_str(&format!(
+            "[plugins.{plugin}]\ntimeout = \"1s\"\nmemory = \"8MiB\"\nconcurrency = 2\nretry = {{ max_attempts = 1 }}\n"
+        ));
+    }
+    Receiver::hookbox(&target_dir().join("release"), &folder.join("neighbours"), &plugins, &(routes + &sections))
+}
+
+/// Sends good events for as long as a round, and takes their latencies when all is done.
+fn measure(url: &str, admin: &str, round: Duration, into: &mut Latencies) -> Result {
+    let sent = send_steadily(url, "good.one", GOOD_EVERY, round)?;
+    drain_good(admin)?;
+    let page = ask(admin, &format!("deliveries?plugin=good&limit={MAX_ROWS}"))?;
+    let rows = page["items"].as_array().ok_or(format!("no listing: {page}"))?;
+    let rows: HashMap<_, _> = rows.iter().map(|row| (row["event_id"].as_str().unwrap_or_default(), row)).collect();
+    for (id, at, ack_ms) in sent {
+        let row = rows.get(id.as_str()).ok_or(format!("{id} is not listed"))?;
+        let attempt = &row["attempts"][0];
+        let started: Option<Timestamp> = attempt["started_at"].as_str().and_then(|text| text.parse().ok());
+        let (Some(started), Some(took_ms)) = (started, attempt["duration_ms"].as_f64()) else {
+            return Err(format!("{id} has no attempt: {row}"));
+        };
+        let waited_ms = (started.as_microsecond() - at.as_microsecond()) as f64 / 1e3 + 0.5;
+        into.acks.push(ack_ms);
+        into.verdicts.push(waited_ms + took_ms);
+    }
+    Ok(())
+}
+
+/// Sends an event of `kind` every so often: its id, when it was sent, and the milliseconds to the acknowledgement.
+fn send_steadily(url: &str, kind: &str, every: Duration, round: Duration) -> Result<Vec<(String, Timestamp, f64)>> {
+    let (agent, started) = (ureq::Agent::new_with_defaults(), Instant::now());
+    let mut sent = Vec::new();
+    for number in 0u32.. {
+        let due = every * number;
+        if due >= round {
+            break;
+        }
+        std::thread::sleep(due.saturating_sub(started.elapsed()));
+        let at = Timestamp::now();
+        let subject = format!("{kind}_{}_{number}", at.as_nanosecond());
+        let body = format!(r#"{{"event_type":"{kind}","event_data":{{"callback_id":"{subject}"}}}}"#);
+        let fail = |error: ureq::Error| format!("{url}: {error}");
+        let before = Instant::now();
+        let request = agent.post(url).header("content-type", "application/json");
+        let mut reply = request.header("heygen-signature", sign(&body)).send(&body).map_err(fail)?;
+        let ack_ms = before.elapsed().as_secs_f64() * 1e3;
+        let reply: Value = reply.body_mut().read_json().map_err(fail)?;
+        let id = reply["id"].as_str().ok_or(format!("{url} answered {reply}"))?;
+        sent.push((id.to_owned(), at, ack_ms));
+    }
+    Ok(sent)
+}
+
+/// Waits until no good event is open; the hostile ones may be.
+fn drain_good(admin: &str) -> Result {
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(30) {
+        let good = &ask(admin, "stats")?["plugins"]["good"];
+        if ["ready", "leased", "waiting"].iter().all(|state| good[state] == 0) {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Err("the good events do not end".to_owned())
+}
+
+/// Median and 99th percentile.
+fn percentiles(samples: &mut [f64]) -> [f64; 2] {
+    samples.sort_by(f64::total_cmp);
+    [0.5, 0.99].map(|share| samples[((samples.len() - 1) as f64 * share).round() as usize])
+}
+
+fn print(kinds: [(Option<&str>, Latencies); 3], options: &Options) {
+    let count = kinds[0].1.acks.len();
+    let rows = kinds.map(|(beside, mut of)| {
+        let name = beside.map_or("alone".to_owned(), |beside| format!("beside {beside} ones"));
+        (name, [percentiles(&mut of.acks), percentiles(&mut of.verdicts)].concat())
+    });
+    let ratios: Vec<f64> = rows[2].1.iter().zip(&rows[0].1).map(|(hostile, alone)| hostile / alone).collect();
+    if options.json {
+        let rows = rows.map(|(name, row)| json!({ "name": name, "ms": row }));
+        println!("{}", json!({ "events_each": count, "rows": rows, "hostile_to_alone": ratios }));
+        return;
+    }
+    println!("\n{count} good events each, in {ROUNDS} rounds of each kind, on this machine; milliseconds:\n");
+    println!("| a good plugin | ack p50 | ack p99 | verdict p50 | verdict p99 |");
+    println!("| --- | ---: | ---: | ---: | ---: |");
+    for (name, row) in rows.into_iter().chain([("hostile to alone".to_owned(), ratios)]) {
+        println!("| {name} | {:.2} | {:.2} | {:.2} | {:.2} |", row[0], row[1], row[2], row[3]);
+    }
+}

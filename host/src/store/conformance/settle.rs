@@ -6,6 +6,7 @@ pub(in crate::store) async fn a_lease_is_settled_at_most_once(harness: impl Harn
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
     let zombie = lease_one(&store, "audit").await;
+    run_on(&store, &zombie);
     drop(store);
     let store = harness.open().await;
     let suspect = store.lease(suspects(&["audit"]), places(1)).await.unwrap().leases.remove(0);

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::run::{Result, cargo, command, output, root, run, say, target_dir};
 
+mod languages;
 mod load;
 mod neighbours;
 mod receivers;
@@ -29,12 +30,14 @@ pub(crate) struct Options {
     pub(crate) json: bool,
     /// Measures a good plugin beside hostile ones instead.
     pub(crate) neighbours: bool,
+    /// Measures one handler in every language instead.
+    pub(crate) languages: bool,
 }
 
 impl Options {
-    /// Reads `--neighbours`, `--seconds N`, `--connections N`, `--json`.
+    /// Reads `--neighbours`, `--languages`, `--seconds N`, `--connections N`, `--json`.
     pub(crate) fn parse(arguments: &[&str]) -> Result<Self> {
-        let mut options = Self { seconds: 10, connections: 256, json: false, neighbours: false };
+        let mut options = Self { seconds: 10, connections: 256, json: false, neighbours: false, languages: false };
         let mut left = arguments.iter();
         while let Some(argument) = left.next() {
             let mut number = || {
@@ -46,9 +49,10 @@ impl Options {
                 "--connections" => options.connections = number()?,
                 "--json" => options.json = true,
                 "--neighbours" => options.neighbours = true,
+                "--languages" => options.languages = true,
                 other => {
                     return Err(format!(
-                        "`{other}`: bench takes --neighbours, --seconds N, --connections N and --json"
+                        "`{other}`: bench takes --neighbours, --languages, --seconds N, --connections N and --json"
                     ));
                 }
             }
@@ -67,6 +71,9 @@ pub(crate) fn bench(options: &Options) -> Result {
         return neighbours::bench(&folder, options);
     }
     set_up()?;
+    if options.languages {
+        return languages::bench(&folder, options);
+    }
     let load = Load::prepare(&folder, options)?;
     let express = express(&folder)?;
     let release = target_dir().join("release");

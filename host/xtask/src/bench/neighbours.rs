@@ -112,7 +112,12 @@ fn measure(url: &str, admin: &str, round: Duration, into: &mut Latencies) -> Res
 }
 
 /// Sends an event of `kind` every so often: its id, when it was sent, and the milliseconds to the acknowledgement.
-fn send_steadily(url: &str, kind: &str, every: Duration, round: Duration) -> Result<Vec<(String, Timestamp, f64)>> {
+pub(super) fn send_steadily(
+    url: &str,
+    kind: &str,
+    every: Duration,
+    round: Duration,
+) -> Result<Vec<(String, Timestamp, f64)>> {
     let (agent, started) = (ureq::Agent::new_with_defaults(), Instant::now());
     let mut sent = Vec::new();
     for number in 0u32.. {
@@ -123,7 +128,9 @@ fn send_steadily(url: &str, kind: &str, every: Duration, round: Duration) -> Res
         std::thread::sleep(due.saturating_sub(started.elapsed()));
         let at = Timestamp::now();
         let subject = format!("{kind}_{}_{number}", at.as_nanosecond());
-        let body = format!(r#"{{"event_type":"{kind}","event_data":{{"callback_id":"{subject}"}}}}"#);
+        let body = format!(
+            r#"{{"event_type":"{kind}","event_data":{{"callback_id":"{subject}","video_url":"https://files.example/v.mp4"}}}}"#
+        );
         let fail = |error: ureq::Error| format!("{url}: {error}");
         let before = Instant::now();
         let request = agent.post(url).header("content-type", "application/json");
@@ -150,7 +157,7 @@ fn drain_good(admin: &str) -> Result {
 }
 
 /// Median and 99th percentile.
-fn percentiles(samples: &mut [f64]) -> [f64; 2] {
+pub(super) fn percentiles(samples: &mut [f64]) -> [f64; 2] {
     samples.sort_by(f64::total_cmp);
     [0.5, 0.99].map(|share| samples[((samples.len() - 1) as f64 * share).round() as usize])
 }

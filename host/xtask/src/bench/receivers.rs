@@ -70,6 +70,14 @@ impl Receiver {
         Ok(Self { command, public: "webhooks", admin: Some("admin"), routed: !plugins.is_empty() })
     }
 
+    /// The same once more, on the folder as the first one leaves it.
+    pub(super) fn again(&self) -> Self {
+        let mut command = Command::new(self.command.get_program());
+        command.args(self.command.get_args());
+        command.envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Self { command, ..*self }
+    }
+
     /// Starts it, loads it, ends it.
     pub(super) fn measure(self, load: &Load) -> Result<Measured> {
         let routed = self.routed;

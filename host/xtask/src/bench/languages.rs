@@ -1,0 +1,222 @@
+//! `cargo xtask bench --languages`: what a handler costs in each language, and what a large one costs its neighbours.
+//!
+//! One handler in five languages (`plugins/hello-*`), each with a fresh instance an event and, where it can, with
+//! instances that are kept. Throughput is a burst and the time until all of it is settled; latency is that of one attempt
+//! (instance, call, verdict) at 50 events a second. Then a JavaScript component is dropped into the folder of a host that
+//! takes 500 events a second for a plugin in Rust; and a host starts twice with all five.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::Options;
+use super::load::Load;
+use super::neighbours::{percentiles, send_steadily};
+use super::receivers::{Receiver, Running, ask, drain};
+use crate::run::{Result, root, say, target_dir};
+
+/// Language, file below `plugins/`, and whether its instances can be kept: a command runs once.
+const LANGUAGES: [(&str, &str, bool); 5] = [
+    ("Rust", "hello-rust.wasm", true),
+    ("C", "hello-c.wasm", true),
+    ("JavaScript", "hello-js/hello-js.wasm", true),
+    ("Python", "hello-python/hello-python.wasm", true),
+    ("Go", "hello-go/hello-go.wasm", false),
+];
+
+/// Between two events whose attempts are timed.
+const EVERY: Duration = Duration::from_millis(20);
+/// How long they are sent.
+const TIMED: Duration = Duration::from_secs(6);
+/// The most rows of a page.
+const PAGE: usize = 500;
+/// Clients that send 500 events a second together, and what each waits between two.
+const SENDERS: u32 = 5;
+const SENDER_EVERY: Duration = Duration::from_millis(10);
+/// How long they send, before the component is dropped and while it is compiled.
+const FLOW: Duration = Duration::from_secs(12);
+/// How long a plugin may take to be loaded.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// One row of the table.
+struct Row {
+    language: &'static str,
+    instance: &'static str,
+    settled_per_second: f64,
+    attempt_ms: [f64; 2],
+}
+
+/// Measures and prints.
+pub(super) fn bench(folder: &Path, options: &Options) -> Result {
+    let load = Load::prepare(folder, &Options { seconds: 1, connections: 64, ..*options })?;
+    let mut rows = Vec::new();
+    for (language, file, reusable) in LANGUAGES {
+        for instance in ["fresh", "reuse"].into_iter().take(1 + usize::from(reusable)) {
+            say(&format!("{language}, {instance}"));
+            rows.push(measure(folder, &load, (language, file), instance)?);
+        }
+    }
+    say("dropping a component into a running host");
+    let dropped = drop_in(folder)?;
+    say("starting twice with all five");
+    let starts = starts(folder)?;
+    print(&rows, dropped, starts, options);
+    Ok(())
+}
+
+fn plugin(file: &str) -> PathBuf {
+    root().join("plugins").join(file)
+}
+
+fn site(folder: &Path, name: &str, plugins: &[(&str, PathBuf)], rest: &str) -> Result<Receiver> {
+    Receiver::hookbox(&target_dir().join("release"), &folder.join(name), plugins, rest)
+}
+
+fn admin(host: &Running) -> Result<&str> {
+    host.admin.as_deref().ok_or_else(|| "the host has printed no admin address".to_owned())
+}
+
+/// Waits until every plugin is loaded.
+fn until_loaded(admin: &str) -> Result {
+    let started = Instant::now();
+    while !all_loaded(admin)? {
+        if started.elapsed() > PATIENCE {
+            return Err(format!("not every plugin is loaded: {}", ask(admin, "plugins")?));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+fn all_loaded(admin: &str) -> Result<bool> {
+    let plugins = ask(admin, "plugins")?;
+    let items = plugins["items"].as_array().ok_or(format!("no listing: {plugins}"))?;
+    Ok(items.iter().all(|plugin| plugin["state"] == "loaded"))
+}
+
+fn measure(folder: &Path, load: &Load, of: (&'static str, &str), instance: &'static str) -> Result<Row> {
+    let config =
+        format!("[routes]\n\"heygen:avatar_video.success\" = \"hello\"\n[plugins.hello]\ninstance = \"{instance}\"\n");
+    let host = site(folder, "language", &[("hello.wasm", plugin(of.1))], &config)?.start()?;
+    let admin = admin(&host)?;
+    until_loaded(admin)?;
+    let url = format!("http://{}/webhook/heygen", host.public);
+    send_steadily(&url, "avatar_video.success", EVERY, TIMED)?;
+    drain(admin)?;
+    let timed = ask(admin, &format!("deliveries?plugin=hello&limit={PAGE}"))?;
+    let mut attempts = attempts(&timed, |attempt| attempt["duration_ms"].as_f64())?;
+    let before = ask(admin, "stats")?["deliveries"]["done"].as_u64().unwrap_or(0);
+    let started = Instant::now();
+    load.send(&host.public)?;
+    let drained = drain(admin)?;
+    let settled = drained["deliveries"]["done"].as_u64().unwrap_or(0) - before;
+    if drained["deliveries"]["dead"] != 0 {
+        return Err(format!("not every event was handled: {drained}"));
+    }
+    Ok(Row {
+        language: of.0,
+        instance,
+        settled_per_second: settled as f64 / started.elapsed().as_secs_f64(),
+        attempt_ms: percentiles(&mut attempts),
+    })
+}
+
+/// Something of the first attempt of every delivery, all of which have to be successful.
+fn attempts(page: &Value, of: impl Fn(&Value) -> Option<f64>) -> Result<Vec<f64>> {
+    let rows = page["items"].as_array().ok_or(format!("no listing: {page}"))?;
+    let all: Vec<f64> = rows
+        .iter()
+        .filter(|row| row["attempts"][0]["outcome"] == "ok")
+        .filter_map(|row| of(&row["attempts"][0]))
+        .collect();
+    if all.is_empty() || all.len() != rows.len() { Err(format!("an attempt failed: {page}")) } else { Ok(all) }
+}
+
+/// Milliseconds from sending to the verdict at 500 events a second, median and 99th percentile: before and while a large
+/// component is dropped in and compiled.
+fn drop_in(folder: &Path) -> Result<[[f64; 2]; 2]> {
+    let routes = "[routes]\n\"heygen:avatar_video.success\" = \"hello\"\n";
+    let host = site(folder, "dropped", &[("hello.wasm", plugin("hello-rust.wasm"))], routes)?.start()?;
+    let admin = admin(&host)?;
+    until_loaded(admin)?;
+    let url = format!("http://{}/webhook/heygen", host.public);
+    flow(&url, admin, Duration::from_secs(2))?;
+    let before = flow(&url, admin, FLOW)?;
+    let (new, dropped) = (folder.join("dropped/large.new"), folder.join("dropped/plugins/large.wasm"));
+    let failed = |error: std::io::Error| format!("failed to drop a component in: {error}");
+    std::fs::copy(plugin("hello-js/hello-js.wasm"), &new).map_err(failed)?;
+    std::fs::rename(&new, &dropped).map_err(failed)?;
+    let during = flow(&url, admin, FLOW)?;
+    until_loaded(admin)?;
+    Ok([before, during])
+}
+
+/// Sends 500 events a second for a while: median and 99th percentile of the latency to the verdict.
+fn flow(url: &str, admin: &str, how_long: Duration) -> Result<[f64; 2]> {
+    let sent = std::thread::scope(|scope| {
+        let senders: Vec<_> = (0..SENDERS)
+            .map(|_| scope.spawn(|| send_steadily(url, "avatar_video.success", SENDER_EVERY, how_long)))
+            .collect();
+        let sent = senders.into_iter().map(|sender| sender.join().expect("a sender does not panic"));
+        sent.collect::<Result<Vec<_>>>()
+    })?;
+    drain(admin)?;
+    let mut latencies = Vec::new();
+    // A sample of them is asked for one by one: 20 from each second of each sender.
+    for (id, at, _) in sent.iter().flat_map(|sent| sent.iter().step_by(5)) {
+        let event = ask(admin, &format!("events/{id}"))?;
+        let attempt = &event["deliveries"][0]["attempts"][0];
+        let started: Option<Timestamp> = attempt["started_at"].as_str().and_then(|text| text.parse().ok());
+        let (Some(started), Some(took_ms)) = (started, attempt["duration_ms"].as_f64()) else {
+            return Err(format!("{id} has no attempt: {event}"));
+        };
+        latencies.push((started.as_microsecond() - at.as_microsecond()) as f64 / 1e3 + 0.5 + took_ms);
+    }
+    Ok(percentiles(&mut latencies))
+}
+
+/// Milliseconds until a host has all five loaded: with nothing compiled yet, and with all of it kept.
+fn starts(folder: &Path) -> Result<[f64; 2]> {
+    let names = LANGUAGES.map(|(language, file, _)| (format!("{}.wasm", language.to_lowercase()), plugin(file)));
+    let plugins: Vec<(&str, PathBuf)> = names.iter().map(|(name, file)| (name.as_str(), file.clone())).collect();
+    let first = site(folder, "five", &plugins, "")?;
+    let again = first.again();
+    let mut both = [0.0; 2];
+    for (receiver, ms) in [first, again].into_iter().zip(&mut both) {
+        let started = Instant::now();
+        let host = receiver.start()?;
+        until_loaded(admin(&host)?)?;
+        *ms = started.elapsed().as_secs_f64() * 1e3;
+    }
+    Ok(both)
+}
+
+fn print(rows: &[Row], dropped: [[f64; 2]; 2], starts: [f64; 2], options: &Options) {
+    let ratio = dropped[1][1] / dropped[0][1];
+    if options.json {
+        let rows: Vec<Value> = rows
+            .iter()
+            .map(|row| {
+                json!({ "language": row.language, "instance": row.instance,
+                    "settled_per_second": row.settled_per_second, "attempt_ms": row.attempt_ms })
+            })
+            .collect();
+        println!("{}", json!({ "rows": rows, "drop_in_ms": dropped, "drop_in_p99_ratio": ratio, "starts_ms": starts }));
+        return;
+    }
+    println!("\n| language | instance | events settled/s | attempt p50 ms | attempt p99 ms |");
+    println!("| --- | --- | ---: | ---: | ---: |");
+    for row in rows {
+        let [p50, p99] = row.attempt_ms;
+        println!("| {} | {} | {:.0} | {p50:.2} | {p99:.2} |", row.language, row.instance, row.settled_per_second);
+    }
+    let [before, during] = dropped;
+    println!(
+        "\na Rust plugin at 500 events/s, to the verdict: p50 {:.2} ms, p99 {:.2} ms; while a JavaScript component is \
+         dropped in: p50 {:.2} ms, p99 {:.2} ms ({ratio:.2} times)",
+        before[0], before[1], during[0], during[1]
+    );
+    println!("all five loaded: {:.0} ms after a first start, {:.0} ms after a second", starts[0], starts[1]);
+}

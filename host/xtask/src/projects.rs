@@ -90,7 +90,12 @@ impl Site {
 
     fn hookbox(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(hookbox());
-        command.args(arguments).arg("--config").arg(self.config()).env("HOOKBOX_LOG", "error").env_remove("HEYGEN_WEBHOOK_SECRET");
+        command
+            .args(arguments)
+            .arg("--config")
+            .arg(self.config())
+            .env("HOOKBOX_LOG", "error")
+            .env_remove("HEYGEN_WEBHOOK_SECRET");
         command
     }
 

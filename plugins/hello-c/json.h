@@ -14,7 +14,7 @@ typedef struct {
   size_t len;
 } json_t;
 
-// The whole text as a value; none if it is not JSON, or nested deeper than 128 levels.
+// The whole text as a value; none if it is not JSON, or nested deeper than some 128 levels.
 json_t json_parse(const uint8_t *text, size_t len);
 
 bool json_is_object(json_t value);

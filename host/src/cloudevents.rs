@@ -3,8 +3,11 @@
 //!
 //! Bodies stay as they are, byte for byte: JSON stands in `data` as it came, anything else in `data_base64`.
 
+use std::fmt;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde::de::{Deserializer as _, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -131,10 +134,35 @@ pub fn read(text: &[u8]) -> Result<Document, String> {
     serde_json::from_slice(text).map_err(|error| error.to_string()).and_then(document)
 }
 
-/// Reads a list of events, or says what is wrong with it.
-pub fn read_batch(text: &[u8]) -> Result<Vec<Document>, String> {
-    let all: Vec<Read<'_>> = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-    all.into_iter().map(document).collect()
+/// Reads a list of at most `max` events, or says what is wrong with it. Stops where it has more.
+pub fn read_batch(text: &[u8], max: usize) -> Result<Vec<Document>, String> {
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let documents = reader.deserialize_seq(Batch { max }).map_err(|error| error.to_string())?;
+    reader.end().map_err(|error| error.to_string())?;
+    Ok(documents)
+}
+
+struct Batch {
+    max: usize,
+}
+
+impl<'a> Visitor<'a> for Batch {
+    type Value = Vec<Document>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a list of at most {} events", self.max)
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut documents = Vec::new();
+        while let Some(read) = list.next_element::<Read<'a>>()? {
+            if documents.len() == self.max {
+                return Err(A::Error::custom(format_args!("it has more than {} events", self.max)));
+            }
+            documents.push(document(read).map_err(A::Error::custom)?);
+        }
+        Ok(documents)
+    }
 }
 
 fn document(read: Read<'_>) -> Result<Document, String> {
@@ -255,11 +283,10 @@ mod tests {
             let error = read(text.as_bytes()).unwrap_err();
             assert!(error.contains(expected), "{error}");
         }
-        assert_eq!(
-            read_batch(br#"[{"specversion":"1.0","type":"a"},{"specversion":"1.0","type":"b"}]"#).unwrap().len(),
-            2
-        );
-        assert!(read_batch(br#"{"specversion":"1.0","type":"a"}"#).is_err());
+        let batch = br#"[{"specversion":"1.0","type":"a"},{"specversion":"1.0","type":"b"}]"#;
+        assert_eq!(read_batch(batch, 2).unwrap().len(), 2);
+        assert!(read_batch(batch, 1).unwrap_err().contains("more than 1 events"));
+        assert!(read_batch(br#"{"specversion":"1.0","type":"a"}"#, 2).is_err());
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub mod source;
 mod sources;
 mod units;
 
-pub use plugin::PluginSettings;
+pub use plugin::{PluginSettings, is_path};
 pub use problems::{Problem, Problems};
 pub use routes::Routes;
 pub use secrets::MakeSecrets;

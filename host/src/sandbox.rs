@@ -40,7 +40,7 @@ mod wrap;
 
 pub use compiler::{Cache, CompileLimits, Compiler, Confinement, Origin, Workshop, compile_stdin};
 pub use contract::Contract;
-pub use load::LoadError;
+pub use load::{LoadError, MAX_FILE_BYTES};
 
 /// What a plugin gets for one attempt.
 #[derive(Debug)]
@@ -197,7 +197,7 @@ pub struct Plugin {
     contract: Contract,
     version: String,
     imports: Vec<String>,
-    warm: warm::Warm,
+    warm: Arc<warm::Warm>,
 }
 
 impl Plugin {

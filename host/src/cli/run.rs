@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::failure::Failure;
 use super::output::{print_json, print_json_line};
-use super::workbench::{GivenLimits, Task, Workbench, answer, event, page};
+use super::workbench::{GivenSettings, Task, Workbench, answer, event, page};
 use crate::event::Event;
 use crate::sandbox::{Plugin, Verdict};
 
@@ -39,7 +39,7 @@ pub(super) struct Run {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     attempt: u32,
     #[command(flatten)]
-    limits: GivenLimits,
+    settings: GivenSettings,
     /// Run again whenever the plugin or the event changes
     #[arg(long)]
     watch: bool,
@@ -70,7 +70,8 @@ impl Run {
 
     fn once(&self, bench: &Workbench, plugin: &Plugin, event: Event) -> Result<ExitCode, Failure> {
         let config = self.config_value.iter().cloned().collect();
-        let invocation = bench.run(plugin, Task { event, config, attempt: self.attempt, limits: self.limits });
+        let invocation =
+            bench.run(plugin, Task { event, config, attempt: self.attempt, settings: self.settings.clone() });
         match (self.json, self.watch) {
             (true, true) => print_json_line(&answer::to_json(&invocation))?,
             (true, false) => print_json(&answer::to_json(&invocation))?,

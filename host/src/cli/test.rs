@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::failure::Failure;
-use super::workbench::{GivenLimits, Task, Workbench};
+use super::workbench::{GivenSettings, Task, Workbench};
 
 mod case;
 mod expected;
@@ -50,7 +50,7 @@ pub(super) struct Test {
     #[arg(long)]
     update: bool,
     #[command(flatten)]
-    limits: GivenLimits,
+    settings: GivenSettings,
     /// Report in JSON
     #[arg(long)]
     json: bool,
@@ -69,7 +69,12 @@ impl Test {
         let plugin = bench.load(&file)?;
         let mut report = Report::new(&file, self.json);
         for case in cases {
-            let task = Task { event: case.event.clone(), config: case.config.clone(), attempt: 1, limits: self.limits };
+            let task = Task {
+                event: case.event.clone(),
+                config: case.config.clone(),
+                attempt: 1,
+                settings: self.settings.clone(),
+            };
             let invocation = bench.run(&plugin, task);
             let (actual, mark) = case.judge(&invocation, self.update);
             if matches!(mark, Mark::New | Mark::Updated) {

@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 
 use super::compile::users_compiler;
 use super::failure::Failure;
-use crate::config::PluginSettings;
+use crate::config::{self, PluginSettings};
 use crate::event::Event;
 use crate::sandbox::{Call, Compiler, Invocation, KvRead, KvReader, Limits, Plugin, Sandbox, SandboxOptions};
 use crate::tasks;
@@ -22,15 +22,22 @@ pub(super) mod page;
 /// The idempotency key a plugin sees: the same in every run, so that runs can be compared.
 const IDEMPOTENCY_KEY: &str = "run";
 
-/// Limits on the command line; without them a plugin gets those that a host would give it by default.
-#[derive(Debug, Clone, Copy, Args)]
-pub(super) struct GivenLimits {
+/// Settings on the command line; without them a plugin gets those that a host would give it by default.
+#[derive(Debug, Clone, Args)]
+pub(super) struct GivenSettings {
     /// The time limit
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
     timeout_ms: Option<u64>,
     /// The memory limit
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u16).range(1..=4096))]
     memory_mib: Option<u16>,
+    /// Where an HTTP handler's requests go
+    #[arg(long, value_name = "PATH", value_parser = path)]
+    path: Option<String>,
+}
+
+fn path(text: &str) -> Result<String, String> {
+    config::is_path(text).then(|| text.to_owned()).ok_or_else(|| "write a path that begins with `/`".to_owned())
 }
 
 /// One event for the plugin, and what it finds around it.
@@ -41,7 +48,7 @@ pub(super) struct Task {
     pub(super) config: BTreeMap<String, String>,
     /// The number of the attempt, from 1.
     pub(super) attempt: u32,
-    pub(super) limits: GivenLimits,
+    pub(super) settings: GivenSettings,
 }
 
 /// A sandbox and the thread that it runs on.
@@ -88,12 +95,12 @@ impl Task {
             max_attempts: defaults.retry.max_attempts.max(self.attempt),
             idempotency_key: IDEMPOTENCY_KEY.to_owned(),
             limits: Limits {
-                timeout_ms: self.limits.timeout_ms.unwrap_or(defaults.timeout_ms),
-                memory_bytes: self.limits.memory_mib.map_or(defaults.memory_bytes, |mib| usize::from(mib) << 20),
+                timeout_ms: self.settings.timeout_ms.unwrap_or(defaults.timeout_ms),
+                memory_bytes: self.settings.memory_mib.map_or(defaults.memory_bytes, |mib| usize::from(mib) << 20),
             },
             config: Arc::new(self.config),
             kv: Arc::new(Nothing),
-            path: defaults.path,
+            path: self.settings.path.map_or(defaults.path, Into::into),
             reuse: false,
         }
     }

@@ -98,7 +98,7 @@ fn read(mut section: Section<'_>) -> PluginSettings {
 
 fn read_path<'a>(item: &Item<'a>) -> Option<&'a str> {
     let path = item.text("\"/webhook\"")?;
-    let fits = path.len() <= MAX_PATH_BYTES && path.starts_with('/') && path.bytes().all(is_path_byte);
+    let fits = is_path(path);
     if !fits {
         let help = format!(
             "write a path that begins with `/`, with or without a query, of at most {MAX_PATH_BYTES} characters, and \
@@ -107,6 +107,11 @@ fn read_path<'a>(item: &Item<'a>) -> Option<&'a str> {
         item.refuse(format_args!("is \"{path}\", which is no path"), help);
     }
     Some(path).filter(|_| fits)
+}
+
+/// Whether a text can be where an HTTP handler's requests go: a path, with or without a query.
+pub fn is_path(text: &str) -> bool {
+    text.len() <= MAX_PATH_BYTES && text.starts_with('/') && text.bytes().all(is_path_byte)
 }
 
 /// Visible ASCII but what RFC 3986 leaves out of paths and queries.

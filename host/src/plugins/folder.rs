@@ -15,12 +15,13 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, open, openat
 use rustix::io::Errno;
 
 use crate::event::PluginName;
+use crate::sandbox;
 
 /// The most plugins a folder may hold. With more, the folder is refused as a whole and nothing changes.
 pub const MAX_PLUGINS: usize = 1_000;
 
-/// The largest plugin file, in bytes: 64 MiB. An interpreter compiled to WebAssembly has some 10 to 30.
-pub const MAX_FILE_BYTES: u64 = 64 << 20;
+/// The largest plugin file, in bytes.
+pub const MAX_FILE_BYTES: u64 = sandbox::MAX_FILE_BYTES as u64;
 
 /// The longest plugin name, in bytes.
 pub const MAX_NAME_BYTES: usize = 64;

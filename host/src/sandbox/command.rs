@@ -11,15 +11,16 @@ use wasmtime_wasi::p2::bindings::Command;
 use super::attempt::Attempt;
 use super::bindings::exports::hookbox::plugin::handler::{Failure, NewEvent};
 use super::bindings::hookbox::plugin::types::RetryLater;
-use super::limits::MAX_EMITTED_BYTES;
+use super::limits::{MAX_EMITTED, MAX_EMITTED_BYTES};
 use super::logs::{LogBook, Stream};
 use super::verdict::Ended;
 use super::wasi::Stdio;
 use super::{Call, emitted};
 use crate::cloudevents::{self, Extensions};
 
-/// Exit codes that mean something else than another try, as in `sysexits.h`: EX_DATAERR, for input that is not good.
+/// Exit codes with a meaning of their own, as in `sysexits.h`: for input that is not good, and for what may succeed later.
 const EX_DATAERR: i32 = 65;
+const EX_TEMPFAIL: i32 = 75;
 
 /// What a command writes to standard output: events are kept, everything else is log. Clones write to the same lines.
 #[derive(Clone)]
@@ -71,7 +72,10 @@ impl EmittedLines {
         lines.passing = false;
         let line = std::mem::take(&mut lines.open);
         if cloudevents::is_document(&line) {
-            lines.events.push(line);
+            lines.too_many |= lines.events.len() == MAX_EMITTED;
+            if !lines.too_many {
+                lines.events.push(line);
+            }
         } else {
             lines.bytes -= line.len();
             self.logs.write(Stream::Out, &line);
@@ -85,7 +89,9 @@ impl EmittedLines {
             self.end(&mut lines);
         }
         if lines.too_many {
-            return Err(format!("the command wrote events of more than {MAX_EMITTED_BYTES} bytes to standard output"));
+            return Err(format!(
+                "the command wrote more than {MAX_EMITTED} events, or {MAX_EMITTED_BYTES} bytes of them, to standard output"
+            ));
         }
         let read = |line: &Vec<u8>| cloudevents::read(line).map(emitted::from_document);
         let events = lines.events.iter().map(read).collect::<Result<Vec<_>, String>>();
@@ -128,8 +134,12 @@ fn ended(ran: wasmtime::Result<i32>, store: &Store<Attempt>, emitted: &EmittedLi
     let code = match ran {
         Ok(code) => code,
         Err(error) => match error.downcast_ref() {
-            // Leaving because there was no memory or time is a matter of the limits, not of the code.
-            Some(I32Exit(code)) if store.data().memory.refused().is_none() => *code,
+            // A program that was refused memory and lives with it says so; one that gives up is a matter of the limit.
+            Some(I32Exit(code))
+                if matches!(*code, 0 | EX_DATAERR | EX_TEMPFAIL) || store.data().memory.refused().is_none() =>
+            {
+                *code
+            }
             _ => return Ended::Failed(error),
         },
     };
@@ -174,6 +184,13 @@ mod tests {
     fn an_event_that_cannot_be_read_is_an_error() {
         let (events, _) = finished(&[b"{\"specversion\":\"1.0\"}\n"]);
         assert!(events.unwrap_err().contains("missing field `type`"));
+    }
+
+    #[test]
+    fn the_number_of_events_is_bounded() {
+        let line = b"{\"specversion\":\"1.0\",\"type\":\"t\"}\n";
+        assert_eq!(finished(&[&line.repeat(MAX_EMITTED)]).0.unwrap().len(), MAX_EMITTED);
+        assert!(finished(&[&line.repeat(MAX_EMITTED + 1)]).0.unwrap_err().contains("more than 256 events"));
     }
 
     #[test]

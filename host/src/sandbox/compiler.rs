@@ -80,11 +80,13 @@ impl Compiler {
         }
     }
 
-    /// The same if its machine code was kept. Blocks for as long as it takes to read both.
+    /// The same if its machine code was kept and can be loaded. Blocks for as long as it takes to read both.
     pub fn kept(&self, sandbox: &Sandbox, file: &[u8]) -> Option<Result<Plugin, LoadError>> {
         let Self::Child(workshop) = self else { return None };
         let code = workshop.cache.as_ref()?.find(&key(&sandbox.0.engine, file))?;
-        Some(code.load(&sandbox.0.engine).and_then(|code| load::link(&sandbox.0, code)))
+        // What cannot be loaded is no verdict on the file: it is compiled anew.
+        let code = code.load(&sandbox.0.engine).ok()?;
+        Some(load::link(&sandbox.0, code))
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result, Strategy, WasmFeatures,
@@ -12,6 +11,7 @@ use super::attempt::Attempt;
 use super::busy::Places;
 use super::limits::MAX_ONE_MEMORY_BYTES;
 use super::ticker::Ticker;
+use super::warm::WarmPlaces;
 use super::{SandboxOptions, bindings};
 
 /// Stack of a guest, in bytes; deeper recursion traps.
@@ -50,7 +50,7 @@ pub(super) struct Core {
     pub(super) module_linker: wasmtime::Linker<Attempt>,
     pub(super) ticker: Ticker,
     /// Places for instances that are kept warm, of all plugins.
-    pub(super) warm_places: Arc<Semaphore>,
+    pub(super) warm: WarmPlaces,
     pub(super) places: Places,
 }
 
@@ -66,9 +66,9 @@ impl Core {
         let mut module_linker = wasmtime::Linker::new(&engine);
         wasmtime_wasi::p1::add_to_linker_async(&mut module_linker, Attempt::preview1)?;
         let ticker = Ticker::start(engine.clone())?;
-        let warm_places = Arc::new(Semaphore::new(options.max_warm as usize));
+        let warm = WarmPlaces::new(options.max_warm);
         let places = Places::new(options.busy_places);
-        Ok(Arc::new(Self { engine, linker, module_linker, ticker, warm_places, places }))
+        Ok(Arc::new(Self { engine, linker, module_linker, ticker, warm, places }))
     }
 }
 

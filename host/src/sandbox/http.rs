@@ -8,8 +8,8 @@ use std::future::Future;
 use std::pin::pin;
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Full};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode, utf8_percent_encode};
 use tokio::sync::oneshot;
 use wasmtime::Store;
@@ -21,7 +21,7 @@ use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 use super::attempt::Attempt;
 use super::bindings::exports::hookbox::plugin::handler::{Failure, NewEvent};
 use super::bindings::hookbox::plugin::types::RetryLater;
-use super::limits::MAX_EMITTED_BYTES;
+use super::limits::{MAX_EMITTED, MAX_EMITTED_BYTES};
 use super::verdict::Ended;
 use super::{Call, emitted, text};
 use crate::{clock, cloudevents};
@@ -89,7 +89,13 @@ async fn answered(
             done?;
             Ok(Some(answer.await))
         }
-        answer = &mut answer => handled.await.map(|()| Some(answer)),
+        answer = &mut answer => {
+            // What is wrong with the answer is the cause; that the handler cannot go on writing it follows from it.
+            if answer.is_ok() {
+                handled.await?;
+            }
+            Ok(Some(answer))
+        }
     }
 }
 
@@ -98,13 +104,18 @@ async fn read(answer: Answer) -> Result<Read, String> {
         Ok(response) => response.into_parts(),
         Err(code) => return Err(format!("the handler answered with an error: {code:?}")),
     };
-    match Limited::new(body, MAX_EMITTED_BYTES).collect().await {
-        Ok(body) => Ok(Read { status: parts.status, headers: parts.headers, body: body.to_bytes() }),
-        Err(error) if error.is::<LengthLimitError>() => {
-            Err(format!("the handler's answer has more than {MAX_EMITTED_BYTES} bytes"))
+    let mut body = pin!(body);
+    // One buffer, whatever the pieces are that the guest writes: each would cost more than its bytes.
+    let mut read = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| format!("the handler's answer ended early: {error:?}"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if read.len() + data.len() > MAX_EMITTED_BYTES {
+            return Err(format!("the handler's answer has more than {MAX_EMITTED_BYTES} bytes"));
         }
-        Err(error) => Err(format!("the handler's answer ended early: {error}")),
+        read.extend_from_slice(&data);
     }
+    Ok(Read { status: parts.status, headers: parts.headers, body: read.freeze() })
 }
 
 /// The event as a request in binary mode.
@@ -190,7 +201,7 @@ fn events(answer: Read) -> Result<Vec<NewEvent>, String> {
         return cloudevents::read(&answer.body).map(|document| vec![emitted::from_document(document)]);
     }
     if essence.eq_ignore_ascii_case(cloudevents::BATCH_MEDIA_TYPE) {
-        let documents = cloudevents::read_batch(&answer.body)?;
+        let documents = cloudevents::read_batch(&answer.body, MAX_EMITTED)?;
         return Ok(documents.into_iter().map(emitted::from_document).collect());
     }
     let attribute = |name: &str| {

@@ -60,10 +60,11 @@ pub(super) async fn invoke(plugin: &Plugin, call: Call) -> Invocation {
         Err(_) => Ended::TimedOut,
     };
     drop(ticking);
-    let again = matches!(ended, Ended::Returned(_)) && call.reuse && plugin.contract.reusable();
     let invocation = conclude(verdict::of(ended, store.data(), &call), store.data_mut(), started);
-    if let Some(instance) = instance.filter(|_| again && store.data().memory.refused().is_none()) {
-        plugin.warm.keep(&plugin.core.warm_places, store, instance, past);
+    let ended_well = matches!(invocation.verdict, Verdict::Ok(_) | Verdict::Retry { .. } | Verdict::Reject(_));
+    let again = call.reuse && plugin.contract.reusable() && ended_well && store.data().memory.refused().is_none();
+    if let Some(instance) = instance.filter(|_| again) {
+        plugin.core.warm.keep(&plugin.warm, store, instance, past);
     }
     invocation
 }

@@ -12,12 +12,11 @@ use super::bindings::PluginPre;
 use super::contract::{self, Chosen};
 use super::engine::Core;
 use super::invoke::Entry;
-use super::warm::Warm;
 use super::wrap::{self, Binary};
 use super::{Contract, Plugin, imports, text};
 
-/// The largest plugin file, in bytes.
-pub(super) const MAX_FILE_BYTES: usize = 128 << 20;
+/// The largest plugin file, in bytes: 64 MiB. An interpreter compiled to WebAssembly has some 10 to 30.
+pub const MAX_FILE_BYTES: usize = 64 << 20;
 
 /// Why a file is not a plugin. The texts finish "cannot load it: …" and are fit to be shown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -151,8 +150,8 @@ pub(super) fn link(core: &Arc<Core>, code: Code) -> Result<Plugin, LoadError> {
     };
     imports.sort_unstable();
     let Chosen { contract, version } = chosen;
-    let (core, queue) = (Arc::clone(core), core.places.queue());
-    Ok(Plugin { core, queue, entry, contract, version, imports, warm: Warm::default() })
+    let (core, queue, warm) = (Arc::clone(core), core.places.queue(), core.warm.plugin());
+    Ok(Plugin { core, queue, entry, contract, version, imports, warm })
 }
 
 fn link_component(core: &Core, component: &Component) -> Result<(Chosen, Vec<String>, Entry), LoadError> {

@@ -3,7 +3,7 @@
 //! Invariant: only an instance whose last attempt ended by itself is kept; after a trap, a timeout, a refusal of memory
 //! or an error it is dropped. So is one that has served [`MAX_EVENTS`] events or has little of its memory left.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::Store;
@@ -29,23 +29,61 @@ pub(super) struct Kept {
 /// What is known of an instance beside itself, while it runs: how often it has, and its place among those that are kept.
 pub(super) type Past = Option<(u32, OwnedSemaphorePermit)>;
 
+/// The places for kept instances, of all plugins together.
+pub(super) struct WarmPlaces {
+    free: Arc<Semaphore>,
+    plugins: Mutex<Vec<Weak<Warm>>>,
+}
+
+impl WarmPlaces {
+    /// So many.
+    pub(super) fn new(count: u32) -> Self {
+        Self { free: Arc::new(Semaphore::new(count as usize)), plugins: Mutex::default() }
+    }
+
+    /// The instances of one more plugin.
+    pub(super) fn plugin(&self) -> Arc<Warm> {
+        let warm = Arc::new(Warm::default());
+        let mut plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
+        plugins.retain(|plugin| plugin.strong_count() > 0);
+        plugins.push(Arc::downgrade(&warm));
+        warm
+    }
+
+    /// Keeps an instance whose attempt ended well, unless it is used up. If there is no place for it, the plugin that
+    /// keeps most gives one up.
+    pub(super) fn keep(&self, warm: &Warm, store: Store<Attempt>, instance: Instance, past: Past) {
+        let (events, place) = match past {
+            Some((events, place)) => (events + 1, Some(place)),
+            None => (1, self.place(warm)),
+        };
+        let used_up = events >= MAX_EVENTS || store.data().memory.nearly_used_up();
+        if let Some(place) = place.filter(|_| !used_up) {
+            warm.kept().push(Kept { store, instance, events, place });
+        }
+    }
+
+    fn place(&self, warm: &Warm) -> Option<OwnedSemaphorePermit> {
+        let free = || self.free.clone().try_acquire_owned().ok();
+        free().or_else(|| {
+            let plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let most = plugins.iter().filter_map(Weak::upgrade).max_by_key(|plugin| plugin.kept().len())?;
+            // The one that has waited longest.
+            let oldest = {
+                let mut kept = most.kept();
+                (!kept.is_empty() && !std::ptr::eq(&*most, warm)).then(|| kept.remove(0))
+            };
+            drop(oldest?);
+            free()
+        })
+    }
+}
+
 impl Warm {
     /// The one that was used last.
     pub(super) fn take(&self) -> Option<(Store<Attempt>, Instance, Past)> {
         let kept = self.kept().pop()?;
         Some((kept.store, kept.instance, Some((kept.events, kept.place))))
-    }
-
-    /// Keeps an instance whose attempt ended well, unless it is used up or there is no place for it.
-    pub(super) fn keep(&self, places: &Arc<Semaphore>, store: Store<Attempt>, instance: Instance, past: Past) {
-        let (events, place) = match past {
-            Some((events, place)) => (events + 1, Some(place)),
-            None => (1, places.clone().try_acquire_owned().ok()),
-        };
-        let used_up = events >= MAX_EVENTS || store.data().memory.nearly_used_up();
-        if let Some(place) = place.filter(|_| !used_up) {
-            self.kept().push(Kept { store, instance, events, place });
-        }
     }
 
     /// Drops them all.

@@ -167,3 +167,52 @@ async fn a_warm_instance_remembers_and_a_fresh_one_does_not() {
     assert_eq!(plugin.invoke(warm()).await.verdict, Verdict::Ok(Vec::new()), "a trap ends an instance");
     assert_eq!(plugin.invoke(call()).await.verdict, Verdict::Ok(Vec::new()), "fresh is fresh, whatever is kept");
 }
+
+/// How often the instance that was called had been called, this call included.
+async fn calls(plugin: &Plugin, call: Call) -> u64 {
+    match plugin.invoke(call).await.verdict {
+        Verdict::Retry { after_ms: Some(calls), .. } => calls,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn warm() -> Call {
+    Call { reuse: true, ..call() }
+}
+
+#[tokio::test]
+async fn a_warm_instance_serves_256_events() {
+    let plugin = guest("count");
+    for expected in (1..=256).chain(1..=2) {
+        assert_eq!(calls(&plugin, warm()).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_that_keeps_instances_does_not_keep_them_from_others() {
+    let one_place = sandbox(2, 1);
+    let [first, second] = [(), ()].map(|()| one_place.load(&file("tests/guests/count.wat")).unwrap());
+    assert_eq!((calls(&first, warm()).await, calls(&first, warm()).await), (1, 2));
+    assert_eq!((calls(&second, warm()).await, calls(&second, warm()).await), (1, 2), "the first one gave its place up");
+    assert_eq!(calls(&first, warm()).await, 1);
+}
+
+#[tokio::test]
+async fn a_warm_instance_reads_what_the_second_call_brings() {
+    let plugin = guest("config");
+    for greeting in ["good morning", "good evening"] {
+        let config = Arc::new(BTreeMap::from([("greeting".to_owned(), greeting.to_owned())]));
+        let done = plugin.invoke(Call { config, ..warm() }).await;
+        assert_eq!(log(&done), [format!("info: {greeting}")]);
+    }
+    assert_eq!(plugin.invoke(warm()).await.verdict, Verdict::Reject(String::new()), "and nothing of the one before");
+}
+
+#[tokio::test]
+async fn a_command_that_lives_with_a_refusal_of_memory_keeps_its_exit_code() {
+    let verdict = async |code| with("command-refused", "CODE", code).invoke(call()).await.verdict;
+    assert_eq!(verdict(0).await, Verdict::Ok(Vec::new()));
+    assert!(matches!(verdict(65).await, Verdict::Reject(_)));
+    assert!(matches!(verdict(75).await, Verdict::Retry { .. }));
+    assert!(matches!(verdict(1).await, Verdict::Memory(_)), "it gave up");
+}

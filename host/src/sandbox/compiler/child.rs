@@ -66,7 +66,8 @@ pub(super) async fn compile(
     let (stdin, stderr) = pipes(&mut running.0).map_err(not_started)?;
     let said = tokio::time::timeout(Duration::from_millis(limits.wall_ms), talk(stdin, stderr, file)).await;
     // It has ended, or is to end now. If it had, its status is not changed by this.
-    let status = running.0.kill().and_then(|()| running.0.wait()).map_err(not_started)?;
+    let ended = tasks::blocking(move || running.0.kill().and_then(|()| running.0.wait())).await;
+    let status = ended.map_err(not_started)?;
     let Ok(said) = said else {
         let limit_s = limits.wall_ms.div_ceil(1_000);
         return Err(LoadError::Compiler(format!("did not come to an end with it within {limit_s} s")));

@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 use toml::de::DeTable;
 
+mod grants;
+mod limits;
 mod plugin;
 pub mod presets;
 mod problems;
@@ -26,7 +28,9 @@ pub mod source;
 mod sources;
 mod units;
 
-pub use plugin::{PluginSettings, is_path};
+pub use grants::{Grants, HostPattern, HttpRule, Injected};
+pub use limits::Limits;
+pub use plugin::{Approve, PluginSettings, is_path};
 pub use problems::{Problem, Problems};
 pub use routes::Routes;
 pub use secrets::MakeSecrets;

@@ -276,6 +276,25 @@ pub struct LogLine {
     pub message: String,
 }
 
+/// An HTTP request that a plugin sent, or wanted to send, during an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct HttpCall {
+    /// `GET`, `POST`, …
+    pub method: String,
+    /// Scheme, host, port and path as requested; of the query only the names.
+    pub url: String,
+    /// The status of the response, if one came.
+    pub status: Option<u16>,
+    /// Why none came, or why its body did not come to an end; for people.
+    pub error: Option<String>,
+    /// Bytes of the request's body.
+    pub sent_bytes: u64,
+    /// Bytes of the response's body that the plugin took.
+    pub received_bytes: u64,
+    /// From the request to the end of the response's body, or to the end of the attempt; in milliseconds.
+    pub duration_ms: u64,
+}
+
 /// What is kept of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptRecord {
@@ -289,6 +308,8 @@ pub struct AttemptRecord {
     pub error: Option<String>,
     /// Bounded by the sandbox.
     pub logs: Vec<LogLine>,
+    /// What the plugin sent, in the order in which it began; bounded by the sandbox.
+    pub calls: Vec<HttpCall>,
     /// SHA-256 of the plugin file that ran, absent when none did.
     pub plugin_digest: Option<Digest>,
 }

@@ -11,27 +11,30 @@
 //! names the crates and paths that only this module and its children may use; one that several modules list is open to
 //! each of them.
 
-// floor 7: arguments → calls, exit codes
+// floor 8: arguments → calls, exit codes
 pub mod cli; // doors: clap, ureq, indicatif, similar
 
-// floor 6: every start and stop in order
+// floor 7: every start and stop in order
 pub mod app;
 pub mod telemetry; // doors: tracing_subscriber, metrics_exporter_prometheus
 
-// floor 5: change under load, and the operator's view
+// floor 6: change under load, and the operator's view
 pub mod admin; // doors: axum, utoipa
 pub mod reload; // doors: notify, notify_debouncer_full
 
-// floor 4: permit → lease → invoke → verdict → settle
+// floor 5: permit → lease → invoke → verdict → settle
 pub mod dispatch;
 
-// floor 3: the public door, and the shelf of loaded plugins
+// floor 4: the public door, and the shelf of loaded plugins
 pub mod ingest; // doors: axum, hyper, hyper_util, hmac, subtle
 pub mod plugins;
 
-// floor 2: what is durable, and what is contained
+// floor 3: what is durable, and what is contained
 pub mod sandbox; // doors: wasmtime, wasmtime_wasi, wasmtime_wasi_http, wasi_preview1_component_adapter_provider, wat, wit_component, wasmparser
 pub mod store; // doors: rusqlite
+
+// floor 2: the way out, for plugins that are granted one
+pub mod egress; // doors: hyper, hyper_util, rustls, tokio_rustls, webpki_roots
 
 // floor 1: the file a user writes
 pub mod config; // doors: toml, miette, std::env

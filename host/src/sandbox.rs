@@ -12,7 +12,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::event::{Event, LogLine};
+use crate::config::{Grants, Limits};
+use crate::event::{Event, HttpCall, LogLine, PluginName};
 
 mod attempt;
 mod bindings;
@@ -45,6 +46,8 @@ pub use load::{LoadError, MAX_FILE_BYTES};
 /// What a plugin gets for one attempt.
 #[derive(Debug)]
 pub struct Call {
+    /// Whose attempt it is.
+    pub plugin: PluginName,
     /// What is to be handled.
     pub event: Arc<Event>,
     /// The number of this attempt, from 1.
@@ -55,6 +58,8 @@ pub struct Call {
     pub idempotency_key: String,
     /// Limits of this attempt.
     pub limits: Limits,
+    /// What it may reach beyond the sandbox.
+    pub grants: Arc<Grants>,
     /// What `hookbox:plugin/config` answers.
     pub config: Arc<BTreeMap<String, String>>,
     /// What `hookbox:plugin/kv` reads from.
@@ -63,15 +68,6 @@ pub struct Call {
     pub path: Arc<str>,
     /// Whether the instance may serve other events before and after this one. Commands run in one of their own anyway.
     pub reuse: bool,
-}
-
-/// Limits of one attempt. See `sandbox/limits.rs` for those that are not configurable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// From instantiation to verdict, waiting included, in milliseconds.
-    pub timeout_ms: u64,
-    /// All linear memories together, in bytes.
-    pub memory_bytes: usize,
 }
 
 /// A value and its version, or why it could not be read.
@@ -90,6 +86,8 @@ pub struct Invocation {
     pub verdict: Verdict,
     /// What the guest logged, within the limit.
     pub logs: Vec<LogLine>,
+    /// What the guest sent, within the limit.
+    pub calls: Vec<HttpCall>,
     /// Keys read, with the version seen.
     pub kv_reads: Vec<(String, Option<i64>)>,
     /// Keys written; to be applied only with [`Verdict::Ok`].

@@ -9,9 +9,10 @@ use std::sync::{Arc, LazyLock};
 use std::task::Poll;
 
 use bytes::Bytes;
+use hookbox::config::Limits;
 use hookbox::event::{Attributes, Event, EventId};
 use hookbox::sandbox::{
-    Call, Contract, Emitted, Invocation, KvRead, KvReader, Limits, LoadError, Plugin, Sandbox, SandboxOptions, Verdict,
+    Call, Contract, Emitted, Invocation, KvRead, KvReader, LoadError, Plugin, Sandbox, SandboxOptions, Verdict,
 };
 
 mod busy;
@@ -85,11 +86,13 @@ fn event(kind: &str, body: &str) -> Event {
 
 fn call_with(event: Event) -> Call {
     Call {
+        plugin: "guest".into(),
         event: Arc::new(event),
         attempt: 1,
         max_attempts: 8,
         idempotency_key: "dlv_0000000000000001_0".to_owned(),
-        limits: Limits { timeout_ms: 60_000, memory_bytes: 16 * MIB },
+        limits: Limits { timeout_ms: 60_000, memory_bytes: 16 * MIB, ..Limits::default() },
+        grants: Arc::default(),
         config: Arc::new(BTreeMap::new()),
         kv: Arc::new(Kv::Holds(BTreeMap::new())),
         path: "/".into(),
@@ -103,7 +106,7 @@ fn call() -> Call {
 
 /// A call whose time is soon up.
 fn short_call() -> Call {
-    let limits = Limits { timeout_ms: 50, memory_bytes: 16 * MIB };
+    let limits = Limits { timeout_ms: 50, memory_bytes: 16 * MIB, ..Limits::default() };
     Call { limits, ..call() }
 }
 
@@ -183,7 +186,7 @@ async fn memory_is_limited_over_all_memories_and_tables() {
         assert!(text.contains("16.0 MiB") && text.contains("`memory`"), "{text}");
         assert!(stopped.memory_peak_bytes <= 16 * MIB, "{name}: {}", stopped.memory_peak_bytes);
     }
-    let small = Limits { timeout_ms: 60_000, memory_bytes: 2 << 16 | 50_000 };
+    let small = Limits { timeout_ms: 60_000, memory_bytes: 2 << 16 | 50_000, ..Limits::default() };
     let stopped = invoke("tables", Call { limits: small, ..call() }).await;
     assert!(matches!(stopped.verdict, Verdict::Memory(_)), "{:?}", stopped.verdict);
 }
@@ -197,7 +200,7 @@ async fn a_guest_that_lives_with_a_refusal_of_memory_is_not_held_to_it() {
 
 #[tokio::test]
 async fn one_memory_has_a_limit_that_no_setting_raises() {
-    let limits = Limits { timeout_ms: 60_000, memory_bytes: 1024 * MIB };
+    let limits = Limits { timeout_ms: 60_000, memory_bytes: 1024 * MIB, ..Limits::default() };
     let stopped = invoke("memory", Call { limits, ..call() }).await;
     let Verdict::Memory(text) = stopped.verdict else { panic!("{:?}", stopped.verdict) };
     assert!(text.contains("256.0 MiB"), "{text}");
@@ -317,7 +320,7 @@ async fn a_good_plugin_is_served_beside_hostile_ones() {
     let plugins = hostile.into_iter().chain(hostile).map(guest);
     let attempts: Vec<_> = plugins
         .map(|plugin| {
-            let limits = Limits { timeout_ms: 1_000, memory_bytes: 16 * MIB };
+            let limits = Limits { timeout_ms: 1_000, memory_bytes: 16 * MIB, ..Limits::default() };
             tokio::spawn(async move { plugin.invoke(Call { limits, ..call() }).await })
         })
         .collect();

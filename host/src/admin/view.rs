@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::clock::rfc3339;
-use crate::event::{Event, LogLine, State};
+use crate::event::{Event, HttpCall, LogLine, State};
 use crate::store::{AttemptView, DeliveryView, EventSummary, EventView, PluginCounts};
 
 /// A page of a listing, newest first.
@@ -137,6 +137,8 @@ pub(super) struct Attempt {
     error: Option<String>,
     /// What the plugin logged.
     logs: Vec<Log>,
+    /// What the plugin sent.
+    calls: Vec<Call>,
     /// SHA-256 of the plugin file that ran.
     plugin_digest: Option<String>,
 }
@@ -148,6 +150,25 @@ pub(super) struct Log {
     level: String,
     /// Control characters escaped.
     message: String,
+}
+
+/// An HTTP request that a plugin sent, or wanted to send.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Call {
+    /// `GET`, `POST`, …
+    method: String,
+    /// Of its query only the names.
+    url: String,
+    /// The status of the response, if one came.
+    status: Option<u16>,
+    /// Why none came, or why its body did not come to an end.
+    error: Option<String>,
+    /// Bytes of the request's body.
+    sent_bytes: u64,
+    /// Bytes of the response's body that the plugin took.
+    received_bytes: u64,
+    /// From the request to the end of the response.
+    duration_ms: u64,
 }
 
 /// Deliveries by state.
@@ -271,8 +292,16 @@ impl From<AttemptView> for Attempt {
             outcome: record.outcome.name(),
             error: record.error,
             logs: record.logs.into_iter().map(log).collect(),
+            calls: record.calls.into_iter().map(Call::from).collect(),
             plugin_digest: record.plugin_digest.map(|digest| digest.to_string()),
         }
+    }
+}
+
+impl From<HttpCall> for Call {
+    fn from(call: HttpCall) -> Self {
+        let HttpCall { method, url, status, error, sent_bytes, received_bytes, duration_ms } = call;
+        Self { method, url, status, error, sent_bytes, received_bytes, duration_ms }
     }
 }
 

@@ -10,9 +10,9 @@ use tokio::runtime::Runtime;
 
 use super::compile::users_compiler;
 use super::failure::Failure;
-use crate::config::{self, PluginSettings};
+use crate::config::{self, Limits, PluginSettings};
 use crate::event::Event;
-use crate::sandbox::{Call, Compiler, Invocation, KvRead, KvReader, Limits, Plugin, Sandbox, SandboxOptions};
+use crate::sandbox::{Call, Compiler, Invocation, KvRead, KvReader, Plugin, Sandbox, SandboxOptions};
 use crate::tasks;
 
 pub(super) mod answer;
@@ -90,14 +90,20 @@ impl Task {
     fn call(self) -> Call {
         let defaults = PluginSettings::default();
         Call {
+            plugin: "run".into(),
             event: Arc::new(self.event),
             attempt: self.attempt,
             max_attempts: defaults.retry.max_attempts.max(self.attempt),
             idempotency_key: IDEMPOTENCY_KEY.to_owned(),
             limits: Limits {
-                timeout_ms: self.settings.timeout_ms.unwrap_or(defaults.timeout_ms),
-                memory_bytes: self.settings.memory_mib.map_or(defaults.memory_bytes, |mib| usize::from(mib) << 20),
+                timeout_ms: self.settings.timeout_ms.unwrap_or(defaults.limits.timeout_ms),
+                memory_bytes: self
+                    .settings
+                    .memory_mib
+                    .map_or(defaults.limits.memory_bytes, |mib| usize::from(mib) << 20),
+                ..defaults.limits
             },
+            grants: defaults.grants,
             config: Arc::new(self.config),
             kv: Arc::new(Nothing),
             path: self.settings.path.map_or(defaults.path, Into::into),

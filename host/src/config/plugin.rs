@@ -7,6 +7,8 @@ use std::sync::Arc;
 use serde_json::{Number, Value};
 use toml::de::DeValue;
 
+use super::grants::Grants;
+use super::limits::Limits;
 use super::raw::{Item, Section};
 use super::routes::read::Known;
 use super::units::{MINUTE_MS, show_ms};
@@ -20,13 +22,25 @@ const BACKOFF_BOUNDS_MS: RangeInclusive<u64> = 1..=MAX_DELAY_MS;
 const MAX_PATH_BYTES: usize = 1_024;
 const FACTOR_BOUNDS: RangeInclusive<f64> = 1.0..=100.0;
 
+/// What happens when a new file of a plugin imports more than the one that runs, or more than it is granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Approve {
+    /// The file is held until an operator approves it.
+    #[default]
+    Ask,
+    /// The file is taken up at once.
+    Auto,
+}
+
 /// `[plugins.NAME]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PluginSettings {
-    /// Wall-clock and CPU limit of one attempt, in milliseconds.
-    pub timeout_ms: u64,
-    /// Linear memory of one attempt in all, in bytes.
-    pub memory_bytes: usize,
+    /// Limits of one attempt.
+    pub limits: Limits,
+    /// What it may reach beyond the sandbox.
+    pub grants: Arc<Grants>,
+    /// What happens when a new file of it asks for more than the last one.
+    pub approve: Approve,
     /// Attempts that run at once.
     pub concurrency: usize,
     /// Whether an instance may serve one event after the other.
@@ -42,8 +56,9 @@ pub struct PluginSettings {
 impl Default for PluginSettings {
     fn default() -> Self {
         Self {
-            timeout_ms: 10_000,
-            memory_bytes: 64 << 20,
+            limits: Limits::default(),
+            grants: Arc::default(),
+            approve: Approve::default(),
             concurrency: 16,
             reuse: false,
             path: "/".into(),
@@ -70,11 +85,11 @@ pub(super) fn read_all(section: Section<'_>, known: &Known<'_>) -> BTreeMap<Stri
 fn read(mut section: Section<'_>) -> PluginSettings {
     let mut settings = PluginSettings::default();
     if let Some(timeout_ms) = section.take("timeout").and_then(|item| item.duration_ms(TIMEOUT_BOUNDS_MS)) {
-        settings.timeout_ms = timeout_ms;
+        settings.limits.timeout_ms = timeout_ms;
     }
     let memory = section.take("memory").and_then(|item| item.size_bytes(MEMORY_BOUNDS));
     if let Some(bytes) = memory.and_then(|bytes| usize::try_from(bytes).ok()) {
-        settings.memory_bytes = bytes;
+        settings.limits.memory_bytes = bytes;
     }
     let concurrency = section.take("concurrency").and_then(|item| item.whole(CONCURRENCY_BOUNDS));
     if let Some(places) = concurrency.and_then(|places| usize::try_from(places).ok()) {

@@ -10,7 +10,7 @@ use super::lane::Lane;
 use super::verdict::{self, Facts};
 use crate::event::{AttemptRecord, Outcome, PluginName};
 use crate::plugins::Loaded;
-use crate::sandbox::{Call, Invocation, KvRead, KvReader, Limits};
+use crate::sandbox::{Call, Invocation, KvRead, KvReader};
 use crate::store::{Lease, Next, Settled, Settlement, Store};
 use crate::{fail, retry, tasks};
 
@@ -44,11 +44,13 @@ async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease, turn: &mut Option<O
     let config = hub.parts.config.load_full();
     let settings = config.plugin(&lease.plugin);
     let call = Call {
+        plugin: lease.plugin.clone(),
         event: lease.event.clone(),
         attempt: lease.counted_attempt(),
         max_attempts: settings.retry.max_attempts,
         idempotency_key: lease.delivery.to_string(),
-        limits: Limits { timeout_ms: settings.timeout_ms, memory_bytes: settings.memory_bytes },
+        limits: settings.limits,
+        grants: settings.grants.clone(),
         config: settings.config.clone(),
         kv: Arc::new(StoredKv { store: hub.parts.store.clone(), plugin: lease.plugin.clone() }),
         path: settings.path.clone(),
@@ -123,6 +125,7 @@ fn host_fault(hub: &Hub, lease: &Lease, panic: &str) -> Settlement {
         outcome: Outcome::Error,
         error: Some(format!("host fault: {panic}")),
         logs: Vec::new(),
+        calls: Vec::new(),
         plugin_digest: None,
     };
     Settlement { next, record: Some(record) }

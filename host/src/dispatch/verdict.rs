@@ -78,6 +78,7 @@ pub(super) fn settlement(
         outcome,
         error,
         logs: invocation.logs,
+        calls: invocation.calls,
         plugin_digest: Some(facts.digest),
     };
     Settlement { next, record: Some(record) }
@@ -172,8 +173,15 @@ mod tests {
             random: 0.5,
         };
         let routes = Routes::new([("plugins/video-orders:order.*", vec!["audit".into()])]).unwrap();
-        let (logs, kv_reads) = (Vec::new(), Vec::new());
-        let invocation = Invocation { verdict, logs, kv_reads, kv_writes, memory_peak_bytes: 0, duration_us: 5_000 };
+        let invocation = Invocation {
+            verdict,
+            logs: Vec::new(),
+            calls: Vec::new(),
+            kv_reads: Vec::new(),
+            kv_writes,
+            memory_peak_bytes: 0,
+            duration_us: 5_000,
+        };
         settlement(&facts, invocation, &RetryPolicy::default(), &routes)
     }
 

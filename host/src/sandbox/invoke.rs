@@ -74,6 +74,7 @@ fn conclude(verdict: Verdict, attempt: &mut Attempt, started: Instant) -> Invoca
     Invocation {
         verdict,
         logs: attempt.logs.take(),
+        calls: Vec::new(),
         kv_reads,
         kv_writes,
         memory_peak_bytes: attempt.memory.peak_bytes(),

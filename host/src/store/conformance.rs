@@ -139,6 +139,7 @@ fn record(outcome: Outcome) -> AttemptRecord {
         outcome,
         error: (outcome != Outcome::Ok).then(|| format!("it was {}", outcome.name())),
         logs: vec![LogLine { level: "info".to_owned(), message: "a \"line\"".to_owned() }],
+        calls: Vec::new(),
         plugin_digest: Some(Digest([7; 32])),
     }
 }

@@ -125,6 +125,7 @@ impl Site {
                 outcome,
                 error: (outcome != Outcome::Ok).then(|| "no such order".to_owned()),
                 logs: vec![LogLine { level: "info".to_owned(), message: "looked".to_owned() }],
+                calls: Vec::new(),
                 plugin_digest: Some(hookbox::event::Digest([7; 32])),
             };
             self.admin.store.settle(lease, Settlement { next, record: Some(record) }).await.unwrap();

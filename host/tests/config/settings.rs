@@ -62,7 +62,7 @@ deep = { a = 1 }
 "#,
     );
     let plugin = config.plugin("audit");
-    assert_eq!((plugin.timeout_ms, plugin.memory_bytes, plugin.concurrency), (90_000, 8 << 20, 2));
+    assert_eq!((plugin.limits.timeout_ms, plugin.limits.memory_bytes, plugin.concurrency), (90_000, 8 << 20, 2));
     let retry = RetryPolicy { max_attempts: 3, initial_ms: 250, factor: 3.0, max_ms: 10_000, jitter: Jitter::None };
     assert_eq!(plugin.retry, retry);
     let config: Vec<_> = plugin.config.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();

@@ -4,7 +4,7 @@ use super::*;
 
 /// Loops that were started and are not waited for.
 fn loops(plugin: &Arc<Plugin>, count: usize, timeout_ms: u64) -> Vec<tokio::task::JoinHandle<Invocation>> {
-    let limits = Limits { timeout_ms, memory_bytes: 16 * MIB };
+    let limits = Limits { timeout_ms, memory_bytes: 16 * MIB, ..Limits::default() };
     let start = |plugin: Arc<Plugin>| tokio::spawn(async move { plugin.invoke(Call { limits, ..call() }).await });
     (0..count).map(|_| start(plugin.clone())).collect()
 }

@@ -78,6 +78,7 @@ mod tests {
     fn invocation(verdict: Verdict) -> Invocation {
         Invocation {
             verdict,
+            calls: Vec::new(),
             logs: vec![LogLine { level: "info".to_owned(), message: "hello".to_owned() }],
             kv_reads: vec![("a".to_owned(), None)],
             kv_writes: vec![("b".to_owned(), Some(vec![0xff])), ("c".to_owned(), None)],

@@ -83,6 +83,7 @@ fn settlement(next: Next) -> Settlement {
         outcome: Outcome::Ok,
         error: None,
         logs: Vec::new(),
+        calls: Vec::new(),
         plugin_digest: None,
     };
     Settlement { next, record: Some(record) }

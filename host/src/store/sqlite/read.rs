@@ -34,7 +34,7 @@ pub(super) fn attempts(
 ) -> Result<Vec<AttemptView>, rusqlite::Error> {
     let mut found = connection
         .prepare_cached(
-            "SELECT number, started_ms, duration_us, outcome, error, logs, digest FROM attempts
+            "SELECT number, started_ms, duration_us, outcome, error, logs, digest, calls FROM attempts
              WHERE event = ?1 AND ordinal = ?2 ORDER BY number DESC LIMIT ?3",
         )?
         .query_map(params![delivery.event.row(), delivery.ordinal, most], |row| {
@@ -49,6 +49,7 @@ pub(super) fn attempts(
                         .ok_or(rusqlite::Error::IntegralValueOutOfRange(3, i64::from(code)))?,
                     error: row.get(4)?,
                     logs: json(5, logs)?,
+                    calls: json(7, row.get(7)?)?,
                     plugin_digest: row.get::<_, Option<[u8; 32]>>(6)?.map(Digest),
                 },
             })

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 /// The schema this host writes. A file with a greater one is refused, one with a smaller one is migrated.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// Pages after which a commit moves the log into the database (4 KiB each).
 const CHECKPOINT_PAGES: u32 = 4_000;
@@ -144,6 +144,9 @@ const TABLES: &str = "
     INSERT INTO swept VALUES (0, 0);
 ";
 
+/// Since version 2: what a plugin sent during an attempt.
+const CALLS: &str = "ALTER TABLE attempts ADD COLUMN calls TEXT;";
+
 /// Makes the folder if it is not there, for the host's user alone: bodies are nobody else's business. Its entry in the
 /// folder above has to survive a power cut as well, also if something else has just made it.
 fn make_folder(folder: &Path) -> io::Result<()> {
@@ -223,8 +226,8 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     connection.execute_batch(&settings).map_err(failed)?;
     read_back(&connection, path, "journal_mode", "wal")?;
     read_back(&connection, path, "synchronous", "2")?;
-    if version < 1 {
-        let migration = format!("BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;");
+    for (next, change) in [(1, TABLES), (2, CALLS)].into_iter().filter(|(next, _)| *next > version) {
+        let migration = format!("BEGIN IMMEDIATE; {change} PRAGMA user_version = {next}; COMMIT;");
         connection.execute_batch(&migration).map_err(failed)?;
     }
     Ok(connection)

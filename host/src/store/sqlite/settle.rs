@@ -76,12 +76,11 @@ impl Batch<'_> {
     }
 
     fn record(&self, lease: &Lease, record: &AttemptRecord) -> Result<(), rusqlite::Error> {
-        let logs =
-            (!record.logs.is_empty()).then(|| serde_json::to_string(&record.logs).expect("log lines are always JSON"));
+        let (logs, calls) = (json(&record.logs), json(&record.calls));
         self.connection
             .prepare_cached(
-                "INSERT INTO attempts (event, ordinal, number, started_ms, duration_us, outcome, error, logs, digest)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                "INSERT INTO attempts (event, ordinal, number, started_ms, duration_us, outcome, error, logs, digest, calls)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             )?
             .execute(params![
                 lease.delivery.event.row(),
@@ -93,6 +92,7 @@ impl Batch<'_> {
                 record.error,
                 logs,
                 record.plugin_digest.as_ref().map(|digest| digest.0),
+                calls,
             ])?;
         Ok(())
     }
@@ -132,4 +132,9 @@ impl Batch<'_> {
         }
         Ok(())
     }
+}
+
+/// A list as it is stored: as JSON, and as nothing if it is empty.
+fn json<T: serde::Serialize>(list: &[T]) -> Option<String> {
+    (!list.is_empty()).then(|| serde_json::to_string(list).expect("lines and calls are always JSON"))
 }

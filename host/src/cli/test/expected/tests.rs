@@ -11,6 +11,7 @@ fn read(value: Value) -> Expected {
 fn invocation(verdict: Verdict) -> Invocation {
     Invocation {
         verdict,
+        calls: Vec::new(),
         logs: vec![LogLine { level: "info".to_owned(), message: "hello".to_owned() }],
         kv_reads: Vec::new(),
         kv_writes: Vec::new(),

@@ -1,0 +1,82 @@
+//! What a plugin may reach beyond the sandbox: `http = [{ host = "api.example.com" }]` in `[plugins.NAME]`. Without a
+//! rule there is no way out.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use secrecy::{ExposeSecret, SecretString};
+
+/// What a plugin is granted.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Grants {
+    /// Where it may send HTTP requests. The first rule that fits a request is the one that counts.
+    pub http: Vec<Arc<HttpRule>>,
+}
+
+/// A place that a plugin may send HTTP requests to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HttpRule {
+    /// `https`, which is the default, or `http`.
+    pub tls: bool,
+    /// Which hosts.
+    pub host: HostPattern,
+    /// Which port: 443 or 80, unless the rule says otherwise.
+    pub port: u16,
+    /// Which methods, in upper case; `None` is every one.
+    pub methods: Option<Vec<String>>,
+    /// How paths begin: `/v1` fits `/v1` and `/v1/videos`, not `/v10`; `/` fits every path.
+    pub path: String,
+    /// Whether addresses that are not public may be connected to.
+    pub private: bool,
+    /// Headers that the host adds.
+    pub headers: Vec<Injected>,
+    /// Whether the host adds `Idempotency-Key`, unless the plugin does.
+    pub idempotency_key: bool,
+    /// Certificates (DER) of authorities that vouch for these hosts, in place of the public ones.
+    pub authorities: Option<Arc<Vec<Vec<u8>>>>,
+}
+
+/// Hosts, as a rule names them. Names are in lower case, in ASCII (punycode), without a dot at the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostPattern {
+    /// This name.
+    Name(String),
+    /// This address.
+    Address(IpAddr),
+    /// `*.example.com`, kept as `.example.com`: every name below it, not itself.
+    Below(String),
+}
+
+/// A header that the host adds on the wire, and whose value the plugin never sees.
+#[derive(Debug, Clone)]
+pub struct Injected {
+    /// In lower case.
+    pub name: String,
+    /// What stands before the secret, such as `Bearer `.
+    pub prefix: String,
+    /// The secret, or where it was looked for in vain, for people.
+    pub value: Result<SecretString, String>,
+}
+
+impl PartialEq for Injected {
+    fn eq(&self, other: &Self) -> bool {
+        let values = match (&self.value, &other.value) {
+            (Ok(one), Ok(other)) => one.expose_secret() == other.expose_secret(),
+            (Err(one), Err(other)) => one == other,
+            _ => false,
+        };
+        values && self.name == other.name && self.prefix == other.prefix
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Address(IpAddr::V4(address)) => address.fmt(f),
+            Self::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
+            Self::Below(suffix) => write!(f, "*{suffix}"),
+        }
+    }
+}

@@ -128,7 +128,8 @@ impl Config {
         let known =
             Known { sources: names, plugins: files.as_ref(), plugins_dir: server.plugins_dir.display().to_string() };
         let routes = routes::read::read(root.take_section("routes", "{ \"order.paid\" = \"audit\" }"), &known);
-        let plugins = plugin::read_all(root.take_section("plugins", "{ audit = { timeout = \"10s\" } }"), &known);
+        let plugins =
+            plugin::read_all(root.take_section("plugins", "{ audit = { timeout = \"10s\" } }"), &known, &places);
         root.finish();
         // Nothing is created for a file that will not be used.
         let make = if sink.is_empty() { around.make_secrets } else { MakeSecrets::No };

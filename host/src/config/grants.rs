@@ -7,6 +7,10 @@ use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
 
+mod read;
+
+pub(super) use read::read;
+
 /// What a plugin is granted.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Grants {

@@ -7,15 +7,14 @@ use std::sync::Arc;
 use serde_json::{Number, Value};
 use toml::de::DeValue;
 
-use super::grants::Grants;
-use super::limits::Limits;
+use super::grants::{self, Grants};
+use super::limits::{self, Limits};
 use super::raw::{Item, Section};
 use super::routes::read::Known;
-use super::units::{MINUTE_MS, show_ms};
+use super::secrets::Places;
+use super::units::show_ms;
 use crate::retry::{Jitter, MAX_DELAY_MS, RetryPolicy};
 
-const TIMEOUT_BOUNDS_MS: RangeInclusive<u64> = 10..=15 * MINUTE_MS;
-const MEMORY_BOUNDS: RangeInclusive<u64> = 1 << 20..=256 << 20;
 const CONCURRENCY_BOUNDS: RangeInclusive<u32> = 1..=256;
 const MAX_ATTEMPTS_BOUNDS: RangeInclusive<u32> = 1..=1_000;
 const BACKOFF_BOUNDS_MS: RangeInclusive<u64> = 1..=MAX_DELAY_MS;
@@ -69,28 +68,26 @@ impl Default for PluginSettings {
 }
 
 /// Reads every `[plugins.NAME]`.
-pub(super) fn read_all(section: Section<'_>, known: &Known<'_>) -> BTreeMap<String, Arc<PluginSettings>> {
+pub(super) fn read_all(
+    section: Section<'_>,
+    known: &Known<'_>,
+    places: &Places<'_>,
+) -> BTreeMap<String, Arc<PluginSettings>> {
     let mut plugins = BTreeMap::new();
     for item in section.entries() {
         if let Some(help) = known.no_such_plugin(item.key) {
             item.refuse_key("is a section for an unknown plugin", help);
         }
         if let Some(section) = item.section("{ timeout = \"10s\" }") {
-            plugins.insert(item.key.to_owned(), Arc::new(read(section)));
+            plugins.insert(item.key.to_owned(), Arc::new(read(section, places)));
         }
     }
     plugins
 }
 
-fn read(mut section: Section<'_>) -> PluginSettings {
+fn read(mut section: Section<'_>, places: &Places<'_>) -> PluginSettings {
     let mut settings = PluginSettings::default();
-    if let Some(timeout_ms) = section.take("timeout").and_then(|item| item.duration_ms(TIMEOUT_BOUNDS_MS)) {
-        settings.limits.timeout_ms = timeout_ms;
-    }
-    let memory = section.take("memory").and_then(|item| item.size_bytes(MEMORY_BOUNDS));
-    if let Some(bytes) = memory.and_then(|bytes| usize::try_from(bytes).ok()) {
-        settings.limits.memory_bytes = bytes;
-    }
+    settings.limits = limits::read(&mut section);
     let concurrency = section.take("concurrency").and_then(|item| item.whole(CONCURRENCY_BOUNDS));
     if let Some(places) = concurrency.and_then(|places| usize::try_from(places).ok()) {
         settings.concurrency = places;
@@ -104,8 +101,8 @@ fn read(mut section: Section<'_>) -> PluginSettings {
     settings.config = Arc::new(read_config(section.take_section("config", "{ currency = \"EUR\" }")));
     settings.retry = read_retry(section.take_section("retry", "{ max_attempts = 8 }"));
     section.not_supported("approve", "take it out: a new file of a plugin is taken up at once");
-    for grant in ["http", "grants"] {
-        section.not_supported(grant, "take it out: plugins have no access to the network");
+    if let Some(item) = section.take("http") {
+        settings.grants = Arc::new(grants::read(&item, places));
     }
     section.finish();
     settings

@@ -160,6 +160,15 @@ impl<'a> Item<'a> {
         read.filter(|number| bounds.contains(number))
     }
 
+    /// `true` or `false`.
+    pub(super) fn truth(&self) -> Option<bool> {
+        let truth = self.value.as_bool();
+        if truth.is_none() {
+            self.refuse_kind("true or false", "true");
+        }
+        truth
+    }
+
     /// One of a few words.
     pub(super) fn word<T: Copy>(&self, words: &[(&'static str, T)]) -> Option<T> {
         let names = || words.iter().map(|(name, _)| *name);

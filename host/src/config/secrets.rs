@@ -15,7 +15,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use secrecy::SecretSlice;
 use zeroize::Zeroizing;
 
-use super::raw::Item;
+use super::raw::{Item, Section};
 use super::source::{KeyEncoding, KeyFormat};
 
 mod made;
@@ -67,12 +67,17 @@ pub(super) struct Found {
 
 /// Keeps from being shown whatever may be a secret in a list of them: all but `env` and `file`.
 pub(super) fn mask(item: &Item<'_>) {
+    mask_but(item, &["env", "file"]);
+}
+
+/// The same, with other names for what may be shown.
+pub(super) fn mask_but(item: &Item<'_>, shown: &[&str]) {
     for entry in item.one_or_many() {
         let Some(table) = entry.value.as_table() else {
             entry.sink().mask(entry.span);
             continue;
         };
-        let others = table.iter().filter(|(key, _)| !["env", "file"].contains(&key.get_ref().as_ref()));
+        let others = table.iter().filter(|(key, _)| !shown.contains(&key.get_ref().as_ref()));
         others.for_each(|(_, value)| entry.sink().mask(value.span()));
     }
 }
@@ -110,7 +115,16 @@ fn read_entry(entry: &Item<'_>, places: &Places<'_>) -> Option<(String, Option<Z
         entry.refuse("holds a literal value", help);
         return None;
     }
-    let mut section = entry.section("{ env = \"NAME\" }")?;
+    let section = entry.section("{ env = \"NAME\" }")?;
+    read_place(entry, section, places)
+}
+
+/// `env` or `file` of a section, which is finished with them.
+pub(super) fn read_place(
+    entry: &Item<'_>,
+    mut section: Section<'_>,
+    places: &Places<'_>,
+) -> Option<(String, Option<Zeroizing<Vec<u8>>>)> {
     let (env, file) = (section.take("env"), section.take("file"));
     section.finish();
     match (env, file) {

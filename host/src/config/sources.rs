@@ -12,6 +12,8 @@ use super::source::{Part, Pick, Source, Template, Verify};
 mod pick;
 mod verify;
 
+pub(super) use pick::header_name;
+
 /// The most sources a file may have.
 const MAX_SOURCES: usize = 256;
 

@@ -166,6 +166,9 @@ fn every_section_refuses_an_unknown_key() {
         "[store]\nx = 1",
         "[plugins.audit]\nx = 1",
         "[plugins.audit.retry]\nx = 1",
+        "[plugins.audit.limits]\nx = 1",
+        "[plugins.audit]\nhttp = [{ host = \"a.example.com\", x = 1 }]",
+        "[plugins.audit]\nhttp = [{ host = \"a.example.com\", headers = { A = { env = \"A\", x = 1 } } }]",
         &format!("{ACME}x = 1"),
         &format!("{ACME}[sources.acme.id]\nheader = \"X-Id\"\nx = 1"),
         &ACME.replace("header =", "x = 1, header ="),
@@ -185,8 +188,6 @@ fn what_is_not_supported_yet_says_so() {
         "[store]\nurl = \"postgres://db/hookbox\"",
         "[store]\nurl = \"postgresql://db/hookbox\"",
         "[plugins.audit]\napprove = \"auto\"",
-        "[plugins.audit]\nhttp = [{ host = \"api.example.com\" }]",
-        "[plugins.audit]\ngrants = {}",
     ] {
         home.refuses(text, &["not supported yet"]);
     }

@@ -55,6 +55,8 @@ fn the_root_configuration_shows_the_defaults_and_every_key() {
     let mut plugin = (*config.plugin("video-orders")).clone();
     assert_eq!(plugin.config.get("currency").map(String::as_str), Some("EUR"));
     plugin.config = Default::default();
+    assert_eq!(plugin.grants.http.len(), 1);
+    plugin.grants = Default::default();
     assert_eq!(plugin, *home.good("").plugin("video-orders"));
     let (acme, verify) = hmac(&config, "acme");
     assert_eq!(acme.kind, Pick::Json("/event/type".to_owned()));

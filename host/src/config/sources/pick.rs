@@ -73,15 +73,21 @@ fn pointer(item: &Item<'_>) -> Option<String> {
 /// The name of a request header in lower case: a token in the sense of RFC 9110 §5.6.2.
 pub(super) fn header(item: &Item<'_>) -> Option<String> {
     let text = item.text("\"X-Signature\"")?;
-    let token = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
-    if text.is_empty() || text.len() > MAX_HEADER_BYTES || !token {
+    let name = header_name(text);
+    if name.is_none() {
         item.refuse(
             format_args!("is \"{text}\", which is not the name of a header"),
             "write it as the provider does, such as \"X-Acme-Signature\"",
         );
-        return None;
     }
-    Some(text.to_ascii_lowercase())
+    name
+}
+
+/// A text as the name of a header, in lower case, if it can be one.
+pub(in crate::config) fn header_name(text: &str) -> Option<String> {
+    let token = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+    let fits = !text.is_empty() && text.len() <= MAX_HEADER_BYTES && token;
+    fits.then(|| text.to_ascii_lowercase())
 }
 
 fn text(item: &Item<'_>) -> Option<String> {

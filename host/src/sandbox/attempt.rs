@@ -14,13 +14,16 @@ use super::bindings::hookbox::plugin::{config, kv, log, types};
 use super::kv::Overlay;
 use super::limits::MemoryBudget;
 use super::logs::LogBook;
+use super::outgoing::Outgoing;
 use super::wasi::{self, Stdio, Wasi};
+use crate::egress::Egress;
 
 /// The data of an attempt's store. A store that is kept warm serves one attempt after the other.
 pub(super) struct Attempt {
     pub(super) memory: MemoryBudget,
     pub(super) logs: LogBook,
     pub(super) kv: Overlay,
+    pub(super) outgoing: Outgoing,
     /// When the guest's time is up.
     pub(super) deadline: Instant,
     /// Whether the guest has computed for longer than its first look; seen from outside while it runs.
@@ -36,11 +39,13 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    pub(super) fn new(call: &Call, deadline: Instant) -> Self {
+    pub(super) fn new(call: &Call, egress: &Egress, deadline: Instant) -> Self {
+        let logs = LogBook::default();
         Self {
             memory: MemoryBudget::new(call.limits.memory_bytes),
-            logs: LogBook::default(),
+            logs: logs.clone(),
             kv: Overlay::new(Arc::clone(&call.kv)),
+            outgoing: Outgoing::new(call, egress.clone(), deadline, logs),
             deadline,
             busy: Arc::default(),
             timed_out: false,
@@ -55,6 +60,7 @@ impl Attempt {
     pub(super) fn renew(&mut self, call: &Call, deadline: Instant) {
         self.memory.renew(call.limits.memory_bytes);
         self.kv = Overlay::new(Arc::clone(&call.kv));
+        self.outgoing.renew(call, deadline);
         self.deadline = deadline;
         self.busy.store(false, Ordering::Relaxed);
         self.config = Arc::clone(&call.config);
@@ -120,6 +126,7 @@ impl WasiView for Attempt {
 
 impl WasiHttpView for Attempt {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        self.wasi().http()
+        let (logs, stdio) = (&self.logs, &self.stdio);
+        self.wasi.get_or_insert_with(|| Box::new(Wasi::new(logs, stdio))).http(&mut self.outgoing)
     }
 }

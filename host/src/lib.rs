@@ -47,3 +47,4 @@ pub mod fail;
 pub mod retry;
 pub mod status;
 pub mod tasks; // doors: tokio::spawn, tokio::task::spawn_blocking, std::thread::spawn, std::thread::Builder
+pub mod text;

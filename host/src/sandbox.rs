@@ -13,7 +13,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::config::{DEFAULT_STACK_BYTES, Grants, Limits};
+use crate::egress::Egress;
 use crate::event::{Event, HttpCall, LogLine, PluginName};
+use crate::text;
 
 mod attempt;
 mod bindings;
@@ -32,7 +34,6 @@ mod limits;
 mod load;
 mod logs;
 mod outgoing;
-mod text;
 mod ticker;
 mod verdict;
 mod warm;
@@ -171,7 +172,12 @@ pub struct Sandbox(Arc<engine::Core>);
 impl Sandbox {
     /// Reserves the pool and starts the clock's thread, which ends with the last plugin.
     pub fn new(options: SandboxOptions) -> Result<Self, SandboxError> {
-        engine::Core::new(&options).map(Self).map_err(|error| SandboxError(format!("{error:#}")))
+        Self::with(options, Egress::system())
+    }
+
+    /// The same, with another way out for the plugins' requests.
+    pub fn with(options: SandboxOptions, egress: Egress) -> Result<Self, SandboxError> {
+        engine::Core::new(&options, egress).map(Self).map_err(|error| SandboxError(format!("{error:#}")))
     }
 
     /// Compiles a `.wasm` file or its `.wat` text, checks what it exports and imports, and links it.

@@ -14,8 +14,10 @@ use super::busy::Pace;
 use super::kv::Overlay;
 use super::limits::MemoryBudget;
 use super::logs::LogBook;
+use super::outgoing::Outgoing;
 use super::wasi::{self, Stdio, Wasi};
 use crate::config::Limits;
+use crate::egress::Egress;
 
 /// Why a guest was stopped while it computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +33,7 @@ pub(super) struct Attempt {
     pub(super) memory: MemoryBudget,
     pub(super) logs: LogBook,
     pub(super) kv: Overlay,
+    pub(super) outgoing: Outgoing,
     /// When the guest's time is up.
     pub(super) deadline: Instant,
     /// What the guest computes.
@@ -47,11 +50,13 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    pub(super) fn new(call: &Call, deadline: Instant) -> Self {
+    pub(super) fn new(call: &Call, egress: &Egress, deadline: Instant) -> Self {
+        let logs = LogBook::new(&call.limits);
         Self {
             memory: MemoryBudget::new(&call.limits),
-            logs: LogBook::new(&call.limits),
+            logs: logs.clone(),
             kv: Overlay::new(Arc::clone(&call.kv)),
+            outgoing: Outgoing::new(call, egress.clone(), deadline, logs),
             deadline,
             pace: Arc::default(),
             stopped: None,
@@ -67,6 +72,7 @@ impl Attempt {
     pub(super) fn renew(&mut self, call: &Call, deadline: Instant) {
         self.memory.renew(&call.limits);
         self.kv = Overlay::new(Arc::clone(&call.kv));
+        self.outgoing.renew(call, deadline);
         self.deadline = deadline;
         self.limits = call.limits;
         self.logs.set_limits(&call.limits);
@@ -134,6 +140,7 @@ impl WasiView for Attempt {
 
 impl WasiHttpView for Attempt {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        self.wasi().http()
+        let (logs, stdio, limits) = (&self.logs, &self.stdio, &self.limits);
+        self.wasi.get_or_insert_with(|| Box::new(Wasi::new(logs, stdio, limits))).http(&mut self.outgoing)
     }
 }

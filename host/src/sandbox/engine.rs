@@ -13,6 +13,7 @@ use super::limits::MAX_ONE_MEMORY_BYTES;
 use super::ticker::Ticker;
 use super::warm::WarmPlaces;
 use super::{SandboxOptions, bindings};
+use crate::egress::Egress;
 
 /// What host functions that a guest calls have of its stack beside its own part, in bytes.
 const HOST_STACK_BYTES: usize = 3 << 19;
@@ -50,11 +51,12 @@ pub(super) struct Core {
     /// Places for instances that are kept warm, of all plugins.
     pub(super) warm: WarmPlaces,
     pub(super) places: Places,
+    pub(super) egress: Egress,
 }
 
 impl Core {
     /// A pool for as many instances as may be, and a linker with everything that a plugin may import.
-    pub(super) fn new(options: &SandboxOptions) -> Result<Arc<Self>> {
+    pub(super) fn new(options: &SandboxOptions, egress: Egress) -> Result<Arc<Self>> {
         let instances = options.max_instances.max(1).saturating_add(options.max_warm);
         let engine = Engine::new(&config(instances, options.stack_bytes))?;
         let mut linker = Linker::new(&engine);
@@ -66,7 +68,7 @@ impl Core {
         let ticker = Ticker::start(engine.clone())?;
         let warm = WarmPlaces::new(options.max_warm);
         let places = Places::new(options.busy_places);
-        Ok(Arc::new(Self { engine, linker, module_linker, ticker, warm, places }))
+        Ok(Arc::new(Self { engine, linker, module_linker, ticker, warm, places, egress }))
     }
 }
 

@@ -11,6 +11,7 @@ use super::command::{self, EmittedLines};
 use super::limits::{CALL_BOOKKEEPING_BYTES, MAX_TIMEOUT_MS, SLACK_MS};
 use super::verdict::{self, Ended};
 use super::{Call, Invocation, Plugin, Verdict, bindings, handler, http};
+use crate::egress::Masks;
 use crate::tasks;
 
 /// What an instance is made of, by contract.
@@ -59,30 +60,57 @@ pub(super) async fn invoke(plugin: &Plugin, call: Call) -> Invocation {
         Err(_) => Ended::TimedOut,
     };
     drop(ticking);
-    let invocation = conclude(verdict::of(ended, store.data(), &call), store.data_mut(), started);
+    // A request that goes on would go on in the next attempt.
+    let sending = store.data().outgoing.busy();
+    let invocation = conclude(verdict::of(ended, store.data(), &call), store.data_mut(), &call, started);
     let ended_well = matches!(invocation.verdict, Verdict::Ok(_) | Verdict::Retry { .. } | Verdict::Reject(_));
-    let again = call.reuse && plugin.contract.reusable() && ended_well && store.data().memory.refused().is_none();
+    let again =
+        call.reuse && plugin.contract.reusable() && ended_well && !sending && store.data().memory.refused().is_none();
     if let Some(instance) = instance.filter(|_| again) {
         plugin.core.warm.keep(&plugin.warm, store, instance, past);
     }
     invocation
 }
 
-fn conclude(verdict: Verdict, attempt: &mut Attempt, started: Instant) -> Invocation {
+fn conclude(verdict: Verdict, attempt: &mut Attempt, call: &Call, started: Instant) -> Invocation {
     let (kv_reads, kv_writes) = attempt.kv.finish();
-    Invocation {
+    let mut invocation = Invocation {
         verdict,
         logs: attempt.logs.take(),
-        calls: Vec::new(),
+        calls: attempt.outgoing.close(),
         kv_reads,
         kv_writes,
         memory_peak_bytes: attempt.memory.peak_bytes(),
         duration_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+    };
+    mask(&mut invocation, &Masks::of(&call.grants));
+    invocation
+}
+
+/// Takes credentials that the host adds to requests out of what people read. Events are the plugin's own.
+fn mask(invocation: &mut Invocation, masks: &Masks) {
+    if masks.is_empty() {
+        return;
+    }
+    let hide = |text: &mut String| *text = masks.mask(text).into_owned();
+    invocation.logs.iter_mut().for_each(|line| hide(&mut line.message));
+    for call in &mut invocation.calls {
+        hide(&mut call.url);
+        call.error.iter_mut().for_each(hide);
+    }
+    match &mut invocation.verdict {
+        Verdict::Retry { reason: text, .. }
+        | Verdict::Reject(text)
+        | Verdict::Trap(text)
+        | Verdict::Timeout(text)
+        | Verdict::Memory(text)
+        | Verdict::Error(text) => hide(text),
+        Verdict::Ok(_) | Verdict::NoCapacity => {}
     }
 }
 
 fn store(plugin: &Plugin, call: &Call, deadline: Instant) -> Store<Attempt> {
-    let mut store = Store::new(&plugin.core.engine, Attempt::new(call, deadline));
+    let mut store = Store::new(&plugin.core.engine, Attempt::new(call, &plugin.core.egress, deadline));
     store.limiter(|attempt| &mut attempt.memory);
     bound(&mut store, call);
     store.epoch_deadline_callback(|mut store| {

@@ -1,32 +1,130 @@
-//! `wasi:http/outgoing-handler`: linked, because toolchains add it by themselves, and refused, because no plugin is
-//! granted any address.
+//! `wasi:http/outgoing-handler`: what a guest sends goes through [`crate::egress`], which asks the plugin's rules.
 
-use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
 
 use ::http::{Request, Response};
+use http_body_util::BodyExt;
 use wasmtime_wasi_http::{Error, RequestOptions, Result, WasiBody, WasiHttpHooks};
 
+use super::Call;
 use super::logs::LogBook;
+use crate::config::{Grants, Limits};
+use crate::egress::{BoxError, Egress, Failure, FailureKind, Passage, Timeouts, Traveller};
+use crate::event::{HttpCall, PluginName};
 
-/// What a guest that sends is answered with, and the line it leaves in the log.
+/// The way out of an attempt. Made when the guest first sends something.
 pub(super) struct Outgoing {
-    pub(super) logs: LogBook,
+    egress: Egress,
+    plugin: PluginName,
+    grants: Arc<Grants>,
+    limits: Limits,
+    /// Empty for a plugin without rules, which needs none.
+    idempotency_key: Option<Arc<str>>,
+    deadline: Instant,
+    logs: LogBook,
+    passage: Option<Passage>,
+}
+
+impl Outgoing {
+    pub(super) fn new(call: &Call, egress: Egress, deadline: Instant, logs: LogBook) -> Self {
+        let granted = !call.grants.http.is_empty();
+        Self {
+            egress,
+            plugin: Arc::clone(&call.plugin),
+            grants: Arc::clone(&call.grants),
+            limits: call.limits,
+            idempotency_key: granted.then(|| Arc::from(call.idempotency_key.as_str())),
+            deadline,
+            logs,
+            passage: None,
+        }
+    }
+
+    /// Begins another attempt.
+    pub(super) fn renew(&mut self, call: &Call, deadline: Instant) {
+        *self = Self::new(call, self.egress.clone(), deadline, self.logs.clone());
+    }
+
+    /// Whether a request is under way, or its response is.
+    pub(super) fn busy(&self) -> bool {
+        self.passage.as_ref().is_some_and(Passage::busy)
+    }
+
+    /// What the guest has sent. Nothing is noted afterwards.
+    pub(super) fn close(&mut self) -> Vec<HttpCall> {
+        self.passage.as_ref().map(Passage::close).unwrap_or_default()
+    }
+
+    fn passage(&mut self) -> &Passage {
+        self.passage.get_or_insert_with(|| {
+            let logs = self.logs.clone();
+            self.egress.passage(Traveller {
+                plugin: Arc::clone(&self.plugin),
+                grants: Arc::clone(&self.grants),
+                limits: self.limits,
+                idempotency_key: self.idempotency_key.clone().unwrap_or_default(),
+                deadline: self.deadline,
+                warn: Box::new(move |line| logs.line("warn", line)),
+            })
+        })
+    }
 }
 
 type Io = Box<dyn Future<Output = Result<()>> + Send>;
 
 impl WasiHttpHooks for Outgoing {
+    /// The way out sets it, from where the request goes.
+    fn set_host_header(&mut self) -> bool {
+        false
+    }
+
     fn send_request(
         &mut self,
         request: Request<WasiBody>,
-        _options: Option<RequestOptions>,
-        _io: Io,
+        options: Option<RequestOptions>,
+        _: Io,
     ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Io)>> + Send> {
-        let host = request.uri().authority().map_or("", |authority| authority.as_str());
-        self.logs.line(
-            "warn",
-            &format!("{} to {host} was refused: plugins have no access to the network", request.method()),
-        );
-        Box::new(std::future::ready(Err(Error::HttpRequestDenied)))
+        let timeouts = options.map_or_else(Timeouts::default, |options| Timeouts {
+            connect: options.connect_timeout,
+            first_byte: options.first_byte_timeout,
+            between_bytes: options.between_bytes_timeout,
+        });
+        let request = request.map(|body| body.map_err(BoxError::from).boxed_unsync());
+        let sending = self.passage().send(request, timeouts);
+        Box::new(async move {
+            let response = sending.await.map_err(told)?;
+            let response = response.map(|body| body.map_err(told).boxed_unsync());
+            // Connections run by themselves: there is nothing to be driven from here.
+            let io: Io = Box::new(std::future::ready(Ok(())));
+            Ok((response, io))
+        })
+    }
+}
+
+/// What the guest is told.
+fn told(failure: Failure) -> Error {
+    match failure.kind {
+        FailureKind::Denied => Error::HttpRequestDenied,
+        FailureKind::Uri => Error::HttpRequestUriInvalid,
+        FailureKind::UriTooLong => Error::HttpRequestUriTooLong,
+        FailureKind::Method => Error::HttpRequestMethodInvalid,
+        FailureKind::Header => Error::HttpProtocolError,
+        FailureKind::HeaderSize => Error::HttpRequestHeaderSectionSize(None),
+        FailureKind::Configuration => Error::ConfigurationError,
+        FailureKind::Requests | FailureKind::Open => Error::ConnectionLimitReached,
+        FailureKind::Sent => Error::HttpRequestBodySize(None),
+        FailureKind::Received => Error::HttpResponseBodySize(None),
+        FailureKind::Prohibited => Error::DestinationIpProhibited,
+        FailureKind::Dns => Error::DestinationNotFound,
+        FailureKind::DnsTimeout => Error::DnsTimeout,
+        FailureKind::Refused => Error::ConnectionRefused,
+        FailureKind::ConnectTimeout => Error::ConnectionTimeout,
+        FailureKind::Certificate => Error::TlsCertificateError,
+        FailureKind::Tls => Error::TlsProtocolError,
+        FailureKind::ReadTimeout => Error::ConnectionReadTimeout,
+        FailureKind::Terminated => Error::ConnectionTerminated,
+        FailureKind::Coding => Error::HttpResponseContentCoding(None),
+        FailureKind::Protocol => Error::HttpProtocolError,
     }
 }

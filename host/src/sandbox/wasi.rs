@@ -42,7 +42,6 @@ pub(super) struct Wasi {
     ctx: WasiCtx,
     table: ResourceTable,
     http: WasiHttpCtx,
-    outgoing: Outgoing,
 }
 
 impl Wasi {
@@ -51,15 +50,15 @@ impl Wasi {
         table.set_max_capacity(limits.handles);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(MAX_FIELDS_BYTES);
-        Self { ctx: context(logs, stdio, limits).build(), table, http, outgoing: Outgoing { logs: logs.clone() } }
+        Self { ctx: context(logs, stdio, limits).build(), table, http }
     }
 
     pub(super) fn view(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.ctx, table: &mut self.table }
     }
 
-    pub(super) fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.outgoing }
+    pub(super) fn http<'a>(&'a mut self, outgoing: &'a mut Outgoing) -> WasiHttpCtxView<'a> {
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: outgoing }
     }
 }
 

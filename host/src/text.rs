@@ -1,7 +1,7 @@
 //! Text from a guest, made fit for a log, a terminal and a page: bounded, and without characters that act on a reader.
 
 /// The longest error text, in bytes.
-pub(super) const MAX_ERROR_BYTES: usize = 2 << 10;
+pub const MAX_ERROR_BYTES: usize = 2 << 10;
 
 /// What marks a text that was cut.
 const CUT: &str = "…";
@@ -9,7 +9,7 @@ const CUT: &str = "…";
 /// `text` with control characters escaped, cut to `max_bytes`.
 ///
 /// Takes time and memory for what it keeps only, however long the text is.
-pub(super) fn plain(text: &str, max_bytes: usize) -> String {
+pub fn plain(text: &str, max_bytes: usize) -> String {
     let mut kept = String::new();
     for c in text.chars() {
         let before = kept.len();
@@ -29,12 +29,12 @@ pub(super) fn plain(text: &str, max_bytes: usize) -> String {
 }
 
 /// An error text, within [`MAX_ERROR_BYTES`].
-pub(super) fn error(text: &str) -> String {
+pub fn error(text: &str) -> String {
     plain(text, MAX_ERROR_BYTES)
 }
 
 /// Whether a character does something to a terminal, a log or the order of what is read, rather than being seen.
-pub(super) fn acts(c: char) -> bool {
+pub fn acts(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

@@ -1,0 +1,134 @@
+//! A connection for a rule: the name is resolved once, the addresses are checked, and one of those that were checked is
+//! connected to. Nobody resolves the name again, so an answer that changes has nothing to win.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::address::Class;
+use super::failure::{Failure, FailureKind};
+use super::network::Network;
+use super::pool::Connection;
+use super::target::Host;
+use crate::config::HttpRule;
+
+/// How long a name may take to be resolved.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long all addresses together may take; each gets its share, but a second at least.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+const MIN_DIAL_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long TLS may take to begin.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Addresses that are tried.
+const MAX_ADDRESSES: usize = 8;
+
+/// What is connected over.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// Connects for one rule.
+#[derive(Clone)]
+pub(super) struct Connector {
+    pub(super) rule: Arc<HttpRule>,
+    pub(super) network: Arc<dyn Network>,
+    /// For a rule that is for https.
+    pub(super) tls: Option<Arc<ClientConfig>>,
+}
+
+impl Connector {
+    /// A connection to a host of the rule.
+    pub(super) async fn connect(&self, host: &Host) -> Result<Connection, Failure> {
+        let addresses = self.addresses(host).await?;
+        let stream = self.dial(host, &addresses).await?;
+        let stream: Box<dyn Stream> = match &self.tls {
+            None => Box::new(stream),
+            Some(tls) => {
+                let handshake = TlsConnector::from(Arc::clone(tls)).connect(server_name(host)?, stream);
+                let late =
+                    |_| Failure::new(FailureKind::ConnectTimeout, format!("TLS with {host} did not begin in time"));
+                let shaken = timeout(HANDSHAKE_TIMEOUT, handshake).await.map_err(late)?;
+                Box::new(shaken.map_err(|error| tls_failure(host, &error))?)
+            }
+        };
+        let ended = |error| Failure::new(FailureKind::Terminated, format!("the connection ended: {error}"));
+        Connection::over(stream).await.map_err(ended)
+    }
+
+    /// The addresses of a host that may be connected to.
+    async fn addresses(&self, host: &Host) -> Result<Vec<SocketAddr>, Failure> {
+        let found = match host {
+            Host::Address(address) => vec![*address],
+            Host::Name(name) => self.resolve(name).await?,
+        };
+        let Some(first) = found.first() else {
+            return Err(Failure::new(FailureKind::Dns, format!("{host} has no address")));
+        };
+        let allowed = |address: &&IpAddr| Class::of(**address).allowed(self.rule.private);
+        // Where to is decided by the rule, not by what the resolver says about ports.
+        let with_port = |address: &IpAddr| SocketAddr::new(*address, self.rule.port);
+        let addresses: Vec<_> = found.iter().filter(allowed).map(with_port).take(MAX_ADDRESSES).collect();
+        if addresses.is_empty() { Err(self.prohibited(host, *first, &found)) } else { Ok(addresses) }
+    }
+
+    async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, Failure> {
+        match timeout(RESOLVE_TIMEOUT, self.network.resolve(name, self.rule.port)).await {
+            Ok(Ok(found)) => Ok(found.iter().map(SocketAddr::ip).collect()),
+            Ok(Err(error)) => Err(Failure::new(FailureKind::Dns, format!("{name} could not be resolved: {error}"))),
+            Err(_) => Err(Failure::new(FailureKind::DnsTimeout, format!("{name} was not resolved in time"))),
+        }
+    }
+
+    fn prohibited(&self, host: &Host, first: IpAddr, found: &[IpAddr]) -> Failure {
+        let is = if matches!(host, Host::Name(_)) { format!("{host} is ") } else { String::new() };
+        let help = match found.iter().any(|address| Class::of(*address).allowed(true)) {
+            true => format!("; private = true in the rule for {} would allow it", self.rule.host),
+            false => ", and no rule can allow it".to_owned(),
+        };
+        Failure::new(FailureKind::Prohibited, format!("{is}{first}, which is not a public address{help}"))
+    }
+
+    async fn dial(&self, host: &Host, addresses: &[SocketAddr]) -> Result<TcpStream, Failure> {
+        let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+        let share = (DIAL_TIMEOUT / count.max(1)).max(MIN_DIAL_TIMEOUT);
+        let mut last = Failure::new(FailureKind::ConnectTimeout, format!("{host} did not answer in time"));
+        for address in addresses {
+            match timeout(share, self.network.connect(*address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => {
+                    let why = format!("{address} could not be connected to: {error}");
+                    last = Failure::new(FailureKind::Refused, why);
+                }
+                Err(_) => {}
+            }
+        }
+        Err(last)
+    }
+}
+
+/// Whom the certificate has to be for.
+fn server_name(host: &Host) -> Result<ServerName<'static>, Failure> {
+    let unfit = |error| Failure::new(FailureKind::Tls, format!("{host} fits no certificate: {error}"));
+    match host {
+        Host::Address(address) => Ok(ServerName::from(*address)),
+        Host::Name(name) => ServerName::try_from(name.clone()).map_err(unfit),
+    }
+}
+
+fn tls_failure(host: &Host, error: &io::Error) -> Failure {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    match cause {
+        Some(rustls::Error::InvalidCertificate(why)) => {
+            Failure::new(FailureKind::Certificate, format!("the certificate of {host} is not good: {why}"))
+        }
+        _ => Failure::new(FailureKind::Tls, format!("TLS with {host} failed: {error}")),
+    }
+}

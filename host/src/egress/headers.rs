@@ -1,0 +1,124 @@
+//! Headers of a request: the plugin's, without those that say how a message is framed (RFC 9110 §7.6.1, RFC 9112 §6),
+//! and the host's.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Response};
+use secrecy::ExposeSecret;
+
+use super::failure::{Failure, FailureKind};
+use super::masks::Masks;
+use super::target::Target;
+use crate::config::HttpRule;
+
+/// The most headers of a request or a response.
+pub(super) const MAX_HEADERS: usize = 100;
+/// The most bytes of a request's headers.
+const MAX_HEADER_BYTES: usize = 32 << 10;
+
+/// What frames a message or belongs to the connection; the host sets what it needs of them. `wasi:http` refuses most of
+/// them before.
+const FRAMING: [&str; 10] = [
+    "connection",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("hookbox/", env!("CARGO_PKG_VERSION")));
+
+/// What the plugin sets, as it may go out, or why it may not.
+pub(super) fn check(headers: &HeaderMap) -> Result<(), Failure> {
+    let refuse = |why: String| Err(Failure::new(FailureKind::Header, why));
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if headers.len() > MAX_HEADERS || bytes > MAX_HEADER_BYTES {
+        let why = format!("it has more than {MAX_HEADERS} headers, or {MAX_HEADER_BYTES} bytes of them");
+        return Err(Failure::new(FailureKind::HeaderSize, why));
+    }
+    let framing = |name: &HeaderName| FRAMING.contains(&name.as_str()) || name.as_str().starts_with("proxy-");
+    if let Some(name) = headers.keys().find(|name| framing(name)) {
+        return refuse(format!("`{name}` is a header that the host sets itself"));
+    }
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let number = |value: &HeaderValue| !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
+    match (lengths.next(), lengths.next()) {
+        (Some(_), Some(_)) => refuse("it has two `content-length`".to_owned()),
+        (Some(length), None) if !number(length) => refuse("its `content-length` is not a number".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+/// Adds what the host adds. Returns what the plugin should know of it.
+pub(super) fn complete(
+    headers: &mut HeaderMap,
+    rule: &HttpRule,
+    method: &Method,
+    idempotency_key: &str,
+) -> Result<Vec<String>, Failure> {
+    let mut notes = Vec::new();
+    let safe = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+    if rule.idempotency_key && !safe && !headers.contains_key(IDEMPOTENCY_KEY) {
+        let key = HeaderValue::from_str(idempotency_key);
+        let key = key.map_err(|_| Failure::new(FailureKind::Header, "the idempotency key fits no header"))?;
+        headers.insert(IDEMPOTENCY_KEY, key);
+    }
+    headers.entry(header::USER_AGENT).or_insert(USER_AGENT);
+    for injected in &rule.headers {
+        let lacks = |why: String| Failure::new(FailureKind::Configuration, why);
+        let unset =
+            |place: &String| lacks(format!("the host has no value for its header `{}`: {place}", injected.name));
+        let secret = injected.value.as_ref().map_err(unset)?;
+        let value = HeaderValue::from_str(&format!("{}{}", injected.prefix, secret.expose_secret()));
+        let unfit = || lacks(format!("the value of its header `{}` fits no header", injected.name));
+        let name = HeaderName::from_bytes(injected.name.as_bytes()).map_err(|_| unfit())?;
+        let mut value = value.map_err(|_| unfit())?;
+        value.set_sensitive(true);
+        // Takes the place of every value that the plugin has set.
+        if headers.insert(name, value).is_some() {
+            notes.push(format!("the header `{}` of the plugin was replaced: the host sets it", injected.name));
+        }
+    }
+    if !rule.headers.is_empty() {
+        // An echo has to be seen whole to be masked: not compressed, and not in pieces.
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if headers.contains_key(header::RANGE) {
+            let why = "it asks for a range, which cannot be had where the host adds a credential";
+            return Err(Failure::new(FailureKind::Header, why));
+        }
+    }
+    Ok(notes)
+}
+
+/// Says whom the request is for: whom it is sent to.
+pub(super) fn set_host(headers: &mut HeaderMap, target: &Target) -> Result<(), Failure> {
+    let host = HeaderValue::from_str(&target.authority());
+    headers.insert(header::HOST, host.map_err(|_| Failure::new(FailureKind::Uri, "its host fits no header"))?);
+    Ok(())
+}
+
+/// What of a response is passed on, without credentials.
+pub(super) fn response(parts: http::response::Parts, masks: &Masks) -> Result<http::response::Parts, Failure> {
+    if parts.status.is_informational() {
+        let why = format!("it was answered with status {}, which was not asked for", parts.status.as_u16());
+        return Err(Failure::new(FailureKind::Protocol, why));
+    }
+    let coding = parts.headers.get_all(header::CONTENT_ENCODING).iter().find(|coding| *coding != "identity");
+    if let Some(coding) = coding.filter(|_| !masks.is_empty()) {
+        let coding = masks.mask(&String::from_utf8_lossy(coding.as_bytes())).into_owned();
+        let why = format!("the response is compressed ({coding}), so that an echo of a credential could not be masked");
+        return Err(Failure::new(FailureKind::Coding, why));
+    }
+    let mut passed = Response::new(()).into_parts().0;
+    passed.status = parts.status;
+    for (name, value) in &parts.headers {
+        let masked = HeaderValue::from_bytes(&masks.mask_bytes(value.as_bytes()));
+        passed.headers.append(name, masked.unwrap_or_else(|_| HeaderValue::from_static("*")));
+    }
+    Ok(passed)
+}

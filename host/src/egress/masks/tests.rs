@@ -1,0 +1,103 @@
+//! Every form of a credential is found, wherever a stream is cut.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use secrecy::SecretString;
+
+use super::*;
+use crate::config::{HostPattern, HttpRule, Injected};
+
+const SECRET: &str = "sk-a/b+c~4711 \"é\"";
+
+fn masks(secrets: &[&str]) -> Masks {
+    let header = |secret: &&str| Injected {
+        name: "authorization".to_owned(),
+        prefix: "Bearer ".to_owned(),
+        value: Ok(SecretString::from((*secret).to_owned())),
+    };
+    let rule = HttpRule {
+        tls: true,
+        host: HostPattern::Name("a.example.com".to_owned()),
+        port: 443,
+        methods: None,
+        path: "/".to_owned(),
+        private: false,
+        headers: secrets.iter().map(header).collect(),
+        idempotency_key: true,
+        authorities: None,
+    };
+    Masks::of(&Grants { http: vec![Arc::new(rule)] })
+}
+
+#[track_caller]
+fn hides(masks: &Masks, echo: &str) {
+    let text = format!("<{echo}>");
+    let masked = masks.mask(&text);
+    assert_eq!(masked.len(), text.len(), "the length stays: {masked}");
+    assert!(masked.starts_with('<') && masked.ends_with('>'), "what stands around it stays: {masked}");
+    let stars = masked.chars().filter(|c| *c == '*').count();
+    assert!(stars + 6 >= echo.len(), "{echo}: {masked}");
+}
+
+#[test]
+fn every_form_of_a_credential_is_masked_at_its_length() {
+    let masks = masks(&[SECRET]);
+    hides(&masks, SECRET);
+    for before in ["", "u", "us", "user:"] {
+        for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
+            let echo = engine.encode(format!("{before}{SECRET}:"));
+            let masked = masks.mask(&echo).into_owned();
+            let stars = masked.chars().filter(|c| *c == '*').count();
+            assert!(stars + 3 > SECRET.len() * 4 / 3, "after `{before}`: {echo} {masked}");
+        }
+    }
+    hides(&masks, &utf8_percent_encode(SECRET, UNRESERVED).to_string());
+    hides(&masks, "sk-a%2fb%2bc~4711%20%22%c3%a9%22");
+    hides(&masks, "sk-a%2Fb%2Bc~4711+%22%C3%A9%22");
+    hides(&masks, "sk-a/b+c~4711 \\\"é\\\"");
+}
+
+#[test]
+fn what_is_no_credential_stays() {
+    let masks = masks(&[SECRET]);
+    for text in ["", "sk-a/b+c~471", "c2stYS9iK2N", "an ordinary é text"] {
+        assert!(matches!(masks.mask(text), Cow::Borrowed(same) if same == text), "{text}");
+    }
+    assert!(Masks::of(&Grants::default()).is_empty());
+}
+
+#[test]
+fn a_credential_is_not_shown_to_whoever_debugs() {
+    assert_eq!(format!("{:?}", masks(&["0123456789"])), "Masks { forms: 7, .. }");
+}
+
+#[test]
+fn credentials_within_each_other_are_masked_whole() {
+    let masks = masks(&["abcdefgh", "efghijkl", "abcdefghijklmnop"]);
+    assert_eq!(masks.mask("abcdefghijkl-efghijkl"), "************-********");
+}
+
+proptest! {
+    #[test]
+    fn a_stream_is_masked_like_a_whole_however_it_is_cut(
+        pieces in prop::collection::vec(prop_oneof![
+            Just("abababac".to_owned()), Just("abab".to_owned()), Just("ac".to_owned()), Just("YWJhYmFiYWM".to_owned()),
+            "[abcX]{0,12}",
+        ], 0..12),
+        cuts in prop::collection::vec(0usize..9, 1..20),
+    ) {
+        let masks = Arc::new(masks(&["abababac", "bacabaca"]));
+        let text = pieces.concat();
+        let mut masking = Masking::new(Arc::clone(&masks));
+        let (mut rest, mut masked) = (Bytes::from(text.clone()), Vec::new());
+        for cut in cuts.iter().cycle().map(|cut| cut + usize::from(cuts.iter().all(|cut| *cut == 0))) {
+            if rest.is_empty() {
+                break;
+            }
+            masked.extend_from_slice(&masking.push(rest.split_to(cut.min(rest.len()))));
+        }
+        masked.extend_from_slice(&masking.finish());
+        prop_assert_eq!(String::from_utf8(masked).unwrap(), masks.mask(&text));
+    }
+}

@@ -1,0 +1,188 @@
+//! Where a request goes, read strictly: what two readers could take for two things is refused, so that the rule that
+//! was asked and the server that answers mean the same place.
+//!
+//! Sources: RFC 3986 §3, RFC 1123 §2.1, RFC 9110 §4.2; addresses as `std` reads them, which knows no octal, hexadecimal
+//! or short forms, and no zones.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use http::Uri;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use percent_encoding::percent_decode_str;
+
+use super::failure::{Failure, FailureKind};
+
+/// The longest URL, in bytes.
+const MAX_URL_BYTES: usize = 8 << 10;
+/// The longest name, and the longest part of one, in bytes (RFC 1035 §2.3.4).
+const MAX_NAME_BYTES: usize = 253;
+const MAX_LABEL_BYTES: usize = 63;
+
+/// Where a request goes.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    pub(super) tls: bool,
+    pub(super) host: Host,
+    pub(super) port: u16,
+    /// Path and query as they go out.
+    pub(super) path_and_query: PathAndQuery,
+    /// What about the path a server could read in another way than it is written, if anything.
+    pub(super) odd: Option<&'static str>,
+}
+
+/// A name in lower case, or an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Host {
+    Name(String),
+    Address(IpAddr),
+}
+
+impl Target {
+    /// Reads what a guest asks for.
+    pub(super) fn read(uri: &Uri) -> Result<Self, Failure> {
+        let refuse = |why: &str| Failure::new(FailureKind::Uri, why);
+        let tls = match uri.scheme() {
+            Some(scheme) if *scheme == Scheme::HTTPS => true,
+            Some(scheme) if *scheme == Scheme::HTTP => false,
+            _ => return Err(refuse("its scheme is neither https nor http")),
+        };
+        let authority = uri.authority().map_or("", Authority::as_str);
+        let path_and_query = uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+        if authority.len() + path_and_query.as_str().len() > MAX_URL_BYTES {
+            return Err(Failure::new(FailureKind::UriTooLong, format!("it is longer than {MAX_URL_BYTES} bytes")));
+        }
+        let (host, port) = read_authority(authority).map_err(refuse)?;
+        let port = port.unwrap_or(if tls { 443 } else { 80 });
+        // Without a path there is a query at most: `http` puts the `/` before it.
+        let odd = read_path(uri.path()).map_err(refuse)?;
+        if !path_and_query.as_str().bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(refuse("it has characters that are not visible ASCII; escape them with %"));
+        }
+        let path_and_query = match path_and_query.as_str().starts_with('/') {
+            true => path_and_query,
+            false => format!("/{path_and_query}").parse().map_err(|_| refuse("its path cannot be read"))?,
+        };
+        Ok(Self { tls, host, port, path_and_query, odd })
+    }
+
+    pub(super) fn path(&self) -> &str {
+        self.path_and_query.path()
+    }
+
+    /// Whether the port is the one that goes without saying.
+    pub(super) fn default_port(&self) -> bool {
+        self.port == default_port(self.tls)
+    }
+
+    /// Host and port, as `Host` says them.
+    pub(super) fn authority(&self) -> String {
+        if self.default_port() { self.host.to_string() } else { format!("{}:{}", self.host, self.port) }
+    }
+}
+
+pub(super) fn scheme(tls: bool) -> &'static str {
+    if tls { "https" } else { "http" }
+}
+
+pub(super) fn default_port(tls: bool) -> u16 {
+    if tls { 443 } else { 80 }
+}
+
+/// As it is shown: without the query.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", scheme(self.tls), self.authority(), self.path())
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Address(IpAddr::V4(address)) => address.fmt(f),
+            Self::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
+        }
+    }
+}
+
+fn read_authority(authority: &str) -> Result<(Host, Option<u16>), &'static str> {
+    if authority.contains('@') {
+        return Err("it holds a user name or a password; send credentials in a header");
+    }
+    let (host, rest) = match authority.strip_prefix('[') {
+        Some(literal) => {
+            let (literal, rest) = literal.split_once(']').ok_or("its host has no closing bracket")?;
+            let address = literal.parse().map_err(|_| "its host is not an IPv6 address (without a zone)")?;
+            (Host::Address(IpAddr::V6(address)), rest)
+        }
+        None => {
+            let end = authority.find(':').unwrap_or(authority.len());
+            (read_host(&authority[..end])?, &authority[end..])
+        }
+    };
+    let port = match rest.strip_prefix(':') {
+        None if rest.is_empty() => None,
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some(digits.parse().ok().filter(|port| *port != 0).ok_or("its port is not one of 1 to 65535")?)
+        }
+        _ => return Err("its port is not a number"),
+    };
+    Ok((host, port))
+}
+
+fn read_host(text: &str) -> Result<Host, &'static str> {
+    if text.is_empty() || text.len() > MAX_NAME_BYTES {
+        return Err("its host is empty or longer than 253 bytes");
+    }
+    let name = text.to_ascii_lowercase();
+    let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.');
+    if !name.bytes().all(known) {
+        return Err("its host has characters other than ASCII letters, digits, `-`, `_` and dots");
+    }
+    if name.split('.').any(|label| label.is_empty() || label.len() > MAX_LABEL_BYTES) {
+        return Err("its host begins or ends with a dot, or has a part that is empty or longer than 63 bytes");
+    }
+    // Some systems read any name that ends in a number as an address: octal, hexadecimal, or with parts left out.
+    if name.rsplit('.').next().is_some_and(|last| last.starts_with(|c: char| c.is_ascii_digit())) {
+        let address = name.parse().map_err(|_| "its host ends in a number and is not an IPv4 address of four parts")?;
+        return Ok(Host::Address(IpAddr::V4(address)));
+    }
+    Ok(Host::Name(name))
+}
+
+/// What is odd about a path: a rule for a part of a host cannot be held to it.
+fn read_path(path: &str) -> Result<Option<&'static str>, &'static str> {
+    if !path.is_empty() && !path.starts_with('/') {
+        return Err("its path does not begin with `/`");
+    }
+    if path.starts_with("//") {
+        return Err("its path begins with `//`, which can be read as another host");
+    }
+    // Some servers decode twice, take a backslash for a slash, or cut parameters (`;…`) off a segment.
+    let once = percent_decode_str(path).collect::<Vec<u8>>();
+    let twice = percent_decode_str(&String::from_utf8_lossy(&once)).collect::<Vec<u8>>();
+    for decoded in [path.as_bytes(), &once, &twice] {
+        let mut segments = decoded.split(|byte| matches!(byte, b'/' | b'\\'));
+        let dots = |segment: &[u8]| matches!(segment.split(|byte| *byte == b';').next(), Some(b"." | b".."));
+        if segments.any(dots) {
+            return Err("its path has `.` or `..` as a part");
+        }
+    }
+    let lower = path.to_ascii_lowercase();
+    let escapes_are_whole = lower.match_indices('%').all(|(at, _)| {
+        lower.as_bytes().get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    });
+    let escaped = |codes: &[&str]| codes.iter().any(|code| lower.contains(code));
+    Ok(match () {
+        () if path.contains("//") => Some("it has an empty part (`//`)"),
+        () if path.contains('\\') || escaped(&["%5c", "%255c"]) => Some("it has a backslash"),
+        () if escaped(&["%2f", "%252f"]) => Some("it has an escaped slash"),
+        () if escaped(&["%2e", "%252e"]) => Some("it has an escaped dot"),
+        () if !escapes_are_whole => Some("it has a `%` that escapes nothing"),
+        () if std::str::from_utf8(&once).map_or(true, |text| text.contains(char::is_control)) => {
+            Some("it has escapes that are control characters or no UTF-8")
+        }
+        () => None,
+    })
+}

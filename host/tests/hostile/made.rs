@@ -24,7 +24,8 @@ pub(super) fn file(name: &str) -> Vec<u8> {
             "(instance (instantiate $c))",
             1_000,
         ),
-        "components-deep" => binary(&format!("{}{}", "(component ".repeat(1_000), ")".repeat(1_000))),
+        "components-deep" => components_deep(),
+        "text-deep" => format!("{}{}", "(component ".repeat(100_000), ")".repeat(100_000)).into_bytes(),
         "modules-many" => parts("", "(core module)", 1_001),
         "types-many" => parts("", "(type (list u8))", 1_000_001),
         "types-deep" => types_deep(),
@@ -64,6 +65,22 @@ fn with_section(bytes: usize) -> Vec<u8> {
     file.push(name.len() as u8);
     file.extend(name);
     file.resize(file.len() + bytes, 0);
+    file
+}
+
+/// A component in a component in a component, which text cannot say.
+fn components_deep() -> Vec<u8> {
+    (0..10_000).fold(binary("(component)"), |inner, _| component(4, &inner, 1))
+}
+
+/// A component with so many sections that hold the same: 1 is a module, 4 a component. See the component model's Binary.md.
+fn component(section: u8, content: &[u8], count: usize) -> Vec<u8> {
+    let mut file = binary("(component)");
+    for _ in 0..count {
+        file.push(section);
+        file.extend(leb128(content.len()));
+        file.extend(content);
+    }
     file
 }
 
@@ -115,7 +132,7 @@ fn types_wide() -> Vec<u8> {
     binary(&text)
 }
 
-/// One function of a million values: seconds of work, and hundreds of MiB.
+/// Functions of a million values each: seconds of work, and hundreds of MiB.
 fn values_many() -> Vec<u8> {
     let mut body = String::new();
     for i in 0..1_000_000 {
@@ -124,5 +141,5 @@ fn values_many() -> Vec<u8> {
     }
     let locals = "i64 ".repeat(49);
     let function = format!("(func (param i64) (result i64) (local {locals}) {body} (local.get 3))");
-    binary(&format!("(module (func (export \"_start\")) {function})"))
+    component(1, &binary(&format!("(module {function})")), 6)
 }

@@ -67,7 +67,7 @@ fn shelf(dir: PathBuf, compiler: Compiler) -> Result<Shelf, Failure> {
     let sandbox = Sandbox::new(SandboxOptions::default()).map_err(|error| Failure::failed(error.to_string()))?;
     let runtime =
         tasks::runtime("check", 1).map_err(|error| Failure::failed(format!("failed to start a thread: {error}")))?;
-    let stock = Stock { sandbox: Arc::new(sandbox), compiler, dir, clock: Clock::system() };
+    let stock = Stock { sandbox: Arc::new(sandbox), compiler, dir, clock: Clock::system(), approvals: Arc::default() };
     Ok(runtime.block_on(Shelf::load_all(&stock)).shelf)
 }
 

@@ -59,6 +59,7 @@ pub(super) fn site() -> Site {
     let admin = Admin {
         store: Arc::new(store),
         shelf: Arc::new(ArcSwap::from_pointee(shelf(dir.path()))),
+        approvals: Arc::default(),
         config: Arc::new(ArcSwap::from_pointee(config)),
         status: Arc::new(Status::default()),
         render_metrics: Arc::new(|| "# no recorder\n".to_owned()),
@@ -76,6 +77,7 @@ fn shelf(dir: &std::path::Path) -> Shelf {
         digest: hookbox::event::Digest([7; 32]),
         path: dir.join("plugins").join(format!("{name}.wat")),
         loaded_at_ms: NOW_MS,
+        used: Arc::default(),
     }))
 }
 

@@ -28,7 +28,7 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let sandbox = Arc::new(Sandbox::new(SandboxOptions::default()).unwrap());
         let (compiler, clock) = (Compiler::InProcess, Clock::manual(7_000));
-        let stock = Stock { sandbox, compiler, dir: dir.path().to_owned(), clock };
+        let stock = Stock { sandbox, compiler, dir: dir.path().to_owned(), clock, approvals: Arc::default() };
         Self { dir, stock, shelf: Shelf::default(), work: Work::new(Arc::new(Notify::new())) }
     }
 
@@ -47,8 +47,8 @@ impl Bench {
             let refreshed = self.once().await;
             assert!(!refreshed.unsettled);
             changes.extend(refreshed.changes.into_iter().map(|change| match change {
-                Change::Loaded { name, digest, previous, .. } => {
-                    Change::Loaded { name, digest, previous, origin: None }
+                Change::Loaded { name, digest, previous, let_in, .. } => {
+                    Change::Loaded { name, digest, previous, origin: None, let_in }
                 }
                 other => other,
             }));
@@ -114,8 +114,8 @@ async fn a_replaced_file_is_taken() {
     bench.refresh().await;
     bench.write("new", good(2));
     fs::rename(bench.path("new"), bench.path("a.wat")).unwrap();
-    let change =
-        Change::Loaded { name: "a".into(), digest: sha(&good(2)), previous: Some(sha(&good(1))), origin: None };
+    let (name, digest, previous) = ("a".into(), sha(&good(2)), Some(sha(&good(1))));
+    let change = Change::Loaded { name, digest, previous, origin: None, let_in: None };
     assert_eq!(bench.refresh().await, [change]);
     assert_eq!(bench.digest("a"), Some(sha(&good(2))));
 }

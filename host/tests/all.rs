@@ -8,6 +8,7 @@ mod config;
 mod crash;
 mod examples;
 mod harness;
+mod held;
 mod ingest;
 mod load;
 mod public;

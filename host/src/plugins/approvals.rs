@@ -241,6 +241,3 @@ fn grants(settings: &PluginSettings, capability: Capability) -> bool {
         Capability::Kv => false,
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -23,7 +23,7 @@ const MAX_PATH_BYTES: usize = 1_024;
 const APPROVALS: [(&str, Approve); 2] = [("ask", Approve::Ask), ("auto", Approve::Auto)];
 const FACTOR_BOUNDS: RangeInclusive<f64> = 1.0..=100.0;
 
-/// What happens when a new file of a plugin imports more than the one that runs, or more than it is granted.
+/// What happens when a new file of a plugin asks for a capability that the last one did not have and no grant is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Approve {
     /// The file is held until an operator approves it.

@@ -121,9 +121,9 @@ impl Approvals {
         Ok(held)
     }
 
-    /// What [`Approvals::admit`] would say now.
-    pub(super) fn judge(&self, name: &str, digest: Digest, asked: &Asked) -> Ruling {
-        judge(self.book().get(name), &self.settings(name), digest, asked)
+    /// Whether [`Approvals::admit`] would have it wait now. Blocks.
+    pub(super) fn holds(&self, name: &str, digest: Digest, asked: &Asked) -> bool {
+        matches!(judge(self.book().get(name), &self.settings(name), digest, asked), Ruling::Hold { .. })
     }
 
     /// Judges a file that is to be taken up, and notes that it is. Blocks.
@@ -150,12 +150,13 @@ impl Approvals {
         Ok(ruling)
     }
 
-    /// Notes what is held now. An approval of anything else is over.
-    pub(super) fn holding(&self, held: &BTreeMap<PluginName, Digest>) -> Vec<PluginName> {
+    /// Notes what is held now. An approval of anything else is over, unless it is `open` what the plugin's newest file is;
+    /// says whose.
+    pub(super) fn holding(&self, held: &BTreeMap<PluginName, Digest>, open: impl Fn(&str) -> bool) -> Vec<PluginName> {
         let mut over = Vec::new();
         for (name, entry) in self.book().iter_mut() {
             entry.held = held.get(name).copied();
-            if entry.note.approved.is_some() && entry.note.approved != entry.held {
+            if entry.note.approved.is_some() && entry.note.approved != entry.held && !open(name) {
                 entry.note.approved = None;
                 over.push(name.clone());
             }

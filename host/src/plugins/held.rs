@@ -92,6 +92,11 @@ fn ruled(trial: Trial, ruling: Result<Ruling, String>) -> Trial {
         (Trial::Good(good), Ok(Ruling::Hold { added, trouble })) => Trial::Held(good, added, trouble),
         (Trial::Waiting, Ok(Ruling::Take(let_in))) => Trial::Released(let_in),
         (Trial::Waiting, Ok(Ruling::Hold { .. })) => Trial::Waiting,
+        (Trial::Waiting, Err(problem)) => {
+            // It is asked about again at the next look.
+            tracing::error!(error = problem, "a plugin's file may be let in, and is not yet");
+            Trial::Waiting
+        }
         (_, Err(problem)) => Trial::NotNoted(problem),
         (trial, _) => trial,
     }

@@ -23,6 +23,9 @@ use crate::tasks;
 /// How long a file must stay as it is before it is read, in milliseconds.
 pub const SETTLE_MS: u64 = 100;
 
+/// How often a folder is looked at again, by who waits for all of it, because something in it was changing.
+const MAX_RESTLESS_LOOKS: u32 = 50;
+
 /// Where plugins come from.
 #[derive(Debug, Clone)]
 pub struct Stock {
@@ -117,13 +120,14 @@ impl Shelf {
         }
     }
 
-    /// Loads every plugin in the folder, however long that takes.
+    /// Loads every plugin in the folder, however long that takes. Only what never comes to rest is left as it was.
     pub async fn load_all(stock: &Stock) -> Refreshed {
         let (mut work, mut changes) = (Work::new(Arc::new(Notify::new())), Vec::new());
         let mut refreshed = Self::default().refresh(stock, &mut work).await;
-        while work.is_busy() || refreshed.unsettled {
-            // What changed while it was looked at is looked at again.
-            if refreshed.unsettled {
+        let mut looks_left = MAX_RESTLESS_LOOKS;
+        while work.is_busy() || refreshed.unsettled && looks_left > 0 {
+            if refreshed.unsettled && looks_left > 0 {
+                looks_left -= 1;
                 tokio::time::sleep(Duration::from_millis(SETTLE_MS)).await;
             } else {
                 work.progress().await;
@@ -195,9 +199,7 @@ impl Shelf {
         for name in self.names(second) {
             let seen = second.get(name);
             let trial = trials.remove(name).filter(|(tried, _)| tried == seen).map(|(_, trial)| trial);
-            if *seen == self.judged(name) && !matches!(trial, Some(Trial::Released(_) | Trial::NotNoted(_)))
-                || work.is_on(name, seen)
-            {
+            if *seen == self.judged(name) && !matches!(trial, Some(Trial::Released(_))) || work.is_on(name, seen) {
                 continue;
             }
             match (seen, trial) {
@@ -306,7 +308,11 @@ impl Refreshed {
     async fn settle(&self, stock: &Stock) {
         let held = self.shelf.slots.iter().filter_map(|(name, slot)| Some((name, slot.held.as_ref()?)));
         let held = held.map(|(name, held)| (name.clone(), held.candidate.digest)).collect();
-        let over = stock.approvals.holding(&held);
+        // Of one that is still to be compiled, or cannot be read, nothing is known yet.
+        let open = |name: &str| {
+            self.shelf.slot(name).is_none_or(|slot| slot.compiling || matches!(slot.judged, Seen::Unfit(_)))
+        };
+        let over = stock.approvals.holding(&held, open);
         let gone = self.changes.iter().any(|change| matches!(change, Change::Removed { .. }));
         if over.is_empty() && !gone {
             return;

@@ -17,7 +17,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use super::Stock;
-use super::approvals::{Asked, LetIn, Ruling};
+use super::approvals::{Asked, LetIn};
 use super::folder::{Folder, Seen, Stamp};
 use crate::event::{Digest, PluginName};
 use crate::sandbox::{Origin, Plugin};
@@ -220,22 +220,20 @@ async fn try_file(stock: Stock, name: PluginName, seen: Seen, known: Known) -> T
         Ok(made) => Good::new(made, digest),
         Err(error) => return Trial::Bad(describe(&file_name, &error)),
     };
-    if known.running.is_none() && is_held(&stock, &name, &good) {
-        good.last = last(&stock, &name).await;
+    if known.running.is_none() {
+        good.last = last(&stock, &name, &good).await;
     }
     let approvals = Arc::clone(&stock.approvals);
     tasks::blocking(move || approvals.keep(&name, digest, &file)).await;
     Trial::Good(Box::new(good))
 }
 
-fn is_held(stock: &Stock, name: &PluginName, good: &Good) -> bool {
-    matches!(stock.approvals.judge(name, good.digest, &good.plugin.capabilities()), Ruling::Hold { .. })
-}
-
-/// What ran last, from where it is kept.
-async fn last(stock: &Stock, name: &PluginName) -> Option<Box<(PathBuf, Good)>> {
+/// What ran last, from where it is kept, if `newest` is likely to be held.
+async fn last(stock: &Stock, name: &PluginName, newest: &Good) -> Option<Box<(PathBuf, Good)>> {
     let (approvals, its_name) = (Arc::clone(&stock.approvals), name.clone());
-    let (path, file, digest) = tasks::blocking(move || approvals.kept(&its_name)).await?;
+    let (digest, asked) = (newest.digest, newest.plugin.capabilities());
+    let held = move || approvals.holds(&its_name, digest, &asked).then(|| approvals.kept(&its_name)).flatten();
+    let (path, file, digest) = tasks::blocking(held).await?;
     match stock.compiler.load(&stock.sandbox, file.into()).await {
         Ok(made) => Some(Box::new((path, Good::new(made, digest)))),
         Err(error) => {
@@ -256,7 +254,7 @@ pub(super) fn try_kept(stock: &Stock, folder: &Folder, name: &PluginName, file_n
         None => return Trial::Changed,
     };
     // Then what ran last is needed as well, and may have to be compiled.
-    if is_held(stock, name, &good) {
+    if stock.approvals.holds(name, digest, &good.plugin.capabilities()) {
         return Trial::Changed;
     }
     stock.approvals.keep(name, digest, &file);

@@ -1,7 +1,7 @@
 //! A plugin's file that asks for more than it may, on a running host: what goes on, what lets it in, what survives a kill.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -291,5 +291,5 @@ fn what_a_plugin_has_used_is_counted_across_its_files() {
         Command::new(env!("CARGO_BIN_EXE_hookbox")).arg("check").current_dir(site.path(".")).output().unwrap();
     let said = String::from_utf8(checked.stdout).unwrap();
     assert!(checked.status.success() && said.contains(warning), "{said}");
-    assert!(Path::new(&site.path("data/approved/worker.json")).exists());
+    assert!(site.path("data/approved/worker.json").exists());
 }

@@ -104,7 +104,7 @@ pub(super) struct Held {
     imports_added: Vec<String>,
     /// What it asks for beyond what the plugin may do: `http`, `kv`, `config`.
     capabilities_added: Vec<&'static str>,
-    /// Since when it waits, RFC 3339 with milliseconds.
+    /// Since when this host has it wait, RFC 3339 with milliseconds.
     since: String,
 }
 

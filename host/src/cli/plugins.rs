@@ -121,9 +121,7 @@ impl Plugins {
         }
         page.print()
     }
-}
 
-impl Plugins {
     fn approve(&self, client: &Client, name: &str, digest: Option<String>) -> Result<(), Failure> {
         let path = format!("/api/v1/plugins/{}", encoded(name));
         let plugin = client.get(&path, &[])?;

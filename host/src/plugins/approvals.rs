@@ -138,9 +138,10 @@ impl Approvals {
             return Ok(ruling);
         }
         let note = Note { digest: Some(digest), capabilities: asked.clone(), approved: None };
-        if book.get(name).is_none_or(|entry| entry.note != note || entry.trouble.is_some()) {
-            self.write(name, &note)?;
+        if book.get(name).is_some_and(|entry| entry.note == note && entry.trouble.is_none()) {
+            return Ok(ruling);
         }
+        self.write(name, &note)?;
         book.insert(name.clone(), Entry { note, trouble: None, held: None });
         drop(book);
         let _ = fail::point("plugins.noted");
@@ -177,9 +178,11 @@ impl Approvals {
     /// Keeps a file that can run, for a start that finds only one on disk that is held. Blocks.
     pub(super) fn keep(&self, name: &PluginName, digest: Digest, file: &[u8]) {
         let Some(notes) = &self.notes else { return };
-        if let Err(error) = notes.keep(name, digest, file) {
+        match notes.keep(name, digest, file) {
+            Ok(true) => {}
+            Ok(false) => return,
             // It is only missed if the next start finds a file that is held.
-            tracing::warn!(plugin.name = %name, error = %error, "a plugin's file could not be kept");
+            Err(error) => tracing::warn!(plugin.name = %name, error = %error, "a plugin's file could not be kept"),
         }
         let runs = self.book().get(name).and_then(|entry| entry.note.digest);
         notes.keep_only(name, &[Some(digest), runs].into_iter().flatten().collect::<Vec<_>>());

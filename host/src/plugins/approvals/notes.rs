@@ -106,12 +106,12 @@ impl Notes {
         removed.is_ok_and(|()| self.sync().is_ok())
     }
 
-    /// Keeps a plugin's file, unless it is there.
-    pub(super) fn keep(&self, name: &PluginName, digest: Digest, file: &[u8]) -> io::Result<()> {
+    /// Keeps a plugin's file; says whether it was not there.
+    pub(super) fn keep(&self, name: &PluginName, digest: Digest, file: &[u8]) -> io::Result<bool> {
         let path = self.dir.join(format!("{name}.{digest}"));
         match fs::symlink_metadata(&path) {
-            Ok(there) if there.is_file() && there.len() == file.len() as u64 => Ok(()),
-            _ => self.put(&path, file),
+            Ok(there) if there.is_file() && there.len() == file.len() as u64 => Ok(false),
+            _ => self.put(&path, file).map(|()| true),
         }
     }
 

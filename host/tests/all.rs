@@ -8,6 +8,7 @@ mod config;
 mod crash;
 mod examples;
 mod harness;
+mod held;
 mod hostile;
 mod ingest;
 mod load;

@@ -6,6 +6,7 @@ use std::process::Command;
 use hookbox::sandbox::{Cache, CompileLimits, Compiler, Confinement, Origin, Workshop};
 
 use super::*;
+use crate::harness::wait_for;
 
 /// Limits that no file of these tests reaches unless it is meant to.
 fn limits() -> CompileLimits {
@@ -113,4 +114,22 @@ async fn a_child_that_is_killed_or_cannot_start_is_named() {
     }
     let message = refused(&compiler(dir.path().join("nothing"), limits(), None), &file).await;
     assert!(message.starts_with("the compiler could not be started: "), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compilation_that_nobody_waits_for_any_more_ends_its_child() {
+    let dir = tempfile::tempdir().unwrap();
+    let (program, note) = (dir.path().join("patient"), dir.path().join("pid"));
+    // Written by another process, as above.
+    let script = format!("echo $$ > {0}.new && mv {0}.new {0} && exec sleep 1000", note.display());
+    let text = format!("printf '%s\\n' '#!/bin/sh' '{script}' > patient && chmod +x patient");
+    assert!(Command::new("sh").args(["-c", &text]).current_dir(dir.path()).status().unwrap().success());
+    let (compiler, file) = (compiler(&program, limits(), None), file("tests/guests/ok.wat"));
+    let compiling = tokio::spawn(async move { compiler.load(&SANDBOX, file.into()).await.map(|_| ()) });
+    let pid = wait_for("the child", || std::fs::read_to_string(&note).ok());
+    let process = std::path::Path::new("/proc").join(pid.trim());
+    assert!(process.exists());
+    compiling.abort();
+    assert!(compiling.await.unwrap_err().is_cancelled());
+    wait_for("the child to end", || (!process.exists()).then_some(()));
 }

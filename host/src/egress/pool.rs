@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::body::Sent;
 use super::connect::Stream;
-use super::headers::MAX_HEADERS;
+use super::headers::{MAX_HEADERS, MAX_RESPONSE_BYTES};
 use crate::tasks;
 
 /// Connections that are kept for one host, and for all hosts of a rule.
@@ -22,8 +22,6 @@ const MAX_IDLE: usize = 16;
 const IDLE: Duration = Duration::from_secs(30);
 /// How long a connection may take to be ready again after a response.
 const READY_TIMEOUT: Duration = Duration::from_secs(1);
-/// The most bytes of a response's head, and of what is read at once.
-const MAX_BUFFER_BYTES: usize = 64 << 10;
 
 /// A connection. Dropping it closes it.
 #[derive(Debug)]
@@ -36,7 +34,7 @@ impl Connection {
     /// Speaks HTTP/1.1 over a stream, on the runtime of whoever calls.
     pub(super) async fn over(stream: Box<dyn Stream>) -> hyper::Result<Self> {
         let mut builder = http1::Builder::new();
-        builder.max_headers(MAX_HEADERS).max_buf_size(MAX_BUFFER_BYTES);
+        builder.max_headers(MAX_HEADERS).max_buf_size(MAX_RESPONSE_BYTES);
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
         // What fails is told to whoever waits for a response.
         let task = tasks::spawn(async move { drop(connection.await) });

@@ -35,8 +35,8 @@ const FRAMING: [&str; 10] = [
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("hookbox/", env!("CARGO_PKG_VERSION")));
 
-/// What the plugin sets, as it may go out, or why it may not.
-pub(super) fn check(headers: &HeaderMap) -> Result<(), Failure> {
+/// Checks what the plugin sets. Returns how long it says that its body is.
+pub(super) fn check(headers: &HeaderMap) -> Result<Option<u64>, Failure> {
     let refuse = |why: String| Err(Failure::new(FailureKind::Header, why));
     if headers.len() > MAX_HEADERS || bytes(headers) > MAX_HEADER_BYTES {
         let why = format!("it has more than {MAX_HEADERS} headers, or {MAX_HEADER_BYTES} bytes of them");
@@ -47,11 +47,18 @@ pub(super) fn check(headers: &HeaderMap) -> Result<(), Failure> {
         return refuse(format!("`{name}` is a header that the host sets itself"));
     }
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    let number = |value: &HeaderValue| !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
+    // Digits alone: `u64` would also take a sign.
+    let number = |value: &HeaderValue| {
+        let text = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        text.and_then(|text| text.parse().ok())
+    };
     match (lengths.next(), lengths.next()) {
+        (None, _) => Ok(None),
         (Some(_), Some(_)) => refuse("it has two `content-length`".to_owned()),
-        (Some(length), None) if !number(length) => refuse("its `content-length` is not a number".to_owned()),
-        _ => Ok(()),
+        (Some(length), None) => match number(length) {
+            None => refuse("its `content-length` is not a number".to_owned()),
+            some => Ok(some),
+        },
     }
 }
 

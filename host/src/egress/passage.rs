@@ -143,10 +143,10 @@ impl Inner {
         let rule = rules::decide(grants, plugin, request.method(), &target)?;
         let way = self.ways.get_or_init(|| self.egress.ways(plugin, grants))[rule].clone();
         let (parts, body) = request.into_parts();
-        headers::check(&parts.headers)?;
+        let length = headers::check(&parts.headers)?;
         let empty = body.is_end_stream();
         // A request of our own, so that nothing of the guest's goes along unseen.
-        let mut request = Request::new(Sent { body, entry: open.entry.clone() });
+        let mut request = Request::new(Sent::new(body, open.entry.clone(), length));
         *request.headers_mut() = parts.headers;
         let notes = headers::complete(request.headers_mut(), &way.rule, &parts.method, idempotency_key)?;
         headers::set_host(request.headers_mut(), &target)?;

@@ -116,7 +116,12 @@ pub async fn build(config: Config, compiler: Compiler) -> Result<App, AppError> 
     }
     // One more than busy guests may take: the others never wait for them.
     let workers = tasks::cores().max(2);
-    let options = SandboxOptions { max_instances: MAX_RUNNING, max_warm: MAX_WARM, busy_places: workers - 1 };
+    let options = SandboxOptions {
+        max_instances: MAX_RUNNING,
+        max_warm: MAX_WARM,
+        busy_places: workers - 1,
+        stack_bytes: config.server.plugin_stack_bytes,
+    };
     let sandbox = Arc::new(Sandbox::new(options)?);
     let stock = Stock { sandbox, compiler, dir: config.server.plugins_dir.clone(), clock: clock.clone() };
     let Refreshed { shelf, changes, .. } = Shelf::begin(&stock).await;

@@ -34,7 +34,7 @@ pub use plugin::{Approve, PluginSettings, is_path};
 pub use problems::{Problem, Problems};
 pub use routes::Routes;
 pub use secrets::MakeSecrets;
-pub use server::{Server, StoreSettings};
+pub use server::{DEFAULT_STACK_BYTES, Server, StoreSettings};
 pub use source::Source;
 
 use raw::{Section, Sink};
@@ -171,6 +171,7 @@ impl Config {
             ("server.listen", old.listen != new.listen),
             ("server.admin", old.admin != new.admin),
             ("server.plugins_dir", old.plugins_dir != new.plugins_dir),
+            ("server.plugin_stack", old.plugin_stack_bytes != new.plugin_stack_bytes),
             ("server.max_body", old.max_body_bytes != new.max_body_bytes),
             ("store.url", self.store.sqlite_path != other.store.sqlite_path),
         ];

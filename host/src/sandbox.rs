@@ -12,7 +12,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::config::{Grants, Limits};
+use crate::config::{DEFAULT_STACK_BYTES, Grants, Limits};
 use crate::egress::Egress;
 use crate::event::{Event, HttpCall, LogLine, PluginName};
 use crate::text;
@@ -149,12 +149,14 @@ pub struct SandboxOptions {
     pub max_warm: u32,
     /// Workers that guests may take which compute for longer than a millisecond or two; to be fewer than there are.
     pub busy_places: usize,
+    /// Stack of a guest, in bytes; deeper recursion traps.
+    pub stack_bytes: usize,
 }
 
 impl Default for SandboxOptions {
     /// For one attempt at a time.
     fn default() -> Self {
-        Self { max_instances: 1, max_warm: 0, busy_places: 1 }
+        Self { max_instances: 1, max_warm: 0, busy_places: 1, stack_bytes: DEFAULT_STACK_BYTES }
     }
 }
 

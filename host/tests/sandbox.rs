@@ -160,7 +160,10 @@ async fn a_trap_names_what_happened_and_where() {
     let trap = |text: &str| Verdict::Trap(text.to_owned());
     assert_eq!(invoke("trap", call()).await.verdict, trap("wasm `unreachable` instruction executed (in handle)"));
     let Verdict::Trap(text) = invoke("recursion", call()).await.verdict else { panic!("no trap") };
-    assert_eq!(text, "call stack exhausted (in deeper < deeper < deeper < deeper)");
+    assert_eq!(
+        text,
+        "call stack exhausted; `server.plugin_stack` sets how deep it may go (in deeper < deeper < deeper < deeper)"
+    );
     let Verdict::Trap(text) = invoke("bad-utf8", call()).await.verdict else { panic!("no trap") };
     assert!(text.contains("utf-8"), "{text}");
     let exited = trap("the handler exited with code 0 instead of returning");
@@ -218,19 +221,32 @@ async fn a_hundred_megabytes_of_log_cost_nothing() {
 #[tokio::test]
 async fn what_a_handler_returns_is_limited() {
     let refused = invoke("giant-list", call()).await;
-    assert_eq!(
-        refused.verdict,
-        Verdict::Error("the handler passed more than 4 MiB to the host in one call".to_owned())
-    );
+    assert_eq!(refused.verdict, over("passed more than 4.0 MiB to the host in one call", "limits.call_size"));
     let refused = invoke("emit-reserved", call()).await;
     let Verdict::Error(text) = refused.verdict else { panic!("{:?}", refused.verdict) };
     assert!(text.contains("`hookbox.forged`") && text.contains("the host's own prefix"), "{text}");
 }
 
+/// What is said of a guest that had too much of something.
+fn over(what: &str, key: &str) -> Verdict {
+    Verdict::Error(format!("the handler {what}; `{key}` under its [plugins] section sets the limit"))
+}
+
+#[tokio::test]
+async fn a_guest_that_computes_for_longer_than_it_may_is_stopped_before_its_time_is_up() {
+    let limits = Limits { timeout_ms: 60_000, cpu_ms: 20, ..Limits::default() };
+    let stopped = invoke("loop", Call { limits, ..call() }).await;
+    let text = "it computed for more than 20 ms; `limits.cpu` under its [plugins] section sets the limit";
+    assert_eq!(stopped.verdict, Verdict::Timeout(text.to_owned()));
+    let waits = Call { kv: Arc::new(Kv::Silent), limits: Limits { timeout_ms: 50, cpu_ms: 20, ..limits }, ..call() };
+    let Verdict::Timeout(text) = invoke("kv", waits).await.verdict else { panic!("not stopped") };
+    assert!(text.starts_with("it did not finish within 50 ms"), "waiting is not computing: {text}");
+}
+
 #[tokio::test]
 async fn handles_are_limited() {
     let stopped = invoke("handles", call()).await;
-    assert!(matches!(stopped.verdict, Verdict::Trap(_)), "{:?}", stopped.verdict);
+    assert_eq!(stopped.verdict, over("held more than 1000 resources at once", "limits.handles"));
 }
 
 #[tokio::test]
@@ -244,7 +260,8 @@ async fn an_instance_finds_nothing_of_the_one_before() {
 
 #[tokio::test]
 async fn random_bytes_are_limited_in_one_call() {
-    assert!(matches!(invoke("random", call()).await.verdict, Verdict::Trap(_)));
+    let stopped = invoke("random", call()).await;
+    assert_eq!(stopped.verdict, over("asked for more than 65536 random bytes in one call", "limits.random_size"));
 }
 
 #[tokio::test]

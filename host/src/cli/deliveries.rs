@@ -9,7 +9,7 @@ use super::Common;
 use super::client::{Client, Target};
 use super::events::list;
 use super::failure::Failure;
-use super::output::{Ink, Page, print_json, printable, text};
+use super::output::{Ink, Page, call_line, print_json, printable, text};
 use super::since::time;
 
 #[derive(Debug, Args)]
@@ -181,6 +181,9 @@ pub(super) fn attempts(page: &mut Page, delivery: &Value) {
         let error = attempt["error"].as_str().map(|error| format!(": {}", printable(error))).unwrap_or_default();
         let (number, started, ms) = (&attempt["number"], text(&attempt["started_at"]), &attempt["duration_ms"]);
         page.line(format!("  #{number}  {}  {ms} ms  {outcome}{error}", printable(&started)));
+        for call in list(&attempt["calls"]) {
+            page.line(format!("    {}", call_line(call)));
+        }
         for log in list(&attempt["logs"]) {
             let line = format!("{:<5} {}", text(&log["level"]), text(&log["message"]));
             page.line(format!("      {}", printable(&line)));

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::Common;
 use super::failure::Failure;
 use super::output::{print_json, print_json_line};
-use super::workbench::{GivenSettings, Task, Workbench, answer, event, page};
+use super::workbench::{Around, GivenSettings, Task, Workbench, answer, event, page};
 use crate::event::Event;
 use crate::sandbox::{Plugin, Verdict};
 
@@ -15,12 +16,14 @@ mod watch;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The plugin gets the limits a host would give it by default. What it writes to its key-value store is shown and
+The plugin gets the limits a host would give it by default, or with --as those of [plugins.NAME] in
+config.toml, and may send the HTTP requests that are granted there. What it writes to its key-value store is shown and
 forgotten; what it reads from it is absent. With --watch, ctrl-c ends it.
 
 Examples:
   hookbox run plugins/video-orders.wasm --event event.json
   hookbox run plugins/video-orders.wasm --event event.json --watch
+  hookbox run plugins/video-orders.wasm --event event.json --as video-orders
   hookbox run plugins/audit.wasm --event body.json --type avatar_video.success
   echo '{\"n\":1}' | hookbox run plugins/audit.wasm --event - --type test.event --json")]
 pub(super) struct Run {
@@ -54,24 +57,24 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 impl Run {
-    pub(super) fn run(&self) -> Result<ExitCode, Failure> {
+    pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
         if self.watch {
-            return watch::watch(self);
+            return watch::watch(self, common);
         }
         let event = self.event()?;
+        let around = self.settings.around(common)?;
         let bench = Workbench::new()?;
         let plugin = bench.load(&self.plugin)?;
-        self.once(&bench, &plugin, event)
+        self.once(&bench, &plugin, event, &around)
     }
 
     fn event(&self) -> Result<Event, Failure> {
         event::read(&self.event, &self.attributes)
     }
 
-    fn once(&self, bench: &Workbench, plugin: &Plugin, event: Event) -> Result<ExitCode, Failure> {
+    fn once(&self, bench: &Workbench, plugin: &Plugin, event: Event, around: &Around) -> Result<ExitCode, Failure> {
         let config = self.config_value.iter().cloned().collect();
-        let invocation =
-            bench.run(plugin, Task { event, config, attempt: self.attempt, settings: self.settings.clone() });
+        let invocation = bench.run(plugin, Task { event, config, attempt: self.attempt, around });
         match (self.json, self.watch) {
             (true, true) => print_json_line(&answer::to_json(&invocation))?,
             (true, false) => print_json(&answer::to_json(&invocation))?,

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::Common;
 use super::failure::Failure;
 use super::workbench::{GivenSettings, Task, Workbench};
 
@@ -57,7 +58,7 @@ pub(super) struct Test {
 }
 
 impl Test {
-    pub(super) fn run(&self) -> Result<ExitCode, Failure> {
+    pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
         let project = Project::find(&self.dir).map_err(Failure::usage)?;
         let folders = project.cases(&self.case).map_err(Failure::usage)?;
         let cases = Case::read_all(&folders, self.update).map_err(Failure::usage)?;
@@ -65,16 +66,12 @@ impl Test {
             Some(file) => file.clone(),
             None => project.plugin().map_err(Failure::usage)?,
         };
+        let around = self.settings.around(common)?;
         let bench = Workbench::new()?;
         let plugin = bench.load(&file)?;
         let mut report = Report::new(&file, self.json);
         for case in cases {
-            let task = Task {
-                event: case.event.clone(),
-                config: case.config.clone(),
-                attempt: 1,
-                settings: self.settings.clone(),
-            };
+            let task = Task { event: case.event.clone(), config: case.config.clone(), attempt: 1, around: &around };
             let invocation = bench.run(&plugin, task);
             let (actual, mark) = case.judge(&invocation, self.update);
             if matches!(mark, Mark::New | Mark::Updated) {

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use clap::Args;
 use tokio::runtime::Runtime;
 
+use super::Common;
 use super::compile::users_compiler;
 use super::failure::Failure;
-use crate::config::{self, Limits, PluginSettings};
-use crate::event::Event;
+use crate::config::{self, Config, MakeSecrets, PluginSettings};
+use crate::event::{Event, PluginName};
 use crate::sandbox::{Call, Compiler, Invocation, KvRead, KvReader, Plugin, Sandbox, SandboxOptions};
 use crate::tasks;
 
@@ -22,9 +23,15 @@ pub(super) mod page;
 /// The idempotency key a plugin sees: the same in every run, so that runs can be compared.
 const IDEMPOTENCY_KEY: &str = "run";
 
+/// What a plugin is called that no configuration knows.
+const UNNAMED: &str = "NAME";
+
 /// Settings on the command line; without them a plugin gets those that a host would give it by default.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Args)]
 pub(super) struct GivenSettings {
+    /// With the settings, limits and grants of [plugins.NAME] in the configuration file
+    #[arg(long = "as", value_name = "NAME")]
+    name: Option<String>,
     /// The time limit
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
     timeout_ms: Option<u64>,
@@ -40,15 +47,55 @@ fn path(text: &str) -> Result<String, String> {
     config::is_path(text).then(|| text.to_owned()).ok_or_else(|| "write a path that begins with `/`".to_owned())
 }
 
-/// One event for the plugin, and what it finds around it.
+/// What a plugin finds around it.
 #[derive(Debug)]
-pub(super) struct Task {
+pub(super) struct Around {
+    plugin: PluginName,
+    settings: PluginSettings,
+}
+
+impl GivenSettings {
+    /// What the configuration says, where one is asked for, and what the command line says over that.
+    pub(super) fn around(&self, common: &Common) -> Result<Around, Failure> {
+        let (name, mut settings) = match &self.name {
+            Some(name) => (name.as_str(), configured(name, common)?),
+            None => (UNNAMED, PluginSettings::default()),
+        };
+        let limits = &mut settings.limits;
+        if let Some(timeout_ms) = self.timeout_ms {
+            (limits.timeout_ms, limits.cpu_ms) = (timeout_ms, timeout_ms);
+        }
+        if let Some(mib) = self.memory_mib {
+            limits.memory_bytes = usize::from(mib) << 20;
+        }
+        if let Some(path) = &self.path {
+            settings.path = path.as_str().into();
+        }
+        Ok(Around { plugin: name.into(), settings })
+    }
+}
+
+/// The settings of a plugin that the configuration knows, by its section or by its file.
+fn configured(name: &str, common: &Common) -> Result<PluginSettings, Failure> {
+    let config = Config::load(&common.config, MakeSecrets::No)?;
+    match config.plugins.get(name) {
+        Some(settings) => Ok((**settings).clone()),
+        None => {
+            let shown = common.config.display();
+            Err(Failure::usage(format!("{shown} has no section [plugins.{name}]: write one, or leave `--as` out")))
+        }
+    }
+}
+
+/// One event for the plugin.
+#[derive(Debug)]
+pub(super) struct Task<'a> {
     pub(super) event: Event,
-    /// What it reads through `hookbox:plugin/config`.
+    /// What it reads through `hookbox:plugin/config`, over what is configured.
     pub(super) config: BTreeMap<String, String>,
     /// The number of the attempt, from 1.
     pub(super) attempt: u32,
-    pub(super) settings: GivenSettings,
+    pub(super) around: &'a Around,
 }
 
 /// A sandbox and the thread that it runs on.
@@ -76,7 +123,7 @@ impl Workbench {
     }
 
     /// Runs one attempt.
-    pub(super) fn run(&self, plugin: &Plugin, task: Task) -> Invocation {
+    pub(super) fn run(&self, plugin: &Plugin, task: Task<'_>) -> Invocation {
         self.wait(plugin.invoke(task.call()))
     }
 
@@ -86,27 +133,22 @@ impl Workbench {
     }
 }
 
-impl Task {
+impl Task<'_> {
     fn call(self) -> Call {
-        let defaults = PluginSettings::default();
+        let Around { plugin, settings } = self.around;
+        let mut config = (*settings.config).clone();
+        config.extend(self.config);
         Call {
-            plugin: "run".into(),
+            plugin: plugin.clone(),
             event: Arc::new(self.event),
             attempt: self.attempt,
-            max_attempts: defaults.retry.max_attempts.max(self.attempt),
+            max_attempts: settings.retry.max_attempts.max(self.attempt),
             idempotency_key: IDEMPOTENCY_KEY.to_owned(),
-            limits: Limits {
-                timeout_ms: self.settings.timeout_ms.unwrap_or(defaults.limits.timeout_ms),
-                memory_bytes: self
-                    .settings
-                    .memory_mib
-                    .map_or(defaults.limits.memory_bytes, |mib| usize::from(mib) << 20),
-                ..defaults.limits
-            },
-            grants: defaults.grants,
-            config: Arc::new(self.config),
+            limits: settings.limits,
+            grants: settings.grants.clone(),
+            config: Arc::new(config),
             kv: Arc::new(Nothing),
-            path: self.settings.path.map_or(defaults.path, Into::into),
+            path: settings.path.clone(),
             reuse: false,
         }
     }

@@ -10,6 +10,9 @@ use super::raw::{Item, Section, Sink};
 use super::units::{DAY_MS, HOUR_MS, MINUTE_MS, show_ms};
 
 const MAX_BODY_BOUNDS: RangeInclusive<u64> = 1 << 10..=64 << 20;
+const PLUGIN_STACK_BOUNDS: RangeInclusive<u64> = 64 << 10..=4 << 20;
+/// Stack of a plugin, unless the configuration says otherwise, in bytes.
+pub const DEFAULT_STACK_BYTES: usize = 512 << 10;
 const DEFAULT_MAX_BODY_BYTES: usize = 1 << 20;
 const RETENTION_BOUNDS_MS: RangeInclusive<u64> = HOUR_MS..=3_650 * DAY_MS;
 const DEFAULT_RETENTION_MS: u64 = 30 * DAY_MS;
@@ -30,6 +33,8 @@ pub struct Server {
     pub plugins_dir: PathBuf,
     /// The largest request body that is read, in bytes.
     pub max_body_bytes: usize,
+    /// Stack of a plugin, in bytes.
+    pub plugin_stack_bytes: usize,
 }
 
 /// `[store]`.
@@ -73,8 +78,10 @@ pub(super) fn read_server(mut section: Section<'_>, base: &Path, sink: &Sink) ->
     });
     let max_body = section.take("max_body").and_then(|item| item.size_bytes(MAX_BODY_BOUNDS));
     let max_body_bytes = max_body.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(DEFAULT_MAX_BODY_BYTES);
+    let stack = section.take("plugin_stack").and_then(|item| item.size_bytes(PLUGIN_STACK_BOUNDS));
+    let plugin_stack_bytes = stack.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(DEFAULT_STACK_BYTES);
     section.finish();
-    (Server { listen, admin, plugins_dir, max_body_bytes }, plugins.ok())
+    (Server { listen, admin, plugins_dir, max_body_bytes, plugin_stack_bytes }, plugins.ok())
 }
 
 /// Reads `[store]`.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use wasmtime_wasi::p1::WasiP1Ctx;
@@ -11,12 +10,23 @@ use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use super::Call;
 use super::bindings::hookbox::plugin::{config, kv, log, types};
+use super::busy::Pace;
 use super::kv::Overlay;
 use super::limits::MemoryBudget;
 use super::logs::LogBook;
 use super::outgoing::Outgoing;
 use super::wasi::{self, Stdio, Wasi};
+use crate::config::Limits;
 use crate::egress::Egress;
+
+/// Why a guest was stopped while it computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stopped {
+    /// Its time was up.
+    TimeUp,
+    /// It had computed for as long as it may.
+    ComputedTooLong,
+}
 
 /// The data of an attempt's store. A store that is kept warm serves one attempt after the other.
 pub(super) struct Attempt {
@@ -26,10 +36,11 @@ pub(super) struct Attempt {
     pub(super) outgoing: Outgoing,
     /// When the guest's time is up.
     pub(super) deadline: Instant,
-    /// Whether the guest has computed for longer than its first look; seen from outside while it runs.
-    pub(super) busy: Arc<AtomicBool>,
-    /// Whether the guest was stopped because its time was up.
-    pub(super) timed_out: bool,
+    /// What the guest computes.
+    pub(super) pace: Arc<Pace>,
+    /// Why the guest was stopped, if it was.
+    pub(super) stopped: Option<Stopped>,
+    pub(super) limits: Limits,
     config: Arc<BTreeMap<String, String>>,
     stdio: Stdio,
     /// Made when the guest first asks for it: most plugins are linked with WASI by their toolchain and never call it.
@@ -40,15 +51,16 @@ pub(super) struct Attempt {
 
 impl Attempt {
     pub(super) fn new(call: &Call, egress: &Egress, deadline: Instant) -> Self {
-        let logs = LogBook::default();
+        let logs = LogBook::new(&call.limits);
         Self {
-            memory: MemoryBudget::new(call.limits.memory_bytes),
+            memory: MemoryBudget::new(&call.limits),
             logs: logs.clone(),
             kv: Overlay::new(Arc::clone(&call.kv)),
             outgoing: Outgoing::new(call, egress.clone(), deadline, logs),
             deadline,
-            busy: Arc::default(),
-            timed_out: false,
+            pace: Arc::default(),
+            stopped: None,
+            limits: call.limits,
             config: Arc::clone(&call.config),
             stdio: Stdio::default(),
             wasi: None,
@@ -58,11 +70,13 @@ impl Attempt {
 
     /// Begins another attempt in the same store. Standard streams and the guest's own memory stay as they are.
     pub(super) fn renew(&mut self, call: &Call, deadline: Instant) {
-        self.memory.renew(call.limits.memory_bytes);
+        self.memory.renew(&call.limits);
         self.kv = Overlay::new(Arc::clone(&call.kv));
         self.outgoing.renew(call, deadline);
         self.deadline = deadline;
-        self.busy.store(false, Ordering::Relaxed);
+        self.limits = call.limits;
+        self.logs.set_limits(&call.limits);
+        self.pace.renew();
         self.config = Arc::clone(&call.config);
     }
 
@@ -73,13 +87,13 @@ impl Attempt {
 
     /// WASI for core modules.
     pub(super) fn preview1(&mut self) -> &mut WasiP1Ctx {
-        let (logs, stdio) = (&self.logs, &self.stdio);
-        self.preview1.get_or_insert_with(|| Box::new(wasi::context(logs, stdio).build_p1()))
+        let (logs, stdio, limits) = (&self.logs, &self.stdio, &self.limits);
+        self.preview1.get_or_insert_with(|| Box::new(wasi::context(logs, stdio, limits).build_p1()))
     }
 
     fn wasi(&mut self) -> &mut Wasi {
-        let (logs, stdio) = (&self.logs, &self.stdio);
-        self.wasi.get_or_insert_with(|| Box::new(Wasi::new(logs, stdio)))
+        let (logs, stdio, limits) = (&self.logs, &self.stdio, &self.limits);
+        self.wasi.get_or_insert_with(|| Box::new(Wasi::new(logs, stdio, limits)))
     }
 }
 
@@ -126,7 +140,7 @@ impl WasiView for Attempt {
 
 impl WasiHttpView for Attempt {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        let (logs, stdio) = (&self.logs, &self.stdio);
-        self.wasi.get_or_insert_with(|| Box::new(Wasi::new(logs, stdio))).http(&mut self.outgoing)
+        let (logs, stdio, limits) = (&self.logs, &self.stdio, &self.limits);
+        self.wasi.get_or_insert_with(|| Box::new(Wasi::new(logs, stdio, limits))).http(&mut self.outgoing)
     }
 }

@@ -11,10 +11,43 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::ready;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::clock;
+
+/// What a guest has computed, seen from outside while it runs.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    busy: AtomicBool,
+    /// Since it is busy, in microseconds.
+    computed_us: AtomicU64,
+}
+
+impl Pace {
+    /// The guest has computed for longer than its first look.
+    pub(super) fn set_busy(&self) {
+        self.busy.store(true, Ordering::Relaxed);
+    }
+
+    /// What it has computed since it is busy, up to the slice that it is in, in milliseconds.
+    pub(super) fn computed_ms(&self) -> u64 {
+        self.computed_us.load(Ordering::Relaxed) / 1_000
+    }
+
+    /// Another attempt begins.
+    pub(super) fn renew(&self) {
+        self.busy.store(false, Ordering::Relaxed);
+        self.computed_us.store(0, Ordering::Relaxed);
+    }
+
+    fn computed(&self, slice: Duration) {
+        self.computed_us.fetch_add(u64::try_from(slice.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
 
 /// The places of a sandbox.
 #[derive(Debug, Clone)]
@@ -52,18 +85,20 @@ impl Queue {
         (own, self.places.acquire_owned().await.expect(never_closed))
     }
 
-    /// Runs a guest; as soon as it is `busy`, only in a place, which it gives up whenever it yields or waits.
-    pub(super) async fn run<F: Future>(&self, guest: F, busy: &AtomicBool) -> F::Output {
+    /// Runs a guest; as soon as it is busy, only in a place, which it gives up whenever it yields or waits.
+    pub(super) async fn run<F: Future>(&self, guest: F, pace: &Pace) -> F::Output {
         let mut guest = pin!(guest);
         let mut waiting = None;
         poll_fn(|cx| {
-            if !busy.load(Ordering::Relaxed) {
+            if !pace.busy.load(Ordering::Relaxed) {
                 return guest.as_mut().poll(cx);
             }
             let place = waiting.get_or_insert_with(|| Box::pin(self.clone().place()));
             let place = ready!(place.as_mut().poll(cx));
             waiting = None;
+            let before = clock::thread_cpu();
             let polled = guest.as_mut().poll(cx);
+            pace.computed(clock::thread_cpu().saturating_sub(before));
             drop(place);
             polled
         })
@@ -80,7 +115,7 @@ mod tests {
 
     use super::*;
 
-    static BUSY: AtomicBool = AtomicBool::new(true);
+    static BUSY: Pace = Pace { busy: AtomicBool::new(true), computed_us: AtomicU64::new(0) };
 
     /// A guest that computes for so many slices, and does `slice` in each.
     async fn computes(slices: usize, mut slice: impl FnMut()) {
@@ -175,9 +210,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_a_busy_guest_computes_is_counted() {
+        let pace = Pace::default();
+        pace.set_busy();
+        let spin = || {
+            let until = clock::thread_cpu() + Duration::from_millis(3);
+            while clock::thread_cpu() < until {}
+        };
+        Places::new(1).queue().run(computes(4, spin), &pace).await;
+        let computed_ms = pace.computed_ms();
+        assert!(computed_ms >= 12, "{computed_ms}");
+        pace.renew();
+        assert_eq!(pace.computed_ms(), 0);
+    }
+
+    #[tokio::test]
     async fn a_guest_that_is_not_busy_needs_no_place() {
         let places = Places::new(1);
         let _taken = places.free.clone().try_acquire_owned().unwrap();
-        places.queue().run(computes(3, || ()), &AtomicBool::new(false)).await;
+        places.queue().run(computes(3, || ()), &Pace::default()).await;
     }
 }

@@ -11,12 +11,12 @@ use wasmtime_wasi::p2::bindings::Command;
 use super::attempt::Attempt;
 use super::bindings::exports::hookbox::plugin::handler::{Failure, NewEvent};
 use super::bindings::hookbox::plugin::types::RetryLater;
-use super::limits::{MAX_EMITTED, MAX_EMITTED_BYTES};
 use super::logs::{LogBook, Stream};
 use super::verdict::Ended;
 use super::wasi::Stdio;
 use super::{Call, emitted};
 use crate::cloudevents::{self, Extensions};
+use crate::config::Limits;
 
 /// Exit codes with a meaning of their own, as in `sysexits.h`: for input that is not good, and for what may succeed later.
 const EX_DATAERR: i32 = 65;
@@ -26,6 +26,7 @@ const EX_TEMPFAIL: i32 = 75;
 #[derive(Clone)]
 pub(super) struct EmittedLines {
     logs: LogBook,
+    limits: Limits,
     lines: Arc<Mutex<Lines>>,
 }
 
@@ -43,8 +44,8 @@ struct Lines {
 }
 
 impl EmittedLines {
-    pub(super) fn new(logs: LogBook) -> Self {
-        Self { logs, lines: Arc::default() }
+    pub(super) fn new(logs: LogBook, limits: Limits) -> Self {
+        Self { logs, limits, lines: Arc::default() }
     }
 
     /// Takes what a command writes.
@@ -56,7 +57,7 @@ impl EmittedLines {
             }
             if lines.passing {
                 self.logs.write(Stream::Out, piece);
-            } else if lines.bytes + piece.len() > MAX_EMITTED_BYTES {
+            } else if lines.bytes + piece.len() > self.limits.emitted_bytes {
                 lines.too_many = true;
             } else {
                 lines.bytes += piece.len();
@@ -72,7 +73,7 @@ impl EmittedLines {
         lines.passing = false;
         let line = std::mem::take(&mut lines.open);
         if cloudevents::is_document(&line) {
-            lines.too_many |= lines.events.len() == MAX_EMITTED;
+            lines.too_many |= lines.events.len() == self.limits.emitted;
             if !lines.too_many {
                 lines.events.push(line);
             }
@@ -89,8 +90,10 @@ impl EmittedLines {
             self.end(&mut lines);
         }
         if lines.too_many {
+            let Limits { emitted, emitted_bytes, .. } = self.limits;
             return Err(format!(
-                "the command wrote more than {MAX_EMITTED} events, or {MAX_EMITTED_BYTES} bytes of them, to standard output"
+                "the command wrote more than {emitted} events, or {emitted_bytes} bytes of them, to standard output: \
+                 `limits.emitted` and `limits.emitted_size` under its [plugins] section set these limits"
             ));
         }
         let read = |line: &Vec<u8>| cloudevents::read(line).map(emitted::from_document);
@@ -109,7 +112,7 @@ pub(super) fn prepare(store: &mut Store<Attempt>, call: &Call) -> EmittedLines {
         Extensions { attempt: call.attempt, max_attempts: call.max_attempts, idempotency_key: &call.idempotency_key };
     let event = Bytes::from(cloudevents::write(&call.event, extensions));
     let attempt = store.data_mut();
-    let emitted = EmittedLines::new(attempt.logs.clone());
+    let emitted = EmittedLines::new(attempt.logs.clone(), call.limits);
     attempt.set_stdio(Stdio::Command { event, emitted: emitted.clone() });
     emitted
 }
@@ -161,7 +164,7 @@ mod tests {
     use super::*;
 
     fn finished(pieces: &[&[u8]]) -> (Result<Vec<NewEvent>, String>, Vec<String>) {
-        let lines = EmittedLines::new(LogBook::default());
+        let lines = EmittedLines::new(LogBook::new(&Limits::default()), Limits::default());
         pieces.iter().for_each(|piece| lines.write(piece));
         let events = lines.finish();
         (events, lines.logs.take().into_iter().map(|line| line.message).collect())
@@ -189,18 +192,25 @@ mod tests {
     #[test]
     fn the_number_of_events_is_bounded() {
         let line = b"{\"specversion\":\"1.0\",\"type\":\"t\"}\n";
-        assert_eq!(finished(&[&line.repeat(MAX_EMITTED)]).0.unwrap().len(), MAX_EMITTED);
-        assert!(finished(&[&line.repeat(MAX_EMITTED + 1)]).0.unwrap_err().contains("more than 256 events"));
+        assert_eq!(finished(&[&line.repeat(Limits::default().emitted)]).0.unwrap().len(), Limits::default().emitted);
+        assert!(
+            finished(&[&line.repeat(Limits::default().emitted + 1)]).0.unwrap_err().contains("more than 256 events")
+        );
     }
 
     #[test]
     fn output_is_bounded_and_a_flood_of_log_is_no_error() {
-        let long =
-            [&b"{\"specversion\":\"1.0\",\"type\":\"t\",\"data\":\""[..], &vec![b'x'; MAX_EMITTED_BYTES], b"\"}\n"]
-                .concat();
+        let long = [
+            &b"{\"specversion\":\"1.0\",\"type\":\"t\",\"data\":\""[..],
+            &vec![b'x'; Limits::default().emitted_bytes],
+            b"\"}\n",
+        ]
+        .concat();
         assert!(finished(&[&long]).0.unwrap_err().contains("more than"));
-        let (events, logs) =
-            finished(&[&vec![b'x'; 3 * MAX_EMITTED_BYTES], b"\n{\"specversion\":\"1.0\",\"type\":\"t\"}"]);
+        let (events, logs) = finished(&[
+            &vec![b'x'; 3 * Limits::default().emitted_bytes],
+            b"\n{\"specversion\":\"1.0\",\"type\":\"t\"}",
+        ]);
         assert_eq!((events.unwrap().len(), logs.len()), (1, 1));
     }
 }

@@ -2,9 +2,11 @@
 
 use super::Emitted;
 use super::bindings::exports::hookbox::plugin::handler::NewEvent;
-use super::limits::{MAX_EMITTED, MAX_EMITTED_BYTES, MAX_EMITTED_DELAY_MS};
+use super::limits::MAX_EMITTED_DELAY_MS;
 use super::text;
+use super::verdict::set_by;
 use crate::cloudevents::Document;
+use crate::config::Limits;
 use crate::event::MAX_NAME_BYTES;
 
 /// The host's own types.
@@ -13,13 +15,13 @@ const RESERVED: &str = "hookbox.";
 const MAX_CONTENT_TYPE_BYTES: usize = 256;
 
 /// Takes what a handler returned while it handled an event about `subject`, or says what is wrong with it.
-pub(super) fn take(returned: Vec<NewEvent>, subject: Option<&str>) -> Result<Vec<Emitted>, String> {
-    if returned.len() > MAX_EMITTED {
-        return Err(format!("the handler returned {} events; at most {MAX_EMITTED} are taken", returned.len()));
+pub(super) fn take(returned: Vec<NewEvent>, subject: Option<&str>, limits: &Limits) -> Result<Vec<Emitted>, String> {
+    if returned.len() > limits.emitted {
+        return Err(too_many(&format!("returned {} events", returned.len()), limits));
     }
     let bytes: usize = returned.iter().map(size).sum();
-    if bytes > MAX_EMITTED_BYTES {
-        return Err(format!("the handler returned events of {bytes} bytes; at most {MAX_EMITTED_BYTES} are taken"));
+    if bytes > limits.emitted_bytes {
+        return Err(too_large(&format!("returned events of {bytes} bytes"), limits));
     }
     let count = returned.len();
     let mut emitted = Vec::with_capacity(count);
@@ -40,6 +42,16 @@ pub(super) fn take(returned: Vec<NewEvent>, subject: Option<&str>) -> Result<Vec
         });
     }
     Ok(emitted)
+}
+
+/// What is said of a handler that emits more events than it may.
+pub(super) fn too_many(what: &str, limits: &Limits) -> String {
+    format!("the handler {what}; at most {} are taken: {}", limits.emitted, set_by("limits.emitted"))
+}
+
+/// What is said of a handler whose events are larger than they may be.
+pub(super) fn too_large(what: &str, limits: &Limits) -> String {
+    format!("the handler {what}; at most {} are taken: {}", limits.emitted_bytes, set_by("limits.emitted_size"))
 }
 
 /// An event as programs write it that do not speak `hookbox:plugin`. Its id, source and time are the host's to give.
@@ -89,10 +101,10 @@ mod tests {
     #[test]
     fn a_subject_is_inherited_unless_the_handler_sets_one() {
         let own = NewEvent { subject: Some("own".into()), ..event("a") };
-        let taken = take(vec![event("a"), own], Some("order_1")).unwrap();
+        let taken = take(vec![event("a"), own], Some("order_1"), &Limits::default()).unwrap();
         let subjects: Vec<_> = taken.iter().map(|event| event.subject.as_deref()).collect();
         assert_eq!(subjects, [Some("order_1"), Some("own")]);
-        assert_eq!(take(vec![event("a")], None).unwrap()[0].subject, None);
+        assert_eq!(take(vec![event("a")], None, &Limits::default()).unwrap()[0].subject, None);
     }
 
     #[test]
@@ -111,17 +123,26 @@ mod tests {
             (NewEvent { delay_ms: Some(u64::MAX), ..event("a") }, "delay-ms is more than"),
         ];
         for (bad, expected) in cases {
-            let fault = take(vec![event("fine"), bad], None).unwrap_err();
+            let fault = take(vec![event("fine"), bad], None, &Limits::default()).unwrap_err();
             assert!(fault.contains(expected) && fault.contains("(2 of 2"), "{fault}");
         }
     }
 
     #[test]
     fn number_and_size_are_limited() {
-        assert_eq!(take(vec![event("a"); MAX_EMITTED], None).unwrap().len(), MAX_EMITTED);
-        assert!(take(vec![event("a"); MAX_EMITTED + 1], None).unwrap_err().contains("257 events; at most 256"));
-        let large = NewEvent { data: vec![0; MAX_EMITTED_BYTES / 2 - 1], ..event("a") };
-        assert!(take(vec![large.clone(), large.clone()], None).is_ok());
-        assert!(take(vec![large.clone(), large, event("a")], None).unwrap_err().contains("at most 4194304"));
+        let limits = Limits::default();
+        assert_eq!(take(vec![event("a"); limits.emitted], None, &Limits::default()).unwrap().len(), limits.emitted);
+        assert!(
+            take(vec![event("a"); limits.emitted + 1], None, &Limits::default())
+                .unwrap_err()
+                .contains("257 events; at most 256")
+        );
+        let large = NewEvent { data: vec![0; limits.emitted_bytes / 2 - 1], ..event("a") };
+        assert!(take(vec![large.clone(), large.clone()], None, &Limits::default()).is_ok());
+        assert!(
+            take(vec![large.clone(), large, event("a")], None, &Limits::default())
+                .unwrap_err()
+                .contains("at most 4194304")
+        );
     }
 }

@@ -15,10 +15,8 @@ use super::warm::WarmPlaces;
 use super::{SandboxOptions, bindings};
 use crate::egress::Egress;
 
-/// Stack of a guest, in bytes; deeper recursion traps.
-const WASM_STACK_BYTES: usize = 512 << 10;
-/// Stack of a guest and of the host functions it calls, in bytes.
-const ASYNC_STACK_BYTES: usize = 2 << 20;
+/// What host functions that a guest calls have of its stack beside its own part, in bytes.
+const HOST_STACK_BYTES: usize = 3 << 19;
 /// What stays resident in an unused slot, in bytes: resetting a few written pages is cheaper than returning them to the
 /// kernel and faulting them in again. The kernel's scan for written pages, where there is one, halves the cost once more.
 const MEMORY_KEPT_BYTES: usize = 256 << 10;
@@ -60,7 +58,7 @@ impl Core {
     /// A pool for as many instances as may be, and a linker with everything that a plugin may import.
     pub(super) fn new(options: &SandboxOptions, egress: Egress) -> Result<Arc<Self>> {
         let instances = options.max_instances.max(1).saturating_add(options.max_warm);
-        let engine = Engine::new(&config(instances))?;
+        let engine = Engine::new(&config(instances, options.stack_bytes))?;
         let mut linker = Linker::new(&engine);
         bindings::Plugin::add_to_linker::<_, HasSelf<Attempt>>(&mut linker, |attempt| attempt)?;
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
@@ -79,8 +77,9 @@ pub(super) fn compiling() -> Result<Engine> {
     Engine::new(&code())
 }
 
-fn config(max_instances: u32) -> Config {
+fn config(max_instances: u32, stack_bytes: usize) -> Config {
     let mut config = code();
+    config.max_wasm_stack(stack_bytes).async_stack_size(stack_bytes + HOST_STACK_BYTES);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(max_instances)));
     config
 }
@@ -97,8 +96,6 @@ fn code() -> Config {
         .wasm_features(WasmFeatures::EXCEPTIONS | WasmFeatures::STACK_SWITCHING, false)
         .wasm_features(WasmFeatures::MEMORY64, false)
         .epoch_interruption(true)
-        .max_wasm_stack(WASM_STACK_BYTES)
-        .async_stack_size(ASYNC_STACK_BYTES)
         .memory_reservation(MEMORY_RESERVATION_BYTES)
         .memory_init_cow(true);
     config

@@ -21,9 +21,9 @@ use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 use super::attempt::Attempt;
 use super::bindings::exports::hookbox::plugin::handler::{Failure, NewEvent};
 use super::bindings::hookbox::plugin::types::RetryLater;
-use super::limits::{MAX_EMITTED, MAX_EMITTED_BYTES};
 use super::verdict::Ended;
 use super::{Call, emitted, text};
+use crate::config::Limits;
 use crate::{clock, cloudevents};
 
 /// Who the request is for: the name is reserved (RFC 6761) and leads nowhere.
@@ -54,9 +54,9 @@ pub(super) async fn call(proxy: &Proxy, store: &mut Store<Attempt>, call: &Call)
         Err(error) => return Ended::Failed(error),
     };
     let handled = proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, out);
-    match answered(handled, receiver).await {
+    match answered(handled, receiver, &call.limits).await {
         Err(error) => Ended::Failed(error),
-        Ok(Some(Ok(answer))) => ended(answer),
+        Ok(Some(Ok(answer))) => ended(answer, &call.limits),
         Ok(Some(Err(why))) => Ended::Refused(why),
         Ok(None) => Ended::Refused("the handler returned without an answer".to_owned()),
     }
@@ -67,6 +67,7 @@ pub(super) async fn call(proxy: &Proxy, store: &mut Store<Attempt>, call: &Call)
 async fn answered(
     handled: impl Future<Output = wasmtime::Result<()>>,
     mut receiver: oneshot::Receiver<Answer>,
+    limits: &Limits,
 ) -> wasmtime::Result<Option<Result<Read, String>>> {
     let mut handled = pin!(handled);
     let answer = tokio::select! {
@@ -75,14 +76,14 @@ async fn answered(
             done?;
             // A handler that keeps the means to answer after it has returned cannot use them any more.
             let Ok(answer) = receiver.try_recv() else { return Ok(None) };
-            return Ok(Some(read(answer).await));
+            return Ok(Some(read(answer, limits).await));
         }
         answer = &mut receiver => match answer {
             Ok(answer) => answer,
             Err(_) => return handled.await.map(|()| None),
         },
     };
-    let mut answer = pin!(read(answer));
+    let mut answer = pin!(read(answer, limits));
     tokio::select! {
         biased;
         done = &mut handled => {
@@ -99,7 +100,7 @@ async fn answered(
     }
 }
 
-async fn read(answer: Answer) -> Result<Read, String> {
+async fn read(answer: Answer, limits: &Limits) -> Result<Read, String> {
     let (parts, body) = match answer {
         Ok(response) => response.into_parts(),
         Err(code) => return Err(format!("the handler answered with an error: {code:?}")),
@@ -110,8 +111,8 @@ async fn read(answer: Answer) -> Result<Read, String> {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| format!("the handler's answer ended early: {error:?}"))?;
         let Ok(data) = frame.into_data() else { continue };
-        if read.len() + data.len() > MAX_EMITTED_BYTES {
-            return Err(format!("the handler's answer has more than {MAX_EMITTED_BYTES} bytes"));
+        if read.len() + data.len() > limits.emitted_bytes {
+            return Err(emitted::too_large("answered with more", limits));
         }
         read.extend_from_slice(&data);
     }
@@ -159,10 +160,10 @@ fn uri(path: &str) -> Uri {
     uri.unwrap_or_else(|_| Uri::from_static("/"))
 }
 
-fn ended(answer: Read) -> Ended {
+fn ended(answer: Read, limits: &Limits) -> Ended {
     let status = answer.status;
     if status.is_success() {
-        return match events(answer) {
+        return match events(answer, limits) {
             Ok(events) => Ended::Returned(Ok(events)),
             Err(why) => Ended::Refused(format!("the handler answered with CloudEvents that cannot be read: {why}")),
         };
@@ -194,14 +195,14 @@ fn retry_after_ms(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// The events of an answer: a structured one, a batch, one in binary mode, or none.
-fn events(answer: Read) -> Result<Vec<NewEvent>, String> {
+fn events(answer: Read, limits: &Limits) -> Result<Vec<NewEvent>, String> {
     let media_type = answer.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = media_type.and_then(|media_type| media_type.split(';').next()).map(str::trim).unwrap_or_default();
     if essence.eq_ignore_ascii_case(cloudevents::MEDIA_TYPE) {
         return cloudevents::read(&answer.body).map(|document| vec![emitted::from_document(document)]);
     }
     if essence.eq_ignore_ascii_case(cloudevents::BATCH_MEDIA_TYPE) {
-        let documents = cloudevents::read_batch(&answer.body, MAX_EMITTED)?;
+        let documents = cloudevents::read_batch(&answer.body, limits.emitted)?;
         return Ok(documents.into_iter().map(emitted::from_document).collect());
     }
     let attribute = |name: &str| {
@@ -234,16 +235,21 @@ mod tests {
     #[test]
     fn the_status_is_the_verdict() {
         for status in [200, 202, 204] {
-            assert!(matches!(ended(answer(status, &[], "fine")), Ended::Returned(Ok(events)) if events.is_empty()));
+            assert!(
+                matches!(ended(answer(status, &[], "fine"), &Limits::default()), Ended::Returned(Ok(events)) if events.is_empty())
+            );
         }
         for (status, after) in [(429, "7"), (503, "7"), (500, "Wed, 21 Oct 2026 07:28:00 GMT")] {
-            let ended = ended(answer(status, &[("retry-after", after)], " busy\n"));
+            let ended = ended(answer(status, &[("retry-after", after)], " busy\n"), &Limits::default());
             let Ended::Returned(Err(Failure::Retry(later))) = ended else { panic!("{status}") };
             assert!(later.reason.contains(&status.to_string()) && later.reason.ends_with(": busy"), "{}", later.reason);
             assert_eq!(later.after_ms, (after == "7").then_some(7_000));
         }
         for status in [301, 400, 404, 410] {
-            assert!(matches!(ended(answer(status, &[], "")), Ended::Returned(Err(Failure::Reject(_)))), "{status}");
+            assert!(
+                matches!(ended(answer(status, &[], ""), &Limits::default()), Ended::Returned(Err(Failure::Reject(_)))),
+                "{status}"
+            );
         }
     }
 
@@ -251,13 +257,13 @@ mod tests {
     fn cloudevents_in_an_answer_are_emitted() {
         let one = r#"{"specversion":"1.0","type":"a","data":{"n":1}}"#;
         let structured = answer(200, &[("content-type", "application/cloudevents+json; charset=utf-8")], one);
-        assert_eq!(events(structured).unwrap()[0].data, b"{\"n\":1}");
+        assert_eq!(events(structured, &Limits::default()).unwrap()[0].data, b"{\"n\":1}");
         let batch = r#"[{"specversion":"1.0","type":"a"},{"specversion":"1.0","type":"b"}]"#;
         let batch = answer(200, &[("content-type", "application/cloudevents-batch+json")], batch);
-        assert_eq!(events(batch).unwrap().len(), 2);
+        assert_eq!(events(batch, &Limits::default()).unwrap().len(), 2);
         let headers =
             [("ce-type", "a.b"), ("ce-subject", "order%201"), ("ce-delayms", "5"), ("content-type", "text/plain")];
-        let binary = events(answer(200, &headers, "hello")).unwrap().remove(0);
+        let binary = events(answer(200, &headers, "hello"), &Limits::default()).unwrap().remove(0);
         assert_eq!(
             (binary.type_.as_str(), binary.subject.as_deref(), binary.delay_ms),
             ("a.b", Some("order 1"), Some(5))
@@ -268,7 +274,7 @@ mod tests {
     #[test]
     fn cloudevents_that_cannot_be_read_are_an_error() {
         let broken = answer(200, &[("content-type", "application/cloudevents+json")], "{");
-        assert!(matches!(ended(broken), Ended::Refused(why) if why.contains("cannot be read")));
-        assert!(events(answer(200, &[("ce-type", "a"), ("ce-delayms", "soon")], "")).is_err());
+        assert!(matches!(ended(broken, &Limits::default()), Ended::Refused(why) if why.contains("cannot be read")));
+        assert!(events(answer(200, &[("ce-type", "a"), ("ce-delayms", "soon")], ""), &Limits::default()).is_err());
     }
 }

@@ -1,15 +1,14 @@
 //! One attempt: an instance, its limits around it, and a verdict whatever happens.
 
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use wasmtime::{InstancePre, Store, UpdateDeadline};
 use wasmtime_wasi::p2::bindings::{Command, CommandPre};
 use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 
-use super::attempt::Attempt;
+use super::attempt::{Attempt, Stopped};
 use super::command::{self, EmittedLines};
-use super::limits::{MAX_CALL_BYTES, MAX_HANDLES, MAX_TIMEOUT_MS, SLACK_MS};
+use super::limits::{CALL_BOOKKEEPING_BYTES, MAX_TIMEOUT_MS, SLACK_MS};
 use super::verdict::{self, Ended};
 use super::{Call, Invocation, Plugin, Verdict, bindings, handler, http};
 use crate::egress::Masks;
@@ -47,13 +46,13 @@ pub(super) async fn invoke(plugin: &Plugin, call: Call) -> Invocation {
     let (mut store, mut instance, past) = match call.reuse.then(|| plugin.warm.take()).flatten() {
         Some((mut store, instance, past)) => {
             store.data_mut().renew(&call, deadline);
-            store.set_epoch_deadline(LOOK_TICKS);
+            bound(&mut store, &call);
             (store, Some(instance), past)
         }
         None => (store(plugin, &call, deadline), None, None),
     };
-    let busy = store.data().busy.clone();
-    let guarded = tasks::unwound(plugin.queue.run(run(plugin, &mut store, &mut instance, &call), &busy));
+    let pace = store.data().pace.clone();
+    let guarded = tasks::unwound(plugin.queue.run(run(plugin, &mut store, &mut instance, &call), &pace));
     // Epochs interrupt a guest that computes; this interrupts one that waits, for the host or for its turn.
     let ended = match tokio::time::timeout(timeout + Duration::from_millis(SLACK_MS), guarded).await {
         Ok(Ok(ended)) => ended,
@@ -113,18 +112,25 @@ fn mask(invocation: &mut Invocation, masks: &Masks) {
 fn store(plugin: &Plugin, call: &Call, deadline: Instant) -> Store<Attempt> {
     let mut store = Store::new(&plugin.core.engine, Attempt::new(call, &plugin.core.egress, deadline));
     store.limiter(|attempt| &mut attempt.memory);
-    store.set_hostcall_fuel(MAX_CALL_BYTES);
-    store.set_max_component_handles(MAX_HANDLES);
-    store.set_epoch_deadline(LOOK_TICKS);
-    store.epoch_deadline_callback(move |mut store| {
-        if Instant::now() < store.data().deadline {
-            store.data().busy.store(true, Ordering::Relaxed);
-            return Ok(UpdateDeadline::Yield(LOOK_TICKS));
-        }
-        store.data_mut().timed_out = true;
+    bound(&mut store, call);
+    store.epoch_deadline_callback(|mut store| {
+        let attempt = store.data_mut();
+        attempt.pace.set_busy();
+        attempt.stopped = match () {
+            () if Instant::now() >= attempt.deadline => Some(Stopped::TimeUp),
+            () if attempt.pace.computed_ms() >= attempt.limits.cpu_ms => Some(Stopped::ComputedTooLong),
+            () => return Ok(UpdateDeadline::Yield(LOOK_TICKS)),
+        };
         Ok(UpdateDeadline::Interrupt)
     });
     store
+}
+
+/// Sets the limits that the store itself holds.
+fn bound(store: &mut Store<Attempt>, call: &Call) {
+    store.set_hostcall_fuel(call.limits.call_bytes.saturating_add(CALL_BOOKKEEPING_BYTES));
+    store.set_max_component_handles(call.limits.handles);
+    store.set_epoch_deadline(LOOK_TICKS);
 }
 
 /// Makes an instance if there is none, and calls it.

@@ -1,6 +1,9 @@
-//! The limits of an attempt that nobody configures, and the budget that keeps its memory within the one that is.
+//! The bounds of an attempt that nobody configures, and the budget that keeps its memory and tables within the limits that
+//! are ([`Limits`]).
 
 use wasmtime::{ResourceLimiter, Result};
+
+use crate::config::Limits;
 
 /// The longest timeout; a longer one is shortened to it. One day, in milliseconds.
 pub(super) const MAX_TIMEOUT_MS: u64 = 24 * 3600 * 1000;
@@ -11,24 +14,11 @@ pub(super) const SLACK_MS: u64 = 5;
 /// The largest single linear memory, in bytes, whatever an attempt is allowed in all.
 pub(super) const MAX_ONE_MEMORY_BYTES: usize = 256 << 20;
 
-/// What a guest may hand over in one call to the host, its answer included, in bytes. Leaves room for the bookkeeping
-/// of [`MAX_EMITTED_BYTES`].
-pub(super) const MAX_CALL_BYTES: usize = MAX_EMITTED_BYTES + (64 << 10);
-
-/// Events that one attempt may emit.
-pub(super) const MAX_EMITTED: usize = 256;
-
-/// Bytes of all emitted events of one attempt.
-pub(super) const MAX_EMITTED_BYTES: usize = 4 << 20;
+/// Room for the bookkeeping of what a guest hands over in one call, in bytes.
+pub(super) const CALL_BOOKKEEPING_BYTES: usize = 64 << 10;
 
 /// How far ahead an emitted event may be put off: 366 days, in milliseconds.
 pub(super) const MAX_EMITTED_DELAY_MS: u64 = 366 * 24 * 3600 * 1000;
-
-/// Resource handles of one attempt, on either side.
-pub(super) const MAX_HANDLES: usize = 1_000;
-
-/// Random bytes in one call.
-pub(super) const MAX_RANDOM_BYTES: u64 = 64 << 10;
 
 /// Header fields of one request or response of a guest, as they lie in memory, in bytes.
 pub(super) const MAX_FIELDS_BYTES: usize = 64 << 10;
@@ -37,6 +27,8 @@ pub(super) const MAX_FIELDS_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) struct MemoryBudget {
     limit_bytes: usize,
+    limit_elements: usize,
+    elements: usize,
     used_bytes: usize,
     peak_bytes: usize,
     refused: Option<Refused>,
@@ -49,16 +41,20 @@ pub(super) enum Refused {
     Budget(usize),
     /// One memory would have passed [`MAX_ONE_MEMORY_BYTES`].
     OneMemory,
+    /// All tables together would have passed this limit, in elements.
+    Tables(usize),
 }
 
 impl MemoryBudget {
-    pub(super) fn new(limit_bytes: usize) -> Self {
-        Self { limit_bytes, used_bytes: 0, peak_bytes: 0, refused: None }
+    pub(super) fn new(limits: &Limits) -> Self {
+        let Limits { memory_bytes: limit_bytes, table_elements: limit_elements, .. } = *limits;
+        Self { limit_bytes, limit_elements, elements: 0, used_bytes: 0, peak_bytes: 0, refused: None }
     }
 
     /// Another attempt begins in the same memories.
-    pub(super) fn renew(&mut self, limit_bytes: usize) {
-        *self = Self { limit_bytes, peak_bytes: self.used_bytes, refused: None, ..*self };
+    pub(super) fn renew(&mut self, limits: &Limits) {
+        let Self { elements, used_bytes, .. } = *self;
+        *self = Self { elements, used_bytes, peak_bytes: used_bytes, ..Self::new(limits) };
     }
 
     /// Whether so little is left that a guest had better begin anew: less than a quarter.
@@ -106,7 +102,16 @@ impl ResourceLimiter for MemoryBudget {
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }
-        Ok(self.grow(current.saturating_mul(size_of::<usize>()), desired.saturating_mul(size_of::<usize>())))
+        let elements = self.elements.saturating_add(desired.saturating_sub(current));
+        if elements > self.limit_elements {
+            self.refused = Some(Refused::Tables(self.limit_elements));
+            return Ok(false);
+        }
+        let granted = self.grow(current.saturating_mul(size_of::<usize>()), desired.saturating_mul(size_of::<usize>()));
+        if granted {
+            self.elements = elements;
+        }
+        Ok(granted)
     }
 }
 
@@ -116,9 +121,13 @@ mod tests {
 
     const PAGE: usize = 64 << 10;
 
+    fn budget(memory_bytes: usize) -> MemoryBudget {
+        MemoryBudget::new(&Limits { memory_bytes, ..Limits::default() })
+    }
+
     #[test]
     fn memories_and_tables_share_one_budget() {
-        let mut budget = MemoryBudget::new(3 * PAGE);
+        let mut budget = budget(3 * PAGE);
         assert!(budget.memory_growing(0, PAGE, None).unwrap());
         assert!(budget.memory_growing(0, PAGE, None).unwrap());
         assert!(budget.table_growing(0, PAGE / 16, None).unwrap());
@@ -129,8 +138,19 @@ mod tests {
     }
 
     #[test]
+    fn tables_have_a_limit_of_their_own_together() {
+        let mut budget = MemoryBudget::new(&Limits { table_elements: 10, ..Limits::default() });
+        assert!(budget.table_growing(0, 6, None).unwrap() && budget.table_growing(0, 4, None).unwrap());
+        assert!(!budget.table_growing(4, 5, None).unwrap());
+        assert_eq!(budget.refused(), Some(Refused::Tables(10)));
+        budget.renew(&Limits { table_elements: 11, ..Limits::default() });
+        assert!(budget.table_growing(4, 5, None).unwrap(), "what is there stays counted");
+        assert!(!budget.table_growing(5, 6, None).unwrap());
+    }
+
+    #[test]
     fn a_guests_own_maximum_is_not_held_against_the_limit() {
-        let mut budget = MemoryBudget::new(3 * PAGE);
+        let mut budget = budget(3 * PAGE);
         assert!(!budget.memory_growing(PAGE, 2 * PAGE, Some(PAGE)).unwrap());
         assert!(!budget.table_growing(1, 2, Some(1)).unwrap());
         assert_eq!((budget.refused(), budget.peak_bytes()), (None, 0));
@@ -138,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_single_memory_has_a_limit_of_its_own() {
-        let mut budget = MemoryBudget::new(usize::MAX);
+        let mut budget = budget(usize::MAX);
         assert!(!budget.memory_growing(PAGE, MAX_ONE_MEMORY_BYTES + PAGE, None).unwrap());
         assert_eq!(budget.refused(), Some(Refused::OneMemory));
         assert!(budget.memory_growing(PAGE, MAX_ONE_MEMORY_BYTES, None).unwrap());

@@ -4,21 +4,20 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::text;
+use crate::config::Limits;
 use crate::event::LogLine;
 
-/// Lines that are kept of one attempt.
-const MAX_LINES: usize = 256;
-/// Bytes that are kept of one attempt.
-const MAX_BYTES: usize = 64 << 10;
 /// Bytes that are kept of one line.
 const MAX_LINE_BYTES: usize = 4 << 10;
 
 /// The lines of one attempt. Clones write to the same book.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct LogBook(Arc<Mutex<Lines>>);
 
 #[derive(Debug, Default)]
 struct Lines {
+    max_lines: usize,
+    max_bytes: usize,
     kept: Vec<LogLine>,
     bytes: usize,
     full: bool,
@@ -49,6 +48,18 @@ impl Stream {
 }
 
 impl LogBook {
+    /// An empty book.
+    pub(super) fn new(limits: &Limits) -> Self {
+        let (max_lines, max_bytes) = (limits.log_lines, limits.log_bytes);
+        Self(Arc::new(Mutex::new(Lines { max_lines, max_bytes, ..Lines::default() })))
+    }
+
+    /// Another attempt begins.
+    pub(super) fn set_limits(&self, limits: &Limits) {
+        let mut lines = self.lines();
+        (lines.max_lines, lines.max_bytes) = (limits.log_lines, limits.log_bytes);
+    }
+
     /// Keeps one line.
     pub(super) fn line(&self, level: &str, message: &str) {
         self.lines().push(level, message);
@@ -63,7 +74,8 @@ impl LogBook {
     pub(super) fn take(&self) -> Vec<LogLine> {
         let mut lines = self.lines();
         lines.end_all();
-        std::mem::take(&mut *lines).kept
+        let (max_lines, max_bytes) = (lines.max_lines, lines.max_bytes);
+        std::mem::replace(&mut *lines, Lines { max_lines, max_bytes, ..Lines::default() }).kept
     }
 
     /// The last line that a command wrote to standard error, unless it is empty.
@@ -85,13 +97,15 @@ impl Lines {
             return;
         }
         let message = text::plain(message, MAX_LINE_BYTES);
-        if self.kept.len() == MAX_LINES || self.bytes + message.len() > MAX_BYTES {
+        if self.kept.len() >= self.max_lines || self.bytes + message.len() > self.max_bytes {
             self.full = true;
             self.open = Default::default();
             self.kept.push(LogLine {
                 level: "warn".to_owned(),
                 message: format!(
-                    "the rest of the log was dropped: an attempt keeps {MAX_LINES} lines and {MAX_BYTES} bytes"
+                    "the rest of the log was dropped: `limits.log_lines` ({}) and `limits.log_size` ({} bytes) under the \
+                     plugin's section set how much is kept",
+                    self.max_lines, self.max_bytes
                 ),
             });
             return;
@@ -138,13 +152,17 @@ impl Lines {
 mod tests {
     use super::*;
 
+    fn book() -> LogBook {
+        LogBook::new(&Limits::default())
+    }
+
     fn messages(book: &LogBook) -> Vec<String> {
         book.take().into_iter().map(|line| format!("{}: {}", line.level, line.message)).collect()
     }
 
     #[test]
     fn streams_become_lines() {
-        let book = LogBook::default();
+        let book = book();
         book.write(Stream::Out, b"one\ntw");
         book.write(Stream::Err, b"panicked\r\n");
         book.write(Stream::Out, b"o\n\nend");
@@ -153,27 +171,32 @@ mod tests {
 
     #[test]
     fn lines_beyond_the_budget_are_dropped_and_a_last_line_says_so() {
-        let book = LogBook::default();
+        let book = book();
         (0..10_000).for_each(|n| book.line("info", &n.to_string()));
         let lines = messages(&book);
-        assert_eq!(lines.len(), MAX_LINES + 1);
-        assert_eq!(lines[MAX_LINES - 1], "info: 255");
-        assert!(lines[MAX_LINES].starts_with("warn: the rest of the log was dropped"), "{}", lines[MAX_LINES]);
+        let limits = Limits::default();
+        assert_eq!(lines.len(), limits.log_lines + 1);
+        assert_eq!(lines[limits.log_lines - 1], "info: 255");
+        assert!(
+            lines[limits.log_lines].starts_with("warn: the rest of the log was dropped"),
+            "{}",
+            lines[limits.log_lines]
+        );
     }
 
     #[test]
     fn bytes_beyond_the_budget_are_dropped() {
-        let book = LogBook::default();
+        let book = book();
         (0..100).for_each(|_| book.line("info", &"x".repeat(1 << 20)));
         (0..100).for_each(|_| book.write(Stream::Err, &vec![b'y'; 1 << 20]));
         let lines = book.take();
         assert!(lines.iter().all(|line| line.message.len() <= MAX_LINE_BYTES));
-        assert_eq!(lines.len(), MAX_BYTES / MAX_LINE_BYTES + 1);
+        assert_eq!(lines.len(), Limits::default().log_bytes / MAX_LINE_BYTES + 1);
     }
 
     #[test]
     fn a_line_cannot_forge_another() {
-        let book = LogBook::default();
+        let book = book();
         book.line("info", "a\n2026-01-01 ERROR b\u{1b}[2J");
         assert_eq!(messages(&book), ["info: a\\n2026-01-01 ERROR b\\u{1b}[2J"]);
     }

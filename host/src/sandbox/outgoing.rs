@@ -1,17 +1,24 @@
 //! `wasi:http/outgoing-handler`: what a guest sends goes through [`crate::egress`], which asks the plugin's rules.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use ::http::{Request, Response};
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::task::{JoinHandle, JoinSet};
 use wasmtime_wasi_http::{Error, RequestOptions, Result, WasiBody, WasiHttpHooks};
 
 use super::Call;
 use super::logs::LogBook;
 use crate::config::{Grants, Limits};
-use crate::egress::{BoxError, Egress, Failure, FailureKind, Passage, Timeouts, Traveller};
+use crate::egress::{BoxError, Egress, Failure, FailureKind, Passage, RequestBody, Timeouts, Traveller};
 use crate::event::{HttpCall, PluginName};
+use crate::tasks;
 
 /// The way out of an attempt. Made when the guest first sends something.
 pub(super) struct Outgoing {
@@ -24,6 +31,7 @@ pub(super) struct Outgoing {
     deadline: Instant,
     logs: LogBook,
     passage: Option<Passage>,
+    drain: Option<Drain>,
 }
 
 impl Outgoing {
@@ -38,6 +46,7 @@ impl Outgoing {
             deadline,
             logs,
             passage: None,
+            drain: None,
         }
     }
 
@@ -53,6 +62,7 @@ impl Outgoing {
 
     /// What the guest has sent. Nothing is noted afterwards.
     pub(super) fn close(&mut self) -> Vec<HttpCall> {
+        self.drain = None;
         self.passage.as_ref().map(Passage::close).unwrap_or_default()
     }
 
@@ -68,6 +78,70 @@ impl Outgoing {
                 warn: Box::new(move |line| logs.line("warn", line)),
             })
         })
+    }
+}
+
+/// Reads to its end what guests write into bodies that nobody wants: of a request that was refused, or one without a
+/// body. A guest may write first and look at the answer then; for a body that is gone, its client would tell it of a
+/// broken connection and not of the refusal.
+struct Drain {
+    unread: UnboundedSender<RequestBody>,
+    task: JoinHandle<()>,
+}
+
+impl Drain {
+    fn new() -> Self {
+        let (unread, mut bodies) = unbounded_channel::<RequestBody>();
+        let task = tasks::spawn(async move {
+            let mut reading = JoinSet::new();
+            while let Some(mut body) = bodies.recv().await {
+                reading.spawn(async move { while let Some(Ok(_)) = body.frame().await {} });
+            }
+        });
+        Self { unread, task }
+    }
+}
+
+impl Drop for Drain {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A body that goes to the drain if it is dropped before its end.
+struct Drained {
+    body: Option<RequestBody>,
+    unread: UnboundedSender<RequestBody>,
+}
+
+impl Body for Drained {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(body).poll_frame(cx));
+        if !matches!(frame, Some(Ok(_))) {
+            self.body = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl Drop for Drained {
+    fn drop(&mut self) {
+        if let Some(body) = self.body.take() {
+            // The attempt is over if nobody takes it.
+            let _ = self.unread.send(body);
+        }
     }
 }
 
@@ -90,7 +164,11 @@ impl WasiHttpHooks for Outgoing {
             first_byte: options.first_byte_timeout,
             between_bytes: options.between_bytes_timeout,
         });
-        let request = request.map(|body| body.map_err(BoxError::from).boxed_unsync());
+        let unread = self.drain.get_or_insert_with(Drain::new).unread.clone();
+        let request = request.map(|body| {
+            let body = Some(body.map_err(BoxError::from).boxed_unsync());
+            Drained { body, unread }.boxed_unsync()
+        });
         let sending = self.passage().send(request, timeouts);
         Box::new(async move {
             let response = sending.await.map_err(told)?;

@@ -4,7 +4,7 @@ use bytesize::ByteSize;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-use super::attempt::Attempt;
+use super::attempt::{Attempt, Stopped};
 use super::bindings::exports::hookbox::plugin::handler::{Failure, NewEvent};
 use super::limits::{MAX_ONE_MEMORY_BYTES, Refused};
 use super::{Call, Verdict, emitted, text};
@@ -32,7 +32,9 @@ pub(super) enum Ended {
 pub(super) fn of(ended: Ended, attempt: &Attempt, call: &Call) -> Verdict {
     let subject = call.event.attributes.subject.as_deref();
     match ended {
-        Ended::Returned(Ok(events)) => emitted::take(events, subject).map_or_else(Verdict::Error, Verdict::Ok),
+        Ended::Returned(Ok(events)) => {
+            emitted::take(events, subject, &call.limits).map_or_else(Verdict::Error, Verdict::Ok)
+        }
         Ended::Returned(Err(Failure::Retry(later))) => {
             Verdict::Retry { reason: text::error(&later.reason), after_ms: later.after_ms }
         }
@@ -48,30 +50,42 @@ pub(super) fn of(ended: Ended, attempt: &Attempt, call: &Call) -> Verdict {
     }
 }
 
+/// Which key of the configuration sets a limit.
+pub(super) fn set_by(key: &str) -> String {
+    format!("`{key}` under its [plugins] section sets the limit")
+}
+
 fn timed_out(call: &Call) -> Verdict {
-    Verdict::Timeout(format!(
-        "it did not finish within {} ms; `timeout` under its [plugins] section sets the limit",
-        call.limits.timeout_ms
-    ))
+    let timeout_ms = call.limits.timeout_ms;
+    Verdict::Timeout(format!("it did not finish within {timeout_ms} ms; {}", set_by("timeout")))
+}
+
+fn size(bytes: usize) -> String {
+    ByteSize::b(bytes as u64).display().iec().to_string()
 }
 
 /// A guest that was refused memory usually traps in its allocator: the refusal is the cause.
 fn refused(attempt: &Attempt) -> Option<Verdict> {
     Some(Verdict::Memory(match attempt.memory.refused()? {
-        Refused::Budget(limit_bytes) => format!(
-            "it needed more than {}; `memory` under its [plugins] section sets the limit",
-            ByteSize::b(limit_bytes as u64).display().iec()
-        ),
+        Refused::Budget(limit_bytes) => format!("it needed more than {}; {}", size(limit_bytes), set_by("memory")),
+        Refused::Tables(elements) => {
+            format!("its tables needed more than {elements} elements; {}", set_by("limits.table_elements"))
+        }
         Refused::OneMemory => format!(
             "one of its memories would have grown beyond {}, which no setting allows",
-            ByteSize::b(MAX_ONE_MEMORY_BYTES as u64).display().iec()
+            size(MAX_ONE_MEMORY_BYTES)
         ),
     }))
 }
 
 fn failed(error: &wasmtime::Error, attempt: &Attempt, call: &Call) -> Verdict {
-    if attempt.timed_out {
-        return timed_out(call);
+    match attempt.stopped {
+        Some(Stopped::TimeUp) => return timed_out(call),
+        Some(Stopped::ComputedTooLong) => {
+            let cpu_ms = call.limits.cpu_ms;
+            return Verdict::Timeout(format!("it computed for more than {cpu_ms} ms; {}", set_by("limits.cpu")));
+        }
+        None => {}
     }
     if let Some(verdict) = refused(attempt) {
         return verdict;
@@ -80,11 +94,32 @@ fn failed(error: &wasmtime::Error, attempt: &Attempt, call: &Call) -> Verdict {
         return Verdict::Trap(format!("the handler exited with code {code} instead of returning"));
     }
     let cause = error.root_cause().to_string();
-    // The type of this error is private to wasmtime; a test holds its text.
-    if cause.contains("fuel allocated for hostcalls has been exhausted") {
-        return Verdict::Error("the handler passed more than 4 MiB to the host in one call".to_owned());
+    if let Some(why) = over(&cause, call) {
+        return Verdict::Error(why);
     }
+    let cause = match error.downcast_ref() {
+        Some(Trap::StackOverflow) => format!("{cause}; `server.plugin_stack` sets how deep it may go"),
+        _ => cause,
+    };
     Verdict::Trap(text::error(&format!("{}{}", cause.trim_start_matches("wasm trap: "), frames(error))))
+}
+
+/// What a guest had too much of, by what wasmtime says of it: these errors are no types, and tests hold their texts.
+fn over(cause: &str, call: &Call) -> Option<String> {
+    let limits = &call.limits;
+    let over = |what: String, key: &str| Some(format!("the handler {what}; {}", set_by(key)));
+    match cause {
+        _ if cause.contains("fuel allocated for hostcalls has been exhausted") => {
+            over(format!("passed more than {} to the host in one call", size(limits.call_bytes)), "limits.call_size")
+        }
+        _ if cause.contains("store handle limit exceeded") || cause.contains("resource table has no free keys") => {
+            over(format!("held more than {} resources at once", limits.handles), "limits.handles")
+        }
+        _ if cause.starts_with("requested len") && cause.contains("exceeds limit") => {
+            over(format!("asked for more than {} random bytes in one call", limits.random_bytes), "limits.random_size")
+        }
+        _ => None,
+    }
 }
 
 /// Where a guest trapped, if its file has names.

@@ -14,9 +14,10 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView};
 
 use super::command::EmittedLines;
-use super::limits::{MAX_FIELDS_BYTES, MAX_HANDLES, MAX_RANDOM_BYTES};
+use super::limits::MAX_FIELDS_BYTES;
 use super::logs::{LogBook, Stream};
 use super::outgoing::Outgoing;
+use crate::config::Limits;
 
 /// What a guest may write to a stream at once, in bytes.
 const WRITE_BYTES: usize = 64 << 10;
@@ -44,12 +45,12 @@ pub(super) struct Wasi {
 }
 
 impl Wasi {
-    pub(super) fn new(logs: &LogBook, stdio: &Stdio) -> Self {
+    pub(super) fn new(logs: &LogBook, stdio: &Stdio, limits: &Limits) -> Self {
         let mut table = ResourceTable::new();
-        table.set_max_capacity(MAX_HANDLES);
+        table.set_max_capacity(limits.handles);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(MAX_FIELDS_BYTES);
-        Self { ctx: context(logs, stdio).build(), table, http }
+        Self { ctx: context(logs, stdio, limits).build(), table, http }
     }
 
     pub(super) fn view(&mut self) -> WasiCtxView<'_> {
@@ -62,9 +63,9 @@ impl Wasi {
 }
 
 /// A place with nothing in it but the standard streams.
-pub(super) fn context(logs: &LogBook, stdio: &Stdio) -> WasiCtxBuilder {
+pub(super) fn context(logs: &LogBook, stdio: &Stdio, limits: &Limits) -> WasiCtxBuilder {
     let mut builder = WasiCtx::builder();
-    builder.allow_tcp(false).allow_udp(false).max_random_size(MAX_RANDOM_BYTES);
+    builder.allow_tcp(false).allow_udp(false).max_random_size(limits.random_bytes as u64);
     let log = |stream| Output(Sink::Log(logs.clone(), stream));
     match stdio {
         Stdio::Logged => builder.stdout(log(Stream::Out)).stderr(log(Stream::Err)),

@@ -1,5 +1,7 @@
 //! `run`: one plugin on one event.
 
+use std::fs;
+
 use serde_json::json;
 
 use super::site::Site;
@@ -22,7 +24,8 @@ fn the_report_in_json_has_the_same_members_always() {
     let report = ran.json();
     assert_eq!(ran.code, 0, "{ran:?}");
     let members: Vec<&str> = report.as_object().unwrap().keys().map(String::as_str).collect();
-    let expected = ["duration_us", "emitted", "kv", "logs", "memory_peak_bytes", "outcome", "reason", "retry_after_ms"];
+    let expected =
+        ["calls", "duration_us", "emitted", "kv", "logs", "memory_peak_bytes", "outcome", "reason", "retry_after_ms"];
     assert_eq!(members, expected);
     assert_eq!((&report["outcome"], &report["kv"]), (&json!("ok"), &json!({ "reads": [], "writes": [] })));
     assert!(report["memory_peak_bytes"].as_u64().unwrap() > 0, "{report}");
@@ -61,4 +64,23 @@ fn a_body_without_a_type_and_a_file_that_is_no_plugin_are_refused() {
     assert!(ran.code == 1 && ran.err.contains("not WebAssembly"), "{ran:?}");
     let ran = site.run_with(&["run", "missing.wasm", "--event", "-", "--type", "t"], "{}");
     assert!(ran.code == 2 && ran.err.contains("missing.wasm"), "{ran:?}");
+}
+
+#[test]
+fn a_plugin_runs_with_what_the_configuration_says_of_it() {
+    let site = Site::new();
+    let config = fs::read_to_string(site.path("config.toml")).unwrap();
+    let section = "[plugins.greets]\nconfig = { greeting = \"good evening\" }\nlimits = { cpu = \"50ms\" }\n";
+    fs::write(site.path("config.toml"), format!("{config}\n{section}")).unwrap();
+    let guests = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/guests");
+    fs::copy(format!("{guests}/config.wat"), site.path("plugins/greets.wat")).unwrap();
+    let run = |file: &str, name: &str| {
+        site.run_with(&["run", file, "--event", "-", "--type", "t", "--json", "--as", name], "{}")
+    };
+    let ran = run("plugins/greets.wat", "greets");
+    assert_eq!(ran.json()["logs"][0]["message"], "good evening", "{ran:?}");
+    let looped = run(&format!("{guests}/loop.wat"), "greets");
+    assert!(looped.json()["reason"].as_str().unwrap().contains("computed for more than 50 ms"), "{looped:?}");
+    let unknown = run("plugins/greets.wat", "greetings");
+    assert!(unknown.code == 2 && unknown.err.contains("no section [plugins.greetings]"), "{unknown:?}");
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use hookbox::clock::Clock;
-use hookbox::config::{Config, Routes, Server, Source, StoreSettings};
+use hookbox::config::{Config, DEFAULT_STACK_BYTES, Routes, Server, Source, StoreSettings};
 use hookbox::ingest::{Intake, Timeouts, serve};
 use hookbox::store::{EventFilter, EventView, Page, Sqlite, SqliteOptions, Store};
 use tempfile::TempDir;
@@ -65,6 +65,7 @@ pub(crate) fn config(sources: Vec<Source>) -> Arc<Config> {
             admin: localhost,
             plugins_dir: "plugins".into(),
             max_body_bytes: MAX_BODY_BYTES,
+            plugin_stack_bytes: DEFAULT_STACK_BYTES,
         },
         store: StoreSettings { sqlite_path: "unused".into(), retention_ms: 0, dedupe_window_ms: 0 },
         sources: sources.into_iter().map(|source| (source.name.to_string(), Arc::new(source))).collect(),

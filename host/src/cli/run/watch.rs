@@ -4,13 +4,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::Run;
+use crate::cli::Common;
 use crate::cli::failure::Failure;
 use crate::cli::workbench::Workbench;
 use crate::reload::Follow;
 use crate::sandbox::Plugin;
 
 /// Runs until a signal ends the process, or nobody reads any more.
-pub(super) fn watch(run: &Run) -> Result<ExitCode, Failure> {
+pub(super) fn watch(run: &Run, common: &Common) -> Result<ExitCode, Failure> {
     if run.event == "-" {
         return Err(Failure::usage("--watch needs the event in a file, because stdin can be read only once"));
     }
@@ -21,7 +22,7 @@ pub(super) fn watch(run: &Run) -> Result<ExitCode, Failure> {
     let mut plugin = None;
     loop {
         let names = files.map(|file| file.display().to_string()).join(" or ");
-        match round(run, &bench, &mut plugin) {
+        match round(run, common, &bench, &mut plugin) {
             Ok(_) => eprintln!("waiting for a change of {names}; ctrl-c ends"),
             Err(Failure::NobodyReads) => return Err(Failure::NobodyReads),
             Err(failure) => {
@@ -38,11 +39,11 @@ pub(super) fn watch(run: &Run) -> Result<ExitCode, Failure> {
     }
 }
 
-fn round(run: &Run, bench: &Workbench, plugin: &mut Option<Plugin>) -> Result<ExitCode, Failure> {
-    let event = run.event()?;
+fn round(run: &Run, common: &Common, bench: &Workbench, plugin: &mut Option<Plugin>) -> Result<ExitCode, Failure> {
+    let (event, around) = (run.event()?, run.settings.around(common)?);
     let plugin = match plugin {
         Some(plugin) => plugin,
         None => plugin.insert(bench.load(&run.plugin)?),
     };
-    run.once(bench, plugin, event)
+    run.once(bench, plugin, event, &around)
 }

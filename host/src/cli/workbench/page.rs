@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::answer;
-use crate::cli::output::{Ink, Page, bytes, printable};
+use crate::cli::output::{Ink, Page, bytes, call_line, printable};
 use crate::sandbox::{Emitted, Invocation, Plugin};
 
 /// The longest JSON that is shown on one line, in bytes.
@@ -21,6 +21,9 @@ pub(in crate::cli) fn page(plugin: &Plugin, invocation: &Invocation) -> Page {
     ending(&mut page, invocation, "");
     for event in answer::emitted(&invocation.verdict) {
         emitted(&mut page, event);
+    }
+    for call in &invocation.calls {
+        page.line(format!("sends  {}", call_line(&json!(call))));
     }
     for (key, _) in &invocation.kv_reads {
         page.line(format!("reads  {}", printable(key)));

@@ -44,7 +44,14 @@ impl Connection {
 
 /// The connections that wait for a request.
 #[derive(Debug, Default)]
-pub(super) struct Pool(Mutex<Vec<Idle>>);
+pub(super) struct Pool(Mutex<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    idle: Vec<Idle>,
+    /// Whether a task closes them when their time has come.
+    swept: bool,
+}
 
 #[derive(Debug)]
 struct Idle {
@@ -56,7 +63,7 @@ struct Idle {
 impl Pool {
     /// The one that was used last.
     pub(super) fn take(&self, host: &str) -> Option<Connection> {
-        let mut idle = self.idle();
+        let idle = &mut self.waiting().idle;
         while let Some(at) = idle.iter().rposition(|idle| idle.host == host) {
             let Idle { connection, until, .. } = idle.remove(at);
             if connection.sender.is_ready() && Instant::now() < until {
@@ -82,24 +89,35 @@ impl Pool {
 
     fn keep(self: &Arc<Self>, host: String, connection: Connection) {
         let until = Instant::now() + IDLE;
-        let mut idle = self.idle();
-        let room = idle.len() < MAX_IDLE && idle.iter().filter(|idle| idle.host == host).count() < MAX_IDLE_EACH;
-        if room {
-            idle.push(Idle { host, connection, until });
-            drop(tasks::spawn(clear(Arc::downgrade(self), until)));
+        let mut waiting = self.waiting();
+        let same = waiting.idle.iter().filter(|idle| idle.host == host).count();
+        if waiting.idle.len() < MAX_IDLE && same < MAX_IDLE_EACH {
+            waiting.idle.push(Idle { host, connection, until });
+            if !std::mem::replace(&mut waiting.swept, true) {
+                drop(tasks::spawn(sweep(Arc::downgrade(self))));
+            }
         }
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+    /// Closes what has waited for too long. Returns when there is more to close, if there will be.
+    fn close_old(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let mut waiting = self.waiting();
+        waiting.idle.retain(|idle| idle.until > now);
+        let next = waiting.idle.iter().map(|idle| idle.until).min();
+        waiting.swept = next.is_some();
+        next
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
         // A panic while it was held can at worst have lost a connection.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Closes, when the time has come, what has waited until then.
-async fn clear(pool: Weak<Pool>, until: Instant) {
-    sleep_until(until).await;
-    if let Some(pool) = pool.upgrade() {
-        pool.idle().retain(|idle| idle.until > until);
+/// Closes connections when their time has come, for as long as any waits.
+async fn sweep(pool: Weak<Pool>) {
+    while let Some(next) = pool.upgrade().and_then(|pool| pool.close_old()) {
+        sleep_until(next).await;
     }
 }

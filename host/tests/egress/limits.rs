@@ -99,3 +99,23 @@ async fn every_request_is_noted_without_what_its_query_says() {
     assert!(calls[2].url.len() <= 512 && calls[2].url.ends_with('…'));
     assert!(attempt.log().iter().all(|line| !line.contains(":password") && !line.contains('?')), "{:?}", attempt.log());
 }
+
+#[tokio::test]
+async fn requests_are_counted_by_what_came_of_them() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let shown = recorder.handle();
+    let _counting = metrics::set_default_local_recorder(&recorder);
+    let rules = r#"[{ scheme = "http", host = "*.example.com", port = PORT }]"#;
+    let world = World::answering(|_| Reply::raw("HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n")).await;
+    let attempt = world.limited(rules, Limits { http_requests: 5, ..Limits::default() });
+    attempt.get_now(URL).await;
+    attempt.get_now(URL).await;
+    assert_eq!(attempt.get("https://evil.net/").await.unwrap_err().kind, FailureKind::Denied);
+    let lost = attempt.get("http://lost.example.com:PORT/").await.unwrap_err();
+    assert_eq!(lost.kind, FailureKind::Dns);
+    let text = shown.render();
+    for (result, count) in [("answered", 2), ("refused", 1), ("failed", 1)] {
+        let line = format!("hookbox_plugin_http_requests_total{{plugin=\"guest\",result=\"{result}\"}} {count}\n");
+        assert!(text.contains(&line), "{line}{text}");
+    }
+}

@@ -1,12 +1,16 @@
 //! Servers and resolvers that change their answers, stay silent, or never end; and whose connections are used again.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use hookbox::config::Limits;
-use hookbox::egress::{FailureKind, Timeouts};
+use hookbox::egress::{BoxError, FailureKind, Timeouts};
+use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 
-use super::world::{Reply, Then, World};
+use super::world::{CLOSED, Reply, TARPIT, Then, World};
 
 const API: &str = r#"[{ scheme = "http", host = "api.example.com", port = PORT }]"#;
 const URL: &str = "http://api.example.com:PORT/";
@@ -208,4 +212,65 @@ async fn the_end_of_an_attempt_is_the_end_of_what_it_sent() {
     drop(response);
     assert!(attempt.passage.close().is_empty());
     world.internet.closed(1).await;
+}
+
+#[tokio::test]
+async fn addresses_are_tried_in_their_order_until_one_answers() {
+    let world = World::new().await;
+    world.net.answer("api.example.com", &[&[CLOSED, "10.0.0.1", "93.184.215.14", TARPIT]]);
+    assert_eq!(world.passage(API).get_now(URL).await.0, 200);
+    assert_eq!(world.net.dialled(), [CLOSED, "93.184.215.14"]);
+    world.net.answer("api.example.com", &[&[CLOSED]]);
+    let alone = world.attempt("other", &world.grants(API), Limits::default());
+    let failed = alone.get(URL).await.unwrap_err();
+    assert!(failed.kind == FailureKind::Refused && failed.to_string().contains(CLOSED), "{failed}");
+}
+
+#[tokio::test]
+async fn a_resolver_or_a_server_that_never_answers_costs_no_more_than_the_plugins_time() {
+    let world = World::new().await;
+    world.net.answer("api.example.com", &[&[TARPIT]]);
+    let rules = r#"[{ scheme = "http", host = "*.example.com", port = PORT }]"#;
+    for url in [URL, "http://slow.example.com:PORT/"] {
+        let attempt = world.limited(rules, Limits { timeout_ms: 20, ..Limits::default() });
+        let failed = attempt.get(url).await.unwrap_err();
+        assert_eq!(failed.kind, FailureKind::ConnectTimeout, "{url}: {failed}");
+    }
+}
+
+/// A body that begins and never goes on.
+struct Stuck(Option<Bytes>);
+
+impl Body for Stuck {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.0.take().map_or(Poll::Pending, |data| Poll::Ready(Some(Ok(Frame::data(data)))))
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_costs_no_more_than_the_plugins_time() {
+    let world = World::new().await;
+    let attempt = world.limited(API, Limits { timeout_ms: 30, ..Limits::default() });
+    let stuck = Stuck(Some(Bytes::from_static(b"begin"))).boxed_unsync();
+    let request = attempt.request("POST", URL).unwrap().map(|_| stuck);
+    let failed = attempt.send(request).await.unwrap_err();
+    assert_eq!(failed.kind, FailureKind::ReadTimeout, "{failed}");
+    world.internet.closed(1).await;
+    assert_eq!(attempt.passage.close()[0].sent_bytes, 5);
+}
+
+#[tokio::test]
+async fn an_answer_before_the_end_of_the_request_is_an_answer_and_its_connection_is_not_kept() {
+    let world = World::answering(|_| Reply::ok("enough")).await;
+    let attempt = world.passage(API);
+    // The server takes the head for all of it.
+    let stuck = Stuck(None).boxed_unsync();
+    let mut request = attempt.request("POST", URL).unwrap().map(|_| stuck);
+    request.headers_mut().insert("content-length", http::HeaderValue::from_static("0"));
+    let early = super::world::take(attempt.send(request).await.unwrap()).await.unwrap();
+    assert_eq!(early, (200, "enough".to_owned()));
+    assert_eq!(attempt.get_now(URL).await.1, "enough");
 }

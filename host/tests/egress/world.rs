@@ -168,7 +168,11 @@ async fn read_request(stream: &mut TcpStream) -> io::Result<Option<String>> {
     }
 }
 
-/// A network that answers as it is told, and keeps what it was asked.
+/// A public address where nobody listens, and one that never answers.
+pub(super) const CLOSED: &str = "93.184.215.99";
+pub(super) const TARPIT: &str = "93.184.215.98";
+
+/// A network that answers as it is told, and keeps what it was asked. `slow.example.com` is never resolved.
 pub(super) struct Net {
     /// What names resolve to, in turn; the last answer stays.
     answers: Mutex<HashMap<String, Vec<Vec<IpAddr>>>>,
@@ -202,6 +206,9 @@ impl fmt::Debug for Net {
 impl Network for Net {
     fn resolve<'a>(&'a self, name: &'a str, port: u16) -> Answer<'a, Vec<SocketAddr>> {
         self.resolved.lock().unwrap().push(name.to_owned());
+        if name == "slow.example.com" {
+            return Box::pin(std::future::pending());
+        }
         let mut answers = self.answers.lock().unwrap();
         let answer =
             answers.get_mut(name).map(|answers| if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() });
@@ -211,6 +218,11 @@ impl Network for Net {
 
     fn connect(&self, address: SocketAddr) -> Answer<'_, TcpStream> {
         self.dialled.lock().unwrap().push(address.ip());
+        match address.ip().to_string().as_str() {
+            CLOSED => return Box::pin(std::future::ready(Err(io::ErrorKind::ConnectionRefused.into()))),
+            TARPIT => return Box::pin(std::future::pending()),
+            _ => {}
+        }
         let mapped = match address.ip() {
             IpAddr::V6(ip) => ip.to_ipv4_mapped().map(IpAddr::V4),
             IpAddr::V4(_) => None,

@@ -6,6 +6,7 @@ mod cli;
 mod compiling;
 mod config;
 mod crash;
+mod egress;
 mod examples;
 mod harness;
 mod held;

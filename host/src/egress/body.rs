@@ -28,18 +28,29 @@ pub type ResponseBody = UnsyncBoxBody<Bytes, Failure>;
 
 /// The body of a request, as it goes out.
 pub(super) struct Sent {
-    pub(super) body: RequestBody,
-    pub(super) entry: Entry,
+    body: RequestBody,
+    entry: Entry,
+    /// What is still to come of the length that the head says, if it says one.
+    left: Option<u64>,
 }
 
 impl Sent {
-    fn pass(&self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BoxError> {
-        let checked = match frame.data_ref() {
-            Some(data) => self.entry.sent(data.len()),
-            None => Err(Failure::new(FailureKind::Header, "it has trailers, which are not sent")),
+    pub(super) fn new(body: RequestBody, entry: Entry, length: Option<u64>) -> Self {
+        Self { body, entry, left: length }
+    }
+
+    fn pass(&mut self, frame: Option<&Frame<Bytes>>) -> Result<(), Failure> {
+        let unlike = || Failure::new(FailureKind::Protocol, "its body is not as long as its `content-length` says");
+        let Some(frame) = frame else {
+            return if self.left.is_some_and(|left| left > 0) { Err(unlike()) } else { Ok(()) };
         };
-        checked.inspect_err(|failure| self.entry.failed(failure))?;
-        Ok(frame)
+        let Some(data) = frame.data_ref() else {
+            return Err(Failure::new(FailureKind::Header, "it has trailers, which are not sent"));
+        };
+        if let Some(left) = &mut self.left {
+            *left = left.checked_sub(data.len() as u64).ok_or_else(unlike)?;
+        }
+        self.entry.sent(data.len())
     }
 }
 
@@ -48,12 +59,16 @@ impl Body for Sent {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        polled.map(|frame| frame.map(|frame| frame.and_then(|frame| self.pass(frame))))
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose()?;
+        if let Err(failure) = self.pass(frame.as_ref()) {
+            self.entry.failed(&failure);
+            return Poll::Ready(Some(Err(failure.into())));
+        }
+        Poll::Ready(frame.map(Ok))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.is_end_stream() && self.left.is_none_or(|left| left == 0)
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -14,6 +14,8 @@ use crate::config::HttpRule;
 pub(super) const MAX_HEADERS: usize = 100;
 /// The most bytes of a request's headers.
 const MAX_HEADER_BYTES: usize = 32 << 10;
+/// The most bytes of a response's headers.
+pub(super) const MAX_RESPONSE_BYTES: usize = 64 << 10;
 
 /// What frames a message or belongs to the connection; the host sets what it needs of them. `wasi:http` refuses most of
 /// them before.
@@ -33,11 +35,10 @@ const FRAMING: [&str; 10] = [
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("hookbox/", env!("CARGO_PKG_VERSION")));
 
-/// What the plugin sets, as it may go out, or why it may not.
-pub(super) fn check(headers: &HeaderMap) -> Result<(), Failure> {
+/// Checks what the plugin sets. Returns how long it says that its body is.
+pub(super) fn check(headers: &HeaderMap) -> Result<Option<u64>, Failure> {
     let refuse = |why: String| Err(Failure::new(FailureKind::Header, why));
-    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    if headers.len() > MAX_HEADERS || bytes > MAX_HEADER_BYTES {
+    if headers.len() > MAX_HEADERS || bytes(headers) > MAX_HEADER_BYTES {
         let why = format!("it has more than {MAX_HEADERS} headers, or {MAX_HEADER_BYTES} bytes of them");
         return Err(Failure::new(FailureKind::HeaderSize, why));
     }
@@ -46,12 +47,24 @@ pub(super) fn check(headers: &HeaderMap) -> Result<(), Failure> {
         return refuse(format!("`{name}` is a header that the host sets itself"));
     }
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    let number = |value: &HeaderValue| !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
+    // Digits alone: `u64` would also take a sign.
+    let number = |value: &HeaderValue| {
+        let text = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        text.and_then(|text| text.parse().ok())
+    };
     match (lengths.next(), lengths.next()) {
+        (None, _) => Ok(None),
         (Some(_), Some(_)) => refuse("it has two `content-length`".to_owned()),
-        (Some(length), None) if !number(length) => refuse("its `content-length` is not a number".to_owned()),
-        _ => Ok(()),
+        (Some(length), None) => match number(length) {
+            None => refuse("its `content-length` is not a number".to_owned()),
+            some => Ok(some),
+        },
     }
+}
+
+/// As they are written: name, value, and four characters that set them apart.
+fn bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
 /// Adds what the host adds. Returns what the plugin should know of it.
@@ -113,6 +126,10 @@ pub(super) fn response(parts: http::response::Parts, masks: &Masks) -> Result<ht
         let coding = masks.mask(&String::from_utf8_lossy(coding.as_bytes())).into_owned();
         let why = format!("the response is compressed ({coding}), so that an echo of a credential could not be masked");
         return Err(Failure::new(FailureKind::Coding, why));
+    }
+    if parts.headers.len() > MAX_HEADERS || bytes(&parts.headers) > MAX_RESPONSE_BYTES {
+        let why = format!("the response has more than {MAX_HEADERS} headers, or {MAX_RESPONSE_BYTES} bytes of them");
+        return Err(Failure::new(FailureKind::Protocol, why));
     }
     let mut passed = Response::new(()).into_parts().0;
     passed.status = parts.status;

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use http::{Request, Response, Uri};
+use http::header::{self, HeaderValue};
+use http::{Method, Request, Response, Uri};
+use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
@@ -141,12 +143,17 @@ impl Inner {
         let rule = rules::decide(grants, plugin, request.method(), &target)?;
         let way = self.ways.get_or_init(|| self.egress.ways(plugin, grants))[rule].clone();
         let (parts, body) = request.into_parts();
-        headers::check(&parts.headers)?;
+        let length = headers::check(&parts.headers)?;
+        let empty = body.is_end_stream();
         // A request of our own, so that nothing of the guest's goes along unseen.
-        let mut request = Request::new(Sent { body, entry: open.entry.clone() });
+        let mut request = Request::new(Sent::new(body, open.entry.clone(), length));
         *request.headers_mut() = parts.headers;
         let notes = headers::complete(request.headers_mut(), &way.rule, &parts.method, idempotency_key)?;
         headers::set_host(request.headers_mut(), &target)?;
+        if empty && matches!(parts.method, Method::POST | Method::PUT | Method::PATCH) {
+            // Where content is expected, its absence is said (RFC 9110 §8.6).
+            request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         *request.method_mut() = parts.method;
         *request.uri_mut() = Uri::from(target.path_and_query);
         open.occupy()?;

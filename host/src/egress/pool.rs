@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::body::Sent;
 use super::connect::Stream;
-use super::headers::MAX_HEADERS;
+use super::headers::{MAX_HEADERS, MAX_RESPONSE_BYTES};
 use crate::tasks;
 
 /// Connections that are kept for one host, and for all hosts of a rule.
@@ -22,8 +22,6 @@ const MAX_IDLE: usize = 16;
 const IDLE: Duration = Duration::from_secs(30);
 /// How long a connection may take to be ready again after a response.
 const READY_TIMEOUT: Duration = Duration::from_secs(1);
-/// The most bytes of a response's head, and of what is read at once.
-const MAX_BUFFER_BYTES: usize = 64 << 10;
 
 /// A connection. Dropping it closes it.
 #[derive(Debug)]
@@ -36,7 +34,7 @@ impl Connection {
     /// Speaks HTTP/1.1 over a stream, on the runtime of whoever calls.
     pub(super) async fn over(stream: Box<dyn Stream>) -> hyper::Result<Self> {
         let mut builder = http1::Builder::new();
-        builder.max_headers(MAX_HEADERS).max_buf_size(MAX_BUFFER_BYTES);
+        builder.max_headers(MAX_HEADERS).max_buf_size(MAX_RESPONSE_BYTES);
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
         // What fails is told to whoever waits for a response.
         let task = tasks::spawn(async move { drop(connection.await) });
@@ -46,7 +44,14 @@ impl Connection {
 
 /// The connections that wait for a request.
 #[derive(Debug, Default)]
-pub(super) struct Pool(Mutex<Vec<Idle>>);
+pub(super) struct Pool(Mutex<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    idle: Vec<Idle>,
+    /// Whether a task closes them when their time has come.
+    swept: bool,
+}
 
 #[derive(Debug)]
 struct Idle {
@@ -58,7 +63,7 @@ struct Idle {
 impl Pool {
     /// The one that was used last.
     pub(super) fn take(&self, host: &str) -> Option<Connection> {
-        let mut idle = self.idle();
+        let idle = &mut self.waiting().idle;
         while let Some(at) = idle.iter().rposition(|idle| idle.host == host) {
             let Idle { connection, until, .. } = idle.remove(at);
             if connection.sender.is_ready() && Instant::now() < until {
@@ -84,24 +89,35 @@ impl Pool {
 
     fn keep(self: &Arc<Self>, host: String, connection: Connection) {
         let until = Instant::now() + IDLE;
-        let mut idle = self.idle();
-        let room = idle.len() < MAX_IDLE && idle.iter().filter(|idle| idle.host == host).count() < MAX_IDLE_EACH;
-        if room {
-            idle.push(Idle { host, connection, until });
-            drop(tasks::spawn(clear(Arc::downgrade(self), until)));
+        let mut waiting = self.waiting();
+        let same = waiting.idle.iter().filter(|idle| idle.host == host).count();
+        if waiting.idle.len() < MAX_IDLE && same < MAX_IDLE_EACH {
+            waiting.idle.push(Idle { host, connection, until });
+            if !std::mem::replace(&mut waiting.swept, true) {
+                drop(tasks::spawn(sweep(Arc::downgrade(self))));
+            }
         }
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+    /// Closes what has waited for too long. Returns when there is more to close, if there will be.
+    fn close_old(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let mut waiting = self.waiting();
+        waiting.idle.retain(|idle| idle.until > now);
+        let next = waiting.idle.iter().map(|idle| idle.until).min();
+        waiting.swept = next.is_some();
+        next
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
         // A panic while it was held can at worst have lost a connection.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Closes, when the time has come, what has waited until then.
-async fn clear(pool: Weak<Pool>, until: Instant) {
-    sleep_until(until).await;
-    if let Some(pool) = pool.upgrade() {
-        pool.idle().retain(|idle| idle.until > until);
+/// Closes connections when their time has come, for as long as any waits.
+async fn sweep(pool: Weak<Pool>) {
+    while let Some(next) = pool.upgrade().and_then(|pool| pool.close_old()) {
+        sleep_until(next).await;
     }
 }

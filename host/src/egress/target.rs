@@ -186,3 +186,38 @@ fn read_path(path: &str) -> Result<Option<&'static str>, &'static str> {
         () => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(url: &str) -> Option<Target> {
+        Target::read(&url.parse().ok()?).ok()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_has_one_form_and_is_read_as_itself(
+            authority in prop_oneof!["[a-zA-Z0-9.:@%-]{0,24}", "[A-Ca-c01x]{1,4}(\\.[a-c0-9x]{0,4}){0,4}(:[0-9]{0,6})?", "\\[[0-9a-f:.%]{0,20}\\](:[0-9]{0,6})?"],
+            path in "(/[a-c.%2eEfF5cC;/\\\\é]{0,12})?",
+            tls in any::<bool>(),
+        ) {
+            let scheme = scheme(tls);
+            if let Some(target) = read(&format!("{scheme}://{authority}{path}")) {
+                let shown = target.to_string();
+                let again = read(&shown).unwrap();
+                prop_assert_eq!((&again.host, again.port, again.path()), (&target.host, target.port, target.path()));
+                prop_assert_eq!(again.to_string(), shown);
+                let text = target.host.to_string();
+                prop_assert_eq!(text.to_ascii_lowercase(), text.clone());
+                // Whoever reads the host as an address reads the same one.
+                if let Ok(address) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
+                    prop_assert_eq!(&target.host, &Host::Address(address));
+                }
+                prop_assert!(!target.path().split('/').any(|part| matches!(part, "." | "..")));
+            }
+        }
+    }
+}

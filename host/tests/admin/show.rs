@@ -32,7 +32,7 @@ async fn an_event_is_shown_with_its_deliveries_attempts_and_children() {
     assert_eq!((&delivery["plugin"], &delivery["state"]), (&json!("audit"), &json!("done")));
     let expected = json!([{
         "number": 1, "started_at": "2026-02-02T02:40:00.120Z", "duration_ms": 1.5, "outcome": "ok", "error": null,
-        "logs": [{ "level": "info", "message": "looked" }], "plugin_digest": "07".repeat(32),
+        "logs": [{ "level": "info", "message": "looked" }], "calls": [], "plugin_digest": "07".repeat(32),
     }]);
     assert_eq!(delivery["attempts"], expected);
 }

@@ -1,7 +1,7 @@
-//! The operator's door: what was received, how it went, and the two verbs that change it (retry, replay).
+//! The operator's door: what was received, how it went, and the verbs that change it (retry, replay, approve).
 //!
 //! It stands beside the road, not on it: everything it shows comes from the store's read side and from snapshots that
-//! others swap, and everything it does is one call of the store.
+//! others swap, and everything it does is one call of the store or of the approvals.
 //!
 //! Invariants: it is reachable over loopback only, by a name that means loopback, and never changes anything on behalf
 //! of a page from elsewhere (see `guard`); every answer is JSON and every refusal is `application/problem+json`
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::ingest::{self, Bounds, Timeouts};
-use crate::plugins::Shelf;
+use crate::plugins::{Approvals, Shelf};
 use crate::status::Status;
 use crate::store::Store;
 
@@ -50,6 +50,8 @@ pub struct Admin {
     pub store: Arc<dyn Store>,
     /// What runs.
     pub shelf: Arc<ArcSwap<Shelf>>,
+    /// What of it waits for the operator.
+    pub approvals: Arc<Approvals>,
     /// Routes, and the names of plugins.
     pub config: Arc<ArcSwap<Config>>,
     /// How the last reload went.

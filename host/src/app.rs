@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, MAX_RUNNING, Parts};
 use crate::ingest::{self, Intake, Timeouts};
-use crate::plugins::{Refreshed, Shelf, Stock};
+use crate::plugins::{Approvals, Refreshed, Shelf, Stock};
 use crate::reload::{self, Pace, Watched};
 use crate::sandbox::{Compiler, Sandbox, SandboxError, SandboxOptions};
 use crate::status::Status;
@@ -32,6 +32,9 @@ const MAX_WAITING_APPENDS: usize = 4_096;
 
 /// Instances that are kept for the next event, of all plugins with `instance = "reuse"`.
 const MAX_WARM: u32 = 64;
+
+/// The folder beside the store that remembers what plugins may do.
+const APPROVALS_FOLDER: &str = "approved";
 
 /// Why the host does not start, or does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +58,9 @@ pub enum AppError {
     /// Threads cannot be started.
     #[error("cannot start threads: {0}")]
     Threads(std::io::Error),
+    /// What plugins may do cannot be read.
+    #[error("nothing is known of what was approved: {0}")]
+    Approvals(String),
     /// A fail point cannot be armed.
     #[error("HOOKBOX_FAIL: {0}")]
     FailPlan(String),
@@ -123,11 +129,17 @@ pub async fn build(config: Config, compiler: Compiler) -> Result<App, AppError> 
         stack_bytes: config.server.plugin_stack_bytes,
     };
     let sandbox = Arc::new(Sandbox::new(options)?);
-    let stock = Stock { sandbox, compiler, dir: config.server.plugins_dir.clone(), clock: clock.clone() };
+    let dir = config.server.plugins_dir.clone();
+    let approvals_dir = config.store.sqlite_path.with_file_name(APPROVALS_FOLDER);
+    let config = Arc::new(ArcSwap::from_pointee(config));
+    let its_config = config.clone();
+    let approvals = tasks::blocking(move || Approvals::open(approvals_dir, its_config)).await;
+    let approvals = Arc::new(approvals.map_err(AppError::Approvals)?);
+    let stock = Stock { sandbox, compiler, dir, clock: clock.clone(), approvals };
     let Refreshed { shelf, changes, .. } = Shelf::begin(&stock).await;
-    reload::report(&changes);
+    reload::report(&changes, &shelf, &config.load());
     Ok(App {
-        config: Arc::new(ArcSwap::from_pointee(config)),
+        config,
         shelf: Arc::new(ArcSwap::from_pointee(shelf)),
         stock,
         status: Arc::default(),
@@ -184,6 +196,7 @@ impl App {
         let admin = Admin {
             store: store.clone(),
             shelf: self.shelf.clone(),
+            approvals: self.stock.approvals.clone(),
             config: self.config.clone(),
             status: self.status.clone(),
             render_metrics,

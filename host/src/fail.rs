@@ -21,6 +21,9 @@ pub const POINTS: [&str; 12] = [
     "store.retention",
 ];
 
+/// Points beside the road, in the order in which an approved plugin passes them.
+pub const APPROVAL_POINTS: [&str; 2] = ["plugins.approved", "plugins.noted"];
+
 /// What a point asks of the operation that passes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -38,7 +41,7 @@ mod imp {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicI64, Ordering};
 
-    use super::{Fault, POINTS};
+    use super::{APPROVAL_POINTS, Fault, POINTS};
 
     struct Armed {
         point: &'static str,
@@ -53,7 +56,8 @@ mod imp {
     pub fn arm(plan: &str, until: Option<PathBuf>) -> Result<(), String> {
         let mut parts = plan.split(':');
         let name = parts.next().unwrap_or_default();
-        let point = POINTS.into_iter().find(|point| *point == name).ok_or_else(|| format!("no fail point `{name}`"))?;
+        let mut points = POINTS.into_iter().chain(APPROVAL_POINTS);
+        let point = points.find(|point| *point == name).ok_or_else(|| format!("no fail point `{name}`"))?;
         let left = parts.next().unwrap_or("1").parse().map_err(|_| format!("bad count in `{plan}`"))?;
         let action = match parts.next() {
             None | Some("kill") => None,

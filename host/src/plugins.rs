@@ -1,11 +1,11 @@
 //! The shelf: name → loaded plugin, one immutable snapshot that is swapped whole.
 //!
-//! `folder` looks at the plugins folder without trusting it, `work` compiles what is new there, `refresh` makes a new
-//! shelf out of the old one, what the folder holds now and what came of the work. Nothing here watches: `reload` says
-//! when to look.
+//! `folder` looks at the plugins folder without trusting it, `work` compiles what is new there, `held` sets aside what asks
+//! for more than it may (`approvals` knows what that is), `refresh` makes a new shelf out of the old one, what the folder
+//! holds now and what came of the work. Nothing here watches: `reload` says when to look.
 //!
 //! Invariant: a plugin that was loaded stays until a newer file of it has been loaded or its file is removed; a bad
-//! file changes nothing but what is reported.
+//! file, or one that is held, changes nothing but what is reported.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,13 +14,21 @@ use std::sync::Arc;
 use crate::event::{Digest, PluginName};
 use crate::sandbox::Plugin;
 
+mod approvals;
 mod folder;
+mod grants;
+mod held;
 mod refresh;
+mod used;
 mod work;
 
+pub use approvals::{Approvals, LetIn, NotApproved};
 use folder::Seen;
 pub use folder::{MAX_FILE_BYTES, MAX_NAME_BYTES, MAX_PLUGINS, is_name};
+pub use grants::{grants, warnings};
+pub use held::Held;
 pub use refresh::{Change, Refreshed, SETTLE_MS, Stock};
+pub use used::{Used, UsedNow};
 pub use work::Work;
 
 /// Every plugin the host knows of, at one moment.
@@ -37,6 +45,8 @@ pub struct Slot {
     pub loaded: Option<Arc<Loaded>>,
     /// Why the newest file was not taken, whole, for people.
     pub problem: Option<String>,
+    /// The newest file, if it waits to be approved.
+    pub held: Option<Held>,
     /// Whether a file of it is being compiled, or waits for that.
     compiling: bool,
     /// What the folder held under this name when the slot was last changed.
@@ -56,6 +66,8 @@ pub struct Loaded {
     pub path: PathBuf,
     /// When, Unix ms.
     pub loaded_at_ms: i64,
+    /// What it has used of what it may, with the files before it.
+    pub used: Arc<Used>,
 }
 
 impl Shelf {
@@ -90,14 +102,16 @@ impl Shelf {
 impl Slot {
     /// Whether there is more to it than a file that was seen.
     fn is_known(&self) -> bool {
-        self.loaded.is_some() || self.problem.is_some() || self.judged != Seen::Absent
+        self.loaded.is_some() || self.held.is_some() || self.problem.is_some() || self.judged != Seen::Absent
     }
 
     /// Where the plugin stands, in the word the API uses: `loaded`; `stale`, when an older good file runs because the
-    /// newest one is bad; `compiling`, when nothing runs yet; `failed`, when nothing runs; `missing`, when the file was
-    /// removed. While a newer file is compiled, what runs goes on and keeps its word.
+    /// newest one is bad; `held`, when the newest one waits to be approved and an older one, if there is one, runs;
+    /// `compiling`, when nothing runs yet; `failed`, when nothing runs; `missing`, when the file was removed. While a newer
+    /// file is compiled, what runs goes on and keeps its word.
     pub fn state(&self) -> &'static str {
         match (&self.loaded, &self.problem, &self.judged) {
+            _ if self.held.is_some() => "held",
             (Some(_), None, _) => "loaded",
             (Some(_), Some(_), _) => "stale",
             (None, ..) if self.compiling => "compiling",

@@ -8,6 +8,7 @@
 //! Events only make a change take effect sooner. A round looks at the files themselves, and one comes around
 //! regularly without any event.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +19,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::plugins::{Change, SETTLE_MS, Shelf, Stock, Work};
-use crate::sandbox::Origin;
+use crate::plugins::{Change, SETTLE_MS, Shelf, Stock, Work, warnings};
+use crate::sandbox::{Capability, Origin};
 use crate::status::{Status, Trouble};
 
 mod file;
@@ -112,7 +113,7 @@ struct Reloader<F> {
     file: ConfigFile,
     watch: Option<Watch>,
     work: Work,
-    /// Something changed, or a plugin has been compiled.
+    /// Something changed, a plugin has been compiled, or one was approved.
     wake: Arc<Notify>,
 }
 
@@ -126,7 +127,7 @@ impl<F: Fn()> Reloader<F> {
     fn new(watched: Watched, pace: Pace, on_change: F) -> Self {
         let started_with = watched.config.load_full();
         let file = ConfigFile::new(started_with.path.clone());
-        let wake = Arc::new(Notify::new());
+        let wake = watched.stock.approvals.wake();
         Self { watched, pace, on_change, started_with, file, watch: None, work: Work::new(wake.clone()), wake }
     }
 
@@ -175,7 +176,7 @@ impl<F: Fn()> Reloader<F> {
     async fn refresh_shelf(&mut self) -> bool {
         let old = self.watched.shelf.load_full();
         let refreshed = old.refresh(&self.watched.stock, &mut self.work).await;
-        report(&refreshed.changes);
+        report(&refreshed.changes, &refreshed.shelf, &self.watched.config.load());
         let changed = !refreshed.changes.is_empty();
         // Also without a change: it knows of files that were touched and need not be read again, and of those that are
         // being compiled.
@@ -200,8 +201,14 @@ impl<F: Fn()> Reloader<F> {
                 if restart_needed.contains(&"server.listen") {
                     config.keep_secrets_of(&self.watched.config.load());
                 }
+                let shelf = self.watched.shelf.load();
                 if !first {
                     config.warn_of_open_sources();
+                    shelf.slots().for_each(|(name, _)| warn_of_grants(name, &shelf, &config));
+                }
+                // What it grants may be what a held file waits for.
+                if shelf.slots().any(|(_, slot)| slot.held.is_some()) {
+                    self.wake.notify_one();
                 }
                 self.watched.config.store(Arc::new(*config));
                 if !first {
@@ -227,14 +234,26 @@ impl<F: Fn()> Reloader<F> {
     }
 }
 
-/// Says in the log what changed on the shelf.
-pub fn report(changes: &[Change]) {
-    changes.iter().for_each(log);
+/// Says in the log what changed on the shelf, and what the configuration says in vain to what was loaded.
+pub fn report(changes: &[Change], shelf: &Shelf, config: &Config) {
+    for change in changes {
+        log(change);
+        if let Change::Loaded { name, .. } = change {
+            warn_of_grants(name, shelf, config);
+        }
+    }
+}
+
+fn warn_of_grants(name: &str, shelf: &Shelf, config: &Config) {
+    let Some(loaded) = shelf.loaded(name) else { return };
+    for warning in warnings(name, &config.plugin(name), &loaded.plugin) {
+        tracing::warn!(plugin.name = name, "{warning}");
+    }
 }
 
 fn log(change: &Change) {
     let outcome = match change {
-        Change::Loaded { name, digest, previous, origin } => {
+        Change::Loaded { name, digest, previous, origin, let_in } => {
             let previous = previous.map(|digest| digest.to_string());
             let (compiled, compile_ms) = match origin {
                 Some(Origin::Compiled { ms }) => (Some("now"), Some(*ms)),
@@ -247,9 +266,21 @@ fn log(change: &Change) {
                 plugin.previous = previous,
                 plugin.compiled = compiled,
                 plugin.compile_ms = compile_ms,
+                plugin.added = let_in.as_ref().map(|let_in| list(&let_in.added)),
+                plugin.let_in = let_in.as_ref().map(|let_in| let_in.why),
                 "plugin loaded"
             );
             "loaded"
+        }
+        Change::Held { name, digest, asks_for, command } => {
+            tracing::warn!(
+                plugin.name = %name,
+                plugin.digest = %digest,
+                plugin.asks_for = asks_for,
+                "plugin file held, it asks for more: let it in with `{command}`, or every file of it with \
+                 `approve = \"auto\"` under `[plugins.{name}]`"
+            );
+            "held"
         }
         Change::Kept { name, problem } => {
             tracing::error!(plugin.name = %name, error = problem, "plugin file not taken");
@@ -265,6 +296,10 @@ fn log(change: &Change) {
         }
     };
     metrics::counter!("hookbox_plugin_changes_total", "outcome" => outcome).increment(1);
+}
+
+fn list(capabilities: &BTreeSet<Capability>) -> String {
+    capabilities.iter().map(|capability| capability.name()).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

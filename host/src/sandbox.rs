@@ -6,7 +6,7 @@
 //!
 //! Invariant: `invoke` always returns, at the latest shortly after the deadline, and never panics for a guest's sake.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -42,6 +42,7 @@ mod wrap;
 
 pub use compiler::{Cache, CompileLimits, Compiler, Confinement, Origin, Workshop, compile_stdin};
 pub use contract::Contract;
+pub use imports::Capability;
 pub use load::{LoadError, MAX_FILE_BYTES};
 
 /// What a plugin gets for one attempt.
@@ -227,6 +228,11 @@ impl Plugin {
     /// The interfaces that it imports, sorted.
     pub fn imports(&self) -> &[String] {
         &self.imports
+    }
+
+    /// What it asks for with them.
+    pub fn capabilities(&self) -> BTreeSet<Capability> {
+        imports::capabilities(&self.imports)
     }
 }
 

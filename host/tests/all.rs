@@ -9,6 +9,8 @@ mod crash;
 mod egress;
 mod examples;
 mod harness;
+mod held;
+mod hostile;
 mod ingest;
 mod load;
 mod public;

@@ -120,7 +120,7 @@ fn hostile_plugins_end_as_their_own_outcome_and_a_good_one_goes_on() {
         sections.push_str(&format!(
             "[plugins.{name}]\ntimeout = \"{timeout}\"\nmemory = \"8MiB\"\nconcurrency = 5\nretry = {{ max_attempts = 1 }}\n"
         ));
-        plugins.push((format!("{name}.wat"), guest(file)));
+        plugins.push((format!("{name}.wat"), guest(&format!("../hostile/{file}"))));
     }
     config.push_str(&sections);
     let plugins: Vec<(&str, &[u8])> = plugins.iter().map(|(name, file)| (name.as_str(), file.as_slice())).collect();

@@ -14,6 +14,7 @@ use super::params::{Ask, NoQuery};
 use super::problem::Problem;
 use super::view::Stats;
 use crate::event;
+use crate::plugins::Slot;
 
 /// Says what this door's metrics mean.
 pub(super) fn describe_metrics() {
@@ -110,10 +111,16 @@ fn attention(admin: &Admin) -> (u64, Vec<Trouble>) {
     let watch = condition.watch.map(|watch| trouble("watch", None, watch.text));
     let shelf = admin.shelf.load();
     let folder = shelf.problems().iter().map(|problem| trouble("plugins_dir", None, problem.clone()));
-    // One that is being compiled wants patience, not attention.
-    let fine = |state| matches!(state, "loaded" | "compiling");
-    let plugins = shelf.slots().filter(|(_, slot)| !fine(slot.state())).map(|(name, slot)| {
-        let detail = slot.problem.clone().unwrap_or_else(|| format!("it is {}", slot.state()));
+    // One that is being compiled wants patience, not attention; one that is held is not broken while an older one runs.
+    let fine = |slot: &Slot| match slot.state() {
+        "held" => slot.loaded.is_some(),
+        state => matches!(state, "loaded" | "compiling"),
+    };
+    let plugins = shelf.slots().filter(|(_, slot)| !fine(slot)).map(|(name, slot)| {
+        let held = slot.held.as_ref().map(|held| {
+            format!("its file asks for {} and nothing runs: let it in with `{}`", held.asks_for(), held.command())
+        });
+        let detail = slot.problem.clone().or(held).unwrap_or_else(|| format!("it is {}", slot.state()));
         trouble("plugin", Some(name), detail)
     });
     let problems = config.into_iter().chain(restart).chain(watch).chain(folder).chain(plugins);

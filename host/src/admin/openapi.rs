@@ -48,6 +48,7 @@ fn list() -> OpenApiRouter<Arc<Admin>> {
         .routes(routes!(deliveries::retry_deliveries))
         .routes(routes!(plugins::list_plugins))
         .routes(routes!(plugins::show_plugin))
+        .routes(routes!(plugins::approve_plugin))
         .routes(routes!(health::show_stats))
         .routes(routes!(health::show_metrics))
         .routes(routes!(health::show_liveness))

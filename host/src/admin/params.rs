@@ -15,7 +15,7 @@ use super::problem::Problem;
 
 mod filters;
 
-pub(super) use filters::{DeliveryQuery, EventQuery, NoQuery, ReplayQuery, RetryQuery, to_text};
+pub(super) use filters::{ApproveQuery, DeliveryQuery, EventQuery, NoQuery, ReplayQuery, RetryQuery, to_text};
 
 /// Reads the query string as `T`.
 pub(super) struct Ask<T>(pub(super) T);

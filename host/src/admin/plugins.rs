@@ -4,27 +4,30 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Admin;
 use super::events::no_plugin;
-use super::params::{Ask, Id, NoQuery};
+use super::params::{ApproveQuery, Ask, Id, NoQuery, Order};
 use super::problem::Problem;
 use super::view::{Counts, Listing};
 use crate::clock::rfc3339;
 use crate::config::Config;
 use crate::event::PluginName;
-use crate::plugins::{Loaded, Slot};
+use crate::plugins::{self, Loaded, NotApproved, Shelf, Slot, grants, warnings};
 use crate::store::Stats;
+use crate::tasks;
 
 /// A plugin on the shelf.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Plugin {
     /// The file's name without its ending.
     name: String,
-    /// `loaded`; `stale`: an older good file runs because the newest is bad; `compiling`: nothing runs yet, deliveries
-    /// wait; `failed`: nothing runs; `missing`: the file was removed.
+    /// `loaded`; `stale`: an older good file runs because the newest is bad; `held`: the newest asks for more than it may
+    /// and waits to be approved, an older one runs if there is one; `compiling`: nothing runs yet, deliveries wait;
+    /// `failed`: nothing runs; `missing`: the file was removed.
     state: &'static str,
     /// SHA-256 of the file that runs.
     digest: Option<String>,
@@ -40,12 +43,78 @@ pub(super) struct Plugin {
     path: Option<String>,
     /// Interfaces it imports.
     imports: Vec<String>,
-    /// What it is allowed beyond the sandbox.
+    /// What the configuration allows it beyond the sandbox.
     grants: Vec<String>,
+    /// What it has used of that since the host started.
+    used: Used,
+    /// What the configuration says to it in vain, and what else deserves a look.
+    warnings: Vec<String>,
+    /// The newest file, if it waits to be approved.
+    held: Option<Held>,
     /// Patterns of the routes that lead to it.
     routes: Vec<String>,
     /// Its deliveries by state.
     deliveries: Counts,
+}
+
+/// What a plugin has used.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Used {
+    /// HTTP requests.
+    http: UsedHttp,
+    /// Its key-value store.
+    kv: UsedKv,
+}
+
+/// HTTP requests of a plugin.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct UsedHttp {
+    /// That were answered, with whatever status.
+    answered: u64,
+    /// That the host refused, or nobody answered.
+    unanswered: u64,
+    /// The last one of those.
+    last_unanswered: Option<Unanswered>,
+}
+
+/// An HTTP request without an answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Unanswered {
+    /// Where it was to go; of the query only the names.
+    url: String,
+    /// Why there was none.
+    error: String,
+}
+
+/// Keys of a plugin's store.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct UsedKv {
+    /// That attempts read.
+    reads: u64,
+    /// That successful attempts wrote or deleted.
+    writes: u64,
+}
+
+/// A file that waits to be approved.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Held {
+    /// SHA-256 of the file.
+    digest: String,
+    /// Interfaces it imports beyond those of the file that runs.
+    imports_added: Vec<String>,
+    /// What it asks for beyond what the plugin may do: `http`, `kv`, `config`.
+    capabilities_added: Vec<&'static str>,
+    /// Since when this host has it wait, RFC 3339 with milliseconds.
+    since: String,
+}
+
+/// A file that may run.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Approved {
+    /// The plugin.
+    name: String,
+    /// SHA-256 of the file. It is taken up in a moment, unless another one has taken its place.
+    digest: String,
 }
 
 /// List the plugins, by name.
@@ -74,18 +143,59 @@ pub(super) async fn show_plugin(
     Id(name): Id<String>,
 ) -> Result<Json<Plugin>, Problem> {
     let (shelf, config, stats) = (admin.shelf.load(), admin.config.load(), admin.store.stats());
-    let (name, slot) = shelf
-        .slots()
-        .find(|(known, _)| known.as_ref() == name)
-        .ok_or_else(|| no_plugin(&name, shelf.slots().map(|(known, _)| known.as_ref())))?;
+    let (name, slot) = known(&shelf, &name)?;
     Ok(Json(Plugin::of(name, slot, &config, &stats)))
+}
+
+fn known<'a>(shelf: &'a Shelf, name: &str) -> Result<(&'a PluginName, &'a Slot), Problem> {
+    let found = shelf.slots().find(|(known, _)| known.as_ref() == name);
+    found.ok_or_else(|| no_plugin(name, shelf.slots().map(|(known, _)| known.as_ref())))
+}
+
+/// Let the file in that is held. The approval is for that file alone, and survives a restart.
+#[utoipa::path(post, path = "/api/v1/plugins/{name}/approve", tag = "plugins",
+    params(("name" = String, Path, description = "The plugin's name"), ApproveQuery),
+    request_body(content = Option<serde_json::Value>, description = "The parameters of the query, as the members of an object"),
+    responses(
+    (status = 200, description = "It may run, or runs already", body = Approved),
+    (status = 409, description = "No file is held, or another one", body = Problem, content_type = "application/problem+json"),
+    (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn approve_plugin(
+    State(admin): State<Arc<Admin>>,
+    Id(name): Id<String>,
+    Order(query): Order<ApproveQuery>,
+) -> Result<Json<Approved>, Problem> {
+    let digest = query.digest()?;
+    let shelf = admin.shelf.load_full();
+    let (name, slot) = known(&shelf, &name)?;
+    let (approvals, its_name) = (Arc::clone(&admin.approvals), Arc::clone(name));
+    let approved = match tasks::blocking(move || approvals.approve(&its_name, digest)).await {
+        Ok(digest) => Some(digest),
+        // Somebody else was faster.
+        Err(_) if slot.loaded.as_ref().is_some_and(|loaded| digest == Some(loaded.digest)) => digest,
+        Err(NotApproved::NothingHeld) => {
+            let state = slot.state();
+            return Err(Problem::conflict(format!("no file of plugin `{name}` waits to be approved: it is {state}")));
+        }
+        Err(NotApproved::OtherHeld(held)) => {
+            let detail =
+                format!("it is another file of plugin `{name}` that waits, {held}: look at what that asks for");
+            return Err(Problem::conflict(detail));
+        }
+        Err(NotApproved::Failed(why)) => return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why)),
+    };
+    let approved = approved.map(|digest| digest.to_string()).unwrap_or_default();
+    tracing::info!(plugin.name = %name, plugin.digest = approved, "an operator approves a plugin's file");
+    Ok(Json(Approved { name: name.to_string(), digest: approved }))
 }
 
 impl Plugin {
     fn of(name: &PluginName, slot: &Slot, config: &Config, stats: &Stats) -> Self {
         let loaded = slot.loaded.as_deref();
-        let reuse = config.plugin(name).reuse;
-        let instance = |loaded: &Loaded| if reuse && loaded.plugin.contract().reusable() { "reuse" } else { "fresh" };
+        let settings = config.plugin(name);
+        let instance =
+            |loaded: &Loaded| if settings.reuse && loaded.plugin.contract().reusable() { "reuse" } else { "fresh" };
         let leads_here = config.routes.iter().filter(|route| route.plugins.contains(name));
         let contract =
             loaded.map(|loaded| format!("{}@{}", loaded.plugin.contract(), loaded.plugin.interface_version()));
@@ -99,9 +209,40 @@ impl Plugin {
             loaded_at: loaded.map(|loaded| rfc3339(loaded.loaded_at_ms)),
             path: loaded.map(|loaded| loaded.path.display().to_string()),
             imports: loaded.map(|loaded| loaded.plugin.imports().to_vec()).unwrap_or_default(),
-            grants: Vec::new(),
+            grants: grants(&settings),
+            used: loaded.map(|loaded| loaded.used.now()).unwrap_or_default().into(),
+            warnings: loaded
+                .map(|loaded| warnings(name, &settings, &loaded.plugin))
+                .into_iter()
+                .flatten()
+                .chain(slot.held.as_ref().and_then(|held| held.trouble.clone()))
+                .collect(),
+            held: slot.held.as_ref().map(Held::from),
             routes: leads_here.map(|route| route.pattern.clone()).collect(),
             deliveries: stats.plugins.get(name).copied().map(Counts::from).unwrap_or_default(),
+        }
+    }
+}
+
+impl From<&plugins::Held> for Held {
+    fn from(held: &plugins::Held) -> Self {
+        Self {
+            digest: held.candidate.digest.to_string(),
+            imports_added: held.imports_added.clone(),
+            capabilities_added: held.capabilities_added.iter().map(|capability| capability.name()).collect(),
+            since: rfc3339(held.since_ms),
+        }
+    }
+}
+
+impl From<plugins::UsedNow> for Used {
+    fn from(now: plugins::UsedNow) -> Self {
+        let last = now.http_last_unanswered;
+        let last_unanswered =
+            last.map(|call| Unanswered { url: call.url, error: call.error.unwrap_or_else(|| "no answer".to_owned()) });
+        Self {
+            http: UsedHttp { answered: now.http_answered, unanswered: now.http_unanswered, last_unanswered },
+            kv: UsedKv { reads: now.kv_reads, writes: now.kv_writes },
         }
     }
 }

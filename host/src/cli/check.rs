@@ -35,8 +35,13 @@ impl Check {
             Err(_) => usual_plugins_dir(&common.config),
         };
         let compiler = readers_compiler(loaded.as_ref().ok())?;
-        let shelf = if loaded.is_ok() || dir.is_dir() { shelf(dir, compiler)? } else { Shelf::default() };
+        let (shelf, unsettled) =
+            if loaded.is_ok() || dir.is_dir() { shelf(&dir, compiler)? } else { (Shelf::default(), false) };
         let mut count = 0;
+        if unsettled {
+            eprintln!("files in {} change while they are read: check again when they are at rest", dir.display());
+            count += 1;
+        }
         if let Err(problems) = &loaded {
             eprint!("{}", problems.render(colour_on_stderr()));
             count += problems.len();
@@ -63,12 +68,14 @@ fn usual_plugins_dir(config: &Path) -> PathBuf {
     config.with_file_name("plugins")
 }
 
-fn shelf(dir: PathBuf, compiler: Compiler) -> Result<Shelf, Failure> {
+/// What is in the folder, and whether some of it never came to rest.
+fn shelf(dir: &Path, compiler: Compiler) -> Result<(Shelf, bool), Failure> {
     let sandbox = Sandbox::new(SandboxOptions::default()).map_err(|error| Failure::failed(error.to_string()))?;
     let runtime =
         tasks::runtime("check", 1).map_err(|error| Failure::failed(format!("failed to start a thread: {error}")))?;
-    let stock = Stock { sandbox: Arc::new(sandbox), compiler, dir, clock: Clock::system() };
-    Ok(runtime.block_on(Shelf::load_all(&stock)).shelf)
+    let (sandbox, dir, clock, approvals) = (Arc::new(sandbox), dir.to_owned(), Clock::system(), Arc::default());
+    let loaded = runtime.block_on(Shelf::load_all(&Stock { sandbox, compiler, dir, clock, approvals }));
+    Ok((loaded.shelf, loaded.unsettled))
 }
 
 fn plugin_problems(shelf: &Shelf) -> Vec<String> {

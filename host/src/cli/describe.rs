@@ -3,7 +3,7 @@
 use super::output::{Ink, Page, printable};
 use crate::config::Config;
 use crate::config::source::{Secrets, Source, Verify};
-use crate::plugins::{Shelf, Slot};
+use crate::plugins::{Shelf, Slot, warnings};
 
 /// Sources, routes, plugins, and what deserves a warning.
 pub(super) fn describe(page: &mut Page, config: &Config, shelf: &Shelf) {
@@ -11,9 +11,11 @@ pub(super) fn describe(page: &mut Page, config: &Config, shelf: &Shelf) {
     routes(page, config);
     plugins(page, shelf);
     let loaded = shelf.slots().filter_map(|(name, slot)| Some((name, slot.loaded.as_ref()?)));
-    for (name, _) in loaded.filter(|(name, loaded)| config.plugin(name).reuse && !loaded.plugin.contract().reusable()) {
-        let label = page.ink(Ink::Yellow, "warning:");
-        page.line(format!("{label} `instance = \"reuse\"` says nothing to plugin `{name}`: a command runs once"));
+    for (name, loaded) in loaded {
+        for warning in warnings(name, &config.plugin(name), &loaded.plugin) {
+            let label = page.ink(Ink::Yellow, "warning:");
+            page.line(format!("{label} {warning}"));
+        }
     }
     for source in config.sources.values().filter(|source| matches!(source.verify, Verify::None)) {
         let label = page.ink(Ink::Yellow, "warning:");
@@ -70,6 +72,10 @@ fn contract(slot: &Slot) -> String {
         let digest: String = loaded.digest.to_string().chars().take(12).collect();
         format!("{}@{}  {digest}", loaded.plugin.contract(), loaded.plugin.interface_version())
     });
+    if let Some(held) = &slot.held {
+        let runs = runs.unwrap_or_else(|| "nothing runs, its deliveries wait".to_owned());
+        return format!("{runs}  (held: the newest file asks for {}; {})", held.asks_for(), held.command());
+    }
     match (runs, &slot.problem) {
         (Some(runs), None) => runs,
         (Some(runs), Some(problem)) => format!("{runs}  (stale: {problem})"),

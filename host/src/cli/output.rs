@@ -98,7 +98,7 @@ impl Page {
             "dead" | "failed" | "reject" | "trap" | "timeout" | "memory" | "error" | "crash" => {
                 self.ink(Ink::Red, word)
             }
-            "waiting" | "retry" | "stale" | "missing" => self.ink(Ink::Yellow, word),
+            "waiting" | "retry" | "stale" | "held" | "missing" => self.ink(Ink::Yellow, word),
             _ => word.to_owned(),
         }
     }

@@ -1,9 +1,9 @@
-//! `hookbox plugins`: what a running host has on its shelf.
+//! `hookbox plugins`: what a running host has on its shelf, and a word for a file that waits for one.
 
 use std::process::ExitCode;
 
-use clap::Args;
-use serde_json::Value;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
 
 use super::Common;
 use super::client::{Client, Target};
@@ -15,28 +15,62 @@ use super::output::{Page, print_json, text};
 /// Digits of a digest that a listing shows.
 const SHORT_DIGEST: usize = 12;
 
+/// What a plugin has used, and where its page says it.
+const USED: [(&str, &str); 5] = [
+    ("http answered", "/used/http/answered"),
+    ("unanswered", "/used/http/unanswered"),
+    ("last of them", "/used/http/last_unanswered/url"),
+    ("kv reads", "/used/kv/reads"),
+    ("kv writes", "/used/kv/writes"),
+];
+
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 Examples:
   hookbox plugins
-  hookbox plugins video-orders --json")]
+  hookbox plugins video-orders --json
+  hookbox plugins approve video-orders"
+)]
 pub(super) struct Plugins {
+    #[command(subcommand)]
+    verb: Option<Verb>,
     /// Show this plugin
     #[arg(value_name = "NAME")]
     name: Option<String>,
     /// Answer in JSON
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
     #[command(flatten)]
     target: Target,
 }
 
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Let a plugin's new file in that is held because it asks for more
+    #[command(after_help = "\
+Approves the one file that this command shows, and no other: should another one have taken its place meanwhile, it says so.
+
+Examples:
+  hookbox plugins approve video-orders")]
+    Approve {
+        /// The plugin
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// SHA-256 of the file, if you have looked at it before
+        #[arg(long, value_name = "SHA256")]
+        digest: Option<String>,
+    },
+}
+
 impl Plugins {
     pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
         let client = self.target.client(common)?;
-        match &self.name {
-            Some(name) => self.show(&client, name)?,
-            None => self.list(&client)?,
+        match (&self.verb, &self.name) {
+            (Some(Verb::Approve { name, digest }), _) => self.approve(&client, name, digest.clone())?,
+            (None, Some(name)) => self.show(&client, name)?,
+            (None, None) => self.list(&client)?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -67,14 +101,54 @@ impl Plugins {
         for name in ["name", "state", "contract", "instance", "digest", "path", "loaded_at", "error"] {
             page.field(name, &plugin[name]);
         }
-        for (field, name) in [("imports", "import"), ("grants", "grant"), ("routes", "route")] {
+        let lists = [("imports", "import"), ("grants", "grant"), ("routes", "route"), ("warnings", "warning")];
+        for (field, name) in lists {
             list(&plugin[field]).iter().for_each(|item| page.field(name, item));
+        }
+        for (name, pointer) in USED {
+            page.field(name, plugin.pointer(pointer).unwrap_or(&Value::Null));
+        }
+        let held = &plugin["held"];
+        if !held.is_null() {
+            page.field("held", &held["digest"]);
+            page.field("held since", &held["since"]);
+            list(&held["capabilities_added"]).iter().for_each(|item| page.field("asks for", item));
+            list(&held["imports_added"]).iter().for_each(|item| page.field("new import", item));
+            page.field("let it in", &json!(command(&plugin)));
         }
         for state in ["ready", "leased", "waiting", "done", "dead"] {
             page.field(state, &plugin["deliveries"][state]);
         }
         page.print()
     }
+
+    fn approve(&self, client: &Client, name: &str, digest: Option<String>) -> Result<(), Failure> {
+        let path = format!("/api/v1/plugins/{}", encoded(name));
+        let plugin = client.get(&path, &[])?;
+        let held = &plugin["held"];
+        // What is let in is what is shown below, also if another file comes meanwhile.
+        let digest = digest.or_else(|| held["digest"].as_str().map(str::to_owned));
+        let approved = client.post(&format!("{path}/approve"), &[("digest", digest)])?;
+        if self.json {
+            return print_json(&approved);
+        }
+        let asks_for = match held["digest"] == approved["digest"] {
+            true => format!(", which asks for {}", words(&held["capabilities_added"])),
+            false => String::new(),
+        };
+        let mut page = Page::new();
+        page.line(format!("{} may run {}{asks_for}", text(&approved["name"]), text(&approved["digest"])));
+        page.print()
+    }
+}
+
+/// The command that lets in what is held.
+fn command(plugin: &Value) -> String {
+    format!("hookbox plugins approve {} --digest {}", text(&plugin["name"]), text(&plugin["held"]["digest"]))
+}
+
+fn words(values: &Value) -> String {
+    list(values).iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
 fn row(plugin: &Value) -> Vec<String> {
@@ -83,6 +157,10 @@ fn row(plugin: &Value) -> Vec<String> {
     let open = count("ready") + count("leased") + count("waiting");
     let mut cells = vec![text(&plugin["name"]), text(&plugin["state"]), text(&plugin["contract"]), digest];
     cells.extend([count("done"), count("dead"), open].map(|count| count.to_string()));
-    cells.push(text(&plugin["error"]).lines().next().unwrap_or_default().to_owned());
+    let held = &plugin["held"];
+    cells.push(match held.is_null() {
+        true => text(&plugin["error"]).lines().next().unwrap_or_default().to_owned(),
+        false => format!("asks for {}: hookbox plugins approve {}", words(&held["capabilities_added"]), cells[0]),
+    });
     cells
 }

@@ -19,9 +19,10 @@ const CONCURRENCY_BOUNDS: RangeInclusive<u32> = 1..=256;
 const MAX_ATTEMPTS_BOUNDS: RangeInclusive<u32> = 1..=1_000;
 const BACKOFF_BOUNDS_MS: RangeInclusive<u64> = 1..=MAX_DELAY_MS;
 const MAX_PATH_BYTES: usize = 1_024;
+const APPROVALS: [(&str, Approve); 2] = [("ask", Approve::Ask), ("auto", Approve::Auto)];
 const FACTOR_BOUNDS: RangeInclusive<f64> = 1.0..=100.0;
 
-/// What happens when a new file of a plugin imports more than the one that runs, or more than it is granted.
+/// What happens when a new file of a plugin asks for a capability that the last one did not have and no grant is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Approve {
     /// The file is held until an operator approves it.
@@ -100,7 +101,9 @@ fn read(mut section: Section<'_>, places: &Places<'_>) -> PluginSettings {
     }
     settings.config = Arc::new(read_config(section.take_section("config", "{ currency = \"EUR\" }")));
     settings.retry = read_retry(section.take_section("retry", "{ max_attempts = 8 }"));
-    section.not_supported("approve", "take it out: a new file of a plugin is taken up at once");
+    if let Some(approve) = section.take("approve").and_then(|item| item.word(&APPROVALS)) {
+        settings.approve = approve;
+    }
     if let Some(item) = section.take("http") {
         settings.grants = Arc::new(grants::read(&item, places));
     }

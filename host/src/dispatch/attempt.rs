@@ -172,6 +172,7 @@ async fn settle(hub: &Hub, lease: Lease, settlement: Settlement) -> bool {
 fn observe(loaded: &Loaded, lease: &Lease, invocation: &Invocation, started: Instant) {
     // Without an outcome it has not run: the instance was not there after all.
     let Some(outcome) = verdict::outcome(&invocation.verdict) else { return };
+    loaded.used.count(invocation);
     let name = outcome.name();
     let plugin: &PluginName = &lease.plugin;
     metrics::counter!("hookbox_attempts_total", "plugin" => plugin.to_string(), "outcome" => name).increment(1);

@@ -13,15 +13,18 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::folder::{Folder, Look, MAX_PLUGINS, Seen};
-use super::work::{Trial, Trials, Work, try_kept};
-use super::{Loaded, Shelf};
+use super::work::{Good, Known, Trial, Trials, Work, try_kept};
+use super::{Approvals, Held, LetIn, Loaded, Shelf, Slot};
 use crate::clock::Clock;
 use crate::event::{Digest, PluginName};
-use crate::sandbox::{Compiler, Origin, Sandbox};
+use crate::sandbox::{Compiler, Origin, Plugin, Sandbox};
 use crate::tasks;
 
 /// How long a file must stay as it is before it is read, in milliseconds.
 pub const SETTLE_MS: u64 = 100;
+
+/// How often a folder is looked at again, by who waits for all of it, because something in it was changing.
+const MAX_RESTLESS_LOOKS: u32 = 50;
 
 /// Where plugins come from.
 #[derive(Debug, Clone)]
@@ -34,6 +37,8 @@ pub struct Stock {
     pub dir: PathBuf,
     /// When a plugin was loaded.
     pub clock: Clock,
+    /// What each of them may do.
+    pub approvals: Arc<Approvals>,
 }
 
 /// A new shelf and what is different in it.
@@ -60,6 +65,19 @@ pub enum Change {
         previous: Option<Digest>,
         /// Where its machine code came from; `None` if it ran already.
         origin: Option<Origin>,
+        /// Why it may ask for more than the last one, if it does.
+        let_in: Option<LetIn>,
+    },
+    /// A file can run, asks for more than it may, and waits. What ran before, if anything, goes on.
+    Held {
+        /// Of the plugin.
+        name: PluginName,
+        /// What waits.
+        digest: Digest,
+        /// What it asks for, for people.
+        asks_for: String,
+        /// What lets it in.
+        command: String,
     },
     /// A file was not taken. What ran before, if anything, goes on.
     Kept {
@@ -88,22 +106,32 @@ impl Shelf {
             let mut trials = Trials::new();
             for (name, seen) in &look.entries {
                 let Seen::File { file_name, stamp } = seen else { continue };
-                trials.insert(name.clone(), (seen.clone(), try_kept(&its_stock, &folder, file_name, stamp)));
+                trials.insert(name.clone(), (seen.clone(), try_kept(&its_stock, &folder, name, file_name, stamp)));
             }
+            its_stock.approvals.keep_files_of(&look.entries.keys().cloned().collect());
             Ok::<_, String>((look, trials))
         });
         match kept.await {
-            Ok((look, trials)) => Self::default().with_kept(stock, &look, trials),
+            Ok((look, trials)) => {
+                let trials = Self::default().decide(stock, trials, [&look; 2]).await;
+                Self::default().with_kept(stock, &look, trials)
+            }
             Err(problem) => Self::default().with_folder_problem(problem),
         }
     }
 
-    /// Loads every plugin in the folder, however long that takes.
+    /// Loads every plugin in the folder, however long that takes. Only what never comes to rest is left as it was.
     pub async fn load_all(stock: &Stock) -> Refreshed {
         let (mut work, mut changes) = (Work::new(Arc::new(Notify::new())), Vec::new());
         let mut refreshed = Self::default().refresh(stock, &mut work).await;
-        while work.is_busy() {
-            work.progress().await;
+        let mut looks_left = MAX_RESTLESS_LOOKS;
+        while work.is_busy() || refreshed.unsettled && looks_left > 0 {
+            if refreshed.unsettled && looks_left > 0 {
+                looks_left -= 1;
+                tokio::time::sleep(Duration::from_millis(SETTLE_MS)).await;
+            } else {
+                work.progress().await;
+            }
             changes.append(&mut refreshed.changes);
             refreshed = refreshed.shelf.refresh(stock, &mut work).await;
         }
@@ -126,14 +154,20 @@ impl Shelf {
             let tried = work.is_on(name, seen) || trials.get(name).is_some_and(|(tried, _)| tried == seen);
             *seen != self.judged(name) && !tried
         };
-        if !self.names(&first).any(is_new) {
-            return self.assemble(stock, &first, trials, &first, work);
-        }
-        tokio::time::sleep(Duration::from_millis(SETTLE_MS)).await;
-        match look(stock).await {
-            Ok(second) => self.assemble(stock, &first, trials, &second, work),
-            Err(problem) => self.give_up(work, problem),
-        }
+        let second = if self.names(&first).any(is_new) {
+            tokio::time::sleep(Duration::from_millis(SETTLE_MS)).await;
+            match look(stock).await {
+                Ok(second) => Some(second),
+                Err(problem) => return self.give_up(work, problem),
+            }
+        } else {
+            None
+        };
+        let second = second.as_ref().unwrap_or(&first);
+        let trials = self.decide(stock, trials, [&first, second]).await;
+        let next = self.assemble(stock, &first, trials, second, work);
+        next.settle(stock).await;
+        next
     }
 
     /// Nothing can be said of any file: what is under way begins again when something can.
@@ -151,20 +185,27 @@ impl Shelf {
         self.slots.get(name).map_or(Seen::Absent, |slot| slot.judged.clone())
     }
 
+    fn known(&self, name: &str) -> Known {
+        self.slots.get(name).map_or_else(Known::default, |slot| Known {
+            running: slot.loaded.as_ref().map(|loaded| loaded.digest),
+            held: slot.held.as_ref().map(|held| held.candidate.digest),
+        })
+    }
+
     /// Puts the new shelf together from what stayed the same in both looks, and begins what is left to be done.
     fn assemble(&self, stock: &Stock, first: &Look, mut trials: Trials, second: &Look, work: &mut Work) -> Refreshed {
         let mut next = Refreshed { shelf: self.clone(), changes: Vec::new(), unsettled: false };
         work.keep_only(|name, tried| second.get(name) == tried);
         for name in self.names(second) {
             let seen = second.get(name);
-            if *seen == self.judged(name) || work.is_on(name, seen) {
+            let trial = trials.remove(name).filter(|(tried, _)| tried == seen).map(|(_, trial)| trial);
+            if *seen == self.judged(name) && !matches!(trial, Some(Trial::Released(_))) || work.is_on(name, seen) {
                 continue;
             }
-            let trial = trials.remove(name).filter(|(tried, _)| tried == seen).map(|(_, trial)| trial);
             match (seen, trial) {
                 _ if seen != first.get(name) => next.unsettled = true,
                 (Seen::File { .. }, Some(Trial::Changed)) => next.unsettled = true,
-                (Seen::File { .. }, None) => work.add(name, seen, self.loaded(name).map(|loaded| loaded.digest)),
+                (Seen::File { .. }, None) => work.add(name, seen, self.known(name)),
                 (_, trial) => next.put(stock, name, seen, trial),
             }
         }
@@ -203,24 +244,42 @@ impl Refreshed {
         slot.judged = seen.clone();
         let previous = slot.loaded.as_ref().map(|loaded| loaded.digest);
         let problem = match (seen, trial) {
-            (Seen::File { file_name, .. }, Some(Trial::Good(plugin, digest, origin))) => {
+            (Seen::File { file_name, .. }, Some(Trial::Good(good))) => {
                 let path = stock.dir.join(file_name);
-                let loaded_at_ms = stock.clock.now_ms();
-                slot.loaded =
-                    Some(Arc::new(Loaded { name: name.clone(), plugin: *plugin, digest, path, loaded_at_ms }));
-                slot.problem = None;
-                self.changes.push(Change::Loaded { name: name.clone(), digest, previous, origin: Some(origin) });
+                self.changes.push(slot.take(stock, name, path, *good));
+                return;
+            }
+            (Seen::File { file_name, .. }, Some(Trial::Held(mut good, added, trouble))) => {
+                if let (None, Some(last)) = (&slot.loaded, good.last.take()) {
+                    let (path, last) = *last;
+                    self.changes.push(slot.take(stock, name, path, last));
+                }
+                let candidate = Arc::new(slot.load(stock, name, stock.dir.join(file_name), good.plugin, good.digest));
+                let held = Held::new(candidate, slot.loaded.as_deref(), added, trouble);
+                let (digest, asks_for, command) = (good.digest, held.asks_for(), held.command());
+                (slot.held, slot.problem) = (Some(held), None);
+                self.changes.push(Change::Held { name: name.clone(), digest, asks_for, command });
+                return;
+            }
+            (Seen::File { .. }, Some(Trial::Released(let_in))) => {
+                if let Some(held) = slot.held.take() {
+                    let digest = held.candidate.digest;
+                    slot.loaded = Some(held.candidate);
+                    self.changes.push(Change::Loaded { name: name.clone(), digest, previous, origin: None, let_in });
+                }
                 return;
             }
             (Seen::File { .. }, Some(Trial::Running)) => {
-                let healed = slot.problem.take().is_some();
+                let healed = slot.problem.take().is_some() | slot.held.take().is_some();
                 if let (true, Some(digest)) = (healed, previous) {
-                    self.changes.push(Change::Loaded { name: name.clone(), digest, previous, origin: None });
+                    let (name, origin, let_in) = (name.clone(), None, None);
+                    self.changes.push(Change::Loaded { name, digest, previous, origin, let_in });
                 }
                 return;
             }
             (Seen::Absent, _) => {
-                if slot.loaded.take().is_none() {
+                let waited = slot.held.take().is_some();
+                if slot.loaded.take().is_none() && !waited {
                     // It never ran, or is reported as missing already.
                     slots.remove(name);
                     return;
@@ -231,12 +290,42 @@ impl Refreshed {
             }
             (Seen::Unfit(problem), _) => problem.clone(),
             (Seen::File { .. }, Some(Trial::Bad(problem))) => problem,
-            (Seen::File { .. }, Some(Trial::Changed) | None) => return,
+            (Seen::File { .. }, Some(Trial::NotNoted(problem))) => {
+                // To be tried again at every look.
+                slot.judged = Seen::Unfit(problem.clone());
+                problem
+            }
+            (Seen::File { .. }, Some(Trial::Waiting | Trial::Changed) | None) => return,
         };
+        slot.held = None;
         if slot.problem.as_ref() != Some(&problem) {
             slot.problem = Some(problem.clone());
             self.changes.push(Change::Kept { name: name.clone(), problem });
         }
+    }
+
+    /// Says what is held now to those who may approve it, and forgets the files of plugins that are gone.
+    async fn settle(&self, stock: &Stock) {
+        let held = self.shelf.slots.iter().filter_map(|(name, slot)| Some((name, slot.held.as_ref()?)));
+        let held = held.map(|(name, held)| (name.clone(), held.candidate.digest)).collect();
+        // Of one that is still to be compiled, or cannot be read, nothing is known yet.
+        let open = |name: &str| {
+            self.shelf.slot(name).is_none_or(|slot| slot.compiling || matches!(slot.judged, Seen::Unfit(_)))
+        };
+        let over = stock.approvals.holding(&held, open);
+        let gone = self.changes.iter().any(|change| matches!(change, Change::Removed { .. }));
+        if over.is_empty() && !gone {
+            return;
+        }
+        let there = self.shelf.slots.iter().filter(|(_, slot)| slot.compiling || slot.judged != Seen::Absent);
+        let (there, approvals) = (there.map(|(name, _)| name.clone()).collect(), Arc::clone(&stock.approvals));
+        tasks::blocking(move || {
+            approvals.write_down(&over);
+            if gone {
+                approvals.keep_files_of(&there);
+            }
+        })
+        .await;
     }
 
     /// Notes which plugins are waited for, also where nothing else is known of them yet.
@@ -266,6 +355,22 @@ impl Refreshed {
         if slots.len() > 2 * MAX_PLUGINS {
             slots.retain(|_, slot| slot.compiling || slot.judged != Seen::Absent);
         }
+    }
+}
+
+impl Slot {
+    fn load(&self, stock: &Stock, name: &PluginName, path: PathBuf, plugin: Plugin, digest: Digest) -> Loaded {
+        let used = self.loaded.as_ref().map(|loaded| Arc::clone(&loaded.used)).unwrap_or_default();
+        Loaded { name: name.clone(), plugin, digest, path, loaded_at_ms: stock.clock.now_ms(), used }
+    }
+
+    /// Runs a file from now on.
+    fn take(&mut self, stock: &Stock, name: &PluginName, path: PathBuf, good: Good) -> Change {
+        let Good { plugin, digest, origin, let_in, .. } = good;
+        let previous = self.loaded.as_ref().map(|loaded| loaded.digest);
+        self.loaded = Some(Arc::new(self.load(stock, name, path, plugin, digest)));
+        (self.held, self.problem) = (None, None);
+        Change::Loaded { name: name.clone(), digest, previous, origin: Some(origin), let_in }
     }
 }
 

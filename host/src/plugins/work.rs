@@ -7,14 +7,17 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use super::Stock;
+use super::approvals::{Asked, LetIn};
 use super::folder::{Folder, Seen, Stamp};
 use crate::event::{Digest, PluginName};
 use crate::sandbox::{Origin, Plugin};
@@ -31,12 +34,46 @@ const MAX_PROBLEM_BYTES: usize = 4_096;
 pub(super) enum Trial {
     /// It is, byte for byte, what runs already.
     Running,
+    /// It is, byte for byte, what is held already.
+    Waiting,
     /// It can run.
-    Good(Box<Plugin>, Digest, Origin),
+    Good(Box<Good>),
+    /// It could run and asks for more than it may, namely for this; why nothing is known of what it may.
+    Held(Box<Good>, Asked, Option<String>),
+    /// What was held may run now.
+    Released(Option<LetIn>),
+    /// It may run, and that could not be noted.
+    NotNoted(String),
     /// It cannot, and why.
     Bad(String),
     /// It changed while it was read.
     Changed,
+}
+
+/// A file that can run.
+pub(super) struct Good {
+    pub(super) plugin: Plugin,
+    pub(super) digest: Digest,
+    pub(super) origin: Origin,
+    /// Why it may ask for more than the last one, if it does.
+    pub(super) let_in: Option<LetIn>,
+    /// What ran last, and where it is kept, if nothing runs and this is likely to be held.
+    pub(super) last: Option<Box<(PathBuf, Good)>>,
+}
+
+/// What of a plugin need not be compiled again.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Known {
+    /// What runs.
+    pub(super) running: Option<Digest>,
+    /// What is held.
+    pub(super) held: Option<Digest>,
+}
+
+impl Good {
+    fn new((plugin, origin): (Plugin, Origin), digest: Digest) -> Self {
+        Self { plugin, digest, origin, let_in: None, last: None }
+    }
 }
 
 /// What came of every file that was tried since this was last asked, by plugin name.
@@ -53,8 +90,7 @@ pub struct Work {
 /// A file that is tried.
 struct Job {
     seen: Seen,
-    /// What runs under its name.
-    running: Option<Digest>,
+    known: Known,
     /// Where it is its turn.
     task: Option<JoinHandle<()>>,
 }
@@ -125,9 +161,9 @@ impl Work {
         self.jobs.retain(|name, job| wanted(name, &job.seen));
     }
 
-    /// Lines up a file, in place of what was tried under this name. `running` is what runs under it.
-    pub(super) fn add(&mut self, name: &PluginName, seen: &Seen, running: Option<Digest>) {
-        self.jobs.insert(name.clone(), Job { seen: seen.clone(), running, task: None });
+    /// Lines up a file, in place of what was tried under this name.
+    pub(super) fn add(&mut self, name: &PluginName, seen: &Seen, known: Known) {
+        self.jobs.insert(name.clone(), Job { seen: seen.clone(), known, task: None });
     }
 
     /// Begins what can be begun. Called after everything that ends or adds a job.
@@ -140,7 +176,7 @@ impl Work {
             if let Some((name, job)) = line.min_by_key(|(_, job)| (job.task.is_none(), job.size_bytes()))
                 && job.task.is_none()
             {
-                let trying = try_file(stock.clone(), job.seen.clone(), job.running);
+                let trying = try_file(stock.clone(), name.clone(), job.seen.clone(), job.known);
                 job.task = Some(begin(trying, name.clone(), job.seen.clone(), finish.clone(), wake.clone()));
             }
         }
@@ -166,34 +202,63 @@ fn begin(
     })
 }
 
-async fn try_file(stock: Stock, seen: Seen, running: Option<Digest>) -> Trial {
+async fn try_file(stock: Stock, name: PluginName, seen: Seen, known: Known) -> Trial {
     let Seen::File { file_name, stamp } = seen else { return Trial::Changed };
     let (dir, its_name) = (stock.dir.clone(), file_name.clone());
     let read = move || Folder::open(&dir)?.read(&its_name, &stamp).map(|bytes| bytes.map(digested));
     let (file, digest) = match tasks::blocking(read).await {
-        Ok(Some(both)) => both,
+        Ok(Some((file, digest))) => (Bytes::from(file), digest),
         Ok(None) => return Trial::Changed,
         Err(problem) => return Trial::Bad(problem),
     };
-    if running == Some(digest) {
-        return Trial::Running;
+    match Some(digest) {
+        digest if digest == known.running => return Trial::Running,
+        digest if digest == known.held => return Trial::Waiting,
+        _ => {}
     }
+    let mut good = match stock.compiler.load(&stock.sandbox, file.clone()).await {
+        Ok(made) => Good::new(made, digest),
+        Err(error) => return Trial::Bad(describe(&file_name, &error)),
+    };
+    if known.running.is_none() {
+        good.last = last(&stock, &name, &good).await;
+    }
+    let approvals = Arc::clone(&stock.approvals);
+    tasks::blocking(move || approvals.keep(&name, digest, &file)).await;
+    Trial::Good(Box::new(good))
+}
+
+/// What ran last, from where it is kept, if `newest` is likely to be held.
+async fn last(stock: &Stock, name: &PluginName, newest: &Good) -> Option<Box<(PathBuf, Good)>> {
+    let (approvals, its_name) = (Arc::clone(&stock.approvals), name.clone());
+    let (digest, asked) = (newest.digest, newest.plugin.capabilities());
+    let held = move || approvals.holds(&its_name, digest, &asked).then(|| approvals.kept(&its_name)).flatten();
+    let (path, file, digest) = tasks::blocking(held).await?;
     match stock.compiler.load(&stock.sandbox, file.into()).await {
-        Ok((plugin, origin)) => Trial::Good(Box::new(plugin), digest, origin),
-        Err(error) => Trial::Bad(describe(&file_name, &error)),
+        Ok(made) => Some(Box::new((path, Good::new(made, digest)))),
+        Err(error) => {
+            tracing::error!(plugin.name = %name, error = %error, path = %path.display(), "a kept plugin cannot be loaded");
+            None
+        }
     }
 }
 
 /// A file that need not be compiled, because that was done at an earlier time; [`Trial::Changed`] of any other. Blocks.
-pub(super) fn try_kept(stock: &Stock, folder: &Folder, file_name: &str, stamp: &Stamp) -> Trial {
+pub(super) fn try_kept(stock: &Stock, folder: &Folder, name: &PluginName, file_name: &str, stamp: &Stamp) -> Trial {
     let Ok(Some((file, digest))) = folder.read(file_name, stamp).map(|bytes| bytes.map(digested)) else {
         return Trial::Changed;
     };
-    match stock.compiler.kept(&stock.sandbox, &file) {
-        Some(Ok(plugin)) => Trial::Good(Box::new(plugin), digest, Origin::Cache),
-        Some(Err(error)) => Trial::Bad(describe(file_name, &error)),
-        None => Trial::Changed,
+    let good = match stock.compiler.kept(&stock.sandbox, &file) {
+        Some(Ok(plugin)) => Good::new((plugin, Origin::Cache), digest),
+        Some(Err(error)) => return Trial::Bad(describe(file_name, &error)),
+        None => return Trial::Changed,
+    };
+    // Then what ran last is needed as well, and may have to be compiled.
+    if stock.approvals.holds(name, digest, &good.plugin.capabilities()) {
+        return Trial::Changed;
     }
+    stock.approvals.keep(name, digest, &file);
+    Trial::Good(Box::new(good))
 }
 
 fn digested(bytes: Vec<u8>) -> (Vec<u8>, Digest) {

@@ -50,7 +50,8 @@ impl Site {
         fs::write(&path, config_text("\"x.*\" = \"a\"")).unwrap();
         let config = Config::load(&path, MakeSecrets::Yes).unwrap();
         let sandbox = Arc::new(Sandbox::new(SandboxOptions::default()).unwrap());
-        let stock = Stock { sandbox, compiler: Compiler::InProcess, dir: plugins_dir, clock: Clock::system() };
+        let (compiler, clock, approvals) = (Compiler::InProcess, Clock::system(), Arc::default());
+        let stock = Stock { sandbox, compiler, dir: plugins_dir, clock, approvals };
         let shelf = Shelf::load_all(&stock).await.shelf;
         let watched = Watched {
             config: Arc::new(ArcSwap::from_pointee(config)),

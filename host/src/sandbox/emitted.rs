@@ -17,11 +17,16 @@ const MAX_CONTENT_TYPE_BYTES: usize = 256;
 /// Takes what a handler returned while it handled an event about `subject`, or says what is wrong with it.
 pub(super) fn take(returned: Vec<NewEvent>, subject: Option<&str>, limits: &Limits) -> Result<Vec<Emitted>, String> {
     if returned.len() > limits.emitted {
-        return Err(too_many(&format!("returned {} events", returned.len()), limits));
+        let (count, most) = (returned.len(), limits.emitted);
+        return Err(format!(
+            "the handler returned {count} events; at most {most} are taken: {}",
+            set_by("limits.emitted")
+        ));
     }
     let bytes: usize = returned.iter().map(size).sum();
     if bytes > limits.emitted_bytes {
-        return Err(too_large(&format!("returned events of {bytes} bytes"), limits));
+        let (most, key) = (limits.emitted_bytes, set_by("limits.emitted_size"));
+        return Err(format!("the handler returned events of {bytes} bytes; at most {most} are taken: {key}"));
     }
     let count = returned.len();
     let mut emitted = Vec::with_capacity(count);
@@ -42,16 +47,6 @@ pub(super) fn take(returned: Vec<NewEvent>, subject: Option<&str>, limits: &Limi
         });
     }
     Ok(emitted)
-}
-
-/// What is said of a handler that emits more events than it may.
-pub(super) fn too_many(what: &str, limits: &Limits) -> String {
-    format!("the handler {what}; at most {} are taken: {}", limits.emitted, set_by("limits.emitted"))
-}
-
-/// What is said of a handler whose events are larger than they may be.
-pub(super) fn too_large(what: &str, limits: &Limits) -> String {
-    format!("the handler {what}; at most {} are taken: {}", limits.emitted_bytes, set_by("limits.emitted_size"))
 }
 
 /// An event as programs write it that do not speak `hookbox:plugin`. Its id, source and time are the host's to give.

@@ -21,7 +21,7 @@ use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 use super::attempt::Attempt;
 use super::bindings::exports::hookbox::plugin::handler::{Failure, NewEvent};
 use super::bindings::hookbox::plugin::types::RetryLater;
-use super::verdict::Ended;
+use super::verdict::{Ended, set_by};
 use super::{Call, emitted, text};
 use crate::config::Limits;
 use crate::{clock, cloudevents};
@@ -112,7 +112,8 @@ async fn read(answer: Answer, limits: &Limits) -> Result<Read, String> {
         let frame = frame.map_err(|error| format!("the handler's answer ended early: {error:?}"))?;
         let Ok(data) = frame.into_data() else { continue };
         if read.len() + data.len() > limits.emitted_bytes {
-            return Err(emitted::too_large("answered with more", limits));
+            let most = limits.emitted_bytes;
+            return Err(format!("the handler's answer has more than {most} bytes; {}", set_by("limits.emitted_size")));
         }
         read.extend_from_slice(&data);
     }

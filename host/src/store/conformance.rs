@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{DeliveryView, KvTransaction, Lane, Lease, Next, Settled, Settlement, Store, StoreError};
 use crate::clock::Clock;
 use crate::event::{
-    AttemptRecord, Attributes, DedupeKey, DeliveryId, Digest, EventId, LogLine, NewEvent, Outcome, State,
+    AttemptRecord, Attributes, DedupeKey, DeliveryId, Digest, EventId, HttpCall, LogLine, NewEvent, Outcome, State,
 };
 
 pub(super) mod append;
@@ -139,7 +139,15 @@ fn record(outcome: Outcome) -> AttemptRecord {
         outcome,
         error: (outcome != Outcome::Ok).then(|| format!("it was {}", outcome.name())),
         logs: vec![LogLine { level: "info".to_owned(), message: "a \"line\"".to_owned() }],
-        calls: Vec::new(),
+        calls: vec![HttpCall {
+            method: "GET".to_owned(),
+            url: "https://api.example.com/v1/videos?id=*".to_owned(),
+            status: Some(200),
+            error: None,
+            sent_bytes: 0,
+            received_bytes: 165,
+            duration_ms: 31,
+        }],
         plugin_digest: Some(Digest([7; 32])),
     }
 }

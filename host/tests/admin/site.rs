@@ -10,7 +10,7 @@ use axum::http::{Request, Response, StatusCode, header};
 use hookbox::admin::{self, Admin};
 use hookbox::clock::Clock;
 use hookbox::config::{Config, MakeSecrets};
-use hookbox::event::{AttemptRecord, Attributes, EventId, LogLine, NewEvent, Outcome, PluginName};
+use hookbox::event::{AttemptRecord, Attributes, EventId, HttpCall, LogLine, NewEvent, Outcome, PluginName};
 use hookbox::plugins::{Loaded, Shelf};
 use hookbox::sandbox::{Sandbox, SandboxOptions};
 use hookbox::status::Status;
@@ -59,6 +59,7 @@ pub(super) fn site() -> Site {
     let admin = Admin {
         store: Arc::new(store),
         shelf: Arc::new(ArcSwap::from_pointee(shelf(dir.path()))),
+        approvals: Arc::default(),
         config: Arc::new(ArcSwap::from_pointee(config)),
         status: Arc::new(Status::default()),
         render_metrics: Arc::new(|| "# no recorder\n".to_owned()),
@@ -76,6 +77,7 @@ fn shelf(dir: &std::path::Path) -> Shelf {
         digest: hookbox::event::Digest([7; 32]),
         path: dir.join("plugins").join(format!("{name}.wat")),
         loaded_at_ms: NOW_MS,
+        used: Arc::default(),
     }))
 }
 
@@ -125,7 +127,15 @@ impl Site {
                 outcome,
                 error: (outcome != Outcome::Ok).then(|| "no such order".to_owned()),
                 logs: vec![LogLine { level: "info".to_owned(), message: "looked".to_owned() }],
-                calls: Vec::new(),
+                calls: vec![HttpCall {
+                    method: "GET".to_owned(),
+                    url: "https://api.example.com/v1/videos?id=*".to_owned(),
+                    status: Some(200),
+                    error: None,
+                    sent_bytes: 0,
+                    received_bytes: 165,
+                    duration_ms: 31,
+                }],
                 plugin_digest: Some(hookbox::event::Digest([7; 32])),
             };
             self.admin.store.settle(lease, Settlement { next, record: Some(record) }).await.unwrap();

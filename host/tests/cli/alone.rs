@@ -21,6 +21,7 @@ fn wrong_usage_is_exit_code_2_and_says_what_would_be_right() {
         (vec!["send", "heygen", "t"], "HEYGEN_WEBHOOK_SECRET"),
         (vec!["deliveries", "retry"], "--state dead"),
         (vec!["deliveries", "retry", "dlv_1", "--state", "dead"], "cannot be used with"),
+        (vec!["plugins", "approve"], "<NAME>"),
         (vec!["events", "--config", "missing.toml"], "missing.toml"),
         (vec!["serve", "--config", "missing.toml"], "missing.toml"),
         (vec!["run", "x.wasm"], "--event"),

@@ -123,7 +123,7 @@ fn the_configuration_of_a_case_is_read_by_the_plugin() {
 #[test]
 fn limits_are_those_of_the_command_line() {
     let site = Site::new();
-    put(&site, "spins/spins.wat", include_str!("../guests/loop.wat"));
+    put(&site, "spins/spins.wat", include_str!("../hostile/loop.wat"));
     put(&site, "spins/cases/one/event.json", EVENT);
     put(&site, "spins/cases/one/expected.json", r#"{"outcome": "timeout"}"#);
     let ran = site.run(&["test", "spins", "--timeout-ms", "100"]);

@@ -143,7 +143,7 @@ fn a_signal_drains_and_ends_the_host_with_exit_code_0() {
 #[test]
 fn a_second_signal_leaves_at_once() {
     let site = Site::new();
-    site.put("plugins/fine.wat", include_str!("../guests/loop.wat"));
+    site.put("plugins/fine.wat", include_str!("../hostile/loop.wat"));
     let host = site.serve();
     send(&site, &host, "avatar_video.success", "order_1");
     row(&site, &host, &["deliveries", "--state", "leased"]);

@@ -187,7 +187,6 @@ fn what_is_not_supported_yet_says_so() {
         "[server]\nadmin = \"0.0.0.0:3001\"",
         "[store]\nurl = \"postgres://db/hookbox\"",
         "[store]\nurl = \"postgresql://db/hookbox\"",
-        "[plugins.audit]\napprove = \"auto\"",
     ] {
         home.refuses(text, &["not supported yet"]);
     }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use hookbox::config::{Approve, PluginSettings};
 use hookbox::retry::{Jitter, RetryPolicy};
 
 use super::home::{ACME, Home};
@@ -50,6 +51,7 @@ fn a_plugins_settings_are_read() {
 timeout = "1m30s"
 memory = "8MiB"
 concurrency = 2
+approve = "auto"
 retry = { max_attempts = 3, initial = "250ms", factor = 3, max = "10s", jitter = "none" }
 [plugins.audit.config]
 currency = "EUR"
@@ -63,6 +65,7 @@ deep = { a = 1 }
     );
     let plugin = config.plugin("audit");
     assert_eq!((plugin.limits.timeout_ms, plugin.limits.memory_bytes, plugin.concurrency), (90_000, 8 << 20, 2));
+    assert_eq!((plugin.approve, PluginSettings::default().approve), (Approve::Auto, Approve::Ask));
     let retry = RetryPolicy { max_attempts: 3, initial_ms: 250, factor: 3.0, max_ms: 10_000, jitter: Jitter::None };
     assert_eq!(plugin.retry, retry);
     let config: Vec<_> = plugin.config.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
@@ -92,6 +95,8 @@ fn a_plugins_bad_settings_are_refused() {
         ("concurrency = -1", "is -1, out of bounds"),
         ("concurrency = 1.5", "must be a whole number"),
         ("instance = \"warm\"", "it can be \"fresh\""),
+        ("approve = \"atuo\"", "did you mean `auto`"),
+        ("approve = true", "must be a string"),
         ("path = \"hook\"", "begins with `/`"),
         ("path = \"/a b\"", "is \"/a b\", which is no path"),
         ("path = \"/a#b\"", "which is no path"),

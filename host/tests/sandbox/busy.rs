@@ -11,7 +11,7 @@ fn loops(plugin: &Arc<Plugin>, count: usize, timeout_ms: u64) -> Vec<tokio::task
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_good_plugin_is_served_while_loops_take_turns_at_the_only_place() {
-    let looping = Arc::new(guest("loop"));
+    let looping = Arc::new(guest("../hostile/loop"));
     let spinning = loops(&looping, 8, 60_000);
     let good = Arc::new(guest("ok"));
     for _ in 0..500 {
@@ -28,7 +28,7 @@ async fn a_good_plugin_is_served_while_loops_take_turns_at_the_only_place() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_guest_that_waits_for_its_turn_ends_when_its_time_is_up() {
-    let looping = Arc::new(guest("loop"));
+    let looping = Arc::new(guest("../hostile/loop"));
     // One that keeps on, so that those whose time is up are mostly waiting.
     let spinning = loops(&looping, 1, 60_000);
     for attempt in loops(&looping, 8, 50) {
@@ -42,8 +42,8 @@ async fn a_guest_that_waits_for_its_turn_ends_when_its_time_is_up() {
 #[tokio::test]
 async fn a_busy_guest_goes_on_on_a_single_worker() {
     // Alone on a runtime of one thread: it has to yield to itself, and its place is free each time.
-    let looped = guest("loop").invoke(short_call()).await;
+    let looped = guest("../hostile/loop").invoke(short_call()).await;
     assert!(matches!(looped.verdict, Verdict::Timeout(_)), "{:?}", looped.verdict);
-    let flooded = guest("flood").invoke(call()).await;
+    let flooded = guest("../hostile/flood").invoke(call()).await;
     assert_eq!(flooded.verdict, Verdict::Ok(Vec::new()));
 }

@@ -1,12 +1,12 @@
 //! A child that compiles: what it makes, what it says of a file that is none, and how it ends when a file wants too much.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 
 use hookbox::sandbox::{Cache, CompileLimits, Compiler, Confinement, Origin, Workshop};
 
 use super::*;
+use crate::harness::wait_for;
 
 /// Limits that no file of these tests reaches unless it is meant to.
 fn limits() -> CompileLimits {
@@ -32,23 +32,11 @@ async fn refused(compiler: &Compiler, file: &[u8]) -> String {
     compiler.load(&SANDBOX, file.to_vec().into()).await.expect_err("it is refused").to_string()
 }
 
-/// A small file with one function of a million values: seconds of work, and hundreds of MiB.
-fn bomb() -> Vec<u8> {
-    let mut body = String::new();
-    for i in 0..1_000_000 {
-        let (to, a, b) = (i % 50, (i * 7) % 50, (i * 3) % 50);
-        let _ = write!(body, "(local.set {to} (i64.mul (local.get {a}) (local.get {b})))");
-    }
-    let locals = "i64 ".repeat(49);
-    let function = format!("(func (param i64) (result i64) (local {locals}) {body} (local.get 3))");
-    wat::parse_str(format!("(module (func (export \"_start\")) {function})")).unwrap()
-}
-
 #[tokio::test]
 async fn what_a_child_made_runs_and_is_kept() {
     let dir = tempfile::tempdir().unwrap();
     let cache = Cache::at(dir.path().join("cache"));
-    for name in ["ok", "retry", "http-silent", "command-loop"] {
+    for name in ["ok", "retry", "../hostile/http-silent", "../hostile/command-loop"] {
         let file = file(&format!("tests/guests/{name}.wat"));
         let compiler = compiler(env!("CARGO_BIN_EXE_hookbox"), limits(), Some(cache.clone()));
         assert!(compiler.kept(&SANDBOX, &file).is_none());
@@ -85,14 +73,14 @@ async fn a_child_refuses_a_file_in_the_words_of_this_process() {
         assert_eq!(refused(&child, file).await, refusal(file));
     }
     // Compiled, and then refused for what it is.
-    for file in [b"(component)".to_vec(), file("tests/guests/unknown-import.wat")] {
+    for file in [b"(component)".to_vec(), file("tests/hostile/unknown-import.wat")] {
         assert_eq!(refused(&child, &file).await, refusal(&file));
     }
 }
 
 #[tokio::test]
 async fn a_file_that_wants_too_much_ends_the_child_and_says_what_ran_out() {
-    let bomb = bomb();
+    let bomb = crate::hostile::file("values-many");
     let cases = [
         (confined(|of| of.cpu_s = 1), "the compiler ran out of time on it: it has 1 s of processor time for a file"),
         (confined(|of| of.memory_bytes = 200 << 20), "the compiler ran out of memory on it: it has 200 MiB for a file"),
@@ -126,4 +114,22 @@ async fn a_child_that_is_killed_or_cannot_start_is_named() {
     }
     let message = refused(&compiler(dir.path().join("nothing"), limits(), None), &file).await;
     assert!(message.starts_with("the compiler could not be started: "), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compilation_that_nobody_waits_for_any_more_ends_its_child() {
+    let dir = tempfile::tempdir().unwrap();
+    let (program, note) = (dir.path().join("patient"), dir.path().join("pid"));
+    // Written by another process, as above.
+    let script = format!("echo $$ > {0}.new && mv {0}.new {0} && exec sleep 1000", note.display());
+    let text = format!("printf '%s\\n' '#!/bin/sh' '{script}' > patient && chmod +x patient");
+    assert!(Command::new("sh").args(["-c", &text]).current_dir(dir.path()).status().unwrap().success());
+    let (compiler, file) = (compiler(&program, limits(), None), file("tests/guests/ok.wat"));
+    let compiling = tokio::spawn(async move { compiler.load(&SANDBOX, file.into()).await.map(|_| ()) });
+    let pid = wait_for("the child", || std::fs::read_to_string(&note).ok());
+    let process = std::path::Path::new("/proc").join(pid.trim());
+    assert!(process.exists());
+    compiling.abort();
+    assert!(compiling.await.unwrap_err().is_cancelled());
+    wait_for("the child to end", || (!process.exists()).then_some(()));
 }

@@ -53,7 +53,7 @@ async fn the_status_of_an_http_handler_is_its_verdict() {
 
 #[tokio::test]
 async fn an_http_handler_that_gives_no_answer_is_an_error() {
-    let silent = invoke("http-silent", call()).await;
+    let silent = invoke("../hostile/http-silent", call()).await;
     assert_eq!(silent.verdict, Verdict::Error("the handler returned without an answer".to_owned()));
 }
 
@@ -90,9 +90,9 @@ async fn a_command_may_be_a_component() {
 
 #[tokio::test]
 async fn a_command_is_held_to_the_same_limits() {
-    let verdict = invoke("command-loop", short_call()).await.verdict;
+    let verdict = invoke("../hostile/command-loop", short_call()).await.verdict;
     assert!(matches!(verdict, Verdict::Timeout(_)), "{verdict:?}");
-    let verdict = invoke("command-memory", call()).await.verdict;
+    let verdict = invoke("../hostile/command-memory", call()).await.verdict;
     assert!(matches!(verdict, Verdict::Memory(_)), "{verdict:?}");
 }
 

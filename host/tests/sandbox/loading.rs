@@ -42,7 +42,7 @@ fn a_file_that_is_not_a_plugin_is_refused_by_name() {
 
 #[test]
 fn an_import_that_the_host_does_not_offer_is_named() {
-    let message = refusal(&file("tests/guests/unknown-import.wat"));
+    let message = refusal(&file("tests/hostile/unknown-import.wat"));
     assert!(message.starts_with("it imports acme:secrets/vault@1.0.0, which this host does not offer"), "{message}");
     let config = String::from_utf8(file("tests/guests/config.wat")).unwrap();
     let message = refusal(

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::run::{Result, cargo, command, output, root, run, say, target_dir};
 
+mod hostile;
 mod languages;
 mod load;
 mod neighbours;
@@ -32,12 +33,21 @@ pub(crate) struct Options {
     pub(crate) neighbours: bool,
     /// Measures one handler in every language instead.
     pub(crate) languages: bool,
+    /// Measures every guest of the gallery of hostile plugins instead.
+    pub(crate) hostile: bool,
 }
 
 impl Options {
-    /// Reads `--neighbours`, `--languages`, `--seconds N`, `--connections N`, `--json`.
+    /// Reads `--neighbours`, `--hostile`, `--languages`, `--seconds N`, `--connections N`, `--json`.
     pub(crate) fn parse(arguments: &[&str]) -> Result<Self> {
-        let mut options = Self { seconds: 10, connections: 256, json: false, neighbours: false, languages: false };
+        let mut options = Self {
+            seconds: if arguments.contains(&"--hostile") { hostile::SECONDS } else { 10 },
+            connections: 256,
+            json: false,
+            neighbours: false,
+            languages: false,
+            hostile: false,
+        };
         let mut left = arguments.iter();
         while let Some(argument) = left.next() {
             let mut number = || {
@@ -50,9 +60,10 @@ impl Options {
                 "--json" => options.json = true,
                 "--neighbours" => options.neighbours = true,
                 "--languages" => options.languages = true,
+                "--hostile" => options.hostile = true,
                 other => {
                     return Err(format!(
-                        "`{other}`: bench takes --neighbours, --languages, --seconds N, --connections N and --json"
+                        "`{other}`: bench takes --neighbours, --hostile, --languages, --seconds N, --connections N and --json"
                     ));
                 }
             }
@@ -63,6 +74,9 @@ impl Options {
 
 /// Sets everything up, measures, prints.
 pub(crate) fn bench(options: &Options) -> Result {
+    if options.hostile {
+        return hostile::bench(options);
+    }
     say("building the release binaries");
     run(&mut cargo("build --release -p hookbox --bin hookbox --example echo"))?;
     let folder = target_dir().join("bench");

@@ -20,6 +20,7 @@ usage: cargo xtask COMMAND
   bindings           generates plugins/hello-c/gen/ from wit/
   bench              measures the road against a bare echo and Express; --seconds N, --connections N, --json
   bench --neighbours measures a good plugin alone and beside hostile ones; --seconds N, --json
+  bench --hostile    measures every guest of the gallery of hostile plugins beside a good one; --seconds N, --json
   bench --languages  measures one handler in five languages, and a large component dropped in; --json
 ";
 

@@ -7,7 +7,7 @@ use utoipa::IntoParams;
 
 use super::closest;
 use crate::admin::problem::Problem;
-use crate::event::{DeliveryId, EventId, State};
+use crate::event::{DeliveryId, Digest, EventId, State};
 use crate::store::{Cursor, DeliveryFilter, EventFilter, EventState, Page};
 
 /// Rows a page holds if nothing is said.
@@ -97,9 +97,24 @@ pub(in crate::admin) struct ReplayQuery {
     pub(in crate::admin) plugin: Option<String>,
 }
 
+/// What `POST /api/v1/plugins/{name}/approve` may say, in the query or as the members of a JSON object.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::admin) struct ApproveQuery {
+    /// SHA-256 of the file that may run, in hex; without it, the one that is held at the moment.
+    digest: Option<String>,
+}
+
 /// For what takes no parameters: a mistyped question is still told so.
 #[derive(Debug, Deserialize, IntoParams)]
 pub(in crate::admin) struct NoQuery {}
+
+impl ApproveQuery {
+    pub(in crate::admin) fn digest(&self) -> Result<Option<Digest>, Problem> {
+        let read = |text: &String| text.parse().map_err(|error| Problem::bad_request(format!("`digest`: {error}")));
+        self.digest.as_ref().map(read).transpose()
+    }
+}
 
 impl EventQuery {
     pub(in crate::admin) fn filter(&self) -> Result<EventFilter, Problem> {

@@ -11,6 +11,8 @@ use super::*;
 use crate::plugins::Slot;
 use crate::sandbox::SandboxOptions;
 
+mod held;
+
 /// A plugin that can be told from another: `mark` is in its bytes.
 fn good(mark: u32) -> String {
     format!("{}\n;; {mark}\n", include_str!("../../../tests/guests/ok.wat"))
@@ -28,7 +30,7 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let sandbox = Arc::new(Sandbox::new(SandboxOptions::default()).unwrap());
         let (compiler, clock) = (Compiler::InProcess, Clock::manual(7_000));
-        let stock = Stock { sandbox, compiler, dir: dir.path().to_owned(), clock };
+        let stock = Stock { sandbox, compiler, dir: dir.path().to_owned(), clock, approvals: Arc::default() };
         Self { dir, stock, shelf: Shelf::default(), work: Work::new(Arc::new(Notify::new())) }
     }
 
@@ -47,8 +49,8 @@ impl Bench {
             let refreshed = self.once().await;
             assert!(!refreshed.unsettled);
             changes.extend(refreshed.changes.into_iter().map(|change| match change {
-                Change::Loaded { name, digest, previous, .. } => {
-                    Change::Loaded { name, digest, previous, origin: None }
+                Change::Loaded { name, digest, previous, let_in, .. } => {
+                    Change::Loaded { name, digest, previous, origin: None, let_in }
                 }
                 other => other,
             }));
@@ -114,8 +116,8 @@ async fn a_replaced_file_is_taken() {
     bench.refresh().await;
     bench.write("new", good(2));
     fs::rename(bench.path("new"), bench.path("a.wat")).unwrap();
-    let change =
-        Change::Loaded { name: "a".into(), digest: sha(&good(2)), previous: Some(sha(&good(1))), origin: None };
+    let (name, digest, previous) = ("a".into(), sha(&good(2)), Some(sha(&good(1))));
+    let change = Change::Loaded { name, digest, previous, origin: None, let_in: None };
     assert_eq!(bench.refresh().await, [change]);
     assert_eq!(bench.digest("a"), Some(sha(&good(2))));
 }
@@ -306,4 +308,26 @@ async fn a_running_plugin_goes_on_while_its_new_file_is_compiled() {
     assert_eq!((bench.state("a"), bench.digest("a")), ("loaded", Some(sha(&good(1)))));
     bench.refresh().await;
     assert_eq!(bench.digest("a"), Some(sha(&good(2))));
+}
+
+#[tokio::test]
+async fn whoever_loads_everything_waits_for_a_file_that_is_still_being_written() {
+    let bench = Bench::new();
+    bench.write("a.wat", good(0));
+    let path = bench.path("a.wat");
+    let writer = tasks::thread("writer", move || {
+        let started = std::time::Instant::now();
+        // More often than a file has to be at rest, for as long as several looks take.
+        for mark in 1.. {
+            fs::write(&path, good(mark)).unwrap();
+            if started.elapsed() > Duration::from_millis(5 * SETTLE_MS) {
+                break;
+            }
+            std::thread::park_timeout(Duration::from_millis(SETTLE_MS / 20));
+        }
+    })
+    .unwrap();
+    let refreshed = Shelf::load_all(&bench.stock).await;
+    writer.join().unwrap();
+    assert!(refreshed.shelf.loaded("a").is_some() && !refreshed.unsettled, "{:?}", refreshed.shelf);
 }

@@ -119,11 +119,24 @@ async fn two_files_in_one_folder_do_not_hinder_each_other() {
 async fn a_file_of_a_newer_host_is_refused_and_left_alone() {
     let file = one_file();
     file.open_sqlite().await.close().await.unwrap();
-    file.connection().pragma_update(None, "user_version", 2).unwrap();
+    file.connection().pragma_update(None, "user_version", 1_000).unwrap();
     let before = std::fs::read(file.options().path).unwrap();
     let refused = Sqlite::open(file.options()).unwrap_err();
-    assert!(matches!(refused, OpenError::Newer { found: 2, .. }), "{refused}");
+    assert!(matches!(refused, OpenError::Newer { found: 1_000, .. }), "{refused}");
     assert_eq!(std::fs::read(file.options().path).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_file_of_an_older_host_is_taken_along_with_what_it_holds() {
+    let file = one_file();
+    let store = file.open_sqlite().await;
+    store.append(event()).await.unwrap();
+    store.close().await.unwrap();
+    file.connection().execute_batch("ALTER TABLE attempts DROP COLUMN calls; PRAGMA user_version = 1").unwrap();
+    let store = file.open_sqlite().await;
+    assert_eq!(store.stats().events, 1);
+    let calls = file.connection().query_row("SELECT count(calls) FROM attempts", [], |row| row.get::<_, i64>(0));
+    assert_eq!(calls, Ok(0), "the column is there");
 }
 
 #[tokio::test]

@@ -75,12 +75,12 @@ pub(super) fn bench(folder: &Path, options: &Options) -> Result {
 }
 
 fn site(folder: &Path) -> Result<Receiver> {
-    let guests = root().join("host/tests/guests");
-    let mut plugins = vec![("good.wasm", root().join("plugins/audit.wasm")), ("ok.wat", guests.join("ok.wat"))];
+    let tests = root().join("host/tests");
+    let mut plugins = vec![("good.wasm", root().join("plugins/audit.wasm")), ("ok.wat", tests.join("guests/ok.wat"))];
     let mut routes = "[routes]\n\"good.one\" = \"good\"\n\"harmless.*\" = \"ok\"\n".to_owned();
     let mut sections = String::new();
     for (name, file, _) in HOSTILE {
-        plugins.push((file, guests.join(file)));
+        plugins.push((file, tests.join("hostile").join(file)));
         let plugin = file.trim_end_matches(".wat");
         routes.push_str(&format!("\"hostile.{name}\" = \"{plugin}\"\n"));
         sections.push_str(&format!(

@@ -1,0 +1,192 @@
+//! The folder beside the store that remembers what each plugin may do: `NAME.json` says it, `NAME.SHA256` is the file that
+//! ran last, and one that is held beside it.
+//!
+//! A note appears whole, by renaming, and is on disk when it has been written. A kept file is held against its name when it
+//! is read: a torn one is none.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::process::geteuid;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::event::{Digest, PluginName};
+use crate::plugins::{MAX_FILE_BYTES, is_name};
+use crate::sandbox::Capability;
+
+/// The longest note, in bytes.
+const MAX_NOTE_BYTES: u64 = 4 << 10;
+
+/// What the name of a file ends with that is not whole yet.
+const DRAFT: &str = ".draft";
+
+/// What is remembered of a plugin.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Note {
+    /// The file that ran last.
+    pub(super) digest: Option<Digest>,
+    /// What it asked for.
+    pub(super) capabilities: BTreeSet<Capability>,
+    /// The file that may ask for more.
+    pub(super) approved: Option<Digest>,
+}
+
+/// A note as it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    digest: Option<String>,
+    capabilities: Vec<String>,
+    approved: Option<String>,
+}
+
+/// The folder.
+#[derive(Debug)]
+pub(super) struct Notes {
+    dir: PathBuf,
+}
+
+/// Every plugin of which there is a note, and the note or what is wrong with it.
+pub(super) type Found = BTreeMap<PluginName, Result<Note, String>>;
+
+impl Notes {
+    /// Reads every note in `dir`, which need not be there.
+    pub(super) fn open(dir: PathBuf) -> Result<(Self, Found), String> {
+        let mut found = Found::new();
+        match fs::symlink_metadata(&dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Self { dir }, found)),
+            Err(error) => return Err(unreadable(&dir, &error)),
+            Ok(folder) if !folder.is_dir() => return Err(format!("{} is not a folder", dir.display())),
+            Ok(folder) if folder.uid() != geteuid().as_raw() || folder.mode() & 0o022 != 0 => {
+                let dir = dir.display();
+                return Err(format!(
+                    "others may write {dir}: make it this user's own, and take that away with `chmod go-w`"
+                ));
+            }
+            Ok(_) => {}
+        }
+        for entry in fs::read_dir(&dir).map_err(|error| unreadable(&dir, &error))? {
+            let path = entry.map_err(|error| unreadable(&dir, &error))?.path();
+            let Some((name, ending)) = parts(&path) else { continue };
+            match ending {
+                "json" => {
+                    found.insert(name.into(), read(&path));
+                }
+                _ if ending.ends_with(DRAFT) => {
+                    // Nobody will finish it.
+                    let _ = fs::remove_file(&path);
+                }
+                _ => {}
+            }
+        }
+        Ok((Self { dir }, found))
+    }
+
+    /// Writes a note; it is on disk afterwards.
+    pub(super) fn write(&self, name: &PluginName, note: &Note) -> Result<(), String> {
+        let written = Written {
+            digest: note.digest.map(|digest| digest.to_string()),
+            capabilities: note.capabilities.iter().map(|capability| capability.name().to_owned()).collect(),
+            approved: note.approved.map(|digest| digest.to_string()),
+        };
+        let path = self.dir.join(format!("{name}.json"));
+        let text = serde_json::to_vec(&written).map_err(io::Error::from);
+        text.and_then(|text| self.put(&path, &text))
+            .map_err(|error| format!("what the plugin may do cannot be noted in {}: {error}", path.display()))
+    }
+
+    /// Removes a note; says whether it is gone.
+    pub(super) fn remove(&self, name: &PluginName) -> bool {
+        let removed = fs::remove_file(self.dir.join(format!("{name}.json")));
+        removed.is_ok_and(|()| self.sync().is_ok())
+    }
+
+    /// Keeps a plugin's file; says whether it was not there.
+    pub(super) fn keep(&self, name: &PluginName, digest: Digest, file: &[u8]) -> io::Result<bool> {
+        let path = self.dir.join(format!("{name}.{digest}"));
+        match fs::symlink_metadata(&path) {
+            Ok(there) if there.is_file() && there.len() == file.len() as u64 => Ok(false),
+            _ => self.put(&path, file).map(|()| true),
+        }
+    }
+
+    /// A file that was kept, if it is what it was.
+    pub(super) fn kept(&self, name: &PluginName, digest: Digest) -> Option<(PathBuf, Vec<u8>)> {
+        let path = self.dir.join(format!("{name}.{digest}"));
+        let mut file = Vec::new();
+        File::open(&path).ok()?.take(MAX_FILE_BYTES + 1).read_to_end(&mut file).ok()?;
+        let whole = Digest(Sha256::digest(&file).into()) == digest;
+        if !whole {
+            tracing::warn!(path = %path.display(), "a kept plugin is damaged, and not used");
+        }
+        whole.then_some((path, file))
+    }
+
+    /// Removes the kept files of a plugin, but these.
+    pub(super) fn keep_only(&self, name: &PluginName, wanted: &[Digest]) {
+        self.drop_files_if(|its, digest| its == &**name && !wanted.contains(&digest));
+    }
+
+    /// Removes the kept files of plugins.
+    pub(super) fn drop_files(&self, unwanted: impl Fn(&str) -> bool) {
+        self.drop_files_if(|name, _| unwanted(name));
+    }
+
+    fn drop_files_if(&self, unwanted: impl Fn(&str, Digest) -> bool) {
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if let Some((name, ending)) = parts(&path)
+                && ending.parse().is_ok_and(|digest| unwanted(name, digest))
+            {
+                // The next one that is kept tries again.
+                let _ = fs::remove_file(&path);
+            }
+        }
+    }
+
+    /// Puts a file in its place, whole and durably.
+    fn put(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
+        let draft = PathBuf::from([path.as_os_str(), OsStr::new(DRAFT)].join(OsStr::new("")));
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&draft, path)?;
+        self.sync()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.dir)?.sync_all()
+    }
+}
+
+/// The plugin's name in that of a file, and what stands behind the point.
+fn parts(path: &Path) -> Option<(&str, &str)> {
+    path.file_name()?.to_str()?.split_once('.').filter(|(name, _)| is_name(name))
+}
+
+fn read(path: &Path) -> Result<Note, String> {
+    let unusable = |why: &dyn std::fmt::Display| {
+        format!("{} is no note of what a plugin may do ({why}): approve what the plugin asks for", path.display())
+    };
+    let mut text = Vec::new();
+    let file = File::open(path).map_err(|error| unusable(&error))?;
+    file.take(MAX_NOTE_BYTES).read_to_end(&mut text).map_err(|error| unusable(&error))?;
+    let written: Written = serde_json::from_slice(&text).map_err(|error| unusable(&error))?;
+    let digest = |text: Option<String>| text.map(|text| text.parse().map_err(|error| unusable(&error))).transpose();
+    let capability = |name: &String| {
+        Capability::from_name(name)
+            .ok_or_else(|| unusable(&format_args!("`{name}` is no capability that this host knows")))
+    };
+    let capabilities = written.capabilities.iter().map(capability).collect::<Result<_, _>>()?;
+    Ok(Note { digest: digest(written.digest)?, capabilities, approved: digest(written.approved)? })
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> String {
+    format!("failed to read {}: {error}", path.display())
+}

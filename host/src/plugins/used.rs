@@ -1,0 +1,96 @@
+//! What a plugin has used of what it may, counted since the host started or the plugin's file was put there.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::event::HttpCall;
+use crate::sandbox::{Invocation, Verdict};
+
+/// What one plugin has used. Its files hand it on, one to the next.
+#[derive(Debug, Default)]
+pub struct Used(Mutex<UsedNow>);
+
+/// The same, at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UsedNow {
+    /// HTTP requests that were answered, with whatever status.
+    pub http_answered: u64,
+    /// HTTP requests that were refused by the host, or not answered.
+    pub http_unanswered: u64,
+    /// The last one of those.
+    pub http_last_unanswered: Option<HttpCall>,
+    /// Keys that attempts read.
+    pub kv_reads: u64,
+    /// Keys that successful attempts wrote or deleted.
+    pub kv_writes: u64,
+}
+
+impl Used {
+    /// Counts what an attempt used.
+    pub fn count(&self, invocation: &Invocation) {
+        let writes = if matches!(invocation.verdict, Verdict::Ok(_)) { invocation.kv_writes.len() } else { 0 };
+        if invocation.calls.is_empty() && invocation.kv_reads.is_empty() && writes == 0 {
+            return;
+        }
+        // Numbers cannot be left half written.
+        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        now.kv_reads += invocation.kv_reads.len() as u64;
+        now.kv_writes += writes as u64;
+        let unanswered = || invocation.calls.iter().filter(|call| call.status.is_none());
+        let failed = unanswered().count() as u64;
+        now.http_answered += invocation.calls.len() as u64 - failed;
+        now.http_unanswered += failed;
+        if let Some(last) = unanswered().next_back() {
+            now.http_last_unanswered = Some(last.clone());
+        }
+    }
+
+    /// What there is so far.
+    pub fn now(&self) -> UsedNow {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(url: &str, status: Option<u16>) -> HttpCall {
+        HttpCall {
+            method: "GET".to_owned(),
+            url: url.to_owned(),
+            status,
+            error: status.is_none().then(|| "refused".to_owned()),
+            sent_bytes: 0,
+            received_bytes: 0,
+            duration_ms: 1,
+        }
+    }
+
+    fn invocation(verdict: Verdict, calls: Vec<HttpCall>) -> Invocation {
+        Invocation {
+            verdict,
+            logs: Vec::new(),
+            calls,
+            kv_reads: vec![("a".to_owned(), None), ("b".to_owned(), Some(1))],
+            kv_writes: vec![("a".to_owned(), None)],
+            memory_peak_bytes: 0,
+            duration_us: 1,
+        }
+    }
+
+    #[test]
+    fn what_was_used_adds_up_and_the_last_refusal_is_remembered() {
+        let used = Used::default();
+        let calls = vec![call("https://a/", Some(500)), call("https://b/", None), call("https://c/", None)];
+        used.count(&invocation(Verdict::Ok(Vec::new()), calls));
+        used.count(&invocation(Verdict::Reject("no".to_owned()), vec![call("https://d/", Some(200))]));
+        let expected = UsedNow {
+            http_answered: 2,
+            http_unanswered: 2,
+            http_last_unanswered: Some(call("https://c/", None)),
+            kv_reads: 4,
+            kv_writes: 1,
+        };
+        assert_eq!(used.now(), expected, "a rejected attempt writes nothing");
+    }
+}

@@ -1,0 +1,7 @@
+;; A command that exits with code 0 before it has begun, from its start function.
+(module
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  (func $start (call $exit (i32.const 0)))
+  (start $start)
+  (func (export "_start") (unreachable)))

@@ -1,0 +1,22 @@
+;; An HTTP handler whose answer has 100 MB.
+(core module $m
+  (import "libc" "memory" (memory 1))
+  (import "host" "fields" (func $fields (result i32)))
+  (import "host" "response" (func $response (param i32) (result i32)))
+  (import "host" "body" (func $body (param i32 i32)))
+  (import "host" "set" (func $set (param i32 i32 i32 i32 i64 i32 i32 i32 i32)))
+  (import "host" "write" (func $write (param i32 i32)))
+  (import "host" "put" (func $put (param i32 i32 i32 i32)))
+  (func (export "handle") (param $request i32) (param $out i32)
+    (local $answer i32) (local $body i32) (local $output i32) (local $left i32)
+    (local.set $answer (call $response (call $fields)))
+    (call $body (local.get $answer) (i32.const 16))
+    (local.set $body (i32.load (i32.const 20)))
+    (call $set (local.get $out) (i32.const 0) (local.get $answer)
+      (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
+    (call $write (local.get $body) (i32.const 16))
+    (local.set $output (i32.load (i32.const 20)))
+    (local.set $left (i32.const 25000))
+    (loop $more
+      (call $put (local.get $output) (i32.const 65536) (i32.const 4096) (i32.const 64))
+      (br_if $more (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))))

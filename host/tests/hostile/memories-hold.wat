@@ -1,0 +1,15 @@
+;; Takes eight memories, the most that a plugin may have, and then sleeps: what others could have is used up sooner.
+(core module $a (memory 1))
+(core instance (instantiate $a))
+(core instance (instantiate $a))
+(core instance (instantiate $a))
+(core instance (instantiate $a))
+(core instance (instantiate $a))
+(core instance (instantiate $a))
+(core instance (instantiate $a))
+(core module $m
+  (import "host" "subscribe" (func $subscribe (param i64) (result i32)))
+  (import "host" "block" (func $block (param i32)))
+  (func (export "handle") (param i32) (result i32)
+    (call $block (call $subscribe (i64.const -1)))
+    (i32.const 16)))

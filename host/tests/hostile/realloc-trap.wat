@@ -1,0 +1,6 @@
+;; Traps when the host asks it for room.
+(core module $m
+  (memory (export "memory") 2)
+  (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+    (unreachable))
+  (func (export "handle") (param i32) (result i32) (i32.const 16)))

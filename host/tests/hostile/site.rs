@@ -1,0 +1,39 @@
+//! What the process holds, and what lies in the gallery's folder.
+
+use std::collections::BTreeSet;
+
+use super::gallery;
+use crate::harness::resident_kib;
+
+/// What the process holds at a moment.
+#[derive(Debug)]
+pub(super) struct Held {
+    resident_kib: u64,
+    files: usize,
+    threads: usize,
+}
+
+impl Held {
+    pub(super) fn now() -> Self {
+        let count = |folder: &str| std::fs::read_dir(folder).unwrap().count();
+        Self {
+            resident_kib: resident_kib(std::process::id()),
+            files: count("/proc/self/fd"),
+            threads: count("/proc/self/task"),
+        }
+    }
+
+    /// The same files and threads, and memory within what an allocator may keep.
+    pub(super) fn assert_kept(&self, after: &Self, max_growth_kib: u64) {
+        assert_eq!((after.files, after.threads), (self.files, self.threads), "files and threads");
+        let grown_kib = after.resident_kib.saturating_sub(self.resident_kib);
+        assert!(grown_kib <= max_growth_kib, "it holds {grown_kib} KiB more than before");
+    }
+}
+
+/// Names of the files in the gallery.
+pub(super) fn guests_on_disk() -> BTreeSet<String> {
+    let entries = std::fs::read_dir(gallery::folder()).unwrap().map(|entry| entry.unwrap().path());
+    let files = entries.filter(|path| path.extension().is_some_and(|extension| extension == "wat"));
+    files.map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect()
+}

@@ -1,0 +1,6 @@
+;; Returns a result that is neither of the two there are.
+(core module $m
+  (import "libc" "memory" (memory 1))
+  (func (export "handle") (param $call i32) (result i32)
+    (i32.store (i32.const 16) (i32.const 7))
+    (i32.const 16)))

@@ -2,6 +2,7 @@
 //! and the host's.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::response::Parts;
 use http::{Method, Response};
 use secrecy::ExposeSecret;
 
@@ -116,13 +117,13 @@ pub(super) fn set_host(headers: &mut HeaderMap, target: &Target) -> Result<(), F
 }
 
 /// What of a response is passed on, without credentials.
-pub(super) fn response(parts: http::response::Parts, masks: &Masks) -> Result<http::response::Parts, Failure> {
+pub(super) fn response(parts: Parts, rule: &HttpRule, masks: &Masks) -> Result<Parts, Failure> {
     if parts.status.is_informational() {
         let why = format!("it was answered with status {}, which was not asked for", parts.status.as_u16());
         return Err(Failure::new(FailureKind::Protocol, why));
     }
     let coding = parts.headers.get_all(header::CONTENT_ENCODING).iter().find(|coding| *coding != "identity");
-    if let Some(coding) = coding.filter(|_| !masks.is_empty()) {
+    if let Some(coding) = coding.filter(|_| !rule.headers.is_empty()) {
         let coding = masks.mask(&String::from_utf8_lossy(coding.as_bytes())).into_owned();
         let why = format!("the response is compressed ({coding}), so that an echo of a credential could not be masked");
         return Err(Failure::new(FailureKind::Coding, why));

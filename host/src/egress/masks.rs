@@ -38,8 +38,10 @@ impl Masks {
     pub fn of(grants: &Grants) -> Self {
         let mut masks = Self { forms: Vec::new(), begins: [false; 256], longest: 0 };
         for header in grants.http.iter().flat_map(|rule| &rule.headers) {
-            if let Ok(secret) = &header.value {
-                masks.add(secret.expose_secret());
+            let Ok(secret) = &header.value else { continue };
+            masks.add(secret.expose_secret());
+            if header.prefix.trim().eq_ignore_ascii_case("basic") {
+                masks.add_basic(secret.expose_secret());
             }
         }
         masks
@@ -60,7 +62,20 @@ impl Masks {
             self.look_for(escaped.into_bytes());
         }
         let json = serde_json::Value::from(secret).to_string();
-        self.look_for(json[1..json.len() - 1].as_bytes().to_vec());
+        let json = &json[1..json.len() - 1];
+        self.look_for(json.as_bytes().to_vec());
+        // As PHP writes it.
+        self.look_for(json.replace('/', "\\/").into_bytes());
+    }
+
+    /// What a server reads in `Basic …` (RFC 7617): the name and the password, and the password alone.
+    fn add_basic(&mut self, secret: &str) {
+        let decoded = STANDARD_NO_PAD.decode(secret.trim_end_matches('=')).ok();
+        let Some(pair) = decoded.and_then(|bytes| String::from_utf8(bytes).ok()).map(Zeroizing::new) else { return };
+        self.add(&pair);
+        if let Some((_, password)) = pair.split_once(':') {
+            self.add(password);
+        }
     }
 
     fn look_for(&mut self, form: Vec<u8>) {

@@ -171,7 +171,7 @@ impl Inner {
         let times = timeouts.within(self.traveller.deadline);
         let (response, lease) = exchange(&way, &host, request, times).await?;
         let (parts, body) = response.into_parts();
-        let parts = headers::response(parts, &self.masks)?;
+        let parts = headers::response(parts, &way.rule, &self.masks)?;
         open.entry.answered(parts.status.as_u16());
         Ok((Response::from_parts(parts, body), lease, times[2]))
     }

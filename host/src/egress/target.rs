@@ -61,7 +61,7 @@ impl Target {
         }
         let path_and_query = match path_and_query.as_str().starts_with('/') {
             true => path_and_query,
-            false => format!("/{path_and_query}").parse().map_err(|_| refuse("its path cannot be read"))?,
+            false => format!("/{}", path_and_query.as_str()).parse().map_err(|_| refuse("its path cannot be read"))?,
         };
         Ok(Self { tls, host, port, path_and_query, odd })
     }

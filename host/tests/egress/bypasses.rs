@@ -294,6 +294,11 @@ async fn what_the_rules_allow_reaches_the_canary() {
             "{url}"
         );
         assert!(attempt.log().is_empty(), "{:?}", attempt.log());
+        let line = world.canary.request().lines().next().unwrap().to_owned();
+        let path = url.split_once("://").unwrap().1;
+        let path = path[path.find(['/', '?']).unwrap()..].to_owned();
+        let path = if path.starts_with('?') { format!("/{path}") } else { path };
+        assert_eq!(line, format!("{method} {path} HTTP/1.1"), "what was asked for goes out as it is");
     }
     let world = aimed().await;
     let attempt = world.passage(&format!("[{LOCAL_V6}]"));

@@ -117,11 +117,17 @@ async fn an_echo_cannot_hide_in_a_range_or_in_a_compression() {
             .await;
     let attempt = world.passage(RULES);
     assert_eq!(attempt.get(URL).await.unwrap_err().kind, FailureKind::Coding);
-    let mut request = attempt.request("GET", URL).unwrap();
-    request.headers_mut().insert("range", HeaderValue::from_static("bytes=0-0"));
-    let refused = attempt.send(request).await.unwrap_err();
+    let ranged = |url: &str| {
+        let mut request = attempt.request("GET", url).unwrap();
+        request.headers_mut().insert("range", HeaderValue::from_static("bytes=0-0"));
+        request
+    };
+    let refused = attempt.send(ranged(URL)).await.unwrap_err();
     assert!(refused.kind == FailureKind::Header && refused.to_string().contains("range"), "{refused}");
     assert_eq!(world.internet.requests().len(), 1);
+    // A rule without credentials has nothing to hide.
+    let free = attempt.send(ranged("http://api.example.com:PORT/v2/x")).await.unwrap();
+    assert_eq!(super::world::take(free).await.unwrap(), (200, "ab".to_owned()));
 }
 
 #[tokio::test]

@@ -11,9 +11,13 @@ use crate::config::{HostPattern, HttpRule, Injected};
 const SECRET: &str = "sk-a/b+c~4711 \"é\"";
 
 fn masks(secrets: &[&str]) -> Masks {
+    with_prefix("Bearer ", secrets)
+}
+
+fn with_prefix(prefix: &str, secrets: &[&str]) -> Masks {
     let header = |secret: &&str| Injected {
         name: "authorization".to_owned(),
-        prefix: "Bearer ".to_owned(),
+        prefix: prefix.to_owned(),
         value: Ok(SecretString::from((*secret).to_owned())),
     };
     let rule = HttpRule {
@@ -56,6 +60,17 @@ fn every_form_of_a_credential_is_masked_at_its_length() {
     hides(&masks, "sk-a%2fb%2bc~4711%20%22%c3%a9%22");
     hides(&masks, "sk-a%2Fb%2Bc~4711+%22%C3%A9%22");
     hides(&masks, "sk-a/b+c~4711 \\\"é\\\"");
+    hides(&masks, "sk-a\\/b+c~4711 \\\"é\\\"");
+}
+
+#[test]
+fn the_password_in_a_basic_credential_is_one() {
+    let masks = with_prefix("Basic ", &["dXNlcjpwYXNzd29yZA=="]);
+    assert_eq!(
+        masks.mask("user:password password user dXNlcjpwYXNzd29yZA=="),
+        format!("{0} {1} user {2}", "*".repeat(13), "*".repeat(8), "*".repeat(20))
+    );
+    assert!(with_prefix("Bearer ", &["dXNlcjpwYXNzd29yZA=="]).mask("password") == "password");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod admin;
 mod cli;
+mod clients;
 mod compiling;
 mod config;
 mod crash;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 mod bench;
 mod bindings;
+mod clients;
 mod plugins;
 mod projects;
 mod public;
@@ -17,6 +18,7 @@ usage: cargo xtask COMMAND
   plugins            builds plugins/NAME/ into plugins/NAME.wasm, but the large ones only with --install
   plugins --check    builds them elsewhere, and tests both these and the committed ones on their cases
   projects           from `hookbox new` to a handled event, in every language, by the commands that are printed
+  clients            builds plugins that send requests, in JavaScript and Python, for the tests
   bindings           generates plugins/hello-c/gen/ from wit/
   bench              measures the road against a bare echo and Express; --seconds N, --connections N, --json
   bench --neighbours measures a good plugin alone and beside hostile ones; --seconds N, --json
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         ["plugins", "--install"] => plugins::build(true),
         ["plugins", "--check"] => plugins::check(),
         ["projects"] => projects::check(),
+        ["clients"] => clients::build(),
         ["bindings"] => bindings::write(),
         ["bench", ref options @ ..] => bench::Options::parse(options).and_then(|options| bench::bench(&options)),
         ["help" | "--help" | "-h"] => {

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: the whole set-up, every check and every test, and at the end what came of each.
 
 use crate::run::{Result, cargo, command, output, run, run_reading, say};
-use crate::{plugins, projects, public};
+use crate::{clients, plugins, projects, public};
 
 /// Checks and tests everything. One step that fails does not keep the others from being run.
 pub(crate) fn test() -> Result {
@@ -11,6 +11,7 @@ pub(crate) fn test() -> Result {
     report.step("lints", || run(&mut cargo("clippy --workspace --all-targets --locked -- -D warnings")).map(|()| None));
     report.step("licences", licences);
     report.step("plugins", || plugins::check().map(|()| None));
+    report.step("plugins that send", || clients::build().map(|()| None));
     report.step("a public component", || public::build().map(|()| None));
     report.step("projects", || projects::check().map(|()| None));
     report.step("tests", || tests(nextest));

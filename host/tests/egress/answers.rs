@@ -238,6 +238,19 @@ async fn a_resolver_or_a_server_that_never_answers_costs_no_more_than_the_plugin
     }
 }
 
+#[tokio::test]
+async fn a_resolver_that_never_answers_is_not_asked_without_end() {
+    let world = World::new().await;
+    let rules = r#"[{ scheme = "http", host = "*.example.com", port = PORT }]"#;
+    let attempt = world.passage(rules);
+    let hurried = Timeouts { connect: Some(Duration::from_millis(5)), ..Timeouts::default() };
+    for _ in 0..12 {
+        let request = attempt.request("GET", "http://slow.example.com:PORT/").unwrap();
+        assert_eq!(attempt.passage.send(request, hurried).await.unwrap_err().kind, FailureKind::ConnectTimeout);
+    }
+    assert_eq!(world.net.resolved().len(), 8);
+}
+
 /// A body that begins and never goes on.
 struct Stuck(Option<Bytes>);
 

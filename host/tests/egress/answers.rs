@@ -251,6 +251,27 @@ async fn a_resolver_that_never_answers_is_not_asked_without_end() {
     assert_eq!(world.net.resolved().len(), 8);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_attempts_at_once_leave_a_few_connections() {
+    let world = World::new().await;
+    let grants = world.grants(API);
+    let attempts = (0..16).map(|_| {
+        let attempt = world.attempt("guest", &grants, Limits::default());
+        tokio::spawn(async move {
+            for _ in 0..20 {
+                assert_eq!(attempt.get_now(URL).await, (200, "hello".to_owned()));
+            }
+        })
+    });
+    for attempt in attempts.collect::<Vec<_>>() {
+        attempt.await.unwrap();
+    }
+    let opened = world.internet.opened();
+    assert!(opened < 320, "connections are used again: {opened}");
+    world.internet.closed(opened.saturating_sub(4)).await;
+    assert_eq!(world.internet.requests().len(), 320);
+}
+
 /// A body that begins and never goes on.
 struct Stuck(Option<Bytes>);
 

@@ -5,6 +5,9 @@
 //! with many busy guests takes no more than one with a single one. Waiting for a place counts against the timeout,
 //! because whatever bounds the attempt goes on meanwhile.
 //!
+//! There are steps that nothing interrupts, such as filling a large memory. A guest that is in one cannot be told to look
+//! for a place; the plugin's next guests begin at one instead, until one of them has ended without such a step.
+//!
 //! Invariant: busy guests together never hold more workers than there are places, and a guest that waits for the host
 //! holds none.
 
@@ -12,12 +15,15 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::ready;
-use std::time::Duration;
+use std::task::{Context, ready};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock;
+
+/// A guest looks up every millisecond or two. Who held a worker for this long was in a step that nothing interrupts.
+const LONG_STEP: Duration = Duration::from_millis(10);
 
 /// What a guest has computed, seen from outside while it runs.
 #[derive(Debug, Default)]
@@ -62,6 +68,8 @@ pub(super) struct Queue {
     /// No more guests of a plugin stand at the places than there are places: the others wait here.
     own: Arc<Semaphore>,
     places: Arc<Semaphore>,
+    /// Whether guests begin at a place.
+    takes_long_steps: Arc<AtomicBool>,
 }
 
 impl Places {
@@ -73,7 +81,8 @@ impl Places {
 
     /// A queue for one plugin.
     pub(super) fn queue(&self) -> Queue {
-        Queue { own: Arc::new(Semaphore::new(self.count)), places: self.free.clone() }
+        let own = Arc::new(Semaphore::new(self.count));
+        Queue { own, places: self.free.clone(), takes_long_steps: Arc::default() }
     }
 }
 
@@ -89,15 +98,26 @@ impl Queue {
     pub(super) async fn run<F: Future>(&self, guest: F, pace: &Pace) -> F::Output {
         let mut guest = pin!(guest);
         let mut waiting = None;
+        let begins_at_place = self.takes_long_steps.load(Ordering::Relaxed);
+        let mut long_step = false;
+        let mut step = |cx: &mut Context<'_>| {
+            let started = Instant::now();
+            let polled = guest.as_mut().poll(cx);
+            long_step |= started.elapsed() > LONG_STEP;
+            if long_step || polled.is_ready() {
+                self.takes_long_steps.store(long_step, Ordering::Relaxed);
+            }
+            polled
+        };
         poll_fn(|cx| {
-            if !pace.busy.load(Ordering::Relaxed) {
-                return guest.as_mut().poll(cx);
+            if !begins_at_place && !pace.busy.load(Ordering::Relaxed) {
+                return step(cx);
             }
             let place = waiting.get_or_insert_with(|| Box::pin(self.clone().place()));
             let place = ready!(place.as_mut().poll(cx));
             waiting = None;
             let before = clock::thread_cpu();
-            let polled = guest.as_mut().poll(cx);
+            let polled = step(cx);
             pace.computed(clock::thread_cpu().saturating_sub(before));
             drop(place);
             polled
@@ -109,7 +129,8 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicUsize;
-    use std::task::{Context, Poll, Waker};
+    use std::task::{Poll, Waker};
+    use std::thread;
 
     use tokio::task::JoinSet;
 
@@ -151,7 +172,7 @@ mod tests {
                     let slice = || {
                         most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                         // Long enough that the others would come in, if they could.
-                        (0..100).for_each(|_| std::thread::yield_now());
+                        (0..100).for_each(|_| thread::yield_now());
                         now.fetch_sub(1, Ordering::SeqCst);
                     };
                     queue.run(computes(20, slice), &BUSY).await;
@@ -222,6 +243,33 @@ mod tests {
         assert!(computed_ms >= 12, "{computed_ms}");
         pace.renew();
         assert_eq!(pace.computed_ms(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_plugin_whose_guests_take_long_steps_begins_at_a_place_until_one_does_not() {
+        let places = Places::new(1);
+        let queue = places.queue();
+        let (not_busy, cx) = (Pace::default(), &mut Context::from_waker(Waker::noop()));
+        let long_step = || {
+            let started = Instant::now();
+            while started.elapsed() <= LONG_STEP {
+                thread::yield_now();
+            }
+        };
+        queue.run(computes(1, long_step), &not_busy).await;
+        {
+            let taken = places.free.clone().try_acquire_owned().unwrap();
+            let mut next = pin!(queue.run(computes(1, || ()), &not_busy));
+            assert!(next.as_mut().poll(cx).is_pending(), "the only place is taken");
+            drop(taken);
+            next.await;
+        }
+        // A machine with other things to do may have made that step a long one too.
+        while queue.takes_long_steps.load(Ordering::Relaxed) {
+            queue.run(computes(1, || ()), &not_busy).await;
+        }
+        let _taken = places.free.clone().try_acquire_owned().unwrap();
+        queue.run(computes(1, || ()), &not_busy).await;
     }
 
     #[tokio::test]

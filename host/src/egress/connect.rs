@@ -10,6 +10,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -19,9 +20,12 @@ use super::network::Network;
 use super::pool::Connection;
 use super::target::Host;
 use crate::config::HttpRule;
+use crate::tasks;
 
 /// How long a name may take to be resolved.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Names of one rule that are resolved at once; each takes a thread of the machine's.
+const MAX_LOOKUPS: usize = 8;
 /// How long all addresses together may take; each gets its share, but a second at least.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 const MIN_DIAL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -38,13 +42,19 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 /// Connects for one rule.
 #[derive(Clone)]
 pub(super) struct Connector {
-    pub(super) rule: Arc<HttpRule>,
-    pub(super) network: Arc<dyn Network>,
+    rule: Arc<HttpRule>,
+    network: Arc<dyn Network>,
     /// For a rule that is for https.
-    pub(super) tls: Option<Arc<ClientConfig>>,
+    tls: Option<Arc<ClientConfig>>,
+    /// Names that may be resolved at once.
+    lookups: Arc<Semaphore>,
 }
 
 impl Connector {
+    pub(super) fn new(rule: Arc<HttpRule>, network: Arc<dyn Network>, tls: Option<Arc<ClientConfig>>) -> Self {
+        Self { rule, network, tls, lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)) }
+    }
+
     /// A connection to a host of the rule.
     pub(super) async fn connect(&self, host: &Host) -> Result<Connection, Failure> {
         let addresses = self.addresses(host).await?;
@@ -80,11 +90,23 @@ impl Connector {
     }
 
     async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, Failure> {
-        match timeout(RESOLVE_TIMEOUT, self.network.resolve(name, self.rule.port)).await {
+        match timeout(RESOLVE_TIMEOUT, self.look_up(name)).await {
             Ok(Ok(found)) => Ok(found.iter().map(SocketAddr::ip).collect()),
             Ok(Err(error)) => Err(Failure::new(FailureKind::Dns, format!("{name} could not be resolved: {error}"))),
             Err(_) => Err(Failure::new(FailureKind::DnsTimeout, format!("{name} was not resolved in time"))),
         }
+    }
+
+    /// In a task of its own: a resolver cannot be told to stop, so what nobody waits for any more holds its place.
+    async fn look_up(&self, name: &str) -> io::Result<Vec<SocketAddr>> {
+        let place = Arc::clone(&self.lookups).acquire_owned().await.map_err(io::Error::other)?;
+        let (network, name, port) = (Arc::clone(&self.network), name.to_owned(), self.rule.port);
+        let looking = tasks::spawn(async move {
+            let found = network.resolve(&name, port).await;
+            drop(place);
+            found
+        });
+        looking.await.map_err(io::Error::other)?
     }
 
     fn prohibited(&self, host: &Host, first: IpAddr, found: &[IpAddr]) -> Failure {

@@ -72,7 +72,7 @@ impl Ways {
     fn way(&self, rule: &Arc<HttpRule>) -> Way {
         let (rule, network) = (Arc::clone(rule), Arc::clone(&self.network));
         let tls = rule.tls.then(|| self.tls(&rule)).transpose();
-        let connector = tls.map(|tls| Connector { rule: Arc::clone(&rule), network, tls });
+        let connector = tls.map(|tls| Connector::new(Arc::clone(&rule), network, tls));
         Way { rule, connector, pool: Arc::default() }
     }
 

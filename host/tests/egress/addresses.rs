@@ -125,7 +125,8 @@ pub(super) async fn attack() -> usize {
                 "{address}: {said}"
             );
             assert_eq!(dialled.len(), usize::from(private), "{address}");
-            rows += 2;
+            // A private address under a rule that allows it is no attack.
+            rows += 1 + usize::from(!private);
         }
     }
     rows

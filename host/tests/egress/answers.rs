@@ -238,6 +238,40 @@ async fn a_resolver_or_a_server_that_never_answers_costs_no_more_than_the_plugin
     }
 }
 
+#[tokio::test]
+async fn a_resolver_that_never_answers_is_not_asked_without_end() {
+    let world = World::new().await;
+    let rules = r#"[{ scheme = "http", host = "*.example.com", port = PORT }]"#;
+    let attempt = world.passage(rules);
+    let hurried = Timeouts { connect: Some(Duration::from_millis(5)), ..Timeouts::default() };
+    for _ in 0..12 {
+        let request = attempt.request("GET", "http://slow.example.com:PORT/").unwrap();
+        assert_eq!(attempt.passage.send(request, hurried).await.unwrap_err().kind, FailureKind::ConnectTimeout);
+    }
+    assert_eq!(world.net.resolved().len(), 8);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_attempts_at_once_leave_a_few_connections() {
+    let world = World::new().await;
+    let grants = world.grants(API);
+    let attempts = (0..16).map(|_| {
+        let attempt = world.attempt("guest", &grants, Limits::default());
+        tokio::spawn(async move {
+            for _ in 0..20 {
+                assert_eq!(attempt.get_now(URL).await, (200, "hello".to_owned()));
+            }
+        })
+    });
+    for attempt in attempts.collect::<Vec<_>>() {
+        attempt.await.unwrap();
+    }
+    let opened = world.internet.opened();
+    assert!(opened < 320, "connections are used again: {opened}");
+    world.internet.closed(opened.saturating_sub(4)).await;
+    assert_eq!(world.internet.requests().len(), 320);
+}
+
 /// A body that begins and never goes on.
 struct Stuck(Option<Bytes>);
 

@@ -348,5 +348,25 @@ async fn a_refusal_names_the_line_that_would_allow_the_request() {
         let sent = attempt.send(attempt.request(method, url).unwrap()).await;
         assert!(!world.net.dialled().is_empty() || url.contains("//a."), "{url}: {sent:?}");
         assert!(sent.as_ref().err().is_none_or(|failure| !failure.to_string().contains("rule")), "{url}: {sent:?}");
+        // And nothing else is.
+        let attempt = world.passage(&format!("[{rule}]"));
+        let other = attempt.send(attempt.request("PATCH", url).unwrap()).await.unwrap_err();
+        assert!(other.to_string().contains("but for the method"), "{other}");
     }
+}
+
+#[tokio::test]
+async fn the_example_in_the_documentation_is_true() {
+    let text = include_str!("../../../docs/plugins.md");
+    let section = &text[text.find("## Reaching the network").unwrap()..];
+    let example = section.split("```toml").nth(1).unwrap().split("```").next().unwrap();
+    let world = World::new().await;
+    let grants = super::world::read(&example.replace("video-details", "guest")).unwrap();
+    let attempt = world.attempt("video-details", &grants, Limits::default());
+    attempt.get("https://api.heygen.com/v2/x").await.unwrap_err();
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words(section).contains(&words(&attempt.line())), "{}", attempt.line());
+    let private = world.attempt("video-details", &grants, Limits::default());
+    world.net.answer("orders.internal", &[&["10.1.2.3"]]);
+    assert_eq!(private.get("http://orders.internal:8080/").await.unwrap().0, 200);
 }

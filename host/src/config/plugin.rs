@@ -87,8 +87,7 @@ pub(super) fn read_all(
 }
 
 fn read(mut section: Section<'_>, places: &Places<'_>) -> PluginSettings {
-    let mut settings = PluginSettings::default();
-    settings.limits = limits::read(&mut section);
+    let mut settings = PluginSettings { limits: limits::read(&mut section), ..PluginSettings::default() };
     let concurrency = section.take("concurrency").and_then(|item| item.whole(CONCURRENCY_BOUNDS));
     if let Some(places) = concurrency.and_then(|places| usize::try_from(places).ok()) {
         settings.concurrency = places;

@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::telemetry;
 
+mod bench;
 mod check;
 mod client;
 mod compile;
@@ -82,6 +83,8 @@ enum Command {
     Check(check::Check),
     /// Send a signed sample event to a source
     Send(send::Send),
+    /// Load a running host with events of your own, and say how it did
+    Bench(bench::Bench),
     /// Run one plugin on one event, without a host
     Run(run::Run),
     /// Test a plugin on a folder of cases, without a host
@@ -122,6 +125,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Serve(serve) => serve.run(common),
         Command::Check(check) => check.run(common),
         Command::Send(send) => send.run(common),
+        Command::Bench(bench) => bench.run(common),
         Command::Run(run) => run.run(common),
         Command::Test(test) => test.run(common),
         Command::New(new) => new.run(common),

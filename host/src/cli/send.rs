@@ -16,10 +16,11 @@ use crate::clock::Clock;
 use crate::config::{Config, MakeSecrets, Source};
 use crate::ingest;
 
-mod load;
+pub(super) mod load;
 mod sample;
 mod set;
 
+use load::{End, Plan};
 use sample::Sample;
 use set::Assignment;
 
@@ -44,6 +45,22 @@ Examples:
   hookbox send acme acme.order --data order.json
   hookbox send heygen video_translate.success --url https://hooks.example.com")]
 pub(super) struct Send {
+    #[command(flatten)]
+    aim: Aim,
+    /// Send this many, each with fresh ids
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    count: u32,
+    /// So many a second at most [default: as fast as it goes]
+    #[arg(long, value_name = "PER_SECOND", value_parser = rate)]
+    rate: Option<f64>,
+    /// Connections that --count uses
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    connections: u16,
+}
+
+/// Which events go where; what `send` and `bench` have in common.
+#[derive(Debug, Args)]
+pub(super) struct Aim {
     /// A source of the configuration
     #[arg(value_name = "SOURCE")]
     source: String,
@@ -56,21 +73,12 @@ pub(super) struct Send {
     /// Set a member of the JSON body: JSON if it reads as JSON, otherwise a string
     #[arg(long, value_name = "PATH=VALUE")]
     set: Vec<Assignment>,
-    /// Send this many, each with fresh ids
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
-    count: u32,
-    /// So many a second at most [default: as fast as it goes]
-    #[arg(long, value_name = "PER_SECOND", value_parser = rate)]
-    rate: Option<f64>,
-    /// Connections that --count uses
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
-    connections: u16,
     /// Where the host is, if not at `server.listen` of the configuration
     #[arg(long, value_name = "URL")]
-    url: Option<String>,
+    pub(super) url: Option<String>,
 }
 
-fn rate(text: &str) -> Result<f64, String> {
+pub(super) fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && (0.001..=1e6).contains(rate));
     rate.ok_or_else(|| "not a number between 0.001 and 1000000".to_owned())
 }
@@ -93,25 +101,47 @@ struct Reply {
 
 /// Builds, signs and posts; shared by all connections.
 #[derive(Debug)]
-struct Sender {
+pub(super) struct Sender {
     source: std::sync::Arc<Source>,
     sample: Sample,
-    url: String,
+    pub(super) url: String,
 }
 
 impl Send {
     pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
         let config = Config::load(&common.config, MakeSecrets::No)?;
-        let source = config.sources.get(&self.source).ok_or_else(|| self.no_source(&config))?;
-        let url = self.target(&config)?;
-        let data = self.data.as_deref().map(read).transpose()?;
-        let sample = Sample::new(source, &self.kind, data, self.set.clone()).map_err(Failure::usage)?;
-        let sender = Sender { source: std::sync::Arc::clone(source), sample, url };
+        let sender = self.aim.sender(&config, Bodies::AsGiven)?;
         if self.count == 1 {
-            sender.one(&self.kind)
-        } else {
-            load::run(sender, self.count, self.rate, self.connections)
+            return sender.one(&self.aim.kind);
         }
+        let plan = Plan { end: End::Count(self.count), rate: self.rate, connections: self.connections };
+        let seen = load::run(sender, &plan)?;
+        seen.page().print()?;
+        Ok(if seen.tally.successes == u64::from(self.count) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// What becomes of a body that the user gave.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Bodies {
+    /// Sent as it is, again and again: the host is to recognise it.
+    AsGiven,
+    /// Every one is another event.
+    Varied,
+}
+
+impl Aim {
+    /// Everything that can be wrong with the event or its address is found here, before anything is sent.
+    pub(super) fn sender(&self, config: &Config, bodies: Bodies) -> Result<Sender, Failure> {
+        let source = config.sources.get(&self.source).ok_or_else(|| self.no_source(config))?;
+        let url = self.target(config)?;
+        let data = self.data.as_deref().map(read).transpose()?;
+        let given = data.is_some();
+        let mut sample = Sample::new(source, &self.kind, data, self.set.clone()).map_err(Failure::usage)?;
+        if given && matches!(bodies, Bodies::Varied) {
+            sample = sample.varied().map_err(Failure::usage)?;
+        }
+        Ok(Sender { source: std::sync::Arc::clone(source), sample, url })
     }
 
     fn no_source(&self, config: &Config) -> Failure {

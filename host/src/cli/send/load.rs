@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -14,37 +13,64 @@ use crate::cli::failure::Failure;
 use crate::cli::output::{Page, printable};
 use crate::tasks;
 
+/// How much is sent, and how fast.
+#[derive(Debug)]
+pub(in crate::cli) struct Plan {
+    pub(in crate::cli) end: End,
+    /// A second; as fast as it goes if absent.
+    pub(in crate::cli) rate: Option<f64>,
+    pub(in crate::cli) connections: u16,
+}
+
+/// When enough was sent.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cli) enum End {
+    Count(u32),
+    After(Duration),
+}
+
+/// What all connections saw together.
+#[derive(Debug)]
+pub(in crate::cli) struct Seen {
+    pub(in crate::cli) tally: Tally,
+    pub(in crate::cli) took: Duration,
+    pub(in crate::cli) url: String,
+}
+
 /// What one connection saw.
 #[derive(Debug, Default)]
-struct Tally {
+pub(in crate::cli) struct Tally {
     /// Replies by status, and what went wrong without one.
-    answers: BTreeMap<String, u64>,
-    successes: u64,
-    duplicates: u64,
+    pub(in crate::cli) answers: BTreeMap<String, u64>,
+    pub(in crate::cli) successes: u64,
+    pub(in crate::cli) duplicates: u64,
     /// Of every reply, in microseconds.
     latencies_us: Vec<u32>,
     /// What the first failure said.
-    first_failure: Option<String>,
+    pub(in crate::cli) first_failure: Option<String>,
 }
 
 /// What all connections share.
 #[derive(Debug)]
 struct Job {
     sender: Sender,
-    count: u32,
+    end: End,
     rate: Option<f64>,
     start: Instant,
     next: AtomicU32,
     bar: ProgressBar,
 }
 
-/// Sends `count` events and says how that went. Exit code 1 unless all were answered with success.
-pub(super) fn run(sender: Sender, count: u32, rate: Option<f64>, connections: u16) -> Result<ExitCode, Failure> {
+/// Sends events over several connections until there were enough.
+pub(in crate::cli) fn run(sender: Sender, plan: &Plan) -> Result<Seen, Failure> {
     // Fails for all alike: better once, before anything is sent.
     sender.sign()?;
-    let bar = progress(count);
-    let job = Arc::new(Job { sender, count, rate, start: Instant::now(), next: AtomicU32::new(0), bar });
-    let threads = u32::from(connections).min(count);
+    let &Plan { end, rate, connections } = plan;
+    let job = Arc::new(Job { sender, end, rate, start: Instant::now(), next: AtomicU32::new(0), bar: progress(end) });
+    let threads = match end {
+        End::Count(count) => u32::from(connections).min(count),
+        End::After(_) => u32::from(connections),
+    };
     let workers: Vec<_> = (0..threads)
         .map(|number| {
             let job = Arc::clone(&job);
@@ -52,50 +78,65 @@ pub(super) fn run(sender: Sender, count: u32, rate: Option<f64>, connections: u1
         })
         .collect::<Result<_, _>>()
         .map_err(|error| Failure::failed(format!("failed to start a thread: {error}")))?;
-    let mut total = Tally::default();
+    let mut tally = Tally::default();
     for worker in workers {
-        total.add(worker.join().map_err(|_| Failure::failed("a connection's thread ended early"))?);
+        tally.add(worker.join().map_err(|_| Failure::failed("a connection's thread ended early"))?);
     }
     let took = job.start.elapsed();
     job.bar.finish_and_clear();
-    total.page(&job.sender.url, took).print()?;
-    Ok(if total.successes == u64::from(count) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    tally.latencies_us.sort_unstable();
+    Ok(Seen { tally, took, url: job.sender.url.clone() })
 }
 
-fn progress(count: u32) -> ProgressBar {
+fn progress(end: End) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len}  {per_sec}  {eta} left");
-    ProgressBar::new(u64::from(count)).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    let (bar, template) = match end {
+        End::Count(count) => (ProgressBar::new(count.into()), "{bar:40} {pos}/{len}  {per_sec}  {eta} left".to_owned()),
+        End::After(time) => {
+            (ProgressBar::new_spinner(), format!("{{elapsed}} of {}s  {{pos}} sent  {{per_sec}}", time.as_secs()))
+        }
+    };
+    bar.with_style(ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 impl Job {
     fn work(&self) -> Tally {
         let agent = agent(TIMEOUT);
         let mut tally = Tally::default();
-        loop {
-            let number = self.next.fetch_add(1, Ordering::Relaxed);
-            if number >= self.count {
-                return tally;
-            }
-            if let Some(rate) = self.rate {
-                let due = self.start + Duration::from_secs_f64(f64::from(number) / rate);
-                std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            }
+        while let Some(due) = self.due() {
             match self.sender.sign().map(|signed| self.sender.post(&agent, &signed)) {
-                Ok(Ok(reply)) => tally.reply(&reply),
+                // What waited for a free connection waited for the host: it counts from when it was due.
+                Ok(Ok(reply)) => tally.reply(&reply, due.map_or(reply.took, |due| due.elapsed())),
                 Ok(Err(error)) => tally.failure("no answer", error.to_string()),
                 Err(_) => tally.failure("not signed", "signing failed".to_owned()),
             }
             self.bar.inc(1);
         }
+        tally
+    }
+
+    /// Waits until the next event is due, and says since when, if there is a rate; `None` when there were enough.
+    fn due(&self) -> Option<Option<Instant>> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let due = self.rate.map(|rate| self.start + Duration::from_secs_f64(f64::from(number) / rate));
+        let now = Instant::now();
+        match self.end {
+            End::Count(count) if number >= count => return None,
+            End::After(time) if due.unwrap_or(now).max(now) >= self.start + time => return None,
+            _ => {}
+        }
+        if let Some(due) = due {
+            std::thread::sleep(due.saturating_duration_since(now));
+        }
+        Some(due)
     }
 }
 
 impl Tally {
-    fn reply(&mut self, reply: &Reply) {
-        self.latencies_us.push(u32::try_from(reply.took.as_micros()).unwrap_or(u32::MAX));
+    fn reply(&mut self, reply: &Reply, took: Duration) {
+        self.latencies_us.push(u32::try_from(took.as_micros()).unwrap_or(u32::MAX));
         let label = format!("{} {}", reply.status, reply.reason);
         if reply.is_success() {
             self.successes += 1;
@@ -121,24 +162,38 @@ impl Tally {
         self.first_failure = self.first_failure.take().or(other.first_failure);
     }
 
-    fn page(&mut self, url: &str, took: Duration) -> Page {
-        let mut page = Page::new();
-        let sent: u64 = self.answers.values().sum();
-        let seconds = took.as_secs_f64().max(f64::EPSILON);
-        page.line(format!("{sent} events to {url} in {seconds:.2} s: {:.0} a second", sent as f64 / seconds));
-        for (label, count) in &self.answers {
+    /// Events that were sent, answered or not.
+    pub(in crate::cli) fn sent(&self) -> u64 {
+        self.answers.values().sum()
+    }
+
+    /// p50, p90, p99 and the longest time to a reply, in milliseconds; `None` without replies.
+    pub(in crate::cli) fn latency_ms(&self) -> Option<[f64; 4]> {
+        let at = |share: f64| f64::from(percentile(&self.latencies_us, share)) / 1000.0;
+        (!self.latencies_us.is_empty()).then(|| [at(0.5), at(0.9), at(0.99), at(1.0)])
+    }
+}
+
+impl Seen {
+    /// Events sent a second.
+    pub(in crate::cli) fn rate(&self) -> f64 {
+        self.tally.sent() as f64 / self.took.as_secs_f64().max(f64::EPSILON)
+    }
+
+    pub(super) fn page(&self) -> Page {
+        let (mut page, tally) = (Page::new(), &self.tally);
+        let (sent, seconds) = (tally.sent(), self.took.as_secs_f64());
+        page.line(format!("{sent} events to {} in {seconds:.2} s: {:.0} a second", self.url, self.rate()));
+        for (label, count) in &tally.answers {
             page.line(format!("  {count:>8}  {label}"));
         }
-        if self.duplicates > 0 {
-            page.line(format!("  {:>8}  of them duplicates", self.duplicates));
+        if tally.duplicates > 0 {
+            page.line(format!("  {:>8}  of them duplicates", tally.duplicates));
         }
-        self.latencies_us.sort_unstable();
-        let at = |share: f64| f64::from(percentile(&self.latencies_us, share)) / 1000.0;
-        if !self.latencies_us.is_empty() {
-            let (p50, p90, p99, max) = (at(0.5), at(0.9), at(0.99), at(1.0));
+        if let Some([p50, p90, p99, max]) = tally.latency_ms() {
             page.line(format!("latency  p50 {p50:.1} ms  p90 {p90:.1} ms  p99 {p99:.1} ms  max {max:.1} ms"));
         }
-        if let Some(failure) = &self.first_failure {
+        if let Some(failure) = &tally.first_failure {
             page.line(format!("first failure: {}", printable(failure)));
         }
         page

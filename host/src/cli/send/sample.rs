@@ -23,7 +23,12 @@ pub(super) struct Sample {
     pick_subject: Option<Pick>,
     template: Template,
     set: Vec<Assignment>,
+    /// Whether a member that no provider sends makes every body another one.
+    varied: bool,
 }
+
+/// The member that makes a body that was given another one.
+const MARK: &str = "hookbox_bench";
 
 #[derive(Debug)]
 enum Template {
@@ -67,10 +72,23 @@ impl Sample {
             pick_subject: source.subject.clone(),
             template,
             set,
+            varied: false,
         };
         // A path that does not fit is found now, not at the first event.
         sample.json("").transpose()?;
         Ok(sample)
+    }
+
+    /// The same, but no two bodies are alike: a JSON object gets a member with a fresh id.
+    pub(super) fn varied(mut self) -> Result<Self, String> {
+        if let Template::Bytes(bytes) = &self.template {
+            let value = serde_json::from_slice(bytes).ok().filter(Value::is_object);
+            let value = value.ok_or("--data must be a JSON object: each event gets a member with a fresh id")?;
+            self.template = Template::Json(value);
+        }
+        self.varied = true;
+        self.json("").transpose()?;
+        Ok(self)
     }
 
     pub(super) fn content_type(&self) -> &'static str {
@@ -108,6 +126,11 @@ impl Sample {
         let Template::Json(template) = &self.template else { return None };
         let mut body = template.clone();
         fill(&mut body, id);
+        if self.varied
+            && let Some(members) = body.as_object_mut()
+        {
+            members.insert(MARK.to_owned(), Value::String(id.to_owned()));
+        }
         let filled = self.picks(&mut body, id).and_then(|()| self.set.iter().try_for_each(|set| set.apply(&mut body)));
         Some(filled.map(|()| body))
     }
@@ -252,6 +275,20 @@ mod tests {
         let set = Sample::new(&heygen(), "avatar_video.fail", Some(data), set).unwrap();
         assert_eq!(body(&set)["event_data"]["video_id"], "v1");
         assert!(Sample::new(&heygen(), "x", Some(b"text".to_vec()), vec!["a=1".parse().unwrap()]).is_err());
+    }
+
+    #[test]
+    fn a_given_body_that_is_varied_is_another_event_each_time() {
+        let data = br#"{"event_type":"avatar_video.fail","event_data":{"video_id":"v1"}}"#.to_vec();
+        let sample = Sample::new(&heygen(), "avatar_video.fail", Some(data), Vec::new()).unwrap().varied().unwrap();
+        let (first, second) = (body(&sample), body(&sample));
+        assert_eq!(
+            (&first["event_type"], &first["event_data"]["video_id"]),
+            (&"avatar_video.fail".into(), &"v1".into())
+        );
+        assert_ne!(first[MARK], second[MARK]);
+        let text = Sample::new(&heygen(), "x", Some(b"text".to_vec()), Vec::new()).unwrap();
+        assert!(text.varied().unwrap_err().contains("JSON object"));
     }
 
     #[test]

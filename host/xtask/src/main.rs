@@ -18,7 +18,8 @@ usage: cargo xtask COMMAND
   plugins --check    builds them elsewhere, and tests both these and the committed ones on their cases
   projects           from `hookbox new` to a handled event, in every language, by the commands that are printed
   bindings           generates plugins/hello-c/gen/ from wit/
-  bench              measures the road against a bare echo and Express; --seconds N, --connections N, --json
+  bench              measures the road beside a bare echo, a bare group commit, Express and Flask; --json, --all
+  bench --growth     measures it with a million events waiting and stored, and with 500 plugins; --stored N, --json
   bench --neighbours measures a good plugin alone and beside hostile ones; --seconds N, --json
   bench --languages  measures one handler in five languages, and a large component dropped in; --json
 ";

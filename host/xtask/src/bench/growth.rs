@@ -1,0 +1,42 @@
+//! `cargo xtask bench --growth`: what becomes of the road when there is much of everything: events that wait, events that
+//! are stored, plugins, routes; and what a host takes that has nothing to do.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::figures::{self, Figure};
+use super::{Options, wrk};
+use crate::run::{Result, say};
+
+mod beside;
+mod events;
+mod idle;
+mod plugins;
+
+/// Seconds of each load.
+const SECONDS: u32 = 5;
+
+/// Events stored.
+const STORED: u32 = 1_000_000;
+
+/// Measures and prints.
+pub(super) fn bench(folder: &Path, options: &Options) -> Result {
+    wrk::install()?;
+    let sites = folder.join("growth");
+    std::fs::create_dir_all(&sites).map_err(|error| format!("{}: {error}", sites.display()))?;
+    let seconds = options.seconds.unwrap_or(SECONDS);
+    let stored = options.stored.unwrap_or(STORED) as usize;
+    let mut figures = idle::measure(&sites)?;
+    figures.extend(plugins::change(&sites)?);
+    figures.extend(plugins::many(&sites, seconds)?);
+    figures.extend(events::waiting(&sites, seconds)?);
+    figures.extend(events::stored(&sites, seconds, stored)?);
+    if options.json {
+        println!("{}", Value::from(figures.iter().map(Figure::json).collect::<Vec<Value>>()));
+    } else {
+        figures::print(&figures);
+    }
+    say("removing what was stored");
+    std::fs::remove_dir_all(&sites).map_err(|error| format!("{}: {error}", sites.display()))
+}

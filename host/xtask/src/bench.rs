@@ -23,9 +23,10 @@ mod watch;
 mod wrk;
 
 /// What is measured.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 enum Kind {
     /// Every receiver under the same loads.
+    #[default]
     Table,
     /// The rate when there is much of everything.
     Growth,
@@ -36,13 +37,17 @@ enum Kind {
 }
 
 /// How the benchmark is run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Options {
     kind: Kind,
+    /// Measures only what has this in its name.
+    only: Option<String>,
     /// Each load, in seconds.
     seconds: Option<u32>,
     /// The load that is to be sustained, in seconds.
     sustained: Option<u32>,
+    /// Events that wait for `--growth`.
+    waiting: Option<u32>,
     /// Events stored for `--growth`.
     stored: Option<u32>,
     /// Prints JSON instead of a table.
@@ -51,14 +56,13 @@ pub(crate) struct Options {
     all: bool,
 }
 
-const USAGE: &str = "bench takes --growth, --neighbours or --languages, --json, --all, and --seconds, --sustained or \
-                     --stored with a number";
+const USAGE: &str = "bench takes --growth, --neighbours or --languages, --json, --all, --only NAME, and --seconds, \
+                     --sustained, --waiting or --stored with a number";
 
 impl Options {
     /// Reads what stands behind `bench`.
     pub(crate) fn parse(arguments: &[&str]) -> Result<Self> {
-        let mut options =
-            Self { kind: Kind::Table, seconds: None, sustained: None, stored: None, json: false, all: false };
+        let mut options = Self::default();
         let mut left = arguments.iter();
         while let Some(argument) = left.next() {
             let mut number = || {
@@ -72,7 +76,9 @@ impl Options {
                 "--languages" => options.kind = Kind::Languages,
                 "--seconds" => options.seconds = number()?,
                 "--sustained" => options.sustained = number()?,
+                "--waiting" => options.waiting = number()?,
                 "--stored" => options.stored = number()?,
+                "--only" => options.only = Some(left.next().ok_or("`--only` needs a part of a name")?.to_string()),
                 "--json" => options.json = true,
                 "--all" => options.all = true,
                 other => return Err(format!("`{other}`: {USAGE}")),

@@ -17,8 +17,9 @@ mod plugins;
 /// Seconds of each load.
 const SECONDS: u32 = 5;
 
-/// Events stored.
-const STORED: u32 = 1_000_000;
+/// Events that wait, and events stored.
+const WAITING: usize = 1_000_000;
+const STORED: usize = 1_000_000;
 
 /// Measures and prints.
 pub(super) fn bench(folder: &Path, options: &Options) -> Result {
@@ -26,11 +27,12 @@ pub(super) fn bench(folder: &Path, options: &Options) -> Result {
     let sites = folder.join("growth");
     std::fs::create_dir_all(&sites).map_err(|error| format!("{}: {error}", sites.display()))?;
     let seconds = options.seconds.unwrap_or(SECONDS);
-    let stored = options.stored.unwrap_or(STORED) as usize;
+    let waiting = options.waiting.map_or(WAITING, |count| count as usize);
+    let stored = options.stored.map_or(STORED, |count| count as usize);
     let mut figures = idle::measure(&sites)?;
     figures.extend(plugins::change(&sites)?);
     figures.extend(plugins::many(&sites, seconds)?);
-    figures.extend(events::waiting(&sites, seconds)?);
+    figures.extend(events::waiting(&sites, seconds, waiting)?);
     figures.extend(events::stored(&sites, seconds, stored)?);
     if options.json {
         println!("{}", Value::from(figures.iter().map(Figure::json).collect::<Vec<Value>>()));

@@ -22,6 +22,10 @@ const OPEN_CONNECTIONS: usize = 128;
 /// Connections of a burst.
 const BURST_CONNECTIONS: usize = 64;
 
+/// What the others answer before they are measured: they say where they listen before they are ready, and compile as they
+/// go.
+const WARM_UP: Steady = Steady { connections: 8, count: 500, rate: None };
+
 /// Attempts whose duration is asked for.
 const ATTEMPTS: usize = 500;
 
@@ -108,11 +112,12 @@ impl Row {
         Ok(measured)
     }
 
-    /// Starts it, with its plugin loaded if it has one.
-    fn start(&self) -> Result<Running> {
+    /// Starts it: hookbox with its plugin loaded, another one warm.
+    fn start(&self, requests: &Requests) -> Result<Running> {
         let running = (self.fresh)()?.start()?;
-        if let Some(admin) = &running.admin {
-            watch::until_loaded(admin)?;
+        match &running.admin {
+            Some(admin) => watch::until_loaded(admin)?,
+            None => drop(steady::send(requests, &running.public, WARM_UP)?),
         }
         Ok(running)
     }
@@ -121,7 +126,7 @@ impl Row {
         let Closed { connections, seconds } = closed;
         let body_bytes = requests.spec.body_bytes;
         say(&format!("{}: {body_bytes} bytes, {connections} connections, {seconds} s", self.name));
-        let running = self.start()?;
+        let running = self.start(requests)?;
         let send = || wrk::send(requests, &running.public, closed);
         let (answered, backlog) = match &running.admin {
             Some(admin) => watch::backlog(admin, PLUGIN, send)?,
@@ -147,7 +152,7 @@ impl Row {
 
     fn open(&self, requests: &Requests, rate: f64, seconds: u32) -> Result<(Run, Option<[f64; 2]>)> {
         say(&format!("{}: {rate:.0} requests/s, {seconds} s", self.name));
-        let running = self.start()?;
+        let running = self.start(requests)?;
         let count = (rate * f64::from(seconds)) as usize;
         let steady = Steady { connections: OPEN_CONNECTIONS, count, rate: Some(rate) };
         let mut sent = steady::send(requests, &running.public, steady)?;
@@ -172,7 +177,7 @@ impl Row {
 
     fn burst(&self, requests: &Requests, count: usize) -> Result<Run> {
         say(&format!("{}: {count} events", self.name));
-        let running = self.start()?;
+        let running = self.start(requests)?;
         let before = Before::look(&running, PLUGIN)?;
         let started = std::time::Instant::now();
         let steady = Steady { connections: BURST_CONNECTIONS, count, rate: None };

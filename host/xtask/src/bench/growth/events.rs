@@ -1,4 +1,4 @@
-//! A million events that wait, and as many as one likes that are stored.
+//! Events that wait, and events that are stored.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,14 +11,11 @@ use crate::bench::requests::HANDLED;
 use crate::bench::watch::{PARKED, counts, until_loaded};
 use crate::run::{Result, say};
 
-/// Events that wait.
-const WAITING: usize = 1_000_000;
-
-/// Their type, whose route leads to a plugin that cannot be loaded.
+/// The type of those that wait, whose route leads to a plugin that cannot be loaded.
 const WAITS: &str = "avatar_video.fail";
 
-/// The rate, the memory and the start with a million waiting.
-pub(super) fn waiting(sites: &Path, seconds: u32) -> Result<Vec<Figure>> {
+/// The rate, the memory and the start with `count` waiting.
+pub(super) fn waiting(sites: &Path, seconds: u32, count: usize) -> Result<Vec<Figure>> {
     let site = sites.join("waiting");
     let config = format!("{}\"{WAITS}\" = \"{PARKED}\"\n", routes());
     let receiver = Receiver::hookbox(&site, &handler(), &config)?;
@@ -27,16 +24,17 @@ pub(super) fn waiting(sites: &Path, seconds: u32) -> Result<Vec<Figure>> {
     std::fs::write(&broken, "(component").map_err(|error| format!("{}: {error}", broken.display()))?;
     let host = receiver.start()?;
     until_loaded(host.admin()?)?;
-    fill(sites, &host, WAITS, WAITING)?;
+    fill(sites, &host, WAITS, count)?;
     let (stored, parked) = counts(host.admin()?, PARKED)?;
-    if stored != WAITING as u64 || parked.open != WAITING as u64 {
-        return Err(format!("{WAITING} events should be stored and wait: {stored} are stored, {parked:?}"));
+    if stored != count as u64 || parked.open != count as u64 {
+        return Err(format!("{count} events should be stored and wait: {stored} are stored, {parked:?}"));
     }
     drop(host);
     let (host, first_ack_ms) = start(again)?;
-    let started = Figure::new("start to first ack, a million waiting", first_ack_ms, "ms", Wanted::AtMost(1000.0));
+    let what = format!("with {count} waiting");
+    let started = Figure::new(format!("start to first ack {what}"), first_ack_ms, "ms", Wanted::AtMost(1000.0));
     until_loaded(host.admin()?)?;
-    let mut figures = beside(sites, "with a million waiting", &host, seconds, WAITING)?;
+    let mut figures = beside(sites, &what, &host, seconds, count)?;
     figures.insert(0, started);
     Ok(figures)
 }

@@ -86,6 +86,11 @@ impl Options {
         }
         Ok(options)
     }
+
+    /// Whether `--only` leaves what has this name.
+    fn measures(&self, name: &str) -> bool {
+        self.only.as_deref().is_none_or(|part| name.contains(part))
+    }
 }
 
 /// Builds the release binaries, sets everything up, measures, prints.

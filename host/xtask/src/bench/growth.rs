@@ -29,11 +29,17 @@ pub(super) fn bench(folder: &Path, options: &Options) -> Result {
     let seconds = options.seconds.unwrap_or(SECONDS);
     let waiting = options.waiting.map_or(WAITING, |count| count as usize);
     let stored = options.stored.map_or(STORED, |count| count as usize);
-    let mut figures = idle::measure(&sites)?;
-    figures.extend(plugins::change(&sites)?);
-    figures.extend(plugins::many(&sites, seconds)?);
-    figures.extend(events::waiting(&sites, seconds, waiting)?);
-    figures.extend(events::stored(&sites, seconds, stored)?);
+    let parts: [(&str, &dyn Fn() -> Result<Vec<Figure>>); 5] = [
+        ("idle", &|| idle::measure(&sites)),
+        ("change", &|| plugins::change(&sites)),
+        ("plugins", &|| plugins::many(&sites, seconds)),
+        ("waiting", &|| events::waiting(&sites, seconds, waiting)),
+        ("stored", &|| events::stored(&sites, seconds, stored)),
+    ];
+    let mut figures = Vec::new();
+    for (_, measure) in parts.into_iter().filter(|(name, _)| options.measures(name)) {
+        figures.extend(measure()?);
+    }
     if options.json {
         println!("{}", Value::from(figures.iter().map(Figure::json).collect::<Vec<Value>>()));
     } else {

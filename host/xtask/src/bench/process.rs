@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use crate::run::Result;
 
+/// In which the kernel tells processor time, on every architecture.
+const TICKS_PER_SECOND: u32 = 100;
+
 /// Memory that is resident, in MiB.
 pub(super) fn resident_mib(pid: u32) -> Result<f64> {
     let status = read(Path::new(&format!("/proc/{pid}/status")))?;
@@ -13,18 +16,14 @@ pub(super) fn resident_mib(pid: u32) -> Result<f64> {
     kib.map(|kib| kib / 1024.0).ok_or(format!("process {pid} has no VmRSS: {status}"))
 }
 
-/// Processor time of the threads it has.
+/// Processor time, of the threads that have ended as well.
 pub(super) fn cpu(pid: u32) -> Result<Duration> {
-    let folder = format!("/proc/{pid}/task");
-    let threads = std::fs::read_dir(&folder).map_err(|error| format!("{folder}: {error}"))?;
-    let mut total_ns = 0;
-    for thread in threads {
-        let path = thread.map_err(|error| format!("{folder}: {error}"))?.path().join("schedstat");
-        let text = read(&path)?;
-        let ns: Option<u64> = text.split(' ').next().and_then(|ns| ns.parse().ok());
-        total_ns += ns.ok_or(format!("{}: {text}", path.display()))?;
-    }
-    Ok(Duration::from_nanos(total_ns))
+    let stat = read(Path::new(&format!("/proc/{pid}/stat")))?;
+    // Behind the name, which may hold anything: user and system time are the 12th and 13th.
+    let behind = stat.rsplit(") ").next().unwrap_or_default();
+    let ticks: Vec<u64> = behind.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse().ok()).collect();
+    let [user, system] = ticks[..] else { return Err(format!("process {pid} has no times: {stat}")) };
+    Ok(Duration::from_secs(user + system) / TICKS_PER_SECOND)
 }
 
 fn read(path: &Path) -> Result<String> {

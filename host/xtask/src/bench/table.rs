@@ -45,7 +45,7 @@ pub(super) fn bench(folder: &Path, options: &Options) -> Result {
     let seconds = options.seconds.unwrap_or(SECONDS);
     let sustained = options.sustained.unwrap_or(SUSTAINED);
     let mut rows = rows(&sites, rivals, sustained, options.all)?;
-    rows.retain(|row| options.only.as_deref().is_none_or(|part| row.name.contains(part)));
+    rows.retain(|row| options.measures(row.name));
     let sign = |name: &str, body_bytes, seconds: u32| {
         let count = seconds as usize * SIGNED_PER_SECOND;
         Requests::sign(sites.join(name), Spec { kind: HANDLED, body_bytes, first: 0, count })

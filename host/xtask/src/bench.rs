@@ -11,6 +11,7 @@ mod disk;
 mod figures;
 mod growth;
 mod languages;
+mod measured;
 mod neighbours;
 mod process;
 mod receivers;

@@ -1,7 +1,6 @@
 //! One receiver, and the loads it gets: each load on a start of its own, with nothing stored.
 
-use serde_json::{Value, json};
-
+use super::measured::{Measured, Run};
 use super::neighbours::percentiles;
 use super::receivers::{Receiver, Running};
 use super::requests::Requests;
@@ -56,34 +55,6 @@ pub(super) struct Row {
 pub(super) struct Bodies {
     pub(super) small: Requests,
     pub(super) large: Requests,
-}
-
-/// What one load came to.
-#[derive(Debug, Default)]
-pub(super) struct Run {
-    pub(super) body_bytes: usize,
-    pub(super) connections: usize,
-    pub(super) seconds: f64,
-    pub(super) per_second: f64,
-    pub(super) p50_ms: f64,
-    pub(super) p99_ms: f64,
-    /// Deliveries settled a second while the load lasted; with a burst, until all are.
-    pub(super) settled_per_second: Option<f64>,
-    /// Deliveries that waited, each second.
-    pub(super) backlog: Vec<u64>,
-    pub(super) grows: Option<bool>,
-}
-
-/// All that was measured of a row.
-#[derive(Debug)]
-pub(super) struct Measured {
-    pub(super) name: &'static str,
-    /// Closed loops and bursts.
-    pub(super) runs: Vec<Run>,
-    /// The open loop at half the peak.
-    pub(super) half_peak: Option<Run>,
-    /// Milliseconds from the call of the plugin to its verdict at that rate, median and 99th percentile.
-    pub(super) attempt_ms: Option<[f64; 2]>,
 }
 
 impl Row {
@@ -217,36 +188,4 @@ fn attempts(admin: &str) -> Result<[f64; 2]> {
     let rows = page["items"].as_array().ok_or(format!("no listing: {page}"))?;
     let mut all: Vec<f64> = rows.iter().filter_map(|row| row["attempts"][0]["duration_ms"].as_f64()).collect();
     if all.is_empty() { Err(format!("no attempt is listed: {page}")) } else { Ok(percentiles(&mut all)) }
-}
-
-impl Run {
-    /// What is compared: settled if there is something to settle, else answered.
-    pub(super) fn rate(&self) -> f64 {
-        self.settled_per_second.unwrap_or(self.per_second)
-    }
-
-    fn json(&self) -> Value {
-        json!({ "body_bytes": self.body_bytes, "connections": self.connections, "seconds": self.seconds,
-            "requests_per_second": self.per_second, "p50_ms": self.p50_ms, "p99_ms": self.p99_ms,
-            "settled_per_second": self.settled_per_second, "backlog": self.backlog, "backlog_grows": self.grows })
-    }
-}
-
-impl Measured {
-    /// The peak: small bodies over the most connections.
-    pub(super) fn peak(&self) -> Option<&Run> {
-        let smallest = self.runs.iter().map(|run| run.body_bytes).min()?;
-        self.runs.iter().filter(|run| run.body_bytes == smallest).max_by_key(|run| run.connections)
-    }
-
-    /// Its rate.
-    pub(super) fn rate(&self) -> f64 {
-        self.peak().map_or(0.0, Run::rate)
-    }
-
-    pub(super) fn json(&self) -> Value {
-        let runs: Vec<Value> = self.runs.iter().map(Run::json).collect();
-        json!({ "receiver": self.name, "runs": runs, "half_peak": self.half_peak.as_ref().map(Run::json),
-            "attempt_ms": self.attempt_ms })
-    }
 }

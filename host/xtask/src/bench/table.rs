@@ -5,10 +5,11 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::figures::{self, Figure, Wanted};
+use super::measured::Measured;
 use super::receivers::{Receiver, plugin};
 use super::requests::{HANDLED, Requests, Spec};
 use super::rivals::Rivals;
-use super::rows::{Bodies, Measured, PLUGIN, Plan, Row};
+use super::rows::{Bodies, PLUGIN, Plan, Row};
 use super::{Options, disk, wrk};
 use crate::run::{Result, say};
 

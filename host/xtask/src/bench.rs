@@ -5,6 +5,8 @@
 //! (`requests`) and sent by wrk in a closed loop (`wrk`) or at a fixed rate in an open one (`steady`). After each run of
 //! hookbox accepted = stored = settled is checked, and a difference is an error.
 
+use std::path::PathBuf;
+
 use crate::run::{Result, cargo, run, say, target_dir};
 
 mod disk;
@@ -91,6 +93,24 @@ impl Options {
     /// Whether `--only` leaves what has this name.
     fn measures(&self, name: &str) -> bool {
         self.only.as_deref().is_none_or(|part| name.contains(part))
+    }
+}
+
+/// A folder for what is stored meanwhile: empty at first, and gone at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(folder: PathBuf) -> Result<Self> {
+        receivers::empty(&folder)?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            eprintln!("{}: {error}", self.0.display());
+        }
     }
 }
 

@@ -6,8 +6,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::figures::{self, Figure};
-use super::{Options, wrk};
-use crate::run::{Result, say};
+use super::{Options, Scratch, wrk};
+use crate::run::Result;
 
 mod beside;
 mod events;
@@ -24,17 +24,17 @@ const STORED: usize = 1_000_000;
 /// Measures and prints.
 pub(super) fn bench(folder: &Path, options: &Options) -> Result {
     wrk::install()?;
-    let sites = folder.join("growth");
-    std::fs::create_dir_all(&sites).map_err(|error| format!("{}: {error}", sites.display()))?;
+    let scratch = Scratch::new(folder.join("growth"))?;
+    let sites = &scratch.0;
     let seconds = options.seconds.unwrap_or(SECONDS);
     let waiting = options.waiting.map_or(WAITING, |count| count as usize);
     let stored = options.stored.map_or(STORED, |count| count as usize);
     let parts: [(&str, &dyn Fn() -> Result<Vec<Figure>>); 5] = [
-        ("idle", &|| idle::measure(&sites)),
-        ("change", &|| plugins::change(&sites)),
-        ("plugins", &|| plugins::many(&sites, seconds)),
-        ("waiting", &|| events::waiting(&sites, seconds, waiting)),
-        ("stored", &|| events::stored(&sites, seconds, stored)),
+        ("idle", &|| idle::measure(sites)),
+        ("change", &|| plugins::change(sites)),
+        ("plugins", &|| plugins::many(sites, seconds)),
+        ("waiting", &|| events::waiting(sites, seconds, waiting)),
+        ("stored", &|| events::stored(sites, seconds, stored)),
     ];
     let mut figures = Vec::new();
     for (_, measure) in parts.into_iter().filter(|(name, _)| options.measures(name)) {
@@ -46,5 +46,5 @@ pub(super) fn bench(folder: &Path, options: &Options) -> Result {
         figures::print(&figures);
     }
     say("removing what was stored");
-    std::fs::remove_dir_all(&sites).map_err(|error| format!("{}: {error}", sites.display()))
+    std::fs::remove_dir_all(sites).map_err(|error| format!("{}: {error}", sites.display()))
 }

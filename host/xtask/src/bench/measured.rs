@@ -15,7 +15,8 @@ pub(super) struct Run {
     pub(super) settled_per_second: Option<f64>,
     /// Deliveries that waited, each second.
     pub(super) backlog: Vec<u64>,
-    pub(super) grows: Option<bool>,
+    /// How fast that grew, as a share of what was accepted.
+    pub(super) growth: Option<f64>,
 }
 
 /// All that was measured of a row.
@@ -39,7 +40,7 @@ impl Run {
     fn json(&self) -> Value {
         json!({ "body_bytes": self.body_bytes, "connections": self.connections, "seconds": self.seconds,
             "requests_per_second": self.per_second, "p50_ms": self.p50_ms, "p99_ms": self.p99_ms,
-            "settled_per_second": self.settled_per_second, "backlog": self.backlog, "backlog_grows": self.grows })
+            "settled_per_second": self.settled_per_second, "backlog": self.backlog, "backlog_growth": self.growth })
     }
 }
 

@@ -116,7 +116,7 @@ impl Row {
             p50_ms: answered.p50_ms,
             p99_ms: answered.p99_ms,
             settled_per_second: settled,
-            grows: watch::grows(&backlog, answered.per_second).filter(|_| self.emits.is_some()),
+            growth: watch::growth(&backlog, answered.per_second).filter(|_| self.emits.is_some()),
             backlog,
         })
     }

@@ -10,7 +10,7 @@ use super::receivers::{Receiver, plugin};
 use super::requests::{HANDLED, Requests, Spec};
 use super::rivals::Rivals;
 use super::rows::{Bodies, PLUGIN, Plan, Row};
-use super::{Options, disk, wrk};
+use super::{Options, Scratch, disk, wrk};
 use crate::run::{Result, say};
 
 /// Length of the bodies.
@@ -29,6 +29,9 @@ const SUSTAINED: u32 = 30;
 const FEW: usize = 1_000;
 const MANY: usize = 10_000;
 
+/// By this share of what is accepted a backlog that stands may seem to grow.
+const STANDS: f64 = 0.01;
+
 const ECHO: &str = "axum echo";
 const COMMIT: &str = "group commit alone";
 const ACK: &str = "durable ack, no route";
@@ -41,11 +44,11 @@ const FLASK: &str = "Flask, in memory";
 pub(super) fn bench(folder: &Path, options: &Options) -> Result {
     wrk::install()?;
     let rivals = Rivals::install(folder)?;
-    let sites = folder.join("sites");
-    std::fs::create_dir_all(&sites).map_err(|error| format!("{}: {error}", sites.display()))?;
+    let scratch = Scratch::new(folder.join("sites"))?;
+    let sites = &scratch.0;
     let seconds = options.seconds.unwrap_or(SECONDS);
     let sustained = options.sustained.unwrap_or(SUSTAINED);
-    let mut rows = rows(&sites, rivals, sustained, options.all)?;
+    let mut rows = rows(sites, rivals, sustained, options.all)?;
     rows.retain(|row| options.measures(row.name));
     let sign = |name: &str, body_bytes, seconds: u32| {
         let count = seconds as usize * SIGNED_PER_SECOND;
@@ -54,7 +57,7 @@ pub(super) fn bench(folder: &Path, options: &Options) -> Result {
     let small = sign("small", SMALL_BYTES, seconds.max(sustained))?;
     let bodies = Bodies { small, large: sign("large", LARGE_BYTES, seconds)? };
     say("timing fdatasync");
-    let fdatasync_ms = disk::fdatasync_ms(&sites)?;
+    let fdatasync_ms = disk::fdatasync_ms(sites)?;
     let mut measured = Vec::new();
     for row in &rows {
         measured.push(row.measure(&bodies, seconds)?);
@@ -68,7 +71,7 @@ pub(super) fn bench(folder: &Path, options: &Options) -> Result {
         print(&measured, (seconds, sustained), fdatasync_ms);
         figures::print(&targets);
     }
-    std::fs::remove_dir_all(&sites).map_err(|error| format!("{}: {error}", sites.display()))
+    Ok(())
 }
 
 /// Who is measured, in the order of the table.
@@ -130,6 +133,10 @@ fn targets(rows: &[Measured], fdatasync_ms: [f64; 2]) -> Vec<Figure> {
         (ROAD, FLASK, 8.0),
     ];
     let mut figures: Vec<Figure> = ratios.into_iter().filter_map(ratio).collect();
+    if let Some(growth) = row(ROAD).and_then(|row| row.peak()?.growth) {
+        let name = format!("{ROAD}, growth of the backlog / accepted");
+        figures.push(Figure::new(name, growth, "", Wanted::AtMost(STANDS)));
+    }
     let most = Wanted::AtMost(3.0 * fdatasync_ms[1] + 5.0);
     for name in [ACK, ROAD] {
         let Some(half) = row(name).and_then(|row| row.half_peak.as_ref()) else { continue };
@@ -161,9 +168,9 @@ fn print(rows: &[Measured], seconds: (u32, u32), fdatasync_ms: [f64; 2]) {
         };
         let peak = row.peak();
         let settled = peak.and_then(|run| run.settled_per_second).map_or(String::new(), |rate| format!("{rate:.0}"));
-        let waiting = peak.and_then(|run| Some((run.grows?, run.backlog.last()?)));
-        let waiting = waiting.map_or(String::new(), |(grows, last)| {
-            format!("{last}, {}", if grows { "growing" } else { "not growing" })
+        let waiting = peak.and_then(|run| Some((run.growth?, run.backlog.last()?)));
+        let waiting = waiting.map_or(String::new(), |(growth, last)| {
+            format!("{last}, {}", if growth > STANDS { "growing" } else { "not growing" })
         });
         let of_echo = ceiling.map_or(String::new(), |ceiling| format!("{:.3}", row.rate() / ceiling));
         let half = row.half_peak.as_ref();

@@ -24,9 +24,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Fewer looks than this say nothing about a backlog.
 const MIN_LOOKS: usize = 5;
 
-/// The share of what is accepted by which a backlog that stands may seem to grow.
-const STANDS: f64 = 0.01;
-
 /// What the admin API answers.
 pub(super) fn ask(admin: &str, path: &str) -> Result<Value> {
     let url = format!("http://{admin}/api/v1/{path}");
@@ -148,14 +145,14 @@ pub(super) fn backlog<T>(admin: &str, plugin: &str, work: impl FnOnce() -> Resul
     })
 }
 
-/// Whether a backlog grows by more than a hundredth of what is accepted; `None` if the looks are too few to say.
-pub(super) fn grows(looks: &[u64], accepted_per_second: f64) -> Option<bool> {
+/// How fast a backlog grows, as a share of what is accepted; `None` if the looks are too few to say.
+pub(super) fn growth(looks: &[u64], accepted_per_second: f64) -> Option<f64> {
     // The first second is the start.
     let looks = looks.get(1..).filter(|looks| looks.len() >= MIN_LOOKS)?;
     let middle = (looks.len() - 1) as f64 / 2.0;
     let offsets = || looks.iter().enumerate().map(|(second, open)| (second as f64 - middle, *open as f64));
     let slope = offsets().map(|(x, y)| x * y).sum::<f64>() / offsets().map(|(x, _)| x * x).sum::<f64>();
-    Some(slope > STANDS * accepted_per_second)
+    Some(slope / accepted_per_second)
 }
 
 #[cfg(test)]
@@ -163,11 +160,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_backlog_that_stands_does_not_grow() {
+    fn a_backlog_grows_by_what_is_not_settled() {
         let stands = [900, 20, 500, 300, 10, 480, 30, 200];
-        let grows_steadily: Vec<u64> = (0..10).map(|second| second * 500).collect();
-        assert_eq!(grows(&stands, 15_000.0), Some(false));
-        assert_eq!(grows(&grows_steadily, 15_000.0), Some(true));
-        assert_eq!(grows(&grows_steadily[..4], 15_000.0), None);
+        let grows: Vec<u64> = (0..10).map(|second| second * 500).collect();
+        assert!(growth(&stands, 15_000.0).unwrap().abs() < 0.01);
+        assert!((growth(&grows, 1_000.0).unwrap() - 0.5).abs() < 1e-9);
+        assert_eq!(growth(&grows[..4], 1_000.0), None);
     }
 }

@@ -45,6 +45,5 @@ pub(super) fn bench(folder: &Path, options: &Options) -> Result {
     } else {
         figures::print(&figures);
     }
-    say("removing what was stored");
     std::fs::remove_dir_all(sites).map_err(|error| format!("{}: {error}", sites.display()))
 }

@@ -104,10 +104,10 @@ impl Row {
             None => (send()?, Vec::new()),
         };
         let accepted = answered.requests;
-        let settled = self.check(&running, accepted, u64::from(connections), answered.seconds)?;
         if running.admin.is_some() && accepted > requests.spec.count as u64 {
             return Err(format!("{accepted} requests are more than were signed: duplicates took the shorter road"));
         }
+        let settled = self.check(&running, accepted, u64::from(connections), answered.seconds)?;
         Ok(Run {
             body_bytes,
             connections: connections as usize,

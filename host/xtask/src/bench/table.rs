@@ -17,9 +17,10 @@ use crate::run::{Result, say};
 const SMALL_BYTES: usize = 230;
 const LARGE_BYTES: usize = 4 << 10;
 
-/// Requests signed for each second: more than a receiver that knows a repeated one can take. The others are sent the
-/// first ones again when they have had all.
-const SIGNED_PER_SECOND: usize = 40_000;
+/// Requests signed for each second, and for each of the load that is to be sustained: more than a receiver that knows a
+/// repeated one can take. The others are sent the first ones again when they have had all.
+const SIGNED_PER_SECOND: usize = 60_000;
+const SUSTAINED_PER_SECOND: usize = 40_000;
 
 /// Seconds of each load, and of the one that is to be sustained.
 const SECONDS: u32 = 4;
@@ -50,12 +51,12 @@ pub(super) fn bench(folder: &Path, options: &Options) -> Result {
     let sustained = options.sustained.unwrap_or(SUSTAINED);
     let mut rows = rows(sites, rivals, sustained, options.all)?;
     rows.retain(|row| options.measures(row.name));
-    let sign = |name: &str, body_bytes, seconds: u32| {
-        let count = seconds as usize * SIGNED_PER_SECOND;
+    let sign = |name: &str, body_bytes, count| {
         Requests::sign(sites.join(name), Spec { kind: HANDLED, body_bytes, first: 0, count })
     };
-    let small = sign("small", SMALL_BYTES, seconds.max(sustained))?;
-    let bodies = Bodies { small, large: sign("large", LARGE_BYTES, seconds)? };
+    let each = seconds as usize * SIGNED_PER_SECOND;
+    let small = sign("small", SMALL_BYTES, each.max(sustained as usize * SUSTAINED_PER_SECOND))?;
+    let bodies = Bodies { small, large: sign("large", LARGE_BYTES, each)? };
     say("timing fdatasync");
     let fdatasync_ms = disk::fdatasync_ms(sites)?;
     let mut measured = Vec::new();

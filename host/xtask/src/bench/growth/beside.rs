@@ -20,7 +20,7 @@ const ROUNDS: usize = 4;
 const CONNECTIONS: u32 = 256;
 
 /// Connections that fill a store.
-const FILLING: usize = 64;
+const FILLING: usize = 128;
 
 /// Length of every body.
 const BODY_BYTES: usize = 230;

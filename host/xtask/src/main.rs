@@ -20,7 +20,8 @@ usage: cargo xtask COMMAND
   projects           from `hookbox new` to a handled event, in every language, by the commands that are printed
   clients            builds plugins that send requests, in JavaScript and Python, for the tests
   bindings           generates plugins/hello-c/gen/ from wit/
-  bench              measures the road against a bare echo and Express; --seconds N, --connections N, --json
+  bench              measures the road beside a bare echo, a bare group commit, Express and Flask; --json, --all
+  bench --growth     measures it with a million events waiting and stored, and with 500 plugins; --stored N, --json
   bench --neighbours measures a good plugin alone and beside hostile ones; --seconds N, --json
   bench --hostile    measures every guest of the gallery of hostile plugins beside a good one; --seconds N, --json
   bench --languages  measures one handler in five languages, and a large component dropped in; --json

@@ -12,10 +12,12 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Options;
-use super::load::Load;
 use super::neighbours::{percentiles, send_steadily};
-use super::receivers::{Receiver, Running, ask, drain};
-use crate::run::{Result, root, say, target_dir};
+use super::receivers::{Receiver, empty, plugin};
+use super::requests::{HANDLED, Requests, Spec};
+use super::watch::{Accepted, Before, ask, drain, until_loaded};
+use super::wrk::{self, Closed};
+use crate::run::{Result, say};
 
 /// Language, file below `plugins/`, and whether its instances can be kept: a command runs once.
 const LANGUAGES: [(&str, &str, bool); 5] = [
@@ -39,8 +41,10 @@ const SENDER_EVERY: Duration = Duration::from_millis(10);
 const FLOW: Duration = Duration::from_secs(12);
 /// How often this is done, each time with another file.
 const DROPS: u8 = 3;
-/// How long a plugin may take to be loaded.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// The burst.
+const BURST: Closed = Closed { connections: 64, seconds: 1 };
+/// What is signed for it.
+const SIGNED: Spec = Spec { kind: HANDLED, body_bytes: 230, first: 0, count: 40_000 };
 
 /// One row of the table.
 struct Row {
@@ -52,12 +56,13 @@ struct Row {
 
 /// Measures and prints.
 pub(super) fn bench(folder: &Path, options: &Options) -> Result {
-    let load = Load::prepare(folder, &Options { seconds: 1, connections: 64, ..*options })?;
+    wrk::install()?;
+    let requests = Requests::sign(folder.join("requests"), SIGNED)?;
     let mut rows = Vec::new();
     for (language, file, reusable) in LANGUAGES {
         for instance in ["fresh", "reuse"].into_iter().take(1 + usize::from(reusable)) {
             say(&format!("{language}, {instance}"));
-            rows.push(measure(folder, &load, (language, file), instance)?);
+            rows.push(measure(folder, &requests, (language, file), instance)?);
         }
     }
     say("dropping a component into a running host");
@@ -68,59 +73,28 @@ pub(super) fn bench(folder: &Path, options: &Options) -> Result {
     Ok(())
 }
 
-fn plugin(file: &str) -> PathBuf {
-    root().join("plugins").join(file)
-}
-
-fn site(folder: &Path, name: &str, plugins: &[(&str, PathBuf)], rest: &str) -> Result<Receiver> {
-    Receiver::hookbox(&target_dir().join("release"), &folder.join(name), plugins, rest)
-}
-
-fn admin(host: &Running) -> Result<&str> {
-    host.admin.as_deref().ok_or_else(|| "the host has printed no admin address".to_owned())
-}
-
-/// Waits until every plugin is loaded.
-fn until_loaded(admin: &str) -> Result {
-    let started = Instant::now();
-    while !all_loaded(admin)? {
-        if started.elapsed() > PATIENCE {
-            return Err(format!("not every plugin is loaded: {}", ask(admin, "plugins")?));
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
-}
-
-fn all_loaded(admin: &str) -> Result<bool> {
-    let plugins = ask(admin, "plugins")?;
-    let items = plugins["items"].as_array().ok_or(format!("no listing: {plugins}"))?;
-    Ok(items.iter().all(|plugin| plugin["state"] == "loaded"))
-}
-
-fn measure(folder: &Path, load: &Load, of: (&'static str, &str), instance: &'static str) -> Result<Row> {
+fn measure(folder: &Path, requests: &Requests, of: (&'static str, &str), instance: &'static str) -> Result<Row> {
     let config =
         format!("[routes]\n\"heygen:avatar_video.success\" = \"hello\"\n[plugins.hello]\ninstance = \"{instance}\"\n");
-    let host = site(folder, "language", &[("hello.wasm", plugin(of.1))], &config)?.start()?;
-    let admin = admin(&host)?;
+    let host = Receiver::hookbox(&folder.join("language"), &[("hello.wasm", plugin(of.1))], &config)?.start()?;
+    let admin = host.admin()?;
     until_loaded(admin)?;
-    let url = format!("http://{}/webhook/heygen", host.public);
-    send_steadily(&url, "avatar_video.success", EVERY, TIMED)?;
-    drain(admin)?;
+    send_steadily(&host.url(), HANDLED, EVERY, TIMED)?;
+    drain(admin, "hello")?;
     let timed = ask(admin, &format!("deliveries?plugin=hello&limit={PAGE}"))?;
     let mut attempts = attempts(&timed, |attempt| attempt["duration_ms"].as_f64())?;
-    let before = ask(admin, "stats")?["deliveries"]["done"].as_u64().unwrap_or(0);
+    let before = Before::look(&host, "hello")?;
     let started = Instant::now();
-    load.send(&host.public)?;
-    let drained = drain(admin)?;
-    let settled = drained["deliveries"]["done"].as_u64().unwrap_or(0) - before;
-    if drained["deliveries"]["dead"] != 0 {
-        return Err(format!("not every event was handled: {drained}"));
-    }
+    let accepted = wrk::send(requests, &host.public, BURST)?.requests;
+    drain(admin, "hello")?;
+    let took = started.elapsed().as_secs_f64();
+    // Each returns one event.
+    let run = Accepted { accepted, unread: BURST.connections.into(), emits: Some(1) };
+    let settled = before.check(&host, "hello", run)?;
     Ok(Row {
         language: of.0,
         instance,
-        settled_per_second: settled as f64 / started.elapsed().as_secs_f64(),
+        settled_per_second: settled as f64 / took,
         attempt_ms: percentiles(&mut attempts),
     })
 }
@@ -140,10 +114,11 @@ fn attempts(page: &Value, of: impl Fn(&Value) -> Option<f64>) -> Result<Vec<f64>
 /// component is dropped in and compiled.
 fn drop_in(folder: &Path) -> Result<[[f64; 2]; 2]> {
     let routes = "[routes]\n\"heygen:avatar_video.success\" = \"hello\"\n";
-    let host = site(folder, "dropped", &[("hello.wasm", plugin("hello-rust.wasm"))], routes)?.start()?;
-    let admin = admin(&host)?;
+    let site = folder.join("dropped");
+    empty(&site)?;
+    let host = Receiver::hookbox(&site, &[("hello.wasm", plugin("hello-rust.wasm"))], routes)?.start()?;
+    let (admin, url) = (host.admin()?, host.url());
     until_loaded(admin)?;
-    let url = format!("http://{}/webhook/heygen", host.public);
     flow(&url, admin, Duration::from_secs(2))?;
     let component = std::fs::read(plugin("hello-js/hello-js.wasm")).map_err(|error| error.to_string())?;
     let (mut before, mut during) = (Vec::new(), Vec::new());
@@ -151,7 +126,7 @@ fn drop_in(folder: &Path) -> Result<[[f64; 2]; 2]> {
         before.extend(flow(&url, admin, FLOW)?);
         // A custom section without a name and with one byte makes it another file: nothing of it is kept yet.
         let file = [&component[..], &[0, 2, 0, drop]].concat();
-        let (new, dropped) = (folder.join("dropped/large.new"), folder.join("dropped/plugins/large.wasm"));
+        let (new, dropped) = (site.join("large.new"), site.join("plugins/large.wasm"));
         let written = std::fs::write(&new, file).and_then(|()| std::fs::rename(&new, &dropped));
         written.map_err(|error| format!("failed to drop a component in: {error}"))?;
         during.extend(flow(&url, admin, FLOW)?);
@@ -169,7 +144,7 @@ fn flow(url: &str, admin: &str, how_long: Duration) -> Result<Vec<f64>> {
         let sent = senders.into_iter().map(|sender| sender.join().expect("a sender does not panic"));
         sent.collect::<Result<Vec<_>>>()
     })?;
-    drain(admin)?;
+    drain(admin, "hello")?;
     let mut latencies = Vec::new();
     // A sample of them is asked for one by one: 20 from each second of each sender.
     for (id, at, _) in sent.iter().flat_map(|sent| sent.iter().step_by(5)) {
@@ -188,13 +163,15 @@ fn flow(url: &str, admin: &str, how_long: Duration) -> Result<Vec<f64>> {
 fn starts(folder: &Path) -> Result<[f64; 2]> {
     let names = LANGUAGES.map(|(language, file, _)| (format!("{}.wasm", language.to_lowercase()), plugin(file)));
     let plugins: Vec<(&str, PathBuf)> = names.iter().map(|(name, file)| (name.as_str(), file.clone())).collect();
-    let first = site(folder, "five", &plugins, "")?;
+    let site = folder.join("five");
+    empty(&site)?;
+    let first = Receiver::hookbox(&site, &plugins, "")?;
     let again = first.again();
     let mut both = [0.0; 2];
     for (receiver, ms) in [first, again].into_iter().zip(&mut both) {
         let started = Instant::now();
         let host = receiver.start()?;
-        until_loaded(admin(&host)?)?;
+        until_loaded(host.admin()?)?;
         *ms = started.elapsed().as_secs_f64() * 1e3;
     }
     Ok(both)

@@ -14,9 +14,13 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Options;
-use super::load::sign;
-use super::receivers::{Receiver, ask, drain};
-use crate::run::{Result, root, say, target_dir};
+use super::receivers::Receiver;
+use super::requests::sign;
+use super::watch::{ask, drain};
+use crate::run::{Result, root, say};
+
+/// Twice a round, in seconds.
+const SECONDS: u32 = 10;
 
 /// Rounds of each kind.
 const ROUNDS: usize = 6;
@@ -45,13 +49,12 @@ struct Latencies {
 
 /// Starts a host, measures, prints.
 pub(super) fn bench(folder: &Path, options: &Options) -> Result {
-    let round = Duration::from_secs(options.seconds.into()) / 2;
+    let round = Duration::from_secs(options.seconds.unwrap_or(SECONDS).into()) / 2;
     if round.as_micros() / GOOD_EVERY.as_micros() > MAX_ROWS as u128 {
         return Err(format!("a round of {round:?} is too long: at most --seconds 12"));
     }
     let host = site(folder)?.start()?;
-    let admin = host.admin.as_deref().ok_or("the host has printed no admin address")?;
-    let url = format!("http://{}/webhook/heygen", host.public);
+    let (admin, url) = (host.admin()?, host.url());
     let mut kinds = [None, Some("harmless"), Some("hostile")].map(|beside| (beside, Latencies::default()));
     // The first one warms up the pool and the connection.
     measure(&url, admin, Duration::from_secs(1), &mut Latencies::default())?;
@@ -67,7 +70,9 @@ pub(super) fn bench(folder: &Path, options: &Options) -> Result {
                 measure(&url, admin, round, latencies)?;
                 senders.into_iter().try_for_each(|sender| sender.join().expect("a sender does not panic"))
             })?;
-            drain(admin)?;
+            for plugin in ["good", "ok"].into_iter().chain(HOSTILE.map(|(_, file, _)| file.trim_end_matches(".wat"))) {
+                drain(admin, plugin)?;
+            }
         }
     }
     print(kinds, options);
@@ -87,13 +92,13 @@ fn site(folder: &Path) -> Result<Receiver> {
             "[plugins.{plugin}]\ntimeout = \"1s\"\nmemory = \"8MiB\"\nconcurrency = 2\nretry = {{ max_attempts = 1 }}\n"
         ));
     }
-    Receiver::hookbox(&target_dir().join("release"), &folder.join("neighbours"), &plugins, &(routes + &sections))
+    Receiver::hookbox(&folder.join("neighbours"), &plugins, &(routes + &sections))
 }
 
 /// Sends good events for as long as a round, and takes their latencies when all is done.
 fn measure(url: &str, admin: &str, round: Duration, into: &mut Latencies) -> Result {
     let sent = send_steadily(url, "good.one", GOOD_EVERY, round)?;
-    drain_good(admin)?;
+    drain(admin, "good")?;
     let page = ask(admin, &format!("deliveries?plugin=good&limit={MAX_ROWS}"))?;
     let rows = page["items"].as_array().ok_or(format!("no listing: {page}"))?;
     let rows: HashMap<_, _> = rows.iter().map(|row| (row["event_id"].as_str().unwrap_or_default(), row)).collect();
@@ -141,19 +146,6 @@ pub(super) fn send_steadily(
         sent.push((id.to_owned(), at, ack_ms));
     }
     Ok(sent)
-}
-
-/// Waits until no good event is open; the hostile ones may be.
-fn drain_good(admin: &str) -> Result {
-    let started = Instant::now();
-    while started.elapsed() < Duration::from_secs(30) {
-        let good = &ask(admin, "stats")?["plugins"]["good"];
-        if ["ready", "leased", "waiting"].iter().all(|state| good[state] == 0) {
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Err("the good events do not end".to_owned())
 }
 
 /// Median and 99th percentile.

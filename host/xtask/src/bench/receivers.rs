@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use super::requests::SECRET;
+use super::rivals;
+use crate::run::{Result, root, target_dir};
 
-use super::load::{Load, Measured, SECRET};
-use crate::run::Result;
-
-/// How long the backlog may take to drain after the load before the run counts as failed.
-const DRAIN: Duration = Duration::from_secs(120);
+/// How long one may take to end before it is killed.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A program that takes webhooks.
 #[derive(Debug)]
@@ -20,54 +19,77 @@ pub(super) struct Receiver {
     /// What the lines start with that name its addresses.
     public: &'static str,
     admin: Option<&'static str>,
-    routed: bool,
 }
 
 /// One that runs; ended when dropped.
+#[derive(Debug)]
 pub(super) struct Running {
     child: Child,
     pub(super) public: String,
+    /// Only hookbox has one.
     pub(super) admin: Option<String>,
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 impl Receiver {
-    pub(super) fn echo(release: &Path) -> Result<Self> {
-        let command = Command::new(release.join("examples/echo"));
-        Ok(Self { command, public: "echo", admin: None, routed: false })
+    /// One of `host/examples/bare.rs`.
+    pub(super) fn bare(arguments: &[&str]) -> Self {
+        let mut command = Command::new(target_dir().join("release/examples/bare"));
+        command.args(arguments);
+        Self { command, public: "bare", admin: None }
     }
 
-    pub(super) fn express(script: &Path) -> Result<Self> {
+    /// One that only commits, to a new file in the new folder `site`.
+    pub(super) fn commit(site: &Path) -> Result<Self> {
+        empty(site)?;
+        Ok(Self::bare(&["commit", &site.join("bare.db").to_string_lossy()]))
+    }
+
+    /// The Express endpoint; it inserts into a new file in the new folder `site`, or keeps nothing.
+    pub(super) fn express(script: &Path, site: Option<&Path>) -> Result<Self> {
         let mut command = Command::new("node");
         command.arg(script).env("NODE_ENV", "production");
-        Ok(Self { command, public: "express", admin: None, routed: false })
+        if let Some(site) = site {
+            empty(site)?;
+            command.arg(site.join("express.db"));
+        }
+        Ok(Self { command, public: "express", admin: None })
     }
 
-    /// hookbox on the fresh folder `site`, with these plugins (a file name and what to copy) and `rest` of the
-    /// configuration.
-    pub(super) fn hookbox(release: &Path, site: &Path, plugins: &[(&str, PathBuf)], rest: &str) -> Result<Self> {
+    /// A Flask endpoint.
+    pub(super) fn flask(folder: &Path) -> Self {
+        let mut command = Command::new("sh");
+        // Its log goes to stderr, and says where it listens.
+        command.args(["-c", &format!("exec {} 2>&1", rivals::GUNICORN)]).current_dir(folder);
+        Self { command, public: "Listening at", admin: None }
+    }
+
+    /// hookbox on the folder `site`, emptied but for what was compiled, with these plugins (a file name and what to copy)
+    /// and `rest` of the configuration.
+    pub(super) fn hookbox(site: &Path, plugins: &[(&str, PathBuf)], rest: &str) -> Result<Self> {
         let fail = |error: std::io::Error| format!("{}: {error}", site.display());
-        if site.exists() {
-            std::fs::remove_dir_all(site).map_err(fail)?;
+        let (cache, kept) = (site.join("data/cache"), site.with_extension("cache"));
+        if cache.exists() {
+            std::fs::rename(&cache, &kept).map_err(fail)?;
         }
+        empty(site)?;
         std::fs::create_dir_all(site.join("plugins")).map_err(fail)?;
+        if kept.exists() {
+            std::fs::create_dir_all(site.join("data")).and_then(|()| std::fs::rename(&kept, &cache)).map_err(fail)?;
+        }
         let config = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\
              [sources.heygen]\npreset = \"heygen\"\nsecrets = [{{ env = \"HEYGEN_WEBHOOK_SECRET\" }}]\n{rest}"
         );
         for (name, file) in plugins {
-            std::fs::copy(file, site.join("plugins").join(name)).map_err(fail)?;
+            let copied = std::fs::copy(file, site.join("plugins").join(name));
+            copied.map_err(|error| format!("{}: {error}", file.display()))?;
         }
         std::fs::write(site.join("config.toml"), config).map_err(fail)?;
-        let mut command = Command::new(release.join("hookbox"));
-        command.arg("serve").arg("--config").arg(site.join("config.toml")).env("HOOKBOX_LOG", "error");
-        Ok(Self { command, public: "webhooks", admin: Some("admin"), routed: !plugins.is_empty() })
+        let mut command = Command::new(target_dir().join("release/hookbox"));
+        // A plugin that is not taken is noticed without the log, and one of them is not meant to be.
+        let log = "error,hookbox::reload=off";
+        command.arg("serve").arg("--config").arg(site.join("config.toml")).env("HOOKBOX_LOG", log);
+        Ok(Self { command, public: "webhooks", admin: Some("admin") })
     }
 
     /// The same once more, on the folder as the first one leaves it.
@@ -78,33 +100,7 @@ impl Receiver {
         Self { command, ..*self }
     }
 
-    /// Starts it, loads it, ends it.
-    pub(super) fn measure(self, load: &Load) -> Result<Measured> {
-        let routed = self.routed;
-        let running = self.start()?;
-        let mut measured = load.send(&running.public)?;
-        let Some(admin) = &running.admin else { return Ok(measured) };
-        let at_end = stats(admin)?;
-        if routed {
-            measured.settled_per_second = Some(count(&at_end, "done") as f64 / measured.seconds);
-            measured.open_at_end = Some(open(&at_end));
-        }
-        let drained = drain(admin)?;
-        let stored = drained["events"].as_u64().unwrap_or(0);
-        let repeated = measured.requests.saturating_sub(load.distinct());
-        if repeated > 0 {
-            return Err(format!("the load was too short by {repeated} bodies: duplicates took the shorter road"));
-        }
-        // wrk does not count answers that were on their way when it stopped.
-        if stored < measured.requests {
-            return Err(format!("{} requests were accepted and {stored} are stored", measured.requests));
-        }
-        if routed && count(&drained, "done") != stored {
-            return Err(format!("{stored} events are stored and not all of them done: {drained}"));
-        }
-        Ok(measured)
-    }
-
+    /// Starts it, and returns when it has said where it listens.
     pub(super) fn start(mut self) -> Result<Running> {
         self.command.env("HEYGEN_WEBHOOK_SECRET", SECRET).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = self.command.spawn().map_err(|error| format!("failed to start {:?}: {error}", self.command))?;
@@ -112,11 +108,13 @@ impl Receiver {
         let mut running = Running { child, public: String::new(), admin: None };
         while running.public.is_empty() || (self.admin.is_some() && running.admin.is_none()) {
             let Some(Ok(line)) = lines.next() else { return Err(format!("{:?} ended at once", self.command)) };
-            let Some((_, rest)) = line.split_once("http://") else { continue };
+            let Some((before, rest)) = line.split_once("http://") else { continue };
             let address = rest.split(['/', ' ']).next().unwrap_or_default().to_owned();
-            if line.trim_start().starts_with(self.public) {
+            // gunicorn puts the time and more before it, each in brackets.
+            let label = before.rsplit("] ").next().unwrap_or_default().trim_start();
+            if label.starts_with(self.public) {
                 running.public = address;
-            } else if self.admin.is_some_and(|admin| line.trim_start().starts_with(admin)) {
+            } else if self.admin.is_some_and(|admin| label.starts_with(admin)) {
                 running.admin = Some(address);
             }
         }
@@ -125,36 +123,48 @@ impl Receiver {
     }
 }
 
-/// What the admin API answers.
-pub(super) fn ask(admin: &str, path: &str) -> Result<Value> {
-    let url = format!("http://{admin}/api/v1/{path}");
-    let fail = |error: ureq::Error| format!("{url}: {error}");
-    ureq::get(&url).call().map_err(fail)?.body_mut().read_json().map_err(fail)
-}
-
-fn stats(admin: &str) -> Result<Value> {
-    ask(admin, "stats")
-}
-
-fn count(stats: &Value, state: &str) -> u64 {
-    stats["deliveries"][state].as_u64().unwrap_or(0)
-}
-
-fn open(stats: &Value) -> u64 {
-    ["ready", "leased", "waiting"].iter().map(|state| count(stats, state)).sum()
-}
-
-/// Waits until nothing is open.
-pub(super) fn drain(admin: &str) -> Result<Value> {
-    let started = Instant::now();
-    loop {
-        let stats = stats(admin)?;
-        if open(&stats) == 0 {
-            return Ok(stats);
-        }
-        if started.elapsed() > DRAIN {
-            return Err(format!("the backlog does not drain: {stats}"));
-        }
-        std::thread::sleep(Duration::from_millis(200));
+impl Running {
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
     }
+
+    /// Where hookbox is asked.
+    pub(super) fn admin(&self) -> Result<&str> {
+        self.admin.as_deref().ok_or_else(|| "it has no admin address".to_owned())
+    }
+
+    /// Where it takes webhooks.
+    pub(super) fn url(&self) -> String {
+        format!("http://{}/webhook/heygen", self.public)
+    }
+}
+
+impl Drop for Running {
+    /// Asks it to end, so that whatever it has started ends as well, and kills it if it does not.
+    fn drop(&mut self) {
+        let asked = Command::new("kill").arg(self.child.id().to_string()).status();
+        let started = Instant::now();
+        while asked.is_ok() && started.elapsed() < PATIENCE {
+            if self.child.try_wait().is_ok_and(|ended| ended.is_some()) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A file below `plugins/`.
+pub(super) fn plugin(file: &str) -> PathBuf {
+    root().join("plugins").join(file)
+}
+
+/// Makes the folder, with nothing in it: a host has nothing compiled there.
+pub(super) fn empty(site: &Path) -> Result {
+    let fail = |error: std::io::Error| format!("{}: {error}", site.display());
+    if site.exists() {
+        std::fs::remove_dir_all(site).map_err(fail)?;
+    }
+    std::fs::create_dir_all(site).map_err(fail)
 }

@@ -1,0 +1,49 @@
+//! `cargo xtask bench --growth`: what becomes of the road when there is much of everything: events that wait, events that
+//! are stored, plugins, routes; and what a host takes that has nothing to do.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::figures::{self, Figure};
+use super::{Options, Scratch, wrk};
+use crate::run::Result;
+
+mod beside;
+mod events;
+mod idle;
+mod plugins;
+
+/// Seconds of each load.
+const SECONDS: u32 = 5;
+
+/// Events that wait, and events stored.
+const WAITING: usize = 1_000_000;
+const STORED: usize = 1_000_000;
+
+/// Measures and prints.
+pub(super) fn bench(folder: &Path, options: &Options) -> Result {
+    wrk::install()?;
+    let scratch = Scratch::new(folder.join("growth"))?;
+    let sites = &scratch.0;
+    let seconds = options.seconds.unwrap_or(SECONDS);
+    let waiting = options.waiting.map_or(WAITING, |count| count as usize);
+    let stored = options.stored.map_or(STORED, |count| count as usize);
+    let parts: [(&str, &dyn Fn() -> Result<Vec<Figure>>); 5] = [
+        ("idle", &|| idle::measure(sites)),
+        ("change", &|| plugins::change(sites)),
+        ("plugins", &|| plugins::many(sites, seconds)),
+        ("waiting", &|| events::waiting(sites, seconds, waiting)),
+        ("stored", &|| events::stored(sites, seconds, stored)),
+    ];
+    let mut figures = Vec::new();
+    for (_, measure) in parts.into_iter().filter(|(name, _)| options.measures(name)) {
+        figures.extend(measure()?);
+    }
+    if options.json {
+        println!("{}", Value::from(figures.iter().map(Figure::json).collect::<Vec<Value>>()));
+    } else {
+        figures::print(&figures);
+    }
+    std::fs::remove_dir_all(sites).map_err(|error| format!("{}: {error}", sites.display()))
+}

@@ -69,7 +69,7 @@ async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease, turn: &mut Option<O
     let invocation = loaded.plugin.invoke(call).await;
     drop(permits);
     let _ = fail::point("dispatch.invoked");
-    observe(&loaded, lease, &invocation, started);
+    observe(lane, &loaded, lease, &invocation, started);
     let facts = Facts {
         event: &lease.event,
         plugin: &lease.plugin,
@@ -78,7 +78,7 @@ async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease, turn: &mut Option<O
         started_at_ms,
         now_ms: hub.parts.clock.now_ms(),
         kv_bytes: hub.parts.store.kv_bytes(&lease.plugin),
-        random: random(),
+        random,
     };
     let settlement = verdict::settlement(&facts, invocation, &settings.retry, &config.routes);
     // Only now: what is made of a verdict also comes from the event.
@@ -169,20 +169,21 @@ async fn settle(hub: &Hub, lease: Lease, settlement: Settlement) -> bool {
     matches!(settled, Ok(Settled::Conflict))
 }
 
-fn observe(loaded: &Loaded, lease: &Lease, invocation: &Invocation, started: Instant) {
+fn observe(lane: &Lane, loaded: &Loaded, lease: &Lease, invocation: &Invocation, started: Instant) {
     // Without an outcome it has not run: the instance was not there after all.
     let Some(outcome) = verdict::outcome(&invocation.verdict) else { return };
     let name = outcome.name();
     let plugin: &PluginName = &lease.plugin;
-    metrics::counter!("hookbox_attempts_total", "plugin" => plugin.to_string(), "outcome" => name).increment(1);
-    metrics::histogram!("hookbox_attempt_seconds", "plugin" => plugin.to_string())
-        .record(started.elapsed().as_secs_f64());
-    if outcome != Outcome::Ok {
-        tracing::info!(
-            event.id = %lease.event.id, delivery.id = %lease.delivery, plugin.name = %plugin,
-            plugin.digest = %loaded.digest, delivery.attempt = lease.attempt, outcome = name, "attempt failed"
-        );
+    lane.seconds.record(started.elapsed().as_secs_f64());
+    if outcome == Outcome::Ok {
+        lane.succeeded.increment(1);
+        return;
     }
+    metrics::counter!("hookbox_attempts_total", "plugin" => plugin.clone(), "outcome" => name).increment(1);
+    tracing::info!(
+        event.id = %lease.event.id, delivery.id = %lease.delivery, plugin.name = %plugin,
+        plugin.digest = %loaded.digest, delivery.attempt = lease.attempt, outcome = name, "attempt failed"
+    );
 }
 
 /// The store as the sandbox reads it: one plugin's keys.

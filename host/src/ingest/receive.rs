@@ -12,6 +12,7 @@ use axum::http::header::CONTENT_ENCODING;
 use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use axum::routing::any;
+use metrics::Histogram;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -39,6 +40,7 @@ struct Receiver {
     /// One permit is one byte of a body.
     memory: Arc<Semaphore>,
     refusals: Refusals,
+    ack_seconds: Histogram,
 }
 
 /// The public routes.
@@ -49,6 +51,7 @@ pub(super) fn router(intake: Intake) -> Router {
         gates: ArcSwap::from_pointee(Gates::new(config)),
         memory: Arc::new(Semaphore::new(memory)),
         refusals: Refusals::new(),
+        ack_seconds: metrics::histogram!("hookbox_ingest_ack_seconds"),
         intake,
     };
     Router::new().route("/webhook/{source}", any(webhook)).fallback(elsewhere).with_state(Arc::new(receiver))
@@ -63,18 +66,18 @@ async fn webhook(
     let gates = receiver.gates();
     // A name that is not UTF-8 when decoded is no source's name.
     let Some(gate) = source.ok().and_then(|Path(name)| gates.get(&name)) else {
-        return receiver.answer(UNKNOWN.into(), peer, Err(Refused::NoSource));
+        return receiver.answer(None, peer, Err(Refused::NoSource));
     };
     let reply = match *request.method() {
         Method::POST => receiver.post(&gates, gate, request).await.map(Reply::Stored),
         Method::OPTIONS => Ok(Reply::Options),
         _ => Err(Refused::Method),
     };
-    receiver.answer(Arc::clone(&gate.source().name), peer, reply)
+    receiver.answer(Some(gate), peer, reply)
 }
 
 async fn elsewhere(State(receiver): State<Arc<Receiver>>, Extension(Peer(peer)): Extension<Peer>) -> Response {
-    receiver.answer(UNKNOWN.into(), peer, Err(Refused::NoSource))
+    receiver.answer(None, peer, Err(Refused::NoSource))
 }
 
 impl Receiver {
@@ -109,40 +112,40 @@ impl Receiver {
         let now_ms = self.intake.clock.now_ms();
         let verified = Unverified::new(head.headers, received.bytes).verify(gate, now_ms)?;
         if let Some(key) = verified.key() {
-            metrics::counter!(
-                "hookbox_ingest_key_used_total",
-                "source" => Arc::clone(&gate.source().name),
-                "key" => key.to_string(),
-            )
-            .increment(1);
+            gate.tally.key_used(key);
         }
         let event = verified.identify(&gates.config().routes, now_ms);
         let _ = fail::point("ingest.verified");
         let appended = timeout(limits.reply, self.append(event, received.share)).await;
         let _ = fail::point("ingest.before_reply");
         let appended = appended.map_err(|_| Refused::Unanswered)??;
-        metrics::histogram!("hookbox_ingest_ack_seconds").record(start.elapsed());
+        self.ack_seconds.record(start.elapsed());
         Ok(appended)
     }
 
-    /// Appends in a task of its own, which ends with the append: neither a client that hangs up nor a reply that is
-    /// overdue takes it back. It keeps the body's share of memory until then.
+    /// Appends to the end: neither a client that hangs up nor a reply that is overdue takes it back. It keeps the body's
+    /// share of memory until then.
     async fn append(&self, event: NewEvent, share: impl Send + 'static) -> Result<Appended, Refused> {
         let store = Arc::clone(&self.intake.store);
-        let task = tasks::spawn(async move {
+        let appending = tasks::to_the_end(tasks::unwound(async move {
             let appended = store.append(event).await;
             drop(share);
             appended
-        });
-        task.await.map_err(|failed| Refused::Broken(failed.to_string()))?.map_err(|error: StoreError| error.into())
+        }));
+        appending.await.map_err(Refused::Broken)?.map_err(|error: StoreError| error.into())
     }
 
     /// Counts it, writes down why if it is a refusal, and answers.
-    fn answer(&self, source: Arc<str>, peer: SocketAddr, reply: Result<Reply, Refused>) -> Response {
+    fn answer(&self, gate: Option<&Gate>, peer: SocketAddr, reply: Result<Reply, Refused>) -> Response {
+        let source = gate.map_or_else(|| UNKNOWN.into(), |gate| Arc::clone(&gate.source().name));
         let reply = reply.unwrap_or_else(|refused| {
             self.refusals.note(&source, peer, &refused);
             Reply::Refused(refused)
         });
+        if let (Some(gate), Reply::Stored(Appended { duplicate: false, .. })) = (gate, &reply) {
+            gate.tally.accepted();
+            return reply.into_response();
+        }
         let reason = reply.reason();
         let response = reply.into_response();
         metrics::counter!(

@@ -24,7 +24,8 @@ fn the_report_in_json_has_the_same_members_always() {
     let report = ran.json();
     assert_eq!(ran.code, 0, "{ran:?}");
     let members: Vec<&str> = report.as_object().unwrap().keys().map(String::as_str).collect();
-    let expected = ["calls", "duration_us", "emitted", "kv", "logs", "memory_peak_bytes", "outcome", "reason", "retry_after_ms"];
+    let expected =
+        ["calls", "duration_us", "emitted", "kv", "logs", "memory_peak_bytes", "outcome", "reason", "retry_after_ms"];
     assert_eq!(members, expected);
     assert_eq!((&report["outcome"], &report["kv"]), (&json!("ok"), &json!({ "reads": [], "writes": [] })));
     assert!(report["memory_peak_bytes"].as_u64().unwrap() > 0, "{report}");

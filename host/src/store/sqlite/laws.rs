@@ -119,10 +119,10 @@ async fn two_files_in_one_folder_do_not_hinder_each_other() {
 async fn a_file_of_a_newer_host_is_refused_and_left_alone() {
     let file = one_file();
     file.open_sqlite().await.close().await.unwrap();
-    file.connection().pragma_update(None, "user_version", 2).unwrap();
+    file.connection().pragma_update(None, "user_version", 3).unwrap();
     let before = std::fs::read(file.options().path).unwrap();
     let refused = Sqlite::open(file.options()).unwrap_err();
-    assert!(matches!(refused, OpenError::Newer { found: 2, .. }), "{refused}");
+    assert!(matches!(refused, OpenError::Newer { found: 3, .. }), "{refused}");
     assert_eq!(std::fs::read(file.options().path).unwrap(), before);
 }
 

@@ -1,5 +1,6 @@
 //! One attempt: from a lease to its settlement.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,11 +20,16 @@ pub(super) async fn run(hub: Arc<Hub>, lane: Arc<Lane>, lease: Lease) {
     let _ = fail::point("dispatch.leased");
     // Kept until the settlement is durable: who reads a key then sees it.
     let mut turn = None;
-    let settlement = tokio::select! {
-        biased;
-        () = hub.aborting.cancelled() => give_back(&hub),
-        settlement = tasks::unwound(attempt(&hub, &lane, &lease, &mut turn)) => {
-            settlement.unwrap_or_else(|panic| host_fault(&hub, &lease, &panic))
+    let settlement = {
+        // Pinned here and lent, so that it is not copied from layer to layer.
+        let attempt = pin!(attempt(&hub, &lane, &lease, &mut turn));
+        tokio::select! {
+            // The usual attempt ends when it is first polled, and is never put on the list of those to be told.
+            biased;
+            settlement = tasks::unwound(attempt) => {
+                settlement.unwrap_or_else(|panic| host_fault(&hub, &lease, &panic))
+            }
+            () = hub.aborting.cancelled() => give_back(&hub),
         }
     };
     let conflict = settle(&hub, lease, settlement).await;
@@ -32,10 +38,13 @@ pub(super) async fn run(hub: Arc<Hub>, lane: Arc<Lane>, lease: Lease) {
 }
 
 async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease, turn: &mut Option<OwnedSemaphorePermit>) -> Settlement {
+    if hub.stopping.is_cancelled() {
+        return give_back(hub);
+    }
     let permits = tokio::select! {
         biased;
-        () = hub.stopping.cancelled() => return give_back(hub),
         permits = permits(hub, lane, turn) => permits,
+        () = hub.stopping.cancelled() => return give_back(hub),
     };
     let Some(permits) = permits else { return give_back(hub) };
     let Some(loaded) = hub.parts.shelf.load().loaded(&lease.plugin).cloned() else {

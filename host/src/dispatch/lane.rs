@@ -122,11 +122,14 @@ impl Lane {
 
     /// Waits for leave to run an attempt; `None` if the plugin goes away meanwhile.
     pub(super) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        if self.closed.is_cancelled() {
+            return None;
+        }
         let permits = self.running.load().permits.clone();
         tokio::select! {
             biased;
-            () = self.closed.cancelled() => None,
             permit = permits.acquire_owned() => permit.ok(),
+            () = self.closed.cancelled() => None,
         }
     }
 

@@ -31,6 +31,7 @@ mod refusals;
 mod reply;
 mod serve;
 mod sign;
+mod tally;
 mod verify;
 
 pub use gate::Gate;

@@ -3,8 +3,8 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
-use std::task::Poll;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
@@ -56,6 +56,46 @@ pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// A future that runs to its end: should whoever waits for it go away, a task takes it over. Usually nobody does, and
+/// no task is started.
+pub fn to_the_end<F>(future: F) -> ToTheEnd<F::Output>
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    ToTheEnd(Some(Box::pin(future)))
+}
+
+/// What [`to_the_end`] returns; to be dropped on a runtime.
+pub struct ToTheEnd<T: Send + 'static>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
+
+impl<T: Send + 'static> std::fmt::Debug for ToTheEnd<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ToTheEnd")
+    }
+}
+
+impl<T: Send + 'static> Future for ToTheEnd<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let future = self.0.as_mut().expect("it is not polled after its end");
+        let polled = future.as_mut().poll(cx);
+        if polled.is_ready() {
+            self.0 = None;
+        }
+        polled
+    }
+}
+
+impl<T: Send + 'static> Drop for ToTheEnd<T> {
+    fn drop(&mut self) {
+        // Without a runtime the process is ending, and so does whatever it waits for.
+        if let (Some(future), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(future);
+        }
+    }
+}
+
 /// Runs a future whose panic is a value: its text. Whoever holds something that must be handed back calls this.
 pub async fn unwound<F: Future>(future: F) -> Result<F::Output, String> {
     let mut future = pin!(future);
@@ -74,6 +114,21 @@ fn message(panic: &(dyn std::any::Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_is_brought_to_its_end() {
+        let (go, gone) = tokio::sync::oneshot::channel::<()>();
+        let (done, ended) = tokio::sync::oneshot::channel();
+        let mut future = to_the_end(async move {
+            gone.await.expect("the test says when");
+            done.send(()).expect("the test waits");
+        });
+        let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut future).poll(cx))).await;
+        assert!(polled.is_pending());
+        drop(future);
+        go.send(()).expect("a task has taken it over");
+        ended.await.expect("the task ends it");
+    }
 
     #[tokio::test]
     async fn a_panic_becomes_a_value() {

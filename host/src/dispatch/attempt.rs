@@ -1,5 +1,6 @@
 //! One attempt: from a lease to its settlement.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,11 +20,16 @@ pub(super) async fn run(hub: Arc<Hub>, lane: Arc<Lane>, lease: Lease) {
     let _ = fail::point("dispatch.leased");
     // Kept until the settlement is durable: who reads a key then sees it.
     let mut turn = None;
-    let settlement = tokio::select! {
-        biased;
-        () = hub.aborting.cancelled() => give_back(&hub),
-        settlement = tasks::unwound(attempt(&hub, &lane, &lease, &mut turn)) => {
-            settlement.unwrap_or_else(|panic| host_fault(&hub, &lease, &panic))
+    let settlement = {
+        // Pinned here and lent, so that it is not copied from layer to layer.
+        let attempt = pin!(attempt(&hub, &lane, &lease, &mut turn));
+        tokio::select! {
+            // The usual attempt ends when it is first polled, and is never put on the list of those to be told.
+            biased;
+            settlement = tasks::unwound(attempt) => {
+                settlement.unwrap_or_else(|panic| host_fault(&hub, &lease, &panic))
+            }
+            () = hub.aborting.cancelled() => give_back(&hub),
         }
     };
     let conflict = settle(&hub, lease, settlement).await;
@@ -32,10 +38,13 @@ pub(super) async fn run(hub: Arc<Hub>, lane: Arc<Lane>, lease: Lease) {
 }
 
 async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease, turn: &mut Option<OwnedSemaphorePermit>) -> Settlement {
+    if hub.stopping.is_cancelled() {
+        return give_back(hub);
+    }
     let permits = tokio::select! {
         biased;
-        () = hub.stopping.cancelled() => return give_back(hub),
         permits = permits(hub, lane, turn) => permits,
+        () = hub.stopping.cancelled() => return give_back(hub),
     };
     let Some(permits) = permits else { return give_back(hub) };
     let Some(loaded) = hub.parts.shelf.load().loaded(&lease.plugin).cloned() else {
@@ -69,7 +78,7 @@ async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease, turn: &mut Option<O
     let invocation = loaded.plugin.invoke(call).await;
     drop(permits);
     let _ = fail::point("dispatch.invoked");
-    observe(&loaded, lease, &invocation, started);
+    observe(lane, &loaded, lease, &invocation, started);
     let facts = Facts {
         event: &lease.event,
         plugin: &lease.plugin,
@@ -78,7 +87,7 @@ async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease, turn: &mut Option<O
         started_at_ms,
         now_ms: hub.parts.clock.now_ms(),
         kv_bytes: hub.parts.store.kv_bytes(&lease.plugin),
-        random: random(),
+        random,
     };
     let settlement = verdict::settlement(&facts, invocation, &settings.retry, &config.routes);
     // Only now: what is made of a verdict also comes from the event.
@@ -169,21 +178,22 @@ async fn settle(hub: &Hub, lease: Lease, settlement: Settlement) -> bool {
     matches!(settled, Ok(Settled::Conflict))
 }
 
-fn observe(loaded: &Loaded, lease: &Lease, invocation: &Invocation, started: Instant) {
+fn observe(lane: &Lane, loaded: &Loaded, lease: &Lease, invocation: &Invocation, started: Instant) {
     // Without an outcome it has not run: the instance was not there after all.
     let Some(outcome) = verdict::outcome(&invocation.verdict) else { return };
     loaded.used.count(invocation);
     let name = outcome.name();
     let plugin: &PluginName = &lease.plugin;
-    metrics::counter!("hookbox_attempts_total", "plugin" => plugin.to_string(), "outcome" => name).increment(1);
-    metrics::histogram!("hookbox_attempt_seconds", "plugin" => plugin.to_string())
-        .record(started.elapsed().as_secs_f64());
-    if outcome != Outcome::Ok {
-        tracing::info!(
-            event.id = %lease.event.id, delivery.id = %lease.delivery, plugin.name = %plugin,
-            plugin.digest = %loaded.digest, delivery.attempt = lease.attempt, outcome = name, "attempt failed"
-        );
+    lane.seconds.record(started.elapsed().as_secs_f64());
+    if outcome == Outcome::Ok {
+        lane.succeeded.increment(1);
+        return;
     }
+    metrics::counter!("hookbox_attempts_total", "plugin" => plugin.clone(), "outcome" => name).increment(1);
+    tracing::info!(
+        event.id = %lease.event.id, delivery.id = %lease.delivery, plugin.name = %plugin,
+        plugin.digest = %loaded.digest, delivery.attempt = lease.attempt, outcome = name, "attempt failed"
+    );
 }
 
 /// The store as the sandbox reads it: one plugin's keys.

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use metrics::{Counter, Histogram, counter, histogram};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::Hub;
-use crate::event::PluginName;
+use crate::event::{Outcome, PluginName};
 use crate::store::{self, StoreError};
 
 /// The most leases of one plugin that are held at once: running, waiting to run, or waiting for the disk.
@@ -39,6 +40,9 @@ pub(super) struct Lane {
     woken: Notify,
     closed: CancellationToken,
     turns: Arc<Turns>,
+    /// Metrics of every attempt, found once: to look one up by its labels costs several times what counting does.
+    pub(super) succeeded: Counter,
+    pub(super) seconds: Histogram,
 }
 
 /// Both lanes of a plugin share its turns, as they share its keys.
@@ -90,6 +94,8 @@ impl Lane {
 
     fn new(plugin: PluginName, suspects: bool, hand: usize, concurrency: usize, turns: Arc<Turns>) -> Self {
         Self {
+            succeeded: counter!("hookbox_attempts_total", "plugin" => plugin.clone(), "outcome" => Outcome::Ok.name()),
+            seconds: histogram!("hookbox_attempt_seconds", "plugin" => plugin.clone()),
             plugin,
             suspects,
             hand: Arc::new(Semaphore::new(hand)),
@@ -116,11 +122,14 @@ impl Lane {
 
     /// Waits for leave to run an attempt; `None` if the plugin goes away meanwhile.
     pub(super) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        if self.closed.is_cancelled() {
+            return None;
+        }
         let permits = self.running.load().permits.clone();
         tokio::select! {
             biased;
-            () = self.closed.cancelled() => None,
             permit = permits.acquire_owned() => permit.ok(),
+            () = self.closed.cancelled() => None,
         }
     }
 

@@ -29,7 +29,7 @@ pub(super) struct Facts<'a> {
     /// What the plugin keeps already.
     pub(super) kv_bytes: u64,
     /// Evenly from [0, 1).
-    pub(super) random: f64,
+    pub(super) random: fn() -> f64,
 }
 
 /// How an attempt is recorded; `None` if it is not.
@@ -102,7 +102,7 @@ fn allowed(facts: &Facts<'_>, verdict: Verdict, kv: &KvTransaction) -> Verdict {
 }
 
 fn after_failure(facts: &Facts<'_>, outcome: Outcome, after_ms: Option<u64>, policy: &RetryPolicy) -> Next {
-    match retry::after_failure(outcome, facts.attempt, after_ms, policy, facts.random) {
+    match retry::after_failure(outcome, facts.attempt, after_ms, policy, (facts.random)()) {
         retry::Next::RetryInMs(delay_ms) => Next::RetryAt(facts.now_ms.saturating_add_unsigned(delay_ms)),
         retry::Next::Dead => Next::Dead,
     }
@@ -170,7 +170,7 @@ mod tests {
             started_at_ms: NOW_MS - 5,
             now_ms: NOW_MS,
             kv_bytes,
-            random: 0.5,
+            random: || 0.5,
         };
         let routes = Routes::new([("plugins/video-orders:order.*", vec!["audit".into()])]).unwrap();
         let invocation = Invocation {

@@ -1,8 +1,9 @@
 //! Reads a request's body, as far as it may go.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
-use axum::body::{Body, HttpBody};
+use axum::body::HttpBody;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -24,7 +25,10 @@ pub(super) struct Received {
 
 /// Reads the body to its end. What is declared too long is refused before the first byte is read, what turns out too
 /// long as soon as it does; memory is taken for what has come, never for what is announced.
-pub(super) async fn read(mut body: Body, limit: usize, memory: &Arc<Semaphore>) -> Result<Received, Refused> {
+pub(super) async fn read<B>(mut body: B, limit: usize, memory: &Arc<Semaphore>) -> Result<Received, Refused>
+where
+    B: HttpBody<Data = Bytes, Error: Display> + Unpin,
+{
     let too_large = Refused::TooLarge { limit };
     let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if declared > limit {
@@ -52,6 +56,8 @@ pub(super) async fn read(mut body: Body, limit: usize, memory: &Arc<Semaphore>) 
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
+
     use super::*;
 
     #[tokio::test]

@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretSlice};
 use sha2::Sha256;
 
 use super::identify::{Dedupe, Plan};
+use super::tally::Tally;
 use crate::config::Config;
 use crate::config::source::{self, Encoding, Field, Part, Pick, Secrets, Source, Timestamp, Verify};
 
@@ -26,6 +27,7 @@ pub struct Gate {
     pub(super) dedupe: Dedupe,
     /// Request headers that are stored with the event.
     pub(super) kept: Vec<HeaderName>,
+    pub(super) tally: Tally,
 }
 
 /// How a source's requests are checked.
@@ -70,7 +72,9 @@ impl Gate {
         };
         let plan = Plan::new(&source);
         let kept = kept_headers(&source, &plan);
-        Self { verifier, plan, dedupe: Dedupe::of(&source.name), kept, source }
+        let keys = if let Verifier::Keyed(template) = &verifier { template.keys.len() } else { 0 };
+        let tally = Tally::new(&source.name, keys);
+        Self { tally, verifier, plan, dedupe: Dedupe::of(&source.name), kept, source }
     }
 
     /// The source it stands for.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::conn::Conn;
-use super::receive::{Peer, router};
+use super::receive::Receiver;
 use super::{Intake, Timeouts};
 use crate::tasks;
 
@@ -38,10 +39,26 @@ const MAX_BUFFER_BYTES: usize = 64 << 10;
 /// How long accepting rests after an error such as too many open files: trying on at once would only spin.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
+/// What a door answers with. Not a router where every microsecond counts: one that has a single path to tell from all
+/// others pays for boxes and tables.
+pub(super) trait Answers: Clone + Send + Sync + 'static {
+    /// The reply to one request of `peer`.
+    fn answer(&self, request: hyper::Request<Incoming>, peer: SocketAddr) -> impl Future<Output = Response> + Send;
+}
+
+impl Answers for Router {
+    async fn answer(&self, request: hyper::Request<Incoming>, _: SocketAddr) -> Response {
+        match self.clone().oneshot(request.map(Body::new)).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
 /// What every connection shares.
 #[derive(Debug, Clone)]
-struct Connections {
-    router: Router,
+struct Connections<A> {
+    answers: A,
     http: http1::Builder,
     timeouts: Timeouts,
     /// Requests under way are finished, connections then closed.
@@ -63,17 +80,21 @@ pub struct Bounds {
 /// [`Timeouts::drain`] says, and returns when the last connection is closed.
 pub async fn serve(listener: TcpListener, intake: Intake, shutdown: CancellationToken) {
     let bounds = Bounds { max_connections: MAX_CONNECTIONS, timeouts: intake.timeouts };
-    serve_router(listener, router(intake), bounds, shutdown).await;
+    take(listener, Arc::new(Receiver::new(intake)), bounds, shutdown).await;
 }
 
 /// As [`serve`], for any router: how a door of this host takes its connections.
 pub async fn serve_router(listener: TcpListener, router: Router, bounds: Bounds, shutdown: CancellationToken) {
+    take(listener, router, bounds, shutdown).await;
+}
+
+async fn take(listener: TcpListener, answers: impl Answers, bounds: Bounds, shutdown: CancellationToken) {
     let Bounds { max_connections, timeouts } = bounds;
     let places = Arc::new(Semaphore::new(max_connections as usize));
     let connections = Connections {
         timeouts,
         http: http(&timeouts),
-        router,
+        answers,
         shutdown: shutdown.clone(),
         abort: CancellationToken::new(),
     };
@@ -100,7 +121,11 @@ fn http(timeouts: &Timeouts) -> http1::Builder {
     http
 }
 
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>, connections: &Connections) -> Infallible {
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+    connections: &Connections<impl Answers>,
+) -> Infallible {
     loop {
         let place = Arc::clone(places).acquire_owned().await.expect("nobody closes the semaphore");
         match listener.accept().await {
@@ -117,17 +142,16 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>, connections: &C
     }
 }
 
-impl Connections {
+impl<A: Answers> Connections<A> {
     /// Serves one connection; its place is free again when it is closed.
     async fn handle(self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
         // Replies are small, and a sender waits for each.
         let _ = stream.set_nodelay(true);
         let conn = Conn::new(stream, &self.timeouts, self.shutdown.clone());
-        let router = self.router;
-        let service = service_fn(move |request: hyper::Request<Incoming>| {
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(Peer(peer));
-            router.clone().oneshot(request)
+        let answers = self.answers;
+        let service = service_fn(move |request| {
+            let answers = answers.clone();
+            async move { Ok::<_, Infallible>(answers.answer(request, peer).await) }
         });
         let mut serving = std::pin::pin!(self.http.serve_connection(TokioIo::new(conn), service));
         let ended = tokio::select! {

@@ -1,5 +1,6 @@
 //! One attempt: an instance, its limits around it, and a verdict whatever happens.
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use wasmtime::{InstancePre, Store, UpdateDeadline};
@@ -52,12 +53,17 @@ pub(super) async fn invoke(plugin: &Plugin, call: Call) -> Invocation {
         None => (store(plugin, &call, deadline), None, None),
     };
     let pace = store.data().pace.clone();
-    let guarded = tasks::unwound(plugin.queue.run(run(plugin, &mut store, &mut instance, &call), &pace));
-    // Epochs interrupt a guest that computes; this interrupts one that waits, for the host or for its turn.
-    let ended = match tokio::time::timeout(timeout + Duration::from_millis(SLACK_MS), guarded).await {
-        Ok(Ok(ended)) => ended,
-        Ok(Err(panic)) => Ended::Panicked(panic),
-        Err(_) => Ended::TimedOut,
+    let ended = {
+        // Pinned here and lent: each layer that took it whole would keep room for it twice, and thousands of bytes would be
+        // copied for each attempt.
+        let guest = pin!(run(plugin, &mut store, &mut instance, &call));
+        let guarded = pin!(tasks::unwound(plugin.queue.run(guest, &pace)));
+        // Epochs interrupt a guest that computes; this interrupts one that waits, for the host or for its turn.
+        match tokio::time::timeout(timeout + Duration::from_millis(SLACK_MS), guarded).await {
+            Ok(Ok(ended)) => ended,
+            Ok(Err(panic)) => Ended::Panicked(panic),
+            Err(_) => Ended::TimedOut,
+        }
     };
     drop(ticking);
     // A request that goes on would go on in the next attempt.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::counts::Delta;
 use crate::event::{DeliveryId, Event, EventId, NewEvent, PluginName, State};
@@ -43,11 +43,12 @@ impl<'a> Batch<'a> {
 
     /// Stores an event with its deliveries, unless a dedupe key is known.
     pub(super) fn append(&mut self, new: &NewEvent) -> Result<Appended, rusqlite::Error> {
-        if let Some(first) = self.first_with_key(new)? {
+        let id = self.last_id.next(self.now_ms);
+        if let Some(first) = self.take_keys(id, new)? {
             self.delta.duplicates += 1;
             return Ok(Appended { id: first, duplicate: true });
         }
-        let id = self.next_id();
+        self.last_id = id;
         self.insert_event(id, new)?;
         self.delta.events += 1;
         if !new.targets.is_empty() {
@@ -59,14 +60,29 @@ impl<'a> Batch<'a> {
         Ok(Appended { id, duplicate: false })
     }
 
-    fn first_with_key(&self, new: &NewEvent) -> Result<Option<EventId>, rusqlite::Error> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT event FROM dedupe WHERE source = ?1 AND key = ?2")?;
-        for key in &new.dedupe {
-            let first = statement.query_row(params![new.attributes.source, key], |row| row.get(0)).optional()?;
-            if let Some(first) = first {
-                return Ok(Some(EventId::from_row(first)));
+    /// Takes the dedupe keys for `id`. If one is known, takes none of them and names the event that has it.
+    fn take_keys(&self, id: EventId, new: &NewEvent) -> Result<Option<EventId>, rusqlite::Error> {
+        let source = &new.attributes.source;
+        let mut insert =
+            self.connection.prepare_cached("INSERT OR IGNORE INTO dedupe (source, key, event) VALUES (?1, ?2, ?3)")?;
+        for (taken, key) in new.dedupe.iter().enumerate() {
+            if insert.execute(params![source, key, id.row()])? > 0 {
+                continue;
             }
+            let first = self
+                .connection
+                .prepare_cached("SELECT event FROM dedupe WHERE source = ?1 AND key = ?2")?
+                .query_row(params![source, key], |row| row.get(0).map(EventId::from_row))?;
+            // The same key twice in one event is one key.
+            if first == id {
+                continue;
+            }
+            let mut give_back =
+                self.connection.prepare_cached("DELETE FROM dedupe WHERE source = ?1 AND key = ?2 AND event = ?3")?;
+            for key in &new.dedupe[..taken] {
+                give_back.execute(params![source, key, id.row()])?;
+            }
+            return Ok(Some(first));
         }
         Ok(None)
     }
@@ -97,12 +113,6 @@ impl<'a> Batch<'a> {
                 keys,
                 attributes.body.as_ref(),
             ])?;
-        // The same key twice in one event is one key, not an error that ends the store.
-        let mut statement =
-            self.connection.prepare_cached("INSERT OR IGNORE INTO dedupe (source, key, event) VALUES (?1, ?2, ?3)")?;
-        for key in &new.dedupe {
-            statement.execute(params![attributes.source, key, id.row()])?;
-        }
         Ok(())
     }
 

@@ -11,8 +11,10 @@ use rusqlite::{Connection, OpenFlags};
 /// The schema this host writes. A file with a greater one is refused, one with a smaller one is migrated.
 const VERSION: i64 = 2;
 
-/// Pages after which a commit moves the log into the database (4 KiB each).
-const CHECKPOINT_PAGES: u32 = 4_000;
+/// Pages after which a commit moves the log into the database (4 KiB each). Dedupe keys are random, so nearly every event
+/// changes a page of its own: the longer the log, the more of these changes are moved at once. It still fits into what
+/// is kept of the log.
+const CHECKPOINT_PAGES: u32 = 12_000;
 
 /// The log is cut to this size when it has been moved, in bytes.
 const LOG_KEPT_BYTES: u64 = 64 << 20;

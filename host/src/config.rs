@@ -28,7 +28,7 @@ pub mod source;
 mod sources;
 mod units;
 
-pub use grants::{Grants, HostPattern, HttpRule, Injected};
+pub use grants::{Grants, HostPattern, HttpRule, Injected, METHODS};
 pub use limits::Limits;
 pub use plugin::{Approve, PluginSettings, is_path};
 pub use problems::{Problem, Problems};

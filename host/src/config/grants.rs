@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 mod read;
 
+pub use read::METHODS;
 pub(super) use read::read;
 
 /// What a plugin is granted.

@@ -26,6 +26,10 @@ use crate::tasks;
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Names of one rule that are resolved at once; each takes a thread of the machine's.
 const MAX_LOOKUPS: usize = 8;
+/// Names of all rules together.
+const MAX_LOOKUPS_IN_ALL: usize = 64;
+/// Connections of all plugins together, those that wait for the next request included.
+const MAX_CONNECTIONS_IN_ALL: usize = 1_024;
 /// How long all addresses together may take; each gets its share, but a second at least.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 const MIN_DIAL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -46,17 +50,42 @@ pub(super) struct Connector {
     network: Arc<dyn Network>,
     /// For a rule that is for https.
     tls: Option<Arc<ClientConfig>>,
-    /// Names that may be resolved at once.
+    /// Names of this rule that may be resolved at once.
     lookups: Arc<Semaphore>,
+    shared: Arc<Shared>,
+}
+
+/// What all rules of all plugins share, so that they cannot use up the machine's threads and files.
+#[derive(Debug)]
+pub(super) struct Shared {
+    lookups: Arc<Semaphore>,
+    connections: Arc<Semaphore>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        let places = |count| Arc::new(Semaphore::new(count));
+        Self { lookups: places(MAX_LOOKUPS_IN_ALL), connections: places(MAX_CONNECTIONS_IN_ALL) }
+    }
 }
 
 impl Connector {
-    pub(super) fn new(rule: Arc<HttpRule>, network: Arc<dyn Network>, tls: Option<Arc<ClientConfig>>) -> Self {
-        Self { rule, network, tls, lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)) }
+    pub(super) fn new(
+        rule: Arc<HttpRule>,
+        network: Arc<dyn Network>,
+        tls: Option<Arc<ClientConfig>>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self { rule, network, tls, lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)), shared }
     }
 
     /// A connection to a host of the rule.
     pub(super) async fn connect(&self, host: &Host) -> Result<Connection, Failure> {
+        let full = |_| {
+            let why = format!("plugins have {MAX_CONNECTIONS_IN_ALL} connections open, which is all that they may");
+            Failure::new(FailureKind::Open, why)
+        };
+        let place = Arc::clone(&self.shared.connections).try_acquire_owned().map_err(full)?;
         let addresses = self.addresses(host).await?;
         let stream = self.dial(host, &addresses).await?;
         let stream: Box<dyn Stream> = match &self.tls {
@@ -70,7 +99,7 @@ impl Connector {
             }
         };
         let ended = |error| Failure::new(FailureKind::Terminated, format!("the connection ended: {error}"));
-        Connection::over(stream).await.map_err(ended)
+        Connection::over(stream, place).await.map_err(ended)
     }
 
     /// The addresses of a host that may be connected to.
@@ -99,11 +128,12 @@ impl Connector {
 
     /// In a task of its own: a resolver cannot be told to stop, so what nobody waits for any more holds its place.
     async fn look_up(&self, name: &str) -> io::Result<Vec<SocketAddr>> {
-        let place = Arc::clone(&self.lookups).acquire_owned().await.map_err(io::Error::other)?;
+        let own = Arc::clone(&self.lookups).acquire_owned().await.map_err(io::Error::other)?;
+        let place = Arc::clone(&self.shared.lookups).acquire_owned().await.map_err(io::Error::other)?;
         let (network, name, port) = (Arc::clone(&self.network), name.to_owned(), self.rule.port);
         let looking = tasks::spawn(async move {
             let found = network.resolve(&name, port).await;
-            drop(place);
+            drop((own, place));
             found
         });
         looking.await.map_err(io::Error::other)?
@@ -112,7 +142,7 @@ impl Connector {
     fn prohibited(&self, host: &Host, first: IpAddr, found: &[IpAddr]) -> Failure {
         let is = if matches!(host, Host::Name(_)) { format!("{host} is ") } else { String::new() };
         let help = match found.iter().any(|address| Class::of(*address).allowed(true)) {
-            true => format!("; private = true in the rule for {} would allow it", self.rule.host),
+            true => format!("; add private = true to the rule for {}", self.rule.host),
             false => ", and no rule can allow it".to_owned(),
         };
         Failure::new(FailureKind::Prohibited, format!("{is}{first}, which is not a public address{help}"))

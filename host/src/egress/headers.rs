@@ -134,7 +134,8 @@ pub(super) fn response(parts: Parts, rule: &HttpRule, masks: &Masks) -> Result<P
     }
     let mut passed = Response::new(()).into_parts().0;
     passed.status = parts.status;
-    for (name, value) in &parts.headers {
+    // A name cannot be masked and stay a name.
+    for (name, value) in parts.headers.iter().filter(|(name, _)| !masks.finds(name.as_str())) {
         let masked = HeaderValue::from_bytes(&masks.mask_bytes(value.as_bytes()));
         passed.headers.append(name, masked.unwrap_or_else(|_| HeaderValue::from_static("*")));
     }

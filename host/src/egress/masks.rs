@@ -1,7 +1,9 @@
 //! Credentials that the host adds to requests, kept from whoever reads what comes back: an echo becomes as many stars.
 //!
 //! A credential is looked for as it is, in base64 (both alphabets, wherever it stands in what was encoded), with `%`
-//! escapes, and as JSON writes it. What is masked keeps its length, so that lengths which were told before stay true.
+//! escapes, and as JSON writes it, in upper and lower case. What is masked keeps its length, so that lengths which were
+//! told before stay true. Of a stream as many bytes are held back as a form could still need, whatever they are: if it
+//! were only those that begin like one, their delay would tell how a credential begins.
 //! Another form of it, reversed, compressed or in pieces, is not found: a rule is for a server that one trusts with the
 //! credential anyway.
 
@@ -28,7 +30,7 @@ const MIN_BYTES: usize = 6;
 /// What to look for. Empty for most plugins, and then every operation is free.
 pub struct Masks {
     forms: Vec<Zeroizing<Vec<u8>>>,
-    /// Whether a form begins with a byte.
+    /// Whether a form begins with a byte; both are in lower case.
     begins: [bool; 256],
     longest: usize,
 }
@@ -56,7 +58,6 @@ impl Masks {
         }
         for set in [UNRESERVED, COMPONENT] {
             let escaped = utf8_percent_encode(secret, set).to_string();
-            self.look_for(lower_escapes(&escaped).into_bytes());
             // Forms write a space as a plus.
             self.look_for(escaped.replace("%20", "+").into_bytes());
             self.look_for(escaped.into_bytes());
@@ -79,7 +80,8 @@ impl Masks {
     }
 
     fn look_for(&mut self, form: Vec<u8>) {
-        let form = Zeroizing::new(form);
+        let mut form = Zeroizing::new(form);
+        form.make_ascii_lowercase();
         if form.len() >= MIN_BYTES && !self.forms.contains(&form) {
             self.begins[usize::from(form[0])] = true;
             self.longest = self.longest.max(form.len());
@@ -112,20 +114,16 @@ impl Masks {
         if self.is_empty() {
             return;
         }
-        for at in (0..bytes.len()).filter(|at| self.begins[usize::from(bytes[*at])]) {
-            let here = self.forms.iter().filter(|form| bytes[at..].starts_with(form));
-            here.for_each(|form| found(at, form.len()));
+        let begins = |at: &usize| self.begins[usize::from(bytes[*at].to_ascii_lowercase())];
+        for at in (0..bytes.len()).filter(begins) {
+            let is = |form: &[u8]| bytes[at..].get(..form.len()).is_some_and(|here| here.eq_ignore_ascii_case(form));
+            self.forms.iter().filter(|form| is(form)).for_each(|form| found(at, form.len()));
         }
     }
 
-    /// Where a form may have begun that is not whole yet.
-    fn unfinished(&self, bytes: &[u8]) -> usize {
-        let from = bytes.len().saturating_sub(self.longest.saturating_sub(1));
-        let begins = |at: &usize| {
-            let rest = &bytes[*at..];
-            self.begins[usize::from(rest[0])] && self.forms.iter().any(|form| form.starts_with(rest))
-        };
-        (from..bytes.len()).find(begins).unwrap_or(bytes.len())
+    /// Whether a text has a credential in it.
+    pub(super) fn finds(&self, text: &str) -> bool {
+        matches!(self.mask(text), Cow::Owned(_))
     }
 }
 
@@ -144,21 +142,11 @@ fn encoded(engine: &impl Engine, before: usize, text: &str) -> Vec<u8> {
     all.as_bytes().get(first..end).unwrap_or_default().to_vec()
 }
 
-/// The same with escapes in lower case.
-fn lower_escapes(escaped: &str) -> String {
-    let mut parts = escaped.split('%');
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |text, part| {
-        let (code, rest) = part.split_at(part.len().min(2));
-        text + "%" + &code.to_ascii_lowercase() + rest
-    })
-}
-
 /// Masks a stream, wherever it is cut into pieces.
 #[derive(Debug)]
 pub(super) struct Masking {
     masks: Arc<Masks>,
-    /// What may be the beginning of a form, and which bytes of it are masked already.
+    /// The last of what came, in which a form may have begun, and which bytes of it are masked already.
     held: Zeroizing<Vec<u8>>,
     hidden: Vec<bool>,
 }
@@ -177,8 +165,8 @@ impl Masking {
         self.hidden.resize(self.held.len(), false);
         let hidden = &mut self.hidden;
         self.masks.find(&self.held, |at, length| hidden[at..at + length].fill(true));
-        let end = self.masks.unfinished(&self.held);
-        self.pass(end)
+        let held = self.masks.longest.saturating_sub(1);
+        self.pass(self.held.len().saturating_sub(held))
     }
 
     /// What is left at the end.

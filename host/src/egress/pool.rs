@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -28,17 +29,19 @@ const READY_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) struct Connection {
     pub(super) sender: SendRequest<Sent>,
     _task: AbortOnDropHandle<()>,
+    /// Among all that there may be.
+    _place: OwnedSemaphorePermit,
 }
 
 impl Connection {
     /// Speaks HTTP/1.1 over a stream, on the runtime of whoever calls.
-    pub(super) async fn over(stream: Box<dyn Stream>) -> hyper::Result<Self> {
+    pub(super) async fn over(stream: Box<dyn Stream>, place: OwnedSemaphorePermit) -> hyper::Result<Self> {
         let mut builder = http1::Builder::new();
         builder.max_headers(MAX_HEADERS).max_buf_size(MAX_RESPONSE_BYTES);
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
         // What fails is told to whoever waits for a response.
         let task = tasks::spawn(async move { drop(connection.await) });
-        Ok(Self { sender, _task: AbortOnDropHandle::new(task) })
+        Ok(Self { sender, _task: AbortOnDropHandle::new(task), _place: place })
     }
 }
 

@@ -5,21 +5,15 @@ use http::Method;
 use super::address::Class;
 use super::failure::{Failure, FailureKind};
 use super::target::{Host, Target, default_port, scheme};
-use crate::config::{Grants, HostPattern, HttpRule};
-
-/// Methods of RFC 9110 and RFC 5789 that may be used at all. CONNECT would be a way around every rule, TRACE shows
-/// headers that the plugin must not see, and what a server makes of any other nobody knows.
-const METHODS: [Method; 7] =
-    [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+use crate::config::{Grants, HostPattern, HttpRule, METHODS};
 
 /// The longest path that a rule can have, in bytes.
 const MAX_RULE_PATH_BYTES: usize = 1_024;
 
 /// The number of the first rule that fits.
 pub(super) fn decide(grants: &Grants, plugin: &str, method: &Method, target: &Target) -> Result<usize, Failure> {
-    if !METHODS.contains(method) {
-        let known = METHODS.each_ref().map(Method::as_str).join(", ");
-        return Err(Failure::new(FailureKind::Method, format!("its method is none of {known}")));
+    if !METHODS.contains(&method.as_str()) {
+        return Err(Failure::new(FailureKind::Method, format!("its method is none of {}", METHODS.join(", "))));
     }
     let fits = |rule: &HttpRule| misfits(rule, method, target).is_some_and(|misfits| misfits.is_empty());
     let found = grants.http.iter().position(|rule| fits(rule));
@@ -86,6 +80,8 @@ fn rule_for(method: &Method, target: &Target) -> Option<String> {
         rule.push_str("scheme = \"http\", ");
     }
     let (host, class) = match &target.host {
+        // What other names stand for is known when they are resolved.
+        Host::Name(name) if name == "localhost" || name.ends_with(".localhost") => (name.clone(), Class::Private),
         Host::Name(name) => (name.clone(), Class::Public),
         Host::Address(address) => (address.to_string(), Class::of(*address)),
     };

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 
-use super::connect::Connector;
+use super::connect::{Connector, Shared};
 use super::failure::{Failure, FailureKind};
 use super::network::Network;
 use super::pool::Pool;
@@ -36,6 +36,7 @@ pub(super) struct Ways {
     /// The public authorities.
     roots: OnceLock<Arc<RootCertStore>>,
     plugins: Mutex<HashMap<PluginName, Plugin>>,
+    shared: Arc<Shared>,
 }
 
 struct Plugin {
@@ -46,7 +47,7 @@ struct Plugin {
 
 impl Ways {
     pub(super) fn new(network: Arc<dyn Network>) -> Self {
-        Self { network, roots: OnceLock::new(), plugins: Mutex::default() }
+        Self { network, roots: OnceLock::new(), plugins: Mutex::default(), shared: Arc::default() }
     }
 
     /// The ways of a plugin's rules, in their order. A rule that was there before keeps its own.
@@ -72,7 +73,7 @@ impl Ways {
     fn way(&self, rule: &Arc<HttpRule>) -> Way {
         let (rule, network) = (Arc::clone(rule), Arc::clone(&self.network));
         let tls = rule.tls.then(|| self.tls(&rule)).transpose();
-        let connector = tls.map(|tls| Connector::new(Arc::clone(&rule), network, tls));
+        let connector = tls.map(|tls| Connector::new(Arc::clone(&rule), network, tls, Arc::clone(&self.shared)));
         Way { rule, connector, pool: Arc::default() }
     }
 

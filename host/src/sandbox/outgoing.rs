@@ -9,7 +9,7 @@ use ::http::{Request, Response};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::{JoinHandle, JoinSet};
 use wasmtime_wasi_http::{Error, RequestOptions, Result, WasiBody, WasiHttpHooks};
 
@@ -81,24 +81,21 @@ impl Outgoing {
     }
 }
 
+/// Bodies that are read at once only to be dropped, and bodies that wait for that. What is beyond is dropped unread.
+const DRAINED_AT_ONCE: usize = 8;
+
 /// Reads to its end what guests write into bodies that nobody wants: of a request that was refused, or one without a
 /// body. A guest may write first and look at the answer then; for a body that is gone, its client would tell it of a
 /// broken connection and not of the refusal.
 struct Drain {
-    unread: UnboundedSender<RequestBody>,
+    unread: Sender<RequestBody>,
     task: JoinHandle<()>,
 }
 
 impl Drain {
     fn new() -> Self {
-        let (unread, mut bodies) = unbounded_channel::<RequestBody>();
-        let task = tasks::spawn(async move {
-            let mut reading = JoinSet::new();
-            while let Some(mut body) = bodies.recv().await {
-                reading.spawn(async move { while let Some(Ok(_)) = body.frame().await {} });
-            }
-        });
-        Self { unread, task }
+        let (unread, bodies) = channel(DRAINED_AT_ONCE);
+        Self { unread, task: tasks::spawn(drain(bodies)) }
     }
 }
 
@@ -108,10 +105,26 @@ impl Drop for Drain {
     }
 }
 
+async fn drain(mut bodies: Receiver<RequestBody>) {
+    let mut reading = JoinSet::new();
+    loop {
+        let room = reading.len() < DRAINED_AT_ONCE;
+        tokio::select! {
+            body = bodies.recv(), if room => match body {
+                Some(mut body) => {
+                    reading.spawn(async move { while let Some(Ok(_)) = body.frame().await {} });
+                }
+                None => return,
+            },
+            _ = reading.join_next(), if !reading.is_empty() => {}
+        }
+    }
+}
+
 /// A body that goes to the drain if it is dropped before its end.
 struct Drained {
     body: Option<RequestBody>,
-    unread: UnboundedSender<RequestBody>,
+    unread: Sender<RequestBody>,
 }
 
 impl Body for Drained {
@@ -138,9 +151,9 @@ impl Body for Drained {
 
 impl Drop for Drained {
     fn drop(&mut self) {
-        if let Some(body) = self.body.take() {
-            // The attempt is over if nobody takes it.
-            let _ = self.unread.send(body);
+        if let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) {
+            // The attempt is over if nobody takes it; or the guest has more of them than it can be waiting for.
+            let _ = self.unread.try_send(body);
         }
     }
 }
@@ -204,5 +217,61 @@ fn told(failure: Failure) -> Error {
         FailureKind::Terminated => Error::ConnectionTerminated,
         FailureKind::Coding => Error::HttpResponseContentCoding(None),
         FailureKind::Protocol => Error::HttpProtocolError,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A body that never ends.
+    struct Endless(#[expect(dead_code, reason = "it is held, and counted")] Arc<()>);
+
+    impl Body for Endless {
+        type Data = Bytes;
+        type Error = BoxError;
+
+        fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn a_guest_cannot_pile_up_bodies_that_nobody_wants() {
+        let (drain, alive) = (Drain::new(), Arc::new(()));
+        for _ in 0..1_000 {
+            let body = Some(Endless(alive.clone()).boxed_unsync());
+            drop(Drained { body, unread: drain.unread.clone() });
+            tokio::task::yield_now().await;
+        }
+        let kept = Arc::strong_count(&alive) - 1;
+        assert!((1..=2 * DRAINED_AT_ONCE).contains(&kept), "{kept} bodies are kept");
+        drop(drain);
+        while Arc::strong_count(&alive) > 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_written_into_a_body_that_nobody_wants_is_read() {
+        let drain = Drain::new();
+        let (written, body) = tokio::sync::mpsc::channel::<()>(1);
+        let body = Written(body).boxed_unsync();
+        drop(Drained { body: Some(body), unread: drain.unread.clone() });
+        for _ in 0..100 {
+            written.send(()).await.expect("somebody reads");
+        }
+    }
+
+    /// Pieces of a body, as they are written.
+    struct Written(Receiver<()>);
+
+    impl Body for Written {
+        type Data = Bytes;
+        type Error = BoxError;
+
+        fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+            self.0.poll_recv(cx).map(|piece| piece.map(|()| Ok(Frame::data(Bytes::from_static(b"x")))))
+        }
     }
 }

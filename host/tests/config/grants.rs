@@ -15,7 +15,10 @@ fn rules(home: &Home, rules: &str) -> Vec<Arc<HttpRule>> {
 }
 
 fn refuses(rule: &str, says: &[&str]) {
-    let home = Home { env: vec![TOKEN, ("SHORT", "1234567"), ("LINES", "0123456789\nX: y")], ..Home::new() };
+    let home = Home {
+        env: vec![TOKEN, ("SHORT", "1234567"), ("LINES", "0123456789\nX: y"), ("SPACES", "ab        ")],
+        ..Home::new()
+    };
     home.refuses(&format!("[plugins.audit]\nhttp = [{rule}]"), says);
 }
 
@@ -81,7 +84,7 @@ fn a_host_is_a_name_an_address_or_everything_below_a_name() {
         ("xn--bcher-kva.example", "xn--bcher-kva.example"),
         ("a_b.example.com", "a_b.example.com"),
     ] {
-        assert_eq!(rules(&home, &format!("[{{ host = \"{text}\" }}]"))[0].host.to_string(), shown);
+        assert_eq!(rules(&home, &format!("[{{ host = \"{text}\", private = true }}]"))[0].host.to_string(), shown);
     }
     for (text, says) in [
         ("", "write a name"),
@@ -133,6 +136,11 @@ fn a_rule_that_cannot_be_meant_is_refused() {
             format!("{{ {host}, headers = {{ A = {{ env = \"API_TOKEN\" }}, a = {{ env = \"API_TOKEN\" }} }} }}"),
             "is there twice",
         ),
+        (format!("{{ {host}, headers = {{ Range = {{ env = \"API_TOKEN\" }} }} }}"), "the host sets itself"),
+        (format!("{{ {host}, headers = {{ A = {{ env = \"SPACES\" }} }} }}"), "too short"),
+        ("{ host = \"10.0.0.7\" }".to_owned(), "add `private = true`"),
+        ("{ host = \"localhost\" }".to_owned(), "add `private = true`"),
+        ("{ host = \"0.0.0.0\", private = true }".to_owned(), "which is no host's address"),
         (format!("{{ {host}, ca_file = \"absent.pem\" }}"), "cannot be read"),
         (format!("{{ {host}, ca_file = \"plugins/audit.wat\" }}"), "holds no certificate"),
     ] {

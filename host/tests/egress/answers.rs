@@ -26,7 +26,7 @@ async fn a_name_that_changes_to_a_private_address_is_refused() {
         let refused = attempt.get(URL).await.unwrap_err();
         assert_eq!(refused.kind, FailureKind::Prohibited);
         let says =
-            format!("api.example.com is {address}, which is not a public address; private = true in the rule for");
+            format!("api.example.com is {address}, which is not a public address; add private = true to the rule for");
         assert!(refused.to_string().starts_with(&says), "{refused}");
     }
     assert_eq!((world.net.dialled(), world.canary.opened()), (vec!["93.184.215.14".to_owned()], 0));

@@ -33,10 +33,11 @@ const MAX_PREFIX_BYTES: usize = 64;
 const MAX_AUTHORITIES_BYTES: u64 = 1 << 20;
 
 /// Methods of RFC 9110 and RFC 5789 that a plugin may use. CONNECT would be a way around every rule, TRACE shows headers.
-const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+pub const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-/// Headers that say how the message is framed or where it goes, which is the host's business.
-const FRAMING: [&str; 12] = [
+/// Headers that say how the message is framed, where it goes, or in what form the answer comes: the host's business.
+const FRAMING: [&str; 14] = [
+    "accept-encoding",
     "connection",
     "content-length",
     "expect",
@@ -45,6 +46,7 @@ const FRAMING: [&str; 12] = [
     "proxy-authenticate",
     "proxy-authorization",
     "proxy-connection",
+    "range",
     "te",
     "trailer",
     "transfer-encoding",
@@ -81,6 +83,9 @@ fn read_rule(item: &Item<'_>, places: &Places<'_>) -> Option<HttpRule> {
     let path = section.take("path").and_then(|item| read_path(&item)).unwrap_or_else(|| "/".to_owned());
     let private = section.take("private").and_then(|item| item.truth()).unwrap_or(false);
     let idempotency_key = section.take("idempotency_key").and_then(|item| item.truth()).unwrap_or(true);
+    if let (Some(item), Some(host)) = (&host_item, &host) {
+        check_reach(item, host, private);
+    }
     let headers = read_headers(section.take_section("headers", "{ Authorization = { env = \"API_TOKEN\" } }"), places);
     let authorities = section.take("ca_file").and_then(|item| read_authorities(&item, places.base));
     section.finish();
@@ -123,6 +128,34 @@ fn host(text: &str) -> Result<HostPattern, String> {
                   a star stands alone before at least two parts"
                 .to_owned(),
         ),
+    }
+}
+
+/// Refuses a rule under which every request would be refused.
+fn check_reach(item: &Item<'_>, host: &HostPattern, private: bool) {
+    let local = match host {
+        HostPattern::Below(_) => false,
+        HostPattern::Name(name) => name == "localhost" || name.ends_with(".localhost"),
+        HostPattern::Address(IpAddr::V4(address)) => {
+            if address.is_unspecified() || address.is_multicast() || address.is_broadcast() {
+                item.refuse(format_args!("is {address}, which is no host's address"), "write the host's own address");
+                return;
+            }
+            address.is_loopback() || address.is_private() || address.is_link_local()
+        }
+        HostPattern::Address(IpAddr::V6(address)) => {
+            if address.is_unspecified() || address.is_multicast() {
+                item.refuse(format_args!("is {address}, which is no host's address"), "write the host's own address");
+                return;
+            }
+            address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
+        }
+    };
+    if local && !private {
+        item.refuse(
+            format_args!("is {host}, which is not public, and so every request to it would be refused"),
+            "add `private = true` to the rule, if the plugin may reach this machine and its networks",
+        );
     }
 }
 
@@ -198,7 +231,7 @@ fn read_header(item: &Item<'_>, name: String, places: &Places<'_>) -> Option<Inj
     let prefix = section.take("prefix").and_then(|item| read_prefix(&item)).unwrap_or_default();
     let (place, text) = secrets::read_place(item, section, places)?;
     let Some(text) = text else { return Some(Injected { name, prefix, value: Err(place) }) };
-    let fault = match std::str::from_utf8(&text) {
+    let fault = match std::str::from_utf8(&text).map(str::trim) {
         Ok(text) if text.len() < MIN_VALUE_BYTES => Some("is too short to be told from ordinary text in a response"),
         Ok(text) if text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') => None,
         _ => Some("is not visible ASCII in one line"),

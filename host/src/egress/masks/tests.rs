@@ -83,6 +83,31 @@ fn what_is_no_credential_stays() {
 }
 
 #[test]
+fn upper_and_lower_case_are_the_same_credential() {
+    let masks = masks(&["sk-AbC-0123456789"]);
+    hides(&masks, "SK-ABC-0123456789");
+    hides(&masks, "sk-abc-0123456789");
+    assert!(masks.finds("x-sk-abc-0123456789-y") && !masks.finds("x-sk-abc"));
+}
+
+#[test]
+fn how_a_stream_is_cut_says_nothing_of_a_credential() {
+    let masks = Arc::new(masks(&["sk-0123456789"]));
+    let sizes = |text: &str| {
+        let mut masking = Masking::new(masks.clone());
+        let pieces = text.as_bytes().chunks(7).map(|piece| masking.push(Bytes::copy_from_slice(piece)).len());
+        let mut sizes: Vec<usize> = pieces.collect();
+        sizes.push(masking.finish().len());
+        sizes
+    };
+    let other = sizes(&"x".repeat(40));
+    for length in 1..13 {
+        let begun = format!("{}{}", "x".repeat(40 - length), &"sk-0123456789"[..length]);
+        assert_eq!(sizes(&begun), other, "{begun}");
+    }
+}
+
+#[test]
 fn a_credential_is_not_shown_to_whoever_debugs() {
     assert_eq!(format!("{:?}", masks(&["0123456789"])), "Masks { forms: 4, .. }");
 }

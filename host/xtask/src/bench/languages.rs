@@ -3,7 +3,7 @@
 //! One handler in five languages (`plugins/hello-*`), each with a fresh instance an event and, where it can, with
 //! instances that are kept. Throughput is a burst and the time until all of it is settled; latency is that of one attempt
 //! (instance, call, verdict) at 50 events a second. Then a JavaScript component is dropped into the folder of a host that
-//! takes 500 events a second for a plugin in Rust; and a host starts twice with all five.
+//! takes 500 events a second for a plugin in Rust; and a host starts twice with all of them.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -27,6 +27,9 @@ const LANGUAGES: [(&str, &str, bool); 5] = [
     ("Python", "hello-python/hello-python.wasm", true),
     ("Go", "hello-go/hello-go.wasm", false),
 ];
+
+/// What is dropped in.
+const LARGE: &str = "hello-js/hello-js.wasm";
 
 /// Between two events whose attempts are timed.
 const EVERY: Duration = Duration::from_millis(20);
@@ -57,6 +60,7 @@ struct Row {
 /// Measures and prints.
 pub(super) fn bench(folder: &Path, options: &Options) -> Result {
     wrk::install()?;
+    is_built(LARGE, true)?;
     let requests = Requests::sign(folder.join("requests"), SIGNED)?;
     let (mut rows, mut built) = (Vec::new(), Vec::new());
     for (language, file, reusable) in LANGUAGES {
@@ -124,7 +128,7 @@ fn drop_in(folder: &Path) -> Result<[[f64; 2]; 2]> {
     let (admin, url) = (host.admin()?, host.url());
     until_loaded(admin)?;
     flow(&url, admin, Duration::from_secs(2))?;
-    let component = std::fs::read(plugin("hello-js/hello-js.wasm")).map_err(|error| error.to_string())?;
+    let component = std::fs::read(plugin(LARGE)).map_err(|error| error.to_string())?;
     let (mut before, mut during) = (Vec::new(), Vec::new());
     for drop in 0..DROPS {
         before.extend(flow(&url, admin, FLOW)?);

@@ -123,7 +123,7 @@ pub(crate) fn bench(options: &Options) -> Result {
     match options.kind {
         Kind::Table => table::bench(&folder, options),
         Kind::Growth => growth::bench(&folder, options),
-        Kind::Neighbours => neighbours::bench(&folder, options),
-        Kind::Languages => languages::bench(&folder, options),
+        Kind::Neighbours => neighbours::bench(&Scratch::new(folder.join("neighbours"))?.0, options),
+        Kind::Languages => languages::bench(&Scratch::new(folder.join("languages"))?.0, options),
     }
 }

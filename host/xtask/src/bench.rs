@@ -128,7 +128,7 @@ pub(crate) fn bench(options: &Options) -> Result {
         Kind::Table => table::bench(&folder, options),
         Kind::Growth => growth::bench(&folder, options),
         Kind::Hostile => hostile::bench(options),
-        Kind::Neighbours => neighbours::bench(&folder, options),
-        Kind::Languages => languages::bench(&folder, options),
+        Kind::Neighbours => neighbours::bench(&Scratch::new(folder.join("neighbours"))?.0, options),
+        Kind::Languages => languages::bench(&Scratch::new(folder.join("languages"))?.0, options),
     }
 }

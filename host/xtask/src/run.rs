@@ -27,9 +27,16 @@ pub(crate) fn command(program: &str, arguments: &str) -> Command {
     command
 }
 
-/// Cargo, the one that runs this.
+/// Cargo, the one that runs this. What it tells this program about its package is kept from it: build scripts that look at
+/// these variables (ring's does) would take them for a change, and half of the host would be compiled once more.
 pub(crate) fn cargo(arguments: &str) -> Command {
-    command(&std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()), arguments)
+    let mut cargo = command(&std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()), arguments);
+    for (name, _) in std::env::vars_os() {
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|start| name.to_string_lossy().starts_with(start)) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
 }
 
 /// Runs it and shows it; an error if it fails.

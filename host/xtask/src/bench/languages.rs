@@ -3,7 +3,7 @@
 //! One handler in five languages (`plugins/hello-*`), each with a fresh instance an event and, where it can, with
 //! instances that are kept. Throughput is a burst and the time until all of it is settled; latency is that of one attempt
 //! (instance, call, verdict) at 50 events a second. Then a JavaScript component is dropped into the folder of a host that
-//! takes 500 events a second for a plugin in Rust; and a host starts twice with all five.
+//! takes 500 events a second for a plugin in Rust; and a host starts twice with all of them.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::Options;
 use super::neighbours::{percentiles, send_steadily};
-use super::receivers::{Receiver, empty, plugin};
+use super::receivers::{Receiver, empty, is_built, plugin};
 use super::requests::{HANDLED, Requests, Spec};
 use super::watch::{Accepted, Before, ask, drain, until_loaded};
 use super::wrk::{self, Closed};
@@ -27,6 +27,9 @@ const LANGUAGES: [(&str, &str, bool); 5] = [
     ("Python", "hello-python/hello-python.wasm", true),
     ("Go", "hello-go/hello-go.wasm", false),
 ];
+
+/// What is dropped in.
+const LARGE: &str = "hello-js/hello-js.wasm";
 
 /// Between two events whose attempts are timed.
 const EVERY: Duration = Duration::from_millis(20);
@@ -57,9 +60,14 @@ struct Row {
 /// Measures and prints.
 pub(super) fn bench(folder: &Path, options: &Options) -> Result {
     wrk::install()?;
+    is_built(LARGE, true)?;
     let requests = Requests::sign(folder.join("requests"), SIGNED)?;
-    let mut rows = Vec::new();
+    let (mut rows, mut built) = (Vec::new(), Vec::new());
     for (language, file, reusable) in LANGUAGES {
+        if !is_built(file, options.all)? {
+            continue;
+        }
+        built.push((language, file));
         for instance in ["fresh", "reuse"].into_iter().take(1 + usize::from(reusable)) {
             say(&format!("{language}, {instance}"));
             rows.push(measure(folder, &requests, (language, file), instance)?);
@@ -67,8 +75,8 @@ pub(super) fn bench(folder: &Path, options: &Options) -> Result {
     }
     say("dropping a component into a running host");
     let dropped = drop_in(folder)?;
-    say("starting twice with all five");
-    let starts = starts(folder)?;
+    say("starting twice with all of them");
+    let starts = starts(folder, &built)?;
     print(&rows, dropped, starts, options);
     Ok(())
 }
@@ -120,7 +128,7 @@ fn drop_in(folder: &Path) -> Result<[[f64; 2]; 2]> {
     let (admin, url) = (host.admin()?, host.url());
     until_loaded(admin)?;
     flow(&url, admin, Duration::from_secs(2))?;
-    let component = std::fs::read(plugin("hello-js/hello-js.wasm")).map_err(|error| error.to_string())?;
+    let component = std::fs::read(plugin(LARGE)).map_err(|error| error.to_string())?;
     let (mut before, mut during) = (Vec::new(), Vec::new());
     for drop in 0..DROPS {
         before.extend(flow(&url, admin, FLOW)?);
@@ -159,10 +167,11 @@ fn flow(url: &str, admin: &str, how_long: Duration) -> Result<Vec<f64>> {
     Ok(latencies)
 }
 
-/// Milliseconds until a host has all five loaded: with nothing compiled yet, and with all of it kept.
-fn starts(folder: &Path) -> Result<[f64; 2]> {
-    let names = LANGUAGES.map(|(language, file, _)| (format!("{}.wasm", language.to_lowercase()), plugin(file)));
-    let plugins: Vec<(&str, PathBuf)> = names.iter().map(|(name, file)| (name.as_str(), file.clone())).collect();
+/// Milliseconds until a host has all of them loaded: with nothing compiled yet, and with all of it kept.
+fn starts(folder: &Path, built: &[(&str, &str)]) -> Result<[f64; 2]> {
+    let names: Vec<String> = built.iter().map(|(language, _)| format!("{}.wasm", language.to_lowercase())).collect();
+    let plugins: Vec<(&str, PathBuf)> =
+        names.iter().zip(built).map(|(name, (_, file))| (name.as_str(), plugin(file))).collect();
     let site = folder.join("five");
     empty(&site)?;
     let first = Receiver::hookbox(&site, &plugins, "")?;
@@ -202,5 +211,5 @@ fn print(rows: &[Row], dropped: [[f64; 2]; 2], starts: [f64; 2], options: &Optio
          dropped in: p50 {:.2} ms, p99 {:.2} ms ({ratio:.2} times)",
         before[0], before[1], during[0], during[1]
     );
-    println!("all five loaded: {:.0} ms after a first start, {:.0} ms after a second", starts[0], starts[1]);
+    println!("all of them loaded: {:.0} ms after a first start, {:.0} ms after a second", starts[0], starts[1]);
 }

@@ -92,7 +92,7 @@ fn site(folder: &Path) -> Result<Receiver> {
             "[plugins.{plugin}]\ntimeout = \"1s\"\nmemory = \"8MiB\"\nconcurrency = 2\nretry = {{ max_attempts = 1 }}\n"
         ));
     }
-    Receiver::hookbox(&folder.join("neighbours"), &plugins, &(routes + &sections))
+    Receiver::hookbox(&folder.join("site"), &plugins, &(routes + &sections))
 }
 
 /// Sends good events for as long as a round, and takes their latencies when all is done.

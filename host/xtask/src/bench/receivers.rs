@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::requests::SECRET;
 use super::rivals;
-use crate::run::{Result, root, target_dir};
+use crate::run::{Result, root, say, target_dir};
 
 /// How long one may take to end before it is killed.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -158,6 +158,19 @@ impl Drop for Running {
 /// A file below `plugins/`.
 pub(super) fn plugin(file: &str) -> PathBuf {
     root().join("plugins").join(file)
+}
+
+/// Whether a plugin is built; if not, it is left out with a word, or an error with `--all`.
+pub(super) fn is_built(file: &str, all: bool) -> Result<bool> {
+    let built = plugin(file).exists();
+    let missing = format!("plugins/{file} is not built: `cargo xtask plugins` does");
+    if !built && all {
+        return Err(missing);
+    }
+    if !built {
+        say(&format!("left out: {missing}"));
+    }
+    Ok(built)
 }
 
 /// Makes the folder, with nothing in it: a host has nothing compiled there.

@@ -66,6 +66,8 @@ impl Requests {
             let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
             workers.into_iter().try_for_each(|worker| worker.join().expect("signing does not panic"))
         })
+        // Nothing of it is left to be written while a store is measured on the same disk.
+        .and_then(|()| file.sync_all())
         .map_err(fail)?;
         Ok(Self { path, spec, each_bytes })
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::figures::{self, Figure, Wanted};
 use super::measured::Measured;
-use super::receivers::{Receiver, plugin};
+use super::receivers::{Receiver, is_built, plugin};
 use super::requests::{HANDLED, Requests, Spec};
 use super::rivals::Rivals;
 use super::rows::{Bodies, PLUGIN, Plan, Row};
@@ -95,12 +95,8 @@ fn rows(sites: &Path, rivals: Rivals, sustained: u32, all: bool) -> Result<Vec<R
         ("Python plugin, fresh", "hello-python/hello-python.wasm", "fresh", FEW),
         ("Python plugin, kept", "hello-python/hello-python.wasm", "reuse", MANY),
     ] {
-        if plugin(file).exists() {
+        if is_built(file, all)? {
             rows.push(handled(name, Plan::Burst(count), sites, file, instance));
-        } else if all {
-            return Err(format!("{} is missing: `cargo xtask plugins` builds it", plugin(file).display()));
-        } else {
-            say(&format!("{name}: left out, for it is not built (`cargo xtask plugins` does)"));
         }
     }
     let (express, express_insert, flask) = (rivals.clone(), rivals.clone(), rivals);

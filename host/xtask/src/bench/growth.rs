@@ -14,6 +14,9 @@ mod events;
 mod idle;
 mod plugins;
 
+/// What measures one question.
+type Part<'a> = &'a dyn Fn() -> Result<Vec<Figure>>;
+
 /// Seconds of each load.
 const SECONDS: u32 = 5;
 
@@ -29,7 +32,7 @@ pub(super) fn bench(folder: &Path, options: &Options) -> Result {
     let seconds = options.seconds.unwrap_or(SECONDS);
     let waiting = options.waiting.map_or(WAITING, |count| count as usize);
     let stored = options.stored.map_or(STORED, |count| count as usize);
-    let parts: [(&str, &dyn Fn() -> Result<Vec<Figure>>); 5] = [
+    let parts: [(&str, Part<'_>); 5] = [
         ("idle", &|| idle::measure(sites)),
         ("change", &|| plugins::change(sites)),
         ("plugins", &|| plugins::many(sites, seconds)),

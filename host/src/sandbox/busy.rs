@@ -5,8 +5,10 @@
 //! with many busy guests takes no more than one with a single one. Waiting for a place counts against the timeout,
 //! because whatever bounds the attempt goes on meanwhile.
 //!
-//! There are steps that nothing interrupts, such as filling a large memory. A guest that is in one cannot be told to look
-//! for a place; the plugin's next guests begin at one instead, until one of them has ended without such a step.
+//! A first look is a worker's for a millisecond or two, and many guests that begin at once have one each, one after the
+//! other. So a plugin whose guests are busy anyway has none: they begin at a place, until one of them has ended without
+//! being busy. The same goes for steps that nothing interrupts, such as filling a large memory: a guest that is in one
+//! cannot be told to look for a place.
 //!
 //! Invariant: busy guests together never hold more workers than there are places, and a guest that waits for the host
 //! holds none.
@@ -68,8 +70,8 @@ pub(super) struct Queue {
     /// No more guests of a plugin stand at the places than there are places: the others wait here.
     own: Arc<Semaphore>,
     places: Arc<Semaphore>,
-    /// Whether guests begin at a place.
-    takes_long_steps: Arc<AtomicBool>,
+    /// Whether guests begin at a place: the last one was busy, or took a long step.
+    heavy: Arc<AtomicBool>,
 }
 
 impl Places {
@@ -82,7 +84,7 @@ impl Places {
     /// A queue for one plugin.
     pub(super) fn queue(&self) -> Queue {
         let own = Arc::new(Semaphore::new(self.count));
-        Queue { own, places: self.free.clone(), takes_long_steps: Arc::default() }
+        Queue { own, places: self.free.clone(), heavy: Arc::default() }
     }
 }
 
@@ -98,14 +100,15 @@ impl Queue {
     pub(super) async fn run<F: Future>(&self, guest: F, pace: &Pace) -> F::Output {
         let mut guest = pin!(guest);
         let mut waiting = None;
-        let begins_at_place = self.takes_long_steps.load(Ordering::Relaxed);
+        let begins_at_place = self.heavy.load(Ordering::Relaxed);
         let mut long_step = false;
         let mut step = |cx: &mut Context<'_>| {
             let started = Instant::now();
             let polled = guest.as_mut().poll(cx);
             long_step |= started.elapsed() > LONG_STEP;
-            if long_step || polled.is_ready() {
-                self.takes_long_steps.store(long_step, Ordering::Relaxed);
+            let heavy = long_step || pace.busy.load(Ordering::Relaxed);
+            if heavy || polled.is_ready() {
+                self.heavy.store(heavy, Ordering::Relaxed);
             }
             polled
         };
@@ -265,11 +268,24 @@ mod tests {
             next.await;
         }
         // A machine with other things to do may have made that step a long one too.
-        while queue.takes_long_steps.load(Ordering::Relaxed) {
+        while queue.heavy.load(Ordering::Relaxed) {
             queue.run(computes(1, || ()), &not_busy).await;
         }
         let _taken = places.free.clone().try_acquire_owned().unwrap();
         queue.run(computes(1, || ()), &not_busy).await;
+    }
+
+    #[tokio::test]
+    async fn a_plugin_whose_last_guest_was_busy_has_no_first_look() {
+        let places = Places::new(1);
+        let queue = places.queue();
+        queue.run(computes(1, || ()), &BUSY).await;
+        let taken = places.free.clone().try_acquire_owned().unwrap();
+        let not_busy = Pace::default();
+        let mut next = pin!(queue.run(computes(1, || ()), &not_busy));
+        assert!(next.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(), "the only place is taken");
+        drop(taken);
+        next.await;
     }
 
     #[tokio::test]

@@ -5,6 +5,9 @@
 //! with many busy guests takes no more than one with a single one. Waiting for a place counts against the timeout,
 //! because whatever bounds the attempt goes on meanwhile.
 //!
+//! Within a slice a busy guest lets go of its core at every look, for whoever waits for the same core: another thread that
+//! the kernel has put there, and which it would let wait for some milliseconds.
+//!
 //! A first look is a worker's for a millisecond or two, and many guests that begin at once have one each, one after the
 //! other. So a plugin whose guests are busy anyway has none: they begin at a place, until one of them has ended without
 //! being busy. The same goes for steps that nothing interrupts, such as filling a large memory: a guest that is in one
@@ -18,27 +21,61 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, ready};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock;
 
-/// A guest looks up every millisecond or two. Who held a worker for this long was in a step that nothing interrupts.
+/// How long a guest computes before it gives its worker back, and after which it is busy.
+const SLICE: Duration = Duration::from_millis(1);
+
+/// A guest looks up every millisecond or so. Who held a worker for this long was in a step that nothing interrupts.
 const LONG_STEP: Duration = Duration::from_millis(10);
 
 /// What a guest has computed, seen from outside while it runs.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pace {
     busy: AtomicBool,
     /// Since it is busy, in microseconds.
     computed_us: AtomicU64,
+    made: Instant,
+    /// When the present slice began, in microseconds since `made`.
+    slice_began_us: AtomicU64,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        let (made, zero) = (Instant::now(), AtomicU64::default);
+        Self { busy: AtomicBool::new(false), computed_us: zero(), made, slice_began_us: zero() }
+    }
 }
 
 impl Pace {
-    /// The guest has computed for longer than its first look.
-    pub(super) fn set_busy(&self) {
-        self.busy.store(true, Ordering::Relaxed);
+    /// The guest looks up in the middle of what it computes, on its own thread. Whether its slice is over.
+    pub(super) fn look_up(&self, now: Instant) -> bool {
+        let slice_us = self.us(now).saturating_sub(self.slice_began_us.load(Ordering::Relaxed));
+        let over = u128::from(slice_us) >= SLICE.as_micros();
+        if over {
+            self.busy.store(true, Ordering::Relaxed);
+        } else if self.is_busy() {
+            thread::yield_now();
+        }
+        over
+    }
+
+    /// Whether the guest has computed for longer than its first look.
+    fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed)
+    }
+
+    fn begin_slice(&self, now: Instant) {
+        self.slice_began_us.store(self.us(now), Ordering::Relaxed);
+    }
+
+    fn us(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.made).as_micros()).unwrap_or(u64::MAX)
     }
 
     /// What it has computed since it is busy, up to the slice that it is in, in milliseconds.
@@ -81,6 +118,11 @@ impl Places {
         Self { count, free: Arc::new(Semaphore::new(count)) }
     }
 
+    /// Whether a busy guest computes now.
+    pub(super) fn any_taken(&self) -> bool {
+        self.free.available_permits() < self.count
+    }
+
     /// A queue for one plugin.
     pub(super) fn queue(&self) -> Queue {
         let own = Arc::new(Semaphore::new(self.count));
@@ -104,16 +146,17 @@ impl Queue {
         let mut long_step = false;
         let mut step = |cx: &mut Context<'_>| {
             let started = Instant::now();
+            pace.begin_slice(started);
             let polled = guest.as_mut().poll(cx);
             long_step |= started.elapsed() > LONG_STEP;
-            let heavy = long_step || pace.busy.load(Ordering::Relaxed);
+            let heavy = long_step || pace.is_busy();
             if heavy || polled.is_ready() {
                 self.heavy.store(heavy, Ordering::Relaxed);
             }
             polled
         };
         poll_fn(|cx| {
-            if !begins_at_place && !pace.busy.load(Ordering::Relaxed) {
+            if !begins_at_place && !pace.is_busy() {
                 return step(cx);
             }
             let place = waiting.get_or_insert_with(|| Box::pin(self.clone().place()));
@@ -133,13 +176,15 @@ impl Queue {
 mod tests {
     use std::sync::atomic::AtomicUsize;
     use std::task::{Poll, Waker};
-    use std::thread;
 
     use tokio::task::JoinSet;
 
     use super::*;
 
-    static BUSY: Pace = Pace { busy: AtomicBool::new(true), computed_us: AtomicU64::new(0) };
+    /// Of a guest that is busy.
+    fn busy() -> Pace {
+        Pace { busy: AtomicBool::new(true), ..Pace::default() }
+    }
 
     /// A guest that computes for so many slices, and does `slice` in each.
     async fn computes(slices: usize, mut slice: impl FnMut()) {
@@ -178,7 +223,7 @@ mod tests {
                         (0..100).for_each(|_| thread::yield_now());
                         now.fetch_sub(1, Ordering::SeqCst);
                     };
-                    queue.run(computes(20, slice), &BUSY).await;
+                    queue.run(computes(20, slice), &busy()).await;
                 });
             }
         }
@@ -224,7 +269,8 @@ mod tests {
     async fn a_guest_that_waits_for_the_host_holds_no_place() {
         let places = Places::new(1);
         let queue = places.queue();
-        let mut waits = pin!(queue.run(std::future::pending::<()>(), &BUSY));
+        let pace = busy();
+        let mut waits = pin!(queue.run(std::future::pending::<()>(), &pace));
         poll_fn(|cx| {
             assert!(waits.as_mut().poll(cx).is_pending());
             Poll::Ready(())
@@ -233,10 +279,21 @@ mod tests {
         assert_eq!(places.free.available_permits(), 1);
     }
 
+    #[test]
+    fn a_guest_is_busy_when_it_has_computed_for_a_slice() {
+        let (pace, began) = (Pace::default(), Instant::now());
+        pace.begin_slice(began);
+        assert!(!pace.look_up(began + SLICE / 2), "its slice goes on");
+        assert!(!pace.is_busy());
+        assert!(pace.look_up(began + SLICE), "its slice is over");
+        assert!(pace.is_busy());
+        pace.begin_slice(began + SLICE);
+        assert!(!pace.look_up(began + SLICE + SLICE / 2), "each slice is a whole one");
+    }
+
     #[tokio::test]
     async fn what_a_busy_guest_computes_is_counted() {
-        let pace = Pace::default();
-        pace.set_busy();
+        let pace = busy();
         let spin = || {
             let until = clock::thread_cpu() + Duration::from_millis(3);
             while clock::thread_cpu() < until {}
@@ -279,7 +336,7 @@ mod tests {
     async fn a_plugin_whose_last_guest_was_busy_has_no_first_look() {
         let places = Places::new(1);
         let queue = places.queue();
-        queue.run(computes(1, || ()), &BUSY).await;
+        queue.run(computes(1, || ()), &busy()).await;
         let taken = places.free.clone().try_acquire_owned().unwrap();
         let not_busy = Pace::default();
         let mut next = pin!(queue.run(computes(1, || ()), &not_busy));

@@ -65,9 +65,9 @@ impl Core {
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
         let mut module_linker = wasmtime::Linker::new(&engine);
         wasmtime_wasi::p1::add_to_linker_async(&mut module_linker, Attempt::preview1)?;
-        let ticker = Ticker::start(engine.clone())?;
         let warm = WarmPlaces::new(options.max_warm);
         let places = Places::new(options.busy_places);
+        let ticker = Ticker::start(engine.clone(), places.clone())?;
         Ok(Arc::new(Self { engine, linker, module_linker, ticker, warm, places, egress }))
     }
 }

@@ -31,9 +31,8 @@ pub(super) enum Instance {
     Module(wasmtime::Instance, EmittedLines),
 }
 
-/// Ticks of the epoch that a guest computes before it looks up. The first of them may be nearly over when it begins, so
-/// two leave it one whole one.
-const LOOK_TICKS: u64 = 2;
+/// Ticks of the epoch between two looks of a guest that computes.
+const LOOK_TICKS: u64 = 1;
 
 /// Runs one attempt.
 pub(super) async fn invoke(plugin: &Plugin, call: Call) -> Invocation {
@@ -123,12 +122,12 @@ fn store(plugin: &Plugin, call: &Call, deadline: Instant) -> Store<Attempt> {
     store.limiter(|attempt| &mut attempt.memory);
     bound(&mut store, call);
     store.epoch_deadline_callback(|mut store| {
-        let attempt = store.data_mut();
-        attempt.pace.set_busy();
+        let (attempt, now) = (store.data_mut(), Instant::now());
         attempt.stopped = match () {
-            () if Instant::now() >= attempt.deadline => Some(Stopped::TimeUp),
+            () if now >= attempt.deadline => Some(Stopped::TimeUp),
             () if attempt.pace.computed_ms() >= attempt.limits.cpu_ms => Some(Stopped::ComputedTooLong),
-            () => return Ok(UpdateDeadline::Yield(LOOK_TICKS)),
+            () if attempt.pace.look_up(now) => return Ok(UpdateDeadline::Yield(LOOK_TICKS)),
+            () => return Ok(UpdateDeadline::Continue(LOOK_TICKS)),
         };
         Ok(UpdateDeadline::Interrupt)
     });

@@ -1,5 +1,5 @@
-//! Moves the engine's epoch on while attempts run, so that a busy guest looks up every millisecond or two. Sleeps without
-//! a wake-up while none runs.
+//! Moves the engine's epoch on while attempts run, so that a guest that computes looks up now and then: all the more often
+//! once one of them is busy. Sleeps without a wake-up while none runs.
 
 use std::io;
 use std::sync::Arc;
@@ -9,10 +9,15 @@ use std::time::Duration;
 
 use wasmtime::Engine;
 
+use super::busy::Places;
 use crate::tasks;
 
-/// How often a guest that computes can look up.
+/// How often a guest that computes can look up, while none of them is busy.
 const TICK: Duration = Duration::from_millis(1);
+
+/// How often, while one is. The kernel lets who computes go on for some milliseconds before it gives way to who has just
+/// been woken, and nothing else on that core would be served meanwhile.
+const BUSY_TICK: Duration = Duration::from_micros(250);
 
 /// Ticks without any attempt before the thread goes to sleep: attempts that follow one another do not wake it each time.
 const IDLE_TICKS: u32 = 100;
@@ -36,11 +41,11 @@ struct Shared {
 pub(super) struct Ticking<'a>(&'a Shared);
 
 impl Ticker {
-    pub(super) fn start(engine: Engine) -> io::Result<Self> {
+    pub(super) fn start(engine: Engine, places: Places) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let thread = tasks::thread("epoch", {
             let shared = Arc::clone(&shared);
-            move || shared.tick(&engine)
+            move || shared.tick(&engine, &places)
         })?;
         Ok(Self { shared, thread: Some(thread) })
     }
@@ -68,7 +73,7 @@ impl Drop for Ticking<'_> {
 }
 
 impl Shared {
-    fn tick(&self, engine: &Engine) {
+    fn tick(&self, engine: &Engine, places: &Places) {
         let mut idle_ticks = 0;
         while !self.stop.load(SeqCst) {
             if self.running.load(SeqCst) > 0 {
@@ -80,7 +85,7 @@ impl Shared {
                 idle_ticks = 0;
                 continue;
             }
-            thread::park_timeout(TICK);
+            thread::park_timeout(if places.any_taken() { BUSY_TICK } else { TICK });
             engine.increment_epoch();
         }
     }
@@ -118,7 +123,7 @@ mod tests {
 
     #[test]
     fn it_sleeps_while_nothing_runs_and_wakes_for_an_attempt() {
-        let ticker = Ticker::start(Engine::default()).unwrap();
+        let ticker = Ticker::start(Engine::default(), Places::new(1)).unwrap();
         for _ in 0..2 {
             wait_until(|| ticker.shared.asleep.load(SeqCst));
             let first = ticker.hold();

@@ -144,6 +144,16 @@ impl Guest {
         self.timeout_ms.unwrap_or(if self.takes_its_time() { 50 } else { 60_000 })
     }
 
+    /// The memory it has, in MiB.
+    pub(crate) fn memory_mib(&self) -> usize {
+        self.memory_mib.unwrap_or(16)
+    }
+
+    /// Whether it shows nothing without a bug of the host.
+    pub(crate) fn needs_a_bug(&self) -> bool {
+        self.kv.as_deref() == Some("panics")
+    }
+
     /// How often the tests run it.
     pub(crate) fn runs(&self) -> usize {
         self.runs.unwrap_or(if self.takes_its_time() { 12 } else { 200 })
@@ -151,8 +161,7 @@ impl Guest {
 
     /// One attempt.
     pub(crate) fn call(&self) -> Call {
-        let panics = self.kv.as_deref() == Some("panics");
-        Call { kv: Arc::new(Store { panics }), ..call(self.timeout_ms(), self.memory_mib.unwrap_or(16)) }
+        Call { kv: Arc::new(Store { panics: self.needs_a_bug() }), ..call(self.timeout_ms(), self.memory_mib()) }
     }
 
     /// What is not as it should be with what came of it; none if all is well.

@@ -127,7 +127,7 @@ pub(crate) fn bench(options: &Options) -> Result {
     match options.kind {
         Kind::Table => table::bench(&folder, options),
         Kind::Growth => growth::bench(&folder, options),
-        Kind::Hostile => hostile::bench(options),
+        Kind::Hostile => hostile::bench(&Scratch::new(folder.join("hostile"))?.0, options),
         Kind::Neighbours => neighbours::bench(&Scratch::new(folder.join("neighbours"))?.0, options),
         Kind::Languages => languages::bench(&Scratch::new(folder.join("languages"))?.0, options),
     }

@@ -29,7 +29,7 @@ const ROUNDS: usize = 6;
 const GOOD_EVERY: Duration = Duration::from_micros(12_500);
 
 /// The most rows of a listing, and so the most good events of a round.
-const MAX_ROWS: usize = 500;
+pub(super) const MAX_ROWS: usize = 500;
 
 /// Hostile plugins, and how often each gets an event: often enough that two of them are always at it, and no oftener
 /// than they end, so that no backlog is left when the round is over.
@@ -42,9 +42,9 @@ const HOSTILE: [(&str, &str, Duration); 4] = [
 
 /// What was measured in the rounds of one kind, in milliseconds.
 #[derive(Debug, Default)]
-struct Latencies {
-    acks: Vec<f64>,
-    verdicts: Vec<f64>,
+pub(super) struct Latencies {
+    pub(super) acks: Vec<f64>,
+    pub(super) verdicts: Vec<f64>,
 }
 
 /// Starts a host, measures, prints.
@@ -57,7 +57,7 @@ pub(super) fn bench(folder: &Path, options: &Options) -> Result {
     let (admin, url) = (host.admin()?, host.url());
     let mut kinds = [None, Some("harmless"), Some("hostile")].map(|beside| (beside, Latencies::default()));
     // The first one warms up the pool and the connection.
-    measure(&url, admin, Duration::from_secs(1), &mut Latencies::default())?;
+    measure(&url, admin, GOOD_EVERY, Duration::from_secs(1), &mut Latencies::default())?;
     for number in 1..=ROUNDS {
         say(&format!("round {number} of {ROUNDS}"));
         for (beside, latencies) in &mut kinds {
@@ -67,7 +67,7 @@ pub(super) fn bench(folder: &Path, options: &Options) -> Result {
                     let (url, kind) = (&url, format!("{}.{name}", beside.unwrap_or_default()));
                     senders.push(scope.spawn(move || send_steadily(url, &kind, every, round).map(drop)));
                 }
-                measure(&url, admin, round, latencies)?;
+                measure(&url, admin, GOOD_EVERY, round, latencies)?;
                 senders.into_iter().try_for_each(|sender| sender.join().expect("a sender does not panic"))
             })?;
             for plugin in ["good", "ok"].into_iter().chain(HOSTILE.map(|(_, file, _)| file.trim_end_matches(".wat"))) {
@@ -96,8 +96,8 @@ fn site(folder: &Path) -> Result<Receiver> {
 }
 
 /// Sends good events for as long as a round, and takes their latencies when all is done.
-fn measure(url: &str, admin: &str, round: Duration, into: &mut Latencies) -> Result {
-    let sent = send_steadily(url, "good.one", GOOD_EVERY, round)?;
+pub(super) fn measure(url: &str, admin: &str, every: Duration, round: Duration, into: &mut Latencies) -> Result {
+    let sent = send_steadily(url, "good.one", every, round)?;
     drain(admin, "good")?;
     let page = ask(admin, &format!("deliveries?plugin=good&limit={MAX_ROWS}"))?;
     let rows = page["items"].as_array().ok_or(format!("no listing: {page}"))?;
@@ -116,14 +116,14 @@ fn measure(url: &str, admin: &str, round: Duration, into: &mut Latencies) -> Res
     Ok(())
 }
 
-/// Sends an event of `kind` every so often: its id, when it was sent, and the milliseconds to the acknowledgement.
+/// Sends an event of `kind` every so often: its id, when it was due, and the milliseconds from then to the acknowledgement.
 pub(super) fn send_steadily(
     url: &str,
     kind: &str,
     every: Duration,
     round: Duration,
 ) -> Result<Vec<(String, Timestamp, f64)>> {
-    let (agent, started) = (ureq::Agent::new_with_defaults(), Instant::now());
+    let (agent, started, began) = (ureq::Agent::new_with_defaults(), Instant::now(), Timestamp::now());
     let mut sent = Vec::new();
     for number in 0u32.. {
         let due = every * number;
@@ -131,16 +131,15 @@ pub(super) fn send_steadily(
             break;
         }
         std::thread::sleep(due.saturating_sub(started.elapsed()));
-        let at = Timestamp::now();
+        let at = began + due;
         let subject = format!("{kind}_{}_{number}", at.as_nanosecond());
         let body = format!(
             r#"{{"event_type":"{kind}","event_data":{{"callback_id":"{subject}","video_url":"https://files.example/v.mp4"}}}}"#
         );
         let fail = |error: ureq::Error| format!("{url}: {error}");
-        let before = Instant::now();
         let request = agent.post(url).header("content-type", "application/json");
         let mut reply = request.header("heygen-signature", sign(&body)).send(&body).map_err(fail)?;
-        let ack_ms = before.elapsed().as_secs_f64() * 1e3;
+        let ack_ms = started.elapsed().saturating_sub(due).as_secs_f64() * 1e3;
         let reply: Value = reply.body_mut().read_json().map_err(fail)?;
         let id = reply["id"].as_str().ok_or(format!("{url} answered {reply}"))?;
         sent.push((id.to_owned(), at, ack_ms));

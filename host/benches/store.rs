@@ -125,7 +125,8 @@ impl Bench {
     fn wait_for<T>(&self, waiting: Vec<Pending<'_, T>>) -> Vec<T> {
         let durable = async {
             let mut answers = Vec::with_capacity(waiting.len());
-            for answer in waiting {
+            // The last one first: when that is answered all are, and this thread is woken once.
+            for answer in waiting.into_iter().rev() {
                 answers.push(answer.await.expect("the store takes it"));
             }
             answers

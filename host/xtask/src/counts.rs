@@ -19,7 +19,8 @@ use baseline::{Baseline, Counted};
 ///
 /// `invoke-fresh` is not among them. Its sandbox finds room under valgrind, but a guest is so slow there that it counts as
 /// busy, and what it has computed is then asked of the clock of its thread. For that clock rustix looks into the vDSO,
-/// whose address the kernel (from 6.4) tells it and which valgrind has unmapped: the process ends.
+/// whose address the kernel (from 6.4) tells it and which valgrind has unmapped: the process ends. See
+/// <https://github.com/bytecodealliance/rustix/issues/1559>.
 const STAGES: [(&str, u32); 5] =
     [("verify-230", 100), ("verify-4096", 50), ("route-among-1000", 10), ("append-64", 3), ("settle-64", 5)];
 
@@ -90,4 +91,16 @@ fn run_counted(program: &Path, out: &Path, stage: &str, [prepared, run]: [u32; 2
     let text = std::fs::read_to_string(out).map_err(|error| format!("{}: {error}", out.display()))?;
     let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
     total.and_then(|total| total.parse().ok()).ok_or_else(|| format!("{} has no total", out.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_stage_has_a_baseline_and_no_other_has() {
+        let counted = STAGES.map(|(name, _)| Counted { name: name.to_owned(), instructions: 1 });
+        let judged = Baseline::read(&file()).unwrap().judge(&counted);
+        assert!(judged.problems.is_empty(), "{judged:?}");
+    }
 }

@@ -8,14 +8,14 @@ use toml::{Table, Value};
 
 use crate::run::Result;
 
-/// How far a count may be from the baseline, in percent of it. From run to run the same program's counts differed by at most
-/// 0.6 (one thread) and 4.4 (store, where threads wake each other), on a busy machine as well; the rest is for another
-/// compiler, C library or processor.
-const MARGIN_PERCENT: u64 = 25;
+/// How far a count may be from the baseline, in percent of it. From run to run the same program's counts differ by at most
+/// 0.6 (the route table, whose hashes have a random key; the others by 0.2), on a busy machine as well. The rest is for
+/// another compiler, C library or processor; a statement of the store that is prepared for each event takes 23.
+const MARGIN_PERCENT: u64 = 15;
 
 const HEADER: &str = "\
 # Instructions of one round of a stage, as callgrind counts them in the build of the tests; see docs/performance.md.
-# Written by `cargo xtask counts --update`. `cargo xtask counts` fails if a stage takes 25 % more than this.
+# Written by `cargo xtask counts --update`. `cargo xtask counts` fails if a stage takes 15 % more than this.
 # The stage `invoke-fresh` cannot run under valgrind; host/xtask/src/counts.rs says why.
 ";
 
@@ -120,10 +120,10 @@ mod tests {
     #[test]
     fn a_stage_that_takes_much_more_is_a_problem_and_much_less_a_note() {
         assert_eq!(judge(&[("append", 1_000), ("verify", 40)]), (0, 0));
-        assert_eq!(judge(&[("append", 1_250), ("verify", 30)]), (0, 0));
-        assert_eq!(judge(&[("append", 1_251), ("verify", 40)]), (1, 0));
+        assert_eq!(judge(&[("append", 1_150), ("verify", 34)]), (0, 0));
+        assert_eq!(judge(&[("append", 1_151), ("verify", 40)]), (1, 0));
         assert_eq!(judge(&[("append", 2_000), ("verify", 80)]), (2, 0));
-        assert_eq!(judge(&[("append", 749), ("verify", 29)]), (0, 2));
+        assert_eq!(judge(&[("append", 849), ("verify", 33)]), (0, 2));
         assert_eq!(judge(&[("append", u64::MAX), ("verify", 0)]), (1, 1));
     }
 
@@ -148,6 +148,6 @@ mod tests {
 
     #[test]
     fn the_file_says_which_margin_there_is() {
-        assert!(HEADER.contains(&format!("{MARGIN_PERCENT} % more")));
+        assert!(HEADER.contains(&format!("takes {MARGIN_PERCENT} % more")));
     }
 }

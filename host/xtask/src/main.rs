@@ -40,7 +40,7 @@ fn main() -> ExitCode {
         ["plugins", "--check"] => plugins::check(),
         ["projects"] => projects::check(),
         ["clients"] => clients::build(),
-        ["counts"] => counts::check().map(|_| ()),
+        ["counts"] => counts::check().map(|note| note.iter().for_each(|note| run::say(note))),
         ["counts", "--update"] => counts::update(),
         ["bindings"] => bindings::write(),
         ["bench", ref options @ ..] => bench::Options::parse(options).and_then(|options| bench::bench(&options)),

@@ -76,10 +76,9 @@ fn program() -> Result<PathBuf> {
     const BUILD: &str = "build --workspace --all-targets --locked";
     run(&mut cargo(BUILD))?;
     let messages = output(cargo(BUILD).args(["--quiet", "--message-format", "json"]))?;
-    let built = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let found =
-        built.filter(|message| message["target"]["kind"][0] == "bench" && message["target"]["name"] == "stages");
-    let path = found.last().and_then(|message| message["executable"].as_str().map(PathBuf::from));
+    let mut built = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let found = built.find(|message| message["target"]["kind"][0] == "bench" && message["target"]["name"] == "stages");
+    let path = found.and_then(|message| message["executable"].as_str().map(PathBuf::from));
     path.ok_or_else(|| "cargo does not say where the benchmark `stages` is".to_owned())
 }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 mod bench;
 mod bindings;
 mod clients;
+mod counts;
 mod plugins;
 mod projects;
 mod public;
@@ -19,6 +20,8 @@ usage: cargo xtask COMMAND
   plugins --check    builds them elsewhere, and tests both these and the committed ones on their cases
   projects           from `hookbox new` to a handled event, in every language, by the commands that are printed
   clients            builds plugins that send requests, in JavaScript and Python, for the tests
+  counts             counts the instructions of each stage with valgrind and compares them with a baseline
+  counts --update    writes what it counts into the baseline, host/benches/counts.toml
   bindings           generates plugins/hello-c/gen/ from wit/
   bench              measures the road beside a bare echo, a bare group commit, Express and Flask; --json, --all
   bench --growth     measures it with a million events waiting and stored, and with 500 plugins; --stored N, --json
@@ -37,6 +40,8 @@ fn main() -> ExitCode {
         ["plugins", "--check"] => plugins::check(),
         ["projects"] => projects::check(),
         ["clients"] => clients::build(),
+        ["counts"] => counts::check().map(|note| note.iter().for_each(|note| run::say(note))),
+        ["counts", "--update"] => counts::update(),
         ["bindings"] => bindings::write(),
         ["bench", ref options @ ..] => bench::Options::parse(options).and_then(|options| bench::bench(&options)),
         ["help" | "--help" | "-h"] => {

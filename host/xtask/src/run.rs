@@ -75,6 +75,20 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).map_err(|_| format!("`{shown}` printed something that is not text"))
 }
 
+/// Installs a program that Debian has under its own name, if it is missing.
+pub(crate) fn install(program: &str) -> Result {
+    if output(command(program, "--version").env("LC_ALL", "C")).is_err_and(|error| error.contains("failed to start")) {
+        say(&format!("installing {program}"));
+        let update = run(&mut command("apt-get", "update -q"));
+        update.and_then(|()| run(&mut command("apt-get", &format!("install -y -q {program}")))).map_err(|error| {
+            format!(
+                "{program} is missing and could not be installed ({error}): install it, on Debian the package {program}"
+            )
+        })?;
+    }
+    Ok(())
+}
+
 /// Says what is done next.
 pub(crate) fn say(what: &str) {
     let bold = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();

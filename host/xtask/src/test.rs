@@ -1,7 +1,7 @@
 //! `cargo xtask test`: the whole set-up, every check and every test, and at the end what came of each.
 
 use crate::run::{Result, cargo, command, output, run, run_reading, say};
-use crate::{clients, plugins, projects, public};
+use crate::{clients, counts, plugins, projects, public};
 
 /// Checks and tests everything. One step that fails does not keep the others from being run.
 pub(crate) fn test() -> Result {
@@ -15,6 +15,7 @@ pub(crate) fn test() -> Result {
     report.step("a public component", || public::build().map(|()| None));
     report.step("projects", || projects::check().map(|()| None));
     report.step("tests", || tests(nextest));
+    report.step("counts", counts::check);
     report.step("doc tests", || counted(cargo("test --doc --workspace --locked"), "test result:"));
     report.end()
 }

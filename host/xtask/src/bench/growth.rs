@@ -6,8 +6,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::figures::{self, Figure};
-use super::{Options, Scratch, wrk};
-use crate::run::Result;
+use super::{Options, Scratch};
+use crate::run::{Result, install};
 
 mod beside;
 mod events;
@@ -26,7 +26,7 @@ const STORED: usize = 1_000_000;
 
 /// Measures and prints.
 pub(super) fn bench(folder: &Path, options: &Options) -> Result {
-    wrk::install()?;
+    install("wrk")?;
     let scratch = Scratch::new(folder.join("growth"))?;
     let sites = &scratch.0;
     let seconds = options.seconds.unwrap_or(SECONDS);

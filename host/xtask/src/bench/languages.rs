@@ -17,7 +17,7 @@ use super::receivers::{Receiver, empty, is_built, plugin};
 use super::requests::{HANDLED, Requests, Spec};
 use super::watch::{Accepted, Before, ask, drain, until_loaded};
 use super::wrk::{self, Closed};
-use crate::run::{Result, say};
+use crate::run::{Result, install, say};
 
 /// Language, file below `plugins/`, and whether its instances can be kept: a command runs once.
 const LANGUAGES: [(&str, &str, bool); 5] = [
@@ -59,7 +59,7 @@ struct Row {
 
 /// Measures and prints.
 pub(super) fn bench(folder: &Path, options: &Options) -> Result {
-    wrk::install()?;
+    install("wrk")?;
     is_built(LARGE, true)?;
     let requests = Requests::sign(folder.join("requests"), SIGNED)?;
     let (mut rows, mut built) = (Vec::new(), Vec::new());

@@ -10,8 +10,8 @@ use super::receivers::{Receiver, is_built, plugin};
 use super::requests::{HANDLED, Requests, Spec};
 use super::rivals::Rivals;
 use super::rows::{Bodies, PLUGIN, Plan, Row};
-use super::{Options, Scratch, disk, wrk};
-use crate::run::{Result, say};
+use super::{Options, Scratch, disk};
+use crate::run::{Result, install, say};
 
 /// Length of the bodies.
 const SMALL_BYTES: usize = 230;
@@ -43,7 +43,7 @@ const FLASK: &str = "Flask, in memory";
 
 /// Measures and prints.
 pub(super) fn bench(folder: &Path, options: &Options) -> Result {
-    wrk::install()?;
+    install("wrk")?;
     let rivals = Rivals::install(folder)?;
     let scratch = Scratch::new(folder.join("sites"))?;
     let sites = &scratch.0;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::requests::Requests;
-use crate::run::{Result, command, output, run, say};
+use crate::run::{Result, command, output};
 
 /// Threads of the load generator.
 const THREADS: usize = 2;
@@ -50,16 +50,6 @@ pub(super) struct Answered {
     pub(super) per_second: f64,
     pub(super) p50_ms: f64,
     pub(super) p99_ms: f64,
-}
-
-/// Installs wrk if it is missing.
-pub(super) fn install() -> Result {
-    if output(command("wrk", "--version").env("LC_ALL", "C")).is_err_and(|error| error.contains("failed to start")) {
-        say("installing wrk");
-        run(&mut command("apt-get", "update -q"))?;
-        run(&mut command("apt-get", "install -y -q wrk"))?;
-    }
-    Ok(())
 }
 
 /// Sends `requests` to `address`, from the first again if there are too few. A request that fails is an error.

@@ -1,0 +1,178 @@
+//! What becomes durable: batches of events, and batches of settlements, each one commit.
+//!
+//! The store's writer takes whatever has queued while it was busy, so what is in a commit is a matter of time. Here its
+//! desk keeps it waiting until a whole batch has queued, and there is one commit a round.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hookbox::clock::Clock;
+use hookbox::event::{AttemptRecord, Digest, LogLine, NewEvent, Outcome, PluginName};
+use hookbox::ingest::Gate;
+use hookbox::store::{
+    Appended, Desk, KvTransaction, Lease, Next, Pending, Place, Settled, Settlement, Sqlite, SqliteOptions, Store,
+};
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::requests::{NOW_MS, Provider};
+use crate::stage::Stage;
+
+/// Bytes of each body.
+const BODY_BYTES: usize = 230;
+
+/// So many events appended in one commit, each with a delivery that is born leased.
+pub(crate) fn append(events: usize) -> Stage {
+    let bench = Rc::new(Bench::open());
+    Box::new(move || {
+        let (bench, events) = (bench.clone(), bench.events(events));
+        Box::new(move || bench.append(events))
+    })
+}
+
+/// So many deliveries settled in one commit: one of them is to be tried again, the others are done.
+pub(crate) fn settle(deliveries: usize) -> Stage {
+    let bench = Rc::new(Bench::open());
+    Box::new(move || {
+        bench.append(bench.events(deliveries));
+        let settlements = bench.leased().into_iter().enumerate().map(|(at, lease)| (lease, settlement(at == 0)));
+        let (bench, settlements) = (bench.clone(), settlements.collect::<Vec<_>>());
+        assert_eq!(settlements.len(), deliveries);
+        Box::new(move || bench.settle(settlements))
+    })
+}
+
+/// What the plugin `audit` comes to, or an attempt that asks for another.
+fn settlement(again: bool) -> Settlement {
+    let done = Next::Done { emitted: Vec::new(), kv: KvTransaction::default() };
+    let message = "avatar_video.success subject=order_000000000001 id=evt_0019c1d5a5000001 bytes=230".to_owned();
+    let record = AttemptRecord {
+        started_at_ms: NOW_MS,
+        duration_us: 20,
+        outcome: if again { Outcome::Retry } else { Outcome::Ok },
+        error: again.then(|| "not yet".to_owned()),
+        logs: vec![LogLine { level: "info".to_owned(), message }],
+        calls: Vec::new(),
+        plugin_digest: Some(Digest([7; 32])),
+    };
+    Settlement { next: if again { Next::RetryAt(NOW_MS + 1_000) } else { done }, record: Some(record) }
+}
+
+/// A store whose commits this thread begins.
+struct Bench {
+    store: Sqlite,
+    runtime: Runtime,
+    provider: Provider,
+    gate: Gate,
+    /// The number of the next request.
+    next: Cell<usize>,
+    leased: Receiver<Vec<Lease>>,
+    go: Option<Sender<()>>,
+    _folder: TempDir,
+}
+
+impl Bench {
+    fn open() -> Self {
+        // Beside what is built, since a folder for temporary files may be in memory, where nothing is synced.
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let clock = Clock::manual(NOW_MS);
+        let options = SqliteOptions { path: folder.path().join("bench.db"), max_waiting_appends: 1_024, clock };
+        let store = Sqlite::open(options).expect("a store");
+        let ((leases, leased), (go, wait)) = (channel(), channel());
+        let hand = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
+        store.attach(Arc::new(HoldingDesk { hand, leases, wait: Mutex::new(wait) }));
+        let (provider, next) = (Provider::new(), Cell::new(0));
+        let runtime = Builder::new_current_thread().build().expect("a runtime");
+        let gate = provider.gate();
+        let bench = Self { store, runtime, provider, gate, next, leased, go: Some(go), _folder: folder };
+        // The writer does not wait for anybody before its first commit.
+        let first = bench.events(1).into_iter().map(|event| bench.store.append(event)).collect();
+        bench.wait_for(first);
+        assert_eq!(bench.leased().len(), 1);
+        bench
+    }
+
+    /// So many that have not been before.
+    fn events(&self, count: usize) -> Vec<NewEvent> {
+        let first = self.next.replace(self.next.get() + count);
+        (first..first + count).map(|number| self.provider.event(&self.gate, number, BODY_BYTES)).collect()
+    }
+
+    /// What the last commit of appends has leased.
+    fn leased(&self) -> Vec<Lease> {
+        self.leased.recv().expect("the store is open")
+    }
+
+    fn append(&self, events: Vec<NewEvent>) {
+        let waiting = events.into_iter().map(|event| self.store.append(event)).collect();
+        self.commit(waiting, |appended: Appended| assert!(!appended.duplicate));
+    }
+
+    fn settle(&self, settlements: Vec<(Lease, Settlement)>) {
+        let waiting = settlements.into_iter().map(|(lease, settlement)| self.store.settle(lease, settlement)).collect();
+        self.commit(waiting, |settled| assert_eq!(settled, Settled::Kept));
+    }
+
+    /// Lets the writer take what has queued, and waits until it is durable.
+    fn commit<T>(&self, waiting: Vec<Pending<'_, T>>, check: impl Fn(T)) {
+        self.go.as_ref().expect("it is taken at the end").send(()).expect("the desk waits");
+        self.wait_for(waiting).into_iter().for_each(check);
+    }
+
+    fn wait_for<T>(&self, waiting: Vec<Pending<'_, T>>) -> Vec<T> {
+        let durable = async {
+            let mut answers = Vec::with_capacity(waiting.len());
+            // The last one first: when that is answered all are, and this thread is woken once.
+            for answer in waiting.into_iter().rev() {
+                answers.push(answer.await.expect("the store takes it"));
+            }
+            answers
+        };
+        self.runtime.block_on(durable)
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        // The desk keeps nobody waiting any more.
+        self.go = None;
+        let _ = self.runtime.block_on(self.store.close());
+    }
+}
+
+/// Takes every delivery, and keeps the writer waiting after each commit. A desk of a host must not do that.
+struct HoldingDesk {
+    hand: Arc<Semaphore>,
+    leases: Sender<Vec<Lease>>,
+    wait: Mutex<Receiver<()>>,
+}
+
+impl HoldingDesk {
+    fn hold(&self) {
+        // An error means that it is the end.
+        let _ = self.wait.lock().unwrap_or_else(PoisonError::into_inner).recv();
+    }
+}
+
+impl Desk for HoldingDesk {
+    fn reserve(&self, _plugin: &str, _body_bytes: usize) -> Option<Place> {
+        Some(Place { hand: self.hand.clone().try_acquire_owned().ok()?, bytes: None })
+    }
+
+    fn room(&self, _body_bytes: usize) -> Option<OwnedSemaphorePermit> {
+        self.hand.clone().try_acquire_owned().ok()
+    }
+
+    fn deliver(&self, leases: Vec<Lease>) {
+        // Nobody listens any more at the end.
+        let _ = self.leases.send(leases);
+        self.hold();
+    }
+
+    fn posted(&self, _plugin: &PluginName, _due_ms: i64) {
+        self.hold();
+    }
+}

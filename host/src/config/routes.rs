@@ -4,7 +4,7 @@
 //! source (`plugins/NAME:` to what a plugin emitted). Every pattern that matches applies; a plugin gets an event once.
 //!
 //! [`Routes::targets`] runs for every request: patterns without a star are found by hash, the others are split when
-//! the table is built.
+//! the table is built and found by what stands before the first one.
 
 use std::collections::HashMap;
 use std::str::Split;
@@ -19,8 +19,8 @@ pub struct Routes {
     routes: Vec<Route>,
     /// Indexes of the routes without a star, by event type.
     exact: HashMap<String, Vec<usize>>,
-    /// The others, with their indexes.
-    wild: Vec<(usize, Vec<Segment>)>,
+    /// The others with their indexes, by the segments before the first star.
+    wild: HashMap<String, Vec<(usize, Vec<Segment>)>>,
 }
 
 /// One line of `[routes]`.
@@ -119,7 +119,8 @@ impl Routes {
             if pattern.segments.iter().all(|segment| matches!(segment, Segment::Literal(_))) {
                 table.exact.entry(pattern.kind.to_owned()).or_default().push(index);
             } else {
-                table.wild.push((index, pattern.segments));
+                let before = pattern.kind.split_once('*').map_or("", |(before, _)| before.trim_end_matches('.'));
+                table.wild.entry(before.to_owned()).or_default().push((index, pattern.segments));
             }
             let source = pattern.source.map(str::to_owned);
             table.routes.push(Route { pattern: text.to_owned(), source, plugins });
@@ -131,7 +132,9 @@ impl Routes {
     pub fn targets(&self, source: &str, kind: &str) -> Vec<PluginName> {
         let comes_from = |index: &usize| self.routes[*index].source.as_deref().is_none_or(|only| only == source);
         let exact = self.exact.get(kind).into_iter().flatten().copied().filter(comes_from);
-        let wild = self.wild.iter().filter(|(index, segments)| comes_from(index) && matches(segments, kind));
+        let beginnings = kind.match_indices('.').map(|(dot, _)| &kind[..dot]).chain(["", kind]);
+        let wild = beginnings.filter_map(|beginning| self.wild.get(beginning)).flatten();
+        let wild = wild.filter(|(index, segments)| comes_from(index) && matches(segments, kind));
         let mut hits: Vec<usize> = exact.chain(wild.map(|(index, _)| *index)).collect();
         hits.sort_unstable();
         let mut targets = Vec::new();

@@ -87,7 +87,8 @@ impl Sqlite {
         let (lock, path) = schema::lock(&path)?;
         let failed = |source| OpenError::Sqlite { path: path.clone(), source };
         let connection = schema::open_writer(&path)?;
-        let recent = Recent::load(&connection, round_events).map_err(failed)?;
+        // Through a connection of its own, with a small cache: what is read here is not wanted again.
+        let recent = Recent::load(&schema::open_reader(&path).map_err(failed)?, round_events).map_err(failed)?;
         let last_id = last_id(&connection, &recent).map_err(failed)?;
         let mut counts = Counts::read(&connection).map_err(failed)?;
         let notes_path = schema::beside(&path, "-running");

@@ -11,10 +11,9 @@ use rusqlite::{Connection, OpenFlags};
 /// The schema this host writes. A file with a greater one is refused, one with a smaller one is migrated.
 const VERSION: i64 = 3;
 
-/// Pages after which a commit moves the log into the database (4 KiB each). Dedupe keys are random, so nearly every event
-/// changes a page of its own: the longer the log, the more of these changes are moved at once. It still fits into what
-/// is kept of the log.
-const CHECKPOINT_PAGES: u32 = 12_000;
+/// Pages after which a commit moves the log into the database (4 KiB each). Whoever waits for that commit waits for the
+/// move as well. A longer log gains nothing: few pages change often enough to be in it many times.
+const CHECKPOINT_PAGES: u32 = 1_000;
 
 /// The log is cut to this size when it has been moved, in bytes.
 const LOG_KEPT_BYTES: u64 = 64 << 20;

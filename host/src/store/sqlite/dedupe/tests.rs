@@ -18,9 +18,10 @@ enum Step {
         source: u8,
         keys: Vec<u8>,
     },
-    /// Events that were stored before so many ms ago give up their keys, and are deleted.
+    /// Events that were stored before so many ms ago give up their keys, and are deleted if so is said.
     Sweep {
         age_ms: i64,
+        delete: bool,
     },
 }
 
@@ -37,7 +38,7 @@ struct Work {
 fn any_work() -> impl Strategy<Value = Work> {
     let step = prop_oneof![
         20 => (0..2u8, prop::collection::vec(0..40u8, 0..3)).prop_map(|(source, keys)| Step::Append { source, keys }),
-        1 => (-2..40i64).prop_map(|age_ms| Step::Sweep { age_ms }),
+        1 => (-2..40i64, any::<bool>()).prop_map(|(age_ms, delete)| Step::Sweep { age_ms, delete }),
     ];
     let steps = prop::collection::vec(step, 0..12);
     (-1..4i64, steps, prop::bool::weighted(0.2), prop::bool::weighted(0.1))
@@ -149,9 +150,10 @@ fn run(batch: &mut Batch<'_>, model: &mut Model, step: &Step) {
                 model.extend(keys.map(|key| (key, appended.id)));
             }
         }
-        Step::Sweep { age_ms } => {
+        Step::Sweep { age_ms, delete } => {
             let until_ms = batch.now_ms - age_ms;
-            batch.sweep(&Keep { events_since_ms: until_ms, dedupe_since_ms: until_ms }).unwrap();
+            let events_since_ms = if *delete { until_ms } else { 0 };
+            batch.sweep(&Keep { events_since_ms, dedupe_since_ms: until_ms }).unwrap();
             model.retain(|_, event| *event >= EventId::first_at(until_ms));
         }
     }

@@ -93,7 +93,8 @@ fn keyed(keys: &[u8]) -> NewEvent {
 }
 
 fn key_of(key: u8) -> DedupeKey {
-    [key; 16]
+    // Small numbers differ in the upper bits, by which a store may divide its keys.
+    [key.reverse_bits(); 16]
 }
 
 async fn append(store: &Arc<dyn Store>, event: NewEvent) -> EventId {
@@ -209,6 +210,7 @@ macro_rules! laws {
                 either_of_two_keys_makes_a_duplicate
                 a_key_of_one_source_means_nothing_to_another
                 a_key_that_an_event_has_twice_is_one_key
+                a_key_is_known_however_many_events_came_after_it
                 of_a_thousand_concurrent_appends_of_one_key_one_creates_an_event
                 an_append_whose_caller_has_gone_is_kept
                 a_delayed_event_waits_until_it_is_due
@@ -314,6 +316,7 @@ macro_rules! laws {
             disk {
                 a_full_disk_refuses_appends_until_it_has_room
                 a_full_disk_delays_settlements
+                an_append_that_a_full_disk_refused_has_taken_no_key
                 settlements_that_wait_for_the_disk_go_before_appends
                 a_born_lease_of_a_batch_that_failed_frees_its_place
                 a_full_disk_refuses_leases_and_frees_their_places

@@ -1,7 +1,7 @@
 //! SQLite behind the [`Store`]: one file, one host, one writing thread.
 //!
-//! `batch`, `lease`, `settle` and `operator` hold the writing verbs, `writer` the thread that groups them into
-//! commits, `read` and `pages` the questions and `readers` their connections, `schema` the file. A call becomes a command to the writer and waits for its answer;
+//! `batch`, `lease`, `settle` and `operator` hold the writing verbs, `dedupe` the keys that appends are recognised by,
+//! `writer` the thread that groups all this into commits, `read` and `pages` the questions and `readers` their connections, `schema` the file. A call becomes a command to the writer and waits for its answer;
 //! the queue is bounded because appends take a permit, leases and settlements need places, and operators are few.
 
 use std::path::PathBuf;
@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use self::batch::Batch;
 use self::counts::Counts;
+use self::dedupe::{ROUND_EVENTS, Recent};
 use self::readers::{KV_READERS, READERS, Readers};
 pub use self::schema::OpenError;
 use self::writer::{Command, DeskSlot, Reply, Shared, Writer, give_back};
@@ -26,6 +27,7 @@ use crate::tasks;
 
 mod batch;
 mod counts;
+mod dedupe;
 #[cfg(test)]
 mod laws;
 mod lease;
@@ -77,16 +79,22 @@ pub struct Sqlite {
 impl Sqlite {
     /// Opens the file, takes up what a killed host left, and starts the writer.
     pub fn open(options: SqliteOptions) -> Result<Self, OpenError> {
+        Self::open_with_round(options, ROUND_EVENTS)
+    }
+
+    fn open_with_round(options: SqliteOptions, round_events: u64) -> Result<Self, OpenError> {
         let SqliteOptions { path, max_waiting_appends, clock } = options;
         let (lock, path) = schema::lock(&path)?;
         let failed = |source| OpenError::Sqlite { path: path.clone(), source };
         let connection = schema::open_writer(&path)?;
-        let last_id = last_id(&connection).map_err(failed)?;
+        // Through a connection of its own, with a small cache: what is read here is not wanted again.
+        let recent = Recent::load(&schema::open_reader(&path).map_err(failed)?, round_events).map_err(failed)?;
+        let last_id = last_id(&connection, &recent).map_err(failed)?;
         let mut counts = Counts::read(&connection).map_err(failed)?;
         let notes_path = schema::beside(&path, "-running");
         let failed_io = |source| OpenError::Io { path: notes_path.clone(), source };
         let (notes, left) = Notes::open(&notes_path).map_err(failed_io)?;
-        let (recovered, delta) = recover(&connection, clock.now_ms(), last_id, &left).map_err(failed)?;
+        let (recovered, delta) = recover(&connection, clock.now_ms(), last_id, &recent, &left).map_err(failed)?;
         counts.add(&delta);
         // Only now: until here a killed start leaves the next one as much as it found.
         notes.begin().map_err(failed_io)?;
@@ -98,6 +106,7 @@ impl Sqlite {
             shared: shared.clone(),
             clock: clock.clone(),
             last_id,
+            recent,
             held: Vec::new(),
             _lock: lock,
         };
@@ -168,21 +177,24 @@ impl Drop for Asked<'_> {
     }
 }
 
-fn last_id(connection: &rusqlite::Connection) -> Result<EventId, rusqlite::Error> {
-    // Also what is deleted counts: an id below the sweep would never give up its dedupe keys.
+fn last_id(connection: &rusqlite::Connection, recent: &Recent) -> Result<EventId, rusqlite::Error> {
+    // Also what is deleted counts: an id below the sweep would never give up its dedupe keys, and of one below the last
+    // move of a segment they would not be found again.
     let sql = "SELECT max(coalesce((SELECT max(id) FROM events), 0), coalesce((SELECT max(version) FROM kv), 0),
                           dedupe_up_to) FROM swept";
-    connection.query_row(sql, [], |row| row.get(0).map(EventId::from_row))
+    let last = connection.query_row(sql, [], |row| row.get(0).map(EventId::from_row))?;
+    Ok(last.max(recent.moved_up_to()))
 }
 
 fn recover(
     connection: &rusqlite::Connection,
     now_ms: i64,
     last_id: EventId,
+    recent: &Recent,
     left: &Left,
 ) -> Result<(Recovered, counts::Delta), rusqlite::Error> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
-    let mut batch = Batch::new(connection, now_ms, last_id, None);
+    let mut batch = Batch::new(connection, now_ms, last_id, recent, None);
     let recovered = batch.recover(left)?;
     batch.delta.write(connection)?;
     let delta = batch.delta;

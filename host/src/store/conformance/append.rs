@@ -75,6 +75,24 @@ pub(in crate::store) async fn a_key_that_an_event_has_twice_is_one_key(harness: 
     assert_eq!(store.append(keyed(&[1])).await.unwrap().id, first);
 }
 
+pub(in crate::store) async fn a_key_is_known_however_many_events_came_after_it(harness: impl Harness) {
+    let mut store = harness.open().await;
+    let mut ids = Vec::new();
+    for round in 0..3 {
+        for key in round * 30..(round + 1) * 30 {
+            ids.push(append(&store, keyed(&[key, key + 100])).await);
+        }
+        for _ in 0..2 {
+            for (key, id) in (0..).zip(&ids) {
+                let again = store.append(keyed(&[200, key + 100])).await.unwrap();
+                assert_eq!((again.id, again.duplicate), (*id, true));
+            }
+            drop(store);
+            store = harness.open().await;
+        }
+    }
+}
+
 pub(in crate::store) async fn of_a_thousand_concurrent_appends_of_one_key_one_creates_an_event(harness: impl Harness) {
     let store = harness.open().await;
     // Each call is in the writer's queue before the first is answered.

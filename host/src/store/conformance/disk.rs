@@ -60,6 +60,23 @@ pub(in crate::store) async fn a_full_disk_delays_settlements(harness: impl Harne
     assert_eq!((view.state, view.attempts.len()), (State::Done, 1));
 }
 
+pub(in crate::store) async fn an_append_that_a_full_disk_refused_has_taken_no_key(harness: impl Harness) {
+    let store = harness.open().await;
+    let large = |key| NewEvent { dedupe: vec![key_of(key)], ..large(&[]) };
+    let mut ids = vec![append(&store, keyed(&[0])).await];
+    for key in 1..20 {
+        harness.set_disk(Disk::Full);
+        unavailable(store.append(large(key)).await);
+        harness.set_disk(Disk::Sound);
+        ids.push(append(&store, large(key)).await);
+    }
+    drop(store);
+    let store = harness.open().await;
+    for (key, id) in (0..).zip(ids) {
+        assert_eq!(store.append(keyed(&[key])).await.unwrap().id, id);
+    }
+}
+
 pub(in crate::store) async fn settlements_that_wait_for_the_disk_go_before_appends(harness: impl Harness) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;

@@ -1,6 +1,6 @@
 //! One transaction of the writer, and the verbs that write within it.
 //!
-//! Nothing here commits. Whatever must only be known once the batch is durable (born leases, due times, counts) is
+//! Nothing here commits. Whatever must only be known once the batch is durable (born leases, due times, counts, dedupe keys) is
 //! gathered and handed out by the writer after the commit.
 
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, params};
 
 use super::counts::Delta;
+use super::dedupe::{KeyChanges, Recent};
 use crate::event::{DeliveryId, Event, EventId, NewEvent, PluginName, State};
 use crate::store::{Appended, Desk, Lease, Place};
 
@@ -25,14 +26,23 @@ pub(super) struct Batch<'a> {
     pub(super) now_ms: i64,
     pub(super) last_id: EventId,
     pub(super) desk: Option<&'a dyn Desk>,
+    pub(super) recent: &'a Recent,
     pub(super) delta: Delta,
+    pub(super) keys: KeyChanges,
     pub(super) born: Vec<Lease>,
     pub(super) posted: Vec<(PluginName, i64)>,
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(connection: &'a Connection, now_ms: i64, last_id: EventId, desk: Option<&'a dyn Desk>) -> Self {
-        Self { connection, now_ms, last_id, desk, delta: Delta::default(), born: Vec::new(), posted: Vec::new() }
+    pub(super) fn new(
+        connection: &'a Connection,
+        now_ms: i64,
+        last_id: EventId,
+        recent: &'a Recent,
+        desk: Option<&'a dyn Desk>,
+    ) -> Self {
+        let (delta, keys) = (Delta::default(), KeyChanges::default());
+        Self { connection, now_ms, last_id, recent, desk, delta, keys, born: Vec::new(), posted: Vec::new() }
     }
 
     /// An integer greater than any given out before: an event's id or a key's version.
@@ -58,33 +68,6 @@ impl<'a> Batch<'a> {
             }
         }
         Ok(Appended { id, duplicate: false })
-    }
-
-    /// Takes the dedupe keys for `id`. If one is known, takes none of them and names the event that has it.
-    fn take_keys(&self, id: EventId, new: &NewEvent) -> Result<Option<EventId>, rusqlite::Error> {
-        let source = &new.attributes.source;
-        let mut insert =
-            self.connection.prepare_cached("INSERT OR IGNORE INTO dedupe (source, key, event) VALUES (?1, ?2, ?3)")?;
-        for (taken, key) in new.dedupe.iter().enumerate() {
-            if insert.execute(params![source, key, id.row()])? > 0 {
-                continue;
-            }
-            let first = self
-                .connection
-                .prepare_cached("SELECT event FROM dedupe WHERE source = ?1 AND key = ?2")?
-                .query_row(params![source, key], |row| row.get(0).map(EventId::from_row))?;
-            // The same key twice in one event is one key.
-            if first == id {
-                continue;
-            }
-            let mut give_back =
-                self.connection.prepare_cached("DELETE FROM dedupe WHERE source = ?1 AND key = ?2 AND event = ?3")?;
-            for key in &new.dedupe[..taken] {
-                give_back.execute(params![source, key, id.row()])?;
-            }
-            return Ok(Some(first));
-        }
-        Ok(None)
     }
 
     fn insert_event(&self, id: EventId, new: &NewEvent) -> Result<(), rusqlite::Error> {

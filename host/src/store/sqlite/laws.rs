@@ -13,6 +13,9 @@ use crate::event::{Attributes, NewEvent};
 use crate::store::conformance::{Disk, Harness, START_MS};
 use crate::store::{Lane, Store, StoreError};
 
+/// Dedupe keys move from memory into their table within so many events.
+const ROUND_EVENTS: u64 = 8;
+
 /// A file in a folder of its own.
 struct OneFile {
     folder: TempDir,
@@ -37,7 +40,7 @@ impl OneFile {
     /// Opens the file as soon as the store before has let go of it.
     async fn open_sqlite(&self) -> Sqlite {
         loop {
-            match Sqlite::open(self.options()) {
+            match Sqlite::open_with_round(self.options(), ROUND_EVENTS) {
                 Err(OpenError::InUse(_)) => tokio::task::yield_now().await,
                 opened => return opened.unwrap(),
             }
@@ -132,11 +135,43 @@ async fn a_file_of_an_older_host_is_taken_along_with_what_it_holds() {
     let store = file.open_sqlite().await;
     store.append(event()).await.unwrap();
     store.close().await.unwrap();
-    file.connection().execute_batch("ALTER TABLE attempts DROP COLUMN calls; PRAGMA user_version = 1").unwrap();
+    let back = "DROP TABLE dedupe_moved; ALTER TABLE attempts DROP COLUMN calls; PRAGMA user_version = 1";
+    file.connection().execute_batch(back).unwrap();
     let store = file.open_sqlite().await;
     assert_eq!(store.stats().events, 1);
     let calls = file.connection().query_row("SELECT count(calls) FROM attempts", [], |row| row.get::<_, i64>(0));
     assert_eq!(calls, Ok(0), "the column is there");
+}
+
+#[tokio::test]
+async fn the_keys_of_a_file_of_version_2_are_all_known() {
+    let file = one_file();
+    let store = file.open_sqlite().await;
+    let keyed = |number: u8| NewEvent { dedupe: vec![[number; 16], [number + 100; 16]], ..event() };
+    let mut ids = Vec::new();
+    for number in 0..20 {
+        ids.push(store.append(keyed(number)).await.unwrap().id);
+    }
+    store.close().await.unwrap();
+    // As that version wrote it: every key in the table, with its event.
+    let back = "DELETE FROM dedupe;
+         INSERT INTO dedupe SELECT source, substr(dedupe, 1, 16), id FROM events
+                  UNION ALL SELECT source, substr(dedupe, 17, 16), id FROM events;
+         DROP TABLE dedupe_moved; PRAGMA user_version = 2";
+    file.connection().execute_batch(back).unwrap();
+    for _ in 0..3 {
+        let store = file.open_sqlite().await;
+        for (number, id) in (0..20).zip(&ids) {
+            let again = store.append(NewEvent { dedupe: vec![[number + 100; 16]], ..event() }).await.unwrap();
+            assert_eq!((again.id, again.duplicate), (*id, true));
+        }
+        // And newer ones take turns with them.
+        let new = store.append(keyed(u8::try_from(ids.len()).unwrap())).await.unwrap();
+        assert!(!new.duplicate);
+        ids.push(new.id);
+    }
+    let rows: i64 = file.connection().query_row("SELECT count(*) FROM dedupe", [], |row| row.get(0)).unwrap();
+    assert!((40..46).contains(&rows), "{rows}: no key moves twice");
 }
 
 #[tokio::test]

@@ -108,17 +108,13 @@ impl Batch<'_> {
 
     fn sweep_dedupe(&mut self, until: EventId) -> Result<bool, rusqlite::Error> {
         let swept: i64 = self.connection.query_row("SELECT dedupe_up_to FROM swept", [], |row| row.get(0))?;
-        let old: Vec<(i64, String, Option<Vec<u8>>)> = self
+        let old: Vec<(i64, Arc<str>, Option<Vec<u8>>)> = self
             .connection
             .prepare_cached("SELECT id, source, dedupe FROM events WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?3")?
             .query_map(params![swept, until.row(), MAX_SWEPT], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
             .collect::<Result<_, _>>()?;
-        let mut statement =
-            self.connection.prepare_cached("DELETE FROM dedupe WHERE source = ?1 AND key = ?2 AND event = ?3")?;
         for (event, source, keys) in &old {
-            for key in keys.iter().flat_map(|keys| keys.chunks(size_of::<crate::event::DedupeKey>())) {
-                statement.execute(params![source, key, event])?;
-            }
+            self.give_up_keys(EventId::from_row(*event), source, keys.as_deref())?;
         }
         if let Some((last, ..)) = old.last() {
             self.connection.execute("UPDATE swept SET dedupe_up_to = ?1", [last])?;

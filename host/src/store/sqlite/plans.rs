@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::batch::Batch;
+use super::dedupe::Recent;
 use super::{Recovered, last_id, pages, read, schema};
 use crate::event::{AttemptRecord, Attributes, DeliveryId, EventId, NewEvent, Outcome, State};
 use crate::store::running::Left;
@@ -21,8 +22,8 @@ use crate::store::{
 
 const NOW_MS: i64 = 1_770_000_000_000;
 
-/// Tables of one row.
-const SMALL: [&str; 1] = ["SCAN swept"];
+/// Tables of one row, and of 256.
+const SMALL: [&str; 2] = ["SCAN swept", "SCAN dedupe_moved"];
 
 /// The plan of each statement that was run, without its indentation.
 type Plans = BTreeMap<String, Vec<String>>;
@@ -91,7 +92,13 @@ fn settlement(next: Next) -> Settlement {
 
 /// Every verb of the writer, and the start.
 fn write(connection: &Connection) {
-    let mut batch = Batch::new(connection, NOW_MS, last_id(connection).unwrap(), None);
+    let mut recent = Recent::load(connection, 1).unwrap();
+    let mut batch = Batch::new(connection, NOW_MS, last_id(connection, &recent).unwrap(), &recent, None);
+    batch.append(&NewEvent { dedupe: vec![[2; 16]], ..event(&[]) }).unwrap();
+    batch.move_keys().unwrap();
+    let Batch { last_id, keys, .. } = batch;
+    recent.apply(keys, last_id);
+    let mut batch = Batch::new(connection, NOW_MS, last_id, &recent, None);
     let first = batch.append(&event(&["audit", "audit", "audit", "audit"])).unwrap().id;
     batch.append(&event(&[])).unwrap();
     let lane = Lane::Plugin("audit".into());

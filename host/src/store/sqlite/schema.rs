@@ -9,12 +9,11 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 /// The schema this host writes. A file with a greater one is refused, one with a smaller one is migrated.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
-/// Pages after which a commit moves the log into the database (4 KiB each). Dedupe keys are random, so nearly every event
-/// changes a page of its own: the longer the log, the more of these changes are moved at once. It still fits into what
-/// is kept of the log.
-const CHECKPOINT_PAGES: u32 = 12_000;
+/// Pages after which a commit moves the log into the database (4 KiB each). Whoever waits for that commit waits for the
+/// move as well. A longer log gains nothing: few pages change often enough to be in it many times.
+const CHECKPOINT_PAGES: u32 = 1_000;
 
 /// The log is cut to this size when it has been moved, in bytes.
 const LOG_KEPT_BYTES: u64 = 64 << 20;
@@ -149,6 +148,15 @@ const TABLES: &str = "
 /// Since version 2: what a plugin sent during an attempt.
 const CALLS: &str = "ALTER TABLE attempts ADD COLUMN calls TEXT;";
 
+/// Since version 3: how far the dedupe keys, by their first byte, are in their table. Every event up to here has its keys
+/// there, if it has not given them up; those of newer ones are found in `events` alone. Before, all were in the table.
+const MOVED: &str = "
+    CREATE TABLE dedupe_moved (segment INTEGER PRIMARY KEY, up_to INTEGER NOT NULL) STRICT;
+    INSERT INTO dedupe_moved
+        WITH RECURSIVE bytes (byte) AS (VALUES (0) UNION ALL SELECT byte + 1 FROM bytes WHERE byte < 255)
+        SELECT byte, (SELECT coalesce(max(id), 0) FROM events) FROM bytes;
+";
+
 /// Makes the folder if it is not there, for the host's user alone: bodies are nobody else's business. Its entry in the
 /// folder above has to survive a power cut as well, also if something else has just made it.
 fn make_folder(folder: &Path) -> io::Result<()> {
@@ -228,7 +236,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     connection.execute_batch(&settings).map_err(failed)?;
     read_back(&connection, path, "journal_mode", "wal")?;
     read_back(&connection, path, "synchronous", "2")?;
-    for (next, change) in [(1, TABLES), (2, CALLS)].into_iter().filter(|(next, _)| *next > version) {
+    for (next, change) in [(1, TABLES), (2, CALLS), (3, MOVED)].into_iter().filter(|(next, _)| *next > version) {
         let migration = format!("BEGIN IMMEDIATE; {change} PRAGMA user_version = {next}; COMMIT;");
         connection.execute_batch(&migration).map_err(failed)?;
     }

@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::batch::Batch;
 use super::counts::{Counts, Delta};
+use super::dedupe::Recent;
 use crate::clock::Clock;
 use crate::event::{DeliveryId, EventId, NewEvent, PluginName};
 use crate::fail::{self, Fault};
@@ -85,6 +86,7 @@ pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) clock: Clock,
     pub(super) last_id: EventId,
+    pub(super) recent: Recent,
     /// Settlements that a full disk refused, and leases to give back.
     pub(super) held: Vec<Command>,
     /// Given up after the connection, also when nobody closes the store: no other host begins before this one ends.
@@ -163,7 +165,8 @@ impl Writer {
     /// Runs the commands in one transaction, commits it and answers. Commands stay in `batch` only on failure.
     fn commit(&mut self, batch: &mut Vec<Command>) -> Result<(), Failed> {
         let desk = self.shared.desk.get().map(|slot| slot.0.clone());
-        let mut work = Batch::new(&self.connection, self.clock.now_ms(), self.last_id, desk.as_deref());
+        let now_ms = self.clock.now_ms();
+        let mut work = Batch::new(&self.connection, now_ms, self.last_id, &self.recent, desk.as_deref());
         #[cfg(test)]
         let fault = self.rehearse();
         #[cfg(not(test))]
@@ -175,8 +178,9 @@ impl Writer {
                 return Err(self.failed(&error));
             }
         };
-        let Batch { last_id, delta, born, posted, .. } = work;
+        let Batch { last_id, delta, keys, born, posted, .. } = work;
         self.last_id = last_id;
+        self.recent.apply(keys, last_id);
         self.publish(&delta);
         let _ = fail::point("store.after_commit");
         let settles = answers.iter().any(|answer| matches!(answer, Answer::Settled(_)));
@@ -280,6 +284,7 @@ fn transact(work: &mut Batch<'_>, batch: &mut [Command], fault: Option<Fault>) -
     for command in batch.iter_mut() {
         answers.push(command.run(work)?);
     }
+    work.move_keys()?;
     work.delta.write(work.connection)?;
     match fault.or_else(|| fail::point("store.before_commit")) {
         Some(Fault::Io) => return Err(injected(rusqlite::ffi::SQLITE_IOERR_FSYNC)),

@@ -40,6 +40,11 @@ impl EventId {
         Self(unix_ms.clamp(0, (1 << 43) - 1) << COUNTER_BITS)
     }
 
+    /// When it was given out, in Unix milliseconds.
+    pub fn unix_ms(self) -> i64 {
+        self.0 >> COUNTER_BITS
+    }
+
     /// The id after `self`, not before `unix_ms`: ids never repeat, also when the clock steps back.
     pub fn next(self, unix_ms: i64) -> Self {
         Self(Self::first_at(unix_ms).0.max(self.0 + 1))
@@ -376,5 +381,6 @@ mod tests {
         let late = EventId::first_at(2_000);
         assert!(late.next(1_000) > late);
         assert_eq!(late.next(3_000), EventId::first_at(3_000));
+        assert_eq!(late.next(1_000).unix_ms(), 2_000);
     }
 }

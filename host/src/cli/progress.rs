@@ -9,16 +9,17 @@ use indicatif::{ProgressBar, ProgressStyle};
 pub(super) struct Progress(ProgressBar);
 
 impl Progress {
-    /// A bar of `length` behind `what`, with `measure` and a message after it, as indicatif's templates have it.
-    pub(super) fn new(what: &str, length: u64, measure: &str) -> Self {
+    /// A bar of `length` behind `what`.
+    pub(super) fn new(what: &str, length: u64) -> Self {
         if !stderr().is_terminal() {
             return Self(ProgressBar::hidden());
         }
-        let template = format!("{what}  {{bar:40}}  {measure}  {{msg}}");
+        let template = format!("{what}  {{bar:40}}  {{msg}}");
         let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
         Self(ProgressBar::new(length).with_style(style))
     }
 
+    /// How far it is, and what is said of it beside the bar.
     pub(super) fn show(&self, position: u64, message: String) {
         self.0.set_message(message);
         self.0.set_position(position);

@@ -101,14 +101,15 @@ pub(super) fn trace(client: &Client, mut ids: Vec<EventId>, times: Times) -> Res
     let (Some(&first), Some(&last)) = (ids.first(), ids.last()) else { return Ok(fate) };
     let range = [("since", rfc3339(first.unix_ms())), ("until", rfc3339(last.unix_ms() + 1))];
     let (began, all) = (Instant::now(), backlog(client)?);
-    let progress = Progress::new("settling", all, "{pos} of {len}");
+    let progress = Progress::new("settling", all);
     let (mut cursor, mut seen_open, mut is_first) = (None, false, true);
     loop {
         let events = Events::ask(client, &range, cursor.as_deref())?;
         let waited = began.elapsed();
         if waited < times.patience && events.has_open(&ids) {
             // What the whole host has to do: only to show that it gets less.
-            progress.show(all.saturating_sub(backlog(client)?), String::new());
+            let settled = all.saturating_sub(backlog(client)?);
+            progress.show(settled, format!("{settled} of {all} deliveries"));
             std::thread::sleep((waited / LOOKS_SHARE).clamp(LOOK, LONG_LOOK));
             seen_open = true;
             continue;

@@ -103,10 +103,6 @@ impl Report {
                 speed.add(name, format!("{ms:.2}"));
             }
         }
-        if let Some([p50, p99]) = self.fdatasync_ms {
-            speed.add("fdatasync p50 ms", format!("{p50:.2}"));
-            speed.add("p99 ms", format!("{p99:.2}"));
-        }
         let mut check = Columns::default();
         let counts = [self.acknowledged, fate.stored, fate.settled, fate.dead, tally.duplicates, fate.lost];
         for (name, count) in COUNTS.into_iter().zip(counts) {
@@ -119,6 +115,9 @@ impl Report {
         page.line(format!("{}, after {:.2} s", self.check(), fate.took.as_secs_f64()));
         for (label, count) in tally.answers.iter().filter(|(label, _)| !label.starts_with('2')) {
             page.line(format!("{count} times {label}"));
+        }
+        if let Some([p50, p99]) = self.fdatasync_ms {
+            page.line(format!("fdatasync here: p50 {p50:.2} ms, p99 {p99:.2} ms"));
         }
         self.hints().into_iter().for_each(|hint| page.line(hint));
         for (id, why) in &self.failures {

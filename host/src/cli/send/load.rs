@@ -109,18 +109,22 @@ pub(in crate::cli) fn run(sender: Sender, plan: &Plan) -> Result<Seen, Failure> 
 
 impl Job {
     fn progress(&self) -> Progress {
-        match self.end {
-            End::Count(count) => Progress::new("sending", count.into(), "{pos} of {len}"),
-            End::After(time) => Progress::new("sending", time.as_secs(), "{pos} of {len} s"),
-        }
+        let length = match self.end {
+            End::Count(count) => count.into(),
+            End::After(time) => millis(time),
+        };
+        Progress::new("sending", length)
     }
 
     fn show(&self, progress: &Progress) {
         let (sent, elapsed) = (self.sent.load(Ordering::Relaxed), self.start.elapsed());
         let rate = sent as f64 / elapsed.as_secs_f64().max(f64::EPSILON);
         match self.end {
-            End::Count(_) => progress.show(sent, format!("{rate:.0} a second")),
-            End::After(_) => progress.show(elapsed.as_secs(), format!("{sent} sent, {rate:.0} a second")),
+            End::Count(count) => progress.show(sent, format!("{sent} of {count}, {rate:.0} a second")),
+            End::After(time) => {
+                let (seconds, all) = (elapsed.as_secs_f32(), time.as_secs_f32());
+                progress.show(millis(elapsed), format!("{seconds:.1} of {all} s, {sent} sent, {rate:.0} a second"));
+            }
         }
     }
 
@@ -225,6 +229,10 @@ impl Seen {
         }
         page
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The value that `share` of the sorted values do not exceed (nearest rank); 0 of none.

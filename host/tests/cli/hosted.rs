@@ -116,6 +116,22 @@ fn plugins_are_listed_and_shown() {
 }
 
 #[test]
+fn check_names_the_file_that_would_be_held_and_what_lets_it_in() {
+    let site = Site::new();
+    let host = site.serve();
+    host.signal("TERM");
+    host.wait();
+    let asks = super::site::OK.replacen("(component", "(component (import \"hookbox:plugin/kv@0.1.0\" (instance))", 1);
+    site.put("plugins/fine.wat", asks);
+    let ran = site.run(&["check"]);
+    assert!(ran.code == 0 && ran.out.contains("held: the newest file asks for kv"), "{ran:?}");
+    let warning = "warning: the newest file of `fine` asks for kv and waits; `hookbox plugins approve fine --digest ";
+    assert!(ran.out.contains(warning), "{ran:?}");
+    assert!(ran.out.contains("fine     handler@0.1.0"), "the old one would go on: {ran:?}");
+    assert!(!ran.out.contains("newest file of `refuses`"), "{ran:?}");
+}
+
+#[test]
 fn a_listing_that_nobody_reads_to_its_end_is_no_failure() {
     let site = Site::new();
     let host = site.serve();

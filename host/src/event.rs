@@ -292,6 +292,9 @@ pub struct HttpCall {
     pub status: Option<u16>,
     /// Why none came, or why its body did not come to an end; for people.
     pub error: Option<String>,
+    /// Whether the host refused it, by a rule or a limit. What was recorded before this was does not say.
+    #[serde(default)]
+    pub refused: bool,
     /// Bytes of the request's body.
     pub sent_bytes: u64,
     /// Bytes of the response's body that the plugin took.
@@ -374,6 +377,16 @@ mod tests {
         {
             assert!(text.parse::<DeliveryId>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_request_that_was_recorded_before_it_said_so_was_not_refused() {
+        let old = r#"{"method":"GET","url":"https://a/","status":null,"error":"no","sent_bytes":0,"received_bytes":0,"duration_ms":1}"#;
+        let call: HttpCall = serde_json::from_str(old).unwrap();
+        assert!(!call.refused);
+        let refused = HttpCall { refused: true, ..call };
+        let read: HttpCall = serde_json::from_str(&serde_json::to_string(&refused).unwrap()).unwrap();
+        assert_eq!(read, refused);
     }
 
     #[test]

@@ -15,6 +15,9 @@ const MAX_URL_BYTES: usize = 512;
 /// How much of a method is.
 const MAX_METHOD_BYTES: usize = 32;
 
+/// The result of what the host refused, by a rule or a limit.
+const REFUSED: &str = "refused";
+
 /// The requests of one attempt. Clones write to the same ledger.
 #[derive(Debug, Clone)]
 pub(super) struct Ledger {
@@ -72,6 +75,7 @@ impl Ledger {
                 url: shown(uri),
                 status: None,
                 error: None,
+                refused: failure.is_some(),
                 sent_bytes: 0,
                 received_bytes: 0,
                 duration_ms: 0,
@@ -84,7 +88,7 @@ impl Ledger {
         match failure {
             None => Ok(Open { entry: Entry { ledger: self.clone(), at }, counted: false }),
             Some(failure) => {
-                self.count("refused");
+                self.count(REFUSED);
                 Err(failure)
             }
         }
@@ -191,7 +195,7 @@ impl Open {
     /// It is over, because of this.
     pub(super) fn fail(mut self, why: &Failure) {
         self.entry.failed(why);
-        self.over(if why.refused() { "refused" } else { "failed" });
+        self.over(if why.refused() { REFUSED } else { "failed" });
     }
 
     fn over(&mut self, result: &'static str) {
@@ -203,6 +207,7 @@ impl Open {
         let answered = noted.call.status.is_some();
         if !answered {
             noted.call.error.get_or_insert_with(|| "the plugin did not wait for the response".to_owned());
+            noted.call.refused = result == REFUSED;
         }
         drop(book);
         self.entry.ledger.count(if answered { "answered" } else { result });

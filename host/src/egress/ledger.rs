@@ -153,8 +153,15 @@ impl Entry {
         Ok(())
     }
 
-    /// Counts what comes in.
+    /// Counts what comes in of a body.
     pub(super) fn received(&self, bytes: usize) -> Result<(), Failure> {
+        self.received_head(bytes)?;
+        self.note(|call| call.received_bytes += bytes as u64);
+        Ok(())
+    }
+
+    /// Counts the head of a response: against the same limit, and not with its body.
+    pub(super) fn received_head(&self, bytes: usize) -> Result<(), Failure> {
         let limit = self.ledger.limits.http_received_bytes;
         let mut book = self.ledger.book();
         book.received_bytes = book.received_bytes.saturating_add(bytes as u64);
@@ -164,7 +171,6 @@ impl Entry {
             let why = format!("an attempt can receive {limit} bytes; limits = {{ http_received = … }} sets how many");
             return Err(Failure::new(FailureKind::Received, why));
         }
-        self.note(|call| call.received_bytes += bytes as u64);
         Ok(())
     }
 

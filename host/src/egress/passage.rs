@@ -169,8 +169,10 @@ impl Inner {
         let times = timeouts.within(self.traveller.deadline);
         let (response, lease) = exchange(&way, &host, request, times).await?;
         let (parts, body) = response.into_parts();
+        let head = open.entry.received_head(headers::bytes(&parts.headers));
         let parts = headers::response(parts, &way.rule, &self.granted().masks)?;
         open.entry.answered(parts.status.as_u16());
+        head?;
         Ok((Response::from_parts(parts, body), lease, times[2]))
     }
 

@@ -37,7 +37,7 @@ impl Check {
             Err(_) => usual_plugins_dir(&common.config),
         };
         let compiler = readers_compiler(loaded.as_ref().ok())?;
-        let approvals = approvals(loaded.as_ref().ok())?;
+        let approvals = approvals(loaded.as_ref().ok());
         let (shelf, unsettled) =
             if loaded.is_ok() || dir.is_dir() { shelf(&dir, compiler, approvals)? } else { (Shelf::default(), false) };
         let mut count = 0;
@@ -71,12 +71,16 @@ fn usual_plugins_dir(config: &Path) -> PathBuf {
     config.with_file_name("plugins")
 }
 
-/// What the host of this configuration lets its plugins do.
-fn approvals(config: Option<&Config>) -> Result<Arc<Approvals>, Failure> {
-    let Some(config) = config else { return Ok(Arc::default()) };
+/// What the host of this configuration lets its plugins do. It may be another user's, who keeps that to himself.
+fn approvals(config: Option<&Config>) -> Arc<Approvals> {
+    let Some(config) = config else { return Arc::default() };
     let config = Arc::new(ArcSwap::from_pointee(config.clone()));
     let dir = app::approvals_dir(&config.load());
-    Approvals::look(dir, config).map(Arc::new).map_err(Failure::usage)
+    let approvals = Approvals::look(dir, config).unwrap_or_else(|why| {
+        eprintln!("warning: which plugin files would be held cannot be told: {}", printable(&why));
+        Approvals::default()
+    });
+    Arc::new(approvals)
 }
 
 /// What is in the folder, and whether some of it never came to rest.

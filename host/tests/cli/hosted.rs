@@ -1,5 +1,7 @@
 //! What talks to a running host.
 
+use std::os::unix::fs::PermissionsExt;
+
 use serde_json::{Value, json};
 
 use super::site::{Host, Ran, Site, wait_for};
@@ -129,6 +131,10 @@ fn check_names_the_file_that_would_be_held_and_what_lets_it_in() {
     assert!(ran.out.contains(warning), "{ran:?}");
     assert!(ran.out.contains("fine     handler@0.1.0"), "the old one would go on: {ran:?}");
     assert!(!ran.out.contains("newest file of `refuses`"), "{ran:?}");
+    // A folder that is not believed is no problem of the configuration.
+    std::fs::set_permissions(site.path("data/approved"), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let ran = site.run(&["check"]);
+    assert!(ran.code == 0 && ran.err.contains("warning: which plugin files would be held cannot be told"), "{ran:?}");
 }
 
 #[test]

@@ -114,13 +114,11 @@ impl Bench {
         if !config.routes.targets(source, kind).is_empty() {
             return Ok(());
         }
-        let patterns = || config.routes.iter().map(|route| route.pattern.as_str());
-        let hint = match closest(kind, patterns()) {
+        let patterns: Vec<&str> = config.routes.iter().map(|route| route.pattern.as_str()).collect();
+        let hint = match closest(kind, patterns.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!(
-                "the routes are {}",
-                patterns().map(|pattern| format!("`{pattern}`")).collect::<Vec<_>>().join(", ")
-            ),
+            None if patterns.is_empty() => "it has none.".to_owned(),
+            None => format!("it has `{}`.", patterns.join("`, `")),
         };
         Err(Failure::usage(format!(
             "no route of {} takes `{}` from `{source}`, so no plugin would run: {hint} Add --yes to measure the \

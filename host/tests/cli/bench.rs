@@ -97,6 +97,8 @@ fn a_type_without_a_route_is_measured_only_if_it_is_meant() {
     {
         assert!(ran.err.contains(said), "{said}: {ran:?}");
     }
+    let ran = bench(&site, &host, &["zzz"]);
+    assert!(ran.code == 2 && ran.err.contains("it has `avatar_video.success`, `avatar_video.fail`. Add"), "{ran:?}");
     let ran = bench(&site, &host, &["avatar_video.sucess", "--rate", "10", "--yes"]);
     assert!(ran.code == 0 && ran.out.contains("are stored; no route of the host takes them"), "{ran:?}");
 }

@@ -5,6 +5,7 @@
 //! stops by itself ends the host with an error: nothing can be acknowledged without it.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -34,7 +35,9 @@ const MAX_WAITING_APPENDS: usize = 4_096;
 const MAX_WARM: u32 = 64;
 
 /// The folder beside the store that remembers what plugins may do.
-const APPROVALS_FOLDER: &str = "approved";
+pub fn approvals_dir(config: &Config) -> PathBuf {
+    config.store.sqlite_path.with_file_name("approved")
+}
 
 /// Why the host does not start, or does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -130,7 +133,7 @@ pub async fn build(config: Config, compiler: Compiler) -> Result<App, AppError> 
     };
     let sandbox = Arc::new(Sandbox::new(options)?);
     let dir = config.server.plugins_dir.clone();
-    let approvals_dir = config.store.sqlite_path.with_file_name(APPROVALS_FOLDER);
+    let approvals_dir = approvals_dir(&config);
     let config = Arc::new(ArcSwap::from_pointee(config));
     let its_config = config.clone();
     let approvals = tasks::blocking(move || Approvals::open(approvals_dir, its_config)).await;

@@ -22,6 +22,7 @@ mod failure;
 mod new;
 mod output;
 mod plugins;
+mod progress;
 mod run;
 mod send;
 mod serve;

@@ -9,7 +9,16 @@ use tokio::sync::watch;
 
 /// How long this thread has computed since it began.
 pub fn thread_cpu() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    cpu(rustix::time::ClockId::ThreadCPUTime)
+}
+
+/// How long all threads of this process have computed since it began.
+pub fn process_cpu() -> Duration {
+    cpu(rustix::time::ClockId::ProcessCPUTime)
+}
+
+fn cpu(id: rustix::time::ClockId) -> Duration {
+    let time = rustix::time::clock_gettime(id);
     let whole = Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or(0));
     whole + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or(0))
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use toml::de::DeTable;
 
-mod grants;
+pub mod grants;
 mod limits;
 mod plugin;
 pub mod presets;

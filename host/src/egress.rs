@@ -59,7 +59,13 @@ impl Egress {
         Passage::new(self.clone(), traveller)
     }
 
-    fn ways(&self, plugin: &PluginName, grants: &Arc<Grants>) -> Arc<[ways::Way]> {
+    /// What a plugin is not to see, and what people are not to read; `None` if no rule adds a credential.
+    pub fn masks(&self, plugin: &PluginName, grants: &Arc<Grants>) -> Option<Arc<Masks>> {
+        let adds = grants.http.iter().any(|rule| !rule.headers.is_empty());
+        adds.then(|| Arc::clone(&self.granted(plugin, grants).masks))
+    }
+
+    fn granted(&self, plugin: &PluginName, grants: &Arc<Grants>) -> Arc<ways::Granted> {
         self.0.of(plugin, grants)
     }
 }

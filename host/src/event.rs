@@ -40,6 +40,11 @@ impl EventId {
         Self(unix_ms.clamp(0, (1 << 43) - 1) << COUNTER_BITS)
     }
 
+    /// When it was given out, in Unix milliseconds.
+    pub fn unix_ms(self) -> i64 {
+        self.0 >> COUNTER_BITS
+    }
+
     /// The id after `self`, not before `unix_ms`: ids never repeat, also when the clock steps back.
     pub fn next(self, unix_ms: i64) -> Self {
         Self(Self::first_at(unix_ms).0.max(self.0 + 1))
@@ -287,6 +292,9 @@ pub struct HttpCall {
     pub status: Option<u16>,
     /// Why none came, or why its body did not come to an end; for people.
     pub error: Option<String>,
+    /// Whether the host refused it, by a rule or a limit. What was recorded before this was does not say.
+    #[serde(default)]
+    pub refused: bool,
     /// Bytes of the request's body.
     pub sent_bytes: u64,
     /// Bytes of the response's body that the plugin took.
@@ -372,9 +380,20 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_was_recorded_before_it_said_so_was_not_refused() {
+        let old = r#"{"method":"GET","url":"https://a/","status":null,"error":"no","sent_bytes":0,"received_bytes":0,"duration_ms":1}"#;
+        let call: HttpCall = serde_json::from_str(old).unwrap();
+        assert!(!call.refused);
+        let refused = HttpCall { refused: true, ..call };
+        let read: HttpCall = serde_json::from_str(&serde_json::to_string(&refused).unwrap()).unwrap();
+        assert_eq!(read, refused);
+    }
+
+    #[test]
     fn ids_grow_when_the_clock_steps_back() {
         let late = EventId::first_at(2_000);
         assert!(late.next(1_000) > late);
         assert_eq!(late.next(3_000), EventId::first_at(3_000));
+        assert_eq!(late.next(1_000).unix_ms(), 2_000);
     }
 }

@@ -282,7 +282,10 @@ fn what_a_plugin_has_used_is_counted_across_its_files() {
     let plugin = worker(&host);
     // One key is read, one written, one deleted.
     assert_eq!(plugin["used"]["kv"], json!({ "reads": 2, "writes": 4 }));
-    assert_eq!(plugin["used"]["http"], json!({ "answered": 0, "unanswered": 0, "last_unanswered": null }));
+    assert_eq!(
+        plugin["used"]["http"],
+        json!({ "answered": 0, "refused": 0, "unanswered": 0, "last_unanswered": null })
+    );
     assert_eq!(plugin["grants"], json!(["config: 1 value"]));
     let warning = "`config` says nothing to plugin `worker`: it does not import hookbox:plugin/config";
     assert_eq!(plugin["warnings"], json!([warning]));

@@ -71,9 +71,11 @@ pub(super) struct Used {
 pub(super) struct UsedHttp {
     /// That were answered, with whatever status.
     answered: u64,
-    /// That the host refused, or nobody answered.
+    /// That the host refused, by a rule or a limit.
+    refused: u64,
+    /// That nobody answered.
     unanswered: u64,
-    /// The last one of those.
+    /// The last one of both.
     last_unanswered: Option<Unanswered>,
 }
 
@@ -241,7 +243,12 @@ impl From<plugins::UsedNow> for Used {
         let last_unanswered =
             last.map(|call| Unanswered { url: call.url, error: call.error.unwrap_or_else(|| "no answer".to_owned()) });
         Self {
-            http: UsedHttp { answered: now.http_answered, unanswered: now.http_unanswered, last_unanswered },
+            http: UsedHttp {
+                answered: now.http_answered,
+                refused: now.http_refused,
+                unanswered: now.http_unanswered,
+                last_unanswered,
+            },
             kv: UsedKv { reads: now.kv_reads, writes: now.kv_writes },
         }
     }

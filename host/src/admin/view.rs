@@ -163,6 +163,8 @@ pub(super) struct Call {
     status: Option<u16>,
     /// Why none came, or why its body did not come to an end.
     error: Option<String>,
+    /// Whether the host refused it, by a rule or a limit.
+    refused: bool,
     /// Bytes of the request's body.
     sent_bytes: u64,
     /// Bytes of the response's body that the plugin took.
@@ -300,8 +302,8 @@ impl From<AttemptView> for Attempt {
 
 impl From<HttpCall> for Call {
     fn from(call: HttpCall) -> Self {
-        let HttpCall { method, url, status, error, sent_bytes, received_bytes, duration_ms } = call;
-        Self { method, url, status, error, sent_bytes, received_bytes, duration_ms }
+        let HttpCall { method, url, status, error, refused, sent_bytes, received_bytes, duration_ms } = call;
+        Self { method, url, status, error, refused, sent_bytes, received_bytes, duration_ms }
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use clap::Args;
 
 use super::Common;
@@ -11,9 +12,10 @@ use super::compile::readers_compiler;
 use super::describe::describe;
 use super::failure::{Failure, colour_on_stderr};
 use super::output::{Page, printable};
+use crate::app;
 use crate::clock::Clock;
 use crate::config::{Config, MakeSecrets};
-use crate::plugins::{Shelf, Stock};
+use crate::plugins::{Approvals, Shelf, Stock};
 use crate::sandbox::{Compiler, Sandbox, SandboxOptions};
 use crate::tasks;
 
@@ -35,8 +37,9 @@ impl Check {
             Err(_) => usual_plugins_dir(&common.config),
         };
         let compiler = readers_compiler(loaded.as_ref().ok())?;
+        let approvals = approvals(loaded.as_ref().ok());
         let (shelf, unsettled) =
-            if loaded.is_ok() || dir.is_dir() { shelf(&dir, compiler)? } else { (Shelf::default(), false) };
+            if loaded.is_ok() || dir.is_dir() { shelf(&dir, compiler, approvals)? } else { (Shelf::default(), false) };
         let mut count = 0;
         if unsettled {
             eprintln!("files in {} change while they are read: check again when they are at rest", dir.display());
@@ -68,12 +71,24 @@ fn usual_plugins_dir(config: &Path) -> PathBuf {
     config.with_file_name("plugins")
 }
 
+/// What the host of this configuration lets its plugins do. It may be another user's, who keeps that to himself.
+fn approvals(config: Option<&Config>) -> Arc<Approvals> {
+    let Some(config) = config else { return Arc::default() };
+    let config = Arc::new(ArcSwap::from_pointee(config.clone()));
+    let dir = app::approvals_dir(&config.load());
+    let approvals = Approvals::look(dir, config).unwrap_or_else(|why| {
+        eprintln!("warning: which plugin files would be held cannot be told: {}", printable(&why));
+        Approvals::default()
+    });
+    Arc::new(approvals)
+}
+
 /// What is in the folder, and whether some of it never came to rest.
-fn shelf(dir: &Path, compiler: Compiler) -> Result<(Shelf, bool), Failure> {
+fn shelf(dir: &Path, compiler: Compiler, approvals: Arc<Approvals>) -> Result<(Shelf, bool), Failure> {
     let sandbox = Sandbox::new(SandboxOptions::default()).map_err(|error| Failure::failed(error.to_string()))?;
     let runtime =
         tasks::runtime("check", 1).map_err(|error| Failure::failed(format!("failed to start a thread: {error}")))?;
-    let (sandbox, dir, clock, approvals) = (Arc::new(sandbox), dir.to_owned(), Clock::system(), Arc::default());
+    let (sandbox, dir, clock) = (Arc::new(sandbox), dir.to_owned(), Clock::system());
     let loaded = runtime.block_on(Shelf::load_all(&Stock { sandbox, compiler, dir, clock, approvals }));
     Ok((loaded.shelf, loaded.unsettled))
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 use ureq::Agent;
+use ureq::config::ConfigBuilder;
+use ureq::typestate::AgentScope;
 
 use super::Common;
 use super::failure::Failure;
@@ -45,14 +47,29 @@ impl Target {
 
 /// A client that takes every status as an answer, and never goes through a proxy of the environment.
 pub(super) fn agent(timeout: Duration) -> Agent {
+    builder().timeout_global(Some(timeout)).build().new_agent()
+}
+
+/// The same for many requests: each step has the time for itself, because a limit that covers the lookup of the name
+/// costs a thread for every request.
+pub(super) fn loading_agent(timeout: Duration) -> Agent {
+    let timeout = Some(timeout);
+    builder()
+        .timeout_connect(timeout)
+        .timeout_send_request(timeout)
+        .timeout_send_body(timeout)
+        .timeout_recv_response(timeout)
+        .timeout_recv_body(timeout)
+        .build()
+        .new_agent()
+}
+
+fn builder() -> ConfigBuilder<AgentScope> {
     Agent::config_builder()
         .http_status_as_error(false)
         .proxy(None)
         .max_redirects(0)
-        .timeout_global(Some(timeout))
         .user_agent(concat!("hookbox/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .new_agent()
 }
 
 impl Client {

@@ -17,6 +17,10 @@ pub(super) fn describe(page: &mut Page, config: &Config, shelf: &Shelf) {
             page.line(format!("{label} {warning}"));
         }
     }
+    for (name, held) in shelf.slots().filter_map(|(name, slot)| Some((name, slot.held.as_ref()?))) {
+        let (label, asks_for, command) = (page.ink(Ink::Yellow, "warning:"), held.asks_for(), held.command());
+        page.line(format!("{label} the newest file of `{name}` asks for {asks_for} and waits; `{command}` lets it in"));
+    }
     for source in config.sources.values().filter(|source| matches!(source.verify, Verify::None)) {
         let label = page.ink(Ink::Yellow, "warning:");
         page.line(format!("{label} source `{}` has scheme `none`: anyone who reaches it can make events", source.name));
@@ -74,7 +78,7 @@ fn contract(slot: &Slot) -> String {
     });
     if let Some(held) = &slot.held {
         let runs = runs.unwrap_or_else(|| "nothing runs, its deliveries wait".to_owned());
-        return format!("{runs}  (held: the newest file asks for {}; {})", held.asks_for(), held.command());
+        return format!("{runs}  (held: the newest file asks for {})", held.asks_for());
     }
     match (runs, &slot.problem) {
         (Some(runs), None) => runs,

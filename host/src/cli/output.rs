@@ -161,7 +161,9 @@ fn cut(text: &str) -> String {
 /// An HTTP request of a plugin on one line, from what the API shows of it.
 pub(super) fn call_line(call: &Value) -> String {
     let count = |name: &str| bytes(call[name].as_u64().unwrap_or(0));
-    let status = call["status"].as_u64().map(|status| format!(" → {status}")).unwrap_or_default();
+    let refused = call["refused"] == true;
+    let status = call["status"].as_u64().map(|status| format!(" → {status}"));
+    let status = status.or(refused.then(|| " → refused".to_owned())).unwrap_or_default();
     let error = call["error"].as_str().map(|error| format!(": {error}")).unwrap_or_default();
     let (method, url, ms) = (text(&call["method"]), text(&call["url"]), &call["duration_ms"]);
     let (sent, received) = (count("sent_bytes"), count("received_bytes"));

@@ -16,9 +16,10 @@ use super::output::{Page, print_json, text};
 const SHORT_DIGEST: usize = 12;
 
 /// What a plugin has used, and where its page says it.
-const USED: [(&str, &str); 5] = [
+const USED: [(&str, &str); 6] = [
     ("http answered", "/used/http/answered"),
-    ("unanswered", "/used/http/unanswered"),
+    ("http refused", "/used/http/refused"),
+    ("http unanswered", "/used/http/unanswered"),
     ("last of them", "/used/http/last_unanswered/url"),
     ("kv reads", "/used/kv/reads"),
     ("kv writes", "/used/kv/writes"),

@@ -5,15 +5,16 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use serde_json::Value;
+use serde::Deserialize;
 
 use super::Common;
-use super::client::agent;
+use super::client::{agent, loading_agent};
 use super::failure::Failure;
 use super::output::{Page, bytes, printable};
 use crate::admin::closest;
 use crate::clock::Clock;
 use crate::config::{Config, MakeSecrets, Source};
+use crate::event::EventId;
 use crate::ingest;
 
 pub(super) mod load;
@@ -63,10 +64,10 @@ pub(super) struct Send {
 pub(super) struct Aim {
     /// A source of the configuration
     #[arg(value_name = "SOURCE")]
-    source: String,
+    pub(super) source: String,
     /// The event type, for example avatar_video.success
     #[arg(value_name = "TYPE")]
-    kind: String,
+    pub(super) kind: String,
     /// Send this file (`-` is stdin) instead of a sample
     #[arg(long, value_name = "FILE")]
     data: Option<String>,
@@ -97,6 +98,14 @@ struct Reply {
     reason: &'static str,
     body: Vec<u8>,
     took: Duration,
+}
+
+/// A host's word that an event is durable.
+#[derive(Debug, Clone, Copy)]
+struct Ack {
+    id: EventId,
+    /// It was so before.
+    is_duplicate: bool,
 }
 
 /// Builds, signs and posts; shared by all connections.
@@ -136,12 +145,18 @@ impl Aim {
         let source = config.sources.get(&self.source).ok_or_else(|| self.no_source(config))?;
         let url = self.target(config)?;
         let data = self.data.as_deref().map(read).transpose()?;
-        let given = data.is_some();
-        let mut sample = Sample::new(source, &self.kind, data, self.set.clone()).map_err(Failure::usage)?;
-        if given && matches!(bodies, Bodies::Varied) {
-            sample = sample.varied().map_err(Failure::usage)?;
-        }
-        Ok(Sender { source: std::sync::Arc::clone(source), sample, url })
+        let is_given = data.is_some();
+        let sample = Sample::new(source, &self.kind, data, self.set.clone());
+        let sample =
+            if is_given && matches!(bodies, Bodies::Varied) { sample.and_then(Sample::varied) } else { sample };
+        let sample = sample.map_err(|problem| match &self.data {
+            Some(file) => Failure::usage(format!("{problem} (in --data {file})")),
+            None => Failure::usage(problem),
+        })?;
+        let sender = Sender { source: std::sync::Arc::clone(source), sample, url };
+        // A secret that is missing is missing for all of them.
+        sender.sign()?;
+        Ok(sender)
     }
 
     fn no_source(&self, config: &Config) -> Failure {
@@ -216,6 +231,11 @@ impl Sender {
         Ok(Signed { body: made.body, headers })
     }
 
+    /// Fails if nobody is there to answer; what is answered does not matter.
+    pub(super) fn knock(&self) -> Result<(), ureq::Error> {
+        agent(TIMEOUT).options(&self.url).call().map(drop)
+    }
+
     fn post(&self, agent: &ureq::Agent, signed: &Signed) -> Result<Reply, ureq::Error> {
         let mut request = agent.post(&self.url).header("content-type", self.sample.content_type());
         for (name, value) in &signed.headers {
@@ -239,8 +259,14 @@ impl Reply {
         (200..300).contains(&self.status)
     }
 
-    fn is_duplicate(&self) -> bool {
-        let body: Option<Value> = serde_json::from_slice(&self.body).ok();
-        body.is_some_and(|body| body["status"] == "duplicate")
+    /// What a hookbox host says of an event that it has.
+    fn ack(&self) -> Option<Ack> {
+        #[derive(Deserialize)]
+        struct Body<'a> {
+            id: &'a str,
+            status: &'a str,
+        }
+        let body: Body<'_> = serde_json::from_slice(&self.body).ok()?;
+        Some(Ack { id: body.id.parse().ok()?, is_duplicate: body.status == "duplicate" })
     }
 }

@@ -9,6 +9,25 @@ use secrecy::{ExposeSecret, SecretString};
 
 mod read;
 
+/// The longest path of a rule, in bytes.
+pub const MAX_PATH_BYTES: usize = 1_024;
+
+/// The longest name in DNS, in bytes (RFC 1035 §2.3.4).
+pub const MAX_NAME_BYTES: usize = 253;
+
+/// The longest part of one, in bytes.
+pub const MAX_LABEL_BYTES: usize = 63;
+
+/// What frames a message or belongs to the connection (RFC 9110 §7.6.1, RFC 9112 §6), beside `proxy-…`: the host sets what
+/// it needs of them.
+const FRAMING: [&str; 9] =
+    ["connection", "expect", "host", "http2-settings", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
+
+/// Whether a header, in lower case, is one that neither a plugin nor a rule can set.
+pub fn is_framing(name: &str) -> bool {
+    FRAMING.contains(&name) || name.starts_with("proxy-")
+}
+
 pub use read::METHODS;
 pub(super) use read::read;
 

@@ -51,7 +51,7 @@ pub struct Limits {
     pub http_open: usize,
     /// Bodies of all HTTP requests together, in bytes.
     pub http_sent_bytes: u64,
-    /// Bodies of all HTTP responses together, in bytes.
+    /// Headers and bodies of all HTTP responses together, in bytes.
     pub http_received_bytes: u64,
 }
 

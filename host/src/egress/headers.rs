@@ -9,7 +9,7 @@ use secrecy::ExposeSecret;
 use super::failure::{Failure, FailureKind};
 use super::masks::Masks;
 use super::target::Target;
-use crate::config::HttpRule;
+use crate::config::{HttpRule, grants};
 
 /// The most headers of a request or a response.
 pub(super) const MAX_HEADERS: usize = 100;
@@ -17,21 +17,6 @@ pub(super) const MAX_HEADERS: usize = 100;
 const MAX_HEADER_BYTES: usize = 32 << 10;
 /// The most bytes of a response's headers.
 pub(super) const MAX_RESPONSE_BYTES: usize = 64 << 10;
-
-/// What frames a message or belongs to the connection; the host sets what it needs of them. `wasi:http` refuses most of
-/// them before.
-const FRAMING: [&str; 10] = [
-    "connection",
-    "expect",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("hookbox/", env!("CARGO_PKG_VERSION")));
@@ -43,8 +28,8 @@ pub(super) fn check(headers: &HeaderMap) -> Result<Option<u64>, Failure> {
         let why = format!("it has more than {MAX_HEADERS} headers, or {MAX_HEADER_BYTES} bytes of them");
         return Err(Failure::new(FailureKind::HeaderSize, why));
     }
-    let framing = |name: &HeaderName| FRAMING.contains(&name.as_str()) || name.as_str().starts_with("proxy-");
-    if let Some(name) = headers.keys().find(|name| framing(name)) {
+    // `wasi:http` refuses most of them before.
+    if let Some(name) = headers.keys().find(|name| grants::is_framing(name.as_str())) {
         return refuse(format!("`{name}` is a header that the host sets itself"));
     }
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
@@ -64,7 +49,7 @@ pub(super) fn check(headers: &HeaderMap) -> Result<Option<u64>, Failure> {
 }
 
 /// As they are written: name, value, and four characters that set them apart.
-fn bytes(headers: &HeaderMap) -> usize {
+pub(super) fn bytes(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 

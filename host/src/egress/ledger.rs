@@ -15,6 +15,9 @@ const MAX_URL_BYTES: usize = 512;
 /// How much of a method is.
 const MAX_METHOD_BYTES: usize = 32;
 
+/// The result of what the host refused, by a rule or a limit.
+const REFUSED: &str = "refused";
+
 /// The requests of one attempt. Clones write to the same ledger.
 #[derive(Debug, Clone)]
 pub(super) struct Ledger {
@@ -72,6 +75,7 @@ impl Ledger {
                 url: shown(uri),
                 status: None,
                 error: None,
+                refused: failure.is_some(),
                 sent_bytes: 0,
                 received_bytes: 0,
                 duration_ms: 0,
@@ -84,7 +88,7 @@ impl Ledger {
         match failure {
             None => Ok(Open { entry: Entry { ledger: self.clone(), at }, counted: false }),
             Some(failure) => {
-                self.count("refused");
+                self.count(REFUSED);
                 Err(failure)
             }
         }
@@ -149,8 +153,15 @@ impl Entry {
         Ok(())
     }
 
-    /// Counts what comes in.
+    /// Counts what comes in of a body.
     pub(super) fn received(&self, bytes: usize) -> Result<(), Failure> {
+        self.received_head(bytes)?;
+        self.note(|call| call.received_bytes += bytes as u64);
+        Ok(())
+    }
+
+    /// Counts the head of a response: against the same limit, and not with its body.
+    pub(super) fn received_head(&self, bytes: usize) -> Result<(), Failure> {
         let limit = self.ledger.limits.http_received_bytes;
         let mut book = self.ledger.book();
         book.received_bytes = book.received_bytes.saturating_add(bytes as u64);
@@ -160,7 +171,6 @@ impl Entry {
             let why = format!("an attempt can receive {limit} bytes; limits = {{ http_received = … }} sets how many");
             return Err(Failure::new(FailureKind::Received, why));
         }
-        self.note(|call| call.received_bytes += bytes as u64);
         Ok(())
     }
 
@@ -191,7 +201,7 @@ impl Open {
     /// It is over, because of this.
     pub(super) fn fail(mut self, why: &Failure) {
         self.entry.failed(why);
-        self.over(if why.refused() { "refused" } else { "failed" });
+        self.over(if why.refused() { REFUSED } else { "failed" });
     }
 
     fn over(&mut self, result: &'static str) {
@@ -203,6 +213,7 @@ impl Open {
         let answered = noted.call.status.is_some();
         if !answered {
             noted.call.error.get_or_insert_with(|| "the plugin did not wait for the response".to_owned());
+            noted.call.refused = result == REFUSED;
         }
         drop(book);
         self.entry.ledger.count(if answered { "answered" } else { result });

@@ -16,9 +16,8 @@ use super::body::{Received, RequestBody, ResponseBody, Sent};
 use super::exchange::{Lease, exchange};
 use super::failure::{Failure, FailureKind};
 use super::ledger::{self, Ledger, Open};
-use super::masks::Masks;
 use super::target::{Host, Target};
-use super::ways::Way;
+use super::ways::{Granted, Way};
 use super::{Egress, headers, rules};
 use crate::config::{Grants, Limits};
 use crate::event::{HttpCall, PluginName};
@@ -65,8 +64,8 @@ struct Inner {
     egress: Egress,
     traveller: Traveller,
     ledger: Ledger,
-    masks: Arc<Masks>,
-    ways: OnceLock<Arc<[Way]>>,
+    /// Made when a rule fits.
+    granted: OnceLock<Arc<Granted>>,
     /// Whether the log says that there were too many requests.
     too_many: AtomicBool,
 }
@@ -74,9 +73,8 @@ struct Inner {
 impl Passage {
     pub(super) fn new(egress: Egress, traveller: Traveller) -> Self {
         let ledger = Ledger::new(Arc::clone(&traveller.plugin), traveller.limits);
-        let masks = Arc::new(Masks::of(&traveller.grants));
-        let (ways, too_many) = (OnceLock::new(), AtomicBool::new(false));
-        Self(Arc::new(Inner { egress, traveller, ledger, masks, ways, too_many }))
+        let (granted, too_many) = (OnceLock::new(), AtomicBool::new(false));
+        Self(Arc::new(Inner { egress, traveller, ledger, granted, too_many }))
     }
 
     /// Sends a request, if a rule allows it. What is refused was refused when this returns, before anything was asked
@@ -89,7 +87,7 @@ impl Passage {
             Ok((leaving, open)) => Box::pin(async move {
                 match passage.0.pass(leaving, &open, timeouts).await {
                     Ok((response, lease, between)) => {
-                        let masks = Arc::clone(&passage.0.masks);
+                        let masks = Arc::clone(&passage.0.granted().masks);
                         Ok(response.map(|body| Received::new(body, lease, open, masks, between).boxed_unsync()))
                     }
                     Err(failure) => {
@@ -141,7 +139,7 @@ impl Inner {
         let Traveller { plugin, grants, idempotency_key, .. } = &self.traveller;
         let target = Target::read(request.uri())?;
         let rule = rules::decide(grants, plugin, request.method(), &target)?;
-        let way = self.ways.get_or_init(|| self.egress.ways(plugin, grants))[rule].clone();
+        let way = self.granted().ways[rule].clone();
         let (parts, body) = request.into_parts();
         let length = headers::check(&parts.headers)?;
         let empty = body.is_end_stream();
@@ -171,9 +169,16 @@ impl Inner {
         let times = timeouts.within(self.traveller.deadline);
         let (response, lease) = exchange(&way, &host, request, times).await?;
         let (parts, body) = response.into_parts();
-        let parts = headers::response(parts, &way.rule, &self.masks)?;
+        let head = open.entry.received_head(headers::bytes(&parts.headers));
+        let parts = headers::response(parts, &way.rule, &self.granted().masks)?;
         open.entry.answered(parts.status.as_u16());
+        head?;
         Ok((Response::from_parts(parts, body), lease, times[2]))
+    }
+
+    fn granted(&self) -> &Granted {
+        let Traveller { plugin, grants, .. } = &self.traveller;
+        self.granted.get_or_init(|| self.egress.granted(plugin, grants))
     }
 
     /// Says in the plugin's log what was refused, and why.

@@ -66,10 +66,14 @@ struct Idle {
 impl Pool {
     /// The one that was used last.
     pub(super) fn take(&self, host: &str) -> Option<Connection> {
+        self.take_at(host, Instant::now())
+    }
+
+    fn take_at(&self, host: &str, now: Instant) -> Option<Connection> {
         let idle = &mut self.waiting().idle;
         while let Some(at) = idle.iter().rposition(|idle| idle.host == host) {
             let Idle { connection, until, .. } = idle.remove(at);
-            if connection.sender.is_ready() && Instant::now() < until {
+            if connection.sender.is_ready() && now < until {
                 return Some(connection);
             }
         }
@@ -103,8 +107,7 @@ impl Pool {
     }
 
     /// Closes what has waited for too long. Returns when there is more to close, if there will be.
-    fn close_old(&self) -> Option<Instant> {
-        let now = Instant::now();
+    fn close_old(&self, now: Instant) -> Option<Instant> {
         let mut waiting = self.waiting();
         waiting.idle.retain(|idle| idle.until > now);
         let next = waiting.idle.iter().map(|idle| idle.until).min();
@@ -120,7 +123,65 @@ impl Pool {
 
 /// Closes connections when their time has come, for as long as any waits.
 async fn sweep(pool: Weak<Pool>) {
-    while let Some(next) = pool.upgrade().and_then(|pool| pool.close_old()) {
+    while let Some(next) = pool.upgrade().and_then(|pool| pool.close_old(Instant::now())) {
         sleep_until(next).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, DuplexStream};
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    const MOMENT: Duration = Duration::from_millis(1);
+
+    /// A connection, and the server's end of it.
+    async fn connection(places: &Arc<Semaphore>) -> (Connection, DuplexStream) {
+        let (stream, server) = tokio::io::duplex(1_024);
+        let place = Arc::clone(places).try_acquire_owned().expect("there is a place");
+        let mut connection = Connection::over(Box::new(stream), place).await.unwrap();
+        connection.sender.ready().await.unwrap();
+        (connection, server)
+    }
+
+    /// Waits until the other side has hung up.
+    async fn hung_up(mut server: DuplexStream) {
+        assert_eq!(server.read(&mut [0; 16]).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_waits_for_too_long_is_closed_and_gives_its_place_back() {
+        let (pool, places) = (Arc::new(Pool::default()), Arc::new(Semaphore::new(2)));
+        let ((first, first_server), (second, second_server)) = (connection(&places).await, connection(&places).await);
+        let before = Instant::now();
+        pool.give("a".to_owned(), first);
+        let kept = pool.waiting().idle[0].until;
+        assert!((before + IDLE..=Instant::now() + IDLE).contains(&kept));
+        pool.give("b".to_owned(), second);
+        pool.waiting().idle[1].until = kept + MOMENT;
+        assert!(pool.waiting().swept, "somebody comes for them");
+        assert_eq!(pool.close_old(kept - MOMENT), Some(kept), "nothing is due");
+        assert_eq!((pool.waiting().idle.len(), places.available_permits()), (2, 0));
+        assert_eq!(pool.close_old(kept), Some(kept + MOMENT), "the next one");
+        hung_up(first_server).await;
+        assert_eq!(pool.close_old(kept + MOMENT), None);
+        hung_up(second_server).await;
+        assert_eq!((pool.waiting().swept, places.available_permits()), (false, 2));
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_time_is_over_is_not_used_though_nobody_has_come_for_it() {
+        let (pool, places) = (Arc::new(Pool::default()), Arc::new(Semaphore::new(2)));
+        let ((old, server), (used, _server)) = (connection(&places).await, connection(&places).await);
+        pool.give("a".to_owned(), old);
+        let kept = pool.waiting().idle[0].until;
+        assert!(pool.take_at("b", kept - MOMENT).is_none(), "it is for another host");
+        assert!(pool.take_at("a", kept).is_none());
+        hung_up(server).await;
+        pool.give("a".to_owned(), used);
+        let kept = pool.waiting().idle[0].until;
+        assert!(pool.take_at("a", kept - MOMENT).is_some());
     }
 }

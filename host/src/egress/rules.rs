@@ -5,10 +5,8 @@ use http::Method;
 use super::address::Class;
 use super::failure::{Failure, FailureKind};
 use super::target::{Host, Target, default_port, scheme};
+use crate::config::grants::MAX_PATH_BYTES;
 use crate::config::{Grants, HostPattern, HttpRule, METHODS};
-
-/// The longest path that a rule can have, in bytes.
-const MAX_RULE_PATH_BYTES: usize = 1_024;
 
 /// The number of the first rule that fits.
 pub(super) fn decide(grants: &Grants, plugin: &str, method: &Method, target: &Target) -> Result<usize, Failure> {
@@ -109,7 +107,7 @@ fn path_for(target: &Target) -> &str {
         return "/";
     }
     let path = target.path();
-    let end = path.find('%').unwrap_or(path.len()).min(MAX_RULE_PATH_BYTES);
+    let end = path.find('%').unwrap_or(path.len()).min(MAX_PATH_BYTES);
     let whole = end == path.len();
     if whole { path } else { &path[..path[..end].rfind('/').map_or(0, |slash| slash + 1)] }
 }

@@ -12,12 +12,10 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use percent_encoding::percent_decode_str;
 
 use super::failure::{Failure, FailureKind};
+use crate::config::grants::{MAX_LABEL_BYTES, MAX_NAME_BYTES};
 
 /// The longest URL, in bytes.
 const MAX_URL_BYTES: usize = 8 << 10;
-/// The longest name, and the longest part of one, in bytes (RFC 1035 §2.3.4).
-const MAX_NAME_BYTES: usize = 253;
-const MAX_LABEL_BYTES: usize = 63;
 
 /// Where a request goes.
 #[derive(Debug, Clone)]

@@ -12,6 +12,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::connect::{Connector, Shared};
 use super::failure::{Failure, FailureKind};
+use super::masks::Masks;
 use super::network::Network;
 use super::pool::Pool;
 use crate::config::{Grants, HttpRule};
@@ -30,6 +31,14 @@ pub(super) struct Way {
     pub(super) pool: Arc<Pool>,
 }
 
+/// What follows from a plugin's grants; made once for all attempts under them.
+pub(super) struct Granted {
+    grants: Arc<Grants>,
+    /// In the order of the rules.
+    pub(super) ways: Vec<Way>,
+    pub(super) masks: Arc<Masks>,
+}
+
 /// Of every plugin that has sent something lately.
 pub(super) struct Ways {
     network: Arc<dyn Network>,
@@ -40,8 +49,7 @@ pub(super) struct Ways {
 }
 
 struct Plugin {
-    grants: Arc<Grants>,
-    ways: Arc<[Way]>,
+    granted: Arc<Granted>,
     used: Instant,
 }
 
@@ -50,24 +58,24 @@ impl Ways {
         Self { network, roots: OnceLock::new(), plugins: Mutex::default(), shared: Arc::default() }
     }
 
-    /// The ways of a plugin's rules, in their order. A rule that was there before keeps its own.
-    pub(super) fn of(&self, plugin: &PluginName, grants: &Arc<Grants>) -> Arc<[Way]> {
+    /// What follows from a plugin's grants. A rule that was there before keeps its way.
+    pub(super) fn of(&self, plugin: &PluginName, grants: &Arc<Grants>) -> Arc<Granted> {
         let now = Instant::now();
         let mut plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = plugins.get_mut(plugin).filter(|known| Arc::ptr_eq(&known.grants, grants)) {
+        if let Some(known) = plugins.get_mut(plugin).filter(|known| Arc::ptr_eq(&known.granted.grants, grants)) {
             known.used = now;
-            return Arc::clone(&known.ways);
+            return Arc::clone(&known.granted);
         }
         plugins.retain(|_, known| now.duration_since(known.used) < FORGOTTEN);
-        let before = plugins.get(plugin).map(|known| Arc::clone(&known.ways));
+        let before = plugins.get(plugin).map(|known| Arc::clone(&known.granted));
         let way = |rule: &Arc<HttpRule>| {
-            let same = before.iter().flat_map(|ways| ways.iter()).find(|way| way.rule == *rule);
+            let same = before.iter().flat_map(|granted| &granted.ways).find(|way| way.rule == *rule);
             same.cloned().unwrap_or_else(|| self.way(rule))
         };
-        let ways: Arc<[Way]> = grants.http.iter().map(way).collect();
-        let known = Plugin { grants: Arc::clone(grants), ways: Arc::clone(&ways), used: now };
-        plugins.insert(Arc::clone(plugin), known);
-        ways
+        let (ways, masks) = (grants.http.iter().map(way).collect(), Arc::new(Masks::of(grants)));
+        let granted = Arc::new(Granted { grants: Arc::clone(grants), ways, masks });
+        plugins.insert(Arc::clone(plugin), Plugin { granted: Arc::clone(&granted), used: now });
+        granted
     }
 
     fn way(&self, rule: &Arc<HttpRule>) -> Way {

@@ -1,7 +1,8 @@
 //! What each plugin may do without being asked: what its last file did, what its owner grants, what an operator approved.
 //!
 //! A file that asks for a capability beyond that is held (see [`super::held`]); `notes` keeps what has to outlive the
-//! host. An approval is for one file, by its digest, and is over when that file is taken up or another one comes.
+//! host. An approval is for one file, by its digest, and is over when that file is taken up or another one comes. One that is
+//! over counts for nothing from then on, and is struck out of the note at every look until that has been written.
 //!
 //! Invariant: what a plugin may do never grows without its owner or an operator. It is noted, durably, before a file is
 //! taken up; a note that cannot be read counts as one that allows nothing.
@@ -31,6 +32,8 @@ pub(super) type Asked = BTreeSet<Capability>;
 pub struct Approvals {
     /// Nothing outlives this process without it.
     notes: Option<Notes>,
+    /// What another process keeps, which is only read.
+    foreign: bool,
     /// Without it, every plugin has the default settings.
     config: Option<Arc<ArcSwap<Config>>>,
     book: Mutex<BTreeMap<PluginName, Entry>>,
@@ -45,6 +48,16 @@ struct Entry {
     trouble: Option<String>,
     /// What waits for an approval.
     held: Option<Digest>,
+    /// The approval in the note is over, and the note does not say so yet.
+    over: Option<Over>,
+}
+
+/// How far an approval that is over is on its way out of the note.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Over {
+    Unwritten,
+    /// It could not be written, and somebody was told.
+    Failed,
 }
 
 /// What is to be done with a file that can run.
@@ -87,7 +100,19 @@ impl Approvals {
     /// # Errors
     /// The folder cannot be read, or others may write it: nothing is known of what was approved.
     pub fn open(dir: PathBuf, config: Arc<ArcSwap<Config>>) -> Result<Self, String> {
-        let (notes, found) = Notes::open(dir)?;
+        let approvals = Self::look(dir, config)?;
+        if let Some(notes) = &approvals.notes {
+            notes.drop_drafts();
+        }
+        Ok(Self { foreign: false, ..approvals })
+    }
+
+    /// The same to answer questions with: nothing in `dir` is changed, where a host may be running. Blocks.
+    ///
+    /// # Errors
+    /// As for [`Approvals::open`].
+    pub fn look(dir: PathBuf, config: Arc<ArcSwap<Config>>) -> Result<Self, String> {
+        let (notes, found) = Notes::read(dir)?;
         let entry = |found: Result<Note, String>| match found {
             Ok(note) => Entry { note, ..Entry::default() },
             Err(trouble) => {
@@ -96,7 +121,8 @@ impl Approvals {
             }
         };
         let book = found.into_iter().map(|(name, found)| (name, entry(found))).collect();
-        Ok(Self { notes: Some(notes), config: Some(config), book: Mutex::new(book), wake: Arc::default() })
+        let (notes, config, book) = (Some(notes), Some(config), Mutex::new(book));
+        Ok(Self { notes, foreign: true, config, book, wake: Arc::default() })
     }
 
     /// Notified after an approval: the shelf is to be looked at again.
@@ -115,7 +141,7 @@ impl Approvals {
         }
         let note = Note { approved: Some(held), ..entry.note.clone() };
         self.write(name, &note).map_err(NotApproved::Failed)?;
-        entry.note = note;
+        (entry.note, entry.over) = (note, None);
         let _ = fail::point("plugins.approved");
         self.wake.notify_one();
         Ok(held)
@@ -142,42 +168,54 @@ impl Approvals {
             return Ok(ruling);
         }
         self.write(name, &note)?;
-        book.insert(name.clone(), Entry { note, trouble: None, held: None });
+        book.insert(name.clone(), Entry { note, ..Entry::default() });
         drop(book);
         let _ = fail::point("plugins.noted");
-        if let Some(notes) = &self.notes {
+        if let Some(notes) = self.own_notes() {
             notes.keep_only(name, &[digest]);
         }
         Ok(ruling)
     }
 
     /// Notes what is held now. An approval of anything else is over, unless it is `open` what the plugin's newest file is;
-    /// says whose.
+    /// says of whom that has to be written.
     pub(super) fn holding(&self, held: &BTreeMap<PluginName, Digest>, open: impl Fn(&str) -> bool) -> Vec<PluginName> {
-        let mut over = Vec::new();
+        let mut unwritten = Vec::new();
         for (name, entry) in self.book().iter_mut() {
             entry.held = held.get(name).copied();
             if entry.note.approved.is_some() && entry.note.approved != entry.held && !open(name) {
-                entry.note.approved = None;
-                over.push(name.clone());
+                entry.over.get_or_insert(Over::Unwritten);
+            }
+            if entry.over.is_some() {
+                unwritten.push(name.clone());
             }
         }
-        over
+        unwritten
     }
 
-    /// Writes the notes of these plugins as they are. Blocks.
-    pub(super) fn write_down(&self, names: &[PluginName]) {
-        let book = self.book();
-        for (name, entry) in names.iter().filter_map(|name| book.get_key_value(name)) {
-            if let Err(error) = self.write(name, &entry.note) {
-                tracing::error!(plugin.name = %name, error, "that an approval is over could not be noted");
+    /// Strikes the approvals that are over out of the notes of these plugins. Blocks.
+    pub(super) fn strike_out(&self, names: &[PluginName]) {
+        let mut book = self.book();
+        for name in names {
+            // It may have been approved again meanwhile.
+            let Some(entry) = book.get_mut(name) else { continue };
+            let Some(over) = entry.over else { continue };
+            let note = Note { approved: None, ..entry.note.clone() };
+            match self.write(name, &note) {
+                Ok(()) => (entry.note, entry.over) = (note, None),
+                Err(error) => {
+                    if over == Over::Unwritten {
+                        tracing::error!(plugin.name = %name, error, "that an approval is over cannot be noted yet");
+                    }
+                    entry.over = Some(Over::Failed);
+                }
             }
         }
     }
 
     /// Keeps a file that can run, for a start that finds only one on disk that is held. Blocks.
     pub(super) fn keep(&self, name: &PluginName, digest: Digest, file: &[u8]) {
-        let Some(notes) = &self.notes else { return };
+        let Some(notes) = self.own_notes() else { return };
         match notes.keep(name, digest, file) {
             Ok(true) => {}
             Ok(false) => return,
@@ -198,7 +236,7 @@ impl Approvals {
     /// Forgets the files of plugins that are not among `names`, and all of those when there are too many. What a plugin may
     /// do is remembered: one whose file is removed and put back asks for no less. Blocks.
     pub(super) fn keep_files_of(&self, names: &BTreeSet<PluginName>) {
-        let Some(notes) = &self.notes else { return };
+        let Some(notes) = self.own_notes() else { return };
         notes.drop_files(|name| !names.contains(name));
         let mut book = self.book();
         if book.len() > 2 * MAX_PLUGINS {
@@ -211,7 +249,12 @@ impl Approvals {
     }
 
     fn write(&self, name: &PluginName, note: &Note) -> Result<(), String> {
-        self.notes.as_ref().map_or(Ok(()), |notes| notes.write(name, note))
+        self.own_notes().map_or(Ok(()), |notes| notes.write(name, note))
+    }
+
+    /// Those that may be changed.
+    fn own_notes(&self) -> Option<&Notes> {
+        self.notes.as_ref().filter(|_| !self.foreign)
     }
 
     fn book(&self) -> MutexGuard<'_, BTreeMap<PluginName, Entry>> {
@@ -223,13 +266,13 @@ impl Approvals {
 /// The rule.
 fn judge(entry: Option<&Entry>, settings: &PluginSettings, digest: Digest, asked: &Asked) -> Ruling {
     // The first file of a plugin is what its owner put there.
-    let Some(Entry { note, trouble, .. }) = entry else { return Ruling::Take(None) };
+    let Some(Entry { note, trouble, over, .. }) = entry else { return Ruling::Take(None) };
     let added: Asked = asked.difference(&note.capabilities).copied().collect();
     if added.is_empty() || note.digest == Some(digest) {
         return Ruling::Take(None);
     }
     let why = match settings.approve {
-        _ if note.approved == Some(digest) => "approved",
+        _ if note.approved == Some(digest) && over.is_none() => "approved",
         _ if added.iter().all(|capability| grants(settings, *capability)) => "granted",
         Approve::Auto => "auto",
         Approve::Ask => return Ruling::Hold { added, trouble: trouble.clone() },

@@ -312,15 +312,15 @@ impl Refreshed {
         let open = |name: &str| {
             self.shelf.slot(name).is_none_or(|slot| slot.compiling || matches!(slot.judged, Seen::Unfit(_)))
         };
-        let over = stock.approvals.holding(&held, open);
+        let unwritten = stock.approvals.holding(&held, open);
         let gone = self.changes.iter().any(|change| matches!(change, Change::Removed { .. }));
-        if over.is_empty() && !gone {
+        if unwritten.is_empty() && !gone {
             return;
         }
         let there = self.shelf.slots.iter().filter(|(_, slot)| slot.compiling || slot.judged != Seen::Absent);
         let (there, approvals) = (there.map(|(name, _)| name.clone()).collect(), Arc::clone(&stock.approvals));
         tasks::blocking(move || {
-            approvals.write_down(&over);
+            approvals.strike_out(&unwritten);
             if gone {
                 approvals.keep_files_of(&there);
             }

@@ -14,9 +14,11 @@ pub struct Used(Mutex<UsedNow>);
 pub struct UsedNow {
     /// HTTP requests that were answered, with whatever status.
     pub http_answered: u64,
-    /// HTTP requests that were refused by the host, or not answered.
+    /// HTTP requests that the host refused, by a rule or a limit.
+    pub http_refused: u64,
+    /// HTTP requests that nobody answered.
     pub http_unanswered: u64,
-    /// The last one of those.
+    /// The last one of both.
     pub http_last_unanswered: Option<HttpCall>,
     /// Keys that attempts read.
     pub kv_reads: u64,
@@ -35,11 +37,14 @@ impl Used {
         let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         now.kv_reads += invocation.kv_reads.len() as u64;
         now.kv_writes += writes as u64;
-        let unanswered = || invocation.calls.iter().filter(|call| call.status.is_none());
-        let failed = unanswered().count() as u64;
-        now.http_answered += invocation.calls.len() as u64 - failed;
-        now.http_unanswered += failed;
-        if let Some(last) = unanswered().next_back() {
+        for call in &invocation.calls {
+            match call {
+                HttpCall { status: Some(_), .. } => now.http_answered += 1,
+                HttpCall { refused: true, .. } => now.http_refused += 1,
+                _ => now.http_unanswered += 1,
+            }
+        }
+        if let Some(last) = invocation.calls.iter().rfind(|call| call.status.is_none()) {
             now.http_last_unanswered = Some(last.clone());
         }
     }
@@ -54,12 +59,13 @@ impl Used {
 mod tests {
     use super::*;
 
-    fn call(url: &str, status: Option<u16>) -> HttpCall {
+    fn call(url: &str, status: Option<u16>, refused: bool) -> HttpCall {
         HttpCall {
             method: "GET".to_owned(),
             url: url.to_owned(),
             status,
-            error: status.is_none().then(|| "refused".to_owned()),
+            error: status.is_none().then(|| "no".to_owned()),
+            refused,
             sent_bytes: 0,
             received_bytes: 0,
             duration_ms: 1,
@@ -81,13 +87,15 @@ mod tests {
     #[test]
     fn what_was_used_adds_up_and_the_last_refusal_is_remembered() {
         let used = Used::default();
-        let calls = vec![call("https://a/", Some(500)), call("https://b/", None), call("https://c/", None)];
+        let last = call("https://c/", None, true);
+        let calls = vec![call("https://a/", Some(500), false), call("https://b/", None, false), last.clone()];
         used.count(&invocation(Verdict::Ok(Vec::new()), calls));
-        used.count(&invocation(Verdict::Reject("no".to_owned()), vec![call("https://d/", Some(200))]));
+        used.count(&invocation(Verdict::Reject("no".to_owned()), vec![call("https://d/", Some(200), false)]));
         let expected = UsedNow {
             http_answered: 2,
-            http_unanswered: 2,
-            http_last_unanswered: Some(call("https://c/", None)),
+            http_refused: 1,
+            http_unanswered: 1,
+            http_last_unanswered: Some(last),
             kv_reads: 4,
             kv_writes: 1,
         };

@@ -67,7 +67,7 @@ pub(super) async fn invoke(plugin: &Plugin, call: Call) -> Invocation {
     drop(ticking);
     // A request that goes on would go on in the next attempt.
     let sending = store.data().outgoing.busy();
-    let invocation = conclude(verdict::of(ended, store.data(), &call), store.data_mut(), &call, started);
+    let invocation = conclude(verdict::of(ended, store.data(), &call), store.data_mut(), started);
     let ended_well = matches!(invocation.verdict, Verdict::Ok(_) | Verdict::Retry { .. } | Verdict::Reject(_));
     let again =
         call.reuse && plugin.contract.reusable() && ended_well && !sending && store.data().memory.refused().is_none();
@@ -77,7 +77,7 @@ pub(super) async fn invoke(plugin: &Plugin, call: Call) -> Invocation {
     invocation
 }
 
-fn conclude(verdict: Verdict, attempt: &mut Attempt, call: &Call, started: Instant) -> Invocation {
+fn conclude(verdict: Verdict, attempt: &mut Attempt, started: Instant) -> Invocation {
     let (kv_reads, kv_writes) = attempt.kv.finish();
     let mut invocation = Invocation {
         verdict,
@@ -90,16 +90,15 @@ fn conclude(verdict: Verdict, attempt: &mut Attempt, call: &Call, started: Insta
     };
     let silent = invocation.logs.is_empty() && invocation.calls.is_empty();
     if !(silent && matches!(invocation.verdict, Verdict::Ok(_))) {
-        mask(&mut invocation, &Masks::of(&call.grants));
+        if let Some(masks) = attempt.outgoing.masks() {
+            mask(&mut invocation, &masks);
+        }
     }
     invocation
 }
 
 /// Takes credentials that the host adds to requests out of what people read. Events are the plugin's own.
 fn mask(invocation: &mut Invocation, masks: &Masks) {
-    if masks.is_empty() {
-        return;
-    }
     let hide = |text: &mut String| *text = masks.mask(text).into_owned();
     invocation.logs.iter_mut().for_each(|line| hide(&mut line.message));
     for call in &mut invocation.calls {

@@ -16,7 +16,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, Result, WasiBody, WasiHttpHooks}
 use super::Call;
 use super::logs::LogBook;
 use crate::config::{Grants, Limits};
-use crate::egress::{BoxError, Egress, Failure, FailureKind, Passage, RequestBody, Timeouts, Traveller};
+use crate::egress::{BoxError, Egress, Failure, FailureKind, Masks, Passage, RequestBody, Timeouts, Traveller};
 use crate::event::{HttpCall, PluginName};
 use crate::tasks;
 
@@ -64,6 +64,11 @@ impl Outgoing {
     pub(super) fn close(&mut self) -> Vec<HttpCall> {
         self.drain = None;
         self.passage.as_ref().map(Passage::close).unwrap_or_default()
+    }
+
+    /// What people are not to read of what the attempt says, if there is anything.
+    pub(super) fn masks(&self) -> Option<Arc<Masks>> {
+        self.egress.masks(&self.plugin, &self.grants)
     }
 
     fn passage(&mut self) -> &Passage {

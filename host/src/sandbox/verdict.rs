@@ -6,7 +6,7 @@ use wasmtime_wasi::I32Exit;
 
 use super::attempt::{Attempt, Stopped};
 use super::bindings::exports::hookbox::plugin::handler::{Failure, NewEvent};
-use super::limits::{MAX_ONE_MEMORY_BYTES, Refused};
+use super::limits::{MAX_FIELDS_BYTES, MAX_ONE_MEMORY_BYTES, Refused};
 use super::{Call, Verdict, emitted, text};
 
 /// Functions of the guest that an error names.
@@ -118,6 +118,10 @@ fn over(cause: &str, call: &Call) -> Option<String> {
         _ if cause.starts_with("requested len") && cause.contains("exceeds limit") => {
             over(format!("asked for more than {} random bytes in one call", limits.random_bytes), "limits.random_size")
         }
+        _ if cause.contains("total size of fields exceeds limit") => Some(format!(
+            "the handler put more than {} of header fields into one request or response, which no setting allows",
+            size(MAX_FIELDS_BYTES)
+        )),
         _ => None,
     }
 }

@@ -145,6 +145,7 @@ fn record(outcome: Outcome) -> AttemptRecord {
             url: "https://api.example.com/v1/videos?id=*".to_owned(),
             status: Some(200),
             error: None,
+            refused: false,
             sent_bytes: 0,
             received_bytes: 165,
             duration_ms: 31,

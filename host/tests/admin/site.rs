@@ -132,6 +132,7 @@ impl Site {
                     url: "https://api.example.com/v1/videos?id=*".to_owned(),
                     status: Some(200),
                     error: None,
+                    refused: false,
                     sent_bytes: 0,
                     received_bytes: 165,
                     duration_ms: 31,

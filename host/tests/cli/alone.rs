@@ -36,7 +36,7 @@ fn wrong_usage_is_exit_code_2_and_says_what_would_be_right() {
 #[test]
 fn help_has_examples_for_every_command() {
     let site = Site::new();
-    for command in ["", "serve", "check", "send", "run", "new", "test", "events", "deliveries", "plugins"] {
+    for command in ["", "serve", "check", "send", "bench", "run", "new", "test", "events", "deliveries", "plugins"] {
         let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
         let ran = site.run(&arguments);
         assert!(ran.code == 0 && ran.out.contains("Examples:") && ran.err.is_empty(), "{arguments:?}: {ran:?}");

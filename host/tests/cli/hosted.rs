@@ -1,5 +1,7 @@
 //! What talks to a running host.
 
+use std::os::unix::fs::PermissionsExt;
+
 use serde_json::{Value, json};
 
 use super::site::{Host, Ran, Site, wait_for};
@@ -113,6 +115,26 @@ fn plugins_are_listed_and_shown() {
     assert!(ask(&site, &host, &["plugins", "fine"]).out.contains("avatar_video.success"));
     let missing = ask(&site, &host, &["plugins", "fin"]);
     assert!(missing.code == 1 && missing.err.contains("did you mean `fine`?"), "{missing:?}");
+}
+
+#[test]
+fn check_names_the_file_that_would_be_held_and_what_lets_it_in() {
+    let site = Site::new();
+    let host = site.serve();
+    host.signal("TERM");
+    host.wait();
+    let asks = super::site::OK.replacen("(component", "(component (import \"hookbox:plugin/kv@0.1.0\" (instance))", 1);
+    site.put("plugins/fine.wat", asks);
+    let ran = site.run(&["check"]);
+    assert!(ran.code == 0 && ran.out.contains("held: the newest file asks for kv"), "{ran:?}");
+    let warning = "warning: the newest file of `fine` asks for kv and waits; `hookbox plugins approve fine --digest ";
+    assert!(ran.out.contains(warning), "{ran:?}");
+    assert!(ran.out.contains("fine     handler@0.1.0"), "the old one would go on: {ran:?}");
+    assert!(!ran.out.contains("newest file of `refuses`"), "{ran:?}");
+    // A folder that is not believed is no problem of the configuration.
+    std::fs::set_permissions(site.path("data/approved"), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let ran = site.run(&["check"]);
+    assert!(ran.code == 0 && ran.err.contains("warning: which plugin files would be held cannot be told"), "{ran:?}");
 }
 
 #[test]

@@ -82,6 +82,7 @@ async fn a_guest_without_a_rule_is_refused_and_its_log_says_what_would_allow_it(
     // HTTP-request-denied is the sixteenth error code.
     assert_eq!((done.verdict.clone(), log(&done)), (Verdict::Ok(Vec::new()), vec![line, "info: error 015".to_owned()]));
     assert_eq!((done.calls.len(), done.calls[0].status, done.calls[0].error.as_deref()), (1, None, Some(advice)));
+    assert!(done.calls[0].refused, "{:?}", done.calls);
     assert_eq!((world.net.resolved().len(), world.net.dialled().len()), (0, 0));
 }
 

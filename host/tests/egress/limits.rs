@@ -82,6 +82,20 @@ async fn what_is_received_is_counted_over_all_bodies() {
 }
 
 #[tokio::test]
+async fn the_heads_of_responses_count_with_their_bodies() {
+    let head = format!("HTTP/1.1 200 OK\r\nx-much: {}\r\ncontent-length: 5\r\n\r\nhello", "x".repeat(1_000));
+    let world = World::answering(move |_| Reply::raw(&head)).await;
+    let attempt = world.limited(API, Limits { http_received_bytes: 2_000, ..Limits::default() });
+    attempt.get_now(URL).await;
+    let failed = attempt.get(URL).await.unwrap_err();
+    assert!(failed.kind == FailureKind::Received && failed.to_string().contains("can receive 2000 bytes"), "{failed}");
+    let calls = attempt.passage.close();
+    assert_eq!((calls[0].received_bytes, calls[0].error.clone()), (5, None), "the body alone is noted");
+    assert_eq!((calls[1].status, calls[1].received_bytes, calls[1].refused), (Some(200), 0, false));
+    assert!(calls[1].error.as_deref().unwrap().contains("http_received"), "{calls:?}");
+}
+
+#[tokio::test]
 async fn every_request_is_noted_without_what_its_query_says() {
     let world = World::answering(|_| Reply::raw("HTTP/1.1 418 Tea\r\ncontent-length: 5\r\n\r\nhello")).await;
     let attempt = world.passage(API);

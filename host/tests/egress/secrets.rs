@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hookbox::config::Limits;
 use hookbox::egress::{FailureKind, Masks};
+use hookbox::event::PluginName;
 use http::header::HeaderValue;
 
 use super::world::{Reply, TOKEN, Then, World, grants};
@@ -27,6 +28,21 @@ async fn a_credential_goes_out_under_its_rule_alone() {
     assert!(requests[0].1.contains("accept-encoding: identity\r\n"), "{requests:?}");
     assert!(!requests[1].1.contains("sk-live") && !requests[1].1.contains("accept-encoding"), "{requests:?}");
     assert!(attempt.log().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_hidden_is_made_once_for_all_attempts_under_the_same_grants() {
+    let world = World::new().await;
+    let plugin = PluginName::from("guest");
+    let (granted, again) = (world.grants(RULES), world.grants(RULES));
+    let masks = |grants| world.egress.masks(&plugin, grants).unwrap();
+    assert!(std::sync::Arc::ptr_eq(&masks(&granted), &masks(&granted)));
+    assert!(
+        !std::sync::Arc::ptr_eq(&masks(&granted), &masks(&again)),
+        "a new configuration has credentials of its own"
+    );
+    let open = world.grants(r#"[{ host = "api.example.com" }]"#);
+    assert!(world.egress.masks(&plugin, &open).is_none(), "there is nothing to hide");
 }
 
 #[tokio::test]

@@ -1,17 +1,20 @@
 //! Many events over several connections, with a summary: rate, latency, and what came back.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
-
-use super::{Reply, Sender, TIMEOUT, agent};
+use super::{Reply, Sender, TIMEOUT, loading_agent};
 use crate::cli::failure::Failure;
 use crate::cli::output::{Page, printable};
-use crate::tasks;
+use crate::cli::progress::Progress;
+use crate::event::EventId;
+use crate::{clock, tasks};
+
+/// Between two looks at how far it is.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// How much is sent, and how fast.
 #[derive(Debug)]
@@ -34,6 +37,8 @@ pub(in crate::cli) enum End {
 pub(in crate::cli) struct Seen {
     pub(in crate::cli) tally: Tally,
     pub(in crate::cli) took: Duration,
+    /// How long this process computed meanwhile, on all cores together.
+    pub(in crate::cli) cpu: Duration,
     pub(in crate::cli) url: String,
 }
 
@@ -44,6 +49,8 @@ pub(in crate::cli) struct Tally {
     pub(in crate::cli) answers: BTreeMap<String, u64>,
     pub(in crate::cli) successes: u64,
     pub(in crate::cli) duplicates: u64,
+    /// Of the events that are said to be durable, without duplicates; sorted once all are together.
+    pub(in crate::cli) ids: Vec<EventId>,
     /// Of every reply, in microseconds.
     latencies_us: Vec<u32>,
     /// What the first failure said.
@@ -58,52 +65,71 @@ struct Job {
     rate: Option<f64>,
     start: Instant,
     next: AtomicU32,
-    bar: ProgressBar,
+    /// Answered, or failed.
+    sent: AtomicU64,
 }
 
 /// Sends events over several connections until there were enough.
 pub(in crate::cli) fn run(sender: Sender, plan: &Plan) -> Result<Seen, Failure> {
-    // Fails for all alike: better once, before anything is sent.
-    sender.sign()?;
     let &Plan { end, rate, connections } = plan;
-    let job = Arc::new(Job { sender, end, rate, start: Instant::now(), next: AtomicU32::new(0), bar: progress(end) });
+    let (next, sent, start) = (AtomicU32::new(0), AtomicU64::new(0), Instant::now());
+    let job = Arc::new(Job { sender, end, rate, start, next, sent });
+    let cpu = clock::process_cpu();
     let threads = match end {
         End::Count(count) => u32::from(connections).min(count),
         End::After(_) => u32::from(connections),
     };
+    // Nothing is ever said: the channel is closed when the last of them is done.
+    let (working, done) = channel::<()>();
     let workers: Vec<_> = (0..threads)
         .map(|number| {
-            let job = Arc::clone(&job);
-            tasks::thread(&format!("send-{number}"), move || job.work())
+            let (job, working) = (Arc::clone(&job), working.clone());
+            tasks::thread(&format!("send-{number}"), move || {
+                let tally = job.work();
+                drop(working);
+                tally
+            })
         })
         .collect::<Result<_, _>>()
         .map_err(|error| Failure::failed(format!("failed to start a thread: {error}")))?;
+    drop(working);
+    let progress = job.progress();
+    while let Err(RecvTimeoutError::Timeout) = done.recv_timeout(LOOK) {
+        job.show(&progress);
+    }
     let mut tally = Tally::default();
     for worker in workers {
         tally.add(worker.join().map_err(|_| Failure::failed("a connection's thread ended early"))?);
     }
-    let took = job.start.elapsed();
-    job.bar.finish_and_clear();
+    let (took, cpu) = (job.start.elapsed(), clock::process_cpu().saturating_sub(cpu));
     tally.latencies_us.sort_unstable();
-    Ok(Seen { tally, took, url: job.sender.url.clone() })
-}
-
-fn progress(end: End) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let (bar, template) = match end {
-        End::Count(count) => (ProgressBar::new(count.into()), "{bar:40} {pos}/{len}  {per_sec}  {eta} left".to_owned()),
-        End::After(time) => {
-            (ProgressBar::new_spinner(), format!("{{elapsed}} of {}s  {{pos}} sent  {{per_sec}}", time.as_secs()))
-        }
-    };
-    bar.with_style(ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar()))
+    tally.ids.sort_unstable();
+    Ok(Seen { tally, took, cpu, url: job.sender.url.clone() })
 }
 
 impl Job {
+    fn progress(&self) -> Progress {
+        let length = match self.end {
+            End::Count(count) => count.into(),
+            End::After(time) => millis(time),
+        };
+        Progress::new("sending", length)
+    }
+
+    fn show(&self, progress: &Progress) {
+        let (sent, elapsed) = (self.sent.load(Ordering::Relaxed), self.start.elapsed());
+        let rate = sent as f64 / elapsed.as_secs_f64().max(f64::EPSILON);
+        match self.end {
+            End::Count(count) => progress.show(sent, format!("{sent} of {count}, {rate:.0} a second")),
+            End::After(time) => {
+                let (seconds, all) = (elapsed.as_secs_f32(), time.as_secs_f32());
+                progress.show(millis(elapsed), format!("{seconds:.1} of {all} s, {sent} sent, {rate:.0} a second"));
+            }
+        }
+    }
+
     fn work(&self) -> Tally {
-        let agent = agent(TIMEOUT);
+        let agent = loading_agent(TIMEOUT);
         let mut tally = Tally::default();
         while let Some(due) = self.due() {
             match self.sender.sign().map(|signed| self.sender.post(&agent, &signed)) {
@@ -112,7 +138,7 @@ impl Job {
                 Ok(Err(error)) => tally.failure("no answer", error.to_string()),
                 Err(_) => tally.failure("not signed", "signing failed".to_owned()),
             }
-            self.bar.inc(1);
+            self.sent.fetch_add(1, Ordering::Relaxed);
         }
         tally
     }
@@ -140,7 +166,11 @@ impl Tally {
         let label = format!("{} {}", reply.status, reply.reason);
         if reply.is_success() {
             self.successes += 1;
-            self.duplicates += u64::from(reply.is_duplicate());
+            match reply.ack() {
+                Some(ack) if ack.is_duplicate => self.duplicates += 1,
+                Some(ack) => self.ids.push(ack.id),
+                None => {}
+            }
             *self.answers.entry(label).or_default() += 1;
         } else {
             self.failure(&label, String::from_utf8_lossy(&reply.body).into_owned());
@@ -158,6 +188,7 @@ impl Tally {
         }
         self.successes += other.successes;
         self.duplicates += other.duplicates;
+        self.ids.extend(other.ids);
         self.latencies_us.extend(other.latencies_us);
         self.first_failure = self.first_failure.take().or(other.first_failure);
     }
@@ -198,6 +229,10 @@ impl Seen {
         }
         page
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The value that `share` of the sorted values do not exceed (nearest rank); 0 of none.

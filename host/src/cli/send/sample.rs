@@ -30,6 +30,9 @@ pub(super) struct Sample {
 /// The member that makes a body that was given another one.
 const MARK: &str = "hookbox_bench";
 
+/// What a body has to be for that.
+const WANTED: &str = "give a JSON object, because every event gets a member with a fresh id";
+
 #[derive(Debug)]
 enum Template {
     /// Completed for every event.
@@ -82,9 +85,12 @@ impl Sample {
     /// The same, but no two bodies are alike: a JSON object gets a member with a fresh id.
     pub(super) fn varied(mut self) -> Result<Self, String> {
         if let Template::Bytes(bytes) = &self.template {
-            let value = serde_json::from_slice(bytes).ok().filter(Value::is_object);
-            let value = value.ok_or("--data must be a JSON object: each event gets a member with a fresh id")?;
+            let value =
+                serde_json::from_slice(bytes).map_err(|error| format!("the event is not JSON ({error}): {WANTED}"))?;
             self.template = Template::Json(value);
+        }
+        if !matches!(&self.template, Template::Json(value) if value.is_object()) {
+            return Err(format!("the event is JSON, but no object: {WANTED}"));
         }
         self.varied = true;
         self.json("").transpose()?;
@@ -288,7 +294,10 @@ mod tests {
         );
         assert_ne!(first[MARK], second[MARK]);
         let text = Sample::new(&heygen(), "x", Some(b"text".to_vec()), Vec::new()).unwrap();
-        assert!(text.varied().unwrap_err().contains("JSON object"));
+        assert!(text.varied().unwrap_err().contains("the event is not JSON (expected ident at line 1 column 2)"));
+        let source = source(None, Pick::Header("x-type".to_owned()), None, None);
+        let list = Sample::new(&source, "x", Some(b"[]".to_vec()), Vec::new()).unwrap();
+        assert!(list.varied().unwrap_err().contains("give a JSON object"));
     }
 
     #[test]

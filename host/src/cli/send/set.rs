@@ -41,12 +41,15 @@ pub(super) fn put(mut place: &mut Value, path: &[String], value: Value) -> Resul
         }
         place = match place {
             Value::Object(members) => members.entry(name.clone()).or_insert(Value::Null),
+            Value::Array(_) if depth == 0 && name.parse::<usize>().is_err() => {
+                return Err(format!("the body is a JSON array, so it has no `{name}`: an object would"));
+            }
             Value::Array(items) => {
                 let length = items.len();
                 let item = name.parse().ok().and_then(|index: usize| items.get_mut(index));
                 item.ok_or_else(|| format!("`{}` has {length} items, and no `{name}`", path[..depth].join(".")))?
             }
-            _ if depth == 0 => return Err("the body is not a JSON object".to_owned()),
+            _ if depth == 0 => return Err(format!("the body is no JSON object, so it has no `{name}`")),
             _ => return Err(format!("`{}` is not an object, so it has no `{name}`", path[..depth].join("."))),
         };
     }
@@ -77,6 +80,8 @@ mod tests {
     fn a_path_that_leads_nowhere_is_named() {
         assert!(set(json!({"a": "text"}), "a.b=1").unwrap_err().contains("`a` is not an object"));
         assert!(set(json!({"a": [1]}), "a.1=1").unwrap_err().contains("1 items"));
+        assert!(set(json!([1]), "a=1").unwrap_err().contains("the body is a JSON array"));
+        assert!(set(json!("text"), "a=1").unwrap_err().contains("the body is no JSON object"));
         for text in ["a", "=1", "a..b=1", ".a=1", "a.=1"] {
             assert!(set(json!({}), text).is_err(), "{text}");
         }

@@ -11,7 +11,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use secrecy::SecretString;
 
-use super::{Grants, HostPattern, HttpRule, Injected};
+use super::{Grants, HostPattern, HttpRule, Injected, MAX_LABEL_BYTES, MAX_NAME_BYTES, MAX_PATH_BYTES, is_framing};
 use crate::config::raw::{Item, Section};
 use crate::config::secrets::{self, Places};
 use crate::config::sources;
@@ -20,11 +20,6 @@ use crate::config::sources;
 const MAX_RULES: usize = 64;
 /// The most headers that a rule adds.
 const MAX_HEADERS: usize = 8;
-/// The longest path of a rule, in bytes.
-const MAX_PATH_BYTES: usize = 1_024;
-/// The longest name in DNS, and the longest part of one, in bytes (RFC 1035 §2.3.4).
-const MAX_NAME_BYTES: usize = 253;
-const MAX_LABEL_BYTES: usize = 63;
 /// The shortest value that can be told from ordinary text in a response, in bytes.
 const MIN_VALUE_BYTES: usize = 8;
 /// The longest text before a value, in bytes.
@@ -35,23 +30,8 @@ const MAX_AUTHORITIES_BYTES: u64 = 1 << 20;
 /// Methods of RFC 9110 and RFC 5789 that a plugin may use. CONNECT would be a way around every rule, TRACE shows headers.
 pub const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-/// Headers that say how the message is framed, where it goes, or in what form the answer comes: the host's business.
-const FRAMING: [&str; 14] = [
-    "accept-encoding",
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "range",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
+/// Headers that a plugin can set and a rule cannot: how long the body is, and in what form the answer comes.
+const OF_THE_REQUEST: [&str; 3] = ["accept-encoding", "content-length", "range"];
 
 const EXAMPLE: &str = "{ host = \"api.example.com\", methods = [\"GET\"], path = \"/v1/\" }";
 
@@ -202,7 +182,7 @@ fn read_headers(section: Section<'_>, places: &Places<'_>) -> Vec<Injected> {
             item.refuse_key("is not the name of a header", "write it as the service does, such as `X-Api-Key`");
             continue;
         };
-        if FRAMING.contains(&name.as_str()) {
+        if is_framing(&name) || OF_THE_REQUEST.contains(&name.as_str()) {
             item.refuse_key("is a header that the host sets itself", "take it out");
             continue;
         }

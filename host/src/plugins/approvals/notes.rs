@@ -56,7 +56,7 @@ pub(super) type Found = BTreeMap<PluginName, Result<Note, String>>;
 
 impl Notes {
     /// Reads every note in `dir`, which need not be there.
-    pub(super) fn open(dir: PathBuf) -> Result<(Self, Found), String> {
+    pub(super) fn read(dir: PathBuf) -> Result<(Self, Found), String> {
         let mut found = Found::new();
         match fs::symlink_metadata(&dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Self { dir }, found)),
@@ -73,18 +73,22 @@ impl Notes {
         for entry in fs::read_dir(&dir).map_err(|error| unreadable(&dir, &error))? {
             let path = entry.map_err(|error| unreadable(&dir, &error))?.path();
             let Some((name, ending)) = parts(&path) else { continue };
-            match ending {
-                "json" => {
-                    found.insert(name.into(), read(&path));
-                }
-                _ if ending.ends_with(DRAFT) => {
-                    // Nobody will finish it.
-                    let _ = fs::remove_file(&path);
-                }
-                _ => {}
+            if ending == "json" {
+                found.insert(name.into(), read(&path));
             }
         }
         Ok((Self { dir }, found))
+    }
+
+    /// Removes what a host that was killed has left unfinished.
+    pub(super) fn drop_drafts(&self) {
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if parts(&path).is_some_and(|(_, ending)| ending.ends_with(DRAFT)) {
+                // Whoever writes that draft anew begins it anew.
+                let _ = fs::remove_file(&path);
+            }
+        }
     }
 
     /// Writes a note; it is on disk afterwards.

@@ -151,7 +151,12 @@ fn events_query(
         (None, Some(EventState::Has(State::Dead))) => Walk::Dead,
         (None, _) => Walk::Events,
     };
-    let scanned = if filter.text.is_some() { MAX_SCANNED_BODIES } else { MAX_SCANNED };
+    let scanned = match filter {
+        EventFilter { text: Some(_), .. } => MAX_SCANNED_BODIES,
+        // Every row matches: a page looks at no more than it shows.
+        EventFilter { kind: None, source: None, subject: None, state: None, .. } => page.limit as i64,
+        _ => MAX_SCANNED,
+    };
     let before = before(page.after.map(|cursor| cursor.0.event), filter.until_ms);
     let window = Window::new(connection, walk, before, scanned, filter.since_ms)?;
     let mut clauses = Clauses::events(filter);

@@ -1,5 +1,7 @@
 //! Files that ask for more: what is held, what lets it in, and what a restart makes of it.
 
+use std::collections::BTreeSet;
+
 use arc_swap::ArcSwap;
 
 use super::*;
@@ -170,6 +172,35 @@ async fn a_file_that_changes_between_the_look_and_the_approval_is_not_let_in() {
 }
 
 #[tokio::test]
+async fn an_approval_that_is_over_counts_for_nothing_also_while_that_cannot_be_noted() {
+    let mut host = Host::new();
+    let (old, shown, other) = (asks(1, &[]), asks(2, &["kv"]), asks(3, &["kv"]));
+    host.put(&old).await;
+    host.put(&shown).await;
+    host.approve(&shown).unwrap();
+    let note = host.notes().join("a.json");
+    let approved = sha(&shown).to_string();
+    let in_the_way = host.notes().join("a.json.draft");
+    fs::create_dir(&in_the_way).unwrap();
+    host.bench.write("a.wat", &other);
+    host.bench.refresh().await;
+    assert!(fs::read_to_string(&note).unwrap().contains(&approved), "it could not be struck out");
+    host.put(&shown).await;
+    host.is("held", Some(&old), Some(&shown));
+    host.bench.refresh().await;
+    host.is("held", Some(&old), Some(&shown));
+    // The next look that can write it does, though the folder is as it was.
+    fs::remove_dir(&in_the_way).unwrap();
+    host.bench.refresh().await;
+    assert!(!fs::read_to_string(&note).unwrap().contains(&approved));
+    host.restart().await;
+    host.is("held", Some(&old), Some(&shown));
+    host.approve(&shown).unwrap();
+    host.bench.refresh().await;
+    host.is("loaded", Some(&shown), None);
+}
+
+#[tokio::test]
 async fn asking_for_less_is_taken_at_once_and_asking_for_more_again_is_held_again() {
     let mut host = Host::new();
     let (old, new) = (asks(1, &[]), asks(2, &["kv"]));
@@ -290,6 +321,25 @@ async fn a_plugin_that_is_removed_and_put_back_is_no_new_one() {
     assert_eq!(host.approve(&new), Err(NotApproved::NothingHeld));
     host.put(&old).await;
     host.is("loaded", Some(&old), None);
+}
+
+#[tokio::test]
+async fn who_only_looks_sees_what_would_be_held_and_changes_nothing() {
+    let mut host = Host::new();
+    let (old, new) = (asks(1, &[]), asks(2, &["kv"]));
+    host.put(&old).await;
+    host.bench.write("a.wat", &new);
+    fs::write(host.notes().join("a.json.draft"), "of a host that is writing it").unwrap();
+    let names =
+        || -> BTreeSet<_> { fs::read_dir(host.notes()).unwrap().map(|entry| entry.unwrap().file_name()).collect() };
+    let before = names();
+    let looks = Approvals::look(host.notes(), host.config.clone()).unwrap();
+    let shelf = Shelf::load_all(&Stock { approvals: Arc::new(looks), ..host.bench.stock.clone() }).await.shelf;
+    let slot = shelf.slot("a").unwrap();
+    assert_eq!((slot.state(), slot.loaded.as_ref().map(|loaded| loaded.digest)), ("held", Some(sha(&old))), "{slot:?}");
+    assert_eq!(names(), before);
+    let after = fs::read_to_string(host.notes().join("a.json")).unwrap();
+    assert!(after.contains(&sha(&old).to_string()), "{after}");
 }
 
 #[tokio::test]

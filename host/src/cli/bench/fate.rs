@@ -1,0 +1,264 @@
+//! What became of every event that was acknowledged, asked by its id: what else the host does meanwhile counts for
+//! nothing.
+//!
+//! Ids are ordered by time, and so are the pages of the admin API: those between the first and the last id are read
+//! once, newest first, and the ids ticked off. A page with a delivery that is still open is asked for again until it
+//! is settled or the patience has ended; what is older is settled by then, or waited for in its turn.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::cli::client::Client;
+use crate::cli::failure::Failure;
+use crate::cli::output::text;
+use crate::cli::progress::Progress;
+use crate::clock::rfc3339;
+use crate::event::EventId;
+
+/// The shortest and the longest time between two looks at the same page, and by which share of the time waited it
+/// grows: a host that is busy for long is asked seldom.
+const LOOK: Duration = Duration::from_millis(20);
+const LONG_LOOK: Duration = Duration::from_millis(500);
+const LOOKS_SHARE: u32 = 20;
+
+/// Rows of a page: the most the API gives.
+const PAGE_ROWS: usize = 500;
+
+/// The most events that are named, of those that are lost and of those that failed.
+const MAX_NAMED: usize = 5;
+
+/// Counts of the events that were acknowledged.
+#[derive(Debug, Default)]
+pub(super) struct Fate {
+    /// Found in the store; each is exactly one of `settled`, `waiting` and `open`.
+    pub(super) stored: u64,
+    /// Every delivery has ended, if there are any.
+    pub(super) settled: u64,
+    /// A delivery waits for another attempt.
+    pub(super) waiting: u64,
+    /// A delivery was still ready or running when the patience ended.
+    pub(super) open: u64,
+    /// Of the stored ones, those with a delivery that failed for good.
+    pub(super) dead: u64,
+    /// Of the stored ones, those without deliveries.
+    pub(super) unrouted: u64,
+    /// Not found.
+    pub(super) lost: u64,
+    /// Some of the lost ones.
+    pub(super) missing: Vec<EventId>,
+    /// Some of the dead ones.
+    pub(super) failed: Vec<EventId>,
+    /// Deliveries that have ended.
+    pub(super) deliveries: u64,
+    /// From the first event that was sent until none was seen open.
+    pub(super) took: Duration,
+}
+
+/// How far an event is: the least of its deliveries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Open,
+    Waiting,
+    Settled,
+}
+
+/// The states of an event's deliveries, as the API names them.
+#[derive(Debug)]
+struct Row {
+    id: EventId,
+    states: Vec<String>,
+}
+
+/// A page of the events between the first and the last id.
+#[derive(Debug)]
+struct Events {
+    rows: Vec<Row>,
+    next: Option<String>,
+}
+
+/// When the load began, and for how long what is open is waited for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    pub(super) start: Instant,
+    pub(super) patience: Duration,
+}
+
+/// Deliveries that are ready or running, of the whole host.
+pub(super) fn backlog(client: &Client) -> Result<u64, Failure> {
+    let answer = client.get("/api/v1/stats", &[])?;
+    let count = |state: &str| {
+        let count = answer["deliveries"][state].as_u64();
+        count.ok_or_else(|| Failure::failed(format!("the admin API's answer to /api/v1/stats has no `{state}`")))
+    };
+    Ok(count("ready")? + count("leased")?)
+}
+
+/// Finds out what became of `ids`, which are sorted.
+pub(super) fn trace(client: &Client, mut ids: Vec<EventId>, times: Times) -> Result<Fate, Failure> {
+    let mut fate = Fate { took: times.start.elapsed(), ..Fate::default() };
+    let (Some(&first), Some(&last)) = (ids.first(), ids.last()) else { return Ok(fate) };
+    let range = [("since", rfc3339(first.unix_ms())), ("until", rfc3339(last.unix_ms() + 1))];
+    let (began, all) = (Instant::now(), backlog(client)?);
+    let progress = Progress::new("settling", all);
+    let (mut cursor, mut seen_open, mut is_first) = (None, false, true);
+    loop {
+        let events = Events::ask(client, &range, cursor.as_deref())?;
+        let waited = began.elapsed();
+        if waited < times.patience && events.has_open(&ids) {
+            // What the whole host has to do: only to show that it gets less.
+            let settled = all.saturating_sub(backlog(client)?);
+            progress.show(settled, format!("{settled} of {all} deliveries"));
+            std::thread::sleep((waited / LOOKS_SHARE).clamp(LOOK, LONG_LOOK));
+            seen_open = true;
+            continue;
+        }
+        if seen_open || is_first {
+            fate.took = times.start.elapsed();
+        }
+        (seen_open, is_first) = (false, false);
+        fate.take(&events, &mut ids);
+        match events.next {
+            Some(next) if !ids.is_empty() => cursor = Some(next),
+            _ => return Ok(fate),
+        }
+    }
+}
+
+impl Events {
+    fn ask(client: &Client, range: &[(&'static str, String)], cursor: Option<&str>) -> Result<Self, Failure> {
+        let mut query: Vec<_> = range.iter().map(|(name, value)| (*name, Some(value.clone()))).collect();
+        query.push(("limit", Some(PAGE_ROWS.to_string())));
+        query.push(("cursor", cursor.map(str::to_owned)));
+        let answer = client.get("/api/v1/events", &query)?;
+        let rows = answer["items"].as_array().and_then(|items| items.iter().map(Row::read).collect::<Option<_>>());
+        let rows = rows.ok_or_else(|| Failure::failed("the admin API's answer to /api/v1/events lacks an id"))?;
+        Ok(Self { rows, next: answer["next_cursor"].as_str().map(str::to_owned) })
+    }
+
+    fn has_open(&self, ids: &[EventId]) -> bool {
+        self.rows.iter().any(|row| row.stage() == Stage::Open && ids.binary_search(&row.id).is_ok())
+    }
+}
+
+impl Row {
+    fn read(item: &Value) -> Option<Self> {
+        let states = item["deliveries"].as_array()?.iter().map(|delivery| text(&delivery["state"])).collect();
+        Some(Self { id: item["id"].as_str()?.parse().ok()?, states })
+    }
+
+    fn stage(&self) -> Stage {
+        let stages = self.states.iter().map(|state| match state.as_str() {
+            "done" | "dead" => Stage::Settled,
+            "waiting" => Stage::Waiting,
+            _ => Stage::Open,
+        });
+        stages.min().unwrap_or(Stage::Settled)
+    }
+}
+
+impl Fate {
+    /// Ticks off the ids that the page speaks of, which are the newest: those down to its last row, and all of them if
+    /// no page comes after it.
+    fn take(&mut self, events: &Events, ids: &mut Vec<EventId>) {
+        let oldest = match (&events.next, events.rows.last()) {
+            (None, _) => 0,
+            (Some(_), Some(row)) => ids.partition_point(|id| *id < row.id),
+            (Some(_), None) => ids.len(),
+        };
+        let rows: HashMap<EventId, &Row> = events.rows.iter().map(|row| (row.id, row)).collect();
+        for id in ids.drain(oldest..).rev() {
+            match rows.get(&id) {
+                Some(row) => self.count(row),
+                None => {
+                    self.lost += 1;
+                    name(&mut self.missing, id);
+                }
+            }
+        }
+    }
+
+    fn count(&mut self, row: &Row) {
+        let ended = row.states.iter().filter(|state| matches!(state.as_str(), "done" | "dead")).count();
+        self.stored += 1;
+        self.deliveries += ended as u64;
+        self.unrouted += u64::from(row.states.is_empty());
+        match row.stage() {
+            Stage::Settled => self.settled += 1,
+            Stage::Waiting => self.waiting += 1,
+            Stage::Open => self.open += 1,
+        }
+        if row.states.iter().any(|state| state == "dead") {
+            self.dead += 1;
+            name(&mut self.failed, row.id);
+        }
+    }
+
+    /// Deliveries settled a second.
+    pub(super) fn rate(&self) -> f64 {
+        self.deliveries as f64 / self.took.as_secs_f64().max(f64::EPSILON)
+    }
+
+    /// Ids of deliveries that failed for good, and why: those of [`Self::failed`].
+    pub(super) fn failures(&self, client: &Client) -> Result<Vec<(String, String)>, Failure> {
+        let mut failures = Vec::new();
+        for id in &self.failed {
+            let event = client.get(&format!("/api/v1/events/{id}"), &[])?;
+            let deliveries = event["deliveries"].as_array().into_iter().flatten();
+            failures.extend(deliveries.filter(|delivery| delivery["state"] == "dead").map(|delivery| {
+                let last = delivery["attempts"].as_array().and_then(|attempts| attempts.last());
+                (text(&delivery["id"]), last.map(|last| text(&last["error"])).unwrap_or_default())
+            }));
+        }
+        Ok(failures)
+    }
+}
+
+fn name(named: &mut Vec<EventId>, id: EventId) {
+    if named.len() < MAX_NAMED {
+        named.push(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: i64) -> EventId {
+        EventId::from_row(number)
+    }
+
+    fn events(rows: &[(i64, &[&str])], next: Option<&str>) -> Events {
+        let rows = rows.iter().map(|(number, states)| Row {
+            id: id(*number),
+            states: states.iter().map(|state| (*state).to_owned()).collect(),
+        });
+        Events { rows: rows.collect(), next: next.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_page_ticks_off_what_is_not_older_than_its_last_row() {
+        let (mut fate, mut ids) = (Fate::default(), [2, 4, 6, 8].map(id).to_vec());
+        // 7 and 5 are of others, 6 is missing; 4 and 2 may be on the next page.
+        fate.take(&events(&[(8, &["done", "dead"]), (7, &["done"]), (5, &[])], Some("next")), &mut ids);
+        assert_eq!((fate.stored, fate.settled, fate.dead, fate.lost, fate.deliveries), (1, 1, 1, 1, 2));
+        assert_eq!((fate.missing.as_slice(), fate.failed.as_slice()), (&[id(6)][..], &[id(8)][..]));
+        assert_eq!(ids, [id(2), id(4)]);
+        fate.take(&events(&[], Some("next")), &mut ids);
+        assert_eq!(ids.len(), 2, "a page that looked in vain says nothing");
+        fate.take(&events(&[(4, &[])], None), &mut ids);
+        assert_eq!((fate.stored, fate.unrouted, fate.lost, ids.len()), (2, 1, 2, 0));
+    }
+
+    #[test]
+    fn an_event_is_as_far_as_the_last_of_its_deliveries() {
+        let (mut fate, mut ids) = (Fate::default(), [1, 2, 3].map(id).to_vec());
+        let page =
+            events(&[(3, &["done", "leased", "waiting"]), (2, &["dead", "waiting"]), (1, &["done", "done"])], None);
+        assert!(page.has_open(&ids) && !page.has_open(&ids[..2]));
+        fate.take(&page, &mut ids);
+        assert_eq!((fate.open, fate.waiting, fate.settled, fate.stored), (1, 1, 1, 3));
+        assert_eq!((fate.dead, fate.deliveries), (1, 4));
+    }
+}

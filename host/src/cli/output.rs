@@ -113,8 +113,10 @@ impl Page {
 
 /// Writes a JSON answer, indented.
 pub(super) fn print_json(value: &Value) -> Result<(), Failure> {
+    // In one piece: stdout would go out line by line.
+    let text = format!("{value:#}\n");
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{value:#}")?;
+    stdout.write_all(text.as_bytes())?;
     Ok(stdout.flush()?)
 }
 

@@ -58,7 +58,7 @@ impl Report {
             return "nothing was acknowledged".to_owned();
         }
         let settled = match fate {
-            Fate { open, .. } if *open > 0 => format!("; {open} were not settled in time: see --settle"),
+            Fate { open, .. } if *open > 0 => format!("; {open} were not settled in the time that --settle gives"),
             Fate { waiting, .. } if *waiting > 0 => format!("; {waiting} wait for another attempt"),
             Fate { unrouted, stored, .. } if unrouted == stored => "; no route of the host takes them".to_owned(),
             _ => " and settled".to_owned(),
@@ -112,7 +112,7 @@ impl Report {
         page.line("");
         check.print(&mut page);
         page.line("");
-        page.line(format!("{}, after {:.2} s", self.check(), fate.took.as_secs_f64()));
+        page.line(format!("after {:.2} s: {}", fate.took.as_secs_f64(), self.check()));
         for (label, count) in tally.answers.iter().filter(|(label, _)| !label.starts_with('2')) {
             page.line(format!("{count} times {label}"));
         }

@@ -51,6 +51,8 @@ struct Delivery {
     crashes: u32,
     due_ms: i64,
     outcomes: Vec<(u32, Outcome)>,
+    /// When the last attempt that was recorded had begun.
+    last_started_ms: i64,
 }
 
 struct Model<'a, H> {

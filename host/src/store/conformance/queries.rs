@@ -169,6 +169,9 @@ pub(in crate::store) async fn what_one_look_does_not_reach_is_on_a_later_page(ha
     }
     let text = Some("order_1".to_owned());
     assert_eq!(ids(&store, EventFilter { text, ..EventFilter::default() }).await, events);
+    // Where nothing filters, every look finds a whole page.
+    let (page, next) = store.events(EventFilter::default(), Page { limit: 10, after: None }).await.unwrap();
+    assert_eq!((ids_of(&page).as_slice(), next.is_some()), (&events[..10], true));
 }
 
 fn ids_of(listed: &[EventSummary]) -> Vec<EventId> {

@@ -55,7 +55,8 @@ impl<H: Harness> Model<'_, H> {
         let due_ms = self.now_ms() + i64::try_from(delay_ms).unwrap();
         let attempt = u32::from(born);
         let plugin = plugin.to_owned();
-        let made = Delivery { plugin, state, attempt, pardoned: 0, crashes: 0, due_ms, outcomes: Vec::new() };
+        let (pardoned, crashes, outcomes, last_started_ms) = (0, 0, Vec::new(), i64::MIN);
+        let made = Delivery { plugin, state, attempt, pardoned, crashes, due_ms, outcomes, last_started_ms };
         self.deliveries.insert(id, made);
     }
 
@@ -148,7 +149,10 @@ impl<H: Harness> Model<'_, H> {
             return;
         }
         delivery.crashes = 0;
-        delivery.outcomes.extend(outcome.map(|outcome| (delivery.attempt, outcome)));
+        if let Some(outcome) = outcome {
+            delivery.outcomes.push((delivery.attempt, outcome));
+            delivery.last_started_ms = delivery.last_started_ms.max(START_MS);
+        }
         for (key, value) in wrote {
             let key = (name.clone(), key);
             match value {
@@ -214,6 +218,7 @@ impl<H: Harness> Model<'_, H> {
             if ran.contains(id) {
                 delivery.crashes += 1;
                 delivery.outcomes.push((delivery.attempt, Outcome::Crash));
+                delivery.last_started_ms = delivery.last_started_ms.max(now_ms);
                 delivery.state = if delivery.crashes >= MAX_CRASHES { State::Dead } else { State::Ready };
             }
         }
@@ -227,9 +232,10 @@ impl<H: Harness> Model<'_, H> {
         let last_swept = self.events.range(..keys).next_back().copied();
         self.swept_keys = self.swept_keys.max(last_swept.unwrap_or(self.swept_keys));
         self.keys.retain(|_, event| *event > self.swept_keys);
-        let open: Vec<_> = self.deliveries.iter().filter(|(_, d)| !d.settled()).map(|(id, _)| id.event).collect();
+        let stays = |delivery: &Delivery| !delivery.settled() || delivery.last_started_ms >= events_since_ms;
+        let stays: Vec<_> = self.deliveries.iter().filter(|(_, d)| stays(d)).map(|(id, _)| id.event).collect();
         let swept_keys = self.swept_keys;
-        self.events.retain(|id| *id >= events || *id > swept_keys || open.contains(id));
+        self.events.retain(|id| *id >= events || *id > swept_keys || stays.contains(id));
         self.deliveries.retain(|id, _| self.events.contains(&id.event));
     }
 }

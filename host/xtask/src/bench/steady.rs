@@ -1,24 +1,35 @@
 //! A fixed number of requests, each sent once: at a fixed rate (the open loop), or as fast as the answers come.
 //!
 //! In the open loop every request has its time, and its latency counts from that time and not from when a connection was
-//! free to send it: a receiver that stalls is charged for everybody it keeps waiting. The connections are threads that
-//! block, more of them than there are requests under way at the rates measured here, so that hardly any is late.
+//! free to send it: a receiver that stalls is charged for everybody it keeps waiting. The connections are more than there
+//! are requests under way at the rates measured here, so that hardly any is late.
+//!
+//! The loader shares its cores with whom it measures, so it is two threads however many connections there are: one
+//! sleeps until something is due and sends all that is, the other waits for whichever answers come. What a sleep is
+//! longer than needed, 0.2 ms and what the system adds, is in the latencies too.
 
 use std::fs::File;
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::io::{self, BufReader, Read};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use mio::{Events, Poll, Token, Waker};
+
+use self::connection::Connection;
 use super::requests::Requests;
 use crate::run::Result;
 
-/// How long a connection waits for an answer.
+mod connection;
+
+/// How long no answer may come.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Between starting the threads and the first request.
-const HEAD_START: Duration = Duration::from_millis(100);
+/// The shortest sleep. At high rates more than one request is due after it.
+const NAP: Duration = Duration::from_micros(200);
+
+/// How much of the requests is read in one go, in bytes.
+const PIECE: usize = 256 * 1024;
 
 /// How many, and how fast.
 #[derive(Debug, Clone, Copy)]
@@ -43,84 +54,107 @@ pub(super) fn send(requests: &Requests, address: &str, steady: Steady) -> Result
         return Err(format!("{} requests are asked for and {} are signed", steady.count, requests.spec.count));
     }
     let file = File::open(&requests.path).map_err(|error| format!("{}: {error}", requests.path.display()))?;
-    let next = AtomicUsize::new(0);
-    let start = Instant::now() + if steady.rate.is_some() { HEAD_START } else { Duration::ZERO };
-    let work = || -> std::io::Result<Vec<f64>> {
-        let mut connection = Connection::open(address)?;
-        let (mut latencies_ms, mut request) = (Vec::new(), vec![0; requests.each_bytes]);
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= steady.count {
-                return Ok(latencies_ms);
-            }
-            file.read_exact_at(&mut request, (number * requests.each_bytes) as u64)?;
-            let due = match steady.rate {
-                Some(rate) => start + Duration::from_secs_f64(number as f64 / rate),
-                None => Instant::now(),
-            };
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            connection.ask(&request)?;
-            latencies_ms.push(due.elapsed().as_secs_f64() * 1e3);
-        }
-    };
-    let all = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..steady.connections).map(|_| scope.spawn(work)).collect();
-        let all = workers.into_iter().map(|worker| worker.join().expect("sending does not panic"));
-        all.collect::<std::io::Result<Vec<_>>>()
-    })
-    .map_err(|error| format!("http://{address}: {error}"))?;
-    Ok(Sent { seconds: start.elapsed().as_secs_f64(), latencies_ms: all.concat() })
+    let source = Source { file: BufReader::with_capacity(PIECE, file), each_bytes: requests.each_bytes };
+    exchange(source, address, steady).map_err(|error| format!("http://{address}: {error}"))
 }
 
-/// One connection, kept open for as long as the receiver does.
-struct Connection<'a> {
-    address: &'a str,
-    stream: TcpStream,
-    answer: Vec<u8>,
+/// Where the requests are read from.
+struct Source {
+    file: BufReader<File>,
+    each_bytes: usize,
 }
 
-impl<'a> Connection<'a> {
-    fn open(address: &'a str) -> std::io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self { address, stream, answer: Vec::new() })
-    }
+/// Opens the connections, and lets one thread send and this one wait for the answers.
+fn exchange(source: Source, address: &str, steady: Steady) -> io::Result<Sent> {
+    let mut poll = Poll::new()?;
+    let registry = poll.registry().try_clone()?;
+    let open = |number| Connection::open(address, &registry, Token(number)).map(Mutex::new);
+    let connections = (0..steady.connections).map(open).collect::<io::Result<Vec<_>>>()?;
+    let waker = Waker::new(&registry, Token(steady.connections))?;
+    // First in, first out: a receiver that takes one connection at a time waits for the one that is used next.
+    let (freed, free) = mpsc::channel();
+    (0..steady.connections).try_for_each(|number| freed.send(number)).map_err(io::Error::other)?;
+    let start = Instant::now();
+    let latencies_ms = std::thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            let asked = ask_all(source, steady, start, &connections, free);
+            // If even that fails, the patience of the other thread ends.
+            asked.inspect_err(|_| drop(waker.wake()))
+        });
+        let heard = hear_all(&mut poll, steady.count, &connections, freed);
+        sender.join().expect("sending does not panic").and(heard)
+    })?;
+    Ok(Sent { seconds: start.elapsed().as_secs_f64(), latencies_ms })
+}
 
-    /// Sends a request and reads its answer whole; an error unless it says success.
-    fn ask(&mut self, request: &[u8]) -> std::io::Result<()> {
-        self.stream.write_all(request)?;
-        self.answer.clear();
-        let header_bytes = loop {
-            self.read_more()?;
-            if let Some(at) = self.answer.windows(4).position(|part| part == b"\r\n\r\n") {
-                break at + 4;
-            }
-        };
-        let header = String::from_utf8_lossy(&self.answer[..header_bytes]).to_ascii_lowercase();
-        let field = |name: &str| header.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-        let body_bytes: Option<usize> = field("content-length:").and_then(|text| text.parse().ok());
-        let body_bytes = body_bytes.ok_or_else(|| std::io::Error::other(format!("no length in {header}")))?;
-        while self.answer.len() < header_bytes + body_bytes {
-            self.read_more()?;
-        }
-        if header.split(' ').nth(1).is_none_or(|status| !status.starts_with('2')) {
-            return Err(std::io::Error::other(String::from_utf8_lossy(&self.answer).into_owned()));
-        }
-        if field("connection:") == Some("close") {
-            *self = Self::open(self.address)?;
-        }
-        Ok(())
+/// Sends each request when it is due, or when a connection is free if that is later. Ends early, and without a word, when
+/// no connection becomes free any more: the other thread has failed.
+fn ask_all(
+    mut source: Source,
+    steady: Steady,
+    start: Instant,
+    connections: &[Mutex<Connection<'_>>],
+    free: Receiver<usize>,
+) -> io::Result<()> {
+    let mut request = vec![0; source.each_bytes];
+    for number in 0..steady.count {
+        source.file.read_exact(&mut request)?;
+        let due = steady.rate.map(|rate| start + Duration::from_secs_f64(number as f64 / rate));
+        due.into_iter().for_each(wait_until);
+        let Ok(connection) = free.recv() else { break };
+        lock(&connections[connection]).ask(&request, due.unwrap_or_else(Instant::now))?;
     }
+    Ok(())
+}
 
-    fn read_more(&mut self) -> std::io::Result<()> {
-        let mut part = [0; 4096];
-        match self.stream.read(&mut part)? {
-            0 => Err(std::io::Error::other("it was closed before the answer was whole")),
-            length => {
-                self.answer.extend_from_slice(&part[..length]);
-                Ok(())
+/// Sleeps until then, and no shorter than [`NAP`] if at all.
+fn wait_until(due: Instant) {
+    let left = due.saturating_duration_since(Instant::now());
+    if !left.is_zero() {
+        std::thread::sleep(left.max(NAP));
+    }
+}
+
+/// Reads until `count` requests are answered; hands each connection back whose answer is whole.
+fn hear_all(
+    poll: &mut Poll,
+    count: usize,
+    connections: &[Mutex<Connection<'_>>],
+    freed: Sender<usize>,
+) -> io::Result<Vec<f64>> {
+    let mut events = Events::with_capacity(connections.len() + 1);
+    let mut latencies_ms = Vec::with_capacity(count);
+    while latencies_ms.len() < count {
+        wait(poll, &mut events)?;
+        for event in &events {
+            // The last token is the waker's: sending has failed, and that is what will be reported.
+            let Some(connection) = connections.get(event.token().0) else { return Ok(latencies_ms) };
+            if let Some(latency) = lock(connection).hear(event.is_read_closed())? {
+                latencies_ms.push(latency.as_secs_f64() * 1e3);
+                // Nobody takes it when all is sent.
+                let _ = freed.send(event.token().0);
             }
+        }
+    }
+    Ok(latencies_ms)
+}
+
+/// Waits for what comes next.
+fn wait(poll: &mut Poll, events: &mut Events) -> io::Result<()> {
+    loop {
+        match poll.poll(events, Some(PATIENCE)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(()) if events.is_empty() => {
+                return Err(io::Error::other(format!("no answer came for {} s", PATIENCE.as_secs())));
+            }
+            waited => return waited,
         }
     }
 }
+
+fn lock<'a, 'b>(connection: &'a Mutex<Connection<'b>>) -> MutexGuard<'a, Connection<'b>> {
+    connection.lock().expect("neither thread panics")
+}
+
+#[cfg(test)]
+mod tests;

@@ -244,6 +244,27 @@ async fn a_closed_file_is_whole_without_its_log() {
 }
 
 #[tokio::test]
+async fn the_log_stays_short_while_commits_follow_each_other() {
+    let file = one_file();
+    let store = file.open_sqlite().await;
+    let log = file.options().path.with_extension("db-wal");
+    let large = || {
+        let mut event = event();
+        event.attributes.body = vec![b'x'; 256 << 10].into();
+        event
+    };
+    // Some 65 pages each, and so five times as many in all as make the log long.
+    for _ in 0..80 {
+        store.append(large()).await.unwrap();
+        let bytes = std::fs::metadata(&log).unwrap().len();
+        assert!(bytes < 1_100 * 4_120, "{bytes}");
+    }
+    store.close().await.unwrap();
+    assert!(!log.exists());
+    assert_eq!(file.open_sqlite().await.stats().events, 80);
+}
+
+#[tokio::test]
 async fn every_commit_is_synced() {
     let file = one_file();
     let store = file.open_sqlite().await;

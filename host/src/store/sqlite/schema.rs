@@ -11,9 +11,9 @@ use rusqlite::{Connection, OpenFlags};
 /// The schema this host writes. A file with a greater one is refused, one with a smaller one is migrated.
 const VERSION: i64 = 3;
 
-/// Pages after which a commit moves the log into the database (4 KiB each). Whoever waits for that commit waits for the
-/// move as well. A longer log gains nothing: few pages change often enough to be in it many times.
-const CHECKPOINT_PAGES: u32 = 1_000;
+/// Pages after which the log is moved into the database (4 KiB each). The next commit waits for the move. A longer log gains
+/// nothing: few pages change often enough to be in it many times.
+const LOG_PAGES: i64 = 1_000;
 
 /// The log is cut to this size when it has been moved, in bytes.
 const LOG_KEPT_BYTES: u64 = 64 << 20;
@@ -228,7 +228,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     let settings = format!(
         "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
-         PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
+         PRAGMA wal_autocheckpoint = 0;
          PRAGMA journal_size_limit = {LOG_KEPT_BYTES};
          PRAGMA cache_size = -{CACHE_KIB};
          PRAGMA temp_store = MEMORY;"
@@ -255,6 +255,16 @@ fn read_back(connection: &Connection, path: &Path, setting: &'static str, wanted
         })
         .map_err(|source| OpenError::Sqlite { path: path.to_owned(), source })?;
     if found == wanted { Ok(()) } else { Err(OpenError::Setting { path: path.to_owned(), setting, found }) }
+}
+
+/// Moves the log into the database if it is long, so that the next commit begins it anew. SQLite would do so within the
+/// commit that makes it long, and keep an error to itself. What a slow reader still looks at is moved after a later commit.
+pub(super) fn move_log(writer: &Connection) -> Result<(), rusqlite::Error> {
+    let pages = |sql| writer.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>("log"));
+    if pages("PRAGMA wal_checkpoint(NOOP)")? >= LOG_PAGES {
+        pages("PRAGMA wal_checkpoint(PASSIVE)")?;
+    }
+    Ok(())
 }
 
 /// Opens a connection that can only read.

@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use super::batch::Batch;
 use super::counts::{Counts, Delta};
 use super::dedupe::Recent;
+use super::schema;
 use crate::clock::Clock;
 use crate::event::{DeliveryId, EventId, NewEvent, PluginName};
 use crate::fail::{self, Fault};
@@ -108,11 +109,14 @@ impl Writer {
             let _ = fail::point("store.batch_taken");
             let closing = batch.iter().any(|command| matches!(command, Command::Close { .. }));
             let started = Instant::now();
-            match self.commit(&mut batch) {
+            let committed = self.commit(&mut batch).and_then(|()| {
+                metrics::histogram!("hookbox_store_commit_seconds").record(started.elapsed().as_secs_f64());
+                // Closing the connection moves the whole log.
+                if closing { Ok(()) } else { self.move_log() }
+            });
+            match committed {
                 Ok(()) if closing => return self.stop(StoreError::Stopped("it was closed".to_owned()), batch),
-                Ok(()) => {
-                    metrics::histogram!("hookbox_store_commit_seconds").record(started.elapsed().as_secs_f64());
-                }
+                Ok(()) => {}
                 Err(Failed::Passing(error)) if closing => {
                     batch.drain(..).for_each(|command| command.refuse(&error));
                     return self.stop(StoreError::Stopped(format!("it was closed, and {error}")), batch);
@@ -200,6 +204,18 @@ impl Writer {
             }
         }
         Ok(())
+    }
+
+    /// Moves a long log into the database: when everybody who waited for the commit has been answered. A disk that is full
+    /// refuses the next commits as well; any other failure leaves it unknown what of the database is on disk.
+    fn move_log(&self) -> Result<(), Failed> {
+        match schema::move_log(&self.connection).map_err(|error| self.failed(&error)) {
+            Err(Failed::Passing(error)) => {
+                tracing::debug!(error = %error, "the log cannot be moved into the database for now");
+                Ok(())
+            }
+            moved => moved,
+        }
     }
 
     /// Does what the test's disk is told to do.

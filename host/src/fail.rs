@@ -24,6 +24,9 @@ pub const POINTS: [&str; 12] = [
 /// Points beside the road, in the order in which an approved plugin passes them.
 pub const APPROVAL_POINTS: [&str; 2] = ["plugins.approved", "plugins.noted"];
 
+/// The point at which the store's log has become long and is about to be moved.
+pub const LOG_POINT: &str = "store.log_long";
+
 /// What a point asks of the operation that passes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -41,7 +44,7 @@ mod imp {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicI64, Ordering};
 
-    use super::{APPROVAL_POINTS, Fault, POINTS};
+    use super::{APPROVAL_POINTS, Fault, LOG_POINT, POINTS};
 
     struct Armed {
         point: &'static str,
@@ -56,7 +59,7 @@ mod imp {
     pub fn arm(plan: &str, until: Option<PathBuf>) -> Result<(), String> {
         let mut parts = plan.split(':');
         let name = parts.next().unwrap_or_default();
-        let mut points = POINTS.into_iter().chain(APPROVAL_POINTS);
+        let mut points = POINTS.into_iter().chain(APPROVAL_POINTS).chain([LOG_POINT]);
         let point = points.find(|point| *point == name).ok_or_else(|| format!("no fail point `{name}`"))?;
         let left = parts.next().unwrap_or("1").parse().map_err(|_| format!("bad count in `{plan}`"))?;
         let action = match parts.next() {

@@ -238,3 +238,23 @@ fn an_event_that_kills_two_hosts_is_quarantined() {
     let attempts = event["deliveries"][0]["attempts"].as_array().unwrap();
     assert!(attempts.len() == 2 && attempts.iter().all(|attempt| attempt["outcome"] == "crash"), "{event}");
 }
+
+#[test]
+fn a_log_that_cannot_be_moved_ends_the_host_and_loses_nothing_acknowledged() {
+    let site = Site::new(SOURCE, &[]);
+    let host = harness::start_with(&site, &[("HOOKBOX_FAIL", "store.log_long:1:io")]).unwrap();
+    // Some 125 pages each: eight of them make the log long.
+    let pad = "x".repeat(500_000);
+    let body = |number: usize| {
+        format!(r#"{{"event_type":"step.one","event_data":{{"callback_id":"{number}"}},"pad":"{pad}"}}"#)
+    };
+    let replies = (0..50).map_while(|number| host.post(&body(number)).ok().filter(|(status, _)| *status == 200));
+    let ids: Vec<String> = replies.map(|(_, reply)| reply["id"].as_str().unwrap().to_owned()).collect();
+    assert!((8..50).contains(&ids.len()), "{} were acknowledged", ids.len());
+    assert!(!host.wait().success());
+    let host = harness::start(&site);
+    for id in ids {
+        let (status, event) = host.api_status("GET", &format!("/api/v1/events/{id}"), None);
+        assert_eq!(status, 200, "{event}");
+    }
+}

@@ -162,6 +162,16 @@ fn every_hostile_command_ends_as_it_should_and_leaves_nothing_behind() {
     hold_out(Contract::Command);
 }
 
+#[tokio::test]
+async fn computing_in_bites_counts_like_computing_at_once() {
+    let guest = gallery::guest("kv-bites");
+    let plugin = gallery::sandbox().load(&guest.file()).unwrap();
+    let mut call = guest.call();
+    (call.limits.timeout_ms, call.limits.cpu_ms) = (60_000, 20);
+    let Verdict::Timeout(text) = plugin.invoke(call).await.verdict else { panic!("not stopped") };
+    assert!(text.starts_with("it computed for more than 20 ms"), "{text}");
+}
+
 #[test]
 fn there_is_a_guest_for_every_kind_of_attack() {
     let guests = gallery::guests();

@@ -21,6 +21,8 @@ pub struct Routes {
     exact: HashMap<String, Vec<usize>>,
     /// The others with their indexes, by the segments before the first star.
     wild: HashMap<String, Vec<(usize, Vec<Segment>)>>,
+    /// The longest of these beginnings, in bytes.
+    longest: usize,
 }
 
 /// One line of `[routes]`.
@@ -120,6 +122,7 @@ impl Routes {
                 table.exact.entry(pattern.kind.to_owned()).or_default().push(index);
             } else {
                 let before = pattern.kind.split_once('*').map_or("", |(before, _)| before.trim_end_matches('.'));
+                table.longest = table.longest.max(before.len());
                 table.wild.entry(before.to_owned()).or_default().push((index, pattern.segments));
             }
             let source = pattern.source.map(str::to_owned);
@@ -132,7 +135,8 @@ impl Routes {
     pub fn targets(&self, source: &str, kind: &str) -> Vec<PluginName> {
         let comes_from = |index: &usize| self.routes[*index].source.as_deref().is_none_or(|only| only == source);
         let exact = self.exact.get(kind).into_iter().flatten().copied().filter(comes_from);
-        let beginnings = kind.match_indices('.').map(|(dot, _)| &kind[..dot]).chain(["", kind]);
+        let beginnings = kind.match_indices('.').map(|(dot, _)| &kind[..dot]).chain([kind]);
+        let beginnings = [""].into_iter().chain(beginnings.take_while(|beginning| beginning.len() <= self.longest));
         let wild = beginnings.filter_map(|beginning| self.wild.get(beginning)).flatten();
         let wild = wild.filter(|(index, segments)| comes_from(index) && matches(segments, kind));
         let mut hits: Vec<usize> = exact.chain(wild.map(|(index, _)| *index)).collect();

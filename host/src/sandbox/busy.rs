@@ -43,20 +43,22 @@ pub(super) struct Pace {
     made: Instant,
     /// When the present slice began, in microseconds since `made`.
     slice_began_us: AtomicU64,
+    /// What the guest has taken of its first look before it waited for the host, in microseconds.
+    first_look_us: AtomicU64,
 }
 
 impl Default for Pace {
     fn default() -> Self {
         let (made, zero) = (Instant::now(), AtomicU64::default);
-        Self { busy: AtomicBool::new(false), computed_us: zero(), made, slice_began_us: zero() }
+        let (slice_began_us, first_look_us) = (zero(), zero());
+        Self { busy: AtomicBool::new(false), computed_us: zero(), made, slice_began_us, first_look_us }
     }
 }
 
 impl Pace {
     /// The guest looks up in the middle of what it computes, on its own thread. Whether its slice is over.
     pub(super) fn look_up(&self, now: Instant) -> bool {
-        let slice_us = self.us(now).saturating_sub(self.slice_began_us.load(Ordering::Relaxed));
-        let over = u128::from(slice_us) >= SLICE.as_micros();
+        let over = u128::from(self.slice_us(now)) >= SLICE.as_micros();
         if over {
             self.busy.store(true, Ordering::Relaxed);
         } else if self.is_busy() {
@@ -70,8 +72,23 @@ impl Pace {
         self.busy.load(Ordering::Relaxed)
     }
 
+    /// A slice begins: a whole one, or what is left of the first look.
     fn begin_slice(&self, now: Instant) {
-        self.slice_began_us.store(self.us(now), Ordering::Relaxed);
+        let taken_us = if self.is_busy() { 0 } else { self.first_look_us.load(Ordering::Relaxed) };
+        self.slice_began_us.store(self.us(now).saturating_sub(taken_us), Ordering::Relaxed);
+    }
+
+    /// The guest waits, or gives way. Computing in bites, with a wait after each, is computing all the same.
+    fn end_slice(&self, now: Instant) {
+        let slice_us = self.slice_us(now);
+        self.first_look_us.store(slice_us, Ordering::Relaxed);
+        if u128::from(slice_us) >= SLICE.as_micros() {
+            self.busy.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn slice_us(&self, now: Instant) -> u64 {
+        self.us(now).saturating_sub(self.slice_began_us.load(Ordering::Relaxed))
     }
 
     fn us(&self, now: Instant) -> u64 {
@@ -87,6 +104,7 @@ impl Pace {
     pub(super) fn renew(&self) {
         self.busy.store(false, Ordering::Relaxed);
         self.computed_us.store(0, Ordering::Relaxed);
+        self.first_look_us.store(0, Ordering::Relaxed);
     }
 
     fn computed(&self, slice: Duration) {
@@ -148,7 +166,11 @@ impl Queue {
             let started = Instant::now();
             pace.begin_slice(started);
             let polled = guest.as_mut().poll(cx);
-            long_step |= started.elapsed() > LONG_STEP;
+            let ended = Instant::now();
+            if polled.is_pending() {
+                pace.end_slice(ended);
+            }
+            long_step |= ended.duration_since(started) > LONG_STEP;
             let heavy = long_step || pace.is_busy();
             if heavy || polled.is_ready() {
                 self.heavy.store(heavy, Ordering::Relaxed);
@@ -292,6 +314,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_guest_that_computes_in_bites_is_busy_as_soon_as_they_make_a_slice() {
+        let (pace, queue) = (Pace::default(), Places::new(1).queue());
+        let bite = || {
+            let started = Instant::now();
+            while started.elapsed() < SLICE / 5 {}
+        };
+        queue.run(computes(1, bite), &pace).await;
+        pace.renew();
+        queue.run(computes(6, bite), &pace).await;
+        assert!(pace.is_busy());
+    }
+
+    #[tokio::test]
     async fn what_a_busy_guest_computes_is_counted() {
         let pace = busy();
         let spin = || {
@@ -309,16 +344,17 @@ mod tests {
     async fn a_plugin_whose_guests_take_long_steps_begins_at_a_place_until_one_does_not() {
         let places = Places::new(1);
         let queue = places.queue();
-        let (not_busy, cx) = (Pace::default(), &mut Context::from_waker(Waker::noop()));
+        let cx = &mut Context::from_waker(Waker::noop());
         let long_step = || {
             let started = Instant::now();
             while started.elapsed() <= LONG_STEP {
                 thread::yield_now();
             }
         };
-        queue.run(computes(1, long_step), &not_busy).await;
+        queue.run(computes(1, long_step), &Pace::default()).await;
         {
             let taken = places.free.clone().try_acquire_owned().unwrap();
+            let not_busy = Pace::default();
             let mut next = pin!(queue.run(computes(1, || ()), &not_busy));
             assert!(next.as_mut().poll(cx).is_pending(), "the only place is taken");
             drop(taken);
@@ -326,10 +362,10 @@ mod tests {
         }
         // A machine with other things to do may have made that step a long one too.
         while queue.heavy.load(Ordering::Relaxed) {
-            queue.run(computes(1, || ()), &not_busy).await;
+            queue.run(computes(1, || ()), &Pace::default()).await;
         }
         let _taken = places.free.clone().try_acquire_owned().unwrap();
-        queue.run(computes(1, || ()), &not_busy).await;
+        queue.run(computes(1, || ()), &Pace::default()).await;
     }
 
     #[tokio::test]

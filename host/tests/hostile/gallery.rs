@@ -93,7 +93,7 @@ pub(crate) fn call(timeout_ms: u64, memory_mib: usize) -> Call {
     }
 }
 
-/// A store that holds nothing, or has a bug.
+/// A store that holds nothing and takes its time to say so, or has a bug.
 #[derive(Debug)]
 struct Store {
     panics: bool,
@@ -103,6 +103,7 @@ impl KvReader for Store {
     fn get<'a>(&'a self, _: &'a str) -> KvRead<'a> {
         Box::pin(async {
             assert!(!self.panics, "the host has a bug");
+            tokio::task::yield_now().await;
             Ok(None)
         })
     }

@@ -66,6 +66,11 @@ fn count() -> Result<Vec<Counted>> {
         let once = run_counted(&program, &out, name, [2 * rounds, rounds])?;
         let twice = run_counted(&program, &out, name, [2 * rounds, 2 * rounds])?;
         let instructions = twice.saturating_sub(once) / u64::from(rounds);
+        if instructions == 0 {
+            return Err(format!(
+                "{name} does nothing: {rounds} rounds take {once} instructions, twice as many {twice}"
+            ));
+        }
         Ok(Counted { name: name.to_owned(), instructions })
     };
     STAGES.into_iter().map(one).collect()

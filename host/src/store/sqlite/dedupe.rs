@@ -223,7 +223,8 @@ impl Batch<'_> {
         let mut insert =
             self.connection.prepare_cached("INSERT OR IGNORE INTO dedupe (source, key, event) VALUES (?1, ?2, ?3)")?;
         for ((source, key), event) in before.chain(taken) {
-            insert.execute(params![source, key, event.row()])?;
+            let inserted = insert.execute(params![source, key, event.row()])?;
+            debug_assert_eq!(inserted, 1, "a key is in memory or in the table, never in both");
         }
         self.connection
             .prepare_cached("UPDATE dedupe_moved SET up_to = ?2 WHERE segment = ?1")?

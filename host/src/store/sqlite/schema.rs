@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::writer::injected;
+use crate::fail::{self, Fault};
+
 /// The schema this host writes. A file with a greater one is refused, one with a smaller one is migrated.
 const VERSION: i64 = 3;
 
@@ -16,7 +19,7 @@ const VERSION: i64 = 3;
 const LOG_PAGES: i64 = 1_000;
 
 /// The log is cut to this size when it has been moved, in bytes.
-const LOG_KEPT_BYTES: u64 = 64 << 20;
+const LOG_KEPT_BYTES: u64 = 16 << 20;
 
 /// Page cache of the writer, in KiB.
 const CACHE_KIB: u32 = 32 * 1024;
@@ -261,10 +264,14 @@ fn read_back(connection: &Connection, path: &Path, setting: &'static str, wanted
 /// commit that makes it long, and keep an error to itself. What a slow reader still looks at is moved after a later commit.
 pub(super) fn move_log(writer: &Connection) -> Result<(), rusqlite::Error> {
     let pages = |sql| writer.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>("log"));
-    if pages("PRAGMA wal_checkpoint(NOOP)")? >= LOG_PAGES {
-        pages("PRAGMA wal_checkpoint(PASSIVE)")?;
+    if pages("PRAGMA wal_checkpoint(NOOP)")? < LOG_PAGES {
+        return Ok(());
     }
-    Ok(())
+    match fail::point(fail::LOG_POINT) {
+        Some(Fault::Io) => Err(injected(rusqlite::ffi::SQLITE_IOERR_FSYNC)),
+        Some(Fault::Full) => Err(injected(rusqlite::ffi::SQLITE_FULL)),
+        None => pages("PRAGMA wal_checkpoint(PASSIVE)").map(drop),
+    }
 }
 
 /// Opens a connection that can only read.

@@ -311,7 +311,8 @@ fn transact(work: &mut Batch<'_>, batch: &mut [Command], fault: Option<Fault>) -
     Ok(answers)
 }
 
-fn injected(code: i32) -> rusqlite::Error {
+/// An error that a test asked for.
+pub(super) fn injected(code: i32) -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), Some("injected".to_owned()))
 }
 

@@ -79,7 +79,9 @@ pub(super) fn bench(folder: &Path, options: &Options) -> Result {
         say(&guest.name);
         let mut measured = look(&host, guest, round, 1)?;
         while measured.is_beyond() && measured.tries < TRIES {
-            measured = look(&host, guest, round, measured.tries + 1)?;
+            let again = look(&host, guest, round, measured.tries + 1)?;
+            // A slow fsync excuses a latency, and nothing a deadline.
+            measured = Measured { overshoot_ms: measured.overshoot_ms.max(again.overshoot_ms), ..again };
         }
         rows.push((guest, measured));
     }

@@ -89,10 +89,10 @@ fn conclude(verdict: Verdict, attempt: &mut Attempt, started: Instant) -> Invoca
         duration_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
     };
     let silent = invocation.logs.is_empty() && invocation.calls.is_empty();
-    if !(silent && matches!(invocation.verdict, Verdict::Ok(_))) {
-        if let Some(masks) = attempt.outgoing.masks() {
-            mask(&mut invocation, &masks);
-        }
+    if !(silent && matches!(invocation.verdict, Verdict::Ok(_)))
+        && let Some(masks) = attempt.outgoing.masks()
+    {
+        mask(&mut invocation, &masks);
     }
     invocation
 }

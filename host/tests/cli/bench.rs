@@ -214,7 +214,8 @@ fn receiver(answer: &'static str) -> String {
 fn give(answer: &str, connection: &mut TcpStream) {
     let mut seen = Vec::new();
     let mut chunk = [0; 4096];
-    while !seen.ends_with(b"}") && !(seen.starts_with(b"OPTIONS ") && seen.ends_with(b"\r\n\r\n")) {
+    let ended = |seen: &[u8]| seen.ends_with(b"}") || (seen.starts_with(b"OPTIONS ") && seen.ends_with(b"\r\n\r\n"));
+    while !ended(&seen) {
         let count = connection.read(&mut chunk).unwrap();
         assert!(count > 0, "the request ended early");
         seen.extend_from_slice(&chunk[..count]);

@@ -51,7 +51,7 @@ pub(super) struct Bench {
     /// So many a second, latency counted from when each was due [default: as fast as it goes]
     #[arg(long, value_name = "PER_SECOND", value_parser = rate)]
     rate: Option<f64>,
-    /// How long to wait for deliveries to settle, in seconds
+    /// How long to wait for deliveries to settle, in seconds; one that waits for another attempt is not waited for
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u16).range(0..=3600))]
     settle: u16,
     /// Send although the host is not on a loopback address, or no route takes the type

@@ -98,6 +98,7 @@ pub(super) fn backlog(client: &Client) -> Result<u64, Failure> {
 /// Finds out what became of `ids`, which are sorted.
 pub(super) fn trace(client: &Client, mut ids: Vec<EventId>, times: Times) -> Result<Fate, Failure> {
     let mut fate = Fate { took: times.start.elapsed(), ..Fate::default() };
+    fate.take_repeated(&mut ids);
     let (Some(&first), Some(&last)) = (ids.first(), ids.last()) else { return Ok(fate) };
     let range = [("since", rfc3339(first.unix_ms())), ("until", rfc3339(last.unix_ms() + 1))];
     let (began, all) = (Instant::now(), backlog(client)?);
@@ -159,6 +160,16 @@ impl Row {
 }
 
 impl Fate {
+    /// No two events are alike: where two were acknowledged with one id, one of them is stored nowhere.
+    fn take_repeated(&mut self, ids: &mut Vec<EventId>) {
+        let repeated = ids.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
+        for id in repeated {
+            self.lost += 1;
+            name(&mut self.missing, id);
+        }
+        ids.dedup();
+    }
+
     /// Ticks off the ids that the page speaks of, which are the newest: those down to its last row, and all of them if
     /// no page comes after it.
     fn take(&mut self, events: &Events, ids: &mut Vec<EventId>) {
@@ -249,6 +260,14 @@ mod tests {
         assert_eq!(ids.len(), 2, "a page that looked in vain says nothing");
         fate.take(&events(&[(4, &[])], None), &mut ids);
         assert_eq!((fate.stored, fate.unrouted, fate.lost, ids.len()), (2, 1, 2, 0));
+    }
+
+    #[test]
+    fn an_id_that_two_events_were_given_is_the_loss_of_one() {
+        let (mut fate, mut ids) = (Fate::default(), [1, 2, 2, 2, 3].map(id).to_vec());
+        fate.take_repeated(&mut ids);
+        assert_eq!((fate.lost, fate.missing.as_slice()), (2, &[id(2), id(2)][..]));
+        assert_eq!(ids, [1, 2, 3].map(id));
     }
 
     #[test]

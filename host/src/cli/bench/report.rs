@@ -76,6 +76,13 @@ impl Report {
                 printable(&self.seen.url)
             ));
         }
+        if tally.duplicates > 0 {
+            hints.push(format!(
+                "{} were answered as duplicates: no two bodies are alike, so the source's `id` is the same in all, or was \
+                 used before",
+                tally.duplicates
+            ));
+        }
         if let Some(wanted) = self.wanted.filter(|wanted| (tally.sent() as f64) < wanted * 0.99) {
             let sent = tally.sent();
             hints.push(format!("fell behind: {sent} of {wanted:.0} were sent in time, latency is a lower bound"));

@@ -14,8 +14,8 @@ use crate::fail::{self, Fault};
 /// The schema this host writes. A file with a greater one is refused, one with a smaller one is migrated.
 const VERSION: i64 = 3;
 
-/// Pages after which the log is moved into the database (4 KiB each). The next commit waits for the move. A longer log gains
-/// nothing: few pages change often enough to be in it many times.
+/// Pages after which the log is moved into the database (4 KiB each). Whoever waits for the commit that makes it so long waits
+/// for the move as well. A longer log gains nothing: few pages change often enough to be in it many times.
 const LOG_PAGES: i64 = 1_000;
 
 /// The log is cut to this size when it has been moved, in bytes.
@@ -260,8 +260,8 @@ fn read_back(connection: &Connection, path: &Path, setting: &'static str, wanted
     if found == wanted { Ok(()) } else { Err(OpenError::Setting { path: path.to_owned(), setting, found }) }
 }
 
-/// Moves the log into the database if it is long, so that the next commit begins it anew. SQLite would do so within the
-/// commit that makes it long, and keep an error to itself. What a slow reader still looks at is moved after a later commit.
+/// Moves the log into the database if it is long, so that the next commit begins it anew. SQLite would do so by
+/// itself, and keep an error to itself as well. What a slow reader still looks at is moved after a later commit.
 pub(super) fn move_log(writer: &Connection) -> Result<(), rusqlite::Error> {
     let pages = |sql| writer.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>("log"));
     if pages("PRAGMA wal_checkpoint(NOOP)")? < LOG_PAGES {

@@ -109,14 +109,11 @@ impl Writer {
             let _ = fail::point("store.batch_taken");
             let closing = batch.iter().any(|command| matches!(command, Command::Close { .. }));
             let started = Instant::now();
-            let committed = self.commit(&mut batch).and_then(|()| {
-                metrics::histogram!("hookbox_store_commit_seconds").record(started.elapsed().as_secs_f64());
-                // Closing the connection moves the whole log.
-                if closing { Ok(()) } else { self.move_log() }
-            });
-            match committed {
+            match self.commit(&mut batch, closing) {
                 Ok(()) if closing => return self.stop(StoreError::Stopped("it was closed".to_owned()), batch),
-                Ok(()) => {}
+                Ok(()) => {
+                    metrics::histogram!("hookbox_store_commit_seconds").record(started.elapsed().as_secs_f64());
+                }
                 Err(Failed::Passing(error)) if closing => {
                     batch.drain(..).for_each(|command| command.refuse(&error));
                     return self.stop(StoreError::Stopped(format!("it was closed, and {error}")), batch);
@@ -166,8 +163,9 @@ impl Writer {
         Some(batch)
     }
 
-    /// Runs the commands in one transaction, commits it and answers. Commands stay in `batch` only on failure.
-    fn commit(&mut self, batch: &mut Vec<Command>) -> Result<(), Failed> {
+    /// Runs the commands in one transaction, commits it, moves a long log and answers. Commands stay in `batch` only if
+    /// nothing was committed.
+    fn commit(&mut self, batch: &mut Vec<Command>, closing: bool) -> Result<(), Failed> {
         let desk = self.shared.desk.get().map(|slot| slot.0.clone());
         let now_ms = self.clock.now_ms();
         let mut work = Batch::new(&self.connection, now_ms, self.last_id, &self.recent, desk.as_deref());
@@ -187,6 +185,8 @@ impl Writer {
         self.recent.apply(keys, last_id);
         self.publish(&delta);
         let _ = fail::point("store.after_commit");
+        // Closing the connection moves the whole log.
+        let moved = if closing { Ok(()) } else { self.move_log() };
         let settles = answers.iter().any(|answer| matches!(answer, Answer::Settled(_)));
         for (command, answer) in batch.drain(..).zip(answers) {
             let stranded = command.answer(answer);
@@ -203,11 +203,11 @@ impl Writer {
                 desk.posted(&plugin, due_ms);
             }
         }
-        Ok(())
+        moved
     }
 
-    /// Moves a long log into the database: when everybody who waited for the commit has been answered. A disk that is full
-    /// refuses the next commits as well; any other failure leaves it unknown what of the database is on disk.
+    /// Moves a long log into the database, whatever of it was committed before. A disk that is full refuses the next commits
+    /// as well; any other failure leaves it unknown what of the database is on disk, and nothing is to follow.
     fn move_log(&self) -> Result<(), Failed> {
         match schema::move_log(&self.connection).map_err(|error| self.failed(&error)) {
             Err(Failed::Passing(error)) => {

@@ -9,8 +9,8 @@ pub(crate) type Stage = Box<dyn Fn() -> Round>;
 pub(crate) type Round = Box<dyn FnOnce()>;
 
 /// In the order in which an event comes through them.
-pub(crate) const NAMES: [&str; 6] =
-    ["verify-230", "verify-4096", "route-among-1000", "append-64", "invoke-fresh", "settle-64"];
+pub(crate) const NAMES: [&str; 7] =
+    ["verify-230", "verify-4096", "route-among-1000", "append-64", "move-512", "invoke-fresh", "settle-64"];
 
 /// The stage of this name, made ready.
 pub(crate) fn named(name: &str) -> Option<Stage> {
@@ -19,6 +19,7 @@ pub(crate) fn named(name: &str) -> Option<Stage> {
         "verify-4096" => verify::stage(4_096),
         "route-among-1000" => routes::stage(1_000),
         "append-64" => store::append(64),
+        "move-512" => store::move_keys(),
         "invoke-fresh" => invoke::stage(),
         "settle-64" => store::settle(64),
         _ => return None,

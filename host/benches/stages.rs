@@ -1,7 +1,7 @@
 //! What each stage of the road costs on its own, through the doors that the host itself uses.
 //!
 //! `cargo bench` times the stages. `cargo xtask counts` has the same rounds counted, in instructions: it starts this
-//! program as `stages count STAGE PREPARED RUN`.
+//! program as `stages count STAGE PREPARED RUN`, and as `stages names` to hear which there are.
 
 use std::process::ExitCode;
 
@@ -20,6 +20,10 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
+        ["names"] => {
+            stage::NAMES.iter().for_each(|name| println!("{name}"));
+            ExitCode::SUCCESS
+        }
         ["count", name, prepared, run] => count(name, prepared, run),
         _ => {
             divan::main();

@@ -21,6 +21,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::requests::{NOW_MS, Provider};
 use crate::stage::Stage;
 
+/// After so many events the store moves the keys with one first byte into their table, each first byte in its turn.
+const EVENTS_A_TURN: usize = 256;
+
+/// The store's file in its folder.
+const FILE: &str = "bench.db";
+
 /// Bytes of each body.
 const BODY_BYTES: usize = 230;
 
@@ -29,6 +35,30 @@ pub(crate) fn append(events: usize) -> Stage {
     let bench = Rc::new(Bench::open());
     Box::new(move || {
         let (bench, events) = (bench.clone(), bench.events(events));
+        Box::new(move || bench.append(events))
+    })
+}
+
+/// A commit of as many events as bring one turn, in which their 512 keys move into the table. In the long run a turn moves
+/// as many, but from among the keys of all first bytes, which it takes 65,536 events to collect: here they all begin with the
+/// byte whose turn it is.
+pub(crate) fn move_keys() -> Stage {
+    let bench = Rc::new(Bench::open());
+    let begin = Cell::new(0_u8);
+    let prepare = move || {
+        let begin = begin.replace(begin.get().wrapping_add(1));
+        let mut events = bench.events(EVENTS_A_TURN);
+        events.iter_mut().flat_map(|event| &mut event.dedupe).for_each(|key| key[0] = begin);
+        // Hardly anything is done but what keys need; the desk has to get one delivery, to keep the writer waiting.
+        events[1..].iter_mut().for_each(|event| event.targets.clear());
+        (bench.clone(), events)
+    };
+    let (bench, events) = prepare();
+    let keys: usize = events.iter().map(|event| event.dedupe.len()).sum();
+    bench.append(events);
+    assert!(bench.keys_moved() >= keys, "a turn comes after {EVENTS_A_TURN} events, and it moves their {keys} keys");
+    Box::new(move || {
+        let (bench, events) = prepare();
         Box::new(move || bench.append(events))
     })
 }
@@ -71,7 +101,7 @@ struct Bench {
     next: Cell<usize>,
     leased: Receiver<Vec<Lease>>,
     go: Option<Sender<()>>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Bench {
@@ -79,7 +109,7 @@ impl Bench {
         // Beside what is built, since a folder for temporary files may be in memory, where nothing is synced.
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
         let clock = Clock::manual(NOW_MS);
-        let options = SqliteOptions { path: folder.path().join("bench.db"), max_waiting_appends: 1_024, clock };
+        let options = SqliteOptions { path: folder.path().join(FILE), max_waiting_appends: 1_024, clock };
         let store = Sqlite::open(options).expect("a store");
         let ((leases, leased), (go, wait)) = (channel(), channel());
         let hand = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
@@ -87,7 +117,7 @@ impl Bench {
         let (provider, next) = (Provider::new(), Cell::new(0));
         let runtime = Builder::new_current_thread().build().expect("a runtime");
         let gate = provider.gate();
-        let bench = Self { store, runtime, provider, gate, next, leased, go: Some(go), _folder: folder };
+        let bench = Self { store, runtime, provider, gate, next, leased, go: Some(go), folder };
         // The writer does not wait for anybody before its first commit.
         let first = bench.events(1).into_iter().map(|event| bench.store.append(event)).collect();
         bench.wait_for(first);
@@ -99,6 +129,12 @@ impl Bench {
     fn events(&self, count: usize) -> Vec<NewEvent> {
         let first = self.next.replace(self.next.get() + count);
         (first..first + count).map(|number| self.provider.event(&self.gate, number, BODY_BYTES)).collect()
+    }
+
+    /// How many dedupe keys are in their table.
+    fn keys_moved(&self) -> usize {
+        let file = rusqlite::Connection::open(self.folder.path().join(FILE)).expect("the store's file");
+        file.query_row("SELECT count(*) FROM dedupe", [], |row| row.get(0)).expect("the table of keys")
     }
 
     /// What the last commit of appends has leased.

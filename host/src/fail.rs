@@ -22,7 +22,7 @@ pub const POINTS: [&str; 12] = [
 ];
 
 /// Points beside the road, in the order in which an approved plugin passes them.
-pub const APPROVAL_POINTS: [&str; 2] = ["plugins.approved", "plugins.noted"];
+pub const APPROVAL_POINTS: [&str; 3] = ["plugins.note_placed", "plugins.approved", "plugins.noted"];
 
 /// The point at which the store's log has become long and is about to be moved.
 pub const LOG_POINT: &str = "store.log_long";

@@ -79,6 +79,14 @@ fn ask(site: &Site, host: &Host, arguments: &[&str]) -> (bool, String) {
     (output.status.success(), said)
 }
 
+/// What `hookbox check` prints, which finds no problem.
+fn check(site: &Site) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hookbox"));
+    let output = command.current_dir(site.path(".")).arg("check").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
 fn log(site: &Site) -> String {
     std::fs::read_to_string(site.path("host.log")).unwrap()
 }
@@ -230,6 +238,27 @@ fn a_kill_after_an_approval_loses_neither_the_approval_nor_an_event() {
 }
 
 #[test]
+fn an_approval_that_could_not_be_made_safe_is_refused_and_does_not_count_after_a_restart() {
+    let site = site("");
+    let host = harness::start(&site);
+    let old = text(&worker(&host)["digest"]);
+    let new = hold(&site, &host, 1);
+    host.kill();
+    // The note is in its place, and it cannot be made certain that it stays there.
+    let plan = "plugins.note_placed:1:io";
+    let host = harness::start_with(&site, &[("HOOKBOX_FAIL", plan)]).expect("the host starts");
+    until_state(&host, "held");
+    let (status, refused) = approve(&host, &new);
+    assert!(status == 503 && text(&refused["detail"]).contains("may count after a restart"), "{refused}");
+    assert_eq!((&worker(&host)["state"], &worker(&host)["digest"]), (&json!("held"), &json!(old)));
+    host.kill();
+    let host = harness::start(&site);
+    assert_eq!(until_state(&host, "held")["digest"], old.as_str());
+    assert_eq!(approve(&host, &new).0, 200);
+    until_runs(&host, &new);
+}
+
+#[test]
 fn approve_auto_takes_a_file_up_at_once_and_says_what_it_asks_for() {
     let site = site("[plugins.worker]\napprove = \"auto\"\n");
     let host = harness::start(&site);
@@ -262,6 +291,8 @@ fn notes_that_are_garbage_are_reported_and_widen_nothing() {
     assert_eq!(plugin["digest"], Value::Null);
     assert!(text(&plugin["warnings"][0]).contains("worker.json"), "{plugin}");
     assert!(log(&site).contains("worker.json"));
+    let said = check(&site);
+    assert!(said.contains("warning: ") && said.contains("worker.json is no note of what a plugin may do"), "{said}");
     assert_eq!(approve(&host, &text(&plugin["held"]["digest"])).0, 200);
     until_state(&host, "loaded");
 }
@@ -290,9 +321,7 @@ fn what_a_plugin_has_used_is_counted_across_its_files() {
     let warning = "`config` says nothing to plugin `worker`: it does not import hookbox:plugin/config";
     assert_eq!(plugin["warnings"], json!([warning]));
     assert!(log(&site).contains(warning));
-    let checked =
-        Command::new(env!("CARGO_BIN_EXE_hookbox")).arg("check").current_dir(site.path(".")).output().unwrap();
-    let said = String::from_utf8(checked.stdout).unwrap();
-    assert!(checked.status.success() && said.contains(warning), "{said}");
+    let said = check(&site);
+    assert!(said.contains(warning), "{said}");
     assert!(site.path("data/approved/worker.json").exists());
 }

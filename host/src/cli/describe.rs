@@ -20,6 +20,9 @@ pub(super) fn describe(page: &mut Page, config: &Config, shelf: &Shelf) {
     for (name, held) in shelf.slots().filter_map(|(name, slot)| Some((name, slot.held.as_ref()?))) {
         let (label, asks_for, command) = (page.ink(Ink::Yellow, "warning:"), held.asks_for(), held.command());
         page.line(format!("{label} the newest file of `{name}` asks for {asks_for} and waits; `{command}` lets it in"));
+        if let Some(trouble) = &held.trouble {
+            page.line(format!("{label} {}", printable(trouble)));
+        }
     }
     for source in config.sources.values().filter(|source| matches!(source.verify, Verify::None)) {
         let label = page.ink(Ink::Yellow, "warning:");

@@ -30,14 +30,21 @@ pub(super) type Asked = BTreeSet<Capability>;
 /// Who may do what. One for the host, shared by those who take files up and those who approve.
 #[derive(Debug, Default)]
 pub struct Approvals {
-    /// Nothing outlives this process without it.
-    notes: Option<Notes>,
-    /// What another process keeps, which is only read.
-    foreign: bool,
+    memory: Memory,
     /// Without it, every plugin has the default settings.
     config: Option<Arc<ArcSwap<Config>>>,
     book: Mutex<BTreeMap<PluginName, Entry>>,
     wake: Arc<Notify>,
+}
+
+/// What outlives this process.
+#[derive(Debug, Default)]
+enum Memory {
+    #[default]
+    Nothing,
+    /// Notes that another process keeps, which are only read.
+    Foreign(Notes),
+    Own(Notes),
 }
 
 /// What is known of one plugin. One without an entry has never been loaded.
@@ -49,15 +56,7 @@ struct Entry {
     /// What waits for an approval.
     held: Option<Digest>,
     /// The approval in the note is over, and the note does not say so yet.
-    over: Option<Over>,
-}
-
-/// How far an approval that is over is on its way out of the note.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Over {
-    Unwritten,
-    /// It could not be written, and somebody was told.
-    Failed,
+    over: bool,
 }
 
 /// What is to be done with a file that can run.
@@ -90,7 +89,7 @@ pub enum NotApproved {
     NothingHeld,
     /// Another file waits.
     OtherHeld(Digest),
-    /// It could not be noted.
+    /// It could not be noted. It does not count, or the text says that it may after a restart.
     Failed(String),
 }
 
@@ -100,11 +99,10 @@ impl Approvals {
     /// # Errors
     /// The folder cannot be read, or others may write it: nothing is known of what was approved.
     pub fn open(dir: PathBuf, config: Arc<ArcSwap<Config>>) -> Result<Self, String> {
-        let approvals = Self::look(dir, config)?;
-        if let Some(notes) = &approvals.notes {
+        Self::read(dir, config, |notes| {
             notes.drop_drafts();
-        }
-        Ok(Self { foreign: false, ..approvals })
+            Memory::Own(notes)
+        })
     }
 
     /// The same to answer questions with: nothing in `dir` is changed, where a host may be running. Blocks.
@@ -112,6 +110,14 @@ impl Approvals {
     /// # Errors
     /// As for [`Approvals::open`].
     pub fn look(dir: PathBuf, config: Arc<ArcSwap<Config>>) -> Result<Self, String> {
+        Self::read(dir, config, Memory::Foreign)
+    }
+
+    fn read(
+        dir: PathBuf,
+        config: Arc<ArcSwap<Config>>,
+        remember: impl FnOnce(Notes) -> Memory,
+    ) -> Result<Self, String> {
         let (notes, found) = Notes::read(dir)?;
         let entry = |found: Result<Note, String>| match found {
             Ok(note) => Entry { note, ..Entry::default() },
@@ -121,8 +127,8 @@ impl Approvals {
             }
         };
         let book = found.into_iter().map(|(name, found)| (name, entry(found))).collect();
-        let (notes, config, book) = (Some(notes), Some(config), Mutex::new(book));
-        Ok(Self { notes, foreign: true, config, book, wake: Arc::default() })
+        let (memory, config, book) = (remember(notes), Some(config), Mutex::new(book));
+        Ok(Self { memory, config, book, wake: Arc::default() })
     }
 
     /// Notified after an approval: the shelf is to be looked at again.
@@ -139,12 +145,27 @@ impl Approvals {
         if digest.is_some_and(|digest| digest != held) {
             return Err(NotApproved::OtherHeld(held));
         }
-        let note = Note { approved: Some(held), ..entry.note.clone() };
-        self.write(name, &note).map_err(NotApproved::Failed)?;
-        (entry.note, entry.over) = (note, None);
+        if entry.note.approved != Some(held) || entry.over {
+            self.note_approval(name, entry, held).map_err(NotApproved::Failed)?;
+        }
         let _ = fail::point("plugins.approved");
         self.wake.notify_one();
         Ok(held)
+    }
+
+    /// An approval that is not noted for sure is none, also for the next host.
+    fn note_approval(&self, name: &PluginName, entry: &mut Entry, held: Digest) -> Result<(), String> {
+        let note = Note { approved: Some(held), ..entry.note.clone() };
+        let Err(mut why) = self.write(name, &note) else {
+            (entry.note, entry.over) = (note, false);
+            return Ok(());
+        };
+        let found = self.own_notes().map(|notes| notes.note(name));
+        let is_there = found.is_some_and(|found| found.is_ok_and(|found| found.approved == Some(held)));
+        if is_there && !self.strike_out(name, entry) {
+            why.push_str("; nor is it certain yet that it is taken back, so that it may count after a restart");
+        }
+        Err(why)
     }
 
     /// Whether [`Approvals::admit`] would have it wait now. Blocks.
@@ -177,40 +198,29 @@ impl Approvals {
         Ok(ruling)
     }
 
-    /// Notes what is held now. An approval of anything else is over, unless it is `open` what the plugin's newest file is;
-    /// says of whom that has to be written.
-    pub(super) fn holding(&self, held: &BTreeMap<PluginName, Digest>, open: impl Fn(&str) -> bool) -> Vec<PluginName> {
-        let mut unwritten = Vec::new();
+    /// Notes what is held now. An approval of anything else is over if it is `known` what the plugin's newest file is.
+    /// Blocks.
+    pub(super) fn holding(&self, held: &BTreeMap<PluginName, Digest>, known: &BTreeSet<PluginName>) {
         for (name, entry) in self.book().iter_mut() {
             entry.held = held.get(name).copied();
-            if entry.note.approved.is_some() && entry.note.approved != entry.held && !open(name) {
-                entry.over.get_or_insert(Over::Unwritten);
-            }
-            if entry.over.is_some() {
-                unwritten.push(name.clone());
+            let approved = entry.note.approved;
+            if entry.over || approved.is_some() && approved != entry.held && known.contains(name) {
+                self.strike_out(name, entry);
             }
         }
-        unwritten
     }
 
-    /// Strikes the approvals that are over out of the notes of these plugins. Blocks.
-    pub(super) fn strike_out(&self, names: &[PluginName]) {
-        let mut book = self.book();
-        for name in names {
-            // It may have been approved again meanwhile.
-            let Some(entry) = book.get_mut(name) else { continue };
-            let Some(over) = entry.over else { continue };
-            let note = Note { approved: None, ..entry.note.clone() };
-            match self.write(name, &note) {
-                Ok(()) => (entry.note, entry.over) = (note, None),
-                Err(error) => {
-                    if over == Over::Unwritten {
-                        tracing::error!(plugin.name = %name, error, "that an approval is over cannot be noted yet");
-                    }
-                    entry.over = Some(Over::Failed);
-                }
-            }
+    /// Strikes an approval that is over out of the note; says whether that is written. If not, the next look tries again.
+    fn strike_out(&self, name: &PluginName, entry: &mut Entry) -> bool {
+        let note = Note { approved: None, ..entry.note.clone() };
+        let written = self.write(name, &note);
+        match &written {
+            Ok(()) => entry.note = note,
+            Err(_) if entry.over => {}
+            Err(error) => tracing::error!(plugin.name = %name, error, "that an approval is over cannot be noted yet"),
         }
+        entry.over = written.is_err();
+        !entry.over
     }
 
     /// Keeps a file that can run, for a start that finds only one on disk that is held. Blocks.
@@ -229,7 +239,8 @@ impl Approvals {
     /// The file that ran last, where it is kept, if it is still whole. Blocks.
     pub(super) fn kept(&self, name: &PluginName) -> Option<(PathBuf, Vec<u8>, Digest)> {
         let digest = self.book().get(name)?.note.digest?;
-        let (path, file) = self.notes.as_ref()?.kept(name, digest)?;
+        let (Memory::Own(notes) | Memory::Foreign(notes)) = &self.memory else { return None };
+        let (path, file) = notes.kept(name, digest)?;
         Some((path, file, digest))
     }
 
@@ -254,7 +265,16 @@ impl Approvals {
 
     /// Those that may be changed.
     fn own_notes(&self) -> Option<&Notes> {
-        self.notes.as_ref().filter(|_| !self.foreign)
+        match &self.memory {
+            Memory::Own(notes) => Some(notes),
+            Memory::Foreign(_) | Memory::Nothing => None,
+        }
+    }
+
+    /// As while a note is being written: everybody else waits.
+    #[cfg(test)]
+    pub(super) fn writing(&self) -> impl Sized + '_ {
+        self.book()
     }
 
     fn book(&self) -> MutexGuard<'_, BTreeMap<PluginName, Entry>> {
@@ -272,7 +292,7 @@ fn judge(entry: Option<&Entry>, settings: &PluginSettings, digest: Digest, asked
         return Ruling::Take(None);
     }
     let why = match settings.approve {
-        _ if note.approved == Some(digest) && over.is_none() => "approved",
+        _ if note.approved == Some(digest) && !over => "approved",
         _ if added.iter().all(|capability| grants(settings, *capability)) => "granted",
         Approve::Auto => "auto",
         Approve::Ask => return Ruling::Hold { added, trouble: trouble.clone() },

@@ -306,21 +306,19 @@ impl Refreshed {
 
     /// Says what is held now to those who may approve it, and forgets the files of plugins that are gone.
     async fn settle(&self, stock: &Stock) {
-        let held = self.shelf.slots.iter().filter_map(|(name, slot)| Some((name, slot.held.as_ref()?)));
-        let held = held.map(|(name, held)| (name.clone(), held.candidate.digest)).collect();
+        let slots = || self.shelf.slots.iter();
+        let held = slots().filter_map(|(name, slot)| Some((name.clone(), slot.held.as_ref()?.candidate.digest)));
         // Of one that is still to be compiled, or cannot be read, nothing is known yet.
-        let open = |name: &str| {
-            self.shelf.slot(name).is_none_or(|slot| slot.compiling || matches!(slot.judged, Seen::Unfit(_)))
-        };
-        let unwritten = stock.approvals.holding(&held, open);
+        let known = slots().filter(|(_, slot)| !slot.compiling && !matches!(slot.judged, Seen::Unfit(_)));
+        let there = slots().filter(|(_, slot)| slot.compiling || slot.judged != Seen::Absent);
         let gone = self.changes.iter().any(|change| matches!(change, Change::Removed { .. }));
-        if unwritten.is_empty() && !gone {
-            return;
-        }
-        let there = self.shelf.slots.iter().filter(|(_, slot)| slot.compiling || slot.judged != Seen::Absent);
-        let (there, approvals) = (there.map(|(name, _)| name.clone()).collect(), Arc::clone(&stock.approvals));
+        let held = held.collect();
+        let [known, there] =
+            [known.map(|(name, _)| name.clone()).collect(), there.map(|(name, _)| name.clone()).collect()];
+        let approvals = Arc::clone(&stock.approvals);
+        // It writes, and waits for whoever is writing.
         tasks::blocking(move || {
-            approvals.strike_out(&unwritten);
+            approvals.holding(&held, &known);
             if gone {
                 approvals.keep_files_of(&there);
             }

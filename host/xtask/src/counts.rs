@@ -6,6 +6,7 @@
 //! difference is what the rounds take, without the start.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -17,23 +18,35 @@ use baseline::{Baseline, Counted};
 
 /// The stages that are counted, by the names they have in `host/benches/`, and in how many rounds.
 ///
-/// `invoke-fresh` is not among them. Its sandbox finds room under valgrind, but a guest is so slow there that it counts as
+/// In `move-512` most of the work is before the rounds, and each is long.
+const STAGES: [(&str, u32); 6] = [
+    ("verify-230", 100),
+    ("verify-4096", 50),
+    ("route-among-1000", 10),
+    ("append-64", 3),
+    ("move-512", 2),
+    ("settle-64", 5),
+];
+
+/// The stages that are timed only. The sandbox of this one finds room under valgrind, but a guest is so slow there that it counts as
 /// busy, and what it has computed is then asked of the clock of its thread. For that clock rustix looks into the vDSO,
 /// whose address the kernel (from 6.4) tells it and which valgrind has unmapped: the process ends. See
 /// <https://github.com/bytecodealliance/rustix/issues/1559>.
-const STAGES: [(&str, u32); 5] =
-    [("verify-230", 100), ("verify-4096", 50), ("route-among-1000", 10), ("append-64", 3), ("settle-64", 5)];
+const TIMED_ONLY: [&str; 1] = ["invoke-fresh"];
 
 /// What the baseline is of; other instructions are other counts.
 const MACHINE: (&str, &str) = ("linux", "x86_64");
 
-/// Counts and compares. An error if a stage takes much more than the baseline says; a note if one takes much less.
-pub(crate) fn check() -> Result<Option<String>> {
+/// Counts the stages of these names, all if none is given, and compares. An error if a stage takes much more than the
+/// baseline says; a note if one takes much less.
+pub(crate) fn check(names: &[&str]) -> Result<Option<String>> {
+    let stages = named(names)?;
     if (std::env::consts::OS, std::env::consts::ARCH) != MACHINE {
         return Ok(Some(format!("SKIPPED, the baseline is of {} on {}", MACHINE.1, MACHINE.0)));
     }
     let baseline = Baseline::read(&file())?;
-    let judged = baseline.judge(&count()?);
+    baseline.fits(&STAGES.map(|(name, _)| name))?;
+    let judged = baseline.judge(&count(&stages)?);
     judged.lines.iter().for_each(|line| eprintln!("{line}"));
     match judged.problems[..] {
         [] => Ok((!judged.notes.is_empty()).then(|| judged.notes.join("; "))),
@@ -41,12 +54,14 @@ pub(crate) fn check() -> Result<Option<String>> {
     }
 }
 
-/// Counts, and writes it down as the baseline.
-pub(crate) fn update() -> Result {
+/// Counts, and writes it down as the baseline; that of other stages stays as it is.
+pub(crate) fn update(names: &[&str]) -> Result {
+    let stages = named(names)?;
     if (std::env::consts::OS, std::env::consts::ARCH) != MACHINE {
         return Err(format!("the baseline is of {} on {}: count there", MACHINE.1, MACHINE.0));
     }
-    Baseline::of(&count()?).write(&file())?;
+    let before = if names.is_empty() { Baseline::default() } else { Baseline::read(&file())? };
+    before.with(&count(&stages)?).write(&file())?;
     say(&format!("{} is written", file().display()));
     Ok(())
 }
@@ -55,12 +70,36 @@ fn file() -> PathBuf {
     root().join("host/benches/counts.toml")
 }
 
-/// Counts every stage.
-fn count() -> Result<Vec<Counted>> {
+/// The stages of these names, or all of them.
+fn named(names: &[&str]) -> Result<Vec<(&'static str, u32)>> {
+    let counted = STAGES.map(|(name, _)| name);
+    if let Some(unknown) = names.iter().find(|name| !counted.contains(name)) {
+        return Err(format!("`{unknown}` is no stage that is counted; these are: {}", counted.join(", ")));
+    }
+    Ok(STAGES.into_iter().filter(|(name, _)| names.is_empty() || names.contains(name)).collect())
+}
+
+/// Whether the benchmark has the stages of this file and no others.
+fn fits(measured: &[&str]) -> Result {
+    let known: Vec<&str> = STAGES.map(|(name, _)| name).into_iter().chain(TIMED_ONLY).collect();
+    if let Some(gone) = known.iter().find(|name| !measured.contains(name)) {
+        return Err(format!("host/benches/ has no stage `{gone}`; it has {}", measured.join(", ")));
+    }
+    match measured.iter().find(|name| !known.contains(name)) {
+        Some(new) => Err(format!(
+            "the stage `{new}` of host/benches/ is not counted: add it to host/xtask/src/counts.rs, which has {}",
+            known.join(", ")
+        )),
+        None => Ok(()),
+    }
+}
+
+fn count(stages: &[(&str, u32)]) -> Result<Vec<Counted>> {
     install("valgrind")?;
     let (program, folder) = (program()?, target_dir().join("counts"));
+    fits(&output(Command::new(&program).arg("names"))?.lines().collect::<Vec<_>>())?;
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let one = |(name, rounds): (&str, u32)| {
+    let one = |&(name, rounds): &(&str, u32)| {
         say(&format!("counting {name}"));
         let out = folder.join(name).with_added_extension("out");
         let once = run_counted(&program, &out, name, [2 * rounds, rounds])?;
@@ -73,7 +112,7 @@ fn count() -> Result<Vec<Counted>> {
         }
         Ok(Counted { name: name.to_owned(), instructions })
     };
-    STAGES.into_iter().map(one).collect()
+    stages.iter().map(one).collect()
 }
 
 /// The program with the stages, built as the tests are: another build would have other counts, and compile everything anew.
@@ -103,8 +142,28 @@ mod tests {
 
     #[test]
     fn every_stage_has_a_baseline_and_no_other_has() {
-        let counted = STAGES.map(|(name, _)| Counted { name: name.to_owned(), instructions: 1 });
-        let judged = Baseline::read(&file()).unwrap().judge(&counted);
-        assert!(judged.problems.is_empty(), "{judged:?}");
+        assert_eq!(Baseline::read(&file()).unwrap().fits(&STAGES.map(|(name, _)| name)), Ok(()));
+    }
+
+    #[test]
+    fn a_name_that_no_stage_has_is_refused_with_those_that_there_are() {
+        let found = |names: &[&str]| named(names).unwrap().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        assert_eq!(found(&[]), STAGES.map(|(name, _)| name));
+        assert_eq!(found(&["settle-64", "append-64"]), ["append-64", "settle-64"]);
+        for unknown in ["append", "append-65", "invoke-fresh", "", "--update"] {
+            let refused = named(&["append-64", unknown]).unwrap_err();
+            assert!(refused.contains(&format!("`{unknown}`")) && refused.contains("append-64, move-512"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_stage_of_the_benchmark_that_is_not_counted_is_an_error_and_one_that_it_has_not() {
+        let all: Vec<_> = STAGES.map(|(name, _)| name).into_iter().chain(TIMED_ONLY).collect();
+        assert_eq!(fits(&all), Ok(()));
+        let more = [&all[..], &["append-65"]].concat();
+        let new = fits(&more).unwrap_err();
+        assert!(new.contains("`append-65`") && new.contains(&all.join(", ")), "{new}");
+        let gone = fits(&all[1..]).unwrap_err();
+        assert!(gone.contains(&format!("`{}`", all[0])) && gone.contains(&all[1..].join(", ")), "{gone}");
     }
 }

@@ -22,6 +22,7 @@ usage: cargo xtask COMMAND
   clients            builds plugins that send requests, in JavaScript and Python, for the tests
   counts             counts the instructions of each stage with valgrind and compares them with a baseline
   counts --update    writes what it counts into the baseline, host/benches/counts.toml
+  counts STAGE …     does so for these stages only; also after --update
   bindings           generates plugins/hello-c/gen/ from wit/
   bench              measures the road beside a bare echo, a bare group commit, Express and Flask; --json, --all
   bench --growth     measures it with a million events waiting and stored, and with 500 plugins; --stored N, --json
@@ -40,8 +41,8 @@ fn main() -> ExitCode {
         ["plugins", "--check"] => plugins::check(),
         ["projects"] => projects::check(),
         ["clients"] => clients::build(),
-        ["counts"] => counts::check().map(|note| note.iter().for_each(|note| run::say(note))),
-        ["counts", "--update"] => counts::update(),
+        ["counts", "--update", ref stages @ ..] => counts::update(stages),
+        ["counts", ref stages @ ..] => counts::check(stages).map(|note| note.iter().for_each(|note| run::say(note))),
         ["bindings"] => bindings::write(),
         ["bench", ref options @ ..] => bench::Options::parse(options).and_then(|options| bench::bench(&options)),
         ["help" | "--help" | "-h"] => {

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::event::{Digest, PluginName};
+use crate::fail;
 use crate::plugins::{MAX_FILE_BYTES, is_name};
 use crate::sandbox::Capability;
 
@@ -91,22 +92,31 @@ impl Notes {
         }
     }
 
-    /// Writes a note; it is on disk afterwards.
+    /// The note of a plugin, as the next start would find it.
+    pub(super) fn note(&self, name: &PluginName) -> Result<Note, String> {
+        read(&self.path(name))
+    }
+
+    /// Writes a note; it is on disk afterwards. One that could not be written may be in its place all the same.
     pub(super) fn write(&self, name: &PluginName, note: &Note) -> Result<(), String> {
         let written = Written {
             digest: note.digest.map(|digest| digest.to_string()),
             capabilities: note.capabilities.iter().map(|capability| capability.name().to_owned()).collect(),
             approved: note.approved.map(|digest| digest.to_string()),
         };
-        let path = self.dir.join(format!("{name}.json"));
+        let path = self.path(name);
         let text = serde_json::to_vec(&written).map_err(io::Error::from);
-        text.and_then(|text| self.put(&path, &text))
-            .map_err(|error| format!("what the plugin may do cannot be noted in {}: {error}", path.display()))
+        let placed = text.and_then(|text| self.place(&path, &text));
+        let synced = placed.and_then(|()| match fail::point("plugins.note_placed") {
+            Some(fault) => Err(io::Error::other(format!("injected: {fault:?}"))),
+            None => self.sync(),
+        });
+        synced.map_err(|error| format!("what the plugin may do cannot be noted in {}: {error}", path.display()))
     }
 
     /// Removes a note; says whether it is gone.
     pub(super) fn remove(&self, name: &PluginName) -> bool {
-        let removed = fs::remove_file(self.dir.join(format!("{name}.json")));
+        let removed = fs::remove_file(self.path(name));
         removed.is_ok_and(|()| self.sync().is_ok())
     }
 
@@ -115,7 +125,7 @@ impl Notes {
         let path = self.dir.join(format!("{name}.{digest}"));
         match fs::symlink_metadata(&path) {
             Ok(there) if there.is_file() && there.len() == file.len() as u64 => Ok(false),
-            _ => self.put(&path, file).map(|()| true),
+            _ => self.place(&path, file).and_then(|()| self.sync()).map(|()| true),
         }
     }
 
@@ -153,15 +163,18 @@ impl Notes {
         }
     }
 
-    /// Puts a file in its place, whole and durably.
-    fn put(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+    fn path(&self, name: &PluginName) -> PathBuf {
+        self.dir.join(format!("{name}.json"))
+    }
+
+    /// Puts a file in its place, whole. That it is there is on disk after a [`Notes::sync`].
+    fn place(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
         let draft = PathBuf::from([path.as_os_str(), OsStr::new(DRAFT)].join(OsStr::new("")));
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
         file.write_all(content)?;
         file.sync_all()?;
-        fs::rename(&draft, path)?;
-        self.sync()
+        fs::rename(&draft, path)
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -31,7 +31,7 @@ pub(super) struct Counted {
 }
 
 /// Instructions of a round by stage.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Baseline(BTreeMap<String, u64>);
 
 /// What a comparison came to.
@@ -46,8 +46,10 @@ pub(super) struct Judged {
 }
 
 impl Baseline {
-    pub(super) fn of(counted: &[Counted]) -> Self {
-        Self(counted.iter().map(|stage| (stage.name.clone(), stage.instructions)).collect())
+    /// The same with what was counted anew.
+    pub(super) fn with(mut self, counted: &[Counted]) -> Self {
+        self.0.extend(counted.iter().map(|stage| (stage.name.clone(), stage.instructions)));
+        self
     }
 
     pub(super) fn read(file: &Path) -> Result<Self> {
@@ -77,7 +79,19 @@ impl Baseline {
         })
     }
 
-    /// Compares every stage; one that only one side knows is a problem as well.
+    /// Whether it has the stages that are counted, and no others.
+    pub(super) fn fits(&self, counted: &[&str]) -> Result {
+        let all = counted.join(", ");
+        if let Some(gone) = self.0.keys().find(|name| !counted.contains(&name.as_str())) {
+            return Err(format!("`{gone}` has a baseline and is not counted: run {UPDATE}; counted are {all}"));
+        }
+        match counted.iter().find(|name| !self.0.contains_key(**name)) {
+            Some(new) => Err(format!("`{new}` has no baseline: run {UPDATE}, or with its name behind it for it alone")),
+            None => Ok(()),
+        }
+    }
+
+    /// Compares what was counted; a stage without a baseline is a problem as well.
     pub(super) fn judge(&self, counted: &[Counted]) -> Judged {
         let mut judged = Judged::default();
         for Counted { name, instructions } in counted {
@@ -95,8 +109,6 @@ impl Baseline {
             }
             judged.lines.push(shown);
         }
-        let gone = self.0.keys().filter(|name| counted.iter().all(|stage| stage.name != **name));
-        judged.problems.extend(gone.map(|name| format!("{name} has a baseline and is not counted: run {UPDATE}")));
         judged
     }
 }
@@ -111,9 +123,13 @@ mod tests {
         counts.iter().map(stage).collect()
     }
 
+    fn baseline() -> Baseline {
+        Baseline::default().with(&counted(&[("append", 1_000), ("verify", 40)]))
+    }
+
     #[track_caller]
     fn judge(counts: &[(&str, u64)]) -> (usize, usize) {
-        let baseline = Baseline::of(&counted(&[("append", 1_000), ("verify", 40)]));
+        let baseline = baseline();
         let judged = baseline.judge(&counted(counts));
         (judged.problems.len(), judged.notes.len())
     }
@@ -130,13 +146,25 @@ mod tests {
 
     #[test]
     fn a_stage_that_only_one_side_knows_is_a_problem() {
-        assert_eq!(judge(&[("append", 1_000)]), (1, 0));
+        assert_eq!(baseline().fits(&["verify", "append"]), Ok(()));
+        let gone = baseline().fits(&["append"]).unwrap_err();
+        assert!(gone.contains("`verify`") && gone.contains("counted are append"), "{gone}");
+        let new = baseline().fits(&["append", "verify", "settle"]).unwrap_err();
+        assert!(new.contains("`settle`"), "{new}");
         assert_eq!(judge(&[("append", 1_000), ("verify", 40), ("settle", 7)]), (1, 0));
     }
 
     #[test]
+    fn what_is_counted_of_some_stages_changes_nothing_of_the_others() {
+        assert_eq!(judge(&[("append", 1_000)]), (0, 0));
+        let after = baseline().with(&counted(&[("verify", 50), ("settle", 7)]));
+        let expected = counted(&[("append", 1_000), ("settle", 7), ("verify", 50)]);
+        assert_eq!(after, Baseline::default().with(&expected));
+    }
+
+    #[test]
     fn what_is_written_is_read_back() {
-        let baseline = Baseline::of(&counted(&[("append-64", 8_365_287), ("verify-230", 51_639)]));
+        let baseline = Baseline::default().with(&counted(&[("append-64", 8_365_287), ("verify-230", 51_639)]));
         assert_eq!(Baseline::parse(&baseline.text()), Ok(baseline));
     }
 

@@ -1,6 +1,10 @@
 //! Files that ask for more: what is held, what lets it in, and what a restart makes of it.
 
 use std::collections::BTreeSet;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::mpsc::channel;
+use std::task::Poll;
 
 use arc_swap::ArcSwap;
 
@@ -198,6 +202,26 @@ async fn an_approval_that_is_over_counts_for_nothing_also_while_that_cannot_be_n
     host.approve(&shown).unwrap();
     host.bench.refresh().await;
     host.is("loaded", Some(&shown), None);
+}
+
+#[test]
+fn a_look_keeps_no_thread_waiting_while_an_approval_is_being_written() {
+    let host = Host::new();
+    let stock = host.bench.stock.clone();
+    let writing = host.bench.stock.approvals.writing();
+    let (polled, was_pending) = channel();
+    let looks = tasks::thread("look", move || {
+        let refreshed = Refreshed { shelf: Shelf::default(), changes: Vec::new(), unsettled: false };
+        tasks::runtime("look", 1).unwrap().block_on(async {
+            let mut settles = pin!(refreshed.settle(&stock));
+            let is_pending = poll_fn(|cx| Poll::Ready(settles.as_mut().poll(cx).is_pending())).await;
+            polled.send(is_pending).unwrap();
+            settles.await;
+        });
+    });
+    assert_eq!(was_pending.recv_timeout(Duration::from_secs(30)), Ok(true), "the thread itself waits");
+    drop(writing);
+    looks.unwrap().join().unwrap();
 }
 
 #[tokio::test]

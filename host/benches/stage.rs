@@ -10,7 +10,7 @@ pub(crate) type Round = Box<dyn FnOnce()>;
 
 /// In the order in which an event comes through them.
 pub(crate) const NAMES: [&str; 7] =
-    ["verify-230", "verify-4096", "route-among-1000", "append-64", "move-512", "invoke-fresh", "settle-64"];
+    ["verify-230", "verify-4096", "route-among-1000", "append-64", "move-2048", "invoke-fresh", "settle-64"];
 
 /// The stage of this name, made ready.
 pub(crate) fn named(name: &str) -> Option<Stage> {
@@ -19,7 +19,7 @@ pub(crate) fn named(name: &str) -> Option<Stage> {
         "verify-4096" => verify::stage(4_096),
         "route-among-1000" => routes::stage(1_000),
         "append-64" => store::append(64),
-        "move-512" => store::move_keys(),
+        "move-2048" => store::move_keys(2_048),
         "invoke-fresh" => invoke::stage(),
         "settle-64" => store::settle(64),
         _ => return None,

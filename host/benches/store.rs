@@ -21,7 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::requests::{NOW_MS, Provider};
 use crate::stage::Stage;
 
-/// After so many events the store moves the keys with one first byte into their table, each first byte in its turn.
+/// After so many events the store moves the dedupe keys with one first byte into their table, each first byte in its turn.
 const EVENTS_A_TURN: usize = 256;
 
 /// The store's file in its folder.
@@ -39,24 +39,33 @@ pub(crate) fn append(events: usize) -> Stage {
     })
 }
 
-/// A commit of as many events as bring one turn, in which their 512 keys move into the table. In the long run a turn moves
-/// as many, but from among the keys of all first bytes, which it takes 65,536 events to collect: here they all begin with the
-/// byte whose turn it is.
-pub(crate) fn move_keys() -> Stage {
+/// A commit that brings a turn, in which so many keys move into the table. In the long run it would be 512, from among those
+/// of all first bytes; these are of one event, and begin with the byte whose turn it is.
+pub(crate) fn move_keys(keys: u16) -> Stage {
     let bench = Rc::new(Bench::open());
-    let begin = Cell::new(0_u8);
+    let turn = Cell::new(0_u8);
     let prepare = move || {
-        let begin = begin.replace(begin.get().wrapping_add(1));
-        let mut events = bench.events(EVENTS_A_TURN);
-        events.iter_mut().flat_map(|event| &mut event.dedupe).for_each(|key| key[0] = begin);
-        // Hardly anything is done but what keys need; the desk has to get one delivery, to keep the writer waiting.
-        events[1..].iter_mut().for_each(|event| event.targets.clear());
-        (bench.clone(), events)
+        let begin = turn.replace(turn.get().wrapping_add(1));
+        let mut event = bench.events(1).remove(0);
+        let own = event.dedupe[0];
+        let key = |n: u16| {
+            let mut key = own;
+            key[0] = begin;
+            key[14..].copy_from_slice(&n.to_be_bytes());
+            key
+        };
+        let keyless = NewEvent { dedupe: Vec::new(), ..event.clone() };
+        event.dedupe = (0..keys).map(key).collect();
+        bench.append(vec![event]);
+        let mut others = vec![keyless; EVENTS_A_TURN - 1];
+        // For the desk one delivery is enough to keep the writer waiting.
+        others[1..].iter_mut().for_each(|event| event.targets.clear());
+        (bench.clone(), others)
     };
     let (bench, events) = prepare();
-    let keys: usize = events.iter().map(|event| event.dedupe.len()).sum();
     bench.append(events);
-    assert!(bench.keys_moved() >= keys, "a turn comes after {EVENTS_A_TURN} events, and it moves their {keys} keys");
+    let moved = bench.keys_moved();
+    assert!(moved >= usize::from(keys), "{EVENTS_A_TURN} events are to bring a turn of {keys} keys, and moved {moved}");
     Box::new(move || {
         let (bench, events) = prepare();
         Box::new(move || bench.append(events))

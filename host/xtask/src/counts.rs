@@ -17,14 +17,12 @@ mod baseline;
 use baseline::{Baseline, Counted};
 
 /// The stages that are counted, by the names they have in `host/benches/`, and in how many rounds.
-///
-/// In `move-512` most of the work is before the rounds, and each is long.
 const STAGES: [(&str, u32); 6] = [
     ("verify-230", 100),
     ("verify-4096", 50),
     ("route-among-1000", 10),
     ("append-64", 3),
-    ("move-512", 2),
+    ("move-2048", 2),
     ("settle-64", 5),
 ];
 
@@ -152,7 +150,7 @@ mod tests {
         assert_eq!(found(&["settle-64", "append-64"]), ["append-64", "settle-64"]);
         for unknown in ["append", "append-65", "invoke-fresh", "", "--update"] {
             let refused = named(&["append-64", unknown]).unwrap_err();
-            assert!(refused.contains(&format!("`{unknown}`")) && refused.contains("append-64, move-512"), "{refused}");
+            assert!(refused.contains(&format!("`{unknown}`")) && refused.contains("append-64, move-2048"), "{refused}");
         }
     }
 

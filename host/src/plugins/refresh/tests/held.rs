@@ -144,14 +144,15 @@ async fn an_approval_lets_exactly_that_file_in() {
     host.put(&old).await;
     assert_eq!(host.approve(&new), Err(NotApproved::NothingHeld));
     host.put(&new).await;
-    assert_eq!(host.approve(&old), Err(NotApproved::OtherHeld(sha(&new))));
+    assert_eq!(host.approve("another"), Err(NotApproved::OtherHeld(sha(&new))));
     assert_eq!(host.bench.refresh().await, [], "nothing was approved");
     assert_eq!((host.approve(&new), host.approve(&new)), (Ok(sha(&new)), Ok(sha(&new))), "twice is as good as once");
     let changes = host.bench.refresh().await;
     let [Change::Loaded { previous, let_in: Some(let_in), .. }] = &changes[..] else { panic!("{changes:?}") };
     assert_eq!((*previous, let_in.why, let_in.added.len()), (Some(sha(&old)), "approved", 1));
     host.is("loaded", Some(&new), None);
-    assert_eq!(host.approve(&new), Err(NotApproved::NothingHeld));
+    assert_eq!(host.approve("another"), Err(NotApproved::NothingHeld));
+    assert_eq!(host.approve(&new), Ok(sha(&new)), "whoever comes late is told the same");
     let kept: Vec<_> = fs::read_dir(host.notes()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(kept.len(), 2, "one note and one file: {kept:?}");
 }

@@ -173,7 +173,9 @@ pub(super) async fn approve_plugin(
     let (name, slot) = known(&shelf, &name)?;
     let (approvals, its_name) = (Arc::clone(&admin.approvals), Arc::clone(name));
     let approved = match tasks::blocking(move || approvals.approve(&its_name, digest)).await {
-        Ok(digest) => digest.to_string(),
+        Ok(digest) => Some(digest),
+        // It runs already.
+        Err(_) if slot.loaded.as_ref().is_some_and(|loaded| digest == Some(loaded.digest)) => digest,
         Err(NotApproved::NothingHeld) => {
             let state = slot.state();
             return Err(Problem::conflict(format!("no file of plugin `{name}` waits to be approved: it is {state}")));
@@ -185,6 +187,7 @@ pub(super) async fn approve_plugin(
         }
         Err(NotApproved::Failed(why)) => return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why)),
     };
+    let approved = approved.map(|digest| digest.to_string()).unwrap_or_default();
     tracing::info!(plugin.name = %name, plugin.digest = approved, "an operator approves a plugin's file");
     Ok(Json(Approved { name: name.to_string(), digest: approved }))
 }

@@ -26,13 +26,14 @@ use report::Report;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-It really sends these events: their plugins run, and do what they do. With --data each event gets a member
-`hookbox_bench` with a fresh id, since a repeated body is a duplicate and takes a shorter road. The load generator takes
-its share of the machine when it runs beside the host.
+It really sends these events: their plugins run, and do what they do. With --data each event gets
+a member `hookbox_bench` with a fresh id, since a repeated body is a duplicate and takes a shorter
+road. The load generator takes its share of the machine when it runs beside the host.
 
-Every event that was acknowledged is looked up: it is stored or lost, or unknown if the admin API gives no answer for as
-long as --settle says. It is settled once each of its deliveries is done or dead. Duplicates were acknowledged before,
-and are counted apart. A run ends with 10 million events at the latest.
+Every event that was acknowledged is looked up: it is stored or lost, or unknown if the admin API
+gives no answer for as long as --settle says. It is settled once each of its deliveries is done or
+dead. Duplicates were acknowledged before, and are counted apart. A run ends with 10 million events
+at the latest.
 
 Examples:
   hookbox bench heygen avatar_video.success
@@ -40,9 +41,9 @@ Examples:
   hookbox bench acme acme.order --data order.json --rate 500         latency at that rate
   hookbox bench acme acme.order --json
 
-Exit codes: 0 if every event that was sent was acknowledged and is stored, and all its deliveries are done; 1 if not: what
-was refused, not answered, a duplicate, lost, unknown, still open, waiting for another attempt or dead is in the report;
-2 usage or configuration.")]
+Exit codes: 0 every event that was sent was acknowledged and is stored, and all its deliveries are
+done; 1 one was not: the report counts what was refused, unanswered, a duplicate, lost, unknown,
+open, waiting or dead; 2 usage or configuration.")]
 pub(super) struct Bench {
     #[command(flatten)]
     aim: Aim,

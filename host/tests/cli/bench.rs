@@ -228,9 +228,8 @@ fn what_could_not_be_looked_up_is_unknown_and_the_rest_is_told() {
 }
 
 #[test]
-fn an_admin_api_that_is_gone_after_the_load_leaves_a_report() {
+fn an_admin_api_that_answers_nonsense_after_the_load_leaves_a_report() {
     let site = Site::new();
-    // It answers the first question, which comes before the load.
     let host = pretender(next, |_, _| ("200 OK", json!("no listing")));
     let ran = bench_pretender(&site, &host, &["--settle", "1", "--json"]);
     let report = ran.json();

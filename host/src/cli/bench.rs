@@ -1,6 +1,7 @@
 //! `hookbox bench`: loads a running host with events of the user's own, and checks that nothing it acknowledged was lost.
 //!
 //! The load is that of `hookbox send`; what became of each event that was acknowledged is asked from the admin API.
+//! Once something was sent there is a report: what cannot be found out is counted in it.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use super::Common;
 use super::client::Target;
 use super::failure::Failure;
 use super::output::{print_json, printable};
-use super::send::load::{self, End, Plan};
+use super::send::load::{self, End, MAX_EVENTS, Plan};
 use super::send::{Aim, Bodies, rate};
 use crate::admin::closest;
 use crate::config::{Config, MakeSecrets};
@@ -25,12 +26,14 @@ use report::Report;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-It really sends these events: their plugins run, and do what they do. With --data each event gets a member
-`hookbox_bench` with a fresh id, since a repeated body is a duplicate and takes a shorter road. The load generator takes
-its share of the machine when it runs beside the host.
+It really sends these events: their plugins run, and do what they do. With --data each event gets
+a member `hookbox_bench` with a fresh id, since a repeated body is a duplicate and takes a shorter
+road. The load generator takes its share of the machine when it runs beside the host.
 
-Every event that was acknowledged is looked up: it is stored or lost, and settled once each of its deliveries is done
-or dead. Duplicates were acknowledged before, and are counted apart.
+Every event that was acknowledged is looked up: it is stored or lost, or unknown if the admin API
+gives no answer for as long as --settle says. It is settled once each of its deliveries is done or
+dead. Duplicates were acknowledged before, and are counted apart. A run ends with 10 million events
+at the latest.
 
 Examples:
   hookbox bench heygen avatar_video.success
@@ -38,7 +41,9 @@ Examples:
   hookbox bench acme acme.order --data order.json --rate 500         latency at that rate
   hookbox bench acme acme.order --json
 
-Exit codes: 0 fine, 1 something acknowledged was lost or the host did not answer, 2 usage or configuration.")]
+Exit codes: 0 every event that was sent was acknowledged and is stored, and all its deliveries are
+done; 1 one was not: the report counts what was refused, unanswered, a duplicate, lost, unknown,
+open, waiting or dead; 2 usage or configuration.")]
 pub(super) struct Bench {
     #[command(flatten)]
     aim: Aim,
@@ -51,7 +56,7 @@ pub(super) struct Bench {
     /// So many a second, latency counted from when each was due [default: as fast as it goes]
     #[arg(long, value_name = "PER_SECOND", value_parser = rate)]
     rate: Option<f64>,
-    /// How long to wait for deliveries to settle, in seconds; one that waits for another attempt is not waited for
+    /// How long to wait, in seconds, for deliveries to settle (not for another attempt) and for a failing admin API
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u16).range(0..=3600))]
     settle: u16,
     /// Send although the host is not on a loopback address, or no route takes the type
@@ -68,6 +73,7 @@ impl Bench {
     pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
         let config = Config::load(&common.config, MakeSecrets::No)?;
         let sender = self.aim.sender(&config, Bodies::Varied)?;
+        let wanted = self.wanted()?;
         if !self.yes {
             self.doubt(&config, &sender.url)?;
         }
@@ -88,9 +94,8 @@ impl Bench {
         let mut seen = load::run(sender, &plan)?;
         let ids = std::mem::take(&mut seen.tally.ids);
         let acknowledged = ids.len() as u64;
-        let fate = fate::trace(&client, ids, Times { start, patience: Duration::from_secs(self.settle.into()) })?;
-        let failures = fate.failures(&client)?;
-        let wanted = self.rate.map(|rate| rate * time.as_secs_f64());
+        let fate = fate::trace(&client, ids, Times { start, patience: Duration::from_secs(self.settle.into()) });
+        let failures = fate.failures(&client);
         let connections = self.connections;
         let report = Report { connections, seen, acknowledged, fate, failures, fdatasync_ms, wanted };
         if self.json {
@@ -99,6 +104,18 @@ impl Bench {
             report.page().print()?
         }
         Ok(if report.is_fine() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// How many events the rate asks for.
+    fn wanted(&self) -> Result<Option<f64>, Failure> {
+        let wanted = self.rate.map(|rate| rate * f64::from(self.seconds));
+        match wanted.filter(|wanted| *wanted > MAX_EVENTS.into()) {
+            None => Ok(wanted),
+            Some(wanted) => Err(Failure::usage(format!(
+                "--rate and --seconds ask for {wanted:.0} events, and {MAX_EVENTS} is the most whose fate is kept in \
+                 memory: lower one of them"
+            ))),
+        }
     }
 
     /// Asks back about what is likely a mistake.

@@ -1,5 +1,6 @@
 //! Why a command did not succeed, and the exit code that says so.
 
+use std::fmt;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
@@ -45,6 +46,17 @@ impl Failure {
                 ExitCode::from(2)
             }
             Self::NobodyReads => ExitCode::SUCCESS,
+        }
+    }
+}
+
+/// What is said of it where the command goes on.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(message) | Self::Usage(message) => f.write_str(message),
+            Self::Config(problems) => f.write_str(&problems.render(false)),
+            Self::NobodyReads => f.write_str("nobody reads the answer"),
         }
     }
 }

@@ -21,7 +21,7 @@ pub(super) mod load;
 mod sample;
 mod set;
 
-use load::{End, Plan};
+use load::{End, MAX_EVENTS, Plan};
 use sample::Sample;
 use set::Assignment;
 
@@ -49,7 +49,7 @@ pub(super) struct Send {
     #[command(flatten)]
     aim: Aim,
     /// Send this many, each with fresh ids
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_EVENTS)))]
     count: u32,
     /// So many a second at most [default: as fast as it goes]
     #[arg(long, value_name = "PER_SECOND", value_parser = rate)]

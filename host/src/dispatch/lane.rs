@@ -13,11 +13,12 @@ use super::Hub;
 use crate::event::{Outcome, PluginName};
 use crate::store::{self, StoreError};
 
-/// The most leases of one plugin that are held at once: running, waiting to run, or waiting for the disk.
-const HAND: usize = 512;
+/// The most leases of one plugin that are held at once: running, waiting to run, or waiting for the disk. What finds no
+/// place costs a lease of its own later on, so that a hand that is too small makes a backlog that does not end.
+const HAND: usize = 2_048;
 
 /// The most deliveries one lease call asks for.
-const MAX_ASKED: usize = 256;
+const MAX_ASKED: usize = 512;
 
 /// How long a lane waits after the store could not lease, or had no room to.
 const PAUSE: Duration = Duration::from_millis(250);

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, ready};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -31,33 +31,25 @@ use crate::clock;
 /// How long a guest computes before it gives its worker back, and after which it is busy.
 const SLICE: Duration = Duration::from_millis(1);
 
-/// A guest looks up every millisecond or so. Who held a worker for this long was in a step that nothing interrupts.
+/// A guest looks up every millisecond or so. Who computed for this long was in a step that nothing interrupts.
 const LONG_STEP: Duration = Duration::from_millis(10);
 
-/// What a guest has computed, seen from outside while it runs.
-#[derive(Debug)]
+/// What a guest has computed, seen from outside while it runs. All times are of the thread that it runs on: what a guest
+/// waits for its core is not its own doing.
+#[derive(Debug, Default)]
 pub(super) struct Pace {
     busy: AtomicBool,
     /// Since it is busy, in microseconds.
     computed_us: AtomicU64,
-    made: Instant,
-    /// When the present slice began, in microseconds since `made`.
+    /// When the present slice began, in microseconds.
     slice_began_us: AtomicU64,
     /// What the guest has taken of its first look before it waited for the host, in microseconds.
     first_look_us: AtomicU64,
 }
 
-impl Default for Pace {
-    fn default() -> Self {
-        let (made, zero) = (Instant::now(), AtomicU64::default);
-        let (slice_began_us, first_look_us) = (zero(), zero());
-        Self { busy: AtomicBool::new(false), computed_us: zero(), made, slice_began_us, first_look_us }
-    }
-}
-
 impl Pace {
     /// The guest looks up in the middle of what it computes, on its own thread. Whether its slice is over.
-    pub(super) fn look_up(&self, now: Instant) -> bool {
+    pub(super) fn look_up(&self, now: Duration) -> bool {
         let over = u128::from(self.slice_us(now)) >= SLICE.as_micros();
         if over {
             self.busy.store(true, Ordering::Relaxed);
@@ -73,13 +65,13 @@ impl Pace {
     }
 
     /// A slice begins: a whole one, or what is left of the first look.
-    fn begin_slice(&self, now: Instant) {
+    fn begin_slice(&self, now: Duration) {
         let taken_us = if self.is_busy() { 0 } else { self.first_look_us.load(Ordering::Relaxed) };
-        self.slice_began_us.store(self.us(now).saturating_sub(taken_us), Ordering::Relaxed);
+        self.slice_began_us.store(us(now).saturating_sub(taken_us), Ordering::Relaxed);
     }
 
     /// The guest waits, or gives way. Computing in bites, with a wait after each, is computing all the same.
-    fn end_slice(&self, now: Instant) {
+    fn end_slice(&self, now: Duration) {
         let slice_us = self.slice_us(now);
         self.first_look_us.store(slice_us, Ordering::Relaxed);
         if u128::from(slice_us) >= SLICE.as_micros() {
@@ -87,12 +79,8 @@ impl Pace {
         }
     }
 
-    fn slice_us(&self, now: Instant) -> u64 {
-        self.us(now).saturating_sub(self.slice_began_us.load(Ordering::Relaxed))
-    }
-
-    fn us(&self, now: Instant) -> u64 {
-        u64::try_from(now.saturating_duration_since(self.made).as_micros()).unwrap_or(u64::MAX)
+    fn slice_us(&self, now: Duration) -> u64 {
+        us(now).saturating_sub(self.slice_began_us.load(Ordering::Relaxed))
     }
 
     /// What it has computed since it is busy, up to the slice that it is in, in milliseconds.
@@ -108,8 +96,12 @@ impl Pace {
     }
 
     fn computed(&self, slice: Duration) {
-        self.computed_us.fetch_add(u64::try_from(slice.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.computed_us.fetch_add(us(slice), Ordering::Relaxed);
     }
+}
+
+fn us(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The places of a sandbox.
@@ -162,15 +154,19 @@ impl Queue {
         let mut waiting = None;
         let begins_at_place = self.heavy.load(Ordering::Relaxed);
         let mut long_step = false;
-        let mut step = |cx: &mut Context<'_>| {
-            let started = Instant::now();
-            pace.begin_slice(started);
+        let mut step = |cx: &mut Context<'_>, at_place: bool| {
+            let began = clock::thread_cpu();
+            pace.begin_slice(began);
             let polled = guest.as_mut().poll(cx);
-            let ended = Instant::now();
+            let ended = clock::thread_cpu();
             if polled.is_pending() {
                 pace.end_slice(ended);
             }
-            long_step |= ended.duration_since(started) > LONG_STEP;
+            let took = ended.saturating_sub(began);
+            if at_place {
+                pace.computed(took);
+            }
+            long_step |= took > LONG_STEP;
             let heavy = long_step || pace.is_busy();
             if heavy || polled.is_ready() {
                 self.heavy.store(heavy, Ordering::Relaxed);
@@ -179,18 +175,22 @@ impl Queue {
         };
         poll_fn(|cx| {
             if !begins_at_place && !pace.is_busy() {
-                return step(cx);
+                return step(cx, false);
             }
             let place = waiting.get_or_insert_with(|| Box::pin(self.clone().place()));
             let place = ready!(place.as_mut().poll(cx));
             waiting = None;
-            let before = clock::thread_cpu();
-            let polled = step(cx);
-            pace.computed(clock::thread_cpu().saturating_sub(before));
+            let polled = step(cx, true);
             drop(place);
             polled
         })
         .await
+    }
+
+    /// Does at a place what takes its time and cannot be interrupted.
+    pub(super) async fn at_place(&self, step: impl FnOnce()) {
+        let _place = self.clone().place().await;
+        step();
     }
 }
 
@@ -206,6 +206,11 @@ mod tests {
     /// Of a guest that is busy.
     fn busy() -> Pace {
         Pace { busy: AtomicBool::new(true), ..Pace::default() }
+    }
+
+    fn spin(time: Duration) {
+        let until = clock::thread_cpu() + time;
+        while clock::thread_cpu() < until {}
     }
 
     /// A guest that computes for so many slices, and does `slice` in each.
@@ -303,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_guest_is_busy_when_it_has_computed_for_a_slice() {
-        let (pace, began) = (Pace::default(), Instant::now());
+        let (pace, began) = (Pace::default(), clock::thread_cpu());
         pace.begin_slice(began);
         assert!(!pace.look_up(began + SLICE / 2), "its slice goes on");
         assert!(!pace.is_busy());
@@ -316,10 +321,7 @@ mod tests {
     #[tokio::test]
     async fn a_guest_that_computes_in_bites_is_busy_as_soon_as_they_make_a_slice() {
         let (pace, queue) = (Pace::default(), Places::new(1).queue());
-        let bite = || {
-            let started = Instant::now();
-            while started.elapsed() < SLICE / 5 {}
-        };
+        let bite = || spin(SLICE / 5);
         queue.run(computes(1, bite), &pace).await;
         pace.renew();
         queue.run(computes(6, bite), &pace).await;
@@ -329,11 +331,7 @@ mod tests {
     #[tokio::test]
     async fn what_a_busy_guest_computes_is_counted() {
         let pace = busy();
-        let spin = || {
-            let until = clock::thread_cpu() + Duration::from_millis(3);
-            while clock::thread_cpu() < until {}
-        };
-        Places::new(1).queue().run(computes(4, spin), &pace).await;
+        Places::new(1).queue().run(computes(4, || spin(Duration::from_millis(3))), &pace).await;
         let computed_ms = pace.computed_ms();
         assert!(computed_ms >= 12, "{computed_ms}");
         pace.renew();
@@ -345,13 +343,7 @@ mod tests {
         let places = Places::new(1);
         let queue = places.queue();
         let cx = &mut Context::from_waker(Waker::noop());
-        let long_step = || {
-            let started = Instant::now();
-            while started.elapsed() <= LONG_STEP {
-                thread::yield_now();
-            }
-        };
-        queue.run(computes(1, long_step), &Pace::default()).await;
+        queue.run(computes(1, || spin(2 * LONG_STEP)), &Pace::default()).await;
         {
             let taken = places.free.clone().try_acquire_owned().unwrap();
             let not_busy = Pace::default();
@@ -360,12 +352,30 @@ mod tests {
             drop(taken);
             next.await;
         }
-        // A machine with other things to do may have made that step a long one too.
-        while queue.heavy.load(Ordering::Relaxed) {
-            queue.run(computes(1, || ()), &Pace::default()).await;
-        }
         let _taken = places.free.clone().try_acquire_owned().unwrap();
         queue.run(computes(1, || ()), &Pace::default()).await;
+    }
+
+    #[tokio::test]
+    async fn a_guest_that_is_kept_from_its_core_is_not_busy_for_that() {
+        let places = Places::new(1);
+        let queue = places.queue();
+        // Its thread stands still while another one computes.
+        let kept_off = || thread::scope(|scope| drop(scope.spawn(|| spin(2 * LONG_STEP)).join()));
+        queue.run(computes(1, kept_off), &Pace::default()).await;
+        let _taken = places.free.clone().try_acquire_owned().unwrap();
+        queue.run(computes(1, || ()), &Pace::default()).await;
+    }
+
+    #[tokio::test]
+    async fn what_is_done_at_a_place_waits_for_one() {
+        let places = Places::new(1);
+        let queue = places.queue();
+        let taken = places.free.clone().try_acquire_owned().unwrap();
+        let mut step = pin!(queue.at_place(|| assert_eq!(places.free.available_permits(), 0)));
+        assert!(step.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        drop(taken);
+        step.await;
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ use super::limits::{CALL_BOOKKEEPING_BYTES, MAX_TIMEOUT_MS, SLACK_MS};
 use super::verdict::{self, Ended};
 use super::{Call, Invocation, Plugin, Verdict, bindings, handler, http};
 use crate::egress::Masks;
-use crate::tasks;
+use crate::{clock, tasks};
 
 /// What an instance is made of, by contract.
 pub(super) enum Entry {
@@ -33,6 +33,9 @@ pub(super) enum Instance {
 
 /// Ticks of the epoch between two looks of a guest that computes.
 const LOOK_TICKS: u64 = 1;
+
+/// To give back this much memory takes the kernel milliseconds.
+const LARGE_BYTES: usize = 16 << 20;
 
 /// Runs one attempt.
 pub(super) async fn invoke(plugin: &Plugin, call: Call) -> Invocation {
@@ -73,6 +76,8 @@ pub(super) async fn invoke(plugin: &Plugin, call: Call) -> Invocation {
         call.reuse && plugin.contract.reusable() && ended_well && !sending && store.data().memory.refused().is_none();
     if let Some(instance) = instance.filter(|_| again) {
         plugin.core.warm.keep(&plugin.warm, store, instance, past);
+    } else if invocation.memory_peak_bytes > LARGE_BYTES {
+        plugin.queue.at_place(|| drop(store)).await;
     }
     invocation
 }
@@ -125,7 +130,7 @@ fn store(plugin: &Plugin, call: &Call, deadline: Instant) -> Store<Attempt> {
         attempt.stopped = match () {
             () if now >= attempt.deadline => Some(Stopped::TimeUp),
             () if attempt.pace.computed_ms() >= attempt.limits.cpu_ms => Some(Stopped::ComputedTooLong),
-            () if attempt.pace.look_up(now) => return Ok(UpdateDeadline::Yield(LOOK_TICKS)),
+            () if attempt.pace.look_up(clock::thread_cpu()) => return Ok(UpdateDeadline::Yield(LOOK_TICKS)),
             () => return Ok(UpdateDeadline::Continue(LOOK_TICKS)),
         };
         Ok(UpdateDeadline::Interrupt)

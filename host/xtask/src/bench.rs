@@ -96,7 +96,7 @@ impl Options {
 
     /// Whether `--only` leaves what has this name.
     fn measures(&self, name: &str) -> bool {
-        self.only.as_deref().is_none_or(|part| name.contains(part))
+        self.only.as_deref().is_none_or(|parts| parts.split(',').any(|part| name.contains(part)))
     }
 }
 

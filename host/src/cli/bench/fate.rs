@@ -3,7 +3,8 @@
 //!
 //! Ids are ordered by time, and so are the pages of the admin API: those between the first and the last id are read
 //! once, newest first, and the ids ticked off. A page with a delivery that is still open is asked for again until it
-//! is settled or the patience has ended; what is older is settled by then, or waited for in its turn.
+//! is settled or the patience has ended; what is older is settled by then, or waited for in its turn. A page that is
+//! not answered is asked for again as long; then what is left is unknown, and what was found out is kept.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -29,7 +30,7 @@ const PAGE_ROWS: usize = 500;
 /// The most events that are named, of those that are lost and of those that failed.
 const MAX_NAMED: usize = 5;
 
-/// Counts of the events that were acknowledged.
+/// Counts of the events that were acknowledged: each is exactly one of `stored`, `lost`, `same_id` and `unknown`.
 #[derive(Debug, Default)]
 pub(super) struct Fate {
     /// Found in the store; each is exactly one of `settled`, `waiting` and `open`.
@@ -46,6 +47,14 @@ pub(super) struct Fate {
     pub(super) unrouted: u64,
     /// Not found.
     pub(super) lost: u64,
+    /// Acknowledged with the id of another event: that one is what is stored, if any.
+    pub(super) same_id: u64,
+    /// Could not be looked up.
+    pub(super) unknown: u64,
+    /// Why.
+    pub(super) unknown_reason: Option<String>,
+    /// Some of the ids that several were given.
+    pub(super) shared: Vec<EventId>,
     /// Some of the lost ones.
     pub(super) missing: Vec<EventId>,
     /// Some of the dead ones.
@@ -95,23 +104,31 @@ pub(super) fn backlog(client: &Client) -> Result<u64, Failure> {
     Ok(count("ready")? + count("leased")?)
 }
 
-/// Finds out what became of `ids`, which are sorted.
-pub(super) fn trace(client: &Client, mut ids: Vec<EventId>, times: Times) -> Result<Fate, Failure> {
+/// Finds out what became of `ids`, which are sorted, as far as the host answers.
+pub(super) fn trace(client: &Client, mut ids: Vec<EventId>, times: Times) -> Fate {
     let mut fate = Fate { took: times.start.elapsed(), ..Fate::default() };
     fate.take_repeated(&mut ids);
-    let (Some(&first), Some(&last)) = (ids.first(), ids.last()) else { return Ok(fate) };
+    let (Some(&first), Some(&last)) = (ids.first(), ids.last()) else { return fate };
     let range = [("since", rfc3339(first.unix_ms())), ("until", rfc3339(last.unix_ms() + 1))];
-    let (began, all) = (Instant::now(), backlog(client)?);
-    let progress = Progress::new("settling", all);
+    let began = Instant::now();
+    // What the whole host has to do: only to show that it gets less.
+    let progress = backlog(client).ok().map(|all| (all, Progress::new("settling", all)));
     let (mut cursor, mut seen_open, mut is_first) = (None, false, true);
     loop {
-        let events = Events::ask(client, &range, cursor.as_deref())?;
+        let events = match Events::ask_patiently(client, &range, cursor.as_deref(), times.patience) {
+            Ok(events) => events,
+            Err(failure) => {
+                (fate.unknown, fate.unknown_reason) = (ids.len() as u64, Some(failure.to_string()));
+                return fate;
+            }
+        };
         let waited = began.elapsed();
         if waited < times.patience && events.has_open(&ids) {
-            // What the whole host has to do: only to show that it gets less.
-            let settled = all.saturating_sub(backlog(client)?);
-            progress.show(settled, format!("{settled} of {all} deliveries"));
-            std::thread::sleep((waited / LOOKS_SHARE).clamp(LOOK, LONG_LOOK));
+            if let (Some((all, progress)), Ok(left)) = (&progress, backlog(client)) {
+                let settled = all.saturating_sub(left);
+                progress.show(settled, format!("{settled} of {all} deliveries"));
+            }
+            pause(waited);
             seen_open = true;
             continue;
         }
@@ -122,12 +139,33 @@ pub(super) fn trace(client: &Client, mut ids: Vec<EventId>, times: Times) -> Res
         fate.take(&events, &mut ids);
         match events.next {
             Some(next) if !ids.is_empty() => cursor = Some(next),
-            _ => return Ok(fate),
+            _ => return fate,
         }
     }
 }
 
+/// Until the next look at a page that was waited for so long.
+fn pause(waited: Duration) {
+    std::thread::sleep((waited / LOOKS_SHARE).clamp(LOOK, LONG_LOOK));
+}
+
 impl Events {
+    /// Asks for a page until it is answered, and fails if it was not for as long as `patience`.
+    fn ask_patiently(
+        client: &Client,
+        range: &[(&'static str, String)],
+        cursor: Option<&str>,
+        patience: Duration,
+    ) -> Result<Self, Failure> {
+        let began = Instant::now();
+        loop {
+            match Self::ask(client, range, cursor) {
+                Err(_) if began.elapsed() < patience => pause(began.elapsed()),
+                answer => return answer,
+            }
+        }
+    }
+
     fn ask(client: &Client, range: &[(&'static str, String)], cursor: Option<&str>) -> Result<Self, Failure> {
         let mut query: Vec<_> = range.iter().map(|(name, value)| (*name, Some(value.clone()))).collect();
         query.push(("limit", Some(PAGE_ROWS.to_string())));
@@ -160,12 +198,13 @@ impl Row {
 }
 
 impl Fate {
-    /// No two events are alike: where two were acknowledged with one id, one of them is stored nowhere.
+    /// An id stands for one event, whatever else was acknowledged with it.
     fn take_repeated(&mut self, ids: &mut Vec<EventId>) {
-        let repeated = ids.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
-        for id in repeated {
-            self.lost += 1;
-            name(&mut self.missing, id);
+        for pair in ids.windows(2).filter(|pair| pair[0] == pair[1]) {
+            self.same_id += 1;
+            if self.shared.last() != Some(&pair[0]) {
+                name(&mut self.shared, pair[0]);
+            }
         }
         ids.dedup();
     }
@@ -211,18 +250,25 @@ impl Fate {
         self.deliveries as f64 / self.took.as_secs_f64().max(f64::EPSILON)
     }
 
-    /// Ids of deliveries that failed for good, and why: those of [`Self::failed`].
-    pub(super) fn failures(&self, client: &Client) -> Result<Vec<(String, String)>, Failure> {
+    /// Ids of deliveries that failed for good, and why: those of [`Self::failed`]; the event's own id if it does not
+    /// tell.
+    pub(super) fn failures(&self, client: &Client) -> Vec<(String, String)> {
         let mut failures = Vec::new();
         for id in &self.failed {
-            let event = client.get(&format!("/api/v1/events/{id}"), &[])?;
+            let event = match client.get(&format!("/api/v1/events/{id}"), &[]) {
+                Ok(event) => event,
+                Err(failure) => {
+                    failures.push((id.to_string(), format!("its deliveries could not be looked up: {failure}")));
+                    continue;
+                }
+            };
             let deliveries = event["deliveries"].as_array().into_iter().flatten();
             failures.extend(deliveries.filter(|delivery| delivery["state"] == "dead").map(|delivery| {
                 let last = delivery["attempts"].as_array().and_then(|attempts| attempts.last());
                 (text(&delivery["id"]), last.map(|last| text(&last["error"])).unwrap_or_default())
             }));
         }
-        Ok(failures)
+        failures
     }
 }
 
@@ -263,10 +309,10 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_two_events_were_given_is_the_loss_of_one() {
-        let (mut fate, mut ids) = (Fate::default(), [1, 2, 2, 2, 3].map(id).to_vec());
+    fn an_id_that_several_events_were_given_is_looked_up_once() {
+        let (mut fate, mut ids) = (Fate::default(), [1, 2, 2, 2, 3, 3].map(id).to_vec());
         fate.take_repeated(&mut ids);
-        assert_eq!((fate.lost, fate.missing.as_slice()), (2, &[id(2), id(2)][..]));
+        assert_eq!((fate.same_id, fate.shared.as_slice()), (3, &[id(2), id(3)][..]));
         assert_eq!(ids, [1, 2, 3].map(id));
     }
 

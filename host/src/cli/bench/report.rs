@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::fate::Fate;
 use crate::cli::output::{Page, printable};
-use crate::cli::send::load::Seen;
+use crate::cli::send::load::{MAX_EVENTS, Seen};
+use crate::event::EventId;
 use crate::tasks;
 
 /// A loader that takes more than this share of the machine is what limits it, or takes what the host would need.
@@ -27,9 +28,10 @@ pub(super) struct Report {
 }
 
 impl Report {
+    /// Every event that was sent was acknowledged and is stored, and all its deliveries are done.
     pub(super) fn is_fine(&self) -> bool {
-        let all_answered = !self.seen.tally.answers.contains_key("no answer");
-        self.acknowledged > 0 && self.fate.lost == 0 && self.strange() == 0 && all_answered
+        let sent = self.seen.tally.sent();
+        sent > 0 && self.fate.settled == sent && self.fate.dead == 0
     }
 
     /// Answers of success that name no event.
@@ -42,28 +44,49 @@ impl Report {
         self.seen.cpu.as_secs_f64() / self.seen.took.as_secs_f64().max(f64::EPSILON)
     }
 
-    /// What is to be said of what became of the events.
+    /// What is to be said of what became of the events; what is bad comes first.
     fn check(&self) -> String {
         let (acknowledged, fate) = (self.acknowledged, &self.fate);
-        if fate.lost > 0 {
-            let ids: Vec<String> = fate.missing.iter().map(ToString::to_string).collect();
-            let hint = if fate.stored == 0 { "; does --admin mean the host that --url means?" } else { "" };
-            return format!(
-                "LOST: {} of {acknowledged} acknowledged events are not stored ({}){hint}",
-                fate.lost,
-                ids.join(", ")
-            );
-        }
         if acknowledged == 0 {
             return "nothing was acknowledged".to_owned();
         }
-        let settled = match fate {
-            Fate { open, .. } if *open > 0 => format!("; {open} were not settled in the time that --settle gives"),
-            Fate { waiting, .. } if *waiting > 0 => format!("; {waiting} wait for another attempt"),
-            Fate { unrouted, stored, .. } if unrouted == stored => "; no route of the host takes them".to_owned(),
-            _ => " and settled".to_owned(),
-        };
-        format!("all {acknowledged} are stored{settled}")
+        let mut said = Vec::new();
+        if fate.lost > 0 {
+            let hint = if fate.stored == 0 { "; does --admin mean the host that --url means?" } else { "" };
+            let (lost, ids) = (fate.lost, listed(&fate.missing));
+            said.push(format!("LOST: {lost} of {acknowledged} acknowledged events are not stored ({ids}){hint}"));
+        }
+        if fate.same_id > 0 {
+            said.push(format!(
+                "TAKEN FOR ANOTHER: {} of {acknowledged} acknowledged events were given the id of another event ({}), \
+                 which is stored in their place at best",
+                fate.same_id,
+                listed(&fate.shared)
+            ));
+        }
+        if let Some(reason) = &fate.unknown_reason {
+            let unknown = fate.unknown;
+            said.push(format!("UNKNOWN: {unknown} of {acknowledged} acknowledged events: {}", printable(reason)));
+        }
+        let settled = if fate.settled == fate.stored && fate.unrouted < fate.stored { " and settled" } else { "" };
+        said.push(match fate.stored {
+            all if all == acknowledged => format!("all {all} are stored{settled}"),
+            some => format!("{some} of {acknowledged} are known to be stored{settled}"),
+        });
+        if fate.open > 0 {
+            said.push(format!("{} were not settled in the time that --settle gives", fate.open));
+        }
+        if fate.waiting > 0 {
+            said.push(format!("{} wait for another attempt", fate.waiting));
+        }
+        if fate.dead > 0 {
+            said.push(format!("a delivery of {} failed for good", fate.dead));
+        }
+        if fate.unrouted > 0 {
+            let which = if fate.unrouted == fate.stored { "them".to_owned() } else { fate.unrouted.to_string() };
+            said.push(format!("no route of the host takes {which}"));
+        }
+        said.join("; ")
     }
 
     /// What should be known before the figures are believed.
@@ -86,6 +109,9 @@ impl Report {
         if let Some(wanted) = self.wanted.filter(|wanted| (tally.sent() as f64) < wanted * 0.99) {
             let sent = tally.sent();
             hints.push(format!("fell behind: {sent} of {wanted:.0} were sent in time, latency is a lower bound"));
+        }
+        if self.wanted.is_none() && tally.sent() >= MAX_EVENTS.into() {
+            hints.push(format!("ended early, with the {MAX_EVENTS} events whose fate can be kept in memory"));
         }
         let cores = tasks::cores();
         if self.loader_cores() > MUCH * cores as f64 {
@@ -111,7 +137,8 @@ impl Report {
             }
         }
         let mut check = Columns::default();
-        let counts = [self.acknowledged, fate.stored, fate.settled, fate.dead, tally.duplicates, fate.lost];
+        let counts =
+            [self.acknowledged, fate.stored, fate.settled, fate.dead, tally.duplicates, fate.lost, fate.unknown];
         for (name, count) in COUNTS.into_iter().zip(counts) {
             check.add(name, count.to_string());
         }
@@ -146,7 +173,8 @@ impl Report {
             "p50_ms": p50_ms, "p90_ms": p90_ms, "p99_ms": p99_ms, "max_ms": max_ms,
             "fdatasync_ms": self.fdatasync_ms, "settled_after_seconds": fate.took.as_secs_f64(),
             "acknowledged": self.acknowledged, "stored": fate.stored, "settled": fate.settled, "dead": fate.dead,
-            "duplicates": tally.duplicates, "lost": fate.lost,
+            "duplicates": tally.duplicates, "lost": fate.lost, "same_id": fate.same_id,
+            "unknown": fate.unknown, "unknown_reason": fate.unknown_reason,
             "waiting": fate.waiting, "open": fate.open, "unrouted": fate.unrouted,
             "failures": self.failures.iter().map(|(id, why)| json!({"id": id, "error": why})).collect::<Vec<_>>(),
             "check": self.check(), "hints": self.hints(),
@@ -155,7 +183,11 @@ impl Report {
 }
 
 /// What is counted of the events, in the order of the table.
-const COUNTS: [&str; 6] = ["acknowledged", "stored", "settled", "dead", "duplicates", "lost"];
+const COUNTS: [&str; 7] = ["acknowledged", "stored", "settled", "dead", "duplicates", "lost", "unknown"];
+
+fn listed(ids: &[EventId]) -> String {
+    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
 
 /// A table of one row.
 #[derive(Debug, Default)]
@@ -172,5 +204,105 @@ impl Columns {
 
     fn print(self, page: &mut Page) {
         page.table(&[self.names, self.cells]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cli::send::load::Tally;
+
+    /// Of ten events that went well, but for the change.
+    fn report(change: impl FnOnce(&mut Report)) -> Report {
+        let mut tally = Tally::default();
+        tally.answers.insert("200 OK".to_owned(), 10);
+        tally.successes = 10;
+        let seen =
+            Seen { tally, took: Duration::from_secs(1), cpu: Duration::ZERO, url: "http://127.0.0.1:1".to_owned() };
+        let fate = Fate { stored: 10, settled: 10, deliveries: 10, ..Fate::default() };
+        let (failures, fdatasync_ms, wanted) = (Vec::new(), None, None);
+        let mut report = Report { connections: 1, seen, acknowledged: 10, fate, failures, fdatasync_ms, wanted };
+        change(&mut report);
+        report
+    }
+
+    #[test]
+    fn a_run_is_fine_if_every_event_that_was_sent_went_well() {
+        let fine = report(|_| {});
+        assert_eq!((fine.is_fine(), fine.check()), (true, "all 10 are stored and settled".to_owned()));
+        let unrouted = report(|report| report.fate.unrouted = 10);
+        assert!(unrouted.is_fine() && unrouted.check() == "all 10 are stored; no route of the host takes them");
+    }
+
+    #[test]
+    fn whatever_did_not_go_well_is_named_and_not_fine() {
+        let id = EventId::from_row(1);
+        let cases: [(&dyn Fn(&mut Fate), &[&str]); 7] = [
+            (
+                &|fate| (fate.lost, fate.missing) = (1, vec![id]),
+                &["LOST: 1 of 10 acknowledged events are not stored (evt_"],
+            ),
+            (
+                &|fate| (fate.same_id, fate.shared) = (2, vec![id]),
+                &["TAKEN FOR ANOTHER: 2 of 10", "the id of another event (evt_"],
+            ),
+            (&|fate| (fate.unknown, fate.unknown_reason) = (3, Some("busy".to_owned())), &["UNKNOWN: 3 of 10", "busy"]),
+            (&|fate| fate.open = 4, &["4 were not settled in the time that --settle gives"]),
+            (&|fate| fate.waiting = 5, &["5 wait for another attempt"]),
+            (&|fate| (fate.open, fate.waiting) = (1, 2), &["1 were not settled", "2 wait for another attempt"]),
+            (
+                &|fate| (fate.lost, fate.same_id, fate.unknown, fate.unknown_reason) = (1, 1, 1, Some(String::new())),
+                &["LOST", "TAKEN FOR", "UNKNOWN", "7 of 10 are known to be stored"],
+            ),
+        ];
+        for (change, said) in cases {
+            let report = report(|report| {
+                let fate = &mut report.fate;
+                change(fate);
+                fate.stored -= fate.lost + fate.same_id + fate.unknown;
+                fate.settled = fate.stored - fate.open - fate.waiting;
+            });
+            let check = report.check();
+            assert!(!report.is_fine() && said.iter().all(|said| check.contains(said)), "{said:?}: {check}");
+        }
+        let dead = report(|report| report.fate.dead = 1);
+        assert!(!dead.is_fine() && dead.check().ends_with("; a delivery of 1 failed for good"), "{}", dead.check());
+    }
+
+    #[test]
+    fn an_event_that_was_not_acknowledged_as_new_is_not_fine() {
+        // Sent in vain, but the others went well.
+        let one_less = |change: &dyn Fn(&mut Tally)| {
+            report(|report| {
+                change(&mut report.seen.tally);
+                report.acknowledged = 9;
+                (report.fate.stored, report.fate.settled) = (9, 9);
+            })
+        };
+        let duplicate = one_less(&|tally| tally.duplicates = 1);
+        assert!(!duplicate.is_fine() && duplicate.hints()[0].starts_with("1 were answered as duplicates"));
+        let strange = one_less(&|_| {});
+        assert!(!strange.is_fine() && strange.hints()[0].starts_with("1 answers of success name no event"));
+        let refused = one_less(&|tally| {
+            tally.successes = 9;
+            tally.answers = [("200 OK".to_owned(), 9), ("503 Service Unavailable".to_owned(), 1)].into();
+        });
+        assert!(!refused.is_fine() && refused.check() == "all 9 are stored and settled");
+        let nothing = report(|report| (report.seen.tally, report.fate) = Default::default());
+        assert!(!nothing.is_fine());
+    }
+
+    #[test]
+    fn a_run_that_ended_with_the_events_it_can_keep_says_so() {
+        let full = |wanted| {
+            report(|report| {
+                report.seen.tally.answers.insert("200 OK".to_owned(), MAX_EVENTS.into());
+                report.wanted = wanted;
+            })
+        };
+        assert!(full(None).hints().iter().any(|hint| hint.starts_with("ended early, with the 10000000 events")));
+        assert!(!full(Some(MAX_EVENTS.into())).hints().iter().any(|hint| hint.starts_with("ended early")));
     }
 }

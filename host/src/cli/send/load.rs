@@ -13,6 +13,9 @@ use crate::cli::progress::Progress;
 use crate::event::EventId;
 use crate::{clock, tasks};
 
+/// The most events of one run: the id and the latency of each are kept, which are 12 bytes.
+pub(in crate::cli) const MAX_EVENTS: u32 = 10_000_000;
+
 /// Between two looks at how far it is.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -61,19 +64,25 @@ pub(in crate::cli) struct Tally {
 #[derive(Debug)]
 struct Job {
     sender: Sender,
+    pace: Pace,
+    /// Answered, or failed.
+    sent: AtomicU64,
+}
+
+/// When the next event is due.
+#[derive(Debug)]
+struct Pace {
     end: End,
     rate: Option<f64>,
     start: Instant,
     next: AtomicU32,
-    /// Answered, or failed.
-    sent: AtomicU64,
 }
 
 /// Sends events over several connections until there were enough.
 pub(in crate::cli) fn run(sender: Sender, plan: &Plan) -> Result<Seen, Failure> {
     let &Plan { end, rate, connections } = plan;
-    let (next, sent, start) = (AtomicU32::new(0), AtomicU64::new(0), Instant::now());
-    let job = Arc::new(Job { sender, end, rate, start, next, sent });
+    let pace = Pace { end, rate, start: Instant::now(), next: AtomicU32::new(0) };
+    let job = Arc::new(Job { sender, pace, sent: AtomicU64::new(0) });
     let cpu = clock::process_cpu();
     let threads = match end {
         End::Count(count) => u32::from(connections).min(count),
@@ -101,7 +110,7 @@ pub(in crate::cli) fn run(sender: Sender, plan: &Plan) -> Result<Seen, Failure> 
     for worker in workers {
         tally.add(worker.join().map_err(|_| Failure::failed("a connection's thread ended early"))?);
     }
-    let (took, cpu) = (job.start.elapsed(), clock::process_cpu().saturating_sub(cpu));
+    let (took, cpu) = (job.pace.start.elapsed(), clock::process_cpu().saturating_sub(cpu));
     tally.latencies_us.sort_unstable();
     tally.ids.sort_unstable();
     Ok(Seen { tally, took, cpu, url: job.sender.url.clone() })
@@ -109,7 +118,7 @@ pub(in crate::cli) fn run(sender: Sender, plan: &Plan) -> Result<Seen, Failure> 
 
 impl Job {
     fn progress(&self) -> Progress {
-        let length = match self.end {
+        let length = match self.pace.end {
             End::Count(count) => count.into(),
             End::After(time) => millis(time),
         };
@@ -117,9 +126,9 @@ impl Job {
     }
 
     fn show(&self, progress: &Progress) {
-        let (sent, elapsed) = (self.sent.load(Ordering::Relaxed), self.start.elapsed());
+        let (sent, elapsed) = (self.sent.load(Ordering::Relaxed), self.pace.start.elapsed());
         let rate = sent as f64 / elapsed.as_secs_f64().max(f64::EPSILON);
-        match self.end {
+        match self.pace.end {
             End::Count(count) => progress.show(sent, format!("{sent} of {count}, {rate:.0} a second")),
             End::After(time) => {
                 let (seconds, all) = (elapsed.as_secs_f32(), time.as_secs_f32());
@@ -131,7 +140,7 @@ impl Job {
     fn work(&self) -> Tally {
         let agent = loading_agent(TIMEOUT);
         let mut tally = Tally::default();
-        while let Some(due) = self.due() {
+        while let Some(due) = self.pace.due() {
             match self.sender.sign().map(|signed| self.sender.post(&agent, &signed)) {
                 // What waited for a free connection waited for the host: it counts from when it was due.
                 Ok(Ok(reply)) => tally.reply(&reply, due.map_or(reply.took, |due| due.elapsed())),
@@ -142,16 +151,20 @@ impl Job {
         }
         tally
     }
+}
 
+impl Pace {
     /// Waits until the next event is due, and says since when, if there is a rate; `None` when there were enough.
     fn due(&self) -> Option<Option<Instant>> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let due = self.rate.map(|rate| self.start + Duration::from_secs_f64(f64::from(number) / rate));
         let now = Instant::now();
-        match self.end {
-            End::Count(count) if number >= count => return None,
-            End::After(time) if due.unwrap_or(now).max(now) >= self.start + time => return None,
-            _ => {}
+        let is_enough = match self.end {
+            End::Count(count) => number >= count,
+            End::After(time) => number >= MAX_EVENTS || due.unwrap_or(now).max(now) >= self.start + time,
+        };
+        if is_enough {
+            return None;
         }
         if let Some(due) = due {
             std::thread::sleep(due.saturating_duration_since(now));
@@ -250,5 +263,12 @@ mod tests {
         let values: Vec<u32> = (1..=100).collect();
         assert_eq!((percentile(&values, 0.5), percentile(&values, 0.99), percentile(&values, 1.0)), (50, 99, 100));
         assert_eq!((percentile(&[7], 0.5), percentile(&[], 0.5)), (7, 0));
+    }
+
+    #[test]
+    fn a_run_that_has_time_left_ends_with_the_events_that_can_be_kept() {
+        let end = End::After(Duration::from_secs(3600));
+        let pace = Pace { end, rate: None, start: Instant::now(), next: AtomicU32::new(MAX_EVENTS - 1) };
+        assert!(pace.due().is_some() && pace.due().is_none());
     }
 }

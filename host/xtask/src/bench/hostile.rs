@@ -19,9 +19,9 @@ use super::watch::{ask, drain, until_loaded};
 use crate::run::{Result, cargo, output, say};
 
 /// For each guest, unless something else is said.
-const SECONDS: u32 = 4;
+const SECONDS: u32 = 3;
 /// Rounds of each kind, for each guest.
-const ROUNDS: u32 = 2;
+const ROUNDS: u32 = 3;
 /// How often a guest that is beyond the limits is measured before that is believed.
 const TRIES: u32 = 3;
 /// Between two good events.
@@ -48,7 +48,7 @@ struct Guest {
 struct Measured {
     attempts: usize,
     overshoot_ms: f64,
-    /// 99th percentiles of the good plugin: to the acknowledgement and to the verdict.
+    /// 99th percentiles of the good plugin, to the acknowledgement and to the verdict: medians of the rounds.
     alone: [f64; 2],
     beside: [f64; 2],
     tries: u32,
@@ -118,22 +118,32 @@ fn start(folder: &Path) -> Result<(Vec<Guest>, Running)> {
 /// Measures a guest once, in rounds that are `tries` times as many as the first time.
 fn look(host: &Running, guest: &Guest, round: Duration, tries: u32) -> Result<Measured> {
     let (url, admin) = (host.url(), host.admin()?);
-    let (mut alone, mut beside) = (Latencies::default(), Latencies::default());
+    let (mut alone, mut beside) = (Vec::new(), Vec::new());
     let (mut attempts, mut overshoot_ms) = (0, 0.0f64);
     let kind = format!("hostile.{}", guest.name);
     for _ in 0..ROUNDS * tries {
-        measure(&url, admin, GOOD_EVERY, round, &mut alone)?;
+        alone.push(p99s(&url, admin, round)?);
         let sent = std::thread::scope(|scope| {
             let sender = scope.spawn(|| send_steadily(&url, &kind, GUEST_EVERY, round).map(|sent| sent.len()));
-            measure(&url, admin, GOOD_EVERY, round, &mut beside)?;
+            beside.push(p99s(&url, admin, round)?);
             sender.join().expect("a sender does not panic")
         })?;
         drain(admin, &guest.name)?;
         attempts += sent;
         overshoot_ms = overshoot_ms.max(longest_ms(admin, guest, sent)? - guest.timeout_ms as f64);
     }
-    let p99 = |mut of: Latencies| [percentiles(&mut of.acks)[1], percentiles(&mut of.verdicts)[1]];
-    Ok(Measured { attempts, overshoot_ms: overshoot_ms.max(0.0), alone: p99(alone), beside: p99(beside), tries })
+    let median = |rounds: Vec<[f64; 2]>| {
+        [0, 1].map(|which| percentiles(&mut rounds.iter().map(|round| round[which]).collect::<Vec<_>>())[0])
+    };
+    let (alone, beside) = (median(alone), median(beside));
+    Ok(Measured { attempts, overshoot_ms: overshoot_ms.max(0.0), alone, beside, tries })
+}
+
+/// A round of good events: the 99th percentiles to the acknowledgement and to the verdict.
+fn p99s(url: &str, admin: &str, round: Duration) -> Result<[f64; 2]> {
+    let mut latencies = Latencies::default();
+    measure(url, admin, GOOD_EVERY, round, &mut latencies)?;
+    Ok([percentiles(&mut latencies.acks)[1], percentiles(&mut latencies.verdicts)[1]])
 }
 
 /// The longest of the guest's last attempts, in milliseconds.

@@ -15,8 +15,9 @@ use crate::fail::{self, Fault};
 const VERSION: i64 = 3;
 
 /// Pages after which the log is moved into the database (4 KiB each). Whoever waits for the commit that makes it so long waits
-/// for the move as well. A longer log gains nothing: few pages change often enough to be in it many times.
-const LOG_PAGES: i64 = 1_000;
+/// for the move as well. A longer log gains nothing: few pages change often enough to be in it many times. In a shorter one
+/// each move is short; how long is measured in `docs/performance.md`.
+const LOG_PAGES: i64 = 250;
 
 /// The log is cut to this size when it has been moved, in bytes.
 const LOG_KEPT_BYTES: u64 = 16 << 20;

@@ -243,8 +243,8 @@ fn an_event_that_kills_two_hosts_is_quarantined() {
 fn a_log_that_cannot_be_moved_ends_the_host_and_loses_nothing_acknowledged() {
     let site = Site::new(SOURCE, &[]);
     let host = harness::start_with(&site, &[("HOOKBOX_FAIL", "store.log_long:1:io")]).unwrap();
-    // Some 125 pages each: eight of them make the log long.
-    let pad = "x".repeat(500_000);
+    // Some 25 pages each: some ten of them make the log long.
+    let pad = "x".repeat(100_000);
     let body = |number: usize| {
         format!(r#"{{"event_type":"step.one","event_data":{{"callback_id":"{number}"}},"pad":"{pad}"}}"#)
     };

@@ -214,6 +214,9 @@ mod tests {
     use super::*;
     use crate::cli::send::load::Tally;
 
+    /// A change to what became of the events, and what is said of it.
+    type Case<'a> = (&'a dyn Fn(&mut Fate), &'a [&'a str]);
+
     /// Of ten events that went well, but for the change.
     fn report(change: impl FnOnce(&mut Report)) -> Report {
         let mut tally = Tally::default();
@@ -239,7 +242,7 @@ mod tests {
     #[test]
     fn whatever_did_not_go_well_is_named_and_not_fine() {
         let id = EventId::from_row(1);
-        let cases: [(&dyn Fn(&mut Fate), &[&str]); 7] = [
+        let cases: [Case<'_>; 7] = [
             (
                 &|fate| (fate.lost, fate.missing) = (1, vec![id]),
                 &["LOST: 1 of 10 acknowledged events are not stored (evt_"],

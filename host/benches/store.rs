@@ -12,11 +12,11 @@ use hookbox::clock::Clock;
 use hookbox::event::{AttemptRecord, Digest, LogLine, NewEvent, Outcome, PluginName};
 use hookbox::ingest::Gate;
 use hookbox::store::{
-    Appended, Desk, KvTransaction, Lease, Next, Pending, Place, Settled, Settlement, Sqlite, SqliteOptions, Store,
+    Appended, Desk, KvTransaction, Lease, Next, Pending, Place, Room, Settled, Settlement, Sqlite, SqliteOptions, Store,
 };
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use crate::requests::{NOW_MS, Provider};
 use crate::stage::Stage;
@@ -204,11 +204,12 @@ impl HoldingDesk {
 
 impl Desk for HoldingDesk {
     fn reserve(&self, _plugin: &str, _body_bytes: usize) -> Option<Place> {
-        Some(Place { hand: self.hand.clone().try_acquire_owned().ok()?, bytes: None })
+        Some(Place { hand: self.hand.clone().try_acquire_owned().ok()?, room: None })
     }
 
-    fn room(&self, _body_bytes: usize) -> Option<OwnedSemaphorePermit> {
-        self.hand.clone().try_acquire_owned().ok()
+    fn room(&self, _plugin: &str, _body_bytes: usize) -> Option<Room> {
+        let some = || self.hand.clone().try_acquire_owned().ok();
+        Some(Room { share: some()?, all: some()? })
     }
 
     fn deliver(&self, leases: Vec<Lease>) {

@@ -34,6 +34,9 @@ const MAX_WAITING_APPENDS: usize = 4_096;
 /// Instances that are kept for the next event, of all plugins with `instance = "reuse"`.
 const MAX_WARM: u32 = 64;
 
+/// Instances that wait to be cleared: more of them are cleared at once, by who has run them.
+const MAX_CLEARING: u32 = 8;
+
 /// The folder beside the store that remembers what plugins may do.
 pub fn approvals_dir(config: &Config) -> PathBuf {
     config.store.sqlite_path.with_file_name("approved")
@@ -128,6 +131,7 @@ pub async fn build(config: Config, compiler: Compiler) -> Result<App, AppError> 
     let options = SandboxOptions {
         max_instances: MAX_RUNNING,
         max_warm: MAX_WARM,
+        max_clearing: MAX_CLEARING,
         busy_places: workers - 1,
         stack_bytes: config.server.plugin_stack_bytes,
     };

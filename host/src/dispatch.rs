@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::event::PluginName;
 use crate::plugins::Shelf;
-use crate::store::{Desk, Lease, Place, Store};
+use crate::store::{Desk, Lease, Place, Room, Store};
 use crate::tasks;
 
 mod attempt;
@@ -164,10 +164,11 @@ impl Hub {
         tasks::spawn_on(&self.parts.runtime, self.tasks.track_future(work));
     }
 
-    /// Room in memory for a body.
-    fn room(&self, body_bytes: usize) -> Option<OwnedSemaphorePermit> {
+    /// Room in memory for a body in this lane.
+    fn room(&self, lane: &Lane, body_bytes: usize) -> Option<Room> {
         let kib = u32::try_from(body_bytes.div_ceil(1024)).unwrap_or(u32::MAX);
-        self.held_kib.clone().try_acquire_many_owned(kib).ok()
+        let share = lane.share(kib)?;
+        Some(Room { share, all: self.held_kib.clone().try_acquire_many_owned(kib).ok()? })
     }
 
     /// Starts an attempt. The lease comes with its place, so there are never more than the hands hold.
@@ -183,12 +184,16 @@ struct Front(Weak<Hub>);
 impl Desk for Front {
     fn reserve(&self, plugin: &str, body_bytes: usize) -> Option<Place> {
         let hub = self.0.upgrade().filter(|hub| !hub.stopping.is_cancelled())?;
-        let hand = hub.lanes.load().get(plugin)?.usual.place_for_newborn()?;
-        Some(Place { hand, bytes: Some(hub.room(body_bytes)?) })
+        let lanes = hub.lanes.load();
+        let lane = &lanes.get(plugin)?.usual;
+        let hand = lane.place_for_newborn()?;
+        Some(Place { hand, room: Some(hub.room(lane, body_bytes)?) })
     }
 
-    fn room(&self, body_bytes: usize) -> Option<OwnedSemaphorePermit> {
-        self.0.upgrade()?.room(body_bytes)
+    fn room(&self, plugin: &str, body_bytes: usize) -> Option<Room> {
+        let hub = self.0.upgrade()?;
+        let lanes = hub.lanes.load();
+        hub.room(&lanes.get(plugin)?.usual, body_bytes)
     }
 
     fn deliver(&self, leases: Vec<Lease>) {

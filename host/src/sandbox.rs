@@ -148,6 +148,8 @@ pub struct SandboxOptions {
     pub max_instances: u32,
     /// Instances that are kept for the next event beside them, of all plugins.
     pub max_warm: u32,
+    /// Instances beside these that held much memory and have had their verdict, until they are cleared.
+    pub max_clearing: u32,
     /// Workers that guests may take which compute for longer than a millisecond or two; to be fewer than there are.
     pub busy_places: usize,
     /// Stack of a guest, in bytes; deeper recursion traps.
@@ -157,7 +159,8 @@ pub struct SandboxOptions {
 impl Default for SandboxOptions {
     /// For one attempt at a time.
     fn default() -> Self {
-        Self { max_instances: 1, max_warm: 0, busy_places: 1, stack_bytes: DEFAULT_STACK_BYTES }
+        let (max_instances, busy_places) = (1, 1);
+        Self { max_instances, max_warm: 0, max_clearing: 0, busy_places, stack_bytes: DEFAULT_STACK_BYTES }
     }
 }
 

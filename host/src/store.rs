@@ -89,7 +89,16 @@ pub struct Place {
     /// One of the plugin's places.
     pub hand: OwnedSemaphorePermit,
     /// Room for the event's body; `None` if nobody counts.
-    pub bytes: Option<OwnedSemaphorePermit>,
+    pub room: Option<Room>,
+}
+
+/// Room in memory for a body: of what its plugin may hold, and of what all may.
+#[derive(Debug)]
+pub struct Room {
+    /// The plugin's share.
+    pub share: OwnedSemaphorePermit,
+    /// Of all together.
+    pub all: OwnedSemaphorePermit,
 }
 
 /// The exclusive right to run one attempt of one delivery. Only a store makes one; settling consumes it.
@@ -200,8 +209,8 @@ pub struct KvTransaction {
 pub trait Desk: Send + Sync {
     /// A place for one more delivery of `plugin`, if it is loaded, nothing older waits and its hand is not full.
     fn reserve(&self, plugin: &str, body_bytes: usize) -> Option<Place>;
-    /// Room in memory for the body of a delivery that is being leased.
-    fn room(&self, body_bytes: usize) -> Option<OwnedSemaphorePermit>;
+    /// Room in memory for the body of a delivery of `plugin` that is being leased.
+    fn room(&self, plugin: &str, body_bytes: usize) -> Option<Room>;
     /// Deliveries that were born leased; their batch is durable.
     fn deliver(&self, leases: Vec<Lease>);
     /// A delivery of `plugin` that nobody holds is due at `due_ms`; its batch is durable.

@@ -208,6 +208,17 @@ async fn who_finds_the_pool_used_up_is_not_to_blame() {
     is_served(&good, "the hoarder's time was up").await;
 }
 
+#[tokio::test]
+async fn a_verdict_does_not_wait_until_the_memory_is_cleared_and_the_next_attempt_finds_room() {
+    let sandbox = Sandbox::new(SandboxOptions { max_clearing: 2, ..SandboxOptions::default() }).unwrap();
+    let guest = gallery::guest("fill-fresh");
+    let plugin = sandbox.load(&guest.file()).unwrap();
+    // One runs at a time: two may wait to be cleared, whoever comes later clears its own.
+    for _ in 0..4 {
+        assert_eq!(guest.complaint(&plugin.invoke(guest.call()).await), None);
+    }
+}
+
 /// The libraries behind WASI have a word for some of what a guest does, as often as it does it.
 #[test]
 fn no_guest_writes_to_the_log_of_its_host() {

@@ -17,6 +17,9 @@ use crate::store::{self, StoreError};
 /// place costs a lease of its own later on, so that a hand that is too small makes a backlog that does not end.
 const HAND: usize = 2_048;
 
+/// What one plugin may hold of the bodies in memory, in KiB: the rest is left to the others while it stands still.
+const SHARE_KIB: u32 = 32 * 1024;
+
 /// The most deliveries one lease call asks for.
 const MAX_ASKED: usize = 512;
 
@@ -33,6 +36,8 @@ pub(super) struct Lane {
     /// Whether it runs what a host held when it died.
     suspects: bool,
     hand: Arc<Semaphore>,
+    /// [`SHARE_KIB`], less what is held.
+    share: Arc<Semaphore>,
     running: ArcSwap<Running>,
     /// When the next delivery is due that nobody holds, Unix ms; the greatest integer if none is known.
     next_due_ms: AtomicI64,
@@ -100,6 +105,7 @@ impl Lane {
             plugin,
             suspects,
             hand: Arc::new(Semaphore::new(hand)),
+            share: Arc::new(Semaphore::new(SHARE_KIB as usize)),
             running: ArcSwap::new(Running::new(concurrency)),
             next_due_ms: AtomicI64::new(i64::MIN),
             backlog: AtomicBool::new(true),
@@ -159,6 +165,11 @@ impl Lane {
             return None;
         }
         self.hand.clone().try_acquire_owned().ok()
+    }
+
+    /// The plugin's share of the memory for bodies; a body that is larger than it takes all of it.
+    pub(super) fn share(&self, body_kib: u32) -> Option<OwnedSemaphorePermit> {
+        self.share.clone().try_acquire_many_owned(body_kib.min(SHARE_KIB)).ok()
     }
 
     /// The store has a delivery that nobody holds.
@@ -257,4 +268,23 @@ async fn lease(hub: &Arc<Hub>, lane: &Arc<Lane>, places: OwnedSemaphorePermit) -
         hub.start(lane.clone(), lease);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dispatch::MAX_HELD_KIB;
+
+    #[test]
+    fn a_plugin_that_stands_still_leaves_memory_to_the_others() {
+        let (still, other) = (Lane::usual("still".into(), 16), Lane::usual("other".into(), 16));
+        let held: Vec<_> = std::iter::from_fn(|| still.share(1_024)).collect();
+        assert!(held.len() as u32 * 1_024 * 2 <= MAX_HELD_KIB, "{} bodies of a MiB are held", held.len());
+        assert!(still.share(1).is_none() && other.share(1_024).is_some());
+        drop(held);
+        let large = still.share(2 * SHARE_KIB).expect("one body always has room");
+        assert!(still.share(1).is_none());
+        drop(large);
+        assert!(still.share(1).is_some());
+    }
 }

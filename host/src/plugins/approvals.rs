@@ -164,9 +164,9 @@ impl Approvals {
             (entry.note, entry.over) = (note, false);
             return Ok(());
         };
-        let found = self.own_notes().map(|notes| notes.note(name));
-        let is_there = found.is_some_and(|found| found.is_ok_and(|found| found.approved == Some(held)));
-        if is_there && !self.strike_out(name, entry) {
+        // One that cannot be read may be there.
+        let may_be_there = |notes: &Notes| notes.note(name).map_or(true, |found| found.approved == Some(held));
+        if self.own_notes().is_some_and(may_be_there) && !self.strike_out(name, entry) {
             why.push_str("; nor is it certain yet that it is taken back, so that it may count after a restart");
         }
         Err(why)

@@ -147,9 +147,13 @@ mod tests {
 
     #[test]
     fn what_compiles_and_what_runs_agree_on_the_code() {
-        let running =
-            Sandbox::new(SandboxOptions { max_instances: 3, max_warm: 1, busy_places: 1, stack_bytes: 1 << 20 })
-                .unwrap();
+        let running = Sandbox::new(SandboxOptions {
+            max_instances: 3,
+            max_warm: 1,
+            stack_bytes: 1 << 20,
+            ..SandboxOptions::default()
+        })
+        .unwrap();
         let compiling = engine::compiling().unwrap();
         assert_eq!(key(&running.0.engine, b"a"), key(&compiling, b"a"));
         assert_ne!(key(&compiling, b"a"), key(&compiling, b"b"));

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result, Strategy, WasmFeatures,
@@ -51,13 +52,16 @@ pub(super) struct Core {
     /// Places for instances that are kept warm, of all plugins.
     pub(super) warm: WarmPlaces,
     pub(super) places: Places,
+    /// Leave to keep an instance until it is cleared.
+    pub(super) clearing: Arc<Semaphore>,
     pub(super) egress: Egress,
 }
 
 impl Core {
     /// A pool for as many instances as may be, and a linker with everything that a plugin may import.
     pub(super) fn new(options: &SandboxOptions, egress: Egress) -> Result<Arc<Self>> {
-        let instances = options.max_instances.max(1).saturating_add(options.max_warm);
+        let instances =
+            options.max_instances.max(1).saturating_add(options.max_warm).saturating_add(options.max_clearing);
         let engine = Engine::new(&config(instances, options.stack_bytes))?;
         let mut linker = Linker::new(&engine);
         bindings::Plugin::add_to_linker::<_, HasSelf<Attempt>>(&mut linker, |attempt| attempt)?;
@@ -68,7 +72,8 @@ impl Core {
         let warm = WarmPlaces::new(options.max_warm);
         let places = Places::new(options.busy_places);
         let ticker = Ticker::start(engine.clone(), places.clone())?;
-        Ok(Arc::new(Self { engine, linker, module_linker, ticker, warm, places, egress }))
+        let clearing = Arc::new(Semaphore::new(options.max_clearing as usize));
+        Ok(Arc::new(Self { engine, linker, module_linker, ticker, warm, places, clearing, egress }))
     }
 }
 

@@ -74,12 +74,25 @@ pub(super) async fn invoke(plugin: &Plugin, call: Call) -> Invocation {
     let ended_well = matches!(invocation.verdict, Verdict::Ok(_) | Verdict::Retry { .. } | Verdict::Reject(_));
     let again =
         call.reuse && plugin.contract.reusable() && ended_well && !sending && store.data().memory.refused().is_none();
-    if let Some(instance) = instance.filter(|_| again) {
-        plugin.core.warm.keep(&plugin.warm, store, instance, past);
-    } else if invocation.memory_peak_bytes > LARGE_BYTES {
-        plugin.queue.at_place(|| drop(store)).await;
+    let left = match instance.filter(|_| again) {
+        Some(instance) => plugin.core.warm.keep(&plugin.warm, store, instance, past),
+        None => Some(store),
+    };
+    if let Some(store) = left.filter(|_| invocation.memory_peak_bytes > LARGE_BYTES) {
+        clear(plugin, store);
     }
     invocation
+}
+
+/// Gives back what an instance held, at a place; at once if many wait for that already.
+fn clear(plugin: &Plugin, store: Store<Attempt>) {
+    if let Ok(leave) = plugin.core.clearing.clone().try_acquire_owned() {
+        let queue = plugin.queue.clone();
+        tasks::spawn(async move {
+            queue.at_place(|| drop(store)).await;
+            drop(leave);
+        });
+    }
 }
 
 fn conclude(verdict: Verdict, attempt: &mut Attempt, started: Instant) -> Invocation {

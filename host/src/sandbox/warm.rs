@@ -50,17 +50,23 @@ impl WarmPlaces {
         warm
     }
 
-    /// Keeps an instance whose attempt ended well, unless it is used up. If there is no place for it, the plugin that
-    /// keeps most gives one up.
-    pub(super) fn keep(&self, warm: &Warm, store: Store<Attempt>, instance: Instance, past: Past) {
+    /// Keeps an instance whose attempt ended well, or gives back one that is used up or has no place. If there is none left,
+    /// the plugin that keeps most gives one up.
+    pub(super) fn keep(
+        &self,
+        warm: &Warm,
+        store: Store<Attempt>,
+        instance: Instance,
+        past: Past,
+    ) -> Option<Store<Attempt>> {
         let (events, place) = match past {
             Some((events, place)) => (events + 1, Some(place)),
             None => (1, self.place(warm)),
         };
         let used_up = events >= MAX_EVENTS || store.data().memory.nearly_used_up();
-        if let Some(place) = place.filter(|_| !used_up) {
-            warm.kept().push(Kept { store, instance, events, place });
-        }
+        let Some(place) = place.filter(|_| !used_up) else { return Some(store) };
+        warm.kept().push(Kept { store, instance, events, place });
+        None
     }
 
     fn place(&self, warm: &Warm) -> Option<OwnedSemaphorePermit> {

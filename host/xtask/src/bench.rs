@@ -46,8 +46,8 @@ enum Kind {
 #[derive(Debug, Default)]
 pub(crate) struct Options {
     kind: Kind,
-    /// Measures only what has this in its name.
-    only: Option<String>,
+    /// Measures only what has one of these in its name.
+    only: Vec<String>,
     /// Each load, in seconds.
     seconds: Option<u32>,
     /// The load that is to be sustained, in seconds.
@@ -62,7 +62,7 @@ pub(crate) struct Options {
     all: bool,
 }
 
-const USAGE: &str = "bench takes --growth, --neighbours, --hostile or --languages, --json, --all, --only NAME, and --seconds, \
+const USAGE: &str = "bench takes --growth, --neighbours, --hostile or --languages, --json, --all, --only NAME[,NAME], and --seconds, \
                      --sustained, --waiting or --stored with a number";
 
 impl Options {
@@ -84,7 +84,7 @@ impl Options {
                 "--sustained" => options.sustained = number()?,
                 "--waiting" => options.waiting = number()?,
                 "--stored" => options.stored = number()?,
-                "--only" => options.only = Some(left.next().ok_or("`--only` needs a part of a name")?.to_string()),
+                "--only" => options.only = parts(left.next().ok_or("`--only` needs a part of a name")?)?,
                 "--json" => options.json = true,
                 "--hostile" => options.kind = Kind::Hostile,
                 "--all" => options.all = true,
@@ -94,10 +94,21 @@ impl Options {
         Ok(options)
     }
 
+    /// An error if `--only` has left nothing.
+    fn left<T>(&self, rows: &[T]) -> Result {
+        if rows.is_empty() { Err(format!("nothing has `{}` in its name", self.only.join("` or `"))) } else { Ok(()) }
+    }
+
     /// Whether `--only` leaves what has this name.
     fn measures(&self, name: &str) -> bool {
-        self.only.as_deref().is_none_or(|parts| parts.split(',').any(|part| name.contains(part)))
+        self.only.is_empty() || self.only.iter().any(|part| name.contains(part.as_str()))
     }
+}
+
+/// Parts of names, separated by commas.
+fn parts(list: &str) -> Result<Vec<String>> {
+    let parts: Vec<String> = list.split(',').map(|part| part.trim().to_owned()).collect();
+    if parts.iter().any(String::is_empty) { Err(format!("`--only {list}` has an empty name")) } else { Ok(parts) }
 }
 
 /// A folder for what is stored meanwhile: empty at first, and gone at the end.

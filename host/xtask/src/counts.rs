@@ -26,9 +26,9 @@ const STAGES: [(&str, u32); 6] = [
     ("settle-64", 5),
 ];
 
-/// The stages that are timed only. The sandbox of this one finds room under valgrind, but a guest is so slow there that it counts as
-/// busy, and what it has computed is then asked of the clock of its thread. For that clock rustix looks into the vDSO,
-/// whose address the kernel (from 6.4) tells it and which valgrind has unmapped: the process ends. See
+/// The stages that are timed only. The sandbox of this one finds room under valgrind, but what a guest computes is asked of the
+/// clock of its thread. For that clock rustix looks into the vDSO, whose address the kernel (from 6.4) tells it and which
+/// valgrind has unmapped: the process ends. See
 /// <https://github.com/bytecodealliance/rustix/issues/1559>.
 const TIMED_ONLY: [&str; 1] = ["invoke-fresh"];
 

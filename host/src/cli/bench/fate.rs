@@ -114,8 +114,9 @@ pub(super) fn trace(client: &Client, mut ids: Vec<EventId>, times: Times) -> Fat
     // What the whole host has to do: only to show that it gets less.
     let progress = backlog(client).ok().map(|all| (all, Progress::new("settling", all)));
     let (mut cursor, mut seen_open, mut is_first) = (None, false, true);
+    let mut patience = times.patience;
     loop {
-        let events = match Events::ask_patiently(client, &range, cursor.as_deref(), times.patience) {
+        let events = match Events::ask_patiently(client, &range, cursor.as_deref(), &mut patience) {
             Ok(events) => events,
             Err(failure) => {
                 (fate.unknown, fate.unknown_reason) = (ids.len() as u64, Some(failure.to_string()));
@@ -150,19 +151,23 @@ fn pause(waited: Duration) {
 }
 
 impl Events {
-    /// Asks for a page until it is answered, and fails if it was not for as long as `patience`.
+    /// Asks for a page until it is answered, and fails if the patience ends before. What it takes is taken off.
     fn ask_patiently(
         client: &Client,
         range: &[(&'static str, String)],
         cursor: Option<&str>,
-        patience: Duration,
+        patience: &mut Duration,
     ) -> Result<Self, Failure> {
         let began = Instant::now();
+        let mut waited = Duration::ZERO;
         loop {
-            match Self::ask(client, range, cursor) {
-                Err(_) if began.elapsed() < patience => pause(began.elapsed()),
-                answer => return answer,
+            let answer = Self::ask(client, range, cursor);
+            if answer.is_ok() || began.elapsed() >= *patience {
+                *patience = patience.saturating_sub(waited);
+                return answer;
             }
+            pause(waited);
+            waited = began.elapsed();
         }
     }
 

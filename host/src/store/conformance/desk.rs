@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::super::{Desk, Keep, Lease, Place, Store};
+use super::super::{Desk, Keep, Lease, Place, Room, Store};
 use crate::event::PluginName;
 
 /// The desk as the store sees it.
@@ -21,11 +21,13 @@ struct Front {
 impl Desk for Front {
     fn reserve(&self, plugin: &str, _body_bytes: usize) -> Option<Place> {
         let hand = self.hands.get(plugin)?.clone().try_acquire_owned().ok()?;
-        Some(Place { hand, bytes: None })
+        Some(Place { hand, room: None })
     }
 
-    fn room(&self, body_bytes: usize) -> Option<OwnedSemaphorePermit> {
-        self.room.clone().try_acquire_many_owned(u32::try_from(body_bytes).unwrap()).ok()
+    fn room(&self, _plugin: &str, body_bytes: usize) -> Option<Room> {
+        let bytes = u32::try_from(body_bytes).unwrap();
+        let some = || self.room.clone().try_acquire_many_owned(bytes).ok();
+        Some(Room { share: some()?, all: some()? })
     }
 
     fn deliver(&self, leases: Vec<Lease>) {

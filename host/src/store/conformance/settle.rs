@@ -21,7 +21,7 @@ pub(in crate::store) async fn a_lease_is_settled_at_most_once(harness: impl Harn
 }
 
 fn place() -> crate::store::Place {
-    crate::store::Place { hand: places(1), bytes: None }
+    crate::store::Place { hand: places(1), room: None }
 }
 
 fn write(key: &str, value: &[u8]) -> KvTransaction {

@@ -67,14 +67,14 @@ impl Batch<'_> {
         for plugin in plugins {
             let due = self.due(crashes, plugin, most - leases.len())?;
             for due in due {
-                let bytes = match self.desk.map(|desk| desk.room(due.event.attributes.body.len())) {
+                let room = match self.desk.map(|desk| desk.room(plugin, due.event.attributes.body.len())) {
                     // The rest stays where it is: due, and nobody's.
                     Some(None) => break,
                     Some(room) => room,
                     None => None,
                 };
                 let hand = places.split(1).expect("no more rows are read than there are places");
-                leases.push(self.take(due, Place { hand, bytes })?);
+                leases.push(self.take(due, Place { hand, room })?);
             }
             let next: Option<i64> = self
                 .connection

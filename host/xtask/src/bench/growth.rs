@@ -40,7 +40,9 @@ pub(super) fn bench(folder: &Path, options: &Options) -> Result {
         ("stored", &|| events::stored(sites, seconds, stored)),
     ];
     let mut figures = Vec::new();
-    for (_, measure) in parts.into_iter().filter(|(name, _)| options.measures(name)) {
+    let wanted: Vec<_> = parts.into_iter().filter(|(name, _)| options.measures(name)).collect();
+    options.left(&wanted)?;
+    for (_, measure) in wanted {
         figures.extend(measure()?);
     }
     if options.json {

@@ -119,15 +119,23 @@ pub(super) fn measure(url: &str, admin: &str, every: Duration, round: Duration, 
     Ok(())
 }
 
-/// Sends an event of `kind` every so often: its id, when it was due, and the milliseconds from then to the acknowledgement.
-pub(super) fn send_steadily(
-    url: &str,
-    kind: &str,
-    every: Duration,
-    round: Duration,
-) -> Result<Vec<(String, Timestamp, f64)>> {
-    // Who sends webhooks has a machine of its own. Not every user may say so to the kernel.
-    let _ = rustix::process::setpriority_process(None, SENDER_NICE);
+/// An event that was sent: its id, when it was due, and the milliseconds from then to the acknowledgement.
+type Sent = (String, Timestamp, f64);
+
+/// Sends an event of `kind` every so often.
+pub(super) fn send_steadily(url: &str, kind: &str, every: Duration, round: Duration) -> Result<Vec<Sent>> {
+    std::thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            // Who sends webhooks has a machine of its own; not every user may say so to the kernel. What this thread starts
+            // has its priority, and it starts nothing.
+            let _ = rustix::process::setpriority_process(None, SENDER_NICE);
+            send(url, kind, every, round)
+        });
+        sender.join().expect("a sender does not panic")
+    })
+}
+
+fn send(url: &str, kind: &str, every: Duration, round: Duration) -> Result<Vec<Sent>> {
     let (agent, started, began) = (ureq::Agent::new_with_defaults(), Instant::now(), Timestamp::now());
     let mut sent = Vec::new();
     for number in 0u32.. {

@@ -51,6 +51,7 @@ pub(super) fn bench(folder: &Path, options: &Options) -> Result {
     let sustained = options.sustained.unwrap_or(SUSTAINED);
     let mut rows = rows(sites, rivals, sustained, options.all)?;
     rows.retain(|row| options.measures(row.name));
+    options.left(&rows)?;
     let sign = |name: &str, body_bytes, count| {
         Requests::sign(sites.join(name), Spec { kind: HANDLED, body_bytes, first: 0, count })
     };

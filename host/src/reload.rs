@@ -48,7 +48,8 @@ pub struct Watched {
 /// How often the files are looked at, all in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    /// Events that come closer together than this are one.
+    /// Events that come closer together than this are one. Whether a file has come to rest is seen by looking twice, so this
+    /// need not be long.
     pub debounce_ms: u64,
     /// A look without any event, for file systems that send none.
     pub poll_ms: u64,
@@ -58,7 +59,7 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { debounce_ms: 100, poll_ms: 30_000, unwatched_poll_ms: 2_000 }
+        Self { debounce_ms: 25, poll_ms: 30_000, unwatched_poll_ms: 2_000 }
     }
 }
 

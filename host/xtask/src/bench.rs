@@ -143,3 +143,18 @@ pub(crate) fn bench(options: &Options) -> Result {
         Kind::Languages => languages::bench(&Scratch::new(folder.join("languages"))?.0, options),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_takes_parts_of_names_and_says_which_ones_nothing_has() {
+        let options = |list| Options::parse(&["--only", list]);
+        let some = options("fill, copy").unwrap();
+        assert!(some.measures("fill-fresh") && some.measures("copy") && !some.measures("loop"));
+        assert!(Options::parse(&[]).unwrap().measures("loop"));
+        assert!(options("fill,").is_err() && Options::parse(&["--only"]).is_err());
+        assert_eq!(some.left::<()>(&[]), Err("nothing has `fill` or `copy` in its name".to_owned()));
+    }
+}

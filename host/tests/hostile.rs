@@ -209,7 +209,7 @@ async fn who_finds_the_pool_used_up_is_not_to_blame() {
 }
 
 #[tokio::test]
-async fn a_verdict_does_not_wait_until_the_memory_is_cleared_and_the_next_attempt_finds_room() {
+async fn what_waits_to_be_cleared_leaves_room_for_the_next_attempt() {
     let sandbox = Sandbox::new(SandboxOptions { max_clearing: 2, ..SandboxOptions::default() }).unwrap();
     let guest = gallery::guest("fill-fresh");
     let plugin = sandbox.load(&guest.file()).unwrap();

@@ -12,7 +12,7 @@
 //! being busy. The same goes for steps that nothing interrupts, such as filling a large memory: a guest that is in one
 //! cannot be told to look for a place.
 //!
-//! To clear what a guest held takes as long as to fill it, and is done at a place as well; no verdict waits for that.
+//! To clear a large memory that a guest held cannot be interrupted either, and is done at a place; no verdict waits for that.
 //!
 //! Invariant: busy guests together never hold more workers than there are places, and a guest that waits for the host
 //! holds none.

@@ -34,7 +34,7 @@ pub(super) enum Instance {
 /// Ticks of the epoch between two looks of a guest that computes.
 const LOOK_TICKS: u64 = 1;
 
-/// To give back this much memory takes the kernel milliseconds.
+/// To give back more memory than this is a long step, as it was to fill it.
 const LARGE_BYTES: usize = 16 << 20;
 
 /// Runs one attempt.

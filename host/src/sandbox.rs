@@ -17,6 +17,7 @@ use crate::egress::Egress;
 use crate::event::{Event, HttpCall, LogLine, PluginName};
 use crate::text;
 
+mod apart;
 mod attempt;
 mod bindings;
 mod busy;
@@ -200,7 +201,10 @@ impl fmt::Debug for Sandbox {
 }
 
 /// A file that was loaded and can be invoked, any number of times at once.
-pub struct Plugin {
+pub struct Plugin(Arc<Linked>);
+
+/// What a plugin and its attempts share.
+struct Linked {
     core: Arc<engine::Core>,
     queue: busy::Queue,
     entry: invoke::Entry,
@@ -215,35 +219,35 @@ impl Plugin {
     ///
     /// Dropping the future ends the attempt.
     pub async fn invoke(&self, call: Call) -> Invocation {
-        invoke::invoke(self, call).await
+        invoke::invoke(&self.0, call).await
     }
 
     /// How the host talks to it.
     pub fn contract(&self) -> Contract {
-        self.contract
+        self.0.contract
     }
 
     /// The version of the contract's interface that it exports, for example `0.1.0`; `preview1` for a core module.
     pub fn interface_version(&self) -> &str {
-        &self.version
+        &self.0.version
     }
 
     /// The interfaces that it imports, sorted.
     pub fn imports(&self) -> &[String] {
-        &self.imports
+        &self.0.imports
     }
 
     /// What it asks for with them.
     pub fn capabilities(&self) -> BTreeSet<Capability> {
-        imports::capabilities(&self.imports)
+        imports::capabilities(&self.0.imports)
     }
 }
 
 impl fmt::Debug for Plugin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Plugin")
-            .field("contract", &self.contract)
-            .field("version", &self.version)
+            .field("contract", &self.0.contract)
+            .field("version", &self.0.version)
             .finish_non_exhaustive()
     }
 }

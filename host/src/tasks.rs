@@ -9,6 +9,10 @@ use std::task::{Context, Poll};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
+/// By how much, in steps of nice(2): of a core that both want, such a thread gets a tenth.
+#[cfg(target_os = "linux")]
+const GIVE_WAY: i32 = 10;
+
 /// Starts a task on the current runtime.
 pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
 where
@@ -48,7 +52,25 @@ where
 
 /// Builds a runtime whose worker threads carry `name`.
 pub fn runtime(name: &str, workers: usize) -> io::Result<Runtime> {
-    Builder::new_multi_thread().worker_threads(workers.max(1)).thread_name(name).enable_all().build()
+    builder(name, workers).build()
+}
+
+/// The same, for work that comes after everybody else's: its threads give way to those that are woken.
+pub fn yielding_runtime(name: &str, workers: usize) -> io::Result<Runtime> {
+    builder(name, workers).on_thread_start(give_way).build()
+}
+
+fn builder(name: &str, workers: usize) -> Builder {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(workers.max(1)).thread_name(name).enable_all();
+    builder
+}
+
+/// Gives the thread that calls it a lower priority, where threads have one: on Linux.
+fn give_way() {
+    // Who may not ask for less, by a filter of system calls, goes on as before.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::nice(GIVE_WAY);
 }
 
 /// How many threads the machine runs at once.
@@ -128,6 +150,17 @@ mod tests {
         drop(future);
         go.send(()).expect("a task has taken it over");
         ended.await.expect("the task ends it");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_threads_of_a_yielding_runtime_have_a_lower_priority_and_no_others() {
+        let nice = || rustix::process::getpriority_process(None).unwrap();
+        let before = nice();
+        let yielding = yielding_runtime("gives-way", 1).unwrap();
+        assert_eq!(yielding.block_on(yielding.spawn(async move { nice() })).unwrap(), (before + GIVE_WAY).min(19));
+        let usual = runtime("usual", 1).unwrap();
+        assert_eq!(usual.block_on(usual.spawn(async move { nice() })).unwrap(), before);
     }
 
     #[tokio::test]

@@ -50,7 +50,7 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    pub(super) fn new(call: &Call, egress: &Egress, deadline: Instant) -> Self {
+    pub(super) fn new(call: &Call, egress: &Egress, deadline: Instant, pace: Arc<Pace>) -> Self {
         let logs = LogBook::new(&call.limits);
         Self {
             memory: MemoryBudget::new(&call.limits),
@@ -58,7 +58,7 @@ impl Attempt {
             kv: Overlay::new(Arc::clone(&call.kv)),
             outgoing: Outgoing::new(call, egress.clone(), deadline, logs),
             deadline,
-            pace: Arc::default(),
+            pace,
             stopped: None,
             limits: call.limits,
             config: Arc::clone(&call.config),
@@ -69,14 +69,14 @@ impl Attempt {
     }
 
     /// Begins another attempt in the same store. Standard streams and the guest's own memory stay as they are.
-    pub(super) fn renew(&mut self, call: &Call, deadline: Instant) {
+    pub(super) fn renew(&mut self, call: &Call, deadline: Instant, pace: Arc<Pace>) {
         self.memory.renew(&call.limits);
         self.kv = Overlay::new(Arc::clone(&call.kv));
         self.outgoing.renew(call, deadline);
         self.deadline = deadline;
         self.limits = call.limits;
         self.logs.set_limits(&call.limits);
-        self.pace.renew();
+        self.pace = pace;
         self.config = Arc::clone(&call.config);
     }
 

@@ -1,21 +1,21 @@
 //! Busy guests share a few places: who has computed for longer than a first look goes on in one of them, slice by slice.
 //!
-//! A guest that ends within its first look, which is the usual one, never comes here and finds a worker that is not
-//! taken by busy ones. Places are had in turn: among the guests of a plugin, and then among plugins, so that a plugin
+//! A guest that ends within its first look, which is the usual one, never comes here, nor to the threads apart on which busy
+//! ones compute (`apart.rs`). Places are had in turn: among the guests of a plugin, and then among plugins, so that a plugin
 //! with many busy guests takes no more than one with a single one. Waiting for a place counts against the timeout,
 //! because whatever bounds the attempt goes on meanwhile.
 //!
-//! Within a slice a busy guest lets go of its core at every look: the kernel would let who waits for it wait for milliseconds.
+//! Within a slice a busy guest lets go of its core at every look. Its thread has a lower priority, but of two that both want
+//! a core the kernel looks only every few milliseconds whether the other one is to go on.
 //!
 //! A first look is a worker's for a millisecond or two, and many guests that begin at once have one each, one after the
-//! other. So a plugin whose guests are busy anyway has none: they begin at a place, until one of them has ended without
-//! being busy. The same goes for steps that nothing interrupts, such as filling a large memory: a guest that is in one
-//! cannot be told to look for a place.
+//! other. So a plugin whose guests are busy anyway has none: they begin apart and at a place, until one of them has ended
+//! without being busy. The same goes for steps that nothing interrupts, such as filling a large memory: a guest that is in
+//! one cannot be told to look for a place.
 //!
 //! To clear a large memory that a guest held cannot be interrupted either, and is done at a place; no verdict waits for that.
 //!
-//! Invariant: busy guests together never hold more workers than there are places, and a guest that waits for the host
-//! holds none.
+//! Invariant: no more busy guests compute at once than there are places, and a guest that waits for the host holds none.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -61,7 +61,7 @@ impl Pace {
     }
 
     /// Whether the guest has computed for longer than its first look.
-    fn is_busy(&self) -> bool {
+    pub(super) fn is_busy(&self) -> bool {
         self.busy.load(Ordering::Relaxed)
     }
 
@@ -87,13 +87,6 @@ impl Pace {
     /// What it has computed since it is busy, up to the slice that it is in, in milliseconds.
     pub(super) fn computed_ms(&self) -> u64 {
         self.computed_us.load(Ordering::Relaxed) / 1_000
-    }
-
-    /// Another attempt begins.
-    pub(super) fn renew(&self) {
-        self.busy.store(false, Ordering::Relaxed);
-        self.computed_us.store(0, Ordering::Relaxed);
-        self.first_look_us.store(0, Ordering::Relaxed);
     }
 
     fn computed(&self, slice: Duration) {
@@ -149,11 +142,16 @@ impl Queue {
         (own, self.places.acquire_owned().await.expect(never_closed))
     }
 
+    /// Whether a guest that begins now has no first look.
+    pub(super) fn begins_at_place(&self) -> bool {
+        self.heavy.load(Ordering::Relaxed)
+    }
+
     /// Runs a guest; as soon as it is busy, only in a place, which it gives up whenever it yields or waits.
     pub(super) async fn run<F: Future>(&self, guest: F, pace: &Pace) -> F::Output {
         let mut guest = pin!(guest);
         let mut waiting = None;
-        let begins_at_place = self.heavy.load(Ordering::Relaxed);
+        let begins_at_place = self.begins_at_place();
         let mut long_step = false;
         let mut step = |cx: &mut Context<'_>, at_place: bool| {
             let began = clock::thread_cpu();
@@ -236,7 +234,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn busy_guests_never_hold_more_workers_than_there_are_places() {
+    async fn no_more_busy_guests_compute_at_once_than_there_are_places() {
         const PLACES: usize = 2;
         let places = Places::new(PLACES);
         let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -257,7 +255,7 @@ mod tests {
         }
         guests.join_all().await;
         let most = most.load(Ordering::SeqCst);
-        assert!((1..=PLACES).contains(&most), "{most} held a worker at once");
+        assert!((1..=PLACES).contains(&most), "{most} computed at once");
     }
 
     #[test]
@@ -322,10 +320,7 @@ mod tests {
     #[tokio::test]
     async fn a_guest_that_computes_in_bites_is_busy_as_soon_as_they_make_a_slice() {
         let (pace, queue) = (Pace::default(), Places::new(1).queue());
-        let bite = || spin(SLICE / 5);
-        queue.run(computes(1, bite), &pace).await;
-        pace.renew();
-        queue.run(computes(6, bite), &pace).await;
+        queue.run(computes(6, || spin(SLICE / 5)), &pace).await;
         assert!(pace.is_busy());
     }
 
@@ -335,8 +330,6 @@ mod tests {
         Places::new(1).queue().run(computes(4, || spin(Duration::from_millis(3))), &pace).await;
         let computed_ms = pace.computed_ms();
         assert!(computed_ms >= 12, "{computed_ms}");
-        pace.renew();
-        assert_eq!(pace.computed_ms(), 0);
     }
 
     #[tokio::test]
@@ -362,6 +355,8 @@ mod tests {
         let queue = places.queue();
         // Its thread stands still while another one computes.
         let kept_off = || thread::scope(|scope| drop(scope.spawn(|| spin(2 * LONG_STEP)).join()));
+        // The first thread may have to have its code read from a disk.
+        kept_off();
         queue.run(computes(1, kept_off), &Pace::default()).await;
         let _taken = places.free.clone().try_acquire_owned().unwrap();
         queue.run(computes(1, || ()), &Pace::default()).await;

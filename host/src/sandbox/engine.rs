@@ -8,6 +8,7 @@ use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result, Strategy, WasmFeatures,
 };
 
+use super::apart::Apart;
 use super::attempt::Attempt;
 use super::busy::Places;
 use super::limits::MAX_ONE_MEMORY_BYTES;
@@ -52,6 +53,7 @@ pub(super) struct Core {
     /// Places for instances that are kept warm, of all plugins.
     pub(super) warm: WarmPlaces,
     pub(super) places: Places,
+    pub(super) apart: Apart,
     /// Leave to keep an instance until it is cleared.
     pub(super) clearing: Arc<Semaphore>,
     pub(super) egress: Egress,
@@ -71,9 +73,10 @@ impl Core {
         wasmtime_wasi::p1::add_to_linker_async(&mut module_linker, Attempt::preview1)?;
         let warm = WarmPlaces::new(options.max_warm);
         let places = Places::new(options.busy_places);
+        let apart = Apart::new(options.busy_places)?;
         let ticker = Ticker::start(engine.clone(), places.clone())?;
         let clearing = Arc::new(Semaphore::new(options.max_clearing as usize));
-        Ok(Arc::new(Self { engine, linker, module_linker, ticker, warm, places, clearing, egress }))
+        Ok(Arc::new(Self { engine, linker, module_linker, ticker, warm, places, apart, clearing, egress }))
     }
 }
 

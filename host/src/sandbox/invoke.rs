@@ -1,6 +1,7 @@
 //! One attempt: an instance, its limits around it, and a verdict whatever happens.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wasmtime::{InstancePre, Store, UpdateDeadline};
@@ -8,10 +9,11 @@ use wasmtime_wasi::p2::bindings::{Command, CommandPre};
 use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 
 use super::attempt::{Attempt, Stopped};
+use super::busy::Pace;
 use super::command::{self, EmittedLines};
 use super::limits::{CALL_BOOKKEEPING_BYTES, MAX_TIMEOUT_MS, SLACK_MS};
 use super::verdict::{self, Ended};
-use super::{Call, Invocation, Plugin, Verdict, bindings, handler, http};
+use super::{Call, Invocation, Linked, Verdict, bindings, handler, http};
 use crate::egress::Masks;
 use crate::{clock, tasks};
 
@@ -37,8 +39,16 @@ const LOOK_TICKS: u64 = 1;
 /// To give back more memory than this is a long step, as it was to fill it.
 const LARGE_BYTES: usize = 16 << 20;
 
-/// Runs one attempt.
-pub(super) async fn invoke(plugin: &Plugin, call: Call) -> Invocation {
+/// Runs one attempt: here, or on the threads apart once its guest is busy.
+pub(super) async fn invoke(plugin: &Arc<Linked>, call: Call) -> Invocation {
+    let pace = Arc::<Pace>::default();
+    let begins_apart = plugin.queue.begins_at_place();
+    let attempt = attempt(Arc::clone(plugin), call, Arc::clone(&pace));
+    plugin.core.apart.run(attempt, || begins_apart || pace.is_busy()).await
+}
+
+async fn attempt(plugin: Arc<Linked>, call: Call, pace: Arc<Pace>) -> Invocation {
+    let plugin = &*plugin;
     let started = Instant::now();
     let timeout = Duration::from_millis(call.limits.timeout_ms.min(MAX_TIMEOUT_MS));
     let deadline = started + timeout;
@@ -48,13 +58,12 @@ pub(super) async fn invoke(plugin: &Plugin, call: Call) -> Invocation {
     }
     let (mut store, mut instance, past) = match call.reuse.then(|| plugin.warm.take()).flatten() {
         Some((mut store, instance, past)) => {
-            store.data_mut().renew(&call, deadline);
+            store.data_mut().renew(&call, deadline, Arc::clone(&pace));
             bound(&mut store, &call);
             (store, Some(instance), past)
         }
-        None => (store(plugin, &call, deadline), None, None),
+        None => (store(plugin, &call, deadline, Arc::clone(&pace)), None, None),
     };
-    let pace = store.data().pace.clone();
     let ended = {
         // Pinned here and lent: each layer that took it whole would keep room for it twice, and thousands of bytes would be
         // copied for each attempt.
@@ -85,10 +94,10 @@ pub(super) async fn invoke(plugin: &Plugin, call: Call) -> Invocation {
 }
 
 /// Gives back what an instance held, at a place; at once if many wait for that already.
-fn clear(plugin: &Plugin, store: Store<Attempt>) {
+fn clear(plugin: &Linked, store: Store<Attempt>) {
     if let Ok(leave) = plugin.core.clearing.clone().try_acquire_owned() {
         let queue = plugin.queue.clone();
-        tasks::spawn(async move {
+        plugin.core.apart.spawn(async move {
             queue.at_place(|| drop(store)).await;
             drop(leave);
         });
@@ -134,8 +143,8 @@ fn mask(invocation: &mut Invocation, masks: &Masks) {
     }
 }
 
-fn store(plugin: &Plugin, call: &Call, deadline: Instant) -> Store<Attempt> {
-    let mut store = Store::new(&plugin.core.engine, Attempt::new(call, &plugin.core.egress, deadline));
+fn store(plugin: &Linked, call: &Call, deadline: Instant, pace: Arc<Pace>) -> Store<Attempt> {
+    let mut store = Store::new(&plugin.core.engine, Attempt::new(call, &plugin.core.egress, deadline, pace));
     store.limiter(|attempt| &mut attempt.memory);
     bound(&mut store, call);
     store.epoch_deadline_callback(|mut store| {
@@ -159,7 +168,7 @@ fn bound(store: &mut Store<Attempt>, call: &Call) {
 }
 
 /// Makes an instance if there is none, and calls it.
-async fn run(plugin: &Plugin, store: &mut Store<Attempt>, kept: &mut Option<Instance>, call: &Call) -> Ended {
+async fn run(plugin: &Linked, store: &mut Store<Attempt>, kept: &mut Option<Instance>, call: &Call) -> Ended {
     let instance = match kept {
         Some(instance) => instance,
         None => match instantiate(plugin, store, call).await {
@@ -175,7 +184,7 @@ async fn run(plugin: &Plugin, store: &mut Store<Attempt>, kept: &mut Option<Inst
     }
 }
 
-async fn instantiate(plugin: &Plugin, store: &mut Store<Attempt>, call: &Call) -> wasmtime::Result<Instance> {
+async fn instantiate(plugin: &Linked, store: &mut Store<Attempt>, call: &Call) -> wasmtime::Result<Instance> {
     Ok(match &plugin.entry {
         Entry::Handler(entry) => Instance::Handler(entry.instantiate_async(store).await?),
         Entry::Http(entry) => Instance::Http(entry.instantiate_async(store).await?),

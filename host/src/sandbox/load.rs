@@ -13,7 +13,7 @@ use super::contract::{self, Chosen};
 use super::engine::Core;
 use super::invoke::Entry;
 use super::wrap::{self, Binary};
-use super::{Contract, Plugin, imports, text};
+use super::{Contract, Linked, Plugin, imports, text};
 
 /// The largest plugin file, in bytes: 64 MiB. An interpreter compiled to WebAssembly has some 10 to 30.
 pub const MAX_FILE_BYTES: usize = 64 << 20;
@@ -151,7 +151,7 @@ pub(super) fn link(core: &Arc<Core>, code: Code) -> Result<Plugin, LoadError> {
     imports.sort_unstable();
     let Chosen { contract, version } = chosen;
     let (core, queue, warm) = (Arc::clone(core), core.places.queue(), core.warm.plugin());
-    Ok(Plugin { core, queue, entry, contract, version, imports, warm })
+    Ok(Plugin(Arc::new(Linked { core, queue, entry, contract, version, imports, warm })))
 }
 
 fn link_component(core: &Core, component: &Component) -> Result<(Chosen, Vec<String>, Entry), LoadError> {

@@ -41,5 +41,5 @@ fn every_file_that_is_no_plugin_is_refused_with_a_reason() {
     });
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
     // The files themselves, of up to 64 MiB, have been here.
-    before.assert_kept(&site::Held::now(), 96 << 10);
+    before.assert_kept(96 << 10);
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::gallery;
-use crate::harness::resident_kib;
+use crate::harness::{resident_kib, wait_for};
 
 /// What the process holds at a moment.
 #[derive(Debug)]
@@ -23,11 +23,16 @@ impl Held {
         }
     }
 
-    /// The same files and threads, and memory within what an allocator may keep.
-    pub(super) fn assert_kept(&self, after: &Self, max_growth_kib: u64) {
-        assert_eq!((after.files, after.threads), (self.files, self.threads), "files and threads");
+    /// Waits until no more files and threads are held than these (one that has ended is listed for a moment), and asserts
+    /// that memory is within what an allocator may keep. What is held then.
+    pub(super) fn assert_kept(&self, max_growth_kib: u64) -> Self {
+        let after = wait_for(&format!("no more files and threads than in {self:?}"), || {
+            let now = Self::now();
+            (now.files <= self.files && now.threads <= self.threads).then_some(now)
+        });
         let grown_kib = after.resident_kib.saturating_sub(self.resident_kib);
         assert!(grown_kib <= max_growth_kib, "it holds {grown_kib} KiB more than before");
+        after
     }
 }
 

@@ -47,3 +47,28 @@ async fn a_busy_guest_goes_on_on_a_single_worker() {
     let flooded = guest("../hostile/flood").invoke(call()).await;
     assert_eq!(flooded.verdict, Verdict::Ok(Vec::new()));
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_busy_guest_computes_on_threads_that_give_way() {
+    const LONG_TICKS: i64 = 20;
+    let stat = |path: &Path| std::fs::read_to_string(path.join("stat")).unwrap_or_default();
+    // Fields of /proc/PID/task/TID/stat, counted from the one after the name (proc_pid_stat(5)).
+    let field = |stat: &str, number: usize| {
+        let field = stat.rsplit(") ").next().and_then(|fields| fields.split(' ').nth(number - 3).map(str::to_owned));
+        field.and_then(|field| field.parse::<i64>().ok())
+    };
+    let own_nice = field(&stat(Path::new("/proc/thread-self")), 19).unwrap();
+    let spinning = loops(&Arc::new(guest("../hostile/loop")), 1, 60_000);
+    loop {
+        let threads = std::fs::read_dir("/proc/self/task").unwrap().map(|thread| stat(&thread.unwrap().path()));
+        let busy: Vec<_> = threads.filter(|stat| stat.contains("(hookbox-busy)")).collect();
+        assert!(!busy.is_empty());
+        if busy.iter().any(|stat| field(stat, 14).is_some_and(|ticks| ticks >= LONG_TICKS)) {
+            assert!(busy.iter().all(|stat| field(stat, 19) > Some(own_nice)), "{busy:?}");
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    spinning[0].abort();
+}

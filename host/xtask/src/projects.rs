@@ -69,13 +69,17 @@ impl Site {
             fs::remove_dir_all(&site.0).map_err(fail)?;
         }
         fs::create_dir_all(site.0.join("plugins")).map_err(fail)?;
-        let port = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).map_err(fail);
+        let bind = || TcpListener::bind("127.0.0.1:0");
+        // Both are held until both are known: they must not be the same.
+        let (listen, admin) = (bind().map_err(fail)?, bind().map_err(fail)?);
+        let address = |listener: &TcpListener| listener.local_addr().map_err(fail);
         let config = format!(
             "[server]\nlisten = \"{}\"\nadmin = \"{}\"\n\
              [sources.heygen]\npreset = \"heygen\"\nsecrets = [{{ env = \"HEYGEN_WEBHOOK_SECRET\" }}]\n[routes]\n",
-            port()?,
-            port()?
+            address(&listen)?,
+            address(&admin)?
         );
+        drop((listen, admin));
         fs::write(site.config(), config).map_err(fail)?;
         Ok(site)
     }

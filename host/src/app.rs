@@ -126,7 +126,7 @@ pub async fn build(config: Config, compiler: Compiler) -> Result<App, AppError> 
     if recovered.held > 0 {
         tracing::warn!(deliveries = recovered.held, running = recovered.running, "taking up what a killed host left");
     }
-    // One more than busy guests may take: the others never wait for them.
+    // One core more than busy guests may take.
     let workers = tasks::cores().max(2);
     let options = SandboxOptions {
         max_instances: MAX_RUNNING,
@@ -193,7 +193,7 @@ impl App {
             clock: self.clock.clone(),
             runtime: self.attempts.handle().clone(),
         }));
-        let closing = CancellationToken::new();
+        let (closing, sandbox) = (CancellationToken::new(), self.stock.sandbox.clone());
         let intake = Intake {
             config: self.config.clone(),
             store: store.clone(),
@@ -231,6 +231,8 @@ impl App {
             let _ = served.await;
         }
         dispatcher.drain().await;
+        // They use the timers of the runtime that ends next.
+        sandbox.ended().await;
         self.attempts.shutdown_background();
         match store.trouble() {
             Some(error @ StoreError::Stopped(_)) => Err(error.into()),

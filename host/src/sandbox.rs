@@ -151,7 +151,7 @@ pub struct SandboxOptions {
     pub max_warm: u32,
     /// Instances beside these that held much memory and have had their verdict, until they are cleared.
     pub max_clearing: u32,
-    /// Workers that guests may take which compute for longer than a millisecond or two; to be fewer than there are.
+    /// Guests that compute at once for longer than a millisecond or two, on threads of their own; best fewer than cores.
     pub busy_places: usize,
     /// Stack of a guest, in bytes; deeper recursion traps.
     pub stack_bytes: usize,
@@ -183,6 +183,11 @@ impl Sandbox {
     /// The same, with another way out for the plugins' requests.
     pub fn with(options: SandboxOptions, egress: Egress) -> Result<Self, SandboxError> {
         engine::Core::new(&options, egress).map(Self).map_err(|error| SandboxError(format!("{error:#}")))
+    }
+
+    /// Waits until nothing is left of busy attempts that were dropped; no attempt may begin any more.
+    pub async fn ended(&self) {
+        self.0.apart.ended().await;
     }
 
     /// Compiles a `.wasm` file or its `.wat` text, checks what it exports and imports, and links it.
@@ -217,7 +222,7 @@ struct Linked {
 impl Plugin {
     /// Runs one attempt, in an instance of its own unless the call says otherwise. Needs a tokio runtime with time.
     ///
-    /// Dropping the future ends the attempt.
+    /// Dropping the future ends the attempt: at once, or at the end of the step in which a busy guest is.
     pub async fn invoke(&self, call: Call) -> Invocation {
         invoke::invoke(&self.0, call).await
     }

@@ -2,14 +2,16 @@
 //!
 //! They give way to all others: a guest that computes delays neither acknowledgements nor the guests that do not. An attempt
 //! begins on the worker that took it up, like any other, and is a task of these threads from the moment at which it is busy.
+//! What it starts there (a read of a key, a connection that others use after it) it starts on the runtime that it came from.
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::Pin;
 use std::task::Poll;
 
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinHandle;
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::tasks;
 
@@ -17,25 +19,33 @@ const NAME: &str = "hookbox-busy";
 
 /// The threads.
 #[derive(Debug)]
-pub(super) struct Apart(Option<Runtime>);
+pub(super) struct Apart {
+    runtime: Option<Runtime>,
+    tasks: TaskTracker,
+}
 
 impl Apart {
     /// For so many guests that compute at once, and one thread more: who waits for a place is told when its time is up.
     pub(super) fn new(places: usize) -> io::Result<Self> {
-        tasks::yielding_runtime(NAME, places + 1).map(|runtime| Self(Some(runtime)))
+        let runtime = Some(tasks::yielding_runtime(NAME, places + 1)?);
+        Ok(Self { runtime, tasks: TaskTracker::new() })
     }
 
     /// Runs an attempt where it is called, and moves it to these threads when `moves` says so.
-    pub(super) async fn run<F>(&self, attempt: F, moves: impl Fn() -> bool) -> F::Output
+    pub(super) async fn run<F>(&self, mut attempt: Pin<Box<F>>, moves: impl Fn() -> bool) -> F::Output
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        let mut attempt = Box::pin(attempt);
         let ended = poll_fn(|cx| if moves() { Poll::Ready(None) } else { attempt.as_mut().poll(cx).map(Some) }).await;
         if let Some(ended) = ended {
             return ended;
         }
-        match AbortOnDropHandle::new(self.spawn(attempt)).await {
+        let home = Handle::current();
+        let moved = poll_fn(move |cx| {
+            let _current = home.enter();
+            attempt.as_mut().poll(cx)
+        });
+        match AbortOnDropHandle::new(self.spawn(moved)).await {
             Ok(ended) => ended,
             Err(failed) => std::panic::resume_unwind(failed.into_panic()),
         }
@@ -46,14 +56,20 @@ impl Apart {
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        let runtime = self.0.as_ref().expect("it is there until it is dropped");
-        tasks::spawn_on(runtime.handle(), future)
+        let runtime = self.runtime.as_ref().expect("it is there until it is dropped");
+        tasks::spawn_on(runtime.handle(), self.tasks.track_future(future))
+    }
+
+    /// Waits until nothing is left of attempts that nobody waits for any more.
+    pub(super) async fn ended(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 }
 
 impl Drop for Apart {
     fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
+        if let Some(runtime) = self.runtime.take() {
             // May be dropped by one of its own threads, which cannot wait for itself.
             runtime.shutdown_background();
         }
@@ -98,7 +114,7 @@ mod tests {
                 (began, here(), thread::current().name().map(str::to_owned))
             }
         };
-        let (began, ended, name) = apart().run(attempt, || moves.load(Ordering::Relaxed)).await;
+        let (began, ended, name) = apart().run(Box::pin(attempt), || moves.load(Ordering::Relaxed)).await;
         assert_eq!(began, here());
         assert_ne!(ended, began);
         assert_eq!(name.as_deref(), Some(NAME));
@@ -106,7 +122,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_attempt_that_has_to_be_apart_from_its_beginning_begins_there() {
-        assert_ne!(apart().run(async { here() }, || true).await, here());
+        assert_ne!(apart().run(Box::pin(async { here() }), || true).await, here());
     }
 
     #[tokio::test]
@@ -120,17 +136,31 @@ mod tests {
             drop(held);
         };
         {
-            let mut run = pin!(apart.run(attempt, || true));
+            let mut run = pin!(apart.run(Box::pin(attempt), || true));
             assert!(run.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
             begun.await.unwrap();
         }
         assert!(ended.await.is_err(), "what it held is dropped");
+        apart.ended().await;
+    }
+
+    #[tokio::test]
+    async fn what_an_attempt_starts_is_started_where_it_came_from() {
+        let home = Handle::current().id();
+        let attempt = async {
+            let blocking = tasks::blocking(|| thread::current().name().map(str::to_owned)).await;
+            (here(), Handle::current().id(), tasks::spawn(async { here() }).await.unwrap(), blocking)
+        };
+        let (own, current, of_task, of_blocking) = apart().run(Box::pin(attempt), || true).await;
+        assert_ne!(own, here());
+        assert_eq!((current, of_task), (home, here()));
+        assert_ne!(of_blocking.as_deref(), Some(NAME));
     }
 
     #[tokio::test]
     #[should_panic(expected = "what happened")]
     async fn a_panic_is_the_callers_wherever_it_happens() {
-        apart().run(async { panic!("what happened") }, || true).await
+        apart().run(Box::pin(async { panic!("what happened") }), || true).await
     }
 
     #[tokio::test]

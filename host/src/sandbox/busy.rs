@@ -5,8 +5,8 @@
 //! with many busy guests takes no more than one with a single one. Waiting for a place counts against the timeout,
 //! because whatever bounds the attempt goes on meanwhile.
 //!
-//! Within a slice a busy guest lets go of its core at every look. Its thread has a lower priority, but of two that both want
-//! a core the kernel looks only every few milliseconds whether the other one is to go on.
+//! Within a slice a busy guest lets go of its core at every look: whether the other of two threads that want a core is to go
+//! on, the kernel asks only every few milliseconds.
 //!
 //! A first look is a worker's for a millisecond or two, and many guests that begin at once have one each, one after the
 //! other. So a plugin whose guests are busy anyway has none: they begin apart and at a place, until one of them has ended
@@ -33,7 +33,7 @@ use crate::clock;
 const SLICE: Duration = Duration::from_millis(1);
 
 /// A guest looks up every millisecond or so. Who computed for this long was in a step that nothing interrupts.
-const LONG_STEP: Duration = Duration::from_millis(10);
+const LONG_STEP: Duration = Duration::from_millis(2);
 
 /// What a guest has computed, seen from outside while it runs. All times are of the thread that it runs on: what a guest
 /// waits for its core is not its own doing.
@@ -148,10 +148,10 @@ impl Queue {
     }
 
     /// Runs a guest; as soon as it is busy, only in a place, which it gives up whenever it yields or waits.
-    pub(super) async fn run<F: Future>(&self, guest: F, pace: &Pace) -> F::Output {
+    /// `begins_at_place` was asked when its attempt began.
+    pub(super) async fn run<F: Future>(&self, guest: F, pace: &Pace, begins_at_place: bool) -> F::Output {
         let mut guest = pin!(guest);
         let mut waiting = None;
-        let begins_at_place = self.begins_at_place();
         let mut long_step = false;
         let mut step = |cx: &mut Context<'_>, at_place: bool| {
             let began = clock::thread_cpu();
@@ -212,6 +212,11 @@ mod tests {
         while clock::thread_cpu() < until {}
     }
 
+    /// Runs one that begins now.
+    async fn run(queue: &Queue, guest: impl Future<Output = ()>, pace: &Pace) {
+        queue.run(guest, pace, queue.begins_at_place()).await;
+    }
+
     /// A guest that computes for so many slices, and does `slice` in each.
     async fn computes(slices: usize, mut slice: impl FnMut()) {
         for _ in 0..slices {
@@ -249,7 +254,7 @@ mod tests {
                         (0..100).for_each(|_| thread::yield_now());
                         now.fetch_sub(1, Ordering::SeqCst);
                     };
-                    queue.run(computes(20, slice), &busy()).await;
+                    run(&queue, computes(20, slice), &busy()).await;
                 });
             }
         }
@@ -296,7 +301,7 @@ mod tests {
         let places = Places::new(1);
         let queue = places.queue();
         let pace = busy();
-        let mut waits = pin!(queue.run(std::future::pending::<()>(), &pace));
+        let mut waits = pin!(run(&queue, std::future::pending::<()>(), &pace));
         poll_fn(|cx| {
             assert!(waits.as_mut().poll(cx).is_pending());
             Poll::Ready(())
@@ -320,14 +325,14 @@ mod tests {
     #[tokio::test]
     async fn a_guest_that_computes_in_bites_is_busy_as_soon_as_they_make_a_slice() {
         let (pace, queue) = (Pace::default(), Places::new(1).queue());
-        queue.run(computes(6, || spin(SLICE / 5)), &pace).await;
+        run(&queue, computes(6, || spin(SLICE / 5)), &pace).await;
         assert!(pace.is_busy());
     }
 
     #[tokio::test]
     async fn what_a_busy_guest_computes_is_counted() {
         let pace = busy();
-        Places::new(1).queue().run(computes(4, || spin(Duration::from_millis(3))), &pace).await;
+        run(&Places::new(1).queue(), computes(4, || spin(Duration::from_millis(3))), &pace).await;
         let computed_ms = pace.computed_ms();
         assert!(computed_ms >= 12, "{computed_ms}");
     }
@@ -336,17 +341,17 @@ mod tests {
     async fn a_plugin_whose_guests_take_long_steps_begins_at_a_place_until_one_does_not() {
         let places = Places::new(1);
         let queue = places.queue();
-        queue.run(computes(1, || spin(2 * LONG_STEP)), &Pace::default()).await;
+        run(&queue, computes(1, || spin(2 * LONG_STEP)), &Pace::default()).await;
         {
             let taken = places.free.clone().try_acquire_owned().unwrap();
             let not_busy = Pace::default();
-            let mut next = pin!(queue.run(computes(1, || ()), &not_busy));
+            let mut next = pin!(run(&queue, computes(1, || ()), &not_busy));
             assert!(next.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
             drop(taken);
             next.await;
         }
         let _taken = places.free.clone().try_acquire_owned().unwrap();
-        queue.run(computes(1, || ()), &Pace::default()).await;
+        run(&queue, computes(1, || ()), &Pace::default()).await;
     }
 
     #[tokio::test]
@@ -357,9 +362,9 @@ mod tests {
         let kept_off = || thread::scope(|scope| drop(scope.spawn(|| spin(2 * LONG_STEP)).join()));
         // The first thread may have to have its code read from a disk.
         kept_off();
-        queue.run(computes(1, kept_off), &Pace::default()).await;
+        run(&queue, computes(1, kept_off), &Pace::default()).await;
         let _taken = places.free.clone().try_acquire_owned().unwrap();
-        queue.run(computes(1, || ()), &Pace::default()).await;
+        run(&queue, computes(1, || ()), &Pace::default()).await;
     }
 
     #[tokio::test]
@@ -377,10 +382,10 @@ mod tests {
     async fn a_plugin_whose_last_guest_was_busy_has_no_first_look() {
         let places = Places::new(1);
         let queue = places.queue();
-        queue.run(computes(1, || ()), &busy()).await;
+        run(&queue, computes(1, || ()), &busy()).await;
         let taken = places.free.clone().try_acquire_owned().unwrap();
         let not_busy = Pace::default();
-        let mut next = pin!(queue.run(computes(1, || ()), &not_busy));
+        let mut next = pin!(run(&queue, computes(1, || ()), &not_busy));
         assert!(next.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         drop(taken);
         next.await;
@@ -390,6 +395,6 @@ mod tests {
     async fn a_guest_that_is_not_busy_needs_no_place() {
         let places = Places::new(1);
         let _taken = places.free.clone().try_acquire_owned().unwrap();
-        places.queue().run(computes(3, || ()), &Pace::default()).await;
+        run(&places.queue(), computes(3, || ()), &Pace::default()).await;
     }
 }

@@ -43,13 +43,19 @@ const LARGE_BYTES: usize = 16 << 20;
 pub(super) async fn invoke(plugin: &Arc<Linked>, call: Call) -> Invocation {
     let pace = Arc::<Pace>::default();
     let begins_apart = plugin.queue.begins_at_place();
-    let attempt = attempt(Arc::clone(plugin), call, Arc::clone(&pace));
+    // Its time goes on from here, wherever it begins.
+    let attempt = Box::pin(attempt(Arc::clone(plugin), call, Arc::clone(&pace), begins_apart, Instant::now()));
     plugin.core.apart.run(attempt, || begins_apart || pace.is_busy()).await
 }
 
-async fn attempt(plugin: Arc<Linked>, call: Call, pace: Arc<Pace>) -> Invocation {
+async fn attempt(
+    plugin: Arc<Linked>,
+    call: Call,
+    pace: Arc<Pace>,
+    begins_at_place: bool,
+    started: Instant,
+) -> Invocation {
     let plugin = &*plugin;
-    let started = Instant::now();
     let timeout = Duration::from_millis(call.limits.timeout_ms.min(MAX_TIMEOUT_MS));
     let deadline = started + timeout;
     let ticking = plugin.core.ticker.hold();
@@ -68,9 +74,10 @@ async fn attempt(plugin: Arc<Linked>, call: Call, pace: Arc<Pace>) -> Invocation
         // Pinned here and lent: each layer that took it whole would keep room for it twice, and thousands of bytes would be
         // copied for each attempt.
         let guest = pin!(run(plugin, &mut store, &mut instance, &call));
-        let guarded = pin!(tasks::unwound(plugin.queue.run(guest, &pace)));
+        let guarded = pin!(tasks::unwound(plugin.queue.run(guest, &pace, begins_at_place)));
         // Epochs interrupt a guest that computes; this interrupts one that waits, for the host or for its turn.
-        match tokio::time::timeout(timeout + Duration::from_millis(SLACK_MS), guarded).await {
+        let latest = deadline + Duration::from_millis(SLACK_MS);
+        match tokio::time::timeout_at(latest.into(), guarded).await {
             Ok(Ok(ended)) => ended,
             Ok(Err(panic)) => Ended::Panicked(panic),
             Err(_) => Ended::TimedOut,

@@ -15,8 +15,8 @@ use crate::tasks;
 /// How often a guest that computes can look up, while none of them is busy.
 const TICK: Duration = Duration::from_millis(1);
 
-/// How often, while one is. The kernel lets who computes go on for some milliseconds before it gives way to who has just
-/// been woken, and nothing else on that core would be served meanwhile.
+/// How often, while one is. Of two threads that want a core the kernel may let the one that computes go on for milliseconds,
+/// and nothing else on that core would be served meanwhile.
 const BUSY_TICK: Duration = Duration::from_micros(250);
 
 /// Ticks without any attempt before the thread goes to sleep: attempts that follow one another do not wake it each time.

@@ -48,6 +48,29 @@ async fn a_busy_guest_goes_on_on_a_single_worker() {
     assert_eq!(flooded.verdict, Verdict::Ok(Vec::new()));
 }
 
+#[tokio::test]
+async fn a_busy_guest_that_nobody_waits_for_gives_its_instance_back() {
+    let one = sandbox(1, 0);
+    let looping = Arc::new(one.load(&file("tests/hostile/loop.wat")).unwrap());
+    let good = one.load(&file("tests/guests/ok.wat")).unwrap();
+    // The second one begins apart.
+    for _ in 0..2 {
+        let mut spinning = loops(&looping, 1, 60_000).remove(0);
+        while good.invoke(call()).await.verdict != Verdict::NoCapacity {
+            tokio::task::yield_now().await;
+            if spinning.is_finished() {
+                // The good one had the place at that moment.
+                spinning = loops(&looping, 1, 60_000).remove(0);
+            }
+        }
+        spinning.abort();
+        while good.invoke(call()).await.verdict == Verdict::NoCapacity {
+            tokio::task::yield_now().await;
+        }
+    }
+    one.ended().await;
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_busy_guest_computes_on_threads_that_give_way() {
@@ -62,13 +85,27 @@ async fn a_busy_guest_computes_on_threads_that_give_way() {
     let spinning = loops(&Arc::new(guest("../hostile/loop")), 1, 60_000);
     loop {
         let threads = std::fs::read_dir("/proc/self/task").unwrap().map(|thread| stat(&thread.unwrap().path()));
-        let busy: Vec<_> = threads.filter(|stat| stat.contains("(hookbox-busy)")).collect();
-        assert!(!busy.is_empty());
-        if busy.iter().any(|stat| field(stat, 14).is_some_and(|ticks| ticks >= LONG_TICKS)) {
-            assert!(busy.iter().all(|stat| field(stat, 19) > Some(own_nice)), "{busy:?}");
+        let mut long = threads
+            .filter(|stat| stat.contains("(hookbox-busy)") && field(stat, 14).is_some_and(|ticks| ticks >= LONG_TICKS));
+        if let Some(stat) = long.next() {
+            assert_eq!(field(&stat, 19), Some((own_nice + 10).min(19)), "{stat}");
             break;
         }
+        assert!(!spinning[0].is_finished(), "it has not computed there");
         tokio::task::yield_now().await;
     }
     spinning[0].abort();
+}
+
+#[tokio::test]
+async fn a_kept_instance_that_computes_for_too_long_is_stopped_like_a_fresh_one() {
+    let counts = String::from_utf8(file("tests/guests/count.wat")).unwrap();
+    let answers = "(i64.store (i32.const 48)";
+    let loops = format!("(if (i64.eq (global.get $calls) (i64.const 2)) (then (loop $more (br $more)))) {answers}");
+    let plugin = SANDBOX.load(counts.replace(answers, &loops).as_bytes()).unwrap();
+    let limits = Limits { timeout_ms: 60_000, cpu_ms: 20, ..Limits::default() };
+    let warm = || Call { reuse: true, limits, ..call() };
+    assert!(matches!(plugin.invoke(warm()).await.verdict, Verdict::Retry { .. }));
+    let Verdict::Timeout(text) = plugin.invoke(warm()).await.verdict else { panic!("not stopped") };
+    assert!(text.starts_with("it computed for more than 20 ms"), "{text}");
 }

@@ -1,6 +1,6 @@
 //! Threads for attempts whose guests are busy.
 //!
-//! They give way to all others: a guest that computes delays neither acknowledgements nor the guests that do not. An attempt
+//! They give way to all others and leave a core to them: a guest that computes delays neither acknowledgements nor the guests that do not. An attempt
 //! begins on the worker that took it up, like any other, and is a task of these threads from the moment at which it is busy.
 //! What it starts there (a read of a key, a connection that others use after it) it starts on the runtime that it came from.
 
@@ -96,6 +96,13 @@ mod tests {
         thread::current().id()
     }
 
+    /// By its priority, and by the cores that it may run on.
+    #[cfg(target_os = "linux")]
+    fn standing() -> (i32, u32) {
+        let cores = rustix::thread::sched_getaffinity(None).unwrap();
+        (rustix::process::getpriority_process(None).unwrap(), cores.count())
+    }
+
     async fn yield_now() {
         tokio::task::yield_now().await;
     }
@@ -144,17 +151,24 @@ mod tests {
         apart.ended().await;
     }
 
+    #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn what_an_attempt_starts_is_started_where_it_came_from() {
         let home = Handle::current().id();
         let attempt = async {
-            let blocking = tasks::blocking(|| thread::current().name().map(str::to_owned)).await;
-            (here(), Handle::current().id(), tasks::spawn(async { here() }).await.unwrap(), blocking)
+            (
+                here(),
+                Handle::current().id(),
+                tasks::spawn(async { here() }).await.unwrap(),
+                tasks::blocking(standing).await,
+            )
         };
+        // The pool of this test's runtime starts its first thread for it.
         let (own, current, of_task, of_blocking) = apart().run(Box::pin(attempt), || true).await;
         assert_ne!(own, here());
         assert_eq!((current, of_task), (home, here()));
-        assert_ne!(of_blocking.as_deref(), Some(NAME));
+        assert_eq!(of_blocking, standing());
+        assert_ne!(apart().run(Box::pin(async { standing() }), || true).await, standing());
     }
 
     #[tokio::test]

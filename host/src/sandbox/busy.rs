@@ -5,9 +5,6 @@
 //! with many busy guests takes no more than one with a single one. Waiting for a place counts against the timeout,
 //! because whatever bounds the attempt goes on meanwhile.
 //!
-//! Within a slice a busy guest lets go of its core at every look: whether the other of two threads that want a core is to go
-//! on, the kernel asks only every few milliseconds.
-//!
 //! A first look is a worker's for a millisecond or two, and many guests that begin at once have one each, one after the
 //! other. So a plugin whose guests are busy anyway has none: they begin apart and at a place, until one of them has ended
 //! without being busy. The same goes for steps that nothing interrupts, such as filling a large memory: a guest that is in
@@ -22,7 +19,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, ready};
-use std::thread;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -31,9 +27,6 @@ use crate::clock;
 
 /// How long a guest computes before it gives its worker back, and after which it is busy.
 const SLICE: Duration = Duration::from_millis(1);
-
-/// A guest looks up every millisecond or so. Who computed for this long was in a step that nothing interrupts.
-const LONG_STEP: Duration = Duration::from_millis(2);
 
 /// What a guest has computed, seen from outside while it runs. All times are of the thread that it runs on: what a guest
 /// waits for its core is not its own doing.
@@ -49,15 +42,9 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// The guest looks up in the middle of what it computes, on its own thread. Whether its slice is over.
-    pub(super) fn look_up(&self, now: Duration) -> bool {
-        let over = u128::from(self.slice_us(now)) >= SLICE.as_micros();
-        if over {
-            self.busy.store(true, Ordering::Relaxed);
-        } else if self.is_busy() {
-            thread::yield_now();
-        }
-        over
+    /// Whether the slice that the guest is in is over.
+    pub(super) fn slice_is_over(&self, now: Duration) -> bool {
+        u128::from(self.slice_us(now)) >= SLICE.as_micros()
     }
 
     /// Whether the guest has computed for longer than its first look.
@@ -71,11 +58,11 @@ impl Pace {
         self.slice_began_us.store(us(now).saturating_sub(taken_us), Ordering::Relaxed);
     }
 
-    /// The guest waits, or gives way. Computing in bites, with a wait after each, is computing all the same.
+    /// The guest waits, gives way or ends. Computing in bites, with a wait after each, is computing all the same, and so is a
+    /// step that nothing interrupts.
     fn end_slice(&self, now: Duration) {
-        let slice_us = self.slice_us(now);
-        self.first_look_us.store(slice_us, Ordering::Relaxed);
-        if u128::from(slice_us) >= SLICE.as_micros() {
+        self.first_look_us.store(self.slice_us(now), Ordering::Relaxed);
+        if self.slice_is_over(now) {
             self.busy.store(true, Ordering::Relaxed);
         }
     }
@@ -111,7 +98,7 @@ pub(super) struct Queue {
     /// No more guests of a plugin stand at the places than there are places: the others wait here.
     own: Arc<Semaphore>,
     places: Arc<Semaphore>,
-    /// Whether guests begin at a place: the last one was busy, or took a long step.
+    /// Whether guests begin at a place: the last one was busy.
     heavy: Arc<AtomicBool>,
 }
 
@@ -152,23 +139,17 @@ impl Queue {
     pub(super) async fn run<F: Future>(&self, guest: F, pace: &Pace, begins_at_place: bool) -> F::Output {
         let mut guest = pin!(guest);
         let mut waiting = None;
-        let mut long_step = false;
         let mut step = |cx: &mut Context<'_>, at_place: bool| {
             let began = clock::thread_cpu();
             pace.begin_slice(began);
             let polled = guest.as_mut().poll(cx);
             let ended = clock::thread_cpu();
-            if polled.is_pending() {
-                pace.end_slice(ended);
-            }
-            let took = ended.saturating_sub(began);
+            pace.end_slice(ended);
             if at_place {
-                pace.computed(took);
+                pace.computed(ended.saturating_sub(began));
             }
-            long_step |= took > LONG_STEP;
-            let heavy = long_step || pace.is_busy();
-            if heavy || polled.is_ready() {
-                self.heavy.store(heavy, Ordering::Relaxed);
+            if pace.is_busy() || polled.is_ready() {
+                self.heavy.store(pace.is_busy(), Ordering::Relaxed);
             }
             polled
         };
@@ -197,6 +178,7 @@ impl Queue {
 mod tests {
     use std::sync::atomic::AtomicUsize;
     use std::task::{Poll, Waker};
+    use std::thread;
 
     use tokio::task::JoinSet;
 
@@ -312,14 +294,17 @@ mod tests {
 
     #[test]
     fn a_guest_is_busy_when_it_has_computed_for_a_slice() {
-        let (pace, began) = (Pace::default(), clock::thread_cpu());
+        let (pace, began) = (Pace::default(), Duration::from_secs(1));
         pace.begin_slice(began);
-        assert!(!pace.look_up(began + SLICE / 2), "its slice goes on");
+        pace.end_slice(began + SLICE / 2);
         assert!(!pace.is_busy());
-        assert!(pace.look_up(began + SLICE), "its slice is over");
+        pace.begin_slice(began);
+        assert!(!pace.slice_is_over(began + SLICE / 4), "its first look goes on");
+        assert!(pace.slice_is_over(began + SLICE / 2), "what it has computed before counts");
+        pace.end_slice(began + SLICE / 2);
         assert!(pace.is_busy());
-        pace.begin_slice(began + SLICE);
-        assert!(!pace.look_up(began + SLICE + SLICE / 2), "each slice is a whole one");
+        pace.begin_slice(began);
+        assert!(!pace.slice_is_over(began + SLICE / 2), "each slice is a whole one");
     }
 
     #[tokio::test]
@@ -338,10 +323,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_plugin_whose_guests_take_long_steps_begins_at_a_place_until_one_does_not() {
+    async fn a_plugin_whose_guests_end_with_a_long_step_begins_at_a_place_until_one_does_not() {
         let places = Places::new(1);
         let queue = places.queue();
-        run(&queue, computes(1, || spin(2 * LONG_STEP)), &Pace::default()).await;
+        run(&queue, async { spin(2 * SLICE) }, &Pace::default()).await;
         {
             let taken = places.free.clone().try_acquire_owned().unwrap();
             let not_busy = Pace::default();
@@ -359,7 +344,7 @@ mod tests {
         let places = Places::new(1);
         let queue = places.queue();
         // Its thread stands still while another one computes.
-        let kept_off = || thread::scope(|scope| drop(scope.spawn(|| spin(2 * LONG_STEP)).join()));
+        let kept_off = || thread::scope(|scope| drop(scope.spawn(|| spin(2 * SLICE)).join()));
         // The first thread may have to have its code read from a disk.
         kept_off();
         run(&queue, computes(1, kept_off), &Pace::default()).await;

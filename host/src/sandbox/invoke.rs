@@ -159,7 +159,7 @@ fn store(plugin: &Linked, call: &Call, deadline: Instant, pace: Arc<Pace>) -> St
         attempt.stopped = match () {
             () if now >= attempt.deadline => Some(Stopped::TimeUp),
             () if attempt.pace.computed_ms() >= attempt.limits.cpu_ms => Some(Stopped::ComputedTooLong),
-            () if attempt.pace.look_up(clock::thread_cpu()) => return Ok(UpdateDeadline::Yield(LOOK_TICKS)),
+            () if attempt.pace.slice_is_over(clock::thread_cpu()) => return Ok(UpdateDeadline::Yield(LOOK_TICKS)),
             () => return Ok(UpdateDeadline::Continue(LOOK_TICKS)),
         };
         Ok(UpdateDeadline::Interrupt)

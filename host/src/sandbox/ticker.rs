@@ -1,5 +1,8 @@
-//! Moves the engine's epoch on while attempts run, so that a guest that computes looks up now and then: all the more often
-//! once one of them is busy. Sleeps without a wake-up while none runs.
+//! Moves the engine's epoch on while attempts run, so that a guest that computes looks up now and then. Sleeps without a
+//! wake-up while none runs.
+//!
+//! The thread is woken on the cores that busy guests compute on (where there are two cores, on the one). Each time the kernel asks
+//! anew who is to go on there, which helps whoever waits behind a guest that is in a step that nothing interrupts.
 
 use std::io;
 use std::sync::Arc;
@@ -15,8 +18,8 @@ use crate::tasks;
 /// How often a guest that computes can look up, while none of them is busy.
 const TICK: Duration = Duration::from_millis(1);
 
-/// How often, while one is. Of two threads that want a core the kernel may let the one that computes go on for milliseconds,
-/// and nothing else on that core would be served meanwhile.
+/// How often, while one is. Of two threads that want a core the kernel may let the one that computes go on until its own tick,
+/// milliseconds later, unless a third one is woken there.
 const BUSY_TICK: Duration = Duration::from_micros(250);
 
 /// Ticks without any attempt before the thread goes to sleep: attempts that follow one another do not wake it each time.
@@ -45,7 +48,10 @@ impl Ticker {
         let shared = Arc::new(Shared::default());
         let thread = tasks::thread("epoch", {
             let shared = Arc::clone(&shared);
-            move || shared.tick(&engine, &places)
+            move || {
+                tasks::leave_a_core();
+                shared.tick(&engine, &places);
+            }
         })?;
         Ok(Self { shared, thread: Some(thread) })
     }

@@ -73,22 +73,36 @@ async fn a_busy_guest_that_nobody_waits_for_gives_its_instance_back() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_busy_guest_computes_on_threads_that_give_way() {
+async fn a_busy_guest_computes_on_threads_that_give_way_and_leave_a_core() {
     const LONG_TICKS: i64 = 20;
-    let stat = |path: &Path| std::fs::read_to_string(path.join("stat")).unwrap_or_default();
+    let read = |thread: &Path, file: &str| std::fs::read_to_string(thread.join(file)).unwrap_or_default();
     // Fields of /proc/PID/task/TID/stat, counted from the one after the name (proc_pid_stat(5)).
     let field = |stat: &str, number: usize| {
         let field = stat.rsplit(") ").next().and_then(|fields| fields.split(' ').nth(number - 3).map(str::to_owned));
         field.and_then(|field| field.parse::<i64>().ok())
     };
-    let own_nice = field(&stat(Path::new("/proc/thread-self")), 19).unwrap();
+    // A list of cores (proc_pid_status(5)).
+    let cores = |thread: &Path| {
+        let status = read(thread, "status");
+        status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:").map(|cores| cores.trim().to_owned()))
+    };
+    let own = Path::new("/proc/thread-self");
+    let (own_nice, own_cores) = (field(&read(own, "stat"), 19).unwrap(), cores(own));
+    let several = std::thread::available_parallelism().unwrap().get() > 1;
     let spinning = loops(&Arc::new(guest("../hostile/loop")), 1, 60_000);
     loop {
-        let threads = std::fs::read_dir("/proc/self/task").unwrap().map(|thread| stat(&thread.unwrap().path()));
-        let mut long = threads
-            .filter(|stat| stat.contains("(hookbox-busy)") && field(stat, 14).is_some_and(|ticks| ticks >= LONG_TICKS));
-        if let Some(stat) = long.next() {
-            assert_eq!(field(&stat, 19), Some((own_nice + 10).min(19)), "{stat}");
+        let threads: Vec<_> =
+            std::fs::read_dir("/proc/self/task").unwrap().map(|thread| thread.unwrap().path()).collect();
+        let is = |thread: &Path, name: &str| read(thread, "comm").trim_end() == name;
+        let long = |thread: &Path| field(&read(thread, "stat"), 14).is_some_and(|ticks| ticks >= LONG_TICKS);
+        if let Some(thread) = threads.iter().find(|thread| is(thread, "hookbox-busy") && long(thread)) {
+            assert_eq!(field(&read(thread, "stat"), 19), Some((own_nice + 10).min(19)));
+            let its_cores = cores(thread);
+            assert_eq!(its_cores != own_cores, several, "{its_cores:?} of {own_cores:?}");
+            assert!(
+                threads.iter().any(|thread| is(thread, "epoch") && cores(thread) == its_cores),
+                "the epoch's thread is with it"
+            );
             break;
         }
         assert!(!spinning[0].is_finished(), "it has not computed there");

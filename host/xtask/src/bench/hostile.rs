@@ -22,6 +22,8 @@ use crate::run::{Result, cargo, output, say};
 const SECONDS: u32 = 3;
 /// Rounds of each kind, for each guest.
 const ROUNDS: u32 = 3;
+/// How many times more there are each time that it is measured again.
+const MORE: u32 = 3;
 /// How often a guest that is beyond the limits is measured before that is believed.
 const TRIES: u32 = 3;
 /// Between two good events.
@@ -124,13 +126,13 @@ fn start(folder: &Path) -> Result<(Vec<Guest>, Running)> {
     Ok((guests, host))
 }
 
-/// Measures a guest once, in rounds that are `tries` times as many as the first time.
+/// Measures a guest, for the first time or again.
 fn look(host: &Running, guest: &Guest, round: Duration, tries: u32) -> Result<Measured> {
     let (url, admin) = (host.url(), host.admin()?);
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
     let (mut attempts, mut overshoot_ms) = (0, 0.0f64);
     let kind = format!("hostile.{}", guest.name);
-    for _ in 0..ROUNDS * tries {
+    for _ in 0..ROUNDS * MORE.pow(tries - 1) {
         alone.push(p99s(&url, admin, round)?);
         let sent = std::thread::scope(|scope| {
             let sender = scope.spawn(|| send_steadily(&url, &kind, GUEST_EVERY, round).map(|sent| sent.len()));

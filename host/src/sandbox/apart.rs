@@ -1,6 +1,7 @@
 //! Threads for attempts whose guests are busy.
 //!
-//! They give way to all others and leave a core to them: a guest that computes delays neither acknowledgements nor the guests that do not. An attempt
+//! They give way to all others and leave a core to them: a guest that computes delays neither acknowledgements nor the
+//! guests that do not. An attempt
 //! begins on the worker that took it up, like any other, and is a task of these threads from the moment at which it is busy.
 //! What it starts there (a read of a key, a connection that others use after it) it starts on the runtime that it came from.
 

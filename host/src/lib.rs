@@ -46,5 +46,5 @@ pub mod event;
 pub mod fail;
 pub mod retry;
 pub mod status;
-pub mod tasks; // doors: tokio::spawn, tokio::task::spawn_blocking, std::thread::spawn, std::thread::Builder
+pub mod tasks; // doors: libc, tokio::spawn, tokio::task::spawn_blocking, std::thread::spawn, std::thread::Builder
 pub mod text;

@@ -5,18 +5,14 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-#[cfg(target_os = "linux")]
-use std::sync::LazyLock;
 use std::task::{Context, Poll};
 
-#[cfg(target_os = "linux")]
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::{JoinError, JoinHandle};
 
-/// By how much, in steps of nice(2): of a core that both want, such a thread gets a tenth.
-#[cfg(target_os = "linux")]
-const GIVE_WAY: i32 = 10;
+pub use self::scheduling::{leave_a_core, take_short_turns};
+
+mod scheduling;
 
 thread_local! {
     /// Whether this thread gives way, and so would any that it starts.
@@ -79,7 +75,12 @@ pub fn runtime(name: &str, workers: usize) -> io::Result<Runtime> {
 /// The same, for work that comes after everybody else's: its threads give way to those that are woken, and leave one core to
 /// them.
 pub fn yielding_runtime(name: &str, workers: usize) -> io::Result<Runtime> {
-    builder(name, workers).on_thread_start(give_way).build()
+    builder(name, workers)
+        .on_thread_start(|| {
+            GIVES_WAY.set(true);
+            scheduling::give_way();
+        })
+        .build()
 }
 
 fn builder(name: &str, workers: usize) -> Builder {
@@ -87,35 +88,6 @@ fn builder(name: &str, workers: usize) -> Builder {
     builder.worker_threads(workers.max(1)).thread_name(name).enable_all();
     builder
 }
-
-/// Gives the thread that calls it a lower priority, and all cores but one: on Linux.
-fn give_way() {
-    GIVES_WAY.set(true);
-    // Who may not ask for less, by a filter of system calls, goes on as before.
-    #[cfg(target_os = "linux")]
-    let _ = rustix::process::nice(GIVE_WAY);
-    leave_a_core();
-}
-
-/// Keeps the thread that calls it off one core, if the host may use several: on Linux.
-///
-/// A priority decides who goes on of two that want a core, not who is sent to which. Who takes all of a core and changes it
-/// now and then drives the others about, and each time some of them wait.
-pub fn leave_a_core() {
-    #[cfg(target_os = "linux")]
-    if let Some(others) = &*ALL_CORES_BUT_ONE {
-        // As with the priority.
-        let _ = sched_setaffinity(None, others);
-    }
-}
-
-/// Those of the first that asks, but the first of them: the same ones for all threads, whoever started them.
-#[cfg(target_os = "linux")]
-static ALL_CORES_BUT_ONE: LazyLock<Option<CpuSet>> = LazyLock::new(|| {
-    let mut cores = sched_getaffinity(None).ok().filter(|cores| cores.count() > 1)?;
-    cores.unset((0..CpuSet::MAX_CPU).find(|core| cores.is_set(*core))?);
-    Some(cores)
-});
 
 /// How many threads the machine runs at once.
 pub fn cores() -> usize {
@@ -194,21 +166,6 @@ mod tests {
         drop(future);
         go.send(()).expect("a task has taken it over");
         ended.await.expect("the task ends it");
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn the_threads_of_a_yielding_runtime_have_a_lower_priority_and_a_core_less_and_no_others_do() {
-        let standing = || {
-            let cores = sched_getaffinity(None).unwrap().count();
-            (rustix::process::getpriority_process(None).unwrap(), cores)
-        };
-        let (nice, cores) = standing();
-        let usual = runtime("usual", 1).unwrap();
-        let yielding = yielding_runtime("gives-way", 1).unwrap();
-        let of = |runtime: &Runtime| runtime.block_on(runtime.spawn(async move { standing() })).unwrap();
-        assert_eq!(of(&yielding), ((nice + GIVE_WAY).min(19), (cores - 1).max(1)));
-        assert_eq!(of(&usual), (nice, cores));
     }
 
     #[tokio::test]

@@ -31,6 +31,8 @@ pub(super) struct Serve {}
 
 impl Serve {
     pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
+        // Before there are others: they take after this thread.
+        tasks::take_short_turns();
         let config = Config::load(&common.config, MakeSecrets::Yes)?;
         let render_metrics = telemetry::metrics().map_err(|error| Failure::failed(error.to_string()))?;
         let runtime = tasks::runtime("hookbox", tasks::cores())

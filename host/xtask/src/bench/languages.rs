@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Options;
-use super::neighbours::{percentiles, send_steadily};
+use super::neighbours::{Sent, percentiles, send_steadily};
 use super::receivers::{Receiver, empty, is_built, plugin};
 use super::requests::{HANDLED, Requests, Spec};
 use super::watch::{Accepted, Before, ask, drain, until_loaded};
@@ -155,7 +155,7 @@ fn flow(url: &str, admin: &str, how_long: Duration) -> Result<Vec<f64>> {
     drain(admin, "hello")?;
     let mut latencies = Vec::new();
     // A sample of them is asked for one by one: 20 from each second of each sender.
-    for (id, at, _) in sent.iter().flat_map(|sent| sent.iter().step_by(5)) {
+    for Sent { id, at, .. } in sent.iter().flat_map(|sent| sent.iter().step_by(5)) {
         let event = ask(admin, &format!("events/{id}"))?;
         let attempt = &event["deliveries"][0]["attempts"][0];
         let started: Option<Timestamp> = attempt["started_at"].as_str().and_then(|text| text.parse().ok());

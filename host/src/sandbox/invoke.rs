@@ -159,7 +159,10 @@ fn store(plugin: &Linked, call: &Call, deadline: Instant, pace: Arc<Pace>) -> St
         attempt.stopped = match () {
             () if now >= attempt.deadline => Some(Stopped::TimeUp),
             () if attempt.pace.computed_ms() >= attempt.limits.cpu_ms => Some(Stopped::ComputedTooLong),
-            () if attempt.pace.slice_is_over(clock::thread_cpu()) => return Ok(UpdateDeadline::Yield(LOOK_TICKS)),
+            () if attempt.pace.slice_is_over(clock::thread_cpu()) => {
+                let way = Box::pin(Arc::clone(&attempt.pace).give_way());
+                return Ok(UpdateDeadline::YieldCustom(LOOK_TICKS, way));
+            }
             () => return Ok(UpdateDeadline::Continue(LOOK_TICKS)),
         };
         Ok(UpdateDeadline::Interrupt)

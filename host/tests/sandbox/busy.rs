@@ -1,6 +1,19 @@
 //! Guests that compute for long: they share the places there are for them, and a guest that does not finds a worker.
 
+use std::sync::Mutex;
+
 use super::*;
+
+/// Notes its name at each read, and answers at once.
+#[derive(Debug)]
+struct Notes(char, Arc<Mutex<String>>);
+
+impl KvReader for Notes {
+    fn get<'a>(&'a self, _key: &'a str) -> KvRead<'a> {
+        self.1.lock().unwrap().push(self.0);
+        Box::pin(async { Ok(None) })
+    }
+}
 
 /// Loops that were started and are not waited for.
 fn loops(plugin: &Arc<Plugin>, count: usize, timeout_ms: u64) -> Vec<tokio::task::JoinHandle<Invocation>> {
@@ -24,6 +37,33 @@ async fn a_good_plugin_is_served_while_loops_take_turns_at_the_only_place() {
         assert!(!attempt.is_finished(), "nobody had to wait for a loop to end");
         attempt.abort();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_guests_of_a_plugin_that_compute_for_several_slices_one_comes_after_the_other() {
+    let one_place = Sandbox::new(SandboxOptions { busy_places: 1, ..SandboxOptions::default() }).unwrap();
+    let text = |path: &str| String::from_utf8(file(path)).unwrap();
+    let reads_and_loops =
+        text("tests/hostile/frames/host.wat").replace(";; GUEST", &text("tests/hostile/kv-bites.wat"));
+    let plugin = Arc::new(one_place.load(reads_and_loops.as_bytes()).unwrap());
+    let order = Arc::<Mutex<String>>::default();
+    let start = |name| {
+        let limits = Limits { timeout_ms: 60_000, cpu_ms: 15, memory_bytes: 16 * MIB, ..Limits::default() };
+        let call = Call { limits, kv: Arc::new(Notes(name, order.clone())), ..call() };
+        let plugin = plugin.clone();
+        tokio::spawn(async move { plugin.invoke(call).await.verdict })
+    };
+    let stopped = |verdict| assert!(matches!(verdict, Verdict::Timeout(_)), "{verdict:?}");
+    // After it, guests begin at the place.
+    stopped(start('-').await.unwrap());
+    order.lock().unwrap().clear();
+    let (one, other) = (start('a'), start('b'));
+    stopped(one.await.unwrap());
+    stopped(other.await.unwrap());
+    let order = order.lock().unwrap();
+    let changes = order.as_bytes().windows(2).filter(|pair| pair[0] != pair[1]).count();
+    // One, unless a slice took several times as long as it may.
+    assert!((1..=3).contains(&changes), "{order}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

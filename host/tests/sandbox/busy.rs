@@ -42,10 +42,7 @@ async fn a_good_plugin_is_served_while_loops_take_turns_at_the_only_place() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_guests_of_a_plugin_that_compute_for_several_slices_one_comes_after_the_other() {
     let one_place = Sandbox::new(SandboxOptions { busy_places: 1, ..SandboxOptions::default() }).unwrap();
-    let text = |path: &str| String::from_utf8(file(path)).unwrap();
-    let reads_and_loops =
-        text("tests/hostile/frames/host.wat").replace(";; GUEST", &text("tests/hostile/kv-bites.wat"));
-    let plugin = Arc::new(one_place.load(reads_and_loops.as_bytes()).unwrap());
+    let plugin = Arc::new(one_place.load(&crate::hostile::file("kv-bites")).unwrap());
     let order = Arc::<Mutex<String>>::default();
     let start = |name| {
         let limits = Limits { timeout_ms: 60_000, cpu_ms: 15, memory_bytes: 16 * MIB, ..Limits::default() };

@@ -162,7 +162,7 @@ fn send(url: &str, kind: &str, every: Duration, round: Duration) -> Result<Vec<S
             agent.post(url).header("content-type", "application/json").header("heygen-signature", sign(&body));
         let ahead = due.checked_sub(started.elapsed());
         std::thread::sleep(ahead.unwrap_or_default());
-        // A sender elsewhere does not wait for a core of this machine.
+        // What the event before it took counts; a core of this machine is nothing that a sender elsewhere waits for.
         let from = if ahead.is_some() { started.elapsed() } else { due };
         let fail = |error: ureq::Error| format!("{url}: {error}");
         let mut reply = request.send(&body).map_err(fail)?;

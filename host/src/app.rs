@@ -23,13 +23,14 @@ use crate::plugins::{Approvals, Refreshed, Shelf, Stock};
 use crate::reload::{self, Pace, Watched};
 use crate::sandbox::{Compiler, Sandbox, SandboxError, SandboxOptions};
 use crate::status::Status;
-use crate::store::{OpenError, Sqlite, SqliteOptions, Store, StoreError};
+use crate::store::{OpenError, Sqlite, SqliteOptions, Store, StoreError, TreeBudget};
 use crate::{fail, tasks};
 
 mod sweep;
 
-/// Appends that wait for the disk at once; one more is refused with 503.
-const MAX_WAITING_APPENDS: usize = 4_096;
+/// Appends that wait for the disk at once, of all sources; one source alone may have half of them. One more is refused with
+/// 503.
+const MAX_WAITING_APPENDS: usize = 8_192;
 
 /// Instances that are kept for the next event, of all plugins with `instance = "reuse"`.
 const MAX_WARM: u32 = 64;
@@ -119,6 +120,8 @@ pub async fn build(config: Config, compiler: Compiler) -> Result<App, AppError> 
     let options = SqliteOptions {
         path: config.store.sqlite_path.clone(),
         max_waiting_appends: MAX_WAITING_APPENDS,
+        max_bytes: config.store.max_bytes,
+        tree: TreeBudget { events: config.server.tree_events, bytes: config.server.tree_bytes },
         clock: clock.clone(),
     };
     let store = Arc::new(tasks::blocking(move || Sqlite::open(options)).await?);

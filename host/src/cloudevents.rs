@@ -213,7 +213,7 @@ mod tests {
             time_ms: 1_770_000_000_120,
             body: Bytes::copy_from_slice(body),
         };
-        Event { id: EventId::first_at(1_770_000_000_120), attributes, parent: None, hops: 0 }
+        Event { id: EventId::first_at(1_770_000_000_120), attributes, parent: None, root: None, hops: 0 }
     }
 
     fn written(content_type: Option<&str>, body: &[u8]) -> String {

@@ -173,7 +173,10 @@ impl Config {
             ("server.plugins_dir", old.plugins_dir != new.plugins_dir),
             ("server.plugin_stack", old.plugin_stack_bytes != new.plugin_stack_bytes),
             ("server.max_body", old.max_body_bytes != new.max_body_bytes),
+            ("server.tree_events", old.tree_events != new.tree_events),
+            ("server.tree_size", old.tree_bytes != new.tree_bytes),
             ("store.url", self.store.sqlite_path != other.store.sqlite_path),
+            ("store.max_size", self.store.max_bytes != other.store.max_bytes),
         ];
         keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
     }

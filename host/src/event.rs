@@ -11,6 +11,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::Serialize;
 
+mod attempt;
+
+pub use attempt::{AttemptRecord, Digest, HttpCall, LogLine, NotADigest, Outcome};
+
 /// The type an authentic request gets when its body is not JSON or names no type.
 pub const UNIDENTIFIED: &str = "hookbox.unidentified";
 
@@ -169,8 +173,17 @@ pub struct Event {
     pub attributes: Attributes,
     /// The event whose handling emitted this one.
     pub parent: Option<EventId>,
+    /// The event from outside that everything in this one's tree descends from; absent for such an event itself.
+    pub root: Option<EventId>,
     /// How many plugins it has passed.
     pub hops: u32,
+}
+
+impl Event {
+    /// The root of the tree that this event belongs to: itself, if it came from outside.
+    pub fn tree(&self) -> EventId {
+        self.root.unwrap_or(self.id)
+    }
 }
 
 /// Where a delivery stands. See the diagram in [`crate::store`].
@@ -187,11 +200,16 @@ pub enum State {
     Done,
     /// Settled without: a dead letter.
     Dead,
+    /// Ended before it was settled, by an operator: nothing of it is stored but the attempts.
+    Cancelled,
+    /// A dead letter that an operator has put away.
+    Discarded,
 }
 
 impl State {
     /// Every state, in the order of [`State::code`].
-    pub const ALL: [Self; 5] = [Self::Ready, Self::Leased, Self::Waiting, Self::Done, Self::Dead];
+    pub const ALL: [Self; 7] =
+        [Self::Ready, Self::Leased, Self::Waiting, Self::Done, Self::Dead, Self::Cancelled, Self::Discarded];
 
     /// The stored form.
     pub fn code(self) -> u8 {
@@ -211,139 +229,14 @@ impl State {
             Self::Waiting => "waiting",
             Self::Done => "done",
             Self::Dead => "dead",
+            Self::Cancelled => "cancelled",
+            Self::Discarded => "discarded",
         }
     }
 
     /// Reads the name people write.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.name() == name)
-    }
-}
-
-/// How an attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    /// The handler succeeded.
-    Ok,
-    /// The handler asked to be called again later.
-    Retry,
-    /// The handler refused the event for good.
-    Reject,
-    /// The guest trapped.
-    Trap,
-    /// The time limit passed.
-    Timeout,
-    /// The memory limit was reached.
-    Memory,
-    /// The host could not run it, or refused what it returned.
-    Error,
-    /// The host died while it ran.
-    Crash,
-}
-
-impl Outcome {
-    /// Every outcome, in the order of [`Outcome::code`].
-    pub const ALL: [Self; 8] =
-        [Self::Ok, Self::Retry, Self::Reject, Self::Trap, Self::Timeout, Self::Memory, Self::Error, Self::Crash];
-
-    /// The stored form.
-    pub fn code(self) -> u8 {
-        self as u8
-    }
-
-    /// Reads the stored form.
-    pub fn from_code(code: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(code)).copied()
-    }
-
-    /// The name people see.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Retry => "retry",
-            Self::Reject => "reject",
-            Self::Trap => "trap",
-            Self::Timeout => "timeout",
-            Self::Memory => "memory",
-            Self::Error => "error",
-            Self::Crash => "crash",
-        }
-    }
-}
-
-/// A line a plugin logged during an attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
-pub struct LogLine {
-    /// `trace`, `debug`, `info`, `warn` or `error`.
-    pub level: String,
-    /// Control characters escaped, cut to the limit.
-    pub message: String,
-}
-
-/// An HTTP request that a plugin sent, or wanted to send, during an attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
-pub struct HttpCall {
-    /// `GET`, `POST`, …
-    pub method: String,
-    /// Scheme, host, port and path as requested; of the query only the names.
-    pub url: String,
-    /// The status of the response, if one came.
-    pub status: Option<u16>,
-    /// Why none came, or why its body did not come to an end; for people.
-    pub error: Option<String>,
-    /// Whether the host refused it, by a rule or a limit. What was recorded before this was does not say.
-    #[serde(default)]
-    pub refused: bool,
-    /// Bytes of the request's body.
-    pub sent_bytes: u64,
-    /// Bytes of the response's body that the plugin took.
-    pub received_bytes: u64,
-    /// From the request to the end of the response's body, or to the end of the attempt; in milliseconds.
-    pub duration_ms: u64,
-}
-
-/// What is kept of one attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AttemptRecord {
-    /// Start, Unix milliseconds.
-    pub started_at_ms: i64,
-    /// From the call to the verdict, in microseconds.
-    pub duration_us: u64,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// Why it did not succeed, for people.
-    pub error: Option<String>,
-    /// Bounded by the sandbox.
-    pub logs: Vec<LogLine>,
-    /// What the plugin sent, in the order in which it began; bounded by the sandbox.
-    pub calls: Vec<HttpCall>,
-    /// SHA-256 of the plugin file that ran, absent when none did.
-    pub plugin_digest: Option<Digest>,
-}
-
-/// A SHA-256, shown as 64 lower-case hex digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Digest(pub [u8; 32]);
-
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-/// A text is not a digest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a digest is 64 hex digits")]
-pub struct NotADigest;
-
-impl FromStr for Digest {
-    type Err = NotADigest;
-
-    fn from_str(text: &str) -> Result<Self, NotADigest> {
-        let mut bytes = [0; 32];
-        hex::decode_to_slice(text, &mut bytes).map_err(|_| NotADigest)?;
-        Ok(Self(bytes))
     }
 }
 
@@ -377,16 +270,6 @@ mod tests {
         {
             assert!(text.parse::<DeliveryId>().is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn a_request_that_was_recorded_before_it_said_so_was_not_refused() {
-        let old = r#"{"method":"GET","url":"https://a/","status":null,"error":"no","sent_bytes":0,"received_bytes":0,"duration_ms":1}"#;
-        let call: HttpCall = serde_json::from_str(old).unwrap();
-        assert!(!call.refused);
-        let refused = HttpCall { refused: true, ..call };
-        let read: HttpCall = serde_json::from_str(&serde_json::to_string(&refused).unwrap()).unwrap();
-        assert_eq!(read, refused);
     }
 
     #[test]

@@ -59,6 +59,9 @@ pub enum StoreError {
     /// The disk is full or read-only; nothing was written, and it may pass.
     #[error("the disk refuses to store: {0}")]
     Unavailable(String),
+    /// The store takes as much of the disk as it may; what was accepted is still handled.
+    #[error("the store is full: {0}")]
+    Full(String),
     /// The store cannot be trusted any more and has stopped; the host must exit.
     #[error("the store has stopped: {0}")]
     Stopped(String),
@@ -148,7 +151,7 @@ pub struct Leased {
 pub struct Settlement {
     /// What becomes of the delivery.
     pub next: Next,
-    /// What is kept of the attempt; nothing for a lease that is given back.
+    /// What is kept of the attempt: nothing for a lease that is given back. One that is spent without a record is counted.
     pub record: Option<AttemptRecord>,
 }
 
@@ -183,6 +186,11 @@ pub enum Settled {
     /// A key that the attempt read was changed meanwhile: nothing was changed but that the delivery is due again, the
     /// attempt not spent.
     Conflict,
+    /// An operator cancelled the delivery while it ran: the attempt is recorded, and nothing else of it is stored.
+    Cancelled,
+    /// Its event's tree has reached the budget: the attempt is recorded as an `error`, the delivery is dead, and nothing
+    /// of what it emitted and wrote is stored.
+    OverBudget,
 }
 
 /// A stored value and the version that a settlement checks.
@@ -201,6 +209,21 @@ pub struct KvTransaction {
     pub reads: Vec<(String, Option<i64>)>,
     /// Keys written; `None` deletes.
     pub writes: Vec<(String, Option<Vec<u8>>)>,
+}
+
+/// What may descend from one event that came from outside, over all that its handling emits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TreeBudget {
+    /// Events, the root not among them.
+    pub events: u64,
+    /// Bytes of their bodies.
+    pub bytes: u64,
+}
+
+impl Default for TreeBudget {
+    fn default() -> Self {
+        Self { events: 10_000, bytes: 64 << 20 }
+    }
 }
 
 /// The dispatcher's side of the store: places for deliveries that are born leased, and word of what is due.

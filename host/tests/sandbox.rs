@@ -81,7 +81,7 @@ fn event(kind: &str, body: &str) -> Event {
         time_ms: 1_770_000_000_120,
         body: Bytes::copy_from_slice(body.as_bytes()),
     };
-    Event { id: EventId::first_at(1_770_000_000_120), attributes, parent: None, hops: 0 }
+    Event { id: EventId::first_at(1_770_000_000_120), attributes, parent: None, root: None, hops: 0 }
 }
 
 fn call_with(event: Event) -> Call {

@@ -20,6 +20,13 @@ use crate::plugins::Slot;
 pub(super) fn describe_metrics() {
     metrics::describe_gauge!("hookbox_stored_events", "Events stored");
     metrics::describe_gauge!("hookbox_deliveries", "Deliveries by plugin and state");
+    metrics::describe_gauge!("hookbox_store_bytes", "Size of the database in bytes, free pages included");
+    metrics::describe_gauge!("hookbox_store_log_bytes", "Size of its write-ahead log in bytes");
+    metrics::describe_gauge!("hookbox_store_disk_free_bytes", "Bytes that are free on its disk");
+    metrics::describe_counter!(
+        "hookbox_tree_budget_exceeded_total",
+        "Deliveries that became dead letters because their tree of events had reached its budget"
+    );
 }
 
 /// Counts, as cheap with a million rows as with one.

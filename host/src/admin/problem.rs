@@ -67,9 +67,10 @@ impl IntoResponse for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let status = match &error {
-            StoreError::Saturated { .. } | StoreError::Unavailable(_) | StoreError::Stopped(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            StoreError::Saturated { .. }
+            | StoreError::Unavailable(_)
+            | StoreError::Full(_)
+            | StoreError::Stopped(_) => StatusCode::SERVICE_UNAVAILABLE,
             StoreError::Query(_) => StatusCode::INTERNAL_SERVER_ERROR,
             StoreError::NotFound(_) => StatusCode::NOT_FOUND,
             StoreError::Conflict(_) => StatusCode::CONFLICT,

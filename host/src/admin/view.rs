@@ -118,6 +118,8 @@ pub(super) struct Delivery {
     attempt: u32,
     /// Whether an operator's replay created it.
     replay: bool,
+    /// Attempts that were spent and left no record: the plugin failed faster than its attempts are kept.
+    unrecorded: u32,
     /// Oldest first; in listings only the last one.
     attempts: Vec<Attempt>,
 }
@@ -186,6 +188,10 @@ pub(super) struct Counts {
     done: u64,
     /// Dead letters.
     dead: u64,
+    /// Ended by an operator before they were settled.
+    cancelled: u64,
+    /// Dead letters that an operator has put away.
+    discarded: u64,
 }
 
 /// How much there is of what.
@@ -278,6 +284,7 @@ impl From<DeliveryView> for Delivery {
             due_at: row.due_ms.map(rfc3339),
             attempt: row.attempt,
             replay: row.replay,
+            unrecorded: row.unrecorded,
             attempts: row.attempts.into_iter().map(Attempt::from).collect(),
         }
     }
@@ -308,8 +315,8 @@ impl From<HttpCall> for Call {
 }
 
 impl From<PluginCounts> for Counts {
-    fn from(PluginCounts([ready, leased, waiting, done, dead]): PluginCounts) -> Self {
-        Self { ready, leased, waiting, done, dead }
+    fn from(PluginCounts([ready, leased, waiting, done, dead, cancelled, discarded]): PluginCounts) -> Self {
+        Self { ready, leased, waiting, done, dead, cancelled, discarded }
     }
 }
 

@@ -24,6 +24,13 @@ pub(super) fn describe(page: &mut Page, config: &Config, shelf: &Shelf) {
             page.line(format!("{label} {}", printable(trouble)));
         }
     }
+    for cycle in config.routes.cycles() {
+        let (label, cycle) = (page.ink(Ink::Yellow, "warning:"), printable(&cycle.to_string()));
+        page.line(format!(
+            "{label} the routes make a cycle: {cycle}; an event that goes round it ends at the hop limit or at \
+             `server.tree_events`"
+        ));
+    }
     for source in config.sources.values().filter(|source| matches!(source.verify, Verify::None)) {
         let label = page.ink(Ink::Yellow, "warning:");
         page.line(format!("{label} source `{}` has scheme `none`: anyone who reaches it can make events", source.name));

@@ -1,7 +1,8 @@
 //! The route table: event type patterns → plugins.
 //!
 //! `*` stands for one dotted segment, `**` for any number, also none; `SOURCE:` in front narrows a pattern to one
-//! source (`plugins/NAME:` to what a plugin emitted). Every pattern that matches applies; a plugin gets an event once.
+//! source (`plugins/NAME:` to what a plugin emitted). Every pattern that matches applies; a plugin gets an event once, and
+//! one that it emitted itself only by a pattern with `plugins/NAME:`.
 //!
 //! [`Routes::targets`] runs for every request: patterns without a star are found by hash, the others are split when
 //! the table is built and found by what stands before the first one.
@@ -11,7 +12,10 @@ use std::str::Split;
 
 use crate::event::{MAX_NAME_BYTES, PluginName};
 
+mod cycles;
 pub(super) mod read;
+
+pub use cycles::Cycle;
 
 /// The checked route table, in the order of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -131,7 +135,8 @@ impl Routes {
         Ok(table)
     }
 
-    /// The plugins that get an event of this source and type: each once, in the order of the file.
+    /// The plugins that get an event of this source and type: each once, in the order of the file. The one that emitted it
+    /// is among them only if a line names it as the source.
     pub fn targets(&self, source: &str, kind: &str) -> Vec<PluginName> {
         let comes_from = |index: &usize| self.routes[*index].source.as_deref().is_none_or(|only| only == source);
         let exact = self.exact.get(kind).into_iter().flatten().copied().filter(comes_from);
@@ -141,10 +146,14 @@ impl Routes {
         let wild = wild.filter(|(index, segments)| comes_from(index) && matches(segments, kind));
         let mut hits: Vec<usize> = exact.chain(wild.map(|(index, _)| *index)).collect();
         hits.sort_unstable();
+        let emitter = source.strip_prefix("plugins/");
         let mut targets = Vec::new();
-        for plugin in hits.into_iter().flat_map(|index| &self.routes[index].plugins) {
-            if !targets.contains(plugin) {
-                targets.push(plugin.clone());
+        for route in hits.into_iter().map(|index| &self.routes[index]) {
+            for plugin in &route.plugins {
+                let returns = route.source.is_none() && emitter == Some(plugin);
+                if !returns && !targets.contains(plugin) {
+                    targets.push(plugin.clone());
+                }
             }
         }
         targets
@@ -225,6 +234,15 @@ mod tests {
         assert_eq!(targets(&routes, "acme", "a.b"), ["acme", "all"]);
         assert_eq!(targets(&routes, "other", "a.b"), ["all"]);
         assert_eq!(targets(&routes, "plugins/audit", "a.b"), ["emitted", "all"]);
+    }
+
+    #[test]
+    fn a_plugin_gets_back_what_it_emitted_only_where_a_line_says_so() {
+        let routes = table(&[("a.*", &["audit", "other"]), ("**", &["audit"])]);
+        assert_eq!(targets(&routes, "plugins/audit", "a.b"), ["other"]);
+        assert_eq!(targets(&routes, "plugins/other", "a.b"), ["audit"]);
+        let routes = table(&[("a.*", &["audit", "other"]), ("plugins/audit:a.b", &["audit"])]);
+        assert_eq!(targets(&routes, "plugins/audit", "a.b"), ["other", "audit"]);
     }
 
     #[test]

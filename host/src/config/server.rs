@@ -14,6 +14,11 @@ const PLUGIN_STACK_BOUNDS: RangeInclusive<u64> = 64 << 10..=4 << 20;
 /// Stack of a plugin, unless the configuration says otherwise, in bytes.
 pub const DEFAULT_STACK_BYTES: usize = 512 << 10;
 const DEFAULT_MAX_BODY_BYTES: usize = 1 << 20;
+const TREE_EVENTS_BOUNDS: RangeInclusive<u32> = 1..=10_000_000;
+const DEFAULT_TREE_EVENTS: u32 = 10_000;
+const TREE_SIZE_BOUNDS: RangeInclusive<u64> = 1 << 20..=64 << 30;
+const DEFAULT_TREE_BYTES: u64 = 64 << 20;
+const STORE_SIZE_BOUNDS: RangeInclusive<u64> = 16 << 20..=64 << 40;
 const RETENTION_BOUNDS_MS: RangeInclusive<u64> = HOUR_MS..=3_650 * DAY_MS;
 const DEFAULT_RETENTION_MS: u64 = 30 * DAY_MS;
 const LEAST_DEDUPE_WINDOW_MS: u64 = MINUTE_MS;
@@ -35,6 +40,10 @@ pub struct Server {
     pub max_body_bytes: usize,
     /// Stack of a plugin, in bytes.
     pub plugin_stack_bytes: usize,
+    /// Events that may descend from one event from outside.
+    pub tree_events: u64,
+    /// Bytes of their bodies.
+    pub tree_bytes: u64,
 }
 
 /// `[store]`.
@@ -46,6 +55,9 @@ pub struct StoreSettings {
     pub retention_ms: u64,
     /// Repeated deliveries are recognised for this long; not longer than `retention_ms`.
     pub dedupe_window_ms: u64,
+    /// The most that the database and its log may take before new events are refused, in bytes; without it a tenth of the
+    /// disk, or a GiB, is left free.
+    pub max_bytes: Option<u64>,
 }
 
 /// Reads `[server]`; `base` is the folder of the file. Also lists the plugins, if their folder can be read.
@@ -80,8 +92,13 @@ pub(super) fn read_server(mut section: Section<'_>, base: &Path, sink: &Sink) ->
     let max_body_bytes = max_body.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(DEFAULT_MAX_BODY_BYTES);
     let stack = section.take("plugin_stack").and_then(|item| item.size_bytes(PLUGIN_STACK_BOUNDS));
     let plugin_stack_bytes = stack.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(DEFAULT_STACK_BYTES);
+    let tree_events = section.take("tree_events").and_then(|item| item.whole(TREE_EVENTS_BOUNDS));
+    let tree_events = tree_events.unwrap_or(DEFAULT_TREE_EVENTS).into();
+    let tree_size = section.take("tree_size").and_then(|item| item.size_bytes(TREE_SIZE_BOUNDS));
+    let tree_bytes = tree_size.unwrap_or(DEFAULT_TREE_BYTES);
     section.finish();
-    (Server { listen, admin, plugins_dir, max_body_bytes, plugin_stack_bytes }, plugins.ok())
+    let server = Server { listen, admin, plugins_dir, max_body_bytes, plugin_stack_bytes, tree_events, tree_bytes };
+    (server, plugins.ok())
 }
 
 /// Reads `[store]`.
@@ -100,8 +117,9 @@ pub(super) fn read_store(mut section: Section<'_>, base: &Path) -> StoreSettings
         );
         item.refuse(format_args!("is longer than `store.retention` ({kept})"), help);
     }
+    let max_bytes = section.take("max_size").and_then(|item| item.size_bytes(STORE_SIZE_BOUNDS));
     section.finish();
-    StoreSettings { sqlite_path: base.join(file), retention_ms, dedupe_window_ms }
+    StoreSettings { sqlite_path: base.join(file), retention_ms, dedupe_window_ms, max_bytes }
 }
 
 fn address(item: &Item<'_>) -> Option<SocketAddr> {

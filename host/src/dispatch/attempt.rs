@@ -149,6 +149,7 @@ fn random() -> f64 {
 /// Says whether it was a conflict over a key.
 async fn settle(hub: &Hub, lease: Lease, settlement: Settlement) -> bool {
     let (delivery, plugin, attempt) = (lease.delivery, lease.plugin.clone(), lease.attempt);
+    let root = lease.event.tree();
     let dead = matches!(settlement.next, Next::Dead);
     let reason = settlement.record.as_ref().and_then(|record| record.error.clone());
     let settled = hub.parts.store.settle(lease, settlement).await;
@@ -165,6 +166,17 @@ async fn settle(hub: &Hub, lease: Lease, settlement: Settlement) -> bool {
                 "a key it read was changed meanwhile; it runs again"
             );
         }
+        Ok(Settled::OverBudget) => {
+            metrics::counter!("hookbox_tree_budget_exceeded_total", "plugin" => plugin.to_string()).increment(1);
+            tracing::warn!(
+                delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt, event.root = %root,
+                "dead letter: its tree of events has reached `server.tree_events` or `server.tree_size`"
+            );
+        }
+        Ok(Settled::Cancelled) => tracing::info!(
+            delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt,
+            "cancelled while it ran: only the attempt is stored"
+        ),
         Ok(Settled::Lost) => {
             metrics::counter!("hookbox_settlements_lost_total").increment(1);
             tracing::warn!(

@@ -151,6 +151,7 @@ mod tests {
                 body: Bytes::new(),
             },
             parent: None,
+            root: None,
             hops,
         }
     }

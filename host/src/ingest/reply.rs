@@ -122,6 +122,7 @@ impl Refused {
             Self::Unverified(refusal) => refusal.reason(),
             Self::Store(StoreError::Saturated { .. }) => "saturated",
             Self::Store(StoreError::Unavailable(_)) => "disk",
+            Self::Store(StoreError::Full(_)) => "full",
             Self::Store(_) | Self::Broken(_) => "store",
             Self::Unanswered => "slow_store",
         }

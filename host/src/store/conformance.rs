@@ -29,6 +29,7 @@ pub(super) mod queries;
 pub(super) mod recover;
 pub(super) mod settle;
 pub(super) mod sweep;
+pub(super) mod tree;
 
 /// When every case begins, Unix ms.
 pub(super) const START_MS: i64 = 1_770_000_000_000;
@@ -133,7 +134,7 @@ async fn lease_one(store: &Arc<dyn Store>, plugin: &str) -> Lease {
     leases.remove(0)
 }
 
-fn record(outcome: Outcome) -> AttemptRecord {
+pub(super) fn record(outcome: Outcome) -> AttemptRecord {
     AttemptRecord {
         started_at_ms: START_MS,
         duration_us: 1_234,
@@ -254,6 +255,15 @@ macro_rules! laws {
                 a_place_is_free_again_when_the_settlement_is_durable
                 a_retry_beyond_all_time_is_no_lease
                 every_attempt_is_recorded_under_its_number
+                a_spent_attempt_without_a_record_is_counted
+            }
+            tree {
+                a_tree_over_its_budget_is_a_dead_letter_that_names_key_and_root
+                the_bytes_of_a_tree_are_bounded_as_well
+                an_attempt_over_the_budget_writes_no_key
+                a_tree_is_counted_on_after_a_crash
+                trees_do_not_count_for_each_other
+                a_replay_adds_to_the_tree_of_its_event
             }
             recover {
                 a_crash_pardons_the_attempt_and_makes_the_delivery_due_again

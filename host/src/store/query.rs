@@ -122,6 +122,8 @@ pub struct DeliveryView {
     pub due_ms: Option<i64>,
     /// Whether an operator's replay created it.
     pub replay: bool,
+    /// Attempts that were spent and of which nothing is kept but this number.
+    pub unrecorded: u32,
     /// Its attempts, oldest first; in listings only the last one.
     pub attempts: Vec<AttemptView>,
 }
@@ -148,7 +150,7 @@ pub struct Stats {
 
 /// Deliveries of one plugin by state, in the order of [`State::ALL`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct PluginCounts(pub [u64; 5]);
+pub struct PluginCounts(pub [u64; State::ALL.len()]);
 
 impl Stats {
     /// Deliveries in a state, over all plugins.

@@ -8,24 +8,29 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use self::batch::Batch;
+use self::command::{Command, Reply, give_back};
 use self::counts::Counts;
 use self::dedupe::{ROUND_EVENTS, Recent};
+use self::queue::Queues;
 use self::readers::{KV_READERS, READERS, Readers};
 pub use self::schema::OpenError;
-use self::writer::{Command, DeskSlot, Reply, Shared, Writer, give_back};
+use self::space::Space;
+use self::waiting::Waiting;
+use self::writer::{DeskSlot, Shared, Writer};
 use super::running::{Left, Notes};
 use super::{
     Appended, Cursor, DeliveryFilter, DeliveryView, Desk, EventFilter, EventSummary, EventView, Keep, KvValue, Lane,
-    Lease, Leased, Page, Pending, RetryWhich, Running, Settled, Settlement, Stats, Store, StoreError,
+    Lease, Leased, Page, Pending, RetryWhich, Running, Settled, Settlement, Stats, Store, StoreError, TreeBudget,
 };
 use crate::clock::Clock;
 use crate::event::{DeliveryId, EventId, NewEvent, PluginName};
 use crate::tasks;
 
 mod batch;
+mod command;
 mod counts;
 mod dedupe;
 #[cfg(test)]
@@ -35,10 +40,14 @@ mod operator;
 mod pages;
 #[cfg(test)]
 mod plans;
+mod queue;
 mod read;
 mod readers;
 mod schema;
 mod settle;
+mod space;
+mod tree;
+mod waiting;
 mod writer;
 
 /// How the store is opened.
@@ -46,8 +55,14 @@ mod writer;
 pub struct SqliteOptions {
     /// The database file; its folder is made if it is not there.
     pub path: PathBuf,
-    /// The most appends that wait for the disk; one more is refused with [`StoreError::Saturated`].
+    /// The most appends that wait for the disk, of all sources; one beyond its source's share is refused with
+    /// [`StoreError::Saturated`].
     pub max_waiting_appends: usize,
+    /// What one event from outside may lead to.
+    pub tree: TreeBudget,
+    /// The most the database and its log may take, in bytes, before new events are refused; without it a tenth of the
+    /// disk, or a GiB, is left free.
+    pub max_bytes: Option<u64>,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -69,8 +84,7 @@ pub struct Sqlite {
     readers: Readers,
     kv_readers: Readers,
     clock: Clock,
-    appends: Arc<Semaphore>,
-    max_waiting_appends: usize,
+    waiting: Arc<Waiting>,
     recovered: Recovered,
     notes: Arc<Notes>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -83,7 +97,7 @@ impl Sqlite {
     }
 
     fn open_with_round(options: SqliteOptions, round_events: u64) -> Result<Self, OpenError> {
-        let SqliteOptions { path, max_waiting_appends, clock } = options;
+        let SqliteOptions { path, max_waiting_appends, tree, max_bytes, clock } = options;
         let (lock, path) = schema::lock(&path)?;
         let failed = |source| OpenError::Sqlite { path: path.clone(), source };
         let connection = schema::open_writer(&path)?;
@@ -107,7 +121,9 @@ impl Sqlite {
             clock: clock.clone(),
             last_id,
             recent,
-            held: Vec::new(),
+            queues: Queues::default(),
+            tree,
+            space: Space::new(&path, max_bytes),
             _lock: lock,
         };
         let thread = tasks::thread("hookbox-store", move || writer.run())
@@ -118,8 +134,7 @@ impl Sqlite {
             kv_readers: Readers::new(path, shared.clone(), KV_READERS),
             shared,
             clock,
-            appends: Arc::new(Semaphore::new(max_waiting_appends)),
-            max_waiting_appends,
+            waiting: Waiting::new(max_waiting_appends),
             recovered,
             notes: Arc::new(notes),
             thread: Mutex::new(Some(thread)),
@@ -194,7 +209,7 @@ fn recover(
     left: &Left,
 ) -> Result<(Recovered, counts::Delta), rusqlite::Error> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
-    let mut batch = Batch::new(connection, now_ms, last_id, recent, None);
+    let mut batch = Batch::new(connection, now_ms, last_id, recent);
     let recovered = batch.recover(left)?;
     batch.delta.write(connection)?;
     let delta = batch.delta;
@@ -209,12 +224,16 @@ impl Store for Sqlite {
     }
 
     fn append(&self, event: NewEvent) -> Pending<'_, Appended> {
-        let Ok(waiting) = self.appends.clone().try_acquire_owned() else {
-            let waiting = self.max_waiting_appends;
-            return Box::pin(async move { Err(StoreError::Saturated { waiting }) });
+        if let Some(reason) = &*self.shared.full.load() {
+            let full = StoreError::Full(reason.to_string());
+            return Box::pin(async move { Err(full) });
+        }
+        let place = match self.waiting.take(&event.attributes.source) {
+            Ok(place) => place,
+            Err(waiting) => return Box::pin(async move { Err(StoreError::Saturated { waiting }) }),
         };
         let event = Box::new(event);
-        self.ask(|reply| Command::Append { event, reply, waiting })
+        self.ask(|reply| Command::Append { event, reply, place })
     }
 
     fn lease(&self, lane: Lane, places: OwnedSemaphorePermit) -> Pending<'_, Leased> {
@@ -281,7 +300,8 @@ impl Store for Sqlite {
     }
 
     fn trouble(&self) -> Option<StoreError> {
-        self.shared.trouble.borrow().clone()
+        let full = || self.shared.full.load().as_ref().map(|reason| StoreError::Full(reason.to_string()));
+        self.shared.trouble.borrow().clone().or_else(full)
     }
 
     fn stopped(&self) -> Pending<'_, ()> {

@@ -110,7 +110,10 @@ async fn plugins_are_shown_with_what_leads_to_them() {
     assert_eq!(plugin, page["items"][0]);
     assert_eq!((&plugin["state"], &plugin["routes"]), (&json!("loaded"), &json!(["video.*"])));
     assert_eq!((&plugin["contract"], &plugin["grants"]), (&json!("handler@0.1.0"), &json!([])));
-    assert_eq!(plugin["deliveries"], json!({ "ready": 0, "leased": 0, "waiting": 1, "done": 0, "dead": 0 }));
+    assert_eq!(
+        plugin["deliveries"],
+        json!({ "ready": 0, "leased": 0, "waiting": 1, "done": 0, "dead": 0, "cancelled": 0, "discarded": 0 })
+    );
 }
 
 #[tokio::test]
@@ -121,7 +124,10 @@ async fn counts_are_by_state_and_plugin() {
     let stats = site.get("/api/v1/stats").await;
     // The second event is the one that `audit` emitted.
     assert_eq!((&stats["events"], &stats["duplicates"]), (&json!(2), &json!(0)));
-    assert_eq!(stats["deliveries"], json!({ "ready": 1, "leased": 0, "waiting": 0, "done": 1, "dead": 0 }));
+    assert_eq!(
+        stats["deliveries"],
+        json!({ "ready": 1, "leased": 0, "waiting": 0, "done": 1, "dead": 0, "cancelled": 0, "discarded": 0 })
+    );
     assert_eq!(stats["plugins"]["orders"]["ready"], 1);
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use hookbox::config::source::{Part, Pick, Secrets};
-use hookbox::config::{Config, MakeSecrets};
+use hookbox::config::{Config, MakeSecrets, StoreSettings};
 use hookbox::retry::RetryPolicy;
 
 use super::home::{Home, hmac, keys};
@@ -51,7 +51,11 @@ fn the_root_configuration_shows_the_defaults_and_every_key() {
     let home = Home { env: vec![("ACME_SECRET", "whsec_0123456789abcdef")], ..Home::new() };
     let config = home.good(&all);
     assert_eq!(config.server, home.good("").server);
-    assert_eq!(config.store, home.good("").store);
+    assert_eq!(
+        StoreSettings { max_bytes: None, ..config.store.clone() },
+        home.good("").store,
+        "there is no bound without one"
+    );
     let mut plugin = (*config.plugin("video-orders")).clone();
     assert_eq!(plugin.config.get("currency").map(String::as_str), Some("EUR"));
     plugin.config = Default::default();
@@ -87,4 +91,7 @@ fn what_needs_a_restart_is_named() {
     let server = "[server]\nlisten = \"127.0.0.1:4000\"\nmax_body = \"2MiB\"\n";
     let new = home.good(&format!("{server}[store]\nurl = \"sqlite:x.db\"\nretention = \"60d\""));
     assert_eq!(old.restart_needed(&new), ["server.listen", "server.max_body", "store.url"]);
+    let bounds = "[server]\ntree_events = 5\ntree_size = \"1MiB\"\n[store]\nmax_size = \"1GiB\"";
+    let new = home.good(bounds);
+    assert_eq!(old.restart_needed(&new), ["server.tree_events", "server.tree_size", "store.max_size"]);
 }

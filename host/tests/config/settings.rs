@@ -36,6 +36,20 @@ fn paths_start_at_the_file() {
 }
 
 #[test]
+fn trees_and_the_store_are_bounded_and_the_bounds_are_checked() {
+    let home = Home::new();
+    let config = home.good("");
+    assert_eq!((config.server.tree_events, config.server.tree_bytes), (10_000, 64 << 20));
+    assert_eq!(config.store.max_bytes, None);
+    let config = home.good("[server]\ntree_events = 5\ntree_size = \"1MiB\"\n[store]\nmax_size = \"10GiB\"");
+    assert_eq!((config.server.tree_events, config.server.tree_bytes), (5, 1 << 20));
+    assert_eq!(config.store.max_bytes, Some(10 << 30));
+    home.refuses("[server]\ntree_events = 0", &["`server.tree_events` is 0, out of bounds", "from 1 to 10000000"]);
+    home.refuses("[server]\ntree_size = 64", &["`server.tree_size`", "must be a size in quotes", "from 1MiB to 64GiB"]);
+    home.refuses("[store]\nmax_size = \"1MiB\"", &["`store.max_size` is \"1MiB\", out of bounds", "from 16MiB"]);
+}
+
+#[test]
 fn the_dedupe_window_is_within_the_retention() {
     let home = Home::new();
     let config = home.good("[store]\nretention = \"2d\"");

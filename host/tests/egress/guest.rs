@@ -37,7 +37,7 @@ fn call(world: &World, rules: &str, to: &str) -> Call {
     };
     Call {
         plugin: "guest".into(),
-        event: Arc::new(Event { id: EventId::first_at(1), attributes, parent: None, hops: 0 }),
+        event: Arc::new(Event { id: EventId::first_at(1), attributes, parent: None, root: None, hops: 0 }),
         attempt: 1,
         max_attempts: 8,
         idempotency_key: "dlv_0000000000000001_0".to_owned(),

@@ -77,7 +77,7 @@ pub(crate) fn call(timeout_ms: u64, memory_mib: usize) -> Call {
         time_ms: 1_770_000_000_120,
         body: Bytes::from_static(b"{}"),
     };
-    let event = Event { id: EventId::first_at(1_770_000_000_120), attributes, parent: None, hops: 0 };
+    let event = Event { id: EventId::first_at(1_770_000_000_120), attributes, parent: None, root: None, hops: 0 };
     Call {
         plugin: "guest".into(),
         event: Arc::new(event),

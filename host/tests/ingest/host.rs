@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use hookbox::clock::Clock;
 use hookbox::config::{Config, DEFAULT_STACK_BYTES, Routes, Server, Source, StoreSettings};
 use hookbox::ingest::{Intake, Timeouts, serve};
-use hookbox::store::{EventFilter, EventView, Page, Sqlite, SqliteOptions, Store};
+use hookbox::store::{EventFilter, EventView, Page, Sqlite, SqliteOptions, Store, TreeBudget};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -66,8 +66,10 @@ pub(crate) fn config(sources: Vec<Source>) -> Arc<Config> {
             plugins_dir: "plugins".into(),
             max_body_bytes: MAX_BODY_BYTES,
             plugin_stack_bytes: DEFAULT_STACK_BYTES,
+            tree_events: 10_000,
+            tree_bytes: 64 << 20,
         },
-        store: StoreSettings { sqlite_path: "unused".into(), retention_ms: 0, dedupe_window_ms: 0 },
+        store: StoreSettings { sqlite_path: "unused".into(), retention_ms: 0, dedupe_window_ms: 0, max_bytes: None },
         sources: sources.into_iter().map(|source| (source.name.to_string(), Arc::new(source))).collect(),
         routes: Arc::new(Routes::default()),
         plugins: BTreeMap::new(),
@@ -97,6 +99,8 @@ impl Host {
         let sqlite = SqliteOptions {
             path: folder.path().join("hookbox.db"),
             max_waiting_appends: options.max_waiting_appends,
+            tree: TreeBudget::default(),
+            max_bytes: None,
             clock: clock.clone(),
         };
         let store = wrap(Arc::new(Sqlite::open(sqlite).expect("a store")));

@@ -4,8 +4,10 @@ use super::*;
 use crate::store::{RetryWhich, Stats};
 
 /// Deliveries of `audit` by state, in the order of [`State::ALL`].
+/// Ready, leased, waiting, done, dead.
 fn audit(stats: &Stats) -> [u64; 5] {
-    stats.plugins.get("audit").copied().unwrap_or_default().0
+    let counts = stats.plugins.get("audit").copied().unwrap_or_default().0;
+    *counts.first_chunk().unwrap()
 }
 
 pub(in crate::store) async fn counts_follow_every_move_of_a_delivery(harness: impl Harness) {

@@ -96,7 +96,8 @@ async fn store_row(harness: &impl Harness, store: &Arc<dyn Store>, row: &Row) ->
                 // Ready would be leased again with the next row: due, but later.
                 State::Ready | State::Waiting => retry_at(far_ms),
                 State::Done => done(),
-                State::Dead => dead(),
+                // No settlement leads to the last two.
+                State::Dead | State::Cancelled | State::Discarded => dead(),
             };
             settle(store, lease, settlement).await;
         }

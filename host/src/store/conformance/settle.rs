@@ -174,3 +174,18 @@ pub(in crate::store) async fn every_attempt_is_recorded_under_its_number(harness
     }
     assert_eq!(attempts[5].record, record(Outcome::Ok));
 }
+
+pub(in crate::store) async fn a_spent_attempt_without_a_record_is_counted(harness: impl Harness) {
+    let store = harness.open().await;
+    let id = deliver(&store, "audit").await;
+    for unrecorded in 1..=3 {
+        let lease = lease_one(&store, "audit").await;
+        let settlement = Settlement { next: Next::RetryAt(START_MS), record: None };
+        assert_eq!(settle(&store, lease, settlement).await, Settled::Kept);
+        let view = delivery(&store, id).await;
+        assert_eq!((view.unrecorded, view.attempt, view.attempts.len()), (unrecorded, unrecorded, 0));
+    }
+    let lease = lease_one(&store, "audit").await;
+    assert_eq!(settle(&store, lease, give_back(START_MS)).await, Settled::Kept);
+    assert_eq!(delivery(&store, id).await.unrecorded, 3, "an attempt given back is not spent");
+}

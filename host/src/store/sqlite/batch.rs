@@ -10,7 +10,7 @@ use rusqlite::{Connection, params};
 use super::counts::Delta;
 use super::dedupe::{KeyChanges, Recent};
 use crate::event::{DeliveryId, Event, EventId, NewEvent, PluginName, State};
-use crate::store::{Appended, Desk, Lease, Place};
+use crate::store::{Appended, Desk, Lease, Place, TreeBudget};
 
 /// `due_ms` of a leased delivery: never due, because the lock on the file proves that the holder is this process.
 pub(super) const NEVER_MS: i64 = i64::MAX;
@@ -27,6 +27,9 @@ pub(super) struct Batch<'a> {
     pub(super) last_id: EventId,
     pub(super) desk: Option<&'a dyn Desk>,
     pub(super) recent: &'a Recent,
+    pub(super) tree: TreeBudget,
+    /// Whether the store is full, and attempts leave no logs.
+    pub(super) cut_logs: bool,
     pub(super) delta: Delta,
     pub(super) keys: KeyChanges,
     pub(super) born: Vec<Lease>,
@@ -34,15 +37,21 @@ pub(super) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(
-        connection: &'a Connection,
-        now_ms: i64,
-        last_id: EventId,
-        recent: &'a Recent,
-        desk: Option<&'a dyn Desk>,
-    ) -> Self {
-        let (delta, keys) = (Delta::default(), KeyChanges::default());
-        Self { connection, now_ms, last_id, recent, desk, delta, keys, born: Vec::new(), posted: Vec::new() }
+    /// A transaction without a dispatcher, with the usual budget for trees.
+    pub(super) fn new(connection: &'a Connection, now_ms: i64, last_id: EventId, recent: &'a Recent) -> Self {
+        Self {
+            connection,
+            now_ms,
+            last_id,
+            desk: None,
+            recent,
+            tree: TreeBudget::default(),
+            cut_logs: false,
+            delta: Delta::default(),
+            keys: KeyChanges::default(),
+            born: Vec::new(),
+            posted: Vec::new(),
+        }
     }
 
     /// An integer greater than any given out before: an event's id or a key's version.
@@ -51,18 +60,24 @@ impl<'a> Batch<'a> {
         self.last_id
     }
 
-    /// Stores an event with its deliveries, unless a dedupe key is known.
+    /// Stores an event from outside with its deliveries, unless a dedupe key is known.
     pub(super) fn append(&mut self, new: &NewEvent) -> Result<Appended, rusqlite::Error> {
+        self.append_to(None, new)
+    }
+
+    /// The same for an event that belongs to the tree of `root`, if there is one.
+    pub(super) fn append_to(&mut self, root: Option<EventId>, new: &NewEvent) -> Result<Appended, rusqlite::Error> {
         let id = self.last_id.next(self.now_ms);
         if let Some(first) = self.take_keys(id, new)? {
             self.delta.duplicates += 1;
             return Ok(Appended { id: first, duplicate: true });
         }
         self.last_id = id;
-        self.insert_event(id, new)?;
+        self.insert_event(id, new, root)?;
         self.delta.events += 1;
         if !new.targets.is_empty() {
-            let event = Arc::new(Event { id, attributes: new.attributes.clone(), parent: new.parent, hops: new.hops });
+            let (attributes, parent, hops) = (new.attributes.clone(), new.parent, new.hops);
+            let event = Arc::new(Event { id, attributes, parent, root, hops });
             for (ordinal, plugin) in (0..).zip(&new.targets) {
                 self.create_delivery(&event, ordinal, plugin, new.delay_ms, false)?;
             }
@@ -70,7 +85,7 @@ impl<'a> Batch<'a> {
         Ok(Appended { id, duplicate: false })
     }
 
-    fn insert_event(&self, id: EventId, new: &NewEvent) -> Result<(), rusqlite::Error> {
+    fn insert_event(&self, id: EventId, new: &NewEvent, root: Option<EventId>) -> Result<(), rusqlite::Error> {
         let attributes = &new.attributes;
         let headers = (!new.headers.is_empty())
             .then(|| serde_json::to_string(&new.headers).expect("pairs of strings are always JSON"));
@@ -78,8 +93,8 @@ impl<'a> Batch<'a> {
         self.connection
             .prepare_cached(
                 "INSERT INTO events (id, source, type, subject, content_type, time_ms, provider_id, note, headers,
-                                     parent, hops, dedupe, body)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                                     parent, hops, dedupe, body, root)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
             )?
             .execute(params![
                 id.row(),
@@ -95,6 +110,7 @@ impl<'a> Batch<'a> {
                 new.hops,
                 keys,
                 attributes.body.as_ref(),
+                root.map(EventId::row),
             ])?;
         Ok(())
     }

@@ -7,9 +7,12 @@ use rusqlite::{Connection, params};
 use crate::event::{PluginName, State};
 use crate::store::Stats;
 
-/// What the row counts, beside the codes of the five states.
-const KV_BYTES: usize = 5;
-const KINDS: usize = 6;
+/// What is counted of each plugin: deliveries by the code of their state, and behind them the bytes of its keys and values.
+const KV_BYTES: usize = State::ALL.len();
+const KINDS: usize = KV_BYTES + 1;
+
+/// How the file names [`KV_BYTES`], so that there may be more states one day.
+const STORED_KV_BYTES: usize = 100;
 
 /// The plugin name of the row that counts events: no plugin is called so.
 const EVENTS: &str = "";
@@ -32,7 +35,9 @@ impl Counts {
             let mut delta = Delta::default();
             if plugin == EVENTS {
                 delta.events = n;
-            } else if what < KINDS {
+            } else if what == STORED_KV_BYTES {
+                delta.plugin(&plugin.into())[KV_BYTES] = n;
+            } else if what < KV_BYTES {
                 delta.plugin(&plugin.into())[what] = n;
             }
             counts.add(&delta);
@@ -99,6 +104,7 @@ impl Delta {
         }
         for (plugin, changes) in &self.plugins {
             for (what, change) in changes.iter().enumerate().filter(|(_, change)| **change != 0) {
+                let what = if what == KV_BYTES { STORED_KV_BYTES } else { what };
                 statement.execute(params![plugin, what, change])?;
             }
         }

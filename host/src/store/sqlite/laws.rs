@@ -9,9 +9,12 @@ use tokio::sync::Semaphore;
 use super::writer::Shared;
 use super::{OpenError, Recovered, Sqlite, SqliteOptions};
 use crate::clock::Clock;
-use crate::event::{Attributes, NewEvent};
-use crate::store::conformance::{Disk, Harness, START_MS};
-use crate::store::{Lane, Store, StoreError};
+use crate::event::{AttemptRecord, Attributes, EventId, LogLine, NewEvent, Outcome, PluginName, State};
+use crate::store::conformance::tree::BUDGET;
+use crate::store::conformance::{Disk, Harness, START_MS, record};
+use crate::store::{Keep, KvTransaction, Lane, Next, Settled, Settlement, Store, StoreError};
+
+mod turns;
 
 /// Dedupe keys move from memory into their table within so many events.
 const ROUND_EVENTS: u64 = 8;
@@ -30,7 +33,7 @@ fn one_file() -> OneFile {
 impl OneFile {
     fn options(&self) -> SqliteOptions {
         let path = self.folder.path().join("data").join("hookbox.db");
-        SqliteOptions { path, max_waiting_appends: 2_000, clock: self.clock.clone() }
+        SqliteOptions { path, max_waiting_appends: 4_000, tree: BUDGET, max_bytes: None, clock: self.clock.clone() }
     }
 
     fn connection(&self) -> Connection {
@@ -135,12 +138,70 @@ async fn a_file_of_an_older_host_is_taken_along_with_what_it_holds() {
     let store = file.open_sqlite().await;
     store.append(event()).await.unwrap();
     store.close().await.unwrap();
+    file.connection().execute_batch(BACK_TO_VERSION_3).unwrap();
     let back = "DROP TABLE dedupe_moved; ALTER TABLE attempts DROP COLUMN calls; PRAGMA user_version = 1";
     file.connection().execute_batch(back).unwrap();
     let store = file.open_sqlite().await;
     assert_eq!(store.stats().events, 1);
     let calls = file.connection().query_row("SELECT count(calls) FROM attempts", [], |row| row.get::<_, i64>(0));
     assert_eq!(calls, Ok(0), "the column is there");
+}
+
+/// Makes of a file what version 3 would have written.
+const BACK_TO_VERSION_3: &str = "
+    DROP TABLE trees;
+    DROP INDEX events_root;
+    ALTER TABLE events DROP COLUMN root;
+    ALTER TABLE deliveries DROP COLUMN cancelled;
+    ALTER TABLE deliveries DROP COLUMN unrecorded;
+    UPDATE counts SET what = 5 WHERE what = 100;
+    PRAGMA user_version = 3";
+
+#[tokio::test]
+async fn the_trees_of_a_file_of_version_3_are_found_and_counted() {
+    let file = one_file();
+    let store = file.open_sqlite().await;
+    let child = |parent, body: &'static [u8]| {
+        let mut child = NewEvent { parent: Some(parent), ..event() };
+        child.attributes.body = body.into();
+        child
+    };
+    let append = async |event| store.append(event).await.unwrap().id;
+    let root = append(event()).await;
+    let first = append(child(root, b"12")).await;
+    let second = append(child(first, b"345")).await;
+    let gone = EventId::first_at(1);
+    let orphan = append(child(gone, b"6")).await;
+    store.close().await.unwrap();
+    file.connection().execute_batch(BACK_TO_VERSION_3).unwrap();
+    let store = file.open_sqlite().await;
+    for (id, expected) in [(root, None), (first, Some(root)), (second, Some(root)), (orphan, Some(gone))] {
+        assert_eq!(store.event(id).await.unwrap().event.root, expected, "{id}");
+    }
+    let sql = "SELECT root, events, bytes FROM trees ORDER BY root";
+    let connection = file.connection();
+    let mut statement = connection.prepare(sql).unwrap();
+    let trees =
+        statement.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)));
+    let trees: Vec<_> = trees.unwrap().map(Result::unwrap).collect();
+    assert_eq!(trees, [(gone.row(), 1, 1), (root.row(), 2, 5)]);
+}
+
+#[tokio::test]
+async fn a_tree_is_forgotten_with_the_last_of_its_events() {
+    let file = one_file();
+    let store = file.open_sqlite().await;
+    store.append(NewEvent { targets: vec!["audit".into()], ..event() }).await.unwrap();
+    let places = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+    let lease = store.lease(Lane::Plugin("audit".into()), places).await.unwrap().leases.remove(0);
+    let kv = KvTransaction::default();
+    let next = Next::Done { emitted: vec![event(), event()], kv };
+    store.settle(lease, Settlement { next, record: None }).await.unwrap();
+    let trees = || file.connection().query_row("SELECT count(*) FROM trees", [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(trees(), 1);
+    file.clock.set(START_MS + 1_000);
+    while store.sweep(Keep { events_since_ms: START_MS + 500, dedupe_since_ms: START_MS + 500 }).await.unwrap() {}
+    assert_eq!((store.stats().events, trees()), (0, 0));
 }
 
 #[tokio::test]
@@ -153,6 +214,7 @@ async fn the_keys_of_a_file_of_version_2_are_all_known() {
         ids.push(store.append(keyed(number)).await.unwrap().id);
     }
     store.close().await.unwrap();
+    file.connection().execute_batch(BACK_TO_VERSION_3).unwrap();
     // As that version wrote it: every key in the table, with its event.
     let back = "DELETE FROM dedupe;
          INSERT INTO dedupe SELECT source, substr(dedupe, 1, 16), id FROM events
@@ -275,4 +337,30 @@ async fn every_commit_is_synced() {
     let writer = super::schema::open_writer(&file.options().path).unwrap();
     let synchronous: i64 = writer.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
     assert_eq!(synchronous, 2);
+}
+
+#[tokio::test]
+async fn a_store_at_its_bound_refuses_new_events_and_settles_what_it_has_without_logs() {
+    let file = one_file();
+    let store = Sqlite::open(SqliteOptions { max_bytes: Some(1), ..file.options() }).unwrap();
+    // It looks at its size with the first commit.
+    let accepted = store.append(NewEvent { targets: vec!["audit".into()], ..event() }).await.unwrap();
+    let refused = store.append(event()).await.unwrap_err();
+    assert!(matches!(&refused, StoreError::Full(why) if why.contains("`store.max_size`")), "{refused}");
+    assert!(matches!(store.trouble(), Some(StoreError::Full(_))));
+    let places = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+    let lease = store.lease(Lane::Plugin("audit".into()), places).await.unwrap().leases.remove(0);
+    let logs = vec![LogLine { level: "info".to_owned(), message: "much".repeat(1_000) }];
+    let record = AttemptRecord { logs, ..record(Outcome::Ok) };
+    let child = NewEvent { parent: Some(accepted.id), ..event() };
+    let next = Next::Done { emitted: vec![child], kv: KvTransaction::default() };
+    let settled = store.settle(lease, Settlement { next, record: Some(record) }).await.unwrap();
+    assert_eq!(settled, Settled::Kept);
+    let view = store.event(accepted.id).await.unwrap();
+    let logs = &view.deliveries[0].attempts[0].record.logs;
+    assert!(logs.len() == 1 && logs[0].message.contains("the store is full"), "{logs:?}");
+    assert_eq!((view.deliveries[0].state, view.children.len()), (State::Done, 1));
+    drop(store);
+    // With more room it takes events again.
+    file.open_sqlite().await.append(event()).await.unwrap();
 }

@@ -27,9 +27,9 @@ struct Due {
 
 /// The columns `read_event` reads, from a table named `e`.
 pub(super) const EVENT_COLUMNS: &str =
-    "e.id, e.source, e.type, e.subject, e.content_type, e.time_ms, e.parent, e.hops, e.body";
+    "e.id, e.source, e.type, e.subject, e.content_type, e.time_ms, e.parent, e.hops, e.body, e.root";
 
-/// Reads an event from columns `0..9` as in [`EVENT_COLUMNS`].
+/// Reads an event from columns `0..10` as in [`EVENT_COLUMNS`].
 pub(super) fn read_event(row: &Row<'_>) -> Result<Event, rusqlite::Error> {
     let source: String = row.get(1)?;
     let body: Vec<u8> = row.get(8)?;
@@ -44,6 +44,7 @@ pub(super) fn read_event(row: &Row<'_>) -> Result<Event, rusqlite::Error> {
             body: Bytes::from(body),
         },
         parent: row.get::<_, Option<i64>>(6)?.map(EventId::from_row),
+        root: row.get::<_, Option<i64>>(9)?.map(EventId::from_row),
         hops: row.get(7)?,
     })
 }
@@ -105,9 +106,9 @@ impl Batch<'_> {
         while let Some(row) = rows.next()? {
             let event = read_event(row)?;
             bytes += event.attributes.body.len();
-            let delivery = DeliveryId { event: event.id, ordinal: row.get(9)? };
-            let state = read_state(row, 10)?;
-            let (attempt, pardoned) = (row.get(11)?, row.get(12)?);
+            let delivery = DeliveryId { event: event.id, ordinal: row.get(10)? };
+            let state = read_state(row, 11)?;
+            let (attempt, pardoned) = (row.get(12)?, row.get(13)?);
             found.push(Due { delivery, plugin: plugin.clone(), state, attempt, pardoned, event });
             if bytes >= MAX_LEASED_BYTES {
                 break;
@@ -142,29 +143,34 @@ impl Batch<'_> {
 
     /// Gives back what is still leased when the store is closed in good order: nobody runs it any more.
     pub(super) fn release(&mut self) -> Result<(), rusqlite::Error> {
-        for (delivery, plugin, ..) in held(self.connection)? {
+        for Held { delivery, plugin, cancelled, .. } in held(self.connection)? {
+            let (state, due_ms) = if cancelled { (State::Cancelled, None) } else { (State::Ready, Some(self.now_ms)) };
             self.connection
                 .prepare_cached(
                     "UPDATE deliveries SET state = ?3, due_ms = ?4, attempt = attempt - 1
                      WHERE event = ?1 AND ordinal = ?2",
                 )?
-                .execute(params![delivery.event.row(), delivery.ordinal, State::Ready.code(), self.now_ms])?;
-            self.delta.moved(&plugin, Some(State::Leased), Some(State::Ready));
+                .execute(params![delivery.event.row(), delivery.ordinal, state.code(), due_ms])?;
+            self.delta.moved(&plugin, Some(State::Leased), Some(state));
         }
         Ok(())
     }
 
     /// Takes up what a killed host held. Each such attempt is pardoned, its number never used again, and the delivery is
     /// due again. If it was running, it is recorded as a crash; and of what was running when a host died
-    /// [`MAX_CRASHES`] times, a dead letter is made.
+    /// [`MAX_CRASHES`] times, a dead letter is made. One that an operator has cancelled ends there.
     pub(super) fn recover(&mut self, left: &Left) -> Result<Recovered, rusqlite::Error> {
         let mut recovered = Recovered::default();
-        for (delivery, plugin, attempt, crashes) in held(self.connection)? {
+        for Held { delivery, plugin, attempt, crashes, cancelled } in held(self.connection)? {
             let ran = left.holds(delivery, attempt);
             recovered.held += 1;
             recovered.running += usize::from(ran);
             let dead = ran && crashes + 1 >= MAX_CRASHES;
-            let (state, due_ms) = if dead { (State::Dead, None) } else { (State::Ready, Some(self.now_ms)) };
+            let (state, due_ms) = match (cancelled, dead) {
+                (true, _) => (State::Cancelled, None),
+                (false, true) => (State::Dead, None),
+                (false, false) => (State::Ready, Some(self.now_ms)),
+            };
             self.connection
                 .prepare_cached(
                     "UPDATE deliveries SET state = ?3, due_ms = ?4, crashes = crashes + ?5, pardoned = pardoned + 1
@@ -186,7 +192,7 @@ impl Batch<'_> {
                     attempt,
                     self.now_ms,
                     Outcome::Crash.code(),
-                    if dead {
+                    if state == State::Dead {
                         "the host died while it ran this delivery, for the second time: quarantined"
                     } else {
                         "the host died while it ran this delivery"
@@ -197,21 +203,37 @@ impl Batch<'_> {
     }
 }
 
-/// Every leased delivery: its plugin, attempt and crashes so far.
-fn held(connection: &Connection) -> Result<Vec<(DeliveryId, PluginName, u32, u32)>, rusqlite::Error> {
+/// A leased delivery.
+struct Held {
+    delivery: DeliveryId,
+    plugin: PluginName,
+    attempt: u32,
+    crashes: u32,
+    cancelled: bool,
+}
+
+/// Every leased delivery.
+fn held(connection: &Connection) -> Result<Vec<Held>, rusqlite::Error> {
     let mut held = Vec::new();
     for crashes in 0..MAX_CRASHES {
         let mut after = String::new();
         // One seek a plugin: the open deliveries of a million-row backlog are never walked.
         while let Some(plugin) = next_plugin(connection, crashes, &after)? {
             let mut statement = connection.prepare_cached(
-                "SELECT event, ordinal, attempt FROM deliveries WHERE crashes = ?1 AND plugin = ?2 AND due_ms = ?3",
+                "SELECT event, ordinal, attempt, cancelled FROM deliveries
+                 WHERE crashes = ?1 AND plugin = ?2 AND due_ms = ?3",
             )?;
             let name: PluginName = plugin.as_str().into();
             let mut rows = statement.query(params![crashes, plugin, NEVER_MS])?;
             while let Some(row) = rows.next()? {
                 let delivery = DeliveryId { event: EventId::from_row(row.get(0)?), ordinal: row.get(1)? };
-                held.push((delivery, name.clone(), row.get(2)?, crashes));
+                held.push(Held {
+                    delivery,
+                    plugin: name.clone(),
+                    attempt: row.get(2)?,
+                    crashes,
+                    cancelled: row.get(3)?,
+                });
             }
             after = plugin;
         }

@@ -169,7 +169,12 @@ impl Batch<'_> {
             self.delta.moved(&plugin.into(), Some(state), None);
         }
         self.connection.prepare_cached("DELETE FROM attempts WHERE event = ?1")?.execute([event])?;
-        self.connection.prepare_cached("DELETE FROM events WHERE id = ?1")?.execute([event])?;
+        let root: Option<Option<i64>> = self
+            .connection
+            .prepare_cached("DELETE FROM events WHERE id = ?1 RETURNING root")?
+            .query_row([event], |row| row.get(0))
+            .optional()?;
+        self.forget_tree(root.flatten().unwrap_or(event))?;
         self.delta.events -= 1;
         Ok(())
     }

@@ -168,8 +168,8 @@ fn events_query(
         clauses.add(&dead.replace("{}", &window.low.unwrap_or(0).to_string()), window.before);
     }
     let sql = format!(
-        "SELECT e.id, e.source, e.type, e.subject, e.content_type, e.time_ms, e.parent, e.hops, x'', e.provider_id,
-                e.note, length(e.body)
+        "SELECT e.id, e.source, e.type, e.subject, e.content_type, e.time_ms, e.parent, e.hops, x'', e.root,
+                e.provider_id, e.note, length(e.body)
          FROM events e WHERE 1 {} ORDER BY e.id DESC LIMIT {}",
         clauses.sql, page.limit
     );
@@ -189,9 +189,9 @@ pub(super) fn events(
         .query_map(params_from_iter(&clauses.values), |row| {
             Ok(EventSummary {
                 event: read_event(row)?,
-                provider_id: row.get(9)?,
-                note: row.get(10)?,
-                body_bytes: row.get(11)?,
+                provider_id: row.get(10)?,
+                note: row.get(11)?,
+                body_bytes: row.get(12)?,
                 deliveries: Vec::new(),
             })
         })?

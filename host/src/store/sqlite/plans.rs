@@ -93,12 +93,12 @@ fn settlement(next: Next) -> Settlement {
 /// Every verb of the writer, and the start.
 fn write(connection: &Connection) {
     let mut recent = Recent::load(connection, 1).unwrap();
-    let mut batch = Batch::new(connection, NOW_MS, last_id(connection, &recent).unwrap(), &recent, None);
+    let mut batch = Batch::new(connection, NOW_MS, last_id(connection, &recent).unwrap(), &recent);
     batch.append(&NewEvent { dedupe: vec![[2; 16]], ..event(&[]) }).unwrap();
     batch.move_keys().unwrap();
     let Batch { last_id, keys, .. } = batch;
     recent.apply(keys, last_id);
-    let mut batch = Batch::new(connection, NOW_MS, last_id, &recent, None);
+    let mut batch = Batch::new(connection, NOW_MS, last_id, &recent);
     let first = batch.append(&event(&["audit", "audit", "audit", "audit"])).unwrap().id;
     batch.append(&event(&[])).unwrap();
     let lane = Lane::Plugin("audit".into());

@@ -8,7 +8,7 @@ use crate::store::{AttemptView, DeliveryView, EventView, KvValue, MAX_CHILDREN};
 
 /// The columns [`read_delivery`] reads, from `deliveries d JOIN events e`.
 pub(super) const DELIVERY_COLUMNS: &str =
-    "d.event, d.ordinal, d.plugin, e.type, e.subject, d.state, d.attempt, d.due_ms, d.replay";
+    "d.event, d.ordinal, d.plugin, e.type, e.subject, d.state, d.attempt, d.due_ms, d.replay, d.unrecorded";
 
 /// Reads a delivery from [`DELIVERY_COLUMNS`], its attempts left out.
 pub(super) fn read_delivery(row: &Row<'_>) -> Result<DeliveryView, rusqlite::Error> {
@@ -22,6 +22,7 @@ pub(super) fn read_delivery(row: &Row<'_>) -> Result<DeliveryView, rusqlite::Err
         attempt: row.get(6)?,
         due_ms: row.get::<_, Option<i64>>(7)?.filter(|_| state != State::Leased),
         replay: row.get(8)?,
+        unrecorded: row.get(9)?,
         attempts: Vec::new(),
     })
 }
@@ -78,9 +79,9 @@ pub(super) fn event(connection: &Connection, id: EventId) -> Result<Option<Event
         .query_row([id.row()], |row| {
             Ok(EventView {
                 event: read_event(row)?,
-                provider_id: row.get(9)?,
-                note: row.get(10)?,
-                headers: json(11, row.get(11)?)?,
+                provider_id: row.get(10)?,
+                note: row.get(11)?,
+                headers: json(12, row.get(12)?)?,
                 deliveries: Vec::new(),
                 children: Vec::new(),
             })

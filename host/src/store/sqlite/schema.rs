@@ -12,7 +12,7 @@ use super::writer::injected;
 use crate::fail::{self, Fault};
 
 /// The schema this host writes. A file with a greater one is refused, one with a smaller one is migrated.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 /// Pages after which the log is moved into the database (4 KiB each). Whoever waits for the commit that makes it so long waits
 /// for the move as well. A longer log gains nothing: few pages change often enough to be in it many times. In a shorter one
@@ -161,6 +161,28 @@ const MOVED: &str = "
         SELECT byte, (SELECT coalesce(max(id), 0) FROM events) FROM bytes;
 ";
 
+/// Since version 4: the root of each event's tree, and what its tree has cost so far; deliveries that an operator wants to
+/// end while they are leased, and attempts of which only the number is kept. The bytes of key-value stores are counted under
+/// a number of their own, so that states may be added. An event whose parent is gone counts as descending from that parent.
+const TREES: &str = "
+    ALTER TABLE events ADD COLUMN root INTEGER;
+    CREATE INDEX events_root ON events (root) WHERE root IS NOT NULL;
+    -- Of each root that anything descends from: how many events do, and the bytes of their bodies.
+    CREATE TABLE trees (root INTEGER PRIMARY KEY, events INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT;
+    WITH RECURSIVE tree (id, root) AS (
+        SELECT id, parent FROM events
+            WHERE parent IS NOT NULL
+              AND NOT EXISTS (SELECT 1 FROM events p WHERE p.id = events.parent AND p.parent IS NOT NULL)
+        UNION ALL
+        SELECT e.id, t.root FROM tree t JOIN events e ON e.parent = t.id
+    )
+    UPDATE events SET root = tree.root FROM tree WHERE tree.id = events.id;
+    INSERT INTO trees SELECT root, count(*), sum(length(body)) FROM events WHERE root IS NOT NULL GROUP BY root;
+    ALTER TABLE deliveries ADD COLUMN cancelled INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE deliveries ADD COLUMN unrecorded INTEGER NOT NULL DEFAULT 0;
+    UPDATE counts SET what = 100 WHERE what = 5;
+";
+
 /// Makes the folder if it is not there, for the host's user alone: bodies are nobody else's business. Its entry in the
 /// folder above has to survive a power cut as well, also if something else has just made it.
 fn make_folder(folder: &Path) -> io::Result<()> {
@@ -240,7 +262,9 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     connection.execute_batch(&settings).map_err(failed)?;
     read_back(&connection, path, "journal_mode", "wal")?;
     read_back(&connection, path, "synchronous", "2")?;
-    for (next, change) in [(1, TABLES), (2, CALLS), (3, MOVED)].into_iter().filter(|(next, _)| *next > version) {
+    for (next, change) in
+        [(1, TABLES), (2, CALLS), (3, MOVED), (4, TREES)].into_iter().filter(|(next, _)| *next > version)
+    {
         let migration = format!("BEGIN IMMEDIATE; {change} PRAGMA user_version = {next}; COMMIT;");
         connection.execute_batch(&migration).map_err(failed)?;
     }

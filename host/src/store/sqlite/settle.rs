@@ -3,36 +3,74 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::batch::{Batch, due};
-use crate::event::{AttemptRecord, PluginName, State};
+use crate::event::{AttemptRecord, LogLine, Outcome, PluginName, State};
 use crate::fail;
 use crate::store::{KvTransaction, Lease, Next, Settled, Settlement};
+
+/// What becomes of the number of an attempt that is settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spent {
+    /// The next attempt has it.
+    No,
+    /// It has a row.
+    Recorded,
+    /// It is counted, and has no row.
+    Unrecorded,
+}
+
+/// Where a delivery went.
+enum Moved {
+    /// To where the settlement wants it.
+    There,
+    /// To `cancelled`, because an operator wants it to end.
+    Cancelled,
+    /// Nowhere: this lease does not hold it any more.
+    Lost,
+}
 
 impl Batch<'_> {
     /// Settles `lease`, fenced by its attempt number.
     pub(super) fn settle(&mut self, lease: &Lease, settlement: &Settlement) -> Result<Settled, rusqlite::Error> {
-        if let Next::Done { kv, .. } = &settlement.next
-            && !self.reads_hold(&lease.plugin, kv)?
-        {
-            let lost = !self.move_on(lease, State::Ready, Some(self.now_ms), true)?;
-            return Ok(if lost { Settled::Lost } else { Settled::Conflict });
+        if let Next::Done { emitted, kv } = &settlement.next {
+            if !self.reads_hold(&lease.plugin, kv)? {
+                return Ok(match self.move_on(lease, State::Ready, Some(self.now_ms), Spent::No)? {
+                    Moved::There => Settled::Conflict,
+                    Moved::Cancelled => Settled::Cancelled,
+                    Moved::Lost => Settled::Lost,
+                });
+            }
+            if let Some(excess) = self.tree_excess(lease.event.tree(), emitted)? {
+                return self.refuse(lease, settlement.record.as_ref(), excess);
+            }
         }
-        let (state, due_ms, unspent) = match &settlement.next {
-            Next::Done { .. } => (State::Done, None, false),
-            Next::Dead => (State::Dead, None, false),
-            Next::RetryAt(due_ms) => (State::Waiting, Some(due(*due_ms)), false),
-            Next::GiveBack(due_ms) if *due_ms > self.now_ms => (State::Waiting, Some(due(*due_ms)), true),
-            Next::GiveBack(due_ms) => (State::Ready, Some(*due_ms), true),
+        let unspent = matches!(settlement.next, Next::GiveBack(_));
+        let spent = match &settlement.record {
+            _ if unspent => Spent::No,
+            Some(_) => Spent::Recorded,
+            None => Spent::Unrecorded,
         };
-        if !self.move_on(lease, state, due_ms, unspent)? {
+        let (state, due_ms) = match &settlement.next {
+            Next::Done { .. } => (State::Done, None),
+            Next::Dead => (State::Dead, None),
+            Next::RetryAt(due_ms) => (State::Waiting, Some(due(*due_ms))),
+            Next::GiveBack(due_ms) if *due_ms > self.now_ms => (State::Waiting, Some(due(*due_ms))),
+            Next::GiveBack(due_ms) => (State::Ready, Some(*due_ms)),
+        };
+        let moved = self.move_on(lease, state, due_ms, spent)?;
+        if matches!(moved, Moved::Lost) {
             return Ok(Settled::Lost);
         }
         // An attempt that is not spent leaves no record: the next one bears its number.
         if let Some(record) = settlement.record.as_ref().filter(|_| !unspent) {
             self.record(lease, record)?;
         }
+        if matches!(moved, Moved::Cancelled) {
+            return Ok(Settled::Cancelled);
+        }
         if let Next::Done { emitted, kv } = &settlement.next {
+            self.add_to_tree(lease.event.tree(), emitted)?;
             for event in emitted {
-                self.append(event)?;
+                self.append_to(Some(lease.event.tree()), event)?;
             }
             self.write_kv(&lease.plugin, kv)?;
         }
@@ -40,21 +78,41 @@ impl Batch<'_> {
         Ok(Settled::Kept)
     }
 
-    /// Moves a delivery out of `leased`, if this lease still holds it. `unspent` takes the attempt back, which is safe
-    /// because the only holder of that number is the one who gives it back.
+    /// Makes a dead letter of a delivery whose attempt asked for more than its tree may have.
+    fn refuse(
+        &mut self,
+        lease: &Lease,
+        record: Option<&AttemptRecord>,
+        excess: String,
+    ) -> Result<Settled, rusqlite::Error> {
+        let spent = if record.is_some() { Spent::Recorded } else { Spent::Unrecorded };
+        let moved = self.move_on(lease, State::Dead, None, spent)?;
+        if matches!(moved, Moved::Lost) {
+            return Ok(Settled::Lost);
+        }
+        if let Some(record) = record {
+            self.record(lease, &AttemptRecord { outcome: Outcome::Error, error: Some(excess), ..record.clone() })?;
+        }
+        Ok(if matches!(moved, Moved::Cancelled) { Settled::Cancelled } else { Settled::OverBudget })
+    }
+
+    /// Moves a delivery out of `leased`, if this lease still holds it. An attempt that is not spent is taken back, which is
+    /// safe because the only holder of that number is the one who gives it back.
     fn move_on(
         &mut self,
         lease: &Lease,
         state: State,
         due_ms: Option<i64>,
-        unspent: bool,
-    ) -> Result<bool, rusqlite::Error> {
+        spent: Spent,
+    ) -> Result<Moved, rusqlite::Error> {
+        let unspent = spent == Spent::No;
         let changed = self
             .connection
             .prepare_cached(
                 "UPDATE deliveries
-                 SET state = ?5, due_ms = ?6, attempt = attempt - ?7, crashes = CASE WHEN ?7 THEN crashes ELSE 0 END
-                 WHERE event = ?1 AND ordinal = ?2 AND attempt = ?3 AND state = ?4",
+                 SET state = ?5, due_ms = ?6, attempt = attempt - ?7, crashes = CASE WHEN ?7 THEN crashes ELSE 0 END,
+                     unrecorded = unrecorded + ?8
+                 WHERE event = ?1 AND ordinal = ?2 AND attempt = ?3 AND state = ?4 AND cancelled = 0",
             )?
             .execute(params![
                 lease.delivery.event.row(),
@@ -64,19 +122,45 @@ impl Batch<'_> {
                 state.code(),
                 due_ms,
                 unspent,
+                spent == Spent::Unrecorded,
             ])?;
         if changed == 0 {
-            return Ok(false);
+            return self.move_cancelled(lease, spent);
         }
         self.delta.moved(&lease.plugin, Some(State::Leased), Some(state));
         if let Some(due_ms) = due_ms {
             self.posted.push((lease.plugin.clone(), due_ms));
         }
-        Ok(true)
+        Ok(Moved::There)
+    }
+
+    /// Ends a delivery that an operator has cancelled while this lease held it.
+    fn move_cancelled(&mut self, lease: &Lease, spent: Spent) -> Result<Moved, rusqlite::Error> {
+        let changed = self
+            .connection
+            .prepare_cached(
+                "UPDATE deliveries SET state = ?5, due_ms = NULL, attempt = attempt - ?6, unrecorded = unrecorded + ?7
+                 WHERE event = ?1 AND ordinal = ?2 AND attempt = ?3 AND state = ?4 AND cancelled = 1",
+            )?
+            .execute(params![
+                lease.delivery.event.row(),
+                lease.delivery.ordinal,
+                lease.attempt,
+                State::Leased.code(),
+                State::Cancelled.code(),
+                spent == Spent::No,
+                spent == Spent::Unrecorded,
+            ])?;
+        if changed == 0 {
+            return Ok(Moved::Lost);
+        }
+        self.delta.moved(&lease.plugin, Some(State::Leased), Some(State::Cancelled));
+        Ok(Moved::Cancelled)
     }
 
     fn record(&self, lease: &Lease, record: &AttemptRecord) -> Result<(), rusqlite::Error> {
-        let (logs, calls) = (json(&record.logs), json(&record.calls));
+        let logs = if self.cut_logs && !record.logs.is_empty() { json(&[cut()]) } else { json(&record.logs) };
+        let calls = json(&record.calls);
         self.connection
             .prepare_cached(
                 "INSERT INTO attempts (event, ordinal, number, started_ms, duration_us, outcome, error, logs, digest, calls)
@@ -132,6 +216,11 @@ impl Batch<'_> {
         }
         Ok(())
     }
+}
+
+/// What stands for the logs that a full store does not keep.
+fn cut() -> LogLine {
+    LogLine { level: "warn".to_owned(), message: "hookbox: the store is full, so the log is not kept".to_owned() }
 }
 
 /// A list as it is stored: as JSON, and as nothing if it is empty.

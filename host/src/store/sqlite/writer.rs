@@ -1,5 +1,5 @@
-//! The one thread that writes: it drains whatever queued during the last fsync into one transaction, and answers after
-//! the commit.
+//! The one thread that writes: it takes what queued during the last fsync into one transaction, appends first, and answers
+//! after the commit. A transaction is bounded by rows, bytes and time, so that no append waits long for one to end.
 //!
 //! Invariants: no caller hears of success before the batch that holds it is durable; a batch that fails on a full disk
 //! leaves nothing behind but its settlements, which are tried again before anything else; any other failure ends the
@@ -10,54 +10,39 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
-use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::sync::watch;
 
 use super::batch::Batch;
+use super::command::{Answer, Command, give_back};
 use super::counts::{Counts, Delta};
 use super::dedupe::Recent;
+use super::queue::Queues;
 use super::schema;
+use super::space::{LOOK_EVERY, Space};
 use crate::clock::Clock;
-use crate::event::{DeliveryId, EventId, NewEvent, PluginName};
+use crate::event::EventId;
 use crate::fail::{self, Fault};
-use crate::store::{Appended, Desk, Keep, Lane, Lease, Leased, Next, Settled, Settlement, StoreError};
+use crate::store::{Desk, StoreError, TreeBudget};
 
-/// The most commands in one transaction.
-const MAX_BATCH: usize = 1_024;
+/// The most that is appended in one transaction (and at least one event), by weight: see [`Command::weight`].
+const MAX_APPENDED: u64 = 4_096;
 
-/// The most bytes of bodies and values in one transaction (and at least one command), so that none keeps the others
-/// waiting for long.
-const MAX_BATCH_BYTES: usize = 16 << 20;
+/// The most that is done beside in one transaction (and at least one command), by weight, if little was appended.
+const MAX_WORK: u64 = 512;
+
+/// Where much is appended, so many times that much is done beside, by weight and by time: settling an event costs about what
+/// storing it does, and a backlog is to become shorter.
+const WORK_PER_APPEND: u32 = 2;
+
+/// How long a transaction works, if little was appended, before it takes up no more: an append that comes meanwhile waits
+/// for its end.
+const LONGEST_WORK: Duration = Duration::from_millis(4);
 
 /// How long settlements wait for the disk to take writes again before they are tried once more.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
-
-/// How a caller is answered; it may have gone.
-pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
-
-/// What the writer is asked to do.
-pub(super) enum Command {
-    Append { event: Box<NewEvent>, reply: Reply<Appended>, waiting: OwnedSemaphorePermit },
-    Lease { lane: Lane, places: Option<OwnedSemaphorePermit>, reply: Reply<Leased> },
-    Settle { lease: Box<Lease>, settlement: Box<Settlement>, reply: Reply<Settled> },
-    Retry { delivery: DeliveryId, reply: Reply<u64> },
-    RetryAll { found: Vec<DeliveryId>, reply: Reply<u64> },
-    Replay { event: EventId, plugins: Vec<PluginName>, reply: Reply<Vec<DeliveryId>> },
-    Sweep { keep: Keep, reply: Reply<bool> },
-    Close { reply: Reply<()> },
-}
-
-/// What a command came to, held back until the commit.
-enum Answer {
-    Appended(Appended),
-    Leased(Leased),
-    Settled(Settled),
-    Retried(Result<u64, StoreError>),
-    Replayed(Result<Vec<DeliveryId>, StoreError>),
-    Swept(bool),
-    Closed,
-}
 
 /// What the writer shares with everybody else.
 #[derive(Debug, Default)]
@@ -66,6 +51,8 @@ pub(super) struct Shared {
     pub(super) desk: OnceLock<DeskSlot>,
     /// Set while the disk refuses, and for good once the store has stopped.
     pub(super) trouble: watch::Sender<Option<StoreError>>,
+    /// Why new events are refused although the disk takes writes, if so.
+    pub(super) full: ArcSwapOption<String>,
     /// What the disk is told to do in tests.
     #[cfg(test)]
     pub(super) disk: Mutex<crate::store::conformance::Disk>,
@@ -88,8 +75,10 @@ pub(super) struct Writer {
     pub(super) clock: Clock,
     pub(super) last_id: EventId,
     pub(super) recent: Recent,
-    /// Settlements that a full disk refused, and leases to give back.
-    pub(super) held: Vec<Command>,
+    pub(super) tree: TreeBudget,
+    pub(super) space: Space,
+    /// What has come and is not begun; settlements that a full disk refused, and leases to give back.
+    pub(super) queues: Queues,
     /// Given up after the connection, also when nobody closes the store: no other host begins before this one ends.
     pub(super) _lock: File,
 }
@@ -105,17 +94,19 @@ enum Failed {
 impl Writer {
     /// Works until the store is closed or fails.
     pub(super) fn run(mut self) {
-        while let Some(mut batch) = self.take_batch() {
+        while self.wait() {
             let _ = fail::point("store.batch_taken");
-            let closing = batch.iter().any(|command| matches!(command, Command::Close { .. }));
             let started = Instant::now();
-            match self.commit(&mut batch, closing) {
-                Ok(()) if closing => return self.stop(StoreError::Stopped("it was closed".to_owned()), batch),
-                Ok(()) => {
+            let mut batch = Vec::new();
+            let committed = self.commit(&mut batch);
+            let closing = batch.iter().any(|command| matches!(command, Command::Close { .. }));
+            match committed {
+                Ok(true) => return self.stop(StoreError::Stopped("it was closed".to_owned()), batch),
+                Ok(false) => {
                     metrics::histogram!("hookbox_store_commit_seconds").record(started.elapsed().as_secs_f64());
                 }
-                Err(Failed::Passing(error)) if closing => {
-                    batch.drain(..).for_each(|command| command.refuse(&error));
+                Err(Failed::Passing(error)) if closing || self.queues.is_closing() => {
+                    batch.drain(..).chain(self.queues.drain()).for_each(|command| command.refuse(&error));
                     return self.stop(StoreError::Stopped(format!("it was closed, and {error}")), batch);
                 }
                 Err(Failed::Passing(error)) => self.hold(error, batch),
@@ -130,50 +121,67 @@ impl Writer {
         self.stop(StoreError::Stopped("every user of it is gone".to_owned()), Vec::new());
     }
 
-    /// Waits for work and takes all there is, up to a bound. `None` when nobody can ask any more.
-    fn take_batch(&mut self) -> Option<Vec<Command>> {
-        let mut batch = std::mem::take(&mut self.held);
+    /// Waits until there is something to do, and queues all that has come. False when nobody can ask any more.
+    fn wait(&mut self) -> bool {
         let trouble = self.shared.trouble.borrow().clone();
-        // While settlements wait for the disk, no append gets in their way.
-        let refused = trouble.clone().filter(|_| !batch.is_empty());
-        let mut next = if trouble.is_some() {
+        if trouble.is_some() {
             // Also an empty batch is tried: it tells whether the disk takes writes again.
             match self.commands.recv_timeout(RETRY_AFTER) {
-                Ok(command) => Some(command),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return None,
+                Ok(command) => self.queues.push(command),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return false,
             }
-        } else if batch.is_empty() {
-            Some(self.commands.recv().ok()?)
-        } else {
-            self.commands.try_recv().ok()
-        };
-        let mut bytes = 0;
-        while let Some(command) = next {
-            bytes += command.bytes();
-            match (&refused, &command) {
-                (Some(error), Command::Append { .. }) => command.refuse(error),
-                _ => batch.push(command),
+        } else if self.queues.is_empty() && self.space.full().is_some() {
+            // While nothing is appended nobody else notices that there is room again.
+            match self.commands.recv_timeout(LOOK_EVERY) {
+                Ok(command) => self.queues.push(command),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return false,
             }
-            // Nothing is taken up behind a close: it gives back what is leased.
-            let closing = matches!(batch.last(), Some(Command::Close { .. }));
-            let full = closing || batch.len() >= MAX_BATCH || bytes >= MAX_BATCH_BYTES;
-            next = if full { None } else { self.commands.try_recv().ok() };
+        } else if self.queues.is_empty() {
+            match self.commands.recv() {
+                Ok(command) => self.queues.push(command),
+                Err(_) => return false,
+            }
         }
-        Some(batch)
+        self.receive();
+        // While settlements wait for the disk, no append gets in their way.
+        if let Some(error) = trouble.filter(|_| self.queues.has_settlements()) {
+            self.queues.drain_appends().into_iter().for_each(|append| append.refuse(&error));
+        }
+        true
     }
 
-    /// Runs the commands in one transaction, commits it, moves a long log and answers. Commands stay in `batch` only if
-    /// nothing was committed.
-    fn commit(&mut self, batch: &mut Vec<Command>, closing: bool) -> Result<(), Failed> {
+    /// Queues all that has come; nothing behind a close, which gives back what is leased.
+    fn receive(&mut self) {
+        while !self.queues.is_closing()
+            && let Ok(command) = self.commands.try_recv()
+        {
+            self.queues.push(command);
+        }
+    }
+
+    /// Runs what is next in one transaction, commits it, moves a long log and answers; says whether that was a close.
+    /// Commands stay in `batch` only if nothing was committed.
+    fn commit(&mut self, batch: &mut Vec<Command>) -> Result<bool, Failed> {
         let desk = self.shared.desk.get().map(|slot| slot.0.clone());
         let now_ms = self.clock.now_ms();
-        let mut work = Batch::new(&self.connection, now_ms, self.last_id, &self.recent, desk.as_deref());
         #[cfg(test)]
         let fault = self.rehearse();
         #[cfg(not(test))]
         let fault = None;
-        let answers = match transact(&mut work, batch, fault) {
+        match self.space.look(&self.connection) {
+            Ok(true) => self.shared.full.store(self.space.full().map(|reason| Arc::new(reason.to_owned()))),
+            Ok(false) => {}
+            Err(error) => return Err(self.failed(&error)),
+        }
+        let mut work = Batch {
+            desk: desk.as_deref(),
+            tree: self.tree,
+            cut_logs: self.space.full().is_some(),
+            ..Batch::new(&self.connection, now_ms, self.last_id, &self.recent)
+        };
+        let answers = match transact(&mut work, &mut self.queues, batch, fault) {
             Ok(answers) => answers,
             Err(error) => {
                 drop(work);
@@ -185,12 +193,13 @@ impl Writer {
         self.recent.apply(keys, last_id);
         self.publish(&delta);
         let _ = fail::point("store.after_commit");
+        let closing = matches!(answers.last(), Some(Answer::Closed));
         // Closing the connection moves the whole log.
         let moved = if closing { Ok(()) } else { self.move_log() };
         let settles = answers.iter().any(|answer| matches!(answer, Answer::Settled(_)));
         for (command, answer) in batch.drain(..).zip(answers) {
             let stranded = command.answer(answer);
-            self.held.extend(stranded.into_iter().map(|lease| give_back(lease, self.clock.now_ms())));
+            stranded.into_iter().for_each(|lease| self.queues.push(give_back(lease, self.clock.now_ms())));
         }
         if settles {
             let _ = fail::point("store.settled");
@@ -203,7 +212,7 @@ impl Writer {
                 desk.posted(&plugin, due_ms);
             }
         }
-        moved
+        moved.map(|()| closing)
     }
 
     /// Moves a long log into the database, whatever of it was committed before. A disk that is full refuses the next commits
@@ -261,18 +270,16 @@ impl Writer {
         if !known {
             tracing::error!(error = %error, "nothing is acknowledged until the disk takes writes again");
         }
-        for command in batch {
-            match command {
-                Command::Settle { .. } => self.held.push(command),
-                other => other.refuse(&error),
-            }
-        }
+        let (settlements, others): (Vec<_>, Vec<_>) =
+            batch.into_iter().partition(|command| matches!(command, Command::Settle { .. }));
+        self.queues.put_back(settlements);
+        others.into_iter().for_each(|command| command.refuse(&error));
     }
 
     /// Refuses what is left, now and later.
     fn stop(mut self, error: StoreError, batch: Vec<Command>) {
         self.shared.trouble.send_replace(Some(error.clone()));
-        for command in batch.into_iter().chain(self.held.drain(..)).chain(self.commands.try_iter()) {
+        for command in batch.into_iter().chain(self.queues.drain()).chain(self.commands.try_iter()) {
             command.refuse(&error);
         }
     }
@@ -291,14 +298,26 @@ impl Drop for Writer {
     }
 }
 
-fn transact(work: &mut Batch<'_>, batch: &mut [Command], fault: Option<Fault>) -> Result<Vec<Answer>, rusqlite::Error> {
+/// Runs what is next in one transaction and commits it. What was taken from the queues is in `batch`, also on an error.
+fn transact(
+    work: &mut Batch<'_>,
+    queues: &mut Queues,
+    batch: &mut Vec<Command>,
+    fault: Option<Fault>,
+) -> Result<Vec<Answer>, rusqlite::Error> {
     work.connection.execute_batch("BEGIN IMMEDIATE")?;
+    let mut answers = Vec::new();
+    let begun = Instant::now();
+    let weight = take_appends(work, queues, batch, &mut answers)?;
+    let most = MAX_WORK.max(weight * u64::from(WORK_PER_APPEND));
+    let longest = LONGEST_WORK.max(begun.elapsed() * WORK_PER_APPEND);
+    take_work(work, queues, batch, &mut answers, most, longest)?;
+    if let Some(close) = queues.next_close() {
+        batch.push(close);
+        answers.push(batch.last_mut().expect("it was pushed").run(work)?);
+    }
     if batch.is_empty() {
         work.connection.execute_batch("UPDATE swept SET dedupe_up_to = dedupe_up_to")?;
-    }
-    let mut answers = Vec::with_capacity(batch.len());
-    for command in batch.iter_mut() {
-        answers.push(command.run(work)?);
     }
     work.move_keys()?;
     work.delta.write(work.connection)?;
@@ -311,90 +330,47 @@ fn transact(work: &mut Batch<'_>, batch: &mut [Command], fault: Option<Fault>) -
     Ok(answers)
 }
 
+/// Appends come first, so that no settlement keeps a sender waiting longer than the batch before. Says what they weigh.
+fn take_appends(
+    work: &mut Batch<'_>,
+    queues: &mut Queues,
+    batch: &mut Vec<Command>,
+    answers: &mut Vec<Answer>,
+) -> Result<u64, rusqlite::Error> {
+    let mut written = 0;
+    while let Some((weight, command)) = queues.next_append(MAX_APPENDED.saturating_sub(written), written == 0) {
+        batch.push(command);
+        answers.push(batch.last_mut().expect("it was pushed").run(work)?);
+        written += weight;
+    }
+    Ok(written)
+}
+
+/// As much of everything else as keeps the next append waiting for some milliseconds only, but at least one command.
+fn take_work(
+    work: &mut Batch<'_>,
+    queues: &mut Queues,
+    batch: &mut Vec<Command>,
+    answers: &mut Vec<Answer>,
+    most: u64,
+    longest: Duration,
+) -> Result<(), rusqlite::Error> {
+    let begun = Instant::now();
+    let mut written = 0;
+    while let Some((weight, command)) = queues.next_work(most.saturating_sub(written), written == 0) {
+        batch.push(command);
+        let answer = batch.last_mut().expect("it was pushed").run(work)?;
+        // A lease costs what it finds.
+        written += weight.max(if let Answer::Leased(leased) = &answer { leased.leases.len() as u64 } else { 0 });
+        answers.push(answer);
+        if begun.elapsed() >= longest {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// An error that a test asked for.
 pub(super) fn injected(code: i32) -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), Some("injected".to_owned()))
-}
-
-impl Command {
-    fn run(&mut self, work: &mut Batch<'_>) -> Result<Answer, rusqlite::Error> {
-        Ok(match self {
-            Self::Append { event, .. } => Answer::Appended(work.append(event)?),
-            Self::Lease { lane, places, reply } => Answer::Leased(match places.take().filter(|_| !reply.is_closed()) {
-                Some(places) => work.lease(lane, places)?,
-                None => Leased { leases: Vec::new(), next_due_ms: None },
-            }),
-            Self::Settle { lease, settlement, .. } => Answer::Settled(work.settle(lease, settlement)?),
-            Self::Retry { delivery, .. } => Answer::Retried(work.retry(*delivery)?),
-            Self::RetryAll { found, .. } => Answer::Retried(Ok(work.retry_all(found)?)),
-            Self::Replay { event, plugins, .. } => Answer::Replayed(work.replay(*event, plugins)?),
-            Self::Sweep { keep, .. } => Answer::Swept(work.sweep(keep)?),
-            Self::Close { .. } => {
-                work.release()?;
-                Answer::Closed
-            }
-        })
-    }
-
-    /// Bytes of bodies and values, which is what a batch is bounded by.
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Append { event, .. } => event.attributes.body.len(),
-            Self::Settle { settlement, .. } => match &settlement.next {
-                Next::Done { emitted, kv } => {
-                    let bodies = emitted.iter().map(|event| event.attributes.body.len());
-                    let values = kv.writes.iter().filter_map(|(_, value)| value.as_ref().map(Vec::len));
-                    bodies.chain(values).sum()
-                }
-                _ => 0,
-            },
-            _ => 0,
-        }
-    }
-
-    /// Answers a durable command. A caller that has gone is nobody's loss, but the leases it asked for are handed back.
-    fn answer(self, answer: Answer) -> Vec<Lease> {
-        match (self, answer) {
-            (Self::Append { reply, waiting, .. }, Answer::Appended(value)) => {
-                drop(waiting);
-                let _ = reply.send(Ok(value));
-            }
-            (Self::Lease { reply, .. }, Answer::Leased(value)) => {
-                if let Err(Ok(stranded)) = reply.send(Ok(value)) {
-                    return stranded.leases;
-                }
-            }
-            (Self::Settle { reply, .. }, Answer::Settled(value)) => drop(reply.send(Ok(value))),
-            (Self::Retry { reply, .. } | Self::RetryAll { reply, .. }, Answer::Retried(value)) => {
-                drop(reply.send(value));
-            }
-            (Self::Replay { reply, .. }, Answer::Replayed(value)) => drop(reply.send(value)),
-            (Self::Sweep { reply, .. }, Answer::Swept(value)) => drop(reply.send(Ok(value))),
-            (Self::Close { reply }, Answer::Closed) => drop(reply.send(Ok(()))),
-            _ => unreachable!("a command is answered in kind"),
-        }
-        Vec::new()
-    }
-
-    fn refuse(self, error: &StoreError) {
-        let error = error.clone();
-        match self {
-            Self::Append { reply, waiting, .. } => {
-                drop(waiting);
-                drop(reply.send(Err(error)));
-            }
-            Self::Lease { reply, .. } => drop(reply.send(Err(error))),
-            Self::Settle { reply, .. } => drop(reply.send(Err(error))),
-            Self::Retry { reply, .. } | Self::RetryAll { reply, .. } => drop(reply.send(Err(error))),
-            Self::Replay { reply, .. } => drop(reply.send(Err(error))),
-            Self::Sweep { reply, .. } => drop(reply.send(Err(error))),
-            Self::Close { reply } => drop(reply.send(Err(error))),
-        }
-    }
-}
-
-/// Gives a lease back that nobody took.
-pub(super) fn give_back(lease: Lease, now_ms: i64) -> Command {
-    let settlement = Box::new(Settlement { next: Next::GiveBack(now_ms), record: None });
-    Command::Settle { lease: Box::new(lease), settlement, reply: oneshot::channel().0 }
 }

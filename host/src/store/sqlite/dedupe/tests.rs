@@ -90,7 +90,7 @@ impl File {
     /// Runs `steps` in a batch, which ends with an error if `fails` says so.
     fn batch<T>(&mut self, fails: bool, steps: impl FnOnce(&mut Batch<'_>) -> T) -> T {
         self.connection.execute_batch("BEGIN IMMEDIATE").unwrap();
-        let mut batch = Batch::new(&self.connection, self.now_ms, self.last_id, &self.recent, None);
+        let mut batch = Batch::new(&self.connection, self.now_ms, self.last_id, &self.recent);
         let value = steps(&mut batch);
         batch.move_keys().unwrap();
         if fails {

@@ -1,0 +1,115 @@
+//! Cycles among plugins that the route table is sure to close.
+//!
+//! Nobody can tell from a table what a plugin emits. Two kinds of line say that another plugin gets it all the same: one
+//! that names the emitting plugin as its source, and one without a source that takes every type. A cycle of such lines is
+//! shown to the author; it ends at the hop limit or at the tree's budget. A plugin that is routed to itself by name is meant
+//! to be.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
+
+use super::{Route, Routes, Segment};
+use crate::event::PluginName;
+
+/// The most cycles that are named.
+const MAX_CYCLES: usize = 10;
+
+/// A cycle of at least two plugins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cycle(Vec<Step>);
+
+/// What `plugin` emits goes to the next one by this line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Step {
+    plugin: PluginName,
+    pattern: String,
+}
+
+impl fmt::Display for Cycle {
+    /// `a → ("plugins/a:x.*") b → ("**") a`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for step in &self.0 {
+            write!(f, "{} → (\"{}\") ", step.plugin, step.pattern)?;
+        }
+        f.write_str(&self.0[0].plugin)
+    }
+}
+
+impl Routes {
+    /// The shortest cycle through each plugin that is in one, each once.
+    pub fn cycles(&self) -> Vec<Cycle> {
+        let mut seen: BTreeSet<BTreeSet<PluginName>> = BTreeSet::new();
+        let mut cycles = Vec::new();
+        let plugins: BTreeSet<&PluginName> = self.routes.iter().flat_map(|route| &route.plugins).collect();
+        for plugin in plugins {
+            let Some(cycle) = self.shortest_cycle(plugin) else { continue };
+            if seen.insert(cycle.0.iter().map(|step| step.plugin.clone()).collect()) {
+                cycles.push(cycle);
+            }
+            if cycles.len() == MAX_CYCLES {
+                break;
+            }
+        }
+        cycles
+    }
+
+    fn shortest_cycle(&self, start: &PluginName) -> Option<Cycle> {
+        let mut reached = BTreeSet::from([start]);
+        let mut paths = VecDeque::from([Vec::<Step>::new()]);
+        let mut ends = VecDeque::from([start]);
+        while let (Some(end), Some(path)) = (ends.pop_front(), paths.pop_front()) {
+            for route in self.routes.iter().filter(|route| self.takes_from(route, end)) {
+                for next in route.plugins.iter().filter(|next| *next != end) {
+                    let step = Step { plugin: end.clone(), pattern: route.pattern.clone() };
+                    let longer: Vec<Step> = path.iter().cloned().chain([step]).collect();
+                    if next == start {
+                        return Some(Cycle(longer));
+                    }
+                    if reached.insert(next) {
+                        paths.push_back(longer);
+                        ends.push_back(next);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether this line is sure to take something that `plugin` emits.
+    fn takes_from(&self, route: &Route, plugin: &str) -> bool {
+        match &route.source {
+            Some(source) => source.strip_prefix("plugins/") == Some(plugin),
+            None => matches!(Segment::parse(&route.pattern), Ok(Segment::Many)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cycles(lines: &[(&str, &[&str])]) -> Vec<String> {
+        let lines =
+            lines.iter().map(|(pattern, plugins)| (*pattern, plugins.iter().map(|name| (*name).into()).collect()));
+        Routes::new(lines).unwrap().cycles().iter().map(Cycle::to_string).collect()
+    }
+
+    #[test]
+    fn a_cycle_of_named_sources_is_shown_once_with_its_lines() {
+        let lines: &[(&str, &[&str])] =
+            &[("plugins/a:x.*", &["b"]), ("plugins/b:y", &["c", "d"]), ("plugins/c:**", &["a"]), ("z", &["a"])];
+        assert_eq!(cycles(lines), ["a → (\"plugins/a:x.*\") b → (\"plugins/b:y\") c → (\"plugins/c:**\") a"]);
+    }
+
+    #[test]
+    fn a_line_that_takes_every_type_closes_a_cycle() {
+        assert_eq!(cycles(&[("**", &["b"]), ("plugins/b:y", &["a"])]), ["a → (\"**\") b → (\"plugins/b:y\") a"]);
+        assert_eq!(cycles(&[("**", &["a", "b"])]), ["a → (\"**\") b → (\"**\") a"]);
+    }
+
+    #[test]
+    fn a_plugin_that_is_routed_to_itself_or_may_emit_something_else_is_no_cycle() {
+        assert_eq!(cycles(&[("plugins/a:x", &["a"]), ("**", &["a"])]), Vec::<String>::new());
+        assert_eq!(cycles(&[("order.**", &["a", "b"]), ("video.*", &["b"])]), Vec::<String>::new());
+    }
+}

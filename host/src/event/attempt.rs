@@ -1,0 +1,148 @@
+//! What is kept of an attempt: how it ended, what it logged and sent, and which file ran.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Serialize;
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// The handler succeeded.
+    Ok,
+    /// The handler asked to be called again later.
+    Retry,
+    /// The handler refused the event for good.
+    Reject,
+    /// The guest trapped.
+    Trap,
+    /// The time limit passed.
+    Timeout,
+    /// The memory limit was reached.
+    Memory,
+    /// The host could not run it, or refused what it returned.
+    Error,
+    /// The host died while it ran.
+    Crash,
+}
+
+impl Outcome {
+    /// Every outcome, in the order of [`Outcome::code`].
+    pub const ALL: [Self; 8] =
+        [Self::Ok, Self::Retry, Self::Reject, Self::Trap, Self::Timeout, Self::Memory, Self::Error, Self::Crash];
+
+    /// The stored form.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// Reads the stored form.
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code)).copied()
+    }
+
+    /// The name people see.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Retry => "retry",
+            Self::Reject => "reject",
+            Self::Trap => "trap",
+            Self::Timeout => "timeout",
+            Self::Memory => "memory",
+            Self::Error => "error",
+            Self::Crash => "crash",
+        }
+    }
+}
+
+/// A line a plugin logged during an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct LogLine {
+    /// `trace`, `debug`, `info`, `warn` or `error`.
+    pub level: String,
+    /// Control characters escaped, cut to the limit.
+    pub message: String,
+}
+
+/// An HTTP request that a plugin sent, or wanted to send, during an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct HttpCall {
+    /// `GET`, `POST`, …
+    pub method: String,
+    /// Scheme, host, port and path as requested; of the query only the names.
+    pub url: String,
+    /// The status of the response, if one came.
+    pub status: Option<u16>,
+    /// Why none came, or why its body did not come to an end; for people.
+    pub error: Option<String>,
+    /// Whether the host refused it, by a rule or a limit. What was recorded before this was does not say.
+    #[serde(default)]
+    pub refused: bool,
+    /// Bytes of the request's body.
+    pub sent_bytes: u64,
+    /// Bytes of the response's body that the plugin took.
+    pub received_bytes: u64,
+    /// From the request to the end of the response's body, or to the end of the attempt; in milliseconds.
+    pub duration_ms: u64,
+}
+
+/// What is kept of one attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptRecord {
+    /// Start, Unix milliseconds.
+    pub started_at_ms: i64,
+    /// From the call to the verdict, in microseconds.
+    pub duration_us: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why it did not succeed, for people.
+    pub error: Option<String>,
+    /// Bounded by the sandbox.
+    pub logs: Vec<LogLine>,
+    /// What the plugin sent, in the order in which it began; bounded by the sandbox.
+    pub calls: Vec<HttpCall>,
+    /// SHA-256 of the plugin file that ran, absent when none did.
+    pub plugin_digest: Option<Digest>,
+}
+
+/// A SHA-256, shown as 64 lower-case hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest(pub [u8; 32]);
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A text is not a digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a digest is 64 hex digits")]
+pub struct NotADigest;
+
+impl FromStr for Digest {
+    type Err = NotADigest;
+
+    fn from_str(text: &str) -> Result<Self, NotADigest> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| NotADigest)?;
+        Ok(Self(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_was_recorded_before_it_said_so_was_not_refused() {
+        let old = r#"{"method":"GET","url":"https://a/","status":null,"error":"no","sent_bytes":0,"received_bytes":0,"duration_ms":1}"#;
+        let call: HttpCall = serde_json::from_str(old).unwrap();
+        assert!(!call.refused);
+        let refused = HttpCall { refused: true, ..call };
+        let read: HttpCall = serde_json::from_str(&serde_json::to_string(&refused).unwrap()).unwrap();
+        assert_eq!(read, refused);
+    }
+}

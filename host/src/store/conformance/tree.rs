@@ -1,0 +1,118 @@
+//! Trees of events: what descends from one event is bounded.
+
+use super::*;
+use crate::store::TreeBudget;
+
+/// The budget of every store that a harness opens.
+pub(in crate::store) const BUDGET: TreeBudget = TreeBudget { events: 300, bytes: 64 << 10 };
+
+/// `count` events for `loop`, each with a body of so many bytes.
+fn children(parent: &Lease, count: u64, bytes: usize) -> Settlement {
+    let mut child = NewEvent { parent: Some(parent.event.id), ..event("order.again", &["loop"]) };
+    child.attributes.body = vec![b'x'; bytes].into();
+    done_with(vec![child; usize::try_from(count).unwrap()], KvTransaction::default())
+}
+
+/// The last attempt's outcome and error.
+async fn last(store: &Arc<dyn Store>, id: DeliveryId) -> (Outcome, String) {
+    let attempt = delivery(store, id).await.attempts.pop().unwrap();
+    (attempt.record.outcome, attempt.record.error.unwrap_or_default())
+}
+
+/// Of the events that are due for `loop`, all are settled with `settlement`; says what came of each.
+async fn settle_all(store: &Arc<dyn Store>, settlement: impl Fn(&Lease) -> Settlement) -> Vec<Settled> {
+    let mut settled = Vec::new();
+    for lease in lease(store, "loop", 1_000).await {
+        let settlement = settlement(&lease);
+        settled.push(settle(store, lease, settlement).await);
+    }
+    settled
+}
+
+pub(in crate::store) async fn a_tree_over_its_budget_is_a_dead_letter_that_names_key_and_root(harness: impl Harness) {
+    let store = harness.open().await;
+    let root = deliver(&store, "loop").await;
+    // 1 + 10 + 100 settlements of 10 events each would be 1,110: the budget ends it in the third round.
+    for _ in 0..2 {
+        let kept = settle_all(&store, |lease| children(lease, 10, 1)).await;
+        assert!(kept.iter().all(|settled| *settled == Settled::Kept), "{kept:?}");
+    }
+    let third = lease(&store, "loop", 1_000).await;
+    let ids: Vec<_> = third.iter().map(|lease| lease.delivery).collect();
+    let mut settled = Vec::new();
+    for lease in third {
+        assert_eq!(lease.event.tree(), root.event);
+        let settlement = children(&lease, 10, 1);
+        settled.push(settle(&store, lease, settlement).await);
+    }
+    let kept = settled.iter().filter(|settled| **settled == Settled::Kept).count();
+    assert_eq!((kept, settled.len()), (19, 100), "110 and 19 times 10 are 300");
+    assert_eq!(store.stats().events, 1 + BUDGET.events);
+    assert_eq!(settled.last(), Some(&Settled::OverBudget));
+    let dead = *ids.last().unwrap();
+    assert_eq!(state(&store, dead).await, State::Dead);
+    let (outcome, error) = last(&store, dead).await;
+    assert_eq!(outcome, Outcome::Error);
+    assert!(error.contains("`server.tree_events`") && error.contains(&root.event.to_string()), "{error}");
+    assert!(error.contains("300"), "{error}");
+}
+
+pub(in crate::store) async fn the_bytes_of_a_tree_are_bounded_as_well(harness: impl Harness) {
+    let store = harness.open().await;
+    let root = deliver(&store, "loop").await;
+    assert_eq!(settle_all(&store, |lease| children(lease, 2, 30 << 10)).await, [Settled::Kept]);
+    let second = settle_all(&store, |lease| children(lease, 1, 4 << 10)).await;
+    assert_eq!(second, [Settled::Kept, Settled::OverBudget], "60 KiB and 4 KiB are 64 KiB");
+    let grandchild = store.event(root.event).await.unwrap().children[1];
+    let (_, error) = last(&store, DeliveryId { event: grandchild, ordinal: 0 }).await;
+    assert!(error.contains("`server.tree_size`") && error.contains(&root.event.to_string()), "{error}");
+}
+
+pub(in crate::store) async fn an_attempt_over_the_budget_writes_no_key(harness: impl Harness) {
+    let store = harness.open().await;
+    let id = deliver(&store, "loop").await;
+    let lease = lease_one(&store, "loop").await;
+    let mut settlement = children(&lease, BUDGET.events + 1, 1);
+    let Next::Done { kv, .. } = &mut settlement.next else { unreachable!() };
+    kv.writes.push(("seen".to_owned(), Some(b"1".to_vec())));
+    assert_eq!(settle(&store, lease, settlement).await, Settled::OverBudget);
+    assert_eq!(store.kv_get("loop".into(), "seen".to_owned()).await.unwrap(), None);
+    assert!(store.event(id.event).await.unwrap().children.is_empty());
+}
+
+pub(in crate::store) async fn a_tree_is_counted_on_after_a_crash(harness: impl Harness) {
+    let mut store = harness.open().await;
+    deliver(&store, "loop").await;
+    let mut kept = 0;
+    // 1, 99 and 99 times 2: 297 of 300.
+    for count in [99, 2] {
+        let settled = settle_all(&store, |lease| children(lease, count, 1)).await;
+        kept += settled.iter().filter(|settled| **settled == Settled::Kept).count();
+        drop(store);
+        store = harness.open().await;
+    }
+    assert_eq!((kept, store.stats().events), (100, 298));
+    let settled = settle_all(&store, |lease| children(lease, 1, 1)).await;
+    assert_eq!(settled.iter().filter(|settled| **settled == Settled::Kept).count(), 3);
+}
+
+pub(in crate::store) async fn trees_do_not_count_for_each_other(harness: impl Harness) {
+    let store = harness.open().await;
+    let roots = [deliver(&store, "loop").await, deliver(&store, "loop").await];
+    let settled = settle_all(&store, |lease| children(lease, BUDGET.events, 1)).await;
+    assert_eq!(settled, [Settled::Kept, Settled::Kept]);
+    for root in roots {
+        let children = store.event(root.event).await.unwrap().children;
+        let child = store.event(children[0]).await.unwrap().event;
+        assert_eq!((child.root, child.tree()), (Some(root.event), root.event));
+    }
+}
+
+pub(in crate::store) async fn a_replay_adds_to_the_tree_of_its_event(harness: impl Harness) {
+    let store = harness.open().await;
+    let root = deliver(&store, "loop").await;
+    assert_eq!(settle_all(&store, |lease| children(lease, 200, 0)).await, [Settled::Kept]);
+    settle_all(&store, |_| done()).await;
+    store.replay(root.event, vec!["loop".into()]).await.unwrap();
+    assert_eq!(settle_all(&store, |lease| children(lease, 200, 0)).await, [Settled::OverBudget]);
+}

@@ -1,0 +1,160 @@
+//! What the writer is asked to do, what it costs, and how its caller is answered.
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::batch::Batch;
+use super::queue::Owner;
+use super::waiting::Place;
+use crate::event::{DeliveryId, EventId, NewEvent, PluginName};
+use crate::store::{Appended, Keep, Lane, Lease, Leased, Next, Settled, Settlement, StoreError};
+
+/// Bytes that cost about as much to write as a row.
+const BYTES_OF_A_ROW: usize = 1_024;
+
+/// How a caller is answered; it may have gone.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// What the writer is asked to do.
+pub(super) enum Command {
+    Append { event: Box<NewEvent>, reply: Reply<Appended>, place: Place },
+    Lease { lane: Lane, places: Option<OwnedSemaphorePermit>, reply: Reply<Leased> },
+    Settle { lease: Box<Lease>, settlement: Box<Settlement>, reply: Reply<Settled> },
+    Retry { delivery: DeliveryId, reply: Reply<u64> },
+    RetryAll { found: Vec<DeliveryId>, reply: Reply<u64> },
+    Replay { event: EventId, plugins: Vec<PluginName>, reply: Reply<Vec<DeliveryId>> },
+    Sweep { keep: Keep, reply: Reply<bool> },
+    Close { reply: Reply<()> },
+}
+
+/// What a command came to, held back until the commit.
+pub(super) enum Answer {
+    Appended(Appended),
+    Leased(Leased),
+    Settled(Settled),
+    Retried(Result<u64, StoreError>),
+    Replayed(Result<Vec<DeliveryId>, StoreError>),
+    Swept(bool),
+    Closed,
+}
+
+impl Command {
+    pub(super) fn run(&mut self, work: &mut Batch<'_>) -> Result<Answer, rusqlite::Error> {
+        Ok(match self {
+            Self::Append { event, .. } => Answer::Appended(work.append(event)?),
+            Self::Lease { lane, places, reply } => Answer::Leased(match places.take().filter(|_| !reply.is_closed()) {
+                Some(places) => work.lease(lane, places)?,
+                None => Leased { leases: Vec::new(), next_due_ms: None },
+            }),
+            Self::Settle { lease, settlement, .. } => Answer::Settled(work.settle(lease, settlement)?),
+            Self::Retry { delivery, .. } => Answer::Retried(work.retry(*delivery)?),
+            Self::RetryAll { found, .. } => Answer::Retried(Ok(work.retry_all(found)?)),
+            Self::Replay { event, plugins, .. } => Answer::Replayed(work.replay(*event, plugins)?),
+            Self::Sweep { keep, .. } => Answer::Swept(work.sweep(keep)?),
+            Self::Close { .. } => {
+                work.release()?;
+                Answer::Closed
+            }
+        })
+    }
+
+    /// Answers a durable command. A caller that has gone is nobody's loss, but the leases it asked for are handed back.
+    pub(super) fn answer(self, answer: Answer) -> Vec<Lease> {
+        match (self, answer) {
+            (Self::Append { reply, place, .. }, Answer::Appended(value)) => {
+                drop(place);
+                let _ = reply.send(Ok(value));
+            }
+            (Self::Lease { reply, .. }, Answer::Leased(value)) => {
+                if let Err(Ok(stranded)) = reply.send(Ok(value)) {
+                    return stranded.leases;
+                }
+            }
+            (Self::Settle { reply, .. }, Answer::Settled(value)) => drop(reply.send(Ok(value))),
+            (Self::Retry { reply, .. } | Self::RetryAll { reply, .. }, Answer::Retried(value)) => {
+                drop(reply.send(value));
+            }
+            (Self::Replay { reply, .. }, Answer::Replayed(value)) => drop(reply.send(value)),
+            (Self::Sweep { reply, .. }, Answer::Swept(value)) => drop(reply.send(Ok(value))),
+            (Self::Close { reply }, Answer::Closed) => drop(reply.send(Ok(()))),
+            _ => unreachable!("a command is answered in kind"),
+        }
+        Vec::new()
+    }
+
+    pub(super) fn refuse(self, error: &StoreError) {
+        let error = error.clone();
+        match self {
+            Self::Append { reply, place, .. } => {
+                drop(place);
+                drop(reply.send(Err(error)));
+            }
+            Self::Lease { reply, .. } => drop(reply.send(Err(error))),
+            Self::Settle { reply, .. } => drop(reply.send(Err(error))),
+            Self::Retry { reply, .. } | Self::RetryAll { reply, .. } => drop(reply.send(Err(error))),
+            Self::Replay { reply, .. } => drop(reply.send(Err(error))),
+            Self::Sweep { reply, .. } => drop(reply.send(Err(error))),
+            Self::Close { reply } => drop(reply.send(Err(error))),
+        }
+    }
+
+    /// Whether it settles a lease.
+    pub(super) fn is_settlement(&self) -> bool {
+        matches!(self, Self::Settle { .. })
+    }
+
+    /// Who is charged for it.
+    pub(super) fn owner(&self) -> Owner {
+        match self {
+            Self::Append { event, .. } => event.attributes.source.clone(),
+            Self::Lease { lane: Lane::Plugin(plugin), .. } => plugin.clone(),
+            Self::Lease { lane: Lane::Suspects(plugins), .. } => {
+                plugins.first().cloned().unwrap_or_else(|| Owner::from(""))
+            }
+            Self::Settle { lease, .. } => lease.plugin.clone(),
+            // Those of operators and of the host itself.
+            _ => Owner::from(""),
+        }
+    }
+
+    /// About what it costs to write it, in rows. A lease is charged for what it finds.
+    pub(super) fn weight(&self) -> u64 {
+        match self {
+            Self::Append { event, .. } => of_event(event),
+            Self::Settle { settlement, .. } => of_settlement(settlement),
+            _ => 1,
+        }
+    }
+}
+
+fn rows(count: usize, bytes: usize) -> u64 {
+    (count + bytes / BYTES_OF_A_ROW) as u64
+}
+
+fn of_event(event: &NewEvent) -> u64 {
+    let attributes = &event.attributes;
+    let headers: usize = event.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    rows(1 + event.targets.len() + event.dedupe.len(), attributes.body.len() + headers)
+}
+
+fn of_settlement(settlement: &Settlement) -> u64 {
+    // The delivery and its entry among those that are open.
+    let mut weight = 2;
+    if let Some(record) = &settlement.record {
+        let logs: usize = record.logs.iter().map(|line| line.message.len()).sum();
+        let calls: usize = record.calls.iter().map(|call| call.url.len()).sum();
+        weight += rows(1, logs + calls + record.error.as_ref().map_or(0, String::len));
+    }
+    if let Next::Done { emitted, kv } = &settlement.next {
+        weight += emitted.iter().map(of_event).sum::<u64>();
+        let values: usize = kv.writes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum();
+        // A value takes the place of another one: a row goes and a row comes.
+        weight += rows(kv.reads.len() + 2 * kv.writes.len(), values);
+    }
+    weight
+}
+
+/// Gives a lease back that nobody took.
+pub(super) fn give_back(lease: Lease, now_ms: i64) -> Command {
+    let settlement = Box::new(Settlement { next: Next::GiveBack(now_ms), record: None });
+    Command::Settle { lease: Box::new(lease), settlement, reply: oneshot::channel().0 }
+}

@@ -1,0 +1,132 @@
+//! Who comes first in a batch, and who waits for whom: seen with a writer that stands still when it is told to.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::*;
+use crate::store::{Desk, Lease, Pending, Place, Room};
+
+/// Stands still with the first delivery that it is told of, until the test has seen enough.
+#[derive(Debug)]
+struct StandsStill {
+    still: Mutex<Receiver<()>>,
+    told: UnboundedSender<()>,
+}
+
+impl Desk for StandsStill {
+    fn reserve(&self, _: &str, _: usize) -> Option<Place> {
+        None
+    }
+
+    fn room(&self, _: &str, _: usize) -> Option<Room> {
+        let room = || Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        Some(Room { share: room(), all: room() })
+    }
+
+    fn deliver(&self, _: Vec<Lease>) {}
+
+    fn posted(&self, plugin: &PluginName, _: i64) {
+        if &**plugin == "still" {
+            self.told.send(()).unwrap();
+            let _ = self.still.lock().unwrap().recv();
+        }
+    }
+}
+
+/// A store whose writer stands still after each commit that has an event for `still`, until a message comes.
+async fn standing_still(file: &OneFile) -> (Sqlite, Sender<()>, UnboundedReceiver<()>) {
+    let store = file.open_sqlite().await;
+    let (go, still) = channel();
+    let (told, stands) = unbounded_channel();
+    store.attach(Arc::new(StandsStill { still: Mutex::new(still), told }));
+    (store, go, stands)
+}
+
+fn for_plugin(plugin: &str) -> NewEvent {
+    NewEvent { targets: vec![plugin.into()], ..event() }
+}
+
+/// How many of these have their answer.
+fn answered<T>(pending: &mut [Pending<'_, T>]) -> usize {
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    pending.iter_mut().map(|pending| pending.as_mut().poll(&mut cx)).filter(std::task::Poll::is_ready).count()
+}
+
+#[tokio::test]
+async fn an_append_goes_before_the_settlements_that_wait_and_a_batch_takes_a_bounded_number_of_them() {
+    let file = one_file();
+    let (store, go, mut stands) = standing_still(&file).await;
+    for _ in 0..100 {
+        store.append(for_plugin("storm")).await.unwrap();
+    }
+    let places = Arc::new(Semaphore::new(100)).try_acquire_many_owned(100).unwrap();
+    let leases = store.lease(Lane::Plugin("storm".into()), places).await.unwrap().leases;
+    assert_eq!(leases.len(), 100);
+    let first = store.append(for_plugin("still"));
+    stands.recv().await.unwrap();
+    // The writer stands. A hundred settlements of a hundred events each come, and then an append.
+    let settlement = || {
+        let next = Next::Done { emitted: vec![event(); 100], kv: KvTransaction::default() };
+        Settlement { next, record: Some(record(Outcome::Ok)) }
+    };
+    let mut settled: Vec<_> = leases.into_iter().map(|lease| store.settle(lease, settlement())).collect();
+    let append = store.append(for_plugin("still"));
+    go.send(()).unwrap();
+    first.await.unwrap();
+    stands.recv().await.unwrap();
+    // It stands again, after the batch that had the append.
+    append.await.unwrap();
+    let beside = answered(&mut settled);
+    assert!((1..=20).contains(&beside), "{beside} settlements were in the batch of the append");
+    drop(go);
+    assert_eq!(store.append(event()).await.map(|appended| appended.duplicate).ok(), Some(false));
+}
+
+#[tokio::test]
+async fn a_source_that_floods_lets_another_ones_event_into_the_next_batch() {
+    let file = one_file();
+    let (store, go, mut stands) = standing_still(&file).await;
+    let first = store.append(for_plugin("still"));
+    stands.recv().await.unwrap();
+    let large = || {
+        let mut event = event();
+        event.attributes.body = vec![b'x'; 1 << 20].into();
+        event
+    };
+    let mut flood: Vec<_> = (0..40).map(|_| store.append(large())).collect();
+    let mut quiet = for_plugin("still");
+    quiet.attributes.source = "quiet".into();
+    let quiet = store.append(quiet);
+    go.send(()).unwrap();
+    first.await.unwrap();
+    stands.recv().await.unwrap();
+    quiet.await.unwrap();
+    let beside = answered(&mut flood);
+    assert!(beside < 10, "{beside} of the flood were in the batch of the quiet one");
+    drop(go);
+    for append in flood {
+        drop(append);
+    }
+}
+
+#[tokio::test]
+async fn one_source_cannot_take_all_the_room_for_appends_that_wait() {
+    let file = one_file();
+    let options = SqliteOptions { max_waiting_appends: 64, ..file.options() };
+    let store = Sqlite::open(options).unwrap();
+    let (go, still) = channel();
+    let (told, mut stands) = unbounded_channel();
+    store.attach(Arc::new(StandsStill { still: Mutex::new(still), told }));
+    let first = store.append(for_plugin("still"));
+    stands.recv().await.unwrap();
+    let mut flood: Vec<_> = (0..100).map(|_| store.append(event())).collect();
+    let refused = answered(&mut flood);
+    assert!((30..70).contains(&(100 - refused)), "{refused} of 100 were refused");
+    let mut quiet = event();
+    quiet.attributes.source = "quiet".into();
+    let quiet = store.append(quiet);
+    drop(go);
+    first.await.unwrap();
+    assert!(!quiet.await.unwrap().duplicate);
+}

@@ -1,0 +1,177 @@
+//! How much of the disk the store takes and leaves, looked at once a second.
+//!
+//! Beyond the bound no new event is taken; what was accepted is still handled, and its logs are dropped first. The room that
+//! is kept free is what settlements need for that: a disk that is really full is another matter (see `writer`).
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use bytesize::ByteSize;
+use rusqlite::Connection;
+
+use super::schema::beside;
+
+/// How long what was seen counts.
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Without `store.max_size` so much of the disk is left free, unless a tenth of it is less.
+const MOST_LEFT_BYTES: u64 = 1 << 30;
+
+/// A write-ahead log that is longer than this is held by a reader.
+const LONG_LOG_BYTES: u64 = 64 << 20;
+
+/// Sizes at one moment, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Sizes {
+    /// Pages of the database that hold something.
+    used: u64,
+    /// Pages of the file that are free, and written again before the file grows.
+    unused: u64,
+    /// The write-ahead log.
+    log: u64,
+    /// What is free on the disk, and the whole of it; absent where the system does not tell.
+    disk: Option<(u64, u64)>,
+}
+
+impl Sizes {
+    /// Why no new event is taken, if so; for people. Once `full`, a little more than the bound has to be free again, so
+    /// that the answer does not change with every event.
+    fn excess(&self, max_bytes: Option<u64>, full: bool) -> Option<String> {
+        let show = |bytes: u64| ByteSize::b(bytes).display().iec();
+        if let Some(max) = max_bytes {
+            let most = if full { max - max / 50 } else { max };
+            return (self.used + self.log > most).then(|| {
+                format!(
+                    "it takes {} of the {} that `store.max_size` allows: shorten `store.retention`, discard what is not \
+                     needed, or raise the limit",
+                    show(self.used + self.log),
+                    show(max)
+                )
+            });
+        }
+        let (free, total) = self.disk?;
+        let least = MOST_LEFT_BYTES.min(total / 10);
+        let wanted = if full { least + least / 20 } else { least };
+        (free + self.unused < wanted).then(|| {
+            format!(
+                "the disk has {} free, and {} are kept for what was accepted: make room, or set `store.max_size`",
+                show(free + self.unused),
+                show(least)
+            )
+        })
+    }
+}
+
+/// What the writer knows of its disk.
+#[derive(Debug)]
+pub(super) struct Space {
+    database: PathBuf,
+    max_bytes: Option<u64>,
+    looked: Option<Instant>,
+    full: Option<String>,
+    long_log: bool,
+}
+
+impl Space {
+    pub(super) fn new(database: &Path, max_bytes: Option<u64>) -> Self {
+        Self { database: database.to_owned(), max_bytes, looked: None, full: None, long_log: false }
+    }
+
+    /// Why no new event is taken, if so.
+    pub(super) fn full(&self) -> Option<&str> {
+        self.full.as_deref()
+    }
+
+    /// Looks, unless that was a moment ago; says whether the answer to [`Space::full`] has changed.
+    pub(super) fn look(&mut self, connection: &Connection) -> Result<bool, rusqlite::Error> {
+        if self.looked.is_some_and(|looked| looked.elapsed() < LOOK_EVERY) {
+            return Ok(false);
+        }
+        self.looked = Some(Instant::now());
+        let sizes = sizes(connection, &self.database)?;
+        metrics::gauge!("hookbox_store_bytes").set((sizes.used + sizes.unused) as f64);
+        metrics::gauge!("hookbox_store_log_bytes").set(sizes.log as f64);
+        if let Some((free, _)) = sizes.disk {
+            metrics::gauge!("hookbox_store_disk_free_bytes").set(free as f64);
+        }
+        self.warn_of_log(sizes.log);
+        let excess = sizes.excess(self.max_bytes, self.full.is_some());
+        let changed = excess.is_some() != self.full.is_some();
+        if changed {
+            match &excess {
+                Some(reason) => tracing::error!(reason, "the store is full: new events are refused"),
+                None => tracing::info!("the store has room again: new events are taken"),
+            }
+        }
+        self.full = excess;
+        Ok(changed)
+    }
+
+    /// Once when it has become long, and once when it is short again.
+    fn warn_of_log(&mut self, bytes: u64) {
+        if !self.long_log && bytes > LONG_LOG_BYTES {
+            self.long_log = true;
+            tracing::warn!(
+                bytes,
+                "the write-ahead log cannot be reset: a reader has held the database open for long; is another program \
+                 looking at it?"
+            );
+        } else if self.long_log && bytes <= LONG_LOG_BYTES {
+            self.long_log = false;
+            tracing::info!(bytes, "the write-ahead log is short again");
+        }
+    }
+}
+
+fn sizes(connection: &Connection, database: &Path) -> Result<Sizes, rusqlite::Error> {
+    let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u64>(0));
+    let (page, pages, free) = (number("page_size")?, number("page_count")?, number("freelist_count")?);
+    // Without a file there is no log, and without an answer there is no bound.
+    let log = std::fs::metadata(beside(database, "-wal")).map_or(0, |file| file.len());
+    let disk = rustix::fs::statvfs(database).ok();
+    let disk = disk.map(|disk| (disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize));
+    Ok(Sizes { used: pages.saturating_sub(free) * page, unused: free * page, log, disk })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    fn of_disk(free: u64, total: u64) -> Sizes {
+        Sizes { disk: Some((free, total)), ..Sizes::default() }
+    }
+
+    #[test]
+    fn without_a_bound_a_tenth_of_the_disk_or_a_gib_is_left_free() {
+        assert_eq!(of_disk(2 * GIB, 100 * GIB).excess(None, false), None);
+        let full = of_disk(GIB - 1, 100 * GIB).excess(None, false).unwrap();
+        assert!(full.contains("1.0 GiB are kept") && full.contains("store.max_size"), "{full}");
+        assert_eq!(of_disk(GIB / 5, GIB).excess(None, false), None, "of a small disk a tenth");
+        assert!(of_disk(GIB / 11, GIB).excess(None, false).is_some());
+        assert_eq!(Sizes::default().excess(None, false), None, "a system that does not tell is taken at its word");
+    }
+
+    #[test]
+    fn free_pages_within_the_file_count_as_free() {
+        let sizes = Sizes { unused: GIB, ..of_disk(GIB / 2, 100 * GIB) };
+        assert_eq!(sizes.excess(None, false), None);
+    }
+
+    #[test]
+    fn with_a_bound_what_is_used_counts_and_its_log() {
+        let sizes = Sizes { used: 90, log: 11, unused: 500, disk: Some((0, GIB)) };
+        assert_eq!(sizes.excess(Some(101), false), None, "the disk is somebody else's matter then");
+        let full = sizes.excess(Some(100), false).unwrap();
+        assert!(full.contains("`store.max_size`") && full.contains("101 B of the 100 B"), "{full}");
+    }
+
+    #[test]
+    fn a_store_that_is_full_stays_so_until_there_is_some_room() {
+        let sizes = Sizes { used: 99, ..Sizes::default() };
+        assert_eq!(sizes.excess(Some(100), false), None);
+        assert!(sizes.excess(Some(100), true).is_some());
+        assert_eq!(Sizes { used: 98, ..sizes }.excess(Some(100), true), None);
+    }
+}

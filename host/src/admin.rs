@@ -34,7 +34,7 @@ mod view;
 pub use openapi::router;
 pub use params::closest;
 
-/// Connections at once; more wait in the listener's backlog.
+/// Connections at once; for one more, that which has been idle for longest is closed.
 pub const MAX_CONNECTIONS: u32 = 64;
 
 /// The largest request body that is read, in bytes.

@@ -18,7 +18,7 @@ use crate::admin::{self, Admin};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, MAX_RUNNING, Parts};
-use crate::ingest::{self, Intake, Timeouts};
+use crate::ingest::{self, Capacity, Intake, Timeouts};
 use crate::plugins::{Approvals, Refreshed, Shelf, Stock};
 use crate::reload::{self, Pace, Watched};
 use crate::sandbox::{Compiler, Sandbox, SandboxError, SandboxOptions};
@@ -202,6 +202,7 @@ impl App {
             store: store.clone(),
             clock: self.clock.clone(),
             timeouts: Timeouts::default(),
+            capacity: Capacity::default(),
         };
         let admin = Admin {
             store: store.clone(),

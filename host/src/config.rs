@@ -17,6 +17,7 @@ use toml::de::DeTable;
 
 pub mod grants;
 mod limits;
+mod networks;
 mod plugin;
 pub mod presets;
 mod problems;
@@ -30,6 +31,7 @@ mod units;
 
 pub use grants::{Grants, HostPattern, HttpRule, Injected, METHODS};
 pub use limits::Limits;
+pub use networks::Networks;
 pub use plugin::{Approve, PluginSettings, is_path};
 pub use problems::{Problem, Problems};
 pub use routes::Routes;

@@ -4,7 +4,9 @@
 //! into, and becomes the `NewEvent` that is appended. There is no other way across. The reply is sent after the
 //! commit, and neither a client that hangs up nor a reply that comes too late takes an append back.
 //!
-//! - `serve` takes connections and bounds what each may cost; `conn` is what it wraps around a socket;
+//! - `serve` takes connections and bounds what each may cost: `connections` knows which there are and which of them is
+//!   closed for another, `conn` is what it wraps around a socket;
+//! - `client` says whose request it is, so that one sender has a share of connections and memory and not all of it;
 //! - `receive` is the road of one request, `body` reads its body, `reply` is everything a sender can be told;
 //! - `gate` holds what a source needs at hand for every request: keyed MAC states, parsed pointers and header names;
 //! - `verify` and `sign` are the two directions of a signature, `identify` finds type, id and subject;
@@ -23,7 +25,7 @@ use crate::config::Config;
 use crate::store::Store;
 
 mod body;
-mod conn;
+mod client;
 mod gate;
 mod identify;
 mod receive;
@@ -35,7 +37,7 @@ mod tally;
 mod verify;
 
 pub use gate::Gate;
-pub use serve::{Bounds, MAX_CONNECTIONS, serve, serve_router};
+pub use serve::{Bounds, serve, serve_router};
 pub use sign::{SignError, sign};
 pub use verify::{Refusal, Unverified, Verified};
 
@@ -50,6 +52,24 @@ pub struct Intake {
     pub clock: Clock,
     /// How long each step may take.
     pub timeouts: Timeouts,
+    /// How much there may be at once.
+    pub capacity: Capacity,
+}
+
+/// How much senders may take up at once, all together. One client may have a quarter of each; what a trusted proxy
+/// forwards counts for the clients that it forwards for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capacity {
+    /// Connections.
+    pub connections: u32,
+    /// Memory for bodies that are being received or appended, in bytes; at least one body of the largest size.
+    pub body_bytes: usize,
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Self { connections: 4_096, body_bytes: 256 << 20 }
+    }
 }
 
 /// How long each step of a request may take.
@@ -57,6 +77,8 @@ pub struct Intake {
 pub struct Timeouts {
     /// From the connection, or the reply before, to the last byte of the request's header; then it is closed.
     pub header: Duration,
+    /// The same while there is no place for another connection, and for a second afterwards.
+    pub header_when_full: Duration,
     /// From the header to the last byte of the body; then 408.
     pub body: Duration,
     /// From the last byte of the body to the reply; then 503, and the event may be stored all the same.
@@ -73,6 +95,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             header: Duration::from_secs(5),
+            header_when_full: Duration::from_secs(1),
             body: Duration::from_secs(10),
             reply: Duration::from_millis(2_500),
             write: Duration::from_secs(10),

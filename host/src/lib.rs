@@ -37,7 +37,7 @@ pub mod store; // doors: rusqlite
 pub mod egress; // doors: hyper, hyper_util, rustls, tokio_rustls, webpki_roots
 
 // floor 1: the file a user writes
-pub mod config; // doors: toml, miette, std::env
+pub mod config; // doors: toml, miette, ipnet, std::env
 
 // floor 0: nouns, arithmetic, time
 pub mod clock; // doors: std::time::SystemTime

@@ -8,7 +8,11 @@ mod hostile;
 mod http;
 mod identify;
 mod roundtrip;
+// Only Linux has more loopback addresses than 127.0.0.1 from the start.
+#[cfg(target_os = "linux")]
+mod senders;
 mod sources;
 mod stores;
+mod unread;
 mod vectors;
 mod verify;

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use super::networks::{self, Networks};
 use super::raw::{Item, Section, Sink};
 use super::units::{DAY_MS, HOUR_MS, MINUTE_MS, show_ms};
 
@@ -27,13 +28,15 @@ const DEFAULT_DEDUPE_WINDOW_MS: u64 = 14 * DAY_MS;
 /// The longest name of a plugin, in bytes.
 pub(super) const MAX_PLUGIN_NAME_BYTES: usize = 64;
 
-/// `[server]`. A change of any of these needs a restart, and a reload says so.
+/// `[server]`. A change of any of these needs a restart, and a reload says so; only `trusted_proxies` takes effect at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// Webhooks, and nothing else.
     pub listen: SocketAddr,
     /// API and metrics; loopback only.
     pub admin: SocketAddr,
+    /// Peers whose forwarded client addresses are believed.
+    pub trusted_proxies: Networks,
     /// The folder whose `*.wasm` and `*.wat` files are the plugins, absolute.
     pub plugins_dir: PathBuf,
     /// The largest request body that is read, in bytes.
@@ -81,6 +84,7 @@ pub(super) fn read_server(mut section: Section<'_>, base: &Path, sink: &Sink) ->
         );
     }
     section.not_supported("admin_tokens", "take it out: the API has no authentication and listens on loopback only");
+    let trusted_proxies = section.take("trusted_proxies").map(|item| networks::read(&item)).unwrap_or_default();
     let plugins_item = section.take("plugins_dir");
     let plugins_dir = base.join(plugins_item.as_ref().and_then(|item| path(item, "\"plugins\"")).unwrap_or("plugins"));
     let plugins = list_plugins(&plugins_dir).map_err(|error| {
@@ -97,7 +101,16 @@ pub(super) fn read_server(mut section: Section<'_>, base: &Path, sink: &Sink) ->
     let tree_size = section.take("tree_size").and_then(|item| item.size_bytes(TREE_SIZE_BOUNDS));
     let tree_bytes = tree_size.unwrap_or(DEFAULT_TREE_BYTES);
     section.finish();
-    let server = Server { listen, admin, plugins_dir, max_body_bytes, plugin_stack_bytes, tree_events, tree_bytes };
+    let server = Server {
+        listen,
+        admin,
+        trusted_proxies,
+        plugins_dir,
+        max_body_bytes,
+        plugin_stack_bytes,
+        tree_events,
+        tree_bytes,
+    };
     (server, plugins.ok())
 }
 

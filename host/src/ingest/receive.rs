@@ -10,18 +10,19 @@ use arc_swap::ArcSwap;
 use axum::http::header::CONTENT_ENCODING;
 use axum::http::{HeaderMap, Method, Request};
 use axum::response::Response;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use metrics::Histogram;
 use percent_encoding::percent_decode_str;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::Intake;
+use super::body::{self, BodyMemory, Reservation};
+use super::client::{Client, ShareKey};
 use super::gate::{Gate, Gates};
-use super::refusals::Refusals;
+use super::refusals::{Refusals, ShareNotices};
 use super::reply::{Refused, Reply};
 use super::serve::Answers;
-use super::verify::Unverified;
-use super::{Intake, body};
+use super::verify::Claim;
 use crate::event::NewEvent;
 use crate::store::{Appended, StoreError};
 use crate::{fail, tasks};
@@ -34,24 +35,37 @@ const UNKNOWN: &str = "unknown";
 pub(super) struct Receiver {
     intake: Intake,
     gates: ArcSwap<Gates>,
-    /// One permit is one byte of a body.
-    memory: Arc<Semaphore>,
+    memory: Arc<BodyMemory>,
     refusals: Refusals,
+    shares: ShareNotices,
     ack_seconds: Histogram,
 }
 
 impl Answers for Arc<Receiver> {
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
         let gates = self.gates();
+        let client = Client::of(peer, request.headers(), &gates.config().server.trusted_proxies);
         let gate = source_name(request.uri().path()).and_then(|name| gates.get(&name));
         let method = request.method().clone();
         let reply = match gate {
             None => Err(Refused::NoSource),
-            Some(gate) if method == Method::POST => self.post(&gates, gate, request).await.map(Reply::Stored),
+            Some(gate) if method == Method::POST => {
+                let memory = self.memory.reserve(client.share);
+                self.post(&gates, gate, request, memory).await.map(Reply::Stored)
+            }
             Some(_) if method == Method::OPTIONS => Ok(Reply::Options),
             Some(_) => Err(Refused::Method),
         };
-        self.reply(gate, peer, reply)
+        self.reply(gate, &client, reply)
+    }
+
+    fn share_of(&self, peer: SocketAddr) -> Option<ShareKey> {
+        let trusted = self.intake.config.load().server.trusted_proxies.contain(peer.ip());
+        (!trusted).then(|| ShareKey::of(peer.ip()))
+    }
+
+    fn over_share(&self, client: ShareKey) {
+        self.shares.note(client, "connections");
     }
 }
 
@@ -64,11 +78,12 @@ fn source_name(path: &str) -> Option<Cow<'_, str>> {
 impl Receiver {
     pub(super) fn new(intake: Intake) -> Self {
         let config = intake.config.load_full();
-        let memory = body::MAX_MEMORY_BYTES.max(config.server.max_body_bytes).min(Semaphore::MAX_PERMITS);
+        let memory = BodyMemory::new(intake.capacity.body_bytes, config.server.max_body_bytes);
         Self {
             gates: ArcSwap::from_pointee(Gates::new(config)),
-            memory: Arc::new(Semaphore::new(memory)),
+            memory: Arc::new(memory),
             refusals: Refusals::new(),
+            shares: ShareNotices::new(),
             ack_seconds: metrics::histogram!("hookbox_ingest_ack_seconds"),
             intake,
         }
@@ -87,7 +102,15 @@ impl Receiver {
         fresh
     }
 
-    async fn post(&self, gates: &Gates, gate: &Gate, request: Request<Incoming>) -> Result<Appended, Refused> {
+    /// The road of a webhook. Its body is read only if the header can be that of an authentic request: otherwise anybody
+    /// could fill the memory.
+    async fn post(
+        &self,
+        gates: &Gates,
+        gate: &Gate,
+        request: Request<Incoming>,
+        mut memory: Reservation,
+    ) -> Result<Appended, Refused> {
         if let Some(what) = gate.closed() {
             return Err(Refused::Closed(what.to_owned()));
         }
@@ -95,22 +118,25 @@ impl Receiver {
         if is_encoded(&head.headers) {
             return Err(Refused::Encoded);
         }
+        let has_body = !body.is_end_stream();
+        let refuse = |refusal| if has_body { Refused::Unread(refusal) } else { Refused::Unverified(refusal) };
+        let claim = Claim::new(head.headers, gate).map_err(refuse)?;
         let limits = self.intake.timeouts;
         let received = {
-            let reading = pin!(body::read(body, gates.config().server.max_body_bytes, &self.memory));
+            let reading = pin!(body::read(body, gates.config().server.max_body_bytes, &mut memory));
             timeout(limits.body, reading).await
         };
         let received = received.map_err(|_| Refused::BodyTimeout { seconds: limits.body.as_secs_f32() })??;
         let _ = fail::point("ingest.body_read");
         let start = Instant::now();
         let now_ms = self.intake.clock.now_ms();
-        let verified = Unverified::new(head.headers, received.bytes).verify(gate, now_ms)?;
+        let verified = claim.verify(received, now_ms)?;
         if let Some(key) = verified.key() {
             gate.tally.key_used(key);
         }
         let event = verified.identify(&gates.config().routes, now_ms);
         let _ = fail::point("ingest.verified");
-        let appended = timeout(limits.reply, self.append(event, received.share)).await;
+        let appended = timeout(limits.reply, self.append(event, memory)).await;
         let _ = fail::point("ingest.before_reply");
         let appended = appended.map_err(|_| Refused::Unanswered)??;
         self.ack_seconds.record(start.elapsed());
@@ -118,22 +144,25 @@ impl Receiver {
     }
 
     /// Appends to the end: neither a client that hangs up nor a reply that is overdue takes it back. It keeps the body's
-    /// share of memory until then.
-    async fn append(&self, event: NewEvent, share: impl Send + 'static) -> Result<Appended, Refused> {
+    /// memory until then.
+    async fn append(&self, event: NewEvent, memory: Reservation) -> Result<Appended, Refused> {
         let store = Arc::clone(&self.intake.store);
         let appending = tasks::to_the_end(tasks::unwound(async move {
             let appended = store.append(event).await;
-            drop(share);
+            drop(memory);
             appended
         }));
         appending.await.map_err(Refused::Broken)?.map_err(|error: StoreError| error.into())
     }
 
     /// Counts it, writes down why if it is a refusal, and answers.
-    fn reply(&self, gate: Option<&Gate>, peer: SocketAddr, reply: Result<Reply, Refused>) -> Response {
+    fn reply(&self, gate: Option<&Gate>, client: &Client, reply: Result<Reply, Refused>) -> Response {
         let source = gate.map_or_else(|| UNKNOWN.into(), |gate| Arc::clone(&gate.source().name));
         let reply = reply.unwrap_or_else(|refused| {
-            self.refusals.note(&source, peer, &refused);
+            self.refusals.note(&source, client, &refused);
+            if let (Refused::ClientShare, Some(share)) = (&refused, client.share) {
+                self.shares.note(share, "memory for bodies");
+            }
             Reply::Refused(refused)
         });
         if let (Some(gate), Reply::Stored(Appended { duplicate: false, .. })) = (gate, &reply) {

@@ -14,6 +14,8 @@ use crate::store::{Appended, StoreError};
 /// What `Allow` says of a source.
 const METHODS: HeaderValue = HeaderValue::from_static("POST, OPTIONS");
 
+const NOT_READY: &str = "The source is not ready to receive.";
+
 /// What a request comes to.
 #[derive(Debug)]
 pub(super) enum Reply {
@@ -44,8 +46,13 @@ pub(super) enum Refused {
     BodyBroken(String),
     #[error("request bodies fill the memory set aside for them")]
     NoRoom,
+    #[error("request bodies of this client fill its share of the memory set aside for them")]
+    ClientShare,
     #[error(transparent)]
     Unverified(#[from] Refusal),
+    /// The header alone says so, and the body has not been read.
+    #[error("{0}; the body was not read")]
+    Unread(Refusal),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("the store has not answered in time")]
@@ -78,6 +85,18 @@ impl Outside {
     }
 }
 
+/// One text for whatever is not authentic, read or unread.
+fn unverified(refusal: Refusal) -> Outside {
+    match refusal {
+        Refusal::Repeated => Outside::new(
+            StatusCode::BAD_REQUEST,
+            "A header that signatures are checked with may occur once, and occurs several times.",
+        ),
+        Refusal::Closed => Outside::later(NOT_READY, 60),
+        _ => Outside::new(StatusCode::UNAUTHORIZED, "The request could not be authenticated."),
+    }
+}
+
 impl Refused {
     /// Says no more than a sender needs; the reason is for the log.
     fn outside(&self) -> Outside {
@@ -94,15 +113,10 @@ impl Refused {
                 Outside::new(StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time.").close()
             }
             Self::BodyBroken(_) => Outside::new(StatusCode::BAD_REQUEST, "The body could not be read.").close(),
-            Self::Unverified(Refusal::Repeated) => Outside::new(
-                StatusCode::BAD_REQUEST,
-                "A header that signatures are checked with may occur once, and occurs several times.",
-            ),
-            Self::Closed(_) | Self::Unverified(Refusal::Closed) => {
-                Outside::later("The source is not ready to receive.", 60)
-            }
-            Self::Unverified(_) => Outside::new(StatusCode::UNAUTHORIZED, "The request could not be authenticated."),
-            Self::NoRoom => Outside::later("Too much is being received at once.", 1).close(),
+            Self::Closed(_) => Outside::later(NOT_READY, 60),
+            Self::Unverified(refusal) => unverified(*refusal),
+            Self::Unread(refusal) => unverified(*refusal).close(),
+            Self::NoRoom | Self::ClientShare => Outside::later("Too much is being received at once.", 1).close(),
             Self::Store(StoreError::Saturated { .. }) => Outside::later("Too many events are being stored at once.", 1),
             Self::Store(_) | Self::Broken(_) => Outside::later("Events cannot be stored at the moment.", 10),
             Self::Unanswered => Outside::later("Storing the event took too long; send it again.", 2),
@@ -119,7 +133,8 @@ impl Refused {
             Self::BodyTimeout { .. } => "slow_body",
             Self::BodyBroken(_) => "broken_body",
             Self::NoRoom => "no_room",
-            Self::Unverified(refusal) => refusal.reason(),
+            Self::ClientShare => "client_share",
+            Self::Unverified(refusal) | Self::Unread(refusal) => refusal.reason(),
             Self::Store(StoreError::Saturated { .. }) => "saturated",
             Self::Store(StoreError::Unavailable(_)) => "disk",
             Self::Store(StoreError::Full(_)) => "full",

@@ -2,12 +2,15 @@
 //!
 //! HTTP/1.1 only: providers send nothing else, and the floods that HTTP/2 makes possible are not worth defending
 //! against here. Idle connections are closed by the same limit that a slow header meets.
+//!
+//! When there is no place left, the connection that has been idle for longest is closed for the one that arrives. One
+//! that has a request under way is not: if all have one, the newcomer waits, and those behind it in the listener's backlog.
 
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -17,18 +20,24 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use super::conn::Conn;
+use super::client::ShareKey;
 use super::receive::Receiver;
+use super::refusals::LineLimit;
 use super::{Intake, Timeouts};
 use crate::tasks;
 
-/// Connections at once; more wait in the listener's backlog.
-pub const MAX_CONNECTIONS: u32 = 4_096;
+mod conn;
+mod connections;
+mod watched;
+
+use conn::Conn;
+use connections::{Admission, Closed, Connections, Place};
+use watched::Underway;
 
 /// The longest request line and header fields together, in bytes. hyper takes at most 100 fields by itself.
 const MAX_HEADER_BYTES: usize = 32 << 10;
@@ -39,11 +48,23 @@ const MAX_BUFFER_BYTES: usize = 64 << 10;
 /// How long accepting rests after an error such as too many open files: trying on at once would only spin.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
+/// How often a door that is full is looked at within the time for a header.
+const HURRY_LOOKS: u32 = 4;
+
+/// At most one line in such a time says that a door is full.
+const FULL_LINE_EVERY: Duration = Duration::from_secs(10);
+
 /// What a door answers with. Not a router where every microsecond counts: one that has a single path to tell from all
 /// others pays for boxes and tables.
 pub(super) trait Answers: Clone + Send + Sync + 'static {
     /// The reply to one request of `peer`.
     fn answer(&self, request: hyper::Request<Incoming>, peer: SocketAddr) -> impl Future<Output = Response> + Send;
+
+    /// Whose share of the connections one of `peer` counts for. `None` if it counts for nobody's.
+    fn share_of(&self, peer: SocketAddr) -> Option<ShareKey>;
+
+    /// `client` has all of its share of the connections.
+    fn over_share(&self, client: ShareKey);
 }
 
 impl Answers for Router {
@@ -53,14 +74,27 @@ impl Answers for Router {
             Err(never) => match never {},
         }
     }
+
+    /// Operators come over loopback, from one address: to tell them apart by it would keep them from their own host.
+    fn share_of(&self, _: SocketAddr) -> Option<ShareKey> {
+        None
+    }
+
+    fn over_share(&self, _: ShareKey) {}
 }
 
 /// What every connection shares.
-#[derive(Debug, Clone)]
-struct Connections<A> {
+#[derive(Debug)]
+struct Door<A> {
+    /// What the metrics call it.
+    name: &'static str,
     answers: A,
     http: http1::Builder,
     timeouts: Timeouts,
+    connections: Arc<Connections>,
+    /// Those that are served, and those that are told to close and have not yet noticed.
+    served: TaskTracker,
+    full_lines: LineLimit,
     /// Requests under way are finished, connections then closed.
     shutdown: CancellationToken,
     /// What is still under way is dropped.
@@ -70,7 +104,7 @@ struct Connections<A> {
 /// How many connections there may be, and how long each step of one may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// Connections at once; more wait in the listener's backlog.
+    /// Connections at once. For one more, that which has been idle for longest is closed.
     pub max_connections: u32,
     /// Those of a request that are the router's affair (body, reply) are left to it.
     pub timeouts: Timeouts,
@@ -79,34 +113,44 @@ pub struct Bounds {
 /// Receives webhooks on `listener` until `shutdown`, then lets the requests under way finish for as long as
 /// [`Timeouts::drain`] says, and returns when the last connection is closed.
 pub async fn serve(listener: TcpListener, intake: Intake, shutdown: CancellationToken) {
-    let bounds = Bounds { max_connections: MAX_CONNECTIONS, timeouts: intake.timeouts };
-    take(listener, Arc::new(Receiver::new(intake)), bounds, shutdown).await;
+    let bounds = Bounds { max_connections: intake.capacity.connections, timeouts: intake.timeouts };
+    take(listener, "public", Arc::new(Receiver::new(intake)), bounds, shutdown).await;
 }
 
-/// As [`serve`], for any router: how a door of this host takes its connections.
+/// As [`serve`], for the router of the operator's door. When it is full, that door too closes what has been idle for
+/// longest and hurries slow headers. It gives no shares: everybody who can reach it comes from a loopback address.
 pub async fn serve_router(listener: TcpListener, router: Router, bounds: Bounds, shutdown: CancellationToken) {
-    take(listener, router, bounds, shutdown).await;
+    take(listener, "admin", router, bounds, shutdown).await;
 }
 
-async fn take(listener: TcpListener, answers: impl Answers, bounds: Bounds, shutdown: CancellationToken) {
+async fn take(
+    listener: TcpListener,
+    name: &'static str,
+    answers: impl Answers,
+    bounds: Bounds,
+    shutdown: CancellationToken,
+) {
     let Bounds { max_connections, timeouts } = bounds;
-    let places = Arc::new(Semaphore::new(max_connections as usize));
-    let connections = Connections {
-        timeouts,
-        http: http(&timeouts),
+    let door = Arc::new(Door {
+        name,
         answers,
+        http: http(&timeouts),
+        timeouts,
+        connections: Connections::new(max_connections),
+        served: TaskTracker::new(),
+        full_lines: LineLimit::new(1, FULL_LINE_EVERY),
         shutdown: shutdown.clone(),
         abort: CancellationToken::new(),
-    };
-    // Cancelled as a whole: no connection is taken from the listener and then lost.
-    let _ = shutdown.run_until_cancelled(accept(&listener, &places, &connections)).await;
+    });
+    // Cancelled as a whole. Who waits for a place then is as one who waits in the backlog: nothing was read.
+    let _ = shutdown.run_until_cancelled(async { tokio::join!(accept(&listener, &door), hurry(&door)) }).await;
     drop(listener);
-    if timeout(timeouts.drain, places.acquire_many(max_connections)).await.is_err() {
-        let open = max_connections as usize - places.available_permits();
+    door.served.close();
+    if timeout(timeouts.drain, door.served.wait()).await.is_err() {
+        let open = door.served.len();
         tracing::warn!(connections = open, "closing connections with requests that did not finish in time");
-        connections.abort.cancel();
-        // An error means the semaphore is closed, which nobody does.
-        let _ = places.acquire_many(max_connections).await;
+        door.abort.cancel();
+        door.served.wait().await;
     }
 }
 
@@ -121,16 +165,14 @@ fn http(timeouts: &Timeouts) -> http1::Builder {
     http
 }
 
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-    connections: &Connections<impl Answers>,
-) -> Infallible {
+async fn accept<A: Answers>(listener: &TcpListener, door: &Arc<Door<A>>) -> Infallible {
     loop {
-        let place = Arc::clone(places).acquire_owned().await.expect("nobody closes the semaphore");
         match listener.accept().await {
             Ok((stream, peer)) => {
-                tasks::spawn(connections.clone().handle(stream, peer, place));
+                if let Some(place) = door.place(peer).await {
+                    let serving = Arc::clone(door).handle(stream, peer, place);
+                    tasks::spawn(door.served.track_future(serving));
+                }
             }
             // The client was gone before its turn came.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -142,19 +184,96 @@ async fn accept(
     }
 }
 
-impl<A: Answers> Connections<A> {
+/// Closes what takes longer for a header than it has while the door is full. The limit of every connection, which is
+/// longer, is kept by hyper.
+async fn hurry<A: Answers>(door: &Door<A>) -> Infallible {
+    let limit = door.timeouts.header_when_full;
+    loop {
+        door.connections.crowded().await;
+        while let Some(closed) = door.connections.close_overdue(limit, door.connections.now_us()) {
+            if closed > 0 {
+                door.count("slow_header", closed);
+            }
+            tokio::time::sleep(limit / HURRY_LOOKS).await;
+        }
+    }
+}
+
+impl<A: Answers> Door<A> {
+    /// A place for a connection of `peer`, as soon as there is one; `None` if it is refused.
+    async fn place(&self, peer: SocketAddr) -> Option<Place> {
+        let client = self.answers.share_of(peer);
+        let mut waits = false;
+        loop {
+            match self.connections.admit(client, self.connections.now_us()) {
+                Admission::Admitted { place, closed } => {
+                    if waits {
+                        self.connections.want(false);
+                    }
+                    self.note(closed, client);
+                    return Some(place);
+                }
+                Admission::OverShare => {
+                    self.count("refused", 1);
+                    client.inspect(|client| self.answers.over_share(*client));
+                    return None;
+                }
+                // Asked once more after saying so, or what became idle in between would tell nobody.
+                Admission::Full if !waits => {
+                    waits = true;
+                    self.connections.want(true);
+                }
+                Admission::Full => self.connections.change().await,
+            }
+        }
+    }
+
+    /// Tells that another connection was closed for a new one.
+    fn note(&self, closed: Option<Closed>, client: Option<ShareKey>) {
+        match closed {
+            None => {}
+            Some(Closed::OverShare) => {
+                self.count("client_share", 1);
+                client.inspect(|client| self.answers.over_share(*client));
+            }
+            Some(Closed::Full) => {
+                self.count("full", 1);
+                if let Some(suppressed) = self.full_lines.admit(Instant::now()) {
+                    tracing::warn!(
+                        door = self.name,
+                        suppressed,
+                        "connections are full: what has been idle for longest is closed for those that arrive"
+                    );
+                }
+            }
+        }
+    }
+
+    fn count(&self, reason: &'static str, connections: u64) {
+        metrics::counter!("hookbox_connections_closed_total", "door" => self.name, "reason" => reason)
+            .increment(connections);
+    }
+
     /// Serves one connection; its place is free again when it is closed.
-    async fn handle(self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
+    async fn handle(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, place: Place) {
         // Replies are small, and a sender waits for each.
         let _ = stream.set_nodelay(true);
-        let conn = Conn::new(stream, &self.timeouts, self.shutdown.clone());
-        let answers = self.answers;
-        let service = service_fn(move |request| {
-            let answers = answers.clone();
-            async move { Ok::<_, Infallible>(answers.answer(request, peer).await) }
+        let entry = Arc::clone(place.entry());
+        let conn = Conn::new(stream, Arc::clone(&entry), &self.timeouts, self.shutdown.clone());
+        let service = service_fn(|request| {
+            let underway = Underway::begin(&entry);
+            let answers = &self.answers;
+            async move {
+                let underway = underway.ok_or(ToldToClose)?;
+                let response = answers.answer(request, peer).await;
+                Ok::<_, ToldToClose>(response.map(|body| underway.until_made(body)))
+            }
         });
         let mut serving = std::pin::pin!(self.http.serve_connection(TokioIo::new(conn), service));
         let ended = tokio::select! {
+            biased;
+            // Nothing is under way, so nothing is lost.
+            () = entry.told_to_close() => Ok(()),
             ended = serving.as_mut() => ended,
             () = self.shutdown.cancelled() => {
                 serving.as_mut().graceful_shutdown();
@@ -170,3 +289,8 @@ impl<A: Answers> Connections<A> {
         drop(place);
     }
 }
+
+/// A request that came while its connection was being closed for another.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection was closed for another before its request had come")]
+struct ToldToClose;

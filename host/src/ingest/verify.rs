@@ -1,5 +1,8 @@
 //! Unverified → Verified: is this request from who it says it is from?
 //!
+//! It is asked in two steps, since a body costs memory: whether the header makes a [`Claim`] that some body could bear
+//! out, and whether this body does. Both tell a sender the same.
+//!
 //! One verifier for every provider: the template of [`crate::config::source::Hmac`]. The MAC is computed over the raw
 //! bytes with every active key and compared with every candidate signature in constant time, without stopping at the
 //! first match, so that neither which key nor which signature matched can be timed.
@@ -105,46 +108,79 @@ impl Unverified {
 
     /// Checks it against the template and the keys of its source, at `now_ms` (Unix milliseconds).
     pub fn verify(self, gate: &Gate, now_ms: i64) -> Result<Verified<'_>, Refusal> {
-        let (note, key) = match gate.verifier() {
-            Verifier::Open => (None, None),
+        Claim::new(self.headers, gate)?.verify(self.body, now_ms)
+    }
+}
+
+/// A request whose header can be that of an authentic one: it has all that the source's template asks for, in the right
+/// form. Its body has not been looked at, and need not have come.
+#[derive(Debug)]
+pub(super) struct Claim<'gate> {
+    gate: &'gate Gate,
+    headers: HeaderMap,
+    /// The signatures of the first header that is present. Empty for a source that checks nothing.
+    candidates: Vec<[u8; TAG_BYTES]>,
+}
+
+impl<'gate> Claim<'gate> {
+    /// Refuses whatever no body could make authentic.
+    pub(super) fn new(headers: HeaderMap, gate: &'gate Gate) -> Result<Self, Refusal> {
+        let candidates = match gate.verifier() {
+            Verifier::Open => Vec::new(),
             Verifier::Closed(_) => return Err(Refusal::Closed),
-            Verifier::Keyed(template) => self.check(template, now_ms)?,
+            Verifier::Keyed(template) => {
+                let candidates = candidates(&headers, template)?;
+                timestamp(&headers, template)?;
+                id(&headers, template)?;
+                candidates
+            }
         };
-        Ok(Verified { gate, headers: self.headers, body: self.body, note, key })
+        Ok(Self { gate, headers, candidates })
     }
 
-    fn check(&self, template: &Template, now_ms: i64) -> Result<(Option<String>, Option<u32>), Refusal> {
-        let candidates = self.candidates(template)?;
-        let timestamp = self.timestamp(template)?;
-        let id = template.id.as_ref().map(|name| single(&self.headers, name)).transpose()?.flatten();
-        if template.signs_id && id.is_none() {
-            return Err(Refusal::NoId);
-        }
-        let signed = Signed { parts: &template.signed, timestamp, id, body: &self.body };
-        let key = matching_key(&template.keys, &signed, &candidates).ok_or(Refusal::Mismatch)?;
+    /// Checks the signatures over the whole body, and the timestamp, at `now_ms` (Unix milliseconds).
+    pub(super) fn verify(self, body: Bytes, now_ms: i64) -> Result<Verified<'gate>, Refusal> {
+        let (note, key) = match self.gate.verifier() {
+            Verifier::Open => (None, None),
+            Verifier::Closed(_) => return Err(Refusal::Closed),
+            Verifier::Keyed(template) => self.check(template, &body, now_ms)?,
+        };
+        Ok(Verified { gate: self.gate, headers: self.headers, body, note, key })
+    }
+
+    fn check(&self, template: &Template, body: &[u8], now_ms: i64) -> Result<(Option<String>, Option<u32>), Refusal> {
+        let timestamp = timestamp(&self.headers, template)?;
+        let signed = Signed { parts: &template.signed, timestamp, id: id(&self.headers, template)?, body };
+        let key = matching_key(&template.keys, &signed, &self.candidates).ok_or(Refusal::Mismatch)?;
         let note = freshness(template, timestamp, now_ms)?;
         Ok((note, Some(key)))
     }
+}
 
-    /// The signatures of the first header that is present.
-    fn candidates(&self, template: &Template) -> Result<Vec<[u8; TAG_BYTES]>, Refusal> {
-        let (name, field) =
-            template.signatures.iter().find(|(name, _)| self.headers.contains_key(name)).ok_or(Refusal::NoSignature)?;
-        let items = Items::of(&self.headers, name, field)?;
-        let candidates: Vec<_> = items.filter_map(|item| decode(item, template.encoding)).collect();
-        if candidates.is_empty() { Err(Refusal::Malformed) } else { Ok(candidates) }
-    }
+/// The signatures of the first header that is present.
+fn candidates(headers: &HeaderMap, template: &Template) -> Result<Vec<[u8; TAG_BYTES]>, Refusal> {
+    let (name, field) =
+        template.signatures.iter().find(|(name, _)| headers.contains_key(name)).ok_or(Refusal::NoSignature)?;
+    let items = Items::of(headers, name, field)?;
+    let candidates: Vec<_> = items.filter_map(|item| decode(item, template.encoding)).collect();
+    if candidates.is_empty() { Err(Refusal::Malformed) } else { Ok(candidates) }
+}
 
-    /// The timestamp's text, which may be signed. Two of them would leave open which one counts.
-    fn timestamp(&self, template: &Template) -> Result<Option<&[u8]>, Refusal> {
-        let Some((name, timestamp)) = &template.timestamp else { return Ok(None) };
-        let mut items = Items::of(&self.headers, name, &timestamp.field)?;
-        match (items.next(), items.next()) {
-            (None, _) if timestamp.required || template.signs_timestamp => Err(Refusal::NoTimestamp),
-            (_, Some(_)) => Err(Refusal::Repeated),
-            (text, None) => Ok(text),
-        }
+/// The timestamp's text, which may be signed. Two of them would leave open which one counts.
+fn timestamp<'a>(headers: &'a HeaderMap, template: &Template) -> Result<Option<&'a [u8]>, Refusal> {
+    let Some((name, timestamp)) = &template.timestamp else { return Ok(None) };
+    let mut items = Items::of(headers, name, &timestamp.field)?;
+    match (items.next(), items.next()) {
+        (None, _) if timestamp.required || template.signs_timestamp => Err(Refusal::NoTimestamp),
+        (_, Some(_)) => Err(Refusal::Repeated),
+        (text, None) => Ok(text),
     }
+}
+
+/// The id's text, which may be signed.
+fn id<'a>(headers: &'a HeaderMap, template: &Template) -> Result<Option<&'a [u8]>, Refusal> {
+    let id = template.id.as_ref().map(|name| single(headers, name)).transpose()?.flatten();
+    if template.signs_id && id.is_none() { Err(Refusal::NoId) } else { Ok(id) }
 }
 
 fn decode(item: &[u8], encoding: Encoding) -> Option<[u8; TAG_BYTES]> {

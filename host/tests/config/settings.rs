@@ -21,6 +21,44 @@ fn addresses_are_checked() {
 }
 
 #[test]
+fn trusted_proxies_are_networks_and_addresses() {
+    let home = Home::new();
+    let trusted = |value: &str| home.good(&format!("[server]\ntrusted_proxies = {value}")).server.trusted_proxies;
+    let inside = |value: &str, address: &str| trusted(value).contain(address.parse().unwrap());
+    assert!(inside("[\"127.0.0.1/32\", \"2001:db8::/32\"]", "127.0.0.1"));
+    assert!(inside("[\"127.0.0.1/32\", \"2001:db8::/32\"]", "2001:db8::7"));
+    assert!(inside("\"192.0.2.1\"", "192.0.2.1") && !inside("\"192.0.2.1\"", "192.0.2.2"));
+    assert!(!inside("[]", "127.0.0.1"));
+    assert_eq!(home.good("").server.trusted_proxies, trusted("[]"));
+}
+
+#[test]
+fn bad_trusted_proxies_are_refused_with_what_would_be_right() {
+    let home = Home::new();
+    let cases = [
+        ("[\"10.1.2.3/8\"]", "\"10.0.0.0/8\" for the network, or \"10.1.2.3\" for this address alone"),
+        ("[\"2001:db8::1/32\"]", "write \"2001:db8::/32\" for the network"),
+        ("[\"10.0.0.0/33\"]", "from 0 to 32 after the `/`"),
+        ("[\"::/129\"]", "from 0 to 128 after the `/`"),
+        ("[\"10.0.0.0/\"]", "whose length is not one"),
+        ("[\"10.0.0.0/+8\"]", "whose length is not one"),
+        ("[\"localhost\"]", "names are not looked up"),
+        ("[\"\"]", "not a network of IP addresses"),
+        ("[\"127.0.0.1:3000\"]", "write \"127.0.0.1\", without the port"),
+        ("[\"::ffff:10.1.2.3/104\"]", "write it as IPv4: \"10.0.0.0/8\""),
+        ("[1]", "must be a string"),
+        ("true", "`server.trusted_proxies` is true or false, but must be a string"),
+    ];
+    for (value, says) in cases {
+        home.refuses(&format!("[server]\ntrusted_proxies = {value}"), &[says]);
+    }
+    let problem = home.bad("[server]\ntrusted_proxies = [\"10.0.0.0/8\",\n\"10.1.2.3/8\"]");
+    assert_eq!(problem.iter().map(|problem| problem.line).collect::<Vec<_>>(), [3], "{problem}");
+    let many = vec!["\"10.0.0.0/8\""; 257].join(", ");
+    home.refuses(&format!("[server]\ntrusted_proxies = [{many}]"), &["lists 257 networks", "at most 256"]);
+}
+
+#[test]
 fn paths_start_at_the_file() {
     let home = Home::new();
     fs::create_dir(home.folder.path().join("other")).unwrap();

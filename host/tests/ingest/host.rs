@@ -1,18 +1,18 @@
 //! An intake on a real store, and a client that speaks HTTP byte by byte.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use hookbox::clock::Clock;
-use hookbox::config::{Config, DEFAULT_STACK_BYTES, Routes, Server, Source, StoreSettings};
-use hookbox::ingest::{Intake, Timeouts, serve};
+use hookbox::config::{Config, DEFAULT_STACK_BYTES, Networks, Routes, Server, Source, StoreSettings};
+use hookbox::ingest::{Capacity, Intake, Timeouts, serve};
 use hookbox::store::{EventFilter, EventView, Page, Sqlite, SqliteOptions, Store, TreeBudget};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -27,8 +27,17 @@ pub(crate) const MAX_BODY_BYTES: usize = 300_000;
 pub(crate) const SECRET: &[u8] = b"a secret for tests";
 
 /// Limits that no test reaches unless it sets out to.
-pub(crate) const PATIENT: Timeouts =
-    Timeouts { header: PATIENCE, body: PATIENCE, reply: PATIENCE, write: PATIENCE, linger: PATIENCE, drain: PATIENCE };
+pub(crate) const PATIENT: Timeouts = Timeouts {
+    header: PATIENCE,
+    header_when_full: PATIENCE,
+    body: PATIENCE,
+    reply: PATIENCE,
+    write: PATIENCE,
+    linger: PATIENCE,
+    drain: PATIENCE,
+};
+
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// A limit that is meant to be reached.
 pub(crate) const SOON: Duration = Duration::from_millis(50);
@@ -46,13 +55,14 @@ pub(crate) struct Host {
 pub(crate) struct Options {
     pub(crate) sources: Vec<Source>,
     pub(crate) timeouts: Timeouts,
+    pub(crate) capacity: Capacity,
     pub(crate) max_waiting_appends: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let sources = ["heygen", "github"].map(|name| preset(name, secrets(&[SECRET])));
-        Self { sources: sources.to_vec(), timeouts: PATIENT, max_waiting_appends: 100 }
+        Self { sources: sources.to_vec(), timeouts: PATIENT, capacity: Capacity::default(), max_waiting_appends: 100 }
     }
 }
 
@@ -63,6 +73,7 @@ pub(crate) fn config(sources: Vec<Source>) -> Arc<Config> {
         server: Server {
             listen: localhost,
             admin: localhost,
+            trusted_proxies: Networks::default(),
             plugins_dir: "plugins".into(),
             max_body_bytes: MAX_BODY_BYTES,
             plugin_stack_bytes: DEFAULT_STACK_BYTES,
@@ -83,8 +94,12 @@ impl Host {
 
     /// A host whose appends wait until the gate is opened.
     pub(crate) async fn start_held(timeouts: Timeouts) -> (Self, Arc<Held>) {
+        Self::start_held_with(Options { timeouts, ..Options::default() }).await
+    }
+
+    pub(crate) async fn start_held_with(options: Options) -> (Self, Arc<Held>) {
         let mut held = None;
-        let host = Self::start_with(Options { timeouts, ..Options::default() }, |store| {
+        let host = Self::start_with(options, |store| {
             let gate = Held::new(store);
             held = Some(gate.clone());
             gate
@@ -108,13 +123,33 @@ impl Host {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let shutdown = CancellationToken::new();
-        let intake = Intake { config: config.clone(), store: store.clone(), clock, timeouts: options.timeouts };
+        let intake = Intake {
+            config: config.clone(),
+            store: store.clone(),
+            clock,
+            timeouts: options.timeouts,
+            capacity: options.capacity,
+        };
         let serving = tokio::spawn(serve(listener, intake, shutdown.clone()));
         Self { address, config, store, shutdown, serving, _folder: folder }
     }
 
     pub(crate) async fn connect(&self) -> Client {
-        Client { stream: TcpStream::connect(self.address).await.expect("the host listens"), unread: Vec::new() }
+        Client::new(TcpStream::connect(self.address).await.expect("the host listens"))
+    }
+
+    /// A connection from another address of this machine.
+    pub(crate) async fn connect_from(&self, local: IpAddr) -> Client {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind((local, 0).into()).expect("a loopback address");
+        Client::new(socket.connect(self.address).await.expect("the host listens"))
+    }
+
+    /// From the next connection and request on, these peers are trusted proxies.
+    pub(crate) fn trust(&self, networks: Networks) {
+        let mut config = Config::clone(&self.config.load());
+        config.server.trusted_proxies = networks;
+        self.config.store(Arc::new(config));
     }
 
     /// The answer to one request on a connection of its own.
@@ -147,6 +182,10 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        Self { stream, unread: Vec::new() }
+    }
+
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).await.expect("the host reads");
     }
@@ -185,6 +224,22 @@ impl Client {
     pub(crate) async fn rest(&mut self) -> Vec<u8> {
         while self.read().await {}
         std::mem::take(&mut self.unread)
+    }
+
+    /// The same, where the end may be a reset.
+    pub(crate) async fn rest_or_reset(&mut self) -> Vec<u8> {
+        let reading = async { while self.stream.read_buf(&mut self.unread).await.is_ok_and(|read| read > 0) {} };
+        tokio::time::timeout(PATIENCE, reading).await.expect("the host closes");
+        std::mem::take(&mut self.unread)
+    }
+
+    /// Waits for the host to ask for the body of a request that expects to be asked.
+    pub(crate) async fn is_asked_for_the_body(&mut self) {
+        while self.unread.len() < CONTINUE.len() {
+            assert!(self.read().await, "the connection is closed: {:?}", self.unread);
+        }
+        let asked = self.unread.drain(..CONTINUE.len()).collect::<Vec<_>>();
+        assert_eq!(asked, CONTINUE, "{:?}", self.unread);
     }
 
     /// Cuts the connection: the host gets a reset, not an orderly end.

@@ -29,7 +29,8 @@ async fn a_body_declared_too_long_is_refused_before_it_is_sent() {
     for length in [MAX_BODY_BYTES as u64 + 1, u64::from(u32::MAX), u64::MAX / 2] {
         let mut client = host.connect().await;
         let head = "POST /webhook/heygen HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\n";
-        client.send(format!("{head}content-length: {length}\r\n\r\n")).await;
+        let signature = signature(BODY);
+        client.send(format!("{head}heygen-signature: {signature}\r\ncontent-length: {length}\r\n\r\n")).await;
         let response = client.response().await;
         response.is_problem(413);
         assert_eq!(response.header("connection"), "close");
@@ -45,7 +46,7 @@ async fn a_chunked_body_is_cut_off_at_the_limit() {
     let host = Host::start(Options::default()).await;
     let chunk = vec![b' '; 65_536];
     let mut client = host.connect().await;
-    client.send(chunked(&[], &[])).await;
+    client.send(chunked(&[("Heygen-Signature", &signature(BODY))], &[])).await;
     // More than the buffers between client and host can hold.
     for _ in 0..1_000 {
         client.send(format!("{:x}\r\n", chunk.len())).await;

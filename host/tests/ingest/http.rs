@@ -239,7 +239,10 @@ async fn an_encoded_body_is_refused() {
 async fn a_connection_goes_on_after_a_refusal() {
     let host = Host::start(Options::default()).await;
     let mut client = host.connect().await;
-    client.send(request("POST", "/webhook/heygen", &[], SUCCESS)).await;
+    let other = signature(b"another body");
+    client.send(request("POST", "/webhook/heygen", &[("Heygen-Signature", &other)], SUCCESS)).await;
+    client.response().await.is_problem(401);
+    client.send(request("POST", "/webhook/heygen", &[], b"")).await;
     client.response().await.is_problem(401);
     client.send(request("POST", "/webhook/nobody", &[], SUCCESS)).await;
     client.response().await.is_problem(404);

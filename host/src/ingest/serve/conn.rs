@@ -3,6 +3,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,11 +13,13 @@ use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::Timeouts;
+use super::connections::Entry;
 
 /// A socket with patience.
 #[derive(Debug)]
 pub(super) struct Conn {
     stream: TcpStream,
+    entry: Arc<Entry>,
     write_limit: Duration,
     linger_limit: Duration,
     /// Runs while the client takes no bytes.
@@ -27,9 +30,10 @@ pub(super) struct Conn {
 }
 
 impl Conn {
-    pub(super) fn new(stream: TcpStream, timeouts: &Timeouts, shutdown: CancellationToken) -> Self {
+    pub(super) fn new(stream: TcpStream, entry: Arc<Entry>, timeouts: &Timeouts, shutdown: CancellationToken) -> Self {
         Self {
             stream,
+            entry,
             write_limit: timeouts.write,
             linger_limit: timeouts.linger,
             stalled: None,
@@ -76,8 +80,11 @@ impl AsyncWrite for Conn {
         self.stream.is_write_vectored()
     }
 
+    /// Asked for when all that there is to write has been written.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.entry.sent();
+        Poll::Ready(Ok(()))
     }
 
     /// Closes our side, then reads on for a moment until the client has closed its own: closing a socket with unread

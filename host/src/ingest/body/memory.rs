@@ -1,0 +1,150 @@
+//! The memory for bodies: all of it is bounded, and so is what the bodies of one client may hold of it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::ingest::client::ShareKey;
+use crate::ingest::reply::Refused;
+
+/// One client may hold one part in so many.
+const CLIENT_PART: usize = 4;
+
+/// How much bodies hold, for as long as they are received or appended.
+#[derive(Debug)]
+pub(in crate::ingest) struct BodyMemory {
+    max_bytes: usize,
+    max_client_bytes: usize,
+    held: Mutex<Held>,
+}
+
+/// In bytes. Clients that hold nothing are not listed.
+#[derive(Debug, Default)]
+struct Held {
+    all: usize,
+    clients: HashMap<ShareKey, usize>,
+}
+
+impl BodyMemory {
+    /// For bodies of at most `max_body_bytes`. Both limits have room for one of them.
+    pub(in crate::ingest) fn new(max_bytes: usize, max_body_bytes: usize) -> Self {
+        let max_bytes = max_bytes.max(max_body_bytes);
+        let max_client_bytes = (max_bytes / CLIENT_PART).max(max_body_bytes);
+        Self { max_bytes, max_client_bytes, held: Mutex::default() }
+    }
+
+    /// A reservation of nothing yet, which counts for `client`; for nobody if it is `None`.
+    pub(in crate::ingest) fn reserve(self: &Arc<Self>, client: Option<ShareKey>) -> Reservation {
+        Reservation { memory: Arc::clone(self), client, bytes: 0 }
+    }
+
+    /// Nothing that holds this lock can panic halfway.
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(test)]
+    pub(in crate::ingest) fn held_bytes(&self) -> usize {
+        self.held().all
+    }
+}
+
+/// The memory of one body. Dropping it gives the memory back.
+#[derive(Debug)]
+pub(in crate::ingest) struct Reservation {
+    memory: Arc<BodyMemory>,
+    client: Option<ShareKey>,
+    bytes: usize,
+}
+
+impl Reservation {
+    /// Reserves so many bytes more, or says which limit is in the way.
+    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Refused> {
+        let memory = &self.memory;
+        let mut held = memory.held();
+        let its = self.client.map(|client| (client, held.clients.get(&client).copied().unwrap_or(0)));
+        if its.is_some_and(|(_, its)| bytes > memory.max_client_bytes - its) {
+            return Err(Refused::ClientShare);
+        }
+        if bytes > memory.max_bytes - held.all {
+            return Err(Refused::NoRoom);
+        }
+        if let Some((client, its)) = its {
+            held.clients.insert(client, its + bytes);
+        }
+        held.all += bytes;
+        self.bytes += bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if self.bytes == 0 {
+            return;
+        }
+        let mut held = self.memory.held();
+        held.all -= self.bytes;
+        let Some(client) = self.client else { return };
+        if let Some(its) = held.clients.get_mut(&client) {
+            *its -= self.bytes;
+            if *its == 0 {
+                held.clients.remove(&client);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(last: u8) -> Option<ShareKey> {
+        Some(ShareKey::of([192, 0, 2, last].into()))
+    }
+
+    fn grown(memory: &Arc<BodyMemory>, client: Option<ShareKey>, bytes: usize) -> Result<Reservation, Refused> {
+        let mut reservation = memory.reserve(client);
+        reservation.grow(bytes)?;
+        Ok(reservation)
+    }
+
+    #[test]
+    fn one_client_holds_at_most_a_quarter_and_others_have_theirs() {
+        let memory = Arc::new(BodyMemory::new(100, 10));
+        let _held = grown(&memory, key(1), 20).unwrap();
+        let mut growing = grown(&memory, key(1), 5).unwrap();
+        assert!(matches!(growing.grow(1), Err(Refused::ClientShare)));
+        assert!(matches!(grown(&memory, key(1), 1), Err(Refused::ClientShare)));
+        let _others = [2, 3, 4].map(|last| grown(&memory, key(last), 25).unwrap());
+        assert!(matches!(grown(&memory, key(5), 1), Err(Refused::NoRoom)));
+        drop(growing);
+        assert!(grown(&memory, key(1), 5).is_ok());
+        assert_eq!(memory.held_bytes(), 95);
+    }
+
+    #[test]
+    fn a_proxy_without_a_client_has_no_share_but_the_whole() {
+        let memory = Arc::new(BodyMemory::new(100, 10));
+        let all = grown(&memory, None, 100).unwrap();
+        assert!(matches!(grown(&memory, None, 1), Err(Refused::NoRoom)));
+        drop(all);
+        assert_eq!(memory.held_bytes(), 0);
+    }
+
+    #[test]
+    fn one_body_of_the_largest_size_has_room() {
+        let memory = Arc::new(BodyMemory::new(10, 50));
+        let body = grown(&memory, key(1), 50).unwrap();
+        assert!(matches!(grown(&memory, key(2), 1), Err(Refused::NoRoom)));
+        drop(body);
+        assert!(grown(&memory, key(2), 50).is_ok());
+    }
+
+    #[test]
+    fn a_client_that_holds_nothing_is_forgotten() {
+        let memory = Arc::new(BodyMemory::new(100, 10));
+        drop(grown(&memory, key(1), 20).unwrap());
+        drop(memory.reserve(key(2)));
+        assert!(memory.held().clients.is_empty());
+    }
+}

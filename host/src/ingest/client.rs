@@ -1,0 +1,118 @@
+//! Whose request it is: the address that the shares of connections and of memory are counted for, and that the log names.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use axum::http::HeaderMap;
+
+use crate::config::Networks;
+
+mod forwarded;
+
+/// The bits of an IPv6 address that a single customer is usually given to vary freely (RFC 4291 §2.5.4).
+const INTERFACE_BITS: u32 = 64;
+
+/// What a share is counted for: an IPv4 address, or an IPv6 network of 64 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct ShareKey(IpAddr);
+
+impl ShareKey {
+    /// The key that an address counts for. IPv4 in the form of IPv6 is IPv4.
+    pub(super) fn of(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V6(v6) => {
+                let network = u128::from(v6) >> INTERFACE_BITS << INTERFACE_BITS;
+                IpAddr::V6(Ipv6Addr::from(network))
+            }
+            v4 => v4,
+        })
+    }
+}
+
+impl fmt::Display for ShareKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpAddr::V4(v4) => write!(f, "{v4}"),
+            IpAddr::V6(v6) => write!(f, "{v6}/{INTERFACE_BITS}"),
+        }
+    }
+}
+
+/// The client of one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Client {
+    address: IpAddr,
+    /// That of the connection, if the client made it.
+    port: Option<u16>,
+    /// What its memory is counted for; `None` for a trusted proxy that does not say for whom it forwards.
+    pub(super) share: Option<ShareKey>,
+}
+
+impl Client {
+    /// The client of a request that `peer` sent: `peer` itself, or whom it forwards for if it is a trusted proxy.
+    pub(super) fn of(peer: SocketAddr, headers: &HeaderMap, trusted: &Networks) -> Self {
+        let direct = Self { address: peer.ip().to_canonical(), port: Some(peer.port()), share: None };
+        if !trusted.contain(peer.ip()) {
+            return Self { share: Some(ShareKey::of(peer.ip())), ..direct };
+        }
+        match forwarded::client(headers, trusted) {
+            Some(address) => Self { address, port: None, share: Some(ShareKey::of(address)) },
+            None => direct,
+        }
+    }
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => write!(f, "{}", SocketAddr::new(self.address, port)),
+            None => write!(f, "{}", self.address),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(address: &str) -> String {
+        ShareKey::of(address.parse().unwrap()).to_string()
+    }
+
+    fn client(peer: &str, forwarded_for: Option<&'static str>) -> (String, Option<String>) {
+        let mut headers = HeaderMap::new();
+        if let Some(value) = forwarded_for {
+            headers.insert("x-forwarded-for", value.parse().unwrap());
+        }
+        let client = Client::of(peer.parse().unwrap(), &headers, &Networks::of(&["10.0.0.0/8"]));
+        (client.to_string(), client.share.map(|share| share.to_string()))
+    }
+
+    #[test]
+    fn an_ipv4_address_and_an_ipv6_network_of_64_bits_have_a_share_each() {
+        assert_eq!(key("192.0.2.1"), "192.0.2.1");
+        assert_eq!(key("::ffff:192.0.2.1"), "192.0.2.1");
+        assert_eq!(key("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+        assert_eq!(key("2001:db8:1:2::"), key("2001:db8:1:2:ffff::1"));
+        assert_ne!(key("2001:db8:1:2::"), key("2001:db8:1:3::"));
+    }
+
+    #[test]
+    fn whom_a_trusted_proxy_forwards_for_is_the_client() {
+        let seen = client("10.1.2.3:4000", Some("203.0.113.9"));
+        assert_eq!(seen, ("203.0.113.9".to_owned(), Some("203.0.113.9".to_owned())));
+    }
+
+    #[test]
+    fn a_stranger_is_its_own_client_whatever_it_says() {
+        let seen = client("192.0.2.1:4000", Some("203.0.113.9"));
+        assert_eq!(seen, ("192.0.2.1:4000".to_owned(), Some("192.0.2.1".to_owned())));
+    }
+
+    #[test]
+    fn a_trusted_proxy_that_does_not_say_for_whom_has_no_share_to_keep_to() {
+        for said in [None, Some("unknown"), Some("10.9.9.9")] {
+            assert_eq!(client("10.1.2.3:4000", said), ("10.1.2.3:4000".to_owned(), None), "{said:?}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! One connection's phase: at work for a request, replying, idle, or told to close.
+//!
+//! A connection is *idle* while it sends no request: since it was opened, or since its last reply was sent, until the
+//! last byte of the next request's header. The phase is one number that changes by compare-and-swap, so a connection
+//! that is told to close has no request under way, and never begins one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+/// Every smaller number is the time since which the connection is idle.
+const CLOSING: u64 = u64::MAX - 2;
+/// A reply is made, and not all of it sent.
+const REPLYING: u64 = u64::MAX - 1;
+const BUSY: u64 = u64::MAX;
+
+/// What is known of one connection.
+#[derive(Debug)]
+pub(in crate::ingest::serve) struct Entry {
+    phase: AtomicU64,
+    close: Notify,
+    shared: Arc<Shared>,
+}
+
+/// What all connections of a door have in common.
+#[derive(Debug)]
+pub(super) struct Shared {
+    started: Instant,
+    /// Whether somebody waits for a place.
+    wanted: AtomicBool,
+    /// A place may be free, or a connection idle.
+    change: Notify,
+}
+
+impl Shared {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self { started: Instant::now(), wanted: AtomicBool::new(false), change: Notify::new() })
+    }
+
+    pub(super) fn now_us(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(0)
+    }
+
+    pub(super) fn want(&self, wanted: bool) {
+        self.wanted.store(wanted, Ordering::SeqCst);
+    }
+
+    pub(super) fn tell(&self) {
+        self.change.notify_one();
+    }
+
+    pub(super) async fn changed(&self) {
+        self.change.notified().await;
+    }
+}
+
+impl Entry {
+    /// A connection that is opened now.
+    pub(super) fn new(shared: &Arc<Shared>, now_us: u64) -> Self {
+        Self { phase: AtomicU64::new(now_us), close: Notify::new(), shared: Arc::clone(shared) }
+    }
+
+    /// Since when it is idle.
+    pub(super) fn idle_since(&self) -> Option<u64> {
+        Some(self.phase.load(Ordering::SeqCst)).filter(|phase| *phase < CLOSING)
+    }
+
+    /// Has it closed if it has been idle since then without a break, and says whether it has.
+    pub(super) fn tell_to_close(&self, since_us: u64) -> bool {
+        let told = self.swap(since_us, CLOSING);
+        if told {
+            self.close.notify_one();
+        }
+        told
+    }
+
+    /// A request's header has come. False if it comes too late: the connection is closed, and nothing may begin.
+    pub(in crate::ingest::serve) fn begin(&self) -> bool {
+        let begun = |phase| (phase != CLOSING).then_some(BUSY);
+        self.phase.fetch_update(Ordering::SeqCst, Ordering::SeqCst, begun).is_ok()
+    }
+
+    /// All of the reply is made.
+    pub(in crate::ingest::serve) fn reply_made(&self) {
+        self.swap(BUSY, REPLYING);
+    }
+
+    /// All bytes so far are sent. If that was the whole of a reply, the connection is idle from now on.
+    pub(in crate::ingest::serve) fn sent(&self) {
+        if self.phase.load(Ordering::SeqCst) == REPLYING {
+            self.idle_from(self.shared.now_us());
+        }
+    }
+
+    pub(super) fn idle_from(&self, now_us: u64) {
+        if self.swap(REPLYING, now_us) && self.shared.wanted.load(Ordering::SeqCst) {
+            self.shared.tell();
+        }
+    }
+
+    /// Returns once the connection is to be closed at once.
+    pub(in crate::ingest::serve) async fn told_to_close(&self) {
+        self.close.notified().await;
+    }
+
+    fn swap(&self, from: u64, to: u64) -> bool {
+        self.phase.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+}

@@ -22,22 +22,24 @@ use self::lane::Lane;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::event::PluginName;
+use crate::fair::FairPool;
 use crate::plugins::Shelf;
 use crate::store::{Desk, Lease, Place, Room, Store};
 use crate::tasks;
 
 mod attempt;
+mod bodies;
 mod lane;
+#[cfg(test)]
+mod tests;
 mod verdict;
+mod weight;
 
 pub use verdict::{MAX_HOPS, MAX_KV_BYTES};
 
-/// Attempts that run at once, over all plugins: each takes an instance from the sandbox's pool.
+/// Attempts that run at once, over all plugins: each takes an instance from the sandbox's pool. Plugins share them
+/// max-min, and one is kept for every loaded plugin that runs none.
 pub const MAX_RUNNING: u32 = 256;
-
-/// Bodies of leased events that are held in memory, in KiB; over it, deliveries wait in the store. Twice the largest
-/// body there can be, so that one has room beside others.
-const MAX_HELD_KIB: u32 = 128 * 1024;
 
 /// How long a started host leaves suspects alone: it serves before it may die of one, and a host that is killed again and
 /// again by something else condemns none.
@@ -91,7 +93,9 @@ struct Hub {
     parts: Parts,
     lanes: ArcSwap<HashMap<PluginName, Lanes>>,
     held_kib: Arc<Semaphore>,
-    running: Arc<Semaphore>,
+    running: FairPool,
+    /// Memory, in KiB, that verdicts hold until they are durable.
+    verdicts: FairPool,
     tasks: TaskTracker,
     /// No new leases.
     stopping: CancellationToken,
@@ -104,8 +108,13 @@ impl Dispatcher {
     pub fn start(parts: Parts) -> Self {
         let hub = Arc::new(Hub {
             lanes: ArcSwap::default(),
-            held_kib: Arc::new(Semaphore::new(MAX_HELD_KIB as usize)),
-            running: Arc::new(Semaphore::new(MAX_RUNNING as usize)),
+            held_kib: Arc::new(Semaphore::new(bodies::MAX_HELD_KIB as usize)),
+            running: FairPool::measured(MAX_RUNNING, metrics::gauge!("hookbox_attempts_running"), 1.0),
+            verdicts: FairPool::measured(
+                weight::MAX_WAITING_KIB,
+                metrics::gauge!("hookbox_verdicts_waiting_bytes"),
+                1024.0,
+            ),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             aborting: CancellationToken::new(),
@@ -138,6 +147,7 @@ impl Dispatcher {
             both.suspects.close();
         }
         drop(old);
+        hub.running.reserve_for(lanes.keys().cloned().collect());
         hub.lanes.store(Arc::new(lanes));
         // Only now: a lane that asks before it is known here would miss what is posted to it meanwhile.
         for lane in opened {
@@ -167,6 +177,9 @@ impl Hub {
     /// Room in memory for a body in this lane.
     fn room(&self, lane: &Lane, body_bytes: usize) -> Option<Room> {
         let kib = u32::try_from(body_bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        if !bodies::may_take(lane.held_kib(), kib as usize, self.held_kib.available_permits()) {
+            return None;
+        }
         let share = lane.share(kib)?;
         Some(Room { share, all: self.held_kib.clone().try_acquire_many_owned(kib).ok()? })
     }

@@ -14,6 +14,7 @@ mod held;
 mod hostile;
 mod ingest;
 mod load;
+mod places;
 mod public;
 mod readme;
 mod road;

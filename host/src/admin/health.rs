@@ -27,6 +27,8 @@ pub(super) fn describe_metrics() {
         "hookbox_tree_budget_exceeded_total",
         "Deliveries that became dead letters because their tree of events had reached its budget"
     );
+    metrics::describe_gauge!("hookbox_attempts_running", "Attempts that run or wait for memory for their verdict");
+    metrics::describe_gauge!("hookbox_verdicts_waiting_bytes", "Memory of verdicts that are not durable yet, in bytes");
 }
 
 /// Counts, as cheap with a million rows as with one.

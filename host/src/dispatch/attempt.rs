@@ -9,7 +9,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::Hub;
 use super::lane::Lane;
 use super::verdict::{self, Facts};
+use super::weight;
 use crate::event::{AttemptRecord, Outcome, PluginName};
+use crate::fair::FairPermit;
 use crate::plugins::Loaded;
 use crate::sandbox::{Call, Invocation, KvRead, KvReader};
 use crate::store::{Lease, Next, Settled, Settlement, Store};
@@ -18,11 +20,11 @@ use crate::{fail, retry, tasks};
 /// Runs `lease` and settles it.
 pub(super) async fn run(hub: Arc<Hub>, lane: Arc<Lane>, lease: Lease) {
     let _ = fail::point("dispatch.leased");
-    // Kept until the settlement is durable: who reads a key then sees it.
-    let mut turn = None;
+    // Kept until the settlement is durable: who reads a key then sees it, and what the verdict holds in memory is freed.
+    let mut kept = Kept::default();
     let settlement = {
         // Pinned here and lent, so that it is not copied from layer to layer.
-        let attempt = pin!(attempt(&hub, &lane, &lease, &mut turn));
+        let attempt = pin!(attempt(&hub, &lane, &lease, &mut kept));
         tokio::select! {
             // The usual attempt ends when it is first polled, and is never put on the list of those to be told.
             biased;
@@ -34,16 +36,25 @@ pub(super) async fn run(hub: Arc<Hub>, lane: Arc<Lane>, lease: Lease) {
     };
     let conflict = settle(&hub, lease, settlement).await;
     lane.settled(conflict);
-    drop(turn);
+    drop(kept);
 }
 
-async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease, turn: &mut Option<OwnedSemaphorePermit>) -> Settlement {
+/// What an attempt keeps until its settlement is durable.
+#[derive(Debug, Default)]
+struct Kept {
+    /// Its turn, if the attempts of its plugin take turns.
+    turn: Option<OwnedSemaphorePermit>,
+    /// Memory for its verdict.
+    verdict: Option<FairPermit>,
+}
+
+async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease, kept: &mut Kept) -> Settlement {
     if hub.stopping.is_cancelled() {
         return give_back(hub);
     }
     let permits = tokio::select! {
         biased;
-        permits = permits(hub, lane, turn) => permits,
+        permits = permits(hub, lane, &lease.plugin, &mut kept.turn) => permits,
         () = hub.stopping.cancelled() => return give_back(hub),
     };
     let Some(permits) = permits else { return give_back(hub) };
@@ -76,7 +87,6 @@ async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease, turn: &mut Option<O
     let started_at_ms = hub.parts.clock.now_ms();
     let started = Instant::now();
     let invocation = loaded.plugin.invoke(call).await;
-    drop(permits);
     let _ = fail::point("dispatch.invoked");
     observe(lane, &loaded, lease, &invocation, started);
     let facts = Facts {
@@ -92,6 +102,9 @@ async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease, turn: &mut Option<O
     let settlement = verdict::settlement(&facts, invocation, &settings.retry, &config.routes);
     // Only now: what is made of a verdict also comes from the event.
     drop(running);
+    // Before the permits are given back: otherwise the next attempt would add its verdict to those that nobody counts.
+    kept.verdict = Some(hub.verdicts.acquire(&lease.plugin, weight::kib(&settlement)).await);
+    drop(permits);
     settlement
 }
 
@@ -100,11 +113,14 @@ async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease, turn: &mut Option<O
 async fn permits(
     hub: &Hub,
     lane: &Lane,
+    plugin: &PluginName,
     turn: &mut Option<OwnedSemaphorePermit>,
-) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
+) -> Option<(OwnedSemaphorePermit, FairPermit)> {
     let lanes = lane.permit().await?;
     *turn = lane.turn().await;
-    let instance = hub.running.clone().acquire_owned().await.ok()?;
+    let instance = hub.running.acquire(plugin, 1).await;
+    // Verdicts of this plugin that wait for memory are held beyond what is counted, so no attempt adds another one.
+    hub.verdicts.acquire(plugin, 0).await;
     Some((lanes, instance))
 }
 

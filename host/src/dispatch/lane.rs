@@ -10,15 +10,13 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::Hub;
+use super::bodies::SHARE_KIB;
 use crate::event::{Outcome, PluginName};
 use crate::store::{self, StoreError};
 
 /// The most leases of one plugin that are held at once: running, waiting to run, or waiting for the disk. What finds no
 /// place costs a lease of its own later on, so that a hand that is too small makes a backlog that does not end.
 const HAND: usize = 2_048;
-
-/// What one plugin may hold of the bodies in memory, in KiB: the rest is left to the others while it stands still.
-const SHARE_KIB: u32 = 32 * 1024;
 
 /// The most deliveries one lease call asks for.
 const MAX_ASKED: usize = 512;
@@ -140,6 +138,12 @@ impl Lane {
         }
     }
 
+    /// How many more attempts may run now.
+    #[cfg(test)]
+    pub(super) fn free_permits(&self) -> usize {
+        self.running.load().permits.available_permits()
+    }
+
     /// Waits for its turn, if the attempts of this plugin take turns at the moment. To be kept until the settlement.
     pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
         if self.turns.left.load(Ordering::Relaxed) == 0 {
@@ -170,6 +174,11 @@ impl Lane {
     /// The plugin's share of the memory for bodies; a body that is larger than it takes all of it.
     pub(super) fn share(&self, body_kib: u32) -> Option<OwnedSemaphorePermit> {
         self.share.clone().try_acquire_many_owned(body_kib.min(SHARE_KIB)).ok()
+    }
+
+    /// What the plugin holds of the memory for bodies, in KiB; at most its share.
+    pub(super) fn held_kib(&self) -> usize {
+        (SHARE_KIB as usize).saturating_sub(self.share.available_permits())
     }
 
     /// The store has a delivery that nobody holds.
@@ -273,7 +282,7 @@ async fn lease(hub: &Arc<Hub>, lane: &Arc<Lane>, places: OwnedSemaphorePermit) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dispatch::MAX_HELD_KIB;
+    use crate::dispatch::bodies::MAX_HELD_KIB;
 
     #[test]
     fn a_plugin_that_stands_still_leaves_memory_to_the_others() {

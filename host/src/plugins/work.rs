@@ -1,8 +1,11 @@
 //! Files that are being read and compiled, each in a task of its own, or wait for that.
 //!
 //! Two are compiled at a time: one large one, and beside it one small one, so that a plugin that takes milliseconds does
-//! not wait for a runtime that takes seconds. In each of these lines the smallest is next. Work on a file that changed
-//! meanwhile is given up.
+//! not wait for a runtime that takes seconds. In each of these lines the plugin is next that was begun least often, and of
+//! those the one with the smallest file. Work on a file that changed meanwhile is given up; a plugin whose file changes all
+//! the time therefore leaves the compiler to the others.
+//!
+//! A plugin has one file, so it is compiled once at a time: none takes both lines.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -82,6 +85,8 @@ pub(super) type Trials = BTreeMap<PluginName, (Seen, Trial)>;
 /// What is under way for one shelf.
 pub struct Work {
     jobs: BTreeMap<PluginName, Job>,
+    /// How often each was begun since there was last nothing to do.
+    begun: BTreeMap<PluginName, u32>,
     finished: UnboundedReceiver<(PluginName, Seen, Trial)>,
     finish: UnboundedSender<(PluginName, Seen, Trial)>,
     wake: Arc<Notify>,
@@ -119,7 +124,7 @@ impl Work {
     /// No work; `wake` is notified after each file.
     pub fn new(wake: Arc<Notify>) -> Self {
         let (finish, finished) = unbounded_channel();
-        Self { jobs: BTreeMap::new(), finished, finish, wake }
+        Self { jobs: BTreeMap::new(), begun: BTreeMap::new(), finished, finish, wake }
     }
 
     /// Whether something is under way.
@@ -168,14 +173,20 @@ impl Work {
 
     /// Begins what can be begun. Called after everything that ends or adds a job.
     pub(super) fn advance(&mut self, stock: &Stock) {
+        if self.jobs.is_empty() {
+            self.begun.clear();
+        }
         for small in [true, false] {
             let in_line = |job: &Job| (job.size_bytes() <= SMALL_BYTES) == small;
             let (finish, wake) = (&self.finish, &self.wake);
             let line = self.jobs.iter_mut().filter(|(_, job)| in_line(job));
-            // Whoever is at work counts as the smallest of all.
-            if let Some((name, job)) = line.min_by_key(|(_, job)| (job.task.is_none(), job.size_bytes()))
+            let begun = |name: &PluginName| self.begun.get(name).copied().unwrap_or(0);
+            // Whoever is at work comes before all others.
+            if let Some((name, job)) =
+                line.min_by_key(|(name, job)| (job.task.is_none(), begun(name), job.size_bytes()))
                 && job.task.is_none()
             {
+                *self.begun.entry(name.clone()).or_default() += 1;
                 let trying = try_file(stock.clone(), name.clone(), job.seen.clone(), job.known);
                 job.task = Some(begin(trying, name.clone(), job.seen.clone(), finish.clone(), wake.clone()));
             }

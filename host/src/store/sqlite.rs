@@ -273,7 +273,10 @@ impl Store for Sqlite {
     }
 
     fn kv_get(&self, plugin: PluginName, key: String) -> Pending<'_, Option<KvValue>> {
-        Box::pin(self.kv_readers.ask(move |connection| read::kv_get(connection, &plugin, &key)))
+        Box::pin(async move {
+            let asking = plugin.clone();
+            self.kv_readers.ask_for(&asking, move |connection| read::kv_get(connection, &plugin, &key)).await
+        })
     }
 
     fn event(&self, id: EventId) -> Pending<'_, EventView> {

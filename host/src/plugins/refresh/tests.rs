@@ -298,6 +298,43 @@ async fn a_small_file_does_not_wait_for_a_large_one_and_the_smallest_is_next() {
 }
 
 #[tokio::test]
+async fn a_plugin_whose_file_changes_all_the_time_leaves_the_compiler_to_the_others() {
+    let mut bench = Bench::new();
+    bench.write("a-restless.wat", good(1));
+    bench.write("b-larger.wat", good(20));
+    bench.write("c-largest.wat", good(300));
+    bench.once().await;
+    assert_eq!(bench.work.at_work(), ["a-restless"]);
+    // Each time the file changes that is at work.
+    let mut served = Vec::new();
+    for mark in 2..4 {
+        let at_work = bench.work.at_work()[0].to_owned();
+        bench.write(&format!("{at_work}.wat"), good(mark));
+        bench.once().await;
+        served.extend(bench.work.at_work().into_iter().map(str::to_owned));
+    }
+    assert_eq!(served, ["b-larger", "c-largest"]);
+}
+
+#[tokio::test]
+async fn one_plugin_never_takes_both_places_for_compiling() {
+    let mut bench = Bench::new();
+    bench.write("a.wat", good(1) + &" ".repeat(2 << 20));
+    bench.once().await;
+    assert_eq!(bench.work.at_work(), ["a"]);
+    // A small file in place of the large one goes into the other line, and leaves the first one to others.
+    bench.write("a.wat", good(2));
+    bench.write("b.wat", good(3) + &" ".repeat(2 << 20));
+    bench.once().await;
+    assert_eq!(bench.work.at_work(), ["a", "b"]);
+    // Two files of one name are none.
+    bench.write("a.wasm", good(4));
+    bench.once().await;
+    assert!(!bench.work.at_work().contains(&"a"));
+    assert_eq!(bench.state("a"), "failed");
+}
+
+#[tokio::test]
 async fn a_running_plugin_goes_on_while_its_new_file_is_compiled() {
     let mut bench = Bench::new();
     bench.write("a.wat", good(1));

@@ -5,18 +5,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, InterruptHandle};
-use tokio::sync::Semaphore;
 
 use super::schema::open_reader;
 use super::writer::Shared;
+use crate::event::PluginName;
+use crate::fair::FairPool;
 use crate::store::StoreError;
 use crate::tasks;
 
 /// Connections for an operator's questions, and so questions at once.
-pub(super) const READERS: usize = 4;
+pub(super) const READERS: u32 = 4;
 
-/// Connections for the keys plugins read: their own, so that a slow listing does not hold up attempts.
-pub(super) const KV_READERS: usize = 2;
+/// Connections for the keys plugins read: their own, so that a slow listing does not hold up attempts. Plugins share them
+/// max-min.
+pub(super) const KV_READERS: u32 = 2;
 
 /// How long a question may take. It is interrupted then, because a caller that has gone does not stop it by itself.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -66,21 +68,32 @@ pub(super) struct Readers {
     path: PathBuf,
     shared: Arc<Shared>,
     idle: Arc<Mutex<Vec<Connection>>>,
-    permits: Arc<Semaphore>,
+    permits: FairPool,
+    /// In whose name questions are asked that are no plugin's.
+    operators: PluginName,
 }
 
 impl Readers {
-    pub(super) fn new(path: PathBuf, shared: Arc<Shared>, most: usize) -> Self {
-        Self { path, shared, idle: Arc::default(), permits: Arc::new(Semaphore::new(most)) }
+    pub(super) fn new(path: PathBuf, shared: Arc<Shared>, most: u32) -> Self {
+        Self { path, shared, idle: Arc::default(), permits: FairPool::new(most), operators: "".into() }
     }
 
-    /// Runs a question away from the async workers. A store that has stopped answers none.
+    /// Runs an operator's question away from the async workers. A store that has stopped answers none.
     pub(super) async fn ask<T, F>(&self, question: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
     {
-        let permit = self.permits.clone().acquire_owned().await.expect("the semaphore is never closed");
+        self.ask_for(&self.operators, question).await
+    }
+
+    /// The same for a plugin. One that asks all the time makes another wait for the question that is being answered.
+    pub(super) async fn ask_for<T, F>(&self, plugin: &PluginName, question: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
+    {
+        let permit = self.permits.acquire(plugin, 1).await;
         if let Some(stopped) = self.stopped() {
             return Err(stopped);
         }
@@ -129,5 +142,54 @@ impl Readers {
 
     fn stopped(&self) -> Option<StoreError> {
         self.shared.trouble.borrow().clone().filter(|trouble| matches!(trouble, StoreError::Stopped(_)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::mpsc::{Sender, channel};
+    use std::task::{Context, Waker};
+
+    use super::*;
+    use crate::store::sqlite::schema;
+
+    /// A question that is answered when the sender says so or has gone.
+    fn slow() -> (Sender<()>, impl FnOnce(&Connection) -> Result<(), rusqlite::Error> + Send + 'static) {
+        let (go, gone) = channel::<()>();
+        (go, move |_: &Connection| {
+            let _ = gone.recv();
+            Ok(())
+        })
+    }
+
+    #[tokio::test]
+    async fn a_plugin_that_reads_all_the_time_makes_another_wait_for_one_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hookbox.db");
+        drop(schema::open_writer(&path).unwrap());
+        let readers = Readers::new(path, Arc::default(), KV_READERS);
+        let (greedy, other): (PluginName, PluginName) = ("greedy".into(), "other".into());
+        let begin = |readers: Readers, plugin: PluginName, question| {
+            // Asked in this order, whichever thread runs the task.
+            let mut asked = Box::pin(async move { readers.ask_for(&plugin, question).await });
+            let polled = asked.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            assert!(polled.is_pending());
+            asked
+        };
+        let (signals, questions): (Vec<_>, Vec<_>) = (0..6).map(|_| slow()).unzip();
+        let mut greedys: Vec<_> =
+            questions.into_iter().map(|question| begin(readers.clone(), greedy.clone(), question)).collect();
+        let (answer, question) = slow();
+        drop(answer);
+        let others = begin(readers.clone(), other, question);
+        let mut signals = signals.into_iter();
+        drop(signals.next());
+        greedys.remove(0).await.unwrap();
+        // One of the greedy one is still being answered, four have waited for longer.
+        others.await.unwrap();
+        let mut next = pin!(greedys.remove(1));
+        drop(signals);
+        next.as_mut().await.unwrap();
     }
 }

@@ -1,0 +1,193 @@
+//! The order in which an attempt takes and gives back what is shared.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Instant;
+
+use bytes::Bytes;
+use tempfile::TempDir;
+
+use self::gate::Gate;
+use super::*;
+use crate::config::MakeSecrets;
+use crate::event::{Attributes, NewEvent, State};
+use crate::fair::FairPermit;
+use crate::plugins::Stock;
+use crate::sandbox::{Compiler, Sandbox, SandboxOptions};
+use crate::store::{Sqlite, SqliteOptions};
+
+mod gate;
+
+/// How long a state is waited for before a test fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A dispatcher with one plugin, `worker`, which returns an event with the body it was given.
+struct Bench {
+    store: Arc<Gate>,
+    dispatcher: Dispatcher,
+    _dir: TempDir,
+}
+
+impl Bench {
+    async fn new(concurrency: usize) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        let text = format!("[server]\nlisten = \"127.0.0.1:0\"\n[plugins.worker]\nconcurrency = {concurrency}\n");
+        std::fs::write(&path, text).unwrap();
+        std::fs::create_dir(dir.path().join("plugins")).unwrap();
+        std::fs::write(dir.path().join("plugins/worker.wat"), include_str!("../../tests/guests/emit.wat")).unwrap();
+        let config = Config::load(&path, MakeSecrets::No).unwrap();
+        let (clock, max_instances) = (Clock::system(), 4);
+        let sandbox = Sandbox::new(SandboxOptions { max_instances, ..SandboxOptions::default() });
+        let stock = Stock {
+            sandbox: Arc::new(sandbox.unwrap()),
+            compiler: Compiler::InProcess,
+            dir: dir.path().join("plugins"),
+            clock: clock.clone(),
+            approvals: Arc::default(),
+        };
+        let shelf = Shelf::load_all(&stock).await.shelf;
+        let options =
+            SqliteOptions { path: dir.path().join("hookbox.db"), max_waiting_appends: 16, clock: clock.clone() };
+        let store = Arc::new(Gate::new(Sqlite::open(options).unwrap()));
+        let parts = Parts {
+            store: store.clone(),
+            config: Arc::new(ArcSwap::from_pointee(config)),
+            shelf: Arc::new(ArcSwap::from_pointee(shelf)),
+            clock,
+            runtime: Handle::current(),
+        };
+        Self { store, dispatcher: Dispatcher::start(parts), _dir: dir }
+    }
+
+    fn hub(&self) -> &Hub {
+        &self.dispatcher.hub
+    }
+
+    /// Takes all the memory there is for verdicts.
+    async fn fill(&self) -> FairPermit {
+        self.hub().verdicts.acquire(&"other".into(), weight::MAX_WAITING_KIB).await
+    }
+
+    async fn append(&self, body: &'static [u8]) {
+        let event = NewEvent {
+            attributes: Attributes {
+                source: "test".into(),
+                kind: "step.one".to_owned(),
+                subject: None,
+                content_type: None,
+                time_ms: 0,
+                body: Bytes::from_static(body),
+            },
+            provider_id: None,
+            dedupe: Vec::new(),
+            headers: Vec::new(),
+            note: None,
+            parent: None,
+            hops: 0,
+            targets: vec!["worker".into()],
+            delay_ms: 0,
+        };
+        self.store.append(event).await.unwrap();
+    }
+
+    fn count(&self, state: State) -> u64 {
+        self.store.stats().deliveries(state)
+    }
+}
+
+/// Waits for a state, looking often.
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let started = Instant::now();
+    poll_fn(|cx| {
+        assert!(started.elapsed() < PATIENCE, "waited in vain for {what}");
+        cx.waker().wake_by_ref();
+        if holds() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_keeps_its_permits_until_there_is_memory_for_its_verdict() {
+    let bench = Bench::new(1).await;
+    let full = bench.fill().await;
+    bench.append(b"1").await;
+    until("its verdict to wait", || bench.hub().verdicts.waiting() == [1]).await;
+    bench.append(b"2").await;
+    until("a second lease", || bench.count(State::Leased) == 2).await;
+    let permits = bench.hub().lanes.load()["worker"].usual.free_permits();
+    assert_eq!(
+        (permits, bench.hub().running.held()),
+        (0, 1),
+        "both permits are kept, so the second one does not begin"
+    );
+    drop(full);
+    until("both to be done", || bench.count(State::Done) == 2).await;
+    until("everything to be given back", || bench.hub().verdicts.held() + bench.hub().running.held() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_attempt_begins_while_a_verdict_of_its_plugin_waits_for_memory() {
+    let bench = Bench::new(2).await;
+    let full = bench.fill().await;
+    bench.append(b"1").await;
+    until("its verdict to wait", || bench.hub().verdicts.waiting() == [1]).await;
+    bench.append(b"2").await;
+    until("the second one to wait as well", || bench.hub().verdicts.waiting() == [1, 0]).await;
+    drop(full);
+    until("both to be done", || bench.count(State::Done) == 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_for_a_verdict_is_given_back_when_it_is_durable_and_not_before() {
+    const LARGE: &[u8] = &[b'x'; 100 << 10];
+    let bench = Bench::new(2).await;
+    bench.store.close();
+    bench.append(LARGE).await;
+    until("the settlement", || bench.store.waiting() == 1).await;
+    let held = bench.hub().verdicts.held();
+    assert!((100..110).contains(&held), "the body and what is around it, {held} KiB");
+    assert_eq!(bench.hub().running.held(), 0, "it does not run any more");
+    bench.append(b"small").await;
+    until("the other settlement", || bench.store.waiting() == 2).await;
+    assert_eq!(bench.hub().verdicts.held(), held + 1);
+    bench.store.open();
+    until("both to be given back", || bench.hub().verdicts.held() == 0).await;
+    assert_eq!(bench.count(State::Done), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_memory_is_given_back_when_the_host_stops() {
+    let bench = Bench::new(2).await;
+    let _full = bench.fill().await;
+    bench.append(b"1").await;
+    until("its verdict to wait", || bench.hub().verdicts.waiting() == [1]).await;
+    bench.append(b"2").await;
+    until("the second one to wait as well", || bench.hub().verdicts.waiting() == [1, 0]).await;
+    bench.hub().stopping.cancel();
+    bench.hub().aborting.cancel();
+    bench.hub().tasks.close();
+    tokio::time::timeout(PATIENCE, bench.hub().tasks.wait()).await.expect("nothing is held up");
+    assert_eq!((bench.count(State::Ready), bench.count(State::Leased)), (2, 0));
+    assert!(bench.hub().verdicts.waiting().is_empty());
+    assert_eq!(bench.hub().running.held(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_place_is_kept_for_every_loaded_plugin() {
+    let bench = Bench::new(2).await;
+    let greedy = "greedy".into();
+    let mut held = Vec::new();
+    while bench.hub().running.held() < MAX_RUNNING - 1 {
+        held.push(bench.hub().running.acquire(&greedy, 1).await);
+    }
+    let taking = bench.hub().running.acquire(&greedy, 1);
+    tokio::pin!(taking);
+    assert!(poll_fn(|cx| Poll::Ready(taking.as_mut().poll(cx).is_pending())).await, "the last one is the worker's");
+    bench.append(b"1").await;
+    until("the worker's event", || bench.count(State::Done) == 1).await;
+    // Without the plugin nothing is kept for it.
+    bench.hub().parts.shelf.store(Arc::default());
+    bench.dispatcher.refresh();
+    taking.await;
+}

@@ -1,0 +1,152 @@
+//! What a settlement holds in memory until it is durable.
+
+use crate::event::{AttemptRecord, NewEvent, PluginName};
+use crate::store::{KvTransaction, Lease, Next, Settlement};
+
+/// Memory that verdicts of all plugins hold together until they are durable, in KiB. Fewer and larger batches than this
+/// allows do not make the writer faster; the largest verdict of default limits has room 16 times.
+pub(super) const MAX_WAITING_KIB: u32 = 64 * 1024;
+
+/// KiB that `settlement` holds, and at least one. Everything that a guest can make larger is counted, with what the host
+/// keeps around it: 256 events without a body are not nothing.
+pub(super) fn kib(settlement: &Settlement) -> u32 {
+    u32::try_from(bytes(settlement).div_ceil(1024)).unwrap_or(u32::MAX)
+}
+
+fn bytes(settlement: &Settlement) -> usize {
+    let next = match &settlement.next {
+        Next::Done { emitted, kv } => emitted.iter().map(event).sum::<usize>() + transaction(kv),
+        Next::RetryAt(_) | Next::Dead | Next::GiveBack(_) => 0,
+    };
+    size_of::<Lease>() + size_of::<Settlement>() + next + settlement.record.as_ref().map_or(0, record)
+}
+
+fn event(event: &NewEvent) -> usize {
+    let NewEvent { attributes, provider_id, dedupe, headers, note, targets, .. } = event;
+    let headers = headers.iter().map(|(name, value)| size_of::<(String, String)>() + name.len() + value.len());
+    size_of::<NewEvent>()
+        + attributes.source.len()
+        + attributes.kind.len()
+        + text(&attributes.subject)
+        + text(&attributes.content_type)
+        + attributes.body.len()
+        + text(provider_id)
+        + text(note)
+        + size_of_val(dedupe.as_slice())
+        + headers.sum::<usize>()
+        + targets.len() * size_of::<PluginName>()
+}
+
+fn transaction(kv: &KvTransaction) -> usize {
+    let reads = kv.reads.iter().map(|(key, _)| size_of::<(String, Option<i64>)>() + key.len());
+    let writes = kv
+        .writes
+        .iter()
+        .map(|(key, value)| size_of::<(String, Option<Vec<u8>>)>() + key.len() + value.as_ref().map_or(0, Vec::len));
+    reads.chain(writes).sum()
+}
+
+fn record(record: &AttemptRecord) -> usize {
+    let logs = record.logs.iter().map(|line| size_of_val(line) + line.level.len() + line.message.len());
+    let calls = record.calls.iter();
+    let calls = calls.map(|call| size_of_val(call) + call.method.len() + call.url.len() + text(&call.error));
+    logs.chain(calls).sum::<usize>() + text(&record.error)
+}
+
+fn text(text: &Option<String>) -> usize {
+    text.as_ref().map_or(0, String::len)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::event::{Attributes, HttpCall, LogLine, Outcome};
+
+    fn emitted(body: usize) -> NewEvent {
+        NewEvent {
+            attributes: Attributes {
+                source: "plugins/video-orders".into(),
+                kind: "order.ready".to_owned(),
+                subject: None,
+                content_type: None,
+                time_ms: 0,
+                body: Bytes::from(vec![0; body]),
+            },
+            provider_id: None,
+            dedupe: Vec::new(),
+            headers: Vec::new(),
+            note: None,
+            parent: None,
+            hops: 1,
+            targets: Vec::new(),
+            delay_ms: 0,
+        }
+    }
+
+    fn done(emitted: Vec<NewEvent>, kv: KvTransaction) -> Settlement {
+        Settlement { next: Next::Done { emitted, kv }, record: None }
+    }
+
+    fn failed(error: Option<String>, logs: Vec<LogLine>, calls: Vec<HttpCall>) -> Settlement {
+        let (started_at_ms, duration_us, outcome) = (0, 0, Outcome::Error);
+        let record = AttemptRecord { started_at_ms, duration_us, outcome, error, logs, calls, plugin_digest: None };
+        Settlement { next: Next::Dead, record: Some(record) }
+    }
+
+    #[test]
+    fn everything_that_a_guest_can_make_larger_is_counted() {
+        const LARGE: usize = 1 << 20;
+        let large = || "x".repeat(LARGE);
+        let call = |url, error| HttpCall {
+            method: "GET".to_owned(),
+            url,
+            status: None,
+            error,
+            refused: false,
+            sent_bytes: 0,
+            received_bytes: 0,
+            duration_ms: 0,
+        };
+        let with = |change: &dyn Fn(&mut Attributes)| {
+            let mut event = emitted(0);
+            change(&mut event.attributes);
+            done(vec![event], KvTransaction::default())
+        };
+        let written = |key, value| done(Vec::new(), KvTransaction { reads: Vec::new(), writes: vec![(key, value)] });
+        let settlements = [
+            done(vec![emitted(LARGE)], KvTransaction::default()),
+            with(&|event| event.kind = large()),
+            with(&|event| event.subject = Some(large())),
+            with(&|event| event.content_type = Some(large())),
+            done(Vec::new(), KvTransaction { reads: vec![(large(), None)], writes: Vec::new() }),
+            written(large(), None),
+            written(String::new(), Some(vec![0; LARGE])),
+            failed(Some(large()), Vec::new(), Vec::new()),
+            failed(None, vec![LogLine { level: "info".to_owned(), message: large() }], Vec::new()),
+            failed(None, Vec::new(), vec![call(large(), None)]),
+            failed(None, Vec::new(), vec![call(String::new(), Some(large()))]),
+        ];
+        for settlement in settlements {
+            let kib = kib(&settlement) as usize;
+            assert!((1_024..=1_026).contains(&kib), "{kib} KiB are counted of {:.80}", format!("{settlement:?}"));
+        }
+    }
+
+    #[test]
+    fn what_is_empty_is_counted_by_the_number_of_it() {
+        const MANY: usize = 10_000;
+        let line = LogLine { level: String::new(), message: String::new() };
+        let reads = vec![(String::new(), None); MANY];
+        let settlements = [
+            done(vec![emitted(0); MANY], KvTransaction::default()),
+            done(Vec::new(), KvTransaction { reads, writes: Vec::new() }),
+            failed(None, vec![line; MANY], Vec::new()),
+        ];
+        for settlement in settlements {
+            assert!(kib(&settlement) > 200, "{} KiB", kib(&settlement));
+        }
+        assert_eq!(kib(&Settlement { next: Next::GiveBack(0), record: None }), 1);
+    }
+}

@@ -29,13 +29,14 @@ fn site(routes: &str) -> Site {
     Site::new(&format!("{SOURCE}{ROUTES}{routes}"), &plugins)
 }
 
-fn body(kind: &str) -> String {
-    format!(r#"{{"event_type":"{kind}","event_data":{{}}}}"#)
+/// A webhook of this type that no other one repeats.
+fn body(kind: &str, number: usize) -> String {
+    format!(r#"{{"event_type":"{kind}","event_data":{{"callback_id":"{number}"}}}}"#)
 }
 
 /// Kills hosts under load, at each point in turn; before each dies it is sent what `meanwhile` sends. Every host that
 /// serves acknowledges an event, whatever the one before has left.
-fn kill_again_and_again(site: &Site, meanwhile: impl Fn(SocketAddr)) -> (Arc<Mutex<Journal>>, usize) {
+fn kill_again_and_again(site: &Site, meanwhile: impl Fn(SocketAddr, usize)) -> (Arc<Mutex<Journal>>, usize) {
     let cycles = std::env::var("HOOKBOX_STORM_CYCLES").map_or(40, |text| text.parse().expect("a number of cycles"));
     let journal = Arc::new(Mutex::new(Journal::default()));
     let sent = Arc::new(AtomicUsize::new(0));
@@ -45,7 +46,7 @@ fn kill_again_and_again(site: &Site, meanwhile: impl Fn(SocketAddr)) -> (Arc<Mut
         // At points that only the end of a host or its first moments pass, this one is killed from outside.
         let passages = 20 + (cycle * 7919) % 397;
         let before = journal.lock().unwrap().acknowledged.len();
-        let ended = live(site, &format!("{point}:{passages}"), 2 * LIFE, &journal, &sent, &meanwhile);
+        let ended = live(site, &format!("{point}:{passages}"), 2 * LIFE, &journal, &sent, |to| meanwhile(to, cycle));
         check(&site.path("data/hookbox.db"), &journal.lock().unwrap());
         let acknowledged = journal.lock().unwrap().acknowledged.len() - before;
         // One that was killed from outside has lived long enough to answer somebody.
@@ -75,9 +76,9 @@ fn finish_good(site: &Site, journal: &Mutex<Journal>) {
 #[test]
 fn nothing_is_lost_beside_a_storm_of_events_and_a_killed_host_takes_webhooks_again() {
     let site = site(STORM);
-    let (journal, cycles) = kill_again_and_again(&site, |to| {
+    let (journal, cycles) = kill_again_and_again(&site, |to, cycle| {
         // Perhaps the host is faster to die of it than to answer.
-        let _ = harness::post(&harness::agent(), to, &body("t.storm"));
+        let _ = harness::post(&harness::agent(), to, &body("t.storm", cycle));
     });
     finish_good(&site, &journal);
     let store = Connection::open(site.path("data/hookbox.db")).unwrap();
@@ -94,8 +95,8 @@ fn nothing_is_lost_beside_a_storm_of_events_and_a_killed_host_takes_webhooks_aga
 fn nothing_is_lost_beside_30_000_retrying_deliveries_and_a_killed_host_takes_webhooks_again() {
     let site = site(RETRYING);
     let host = harness::start(&site);
-    for _ in 0..WEBHOOKS_FOR_30_000 {
-        host.provide(&body("t.retry"));
+    for number in 0..WEBHOOKS_FOR_30_000 {
+        host.provide(&body("t.retry", number));
     }
     harness::wait_for("30,000 deliveries to be tried again", || {
         let stats = host.api("/api/v1/stats");
@@ -104,7 +105,7 @@ fn nothing_is_lost_beside_30_000_retrying_deliveries_and_a_killed_host_takes_web
         (open == 256 * WEBHOOKS_FOR_30_000 as u64).then_some(())
     });
     host.kill();
-    let (journal, cycles) = kill_again_and_again(&site, |_| {});
+    let (journal, cycles) = kill_again_and_again(&site, |_, _| {});
     finish_good(&site, &journal);
     println!("{cycles} cycles beside 30,000 retrying, {} acknowledged", journal.lock().unwrap().acknowledged.len());
 }

@@ -138,12 +138,6 @@ impl Lane {
         }
     }
 
-    /// How many more attempts may run now.
-    #[cfg(test)]
-    pub(super) fn free_permits(&self) -> usize {
-        self.running.load().permits.available_permits()
-    }
-
     /// Waits for its turn, if the attempts of this plugin take turns at the moment. To be kept until the settlement.
     pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
         if self.turns.left.load(Ordering::Relaxed) == 0 {
@@ -283,6 +277,13 @@ async fn lease(hub: &Arc<Hub>, lane: &Arc<Lane>, places: OwnedSemaphorePermit) -
 mod tests {
     use super::*;
     use crate::dispatch::bodies::MAX_HELD_KIB;
+
+    impl Lane {
+        /// How many more attempts may run now.
+        pub(in crate::dispatch) fn free_permits(&self) -> usize {
+            self.running.load().permits.available_permits()
+        }
+    }
 
     #[test]
     fn a_plugin_that_stands_still_leaves_memory_to_the_others() {

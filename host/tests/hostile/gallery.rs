@@ -36,6 +36,7 @@ pub(crate) struct Guest {
     memory_mib: Option<usize>,
     kv: Option<String>,
     runs: Option<usize>,
+    measured: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -153,6 +154,15 @@ impl Guest {
     /// Whether it shows nothing without a bug of the host.
     pub(crate) fn needs_a_bug(&self) -> bool {
         self.kv.as_deref() == Some("panics")
+    }
+
+    /// Whether `cargo xtask bench --attacks` measures it, and `--hostile` does not.
+    pub(crate) fn is_measured_in_numbers(&self) -> bool {
+        match self.measured.as_deref() {
+            None => false,
+            Some("attacks") => true,
+            Some(other) => panic!("{}: nothing is measured by `{other}`", self.name),
+        }
     }
 
     /// How often the tests run it.

@@ -1,7 +1,8 @@
 //! `cargo xtask bench`: what the road costs, as ratios within one run, beside what people would pick instead.
 //!
 //! It starts everything itself: `rows` measures one receiver, `table` all of them, `growth` what becomes of the rate when
-//! there is much of everything; `neighbours` and `languages` ask two questions more. A load is signed beforehand
+//! there is much of everything; `neighbours` and `languages` ask two questions more, and `attacks` whether the intake
+//! stands whatever a plugin or a sender does. A load is signed beforehand
 //! (`requests`) and sent by wrk in a closed loop (`wrk`) or at a fixed rate in an open one (`steady`). After each run of
 //! hookbox accepted = stored = settled is checked, and a difference is an error.
 
@@ -9,6 +10,8 @@ use std::path::PathBuf;
 
 use crate::run::{Result, cargo, run, say, target_dir};
 
+mod answer;
+mod attacks;
 mod disk;
 mod figures;
 mod growth;
@@ -38,6 +41,8 @@ enum Kind {
     Neighbours,
     /// Every guest of the gallery of hostile plugins.
     Hostile,
+    /// A good client beside attacks on the whole host.
+    Attacks,
     /// One handler in every language.
     Languages,
 }
@@ -60,10 +65,12 @@ pub(crate) struct Options {
     json: bool,
     /// Leaves nothing out that is not built.
     all: bool,
+    /// The binary that `--attacks` measures instead of the one that is built.
+    host: Option<PathBuf>,
 }
 
-const USAGE: &str = "bench takes --growth, --neighbours, --hostile or --languages, --json, --all, --only NAME[,NAME], and --seconds, \
-                     --sustained, --waiting or --stored with a number";
+const USAGE: &str = "bench takes --growth, --neighbours, --hostile, --attacks or --languages, --json, --all, --only NAME[,NAME], \
+                     --seconds, --sustained, --waiting or --stored with a number, and with --attacks --host BINARY";
 
 impl Options {
     /// Reads what stands behind `bench`.
@@ -88,10 +95,16 @@ impl Options {
                 "--json" => options.json = true,
                 "--hostile" => options.kind = Kind::Hostile,
                 "--all" => options.all = true,
+                "--attacks" => options.kind = Kind::Attacks,
+                "--host" => options.host = Some(left.next().ok_or("`--host` needs the path of a binary")?.into()),
                 other => return Err(format!("`{other}`: {USAGE}")),
             }
         }
-        Ok(options)
+        match options.kind {
+            Kind::Attacks => Ok(options),
+            _ if options.host.is_some() => Err("`--host` is for `--attacks`".to_owned()),
+            _ => Ok(options),
+        }
     }
 
     /// An error if `--only` has left nothing.
@@ -131,14 +144,17 @@ impl Drop for Scratch {
 
 /// Builds the release binaries, sets everything up, measures, prints.
 pub(crate) fn bench(options: &Options) -> Result {
-    say("building the release binaries");
-    run(&mut cargo("build --release --locked -p hookbox --bin hookbox --example bare"))?;
+    if options.host.is_none() {
+        say("building the release binaries");
+        run(&mut cargo("build --release --locked -p hookbox --bin hookbox --example bare"))?;
+    }
     let folder = target_dir().join("bench");
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     match options.kind {
         Kind::Table => table::bench(&folder, options),
         Kind::Growth => growth::bench(&folder, options),
         Kind::Hostile => hostile::bench(&Scratch::new(folder.join("hostile"))?.0, options),
+        Kind::Attacks => attacks::bench(&Scratch::new(folder.join("attacks"))?.0, options),
         Kind::Neighbours => neighbours::bench(&Scratch::new(folder.join("neighbours"))?.0, options),
         Kind::Languages => languages::bench(&Scratch::new(folder.join("languages"))?.0, options),
     }

@@ -28,6 +28,8 @@ usage: cargo xtask COMMAND
   bench --growth     measures it with a million events waiting and stored, and with 500 plugins; --stored N, --json
   bench --neighbours measures a good plugin alone and beside hostile ones; --seconds N, --json
   bench --hostile    measures every guest of the gallery of hostile plugins beside a good one; --seconds N, --json
+  bench --attacks    measures a good client beside attacks on the whole host, by what must hold; --seconds N, --json,
+                     --only NAME, --host BINARY
   bench --languages  measures one handler in five languages, and a large component dropped in; --json
 ";
 

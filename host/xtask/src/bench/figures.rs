@@ -13,7 +13,7 @@ pub(super) enum Wanted {
 }
 
 /// One figure.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Figure {
     pub(super) name: String,
     pub(super) value: f64,
@@ -27,16 +27,30 @@ impl Figure {
         Self { name: name.into(), value, unit, wanted }
     }
 
+    /// Whether it is what it is meant to be.
+    pub(super) fn holds(&self) -> bool {
+        match self.wanted {
+            Wanted::AtLeast(least) => self.value >= least,
+            Wanted::AtMost(most) => self.value <= most,
+            Wanted::Known => true,
+        }
+    }
+
     fn verdict(&self) -> &'static str {
         match self.wanted {
-            Wanted::AtLeast(least) if self.value >= least => "ok",
-            Wanted::AtMost(most) if self.value <= most => "ok",
             Wanted::Known => "",
+            _ if self.holds() => "ok",
             _ => "short",
         }
     }
 
-    fn wanted_text(&self) -> String {
+    /// Its value with its unit.
+    pub(super) fn value_text(&self) -> String {
+        self.text(self.value)
+    }
+
+    /// What it is meant to be; empty if nothing is wanted of it.
+    pub(super) fn wanted_text(&self) -> String {
         match self.wanted {
             Wanted::AtLeast(least) => format!("≥ {}", self.text(least)),
             Wanted::AtMost(most) => format!("≤ {}", self.text(most)),

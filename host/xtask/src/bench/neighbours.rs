@@ -41,7 +41,7 @@ const HOSTILE: [(&str, &str, Duration); 4] = [
 ];
 
 /// Lets the thread that sends have its core as soon as it wants it.
-const SENDER_NICE: i32 = -10;
+pub(super) const SENDER_NICE: i32 = -10;
 
 /// What was measured in the rounds of one kind, in milliseconds.
 #[derive(Debug, Default)]

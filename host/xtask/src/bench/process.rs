@@ -18,11 +18,20 @@ pub(super) fn resident_mib(pid: u32) -> Result<f64> {
 
 /// Processor time, of the threads that have ended as well.
 pub(super) fn cpu(pid: u32) -> Result<Duration> {
-    let stat = read(Path::new(&format!("/proc/{pid}/stat")))?;
+    cpu_of(&format!("/proc/{pid}/stat"))
+}
+
+/// Processor time of this thread.
+pub(super) fn thread_cpu() -> Result<Duration> {
+    cpu_of("/proc/thread-self/stat")
+}
+
+fn cpu_of(path: &str) -> Result<Duration> {
+    let stat = read(Path::new(path))?;
     // Behind the name, which may hold anything: user and system time are the 12th and 13th.
     let behind = stat.rsplit(") ").next().unwrap_or_default();
     let ticks: Vec<u64> = behind.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse().ok()).collect();
-    let [user, system] = ticks[..] else { return Err(format!("process {pid} has no times: {stat}")) };
+    let [user, system] = ticks[..] else { return Err(format!("{path} has no times: {stat}")) };
     Ok(Duration::from_secs(user + system) / TICKS_PER_SECOND)
 }
 

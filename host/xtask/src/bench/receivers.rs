@@ -94,7 +94,30 @@ impl Receiver {
 
     /// The same once more, on the folder as the first one leaves it.
     pub(super) fn again(&self) -> Self {
-        let mut command = Command::new(self.command.get_program());
+        self.with(Command::new(self.command.get_program()))
+    }
+
+    /// The same, run by another binary.
+    pub(super) fn of(&self, binary: &Path) -> Self {
+        self.with(Command::new(binary))
+    }
+
+    /// The same, from its start in the control group that takes its processes in this file.
+    pub(super) fn within(&self, processes: &Path) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo $$ >\"$0\" && exec \"$@\""]).arg(processes).arg(self.command.get_program());
+        self.with(command)
+    }
+
+    /// The same with the log that it has by default, in a file.
+    pub(super) fn logging_to(mut self, file: &Path) -> Result<Self> {
+        let file = std::fs::File::create(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        self.command.env("HOOKBOX_LOG", "info").stderr(file);
+        Ok(self)
+    }
+
+    /// The same, its arguments behind those of `command`.
+    fn with(&self, mut command: Command) -> Self {
         command.args(self.command.get_args());
         command.envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         Self { command, ..*self }
@@ -128,6 +151,18 @@ impl Running {
         self.child.id()
     }
 
+    /// Whether it is still there.
+    pub(super) fn is_alive(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|ended| ended.is_none())
+    }
+
+    /// Ends it without asking.
+    pub(super) fn kill(mut self) {
+        // An error means that it has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     /// Where hookbox is asked.
     pub(super) fn admin(&self) -> Result<&str> {
         self.admin.as_deref().ok_or_else(|| "it has no admin address".to_owned())
@@ -142,6 +177,9 @@ impl Running {
 impl Drop for Running {
     /// Asks it to end, so that whatever it has started ends as well, and kills it if it does not.
     fn drop(&mut self) {
+        if !self.is_alive() {
+            return;
+        }
         let asked = Command::new("kill").arg(self.child.id().to_string()).status();
         let started = Instant::now();
         while asked.is_ok() && started.elapsed() < PATIENCE {

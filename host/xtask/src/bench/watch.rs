@@ -12,6 +12,9 @@ use crate::run::Result;
 /// How long the backlog may take to drain after the load before the run counts as failed.
 const DRAIN: Duration = Duration::from_secs(120);
 
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_secs(30);
+
 /// How long plugins may take to be loaded.
 const LOADING: Duration = Duration::from_secs(300);
 
@@ -28,7 +31,7 @@ const MIN_LOOKS: usize = 5;
 pub(super) fn ask(admin: &str, path: &str) -> Result<Value> {
     let url = format!("http://{admin}/api/v1/{path}");
     let fail = |error: ureq::Error| format!("{url}: {error}");
-    ureq::get(&url).call().map_err(fail)?.body_mut().read_json().map_err(fail)
+    ureq::get(&url).config().timeout_global(Some(ANSWER)).build().call().map_err(fail)?.body_mut().read_json().map_err(fail)
 }
 
 /// Deliveries of one plugin.

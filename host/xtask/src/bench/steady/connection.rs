@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
+use crate::bench::answer::Head;
+
 /// The longest answer, in bytes.
 const MAX_ANSWER: usize = 64 * 1024;
 
@@ -116,23 +118,8 @@ struct End {
 impl End {
     /// `None`: there is more to come.
     fn find(answer: &[u8]) -> io::Result<Option<Self>> {
-        // A body may be anything, and may be cut anywhere.
-        let text = answer.utf8_chunks().next().map_or("", |chunk| chunk.valid());
-        let (mut header_bytes, mut body_bytes, mut closes) = (0, None, false);
-        for line in text.split_inclusive('\n') {
-            header_bytes += line.len();
-            if line == "\r\n" {
-                let Some(body_bytes) = body_bytes else { return fail(format!("no length in {text}")) };
-                return Ok((answer.len() - header_bytes >= body_bytes).then_some(Self { closes }));
-            }
-            let (name, value) = line.split_once(':').unwrap_or_default();
-            if name.eq_ignore_ascii_case("content-length") {
-                body_bytes = value.trim().parse().ok();
-            } else if name.eq_ignore_ascii_case("connection") {
-                closes = value.trim().eq_ignore_ascii_case("close");
-            }
-        }
-        Ok(None)
+        let head = Head::read(answer)?.filter(|head| answer.len() - head.bytes >= head.body_bytes);
+        Ok(head.map(|head| Self { closes: head.closes }))
     }
 }
 

@@ -1,0 +1,15 @@
+;; Returns one event of 4 MB, nearly as much as is taken.
+(core module $m
+  (import "libc" "memory" (memory 1))
+  (data (i32.const 256) "nobody.wants.it")
+  (func (export "handle") (param $call i32) (result i32)
+    (local $data i32)
+    (local.set $data (i32.shl (memory.grow (i32.const 62)) (i32.const 16)))
+    (memory.fill (local.get $data) (i32.const 120) (i32.const 4000000))
+    (i32.store (i32.const 24) (i32.const 1024))
+    (i32.store (i32.const 28) (i32.const 1))
+    (i32.store (i32.const 1024) (i32.const 256))
+    (i32.store (i32.const 1028) (i32.const 15))
+    (i32.store (i32.const 1056) (local.get $data))
+    (i32.store (i32.const 1060) (i32.const 4000000))
+    (i32.const 16)))

@@ -1,0 +1,15 @@
+;; Returns as many events as are taken, each of the type that it is called with: a storm where a route brings them back.
+(core module $m
+  (import "libc" "memory" (memory 1))
+  (func (export "handle") (param $call i32) (result i32)
+    (local $left i32) (local $event i32)
+    (i32.store (i32.const 24) (i32.const 65536))
+    (i32.store (i32.const 28) (i32.const 256))
+    (local.set $event (i32.const 65536))
+    (local.set $left (i32.const 256))
+    (loop $more
+      (i32.store (local.get $event) (i32.load offset=16 (local.get $call)))
+      (i32.store offset=4 (local.get $event) (i32.load offset=20 (local.get $call)))
+      (local.set $event (i32.add (local.get $event) (i32.const 56)))
+      (br_if $more (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+    (i32.const 16)))

@@ -44,13 +44,7 @@ impl Figure {
         }
     }
 
-    /// Its value with its unit.
-    pub(super) fn value_text(&self) -> String {
-        self.text(self.value)
-    }
-
-    /// What it is meant to be; empty if nothing is wanted of it.
-    pub(super) fn wanted_text(&self) -> String {
+    fn wanted_text(&self) -> String {
         match self.wanted {
             Wanted::AtLeast(least) => format!("≥ {}", self.text(least)),
             Wanted::AtMost(most) => format!("≤ {}", self.text(most)),

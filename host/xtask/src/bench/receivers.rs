@@ -25,6 +25,8 @@ pub(super) struct Receiver {
 #[derive(Debug)]
 pub(super) struct Running {
     child: Child,
+    /// Kills it when this program ends in a way that drops nothing.
+    guard: Child,
     pub(super) public: String,
     /// Only hookbox has one.
     pub(super) admin: Option<String>,
@@ -128,7 +130,8 @@ impl Receiver {
         self.command.env("HEYGEN_WEBHOOK_SECRET", SECRET).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = self.command.spawn().map_err(|error| format!("failed to start {:?}: {error}", self.command))?;
         let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-        let mut running = Running { child, public: String::new(), admin: None };
+        let guard = guard(&mut child)?;
+        let mut running = Running { child, guard, public: String::new(), admin: None };
         while running.public.is_empty() || (self.admin.is_some() && running.admin.is_none()) {
             let Some(Ok(line)) = lines.next() else { return Err(format!("{:?} ended at once", self.command)) };
             let Some((before, rest)) = line.split_once("http://") else { continue };
@@ -144,6 +147,17 @@ impl Receiver {
         std::thread::spawn(move || lines.for_each(drop));
         Ok(running)
     }
+}
+
+/// A process that waits for the end of this one, and then kills that one.
+fn guard(child: &mut Child) -> Result<Child> {
+    let mut guard = Command::new("sh");
+    guard.args(["-c", "read never; kill -9 \"$0\"", &child.id().to_string()]);
+    // The other end of its input is closed with this process, whatever ends it.
+    guard.stdin(Stdio::piped()).spawn().map_err(|error| {
+        let _ = child.kill().and_then(|()| child.wait());
+        format!("failed to start a guard: {error}")
+    })
 }
 
 impl Running {
@@ -174,22 +188,29 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Running {
     /// Asks it to end, so that whatever it has started ends as well, and kills it if it does not.
-    fn drop(&mut self) {
-        if !self.is_alive() {
-            return;
-        }
+    fn end(&mut self) {
         let asked = Command::new("kill").arg(self.child.id().to_string()).status();
         let started = Instant::now();
         while asked.is_ok() && started.elapsed() < PATIENCE {
-            if self.child.try_wait().is_ok_and(|ended| ended.is_some()) {
+            if !self.is_alive() {
                 return;
             }
             std::thread::sleep(Duration::from_millis(10));
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.is_alive() {
+            self.end();
+        }
+        let _ = self.guard.kill();
+        let _ = self.guard.wait();
     }
 }
 

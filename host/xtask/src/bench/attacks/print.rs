@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::judge::{ACK_LINE, ANSWERED_LINE, Summary};
 use super::{GOOD_RATE, KNOWN, Row, Verdict};
 use crate::bench::Options;
-use crate::bench::figures::Figure;
+use crate::bench::figures::{Figure, Wanted};
 
 /// Prints every row, or all of it as JSON.
 pub(super) fn print(rows: &[Row], took: Duration, options: &Options) {
@@ -40,7 +40,8 @@ fn line(row: &Row) -> String {
     let measured = &row.measured;
     let [alone, beside] = [&measured.alone, &measured.beside].map(|summary| summary.as_ref());
     let find = |name: &str| measured.figures.iter().find(|figure| figure.name == name);
-    let most = find(ACK_LINE).map_or(String::new(), |figure| figure.wanted_text().trim_start_matches("≤ ").to_owned());
+    let most = find(ACK_LINE).map(|figure| figure.wanted);
+    let most = if let Some(Wanted::AtMost(most)) = most { ms(most) } else { String::new() };
     let answered = beside.map_or(String::new(), |summary| format!("{:.1} %", summary.answered));
     let others = measured.figures.iter().filter(|figure| figure.name != ACK_LINE && figure.name != ANSWERED_LINE);
     let others: Vec<String> = others.map(other).collect();
@@ -65,10 +66,27 @@ fn ms(ms: f64) -> String {
 }
 
 fn other(figure: &Figure) -> String {
-    let wanted = figure.wanted_text();
-    let wanted = if wanted.is_empty() { wanted } else { format!(" ({wanted})") };
+    let Figure { name, value, unit, wanted } = figure;
+    let wanted = match wanted {
+        Wanted::AtLeast(least) => format!(" (≥ {})", number(*least)),
+        Wanted::AtMost(most) => format!(" (≤ {})", number(*most)),
+        Wanted::Known => String::new(),
+    };
     let mark = if figure.holds() { "" } else { "**" };
-    format!("{mark}{} {}{mark}{wanted}", figure.name, figure.value_text())
+    let value = format!("{} {unit}", number(*value));
+    format!("{name} {mark}{}{mark}{wanted}", value.trim_end())
+}
+
+/// With thousands apart; one digit behind the point where there is something.
+fn number(value: f64) -> String {
+    if !value.is_finite() {
+        return "none".to_owned();
+    }
+    let text = if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.1}") };
+    let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
+    let digits: Vec<&str> = (0..whole.len()).map(|at| &whole[at..=at]).collect();
+    let groups: Vec<String> = digits.rchunks(3).rev().map(|group| group.concat()).collect();
+    groups.join(",") + rest
 }
 
 fn json(row: &Row) -> Value {
@@ -89,4 +107,18 @@ fn json(row: &Row) -> Value {
         "lines": lines, "notes": measured.notes, "attacker_percent": measured.attacker_percent, "tries": measured.tries,
         "verdict": verdict.text(), "known": known,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_does_not_hold_stands_out() {
+        let figure = |value| other(&Figure::new("events of a tree", value, "", Wanted::AtMost(10_256.0)));
+        assert_eq!(figure(9_984.0), "events of a tree 9,984 (≤ 10,256)");
+        assert_eq!(figure(2_400_000.0), "events of a tree **2,400,000** (≤ 10,256)");
+        assert_eq!(other(&Figure::new("log", 12.34, "KiB", Wanted::Known)), "log 12.3 KiB");
+        assert_eq!(other(&Figure::new("begun p99", f64::INFINITY, "ms", Wanted::Known)), "begun p99 none ms");
+    }
 }

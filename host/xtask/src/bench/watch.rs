@@ -31,7 +31,15 @@ const MIN_LOOKS: usize = 5;
 pub(super) fn ask(admin: &str, path: &str) -> Result<Value> {
     let url = format!("http://{admin}/api/v1/{path}");
     let fail = |error: ureq::Error| format!("{url}: {error}");
-    ureq::get(&url).config().timeout_global(Some(ANSWER)).build().call().map_err(fail)?.body_mut().read_json().map_err(fail)
+    ureq::get(&url)
+        .config()
+        .timeout_global(Some(ANSWER))
+        .build()
+        .call()
+        .map_err(fail)?
+        .body_mut()
+        .read_json()
+        .map_err(fail)
 }
 
 /// Deliveries of one plugin.

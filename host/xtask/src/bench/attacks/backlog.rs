@@ -63,7 +63,8 @@ impl Backlog {
 /// Attempts of the attacker in the text of the metrics.
 fn attempts(metrics: &str) -> f64 {
     let of_attacker = format!("plugin=\"{ATTACKER}\"");
-    let lines = metrics.lines().filter(|line| line.starts_with("hookbox_attempts_total{") && line.contains(&of_attacker));
+    let lines =
+        metrics.lines().filter(|line| line.starts_with("hookbox_attempts_total{") && line.contains(&of_attacker));
     lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 

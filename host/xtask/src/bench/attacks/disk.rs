@@ -29,8 +29,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Those of this file.
 pub(super) fn attacks() -> Vec<Box<dyn Attack>> {
-    vec![Box::new(Full { by_log: false, refused: AtomicBool::new(false), told: AtomicBool::new(false) }),
-         Box::new(Full { by_log: true, refused: AtomicBool::new(false), told: AtomicBool::new(false) })]
+    vec![
+        Box::new(Full { by_log: false, refused: AtomicBool::new(false), told: AtomicBool::new(false) }),
+        Box::new(Full { by_log: true, refused: AtomicBool::new(false), told: AtomicBool::new(false) }),
+    ]
 }
 
 /// Fills the disk as far as it may be filled.
@@ -60,8 +62,7 @@ impl Full {
     /// Sends large events until all are sent, and notes whether some were refused.
     fn send(&self, host: &Host) -> Result {
         let requests = host.requests(ATTACKED, "attack.one", EVENTS, BODY_BYTES);
-        let load =
-            Load { from: FAR, requests: &requests, count: EVENTS, rate: None, connections: 8, fresh: false };
+        let load = Load { from: FAR, requests: &requests, count: EVENTS, rate: None, connections: 8, fresh: false };
         let answers = send(host.public(), load, &AtomicBool::new(false))?;
         self.refused.store(answers.iter().any(|answer| answer.status == Some(503)), Ordering::Relaxed);
         Ok(())
@@ -87,7 +88,11 @@ impl Attack for Full {
     }
 
     fn prepare(&self, host: &Host) -> Result {
-        if self.by_log { self.backlog().prepare(host)? } else { self.send(host)? }
+        if self.by_log {
+            self.backlog().prepare(host)?
+        } else {
+            self.send(host)?
+        }
         self.told.store(host.is_told_by_readyz("max_size")?, Ordering::Relaxed);
         // Whatever the disk has, what is stored is settled.
         host.let_in()

@@ -1,11 +1,13 @@
 //! Attacks on the public door: connections that say nothing, bodies that nobody signed, and a source that floods.
 
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::client::{Load, send};
 use super::host::{ATTACKED, Binary, FAR, Host, Site};
 use super::turn::Turn;
-use super::{Acks, Attack, Good, idle, slow};
+use super::{Acks, Attack, Beside, Good, idle, slow};
+use crate::bench::figures::{Figure, Wanted};
 use crate::run::Result;
 
 /// Idle connections: more than a host takes, half as many again, and twice as many.
@@ -21,8 +23,11 @@ pub(super) fn attacks() -> Vec<Box<dyn Attack>> {
     let mut all: Vec<Box<dyn Attack>> = Vec::new();
     all.extend(IDLE.map(|count| Box::new(Idle { count, peers: 1 }) as Box<dyn Attack>));
     all.push(Box::new(Idle { count: 9_000, peers: 9 }));
-    all.extend([false, true].map(|forged| Box::new(Slow { forged }) as Box<dyn Attack>));
-    all.push(Box::new(Flood));
+    all.extend([false, true].map(|forged| {
+        let [sent_bytes, connections] = [0; 2].map(AtomicUsize::new);
+        Box::new(Slow { forged, sent_bytes, connections }) as Box<dyn Attack>
+    }));
+    all.push(Box::new(Flood::default()));
     all
 }
 
@@ -61,11 +66,13 @@ fn peers(count: u8) -> String {
     if count == 1 { "one address".to_owned() } else { format!("{count} addresses") }
 }
 
-/// Requests without a valid signature whose bodies come slowly, so that all of them are in memory at once.
+/// Requests without a valid signature whose bodies do not end, so that all of them are in memory at once.
 #[derive(Debug)]
 struct Slow {
     /// They have the signature of something else.
     forged: bool,
+    sent_bytes: AtomicUsize,
+    connections: AtomicUsize,
 }
 
 impl Attack for Slow {
@@ -83,13 +90,29 @@ impl Attack for Slow {
     }
 
     fn attack(&self, host: &Host, turn: &Turn) -> Result {
-        slow::send(host.public(), FAR, ATTACKED, self.forged, turn)
+        let [sent_bytes, connections] = slow::send(host.public(), FAR, ATTACKED, self.forged, turn)?;
+        self.sent_bytes.store(sent_bytes, Ordering::Relaxed);
+        self.connections.store(connections, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn figures(&self, _: &Host, _: &Beside) -> Result<Vec<Figure>> {
+        let sent_mib = (self.sent_bytes.load(Ordering::Relaxed) >> 20) as f64;
+        let connections = self.connections.load(Ordering::Relaxed) as f64;
+        Ok(vec![
+            Figure::new("bodies sent", sent_mib, "MiB", Wanted::Known),
+            Figure::new("connections", connections, "", Wanted::Known),
+        ])
     }
 }
 
 /// Signed requests to another source, as many as a sender can.
-#[derive(Debug)]
-struct Flood;
+#[derive(Debug, Default)]
+struct Flood {
+    /// Those that were answered, and acknowledged.
+    answered: AtomicUsize,
+    acknowledged: AtomicUsize,
+}
 
 impl Attack for Flood {
     fn name(&self) -> String {
@@ -110,7 +133,18 @@ impl Attack for Flood {
         let rate = Some(FLOOD_RATE);
         let load = Load { from: FAR, requests: &requests, count, rate, connections: 256, fresh: false };
         turn.begin();
-        send(host.public(), load, turn.over()).map(drop)
+        let answers = send(host.public(), load, turn.over())?;
+        self.answered.store(answers.iter().filter(|answer| answer.status.is_some()).count(), Ordering::Relaxed);
+        self.acknowledged.store(answers.iter().filter(|answer| answer.is_ack()).count(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn figures(&self, _: &Host, beside: &Beside) -> Result<Vec<Figure>> {
+        let rate = |count: &AtomicUsize| (count.load(Ordering::Relaxed) as f64 / beside.took.as_secs_f64()).round();
+        Ok(vec![
+            Figure::new("flood answered", rate(&self.answered), "/s", Wanted::Known),
+            Figure::new("of it acknowledged", rate(&self.acknowledged), "/s", Wanted::Known),
+        ])
     }
 
     fn good(&self) -> Option<Good> {

@@ -22,6 +22,9 @@ pub(super) const ATTACKED: &str = "heygen";
 pub(super) const GOOD: &str = "good";
 pub(super) const GOOD_TYPE: &str = "good.one";
 
+/// What the bodies of good requests have beside what they must: they are as long as webhooks are.
+const GOOD_FILLING: usize = 400;
+
 /// Where attacks come from, and where the good client is.
 pub(super) const FAR: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 pub(super) const NEAR: Ipv4Addr = Ipv4Addr::LOCALHOST;
@@ -189,17 +192,20 @@ impl Host {
     /// Has that many events of `kind` acknowledged.
     pub(super) fn fill(&self, kind: &str, count: usize) -> Result {
         let requests = self.requests(ATTACKED, kind, count, 0);
-        let load =
-            Load { from: FAR, requests: &requests, count, rate: None, connections: FILLING, fresh: false };
+        let load = Load { from: FAR, requests: &requests, count, rate: None, connections: FILLING, fresh: false };
         let answers = send(self.public(), load, &AtomicBool::new(false))?;
         let acks = answers.iter().filter(|answer| answer.is_ack()).count();
-        if acks == count { Ok(()) } else { Err(format!("{acks} of {count} events were acknowledged with nothing else to do")) }
+        if acks == count {
+            Ok(())
+        } else {
+            Err(format!("{acks} of {count} events were acknowledged with nothing else to do"))
+        }
     }
 
     /// Sends good requests: 50 a second for so long.
     pub(super) fn send_good(&self, how_long: Duration, fresh: bool) -> Result<Vec<Answer>> {
         let count = (how_long.as_secs_f64() * super::GOOD_RATE) as usize;
-        let mut requests = self.requests(GOOD, GOOD_TYPE, count, 0);
+        let mut requests = self.requests(GOOD, GOOD_TYPE, count, GOOD_FILLING);
         if fresh {
             requests.iter_mut().for_each(|request| close_after(request));
         }
@@ -260,9 +266,8 @@ impl Host {
 
 fn request(source: &str, kind: &str, number: usize, filling: usize) -> Vec<u8> {
     let filling = "x".repeat(filling);
-    let body = format!(
-        r#"{{"event_type":"{kind}","event_data":{{"callback_id":"order_{number:012}","title":"{filling}"}}}}"#
-    );
+    let body =
+        format!(r#"{{"event_type":"{kind}","event_data":{{"callback_id":"order_{number:012}","title":"{filling}"}}}}"#);
     let (length, signature) = (body.len(), sign(&body));
     format!(
         "POST /webhook/{source} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\

@@ -14,7 +14,7 @@ use crate::run::Result;
 
 /// Connections that are opened in a second, at most: until all are there, and from then on.
 const FIRST_PER_SECOND: usize = 4_000;
-const PER_SECOND: usize = 2_000;
+const PER_SECOND: usize = 1_000;
 
 /// Between two rounds of opening.
 const TICK: Duration = Duration::from_millis(10);

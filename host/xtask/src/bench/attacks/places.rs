@@ -1,7 +1,7 @@
 //! Attacks by plugins that do nothing, in as many places for attempts as they get.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -19,6 +19,9 @@ const EVENTS: usize = 64;
 
 /// How long a good event may wait for its attempt, at the 99th percentile.
 const BEGUN_MS: f64 = 50.0;
+
+/// How long after the last one it is waited for that all have begun.
+const BEGINNING: Duration = Duration::from_secs(10);
 
 /// Of which the start of an attempt is told, and half of it, which is added.
 const HALF_MS: f64 = 0.5;
@@ -67,6 +70,10 @@ impl Attack for Sleepers {
     }
 
     fn figures(&self, host: &Host, beside: &Beside) -> Result<Vec<Figure>> {
+        let started = Instant::now();
+        while host.counts(GOOD)?.open > 0 && started.elapsed() < BEGINNING {
+            std::thread::sleep(Duration::from_millis(50));
+        }
         let page = ask(host.admin()?, &format!("deliveries?plugin={GOOD}&limit={MAX_ROWS}"))?;
         let mut waits = waits(&page, beside)?;
         let [p50, p99] = percentiles(&mut waits);

@@ -16,7 +16,9 @@ pub(super) fn print(rows: &[Row], took: Duration, options: &Options) {
         println!("{}", json!({ "rows": rows, "seconds": took.as_secs() }));
         return;
     }
-    println!("\nA good client, {GOOD_RATE} requests a second, alone and beside an attack; milliseconds to the acknowledgement:\n");
+    println!(
+        "\nA good client, {GOOD_RATE} requests a second, alone and beside an attack; milliseconds to the acknowledgement:\n"
+    );
     println!("| attack | alone p50 | p99 | beside p50 | p99 | at most | answered | other lines | attacker | tries | |");
     println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: | ---: | --- |");
     for row in rows {

@@ -73,19 +73,15 @@ const BACKLOGS: [Backlog; 8] = [
     LARGE,
 ];
 
-const LARGE: Backlog = Backlog {
-    name: "emits-large",
-    what: "an event of 4 MB an attempt",
-    guest: "emit-large",
-    waiting: 2_000,
-    ..PLAIN
-};
+const LARGE: Backlog =
+    Backlog { name: "emits-large", what: "an event of 4 MB an attempt", guest: "emit-large", waiting: 2_000, ..PLAIN };
 
 /// Those of this file.
 pub(super) fn attacks() -> Vec<Box<dyn Attack>> {
     let mut all: Vec<Box<dyn Attack>> = vec![Box::new(Storm::default())];
     all.extend(BACKLOGS.map(|backlog| Box::new(backlog) as Box<dyn Attack>));
-    let waiting = Backlog { name: "memory", what: "4,000 deliveries that emit 4 MB each, in 768 MiB", waiting: 4_000, ..LARGE };
+    let waiting =
+        Backlog { name: "memory", what: "4,000 deliveries that emit 4 MB each, in 768 MiB", waiting: 4_000, ..LARGE };
     all.push(Box::new(Memory { waiting, peak_mib: AtomicU64::new(0) }));
     all
 }
@@ -206,6 +202,9 @@ impl Attack for Memory {
 
     fn notes(&self, _: &Binary, host: &Host) -> Vec<String> {
         let failed = host.group.as_ref().and_then(|group| group.as_ref().err());
-        failed.map(|error| format!("no control group, so that its memory alone is judged: {error}")).into_iter().collect()
+        failed
+            .map(|error| format!("no control group, so that its memory alone is judged: {error}"))
+            .into_iter()
+            .collect()
     }
 }

@@ -1,4 +1,4 @@
-//! Requests whose bodies come slowly.
+//! Requests whose bodies do not end: all but the last byte comes at once, and is held until the host gives up.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -20,13 +20,13 @@ const BYTES_PER_SECOND: usize = 35 << 20;
 const BODY_BYTES: usize = 1 << 20;
 
 /// Between two pieces of a body.
-const TICK: Duration = Duration::from_millis(50);
+const TICK: Duration = Duration::from_millis(10);
 
-/// Connections that are opened again in a tick.
-const OPENED: usize = 40;
+/// Connections whose requests are being sent: those that wait to be sent would be given up too early.
+const SENDING: usize = 16;
 
-/// How long they have been at it when the good client starts: by then, much of it is in memory.
-const BEGINNING: Duration = Duration::from_secs(4);
+/// How long they have been at it when the good client starts: by then, 260 of them are in memory.
+const BEGINNING: Duration = Duration::from_millis(7_500);
 
 /// One of them, and how much of its request is sent.
 struct Slow {
@@ -34,8 +34,8 @@ struct Slow {
     sent_bytes: usize,
 }
 
-/// Sends until the turn is over.
-pub(super) fn send(address: &str, from: Ipv4Addr, source: &str, forged: bool, turn: &Turn) -> Result {
+/// Sends until the turn is over: how many bytes of bodies, and over how many connections.
+pub(super) fn send(address: &str, from: Ipv4Addr, source: &str, forged: bool, turn: &Turn) -> Result<[usize; 2]> {
     let to = address.parse().map_err(|error| format!("{address}: {error}"))?;
     let signature = if forged { format!("heygen-signature: {}\r\n", sign("another body")) } else { String::new() };
     let head = format!(
@@ -46,22 +46,23 @@ pub(super) fn send(address: &str, from: Ipv4Addr, source: &str, forged: bool, tu
     send_all(to, from, &request, turn).map_err(|error| format!("slow bodies to {address}: {error}"))
 }
 
-fn send_all(to: SocketAddrV4, from: Ipv4Addr, request: &[u8], turn: &Turn) -> io::Result<()> {
+fn send_all(to: SocketAddrV4, from: Ipv4Addr, request: &[u8], turn: &Turn) -> io::Result<[usize; 2]> {
     let mut poll = Poll::new()?;
     let registry = poll.registry().try_clone()?;
     let mut events = Events::with_capacity(1_024);
     let mut slows: Vec<Option<Slow>> = (0..CONNECTIONS).map(|_| None).collect();
-    let piece = BYTES_PER_SECOND / CONNECTIONS * TICK.as_millis() as usize / 1_000;
-    let (started, mut ticks) = (Instant::now(), 0);
+    let (started, mut ticks, mut sent_bytes, mut opened) = (Instant::now(), 0, 0, 0);
     while !turn.is_over() {
         if started.elapsed() > BEGINNING {
             turn.begin();
         }
         if started.elapsed() >= TICK * ticks {
             ticks += 1;
-            reopen(&mut slows, to, from, &registry);
+            opened += reopen(&mut slows, to, from, &registry, request);
+            let mut left_bytes = BYTES_PER_SECOND / 1_000 * TICK.as_millis() as usize;
             for slow in slows.iter_mut().flatten() {
-                slow.go_on(request, piece);
+                let bytes = slow.go_on(request, left_bytes);
+                (left_bytes, sent_bytes) = (left_bytes - bytes, sent_bytes + bytes);
             }
         }
         let pause = (TICK * ticks).saturating_sub(started.elapsed());
@@ -77,25 +78,34 @@ fn send_all(to: SocketAddrV4, from: Ipv4Addr, request: &[u8], turn: &Turn) -> io
             }
         }
     }
-    Ok(())
+    Ok([sent_bytes, opened])
 }
 
-fn reopen(slows: &mut [Option<Slow>], to: SocketAddrV4, from: Ipv4Addr, registry: &Registry) {
-    for (slot, slow) in slows.iter_mut().enumerate().filter(|(_, slow)| slow.is_none()).take(OPENED) {
+/// Opens as many as may be sending: how many.
+fn reopen(slows: &mut [Option<Slow>], to: SocketAddrV4, from: Ipv4Addr, registry: &Registry, request: &[u8]) -> usize {
+    let sending = slows.iter().flatten().filter(|slow| slow.sent_bytes + 1 < request.len()).count();
+    let room = SENDING.saturating_sub(sending);
+    let mut count = 0;
+    for (slot, slow) in slows.iter_mut().enumerate().filter(|(_, slow)| slow.is_none()).take(room) {
         let opened = open(to, from).and_then(|mut stream| {
             registry.register(&mut stream, Token(slot), Interest::READABLE)?;
             Ok(stream)
         });
         // What cannot be opened now is tried again in the next tick.
         *slow = opened.ok().map(|stream| Slow { stream, sent_bytes: 0 });
+        count += 1;
     }
+    count
 }
 
 impl Slow {
-    fn go_on(&mut self, request: &[u8], piece: usize) {
-        let until = request.len().min(self.sent_bytes + piece);
+    /// Sends up to so many bytes of what is to be sent: how many.
+    fn go_on(&mut self, request: &[u8], most_bytes: usize) -> usize {
+        let until = (request.len() - 1).min(self.sent_bytes + most_bytes);
         // What is wrong with a connection is found when it is read.
-        self.sent_bytes += self.stream.write(&request[self.sent_bytes..until]).unwrap_or_default();
+        let sent_bytes = self.stream.write(&request[self.sent_bytes..until]).unwrap_or_default();
+        self.sent_bytes += sent_bytes;
+        sent_bytes
     }
 
     fn is_answered(&mut self) -> bool {

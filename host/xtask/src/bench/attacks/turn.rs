@@ -21,20 +21,22 @@ pub(super) struct Turn {
     over: AtomicBool,
     started: OnceLock<Instant>,
     early: OnceLock<Instant>,
-    cost: OnceLock<Duration>,
+    /// Processor time of the attacker's thread when it had begun, and at its end.
+    cost: [OnceLock<Duration>; 2],
 }
 
 impl Turn {
     /// Runs the attacker on its own thread.
     pub(super) fn run(&self, attack: impl FnOnce() -> Result) -> Result {
         let attacked = attack();
-        self.begun.store(true, Ordering::Relaxed);
-        let _ = self.cost.set(thread_cpu()?);
+        self.begin();
+        let _ = self.cost[1].set(thread_cpu()?);
         attacked
     }
 
     /// The attacker has begun.
     pub(super) fn begin(&self) {
+        let _ = self.cost[0].set(thread_cpu().unwrap_or_default());
         self.begun.store(true, Ordering::Relaxed);
     }
 
@@ -90,8 +92,9 @@ impl Turn {
         Some(early.saturating_duration_since(*started))
     }
 
-    /// Processor time that the attacker took.
+    /// Processor time that the attacker took from when it had begun.
     pub(super) fn cost(&self) -> Duration {
-        self.cost.get().copied().unwrap_or_default()
+        let [before, after] = self.cost.each_ref().map(|cost| cost.get().copied().unwrap_or_default());
+        after.saturating_sub(before)
     }
 }

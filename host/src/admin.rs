@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::dispatch::Breakers;
 use crate::ingest::{self, Bounds, Timeouts};
 use crate::plugins::{Approvals, Shelf};
 use crate::status::Status;
@@ -52,6 +53,8 @@ pub struct Admin {
     pub shelf: Arc<ArcSwap<Shelf>>,
     /// What of it waits for the operator.
     pub approvals: Arc<Approvals>,
+    /// What of it is slowed down.
+    pub breakers: Breakers,
     /// Routes, and the names of plugins.
     pub config: Arc<ArcSwap<Config>>,
     /// How the last reload went.

@@ -208,6 +208,7 @@ impl App {
             store: store.clone(),
             shelf: self.shelf.clone(),
             approvals: self.stock.approvals.clone(),
+            breakers: dispatcher.breakers(),
             config: self.config.clone(),
             status: self.status.clone(),
             render_metrics,

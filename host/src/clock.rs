@@ -2,10 +2,13 @@
 //!
 //! Everything that is scheduled or expires takes its time from a [`Clock`], so a test can move time by hand.
 
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
+
+/// Where [`Clock::monotonic_ms`] counts from.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// How long this thread has computed since it began.
 pub fn thread_cpu() -> Duration {
@@ -61,6 +64,25 @@ impl Clock {
         }
     }
 
+    /// Milliseconds since some moment, by a clock that nobody can set. A manual clock tells its own time.
+    pub fn monotonic_ms(&self) -> u64 {
+        match &self.0 {
+            Source::System => u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX),
+            Source::Manual(time) => u64::try_from(*time.borrow()).unwrap_or(0),
+        }
+    }
+
+    /// Returns once [`Clock::monotonic_ms`] says `due_ms` or more.
+    pub async fn sleep_until_monotonic(&self, due_ms: u64) {
+        match &self.0 {
+            Source::System => match START.checked_add(Duration::from_millis(due_ms)) {
+                Some(due) => tokio::time::sleep_until(due.into()).await,
+                None => std::future::pending().await,
+            },
+            Source::Manual(_) => self.sleep_until(i64::try_from(due_ms).unwrap_or(i64::MAX)).await,
+        }
+    }
+
     /// Returns once `due_ms` has come. A stepped system clock is noticed within a minute.
     pub async fn sleep_until(&self, due_ms: i64) {
         const LONGEST_NAP_MS: u64 = 60_000;
@@ -107,5 +129,15 @@ mod tests {
         let waking = async { clock.set(2_000) };
         tokio::join!(sleeper, waking);
         assert_eq!(clock.now_ms(), 2_000);
+        assert_eq!(clock.monotonic_ms(), 2_000);
+        clock.sleep_until_monotonic(2_000).await;
+    }
+
+    #[tokio::test]
+    async fn the_time_that_nobody_can_set_only_grows() {
+        let clock = Clock::system();
+        let before_ms = clock.monotonic_ms();
+        clock.sleep_until_monotonic(before_ms + 2).await;
+        assert!(clock.monotonic_ms() >= before_ms + 2);
     }
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use toml::de::DeTable;
 
+mod breaker;
 pub mod grants;
 mod limits;
 mod networks;
@@ -29,6 +30,7 @@ pub mod source;
 mod sources;
 mod units;
 
+pub use breaker::BreakerPolicy;
 pub use grants::{Grants, HostPattern, HttpRule, Injected, METHODS};
 pub use limits::Limits;
 pub use networks::Networks;

@@ -14,10 +14,11 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use self::health::{Health, Probe};
 use self::lane::Lane;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -29,12 +30,18 @@ use crate::tasks;
 
 mod attempt;
 mod bodies;
+mod breaker;
+mod failure_log;
+mod health;
 mod lane;
+mod record_budget;
 #[cfg(test)]
 mod tests;
 mod verdict;
 mod weight;
 
+pub use health::{BreakerView, OpenView};
+pub use record_budget::{RECORD_BURST_BYTES, RECORD_BYTES_PER_SECOND};
 pub use verdict::{MAX_HOPS, MAX_KV_BYTES};
 
 /// Attempts that run at once, over all plugins: each takes an instance from the sandbox's pool. Plugins share them
@@ -50,6 +57,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// How long giving back may take: a disk that refuses does not keep the host from ending.
 const GIVE_BACK: Duration = Duration::from_secs(5);
+
+/// How often somebody looks whether lines that were left out of the log are to be counted there.
+const COUNT_LINES: Duration = Duration::from_secs(1);
 
 /// What the dispatcher works with.
 #[derive(Debug, Clone)]
@@ -80,8 +90,8 @@ struct Lanes {
 }
 
 impl Lanes {
-    fn of(plugin: &PluginName, concurrency: usize, now_ms: i64) -> Self {
-        let usual = Lane::usual(plugin.clone(), concurrency);
+    fn of(plugin: &PluginName, concurrency: usize, health: Arc<Health>, now_ms: i64) -> Self {
+        let usual = Lane::usual(plugin.clone(), concurrency, health);
         let suspects = Lane::suspects(&usual, now_ms.saturating_add(SUSPECTS_WAIT_MS));
         Self { usual: Arc::new(usual), suspects: Arc::new(suspects) }
     }
@@ -101,11 +111,29 @@ struct Hub {
     stopping: CancellationToken,
     /// Running attempts are given back.
     aborting: CancellationToken,
+    /// Lines were left out of the log.
+    owing: Arc<Notify>,
+    /// Ends who counts them.
+    _ended: DropGuard,
+}
+
+/// The circuit breakers of the loaded plugins, for those who show them. The default knows of none.
+#[derive(Debug, Clone, Default)]
+pub struct Breakers(Weak<Hub>);
+
+impl Breakers {
+    /// That of one plugin, if it is loaded.
+    pub fn of(&self, plugin: &str) -> Option<BreakerView> {
+        let hub = self.0.upgrade()?;
+        let lanes = hub.lanes.load();
+        Some(lanes.get(plugin)?.usual.health.breaker())
+    }
 }
 
 impl Dispatcher {
     /// Attaches to the store and starts a lane for every loaded plugin.
     pub fn start(parts: Parts) -> Self {
+        let (owing, ended) = (Arc::<Notify>::default(), CancellationToken::new());
         let hub = Arc::new(Hub {
             lanes: ArcSwap::default(),
             held_kib: Arc::new(Semaphore::new(bodies::MAX_HELD_KIB as usize)),
@@ -118,9 +146,12 @@ impl Dispatcher {
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             aborting: CancellationToken::new(),
+            owing: owing.clone(),
+            _ended: ended.clone().drop_guard(),
             parts,
         });
         let dispatcher = Self { hub: hub.clone() };
+        tasks::spawn_on(&hub.parts.runtime, count_lines(Arc::downgrade(&hub), owing, ended));
         hub.parts.store.attach(Arc::new(Front(Arc::downgrade(&hub))));
         dispatcher.refresh();
         dispatcher
@@ -132,19 +163,23 @@ impl Dispatcher {
         let (shelf, config) = (hub.parts.shelf.load(), hub.parts.config.load());
         let old = hub.lanes.load();
         let (mut lanes, mut opened) = (HashMap::new(), Vec::new());
-        for (name, _) in shelf.slots().filter(|(_, slot)| slot.loaded.is_some()) {
-            let concurrency = config.plugin(name).concurrency;
+        for (name, slot) in shelf.slots() {
+            let Some(loaded) = &slot.loaded else { continue };
+            let settings = config.plugin(name);
+            let concurrency = settings.concurrency;
             let both = old.get(name).cloned().unwrap_or_else(|| {
-                let both = Lanes::of(name, concurrency, hub.parts.clock.now_ms());
+                let both = Lanes::of(name, concurrency, hub.health(name), hub.parts.clock.now_ms());
                 opened.extend([both.usual.clone(), both.suspects.clone()]);
                 both
             });
             both.usual.set_concurrency(concurrency);
+            both.usual.health.take_up(loaded.digest, settings.breaker);
             lanes.insert(name.clone(), both);
         }
         for (_, both) in old.iter().filter(|(name, _)| !lanes.contains_key(*name)) {
             both.usual.close();
             both.suspects.close();
+            both.usual.health.close();
         }
         drop(old);
         hub.running.reserve_for(lanes.keys().cloned().collect());
@@ -153,6 +188,11 @@ impl Dispatcher {
         for lane in opened {
             hub.spawn(lane::run(hub.clone(), lane));
         }
+    }
+
+    /// The circuit breakers of its plugins.
+    pub fn breakers(&self) -> Breakers {
+        Breakers(Arc::downgrade(&self.hub))
     }
 
     /// Stops leasing, lets running attempts finish for a while, gives back the rest. Afterwards nothing is held.
@@ -165,6 +205,27 @@ impl Dispatcher {
             if tokio::time::timeout(GIVE_BACK, hub.tasks.wait()).await.is_err() {
                 tracing::warn!("not everything could be given back; the next start takes it up");
             }
+        }
+        hub.lanes.load().values().for_each(|both| both.usual.health.write_up());
+    }
+}
+
+/// Counts in the log what was left out of it, also when nothing fails any more.
+async fn count_lines(hub: Weak<Hub>, owing: Arc<Notify>, ended: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = ended.cancelled() => return,
+            () = owing.notified() => {}
+        }
+        let mut owes = true;
+        while owes {
+            tokio::select! {
+                () = ended.cancelled() => return,
+                () = tokio::time::sleep(COUNT_LINES) => {}
+            }
+            let Some(hub) = hub.upgrade() else { return };
+            // Every one is looked at, also behind one that owes.
+            owes = hub.lanes.load().values().fold(false, |owes, both| both.usual.health.look() || owes);
         }
     }
 }
@@ -184,9 +245,14 @@ impl Hub {
         Some(Room { share, all: self.held_kib.clone().try_acquire_many_owned(kib).ok()? })
     }
 
+    /// How a plugin fares that has just come.
+    fn health(&self, plugin: &PluginName) -> Arc<Health> {
+        Health::new(plugin.clone(), self.parts.clock.clone(), self.owing.clone())
+    }
+
     /// Starts an attempt. The lease comes with its place, so there are never more than the hands hold.
-    fn start(self: &Arc<Self>, lane: Arc<Lane>, lease: Lease) {
-        self.spawn(attempt::run(self.clone(), lane, lease));
+    fn start(self: &Arc<Self>, lane: Arc<Lane>, lease: Lease, probe: Option<Probe>) {
+        self.spawn(attempt::run(self.clone(), lane, lease, probe));
     }
 }
 
@@ -215,7 +281,8 @@ impl Desk for Front {
         for lease in leases {
             // A plugin that went away since its place was reserved has no lane: its lease is given back.
             let lane = lanes.get(&lease.plugin).map(|both| both.usual.clone());
-            hub.start(lane.unwrap_or_else(|| Arc::new(Lane::closed(lease.plugin.clone()))), lease);
+            let gone = || Arc::new(Lane::closed(lease.plugin.clone(), hub.health(&lease.plugin)));
+            hub.start(lane.unwrap_or_else(gone), lease, None);
         }
     }
 

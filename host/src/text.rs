@@ -33,6 +33,19 @@ pub fn error(text: &str) -> String {
     plain(text, MAX_ERROR_BYTES)
 }
 
+/// A number with its digits in groups of three: `6,600`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
 /// Whether a character does something to a terminal, a log or the order of what is read, rather than being seen.
 pub fn acts(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -45,6 +58,14 @@ mod tests {
     #[test]
     fn control_characters_are_escaped() {
         assert_eq!(plain("a\nb\u{1b}[31mc\u{202e}\0é", 100), "a\\nb\\u{1b}[31mc\\u{202e}\\u{0}é");
+    }
+
+    #[test]
+    fn large_numbers_are_grouped() {
+        let cases = [(0, "0"), (999, "999"), (1_000, "1,000"), (6_600, "6,600"), (1_234_567, "1,234,567")];
+        for (number, expected) in cases {
+            assert_eq!(grouped(number), expected);
+        }
     }
 
     #[test]

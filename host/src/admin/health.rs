@@ -13,6 +13,8 @@ use super::Admin;
 use super::params::{Ask, NoQuery};
 use super::problem::Problem;
 use super::view::Stats;
+use crate::clock::rfc3339;
+use crate::dispatch::BreakerView;
 use crate::event;
 use crate::plugins::Slot;
 
@@ -29,6 +31,12 @@ pub(super) fn describe_metrics() {
     );
     metrics::describe_gauge!("hookbox_attempts_running", "Attempts that run or wait for memory for their verdict");
     metrics::describe_gauge!("hookbox_verdicts_waiting_bytes", "Memory of verdicts that are not durable yet, in bytes");
+    metrics::describe_gauge!("hookbox_breaker_open", "Whether the circuit breaker of a plugin is open (1) or not (0)");
+    metrics::describe_counter!("hookbox_breaker_openings_total", "How often the circuit breaker of a plugin opened");
+    metrics::describe_counter!(
+        "hookbox_attempts_unrecorded_total",
+        "Failed attempts of a plugin that left no record, because there were too many of them"
+    );
 }
 
 /// Counts, as cheap with a million rows as with one.
@@ -132,6 +140,22 @@ fn attention(admin: &Admin) -> (u64, Vec<Trouble>) {
         let detail = slot.problem.clone().or(held).unwrap_or_else(|| format!("it is {}", slot.state()));
         trouble("plugin", Some(name), detail)
     });
-    let problems = config.into_iter().chain(restart).chain(watch).chain(folder).chain(plugins);
+    let slowed = shelf.slots().filter_map(|(name, _)| {
+        let detail = slowed_down(name, &admin.breakers.of(name)?)?;
+        Some(trouble("plugin", Some(name), detail))
+    });
+    let problems = config.into_iter().chain(restart).chain(watch).chain(folder).chain(plugins).chain(slowed);
     (condition.generation, problems.collect())
+}
+
+/// What an open circuit breaker has to say.
+fn slowed_down(name: &str, view: &BreakerView) -> Option<String> {
+    let (open, policy) = (view.open?, view.policy?);
+    let (since, failures, pause) = (rfc3339(open.since_ms), view.failures_in_a_row, policy.pause());
+    let last = view.last_error.as_ref().map(|error| format!(", the last one with \"{error}\"")).unwrap_or_default();
+    Some(format!(
+        "it only fails, so its circuit breaker is open since {since}: {failures} attempts in a row failed{last}; one \
+         attempt is begun every {pause} until one is ok, and its deliveries wait; mend what it needs, or put a new \
+         file of it in place, which is tried at once (`breaker` under [plugins.{name}] sets the limits)"
+    ))
 }

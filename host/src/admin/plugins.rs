@@ -15,6 +15,7 @@ use super::problem::Problem;
 use super::view::{Counts, Listing};
 use crate::clock::rfc3339;
 use crate::config::Config;
+use crate::dispatch::BreakerView;
 use crate::event::PluginName;
 use crate::plugins::{self, Loaded, NotApproved, Shelf, Slot, grants, warnings};
 use crate::store::Stats;
@@ -51,6 +52,8 @@ pub(super) struct Plugin {
     warnings: Vec<String>,
     /// The newest file, if it waits to be approved.
     held: Option<Held>,
+    /// Its circuit breaker; absent while nothing of it runs.
+    breaker: Option<Breaker>,
     /// Patterns of the routes that lead to it.
     routes: Vec<String>,
     /// Its deliveries by state.
@@ -110,6 +113,25 @@ pub(super) struct Held {
     since: String,
 }
 
+/// What slows a plugin down that only fails.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Breaker {
+    /// `closed`: attempts begin as they come; `open`: one at a time, until one is ok; `off`: it never opens.
+    state: &'static str,
+    /// Attempts that failed one after the other, up to now. Rejections, and retries that say when, do not count.
+    failures_in_a_row: u32,
+    /// So many of them open it.
+    failures: Option<u32>,
+    /// Between two attempts while it is open, in milliseconds.
+    pause_ms: Option<u64>,
+    /// Since when it is open, RFC 3339 with milliseconds.
+    since: Option<String>,
+    /// When the next attempt may begin while it is open, RFC 3339 with milliseconds.
+    next_attempt_at: Option<String>,
+    /// Why the last of the failures failed.
+    last_error: Option<String>,
+}
+
 /// A file that may run.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Approved {
@@ -129,7 +151,8 @@ pub(super) async fn list_plugins(
     Ask(NoQuery {}): Ask<NoQuery>,
 ) -> Json<Listing<Plugin>> {
     let (shelf, config, stats) = (admin.shelf.load(), admin.config.load(), admin.store.stats());
-    let items = shelf.slots().map(|(name, slot)| Plugin::of(name, slot, &config, &stats)).collect();
+    let plugin = |(name, slot)| Plugin::of(name, slot, admin.breakers.of(name), &config, &stats);
+    let items = shelf.slots().map(plugin).collect();
     Json(Listing { items, next_cursor: None })
 }
 
@@ -146,7 +169,7 @@ pub(super) async fn show_plugin(
 ) -> Result<Json<Plugin>, Problem> {
     let (shelf, config, stats) = (admin.shelf.load(), admin.config.load(), admin.store.stats());
     let (name, slot) = known(&shelf, &name)?;
-    Ok(Json(Plugin::of(name, slot, &config, &stats)))
+    Ok(Json(Plugin::of(name, slot, admin.breakers.of(name), &config, &stats)))
 }
 
 fn known<'a>(shelf: &'a Shelf, name: &str) -> Result<(&'a PluginName, &'a Slot), Problem> {
@@ -193,7 +216,7 @@ pub(super) async fn approve_plugin(
 }
 
 impl Plugin {
-    fn of(name: &PluginName, slot: &Slot, config: &Config, stats: &Stats) -> Self {
+    fn of(name: &PluginName, slot: &Slot, breaker: Option<BreakerView>, config: &Config, stats: &Stats) -> Self {
         let loaded = slot.loaded.as_deref();
         let settings = config.plugin(name);
         let instance =
@@ -220,6 +243,7 @@ impl Plugin {
                 .chain(slot.held.as_ref().and_then(|held| held.trouble.clone()))
                 .collect(),
             held: slot.held.as_ref().map(Held::from),
+            breaker: breaker.map(Breaker::from),
             routes: leads_here.map(|route| route.pattern.clone()).collect(),
             deliveries: stats.plugins.get(name).copied().map(Counts::from).unwrap_or_default(),
         }
@@ -233,6 +257,24 @@ impl From<&plugins::Held> for Held {
             imports_added: held.imports_added.clone(),
             capabilities_added: held.capabilities_added.iter().map(|capability| capability.name()).collect(),
             since: rfc3339(held.since_ms),
+        }
+    }
+}
+
+impl From<BreakerView> for Breaker {
+    fn from(view: BreakerView) -> Self {
+        Self {
+            state: match (view.open, view.policy) {
+                (Some(_), _) => "open",
+                (None, Some(_)) => "closed",
+                (None, None) => "off",
+            },
+            failures_in_a_row: view.failures_in_a_row,
+            failures: view.policy.map(|policy| policy.failures),
+            pause_ms: view.policy.map(|policy| policy.pause_ms),
+            since: view.open.map(|open| rfc3339(open.since_ms)),
+            next_attempt_at: view.open.map(|open| rfc3339(open.next_attempt_ms)),
+            last_error: view.last_error,
         }
     }
 }

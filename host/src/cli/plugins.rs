@@ -109,6 +109,7 @@ impl Plugins {
         for (name, pointer) in USED {
             page.field(name, plugin.pointer(pointer).unwrap_or(&Value::Null));
         }
+        breaker(&mut page, &plugin["breaker"]);
         let held = &plugin["held"];
         if !held.is_null() {
             page.field("held", &held["digest"]);
@@ -143,6 +144,23 @@ impl Plugins {
     }
 }
 
+/// Adds what there is to say of a circuit breaker: its state, and more when attempts fail.
+fn breaker(page: &mut Page, breaker: &Value) {
+    page.field("breaker", &breaker["state"]);
+    if breaker["failures_in_a_row"] == 0 {
+        return;
+    }
+    let fields = [
+        ("open since", "since"),
+        ("next attempt", "next_attempt_at"),
+        ("failed in a row", "failures_in_a_row"),
+        ("last error", "last_error"),
+    ];
+    for (name, member) in fields {
+        page.field(name, &breaker[member]);
+    }
+}
+
 /// The command that lets in what is held.
 fn command(plugin: &Value) -> String {
     format!("hookbox plugins approve {} --digest {}", text(&plugin["name"]), text(&plugin["held"]["digest"]))
@@ -158,10 +176,13 @@ fn row(plugin: &Value) -> Vec<String> {
     let open = count("ready") + count("leased") + count("waiting");
     let mut cells = vec![text(&plugin["name"]), text(&plugin["state"]), text(&plugin["contract"]), digest];
     cells.extend([count("done"), count("dead"), open].map(|count| count.to_string()));
-    let held = &plugin["held"];
-    cells.push(match held.is_null() {
-        true => text(&plugin["error"]).lines().next().unwrap_or_default().to_owned(),
-        false => format!("asks for {}: hookbox plugins approve {}", words(&held["capabilities_added"]), cells[0]),
+    let (held, breaker) = (&plugin["held"], &plugin["breaker"]);
+    cells.push(if !held.is_null() {
+        format!("asks for {}: hookbox plugins approve {}", words(&held["capabilities_added"]), cells[0])
+    } else if breaker["state"] == "open" && plugin["error"].is_null() {
+        format!("slowed down, it only fails: {}", text(&breaker["last_error"]))
+    } else {
+        text(&plugin["error"]).lines().next().unwrap_or_default().to_owned()
     });
     cells
 }

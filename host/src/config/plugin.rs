@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::{Number, Value};
 use toml::de::DeValue;
 
+use super::breaker::{self, BreakerPolicy};
 use super::grants::{self, Grants};
 use super::limits::{self, Limits};
 use super::raw::{Item, Section};
@@ -51,6 +52,8 @@ pub struct PluginSettings {
     pub config: Arc<BTreeMap<String, String>>,
     /// What happens after a failed attempt.
     pub retry: RetryPolicy,
+    /// When it is slowed down because it only fails; `None` if it never is.
+    pub breaker: Option<BreakerPolicy>,
 }
 
 impl Default for PluginSettings {
@@ -64,6 +67,7 @@ impl Default for PluginSettings {
             path: "/".into(),
             config: Arc::default(),
             retry: RetryPolicy::default(),
+            breaker: Some(BreakerPolicy::default()),
         }
     }
 }
@@ -100,6 +104,9 @@ fn read(mut section: Section<'_>, places: &Places<'_>) -> PluginSettings {
     }
     settings.config = Arc::new(read_config(section.take_section("config", "{ currency = \"EUR\" }")));
     settings.retry = read_retry(section.take_section("retry", "{ max_attempts = 8 }"));
+    if let Some(item) = section.take("breaker") {
+        settings.breaker = breaker::read(&item);
+    }
     if let Some(approve) = section.take("approve").and_then(|item| item.word(&APPROVALS)) {
         settings.approve = approve;
     }

@@ -2,39 +2,45 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Hub;
+use super::breaker::Sign;
+use super::failure_log::Line;
+use super::health::Probe;
 use super::lane::Lane;
 use super::verdict::{self, Facts};
 use super::weight;
 use crate::event::{AttemptRecord, Outcome, PluginName};
 use crate::fair::FairPermit;
 use crate::plugins::Loaded;
-use crate::sandbox::{Call, Invocation, KvRead, KvReader};
+use crate::sandbox::{Call, KvRead, KvReader, Verdict};
 use crate::store::{Lease, Next, Settled, Settlement, Store};
 use crate::{fail, retry, tasks};
 
-/// Runs `lease` and settles it.
-pub(super) async fn run(hub: Arc<Hub>, lane: Arc<Lane>, lease: Lease) {
+/// Runs `lease` and settles it; with `probe` also while the circuit breaker of its plugin is open.
+pub(super) async fn run(hub: Arc<Hub>, lane: Arc<Lane>, lease: Lease, probe: Option<Probe>) {
     let _ = fail::point("dispatch.leased");
     // Kept until the settlement is durable: who reads a key then sees it, and what the verdict holds in memory is freed.
     let mut kept = Kept::default();
     let settlement = {
         // Pinned here and lent, so that it is not copied from layer to layer.
-        let attempt = pin!(attempt(&hub, &lane, &lease, &mut kept));
+        let attempt = pin!(attempt(&hub, &lane, &lease, &mut kept, probe.as_ref()));
         tokio::select! {
             // The usual attempt ends when it is first polled, and is never put on the list of those to be told.
             biased;
             settlement = tasks::unwound(attempt) => {
-                settlement.unwrap_or_else(|panic| host_fault(&hub, &lease, &panic))
+                settlement.unwrap_or_else(|panic| host_fault(&hub, &lane, &lease, &panic))
             }
             () = hub.aborting.cancelled() => give_back(&hub),
         }
     };
-    let conflict = settle(&hub, lease, settlement).await;
+    if let Some(probe) = probe.filter(|_| !matches!(settlement.next, Next::GiveBack(_))) {
+        probe.ran();
+    }
+    let conflict = settle(&hub, &lane, lease, settlement).await;
     lane.settled(conflict);
     drop(kept);
 }
@@ -48,7 +54,7 @@ struct Kept {
     verdict: Option<FairPermit>,
 }
 
-async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease, kept: &mut Kept) -> Settlement {
+async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease, kept: &mut Kept, probe: Option<&Probe>) -> Settlement {
     if hub.stopping.is_cancelled() {
         return give_back(hub);
     }
@@ -56,8 +62,9 @@ async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease, kept: &mut Kept) ->
         biased;
         permits = permits(hub, lane, &lease.plugin, &mut kept.turn) => permits,
         () = hub.stopping.cancelled() => return give_back(hub),
+        () = lane.health.opened(), if probe.is_none() => return give_back(hub),
     };
-    let Some(permits) = permits else { return give_back(hub) };
+    let Some(permits) = permits.filter(|_| lane.health.begin(probe)) else { return give_back(hub) };
     let Some(loaded) = hub.parts.shelf.load().loaded(&lease.plugin).cloned() else {
         return give_back(hub);
     };
@@ -88,7 +95,11 @@ async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease, kept: &mut Kept) ->
     let started = Instant::now();
     let invocation = loaded.plugin.invoke(call).await;
     let _ = fail::point("dispatch.invoked");
-    observe(lane, &loaded, lease, &invocation, started);
+    let taken = started.elapsed();
+    let asked_for_time = matches!(invocation.verdict, Verdict::Retry { after_ms: Some(_), .. });
+    if verdict::outcome(&invocation.verdict).is_some() {
+        loaded.used.count(&invocation);
+    }
     let facts = Facts {
         event: &lease.event,
         plugin: &lease.plugin,
@@ -99,10 +110,13 @@ async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease, kept: &mut Kept) ->
         kv_bytes: hub.parts.store.kv_bytes(&lease.plugin),
         random,
     };
-    let settlement = verdict::settlement(&facts, invocation, &settings.retry, &config.routes);
+    let mut settlement = verdict::settlement(&facts, invocation, &settings.retry, &config.routes);
+    observe(lane, &loaded, lease, &settlement, asked_for_time, taken);
+    lane.health.bound(&mut settlement);
     // Only now: what is made of a verdict also comes from the event.
     drop(running);
-    // Before the permits are given back: otherwise the next attempt would add its verdict to those that nobody counts.
+    // Before the permits are given back: otherwise the next attempt would add its verdict to those that nobody counts, and
+    // begin without knowing how this one ended.
     kept.verdict = Some(hub.verdicts.acquire(&lease.plugin, weight::kib(&settlement)).await);
     drop(permits);
     settlement
@@ -136,8 +150,14 @@ fn not_now(hub: &Hub) -> Settlement {
 }
 
 /// The host itself failed at it: retried by the plugin's policy, because whoever holds a lease settles it.
-fn host_fault(hub: &Hub, lease: &Lease, panic: &str) -> Settlement {
-    tracing::error!(delivery.id = %lease.delivery, plugin.name = %lease.plugin, panic, "an attempt panicked in the host");
+fn host_fault(hub: &Hub, lane: &Lane, lease: &Lease, panic: &str) -> Settlement {
+    if lane.health.writes(Line::HostFault) {
+        tracing::error!(
+            delivery.id = %lease.delivery, plugin.name = %lease.plugin, panic, "an attempt panicked in the host"
+        );
+    }
+    let error = format!("host fault: {panic}");
+    lane.health.ended(None, Sign::Fails, Some(&error));
     let now_ms = hub.parts.clock.now_ms();
     let policy = &hub.parts.config.load().plugin(&lease.plugin).retry;
     let next = match retry::after_failure(Outcome::Error, lease.counted_attempt(), None, policy, random()) {
@@ -148,12 +168,14 @@ fn host_fault(hub: &Hub, lease: &Lease, panic: &str) -> Settlement {
         started_at_ms: now_ms,
         duration_us: 0,
         outcome: Outcome::Error,
-        error: Some(format!("host fault: {panic}")),
+        error: Some(error),
         logs: Vec::new(),
         calls: Vec::new(),
         plugin_digest: None,
     };
-    Settlement { next, record: Some(record) }
+    let mut settlement = Settlement { next, record: Some(record) };
+    lane.health.bound(&mut settlement);
+    settlement
 }
 
 /// Evenly from [0, 1).
@@ -163,18 +185,21 @@ fn random() -> f64 {
 }
 
 /// Says whether it was a conflict over a key.
-async fn settle(hub: &Hub, lease: Lease, settlement: Settlement) -> bool {
+async fn settle(hub: &Hub, lane: &Lane, lease: Lease, settlement: Settlement) -> bool {
     let (delivery, plugin, attempt) = (lease.delivery, lease.plugin.clone(), lease.attempt);
     let root = lease.event.tree();
     let dead = matches!(settlement.next, Next::Dead);
     let reason = settlement.record.as_ref().and_then(|record| record.error.clone());
     let settled = hub.parts.store.settle(lease, settlement).await;
     match &settled {
-        Ok(Settled::Kept) if dead => tracing::warn!(
-            delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt,
-            reason = reason.as_deref().unwrap_or(""), "dead letter"
-        ),
-        Ok(Settled::Kept) => {}
+        Ok(Settled::Kept) => {
+            if dead && lane.health.writes(Line::DeadLetter) {
+                tracing::warn!(
+                    delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt,
+                    reason = reason.as_deref().unwrap_or(""), "dead letter"
+                );
+            }
+        }
         Ok(Settled::Conflict) => {
             metrics::counter!("hookbox_kv_conflicts_total", "plugin" => plugin.to_string()).increment(1);
             tracing::debug!(
@@ -184,21 +209,25 @@ async fn settle(hub: &Hub, lease: Lease, settlement: Settlement) -> bool {
         }
         Ok(Settled::OverBudget) => {
             metrics::counter!("hookbox_tree_budget_exceeded_total", "plugin" => plugin.to_string()).increment(1);
-            tracing::warn!(
-                delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt, event.root = %root,
-                "dead letter: its tree of events has reached `server.tree_events` or `server.tree_size`"
-            );
+            if lane.health.writes(Line::DeadLetter) {
+                tracing::warn!(
+                    delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt, event.root = %root,
+                    "dead letter: its tree of events has reached `server.tree_events` or `server.tree_size`"
+                );
+            }
         }
-        Ok(Settled::Cancelled) => tracing::info!(
+        Ok(Settled::Cancelled) => tracing::debug!(
             delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt,
             "cancelled while it ran: only the attempt is stored"
         ),
         Ok(Settled::Lost) => {
             metrics::counter!("hookbox_settlements_lost_total").increment(1);
-            tracing::warn!(
-                delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt,
-                "a late settlement is lost: the delivery is in other hands"
-            );
+            if lane.health.writes(Line::Lost) {
+                tracing::warn!(
+                    delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt,
+                    "a late settlement is lost: the delivery is in other hands"
+                );
+            }
         }
         // The store says once, loudly, that it has stopped.
         Err(error) => tracing::debug!(delivery.id = %delivery, error = %error, "not settled"),
@@ -206,22 +235,31 @@ async fn settle(hub: &Hub, lease: Lease, settlement: Settlement) -> bool {
     matches!(settled, Ok(Settled::Conflict))
 }
 
-fn observe(lane: &Lane, loaded: &Loaded, lease: &Lease, invocation: &Invocation, started: Instant) {
-    // Without an outcome it has not run: the instance was not there after all.
-    let Some(outcome) = verdict::outcome(&invocation.verdict) else { return };
-    loaded.used.count(invocation);
-    let name = outcome.name();
-    let plugin: &PluginName = &lease.plugin;
-    lane.seconds.record(started.elapsed().as_secs_f64());
-    if outcome == Outcome::Ok {
+/// Counts an attempt, and tells the plugin's health how it ended.
+fn observe(
+    lane: &Lane,
+    loaded: &Loaded,
+    lease: &Lease,
+    settlement: &Settlement,
+    asked_for_time: bool,
+    taken: Duration,
+) {
+    // Without a record it has not run: the instance was not there after all.
+    let Some(AttemptRecord { outcome, error, .. }) = &settlement.record else { return };
+    lane.seconds.record(taken.as_secs_f64());
+    lane.health.ended(Some(loaded.digest), Sign::of(*outcome, asked_for_time), error.as_deref());
+    if *outcome == Outcome::Ok {
         lane.succeeded.increment(1);
         return;
     }
-    metrics::counter!("hookbox_attempts_total", "plugin" => plugin.clone(), "outcome" => name).increment(1);
-    tracing::info!(
-        event.id = %lease.event.id, delivery.id = %lease.delivery, plugin.name = %plugin,
-        plugin.digest = %loaded.digest, delivery.attempt = lease.attempt, outcome = name, "attempt failed"
-    );
+    let plugin: &PluginName = &lease.plugin;
+    metrics::counter!("hookbox_attempts_total", "plugin" => plugin.clone(), "outcome" => outcome.name()).increment(1);
+    if lane.health.writes(Line::Attempt(*outcome)) {
+        tracing::info!(
+            event.id = %lease.event.id, delivery.id = %lease.delivery, plugin.name = %plugin,
+            plugin.digest = %loaded.digest, delivery.attempt = lease.attempt, outcome = outcome.name(), "attempt failed"
+        );
+    }
 }
 
 /// The store as the sandbox reads it: one plugin's keys.

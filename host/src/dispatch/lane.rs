@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Hub;
 use super::bodies::SHARE_KIB;
+use super::health::{Health, Probe};
 use crate::event::{Outcome, PluginName};
 use crate::store::{self, StoreError};
 
@@ -44,6 +45,8 @@ pub(super) struct Lane {
     woken: Notify,
     closed: CancellationToken,
     turns: Arc<Turns>,
+    /// Of both lanes of the plugin.
+    pub(super) health: Arc<Health>,
     /// Metrics of every attempt, found once: to look one up by its labels costs several times what counting does.
     pub(super) succeeded: Counter,
     pub(super) seconds: Histogram,
@@ -78,25 +81,32 @@ impl Running {
 
 impl Lane {
     /// The lane of a loaded plugin. It begins by asking the store.
-    pub(super) fn usual(plugin: PluginName, concurrency: usize) -> Self {
-        Self::new(plugin, false, HAND, concurrency, Turns::new())
+    pub(super) fn usual(plugin: PluginName, concurrency: usize, health: Arc<Health>) -> Self {
+        Self::new(plugin, false, HAND, concurrency, Turns::new(), health)
     }
 
     /// The lane of those that a host held when it died: one at a time, and not before `due_ms`.
     pub(super) fn suspects(usual: &Self, due_ms: i64) -> Self {
-        let mut lane = Self::new(usual.plugin.clone(), true, 1, 1, usual.turns.clone());
+        let mut lane = Self::new(usual.plugin.clone(), true, 1, 1, usual.turns.clone(), usual.health.clone());
         lane.next_due_ms = AtomicI64::new(due_ms);
         lane
     }
 
     /// The lane of a plugin that is gone: whatever comes here is given back.
-    pub(super) fn closed(plugin: PluginName) -> Self {
-        let lane = Self::new(plugin, false, 0, 0, Turns::new());
+    pub(super) fn closed(plugin: PluginName, health: Arc<Health>) -> Self {
+        let lane = Self::new(plugin, false, 0, 0, Turns::new(), health);
         lane.close();
         lane
     }
 
-    fn new(plugin: PluginName, suspects: bool, hand: usize, concurrency: usize, turns: Arc<Turns>) -> Self {
+    fn new(
+        plugin: PluginName,
+        suspects: bool,
+        hand: usize,
+        concurrency: usize,
+        turns: Arc<Turns>,
+        health: Arc<Health>,
+    ) -> Self {
         Self {
             succeeded: counter!("hookbox_attempts_total", "plugin" => plugin.clone(), "outcome" => Outcome::Ok.name()),
             seconds: histogram!("hookbox_attempt_seconds", "plugin" => plugin.clone()),
@@ -110,6 +120,7 @@ impl Lane {
             woken: Notify::new(),
             closed: CancellationToken::new(),
             turns,
+            health,
         }
     }
 
@@ -157,9 +168,9 @@ impl Lane {
         }
     }
 
-    /// A place for a delivery that is just being created, unless older ones wait.
+    /// A place for a delivery that is just being created, unless older ones wait or the plugin only fails.
     pub(super) fn place_for_newborn(&self) -> Option<OwnedSemaphorePermit> {
-        if self.backlog.load(Ordering::Relaxed) || self.closed.is_cancelled() {
+        if self.backlog.load(Ordering::Relaxed) || self.health.is_open() || self.closed.is_cancelled() {
             return None;
         }
         self.hand.clone().try_acquire_owned().ok()
@@ -190,10 +201,10 @@ impl Lane {
         }
     }
 
-    /// Places for as many leases as are free, at least one, at most [`MAX_ASKED`].
-    async fn places(&self) -> OwnedSemaphorePermit {
+    /// Places for as many leases as are free, at least one, at most `most`.
+    async fn places(&self, most: usize) -> OwnedSemaphorePermit {
         let mut places = self.hand.clone().acquire_owned().await.expect("the semaphore is never closed");
-        let more = self.hand.available_permits().min(MAX_ASKED - 1);
+        let more = self.hand.available_permits().min(most - 1);
         if let Ok(more) = self.hand.clone().try_acquire_many_owned(u32::try_from(more).unwrap_or(0)) {
             places.merge(more);
         }
@@ -210,13 +221,24 @@ pub(super) async fn run(hub: Arc<Hub>, lane: Arc<Lane>) {
             () = lane.closed.cancelled() => return,
             () = due(&hub, &lane) => {}
         }
+        let probe = tokio::select! {
+            biased;
+            () = hub.stopping.cancelled() => return,
+            () = lane.closed.cancelled() => return,
+            probe = lane.health.leave() => probe,
+        };
+        let most = if probe.is_some() { 1 } else { MAX_ASKED };
         let places = tokio::select! {
             biased;
             () = hub.stopping.cancelled() => return,
             () = lane.closed.cancelled() => return,
-            places = lane.places() => places,
+            places = lane.places(most) => places,
         };
-        if let Err(error) = lease(&hub, &lane, places).await {
+        // It may have opened while there was no place.
+        if probe.is_none() && lane.health.is_open() {
+            continue;
+        }
+        if let Err(error) = lease(&hub, &lane, places, probe).await {
             if matches!(error, StoreError::Stopped(_)) {
                 return;
             }
@@ -249,7 +271,12 @@ async fn due(hub: &Hub, lane: &Lane) {
     }
 }
 
-async fn lease(hub: &Arc<Hub>, lane: &Arc<Lane>, places: OwnedSemaphorePermit) -> Result<(), StoreError> {
+async fn lease(
+    hub: &Arc<Hub>,
+    lane: &Arc<Lane>,
+    places: OwnedSemaphorePermit,
+    mut probe: Option<Probe>,
+) -> Result<(), StoreError> {
     // Forgotten before the store is asked: what is posted from here on is remembered.
     lane.next_due_ms.store(i64::MAX, Ordering::Release);
     lane.backlog.store(false, Ordering::Relaxed);
@@ -268,7 +295,7 @@ async fn lease(hub: &Arc<Hub>, lane: &Arc<Lane>, places: OwnedSemaphorePermit) -
         pause(hub, lane).await;
     }
     for lease in leased.leases {
-        hub.start(lane.clone(), lease);
+        hub.start(lane.clone(), lease, probe.take());
     }
     Ok(())
 }
@@ -276,6 +303,7 @@ async fn lease(hub: &Arc<Hub>, lane: &Arc<Lane>, places: OwnedSemaphorePermit) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
     use crate::dispatch::bodies::MAX_HELD_KIB;
 
     impl Lane {
@@ -287,7 +315,11 @@ mod tests {
 
     #[test]
     fn a_plugin_that_stands_still_leaves_memory_to_the_others() {
-        let (still, other) = (Lane::usual("still".into(), 16), Lane::usual("other".into(), 16));
+        let lane = |name: &str| {
+            let health = Health::new(name.into(), Clock::manual(0), Arc::default());
+            Lane::usual(name.into(), 16, health)
+        };
+        let (still, other) = (lane("still"), lane("other"));
         let held: Vec<_> = std::iter::from_fn(|| still.share(1_024)).collect();
         assert!(held.len() as u32 * 1_024 * 2 <= MAX_HELD_KIB, "{} bodies of a MiB are held", held.len());
         assert!(still.share(1).is_none() && other.share(1_024).is_some());

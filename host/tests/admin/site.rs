@@ -10,6 +10,7 @@ use axum::http::{Request, Response, StatusCode, header};
 use hookbox::admin::{self, Admin};
 use hookbox::clock::Clock;
 use hookbox::config::{Config, MakeSecrets};
+use hookbox::dispatch::Breakers;
 use hookbox::event::{AttemptRecord, Attributes, EventId, HttpCall, LogLine, NewEvent, Outcome, PluginName};
 use hookbox::plugins::{Loaded, Shelf};
 use hookbox::sandbox::{Sandbox, SandboxOptions};
@@ -67,6 +68,7 @@ pub(super) fn site() -> Site {
         store: Arc::new(store),
         shelf: Arc::new(ArcSwap::from_pointee(shelf(dir.path()))),
         approvals: Arc::default(),
+        breakers: Breakers::default(),
         config: Arc::new(ArcSwap::from_pointee(config)),
         status: Arc::new(Status::default()),
         render_metrics: Arc::new(|| "# no recorder\n".to_owned()),

@@ -94,7 +94,8 @@ fn site(folder: &Path) -> Result<Receiver> {
         let plugin = file.trim_end_matches(".wat");
         routes.push_str(&format!("\"hostile.{name}\" = \"{plugin}\"\n"));
         sections.push_str(&format!(
-            "[plugins.{plugin}]\ntimeout = \"1s\"\nmemory = \"8MiB\"\nconcurrency = 2\nretry = {{ max_attempts = 1 }}\n"
+            "[plugins.{plugin}]\ntimeout = \"1s\"\nmemory = \"8MiB\"\nconcurrency = 2\nbreaker = false\n\
+             retry = {{ max_attempts = 1 }}\n"
         ));
     }
     Receiver::hookbox(&folder.join("site"), &plugins, &(routes + &sections))

@@ -224,8 +224,10 @@ async fn count_lines(hub: Weak<Hub>, owing: Arc<Notify>, ended: CancellationToke
                 () = tokio::time::sleep(COUNT_LINES) => {}
             }
             let Some(hub) = hub.upgrade() else { return };
-            // Every one is looked at, also behind one that owes.
-            owes = hub.lanes.load().values().fold(false, |owes, both| both.usual.health.look() || owes);
+            owes = false;
+            for both in hub.lanes.load().values() {
+                owes |= both.usual.health.look();
+            }
         }
     }
 }

@@ -1,6 +1,5 @@
 //! `breaker` of `[plugins.NAME]`: when a plugin that only fails is slowed down, and how far.
 
-use std::fmt;
 use std::ops::RangeInclusive;
 
 use toml::de::DeValue;
@@ -31,13 +30,6 @@ impl BreakerPolicy {
     /// The pause as the configuration writes it.
     pub fn pause(&self) -> String {
         show_ms(self.pause_ms)
-    }
-}
-
-impl fmt::Display for BreakerPolicy {
-    /// As the configuration writes it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{{ failures = {}, pause = \"{}\" }}", self.failures, self.pause())
     }
 }
 

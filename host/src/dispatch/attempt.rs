@@ -97,9 +97,7 @@ async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease, kept: &mut Kept, pr
     let _ = fail::point("dispatch.invoked");
     let taken = started.elapsed();
     let asked_for_time = matches!(invocation.verdict, Verdict::Retry { after_ms: Some(_), .. });
-    if verdict::outcome(&invocation.verdict).is_some() {
-        loaded.used.count(&invocation);
-    }
+    loaded.used.count(&invocation);
     let facts = Facts {
         event: &lease.event,
         plugin: &lease.plugin,

@@ -168,12 +168,11 @@ impl Breaker {
         true
     }
 
-    /// The probe of this number did not run: there is another one in a moment.
+    /// The probe of this number did not run: there is another one, at once if it had not begun, else in a moment.
     pub(super) fn returned(&mut self, probe: u64, now_ms: u64) {
         let Some(open) = &mut self.open else { return };
-        let waited = open.reserved.take_if(|reserved| *reserved == probe).is_some();
-        let began_last = open.begun.take_if(|begun| *begun == probe).is_some();
-        if waited || began_last {
+        open.reserved.take_if(|reserved| *reserved == probe);
+        if open.begun.take_if(|begun| *begun == probe).is_some() {
             open.next_ms = now_ms.saturating_add(GIVE_BACK_DELAY_MS);
         }
     }

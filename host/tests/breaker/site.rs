@@ -40,7 +40,7 @@ pub(super) struct Site {
 fn config(dir: &Path, does: &str, breaker: &str) -> Config {
     let text = format!(
         "[plugins.unruly]\nconcurrency = 1\nbreaker = {breaker}\nconfig = {{ do = \"{does}\" }}\n\
-         retry = {{ max_attempts = 1000, initial = \"1ms\", max = \"1ms\" }}\n\
+         retry = {{ max_attempts = 1000, initial = \"1ms\", max = \"1ms\", jitter = \"none\" }}\n\
          [plugins.neighbour]\nconfig = {{ do = \"succeed\" }}\n"
     );
     let path = dir.join("config.toml");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use hookbox::config::{Approve, PluginSettings};
+use hookbox::config::{Approve, BreakerPolicy, PluginSettings};
 use hookbox::retry::{Jitter, RetryPolicy};
 
 use super::home::{ACME, Home};
@@ -134,6 +134,18 @@ deep = { a = 1 }
 }
 
 #[test]
+fn a_breaker_is_on_by_default_and_can_be_set_or_turned_off() {
+    let home = Home::new();
+    let breaker = |text: &str| home.good(&format!("[plugins.audit]\n{text}")).plugin("audit").breaker;
+    assert_eq!(breaker(""), Some(BreakerPolicy { failures: 20, pause_ms: 30_000 }));
+    assert_eq!(breaker("breaker = { failures = 3 }"), Some(BreakerPolicy { failures: 3, pause_ms: 30_000 }));
+    let set = breaker("breaker = { failures = 3, pause = \"1m30s\" }");
+    assert_eq!(set, Some(BreakerPolicy { failures: 3, pause_ms: 90_000 }));
+    assert_eq!(set.unwrap().pause(), "1m30s");
+    assert_eq!(breaker("breaker = false"), None);
+}
+
+#[test]
 fn a_plugins_bad_settings_are_refused() {
     let home = Home::new();
     let cases = [
@@ -149,6 +161,13 @@ fn a_plugins_bad_settings_are_refused() {
         ("instance = \"warm\"", "it can be \"fresh\""),
         ("approve = \"atuo\"", "did you mean `auto`"),
         ("approve = true", "must be a string"),
+        ("breaker = true", "take it out: the default is { failures = 20, pause = \"30s\" }"),
+        ("breaker = 20", "or `breaker = false` to turn it off"),
+        ("breaker = { failures = 0 }", "from 1 to 10000"),
+        ("breaker = { failures = \"20\" }", "must be a whole number"),
+        ("breaker = { pause = \"99ms\" }", "from 100ms to 1d"),
+        ("breaker = { pause = 30 }", "must be a duration in quotes"),
+        ("breaker = { failure = 3 }", "did you mean `failures`?"),
         ("path = \"hook\"", "begins with `/`"),
         ("path = \"/a b\"", "is \"/a b\", which is no path"),
         ("path = \"/a#b\"", "which is no path"),

@@ -12,8 +12,7 @@ use hookbox::clock::Clock;
 use hookbox::event::{AttemptRecord, Digest, LogLine, NewEvent, Outcome, PluginName};
 use hookbox::ingest::Gate;
 use hookbox::store::{
-    Appended, Desk, KvTransaction, Lease, Next, Pending, Place, Room, Settled, Settlement, Sqlite, SqliteOptions,
-    Store, TreeBudget,
+    Appended, Desk, KvTransaction, Lease, Next, Pending, Place, Room, Settled, Settlement, Sqlite, SqliteOptions, Store,
 };
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
@@ -119,13 +118,7 @@ impl Bench {
         // Beside what is built, since a folder for temporary files may be in memory, where nothing is synced.
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
         let clock = Clock::manual(NOW_MS);
-        let options = SqliteOptions {
-            path: folder.path().join(FILE),
-            max_waiting_appends: 1_024,
-            tree: TreeBudget::default(),
-            max_bytes: None,
-            clock,
-        };
+        let options = SqliteOptions::at(folder.path().join(FILE), clock);
         let store = Sqlite::open(options).expect("a store");
         let ((leases, leased), (go, wait)) = (channel(), channel());
         let hand = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));

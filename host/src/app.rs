@@ -28,10 +28,6 @@ use crate::{fail, tasks};
 
 mod sweep;
 
-/// Appends that wait for the disk at once, of all sources; one source alone may have half of them. One more is refused with
-/// 503.
-const MAX_WAITING_APPENDS: usize = 8_192;
-
 /// Instances that are kept for the next event, of all plugins with `instance = "reuse"`.
 const MAX_WARM: u32 = 64;
 
@@ -118,11 +114,9 @@ pub async fn build(config: Config, compiler: Compiler) -> Result<App, AppError> 
         admin: admin.local_addr().map_err(AppError::Threads)?,
     };
     let options = SqliteOptions {
-        path: config.store.sqlite_path.clone(),
-        max_waiting_appends: MAX_WAITING_APPENDS,
         max_bytes: config.store.max_bytes,
         tree: TreeBudget { events: config.server.tree_events, bytes: config.server.tree_bytes },
-        clock: clock.clone(),
+        ..SqliteOptions::at(config.store.sqlite_path.clone(), clock.clone())
     };
     let store = Arc::new(tasks::blocking(move || Sqlite::open(options)).await?);
     let recovered = store.recovered();

@@ -14,7 +14,7 @@ use crate::event::{Attributes, NewEvent, State};
 use crate::fair::FairPermit;
 use crate::plugins::Stock;
 use crate::sandbox::{Compiler, Sandbox, SandboxOptions};
-use crate::store::{Sqlite, SqliteOptions, TreeBudget};
+use crate::store::{Sqlite, SqliteOptions};
 
 mod gate;
 
@@ -47,13 +47,7 @@ impl Bench {
             approvals: Arc::default(),
         };
         let shelf = Shelf::load_all(&stock).await.shelf;
-        let options = SqliteOptions {
-            path: dir.path().join("hookbox.db"),
-            max_waiting_appends: 16,
-            tree: TreeBudget::default(),
-            max_bytes: None,
-            clock: clock.clone(),
-        };
+        let options = SqliteOptions::at(dir.path().join("hookbox.db"), clock.clone());
         let store = Arc::new(Gate::new(Sqlite::open(options).unwrap()));
         let parts = Parts {
             store: store.clone(),

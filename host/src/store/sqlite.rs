@@ -50,6 +50,9 @@ mod tree;
 mod waiting;
 mod writer;
 
+/// Appends that wait for the disk at once, of all sources; one source alone may have half of them.
+const MAX_WAITING_APPENDS: usize = 8_192;
+
 /// How the store is opened.
 #[derive(Debug)]
 pub struct SqliteOptions {
@@ -65,6 +68,13 @@ pub struct SqliteOptions {
     pub max_bytes: Option<u64>,
     /// Tells the time.
     pub clock: Clock,
+}
+
+impl SqliteOptions {
+    /// The usual bounds for the file at `path`.
+    pub fn at(path: PathBuf, clock: Clock) -> Self {
+        Self { path, max_waiting_appends: MAX_WAITING_APPENDS, tree: TreeBudget::default(), max_bytes: None, clock }
+    }
 }
 
 /// What a killed host had left when the store was opened.

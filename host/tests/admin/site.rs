@@ -15,7 +15,7 @@ use hookbox::event::{AttemptRecord, Attributes, EventId, HttpCall, LogLine, NewE
 use hookbox::plugins::{Loaded, Shelf};
 use hookbox::sandbox::{Sandbox, SandboxOptions};
 use hookbox::status::Status;
-use hookbox::store::{KvTransaction, Lane, Next, Settlement, Sqlite, SqliteOptions, TreeBudget};
+use hookbox::store::{KvTransaction, Lane, Next, Settlement, Sqlite, SqliteOptions};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
@@ -56,14 +56,7 @@ pub(super) fn site() -> Site {
     std::fs::write(&config, CONFIG).unwrap();
     let config = Config::load(&config, MakeSecrets::No).unwrap();
     let path = dir.path().join("hookbox.db");
-    let store = Sqlite::open(SqliteOptions {
-        path,
-        max_waiting_appends: 64,
-        tree: TreeBudget::default(),
-        max_bytes: None,
-        clock: Clock::manual(NOW_MS),
-    })
-    .unwrap();
+    let store = Sqlite::open(SqliteOptions::at(path, Clock::manual(NOW_MS))).unwrap();
     let admin = Admin {
         store: Arc::new(store),
         shelf: Arc::new(ArcSwap::from_pointee(shelf(dir.path()))),

@@ -61,7 +61,7 @@ fn shelf(sandbox: &Sandbox, dir: &Path, digest: u8) -> Shelf {
 
 pub(super) fn open_store(dir: &Path, clock: &Clock) -> Option<Sqlite> {
     let path = dir.join("hookbox.db");
-    Sqlite::open(SqliteOptions { path, max_waiting_appends: 64, clock: clock.clone() }).ok()
+    Sqlite::open(SqliteOptions::at(path, clock.clone())).ok()
 }
 
 impl Site {

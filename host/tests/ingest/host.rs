@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use hookbox::clock::Clock;
 use hookbox::config::{Config, DEFAULT_STACK_BYTES, Networks, Routes, Server, Source, StoreSettings};
 use hookbox::ingest::{Capacity, Intake, Timeouts, serve};
-use hookbox::store::{EventFilter, EventView, Page, Sqlite, SqliteOptions, Store, TreeBudget};
+use hookbox::store::{EventFilter, EventView, Page, Sqlite, SqliteOptions, Store};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -112,11 +112,8 @@ impl Host {
         let folder = tempfile::tempdir().expect("a folder");
         let clock = Clock::manual(NOW_S * 1_000);
         let sqlite = SqliteOptions {
-            path: folder.path().join("hookbox.db"),
             max_waiting_appends: options.max_waiting_appends,
-            tree: TreeBudget::default(),
-            max_bytes: None,
-            clock: clock.clone(),
+            ..SqliteOptions::at(folder.path().join("hookbox.db"), clock.clone())
         };
         let store = wrap(Arc::new(Sqlite::open(sqlite).expect("a store")));
         let config = Arc::new(ArcSwap::new(config(options.sources)));

@@ -33,7 +33,7 @@ fn one_file() -> OneFile {
 impl OneFile {
     fn options(&self) -> SqliteOptions {
         let path = self.folder.path().join("data").join("hookbox.db");
-        SqliteOptions { path, max_waiting_appends: 4_000, tree: BUDGET, max_bytes: None, clock: self.clock.clone() }
+        SqliteOptions { max_waiting_appends: 4_000, tree: BUDGET, ..SqliteOptions::at(path, self.clock.clone()) }
     }
 
     fn connection(&self) -> Connection {

@@ -186,6 +186,18 @@ fn there_is_a_guest_for_every_kind_of_attack() {
     assert!(names.len() >= 45);
 }
 
+#[test]
+fn a_guest_that_the_benchmark_of_guests_leaves_out_is_in_that_of_attacks() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("xtask/src/bench/attacks");
+    let files = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path());
+    let files = files.filter(|file| file.extension().is_some_and(|ending| ending == "rs"));
+    let attacks: String = files.map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    let guests = gallery::guests().into_iter().filter(Guest::is_measured_in_numbers);
+    let forgotten: Vec<_> =
+        guests.map(|guest| guest.name).filter(|name| !attacks.contains(&format!("\"{name}\""))).collect();
+    assert!(forgotten.is_empty(), "no attack has {forgotten:?}");
+}
+
 /// A sleeper with eight memories takes as much of the pool as four ordinary plugins.
 #[tokio::test]
 async fn who_finds_the_pool_used_up_is_not_to_blame() {

@@ -143,14 +143,16 @@ pub(super) fn bench(folder: &Path, options: &Options) -> Result {
     let mut rows = Vec::new();
     for attack in wanted {
         let begun = Instant::now();
-        let measured = measure(&binary, &*attack, seconds)?;
+        let measured = measure(&binary, &*attack, seconds);
         rows.push(Row { attack, measured, took: begun.elapsed() });
+        print::show(&rows[rows.len() - 1]);
     }
     for _ in 1..TRIES {
         for row in rows.iter_mut().filter(|row| row.wants_another_try()) {
             if started.elapsed() + row.took < LONGEST {
-                let newer = measure(&binary, &*row.attack, seconds)?;
+                let newer = measure(&binary, &*row.attack, seconds);
                 row.measured = std::mem::take(&mut row.measured).again(newer);
+                print::show(row);
             }
         }
     }
@@ -160,9 +162,13 @@ pub(super) fn bench(folder: &Path, options: &Options) -> Result {
     if beyond.is_empty() { Ok(()) } else { Err(format!("beyond a line: {}", beyond.join(", "))) }
 }
 
-/// Measures an attack once.
-fn measure(binary: &Binary, attack: &dyn Attack, seconds: Duration) -> Result<Measured> {
+/// Measures an attack once. What keeps it from being measured is beyond every line, and keeps no other from it.
+fn measure(binary: &Binary, attack: &dyn Attack, seconds: Duration) -> Measured {
     say(&attack.name());
+    try_measure(binary, attack, seconds).unwrap_or_else(Measured::failed)
+}
+
+fn try_measure(binary: &Binary, attack: &dyn Attack, seconds: Duration) -> Result<Measured> {
     let site = attack.site(binary);
     let mut host = binary.start(&site)?;
     let Some(good) = attack.good() else {

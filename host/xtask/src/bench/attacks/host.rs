@@ -252,12 +252,13 @@ impl Host {
     fn until_loaded(&self, plugin: &str) -> Result {
         let started = Instant::now();
         loop {
-            let found = ask(self.admin()?, &format!("plugins/{plugin}"))?;
-            if found["state"] == "loaded" {
+            // A file that is replaced may be missing for a moment, and so may the plugin.
+            let found = ask(self.admin()?, &format!("plugins/{plugin}"));
+            if found.as_ref().is_ok_and(|found| found["state"] == "loaded") {
                 return Ok(());
             }
             if started.elapsed() > LOADING {
-                return Err(format!("`{plugin}` is not loaded: {found}"));
+                return Err(format!("`{plugin}` is not loaded: {found:?}"));
             }
             std::thread::sleep(Duration::from_millis(10));
         }

@@ -94,6 +94,12 @@ impl Acks {
 }
 
 impl Measured {
+    /// It could not be measured.
+    pub(super) fn failed(error: String) -> Self {
+        let figures = vec![Figure::new("measured", 0.0, "%", Wanted::AtLeast(100.0))];
+        Self { figures, notes: vec![error], tries: 1, ..Self::default() }
+    }
+
     pub(super) fn verdict(&self, attack: &str, known: &[Known]) -> Verdict {
         let is_known = |figure: &&Figure| known.iter().any(|known| known.attack == attack && known.line == figure.name);
         let short: Vec<&Figure> = self.figures.iter().filter(|figure| !figure.holds()).collect();

@@ -9,6 +9,11 @@ use super::{GOOD_RATE, KNOWN, Row, Verdict};
 use crate::bench::Options;
 use crate::bench::figures::{Figure, Wanted};
 
+/// Shows a row as soon as it is measured, beside the answer.
+pub(super) fn show(row: &Row) {
+    eprintln!("{}", line(row));
+}
+
 /// Prints every row, or all of it as JSON.
 pub(super) fn print(rows: &[Row], took: Duration, options: &Options) {
     if options.json {

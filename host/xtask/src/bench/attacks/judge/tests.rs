@@ -78,3 +78,10 @@ fn another_try_excuses_no_count() {
     assert_eq!((verdict(&again), again.figures.len()), (Verdict::Beyond, 1));
     assert_eq!(verdict(&count(9.0).again(count(11.0))), Verdict::Beyond);
 }
+
+#[test]
+fn an_attack_that_could_not_be_measured_holds_no_line_and_gets_another_try() {
+    let failed = Measured::failed("the host did not start".to_owned());
+    assert_eq!((verdict(&failed), failed.is_excused()), (Verdict::Beyond, true));
+    assert_eq!(verdict(&failed.again(good(1.0, 100.0, 9.0))), Verdict::Holds);
+}

@@ -182,6 +182,8 @@ fn there_is_a_guest_for_every_kind_of_attack() {
     let on_disk = site::guests_on_disk();
     let forgotten: Vec<_> = on_disk.iter().filter(|name| !names.contains(name.as_str())).collect();
     assert!(forgotten.is_empty(), "no row runs {forgotten:?}");
+    let by_attacks = guests.iter().filter(|guest| guest.is_measured_in_numbers()).count();
+    assert!(by_attacks > 0, "`bench --attacks` measures none of them");
     println!("{} hostile guests", names.len());
     assert!(names.len() >= 45);
 }

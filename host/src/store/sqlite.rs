@@ -132,6 +132,7 @@ impl Sqlite {
             last_id,
             recent,
             queues: Queues::default(),
+            postponed: false,
             tree,
             space: Space::new(&path, max_bytes),
             _lock: lock,

@@ -30,6 +30,8 @@ pub(super) struct Batch<'a> {
     pub(super) tree: TreeBudget,
     /// Whether the store is full, and attempts leave no logs.
     pub(super) cut_logs: bool,
+    /// What has been written, by weight.
+    pub(super) written: u64,
     pub(super) delta: Delta,
     pub(super) keys: KeyChanges,
     pub(super) born: Vec<Lease>,
@@ -47,6 +49,7 @@ impl<'a> Batch<'a> {
             recent,
             tree: TreeBudget::default(),
             cut_logs: false,
+            written: 0,
             delta: Delta::default(),
             keys: KeyChanges::default(),
             born: Vec::new(),

@@ -59,6 +59,11 @@ impl Queues {
         Some((weight, command))
     }
 
+    /// Whether anything but appends waits.
+    pub(super) fn has_work(&self) -> bool {
+        !self.work.is_empty()
+    }
+
     /// Whether settlements wait.
     pub(super) fn has_settlements(&self) -> bool {
         self.settlements > 0

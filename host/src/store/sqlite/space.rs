@@ -1,4 +1,4 @@
-//! How much of the disk the store takes and leaves, looked at once a second.
+//! How much of the disk the store takes and leaves, looked at once a second and whenever much was written.
 //!
 //! Beyond the bound no new event is taken; what was accepted is still handled, and its logs are dropped first. The room that
 //! is kept free is what settlements need for that: a disk that is really full is another matter (see `writer`).
@@ -11,8 +11,11 @@ use rusqlite::Connection;
 
 use super::schema::beside;
 
-/// How long what was seen counts.
+/// How long what was seen counts, if little is written.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// After so much was written it is looked at again, by weight: some 4 MiB.
+const LOOK_AFTER: u64 = 4_096;
 
 /// Without `store.max_size` so much of the disk is left free, unless a tenth of it is less.
 const MOST_LEFT_BYTES: u64 = 1 << 30;
@@ -68,13 +71,15 @@ pub(super) struct Space {
     database: PathBuf,
     max_bytes: Option<u64>,
     looked: Option<Instant>,
+    /// By weight, since then.
+    written: u64,
     full: Option<String>,
     long_log: bool,
 }
 
 impl Space {
     pub(super) fn new(database: &Path, max_bytes: Option<u64>) -> Self {
-        Self { database: database.to_owned(), max_bytes, looked: None, full: None, long_log: false }
+        Self { database: database.to_owned(), max_bytes, looked: None, written: 0, full: None, long_log: false }
     }
 
     /// Why no new event is taken, if so.
@@ -82,11 +87,17 @@ impl Space {
         self.full.as_deref()
     }
 
+    /// Something was committed, of this weight.
+    pub(super) fn wrote(&mut self, weight: u64) {
+        self.written = self.written.saturating_add(weight);
+    }
+
     /// Looks, unless that was a moment ago; says whether the answer to [`Space::full`] has changed.
     pub(super) fn look(&mut self, connection: &Connection) -> Result<bool, rusqlite::Error> {
-        if self.looked.is_some_and(|looked| looked.elapsed() < LOOK_EVERY) {
+        if self.written < LOOK_AFTER && self.looked.is_some_and(|looked| looked.elapsed() < LOOK_EVERY) {
             return Ok(false);
         }
+        self.written = 0;
         self.looked = Some(Instant::now());
         let sizes = sizes(connection, &self.database)?;
         metrics::gauge!("hookbox_store_bytes").set((sizes.used + sizes.unused) as f64);

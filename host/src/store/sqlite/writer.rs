@@ -79,6 +79,8 @@ pub(super) struct Writer {
     pub(super) space: Space,
     /// What has come and is not begun; settlements that a full disk refused, and leases to give back.
     pub(super) queues: Queues,
+    /// Whether the last batch left a command to the next one that was too large for it.
+    pub(super) postponed: bool,
     /// Given up after the connection, also when nobody closes the store: no other host begins before this one ends.
     pub(super) _lock: File,
 }
@@ -161,7 +163,7 @@ impl Writer {
         }
     }
 
-    /// Runs what is next in one transaction, commits it, moves a long log and answers; says whether that was a close.
+    /// Runs what is next in one transaction, commits it, answers and moves a long log; says whether that was a close.
     /// Commands stay in `batch` only if nothing was committed.
     fn commit(&mut self, batch: &mut Vec<Command>) -> Result<bool, Failed> {
         let desk = self.shared.desk.get().map(|slot| slot.0.clone());
@@ -181,21 +183,20 @@ impl Writer {
             cut_logs: self.space.full().is_some(),
             ..Batch::new(&self.connection, now_ms, self.last_id, &self.recent)
         };
-        let answers = match transact(&mut work, &mut self.queues, batch, fault) {
+        let answers = match transact(&mut work, &mut self.queues, batch, &mut self.postponed, fault) {
             Ok(answers) => answers,
             Err(error) => {
                 drop(work);
                 return Err(self.failed(&error));
             }
         };
-        let Batch { last_id, delta, keys, born, posted, .. } = work;
+        let Batch { last_id, written, delta, keys, born, posted, .. } = work;
+        self.space.wrote(written);
         self.last_id = last_id;
         self.recent.apply(keys, last_id);
         self.publish(&delta);
         let _ = fail::point("store.after_commit");
         let closing = matches!(answers.last(), Some(Answer::Closed));
-        // Closing the connection moves the whole log.
-        let moved = if closing { Ok(()) } else { self.move_log() };
         let settles = answers.iter().any(|answer| matches!(answer, Answer::Settled(_)));
         for (command, answer) in batch.drain(..).zip(answers) {
             let stranded = command.answer(answer);
@@ -212,7 +213,8 @@ impl Writer {
                 desk.posted(&plugin, due_ms);
             }
         }
-        moved.map(|()| closing)
+        // Last: what was committed is durable without it. Closing the connection moves the whole log.
+        if closing { Ok(true) } else { self.move_log().map(|()| false) }
     }
 
     /// Moves a long log into the database, whatever of it was committed before. A disk that is full refuses the next commits
@@ -303,15 +305,20 @@ fn transact(
     work: &mut Batch<'_>,
     queues: &mut Queues,
     batch: &mut Vec<Command>,
+    postponed: &mut bool,
     fault: Option<Fault>,
 ) -> Result<Vec<Answer>, rusqlite::Error> {
     work.connection.execute_batch("BEGIN IMMEDIATE")?;
     let mut answers = Vec::new();
     let begun = Instant::now();
-    let weight = take_appends(work, queues, batch, &mut answers)?;
-    let most = MAX_WORK.max(weight * u64::from(WORK_PER_APPEND));
+    take_appends(work, queues, batch, &mut answers)?;
+    let most = MAX_WORK.max(work.written * u64::from(WORK_PER_APPEND));
     let longest = LONGEST_WORK.max(begun.elapsed() * WORK_PER_APPEND);
-    take_work(work, queues, batch, &mut answers, most, longest)?;
+    // A large settlement would keep those waiting who have just come: it has a batch of its own, the next one.
+    let large = batch.is_empty() || *postponed;
+    let before = batch.len();
+    take_work(work, queues, batch, &mut answers, Bounds { most, large, longest })?;
+    *postponed = !large && batch.len() == before && queues.has_work();
     if let Some(close) = queues.next_close() {
         batch.push(close);
         answers.push(batch.last_mut().expect("it was pushed").run(work)?);
@@ -330,34 +337,43 @@ fn transact(
     Ok(answers)
 }
 
-/// Appends come first, so that no settlement keeps a sender waiting longer than the batch before. Says what they weigh.
+/// Appends come first, so that no settlement keeps a sender waiting longer than the batch before.
 fn take_appends(
     work: &mut Batch<'_>,
     queues: &mut Queues,
     batch: &mut Vec<Command>,
     answers: &mut Vec<Answer>,
-) -> Result<u64, rusqlite::Error> {
-    let mut written = 0;
-    while let Some((weight, command)) = queues.next_append(MAX_APPENDED.saturating_sub(written), written == 0) {
+) -> Result<(), rusqlite::Error> {
+    while let Some((weight, command)) = queues.next_append(MAX_APPENDED.saturating_sub(work.written), batch.is_empty())
+    {
         batch.push(command);
         answers.push(batch.last_mut().expect("it was pushed").run(work)?);
-        written += weight;
+        work.written += weight;
     }
-    Ok(written)
+    Ok(())
 }
 
-/// As much of everything else as keeps the next append waiting for some milliseconds only, but at least one command.
+/// How much else a transaction does beside its appends.
+struct Bounds {
+    /// By weight.
+    most: u64,
+    /// Whether the first command may exceed that.
+    large: bool,
+    /// After so long nothing more is taken up.
+    longest: Duration,
+}
+
+/// As much of everything else as keeps the next append waiting for some milliseconds only.
 fn take_work(
     work: &mut Batch<'_>,
     queues: &mut Queues,
     batch: &mut Vec<Command>,
     answers: &mut Vec<Answer>,
-    most: u64,
-    longest: Duration,
+    Bounds { most, large, longest }: Bounds,
 ) -> Result<(), rusqlite::Error> {
     let begun = Instant::now();
     let mut written = 0;
-    while let Some((weight, command)) = queues.next_work(most.saturating_sub(written), written == 0) {
+    while let Some((weight, command)) = queues.next_work(most.saturating_sub(written), large && written == 0) {
         batch.push(command);
         let answer = batch.last_mut().expect("it was pushed").run(work)?;
         // A lease costs what it finds.
@@ -367,6 +383,7 @@ fn take_work(
             break;
         }
     }
+    work.written += written;
     Ok(())
 }
 

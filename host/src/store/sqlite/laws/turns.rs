@@ -130,3 +130,36 @@ async fn one_source_cannot_take_all_the_room_for_appends_that_wait() {
     first.await.unwrap();
     assert!(!quiet.await.unwrap().duplicate);
 }
+
+#[tokio::test]
+async fn a_large_settlement_waits_for_the_append_and_has_the_next_batch() {
+    let file = one_file();
+    let (store, go, mut stands) = standing_still(&file).await;
+    store.append(for_plugin("storm")).await.unwrap();
+    let places = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+    let lease = store.lease(Lane::Plugin("storm".into()), places).await.unwrap().leases.remove(0);
+    let first = store.append(for_plugin("still"));
+    stands.recv().await.unwrap();
+    let mut large = event();
+    large.attributes.body = vec![b'x'; 4 << 20].into();
+    let next = Next::Done { emitted: vec![large], kv: KvTransaction::default() };
+    let mut settled = [store.settle(lease, Settlement { next, record: None })];
+    let appends = [store.append(for_plugin("still")), store.append(for_plugin("still"))];
+    go.send(()).unwrap();
+    first.await.unwrap();
+    // It stands twice for the two that came together.
+    stands.recv().await.unwrap();
+    go.send(()).unwrap();
+    stands.recv().await.unwrap();
+    for append in appends {
+        append.await.unwrap();
+    }
+    assert_eq!(answered(&mut settled), 0, "it was not in the batch of the appends");
+    // Appends in every batch do not put it off any longer.
+    let third = store.append(for_plugin("still"));
+    go.send(()).unwrap();
+    stands.recv().await.unwrap();
+    third.await.unwrap();
+    assert_eq!(answered(&mut settled), 1);
+    drop(go);
+}

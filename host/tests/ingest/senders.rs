@@ -1,7 +1,8 @@
 //! One sender cannot take the door: connections and the memory for bodies have shares.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use hookbox::config::{Config, MakeSecrets, Networks, Surroundings};
 use hookbox::ingest::{Bounds, Capacity, Timeouts, serve_router};
@@ -277,4 +278,62 @@ async fn what_is_refused_by_share_is_counted_as_that() {
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }
+}
+
+/// What is logged on this thread, which is that of the host as well.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn start() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        (log, tracing::subscriber::set_default(lines))
+    }
+
+    fn lines_with(&self, text: &str) -> Vec<String> {
+        let all = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        all.lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
+    }
+}
+
+#[tokio::test]
+async fn the_log_says_once_that_an_address_with_its_share_may_be_a_proxy() {
+    let (log, _guard) = Log::start();
+    let host = host(connections(4), PATIENT).await;
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        clients.push(probed(&host, 3).await);
+    }
+    let lines = log.lines_with("trusted_proxies");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("127.0.0.3") && lines[0].contains("a quarter, of the connections"), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_refusal_in_the_log_names_the_client_that_a_trusted_proxy_forwards_for() {
+    let (log, _guard) = Log::start();
+    let host = host(connections(8), PATIENT).await;
+    host.trust(trusting("[\"127.0.0.3\"]"));
+    for from in [3, 4] {
+        let mut client = host.connect_from(local(from)).await;
+        let forwarded = [("forwarded", "for=1.1.1.1, for=203.0.113.9")];
+        client.send(request("POST", "/webhook/heygen", &forwarded, b"")).await;
+        client.response().await.is_problem(401);
+    }
+    let lines = log.lines_with("webhook refused");
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].contains("client.address=203.0.113.9 "), "{lines:?}");
+    assert!(lines[1].contains("client.address=127.0.0.4:"), "a stranger's own address: {lines:?}");
 }

@@ -28,6 +28,7 @@ pub(super) fn attacks() -> Vec<Box<dyn Attack>> {
         Box::new(Slow { forged, sent_bytes, connections }) as Box<dyn Attack>
     }));
     all.push(Box::new(Flood::default()));
+    all.push(Box::new(Flood { routed: true, ..Flood::default() }));
     all
 }
 
@@ -109,6 +110,8 @@ impl Attack for Slow {
 /// Signed requests to another source, as many as a sender can.
 #[derive(Debug, Default)]
 struct Flood {
+    /// A plugin gets them, which does nothing.
+    routed: bool,
     /// Those that were answered, and acknowledged.
     answered: AtomicUsize,
     acknowledged: AtomicUsize,
@@ -116,15 +119,20 @@ struct Flood {
 
 impl Attack for Flood {
     fn name(&self) -> String {
-        "flood".to_owned()
+        if self.routed { "flood-routed" } else { "flood" }.to_owned()
     }
 
     fn what(&self) -> String {
-        "10,000 signed requests a second to another source".to_owned()
+        let whose = if self.routed { "whose plugin does nothing" } else { "without a route" };
+        format!("10,000 signed requests a second to another source, {whose}")
     }
 
     fn site(&self, _: &Binary) -> Site {
-        Site::default()
+        if !self.routed {
+            return Site::default();
+        }
+        let plugins = vec![("flooded.wat".to_owned(), "../guests/ok")];
+        Site { plugins, routes: format!("\"{ATTACKED}:flood.one\" = \"flooded\"\n"), ..Site::default() }
     }
 
     fn attack(&self, host: &Host, turn: &Turn) -> Result {

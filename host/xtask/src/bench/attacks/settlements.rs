@@ -92,6 +92,13 @@ const STORM: &str = "t.storm";
 /// Descendants that an event may have, and how many more come of the attempt that goes beyond.
 const TREE_EVENTS: usize = 10_000 + 256;
 
+/// Events that are sent at most, one each second.
+const ROOTS: usize = 60;
+
+/// Attempts by which a storm has risen, and how long that may take.
+const RISEN: u64 = 30;
+const RISING: Duration = Duration::from_secs(2);
+
 /// Between two looks at whether the trees have ended, and for how long.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 const ENDING: Duration = Duration::from_secs(15);
@@ -117,12 +124,17 @@ impl Attack for Storm {
     }
 
     fn attack(&self, host: &Host, turn: &Turn) -> Result {
-        let requests = host.requests(ATTACKED, STORM, 60, 0);
-        let load = Load { from: FAR, requests: &requests, count: 60, rate: Some(1.0), connections: 8, fresh: false };
+        let requests = host.requests(ATTACKED, STORM, ROOTS, 0);
+        let load = Load { from: FAR, requests: &requests, count: 1, rate: Some(1.0), connections: 8, fresh: false };
+        send(host.public(), load, turn.over())?;
+        let started = Instant::now();
+        while started.elapsed() < RISING && host.counts("storm")?.done < RISEN {
+            std::thread::sleep(Duration::from_millis(20));
+        }
         turn.begin();
-        let answers = send(host.public(), load, turn.over())?;
+        let answers = send(host.public(), Load { requests: &requests[1..], count: ROOTS - 1, ..load }, turn.over())?;
         // One whose answer did not come may be stored all the same.
-        self.roots.store(answers.len().max(1), Ordering::Relaxed);
+        self.roots.store(1 + answers.len(), Ordering::Relaxed);
         Ok(())
     }
 

@@ -207,7 +207,7 @@ impl Host {
         let count = (how_long.as_secs_f64() * super::GOOD_RATE) as usize;
         let mut requests = self.requests(GOOD, GOOD_TYPE, count, GOOD_FILLING);
         if fresh {
-            requests.iter_mut().for_each(|request| close_after(request));
+            requests.iter_mut().for_each(close_after);
         }
         let load =
             Load { from: NEAR, requests: &requests, count, rate: Some(super::GOOD_RATE), connections: 400, fresh };

@@ -90,6 +90,6 @@ fn an_attack_that_could_not_be_measured_holds_no_line_and_gets_another_try() {
 fn a_line_goes_by_the_calmer_of_two_times_alone() {
     let (calm, stalled) = (summary(100.0, 9.0), summary(100.0, 1_680.0));
     for alone in [calm.clone().calmer(stalled.clone()), stalled.calmer(calm)] {
-        assert_eq!(LINE.figures(&alone, &summary(100.0, 46.0))[1].holds(), false);
+        assert!(!LINE.figures(&alone, &summary(100.0, 46.0))[1].holds(), "{alone:?}");
     }
 }

@@ -94,7 +94,7 @@ enum Command {
     New(new::New),
     /// List, show, follow and replay events of a running host
     Events(events::Events),
-    /// List, show and retry deliveries of a running host
+    /// List, show, retry, cancel and discard deliveries of a running host
     Deliveries(deliveries::Deliveries),
     /// List and show plugins of a running host
     Plugins(plugins::Plugins),

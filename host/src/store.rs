@@ -14,12 +14,15 @@
 //!                                      └──────────────────────────────────────────┘ (to ready)
 //! ```
 //!
+//! Operators also cancel what is open and discard what is dead: see [`Action`].
+//!
 //! Laws, each with a test of the same words in `store/conformance.rs`:
 //! - what was appended is there after a crash, and what was not acknowledged may or may not be;
 //! - a repeated dedupe key creates nothing and names the first event;
 //! - a lease is settled at most once: the settlement names the attempt, and a late one is lost;
 //! - a crash is held against the deliveries that were running, and against no other;
 //! - a settlement's outcome, emitted events and key-value writes commit together or not at all;
+//! - what an operator cancels leaves no event, no value and no further attempt, whatever crashes;
 //! - retention deletes only what is settled;
 //! - an I/O error acknowledges nothing and ends the store.
 
@@ -31,12 +34,14 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::event::{AttemptRecord, DeliveryId, Event, EventId, NewEvent, PluginName};
 
+mod change;
 #[cfg(test)]
 mod conformance;
 mod query;
 mod running;
 mod sqlite;
 
+pub use change::{Action, Changed, Preview, Progress, Which};
 pub use query::{
     AttemptView, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary, EventView, MAX_CHILDREN,
     MAX_PAGE, Page, PluginCounts, Stats,
@@ -240,15 +245,6 @@ pub trait Desk: Send + Sync {
     fn posted(&self, plugin: &PluginName, due_ms: i64);
 }
 
-/// Which dead deliveries an operator retries.
-#[derive(Debug, Clone)]
-pub enum RetryWhich {
-    /// This one; it must be dead.
-    One(DeliveryId),
-    /// Dead ones that match.
-    Matching(DeliveryFilter),
-}
-
 /// The durable store. Cheap to share; every call may be made from any task.
 pub trait Store: Send + Sync + std::fmt::Debug {
     /// Hands the store its dispatcher. Until then nothing is born leased.
@@ -268,9 +264,12 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Settles a lease. A full disk delays it; only a stopped store fails it.
     fn settle(&self, lease: Lease, settlement: Settlement) -> Pending<'_, Settled>;
 
-    /// Makes dead deliveries ready again, attempts counted from 0; says how many. A bounded number at a time, the
-    /// oldest first: ask again until there are none.
-    fn retry(&self, which: RetryWhich) -> Pending<'_, u64>;
+    /// Does what an operator wants to the deliveries he means. Of many, a bounded number at a time, so that nobody waits
+    /// long for it: ask again until there are none. One that is in no state for it is a [`StoreError::Conflict`].
+    fn change(&self, action: Action, which: Which) -> Pending<'_, Changed>;
+
+    /// Counts what [`Store::change`] would change, a bounded number at a time, and changes nothing.
+    fn preview(&self, action: Action, filter: DeliveryFilter, from: Option<Progress>) -> Pending<'_, Preview>;
 
     /// Creates new deliveries of an old event to `plugins`, and names them.
     fn replay(&self, event: EventId, plugins: Vec<PluginName>) -> Pending<'_, Vec<DeliveryId>>;

@@ -22,6 +22,10 @@ use crate::plugins::Slot;
 pub(super) fn describe_metrics() {
     metrics::describe_gauge!("hookbox_stored_events", "Events stored");
     metrics::describe_gauge!("hookbox_deliveries", "Deliveries by plugin and state");
+    metrics::describe_counter!(
+        "hookbox_operator_changes_total",
+        "Deliveries that operators have retried, cancelled or discarded"
+    );
     metrics::describe_gauge!("hookbox_store_bytes", "Size of the database in bytes, free pages included");
     metrics::describe_gauge!("hookbox_store_log_bytes", "Size of its write-ahead log in bytes");
     metrics::describe_gauge!("hookbox_store_disk_free_bytes", "Bytes that are free on its disk");

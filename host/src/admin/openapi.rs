@@ -11,6 +11,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::deliveries::change;
 use super::params::closest;
 use super::problem::Problem;
 use super::{Admin, deliveries, events, guard, health, plugins};
@@ -44,8 +45,12 @@ fn list() -> OpenApiRouter<Arc<Admin>> {
         .routes(routes!(events::replay_event))
         .routes(routes!(deliveries::list_deliveries))
         .routes(routes!(deliveries::show_delivery))
-        .routes(routes!(deliveries::retry_delivery))
-        .routes(routes!(deliveries::retry_deliveries))
+        .routes(routes!(change::retry_delivery))
+        .routes(routes!(change::cancel_delivery))
+        .routes(routes!(change::discard_delivery))
+        .routes(routes!(change::retry_deliveries))
+        .routes(routes!(change::cancel_deliveries))
+        .routes(routes!(change::discard_deliveries))
         .routes(routes!(plugins::list_plugins))
         .routes(routes!(plugins::show_plugin))
         .routes(routes!(plugins::approve_plugin))

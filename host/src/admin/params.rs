@@ -13,9 +13,11 @@ use utoipa::IntoParams;
 use super::MAX_BODY_BYTES;
 use super::problem::Problem;
 
+mod change;
 mod filters;
 
-pub(super) use filters::{ApproveQuery, DeliveryQuery, EventQuery, NoQuery, ReplayQuery, RetryQuery, to_text};
+pub(super) use change::{ChangeQuery, progress_text};
+pub(super) use filters::{ApproveQuery, DeliveryQuery, EventQuery, NoQuery, ReplayQuery, to_text};
 
 /// Reads the query string as `T`.
 pub(super) struct Ask<T>(pub(super) T);
@@ -81,9 +83,10 @@ async fn members(headers: &HeaderMap, body: Body) -> Result<Vec<(String, Value)>
     }
     let members: Map<String, Value> = serde_json::from_slice(&body)
         .map_err(|error| Problem::bad_request(format!("the body is not a JSON object: {error}")))?;
-    // `null` says the same as leaving it out; a number is what it would be in a query string.
+    // `null` says the same as leaving it out; a number or a truth is what it would be in a query string.
     let given = members.into_iter().filter(|(_, value)| !value.is_null());
-    Ok(given.map(|(name, value)| (name, if value.is_number() { value.to_string().into() } else { value })).collect())
+    let as_text = |value: Value| if value.is_number() || value.is_boolean() { value.to_string().into() } else { value };
+    Ok(given.map(|(name, value)| (name, as_text(value))).collect())
 }
 
 fn read<T: DeserializeOwned + IntoParams>(given: Vec<(String, Value)>) -> Result<T, Problem> {

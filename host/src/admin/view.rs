@@ -63,7 +63,7 @@ pub(super) struct EventItem {
 pub(super) struct DeliveryState {
     /// Who handles it.
     plugin: String,
-    /// `ready`, `leased`, `waiting`, `done` or `dead`.
+    /// `ready`, `leased`, `waiting`, `done`, `dead`, `cancelled` or `discarded`.
     state: &'static str,
 }
 
@@ -110,7 +110,7 @@ pub(super) struct Delivery {
     kind: String,
     /// Subject of its event.
     subject: Option<String>,
-    /// `ready`, `leased`, `waiting`, `done` or `dead`.
+    /// `ready`, `leased`, `waiting`, `done`, `dead`, `cancelled` or `discarded`.
     state: &'static str,
     /// When it is due, for `ready` and `waiting`; RFC 3339 with milliseconds.
     due_at: Option<String>,
@@ -118,6 +118,8 @@ pub(super) struct Delivery {
     attempt: u32,
     /// Whether an operator's replay created it.
     replay: bool,
+    /// Whether it is cancelled and ends with the attempt that is running; `state` is `leased` until then.
+    cancelling: bool,
     /// Attempts that were spent and left no record: the plugin failed faster than its attempts are kept.
     unrecorded: u32,
     /// Oldest first; in listings only the last one.
@@ -284,6 +286,7 @@ impl From<DeliveryView> for Delivery {
             due_at: row.due_ms.map(rfc3339),
             attempt: row.attempt,
             replay: row.replay,
+            cancelling: row.cancelling,
             unrecorded: row.unrecorded,
             attempts: row.attempts.into_iter().map(Attempt::from).collect(),
         }

@@ -1,16 +1,20 @@
-//! `hookbox deliveries`: how a running host's plugins did, and another chance for what failed.
+//! `hookbox deliveries`: how a running host's plugins did; `change` gives another chance, or clears up.
 
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use self::change::Change;
 use super::Common;
 use super::client::{Client, Target};
 use super::events::list;
 use super::failure::Failure;
 use super::output::{Ink, Page, call_line, print_json, printable, text};
 use super::since::time;
+use crate::store::Action;
+
+mod change;
 
 #[derive(Debug, Args)]
 #[command(
@@ -20,7 +24,9 @@ Examples:
   hookbox deliveries --state dead --since 1d
   hookbox deliveries dlv_019a…_0                            one delivery, with attempts and logs
   hookbox deliveries retry dlv_019a…_0
-  hookbox deliveries retry --state dead --plugin video-orders"
+  hookbox deliveries retry --state dead --plugin video-orders
+  hookbox deliveries cancel --plugin video-orders --dry-run   how many would be cancelled, and the first few
+  hookbox deliveries discard --type avatar_video.fail --until 7d"
 )]
 pub(super) struct Deliveries {
     #[command(subcommand)]
@@ -45,7 +51,7 @@ pub(super) struct Deliveries {
 
 #[derive(Debug, Args)]
 struct Filter {
-    /// In this state: ready, leased, waiting, done, dead
+    /// In this state: ready, leased, waiting, done, dead, cancelled, discarded
     #[arg(long)]
     state: Option<String>,
     /// Of this plugin
@@ -70,14 +76,43 @@ struct Filter {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Make dead deliveries ready again: one by its id, or all that match
-    Retry {
-        /// The delivery
-        #[arg(value_name = "ID", conflicts_with_all = ["state", "plugin", "kind", "source", "subject", "since", "until"])]
-        id: Option<String>,
-        #[command(flatten)]
-        filter: Filter,
-    },
+    /// Make deliveries due at once: one by its id, or all that match
+    #[command(after_help = "\
+By filter it takes dead deliveries, and begins them anew; with --state waiting, cancelled or discarded those. One that
+waits keeps the count of its attempts. What a plugin has delayed on purpose is waiting as well.
+
+Examples:
+  hookbox deliveries retry --plugin video-orders            every dead delivery of this plugin
+  hookbox deliveries retry --state dead                     every dead delivery
+  hookbox deliveries retry --state waiting --since 1h       do not wait for the next attempt")]
+    Retry(Change),
+    /// End open deliveries (ready, leased, waiting): one by its id, or all that match
+    #[command(after_help = "\
+Of an attempt that is running only its record is stored: no events, no values.
+
+Examples:
+  hookbox deliveries cancel --plugin video-orders --dry-run
+  hookbox deliveries cancel --state open                    everything that is not settled
+  hookbox deliveries cancel --state waiting --type order.reminder")]
+    Cancel(Change),
+    /// Put dead letters away: one by its id, or all that match
+    #[command(after_help = "\
+A discarded delivery is deleted with its event after `store.retention`. Until then it can be retried.
+
+Examples:
+  hookbox deliveries discard dlv_019a…_0
+  hookbox deliveries discard --state dead --until 7d        every dead letter older than a week")]
+    Discard(Change),
+}
+
+impl Verb {
+    fn parts(&self) -> (Action, &Change) {
+        match self {
+            Self::Retry(change) => (Action::Retry, change),
+            Self::Cancel(change) => (Action::Cancel, change),
+            Self::Discard(change) => (Action::Discard, change),
+        }
+    }
 }
 
 impl Filter {
@@ -96,16 +131,14 @@ impl Filter {
 
 impl Deliveries {
     pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
-        if let Some(Verb::Retry { id: None, filter }) = &self.verb
-            && filter.query().iter().all(|(_, value)| value.is_none())
-        {
-            return Err(Failure::usage("which ones? Give an ID, a filter, or `--state dead` for every dead delivery"));
+        if let Some((action, change)) = self.verb.as_ref().map(Verb::parts) {
+            change.check(action)?;
+            return change.run(action, &self.target.client(common)?, self.json);
         }
         let client = self.target.client(common)?;
-        match (&self.verb, &self.id) {
-            (Some(Verb::Retry { id, filter }), _) => self.retry(&client, id.as_deref(), filter)?,
-            (None, Some(id)) => self.show(&client, id)?,
-            (None, None) => self.list(&client)?,
+        match &self.id {
+            Some(id) => self.show(&client, id)?,
+            None => self.list(&client)?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -121,9 +154,7 @@ impl Deliveries {
         if items.is_empty() {
             page.line("no delivery");
         } else {
-            let head =
-                ["ID", "PLUGIN", "TYPE", "SUBJECT", "STATE", "ATTEMPTS", "LAST", "DUE"].map(str::to_owned).to_vec();
-            page.table(&std::iter::once(head).chain(items.iter().map(row)).collect::<Vec<_>>());
+            table(&mut page, &items);
         }
         if let Some(next) = next.as_str() {
             page.line(page.ink(Ink::Dim, &format!("there is more: --cursor {}", printable(next))));
@@ -143,19 +174,12 @@ impl Deliveries {
         attempts(&mut page, &delivery);
         page.print()
     }
+}
 
-    fn retry(&self, client: &Client, id: Option<&str>, filter: &Filter) -> Result<(), Failure> {
-        let answer = match id {
-            Some(id) => client.post(&format!("/api/v1/deliveries/{}/retry", encoded(id)), &[])?,
-            None => client.post("/api/v1/deliveries/retry", &filter.query())?,
-        };
-        if self.json {
-            return print_json(&answer);
-        }
-        let mut page = Page::new();
-        page.line(format!("{} retried", text(&answer["retried"])));
-        page.print()
-    }
+/// Adds deliveries, a row each.
+fn table(page: &mut Page, deliveries: &[Value]) {
+    let head = ["ID", "PLUGIN", "TYPE", "SUBJECT", "STATE", "ATTEMPTS", "LAST", "DUE"].map(str::to_owned).to_vec();
+    page.table(&std::iter::once(head).chain(deliveries.iter().map(row)).collect::<Vec<_>>());
 }
 
 fn row(delivery: &Value) -> Vec<String> {
@@ -173,9 +197,10 @@ fn row(delivery: &Value) -> Vec<String> {
 pub(super) fn attempts(page: &mut Page, delivery: &Value) {
     let plugin = page.ink(Ink::Bold, &printable(&text(&delivery["plugin"])));
     let state = page.state(&text(&delivery["state"]));
+    let cancelling = if delivery["cancelling"] == true { ", cancelled: ends with this attempt" } else { "" };
     let due = delivery["due_at"].as_str().map(|due| format!(", due {}", printable(due))).unwrap_or_default();
     let replay = if delivery["replay"] == true { ", a replay" } else { "" };
-    page.line(format!("{plugin}  {state}{due}{replay}  {}", printable(&text(&delivery["id"]))));
+    page.line(format!("{plugin}  {state}{cancelling}{due}{replay}  {}", printable(&text(&delivery["id"]))));
     for attempt in list(&delivery["attempts"]) {
         let outcome = page.state(&text(&attempt["outcome"]));
         let error = attempt["error"].as_str().map(|error| format!(": {}", printable(error))).unwrap_or_default();

@@ -62,7 +62,7 @@ struct Filter {
     /// Exactly this subject
     #[arg(long)]
     subject: Option<String>,
-    /// With a delivery in this state: ready, leased, waiting, done, dead; or unrouted
+    /// With a delivery in this state: ready, leased, waiting, done, dead, cancelled, discarded; or unrouted
     #[arg(long)]
     state: Option<String>,
     /// This text occurs in id, type, subject, provider id or body

@@ -99,6 +99,7 @@ impl Page {
                 self.ink(Ink::Red, word)
             }
             "waiting" | "retry" | "stale" | "held" | "missing" => self.ink(Ink::Yellow, word),
+            "cancelled" | "discarded" => self.ink(Ink::Dim, word),
             _ => word.to_owned(),
         }
     }

@@ -11,6 +11,7 @@ use super::deliveries::encoded;
 use super::events::list;
 use super::failure::Failure;
 use super::output::{Page, print_json, text};
+use crate::event::State;
 
 /// Digits of a digest that a listing shows.
 const SHORT_DIGEST: usize = 12;
@@ -118,7 +119,7 @@ impl Plugins {
             list(&held["imports_added"]).iter().for_each(|item| page.field("new import", item));
             page.field("let it in", &json!(command(&plugin)));
         }
-        for state in ["ready", "leased", "waiting", "done", "dead"] {
+        for state in State::ALL.map(State::name) {
             page.field(state, &plugin["deliveries"][state]);
         }
         page.print()

@@ -122,6 +122,8 @@ pub struct DeliveryView {
     pub due_ms: Option<i64>,
     /// Whether an operator's replay created it.
     pub replay: bool,
+    /// Whether an operator has cancelled it while it is leased: it ends with the attempt that is running.
+    pub cancelling: bool,
     /// Attempts that were spent and of which nothing is kept but this number.
     pub unrecorded: u32,
     /// Its attempts, oldest first; in listings only the last one.

@@ -22,14 +22,17 @@ use self::waiting::Waiting;
 use self::writer::{DeskSlot, Shared, Writer};
 use super::running::{Left, Notes};
 use super::{
-    Appended, Cursor, DeliveryFilter, DeliveryView, Desk, EventFilter, EventSummary, EventView, Keep, KvValue, Lane,
-    Lease, Leased, Page, Pending, RetryWhich, Running, Settled, Settlement, Stats, Store, StoreError, TreeBudget,
+    Action, Appended, Changed, Cursor, DeliveryFilter, DeliveryView, Desk, EventFilter, EventSummary, EventView, Keep,
+    KvValue, Lane, Lease, Leased, Page, Pending, Preview, Progress, Running, Settled, Settlement, Stats, Store,
+    StoreError, TreeBudget, Which,
 };
 use crate::clock::Clock;
 use crate::event::{DeliveryId, EventId, NewEvent, PluginName};
 use crate::tasks;
 
 mod batch;
+mod bulk;
+mod change;
 mod command;
 mod counts;
 mod dedupe;
@@ -44,6 +47,7 @@ mod queue;
 mod read;
 mod readers;
 mod schema;
+mod search;
 mod settle;
 mod space;
 mod tree;
@@ -92,6 +96,7 @@ pub struct Sqlite {
     commands: Mutex<Sender<Command>>,
     shared: Arc<Shared>,
     readers: Readers,
+    listings: Readers,
     kv_readers: Readers,
     clock: Clock,
     waiting: Arc<Waiting>,
@@ -137,11 +142,13 @@ impl Sqlite {
             space: Space::new(&path, max_bytes),
             _lock: lock,
         };
-        let thread = tasks::thread("hookbox-store", move || writer.run())
-            .map_err(|source| OpenError::Io { path: path.clone(), source })?;
+        let failed_io = |source| OpenError::Io { path: path.clone(), source };
+        let listings = Readers::paced(path.clone(), shared.clone()).map_err(failed_io)?;
+        let thread = tasks::thread("hookbox-store", move || writer.run()).map_err(failed_io)?;
         Ok(Self {
             commands: Mutex::new(commands),
             readers: Readers::new(path.clone(), shared.clone(), READERS),
+            listings,
             kv_readers: Readers::new(path, shared.clone(), KV_READERS),
             shared,
             clock,
@@ -264,15 +271,18 @@ impl Store for Sqlite {
         self.ask(|reply| Command::Settle { lease, settlement, reply })
     }
 
-    fn retry(&self, which: RetryWhich) -> Pending<'_, u64> {
+    fn change(&self, action: Action, which: Which) -> Pending<'_, Changed> {
         match which {
-            RetryWhich::One(delivery) => self.ask(|reply| Command::Retry { delivery, reply }),
-            // Found apart from the writer, which may not be held up by a search through a million dead letters.
-            RetryWhich::Matching(filter) => Box::pin(async move {
-                let found = self.readers.ask(move |connection| pages::dead(connection, &filter)).await?;
-                self.ask(|reply| Command::RetryAll { found, reply }).await
-            }),
+            Which::One(delivery) => {
+                let changed = self.ask(|reply| Command::Change { action, delivery, reply });
+                Box::pin(async move { Ok(Changed { deliveries: changed.await?, next: None }) })
+            }
+            Which::Matching { filter, from } => Box::pin(self.change_some(action, filter, from)),
         }
+    }
+
+    fn preview(&self, action: Action, filter: DeliveryFilter, from: Option<Progress>) -> Pending<'_, Preview> {
+        Box::pin(self.preview_some(action, filter, from))
     }
 
     fn replay(&self, event: EventId, plugins: Vec<PluginName>) -> Pending<'_, Vec<DeliveryId>> {
@@ -298,11 +308,11 @@ impl Store for Sqlite {
     }
 
     fn events(&self, filter: EventFilter, page: Page) -> Pending<'_, (Vec<EventSummary>, Option<Cursor>)> {
-        Box::pin(self.readers.ask(move |connection| pages::events(connection, &filter, page)))
+        Box::pin(self.listings.ask(move |connection| pages::events(connection, &filter, page)))
     }
 
     fn deliveries(&self, filter: DeliveryFilter, page: Page) -> Pending<'_, (Vec<DeliveryView>, Option<Cursor>)> {
-        Box::pin(self.readers.ask(move |connection| pages::deliveries(connection, &filter, page)))
+        Box::pin(self.listings.ask(move |connection| pages::deliveries(connection, &filter, page)))
     }
 
     fn kv_bytes(&self, plugin: &str) -> u64 {
@@ -330,6 +340,7 @@ impl Store for Sqlite {
     fn close(&self) -> Pending<'_, ()> {
         // First, so that the writer closes last and leaves no log behind.
         self.readers.close();
+        self.listings.close();
         self.kv_readers.close();
         let closed = self.ask(|reply| Command::Close { reply });
         Box::pin(async move {

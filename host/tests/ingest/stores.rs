@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use hookbox::event::{DeliveryId, EventId, NewEvent, PluginName};
 use hookbox::store::{
-    Appended, Cursor, DeliveryFilter, DeliveryView, Desk, EventFilter, EventSummary, EventView, Keep, KvValue, Lane,
-    Lease, Leased, Page, Pending, RetryWhich, Running, Settled, Settlement, Stats, Store, StoreError,
+    Action, Appended, Changed, Cursor, DeliveryFilter, DeliveryView, Desk, EventFilter, EventSummary, EventView, Keep,
+    KvValue, Lane, Lease, Leased, Page, Pending, Preview, Progress, Running, Settled, Settlement, Stats, Store,
+    StoreError, Which,
 };
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::watch;
@@ -73,8 +74,12 @@ impl Store for Held {
         self.inner.settle(lease, settlement)
     }
 
-    fn retry(&self, which: RetryWhich) -> Pending<'_, u64> {
-        self.inner.retry(which)
+    fn change(&self, action: Action, which: Which) -> Pending<'_, Changed> {
+        self.inner.change(action, which)
+    }
+
+    fn preview(&self, action: Action, filter: DeliveryFilter, from: Option<Progress>) -> Pending<'_, Preview> {
+        self.inner.preview(action, filter, from)
     }
 
     fn replay(&self, event: EventId, plugins: Vec<PluginName>) -> Pending<'_, Vec<DeliveryId>> {

@@ -27,7 +27,8 @@ pub(in crate::admin) struct EventQuery {
     source: Option<String>,
     /// Exactly this subject.
     subject: Option<String>,
-    /// With at least one delivery in this state (`ready`, `leased`, `waiting`, `done`, `dead`), or `unrouted`.
+    /// With at least one delivery in this state (`ready`, `leased`, `waiting`, `done`, `dead`, `cancelled`,
+    /// `discarded`), or `unrouted`.
     state: Option<String>,
     /// This text occurs in the id, type, subject, provider id or body.
     q: Option<String>,
@@ -46,7 +47,7 @@ pub(in crate::admin) struct EventQuery {
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(in crate::admin) struct DeliveryQuery {
-    /// In this state: `ready`, `leased`, `waiting`, `done` or `dead`.
+    /// In this state: `ready`, `leased`, `waiting`, `done`, `dead`, `cancelled` or `discarded`.
     state: Option<String>,
     /// Of this plugin.
     plugin: Option<String>,
@@ -66,27 +67,6 @@ pub(in crate::admin) struct DeliveryQuery {
     limit: Option<String>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
-}
-
-/// Filters of `POST /api/v1/deliveries/retry`, in the query or as the members of a JSON object.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(in crate::admin) struct RetryQuery {
-    /// `dead`: the only state that can be retried.
-    state: Option<String>,
-    /// Of this plugin.
-    plugin: Option<String>,
-    /// Of events of exactly this type.
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    /// Of events of exactly this source.
-    source: Option<String>,
-    /// Of events with exactly this subject.
-    subject: Option<String>,
-    /// Of events received at or after: RFC 3339 or Unix seconds.
-    since: Option<String>,
-    /// Of events received before: RFC 3339 or Unix seconds.
-    until: Option<String>,
 }
 
 /// What `POST /api/v1/events/{id}/replay` may say, in the query or as the members of a JSON object.
@@ -152,30 +132,8 @@ impl DeliveryQuery {
     }
 }
 
-impl RetryQuery {
-    /// The dead deliveries that are meant. To mean all of them one has to say so.
-    pub(in crate::admin) fn filter(self) -> Result<DeliveryFilter, Problem> {
-        if self.state.as_deref().is_some_and(|state| state != State::Dead.name()) {
-            return Err(Problem::bad_request("`state`: only `dead` deliveries can be retried"));
-        }
-        let filter = DeliveryFilter {
-            state: None,
-            plugin: self.plugin,
-            kind: self.kind,
-            source: self.source,
-            subject: self.subject,
-            since_ms: time("since", self.since.as_deref())?,
-            until_ms: time("until", self.until.as_deref())?,
-        };
-        if filter == DeliveryFilter::default() && self.state.is_none() {
-            return Err(Problem::bad_request("no filter given: say `state=dead` to retry every dead delivery"));
-        }
-        Ok(DeliveryFilter { state: Some(State::Dead), ..filter })
-    }
-}
-
 fn state(name: &str) -> Result<State, Problem> {
-    State::from_name(name).ok_or_else(|| no_state(name, &[]))
+    State::from_name(name).ok_or_else(|| no_state(name, &State::ALL, &[]))
 }
 
 fn event_state(name: &str) -> Result<EventState, Problem> {
@@ -183,11 +141,12 @@ fn event_state(name: &str) -> Result<EventState, Problem> {
     if name == UNROUTED {
         return Ok(EventState::Unrouted);
     }
-    State::from_name(name).map(EventState::Has).ok_or_else(|| no_state(name, &[UNROUTED]))
+    State::from_name(name).map(EventState::Has).ok_or_else(|| no_state(name, &State::ALL, &[UNROUTED]))
 }
 
-fn no_state(name: &str, more: &[&'static str]) -> Problem {
-    let valid: Vec<&str> = State::ALL.into_iter().map(State::name).chain(more.iter().copied()).collect();
+/// A refusal that names the states there are to choose from.
+pub(super) fn no_state(name: &str, states: &[State], more: &[&'static str]) -> Problem {
+    let valid: Vec<&str> = states.iter().copied().map(State::name).chain(more.iter().copied()).collect();
     let hint = closest(name, valid.iter().copied());
     let hint = hint.map(|hint| format!("; did you mean `{hint}`?")).unwrap_or_default();
     let name: String = name.chars().take(80).collect();
@@ -195,7 +154,7 @@ fn no_state(name: &str, more: &[&'static str]) -> Problem {
 }
 
 /// Reads RFC 3339 or Unix seconds as Unix milliseconds.
-fn time(name: &str, text: Option<&str>) -> Result<Option<i64>, Problem> {
+pub(super) fn time(name: &str, text: Option<&str>) -> Result<Option<i64>, Problem> {
     // Twelve digits of seconds reach beyond the year 30,000; more are milliseconds by mistake.
     const MAX_DIGITS: usize = 11;
     let Some(text) = text else { return Ok(None) };
@@ -264,8 +223,8 @@ mod tests {
 
     #[test]
     fn an_empty_or_repeated_parameter_is_refused() {
-        assert!(detail(ask::<RetryQuery>("plugin=")).contains("is empty"));
-        assert!(detail(ask::<RetryQuery>("plugin=a&plugin=b")).contains("twice"));
+        assert!(detail(ask::<DeliveryQuery>("plugin=")).contains("is empty"));
+        assert!(detail(ask::<DeliveryQuery>("plugin=a&plugin=b")).contains("twice"));
     }
 
     #[test]
@@ -306,14 +265,6 @@ mod tests {
                 "{text}"
             );
         }
-    }
-
-    #[test]
-    fn to_retry_everything_one_has_to_say_so() {
-        assert!(detail(ask::<RetryQuery>("").unwrap().filter()).contains("state=dead"));
-        assert!(detail(ask::<RetryQuery>("state=done").unwrap().filter()).contains("only `dead`"));
-        assert_eq!(ask::<RetryQuery>("state=dead").unwrap().filter().unwrap().state, Some(State::Dead));
-        assert_eq!(ask::<RetryQuery>("plugin=audit").unwrap().filter().unwrap().state, Some(State::Dead));
     }
 
     #[test]

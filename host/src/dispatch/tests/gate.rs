@@ -7,8 +7,9 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::event::{DeliveryId, EventId, NewEvent, PluginName};
 use crate::store::{
-    Appended, Cursor, DeliveryFilter, DeliveryView, Desk, EventFilter, EventSummary, EventView, Keep, KvValue, Lane,
-    Lease, Leased, Page, Pending, RetryWhich, Running, Settled, Settlement, Sqlite, Stats, Store, StoreError,
+    Action, Appended, Changed, Cursor, DeliveryFilter, DeliveryView, Desk, EventFilter, EventSummary, EventView, Keep,
+    KvValue, Lane, Lease, Leased, Page, Pending, Preview, Progress, Running, Settled, Settlement, Sqlite, Stats, Store,
+    StoreError, Which,
 };
 
 /// SQLite behind the gate.
@@ -66,8 +67,12 @@ impl Store for Gate {
         self.inner.running(lease)
     }
 
-    fn retry(&self, which: RetryWhich) -> Pending<'_, u64> {
-        self.inner.retry(which)
+    fn change(&self, action: Action, which: Which) -> Pending<'_, Changed> {
+        self.inner.change(action, which)
+    }
+
+    fn preview(&self, action: Action, filter: DeliveryFilter, from: Option<Progress>) -> Pending<'_, Preview> {
+        self.inner.preview(action, filter, from)
     }
 
     fn replay(&self, event: EventId, plugins: Vec<PluginName>) -> Pending<'_, Vec<DeliveryId>> {

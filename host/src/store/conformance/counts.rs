@@ -1,11 +1,12 @@
 //! Counts: kept with every batch, and equal to what a recount finds (see also `model`).
 
+use super::operator::act;
 use super::*;
-use crate::store::{RetryWhich, Stats};
+use crate::store::{Action, Stats};
 
 /// Deliveries of `audit` by state, in the order of [`State::ALL`].
 /// Ready, leased, waiting, done, dead.
-fn audit(stats: &Stats) -> [u64; 5] {
+fn audit(stats: &Stats) -> [u64; 7] {
     let counts = stats.plugins.get("audit").copied().unwrap_or_default().0;
     *counts.first_chunk().unwrap()
 }
@@ -14,21 +15,35 @@ pub(in crate::store) async fn counts_follow_every_move_of_a_delivery(harness: im
     let store = harness.open().await;
     assert_eq!(store.stats(), Stats::default());
     let id = deliver(&store, "audit").await;
-    assert_eq!(audit(&store.stats()), [1, 0, 0, 0, 0]);
+    assert_eq!(audit(&store.stats()), [1, 0, 0, 0, 0, 0, 0]);
     let lease = lease_one(&store, "audit").await;
-    assert_eq!(audit(&store.stats()), [0, 1, 0, 0, 0]);
+    assert_eq!(audit(&store.stats()), [0, 1, 0, 0, 0, 0, 0]);
     settle(&store, lease, retry_at(START_MS + 1)).await;
-    assert_eq!(audit(&store.stats()), [0, 0, 1, 0, 0]);
+    assert_eq!(audit(&store.stats()), [0, 0, 1, 0, 0, 0, 0]);
     pass(&harness, 1);
     settle(&store, lease_one(&store, "audit").await, dead()).await;
-    assert_eq!(audit(&store.stats()), [0, 0, 0, 0, 1]);
-    store.retry(RetryWhich::One(id)).await.unwrap();
-    assert_eq!(audit(&store.stats()), [1, 0, 0, 0, 0]);
+    assert_eq!(audit(&store.stats()), [0, 0, 0, 0, 1, 0, 0]);
+    act(&store, Action::Retry, id).await;
+    assert_eq!(audit(&store.stats()), [1, 0, 0, 0, 0, 0, 0]);
     settle(&store, lease_one(&store, "audit").await, give_back(START_MS)).await;
-    assert_eq!(audit(&store.stats()), [1, 0, 0, 0, 0]);
+    assert_eq!(audit(&store.stats()), [1, 0, 0, 0, 0, 0, 0]);
     settle(&store, lease_one(&store, "audit").await, done()).await;
-    assert_eq!(audit(&store.stats()), [0, 0, 0, 1, 0]);
+    assert_eq!(audit(&store.stats()), [0, 0, 0, 1, 0, 0, 0]);
     assert_eq!(store.stats().events, 1);
+    let id = deliver(&store, "audit").await;
+    act(&store, Action::Cancel, id).await;
+    assert_eq!(audit(&store.stats()), [0, 0, 0, 1, 0, 1, 0]);
+    let id = deliver(&store, "audit").await;
+    let lease = lease_one(&store, "audit").await;
+    act(&store, Action::Cancel, id).await;
+    assert_eq!(audit(&store.stats()), [0, 1, 0, 1, 0, 1, 0], "it is leased until it is settled");
+    settle(&store, lease, done()).await;
+    assert_eq!(audit(&store.stats()), [0, 0, 0, 1, 0, 2, 0]);
+    let id = dead_letter(&store, "audit").await;
+    act(&store, Action::Discard, id).await;
+    assert_eq!(audit(&store.stats()), [0, 0, 0, 1, 0, 2, 1]);
+    act(&store, Action::Retry, id).await;
+    assert_eq!(audit(&store.stats()), [1, 0, 0, 1, 0, 2, 0]);
 }
 
 pub(in crate::store) async fn counts_are_there_after_a_crash(harness: impl Harness) {
@@ -39,7 +54,7 @@ pub(in crate::store) async fn counts_are_there_after_a_crash(harness: impl Harne
     deliver(&store, "audit").await;
     drop(store);
     let store = harness.open().await;
-    assert_eq!(audit(&store.stats()), [2, 0, 0, 0, 1]);
+    assert_eq!(audit(&store.stats()), [2, 0, 0, 0, 1, 0, 0]);
     assert_eq!(store.stats().events, 3);
     assert_eq!(store.stats().deliveries(State::Dead), 1);
 }

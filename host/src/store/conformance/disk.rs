@@ -2,7 +2,7 @@
 
 use super::desk::TestDesk;
 use super::*;
-use crate::store::{EventFilter, Keep, Page, RetryWhich};
+use crate::store::{Action, DeliveryFilter, EventFilter, Keep, Page, Which};
 
 /// An event that needs room.
 fn large(targets: &[&str]) -> NewEvent {
@@ -146,8 +146,10 @@ pub(in crate::store) async fn an_io_error_acknowledges_nothing_and_ends_the_stor
     stopped(store.append(event("order.paid", &[])).await);
     stopped(store.settle(lease, done()).await);
     stopped(store.lease(lane("audit"), places(1)).await);
-    stopped(store.retry(RetryWhich::One(id)).await);
-    stopped(store.retry(RetryWhich::Matching(crate::store::DeliveryFilter::default())).await);
+    stopped(store.change(Action::Retry, Which::One(id)).await);
+    let which = Which::Matching { filter: DeliveryFilter::default(), from: None };
+    stopped(store.change(Action::Cancel, which).await);
+    stopped(store.preview(Action::Cancel, DeliveryFilter::default(), None).await);
     stopped(store.replay(id.event, vec!["audit".into()]).await);
     stopped(store.sweep(Keep { events_since_ms: 0, dedupe_since_ms: 0 }).await);
     stopped(store.event(id.event).await);

@@ -10,7 +10,7 @@ use proptest::sample::Index;
 use super::desk::TestDesk;
 use super::queries::all_events;
 use super::*;
-use crate::store::{EventFilter, PluginCounts};
+use crate::store::{Action, EventFilter, PluginCounts};
 
 mod calls;
 
@@ -22,8 +22,8 @@ pub(super) enum Op {
     LeaseSuspects { count: u32 },
     Settle { pick: Index, how: How },
     SettleLate { pick: Index, how: How },
-    Retry { pick: Index },
-    RetryAll { plugin: u8 },
+    Change { pick: Index, action: Action },
+    ChangeAll { plugin: u8, action: Action, state: Option<State> },
     Replay { pick: Index, plugin: u8 },
     Pass { ms: i64 },
     Crash,
@@ -50,6 +50,8 @@ struct Delivery {
     pardoned: u32,
     crashes: u32,
     due_ms: i64,
+    /// Whether it is leased and ends with its settlement.
+    cancelled: bool,
     outcomes: Vec<(u32, Outcome)>,
     /// When the last attempt that was recorded had begun.
     last_started_ms: i64,
@@ -130,8 +132,8 @@ impl<H: Harness> Model<'_, H> {
                 let (settlement, _) = self.settlement(&zombie, how).await;
                 assert_eq!(settle(&self.store(), zombie, settlement).await, Settled::Lost);
             }
-            Op::Retry { pick } if !self.deliveries.is_empty() => self.retry(pick).await,
-            Op::RetryAll { plugin: number } => self.retry_all(&plugin(number)).await,
+            Op::Change { pick, action } if !self.deliveries.is_empty() => self.change(pick, action).await,
+            Op::ChangeAll { plugin: number, action, state } => self.change_all(&plugin(number), action, state).await,
             Op::Replay { pick, plugin: number } if !self.events.is_empty() => {
                 let event = *self.events.iter().nth(pick.index(self.events.len())).unwrap();
                 let made = self.store().replay(event, vec![plugin(number).as_str().into()]).await.unwrap();
@@ -142,7 +144,7 @@ impl<H: Harness> Model<'_, H> {
             Op::Pass { ms } => pass(self.harness, ms),
             Op::Crash => self.crash().await,
             Op::Sweep { event_ms, dedupe_ms } => self.sweep(self.now_ms() - event_ms, self.now_ms() - dedupe_ms).await,
-            Op::Settle { .. } | Op::SettleLate { .. } | Op::Retry { .. } | Op::Replay { .. } => {}
+            Op::Settle { .. } | Op::SettleLate { .. } | Op::Change { .. } | Op::Replay { .. } => {}
         }
     }
 
@@ -160,6 +162,7 @@ impl<H: Harness> Model<'_, H> {
                 assert_eq!(outcomes, expected.outcomes, "{}", shown.id);
                 let due_ms = matches!(expected.state, State::Ready | State::Waiting).then_some(expected.due_ms);
                 assert_eq!((&*shown.plugin, shown.due_ms), (expected.plugin.as_str(), due_ms), "{}", shown.id);
+                assert_eq!(shown.cancelling, expected.cancelled, "{}", shown.id);
                 counts.entry(expected.plugin.clone()).or_default().0[usize::from(shown.state.code())] += 1;
             }
         }
@@ -196,11 +199,34 @@ impl<H: Harness> Model<'_, H> {
 
 impl Delivery {
     fn settled(&self) -> bool {
-        matches!(self.state, State::Done | State::Dead)
+        !matches!(self.state, State::Ready | State::Leased | State::Waiting)
     }
 
-    fn revive(&mut self, now_ms: i64) {
-        (self.state, self.due_ms) = (State::Ready, now_ms);
-        (self.pardoned, self.crashes) = (self.attempt, 0);
+    /// Whether retention keeps it, and with it its event.
+    fn stays(&self, events_since_ms: i64) -> bool {
+        !self.settled() || self.state == State::Dead && self.last_started_ms >= events_since_ms
+    }
+
+    /// Does `action` to it, if it takes one in its state and that is `wanted`; says whether.
+    fn change(&mut self, action: Action, wanted: &[State], now_ms: i64) -> bool {
+        let later = self.state == State::Ready && self.due_ms > now_ms;
+        let state = if action == Action::Retry && later { State::Waiting } else { self.state };
+        if !wanted.contains(&state) || self.cancelled {
+            return false;
+        }
+        match (action, state) {
+            (Action::Retry, State::Waiting) => {
+                (self.state, self.due_ms, self.crashes) = (State::Ready, self.due_ms.min(now_ms), 0);
+            }
+            (Action::Retry, State::Dead | State::Cancelled | State::Discarded) => {
+                (self.state, self.due_ms) = (State::Ready, now_ms);
+                (self.pardoned, self.crashes) = (self.attempt, 0);
+            }
+            (Action::Cancel, State::Leased) => self.cancelled = true,
+            (Action::Cancel, State::Ready | State::Waiting) => self.state = State::Cancelled,
+            (Action::Discard, State::Dead) => self.state = State::Discarded,
+            _ => return false,
+        }
+        true
     }
 }

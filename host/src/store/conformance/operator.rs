@@ -1,7 +1,30 @@
-//! What an operator does: retry what is dead, replay what is old.
+//! What an operator does to one delivery: retry, cancel, discard; and the replay of an old event.
 
+use super::desk::TestDesk;
 use super::*;
-use crate::store::{DeliveryFilter, RetryWhich};
+use crate::store::{Action, Which};
+
+/// Does `action` to one delivery that allows it.
+pub(super) async fn act(store: &Arc<dyn Store>, action: Action, id: DeliveryId) {
+    let changed = store.change(action, Which::One(id)).await.unwrap();
+    assert_eq!((changed.deliveries, changed.next), (1, None), "{} {id}", action.name());
+}
+
+pub(super) async fn assert_conflict(store: &Arc<dyn Store>, action: Action, id: DeliveryId) {
+    let before = delivery(store, id).await;
+    let refused = store.change(action, Which::One(id)).await.unwrap_err();
+    assert!(matches!(&refused, StoreError::Conflict(why) if why.contains(&id.to_string())), "{refused}");
+    assert_eq!(delivery(store, id).await, before);
+}
+
+/// A delivery of `plugin` that waits until this time.
+pub(super) async fn waits_until(store: &Arc<dyn Store>, plugin: &str, due_ms: i64) -> DeliveryId {
+    let id = deliver(store, plugin).await;
+    let lease = lease_one(store, plugin).await;
+    assert_eq!(lease.delivery, id);
+    settle(store, lease, retry_at(due_ms)).await;
+    id
+}
 
 pub(in crate::store) async fn a_retried_delivery_is_ready_and_its_attempts_are_pardoned(harness: impl Harness) {
     let store = harness.open().await;
@@ -9,7 +32,7 @@ pub(in crate::store) async fn a_retried_delivery_is_ready_and_its_attempts_are_p
     settle(&store, lease_one(&store, "audit").await, retry_at(START_MS)).await;
     settle(&store, lease_one(&store, "audit").await, dead()).await;
     pass(&harness, 60_000);
-    assert_eq!(store.retry(RetryWhich::One(id)).await.unwrap(), 1);
+    act(&store, Action::Retry, id).await;
     let view = delivery(&store, id).await;
     assert_eq!((view.state, view.due_ms), (State::Ready, Some(START_MS + 60_000)));
     let lease = lease_one(&store, "audit").await;
@@ -19,43 +42,63 @@ pub(in crate::store) async fn a_retried_delivery_is_ready_and_its_attempts_are_p
     assert_eq!(numbers, [1, 2, 3]);
 }
 
-pub(in crate::store) async fn only_a_dead_delivery_can_be_retried(harness: impl Harness) {
+pub(in crate::store) async fn what_is_due_running_or_done_cannot_be_retried(harness: impl Harness) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
-    assert_conflict(&store, id).await;
+    assert_conflict(&store, Action::Retry, id).await;
     let lease = lease_one(&store, "audit").await;
-    assert_conflict(&store, id).await;
-    settle(&store, lease, retry_at(START_MS)).await;
-    assert_conflict(&store, id).await;
-    let lease = lease_one(&store, "audit").await;
+    assert_conflict(&store, Action::Retry, id).await;
     settle(&store, lease, done()).await;
-    assert_conflict(&store, id).await;
+    assert_conflict(&store, Action::Retry, id).await;
 }
 
-async fn assert_conflict(store: &Arc<dyn Store>, id: DeliveryId) {
-    let before = delivery(store, id).await;
-    let refused = store.retry(RetryWhich::One(id)).await.unwrap_err();
-    assert!(matches!(refused, StoreError::Conflict(_)), "{refused}");
-    assert_eq!(delivery(store, id).await, before);
-}
-
-pub(in crate::store) async fn a_bulk_retry_takes_the_dead_that_match(harness: impl Harness) {
+pub(in crate::store) async fn a_waiting_delivery_that_is_retried_is_due_at_once(harness: impl Harness) {
     let store = harness.open().await;
-    let audit = [dead_letter(&store, "audit").await, dead_letter(&store, "audit").await];
-    let orders = dead_letter(&store, "orders").await;
+    let id = waits_until(&store, "audit", START_MS + DAY_MS).await;
+    pass(&harness, 1_000);
+    assert!(lease(&store, "audit", 1).await.is_empty());
+    act(&store, Action::Retry, id).await;
+    let view = delivery(&store, id).await;
+    assert_eq!((view.state, view.due_ms), (State::Ready, Some(START_MS + 1_000)));
+    let lease = lease_one(&store, "audit").await;
+    assert_eq!((lease.attempt, lease.counted_attempt()), (2, 2), "nothing is pardoned");
+}
+
+pub(in crate::store) async fn what_became_due_while_the_clock_was_ahead_is_freed_by_a_retry(harness: impl Harness) {
+    let store = harness.open().await;
+    pass(&harness, 100 * 365 * DAY_MS);
     let ready = deliver(&store, "audit").await;
-    let of =
-        |plugin: &str, state| DeliveryFilter { plugin: Some(plugin.to_owned()), state, ..DeliveryFilter::default() };
-    let retry = async |filter| store.retry(RetryWhich::Matching(filter)).await.unwrap();
-    assert_eq!(retry(of("audit", Some(State::Done))).await, 0);
-    assert_eq!(retry(of("nobody", None)).await, 0);
-    assert_eq!(retry(of("audit", Some(State::Dead))).await, 2);
-    for id in [audit[0], audit[1], ready] {
-        assert_eq!(state(&store, id).await, State::Ready);
+    let waiting = append(&store, NewEvent { delay_ms: 1_000, ..event("order.paid", &["audit"]) }).await;
+    let waiting = DeliveryId { event: waiting, ordinal: 0 };
+    pass(&harness, -100 * 365 * DAY_MS);
+    assert!(lease(&store, "audit", 2).await.is_empty());
+    act(&store, Action::Retry, ready).await;
+    act(&store, Action::Retry, waiting).await;
+    assert_eq!(lease(&store, "audit", 2).await.len(), 2);
+}
+
+pub(in crate::store) async fn a_suspect_that_waits_and_is_retried_is_a_suspect_no_more(harness: impl Harness) {
+    let store = harness.open().await;
+    let id = deliver(&store, "audit").await;
+    run_on(&store, &lease_one(&store, "audit").await);
+    drop(store);
+    let store = harness.open().await;
+    let suspect = store.lease(suspects(&["audit"]), places(1)).await.unwrap().leases.remove(0);
+    settle(&store, suspect, give_back(START_MS + DAY_MS)).await;
+    act(&store, Action::Retry, id).await;
+    assert_eq!(lease_one(&store, "audit").await.delivery, id);
+}
+
+pub(in crate::store) async fn what_an_operator_makes_ready_is_posted(harness: impl Harness) {
+    let store = harness.open().await;
+    let desk = TestDesk::attach(&store, &[]);
+    let dead = dead_letter(&store, "audit").await;
+    let waiting = waits_until(&store, "audit", START_MS + DAY_MS).await;
+    desk.posted(&store).await;
+    for id in [dead, waiting] {
+        act(&store, Action::Retry, id).await;
+        assert_eq!(desk.posted(&store).await, [("audit".to_owned(), START_MS)]);
     }
-    assert_eq!(state(&store, orders).await, State::Dead);
-    assert_eq!(retry(DeliveryFilter::default()).await, 1);
-    assert_eq!(store.stats().deliveries(State::Dead), 0);
 }
 
 pub(in crate::store) async fn a_quarantined_delivery_that_is_retried_may_crash_twice_again(harness: impl Harness) {
@@ -68,13 +111,135 @@ pub(in crate::store) async fn a_quarantined_delivery_that_is_retried_may_crash_t
         store = harness.open().await;
         assert_eq!(state(&store, id).await, expected);
         if expected == State::Dead {
-            store.retry(RetryWhich::One(id)).await.unwrap();
+            act(&store, Action::Retry, id).await;
             zombies.push(lease_one(&store, "audit").await);
         } else {
             zombies.extend(store.lease(suspects(&["audit"]), places(1)).await.unwrap().leases);
         }
     }
     assert_eq!(zombies.iter().map(|lease| lease.attempt).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+}
+
+pub(in crate::store) async fn a_cancelled_delivery_is_leased_no_more(harness: impl Harness) {
+    let store = harness.open().await;
+    let waiting = waits_until(&store, "audit", START_MS + 1_000).await;
+    let ready = deliver(&store, "audit").await;
+    for id in [ready, waiting] {
+        act(&store, Action::Cancel, id).await;
+        let view = delivery(&store, id).await;
+        assert_eq!((view.state, view.due_ms, view.cancelling), (State::Cancelled, None, false));
+    }
+    pass(&harness, DAY_MS);
+    let leased = store.lease(lane("audit"), places(2)).await.unwrap();
+    assert!(leased.leases.is_empty() && leased.next_due_ms.is_none(), "{leased:?}");
+    assert_eq!(delivery(&store, waiting).await.attempts.len(), 1, "what it tried is still shown");
+}
+
+pub(in crate::store) async fn of_a_leased_delivery_that_is_cancelled_only_the_attempt_is_stored(harness: impl Harness) {
+    let store = harness.open().await;
+    let id = deliver(&store, "audit").await;
+    let lease = lease_one(&store, "audit").await;
+    act(&store, Action::Cancel, id).await;
+    let view = delivery(&store, id).await;
+    assert_eq!((view.state, view.cancelling), (State::Leased, true));
+    let kv = KvTransaction { reads: Vec::new(), writes: vec![("n".to_owned(), Some(b"1".to_vec()))] };
+    let child = NewEvent { parent: Some(id.event), ..event("order.ready", &["orders"]) };
+    assert_eq!(settle(&store, lease, done_with(vec![child], kv)).await, Settled::Cancelled);
+    let view = delivery(&store, id).await;
+    assert_eq!((view.state, view.cancelling, view.due_ms), (State::Cancelled, false, None));
+    assert_eq!(view.attempts.iter().map(|a| a.record.outcome).collect::<Vec<_>>(), [Outcome::Ok]);
+    assert_eq!(store.event(id.event).await.unwrap().children, []);
+    assert_eq!(store.kv_get("audit".into(), "n".to_owned()).await.unwrap(), None);
+    assert_eq!(store.stats().events, 1);
+}
+
+pub(in crate::store) async fn a_leased_delivery_that_is_cancelled_ends_however_it_is_settled(harness: impl Harness) {
+    let store = harness.open().await;
+    for (settlement, attempts) in [(retry_at(START_MS), 1), (dead(), 1), (give_back(START_MS), 0)] {
+        let id = deliver(&store, "audit").await;
+        let lease = lease_one(&store, "audit").await;
+        act(&store, Action::Cancel, id).await;
+        assert_eq!(settle(&store, lease, settlement).await, Settled::Cancelled);
+        let view = delivery(&store, id).await;
+        assert_eq!((view.state, view.attempts.len()), (State::Cancelled, attempts));
+    }
+    assert!(lease(&store, "audit", 1).await.is_empty());
+}
+
+pub(in crate::store) async fn a_leased_delivery_that_was_cancelled_ends_with_the_crash(harness: impl Harness) {
+    let store = harness.open().await;
+    let ids = [deliver(&store, "audit").await, deliver(&store, "audit").await];
+    let zombies = lease(&store, "audit", 2).await;
+    run_on(&store, &zombies[0]);
+    for id in ids {
+        act(&store, Action::Cancel, id).await;
+    }
+    drop(store);
+    let store = harness.open().await;
+    for (id, outcomes) in ids.into_iter().zip([vec![Outcome::Crash], vec![]]) {
+        let view = delivery(&store, id).await;
+        assert_eq!((view.state, view.cancelling), (State::Cancelled, false));
+        assert_eq!(view.attempts.iter().map(|a| a.record.outcome).collect::<Vec<_>>(), outcomes);
+    }
+    for zombie in zombies {
+        assert_eq!(settle(&store, zombie, done()).await, Settled::Lost);
+    }
+}
+
+pub(in crate::store) async fn a_suspect_can_be_cancelled(harness: impl Harness) {
+    let store = harness.open().await;
+    let id = deliver(&store, "audit").await;
+    run_on(&store, &lease_one(&store, "audit").await);
+    drop(store);
+    let store = harness.open().await;
+    act(&store, Action::Cancel, id).await;
+    assert!(store.lease(suspects(&["audit"]), places(1)).await.unwrap().leases.is_empty());
+    assert_eq!(state(&store, id).await, State::Cancelled);
+}
+
+pub(in crate::store) async fn what_is_settled_cannot_be_cancelled_and_nothing_twice(harness: impl Harness) {
+    let store = harness.open().await;
+    let done_id = deliver(&store, "audit").await;
+    settle(&store, lease_one(&store, "audit").await, done()).await;
+    let dead = dead_letter(&store, "audit").await;
+    for id in [done_id, dead] {
+        assert_conflict(&store, Action::Cancel, id).await;
+    }
+    let id = deliver(&store, "audit").await;
+    let lease = lease_one(&store, "audit").await;
+    act(&store, Action::Cancel, id).await;
+    assert_conflict(&store, Action::Cancel, id).await;
+    settle(&store, lease, done()).await;
+    assert_conflict(&store, Action::Cancel, id).await;
+}
+
+pub(in crate::store) async fn only_a_dead_delivery_can_be_discarded(harness: impl Harness) {
+    let store = harness.open().await;
+    let id = deliver(&store, "audit").await;
+    assert_conflict(&store, Action::Discard, id).await;
+    let lease = lease_one(&store, "audit").await;
+    assert_conflict(&store, Action::Discard, id).await;
+    settle(&store, lease, dead()).await;
+    act(&store, Action::Discard, id).await;
+    assert_eq!(state(&store, id).await, State::Discarded);
+    assert_conflict(&store, Action::Discard, id).await;
+    assert_conflict(&store, Action::Cancel, id).await;
+}
+
+pub(in crate::store) async fn what_an_operator_has_ended_can_be_retried(harness: impl Harness) {
+    let store = harness.open().await;
+    let discarded = dead_letter(&store, "audit").await;
+    act(&store, Action::Discard, discarded).await;
+    let cancelled = deliver(&store, "audit").await;
+    let lease = lease_one(&store, "audit").await;
+    act(&store, Action::Cancel, cancelled).await;
+    settle(&store, lease, retry_at(START_MS)).await;
+    for id in [discarded, cancelled] {
+        act(&store, Action::Retry, id).await;
+        let lease = lease_one(&store, "audit").await;
+        assert_eq!((lease.delivery, lease.attempt, lease.counted_attempt()), (id, 2, 1));
+        assert_eq!(settle(&store, lease, done()).await, Settled::Kept);
+    }
 }
 
 pub(in crate::store) async fn a_replay_creates_new_deliveries_of_an_old_event(harness: impl Harness) {
@@ -97,7 +262,9 @@ pub(in crate::store) async fn what_does_not_exist_is_not_found(harness: impl Har
     let not_found = |error: StoreError| assert!(matches!(error, StoreError::NotFound(_)), "{error}");
     not_found(store.event(event).await.unwrap_err());
     not_found(store.replay(event, vec!["audit".into()]).await.unwrap_err());
-    not_found(store.retry(RetryWhich::One(DeliveryId { event, ordinal: 0 })).await.unwrap_err());
+    for action in Action::ALL {
+        not_found(store.change(action, Which::One(DeliveryId { event, ordinal: 0 })).await.unwrap_err());
+    }
     assert_eq!(store.stats(), crate::store::Stats::default());
 }
 

@@ -4,9 +4,10 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
 use super::model::{self, Op};
+use super::operator::act;
 use super::queries::{all_deliveries, all_events};
 use super::*;
-use crate::store::{DeliveryFilter, EventFilter, EventState};
+use crate::store::{Action, DeliveryFilter, EventFilter, EventState};
 
 /// Runs `case` for some values of `strategy`, each on data of its own.
 fn check<S: Strategy, H: Harness>(cases: u32, strategy: S, harness: fn() -> H, case: impl AsyncFn(H, S::Value))
@@ -53,7 +54,7 @@ struct Wanted {
 }
 
 fn rows() -> impl Strategy<Value = Vec<Row>> {
-    let deliveries = prop::collection::vec((0..2u8, 0..5u8), 0..4);
+    let deliveries = prop::collection::vec((0..2u8, 0..7u8), 0..4);
     let row = (0..2u8, 0..2u8, prop::option::of(0..2u8), deliveries)
         .prop_map(|(kind, source, subject, deliveries)| Row { kind, source, subject, deliveries });
     prop::collection::vec(row, 0..25)
@@ -62,7 +63,7 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
 fn wanted() -> impl Strategy<Value = Wanted> {
     let small = || prop::option::weighted(0.4, 0..2u8);
     let time = || prop::option::weighted(0.3, 0..30i64);
-    (small(), small(), small(), prop::option::weighted(0.4, 0..5u8), small(), time(), time(), 1..6usize).prop_map(
+    (small(), small(), small(), prop::option::weighted(0.4, 0..7u8), small(), time(), time(), 1..6usize).prop_map(
         |(kind, source, subject, state, plugin, since, until, limit)| Wanted {
             kind,
             source,
@@ -95,11 +96,17 @@ async fn store_row(harness: &impl Harness, store: &Arc<dyn Store>, row: &Row) ->
                 State::Leased => continue,
                 // Ready would be leased again with the next row: due, but later.
                 State::Ready | State::Waiting => retry_at(far_ms),
-                State::Done => done(),
-                // No settlement leads to the last two.
-                State::Dead | State::Cancelled | State::Discarded => dead(),
+                State::Done | State::Cancelled => done(),
+                State::Dead | State::Discarded => dead(),
             };
+            let id = lease.delivery;
+            if state == State::Cancelled {
+                act(store, Action::Cancel, id).await;
+            }
             settle(store, lease, settlement).await;
+            if state == State::Discarded {
+                act(store, Action::Discard, id).await;
+            }
         }
     }
     pass(harness, 1);
@@ -171,6 +178,7 @@ pub(in crate::store) fn any_sequence_of_calls_ends_as_in_the_model<H: Harness>(h
 fn any_op() -> impl Strategy<Value = Op> {
     let delay = || prop_oneof![3 => Just(0u64), 1 => Just(50), 1 => Just(400)];
     let pick = || any::<prop::sample::Index>();
+    let action = || prop::sample::select(&Action::ALL[..]);
     let how = prop_oneof![
         3 => (prop::collection::vec(0..3u8, 0..3), delay(), 0..3u8, any::<bool>())
             .prop_map(|(emits, delay_ms, key, stale)| model::How::Done { emits, delay_ms, key, stale }),
@@ -185,8 +193,9 @@ fn any_op() -> impl Strategy<Value = Op> {
         3 => (0..3u32).prop_map(|count| Op::LeaseSuspects { count }),
         8 => (pick(), how.clone()).prop_map(|(pick, how)| Op::Settle { pick, how }),
         2 => (pick(), how).prop_map(|(pick, how)| Op::SettleLate { pick, how }),
-        2 => pick().prop_map(|pick| Op::Retry { pick }),
-        1 => (0..3u8).prop_map(|plugin| Op::RetryAll { plugin }),
+        4 => (pick(), action()).prop_map(|(pick, action)| Op::Change { pick, action }),
+        2 => (0..3u8, action(), prop::option::of(prop::sample::select(&State::ALL[..])))
+            .prop_map(|(plugin, action, state)| Op::ChangeAll { plugin, action, state }),
         1 => (pick(), 0..3u8).prop_map(|(pick, plugin)| Op::Replay { pick, plugin }),
         3 => (-60..400i64).prop_map(|ms| Op::Pass { ms }),
         1 => Just(Op::Crash),

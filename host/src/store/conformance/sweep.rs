@@ -1,7 +1,8 @@
 //! Sweeping: retention deletes only what is settled, and dedupe keys expire after their window.
 
+use super::operator::act;
 use super::*;
-use crate::store::{EventFilter, Keep, Page, RetryWhich};
+use crate::store::{Action, EventFilter, Keep, Page, Which};
 
 /// Sweeps until there is nothing more; says how often.
 async fn sweep_all(store: &Arc<dyn Store>, keep: Keep) -> usize {
@@ -27,8 +28,12 @@ pub(in crate::store) async fn retention_deletes_only_what_is_settled(harness: im
         append(&store, event("unrouted", &[])).await,
         dead_letter(&store, "dead").await.event,
         deliver(&store, "done").await.event,
+        deliver(&store, "cancelled").await.event,
+        dead_letter(&store, "discarded").await.event,
     ];
     settle(&store, lease_one(&store, "done").await, done()).await;
+    act(&store, Action::Cancel, DeliveryId { event: settled[3], ordinal: 0 }).await;
+    act(&store, Action::Discard, DeliveryId { event: settled[4], ordinal: 0 }).await;
     let kept = [
         deliver(&store, "ready").await.event,
         deliver(&store, "waiting").await.event,
@@ -89,7 +94,7 @@ pub(in crate::store) async fn a_swept_event_leaves_nothing_behind(harness: impl 
     assert!(State::ALL.into_iter().all(|state| stats.deliveries(state) == 0));
     let listed = store.events(EventFilter::default(), Page { limit: 10, after: None }).await.unwrap();
     assert_eq!(listed, (Vec::new(), None));
-    let gone = store.retry(RetryWhich::One(dead)).await.unwrap_err();
+    let gone = store.change(Action::Retry, Which::One(dead)).await.unwrap_err();
     assert!(matches!(gone, StoreError::NotFound(_)), "{gone}");
     append(&store, keyed(&[3])).await;
 }
@@ -136,6 +141,24 @@ pub(in crate::store) async fn what_is_settled_late_is_deleted_in_a_later_round(h
     settle(&store, lease_one(&store, "audit").await, done()).await;
     sweep_all(&store, keep).await;
     assert!(!exists(&store, late.event).await);
+}
+
+pub(in crate::store) async fn a_dead_letter_outlives_its_event_until_it_is_discarded(harness: impl Harness) {
+    let store = harness.open().await;
+    let late = |next| {
+        let record = AttemptRecord { started_at_ms: START_MS + DAY_MS, ..record(Outcome::Error) };
+        Settlement { next, record: Some(record) }
+    };
+    let id = deliver(&store, "audit").await;
+    let lease = lease_one(&store, "audit").await;
+    pass(&harness, DAY_MS);
+    settle(&store, lease, late(Next::Dead)).await;
+    let keep = all_before(START_MS + DAY_MS);
+    sweep_all(&store, keep).await;
+    assert!(exists(&store, id.event).await, "somebody has to see it");
+    act(&store, Action::Discard, id).await;
+    sweep_all(&store, keep).await;
+    assert!(!exists(&store, id.event).await);
 }
 
 pub(in crate::store) async fn ids_grow_also_when_everything_was_swept(harness: impl Harness) {

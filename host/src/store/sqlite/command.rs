@@ -5,8 +5,8 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::batch::Batch;
 use super::queue::Owner;
 use super::waiting::Place;
-use crate::event::{DeliveryId, EventId, NewEvent, PluginName};
-use crate::store::{Appended, Keep, Lane, Lease, Leased, Next, Settled, Settlement, StoreError};
+use crate::event::{DeliveryId, EventId, NewEvent, PluginName, State};
+use crate::store::{Action, Appended, Keep, Lane, Lease, Leased, Next, Settled, Settlement, StoreError};
 
 /// Bytes that cost about as much to write as a row.
 const BYTES_OF_A_ROW: usize = 1_024;
@@ -19,8 +19,8 @@ pub(super) enum Command {
     Append { event: Box<NewEvent>, reply: Reply<Appended>, place: Place },
     Lease { lane: Lane, places: Option<OwnedSemaphorePermit>, reply: Reply<Leased> },
     Settle { lease: Box<Lease>, settlement: Box<Settlement>, reply: Reply<Settled> },
-    Retry { delivery: DeliveryId, reply: Reply<u64> },
-    RetryAll { found: Vec<DeliveryId>, reply: Reply<u64> },
+    Change { action: Action, delivery: DeliveryId, reply: Reply<u64> },
+    ChangeAll { action: Action, states: Vec<State>, found: Vec<DeliveryId>, reply: Reply<u64> },
     Replay { event: EventId, plugins: Vec<PluginName>, reply: Reply<Vec<DeliveryId>> },
     Sweep { keep: Keep, reply: Reply<bool> },
     Close { reply: Reply<()> },
@@ -31,7 +31,7 @@ pub(super) enum Answer {
     Appended(Appended),
     Leased(Leased),
     Settled(Settled),
-    Retried(Result<u64, StoreError>),
+    Changed(Result<u64, StoreError>),
     Replayed(Result<Vec<DeliveryId>, StoreError>),
     Swept(bool),
     Closed,
@@ -46,8 +46,10 @@ impl Command {
                 None => Leased { leases: Vec::new(), next_due_ms: None },
             }),
             Self::Settle { lease, settlement, .. } => Answer::Settled(work.settle(lease, settlement)?),
-            Self::Retry { delivery, .. } => Answer::Retried(work.retry(*delivery)?),
-            Self::RetryAll { found, .. } => Answer::Retried(Ok(work.retry_all(found)?)),
+            Self::Change { action, delivery, .. } => Answer::Changed(work.change(*action, *delivery)?),
+            Self::ChangeAll { action, states, found, .. } => {
+                Answer::Changed(Ok(work.change_all(*action, states, found)?))
+            }
             Self::Replay { event, plugins, .. } => Answer::Replayed(work.replay(*event, plugins)?),
             Self::Sweep { keep, .. } => Answer::Swept(work.sweep(keep)?),
             Self::Close { .. } => {
@@ -70,7 +72,7 @@ impl Command {
                 }
             }
             (Self::Settle { reply, .. }, Answer::Settled(value)) => drop(reply.send(Ok(value))),
-            (Self::Retry { reply, .. } | Self::RetryAll { reply, .. }, Answer::Retried(value)) => {
+            (Self::Change { reply, .. } | Self::ChangeAll { reply, .. }, Answer::Changed(value)) => {
                 drop(reply.send(value));
             }
             (Self::Replay { reply, .. }, Answer::Replayed(value)) => drop(reply.send(value)),
@@ -90,7 +92,7 @@ impl Command {
             }
             Self::Lease { reply, .. } => drop(reply.send(Err(error))),
             Self::Settle { reply, .. } => drop(reply.send(Err(error))),
-            Self::Retry { reply, .. } | Self::RetryAll { reply, .. } => drop(reply.send(Err(error))),
+            Self::Change { reply, .. } | Self::ChangeAll { reply, .. } => drop(reply.send(Err(error))),
             Self::Replay { reply, .. } => drop(reply.send(Err(error))),
             Self::Sweep { reply, .. } => drop(reply.send(Err(error))),
             Self::Close { reply } => drop(reply.send(Err(error))),
@@ -121,6 +123,8 @@ impl Command {
         match self {
             Self::Append { event, .. } => of_event(event),
             Self::Settle { settlement, .. } => of_settlement(settlement),
+            // Each delivery and its entry in an index.
+            Self::ChangeAll { found, .. } => 2 * found.len() as u64,
             _ => 1,
         }
     }

@@ -241,7 +241,12 @@ fn held(connection: &Connection) -> Result<Vec<Held>, rusqlite::Error> {
     Ok(held)
 }
 
-fn next_plugin(connection: &Connection, crashes: u32, after: &str) -> Result<Option<String>, rusqlite::Error> {
+/// The first plugin after `after` with open deliveries that so many crashes are held against.
+pub(super) fn next_plugin(
+    connection: &Connection,
+    crashes: u32,
+    after: &str,
+) -> Result<Option<String>, rusqlite::Error> {
     connection
         .prepare_cached("SELECT min(plugin) FROM deliveries WHERE crashes = ?1 AND plugin > ?2 AND due_ms IS NOT NULL")?
         .query_row(params![crashes, after], |row| row.get(0))

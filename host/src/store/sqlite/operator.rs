@@ -1,4 +1,4 @@
-//! What an operator does to settled deliveries, and what the sweep deletes.
+//! The replay of old events, and what the sweep deletes.
 
 use std::sync::Arc;
 
@@ -20,60 +20,9 @@ const MAX_SWEPT: usize = 500;
 const MAX_SWEPT_BYTES: i64 = 32 << 20;
 
 /// An answer within a batch: what the database says, or why the operator cannot have it.
-type Answer<T> = Result<Result<T, StoreError>, rusqlite::Error>;
+pub(super) type Answer<T> = Result<Result<T, StoreError>, rusqlite::Error>;
 
 impl Batch<'_> {
-    /// Makes a dead delivery ready.
-    pub(super) fn retry(&mut self, delivery: DeliveryId) -> Answer<u64> {
-        match self.state_of(delivery)? {
-            None => Ok(Err(StoreError::NotFound(format!("delivery `{delivery}`")))),
-            Some((plugin, State::Dead)) => {
-                self.revive(delivery, &plugin)?;
-                Ok(Ok(1))
-            }
-            Some((_, state)) => {
-                let name = state.name();
-                Ok(Err(StoreError::Conflict(format!(
-                    "delivery `{delivery}` is {name}; only a dead one can be retried"
-                ))))
-            }
-        }
-    }
-
-    /// Makes those ready that are still dead; says how many.
-    pub(super) fn retry_all(&mut self, found: &[DeliveryId]) -> Result<u64, rusqlite::Error> {
-        let mut retried = 0;
-        for delivery in found {
-            if let Some((plugin, State::Dead)) = self.state_of(*delivery)? {
-                self.revive(*delivery, &plugin)?;
-                retried += 1;
-            }
-        }
-        Ok(retried)
-    }
-
-    /// Dead to ready; the attempts so far are pardoned.
-    fn revive(&mut self, delivery: DeliveryId, plugin: &PluginName) -> Result<(), rusqlite::Error> {
-        self.connection
-            .prepare_cached(
-                "UPDATE deliveries SET state = ?3, due_ms = ?4, pardoned = attempt, crashes = 0
-                 WHERE event = ?1 AND ordinal = ?2",
-            )?
-            .execute(params![delivery.event.row(), delivery.ordinal, State::Ready.code(), self.now_ms])?;
-        self.delta.moved(plugin, Some(State::Dead), Some(State::Ready));
-        self.posted.push((plugin.clone(), self.now_ms));
-        Ok(())
-    }
-
-    fn state_of(&self, delivery: DeliveryId) -> Result<Option<(PluginName, State)>, rusqlite::Error> {
-        self.connection
-            .prepare_cached("SELECT plugin, state FROM deliveries WHERE event = ?1 AND ordinal = ?2")?
-            .query_row(params![delivery.event.row(), delivery.ordinal], |row| {
-                Ok((row.get::<_, String>(0)?.into(), read_state(row, 1)?))
-            })
-            .optional()
-    }
-
     /// Creates new deliveries of an old event.
     pub(super) fn replay(&mut self, event: EventId, plugins: &[PluginName]) -> Answer<Vec<DeliveryId>> {
         let sql = format!("SELECT {EVENT_COLUMNS} FROM events e WHERE e.id = ?1");
@@ -123,7 +72,7 @@ impl Batch<'_> {
     }
 
     /// Deletes old events whose keys are swept and whose deliveries are all settled; a dead letter is settled, and is
-    /// kept as long again after its last attempt, so that somebody sees it. Goes on
+    /// kept as long again after its last attempt, so that somebody sees it, or until an operator discards it. Goes on
     /// where the last sweep stopped, so that old events which are not settled are passed once a round.
     fn sweep_events(&mut self, since_ms: i64) -> Result<bool, rusqlite::Error> {
         let until = EventId::first_at(since_ms);
@@ -132,7 +81,9 @@ impl Batch<'_> {
             .prepare_cached(
                 "SELECT e.id, length(e.body),
                         EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.id AND d.due_ms IS NOT NULL)
-                        OR EXISTS (SELECT 1 FROM attempts a WHERE a.event = e.id AND a.started_ms >= ?3)
+                        OR EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.id AND d.state = 4
+                                   AND EXISTS (SELECT 1 FROM attempts a WHERE a.event = d.event
+                                               AND a.ordinal = d.ordinal AND a.started_ms >= ?3))
                  FROM events e
                  WHERE e.id > (SELECT events_up_to FROM swept) AND e.id < ?1
                    AND e.id <= (SELECT dedupe_up_to FROM swept)

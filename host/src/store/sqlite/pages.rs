@@ -17,26 +17,23 @@ const MAX_SCANNED: i64 = if cfg!(test) { 6 } else { 20_000 };
 /// The same where every body has to be read.
 const MAX_SCANNED_BODIES: i64 = if cfg!(test) { 6 } else { 2_000 };
 
-/// The most dead deliveries that are found at once.
-const MAX_DEAD: usize = 10_000;
-
 /// Conditions of a query and what fills their placeholders.
 #[derive(Debug, Default)]
-struct Clauses {
+pub(super) struct Clauses {
     /// ` AND …` for each condition.
-    sql: String,
-    values: Vec<Value>,
+    pub(super) sql: String,
+    pub(super) values: Vec<Value>,
 }
 
 impl Clauses {
-    fn add(&mut self, condition: &str, value: impl Into<Value>) {
+    pub(super) fn add(&mut self, condition: &str, value: impl Into<Value>) {
         self.values.push(value.into());
         // Numbered, so that a condition may stand anywhere and use its value twice.
         let numbered = condition.replace('?', &format!("?{}", self.values.len()));
         let _ = write!(self.sql, " AND {numbered}");
     }
 
-    fn maybe(&mut self, condition: &str, value: Option<impl Into<Value>>) {
+    pub(super) fn maybe(&mut self, condition: &str, value: Option<impl Into<Value>>) {
         if let Some(value) = value {
             self.add(condition, value);
         }
@@ -69,7 +66,7 @@ impl Clauses {
     }
 
     /// Conditions on `deliveries d JOIN events e`.
-    fn deliveries(filter: &DeliveryFilter) -> Self {
+    pub(super) fn deliveries(filter: &DeliveryFilter) -> Self {
         let mut clauses = Self::default();
         clauses.maybe("d.state = ?", filter.state.map(|state| i64::from(state.code())));
         clauses.maybe("d.plugin = ?", filter.plugin.clone());
@@ -269,23 +266,4 @@ pub(super) fn deliveries(
         _ => low.map(|low| Cursor(DeliveryId { event: EventId::from_row(low), ordinal: u32::MAX })),
     };
     Ok((found, cursor))
-}
-
-/// Dead deliveries that match, oldest first, at most [`MAX_DEAD`].
-pub(super) fn dead(connection: &Connection, filter: &DeliveryFilter) -> Result<Vec<DeliveryId>, rusqlite::Error> {
-    if filter.state.is_some_and(|state| state != State::Dead) {
-        return Ok(Vec::new());
-    }
-    let clauses = Clauses::deliveries(filter);
-    let sql = format!(
-        "SELECT d.event, d.ordinal FROM deliveries d JOIN events e ON e.id = d.event
-         WHERE d.state = 4 {} ORDER BY d.event, d.ordinal LIMIT {MAX_DEAD}",
-        clauses.sql
-    );
-    connection
-        .prepare(&sql)?
-        .query_map(params_from_iter(&clauses.values), |row| {
-            Ok(DeliveryId { event: EventId::from_row(row.get(0)?), ordinal: row.get(1)? })
-        })?
-        .collect()
 }

@@ -13,11 +13,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::batch::Batch;
 use super::dedupe::Recent;
-use super::{Recovered, last_id, pages, read, schema};
+use super::{Recovered, last_id, pages, read, schema, search};
 use crate::event::{AttemptRecord, Attributes, DeliveryId, EventId, NewEvent, Outcome, State};
 use crate::store::running::Left;
 use crate::store::{
-    Cursor, DeliveryFilter, EventFilter, EventState, Keep, KvTransaction, Lane, Lease, Next, Page, Settlement,
+    Action, Cursor, DeliveryFilter, EventFilter, EventState, Keep, KvTransaction, Lane, Lease, Next, Page, Progress,
+    Settled, Settlement,
 };
 
 const NOW_MS: i64 = 1_770_000_000_000;
@@ -117,8 +118,13 @@ fn write(connection: &Connection) {
     let suspects = batch.lease(&Lane::Suspects(vec!["audit".into()]), places(1)).unwrap();
     batch.settle(&suspects.leases[0], &settlement(Next::Dead)).unwrap();
     let dead = DeliveryId { event: first, ordinal: 1 };
-    assert_eq!(batch.retry(dead).unwrap().unwrap(), 1);
-    batch.retry_all(&[dead]).unwrap();
+    assert_eq!(batch.change(Action::Retry, dead).unwrap().unwrap(), 1);
+    assert_eq!(batch.change_all(Action::Cancel, &[State::Ready], &[dead]).unwrap(), 1);
+    let waiting = DeliveryId { event: first, ordinal: 2 };
+    assert_eq!(batch.change_all(Action::Retry, &[State::Waiting], &[waiting]).unwrap(), 1);
+    let leased = batch.lease(&lane, places(1)).unwrap().leases.remove(0);
+    assert_eq!(batch.change(Action::Cancel, leased.delivery).unwrap().unwrap(), 1);
+    assert_eq!(batch.settle(&leased, &settlement(Next::Dead)).unwrap(), Settled::Cancelled);
     batch.replay(first, &["audit".into()]).unwrap().unwrap();
     // A first sweep takes the keys and passes what is open; a second one deletes.
     let keep = Keep { events_since_ms: NOW_MS + 1, dedupe_since_ms: NOW_MS + 1 };
@@ -213,19 +219,76 @@ fn dead_letters_are_listed_by_their_index() {
     assert!(plans.values().all(|plan| plan.join(" ").contains("deliveries_dead (event")), "{plans:#?}");
 }
 
-#[test]
-fn a_bulk_retry_looks_at_dead_letters_only() {
-    let plans = plans_of(|connection| {
-        pages::dead(connection, &DeliveryFilter::default()).unwrap();
-        let filter = DeliveryFilter {
-            plugin: Some("audit".to_owned()),
-            kind: Some("a".to_owned()),
-            ..DeliveryFilter::default()
-        };
-        pages::dead(connection, &filter).unwrap();
+/// The statements by which what an operator means is found, beside one open delivery, but for the newest event's.
+fn plans_of_search(action: Action, filters: &[DeliveryFilter]) -> Plans {
+    let mut plans = plans_of(|connection| {
+        let open = "INSERT INTO deliveries (event, ordinal, plugin, state, attempt, pardoned, crashes, replay, due_ms)
+                    VALUES (1, 0, 'audit', 0, 0, 0, 0, 0, 1)";
+        connection.execute_batch(open).unwrap();
+        for filter in filters {
+            let from = Progress { before: i64::MAX, at: None, changed: false };
+            search::find(connection, action, filter, Some(&from), NOW_MS).unwrap();
+        }
     });
-    assert_eq!(plans.len(), 2);
-    for (sql, plan) in &plans {
-        assert!(plan[0].contains("deliveries_dead") && !plan.join(" ").contains("TEMP B-TREE"), "{sql}\n{plan:#?}");
+    plans.retain(|sql, _| !sql.starts_with("INSERT"));
+    plans
+}
+
+fn filter(change: impl FnOnce(&mut DeliveryFilter)) -> DeliveryFilter {
+    let mut filter = DeliveryFilter::default();
+    change(&mut filter);
+    filter
+}
+
+/// Filters of all kinds, but for a subject.
+fn filters(state: Option<State>) -> [DeliveryFilter; 4] {
+    [
+        filter(|f| f.state = state),
+        filter(|f| (f.state, f.plugin) = (state, Some("audit".to_owned()))),
+        filter(|f| (f.state, f.kind, f.source) = (state, Some("a".to_owned()), Some("b".to_owned()))),
+        filter(|f| (f.state, f.since_ms, f.until_ms) = (state, Some(NOW_MS), Some(NOW_MS))),
+    ]
+}
+
+#[test]
+fn a_bulk_change_of_dead_letters_looks_at_dead_letters_only() {
+    for action in [Action::Retry, Action::Discard] {
+        let plans = plans_of_search(action, &filters(None));
+        assert!(plans.len() > 4, "{plans:#?}");
+        for (sql, plan) in &plans {
+            assert!(plan[0].contains("deliveries_dead") && !plan.join(" ").contains("TEMP B-TREE"), "{sql}\n{plan:#?}");
+        }
+    }
+}
+
+#[test]
+fn a_bulk_change_of_what_is_open_looks_at_that_only() {
+    for (action, state) in
+        [(Action::Cancel, None), (Action::Cancel, Some(State::Waiting)), (Action::Retry, Some(State::Waiting))]
+    {
+        let plans = plans_of_search(action, &filters(state));
+        assert!(plans.len() > 4, "{plans:#?}");
+        for (sql, plan) in &plans {
+            assert!(plan[0].contains("deliveries_open (crashes=?"), "{sql}\n{plan:#?}");
+            assert!(!plan.join(" ").contains("SCAN") && !plan.join(" ").contains("TEMP B-TREE"), "{sql}\n{plan:#?}");
+        }
+    }
+}
+
+#[test]
+fn a_bulk_change_by_subject_or_of_what_was_ended_walks_no_more_than_its_window() {
+    let subject = |state| filter(|f| (f.state, f.subject) = (state, Some("order_1".to_owned())));
+    for (action, filters) in [
+        (Action::Cancel, vec![subject(None), subject(Some(State::Ready))]),
+        (Action::Discard, vec![subject(None)]),
+        (Action::Retry, filters(Some(State::Cancelled)).to_vec()),
+        (Action::Retry, filters(Some(State::Discarded)).to_vec()),
+    ] {
+        let within = ["subject=? AND rowid>?", "rowid>?", "event>? AND event<?"];
+        for (sql, plan) in &plans_of_search(action, &filters) {
+            assert!(within.iter().any(|by| plan[0].contains(by)), "{sql}\n{plan:#?}");
+            let steps = plan.join(" ");
+            assert!(!steps.contains("SCAN") && !steps.contains("TEMP B-TREE"), "{sql}\n{plan:#?}");
+        }
     }
 }

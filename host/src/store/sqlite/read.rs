@@ -7,8 +7,7 @@ use crate::event::{AttemptRecord, DeliveryId, Digest, EventId, Outcome, PluginNa
 use crate::store::{AttemptView, DeliveryView, EventView, KvValue, MAX_CHILDREN};
 
 /// The columns [`read_delivery`] reads, from `deliveries d JOIN events e`.
-pub(super) const DELIVERY_COLUMNS: &str =
-    "d.event, d.ordinal, d.plugin, e.type, e.subject, d.state, d.attempt, d.due_ms, d.replay, d.unrecorded";
+pub(super) const DELIVERY_COLUMNS: &str = "d.event, d.ordinal, d.plugin, e.type, e.subject, d.state, d.attempt, d.due_ms, d.replay, d.unrecorded, d.cancelled";
 
 /// Reads a delivery from [`DELIVERY_COLUMNS`], its attempts left out.
 pub(super) fn read_delivery(row: &Row<'_>) -> Result<DeliveryView, rusqlite::Error> {
@@ -23,8 +22,17 @@ pub(super) fn read_delivery(row: &Row<'_>) -> Result<DeliveryView, rusqlite::Err
         due_ms: row.get::<_, Option<i64>>(7)?.filter(|_| state != State::Leased),
         replay: row.get(8)?,
         unrecorded: row.get(9)?,
+        cancelling: state == State::Leased && row.get(10)?,
         attempts: Vec::new(),
     })
+}
+
+/// One delivery, its attempts left out.
+pub(super) fn delivery(connection: &Connection, id: DeliveryId) -> Result<Option<DeliveryView>, rusqlite::Error> {
+    let sql = format!(
+        "SELECT {DELIVERY_COLUMNS} FROM deliveries d JOIN events e ON e.id = d.event WHERE d.event = ?1 AND d.ordinal = ?2"
+    );
+    connection.prepare_cached(&sql)?.query_row(params![id.event.row(), id.ordinal], read_delivery).optional()
 }
 
 /// The last `most` attempts of a delivery, oldest first.

@@ -1,19 +1,27 @@
 //! Read-only connections, so that no look at the data holds up the writer.
+//!
+//! Listings, which look at many rows, have one connection and a thread of their own: it gives way to all others, and after
+//! each answer it rests as long as the answer took. So operators who list as fast as they can take half of a core that
+//! nobody else wants, and wait for each other in the order in which they ask.
 
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, InterruptHandle};
+use tokio::sync::oneshot;
 
 use super::schema::open_reader;
 use super::writer::Shared;
 use crate::event::PluginName;
-use crate::fair::FairPool;
+use crate::fair::{FairPermit, FairPool};
 use crate::store::StoreError;
 use crate::tasks;
 
-/// Connections for an operator's questions, and so questions at once.
+/// Connections for what an operator asks about one thing, and so such questions at once.
 pub(super) const READERS: u32 = 4;
 
 /// Connections for the keys plugins read: their own, so that a slow listing does not hold up attempts. Plugins share them
@@ -22,6 +30,12 @@ pub(super) const KV_READERS: u32 = 2;
 
 /// How long a question may take. It is interrupted then, because a caller that has gone does not stop it by itself.
 const PATIENCE: Duration = Duration::from_secs(8);
+
+/// The longest rest after a listing.
+const LONGEST_REST: Duration = Duration::from_secs(1);
+
+/// Something to be done by the thread of listings.
+type Job = Box<dyn FnOnce() + Send>;
 
 /// Interrupts a question that takes too long, or that nobody waits for any more.
 #[derive(Default)]
@@ -69,13 +83,22 @@ pub(super) struct Readers {
     shared: Arc<Shared>,
     idle: Arc<Mutex<Vec<Connection>>>,
     permits: FairPool,
+    /// The thread that answers, if it is not the pool of those that may block.
+    paced: Option<Sender<Job>>,
     /// In whose name questions are asked that are no plugin's.
     operators: PluginName,
 }
 
 impl Readers {
     pub(super) fn new(path: PathBuf, shared: Arc<Shared>, most: u32) -> Self {
-        Self { path, shared, idle: Arc::default(), permits: FairPool::new(most), operators: "".into() }
+        Self { path, shared, idle: Arc::default(), permits: FairPool::new(most), paced: None, operators: "".into() }
+    }
+
+    /// One connection, with a thread of its own that is slow on purpose. It ends with the last user of this.
+    pub(super) fn paced(path: PathBuf, shared: Arc<Shared>) -> io::Result<Self> {
+        let (jobs, asked) = channel();
+        tasks::yielding_thread("hookbox-listings", move || answer_and_rest(&asked))?;
+        Ok(Self { paced: Some(jobs), ..Self::new(path, shared, 1) })
     }
 
     /// Runs an operator's question away from the async workers. A store that has stopped answers none.
@@ -100,8 +123,7 @@ impl Readers {
         let readers = self.clone();
         let limit = Limit::default();
         let handle = limit.0.clone();
-        let asked = tasks::blocking(move || {
-            let _permit = permit;
+        let asked = self.run(permit, move || {
             let idle = readers.idle().pop();
             let answer = idle.map_or_else(|| open_reader(&readers.path), Ok).and_then(|connection| {
                 {
@@ -131,6 +153,29 @@ impl Readers {
         }
     }
 
+    /// Runs `work` where it may block. The permit is given back afterwards, and by a paced thread when it has rested.
+    async fn run<T: Send + 'static>(&self, permit: FairPermit, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let Some(jobs) = &self.paced else {
+            return tasks::blocking(move || {
+                let _permit = permit;
+                work()
+            })
+            .await;
+        };
+        let (reply, answer) = oneshot::channel();
+        let job = move || {
+            let begun = Instant::now();
+            let worked = catch_unwind(AssertUnwindSafe(work));
+            let took = begun.elapsed();
+            // Whoever asked may have gone.
+            let _ = reply.send(worked);
+            std::thread::sleep(took.min(LONGEST_REST));
+            drop(permit);
+        };
+        jobs.send(Box::new(job)).expect("the thread lives as long as this");
+        answer.await.expect("the thread answers").unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
     /// Closes the connections nobody uses.
     pub(super) fn close(&self) {
         self.idle().clear();
@@ -143,6 +188,10 @@ impl Readers {
     fn stopped(&self) -> Option<StoreError> {
         self.shared.trouble.borrow().clone().filter(|trouble| matches!(trouble, StoreError::Stopped(_)))
     }
+}
+
+fn answer_and_rest(asked: &Receiver<Job>) {
+    asked.iter().for_each(|job| job());
 }
 
 #[cfg(test)]

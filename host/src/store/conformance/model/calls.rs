@@ -2,9 +2,10 @@
 
 use proptest::sample::Index;
 
+use super::super::bulk::act_on_all;
 use super::super::desk::TestDesk;
 use super::*;
-use crate::store::{DeliveryFilter, Keep, MAX_CRASHES, RetryWhich};
+use crate::store::{DeliveryFilter, Keep, MAX_CRASHES, Which};
 
 impl<H: Harness> Model<'_, H> {
     pub(super) async fn append(&mut self, key: Option<u8>, source: u8, targets: &[u8], delay_ms: u64) {
@@ -55,8 +56,8 @@ impl<H: Harness> Model<'_, H> {
         let due_ms = self.now_ms() + i64::try_from(delay_ms).unwrap();
         let attempt = u32::from(born);
         let plugin = plugin.to_owned();
-        let (pardoned, crashes, outcomes, last_started_ms) = (0, 0, Vec::new(), i64::MIN);
-        let made = Delivery { plugin, state, attempt, pardoned, crashes, due_ms, outcomes, last_started_ms };
+        let (pardoned, crashes, cancelled, outcomes, last_started_ms) = (0, 0, false, Vec::new(), i64::MIN);
+        let made = Delivery { plugin, state, attempt, pardoned, crashes, due_ms, cancelled, outcomes, last_started_ms };
         self.deliveries.insert(id, made);
     }
 
@@ -131,9 +132,17 @@ impl<H: Harness> Model<'_, H> {
             _ => Vec::new(),
         };
         let settled = settle(&self.store(), lease, settlement).await;
-        assert_eq!(settled, if current { Settled::Kept } else { Settled::Conflict });
         let now_ms = self.now_ms();
         let delivery = self.deliveries.get_mut(&id).unwrap();
+        let cancelled = std::mem::take(&mut delivery.cancelled);
+        assert_eq!(
+            settled,
+            match (cancelled, current) {
+                (true, _) => Settled::Cancelled,
+                (false, true) => Settled::Kept,
+                (false, false) => Settled::Conflict,
+            }
+        );
         let (state, due_ms) = match &how {
             How::Done { .. } if !current => (State::Ready, now_ms),
             How::Done { .. } => (State::Done, 0),
@@ -142,7 +151,7 @@ impl<H: Harness> Model<'_, H> {
             How::GiveBack(0) => (State::Ready, now_ms),
             How::GiveBack(delay_ms) => (State::Waiting, now_ms + *delay_ms as i64),
         };
-        (delivery.state, delivery.due_ms) = (state, due_ms);
+        (delivery.state, delivery.due_ms) = (if cancelled { State::Cancelled } else { state }, due_ms);
         if !current || matches!(how, How::GiveBack(_)) {
             delivery.attempt -= 1;
             self.born.remove(&id);
@@ -152,6 +161,10 @@ impl<H: Harness> Model<'_, H> {
         if let Some(outcome) = outcome {
             delivery.outcomes.push((delivery.attempt, outcome));
             delivery.last_started_ms = delivery.last_started_ms.max(START_MS);
+        }
+        if cancelled {
+            self.born.remove(&id);
+            return;
         }
         for (key, value) in wrote {
             let key = (name.clone(), key);
@@ -172,27 +185,29 @@ impl<H: Harness> Model<'_, H> {
         self.born.remove(&id);
     }
 
-    pub(super) async fn retry(&mut self, pick: Index) {
+    pub(super) async fn change(&mut self, pick: Index, action: Action) {
         let now_ms = self.now_ms();
         let (store, picked) = (self.store(), pick.index(self.deliveries.len()));
         let (id, delivery) = self.deliveries.iter_mut().nth(picked).unwrap();
-        let answer = store.retry(RetryWhich::One(*id)).await;
-        if delivery.state == State::Dead {
-            assert_eq!(answer.unwrap(), 1);
-            delivery.revive(now_ms);
+        let answer = store.change(action, Which::One(*id)).await;
+        if delivery.change(action, action.takes(), now_ms) {
+            assert_eq!(answer.unwrap().deliveries, 1);
         } else {
             assert!(matches!(answer, Err(StoreError::Conflict(_))), "{answer:?}");
         }
     }
 
-    pub(super) async fn retry_all(&mut self, plugin: &str) {
+    pub(super) async fn change_all(&mut self, plugin: &str, action: Action, state: Option<State>) {
         let (store, now_ms) = (self.store(), self.now_ms());
-        let dead: Vec<_> =
-            self.deliveries.values_mut().filter(|d| d.plugin == plugin && d.state == State::Dead).collect();
-        let filter = DeliveryFilter { plugin: Some(plugin.to_owned()), ..DeliveryFilter::default() };
-        let retried = store.retry(RetryWhich::Matching(filter)).await.unwrap();
-        assert_eq!(retried, dead.len() as u64);
-        dead.into_iter().for_each(|delivery| delivery.revive(now_ms));
+        let wanted: Vec<_> = match state {
+            Some(state) => action.takes().iter().copied().filter(|taken| *taken == state).collect(),
+            None => action.takes_unasked().to_vec(),
+        };
+        let filter = DeliveryFilter { plugin: Some(plugin.to_owned()), state, ..DeliveryFilter::default() };
+        let (changed, _) = act_on_all(&store, action, &filter).await;
+        let of_plugin = self.deliveries.values_mut().filter(|delivery| delivery.plugin == plugin);
+        let expected = of_plugin.map(|delivery| u64::from(delivery.change(action, &wanted, now_ms))).sum::<u64>();
+        assert_eq!(changed, expected, "{} {state:?}", action.name());
     }
 
     pub(super) async fn crash(&mut self) {
@@ -215,11 +230,15 @@ impl<H: Harness> Model<'_, H> {
         for (id, delivery) in self.deliveries.iter_mut().filter(|(_, delivery)| delivery.state == State::Leased) {
             delivery.pardoned += 1;
             (delivery.state, delivery.due_ms) = (State::Ready, now_ms);
+            let cancelled = std::mem::take(&mut delivery.cancelled);
             if ran.contains(id) {
                 delivery.crashes += 1;
                 delivery.outcomes.push((delivery.attempt, Outcome::Crash));
                 delivery.last_started_ms = delivery.last_started_ms.max(now_ms);
                 delivery.state = if delivery.crashes >= MAX_CRASHES { State::Dead } else { State::Ready };
+            }
+            if cancelled {
+                delivery.state = State::Cancelled;
             }
         }
         self.compare().await;
@@ -232,8 +251,8 @@ impl<H: Harness> Model<'_, H> {
         let last_swept = self.events.range(..keys).next_back().copied();
         self.swept_keys = self.swept_keys.max(last_swept.unwrap_or(self.swept_keys));
         self.keys.retain(|_, event| *event > self.swept_keys);
-        let stays = |delivery: &Delivery| !delivery.settled() || delivery.last_started_ms >= events_since_ms;
-        let stays: Vec<_> = self.deliveries.iter().filter(|(_, d)| stays(d)).map(|(id, _)| id.event).collect();
+        let stays = self.deliveries.iter().filter(|(_, delivery)| delivery.stays(events_since_ms));
+        let stays: Vec<_> = stays.map(|(id, _)| id.event).collect();
         let swept_keys = self.swept_keys;
         self.events.retain(|id| *id >= events || *id > swept_keys || stays.contains(id));
         self.deliveries.retain(|id, _| self.events.contains(&id.event));

@@ -1,0 +1,238 @@
+//! What an operator does to deliveries: to one by its id, or to all that match, a bounded time at once.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::admin::Admin;
+use crate::admin::params::{Ask, ChangeQuery, Id, NoQuery, Order, progress_text};
+use crate::admin::problem::Problem;
+use crate::admin::view::Delivery;
+use crate::event::DeliveryId;
+use crate::store::{Action, DeliveryFilter, Progress, Which};
+
+/// How long one call works before it says where to go on: well within the limit of a request.
+const WORKS_FOR: Duration = Duration::from_secs(2);
+
+/// What a retry did.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::admin) struct Retried {
+    /// Deliveries that are due at once.
+    retried: u64,
+}
+
+/// What a cancellation did.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::admin) struct Cancelled {
+    /// Deliveries that are cancelled, or will be as soon as the attempt has ended that is running.
+    cancelled: u64,
+}
+
+/// What a discard did.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::admin) struct Discarded {
+    /// Dead letters that were put away.
+    discarded: u64,
+}
+
+/// An answer about many deliveries, and whether there are more.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::admin) struct Step<T: ToSchema> {
+    #[serde(flatten)]
+    did: T,
+    /// Whether this call has stopped before the end.
+    more: bool,
+    /// To be given as `cursor`, with the same filters, to go on; absent at the end.
+    next_cursor: Option<String>,
+}
+
+/// What a dry run found.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::admin) struct Matched {
+    /// Deliveries that would be changed, of those that this call looked at.
+    matched: u64,
+    /// The first few of them, unless a `cursor` was given.
+    first: Vec<Delivery>,
+}
+
+/// What was done, or with `dry_run` what would be.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(in crate::admin) enum Bulk<T: ToSchema> {
+    Done(Step<T>),
+    DryRun(Step<Matched>),
+}
+
+/// Retry one delivery: a dead, cancelled or discarded one begins anew, its attempts counted from 0; a waiting one is due at once.
+#[utoipa::path(post, path = "/api/v1/deliveries/{id}/retry", tag = "deliveries",
+    params(("id" = String, Path, description = "A delivery id (`dlv_…`)")), responses(
+    (status = 200, description = "It is due", body = Retried),
+    (status = 409, description = "Its state does not allow it", body = Problem, content_type = "application/problem+json"),
+    (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+))]
+pub(in crate::admin) async fn retry_delivery(
+    State(admin): State<Arc<Admin>>,
+    Ask(NoQuery {}): Ask<NoQuery>,
+    Id(id): Id<DeliveryId>,
+) -> Result<Json<Retried>, Problem> {
+    Ok(Json(Retried { retried: one(&admin, Action::Retry, id).await? }))
+}
+
+/// Cancel one open delivery. Of an attempt that is running only its record is stored.
+#[utoipa::path(post, path = "/api/v1/deliveries/{id}/cancel", tag = "deliveries",
+    params(("id" = String, Path, description = "A delivery id (`dlv_…`)")), responses(
+    (status = 200, description = "It is cancelled, or will be as soon as its attempt has ended", body = Cancelled),
+    (status = 409, description = "It is settled", body = Problem, content_type = "application/problem+json"),
+    (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+))]
+pub(in crate::admin) async fn cancel_delivery(
+    State(admin): State<Arc<Admin>>,
+    Ask(NoQuery {}): Ask<NoQuery>,
+    Id(id): Id<DeliveryId>,
+) -> Result<Json<Cancelled>, Problem> {
+    Ok(Json(Cancelled { cancelled: one(&admin, Action::Cancel, id).await? }))
+}
+
+/// Discard one dead letter.
+#[utoipa::path(post, path = "/api/v1/deliveries/{id}/discard", tag = "deliveries",
+    params(("id" = String, Path, description = "A delivery id (`dlv_…`)")), responses(
+    (status = 200, description = "It is put away", body = Discarded),
+    (status = 409, description = "It is not dead", body = Problem, content_type = "application/problem+json"),
+    (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+))]
+pub(in crate::admin) async fn discard_delivery(
+    State(admin): State<Arc<Admin>>,
+    Ask(NoQuery {}): Ask<NoQuery>,
+    Id(id): Id<DeliveryId>,
+) -> Result<Json<Discarded>, Problem> {
+    Ok(Json(Discarded { discarded: one(&admin, Action::Discard, id).await? }))
+}
+
+/// Retry every dead delivery that matches; with `state`, the waiting, cancelled or discarded ones.
+#[utoipa::path(post, path = "/api/v1/deliveries/retry", tag = "deliveries", params(ChangeQuery),
+    request_body(content = Option<serde_json::Value>, description = "The parameters of the query, as the members of an object"),
+    responses(
+    (status = 200, description = "How many are due, or would be", body = Bulk<Retried>),
+    (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+))]
+pub(in crate::admin) async fn retry_deliveries(
+    State(admin): State<Arc<Admin>>,
+    Order(query): Order<ChangeQuery>,
+) -> Result<Json<Bulk<Retried>>, Problem> {
+    all(&admin, Action::Retry, query, |retried| Retried { retried }).await
+}
+
+/// Cancel every open delivery that matches.
+#[utoipa::path(post, path = "/api/v1/deliveries/cancel", tag = "deliveries", params(ChangeQuery),
+    request_body(content = Option<serde_json::Value>, description = "The parameters of the query, as the members of an object"),
+    responses(
+    (status = 200, description = "How many are cancelled, or would be", body = Bulk<Cancelled>),
+    (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+))]
+pub(in crate::admin) async fn cancel_deliveries(
+    State(admin): State<Arc<Admin>>,
+    Order(query): Order<ChangeQuery>,
+) -> Result<Json<Bulk<Cancelled>>, Problem> {
+    all(&admin, Action::Cancel, query, |cancelled| Cancelled { cancelled }).await
+}
+
+/// Discard every dead letter that matches.
+#[utoipa::path(post, path = "/api/v1/deliveries/discard", tag = "deliveries", params(ChangeQuery),
+    request_body(content = Option<serde_json::Value>, description = "The parameters of the query, as the members of an object"),
+    responses(
+    (status = 200, description = "How many are put away, or would be", body = Bulk<Discarded>),
+    (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+))]
+pub(in crate::admin) async fn discard_deliveries(
+    State(admin): State<Arc<Admin>>,
+    Order(query): Order<ChangeQuery>,
+) -> Result<Json<Bulk<Discarded>>, Problem> {
+    all(&admin, Action::Discard, query, |discarded| Discarded { discarded }).await
+}
+
+async fn one(admin: &Admin, action: Action, id: DeliveryId) -> Result<u64, Problem> {
+    let changed = admin.store.change(action, Which::One(id)).await?.deliveries;
+    tracing::info!(delivery.id = %id, action = action.name(), "an operator changes a delivery");
+    count(action, changed);
+    Ok(changed)
+}
+
+async fn all<T: ToSchema>(
+    admin: &Admin,
+    action: Action,
+    query: ChangeQuery,
+    did: impl FnOnce(u64) -> T,
+) -> Result<Json<Bulk<T>>, Problem> {
+    let (dry_run, from) = (query.dry_run()?, query.from()?);
+    let filter = query.filter(action)?;
+    Ok(Json(if dry_run {
+        Bulk::DryRun(preview(admin, action, filter, from).await?)
+    } else {
+        let (changed, next) = change(admin, action, filter, from).await?;
+        Bulk::Done(Step::of(did(changed), next))
+    }))
+}
+
+async fn change(
+    admin: &Admin,
+    action: Action,
+    filter: DeliveryFilter,
+    mut from: Option<Progress>,
+) -> Result<(u64, Option<Progress>), Problem> {
+    let begun = Instant::now();
+    let mut tally = Tally { action, deliveries: 0 };
+    loop {
+        let changed = admin.store.change(action, Which::Matching { filter: filter.clone(), from }).await?;
+        tally.deliveries += changed.deliveries;
+        from = changed.next;
+        if from.is_none() || begun.elapsed() >= WORKS_FOR {
+            return Ok((tally.deliveries, from));
+        }
+    }
+}
+
+async fn preview(
+    admin: &Admin,
+    action: Action,
+    filter: DeliveryFilter,
+    mut from: Option<Progress>,
+) -> Result<Step<Matched>, Problem> {
+    let begun = Instant::now();
+    let (mut matched, mut first) = (0, Vec::new());
+    loop {
+        let preview = admin.store.preview(action, filter.clone(), from).await?;
+        matched += preview.deliveries;
+        first.extend(preview.first.into_iter().map(Delivery::from));
+        from = preview.next;
+        if from.is_none() || begun.elapsed() >= WORKS_FOR {
+            return Ok(Step::of(Matched { matched, first }, from));
+        }
+    }
+}
+
+impl<T: ToSchema> Step<T> {
+    fn of(did: T, next: Option<Progress>) -> Self {
+        Self { did, more: next.is_some(), next_cursor: next.as_ref().map(progress_text) }
+    }
+}
+
+/// What was done so far is told however the request ends, also if its caller goes away.
+struct Tally {
+    action: Action,
+    deliveries: u64,
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        tracing::info!(deliveries = self.deliveries, action = self.action.name(), "an operator changes deliveries");
+        count(self.action, self.deliveries);
+    }
+}
+
+fn count(action: Action, deliveries: u64) {
+    metrics::counter!("hookbox_operator_changes_total", "action" => action.name()).increment(deliveries);
+}

@@ -1,0 +1,111 @@
+//! What a change of many deliveries may say, and how it becomes a filter and a place to go on from.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::filters::{no_state, time};
+use crate::admin::problem::Problem;
+use crate::event::State;
+use crate::store::{Action, DeliveryFilter, Progress};
+
+/// The name for all states of what is open.
+const OPEN: &str = "open";
+
+/// Filters of `POST /api/v1/deliveries/retry`, `…/cancel` and `…/discard`, in the query or as the members of a JSON object.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::admin) struct ChangeQuery {
+    /// In this state. A retry takes `dead` (which is meant if nothing is said), `waiting`, `cancelled` and `discarded`; a
+    /// cancellation `ready`, `leased`, `waiting` and, for all three, `open`; a discard `dead`.
+    state: Option<String>,
+    /// Of this plugin.
+    plugin: Option<String>,
+    /// Of events of exactly this type.
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    /// Of events of exactly this source.
+    source: Option<String>,
+    /// Of events with exactly this subject.
+    subject: Option<String>,
+    /// Of events received at or after: RFC 3339 or Unix seconds.
+    since: Option<String>,
+    /// Of events received before: RFC 3339 or Unix seconds.
+    until: Option<String>,
+    /// `true`: change nothing, and say how many there are.
+    #[param(value_type = Option<bool>)]
+    dry_run: Option<String>,
+    /// `next_cursor` of the call before, with the same filters.
+    cursor: Option<String>,
+}
+
+impl ChangeQuery {
+    /// The deliveries that are meant. To mean all of them one has to say so.
+    pub(in crate::admin) fn filter(self, action: Action) -> Result<DeliveryFilter, Problem> {
+        let state = self.state.as_deref().map(|name| state(action, name)).transpose()?;
+        let filter = DeliveryFilter {
+            state: None,
+            plugin: self.plugin,
+            kind: self.kind,
+            source: self.source,
+            subject: self.subject,
+            since_ms: time("since", self.since.as_deref())?,
+            until_ms: time("until", self.until.as_deref())?,
+        };
+        if filter == DeliveryFilter::default() && state.is_none() {
+            let (verb, all, which) = match action {
+                Action::Cancel => ("cancel", OPEN, "open"),
+                Action::Retry | Action::Discard => (action.name(), State::Dead.name(), "dead"),
+            };
+            let detail = format!("no filter given: say `state={all}` to {verb} every {which} delivery");
+            return Err(Problem::bad_request(detail));
+        }
+        Ok(DeliveryFilter { state: state.flatten(), ..filter })
+    }
+
+    pub(in crate::admin) fn dry_run(&self) -> Result<bool, Problem> {
+        match self.dry_run.as_deref() {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(Problem::bad_request("`dry_run` must be `true` or `false`")),
+        }
+    }
+
+    /// Where the call before has stopped.
+    pub(in crate::admin) fn from(&self) -> Result<Option<Progress>, Problem> {
+        let read = |text: &str| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok();
+        let refused = || Problem::bad_request("`cursor` is not a `next_cursor` that this host gave out here");
+        self.cursor.as_deref().map(|text| read(text).ok_or_else(refused)).transpose()
+    }
+}
+
+/// A state that `action` takes deliveries from; `None` for all of them.
+fn state(action: Action, name: &str) -> Result<Option<State>, Problem> {
+    if action == Action::Cancel && name == OPEN {
+        return Ok(None);
+    }
+    let more: &[_] = if action == Action::Cancel { &[OPEN] } else { &[] };
+    let state = State::from_name(name).ok_or_else(|| no_state(name, action.takes(), more))?;
+    if action.takes().contains(&state) {
+        return Ok(Some(state));
+    }
+    let taken: Vec<_> = action.takes().iter().map(|state| format!("`{}`", state.name())).collect();
+    let (verb, done) = (action.name(), action.done());
+    let why = match (action, state) {
+        (Action::Retry, State::Ready) => "it is due".to_owned(),
+        (Action::Retry, State::Leased) => "it is running".to_owned(),
+        (Action::Discard, State::Ready | State::Leased | State::Waiting) => "`cancel` ends what is open".to_owned(),
+        _ => format!("it is settled"),
+    };
+    Err(Problem::bad_request(format!(
+        "`state`: a {} delivery cannot be {done}, {why}; {verb} takes {}",
+        state.name(),
+        taken.join(", ")
+    )))
+}
+
+/// The text of a place to go on from: opaque to clients.
+pub(in crate::admin) fn progress_text(progress: &Progress) -> String {
+    URL_SAFE_NO_PAD.encode(serde_json::to_vec(progress).expect("numbers and names are always JSON"))
+}

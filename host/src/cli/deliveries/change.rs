@@ -1,0 +1,193 @@
+//! `hookbox deliveries retry | cancel | discard`: one delivery by its id, or all that match.
+//!
+//! The host works for a bounded time and says where to go on; this asks until there are no more. Whatever was changed when it
+//! is stopped stays so, and the same command goes on with the rest.
+
+use std::process::{ExitCode, exit};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::Args;
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::super::client::Client;
+use super::super::events::list;
+use super::super::failure::Failure;
+use super::super::output::{Ink, Page, print_json, text};
+use super::super::progress::Progress;
+use super::{Filter, encoded, table};
+use crate::store::Action;
+use crate::tasks;
+
+/// The exit code of a process that ctrl-c has ended, as shells count.
+const INTERRUPTED: i32 = 128 + 2;
+
+#[derive(Debug, Args)]
+pub(super) struct Change {
+    /// The delivery
+    #[arg(value_name = "ID", conflicts_with_all = ["state", "plugin", "kind", "source", "subject", "since", "until"])]
+    id: Option<String>,
+    #[command(flatten)]
+    filter: Filter,
+    /// Change nothing: say how many there are and show the first few
+    #[arg(long, conflicts_with = "id")]
+    dry_run: bool,
+}
+
+impl Change {
+    /// A change by filter needs one.
+    pub(super) fn check(&self, action: Action) -> Result<(), Failure> {
+        if self.id.is_some() || self.filter.query().iter().any(|(_, value)| value.is_some()) {
+            return Ok(());
+        }
+        let all = match action {
+            Action::Retry | Action::Discard => "`--state dead` for every dead delivery",
+            Action::Cancel => "`--state open` for every delivery that is ready, leased or waiting",
+        };
+        Err(Failure::usage(format!("which ones? Give an ID, a filter, or {all}")))
+    }
+
+    pub(super) fn run(&self, action: Action, client: &Client, as_json: bool) -> Result<ExitCode, Failure> {
+        match &self.id {
+            Some(id) => one(action, id, client, as_json),
+            None if self.dry_run => self.preview(action, client, as_json),
+            None => self.all(action, client, as_json),
+        }
+    }
+
+    fn all(&self, action: Action, client: &Client, as_json: bool) -> Result<ExitCode, Failure> {
+        let (mut changed, done) = (0, action.done());
+        let progress = Progress::new(action.name(), self.at_most(action, client)?);
+        let next = self.steps(action, client, &[], |answer| {
+            changed += count(answer, done);
+            progress.show(changed, format!("{changed} {done}"));
+        });
+        drop(progress);
+        let next = next.map_err(|failure| match changed {
+            0 => failure,
+            _ => Failure::failed(format!("{changed} {done}, then: {failure}")),
+        })?;
+        if as_json {
+            print_json(&json!({ done: changed, "more": !next.is_null(), "next_cursor": next }))?;
+        } else {
+            let mut page = Page::new();
+            page.line(format!("{changed} {done}"));
+            page.print()?;
+        }
+        stopped(&next)
+    }
+
+    fn preview(&self, action: Action, client: &Client, as_json: bool) -> Result<ExitCode, Failure> {
+        let (mut matched, mut first) = (0, Vec::new());
+        let dry_run = [("dry_run", Some("true".to_owned()))];
+        let next = self.steps(action, client, &dry_run, |answer| {
+            matched += count(answer, "matched");
+            first.extend(list(&answer["first"]).iter().cloned());
+        })?;
+        if as_json {
+            print_json(&json!({ "matched": matched, "more": !next.is_null(), "next_cursor": next, "first": first }))?;
+            return stopped(&next);
+        }
+        let mut page = Page::new();
+        let at_least = if next.is_null() { "" } else { "at least " };
+        page.line(format!("{at_least}{matched} would be {}", action.done()));
+        if !first.is_empty() {
+            table(&mut page, &first);
+        }
+        if matched > first.len() as u64 {
+            page.line(page.ink(Ink::Dim, "…"));
+        }
+        page.print()?;
+        stopped(&next)
+    }
+
+    /// Asks until there are no more or ctrl-c is pressed; the cursor to go on with, if so.
+    fn steps(
+        &self,
+        action: Action,
+        client: &Client,
+        more: &[(&'static str, Option<String>)],
+        mut see: impl FnMut(&Value),
+    ) -> Result<Value, Failure> {
+        let interrupt = Interrupt::listen()?;
+        let mut query = self.filter.query();
+        query.extend_from_slice(more);
+        loop {
+            let mut answer = client.post(&format!("/api/v1/deliveries/{}", action.name()), &query)?;
+            see(&answer);
+            let next = answer["next_cursor"].take();
+            let Some(cursor) = next.as_str().filter(|_| !interrupt.is_there()) else { return Ok(next) };
+            query.retain(|(name, _)| *name != "cursor");
+            query.push(("cursor", Some(cursor.to_owned())));
+        }
+    }
+
+    /// A bound for the bar: deliveries of the plugin in states that may be meant.
+    fn at_most(&self, action: Action, client: &Client) -> Result<u64, Failure> {
+        let stats = client.get("/api/v1/stats", &[])?;
+        let counts = match &self.filter.plugin {
+            Some(plugin) => &stats["plugins"][plugin],
+            None => &stats["deliveries"],
+        };
+        let asked = |state: &str| self.filter.state.as_deref().is_some_and(|asked| asked == state);
+        let unasked = |state| action.takes_unasked().contains(state) && !action.takes().iter().any(|s| asked(s.name()));
+        let meant = action.takes().iter().filter(|state| asked(state.name()) || unasked(state));
+        Ok(meant.map(|state| count(counts, state.name())).sum())
+    }
+}
+
+fn one(action: Action, id: &str, client: &Client, as_json: bool) -> Result<ExitCode, Failure> {
+    let answer = client.post(&format!("/api/v1/deliveries/{}/{}", encoded(id), action.name()), &[])?;
+    if as_json {
+        print_json(&answer)?;
+    } else {
+        let mut page = Page::new();
+        page.line(format!("{} {}", text(&answer[action.done()]), action.done()));
+        page.print()?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn count(answer: &Value, name: &str) -> u64 {
+    answer[name].as_u64().unwrap_or(0)
+}
+
+/// The end of a command that may have been stopped before its end.
+fn stopped(next: &Value) -> Result<ExitCode, Failure> {
+    if next.is_null() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    Err(Failure::failed("stopped before the end; the same command goes on with the rest"))
+}
+
+/// Whether ctrl-c was pressed: the first one lets the step under way end, the second one ends the command.
+struct Interrupt {
+    there: Arc<AtomicBool>,
+    _runtime: Runtime,
+}
+
+impl Interrupt {
+    fn listen() -> Result<Self, Failure> {
+        let failed = |error| Failure::failed(format!("failed to listen for ctrl-c: {error}"));
+        let runtime = tasks::runtime("hookbox-signals", 1).map_err(failed)?;
+        let there = Arc::new(AtomicBool::new(false));
+        let seen = there.clone();
+        let mut interrupt = {
+            let _within = runtime.enter();
+            signal(SignalKind::interrupt()).map_err(failed)?
+        };
+        tasks::spawn_on(runtime.handle(), async move {
+            interrupt.recv().await;
+            seen.store(true, Ordering::Relaxed);
+            interrupt.recv().await;
+            exit(INTERRUPTED);
+        });
+        Ok(Self { there, _runtime: runtime })
+    }
+
+    fn is_there(&self) -> bool {
+        self.there.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,186 @@
+//! The list of laws, and the macros that make a test of each.
+
+/// Makes a test of every law. `$harness` is a function that makes a harness with data of its own.
+macro_rules! laws {
+    ($harness:path) => {
+        crate::store::conformance::cases! { $harness;
+            append {
+                what_was_appended_is_there_after_a_crash
+                a_repeated_dedupe_key_creates_nothing_and_names_the_first_event
+                either_of_two_keys_makes_a_duplicate
+                a_key_of_one_source_means_nothing_to_another
+                a_key_that_an_event_has_twice_is_one_key
+                a_key_is_known_however_many_events_came_after_it
+                of_a_thousand_concurrent_appends_of_one_key_one_creates_an_event
+                an_append_whose_caller_has_gone_is_kept
+                a_delayed_event_waits_until_it_is_due
+                a_delay_beyond_all_time_is_no_lease
+                an_event_without_targets_is_unrouted
+                ids_grow_when_the_clock_steps_back
+            }
+            born {
+                a_delivery_with_a_free_place_is_born_leased
+                without_a_free_place_a_delivery_is_ready_and_posted
+                a_delayed_delivery_is_not_born_leased_but_posted
+                an_emitted_event_is_born_leased
+                a_replayed_delivery_is_born_leased
+                a_born_lease_that_is_settled_frees_its_place
+                a_duplicate_takes_no_place
+                what_was_born_leased_is_taken_up_after_a_crash
+            }
+            lease {
+                a_delivery_is_leased_to_one_worker_at_a_time
+                a_lease_holds_the_whole_event
+                never_are_more_leased_than_there_are_places
+                what_is_due_first_is_leased_first
+                a_lane_leases_its_own_plugins_deliveries_only
+                next_due_tells_when_to_ask_again
+                a_body_that_is_larger_than_a_call_leases_is_leased_alone
+                leases_whose_caller_has_gone_are_given_back
+                leases_that_were_answered_to_nobody_are_given_back
+                a_leased_delivery_shows_no_due_time
+            }
+            settle {
+                a_lease_is_settled_at_most_once
+                outcome_emitted_events_and_writes_commit_together
+                a_late_settlement_changes_nothing_at_all
+                what_a_settlement_emits_is_there_once_after_a_crash
+                a_retry_waits_until_its_time
+                a_dead_letter_is_not_leased
+                a_lease_given_back_does_not_spend_the_attempt
+                a_lease_given_back_leaves_no_record_in_the_way
+                a_lease_given_back_for_later_waits
+                a_place_is_free_again_when_the_settlement_is_durable
+                a_retry_beyond_all_time_is_no_lease
+                every_attempt_is_recorded_under_its_number
+                a_spent_attempt_without_a_record_is_counted
+            }
+            tree {
+                a_tree_over_its_budget_is_a_dead_letter_that_names_key_and_root
+                the_bytes_of_a_tree_are_bounded_as_well
+                an_attempt_over_the_budget_writes_no_key
+                a_tree_is_counted_on_after_a_crash
+                trees_do_not_count_for_each_other
+                a_replay_adds_to_the_tree_of_its_event
+            }
+            recover {
+                a_crash_pardons_the_attempt_and_makes_the_delivery_due_again
+                a_settlement_from_before_the_crash_is_lost
+                a_zombie_cannot_settle_the_lease_that_replaced_its_own
+                a_delivery_that_was_running_in_two_crashes_is_quarantined
+                what_was_held_and_not_running_is_due_again_without_a_crash
+                an_attempt_that_has_its_verdict_is_running_no_more
+                a_suspect_that_was_not_running_stays_a_suspect
+                suspects_are_leased_in_a_lane_of_their_own
+                the_lane_of_suspects_leases_named_plugins_only
+                a_suspect_that_is_settled_is_none_any_more
+                a_suspect_that_is_given_back_stays_a_suspect
+                what_nobody_held_is_not_touched
+                a_store_that_was_closed_has_nothing_to_recover
+            }
+            operator {
+                a_retried_delivery_is_ready_and_its_attempts_are_pardoned
+                what_is_due_running_or_done_cannot_be_retried
+                a_waiting_delivery_that_is_retried_is_due_at_once
+                what_became_due_while_the_clock_was_ahead_is_freed_by_a_retry
+                a_suspect_that_waits_and_is_retried_is_a_suspect_no_more
+                what_an_operator_makes_ready_is_posted
+                a_quarantined_delivery_that_is_retried_may_crash_twice_again
+                a_cancelled_delivery_is_leased_no_more
+                of_a_leased_delivery_that_is_cancelled_only_the_attempt_is_stored
+                a_leased_delivery_that_is_cancelled_ends_however_it_is_settled
+                a_leased_delivery_that_was_cancelled_ends_with_the_crash
+                a_suspect_can_be_cancelled
+                what_is_settled_cannot_be_cancelled_and_nothing_twice
+                only_a_dead_delivery_can_be_discarded
+                what_an_operator_has_ended_can_be_retried
+                a_replay_creates_new_deliveries_of_an_old_event
+                what_does_not_exist_is_not_found
+                an_event_has_a_bounded_number_of_deliveries
+            }
+            bulk {
+                a_bulk_retry_takes_the_dead_that_match
+                a_bulk_retry_takes_what_waits_or_was_ended_only_when_asked
+                what_fails_again_during_a_bulk_retry_has_had_its_chance
+                a_bulk_cancel_takes_all_that_is_open_and_nothing_else
+                a_bulk_change_takes_what_its_filter_says
+                what_comes_after_a_bulk_change_has_begun_is_not_meant
+                what_comes_back_behind_the_walk_is_cancelled_as_well
+                a_bulk_discard_takes_the_dead_that_match
+                a_preview_counts_and_changes_nothing
+            }
+            sweep {
+                retention_deletes_only_what_is_settled
+                a_key_is_known_until_its_window_is_swept
+                an_event_is_kept_as_long_as_its_keys
+                a_swept_event_leaves_nothing_behind
+                a_sweep_is_bounded_and_says_whether_there_may_be_more
+                old_events_that_are_not_settled_do_not_hide_those_that_are
+                what_is_settled_late_is_deleted_in_a_later_round
+                a_dead_letter_outlives_its_event_until_it_is_discarded
+                ids_grow_also_when_everything_was_swept
+            }
+            kv {
+                a_written_key_is_read_back_after_a_crash
+                a_key_that_changed_meanwhile_is_a_conflict
+                a_key_that_appeared_meanwhile_is_a_conflict
+                a_conflict_does_not_spend_the_attempt
+                a_late_settlement_is_lost_rather_than_a_conflict
+                plugins_do_not_see_each_others_keys
+                a_deleted_key_is_gone_and_its_bytes_with_it
+                a_key_written_twice_holds_the_last_value
+            }
+            queries {
+                an_event_is_shown_whole
+                events_are_listed_newest_first
+                an_event_is_found_by_what_its_text_holds
+                events_are_found_by_the_state_of_their_deliveries
+                times_bound_a_listing_from_both_sides
+                a_page_has_at_least_one_row
+                what_one_look_does_not_reach_is_on_a_later_page
+                a_listing_shows_the_last_attempt
+            }
+            counts {
+                counts_follow_every_move_of_a_delivery
+                counts_are_there_after_a_crash
+                duplicates_are_counted
+            }
+            disk {
+                a_full_disk_refuses_appends_until_it_has_room
+                a_full_disk_delays_settlements
+                an_append_that_a_full_disk_refused_has_taken_no_key
+                settlements_that_wait_for_the_disk_go_before_appends
+                a_born_lease_of_a_batch_that_failed_frees_its_place
+                a_full_disk_refuses_leases_and_frees_their_places
+                an_io_error_acknowledges_nothing_and_ends_the_store
+                what_was_acknowledged_before_an_io_error_is_there
+                a_closed_store_answers_nothing
+                a_store_can_be_closed_on_a_full_disk
+            }
+        }
+        mod properties {
+            #[test]
+            fn pages_with_filters_return_every_row_exactly_once() {
+                crate::store::conformance::properties::pages_with_filters_return_every_row_exactly_once($harness);
+            }
+
+            #[test]
+            fn any_sequence_of_calls_ends_as_in_the_model() {
+                crate::store::conformance::properties::any_sequence_of_calls_ends_as_in_the_model($harness);
+            }
+        }
+    };
+}
+
+macro_rules! cases {
+    ($harness:path; $($verb:ident { $($law:ident)+ })+) => {
+        $(mod $verb {
+            $(#[tokio::test]
+            async fn $law() {
+                crate::store::conformance::$verb::$law($harness()).await;
+            })+
+        })+
+    };
+}
+
+pub(in crate::store) use {cases, laws};

@@ -1,0 +1,70 @@
+//! A step of what an operator does to many deliveries: a bounded search beside the writer, and then commands that are short
+//! enough to wait in line with everybody else's.
+
+use super::command::Command;
+use super::{Sqlite, read, search};
+use crate::store::{Action, Changed, DeliveryFilter, Preview, Progress, StoreError};
+
+/// The most deliveries that one command changes.
+const MAX_CHANGED: usize = if cfg!(test) { 3 } else { 250 };
+
+/// How many deliveries a preview shows.
+const SHOWN: usize = 5;
+
+impl Sqlite {
+    /// Does `action` to the next of those that match.
+    pub(super) async fn change_some(
+        &self,
+        action: Action,
+        filter: DeliveryFilter,
+        from: Option<Progress>,
+    ) -> Result<Changed, StoreError> {
+        let before = from.as_ref().is_some_and(|progress| progress.changed);
+        let found = self.search(action, filter, from).await?;
+        let mut deliveries = 0;
+        for some in found.deliveries.chunks(MAX_CHANGED) {
+            let (found, states) = (some.to_vec(), found.states.clone());
+            deliveries += self.ask(|reply| Command::ChangeAll { action, states, found, reply }).await?;
+        }
+        let changed = before || deliveries > 0;
+        let next = match found.rest {
+            Some(at) => Some(Progress { before: found.before, at: Some(at), changed }),
+            // One that was leased when the walk came by may be open again behind it. So the walk goes on until it finds
+            // nothing any more, which comes to an end because no delivery is cancelled twice.
+            None if action == Action::Cancel && changed => {
+                Some(Progress { before: found.before, at: None, changed: false })
+            }
+            None => None,
+        };
+        Ok(Changed { deliveries, next })
+    }
+
+    /// Counts the next of those that `action` is for.
+    pub(super) async fn preview_some(
+        &self,
+        action: Action,
+        filter: DeliveryFilter,
+        from: Option<Progress>,
+    ) -> Result<Preview, StoreError> {
+        let shown = if from.is_none() { SHOWN } else { 0 };
+        let found = self.search(action, filter, from).await?;
+        let deliveries = found.deliveries.len() as u64;
+        let ids: Vec<_> = found.deliveries.into_iter().take(shown).collect();
+        let first = self
+            .readers
+            .ask(move |connection| ids.iter().filter_map(|id| read::delivery(connection, *id).transpose()).collect());
+        let next = found.rest.map(|at| Progress { before: found.before, at: Some(at), changed: false });
+        Ok(Preview { deliveries, first: first.await?, next })
+    }
+
+    async fn search(
+        &self,
+        action: Action,
+        filter: DeliveryFilter,
+        from: Option<Progress>,
+    ) -> Result<search::Found, StoreError> {
+        let now_ms = self.clock.now_ms();
+        let find = move |connection: &_| search::find(connection, action, &filter, from.as_ref(), now_ms);
+        self.listings.ask(find).await
+    }
+}

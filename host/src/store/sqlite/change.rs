@@ -1,0 +1,154 @@
+//! What an operator's actions do to deliveries, within a transaction of the writer.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::batch::Batch;
+use super::lease::read_state;
+use super::operator::Answer;
+use crate::event::{DeliveryId, PluginName, State};
+use crate::store::{Action, StoreError};
+
+/// What decides whether an action takes a delivery.
+struct Stands {
+    plugin: PluginName,
+    state: State,
+    due_ms: Option<i64>,
+    /// Whether it will be cancelled as soon as its attempt is settled.
+    cancelled: bool,
+}
+
+impl Stands {
+    /// The state in which `action` takes it, if it is one of `states`.
+    fn taken(&self, action: Action, states: &[State], now_ms: i64) -> Option<State> {
+        let later = self.state == State::Ready && self.due_ms.is_some_and(|due_ms| due_ms > now_ms);
+        let state = match (action, self.state) {
+            // It became ready while the clock was ahead, and waits as long as any other.
+            (Action::Retry, State::Ready) if later => State::Waiting,
+            (Action::Cancel, State::Leased) if self.cancelled => return None,
+            (_, state) => state,
+        };
+        states.contains(&state).then_some(state)
+    }
+
+    /// Why an action does not take it.
+    fn refusal(&self, action: Action, delivery: DeliveryId) -> String {
+        let state = self.state.name();
+        let what = match (action, self.state) {
+            (Action::Cancel, State::Leased) => "and cancelled already: it ends with its attempt",
+            (Action::Cancel, _) => "already settled; only an open one (ready, leased or waiting) can be cancelled",
+            (Action::Discard, State::Ready | State::Leased | State::Waiting) => {
+                "only a dead one can be discarded, and an open one cancelled"
+            }
+            (Action::Discard, _) => "only a dead one can be discarded",
+            (Action::Retry, State::Ready) => "it is due already",
+            (Action::Retry, _) => "only a dead, waiting, cancelled or discarded one can be retried",
+        };
+        let joint = if self.state == State::Leased && action == Action::Cancel { "" } else { ";" };
+        format!("delivery `{delivery}` is {state}{joint} {what}")
+    }
+}
+
+impl Batch<'_> {
+    /// Does `action` to one delivery.
+    pub(super) fn change(&mut self, action: Action, delivery: DeliveryId) -> Answer<u64> {
+        let Some(stands) = self.stands(delivery)? else {
+            return Ok(Err(StoreError::NotFound(format!("delivery `{delivery}`"))));
+        };
+        let Some(state) = stands.taken(action, action.takes(), self.now_ms) else {
+            return Ok(Err(StoreError::Conflict(stands.refusal(action, delivery))));
+        };
+        self.apply(action, delivery, &stands, state)?;
+        Ok(Ok(1))
+    }
+
+    /// Does `action` to those that are still in one of these states; says how many.
+    pub(super) fn change_all(
+        &mut self,
+        action: Action,
+        states: &[State],
+        found: &[DeliveryId],
+    ) -> Result<u64, rusqlite::Error> {
+        let mut changed = 0;
+        for delivery in found {
+            if let Some(stands) = self.stands(*delivery)?
+                && let Some(state) = stands.taken(action, states, self.now_ms)
+            {
+                self.apply(action, *delivery, &stands, state)?;
+                changed += 1;
+            }
+        }
+        Ok(changed)
+    }
+
+    fn stands(&self, delivery: DeliveryId) -> Result<Option<Stands>, rusqlite::Error> {
+        self.connection
+            .prepare_cached(
+                "SELECT plugin, state, due_ms, cancelled FROM deliveries WHERE event = ?1 AND ordinal = ?2",
+            )?
+            .query_row(params![delivery.event.row(), delivery.ordinal], |row| {
+                Ok(Stands {
+                    plugin: row.get::<_, String>(0)?.into(),
+                    state: read_state(row, 1)?,
+                    due_ms: row.get(2)?,
+                    cancelled: row.get(3)?,
+                })
+            })
+            .optional()
+    }
+
+    fn apply(&mut self, action: Action, id: DeliveryId, stands: &Stands, state: State) -> Result<(), rusqlite::Error> {
+        match (action, state) {
+            (Action::Retry, State::Waiting) => self.due_at_once(id, stands),
+            (Action::Retry, _) => self.begin_anew(id, stands),
+            (Action::Cancel, State::Leased) => self.end_when_settled(id),
+            (Action::Cancel, _) => self.end(id, stands, State::Cancelled),
+            (Action::Discard, _) => self.end(id, stands, State::Discarded),
+        }
+    }
+
+    /// Waiting to ready. It leaves the lane of the suspects, as any that is retried does.
+    fn due_at_once(&mut self, id: DeliveryId, stands: &Stands) -> Result<(), rusqlite::Error> {
+        let due_ms = stands.due_ms.map_or(self.now_ms, |due_ms| due_ms.min(self.now_ms));
+        self.connection
+            .prepare_cached(
+                "UPDATE deliveries SET state = ?3, due_ms = ?4, crashes = 0 WHERE event = ?1 AND ordinal = ?2",
+            )?
+            .execute(params![id.event.row(), id.ordinal, State::Ready.code(), due_ms])?;
+        self.moved(stands, State::Ready);
+        self.posted.push((stands.plugin.clone(), due_ms));
+        Ok(())
+    }
+
+    /// Settled to ready; the attempts so far are pardoned.
+    fn begin_anew(&mut self, id: DeliveryId, stands: &Stands) -> Result<(), rusqlite::Error> {
+        self.connection
+            .prepare_cached(
+                "UPDATE deliveries SET state = ?3, due_ms = ?4, pardoned = attempt, crashes = 0, cancelled = 0
+                 WHERE event = ?1 AND ordinal = ?2",
+            )?
+            .execute(params![id.event.row(), id.ordinal, State::Ready.code(), self.now_ms])?;
+        self.moved(stands, State::Ready);
+        self.posted.push((stands.plugin.clone(), self.now_ms));
+        Ok(())
+    }
+
+    /// Whoever holds it settles it, and then it ends.
+    fn end_when_settled(&self, id: DeliveryId) -> Result<(), rusqlite::Error> {
+        self.connection
+            .prepare_cached("UPDATE deliveries SET cancelled = 1 WHERE event = ?1 AND ordinal = ?2")?
+            .execute(params![id.event.row(), id.ordinal])?;
+        Ok(())
+    }
+
+    fn end(&mut self, id: DeliveryId, stands: &Stands, state: State) -> Result<(), rusqlite::Error> {
+        self.connection
+            .prepare_cached("UPDATE deliveries SET state = ?3, due_ms = NULL WHERE event = ?1 AND ordinal = ?2")?
+            .execute(params![id.event.row(), id.ordinal, state.code()])?;
+        self.moved(stands, state);
+        Ok(())
+    }
+
+    fn moved(&mut self, stands: &Stands, to: State) {
+        self.delta.moved(&stands.plugin, Some(stands.state), Some(to));
+    }
+}

@@ -28,7 +28,7 @@ use crate::fail::{self, Fault};
 use crate::store::{Desk, StoreError, TreeBudget};
 
 /// The most that is appended in one transaction (and at least one event), by weight: see [`Command::weight`].
-const MAX_APPENDED: u64 = 4_096;
+const MAX_APPENDED: u64 = 512;
 
 /// The most that is done beside in one transaction (and at least one command), by weight, if little was appended.
 const MAX_WORK: u64 = 512;

@@ -35,13 +35,11 @@ mod failure_log;
 mod health;
 mod lane;
 mod record_budget;
-#[cfg(test)]
-mod tests;
 mod verdict;
 mod weight;
 
 pub use health::{BreakerView, OpenView};
-pub use record_budget::{RECORD_BURST_BYTES, RECORD_BYTES_PER_SECOND};
+pub use record_budget::RECORD_BYTES_PER_SECOND;
 pub use verdict::{MAX_HOPS, MAX_KV_BYTES};
 
 /// Attempts that run at once, over all plugins: each takes an instance from the sandbox's pool. Plugins share them
@@ -295,3 +293,6 @@ impl Desk for Front {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,8 +9,10 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::clock::rfc3339;
+use crate::dispatch::RECORD_BYTES_PER_SECOND;
 use crate::event::{Event, HttpCall, LogLine, State};
 use crate::store::{AttemptView, DeliveryView, EventSummary, EventView, PluginCounts};
+use crate::text;
 
 /// A page of a listing, newest first.
 #[derive(Debug, Serialize, ToSchema)]
@@ -122,6 +124,8 @@ pub(super) struct Delivery {
     cancelling: bool,
     /// Attempts that were spent and left no record: the plugin failed faster than its attempts are kept.
     unrecorded: u32,
+    /// The same in words, if there are any.
+    note: Option<String>,
     /// Oldest first; in listings only the last one.
     attempts: Vec<Attempt>,
 }
@@ -288,9 +292,23 @@ impl From<DeliveryView> for Delivery {
             replay: row.replay,
             cancelling: row.cancelling,
             unrecorded: row.unrecorded,
+            note: left_no_record(row.unrecorded),
             attempts: row.attempts.into_iter().map(Attempt::from).collect(),
         }
     }
+}
+
+/// Why a delivery has more attempts behind it than it shows.
+fn left_no_record(attempts: u32) -> Option<String> {
+    let attempts = match attempts {
+        0 => return None,
+        1 => "1 attempt".to_owned(),
+        _ => format!("{} attempts", text::grouped(attempts.into())),
+    };
+    let mebibytes = RECORD_BYTES_PER_SECOND >> 20;
+    Some(format!(
+        "{attempts} left no record: the plugin failed faster than its attempts are kept ({mebibytes} MiB a second)"
+    ))
 }
 
 impl From<AttemptView> for Attempt {
@@ -338,6 +356,15 @@ impl From<crate::store::Stats> for Stats {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn attempts_without_a_record_are_said_in_words() {
+        assert_eq!(left_no_record(0), None);
+        for (count, begins) in [(1, "1 attempt left no record: "), (1_200, "1,200 attempts left no record: ")] {
+            let note = left_no_record(count).unwrap();
+            assert!(note.starts_with(begins) && note.ends_with("(1 MiB a second)"), "{note}");
+        }
+    }
 
     #[test]
     fn a_json_body_is_shown_as_it_came() {

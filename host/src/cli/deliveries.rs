@@ -201,6 +201,9 @@ pub(super) fn attempts(page: &mut Page, delivery: &Value) {
     let due = delivery["due_at"].as_str().map(|due| format!(", due {}", printable(due))).unwrap_or_default();
     let replay = if delivery["replay"] == true { ", a replay" } else { "" };
     page.line(format!("{plugin}  {state}{cancelling}{due}{replay}  {}", printable(&text(&delivery["id"]))));
+    if let Some(note) = delivery["note"].as_str() {
+        page.line(format!("  {}", printable(note)));
+    }
     for attempt in list(&delivery["attempts"]) {
         let outcome = page.state(&text(&attempt["outcome"]));
         let error = attempt["error"].as_str().map(|error| format!(": {}", printable(error))).unwrap_or_default();

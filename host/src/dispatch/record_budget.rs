@@ -7,11 +7,11 @@
 use crate::event::{AttemptRecord, HttpCall, LogLine};
 use crate::text;
 
-/// Bytes a second.
+/// Bytes a second that records of one plugin's failed attempts may take.
 pub const RECORD_BYTES_PER_SECOND: u64 = 1 << 20;
 
 /// Bytes at once, after a time without failures.
-pub const RECORD_BURST_BYTES: u64 = 4 << 20;
+const RECORD_BURST_BYTES: u64 = 4 << 20;
 
 /// The least that a row counts.
 const PAGE_BYTES: u64 = 4 << 10;

@@ -15,8 +15,9 @@ use super::problem::Problem;
 use super::view::Stats;
 use crate::clock::rfc3339;
 use crate::dispatch::BreakerView;
-use crate::event;
+use crate::event::{self, PluginName};
 use crate::plugins::Slot;
+use crate::store::PluginCounts;
 
 /// Says what this door's metrics mean.
 pub(super) fn describe_metrics() {
@@ -133,15 +134,23 @@ fn attention(admin: &Admin) -> (u64, Vec<Trouble>) {
     let shelf = admin.shelf.load();
     let folder = shelf.problems().iter().map(|problem| trouble("plugins_dir", None, problem.clone()));
     // One that is being compiled wants patience, not attention; one that is held is not broken while an older one runs.
-    let fine = |slot: &Slot| match slot.state() {
+    let (routes, stats) = (&admin.config.load().routes, admin.store.stats());
+    let open = |name: &PluginName| stats.plugins.get(name).map_or(0, PluginCounts::open);
+    let fine = |name: &PluginName, slot: &Slot| match slot.state() {
         "held" => slot.loaded.is_some(),
+        // Of one that was removed for good nothing is wanted any more.
+        "missing" => open(name) == 0 && !routes.iter().any(|route| route.plugins.contains(name)),
         state => matches!(state, "loaded" | "compiling"),
     };
-    let plugins = shelf.slots().filter(|(_, slot)| !fine(slot)).map(|(name, slot)| {
+    let plugins = shelf.slots().filter(|(name, slot)| !fine(name, slot)).map(|(name, slot)| {
         let held = slot.held.as_ref().map(|held| {
             format!("its file asks for {} and nothing runs: let it in with `{}`", held.asks_for(), held.command())
         });
-        let detail = slot.problem.clone().or(held).unwrap_or_else(|| format!("it is {}", slot.state()));
+        let mut detail = slot.problem.clone().or(held).unwrap_or_else(|| format!("it is {}", slot.state()));
+        if slot.state() == "missing" && open(name) > 0 {
+            let cancel = format!("; {} wait: `hookbox deliveries cancel --plugin {name}` ends them", open(name));
+            detail.push_str(&cancel);
+        }
         trouble("plugin", Some(name), detail)
     });
     let slowed = shelf.slots().filter_map(|(name, _)| {

@@ -154,6 +154,13 @@ pub struct Stats {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PluginCounts(pub [u64; State::ALL.len()]);
 
+impl PluginCounts {
+    /// Deliveries that are not settled.
+    pub fn open(&self) -> u64 {
+        [State::Ready, State::Leased, State::Waiting].map(|state| self.0[usize::from(state.code())]).iter().sum()
+    }
+}
+
 impl Stats {
     /// Deliveries in a state, over all plugins.
     pub fn deliveries(&self, state: State) -> u64 {

@@ -10,16 +10,22 @@ use super::site::{Ends, Site, event, site};
 async fn requests(site: &Site) -> Vec<(&'static str, &'static str, String)> {
     let first = site.append(event("video.done", "order_1", b"{\"a\":[1]}", &["audit", "orders"])).await;
     site.append(event("video.done", "order_2", b"\xff", &["audit"])).await;
-    assert_eq!(site.work("audit", Ends::Dead).await, 2);
+    let third = site.append(event("video.done", "order_3", b"{}", &["audit"])).await;
+    assert_eq!(site.work("audit", Ends::Dead).await, 3);
     assert_eq!(site.work("orders", Ends::Done).await, 1);
     let delivery = site.admin.store.event(first).await.unwrap().deliveries[0].id;
+    let other = site.admin.store.event(third).await.unwrap().deliveries[0].id;
     vec![
         ("get", "/api/v1/events", "/api/v1/events".to_owned()),
         ("get", "/api/v1/events/{id}", format!("/api/v1/events/{first}")),
         ("get", "/api/v1/deliveries", "/api/v1/deliveries".to_owned()),
         ("get", "/api/v1/deliveries/{id}", format!("/api/v1/deliveries/{delivery}")),
         ("post", "/api/v1/deliveries/{id}/retry", format!("/api/v1/deliveries/{delivery}/retry")),
+        ("post", "/api/v1/deliveries/{id}/cancel", format!("/api/v1/deliveries/{delivery}/cancel")),
+        ("post", "/api/v1/deliveries/{id}/discard", format!("/api/v1/deliveries/{other}/discard")),
         ("post", "/api/v1/deliveries/retry", "/api/v1/deliveries/retry?state=dead".to_owned()),
+        ("post", "/api/v1/deliveries/cancel", "/api/v1/deliveries/cancel?state=open&dry_run=true".to_owned()),
+        ("post", "/api/v1/deliveries/discard", "/api/v1/deliveries/discard?state=dead".to_owned()),
         ("post", "/api/v1/events/{id}/replay", format!("/api/v1/events/{first}/replay")),
         ("get", "/api/v1/plugins", "/api/v1/plugins".to_owned()),
         ("get", "/api/v1/plugins/{name}", "/api/v1/plugins/audit".to_owned()),
@@ -81,21 +87,27 @@ async fn every_documented_parameter_is_accepted() {
         "state" => "dead",
         "since" | "until" => "1770000000",
         "limit" => "10",
+        "dry_run" => "true",
         _ => "x",
     };
-    for (path, method) in
-        [("/api/v1/events", "get"), ("/api/v1/deliveries", "get"), ("/api/v1/deliveries/retry", "post")]
-    {
+    for (path, method) in [
+        ("/api/v1/events", "get"),
+        ("/api/v1/deliveries", "get"),
+        ("/api/v1/deliveries/retry", "post"),
+        ("/api/v1/deliveries/discard", "post"),
+    ] {
         let parameters = document["paths"][path][method]["parameters"].as_array().unwrap();
         assert!(parameters.len() >= 7, "{parameters:?}");
         for name in
             parameters.iter().map(|parameter| parameter["name"].as_str().unwrap()).filter(|name| *name != "cursor")
         {
-            let target = format!("{path}?{name}={}", sample(name));
+            let with = if name == "dry_run" { "&state=dead" } else { "" };
+            let target = format!("{path}?{name}={}{with}", sample(name));
             let (status, body) = site.ask(&method.to_uppercase(), &target, None).await;
             assert_eq!(status, StatusCode::OK, "{target}: {body}");
         }
     }
     let body = json!({ "plugin": "audit", "since": 1_770_000_000, "type": null });
-    assert_eq!(site.ask("POST", "/api/v1/deliveries/retry", Some(body)).await.1, json!({ "retried": 0 }));
+    let answer = json!({ "retried": 0, "more": false, "next_cursor": null });
+    assert_eq!(site.ask("POST", "/api/v1/deliveries/retry", Some(body)).await.1, answer);
 }

@@ -61,7 +61,61 @@ fn a_dead_delivery_is_found_and_retried() {
     });
     row(&site, &host, &["deliveries", "--state", "dead"]);
     let retried = ask(&site, &host, &["deliveries", "retry", "--state", "dead", "--plugin", "refuses", "--json"]);
-    assert_eq!(retried.json(), json!({ "retried": 1 }));
+    assert_eq!(retried.json(), json!({ "retried": 1, "more": false, "next_cursor": null }));
+}
+
+#[test]
+fn a_dead_delivery_is_discarded_and_can_be_had_back() {
+    let site = Site::new();
+    let host = site.serve();
+    send(&site, &host, "avatar_video.fail", "order_2");
+    let delivery = row(&site, &host, &["deliveries", "--state", "dead"]);
+    let id = delivery["id"].as_str().unwrap();
+    let would = ask(&site, &host, &["deliveries", "discard", "--plugin", "refuses", "--dry-run"]);
+    assert!(would.out.starts_with("1 would be discarded\n") && would.out.contains(id), "{would:?}");
+    assert_eq!(ask(&site, &host, &["deliveries", "discard", "--plugin", "refuses"]).out, "1 discarded\n");
+    row(&site, &host, &["deliveries", "--state", "discarded"]);
+    let refused = ask(&site, &host, &["deliveries", "discard", id]);
+    assert!(refused.code == 1 && refused.err.contains("discarded already"), "{refused:?}");
+    assert_eq!(ask(&site, &host, &["deliveries", "retry", id, "--json"]).json(), json!({ "retried": 1 }));
+    row(&site, &host, &["deliveries", "--state", "dead"]);
+}
+
+#[test]
+fn ctrl_c_ends_a_change_of_many_after_a_step_and_says_how_far_it_got() {
+    let site = Site::new();
+    for more in [&[][..], &["--json"]] {
+        let (admin, steps) = super::pretender::endless();
+        let mut command = site.command(&["deliveries", "cancel", "--state", "open", "--admin", &admin]);
+        let command = command.args(more).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let child = command.spawn().unwrap();
+        // It listens for ctrl-c before it asks.
+        steps.recv().unwrap();
+        let sent = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+        let output = child.wait_with_output().unwrap();
+        let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        assert_eq!(output.status.code(), Some(1), "{out} {err}");
+        assert!(err.contains("the same command goes on"), "{err}");
+        if more.is_empty() {
+            assert!(out.ends_with("0 cancelled\n"), "{out}");
+        } else {
+            let answer: Value = serde_json::from_str(&out).unwrap();
+            assert_eq!((&answer["more"], &answer["next_cursor"]), (&json!(true), &json!("next")));
+            assert!(answer["cancelled"].as_u64().unwrap() >= 10, "{answer}");
+        }
+    }
+}
+
+#[test]
+fn a_change_of_many_needs_a_filter() {
+    let site = Site::new();
+    for (verb, hint) in [("retry", "--state dead"), ("cancel", "--state open"), ("discard", "--state dead")] {
+        let ran = site.run(&["deliveries", verb]);
+        assert!(ran.code == 2 && ran.err.contains(hint), "{ran:?}");
+    }
+    let ran = site.run(&["deliveries", "cancel", "dlv_1", "--plugin", "fine"]);
+    assert!(ran.code == 2 && ran.err.contains("cannot be used with"), "{ran:?}");
 }
 
 #[test]

@@ -49,6 +49,20 @@ pub(super) fn receiver(status: &'static str) -> String {
     answering(move |_| (status, String::new()))
 }
 
+/// The address of what has always more to cancel, ten at a time; says each time that it was asked.
+pub(super) fn endless() -> (String, std::sync::mpsc::Receiver<()>) {
+    let (asked, steps) = std::sync::mpsc::channel();
+    let url = answering(move |request| {
+        if request.starts_with("GET /api/v1/stats") {
+            return ("200 OK", json!({"deliveries": {"ready": 1_000_000}}).to_string());
+        }
+        // The test that listens may be over.
+        let _ = asked.send(());
+        ("200 OK", json!({"cancelled": 10, "more": true, "next_cursor": "next"}).to_string())
+    });
+    (url, steps)
+}
+
 /// The address of what answers each request, given from its first line on, with a status and a body.
 fn answering(mut answer: impl FnMut(&str) -> (&'static str, String) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -65,12 +79,15 @@ fn answering(mut answer: impl FnMut(&str) -> (&'static str, String) + Send + 'st
     url
 }
 
-/// A request to the end of its body, which a POST has and which is a JSON object.
+/// A request to the end of its body, which is a JSON object if there is one.
 fn request(connection: &mut TcpStream) -> String {
     let mut seen = Vec::new();
     let mut chunk = [0; 4096];
-    let ended =
-        |seen: &[u8]| if seen.starts_with(b"POST ") { seen.ends_with(b"}") } else { seen.ends_with(b"\r\n\r\n") };
+    let has_body = |seen: &[u8]| {
+        let head = String::from_utf8_lossy(seen).to_lowercase();
+        head.starts_with("post ") && !head.contains("content-length: 0\r\n")
+    };
+    let ended = |seen: &[u8]| if has_body(seen) { seen.ends_with(b"}") } else { seen.ends_with(b"\r\n\r\n") };
     while !ended(&seen) {
         let count = connection.read(&mut chunk).unwrap();
         assert!(count > 0, "the request ended early");

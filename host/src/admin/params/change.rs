@@ -109,3 +109,62 @@ fn state(action: Action, name: &str) -> Result<Option<State>, Problem> {
 pub(in crate::admin) fn progress_text(progress: &Progress) -> String {
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(progress).expect("numbers and names are always JSON"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{pairs, read};
+    use super::*;
+
+    fn detail<T: std::fmt::Debug>(result: Result<T, Problem>) -> String {
+        let value = serde_json::to_value(result.unwrap_err()).unwrap();
+        value["detail"].as_str().unwrap().to_owned()
+    }
+
+    fn ask(query: &str) -> ChangeQuery {
+        read(pairs(&format!("/?{query}").parse().unwrap()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn to_mean_everything_one_has_to_say_so() {
+        for (action, all) in [(Action::Retry, "dead"), (Action::Discard, "dead"), (Action::Cancel, "open")] {
+            let message = detail(ask("").filter(action));
+            assert!(message.contains(&format!("`state={all}` to {} every", action.name())), "{message}");
+            ask(&format!("state={all}")).filter(action).unwrap();
+            assert_eq!(ask("plugin=audit").filter(action).unwrap().state, None);
+        }
+        assert_eq!(ask("state=open").filter(Action::Cancel).unwrap(), DeliveryFilter::default());
+        assert_eq!(ask("state=dead").filter(Action::Retry).unwrap().state, Some(State::Dead));
+    }
+
+    #[test]
+    fn a_state_that_an_action_does_not_take_is_refused_with_those_that_it_takes() {
+        for (action, state, hint) in [
+            (Action::Retry, "ready", "retry takes `dead`, `waiting`, `cancelled`, `discarded`"),
+            (Action::Retry, "done", "it is settled"),
+            (Action::Retry, "open", "valid: dead, waiting"),
+            (Action::Cancel, "dead", "cancel takes `ready`, `leased`, `waiting`"),
+            (Action::Cancel, "opn", "did you mean `open`?"),
+            (Action::Discard, "waiting", "`cancel` ends what is open"),
+            (Action::Discard, "daed", "did you mean `dead`?"),
+        ] {
+            let message = detail(ask(&format!("state={state}")).filter(action));
+            assert!(message.contains(hint), "{} {state}: {message}", action.name());
+        }
+    }
+
+    #[test]
+    fn a_dry_run_is_true_or_false() {
+        for (text, expected) in [("", false), ("dry_run=false", false), ("dry_run=true", true)] {
+            assert_eq!(ask(text).dry_run().unwrap(), expected);
+        }
+        assert!(detail(ask("dry_run=1").dry_run()).contains("`true` or `false`"));
+    }
+
+    #[test]
+    fn a_foreign_cursor_is_refused() {
+        assert!(ask("").from().unwrap().is_none());
+        for text in ["1", "AAAA", "%00", "e30"] {
+            assert!(detail(ask(&format!("cursor={text}")).from()).contains("next_cursor"), "{text}");
+        }
+    }
+}

@@ -254,7 +254,7 @@ fn filters(state: Option<State>) -> [DeliveryFilter; 4] {
 fn a_bulk_change_of_dead_letters_looks_at_dead_letters_only() {
     for action in [Action::Retry, Action::Discard] {
         let plans = plans_of_search(action, &filters(None));
-        assert!(plans.len() > 4, "{plans:#?}");
+        assert!(plans.len() >= 4, "{plans:#?}");
         for (sql, plan) in &plans {
             assert!(plan[0].contains("deliveries_dead") && !plan.join(" ").contains("TEMP B-TREE"), "{sql}\n{plan:#?}");
         }

@@ -32,19 +32,18 @@ impl Stands {
 
     /// Why an action does not take it.
     fn refusal(&self, action: Action, delivery: DeliveryId) -> String {
-        let state = self.state.name();
-        let what = match (action, self.state) {
-            (Action::Cancel, State::Leased) => "and cancelled already: it ends with its attempt",
-            (Action::Cancel, _) => "already settled; only an open one (ready, leased or waiting) can be cancelled",
+        let why = match (action, self.state) {
+            (Action::Cancel, State::Leased) => ", and cancelled already: it ends with its attempt",
+            (Action::Cancel, State::Cancelled) | (Action::Discard, State::Discarded) => " already",
+            (Action::Cancel, _) => "; only an open one (ready, leased or waiting) can be cancelled",
             (Action::Discard, State::Ready | State::Leased | State::Waiting) => {
-                "only a dead one can be discarded, and an open one cancelled"
+                "; only a dead one can be discarded, and an open one cancelled"
             }
-            (Action::Discard, _) => "only a dead one can be discarded",
-            (Action::Retry, State::Ready) => "it is due already",
-            (Action::Retry, _) => "only a dead, waiting, cancelled or discarded one can be retried",
+            (Action::Discard, _) => "; only a dead one can be discarded",
+            (Action::Retry, State::Ready) => "; it is due already",
+            (Action::Retry, _) => "; only a dead, waiting, cancelled or discarded one can be retried",
         };
-        let joint = if self.state == State::Leased && action == Action::Cancel { "" } else { ";" };
-        format!("delivery `{delivery}` is {state}{joint} {what}")
+        format!("delivery `{delivery}` is {}{why}", self.state.name())
     }
 }
 

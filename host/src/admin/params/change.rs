@@ -96,7 +96,7 @@ fn state(action: Action, name: &str) -> Result<Option<State>, Problem> {
         (Action::Retry, State::Ready) => "it is due".to_owned(),
         (Action::Retry, State::Leased) => "it is running".to_owned(),
         (Action::Discard, State::Ready | State::Leased | State::Waiting) => "`cancel` ends what is open".to_owned(),
-        _ => format!("it is settled"),
+        _ => "it is settled".to_owned(),
     };
     Err(Problem::bad_request(format!(
         "`state`: a {} delivery cannot be {done}, {why}; {verb} takes {}",

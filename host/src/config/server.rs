@@ -19,7 +19,7 @@ const TREE_EVENTS_BOUNDS: RangeInclusive<u32> = 1..=10_000_000;
 const DEFAULT_TREE_EVENTS: u32 = 10_000;
 const TREE_SIZE_BOUNDS: RangeInclusive<u64> = 1 << 20..=64 << 30;
 const DEFAULT_TREE_BYTES: u64 = 64 << 20;
-const STORE_SIZE_BOUNDS: RangeInclusive<u64> = 16 << 20..=64 << 40;
+const STORE_SIZE_BOUNDS: RangeInclusive<u64> = 64 << 20..=64 << 40;
 const RETENTION_BOUNDS_MS: RangeInclusive<u64> = HOUR_MS..=3_650 * DAY_MS;
 const DEFAULT_RETENTION_MS: u64 = 30 * DAY_MS;
 const LEAST_DEDUPE_WINDOW_MS: u64 = MINUTE_MS;

@@ -3,8 +3,8 @@
 use crate::event::{AttemptRecord, NewEvent, PluginName};
 use crate::store::{KvTransaction, Lease, Next, Settlement};
 
-/// Memory that verdicts of all plugins hold together until they are durable, in KiB. A batch of
-/// the writer takes 16 MiB; with default limits, the events of 16 attempts have room.
+/// Memory that verdicts of all plugins hold together until they are durable, in KiB: with default limits, the events of 16
+/// attempts have room.
 pub(super) const MAX_WAITING_KIB: u32 = 64 * 1024;
 
 /// KiB that `settlement` holds, and at least one. Everything that a guest can make larger is counted, with what the host

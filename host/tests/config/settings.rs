@@ -84,7 +84,7 @@ fn trees_and_the_store_are_bounded_and_the_bounds_are_checked() {
     assert_eq!(config.store.max_bytes, Some(10 << 30));
     home.refuses("[server]\ntree_events = 0", &["`server.tree_events` is 0, out of bounds", "from 1 to 10000000"]);
     home.refuses("[server]\ntree_size = 64", &["`server.tree_size`", "must be a size in quotes", "from 1MiB to 64GiB"]);
-    home.refuses("[store]\nmax_size = \"1MiB\"", &["`store.max_size` is \"1MiB\", out of bounds", "from 16MiB"]);
+    home.refuses("[store]\nmax_size = \"1MiB\"", &["`store.max_size` is \"1MiB\", out of bounds", "from 64MiB"]);
 }
 
 #[test]

@@ -118,11 +118,13 @@ impl Command {
         }
     }
 
-    /// About what it costs to write it, in rows. A lease is charged for what it finds.
+    /// About what it costs to write it, in rows. A lease is charged for what it finds by the batch, not by its
+    /// plugin's turn.
     pub(super) fn weight(&self) -> u64 {
         match self {
             Self::Append { event, .. } => of_event(event),
             Self::Settle { settlement, .. } => of_settlement(settlement),
+            Self::Replay { plugins, .. } => 1 + plugins.len() as u64,
             // Each delivery and its entry in an index.
             Self::ChangeAll { found, .. } => 2 * found.len() as u64,
             _ => 1,

@@ -1,6 +1,7 @@
 //! The replay of old events, and what the sweep deletes.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rusqlite::{OptionalExtension, params};
 
@@ -17,7 +18,11 @@ const MAX_DELIVERIES: u32 = 1_000;
 const MAX_SWEPT: usize = 500;
 
 /// The most body bytes one sweep deletes (and at least one event), because each of their pages has to be read.
-const MAX_SWEPT_BYTES: i64 = 32 << 20;
+const MAX_SWEPT_BYTES: i64 = 4 << 20;
+
+/// How long a sweep deletes keys, and then events, before it leaves the rest to the next one: appends wait for it, and what
+/// an event has in attempts and logs is not known before it is deleted.
+const LONGEST_SWEEP: Duration = Duration::from_millis(4);
 
 /// An answer within a batch: what the database says, or why the operator cannot have it.
 pub(super) type Answer<T> = Result<Result<T, StoreError>, rusqlite::Error>;
@@ -62,13 +67,19 @@ impl Batch<'_> {
             .prepare_cached("SELECT id, source, dedupe FROM events WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?3")?
             .query_map(params![swept, until.row(), MAX_SWEPT], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
             .collect::<Result<_, _>>()?;
+        let begun = Instant::now();
+        let mut last = None;
         for (event, source, keys) in &old {
             self.give_up_keys(EventId::from_row(*event), source, keys.as_deref())?;
+            last = Some(*event);
+            if begun.elapsed() >= LONGEST_SWEEP {
+                break;
+            }
         }
-        if let Some((last, ..)) = old.last() {
+        if let Some(last) = last {
             self.connection.execute("UPDATE swept SET dedupe_up_to = ?1", [last])?;
         }
-        Ok(old.len() == MAX_SWEPT)
+        Ok(old.len() == MAX_SWEPT || last != old.last().map(|(event, ..)| *event))
     }
 
     /// Deletes old events whose keys are swept and whose deliveries are all settled; a dead letter is settled, and is
@@ -91,9 +102,9 @@ impl Batch<'_> {
             )?
             .query_map(params![until.row(), MAX_SWEPT, since_ms], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
             .collect::<Result<_, _>>()?;
-        let (mut up_to, mut bytes) = (0, 0);
+        let (mut up_to, mut bytes, begun) = (0, 0, Instant::now());
         for &(event, body_bytes, open) in &looked_at {
-            if bytes >= MAX_SWEPT_BYTES {
+            if bytes >= MAX_SWEPT_BYTES || up_to != 0 && begun.elapsed() >= LONGEST_SWEEP {
                 break;
             }
             if !open {

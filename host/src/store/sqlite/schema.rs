@@ -20,7 +20,7 @@ const VERSION: i64 = 4;
 const LOG_PAGES: i64 = 250;
 
 /// The log is cut to this size when it has been moved, in bytes.
-const LOG_KEPT_BYTES: u64 = 16 << 20;
+pub(super) const LOG_KEPT_BYTES: u64 = 16 << 20;
 
 /// Page cache of the writer, in KiB.
 const CACHE_KIB: u32 = 32 * 1024;
@@ -265,6 +265,9 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     for (next, change) in
         [(1, TABLES), (2, CALLS), (3, MOVED), (4, TREES)].into_iter().filter(|(next, _)| *next > version)
     {
+        if version > 0 {
+            tracing::info!(from = version, to = next, "bringing the database up to date; a large one takes a while");
+        }
         let migration = format!("BEGIN IMMEDIATE; {change} PRAGMA user_version = {next}; COMMIT;");
         connection.execute_batch(&migration).map_err(failed)?;
     }

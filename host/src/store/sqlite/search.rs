@@ -2,7 +2,8 @@
 //! which they are stored. What is open or dead is found by its own index, however many settled rows there are.
 //!
 //! Open deliveries are walked from the last due time to the first. So those that are leased come first of their plugin, and
-//! one that is retried and fails again is behind the walk, where it is not met twice.
+//! one that is retried and fails again is usually behind the walk. One whose next attempt is due sooner than the last one was may
+//! be met again; its attempts count as usual.
 
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 

@@ -91,7 +91,10 @@ impl Batch<'_> {
             return Ok(Settled::Lost);
         }
         if let Some(record) = record {
-            self.record(lease, &AttemptRecord { outcome: Outcome::Error, error: Some(excess), ..record.clone() })?;
+            // Of attempts that only fail for this there may be thousands.
+            let logs = Vec::new();
+            let record = AttemptRecord { outcome: Outcome::Error, error: Some(excess), logs, ..record.clone() };
+            self.record(lease, &record)?;
         }
         Ok(if matches!(moved, Moved::Cancelled) { Settled::Cancelled } else { Settled::OverBudget })
     }
@@ -220,7 +223,10 @@ impl Batch<'_> {
 
 /// What stands for the logs that a full store does not keep.
 fn cut() -> LogLine {
-    LogLine { level: "warn".to_owned(), message: "hookbox: the store is full, so the log is not kept".to_owned() }
+    LogLine {
+        level: "warn".to_owned(),
+        message: "hookbox: the store is full or nearly so, and the log is not kept".to_owned(),
+    }
 }
 
 /// A list as it is stored: as JSON, and as nothing if it is empty.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytesize::ByteSize;
 use rusqlite::Connection;
 
-use super::schema::beside;
+use super::schema::{LOG_KEPT_BYTES, beside};
 
 /// How long what was seen counts, if little is written.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -37,17 +37,31 @@ struct Sizes {
 }
 
 impl Sizes {
+    /// What counts against a bound: of the log what is not kept for the next commits anyway.
+    fn taken(&self) -> u64 {
+        self.used + self.log.saturating_sub(LOG_KEPT_BYTES)
+    }
+
+    /// Whether the bound is near: from then on attempts leave no logs.
+    fn is_tight(&self, max_bytes: Option<u64>) -> bool {
+        match (max_bytes, self.disk) {
+            (Some(max), _) => self.taken() > max - max / 10,
+            (None, Some((free, total))) => free + self.unused < 2 * MOST_LEFT_BYTES.min(total / 10),
+            (None, None) => false,
+        }
+    }
+
     /// Why no new event is taken, if so; for people. Once `full`, a little more than the bound has to be free again, so
     /// that the answer does not change with every event.
     fn excess(&self, max_bytes: Option<u64>, full: bool) -> Option<String> {
         let show = |bytes: u64| ByteSize::b(bytes).display().iec();
         if let Some(max) = max_bytes {
             let most = if full { max - max / 50 } else { max };
-            return (self.used + self.log > most).then(|| {
+            return (self.taken() > most).then(|| {
                 format!(
                     "it takes {} of the {} that `store.max_size` allows: shorten `store.retention`, discard what is not \
                      needed, or raise the limit",
-                    show(self.used + self.log),
+                    show(self.taken()),
                     show(max)
                 )
             });
@@ -74,17 +88,31 @@ pub(super) struct Space {
     /// By weight, since then.
     written: u64,
     full: Option<String>,
+    tight: bool,
     long_log: bool,
 }
 
 impl Space {
     pub(super) fn new(database: &Path, max_bytes: Option<u64>) -> Self {
-        Self { database: database.to_owned(), max_bytes, looked: None, written: 0, full: None, long_log: false }
+        Self {
+            database: database.to_owned(),
+            max_bytes,
+            looked: None,
+            written: 0,
+            full: None,
+            tight: false,
+            long_log: false,
+        }
     }
 
     /// Why no new event is taken, if so.
     pub(super) fn full(&self) -> Option<&str> {
         self.full.as_deref()
+    }
+
+    /// Whether there is so little room that logs are not kept.
+    pub(super) fn is_tight(&self) -> bool {
+        self.tight
     }
 
     /// Something was committed, of this weight.
@@ -106,6 +134,17 @@ impl Space {
             metrics::gauge!("hookbox_store_disk_free_bytes").set(free as f64);
         }
         self.warn_of_log(sizes.log);
+        let tight = sizes.is_tight(self.max_bytes);
+        if tight != self.tight {
+            self.tight = tight;
+            match tight {
+                true => tracing::warn!(
+                    bytes = sizes.taken(),
+                    "the store is nearly full: logs of attempts are not kept from now on"
+                ),
+                false => tracing::info!(bytes = sizes.taken(), "the store has room: logs of attempts are kept again"),
+            }
+        }
         let excess = sizes.excess(self.max_bytes, self.full.is_some());
         let changed = excess.is_some() != self.full.is_some();
         if changed {
@@ -172,10 +211,27 @@ mod tests {
 
     #[test]
     fn with_a_bound_what_is_used_counts_and_its_log() {
-        let sizes = Sizes { used: 90, log: 11, unused: 500, disk: Some((0, GIB)) };
+        let log = LOG_KEPT_BYTES + 11;
+        let sizes = Sizes { used: 90, log, unused: 500, disk: Some((0, GIB)) };
         assert_eq!(sizes.excess(Some(101), false), None, "the disk is somebody else's matter then");
         let full = sizes.excess(Some(100), false).unwrap();
         assert!(full.contains("`store.max_size`") && full.contains("101 B of the 100 B"), "{full}");
+    }
+
+    #[test]
+    fn logs_are_cut_before_events_are_refused() {
+        let sizes = Sizes { used: 91, ..Sizes::default() };
+        assert!(sizes.is_tight(Some(100)) && sizes.excess(Some(100), false).is_none());
+        assert!(!sizes.is_tight(Some(200)));
+        let disk = of_disk(3 * GIB / 2, 100 * GIB);
+        assert!(disk.is_tight(None) && disk.excess(None, false).is_none());
+        assert!(!of_disk(2 * GIB, 100 * GIB).is_tight(None));
+    }
+
+    #[test]
+    fn the_log_that_is_kept_for_the_next_commits_counts_for_nothing() {
+        let sizes = Sizes { log: LOG_KEPT_BYTES, ..Sizes::default() };
+        assert_eq!(sizes.excess(Some(1), false), None);
     }
 
     #[test]

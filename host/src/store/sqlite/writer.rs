@@ -33,13 +33,16 @@ const MAX_APPENDED: u64 = 512;
 /// The most that is done beside in one transaction (and at least one command), by weight, if little was appended.
 const MAX_WORK: u64 = 512;
 
-/// Where much is appended, so many times that much is done beside, by weight and by time: settling an event costs about what
-/// storing it does, and a backlog is to become shorter.
+/// Where much is appended, so many times that is done beside, by weight and by time, so that a backlog becomes shorter.
 const WORK_PER_APPEND: u32 = 2;
 
 /// How long a transaction works, if little was appended, before it takes up no more: an append that comes meanwhile waits
 /// for its end.
 const LONGEST_WORK: Duration = Duration::from_millis(4);
+
+/// How long it appends, and how long it works beside much that was appended, at most: whoever has come for this transaction
+/// is answered at its end.
+const LONGEST: Duration = Duration::from_millis(10);
 
 /// How long settlements wait for the disk to take writes again before they are tried once more.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
@@ -180,7 +183,7 @@ impl Writer {
         let mut work = Batch {
             desk: desk.as_deref(),
             tree: self.tree,
-            cut_logs: self.space.full().is_some(),
+            cut_logs: self.space.is_tight(),
             ..Batch::new(&self.connection, now_ms, self.last_id, &self.recent)
         };
         let answers = match transact(&mut work, &mut self.queues, batch, &mut self.postponed, fault) {
@@ -313,7 +316,7 @@ fn transact(
     let begun = Instant::now();
     take_appends(work, queues, batch, &mut answers)?;
     let most = MAX_WORK.max(work.written * u64::from(WORK_PER_APPEND));
-    let longest = LONGEST_WORK.max(begun.elapsed() * WORK_PER_APPEND);
+    let longest = (begun.elapsed() * WORK_PER_APPEND).clamp(LONGEST_WORK, LONGEST);
     // A large settlement would keep those waiting who have just come: it has a batch of its own, the next one.
     let large = batch.is_empty() || *postponed;
     let before = batch.len();
@@ -344,11 +347,15 @@ fn take_appends(
     batch: &mut Vec<Command>,
     answers: &mut Vec<Answer>,
 ) -> Result<(), rusqlite::Error> {
+    let begun = Instant::now();
     while let Some((weight, command)) = queues.next_append(MAX_APPENDED.saturating_sub(work.written), batch.is_empty())
     {
         batch.push(command);
         answers.push(batch.last_mut().expect("it was pushed").run(work)?);
         work.written += weight;
+        if begun.elapsed() >= LONGEST {
+            break;
+        }
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use hookbox::clock::Clock;
 use hookbox::event::{AttemptRecord, Digest, LogLine, NewEvent, Outcome, PluginName};
@@ -118,7 +119,9 @@ impl Bench {
         // Beside what is built, since a folder for temporary files may be in memory, where nothing is synced.
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
         let clock = Clock::manual(NOW_MS);
-        let options = SqliteOptions::at(folder.path().join(FILE), clock);
+        // What is counted is one commit, however slowly it is counted.
+        let longest_work = Duration::from_secs(3_600);
+        let options = SqliteOptions { longest_work, ..SqliteOptions::at(folder.path().join(FILE), clock) };
         let store = Sqlite::open(options).expect("a store");
         let ((leases, leased), (go, wait)) = (channel(), channel());
         let hand = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));

@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -57,6 +58,9 @@ mod writer;
 /// Appends that wait for the disk at once, of all sources; one source alone may have half of them.
 const MAX_WAITING_APPENDS: usize = 8_192;
 
+/// The usual time for which a commit takes up settlements and leases.
+const LONGEST_WORK: Duration = Duration::from_millis(4);
+
 /// How the store is opened.
 #[derive(Debug)]
 pub struct SqliteOptions {
@@ -70,6 +74,8 @@ pub struct SqliteOptions {
     /// The most the database and its log may take, in bytes, before new events are refused; without it a tenth of the
     /// disk, or a GiB, is left free.
     pub max_bytes: Option<u64>,
+    /// How long a commit that appends little takes up settlements and leases: an append that comes meanwhile waits for it.
+    pub longest_work: Duration,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -77,7 +83,14 @@ pub struct SqliteOptions {
 impl SqliteOptions {
     /// The usual bounds for the file at `path`.
     pub fn at(path: PathBuf, clock: Clock) -> Self {
-        Self { path, max_waiting_appends: MAX_WAITING_APPENDS, tree: TreeBudget::default(), max_bytes: None, clock }
+        Self {
+            path,
+            max_waiting_appends: MAX_WAITING_APPENDS,
+            tree: TreeBudget::default(),
+            max_bytes: None,
+            longest_work: LONGEST_WORK,
+            clock,
+        }
     }
 }
 
@@ -112,7 +125,7 @@ impl Sqlite {
     }
 
     fn open_with_round(options: SqliteOptions, round_events: u64) -> Result<Self, OpenError> {
-        let SqliteOptions { path, max_waiting_appends, tree, max_bytes, clock } = options;
+        let SqliteOptions { path, max_waiting_appends, tree, max_bytes, longest_work, clock } = options;
         let (lock, path) = schema::lock(&path)?;
         let failed = |source| OpenError::Sqlite { path: path.clone(), source };
         let connection = schema::open_writer(&path)?;
@@ -138,6 +151,7 @@ impl Sqlite {
             recent,
             queues: Queues::default(),
             postponed: false,
+            longest_work,
             tree,
             space: Space::new(&path, max_bytes),
             _lock: lock,

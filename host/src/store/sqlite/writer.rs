@@ -36,13 +36,9 @@ const MAX_WORK: u64 = 512;
 /// Where much is appended, so many times that is done beside, by weight and by time, so that a backlog becomes shorter.
 const WORK_PER_APPEND: u32 = 2;
 
-/// How long a transaction works, if little was appended, before it takes up no more: an append that comes meanwhile waits
-/// for its end.
-const LONGEST_WORK: Duration = Duration::from_millis(4);
-
-/// How long it appends, and how long it works beside much that was appended, at most: whoever has come for this transaction
-/// is answered at its end.
-const LONGEST: Duration = Duration::from_millis(10);
+/// Beside much that was appended, and to append, a transaction takes so many times as long as beside little, at most: whoever
+/// has come for it is answered at its end.
+const LONGEST: u32 = 3;
 
 /// How long settlements wait for the disk to take writes again before they are tried once more.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
@@ -84,6 +80,8 @@ pub(super) struct Writer {
     pub(super) queues: Queues,
     /// Whether the last batch left a command to the next one that was too large for it.
     pub(super) postponed: bool,
+    /// See [`SqliteOptions`](super::SqliteOptions).
+    pub(super) longest_work: Duration,
     /// Given up after the connection, also when nobody closes the store: no other host begins before this one ends.
     pub(super) _lock: File,
 }
@@ -186,13 +184,14 @@ impl Writer {
             cut_logs: self.space.is_tight(),
             ..Batch::new(&self.connection, now_ms, self.last_id, &self.recent)
         };
-        let answers = match transact(&mut work, &mut self.queues, batch, &mut self.postponed, fault) {
-            Ok(answers) => answers,
-            Err(error) => {
-                drop(work);
-                return Err(self.failed(&error));
-            }
-        };
+        let answers =
+            match transact(&mut work, &mut self.queues, batch, (&mut self.postponed, self.longest_work), fault) {
+                Ok(answers) => answers,
+                Err(error) => {
+                    drop(work);
+                    return Err(self.failed(&error));
+                }
+            };
         let Batch { last_id, written, delta, keys, born, posted, .. } = work;
         self.space.wrote(written);
         self.last_id = last_id;
@@ -308,15 +307,15 @@ fn transact(
     work: &mut Batch<'_>,
     queues: &mut Queues,
     batch: &mut Vec<Command>,
-    postponed: &mut bool,
+    (postponed, longest_work): (&mut bool, Duration),
     fault: Option<Fault>,
 ) -> Result<Vec<Answer>, rusqlite::Error> {
     work.connection.execute_batch("BEGIN IMMEDIATE")?;
     let mut answers = Vec::new();
     let begun = Instant::now();
-    take_appends(work, queues, batch, &mut answers)?;
+    take_appends(work, queues, batch, &mut answers, longest_work * LONGEST)?;
     let most = MAX_WORK.max(work.written * u64::from(WORK_PER_APPEND));
-    let longest = (begun.elapsed() * WORK_PER_APPEND).clamp(LONGEST_WORK, LONGEST);
+    let longest = (begun.elapsed() * WORK_PER_APPEND).clamp(longest_work, longest_work * LONGEST);
     // A large settlement would keep those waiting who have just come: it has a batch of its own, the next one.
     let large = batch.is_empty() || *postponed;
     let before = batch.len();
@@ -346,6 +345,7 @@ fn take_appends(
     queues: &mut Queues,
     batch: &mut Vec<Command>,
     answers: &mut Vec<Answer>,
+    longest: Duration,
 ) -> Result<(), rusqlite::Error> {
     let begun = Instant::now();
     while let Some((weight, command)) = queues.next_append(MAX_APPENDED.saturating_sub(work.written), batch.is_empty())
@@ -353,7 +353,7 @@ fn take_appends(
         batch.push(command);
         answers.push(batch.last_mut().expect("it was pushed").run(work)?);
         work.written += weight;
-        if begun.elapsed() >= LONGEST {
+        if begun.elapsed() >= longest {
             break;
         }
     }

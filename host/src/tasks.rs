@@ -67,19 +67,6 @@ where
     std::thread::Builder::new().name(name.to_owned()).spawn(work)
 }
 
-/// The same, for work that comes after everybody else's.
-pub fn yielding_thread<T, F>(name: &str, work: F) -> io::Result<std::thread::JoinHandle<T>>
-where
-    T: Send + 'static,
-    F: FnOnce() -> T + Send + 'static,
-{
-    thread(name, || {
-        GIVES_WAY.set(true);
-        scheduling::give_way();
-        work()
-    })
-}
-
 /// Builds a runtime whose worker threads carry `name`.
 pub fn runtime(name: &str, workers: usize) -> io::Result<Runtime> {
     builder(name, workers).build()

@@ -156,13 +156,12 @@ impl Sqlite {
             space: Space::new(&path, max_bytes),
             _lock: lock,
         };
-        let failed_io = |source| OpenError::Io { path: path.clone(), source };
-        let listings = Readers::paced(path.clone(), shared.clone()).map_err(failed_io)?;
-        let thread = tasks::thread("hookbox-store", move || writer.run()).map_err(failed_io)?;
+        let thread = tasks::thread("hookbox-store", move || writer.run())
+            .map_err(|source| OpenError::Io { path: path.clone(), source })?;
         Ok(Self {
             commands: Mutex::new(commands),
             readers: Readers::new(path.clone(), shared.clone(), READERS),
-            listings,
+            listings: Readers::paced(path.clone(), shared.clone()),
             kv_readers: Readers::new(path, shared.clone(), KV_READERS),
             shared,
             clock,

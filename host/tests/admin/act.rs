@@ -106,7 +106,7 @@ async fn open_deliveries_are_cancelled_and_dead_ones_discarded_by_filter() {
     assert_eq!(site.ask("POST", &format!("{discard}?state=dead"), None).await.1, all_of("discarded", 100));
     let counts = &site.get("/api/v1/stats").await["deliveries"];
     assert_eq!((&counts["ready"], &counts["cancelled"], &counts["discarded"]), (&json!(0), &json!(1100), &json!(100)));
-    let again = site.ask("POST", &format!("/api/v1/deliveries/retry?state=discarded"), None).await.1;
+    let again = site.ask("POST", "/api/v1/deliveries/retry?state=discarded", None).await.1;
     assert_eq!(again, all_of("retried", 100));
 }
 

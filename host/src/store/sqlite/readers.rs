@@ -172,6 +172,14 @@ fn rest(permit: FairPermit, took: Duration) {
 }
 
 #[cfg(test)]
+impl Readers {
+    /// Takes a connection, as a question that is being answered does.
+    pub(super) async fn occupy(&self) -> FairPermit {
+        self.permits.acquire(&self.operators, 1).await
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::pin::pin;
     use std::sync::mpsc::{Sender, channel};
@@ -187,6 +195,28 @@ mod tests {
             let _ = gone.recv();
             Ok(())
         })
+    }
+
+    #[tokio::test]
+    async fn a_listing_begins_when_the_one_before_has_rested_for_as_long_as_it_took() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hookbox.db");
+        drop(schema::open_writer(&path).unwrap());
+        let listings = Readers::paced(path, Arc::default());
+        let work = |connection: &Connection| {
+            let begun = Instant::now();
+            let count =
+                "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) SELECT max(i) FROM n";
+            connection.query_row(count, [], |row| row.get::<_, i64>(0))?;
+            Ok((begun, Instant::now()))
+        };
+        let mut before: Option<(Instant, Instant)> = None;
+        for _ in 0..3 {
+            let (begun, ended) = listings.ask(work).await.unwrap();
+            if let Some((last_begun, last_ended)) = before.replace((begun, ended)) {
+                assert!(begun - last_ended >= last_ended - last_begun);
+            }
+        }
     }
 
     #[tokio::test]

@@ -1,11 +1,12 @@
 //! Who comes first in a batch, and who waits for whom: seen with a writer that stands still when it is told to.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::task::{Context, Waker};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::*;
-use crate::store::{Desk, Lease, Pending, Place, Room};
+use crate::store::{Desk, EventFilter, Lease, Page, Pending, Place, Room};
 
 /// Stands still with the first delivery that it is told of, until the test has seen enough.
 #[derive(Debug)]
@@ -51,6 +52,21 @@ fn for_plugin(plugin: &str) -> NewEvent {
 fn answered<T>(pending: &mut [Pending<'_, T>]) -> usize {
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     pending.iter_mut().map(|pending| pending.as_mut().poll(&mut cx)).filter(std::task::Poll::is_ready).count()
+}
+
+#[tokio::test]
+async fn a_look_at_one_event_does_not_wait_for_listings() {
+    let file = one_file();
+    let store = file.open_sqlite().await;
+    let id = store.append(event()).await.unwrap().id;
+    let busy = store.listings.occupy().await;
+    let page = Page { limit: 1, after: None };
+    let mut listed = store.events(EventFilter::default(), page);
+    assert!(listed.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert_eq!(store.event(id).await.unwrap().event.id, id);
+    store.kv_get("audit".into(), "n".to_owned()).await.unwrap();
+    drop(busy);
+    assert_eq!(listed.await.unwrap().0.len(), 1);
 }
 
 #[tokio::test]

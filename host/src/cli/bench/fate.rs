@@ -186,6 +186,12 @@ impl Events {
     }
 }
 
+/// The state of a delivery that succeeded.
+const DONE: &str = "done";
+
+/// The states of those that did not, and never will; an operator has ended the last two.
+const FAILED: [&str; 3] = ["dead", "cancelled", "discarded"];
+
 impl Row {
     fn read(item: &Value) -> Option<Self> {
         let states = item["deliveries"].as_array()?.iter().map(|delivery| text(&delivery["state"])).collect();
@@ -194,7 +200,7 @@ impl Row {
 
     fn stage(&self) -> Stage {
         let stages = self.states.iter().map(|state| match state.as_str() {
-            "done" | "dead" => Stage::Settled,
+            state if state == DONE || FAILED.contains(&state) => Stage::Settled,
             "waiting" => Stage::Waiting,
             _ => Stage::Open,
         });
@@ -235,7 +241,7 @@ impl Fate {
     }
 
     fn count(&mut self, row: &Row) {
-        let ended = row.states.iter().filter(|state| matches!(state.as_str(), "done" | "dead")).count();
+        let ended = row.states.iter().filter(|state| *state == DONE || FAILED.contains(&state.as_str())).count();
         self.stored += 1;
         self.deliveries += ended as u64;
         self.unrouted += u64::from(row.states.is_empty());
@@ -244,7 +250,7 @@ impl Fate {
             Stage::Waiting => self.waiting += 1,
             Stage::Open => self.open += 1,
         }
-        if row.states.iter().any(|state| state == "dead") {
+        if row.states.iter().any(|state| FAILED.contains(&state.as_str())) {
             self.dead += 1;
             name(&mut self.failed, row.id);
         }
@@ -268,10 +274,14 @@ impl Fate {
                 }
             };
             let deliveries = event["deliveries"].as_array().into_iter().flatten();
-            failures.extend(deliveries.filter(|delivery| delivery["state"] == "dead").map(|delivery| {
-                let last = delivery["attempts"].as_array().and_then(|attempts| attempts.last());
-                (text(&delivery["id"]), last.map(|last| text(&last["error"])).unwrap_or_default())
-            }));
+            failures.extend(
+                deliveries.filter(|delivery| FAILED.iter().any(|failed| delivery["state"] == *failed)).map(
+                    |delivery| {
+                        let last = delivery["attempts"].as_array().and_then(|attempts| attempts.last());
+                        (text(&delivery["id"]), last.map(|last| text(&last["error"])).unwrap_or_default())
+                    },
+                ),
+            );
         }
         failures
     }
@@ -311,6 +321,13 @@ mod tests {
         assert_eq!(ids.len(), 2, "a page that looked in vain says nothing");
         fate.take(&events(&[(4, &[])], None), &mut ids);
         assert_eq!((fate.stored, fate.unrouted, fate.lost, ids.len()), (2, 1, 2, 0));
+    }
+
+    #[test]
+    fn what_an_operator_has_ended_is_settled_and_has_failed() {
+        let (mut fate, mut ids) = (Fate::default(), [1, 2].map(id).to_vec());
+        fate.take(&events(&[(2, &["done", "cancelled"]), (1, &["discarded"])], None), &mut ids);
+        assert_eq!((fate.settled, fate.open, fate.dead, fate.deliveries), (2, 0, 2, 3));
     }
 
     #[test]

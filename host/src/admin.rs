@@ -53,7 +53,7 @@ pub struct Admin {
     pub shelf: Arc<ArcSwap<Shelf>>,
     /// What of it waits for the operator.
     pub approvals: Arc<Approvals>,
-    /// What of it is slowed down.
+    /// How it is slowed down.
     pub breakers: Breakers,
     /// Routes, and the names of plugins.
     pub config: Arc<ArcSwap<Config>>,

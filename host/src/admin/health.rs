@@ -161,7 +161,7 @@ fn attention(admin: &Admin) -> (u64, Vec<Trouble>) {
     (condition.generation, problems.collect())
 }
 
-/// What an open circuit breaker has to say.
+/// The state of an open circuit breaker.
 fn slowed_down(name: &str, view: &BreakerView) -> Option<String> {
     let (open, policy) = (view.open?, view.policy?);
     let (since, failures, pause) = (rfc3339(open.since_ms), view.failures_in_a_row, policy.pause());

@@ -45,7 +45,7 @@ pub(super) async fn run(hub: Arc<Hub>, lane: Arc<Lane>, lease: Lease, probe: Opt
     drop(kept);
 }
 
-/// What an attempt keeps until its settlement is durable.
+/// Held by an attempt until its settlement is durable.
 #[derive(Debug, Default)]
 struct Kept {
     /// Its turn, if the attempts of its plugin take turns.

@@ -14,7 +14,7 @@ pub(super) const MAX_LINES: u32 = 3;
 /// How long a window is, in milliseconds; it begins with its first line.
 pub(super) const WINDOW_MS: u64 = 10_000;
 
-/// What a line is about.
+/// The subject of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Line {
     /// An attempt that failed.

@@ -220,7 +220,7 @@ impl<T: ToSchema> Step<T> {
     }
 }
 
-/// What was done so far is told however the request ends, also if its caller goes away.
+/// The work done so far is logged however the request ends, also if its caller goes away.
 struct Tally {
     action: Action,
     deliveries: u64,

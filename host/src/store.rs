@@ -156,7 +156,7 @@ pub struct Leased {
 pub struct Settlement {
     /// What becomes of the delivery.
     pub next: Next,
-    /// What is kept of the attempt: nothing for a lease that is given back. One that is spent without a record is counted.
+    /// The record of the attempt: nothing for a lease that is given back. One that is spent without a record is counted.
     pub record: Option<AttemptRecord>,
 }
 

@@ -79,7 +79,7 @@ enum Verb {
     /// Make deliveries due at once: one by its id, or all that match
     #[command(after_help = "\
 By filter it takes dead deliveries, and begins them anew; with --state waiting, cancelled or discarded those. One that
-waits keeps the count of its attempts. What a plugin has delayed on purpose is waiting as well.
+waits keeps the count of its attempts. A delivery that a plugin has delayed on purpose waits as well.
 
 Examples:
   hookbox deliveries retry --plugin video-orders            every dead delivery of this plugin

@@ -12,7 +12,7 @@ mod forwarded;
 /// The bits of an IPv6 address that a single customer is usually given to vary freely (RFC 4291 §2.5.4).
 const INTERFACE_BITS: u32 = 64;
 
-/// What a share is counted for: an IPv4 address, or an IPv6 network of 64 bits.
+/// Whose share it is: an IPv4 address, or an IPv6 network of 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct ShareKey(IpAddr);
 
@@ -44,7 +44,7 @@ pub(super) struct Client {
     address: IpAddr,
     /// That of the connection, if the client made it.
     port: Option<u16>,
-    /// What its memory is counted for; `None` for a trusted proxy that does not say for whom it forwards.
+    /// Whose memory it counts as; `None` for a trusted proxy that does not say for whom it forwards.
     pub(super) share: Option<ShareKey>,
 }
 

@@ -149,6 +149,7 @@ async fn a_file_of_an_older_host_is_taken_along_with_what_it_holds() {
 
 /// Makes of a file what version 3 would have written.
 const BACK_TO_VERSION_3: &str = "
+    DROP TABLE duplicates;
     DROP TABLE trees;
     DROP INDEX events_root;
     ALTER TABLE events DROP COLUMN root;

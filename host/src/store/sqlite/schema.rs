@@ -12,7 +12,7 @@ use super::writer::injected;
 use crate::fail::{self, Fault};
 
 /// The schema this host writes. A file with a greater one is refused, one with a smaller one is migrated.
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
 
 /// Pages after which the log is moved into the database (4 KiB each). Whoever waits for the commit that makes it so long waits
 /// for the move as well. A longer log gains nothing: few pages change often enough to be in it many times. In a shorter one
@@ -183,6 +183,15 @@ const TREES: &str = "
     UPDATE counts SET what = 100 WHERE what = 5;
 ";
 
+/// Since version 5: how often each event was repeated, and when last.
+const DUPLICATES: &str = "
+    CREATE TABLE duplicates (event INTEGER PRIMARY KEY, n INTEGER NOT NULL, last_ms INTEGER NOT NULL) STRICT;
+";
+
+/// Each version of the schema with the changes that lead to it from the one before.
+const MIGRATIONS: [(i64, &[&str]); 5] =
+    [(1, &[TABLES]), (2, &[CALLS]), (3, &[MOVED]), (4, &[TREES]), (5, &[DUPLICATES])];
+
 /// Makes the folder if it is not there, for the host's user alone: bodies are nobody else's business. Its entry in the
 /// folder above has to survive a power cut as well, also if something else has just made it.
 fn make_folder(folder: &Path) -> io::Result<()> {
@@ -262,13 +271,11 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     connection.execute_batch(&settings).map_err(failed)?;
     read_back(&connection, path, "journal_mode", "wal")?;
     read_back(&connection, path, "synchronous", "2")?;
-    for (next, change) in
-        [(1, TABLES), (2, CALLS), (3, MOVED), (4, TREES)].into_iter().filter(|(next, _)| *next > version)
-    {
+    for (next, changes) in MIGRATIONS.into_iter().filter(|(next, _)| *next > version) {
         if version > 0 {
             tracing::info!(from = version, to = next, "bringing the database up to date; a large one takes a while");
         }
-        let migration = format!("BEGIN IMMEDIATE; {change} PRAGMA user_version = {next}; COMMIT;");
+        let migration = format!("BEGIN IMMEDIATE; {} PRAGMA user_version = {next}; COMMIT;", changes.concat());
         connection.execute_batch(&migration).map_err(failed)?;
     }
     Ok(connection)

@@ -54,7 +54,7 @@ fn a_backlog_of_a_plugin_whose_file_was_removed_can_be_cancelled_and_the_host_is
         (health["status"] == "degraded").then_some(health)
     });
     let detail = health["problems"][0]["detail"].as_str().unwrap();
-    assert!(detail.contains("40 wait: `hookbox deliveries cancel --plugin worker`"), "{health}");
+    assert!(detail.contains("40 wait: ") && detail.contains("`hookbox deliveries cancel --plugin worker`"), "{health}");
     let would = deliveries(&site, &host, &["cancel", "--plugin", "worker", "--dry-run", "--json"]);
     assert_eq!(serde_json::from_str::<Value>(&would).unwrap()["matched"], BACKLOG);
     assert_eq!(deliveries(&site, &host, &["cancel", "--plugin", "worker"]), "40 cancelled\n");
@@ -63,6 +63,71 @@ fn a_backlog_of_a_plugin_whose_file_was_removed_can_be_cancelled_and_the_host_is
     let metrics = host.api("/metrics");
     let expected = format!("hookbox_operator_changes_total{{action=\"cancel\"}} {BACKLOG}");
     assert!(metrics.as_str().unwrap().contains(&expected), "{metrics}");
+}
+
+/// What `hookbox plugins` lists.
+fn plugins(host: &Host) -> Vec<(String, String)> {
+    let listed = host.api("/api/v1/plugins");
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    listed["items"].as_array().unwrap().iter().map(|plugin| (text(&plugin["name"]), text(&plugin["state"]))).collect()
+}
+
+#[test]
+fn the_backlog_of_a_plugin_that_was_renamed_is_seen_after_a_restart_and_moved_to_its_new_name() {
+    let guest = later(include_str!("guests/retry-once.wat"), 1);
+    let config = format!("{SOURCE}[routes]\n\"step.one\" = \"old\"\n");
+    let site = Site::new(&config, &[("old.wat", guest.as_bytes())]);
+    let host = harness::start(&site);
+    for number in 0..5 {
+        host.provide(&body("step.one", &format!("key_{number}")));
+    }
+    wait_for("all to wait", || (count(&host, "waiting") == 5).then_some(()));
+    host.kill();
+    let ok = include_bytes!("guests/ok.wat");
+    std::fs::remove_file(site.path("plugins").join("old.wat")).unwrap();
+    std::fs::write(site.path("plugins").join("new.wat"), ok).unwrap();
+    site.put_config(&config.replace("\"old\"", "\"new\""));
+    let host = harness::start(&site);
+    let known = [("new".to_owned(), "loaded".to_owned()), ("old".to_owned(), "missing".to_owned())];
+    wait_for("the new name", || (plugins(&host) == known).then_some(()));
+    assert_eq!(host.api("/api/v1/plugins/old")["deliveries"]["waiting"], 5);
+    let health = host.api("/readyz");
+    let detail = health["problems"][0]["detail"].as_str().unwrap();
+    assert!(health["status"] == "degraded" && detail.contains("5 wait: put its file back"), "{health}");
+    let page = host.api("/api/v1/deliveries?state=waiting&limit=1");
+    let id = page["items"][0]["id"].as_str().unwrap();
+    assert_eq!(deliveries(&site, &host, &["move", id, "--to", "new"]), "1 moved\n");
+    let would = deliveries(&site, &host, &["move", "--plugin", "old", "--to", "new", "--dry-run"]);
+    assert!(would.starts_with("4 would be moved\n"), "{would}");
+    let moved = deliveries(&site, &host, &["move", "--plugin", "old", "--to", "new", "--json"]);
+    assert_eq!(serde_json::from_str::<Value>(&moved).unwrap()["moved"], 4);
+    assert_eq!(plugins(&host), known[..1]);
+    assert_eq!(host.api("/readyz")["status"], "ready");
+    assert_eq!(deliveries(&site, &host, &["retry", "--state", "waiting"]), "5 retried\n");
+    wait_for("the new plugin to do them", || (count(&host, "done") == 5).then_some(()));
+    let attempts = host.api(&format!("/api/v1/deliveries/{id}"))["attempts"].clone();
+    let outcomes: Vec<_> = attempts.as_array().unwrap().iter().map(|attempt| &attempt["outcome"]).collect();
+    assert_eq!(outcomes, ["retry", "ok"], "what the old one tried is still shown");
+}
+
+#[test]
+fn deliveries_are_moved_to_a_plugin_that_has_a_file_only() {
+    let config = format!("{SOURCE}[routes]\n\"step.one\" = \"worker\"\n");
+    let site = Site::new(&config, &[("worker.wat", include_bytes!("guests/ok.wat"))]);
+    let host = harness::start(&site);
+    let id = host.provide(&body("step.one", "key"))["id"].as_str().unwrap().replace("evt_", "dlv_") + "_0";
+    wait_for("it to be done", || (count(&host, "done") == 1).then_some(()));
+    for (path, status, hint) in [
+        ("move?to=wroker&plugin=worker".to_owned(), 404, "did you mean `worker`?"),
+        ("move?plugin=worker".to_owned(), 400, "`to` is missing"),
+        ("move?to=worker".to_owned(), 400, "say `state=open` to move every open delivery"),
+        ("move?to=worker&state=dead".to_owned(), 400, "move takes `ready`, `waiting`"),
+        ("retry?to=worker&state=dead".to_owned(), 400, "there is no parameter `to`"),
+        (format!("{id}/move?to=worker"), 409, "only one that is ready or waits can be moved"),
+    ] {
+        let (got, answer) = host.api_status("POST", &format!("/api/v1/deliveries/{path}"), None);
+        assert!(got == status && answer["detail"].as_str().unwrap().contains(hint), "{path}: {got} {answer}");
+    }
 }
 
 #[test]

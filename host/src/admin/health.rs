@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::Admin;
 use super::params::{Ask, NoQuery};
+use super::plugins::known_plugins;
 use super::problem::Problem;
 use super::view::Stats;
 use crate::clock::rfc3339;
@@ -142,14 +143,19 @@ fn attention(admin: &Admin) -> (u64, Vec<Trouble>) {
         "missing" => open(name) == 0 && !routes.iter().any(|route| route.plugins.contains(name)),
         state => matches!(state, "loaded" | "compiling"),
     };
-    let plugins = shelf.slots().filter(|(name, slot)| !fine(name, slot)).map(|(name, slot)| {
+    let known = known_plugins(&shelf, &stats);
+    let plugins = known.into_iter().filter(|(name, slot)| !fine(name, slot)).map(|(name, slot)| {
         let held = slot.held.as_ref().map(|held| {
             format!("its file asks for {} and nothing runs: let it in with `{}`", held.asks_for(), held.command())
         });
         let mut detail = slot.problem.clone().or(held).unwrap_or_else(|| format!("it is {}", slot.state()));
         if slot.state() == "missing" && open(name) > 0 {
-            let cancel = format!("; {} wait: `hookbox deliveries cancel --plugin {name}` ends them", open(name));
-            detail.push_str(&cancel);
+            let waiting = format!(
+                "; {} wait: put its file back, hand them on with `hookbox deliveries move --plugin {name} --to PLUGIN`, or \
+                 end them with `hookbox deliveries cancel --plugin {name}`",
+                open(name)
+            );
+            detail.push_str(&waiting);
         }
         trouble("plugin", Some(name), detail)
     });

@@ -51,6 +51,8 @@ fn list() -> OpenApiRouter<Arc<Admin>> {
         .routes(routes!(change::retry_deliveries))
         .routes(routes!(change::cancel_deliveries))
         .routes(routes!(change::discard_deliveries))
+        .routes(routes!(change::move_deliveries))
+        .routes(routes!(change::move_delivery))
         .routes(routes!(plugins::list_plugins))
         .routes(routes!(plugins::show_plugin))
         .routes(routes!(plugins::approve_plugin))

@@ -16,7 +16,7 @@ use super::problem::Problem;
 mod change;
 mod filters;
 
-pub(super) use change::{ChangeQuery, progress_text};
+pub(super) use change::{ChangeQuery, MoveQuery, ToQuery, progress_text};
 pub(super) use filters::{ApproveQuery, DeliveryQuery, EventQuery, NoQuery, ReplayQuery, to_text};
 
 /// Reads the query string as `T`.

@@ -1,6 +1,7 @@
 //! Plugins: what runs, since when, and what leads to it.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
 
 use axum::Json;
 use axum::extract::State;
@@ -141,6 +142,14 @@ pub(super) struct Approved {
     digest: String,
 }
 
+/// The plugins of the shelf, and those without a file that have open deliveries: a host that was started after a file was
+/// removed knows of it only by what waits.
+pub(super) fn known_plugins<'a>(shelf: &'a Shelf, stats: &'a Stats) -> BTreeMap<&'a PluginName, &'a Slot> {
+    static REMOVED: LazyLock<Slot> = LazyLock::new(Slot::default);
+    let waiting = stats.plugins.iter().filter(|(_, counts)| counts.open() > 0).map(|(name, _)| (name, &*REMOVED));
+    waiting.chain(shelf.slots()).collect()
+}
+
 /// List the plugins, by name.
 #[utoipa::path(get, path = "/api/v1/plugins", tag = "plugins", responses(
     (status = 200, description = "Every plugin, on one page", body = Listing<Plugin>),
@@ -152,7 +161,7 @@ pub(super) async fn list_plugins(
 ) -> Json<Listing<Plugin>> {
     let (shelf, config, stats) = (admin.shelf.load(), admin.config.load(), admin.store.stats());
     let plugin = |(name, slot)| Plugin::of(name, slot, admin.breakers.of(name), &config, &stats);
-    let items = shelf.slots().map(plugin).collect();
+    let items = known_plugins(&shelf, &stats).into_iter().map(plugin).collect();
     Json(Listing { items, next_cursor: None })
 }
 
@@ -168,7 +177,9 @@ pub(super) async fn show_plugin(
     Id(name): Id<String>,
 ) -> Result<Json<Plugin>, Problem> {
     let (shelf, config, stats) = (admin.shelf.load(), admin.config.load(), admin.store.stats());
-    let (name, slot) = known(&shelf, &name)?;
+    let plugins = known_plugins(&shelf, &stats);
+    let found = plugins.iter().find(|(known, _)| known.as_ref() == name);
+    let (name, slot) = found.ok_or_else(|| no_plugin(&name, plugins.keys().map(|known| known.as_ref())))?;
     Ok(Json(Plugin::of(name, slot, admin.breakers.of(name), &config, &stats)))
 }
 

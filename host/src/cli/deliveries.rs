@@ -103,6 +103,23 @@ Examples:
   hookbox deliveries discard dlv_019a…_0
   hookbox deliveries discard --state dead --until 7d        every dead letter older than a week")]
     Discard(Change),
+    /// Give what is ready or waits to another plugin: one by its id, or all that match
+    #[command(after_help = "\
+A delivery keeps its time and its id, and with the id its idempotency key; its attempts are counted anew. It stays where it is
+if the other plugin has a delivery of the same event, because a plugin gets an event once. Values that a plugin keeps stay its
+own.
+
+Examples:
+  hookbox deliveries move --plugin video-orders --to orders --dry-run
+  hookbox deliveries move --plugin video-orders --to orders   the backlog of a plugin that was renamed
+  hookbox deliveries move dlv_019a…_0 --to orders")]
+    Move {
+        /// The plugin that gets them
+        #[arg(long, value_name = "PLUGIN")]
+        to: String,
+        #[command(flatten)]
+        change: Change,
+    },
 }
 
 impl Verb {
@@ -111,6 +128,7 @@ impl Verb {
             Self::Retry(change) => (Action::Retry, change),
             Self::Cancel(change) => (Action::Cancel, change),
             Self::Discard(change) => (Action::Discard, change),
+            Self::Move { to, change } => (Action::Move(to.as_str().into()), change),
         }
     }
 }
@@ -132,8 +150,8 @@ impl Filter {
 impl Deliveries {
     pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
         if let Some((action, change)) = self.verb.as_ref().map(Verb::parts) {
-            change.check(action)?;
-            return change.run(action, &self.target.client(common)?, self.json);
+            change.check(&action)?;
+            return change.run(&action, &self.target.client(common)?, self.json);
         }
         let client = self.target.client(common)?;
         match &self.id {

@@ -3,16 +3,16 @@
 //! ```text
 //!  ready, waiting ──cancel──► cancelled ──retry──► ready        leased ──cancel──► leased, and cancelled once it is settled
 //!            dead ──discard─► discarded ──retry──► ready          dead ──retry───► ready
-//!         waiting ──retry───► ready (due at once)
+//!         waiting ──retry───► ready (due at once)              ready, waiting ──move──► the same, for another plugin
 //! ```
 
 use serde::{Deserialize, Serialize};
 
 use super::{DeliveryFilter, DeliveryView};
-use crate::event::{DeliveryId, State};
+use crate::event::{DeliveryId, PluginName, State};
 
 /// What an operator does to a delivery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Due at once: a settled one begins anew, its attempts counted from 0; a waiting one keeps its count.
     Retry,
@@ -20,46 +20,50 @@ pub enum Action {
     Cancel,
     /// Puts a dead letter away.
     Discard,
+    /// Gives what no attempt has yet, or what waits for the next one, to this plugin: at the same time, its attempts
+    /// counted from 0. A plugin gets an event once, so one of an event that this plugin has a delivery of, but for those
+    /// that an operator has ended, is not taken.
+    Move(PluginName),
 }
 
 impl Action {
-    /// Every action.
-    pub const ALL: [Self; 3] = [Self::Retry, Self::Cancel, Self::Discard];
-
     /// The verb people see.
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Retry => "retry",
             Self::Cancel => "cancel",
             Self::Discard => "discard",
+            Self::Move(_) => "move",
         }
     }
 
     /// What the verb makes of a delivery, in a word.
-    pub fn done(self) -> &'static str {
+    pub fn done(&self) -> &'static str {
         match self {
             Self::Retry => "retried",
             Self::Cancel => "cancelled",
             Self::Discard => "discarded",
+            Self::Move(_) => "moved",
         }
     }
 
     /// The states that it takes deliveries from. `ready` is not among those of a retry: such a delivery is due, unless
     /// the clock was ahead when it became so, and then it counts as waiting.
-    pub fn takes(self) -> &'static [State] {
+    pub fn takes(&self) -> &'static [State] {
         match self {
             Self::Retry => &[State::Dead, State::Waiting, State::Cancelled, State::Discarded],
             Self::Cancel => &[State::Ready, State::Leased, State::Waiting],
             Self::Discard => &[State::Dead],
+            Self::Move(_) => &[State::Ready, State::Waiting],
         }
     }
 
     /// The states that are meant where a filter names none. Only the dead are retried then: what waits may be an event
     /// that a plugin wants to come later, and what an operator has ended stays so until he says otherwise.
-    pub fn takes_unasked(self) -> &'static [State] {
+    pub fn takes_unasked(&self) -> &'static [State] {
         match self {
             Self::Retry | Self::Discard => &[State::Dead],
-            Self::Cancel => self.takes(),
+            Self::Cancel | Self::Move(_) => self.takes(),
         }
     }
 }

@@ -9,11 +9,12 @@ use super::site::{Ends, Site, event, site};
 /// A request for every operation of the document, in an order in which each succeeds.
 async fn requests(site: &Site) -> Vec<(&'static str, &'static str, String)> {
     let first = site.append(event("video.done", "order_1", b"{\"a\":[1]}", &["audit", "orders"])).await;
-    site.append(event("video.done", "order_2", b"\xff", &["audit"])).await;
+    let second = site.append(event("video.done", "order_2", b"\xff", &["audit"])).await;
     let third = site.append(event("video.done", "order_3", b"{}", &["audit"])).await;
     assert_eq!(site.work("audit", Ends::Dead).await, 3);
     assert_eq!(site.work("orders", Ends::Done).await, 1);
     let delivery = site.admin.store.event(first).await.unwrap().deliveries[0].id;
+    let moved = site.admin.store.event(second).await.unwrap().deliveries[0].id;
     let other = site.admin.store.event(third).await.unwrap().deliveries[0].id;
     vec![
         ("get", "/api/v1/events", "/api/v1/events".to_owned()),
@@ -24,6 +25,8 @@ async fn requests(site: &Site) -> Vec<(&'static str, &'static str, String)> {
         ("post", "/api/v1/deliveries/{id}/cancel", format!("/api/v1/deliveries/{delivery}/cancel")),
         ("post", "/api/v1/deliveries/{id}/discard", format!("/api/v1/deliveries/{other}/discard")),
         ("post", "/api/v1/deliveries/retry", "/api/v1/deliveries/retry?state=dead".to_owned()),
+        ("post", "/api/v1/deliveries/{id}/move", format!("/api/v1/deliveries/{moved}/move?to=orders")),
+        ("post", "/api/v1/deliveries/move", "/api/v1/deliveries/move?to=orders&state=open".to_owned()),
         ("post", "/api/v1/deliveries/cancel", "/api/v1/deliveries/cancel?state=open&dry_run=true".to_owned()),
         ("post", "/api/v1/deliveries/discard", "/api/v1/deliveries/discard?state=dead".to_owned()),
         ("post", "/api/v1/events/{id}/replay", format!("/api/v1/events/{first}/replay")),

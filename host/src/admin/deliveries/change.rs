@@ -9,7 +9,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::admin::Admin;
-use crate::admin::params::{Ask, ChangeQuery, Id, NoQuery, Order, progress_text};
+use crate::admin::events::no_plugin;
+use crate::admin::params::{Ask, ChangeQuery, Id, MoveQuery, NoQuery, Order, ToQuery, progress_text};
 use crate::admin::problem::Problem;
 use crate::admin::view::Delivery;
 use crate::event::DeliveryId;
@@ -37,6 +38,13 @@ pub(in crate::admin) struct Cancelled {
 pub(in crate::admin) struct Discarded {
     /// Dead letters that were put away.
     discarded: u64,
+}
+
+/// What a move did.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::admin) struct Moved {
+    /// Deliveries that another plugin has now.
+    moved: u64,
 }
 
 /// An answer about many deliveries, and whether there are more.
@@ -154,10 +162,52 @@ pub(in crate::admin) async fn discard_deliveries(
     all(&admin, Action::Discard, query, |discarded| Discarded { discarded }).await
 }
 
+/// Move one delivery that is ready or waits to another plugin: at the same time, its attempts counted from 0.
+#[utoipa::path(post, path = "/api/v1/deliveries/{id}/move", tag = "deliveries",
+    params(("id" = String, Path, description = "A delivery id (`dlv_…`)"), ToQuery),
+    request_body(content = Option<serde_json::Value>, description = "The parameters of the query, as the members of an object"),
+    responses(
+    (status = 200, description = "The plugin has it", body = Moved),
+    (status = 409, description = "Its state does not allow it, or the plugin has the event already", body = Problem, content_type = "application/problem+json"),
+    (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+))]
+pub(in crate::admin) async fn move_delivery(
+    State(admin): State<Arc<Admin>>,
+    Id(id): Id<DeliveryId>,
+    Order(query): Order<ToQuery>,
+) -> Result<Json<Moved>, Problem> {
+    Ok(Json(Moved { moved: one(&admin, moves_to(&admin, &query)?, id).await? }))
+}
+
+/// Move every delivery that matches, of those that are ready or wait, to another plugin, unless that one has the event already.
+#[utoipa::path(post, path = "/api/v1/deliveries/move", tag = "deliveries", params(MoveQuery),
+    request_body(content = Option<serde_json::Value>, description = "The parameters of the query, as the members of an object"),
+    responses(
+    (status = 200, description = "How many were moved, or would be", body = Bulk<Moved>),
+    (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+))]
+pub(in crate::admin) async fn move_deliveries(
+    State(admin): State<Arc<Admin>>,
+    Order(query): Order<MoveQuery>,
+) -> Result<Json<Bulk<Moved>>, Problem> {
+    let action = moves_to(&admin, &query.to)?;
+    all(&admin, action, query.change, |moved| Moved { moved }).await
+}
+
+/// Only a plugin that the host has a file of may get what waits.
+fn moves_to(admin: &Admin, query: &ToQuery) -> Result<Action, Problem> {
+    let (shelf, name) = (admin.shelf.load(), query.plugin()?);
+    let there = || shelf.slots().filter(|(_, slot)| slot.state() != "missing").map(|(known, _)| known);
+    let found = there().find(|known| known.as_ref() == name);
+    let found = found.ok_or_else(|| no_plugin(name, there().map(AsRef::as_ref)))?;
+    Ok(Action::Move(Arc::clone(found)))
+}
+
 async fn one(admin: &Admin, action: Action, id: DeliveryId) -> Result<u64, Problem> {
+    let verb = action.name();
     let changed = admin.store.change(action, Which::One(id)).await?.deliveries;
-    tracing::info!(delivery.id = %id, action = action.name(), "an operator changes a delivery");
-    count(action, changed);
+    tracing::info!(delivery.id = %id, action = verb, "an operator changes a delivery");
+    count(verb, changed);
     Ok(changed)
 }
 
@@ -168,7 +218,7 @@ async fn all<T: ToSchema>(
     did: impl FnOnce(u64) -> T,
 ) -> Result<Json<Bulk<T>>, Problem> {
     let (dry_run, from) = (query.dry_run()?, query.from()?);
-    let filter = query.filter(action)?;
+    let filter = query.filter(&action)?;
     Ok(Json(if dry_run {
         Bulk::DryRun(preview(admin, action, filter, from).await?)
     } else {
@@ -184,9 +234,9 @@ async fn change(
     mut from: Option<Progress>,
 ) -> Result<(u64, Option<Progress>), Problem> {
     let begun = Instant::now();
-    let mut tally = Tally { action, deliveries: 0 };
+    let mut tally = Tally { verb: action.name(), deliveries: 0 };
     loop {
-        let changed = admin.store.change(action, Which::Matching { filter: filter.clone(), from }).await?;
+        let changed = admin.store.change(action.clone(), Which::Matching { filter: filter.clone(), from }).await?;
         tally.deliveries += changed.deliveries;
         from = changed.next;
         if from.is_none() || begun.elapsed() >= WORKS_FOR {
@@ -204,7 +254,7 @@ async fn preview(
     let begun = Instant::now();
     let (mut matched, mut first) = (0, Vec::new());
     loop {
-        let preview = admin.store.preview(action, filter.clone(), from).await?;
+        let preview = admin.store.preview(action.clone(), filter.clone(), from).await?;
         matched += preview.deliveries;
         first.extend(preview.first.into_iter().map(Delivery::from));
         from = preview.next;
@@ -222,17 +272,17 @@ impl<T: ToSchema> Step<T> {
 
 /// The work done so far is logged however the request ends, also if its caller goes away.
 struct Tally {
-    action: Action,
+    verb: &'static str,
     deliveries: u64,
 }
 
 impl Drop for Tally {
     fn drop(&mut self) {
-        tracing::info!(deliveries = self.deliveries, action = self.action.name(), "an operator changes deliveries");
-        count(self.action, self.deliveries);
+        tracing::info!(deliveries = self.deliveries, action = self.verb, "an operator changes deliveries");
+        count(self.verb, self.deliveries);
     }
 }
 
-fn count(action: Action, deliveries: u64) {
-    metrics::counter!("hookbox_operator_changes_total", "action" => action.name()).increment(deliveries);
+fn count(verb: &'static str, deliveries: u64) {
+    metrics::counter!("hookbox_operator_changes_total", "action" => verb).increment(deliveries);
 }

@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterIn};
 
 use super::filters::{no_state, time};
 use crate::admin::problem::Problem;
@@ -13,12 +14,13 @@ use crate::store::{Action, DeliveryFilter, Progress};
 /// The name for all states of what is open.
 const OPEN: &str = "open";
 
-/// Filters of `POST /api/v1/deliveries/retry`, `…/cancel` and `…/discard`, in the query or as the members of a JSON object.
+/// Filters of `POST /api/v1/deliveries/retry`, `…/cancel`, `…/discard` and `…/move`, in the query or as the members of a JSON object.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(in crate::admin) struct ChangeQuery {
     /// In this state. A retry takes `dead` (which is meant if nothing is said), `waiting`, `cancelled` and `discarded`; a
-    /// cancellation `ready`, `leased`, `waiting` and, for all three, `open`; a discard `dead`.
+    /// cancellation `ready`, `leased`, `waiting` and, for all three, `open`; a discard `dead`; a move `ready`, `waiting` and,
+    /// for both, `open`.
     state: Option<String>,
     /// Of this plugin.
     plugin: Option<String>,
@@ -40,9 +42,43 @@ pub(in crate::admin) struct ChangeQuery {
     cursor: Option<String>,
 }
 
+/// Where deliveries are moved to: the parameter of `POST /api/v1/deliveries/{id}/move`.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::admin) struct ToQuery {
+    /// The plugin that gets them.
+    #[param(required = true)]
+    to: Option<String>,
+}
+
+/// Parameters of `POST /api/v1/deliveries/move`: the filters, and the plugin that gets what matches.
+#[derive(Debug, Default, Deserialize)]
+pub(in crate::admin) struct MoveQuery {
+    #[serde(flatten)]
+    pub(in crate::admin) to: ToQuery,
+    #[serde(flatten)]
+    pub(in crate::admin) change: ChangeQuery,
+}
+
+impl IntoParams for MoveQuery {
+    fn into_params(place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let mut parameters = ToQuery::into_params(&place);
+        parameters.extend(ChangeQuery::into_params(&place));
+        parameters
+    }
+}
+
+impl ToQuery {
+    /// The plugin's name, as given.
+    pub(in crate::admin) fn plugin(&self) -> Result<&str, Problem> {
+        let missing = || Problem::bad_request("`to` is missing: it names the plugin that gets the deliveries");
+        self.to.as_deref().ok_or_else(missing)
+    }
+}
+
 impl ChangeQuery {
     /// The deliveries that are meant. To mean all of them one has to say so.
-    pub(in crate::admin) fn filter(self, action: Action) -> Result<DeliveryFilter, Problem> {
+    pub(in crate::admin) fn filter(self, action: &Action) -> Result<DeliveryFilter, Problem> {
         let state = self.state.as_deref().map(|name| state(action, name)).transpose()?;
         let filter = DeliveryFilter {
             state: None,
@@ -55,7 +91,7 @@ impl ChangeQuery {
         };
         if filter == DeliveryFilter::default() && state.is_none() {
             let (verb, all, which) = match action {
-                Action::Cancel => ("cancel", OPEN, "open"),
+                Action::Cancel | Action::Move(_) => (action.name(), OPEN, "open"),
                 Action::Retry | Action::Discard => (action.name(), State::Dead.name(), "dead"),
             };
             let detail = format!("no filter given: say `state={all}` to {verb} every {which} delivery");
@@ -81,11 +117,12 @@ impl ChangeQuery {
 }
 
 /// A state that `action` takes deliveries from; `None` for all of them.
-fn state(action: Action, name: &str) -> Result<Option<State>, Problem> {
-    if action == Action::Cancel && name == OPEN {
+fn state(action: &Action, name: &str) -> Result<Option<State>, Problem> {
+    let takes_open = matches!(action, Action::Cancel | Action::Move(_));
+    if takes_open && name == OPEN {
         return Ok(None);
     }
-    let more: &[_] = if action == Action::Cancel { &[OPEN] } else { &[] };
+    let more: &[_] = if takes_open { &[OPEN] } else { &[] };
     let state = State::from_name(name).ok_or_else(|| no_state(name, action.takes(), more))?;
     if action.takes().contains(&state) {
         return Ok(Some(state));
@@ -94,7 +131,7 @@ fn state(action: Action, name: &str) -> Result<Option<State>, Problem> {
     let (verb, done) = (action.name(), action.done());
     let why = match (action, state) {
         (Action::Retry, State::Ready) => "it is due".to_owned(),
-        (Action::Retry, State::Leased) => "it is running".to_owned(),
+        (Action::Retry | Action::Move(_), State::Leased) => "it is running".to_owned(),
         (Action::Discard, State::Ready | State::Leased | State::Waiting) => "`cancel` ends what is open".to_owned(),
         _ => "it is settled".to_owned(),
     };
@@ -126,14 +163,17 @@ mod tests {
 
     #[test]
     fn to_mean_everything_one_has_to_say_so() {
-        for (action, all) in [(Action::Retry, "dead"), (Action::Discard, "dead"), (Action::Cancel, "open")] {
+        let to = Action::Move("orders".into());
+        for (action, all) in
+            [(&Action::Retry, "dead"), (&Action::Discard, "dead"), (&Action::Cancel, "open"), (&to, "open")]
+        {
             let message = detail(ask("").filter(action));
             assert!(message.contains(&format!("`state={all}` to {} every", action.name())), "{message}");
             ask(&format!("state={all}")).filter(action).unwrap();
             assert_eq!(ask("plugin=audit").filter(action).unwrap().state, None);
         }
-        assert_eq!(ask("state=open").filter(Action::Cancel).unwrap(), DeliveryFilter::default());
-        assert_eq!(ask("state=dead").filter(Action::Retry).unwrap().state, Some(State::Dead));
+        assert_eq!(ask("state=open").filter(&Action::Cancel).unwrap(), DeliveryFilter::default());
+        assert_eq!(ask("state=dead").filter(&Action::Retry).unwrap().state, Some(State::Dead));
     }
 
     #[test]
@@ -146,8 +186,9 @@ mod tests {
             (Action::Cancel, "opn", "did you mean `open`?"),
             (Action::Discard, "waiting", "`cancel` ends what is open"),
             (Action::Discard, "daed", "did you mean `dead`?"),
+            (Action::Move("orders".into()), "leased", "it is running; move takes `ready`, `waiting`"),
         ] {
-            let message = detail(ask(&format!("state={state}")).filter(action));
+            let message = detail(ask(&format!("state={state}")).filter(&action));
             assert!(message.contains(hint), "{} {state}: {message}", action.name());
         }
     }

@@ -1,4 +1,4 @@
-//! `hookbox deliveries retry | cancel | discard`: one delivery by its id, or all that match.
+//! `hookbox deliveries retry | cancel | discard | move`: one delivery by its id, or all that match.
 //!
 //! The host works for a bounded time and says where to go on; this asks until there are no more. Whatever was changed when it
 //! is stopped stays so, and the same command goes on with the rest.
@@ -38,18 +38,19 @@ pub(super) struct Change {
 
 impl Change {
     /// A change by filter needs one.
-    pub(super) fn check(&self, action: Action) -> Result<(), Failure> {
+    pub(super) fn check(&self, action: &Action) -> Result<(), Failure> {
         if self.id.is_some() || self.filter.query().iter().any(|(_, value)| value.is_some()) {
             return Ok(());
         }
         let all = match action {
             Action::Retry | Action::Discard => "`--state dead` for every dead delivery",
             Action::Cancel => "`--state open` for every delivery that is ready, leased or waiting",
+            Action::Move(_) => "`--plugin NAME` for every delivery of that plugin that is ready or waiting",
         };
         Err(Failure::usage(format!("which ones? Give an ID, a filter, or {all}")))
     }
 
-    pub(super) fn run(&self, action: Action, client: &Client, as_json: bool) -> Result<ExitCode, Failure> {
+    pub(super) fn run(&self, action: &Action, client: &Client, as_json: bool) -> Result<ExitCode, Failure> {
         match &self.id {
             Some(id) => one(action, id, client, as_json),
             None if self.dry_run => self.preview(action, client, as_json),
@@ -57,7 +58,7 @@ impl Change {
         }
     }
 
-    fn all(&self, action: Action, client: &Client, as_json: bool) -> Result<ExitCode, Failure> {
+    fn all(&self, action: &Action, client: &Client, as_json: bool) -> Result<ExitCode, Failure> {
         let (mut changed, done) = (0, action.done());
         let progress = Progress::new(action.name(), self.at_most(action, client)?);
         let next = self.steps(action, client, &[], |answer| {
@@ -79,7 +80,7 @@ impl Change {
         stopped(&next)
     }
 
-    fn preview(&self, action: Action, client: &Client, as_json: bool) -> Result<ExitCode, Failure> {
+    fn preview(&self, action: &Action, client: &Client, as_json: bool) -> Result<ExitCode, Failure> {
         let (mut matched, mut first) = (0, Vec::new());
         let dry_run = [("dry_run", Some("true".to_owned()))];
         let next = self.steps(action, client, &dry_run, |answer| {
@@ -106,13 +107,14 @@ impl Change {
     /// Asks until there are no more or ctrl-c is pressed; the cursor to go on with, if so.
     fn steps(
         &self,
-        action: Action,
+        action: &Action,
         client: &Client,
         more: &[(&'static str, Option<String>)],
         mut see: impl FnMut(&Value),
     ) -> Result<Value, Failure> {
         let interrupt = Interrupt::listen()?;
         let mut query = self.filter.query();
+        query.extend(to(action));
         query.extend_from_slice(more);
         loop {
             let mut answer = client.post(&format!("/api/v1/deliveries/{}", action.name()), &query)?;
@@ -125,7 +127,7 @@ impl Change {
     }
 
     /// A bound for the bar: deliveries of the plugin in states that may be meant.
-    fn at_most(&self, action: Action, client: &Client) -> Result<u64, Failure> {
+    fn at_most(&self, action: &Action, client: &Client) -> Result<u64, Failure> {
         let stats = client.get("/api/v1/stats", &[])?;
         let counts = match &self.filter.plugin {
             Some(plugin) => &stats["plugins"][plugin],
@@ -138,8 +140,17 @@ impl Change {
     }
 }
 
-fn one(action: Action, id: &str, client: &Client, as_json: bool) -> Result<ExitCode, Failure> {
-    let answer = client.post(&format!("/api/v1/deliveries/{}/{}", encoded(id), action.name()), &[])?;
+/// What the request of an action says beside its filters.
+fn to(action: &Action) -> Option<(&'static str, Option<String>)> {
+    match action {
+        Action::Move(plugin) => Some(("to", Some(plugin.to_string()))),
+        _ => None,
+    }
+}
+
+fn one(action: &Action, id: &str, client: &Client, as_json: bool) -> Result<ExitCode, Failure> {
+    let more: Vec<_> = to(action).into_iter().collect();
+    let answer = client.post(&format!("/api/v1/deliveries/{}/{}", encoded(id), action.name()), &more)?;
     if as_json {
         print_json(&answer)?;
     } else {

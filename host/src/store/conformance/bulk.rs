@@ -8,7 +8,7 @@ use crate::store::{Action, DeliveryFilter, Which};
 pub(super) async fn act_on_all(store: &Arc<dyn Store>, action: Action, filter: &DeliveryFilter) -> (u64, usize) {
     let (mut deliveries, mut steps, mut from) = (0, 0, None);
     loop {
-        let changed = store.change(action, Which::Matching { filter: filter.clone(), from }).await.unwrap();
+        let changed = store.change(action.clone(), Which::Matching { filter: filter.clone(), from }).await.unwrap();
         (deliveries, steps) = (deliveries + changed.deliveries, steps + 1);
         assert!(steps < 1_000, "it ends");
         match changed.next {
@@ -26,7 +26,7 @@ async fn number(store: &Arc<dyn Store>, action: Action, filter: &DeliveryFilter)
 async fn preview(store: &Arc<dyn Store>, action: Action, filter: &DeliveryFilter) -> (u64, Vec<DeliveryId>) {
     let (mut deliveries, mut first, mut from) = (0, Vec::new(), None);
     loop {
-        let preview = store.preview(action, filter.clone(), from).await.unwrap();
+        let preview = store.preview(action.clone(), filter.clone(), from).await.unwrap();
         deliveries += preview.deliveries;
         first.extend(preview.first.iter().map(|delivery| delivery.id));
         match preview.next {
@@ -101,6 +101,31 @@ pub(in crate::store) async fn what_fails_again_during_a_bulk_retry_has_had_its_c
         }
         assert_eq!(retried, 10, "{plugin}");
     }
+}
+
+pub(in crate::store) async fn a_bulk_move_takes_what_is_ready_or_waits_once(harness: impl Harness) {
+    let store = harness.open().await;
+    let dead = dead_letter(&store, "audit").await;
+    let mut open = Vec::new();
+    for later in 0..9 {
+        open.push(waits_until(&store, "audit", START_MS + 60_000 + later).await);
+        open.push(deliver(&store, "orders").await);
+    }
+    let leased = deliver(&store, "audit").await;
+    let held = lease_one(&store, "audit").await;
+    let action = || Action::Move("zeta".into());
+    assert_eq!(preview(&store, action(), &of("audit", Some(State::Ready))).await.0, 0);
+    assert_eq!(preview(&store, action(), &everything()).await.0, 18);
+    assert_eq!(number(&store, action(), &of("audit", None)).await, 9);
+    assert_eq!(number(&store, action(), &everything()).await, 9, "none is moved twice");
+    for id in open {
+        assert_eq!(&*delivery(&store, id).await.plugin, "zeta");
+    }
+    for id in [dead, leased] {
+        assert_eq!(&*delivery(&store, id).await.plugin, "audit");
+    }
+    settle(&store, held, done()).await;
+    assert_eq!(store.stats().plugins["zeta"].open(), 18);
 }
 
 pub(in crate::store) async fn a_bulk_cancel_takes_all_that_is_open_and_nothing_else(harness: impl Harness) {

@@ -79,6 +79,10 @@ macro_rules! laws {
                 a_store_that_was_closed_has_nothing_to_recover
             }
             operator {
+                a_moved_delivery_is_another_plugins_at_the_same_time
+                what_runs_or_is_settled_cannot_be_moved
+                a_plugin_that_has_an_event_gets_it_from_no_other
+                a_suspect_that_is_moved_is_a_suspect_no_more
                 a_retried_delivery_is_ready_and_its_attempts_are_pardoned
                 what_is_due_running_or_done_cannot_be_retried
                 a_waiting_delivery_that_is_retried_is_due_at_once
@@ -99,6 +103,7 @@ macro_rules! laws {
                 an_event_has_a_bounded_number_of_deliveries
             }
             bulk {
+                a_bulk_move_takes_what_is_ready_or_waits_once
                 a_bulk_retry_takes_the_dead_that_match
                 a_bulk_retry_takes_what_waits_or_was_ended_only_when_asked
                 what_fails_again_during_a_bulk_retry_has_had_its_chance

@@ -115,6 +115,19 @@ impl<H: Harness> Model<'_, H> {
         self.harness.clock().now_ms()
     }
 
+    /// Does `action` to a delivery, if it is there for it; says whether.
+    fn change_one(&mut self, id: DeliveryId, action: &Action, wanted: &[State]) -> bool {
+        let now_ms = self.now_ms();
+        let ended = |delivery: &Delivery| matches!(delivery.state, State::Cancelled | State::Discarded);
+        if let Action::Move(to) = action {
+            let mut of_event = self.deliveries.iter().filter(|(other, _)| other.event == id.event);
+            if of_event.any(|(_, delivery)| delivery.plugin == **to && !ended(delivery)) {
+                return false;
+            }
+        }
+        self.deliveries.get_mut(&id).is_some_and(|delivery| delivery.change(action, wanted, now_ms))
+    }
+
     async fn apply(&mut self, op: Op) {
         match op {
             Op::Append { key, source, targets, delay_ms } => self.append(key, source, &targets, delay_ms).await,
@@ -208,9 +221,9 @@ impl Delivery {
     }
 
     /// Does `action` to it, if it takes one in its state and that is `wanted`; says whether.
-    fn change(&mut self, action: Action, wanted: &[State], now_ms: i64) -> bool {
+    fn change(&mut self, action: &Action, wanted: &[State], now_ms: i64) -> bool {
         let later = self.state == State::Ready && self.due_ms > now_ms;
-        let state = if action == Action::Retry && later { State::Waiting } else { self.state };
+        let state = if *action == Action::Retry && later { State::Waiting } else { self.state };
         if !wanted.contains(&state) || self.cancelled {
             return false;
         }
@@ -225,6 +238,9 @@ impl Delivery {
             (Action::Cancel, State::Leased) => self.cancelled = true,
             (Action::Cancel, State::Ready | State::Waiting) => self.state = State::Cancelled,
             (Action::Discard, State::Dead) => self.state = State::Discarded,
+            (Action::Move(to), State::Ready | State::Waiting) => {
+                (self.plugin, self.pardoned, self.crashes) = (to.to_string(), self.attempt, 0);
+            }
             _ => return false,
         }
         true

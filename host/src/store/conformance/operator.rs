@@ -1,13 +1,14 @@
-//! What an operator does to one delivery: retry, cancel, discard; and the replay of an old event.
+//! What an operator does to one delivery: retry, cancel, discard, move; and the replay of an old event.
 
 use super::desk::TestDesk;
 use super::*;
-use crate::store::{Action, Which};
+use crate::store::{Action, DeliveryFilter, Which};
 
 /// Does `action` to one delivery that allows it.
 pub(super) async fn act(store: &Arc<dyn Store>, action: Action, id: DeliveryId) {
+    let verb = action.name();
     let changed = store.change(action, Which::One(id)).await.unwrap();
-    assert_eq!((changed.deliveries, changed.next), (1, None), "{} {id}", action.name());
+    assert_eq!((changed.deliveries, changed.next), (1, None), "{verb} {id}");
 }
 
 pub(super) async fn assert_conflict(store: &Arc<dyn Store>, action: Action, id: DeliveryId) {
@@ -256,13 +257,75 @@ pub(in crate::store) async fn a_replay_creates_new_deliveries_of_an_old_event(ha
     assert_eq!(again[0].ordinal, 3);
 }
 
+fn to(plugin: &str) -> Action {
+    Action::Move(plugin.into())
+}
+
+pub(in crate::store) async fn a_moved_delivery_is_another_plugins_at_the_same_time(harness: impl Harness) {
+    let store = harness.open().await;
+    let desk = TestDesk::attach(&store, &[]);
+    let waiting = waits_until(&store, "audit", START_MS + 1_000).await;
+    let ready = deliver(&store, "audit").await;
+    desk.posted(&store).await;
+    for (id, due_ms) in [(waiting, START_MS + 1_000), (ready, START_MS)] {
+        let before = delivery(&store, id).await;
+        act(&store, to("orders"), id).await;
+        let after = delivery(&store, id).await;
+        assert_eq!((&*after.plugin, after.state, after.due_ms), ("orders", before.state, Some(due_ms)));
+        assert_eq!(after.attempts, before.attempts, "what the other one tried is still shown");
+        assert_eq!(desk.posted(&store).await, [("orders".to_owned(), due_ms)]);
+    }
+    let stats = store.stats();
+    assert_eq!((stats.plugins["audit"].open(), stats.plugins["orders"].open()), (0, 2));
+    assert!(lease(&store, "audit", 2).await.is_empty());
+    assert_eq!(lease_one(&store, "orders").await.delivery, ready);
+    pass(&harness, 1_000);
+    let lease = lease_one(&store, "orders").await;
+    assert_eq!((lease.delivery, lease.attempt, lease.counted_attempt()), (waiting, 2, 1));
+}
+
+pub(in crate::store) async fn what_runs_or_is_settled_cannot_be_moved(harness: impl Harness) {
+    let store = harness.open().await;
+    let id = deliver(&store, "audit").await;
+    let lease = lease_one(&store, "audit").await;
+    assert_conflict(&store, to("orders"), id).await;
+    settle(&store, lease, done()).await;
+    assert_conflict(&store, to("orders"), id).await;
+    let dead = dead_letter(&store, "audit").await;
+    assert_conflict(&store, to("orders"), dead).await;
+}
+
+pub(in crate::store) async fn a_plugin_that_has_an_event_gets_it_from_no_other(harness: impl Harness) {
+    let store = harness.open().await;
+    let event = append(&store, event("order.paid", &["audit", "orders"])).await;
+    let [audit, orders] = [0, 1].map(|ordinal| DeliveryId { event, ordinal });
+    assert_conflict(&store, to("orders"), audit).await;
+    assert_conflict(&store, to("audit"), audit).await;
+    let which = || Which::Matching { filter: DeliveryFilter::default(), from: None };
+    assert_eq!(store.change(to("orders"), which()).await.unwrap().deliveries, 0);
+    assert_eq!(store.preview(to("orders"), DeliveryFilter::default(), None).await.unwrap().deliveries, 0);
+    act(&store, Action::Cancel, orders).await;
+    assert_eq!(store.change(to("orders"), which()).await.unwrap().deliveries, 1);
+    assert_eq!(&*delivery(&store, audit).await.plugin, "orders");
+}
+
+pub(in crate::store) async fn a_suspect_that_is_moved_is_a_suspect_no_more(harness: impl Harness) {
+    let store = harness.open().await;
+    let id = deliver(&store, "audit").await;
+    run_on(&store, &lease_one(&store, "audit").await);
+    drop(store);
+    let store = harness.open().await;
+    act(&store, to("orders"), id).await;
+    assert_eq!(lease_one(&store, "orders").await.delivery, id);
+}
+
 pub(in crate::store) async fn what_does_not_exist_is_not_found(harness: impl Harness) {
     let store = harness.open().await;
     let event = EventId::first_at(START_MS);
     let not_found = |error: StoreError| assert!(matches!(error, StoreError::NotFound(_)), "{error}");
     not_found(store.event(event).await.unwrap_err());
     not_found(store.replay(event, vec!["audit".into()]).await.unwrap_err());
-    for action in Action::ALL {
+    for action in [Action::Retry, Action::Cancel, Action::Discard, Action::Move("orders".into())] {
         not_found(store.change(action, Which::One(DeliveryId { event, ordinal: 0 })).await.unwrap_err());
     }
     assert_eq!(store.stats(), crate::store::Stats::default());

@@ -178,7 +178,8 @@ pub(in crate::store) fn any_sequence_of_calls_ends_as_in_the_model<H: Harness>(h
 fn any_op() -> impl Strategy<Value = Op> {
     let delay = || prop_oneof![3 => Just(0u64), 1 => Just(50), 1 => Just(400)];
     let pick = || any::<prop::sample::Index>();
-    let action = || prop::sample::select(&Action::ALL[..]);
+    let to_plugin = || (0..3u8).prop_map(|plugin| Action::Move(format!("plugin{plugin}").into()));
+    let action = || prop_oneof![Just(Action::Retry), Just(Action::Cancel), Just(Action::Discard), to_plugin()];
     let how = prop_oneof![
         3 => (prop::collection::vec(0..3u8, 0..3), delay(), 0..3u8, any::<bool>())
             .prop_map(|(emits, delay_ms, key, stale)| model::How::Done { emits, delay_ms, key, stale }),

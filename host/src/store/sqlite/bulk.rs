@@ -20,10 +20,10 @@ impl Sqlite {
         from: Option<Progress>,
     ) -> Result<Changed, StoreError> {
         let before = from.as_ref().is_some_and(|progress| progress.changed);
-        let found = self.search(action, filter, from).await?;
+        let found = self.search(action.clone(), filter, from).await?;
         let mut deliveries = 0;
         for some in found.deliveries.chunks(MAX_CHANGED) {
-            let (found, states) = (some.to_vec(), found.states.clone());
+            let (action, found, states) = (action.clone(), some.to_vec(), found.states.clone());
             deliveries += self.ask(|reply| Command::ChangeAll { action, states, found, reply }).await?;
         }
         let changed = before || deliveries > 0;
@@ -64,7 +64,7 @@ impl Sqlite {
         from: Option<Progress>,
     ) -> Result<search::Found, StoreError> {
         let now_ms = self.clock.now_ms();
-        let find = move |connection: &_| search::find(connection, action, &filter, from.as_ref(), now_ms);
+        let find = move |connection: &_| search::find(connection, &action, &filter, from.as_ref(), now_ms);
         self.listings.ask(find).await
     }
 }

@@ -1,12 +1,28 @@
 //! What an operator's actions do to deliveries, within a transaction of the writer.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::batch::Batch;
 use super::lease::read_state;
 use super::operator::Answer;
-use crate::event::{DeliveryId, PluginName, State};
+use crate::event::{DeliveryId, EventId, PluginName, State};
 use crate::store::{Action, StoreError};
+
+/// The delivery of an event that a plugin has, if an operator has not ended it.
+pub(super) fn delivery_to(
+    connection: &Connection,
+    plugin: &str,
+    event: EventId,
+) -> Result<Option<DeliveryId>, rusqlite::Error> {
+    let [cancelled, discarded] = [State::Cancelled, State::Discarded].map(State::code);
+    let ordinal = connection
+        .prepare_cached(
+            "SELECT ordinal FROM deliveries WHERE event = ?1 AND plugin = ?2 AND state NOT IN (?3, ?4) LIMIT 1",
+        )?
+        .query_row(params![event.row(), plugin, cancelled, discarded], |row| row.get(0))
+        .optional()?;
+    Ok(ordinal.map(|ordinal| DeliveryId { event, ordinal }))
+}
 
 /// What decides whether an action takes a delivery.
 struct Stands {
@@ -19,7 +35,7 @@ struct Stands {
 
 impl Stands {
     /// The state in which `action` takes it, if it is one of `states`.
-    fn taken(&self, action: Action, states: &[State], now_ms: i64) -> Option<State> {
+    fn taken(&self, action: &Action, states: &[State], now_ms: i64) -> Option<State> {
         let later = self.state == State::Ready && self.due_ms.is_some_and(|due_ms| due_ms > now_ms);
         let state = match (action, self.state) {
             // It became ready while the clock was ahead, and waits as long as any other.
@@ -31,7 +47,7 @@ impl Stands {
     }
 
     /// Why an action does not take it.
-    fn refusal(&self, action: Action, delivery: DeliveryId) -> String {
+    fn refusal(&self, action: &Action, delivery: DeliveryId) -> String {
         let why = match (action, self.state) {
             (Action::Cancel, State::Leased) => ", and cancelled already: it ends with its attempt",
             (Action::Cancel, State::Cancelled) | (Action::Discard, State::Discarded) => " already",
@@ -42,6 +58,10 @@ impl Stands {
             (Action::Discard, _) => "; only a dead one can be discarded",
             (Action::Retry, State::Ready) => "; it is due already",
             (Action::Retry, _) => "; only a dead, waiting, cancelled or discarded one can be retried",
+            (Action::Move(_), State::Leased) => {
+                "; it can be moved when its attempt has ended, if it is not settled then"
+            }
+            (Action::Move(_), _) => "; only one that is ready or waits can be moved",
         };
         format!("delivery `{delivery}` is {}{why}", self.state.name())
     }
@@ -49,13 +69,22 @@ impl Stands {
 
 impl Batch<'_> {
     /// Does `action` to one delivery.
-    pub(super) fn change(&mut self, action: Action, delivery: DeliveryId) -> Answer<u64> {
+    pub(super) fn change(&mut self, action: &Action, delivery: DeliveryId) -> Answer<u64> {
         let Some(stands) = self.stands(delivery)? else {
             return Ok(Err(StoreError::NotFound(format!("delivery `{delivery}`"))));
         };
         let Some(state) = stands.taken(action, action.takes(), self.now_ms) else {
             return Ok(Err(StoreError::Conflict(stands.refusal(action, delivery))));
         };
+        if let Action::Move(to) = action
+            && let Some(other) = delivery_to(self.connection, to, delivery.event)?
+        {
+            let why = match other == delivery {
+                true => format!("it is of plugin `{to}` already"),
+                false => format!("plugin `{to}` has `{other}` of the same event"),
+            };
+            return Ok(Err(StoreError::Conflict(format!("delivery `{delivery}` cannot be moved: {why}"))));
+        }
         self.apply(action, delivery, &stands, state)?;
         Ok(Ok(1))
     }
@@ -63,15 +92,19 @@ impl Batch<'_> {
     /// Does `action` to those that are still in one of these states; says how many.
     pub(super) fn change_all(
         &mut self,
-        action: Action,
+        action: &Action,
         states: &[State],
         found: &[DeliveryId],
     ) -> Result<u64, rusqlite::Error> {
         let mut changed = 0;
         for delivery in found {
-            if let Some(stands) = self.stands(*delivery)?
-                && let Some(state) = stands.taken(action, states, self.now_ms)
-            {
+            let Some(stands) = self.stands(*delivery)? else { continue };
+            let Some(state) = stands.taken(action, states, self.now_ms) else { continue };
+            let free = match action {
+                Action::Move(to) => delivery_to(self.connection, to, delivery.event)?.is_none(),
+                _ => true,
+            };
+            if free {
                 self.apply(action, *delivery, &stands, state)?;
                 changed += 1;
             }
@@ -95,13 +128,14 @@ impl Batch<'_> {
             .optional()
     }
 
-    fn apply(&mut self, action: Action, id: DeliveryId, stands: &Stands, state: State) -> Result<(), rusqlite::Error> {
+    fn apply(&mut self, action: &Action, id: DeliveryId, stands: &Stands, state: State) -> Result<(), rusqlite::Error> {
         match (action, state) {
             (Action::Retry, State::Waiting) => self.due_at_once(id, stands),
             (Action::Retry, _) => self.begin_anew(id, stands),
             (Action::Cancel, State::Leased) => self.end_when_settled(id),
             (Action::Cancel, _) => self.end(id, stands, State::Cancelled),
             (Action::Discard, _) => self.end(id, stands, State::Discarded),
+            (Action::Move(to), state) => self.hand_over(id, stands, state, to),
         }
     }
 
@@ -144,6 +178,25 @@ impl Batch<'_> {
             .prepare_cached("UPDATE deliveries SET state = ?3, due_ms = NULL WHERE event = ?1 AND ordinal = ?2")?
             .execute(params![id.event.row(), id.ordinal, state.code()])?;
         self.moved(stands, state);
+        Ok(())
+    }
+
+    /// From one plugin to another; it leaves the lane of the suspects, because it was the other one that crashed.
+    fn hand_over(
+        &mut self,
+        id: DeliveryId,
+        stands: &Stands,
+        state: State,
+        to: &PluginName,
+    ) -> Result<(), rusqlite::Error> {
+        self.connection
+            .prepare_cached(
+                "UPDATE deliveries SET plugin = ?3, pardoned = attempt, crashes = 0 WHERE event = ?1 AND ordinal = ?2",
+            )?
+            .execute(params![id.event.row(), id.ordinal, to])?;
+        self.delta.moved(&stands.plugin, Some(state), None);
+        self.delta.moved(to, None, Some(state));
+        self.posted.push((to.clone(), stands.due_ms.unwrap_or(self.now_ms)));
         Ok(())
     }
 

@@ -46,9 +46,9 @@ impl Command {
                 None => Leased { leases: Vec::new(), next_due_ms: None },
             }),
             Self::Settle { lease, settlement, .. } => Answer::Settled(work.settle(lease, settlement)?),
-            Self::Change { action, delivery, .. } => Answer::Changed(work.change(*action, *delivery)?),
+            Self::Change { action, delivery, .. } => Answer::Changed(work.change(action, *delivery)?),
             Self::ChangeAll { action, states, found, .. } => {
-                Answer::Changed(Ok(work.change_all(*action, states, found)?))
+                Answer::Changed(Ok(work.change_all(action, states, found)?))
             }
             Self::Replay { event, plugins, .. } => Answer::Replayed(work.replay(*event, plugins)?),
             Self::Sweep { keep, .. } => Answer::Swept(work.sweep(keep)?),

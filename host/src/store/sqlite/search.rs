@@ -7,6 +7,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
+use super::change::delivery_to;
 use super::lease::next_plugin;
 use super::pages::Clauses;
 use crate::event::{DeliveryId, EventId, State};
@@ -35,7 +36,7 @@ pub(super) struct Found {
 /// The deliveries that `action` is for, from where an earlier call has stopped.
 pub(super) fn find(
     connection: &Connection,
-    action: Action,
+    action: &Action,
     filter: &DeliveryFilter,
     from: Option<&Progress>,
     now_ms: i64,
@@ -68,7 +69,21 @@ pub(super) fn find(
         let dead = filter.subject.is_none() && states == [State::Dead];
         search.by_event(at, dead, &mut found)?;
     }
+    if let Action::Move(to) = action {
+        found.deliveries = untouched(connection, to, &found.deliveries)?;
+    }
     Ok(found)
+}
+
+/// Those of an event that the plugin has no delivery of.
+fn untouched(connection: &Connection, to: &str, found: &[DeliveryId]) -> Result<Vec<DeliveryId>, rusqlite::Error> {
+    let mut untouched = Vec::with_capacity(found.len());
+    for delivery in found {
+        if delivery_to(connection, to, delivery.event)?.is_none() {
+            untouched.push(*delivery);
+        }
+    }
+    Ok(untouched)
 }
 
 fn is_open(state: State) -> bool {
@@ -77,7 +92,7 @@ fn is_open(state: State) -> bool {
 
 /// The condition on `deliveries d` for what an action takes from these states. With literals, so that SQLite sees which
 /// partial index applies.
-fn stands(action: Action, states: &[State], now_ms: i64) -> String {
+fn stands(action: &Action, states: &[State], now_ms: i64) -> String {
     let code = State::code;
     match (action, states) {
         (Action::Retry, [State::Waiting]) => {

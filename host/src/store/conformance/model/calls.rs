@@ -1,5 +1,7 @@
 //! Each call, made on the store and on the model.
 
+use std::cmp::Reverse;
+
 use proptest::sample::Index;
 
 use super::super::bulk::act_on_all;
@@ -186,11 +188,9 @@ impl<H: Harness> Model<'_, H> {
     }
 
     pub(super) async fn change(&mut self, pick: Index, action: Action) {
-        let now_ms = self.now_ms();
-        let (store, picked) = (self.store(), pick.index(self.deliveries.len()));
-        let (id, delivery) = self.deliveries.iter_mut().nth(picked).unwrap();
-        let answer = store.change(action, Which::One(*id)).await;
-        if delivery.change(action, action.takes(), now_ms) {
+        let id = *self.deliveries.keys().nth(pick.index(self.deliveries.len())).unwrap();
+        let answer = self.store().change(action.clone(), Which::One(id)).await;
+        if self.change_one(id, &action, action.takes()) {
             assert_eq!(answer.unwrap().deliveries, 1);
         } else {
             assert!(matches!(answer, Err(StoreError::Conflict(_))), "{answer:?}");
@@ -198,15 +198,20 @@ impl<H: Harness> Model<'_, H> {
     }
 
     pub(super) async fn change_all(&mut self, plugin: &str, action: Action, state: Option<State>) {
-        let (store, now_ms) = (self.store(), self.now_ms());
         let wanted: Vec<_> = match state {
             Some(state) => action.takes().iter().copied().filter(|taken| *taken == state).collect(),
             None => action.takes_unasked().to_vec(),
         };
         let filter = DeliveryFilter { plugin: Some(plugin.to_owned()), state, ..DeliveryFilter::default() };
-        let (changed, _) = act_on_all(&store, action, &filter).await;
-        let of_plugin = self.deliveries.values_mut().filter(|delivery| delivery.plugin == plugin);
-        let expected = of_plugin.map(|delivery| u64::from(delivery.change(action, &wanted, now_ms))).sum::<u64>();
+        let (changed, _) = act_on_all(&self.store(), action.clone(), &filter).await;
+        // In the order in which open ones are walked: it says which one of an event is moved.
+        let of_plugin = self.deliveries.iter().filter(|(_, delivery)| delivery.plugin == plugin);
+        let mut of_plugin: Vec<_> = of_plugin.map(|(id, d)| (d.crashes, Reverse((d.due_ms, *id)))).collect();
+        of_plugin.sort();
+        let mut expected = 0;
+        for (_, Reverse((_, id))) in of_plugin {
+            expected += u64::from(self.change_one(id, &action, &wanted));
+        }
         assert_eq!(changed, expected, "{} {state:?}", action.name());
     }
 

@@ -47,8 +47,8 @@ pub struct Slot {
     pub problem: Option<String>,
     /// The newest file, if it waits to be approved.
     pub held: Option<Held>,
-    /// Whether a file of it is being compiled, or waits for that.
-    compiling: bool,
+    /// Since when a file of it is being compiled, or waits for that, Unix ms; what runs goes on meanwhile.
+    pub compiling_since_ms: Option<i64>,
     /// What the folder held under this name when the slot was last changed.
     judged: Seen,
 }
@@ -88,6 +88,14 @@ impl Shelf {
         self.slots.get(name)
     }
 
+    /// The plugins of which a file has been begun to compile since `older`.
+    pub fn newly_compiling<'a>(&'a self, older: &'a Self) -> impl Iterator<Item = (&'a PluginName, &'a Slot)> {
+        let begun = |name: &str, slot: &Slot| {
+            slot.compiling_since_ms.is_some() && older.slot(name).is_none_or(|slot| slot.compiling_since_ms.is_none())
+        };
+        self.slots().filter(move |(name, slot)| begun(name, slot))
+    }
+
     /// Every slot, by name.
     pub fn slots(&self) -> impl Iterator<Item = (&PluginName, &Slot)> {
         self.slots.iter()
@@ -114,7 +122,7 @@ impl Slot {
             _ if self.held.is_some() => "held",
             (Some(_), None, _) => "loaded",
             (Some(_), Some(_), _) => "stale",
-            (None, ..) if self.compiling => "compiling",
+            (None, ..) if self.compiling_since_ms.is_some() => "compiling",
             (None, _, Seen::Absent) => "missing",
             (None, _, _) => "failed",
         }

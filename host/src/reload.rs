@@ -176,8 +176,10 @@ impl<F: Fn()> Reloader<F> {
     /// Says whether something is changing at the moment.
     async fn refresh_shelf(&mut self) -> bool {
         let old = self.watched.shelf.load_full();
+        self.work.prefer(self.watched.config.load().routes.iter().flat_map(|route| route.plugins.clone()).collect());
         let refreshed = old.refresh(&self.watched.stock, &mut self.work).await;
         report(&refreshed.changes, &refreshed.shelf, &self.watched.config.load());
+        report_compiling(&refreshed.shelf, &old);
         let changed = !refreshed.changes.is_empty();
         // Also without a change: it knows of files that were touched and need not be read again, and of those that are
         // being compiled.
@@ -241,6 +243,19 @@ pub fn report(changes: &[Change], shelf: &Shelf, config: &Config) {
         log(change);
         if let Change::Loaded { name, .. } = change {
             warn_of_grants(name, shelf, config);
+        }
+    }
+}
+
+/// Says in the log which files are being compiled that were not on the shelf of before.
+pub fn report_compiling(shelf: &Shelf, before: &Shelf) {
+    for (name, slot) in shelf.newly_compiling(before) {
+        let runs = slot.loaded.as_ref().map(|loaded| loaded.digest.to_string());
+        match runs {
+            Some(digest) => {
+                tracing::info!(plugin.name = %name, plugin.digest = digest, "compiling a newer plugin file, the older one runs");
+            }
+            None => tracing::info!(plugin.name = %name, "compiling a plugin file, its deliveries wait"),
         }
     }
 }

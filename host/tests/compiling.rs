@@ -96,6 +96,34 @@ fn a_host_serves_while_it_compiles_and_the_next_one_has_everything_at_once() {
 }
 
 #[test]
+fn a_newer_file_that_is_being_compiled_is_seen_and_said() {
+    let small: &[(&str, &[u8])] = &[("small.wasm", &guest("ok.wat"))];
+    let site = Site::new(&format!("{SOURCE}[routes]\n\"step.small\" = \"small\"\n"), small);
+    let host = harness::start(&site);
+    let before = plugin(&host, "small");
+    assert_eq!((&before["state"], before["compiling_since"].is_null()), (&"loaded".into(), true), "{before}");
+    site.put_plugin("small.wasm", &large());
+    let during = wait_for("the newer file to be compiled", || {
+        let plugin = plugin(&host, "small");
+        plugin["compiling_since"].is_string().then_some(plugin)
+    });
+    assert_eq!((&during["state"], &during["digest"]), (&before["state"], &before["digest"]), "the older one runs");
+    let listed = std::process::Command::new(env!("CARGO_BIN_EXE_hookbox"))
+        .args(["plugins", "--admin", &host.admin.to_string()])
+        .output()
+        .unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.contains("a newer file is being compiled since 2"), "{listed}");
+    let after = wait_for("the newer file to run", || {
+        let plugin = plugin(&host, "small");
+        (plugin["digest"] != before["digest"]).then_some(plugin)
+    });
+    assert!(after["compiling_since"].is_null(), "{after}");
+    let log = std::fs::read_to_string(site.path("host.log")).unwrap();
+    assert!(log.contains("compiling a newer plugin file, the older one runs"), "{log}");
+}
+
+#[test]
 fn compiled_code_that_was_tampered_with_is_made_again_and_never_taken_as_a_plugin() {
     let site =
         Site::new(&format!("{SOURCE}[routes]\n\"step.small\" = \"small\"\n"), &[("small.wat", &guest("ok.wat"))]);

@@ -39,6 +39,8 @@ pub(super) struct Plugin {
     instance: Option<&'static str>,
     /// Why the newest file was not taken.
     error: Option<String>,
+    /// Since when a newer file is being compiled, or waits for that, RFC 3339 with milliseconds. What runs goes on meanwhile.
+    compiling_since: Option<String>,
     /// When the file that runs was loaded, RFC 3339 with milliseconds.
     loaded_at: Option<String>,
     /// Where it was read from.
@@ -242,6 +244,7 @@ impl Plugin {
             contract,
             instance: loaded.map(instance),
             error: slot.problem.clone(),
+            compiling_since: slot.compiling_since_ms.map(rfc3339),
             loaded_at: loaded.map(|loaded| rfc3339(loaded.loaded_at_ms)),
             path: loaded.map(|loaded| loaded.path.display().to_string()),
             imports: loaded.map(|loaded| loaded.plugin.imports().to_vec()).unwrap_or_default(),

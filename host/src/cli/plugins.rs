@@ -10,7 +10,7 @@ use super::client::{Client, Target};
 use super::deliveries::encoded;
 use super::events::list;
 use super::failure::Failure;
-use super::output::{Page, print_json, text};
+use super::output::{Page, print_json, printable, text};
 use crate::event::State;
 
 /// Digits of a digest that a listing shows.
@@ -100,7 +100,8 @@ impl Plugins {
             return print_json(&plugin);
         }
         let mut page = Page::new();
-        for name in ["name", "state", "contract", "instance", "digest", "path", "loaded_at", "error"] {
+        for name in ["name", "state", "contract", "instance", "digest", "path", "loaded_at", "compiling_since", "error"]
+        {
             page.field(name, &plugin[name]);
         }
         let lists = [("imports", "import"), ("grants", "grant"), ("routes", "route"), ("warnings", "warning")];
@@ -180,6 +181,8 @@ fn row(plugin: &Value) -> Vec<String> {
     let (held, breaker) = (&plugin["held"], &plugin["breaker"]);
     cells.push(if !held.is_null() {
         format!("asks for {}: hookbox plugins approve {}", words(&held["capabilities_added"]), cells[0])
+    } else if let (true, Some(since)) = (plugin["state"] != "compiling", plugin["compiling_since"].as_str()) {
+        format!("a newer file is being compiled since {}, this one runs", printable(since))
     } else if breaker["state"] == "open" && plugin["error"].is_null() {
         format!("slowed down, it only fails: {}", text(&breaker["last_error"]))
     } else {

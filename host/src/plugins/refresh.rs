@@ -210,7 +210,7 @@ impl Shelf {
             }
         }
         work.advance(stock);
-        next.mark_compiling(second, |name, seen| work.is_on(name, seen));
+        next.mark_compiling(second, stock.clock.now_ms(), |name, seen| work.is_on(name, seen));
         next.report_folder(second.misnamed.clone());
         next.forget_missing();
         next
@@ -225,7 +225,9 @@ impl Shelf {
             }
         }
         let judged = next.shelf.clone();
-        next.mark_compiling(look, |name, seen| matches!(seen, Seen::File { .. }) && judged.judged(name) != *seen);
+        next.mark_compiling(look, stock.clock.now_ms(), |name, seen| {
+            matches!(seen, Seen::File { .. }) && judged.judged(name) != *seen
+        });
         next.report_folder(look.misnamed.clone());
         next
     }
@@ -309,8 +311,9 @@ impl Refreshed {
         let slots = || self.shelf.slots.iter();
         let held = slots().filter_map(|(name, slot)| Some((name.clone(), slot.held.as_ref()?.candidate.digest)));
         // Of one that is still to be compiled, or cannot be read, nothing is known yet.
-        let known = slots().filter(|(_, slot)| !slot.compiling && !matches!(slot.judged, Seen::Unfit(_)));
-        let there = slots().filter(|(_, slot)| slot.compiling || slot.judged != Seen::Absent);
+        let known =
+            slots().filter(|(_, slot)| slot.compiling_since_ms.is_none() && !matches!(slot.judged, Seen::Unfit(_)));
+        let there = slots().filter(|(_, slot)| slot.compiling_since_ms.is_some() || slot.judged != Seen::Absent);
         let gone = self.changes.iter().any(|change| matches!(change, Change::Removed { .. }));
         let held = held.collect();
         let [known, there] =
@@ -327,7 +330,7 @@ impl Refreshed {
     }
 
     /// Notes which plugins are waited for, also where nothing else is known of them yet.
-    fn mark_compiling(&mut self, look: &Look, is_on: impl Fn(&str, &Seen) -> bool) {
+    fn mark_compiling(&mut self, look: &Look, now_ms: i64, is_on: impl Fn(&str, &Seen) -> bool) {
         let slots = &mut self.shelf.slots;
         for (name, seen) in &look.entries {
             if is_on(name, seen) {
@@ -335,10 +338,11 @@ impl Refreshed {
             }
         }
         for (name, slot) in slots.iter_mut() {
-            slot.compiling = is_on(name, look.get(name));
+            let since_ms = slot.compiling_since_ms.unwrap_or(now_ms);
+            slot.compiling_since_ms = is_on(name, look.get(name)).then_some(since_ms);
         }
         // Their file changed or went before anything came of it.
-        slots.retain(|_, slot| slot.compiling || slot.is_known());
+        slots.retain(|_, slot| slot.compiling_since_ms.is_some() || slot.is_known());
     }
 
     fn report_folder(&mut self, problems: Vec<String>) {
@@ -351,7 +355,7 @@ impl Refreshed {
     fn forget_missing(&mut self) {
         let slots = &mut self.shelf.slots;
         if slots.len() > 2 * MAX_PLUGINS {
-            slots.retain(|_, slot| slot.compiling || slot.judged != Seen::Absent);
+            slots.retain(|_, slot| slot.compiling_since_ms.is_some() || slot.judged != Seen::Absent);
         }
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! A plugin has one file, so it is compiled once at a time: none takes both lines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
@@ -87,6 +87,8 @@ pub struct Work {
     jobs: BTreeMap<PluginName, Job>,
     /// How often each was begun since there was last nothing to do.
     begun: BTreeMap<PluginName, u32>,
+    /// Plugins whose files come before those of others, because events wait for them.
+    wanted: BTreeSet<PluginName>,
     finished: UnboundedReceiver<(PluginName, Seen, Trial)>,
     finish: UnboundedSender<(PluginName, Seen, Trial)>,
     wake: Arc<Notify>,
@@ -124,7 +126,13 @@ impl Work {
     /// No work; `wake` is notified after each file.
     pub fn new(wake: Arc<Notify>) -> Self {
         let (finish, finished) = unbounded_channel();
-        Self { jobs: BTreeMap::new(), begun: BTreeMap::new(), finished, finish, wake }
+        let (jobs, begun, wanted) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Self { jobs, begun, wanted, finished, finish, wake }
+    }
+
+    /// Names the plugins whose files are compiled first.
+    pub fn prefer(&mut self, wanted: BTreeSet<PluginName>) {
+        self.wanted = wanted;
     }
 
     /// Whether something is under way.
@@ -180,10 +188,11 @@ impl Work {
             let in_line = |job: &Job| (job.size_bytes() <= SMALL_BYTES) == small;
             let (finish, wake) = (&self.finish, &self.wake);
             let line = self.jobs.iter_mut().filter(|(_, job)| in_line(job));
+            let wanted = |name: &PluginName| self.wanted.contains(name);
             let begun = |name: &PluginName| self.begun.get(name).copied().unwrap_or(0);
             // Whoever is at work comes before all others.
             if let Some((name, job)) =
-                line.min_by_key(|(name, job)| (job.task.is_none(), begun(name), job.size_bytes()))
+                line.min_by_key(|(name, job)| (job.task.is_none(), begun(name), !wanted(name), job.size_bytes()))
                 && job.task.is_none()
             {
                 *self.begun.entry(name.clone()).or_default() += 1;

@@ -298,6 +298,16 @@ async fn a_small_file_does_not_wait_for_a_large_one_and_the_smallest_is_next() {
 }
 
 #[tokio::test]
+async fn plugins_that_are_routed_are_compiled_before_others() {
+    let mut bench = Bench::new();
+    bench.write("a-smallest.wat", good(1));
+    bench.write("b-routed.wat", good(20));
+    bench.work.prefer(["b-routed".into()].into());
+    bench.once().await;
+    assert_eq!(bench.work.at_work(), ["b-routed"]);
+}
+
+#[tokio::test]
 async fn a_plugin_whose_file_changes_all_the_time_leaves_the_compiler_to_the_others() {
     let mut bench = Bench::new();
     bench.write("a-restless.wat", good(1));

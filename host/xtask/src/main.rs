@@ -6,6 +6,7 @@ mod bench;
 mod bindings;
 mod clients;
 mod counts;
+mod languages;
 mod plugins;
 mod projects;
 mod public;

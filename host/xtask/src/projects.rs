@@ -1,4 +1,5 @@
-//! `cargo xtask projects`: from `hookbox new` to a handled event in every language, by the printed commands alone.
+//! `cargo xtask projects`: from `hookbox new` to a handled event in every language, by the printed commands alone; and the
+//! programs of `docs/languages.md`.
 //!
 //! What `./build` installs is linked from the example of the language, which has installed it already: the road is the
 //! same, and gigabytes are not fetched twice.
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::languages;
 use crate::plugins::hookbox;
 use crate::run::{Result, output, root, run, say, target_dir};
 
@@ -44,7 +46,8 @@ fn walk(lang: &str) -> Result {
     let _host = site.serve()?;
     let order = "event_data.callback_id=order_1";
     run(&mut site.hookbox(&["send", "heygen", "avatar_video.success", "--set", order]))?;
-    site.wait_for(&["events", "--subject", "order_1", "--type", "order.video_ready", "--json"], "order.video_ready")
+    site.wait_for(&["events", "--subject", "order_1", "--type", "order.video_ready", "--json"], "order.video_ready")?;
+    languages::check(lang, &site.0.join(&name))
 }
 
 /// A folder with a configuration.

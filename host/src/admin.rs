@@ -75,5 +75,6 @@ impl fmt::Debug for Admin {
 pub async fn serve(listener: TcpListener, admin: Admin, shutdown: CancellationToken) {
     health::describe_metrics();
     let bounds = Bounds { max_connections: MAX_CONNECTIONS, timeouts: Timeouts::default() };
-    ingest::serve_router(listener, router(admin), bounds, shutdown).await;
+    let config = Arc::clone(&admin.config);
+    ingest::serve_router(listener, router(admin), bounds, config, shutdown).await;
 }

@@ -19,6 +19,7 @@ mod deliveries;
 mod describe;
 mod events;
 mod failure;
+mod health;
 mod new;
 mod output;
 mod plugins;
@@ -68,7 +69,13 @@ struct Common {
     log_format: Format,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+impl Common {
+    fn logs_json(&self) -> bool {
+        self.log_format == Format::Json
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// For people
     Text,
@@ -98,6 +105,8 @@ enum Command {
     Deliveries(deliveries::Deliveries),
     /// List and show plugins of a running host
     Plugins(plugins::Plugins),
+    /// Ask a running host whether it is alive or ready, for probes that run a command
+    Health(health::Health),
     /// Compile the file on stdin
     #[command(hide = true)]
     Compile(compile::Compile),
@@ -106,7 +115,11 @@ enum Command {
 /// Runs the command line.
 pub fn main() -> ExitCode {
     match Cli::try_parse() {
-        Ok(cli) => run(&cli).unwrap_or_else(|failure| failure.report()),
+        Ok(cli) => run(&cli).unwrap_or_else(|failure| match cli.command {
+            // A host's streams are read by machines from the first line to the last.
+            Command::Serve(_) if cli.common.logs_json() => failure.report_json("hookbox does not run"),
+            _ => failure.report(),
+        }),
         Err(usage) => {
             // Nothing can be done about a closed stderr.
             let _ = usage.print();
@@ -133,6 +146,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Events(events) => events.run(common),
         Command::Deliveries(deliveries) => deliveries.run(common),
         Command::Plugins(plugins) => plugins.run(common),
+        Command::Health(health) => health.run(common),
         Command::Compile(compile) => Ok(compile.run()),
     }
 }

@@ -34,7 +34,7 @@ pub use breaker::BreakerPolicy;
 pub use grants::{Grants, HostPattern, HttpRule, Injected, METHODS};
 pub use limits::Limits;
 pub use networks::Networks;
-pub use plugin::{Approve, PluginSettings, is_path};
+pub use plugin::{Approve, PluginLog, PluginSettings, is_path};
 pub use problems::{Problem, Problems};
 pub use routes::Routes;
 pub use secrets::MakeSecrets;
@@ -148,6 +148,17 @@ impl Config {
         self.plugins.get(name).cloned().unwrap_or_default()
     }
 
+    /// The largest request body that is read for `source`, in bytes.
+    pub fn max_body_bytes(&self, source: &Source) -> usize {
+        source.max_body_bytes.unwrap_or(self.server.max_body_bytes)
+    }
+
+    /// The largest request body that is read for any source, in bytes.
+    pub fn largest_body_bytes(&self) -> usize {
+        let of_sources = self.sources.values().map(|source| self.max_body_bytes(source));
+        of_sources.max().unwrap_or(self.server.max_body_bytes)
+    }
+
     /// Says in the log which sources take requests from anyone; at every start and every change.
     pub fn warn_of_open_sources(&self) {
         for source in self.sources.values().filter(|source| matches!(source.verify, source::Verify::None)) {
@@ -176,7 +187,6 @@ impl Config {
             ("server.admin", old.admin != new.admin),
             ("server.plugins_dir", old.plugins_dir != new.plugins_dir),
             ("server.plugin_stack", old.plugin_stack_bytes != new.plugin_stack_bytes),
-            ("server.max_body", old.max_body_bytes != new.max_body_bytes),
             ("server.tree_events", old.tree_events != new.tree_events),
             ("server.tree_size", old.tree_bytes != new.tree_bytes),
             ("store.url", self.store.sqlite_path != other.store.sqlite_path),

@@ -32,6 +32,7 @@ mod attempt;
 mod bodies;
 mod breaker;
 mod failure_log;
+mod forward;
 mod health;
 mod lane;
 mod record_budget;

@@ -10,6 +10,7 @@
 //! - `receive` is the road of one request, `body` reads its body, `reply` is everything a sender can be told;
 //! - `gate` holds what a source needs at hand for every request: keyed MAC states, parsed pointers and header names;
 //! - `verify` and `sign` are the two directions of a signature, `identify` finds type, id and subject;
+//! - `strict` refuses what other servers may read differently;
 //! - `refusals` writes the log of what was refused, at a bounded rate.
 //!
 //! Invariant: a request that fails verification writes nothing and runs nothing, and 2xx is sent only for what the
@@ -33,6 +34,7 @@ mod refusals;
 mod reply;
 mod serve;
 mod sign;
+mod strict;
 mod tally;
 mod verify;
 
@@ -75,9 +77,10 @@ impl Default for Capacity {
 /// How long each step of a request may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// From the connection, or the reply before, to the last byte of the request's header; then it is closed.
+    /// To the last byte of a request's header, from the connection for the first one, from their first byte for others;
+    /// then the connection is closed. Between requests it is `server.keep_alive`.
     pub header: Duration,
-    /// The same while there is no place for another connection, and for a second afterwards.
+    /// From the connection, or the reply before, while there is no place for another connection, and for a second afterwards.
     pub header_when_full: Duration,
     /// From the header to the last byte of the body; then 408.
     pub body: Duration,

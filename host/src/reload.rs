@@ -250,7 +250,7 @@ pub fn report(changes: &[Change], shelf: &Shelf, config: &Config) {
 /// Says in the log which files are being compiled that were not on the shelf of before.
 pub fn report_compiling(shelf: &Shelf, before: &Shelf) {
     for (name, slot) in shelf.newly_compiling(before) {
-        let runs = slot.loaded.as_ref().map(|loaded| loaded.digest.to_string());
+        let runs = slot.loaded.as_ref().map(|loaded| loaded.digest.short());
         match runs {
             Some(digest) => {
                 tracing::info!(plugin.name = %name, plugin.digest = digest, "compiling a newer plugin file, the older one runs");
@@ -270,7 +270,7 @@ fn warn_of_grants(name: &str, shelf: &Shelf, config: &Config) {
 fn log(change: &Change) {
     let outcome = match change {
         Change::Loaded { name, digest, previous, origin, let_in } => {
-            let previous = previous.map(|digest| digest.to_string());
+            let previous = previous.map(|digest| digest.short());
             let (compiled, compile_ms) = match origin {
                 Some(Origin::Compiled { ms }) => (Some("now"), Some(*ms)),
                 Some(Origin::Cache) => (Some("before"), None),
@@ -278,7 +278,7 @@ fn log(change: &Change) {
             };
             tracing::info!(
                 plugin.name = %name,
-                plugin.digest = %digest,
+                plugin.digest = digest.short(),
                 plugin.previous = previous,
                 plugin.compiled = compiled,
                 plugin.compile_ms = compile_ms,
@@ -291,7 +291,7 @@ fn log(change: &Change) {
         Change::Held { name, digest, asks_for, command } => {
             tracing::warn!(
                 plugin.name = %name,
-                plugin.digest = %digest,
+                plugin.digest = digest.short(),
                 plugin.asks_for = asks_for,
                 "plugin file held, it asks for more: let it in with `{command}`, or every file of it with \
                  `approve = \"auto\"` under `[plugins.{name}]`"

@@ -1,22 +1,19 @@
 //! What the host says about itself while it runs: log lines on stderr, and metrics for whoever asks.
 //!
 //! Set up once, first thing, by the command line; everything else only speaks through the `tracing` and `metrics`
-//! macros. Invariant: stdout belongs to the command's own answer, never to the log.
+//! macros. Invariants: stdout belongs to the command's own answer, never to the log; with [`LogFormat::Json`] every line
+//! that the host itself writes is one JSON object.
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
+use serde_json::Value;
 
 use crate::{config, tasks};
 
-/// What is logged if nobody says otherwise.
-const DEFAULT_FILTER: &str = "info";
-
-/// What is not logged unless somebody asks for it by name: the libraries behind WASI have a word for much that a guest
-/// does, as often as it does it. Also holds for what begins like this, as `wasmtime_wasi_http` does.
-const OF_GUESTS: &str = "wasmtime_wasi=off";
+mod filter;
+mod json;
 
 /// Upper bounds of the buckets of every `*_seconds` histogram.
 const BUCKETS_SECONDS: [f64; 16] =
@@ -59,19 +56,32 @@ impl From<BuildError> for TelemetryError {
     }
 }
 
-/// Starts logging to stderr, filtered by [`config::log_filter`].
+/// Starts logging to stderr, filtered by [`config::log_filter`]. What in that is likely to be a mistake is the first
+/// thing that is logged.
 pub fn log(format: LogFormat) -> Result<(), TelemetryError> {
-    let filter = config::log_filter().unwrap_or_else(|| DEFAULT_FILTER.to_owned());
-    // Of two that fit, the longer name counts; of two that are alike, the last.
-    let filter = EnvFilter::try_new(format!("{OF_GUESTS},{filter}"))
-        .map_err(|error| TelemetryError::Filter { filter: filter.clone(), reason: error.to_string() })?;
+    let (filter, doubts) = filter::read(config::log_filter())?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     // A second call finds logging set up: the first one stands.
     let _ = match format {
         LogFormat::Text => lines.with_ansi(io::stderr().is_terminal() && !config::no_color()).try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+        LogFormat::Json => lines.event_format(json::Lines).try_init(),
     };
+    doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));
     Ok(())
+}
+
+/// Writes an error as one JSON line to stderr, whatever is filtered: for a host that does not start, or does not go on.
+pub fn say_json_error(message: &str, fields: &[(&str, Value)]) {
+    json::say("ERROR", message, fields, "hookbox::cli");
+}
+
+/// Has panics written as JSON lines too.
+pub fn panics_as_json() {
+    std::panic::set_hook(Box::new(|panic| {
+        let location = panic.location().map(ToString::to_string);
+        let reason = panic.payload_as_str().unwrap_or("no message");
+        say_json_error("panic", &[("reason", reason.into()), ("location", location.into())]);
+    }));
 }
 
 /// Starts collecting metrics for the life of the process, and returns what renders them in the Prometheus text format.

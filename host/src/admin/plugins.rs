@@ -37,6 +37,8 @@ pub(super) struct Plugin {
     contract: Option<String>,
     /// `fresh`: every event gets an instance of its own; `reuse`: instances are kept for the next event.
     instance: Option<&'static str>,
+    /// Where its log lines go: `store`, into the record of the attempt; `forward`, also into the host's log.
+    log: &'static str,
     /// Why the newest file was not taken.
     error: Option<String>,
     /// Since when a newer file is being compiled, or waits for that, RFC 3339 with milliseconds. What runs goes on meanwhile.
@@ -223,8 +225,9 @@ pub(super) async fn approve_plugin(
         }
         Err(NotApproved::Failed(why)) => return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why)),
     };
+    let short = approved.map(|digest| digest.short());
+    tracing::info!(plugin.name = %name, plugin.digest = short, "an operator approves a plugin's file");
     let approved = approved.map(|digest| digest.to_string()).unwrap_or_default();
-    tracing::info!(plugin.name = %name, plugin.digest = approved, "an operator approves a plugin's file");
     Ok(Json(Approved { name: name.to_string(), digest: approved }))
 }
 
@@ -243,6 +246,7 @@ impl Plugin {
             digest: loaded.map(|loaded| loaded.digest.to_string()),
             contract,
             instance: loaded.map(instance),
+            log: settings.log.name(),
             error: slot.problem.clone(),
             compiling_since: slot.compiling_since_ms.map(rfc3339),
             loaded_at: loaded.map(|loaded| rfc3339(loaded.loaded_at_ms)),

@@ -114,17 +114,32 @@ impl Client {
         format!("{}{path}", self.base)
     }
 
+    /// `GET path` of a probe: whether it says yes, and the answer, which has a `status` either way.
+    pub(super) fn probe(&self, path: &str) -> Result<(bool, Value), Failure> {
+        let (yes, value) = self.read(self.agent.get(self.url(path)).call())?;
+        match &value["status"] {
+            Value::String(_) => Ok((yes, value)),
+            _ => Err(self.refusal(&value)),
+        }
+    }
+
     fn answer(&self, result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Value, Failure> {
+        let (yes, value) = self.read(result)?;
+        if yes { Ok(value) } else { Err(self.refusal(&value)) }
+    }
+
+    /// Whether the status is one of success, and the answer.
+    fn read(&self, result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<(bool, Value), Failure> {
         let mut response = result.map_err(|error| self.unreachable(&error))?;
-        let status = response.status();
+        let yes = response.status().is_success();
         let body = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec();
         let body = body.map_err(|error| self.unreachable(&error))?;
-        let value: Value = serde_json::from_slice(&body).map_err(|error| self.strange(&error.to_string()))?;
-        if status.is_success() {
-            return Ok(value);
-        }
+        Ok((yes, serde_json::from_slice(&body).map_err(|error| self.strange(&error.to_string()))?))
+    }
+
+    fn refusal(&self, value: &Value) -> Failure {
         let detail = value["detail"].as_str().unwrap_or("it gives no reason");
-        Err(Failure::failed(printable(detail)))
+        Failure::failed(printable(detail))
     }
 
     fn unreachable(&self, error: &ureq::Error) -> Failure {

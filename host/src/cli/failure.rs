@@ -4,7 +4,10 @@ use std::fmt;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
+use serde_json::{Value, json};
+
 use crate::config::{self, Problems};
+use crate::telemetry;
 
 /// Why a command did not succeed.
 #[derive(Debug)]
@@ -28,25 +31,44 @@ impl Failure {
         Self::Usage(message.into())
     }
 
+    /// Says it on stderr as one JSON line, as the log's are.
+    pub(super) fn report_json(self, message: &str) -> ExitCode {
+        let code = self.code();
+        let mut fields = vec![("error", Value::from(self.to_string()))];
+        match &self {
+            Self::Config(problems) => {
+                fields[0].1 = problems.summary().into();
+                let list = problems.iter().map(|problem| {
+                    json!({ "line": problem.line, "column": problem.column, "message": problem.message,
+                            "help": problem.help })
+                });
+                fields.push(("problems", list.collect()));
+            }
+            Self::NobodyReads => return code,
+            Self::Failed(_) | Self::Usage(_) => {}
+        }
+        telemetry::say_json_error(message, &fields);
+        code
+    }
+
+    fn code(&self) -> ExitCode {
+        match self {
+            Self::Failed(_) => ExitCode::from(1),
+            Self::Usage(_) | Self::Config(_) => ExitCode::from(2),
+            Self::NobodyReads => ExitCode::SUCCESS,
+        }
+    }
+
     /// Says it on stderr.
     pub(super) fn report(self) -> ExitCode {
         let colour = colour_on_stderr();
         let label = if colour { "\u{1b}[31merror:\u{1b}[0m" } else { "error:" };
-        match self {
-            Self::Failed(message) => {
-                eprintln!("{label} {message}");
-                ExitCode::from(1)
-            }
-            Self::Usage(message) => {
-                eprintln!("{label} {message}");
-                ExitCode::from(2)
-            }
-            Self::Config(problems) => {
-                eprint!("{}", problems.render(colour));
-                ExitCode::from(2)
-            }
-            Self::NobodyReads => ExitCode::SUCCESS,
+        match &self {
+            Self::Failed(message) | Self::Usage(message) => eprintln!("{label} {message}"),
+            Self::Config(problems) => eprint!("{}", problems.render(colour)),
+            Self::NobodyReads => {}
         }
+        self.code()
     }
 }
 

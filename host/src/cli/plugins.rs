@@ -100,8 +100,9 @@ impl Plugins {
             return print_json(&plugin);
         }
         let mut page = Page::new();
-        for name in ["name", "state", "contract", "instance", "digest", "path", "loaded_at", "compiling_since", "error"]
-        {
+        let fields =
+            ["name", "state", "contract", "instance", "log", "digest", "path", "loaded_at", "compiling_since", "error"];
+        for name in fields {
             page.field(name, &plugin[name]);
         }
         let lists = [("imports", "import"), ("grants", "grant"), ("routes", "route"), ("warnings", "warning")];

@@ -33,6 +33,9 @@ impl Serve {
     pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
         // Before there are others: they take after this thread.
         tasks::take_short_turns();
+        if common.logs_json() {
+            telemetry::panics_as_json();
+        }
         let config = Config::load(&common.config, MakeSecrets::Yes)?;
         let render_metrics = telemetry::metrics().map_err(|error| Failure::failed(error.to_string()))?;
         let runtime = tasks::runtime("hookbox", tasks::cores())
@@ -43,13 +46,30 @@ impl Serve {
             tasks::spawn(stop_on_signals(Signals::new()?, shutdown.clone()));
             let compiler = hosts_compiler(&config)?;
             let app = app::build(config.clone(), compiler).await.map_err(|error| Failure::failed(error.to_string()))?;
-            announce(&config, &app)?;
+            if common.logs_json() {
+                config.routes.cycles().iter().for_each(|cycle| tracing::warn!(cycle = %cycle, "the routes make a cycle"));
+            } else {
+                announce(&config, &app)?;
+            }
+            started(&config, &app);
             app.run(shutdown, Arc::new(render_metrics)).await.map_err(|error| Failure::failed(error.to_string()))
         })?;
+        tracing::info!("stopped");
         // Work that cannot be cancelled (a file being read) is no reason to stay.
         runtime.shutdown_background();
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The first line of the log that a host writes once it is bound; `stopped` is the last.
+fn started(config: &Config, app: &App) {
+    let (addresses, shelf) = (app.addresses(), app.shelf());
+    let plugins: Vec<&str> = shelf.slots().map(|(name, _)| name.as_ref()).collect();
+    let sources: Vec<&str> = config.sources.keys().map(String::as_str).collect();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"), server.listen = %addresses.public, server.admin = %addresses.admin,
+        config.path = %config.path.display(), sources = ?sources, plugins = ?plugins, "started"
+    );
 }
 
 fn announce(config: &Config, app: &App) -> Result<(), Failure> {

@@ -21,6 +21,7 @@ const MAX_ATTEMPTS_BOUNDS: RangeInclusive<u32> = 1..=1_000;
 const BACKOFF_BOUNDS_MS: RangeInclusive<u64> = 1..=MAX_DELAY_MS;
 const MAX_PATH_BYTES: usize = 1_024;
 const APPROVALS: [(&str, Approve); 2] = [("ask", Approve::Ask), ("auto", Approve::Auto)];
+const LOGS: [(&str, PluginLog); 2] = [("store", PluginLog::Store), ("forward", PluginLog::Forward)];
 const FACTOR_BOUNDS: RangeInclusive<f64> = 1.0..=100.0;
 
 /// What happens when a new file of a plugin asks for a capability that the last one did not have and no grant is for.
@@ -31,6 +32,23 @@ pub enum Approve {
     Ask,
     /// The file is taken up at once.
     Auto,
+}
+
+/// Where the lines go that a plugin logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PluginLog {
+    /// Into the record of the attempt.
+    #[default]
+    Store,
+    /// There, and into the host's own log.
+    Forward,
+}
+
+impl PluginLog {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        LOGS.iter().find(|(_, log)| *log == self).map_or("", |(name, _)| name)
+    }
 }
 
 /// `[plugins.NAME]`.
@@ -54,6 +72,8 @@ pub struct PluginSettings {
     pub retry: RetryPolicy,
     /// When it is slowed down because it only fails; `None` if it never is.
     pub breaker: Option<BreakerPolicy>,
+    /// Where its log lines go.
+    pub log: PluginLog,
 }
 
 impl Default for PluginSettings {
@@ -68,6 +88,7 @@ impl Default for PluginSettings {
             config: Arc::default(),
             retry: RetryPolicy::default(),
             breaker: Some(BreakerPolicy::default()),
+            log: PluginLog::default(),
         }
     }
 }
@@ -109,6 +130,9 @@ fn read(mut section: Section<'_>, places: &Places<'_>) -> PluginSettings {
     }
     if let Some(approve) = section.take("approve").and_then(|item| item.word(&APPROVALS)) {
         settings.approve = approve;
+    }
+    if let Some(log) = section.take("log").and_then(|item| item.word(&LOGS)) {
+        settings.log = log;
     }
     if let Some(item) = section.take("http") {
         settings.grants = Arc::new(grants::read(&item, places));

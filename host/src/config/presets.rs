@@ -22,6 +22,12 @@ pub fn find(name: &str) -> Option<Template> {
     }
 }
 
+/// The largest body that a provider sends, in bytes, where that is more than `server.max_body` usually allows.
+pub fn max_body_bytes(name: &str) -> Option<usize> {
+    // GitHub's documentation, "Webhook events and payloads": payloads are capped at 25 MB.
+    (name == "github").then_some(25 << 20)
+}
+
 /// GitHub's documentation, "Validating webhook deliveries": `X-Hub-Signature-256: sha256=HEX` over the raw body. The
 /// delivery's id is not covered.
 fn github() -> Template {

@@ -8,9 +8,13 @@ use std::path::{Path, PathBuf};
 
 use super::networks::{self, Networks};
 use super::raw::{Item, Section, Sink};
-use super::units::{DAY_MS, HOUR_MS, MINUTE_MS, show_ms};
+use super::units::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, show_ms};
 
-const MAX_BODY_BOUNDS: RangeInclusive<u64> = 1 << 10..=64 << 20;
+/// Of `max_body`, for all sources and for one.
+pub(super) const MAX_BODY_BOUNDS: RangeInclusive<u64> = 1 << 10..=64 << 20;
+const KEEP_ALIVE_BOUNDS_MS: RangeInclusive<u64> = SECOND_MS..=HOUR_MS;
+/// Longer than the idle time of usual load balancers (60 s), so that they close first.
+const DEFAULT_KEEP_ALIVE_MS: u64 = 75 * SECOND_MS;
 const PLUGIN_STACK_BOUNDS: RangeInclusive<u64> = 64 << 10..=4 << 20;
 /// Stack of a plugin, unless the configuration says otherwise, in bytes.
 pub const DEFAULT_STACK_BYTES: usize = 512 << 10;
@@ -28,7 +32,8 @@ const DEFAULT_DEDUPE_WINDOW_MS: u64 = 14 * DAY_MS;
 /// The longest name of a plugin, in bytes.
 pub(super) const MAX_PLUGIN_NAME_BYTES: usize = 64;
 
-/// `[server]`. A change of any of these needs a restart, and a reload says so; only `trusted_proxies` takes effect at once.
+/// `[server]`. A change of any of these needs a restart, and a reload says so; only `trusted_proxies`,
+/// `keep_alive` and `max_body` take effect at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// Webhooks, and nothing else.
@@ -37,9 +42,11 @@ pub struct Server {
     pub admin: SocketAddr,
     /// Peers whose forwarded client addresses are believed.
     pub trusted_proxies: Networks,
+    /// How long a connection is kept between two requests, in milliseconds.
+    pub keep_alive_ms: u64,
     /// The folder whose `*.wasm` and `*.wat` files are the plugins, absolute.
     pub plugins_dir: PathBuf,
-    /// The largest request body that is read, in bytes.
+    /// The largest request body that is read, in bytes, of a source that says nothing else.
     pub max_body_bytes: usize,
     /// Stack of a plugin, in bytes.
     pub plugin_stack_bytes: usize,
@@ -85,6 +92,8 @@ pub(super) fn read_server(mut section: Section<'_>, base: &Path, sink: &Sink) ->
     }
     section.not_supported("admin_tokens", "take it out: the API has no authentication and listens on loopback only");
     let trusted_proxies = section.take("trusted_proxies").map(|item| networks::read(&item)).unwrap_or_default();
+    let keep_alive = section.take("keep_alive").and_then(|item| item.duration_ms(KEEP_ALIVE_BOUNDS_MS));
+    let keep_alive_ms = keep_alive.unwrap_or(DEFAULT_KEEP_ALIVE_MS);
     let plugins_item = section.take("plugins_dir");
     let plugins_dir = base.join(plugins_item.as_ref().and_then(|item| path(item, "\"plugins\"")).unwrap_or("plugins"));
     let plugins = list_plugins(&plugins_dir).map_err(|error| {
@@ -105,6 +114,7 @@ pub(super) fn read_server(mut section: Section<'_>, base: &Path, sink: &Sink) ->
         listen,
         admin,
         trusted_proxies,
+        keep_alive_ms,
         plugins_dir,
         max_body_bytes,
         plugin_stack_bytes,

@@ -21,6 +21,8 @@ pub struct Source {
     pub id_is_signed: bool,
     /// Where the correlation key is found.
     pub subject: Option<Pick>,
+    /// The largest request body that is read, in bytes; `None` if `server.max_body` says it.
+    pub max_body_bytes: Option<usize>,
 }
 
 /// Where a routing attribute is found in a request.

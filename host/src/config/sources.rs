@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::presets;
 use super::raw::{Item, Section, did_you_mean};
 use super::secrets::{self, Fallback, Found, MakeSecrets, Places};
+use super::server::MAX_BODY_BOUNDS;
 use super::source::{Part, Pick, Source, Template, Verify};
 
 mod pick;
@@ -28,6 +29,7 @@ pub(super) struct Draft {
     template: Template,
     /// `None` only for `scheme = "none"`: what was refused must not end as an open door.
     found: Option<Found>,
+    max_body_bytes: Option<usize>,
 }
 
 /// What completing a source's keys needs to know.
@@ -51,7 +53,7 @@ pub(super) fn read_all(section: Section<'_>, places: &Places<'_>) -> Vec<Draft> 
 /// Completes the keys. A problem on the way leaves its mark in the sink.
 pub(super) fn complete(drafts: Vec<Draft>, keys: &Keys<'_>, sink: &super::raw::Sink) -> BTreeMap<String, Arc<Source>> {
     let complete = |draft: Draft| {
-        let Draft { name, preset, template, found } = draft;
+        let Draft { name, preset, template, found, max_body_bytes } = draft;
         let (kind, id, subject) = (template.kind.clone()?, template.id.clone(), template.subject.clone());
         let id_is_signed = found.is_some() && template.id_is_signed();
         let verify = match found {
@@ -63,7 +65,8 @@ pub(super) fn complete(drafts: Vec<Draft>, keys: &Keys<'_>, sink: &super::raw::S
                 Verify::Hmac(template.hmac(secrets))
             }
         };
-        let source = Source { name: name.as_str().into(), preset, verify, kind, id, id_is_signed, subject };
+        let source =
+            Source { name: name.as_str().into(), preset, verify, kind, id, id_is_signed, subject, max_body_bytes };
         Some((name, Arc::new(source)))
     };
     drafts.into_iter().filter_map(complete).collect()
@@ -103,9 +106,12 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<Draft> {
         }
         (false, None) => None,
     };
+    let max_body = section.take("max_body").and_then(|item| item.size_bytes(MAX_BODY_BOUNDS));
     section.finish();
     let preset = preset_item.and_then(|item| item.value.as_str()).map(str::to_owned);
-    Some(Draft { name: item.key.to_owned(), preset, template, found })
+    let max_body = max_body.and_then(|bytes| usize::try_from(bytes).ok());
+    let max_body_bytes = max_body.or_else(|| preset.as_deref().and_then(presets::max_body_bytes));
+    Some(Draft { name: item.key.to_owned(), preset, template, found, max_body_bytes })
 }
 
 fn refuse_unverified(item: &Item<'_>) {

@@ -9,16 +9,22 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::Hub;
 use super::breaker::Sign;
 use super::failure_log::Line;
+use super::forward;
 use super::health::Probe;
 use super::lane::Lane;
 use super::verdict::{self, Facts};
 use super::weight;
+use crate::clock::rfc3339;
+use crate::config::PluginLog;
 use crate::event::{AttemptRecord, Outcome, PluginName};
 use crate::fair::FairPermit;
 use crate::plugins::Loaded;
 use crate::sandbox::{Call, KvRead, KvReader, Verdict};
 use crate::store::{Lease, Next, Settled, Settlement, Store};
-use crate::{fail, retry, tasks};
+use crate::{fail, retry, tasks, text};
+
+/// The most of a reason that a log line has, in bytes; all of it is in the record of the attempt.
+const MAX_REASON_BYTES: usize = 512;
 
 /// Runs `lease` and settles it; with `probe` also while the circuit breaker of its plugin is open.
 pub(super) async fn run(hub: Arc<Hub>, lane: Arc<Lane>, lease: Lease, probe: Option<Probe>) {
@@ -109,6 +115,9 @@ async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease, kept: &mut Kept, pr
         random,
     };
     let mut settlement = verdict::settlement(&facts, invocation, &settings.retry, &config.routes);
+    if settings.log == PluginLog::Forward && let Some(record) = &settlement.record {
+        forward::write(&lane.health, lease, &record.logs);
+    }
     observe(lane, &loaded, lease, &settlement, asked_for_time, taken);
     lane.health.bound(&mut settlement);
     // Only now: what is made of a verdict also comes from the event.
@@ -185,15 +194,16 @@ fn random() -> f64 {
 /// Says whether it was a conflict over a key.
 async fn settle(hub: &Hub, lane: &Lane, lease: Lease, settlement: Settlement) -> bool {
     let (delivery, plugin, attempt) = (lease.delivery, lease.plugin.clone(), lease.attempt);
+    let event = lease.event.id;
     let root = lease.event.tree();
     let dead = matches!(settlement.next, Next::Dead);
-    let reason = settlement.record.as_ref().and_then(|record| record.error.clone());
+    let reason = settlement.record.as_ref().and_then(|record| record.error.as_deref()).map(shown);
     let settled = hub.parts.store.settle(lease, settlement).await;
     match &settled {
         Ok(Settled::Kept) => {
             if dead && lane.health.writes(Line::DeadLetter) {
                 tracing::warn!(
-                    delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt,
+                    event.id = %event, delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt,
                     reason = reason.as_deref().unwrap_or(""), "dead letter"
                 );
             }
@@ -209,8 +219,10 @@ async fn settle(hub: &Hub, lane: &Lane, lease: Lease, settlement: Settlement) ->
             metrics::counter!("hookbox_tree_budget_exceeded_total", "plugin" => plugin.to_string()).increment(1);
             if lane.health.writes(Line::DeadLetter) {
                 tracing::warn!(
-                    delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt, event.root = %root,
-                    "dead letter: its tree of events has reached `server.tree_events` or `server.tree_size`"
+                    event.id = %event, delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt,
+                    event.root = %root,
+                    reason = "its tree of events has reached `server.tree_events` or `server.tree_size`",
+                    "dead letter"
                 );
             }
         }
@@ -233,6 +245,11 @@ async fn settle(hub: &Hub, lane: &Lane, lease: Lease, settlement: Settlement) ->
     matches!(settled, Ok(Settled::Conflict))
 }
 
+/// An error as a log line has it.
+fn shown(error: &str) -> String {
+    text::plain(error, MAX_REASON_BYTES)
+}
+
 /// Counts an attempt, and tells the plugin's health how it ended.
 fn observe(
     lane: &Lane,
@@ -246,16 +263,26 @@ fn observe(
     let Some(AttemptRecord { outcome, error, .. }) = &settlement.record else { return };
     lane.seconds.record(taken.as_secs_f64());
     lane.health.ended(Some(loaded.digest), Sign::of(*outcome, asked_for_time), error.as_deref());
+    let event = lease.event.id;
     if *outcome == Outcome::Ok {
         lane.succeeded.increment(1);
+        let emitted = if let Next::Done { emitted, .. } = &settlement.next { emitted.len() } else { 0 };
+        tracing::debug!(
+            event.id = %event, delivery.id = %lease.delivery, plugin.name = %lease.plugin,
+            delivery.attempt = lease.attempt, duration_ms = taken.as_secs_f64() * 1e3, events.emitted = emitted,
+            "attempt ok"
+        );
         return;
     }
     let plugin: &PluginName = &lease.plugin;
     metrics::counter!("hookbox_attempts_total", "plugin" => plugin.clone(), "outcome" => outcome.name()).increment(1);
     if lane.health.writes(Line::Attempt(*outcome)) {
+        // Without one it is a dead letter, which has a line of its own.
+        let next = if let Next::RetryAt(due_ms) = settlement.next { Some(rfc3339(due_ms)) } else { None };
         tracing::info!(
-            event.id = %lease.event.id, delivery.id = %lease.delivery, plugin.name = %plugin,
-            plugin.digest = %loaded.digest, delivery.attempt = lease.attempt, outcome = outcome.name(), "attempt failed"
+            event.id = %event, delivery.id = %lease.delivery, plugin.name = %plugin,
+            plugin.digest = loaded.digest.short(), delivery.attempt = lease.attempt, delivery.next_attempt = next,
+            outcome = outcome.name(), reason = error.as_deref().map(shown), "attempt failed"
         );
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use super::breaker::{Admission, Breaker, Change, Sign};
 use super::failure_log::{FailureLog, LeftOut, Line, WINDOW_MS};
+use super::forward::ForwardLog;
 use super::record_budget::RecordBudget;
 use crate::clock::Clock;
 use crate::config::BreakerPolicy;
@@ -49,6 +50,7 @@ struct State {
     /// When the breaker opened last, Unix ms.
     opened_ms: i64,
     log: FailureLog,
+    forwarded: ForwardLog,
     budget: RecordBudget,
 }
 
@@ -105,13 +107,15 @@ impl Health {
         let open = gauge!("hookbox_breaker_open", "plugin" => plugin.clone());
         open.set(0.0);
         let budget = RecordBudget::new(clock.monotonic_ms());
-        let (breaker, log) = (Breaker::new(None), FailureLog::default());
+        let breaker = Breaker::new(None);
+        let (log, forwarded) = (FailureLog::default(), ForwardLog::default());
+        let digest = Digest([0; 32]);
         Arc::new(Self {
             openings: counter!("hookbox_breaker_openings_total", "plugin" => plugin.clone()),
             unrecorded: counter!("hookbox_attempts_unrecorded_total", "plugin" => plugin.clone()),
             plugin,
             clock,
-            state: Mutex::new(State { digest: Digest([0; 32]), breaker, opened_ms: 0, log, budget }),
+            state: Mutex::new(State { digest, breaker, opened_ms: 0, log, forwarded, budget }),
             is_open: AtomicBool::new(false),
             is_troubled: AtomicBool::new(false),
             changed: Arc::default(),
@@ -254,24 +258,53 @@ impl Health {
         ruling.write
     }
 
+    /// Whether a line that the plugin logged, of so many bytes, is to be forwarded. If not, it is counted.
+    pub(super) fn forwards(&self, bytes: usize) -> bool {
+        let ruling = self.state().forwarded.rule(bytes, self.clock.monotonic_ms());
+        if let Some(before) = ruling.before {
+            self.count_forwarded(before);
+        }
+        if ruling.look_later {
+            self.owing.notify_one();
+        }
+        ruling.write
+    }
+
     /// Writes what was left out in a window that is over; whether there is still something to be written later.
     pub(super) fn look(&self) -> bool {
-        let (left_out, owes) = {
+        let now_ms = self.clock.monotonic_ms();
+        let (left_out, forwarded, owes) = {
             let mut state = self.state();
-            (state.log.look(self.clock.monotonic_ms()), state.log.owes())
+            let (left_out, forwarded) = (state.log.look(now_ms), state.forwarded.look(now_ms));
+            (left_out, forwarded, state.log.owes() || state.forwarded.owes())
         };
-        if let Some(left_out) = left_out {
-            self.count(&left_out);
-        }
+        self.count_both(left_out, forwarded);
         owes
     }
 
     /// Writes what was left out up to now.
     pub(super) fn write_up(&self) {
-        let left_out = self.state().log.end();
+        let (left_out, forwarded) = {
+            let mut state = self.state();
+            (state.log.end(), state.forwarded.end())
+        };
+        self.count_both(left_out, forwarded);
+    }
+
+    fn count_both(&self, left_out: Option<LeftOut>, forwarded: Option<u64>) {
         if let Some(left_out) = left_out {
             self.count(&left_out);
         }
+        if let Some(lines) = forwarded {
+            self.count_forwarded(lines);
+        }
+    }
+
+    fn count_forwarded(&self, lines: u64) {
+        tracing::warn!(
+            plugin.name = %self.plugin, plugin.lines = lines,
+            "the plugin logged {} more lines in {} s than are forwarded", text::grouped(lines), WINDOW_MS / 1_000
+        );
     }
 
     fn count(&self, left_out: &LeftOut) {

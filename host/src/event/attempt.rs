@@ -111,6 +111,13 @@ pub struct AttemptRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest(pub [u8; 32]);
 
+impl Digest {
+    /// Enough of it to tell files apart in a log: 12 hex digits.
+    pub fn short(&self) -> String {
+        hex::encode(&self.0[..6])
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))

@@ -15,20 +15,23 @@ use metrics::Histogram;
 use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 
-use super::Intake;
-use super::body::{self, BodyMemory, Reservation};
+use super::body::{self, BodyMemory, MaxBody, Reservation};
 use super::client::{Client, ShareKey};
 use super::gate::{Gate, Gates};
 use super::refusals::{Refusals, ShareNotices};
 use super::reply::{Refused, Reply};
 use super::serve::Answers;
 use super::verify::Claim;
+use super::{Intake, strict};
 use crate::event::NewEvent;
 use crate::store::{Appended, StoreError};
 use crate::{fail, tasks};
 
 /// What stands for a source that does not exist: names from outside are never labels.
 const UNKNOWN: &str = "unknown";
+
+/// Where a probe asks whether the process answers.
+const HEALTH: &str = "/healthz";
 
 /// What every request shares.
 #[derive(Debug)]
@@ -45,9 +48,12 @@ impl Answers for Arc<Receiver> {
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
         let gates = self.gates();
         let client = Client::of(peer, request.headers(), &gates.config().server.trusted_proxies);
-        let gate = source_name(request.uri().path()).and_then(|name| gates.get(&name));
+        let path = request.uri().path();
+        let gate = source_name(path).and_then(|name| gates.get(&name));
         let method = request.method().clone();
         let reply = match gate {
+            _ if let Err(refused) = strict::check(request.version(), request.headers()) => Err(refused),
+            None if path == HEALTH => health(&method),
             None => Err(Refused::NoSource),
             Some(gate) if method == Method::POST => {
                 let memory = self.memory.reserve(client.share);
@@ -69,16 +75,25 @@ impl Answers for Arc<Receiver> {
     }
 }
 
-/// The name in `/webhook/NAME`. One that is not UTF-8 when decoded is no source's name.
+/// A probe of the process: whoever may send webhooks may know that it answers, and nothing else.
+fn health(method: &Method) -> Result<Reply, Refused> {
+    if matches!(*method, Method::GET | Method::HEAD) { Ok(Reply::Healthy) } else { Err(Refused::ProbeMethod) }
+}
+
+/// The name in `/webhook/NAME` or `/webhook/NAME/`. One that is not UTF-8 when decoded is no source's name.
 fn source_name(path: &str) -> Option<Cow<'_, str>> {
-    let name = path.strip_prefix("/webhook/").filter(|name| !name.contains('/'))?;
+    let name = path.strip_prefix("/webhook/")?;
+    let name = name.strip_suffix('/').unwrap_or(name);
+    if name.contains('/') {
+        return None;
+    }
     percent_decode_str(name).decode_utf8().ok()
 }
 
 impl Receiver {
     pub(super) fn new(intake: Intake) -> Self {
         let config = intake.config.load_full();
-        let memory = BodyMemory::new(intake.capacity.body_bytes, config.server.max_body_bytes);
+        let memory = BodyMemory::new(intake.capacity.body_bytes, config.largest_body_bytes());
         Self {
             gates: ArcSwap::from_pointee(Gates::new(config)),
             memory: Arc::new(memory),
@@ -122,8 +137,9 @@ impl Receiver {
         let refuse = |refusal| if has_body { Refused::Unread(refusal) } else { Refused::Unverified(refusal) };
         let claim = Claim::new(head.headers, gate).map_err(refuse)?;
         let limits = self.intake.timeouts;
+        let max_body = MaxBody::of(gate.source(), gates.config());
         let received = {
-            let reading = pin!(body::read(body, gates.config().server.max_body_bytes, &mut memory));
+            let reading = pin!(body::read(body, max_body, &mut memory));
             timeout(limits.body, reading).await
         };
         let received = received.map_err(|_| Refused::BodyTimeout { seconds: limits.body.as_secs_f32() })??;

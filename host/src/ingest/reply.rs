@@ -3,16 +3,23 @@
 use axum::body::Body;
 use axum::http::StatusCode;
 use axum::http::header::{
-    ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use axum::response::Response;
 use serde::Serialize;
 
+use super::body::MaxBody;
 use super::verify::Refusal;
 use crate::store::{Appended, StoreError};
 
 /// What `Allow` says of a source.
 const METHODS: HeaderValue = HeaderValue::from_static("POST, OPTIONS");
+
+/// What `Allow` says of the probe.
+const PROBE_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD");
+
+/// A probe's answer is of one moment.
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 const NOT_READY: &str = "The source is not ready to receive.";
 
@@ -23,6 +30,8 @@ pub(super) enum Reply {
     Stored(Appended),
     /// What a source takes.
     Options,
+    /// The process answers.
+    Healthy,
     /// Nothing is stored, as far as the sender may rely on.
     Refused(Refused),
 }
@@ -30,16 +39,25 @@ pub(super) enum Reply {
 /// Why a request is not answered with success.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refused {
+    /// The text says why; the rest of the connection may be read differently by others.
+    #[error("the request is malformed: {0}")]
+    Malformed(&'static str),
     #[error("there is no such source")]
     NoSource,
     #[error("only POST and OPTIONS are taken")]
     Method,
+    #[error("a probe is a GET or a HEAD")]
+    ProbeMethod,
     #[error("the source cannot check signatures: {0}")]
     Closed(String),
     #[error("the body is encoded")]
     Encoded,
-    #[error("the body is longer than {limit} bytes")]
-    TooLarge { limit: usize },
+    #[error(
+        "the body is longer than {}, {} bytes",
+        if .0.of_source { "`max_body` of its source" } else { "`server.max_body`" },
+        .0.bytes
+    )]
+    TooLarge(MaxBody),
     #[error("the body took longer than {seconds} s")]
     BodyTimeout { seconds: f32 },
     #[error("the body broke off: {0}")]
@@ -101,13 +119,18 @@ impl Refused {
     /// Says no more than a sender needs; the reason is for the log.
     fn outside(&self) -> Outside {
         match self {
+            Self::Malformed(_) => Outside::new(StatusCode::BAD_REQUEST, "The request's header is malformed.").close(),
             Self::NoSource => Outside::new(StatusCode::NOT_FOUND, "There is no such source."),
+            Self::ProbeMethod => Outside::new(StatusCode::METHOD_NOT_ALLOWED, "Probe with GET or HEAD."),
             Self::Method => Outside::new(StatusCode::METHOD_NOT_ALLOWED, "Send webhooks with POST."),
             Self::Encoded => {
                 Outside::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Send the body as it is, without a content encoding.")
             }
-            Self::TooLarge { .. } => {
-                Outside::new(StatusCode::PAYLOAD_TOO_LARGE, "The body is longer than this host takes.").close()
+            Self::TooLarge(MaxBody { of_source: true, .. }) => {
+                Outside::new(StatusCode::PAYLOAD_TOO_LARGE, "The body is longer than `max_body` of this source.").close()
+            }
+            Self::TooLarge(_) => {
+                Outside::new(StatusCode::PAYLOAD_TOO_LARGE, "The body is longer than `server.max_body`.").close()
             }
             Self::BodyTimeout { .. } => {
                 Outside::new(StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time.").close()
@@ -125,11 +148,12 @@ impl Refused {
 
     fn reason(&self) -> &'static str {
         match self {
+            Self::Malformed(_) => "malformed",
             Self::NoSource => "unknown_source",
-            Self::Method => "method",
+            Self::Method | Self::ProbeMethod => "method",
             Self::Closed(_) => "no_secret",
             Self::Encoded => "encoded",
-            Self::TooLarge { .. } => "too_large",
+            Self::TooLarge(_) => "too_large",
             Self::BodyTimeout { .. } => "slow_body",
             Self::BodyBroken(_) => "broken_body",
             Self::NoRoom => "no_room",
@@ -160,6 +184,7 @@ impl Reply {
             Self::Stored(Appended { duplicate: false, .. }) => "accepted",
             Self::Stored(Appended { duplicate: true, .. }) => "duplicate",
             Self::Options => "options",
+            Self::Healthy => "health",
             Self::Refused(refused) => refused.reason(),
         }
     }
@@ -173,6 +198,10 @@ impl Reply {
                 answer(StatusCode::OK, body, &[(CONTENT_TYPE, HeaderValue::from_static("application/json"))])
             }
             Self::Options => answer(StatusCode::NO_CONTENT, String::new(), &[(ALLOW, METHODS)]),
+            Self::Healthy => {
+                let json = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                answer(StatusCode::OK, r#"{"status":"live"}"#.to_owned(), &[json, (CACHE_CONTROL, NO_STORE)])
+            }
             Self::Refused(refused) => problem(&refused),
         }
     }
@@ -191,6 +220,7 @@ fn problem(refused: &Refused) -> Response {
         headers.push((CONNECTION, HeaderValue::from_static("close")));
     }
     match outside.status {
+        _ if matches!(refused, Refused::ProbeMethod) => headers.push((ALLOW, PROBE_METHODS)),
         StatusCode::METHOD_NOT_ALLOWED => headers.push((ALLOW, METHODS)),
         // RFC 9110 §11.6.1 wants a challenge with every 401; RFC 9421 names no scheme, the signature is the scheme.
         StatusCode::UNAUTHORIZED => headers.push((WWW_AUTHENTICATE, HeaderValue::from_static("Signature"))),

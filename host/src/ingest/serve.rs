@@ -1,7 +1,8 @@
 //! Takes connections and bounds what each of them may cost.
 //!
 //! HTTP/1.1 only: providers send nothing else, and the floods that HTTP/2 makes possible are not worth defending
-//! against here. Idle connections are closed by the same limit that a slow header meets.
+//! against here. A connection that sends no request is closed after a while (`patience`): sooner within a header than
+//! between two requests.
 //!
 //! When there is no place left, the connection that has been idle for longest is closed for the one that arrives. One
 //! that has a request under way is not: if all have one, the newcomer waits, and those behind it in the listener's backlog.
@@ -12,13 +13,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -29,10 +31,13 @@ use super::client::ShareKey;
 use super::receive::Receiver;
 use super::refusals::LineLimit;
 use super::{Intake, Timeouts};
+use crate::config::Config;
 use crate::tasks;
 
 mod conn;
 mod connections;
+mod lines;
+mod patience;
 mod watched;
 
 use conn::Conn;
@@ -91,6 +96,8 @@ struct Door<A> {
     answers: A,
     http: http1::Builder,
     timeouts: Timeouts,
+    /// Says how long a connection is kept between two requests.
+    config: Arc<ArcSwap<Config>>,
     connections: Arc<Connections>,
     /// Those that are served, and those that are told to close and have not yet noticed.
     served: TaskTracker,
@@ -114,13 +121,20 @@ pub struct Bounds {
 /// [`Timeouts::drain`] says, and returns when the last connection is closed.
 pub async fn serve(listener: TcpListener, intake: Intake, shutdown: CancellationToken) {
     let bounds = Bounds { max_connections: intake.capacity.connections, timeouts: intake.timeouts };
-    take(listener, "public", Arc::new(Receiver::new(intake)), bounds, shutdown).await;
+    let config = Arc::clone(&intake.config);
+    take(listener, "public", Arc::new(Receiver::new(intake)), bounds, config, shutdown).await;
 }
 
 /// As [`serve`], for the router of the operator's door. When it is full, that door too closes what has been idle for
 /// longest and hurries slow headers. It gives no shares: everybody who can reach it comes from a loopback address.
-pub async fn serve_router(listener: TcpListener, router: Router, bounds: Bounds, shutdown: CancellationToken) {
-    take(listener, "admin", router, bounds, shutdown).await;
+pub async fn serve_router(
+    listener: TcpListener,
+    router: Router,
+    bounds: Bounds,
+    config: Arc<ArcSwap<Config>>,
+    shutdown: CancellationToken,
+) {
+    take(listener, "admin", router, bounds, config, shutdown).await;
 }
 
 async fn take(
@@ -128,14 +142,16 @@ async fn take(
     name: &'static str,
     answers: impl Answers,
     bounds: Bounds,
+    config: Arc<ArcSwap<Config>>,
     shutdown: CancellationToken,
 ) {
     let Bounds { max_connections, timeouts } = bounds;
     let door = Arc::new(Door {
         name,
         answers,
-        http: http(&timeouts),
+        http: http(),
         timeouts,
+        config,
         connections: Connections::new(max_connections),
         served: TaskTracker::new(),
         full_lines: LineLimit::new(1, FULL_LINE_EVERY),
@@ -154,10 +170,10 @@ async fn take(
     }
 }
 
-fn http(timeouts: &Timeouts) -> http1::Builder {
+fn http() -> http1::Builder {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(timeouts.header)
+    // `Conn` keeps the time for a header, because hyper has the same limit between two requests.
+    http.header_read_timeout(None)
         .max_header_size(MAX_HEADER_BYTES)
         .max_buf_size(MAX_BUFFER_BYTES)
         // A sender that closes its side after the request still wants the reply.
@@ -185,7 +201,7 @@ async fn accept<A: Answers>(listener: &TcpListener, door: &Arc<Door<A>>) -> Infa
 }
 
 /// Closes what takes longer for a header than it has while the door is full. The limit of every connection, which is
-/// longer, is kept by hyper.
+/// longer, it keeps by itself.
 async fn hurry<A: Answers>(door: &Door<A>) -> Infallible {
     let limit = door.timeouts.header_when_full;
     loop {
@@ -259,9 +275,10 @@ impl<A: Answers> Door<A> {
         // Replies are small, and a sender waits for each.
         let _ = stream.set_nodelay(true);
         let entry = Arc::clone(place.entry());
-        let conn = Conn::new(stream, Arc::clone(&entry), &self.timeouts, self.shutdown.clone());
-        let service = service_fn(|request| {
-            let underway = Underway::begin(&entry);
+        let keep_alive = Duration::from_millis(self.config.load().server.keep_alive_ms);
+        let conn = Conn::new(stream, Arc::clone(&entry), &self.timeouts, keep_alive, self.shutdown.clone());
+        let service = service_fn(|request: hyper::Request<Incoming>| {
+            let underway = Underway::begin(&entry, request.body().size_hint().exact());
             let answers = &self.answers;
             async move {
                 let underway = underway.ok_or(ToldToClose)?;

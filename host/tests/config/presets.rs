@@ -36,6 +36,7 @@ impl Vector {
             id: preset.id.clone(),
             id_is_signed: preset.id_is_signed(),
             subject: preset.subject.clone(),
+            max_body_bytes: None,
             verify: Verify::Hmac(preset.hmac(Secrets::Set(vec![key.into()]))),
         }))
     }

@@ -90,11 +90,11 @@ fn what_needs_a_restart_is_named() {
     assert_eq!(old.restart_needed(&old), Vec::<&str>::new());
     let server = "[server]\nlisten = \"127.0.0.1:4000\"\nmax_body = \"2MiB\"\n";
     let new = home.good(&format!("{server}[store]\nurl = \"sqlite:x.db\"\nretention = \"60d\""));
-    assert_eq!(old.restart_needed(&new), ["server.listen", "server.max_body", "store.url"]);
+    assert_eq!(old.restart_needed(&new), ["server.listen", "store.url"]);
     let bounds = "[server]\ntree_events = 5\ntree_size = \"1MiB\"\n[store]\nmax_size = \"1GiB\"";
     let new = home.good(bounds);
     assert_eq!(old.restart_needed(&new), ["server.tree_events", "server.tree_size", "store.max_size"]);
-    let proxies = home.good("[server]\ntrusted_proxies = [\"127.0.0.1\"]");
+    let proxies = home.good("[server]\ntrusted_proxies = [\"127.0.0.1\"]\nkeep_alive = \"5m\"\nmax_body = \"2MiB\"");
     assert_ne!(old.server, proxies.server);
     assert_eq!(old.restart_needed(&proxies), Vec::<&str>::new());
 }

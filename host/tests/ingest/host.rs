@@ -74,6 +74,7 @@ pub(crate) fn config(sources: Vec<Source>) -> Arc<Config> {
             listen: localhost,
             admin: localhost,
             trusted_proxies: Networks::default(),
+            keep_alive_ms: PATIENCE.as_millis() as u64,
             plugins_dir: "plugins".into(),
             max_body_bytes: MAX_BODY_BYTES,
             plugin_stack_bytes: DEFAULT_STACK_BYTES,

@@ -174,7 +174,7 @@ async fn the_operators_door_has_no_shares_and_closes_what_has_been_idle_for_long
     let bounds = Bounds { max_connections: 4, timeouts: PATIENT };
     let router = axum::Router::new().fallback(|| async { axum::http::StatusCode::NO_CONTENT });
     let (shutdown, probe) = (CancellationToken::new(), b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n");
-    let serving = tokio::spawn(serve_router(listener, router, bounds, shutdown.clone()));
+    let serving = tokio::spawn(serve_router(listener, router, bounds, config, shutdown.clone()));
     let mut clients = Vec::new();
     for _ in 0..5 {
         let mut client = Client::new(TcpStream::connect(address).await.unwrap());

@@ -35,6 +35,7 @@ pub(crate) fn preset(name: &str, secrets: Secrets) -> Source {
         id,
         id_is_signed,
         subject,
+        max_body_bytes: None,
     }
 }
 
@@ -84,6 +85,7 @@ pub(crate) fn open() -> Source {
         id: Some(json("/id")),
         id_is_signed: true,
         subject: Some(json("/order/id")),
+        max_body_bytes: None,
     }
 }
 

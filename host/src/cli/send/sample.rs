@@ -210,7 +210,8 @@ mod tests {
 
     fn source(preset: Option<&str>, kind: Pick, id: Option<Pick>, subject: Option<Pick>) -> Source {
         let preset = preset.map(str::to_owned);
-        Source { name: "acme".into(), preset, verify: Verify::None, kind, id, id_is_signed: true, subject }
+        let (name, verify) = ("acme".into(), Verify::None);
+        Source { name, preset, verify, kind, id, id_is_signed: true, subject, max_body_bytes: None }
     }
 
     fn json_pick(pointer: &str) -> Pick {

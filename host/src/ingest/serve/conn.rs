@@ -1,5 +1,5 @@
-//! A client's socket that neither waits for ever for a client that does not read, nor is closed under one that is
-//! still writing.
+//! A client's socket that waits for ever neither for a request nor for a client that does not read, is not closed under
+//! one that is still writing, and has no line feed alone end a line of a header.
 
 use std::io;
 use std::pin::Pin;
@@ -9,17 +9,24 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::Timeouts;
 use super::connections::Entry;
+use super::lines::HeaderLines;
+use super::patience::Patience;
+
+/// Ends a header that hyper refuses with 400 and closes the connection: it holds a byte that no header may have.
+const REFUSED: &[u8] = b"\0\r\n\r\n";
 
 /// A socket with patience.
 #[derive(Debug)]
 pub(super) struct Conn {
     stream: TcpStream,
     entry: Arc<Entry>,
+    patience: Patience,
+    lines: HeaderLines,
     write_limit: Duration,
     linger_limit: Duration,
     /// Runs while the client takes no bytes.
@@ -30,16 +37,39 @@ pub(super) struct Conn {
 }
 
 impl Conn {
-    pub(super) fn new(stream: TcpStream, entry: Arc<Entry>, timeouts: &Timeouts, shutdown: CancellationToken) -> Self {
+    /// `keep_alive` is how long it waits between two requests.
+    pub(super) fn new(
+        stream: TcpStream,
+        entry: Arc<Entry>,
+        timeouts: &Timeouts,
+        keep_alive: Duration,
+        shutdown: CancellationToken,
+    ) -> Self {
         Self {
             stream,
             entry,
+            patience: Patience::new(timeouts.header, keep_alive, Instant::now()),
+            lines: HeaderLines::default(),
             write_limit: timeouts.write,
             linger_limit: timeouts.linger,
             stalled: None,
             lingering: None,
             shutdown,
         }
+    }
+
+    /// Refuses the header whose bytes have just come into `buf`, behind `before` others, if a line feed stands alone.
+    fn read_lines(&mut self, buf: &mut ReadBuf<'_>, before: usize) {
+        let Some(alone) = self.lines.read(&buf.filled()[before..]) else { return };
+        // hyper reads with room for kilobytes.
+        buf.set_filled(before + alone);
+        buf.put_slice(&REFUSED[..REFUSED.len().min(buf.remaining())]);
+    }
+
+    /// Waits for a request within the limits.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.patience.poll_over(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "no request has come in time")))
     }
 
     /// Lets a write wait for as long as the limit says.
@@ -57,7 +87,21 @@ impl Conn {
 
 impl AsyncRead for Conn {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        // With a request under way it is its body that is waited for, which has limits of its own.
+        let waits = self.entry.idle_since().is_some();
+        match polled {
+            Poll::Ready(Ok(())) => {
+                if waits {
+                    self.patience.received(Instant::now);
+                }
+                self.read_lines(buf, before);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Pending if waits => self.poll_patience(cx),
+            polled => polled,
+        }
     }
 }
 
@@ -83,7 +127,15 @@ impl AsyncWrite for Conn {
     /// Asked for when all that there is to write has been written.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        self.entry.sent();
+        if self.entry.sent() {
+            let body_bytes = self.entry.body_bytes();
+            self.patience.replied(Instant::now());
+            self.lines.replied(body_bytes);
+            // Nobody may read again until something comes.
+            if let Poll::Ready(over) = self.poll_patience(cx) {
+                return Poll::Ready(over);
+            }
+        }
         Poll::Ready(Ok(()))
     }
 

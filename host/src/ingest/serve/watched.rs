@@ -15,9 +15,10 @@ use super::connections::Entry;
 pub(super) struct Underway(Arc<Entry>);
 
 impl Underway {
-    /// `None` if the connection was told to close before the request's header was complete.
-    pub(super) fn begin(entry: &Arc<Entry>) -> Option<Self> {
-        entry.begin().then(|| Self(Arc::clone(entry)))
+    /// `None` if the connection was told to close before the request's header was complete. `body_bytes` is the length of
+    /// the body, if it was declared.
+    pub(super) fn begin(entry: &Arc<Entry>, body_bytes: Option<u64>) -> Option<Self> {
+        entry.begin(body_bytes).then(|| Self(Arc::clone(entry)))
     }
 
     /// It goes on until this body has been taken over by the connection.

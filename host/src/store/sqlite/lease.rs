@@ -181,6 +181,12 @@ impl Batch<'_> {
             if !ran {
                 continue;
             }
+            let reason = if state == State::Dead {
+                "the host died while it ran this delivery, for the second time: quarantined"
+            } else {
+                "the host died while it ran this delivery"
+            };
+            say_crashed(&plugin, delivery, attempt, reason, state);
             self.connection
                 .prepare_cached(
                     "INSERT INTO attempts (event, ordinal, number, started_ms, duration_us, outcome, error)
@@ -192,14 +198,25 @@ impl Batch<'_> {
                     attempt,
                     self.now_ms,
                     Outcome::Crash.code(),
-                    if state == State::Dead {
-                        "the host died while it ran this delivery, for the second time: quarantined"
-                    } else {
-                        "the host died while it ran this delivery"
-                    },
+                    reason,
                 ])?;
         }
         Ok(recovered)
+    }
+}
+
+/// At most as many lines as attempts run at once.
+fn say_crashed(plugin: &PluginName, delivery: DeliveryId, attempt: u32, reason: &str, state: State) {
+    let (event, outcome) = (delivery.event, Outcome::Crash.name());
+    tracing::info!(
+        event.id = %event, delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt, outcome, reason,
+        "attempt failed"
+    );
+    if state == State::Dead {
+        tracing::warn!(
+            event.id = %event, delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt, reason,
+            "dead letter"
+        );
     }
 }
 

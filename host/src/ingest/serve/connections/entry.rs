@@ -16,10 +16,15 @@ const CLOSING: u64 = u64::MAX - 2;
 const REPLYING: u64 = u64::MAX - 1;
 const BUSY: u64 = u64::MAX;
 
+/// The length of a body that is sent in chunks.
+const UNKNOWN: u64 = u64::MAX;
+
 /// What is known of one connection.
 #[derive(Debug)]
 pub(in crate::ingest::serve) struct Entry {
     phase: AtomicU64,
+    /// The length of the last request's body, as declared; [`UNKNOWN`] if it was not.
+    body_bytes: AtomicU64,
     close: Notify,
     shared: Arc<Shared>,
 }
@@ -59,11 +64,12 @@ impl Shared {
 impl Entry {
     /// A connection that is opened now.
     pub(super) fn new(shared: &Arc<Shared>, now_us: u64) -> Self {
-        Self { phase: AtomicU64::new(now_us), close: Notify::new(), shared: Arc::clone(shared) }
+        let (phase, body_bytes) = (AtomicU64::new(now_us), AtomicU64::new(UNKNOWN));
+        Self { phase, body_bytes, close: Notify::new(), shared: Arc::clone(shared) }
     }
 
     /// Since when it is idle.
-    pub(super) fn idle_since(&self) -> Option<u64> {
+    pub(in crate::ingest::serve) fn idle_since(&self) -> Option<u64> {
         Some(self.phase.load(Ordering::SeqCst)).filter(|phase| *phase < CLOSING)
     }
 
@@ -76,8 +82,11 @@ impl Entry {
         told
     }
 
-    /// A request's header has come. False if it comes too late: the connection is closed, and nothing may begin.
-    pub(in crate::ingest::serve) fn begin(&self) -> bool {
+    /// A request's header has come, which declares a body of this length if it declares one. False if it comes too late:
+    /// the connection is closed, and nothing may begin.
+    pub(in crate::ingest::serve) fn begin(&self, body_bytes: Option<u64>) -> bool {
+        // Read by the connection's own task only.
+        self.body_bytes.store(body_bytes.unwrap_or(UNKNOWN), Ordering::Relaxed);
         let begun = |phase| (phase != CLOSING).then_some(BUSY);
         self.phase.fetch_update(Ordering::SeqCst, Ordering::SeqCst, begun).is_ok()
     }
@@ -87,17 +96,22 @@ impl Entry {
         self.swap(BUSY, REPLYING);
     }
 
-    /// All bytes so far are sent. If that was the whole of a reply, the connection is idle from now on.
-    pub(in crate::ingest::serve) fn sent(&self) {
-        if self.phase.load(Ordering::SeqCst) == REPLYING {
-            self.idle_from(self.shared.now_us());
-        }
+    /// The length of the last request's body, if it was declared.
+    pub(in crate::ingest::serve) fn body_bytes(&self) -> Option<u64> {
+        Some(self.body_bytes.load(Ordering::Relaxed)).filter(|bytes| *bytes != UNKNOWN)
     }
 
-    pub(super) fn idle_from(&self, now_us: u64) {
-        if self.swap(REPLYING, now_us) && self.shared.wanted.load(Ordering::SeqCst) {
+    /// All bytes so far are sent. If that was the whole of a reply, the connection is idle from now on; says whether it was.
+    pub(in crate::ingest::serve) fn sent(&self) -> bool {
+        self.phase.load(Ordering::SeqCst) == REPLYING && self.idle_from(self.shared.now_us())
+    }
+
+    pub(super) fn idle_from(&self, now_us: u64) -> bool {
+        let idle = self.swap(REPLYING, now_us);
+        if idle && self.shared.wanted.load(Ordering::SeqCst) {
             self.shared.tell();
         }
+        idle
     }
 
     /// Returns once the connection is to be closed at once.

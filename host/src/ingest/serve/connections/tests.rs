@@ -21,12 +21,12 @@ fn admitted(connections: &Arc<Connections>, client: Option<ShareKey>, now_us: u6
 }
 
 fn is_closed(place: &Place) -> bool {
-    !place.entry.begin()
+    !place.entry.begin(None)
 }
 
 /// A request is under way.
 fn begin(place: &Place) {
-    assert!(place.entry.begin());
+    assert!(place.entry.begin(None));
 }
 
 /// Its reply is sent.
@@ -69,7 +69,7 @@ fn a_request_that_comes_when_its_connection_is_told_to_close_does_not_begin() {
     let connections = Connections::new(1);
     let (first, _) = admitted(&connections, None, 0);
     let _second = admitted(&connections, None, 1);
-    assert!(!first.entry.begin());
+    assert!(!first.entry.begin(None));
     first.entry.reply_made();
     first.entry.idle_from(2);
     assert_eq!(first.entry.idle_since(), None, "it is not idle again: it is to be closed");

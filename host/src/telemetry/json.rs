@@ -1,0 +1,149 @@
+//! Log lines as JSON: one object a line, in the order time, level, message and fields, target.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use serde_json::Value;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::clock::{Clock, rfc3339};
+
+/// Fields that hold a list of names. `tracing` has no lists: they are given as `?list`, and what that writes is JSON.
+const LISTS: [&str; 3] = ["config.restart_needed", "plugins", "sources"];
+
+/// Writes each event as one line.
+#[derive(Debug)]
+pub(super) struct Lines;
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut line = Line::new(event.metadata().level().as_str());
+        event.record(&mut line);
+        writeln!(writer, "{}", line.end(event.metadata().target()))
+    }
+}
+
+/// Writes one line to stderr whatever is filtered. Nothing can be done about a closed one.
+pub(super) fn say(level: &str, message: &str, fields: &[(&str, Value)], target: &str) {
+    let mut line = Line::new(level);
+    line.put("message", &message.into());
+    fields.iter().for_each(|(name, value)| line.put(name, value));
+    let line = format!("{}\n", line.end(target));
+    let _ = io::stderr().lock().write_all(line.as_bytes());
+}
+
+/// A line that is being written.
+struct Line(String);
+
+impl Line {
+    fn new(level: &str) -> Self {
+        Self(format!(r#"{{"timestamp":"{}","level":"{level}""#, rfc3339(Clock::system().now_ms())))
+    }
+
+    fn put(&mut self, name: &str, value: &Value) {
+        let name = Value::from(name.strip_prefix("r#").unwrap_or(name));
+        self.0.push_str(&format!(",{name}:{value}"));
+    }
+
+    fn end(mut self, target: &str) -> String {
+        self.put("target", &target.into());
+        self.0.push('}');
+        self.0
+    }
+}
+
+impl Visit for Line {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field.name(), &value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field.name(), &value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field.name(), &value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field.name(), &value.into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field.name(), &value.into());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let text = format!("{value:?}");
+        let list = LISTS.contains(&field.name()).then(|| serde_json::from_str(&text).ok()).flatten();
+        self.put(field.name(), &list.unwrap_or(Value::String(text)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::json;
+
+    use super::*;
+
+    /// Keeps what is written.
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(log: impl FnOnce()) -> Value {
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let lines = tracing_subscriber::fmt().event_format(Lines).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(lines, log);
+        let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.matches('\n').count(), 1, "{text}");
+        assert!(text.starts_with("{\"timestamp\":\"2") && text.contains("Z\",\"level\":\"WARN\",\"message\":"), "{text}");
+        let mut line: Value = serde_json::from_str(&text).unwrap();
+        line.as_object_mut().unwrap().remove("timestamp");
+        line
+    }
+
+    #[test]
+    fn a_line_is_one_json_object_with_the_types_of_its_fields() {
+        let absent: Option<&str> = None;
+        let line = logged(|| {
+            tracing::warn!(
+                event.id = %"evt_1", count = 3, late = true, share = 0.5, reason = "a\n\"b\"\u{1b}", absent,
+                "what \u{1} {}", "happened"
+            );
+        });
+        let expected = json!({
+            "level": "WARN", "message": "what \u{1} happened", "event.id": "evt_1", "count": 3, "late": true,
+            "share": 0.5, "reason": "a\n\"b\"\u{1b}", "target": module_path!(),
+        });
+        assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn lists_are_lists_and_what_only_looks_like_one_is_a_text() {
+        let line = logged(|| tracing::warn!(config.restart_needed = ?["a", "b"], reason = %"[1]", plugins = ?[""; 0], "m"));
+        assert_eq!(line["config.restart_needed"], json!(["a", "b"]));
+        assert_eq!((&line["reason"], &line["plugins"]), (&json!("[1]"), &json!([])));
+    }
+}

@@ -15,6 +15,7 @@ mod held;
 mod hostile;
 mod ingest;
 mod load;
+mod logs;
 mod operate;
 mod places;
 mod public;

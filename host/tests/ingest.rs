@@ -3,10 +3,12 @@
 //! `vectors.json` holds signatures made by others, each with its provenance; `sources` the presets they belong to; `host`
 //! an intake on a real store and a client that speaks HTTP byte by byte.
 
+mod doors;
 mod host;
 mod hostile;
 mod http;
 mod identify;
+mod keep_alive;
 mod roundtrip;
 // Only Linux has more loopback addresses than 127.0.0.1 from the start.
 #[cfg(target_os = "linux")]

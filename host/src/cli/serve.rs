@@ -47,7 +47,11 @@ impl Serve {
             let compiler = hosts_compiler(&config)?;
             let app = app::build(config.clone(), compiler).await.map_err(|error| Failure::failed(error.to_string()))?;
             if common.logs_json() {
-                config.routes.cycles().iter().for_each(|cycle| tracing::warn!(cycle = %cycle, "the routes make a cycle"));
+                config
+                    .routes
+                    .cycles()
+                    .iter()
+                    .for_each(|cycle| tracing::warn!(cycle = %cycle, "the routes make a cycle"));
             } else {
                 announce(&config, &app)?;
             }

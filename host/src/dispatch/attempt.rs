@@ -115,7 +115,9 @@ async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease, kept: &mut Kept, pr
         random,
     };
     let mut settlement = verdict::settlement(&facts, invocation, &settings.retry, &config.routes);
-    if settings.log == PluginLog::Forward && let Some(record) = &settlement.record {
+    if settings.log == PluginLog::Forward
+        && let Some(record) = &settlement.record
+    {
         forward::write(&lane.health, lease, &record.logs);
     }
     observe(lane, &loaded, lease, &settlement, asked_for_time, taken);

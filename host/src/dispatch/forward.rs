@@ -45,8 +45,7 @@ impl ForwardLog {
     /// Whether a line with a message of so many bytes is written.
     pub(super) fn rule(&mut self, bytes: usize, now_ms: u64) -> Ruling {
         let before = self.look(now_ms);
-        let window =
-            self.window.get_or_insert(Window { start_ms: now_ms, lines: 0, bytes: 0, left_out: 0 });
+        let window = self.window.get_or_insert(Window { start_ms: now_ms, lines: 0, bytes: 0, left_out: 0 });
         let write = window.lines < MAX_LINES && bytes <= MAX_BYTES - window.bytes;
         if write {
             window.lines += 1;

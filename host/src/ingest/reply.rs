@@ -3,7 +3,8 @@
 use axum::body::Body;
 use axum::http::StatusCode;
 use axum::http::header::{
-    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+    WWW_AUTHENTICATE,
 };
 use axum::response::Response;
 use serde::Serialize;
@@ -127,7 +128,8 @@ impl Refused {
                 Outside::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Send the body as it is, without a content encoding.")
             }
             Self::TooLarge(MaxBody { of_source: true, .. }) => {
-                Outside::new(StatusCode::PAYLOAD_TOO_LARGE, "The body is longer than `max_body` of this source.").close()
+                Outside::new(StatusCode::PAYLOAD_TOO_LARGE, "The body is longer than `max_body` of this source.")
+                    .close()
             }
             Self::TooLarge(_) => {
                 Outside::new(StatusCode::PAYLOAD_TOO_LARGE, "The body is longer than `server.max_body`.").close()

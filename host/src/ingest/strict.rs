@@ -66,10 +66,14 @@ mod tests {
 
     #[test]
     fn one_valid_host_is_wanted() {
-        for host in ["localhost", "hooks.example.com:443", "192.0.2.1:80", "[2001:db8::1]:3000", "[::1]", "", "a_b:", "h%41"] {
+        for host in
+            ["localhost", "hooks.example.com:443", "192.0.2.1:80", "[2001:db8::1]:3000", "[::1]", "", "a_b:", "h%41"]
+        {
             assert_eq!(refused(Version::HTTP_11, &[("host", host)]), None, "{host:?}");
         }
-        for host in ["a b", "user@host", "host:port", "a:80:80", "[::1", "[::g]", "[::1]80", "http://host", "a/b", "a?", "::1"] {
+        for host in
+            ["a b", "user@host", "host:port", "a:80:80", "[::1", "[::g]", "[::1]80", "http://host", "a/b", "a?", "::1"]
+        {
             let why = refused(Version::HTTP_11, &[("host", host)]);
             assert!(why.is_some_and(|why| why.contains("not a host")), "{host:?}");
         }
@@ -92,7 +96,8 @@ mod tests {
             refused(Version::HTTP_11, &[&[("host", "a")][..], &lines].concat())
         };
         assert_eq!((of(&["chunked"]), of(&["Chunked "])), (None, None));
-        for codings in [&["identity, chunked"][..], &["identity", "chunked"], &["gzip, chunked"], &["chunked, chunked"]] {
+        for codings in [&["identity, chunked"][..], &["identity", "chunked"], &["gzip, chunked"], &["chunked, chunked"]]
+        {
             assert!(of(codings).is_some_and(|why| why.contains("`chunked` alone")), "{codings:?}");
         }
     }

@@ -68,7 +68,8 @@ pub(super) fn read(text: Option<String>) -> Result<(EnvFilter, Vec<String>), Tel
         doubts.extend(judge(directive).map_err(refuse)?);
     }
     // Of two that fit, the longer name counts; of two that are alike, the last.
-    let filter = EnvFilter::try_new(format!("{ALWAYS},{}", directives.join(","))).map_err(|error| refuse(error.to_string()))?;
+    let filter =
+        EnvFilter::try_new(format!("{ALWAYS},{}", directives.join(","))).map_err(|error| refuse(error.to_string()))?;
     Ok((filter, doubts))
 }
 

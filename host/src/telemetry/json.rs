@@ -118,7 +118,10 @@ mod tests {
         tracing::subscriber::with_default(lines, log);
         let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text.matches('\n').count(), 1, "{text}");
-        assert!(text.starts_with("{\"timestamp\":\"2") && text.contains("Z\",\"level\":\"WARN\",\"message\":"), "{text}");
+        assert!(
+            text.starts_with("{\"timestamp\":\"2") && text.contains("Z\",\"level\":\"WARN\",\"message\":"),
+            "{text}"
+        );
         let mut line: Value = serde_json::from_str(&text).unwrap();
         line.as_object_mut().unwrap().remove("timestamp");
         line
@@ -142,7 +145,8 @@ mod tests {
 
     #[test]
     fn lists_are_lists_and_what_only_looks_like_one_is_a_text() {
-        let line = logged(|| tracing::warn!(config.restart_needed = ?["a", "b"], reason = %"[1]", plugins = ?[""; 0], "m"));
+        let line =
+            logged(|| tracing::warn!(config.restart_needed = ?["a", "b"], reason = %"[1]", plugins = ?[""; 0], "m"));
         assert_eq!(line["config.restart_needed"], json!(["a", "b"]));
         assert_eq!((&line["reason"], &line["plugins"]), (&json!("[1]"), &json!([])));
     }

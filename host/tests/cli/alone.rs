@@ -1,5 +1,7 @@
 //! What needs no host: usage, `check`, and what is refused before anything is asked.
 
+use serde_json::{Value, json};
+
 use super::site::Site;
 
 #[test]
@@ -36,7 +38,9 @@ fn wrong_usage_is_exit_code_2_and_says_what_would_be_right() {
 #[test]
 fn help_has_examples_for_every_command() {
     let site = Site::new();
-    for command in ["", "serve", "check", "send", "bench", "run", "new", "test", "events", "deliveries", "plugins"] {
+    for command in
+        ["", "serve", "check", "send", "bench", "run", "new", "test", "events", "deliveries", "plugins", "health"]
+    {
         let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
         let ran = site.run(&arguments);
         assert!(ran.code == 0 && ran.out.contains("Examples:") && ran.err.is_empty(), "{arguments:?}: {ran:?}");
@@ -49,7 +53,14 @@ fn a_host_that_is_not_there_is_exit_code_1() {
     let site = Site::new();
     // Nothing listens on the discard port of a loopback address that is not the usual one.
     let nowhere = ["--admin", "127.9.9.9:9"];
-    for arguments in [&["events"][..], &["deliveries", "--state", "dead"], &["plugins", "fine"], &["events", "tail"]] {
+    for arguments in [
+        &["events"][..],
+        &["deliveries", "--state", "dead"],
+        &["plugins", "fine"],
+        &["events", "tail"],
+        &["health"],
+        &["health", "--live"],
+    ] {
         let ran = site.run(&[arguments, &nowhere].concat());
         assert_eq!(ran.code, 1, "{arguments:?}: {ran:?}");
         assert!(ran.err.contains("is `hookbox serve` running?"), "{arguments:?}: {ran:?}");
@@ -99,4 +110,39 @@ fn a_log_filter_that_is_none_is_refused() {
     let output = site.command(&["check"]).env("HOOKBOX_LOG", "=,=").output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("HOOKBOX_LOG"), "{output:?}");
+}
+
+/// Finding C41.
+#[test]
+fn a_mistyped_level_is_refused_with_the_one_that_is_meant() {
+    let site = Site::new();
+    let output = site.command(&["events"]).env("HOOKBOX_LOG", "debugg").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("did you mean `debug`?"), "{output:?}");
+}
+
+#[test]
+fn a_probe_says_on_one_line_what_the_host_says_and_exits_so() {
+    let site = Site::new();
+    let state = |name: &str, problems: Value| json!({ "status": name, "generation": 0, "problems": problems });
+    let missing = json!([{ "part": "plugin", "name": "audit", "detail": "it is missing" }]);
+    let full = json!([{ "part": "store", "name": null, "detail": "the disk is full" }]);
+    for (status, answer, code, line) in [
+        ("200 OK", state("ready", json!([])), 0, "ready\n"),
+        ("200 OK", state("degraded", missing), 0, "degraded; plugin audit: it is missing\n"),
+        ("503 Service Unavailable", state("unavailable", full), 1, "unavailable; store: the disk is full\n"),
+    ] {
+        let admin = super::pretender::prober(status, answer.clone());
+        // A configuration that is bad is no reason to call a host dead that says where it is.
+        site.put("config.toml", "nonsense");
+        let ran = site.run(&["health", "--ready", "--admin", &admin]);
+        assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (code, line, ""), "{ran:?}");
+        let ran = site.run(&["health", "--json", "--admin", &admin]);
+        assert_eq!((ran.code, ran.json()), (code, answer));
+    }
+    let admin = super::pretender::prober("421 Misdirected Request", json!({ "status": 421, "detail": "not here" }));
+    let ran = site.run(&["health", "--admin", &admin]);
+    assert!(ran.code == 1 && ran.err.contains("not here"), "{ran:?}");
+    let ran = site.run(&["health", "--live", "--ready"]);
+    assert_eq!(ran.code, 2, "{ran:?}");
 }

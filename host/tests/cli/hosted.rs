@@ -241,3 +241,14 @@ fn an_address_that_is_taken_is_named() {
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.err.contains(&address.to_string()) && ran.err.contains("server.listen"), "{ran:?}");
 }
+
+#[test]
+fn a_running_host_is_live_and_ready() {
+    let site = Site::new();
+    let host = site.serve();
+    for (arguments, state) in [(&["health"][..], "ready"), (&["health", "--live"], "live")] {
+        let ran = ask(&site, &host, arguments);
+        assert_eq!((ran.code, ran.out.trim_end()), (0, state), "{ran:?}");
+    }
+    assert!(ask(&site, &host, &["plugins", "fine"]).out.contains("log             store"));
+}

@@ -49,6 +49,14 @@ pub(super) fn receiver(status: &'static str) -> String {
     answering(move |_| (status, String::new()))
 }
 
+/// The address of what answers a probe so, and is live.
+pub(super) fn prober(status: &'static str, ready: Value) -> String {
+    answering(move |request| match request.starts_with("GET /readyz ") {
+        true => (status, ready.to_string()),
+        false => ("404 Not Found", json!({"detail": "there is no such probe"}).to_string()),
+    })
+}
+
 /// The address of what has always more to cancel, ten at a time; says each time that it was asked.
 pub(super) fn endless() -> (String, std::sync::mpsc::Receiver<()>) {
     let (asked, steps) = std::sync::mpsc::channel();

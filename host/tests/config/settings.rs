@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use hookbox::config::{Approve, BreakerPolicy, PluginSettings};
+use hookbox::config::{Approve, BreakerPolicy, PluginLog, PluginSettings};
 use hookbox::retry::{Jitter, RetryPolicy};
 
 use super::home::{ACME, Home};
@@ -56,6 +56,49 @@ fn bad_trusted_proxies_are_refused_with_what_would_be_right() {
     assert_eq!(problem.iter().map(|problem| problem.line).collect::<Vec<_>>(), [3], "{problem}");
     let many = vec!["\"10.0.0.0/8\""; 257].join(", ");
     home.refuses(&format!("[server]\ntrusted_proxies = [{many}]"), &["lists 257 networks", "at most 256"]);
+}
+
+#[test]
+fn idle_connections_are_kept_for_a_duration_within_bounds() {
+    let home = Home::new();
+    assert_eq!(home.good("").server.keep_alive_ms, 75_000);
+    assert_eq!(home.good("[server]\nkeep_alive = \"10m\"").server.keep_alive_ms, 600_000);
+    for (value, says) in [
+        ("\"999ms\"", "`server.keep_alive` is \"999ms\", out of bounds"),
+        ("\"2h\"", "write a duration from 1s to 1h"),
+        ("75", "must be a duration in quotes"),
+        ("\"75\"", "is \"75\", which is not a duration"),
+    ] {
+        home.refuses(&format!("[server]\nkeep_alive = {value}"), &[says]);
+    }
+    home.refuses("[server]\nkeepalive = \"75s\"", &["did you mean `keep_alive`?"]);
+}
+
+#[test]
+fn a_source_may_take_longer_bodies_than_others() {
+    let home = Home::new();
+    let text = |source: &str| {
+        format!("[server]\nmax_body = \"2MiB\"\n[sources.x]\n{source}\nsecrets = [{{ env = \"ACME_SECRET\" }}]\n")
+    };
+    let max_body = |source: &str| {
+        let config = home.good(&text(source));
+        config.max_body_bytes(&config.sources["x"])
+    };
+    assert_eq!(max_body("preset = \"heygen\""), 2 << 20);
+    assert_eq!(max_body("preset = \"heygen\"\nmax_body = \"64MiB\""), 64 << 20);
+    assert_eq!(max_body("preset = \"github\""), 25 << 20, "GitHub sends up to 25 MB");
+    assert_eq!(max_body("preset = \"github\"\nmax_body = \"1KiB\""), 1 << 10);
+    let says = ["`sources.x.max_body` is \"1GiB\", out of bounds", "write a size from 1KiB to 64MiB"];
+    home.refuses(&text("preset = \"heygen\"\nmax_body = \"1GiB\""), &says);
+}
+
+#[test]
+fn what_a_plugin_logs_is_stored_or_forwarded_as_well() {
+    let home = Home::new();
+    let log = |line: &str| home.good(&format!("[plugins.audit]\n{line}")).plugin("audit").log;
+    assert_eq!(log(""), PluginLog::Store);
+    assert_eq!((log("log = \"store\""), log("log = \"forward\"")), (PluginLog::Store, PluginLog::Forward));
+    home.refuses("[plugins.audit]\nlog = \"forwards\"", &["did you mean `forward`?"]);
 }
 
 #[test]

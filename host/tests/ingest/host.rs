@@ -188,6 +188,11 @@ impl Client {
         self.stream.write_all(bytes.as_ref()).await.expect("the host reads");
     }
 
+    /// Sends, and says whether the host still takes it.
+    pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).await.is_ok()
+    }
+
     /// Sends until the host will have no more.
     pub(crate) async fn send_until_refused(&mut self, bytes: &[u8]) {
         let sending = async { while self.stream.write_all(bytes).await.is_ok() {} };

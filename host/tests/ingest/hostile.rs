@@ -97,17 +97,13 @@ async fn a_slow_body_is_told_408() {
 
 /// Fault C1.
 #[tokio::test]
-async fn slow_headers_and_idle_connections_are_closed() {
+async fn slow_headers_are_closed() {
     let host = impatient(Timeouts { header: SOON, ..PATIENT }).await;
     for start in ["", "POST /webh", "POST /webhook/heygen HTTP/1.1\r\nhost: localhost\r\nx-slow: "] {
         let mut client = host.connect().await;
         client.send(start).await;
         assert!(client.rest().await.is_empty(), "{start:?}");
     }
-    let mut client = host.connect().await;
-    client.send(request("OPTIONS", "/webhook/heygen", &[], b"")).await;
-    assert_eq!(client.response().await.status, 204);
-    assert!(client.rest().await.is_empty());
     assert!(host.events().await.is_empty());
 }
 
@@ -136,6 +132,8 @@ async fn ambiguous_framing_is_refused() {
         "content-length: +5\r\n",
         "content-length: 5, 6\r\n",
         "transfer-encoding: gzip\r\n",
+        "transfer-encoding: identity, chunked\r\n",
+        "transfer-encoding: identity\r\ntransfer-encoding: chunked\r\n",
         "x : folded\r\n y\r\ncontent-length: 5\r\n",
     ] {
         let head =
@@ -146,6 +144,61 @@ async fn ambiguous_framing_is_refused() {
         assert_eq!(response.status, 400, "{lines:?}");
     }
     assert!(host.events().await.is_empty());
+}
+
+/// Fault X19.
+#[tokio::test]
+async fn a_request_without_exactly_one_valid_host_is_refused() {
+    let host = Host::start(Options::default()).await;
+    let lines = format!("heygen-signature: {}\r\ncontent-length: {}\r\n\r\n", signature(BODY), BODY.len());
+    let body = String::from_utf8(BODY.to_vec()).unwrap();
+    let post = |version: &str, hosts: &str| format!("POST /webhook/heygen HTTP/{version}\r\n{hosts}{lines}{body}");
+    for hosts in
+        ["", "host: a\r\nhost: a\r\n", "host: a\r\nhost: b\r\n", "host: a b\r\n", "host: a:b\r\n", "host: u@a\r\n"]
+    {
+        let mut client = host.connect().await;
+        client.send(post("1.1", hosts)).await;
+        let response = client.response().await;
+        response.is_problem(400);
+        assert_eq!(response.header("connection"), "close", "{hosts:?}");
+        client.finish().await;
+        assert!(client.rest().await.is_empty(), "{hosts:?}");
+    }
+    assert!(host.events().await.is_empty());
+    let mut old = host.connect().await;
+    old.send(post("1.0", "")).await;
+    let answer = String::from_utf8(old.rest().await).unwrap();
+    assert!(answer.starts_with("HTTP/1.0 200 ") && answer.contains("accepted"), "{answer}");
+}
+
+/// Fault X20.
+#[tokio::test]
+async fn a_line_feed_alone_is_refused_in_a_header_and_kept_in_a_body() {
+    let host = Host::start(Options::default()).await;
+    let body = b"{\n\"event_type\":\n\r\n\"avatar_video.success\"\n}\n\n";
+    let good = signed(body);
+    let mut client = host.connect().await;
+    client.send(&good).await;
+    assert_eq!(client.response().await.stored().1, "accepted");
+    // On a connection that was used before, and on a new one; in one piece, and byte by byte.
+    let head = good.len() - body.len();
+    let text = String::from_utf8(good[..head].to_vec()).unwrap();
+    for bad in [text.replace("\r\n", "\n"), text.replacen("\r\n", "\n", 2), text.replace("\r\n\r\n", "\r\n\n")] {
+        let request = [bad.as_bytes(), body].concat();
+        for piece in [1, request.len()] {
+            client.send(&good).await;
+            assert_eq!(client.response().await.stored().1, "duplicate");
+            for bytes in request.chunks(piece) {
+                if !client.try_send(bytes).await {
+                    break;
+                }
+            }
+            assert_eq!(client.response().await.status, 400, "{bad:?} by {piece}");
+            client = host.connect().await;
+        }
+    }
+    assert_eq!(host.events().await.len(), 1);
+    assert_eq!(host.events().await[0].event.attributes.body, &body[..]);
 }
 
 #[tokio::test]

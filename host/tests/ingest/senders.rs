@@ -173,6 +173,7 @@ async fn the_operators_door_has_no_shares_and_closes_what_has_been_idle_for_long
     let address = listener.local_addr().unwrap();
     let bounds = Bounds { max_connections: 4, timeouts: PATIENT };
     let router = axum::Router::new().fallback(|| async { axum::http::StatusCode::NO_CONTENT });
+    let config = Arc::new(arc_swap::ArcSwap::new(super::host::config(Vec::new())));
     let (shutdown, probe) = (CancellationToken::new(), b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n");
     let serving = tokio::spawn(serve_router(listener, router, bounds, config, shutdown.clone()));
     let mut clients = Vec::new();
@@ -189,6 +190,21 @@ async fn the_operators_door_has_no_shares_and_closes_what_has_been_idle_for_long
     }
     shutdown.cancel();
     serving.await.unwrap();
+}
+
+/// What `max_body` may be at most, for all sources or for one, fits into the share of one address.
+#[test]
+fn the_longest_body_that_can_be_configured_fits_into_a_share_of_the_memory() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("plugins")).expect("a folder");
+    let around = Surroundings { make_secrets: MakeSecrets::No, env: &|_| None };
+    let largest = |size: &str| {
+        let source = "[sources.a]\nverify = { scheme = \"none\" }\ntype = { fixed = \"t\" }\nmax_body =";
+        let text = format!("{source} \"{size}\"");
+        Config::parse(&folder.path().join("config.toml"), &text, around).map(|config| config.largest_body_bytes())
+    };
+    assert_eq!(largest("64MiB").expect("it is the most"), Capacity::default().body_bytes / 4);
+    assert!(largest("65MiB").is_err());
 }
 
 const HALF_A_SHARE: usize = MAX_BODY_BYTES / 2;

@@ -77,6 +77,24 @@ fn a_failed_attempt_and_a_dead_letter_say_why_and_what_comes_next() {
     assert!(!log(&site).contains("attempt ok"));
 }
 
+#[test]
+fn a_crash_is_a_failed_attempt_of_the_next_start_and_the_second_one_a_dead_letter() {
+    let site = site("succeed", "");
+    let deadly = || harness::start_with(&site, &[("HOOKBOX_FAIL", "dispatch.invoked:1")]).unwrap();
+    let host = deadly();
+    // It may die before it answers.
+    let _ = host.post(r#"{"event_type":"a.b"}"#);
+    host.wait();
+    deadly().wait();
+    assert!(lines(&site, "attempt failed").len() == 1 && !log(&site).contains("dead letter"));
+    let host = harness::start(&site);
+    let line = &lines(&site, "dead letter")[0];
+    let event = host.api("/api/v1/events")["items"][0]["id"].as_str().unwrap().to_owned();
+    says(line, &["WARN", &format!("event.id={event}"), "plugin.name=told", "for the second time"]);
+    assert_eq!(lines(&site, "outcome=\"crash\"").len(), 2);
+    drop(host);
+}
+
 /// Finding C11.
 #[test]
 fn at_debug_every_handled_event_has_a_line() {

@@ -162,7 +162,8 @@ fn not_now(hub: &Hub) -> Settlement {
 fn host_fault(hub: &Hub, lane: &Lane, lease: &Lease, panic: &str) -> Settlement {
     if lane.health.writes(Line::HostFault) {
         tracing::error!(
-            delivery.id = %lease.delivery, plugin.name = %lease.plugin, panic, "an attempt panicked in the host"
+            event.id = %lease.event.id, delivery.id = %lease.delivery, plugin.name = %lease.plugin, panic,
+            "an attempt panicked in the host"
         );
     }
     let error = format!("host fault: {panic}");
@@ -213,7 +214,7 @@ async fn settle(hub: &Hub, lane: &Lane, lease: Lease, settlement: Settlement) ->
         Ok(Settled::Conflict) => {
             metrics::counter!("hookbox_kv_conflicts_total", "plugin" => plugin.to_string()).increment(1);
             tracing::debug!(
-                delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt,
+                event.id = %event, delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt,
                 "a key it read was changed meanwhile; it runs again"
             );
         }
@@ -229,14 +230,14 @@ async fn settle(hub: &Hub, lane: &Lane, lease: Lease, settlement: Settlement) ->
             }
         }
         Ok(Settled::Cancelled) => tracing::debug!(
-            delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt,
+            event.id = %event, delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt,
             "cancelled while it ran: only the attempt is stored"
         ),
         Ok(Settled::Lost) => {
             metrics::counter!("hookbox_settlements_lost_total").increment(1);
             if lane.health.writes(Line::Lost) {
                 tracing::warn!(
-                    delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt,
+                    event.id = %event, delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt,
                     "a late settlement is lost: the delivery is in other hands"
                 );
             }

@@ -49,7 +49,7 @@ pub(super) fn receiver(status: &'static str) -> String {
     answering(move |_| (status, String::new()))
 }
 
-/// The address of what answers a probe so, and is live.
+/// The address of what answers a probe of readiness so.
 pub(super) fn prober(status: &'static str, ready: Value) -> String {
     answering(move |request| match request.starts_with("GET /readyz ") {
         true => (status, ready.to_string()),

@@ -303,3 +303,21 @@ fn a_text_log_begins_with_started_and_ends_with_stopped() {
     assert!(host.wait().success());
     assert!(log(&site).trim_end().ends_with("stopped"), "{}", log(&site));
 }
+
+/// Runs itself once more, as the program that panics.
+#[test]
+fn a_panic_is_a_line_of_json_as_well() {
+    const PANICS: &str = "HOOKBOX_TEST_PANICS";
+    if std::env::var_os(PANICS).is_some() {
+        hookbox::telemetry::panics_as_json();
+        panic!("for \"the\" test");
+    }
+    let mut program = Command::new(std::env::current_exe().unwrap());
+    let name = "logs::a_panic_is_a_line_of_json_as_well";
+    let output = program.args(["--exact", name, "--nocapture"]).env(PANICS, "1").output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let line = said.lines().find(|line| line.starts_with('{')).unwrap_or_else(|| panic!("{said}"));
+    let line: Value = serde_json::from_str(line).unwrap();
+    assert_eq!((&line["message"], &line["reason"]), (&json!("panic"), &json!("for \"the\" test")));
+    assert!(line["location"].as_str().unwrap().contains("logs.rs:"), "{line}");
+}

@@ -64,7 +64,7 @@ struct Common {
     /// The configuration file
     #[arg(long, global = true, value_name = "FILE", default_value = "config.toml")]
     config: PathBuf,
-    /// How log lines are written to stderr (what is logged: HOOKBOX_LOG, for example `debug`)
+    /// How log lines are written to stderr, and all that `serve` writes (what is logged: HOOKBOX_LOG, such as `debug`)
     #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
     log_format: Format,
 }

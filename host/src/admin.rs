@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::dispatch::Breakers;
-use crate::ingest::{self, Bounds, Timeouts};
+use crate::ingest::{self, Bounds, Timeouts, Unidentified};
 use crate::plugins::{Approvals, Shelf};
 use crate::status::Status;
 use crate::store::Store;
@@ -59,6 +59,8 @@ pub struct Admin {
     pub config: Arc<ArcSwap<Config>>,
     /// How the last reload went.
     pub status: Arc<Status>,
+    /// Which sources sent events without a type lately.
+    pub unidentified: Arc<Unidentified>,
     /// Renders every metric in the Prometheus text format.
     pub render_metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// The listener's own address: a `Host` that is accepted beside the names of loopback.

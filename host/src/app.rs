@@ -197,6 +197,7 @@ impl App {
             clock: self.clock.clone(),
             timeouts: Timeouts::default(),
             capacity: Capacity::default(),
+            unidentified: Arc::default(),
         };
         let admin = Admin {
             store: store.clone(),
@@ -205,6 +206,7 @@ impl App {
             breakers: dispatcher.breakers(),
             config: self.config.clone(),
             status: self.status.clone(),
+            unidentified: intake.unidentified.clone(),
             render_metrics,
             own_address: self.addresses.admin.ip(),
         };

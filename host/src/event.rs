@@ -12,10 +12,12 @@ use bytes::Bytes;
 use serde::Serialize;
 
 mod attempt;
+pub mod form;
+pub mod name;
 
 pub use attempt::{AttemptRecord, Digest, HttpCall, LogLine, NotADigest, Outcome};
 
-/// The type an authentic request gets when its body is not JSON or names no type.
+/// The type an authentic request gets whose type cannot be read.
 pub const UNIDENTIFIED: &str = "hookbox.unidentified";
 
 /// The longest type, subject or source name that is stored, in bytes.

@@ -11,7 +11,7 @@
 //! - `gate` holds what a source needs at hand for every request: keyed MAC states, parsed pointers and header names;
 //! - `verify` and `sign` are the two directions of a signature, `identify` finds type, id and subject;
 //! - `strict` refuses what other servers may read differently;
-//! - `refusals` writes the log of what was refused, at a bounded rate.
+//! - `refusals` writes the log of what was refused, at a bounded rate, `unidentified` tells of events without a type.
 //!
 //! Invariant: a request that fails verification writes nothing and runs nothing, and 2xx is sent only for what the
 //! store has committed.
@@ -36,11 +36,13 @@ mod serve;
 mod sign;
 mod strict;
 mod tally;
+mod unidentified;
 mod verify;
 
 pub use gate::Gate;
 pub use serve::{Bounds, serve, serve_router};
 pub use sign::{SignError, sign};
+pub use unidentified::{Lately, Unidentified};
 pub use verify::{Refusal, Unverified, Verified};
 
 /// What the intake works with.
@@ -56,6 +58,8 @@ pub struct Intake {
     pub timeouts: Timeouts,
     /// How much there may be at once.
     pub capacity: Capacity,
+    /// Where events without a type are noted.
+    pub unidentified: Arc<Unidentified>,
 }
 
 /// How much senders may take up at once, all together. One client may have a quarter of each; what a trusted proxy

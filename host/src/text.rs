@@ -46,9 +46,14 @@ pub fn grouped(number: u64) -> String {
     grouped
 }
 
-/// Whether a character does something to a terminal, a log or the order of what is read, rather than being seen.
+/// Whether a character does something to a terminal, a log or the order of what is read, rather than being seen:
+/// controls, line separators, and the characters with the Unicode property `Bidi_Control`.
 pub fn acts(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::Admin;
 use super::params::{Ask, EventQuery, Id, NoQuery, Order, ReplayQuery, closest};
 use super::problem::Problem;
 use super::view::{EventDetail, EventItem, Listing};
-use crate::event::{EventId, PluginName};
+use crate::event::{Attributes, EventId, PluginName, UNIDENTIFIED};
 
 /// List events, newest first.
 #[utoipa::path(get, path = "/api/v1/events", tag = "events", params(EventQuery), responses(
@@ -38,7 +38,10 @@ pub(super) async fn show_event(
     Ask(NoQuery {}): Ask<NoQuery>,
     Id(id): Id<EventId>,
 ) -> Result<Json<EventDetail>, Problem> {
-    Ok(Json(admin.store.event(id).await?.into()))
+    let event = admin.store.event(id).await?;
+    let source = admin.config.load().sources.get(&*event.event.attributes.source).cloned();
+    let form = source.as_ref().and_then(|source| source.form.as_deref());
+    Ok(Json(EventDetail::of(event, form)))
 }
 
 /// What a replay created.
@@ -96,12 +99,25 @@ pub(super) fn no_plugin<'a>(name: &str, known: impl Iterator<Item = &'a str>) ->
 }
 
 async fn routed_plugins(admin: &Admin, id: EventId) -> Result<Vec<PluginName>, Problem> {
-    let event = admin.store.event(id).await?.event;
-    let attributes = &event.attributes;
+    let event = admin.store.event(id).await?;
+    let attributes = &event.event.attributes;
     let plugins = admin.config.load().routes.targets(&attributes.source, &attributes.kind);
     if plugins.is_empty() {
-        let kind = &attributes.kind;
-        return Err(Problem::conflict(format!("no route matches `{kind}` now: add one, or name a `plugin`")));
+        return Err(Problem::conflict(unrouted(id, attributes, event.note.as_deref())));
     }
     Ok(plugins)
+}
+
+/// What to do about an event that no route matches.
+fn unrouted(id: EventId, attributes: &Attributes, note: Option<&str>) -> String {
+    let Attributes { source, kind, .. } = attributes;
+    if kind != UNIDENTIFIED {
+        return format!("no route matches `{kind}` now: add one, or name a `plugin`");
+    }
+    let why = note.map(|note| format!(" ({note})")).unwrap_or_default();
+    format!(
+        "no route matches `{kind}` now, and an event keeps the type it was stored with: its own could not be read{why}. \
+         Name the plugin that is to get it (`hookbox events replay {id} --plugin NAME`, `plugin` in the API), or route \
+         \"{source}:{kind}\"; for events to come, see `type` under [sources.{source}]"
+    )
 }

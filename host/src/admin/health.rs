@@ -16,9 +16,11 @@ use super::problem::Problem;
 use super::view::Stats;
 use crate::clock::rfc3339;
 use crate::dispatch::BreakerView;
-use crate::event::{self, PluginName};
+use crate::event::{self, PluginName, UNIDENTIFIED};
+use crate::ingest::Lately;
 use crate::plugins::Slot;
 use crate::store::PluginCounts;
+use crate::text;
 
 /// Says what this door's metrics mean.
 pub(super) fn describe_metrics() {
@@ -39,6 +41,10 @@ pub(super) fn describe_metrics() {
     metrics::describe_gauge!("hookbox_verdicts_waiting_bytes", "Memory of verdicts that are not durable yet, in bytes");
     metrics::describe_gauge!("hookbox_breaker_open", "Whether the circuit breaker of a plugin is open (1) or not (0)");
     metrics::describe_counter!("hookbox_breaker_openings_total", "How often the circuit breaker of a plugin opened");
+    metrics::describe_counter!(
+        "hookbox_ingest_unidentified_total",
+        "Events of a source whose type could not be read, stored as hookbox.unidentified"
+    );
     metrics::describe_counter!(
         "hookbox_attempts_unrecorded_total",
         "Failed attempts of a plugin that left no record, because there were too many of them"
@@ -88,7 +94,7 @@ pub(super) struct Health {
 /// Something that wants an operator's attention.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Trouble {
-    /// `store`, `config`, `restart`, `watch`, `plugins_dir` or `plugin`.
+    /// `store`, `config`, `restart`, `watch`, `plugins_dir`, `plugin` or `source`.
     part: &'static str,
     /// Which one, where there are several.
     name: Option<String>,
@@ -163,8 +169,22 @@ fn attention(admin: &Admin) -> (u64, Vec<Trouble>) {
         let detail = slowed_down(name, &admin.breakers.of(name)?)?;
         Some(trouble("plugin", Some(name), detail))
     });
+    let lately = admin.unidentified.lately();
+    let untyped = lately.iter().map(|(source, lately)| trouble("source", Some(source), without_type(source, lately)));
     let problems = config.into_iter().chain(restart).chain(watch).chain(folder).chain(plugins).chain(slowed);
+    let problems = problems.chain(untyped);
     (condition.generation, problems.collect())
+}
+
+/// What is known of the events of a source that have no type.
+fn without_type(source: &str, lately: &Lately) -> String {
+    let Lately { events, since_ms, last_ms, reason } = lately;
+    let (events, since, last) = (text::grouped(*events), rfc3339(*since_ms), rfc3339(*last_ms));
+    format!(
+        "the type of {events} of its events since {since} cannot be read, so they are stored as `{UNIDENTIFIED}`; the last \
+         one came at {last}: {reason}. See `type` under [sources.{source}]; a route \"{source}:{UNIDENTIFIED}\" says that \
+         this is expected. Shown for an hour after the last one"
+    )
 }
 
 /// The state of an open circuit breaker.

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::clock::rfc3339;
 use crate::dispatch::RECORD_BYTES_PER_SECOND;
-use crate::event::{Event, HttpCall, LogLine, State};
+use crate::event::{Event, HttpCall, LogLine, State, form};
 use crate::store::{AttemptView, DeliveryView, EventSummary, EventView, PluginCounts};
 use crate::text;
 
@@ -81,6 +81,11 @@ pub(super) struct EventDetail {
     /// The body in base64 (RFC 4648 §4), if it is not JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     data_base64: Option<String>,
+    /// The JSON that the body wraps, if it is a form and the `form` of its source names the field. This is where the source
+    /// finds what stands in the JSON; plugins get the body as it came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    form_data: Option<Box<RawValue>>,
     /// Request headers that were kept.
     headers: Vec<Header>,
     /// One for each plugin it was routed or replayed to.
@@ -255,12 +260,16 @@ impl From<EventSummary> for EventItem {
     }
 }
 
-impl From<EventView> for EventDetail {
-    fn from(row: EventView) -> Self {
+impl EventDetail {
+    /// `wrapped_in` is the field of a form in which the event's source finds JSON.
+    pub(super) fn of(row: EventView, wrapped_in: Option<&str>) -> Self {
         let EventView { event, provider_id, note, headers, deliveries, children } = row;
         let body = &event.attributes.body;
         let data = json(body);
+        let is_form = event.attributes.content_type.as_deref().is_some_and(form::is_form);
+        let field = wrapped_in.filter(|_| is_form).and_then(|field| form::field(body, field).ok().flatten());
         Self {
+            form_data: field.and_then(|field| json(&field)),
             attributes: Attributes::of(&event, provider_id, note, body.len() as u64),
             data_base64: data.is_none().then(|| STANDARD.encode(body)),
             data,

@@ -31,6 +31,10 @@ pub(super) fn describe(page: &mut Page, config: &Config, shelf: &Shelf) {
              `server.tree_events`"
         ));
     }
+    for doubt in config.routes.doubts(&config.sources) {
+        let label = page.ink(Ink::Yellow, "warning:");
+        page.line(format!("{label} {}", printable(&doubt)));
+    }
     for source in config.sources.values().filter(|source| matches!(source.verify, Verify::None)) {
         let label = page.ink(Ink::Yellow, "warning:");
         page.line(format!("{label} source `{}` has scheme `none`: anyone who reaches it can make events", source.name));

@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -234,19 +236,32 @@ fn detail(event: &Value) -> Page {
     for child in list(&event["children"]) {
         page.field("emitted", child);
     }
-    match event.get("data") {
-        Some(data) => {
-            page.line("");
-            format!("{data:#}").lines().for_each(|line| page.line(printable(line)));
-        }
-        None => page
-            .field("data", &Value::String(format!("{}, not JSON", bytes(event["data_bytes"].as_u64().unwrap_or(0))))),
-    }
+    data(&mut page, event);
     for delivery in list(&event["deliveries"]) {
         page.line("");
         attempts(&mut page, delivery);
     }
     page
+}
+
+/// The body; of a form that wraps JSON, both.
+fn data(page: &mut Page, event: &Value) {
+    let length = bytes(event["data_bytes"].as_u64().unwrap_or(0));
+    match (event.get("data"), event.get("form_data")) {
+        (Some(data), _) => json_lines(page, data),
+        (None, None) => page.field("data", &Value::String(format!("{length}, not JSON"))),
+        (None, Some(wrapped)) => {
+            let body = event["data_base64"].as_str().and_then(|text| STANDARD.decode(text).ok()).unwrap_or_default();
+            page.field("data", &Value::String(format!("{length}, a form that wraps JSON; as it came:")));
+            page.line(printable(&String::from_utf8_lossy(&body)));
+            json_lines(page, wrapped);
+        }
+    }
+}
+
+fn json_lines(page: &mut Page, value: &Value) {
+    page.line("");
+    format!("{value:#}").lines().for_each(|line| page.line(printable(line)));
 }
 
 /// The elements of an array; none for anything else.

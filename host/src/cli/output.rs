@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::failure::Failure;
 use crate::config;
+use crate::text::acts;
 
 /// The widest a column gets before its text is cut, in characters.
 const MAX_COLUMN: usize = 60;
@@ -139,12 +140,9 @@ pub(super) fn text(value: &Value) -> String {
 
 /// The text with everything escaped that could steer a terminal or reorder what is read.
 pub(super) fn printable(text: &str) -> String {
-    let steers = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if steers(c) { out.extend(c.escape_default()) } else { out.push(c) }
+        if acts(c) { out.extend(c.escape_default()) } else { out.push(c) }
     }
     out
 }

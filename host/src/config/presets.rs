@@ -2,7 +2,7 @@
 //!
 //! A header's name that a provider changes is a change of this file alone.
 
-use super::source::{Encoding, Field, KeyEncoding, KeyFormat, Part, Pick, Stale, Template, Timestamp};
+use super::source::{Encoding, Field, KeyEncoding, KeyFormat, Part, Pick, Stale, Template, Timestamp, Types};
 use super::units::MINUTE_MS;
 
 /// Every preset's name.
@@ -40,8 +40,92 @@ fn github() -> Template {
         kind: Some(header("x-github-event")),
         id: Some(header("x-github-delivery")),
         subject: None,
+        // Its default content type is a form; its types are names without an action.
+        form: Some("payload".to_owned()),
+        types: Types::Words {
+            known: &GITHUB_EVENTS,
+            more: "`type = \"{header:X-GitHub-Event}.{json:/action}\"` adds the action, where there is one",
+        },
     }
 }
+
+/// The names of GitHub's events, from its documentation "Webhook events and payloads". They only help to see what a
+/// pattern is meant for.
+const GITHUB_EVENTS: [&str; 73] = [
+    "branch_protection_configuration",
+    "branch_protection_rule",
+    "check_run",
+    "check_suite",
+    "code_scanning_alert",
+    "commit_comment",
+    "create",
+    "custom_property",
+    "custom_property_values",
+    "delete",
+    "dependabot_alert",
+    "deploy_key",
+    "deployment",
+    "deployment_protection_rule",
+    "deployment_review",
+    "deployment_status",
+    "discussion",
+    "discussion_comment",
+    "fork",
+    "github_app_authorization",
+    "gollum",
+    "installation",
+    "installation_repositories",
+    "installation_target",
+    "issue_comment",
+    "issues",
+    "label",
+    "marketplace_purchase",
+    "member",
+    "membership",
+    "merge_group",
+    "meta",
+    "milestone",
+    "org_block",
+    "organization",
+    "package",
+    "page_build",
+    "personal_access_token_request",
+    "ping",
+    "project",
+    "project_card",
+    "project_column",
+    "projects_v2",
+    "projects_v2_item",
+    "projects_v2_status_update",
+    "public",
+    "pull_request",
+    "pull_request_review",
+    "pull_request_review_comment",
+    "pull_request_review_thread",
+    "push",
+    "registry_package",
+    "release",
+    "repository",
+    "repository_advisory",
+    "repository_dispatch",
+    "repository_import",
+    "repository_ruleset",
+    "repository_vulnerability_alert",
+    "secret_scanning_alert",
+    "secret_scanning_alert_location",
+    "security_advisory",
+    "security_and_analysis",
+    "sponsorship",
+    "star",
+    "status",
+    "sub_issues",
+    "team",
+    "team_add",
+    "watch",
+    "workflow_dispatch",
+    "workflow_job",
+    "workflow_run",
+];
 
 /// HeyGen's webhook endpoints: hex over the raw body, keyed with the secret as it is shown, `whsec_` included. The
 /// header had other names before; the timestamp and the id came later and are not covered. Its retries go on for a
@@ -61,6 +145,8 @@ fn heygen() -> Template {
         kind: Some(json("/event_type")),
         id: Some(header("heygen-event-id")),
         subject: Some(json("/event_data/callback_id")),
+        form: None,
+        types: Types::Any,
     }
 }
 
@@ -76,6 +162,8 @@ fn standard_webhooks() -> Template {
         kind: Some(json("/type")),
         id: Some(header("webhook-id")),
         subject: None,
+        form: None,
+        types: Types::Any,
     }
 }
 
@@ -90,6 +178,8 @@ fn stripe() -> Template {
         kind: Some(json("/type")),
         id: Some(json("/id")),
         subject: None,
+        form: None,
+        types: Types::Any,
     }
 }
 

@@ -1,21 +1,24 @@
 //! The route table: event type patterns → plugins.
 //!
-//! `*` stands for one dotted segment, `**` for any number, also none; `SOURCE:` in front narrows a pattern to one
-//! source (`plugins/NAME:` to what a plugin emitted). Every pattern that matches applies; a plugin gets an event once, and
+//! `*` and `**` in a pattern stand for pieces of a type (see [`pattern`]); `SOURCE:` in front narrows it to one source
+//! (`plugins/NAME:` to what a plugin emitted). Every pattern that matches applies; a plugin gets an event once, and
 //! one that it emitted itself only by a pattern with `plugins/NAME:`.
 //!
-//! [`Routes::targets`] runs for every request: patterns without a star are found by hash, the others are split when
-//! the table is built and found by what stands before the first one.
+//! [`Routes::targets`] runs for every request: patterns without a star are found by hash, the others are taken apart
+//! when the table is built and found by what stands before the first one.
 
 use std::collections::HashMap;
-use std::str::Split;
 
 use crate::event::{MAX_NAME_BYTES, PluginName};
 
 mod cycles;
+mod doubts;
+mod pattern;
 pub(super) mod read;
 
 pub use cycles::Cycle;
+
+use pattern::{Matcher, Pattern, is_separator};
 
 /// The checked route table, in the order of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,8 +26,8 @@ pub struct Routes {
     routes: Vec<Route>,
     /// Indexes of the routes without a star, by event type.
     exact: HashMap<String, Vec<usize>>,
-    /// The others with their indexes, by the segments before the first star.
-    wild: HashMap<String, Vec<(usize, Vec<Segment>)>>,
+    /// The others with their indexes, by the text before the first star without the separator between them.
+    wild: HashMap<String, Vec<(usize, Matcher)>>,
     /// The longest of these beginnings, in bytes.
     longest: usize,
 }
@@ -40,16 +43,6 @@ pub struct Route {
     pub plugins: Vec<PluginName>,
 }
 
-/// A dotted segment of a pattern.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Segment {
-    Literal(String),
-    /// `*`
-    One,
-    /// `**`
-    Many,
-}
-
 /// Why a text is not a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
@@ -59,8 +52,8 @@ pub enum PatternError {
     /// Longer than any event type.
     #[error("is longer than {MAX_NAME_BYTES} bytes, as no event type is")]
     TooLong,
-    /// A space or a control character.
-    #[error("contains a space or a control character")]
+    /// See [`crate::event::name`].
+    #[error("has blanks or characters that no event type has")]
     BadCharacter,
     /// Two dots in a row, or one at an end.
     #[error("has an empty segment: two dots in a row, or one at an end")]
@@ -68,68 +61,42 @@ pub enum PatternError {
     /// `vid*` or `***`.
     #[error("has a star within a segment")]
     StarWithin,
-    /// `*:…`.
+    /// `plugins/*:…`.
     #[error("has a star in its source")]
     StarInSource,
 }
 
-/// A pattern, taken apart.
-struct Pattern<'a> {
-    source: Option<&'a str>,
-    kind: &'a str,
-    segments: Vec<Segment>,
-}
+/// What stands before the first `:` of a pattern without being a source of the file: what makes events itself.
+const MAKERS: [&str; 5] = ["plugins/", "joins/", "batches/", "schedules/", "api/"];
 
-impl<'a> Pattern<'a> {
-    fn parse(text: &'a str) -> Result<Self, PatternError> {
-        let (source, kind) = match text.split_once(':') {
-            Some((source, kind)) => (Some(source), kind),
-            None => (None, text),
-        };
-        if kind.is_empty() || source == Some("") {
-            return Err(PatternError::Empty);
-        }
-        if kind.len() > MAX_NAME_BYTES {
-            return Err(PatternError::TooLong);
-        }
-        if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            return Err(PatternError::BadCharacter);
-        }
-        if source.is_some_and(|source| source.contains('*')) {
-            return Err(PatternError::StarInSource);
-        }
-        let segments = kind.split('.').map(Segment::parse).collect::<Result<_, _>>()?;
-        Ok(Self { source, kind, segments })
-    }
-}
-
-impl Segment {
-    fn parse(text: &str) -> Result<Self, PatternError> {
-        match text {
-            "" => Err(PatternError::EmptySegment),
-            "*" => Ok(Self::One),
-            "**" => Ok(Self::Many),
-            _ if text.contains('*') => Err(PatternError::StarWithin),
-            _ => Ok(Self::Literal(text.to_owned())),
-        }
-    }
+/// Whether this is `plugins/NAME` or alike.
+fn is_maker(text: &str) -> bool {
+    let named = |name: &str| !name.is_empty() && !name.contains(['.', '/']);
+    MAKERS.iter().any(|maker| text.strip_prefix(maker).is_some_and(named))
 }
 
 impl Routes {
-    /// Builds a table of patterns, in the order in which their plugins are to be named.
-    pub fn new<'a>(lines: impl IntoIterator<Item = (&'a str, Vec<PluginName>)>) -> Result<Self, PatternError> {
+    /// Builds a table of patterns, in the order in which their plugins are to be named. `is_source` tells the names of
+    /// sources from what is part of a type.
+    ///
+    /// # Errors
+    /// The first text that is not a pattern.
+    pub fn new<'a>(
+        lines: impl IntoIterator<Item = (&'a str, Vec<PluginName>)>,
+        is_source: impl Fn(&str) -> bool,
+    ) -> Result<Self, PatternError> {
         let mut table = Self::default();
         for (text, plugins) in lines {
-            let pattern = Pattern::parse(text)?;
+            let pattern = Pattern::parse(text, |name| is_source(name) || is_maker(name))?;
+            let source = pattern.source.map(str::to_owned);
             let index = table.routes.len();
-            if pattern.segments.iter().all(|segment| matches!(segment, Segment::Literal(_))) {
+            if pattern.is_exact() {
                 table.exact.entry(pattern.kind.to_owned()).or_default().push(index);
             } else {
-                let before = pattern.kind.split_once('*').map_or("", |(before, _)| before.trim_end_matches('.'));
-                table.longest = table.longest.max(before.len());
-                table.wild.entry(before.to_owned()).or_default().push((index, pattern.segments));
+                let (beginning, matcher) = pattern.into_matcher();
+                table.longest = table.longest.max(beginning.len());
+                table.wild.entry(beginning).or_default().push((index, matcher));
             }
-            let source = pattern.source.map(str::to_owned);
             table.routes.push(Route { pattern: text.to_owned(), source, plugins });
         }
         Ok(table)
@@ -140,11 +107,12 @@ impl Routes {
     pub fn targets(&self, source: &str, kind: &str) -> Vec<PluginName> {
         let comes_from = |index: &usize| self.routes[*index].source.as_deref().is_none_or(|only| only == source);
         let exact = self.exact.get(kind).into_iter().flatten().copied().filter(comes_from);
-        let beginnings = kind.match_indices('.').map(|(dot, _)| &kind[..dot]).chain([kind]);
-        let beginnings = [""].into_iter().chain(beginnings.take_while(|beginning| beginning.len() <= self.longest));
-        let wild = beginnings.filter_map(|beginning| self.wild.get(beginning)).flatten();
-        let wild = wild.filter(|(index, segments)| comes_from(index) && matches(segments, kind));
-        let mut hits: Vec<usize> = exact.chain(wild.map(|(index, _)| *index)).collect();
+        let ends = kind.bytes().enumerate().skip(1).filter(|(_, byte)| is_separator(*byte)).map(|(at, _)| at);
+        let ends = [0].into_iter().chain(ends).chain([kind.len()]).take_while(|end| *end <= self.longest);
+        let wild = ends.filter_map(|end| Some((end, self.wild.get(&kind[..end])?)));
+        let wild = wild.flat_map(|(end, routes)| routes.iter().map(move |(index, matcher)| (end, index, matcher)));
+        let wild = wild.filter(|(end, index, matcher)| comes_from(index) && matcher.fits(kind, *end));
+        let mut hits: Vec<usize> = exact.chain(wild.map(|(_, index, _)| *index)).collect();
         hits.sort_unstable();
         let emitter = source.strip_prefix("plugins/");
         let mut targets = Vec::new();
@@ -159,51 +127,26 @@ impl Routes {
         targets
     }
 
+    /// Whether a line names this type itself, without a star, for this source or for all.
+    pub fn names(&self, source: &str, kind: &str) -> bool {
+        let mut lines = self.exact.get(kind).into_iter().flatten().map(|index| &self.routes[*index]);
+        lines.any(|route| route.source.as_deref().is_none_or(|only| only == source))
+    }
+
     /// Every line, in the order of the file.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Route> {
         self.routes.iter()
     }
 }
 
-/// Whether a pattern matches a type: each `**` takes as few segments as will do, and one more whenever what follows it
-/// does not fit. Only the last `**` passed needs to be reconsidered, so the work is at most pattern times type.
-fn matches(pattern: &[Segment], kind: &str) -> bool {
-    let mut left = kind.split('.');
-    let mut at = 0;
-    let mut last_many: Option<(usize, Split<'_, char>)> = None;
-    loop {
-        let fits = match pattern.get(at) {
-            Some(Segment::Many) => {
-                last_many = Some((at + 1, left.clone()));
-                true
-            }
-            Some(Segment::One) => left.next().is_some(),
-            Some(Segment::Literal(text)) => left.next() == Some(text),
-            None if left.clone().next().is_none() => return true,
-            None => false,
-        };
-        if fits {
-            at += 1;
-            continue;
-        }
-        let Some((resume, taken)) = &mut last_many else { return false };
-        if taken.next().is_none() {
-            return false;
-        }
-        at = *resume;
-        left = taken.clone();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     fn table(lines: &[(&str, &[&str])]) -> Routes {
         let lines =
             lines.iter().map(|(pattern, plugins)| (*pattern, plugins.iter().map(|name| (*name).into()).collect()));
-        Routes::new(lines).unwrap()
+        Routes::new(lines, |name| ["s", "acme"].contains(&name)).unwrap()
     }
 
     fn targets(routes: &Routes, source: &str, kind: &str) -> Vec<String> {
@@ -246,24 +189,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_pattern_is_refused() {
-        let cases = [
-            ("", PatternError::Empty),
-            ("acme:", PatternError::Empty),
-            (":a", PatternError::Empty),
-            ("a..b", PatternError::EmptySegment),
-            (".a", PatternError::EmptySegment),
-            ("a.", PatternError::EmptySegment),
-            ("a.vid*", PatternError::StarWithin),
-            ("a.***", PatternError::StarWithin),
-            ("a b", PatternError::BadCharacter),
-            ("*:a", PatternError::StarInSource),
-        ];
-        for (text, error) in cases {
-            assert_eq!(Routes::new([(text, vec![])]), Err(error), "{text}");
+    fn a_colon_belongs_to_the_type_unless_a_source_stands_before_it() {
+        let routes = table(&[("repo:push", &["push"]), ("repo:*", &["repo"]), ("s:repo:push", &["s"]), ("acme:x", &["x"])]);
+        assert_eq!(targets(&routes, "s", "repo:push"), ["push", "repo", "s"]);
+        assert_eq!(targets(&routes, "repo", "push"), Vec::<String>::new());
+        assert_eq!(targets(&routes, "acme", "repo:push"), ["push", "repo"]);
+        assert_eq!(targets(&routes, "acme", "x"), ["x"]);
+        let makers = ["joins/a", "batches/a", "schedules/a", "api/a"];
+        for maker in makers {
+            let routes = table(&[(&format!("{maker}:x"), &["x"]), (&format!("{maker}/b:x"), &["type"])]);
+            assert_eq!(targets(&routes, maker, "x"), ["x"]);
+            assert_eq!(targets(&routes, "s", &format!("{maker}/b:x")), ["type"]);
         }
-        let long = "a".repeat(MAX_NAME_BYTES + 1);
-        assert_eq!(Routes::new([(long.as_str(), vec![])]), Err(PatternError::TooLong));
+    }
+
+    #[test]
+    fn a_line_names_the_types_that_it_is_itself() {
+        let routes = table(&[("s:a", &["x"]), ("b", &["x"]), ("**", &["x"])]);
+        assert!(routes.names("s", "a") && routes.names("t", "b"));
+        assert!(!routes.names("t", "a") && !routes.names("s", "c"));
     }
 
     #[test]
@@ -271,36 +215,5 @@ mod tests {
         let pattern = ["**", "a"].repeat(100).join(".");
         let routes = table(&[(&pattern, &["p"])]);
         assert_eq!(targets(&routes, "s", &"a.".repeat(255)), Vec::<String>::new());
-    }
-
-    /// The definition, word by word.
-    fn naive(pattern: &[&str], kind: &[&str]) -> bool {
-        match (pattern.split_first(), kind.split_first()) {
-            (None, None) => true,
-            (Some((&"**", rest)), _) => (0..=kind.len()).any(|taken| naive(rest, &kind[taken..])),
-            (Some((&"*", rest)), Some((_, others))) => naive(rest, others),
-            (Some((first, rest)), Some((segment, others))) => first == segment && naive(rest, others),
-            _ => false,
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn the_matcher_agrees_with_the_definition(
-            patterns in prop::collection::vec(("(s:|t:|)", prop::collection::vec("(a|b|\\*|\\*\\*)", 1..6)), 1..5),
-            kind in prop::collection::vec("(a|b|c|)", 1..7),
-        ) {
-            let texts: Vec<String> = patterns.iter().map(|(source, parts)| source.clone() + &parts.join(".")).collect();
-            let names: Vec<String> = (0..texts.len()).map(|index| format!("p{index}")).collect();
-            let lines = texts.iter().zip(&names).map(|(text, name)| (text.as_str(), vec![name.as_str().into()]));
-            let routes = Routes::new(lines).unwrap();
-            let kind: Vec<&str> = kind.iter().map(String::as_str).collect();
-            let fits = |(source, parts): &(String, Vec<String>)| {
-                source != "t:" && naive(&parts.iter().map(String::as_str).collect::<Vec<_>>(), &kind)
-            };
-            let hits = patterns.iter().zip(&names).filter(|(pattern, _)| fits(pattern));
-            let expected: Vec<String> = hits.map(|(_, name)| name.clone()).collect();
-            prop_assert_eq!(targets(&routes, "s", &kind.join(".")), expected);
-        }
     }
 }

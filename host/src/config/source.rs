@@ -23,6 +23,10 @@ pub struct Source {
     pub subject: Option<Pick>,
     /// The largest request body that is read, in bytes; `None` if `server.max_body` says it.
     pub max_body_bytes: Option<usize>,
+    /// The field of a form that holds the JSON, for requests whose media type says that they are forms.
+    pub form: Option<String>,
+    /// What is known of the types of its events.
+    pub types: Types,
 }
 
 /// Where a routing attribute is found in a request.
@@ -34,6 +38,32 @@ pub enum Pick {
     Header(String),
     /// Always this value.
     Fixed(String),
+    /// Several values and the text between them.
+    Joined(Joined),
+}
+
+/// Values in a row: `{header:X-Event}.{json:/action}`. A value that is missing is left out together with the text in
+/// front of it; without the first value there is none at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joined {
+    /// At least two: the text in front of a value, and where the value is found ([`Pick::Json`] or [`Pick::Header`]).
+    pub values: Vec<(String, Pick)>,
+    /// The text behind the last value.
+    pub end: String,
+}
+
+/// What is known of the types of a source's events. It serves to warn of patterns that no type can match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Types {
+    /// Nothing.
+    Any,
+    /// They are words of a to z, 0 to 9 and `_`.
+    Words {
+        /// Those that are known by name; there may be more.
+        known: &'static [&'static str],
+        /// What to write in order to route by more than these words.
+        more: &'static str,
+    },
 }
 
 /// How a request is authenticated.
@@ -79,6 +109,10 @@ pub struct Template {
     pub id: Option<Pick>,
     /// See [`Source::subject`].
     pub subject: Option<Pick>,
+    /// See [`Source::form`].
+    pub form: Option<String>,
+    /// See [`Source::types`].
+    pub types: Types,
 }
 
 impl Template {
@@ -93,7 +127,8 @@ impl Template {
         match self.id {
             Some(Pick::Json(_)) => self.signed.contains(&Part::Body),
             Some(Pick::Header(_)) => self.signed.contains(&Part::Id),
-            Some(Pick::Fixed(_)) | None => false,
+            // Refused by the configuration.
+            Some(Pick::Fixed(_) | Pick::Joined(_)) | None => false,
         }
     }
 }

@@ -8,7 +8,7 @@ use super::presets;
 use super::raw::{Item, Section, did_you_mean};
 use super::secrets::{self, Fallback, Found, MakeSecrets, Places};
 use super::server::MAX_BODY_BOUNDS;
-use super::source::{Part, Pick, Source, Template, Verify};
+use super::source::{Part, Pick, Source, Template, Types, Verify};
 
 mod pick;
 mod verify;
@@ -55,6 +55,7 @@ pub(super) fn complete(drafts: Vec<Draft>, keys: &Keys<'_>, sink: &super::raw::S
     let complete = |draft: Draft| {
         let Draft { name, preset, template, found, max_body_bytes } = draft;
         let (kind, id, subject) = (template.kind.clone()?, template.id.clone(), template.subject.clone());
+        let (form, types) = (template.form.clone(), template.types);
         let id_is_signed = found.is_some() && template.id_is_signed();
         let verify = match found {
             None => Verify::None,
@@ -65,8 +66,9 @@ pub(super) fn complete(drafts: Vec<Draft>, keys: &Keys<'_>, sink: &super::raw::S
                 Verify::Hmac(template.hmac(secrets))
             }
         };
+        let name_of = name.as_str().into();
         let source =
-            Source { name: name.as_str().into(), preset, verify, kind, id, id_is_signed, subject, max_body_bytes };
+            Source { name: name_of, preset, verify, kind, id, id_is_signed, subject, max_body_bytes, form, types };
         Some((name, Arc::new(source)))
     };
     drafts.into_iter().filter_map(complete).collect()
@@ -153,7 +155,10 @@ fn read_preset(item: &Item<'_>) -> Option<Template> {
 
 fn read_picks(item: &Item<'_>, section: &mut Section<'_>, template: &mut Template, preset: bool) {
     match section.take("type") {
-        Some(kind) => template.kind = pick::read(&kind, pick::Fixed::Allowed),
+        Some(kind) => {
+            template.kind = pick::read(&kind, pick::Attribute::Type);
+            template.types = Types::Any;
+        }
         None if template.kind.is_none() && !preset => {
             let help =
                 "write `type = { json = \"/event/type\" }`, or { header = \"X-Event\" }, or { fixed = \"acme.event\" }";
@@ -162,9 +167,12 @@ fn read_picks(item: &Item<'_>, section: &mut Section<'_>, template: &mut Templat
         None => {}
     }
     if let Some(id) = section.take("id") {
-        template.id = pick::read(&id, pick::Fixed::Refused);
+        template.id = pick::read(&id, pick::Attribute::Id);
+    }
+    if let Some(form) = section.take("form").and_then(|item| pick::form_field(&item)) {
+        template.form = Some(form);
     }
     if let Some(subject) = section.take("subject") {
-        template.subject = pick::read(&subject, pick::Fixed::Allowed);
+        template.subject = pick::read(&subject, pick::Attribute::Subject);
     }
 }

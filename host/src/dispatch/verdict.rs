@@ -173,7 +173,7 @@ mod tests {
             kv_bytes,
             random: || 0.5,
         };
-        let routes = Routes::new([("plugins/video-orders:order.*", vec!["audit".into()])]).unwrap();
+        let routes = Routes::new([("plugins/video-orders:order.*", vec!["audit".into()])], |_| false).unwrap();
         let invocation = Invocation {
             verdict,
             logs: Vec::new(),

@@ -159,7 +159,7 @@ fn kept_headers(source: &Source, plan: &Plan) -> Vec<HeaderName> {
         Verify::None => None,
     };
     let mut kept: Vec<HeaderName> = Vec::new();
-    for name in [CONTENT_TYPE, USER_AGENT].into_iter().chain(plan.headers().cloned()).chain(timestamp) {
+    for name in [CONTENT_TYPE, USER_AGENT].into_iter().chain(plan.headers().into_iter().cloned()).chain(timestamp) {
         let is_signature = signatures.iter().any(|field| field.header.eq_ignore_ascii_case(name.as_str()));
         if !is_signature && !kept.contains(&name) {
             kept.push(name);

@@ -23,7 +23,7 @@ use super::reply::{Refused, Reply};
 use super::serve::Answers;
 use super::verify::Claim;
 use super::{Intake, strict};
-use crate::event::NewEvent;
+use crate::event::{NewEvent, UNIDENTIFIED};
 use crate::store::{Appended, StoreError};
 use crate::{fail, tasks};
 
@@ -151,12 +151,25 @@ impl Receiver {
             gate.tally.key_used(key);
         }
         let event = verified.identify(&gates.config().routes, now_ms);
+        let untyped = (event.attributes.kind == UNIDENTIFIED).then(|| event.note.clone().unwrap_or_default());
         let _ = fail::point("ingest.verified");
         let appended = timeout(limits.reply, self.append(event, memory)).await;
         let _ = fail::point("ingest.before_reply");
         let appended = appended.map_err(|_| Refused::Unanswered)??;
         self.ack_seconds.record(start.elapsed());
+        if let Some(reason) = untyped.filter(|_| !appended.duplicate) {
+            self.tell_untyped(gates, gate, &appended, &reason, now_ms);
+        }
         Ok(appended)
+    }
+
+    /// Counts an event without a type. A route that names `hookbox.unidentified` says that this is expected.
+    fn tell_untyped(&self, gates: &Gates, gate: &Gate, appended: &Appended, reason: &str, now_ms: i64) {
+        let source = &gate.source().name;
+        gate.tally.unidentified();
+        if !gates.config().routes.names(source, UNIDENTIFIED) {
+            self.intake.unidentified.note(source, appended.id, reason, now_ms);
+        }
     }
 
     /// Appends to the end: neither a client that hangs up nor a reply that is overdue takes it back. It keeps the body's

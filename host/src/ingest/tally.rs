@@ -9,6 +9,7 @@ use metrics::{Counter, counter};
 #[derive(Debug)]
 pub(super) struct Tally {
     accepted: Counter,
+    unidentified: Counter,
     keys: Vec<Counter>,
 }
 
@@ -20,6 +21,7 @@ impl Tally {
             accepted: counter!(
                 "hookbox_ingest_requests_total", "source" => source(), "status" => "200", "reason" => "accepted"
             ),
+            unidentified: counter!("hookbox_ingest_unidentified_total", "source" => source()),
             keys: (0..keys)
                 .map(|key| counter!("hookbox_ingest_key_used_total", "source" => source(), "key" => key.to_string()))
                 .collect(),
@@ -29,6 +31,11 @@ impl Tally {
     /// A request was stored as a new event.
     pub(super) fn accepted(&self) {
         self.accepted.increment(1);
+    }
+
+    /// A request was stored as a new event without a type.
+    pub(super) fn unidentified(&self) {
+        self.unidentified.increment(1);
     }
 
     /// A request was signed with the key at this position.

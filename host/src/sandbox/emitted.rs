@@ -7,10 +7,8 @@ use super::text;
 use super::verdict::set_by;
 use crate::cloudevents::Document;
 use crate::config::Limits;
-use crate::event::MAX_NAME_BYTES;
+use crate::event::name::{self, RESERVED};
 
-/// The host's own types.
-const RESERVED: &str = "hookbox.";
 /// The longest media type, in bytes.
 const MAX_CONTENT_TYPE_BYTES: usize = 256;
 
@@ -31,7 +29,7 @@ pub(super) fn take(returned: Vec<NewEvent>, subject: Option<&str>, limits: &Limi
     let count = returned.len();
     let mut emitted = Vec::with_capacity(count);
     for (index, event) in returned.into_iter().enumerate() {
-        if let Some(fault) = fault(&event) {
+        if let Some(fault) = fault(&event, subject) {
             let kind = text::plain(&event.type_, 64);
             return Err(format!(
                 "the handler returned an event ({} of {count}, type `{kind}`) whose {fault}",
@@ -60,24 +58,26 @@ fn size(event: &NewEvent) -> usize {
     event.type_.len() + optional(&event.subject) + optional(&event.data_content_type) + event.data.len()
 }
 
-/// What is wrong with an event, as the end of a sentence.
-fn fault(event: &NewEvent) -> Option<String> {
+/// What is wrong with an event, as the end of a sentence. The subject of the event that is handled, `handled`, may be
+/// handed on whatever it is: an event that was stored under another rule must not fail its plugin.
+fn fault(event: &NewEvent, handled: Option<&str>) -> Option<String> {
     let kind = event.type_.as_str();
-    let too_long = |text: &Option<String>, max_bytes| text.as_ref().is_some_and(|text| text.len() > max_bytes);
-    let acts = |text: &Option<String>| text.as_ref().is_some_and(|text| text.chars().any(text::acts));
+    if let Err(fault) = name::check(kind) {
+        return Some(format!("type {fault}"));
+    }
+    if kind.starts_with(RESERVED) {
+        return Some(format!("type starts with `{RESERVED}`, which is the host's own prefix"));
+    }
+    let subject = event.subject.as_deref().filter(|subject| !subject.is_empty() && Some(*subject) != handled);
+    if let Some(Err(fault)) = subject.map(name::check) {
+        return Some(format!("subject {fault}"));
+    }
+    let content_type = event.data_content_type.as_deref().unwrap_or_default();
     Some(match () {
-        () if kind.is_empty() => "type is empty".to_owned(),
-        () if kind.len() > MAX_NAME_BYTES => format!("type has more than {MAX_NAME_BYTES} bytes"),
-        () if kind.chars().any(|c| c.is_whitespace() || text::acts(c)) => {
-            "type has whitespace or control characters".to_owned()
-        }
-        () if kind.starts_with(RESERVED) => format!("type starts with `{RESERVED}`, which is the host's own prefix"),
-        () if too_long(&event.subject, MAX_NAME_BYTES) => format!("subject has more than {MAX_NAME_BYTES} bytes"),
-        () if acts(&event.subject) => "subject has control characters".to_owned(),
-        () if too_long(&event.data_content_type, MAX_CONTENT_TYPE_BYTES) => {
+        () if content_type.len() > MAX_CONTENT_TYPE_BYTES => {
             format!("data-content-type has more than {MAX_CONTENT_TYPE_BYTES} bytes")
         }
-        () if acts(&event.data_content_type) => "data-content-type has control characters".to_owned(),
+        () if content_type.chars().any(text::acts) => "data-content-type has control characters".to_owned(),
         () if event.delay_ms.is_some_and(|delay_ms| delay_ms > MAX_EMITTED_DELAY_MS) => {
             format!("delay-ms is more than {MAX_EMITTED_DELAY_MS} (366 days)")
         }
@@ -104,15 +104,18 @@ mod tests {
 
     #[test]
     fn a_bad_event_is_refused_and_named() {
-        let long = "x".repeat(MAX_NAME_BYTES + 1);
+        let long = "x".repeat(crate::event::MAX_NAME_BYTES + 1);
         let cases = [
             (event(""), "type is empty"),
             (event(&long), "type has more than 512 bytes"),
-            (event("a b"), "type has whitespace or control characters"),
-            (event("a\u{7f}"), "type has whitespace or control characters"),
+            (event("a  b"), "type has blanks other than single spaces"),
+            (event(" a"), "type has blanks other than single spaces"),
+            (event("a\u{7f}"), "type has control, bidi or line-break characters"),
             (event("hookbox.unidentified"), "type starts with `hookbox.`"),
             (NewEvent { subject: Some(long.clone()), ..event("a") }, "subject has more than 512 bytes"),
-            (NewEvent { subject: Some("a\nb".into()), ..event("a") }, "subject has control characters"),
+            (NewEvent { subject: Some("a\nb".into()), ..event("a") }, "subject has control, bidi or line-break"),
+            (NewEvent { subject: Some("a\u{202e}b".into()), ..event("a") }, "subject has control, bidi or line-break"),
+            (NewEvent { subject: Some("a ".into()), ..event("a") }, "subject has blanks other than"),
             (NewEvent { data_content_type: Some(long.clone()), ..event("a") }, "data-content-type has more than 256"),
             (NewEvent { data_content_type: Some("\r".into()), ..event("a") }, "data-content-type has control"),
             (NewEvent { delay_ms: Some(u64::MAX), ..event("a") }, "delay-ms is more than"),
@@ -120,6 +123,26 @@ mod tests {
         for (bad, expected) in cases {
             let fault = take(vec![event("fine"), bad], None, &Limits::default()).unwrap_err();
             assert!(fault.contains(expected) && fault.contains("(2 of 2"), "{fault}");
+        }
+    }
+
+    #[test]
+    fn a_type_or_a_subject_may_have_single_blanks_slashes_and_colons() {
+        for name in ["Push Hook", "repo:push", "a/b", "é"] {
+            let event = NewEvent { subject: Some(name.to_owned()), ..event(name) };
+            let taken = take(vec![event], None, &Limits::default()).unwrap();
+            assert_eq!((taken[0].kind.as_str(), taken[0].subject.as_deref()), (name, Some(name)));
+        }
+    }
+
+    #[test]
+    fn the_subject_of_the_event_that_is_handled_can_always_be_handed_on() {
+        let long = "x".repeat(1_000);
+        for subject in ["a\u{202e}b", " a  b ", "a\nb", &long] {
+            let handed_on = NewEvent { subject: Some(subject.to_owned()), ..event("a") };
+            let taken = take(vec![handed_on.clone()], Some(subject), &Limits::default()).unwrap();
+            assert_eq!(taken[0].subject.as_deref(), Some(subject));
+            assert!(take(vec![handed_on], Some("another"), &Limits::default()).is_err(), "{subject:?}");
         }
     }
 

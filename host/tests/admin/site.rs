@@ -64,6 +64,7 @@ pub(super) fn site() -> Site {
         breakers: Breakers::default(),
         config: Arc::new(ArcSwap::from_pointee(config)),
         status: Arc::new(Status::default()),
+        unidentified: Arc::default(),
         render_metrics: Arc::new(|| "# no recorder\n".to_owned()),
         own_address: IpAddr::from([127, 0, 0, 1]),
     };

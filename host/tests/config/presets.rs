@@ -37,6 +37,8 @@ impl Vector {
             id_is_signed: preset.id_is_signed(),
             subject: preset.subject.clone(),
             max_body_bytes: None,
+            form: preset.form.clone(),
+            types: preset.types,
             verify: Verify::Hmac(preset.hmac(Secrets::Set(vec![key.into()]))),
         }))
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use hookbox::clock::Clock;
 use hookbox::config::{Config, DEFAULT_STACK_BYTES, Networks, Routes, Server, Source, StoreSettings};
-use hookbox::ingest::{Capacity, Intake, Timeouts, serve};
+use hookbox::ingest::{Capacity, Intake, Timeouts, Unidentified, serve};
 use hookbox::store::{EventFilter, EventView, Page, Sqlite, SqliteOptions, Store};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -46,6 +46,7 @@ pub(crate) struct Host {
     pub(crate) address: SocketAddr,
     pub(crate) config: Arc<ArcSwap<Config>>,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) unidentified: Arc<Unidentified>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) serving: JoinHandle<()>,
     _folder: TempDir,
@@ -121,15 +122,17 @@ impl Host {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let shutdown = CancellationToken::new();
+        let unidentified = Arc::<Unidentified>::default();
         let intake = Intake {
             config: config.clone(),
             store: store.clone(),
             clock,
             timeouts: options.timeouts,
             capacity: options.capacity,
+            unidentified: unidentified.clone(),
         };
         let serving = tokio::spawn(serve(listener, intake, shutdown.clone()));
-        Self { address, config, store, shutdown, serving, _folder: folder }
+        Self { address, config, store, unidentified, shutdown, serving, _folder: folder }
     }
 
     pub(crate) async fn connect(&self) -> Client {

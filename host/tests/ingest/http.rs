@@ -46,7 +46,7 @@ async fn an_event_has_a_delivery_for_every_plugin_that_is_routed_at_that_moment(
     let plugins = |names: &[&str]| names.iter().map(|name| PluginName::from(*name)).collect::<Vec<_>>();
     let lines = [("avatar_video.success", plugins(&["video-orders", "audit"])), ("heygen:**", plugins(&["audit"]))];
     let mut routed = Config::clone(&host.config.load());
-    routed.routes = Arc::new(Routes::new(lines).unwrap());
+    routed.routes = Arc::new(Routes::new(lines, |name| name == "heygen").unwrap());
     host.config.store(Arc::new(routed));
     host.exchange(signed(SUCCESS)).await.stored();
     host.exchange(signed(b"{}")).await.stored();

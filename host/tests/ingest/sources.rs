@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hookbox::config::source::{
-    Encoding, Field, KeyEncoding, KeyFormat, Part, Pick, Secrets, Stale, Template, Timestamp, Verify,
+    Encoding, Field, KeyEncoding, KeyFormat, Part, Pick, Secrets, Stale, Template, Timestamp, Types, Verify,
 };
 use hookbox::config::{Source, presets};
 use hookbox::ingest::Gate;
@@ -27,6 +27,7 @@ pub(crate) fn preset(name: &str, secrets: Secrets) -> Source {
     let template = presets::find(name).unwrap_or_else(|| more(name));
     let id_is_signed = template.id_is_signed();
     let (kind, id, subject) = (template.kind.clone(), template.id.clone(), template.subject.clone());
+    let (form, types) = (template.form.clone(), template.types);
     Source {
         name: name.into(),
         preset: Some(name.to_owned()),
@@ -36,6 +37,8 @@ pub(crate) fn preset(name: &str, secrets: Secrets) -> Source {
         id_is_signed,
         subject,
         max_body_bytes: None,
+        form,
+        types,
     }
 }
 
@@ -52,6 +55,8 @@ fn more(name: &str) -> Template {
         kind: Some(Pick::Json("/type".to_owned())),
         id: None,
         subject: None,
+        form: None,
+        types: Types::Any,
     };
     match name {
         "shopify" => {
@@ -86,6 +91,8 @@ pub(crate) fn open() -> Source {
         id_is_signed: true,
         subject: Some(json("/order/id")),
         max_body_bytes: None,
+        form: None,
+        types: Types::Any,
     }
 }
 

@@ -8,6 +8,9 @@ use serde_json::{Map, Value, json};
 use super::set::{Assignment, put};
 use crate::config::Source;
 use crate::config::source::Pick;
+use crate::event::form;
+
+mod joined;
 
 /// Payloads by preset and event type (`*.fail` and `*` for those without one of their own); `{id}` is a fresh id.
 /// Fields as in HeyGen's documentation of webhook events; where its versions differ, both names are there.
@@ -17,12 +20,14 @@ static SAMPLES: LazyLock<Value> =
 /// Makes bodies of one type for one source.
 #[derive(Debug)]
 pub(super) struct Sample {
-    kind: String,
-    pick_kind: Pick,
+    /// Where the values stand that make the type, and what they are; `None` is nothing.
+    kind: Vec<(Pick, Option<String>)>,
     pick_id: Option<Pick>,
     pick_subject: Option<Pick>,
     template: Template,
     set: Vec<Assignment>,
+    /// The field of a form that wraps JSON, if this provider sends such forms.
+    form: Option<String>,
     /// Whether a member that no provider sends makes every body another one.
     varied: bool,
 }
@@ -59,18 +64,14 @@ impl Sample {
         data: Option<Vec<u8>>,
         set: Vec<Assignment>,
     ) -> Result<Self, String> {
-        if let Pick::Fixed(fixed) = &source.kind
-            && fixed != kind
-        {
-            return Err(format!("every event of source `{}` has the type `{fixed}`", source.name));
-        }
+        let values = kind_values(source, kind)?;
         let template = match data {
             None => Template::Json(payload(source, kind)),
-            Some(data) => body(data, source, kind, &set)?,
+            Some(data) => body(data, &values, &set)?,
         };
         let sample = Self {
-            kind: kind.to_owned(),
-            pick_kind: source.kind.clone(),
+            kind: values,
+            form: source.form.clone(),
             pick_id: source.id.clone(),
             pick_subject: source.subject.clone(),
             template,
@@ -103,6 +104,7 @@ impl Sample {
             Template::Bytes(bytes) if serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok() => {
                 "application/json"
             }
+            Template::Bytes(bytes) if self.form.as_ref().is_some_and(|field| is_form(bytes, field)) => form::MEDIA_TYPE,
             Template::Bytes(_) => "application/octet-stream",
         }
     }
@@ -118,12 +120,13 @@ impl Sample {
             }
         };
         let subject = format!("subject_{id}");
-        let in_header = |pick: Option<&Pick>, value: &str| match pick {
-            Some(Pick::Header(name)) => Some((name.clone(), value.to_owned())),
+        let in_header = |pick: &Pick, value: &str| match pick {
+            Pick::Header(name) => Some((name.clone(), value.to_owned())),
             _ => None,
         };
-        let kind = in_header(Some(&self.pick_kind), &self.kind);
-        let headers = kind.into_iter().chain(in_header(self.pick_subject.as_ref(), &subject)).collect();
+        let kind = self.kind.iter().filter_map(|(pick, value)| in_header(pick, value.as_ref()?));
+        let about = self.pick_subject.iter().flat_map(values).filter_map(|pick| in_header(pick, &subject));
+        let headers = kind.chain(about).collect();
         Made { body, id, headers }
     }
 
@@ -145,20 +148,52 @@ impl Sample {
         if let Some(Pick::Json(pointer)) = &self.pick_id {
             put(body, &tokens(pointer), Value::String(id.to_owned()))?;
         }
-        if let Some(Pick::Json(pointer)) = &self.pick_subject
-            && body.pointer(pointer).is_none()
-        {
-            put(body, &tokens(pointer), Value::String(format!("subject_{id}")))?;
+        for pick in self.pick_subject.iter().flat_map(values) {
+            if let Pick::Json(pointer) = pick
+                && body.pointer(pointer).is_none()
+            {
+                put(body, &tokens(pointer), Value::String(format!("subject_{id}")))?;
+            }
         }
-        if let Pick::Json(pointer) = &self.pick_kind {
-            put(body, &tokens(pointer), Value::String(self.kind.clone()))?;
+        for (pick, value) in &self.kind {
+            let Pick::Json(pointer) = pick else { continue };
+            match value {
+                Some(value) => put(body, &tokens(pointer), Value::String(value.clone()))?,
+                // The type that is asked for is one without it.
+                None => body.pointer_mut(pointer).into_iter().for_each(|value| *value = Value::Null),
+            }
         }
         Ok(())
     }
 }
 
+/// The places that an attribute is made of.
+fn values(pick: &Pick) -> Vec<&Pick> {
+    match pick {
+        Pick::Joined(joined) => joined.values.iter().map(|(_, pick)| pick).collect(),
+        pick => vec![pick],
+    }
+}
+
+/// The values of which a source makes this type.
+fn kind_values(source: &Source, kind: &str) -> Result<Vec<(Pick, Option<String>)>, String> {
+    match &source.kind {
+        Pick::Fixed(fixed) if fixed != kind => {
+            Err(format!("every event of source `{}` has the type `{fixed}`", source.name))
+        }
+        Pick::Joined(joined) => joined::split(joined, kind)
+            .ok_or_else(|| format!("source `{}` cannot make the type `{kind}` of its parts", source.name)),
+        pick => Ok(vec![(pick.clone(), Some(kind.to_owned()))]),
+    }
+}
+
+/// Whether a body is a form with this field.
+fn is_form(body: &[u8], field: &str) -> bool {
+    form::field(body, field).is_ok_and(|value| value.is_some())
+}
+
 /// A body that was given: left as it is unless its type is another or members are to be set.
-fn body(data: Vec<u8>, source: &Source, kind: &str, set: &[Assignment]) -> Result<Template, String> {
+fn body(data: Vec<u8>, kind: &[(Pick, Option<String>)], set: &[Assignment]) -> Result<Template, String> {
     let Ok(value) = serde_json::from_slice::<Value>(&data) else {
         return if set.is_empty() {
             Ok(Template::Bytes(data))
@@ -166,10 +201,13 @@ fn body(data: Vec<u8>, source: &Source, kind: &str, set: &[Assignment]) -> Resul
             Err("--set needs --data that is JSON".to_owned())
         };
     };
-    let fits = match &source.kind {
-        Pick::Json(pointer) => value.pointer(pointer).and_then(Value::as_str) == Some(kind),
-        Pick::Header(_) | Pick::Fixed(_) => true,
-    };
+    let fits = kind.iter().all(|(pick, wanted)| match pick {
+        Pick::Json(pointer) => {
+            let there = value.pointer(pointer).filter(|value| !value.is_null());
+            there.is_some() == wanted.is_some() && there.and_then(Value::as_str) == wanted.as_deref()
+        }
+        Pick::Header(_) | Pick::Fixed(_) | Pick::Joined(_) => true,
+    });
     Ok(if fits && set.is_empty() { Template::Bytes(data) } else { Template::Json(value) })
 }
 
@@ -206,12 +244,22 @@ fn fresh_id() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::source::Verify;
+    use crate::config::source::{Joined, Types, Verify};
 
     fn source(preset: Option<&str>, kind: Pick, id: Option<Pick>, subject: Option<Pick>) -> Source {
         let preset = preset.map(str::to_owned);
-        let (name, verify) = ("acme".into(), Verify::None);
-        Source { name, preset, verify, kind, id, id_is_signed: true, subject, max_body_bytes: None }
+        Source {
+            name: "acme".into(),
+            preset,
+            verify: Verify::None,
+            kind,
+            id,
+            id_is_signed: true,
+            subject,
+            max_body_bytes: None,
+            form: Some("payload".to_owned()),
+            types: Types::Any,
+        }
     }
 
     fn json_pick(pointer: &str) -> Pick {
@@ -263,6 +311,33 @@ mod tests {
         let made = Sample::new(&source, "push", None, Vec::new()).unwrap().make();
         assert_eq!(made.headers[0], ("x-type".to_owned(), "push".to_owned()));
         assert_eq!(made.headers[1].0, "x-subject");
+    }
+
+    #[test]
+    fn a_type_is_taken_apart_into_what_it_is_joined_of() {
+        let action = (".".to_owned(), json_pick("/action"));
+        let values = vec![(String::new(), Pick::Header("x-event".to_owned())), action];
+        let source = source(None, Pick::Joined(Joined { values, end: String::new() }), None, None);
+        let sample = |kind: &str, data: Option<&[u8]>| {
+            let made = Sample::new(&source, kind, data.map(<[u8]>::to_vec), Vec::new()).unwrap().make();
+            (made.headers, String::from_utf8(made.body).unwrap())
+        };
+        let (headers, body) = sample("pull_request.opened", None);
+        assert_eq!(headers, [("x-event".to_owned(), "pull_request".to_owned())]);
+        assert_eq!(serde_json::from_str::<Value>(&body).unwrap()["action"], "opened");
+        let (headers, body) = sample("push", Some(b"{ \"ref\":1}"));
+        assert_eq!((headers[0].1.as_str(), body.as_str()), ("push", "{ \"ref\":1}"));
+        assert_eq!(sample("issues.closed", Some(b"{ \"action\":\"closed\"}")).1, "{ \"action\":\"closed\"}");
+        assert_eq!(sample("issues", Some(b"{ \"action\":\"closed\"}")).1, "{\"action\":null}");
+    }
+
+    #[test]
+    fn a_form_is_sent_as_one_where_the_provider_sends_forms() {
+        let source = source(None, Pick::Header("x-type".to_owned()), None, None);
+        let sent = |data: &[u8]| Sample::new(&source, "push", Some(data.to_vec()), Vec::new()).unwrap().content_type();
+        assert_eq!(sent(b"payload=%7B%7D"), "application/x-www-form-urlencoded");
+        assert_eq!(sent(b"a=%7B%7D"), "application/octet-stream");
+        assert_eq!(sent(b"{}"), "application/json");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use toml::de::DeValue;
 
-use super::{Pattern, PatternError, Routes};
+use super::{Pattern, PatternError, Routes, is_maker};
 use crate::config::raw::{Item, Section, did_you_mean};
 use crate::config::server::{MAX_PLUGIN_NAME_BYTES, is_plugin_name};
 use crate::event::PluginName;
@@ -37,18 +37,16 @@ impl Known<'_> {
         Some(format!("{near}there is neither `{name}.wasm` nor `{name}.wat` in {}", self.plugins_dir))
     }
 
+    /// Whether the source that a pattern names is there. Only a plugin can be missing: what is no source's name belongs
+    /// to the type.
     fn check_source(&self, item: &Item<'_>, source: &str) -> bool {
-        let known = match source.strip_prefix("plugins/") {
-            // Without a listing nobody can tell, and that is reported already.
-            Some(plugin) => self.plugins.is_none_or(|plugins| plugins.contains(plugin)),
-            None => self.sources.contains(source),
-        };
-        if !known {
-            let near = did_you_mean(source, self.sources.iter().copied());
-            let right = "in front of the colon stands a source of this file, or `plugins/NAME` for what a plugin emits";
-            item.refuse_key(format_args!("names the unknown source `{source}`"), format!("{near}{right}"));
-        }
-        known
+        let Some(plugin) = source.strip_prefix("plugins/") else { return true };
+        // Without a listing nobody can tell, and that is reported already.
+        let Some(plugins) = self.plugins.filter(|plugins| !plugins.contains(plugin)) else { return true };
+        let near = did_you_mean(plugin, plugins.iter().map(String::as_str));
+        let right = "`plugins/NAME` in front of the colon is what the plugin NAME emits";
+        item.refuse_key(format_args!("names the unknown source `{source}`"), format!("{near}{right}"));
+        false
     }
 }
 
@@ -65,7 +63,7 @@ pub(in crate::config) fn read(section: Section<'_>, known: &Known<'_>) -> Routes
             continue;
         }
         let plugins = read_plugins(item, known);
-        match Pattern::parse(item.key) {
+        match Pattern::parse(item.key, |name| known.sources.contains(name) || is_maker(name)) {
             Ok(pattern) if pattern.source.is_none_or(|source| known.check_source(item, source)) => {
                 lines.push((item.key, plugins))
             }
@@ -73,17 +71,21 @@ pub(in crate::config) fn read(section: Section<'_>, known: &Known<'_>) -> Routes
             Err(error) => item.refuse_key(error, help(error)),
         }
     }
-    Routes::new(lines).unwrap_or_default()
+    Routes::new(lines, |name| known.sources.contains(name)).unwrap_or_default()
 }
 
 fn help(error: PatternError) -> &'static str {
     match error {
         PatternError::StarWithin => {
-            "a star stands for a whole segment between dots: `video.*` for one, `video.**` for any number"
+            "a star stands for a whole piece between `.`, `/` and `:`: `video.*` for one, `video.**` for any number"
         }
-        PatternError::StarInSource => "leave the source out to route the events of all sources",
+        PatternError::StarInSource => "name one plugin, or leave the source out to route the events of all sources",
+        PatternError::BadCharacter => {
+            "types have single spaces between other characters, and no control, bidi or line-break characters: such \
+             ones from outside are percent-escaped"
+        }
         _ => {
-            "a pattern is an event type such as \"order.paid\", with `*` for one segment and `**` for any number, \
+            "a pattern is an event type such as \"order.paid\", with `*` for one piece and `**` for any number, \
                 and possibly `SOURCE:` in front"
         }
     }

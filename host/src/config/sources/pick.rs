@@ -1,26 +1,50 @@
-//! Reads where an attribute is found: `{ json = "/pointer" }`, `{ header = "Name" }` or `{ fixed = "text" }`.
+//! Reads where an attribute is found: `{ json = "/pointer" }`, `{ header = "Name" }` or `{ fixed = "text" }`, or several
+//! values joined, `"{header:Name}.{json:/pointer}"`.
 
 use crate::config::raw::Item;
 use crate::config::source::Pick;
-use crate::event::MAX_NAME_BYTES;
+use crate::event::name::{self, RESERVED};
+
+mod joined;
+
+/// The longest name of a form's field, in bytes.
+const MAX_FIELD_BYTES: usize = 128;
 
 /// The longest name of a header, in bytes.
 const MAX_HEADER_BYTES: usize = 128;
 
-/// Whether `{ fixed = … }` makes sense.
+/// What is read, for what each of them can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fixed {
-    Allowed,
-    /// For an id: every request after the first would be a duplicate.
-    Refused,
+pub(super) enum Attribute {
+    Type,
+    /// Not fixed, or every request after the first would be a duplicate. Not joined, or two ids might read alike:
+    /// `a-b` and `c` as `a` and `b-c`.
+    Id,
+    Subject,
 }
 
-/// Reads one of the three.
-pub(super) fn read(item: &Item<'_>, fixed: Fixed) -> Option<Pick> {
-    let right = match fixed {
-        Fixed::Allowed => "{ json = \"/event/type\" }, { header = \"X-Event\" } or { fixed = \"acme.event\" }",
-        Fixed::Refused => "{ json = \"/id\" } or { header = \"X-Delivery-Id\" }",
-    };
+impl Attribute {
+    fn examples(self) -> &'static str {
+        match self {
+            Self::Type => {
+                "{ json = \"/event/type\" }, { header = \"X-Event\" }, { fixed = \"acme.event\" } or \
+                 \"{header:X-Event}.{json:/action}\""
+            }
+            Self::Subject => {
+                "{ json = \"/order/id\" }, { header = \"X-Order\" }, { fixed = \"acme\" } or \
+                 \"{json:/repository}#{json:/number}\""
+            }
+            Self::Id => "{ json = \"/id\" } or { header = \"X-Delivery-Id\" }",
+        }
+    }
+}
+
+/// Reads one of the three, or several joined in a text.
+pub(super) fn read(item: &Item<'_>, attribute: Attribute) -> Option<Pick> {
+    let right = attribute.examples();
+    if let Some(text) = item.value.as_str().filter(|text| text.contains(['{', '}'])) {
+        return joined::read(item, text, attribute);
+    }
     if !item.value.is_table() {
         item.refuse("does not say where to look", format!("write {right}"));
         return None;
@@ -28,18 +52,18 @@ pub(super) fn read(item: &Item<'_>, fixed: Fixed) -> Option<Pick> {
     let mut section = item.section(right)?;
     let (json, header_item) = (section.take("json"), section.take("header"));
     let mut explained = false;
-    let fixed_item = if fixed == Fixed::Allowed {
-        section.take("fixed")
-    } else {
+    let fixed_item = if attribute == Attribute::Id {
         let help = "an id differs from event to event: write { header = … } or { json = … }";
         explained |= section.refuse("fixed", "cannot be an id", help);
         None
+    } else {
+        section.take("fixed")
     };
     explained |= section.finish();
     match (json, header_item, fixed_item) {
         (Some(item), None, None) => pointer(&item).map(Pick::Json),
         (None, Some(item), None) => header(&item).map(Pick::Header),
-        (None, None, Some(item)) => text(&item).map(Pick::Fixed),
+        (None, None, Some(item)) => fixed(&item, attribute).map(Pick::Fixed),
         // A key that was refused explains an empty table well enough.
         (None, None, None) if explained => None,
         _ => {
@@ -49,25 +73,45 @@ pub(super) fn read(item: &Item<'_>, fixed: Fixed) -> Option<Pick> {
     }
 }
 
+/// Reads `form = "payload"`: the name of a field.
+pub(super) fn form_field(item: &Item<'_>) -> Option<String> {
+    let text = item.text("\"payload\"")?;
+    if text.is_empty() || text.len() > MAX_FIELD_BYTES || text.contains(char::is_control) {
+        let help = format!(
+            "write the name of the field that holds the JSON, such as \"payload\": 1 to {MAX_FIELD_BYTES} bytes without \
+             control characters"
+        );
+        item.refuse("is not the name of a form's field", help);
+        return None;
+    }
+    Some(text.to_owned())
+}
+
 /// A JSON pointer, RFC 6901: empty or starting with `/`, `~` only as `~0` and `~1`. The empty one, the whole body, is
 /// refused, for the body is never a name.
 fn pointer(item: &Item<'_>) -> Option<String> {
     let text = item.text("\"/event/type\"")?;
-    let escaped = text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
-    if text.starts_with('/') && escaped {
+    if is_pointer(text) {
         return Some(text.to_owned());
     }
+    item.refuse(format_args!("is \"{text}\", which is not a JSON pointer (RFC 6901)"), pointer_help(text));
+    None
+}
+
+fn is_pointer(text: &str) -> bool {
+    text.starts_with('/') && text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']))
+}
+
+fn pointer_help(text: &str) -> String {
     let near = if text.is_empty() || text.starts_with('/') {
         String::new()
     } else {
         format!("did you mean \"/{}\"? ", text.trim_start_matches("$.").replace('.', "/"))
     };
-    let help = format!(
+    format!(
         "{near}write the path of a field with a slash before each name, such as \"/event/type\"; a ~ in a name is \
             ~0, a / is ~1"
-    );
-    item.refuse(format_args!("is \"{text}\", which is not a JSON pointer (RFC 6901)"), help);
-    None
+    )
 }
 
 /// The name of a request header in lower case: a token in the sense of RFC 9110 §5.6.2.
@@ -90,11 +134,17 @@ pub(in crate::config) fn header_name(text: &str) -> Option<String> {
     fits.then(|| text.to_ascii_lowercase())
 }
 
-fn text(item: &Item<'_>) -> Option<String> {
+fn fixed(item: &Item<'_>, attribute: Attribute) -> Option<String> {
     let text = item.text("\"acme.event\"")?;
-    if text.is_empty() || text.len() > MAX_NAME_BYTES || text.contains(char::is_control) {
-        item.refuse("is not a usable text", format!("write 1 to {MAX_NAME_BYTES} bytes without control characters"));
+    let fault = name::check(text).err().map(|fault| fault.to_string());
+    let reserved = attribute == Attribute::Type && text.starts_with(RESERVED);
+    if let Some(fault) = fault.or_else(|| reserved.then(is_reserved)) {
+        item.refuse(format_args!("is not a usable text: it {fault}"), "write for example \"acme.event\"");
         return None;
     }
     Some(text.to_owned())
+}
+
+fn is_reserved() -> String {
+    format!("starts with `{RESERVED}`, which is the host's own prefix")
 }

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use super::pick;
 use crate::config::presets::DEFAULT_TOLERANCE_MS;
 use crate::config::raw::{Item, Section, did_you_mean};
-use crate::config::source::{Encoding, Field, KeyEncoding, KeyFormat, Part, Stale, Template, Timestamp};
+use crate::config::source::{Encoding, Field, KeyEncoding, KeyFormat, Part, Stale, Template, Timestamp, Types};
 use crate::config::units::{DAY_MS, SECOND_MS};
 
 const TOLERANCE_BOUNDS_MS: RangeInclusive<u64> = SECOND_MS..=30 * DAY_MS;
@@ -34,6 +34,8 @@ pub(super) fn blank() -> Template {
         kind: None,
         id: None,
         subject: None,
+        form: None,
+        types: Types::Any,
     }
 }
 

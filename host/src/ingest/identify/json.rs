@@ -90,21 +90,21 @@ impl Pointers {
         vec![Found::Nothing; self.slots]
     }
 
-    /// Reads all of `body`; says in one line what keeps it from being read.
-    pub(super) fn find(&self, body: &[u8]) -> Result<Vec<Found>, String> {
+    /// Reads all of `body`; says in one line what keeps it, by the name `what`, from being read.
+    pub(super) fn find(&self, body: &[u8], what: &str) -> Result<Vec<Found>, String> {
         if body.is_empty() {
-            return Err("the body is empty".to_owned());
+            return Err(format!("{what} is empty"));
         }
-        let text = std::str::from_utf8(body).map_err(|error| format!("the body is not UTF-8: {error}"))?;
+        let text = std::str::from_utf8(body).map_err(|error| format!("{what} is not UTF-8: {error}"))?;
         if is_too_deep(body) {
-            return Err(format!("the body is nested deeper than {MAX_DEPTH} levels"));
+            return Err(format!("{what} is nested deeper than {MAX_DEPTH} levels"));
         }
         let mut found = self.nothing();
         let mut json = serde_json::Deserializer::from_str(text);
         Seed { node: &self.root, found: &mut found }
             .deserialize(&mut json)
             .and_then(|()| json.end())
-            .map_err(|error| format!("the body is not JSON: {error}"))?;
+            .map_err(|error| format!("{what} is not JSON: {error}"))?;
         Ok(found)
     }
 }

@@ -1,0 +1,50 @@
+//! Takes a type apart into the values that a source joins to it.
+
+use crate::config::source::{Joined, Pick};
+
+/// Where each value stands, and what it has to be; `None` if that no values come to this type.
+pub(super) fn split(joined: &Joined, kind: &str) -> Option<Vec<(Pick, Option<String>)>> {
+    let (first, _) = joined.values.first()?;
+    let mut rest = kind.strip_suffix(&joined.end)?.strip_prefix(first)?;
+    let mut split: Vec<(Pick, Option<String>)> = joined.values.iter().map(|(_, pick)| (pick.clone(), None)).collect();
+    let mut at = 0;
+    loop {
+        // The next value that is there begins where the text in front of it does.
+        let next = joined.values.iter().enumerate().skip(at + 1).find_map(|(next, (before, _))| {
+            let (value, after) = rest.split_once(before.as_str()).filter(|_| !before.is_empty())?;
+            (!value.is_empty() && !after.is_empty()).then_some((next, value, after))
+        });
+        let Some((next, value, after)) = next else {
+            split[at].1 = Some(rest.to_owned());
+            break;
+        };
+        split[at].1 = Some(value.to_owned());
+        (at, rest) = (next, after);
+    }
+    (!rest.is_empty()).then_some(split)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(parts: &[(&str, &str)], end: &str, kind: &str) -> Option<Vec<Option<String>>> {
+        let value = |(before, name): &(&str, &str)| ((*before).to_owned(), Pick::Header((*name).to_owned()));
+        let joined = Joined { values: parts.iter().map(value).collect(), end: end.to_owned() };
+        Some(split(&joined, kind)?.into_iter().map(|(_, value)| value).collect())
+    }
+
+    #[test]
+    fn a_value_that_the_type_lacks_is_none() {
+        let some = |text: &str| Some(text.to_owned());
+        let parts = [("", "a"), (".", "b"), ("#", "c")];
+        assert_eq!(taken(&parts, "", "x"), Some(vec![some("x"), None, None]));
+        assert_eq!(taken(&parts, "", "x.y"), Some(vec![some("x"), some("y"), None]));
+        assert_eq!(taken(&parts, "", "x#z"), Some(vec![some("x"), None, some("z")]));
+        assert_eq!(taken(&parts, "", "x.y.y#z"), Some(vec![some("x"), some("y.y"), some("z")]));
+        assert_eq!(taken(&[("git ", "a"), ("/", "b")], " event", "git push/x event"), Some(vec![some("push"), some("x")]));
+        assert_eq!(taken(&[("git ", "a")], "", "push"), None);
+        assert_eq!(taken(&[("git ", "a")], "", "git "), None);
+        assert_eq!(taken(&[("", "a")], "!", "push"), None);
+    }
+}

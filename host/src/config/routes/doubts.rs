@@ -1,0 +1,88 @@
+//! Lines of the route table that are likely not what their author means. They are no errors: nobody can tell from a
+//! configuration which types there will be.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::pattern::{Pattern, is_separator};
+use super::{Route, Routes, is_maker};
+use crate::config::presets;
+use crate::config::raw::did_you_mean;
+use crate::config::source::{Pick, Source, Types};
+use crate::event::UNIDENTIFIED;
+
+type Sources = BTreeMap<String, Arc<Source>>;
+
+impl Routes {
+    /// What is doubtful of each line, for people.
+    pub fn doubts(&self, sources: &Sources) -> Vec<String> {
+        self.routes.iter().filter_map(|route| misread(route, sources).or_else(|| unmatched(route, sources))).collect()
+    }
+}
+
+/// A line whose author likely takes the text in front of the colon for a source.
+fn misread(route: &Route, sources: &Sources) -> Option<String> {
+    let (before, _) = route.pattern.split_once(':').filter(|_| route.source.is_none())?;
+    let names = || sources.keys().map(String::as_str);
+    let near = did_you_mean(before, names());
+    let alike = |name: &str| name.contains(before) || before.contains(name);
+    if near.is_empty() && !names().any(alike) && !presets::NAMES.contains(&before) {
+        return None;
+    }
+    Some(format!(
+        "the route \"{}\" takes types that begin with `{before}:`, for there is no source `{before}`. {}A source in \
+         front of a colon has to be a section of the file: [sources.{before}]",
+        route.pattern,
+        near.replacen("did", "Did", 1),
+    ))
+}
+
+/// A line that no type of its source can match, as far as that is known; without a source, one that is meant for types
+/// which its sources do not send. A plugin may emit types of any kind.
+fn unmatched(route: &Route, sources: &Sources) -> Option<String> {
+    let pattern = &route.pattern;
+    if let Some(name) = &route.source {
+        let source = sources.get(name).filter(|source| !takes(route, source))?;
+        return Some(format!("the route \"{pattern}\" can match nothing: {}", types_of(source)));
+    }
+    if sources.is_empty() || sources.values().any(|source| takes(route, source)) {
+        return None;
+    }
+    let meant = sources.values().find(|source| is_meant_for(pattern, source))?;
+    Some(format!("the route \"{pattern}\" can match no event but those of plugins: {}", types_of(meant)))
+}
+
+/// Whether a line matches some type that this source may send, or that is not known.
+fn takes(route: &Route, source: &Source) -> bool {
+    let pattern = || Pattern::parse(&route.pattern, |name| route.source.as_deref() == Some(name) || is_maker(name));
+    let fits = |test: &dyn Fn(Pattern<'_>) -> bool| pattern().is_ok_and(test);
+    match (&source.kind, source.types) {
+        (Pick::Fixed(fixed), _) => fits(&|pattern| pattern.takes(fixed)),
+        (_, Types::Any) => true,
+        (_, Types::Words { .. }) => fits(&|pattern| pattern.takes_words()) || fits(&|pattern| pattern.takes(UNIDENTIFIED)),
+    }
+}
+
+/// What the types of a source are like, as a sentence.
+fn types_of(source: &Source) -> String {
+    let name = &source.name;
+    match (&source.kind, source.types) {
+        (Pick::Fixed(fixed), _) => format!("every event of `{name}` has the type `{fixed}`"),
+        (_, Types::Words { more, .. }) => {
+            format!("types of `{name}` are single words without dots or blanks; {more}")
+        }
+        (_, Types::Any) => format!("of the types of `{name}` nothing is known"),
+    }
+}
+
+/// Whether a pattern that the source's types do not match looks as if it should.
+fn is_meant_for(pattern: &str, source: &Source) -> bool {
+    match (&source.kind, source.types) {
+        (Pick::Fixed(fixed), _) => !did_you_mean(pattern, [fixed.as_str()]).is_empty(),
+        (_, Types::Words { known, .. }) => {
+            let first = pattern.split(|c| u8::try_from(c).is_ok_and(is_separator)).next().unwrap_or_default();
+            known.contains(&first)
+        }
+        (_, Types::Any) => false,
+    }
+}

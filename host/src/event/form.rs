@@ -1,0 +1,83 @@
+//! Bodies that are HTML forms: a field of one, as some providers wrap their JSON in `payload=…`.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode;
+
+/// The media type of such a body.
+pub const MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
+
+/// The field occurs more than once in the form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Repeated;
+
+/// Whether a `Content-Type` says that the body is a form.
+pub fn is_form(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case(MEDIA_TYPE)
+}
+
+/// The decoded value of a field: `+` is a space, `%XX` a byte
+/// (<https://url.spec.whatwg.org/#urlencoded-parsing>). `None` if the form has no such field.
+///
+/// # Errors
+/// If there are several of this name.
+pub fn field<'a>(body: &'a [u8], name: &str) -> Result<Option<Cow<'a, [u8]>>, Repeated> {
+    let mut found = None;
+    for pair in body.split(|byte| *byte == b'&') {
+        let (key, value) = match pair.iter().position(|byte| *byte == b'=') {
+            Some(at) => (&pair[..at], &pair[at + 1..]),
+            None => (pair, &[][..]),
+        };
+        if *decoded(key) == *name.as_bytes() && found.replace(value).is_some() {
+            return Err(Repeated);
+        }
+    }
+    Ok(found.map(decoded))
+}
+
+fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.iter().any(|byte| matches!(byte, b'+' | b'%')) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = Vec::with_capacity(text.len());
+    for (index, words) in text.split(|byte| *byte == b'+').enumerate() {
+        if index > 0 {
+            out.push(b' ');
+        }
+        out.extend(percent_decode(words));
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_decoded_as_browsers_encode_it() {
+        for (body, expected) in [
+            (&b"payload=%7B%22a%22%3A%22x+y%2Bz%22%7D"[..], Some(&br#"{"a":"x y+z"}"#[..])),
+            (b"a=1&payload={}&b", Some(b"{}")),
+            (b"pay%6Coad=1", Some(b"1")),
+            (b"payload", Some(b"")),
+            (b"payload=a=b", Some(b"a=b")),
+            (b"payload=%ff%zz%", Some(b"\xff%zz%")),
+            (b"payloads=1&Payload=2", None),
+            (b"", None),
+        ] {
+            assert_eq!(field(body, "payload"), Ok(expected.map(Cow::from)), "{body:?}");
+        }
+        assert_eq!(field(b"payload=1&x=2&pay%6coad=3", "payload"), Err(Repeated));
+    }
+
+    #[test]
+    fn only_the_media_type_of_forms_is_one() {
+        for form in [MEDIA_TYPE, "Application/X-WWW-Form-Urlencoded", "application/x-www-form-urlencoded ; charset=utf-8"] {
+            assert!(is_form(form), "{form}");
+        }
+        for other in ["application/json", "multipart/form-data", "application/x-www-form-urlencoded2", ""] {
+            assert!(!is_form(other), "{other}");
+        }
+    }
+}

@@ -23,3 +23,4 @@ mod readme;
 mod road;
 mod sandbox;
 mod tidy;
+mod untyped;

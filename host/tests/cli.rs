@@ -9,6 +9,7 @@ mod cases;
 mod hosted;
 mod new;
 mod pretender;
+mod routing;
 mod run;
 mod site;
 mod watch;

@@ -5,6 +5,7 @@ mod home;
 mod presets;
 mod problems;
 mod reference;
+mod routes;
 mod secrets;
 mod settings;
 mod sources;

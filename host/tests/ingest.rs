@@ -10,6 +10,7 @@ mod http;
 mod identify;
 mod keep_alive;
 mod roundtrip;
+mod routing;
 // Only Linux has more loopback addresses than 127.0.0.1 from the start.
 #[cfg(target_os = "linux")]
 mod senders;

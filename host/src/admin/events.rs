@@ -108,7 +108,7 @@ async fn routed_plugins(admin: &Admin, id: EventId) -> Result<Vec<PluginName>, P
     Ok(plugins)
 }
 
-/// What to do about an event that no route matches.
+/// Says what to do about an event that no route matches.
 fn unrouted(id: EventId, attributes: &Attributes, note: Option<&str>) -> String {
     let Attributes { source, kind, .. } = attributes;
     if kind != UNIDENTIFIED {

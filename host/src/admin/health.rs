@@ -176,7 +176,7 @@ fn attention(admin: &Admin) -> (u64, Vec<Trouble>) {
     (condition.generation, problems.collect())
 }
 
-/// What is known of the events of a source that have no type.
+/// Describes the events of a source that have no type.
 fn without_type(source: &str, lately: &Lately) -> String {
     let Lately { events, since_ms, last_ms, reason } = lately;
     let (events, since, last) = (text::grouped(*events), rfc3339(*since_ms), rfc3339(*last_ms));

@@ -66,7 +66,7 @@ pub enum PatternError {
     StarInSource,
 }
 
-/// What stands before the first `:` of a pattern without being a source of the file: what makes events itself.
+/// Sources that are no section of the file: parts of the host that make events.
 const MAKERS: [&str; 5] = ["plugins/", "joins/", "batches/", "schedules/", "api/"];
 
 /// Whether this is `plugins/NAME` or alike.
@@ -190,7 +190,8 @@ mod tests {
 
     #[test]
     fn a_colon_belongs_to_the_type_unless_a_source_stands_before_it() {
-        let routes = table(&[("repo:push", &["push"]), ("repo:*", &["repo"]), ("s:repo:push", &["s"]), ("acme:x", &["x"])]);
+        let routes =
+            table(&[("repo:push", &["push"]), ("repo:*", &["repo"]), ("s:repo:push", &["s"]), ("acme:x", &["x"])]);
         assert_eq!(targets(&routes, "s", "repo:push"), ["push", "repo", "s"]);
         assert_eq!(targets(&routes, "repo", "push"), Vec::<String>::new());
         assert_eq!(targets(&routes, "acme", "repo:push"), ["push", "repo"]);

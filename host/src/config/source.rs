@@ -52,7 +52,7 @@ pub struct Joined {
     pub end: String,
 }
 
-/// What is known of the types of a source's events. It serves to warn of patterns that no type can match.
+/// Knowledge of the types of a source's events, for warnings of patterns that no type can match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Types {
     /// Nothing.

@@ -73,7 +73,9 @@ mod tests {
 
     #[test]
     fn only_the_media_type_of_forms_is_one() {
-        for form in [MEDIA_TYPE, "Application/X-WWW-Form-Urlencoded", "application/x-www-form-urlencoded ; charset=utf-8"] {
+        for form in
+            [MEDIA_TYPE, "Application/X-WWW-Form-Urlencoded", "application/x-www-form-urlencoded ; charset=utf-8"]
+        {
             assert!(is_form(form), "{form}");
         }
         for other in ["application/json", "multipart/form-data", "application/x-www-form-urlencoded2", ""] {

@@ -9,7 +9,7 @@ use crate::event::EventId;
 use crate::text;
 
 /// How long after the last such event of a source it is shown as a problem.
-pub const SHOWN: Duration = Duration::from_secs(60 * 60);
+const SHOWN: Duration = Duration::from_secs(60 * 60);
 
 /// Log lines: one of a source in each such time.
 const LINE_PERIOD: Duration = Duration::from_secs(60);
@@ -28,7 +28,7 @@ struct Seen {
     lines: LineLimit,
 }
 
-/// The events of one source that have no type. Between two of them is never more than [`SHOWN`].
+/// The events of one source that have no type. Between two of them is never more than an hour.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lately {
     /// How many.
@@ -72,7 +72,7 @@ impl Unidentified {
         seen.lines.admit(now)
     }
 
-    /// The sources whose last event without a type is not older than [`SHOWN`].
+    /// The sources whose last event without a type is not older than an hour.
     pub fn lately(&self) -> Vec<(Arc<str>, Lately)> {
         self.lately_at(Instant::now())
     }

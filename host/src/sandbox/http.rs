@@ -56,7 +56,7 @@ pub(super) async fn call(proxy: &Proxy, store: &mut Store<Attempt>, call: &Call)
     let handled = proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, out);
     match answered(handled, receiver, &call.limits).await {
         Err(error) => Ended::Failed(error),
-        Ok(Some(Ok(answer))) => ended(answer, &call.limits),
+        Ok(Some(Ok(answer))) => ended(answer, &call.limits, call.event.attributes.subject.as_deref()),
         Ok(Some(Err(why))) => Ended::Refused(why),
         Ok(None) => Ended::Refused("the handler returned without an answer".to_owned()),
     }
@@ -161,10 +161,11 @@ fn uri(path: &str) -> Uri {
     uri.unwrap_or_else(|_| Uri::from_static("/"))
 }
 
-fn ended(answer: Read, limits: &Limits) -> Ended {
+/// `subject` is that of the event that is handled.
+fn ended(answer: Read, limits: &Limits, subject: Option<&str>) -> Ended {
     let status = answer.status;
     if status.is_success() {
-        return match events(answer, limits) {
+        return match events(answer, limits, subject) {
             Ok(events) => Ended::Returned(Ok(events)),
             Err(why) => Ended::Refused(format!("the handler answered with CloudEvents that cannot be read: {why}")),
         };
@@ -196,7 +197,7 @@ fn retry_after_ms(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// The events of an answer: a structured one, a batch, one in binary mode, or none.
-fn events(answer: Read, limits: &Limits) -> Result<Vec<NewEvent>, String> {
+fn events(answer: Read, limits: &Limits, handled: Option<&str>) -> Result<Vec<NewEvent>, String> {
     let media_type = answer.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = media_type.and_then(|media_type| media_type.split(';').next()).map(str::trim).unwrap_or_default();
     if essence.eq_ignore_ascii_case(cloudevents::MEDIA_TYPE) {
@@ -213,9 +214,13 @@ fn events(answer: Read, limits: &Limits) -> Result<Vec<NewEvent>, String> {
     let Some(type_) = attribute("ce-type").transpose()? else { return Ok(Vec::new()) };
     let delay = attribute("ce-delayms").transpose()?;
     let delay_ms = delay.map(|delay| delay.parse().map_err(|_| format!("`ce-delayms` is `{delay}`"))).transpose()?;
+    // A handler that hands a decoded subject on may not have encoded it again: `a%0Ab` is what came, and no line break.
+    let is_handled =
+        answer.headers.get("ce-subject").is_some_and(|value| handled.map(str::as_bytes) == Some(value.as_bytes()));
+    let subject = if is_handled { handled.map(str::to_owned) } else { attribute("ce-subject").transpose()? };
     Ok(vec![NewEvent {
         type_,
-        subject: attribute("ce-subject").transpose()?,
+        subject,
         data_content_type: media_type.map(str::to_owned),
         data: answer.body.to_vec(),
         delay_ms,
@@ -237,18 +242,21 @@ mod tests {
     fn the_status_is_the_verdict() {
         for status in [200, 202, 204] {
             assert!(
-                matches!(ended(answer(status, &[], "fine"), &Limits::default()), Ended::Returned(Ok(events)) if events.is_empty())
+                matches!(ended(answer(status, &[], "fine"), &Limits::default(), None), Ended::Returned(Ok(events)) if events.is_empty())
             );
         }
         for (status, after) in [(429, "7"), (503, "7"), (500, "Wed, 21 Oct 2026 07:28:00 GMT")] {
-            let ended = ended(answer(status, &[("retry-after", after)], " busy\n"), &Limits::default());
+            let ended = ended(answer(status, &[("retry-after", after)], " busy\n"), &Limits::default(), None);
             let Ended::Returned(Err(Failure::Retry(later))) = ended else { panic!("{status}") };
             assert!(later.reason.contains(&status.to_string()) && later.reason.ends_with(": busy"), "{}", later.reason);
             assert_eq!(later.after_ms, (after == "7").then_some(7_000));
         }
         for status in [301, 400, 404, 410] {
             assert!(
-                matches!(ended(answer(status, &[], ""), &Limits::default()), Ended::Returned(Err(Failure::Reject(_)))),
+                matches!(
+                    ended(answer(status, &[], ""), &Limits::default(), None),
+                    Ended::Returned(Err(Failure::Reject(_)))
+                ),
                 "{status}"
             );
         }
@@ -258,13 +266,13 @@ mod tests {
     fn cloudevents_in_an_answer_are_emitted() {
         let one = r#"{"specversion":"1.0","type":"a","data":{"n":1}}"#;
         let structured = answer(200, &[("content-type", "application/cloudevents+json; charset=utf-8")], one);
-        assert_eq!(events(structured, &Limits::default()).unwrap()[0].data, b"{\"n\":1}");
+        assert_eq!(events(structured, &Limits::default(), None).unwrap()[0].data, b"{\"n\":1}");
         let batch = r#"[{"specversion":"1.0","type":"a"},{"specversion":"1.0","type":"b"}]"#;
         let batch = answer(200, &[("content-type", "application/cloudevents-batch+json")], batch);
-        assert_eq!(events(batch, &Limits::default()).unwrap().len(), 2);
+        assert_eq!(events(batch, &Limits::default(), None).unwrap().len(), 2);
         let headers =
             [("ce-type", "a.b"), ("ce-subject", "order%201"), ("ce-delayms", "5"), ("content-type", "text/plain")];
-        let binary = events(answer(200, &headers, "hello"), &Limits::default()).unwrap().remove(0);
+        let binary = events(answer(200, &headers, "hello"), &Limits::default(), None).unwrap().remove(0);
         assert_eq!(
             (binary.type_.as_str(), binary.subject.as_deref(), binary.delay_ms),
             ("a.b", Some("order 1"), Some(5))
@@ -273,9 +281,28 @@ mod tests {
     }
 
     #[test]
+    fn a_subject_that_is_handed_on_stays_as_it_is_encoded_or_not() {
+        for (header, handled, expected) in [
+            ("a%250Ab", "a%0Ab", "a%0Ab"),
+            ("a%0Ab", "a%0Ab", "a%0Ab"),
+            ("order%201", "order 1", "order 1"),
+            ("a%0Ab", "another", "a\nb"),
+        ] {
+            let answer = answer(200, &[("ce-type", "t"), ("ce-subject", header)], "");
+            let event = events(answer, &Limits::default(), Some(handled)).unwrap().remove(0);
+            assert_eq!(event.subject.as_deref(), Some(expected), "{header} while {handled} is handled");
+            assert_eq!(emitted::take(vec![event], Some(handled), &Limits::default()).is_ok(), expected == handled);
+        }
+    }
+
+    #[test]
     fn cloudevents_that_cannot_be_read_are_an_error() {
         let broken = answer(200, &[("content-type", "application/cloudevents+json")], "{");
-        assert!(matches!(ended(broken, &Limits::default()), Ended::Refused(why) if why.contains("cannot be read")));
-        assert!(events(answer(200, &[("ce-type", "a"), ("ce-delayms", "soon")], ""), &Limits::default()).is_err());
+        assert!(
+            matches!(ended(broken, &Limits::default(), None), Ended::Refused(why) if why.contains("cannot be read"))
+        );
+        assert!(
+            events(answer(200, &[("ce-type", "a"), ("ce-delayms", "soon")], ""), &Limits::default(), None).is_err()
+        );
     }
 }

@@ -141,6 +141,15 @@ async fn a_replay_needs_a_plugin_that_exists_or_a_route() {
     assert!(status == 409 && detail.contains("nobody.cares"), "{detail}");
     let (status, detail) = site.refused("POST", &format!("{path}?plugin=audti"), None).await;
     assert!(status == 404 && detail.contains("did you mean `audit`?"), "{detail}");
+    let mut untyped = event("hookbox.unidentified", "a", b"", &[]);
+    untyped.note = Some("the body is empty".to_owned());
+    let id = site.append(untyped).await;
+    let (status, detail) = site.refused("POST", &format!("/api/v1/events/{id}/replay"), None).await;
+    assert_eq!(status, 409);
+    let name = format!("`hookbox events replay {id} --plugin NAME`");
+    for said in ["(the body is empty)", &name, "\"heygen:hookbox.unidentified\"", "`type` under [sources.heygen]"] {
+        assert!(detail.contains(said), "{said}: {detail}");
+    }
     let missing = "/api/v1/events/evt_0000000000000001/replay";
     assert_eq!(site.refused("POST", &format!("{missing}?plugin=audit"), None).await.0, 404);
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use axum::http::StatusCode;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hookbox::status::Trouble;
 use serde_json::{Value, json};
 
@@ -45,6 +47,34 @@ async fn a_body_that_is_not_json_is_shown_in_base64() {
     let id = site.append(event("video.done", "s", b"\x00\xff", &[])).await;
     let shown = site.get(&format!("/api/v1/events/{id}")).await;
     assert_eq!((shown.get("data"), &shown["data_base64"]), (None, &json!("AP8=")));
+}
+
+#[tokio::test]
+async fn a_form_that_wraps_json_is_shown_both_ways() {
+    let site = site();
+    let form = |source: &str, content_type: &str, body: &[u8]| {
+        let mut event = event("push", "s", body, &[]);
+        event.attributes.source = source.into();
+        event.attributes.content_type = Some(content_type.to_owned());
+        event
+    };
+    let is_form = "application/x-www-form-urlencoded; charset=utf-8";
+    let body = b"payload=%7B%22zen%22%3A+1.50%7D";
+    let id = site.append(form("github", is_form, body)).await;
+    let shown = site.get(&format!("/api/v1/events/{id}")).await;
+    assert_eq!(shown["form_data"], json!({ "zen": 1.50 }));
+    assert_eq!((shown.get("data"), &shown["data_base64"]), (None, &json!(STANDARD.encode(body))));
+    for (source, content_type, body) in [
+        ("heygen", is_form, &body[..]),
+        ("plugins/github", is_form, body),
+        ("github", "text/plain", body),
+        ("github", is_form, b"payload=text"),
+        ("github", is_form, b"other=%7B%7D"),
+    ] {
+        let id = site.append(form(source, content_type, body)).await;
+        let shown = site.get(&format!("/api/v1/events/{id}")).await;
+        assert_eq!(shown.get("form_data"), None, "{source} {content_type}");
+    }
 }
 
 #[tokio::test]

@@ -27,6 +27,9 @@ pub(super) const NOW_MS: i64 = 1_770_000_000_120;
 pub(super) const PLUGIN: &str = include_str!("../guests/ok.wat");
 
 const CONFIG: &str = r#"
+[sources.github]
+preset = "github"
+secrets = [{ env = "A_SECRET_THAT_IS_NOT_SET" }]
 [routes]
 "video.*" = ["audit", "orders"]
 "#;

@@ -30,7 +30,7 @@ secrets = ["whsec_0123456789abcdef"]
 
 [routes]
 "avatar_video.*" = ["video-order", "audit"]
-"acem:order.**" = "audit"
+"plugins/audt:order.**" = "audit"
 "order.vid*" = "audit"
 avatar_video.success = "audit"
 
@@ -56,7 +56,7 @@ timeout = "1s"
         (15, "`sources.acme` does not say where the event type is found", "{ header = \"X-Event\" }"),
         (16, "`sources.acme.secrets` holds a literal value", "{ env = \"NAME\" }"),
         (19, "`routes.\"avatar_video.*\"` names the unknown plugin `video-order`", "did you mean `video-orders`?"),
-        (20, "`routes.\"acem:order.**\"` names the unknown source `acem`", "did you mean `acme`?"),
+        (20, "`routes.\"plugins/audt:order.**\"` names the unknown source `plugins/audt`", "did you mean `audit`?"),
         (21, "`routes.\"order.vid*\"` has a star within a segment", "`video.*` for one"),
         (22, "`routes.avatar_video` is a table", "\"avatar_video.success\" = "),
         (25, "`plugins.audit.timeout` is \"0s\", out of bounds", "from 10ms to 15m"),

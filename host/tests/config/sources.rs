@@ -1,7 +1,7 @@
 //! `[sources.NAME]`: presets, templates, and what is refused of both.
 
 use hookbox::config::presets;
-use hookbox::config::source::{Encoding, Field, Part, Pick, Stale, Verify};
+use hookbox::config::source::{Encoding, Field, Joined, Part, Pick, Stale, Verify};
 
 use super::home::{ACME, Home, hmac, keys};
 
@@ -93,6 +93,62 @@ fn bad_sources_are_refused() {
         home.refuses(&ACME.replace("{ json = \"/type\" }", pick), &["`sources.acme.type", says]);
     }
     home.refuses(&format!("{ACME}id = {{ fixed = \"1\" }}"), &["`sources.acme.id.fixed` cannot be an id"]);
+    for form in ["", "a\\nb"] {
+        home.refuses(&format!("{ACME}form = \"{form}\""), &["`sources.acme.form` is not the name of a form's field"]);
+    }
+}
+
+#[test]
+fn a_type_can_be_joined_of_parts_and_text() {
+    let home = Home::new();
+    let picks = |text: &str| {
+        let config = home.good(&format!("{}subject = {text}", ACME.replace("{ json = \"/type\" }", text)));
+        let source = &config.sources["acme"];
+        assert_eq!(source.subject.as_ref(), Some(&source.kind));
+        source.kind.clone()
+    };
+    let (header, json) = (|| Pick::Header("x-github-event".to_owned()), || Pick::Json("/action".to_owned()));
+    let joined = |values: &[(&str, Pick)], end: &str| {
+        let values = values.iter().map(|(before, pick)| ((*before).to_owned(), pick.clone())).collect();
+        Pick::Joined(Joined { values, end: end.to_owned() })
+    };
+    let both = joined(&[("", header()), (".", json())], "");
+    assert_eq!(picks("\"{header:X-GitHub-Event}.{json:/action}\""), both);
+    assert_eq!(picks("\"git {json:/action}!\""), joined(&[("git ", json())], "!"));
+    // One part alone is what it would be as a table.
+    assert_eq!(picks("\"{header:X-GitHub-Event}\""), header());
+    let id = home.good(&format!("{ACME}id = \"{{json:/a~1b}}\""));
+    assert_eq!(id.sources["acme"].id, Some(Pick::Json("/a~1b".to_owned())));
+}
+
+#[test]
+fn a_bad_join_is_refused() {
+    let home = Home::new();
+    for (text, says) in [
+        ("{header:X-Event", "a brace without its other half"),
+        ("header:X-Event}", "a brace without its other half"),
+        ("{header:{json:/a}}", "a brace without its other half"),
+        ("{hader:X-Event}.{json:/a}", "did you mean `header`?"),
+        ("{query:event}", "names the unknown part {query:event} (write {header:NAME} or {json:/POINTER})"),
+        ("{body}", "names the unknown part {body}"),
+        ("{header:X Event}", "\"X Event\" is not the name of a header"),
+        ("{header:}", "is not the name of a header"),
+        ("{json:action}", "did you mean \"/action\"?"),
+        ("{json:/a~2}", "not a JSON pointer"),
+        ("{json:/a}  {json:/b}", "has blanks other than single spaces"),
+        ("hookbox.{json:/a}", "the host's own prefix"),
+        ("{json:/1}{json:/2}{json:/3}{json:/4}{json:/5}{json:/6}{json:/7}{json:/8}{json:/9}", "at most 8"),
+    ] {
+        home.refuses(&ACME.replace("{ json = \"/type\" }", &format!("\"{text}\"")), &["`sources.acme.type", says]);
+    }
+    home.refuses(&ACME.replace("json = \"/type\"", "fixed = \"hookbox.x\""), &["the host's own prefix"]);
+    home.refuses(&ACME.replace("json = \"/type\"", "fixed = \"a  b\""), &["blanks other than single spaces"]);
+    let id = format!("{ACME}id = \"{{json:/a}}-{{json:/b}}\"");
+    home.refuses(&id, &["`sources.acme.id` joins an id", "two events might come to the same text"]);
+    // The text is underlined.
+    let problems = home.bad(&ACME.replace("{ json = \"/type\" }", "\"{query:event}\""));
+    let problem = problems.iter().next().unwrap();
+    assert_eq!((problem.line, problem.column), (4, 8));
 }
 
 #[test]

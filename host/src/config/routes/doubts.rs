@@ -1,5 +1,5 @@
-//! Lines of the route table that are likely not what their author means. They are no errors: nobody can tell from a
-//! configuration which types there will be.
+//! Lines of the route table that are likely not what their author means. They are warnings, not errors: a configuration
+//! does not say which types there will be.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::event::UNIDENTIFIED;
 type Sources = BTreeMap<String, Arc<Source>>;
 
 impl Routes {
-    /// What is doubtful of each line, for people.
+    /// A sentence for each doubtful line, in the order of the file.
     pub fn doubts(&self, sources: &Sources) -> Vec<String> {
         self.routes.iter().filter_map(|route| misread(route, sources).or_else(|| unmatched(route, sources))).collect()
     }
@@ -25,7 +25,8 @@ fn misread(route: &Route, sources: &Sources) -> Option<String> {
     let (before, _) = route.pattern.split_once(':').filter(|_| route.source.is_none())?;
     let names = || sources.keys().map(String::as_str);
     let near = did_you_mean(before, names());
-    let alike = |name: &str| name.contains(before) || before.contains(name);
+    let longer = |long: &str, short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with(['-', '_']));
+    let alike = |name: &str| longer(name, before) || longer(before, name);
     if near.is_empty() && !names().any(alike) && !presets::NAMES.contains(&before) {
         return None;
     }
@@ -59,11 +60,13 @@ fn takes(route: &Route, source: &Source) -> bool {
     match (&source.kind, source.types) {
         (Pick::Fixed(fixed), _) => fits(&|pattern| pattern.takes(fixed)),
         (_, Types::Any) => true,
-        (_, Types::Words { .. }) => fits(&|pattern| pattern.takes_words()) || fits(&|pattern| pattern.takes(UNIDENTIFIED)),
+        (_, Types::Words { .. }) => {
+            fits(&|pattern| pattern.takes_words()) || fits(&|pattern| pattern.takes(UNIDENTIFIED))
+        }
     }
 }
 
-/// What the types of a source are like, as a sentence.
+/// The types of a source, described in a sentence.
 fn types_of(source: &Source) -> String {
     let name = &source.name;
     match (&source.kind, source.types) {

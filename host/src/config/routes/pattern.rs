@@ -8,7 +8,7 @@ use super::PatternError;
 use crate::event::MAX_NAME_BYTES;
 use crate::event::name::{self, NameFault};
 
-/// What separates pieces.
+/// The characters between pieces.
 const SEPARATORS: [char; 3] = ['.', '/', ':'];
 
 /// A pattern, taken apart.
@@ -37,7 +37,7 @@ enum Token {
     Any,
 }
 
-/// What is left of a pattern with a star behind the text that it begins with.
+/// The rest of a pattern with a star, behind the text that it begins with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Matcher {
     tokens: Vec<Token>,
@@ -87,8 +87,8 @@ impl<'a> Pattern<'a> {
         kind.starts_with(&beginning) && matcher.fits(kind, beginning.len())
     }
 
-    /// What a type begins with that it matches, and the rest. In the type a separator, or nothing, follows that
-    /// beginning.
+    /// Splits it into the text that every matching type begins with, and the rest. In the type a separator, or
+    /// nothing, follows that beginning.
     pub(super) fn into_matcher(self) -> (String, Matcher) {
         let mut tokens = self.tokens;
         let mut beginning = String::new();

@@ -13,7 +13,7 @@ const MAX_FIELD_BYTES: usize = 128;
 /// The longest name of a header, in bytes.
 const MAX_HEADER_BYTES: usize = 128;
 
-/// What is read, for what each of them can be.
+/// The attributes that are read; they differ in what they can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Attribute {
     Type,

@@ -42,7 +42,10 @@ mod tests {
         assert_eq!(taken(&parts, "", "x.y"), Some(vec![some("x"), some("y"), None]));
         assert_eq!(taken(&parts, "", "x#z"), Some(vec![some("x"), None, some("z")]));
         assert_eq!(taken(&parts, "", "x.y.y#z"), Some(vec![some("x"), some("y.y"), some("z")]));
-        assert_eq!(taken(&[("git ", "a"), ("/", "b")], " event", "git push/x event"), Some(vec![some("push"), some("x")]));
+        assert_eq!(
+            taken(&[("git ", "a"), ("/", "b")], " event", "git push/x event"),
+            Some(vec![some("push"), some("x")])
+        );
         assert_eq!(taken(&[("git ", "a")], "", "push"), None);
         assert_eq!(taken(&[("git ", "a")], "", "git "), None);
         assert_eq!(taken(&[("", "a")], "!", "push"), None);

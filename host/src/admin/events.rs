@@ -116,8 +116,8 @@ fn unrouted(id: EventId, attributes: &Attributes, note: Option<&str>) -> String 
     }
     let why = note.map(|note| format!(" ({note})")).unwrap_or_default();
     format!(
-        "no route matches `{kind}` now, and an event keeps the type it was stored with: its own could not be read{why}. \
-         Name the plugin that is to get it (`hookbox events replay {id} --plugin NAME`, `plugin` in the API), or route \
-         \"{source}:{kind}\"; for events to come, see `type` under [sources.{source}]"
+        "no route matches `{kind}` now, and an event keeps the type it was stored with: its own could not be \
+         read{why}. Name the plugin that is to get it (`hookbox events replay {id} --plugin NAME`, `plugin` in the \
+         API), or route \"{source}:{kind}\"; for events to come, see `type` under [sources.{source}]"
     )
 }

@@ -181,9 +181,9 @@ fn without_type(source: &str, lately: &Lately) -> String {
     let Lately { events, since_ms, last_ms, reason } = lately;
     let (events, since, last) = (text::grouped(*events), rfc3339(*since_ms), rfc3339(*last_ms));
     format!(
-        "the type of {events} of its events since {since} cannot be read, so they are stored as `{UNIDENTIFIED}`; the last \
-         one came at {last}: {reason}. See `type` under [sources.{source}]; a route \"{source}:{UNIDENTIFIED}\" says that \
-         this is expected. Shown for an hour after the last one"
+        "the type of {events} of its events since {since} cannot be read, so they are stored as `{UNIDENTIFIED}`; the \
+         last one came at {last}: {reason}. See `type` under [sources.{source}]; a route \"{source}:{UNIDENTIFIED}\" \
+         says that this is expected. Shown for an hour after the last one"
     )
 }
 

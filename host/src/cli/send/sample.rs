@@ -64,7 +64,7 @@ impl Sample {
         data: Option<Vec<u8>>,
         set: Vec<Assignment>,
     ) -> Result<Self, String> {
-        let values = kind_values(source, kind)?;
+        let values = joined::kind_values(source, kind)?;
         let template = match data {
             None => Template::Json(payload(source, kind)),
             Some(data) => body(data, &values, &set)?,
@@ -125,7 +125,7 @@ impl Sample {
             _ => None,
         };
         let kind = self.kind.iter().filter_map(|(pick, value)| in_header(pick, value.as_ref()?));
-        let about = self.pick_subject.iter().flat_map(values).filter_map(|pick| in_header(pick, &subject));
+        let about = self.pick_subject.iter().flat_map(joined::values).filter_map(|pick| in_header(pick, &subject));
         let headers = kind.chain(about).collect();
         Made { body, id, headers }
     }
@@ -148,7 +148,7 @@ impl Sample {
         if let Some(Pick::Json(pointer)) = &self.pick_id {
             put(body, &tokens(pointer), Value::String(id.to_owned()))?;
         }
-        for pick in self.pick_subject.iter().flat_map(values) {
+        for pick in self.pick_subject.iter().flat_map(joined::values) {
             if let Pick::Json(pointer) = pick
                 && body.pointer(pointer).is_none()
             {
@@ -164,26 +164,6 @@ impl Sample {
             }
         }
         Ok(())
-    }
-}
-
-/// The places that an attribute is made of.
-fn values(pick: &Pick) -> Vec<&Pick> {
-    match pick {
-        Pick::Joined(joined) => joined.values.iter().map(|(_, pick)| pick).collect(),
-        pick => vec![pick],
-    }
-}
-
-/// The values of which a source makes this type.
-fn kind_values(source: &Source, kind: &str) -> Result<Vec<(Pick, Option<String>)>, String> {
-    match &source.kind {
-        Pick::Fixed(fixed) if fixed != kind => {
-            Err(format!("every event of source `{}` has the type `{fixed}`", source.name))
-        }
-        Pick::Joined(joined) => joined::split(joined, kind)
-            .ok_or_else(|| format!("source `{}` cannot make the type `{kind}` of its parts", source.name)),
-        pick => Ok(vec![(pick.clone(), Some(kind.to_owned()))]),
     }
 }
 

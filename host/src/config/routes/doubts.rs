@@ -30,11 +30,13 @@ fn misread(route: &Route, sources: &Sources) -> Option<String> {
     if near.is_empty() && !names().any(alike) && !presets::NAMES.contains(&before) {
         return None;
     }
+    let help = match near.trim_end().strip_prefix("did") {
+        Some(near) => format!("Did{near}"),
+        None => format!("A source in front of a colon has to be a section of the file: [sources.{before}]"),
+    };
     Some(format!(
-        "the route \"{}\" takes types that begin with `{before}:`, for there is no source `{before}`. {}A source in \
-         front of a colon has to be a section of the file: [sources.{before}]",
-        route.pattern,
-        near.replacen("did", "Did", 1),
+        "the route \"{}\" takes types that begin with `{before}:`, for there is no source `{before}`. {help}",
+        route.pattern
     ))
 }
 

@@ -1,5 +1,5 @@
-//! Reads where an attribute is found: `{ json = "/pointer" }`, `{ header = "Name" }` or `{ fixed = "text" }`, or several
-//! values joined, `"{header:Name}.{json:/pointer}"`.
+//! Reads where an attribute is found: `{ json = "/pointer" }`, `{ header = "Name" }` or `{ fixed = "text" }`, or
+//! several values joined, `"{header:Name}.{json:/pointer}"`.
 
 use crate::config::raw::Item;
 use crate::config::source::Pick;

@@ -1,9 +1,30 @@
-//! Takes a type apart into the values that a source joins to it.
+//! Attributes that are made of several values: where those stand, and which come to a type.
 
+use crate::config::Source;
 use crate::config::source::{Joined, Pick};
 
+/// The places that an attribute is made of.
+pub(super) fn values(pick: &Pick) -> Vec<&Pick> {
+    match pick {
+        Pick::Joined(joined) => joined.values.iter().map(|(_, pick)| pick).collect(),
+        pick => vec![pick],
+    }
+}
+
+/// The values of which a source makes this type.
+pub(super) fn kind_values(source: &Source, kind: &str) -> Result<Vec<(Pick, Option<String>)>, String> {
+    match &source.kind {
+        Pick::Fixed(fixed) if fixed != kind => {
+            Err(format!("every event of source `{}` has the type `{fixed}`", source.name))
+        }
+        Pick::Joined(joined) => split(joined, kind)
+            .ok_or_else(|| format!("source `{}` cannot make the type `{kind}` of its parts", source.name)),
+        pick => Ok(vec![(pick.clone(), Some(kind.to_owned()))]),
+    }
+}
+
 /// Where each value stands, and what it has to be; `None` if that no values come to this type.
-pub(super) fn split(joined: &Joined, kind: &str) -> Option<Vec<(Pick, Option<String>)>> {
+fn split(joined: &Joined, kind: &str) -> Option<Vec<(Pick, Option<String>)>> {
     let (first, _) = joined.values.first()?;
     let mut rest = kind.strip_suffix(&joined.end)?.strip_prefix(first)?;
     let mut split: Vec<(Pick, Option<String>)> = joined.values.iter().map(|(_, pick)| (pick.clone(), None)).collect();

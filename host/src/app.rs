@@ -105,7 +105,7 @@ pub async fn build(config: Config, compiler: Compiler) -> Result<App, AppError> 
         fail::arm(&plan, until).map_err(AppError::FailPlan)?;
     }
     raise_file_limit();
-    config.warn_of_open_sources();
+    config.log_warnings();
     let clock = Clock::system();
     let public = bind("server.listen", config.server.listen).await?;
     let admin = bind("server.admin", config.server.admin).await?;
@@ -141,6 +141,7 @@ pub async fn build(config: Config, compiler: Compiler) -> Result<App, AppError> 
     let approvals = Arc::new(approvals.map_err(AppError::Approvals)?);
     let stock = Stock { sandbox, compiler, dir, clock: clock.clone(), approvals };
     let Refreshed { shelf, changes, .. } = Shelf::begin(&stock).await;
+    let shelf = shelf.with_routed(&config.load().routes);
     reload::report(&changes, &shelf, &config.load());
     Ok(App {
         config,

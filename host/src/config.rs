@@ -7,16 +7,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use toml::de::DeTable;
 
+use crate::files;
+
 mod breaker;
 pub mod grants;
+mod inputs;
 mod limits;
 mod networks;
 mod plugin;
@@ -29,17 +30,21 @@ mod server;
 pub mod source;
 mod sources;
 mod units;
+mod warnings;
 
 pub use breaker::BreakerPolicy;
 pub use grants::{Grants, HostPattern, HttpRule, Injected, METHODS};
+pub use inputs::{Content, Input};
 pub use limits::Limits;
 pub use networks::Networks;
 pub use plugin::{Approve, PluginLog, PluginSettings, is_path};
 pub use problems::{Problem, Problems};
 pub use routes::Routes;
+pub use routes::read::MissingPlugins;
 pub use secrets::MakeSecrets;
 pub use server::{DEFAULT_STACK_BYTES, Server, StoreSettings};
 pub use source::Source;
+pub use warnings::{Part, Warning};
 
 use raw::{Section, Sink};
 use routes::read::Known;
@@ -67,6 +72,10 @@ pub struct Config {
     pub routes: Arc<Routes>,
     /// `[plugins.NAME]`; a plugin without a section has [`PluginSettings::default`].
     pub plugins: BTreeMap<String, Arc<PluginSettings>>,
+    /// What wants attention although it can run, in no order.
+    pub warnings: Vec<Warning>,
+    /// The other files that were read for it.
+    pub inputs: Vec<Input>,
 }
 
 /// What [`Config::parse`] reads besides the file's text.
@@ -90,8 +99,17 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it, at once.
     pub fn load(path: &Path, make_secrets: MakeSecrets) -> Result<Self, Problems> {
+        Self::load_with(path, make_secrets, MissingPlugins::Refuse)
+    }
+
+    /// As [`Config::load`], and says what becomes of it if it names plugins without a file.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, at once.
+    pub fn load_with(path: &Path, make_secrets: MakeSecrets, missing: MissingPlugins) -> Result<Self, Problems> {
         let text = read_text(path)?;
-        Self::parse(path, &text, Surroundings { make_secrets, env: &|name| std::env::var_os(name) })
+        let around = Surroundings { make_secrets, env: &|name| std::env::var_os(name) };
+        Self::parse_with(path, &text, around, missing)
     }
 
     /// As [`Config::load`], with the text of the file given; `path` says where relative paths start.
@@ -99,6 +117,15 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it, at once.
     pub fn parse(path: &Path, text: &str, around: Surroundings<'_>) -> Result<Self, Problems> {
+        Self::parse_with(path, text, around, MissingPlugins::Refuse)
+    }
+
+    fn parse_with(
+        path: &Path,
+        text: &str,
+        around: Surroundings<'_>,
+        missing: MissingPlugins,
+    ) -> Result<Self, Problems> {
         let sink = Sink::default();
         let (table, syntax) = DeTable::parse_recoverable(text);
         if !syntax.is_empty() {
@@ -108,29 +135,36 @@ impl Config {
             let span = error.span().map(|span| visible(text, span));
             sink.problem(span, format!("this is not TOML: {}", error.message()), "see https://toml.io for the syntax");
         }
-        let config = syntax.is_empty().then(|| Self::check(path, table.get_ref(), around, &sink));
+        let config = syntax.is_empty().then(|| Self::check(path, table.get_ref(), around, missing, &sink));
         match config {
             Some(config) if sink.is_empty() => Ok(config),
-            _ => {
+            config => {
                 let (problems, masked) = sink.into_parts();
-                Err(Problems::new(path, text, problems, &masked))
+                let inputs = config.map(|config| config.inputs).unwrap_or_default();
+                Err(Problems::new(path, text, problems, &masked).with_inputs(inputs))
             }
         }
     }
 
-    fn check<'a>(path: &Path, table: &'a DeTable<'a>, around: Surroundings<'_>, sink: &'a Sink) -> Self {
+    fn check<'a>(
+        path: &Path,
+        table: &'a DeTable<'a>,
+        around: Surroundings<'_>,
+        missing: MissingPlugins,
+        sink: &'a Sink,
+    ) -> Self {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let base = path.parent().unwrap_or(&path);
         let places = Places { base, env: around.env };
         let mut root = Section::new(String::new(), Some(table), sink);
         let (server, files) =
-            server::read_server(root.take_section("server", "{ listen = \"127.0.0.1:3000\" }"), base, sink);
+            server::read_server(root.take_section("server", "{ listen = \"127.0.0.1:3000\" }"), base, missing, sink);
         let store = server::read_store(root.take_section("store", "{ retention = \"30d\" }"), base);
         let sources_section = root.take_section("sources", "{ heygen = { preset = \"heygen\" } }");
         let names: BTreeSet<&str> = sources_section.keys().collect();
         let drafts = sources::read_all(sources_section, &places);
-        let known =
-            Known { sources: names, plugins: files.as_ref(), plugins_dir: server.plugins_dir.display().to_string() };
+        let plugins_dir = server.plugins_dir.display().to_string();
+        let known = Known { sources: names, plugins: files.as_ref(), plugins_dir, missing };
         let routes = routes::read::read(root.take_section("routes", "{ \"order.paid\" = \"audit\" }"), &known);
         let plugins =
             plugin::read_all(root.take_section("plugins", "{ audit = { timeout = \"10s\" } }"), &known, &places);
@@ -140,7 +174,8 @@ impl Config {
         let folder = store.sqlite_path.parent().unwrap_or(base).join(SECRETS_FOLDER);
         let keys = Keys { loopback: server.listen.ip().is_loopback(), folder: &folder, make };
         let sources = sources::complete(drafts, &keys, sink);
-        Self { path, server, store, sources, routes: Arc::new(routes), plugins }
+        let (warnings, inputs) = (sink.take_warnings(), sink.take_inputs());
+        Self { path, server, store, sources, routes: Arc::new(routes), plugins, warnings, inputs }
     }
 
     /// The settings of a plugin, default ones if it has no section.
@@ -175,7 +210,27 @@ impl Config {
             if matches!(new.secrets, source::Secrets::Missing(_)) {
                 let verify = source::Hmac { secrets: old.secrets.clone(), ..new.clone() };
                 *source = Arc::new(Source { verify: source::Verify::Hmac(verify), ..(**source).clone() });
+                let about = |warning: &&Warning| warning.degrades == Some(Part::Source(name.clone()));
+                self.warnings.retain(|warning| !about(&warning));
+                self.warnings.extend(running.warnings.iter().filter(about).cloned());
             }
+        }
+    }
+
+    /// Says which files held a secret for `running` and hold none any more, though this file still names them.
+    ///
+    /// # Errors
+    /// There are some: for people.
+    pub fn keeps_secrets_of(&self, running: &Self) -> Result<(), String> {
+        let lost = inputs::lost(&running.inputs, &self.inputs);
+        match lost.is_empty() {
+            true => Ok(()),
+            false => Err(format!(
+                "{}: what this names held a secret and is empty or absent now: {}; put the secret back, or take the \
+                 file out of the configuration",
+                self.path.display(),
+                lost.join(", ")
+            )),
         }
     }
 
@@ -202,17 +257,18 @@ fn read_text(path: &Path) -> Result<String, Problems> {
         let help = match error.kind() {
             std::io::ErrorKind::NotFound => "create it, or name another one with `--config FILE`",
             std::io::ErrorKind::IsADirectory => "name the file within it",
+            std::io::ErrorKind::InvalidInput => "name a regular file: it is read again whenever it changes",
             _ => "let this user read it, or name another one with `--config FILE`",
         };
         refuse(format!("the configuration file cannot be read: {error}"), help)
     };
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(unreadable)?;
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        let message = format!("the configuration file is larger than {}", units::show_bytes(MAX_FILE_BYTES));
-        return Err(refuse(message, "is it the right file?"));
-    }
+    let bytes = match files::read_regular(path, MAX_FILE_BYTES) {
+        Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
+            let message = format!("the configuration file is larger than {}", units::show_bytes(MAX_FILE_BYTES));
+            return Err(refuse(message, "is it the right file?"));
+        }
+        read => read.map_err(unreadable)?,
+    };
     String::from_utf8(bytes).map_err(|error| {
         let line =
             error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;

@@ -45,6 +45,7 @@ pub mod cloudevents;
 pub mod event;
 pub mod fail;
 pub mod fair;
+pub mod files;
 pub mod retry;
 pub mod status;
 pub mod tasks; // doors: libc, tokio::spawn, tokio::task::spawn_blocking, std::thread::spawn, std::thread::Builder

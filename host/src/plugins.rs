@@ -18,6 +18,7 @@ mod approvals;
 mod folder;
 mod grants;
 mod held;
+mod missing;
 mod refresh;
 mod used;
 mod work;
@@ -49,6 +50,8 @@ pub struct Slot {
     pub held: Option<Held>,
     /// Since when a file of it is being compiled, or waits for that, Unix ms; what runs goes on meanwhile.
     pub compiling_since_ms: Option<i64>,
+    /// Whether a route leads to it: it is known then, also if it never had a file.
+    routed: bool,
     /// What the folder held under this name when the slot was last changed.
     judged: Seen,
 }
@@ -110,13 +113,17 @@ impl Shelf {
 impl Slot {
     /// Whether there is more to it than a file that was seen.
     fn is_known(&self) -> bool {
-        self.loaded.is_some() || self.held.is_some() || self.problem.is_some() || self.judged != Seen::Absent
+        self.routed
+            || self.loaded.is_some()
+            || self.held.is_some()
+            || self.problem.is_some()
+            || self.judged != Seen::Absent
     }
 
     /// Where the plugin stands, in the word the API uses: `loaded`; `stale`, when an older good file runs because the
     /// newest one is bad; `held`, when the newest one waits to be approved and an older one, if there is one, runs;
-    /// `compiling`, when nothing runs yet; `failed`, when nothing runs; `missing`, when the file was removed. While a newer
-    /// file is compiled, what runs goes on and keeps its word.
+    /// `compiling`, when nothing runs yet; `failed`, when nothing runs; `missing`, when the file was removed, or a route leads
+    /// to it and there never was one. While a newer file is compiled, what runs goes on and keeps its word.
     pub fn state(&self) -> &'static str {
         match (&self.loaded, &self.problem, &self.judged) {
             _ if self.held.is_some() => "held",

@@ -2,8 +2,8 @@
 //!
 //! `watch` says that something may have changed; a round then looks for itself: first the shelf, then the
 //! configuration, because a route is only valid if its plugin's file is there. Each is built anew beside the running
-//! one and swapped in with one store; on any error the running one stays and [`Status`] says why. What runs keeps
-//! what it started with. No round waits for a compiler: a plugin that has been compiled wakes the next one.
+//! one and swapped in with one store; on any error the running one stays and [`Status`] says why. The files of secrets that a
+//! configuration names are a part of it. What runs keeps what it started with. No round waits for a compiler: a plugin that has been compiled wakes the next one.
 //!
 //! Events only make a change take effect sooner. A round looks at the files themselves, and one comes around
 //! regularly without any event.
@@ -138,18 +138,20 @@ impl<F: Fn()> Reloader<F> {
         self.arm();
         let shelf_unsettled = self.refresh_shelf().await;
         let config_unsettled = self.refresh_config(ask).await;
+        // A new configuration may name files elsewhere, which may have changed before they were watched.
+        let is_elsewhere = self.arm();
         Duration::from_millis(match &self.watch {
-            _ if shelf_unsettled || config_unsettled => SETTLE_MS,
+            _ if shelf_unsettled || config_unsettled || is_elsewhere => SETTLE_MS,
             Some(_) => self.pace.poll_ms,
             None => self.pace.unwatched_poll_ms,
         })
     }
 
-    /// Starts watching, or starts again if a folder was replaced by another.
-    fn arm(&mut self) {
-        let places = watch::places(&[&self.watched.stock.dir], &[self.file.path()]);
+    /// Starts watching, or starts again if a folder was replaced by another. Says whether other folders are watched now.
+    fn arm(&mut self) -> bool {
+        let places = watch::places(&[&self.watched.stock.dir], &self.file.paths());
         if self.watch.as_ref().is_some_and(|watch| watch.is_at(&places)) {
-            return;
+            return false;
         }
         self.watch = None;
         let now_ms = self.watched.stock.clock.now_ms();
@@ -165,6 +167,7 @@ impl<F: Fn()> Reloader<F> {
                 }
             }
         }
+        self.watch.is_some()
     }
 
     /// Tells everyone that something was swapped, before the next thing is looked at.
@@ -195,18 +198,21 @@ impl<F: Fn()> Reloader<F> {
         let first = self.file.is_new();
         // A mistake may lie in another file: a plugin that was missing, a secret that could not be read.
         let again = ask == Ask::ReadConfig || self.file.has_failed();
-        match self.file.read(again).await {
+        let running = self.watched.config.load_full();
+        match self.file.read(again, &running).await {
             Answer::Unchanged => return false,
             Answer::Unsettled => return true,
             Answer::Bad(problem) => self.report(&problem),
             Answer::Good(mut config) => {
                 let restart_needed = self.started_with.restart_needed(&config);
                 if restart_needed.contains(&"server.listen") {
-                    config.keep_secrets_of(&self.watched.config.load());
+                    config.keep_secrets_of(&running);
                 }
-                let shelf = self.watched.shelf.load();
+                // Nobody else swaps it.
+                let shelf = Arc::new(self.watched.shelf.load().with_routed(&config.routes));
+                self.watched.shelf.store(Arc::clone(&shelf));
                 if !first {
-                    config.warn_of_open_sources();
+                    config.log_warnings();
                     shelf.slots().for_each(|(name, _)| warn_of_grants(name, &shelf, &config));
                 }
                 // What it grants may be what a held file waits for.

@@ -94,7 +94,7 @@ pub(super) struct Health {
 /// Something that wants an operator's attention.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Trouble {
-    /// `store`, `config`, `restart`, `watch`, `plugins_dir`, `plugin` or `source`.
+    /// `store`, `config`, `restart`, `watch`, `plugins_dir`, `source` or `plugin`.
     part: &'static str,
     /// Which one, where there are several.
     name: Option<String>,
@@ -141,7 +141,8 @@ fn attention(admin: &Admin) -> (u64, Vec<Trouble>) {
     let shelf = admin.shelf.load();
     let folder = shelf.problems().iter().map(|problem| trouble("plugins_dir", None, problem.clone()));
     // One that is being compiled wants patience, not attention; one that is held is not broken while an older one runs.
-    let (routes, stats) = (&admin.config.load().routes, admin.store.stats());
+    let (config_now, stats) = (admin.config.load(), admin.store.stats());
+    let routes = &config_now.routes;
     let open = |name: &PluginName| stats.plugins.get(name).map_or(0, PluginCounts::open);
     let fine = |name: &PluginName, slot: &Slot| match slot.state() {
         "held" => slot.loaded.is_some(),
@@ -169,9 +170,13 @@ fn attention(admin: &Admin) -> (u64, Vec<Trouble>) {
         let detail = slowed_down(name, &admin.breakers.of(name)?)?;
         Some(trouble("plugin", Some(name), detail))
     });
+    let unset = config_now.warnings.iter().filter_map(|warning| {
+        let part = warning.degrades.as_ref()?;
+        Some(trouble(part.kind(), Some(part.name()), warning.text.clone()))
+    });
     let lately = admin.unidentified.lately();
     let untyped = lately.iter().map(|(source, lately)| trouble("source", Some(source), without_type(source, lately)));
-    let problems = config.into_iter().chain(restart).chain(watch).chain(folder).chain(plugins).chain(slowed);
+    let problems = config.into_iter().chain(restart).chain(watch).chain(folder).chain(unset).chain(plugins).chain(slowed);
     let problems = problems.chain(untyped);
     (condition.generation, problems.collect())
 }

@@ -29,7 +29,7 @@ pub(super) struct Plugin {
     name: String,
     /// `loaded`; `stale`: an older good file runs because the newest is bad; `held`: the newest asks for more than it may
     /// and waits to be approved, an older one runs if there is one; `compiling`: nothing runs yet, deliveries wait;
-    /// `failed`: nothing runs; `missing`: the file was removed.
+    /// `failed`: nothing runs; `missing`: there is no file.
     state: &'static str,
     /// SHA-256 of the file that runs.
     digest: Option<String>,
@@ -259,6 +259,7 @@ impl Plugin {
                 .into_iter()
                 .flatten()
                 .chain(slot.held.as_ref().and_then(|held| held.trouble.clone()))
+                .chain(config.warnings_of_plugin(name).map(|warning| warning.text.clone()))
                 .collect(),
             held: slot.held.as_ref().map(Held::from),
             breaker: breaker.map(Breaker::from),

@@ -23,10 +23,15 @@ use crate::tasks;
 #[command(after_help = "\
 Examples:
   hookbox check
+  hookbox check --strict
   hookbox check --config staging.toml && systemctl reload hookbox
 
-Exit code 2 if there is any problem; nothing is bound, created or changed.")]
-pub(super) struct Check {}
+Exit code 2 if there is any problem, and with --strict if there is any warning. Nothing is bound, created or changed.")]
+pub(super) struct Check {
+    /// Take warnings for problems, such as a source without a secret
+    #[arg(long)]
+    strict: bool,
+}
 
 impl Check {
     pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
@@ -56,10 +61,18 @@ impl Check {
         match loaded {
             Ok(config) if count == 0 => {
                 let mut page = Page::new();
-                describe(&mut page, &config, &shelf);
-                page.line("no problem found");
+                let warnings = describe(&mut page, &config, &shelf);
+                let found = if warnings == 1 { "1 warning".to_owned() } else { format!("{warnings} warnings") };
+                match warnings {
+                    0 => page.line("no problem found"),
+                    _ if self.strict => {}
+                    _ => page.line(format!("no problem found, but {found} (`--strict` makes that exit code 2)")),
+                }
                 page.print()?;
-                Ok(ExitCode::SUCCESS)
+                match self.strict && warnings > 0 {
+                    true => Err(Failure::usage(found)),
+                    false => Ok(ExitCode::SUCCESS),
+                }
             }
             _ => Err(Failure::usage(if count == 1 { "1 problem".to_owned() } else { format!("{count} problems") })),
         }

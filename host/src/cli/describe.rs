@@ -5,40 +5,41 @@ use crate::config::Config;
 use crate::config::source::{Secrets, Source, Verify};
 use crate::plugins::{Shelf, Slot, warnings};
 
-/// Sources, routes, plugins, and what deserves a warning.
-pub(super) fn describe(page: &mut Page, config: &Config, shelf: &Shelf) {
+/// Sources, routes, plugins, and what deserves a warning. Says how many warnings there are.
+pub(super) fn describe(page: &mut Page, config: &Config, shelf: &Shelf) -> usize {
     sources(page, config);
     routes(page, config);
     plugins(page, shelf);
-    let loaded = shelf.slots().filter_map(|(name, slot)| Some((name, slot.loaded.as_ref()?)));
-    for (name, loaded) in loaded {
-        for warning in warnings(name, &config.plugin(name), &loaded.plugin) {
-            let label = page.ink(Ink::Yellow, "warning:");
-            page.line(format!("{label} {warning}"));
-        }
+    let warnings = all_warnings(config, shelf);
+    for warning in &warnings {
+        let label = page.ink(Ink::Yellow, "warning:");
+        page.line(format!("{label} {}", printable(warning)));
     }
+    warnings.len()
+}
+
+fn all_warnings(config: &Config, shelf: &Shelf) -> Vec<String> {
+    let mut all = shelf.problems().to_vec();
+    all.extend(config.warnings.iter().map(|warning| warning.text.clone()));
+    let loaded = shelf.slots().filter_map(|(name, slot)| Some((name, slot.loaded.as_ref()?)));
+    all.extend(loaded.flat_map(|(name, loaded)| warnings(name, &config.plugin(name), &loaded.plugin)));
     for (name, held) in shelf.slots().filter_map(|(name, slot)| Some((name, slot.held.as_ref()?))) {
-        let (label, asks_for, command) = (page.ink(Ink::Yellow, "warning:"), held.asks_for(), held.command());
-        page.line(format!("{label} the newest file of `{name}` asks for {asks_for} and waits; `{command}` lets it in"));
-        if let Some(trouble) = &held.trouble {
-            page.line(format!("{label} {}", printable(trouble)));
-        }
+        let (asks_for, command) = (held.asks_for(), held.command());
+        all.push(format!("the newest file of `{name}` asks for {asks_for} and waits; `{command}` lets it in"));
+        all.extend(held.trouble.clone());
     }
     for cycle in config.routes.cycles() {
-        let (label, cycle) = (page.ink(Ink::Yellow, "warning:"), printable(&cycle.to_string()));
-        page.line(format!(
-            "{label} the routes make a cycle: {cycle}; an event that goes round it ends at the hop limit or at \
+        all.push(format!(
+            "the routes make a cycle: {cycle}; an event that goes round it ends at the hop limit or at \
              `server.tree_events`"
         ));
     }
-    for doubt in config.routes.doubts(&config.sources) {
-        let label = page.ink(Ink::Yellow, "warning:");
-        page.line(format!("{label} {}", printable(&doubt)));
-    }
-    for source in config.sources.values().filter(|source| matches!(source.verify, Verify::None)) {
-        let label = page.ink(Ink::Yellow, "warning:");
-        page.line(format!("{label} source `{}` has scheme `none`: anyone who reaches it can make events", source.name));
-    }
+    all.extend(config.routes.doubts(&config.sources));
+    let open = config.sources.values().filter(|source| matches!(source.verify, Verify::None));
+    all.extend(open.map(|source| {
+        format!("source `{}` has scheme `none`: anyone who reaches it can make events", source.name)
+    }));
+    all
 }
 
 fn heading(page: &mut Page, text: &str) {
@@ -79,10 +80,6 @@ fn plugins(page: &mut Page, shelf: &Shelf) {
     heading(page, if shelf.slots().next().is_none() { "no plugin" } else { "plugins" });
     let rows: Vec<_> = shelf.slots().map(|(name, slot)| vec![format!("  {name}"), contract(slot)]).collect();
     page.rows(&rows);
-    for problem in shelf.problems() {
-        let label = page.ink(Ink::Yellow, "warning:");
-        page.line(format!("{label} {}", printable(problem)));
-    }
 }
 
 fn contract(slot: &Slot) -> String {

@@ -13,7 +13,7 @@ use super::describe::describe;
 use super::failure::Failure;
 use super::output::{Ink, Page};
 use crate::app::{self, App};
-use crate::config::{Config, MakeSecrets};
+use crate::config::{Config, MakeSecrets, MissingPlugins};
 use crate::{tasks, telemetry};
 
 /// The exit code of a process that a signal ended is 128 and the signal's number, as shells count.
@@ -36,7 +36,8 @@ impl Serve {
         if common.logs_json() {
             telemetry::panics_as_json();
         }
-        let config = Config::load(&common.config, MakeSecrets::Yes)?;
+        // A host without one of its plugins takes webhooks all the same.
+        let config = Config::load_with(&common.config, MakeSecrets::Yes, MissingPlugins::Wait)?;
         let render_metrics = telemetry::metrics().map_err(|error| Failure::failed(error.to_string()))?;
         let runtime = tasks::runtime("hookbox", tasks::cores())
             .map_err(|error| Failure::failed(format!("failed to start threads: {error}")))?;

@@ -14,6 +14,7 @@ use super::raw::{Item, Section};
 use super::routes::read::Known;
 use super::secrets::Places;
 use super::units::show_ms;
+use super::warnings::Warning;
 use crate::retry::{Jitter, MAX_DELAY_MS, RetryPolicy};
 
 const CONCURRENCY_BOUNDS: RangeInclusive<u32> = 1..=256;
@@ -101,14 +102,31 @@ pub(super) fn read_all(
 ) -> BTreeMap<String, Arc<PluginSettings>> {
     let mut plugins = BTreeMap::new();
     for item in section.entries() {
-        if let Some(help) = known.no_such_plugin(item.key) {
+        if let Some(help) = known.against(&item, item.key, "is a section for an unknown plugin") {
             item.refuse_key("is a section for an unknown plugin", help);
         }
         if let Some(section) = item.section("{ timeout = \"10s\" }") {
-            plugins.insert(item.key.to_owned(), Arc::new(read(section, places)));
+            let settings = read(section, places);
+            warn_of_unset(&item, &settings);
+            plugins.insert(item.key.to_owned(), Arc::new(settings));
         }
     }
     plugins
+}
+
+/// A credential that is not set is found here, not by the first request that needs it.
+fn warn_of_unset(item: &Item<'_>, settings: &PluginSettings) {
+    for rule in &settings.grants.http {
+        let unset = rule.headers.iter().filter_map(|header| Some((&header.name, header.value.as_ref().err()?)));
+        for (header, place) in unset {
+            let text = format!(
+                "the header `{header}` of its rule for {} has no value, because {place} is empty or absent: requests by \
+                 that rule are refused until it is set",
+                rule.host
+            );
+            item.sink().warn(Warning::of_plugin(item.key, &text));
+        }
+    }
 }
 
 fn read(mut section: Section<'_>, places: &Places<'_>) -> PluginSettings {

@@ -13,6 +13,8 @@ use miette::{
     SpanContents,
 };
 
+use super::inputs::Input;
+
 /// Columns that a rendered problem takes at most, long source lines aside.
 const WIDTH: usize = 100;
 
@@ -32,6 +34,8 @@ pub struct Problems {
     /// The file's text, secrets masked; empty if it could not be read.
     text: String,
     list: Vec<Problem>,
+    /// The other files that were read on the way.
+    inputs: Vec<Input>,
 }
 
 /// One thing that is wrong.
@@ -71,7 +75,17 @@ impl Problems {
             let message = format!("there are {more} more problems");
             list.push(Problem::new(None, message, "put these right first".to_owned()));
         }
-        Self { path: path.to_owned(), text: mask(text, masked), list }
+        Self { path: path.to_owned(), text: mask(text, masked), list, inputs: Vec::new() }
+    }
+
+    /// The same with the other files that were read: the problem may lie in one of them.
+    pub(super) fn with_inputs(self, inputs: Vec<Input>) -> Self {
+        Self { inputs, ..self }
+    }
+
+    /// The other files that were read on the way.
+    pub fn inputs(&self) -> &[Input] {
+        &self.inputs
     }
 
     /// A problem of the file as a whole.

@@ -11,20 +11,44 @@ use std::ops::{Range, RangeInclusive};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::inputs::Input;
 use super::problems::Problem;
 use super::units;
+use super::warnings::Warning;
 
 /// Where problems are written down.
 #[derive(Debug, Default)]
 pub(super) struct Sink {
     problems: RefCell<Vec<Problem>>,
     masked: RefCell<Vec<Range<usize>>>,
+    warnings: RefCell<Vec<Warning>>,
+    inputs: RefCell<Vec<Input>>,
 }
 
 impl Sink {
     /// Adds a problem.
     pub(super) fn problem(&self, span: Option<Range<usize>>, message: impl Into<String>, help: impl Into<String>) {
         self.problems.borrow_mut().push(Problem::new(span, message.into(), help.into()));
+    }
+
+    /// Adds what is no problem.
+    pub(super) fn warn(&self, warning: Warning) {
+        self.warnings.borrow_mut().push(warning);
+    }
+
+    /// Notes another file that was read.
+    pub(super) fn input(&self, input: Input) {
+        self.inputs.borrow_mut().push(input);
+    }
+
+    /// Hands over all warnings.
+    pub(super) fn take_warnings(&self) -> Vec<Warning> {
+        self.warnings.take()
+    }
+
+    /// Hands over the files that were read.
+    pub(super) fn take_inputs(&self) -> Vec<Input> {
+        self.inputs.take()
     }
 
     /// Keeps a part of the file from being shown: it holds a secret.

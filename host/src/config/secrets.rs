@@ -1,11 +1,11 @@
-//! Resolves `secrets = [{ env = "…" }, { file = "…" }]` into keys; `made` is for a source that has none.
+//! Resolves `secrets = [{ env = "…" }, { file = "…" }]` into keys; `made` is for a source that has none, `stray` for what
+//! stands around a secret.
 //!
 //! Invariant: the text of a secret goes from where it is kept into a [`SecretSlice`] and nowhere else: not into a
 //! message, a log or the debug form of anything.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::ops::Range;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
@@ -15,12 +15,17 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use secrecy::SecretSlice;
 use zeroize::Zeroizing;
 
+use super::inputs::Input;
 use super::raw::{Item, Section};
 use super::source::{KeyEncoding, KeyFormat};
+use super::warnings::Warning;
+use crate::files;
 
 mod made;
+mod stray;
 
 pub(super) use made::{Fallback, settle};
+use stray::Stray;
 
 /// The shortest key that is taken, in bytes: a guess of 128 bits.
 const MIN_KEY_BYTES: usize = 16;
@@ -108,7 +113,7 @@ pub(super) fn read(item: &Item<'_>, format: &KeyFormat, places: &Places<'_>) -> 
 }
 
 /// One entry: what people call its place, and the text found there.
-fn read_entry(entry: &Item<'_>, places: &Places<'_>) -> Option<(String, Option<Zeroizing<Vec<u8>>>)> {
+fn read_entry(entry: &Item<'_>, places: &Places<'_>) -> Option<Placed> {
     if !entry.value.is_table() {
         let help = "a secret in a file of settings ends up in backups and repositories: put it into an environment \
             variable and write { env = \"NAME\" }, or into a file of its own and write { file = \"PATH\" }";
@@ -119,12 +124,11 @@ fn read_entry(entry: &Item<'_>, places: &Places<'_>) -> Option<(String, Option<Z
     read_place(entry, section, places)
 }
 
+/// What people call the place of a secret, and the text that was found there, if any, without what stood around it.
+pub(super) type Placed = (String, Option<Zeroizing<Vec<u8>>>);
+
 /// `env` or `file` of a section, which is finished with them.
-pub(super) fn read_place(
-    entry: &Item<'_>,
-    mut section: Section<'_>,
-    places: &Places<'_>,
-) -> Option<(String, Option<Zeroizing<Vec<u8>>>)> {
+pub(super) fn read_place(entry: &Item<'_>, mut section: Section<'_>, places: &Places<'_>) -> Option<Placed> {
     let (env, file) = (section.take("env"), section.take("file"));
     section.finish();
     match (env, file) {
@@ -140,7 +144,7 @@ pub(super) fn read_place(
     }
 }
 
-fn read_env(item: &Item<'_>, places: &Places<'_>) -> Option<(String, Option<Zeroizing<Vec<u8>>>)> {
+fn read_env(item: &Item<'_>, places: &Places<'_>) -> Option<Placed> {
     let name = item.text("\"HEYGEN_WEBHOOK_SECRET\"")?;
     let plain =
         name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && !name.starts_with(|c: char| c.is_ascii_digit());
@@ -153,14 +157,18 @@ fn read_env(item: &Item<'_>, places: &Places<'_>) -> Option<(String, Option<Zero
         );
         return None;
     }
-    let text = (places.env)(name).map(|value| Zeroizing::new(value.into_vec())).filter(|text| !text.is_empty());
-    Some((format!("the environment variable `{name}`"), text))
+    let text = (places.env)(name).map(|value| Zeroizing::new(value.into_vec()));
+    strip(item, format!("the environment variable `{name}`"), text)
 }
 
-fn read_file(item: &Item<'_>, places: &Places<'_>) -> Option<(String, Option<Zeroizing<Vec<u8>>>)> {
+fn read_file(item: &Item<'_>, places: &Places<'_>) -> Option<Placed> {
     let path = places.base.join(item.text("\"/run/secrets/heygen\"")?);
-    match read_text(&path) {
-        Ok(text) => Some((format!("the file {}", path.display()), text)),
+    let holds = |text: &[u8]| stray::strip(text).is_ok_and(|stripped| !stripped.text.is_empty());
+    let (input, read) = Input::read(&path, MAX_FILE_BYTES, holds);
+    item.sink().input(input);
+    match read {
+        Ok(text) => strip(item, format!("the file {}", path.display()), Some(Zeroizing::new(text))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Some((format!("the file {}", path.display()), None)),
         Err(error) => {
             let help = format!(
                 "write the path of a file of at most {MAX_FILE_BYTES} bytes that holds the secret and nothing else"
@@ -171,24 +179,33 @@ fn read_file(item: &Item<'_>, places: &Places<'_>) -> Option<(String, Option<Zer
     }
 }
 
-/// The text in a file without one line break at its end; `None` if there is no file or no text.
-fn read_text(path: &Path) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
-    let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        opened => opened?,
-    };
-    let mut text = Zeroizing::new(Vec::new());
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(io::Error::other("it is too large"));
-    }
-    if text.last() == Some(&b'\n') {
-        text.pop();
-        if text.last() == Some(&b'\r') {
-            text.pop();
+/// Takes away what stands around a secret, and says so.
+fn strip(item: &Item<'_>, place: String, text: Option<Zeroizing<Vec<u8>>>) -> Option<Placed> {
+    let Some(text) = text else { return Some((place, None)) };
+    match stray::strip(&text) {
+        Ok(stripped) => {
+            if let Some(stray) = stripped.stray {
+                let text = format!("`{}` names {place}: {stray} was taken away from the secret", item.path);
+                item.sink().warn(Warning::new(text));
+            }
+            let text = Some(Zeroizing::new(stripped.text.to_vec())).filter(|text| !text.is_empty());
+            Some((place, text))
+        }
+        Err(stray) => {
+            item.refuse(format_args!("names {place}, whose value {stray}"), stray.help());
+            None
         }
     }
-    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+/// The text in a file that the host made; `None` if there is no file or no text.
+fn read_made(path: &Path) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    let text = match files::read_regular(path, MAX_FILE_BYTES) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        read => Zeroizing::new(read?),
+    };
+    let stripped = stray::strip(&text).map_err(|stray: Stray| io::Error::other(format!("its content {stray}")))?;
+    Ok(Some(Zeroizing::new(stripped.text.to_vec())).filter(|text| !text.is_empty()))
 }
 
 /// Why a text is not a key.

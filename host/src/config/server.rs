@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::networks::{self, Networks};
 use super::raw::{Item, Section, Sink};
+use super::routes::read::MissingPlugins;
 use super::units::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, show_ms};
 
 /// Of `max_body`, for all sources and for one.
@@ -71,7 +72,12 @@ pub struct StoreSettings {
 }
 
 /// Reads `[server]`; `base` is the folder of the file. Also lists the plugins, if their folder can be read.
-pub(super) fn read_server(mut section: Section<'_>, base: &Path, sink: &Sink) -> (Server, Option<BTreeSet<String>>) {
+pub(super) fn read_server(
+    mut section: Section<'_>,
+    base: &Path,
+    missing: MissingPlugins,
+    sink: &Sink,
+) -> (Server, Option<BTreeSet<String>>) {
     let listen_item = section.take("listen");
     let listen = listen_item.as_ref().and_then(address).unwrap_or((Ipv4Addr::LOCALHOST, 3000).into());
     let admin_item = section.take("admin");
@@ -99,7 +105,10 @@ pub(super) fn read_server(mut section: Section<'_>, base: &Path, sink: &Sink) ->
     let plugins = list_plugins(&plugins_dir).map_err(|error| {
         let message = format!("the plugins folder {} cannot be read: {error}", plugins_dir.display());
         let help = "create it, or set `plugins_dir` in `[server]`; a relative path starts at the configuration file";
-        sink.problem(plugins_item.map(|item| item.span), message, help);
+        // Otherwise the shelf says so.
+        if missing == MissingPlugins::Refuse {
+            sink.problem(plugins_item.map(|item| item.span), message, help);
+        }
     });
     let max_body = section.take("max_body").and_then(|item| item.size_bytes(MAX_BODY_BOUNDS));
     let max_body_bytes = max_body.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(DEFAULT_MAX_BODY_BYTES);

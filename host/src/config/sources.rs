@@ -62,7 +62,7 @@ pub(super) fn complete(drafts: Vec<Draft>, keys: &Keys<'_>, sink: &super::raw::S
             Some(found) => {
                 let path = keys.folder.join(&name);
                 let fallback = Fallback { loopback: keys.loopback, path, make: keys.make, format: &template.key };
-                let secrets = secrets::settle(found, &fallback, sink);
+                let secrets = secrets::settle(found, &name, &fallback, sink);
                 Verify::Hmac(template.hmac(secrets))
             }
         };

@@ -97,12 +97,9 @@ impl Approvals {
     /// Those of a host with this configuration, which are kept in `dir`, made when it is needed. Blocks.
     ///
     /// # Errors
-    /// The folder cannot be read, or others may write it: nothing is known of what was approved.
+    /// The folder cannot be read, or strangers may write it: nothing is known of what was approved.
     pub fn open(dir: PathBuf, config: Arc<ArcSwap<Config>>) -> Result<Self, String> {
-        Self::read(dir, config, |notes| {
-            notes.drop_drafts();
-            Memory::Own(notes)
-        })
+        Self::read(dir, config, true)
     }
 
     /// The same to answer questions with: nothing in `dir` is changed, where a host may be running. Blocks.
@@ -110,15 +107,11 @@ impl Approvals {
     /// # Errors
     /// As for [`Approvals::open`].
     pub fn look(dir: PathBuf, config: Arc<ArcSwap<Config>>) -> Result<Self, String> {
-        Self::read(dir, config, Memory::Foreign)
+        Self::read(dir, config, false)
     }
 
-    fn read(
-        dir: PathBuf,
-        config: Arc<ArcSwap<Config>>,
-        remember: impl FnOnce(Notes) -> Memory,
-    ) -> Result<Self, String> {
-        let (notes, found) = Notes::read(dir)?;
+    fn read(dir: PathBuf, config: Arc<ArcSwap<Config>>, own: bool) -> Result<Self, String> {
+        let (notes, found) = Notes::read(dir, own)?;
         let entry = |found: Result<Note, String>| match found {
             Ok(note) => Entry { note, ..Entry::default() },
             Err(trouble) => {
@@ -127,7 +120,13 @@ impl Approvals {
             }
         };
         let book = found.into_iter().map(|(name, found)| (name, entry(found))).collect();
-        let (memory, config, book) = (remember(notes), Some(config), Mutex::new(book));
+        let memory = if own {
+            notes.drop_drafts();
+            Memory::Own(notes)
+        } else {
+            Memory::Foreign(notes)
+        };
+        let (config, book) = (Some(config), Mutex::new(book));
         Ok(Self { memory, config, book, wake: Arc::default() })
     }
 

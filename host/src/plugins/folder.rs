@@ -1,13 +1,13 @@
 //! The plugins folder, looked at without trust: names, kinds and sizes are checked before a byte is read.
 //!
-//! Only regular files directly in the folder are plugins. A link is not followed, because it may lead out of the
-//! folder; a pipe or device is never opened for its content, because reading it may never end.
+//! Only regular files are plugins: those that stand in the folder, and those that a link in it leads to without leaving
+//! it, as in a ConfigMap volume. A pipe or device is never opened for its content, because reading it may never end.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, open, openat
 use rustix::io::Errno;
 
 use crate::event::PluginName;
+use crate::files::{beneath, what};
 use crate::sandbox;
 
 /// The most plugins a folder may hold. With more, the folder is refused as a whole and nothing changes.
@@ -72,6 +73,8 @@ impl Look {
 pub(super) struct Folder {
     handle: OwnedFd,
     path: PathBuf,
+    /// How a link's target may begin that is written as an absolute path.
+    paths: Vec<PathBuf>,
 }
 
 impl Folder {
@@ -79,7 +82,10 @@ impl Folder {
     pub(super) fn open(path: &Path) -> Result<Self, String> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         match open(path, flags, Mode::empty()) {
-            Ok(handle) => Ok(Self { handle, path: path.to_owned() }),
+            Ok(handle) => {
+                let paths = std::iter::once(path.to_owned()).chain(fs::canonicalize(path).ok()).collect();
+                Ok(Self { handle, path: path.to_owned(), paths })
+            }
             Err(errno) => Err(unreadable(path, errno)),
         }
     }
@@ -114,6 +120,7 @@ impl Folder {
             return Seen::Unfit(format!("{} stand side by side: keep one of them", file_names.join(" and ")));
         };
         match statat(&self.handle, file_name.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => self.judge_link(file_name),
             Ok(stat) => match fit(&stat) {
                 Ok(()) => Seen::File { file_name: file_name.clone(), stamp: Stamp::of(&stat) },
                 Err(why) => Seen::Unfit(format!("{file_name} {why}")),
@@ -124,12 +131,31 @@ impl Folder {
         }
     }
 
+    fn judge_link(&self, file_name: &str) -> Seen {
+        let unfit = |why: String| Seen::Unfit(format!("{file_name} is a symbolic link that {why}"));
+        let spot = match beneath::follow(self.handle.as_fd(), &self.paths, file_name.as_ref()) {
+            Ok(spot) => spot,
+            Err(astray @ beneath::Astray::Out) => {
+                return unfit(format!("{astray}, and is not followed: copy the file itself here"));
+            }
+            Err(astray) => return unfit(astray.to_string()),
+        };
+        match statat(spot.folder(self.handle.as_fd()), spot.name(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => match fit(&stat) {
+                Ok(()) => Seen::File { file_name: file_name.to_owned(), stamp: Stamp::of(&stat) },
+                Err(why) => unfit(format!("leads to what {why}")),
+            },
+            Err(errno) => unfit(format!("cannot be followed: {}", io::Error::from(errno))),
+        }
+    }
+
     /// Reads a file whole. `Ok(None)` if it is not the one that was seen, at the start or at the end.
     pub(super) fn read(&self, file_name: &str, seen: &Stamp) -> Result<Option<Vec<u8>>, String> {
         let path = self.path.join(file_name);
-        // Between the look and now the name may have become a link or a pipe: neither is followed nor waited for.
+        let Ok(spot) = beneath::follow(self.handle.as_fd(), &self.paths, file_name.as_ref()) else { return Ok(None) };
+        // Meanwhile the name may have become a link or a pipe: neither is followed nor waited for.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let handle = match openat(&self.handle, file_name, flags, Mode::empty()) {
+        let handle = match openat(spot.folder(self.handle.as_fd()), spot.name(), flags, Mode::empty()) {
             Ok(handle) => handle,
             Err(Errno::NOENT | Errno::LOOP) => return Ok(None),
             Err(errno) => return Err(unreadable(&path, errno)),
@@ -161,21 +187,15 @@ impl Stamp {
 }
 
 fn fit(stat: &Stat) -> Result<(), String> {
-    let problem = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => {
-            let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
-            if size <= MAX_FILE_BYTES {
-                return Ok(());
-            }
-            return Err(format!("has {size} bytes, more than the {MAX_FILE_BYTES} a plugin may have"));
-        }
-        FileType::Symlink => "is a symbolic link, and links are not followed: copy the file itself here",
-        FileType::Directory => "is a folder, not a file",
-        FileType::Fifo => "is a named pipe, not a file",
-        FileType::Socket => "is a socket, not a file",
-        _ => "is a device, not a file",
-    };
-    Err(problem.to_owned())
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    if kind != FileType::RegularFile {
+        return Err(format!("is {}, not a file", what(kind)));
+    }
+    let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
+    match size <= MAX_FILE_BYTES {
+        true => Ok(()),
+        false => Err(format!("has {size} bytes, more than the {MAX_FILE_BYTES} a plugin may have")),
+    }
 }
 
 enum Named<'a> {

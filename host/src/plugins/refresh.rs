@@ -283,7 +283,10 @@ impl Refreshed {
                 let waited = slot.held.take().is_some();
                 if slot.loaded.take().is_none() && !waited {
                     // It never ran, or is reported as missing already.
-                    slots.remove(name);
+                    slot.problem = None;
+                    if !slot.routed {
+                        slots.remove(name);
+                    }
                     return;
                 }
                 slot.problem = Some("its file was removed; deliveries wait until it is put back".to_owned());
@@ -311,9 +314,10 @@ impl Refreshed {
         let slots = || self.shelf.slots.iter();
         let held = slots().filter_map(|(name, slot)| Some((name.clone(), slot.held.as_ref()?.candidate.digest)));
         // Of one that is still to be compiled, or cannot be read, nothing is known yet.
-        let known =
-            slots().filter(|(_, slot)| slot.compiling_since_ms.is_none() && !matches!(slot.judged, Seen::Unfit(_)));
-        let there = slots().filter(|(_, slot)| slot.compiling_since_ms.is_some() || slot.judged != Seen::Absent);
+        let compiles = |slot: &Slot| slot.compiling_since_ms.is_some();
+        let unknown = |slot: &Slot| compiles(slot) || matches!(slot.judged, Seen::Unfit(_)) || slot.never_had_a_file();
+        let known = slots().filter(|(_, slot)| !unknown(slot));
+        let there = slots().filter(|(_, slot)| compiles(slot) || slot.judged != Seen::Absent);
         let gone = self.changes.iter().any(|change| matches!(change, Change::Removed { .. }));
         let held = held.collect();
         let [known, there] =
@@ -340,6 +344,7 @@ impl Refreshed {
         for (name, slot) in slots.iter_mut() {
             let since_ms = slot.compiling_since_ms.unwrap_or(now_ms);
             slot.compiling_since_ms = is_on(name, look.get(name)).then_some(since_ms);
+            slot.say_what_is_missing();
         }
         // Their file changed or went before anything came of it.
         slots.retain(|_, slot| slot.compiling_since_ms.is_some() || slot.is_known());
@@ -355,7 +360,8 @@ impl Refreshed {
     fn forget_missing(&mut self) {
         let slots = &mut self.shelf.slots;
         if slots.len() > 2 * MAX_PLUGINS {
-            slots.retain(|_, slot| slot.compiling_since_ms.is_some() || slot.judged != Seen::Absent);
+            let is_kept = |slot: &Slot| slot.compiling_since_ms.is_some() || slot.routed;
+            slots.retain(|_, slot| is_kept(slot) || slot.judged != Seen::Absent);
         }
     }
 }

@@ -16,6 +16,9 @@ use crate::sandbox::{Compiler, Sandbox, SandboxOptions};
 use crate::status::Condition;
 use crate::tasks;
 
+mod links;
+mod secrets;
+
 /// How long a state is waited for before a test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 

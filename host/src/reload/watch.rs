@@ -13,6 +13,11 @@ use notify::{RecommendedWatcher, RecursiveMode};
 use notify_debouncer_full::{DebounceEventResult, Debouncer, NoCache, new_debouncer_opt};
 use tokio::sync::Notify;
 
+mod way;
+
+/// The most folders that are watched. What is beyond is seen by looking now and then.
+const MAX_PLACES: usize = 512;
+
 /// A folder, and what tells it from another that is put in its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
@@ -21,15 +26,30 @@ pub(super) struct Place {
     inode: u64,
 }
 
-/// The folders to watch: `dirs`, and those of `files` and of what the files are links to.
+/// The folders to watch, so that a change of what is in `dirs`, of `files`, and of any link on the way to them is seen.
+///
+/// # Errors
+/// One of `dirs` is not there. A file need not be.
 pub(super) fn places(dirs: &[&Path], files: &[&Path]) -> Result<Vec<Place>, String> {
-    let targets: Vec<PathBuf> = files.iter().filter_map(|file| fs::canonicalize(file).ok()).collect();
-    let of_files = files.iter().copied().chain(targets.iter().map(PathBuf::as_path)).filter_map(Path::parent);
+    let mut folders: Vec<PathBuf> = Vec::new();
+    for dir in dirs {
+        let entries = fs::read_dir(dir).map_err(|error| format!("{} cannot be found: {error}", dir.display()))?;
+        folders.extend(way::folders(dir));
+        // A link in it may lead to a folder below.
+        for entry in entries.filter_map(Result::ok) {
+            if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+                folders.extend(way::folders(&entry.path()));
+            }
+        }
+    }
+    folders.extend(files.iter().flat_map(|file| way::folders(file)));
     let mut places: Vec<Place> = Vec::new();
-    for dir in dirs.iter().copied().chain(of_files) {
-        let found = fs::metadata(dir).map_err(|error| format!("{} cannot be found: {error}", dir.display()))?;
-        let place = Place { path: dir.to_owned(), device: found.dev(), inode: found.ino() };
-        if !places.iter().any(|other| (other.device, other.inode) == (place.device, place.inode)) {
+    for folder in folders {
+        // One that has just gone is found gone by the next look.
+        let Ok(found) = fs::metadata(&folder) else { continue };
+        let place = Place { path: folder, device: found.dev(), inode: found.ino() };
+        let known = places.iter().any(|other| (other.device, other.inode) == (place.device, place.inode));
+        if !known && places.len() < MAX_PLACES {
             places.push(place);
         }
     }

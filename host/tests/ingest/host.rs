@@ -86,6 +86,8 @@ pub(crate) fn config(sources: Vec<Source>) -> Arc<Config> {
         sources: sources.into_iter().map(|source| (source.name.to_string(), Arc::new(source))).collect(),
         routes: Arc::new(Routes::default()),
         plugins: BTreeMap::new(),
+        warnings: Vec::new(),
+        inputs: Vec::new(),
     })
 }
 

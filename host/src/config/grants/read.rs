@@ -1,8 +1,6 @@
 //! Reads `http = [{ host = "api.example.com" }]`.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Read;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +10,7 @@ use rustls_pki_types::pem::PemObject;
 use secrecy::SecretString;
 
 use super::{Grants, HostPattern, HttpRule, Injected, MAX_LABEL_BYTES, MAX_NAME_BYTES, MAX_PATH_BYTES, is_framing};
+use crate::config::inputs::Input;
 use crate::config::raw::{Item, Section};
 use crate::config::secrets::{self, Places};
 use crate::config::sources;
@@ -211,7 +210,7 @@ fn read_header(item: &Item<'_>, name: String, places: &Places<'_>) -> Option<Inj
     let prefix = section.take("prefix").and_then(|item| read_prefix(&item)).unwrap_or_default();
     let (place, text) = secrets::read_place(item, section, places)?;
     let Some(text) = text else { return Some(Injected { name, prefix, value: Err(place) }) };
-    let fault = match std::str::from_utf8(&text).map(str::trim) {
+    let fault = match std::str::from_utf8(&text) {
         Ok(text) if text.len() < MIN_VALUE_BYTES => Some("is too short to be told from ordinary text in a response"),
         Ok(text) if text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') => None,
         _ => Some("is not visible ASCII in one line"),
@@ -223,7 +222,7 @@ fn read_header(item: &Item<'_>, name: String, places: &Places<'_>) -> Option<Inj
         );
         return None;
     }
-    let value = SecretString::from(String::from_utf8_lossy(&text).trim().to_owned());
+    let value = SecretString::from(String::from_utf8_lossy(&text).into_owned());
     Some(Injected { name, prefix, value: Ok(value) })
 }
 
@@ -244,12 +243,11 @@ fn read_authorities(item: &Item<'_>, base: &Path) -> Option<Arc<Vec<Vec<u8>>>> {
             "write the path of a PEM file with the certificates of the authorities that vouch for these hosts",
         );
     };
-    let mut pem = Vec::new();
-    let file = File::open(&path).and_then(|file| file.take(MAX_AUTHORITIES_BYTES + 1).read_to_end(&mut pem));
-    match file {
+    let (input, pem) = Input::read(&path, MAX_AUTHORITIES_BYTES, |pem| !pem.is_empty());
+    item.sink().input(input);
+    match pem {
         Err(error) => refuse(format!("which cannot be read: {error}")),
-        Ok(_) if pem.len() as u64 > MAX_AUTHORITIES_BYTES => refuse("which is too large".to_owned()),
-        Ok(_) => {
+        Ok(pem) => {
             let read: Result<Vec<_>, _> =
                 CertificateDer::pem_slice_iter(&pem).map(|read| read.map(|der| der.to_vec())).collect();
             match read {

@@ -7,6 +7,7 @@ use toml::de::DeValue;
 use super::{Pattern, PatternError, Routes, is_maker};
 use crate::config::raw::{Item, Section, did_you_mean};
 use crate::config::server::{MAX_PLUGIN_NAME_BYTES, is_plugin_name};
+use crate::config::warnings::Warning;
 use crate::event::PluginName;
 
 /// The most lines `[routes]` may have: every request passes all that have a star.
@@ -24,15 +25,36 @@ pub(in crate::config) struct Known<'a> {
     pub(in crate::config) plugins: Option<&'a BTreeSet<String>>,
     /// The plugins folder, for messages.
     pub(in crate::config) plugins_dir: String,
+    /// What becomes of a name without a file.
+    pub(in crate::config) missing: MissingPlugins,
+}
+
+/// What becomes of a configuration that names a plugin without a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MissingPlugins {
+    /// It is refused, as it is while a host runs that has a better one.
+    Refuse,
+    /// It is taken with a warning: the plugin's deliveries wait, as they do when its file is removed from under a host.
+    Wait,
 }
 
 impl Known<'_> {
-    /// What to say if there is no plugin of this name.
-    pub(in crate::config) fn no_such_plugin(&self, name: &str) -> Option<String> {
-        let plugins = self.plugins.filter(|plugins| !plugins.contains(name))?;
+    /// What to say against a plugin of this name. If it only has no file yet and that may be, it is a warning of `item`,
+    /// of which `what` is said then.
+    pub(in crate::config) fn against(&self, item: &Item<'_>, name: &str, what: &str) -> Option<String> {
         if !is_plugin_name(name) {
             return Some(format!("a plugin's name is 1 to {MAX_PLUGIN_NAME_BYTES} letters, digits, `_` and `-`"));
         }
+        let help = self.no_such_plugin(name)?;
+        if self.missing == MissingPlugins::Refuse {
+            return Some(help);
+        }
+        item.sink().warn(Warning::new(format!("`{}` {what}: {help}", item.path)));
+        None
+    }
+
+    fn no_such_plugin(&self, name: &str) -> Option<String> {
+        let plugins = self.plugins.filter(|plugins| !plugins.contains(name))?;
         let near = did_you_mean(name, plugins.iter().map(String::as_str));
         Some(format!("{near}there is neither `{name}.wasm` nor `{name}.wat` in {}", self.plugins_dir))
     }
@@ -42,10 +64,9 @@ impl Known<'_> {
     fn check_source(&self, item: &Item<'_>, source: &str) -> bool {
         let Some(plugin) = source.strip_prefix("plugins/") else { return true };
         // Without a listing nobody can tell, and that is reported already.
-        let Some(plugins) = self.plugins.filter(|plugins| !plugins.contains(plugin)) else { return true };
-        let near = did_you_mean(plugin, plugins.iter().map(String::as_str));
+        let Some(why) = self.against(item, plugin, "names a plugin without a file") else { return true };
         let right = "`plugins/NAME` in front of the colon is what the plugin NAME emits";
-        item.refuse_key(format_args!("names the unknown source `{source}`"), format!("{near}{right}"));
+        item.refuse_key(format_args!("names the unknown source `{source}`"), format!("{why}; {right}"));
         false
     }
 }
@@ -117,7 +138,7 @@ fn read_plugins(item: &Item<'_>, known: &Known<'_>) -> Vec<PluginName> {
         let Some(name) = item.text("\"audit\"") else { continue };
         if plugins.iter().any(|plugin| **plugin == *name) {
             item.refuse(format_args!("names the plugin `{name}` twice"), "name it once: a plugin gets an event once");
-        } else if let Some(help) = known.no_such_plugin(name) {
+        } else if let Some(help) = known.against(&item, name, &format!("names the unknown plugin `{name}`")) {
             item.refuse(format_args!("names the unknown plugin `{name}`"), help);
         } else {
             plugins.push(name.into());

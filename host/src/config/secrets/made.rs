@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use zeroize::Zeroizing;
 
-use super::{BASE64, Found, MakeSecrets, key, read_text};
+use super::{BASE64, Found, MakeSecrets, key, read_made};
 use crate::config::raw::Sink;
 use crate::config::source::{KeyEncoding, KeyFormat, Secrets};
+use crate::config::warnings::Warning;
+use crate::files::{self, private};
 
 /// The length of a key that the host makes, in bytes.
 const MADE_KEY_BYTES: usize = 32;
@@ -30,30 +32,33 @@ pub(in crate::config) struct Fallback<'a> {
     pub(in crate::config) format: &'a KeyFormat,
 }
 
-/// Completes the keys of a source.
-pub(in crate::config) fn settle(found: Found, fallback: &Fallback<'_>, sink: &Sink) -> Secrets {
+/// Completes the keys of the source `name`.
+pub(in crate::config) fn settle(found: Found, name: &str, fallback: &Fallback<'_>, sink: &Sink) -> Secrets {
+    let warn = |text: &str| sink.warn(Warning::of_source(name, text));
+    let unset = found.unset.join(", ") + if found.unset.len() == 1 { " is" } else { " are" } + " empty or absent";
     if !found.keys.is_empty() {
         if !found.unset.is_empty() {
-            let unset = found.unset.join(", ");
-            tracing::warn!(secrets.unset = unset, "a listed secret is not set; the others are in use");
+            warn(&format!("{unset}; only its other secrets are in use"));
         }
         return Secrets::Set(found.keys);
     }
-    let unset = format!(
-        "no secret is set: {} empty or absent",
-        found.unset.join(", ") + if found.unset.len() == 1 { " is" } else { " are" }
-    );
+    let unset = format!("no secret is set: {unset}");
     if !fallback.loopback {
+        warn(&format!("{unset}; every post is refused with 503 until one is set"));
         return Secrets::Missing(unset);
     }
     let path = fallback.path.clone();
-    let made = read_text(&path).and_then(|text| match (text, fallback.make) {
-        (None, MakeSecrets::Yes) => create(&path, fallback.format).and_then(|()| read_text(&path)),
-        (text, _) => Ok(text),
-    });
+    let made = own_secret(fallback);
     match made.map(|text| text.map(|text| key(&text, fallback.format))) {
-        Ok(Some(Ok(secret))) => Secrets::Generated { secret, path },
-        Ok(None) => Secrets::Missing(unset + "; `hookbox serve` makes one for a loopback listener"),
+        Ok(Some(Ok(secret))) => {
+            warn(&format!("{unset}; the secret that this host made is used instead, in {}", path.display()));
+            Secrets::Generated { secret, path }
+        }
+        Ok(None) => {
+            let unset = unset + "; `hookbox serve` makes one for a loopback listener";
+            warn(&unset);
+            Secrets::Missing(unset)
+        }
         Ok(Some(Err(error))) => {
             let message = format!("the secret that the host made in {} does not fit: it {error}", path.display());
             sink.problem(found.span, message, "delete that file, and the host makes a new one");
@@ -64,6 +69,24 @@ pub(in crate::config) fn settle(found: Found, fallback: &Fallback<'_>, sink: &Si
             sink.problem(found.span, message, "set the source's secret, or let the host write beside its store");
             Secrets::Missing(unset)
         }
+    }
+}
+
+/// The text of the secret that the host made, or makes now if it may.
+fn own_secret(fallback: &Fallback<'_>) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    let path = &fallback.path;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let about = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", folder.display()));
+    let open = files::open_folder(folder).map_err(about)?;
+    if fallback.make == MakeSecrets::Yes
+        && let Some(open) = open
+        && private::mend(&open).map_err(about)?
+    {
+        tracing::warn!(path = %folder.display(), "others could write the folder of secrets: its mode is 0700 again");
+    }
+    match (read_made(path)?, fallback.make) {
+        (None, MakeSecrets::Yes) => create(path, fallback.format).and_then(|()| read_made(path)),
+        (text, _) => Ok(text),
     }
 }
 
@@ -94,7 +117,10 @@ fn create(path: &Path, format: &KeyFormat) -> io::Result<()> {
     });
     let removed = fs::remove_file(&draft);
     written.and(removed)?;
-    File::open(folder)?.sync_all()
+    match files::open_folder(folder)? {
+        Some(folder) => File::from(folder).sync_all(),
+        None => Err(io::ErrorKind::NotFound.into()),
+    }
 }
 
 fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -122,8 +148,8 @@ mod tests {
         for format in [PLAIN, coded()] {
             let fallback = Fallback { loopback: true, path: path.clone(), make: MakeSecrets::Yes, format: &format };
             let sink = Sink::default();
-            let first = settle(Found::default(), &fallback, &sink);
-            let again = settle(Found::default(), &Fallback { make: MakeSecrets::No, ..fallback }, &sink);
+            let first = settle(Found::default(), "s", &fallback, &sink);
+            let again = settle(Found::default(), "s", &Fallback { make: MakeSecrets::No, ..fallback }, &sink);
             let (Secrets::Generated { secret: first, .. }, Secrets::Generated { secret: again, .. }) = (first, again)
             else {
                 panic!("no secret was made");
@@ -135,6 +161,38 @@ mod tests {
             assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "the draft is gone");
             fs::remove_file(&path).unwrap();
         }
+    }
+
+    #[test]
+    fn a_made_secret_that_its_group_could_write_is_taken_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secrets/heygen");
+        create(&path, &PLAIN).unwrap();
+        let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let secrets = path.parent().unwrap();
+        (chmod(&path, 0o660), chmod(secrets, 0o2770));
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        let fallback = Fallback { loopback: true, path: path.clone(), make: MakeSecrets::No, format: &PLAIN };
+        assert!(own_secret(&fallback).unwrap().is_some());
+        assert_eq!(mode(secrets), 0o2770, "who only looks changes nothing");
+        assert!(own_secret(&Fallback { make: MakeSecrets::Yes, ..fallback }).unwrap().is_some());
+        assert_eq!((mode(secrets), mode(&path)), (0o700, 0o600));
+    }
+
+    #[test]
+    fn what_stands_in_the_place_of_a_made_secret_is_named_and_never_waited_for() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let folder = tempfile::tempdir().unwrap();
+        let refused = |path: PathBuf| {
+            let fallback = Fallback { loopback: true, path, make: MakeSecrets::Yes, format: &PLAIN };
+            own_secret(&fallback).unwrap_err().to_string()
+        };
+        let pipe = folder.path().join("pipe");
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        assert_eq!(refused(pipe.clone()), "it is a named pipe, not a file");
+        assert_eq!(refused(pipe.join("heygen")), format!("{}: it is a named pipe, not a folder", pipe.display()));
+        fs::create_dir(folder.path().join("folder")).unwrap();
+        assert_eq!(refused(folder.path().join("folder")), "it is a folder, not a file");
     }
 
     #[test]

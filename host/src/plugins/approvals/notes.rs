@@ -1,22 +1,28 @@
 //! The folder beside the store that remembers what each plugin may do: `NAME.json` says it, `NAME.SHA256` is the file that
 //! ran last, and one that is held beside it.
 //!
+//! The folder belongs to the host's user alone. One that everybody may write is not believed. One that a group of the host may
+//! write is, because it is the work of whoever mounts volumes, and its mode is set right at every start.
+//!
 //! A note appears whole, by renaming, and is on disk when it has been written. A kept file is held against its name when it
 //! is read: a torn one is none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::process::geteuid;
+use rustix::fs::fstat;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::event::{Digest, PluginName};
 use crate::fail;
+use crate::files::private::{self, Writers};
+use crate::files::{open_folder, read_regular};
 use crate::plugins::{MAX_FILE_BYTES, is_name};
 use crate::sandbox::Capability;
 
@@ -56,21 +62,13 @@ pub(super) struct Notes {
 pub(super) type Found = BTreeMap<PluginName, Result<Note, String>>;
 
 impl Notes {
-    /// Reads every note in `dir`, which need not be there.
-    pub(super) fn read(dir: PathBuf) -> Result<(Self, Found), String> {
+    /// Reads every note in `dir`, which need not be there. Its mode is set right if it is this host's `own`.
+    pub(super) fn read(dir: PathBuf, own: bool) -> Result<(Self, Found), String> {
         let mut found = Found::new();
-        match fs::symlink_metadata(&dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Self { dir }, found)),
-            Err(error) => return Err(unreadable(&dir, &error)),
-            Ok(folder) if !folder.is_dir() => return Err(format!("{} is not a folder", dir.display())),
-            Ok(folder) if folder.uid() != geteuid().as_raw() || folder.mode() & 0o022 != 0 => {
-                let dir = dir.display();
-                return Err(format!(
-                    "others may write {dir}: make it this user's own, and take that away with `chmod go-w`"
-                ));
-            }
-            Ok(_) => {}
-        }
+        let Some(folder) = open_folder(&dir).map_err(|error| unreadable(&dir, &error))? else {
+            return Ok((Self { dir }, found));
+        };
+        keep_private(&folder, &dir, own)?;
         for entry in fs::read_dir(&dir).map_err(|error| unreadable(&dir, &error))? {
             let path = entry.map_err(|error| unreadable(&dir, &error))?.path();
             let Some((name, ending)) = parts(&path) else { continue };
@@ -132,8 +130,7 @@ impl Notes {
     /// A file that was kept, if it is what it was.
     pub(super) fn kept(&self, name: &PluginName, digest: Digest) -> Option<(PathBuf, Vec<u8>)> {
         let path = self.dir.join(format!("{name}.{digest}"));
-        let mut file = Vec::new();
-        File::open(&path).ok()?.take(MAX_FILE_BYTES + 1).read_to_end(&mut file).ok()?;
+        let file = read_regular(&path, MAX_FILE_BYTES).ok()?;
         let whole = Digest(Sha256::digest(&file).into()) == digest;
         if !whole {
             tracing::warn!(path = %path.display(), "a kept plugin is damaged, and not used");
@@ -171,15 +168,38 @@ impl Notes {
     fn place(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
         let draft = PathBuf::from([path.as_os_str(), OsStr::new(DRAFT)].join(OsStr::new("")));
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        // One that was left behind, or whatever else stands there, is not opened: it could be a pipe.
+        let _ = fs::remove_file(&draft);
+        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft);
+        let mut file = made.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", draft.display())))?;
         file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&draft, path)
     }
 
     fn sync(&self) -> io::Result<()> {
-        File::open(&self.dir)?.sync_all()
+        let folder = open_folder(&self.dir)?.ok_or(io::ErrorKind::NotFound)?;
+        File::from(folder).sync_all()
     }
+}
+
+/// Refuses a folder that strangers may write, and takes it back from a group of this process where it can.
+fn keep_private(folder: &OwnedFd, dir: &Path, own: bool) -> Result<(), String> {
+    let stat = fstat(folder).map_err(|errno| unreadable(dir, &errno.into()))?;
+    let writers = private::writers(&stat)
+        .map_err(|why| format!("others may write {}: {why}, and make it this user's own", dir.display()))?;
+    if writers == Writers::Us || !own {
+        return Ok(());
+    }
+    let path = dir.display();
+    match private::mend(folder) {
+        Ok(true) => tracing::warn!("a group could write {path}, where approvals are kept: its mode is 0700 again"),
+        Ok(false) => tracing::warn!("a group may write {path}, where approvals are kept, and it is not this user's own"),
+        Err(error) => {
+            tracing::warn!(error = %error, "a group may write {path}, where approvals are kept, and its mode cannot be set");
+        }
+    }
+    Ok(())
 }
 
 /// The plugin's name in that of a file, and what stands behind the point.
@@ -191,9 +211,7 @@ fn read(path: &Path) -> Result<Note, String> {
     let unusable = |why: &dyn std::fmt::Display| {
         format!("{} is no note of what a plugin may do ({why}): approve what the plugin asks for", path.display())
     };
-    let mut text = Vec::new();
-    let file = File::open(path).map_err(|error| unusable(&error))?;
-    file.take(MAX_NOTE_BYTES).read_to_end(&mut text).map_err(|error| unusable(&error))?;
+    let text = read_regular(path, MAX_NOTE_BYTES).map_err(|error| unusable(&error))?;
     let written: Written = serde_json::from_slice(&text).map_err(|error| unusable(&error))?;
     let digest = |text: Option<String>| text.map(|text| text.parse().map_err(|error| unusable(&error))).transpose();
     let capability = |name: &String| {

@@ -73,9 +73,49 @@ fn what_is_not_a_regular_file_is_never_opened() {
     fs::create_dir(dir.path().join("dir.wasm")).unwrap();
     mknodat(CWD, dir.path().join("pipe.wasm"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     let look = folder.look().unwrap();
-    assert!(unfit(&look, "link").contains("symbolic link"));
+    assert_eq!(
+        unfit(&look, "link"),
+        "link.wasm is a symbolic link that leads out of this folder, and is not followed: copy the file itself here"
+    );
     assert!(unfit(&look, "dir").contains("is a folder"));
     assert!(unfit(&look, "pipe").contains("named pipe"));
+}
+
+#[test]
+fn a_link_that_stays_in_the_folder_is_the_file_it_leads_to() {
+    let (dir, folder) = folder();
+    let path = |name: &str| dir.path().join(name);
+    for release in ["..2026_1", "..2026_2"] {
+        fs::create_dir(path(release)).unwrap();
+        fs::write(path(release).join("a.wasm"), release).unwrap();
+    }
+    // As a kubelet lays out a ConfigMap, and swaps it.
+    symlink("..2026_1", path("..data")).unwrap();
+    symlink("..data/a.wasm", path("a.wasm")).unwrap();
+    let first = folder.look().unwrap();
+    assert_eq!(folder.read("a.wasm", &stamp(&first, "a")), Ok(Some(b"..2026_1".to_vec())));
+    symlink("..2026_2", path("..data_tmp")).unwrap();
+    fs::rename(path("..data_tmp"), path("..data")).unwrap();
+    assert_eq!(folder.read("a.wasm", &stamp(&first, "a")), Ok(None), "it is another file now");
+    let second = folder.look().unwrap();
+    assert_ne!(stamp(&first, "a"), stamp(&second, "a"));
+    assert_eq!(folder.read("a.wasm", &stamp(&second, "a")), Ok(Some(b"..2026_2".to_vec())));
+    let names: Vec<&str> = second.entries.keys().map(|name| &**name).collect();
+    assert_eq!((names, second.misnamed), (vec!["a"], vec![]));
+}
+
+#[test]
+fn a_link_that_leads_to_no_file_says_to_what() {
+    let (dir, folder) = folder();
+    fs::create_dir(dir.path().join("releases")).unwrap();
+    mknodat(CWD, dir.path().join("releases/pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    for (name, target) in [("pipe.wasm", "releases/pipe"), ("dir.wasm", "releases"), ("gone.wasm", "releases/gone")] {
+        symlink(target, dir.path().join(name)).unwrap();
+    }
+    let look = folder.look().unwrap();
+    assert_eq!(unfit(&look, "pipe"), "pipe.wasm is a symbolic link that leads to what is a named pipe, not a file");
+    assert_eq!(unfit(&look, "dir"), "dir.wasm is a symbolic link that leads to what is a folder, not a file");
+    assert_eq!(unfit(&look, "gone"), "gone.wasm is a symbolic link that leads to gone, which is not there");
 }
 
 #[test]

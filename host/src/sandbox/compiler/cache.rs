@@ -1,8 +1,11 @@
 //! The folder that keeps machine code: nobody else may write it, and what is found in it is held against its name.
 //!
+//! A folder that a group could write is emptied before it is used again: its members could have given one plugin's code the
+//! name of another's. One that everybody may write, or that another user owns, is not used at all.
+//!
 //! An entry is a file as wasmtime wrote it, named `KEY.SHA256`: what it was made of and for, and what it holds. It
 //! appears whole, by renaming. One that is damaged, or that another user could have written, is not used and is made
-//! again; a folder that another user could write is not used at all.
+//! again.
 
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -11,10 +14,12 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, fstat, futimens, open, openat,
+    AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, fchmod, fstat, futimens, open, openat,
     renameat, statat, unlinkat,
 };
 use rustix::process::{Uid, geteuid};
+
+use crate::files::{open_folder, private};
 
 use super::code::{DRAFT_ENDING, Draft, Verified, create, draft_name, sha256};
 
@@ -27,6 +32,9 @@ const MAX_KEPT: usize = 2_000;
 
 /// A draft older than this was left behind by a process that was killed, in seconds.
 const STALE_DRAFT_S: i64 = 3_600;
+
+/// The mode of a folder that is being emptied has this bit, which means nothing to a folder that one user writes.
+const EMPTYING: Mode = Mode::SVTX;
 
 /// A folder of machine code.
 #[derive(Debug, Clone)]
@@ -111,23 +119,44 @@ impl Cache {
     fn open(&self) -> Result<Option<OwnedFd>, String> {
         if self.writes {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
-            made.map_err(|error| format!("it cannot be made: {error}"))?;
+            // Something else may stand there, which is named below.
+            made.or_else(|error| if self.dir.exists() { Ok(()) } else { Err(error) })
+                .map_err(|error| format!("it cannot be made: {error}"))?;
         }
+        let Some(dir) = open_folder(&self.dir).map_err(|error| error.to_string())? else { return Ok(None) };
         let parent = self.dir.parent().unwrap_or(Path::new("/"));
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match open(&self.dir, flags, Mode::empty()) {
-            Ok(dir) => {
-                let around = open(parent, flags - OFlags::NOFOLLOW, Mode::empty()).and_then(fstat);
-                fit_around(&around.map_err(|errno| errno.to_string())?)?;
-                fit(&fstat(&dir).map_err(|errno| errno.to_string())?, FileType::Directory, geteuid())?;
-                Ok(Some(dir))
-            }
-            Err(rustix::io::Errno::NOENT) => Ok(None),
-            Err(rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR) => {
-                Err("it is not a folder, but a link or a file".to_owned())
-            }
-            Err(errno) => Err(errno.to_string()),
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let around = open(parent, flags, Mode::empty()).and_then(fstat);
+        fit_around(&around.map_err(|errno| errno.to_string())?)?;
+        if self.writes {
+            self.take_back(&dir).map_err(|error| format!("its mode cannot be set right: {error}"))?;
         }
+        let stat = fstat(&dir).map_err(|errno| errno.to_string())?;
+        fit(&stat, FileType::Directory, geteuid())?;
+        match Mode::from_raw_mode(stat.st_mode).contains(EMPTYING) {
+            true => Err("it waits to be emptied by its host".to_owned()),
+            false => Ok(Some(dir)),
+        }
+    }
+
+    /// Empties a folder that a group of this process could write, and makes it this user's alone.
+    fn take_back(&self, dir: &OwnedFd) -> io::Result<()> {
+        let stat = fstat(dir)?;
+        let (mode, ours) = (Mode::from_raw_mode(stat.st_mode), stat.st_uid == geteuid().as_raw());
+        let shared = private::writers(&stat) == Ok(private::Writers::OurGroup);
+        if !ours || !(shared || mode.contains(EMPTYING)) || mode.contains(Mode::WOTH) {
+            return Ok(());
+        }
+        // Should this process end in between, the next one goes on with it.
+        fchmod(dir, private::FOLDER | EMPTYING)?;
+        for name in names(dir)? {
+            // A folder stays, and is never looked into.
+            let _ = unlinkat(dir, name.as_str(), AtFlags::empty());
+        }
+        fchmod(dir, private::FOLDER)?;
+        let (path, hint) = (self.dir.display(), "it is emptied, and its mode is 0700 again");
+        tracing::warn!("a group could write the folder of compiled plugins, {path}: {hint}");
+        Ok(())
     }
 
     /// Notes that an entry is used.

@@ -12,6 +12,8 @@ use super::*;
 use crate::config::{Config, Grants, HostPattern, HttpRule, MakeSecrets, PluginSettings};
 use crate::plugins::NotApproved;
 
+mod folder;
+
 /// A plugin that asks for these capabilities.
 fn asks(mark: u32, capabilities: &[&str]) -> String {
     let imports: String = capabilities
@@ -379,14 +381,4 @@ async fn what_cannot_be_noted_is_not_taken_up_and_tried_again() {
     host.bench.refresh().await;
     host.is("loaded", Some(&file), None);
     assert_eq!(host.bench.problem("a"), "");
-}
-
-#[tokio::test]
-async fn a_folder_that_others_may_write_is_not_believed() {
-    use std::os::unix::fs::PermissionsExt;
-    let mut host = Host::new();
-    host.put(&asks(1, &[])).await;
-    fs::set_permissions(host.notes(), fs::Permissions::from_mode(0o777)).unwrap();
-    let refused = Approvals::open(host.notes(), host.config.clone()).unwrap_err();
-    assert!(refused.contains("chmod go-w"), "{refused}");
 }

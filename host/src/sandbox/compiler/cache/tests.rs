@@ -88,7 +88,7 @@ fn what_others_may_write_is_not_used() {
     assert!(!bench.found());
     bench.keep(KEY, b"code");
     let folder = bench.dir.path().join("cache");
-    chmod(&folder, 0o770);
+    chmod(&folder, 0o777);
     assert!(!bench.found() && bench.cache.draft().is_none(), "neither read nor written");
     chmod(&folder, 0o700);
     assert!(bench.found());
@@ -96,6 +96,28 @@ fn what_others_may_write_is_not_used() {
     assert!(!bench.found(), "everyone can move the folder");
     chmod(bench.dir.path(), 0o1777);
     assert!(bench.found(), "the sticky bit keeps them from it");
+}
+
+#[test]
+fn a_folder_that_a_group_could_write_is_emptied_before_it_is_used() {
+    let bench = Bench::new();
+    let folder = bench.dir.path().join("cache");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    // As a kubelet leaves it; and as a host leaves it that was ended on the way.
+    for left in [0o2770, 0o1700] {
+        let path = bench.keep(KEY, b"code");
+        chmod(&folder, left);
+        // Its own mode says nothing: a member of the group could have given it another's name.
+        chmod(&path, 0o600);
+        let reader = Cache::read_only(folder.clone());
+        assert!(reader.find(KEY).is_none());
+        assert!(path.exists() && mode(&folder) == left, "who only looks changes nothing");
+        assert!(!bench.found() && !path.exists(), "{left:o}");
+        assert_eq!(mode(&folder), 0o700);
+        bench.keep(KEY, b"code");
+        assert!(bench.found(), "made again");
+        fs::remove_file(bench.only(KEY)).unwrap();
+    }
 }
 
 #[test]

@@ -1,0 +1,68 @@
+//! What a configuration can run with, and what wants attention all the same.
+
+use super::Config;
+
+/// Something that is no problem, or not yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// What of the host does not do what the file says, and goes on as it can; `None` if everything does.
+    pub degrades: Option<Part>,
+    /// What it is about and what would be right, for people.
+    pub text: String,
+}
+
+/// A part of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// A source, by name.
+    Source(String),
+    /// A plugin, by name.
+    Plugin(String),
+}
+
+impl Warning {
+    /// About a file that works as it is.
+    pub(super) fn new(text: String) -> Self {
+        Self { degrades: None, text }
+    }
+
+    /// About a source that does not have what it needs.
+    pub(super) fn of_source(name: &str, what: &str) -> Self {
+        Self { degrades: Some(Part::Source(name.to_owned())), text: format!("source `{name}`: {what}") }
+    }
+
+    /// About a plugin that does not have what it needs.
+    pub(super) fn of_plugin(name: &str, what: &str) -> Self {
+        Self { degrades: Some(Part::Plugin(name.to_owned())), text: format!("plugin `{name}`: {what}") }
+    }
+}
+
+impl Part {
+    /// The word that `/readyz` has for it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Source(_) => "source",
+            Self::Plugin(_) => "plugin",
+        }
+    }
+
+    /// Which one it is.
+    pub fn name(&self) -> &str {
+        let (Self::Source(name) | Self::Plugin(name)) = self;
+        name
+    }
+}
+
+impl Config {
+    /// What a plugin does not have of what this file says.
+    pub fn warnings_of_plugin(&self, name: &str) -> impl Iterator<Item = &Warning> {
+        let about = move |warning: &&Warning| matches!(&warning.degrades, Some(Part::Plugin(its)) if its == name);
+        self.warnings.iter().filter(about)
+    }
+
+    /// Says every warning in the log; at every start and every change.
+    pub fn log_warnings(&self) {
+        self.warn_of_open_sources();
+        self.warnings.iter().for_each(|warning| tracing::warn!("{}", warning.text));
+    }
+}

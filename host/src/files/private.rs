@@ -1,0 +1,142 @@
+//! Folders of the host's own: who else may write them, and taking that away.
+//!
+//! A folder that everybody may write cannot be believed. One that a group of this process may write is usually the work of
+//! whoever mounts volumes: with `fsGroup`, Kubernetes adds `g+rwX` to every file of a volume at each mount. So the mode
+//! is set right where this user owns the folder.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, RawMode, Stat, chmodat, fchmod, fstat, statat};
+use rustix::process::{getegid, geteuid, getgroups};
+
+/// The mode of a folder that belongs to this user alone.
+pub const FOLDER: Mode = Mode::RWXU;
+
+/// The mode of a file that belongs to this user alone.
+const FILE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// Who may write a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writers {
+    /// This user, and root.
+    Us,
+    /// Also a group that this process is in.
+    OurGroup,
+}
+
+/// This process, as the file system knows it.
+#[derive(Debug)]
+struct Me {
+    user: u32,
+    groups: Vec<u32>,
+}
+
+impl Me {
+    fn now() -> Self {
+        let mut groups: Vec<u32> = getgroups().unwrap_or_default().iter().map(|group| group.as_raw()).collect();
+        groups.push(getegid().as_raw());
+        Self { user: geteuid().as_raw(), groups }
+    }
+}
+
+/// Says who may write it.
+///
+/// # Errors
+/// Strangers may, for people: to follow its path.
+pub fn writers(stat: &Stat) -> Result<Writers, String> {
+    judge(&Me::now(), stat.st_uid, stat.st_gid, stat.st_mode)
+}
+
+fn judge(me: &Me, user: u32, group: u32, mode: RawMode) -> Result<Writers, String> {
+    let mode = Mode::from_raw_mode(mode);
+    if user != me.user && user != 0 {
+        return Err(format!("it belongs to the user with the number {user}, not to this one"));
+    }
+    if mode.contains(Mode::WOTH) {
+        return Err("everyone may write it: take that away with `chmod go-w`".to_owned());
+    }
+    match mode.contains(Mode::WGRP) {
+        false => Ok(Writers::Us),
+        true if me.groups.contains(&group) => Ok(Writers::OurGroup),
+        true => Err(format!(
+            "the group with the number {group} may write it, which this user is not in: take that away with `chmod g-w`"
+        )),
+    }
+}
+
+/// Takes a folder that others may write, and the files in it, away from them. Says whether it did; it cannot if this user
+/// does not own the folder.
+///
+/// # Errors
+/// The mode cannot be changed.
+pub fn mend(folder: &OwnedFd) -> io::Result<bool> {
+    let (found, user) = (fstat(folder)?, geteuid().as_raw());
+    if found.st_uid != user || !Mode::from_raw_mode(found.st_mode).intersects(Mode::WGRP | Mode::WOTH) {
+        return Ok(false);
+    }
+    // First of all: from here on nobody can put a link in the place of a file.
+    fchmod(folder, FOLDER)?;
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let found = statat(folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
+        let shared = Mode::from_raw_mode(found.st_mode).intersects(Mode::RWXG | Mode::RWXO);
+        if FileType::from_raw_mode(found.st_mode) == FileType::RegularFile && found.st_uid == user && shared {
+            chmodat(folder, entry.file_name(), FILE, AtFlags::empty())?;
+        }
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::Path;
+
+    use super::*;
+    use crate::files::open_folder;
+
+    #[test]
+    fn a_group_of_ours_may_write_and_no_stranger() {
+        let me = Me { user: 1234, groups: vec![2000, 1234] };
+        let judge = |user, group, mode| judge(&me, user, group, mode);
+        assert_eq!(judge(1234, 1234, 0o040_700), Ok(Writers::Us));
+        assert_eq!(judge(1234, 999, 0o040_755), Ok(Writers::Us), "they may look, not write");
+        assert_eq!(judge(1234, 2000, 0o042_770), Ok(Writers::OurGroup));
+        assert_eq!(judge(0, 2000, 0o042_770), Ok(Writers::OurGroup), "a volume's root folder");
+        assert!(judge(1234, 999, 0o040_770).unwrap_err().contains("the group with the number 999"));
+        assert!(judge(4321, 2000, 0o042_770).unwrap_err().contains("the user with the number 4321"));
+        for mode in [0o040_702, 0o042_777, 0o041_777] {
+            assert!(judge(1234, 2000, mode).unwrap_err().contains("everyone"), "{mode:o}");
+        }
+    }
+
+    fn chmod(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_folder_is_taken_back_with_its_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ours, outside) = (dir.path().join("ours"), dir.path().join("outside"));
+        let (file, link) = (ours.join("file"), ours.join("link"));
+        fs::create_dir(&ours).unwrap();
+        for path in [&file, &outside] {
+            fs::write(path, "x").unwrap();
+            chmod(path, 0o660);
+        }
+        symlink(&outside, &link).unwrap();
+        chmod(&ours, 0o2770);
+        let folder = open_folder(&ours).unwrap().unwrap();
+        assert!(mend(&folder).unwrap());
+        assert_eq!((mode(&ours), mode(&file), mode(&outside)), (0o700, 0o600, 0o660));
+        assert!(!mend(&folder).unwrap(), "there is nothing left to do");
+        chmod(&ours, 0o750);
+        assert!(!mend(&folder).unwrap(), "who may look is its owner's choice");
+    }
+}

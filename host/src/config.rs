@@ -72,7 +72,7 @@ pub struct Config {
     pub routes: Arc<Routes>,
     /// `[plugins.NAME]`; a plugin without a section has [`PluginSettings::default`].
     pub plugins: BTreeMap<String, Arc<PluginSettings>>,
-    /// What wants attention although it can run, in no order.
+    /// Warnings: this configuration can run, and they want attention all the same. In no order.
     pub warnings: Vec<Warning>,
     /// The other files that were read for it.
     pub inputs: Vec<Input>,
@@ -226,8 +226,8 @@ impl Config {
         match lost.is_empty() {
             true => Ok(()),
             false => Err(format!(
-                "{}: what this names held a secret and is empty or absent now: {}; put the secret back, or take the \
-                 file out of the configuration",
+                "{}: files that it names held a secret and are empty or absent now, so the last one stays in use: {} \
+                 (write the secret into the file, or take the file out of the configuration)",
                 self.path.display(),
                 lost.join(", ")
             )),

@@ -2,8 +2,9 @@
 //!
 //! `watch` says that something may have changed; a round then looks for itself: first the shelf, then the
 //! configuration, because a route is only valid if its plugin's file is there. Each is built anew beside the running
-//! one and swapped in with one store; on any error the running one stays and [`Status`] says why. The files of secrets that a
-//! configuration names are a part of it. What runs keeps what it started with. No round waits for a compiler: a plugin that has been compiled wakes the next one.
+//! one and swapped in with one store; on any error the running one stays and [`Status`] says why. The files of secrets
+//! that a configuration names are a part of it. What runs keeps what it started with. No round waits for a compiler: a
+//! plugin that has been compiled wakes the next one.
 //!
 //! Events only make a change take effect sooner. A round looks at the files themselves, and one comes around
 //! regularly without any event.

@@ -16,6 +16,7 @@ mod hostile;
 mod ingest;
 mod load;
 mod logs;
+mod mounts;
 mod operate;
 mod places;
 mod public;

@@ -9,3 +9,4 @@ mod routes;
 mod secrets;
 mod settings;
 mod sources;
+mod warnings;

@@ -36,9 +36,9 @@ fn all_warnings(config: &Config, shelf: &Shelf) -> Vec<String> {
     }
     all.extend(config.routes.doubts(&config.sources));
     let open = config.sources.values().filter(|source| matches!(source.verify, Verify::None));
-    all.extend(open.map(|source| {
-        format!("source `{}` has scheme `none`: anyone who reaches it can make events", source.name)
-    }));
+    all.extend(
+        open.map(|source| format!("source `{}` has scheme `none`: anyone who reaches it can make events", source.name)),
+    );
     all
 }
 

@@ -124,7 +124,7 @@ fn read_entry(entry: &Item<'_>, places: &Places<'_>) -> Option<Placed> {
     read_place(entry, section, places)
 }
 
-/// What people call the place of a secret, and the text that was found there, if any, without what stood around it.
+/// A secret's place, as people call it, and the text that was found there, if any, without what stood around it.
 pub(super) type Placed = (String, Option<Zeroizing<Vec<u8>>>);
 
 /// `env` or `file` of a section, which is finished with them.

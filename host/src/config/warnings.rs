@@ -1,13 +1,13 @@
-//! What a configuration can run with, and what wants attention all the same.
+//! Warnings: a configuration can run with them, and they want attention all the same.
 
 use super::Config;
 
 /// Something that is no problem, or not yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
-    /// What of the host does not do what the file says, and goes on as it can; `None` if everything does.
+    /// The part of the host that does not do as the file says, and goes on as it can; `None` if all do.
     pub degrades: Option<Part>,
-    /// What it is about and what would be right, for people.
+    /// The matter and its remedy, for people.
     pub text: String,
 }
 
@@ -54,7 +54,7 @@ impl Part {
 }
 
 impl Config {
-    /// What a plugin does not have of what this file says.
+    /// Warnings about a plugin.
     pub fn warnings_of_plugin(&self, name: &str) -> impl Iterator<Item = &Warning> {
         let about = move |warning: &&Warning| matches!(&warning.degrades, Some(Part::Plugin(its)) if its == name);
         self.warnings.iter().filter(about)

@@ -74,7 +74,7 @@ impl fmt::Display for Astray {
 /// It leads out of the folder, or to nothing.
 pub fn follow(root: BorrowedFd<'_>, paths: &[PathBuf], name: &OsStr) -> Result<Spot, Astray> {
     let (mut folders, mut links): (Vec<OwnedFd>, u32) = (Vec::new(), 0);
-    // What is left of the way, the next step last.
+    // The rest of the way, the next step last.
     let mut left = vec![name.to_owned()];
     while let Some(step) = left.pop() {
         if step == ".." {
@@ -149,7 +149,7 @@ mod tests {
         }
 
         fn root(&self) -> PathBuf {
-            self.0.path().join("root")
+            self.0.path().join("inside")
         }
 
         /// The content that a link with this target leads to, or why there is none.
@@ -191,7 +191,7 @@ mod tests {
     fn a_link_that_leaves_is_not_followed() {
         let tree = Tree::new();
         let out = "leads out of this folder";
-        for target in ["../secret", "releases/../../secret", "../root/here", "/etc/passwd", "/", ".."] {
+        for target in ["../secret", "releases/../../secret", "../inside/here", "/etc/passwd", "/", ".."] {
             assert_eq!(tree.through(target).unwrap_err(), out, "{target}");
         }
         assert_eq!(tree.through(tree.0.path().join("secret")).unwrap_err(), out);

@@ -1,7 +1,7 @@
 //! Folders of the host's own: who else may write them, and taking that away.
 //!
-//! A folder that everybody may write cannot be believed. One that a group of this process may write is usually the work of
-//! whoever mounts volumes: with `fsGroup`, Kubernetes adds `g+rwX` to every file of a volume at each mount. So the mode
+//! A folder that everybody may write cannot be believed. If a group of this process may write it, that is usually the work
+//! of whoever mounts volumes: with `fsGroup`, Kubernetes adds `g+rwX` to every file of a volume at each mount. So the mode
 //! is set right where this user owns the folder.
 
 use std::io;
@@ -16,7 +16,7 @@ pub const FOLDER: Mode = Mode::RWXU;
 /// The mode of a file that belongs to this user alone.
 const FILE: Mode = Mode::RUSR.union(Mode::WUSR);
 
-/// Who may write a folder.
+/// The users that may write a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writers {
     /// This user, and root.

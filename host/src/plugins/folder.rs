@@ -143,7 +143,7 @@ impl Folder {
         match statat(spot.folder(self.handle.as_fd()), spot.name(), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => match fit(&stat) {
                 Ok(()) => Seen::File { file_name: file_name.to_owned(), stamp: Stamp::of(&stat) },
-                Err(why) => unfit(format!("leads to what {why}")),
+                Err(why) => unfit(format!("leads to something that {why}")),
             },
             Err(errno) => unfit(format!("cannot be followed: {}", io::Error::from(errno))),
         }

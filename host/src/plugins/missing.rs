@@ -7,7 +7,7 @@ use super::{Shelf, Slot};
 use crate::config::Routes;
 use crate::event::PluginName;
 
-/// What is said of a plugin that never had a file.
+/// The problem of a plugin that never had a file.
 const NO_FILE: &str = "there is no file of it in the plugins folder; its deliveries wait until there is one";
 
 impl Shelf {

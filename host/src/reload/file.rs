@@ -33,7 +33,7 @@ pub(super) struct ConfigFile {
     path: PathBuf,
     /// What was read last, good or bad; `None` before the first time.
     read: Option<Content>,
-    /// What was read last and was good.
+    /// The last content that was good.
     taken: Option<Content>,
     /// The other files, as they were when they were read for that.
     inputs: Arc<Vec<Input>>,
@@ -90,7 +90,8 @@ impl ConfigFile {
         let path = self.path.clone();
         let loaded = tasks::blocking(move || {
             let result = Config::load_with(&path, MakeSecrets::Yes, missing);
-            let inputs = result.as_ref().map_or_else(|problems| problems.inputs().to_vec(), |config| config.inputs.clone());
+            let inputs =
+                result.as_ref().map_or_else(|problems| problems.inputs().to_vec(), |config| config.inputs.clone());
             let settled = !inputs.iter().any(Input::has_changed);
             (result, inputs, settled)
         });

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 mod way;
 
-/// The most folders that are watched. What is beyond is seen by looking now and then.
+/// The most folders that are watched. Changes in others are seen by looking now and then.
 const MAX_PLACES: usize = 512;
 
 /// A folder, and what tells it from another that is put in its place.
@@ -33,7 +33,7 @@ pub(super) struct Place {
 pub(super) fn places(dirs: &[&Path], files: &[&Path]) -> Result<Vec<Place>, String> {
     let mut folders: Vec<PathBuf> = Vec::new();
     for dir in dirs {
-        let entries = fs::read_dir(dir).map_err(|error| format!("{} cannot be found: {error}", dir.display()))?;
+        let entries = fs::read_dir(dir).map_err(|error| format!("{} cannot be read: {error}", dir.display()))?;
         folders.extend(way::folders(dir));
         // A link in it may lead to a folder below.
         for entry in entries.filter_map(Result::ok) {
@@ -45,7 +45,7 @@ pub(super) fn places(dirs: &[&Path], files: &[&Path]) -> Result<Vec<Place>, Stri
     folders.extend(files.iter().flat_map(|file| way::folders(file)));
     let mut places: Vec<Place> = Vec::new();
     for folder in folders {
-        // One that has just gone is found gone by the next look.
+        // The next look finds that it has gone.
         let Ok(found) = fs::metadata(&folder) else { continue };
         let place = Place { path: folder, device: found.dev(), inode: found.ino() };
         let known = places.iter().any(|other| (other.device, other.inode) == (place.device, place.inode));

@@ -70,9 +70,13 @@ fn a_host_that_is_not_there_is_exit_code_1() {
 #[test]
 fn check_finds_nothing_wrong_with_what_is_right_and_creates_nothing() {
     let site = Site::new();
+    let set = site.command(&["check", "--strict"]).env("HEYGEN_WEBHOOK_SECRET", "0123456789abcdef").output().unwrap();
+    assert!(set.status.success() && String::from_utf8(set.stdout).unwrap().ends_with("no problem found\n"));
     let ran = site.run(&["check"]);
     assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{ran:?}");
-    for said in ["/webhook/heygen", "avatar_video.success  → fine", "fine     handler@0.1.0", "no problem found"] {
+    for said in
+        ["/webhook/heygen", "avatar_video.success  → fine", "fine     handler@0.1.0", "no problem found, but 1 warning"]
+    {
         assert!(ran.out.contains(said), "{said}: {ran:?}");
     }
     assert!(!ran.out.contains('\u{1b}'), "no colour where there is no terminal");
@@ -102,6 +106,28 @@ fn check_warns_of_a_source_that_anyone_may_use() {
     );
     let ran = site.run(&["check"]);
     assert!(ran.code == 0 && ran.out.contains("warning: source `open` has scheme `none`"), "{ran:?}");
+}
+
+#[test]
+fn check_warns_of_what_is_named_and_not_set_and_strict_takes_that_for_a_problem() {
+    let site = Site::new();
+    let rule = "[plugins.fine]\nhttp = [{ host = \"a.example.com\", headers = { X-Key = { env = \"NO_SUCH_KEY\" } } }]";
+    let source = "[sources.s]\npreset = \"github\"\nsecrets = [{ env = \"NO_SUCH_SECRET\" }]";
+    for (listen, instead) in [("0.0.0.0", "every post is refused with 503"), ("127.0.0.1", "`hookbox serve` makes one")]
+    {
+        site.put("config.toml", format!("[server]\nlisten = \"{listen}:0\"\n{source}\n{rule}\n"));
+        let ran = site.run(&["check"]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        for said in ["warning: source `s`: no secret is set: the environment variable `NO_SUCH_SECRET`", instead] {
+            assert!(ran.out.contains(said), "{said}: {ran:?}");
+        }
+        assert!(
+            ran.out.contains("warning: plugin `fine`: the header `x-key` of its rule for a.example.com"),
+            "{ran:?}"
+        );
+        let strict = site.run(&["check", "--strict"]);
+        assert_eq!((strict.code, strict.err.as_str()), (2, "error: 3 warnings\n"), "{strict:?}");
+    }
 }
 
 #[test]

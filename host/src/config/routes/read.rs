@@ -25,11 +25,11 @@ pub(in crate::config) struct Known<'a> {
     pub(in crate::config) plugins: Option<&'a BTreeSet<String>>,
     /// The plugins folder, for messages.
     pub(in crate::config) plugins_dir: String,
-    /// What becomes of a name without a file.
+    /// How a name without a file is taken.
     pub(in crate::config) missing: MissingPlugins,
 }
 
-/// What becomes of a configuration that names a plugin without a file.
+/// How a configuration is taken that names a plugin without a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MissingPlugins {
     /// It is refused, as it is while a host runs that has a better one.
@@ -39,8 +39,8 @@ pub enum MissingPlugins {
 }
 
 impl Known<'_> {
-    /// What to say against a plugin of this name. If it only has no file yet and that may be, it is a warning of `item`,
-    /// of which `what` is said then.
+    /// The help against a plugin of this name. If it only has no file yet and that may be, there is a warning of `item`
+    /// instead, of which `what` is said.
     pub(in crate::config) fn against(&self, item: &Item<'_>, name: &str, what: &str) -> Option<String> {
         if !is_plugin_name(name) {
             return Some(format!("a plugin's name is 1 to {MAX_PLUGIN_NAME_BYTES} letters, digits, `_` and `-`"));

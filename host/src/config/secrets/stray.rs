@@ -4,7 +4,7 @@
 //! out a secret that begins or ends so. Quotes are refused, because they could be meant. No text of a secret is ever
 //! part of what is said.
 
-/// What the bytes of a UTF-8 file may begin with (U+FEFF).
+/// U+FEFF in UTF-8, with which some editors begin a file.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A secret without what stood around it.
@@ -12,7 +12,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 pub(super) struct Stripped<'a> {
     /// The secret itself; possibly nothing.
     pub(super) text: &'a [u8],
-    /// What was taken away, for people, if it was more than one line end behind it.
+    /// The characters that were taken away, for people, if it was more than one line end behind it.
     pub(super) stray: Option<String>,
 }
 
@@ -77,7 +77,7 @@ fn name(space: &[u8]) -> String {
         1 => parts.push("a line end".to_owned()),
         ends => parts.push(format!("{ends} line ends")),
     }
-    // One that belongs to a line end is not worth a word.
+    // A return that belongs to a line end is not worth a word.
     if returns > ends {
         parts.push("a carriage return".to_owned());
     }
@@ -110,7 +110,10 @@ mod tests {
             ("se cret ", "a blank behind it"),
             (" \tse cret\n", "2 blanks in front of it"),
             ("\u{feff}se cret\n", "a byte order mark"),
-            ("\u{feff}\nse cret \r\n", "a byte order mark and a line end in front of it and a line end and a blank behind it"),
+            (
+                "\u{feff}\nse cret \r\n",
+                "a byte order mark and a line end in front of it and a line end and a blank behind it",
+            ),
         ] {
             assert_eq!(stray(text).as_deref(), Some(said), "{text:?}");
         }

@@ -1,8 +1,8 @@
 //! The folder beside the store that remembers what each plugin may do: `NAME.json` says it, `NAME.SHA256` is the file that
 //! ran last, and one that is held beside it.
 //!
-//! The folder belongs to the host's user alone. One that everybody may write is not believed. One that a group of the host may
-//! write is, because it is the work of whoever mounts volumes, and its mode is set right at every start.
+//! The folder belongs to the host's user alone. It is not believed if everybody may write it. It is if a group of the host
+//! may, because that is the work of whoever mounts volumes, and its mode is set right at every start.
 //!
 //! A note appears whole, by renaming, and is on disk when it has been written. A kept file is held against its name when it
 //! is read: a torn one is none.
@@ -168,7 +168,7 @@ impl Notes {
     fn place(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
         let draft = PathBuf::from([path.as_os_str(), OsStr::new(DRAFT)].join(OsStr::new("")));
-        // One that was left behind, or whatever else stands there, is not opened: it could be a pipe.
+        // Whatever stands there is not opened: it could be a pipe.
         let _ = fs::remove_file(&draft);
         let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft);
         let mut file = made.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", draft.display())))?;
@@ -194,7 +194,9 @@ fn keep_private(folder: &OwnedFd, dir: &Path, own: bool) -> Result<(), String> {
     let path = dir.display();
     match private::mend(folder) {
         Ok(true) => tracing::warn!("a group could write {path}, where approvals are kept: its mode is 0700 again"),
-        Ok(false) => tracing::warn!("a group may write {path}, where approvals are kept, and it is not this user's own"),
+        Ok(false) => {
+            tracing::warn!("a group may write {path}, where approvals are kept, and it is not this user's own")
+        }
         Err(error) => {
             tracing::warn!(error = %error, "a group may write {path}, where approvals are kept, and its mode cannot be set");
         }

@@ -113,8 +113,11 @@ fn a_link_that_leads_to_no_file_says_to_what() {
         symlink(target, dir.path().join(name)).unwrap();
     }
     let look = folder.look().unwrap();
-    assert_eq!(unfit(&look, "pipe"), "pipe.wasm is a symbolic link that leads to what is a named pipe, not a file");
-    assert_eq!(unfit(&look, "dir"), "dir.wasm is a symbolic link that leads to what is a folder, not a file");
+    assert_eq!(
+        unfit(&look, "pipe"),
+        "pipe.wasm is a symbolic link that leads to something that is a named pipe, not a file"
+    );
+    assert_eq!(unfit(&look, "dir"), "dir.wasm is a symbolic link that leads to something that is a folder, not a file");
     assert_eq!(unfit(&look, "gone"), "gone.wasm is a symbolic link that leads to gone, which is not there");
 }
 

@@ -12,6 +12,7 @@ use crate::plugins::Slot;
 use crate::sandbox::SandboxOptions;
 
 mod held;
+mod places;
 
 /// A plugin that can be told from another: `mark` is in its bytes.
 fn good(mark: u32) -> String {
@@ -189,46 +190,6 @@ async fn a_twin_or_a_link_in_its_place_keeps_the_last_good_one() {
     bench.refresh().await;
     assert_eq!((bench.state("a"), bench.digest("a")), ("stale", Some(sha(&good(1)))));
     assert!(bench.problem("a").contains("symbolic link"));
-}
-
-#[tokio::test]
-async fn a_link_that_stays_in_the_folder_is_followed_and_its_swap_taken() {
-    let mut bench = Bench::new();
-    for release in [1, 2] {
-        fs::create_dir(bench.path(&format!("release-{release}"))).unwrap();
-        bench.write(&format!("release-{release}/a.wat"), good(release));
-    }
-    std::os::unix::fs::symlink("release-1", bench.path("current")).unwrap();
-    std::os::unix::fs::symlink("current/a.wat", bench.path("a.wat")).unwrap();
-    bench.refresh().await;
-    assert_eq!((bench.state("a"), bench.digest("a")), ("loaded", Some(sha(&good(1)))));
-    std::os::unix::fs::symlink("release-2", bench.path("next")).unwrap();
-    fs::rename(bench.path("next"), bench.path("current")).unwrap();
-    bench.refresh().await;
-    assert_eq!((bench.state("a"), bench.digest("a")), ("loaded", Some(sha(&good(2)))));
-}
-
-#[tokio::test]
-async fn a_routed_plugin_is_missing_until_its_file_comes_and_whenever_it_goes() {
-    let mut bench = Bench::new();
-    let routes = crate::config::Routes::new([("x.y", vec!["a".into()])]).unwrap();
-    bench.shelf = bench.shelf.with_routed(&routes);
-    bench.refresh().await;
-    assert_eq!(bench.state("a"), "missing");
-    assert!(bench.problem("a").contains("its deliveries wait"), "{}", bench.problem("a"));
-    bench.write("a.wat", "garbage");
-    bench.refresh().await;
-    assert_eq!(bench.state("a"), "failed");
-    fs::remove_file(bench.path("a.wat")).unwrap();
-    bench.refresh().await;
-    assert_eq!(bench.state("a"), "missing");
-    assert!(bench.problem("a").contains("its deliveries wait"), "{}", bench.problem("a"));
-    bench.write("a.wat", good(1));
-    bench.refresh().await;
-    assert_eq!((bench.state("a"), bench.problem("a")), ("loaded", String::new()));
-    fs::remove_file(bench.path("a.wat")).unwrap();
-    bench.refresh().await;
-    assert!(bench.problem("a").contains("removed"), "{}", bench.problem("a"));
 }
 
 #[tokio::test]

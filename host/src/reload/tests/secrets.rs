@@ -75,7 +75,7 @@ async fn a_bad_new_secret_is_told_and_the_last_good_one_stays() {
         move |condition: &Condition| condition.config.as_ref().is_some_and(|config| config.text.contains(words))
     };
     swap(&site, 2, "");
-    site.until(said("held a secret and is empty or absent now: ")).await;
+    site.until(said("held a secret and are empty or absent now")).await;
     swap(&site, 3, "short");
     site.until(said("less than 16 bytes")).await;
     swap(&site, 4, &format!("\"{SECOND}\""));

@@ -1,7 +1,7 @@
 //! The folder that keeps machine code: nobody else may write it, and what is found in it is held against its name.
 //!
 //! A folder that a group could write is emptied before it is used again: its members could have given one plugin's code the
-//! name of another's. One that everybody may write, or that another user owns, is not used at all.
+//! name of another's. A folder that everybody may write, or that another user owns, is not used at all.
 //!
 //! An entry is a file as wasmtime wrote it, named `KEY.SHA256`: what it was made of and for, and what it holds. It
 //! appears whole, by renaming. One that is damaged, or that another user could have written, is not used and is made

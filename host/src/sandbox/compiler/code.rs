@@ -107,8 +107,8 @@ impl Verified {
         // - A `Verified` is made of a file that a child of this process has just written under a name nobody was told,
         //   or of one found in the cache: a regular file of this user that nobody else may write, in a folder of this
         //   user that nobody else may write, both looked at through the descriptors that are used here, whose SHA-256 is
-        //   the one that was taken when a child had written it. A torn or damaged file has another. What was in a folder
-        //   while a group could write it is deleted, not looked at.
+        //   the one that was taken when a child had written it. A torn or damaged file has another. All files that a
+        //   folder held while a group could write it are deleted, not looked at.
         // - No process of this host opens such a file for writing once it has its name; it is replaced and deleted by
         //   name only, which leaves what is mapped as it is.
         // - What remains is this user, who may write it, and root. Both can replace the program itself.

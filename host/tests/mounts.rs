@@ -1,0 +1,214 @@
+//! A host's files in the hands of others: volumes that are mounted with other modes, files that are not there, and things
+//! that are no files.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use serde_json::{Value, json};
+
+use crate::harness::{self, Host, SOURCE, Site, wait_for};
+
+const OK: &[u8] = include_bytes!("guests/ok.wat");
+
+const ROUTE: &str = "[routes]\n\"step.one\" = \"worker\"\n";
+
+/// A source that has no secret, and gets one of the host's own.
+const UNSET: &str = "[sources.unset]\npreset = \"github\"\nsecrets = [{ env = \"HOOKBOX_TEST_NEVER_SET\" }]\n";
+
+fn site() -> Site {
+    Site::new(&format!("{SOURCE}{ROUTE}"), &[("worker.wat", OK)])
+}
+
+fn send(host: &Host, key: &str) {
+    host.provide(&format!(r#"{{"event_type":"step.one","event_data":{{"callback_id":"{key}"}}}}"#));
+}
+
+fn chmod(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+fn log(site: &Site) -> String {
+    fs::read_to_string(site.path("host.log")).unwrap()
+}
+
+/// Changes a volume as a kubelet does at each mount, if the pod has an `fsGroup`.
+fn mount(path: &Path) {
+    let adds = if path.is_dir() { 0o2770 } else { 0o660 };
+    chmod(path, mode(path) | adds);
+    if path.is_dir() {
+        fs::read_dir(path).unwrap().for_each(|entry| mount(&entry.unwrap().path()));
+    }
+}
+
+fn pipe(path: &Path) {
+    let _ = fs::remove_file(path);
+    mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+}
+
+/// The detail of the problem that `/readyz` has with a part.
+fn problem(host: &Host, part: &str, name: &str) -> Option<String> {
+    let health = host.api("/readyz");
+    let problems = health["problems"].as_array().unwrap();
+    let found = problems.iter().find(|problem| problem["part"] == part && problem["name"] == name)?;
+    assert_eq!(health["status"], "degraded");
+    Some(found["detail"].as_str().unwrap().to_owned())
+}
+
+fn check(site: &Site) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_hookbox")).arg("check").current_dir(site.path(".")).output().unwrap()
+}
+
+#[test]
+fn a_volume_that_its_group_may_write_after_each_mount_starts_each_time() {
+    let site = Site::new(&format!("{SOURCE}{UNSET}{ROUTE}"), &[("worker.wat", OK)]);
+    fs::create_dir(site.path("data")).unwrap();
+    for start in 1..=3 {
+        mount(&site.path("data"));
+        let host = harness::start(&site);
+        send(&host, &format!("key_{start}"));
+        assert_eq!(host.settled()["deliveries"]["done"], start);
+        let worker = host.api("/api/v1/plugins/worker");
+        assert_eq!((&worker["state"], &worker["error"]), (&json!("loaded"), &Value::Null));
+        for folder in ["approved", "cache", "secrets"] {
+            // A new folder takes after the one it is in, which the group may write: that bit is left.
+            assert_eq!(mode(&site.path(&format!("data/{folder}"))) & 0o777, 0o700, "{folder}");
+        }
+        for file in ["approved/worker.json", "secrets/unset"] {
+            assert_eq!(mode(&site.path(&format!("data/{file}"))), 0o600, "{file}");
+        }
+        host.signal("TERM");
+        assert!(host.wait().success());
+    }
+    let log = log(&site);
+    for said in
+        ["where approvals are kept: its mode is 0700 again", "the folder of compiled plugins", "folder of secrets"]
+    {
+        assert_eq!(log.matches(said).count(), 2, "{said}: {log}");
+    }
+}
+
+#[test]
+fn a_folder_of_approvals_that_everyone_may_write_is_refused() {
+    let site = site();
+    harness::start(&site).kill();
+    chmod(&site.path("data/approved"), 0o777);
+    assert!(harness::start_with(&site, &[]).is_none());
+    assert!(log(&site).contains("everyone may write it: take that away with `chmod go-w`"), "{}", log(&site));
+}
+
+#[test]
+fn a_host_starts_without_a_routed_plugins_file_and_runs_it_when_it_comes() {
+    let site = site();
+    let host = harness::start(&site);
+    send(&host, "first");
+    host.settled();
+    host.kill();
+    let (file, away) = (site.path("plugins/worker.wat"), site.path("worker.wat"));
+    fs::rename(&file, &away).unwrap();
+    let checked = check(&site);
+    assert_eq!(checked.status.code(), Some(2), "{checked:?}");
+    let host = harness::start(&site);
+    let worker = || host.api("/api/v1/plugins/worker");
+    assert_eq!(worker()["state"], "missing");
+    assert!(worker()["error"].as_str().unwrap().contains("its deliveries wait"), "{}", worker());
+    send(&host, "second");
+    assert_eq!(worker()["deliveries"]["ready"], 1, "it waits, its attempt unspent");
+    let detail = problem(&host, "plugin", "worker").unwrap();
+    assert!(detail.contains("no file of it"), "{detail}");
+    assert!(log(&site).contains("names the unknown plugin `worker`"), "{}", log(&site));
+    assert!(host.api("/readyz")["problems"].as_array().unwrap().iter().all(|problem| problem["part"] != "config"));
+    host.kill();
+    let host = harness::start(&site);
+    send(&host, "third");
+    fs::rename(&away, &file).unwrap();
+    let stats = host.settled();
+    assert_eq!(stats["deliveries"]["done"], 3, "{stats}");
+    assert_eq!(host.api("/readyz")["status"], "ready");
+}
+
+#[test]
+fn a_host_starts_without_its_folder_of_plugins() {
+    let site = site();
+    fs::rename(site.path("plugins"), site.path("away")).unwrap();
+    let host = harness::start(&site);
+    send(&host, "first");
+    assert_eq!(host.api("/api/v1/plugins/worker")["state"], "missing");
+    assert!(problem(&host, "plugin", "worker").is_some());
+    assert!(host.api("/readyz")["problems"].as_array().unwrap().iter().any(|problem| problem["part"] == "plugins_dir"));
+    fs::rename(site.path("away"), site.path("plugins")).unwrap();
+    assert_eq!(host.settled()["deliveries"]["done"], 1);
+    wait_for("the host to be ready", || (host.api("/readyz")["status"] == "ready").then_some(()));
+}
+
+#[test]
+fn readiness_names_what_is_not_set() {
+    let rule = "{ host = \"a.example.com\", headers = { X-Key = { env = \"HOOKBOX_TEST_NO_KEY\" } } }";
+    let config = format!("{SOURCE}{UNSET}{ROUTE}[plugins.worker]\nhttp = [{rule}]\n");
+    let site = Site::new(&config, &[("worker.wat", OK)]);
+    let host = harness::start(&site);
+    let source = problem(&host, "source", "unset").unwrap();
+    assert!(source.contains("`HOOKBOX_TEST_NEVER_SET` is empty or absent"), "{source}");
+    assert!(source.contains("the secret that this host made is used instead"), "{source}");
+    let plugin = problem(&host, "plugin", "worker").unwrap();
+    assert!(plugin.contains("`HOOKBOX_TEST_NO_KEY` is empty or absent"), "{plugin}");
+    let worker = host.api("/api/v1/plugins/worker");
+    assert!(worker["warnings"].as_array().unwrap().contains(&json!(plugin)), "{worker}");
+    // It is on the page that people see, and in the log since the start.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hookbox"));
+    let shown = command.args(["plugins", "worker", "--admin", &host.admin.to_string()]).output().unwrap();
+    assert!(String::from_utf8(shown.stdout).unwrap().contains(&plugin));
+    assert!(log(&site).contains(&source) && log(&site).contains(&plugin), "{}", log(&site));
+}
+
+#[test]
+fn a_pipe_among_the_hosts_files_keeps_no_start_waiting() {
+    let site = Site::new(&format!("{SOURCE}{UNSET}{ROUTE}"), &[("worker.wat", OK)]);
+    let host = harness::start(&site);
+    host.signal("TERM");
+    assert!(host.wait().success());
+    for name in ["approved/worker.json", "approved/worker.json.draft", "approved/other.json", "cache/x.y"] {
+        pipe(&site.path("data").join(name));
+    }
+    for entry in fs::read_dir(site.path("data/cache")).unwrap() {
+        pipe(&entry.unwrap().path());
+    }
+    pipe(&site.path("plugins/pipe.wasm"));
+    let host = harness::start(&site);
+    send(&host, "first");
+    assert_eq!(host.settled()["deliveries"]["done"], 1);
+    assert_eq!(host.api("/api/v1/plugins/pipe")["error"], "pipe.wasm is a named pipe, not a file");
+    assert!(
+        log(&site).contains("is no note of what a plugin may do (it is a named pipe, not a file)"),
+        "{}",
+        log(&site)
+    );
+    host.signal("TERM");
+    assert!(host.wait().success());
+    fs::remove_dir_all(site.path("data/cache")).unwrap();
+    pipe(&site.path("data/cache"));
+    let host = harness::start(&site);
+    assert!(log(&site).contains("it is a named pipe, not a folder"), "{}", log(&site));
+    host.kill();
+    let refused = [
+        ("data/approved", "data/approved: it is a named pipe, not a folder"),
+        ("data/secrets", "it is a named pipe, not a folder"),
+        ("config.toml", "the configuration file cannot be read: it is a named pipe, not a file"),
+    ];
+    for (name, said) in refused {
+        let (path, away) = (site.path(name), site.path("put-away"));
+        fs::rename(&path, &away).unwrap();
+        pipe(&path);
+        assert!(harness::start_with(&site, &[]).is_none(), "{name}");
+        assert!(log(&site).replace("\n  │ ", " ").contains(said), "{said}: {}", log(&site));
+        fs::remove_file(&path).unwrap();
+        fs::rename(&away, &path).unwrap();
+        fs::write(site.path("host.log"), "").unwrap();
+    }
+}

@@ -217,12 +217,17 @@ impl Config {
         }
     }
 
-    /// Says which files held a secret for `running` and hold none any more, though this file still names them.
+    /// Says which files held a secret for `running` and hold none any more, though this file still names them. The file of
+    /// one of several secrets may be removed.
     ///
     /// # Errors
     /// There are some: for people.
     pub fn keeps_secrets_of(&self, running: &Self) -> Result<(), String> {
-        let lost = inputs::lost(&running.inputs, &self.inputs);
+        let has_others = |name: &str| {
+            let secrets = self.sources.get(name).map(|source| &source.verify);
+            matches!(secrets, Some(source::Verify::Hmac(hmac)) if matches!(hmac.secrets, source::Secrets::Set(_)))
+        };
+        let lost = inputs::lost(&running.inputs, &self.inputs, has_others);
         match lost.is_empty() {
             true => Ok(()),
             false => Err(format!(

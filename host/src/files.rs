@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags, fstat, lstat, open, stat};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, lstat, open, stat};
 use rustix::io::Errno;
 
 pub mod beneath;
@@ -66,14 +66,23 @@ pub fn open_folder(path: &Path) -> io::Result<Option<OwnedFd>> {
     match open(path, flags, Mode::empty()) {
         Ok(folder) => Ok(Some(folder)),
         Err(Errno::NOENT) => Ok(None),
-        Err(errno @ (Errno::LOOP | Errno::NOTDIR)) => match lstat(path) {
-            Ok(found) => {
-                let text = format!("it is {}, not a folder", what(FileType::from_raw_mode(found.st_mode)));
-                Err(io::Error::new(io::ErrorKind::NotADirectory, text))
-            }
-            Err(_) => Err(errno.into()),
-        },
+        Err(Errno::LOOP | Errno::NOTDIR) => Err(no_folder(lstat(path))),
         Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Says what stands in the place of a folder; links are followed.
+pub fn instead_of_folder(path: &Path) -> io::Error {
+    no_folder(stat(path))
+}
+
+fn no_folder(found: rustix::io::Result<Stat>) -> io::Error {
+    match found {
+        Ok(found) => {
+            let text = format!("it is {}, not a folder", what(FileType::from_raw_mode(found.st_mode)));
+            io::Error::new(io::ErrorKind::NotADirectory, text)
+        }
+        Err(errno) => errno.into(),
     }
 }
 
@@ -110,6 +119,7 @@ mod tests {
         let no_folder = |path: &Path| open_folder(path).unwrap_err().to_string();
         assert_eq!(no_folder(&pipe), "it is a named pipe, not a folder");
         assert_eq!(no_folder(&dir.path().join("link")), "it is a symbolic link, not a folder");
+        assert_eq!(instead_of_folder(&dir.path().join("link")).to_string(), "it is a named pipe, not a folder");
         assert!(open_folder(&dir.path().join("absent")).unwrap().is_none());
     }
 

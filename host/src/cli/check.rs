@@ -42,7 +42,7 @@ impl Check {
             Err(_) => usual_plugins_dir(&common.config),
         };
         let compiler = readers_compiler(loaded.as_ref().ok())?;
-        let approvals = approvals(loaded.as_ref().ok());
+        let (approvals, untold) = approvals(loaded.as_ref().ok());
         let (shelf, unsettled) =
             if loaded.is_ok() || dir.is_dir() { shelf(&dir, compiler, approvals)? } else { (Shelf::default(), false) };
         let mut count = 0;
@@ -61,7 +61,7 @@ impl Check {
         match loaded {
             Ok(config) if count == 0 => {
                 let mut page = Page::new();
-                let warnings = describe(&mut page, &config, &shelf);
+                let warnings = describe(&mut page, &config, &shelf) + usize::from(untold);
                 let found = if warnings == 1 { "1 warning".to_owned() } else { format!("{warnings} warnings") };
                 match warnings {
                     0 => page.line("no problem found"),
@@ -84,16 +84,19 @@ fn usual_plugins_dir(config: &Path) -> PathBuf {
     config.with_file_name("plugins")
 }
 
-/// What the host of this configuration lets its plugins do. It may be another user's, who keeps that to himself.
-fn approvals(config: Option<&Config>) -> Arc<Approvals> {
-    let Some(config) = config else { return Arc::default() };
+/// What the host of this configuration lets its plugins do, and whether there is a warning instead. It may be another user's,
+/// who keeps that to himself.
+fn approvals(config: Option<&Config>) -> (Arc<Approvals>, bool) {
+    let Some(config) = config else { return (Arc::default(), false) };
     let config = Arc::new(ArcSwap::from_pointee(config.clone()));
     let dir = app::approvals_dir(&config.load());
-    let approvals = Approvals::look(dir, config).unwrap_or_else(|why| {
-        eprintln!("warning: which plugin files would be held cannot be told: {}", printable(&why));
-        Approvals::default()
-    });
-    Arc::new(approvals)
+    match Approvals::look(dir, config) {
+        Ok(approvals) => (Arc::new(approvals), false),
+        Err(why) => {
+            eprintln!("warning: which plugin files would be held cannot be told: {}", printable(&why));
+            (Arc::default(), true)
+        }
+    }
 }
 
 /// What is in the folder, and whether some of it never came to rest.

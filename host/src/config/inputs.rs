@@ -22,15 +22,25 @@ pub struct Input {
     content: Content,
     /// Whether what was looked for in it was there: an empty file holds no secret.
     held: bool,
+    /// Whether there was no file.
+    gone: bool,
+    /// The key that names it, with all sections.
+    key: String,
 }
 
 impl Input {
-    /// Reads a file of at most `max_bytes`; `holds` says whether what it is read for is in it.
-    pub(super) fn read(path: &Path, max_bytes: u64, holds: impl FnOnce(&[u8]) -> bool) -> (Self, io::Result<Vec<u8>>) {
+    /// Reads a file of at most `max_bytes` that `key` names; `holds` says whether what it is read for is in it.
+    pub(super) fn read(
+        key: &str,
+        path: &Path,
+        max_bytes: u64,
+        holds: impl FnOnce(&[u8]) -> bool,
+    ) -> (Self, io::Result<Vec<u8>>) {
         let read = files::read_regular(path, max_bytes);
-        let content = read.as_ref().ok().map(|bytes| Sha256::digest(bytes).into());
         let held = read.as_ref().is_ok_and(|bytes| holds(bytes));
-        (Self { path: path.to_owned(), max_bytes, content, held }, read)
+        let gone = read.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        let (path, content, key) = (path.to_owned(), digest(&read), key.to_owned());
+        (Self { path, max_bytes, content, held, gone, key }, read)
     }
 
     /// The file.
@@ -50,8 +60,12 @@ impl Input {
 
     /// SHA-256 of the file as it is now. Blocks.
     pub fn content_now(&self) -> Content {
-        Self::read(&self.path, self.max_bytes, |_| true).0.content
+        digest(&files::read_regular(&self.path, self.max_bytes))
     }
+}
+
+fn digest(read: &io::Result<Vec<u8>>) -> Content {
+    read.as_ref().ok().map(|bytes| Sha256::digest(bytes).into())
 }
 
 /// Never shows the digest: of a weak secret it would be as good as the secret.
@@ -61,9 +75,15 @@ impl fmt::Debug for Input {
     }
 }
 
-/// Says which files held something in `before` and hold nothing any more, for people.
-pub(super) fn lost<'a>(before: &'a [Input], after: &'a [Input]) -> Vec<String> {
+/// Says which files held a secret in `before` and hold none any more, for people. One that is gone was taken away on
+/// purpose if its source has another secret: `has_others` says so of a source's name.
+pub(super) fn lost(before: &[Input], after: &[Input], has_others: impl Fn(&str) -> bool) -> Vec<String> {
     let held: BTreeSet<&Path> = before.iter().filter(|input| input.held).map(Input::path).collect();
-    let lost: BTreeSet<&Path> = after.iter().filter(|input| !input.held).map(Input::path).collect();
-    held.intersection(&lost).map(|path| path.display().to_string()).collect()
+    let is_taken_away = |input: &Input| {
+        let source = input.key.strip_prefix("sources.").and_then(|key| key.strip_suffix(".secrets.file"));
+        input.gone && source.is_some_and(&has_others)
+    };
+    let lost = after.iter().filter(|input| !input.held && held.contains(input.path()) && !is_taken_away(input));
+    let paths: BTreeSet<String> = lost.map(|input| input.path.display().to_string()).collect();
+    paths.into_iter().collect()
 }

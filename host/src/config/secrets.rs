@@ -164,7 +164,7 @@ fn read_env(item: &Item<'_>, places: &Places<'_>) -> Option<Placed> {
 fn read_file(item: &Item<'_>, places: &Places<'_>) -> Option<Placed> {
     let path = places.base.join(item.text("\"/run/secrets/heygen\"")?);
     let holds = |text: &[u8]| stray::strip(text).is_ok_and(|stripped| !stripped.text.is_empty());
-    let (input, read) = Input::read(&path, MAX_FILE_BYTES, holds);
+    let (input, read) = Input::read(&item.path, &path, MAX_FILE_BYTES, holds);
     item.sink().input(input);
     match read {
         Ok(text) => strip(item, format!("the file {}", path.display()), Some(Zeroizing::new(text))),

@@ -10,6 +10,7 @@ use super::networks::{self, Networks};
 use super::raw::{Item, Section, Sink};
 use super::routes::read::MissingPlugins;
 use super::units::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, show_ms};
+use crate::files::instead_of_folder;
 
 /// Of `max_body`, for all sources and for one.
 pub(super) const MAX_BODY_BOUNDS: RangeInclusive<u64> = 1 << 10..=64 << 20;
@@ -218,7 +219,11 @@ pub(super) fn is_plugin_name(name: &str) -> bool {
 /// The names of the plugins: files `NAME.wasm` and `NAME.wat` directly in the folder.
 fn list_plugins(folder: &Path) -> io::Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
-    for entry in std::fs::read_dir(folder)? {
+    let entries = std::fs::read_dir(folder).map_err(|error| match error.kind() {
+        io::ErrorKind::NotADirectory => instead_of_folder(folder),
+        _ => error,
+    })?;
+    for entry in entries {
         let path = entry?.path();
         let ending = path.extension().is_some_and(|ending| ending == "wasm" || ending == "wat");
         let name = path.file_stem().and_then(|name| name.to_str()).filter(|name| is_plugin_name(name));

@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, open, openat
 use rustix::io::Errno;
 
 use crate::event::PluginName;
-use crate::files::{beneath, what};
+use crate::files::{beneath, instead_of_folder, what};
 use crate::sandbox;
 
 /// The most plugins a folder may hold. With more, the folder is refused as a whole and nothing changes.
@@ -86,6 +86,7 @@ impl Folder {
                 let paths = std::iter::once(path.to_owned()).chain(fs::canonicalize(path).ok()).collect();
                 Ok(Self { handle, path: path.to_owned(), paths })
             }
+            Err(Errno::NOTDIR) => Err(unreadable(path, instead_of_folder(path))),
             Err(errno) => Err(unreadable(path, errno)),
         }
     }

@@ -243,7 +243,7 @@ fn read_authorities(item: &Item<'_>, base: &Path) -> Option<Arc<Vec<Vec<u8>>>> {
             "write the path of a PEM file with the certificates of the authorities that vouch for these hosts",
         );
     };
-    let (input, pem) = Input::read(&path, MAX_AUTHORITIES_BYTES, |pem| !pem.is_empty());
+    let (input, pem) = Input::read(&item.path, &path, MAX_AUTHORITIES_BYTES, |pem| !pem.is_empty());
     item.sink().input(input);
     match pem {
         Err(error) => refuse(format!("which cannot be read: {error}")),

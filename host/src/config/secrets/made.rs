@@ -170,7 +170,8 @@ mod tests {
         create(&path, &PLAIN).unwrap();
         let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         let secrets = path.parent().unwrap();
-        (chmod(&path, 0o660), chmod(secrets, 0o2770));
+        chmod(&path, 0o660);
+        chmod(secrets, 0o2770);
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
         let fallback = Fallback { loopback: true, path: path.clone(), make: MakeSecrets::No, format: &PLAIN };
         assert!(own_secret(&fallback).unwrap().is_some());

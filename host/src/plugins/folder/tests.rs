@@ -122,6 +122,15 @@ fn a_link_that_leads_to_no_file_says_to_what() {
 }
 
 #[test]
+fn a_pipe_in_the_place_of_the_folder_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("plugins");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let why = Folder::open(&pipe).unwrap_err();
+    assert!(why.ends_with("plugins: it is a named pipe, not a folder"), "{why}");
+}
+
+#[test]
 fn a_file_that_becomes_a_link_or_a_pipe_after_the_look_is_not_read() {
     let (dir, folder) = folder();
     let outside = tempfile::NamedTempFile::new().unwrap();

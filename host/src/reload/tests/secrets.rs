@@ -94,6 +94,36 @@ async fn a_bad_new_secret_is_told_and_the_last_good_one_stays() {
 }
 
 #[tokio::test]
+async fn the_file_of_one_of_two_secrets_may_be_removed_and_of_the_last_one_not() {
+    let mut site = Site::new().await;
+    let [one, other] = ["one", "other"].map(|name| site.path(name));
+    fs::write(&one, FIRST).unwrap();
+    fs::write(&other, SECOND).unwrap();
+    let source = "[sources.s]\npreset = \"github\"\nsecrets = [{ file = \"one\" }, { file = \"other\" }]\n";
+    site.replace("config.toml", format!("{}{source}", config_text("\"x.*\" = \"a\"")));
+    site.start(EVENTS_ONLY).await;
+    let config = Arc::clone(&site.watched.config);
+    let count = || match &config.load().sources["s"].verify {
+        Verify::Hmac(hmac) => {
+            if let Secrets::Set(secrets) = &hmac.secrets {
+                secrets.len()
+            } else {
+                0
+            }
+        }
+        Verify::None => 0,
+    };
+    assert_eq!(count(), 2);
+    fs::remove_file(&one).unwrap();
+    site.until(|_| count() == 1).await;
+    assert!(config.load().warnings[0].text.contains("only its other secrets are in use"), "it is told");
+    fs::remove_file(&other).unwrap();
+    site.until(|condition| condition.config.is_some()).await;
+    assert_eq!(count(), 1, "nobody could post any more");
+    site.stop().await;
+}
+
+#[tokio::test]
 async fn a_secret_is_taken_without_an_event_and_while_a_plugin_is_missing() {
     let mut site = Site::new().await;
     swap(&site, 1, FIRST);

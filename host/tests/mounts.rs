@@ -2,14 +2,14 @@
 //! that are no files.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Output};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
 
-use crate::harness::{self, Host, SOURCE, Site, wait_for};
+use crate::harness::{self, Host, SECRET, SOURCE, Site, wait_for};
 
 const OK: &[u8] = include_bytes!("guests/ok.wat");
 
@@ -145,6 +145,67 @@ fn a_host_starts_without_its_folder_of_plugins() {
     fs::rename(site.path("away"), site.path("plugins")).unwrap();
     assert_eq!(host.settled()["deliveries"]["done"], 1);
     wait_for("the host to be ready", || (host.api("/readyz")["status"] == "ready").then_some(()));
+}
+
+/// Swaps a Secret volume as a kubelet does: a new folder, and `..data` led to it at once.
+fn swap(site: &Site, number: u32, secret: &str) {
+    let volume = site.path("volume");
+    fs::create_dir_all(volume.join(format!("..{number}"))).unwrap();
+    fs::write(volume.join(format!("..{number}/token")), secret).unwrap();
+    symlink(format!("..{number}"), volume.join("..data_tmp")).unwrap();
+    fs::rename(volume.join("..data_tmp"), volume.join("..data")).unwrap();
+    if number == 1 {
+        symlink("..data/token", volume.join("token")).unwrap();
+    }
+}
+
+/// The status of a webhook that is signed with the secret of the tests.
+fn status(host: &Host, key: &str) -> u16 {
+    host.post(&format!(r#"{{"event_type":"step.one","event_data":{{"callback_id":"{key}"}}}}"#)).unwrap().0
+}
+
+#[test]
+fn a_secret_that_is_swapped_in_its_volume_is_the_one_that_counts() {
+    let source = SOURCE.replace("{ env = \"TEST_SECRET\" }", "{ file = \"volume/token\" }");
+    let site = Site::new(&format!("{source}{ROUTE}"), &[("worker.wat", OK)]);
+    swap(&site, 1, "the secret of last year");
+    let host = harness::start(&site);
+    assert_eq!(status(&host, "first"), 401);
+    swap(&site, 2, &format!("{SECRET}\n"));
+    wait_for("the new secret", || (status(&host, "first") == 200).then_some(()));
+    swap(&site, 3, "short");
+    let config =
+        || host.api("/readyz")["problems"].as_array().unwrap().iter().any(|problem| problem["part"] == "config");
+    wait_for("the problem to be told", || config().then_some(()));
+    assert_eq!(status(&host, "second"), 200, "the last good one stays");
+    swap(&site, 4, "the secret of next year");
+    wait_for("the next secret", || (status(&host, "third") == 401).then_some(()));
+    assert_eq!(host.api("/readyz")["status"], "ready");
+}
+
+#[test]
+fn what_a_shell_left_around_a_secret_does_not_count() {
+    let site = site();
+    for (number, stray) in ["\n", "\r\n", "\r", " ", "\n\n"].into_iter().enumerate() {
+        let host = harness::start_with(&site, &[("TEST_SECRET", &format!("{SECRET}{stray}"))]).unwrap();
+        assert_eq!(status(&host, &format!("key_{number}")), 200, "{stray:?}");
+    }
+    assert!(log(&site).contains("whose secret is read without a blank behind it"), "{}", log(&site));
+    assert!(!log(&site).contains(SECRET));
+    assert!(harness::start_with(&site, &[("TEST_SECRET", &format!("\"{SECRET}\""))]).is_none());
+    assert!(log(&site).contains("ends with a quote") && !log(&site).contains(SECRET), "{}", log(&site));
+}
+
+#[test]
+fn a_source_without_a_secret_refuses_posts_where_others_can_reach_it_and_readiness_says_so() {
+    let site = site();
+    let addresses = "[server]\nlisten = \"0.0.0.0:0\"\nadmin = \"127.0.0.1:0\"\n";
+    fs::write(site.path("config.toml"), format!("{addresses}{}{ROUTE}", SOURCE.replace("TEST_SECRET", "TEST_SECRT")))
+        .unwrap();
+    let host = harness::start(&site);
+    assert_eq!(status(&host, "first"), 503);
+    let detail = problem(&host, "source", "test").unwrap();
+    assert!(detail.contains("`TEST_SECRT` is empty or absent; every post is refused with 503"), "{detail}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The other files that a configuration names and that were read for it: secrets, credentials, certificates.
 //!
-//! They are remembered as they were when they were read, so that a reload knows when one of them is another.
+//! They are remembered by their hashes, so that a reload knows when one of them is another.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use crate::files;
 
@@ -39,7 +40,7 @@ impl Input {
         let read = files::read_regular(path, max_bytes);
         let held = read.as_ref().is_ok_and(|bytes| holds(bytes));
         let gone = read.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
-        let (path, content, key) = (path.to_owned(), digest(&read), key.to_owned());
+        let (path, content, key) = (path.to_owned(), digest(read.as_deref()), key.to_owned());
         (Self { path, max_bytes, content, held, gone, key }, read)
     }
 
@@ -60,12 +61,13 @@ impl Input {
 
     /// SHA-256 of the file as it is now. Blocks.
     pub fn content_now(&self) -> Content {
-        digest(&files::read_regular(&self.path, self.max_bytes))
+        let read = files::read_regular(&self.path, self.max_bytes).map(Zeroizing::new);
+        digest(read.as_ref().map(|bytes| bytes.as_slice()))
     }
 }
 
-fn digest(read: &io::Result<Vec<u8>>) -> Content {
-    read.as_ref().ok().map(|bytes| Sha256::digest(bytes).into())
+fn digest(read: Result<&[u8], &io::Error>) -> Content {
+    read.ok().map(|bytes| Sha256::digest(bytes).into())
 }
 
 /// Never shows the digest: of a weak secret it would be as good as the secret.

@@ -185,7 +185,7 @@ fn strip(item: &Item<'_>, place: String, text: Option<Zeroizing<Vec<u8>>>) -> Op
     match stray::strip(&text) {
         Ok(stripped) => {
             if let Some(stray) = stripped.stray {
-                let text = format!("`{}` names {place}: {stray} was taken away from the secret", item.path);
+                let text = format!("`{}` names {place}, whose secret is read without {stray}", item.path);
                 item.sink().warn(Warning::new(text));
             }
             let text = Some(Zeroizing::new(stripped.text.to_vec())).filter(|text| !text.is_empty());

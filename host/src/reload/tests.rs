@@ -184,6 +184,8 @@ async fn a_listener_that_waits_for_a_restart_takes_no_secret_away() {
     site.replace("config.toml", text.replace("listen = \"127.0.0.1:0\"", "listen = \"0.0.0.0:0\""));
     site.until(|condition| condition.restart_needed == ["server.listen"]).await;
     assert!(made(&config.load()), "the host still listens on loopback");
+    let said = config.load().warnings.iter().map(|warning| warning.text.clone()).collect::<String>();
+    assert!(said.contains("this host made is used instead") && !said.contains("503"), "{said}");
     site.stop().await;
 }
 

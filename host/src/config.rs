@@ -210,7 +210,7 @@ impl Config {
             if matches!(new.secrets, source::Secrets::Missing(_)) {
                 let verify = source::Hmac { secrets: old.secrets.clone(), ..new.clone() };
                 *source = Arc::new(Source { verify: source::Verify::Hmac(verify), ..(**source).clone() });
-                let about = |warning: &&Warning| warning.degrades == Some(Part::Source(name.clone()));
+                let about = |warning: &&Warning| warning.about == Some(Part::Source(name.clone()));
                 self.warnings.retain(|warning| !about(&warning));
                 self.warnings.extend(running.warnings.iter().filter(about).cloned());
             }

@@ -170,13 +170,14 @@ fn attention(admin: &Admin) -> (u64, Vec<Trouble>) {
         let detail = slowed_down(name, &admin.breakers.of(name)?)?;
         Some(trouble("plugin", Some(name), detail))
     });
-    let unset = config_now.warnings.iter().filter_map(|warning| {
-        let part = warning.degrades.as_ref()?;
+    let unset = config_now.warnings.iter().filter(|warning| warning.degrades).filter_map(|warning| {
+        let part = warning.about.as_ref()?;
         Some(trouble(part.kind(), Some(part.name()), warning.text.clone()))
     });
     let lately = admin.unidentified.lately();
     let untyped = lately.iter().map(|(source, lately)| trouble("source", Some(source), without_type(source, lately)));
-    let problems = config.into_iter().chain(restart).chain(watch).chain(folder).chain(unset).chain(plugins).chain(slowed);
+    let problems =
+        config.into_iter().chain(restart).chain(watch).chain(folder).chain(unset).chain(plugins).chain(slowed);
     let problems = problems.chain(untyped);
     (condition.generation, problems.collect())
 }

@@ -5,8 +5,10 @@ use super::Config;
 /// Something that is no problem, or not yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
-    /// The part of the host that does not do as the file says, and goes on as it can; `None` if all do.
-    pub degrades: Option<Part>,
+    /// The part of the host that it is about, if it is about one.
+    pub about: Option<Part>,
+    /// Whether that part does not do what its owner wants of it, which `/readyz` says.
+    pub degrades: bool,
     /// The matter and its remedy, for people.
     pub text: String,
 }
@@ -23,17 +25,22 @@ pub enum Part {
 impl Warning {
     /// About a file that works as it is.
     pub(super) fn new(text: String) -> Self {
-        Self { degrades: None, text }
+        Self { about: None, degrades: false, text }
     }
 
     /// About a source that does not have what it needs.
     pub(super) fn of_source(name: &str, what: &str) -> Self {
-        Self { degrades: Some(Part::Source(name.to_owned())), text: format!("source `{name}`: {what}") }
+        Self { about: Some(Part::Source(name.to_owned())), degrades: true, text: format!("source `{name}`: {what}") }
+    }
+
+    /// The same, about a source that works another way.
+    pub(super) fn of_working_source(name: &str, what: &str) -> Self {
+        Self { degrades: false, ..Self::of_source(name, what) }
     }
 
     /// About a plugin that does not have what it needs.
     pub(super) fn of_plugin(name: &str, what: &str) -> Self {
-        Self { degrades: Some(Part::Plugin(name.to_owned())), text: format!("plugin `{name}`: {what}") }
+        Self { about: Some(Part::Plugin(name.to_owned())), degrades: true, text: format!("plugin `{name}`: {what}") }
     }
 }
 
@@ -56,7 +63,7 @@ impl Part {
 impl Config {
     /// Warnings about a plugin.
     pub fn warnings_of_plugin(&self, name: &str) -> impl Iterator<Item = &Warning> {
-        let about = move |warning: &&Warning| matches!(&warning.degrades, Some(Part::Plugin(its)) if its == name);
+        let about = move |warning: &&Warning| matches!(&warning.about, Some(Part::Plugin(its)) if its == name);
         self.warnings.iter().filter(about)
     }
 

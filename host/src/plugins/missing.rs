@@ -44,7 +44,9 @@ impl Slot {
             // The file that came is not at fault.
             Some(_) if nothing && self.compiling_since_ms.is_some() => self.problem = None,
             Some(problem) if problem == NO_FILE && !self.routed => self.problem = None,
-            None if nothing && self.routed && self.compiling_since_ms.is_none() => self.problem = Some(NO_FILE.to_owned()),
+            None if nothing && self.routed && self.compiling_since_ms.is_none() => {
+                self.problem = Some(NO_FILE.to_owned())
+            }
             _ => {}
         }
     }
@@ -55,7 +57,7 @@ mod tests {
     use super::*;
 
     fn routes(plugins: &[&str]) -> Routes {
-        Routes::new([("a.b", plugins.iter().map(|name| (*name).into()).collect())]).unwrap()
+        Routes::new([("a.b", plugins.iter().map(|name| (*name).into()).collect())], |_| false).unwrap()
     }
 
     #[test]

@@ -48,7 +48,7 @@ fn what_stands_around_a_secret_is_taken_away_alike_for_variables_and_files() {
             for warning in &warnings {
                 assert!(warning.contains(said) && warning.contains(name) && !warning.contains(SECRET), "{warning}");
             }
-            assert!(config.warnings.iter().all(|warning| warning.degrades.is_none()), "it works");
+            assert!(config.warnings.iter().all(|warning| warning.about.is_none()), "it works");
         }
     }
 }
@@ -69,24 +69,25 @@ fn quotes_around_a_secret_are_refused_alike_and_never_shown() {
 }
 
 #[test]
-fn a_secret_that_is_named_and_not_set_degrades_its_source() {
+fn a_secret_that_is_named_and_not_set_is_a_warning_about_its_source() {
     let mut home = Home::new();
     home.make_secrets = MakeSecrets::Yes;
     let source = |listen: &str, secrets: &str| {
         format!("[server]\nlisten = \"{listen}:3000\"\n{}", ACME.replace("{ env = \"ACME_SECRET\" }", secrets))
     };
-    let only = |text: &str| {
+    let only = |text: &str, degrades: bool| {
         let warnings = home.good(text).warnings;
         assert_eq!(warnings.len(), 1, "{warnings:?}");
-        assert_eq!(warnings[0].degrades, Some(Part::Source("acme".to_owned())));
+        assert_eq!(warnings[0].about, Some(Part::Source("acme".to_owned())));
+        assert_eq!(warnings[0].degrades, degrades);
         warnings[0].text.clone()
     };
-    let far = only(&source("0.0.0.0", "{ env = \"ACME_SECRT\" }"));
+    let far = only(&source("0.0.0.0", "{ env = \"ACME_SECRT\" }"), true);
     assert!(far.contains("`ACME_SECRT` is empty or absent") && far.contains("refused with 503"), "{far}");
-    let near = only(&source("127.0.0.1", "{ env = \"ACME_SECRT\" }"));
+    let near = only(&source("127.0.0.1", "{ env = \"ACME_SECRT\" }"), false);
     assert!(near.contains("`ACME_SECRT` is empty or absent") && near.contains("data/secrets/acme"), "{near}");
     assert!(near.contains("the secret that this host made is used instead"), "{near}");
-    let one = only(&source("0.0.0.0", "{ env = \"ACME_SECRET\" }, { file = \"absent\" }"));
+    let one = only(&source("0.0.0.0", "{ env = \"ACME_SECRET\" }, { file = \"absent\" }"), true);
     assert!(one.contains("/absent is empty or absent; only its other secrets are in use"), "{one}");
     assert!(home.good(&source("0.0.0.0", "{ env = \"ACME_SECRET\" }")).warnings.is_empty());
 }

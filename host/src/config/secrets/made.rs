@@ -51,12 +51,13 @@ pub(in crate::config) fn settle(found: Found, name: &str, fallback: &Fallback<'_
     let made = own_secret(fallback);
     match made.map(|text| text.map(|text| key(&text, fallback.format))) {
         Ok(Some(Ok(secret))) => {
-            warn(&format!("{unset}; the secret that this host made is used instead, in {}", path.display()));
+            let what = format!("{unset}; the secret that this host made is used instead, in {}", path.display());
+            sink.warn(Warning::of_working_source(name, &what));
             Secrets::Generated { secret, path }
         }
         Ok(None) => {
             let unset = unset + "; `hookbox serve` makes one for a loopback listener";
-            warn(&unset);
+            sink.warn(Warning::of_working_source(name, &unset));
             Secrets::Missing(unset)
         }
         Ok(Some(Err(error))) => {

@@ -23,7 +23,7 @@ use crate::plugins::{Approvals, Refreshed, Shelf, Stock};
 use crate::reload::{self, Pace, Watched};
 use crate::sandbox::{Compiler, Sandbox, SandboxError, SandboxOptions};
 use crate::status::Status;
-use crate::store::{OpenError, Sqlite, SqliteOptions, Store, StoreError, TreeBudget};
+use crate::store::{OnLoss, OpenError, Sqlite, SqliteOptions, Store, StoreError, TreeBudget};
 use crate::{fail, tasks};
 
 mod sweep;
@@ -100,7 +100,7 @@ pub struct Addresses {
 }
 
 /// Binds the addresses, opens the store, and loads the plugins that `compiler` need not compile.
-pub async fn build(config: Config, compiler: Compiler) -> Result<App, AppError> {
+pub async fn build(config: Config, compiler: Compiler, on_loss: OnLoss) -> Result<App, AppError> {
     if let Some((plan, until)) = crate::config::fail_plan() {
         fail::arm(&plan, until).map_err(AppError::FailPlan)?;
     }
@@ -115,6 +115,7 @@ pub async fn build(config: Config, compiler: Compiler) -> Result<App, AppError> 
     };
     let options = SqliteOptions {
         max_bytes: config.store.max_bytes,
+        on_loss,
         tree: TreeBudget { events: config.server.tree_events, bytes: config.server.tree_bytes },
         ..SqliteOptions::at(config.store.sqlite_path.clone(), clock.clone())
     };

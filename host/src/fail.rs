@@ -2,7 +2,8 @@
 //!
 //! A point is armed by `HOOKBOX_FAIL=name:count[:action]` (see `config::fail_plan`): at its `count`-th passage it
 //! acts. The action is `kill` (the default, SIGKILL to this process), `io` (the store's operation reports an I/O
-//! error) or `full` (it reports a full disk, from then on until `HOOKBOX_FAIL_UNTIL` names a file that exists).
+//! error), `full` (it reports a full disk) or `write` (it reports that a write was refused, as a read-only file system and a
+//! used-up quota do). The last two act from then on until `HOOKBOX_FAIL_UNTIL` names a file that exists.
 //! Compiled to nothing in release builds.
 
 /// Every point, in the order an event passes them. `tests` sweep this list.
@@ -34,6 +35,8 @@ pub enum Fault {
     Io,
     /// Report a full disk.
     Full,
+    /// Report that a write was refused.
+    Write,
 }
 
 pub use imp::{arm, point};
@@ -66,6 +69,7 @@ mod imp {
             None | Some("kill") => None,
             Some("io") => Some(Fault::Io),
             Some("full") => Some(Fault::Full),
+            Some("write") => Some(Fault::Write),
             Some(other) => return Err(format!("no fail action `{other}`")),
         };
         let armed = Armed { point, left: AtomicI64::new(left), action, until };
@@ -81,9 +85,9 @@ mod imp {
         match armed.action {
             None => kill(),
             Some(Fault::Io) => Some(Fault::Io),
-            Some(Fault::Full) => {
+            Some(fault @ (Fault::Full | Fault::Write)) => {
                 let over = armed.until.as_ref().is_some_and(|file| file.exists());
-                (!over).then_some(Fault::Full)
+                (!over).then_some(fault)
             }
         }
     }

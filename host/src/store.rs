@@ -39,6 +39,7 @@ mod change;
 mod conformance;
 mod query;
 mod running;
+mod side_file;
 mod sqlite;
 
 pub use change::{Action, Changed, Preview, Progress, Which};
@@ -47,7 +48,7 @@ pub use query::{
     MAX_PAGE, Page, PluginCounts, Stats,
 };
 pub use running::Running;
-pub use sqlite::{OpenError, Recovered, Sqlite, SqliteOptions};
+pub use sqlite::{OnLoss, OpenError, Recovered, Sqlite, SqliteOptions};
 
 /// What a store call returns: boxed, because the store is used as `dyn`.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -64,6 +65,9 @@ pub enum StoreError {
     /// The disk is full or read-only; nothing was written, and it may pass.
     #[error("the disk refuses to store: {0}")]
     Unavailable(String),
+    /// The store's files were moved, removed or exchanged while it ran; nothing was written, and it may pass.
+    #[error("the store's files are not where they were: {0}")]
+    Lost(String),
     /// The store takes as much of the disk as it may; what was accepted is still handled.
     #[error("the store is full: {0}")]
     Full(String),
@@ -298,6 +302,11 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Why the store does not take appends at the moment, if so.
     fn trouble(&self) -> Option<StoreError>;
+
+    /// What wants an operator's attention although the store takes appends.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Returns once the store has stopped after an error it cannot survive.
     fn stopped(&self) -> Pending<'_, ()>;

@@ -31,6 +31,15 @@ pub(super) fn describe_metrics() {
         "Deliveries that operators have retried, cancelled or discarded"
     );
     metrics::describe_gauge!("hookbox_store_bytes", "Size of the database in bytes, free pages included");
+    metrics::describe_gauge!("hookbox_store_free_bytes", "Bytes of free pages in the database, used before it grows");
+    metrics::describe_counter!(
+        "hookbox_store_damaged_events_total",
+        "Deliveries that became dead letters because their stored event does not match its checksum"
+    );
+    metrics::describe_counter!(
+        "hookbox_store_side_file_failures_total",
+        "Writes that failed of the small files beside the database"
+    );
     metrics::describe_gauge!("hookbox_store_log_bytes", "Size of its write-ahead log in bytes");
     metrics::describe_gauge!("hookbox_store_disk_free_bytes", "Bytes that are free on its disk");
     metrics::describe_counter!(
@@ -138,6 +147,7 @@ fn attention(admin: &Admin) -> (u64, Vec<Trouble>) {
         .iter()
         .map(|key| trouble("restart", Some(key), format!("a change of `{key}` waits for a restart")));
     let watch = condition.watch.map(|watch| trouble("watch", None, watch.text));
+    let store = admin.store.warnings().into_iter().map(|detail| trouble("store", None, detail));
     let shelf = admin.shelf.load();
     let folder = shelf.problems().iter().map(|problem| trouble("plugins_dir", None, problem.clone()));
     // One that is being compiled wants patience, not attention; one that is held is not broken while an older one runs.
@@ -176,9 +186,8 @@ fn attention(admin: &Admin) -> (u64, Vec<Trouble>) {
     });
     let lately = admin.unidentified.lately();
     let untyped = lately.iter().map(|(source, lately)| trouble("source", Some(source), without_type(source, lately)));
-    let problems =
-        config.into_iter().chain(restart).chain(watch).chain(folder).chain(unset).chain(plugins).chain(slowed);
-    let problems = problems.chain(untyped);
+    let host = store.chain(config).chain(restart).chain(watch).chain(folder);
+    let problems = host.chain(unset).chain(plugins).chain(slowed).chain(untyped);
     (condition.generation, problems.collect())
 }
 

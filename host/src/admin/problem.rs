@@ -70,6 +70,7 @@ impl From<StoreError> for Problem {
             StoreError::Saturated { .. }
             | StoreError::Unavailable(_)
             | StoreError::Full(_)
+            | StoreError::Lost(_)
             | StoreError::Stopped(_) => StatusCode::SERVICE_UNAVAILABLE,
             StoreError::Query(_) => StatusCode::INTERNAL_SERVER_ERROR,
             StoreError::NotFound(_) => StatusCode::NOT_FOUND,

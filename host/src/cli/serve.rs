@@ -14,6 +14,7 @@ use super::failure::Failure;
 use super::output::{Ink, Page};
 use crate::app::{self, App};
 use crate::config::{Config, MakeSecrets, MissingPlugins};
+use crate::store::OnLoss;
 use crate::{tasks, telemetry};
 
 /// The exit code of a process that a signal ended is 128 and the signal's number, as shells count.
@@ -27,7 +28,11 @@ The second one leaves at once; nothing acknowledged is lost by that. SIGHUP read
 Examples:
   hookbox serve
   hookbox serve --config /etc/hookbox/config.toml --log-format json")]
-pub(super) struct Serve {}
+pub(super) struct Serve {
+    /// Go on once although the store has lost something since it was open last; the log says what
+    #[arg(long)]
+    accept_loss: bool,
+}
 
 impl Serve {
     pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
@@ -46,13 +51,16 @@ impl Serve {
             // Before anything is printed: whoever reads that the host runs may stop it.
             tasks::spawn(stop_on_signals(Signals::new()?, shutdown.clone()));
             let compiler = hosts_compiler(&config)?;
-            let app = app::build(config.clone(), compiler).await.map_err(|error| Failure::failed(error.to_string()))?;
+            let on_loss = if self.accept_loss { OnLoss::Accept } else { OnLoss::Refuse };
+            let built = app::build(config.clone(), compiler, on_loss).await;
+            let app = built.map_err(|error| Failure::failed(error.to_string()))?;
             if common.logs_json() {
                 config
                     .routes
                     .cycles()
                     .iter()
                     .for_each(|cycle| tracing::warn!(cycle = %cycle, "the routes make a cycle"));
+                config.routes.doubts(&config.sources).iter().for_each(|doubt| tracing::warn!("{doubt}"));
             } else {
                 announce(&config, &app)?;
             }

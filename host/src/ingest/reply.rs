@@ -164,6 +164,7 @@ impl Refused {
             Self::Store(StoreError::Saturated { .. }) => "saturated",
             Self::Store(StoreError::Unavailable(_)) => "disk",
             Self::Store(StoreError::Full(_)) => "full",
+            Self::Store(StoreError::Lost(_)) => "files",
             Self::Store(_) | Self::Broken(_) => "store",
             Self::Unanswered => "slow_store",
         }

@@ -47,6 +47,8 @@ pub(super) enum Disk {
     Sound,
     /// It takes nothing that needs more room than there is.
     Full,
+    /// It refuses every write, as a file system that became read-only or a used-up quota does.
+    Refusing,
     /// It fails to sync.
     Broken,
 }

@@ -11,16 +11,19 @@
 //! Layout: [`MAGIC`], and then slots of [`SLOT_BYTES`]: event, ordinal, attempt, little-endian; zeros when free.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::side_file::SideFile;
 use crate::event::{DeliveryId, EventId};
 
 /// The first bytes of the file.
 const MAGIC: [u8; 8] = *b"hookrun1";
+
+/// What a write that fails means.
+const MEANS: &str =
+    "no attempt begins that is not noted there, and one that has ended may count as running when the host dies";
 
 /// Bytes of a slot.
 const SLOT_BYTES: usize = 16;
@@ -47,7 +50,7 @@ impl Left {
 /// The file.
 #[derive(Debug)]
 pub(super) struct Notes {
-    file: File,
+    file: SideFile,
     slots: Mutex<Slots>,
 }
 
@@ -68,9 +71,9 @@ pub struct Running {
 impl Notes {
     /// Opens the file and reads what a dead host left in it. It stays as it is until [`Notes::begin`].
     pub(super) fn open(path: &Path) -> io::Result<(Self, Left)> {
-        let mut file = File::options().create(true).truncate(false).read(true).write(true).mode(0o600).open(path)?;
+        let file = SideFile::open(path, "running", MEANS)?;
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
+        file.file().read_to_end(&mut bytes)?;
         let left = match bytes.strip_prefix(&MAGIC) {
             Some(slots) => Left::Noted(slots.as_chunks().0.iter().filter_map(read).collect()),
             None => Left::Unknown,
@@ -80,8 +83,13 @@ impl Notes {
 
     /// Forgets what a dead host left, once that is settled in the store.
     pub(super) fn begin(&self) -> io::Result<()> {
-        self.file.set_len(0)?;
-        self.file.write_all_at(&MAGIC, 0)
+        self.file.file().set_len(0)?;
+        self.file.write_at(&MAGIC, 0)
+    }
+
+    /// What is wrong with the file, if a write failed lately.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.file.trouble()
     }
 
     /// Notes an attempt that is about to begin.
@@ -99,7 +107,7 @@ impl Notes {
     }
 
     fn write(&self, slot: u32, bytes: &[u8; SLOT_BYTES]) -> io::Result<()> {
-        self.file.write_all_at(bytes, (MAGIC.len() + slot as usize * SLOT_BYTES) as u64)
+        self.file.write_at(bytes, (MAGIC.len() + slot as usize * SLOT_BYTES) as u64)
     }
 
     fn with_slots<T>(&self, work: impl FnOnce(&mut Slots) -> T) -> T {

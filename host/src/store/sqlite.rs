@@ -15,10 +15,13 @@ use self::batch::Batch;
 use self::command::{Command, Reply, give_back};
 use self::counts::Counts;
 use self::dedupe::{ROUND_EVENTS, Recent};
+pub use self::loss::OnLoss;
+use self::mark::Mark;
 use self::queue::Queues;
 use self::readers::{KV_READERS, READERS, Readers};
 pub use self::schema::OpenError;
 use self::space::Space;
+use self::vigil::Vigil;
 use self::waiting::Waiting;
 use self::writer::{DeskSlot, Shared, Writer};
 use super::running::{Left, Notes};
@@ -37,9 +40,13 @@ mod change;
 mod command;
 mod counts;
 mod dedupe;
+mod failure;
+mod files;
 #[cfg(test)]
 mod laws;
 mod lease;
+mod loss;
+mod mark;
 mod operator;
 mod pages;
 #[cfg(test)]
@@ -51,7 +58,9 @@ mod schema;
 mod search;
 mod settle;
 mod space;
+mod sum;
 mod tree;
+mod vigil;
 mod waiting;
 mod writer;
 
@@ -76,6 +85,8 @@ pub struct SqliteOptions {
     pub max_bytes: Option<u64>,
     /// How long a commit that appends little takes up settlements and leases: an append that comes meanwhile waits for it.
     pub longest_work: Duration,
+    /// What is done about a store that has lost something since it was open last.
+    pub on_loss: OnLoss,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -89,6 +100,7 @@ impl SqliteOptions {
             tree: TreeBudget::default(),
             max_bytes: None,
             longest_work: LONGEST_WORK,
+            on_loss: OnLoss::default(),
             clock,
         }
     }
@@ -115,6 +127,7 @@ pub struct Sqlite {
     waiting: Arc<Waiting>,
     recovered: Recovered,
     notes: Arc<Notes>,
+    mark: Arc<Mark>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
@@ -125,21 +138,28 @@ impl Sqlite {
     }
 
     fn open_with_round(options: SqliteOptions, round_events: u64) -> Result<Self, OpenError> {
-        let SqliteOptions { path, max_waiting_appends, tree, max_bytes, longest_work, clock } = options;
-        let (lock, path) = schema::lock(&path)?;
+        let SqliteOptions { path, max_waiting_appends, tree, max_bytes, longest_work, on_loss, clock } = options;
+        let (lock, path) = files::lock(&path)?;
         let failed = |source| OpenError::Sqlite { path: path.clone(), source };
-        let connection = schema::open_writer(&path)?;
+        let (connection, before) = loss::open(&path, on_loss)?;
         // Through a connection of its own, with a small cache: what is read here is not wanted again.
         let recent = Recent::load(&schema::open_reader(&path).map_err(failed)?, round_events).map_err(failed)?;
         let last_id = last_id(&connection, &recent).map_err(failed)?;
+        // An id is given out once, also if its event was lost.
+        let last_id = last_id.max(before.map_or(last_id, |before| before.event));
         let mut counts = Counts::read(&connection).map_err(failed)?;
-        let notes_path = schema::beside(&path, "-running");
+        let notes_path = files::beside(&path, "-running");
         let failed_io = |source| OpenError::Io { path: notes_path.clone(), source };
         let (notes, left) = Notes::open(&notes_path).map_err(failed_io)?;
         let (recovered, delta) = recover(&connection, clock.now_ms(), last_id, &recent, &left).map_err(failed)?;
         counts.add(&delta);
         // Only now: until here a killed start leaves the next one as much as it found.
         notes.begin().map_err(failed_io)?;
+        let mark_path = files::beside(&path, "-committed");
+        let last = loss::last(&connection).map_err(failed)?;
+        let mark = Mark::begin(&mark_path, last).map_err(|source| OpenError::Io { path: mark_path, source })?;
+        let mark = Arc::new(mark);
+        let vigil = Vigil::begin(&path, &lock).map_err(|source| OpenError::Io { path: path.clone(), source })?;
         let shared = Arc::new(Shared { counts: Mutex::new(counts), ..Shared::default() });
         let (commands, receiver) = channel();
         let writer = Writer {
@@ -148,12 +168,15 @@ impl Sqlite {
             shared: shared.clone(),
             clock: clock.clone(),
             last_id,
+            last_event: last.event,
             recent,
             queues: Queues::default(),
             postponed: false,
             longest_work,
             tree,
             space: Space::new(&path, max_bytes),
+            vigil,
+            mark: mark.clone(),
             _lock: lock,
         };
         let thread = tasks::thread("hookbox-store", move || writer.run())
@@ -168,6 +191,7 @@ impl Sqlite {
             waiting: Waiting::new(max_waiting_appends),
             recovered,
             notes: Arc::new(notes),
+            mark,
             thread: Mutex::new(Some(thread)),
         })
     }
@@ -339,6 +363,10 @@ impl Store for Sqlite {
     fn trouble(&self) -> Option<StoreError> {
         let full = || self.shared.full.load().as_ref().map(|reason| StoreError::Full(reason.to_string()));
         self.shared.trouble.borrow().clone().or_else(full)
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.notes.trouble().into_iter().chain(self.mark.trouble()).collect()
     }
 
     fn stopped(&self) -> Pending<'_, ()> {

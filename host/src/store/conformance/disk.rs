@@ -45,6 +45,22 @@ pub(in crate::store) async fn a_full_disk_refuses_appends_until_it_has_room(harn
     assert_eq!(store.events(EventFilter::default(), Page { limit: 9, after: None }).await.unwrap().0.len(), 2);
 }
 
+pub(in crate::store) async fn a_disk_that_refuses_writes_is_one_that_is_full(harness: impl Harness) {
+    let store = harness.open().await;
+    let id = deliver(&store, "audit").await;
+    let lease = lease_one(&store, "audit").await;
+    harness.set_disk(Disk::Refusing);
+    let settled = store.settle(lease, done());
+    unavailable(store.append(event("order.paid", &[])).await);
+    let trouble = store.trouble();
+    assert!(matches!(&trouble, Some(StoreError::Unavailable(why)) if why.contains("read-only")), "{trouble:?}");
+    assert_eq!((store.stats().events, state(&store, id).await), (1, State::Leased));
+    harness.set_disk(Disk::Sound);
+    assert_eq!(settled.await.unwrap(), Settled::Kept);
+    append(&store, event("order.paid", &[])).await;
+    assert!(store.trouble().is_none());
+}
+
 pub(in crate::store) async fn a_full_disk_delays_settlements(harness: impl Harness) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;

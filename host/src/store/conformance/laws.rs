@@ -152,6 +152,7 @@ macro_rules! laws {
             }
             disk {
                 a_full_disk_refuses_appends_until_it_has_room
+                a_disk_that_refuses_writes_is_one_that_is_full
                 a_full_disk_delays_settlements
                 an_append_that_a_full_disk_refused_has_taken_no_key
                 settlements_that_wait_for_the_disk_go_before_appends

@@ -9,6 +9,7 @@ use rusqlite::{Connection, params};
 
 use super::counts::Delta;
 use super::dedupe::{KeyChanges, Recent};
+use super::sum;
 use crate::event::{DeliveryId, Event, EventId, NewEvent, PluginName, State};
 use crate::store::{Appended, Desk, Lease, Place, TreeBudget};
 
@@ -25,6 +26,8 @@ pub(super) struct Batch<'a> {
     pub(super) connection: &'a Connection,
     pub(super) now_ms: i64,
     pub(super) last_id: EventId,
+    /// The last event that this batch stores.
+    pub(super) last_event: Option<EventId>,
     pub(super) desk: Option<&'a dyn Desk>,
     pub(super) recent: &'a Recent,
     pub(super) tree: TreeBudget,
@@ -45,6 +48,7 @@ impl<'a> Batch<'a> {
             connection,
             now_ms,
             last_id,
+            last_event: None,
             desk: None,
             recent,
             tree: TreeBudget::default(),
@@ -76,6 +80,7 @@ impl<'a> Batch<'a> {
             return Ok(Appended { id: first, duplicate: true });
         }
         self.last_id = id;
+        self.last_event = Some(id);
         self.insert_event(id, new, root)?;
         self.delta.events += 1;
         if !new.targets.is_empty() {
@@ -96,8 +101,8 @@ impl<'a> Batch<'a> {
         self.connection
             .prepare_cached(
                 "INSERT INTO events (id, source, type, subject, content_type, time_ms, provider_id, note, headers,
-                                     parent, hops, dedupe, body, root)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                                     parent, hops, dedupe, body, root, sum)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
             )?
             .execute(params![
                 id.row(),
@@ -114,6 +119,7 @@ impl<'a> Batch<'a> {
                 keys,
                 attributes.body.as_ref(),
                 root.map(EventId::row),
+                sum::of(attributes),
             ])?;
         Ok(())
     }

@@ -14,6 +14,7 @@ use crate::store::conformance::tree::BUDGET;
 use crate::store::conformance::{Disk, Harness, START_MS, record};
 use crate::store::{Keep, KvTransaction, Lane, Next, Settled, Settlement, Store, StoreError};
 
+mod files;
 mod turns;
 
 /// Dedupe keys move from memory into their table within so many events.
@@ -150,6 +151,7 @@ async fn a_file_of_an_older_host_is_taken_along_with_what_it_holds() {
 /// Makes of a file what version 3 would have written.
 const BACK_TO_VERSION_3: &str = "
     DROP TABLE duplicates;
+    ALTER TABLE events DROP COLUMN sum;
     DROP TABLE trees;
     DROP INDEX events_root;
     ALTER TABLE events DROP COLUMN root;

@@ -8,6 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::Recovered;
 use super::batch::{Batch, NEVER_MS};
+use super::sum;
 use crate::event::{Attributes, DeliveryId, Event, EventId, Outcome, PluginName, State};
 use crate::store::running::Left;
 use crate::store::{Lane, Lease, Leased, MAX_CRASHES, Place};
@@ -23,6 +24,8 @@ struct Due {
     attempt: u32,
     pardoned: u32,
     event: Event,
+    /// Why the event is not the one that was stored, if so.
+    damage: Option<String>,
 }
 
 /// The columns `read_event` reads, from a table named `e`.
@@ -68,6 +71,10 @@ impl Batch<'_> {
         for plugin in plugins {
             let due = self.due(crashes, plugin, most - leases.len())?;
             for due in due {
+                if let Some(damage) = &due.damage {
+                    self.bury(&due, damage)?;
+                    continue;
+                }
                 let room = match self.desk.map(|desk| desk.room(plugin, due.event.attributes.body.len())) {
                     // The rest stays where it is: due, and nobody's.
                     Some(None) => break,
@@ -93,7 +100,7 @@ impl Batch<'_> {
             return Ok(Vec::new());
         }
         let sql = format!(
-            "SELECT {EVENT_COLUMNS}, d.ordinal, d.state, d.attempt, d.pardoned
+            "SELECT {EVENT_COLUMNS}, d.ordinal, d.state, d.attempt, d.pardoned, e.sum
              FROM deliveries d JOIN events e ON e.id = d.event
              WHERE d.crashes = :crashes AND d.plugin = :plugin AND d.due_ms <= :now
              ORDER BY d.due_ms, d.event, d.ordinal LIMIT :most"
@@ -109,7 +116,8 @@ impl Batch<'_> {
             let delivery = DeliveryId { event: event.id, ordinal: row.get(10)? };
             let state = read_state(row, 11)?;
             let (attempt, pardoned) = (row.get(12)?, row.get(13)?);
-            found.push(Due { delivery, plugin: plugin.clone(), state, attempt, pardoned, event });
+            let damage = sum::damage(row, 14, &event.attributes)?;
+            found.push(Due { delivery, plugin: plugin.clone(), state, attempt, pardoned, event, damage });
             if bytes >= MAX_LEASED_BYTES {
                 break;
             }
@@ -139,6 +147,31 @@ impl Batch<'_> {
             event: Arc::new(due.event),
             _place: place,
         })
+    }
+
+    /// Makes a dead letter of a delivery whose event is damaged.
+    fn bury(&mut self, due: &Due, damage: &str) -> Result<(), rusqlite::Error> {
+        let DeliveryId { event, ordinal } = due.delivery;
+        let (attempt, dead) = (due.attempt + 1, State::Dead);
+        self.connection
+            .prepare_cached(
+                "UPDATE deliveries SET state = ?3, attempt = ?4, due_ms = NULL, crashes = 0
+                 WHERE event = ?1 AND ordinal = ?2",
+            )?
+            .execute(params![event.row(), ordinal, dead.code(), attempt])?;
+        self.connection
+            .prepare_cached(
+                "INSERT INTO attempts (event, ordinal, number, started_ms, duration_us, outcome, error)
+                 VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6)",
+            )?
+            .execute(params![event.row(), ordinal, attempt, self.now_ms, Outcome::Error.code(), damage])?;
+        self.delta.moved(&due.plugin, Some(due.state), Some(dead));
+        metrics::counter!("hookbox_store_damaged_events_total").increment(1);
+        tracing::error!(
+            delivery.id = %due.delivery, plugin.name = %due.plugin, delivery.attempt = attempt, reason = damage,
+            "dead letter"
+        );
+        Ok(())
     }
 
     /// Gives back what is still leased when the store is closed in good order: nobody runs it any more.

@@ -7,6 +7,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::batch::Batch;
 use super::lease::{EVENT_COLUMNS, read_event, read_state};
+use super::sum;
 use crate::event::{DeliveryId, EventId, PluginName, State};
 use crate::fail;
 use crate::store::{Keep, StoreError};
@@ -30,10 +31,15 @@ pub(super) type Answer<T> = Result<Result<T, StoreError>, rusqlite::Error>;
 impl Batch<'_> {
     /// Creates new deliveries of an old event.
     pub(super) fn replay(&mut self, event: EventId, plugins: &[PluginName]) -> Answer<Vec<DeliveryId>> {
-        let sql = format!("SELECT {EVENT_COLUMNS} FROM events e WHERE e.id = ?1");
-        let found = self.connection.prepare_cached(&sql)?.query_row([event.row()], read_event).optional()?;
-        let Some(found) = found.map(Arc::new) else {
-            return Ok(Err(StoreError::NotFound(format!("event `{event}`"))));
+        let sql = format!("SELECT {EVENT_COLUMNS}, e.sum FROM events e WHERE e.id = ?1");
+        let found = self.connection.prepare_cached(&sql)?.query_row([event.row()], |row| {
+            let event = read_event(row)?;
+            Ok((sum::damage(row, 10, &event.attributes)?, Arc::new(event)))
+        });
+        let found = match found.optional()? {
+            Some((None, found)) => found,
+            Some((Some(damage), _)) => return Ok(Err(StoreError::Conflict(damage))),
+            None => return Ok(Err(StoreError::NotFound(format!("event `{event}`")))),
         };
         let first: u32 = self
             .connection

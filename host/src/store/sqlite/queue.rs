@@ -34,6 +34,10 @@ impl Queues {
         }
     }
 
+    pub(super) fn extend(&mut self, commands: impl IntoIterator<Item = Command>) {
+        commands.into_iter().for_each(|command| self.push(command));
+    }
+
     /// Puts commands back that were taken in this order and not done.
     pub(super) fn put_back(&mut self, commands: Vec<Command>) {
         for command in commands.into_iter().rev() {

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::lease::{EVENT_COLUMNS, read_event, read_state};
+use super::sum;
 use crate::event::{AttemptRecord, DeliveryId, Digest, EventId, Outcome, PluginName, State};
 use crate::store::{AttemptView, DeliveryView, EventView, KvValue, MAX_CHILDREN};
 
@@ -81,14 +82,17 @@ fn json<T: serde::de::DeserializeOwned + Default>(column: usize, text: Option<St
 
 /// One event, whole.
 pub(super) fn event(connection: &Connection, id: EventId) -> Result<Option<EventView>, rusqlite::Error> {
-    let sql = format!("SELECT {EVENT_COLUMNS}, e.provider_id, e.note, e.headers FROM events e WHERE e.id = ?1");
+    let sql = format!("SELECT {EVENT_COLUMNS}, e.provider_id, e.note, e.headers, e.sum FROM events e WHERE e.id = ?1");
     let found = connection
         .prepare_cached(&sql)?
         .query_row([id.row()], |row| {
+            let event = read_event(row)?;
+            let note: Option<String> = row.get(11)?;
+            let notes: Vec<String> = sum::damage(row, 13, &event.attributes)?.into_iter().chain(note).collect();
             Ok(EventView {
-                event: read_event(row)?,
+                event,
                 provider_id: row.get(10)?,
-                note: row.get(11)?,
+                note: (!notes.is_empty()).then(|| notes.join("; ")),
                 headers: json(12, row.get(12)?)?,
                 deliveries: Vec::new(),
                 children: Vec::new(),

@@ -93,7 +93,7 @@ impl Readers {
         Self { paced: true, ..Self::new(path, shared, 1) }
     }
 
-    /// Runs an operator's question away from the async workers. A store that has stopped answers none.
+    /// Runs an operator's question away from the async workers. A store that has stopped, or whose files are elsewhere, answers none.
     pub(super) async fn ask<T, F>(&self, question: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -159,7 +159,11 @@ impl Readers {
     }
 
     fn stopped(&self) -> Option<StoreError> {
-        self.shared.trouble.borrow().clone().filter(|trouble| matches!(trouble, StoreError::Stopped(_)))
+        self.shared
+            .trouble
+            .borrow()
+            .clone()
+            .filter(|trouble| matches!(trouble, StoreError::Stopped(_) | StoreError::Lost(_)))
     }
 }
 

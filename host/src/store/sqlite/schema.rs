@@ -1,15 +1,15 @@
 //! The file: how it is opened, what it holds, how it grows from version to version.
 
-use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::writer::injected;
-use crate::fail::{self, Fault};
+use super::failure::{explain, hint, injected};
+use super::files::make_file;
+use crate::fail;
 
 /// The schema this host writes. A file with a greater one is refused, one with a smaller one is migrated.
 const VERSION: i64 = 5;
@@ -32,12 +32,12 @@ const BUSY: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The folder cannot be made, or a file in it cannot be opened.
-    #[error("cannot open `{path}`: {source}")]
+    #[error("cannot open `{path}`: {source}{}", hint(source))]
     Io {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// Another host has it.
     #[error("`{0}` is in use by another hookbox; two hosts cannot share one SQLite file")]
@@ -60,8 +60,11 @@ pub enum OpenError {
         /// What came back.
         found: String,
     },
+    /// It is not what the store of this name was when it was written last.
+    #[error("{0}")]
+    Lost(String),
     /// SQLite failed.
-    #[error("cannot open `{path}`: {source}")]
+    #[error("cannot open `{path}`: {}", explain(source, path))]
     Sqlite {
         /// Which.
         path: PathBuf,
@@ -188,78 +191,33 @@ const DUPLICATES: &str = "
     CREATE TABLE duplicates (event INTEGER PRIMARY KEY, n INTEGER NOT NULL, last_ms INTEGER NOT NULL) STRICT;
 ";
 
+/// Since version 5: a checksum of each event, absent for older ones.
+const SUMS: &str = "ALTER TABLE events ADD COLUMN sum INTEGER;";
+
 /// Each version of the schema with the changes that lead to it from the one before.
 const MIGRATIONS: [(i64, &[&str]); 5] =
-    [(1, &[TABLES]), (2, &[CALLS]), (3, &[MOVED]), (4, &[TREES]), (5, &[DUPLICATES])];
+    [(1, &[TABLES]), (2, &[CALLS]), (3, &[MOVED]), (4, &[TREES]), (5, &[DUPLICATES, SUMS])];
 
-/// Makes the folder if it is not there, for the host's user alone: bodies are nobody else's business. Its entry in the
-/// folder above has to survive a power cut as well, also if something else has just made it.
-fn make_folder(folder: &Path) -> io::Result<()> {
-    if folder.as_os_str().is_empty() || folder == Path::new("/") {
-        return Ok(());
-    }
-    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let sync = || File::open(parent)?.sync_all();
-    if folder.exists() {
-        // A folder above that may not be opened was there long before.
-        let _ = sync();
-        return Ok(());
-    }
-    make_folder(parent)?;
-    DirBuilder::new().mode(0o700).create(folder)?;
-    sync()
-}
-
-/// Makes the database file if it is not there, mode 0600; SQLite gives its log and its index the same.
-fn make_file(database: &Path) -> io::Result<()> {
-    match File::options().create_new(true).write(true).mode(0o600).open(database) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// A file beside the database, as SQLite names its own.
-pub(super) fn beside(database: &Path, ending: &str) -> PathBuf {
-    let mut path = database.to_owned().into_os_string();
-    path.push(ending);
-    path.into()
-}
-
-/// Takes the lock that keeps a second host away, held as long as the file lives, and returns the database's one true
-/// path: under another name for the same file (a symbolic link) there is no second lock.
-pub(super) fn lock(database: &Path) -> Result<(File, PathBuf), OpenError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| OpenError::Io { path, source }
-    };
-    if let Some(folder) = database.parent() {
-        make_folder(folder).map_err(failed(folder))?;
-    }
-    // The database itself is not opened for this: closing it again would cancel the locks SQLite has on it.
-    let database = match fs::canonicalize(database) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !database.is_symlink() => database.to_owned(),
-        found => found.map_err(failed(database))?,
-    };
-    let path = beside(&database, "-lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok((file, database)),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(database)),
-        Err(TryLockError::Error(source)) => Err(OpenError::Io { path, source }),
-    }
-}
-
-/// Opens the writing connection, checks that it is as durable as promised, and brings the schema up to date.
-pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
+/// A connection that is to write, and the version of the schema it found. Nothing is written through it before
+/// [`prepare`], not even when it is closed.
+pub(super) fn connect(path: &Path) -> Result<(Connection, i64), OpenError> {
     let failed = |source| OpenError::Sqlite { path: path.to_owned(), source };
     make_file(path).map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
     let connection = Connection::open(path).map_err(failed)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
     connection.busy_timeout(BUSY).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(64);
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
     if version > VERSION {
         return Err(OpenError::Newer { path: path.to_owned(), found: version });
     }
+    Ok((connection, version))
+}
+
+/// Checks that the connection is as durable as promised, and brings the schema up to date.
+pub(super) fn prepare(connection: &Connection, version: i64, path: &Path) -> Result<(), OpenError> {
+    let failed = |source| OpenError::Sqlite { path: path.to_owned(), source };
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(failed)?;
     let settings = format!(
         "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
@@ -269,8 +227,8 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
          PRAGMA temp_store = MEMORY;"
     );
     connection.execute_batch(&settings).map_err(failed)?;
-    read_back(&connection, path, "journal_mode", "wal")?;
-    read_back(&connection, path, "synchronous", "2")?;
+    read_back(connection, path, "journal_mode", "wal")?;
+    read_back(connection, path, "synchronous", "2")?;
     for (next, changes) in MIGRATIONS.into_iter().filter(|(next, _)| *next > version) {
         if version > 0 {
             tracing::info!(from = version, to = next, "bringing the database up to date; a large one takes a while");
@@ -278,6 +236,14 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
         let migration = format!("BEGIN IMMEDIATE; {} PRAGMA user_version = {next}; COMMIT;", changes.concat());
         connection.execute_batch(&migration).map_err(failed)?;
     }
+    Ok(())
+}
+
+/// The writing connection to a file that is what it should be.
+#[cfg(test)]
+pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
+    let (connection, version) = connect(path)?;
+    prepare(&connection, version, path)?;
     Ok(connection)
 }
 
@@ -295,18 +261,23 @@ fn read_back(connection: &Connection, path: &Path, setting: &'static str, wanted
     if found == wanted { Ok(()) } else { Err(OpenError::Setting { path: path.to_owned(), setting, found }) }
 }
 
-/// Moves the log into the database if it is long, so that the next commit begins it anew. SQLite would do so by
-/// itself, and keep an error to itself as well. What a slow reader still looks at is moved after a later commit.
+/// Pages in the log.
+pub(super) fn log_pages(writer: &Connection) -> Result<i64, rusqlite::Error> {
+    writer.prepare_cached("PRAGMA wal_checkpoint(NOOP)")?.query_row([], |row| row.get("log"))
+}
+
+/// Whether the log is so long that it is to be moved.
+pub(super) fn log_is_long(writer: &Connection) -> Result<bool, rusqlite::Error> {
+    Ok(log_pages(writer)? >= LOG_PAGES)
+}
+
+/// Moves the log into the database, so that the next commit begins it anew. SQLite would do so by itself, and keep an error
+/// to itself as well. What a slow reader still looks at is moved after a later commit.
 pub(super) fn move_log(writer: &Connection) -> Result<(), rusqlite::Error> {
-    let pages = |sql| writer.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>("log"));
-    if pages("PRAGMA wal_checkpoint(NOOP)")? < LOG_PAGES {
-        return Ok(());
+    if let Some(fault) = fail::point(fail::LOG_POINT) {
+        return Err(injected(fault));
     }
-    match fail::point(fail::LOG_POINT) {
-        Some(Fault::Io) => Err(injected(rusqlite::ffi::SQLITE_IOERR_FSYNC)),
-        Some(Fault::Full) => Err(injected(rusqlite::ffi::SQLITE_FULL)),
-        None => pages("PRAGMA wal_checkpoint(PASSIVE)").map(drop),
-    }
+    writer.prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?.query_row([], |_| Ok(()))
 }
 
 /// Opens a connection that can only read.

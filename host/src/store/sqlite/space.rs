@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use bytesize::ByteSize;
 use rusqlite::Connection;
 
-use super::schema::{LOG_KEPT_BYTES, beside};
+use super::files::beside;
+use super::schema::LOG_KEPT_BYTES;
 
 /// How long what was seen counts, if little is written.
-pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// After so much was written it is looked at again, by weight: some 4 MiB.
 const LOOK_AFTER: u64 = 4_096;
@@ -129,6 +130,7 @@ impl Space {
         self.looked = Some(Instant::now());
         let sizes = sizes(connection, &self.database)?;
         metrics::gauge!("hookbox_store_bytes").set((sizes.used + sizes.unused) as f64);
+        metrics::gauge!("hookbox_store_free_bytes").set(sizes.unused as f64);
         metrics::gauge!("hookbox_store_log_bytes").set(sizes.log as f64);
         if let Some((free, _)) = sizes.disk {
             metrics::gauge!("hookbox_store_disk_free_bytes").set(free as f64);

@@ -11,21 +11,26 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use rusqlite::Connection;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode};
 use tokio::sync::watch;
 
 use super::batch::Batch;
 use super::command::{Answer, Command, give_back};
 use super::counts::{Counts, Delta};
 use super::dedupe::Recent;
+use super::failure::{self, Failed, injected};
+use super::loss::Last;
+use super::mark::Mark;
 use super::queue::Queues;
-use super::schema;
-use super::space::{LOOK_EVERY, Space};
+use super::space::Space;
+use super::vigil::Vigil;
 use crate::clock::Clock;
 use crate::event::EventId;
 use crate::fail::{self, Fault};
 use crate::store::{Desk, StoreError, TreeBudget};
+
+mod upkeep;
 
 /// The most that is appended in one transaction (and at least one event), by weight: see [`Command::weight`].
 const MAX_APPENDED: u64 = 512;
@@ -73,9 +78,12 @@ pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) clock: Clock,
     pub(super) last_id: EventId,
+    pub(super) last_event: EventId,
     pub(super) recent: Recent,
     pub(super) tree: TreeBudget,
     pub(super) space: Space,
+    pub(super) vigil: Vigil,
+    pub(super) mark: Arc<Mark>,
     /// What has come and is not begun; settlements that a full disk refused, and leases to give back.
     pub(super) queues: Queues,
     /// Whether the last batch left a command to the next one that was too large for it.
@@ -84,14 +92,6 @@ pub(super) struct Writer {
     pub(super) longest_work: Duration,
     /// Given up after the connection, also when nobody closes the store: no other host begins before this one ends.
     pub(super) _lock: File,
-}
-
-/// How a batch failed.
-enum Failed {
-    /// The disk refuses; it may pass.
-    Passing(StoreError),
-    /// Nothing can be trusted any more.
-    Fatal(StoreError),
 }
 
 impl Writer {
@@ -134,16 +134,9 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return false,
             }
-        } else if self.queues.is_empty() && self.space.full().is_some() {
-            // While nothing is appended nobody else notices that there is room again.
-            match self.commands.recv_timeout(LOOK_EVERY) {
-                Ok(command) => self.queues.push(command),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return false,
-            }
         } else if self.queues.is_empty() {
-            match self.commands.recv() {
-                Ok(command) => self.queues.push(command),
+            match self.next_command() {
+                Ok(command) => self.queues.extend(command),
                 Err(_) => return false,
             }
         }
@@ -173,10 +166,15 @@ impl Writer {
         let fault = self.rehearse();
         #[cfg(not(test))]
         let fault = None;
+        if let Err(lost) = self.look_after_files(false) {
+            // Refused as if it had been tried.
+            batch.extend(self.queues.drain());
+            return Err(lost);
+        }
         match self.space.look(&self.connection) {
             Ok(true) => self.shared.full.store(self.space.full().map(|reason| Arc::new(reason.to_owned()))),
             Ok(false) => {}
-            Err(error) => return Err(self.failed(&error)),
+            Err(error) => return Err(failure::undo(&self.connection, &error)),
         }
         let mut work = Batch {
             desk: desk.as_deref(),
@@ -189,13 +187,14 @@ impl Writer {
                 Ok(answers) => answers,
                 Err(error) => {
                     drop(work);
-                    return Err(self.failed(&error));
+                    return Err(failure::undo(&self.connection, &error));
                 }
             };
-        let Batch { last_id, written, delta, keys, born, posted, .. } = work;
+        let Batch { last_id, last_event, written, delta, keys, born, posted, .. } = work;
         self.space.wrote(written);
         self.last_id = last_id;
         self.recent.apply(keys, last_id);
+        self.last_event = last_event.unwrap_or(self.last_event);
         self.publish(&delta);
         let _ = fail::point("store.after_commit");
         let closing = matches!(answers.last(), Some(Answer::Closed));
@@ -219,18 +218,6 @@ impl Writer {
         if closing { Ok(true) } else { self.move_log().map(|()| false) }
     }
 
-    /// Moves a long log into the database, whatever of it was committed before. A disk that is full refuses the next commits
-    /// as well; any other failure leaves it unknown what of the database is on disk, and nothing is to follow.
-    fn move_log(&self) -> Result<(), Failed> {
-        match schema::move_log(&self.connection).map_err(|error| self.failed(&error)) {
-            Err(Failed::Passing(error)) => {
-                tracing::debug!(error = %error, "the log cannot be moved into the database for now");
-                Ok(())
-            }
-            moved => moved,
-        }
-    }
-
     /// Does what the test's disk is told to do.
     #[cfg(test)]
     fn rehearse(&self) -> Option<Fault> {
@@ -239,39 +226,35 @@ impl Writer {
         // SQLite takes the present size as the least maximum: at 1 the file is full.
         let most: i64 = if disk == Disk::Full { 1 } else { i64::from(u32::MAX) - 1 };
         self.connection.pragma_update_and_check(None, "max_page_count", most, |_| Ok(())).expect("a pragma is taken");
-        (disk == Disk::Broken).then_some(Fault::Io)
+        match disk {
+            Disk::Broken => Some(Fault::Io),
+            Disk::Refusing => Some(Fault::Write),
+            Disk::Sound | Disk::Full => None,
+        }
     }
 
+    /// Makes known what was committed. First in the file that a start compares the database with: nobody has heard of it yet.
     fn publish(&self, delta: &Delta) {
-        self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner).add(delta);
+        let events = {
+            let mut counts = self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner);
+            counts.add(delta);
+            counts.stats.events
+        };
+        self.mark.note(Last { event: self.last_event, events });
         self.shared.trouble.send_if_modified(|trouble| {
             let passed = trouble.take().is_some();
             if passed {
-                tracing::info!("the disk takes writes again");
+                tracing::info!("the store takes writes again");
             }
             passed
         });
     }
 
-    /// Undoes the transaction and says what the error means.
-    fn failed(&self, error: &rusqlite::Error) -> Failed {
-        if !self.connection.is_autocommit()
-            && let Err(error) = self.connection.execute_batch("ROLLBACK")
-        {
-            return Failed::Fatal(StoreError::Stopped(error.to_string()));
-        }
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull | ErrorCode::ReadOnly | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                Failed::Passing(StoreError::Unavailable(error.to_string()))
-            }
-            _ => Failed::Fatal(StoreError::Stopped(error.to_string())),
-        }
-    }
-
     /// Refuses everything but the settlements: those are tried again.
     fn hold(&mut self, error: StoreError, batch: Vec<Command>) {
-        let known = self.shared.trouble.send_replace(Some(error.clone())).is_some();
-        if !known {
+        let before = self.shared.trouble.send_replace(Some(error.clone()));
+        // What is wrong with the files is in the log already, with more words.
+        if before.is_none() && !matches!(error, StoreError::Lost(_)) {
             tracing::error!(error = %error, "nothing is acknowledged until the disk takes writes again");
         }
         let (settlements, others): (Vec<_>, Vec<_>) =
@@ -330,10 +313,8 @@ fn transact(
     }
     work.move_keys()?;
     work.delta.write(work.connection)?;
-    match fault.or_else(|| fail::point("store.before_commit")) {
-        Some(Fault::Io) => return Err(injected(rusqlite::ffi::SQLITE_IOERR_FSYNC)),
-        Some(Fault::Full) => return Err(injected(rusqlite::ffi::SQLITE_FULL)),
-        None => {}
+    if let Some(fault) = fault.or_else(|| fail::point("store.before_commit")) {
+        return Err(injected(fault));
     }
     work.connection.execute_batch("COMMIT")?;
     Ok(answers)
@@ -392,9 +373,4 @@ fn take_work(
     }
     work.written += written;
     Ok(())
-}
-
-/// An error that a test asked for.
-pub(super) fn injected(code: i32) -> rusqlite::Error {
-    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), Some("injected".to_owned()))
 }

@@ -28,6 +28,9 @@ pub const APPROVAL_POINTS: [&str; 3] = ["plugins.note_placed", "plugins.approved
 /// The point at which the store's log has become long and is about to be moved.
 pub const LOG_POINT: &str = "store.log_long";
 
+/// The point at which an attempt is noted as running.
+pub const RUNNING_POINT: &str = "store.note_running";
+
 /// What a point asks of the operation that passes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -47,7 +50,7 @@ mod imp {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicI64, Ordering};
 
-    use super::{APPROVAL_POINTS, Fault, LOG_POINT, POINTS};
+    use super::{APPROVAL_POINTS, Fault, LOG_POINT, POINTS, RUNNING_POINT};
 
     struct Armed {
         point: &'static str,
@@ -62,7 +65,7 @@ mod imp {
     pub fn arm(plan: &str, until: Option<PathBuf>) -> Result<(), String> {
         let mut parts = plan.split(':');
         let name = parts.next().unwrap_or_default();
-        let mut points = POINTS.into_iter().chain(APPROVAL_POINTS).chain([LOG_POINT]);
+        let mut points = POINTS.into_iter().chain(APPROVAL_POINTS).chain([LOG_POINT, RUNNING_POINT]);
         let point = points.find(|point| *point == name).ok_or_else(|| format!("no fail point `{name}`"))?;
         let left = parts.next().unwrap_or("1").parse().map_err(|_| format!("bad count in `{plan}`"))?;
         let action = match parts.next() {

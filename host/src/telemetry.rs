@@ -61,6 +61,8 @@ impl From<BuildError> for TelemetryError {
 pub fn log(format: LogFormat) -> Result<(), TelemetryError> {
     let (filter, doubts) = filter::read(config::log_filter())?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // It would say on stderr that stderr cannot be written, and panic: a log on a full disk would end the host.
+    let lines = lines.log_internal_errors(false);
     // A second call finds logging set up: the first one stands.
     let _ = match format {
         LogFormat::Text => lines.with_ansi(io::stderr().is_terminal() && !config::no_color()).try_init(),

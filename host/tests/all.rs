@@ -10,6 +10,7 @@ mod config;
 mod crash;
 mod egress;
 mod examples;
+mod files;
 mod harness;
 mod held;
 mod hostile;

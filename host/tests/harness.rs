@@ -84,9 +84,13 @@ pub(crate) fn start(site: &Site) -> Host {
 
 /// Starts the binary with environment variables and waits until it has printed its addresses; `None` if it ended before.
 pub(crate) fn start_with(site: &Site, env: &[(&str, &str)]) -> Option<Host> {
+    start_as(site, Command::new(env!("CARGO_BIN_EXE_hookbox")).arg("serve"), env)
+}
+
+/// The same for a command that becomes a host.
+pub(crate) fn start_as(site: &Site, command: &mut Command, env: &[(&str, &str)]) -> Option<Host> {
     let log = std::fs::File::options().create(true).append(true).open(site.path("host.log")).unwrap();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_hookbox"))
-        .arg("serve")
+    let mut child = command
         .current_dir(site.path("."))
         .env("TEST_SECRET", SECRET)
         .env_remove("HEYGEN_WEBHOOK_SECRET")

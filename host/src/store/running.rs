@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::side_file::SideFile;
 use crate::event::{DeliveryId, EventId};
+use crate::fail;
 
 /// The first bytes of the file.
 const MAGIC: [u8; 8] = *b"hookrun1";
@@ -102,7 +103,10 @@ impl Notes {
         });
         // Struck out and given back on every way out, also if it cannot be written.
         let running = Running { notes: self.clone(), slot };
-        self.write(slot, &written(delivery, attempt))?;
+        match fail::point(fail::RUNNING_POINT) {
+            Some(fault) => return Err(self.file.failed(io::Error::other(format!("injected: {fault:?}")))),
+            None => self.write(slot, &written(delivery, attempt))?,
+        }
         Ok(running)
     }
 

@@ -103,11 +103,7 @@ impl SideFile {
 
     /// Writes at an offset. A failure is counted and logged here.
     pub(super) fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let written = self.file.write_all_at(bytes, offset);
-        if let Err(error) = &written {
-            self.failed(error);
-        }
-        written
+        self.file.write_all_at(bytes, offset).map_err(|error| self.failed(error))
     }
 
     /// What is wrong, if a write failed lately.
@@ -118,22 +114,23 @@ impl SideFile {
     }
 
     /// Notes a failure, and writes a line if the last one was long ago.
-    fn failed(&self, error: &io::Error) {
+    pub(super) fn failed(&self, error: io::Error) -> io::Error {
         metrics::counter!("hookbox_store_side_file_failures_total", "file" => self.name).increment(1);
         let now = Instant::now();
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         let (logged, unlogged) = match &*failure {
             Some(before) if now.duration_since(before.logged) < REPEAT => (before.logged, before.unlogged + 1),
             Some(before) => {
-                self.log(error, before.unlogged + 1);
+                self.log(&error, before.unlogged + 1);
                 (now, 0)
             }
             None => {
-                self.log(error, 1);
+                self.log(&error, 1);
                 (now, 0)
             }
         };
         *failure = Some(Failure { error: error.to_string(), seen: now, logged, unlogged });
+        error
     }
 
     fn log(&self, error: &io::Error, failures: u64) {

@@ -14,6 +14,7 @@ use crate::store::conformance::tree::BUDGET;
 use crate::store::conformance::{Disk, Harness, START_MS, record};
 use crate::store::{Keep, KvTransaction, Lane, Next, Settled, Settlement, Store, StoreError};
 
+mod damage;
 mod files;
 mod turns;
 

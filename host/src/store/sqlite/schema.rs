@@ -247,6 +247,11 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
+/// Writes a page that says what it said before. An `UPDATE` that changes nothing would write none, and find a full disk well.
+pub(super) fn rewrite(writer: &Connection) -> Result<(), rusqlite::Error> {
+    writer.pragma_update(None, "user_version", VERSION)
+}
+
 fn read_back(connection: &Connection, path: &Path, setting: &'static str, wanted: &str) -> Result<(), OpenError> {
     let found = connection
         .pragma_query_value(None, setting, |row| {

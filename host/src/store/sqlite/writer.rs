@@ -23,6 +23,7 @@ use super::failure::{self, Failed, injected};
 use super::loss::Last;
 use super::mark::Mark;
 use super::queue::Queues;
+use super::schema;
 use super::space::Space;
 use super::vigil::Vigil;
 use crate::clock::Clock;
@@ -309,7 +310,7 @@ fn transact(
         answers.push(batch.last_mut().expect("it was pushed").run(work)?);
     }
     if batch.is_empty() {
-        work.connection.execute_batch("UPDATE swept SET dedupe_up_to = dedupe_up_to")?;
+        schema::rewrite(work.connection)?;
     }
     work.move_keys()?;
     work.delta.write(work.connection)?;

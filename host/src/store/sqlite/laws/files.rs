@@ -5,16 +5,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use super::*;
-use crate::event::DeliveryId;
-use crate::store::{Action, Lease, OnLoss, Which};
+use crate::store::OnLoss;
 
 impl OneFile {
-    fn beside(&self, ending: &str) -> PathBuf {
+    pub(super) fn beside(&self, ending: &str) -> PathBuf {
         super::super::files::beside(&self.options().path, ending)
     }
 
     /// Opens the file as soon as the store before has let go of it.
-    async fn reopen(&self, on_loss: OnLoss) -> Result<Sqlite, OpenError> {
+    pub(super) async fn reopen(&self, on_loss: OnLoss) -> Result<Sqlite, OpenError> {
         loop {
             match Sqlite::open(SqliteOptions { on_loss, ..self.options() }) {
                 Err(OpenError::InUse(_)) => tokio::task::yield_now().await,
@@ -87,7 +86,8 @@ async fn a_folder_that_is_moved_away_stops_the_store_and_its_settlements_wait() 
     let file = one_file();
     let store = file.open_sqlite().await;
     store.append(NewEvent { targets: vec!["audit".into()], ..event() }).await.unwrap();
-    let lease = lease(&store).await.remove(0);
+    let places = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+    let lease = store.lease(Lane::Plugin("audit".into()), places).await.unwrap().leases.remove(0);
     let delivery = lease.delivery;
     let folder = file.options().path.parent().unwrap().to_owned();
     let aside = file.folder.path().join("aside");
@@ -329,82 +329,4 @@ async fn a_folder_in_the_place_of_a_file_of_the_store_is_named() {
         let path = file.beside(ending).display().to_string();
         assert!(error.contains(&format!("`{path}`")) && error.contains("it is a folder"), "{error}");
     }
-}
-
-async fn lease(store: &Sqlite) -> Vec<Lease> {
-    let places = Arc::new(Semaphore::new(9)).try_acquire_many_owned(9).unwrap();
-    store.lease(Lane::Plugin("audit".into()), places).await.unwrap().leases
-}
-
-#[tokio::test]
-async fn a_damaged_event_is_a_dead_letter_that_says_so_and_its_neighbours_are_delivered() {
-    let file = one_file();
-    let store = file.open_sqlite().await;
-    let with = |body: &'static [u8]| {
-        let mut event = NewEvent { targets: vec!["audit".into()], ..event() };
-        event.attributes.body = body.into();
-        event
-    };
-    let mut ids = Vec::new();
-    for body in [&b"{\"amount\":10}"[..], b"{\"amount\":20}", b"{\"amount\":30}"] {
-        ids.push(store.append(with(body)).await.unwrap().id);
-    }
-    let change = |sql: &str, id: EventId| file.connection().execute(sql, [id.row()]).unwrap();
-    change("UPDATE events SET body = CAST('{\"amount\":99}' AS BLOB) WHERE id = ?1", ids[1]);
-    change("UPDATE events SET body = CAST('of an older host' AS BLOB), sum = NULL WHERE id = ?1", ids[2]);
-    let leased: Vec<EventId> = lease(&store).await.iter().map(|lease| lease.event.id).collect();
-    assert_eq!(leased, [ids[0], ids[2]], "without a checksum there is nothing to compare");
-    let view = store.event(ids[1]).await.unwrap();
-    let delivery = &view.deliveries[0];
-    let record = &delivery.attempts[0].record;
-    assert_eq!((delivery.state, delivery.attempt, record.outcome), (State::Dead, 1, Outcome::Error));
-    let (error, note) = (record.error.as_deref().unwrap(), view.note.as_deref().unwrap());
-    assert!(error.contains("the stored event is damaged: its checksum is") && error == note, "{error}, {note}");
-    assert_eq!(store.event(ids[0]).await.unwrap().note, None);
-    let id = DeliveryId { event: ids[1], ordinal: 0 };
-    // However often it is asked for.
-    let replayed = store.replay(ids[1], vec!["audit".into()]).await;
-    assert!(matches!(&replayed, Err(StoreError::Conflict(why)) if why == error), "{replayed:?}");
-    store.change(Action::Retry, Which::One(id)).await.unwrap();
-    assert!(lease(&store).await.is_empty());
-    let delivery = store.event(ids[1]).await.unwrap().deliveries.remove(0);
-    assert_eq!((delivery.state, delivery.attempts.len()), (State::Dead, 2));
-    assert_eq!(store.stats().plugins["audit"].0[usize::from(State::Dead.code())], 1);
-}
-
-#[tokio::test]
-async fn a_page_that_is_no_page_ends_the_start_or_the_store_with_the_way_out() {
-    let file = one_file();
-    let store = file.open_sqlite().await;
-    let large = || {
-        let mut event = NewEvent { targets: vec!["audit".into()], ..event() };
-        event.attributes.body = vec![b'x'; 64 << 10].into();
-        event
-    };
-    for _ in 0..20 {
-        store.append(large()).await.unwrap();
-    }
-    store.close().await.unwrap();
-    let whole = fs::read(file.beside("")).unwrap();
-    let damage = |keep: usize| {
-        let mut bytes = whole.clone();
-        bytes[keep * 4096..].fill(0xa5);
-        fs::write(file.beside(""), bytes).unwrap();
-    };
-    damage(1);
-    let error = file.reopen(OnLoss::Refuse).await.unwrap_err().to_string();
-    for part in ["is damaged", "hookbox.db", ".recover", "restore a backup"] {
-        assert!(error.contains(part), "{part}: {error}");
-    }
-    // A page in the middle of a body, whose next page is none: a start does not read it, a lease does.
-    let mut bytes = whole.clone();
-    let of_body = |page: &[u8]| page[4..].iter().all(|byte| *byte == b'x');
-    let page = bytes.chunks_mut(4096).find(|page| of_body(page)).unwrap();
-    page[..4].fill(0xa5);
-    fs::write(file.beside(""), bytes).unwrap();
-    let store = file.open_sqlite().await;
-    let places = Arc::new(Semaphore::new(9)).try_acquire_many_owned(9).unwrap();
-    let error = store.lease(Lane::Plugin("audit".into()), places).await.unwrap_err();
-    assert!(matches!(&error, StoreError::Stopped(why) if why.contains(".recover")), "{error}");
-    store.stopped().await.unwrap();
 }

@@ -64,7 +64,8 @@ pub(super) fn explain(error: &Error, path: &Path) -> String {
             format!("{error}: the file, its folder or its file system may be read-only")
         }
         _ if is_refused_write(error) => format!(
-            "{error}: a write was refused; the file system may have become read-only, or a quota or a limit is used up"
+            "{error}: a write was refused; the disk may be full, the file system may have become read-only, or a quota or a \
+             limit may be used up"
         ),
         _ => error.to_string(),
     }

@@ -11,13 +11,20 @@ use crate::event::Attributes;
 /// The checksum of an event.
 pub(super) fn of(attributes: &Attributes) -> u32 {
     let Attributes { source, kind, subject, content_type, time_ms, body } = attributes;
-    let mut hasher = Hasher::new();
-    for text in [Some(&**source), Some(kind.as_str()), subject.as_deref(), content_type.as_deref()] {
-        hasher.update(text.unwrap_or_default().as_bytes());
-        // No byte of UTF-8: what goes from the end of one text to the beginning of the next is noticed.
-        hasher.update(&[0xff]);
+    let texts = [Some(&**source), Some(kind.as_str()), subject.as_deref(), content_type.as_deref()];
+    // Lengths first: what goes from the end of one text to the beginning of the next is noticed.
+    let mut head = [[0xff; 8]; 5];
+    head[4] = time_ms.to_le_bytes();
+    for (length, text) in head.iter_mut().zip(texts) {
+        if let Some(text) = text {
+            *length = (text.len() as u64).to_le_bytes();
+        }
     }
-    hasher.update(&time_ms.to_le_bytes());
+    let mut hasher = Hasher::new();
+    hasher.update(head.as_flattened());
+    for text in texts.into_iter().flatten() {
+        hasher.update(text.as_bytes());
+    }
     hasher.update(body);
     hasher.finalize()
 }
@@ -54,6 +61,7 @@ mod tests {
         let others = [
             Attributes { source: "acmf".into(), ..event.clone() },
             Attributes { kind: "order.pai".to_owned(), subject: Some("dorder_1".to_owned()), ..event.clone() },
+            Attributes { content_type: Some(String::new()), ..event.clone() },
             Attributes { subject: None, content_type: Some("order_1".to_owned()), ..event.clone() },
             Attributes { time_ms: 8, ..event.clone() },
             Attributes { body: bytes::Bytes::from_static(b"{|"), ..event.clone() },

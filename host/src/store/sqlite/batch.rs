@@ -100,8 +100,8 @@ impl<'a> Batch<'a> {
         let keys = (!new.dedupe.is_empty()).then(|| new.dedupe.concat());
         self.connection
             .prepare_cached(
-                "INSERT INTO events (id, source, type, subject, content_type, time_ms, provider_id, note, headers,
-                                     parent, hops, dedupe, body, root, sum)
+                "INSERT INTO events (id, source, type, subject, content_type, time_ms, provider_id, note, headers, \
+                 parent, hops, dedupe, body, root, sum) \
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
             )?
             .execute(params![

@@ -11,19 +11,24 @@ use crate::event::Attributes;
 /// The checksum of an event.
 pub(super) fn of(attributes: &Attributes) -> u32 {
     let Attributes { source, kind, subject, content_type, time_ms, body } = attributes;
-    let texts = [Some(&**source), Some(kind.as_str()), subject.as_deref(), content_type.as_deref()];
+    let length = |text: Option<&str>| text.map_or(u64::MAX, |text| text.len() as u64).to_le_bytes();
     // Lengths first: what goes from the end of one text to the beginning of the next is noticed.
-    let mut head = [[0xff; 8]; 5];
-    head[4] = time_ms.to_le_bytes();
-    for (length, text) in head.iter_mut().zip(texts) {
-        if let Some(text) = text {
-            *length = (text.len() as u64).to_le_bytes();
-        }
-    }
+    let head = [
+        time_ms.to_le_bytes(),
+        length(Some(source)),
+        length(Some(kind)),
+        length(subject.as_deref()),
+        length(content_type.as_deref()),
+    ];
     let mut hasher = Hasher::new();
     hasher.update(head.as_flattened());
-    for text in texts.into_iter().flatten() {
-        hasher.update(text.as_bytes());
+    hasher.update(source.as_bytes());
+    hasher.update(kind.as_bytes());
+    if let Some(subject) = subject {
+        hasher.update(subject.as_bytes());
+    }
+    if let Some(content_type) = content_type {
+        hasher.update(content_type.as_bytes());
     }
     hasher.update(body);
     hasher.finalize()

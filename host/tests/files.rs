@@ -140,6 +140,14 @@ fn an_empty_database_beside_traces_of_an_earlier_one_is_an_error() {
     let lines = refused(&site);
     assert!(lines.contains("is empty (0 bytes)") && lines.contains("hookbox.db-wal"), "{lines}");
     assert_eq!(fs::metadata(site.path("data/hookbox.db-wal")).unwrap().len(), log_bytes);
+    let host = harness::start_as(&site, Command::new(HOOKBOX).args(["serve", "--accept-loss"]), &[]).unwrap();
+    assert_eq!(host.api("/api/v1/stats")["events"], 0);
+    let id = acknowledged(&host, 1);
+    host.kill();
+    // One that is given without need says so.
+    let host = harness::start_as(&site, Command::new(HOOKBOX).args(["serve", "--accept-loss"]), &[]).unwrap();
+    all_there(&host, &[id]);
+    assert!(log(&site).contains("--accept-loss was given and nothing is missing"), "{}", log(&site));
 }
 
 #[test]

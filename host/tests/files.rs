@@ -7,7 +7,6 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 
 use crate::harness::{self, Host, SOURCE, Site, wait_for};
@@ -186,11 +185,14 @@ fn files_and_folders_of_a_host_are_its_users_alone_whatever_the_umask() {
 }
 
 /// The most bytes that a file of a host may have from now on.
+#[cfg(target_os = "linux")]
 fn limit_files(host: &Host, bytes: Option<u64>) {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
     let pid = Pid::from_raw(i32::try_from(host.pid()).unwrap());
     prlimit(pid, Resource::Fsize, Rlimit { current: bytes, maximum: None }).unwrap();
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_disk_that_refuses_writes_is_a_full_disk_and_recovers_by_itself() {
     let site = Site::new(SOURCE, &[]);

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, InterruptHandle};
 
+use super::failure::explain;
 use super::schema::open_reader;
 use super::writer::Shared;
 use crate::event::PluginName;
@@ -137,7 +138,7 @@ impl Readers {
             if readers.paced {
                 rest(permit, begun.elapsed());
             }
-            answer.map_err(|error| StoreError::Query(error.to_string()))
+            answer.map_err(|error| StoreError::Query(explain(&error, &readers.path)))
         });
         tokio::pin!(asked);
         match tokio::time::timeout(PATIENCE, &mut asked).await {

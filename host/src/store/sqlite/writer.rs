@@ -254,8 +254,9 @@ impl Writer {
     /// Refuses everything but the settlements: those are tried again.
     fn hold(&mut self, error: StoreError, batch: Vec<Command>) {
         let before = self.shared.trouble.send_replace(Some(error.clone()));
+        let known = matches!(before, Some(StoreError::Unavailable(_)));
         // What is wrong with the files is in the log already, with more words.
-        if before.is_none() && !matches!(error, StoreError::Lost(_)) {
+        if !known && !matches!(error, StoreError::Lost(_)) {
             tracing::error!(error = %error, "nothing is acknowledged until the disk takes writes again");
         }
         let (settlements, others): (Vec<_>, Vec<_>) =

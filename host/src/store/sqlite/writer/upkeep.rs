@@ -29,7 +29,8 @@ impl Writer {
     /// Fails while the store's files are not where they were.
     pub(super) fn look_after_files(&mut self, now: bool) -> Result<(), Failed> {
         let connection = &self.connection;
-        match if now { self.vigil.look_now(connection) } else { self.vigil.look(connection) } {
+        let looked = if now { self.vigil.look_now(connection) } else { self.vigil.look(connection) };
+        match looked {
             Ok(None) => Ok(()),
             Ok(Some(lost)) => Err(Failed::Passing(StoreError::Lost(lost.to_owned()))),
             Err(error) => Err(failure::undo(connection, &error)),

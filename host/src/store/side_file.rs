@@ -3,7 +3,7 @@
 //! A write that fails is counted and logged, at most once a minute, and is shown for a minute to whoever asks how the host
 //! is. The road goes on without it.
 
-use std::fs::{self, File, FileType, Permissions};
+use std::fs::{self, File, FileType, Metadata, Permissions};
 use std::io;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -32,19 +32,24 @@ pub(super) fn open_own(path: &Path) -> io::Result<File> {
     if !found.is_file() {
         return Err(not_a_file(found.file_type()));
     }
-    if found.uid() == geteuid().as_raw() && found.mode() & 0o777 != FILE_MODE {
-        file.set_permissions(Permissions::from_mode(FILE_MODE))?;
-    }
+    close_to_others(path, &found, |mode| file.set_permissions(mode));
     Ok(file)
 }
 
 /// Sets the mode of a file right without opening it, if it is there and belongs to this user.
-pub(super) fn set_mode(path: &Path) -> io::Result<()> {
-    match fs::metadata(path) {
-        Ok(found) if found.uid() == geteuid().as_raw() && found.mode() & 0o777 != FILE_MODE => {
-            fs::set_permissions(path, Permissions::from_mode(FILE_MODE))
-        }
-        _ => Ok(()),
+pub(super) fn set_mode(path: &Path) {
+    if let Ok(found) = fs::metadata(path) {
+        close_to_others(path, &found, |mode| fs::set_permissions(path, mode));
+    }
+}
+
+/// Sets the mode right, where it is wrong and this user may. A file system without modes is no reason to stay away.
+fn close_to_others(path: &Path, found: &Metadata, set: impl FnOnce(Permissions) -> io::Result<()>) {
+    if found.uid() != geteuid().as_raw() || found.mode() & 0o777 == FILE_MODE {
+        return;
+    }
+    if let Err(error) = set(Permissions::from_mode(FILE_MODE)) {
+        tracing::warn!(file = %path.display(), error = %error, "the mode of this file cannot be set to 0600");
     }
 }
 
@@ -156,9 +161,9 @@ mod tests {
         open_own(&path).unwrap();
         assert_eq!(mode(), FILE_MODE);
         fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
-        set_mode(&path).unwrap();
+        set_mode(&path);
         assert_eq!(mode(), FILE_MODE);
-        set_mode(&folder.path().join("absent")).unwrap();
+        set_mode(&folder.path().join("absent"));
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub(super) fn lock(database: &Path) -> Result<(File, PathBuf), OpenError> {
     for ending in ENDINGS {
         let path = beside(&database, ending);
         check_kind(&path).map_err(failed(&path))?;
-        set_mode(&path).map_err(failed(&path))?;
+        set_mode(&path);
     }
     let path = beside(&database, "-lock");
     let file = open_own(&path).map_err(failed(&path))?;

@@ -45,12 +45,14 @@ pub(super) struct Vigil {
 impl Vigil {
     /// Notes which files these are. The log and its index are there as soon as something was written.
     pub(super) fn begin(database: &Path, lock: &File) -> io::Result<Self> {
-        let mut files = vec![(beside(database, "-lock"), identity(&lock.metadata()?))];
+        // What matters most comes first: it is what is named when all are gone.
+        let mut files = Vec::new();
         for ending in ["", "-wal", "-shm"] {
             let path = beside(database, ending);
             let found = identity(&fs::metadata(&path)?);
             files.push((path, found));
         }
+        files.push((beside(database, "-lock"), identity(&lock.metadata()?)));
         Ok(Self { database: database.to_owned(), files, looked: None, lost: None })
     }
 

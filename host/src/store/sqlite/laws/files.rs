@@ -92,7 +92,8 @@ async fn a_folder_that_is_moved_away_stops_the_store_and_its_settlements_wait() 
     let folder = file.options().path.parent().unwrap().to_owned();
     let aside = file.folder.path().join("aside");
     fs::rename(&folder, &aside).unwrap();
-    trouble(&store).await;
+    let seen = trouble(&store).await.to_string();
+    assert!(seen.contains("hookbox.db` is gone"), "{seen}");
     let next = Next::Done { emitted: Vec::new(), kv: KvTransaction::default() };
     let settled = store.settle(lease, Settlement { next, record: None });
     lost(store.append(event()).await, "is gone");

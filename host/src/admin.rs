@@ -30,6 +30,7 @@ mod openapi;
 mod params;
 mod plugins;
 mod problem;
+mod settings;
 mod view;
 
 pub use openapi::router;

@@ -6,10 +6,11 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::telemetry;
+use crate::{config, telemetry};
 
 mod bench;
 mod check;
@@ -20,10 +21,12 @@ mod describe;
 mod events;
 mod failure;
 mod health;
+mod known;
 mod new;
 mod output;
 mod plugins;
 mod progress;
+mod remarks;
 mod run;
 mod send;
 mod serve;
@@ -37,12 +40,11 @@ use failure::Failure;
 #[derive(Debug, Parser)]
 #[command(
     name = "hookbox",
-    version,
+    version = VERSION.as_str(),
     max_term_width = 110,
-    propagate_version = true,
     after_help = "\
 Examples:
-  hookbox serve                                   start the host described by config.toml
+  hookbox serve                                   start the host of config.toml
   hookbox send heygen avatar_video.success        send it a signed sample event
   hookbox new my-handler --lang js                start a plugin of your own
   hookbox events                                  what came in, newest first
@@ -53,27 +55,59 @@ Exit codes: 0 fine, 1 failure, 2 usage or configuration."
 )]
 struct Cli {
     #[command(flatten)]
-    common: Common,
+    given: Given,
+    /// As `serve` has it; for scripts that write it in front of the command
+    #[arg(long, hide = true, value_name = "FORMAT", value_enum)]
+    log_format: Option<Format>,
     #[command(subcommand)]
     command: Command,
 }
 
-/// What every command understands.
-#[derive(Debug, Args)]
-struct Common {
-    /// The configuration file
-    #[arg(long, global = true, value_name = "FILE", default_value = "config.toml")]
-    config: PathBuf,
-    /// How log lines are written to stderr, and all that `serve` writes (what is logged: HOOKBOX_LOG, such as `debug`)
-    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
-    log_format: Format,
-}
-
-impl Common {
+impl Cli {
     fn logs_json(&self) -> bool {
-        self.log_format == Format::Json
+        let own = match &self.command {
+            Command::Serve(serve) => serve.log_format,
+            _ => None,
+        };
+        own.or(self.log_format) == Some(Format::Json)
     }
 }
+
+/// What every command understands.
+#[derive(Debug, Args)]
+struct Given {
+    /// The configuration file [default: HOOKBOX_CONFIG, or config.toml in this folder]
+    #[arg(long, global = true, value_name = "FILE", display_order = 900)]
+    config: Option<PathBuf>,
+}
+
+/// The same, completed with what the environment says.
+#[derive(Debug)]
+struct Common {
+    /// The configuration file.
+    config: PathBuf,
+    /// Whether somebody named it; otherwise it is the usual one of this folder.
+    is_named: bool,
+    /// Whether log lines are JSON, and all that `serve` writes.
+    logs_json: bool,
+}
+
+impl Given {
+    fn complete(&self, logs_json: bool) -> Common {
+        let named = self.config.clone().or_else(config::config_file);
+        let is_named = named.is_some();
+        Common { config: named.unwrap_or_else(|| PathBuf::from(USUAL_CONFIG)), is_named, logs_json }
+    }
+}
+
+/// The configuration file that is meant if nobody names one.
+const USUAL_CONFIG: &str = "config.toml";
+
+/// The version, and the commit if it was named when this program was built.
+static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("HOOKBOX_COMMIT") {
+    Some(commit) => format!("{} ({commit})", env!("CARGO_PKG_VERSION")),
+    None => env!("CARGO_PKG_VERSION").to_owned(),
+});
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -117,7 +151,7 @@ pub fn main() -> ExitCode {
     match Cli::try_parse() {
         Ok(cli) => run(&cli).unwrap_or_else(|failure| match cli.command {
             // A host's streams are read by machines from the first line to the last.
-            Command::Serve(_) if cli.common.logs_json() => failure.report_json("hookbox does not run"),
+            Command::Serve(_) if cli.logs_json() => failure.report_json("hookbox does not run"),
             _ => failure.report(),
         }),
         Err(usage) => {
@@ -129,13 +163,11 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<ExitCode, Failure> {
-    let Cli { common, command } = cli;
-    telemetry::log(match common.log_format {
-        Format::Text => telemetry::LogFormat::Text,
-        Format::Json => telemetry::LogFormat::Json,
-    })
-    .map_err(|error| Failure::usage(error.to_string()))?;
-    match command {
+    let logs_json = cli.logs_json();
+    telemetry::log(if logs_json { telemetry::LogFormat::Json } else { telemetry::LogFormat::Text })
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    let common = &cli.given.complete(logs_json);
+    match &cli.command {
         Command::Serve(serve) => serve.run(common),
         Command::Check(check) => check.run(common),
         Command::Send(send) => send.run(common),
@@ -159,5 +191,49 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// A command and all below it that are shown, with their names.
+    fn all(command: &clap::Command, path: &str) -> Vec<(String, clap::Command)> {
+        let shown = command.get_subcommands().filter(|below| !below.is_hide_set() && below.get_name() != "help");
+        let below = shown.flat_map(|below| all(below, &format!("{path} {}", below.get_name())));
+        std::iter::once((path.to_owned(), command.clone())).chain(below).collect()
+    }
+
+    #[test]
+    fn every_command_has_examples_that_fit_a_terminal() {
+        for (path, command) in all(&Cli::command(), "hookbox") {
+            let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(text.contains("Examples:\n  hookbox "), "{path} has no examples");
+            let long = text.lines().find(|line| line.starts_with(' ') && line.chars().count() > 80);
+            assert_eq!(long, None, "{path}: a line that is broken elsewhere than at its end");
+        }
+    }
+
+    /// The terminal decides where a line ends: a paragraph that has ends of its own is broken twice.
+    #[test]
+    fn a_paragraph_of_the_help_is_one_line() {
+        for (path, command) in all(&Cli::command(), "hookbox") {
+            let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            let is_text = |line: &str| !line.is_empty() && !line.starts_with(' ') && !line.ends_with(':');
+            let broken = lines.windows(2).find(|pair| is_text(pair[0]) && is_text(pair[1]));
+            assert_eq!(broken, None, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_every_command_has_stands_behind_what_is_its_own() {
+        for name in ["events", "deliveries", "send", "new", "serve", "plugins"] {
+            let help = Cli::try_parse_from(["hookbox", name, "--help"]).unwrap_err().to_string();
+            let at = |option: &str| help.find(option).unwrap_or_else(|| panic!("{option} is not in {help}"));
+            let options = help.split("Options:").nth(1).unwrap().split("Examples:").next().unwrap();
+            let named: Vec<&str> =
+                options.lines().filter(|line| line.trim_start().starts_with('-') && line.contains("--")).collect();
+            let end: Vec<&str> = named.iter().rev().take(2).rev().map(|line| line.trim()).collect();
+            assert!(end[0].starts_with("--config") && end[1].starts_with("-h, --help"), "{name}: {end:?}");
+            assert_eq!(help.contains("--log-format"), name == "serve", "{name}");
+            assert!(at("Examples:") > at("--config"), "{name}");
+        }
     }
 }

@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,11 +14,14 @@ use toml::de::DeTable;
 
 use crate::files;
 
+mod ambient;
 mod breaker;
 pub mod grants;
 mod inputs;
 mod limits;
 mod networks;
+mod partial;
+mod places;
 mod plugin;
 pub mod presets;
 mod problems;
@@ -29,14 +31,17 @@ mod secrets;
 mod server;
 pub mod source;
 mod sources;
+mod syntax;
 mod units;
 mod warnings;
 
+pub use ambient::{admin_address, colour, config_file, is_dumb_terminal};
 pub use breaker::BreakerPolicy;
 pub use grants::{Grants, HostPattern, HttpRule, Injected, METHODS};
 pub use inputs::{Content, Input};
 pub use limits::Limits;
 pub use networks::Networks;
+pub use partial::{Admin, Partial};
 pub use plugin::{Approve, PluginLog, PluginSettings, is_path};
 pub use problems::{Problem, Problems};
 pub use routes::Routes;
@@ -131,10 +136,7 @@ impl Config {
         if !syntax.is_empty() {
             mask_likely_secrets(text, &sink);
         }
-        for error in &syntax {
-            let span = error.span().map(|span| visible(text, span));
-            sink.problem(span, format!("this is not TOML: {}", error.message()), "see https://toml.io for the syntax");
-        }
+        syntax::explain(text, &syntax, &sink);
         let config = syntax.is_empty().then(|| Self::check(path, table.get_ref(), around, missing, &sink));
         match config {
             Some(config) if sink.is_empty() => Ok(config),
@@ -153,7 +155,7 @@ impl Config {
         missing: MissingPlugins,
         sink: &'a Sink,
     ) -> Self {
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let path = std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| places::tidy(&path));
         let base = path.parent().unwrap_or(&path);
         let places = Places { base, env: around.env };
         let mut root = Section::new(String::new(), Some(table), sink);
@@ -260,10 +262,10 @@ fn read_text(path: &Path) -> Result<String, Problems> {
     let refuse = |message: String, help: &str| Problems::of_file(path, message, help);
     let unreadable = |error: std::io::Error| {
         let help = match error.kind() {
-            std::io::ErrorKind::NotFound => "create it, or name another one with `--config FILE`",
+            std::io::ErrorKind::NotFound => "create it, or name another one with `--config FILE` or HOOKBOX_CONFIG",
             std::io::ErrorKind::IsADirectory => "name the file within it",
             std::io::ErrorKind::InvalidInput => "name a regular file: it is read again whenever it changes",
-            _ => "let this user read it, or name another one with `--config FILE`",
+            _ => "let this user read it, or name another one with `--config FILE` or HOOKBOX_CONFIG",
         };
         refuse(format!("the configuration file cannot be read: {error}"), help)
     };
@@ -282,15 +284,6 @@ fn read_text(path: &Path) -> Result<String, Problems> {
             "save it as UTF-8, as TOML wants it",
         )
     })
-}
-
-/// A span that can be underlined: at the end of a line, the last character that is there.
-fn visible(text: &str, span: Range<usize>) -> Range<usize> {
-    let before = text.get(..span.start).and_then(|head| head.chars().next_back()).filter(|c| *c != '\n');
-    match before {
-        Some(last) if span.is_empty() => span.start - last.len_utf8()..span.end,
-        _ => span,
-    }
 }
 
 /// Masks the values of likely keys in a text that is not TOML, where nothing tells a variable's name from a secret.
@@ -323,11 +316,6 @@ pub fn own_command() -> String {
     let found = std::env::split_paths(&search).map(|dir| dir.join(NAME)).find(|file| file.is_file());
     let same = found.is_some_and(|file| file.canonicalize().ok() == own.canonicalize().ok());
     if same { NAME.to_owned() } else { own.to_string_lossy().into_owned() }
-}
-
-/// Whether the user wants no colours: `NO_COLOR` is set and not empty (<https://no-color.org>).
-pub fn no_color() -> bool {
-    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
 /// A path under which this very program can be started again, also after its file was replaced by another version.

@@ -65,7 +65,7 @@ pub fn log(format: LogFormat) -> Result<(), TelemetryError> {
     let lines = lines.log_internal_errors(false);
     // A second call finds logging set up: the first one stands.
     let _ = match format {
-        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal() && !config::no_color()).try_init(),
+        LogFormat::Text => lines.with_ansi(config::colour(io::stderr().is_terminal())).try_init(),
         LogFormat::Json => lines.event_format(json::Lines).try_init(),
     };
     doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));

@@ -42,6 +42,7 @@ fn every_command_of_the_readme_works() {
             println!("SKIPPED, {missing}:\n{block}");
             continue;
         }
+        let before = generation(&host);
         let path = format!("{}:{}", site.path("bin").display(), std::env::var("PATH").unwrap());
         let ran = Command::new("sh")
             .args(["-euc", &move_ports(block)])
@@ -51,18 +52,33 @@ fn every_command_of_the_readme_works() {
             .env("CARGO", env!("CARGO"))
             .env("XDG_CACHE_HOME", site.path("users-cache"))
             .env_remove("CARGO_TARGET_DIR")
+            .env_remove("HOOKBOX_CONFIG")
+            .env_remove("HOOKBOX_ADMIN")
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&ran.stdout);
         assert!(ran.status.success(), "{block}\n{said}\n{}", String::from_utf8_lossy(&ran.stderr));
+        if block.contains("\"$ID\"") {
+            assert!(said.contains("\"currency\": \"USD\""), "the event that is shown has the new currency: {said}");
+        }
         host.none_in(&["ready", "leased"]);
+        if block.contains("config.toml") {
+            harness::wait_for("the change to be taken up", || (generation(&host) > before).then_some(()));
+        }
     }
     let events = host.api("/api/v1/events?subject=order_4");
     if missing("openssl").is_none() {
-        assert_eq!(events["items"].as_array().unwrap().len(), 2, "the event sent by hand and its child: {events}");
+        let items = events["items"].as_array().unwrap();
+        assert_eq!(items.len(), 2, "the event sent by hand and its child: {events}");
+        assert!(items.iter().all(|event| event["datacontenttype"] == "application/json"), "{events}");
     }
     let dollars = host.api("/api/v1/events?subject=order_3&type=order.video_ready");
     assert_eq!(dollars["items"].as_array().unwrap().len(), 1, "{dollars}");
+}
+
+/// Which configuration runs.
+fn generation(host: &harness::Host) -> u64 {
+    host.api("/readyz")["generation"].as_u64().unwrap()
 }
 
 /// The `sh` blocks, in order.

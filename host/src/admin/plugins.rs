@@ -13,6 +13,7 @@ use super::Admin;
 use super::events::no_plugin;
 use super::params::{ApproveQuery, Ask, Id, NoQuery, Order};
 use super::problem::Problem;
+use super::settings::{Limits, Retry};
 use super::view::{Counts, Listing};
 use crate::clock::rfc3339;
 use crate::config::Config;
@@ -59,6 +60,12 @@ pub(super) struct Plugin {
     held: Option<Held>,
     /// Its circuit breaker; absent while nothing of it runs.
     breaker: Option<Breaker>,
+    /// Attempts of it that may run at once.
+    concurrency: usize,
+    /// The limits of one attempt that are in force.
+    limits: Limits,
+    /// What follows a failed attempt.
+    retry: Retry,
     /// Patterns of the routes that lead to it.
     routes: Vec<String>,
     /// Its deliveries by state.
@@ -263,6 +270,9 @@ impl Plugin {
                 .collect(),
             held: slot.held.as_ref().map(Held::from),
             breaker: breaker.map(Breaker::from),
+            concurrency: settings.concurrency,
+            limits: settings.limits.into(),
+            retry: (&settings.retry).into(),
             routes: leads_here.map(|route| route.pattern.clone()).collect(),
             deliveries: stats.plugins.get(name).copied().map(Counts::from).unwrap_or_default(),
         }

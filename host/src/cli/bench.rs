@@ -11,11 +11,13 @@ use clap::Args;
 use super::Common;
 use super::client::Target;
 use super::failure::Failure;
+use super::known;
 use super::output::{print_json, printable};
+use super::remarks::remark;
 use super::send::load::{self, End, MAX_EVENTS, Plan};
-use super::send::{Aim, Bodies, rate};
+use super::send::{Aim, Bodies, is_loopback, rate};
 use crate::admin::closest;
-use crate::config::{Config, MakeSecrets};
+use crate::config::Partial;
 
 mod disk;
 mod fate;
@@ -26,24 +28,22 @@ use report::Report;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-It really sends these events: their plugins run, and do what they do. With --data each event gets
-a member `hookbox_bench` with a fresh id, since a repeated body is a duplicate and takes a shorter
-road. The load generator takes its share of the machine when it runs beside the host.
+It really sends these events: their plugins run, and do what they do. With --data each event gets a member \
+`hookbox_bench` with a fresh id, since a repeated body is a duplicate and takes a shorter road. The load generator takes \
+its share of the machine when it runs beside the host.
 
-Every event that was acknowledged is looked up: it is stored or lost, or unknown if the admin API
-gives no answer for as long as --settle says. It is settled once each of its deliveries is done or
-dead. Duplicates were acknowledged before, and are counted apart. A run ends with 10 million events
-at the latest.
+Every event that was acknowledged is looked up: it is stored or lost, or unknown if the admin API gives no answer for as \
+long as --settle says. It is settled once each of its deliveries is done or dead. Duplicates were acknowledged before, and \
+are counted apart. A run ends with 10 million events at the latest.
 
 Examples:
   hookbox bench heygen avatar_video.success
   hookbox bench acme acme.order --data order.json --seconds 30 --connections 64
-  hookbox bench acme acme.order --data order.json --rate 500         latency at that rate
+  hookbox bench acme acme.order --data order.json --rate 500   at that rate
   hookbox bench acme acme.order --json
 
-Exit codes: 0 every event that was sent was acknowledged and is stored, and all its deliveries are
-done; 1 one was not: the report counts what was refused, unanswered, a duplicate, lost, unknown,
-open, waiting or dead; 2 usage or configuration.")]
+Exit codes: 0 every event that was sent was acknowledged and is stored, and all its deliveries are done; 1 one was not: \
+the report counts what was refused, unanswered, a duplicate, lost, unknown, open, waiting or dead; 2 usage or configuration.")]
 pub(super) struct Bench {
     #[command(flatten)]
     aim: Aim,
@@ -71,11 +71,11 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
-        let config = Config::load(&common.config, MakeSecrets::No)?;
-        let sender = self.aim.sender(&config, Bodies::Varied)?;
+        let mut config = known::partial(common)?;
+        let sender = self.aim.sender(&mut config, Bodies::Varied)?;
         let wanted = self.wanted()?;
         if !self.yes {
-            self.doubt(&config, &sender.url)?;
+            self.doubt(&config, common, &sender.url)?;
         }
         let client = self.target.client(common)?;
         fate::backlog(&client)?;
@@ -86,8 +86,8 @@ impl Bench {
                 self.origin()
             ))
         })?;
-        eprintln!("sending real events to {}: their plugins run on each of them", printable(&sender.url));
-        let fdatasync_ms = if is_loopback(&sender.url) { disk::sync_ms(&config.store.sqlite_path) } else { None };
+        remark(&format!("sending real events to {}: their plugins run on each of them", printable(&sender.url)));
+        let fdatasync_ms = if is_loopback(&sender.url) { disk::sync_ms(&config.sqlite_path) } else { None };
         let time = Duration::from_secs(self.seconds.into());
         let plan = Plan { end: End::After(time), rate: self.rate, connections: self.connections };
         let start = Instant::now();
@@ -119,7 +119,7 @@ impl Bench {
     }
 
     /// Asks back about what is likely a mistake.
-    fn doubt(&self, config: &Config, url: &str) -> Result<(), Failure> {
+    fn doubt(&self, config: &Partial, common: &Common, url: &str) -> Result<(), Failure> {
         if !is_loopback(url) {
             return Err(Failure::usage(format!(
                 "{} ({}) is not a loopback address: every event really runs its plugins there; add --yes to send them",
@@ -128,6 +128,8 @@ impl Bench {
             )));
         }
         let (source, kind) = (&self.aim.source, &self.aim.kind);
+        // Of a file with problems nobody knows which routes the host has.
+        let Ok(config) = &config.whole else { return Ok(()) };
         if !config.routes.targets(source, kind).is_empty() {
             return Ok(());
         }
@@ -140,7 +142,7 @@ impl Bench {
         Err(Failure::usage(format!(
             "no route of {} takes `{}` from `{source}`, so no plugin would run: {hint} Add --yes to measure the \
              acknowledgement alone",
-            config.path.display(),
+            common.config.display(),
             printable(kind),
         )))
     }
@@ -149,14 +151,6 @@ impl Bench {
     fn origin(&self) -> &'static str {
         if self.aim.url.is_some() { "--url" } else { "`server.listen` of the configuration" }
     }
-}
-
-/// Whether the address is of this machine, as far as it can be told without asking anybody.
-fn is_loopback(url: &str) -> bool {
-    let uri: Option<ureq::http::Uri> = url.parse().ok();
-    let host = uri.as_ref().and_then(|uri| uri.host()).unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
-    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -10,8 +10,9 @@ use clap::Args;
 use super::Common;
 use super::compile::readers_compiler;
 use super::describe::describe;
-use super::failure::{Failure, colour_on_stderr};
+use super::failure::Failure;
 use super::output::{Page, printable};
+use super::remarks::{self, patiently, remark, warning};
 use crate::app;
 use crate::clock::Clock;
 use crate::config::{Config, MakeSecrets};
@@ -47,15 +48,18 @@ impl Check {
             if loaded.is_ok() || dir.is_dir() { shelf(&dir, compiler, approvals)? } else { (Shelf::default(), false) };
         let mut count = 0;
         if unsettled {
-            eprintln!("files in {} change while they are read: check again when they are at rest", dir.display());
+            remark(&format!(
+                "files in {} change while they are read: check again when they are at rest",
+                dir.display()
+            ));
             count += 1;
         }
         if let Err(problems) = &loaded {
-            eprint!("{}", problems.render(colour_on_stderr()));
+            remarks::write(&problems.render(remarks::has_colour()));
             count += problems.len();
         }
         for problem in plugin_problems(&shelf) {
-            eprintln!("{problem}");
+            remark(&problem);
             count += 1;
         }
         match loaded {
@@ -93,7 +97,7 @@ fn approvals(config: Option<&Config>) -> (Arc<Approvals>, bool) {
     match Approvals::look(dir, config) {
         Ok(approvals) => (Arc::new(approvals), false),
         Err(why) => {
-            eprintln!("warning: which plugin files would be held cannot be told: {}", printable(&why));
+            warning(&format!("which plugin files would be held cannot be told: {}", printable(&why)));
             (Arc::default(), true)
         }
     }
@@ -105,8 +109,17 @@ fn shelf(dir: &Path, compiler: Compiler, approvals: Arc<Approvals>) -> Result<(S
     let runtime =
         tasks::runtime("check", 1).map_err(|error| Failure::failed(format!("failed to start a thread: {error}")))?;
     let (sandbox, dir, clock) = (Arc::new(sandbox), dir.to_owned(), Clock::system());
-    let loaded = runtime.block_on(Shelf::load_all(&Stock { sandbox, compiler, dir, clock, approvals }));
+    let stock = Stock { sandbox, compiler, dir, clock, approvals };
+    let loaded = runtime.block_on(patiently(Shelf::load_all(&stock), compiling(&stock)));
     Ok((loaded.shelf, loaded.unsettled))
+}
+
+/// What takes long: the plugins whose machine code is not kept anywhere.
+async fn compiling(stock: &Stock) -> String {
+    let begun = Shelf::begin(stock).await;
+    let slots = begun.shelf.slots().filter(|(_, slot)| slot.state() == "compiling");
+    let names: Vec<&str> = slots.map(|(name, _)| name.as_ref()).collect();
+    format!("compiling {}…", if names.is_empty() { "plugins".to_owned() } else { names.join(", ") })
 }
 
 fn plugin_problems(shelf: &Shelf) -> Vec<String> {

@@ -6,12 +6,14 @@ use clap::Args;
 use serde_json::Value;
 use ureq::Agent;
 use ureq::config::ConfigBuilder;
+use ureq::http::StatusCode;
 use ureq::typestate::AgentScope;
 
 use super::Common;
 use super::failure::Failure;
+use super::known;
 use super::output::printable;
-use crate::config::{Config, MakeSecrets};
+use crate::config;
 
 /// How long an answer may take; longer than the host gives itself.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -22,8 +24,8 @@ const MAX_ANSWER_BYTES: u64 = 256 << 20;
 /// Where the host is.
 #[derive(Debug, Args)]
 pub(super) struct Target {
-    /// The host's admin address [default: `server.admin` of the configuration]
-    #[arg(long, global = true, value_name = "URL")]
+    /// The host's admin address [default: HOOKBOX_ADMIN, or `server.admin` of the configuration]
+    #[arg(long, global = true, value_name = "URL", display_order = 890)]
     admin: Option<String>,
 }
 
@@ -32,17 +34,59 @@ pub(super) struct Target {
 pub(super) struct Client {
     agent: Agent,
     base: String,
+    origin: Origin,
+}
+
+/// What says where the host is.
+#[derive(Debug)]
+enum Origin {
+    /// `--admin` or `HOOKBOX_ADMIN`.
+    Named(&'static str),
+    /// The configuration, as it is called here.
+    Configured(String),
 }
 
 impl Target {
     pub(super) fn client(&self, common: &Common) -> Result<Client, Failure> {
-        let base = match &self.admin {
-            Some(url) if url.contains("://") => url.trim_end_matches('/').to_owned(),
-            Some(address) => format!("http://{}", address.trim_end_matches('/')),
-            None => format!("http://{}", Config::load(&common.config, MakeSecrets::No)?.server.admin),
+        let named = self.admin.clone().map(|url| (url, "--admin"));
+        let named = named.or_else(|| config::admin_address().map(|url| (url, "HOOKBOX_ADMIN")));
+        let (base, origin) = match named {
+            Some((url, by)) => (base(&url, by)?, Origin::Named(by)),
+            None => {
+                (format!("http://{}", known::admin(common)?), Origin::Configured(common.config.display().to_string()))
+            }
         };
-        Ok(Client { agent: agent(TIMEOUT), base })
+        Ok(Client { agent: agent(TIMEOUT), base, origin })
     }
+}
+
+/// The beginning of every URL at the address that `by` names.
+fn base(text: &str, by: &str) -> Result<String, Failure> {
+    let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let wrong = |why: &str| {
+        let right = "write an address such as 127.0.0.1:3001 or http://127.0.0.1:3001";
+        Failure::usage(format!("{by}: `{}` {why}: {right}", printable(text)))
+    };
+    let uri: ureq::http::Uri = url.parse().map_err(|_| wrong("is not an address"))?;
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return Err(wrong("is neither http:// nor https://"));
+    }
+    if uri.host().is_none_or(str::is_empty) {
+        return Err(wrong("names no host"));
+    }
+    Ok(url.trim_end_matches('/').to_owned())
+}
+
+/// Why nobody answered at a URL: an address that does not speak TLS is told from one that is not there.
+pub(super) fn no_answer(url: &str, error: &ureq::Error, plain: &str) -> String {
+    let said = error.to_string();
+    let is_there =
+        !matches!(error, ureq::Error::ConnectionFailed | ureq::Error::HostNotFound | ureq::Error::Timeout(_))
+            && !said.contains("refused");
+    if url.starts_with("https:") && is_there {
+        return format!("no answer over TLS from {url} ({said}): {plain} speaks plain HTTP, so write http://");
+    }
+    format!("no answer from {url} ({said}): is `hookbox serve` running?")
 }
 
 /// A client that takes every status as an answer, and never goes through a proxy of the environment.
@@ -138,15 +182,50 @@ impl Client {
     }
 
     fn refusal(&self, value: &Value) -> Failure {
-        let detail = value["detail"].as_str().unwrap_or("it gives no reason");
-        Failure::failed(printable(detail))
+        let detail = printable(value["detail"].as_str().unwrap_or("it gives no reason"));
+        // The host has not understood what was asked: it was asked wrongly.
+        if value["status"] == StatusCode::BAD_REQUEST.as_u16() {
+            Failure::usage(detail)
+        } else {
+            Failure::failed(detail)
+        }
     }
 
     fn unreachable(&self, error: &ureq::Error) -> Failure {
-        Failure::failed(format!("no answer from {} ({error}): is `hookbox serve` running?", self.base))
+        let mut message = no_answer(&self.base, error, "the admin listener");
+        match &self.origin {
+            Origin::Named("--admin") => {}
+            Origin::Named(by) => message.push_str(&format!(" The address is that of {by}.")),
+            Origin::Configured(config) => message.push_str(&format!(
+                " The address is `server.admin` of {config}; a change of it waits for a restart, and until then \
+                 `--admin URL` or HOOKBOX_ADMIN names the old one."
+            )),
+        }
+        Failure::failed(message)
     }
 
     fn strange(&self, reason: &str) -> Failure {
         Failure::failed(format!("{} does not answer like a hookbox host: {}", self.base, printable(reason)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_leave_out_how_it_is_spoken_to() {
+        for (text, expected) in [
+            ("127.0.0.1:3001", "http://127.0.0.1:3001"),
+            ("http://127.0.0.1:3001/", "http://127.0.0.1:3001"),
+            ("https://admin.example.com/hookbox/", "https://admin.example.com/hookbox"),
+            ("[::1]:3001", "http://[::1]:3001"),
+        ] {
+            assert_eq!(base(text, "--admin").ok().as_deref(), Some(expected), "{text}");
+        }
+        for text in ["ftp://127.0.0.1:3001", "http://", "127.0.0.1:3001 x", "://"] {
+            let Err(Failure::Usage(message)) = base(text, "HOOKBOX_ADMIN") else { panic!("{text} was taken") };
+            assert!(message.starts_with("HOOKBOX_ADMIN: ") && message.contains("http://127.0.0.1:3001"), "{message}");
+        }
     }
 }

@@ -34,14 +34,24 @@ pub(super) fn hosts_compiler(config: &Config) -> Result<Compiler, Failure> {
     compiler(Some(Cache::at(cache_dir(config))))
 }
 
-/// The same for a command that changes nothing; without a configuration, nothing that was kept is known.
+/// The same for a command that changes nothing: it knows what the host keeps, if there is a configuration, and what was
+/// kept for this user.
 pub(super) fn readers_compiler(config: Option<&Config>) -> Result<Compiler, Failure> {
-    compiler(config.map(|config| Cache::read_only(cache_dir(config))))
+    let users = users_cache_dir().map(Cache::read_only);
+    let hosts = config.map(|config| Cache::read_only(cache_dir(config)));
+    compiler(match (hosts, users) {
+        (Some(hosts), Some(users)) => Some(hosts.or(users)),
+        (hosts, users) => hosts.or(users),
+    })
 }
 
 /// The same for a command that has no host: what it makes is kept for this user.
 pub(super) fn users_compiler() -> Result<Compiler, Failure> {
-    compiler(config::user_cache_dir().map(|dir| Cache::at(dir.join("hookbox"))))
+    compiler(users_cache_dir().map(Cache::at))
+}
+
+fn users_cache_dir() -> Option<PathBuf> {
+    config::user_cache_dir().map(|dir| dir.join("hookbox"))
 }
 
 fn cache_dir(config: &Config) -> PathBuf {

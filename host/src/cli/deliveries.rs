@@ -12,6 +12,7 @@ use super::events::list;
 use super::failure::Failure;
 use super::output::{Ink, Page, call_line, print_json, printable, text};
 use super::since::time;
+use crate::event::DeliveryId;
 use crate::store::Action;
 
 mod change;
@@ -22,18 +23,18 @@ mod change;
     after_help = "\
 Examples:
   hookbox deliveries --state dead --since 1d
-  hookbox deliveries dlv_019a…_0                            one delivery, with attempts and logs
+  hookbox deliveries dlv_019a…_0                     one, with attempts and logs
   hookbox deliveries retry dlv_019a…_0
   hookbox deliveries retry --state dead --plugin video-orders
-  hookbox deliveries cancel --plugin video-orders --dry-run   how many would be cancelled, and the first few
+  hookbox deliveries cancel --plugin video-orders --dry-run
   hookbox deliveries discard --type avatar_video.fail --until 7d"
 )]
 pub(super) struct Deliveries {
     #[command(subcommand)]
     verb: Option<Verb>,
     /// Show this delivery
-    #[arg(value_name = "ID")]
-    id: Option<String>,
+    #[arg(value_name = "ID", value_parser = delivery_id)]
+    id: Option<DeliveryId>,
     #[command(flatten)]
     filter: Filter,
     /// Rows at most
@@ -43,7 +44,7 @@ pub(super) struct Deliveries {
     #[arg(long, value_name = "CURSOR")]
     cursor: Option<String>,
     /// Answer in JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 880)]
     json: bool,
     #[command(flatten)]
     target: Target,
@@ -67,10 +68,10 @@ struct Filter {
     #[arg(long)]
     subject: Option<String>,
     /// Of events received at or after: RFC 3339, Unix seconds, or 90s, 15m, 2h, 3d ago
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<String>,
     /// Of events received before: RFC 3339, Unix seconds, or 90s, 15m, 2h, 3d ago
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<String>,
 }
 
@@ -78,13 +79,14 @@ struct Filter {
 enum Verb {
     /// Make deliveries due at once: one by its id, or all that match
     #[command(after_help = "\
-By filter it takes dead deliveries, and begins them anew; with --state waiting, cancelled or discarded those. One that
+By filter it takes dead deliveries, and begins them anew; with --state waiting, cancelled or discarded those. One that \
 waits keeps the count of its attempts. A delivery that a plugin has delayed on purpose waits as well.
 
 Examples:
-  hookbox deliveries retry --plugin video-orders            every dead delivery of this plugin
-  hookbox deliveries retry --state dead                     every dead delivery
-  hookbox deliveries retry --state waiting --since 1h       do not wait for the next attempt")]
+  hookbox deliveries retry dlv_019a…_0                 this one
+  hookbox deliveries retry --plugin video-orders       all that is dead
+  hookbox deliveries retry --state dead                every dead delivery
+  hookbox deliveries retry --state waiting --since 1h  at once, before it is due")]
     Retry(Change),
     /// End open deliveries (ready, leased, waiting): one by its id, or all that match
     #[command(after_help = "\
@@ -92,7 +94,7 @@ Of an attempt that is running only its record is stored: no events, no values.
 
 Examples:
   hookbox deliveries cancel --plugin video-orders --dry-run
-  hookbox deliveries cancel --state open                    everything that is not settled
+  hookbox deliveries cancel --state open              all that is not settled
   hookbox deliveries cancel --state waiting --type order.reminder")]
     Cancel(Change),
     /// Put dead letters away: one by its id, or all that match
@@ -101,7 +103,7 @@ A discarded delivery is deleted with its event after `store.retention`. Until th
 
 Examples:
   hookbox deliveries discard dlv_019a…_0
-  hookbox deliveries discard --state dead --until 7d        every dead letter older than a week")]
+  hookbox deliveries discard --state dead --until 7d   those older than a week")]
     Discard(Change),
     /// Give what is ready or waits to another plugin: one by its id, or all that match
     #[command(after_help = "\
@@ -120,6 +122,12 @@ Examples:
         #[command(flatten)]
         change: Change,
     },
+}
+
+/// A delivery's id; of an event's it says where that one is shown.
+fn delivery_id(text: &str) -> Result<DeliveryId, String> {
+    let elsewhere = text.starts_with("evt_").then(|| format!("; `hookbox events {}` shows an event", printable(text)));
+    text.parse().map_err(|error| format!("{error}{}", elsewhere.unwrap_or_default()))
 }
 
 impl Verb {
@@ -141,8 +149,8 @@ impl Filter {
             ("type", self.kind.clone()),
             ("source", self.source.clone()),
             ("subject", self.subject.clone()),
-            ("since", self.since.as_deref().map(time)),
-            ("until", self.until.as_deref().map(time)),
+            ("since", self.since.clone()),
+            ("until", self.until.clone()),
         ]
     }
 }
@@ -155,7 +163,7 @@ impl Deliveries {
         }
         let client = self.target.client(common)?;
         match &self.id {
-            Some(id) => self.show(&client, id)?,
+            Some(id) => self.show(&client, *id)?,
             None => self.list(&client)?,
         }
         Ok(ExitCode::SUCCESS)
@@ -175,13 +183,13 @@ impl Deliveries {
             table(&mut page, &items);
         }
         if let Some(next) = next.as_str() {
-            page.line(page.ink(Ink::Dim, &format!("there is more: --cursor {}", printable(next))));
+            page.remark(format!("there is more: --cursor {}", printable(next)));
         }
         page.print()
     }
 
-    fn show(&self, client: &Client, id: &str) -> Result<(), Failure> {
-        let delivery = client.get(&format!("/api/v1/deliveries/{}", encoded(id)), &[])?;
+    fn show(&self, client: &Client, id: DeliveryId) -> Result<(), Failure> {
+        let delivery = client.get(&format!("/api/v1/deliveries/{id}"), &[])?;
         if self.json {
             return print_json(&delivery);
         }

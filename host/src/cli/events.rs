@@ -10,16 +10,21 @@ use serde_json::{Value, json};
 
 use super::Common;
 use super::client::{Client, Target};
-use super::deliveries::{attempts, encoded};
+use super::deliveries::attempts;
 use super::failure::Failure;
-use super::output::{Ink, Page, bytes, print_json, print_json_line, printable, text};
+use super::output::{Columns, Page, bytes, print_json, print_json_line, printable, text};
 use super::since::time;
+use crate::event::EventId;
 
 /// How often `tail` asks.
 const POLL: Duration = Duration::from_secs(1);
 
 /// Events that `tail` shows at once; of more that came in between two polls it shows the newest.
 const TAIL_WINDOW: usize = 5_000;
+
+/// The columns of a listing, and how wide they are at least where rows come one by one.
+const TAIL_COLUMNS: [(&str, usize); 6] =
+    [("TIME", 24), ("ID", 20), ("SOURCE", 20), ("TYPE", 24), ("SUBJECT", 16), ("DELIVERIES", 0)];
 
 #[derive(Debug, Args)]
 #[command(
@@ -28,7 +33,7 @@ const TAIL_WINDOW: usize = 5_000;
 Examples:
   hookbox events --type avatar_video.fail --since 2h
   hookbox events --subject order_1 --json
-  hookbox events evt_019a…                        one event, with deliveries, attempts and logs
+  hookbox events evt_019a…                        one, with attempts and logs
   hookbox events tail                             follow what comes in
   hookbox events replay evt_019a… --plugin audit  deliver it again"
 )]
@@ -36,8 +41,8 @@ pub(super) struct Events {
     #[command(subcommand)]
     verb: Option<Verb>,
     /// Show this event
-    #[arg(value_name = "ID")]
-    id: Option<String>,
+    #[arg(value_name = "ID", value_parser = event_id)]
+    id: Option<EventId>,
     #[command(flatten)]
     filter: Filter,
     /// Rows at most
@@ -47,7 +52,7 @@ pub(super) struct Events {
     #[arg(long, value_name = "CURSOR")]
     cursor: Option<String>,
     /// Answer in JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 880)]
     json: bool,
     #[command(flatten)]
     target: Target,
@@ -71,28 +76,45 @@ struct Filter {
     #[arg(long, short, value_name = "TEXT")]
     query: Option<String>,
     /// Received at or after: RFC 3339, Unix seconds, or 90s, 15m, 2h, 3d ago
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<String>,
     /// Received before: RFC 3339, Unix seconds, or 90s, 15m, 2h, 3d ago
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Deliver an old event again: to what is routed now, or to one plugin
+    #[command(after_help = "\
+Examples:
+  hookbox events replay evt_019a…                 to what is routed now
+  hookbox events replay evt_019a… --plugin audit  to this one only")]
     Replay {
         /// The event
-        id: String,
+        #[arg(value_parser = event_id)]
+        id: EventId,
         /// Only this plugin
         #[arg(long, value_name = "NAME")]
         plugin: Option<String>,
     },
     /// Follow what comes in, until ctrl-c
+    #[command(after_help = "\
+Examples:
+  hookbox events tail
+  hookbox events tail --source heygen --state dead
+  hookbox events tail --json                      one line an event, for scripts")]
     Tail {
         #[command(flatten)]
         filter: Filter,
     },
+}
+
+/// An event's id; of a delivery's it says where that one is shown.
+fn event_id(text: &str) -> Result<EventId, String> {
+    let elsewhere =
+        text.starts_with("dlv_").then(|| format!("; `hookbox deliveries {}` shows a delivery", printable(text)));
+    text.parse().map_err(|error| format!("{error}{}", elsewhere.unwrap_or_default()))
 }
 
 impl Filter {
@@ -103,8 +125,8 @@ impl Filter {
             ("subject", self.subject.clone()),
             ("state", self.state.clone()),
             ("q", self.query.clone()),
-            ("since", self.since.as_deref().map(time)),
-            ("until", self.until.as_deref().map(time)),
+            ("since", self.since.clone()),
+            ("until", self.until.clone()),
         ]
     }
 }
@@ -113,9 +135,9 @@ impl Events {
     pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
         let client = self.target.client(common)?;
         match (&self.verb, &self.id) {
-            (Some(Verb::Replay { id, plugin }), _) => self.replay(&client, id, plugin.as_ref())?,
+            (Some(Verb::Replay { id, plugin }), _) => self.replay(&client, *id, plugin.as_ref())?,
             (Some(Verb::Tail { filter }), _) => self.tail(&client, filter)?,
-            (None, Some(id)) => self.show(&client, id)?,
+            (None, Some(id)) => self.show(&client, *id)?,
             (None, None) => self.list(&client)?,
         }
         Ok(ExitCode::SUCCESS)
@@ -132,22 +154,22 @@ impl Events {
         if items.is_empty() {
             page.line("no event");
         } else {
-            let head = ["TIME", "ID", "SOURCE", "TYPE", "SUBJECT", "DELIVERIES"].map(str::to_owned).to_vec();
+            let head = TAIL_COLUMNS.map(|(name, _)| name.to_owned()).to_vec();
             page.table(&std::iter::once(head).chain(items.iter().map(row)).collect::<Vec<_>>());
         }
         if let Some(next) = next.as_str() {
-            page.line(page.ink(Ink::Dim, &format!("there is more: --cursor {}", printable(next))));
+            page.remark(format!("there is more: --cursor {}", printable(next)));
         }
         page.print()
     }
 
-    fn show(&self, client: &Client, id: &str) -> Result<(), Failure> {
-        let event = client.get(&format!("/api/v1/events/{}", encoded(id)), &[])?;
+    fn show(&self, client: &Client, id: EventId) -> Result<(), Failure> {
+        let event = client.get(&format!("/api/v1/events/{id}"), &[])?;
         if self.json { print_json(&event) } else { detail(&event).print() }
     }
 
-    fn replay(&self, client: &Client, id: &str, plugin: Option<&String>) -> Result<(), Failure> {
-        let path = format!("/api/v1/events/{}/replay", encoded(id));
+    fn replay(&self, client: &Client, id: EventId, plugin: Option<&String>) -> Result<(), Failure> {
+        let path = format!("/api/v1/events/{id}/replay");
         let replayed = client.post(&path, &[("plugin", plugin.cloned())])?;
         if self.json {
             return print_json(&replayed);
@@ -164,6 +186,8 @@ impl Events {
         const FIRST: usize = 10;
         let mut newest = String::new();
         let mut window = FIRST;
+        let mut columns = Columns::new(&TAIL_COLUMNS);
+        let mut has_head = self.json;
         loop {
             let mut fresh = match newer(client, &filter.query(), &newest, window) {
                 Ok(fresh) => fresh,
@@ -179,15 +203,16 @@ impl Events {
             if let Some(last) = fresh.last() {
                 newest = text(&last["id"]);
             }
-            let mut page = Page::new();
-            for event in &fresh {
-                if self.json {
-                    print_json_line(event)?;
-                } else {
-                    page.line(row(event).iter().map(|cell| printable(cell)).collect::<Vec<_>>().join("  "));
+            if self.json {
+                fresh.iter().try_for_each(print_json_line)?;
+            } else {
+                let mut page = Page::new();
+                if !std::mem::replace(&mut has_head, true) {
+                    page.head(&columns);
                 }
+                page.more(&mut columns, &fresh.iter().map(row).collect::<Vec<_>>());
+                page.print()?;
             }
-            page.print()?;
             std::thread::sleep(POLL);
         }
     }

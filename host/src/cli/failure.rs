@@ -1,12 +1,13 @@
 //! Why a command did not succeed, and the exit code that says so.
 
 use std::fmt;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use crate::config::{self, Problems};
+use super::remarks;
+use crate::config::Problems;
 use crate::telemetry;
 
 /// Why a command did not succeed.
@@ -61,11 +62,9 @@ impl Failure {
 
     /// Says it on stderr.
     pub(super) fn report(self) -> ExitCode {
-        let colour = colour_on_stderr();
-        let label = if colour { "\u{1b}[31merror:\u{1b}[0m" } else { "error:" };
         match &self {
-            Self::Failed(message) | Self::Usage(message) => eprintln!("{label} {message}"),
-            Self::Config(problems) => eprint!("{}", problems.render(colour)),
+            Self::Failed(message) | Self::Usage(message) => remarks::error(message),
+            Self::Config(problems) => remarks::write(&problems.render(remarks::has_colour())),
             Self::NobodyReads => {}
         }
         self.code()
@@ -96,9 +95,4 @@ impl From<Problems> for Failure {
     fn from(problems: Problems) -> Self {
         Self::Config(Box::new(problems))
     }
-}
-
-/// Whether stderr is a terminal that may be coloured.
-pub(super) fn colour_on_stderr() -> bool {
-    io::stderr().is_terminal() && !config::no_color()
 }

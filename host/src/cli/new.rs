@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use super::Common;
 use super::failure::Failure;
 use super::output::{Ink, Page};
-use crate::config::{self, Config, MakeSecrets};
+use crate::config::{self, Partial};
 use crate::plugins;
 
 mod templates;
@@ -20,7 +20,7 @@ use templates::Template;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The project is the example plugins/hello-LANG under another name: a handler for HeyGen's webhooks, cases that say what it
+The project is the example plugins/hello-LANG under another name: a handler for HeyGen's webhooks, cases that say what it \
 does, and `./build`, which installs what it needs (through rustup, npm or pip, into the project) and leaves NAME.wasm.
 
 Examples:
@@ -32,7 +32,7 @@ pub(super) struct New {
     name: String,
     /// The language to write it in
     #[arg(long, value_name = "LANG", value_enum)]
-    lang: Lang,
+    lang: Option<Lang>,
     /// Where the project is written, a new or an empty folder; NAME if not given
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -51,14 +51,24 @@ enum Lang {
     Go,
     /// C, by Zig's compiler and wit-bindgen
     C,
+    /// TypeScript, which has no template
+    #[value(alias = "typescript", hide = true)]
+    Ts,
 }
+
+/// The pattern that a new project's events come by.
+const PATTERN: &str = "avatar_video.*";
 
 impl New {
     pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
         check_name(&self.name).map_err(Failure::usage)?;
+        let lang = self.lang.ok_or_else(|| Failure::usage(languages()))?;
+        if lang == Lang::Ts {
+            return Err(Failure::usage(TYPESCRIPT));
+        }
         let dir = self.dir.clone().unwrap_or_else(|| PathBuf::from(&self.name));
         check_is_free(&dir).map_err(Failure::usage)?;
-        let (example, files) = templates::of(self.lang);
+        let (example, files) = templates::of(lang);
         for file in files {
             write(&dir, file, example, &self.name).map_err(|error| {
                 Failure::failed(format!("failed to write {}: {error}", dir.join(file.path).display()))
@@ -77,18 +87,44 @@ impl New {
         command(format!("cd {}", quoted(&dir.to_string_lossy())));
         command("./build".to_owned());
         command(format!("{hookbox} test ."));
-        match Config::load(&common.config, MakeSecrets::No) {
-            Ok(config) => {
-                command(format!("cp {name}.wasm {}/", quoted(&config.server.plugins_dir.to_string_lossy())));
-                page.line(format!("\nand under [routes] in {}:\n", common.config.display()));
-            }
-            Err(_) => page.line(format!(
-                "\nThen copy {name}.wasm into the plugins folder of your host, and write under [routes] in its config.toml:\n"
-            )),
+        let config = Partial::load(&common.config);
+        match &config {
+            Ok(config) => command(format!("cp {name}.wasm {}/", quoted(&config.plugins_dir.to_string_lossy()))),
+            Err(_) => page.line(format!("\nThen copy {name}.wasm into the plugins folder of your host.")),
         }
-        page.line(format!("  \"avatar_video.*\" = \"{name}\""));
+        let routes = config.as_ref().map_or(&[][..], |config| &config.routes);
+        let file = if config.is_ok() { common.config.display().to_string() } else { "its config.toml".to_owned() };
+        let (place, line) = route(routes, name);
+        page.line(format!("\n{place} in {file}:\n\n  {line}"));
         page
     }
+}
+
+/// Where in a file with these routes the one of a new plugin stands, and how it is written. TOML has each key once.
+fn route(routes: &[(String, Vec<String>)], name: &str) -> (&'static str, String) {
+    let Some((_, plugins)) = routes.iter().find(|(pattern, _)| pattern == PATTERN) else {
+        return ("and under [routes]", format!("\"{PATTERN}\" = \"{name}\""));
+    };
+    if plugins.iter().any(|plugin| plugin == name) {
+        return ("which is routed already, by this pattern", format!("\"{PATTERN}\""));
+    }
+    let all = plugins.iter().map(String::as_str).chain([name]).map(|name| format!("\"{name}\""));
+    let all = all.collect::<Vec<_>>().join(", ");
+    ("and under [routes], in place of the line with this pattern,", format!("\"{PATTERN}\" = [{all}]"))
+}
+
+/// What to say to who asks for TypeScript.
+const TYPESCRIPT: &str = "there is no template in TypeScript: take `--lang js`, and let `./build` begin with \
+    `npx esbuild handler.ts --outfile=handler.js`, which strips the types";
+
+/// What to say to who names no language.
+fn languages() -> String {
+    let shown = Lang::value_variants().iter().filter_map(Lang::to_possible_value).filter(|value| !value.is_hide_set());
+    let lines = shown.map(|value| {
+        let help = value.get_help().map(ToString::to_string).unwrap_or_default();
+        format!("\n  --lang {:<8}{help}", value.get_name())
+    });
+    format!("in which language?{}", lines.collect::<String>())
 }
 
 /// A plugin's name is its file's; a project's begins with a letter besides, as every toolchain wants it.
@@ -166,6 +202,19 @@ mod tests {
             let message = check_name(name).unwrap_err();
             assert!(message.contains(hint), "{name}: {message}");
         }
+    }
+
+    #[test]
+    fn the_route_fits_the_file_in_front_of_it() {
+        let routes =
+            |plugins: &[&str]| vec![(PATTERN.to_owned(), plugins.iter().map(|name| (*name).to_owned()).collect())];
+        assert_eq!(route(&[], "mine").1, "\"avatar_video.*\" = \"mine\"");
+        let (place, line) = route(&routes(&["video-orders"]), "mine");
+        assert_eq!(line, "\"avatar_video.*\" = [\"video-orders\", \"mine\"]");
+        assert!(place.contains("in place of"), "{place}");
+        let (_, line) = route(&routes(&["video-orders", "audit"]), "mine");
+        assert_eq!(line, "\"avatar_video.*\" = [\"video-orders\", \"audit\", \"mine\"]");
+        assert!(route(&routes(&["mine"]), "mine").0.contains("routed already"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! How answers are written: escaped, aligned, coloured on a terminal only.
+//! How answers are written: escaped, aligned, coloured and cut to its width on a terminal only.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
@@ -6,11 +6,14 @@ use std::io::{self, IsTerminal, Write as _};
 use serde_json::Value;
 
 use super::failure::Failure;
+use super::remarks;
 use crate::config;
 use crate::text::acts;
 
-/// The widest a column gets before its text is cut, in characters.
-const MAX_COLUMN: usize = 60;
+mod columns;
+
+pub(super) use columns::Columns;
+use columns::{GAP, cut};
 
 /// A colour of the eight every terminal has.
 #[derive(Debug, Clone, Copy)]
@@ -26,12 +29,24 @@ pub(super) enum Ink {
 #[derive(Debug)]
 pub(super) struct Page {
     text: String,
+    /// Lines that are no part of the answer.
+    remarks: Vec<String>,
     colour: bool,
+    /// The characters of a line; `None` where a line has no end.
+    width: Option<usize>,
 }
 
 impl Page {
     pub(super) fn new() -> Self {
-        Self { text: String::new(), colour: io::stdout().is_terminal() && !config::no_color() }
+        let stdout = io::stdout();
+        let is_terminal = stdout.is_terminal();
+        let size = is_terminal.then(|| rustix::termios::tcgetwinsize(&stdout).ok()).flatten();
+        Self {
+            text: String::new(),
+            remarks: Vec::new(),
+            colour: config::colour(is_terminal),
+            width: size.map(|size| usize::from(size.ws_col)).filter(|width| *width > 0),
+        }
     }
 
     /// Adds a line as it is: for text of our own.
@@ -54,42 +69,60 @@ impl Page {
         }
     }
 
-    /// Adds a table; the first row holds the names of the columns. Long cells are cut.
+    /// Adds a line that is no part of the answer: it goes to stderr, after it.
+    pub(super) fn remark(&mut self, text: String) {
+        self.remarks.push(text);
+    }
+
+    /// Adds a table; the first row holds the names of the columns. On a terminal its cells are cut to fit a line.
     pub(super) fn table(&mut self, rows: &[Vec<String>]) {
-        let rows: Vec<Vec<String>> =
-            rows.iter().map(|row| row.iter().map(|cell| cut(&printable(cell))).collect()).collect();
-        self.aligned(&rows, true);
+        let Some((head, rows)) = rows.split_first() else { return };
+        let names: Vec<(&str, usize)> = head.iter().map(|name| (name.as_str(), 0)).collect();
+        let mut columns = Columns::new(&names);
+        let rows = escaped(rows);
+        columns.grow(&rows);
+        self.head(&columns);
+        self.aligned(&rows, &columns.within(self.width));
+    }
+
+    /// Adds the names of columns.
+    pub(super) fn head(&mut self, columns: &Columns) {
+        let widths = columns.within(self.width);
+        let names = columns.names.iter().zip(&widths).map(|(name, width)| cut(name, *width));
+        let cells: Vec<String> = names.collect();
+        self.row(&cells, &widths, |page, cell| page.ink(Ink::Dim, cell));
+    }
+
+    /// Adds rows under columns that are there already, and makes these wider where it must be.
+    pub(super) fn more(&mut self, columns: &mut Columns, rows: &[Vec<String>]) {
+        let rows = escaped(rows);
+        columns.grow(&rows);
+        self.aligned(&rows, &columns.within(self.width));
     }
 
     /// Adds rows without names, their cells whole.
     pub(super) fn rows(&mut self, rows: &[Vec<String>]) {
-        let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
-        self.aligned(&rows, false);
+        let rows = escaped(rows);
+        let mut columns = Columns::new(&vec![("", 0); rows.iter().map(Vec::len).max().unwrap_or(0)]);
+        columns.grow(&rows);
+        self.aligned(&rows, &columns.within(None));
     }
 
-    fn aligned(&mut self, rows: &[Vec<String>], head: bool) {
-        let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-        let width = |column: usize| {
-            rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..columns).map(width).collect();
-        for (index, row) in rows.iter().enumerate() {
-            let mut line = String::new();
-            for (cell, width) in row.iter().zip(&widths) {
-                // Writing to a string cannot fail.
-                let _ = write!(
-                    line,
-                    "{}{}  ",
-                    self.cell(head && index == 0, cell),
-                    " ".repeat(width - cell.chars().count())
-                );
-            }
-            self.line(line.trim_end());
+    fn aligned(&mut self, rows: &[Vec<String>], widths: &[usize]) {
+        for row in rows {
+            let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| cut(cell, *width)).collect();
+            self.row(&cells, widths, Self::state);
         }
     }
 
-    fn cell(&self, head: bool, cell: &str) -> String {
-        if head { self.ink(Ink::Dim, cell) } else { self.state(cell) }
+    fn row(&mut self, cells: &[String], widths: &[usize], ink: impl Fn(&Self, &str) -> String) {
+        let mut line = String::new();
+        for (cell, width) in cells.iter().zip(widths) {
+            let blanks = " ".repeat(width.saturating_sub(cell.chars().count()) + GAP);
+            // Writing to a string cannot fail.
+            let _ = write!(line, "{}{blanks}", ink(self, cell));
+        }
+        self.line(line.trim_end());
     }
 
     /// Colours a word that names a state or an outcome.
@@ -109,8 +142,14 @@ impl Page {
     pub(super) fn print(self) -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();
         stdout.write_all(self.text.as_bytes())?;
-        Ok(stdout.flush()?)
+        stdout.flush()?;
+        self.remarks.iter().for_each(|line| remarks::remark(line));
+        Ok(())
     }
+}
+
+fn escaped(rows: &[Vec<String>]) -> Vec<Vec<String>> {
+    rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect()
 }
 
 /// Writes a JSON answer, indented.
@@ -152,13 +191,6 @@ pub(super) fn bytes(length: u64) -> String {
     bytesize::ByteSize::b(length).to_string()
 }
 
-fn cut(text: &str) -> String {
-    if text.chars().count() <= MAX_COLUMN {
-        return text.to_owned();
-    }
-    text.chars().take(MAX_COLUMN - 1).chain(['…']).collect()
-}
-
 /// An HTTP request of a plugin on one line, from what the API shows of it.
 pub(super) fn call_line(call: &Value) -> String {
     let count = |name: &str| bytes(call[name].as_u64().unwrap_or(0));
@@ -175,6 +207,14 @@ pub(super) fn call_line(call: &Value) -> String {
 mod tests {
     use super::*;
 
+    fn page(width: Option<usize>) -> Page {
+        Page { text: String::new(), remarks: Vec::new(), colour: false, width }
+    }
+
+    fn row(cells: [&str; 2]) -> Vec<String> {
+        cells.map(str::to_owned).to_vec()
+    }
+
     #[test]
     fn what_could_steer_a_terminal_is_escaped() {
         assert_eq!(printable("a\u{1b}[2Jb\n\u{9b}\u{202e}ü"), "a\\u{1b}[2Jb\\n\\u{9b}\\u{202e}ü");
@@ -182,9 +222,29 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let mut page = Page { text: String::new(), colour: false };
-        let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
+        let mut page = page(None);
         page.table(&[row(["A", "B"]), row(["longer", "x"]), row(["ü", "y"])]);
         assert_eq!(page.text, "A       B\nlonger  x\nü       y\n");
+    }
+
+    #[test]
+    fn a_table_fits_a_terminal_and_is_whole_elsewhere() {
+        let rows = [row(["ID", "LAST"]), row(["dlv_1", &"x".repeat(200)])];
+        let (mut narrow, mut piped) = (page(Some(40)), page(None));
+        narrow.table(&rows);
+        piped.table(&rows);
+        assert_eq!(narrow.text, format!("ID     LAST\ndlv_1  {}…\n", "x".repeat(32)));
+        assert_eq!(piped.text, format!("ID     LAST\ndlv_1  {}\n", "x".repeat(200)));
+    }
+
+    #[test]
+    fn rows_that_come_later_stand_under_their_columns() {
+        let mut columns = Columns::new(&[("TYPE", 6), ("SUBJECT", 0)]);
+        let mut page = page(None);
+        page.head(&columns);
+        page.more(&mut columns, &[row(["a.b", "1"])]);
+        page.more(&mut columns, &[row(["a.longer", "2"])]);
+        page.more(&mut columns, &[row(["a.b", "3"])]);
+        assert_eq!(page.text, "TYPE    SUBJECT\na.b     1\na.longer  2\na.b       3\n");
     }
 }

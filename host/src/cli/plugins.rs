@@ -10,7 +10,7 @@ use super::client::{Client, Target};
 use super::deliveries::encoded;
 use super::events::list;
 use super::failure::Failure;
-use super::output::{Page, print_json, printable, text};
+use super::output::{Page, bytes, print_json, printable, text};
 use crate::event::State;
 
 /// Digits of a digest that a listing shows.
@@ -24,6 +24,30 @@ const USED: [(&str, &str); 6] = [
     ("last of them", "/used/http/last_unanswered/url"),
     ("kv reads", "/used/kv/reads"),
     ("kv writes", "/used/kv/writes"),
+];
+
+/// The settings that are in force: their keys in `[plugins.NAME]`, and where its page says them.
+const SETTINGS: [(&str, &str); 20] = [
+    ("timeout", "/limits/timeout_ms"),
+    ("memory", "/limits/memory_bytes"),
+    ("concurrency", "/concurrency"),
+    ("limits.cpu", "/limits/cpu_ms"),
+    ("limits.table_elements", "/limits/table_elements"),
+    ("limits.handles", "/limits/handles"),
+    ("limits.call_size", "/limits/call_bytes"),
+    ("limits.emitted", "/limits/emitted"),
+    ("limits.emitted_size", "/limits/emitted_bytes"),
+    ("limits.log_lines", "/limits/log_lines"),
+    ("limits.log_size", "/limits/log_bytes"),
+    ("limits.random_size", "/limits/random_bytes"),
+    ("limits.http_requests", "/limits/http_requests"),
+    ("limits.http_open", "/limits/http_open"),
+    ("limits.http_sent", "/limits/http_sent_bytes"),
+    ("limits.http_received", "/limits/http_received_bytes"),
+    ("retry.max_attempts", "/retry/max_attempts"),
+    ("retry.initial", "/retry/initial_ms"),
+    ("retry.factor", "/retry/factor"),
+    ("retry.max", "/retry/max_ms"),
 ];
 
 #[derive(Debug, Args)]
@@ -42,7 +66,7 @@ pub(super) struct Plugins {
     #[arg(value_name = "NAME")]
     name: Option<String>,
     /// Answer in JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 880)]
     json: bool,
     #[command(flatten)]
     target: Target,
@@ -52,7 +76,8 @@ pub(super) struct Plugins {
 enum Verb {
     /// Let a plugin's new file in that is held because it asks for more
     #[command(after_help = "\
-Approves the one file that this command shows, and no other: should another one have taken its place meanwhile, it says so.
+Approves the one file that this command shows, and no other: should another one have taken its place meanwhile, it says \
+so.
 
 Examples:
   hookbox plugins approve video-orders")]
@@ -124,6 +149,7 @@ impl Plugins {
         for state in State::ALL.map(State::name) {
             page.field(state, &plugin["deliveries"][state]);
         }
+        settings(&mut page, &plugin);
         page.print()
     }
 
@@ -144,6 +170,27 @@ impl Plugins {
         let mut page = Page::new();
         page.line(format!("{} may run {}{asks_for}", text(&approved["name"]), text(&approved["digest"])));
         page.print()
+    }
+}
+
+/// Adds the settings that are in force. A host of an older version does not say them.
+fn settings(page: &mut Page, plugin: &Value) {
+    let known = SETTINGS.iter().filter_map(|(name, pointer)| Some((name, pointer, plugin.pointer(pointer)?)));
+    let rows: Vec<Vec<String>> =
+        known.map(|(name, pointer, value)| vec![(*name).to_owned(), quantity(pointer, value)]).collect();
+    page.rows(&rows);
+}
+
+/// A number in the unit that its name says.
+fn quantity(pointer: &str, value: &Value) -> String {
+    match value.as_u64() {
+        Some(ms) if pointer.ends_with("_ms") => {
+            let units = [("h", 3_600_000), ("min", 60_000), ("s", 1_000), ("ms", 1)];
+            let whole = units.iter().find(|(_, unit)| ms >= *unit && ms % unit == 0);
+            whole.map_or_else(|| "0".to_owned(), |(name, unit)| format!("{} {name}", ms / unit))
+        }
+        Some(length) if pointer.ends_with("_bytes") => bytes(length),
+        _ => text(value),
     }
 }
 

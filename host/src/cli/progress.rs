@@ -4,6 +4,8 @@ use std::io::{IsTerminal, stderr};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::config;
+
 /// A bar; it is gone when dropped.
 #[derive(Debug)]
 pub(super) struct Progress(ProgressBar);
@@ -11,7 +13,7 @@ pub(super) struct Progress(ProgressBar);
 impl Progress {
     /// A bar of `length` behind `what`.
     pub(super) fn new(what: &str, length: u64) -> Self {
-        if !stderr().is_terminal() {
+        if !stderr().is_terminal() || config::is_dumb_terminal() {
             return Self(ProgressBar::hidden());
         }
         let template = format!("{what}  {{bar:40}}  {{msg}}");

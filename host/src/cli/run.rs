@@ -16,16 +16,16 @@ mod watch;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The plugin gets the limits a host would give it by default, or with --as those of [plugins.NAME] in
-config.toml, and may send the HTTP requests that are granted there. What it writes to its key-value store is shown and
-forgotten; what it reads from it is absent. With --watch, ctrl-c ends it.
+The plugin gets the limits a host would give it by default, or with --as those of [plugins.NAME] in config.toml, and may \
+send the HTTP requests that are granted there. What it writes to its key-value store is shown and forgotten; what it reads \
+from it is absent. With --watch, ctrl-c ends it.
 
 Examples:
   hookbox run plugins/video-orders.wasm --event event.json
   hookbox run plugins/video-orders.wasm --event event.json --watch
   hookbox run plugins/video-orders.wasm --event event.json --as video-orders
   hookbox run plugins/audit.wasm --event body.json --type avatar_video.success
-  echo '{\"n\":1}' | hookbox run plugins/audit.wasm --event - --type test.event --json")]
+  echo '{}' | hookbox run plugins/audit.wasm --event - --type test.event --json")]
 pub(super) struct Run {
     /// The plugin's file, .wasm or .wat
     #[arg(value_name = "PLUGIN.wasm")]

@@ -8,12 +8,13 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::Common;
-use super::client::{agent, loading_agent};
+use super::client::{agent, loading_agent, no_answer};
 use super::failure::Failure;
 use super::output::{Page, bytes, printable};
+use super::{known, remarks};
 use crate::admin::closest;
 use crate::clock::Clock;
-use crate::config::{Config, MakeSecrets, Source};
+use crate::config::{Partial, Source};
 use crate::event::EventId;
 use crate::ingest;
 
@@ -36,7 +37,7 @@ const MAX_DATA_BYTES: u64 = 256 << 20;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The body is a sample of what the provider sends for TYPE, with fresh ids. With --data it is that file, byte for byte
+The body is a sample of what the provider sends for TYPE, with fresh ids. With --data it is that file, byte for byte \
 unless --set or TYPE ask for something else.
 
 Examples:
@@ -118,8 +119,9 @@ pub(super) struct Sender {
 
 impl Send {
     pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
-        let config = Config::load(&common.config, MakeSecrets::No)?;
-        let sender = self.aim.sender(&config, Bodies::AsGiven)?;
+        let mut config = known::partial(common)?;
+        let sender = self.aim.sender(&mut config, Bodies::AsGiven)?;
+        self.aim.doubts(&sender, &config, common).iter().for_each(|doubt| remarks::warning(doubt));
         if self.count == 1 {
             return sender.one(&self.aim.kind);
         }
@@ -141,28 +143,50 @@ pub(super) enum Bodies {
 
 impl Aim {
     /// Everything that can be wrong with the event or its address is found here, before anything is sent.
-    pub(super) fn sender(&self, config: &Config, bodies: Bodies) -> Result<Sender, Failure> {
-        let source = config.sources.get(&self.source).ok_or_else(|| self.no_source(config))?;
+    pub(super) fn sender(&self, config: &mut Partial, bodies: Bodies) -> Result<Sender, Failure> {
+        let source = config.take_source(&self.source).ok_or_else(|| self.no_source(config))??;
         let url = self.target(config)?;
         let data = self.data.as_deref().map(read).transpose()?;
         let is_given = data.is_some();
-        let sample = Sample::new(source, &self.kind, data, self.set.clone());
+        let sample = Sample::new(&source, &self.kind, data, self.set.clone());
         let sample =
             if is_given && matches!(bodies, Bodies::Varied) { sample.and_then(Sample::varied) } else { sample };
         let sample = sample.map_err(|problem| match &self.data {
             Some(file) => Failure::usage(format!("{problem} (in --data {file})")),
             None => Failure::usage(problem),
         })?;
-        let sender = Sender { source: std::sync::Arc::clone(source), sample, url };
+        let sender = Sender { source, sample, url };
         // A secret that is missing is missing for all of them.
         sender.sign()?;
         Ok(sender)
     }
 
-    fn no_source(&self, config: &Config) -> Failure {
-        let names = || config.sources.keys().map(String::as_str);
+    /// What is likely a mistake, though it can be sent: a type that the provider does not have, and one without a route.
+    fn doubts(&self, sender: &Sender, config: &Partial, common: &Common) -> Vec<String> {
+        let (source, kind) = (&self.source, printable(&self.kind));
+        let preset = sender.source.preset.as_deref().unwrap_or_default();
+        let types = sample::types(preset);
+        let mut doubts = Vec::new();
+        if !types.is_empty() && !types.contains(&self.kind.as_str()) {
+            let near = closest(&self.kind, types.iter().copied()).map(|near| format!("; did you mean `{near}`?"));
+            let near = near.unwrap_or_else(|| format!(", which are {}", types.join(", ")));
+            doubts.push(format!("`{kind}` is not among the types of preset `{preset}` that are known here{near}"));
+        }
+        let is_here = self.url.is_none() || is_loopback(&sender.url);
+        if let Some(config) = config.whole.as_ref().ok().filter(|_| is_here)
+            && config.routes.targets(source, &self.kind).is_empty()
+        {
+            let file = common.config.display();
+            doubts.push(format!("no route of {file} takes `{kind}` from `{source}`, so no plugin will run"));
+        }
+        doubts
+    }
+
+    fn no_source(&self, config: &Partial) -> Failure {
+        let names = || config.source_names();
         let hint = match closest(&self.source, names()) {
             Some(hint) => format!("did you mean `{hint}`?"),
+            None if names().next().is_none() => "the configuration has none".to_owned(),
             None => format!(
                 "the configuration has {}",
                 names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
@@ -171,10 +195,10 @@ impl Aim {
         Failure::usage(format!("there is no source `{}`: {hint}", printable(&self.source)))
     }
 
-    fn target(&self, config: &Config) -> Result<String, Failure> {
+    fn target(&self, config: &mut Partial) -> Result<String, Failure> {
         let path = format!("/webhook/{}", self.source);
         let Some(url) = &self.url else {
-            let mut address = config.server.listen;
+            let mut address = config.take_listen()?;
             if address.ip().is_unspecified() {
                 address.set_ip(if address.is_ipv4() {
                     [127, 0, 0, 1].into()
@@ -193,6 +217,14 @@ impl Aim {
     }
 }
 
+/// Whether the address is of this machine, as far as it can be told without asking anybody.
+pub(super) fn is_loopback(url: &str) -> bool {
+    let uri: Option<ureq::http::Uri> = url.parse().ok();
+    let host = uri.as_ref().and_then(|uri| uri.host()).unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
 fn read(file: &str) -> Result<Vec<u8>, Failure> {
     let mut data = Vec::new();
     let result = if file == "-" {
@@ -200,6 +232,7 @@ fn read(file: &str) -> Result<Vec<u8>, Failure> {
     } else {
         std::fs::File::open(file).and_then(|opened| opened.take(MAX_DATA_BYTES + 1).read_to_end(&mut data))
     };
+    let file = if file == "-" { "standard input" } else { file };
     result.map_err(|error| Failure::usage(format!("failed to read {file}: {error}")))?;
     if data.len() as u64 > MAX_DATA_BYTES {
         return Err(Failure::usage(format!("{file} is longer than {MAX_DATA_BYTES} bytes")));
@@ -250,7 +283,7 @@ impl Sender {
     }
 
     fn unreachable(&self, error: &ureq::Error) -> Failure {
-        Failure::failed(format!("no answer from {} ({error}): is `hookbox serve` running?", self.url))
+        Failure::failed(no_answer(&self.url, error, "a host's public listener"))
     }
 }
 

@@ -7,11 +7,11 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::Common;
 use super::compile::hosts_compiler;
 use super::describe::describe;
 use super::failure::Failure;
 use super::output::{Ink, Page};
+use super::{Common, Format};
 use crate::app::{self, App};
 use crate::config::{Config, MakeSecrets, MissingPlugins};
 use crate::store::OnLoss;
@@ -22,7 +22,7 @@ const SIGNALLED: i32 = 128;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The first ctrl-c or SIGTERM drains: no new requests, running attempts may finish, the rest is kept for the next start.
+The first ctrl-c or SIGTERM drains: no new requests, running attempts may finish, the rest is kept for the next start. \
 The second one leaves at once; nothing acknowledged is lost by that. SIGHUP reads the configuration again.
 
 Examples:
@@ -33,13 +33,17 @@ pub(super) struct Serve {
     /// Go on once although the store has lost something since it was open last; the log says what
     #[arg(long)]
     accept_loss: bool,
+    /// How log lines are written to stderr, and all that this command writes (what is logged: HOOKBOX_LOG, such as `debug`)
+    /// [default: text]
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub(super) log_format: Option<Format>,
 }
 
 impl Serve {
     pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
         // Before there are others: they take after this thread.
         tasks::take_short_turns();
-        if common.logs_json() {
+        if common.logs_json {
             telemetry::panics_as_json();
         }
         // A host without one of its plugins takes webhooks all the same.
@@ -55,7 +59,7 @@ impl Serve {
             let on_loss = if self.accept_loss { OnLoss::Accept } else { OnLoss::Refuse };
             let built = app::build(config.clone(), compiler, on_loss).await;
             let app = built.map_err(|error| Failure::failed(error.to_string()))?;
-            if common.logs_json() {
+            if common.logs_json {
                 config
                     .routes
                     .cycles()

@@ -3,9 +3,20 @@
 use crate::clock::{self, Clock};
 
 /// Turns a time of the command line into one the API takes.
-pub(super) fn time(text: &str) -> String {
-    ago_ms(text).map_or_else(|| text.to_owned(), |ms| clock::rfc3339(Clock::system().now_ms().saturating_sub(ms)))
+pub(super) fn time(text: &str) -> Result<String, String> {
+    if let Some(ms) = ago_ms(text) {
+        return Ok(clock::rfc3339(Clock::system().now_ms().saturating_sub(ms)));
+    }
+    let is_unix = !text.is_empty() && text.len() <= MAX_UNIX_DIGITS && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_unix || text.parse::<jiff::Timestamp>().is_ok() {
+        return Ok(text.to_owned());
+    }
+    Err("write how long ago it was (`90s`, `15m`, `2h`, `3d`), RFC 3339 (`2026-11-23T15:04:05Z`) or Unix seconds"
+        .to_owned())
 }
+
+/// Seconds of more digits are milliseconds by mistake.
+const MAX_UNIX_DIGITS: usize = 11;
 
 fn ago_ms(text: &str) -> Option<i64> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).filter(|at| *at > 0)?;
@@ -34,7 +45,14 @@ mod tests {
     }
 
     #[test]
-    fn any_other_time_is_left_to_the_host() {
-        assert_eq!(time("1770000000"), "1770000000");
+    fn a_time_of_the_api_is_handed_on_and_anything_else_is_told_what_would_be_one() {
+        for text in ["1770000000", "2026-11-23T15:04:05Z", "2026-11-23T15:04:05+01:00"] {
+            assert_eq!(time(text).as_deref(), Ok(text));
+        }
+        assert!(time("3d").is_ok());
+        for text in ["yesterday", "2w", "1770000000000", "-5", "2026-11-23", ""] {
+            let told = time(text).unwrap_err();
+            assert!(["`2h`", "`3d`", "RFC 3339", "Unix"].iter().all(|form| told.contains(form)), "{text}: {told}");
+        }
     }
 }

@@ -22,21 +22,20 @@ use report::Report;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A case is a folder:
-  DIR/cases/NAME/event.json      a CloudEvents JSON document, as `hookbox run --event` takes it
-  DIR/cases/NAME/expected.json   what is to come of it: {\"outcome\": \"ok\", \"logs\": [\"paid\"]}
-  DIR/cases/NAME/config.json     optional, the plugin's configuration: {\"currency\": \"EUR\"}
+  DIR/cases/NAME/event.json      a CloudEvents document, as for `hookbox run`
+  DIR/cases/NAME/expected.json   what is to come of it: {\"outcome\": \"ok\"}
+  DIR/cases/NAME/config.json     optional, its settings: {\"currency\": \"EUR\"}
 
-expected.json has to name `outcome`, and may name `reason`, `retry_after_ms`, `logs` (the texts) and
-`emitted`, whose events may name `type`, `subject`, `datacontenttype`, `data`, `data_base64` and
-`delay_ms`. What it does not name is not compared.
+expected.json has to name `outcome`, and may name `reason`, `retry_after_ms`, `logs` (the texts) and `emitted`, whose \
+events may name `type`, `subject`, `datacontenttype`, `data`, `data_base64` and `delay_ms`. What it does not name is not \
+compared.
 
 Examples:
-  hookbox test plugins/video-orders              against plugins/video-orders.wasm
+  hookbox test plugins/video-orders    against plugins/video-orders.wasm
   hookbox test . --plugin target/my-handler.wasm --case ready
-  hookbox test . --update                        write what happens now into every expected.json
+  hookbox test . --update              write what happens now into expected.json
 
-Exit codes: 0 all passed; 1 a case failed, or the plugin does not load; 2 there is nothing to test,
-or a case is wrong.")]
+Exit codes: 0 all passed; 1 a case failed, or the plugin does not load; 2 there is nothing to test, or a case is wrong.")]
 pub(super) struct Test {
     /// The plugin's folder, which holds `cases/`
     #[arg(value_name = "DIR")]

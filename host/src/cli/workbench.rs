@@ -11,7 +11,9 @@ use tokio::runtime::Runtime;
 use super::Common;
 use super::compile::users_compiler;
 use super::failure::Failure;
-use crate::config::{self, Config, MakeSecrets, PluginSettings};
+use super::known;
+use super::remarks::patiently;
+use crate::config::{self, PluginSettings};
 use crate::event::{Event, PluginName};
 use crate::sandbox::{Call, Compiler, Invocation, KvRead, KvReader, Plugin, Sandbox, SandboxOptions};
 use crate::tasks;
@@ -75,11 +77,10 @@ impl GivenSettings {
     }
 }
 
-/// The settings of a plugin that the configuration knows, by its section or by its file.
+/// The settings of a plugin that the configuration has a section for; a mistake elsewhere in the file is only counted.
 fn configured(name: &str, common: &Common) -> Result<PluginSettings, Failure> {
-    let config = Config::load(&common.config, MakeSecrets::No)?;
-    match config.plugins.get(name) {
-        Some(settings) => Ok((**settings).clone()),
+    match known::partial(common)?.take_plugin(name) {
+        Some(settings) => Ok((*settings?).clone()),
         None => {
             let shown = common.config.display();
             Err(Failure::usage(format!("{shown} has no section [plugins.{name}]: write one, or leave `--as` out")))
@@ -118,7 +119,8 @@ impl Workbench {
     pub(super) fn load(&self, file: &Path) -> Result<Plugin, Failure> {
         let shown = file.display();
         let bytes = fs::read(file).map_err(|error| Failure::usage(format!("failed to read {shown}: {error}")))?;
-        let loaded = self.wait(self.compiler.load(&self.sandbox, bytes.into()));
+        let say = std::future::ready(format!("compiling {shown}…"));
+        let loaded = self.wait(patiently(self.compiler.load(&self.sandbox, bytes.into()), say));
         loaded.map(|(plugin, _)| plugin).map_err(|error| Failure::failed(format!("{shown} is not taken: {error}")))
     }
 

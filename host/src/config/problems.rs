@@ -111,6 +111,8 @@ impl Problems {
             .with_width(WIDTH)
             .with_context_lines(CONTEXT)
             .with_links(false)
+            // It would break a line after a `/`, as in `plugins/NAME`.
+            .with_wrap_lines(false)
             .without_syntax_highlighting();
         let source = Lines(NamedSource::new(self.path.to_string_lossy(), self.text.clone()));
         let mut out = String::new();
@@ -148,6 +150,26 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
+/// The text in lines that fit beside what is drawn around it, broken at blanks only.
+fn wrapped(text: &str) -> String {
+    const DRAWN: usize = 8;
+    let mut out = String::with_capacity(text.len());
+    let mut column = 0;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if column > 0 && column + 1 + length > WIDTH - DRAWN {
+            out.push('\n');
+            column = 0;
+        } else if column > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += length;
+    }
+    out
+}
+
 /// The text with every byte of the spans, line breaks aside, replaced; spans of other problems keep their place.
 fn mask(text: &str, spans: &[Range<usize>]) -> String {
     let mut bytes = text.as_bytes().to_vec();
@@ -167,10 +189,11 @@ struct Shown<'a> {
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.problem.span.is_none() {
-            write!(f, "{}: ", self.source.0.name())?;
+        let message = &self.problem.message;
+        match self.problem.span {
+            Some(_) => f.write_str(&wrapped(message)),
+            None => f.write_str(&wrapped(&format!("{}: {message}", self.source.0.name()))),
         }
-        f.write_str(&self.problem.message)
     }
 }
 
@@ -178,7 +201,7 @@ impl std::error::Error for Shown<'_> {}
 
 impl Diagnostic for Shown<'_> {
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        Some(Box::new(&self.problem.help))
+        Some(Box::new(wrapped(&self.problem.help)))
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {

@@ -162,7 +162,7 @@ fn read_env(item: &Item<'_>, places: &Places<'_>) -> Option<Placed> {
 }
 
 fn read_file(item: &Item<'_>, places: &Places<'_>) -> Option<Placed> {
-    let path = places.base.join(item.text("\"/run/secrets/heygen\"")?);
+    let path = super::places::tidy(&places.base.join(item.text("\"/run/secrets/heygen\"")?));
     let holds = |text: &[u8]| stray::strip(text).is_ok_and(|stripped| !stripped.text.is_empty());
     let (input, read) = Input::read(&item.path, &path, MAX_FILE_BYTES, holds);
     item.sink().input(input);

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use super::networks::{self, Networks};
+use super::places;
 use super::raw::{Item, Section, Sink};
 use super::routes::read::MissingPlugins;
 use super::units::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, show_ms};
@@ -30,6 +31,12 @@ const RETENTION_BOUNDS_MS: RangeInclusive<u64> = HOUR_MS..=3_650 * DAY_MS;
 const DEFAULT_RETENTION_MS: u64 = 30 * DAY_MS;
 const LEAST_DEDUPE_WINDOW_MS: u64 = MINUTE_MS;
 const DEFAULT_DEDUPE_WINDOW_MS: u64 = 14 * DAY_MS;
+
+/// Where webhooks come in, unless the file says otherwise.
+pub(super) const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3000);
+
+/// Where the API answers, unless the file says otherwise.
+pub(super) const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3001);
 
 /// The longest name of a plugin, in bytes.
 pub(super) const MAX_PLUGIN_NAME_BYTES: usize = 64;
@@ -80,9 +87,9 @@ pub(super) fn read_server(
     sink: &Sink,
 ) -> (Server, Option<BTreeSet<String>>) {
     let listen_item = section.take("listen");
-    let listen = listen_item.as_ref().and_then(address).unwrap_or((Ipv4Addr::LOCALHOST, 3000).into());
+    let listen = listen_item.as_ref().and_then(address).unwrap_or(DEFAULT_LISTEN);
     let admin_item = section.take("admin");
-    let admin = admin_item.as_ref().and_then(address).unwrap_or((Ipv4Addr::LOCALHOST, 3001).into());
+    let admin = admin_item.as_ref().and_then(address).unwrap_or(DEFAULT_ADMIN);
     if let Some(item) = admin_item.as_ref().filter(|_| !admin.ip().is_loopback()) {
         let help = "other addresses need `admin_tokens`, which is not supported yet: use 127.0.0.1 and a tunnel, \
             such as ssh -L";
@@ -102,7 +109,7 @@ pub(super) fn read_server(
     let keep_alive = section.take("keep_alive").and_then(|item| item.duration_ms(KEEP_ALIVE_BOUNDS_MS));
     let keep_alive_ms = keep_alive.unwrap_or(DEFAULT_KEEP_ALIVE_MS);
     let plugins_item = section.take("plugins_dir");
-    let plugins_dir = base.join(plugins_item.as_ref().and_then(|item| path(item, "\"plugins\"")).unwrap_or("plugins"));
+    let plugins_dir = plugins_path(plugins_item.as_ref(), base);
     let plugins = list_plugins(&plugins_dir).map_err(|error| {
         let message = format!("the plugins folder {} cannot be read: {error}", plugins_dir.display());
         let help = "create it, or set `plugins_dir` in `[server]`; a relative path starts at the configuration file";
@@ -152,10 +159,16 @@ pub(super) fn read_store(mut section: Section<'_>, base: &Path) -> StoreSettings
     }
     let max_bytes = section.take("max_size").and_then(|item| item.size_bytes(STORE_SIZE_BOUNDS));
     section.finish();
-    StoreSettings { sqlite_path: base.join(file), retention_ms, dedupe_window_ms, max_bytes }
+    StoreSettings { sqlite_path: places::tidy(&base.join(file)), retention_ms, dedupe_window_ms, max_bytes }
 }
 
-fn address(item: &Item<'_>) -> Option<SocketAddr> {
+/// The plugins folder, absolute.
+pub(super) fn plugins_path(item: Option<&Item<'_>>, base: &Path) -> PathBuf {
+    places::tidy(&base.join(item.and_then(|item| path(item, "\"plugins\"")).unwrap_or("plugins")))
+}
+
+/// The address that `server.listen` or `server.admin` says.
+pub(super) fn address(item: &Item<'_>) -> Option<SocketAddr> {
     let text = item.text("\"127.0.0.1:3000\"")?;
     let read = text.parse().ok();
     if read.is_none() {
@@ -202,10 +215,18 @@ fn sqlite_file<'a>(item: &Item<'a>) -> Option<&'a str> {
         !file.is_empty() && !file.ends_with('/') && !file.contains(['?', '\0']) && !file.starts_with(':')
     });
     if file.is_none() {
-        item.sink().mask(item.span.clone());
+        // An address may carry a password, a path does not.
+        let is_path = !text.contains(['@', '?', ':']);
+        let near = match is_path && !text.is_empty() {
+            true => format!("did you mean \"sqlite:{text}\"? "),
+            false => String::new(),
+        };
+        if !is_path {
+            item.sink().mask(item.span.clone());
+        }
         let help = "write \"sqlite:\" and the path of a file, for example \"sqlite:data/hookbox.db\"; a store in \
             memory would lose what was acknowledged";
-        item.refuse("is not the address of a store", help);
+        item.refuse("is not the address of a store", format!("{near}{help}"));
     }
     file
 }

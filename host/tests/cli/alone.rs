@@ -12,7 +12,7 @@ fn wrong_usage_is_exit_code_2_and_says_what_would_be_right() {
         (vec!["evnts"], "'events'"),
         (vec!["events", "--jsn"], "'--json'"),
         (vec!["events", "--limit", "0"], "--limit"),
-        (vec!["events", "evt_1", "replay", "evt_1"], "replay"),
+        (vec!["events", "evt_0000000000000001", "replay", "evt_0000000000000001"], "replay"),
         (vec!["send", "heygen"], "<TYPE>"),
         (vec!["send", "heygen", "t", "--set", "novalue"], "PATH=VALUE"),
         (vec!["send", "heygen", "t", "--count", "0"], "--count"),
@@ -22,7 +22,8 @@ fn wrong_usage_is_exit_code_2_and_says_what_would_be_right() {
         (vec!["send", "heygen", "t", "--url", "ftp://x"], "http://"),
         (vec!["send", "heygen", "t"], "HEYGEN_WEBHOOK_SECRET"),
         (vec!["deliveries", "retry"], "--state dead"),
-        (vec!["deliveries", "retry", "dlv_1", "--state", "dead"], "cannot be used with"),
+        (vec!["deliveries", "retry", "dlv_0000000000000001_0", "--state", "dead"], "cannot be used with"),
+        (vec!["test", "plugins/fine.wat"], "`hookbox test DIR --plugin plugins/fine.wat`"),
         (vec!["plugins", "approve"], "<NAME>"),
         (vec!["events", "--config", "missing.toml"], "missing.toml"),
         (vec!["serve", "--config", "missing.toml"], "missing.toml"),
@@ -128,6 +129,53 @@ fn check_warns_of_what_is_named_and_not_set_and_strict_takes_that_for_a_problem(
         let strict = site.run(&["check", "--strict"]);
         assert_eq!((strict.code, strict.err.as_str()), (2, "error: 3 warnings\n"), "{strict:?}");
     }
+}
+
+#[test]
+fn a_compiled_plugin_that_run_has_kept_is_not_compiled_again_by_check() {
+    let site = Site::new();
+    let ran = site.run_with(&["run", "plugins/fine.wat", "--event", "-", "--type", "t"], "{}");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let kept = |site: &Site| std::fs::read_dir(site.path("users-cache/hookbox")).unwrap().count();
+    assert_eq!(kept(&site), 1);
+    site.put("config.toml", "[plugins.fine]\n");
+    std::fs::remove_file(site.path("plugins/refuses.wat")).unwrap();
+    // Who looks there without compiling has no need of a place for temporary files.
+    let check = || site.command(&["check"]).env("TMPDIR", site.path("absent")).output().unwrap();
+    let found = check();
+    assert!(String::from_utf8_lossy(&found.stdout).contains("fine  handler@0.1.0"), "{found:?}");
+    std::fs::remove_dir_all(site.path("users-cache")).unwrap();
+    let anew = check();
+    assert!(String::from_utf8_lossy(&anew.stderr).contains("could not be given a file"), "{anew:?}");
+    assert!(!site.path("users-cache").exists() && !site.path("data").exists(), "check creates nothing");
+}
+
+#[test]
+fn the_form_of_log_lines_is_an_option_of_serve() {
+    let site = Site::new();
+    assert_eq!(site.run(&["--log-format", "json", "check"]).code, 0, "a script may have it for any command");
+    let ran = site.run(&["events", "--log-format", "json"]);
+    assert!(ran.code == 2 && ran.err.contains("--log-format"), "{ran:?}");
+    let ran = site.run(&["serve", "--log-format", "xml"]);
+    assert!(ran.code == 2 && ran.err.contains("[possible values: text, json]"), "{ran:?}");
+}
+
+#[test]
+fn paths_in_messages_go_no_way_back() {
+    let site = Site::new();
+    std::fs::create_dir(site.path("etc")).unwrap();
+    site.put("etc/config.toml", "[server]\nplugins_dir = \"../etc/../absent\"\n");
+    let ran = site.run(&["check", "--config", "etc/../etc/config.toml"]);
+    let folder = site.path("absent").display().to_string();
+    assert!(ran.code == 2 && ran.err.contains(&format!("the plugins folder {folder} cannot be read")), "{ran:?}");
+}
+
+#[test]
+fn a_long_message_is_broken_at_blanks_only() {
+    let site = Site::new();
+    site.put("config.toml", "[routes]\n\"acem:order.**\" = \"fine\"\n");
+    let ran = site.run(&["check"]);
+    assert!(ran.code == 2 && ran.err.contains("`plugins/NAME`"), "{ran:?}");
 }
 
 #[test]

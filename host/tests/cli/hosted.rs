@@ -114,7 +114,7 @@ fn a_change_of_many_needs_a_filter() {
         let ran = site.run(&["deliveries", verb]);
         assert!(ran.code == 2 && ran.err.contains(hint), "{ran:?}");
     }
-    let ran = site.run(&["deliveries", "cancel", "dlv_1", "--plugin", "fine"]);
+    let ran = site.run(&["deliveries", "cancel", "dlv_0000000000000001_0", "--plugin", "fine"]);
     assert!(ran.code == 2 && ran.err.contains("cannot be used with"), "{ran:?}");
 }
 

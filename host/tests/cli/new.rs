@@ -103,6 +103,29 @@ fn the_next_commands_are_printed() {
 }
 
 #[test]
+fn the_route_fits_the_file_also_when_that_has_problems() {
+    let site = Site::new();
+    site.put("config.toml", "[store]\nretention = \"x\"\n[routes]\n\"avatar_video.*\" = [\"fine\", \"absent\"]\n");
+    let ran = site.run(&["new", "my-handler", "--lang", "go"]);
+    let line = "\n  \"avatar_video.*\" = [\"fine\", \"absent\", \"my-handler\"]\n";
+    assert!(ran.code == 0 && ran.out.contains(line) && ran.out.contains("in place of the line"), "{ran:?}");
+}
+
+#[test]
+fn who_names_no_language_is_shown_all_of_them() {
+    let site = Site::new();
+    let ran = site.run(&["new", "x"]);
+    assert!(ran.code == 2 && ran.out.is_empty() && !site.path("x").exists(), "{ran:?}");
+    for lang in LANGUAGES {
+        assert!(ran.err.contains(&format!("--lang {lang} ")), "{lang}: {ran:?}");
+    }
+    for lang in ["ts", "typescript"] {
+        let ran = site.run(&["new", "x", "--lang", lang]);
+        assert!(ran.code == 2 && ran.err.contains("--lang js") && ran.err.contains("esbuild"), "{ran:?}");
+    }
+}
+
+#[test]
 fn what_is_there_is_not_overwritten_and_mistakes_are_explained() {
     let site = Site::new();
     fs::create_dir(site.path("empty")).unwrap();

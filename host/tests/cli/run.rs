@@ -71,6 +71,14 @@ fn a_body_without_a_type_and_a_file_that_is_no_plugin_are_refused() {
 }
 
 #[test]
+fn a_mistake_on_standard_input_is_named_so() {
+    let site = Site::new();
+    let ran = site.run_with(&["run", "plugins/fine.wat", "--event", "-"], "{\"specversion\":\"1.0\",}");
+    assert!(ran.code == 2 && ran.err.contains("standard input: it is not JSON: trailing comma"), "{ran:?}");
+    assert!(!ran.err.contains("--type"), "{ran:?}");
+}
+
+#[test]
 fn a_plugin_runs_with_what_the_configuration_says_of_it() {
     let site = Site::new();
     let config = fs::read_to_string(site.path("config.toml")).unwrap();
@@ -85,6 +93,13 @@ fn a_plugin_runs_with_what_the_configuration_says_of_it() {
     assert_eq!(ran.json()["logs"][0]["message"], "good evening", "{ran:?}");
     let looped = run(&format!("{guests}/../hostile/loop.wat"), "greets");
     assert!(looped.json()["reason"].as_str().unwrap().contains("computed for more than 50 ms"), "{looped:?}");
+    fs::write(site.path("config.toml"), format!("{config}\n[store]\nretention = \"x\"\n{section}")).unwrap();
+    let ran = run("plugins/greets.wat", "greets");
+    assert_eq!(ran.json()["logs"][0]["message"], "good evening", "a mistake elsewhere: {ran:?}");
+    assert!(ran.err.contains("config.toml has a problem"), "{ran:?}");
+    fs::write(site.path("config.toml"), format!("{config}\n{section}timeout = \"x\"\n")).unwrap();
+    let wrong = run("plugins/greets.wat", "greets");
+    assert!(wrong.code == 2 && wrong.err.contains("`plugins.greets.timeout`"), "{wrong:?}");
     let unknown = run("plugins/greets.wat", "greetings");
     assert!(unknown.code == 2 && unknown.err.contains("no section [plugins.greetings]"), "{unknown:?}");
 }

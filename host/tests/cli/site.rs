@@ -77,6 +77,9 @@ impl Site {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hookbox"));
         command.current_dir(self.dir.path()).args(arguments).stdin(Stdio::null());
         command.env_remove("HEYGEN_WEBHOOK_SECRET").env_remove("HOOKBOX_LOG").env_remove("NO_COLOR");
+        for variable in ["HOOKBOX_CONFIG", "HOOKBOX_ADMIN", "CLICOLOR", "CLICOLOR_FORCE"] {
+            command.env_remove(variable);
+        }
         command.env("XDG_CACHE_HOME", self.path("users-cache"));
         command
     }

@@ -109,6 +109,34 @@ fn a_syntax_error_is_a_problem_with_its_line() {
 }
 
 #[test]
+fn a_plugin_named_by_its_file_is_told_to_leave_the_ending_out() {
+    let home = Home::new();
+    home.refuses("[routes]\n\"a\" = \"audit.wasm\"\n", &["named without the ending of its file: \"audit\""]);
+    home.refuses("[routes]\n\"a\" = \"audti.wat\"\n", &["did you mean `audit`?", "without the ending"]);
+}
+
+#[test]
+fn a_key_that_is_there_twice_names_both_lines_and_a_pattern_the_list() {
+    let text = "[routes]\n\"a.*\" = \"video-orders\"\n\"a.*\" = \"audit\"\n";
+    let right = "\"a.*\" = [\"video-orders\", \"audit\"]";
+    Home::new().refuses(text, &["`routes.\"a.*\"` is there twice, in lines 2 and 3", right]);
+    Home::new().refuses("[routes]\navatar_video.* = \"audit\"\n", &["put the pattern in quotes: \"avatar_video.*\""]);
+}
+
+#[test]
+fn a_path_in_place_of_a_stores_address_is_shown_and_what_may_carry_a_password_is_not() {
+    let shown = |url: &str| Home::new().bad(&format!("[store]\nurl = \"{url}\"\n")).render(false);
+    let path = shown("data/hookbox.db");
+    assert!(
+        path.contains("url = \"data/hookbox.db\"") && path.contains("did you mean \"sqlite:data/hookbox.db\"?"),
+        "{path}"
+    );
+    for url in ["mysql://user:hunter2@db/x", "hunter2@db", "file:x?key=hunter2"] {
+        assert!(!shown(url).contains("hunter2"), "{url}");
+    }
+}
+
+#[test]
 fn nesting_without_end_is_refused() {
     for text in [
         "x = ".to_owned() + &"[".repeat(100_000),

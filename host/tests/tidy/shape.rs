@@ -78,12 +78,20 @@ pub(super) fn check_leftovers(source: &Source) -> Vec<String> {
         let why = match [0, 1, 2].map(|i| part[i].text.as_str()) {
             ["todo" | "unimplemented", "!", _] => "is not written yet",
             ["#", "[", "ignore"] => "switches a test off",
+            ["print" | "println" | "eprint" | "eprintln", "!", "("] if is_program(source) && !within_tests => {
+                "panics when nobody reads: write what may fail"
+            }
             ["thread" | "time", "::", "sleep"] if within_tests => "sleeps in a test: wait for a state or a signal",
             _ => continue,
         };
         found.push(source.violation(part[0].line, why));
     }
     found
+}
+
+/// Whether this is part of what is shipped.
+fn is_program(source: &Source) -> bool {
+    source.name.starts_with("host/src/")
 }
 
 /// Where the word stands that switches the compiler's checks off.
@@ -139,6 +147,9 @@ fn what_is_left_undone_is_found() {
     for text in undone {
         assert_eq!(check_leftovers(&source(text)).len(), 1, "{text}");
     }
+    let prints = "fn a() { eprintln!(\"b\") }";
+    assert_eq!(check_leftovers(&Source::new("host/src/a.rs", prints)).len(), 1);
+    assert!(check_leftovers(&Source::new("host/xtask/src/a.rs", prints)).is_empty());
     let code = "fn a() { tokio::time::sleep(b).await }\n#[cfg(test)] mod tests {}";
     assert!(check_leftovers(&Source::new("host/src/a.rs", code)).is_empty());
     let test = "#[cfg(test)] mod tests { fn a() { tokio::time::sleep(b) } }";

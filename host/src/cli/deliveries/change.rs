@@ -17,7 +17,8 @@ use super::super::events::list;
 use super::super::failure::Failure;
 use super::super::output::{Ink, Page, print_json, text};
 use super::super::progress::Progress;
-use super::{Filter, encoded, table};
+use super::{Filter, delivery_id, table};
+use crate::event::DeliveryId;
 use crate::store::Action;
 use crate::tasks;
 
@@ -27,8 +28,8 @@ const INTERRUPTED: i32 = 128 + 2;
 #[derive(Debug, Args)]
 pub(super) struct Change {
     /// The delivery
-    #[arg(value_name = "ID", conflicts_with_all = ["state", "plugin", "kind", "source", "subject", "since", "until"])]
-    id: Option<String>,
+    #[arg(value_name = "ID", value_parser = delivery_id, conflicts_with_all = ["state", "plugin", "kind", "source", "subject", "since", "until"])]
+    id: Option<DeliveryId>,
     #[command(flatten)]
     filter: Filter,
     /// Change nothing: say how many there are and show the first few
@@ -52,7 +53,7 @@ impl Change {
 
     pub(super) fn run(&self, action: &Action, client: &Client, as_json: bool) -> Result<ExitCode, Failure> {
         match &self.id {
-            Some(id) => one(action, id, client, as_json),
+            Some(id) => one(action, *id, client, as_json),
             None if self.dry_run => self.preview(action, client, as_json),
             None => self.all(action, client, as_json),
         }
@@ -148,9 +149,9 @@ fn to(action: &Action) -> Option<(&'static str, Option<String>)> {
     }
 }
 
-fn one(action: &Action, id: &str, client: &Client, as_json: bool) -> Result<ExitCode, Failure> {
+fn one(action: &Action, id: DeliveryId, client: &Client, as_json: bool) -> Result<ExitCode, Failure> {
     let more: Vec<_> = to(action).into_iter().collect();
-    let answer = client.post(&format!("/api/v1/deliveries/{}/{}", encoded(id), action.name()), &more)?;
+    let answer = client.post(&format!("/api/v1/deliveries/{id}/{}", action.name()), &more)?;
     if as_json {
         print_json(&answer)?;
     } else {

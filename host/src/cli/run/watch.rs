@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::Run;
 use crate::cli::Common;
 use crate::cli::failure::Failure;
+use crate::cli::remarks::remark;
 use crate::cli::workbench::Workbench;
 use crate::reload::Follow;
 use crate::sandbox::Plugin;
@@ -23,11 +24,11 @@ pub(super) fn watch(run: &Run, common: &Common) -> Result<ExitCode, Failure> {
     loop {
         let names = files.map(|file| file.display().to_string()).join(" or ");
         match round(run, common, &bench, &mut plugin) {
-            Ok(_) => eprintln!("waiting for a change of {names}; ctrl-c ends"),
+            Ok(_) => remark(&format!("waiting for a change of {names}; ctrl-c ends")),
             Err(Failure::NobodyReads) => return Err(Failure::NobodyReads),
             Err(failure) => {
                 failure.report();
-                eprintln!("nothing was run; waiting for a change of {names}; ctrl-c ends");
+                remark(&format!("nothing was run; waiting for a change of {names}; ctrl-c ends"));
             }
         }
         let changed = bench.wait(follow.changed());
@@ -35,7 +36,7 @@ pub(super) fn watch(run: &Run, common: &Common) -> Result<ExitCode, Failure> {
             plugin = None;
         }
         let names: Vec<String> = changed.iter().map(|index| files[*index].display().to_string()).collect();
-        eprintln!("\n{} changed", names.join(" and "));
+        remark(&format!("\n{} changed", names.join(" and ")));
     }
 }
 

@@ -17,6 +17,12 @@ mod joined;
 static SAMPLES: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(include_str!("samples.json")).expect("a test reads the file"));
 
+/// The event types of a preset for which there is a sample of their own; none for one that has no list.
+pub(super) fn types(preset: &str) -> Vec<&'static str> {
+    let samples = SAMPLES.get(preset).and_then(Value::as_object);
+    samples.into_iter().flat_map(Map::keys).map(String::as_str).filter(|kind| !kind.contains('*')).collect()
+}
+
 /// Makes bodies of one type for one source.
 #[derive(Debug)]
 pub(super) struct Sample {

@@ -34,6 +34,14 @@ impl Project {
     pub(super) fn find(given: &Path) -> Result<Self, String> {
         let shown = given.display();
         let real = fs::canonicalize(given).map_err(|error| format!("failed to read {shown}: {error}"))?;
+        if real.is_file() {
+            let dir = given.with_extension("");
+            return Err(format!(
+                "{shown} is a file, and what is tested is a folder with `{CASES}/` in it: \
+                 `hookbox test {} --plugin {shown}`",
+                if dir.is_dir() { dir.display().to_string() } else { "DIR".to_owned() }
+            ));
+        }
         let inner = given.join(CASES);
         if inner.is_dir() {
             return Ok(Self { dir: given.to_owned(), cases: inner, name: file_name(&real) });
@@ -185,6 +193,16 @@ mod tests {
         assert_eq!(names(&[]).unwrap(), ["a", "b"]);
         assert_eq!(names(&["b".to_owned()]).unwrap(), ["b"]);
         assert!(names(&["bb".to_owned()]).unwrap_err().contains("did you mean `b`?"));
+    }
+
+    #[test]
+    fn a_file_is_told_where_it_belongs() {
+        let site = site(&["audit.wasm", "audit/cases/one/event.json", "alone.wasm"]);
+        let told = |file: &str| Project::find(&site.path().join(file)).unwrap_err();
+        let (beside, alone) = (told("audit.wasm"), told("alone.wasm"));
+        let folder = site.path().join("audit").display().to_string();
+        assert!(beside.contains(&format!("`hookbox test {folder} --plugin ")), "{beside}");
+        assert!(alone.contains("is a file") && alone.contains("`hookbox test DIR --plugin "), "{alone}");
     }
 
     #[test]

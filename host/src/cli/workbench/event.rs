@@ -35,6 +35,7 @@ pub(in crate::cli) struct Given {
 /// Reads the event from a file, or from stdin for `-`.
 pub(in crate::cli) fn read(file: &str, given: &Given) -> Result<Event, Failure> {
     let text = if file == "-" { bounded(std::io::stdin().lock()) } else { File::open(file).and_then(bounded) };
+    let file = if file == "-" { "standard input" } else { file };
     let text = text.map_err(|error| Failure::usage(format!("failed to read {file}: {error}")))?;
     event(&text, given, Clock::system().now_ms()).map_err(|reason| Failure::usage(format!("{file}: {reason}")))
 }
@@ -95,13 +96,23 @@ fn document(text: &[u8], now_ms: i64) -> Result<(EventId, Attributes), String> {
     Ok((id, attributes))
 }
 
+/// Whether a text that is not JSON was to be a CloudEvents document.
+fn looks_like_document(text: &[u8]) -> bool {
+    text.windows(SPECVERSION.len()).any(|part| part == SPECVERSION)
+}
+
+/// The member that every document has.
+const SPECVERSION: &[u8] = b"\"specversion\"";
+
 fn bare(text: &[u8], given: &Given, now_ms: i64) -> Result<(EventId, Attributes), String> {
-    let json = serde_json::from_slice::<serde::de::IgnoredAny>(text);
+    // Read as a value, for the sake of a better message.
+    let json = serde_json::from_slice::<serde_json::Value>(text);
     let kind = given.kind.clone().ok_or_else(|| match &json {
         Ok(_) => "it is not a CloudEvents document (it has no `specversion`): say what it is with --type".to_owned(),
-        Err(error) => {
-            format!("it is no CloudEvents document, because it is not JSON ({error}): say what it is with --type")
-        }
+        Err(error) if looks_like_document(text) => format!("it is not JSON: {error}"),
+        Err(error) => format!(
+            "it is not JSON ({error}): put that right, or if it is to be a body of another kind, say its type with --type"
+        ),
     })?;
     let is_json = json.is_ok();
     let attributes = Attributes {
@@ -146,7 +157,7 @@ mod tests {
     fn a_bare_body_needs_a_type() {
         assert!(event(b"{\"n\":1}", &Given::default(), 0).unwrap_err().contains("no `specversion`"));
         let broken = event(b"{\"specversion\":", &Given::default(), 0).unwrap_err();
-        assert!(broken.contains("not JSON") && broken.contains("--type"), "{broken}");
+        assert!(broken.contains("not JSON") && !broken.contains("--type"), "{broken}");
         let json = event(b"{\"n\":1}", &given("t"), 0).unwrap().attributes;
         assert_eq!(
             (json.content_type.as_deref(), json.body.as_ref()),
@@ -154,6 +165,18 @@ mod tests {
         );
         let binary = event(&[0xff], &given("t"), 0).unwrap().attributes;
         assert_eq!(binary.content_type.as_deref(), Some("application/octet-stream"));
+    }
+
+    #[test]
+    fn what_is_not_json_is_told_from_a_document_with_a_mistake() {
+        let told = |text: &str| event(text.as_bytes(), &Given::default(), 0).unwrap_err();
+        let document = told("{\"specversion\":\"1.0\",\"id\":\"1\",}");
+        assert!(
+            document.starts_with("it is not JSON: trailing comma at line 1") && !document.contains("--type"),
+            "{document}"
+        );
+        let body = told("a body of text");
+        assert!(body.contains("put that right, or") && body.contains("--type"), "{body}");
     }
 
     #[test]

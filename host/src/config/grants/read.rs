@@ -11,6 +11,7 @@ use secrecy::SecretString;
 
 use super::{Grants, HostPattern, HttpRule, Injected, MAX_LABEL_BYTES, MAX_NAME_BYTES, MAX_PATH_BYTES, is_framing};
 use crate::config::inputs::Input;
+use crate::config::places;
 use crate::config::raw::{Item, Section};
 use crate::config::secrets::{self, Places};
 use crate::config::sources;
@@ -236,7 +237,7 @@ fn read_prefix(item: &Item<'_>) -> Option<String> {
 }
 
 fn read_authorities(item: &Item<'_>, base: &Path) -> Option<Arc<Vec<Vec<u8>>>> {
-    let path = base.join(item.text("\"certs/internal.pem\"")?);
+    let path = places::tidy(&base.join(item.text("\"certs/internal.pem\"")?));
     let refuse = |why: String| {
         item.refuse(
             format_args!("names {}, {why}", path.display()),

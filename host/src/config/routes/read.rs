@@ -42,6 +42,13 @@ impl Known<'_> {
     /// The help against a plugin of this name. If it only has no file yet and that may be, there is a warning of `item`
     /// instead, of which `what` is said.
     pub(in crate::config) fn against(&self, item: &Item<'_>, name: &str, what: &str) -> Option<String> {
+        let bare = name.strip_suffix(".wasm").or_else(|| name.strip_suffix(".wat"));
+        if let Some(bare) = bare.filter(|bare| is_plugin_name(bare)) {
+            let plugins = self.plugins.into_iter().flatten().map(String::as_str);
+            let near =
+                if plugins.clone().any(|name| name == bare) { String::new() } else { did_you_mean(bare, plugins) };
+            return Some(format!("{near}a plugin is named without the ending of its file: \"{bare}\""));
+        }
         if !is_plugin_name(name) {
             return Some(format!("a plugin's name is 1 to {MAX_PLUGIN_NAME_BYTES} letters, digits, `_` and `-`"));
         }

@@ -41,6 +41,8 @@ const EMPTYING: Mode = Mode::SVTX;
 pub struct Cache {
     dir: PathBuf,
     writes: bool,
+    /// Another folder to look in for what is not here.
+    other: Option<Box<Self>>,
 }
 
 /// Where a draft stands in the folder.
@@ -60,16 +62,26 @@ impl Drop for Place {
 impl Cache {
     /// The folder at `dir`, made when it is needed.
     pub fn at(dir: PathBuf) -> Self {
-        Self { dir, writes: true }
+        Self { dir, writes: true, other: None }
     }
 
     /// The same, where nothing is created or changed.
     pub fn read_only(dir: PathBuf) -> Self {
-        Self { dir, writes: false }
+        Self { dir, writes: false, other: None }
+    }
+
+    /// The same, and what is not found there is looked for in `other`.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self { other: Some(Box::new(other)), ..self }
     }
 
     /// What is kept under `key`, if it can be trusted.
     pub(super) fn find(&self, key: &str) -> Option<Verified> {
+        self.find_here(key).or_else(|| self.other.as_ref()?.find(key))
+    }
+
+    fn find_here(&self, key: &str) -> Option<Verified> {
         let dir = match self.open() {
             Ok(dir) => dir?,
             Err(why) => {

@@ -32,7 +32,8 @@ pub fn compile_stdin(confinement: Confinement) -> ExitCode {
     match confine(confinement).and_then(|()| answer()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("{error}");
+            // Nobody may be there to read it.
+            let _ = writeln!(io::stderr(), "{error}");
             ExitCode::FAILURE
         }
     }

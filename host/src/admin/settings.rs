@@ -1,0 +1,95 @@
+//! The settings of a plugin that are in force, as the API shows them.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::config;
+use crate::retry::{Jitter, RetryPolicy};
+
+/// The limits of one attempt: those of `[plugins.NAME]`, and the defaults where it says nothing.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Limits {
+    /// `timeout`, in milliseconds.
+    timeout_ms: u64,
+    /// `limits.cpu`, in milliseconds.
+    cpu_ms: u64,
+    /// `memory`, in bytes.
+    memory_bytes: usize,
+    /// `limits.table_elements`.
+    table_elements: usize,
+    /// `limits.handles`.
+    handles: usize,
+    /// `limits.call_size`, in bytes.
+    call_bytes: usize,
+    /// `limits.emitted`.
+    emitted: usize,
+    /// `limits.emitted_size`, in bytes.
+    emitted_bytes: usize,
+    /// `limits.log_lines`.
+    log_lines: usize,
+    /// `limits.log_size`, in bytes.
+    log_bytes: usize,
+    /// `limits.random_size`, in bytes.
+    random_bytes: usize,
+    /// `limits.http_requests`.
+    http_requests: usize,
+    /// `limits.http_open`.
+    http_open: usize,
+    /// `limits.http_sent`, in bytes.
+    http_sent_bytes: u64,
+    /// `limits.http_received`, in bytes.
+    http_received_bytes: u64,
+}
+
+/// What follows a failed attempt: `[plugins.NAME.retry]`, and the defaults where it says nothing.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Retry {
+    /// Attempts in all.
+    max_attempts: u32,
+    /// The backoff after the first one, in milliseconds.
+    initial_ms: u64,
+    /// The backoff grows by this.
+    factor: f64,
+    /// And never exceeds this, in milliseconds.
+    max_ms: u64,
+    /// `full`, `equal` or `none`.
+    jitter: &'static str,
+}
+
+impl From<config::Limits> for Limits {
+    fn from(limits: config::Limits) -> Self {
+        Self {
+            timeout_ms: limits.timeout_ms,
+            cpu_ms: limits.cpu_ms,
+            memory_bytes: limits.memory_bytes,
+            table_elements: limits.table_elements,
+            handles: limits.handles,
+            call_bytes: limits.call_bytes,
+            emitted: limits.emitted,
+            emitted_bytes: limits.emitted_bytes,
+            log_lines: limits.log_lines,
+            log_bytes: limits.log_bytes,
+            random_bytes: limits.random_bytes,
+            http_requests: limits.http_requests,
+            http_open: limits.http_open,
+            http_sent_bytes: limits.http_sent_bytes,
+            http_received_bytes: limits.http_received_bytes,
+        }
+    }
+}
+
+impl From<&RetryPolicy> for Retry {
+    fn from(policy: &RetryPolicy) -> Self {
+        Self {
+            max_attempts: policy.max_attempts,
+            initial_ms: policy.initial_ms,
+            factor: policy.factor,
+            max_ms: policy.max_ms,
+            jitter: match policy.jitter {
+                Jitter::Full => "full",
+                Jitter::Equal => "equal",
+                Jitter::None => "none",
+            },
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What a client knows of a host from the configuration. A mistake elsewhere in the file does not stop it: that is the
+//! moment in which one wants to ask.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::failure::Failure;
+use super::remarks::warning;
+use super::{Common, USUAL_CONFIG};
+use crate::config::{Admin, Partial, Problems};
+
+/// The configuration, as far as it can be read; what is wrong with it is counted on stderr.
+pub(super) fn partial(common: &Common) -> Result<Partial, Failure> {
+    let partial = load(common, "")?;
+    if let Err(problems) = &partial.whole {
+        warning(&count(common, problems));
+    }
+    Ok(partial)
+}
+
+/// The admin address of the host of this configuration.
+pub(super) fn admin(common: &Common) -> Result<SocketAddr, Failure> {
+    const OR: &str = ", or name the host with `--admin URL` or HOOKBOX_ADMIN";
+    let partial = match load(common, OR) {
+        Ok(partial) => partial,
+        Err(Failure::Config(problems)) if is_readable(&common.config) => {
+            let admin = Partial::default_admin();
+            warning(&format!("{}; {}", count(common, &problems), guessed(admin)));
+            return Ok(admin);
+        }
+        Err(failure) => return Err(failure),
+    };
+    let (admin, is_guessed) = match partial.admin {
+        Admin::Known(admin) => (admin, false),
+        Admin::Guessed(admin) => (admin, true),
+    };
+    if let Err(problems) = &partial.whole {
+        let more = if is_guessed { format!("; {}", guessed(admin)) } else { String::new() };
+        warning(&format!("{}{more}", count(common, problems)));
+    }
+    Ok(admin)
+}
+
+/// `or` says what else could be done about a file that cannot be read.
+fn load(common: &Common, or: &str) -> Result<Partial, Failure> {
+    Partial::load(&common.config).map_err(|problems| {
+        if is_readable(&common.config) {
+            return Failure::from(problems);
+        }
+        if !common.is_named && !common.config.exists() {
+            let named = "name one with `--config FILE` or HOOKBOX_CONFIG";
+            return Failure::usage(format!("there is no {USUAL_CONFIG} in this folder: {named}{or}"));
+        }
+        let Some(problem) = problems.iter().next() else { return Failure::from(problems) };
+        Failure::usage(format!("{}: {}: {}{or}", common.config.display(), problem.message, problem.help))
+    })
+}
+
+fn is_readable(path: &Path) -> bool {
+    path.is_file() && std::fs::File::open(path).is_ok()
+}
+
+fn count(common: &Common, problems: &Problems) -> String {
+    let config = common.config.display();
+    let command = if common.is_named { format!("hookbox check --config {config}") } else { "hookbox check".to_owned() };
+    match problems.len() {
+        1 => format!("{config} has a problem; `{command}` shows it"),
+        number => format!("{config} has {number} problems; `{command}` shows them"),
+    }
+}
+
+fn guessed(admin: SocketAddr) -> String {
+    format!(
+        "it does not say where the host is, so {admin} is asked (`--admin URL` or HOOKBOX_ADMIN names another address)"
+    )
+}

@@ -1,0 +1,236 @@
+//! What clients read of a configuration: each part by itself, so that a mistake elsewhere does not stop who only wants to
+//! know where the host is, or how a source signs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use toml::de::{DeTable, DeValue};
+
+use super::plugin::{self, PluginSettings};
+use super::raw::{Section, Sink};
+use super::routes::read::{Known, MissingPlugins};
+use super::secrets::Places;
+use super::server::{DEFAULT_ADMIN, DEFAULT_LISTEN, address, plugins_path, read_store};
+use super::sources::{self, Keys};
+use super::{
+    Config, MakeSecrets, Problems, SECRETS_FOLDER, Source, Surroundings, mask_likely_secrets, places, read_text,
+};
+
+/// A configuration, as far as it can be read.
+#[derive(Debug)]
+pub struct Partial {
+    /// Where the host answers its clients.
+    pub admin: Admin,
+    /// `server.listen`, or what is wrong with it.
+    listen: Result<SocketAddr, Problems>,
+    /// `server.plugins_dir`, absolute.
+    pub plugins_dir: PathBuf,
+    /// The SQLite file, absolute.
+    pub sqlite_path: PathBuf,
+    /// The lines of `[routes]` as they are written, in the order of their patterns: whether a plugin exists is not asked.
+    pub routes: Vec<(String, Vec<String>)>,
+    /// The whole, or everything that is wrong with it.
+    pub whole: Result<Config, Problems>,
+    /// The settings of each plugin that has a section, or what is wrong with them.
+    plugins: BTreeMap<String, Result<Arc<PluginSettings>, Problems>>,
+    /// Each source, or what is wrong with it.
+    sources: BTreeMap<String, Result<Arc<Source>, Problems>>,
+}
+
+/// The host's admin address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admin {
+    /// The file says so, or says nothing, which means the default.
+    Known(SocketAddr),
+    /// The default, because the file cannot be read where it would say so.
+    Guessed(SocketAddr),
+}
+
+impl Partial {
+    /// Reads a file, and the secrets it names. Creates nothing.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no text.
+    pub fn load(path: &Path) -> Result<Self, Problems> {
+        let text = read_text(path)?;
+        Ok(Self::parse(
+            path,
+            &text,
+            Surroundings { make_secrets: MakeSecrets::No, env: &|name| std::env::var_os(name) },
+        ))
+    }
+
+    /// The same with the text of the file given; `path` says where relative paths start.
+    pub fn parse(path: &Path, text: &str, around: Surroundings<'_>) -> Self {
+        let whole = Config::parse(path, text, around);
+        let (table, syntax) = DeTable::parse_recoverable(text);
+        let path = std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| places::tidy(&path));
+        let base = path.parent().unwrap_or(&path);
+        let file = File { path: &path, text, table: table.get_ref(), is_damaged: !syntax.is_empty() };
+        let listen = file.address("listen");
+        let store = read_store(Section::new("store".to_owned(), file.section("store"), &Sink::default()), base);
+        let plugins_dir = {
+            let sink = Sink::default();
+            plugins_path(
+                Section::new("server".to_owned(), file.section("server"), &sink).take("plugins_dir").as_ref(),
+                base,
+            )
+        };
+        let folder = store.sqlite_path.parent().unwrap_or(base).join(SECRETS_FOLDER);
+        let keys = Keys {
+            loopback: listen.as_ref().ok().and_then(|listen| *listen).unwrap_or(DEFAULT_LISTEN).ip().is_loopback(),
+            folder: &folder,
+            make: MakeSecrets::No,
+        };
+        let places = Places { base, env: around.env };
+        let (sources, plugins) = match &whole {
+            Ok(config) => (fine(&config.sources), fine(&config.plugins)),
+            Err(_) => (file.sources(&places, &keys), file.plugins(&places)),
+        };
+        Self {
+            admin: file.admin(),
+            listen: listen.map(|listen| listen.unwrap_or(DEFAULT_LISTEN)),
+            plugins_dir,
+            sqlite_path: store.sqlite_path,
+            routes: file.routes(),
+            whole,
+            plugins,
+            sources,
+        }
+    }
+
+    /// The admin address of a host whose file says nothing of it.
+    pub fn default_admin() -> SocketAddr {
+        DEFAULT_ADMIN
+    }
+
+    /// Gives a source away, or what is wrong with it; `None` if there is none of this name.
+    pub fn take_source(&mut self, name: &str) -> Option<Result<Arc<Source>, Problems>> {
+        self.sources.remove(name)
+    }
+
+    /// Gives the settings of a plugin away, or what is wrong with them; `None` if it has no section.
+    pub fn take_plugin(&mut self, name: &str) -> Option<Result<Arc<PluginSettings>, Problems>> {
+        self.plugins.remove(name)
+    }
+
+    /// Gives `server.listen` away, or what is wrong with it.
+    ///
+    /// # Errors
+    /// The file says it in a way that cannot be read.
+    pub fn take_listen(&mut self) -> Result<SocketAddr, Problems> {
+        std::mem::replace(&mut self.listen, Ok(DEFAULT_LISTEN))
+    }
+
+    /// The names of all sources that were not given away.
+    pub fn source_names(&self) -> impl Iterator<Item = &str> {
+        self.sources.keys().map(String::as_str)
+    }
+}
+
+/// All that is in a configuration without a problem.
+fn fine<T>(parts: &BTreeMap<String, Arc<T>>) -> BTreeMap<String, Result<Arc<T>, Problems>> {
+    parts.iter().map(|(name, part)| (name.clone(), Ok(Arc::clone(part)))).collect()
+}
+
+/// A file, as far as it is TOML.
+struct File<'a> {
+    path: &'a Path,
+    text: &'a str,
+    table: &'a DeTable<'a>,
+    /// It is not TOML: what is read is what could be recovered.
+    is_damaged: bool,
+}
+
+impl File<'_> {
+    fn section(&self, name: &str) -> Option<&DeTable<'_>> {
+        self.table.get(name)?.get_ref().as_table()
+    }
+
+    /// Reads a part of the file, and has nothing to do with the problems of the others.
+    fn part<T>(&self, read: impl FnOnce(&Sink) -> T) -> Result<T, Problems> {
+        let sink = Sink::default();
+        if self.is_damaged {
+            mask_likely_secrets(self.text, &sink);
+        }
+        let value = read(&sink);
+        if sink.is_empty() {
+            return Ok(value);
+        }
+        let (problems, masked) = sink.into_parts();
+        Err(Problems::new(self.path, self.text, problems, &masked))
+    }
+
+    /// An address under `[server]`; `None` if the file says nothing of it.
+    fn address(&self, key: &'static str) -> Result<Option<SocketAddr>, Problems> {
+        let read = |sink: &Sink| {
+            let mut server = Section::new("server".to_owned(), self.section("server"), sink);
+            server.take(key).and_then(|item| address(&item))
+        };
+        self.part(read)
+    }
+
+    fn admin(&self) -> Admin {
+        match self.address("admin") {
+            Ok(Some(admin)) => Admin::Known(admin),
+            Ok(None) if !self.is_damaged => Admin::Known(DEFAULT_ADMIN),
+            Ok(None) | Err(_) => Admin::Guessed(DEFAULT_ADMIN),
+        }
+    }
+
+    fn sources(&self, places: &Places<'_>, keys: &Keys<'_>) -> BTreeMap<String, Result<Arc<Source>, Problems>> {
+        let mut sources = BTreeMap::new();
+        for (key, value) in self.section("sources").into_iter().flatten() {
+            let mut alone = DeTable::new();
+            alone.insert(key.clone(), value.clone());
+            let read = |sink: &Sink| {
+                let drafts = sources::read_all(Section::new("sources".to_owned(), Some(&alone), sink), places);
+                sources::complete(drafts, keys, sink).into_values().next()
+            };
+            if let Some(source) = self.part(read).transpose() {
+                sources.insert(key.get_ref().to_string(), source);
+            }
+        }
+        sources
+    }
+
+    fn plugins(&self, places: &Places<'_>) -> BTreeMap<String, Result<Arc<PluginSettings>, Problems>> {
+        // Whether there is a file of this name is not asked.
+        let known = Known {
+            sources: BTreeSet::new(),
+            plugins: None,
+            plugins_dir: String::new(),
+            missing: MissingPlugins::Wait,
+        };
+        let mut plugins = BTreeMap::new();
+        for (key, value) in self.section("plugins").into_iter().flatten() {
+            let mut alone = DeTable::new();
+            alone.insert(key.clone(), value.clone());
+            let read = |sink: &Sink| {
+                plugin::read_all(Section::new("plugins".to_owned(), Some(&alone), sink), &known, places)
+                    .into_values()
+                    .next()
+            };
+            if let Some(settings) = self.part(read).transpose() {
+                plugins.insert(key.get_ref().to_string(), settings);
+            }
+        }
+        plugins
+    }
+
+    fn routes(&self) -> Vec<(String, Vec<String>)> {
+        let routes = self.section("routes").into_iter().flatten();
+        routes.map(|(pattern, plugins)| (pattern.get_ref().to_string(), names(plugins.get_ref()))).collect()
+    }
+}
+
+/// The strings of a list, or the string itself.
+pub(super) fn names(value: &DeValue<'_>) -> Vec<String> {
+    let text = |value: &DeValue<'_>| value.as_str().map(str::to_owned);
+    match value.as_array() {
+        Some(list) => list.iter().filter_map(|value| text(value.get_ref())).collect(),
+        None => text(value).into_iter().collect(),
+    }
+}

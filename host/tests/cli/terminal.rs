@@ -1,0 +1,78 @@
+//! What a command shows where somebody watches: run by `script`, which gives it a terminal.
+
+use std::process::{Command, Stdio};
+
+use super::site::{Site, wait_for};
+
+/// What a command shows on a terminal so wide; `None` where there is no `script` of util-linux.
+fn shown(site: &Site, columns: u16, env: &[(&str, &str)], command: &str) -> Option<String> {
+    let help = Command::new("script").arg("--help").output().ok()?;
+    if !String::from_utf8_lossy(&help.stdout).contains("--return") {
+        println!("SKIPPED: there is no `script` of util-linux");
+        return None;
+    }
+    let line = format!("stty cols {columns}; \"$HOOKBOX\" {command}");
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).current_dir(site.path("."));
+    script.env("HOOKBOX", env!("CARGO_BIN_EXE_hookbox")).env("TERM", "xterm");
+    for variable in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "HOOKBOX_ADMIN", "HOOKBOX_CONFIG"] {
+        script.env_remove(variable);
+    }
+    let output = script.envs(env.iter().copied()).stdin(Stdio::null()).output().unwrap();
+    Some(String::from_utf8(output.stdout).unwrap().replace('\r', ""))
+}
+
+#[test]
+fn a_table_fits_the_terminal_and_is_whole_in_a_pipe() {
+    let site = Site::new();
+    let host = site.serve();
+    let subject = "order_".to_owned() + &"0123456789".repeat(20);
+    let set = format!("event_data.callback_id={subject}");
+    assert_eq!(site.run(&["send", "heygen", "avatar_video.success", "--set", &set, "--url", &host.public]).code, 0);
+    let command = format!("events --admin {}", host.admin);
+    let Some(shown) = shown(&site, 90, &[("NO_COLOR", "1")], &command) else { return };
+    let lines: Vec<&str> = shown.lines().collect();
+    assert!(lines.len() == 2 && lines.iter().all(|line| line.chars().count() <= 90), "{shown}");
+    assert!(lines[1].contains('…') && lines[1].contains("evt_"), "{shown}");
+    let piped = site.run(&["events", "--admin", &host.admin]);
+    assert!(piped.out.contains(&subject), "{piped:?}");
+}
+
+#[test]
+fn colour_is_for_terminals_that_have_it() {
+    let site = Site::new();
+    let check = |env: &[(&str, &str)]| shown(&site, 100, env, "check").map(|shown| shown.contains('\u{1b}'));
+    for (env, expected) in [
+        (&[][..], true),
+        (&[("TERM", "dumb")], false),
+        (&[("NO_COLOR", "1")], false),
+        (&[("TERM", "dumb"), ("CLICOLOR_FORCE", "1")], true),
+    ] {
+        let Some(coloured) = check(env) else { return };
+        assert_eq!(coloured, expected, "{env:?}");
+    }
+    let forced = site.command(&["check"]).env("CLICOLOR_FORCE", "1").output().unwrap();
+    assert!(forced.stdout.contains(&0x1b), "{forced:?}");
+}
+
+#[test]
+fn what_tail_shows_has_names_and_stands_in_columns() {
+    use std::io::{BufRead, BufReader};
+    let site = Site::new();
+    let host = site.serve();
+    let arguments = ["events", "tail", "--admin", &host.admin];
+    let mut child = site.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let head = lines.next().unwrap();
+    assert!(head.starts_with("TIME  ") && head.ends_with("DELIVERIES"), "{head}");
+    for (kind, subject) in [("avatar_video.success", "short"), ("avatar_video.fail", "rather_longer_than_that")] {
+        let set = format!("event_data.callback_id={subject}");
+        assert_eq!(site.run(&["send", "heygen", kind, "--set", &set, "--url", &host.public]).code, 0);
+        let row = lines.next().unwrap();
+        for (name, cell) in [("SOURCE", "heygen"), ("TYPE", kind), ("SUBJECT", subject)] {
+            assert_eq!(head.find(name), row.find(cell), "{name}:\n{head}\n{row}");
+        }
+    }
+    child.kill().unwrap();
+    wait_for("the tail to end", || child.try_wait().unwrap());
+}

@@ -2,6 +2,7 @@
 
 mod grants;
 mod home;
+mod partial;
 mod presets;
 mod problems;
 mod reference;

@@ -107,13 +107,13 @@ Examples:
     Discard(Change),
     /// Give what is ready or waits to another plugin: one by its id, or all that match
     #[command(after_help = "\
-A delivery keeps its time and its id, and with the id its idempotency key; its attempts are counted anew. It stays where it is
-if the other plugin has a delivery of the same event, because a plugin gets an event once. Values that a plugin keeps stay its
+A delivery keeps its time and its id, and with the id its idempotency key; its attempts are counted anew. It stays where it is \
+if the other plugin has a delivery of the same event, because a plugin gets an event once. Values that a plugin keeps stay its \
 own.
 
 Examples:
   hookbox deliveries move --plugin video-orders --to orders --dry-run
-  hookbox deliveries move --plugin video-orders --to orders   the backlog of a plugin that was renamed
+  hookbox deliveries move --plugin video-orders --to orders   after a renaming
   hookbox deliveries move dlv_019a…_0 --to orders")]
     Move {
         /// The plugin that gets them

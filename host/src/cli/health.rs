@@ -18,7 +18,7 @@ Exit code 0 if it is, 1 if it is not or does not answer. A host that is degraded
 Examples:
   hookbox health                                  is it ready for webhooks?
   hookbox health --live                           does the process answer?
-  hookbox health --admin 127.0.0.1:3001 --json    without a configuration, as JSON")]
+  hookbox health --admin 127.0.0.1:3001 --json    without a configuration")]
 pub(super) struct Health {
     /// Ask whether the process answers (`/livez`)
     #[arg(long, conflicts_with = "ready")]

@@ -15,6 +15,9 @@ const ROUTES: &str = "routes";
 /// What the parser says of a key that is there already.
 const DUPLICATE: &str = "duplicate key";
 
+/// What to say where nothing better is known.
+const SYNTAX: &str = "see https://toml.io for the syntax";
+
 /// What would be right, by how the parser's message begins.
 const HELP: [(&str, &str); 12] = [
     ("string values must be quoted", "put the value in quotes, as in `key = \"value\"`"),
@@ -31,62 +34,48 @@ const HELP: [(&str, &str); 12] = [
     ("unexpected key or value", "write each key in a line of its own"),
 ];
 
+/// The most lines whose surroundings are looked at; of the others it is only said that they are there.
+const MAX_EXPLAINED: usize = 100;
+
 /// Writes down what the parser has found. Of what it found in one line, that is the first: the rest follows from it.
 pub(super) fn explain(text: &str, errors: &[Error], sink: &Sink) {
     let mut explained = Vec::new();
     for error in errors {
-        let span = error.span().unwrap_or(0..0);
-        let place = Place::at(text, span.start);
-        if explained.contains(&place.number) {
+        let span = error.span().map(|span| visible(text, span));
+        let what = format!("this is not TOML: {}", error.message());
+        if explained.len() == MAX_EXPLAINED {
+            sink.problem(span, what, SYNTAX);
             continue;
         }
-        explained.push(place.number);
+        let place = Place::at(text, error.span().map_or(0, |span| span.start));
+        if explained.contains(&place.line.number) {
+            continue;
+        }
+        explained.push(place.line.number);
         let twice = if error.message() == DUPLICATE { place.twice() } else { None };
-        let (message, help) =
-            twice.unwrap_or_else(|| (format!("this is not TOML: {}", error.message()), place.help(error.message())));
-        sink.problem(error.span().map(|span| visible(text, span)), message, help);
+        let (message, help) = twice.unwrap_or_else(|| (what, place.help(error.message())));
+        sink.problem(span, message, help);
     }
 }
 
-/// A line of the file, and what is above it.
-struct Place<'a> {
-    text: &'a str,
+/// A line of the file.
+#[derive(Clone, Copy)]
+struct Line<'a> {
     /// From 1.
     number: usize,
-    line: &'a str,
+    text: &'a str,
 }
 
-impl<'a> Place<'a> {
-    fn at(text: &'a str, offset: usize) -> Self {
-        let head = text.get(..offset).unwrap_or_default();
-        let number = head.matches('\n').count() + 1;
-        Self::of(text, number)
-    }
-
-    fn of(text: &'a str, number: usize) -> Self {
-        Self { text, number, line: text.lines().nth(number - 1).unwrap_or_default().trim() }
-    }
-
-    /// The lines above, the nearest first.
-    fn above(&self) -> impl Iterator<Item = Self> + use<'a> {
-        let text = self.text;
-        (1..self.number).rev().map(move |number| Self::of(text, number))
-    }
-
+impl<'a> Line<'a> {
     /// The name in a line that begins a section.
     fn header(&self) -> Option<&'a str> {
-        let name = self.line.strip_prefix('[')?.split(']').next()?;
+        let name = self.text.strip_prefix('[')?.split(']').next()?;
         (!name.starts_with('[')).then_some(name.trim())
-    }
-
-    /// The section that the line is in; empty for the file itself.
-    fn section(&self) -> &'a str {
-        self.above().find_map(|line| line.header()).unwrap_or_default()
     }
 
     /// What stands in front of the `=`.
     fn key(&self) -> Option<&'a str> {
-        let (key, _) = self.line.split_once('=')?;
+        let (key, _) = self.text.split_once('=')?;
         Some(key.trim()).filter(|key| !key.is_empty())
     }
 
@@ -97,30 +86,56 @@ impl<'a> Place<'a> {
 
     /// The plugins that a line of `[routes]` names.
     fn plugins(&self) -> Vec<String> {
-        let table = DeTable::parse(self.line).ok();
+        let table = DeTable::parse(self.text).ok();
         let value = table.as_ref().and_then(|table| table.get_ref().values().next());
         value.map(|value| names(value.get_ref())).unwrap_or_default()
+    }
+}
+
+/// A line, and what is above it.
+struct Place<'a> {
+    line: Line<'a>,
+    above: &'a str,
+}
+
+impl<'a> Place<'a> {
+    fn at(text: &'a str, offset: usize) -> Self {
+        let head = text.get(..offset).unwrap_or_default();
+        let (above, rest) = text.split_at(head.rfind('\n').map_or(0, |newline| newline + 1));
+        let line = rest.lines().next().unwrap_or_default().trim();
+        Self { line: Line { number: above.matches('\n').count() + 1, text: line }, above }
+    }
+
+    /// The lines above, the nearest first.
+    fn above(&self) -> impl Iterator<Item = Line<'a>> + use<'a> {
+        let numbers = (1..self.line.number).rev();
+        numbers.zip(self.above.lines().rev()).map(|(number, text)| Line { number, text: text.trim() })
+    }
+
+    /// The section that the line is in; empty for the file itself.
+    fn section(&self) -> &'a str {
+        self.above().find_map(|line| line.header()).unwrap_or_default()
     }
 
     /// What is there twice, and what would be right.
     fn twice(&self) -> Option<(String, String)> {
-        let second = self.number;
-        if let Some(name) = self.header() {
+        let (line, second) = (self.line, self.line.number);
+        if let Some(name) = line.header() {
             let first = self.above().find(|line| line.header() == Some(name))?.number;
             let message = format!("`[{name}]` is there twice, in lines {first} and {second}");
             return Some((message, "put all its keys below one of them".to_owned()));
         }
-        let (section, key) = (self.section(), self.bare_key()?);
+        let (section, key) = (self.section(), line.bare_key()?);
         let within = self.above().take_while(|line| line.header().is_none());
         let first = within.into_iter().find(|line| line.bare_key() == Some(key))?;
-        let written = self.key()?;
+        let written = line.key()?;
         let path = if section.is_empty() { written.to_owned() } else { format!("{section}.{written}") };
         let message = format!("`{path}` is there twice, in lines {} and {second}", first.number);
         if section != ROUTES {
             return Some((message, "write it once".to_owned()));
         }
         let mut plugins = first.plugins();
-        let more = self.plugins();
+        let more = line.plugins();
         plugins.extend(more.into_iter().filter(|name| !plugins.contains(name)).collect::<Vec<_>>());
         let both = plugins.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
         Some((message, format!("write one line with all its plugins in a list: \"{key}\" = [{both}]")))
@@ -128,7 +143,7 @@ impl<'a> Place<'a> {
 
     /// What would be right in a line of which the parser says this.
     fn help(&self, message: &str) -> String {
-        let line = self.line;
+        let line = self.line.text;
         let is_quoted = line.starts_with(['"', '\'']);
         let names_key = ["invalid unquoted key", "key with no value"].iter().any(|says| message.starts_with(says));
         if line.starts_with("//") {
@@ -144,7 +159,7 @@ impl<'a> Place<'a> {
         if names_key
             && self.section() == ROUTES
             && !is_quoted
-            && let Some(pattern) = self.bare_key()
+            && let Some(pattern) = self.line.bare_key()
         {
             return format!("put the pattern in quotes: \"{pattern}\" = …");
         }
@@ -155,7 +170,7 @@ impl<'a> Place<'a> {
             return "a line is `key = value`, with `=`".to_owned();
         }
         let found = HELP.iter().find(|(beginning, _)| message.starts_with(beginning));
-        found.map_or("see https://toml.io for the syntax", |(_, help)| help).to_owned()
+        found.map_or(SYNTAX, |(_, help)| help).to_owned()
     }
 }
 

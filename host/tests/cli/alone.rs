@@ -173,7 +173,7 @@ fn paths_in_messages_go_no_way_back() {
 #[test]
 fn a_long_message_is_broken_at_blanks_only() {
     let site = Site::new();
-    site.put("config.toml", "[routes]\n\"acem:order.**\" = \"fine\"\n");
+    site.put("config.toml", "[routes]\n\"plugins/absent:order.paid\" = \"fine\"\n");
     let ran = site.run(&["check"]);
     assert!(ran.code == 2 && ran.err.contains("`plugins/NAME`"), "{ran:?}");
 }

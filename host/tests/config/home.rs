@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use hookbox::config::source::{Hmac, Secrets, Verify};
-use hookbox::config::{Config, MakeSecrets, Problems, Source, Surroundings};
+use hookbox::config::{Config, MakeSecrets, Partial, Problems, Source, Surroundings};
 use secrecy::ExposeSecret;
 
 /// A folder with two plugins and some environment.
@@ -33,6 +33,12 @@ impl Home {
     pub(super) fn parse(&self, text: &str) -> Result<Config, Problems> {
         let env = |name: &str| self.env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
         Config::parse(&self.path(), text, Surroundings { make_secrets: self.make_secrets, env: &env })
+    }
+
+    /// The same, as far as it can be read.
+    pub(super) fn partial(&self, text: &str) -> Partial {
+        let env = |name: &str| self.env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
+        Partial::parse(&self.path(), text, Surroundings { make_secrets: MakeSecrets::No, env: &env })
     }
 
     pub(super) fn good(&self, text: &str) -> Config {

@@ -149,6 +149,12 @@ fn nesting_without_end_is_refused() {
 }
 
 #[test]
+fn a_large_file_that_is_no_toml_is_told_within_bounds() {
+    let problems = Home::new().bad(&"a b\n".repeat(100_000));
+    assert_eq!(problems.len(), 101);
+}
+
+#[test]
 fn a_file_full_of_problems_is_told_within_bounds() {
     let text: String = (0..50_000).map(|number| format!("a{number} = 1\n")).collect();
     let problems = Home::new().bad(&text);
@@ -166,7 +172,10 @@ proptest! {
         let from = from.min(text.len());
         let to = (from + length).min(text.len());
         text.splice(from..to, put.chars());
-        if let Err(problems) = Home::new().parse(&text.into_iter().collect::<String>()) {
+        let text: String = text.into_iter().collect();
+        let partial = Home::new().partial(&text);
+        prop_assert!(partial.source_names().count() <= 256);
+        if let Err(problems) = Home::new().parse(&text) {
             prop_assert!(problems.len() > 0 && !problems.render(false).is_empty());
             prop_assert!(problems.summary().lines().count() >= problems.len());
         }

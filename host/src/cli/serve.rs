@@ -28,7 +28,7 @@ The second one leaves at once; nothing acknowledged is lost by that. SIGHUP read
 Examples:
   hookbox serve
   hookbox serve --config /etc/hookbox/config.toml --log-format json
-  hookbox serve --accept-loss          after a start that said what the store has lost")]
+  hookbox serve --accept-loss   after a start that said what the store has lost")]
 pub(super) struct Serve {
     /// Go on once although the store has lost something since it was open last; the log says what
     #[arg(long)]

@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::dispatch::Breakers;
 use crate::ingest::{self, Bounds, Timeouts, Unidentified};
@@ -22,6 +23,7 @@ use crate::plugins::{Approvals, Shelf};
 use crate::status::Status;
 use crate::store::Store;
 
+mod clock;
 mod deliveries;
 mod events;
 mod guard;
@@ -62,6 +64,8 @@ pub struct Admin {
     pub status: Arc<Status>,
     /// Which sources sent events without a type lately.
     pub unidentified: Arc<Unidentified>,
+    /// What is believed of the time.
+    pub clock: Clock,
     /// Renders every metric in the Prometheus text format.
     pub render_metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// The listener's own address: a `Host` that is accepted beside the names of loopback.

@@ -27,6 +27,7 @@ use crate::store::{OnLoss, OpenError, Sqlite, SqliteOptions, Store, StoreError, 
 use crate::{fail, tasks};
 
 mod sweep;
+mod time;
 
 /// Instances that are kept for the next event, of all plugins with `instance = "reuse"`.
 const MAX_WARM: u32 = 64;
@@ -101,12 +102,16 @@ pub struct Addresses {
 
 /// Binds the addresses, opens the store, and loads the plugins that `compiler` need not compile.
 pub async fn build(config: Config, compiler: Compiler, on_loss: OnLoss) -> Result<App, AppError> {
+    build_by(config, compiler, on_loss, Clock::system()).await
+}
+
+/// The same by a clock that may be moved by hand.
+pub async fn build_by(config: Config, compiler: Compiler, on_loss: OnLoss, clock: Clock) -> Result<App, AppError> {
     if let Some((plan, until)) = crate::config::fail_plan() {
         fail::arm(&plan, until).map_err(AppError::FailPlan)?;
     }
     raise_file_limit();
     config.log_warnings();
-    let clock = Clock::system();
     let public = bind("server.listen", config.server.listen).await?;
     let admin = bind("server.admin", config.server.admin).await?;
     let addresses = Addresses {
@@ -120,6 +125,7 @@ pub async fn build(config: Config, compiler: Compiler, on_loss: OnLoss) -> Resul
         ..SqliteOptions::at(config.store.sqlite_path.clone(), clock.clone())
     };
     let store = Arc::new(tasks::blocking(move || Sqlite::open(options)).await?);
+    time::tell(store.clock_news(), config.store.dedupe_window_ms);
     let recovered = store.recovered();
     if recovered.held > 0 {
         tracing::warn!(deliveries = recovered.held, running = recovered.running, "taking up what a killed host left");
@@ -210,6 +216,7 @@ impl App {
             status: self.status.clone(),
             unidentified: intake.unidentified.clone(),
             render_metrics,
+            clock: self.clock.clone(),
             own_address: self.addresses.admin.ip(),
         };
         let watched =
@@ -222,6 +229,7 @@ impl App {
             tasks::spawn(ingest::serve(self.public, intake, closing.clone())),
             tasks::spawn(admin::serve(self.admin, admin, closing.clone())),
             tasks::spawn(reload::run(watched, Pace::default(), refresh, closing.clone())),
+            tasks::spawn(time::run(store.clone(), self.config.clone(), self.clock.clone(), closing.clone())),
             tasks::spawn(sweep::run(store.clone(), self.config, self.clock, closing.clone())),
         ];
         tokio::select! {

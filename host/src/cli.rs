@@ -15,6 +15,7 @@ use crate::{config, telemetry};
 mod bench;
 mod check;
 mod client;
+mod clock;
 mod compile;
 mod deliveries;
 mod describe;
@@ -141,6 +142,8 @@ enum Command {
     Plugins(plugins::Plugins),
     /// Ask a running host whether it is alive or ready, for probes that run a command
     Health(health::Health),
+    /// Show what a running host believes of its clock, and accept it as right
+    Clock(clock::Clock),
     /// Compile the file on stdin
     #[command(hide = true)]
     Compile(compile::Compile),
@@ -179,6 +182,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Deliveries(deliveries) => deliveries.run(common),
         Command::Plugins(plugins) => plugins.run(common),
         Command::Health(health) => health.run(common),
+        Command::Clock(clock) => clock.run(common),
         Command::Compile(compile) => Ok(compile.run()),
     }
 }

@@ -167,7 +167,7 @@ impl Dispatcher {
             let settings = config.plugin(name);
             let concurrency = settings.concurrency;
             let both = old.get(name).cloned().unwrap_or_else(|| {
-                let both = Lanes::of(name, concurrency, hub.health(name), hub.parts.clock.now_ms());
+                let both = Lanes::of(name, concurrency, hub.health(name), hub.parts.clock.host_ms());
                 opened.extend([both.usual.clone(), both.suspects.clone()]);
                 both
             });
@@ -290,7 +290,7 @@ impl Desk for Front {
     fn posted(&self, plugin: &PluginName, due_ms: i64) {
         let Some(hub) = self.0.upgrade() else { return };
         if let Some(both) = hub.lanes.load().get(plugin) {
-            both.usual.posted(due_ms, hub.parts.clock.now_ms());
+            both.usual.posted(due_ms, hub.parts.clock.host_ms());
         }
     }
 }

@@ -151,7 +151,7 @@ pub enum Lane {
 pub struct Leased {
     /// At most as many as places were given, and as there is room for in memory.
     pub leases: Vec<Lease>,
-    /// When the next delivery of this lane is due (Unix ms); now or earlier if there are more at once.
+    /// When the next delivery of this lane is due (host time, Unix ms); now or earlier if there are more at once.
     pub next_due_ms: Option<i64>,
 }
 
@@ -174,11 +174,11 @@ pub enum Next {
         /// Key-value operations of the attempt.
         kv: KvTransaction,
     },
-    /// Tried again at this time, Unix ms.
+    /// Tried again at this host time, Unix ms.
     RetryAt(i64),
     /// A dead letter.
     Dead,
-    /// Due again at this time, Unix ms, without having spent the attempt: shutdown, plugin gone, no capacity.
+    /// Due again at this host time, Unix ms, without having spent the attempt: shutdown, plugin gone, no capacity.
     GiveBack(i64),
 }
 
@@ -245,7 +245,7 @@ pub trait Desk: Send + Sync {
     fn room(&self, plugin: &str, body_bytes: usize) -> Option<Room>;
     /// Deliveries that were born leased; their batch is durable.
     fn deliver(&self, leases: Vec<Lease>);
-    /// A delivery of `plugin` that nobody holds is due at `due_ms`; its batch is durable.
+    /// A delivery of `plugin` that nobody holds is due at the host time `due_ms`; its batch is durable.
     fn posted(&self, plugin: &PluginName, due_ms: i64);
 }
 
@@ -281,6 +281,10 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Deletes settled events older than the retention and dedupe keys older than their window, a bounded number at a
     /// time; says whether there may be more.
     fn sweep(&self, keep: Keep) -> Pending<'_, bool>;
+
+    /// Notes what the clock believes, so that the next start goes on from there. The store does so by itself now and
+    /// then while it writes, and when it is closed.
+    fn note_time(&self) -> Pending<'_, ()>;
 
     /// Reads a key of a plugin.
     fn kv_get(&self, plugin: PluginName, key: String) -> Pending<'_, Option<KvValue>>;
@@ -318,8 +322,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 /// How long things are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keep {
-    /// Settled events received before this time are deleted, Unix ms.
+    /// Settled events received before this time are deleted, Unix ms by the wall clock. None is deleted that is younger by
+    /// host time.
     pub events_since_ms: i64,
-    /// Dedupe keys of events received before this time are deleted, Unix ms.
+    /// Dedupe keys of events received before this time are deleted, in the same way.
     pub dedupe_since_ms: i64,
 }

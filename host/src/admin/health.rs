@@ -46,6 +46,14 @@ pub(super) fn describe_metrics() {
         "hookbox_tree_budget_exceeded_total",
         "Deliveries that became dead letters because their tree of events had reached its budget"
     );
+    metrics::describe_gauge!(
+        "hookbox_clock_jump_seconds",
+        "By how much the clock jumped, if that is neither over nor accepted; negative if it went back"
+    );
+    metrics::describe_gauge!(
+        "hookbox_clock_held_seconds",
+        "For how long the host was off, while nothing is deleted because of it"
+    );
     metrics::describe_gauge!("hookbox_attempts_running", "Attempts that run or wait for memory for their verdict");
     metrics::describe_gauge!("hookbox_verdicts_waiting_bytes", "Memory of verdicts that are not durable yet, in bytes");
     metrics::describe_gauge!("hookbox_breaker_open", "Whether the circuit breaker of a plugin is open (1) or not (0)");
@@ -85,6 +93,8 @@ pub(super) async fn show_metrics(State(admin): State<Arc<Admin>>) -> Response {
                 .set(count as f64);
         }
     }
+    metrics::gauge!("hookbox_clock_jump_seconds").set(admin.clock.jump().map_or(0, |jump| jump.by_ms) as f64 / 1e3);
+    metrics::gauge!("hookbox_clock_held_seconds").set(admin.clock.held_ms() as f64 / 1e3);
     let text = (admin.render_metrics)();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
@@ -103,7 +113,7 @@ pub(super) struct Health {
 /// Something that wants an operator's attention.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Trouble {
-    /// `store`, `config`, `restart`, `watch`, `plugins_dir`, `source` or `plugin`.
+    /// `store`, `clock`, `config`, `restart`, `watch`, `plugins_dir`, `source` or `plugin`.
     part: &'static str,
     /// Which one, where there are several.
     name: Option<String>,
@@ -141,6 +151,8 @@ pub(super) async fn show_readiness(State(admin): State<Arc<Admin>>) -> (StatusCo
 fn attention(admin: &Admin) -> (u64, Vec<Trouble>) {
     let condition = admin.status.get();
     let trouble = |part, name: Option<&str>, detail: String| Trouble { part, name: name.map(str::to_owned), detail };
+    let clock = super::clock::trouble(&admin.clock, admin.config.load().store.dedupe_window_ms);
+    let clock = clock.map(|detail| trouble("clock", None, detail));
     let config = condition.config.map(|config| trouble("config", None, config.text));
     let restart = condition
         .restart_needed
@@ -186,7 +198,7 @@ fn attention(admin: &Admin) -> (u64, Vec<Trouble>) {
     });
     let lately = admin.unidentified.lately();
     let untyped = lately.iter().map(|(source, lately)| trouble("source", Some(source), without_type(source, lately)));
-    let host = store.chain(config).chain(restart).chain(watch).chain(folder);
+    let host = store.chain(clock).chain(config).chain(restart).chain(watch).chain(folder);
     let problems = host.chain(unset).chain(plugins).chain(slowed).chain(untyped);
     (condition.generation, problems.collect())
 }

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use super::deliveries::change;
 use super::params::closest;
 use super::problem::Problem;
-use super::{Admin, deliveries, events, guard, health, plugins};
+use super::{Admin, clock, deliveries, events, guard, health, plugins};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -56,6 +56,8 @@ fn list() -> OpenApiRouter<Arc<Admin>> {
         .routes(routes!(plugins::list_plugins))
         .routes(routes!(plugins::show_plugin))
         .routes(routes!(plugins::approve_plugin))
+        .routes(routes!(clock::show_clock))
+        .routes(routes!(clock::accept_clock))
         .routes(routes!(health::show_stats))
         .routes(routes!(health::show_metrics))
         .routes(routes!(health::show_liveness))

@@ -1,4 +1,5 @@
-//! Retention: deletes what is older than the configuration says, a little at a time.
+//! Retention: deletes what is older than the configuration says, a little at a time. Nothing is deleted because the clock was
+//! set, or the host was off, a short while ago.
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ const BREATH_MS: i64 = 20;
 pub(super) async fn run(store: Arc<dyn Store>, config: Arc<ArcSwap<Config>>, clock: Clock, closing: CancellationToken) {
     loop {
         let settings = config.load().store.clone();
-        let now_ms = clock.now_ms();
+        let now_ms = clock.deletion_ms();
         let keep = Keep {
             events_since_ms: now_ms.saturating_sub_unsigned(settings.retention_ms),
             dedupe_since_ms: now_ms.saturating_sub_unsigned(settings.dedupe_window_ms),
@@ -34,7 +35,7 @@ pub(super) async fn run(store: Arc<dyn Store>, config: Arc<ArcSwap<Config>>, clo
         };
         tokio::select! {
             () = closing.cancelled() => return,
-            () = clock.sleep_until(now_ms.saturating_add(pause_ms)) => {}
+            () = clock.sleep_until_host(clock.host_ms().saturating_add(pause_ms)) => {}
         }
     }
 }

@@ -111,6 +111,7 @@ async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease, kept: &mut Kept, pr
         digest: loaded.digest,
         started_at_ms,
         now_ms: hub.parts.clock.now_ms(),
+        host_ms: hub.parts.clock.host_ms(),
         kv_bytes: hub.parts.store.kv_bytes(&lease.plugin),
         random,
     };
@@ -149,12 +150,12 @@ async fn permits(
 
 /// The attempt is not spent, and the delivery is due at once.
 fn give_back(hub: &Hub) -> Settlement {
-    Settlement { next: Next::GiveBack(hub.parts.clock.now_ms()), record: None }
+    Settlement { next: Next::GiveBack(hub.parts.clock.host_ms()), record: None }
 }
 
 /// The attempt is not spent, and the delivery is due again in a moment.
 fn not_now(hub: &Hub) -> Settlement {
-    let due_ms = hub.parts.clock.now_ms().saturating_add_unsigned(retry::GIVE_BACK_DELAY_MS);
+    let due_ms = hub.parts.clock.host_ms().saturating_add_unsigned(retry::GIVE_BACK_DELAY_MS);
     Settlement { next: Next::GiveBack(due_ms), record: None }
 }
 
@@ -168,14 +169,14 @@ fn host_fault(hub: &Hub, lane: &Lane, lease: &Lease, panic: &str) -> Settlement 
     }
     let error = format!("host fault: {panic}");
     lane.health.ended(None, Sign::Fails, Some(&error));
-    let now_ms = hub.parts.clock.now_ms();
+    let host_ms = hub.parts.clock.host_ms();
     let policy = &hub.parts.config.load().plugin(&lease.plugin).retry;
     let next = match retry::after_failure(Outcome::Error, lease.counted_attempt(), None, policy, random()) {
-        retry::Next::RetryInMs(delay_ms) => Next::RetryAt(now_ms.saturating_add_unsigned(delay_ms)),
+        retry::Next::RetryInMs(delay_ms) => Next::RetryAt(host_ms.saturating_add_unsigned(delay_ms)),
         retry::Next::Dead => Next::Dead,
     };
     let record = AttemptRecord {
-        started_at_ms: now_ms,
+        started_at_ms: hub.parts.clock.now_ms(),
         duration_us: 0,
         outcome: Outcome::Error,
         error: Some(error),

@@ -38,7 +38,7 @@ pub(super) struct Lane {
     /// [`SHARE_KIB`], less what is held.
     share: Arc<Semaphore>,
     running: ArcSwap<Running>,
-    /// When the next delivery is due that nobody holds, Unix ms; the greatest integer if none is known.
+    /// When the next delivery is due that nobody holds, host time in Unix ms; the greatest integer if none is known.
     next_due_ms: AtomicI64,
     /// Deliveries wait in the store, and newborn ones queue up behind them.
     backlog: AtomicBool,
@@ -261,12 +261,12 @@ async fn pause(hub: &Hub, lane: &Lane) {
 async fn due(hub: &Hub, lane: &Lane) {
     loop {
         let due_ms = lane.next_due_ms.load(Ordering::Acquire);
-        if due_ms <= hub.parts.clock.now_ms() {
+        if due_ms <= hub.parts.clock.host_ms() {
             return;
         }
         tokio::select! {
             () = lane.woken.notified() => {}
-            () = hub.parts.clock.sleep_until(due_ms), if due_ms < i64::MAX => {}
+            () = hub.parts.clock.sleep_until_host(due_ms), if due_ms < i64::MAX => {}
         }
     }
 }
@@ -282,7 +282,7 @@ async fn lease(
     lane.backlog.store(false, Ordering::Relaxed);
     let plugin = lane.plugin.clone();
     let which = if lane.suspects { store::Lane::Suspects(vec![plugin]) } else { store::Lane::Plugin(plugin) };
-    let asked_ms = hub.parts.clock.now_ms();
+    let asked_ms = hub.parts.clock.host_ms();
     let leased = hub.parts.store.lease(which, places).await?;
     // A suspect that is given back is not posted, so its lane asks again until there are none.
     let next_due_ms = if lane.suspects && !leased.leases.is_empty() { Some(i64::MIN) } else { leased.next_due_ms };

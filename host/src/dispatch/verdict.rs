@@ -25,7 +25,10 @@ pub(super) struct Facts<'a> {
     pub(super) attempt: u32,
     pub(super) digest: Digest,
     pub(super) started_at_ms: i64,
+    /// By the wall clock: the time of what is emitted.
     pub(super) now_ms: i64,
+    /// Host time: what is due goes by it.
+    pub(super) host_ms: i64,
     /// What the plugin keeps already.
     pub(super) kv_bytes: u64,
     /// Evenly from [0, 1).
@@ -56,7 +59,7 @@ pub(super) fn settlement(
     let kv = KvTransaction { reads: invocation.kv_reads, writes: invocation.kv_writes };
     let verdict = allowed(facts, invocation.verdict, &kv);
     let Some(outcome) = outcome(&verdict) else {
-        let due_ms = facts.now_ms.saturating_add_unsigned(GIVE_BACK_DELAY_MS);
+        let due_ms = facts.host_ms.saturating_add_unsigned(GIVE_BACK_DELAY_MS);
         return Settlement { next: Next::GiveBack(due_ms), record: None };
     };
     let (next, error) = match verdict {
@@ -103,7 +106,7 @@ fn allowed(facts: &Facts<'_>, verdict: Verdict, kv: &KvTransaction) -> Verdict {
 
 fn after_failure(facts: &Facts<'_>, outcome: Outcome, after_ms: Option<u64>, policy: &RetryPolicy) -> Next {
     match retry::after_failure(outcome, facts.attempt, after_ms, policy, (facts.random)()) {
-        retry::Next::RetryInMs(delay_ms) => Next::RetryAt(facts.now_ms.saturating_add_unsigned(delay_ms)),
+        retry::Next::RetryInMs(delay_ms) => Next::RetryAt(facts.host_ms.saturating_add_unsigned(delay_ms)),
         retry::Next::Dead => Next::Dead,
     }
 }
@@ -170,6 +173,7 @@ mod tests {
             digest: Digest([7; 32]),
             started_at_ms: NOW_MS - 5,
             now_ms: NOW_MS,
+            host_ms: NOW_MS,
             kv_bytes,
             random: || 0.5,
         };

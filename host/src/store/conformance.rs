@@ -18,6 +18,7 @@ use crate::event::{
 pub(super) mod append;
 pub(super) mod born;
 pub(super) mod bulk;
+pub(super) mod clock;
 pub(super) mod counts;
 mod desk;
 pub(super) mod disk;

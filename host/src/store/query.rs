@@ -118,7 +118,7 @@ pub struct DeliveryView {
     pub state: State,
     /// Attempts begun.
     pub attempt: u32,
-    /// When it is due, Unix ms; for `ready` and `waiting`.
+    /// When it is due by the wall clock, Unix ms; for `ready` and `waiting`.
     pub due_ms: Option<i64>,
     /// Whether an operator's replay created it.
     pub replay: bool,

@@ -9,6 +9,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use self::batch::Batch;
@@ -21,6 +22,7 @@ use self::queue::Queues;
 use self::readers::{KV_READERS, READERS, Readers};
 pub use self::schema::OpenError;
 use self::space::Space;
+use self::time::Spans;
 use self::vigil::Vigil;
 use self::waiting::Waiting;
 use self::writer::{DeskSlot, Shared, Writer};
@@ -30,7 +32,7 @@ use super::{
     KvValue, Lane, Lease, Leased, Page, Pending, Preview, Progress, Running, Settled, Settlement, Stats, Store,
     StoreError, TreeBudget, Which,
 };
-use crate::clock::Clock;
+use crate::clock::{Clock, News};
 use crate::event::{DeliveryId, EventId, NewEvent, PluginName};
 use crate::tasks;
 
@@ -59,6 +61,7 @@ mod search;
 mod settle;
 mod space;
 mod sum;
+mod time;
 mod tree;
 mod vigil;
 mod waiting;
@@ -126,6 +129,7 @@ pub struct Sqlite {
     clock: Clock,
     waiting: Arc<Waiting>,
     recovered: Recovered,
+    news: Vec<News>,
     notes: Arc<Notes>,
     mark: Arc<Mark>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -151,7 +155,8 @@ impl Sqlite {
         let notes_path = files::beside(&path, "-running");
         let failed_io = |source| OpenError::Io { path: notes_path.clone(), source };
         let (notes, left) = Notes::open(&notes_path).map_err(failed_io)?;
-        let (recovered, delta) = recover(&connection, clock.now_ms(), last_id, &recent, &left).map_err(failed)?;
+        let (eras, news) = time::begin(&connection, &clock, last_id).map_err(failed)?;
+        let (recovered, delta) = recover(&connection, &clock, last_id, &recent, &left).map_err(failed)?;
         counts.add(&delta);
         // Only now: until here a killed start leaves the next one as much as it found.
         notes.begin().map_err(failed_io)?;
@@ -160,12 +165,14 @@ impl Sqlite {
         let mark = Mark::begin(&mark_path, last).map_err(|source| OpenError::Io { path: mark_path, source })?;
         let mark = Arc::new(mark);
         let vigil = Vigil::begin(&path, &lock).map_err(|source| OpenError::Io { path: path.clone(), source })?;
-        let shared = Arc::new(Shared { counts: Mutex::new(counts), ..Shared::default() });
+        let eras = ArcSwap::from_pointee(eras);
+        let shared = Arc::new(Shared { counts: Mutex::new(counts), eras, ..Shared::default() });
         let (commands, receiver) = channel();
         let writer = Writer {
             connection,
             commands: receiver,
             shared: shared.clone(),
+            noted_ms: clock.host_ms(),
             clock: clock.clone(),
             last_id,
             last_event: last.event,
@@ -190,6 +197,7 @@ impl Sqlite {
             clock,
             waiting: Waiting::new(max_waiting_appends),
             recovered,
+            news,
             notes: Arc::new(notes),
             mark,
             thread: Mutex::new(Some(thread)),
@@ -201,6 +209,11 @@ impl Sqlite {
         self.recovered
     }
 
+    /// What was noticed of the clock when this store was opened.
+    pub fn clock_news(&self) -> &[News] {
+        &self.news
+    }
+
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -210,6 +223,19 @@ impl Sqlite {
         let (reply, answer) = oneshot::channel();
         self.send(command(reply));
         Box::pin(async move { answer.await.unwrap_or_else(|_| Err(self.gone())) })
+    }
+
+    /// The ids of events of this time.
+    fn spans(&self, since_ms: Option<i64>, until_ms: Option<i64>) -> Spans {
+        self.shared.eras.load().spans(since_ms, until_ms)
+    }
+
+    /// People read when something is due by the wall clock.
+    fn by_wall_clock(&self, deliveries: &mut [DeliveryView]) {
+        let ahead_ms = self.clock.ahead_ms();
+        for due_ms in deliveries.iter_mut().filter_map(|delivery| delivery.due_ms.as_mut()) {
+            *due_ms = due_ms.saturating_sub(ahead_ms);
+        }
     }
 
     /// A writer that is gone drops the command, and with it the reply.
@@ -241,7 +267,7 @@ impl Drop for Asked<'_> {
         self.answer.close();
         if let Ok(Ok(stranded)) = self.answer.try_recv() {
             for lease in stranded.leases {
-                self.store.send(give_back(lease, self.store.clock.now_ms()));
+                self.store.send(give_back(lease, self.store.clock.host_ms()));
             }
         }
     }
@@ -258,13 +284,13 @@ fn last_id(connection: &rusqlite::Connection, recent: &Recent) -> Result<EventId
 
 fn recover(
     connection: &rusqlite::Connection,
-    now_ms: i64,
+    clock: &Clock,
     last_id: EventId,
     recent: &Recent,
     left: &Left,
 ) -> Result<(Recovered, counts::Delta), rusqlite::Error> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
-    let mut batch = Batch::new(connection, now_ms, last_id, recent);
+    let mut batch = Batch { wall_ms: clock.now_ms(), ..Batch::new(connection, clock.host_ms(), last_id, recent) };
     let recovered = batch.recover(left)?;
     batch.delta.write(connection)?;
     let delta = batch.delta;
@@ -330,6 +356,10 @@ impl Store for Sqlite {
         self.ask(|reply| Command::Sweep { keep, reply })
     }
 
+    fn note_time(&self) -> Pending<'_, ()> {
+        self.ask(|reply| Command::NoteTime { reply })
+    }
+
     fn kv_get(&self, plugin: PluginName, key: String) -> Pending<'_, Option<KvValue>> {
         Box::pin(async move {
             let asking = plugin.clone();
@@ -340,16 +370,25 @@ impl Store for Sqlite {
     fn event(&self, id: EventId) -> Pending<'_, EventView> {
         Box::pin(async move {
             let found = self.readers.ask(move |connection| read::event(connection, id)).await?;
-            found.ok_or_else(|| StoreError::NotFound(format!("event `{id}`")))
+            let mut found = found.ok_or_else(|| StoreError::NotFound(format!("event `{id}`")))?;
+            self.by_wall_clock(&mut found.deliveries);
+            Ok(found)
         })
     }
 
     fn events(&self, filter: EventFilter, page: Page) -> Pending<'_, (Vec<EventSummary>, Option<Cursor>)> {
-        Box::pin(self.listings.ask(move |connection| pages::events(connection, &filter, page)))
+        let spans = self.spans(filter.since_ms, filter.until_ms);
+        Box::pin(self.listings.ask(move |connection| pages::events(connection, &filter, &spans, page)))
     }
 
     fn deliveries(&self, filter: DeliveryFilter, page: Page) -> Pending<'_, (Vec<DeliveryView>, Option<Cursor>)> {
-        Box::pin(self.listings.ask(move |connection| pages::deliveries(connection, &filter, page)))
+        let spans = self.spans(filter.since_ms, filter.until_ms);
+        Box::pin(async move {
+            let found = self.listings.ask(move |connection| pages::deliveries(connection, &filter, &spans, page)).await;
+            let (mut found, next) = found?;
+            self.by_wall_clock(&mut found);
+            Ok((found, next))
+        })
     }
 
     fn kv_bytes(&self, plugin: &str) -> u64 {

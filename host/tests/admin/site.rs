@@ -59,7 +59,8 @@ pub(super) fn site() -> Site {
     std::fs::write(&config, CONFIG).unwrap();
     let config = Config::load(&config, MakeSecrets::No).unwrap();
     let path = dir.path().join("hookbox.db");
-    let store = Sqlite::open(SqliteOptions::at(path, Clock::manual(NOW_MS))).unwrap();
+    let clock = Clock::manual(NOW_MS);
+    let store = Sqlite::open(SqliteOptions::at(path, clock.clone())).unwrap();
     let admin = Admin {
         store: Arc::new(store),
         shelf: Arc::new(ArcSwap::from_pointee(shelf(dir.path()))),
@@ -69,6 +70,7 @@ pub(super) fn site() -> Site {
         status: Arc::new(Status::default()),
         unidentified: Arc::default(),
         render_metrics: Arc::new(|| "# no recorder\n".to_owned()),
+        clock,
         own_address: IpAddr::from([127, 0, 0, 1]),
     };
     let router = admin::router(admin.clone());

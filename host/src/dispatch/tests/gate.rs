@@ -63,6 +63,10 @@ impl Store for Gate {
         self.inner.lease(lane, places)
     }
 
+    fn note_time(&self) -> Pending<'_, ()> {
+        self.inner.note_time()
+    }
+
     fn running(&self, lease: &Lease) -> Result<Running, StoreError> {
         self.inner.running(lease)
     }

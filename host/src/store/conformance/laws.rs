@@ -86,7 +86,6 @@ macro_rules! laws {
                 a_retried_delivery_is_ready_and_its_attempts_are_pardoned
                 what_is_due_running_or_done_cannot_be_retried
                 a_waiting_delivery_that_is_retried_is_due_at_once
-                what_became_due_while_the_clock_was_ahead_is_freed_by_a_retry
                 a_suspect_that_waits_and_is_retried_is_a_suspect_no_more
                 what_an_operator_makes_ready_is_posted
                 a_quarantined_delivery_that_is_retried_may_crash_twice_again
@@ -162,6 +161,39 @@ macro_rules! laws {
                 what_was_acknowledged_before_an_io_error_is_there
                 a_closed_store_answers_nothing
                 a_store_can_be_closed_on_a_full_disk
+            }
+        }
+        mod clock {
+            use crate::store::conformance::clock;
+
+            #[test]
+            fn what_is_ready_has_no_time_to_wait_for() {
+                clock::what_is_ready_has_no_time_to_wait_for($harness);
+            }
+
+            #[test]
+            fn no_wait_is_longer_because_the_clock_was_set() {
+                clock::no_wait_is_longer_because_the_clock_was_set($harness);
+            }
+
+            #[test]
+            fn filters_go_by_the_times_of_events() {
+                clock::filters_go_by_the_times_of_events($harness);
+            }
+
+            #[test]
+            fn nothing_is_deleted_because_of_a_jump_until_it_is_accepted() {
+                clock::nothing_is_deleted_because_of_a_jump_until_it_is_accepted($harness);
+            }
+
+            #[test]
+            fn nothing_is_deleted_because_of_a_jump_until_it_has_stood_for_a_day() {
+                clock::nothing_is_deleted_because_of_a_jump_until_it_has_stood_for_a_day($harness);
+            }
+
+            #[test]
+            fn a_glitch_changes_no_window() {
+                clock::a_glitch_changes_no_window($harness);
             }
         }
         mod properties {

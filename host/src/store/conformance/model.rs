@@ -115,9 +115,14 @@ impl<H: Harness> Model<'_, H> {
         self.harness.clock().now_ms()
     }
 
+    /// What is due goes by it.
+    fn host_ms(&self) -> i64 {
+        self.harness.clock().host_ms()
+    }
+
     /// Does `action` to a delivery, if it is there for it; says whether.
     fn change_one(&mut self, id: DeliveryId, action: &Action, wanted: &[State]) -> bool {
-        let now_ms = self.now_ms();
+        let now_ms = self.host_ms();
         let ended = |delivery: &Delivery| matches!(delivery.state, State::Cancelled | State::Discarded);
         if let Action::Move(to) = action {
             let mut of_event = self.deliveries.iter().filter(|(other, _)| other.event == id.event);
@@ -173,7 +178,7 @@ impl<H: Harness> Model<'_, H> {
                 let outcomes: Vec<_> = shown.attempts.iter().map(|a| (a.number, a.record.outcome)).collect();
                 assert_eq!((shown.state, shown.attempt), (expected.state, expected.attempt), "{}", shown.id);
                 assert_eq!(outcomes, expected.outcomes, "{}", shown.id);
-                let due_ms = matches!(expected.state, State::Ready | State::Waiting).then_some(expected.due_ms);
+                let due_ms = matches!(expected.state, State::Ready | State::Waiting).then_some(expected.due_ms - self.harness.clock().ahead_ms());
                 assert_eq!((&*shown.plugin, shown.due_ms), (expected.plugin.as_str(), due_ms), "{}", shown.id);
                 assert_eq!(shown.cancelling, expected.cancelled, "{}", shown.id);
                 counts.entry(expected.plugin.clone()).or_default().0[usize::from(shown.state.code())] += 1;
@@ -222,8 +227,7 @@ impl Delivery {
 
     /// Does `action` to it, if it takes one in its state and that is `wanted`; says whether.
     fn change(&mut self, action: &Action, wanted: &[State], now_ms: i64) -> bool {
-        let later = self.state == State::Ready && self.due_ms > now_ms;
-        let state = if *action == Action::Retry && later { State::Waiting } else { self.state };
+        let state = self.state;
         if !wanted.contains(&state) || self.cancelled {
             return false;
         }

@@ -65,19 +65,6 @@ pub(in crate::store) async fn a_waiting_delivery_that_is_retried_is_due_at_once(
     assert_eq!((lease.attempt, lease.counted_attempt()), (2, 2), "nothing is pardoned");
 }
 
-pub(in crate::store) async fn what_became_due_while_the_clock_was_ahead_is_freed_by_a_retry(harness: impl Harness) {
-    let store = harness.open().await;
-    pass(&harness, 100 * 365 * DAY_MS);
-    let ready = deliver(&store, "audit").await;
-    let waiting = append(&store, NewEvent { delay_ms: 1_000, ..event("order.paid", &["audit"]) }).await;
-    let waiting = DeliveryId { event: waiting, ordinal: 0 };
-    pass(&harness, -100 * 365 * DAY_MS);
-    assert!(lease(&store, "audit", 2).await.is_empty());
-    act(&store, Action::Retry, ready).await;
-    act(&store, Action::Retry, waiting).await;
-    assert_eq!(lease(&store, "audit", 2).await.len(), 2);
-}
-
 pub(in crate::store) async fn a_suspect_that_waits_and_is_retried_is_a_suspect_no_more(harness: impl Harness) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;

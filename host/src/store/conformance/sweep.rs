@@ -5,7 +5,7 @@ use super::*;
 use crate::store::{Action, EventFilter, Keep, Page, Which};
 
 /// Sweeps until there is nothing more; says how often.
-async fn sweep_all(store: &Arc<dyn Store>, keep: Keep) -> usize {
+pub(super) async fn sweep_all(store: &Arc<dyn Store>, keep: Keep) -> usize {
     let mut rounds = 1;
     while store.sweep(keep).await.unwrap() {
         rounds += 1;
@@ -18,7 +18,7 @@ fn all_before(unix_ms: i64) -> Keep {
     Keep { events_since_ms: unix_ms, dedupe_since_ms: unix_ms }
 }
 
-async fn exists(store: &Arc<dyn Store>, id: EventId) -> bool {
+pub(super) async fn exists(store: &Arc<dyn Store>, id: EventId) -> bool {
     store.event(id).await.is_ok()
 }
 

@@ -10,6 +10,8 @@ use rusqlite::{Connection, params};
 use super::counts::Delta;
 use super::dedupe::{KeyChanges, Recent};
 use super::sum;
+use super::time::{Eras, NO_ERAS};
+use crate::clock::Clock;
 use crate::event::{DeliveryId, Event, EventId, NewEvent, PluginName, State};
 use crate::store::{Appended, Desk, Lease, Place, TreeBudget};
 
@@ -24,7 +26,15 @@ pub(super) fn due(unix_ms: i64) -> i64 {
 /// A transaction in the making.
 pub(super) struct Batch<'a> {
     pub(super) connection: &'a Connection,
+    /// Host time: what is due, and ids.
     pub(super) now_ms: i64,
+    /// The wall clock: times of attempts, and how far ids are ahead of it.
+    pub(super) wall_ms: i64,
+    /// Notes what the next start has to know of the time.
+    pub(super) clock: Option<&'a Clock>,
+    pub(super) eras: &'a Eras,
+    /// Whether the next event begins an era.
+    pub(super) era_ends: bool,
     pub(super) last_id: EventId,
     /// The last event that this batch stores.
     pub(super) last_event: Option<EventId>,
@@ -39,14 +49,22 @@ pub(super) struct Batch<'a> {
     pub(super) keys: KeyChanges,
     pub(super) born: Vec<Lease>,
     pub(super) posted: Vec<(PluginName, i64)>,
+    /// Whether the eras are to be read again.
+    pub(super) eras_changed: bool,
+    /// Whether the time was noted.
+    pub(super) noted: bool,
 }
 
 impl<'a> Batch<'a> {
-    /// A transaction without a dispatcher, with the usual budget for trees.
+    /// A transaction without a dispatcher and by a clock that is right, with the usual budget for trees.
     pub(super) fn new(connection: &'a Connection, now_ms: i64, last_id: EventId, recent: &'a Recent) -> Self {
         Self {
             connection,
             now_ms,
+            wall_ms: now_ms,
+            clock: None,
+            eras: &NO_ERAS,
+            era_ends: false,
             last_id,
             last_event: None,
             desk: None,
@@ -58,6 +76,8 @@ impl<'a> Batch<'a> {
             keys: KeyChanges::default(),
             born: Vec::new(),
             posted: Vec::new(),
+            eras_changed: false,
+            noted: false,
         }
     }
 
@@ -81,6 +101,9 @@ impl<'a> Batch<'a> {
         }
         self.last_id = id;
         self.last_event = Some(id);
+        if self.era_ends {
+            self.begin_era(id)?;
+        }
         self.insert_event(id, new, root)?;
         self.delta.events += 1;
         if !new.targets.is_empty() {

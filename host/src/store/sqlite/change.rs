@@ -35,11 +35,8 @@ struct Stands {
 
 impl Stands {
     /// The state in which `action` takes it, if it is one of `states`.
-    fn taken(&self, action: &Action, states: &[State], now_ms: i64) -> Option<State> {
-        let later = self.state == State::Ready && self.due_ms.is_some_and(|due_ms| due_ms > now_ms);
+    fn taken(&self, action: &Action, states: &[State]) -> Option<State> {
         let state = match (action, self.state) {
-            // It became ready while the clock was ahead, and waits as long as any other.
-            (Action::Retry, State::Ready) if later => State::Waiting,
             (Action::Cancel, State::Leased) if self.cancelled => return None,
             (_, state) => state,
         };
@@ -73,7 +70,7 @@ impl Batch<'_> {
         let Some(stands) = self.stands(delivery)? else {
             return Ok(Err(StoreError::NotFound(format!("delivery `{delivery}`"))));
         };
-        let Some(state) = stands.taken(action, action.takes(), self.now_ms) else {
+        let Some(state) = stands.taken(action, action.takes()) else {
             return Ok(Err(StoreError::Conflict(stands.refusal(action, delivery))));
         };
         if let Action::Move(to) = action
@@ -99,7 +96,7 @@ impl Batch<'_> {
         let mut changed = 0;
         for delivery in found {
             let Some(stands) = self.stands(*delivery)? else { continue };
-            let Some(state) = stands.taken(action, states, self.now_ms) else { continue };
+            let Some(state) = stands.taken(action, states) else { continue };
             let free = match action {
                 Action::Move(to) => delivery_to(self.connection, to, delivery.event)?.is_none(),
                 _ => true,

@@ -23,6 +23,7 @@ pub(super) enum Command {
     ChangeAll { action: Action, states: Vec<State>, found: Vec<DeliveryId>, reply: Reply<u64> },
     Replay { event: EventId, plugins: Vec<PluginName>, reply: Reply<Vec<DeliveryId>> },
     Sweep { keep: Keep, reply: Reply<bool> },
+    NoteTime { reply: Reply<()> },
     Close { reply: Reply<()> },
 }
 
@@ -34,6 +35,7 @@ pub(super) enum Answer {
     Changed(Result<u64, StoreError>),
     Replayed(Result<Vec<DeliveryId>, StoreError>),
     Swept(bool),
+    Noted,
     Closed,
 }
 
@@ -52,7 +54,12 @@ impl Command {
             }
             Self::Replay { event, plugins, .. } => Answer::Replayed(work.replay(*event, plugins)?),
             Self::Sweep { keep, .. } => Answer::Swept(work.sweep(keep)?),
+            Self::NoteTime { .. } => {
+                work.note_time()?;
+                Answer::Noted
+            }
             Self::Close { .. } => {
+                work.note_time()?;
                 work.release()?;
                 Answer::Closed
             }
@@ -77,6 +84,7 @@ impl Command {
             }
             (Self::Replay { reply, .. }, Answer::Replayed(value)) => drop(reply.send(value)),
             (Self::Sweep { reply, .. }, Answer::Swept(value)) => drop(reply.send(Ok(value))),
+            (Self::NoteTime { reply }, Answer::Noted) => drop(reply.send(Ok(()))),
             (Self::Close { reply }, Answer::Closed) => drop(reply.send(Ok(()))),
             _ => unreachable!("a command is answered in kind"),
         }
@@ -95,7 +103,7 @@ impl Command {
             Self::Change { reply, .. } | Self::ChangeAll { reply, .. } => drop(reply.send(Err(error))),
             Self::Replay { reply, .. } => drop(reply.send(Err(error))),
             Self::Sweep { reply, .. } => drop(reply.send(Err(error))),
-            Self::Close { reply } => drop(reply.send(Err(error))),
+            Self::NoteTime { reply } | Self::Close { reply } => drop(reply.send(Err(error))),
         }
     }
 

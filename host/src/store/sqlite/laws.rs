@@ -16,6 +16,7 @@ use crate::store::{Keep, KvTransaction, Lane, Next, Settled, Settlement, Store, 
 
 mod damage;
 mod files;
+mod time;
 mod turns;
 
 /// Dedupe keys move from memory into their table within so many events.
@@ -153,6 +154,8 @@ async fn a_file_of_an_older_host_is_taken_along_with_what_it_holds() {
 const BACK_TO_VERSION_3: &str = "
     DROP TABLE duplicates;
     ALTER TABLE events DROP COLUMN sum;
+    DROP TABLE eras;
+    DROP TABLE host_time;
     DROP TABLE trees;
     DROP INDEX events_root;
     ALTER TABLE events DROP COLUMN root;

@@ -229,7 +229,7 @@ impl Batch<'_> {
                     delivery.event.row(),
                     delivery.ordinal,
                     attempt,
-                    self.now_ms,
+                    self.wall_ms,
                     Outcome::Crash.code(),
                     reason,
                 ])?;

@@ -60,7 +60,7 @@ impl Batch<'_> {
 
     /// Deletes what is older than it has to be kept, a bounded number; says whether there may be more.
     pub(super) fn sweep(&mut self, keep: &Keep) -> Result<bool, rusqlite::Error> {
-        let more_keys = self.sweep_dedupe(EventId::first_at(keep.dedupe_since_ms))?;
+        let more_keys = self.sweep_dedupe(self.older_than(keep.dedupe_since_ms))?;
         let more_events = self.sweep_events(keep.events_since_ms)?;
         let _ = fail::point("store.retention");
         Ok(more_keys || more_events)
@@ -92,7 +92,8 @@ impl Batch<'_> {
     /// kept as long again after its last attempt, so that somebody sees it, or until an operator discards it. Goes on
     /// where the last sweep stopped, so that old events which are not settled are passed once a round.
     fn sweep_events(&mut self, since_ms: i64) -> Result<bool, rusqlite::Error> {
-        let until = EventId::first_at(since_ms);
+        let until = self.older_than(since_ms);
+        let (since_ms, times) = self.attempts_since(since_ms);
         let looked_at: Vec<(i64, i64, bool)> = self
             .connection
             .prepare_cached(
@@ -100,13 +101,14 @@ impl Batch<'_> {
                         EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.id AND d.due_ms IS NOT NULL)
                         OR EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.id AND d.state = 4
                                    AND EXISTS (SELECT 1 FROM attempts a WHERE a.event = d.event
-                                               AND a.ordinal = d.ordinal AND a.started_ms >= ?3))
+                                               AND a.ordinal = d.ordinal AND a.started_ms >= ?3
+                                               AND (a.started_ms <= ?4 OR e.id >= ?5)))
                  FROM events e
                  WHERE e.id > (SELECT events_up_to FROM swept) AND e.id < ?1
                    AND e.id <= (SELECT dedupe_up_to FROM swept)
                  ORDER BY e.id LIMIT ?2",
             )?
-            .query_map(params![until.row(), MAX_SWEPT, since_ms], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .query_map(params![until.row(), MAX_SWEPT, since_ms, times.0, times.1.row()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
             .collect::<Result<_, _>>()?;
         let (mut up_to, mut bytes, begun) = (0, 0, Instant::now());
         for &(event, body_bytes, open) in &looked_at {
@@ -124,6 +126,9 @@ impl Batch<'_> {
         self.connection
             .prepare_cached("UPDATE swept SET events_up_to = ?1 WHERE events_up_to <> ?1")?
             .execute([up_to])?;
+        if finished {
+            self.forget_eras()?;
+        }
         Ok(!finished)
     }
 

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use super::lease::{read_event, read_state};
 use super::read::{DELIVERY_COLUMNS, attempts, read_delivery};
+use super::time::Spans;
 use crate::event::{DeliveryId, EventId, State};
 use crate::store::{Cursor, DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary, MAX_PAGE, Page};
 
@@ -40,7 +41,7 @@ impl Clauses {
     }
 
     /// Conditions on `events e`.
-    fn events(filter: &EventFilter) -> Self {
+    fn events(filter: &EventFilter, spans: &Spans) -> Self {
         let mut clauses = Self::default();
         clauses.maybe("e.type = ?", filter.kind.clone());
         clauses.maybe("e.source = ?", filter.source.clone());
@@ -60,21 +61,19 @@ impl Clauses {
               OR instr(coalesce(e.provider_id, ''), ?) > 0 OR instr(printf('evt_%016x', e.id), ?) > 0)",
             filter.text.clone(),
         );
-        clauses.maybe("e.id >= ?", filter.since_ms.map(|ms| EventId::first_at(ms).row()));
-        clauses.maybe("e.id < ?", filter.until_ms.map(|ms| EventId::first_at(ms).row()));
+        clauses.sql.push_str(&spans.gaps("e.id"));
         clauses
     }
 
     /// Conditions on `deliveries d JOIN events e`.
-    pub(super) fn deliveries(filter: &DeliveryFilter) -> Self {
+    pub(super) fn deliveries(filter: &DeliveryFilter, spans: &Spans) -> Self {
         let mut clauses = Self::default();
         clauses.maybe("d.state = ?", filter.state.map(|state| i64::from(state.code())));
         clauses.maybe("d.plugin = ?", filter.plugin.clone());
         clauses.maybe("e.type = ?", filter.kind.clone());
         clauses.maybe("e.source = ?", filter.source.clone());
         clauses.maybe("e.subject = ?", filter.subject.clone());
-        clauses.maybe("d.event >= ?", filter.since_ms.map(|ms| EventId::first_at(ms).row()));
-        clauses.maybe("d.event < ?", filter.until_ms.map(|ms| EventId::first_at(ms).row()));
+        clauses.sql.push_str(&spans.gaps("d.event"));
         clauses
     }
 }
@@ -92,22 +91,23 @@ enum Walk<'a> {
     Dead,
 }
 
-/// A bounded part of a walk: the ids of events from `low`, inclusive, to `before`, exclusive.
+/// A bounded part of a walk: the ids of events from `from`, inclusive, to `before`, exclusive.
 #[derive(Debug)]
 struct Window {
     before: i64,
-    /// `None` where the rest of the walk is within bounds.
+    from: i64,
+    /// Where the next page goes on; `None` where the rest of the walk is within bounds.
     low: Option<i64>,
 }
 
 impl Window {
-    /// The first `scanned` rows of `walk` below `before`, none of them older than `since_ms`.
+    /// The first `scanned` rows of `walk` below `before`, none of them before `least`.
     fn new(
         connection: &Connection,
         walk: Walk<'_>,
         before: i64,
         scanned: i64,
-        since_ms: Option<i64>,
+        least: i64,
     ) -> Result<Self, rusqlite::Error> {
         let low: Option<i64> = match walk {
             Walk::Events => connection
@@ -125,22 +125,22 @@ impl Window {
                 .query_row([before, scanned], |row| row.get(0)),
         }
         .optional()?;
-        // What lies before `since_ms` does not match: there is no use in going on there.
-        let since = since_ms.map_or(i64::MIN, |ms| EventId::first_at(ms).row());
-        Ok(Self { before, low: low.filter(|low| *low > since) })
+        // What lies before does not match: there is no use in going on there.
+        let low = low.filter(|low| *low > least);
+        Ok(Self { before, from: low.unwrap_or(least), low })
     }
 }
 
 /// The first id a page does not look at: where the page before ended, or where the listing may begin.
-fn before(after: Option<EventId>, until_ms: Option<i64>) -> i64 {
-    let after = after.map_or(i64::MAX, EventId::row);
-    until_ms.map_or(after, |ms| EventId::first_at(ms).row().min(after))
+fn before(after: Option<EventId>, spans: &Spans) -> i64 {
+    after.map_or(i64::MAX, EventId::row).min(spans.end())
 }
 
 /// The statement of a page of events, its conditions and its window.
 fn events_query(
     connection: &Connection,
     filter: &EventFilter,
+    spans: &Spans,
     page: Page,
 ) -> Result<(String, Clauses, Window), rusqlite::Error> {
     let walk = match (&filter.subject, filter.state) {
@@ -154,15 +154,15 @@ fn events_query(
         EventFilter { kind: None, source: None, subject: None, state: None, .. } => page.limit as i64,
         _ => MAX_SCANNED,
     };
-    let before = before(page.after.map(|cursor| cursor.0.event), filter.until_ms);
-    let window = Window::new(connection, walk, before, scanned, filter.since_ms)?;
-    let mut clauses = Clauses::events(filter);
+    let before = before(page.after.map(|cursor| cursor.0.event), spans);
+    let window = Window::new(connection, walk, before, scanned, spans.low())?;
+    let mut clauses = Clauses::events(filter, spans);
     clauses.add("e.id < ?", window.before);
-    clauses.add("e.id >= ?", window.low.unwrap_or(0));
+    clauses.add("e.id >= ?", window.from);
     if walk == Walk::Dead {
         // The literal state lets SQLite see that the partial index of dead letters applies.
         let dead = "e.id IN (SELECT event FROM deliveries WHERE state = 4 AND event < ? AND event >= {})";
-        clauses.add(&dead.replace("{}", &window.low.unwrap_or(0).to_string()), window.before);
+        clauses.add(&dead.replace("{}", &window.from.to_string()), window.before);
     }
     let sql = format!(
         "SELECT e.id, e.source, e.type, e.subject, e.content_type, e.time_ms, e.parent, e.hops, x'', e.root,
@@ -177,10 +177,11 @@ fn events_query(
 pub(super) fn events(
     connection: &Connection,
     filter: &EventFilter,
+    spans: &Spans,
     page: Page,
 ) -> Result<(Vec<EventSummary>, Option<Cursor>), rusqlite::Error> {
     let page = bounded(page);
-    let (sql, clauses, Window { low, .. }) = events_query(connection, filter, page)?;
+    let (sql, clauses, Window { low, .. }) = events_query(connection, filter, spans, page)?;
     let mut found = connection
         .prepare(&sql)?
         .query_map(params_from_iter(&clauses.values), |row| {
@@ -214,6 +215,7 @@ fn next_event(full: Option<EventId>, low: Option<i64>) -> Option<EventId> {
 fn deliveries_query(
     connection: &Connection,
     filter: &DeliveryFilter,
+    spans: &Spans,
     page: Page,
 ) -> Result<(String, Clauses, Window), rusqlite::Error> {
     let walk = match (&filter.subject, filter.state) {
@@ -223,11 +225,11 @@ fn deliveries_query(
     };
     // The cursor's own event may have further deliveries.
     let after = page.after.map(|Cursor(after)| after);
-    let before = before(after.map(|after| EventId::from_row(after.event.row().saturating_add(1))), filter.until_ms);
-    let window = Window::new(connection, walk, before, MAX_SCANNED, filter.since_ms)?;
-    let mut clauses = Clauses::deliveries(filter);
+    let before = before(after.map(|after| EventId::from_row(after.event.row().saturating_add(1))), spans);
+    let window = Window::new(connection, walk, before, MAX_SCANNED, spans.low())?;
+    let mut clauses = Clauses::deliveries(filter, spans);
     clauses.add("d.event < ?", window.before);
-    clauses.add("d.event >= ?", window.low.unwrap_or(0));
+    clauses.add("d.event >= ?", window.from);
     if walk == Walk::Dead {
         // The literal state lets SQLite see that the partial index of dead letters applies.
         clauses.sql.push_str(" AND d.state = 4");
@@ -249,10 +251,11 @@ fn deliveries_query(
 pub(super) fn deliveries(
     connection: &Connection,
     filter: &DeliveryFilter,
+    spans: &Spans,
     page: Page,
 ) -> Result<(Vec<DeliveryView>, Option<Cursor>), rusqlite::Error> {
     let page = bounded(page);
-    let (sql, clauses, Window { low, .. }) = deliveries_query(connection, filter, page)?;
+    let (sql, clauses, Window { low, .. }) = deliveries_query(connection, filter, spans, page)?;
     let mut found = connection
         .prepare(&sql)?
         .query_map(params_from_iter(&clauses.values), read_delivery)?

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::batch::Batch;
 use super::dedupe::Recent;
+use super::time::{Eras, NO_ERAS, Spans};
 use super::{Recovered, last_id, pages, read, schema, search};
 use crate::event::{AttemptRecord, Attributes, DeliveryId, EventId, NewEvent, Outcome, State};
 use crate::store::running::Left;
@@ -159,6 +160,12 @@ fn what_is_due_is_found_by_the_index_of_open_deliveries() {
     }
 }
 
+/// Ids of this time; where it has a beginning, by a clock that was set back a day twice.
+fn spans(since_ms: Option<i64>, until_ms: Option<i64>) -> Spans {
+    let eras = if since_ms.is_some() { Eras::set_back(&[NOW_MS - 9, NOW_MS + 9]) } else { NO_ERAS.clone() };
+    eras.spans(since_ms, until_ms)
+}
+
 /// Every mix of filters.
 fn list(connection: &Connection) {
     for bits in 0..128u32 {
@@ -180,9 +187,10 @@ fn list(connection: &Connection) {
                 since_ms,
                 until_ms,
             };
-            pages::events(connection, &filter, page).unwrap();
+            let spans = spans(since_ms, until_ms);
+            pages::events(connection, &filter, &spans, page).unwrap();
             let filter = DeliveryFilter { state, plugin: has(6), kind, source, subject, since_ms, until_ms };
-            pages::deliveries(connection, &filter, page).unwrap();
+            pages::deliveries(connection, &filter, &spans, page).unwrap();
         }
     }
     read::event(connection, EventId::from_row(1)).unwrap();
@@ -207,12 +215,12 @@ fn no_listing_walks_more_than_its_window() {
 fn dead_letters_are_listed_by_their_index() {
     let plans = plans_of(|connection| {
         let page = Page { limit: 50, after: None };
-        let state = Some(State::Dead);
-        pages::deliveries(connection, &DeliveryFilter { state, ..DeliveryFilter::default() }, page).unwrap();
+        let (state, spans) = (Some(State::Dead), spans(None, None));
+        pages::deliveries(connection, &DeliveryFilter { state, ..DeliveryFilter::default() }, &spans, page).unwrap();
         let filter = DeliveryFilter { state, plugin: Some("audit".to_owned()), ..DeliveryFilter::default() };
-        pages::deliveries(connection, &filter, page).unwrap();
+        pages::deliveries(connection, &filter, &spans, page).unwrap();
         let state = Some(EventState::Has(State::Dead));
-        pages::events(connection, &EventFilter { state, ..EventFilter::default() }, page).unwrap();
+        pages::events(connection, &EventFilter { state, ..EventFilter::default() }, &spans, page).unwrap();
     });
     // Three pages, and where their windows end.
     assert_eq!(plans.len(), 4, "{plans:#?}");
@@ -227,7 +235,7 @@ fn plans_of_search(action: &Action, filters: &[DeliveryFilter]) -> Plans {
         connection.execute_batch(open).unwrap();
         for filter in filters {
             let from = Progress { before: i64::MAX, at: None, changed: false };
-            search::find(connection, action, filter, Some(&from), NOW_MS).unwrap();
+            search::find(connection, action, filter, &spans(filter.since_ms, filter.until_ms), Some(&from)).unwrap();
         }
     });
     plans.retain(|sql, _| !sql.starts_with("INSERT"));

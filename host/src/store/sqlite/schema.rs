@@ -9,6 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::failure::{explain, hint, injected};
 use super::files::make_file;
+use super::time;
 use crate::fail;
 
 /// The schema this host writes. A file with a greater one is refused, one with a smaller one is migrated.
@@ -196,7 +197,7 @@ const SUMS: &str = "ALTER TABLE events ADD COLUMN sum INTEGER;";
 
 /// Each version of the schema with the changes that lead to it from the one before.
 const MIGRATIONS: [(i64, &[&str]); 5] =
-    [(1, &[TABLES]), (2, &[CALLS]), (3, &[MOVED]), (4, &[TREES]), (5, &[DUPLICATES, SUMS])];
+    [(1, &[TABLES]), (2, &[CALLS]), (3, &[MOVED]), (4, &[TREES]), (5, &[DUPLICATES, SUMS, time::SCHEMA])];
 
 /// A connection that is to write, and the version of the schema it found. Nothing is written through it before
 /// [`prepare`], not even when it is closed.

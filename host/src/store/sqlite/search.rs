@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use super::change::delivery_to;
 use super::lease::next_plugin;
 use super::pages::Clauses;
+use super::time::Spans;
 use crate::event::{DeliveryId, EventId, State};
 use crate::store::change::Position;
 use crate::store::{Action, DeliveryFilter, MAX_CRASHES, Progress};
@@ -38,8 +39,8 @@ pub(super) fn find(
     connection: &Connection,
     action: &Action,
     filter: &DeliveryFilter,
+    spans: &Spans,
     from: Option<&Progress>,
-    now_ms: i64,
 ) -> Result<Found, rusqlite::Error> {
     let before = match from {
         Some(progress) => progress.before,
@@ -54,13 +55,13 @@ pub(super) fn find(
         return Ok(found);
     }
     let states = found.states.clone();
-    let row = |ms| EventId::first_at(ms).row();
     let search = Search {
         connection,
         filter,
-        stands: stands(action, &states, now_ms),
-        since: filter.since_ms.map_or(0, row),
-        before: filter.until_ms.map_or(before, |ms| row(ms).min(before)),
+        stands: stands(action, &states),
+        since: spans.low(),
+        before: spans.end().min(before),
+        spans,
     };
     let at = from.and_then(|progress| progress.at.as_ref());
     if filter.subject.is_none() && states.iter().all(|state| is_open(*state)) {
@@ -92,13 +93,9 @@ fn is_open(state: State) -> bool {
 
 /// The condition on `deliveries d` for what an action takes from these states. With literals, so that SQLite sees which
 /// partial index applies.
-fn stands(action: &Action, states: &[State], now_ms: i64) -> String {
+fn stands(action: &Action, states: &[State]) -> String {
     let code = State::code;
     match (action, states) {
-        (Action::Retry, [State::Waiting]) => {
-            let (waiting, ready) = (code(State::Waiting), code(State::Ready));
-            format!("(d.state = {waiting} OR (d.state = {ready} AND d.due_ms > {now_ms}))")
-        }
         (Action::Cancel, states) => {
             let codes: Vec<_> = states.iter().map(|state| code(*state).to_string()).collect();
             format!("d.state IN ({}) AND d.cancelled = 0", codes.join(", "))
@@ -119,6 +116,8 @@ struct Search<'a> {
     since: i64,
     /// To here, exclusive.
     before: i64,
+    /// And of these.
+    spans: &'a Spans,
 }
 
 impl Search<'_> {
@@ -130,7 +129,7 @@ impl Search<'_> {
         };
         let end = self.end_of_window(event, dead)?;
         let rest = DeliveryFilter { state: None, since_ms: None, until_ms: None, ..self.filter.clone() };
-        let mut clauses = Clauses::deliveries(&rest);
+        let mut clauses = Clauses::deliveries(&rest, self.spans);
         // Named by the table that is walked, rows come in order.
         let (first, walked) =
             if self.filter.subject.is_some() { ("events e", "e.id") } else { ("deliveries d", "d.event") };
@@ -237,10 +236,14 @@ impl Search<'_> {
         clauses.add(&format!("(d.due_ms, d.event, d.ordinal) < (?, {event}, {ordinal})"), due_ms);
         let sql = format!(
             "SELECT d.due_ms, d.event, d.ordinal,
-                    ({} AND d.event >= {} AND d.event < {} {of_event})
+                    ({} AND d.event >= {} AND d.event < {} {} {of_event})
              FROM deliveries d WHERE d.due_ms IS NOT NULL {}
              ORDER BY d.due_ms DESC, d.event DESC, d.ordinal DESC LIMIT {most}",
-            self.stands, self.since, self.before, clauses.sql
+            self.stands,
+            self.since,
+            self.before,
+            self.spans.gaps("d.event"),
+            clauses.sql
         );
         let mut statement = self.connection.prepare(&sql)?;
         let mut rows = statement.query(params_from_iter(&clauses.values))?;

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use tokio::sync::watch;
@@ -25,6 +25,7 @@ use super::mark::Mark;
 use super::queue::Queues;
 use super::schema;
 use super::space::Space;
+use super::time::{Eras, NOTE_EVERY_MS};
 use super::vigil::Vigil;
 use crate::clock::Clock;
 use crate::event::EventId;
@@ -58,6 +59,8 @@ pub(super) struct Shared {
     pub(super) trouble: watch::Sender<Option<StoreError>>,
     /// Why new events are refused although the disk takes writes, if so.
     pub(super) full: ArcSwapOption<String>,
+    /// How ids are told from the times of their events.
+    pub(super) eras: ArcSwap<Eras>,
     /// What the disk is told to do in tests.
     #[cfg(test)]
     pub(super) disk: Mutex<crate::store::conformance::Disk>,
@@ -78,6 +81,8 @@ pub(super) struct Writer {
     pub(super) commands: Receiver<Command>,
     pub(super) shared: Arc<Shared>,
     pub(super) clock: Clock,
+    /// Host time when it was last noted.
+    pub(super) noted_ms: i64,
     pub(super) last_id: EventId,
     pub(super) last_event: EventId,
     pub(super) recent: Recent,
@@ -162,7 +167,7 @@ impl Writer {
     /// Commands stay in `batch` only if nothing was committed.
     fn commit(&mut self, batch: &mut Vec<Command>) -> Result<bool, Failed> {
         let desk = self.shared.desk.get().map(|slot| slot.0.clone());
-        let now_ms = self.clock.now_ms();
+        let (now_ms, wall_ms, eras) = (self.clock.host_ms(), self.clock.now_ms(), self.shared.eras.load_full());
         #[cfg(test)]
         let fault = self.rehearse();
         #[cfg(not(test))]
@@ -181,17 +186,30 @@ impl Writer {
             desk: desk.as_deref(),
             tree: self.tree,
             cut_logs: self.space.is_tight(),
+            wall_ms,
+            clock: Some(&self.clock),
+            eras: &eras,
+            era_ends: eras.ends_with(now_ms - wall_ms),
             ..Batch::new(&self.connection, now_ms, self.last_id, &self.recent)
         };
+        let note = now_ms.saturating_sub(self.noted_ms) >= NOTE_EVERY_MS;
         let answers =
-            match transact(&mut work, &mut self.queues, batch, (&mut self.postponed, self.longest_work), fault) {
+            match transact(&mut work, &mut self.queues, batch, (&mut self.postponed, self.longest_work), note, fault) {
                 Ok(answers) => answers,
                 Err(error) => {
                     drop(work);
                     return Err(failure::undo(&self.connection, &error));
                 }
             };
-        let Batch { last_id, last_event, written, delta, keys, born, posted, .. } = work;
+        let Batch { last_id, last_event, written, delta, keys, born, posted, eras_changed, noted, .. } = work;
+        if noted {
+            self.noted_ms = now_ms;
+        }
+        if eras_changed {
+            // It is committed, and what follows rests on it.
+            let fatal = |error: rusqlite::Error| Failed::Fatal(StoreError::Stopped(error.to_string()));
+            self.shared.eras.store(Arc::new(Eras::load(&self.connection).map_err(fatal)?));
+        }
         self.space.wrote(written);
         self.last_id = last_id;
         self.recent.apply(keys, last_id);
@@ -202,7 +220,7 @@ impl Writer {
         let settles = answers.iter().any(|answer| matches!(answer, Answer::Settled(_)));
         for (command, answer) in batch.drain(..).zip(answers) {
             let stranded = command.answer(answer);
-            stranded.into_iter().for_each(|lease| self.queues.push(give_back(lease, self.clock.now_ms())));
+            stranded.into_iter().for_each(|lease| self.queues.push(give_back(lease, self.clock.host_ms())));
         }
         if settles {
             let _ = fail::point("store.settled");
@@ -293,6 +311,7 @@ fn transact(
     queues: &mut Queues,
     batch: &mut Vec<Command>,
     (postponed, longest_work): (&mut bool, Duration),
+    note: bool,
     fault: Option<Fault>,
 ) -> Result<Vec<Answer>, rusqlite::Error> {
     work.connection.execute_batch("BEGIN IMMEDIATE")?;
@@ -312,6 +331,9 @@ fn transact(
     }
     if batch.is_empty() {
         schema::rewrite(work.connection)?;
+    }
+    if note && !work.noted {
+        work.note_time()?;
     }
     work.move_keys()?;
     work.delta.write(work.connection)?;

@@ -55,7 +55,7 @@ impl<H: Harness> Model<'_, H> {
             (false, 0) => State::Ready,
             (false, _) => State::Waiting,
         };
-        let due_ms = self.now_ms() + i64::try_from(delay_ms).unwrap();
+        let due_ms = self.host_ms() + i64::try_from(delay_ms).unwrap();
         let attempt = u32::from(born);
         let plugin = plugin.to_owned();
         let (pardoned, crashes, cancelled, outcomes, last_started_ms) = (0, 0, false, Vec::new(), i64::MIN);
@@ -76,7 +76,7 @@ impl<H: Harness> Model<'_, H> {
     }
 
     pub(super) async fn lease(&mut self, lane: Lane, plugins: &[u8], crashes: u32, count: u32) {
-        let now_ms = self.now_ms();
+        let now_ms = self.host_ms();
         let mut expected = Vec::new();
         let open = |delivery: &Delivery| matches!(delivery.state, State::Ready | State::Waiting);
         for number in plugins {
@@ -103,7 +103,7 @@ impl<H: Harness> Model<'_, H> {
 
     /// The settlement that `how` means for `lease`, and whether the keys it read are as it saw them.
     pub(super) async fn settlement(&self, lease: &Lease, how: How) -> (Settlement, bool) {
-        let now_ms = self.now_ms();
+        let now_ms = self.host_ms();
         let at = |delay_ms: u64| now_ms + i64::try_from(delay_ms).unwrap();
         let settlement = match how {
             How::Retry(delay_ms) => retry_at(at(delay_ms)),
@@ -134,7 +134,7 @@ impl<H: Harness> Model<'_, H> {
             _ => Vec::new(),
         };
         let settled = settle(&self.store(), lease, settlement).await;
-        let now_ms = self.now_ms();
+        let now_ms = self.host_ms();
         let delivery = self.deliveries.get_mut(&id).unwrap();
         let cancelled = std::mem::take(&mut delivery.cancelled);
         assert_eq!(
@@ -231,10 +231,13 @@ impl<H: Harness> Model<'_, H> {
         let store = self.harness.open().await;
         self.desk = TestDesk::attach(&store, &HANDS);
         self.open = Some(store);
-        let now_ms = self.now_ms();
+        let (now_ms, host_ms) = (self.now_ms(), self.host_ms());
+        for delivery in self.deliveries.values_mut().filter(|delivery| delivery.state == State::Ready) {
+            delivery.due_ms = delivery.due_ms.min(host_ms);
+        }
         for (id, delivery) in self.deliveries.iter_mut().filter(|(_, delivery)| delivery.state == State::Leased) {
             delivery.pardoned += 1;
-            (delivery.state, delivery.due_ms) = (State::Ready, now_ms);
+            (delivery.state, delivery.due_ms) = (State::Ready, host_ms);
             let cancelled = std::mem::take(&mut delivery.cancelled);
             if ran.contains(id) {
                 delivery.crashes += 1;

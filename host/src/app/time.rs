@@ -1,0 +1,79 @@
+//! Watches the clock: compares it with the one that nobody can set, tells of jumps, and has the store note what the next start
+//! has to know.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{Clock, News};
+use crate::config::Config;
+use crate::store::Store;
+
+/// How often the time is noted although nothing is written, in milliseconds.
+const NOTE_EVERY_MS: u64 = 10 * 60 * 1000;
+
+/// How long the first note after a failed one is waited for.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Watches until `closing`.
+pub(super) async fn run(store: Arc<dyn Store>, config: Arc<ArcSwap<Config>>, clock: Clock, closing: CancellationToken) {
+    let mut noted_ms = clock.monotonic_ms();
+    loop {
+        let news = clock.look();
+        tell(&news, config.load().store.dedupe_window_ms);
+        if !news.is_empty() || clock.monotonic_ms().saturating_sub(noted_ms) >= NOTE_EVERY_MS {
+            match store.note_time().await {
+                Ok(()) => noted_ms = clock.monotonic_ms(),
+                Err(error) => {
+                    tracing::debug!(error = %error, "the time cannot be noted");
+                    tokio::time::sleep(RETRY_AFTER).await;
+                }
+            }
+        }
+        tokio::select! {
+            () = closing.cancelled() => return,
+            () = clock.next_look() => {}
+        }
+    }
+}
+
+/// Writes what is new to the log. A stop is a warning only if it is as long as `shortest_ms`, after which something is
+/// deleted: otherwise it is an everyday matter.
+pub(super) fn tell(news: &[News], shortest_ms: u64) {
+    for news in news {
+        match news {
+            News::Jumped(jump) => tracing::warn!(
+                clock.jump_ms = jump.by_ms,
+                "the clock went {jump}: nothing is deleted because of it until it has stood for a day; if it is right now, \
+                 say `hookbox clock accept`; signed timestamps are judged by it meanwhile"
+            ),
+            News::Over(jump) => {
+                tracing::info!(clock.jump_ms = jump.by_ms, "the clock is right again, which went {jump}");
+            }
+            News::Stood(jump) => tracing::info!(
+                clock.jump_ms = jump.by_ms,
+                "the clock went {jump} a day ago and is taken as right: retention goes by it from now on"
+            ),
+            News::WasOff(ms) if ms.unsigned_abs() >= shortest_ms => tracing::warn!(
+                clock.off_ms = ms,
+                "the host was off for {}, or its clock was set: nothing is deleted because of it for a day; if the clock is \
+                 right, `hookbox clock accept` lets retention go on at once",
+                span(*ms)
+            ),
+            News::WasOff(ms) => tracing::info!(
+                clock.off_ms = ms,
+                "the host was off for {}: nothing is deleted because of it for a day",
+                span(*ms)
+            ),
+            News::Released(ms) => {
+                tracing::info!(clock.off_ms = ms, "retention goes by the clock again, after the stop of {}", span(*ms));
+            }
+        }
+    }
+}
+
+fn span(ms: i64) -> String {
+    crate::clock::span(ms.unsigned_abs())
+}

@@ -25,4 +25,5 @@ mod readme;
 mod road;
 mod sandbox;
 mod tidy;
+mod time;
 mod untyped;

@@ -20,6 +20,7 @@ const BREATH_MS: i64 = 20;
 pub(super) async fn run(store: Arc<dyn Store>, config: Arc<ArcSwap<Config>>, clock: Clock, closing: CancellationToken) {
     loop {
         let settings = config.load().store.clone();
+        let begun_ms = clock.host_ms();
         let now_ms = clock.deletion_ms();
         let keep = Keep {
             events_since_ms: now_ms.saturating_sub_unsigned(settings.retention_ms),
@@ -35,7 +36,7 @@ pub(super) async fn run(store: Arc<dyn Store>, config: Arc<ArcSwap<Config>>, clo
         };
         tokio::select! {
             () = closing.cancelled() => return,
-            () = clock.sleep_until_host(clock.host_ms().saturating_add(pause_ms)) => {}
+            () = clock.sleep_until_host(begun_ms.saturating_add(pause_ms)) => {}
         }
     }
 }

@@ -21,11 +21,11 @@ use self::mark::Mark;
 use self::queue::Queues;
 use self::readers::{KV_READERS, READERS, Readers};
 pub use self::schema::OpenError;
+use self::shared::{DeskSlot, Shared};
 use self::space::Space;
-use self::time::Spans;
 use self::vigil::Vigil;
 use self::waiting::Waiting;
-use self::writer::{DeskSlot, Shared, Writer};
+use self::writer::Writer;
 use super::running::{Left, Notes};
 use super::{
     Action, Appended, Changed, Cursor, DeliveryFilter, DeliveryView, Desk, EventFilter, EventSummary, EventView, Keep,
@@ -59,6 +59,7 @@ mod readers;
 mod schema;
 mod search;
 mod settle;
+mod shared;
 mod space;
 mod sum;
 mod time;
@@ -225,19 +226,6 @@ impl Sqlite {
         Box::pin(async move { answer.await.unwrap_or_else(|_| Err(self.gone())) })
     }
 
-    /// The ids of events of this time.
-    fn spans(&self, since_ms: Option<i64>, until_ms: Option<i64>) -> Spans {
-        self.shared.eras.load().spans(since_ms, until_ms)
-    }
-
-    /// People read when something is due by the wall clock.
-    fn by_wall_clock(&self, deliveries: &mut [DeliveryView]) {
-        let ahead_ms = self.clock.ahead_ms();
-        for due_ms in deliveries.iter_mut().filter_map(|delivery| delivery.due_ms.as_mut()) {
-            *due_ms = due_ms.saturating_sub(ahead_ms);
-        }
-    }
-
     /// A writer that is gone drops the command, and with it the reply.
     fn send(&self, command: Command) {
         let _ = self.commands.lock().unwrap_or_else(PoisonError::into_inner).send(command);
@@ -377,14 +365,14 @@ impl Store for Sqlite {
     }
 
     fn events(&self, filter: EventFilter, page: Page) -> Pending<'_, (Vec<EventSummary>, Option<Cursor>)> {
-        let spans = self.spans(filter.since_ms, filter.until_ms);
-        Box::pin(self.listings.ask(move |connection| pages::events(connection, &filter, &spans, page)))
+        let span = self.span(filter.since_ms, filter.until_ms);
+        Box::pin(self.listings.ask(move |connection| pages::events(connection, &filter, &span, page)))
     }
 
     fn deliveries(&self, filter: DeliveryFilter, page: Page) -> Pending<'_, (Vec<DeliveryView>, Option<Cursor>)> {
-        let spans = self.spans(filter.since_ms, filter.until_ms);
+        let span = self.span(filter.since_ms, filter.until_ms);
         Box::pin(async move {
-            let found = self.listings.ask(move |connection| pages::deliveries(connection, &filter, &spans, page)).await;
+            let found = self.listings.ask(move |connection| pages::deliveries(connection, &filter, &span, page)).await;
             let (mut found, next) = found?;
             self.by_wall_clock(&mut found);
             Ok((found, next))

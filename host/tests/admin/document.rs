@@ -34,6 +34,8 @@ async fn requests(site: &Site) -> Vec<(&'static str, &'static str, String)> {
         ("get", "/api/v1/plugins/{name}", "/api/v1/plugins/audit".to_owned()),
         // It runs already.
         ("post", "/api/v1/plugins/{name}/approve", format!("/api/v1/plugins/audit/approve?digest={}", "07".repeat(32))),
+        ("get", "/api/v1/clock", "/api/v1/clock".to_owned()),
+        ("post", "/api/v1/clock/accept", "/api/v1/clock/accept".to_owned()),
         ("get", "/api/v1/stats", "/api/v1/stats".to_owned()),
         ("get", "/metrics", "/metrics".to_owned()),
         ("get", "/livez", "/livez".to_owned()),

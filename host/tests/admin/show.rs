@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use hookbox::status::Trouble;
 use serde_json::{Value, json};
 
-use super::site::{Ends, event, site};
+use super::site::{Ends, NOW_MS, event, site};
 
 fn subjects(page: &Value) -> Vec<&str> {
     page["items"].as_array().unwrap().iter().map(|item| item["subject"].as_str().unwrap()).collect()
@@ -175,6 +175,26 @@ async fn a_bad_configuration_is_seen_while_the_host_goes_on() {
     assert_eq!(health["problems"][0]["detail"], "config.toml:3:1: unknown key");
     assert_eq!(health["problems"][1]["name"], "server.listen");
     assert_eq!(site.get("/livez").await["status"], "live");
+}
+
+#[tokio::test]
+async fn a_clock_that_jumped_is_seen_until_an_operator_accepts_it() {
+    let site = site();
+    assert_eq!(site.get("/api/v1/clock").await["state"], "right");
+    site.admin.clock.step(NOW_MS - 2 * 3_600_000);
+    site.admin.clock.look();
+    let health = site.get("/readyz").await;
+    assert_eq!((&health["status"], &health["problems"][0]["part"]), (&json!("degraded"), &json!("clock")));
+    let detail = health["problems"][0]["detail"].as_str().unwrap();
+    assert!(detail.starts_with("the clock went back by 2 h 0 min at 2026-02-02T00:40:00.120Z"), "{detail}");
+    let clock = site.get("/api/v1/clock").await;
+    assert_eq!((&clock["state"], &clock["jump_ms"]), (&json!("jumped"), &json!(-7_200_000)));
+    assert_eq!((&clock["host_time"], &clock["since"]), (&json!("2026-02-02T02:40:00.120Z"), &clock["time"]));
+    let (status, _) = site.ask("GET", "/api/v1/clock/accept", None).await;
+    assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+    let (_, accepted) = site.ask("POST", "/api/v1/clock/accept", None).await;
+    assert_eq!((&accepted["jump_ms"], &accepted["clock"]["state"]), (&json!(-7_200_000), &json!("right")));
+    assert_eq!(site.get("/readyz").await["status"], "ready");
 }
 
 #[tokio::test]

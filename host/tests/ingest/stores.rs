@@ -90,6 +90,10 @@ impl Store for Held {
         self.inner.sweep(keep)
     }
 
+    fn note_time(&self) -> Pending<'_, ()> {
+        self.inner.note_time()
+    }
+
     fn kv_get(&self, plugin: PluginName, key: String) -> Pending<'_, Option<KvValue>> {
         self.inner.kv_get(plugin, key)
     }

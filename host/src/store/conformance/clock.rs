@@ -136,7 +136,11 @@ pub(in crate::store) fn filters_go_by_the_times_of_events<H: Harness>(harness: f
             let mut expected: Vec<_> = stored.iter().filter(|(ms, _)| within(*ms)).map(|(_, id)| *id).collect();
             expected.reverse();
             let found = all_events(&store, &EventFilter { since_ms, until_ms, ..EventFilter::default() }, 2).await;
-            assert_eq!(found.iter().map(|event| event.event.id).collect::<Vec<_>>(), expected, "{since_ms:?} {until_ms:?}");
+            assert_eq!(
+                found.iter().map(|event| event.event.id).collect::<Vec<_>>(),
+                expected,
+                "{since_ms:?} {until_ms:?}"
+            );
             let filter = DeliveryFilter { since_ms, until_ms, ..DeliveryFilter::default() };
             let found = all_deliveries(&store, &filter, 2).await;
             assert_eq!(found.iter().map(|delivery| delivery.id.event).collect::<Vec<_>>(), expected);

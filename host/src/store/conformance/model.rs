@@ -26,6 +26,7 @@ pub(super) enum Op {
     ChangeAll { plugin: u8, action: Action, state: Option<State> },
     Replay { pick: Index, plugin: u8 },
     Pass { ms: i64 },
+    Step { ms: i64 },
     Crash,
     Sweep { event_ms: i64, dedupe_ms: i64 },
 }
@@ -74,6 +75,8 @@ struct Model<'a, H> {
     zombies: Vec<Lease>,
     last_id: EventId,
     swept_keys: EventId,
+    /// Whether the clock was set: what is old then is a matter of the tests in `clock`.
+    stepped: bool,
 }
 
 fn plugin(number: u8) -> String {
@@ -97,6 +100,7 @@ pub(super) async fn run(harness: impl Harness, ops: Vec<Op>) {
         zombies: Vec::new(),
         last_id: EventId::first_at(0),
         swept_keys: EventId::first_at(0),
+        stepped: false,
     };
     for op in ops {
         model.apply(op).await;
@@ -160,7 +164,12 @@ impl<H: Harness> Model<'_, H> {
                 self.take_from_desk().await;
             }
             Op::Pass { ms } => pass(self.harness, ms),
+            Op::Step { ms } => {
+                self.harness.clock().step(self.now_ms() + ms);
+                self.stepped = true;
+            }
             Op::Crash => self.crash().await,
+            Op::Sweep { .. } if self.stepped => {}
             Op::Sweep { event_ms, dedupe_ms } => self.sweep(self.now_ms() - event_ms, self.now_ms() - dedupe_ms).await,
             Op::Settle { .. } | Op::SettleLate { .. } | Op::Change { .. } | Op::Replay { .. } => {}
         }
@@ -178,7 +187,8 @@ impl<H: Harness> Model<'_, H> {
                 let outcomes: Vec<_> = shown.attempts.iter().map(|a| (a.number, a.record.outcome)).collect();
                 assert_eq!((shown.state, shown.attempt), (expected.state, expected.attempt), "{}", shown.id);
                 assert_eq!(outcomes, expected.outcomes, "{}", shown.id);
-                let due_ms = matches!(expected.state, State::Ready | State::Waiting).then_some(expected.due_ms - self.harness.clock().ahead_ms());
+                let due_ms = matches!(expected.state, State::Ready | State::Waiting)
+                    .then_some(expected.due_ms - self.harness.clock().ahead_ms());
                 assert_eq!((&*shown.plugin, shown.due_ms), (expected.plugin.as_str(), due_ms), "{}", shown.id);
                 assert_eq!(shown.cancelling, expected.cancelled, "{}", shown.id);
                 counts.entry(expected.plugin.clone()).or_default().0[usize::from(shown.state.code())] += 1;

@@ -199,6 +199,8 @@ fn any_op() -> impl Strategy<Value = Op> {
             .prop_map(|(plugin, action, state)| Op::ChangeAll { plugin, action, state }),
         1 => (pick(), 0..3u8).prop_map(|(pick, plugin)| Op::Replay { pick, plugin }),
         3 => (-60..400i64).prop_map(|ms| Op::Pass { ms }),
+        1 => prop::sample::select(&[-3_600_000, -DAY_MS, 3_600_000, 30 * DAY_MS, 34 * 365 * DAY_MS][..])
+            .prop_map(|ms| Op::Step { ms }),
         1 => Just(Op::Crash),
         1 => (0..600i64, 0..600i64).prop_map(|(event_ms, dedupe_ms)| Op::Sweep { event_ms, dedupe_ms }),
     ]

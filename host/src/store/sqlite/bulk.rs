@@ -63,8 +63,8 @@ impl Sqlite {
         filter: DeliveryFilter,
         from: Option<Progress>,
     ) -> Result<search::Found, StoreError> {
-        let spans = self.spans(filter.since_ms, filter.until_ms);
-        let find = move |connection: &_| search::find(connection, &action, &filter, &spans, from.as_ref());
+        let span = self.span(filter.since_ms, filter.until_ms);
+        let find = move |connection: &_| search::find(connection, &action, &filter, &span, from.as_ref());
         self.listings.ask(find).await
     }
 }

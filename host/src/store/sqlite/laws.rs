@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
 
-use super::writer::Shared;
+use super::shared::Shared;
 use super::{OpenError, Recovered, Sqlite, SqliteOptions};
 use crate::clock::Clock;
 use crate::event::{AttemptRecord, Attributes, EventId, LogLine, NewEvent, Outcome, PluginName, State};

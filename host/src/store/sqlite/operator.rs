@@ -108,7 +108,9 @@ impl Batch<'_> {
                    AND e.id <= (SELECT dedupe_up_to FROM swept)
                  ORDER BY e.id LIMIT ?2",
             )?
-            .query_map(params![until.row(), MAX_SWEPT, since_ms, times.0, times.1.row()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .query_map(params![until.row(), MAX_SWEPT, since_ms, times.0, times.1.row()], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })?
             .collect::<Result<_, _>>()?;
         let (mut up_to, mut bytes, begun) = (0, 0, Instant::now());
         for &(event, body_bytes, open) in &looked_at {

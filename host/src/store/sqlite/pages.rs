@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use super::lease::{read_event, read_state};
 use super::read::{DELIVERY_COLUMNS, attempts, read_delivery};
-use super::time::Spans;
+use super::time::Span;
 use crate::event::{DeliveryId, EventId, State};
 use crate::store::{Cursor, DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary, MAX_PAGE, Page};
 
@@ -41,7 +41,7 @@ impl Clauses {
     }
 
     /// Conditions on `events e`.
-    fn events(filter: &EventFilter, spans: &Spans) -> Self {
+    fn events(filter: &EventFilter, span: &Span) -> Self {
         let mut clauses = Self::default();
         clauses.maybe("e.type = ?", filter.kind.clone());
         clauses.maybe("e.source = ?", filter.source.clone());
@@ -61,19 +61,19 @@ impl Clauses {
               OR instr(coalesce(e.provider_id, ''), ?) > 0 OR instr(printf('evt_%016x', e.id), ?) > 0)",
             filter.text.clone(),
         );
-        clauses.sql.push_str(&spans.gaps("e.id"));
+        clauses.sql.push_str(&span.by_time("e.id"));
         clauses
     }
 
     /// Conditions on `deliveries d JOIN events e`.
-    pub(super) fn deliveries(filter: &DeliveryFilter, spans: &Spans) -> Self {
+    pub(super) fn deliveries(filter: &DeliveryFilter, span: &Span) -> Self {
         let mut clauses = Self::default();
         clauses.maybe("d.state = ?", filter.state.map(|state| i64::from(state.code())));
         clauses.maybe("d.plugin = ?", filter.plugin.clone());
         clauses.maybe("e.type = ?", filter.kind.clone());
         clauses.maybe("e.source = ?", filter.source.clone());
         clauses.maybe("e.subject = ?", filter.subject.clone());
-        clauses.sql.push_str(&spans.gaps("d.event"));
+        clauses.sql.push_str(&span.by_time("d.event"));
         clauses
     }
 }
@@ -132,15 +132,15 @@ impl Window {
 }
 
 /// The first id a page does not look at: where the page before ended, or where the listing may begin.
-fn before(after: Option<EventId>, spans: &Spans) -> i64 {
-    after.map_or(i64::MAX, EventId::row).min(spans.end())
+fn before(after: Option<EventId>, span: &Span) -> i64 {
+    after.map_or(i64::MAX, EventId::row).min(span.end)
 }
 
 /// The statement of a page of events, its conditions and its window.
 fn events_query(
     connection: &Connection,
     filter: &EventFilter,
-    spans: &Spans,
+    span: &Span,
     page: Page,
 ) -> Result<(String, Clauses, Window), rusqlite::Error> {
     let walk = match (&filter.subject, filter.state) {
@@ -154,9 +154,9 @@ fn events_query(
         EventFilter { kind: None, source: None, subject: None, state: None, .. } => page.limit as i64,
         _ => MAX_SCANNED,
     };
-    let before = before(page.after.map(|cursor| cursor.0.event), spans);
-    let window = Window::new(connection, walk, before, scanned, spans.low())?;
-    let mut clauses = Clauses::events(filter, spans);
+    let before = before(page.after.map(|cursor| cursor.0.event), span);
+    let window = Window::new(connection, walk, before, scanned, span.low)?;
+    let mut clauses = Clauses::events(filter, span);
     clauses.add("e.id < ?", window.before);
     clauses.add("e.id >= ?", window.from);
     if walk == Walk::Dead {
@@ -177,11 +177,11 @@ fn events_query(
 pub(super) fn events(
     connection: &Connection,
     filter: &EventFilter,
-    spans: &Spans,
+    span: &Span,
     page: Page,
 ) -> Result<(Vec<EventSummary>, Option<Cursor>), rusqlite::Error> {
     let page = bounded(page);
-    let (sql, clauses, Window { low, .. }) = events_query(connection, filter, spans, page)?;
+    let (sql, clauses, Window { low, .. }) = events_query(connection, filter, span, page)?;
     let mut found = connection
         .prepare(&sql)?
         .query_map(params_from_iter(&clauses.values), |row| {
@@ -215,7 +215,7 @@ fn next_event(full: Option<EventId>, low: Option<i64>) -> Option<EventId> {
 fn deliveries_query(
     connection: &Connection,
     filter: &DeliveryFilter,
-    spans: &Spans,
+    span: &Span,
     page: Page,
 ) -> Result<(String, Clauses, Window), rusqlite::Error> {
     let walk = match (&filter.subject, filter.state) {
@@ -225,9 +225,9 @@ fn deliveries_query(
     };
     // The cursor's own event may have further deliveries.
     let after = page.after.map(|Cursor(after)| after);
-    let before = before(after.map(|after| EventId::from_row(after.event.row().saturating_add(1))), spans);
-    let window = Window::new(connection, walk, before, MAX_SCANNED, spans.low())?;
-    let mut clauses = Clauses::deliveries(filter, spans);
+    let before = before(after.map(|after| EventId::from_row(after.event.row().saturating_add(1))), span);
+    let window = Window::new(connection, walk, before, MAX_SCANNED, span.low)?;
+    let mut clauses = Clauses::deliveries(filter, span);
     clauses.add("d.event < ?", window.before);
     clauses.add("d.event >= ?", window.from);
     if walk == Walk::Dead {
@@ -251,11 +251,11 @@ fn deliveries_query(
 pub(super) fn deliveries(
     connection: &Connection,
     filter: &DeliveryFilter,
-    spans: &Spans,
+    span: &Span,
     page: Page,
 ) -> Result<(Vec<DeliveryView>, Option<Cursor>), rusqlite::Error> {
     let page = bounded(page);
-    let (sql, clauses, Window { low, .. }) = deliveries_query(connection, filter, spans, page)?;
+    let (sql, clauses, Window { low, .. }) = deliveries_query(connection, filter, span, page)?;
     let mut found = connection
         .prepare(&sql)?
         .query_map(params_from_iter(&clauses.values), read_delivery)?

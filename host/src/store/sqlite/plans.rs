@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::batch::Batch;
 use super::dedupe::Recent;
-use super::time::{Eras, NO_ERAS, Spans};
+use super::time::{Eras, NO_ERAS, Span};
 use super::{Recovered, last_id, pages, read, schema, search};
 use crate::event::{AttemptRecord, Attributes, DeliveryId, EventId, NewEvent, Outcome, State};
 use crate::store::running::Left;
@@ -160,10 +160,10 @@ fn what_is_due_is_found_by_the_index_of_open_deliveries() {
     }
 }
 
-/// Ids of this time; where it has a beginning, by a clock that was set back a day twice.
-fn spans(since_ms: Option<i64>, until_ms: Option<i64>) -> Spans {
-    let eras = if since_ms.is_some() { Eras::set_back(&[NOW_MS - 9, NOW_MS + 9]) } else { NO_ERAS.clone() };
-    eras.spans(since_ms, until_ms)
+/// Where events of this time are; if it has a beginning, by a clock that was set back.
+fn span_of(since_ms: Option<i64>, until_ms: Option<i64>) -> Span {
+    let eras = if since_ms.is_some() { Eras::set_back(&[NOW_MS]) } else { NO_ERAS.clone() };
+    eras.span(since_ms, until_ms)
 }
 
 /// Every mix of filters.
@@ -187,10 +187,10 @@ fn list(connection: &Connection) {
                 since_ms,
                 until_ms,
             };
-            let spans = spans(since_ms, until_ms);
-            pages::events(connection, &filter, &spans, page).unwrap();
+            let span = span_of(since_ms, until_ms);
+            pages::events(connection, &filter, &span, page).unwrap();
             let filter = DeliveryFilter { state, plugin: has(6), kind, source, subject, since_ms, until_ms };
-            pages::deliveries(connection, &filter, &spans, page).unwrap();
+            pages::deliveries(connection, &filter, &span, page).unwrap();
         }
     }
     read::event(connection, EventId::from_row(1)).unwrap();
@@ -215,12 +215,12 @@ fn no_listing_walks_more_than_its_window() {
 fn dead_letters_are_listed_by_their_index() {
     let plans = plans_of(|connection| {
         let page = Page { limit: 50, after: None };
-        let (state, spans) = (Some(State::Dead), spans(None, None));
-        pages::deliveries(connection, &DeliveryFilter { state, ..DeliveryFilter::default() }, &spans, page).unwrap();
+        let (state, span) = (Some(State::Dead), span_of(None, None));
+        pages::deliveries(connection, &DeliveryFilter { state, ..DeliveryFilter::default() }, &span, page).unwrap();
         let filter = DeliveryFilter { state, plugin: Some("audit".to_owned()), ..DeliveryFilter::default() };
-        pages::deliveries(connection, &filter, &spans, page).unwrap();
+        pages::deliveries(connection, &filter, &span, page).unwrap();
         let state = Some(EventState::Has(State::Dead));
-        pages::events(connection, &EventFilter { state, ..EventFilter::default() }, &spans, page).unwrap();
+        pages::events(connection, &EventFilter { state, ..EventFilter::default() }, &span, page).unwrap();
     });
     // Three pages, and where their windows end.
     assert_eq!(plans.len(), 4, "{plans:#?}");
@@ -235,7 +235,7 @@ fn plans_of_search(action: &Action, filters: &[DeliveryFilter]) -> Plans {
         connection.execute_batch(open).unwrap();
         for filter in filters {
             let from = Progress { before: i64::MAX, at: None, changed: false };
-            search::find(connection, action, filter, &spans(filter.since_ms, filter.until_ms), Some(&from)).unwrap();
+            search::find(connection, action, filter, &span_of(filter.since_ms, filter.until_ms), Some(&from)).unwrap();
         }
     });
     plans.retain(|sql, _| !sql.starts_with("INSERT"));

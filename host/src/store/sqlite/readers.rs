@@ -13,7 +13,7 @@ use rusqlite::{Connection, InterruptHandle};
 
 use super::failure::explain;
 use super::schema::open_reader;
-use super::writer::Shared;
+use super::shared::Shared;
 use crate::event::PluginName;
 use crate::fair::{FairPermit, FairPool};
 use crate::store::StoreError;

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use super::change::delivery_to;
 use super::lease::next_plugin;
 use super::pages::Clauses;
-use super::time::Spans;
+use super::time::Span;
 use crate::event::{DeliveryId, EventId, State};
 use crate::store::change::Position;
 use crate::store::{Action, DeliveryFilter, MAX_CRASHES, Progress};
@@ -39,7 +39,7 @@ pub(super) fn find(
     connection: &Connection,
     action: &Action,
     filter: &DeliveryFilter,
-    spans: &Spans,
+    span: &Span,
     from: Option<&Progress>,
 ) -> Result<Found, rusqlite::Error> {
     let before = match from {
@@ -59,9 +59,9 @@ pub(super) fn find(
         connection,
         filter,
         stands: stands(action, &states),
-        since: spans.low(),
-        before: spans.end().min(before),
-        spans,
+        since: span.low,
+        before: span.end.min(before),
+        span,
     };
     let at = from.and_then(|progress| progress.at.as_ref());
     if filter.subject.is_none() && states.iter().all(|state| is_open(*state)) {
@@ -117,7 +117,7 @@ struct Search<'a> {
     /// To here, exclusive.
     before: i64,
     /// And of these.
-    spans: &'a Spans,
+    span: &'a Span,
 }
 
 impl Search<'_> {
@@ -129,7 +129,7 @@ impl Search<'_> {
         };
         let end = self.end_of_window(event, dead)?;
         let rest = DeliveryFilter { state: None, since_ms: None, until_ms: None, ..self.filter.clone() };
-        let mut clauses = Clauses::deliveries(&rest, self.spans);
+        let mut clauses = Clauses::deliveries(&rest, self.span);
         // Named by the table that is walked, rows come in order.
         let (first, walked) =
             if self.filter.subject.is_some() { ("events e", "e.id") } else { ("deliveries d", "d.event") };
@@ -242,7 +242,7 @@ impl Search<'_> {
             self.stands,
             self.since,
             self.before,
-            self.spans.gaps("d.event"),
+            self.span.by_time("d.event"),
             clauses.sql
         );
         let mut statement = self.connection.prepare(&sql)?;

@@ -6,15 +6,17 @@
 //! is a range of ids in each era, and an event costs nothing more.
 
 use std::fmt::Write as _;
-use std::ops::Range;
+use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::Sqlite;
 use super::batch::{Batch, NEVER_MS};
 use super::lease::next_plugin;
+use super::writer::Writer;
 use crate::clock::{Belief, Clock, JUMP_MS, News, TimeNote};
 use crate::event::{EventId, State};
-use crate::store::MAX_CRASHES;
+use crate::store::{DeliveryView, MAX_CRASHES};
 
 #[cfg(test)]
 mod tests;
@@ -88,19 +90,21 @@ impl Eras {
         std::iter::once(plain).chain(self.0.iter().copied()).zip(ends)
     }
 
-    /// The ids of events whose own time is in these bounds; the first one inclusive, the last one exclusive.
-    pub(super) fn spans(&self, since_ms: Option<i64>, until_ms: Option<i64>) -> Spans {
-        let mut spans: Vec<Range<i64>> = Vec::new();
-        for (era, end) in self.ranges() {
-            let from = since_ms.map_or(era.first, |ms| era.first_at(ms).max(era.first));
-            let to = until_ms.map_or(end, |ms| era.first_at(ms).min(end));
-            match spans.last_mut() {
-                _ if from >= to => {}
-                Some(last) if last.end == from => last.end = to,
-                _ => spans.push(from..to),
+    /// Where the events are whose own time is in these bounds; the first one inclusive, the last one exclusive.
+    pub(super) fn span(&self, since_ms: Option<i64>, until_ms: Option<i64>) -> Span {
+        if self.0.is_empty() {
+            let first_at = |ms| EventId::first_at(ms).row();
+            return Span { low: since_ms.map_or(0, first_at), end: until_ms.map_or(i64::MAX, first_at), times: None };
+        }
+        let (mut low, mut end) = (i64::MAX, 0);
+        for (era, next) in self.ranges() {
+            let from = since_ms.map_or(era.first, |ms| era.first_at(ms.saturating_sub(ERA_MS)).max(era.first));
+            let to = until_ms.map_or(next, |ms| era.first_at(ms.saturating_add(ERA_MS)).min(next));
+            if from < to {
+                (low, end) = (low.min(from), end.max(to));
             }
         }
-        Spans(spans)
+        Span { low: low.min(end), end, times: Some((since_ms, until_ms)) }
     }
 
     /// Every event before this id is older than `since_ms`, by its own time as well as by host time, which is ahead of the
@@ -113,41 +117,38 @@ impl Eras {
     }
 
     fn older_by_own_time(&self, since_ms: i64) -> i64 {
-        let ranges: Vec<_> = self.ranges().collect();
-        for (number, (era, end)) in ranges.iter().enumerate() {
-            let later = ranges.iter().skip(number + 1).map(|(era, _)| era.begin_ms()).min();
+        let mut later = None::<i64>;
+        let mut until = i64::MAX;
+        // From the last era to the first one with an event that is not older: all before it are.
+        for (era, end) in self.ranges().collect::<Vec<_>>().into_iter().rev() {
             if later.is_none_or(|begin_ms| begin_ms >= since_ms) {
-                return era.first_at(since_ms).clamp(era.first, *end);
+                until = era.first_at(since_ms).clamp(era.first, end);
             }
+            later = Some(later.map_or(era.begin_ms(), |begin_ms| begin_ms.min(era.begin_ms())));
         }
-        i64::MAX
+        until
     }
 }
 
-/// Ranges of ids, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Spans(Vec<Range<i64>>);
-
-impl Spans {
+/// A range of ids, and bounds on the own times of their events where the range alone does not say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
     /// The first id that may be meant.
-    pub(super) fn low(&self) -> i64 {
-        self.0.first().map_or(0, |span| span.start)
-    }
-
+    pub(super) low: i64,
     /// The id after the last one that may be meant.
-    pub(super) fn end(&self) -> i64 {
-        self.0.last().map_or(0, |span| span.end)
-    }
+    pub(super) end: i64,
+    times: Option<(Option<i64>, Option<i64>)>,
+}
 
-    /// ` AND …` for a column of ids, if the bounds alone do not say it.
-    pub(super) fn gaps(&self, column: &str) -> String {
+impl Span {
+    /// ` AND …` for a column of ids, where a clock that was wrong makes it necessary to look at times.
+    pub(super) fn by_time(&self, column: &str) -> String {
         let mut sql = String::new();
-        if self.0.len() > 1 {
-            for (number, Range { start, end }) in self.0.iter().enumerate() {
-                let before = if number == 0 { " AND (" } else { " OR " };
-                let _ = write!(sql, "{before}{column} >= {start} AND {column} < {end}");
+        let (since_ms, until_ms) = self.times.unwrap_or_default();
+        for (is, bound) in [(">=", since_ms), ("<", until_ms)] {
+            if let Some(ms) = bound {
+                let _ = write!(sql, " AND (SELECT t.time_ms FROM events t WHERE t.id = {column}) {is} {ms}");
             }
-            sql.push(')');
         }
         sql
     }
@@ -193,6 +194,29 @@ impl Batch<'_> {
             self.noted = true;
         }
         Ok(())
+    }
+}
+
+impl Writer {
+    /// Lets everybody know the eras that were committed.
+    pub(super) fn publish_eras(&self) -> Result<(), rusqlite::Error> {
+        self.shared.eras.store(Arc::new(Eras::load(&self.connection)?));
+        Ok(())
+    }
+}
+
+impl Sqlite {
+    /// Where the events of this time are.
+    pub(super) fn span(&self, since_ms: Option<i64>, until_ms: Option<i64>) -> Span {
+        self.shared.eras.load().span(since_ms, until_ms)
+    }
+
+    /// People read when something is due by the wall clock.
+    pub(super) fn by_wall_clock(&self, deliveries: &mut [DeliveryView]) {
+        let ahead_ms = self.clock.ahead_ms();
+        for due_ms in deliveries.iter_mut().filter_map(|delivery| delivery.due_ms.as_mut()) {
+            *due_ms = due_ms.saturating_sub(ahead_ms);
+        }
     }
 }
 
@@ -263,7 +287,9 @@ fn make_ready(connection: &Connection, host_ms: i64, until_ms: i64) -> Result<()
 /// The newest id of an earlier version is of a time to come, so later ones do not tell when they were given out: finds the
 /// eras in the times of the events, and lets what waits wait no longer than it would have.
 fn heal(connection: &Connection, shift_ms: i64, wall_ms: i64) -> Result<(), rusqlite::Error> {
-    tracing::warn!("the clock was ahead when events were stored: looking through all of them for their own times, once");
+    tracing::warn!(
+        "the clock was ahead when events were stored: looking through all of them for their own times, once"
+    );
     let mut events = connection.prepare("SELECT id, time_ms FROM events ORDER BY id")?;
     let mut insert = connection.prepare("INSERT INTO eras VALUES (?1, ?2, TRUE)")?;
     let mut rows = events.query([])?;
@@ -271,8 +297,7 @@ fn heal(connection: &Connection, shift_ms: i64, wall_ms: i64) -> Result<(), rusq
     while let Some(row) = rows.next()? {
         let (id, time_ms): (i64, i64) = (row.get(0)?, row.get(1)?);
         // Ids that only counted on drift from their times: so many eras have to do.
-        let step_ms =
-            *step_ms.get_or_insert_with(|| JUMP_MS.max(wall_ms.saturating_sub(time_ms).max(0) / MAX_HEALED));
+        let step_ms = *step_ms.get_or_insert_with(|| JUMP_MS.max(wall_ms.saturating_sub(time_ms).max(0) / MAX_HEALED));
         let its_ms = EventId::from_row(id).unix_ms().saturating_sub(time_ms);
         if its_ms.abs_diff(ahead_ms) > step_ms.unsigned_abs() {
             insert.execute(params![id, its_ms])?;

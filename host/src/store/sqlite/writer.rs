@@ -7,30 +7,29 @@
 
 use std::fs::File;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
-use tokio::sync::watch;
 
 use super::batch::Batch;
 use super::command::{Answer, Command, give_back};
-use super::counts::{Counts, Delta};
+use super::counts::Delta;
 use super::dedupe::Recent;
 use super::failure::{self, Failed, injected};
 use super::loss::Last;
 use super::mark::Mark;
 use super::queue::Queues;
 use super::schema;
+use super::shared::Shared;
 use super::space::Space;
-use super::time::{Eras, NOTE_EVERY_MS};
+use super::time::NOTE_EVERY_MS;
 use super::vigil::Vigil;
 use crate::clock::Clock;
 use crate::event::EventId;
 use crate::fail::{self, Fault};
-use crate::store::{Desk, StoreError, TreeBudget};
+use crate::store::{StoreError, TreeBudget};
 
 mod upkeep;
 
@@ -49,31 +48,6 @@ const LONGEST: u32 = 3;
 
 /// How long settlements wait for the disk to take writes again before they are tried once more.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
-
-/// What the writer shares with everybody else.
-#[derive(Debug, Default)]
-pub(super) struct Shared {
-    pub(super) counts: Mutex<Counts>,
-    pub(super) desk: OnceLock<DeskSlot>,
-    /// Set while the disk refuses, and for good once the store has stopped.
-    pub(super) trouble: watch::Sender<Option<StoreError>>,
-    /// Why new events are refused although the disk takes writes, if so.
-    pub(super) full: ArcSwapOption<String>,
-    /// How ids are told from the times of their events.
-    pub(super) eras: ArcSwap<Eras>,
-    /// What the disk is told to do in tests.
-    #[cfg(test)]
-    pub(super) disk: Mutex<crate::store::conformance::Disk>,
-}
-
-/// The dispatcher, once attached.
-pub(super) struct DeskSlot(pub(super) Arc<dyn Desk>);
-
-impl std::fmt::Debug for DeskSlot {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("DeskSlot")
-    }
-}
 
 /// The state of the writer's thread.
 pub(super) struct Writer {
@@ -207,8 +181,7 @@ impl Writer {
         }
         if eras_changed {
             // It is committed, and what follows rests on it.
-            let fatal = |error: rusqlite::Error| Failed::Fatal(StoreError::Stopped(error.to_string()));
-            self.shared.eras.store(Arc::new(Eras::load(&self.connection).map_err(fatal)?));
+            self.publish_eras().map_err(|error| Failed::Fatal(StoreError::Stopped(error.to_string())))?;
         }
         self.space.wrote(written);
         self.last_id = last_id;

@@ -94,7 +94,8 @@ async fn leased(store: &Sqlite, plugin: &str) -> usize {
 async fn a_file_whose_ids_are_of_a_time_to_come_is_healed() {
     // A day of events, one of them during a glitch; those after it only counted on.
     let glitch = EventId::first_at(START_MS - DAY_MS + GLITCH_MS).row();
-    let mut rows: Vec<_> = (0..5).map(|n| START_MS - 3 * DAY_MS + n * HOUR_MS).map(|ms| (EventId::first_at(ms).row(), ms)).collect();
+    let mut rows: Vec<_> =
+        (0..5).map(|n| START_MS - 3 * DAY_MS + n * HOUR_MS).map(|ms| (EventId::first_at(ms).row(), ms)).collect();
     rows.push((glitch, START_MS - DAY_MS + GLITCH_MS));
     rows.extend((1..24).map(|n| (glitch + n, START_MS - DAY_MS + n * HOUR_MS)));
     let file = old_file(&rows, [START_MS - HOUR_MS, START_MS + 5_000]).await;

@@ -1,6 +1,7 @@
 //! The nouns of the road: event, delivery, attempt, and the identifiers people see.
 //!
-//! An [`EventId`] is a positive 63-bit integer: Unix milliseconds in the upper 43 bits, a counter in the lower 20. It
+//! An [`EventId`] is a positive 63-bit integer: Unix milliseconds of host time in the upper 43 bits, a counter in the
+//! lower 20. It
 //! is the row key in the store, so "newest first", `since` and `until` need no index of their own, and it is shown as
 //! `evt_` and 16 hex digits. A [`DeliveryId`] is the event and the ordinal of the delivery within it.
 
@@ -46,7 +47,7 @@ impl EventId {
         Self(unix_ms.clamp(0, (1 << 43) - 1) << COUNTER_BITS)
     }
 
-    /// When it was given out, in Unix milliseconds.
+    /// When it was given out, by host time in Unix milliseconds.
     pub fn unix_ms(self) -> i64 {
         self.0 >> COUNTER_BITS
     }

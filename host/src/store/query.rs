@@ -17,9 +17,9 @@ pub struct EventFilter {
     pub state: Option<EventState>,
     /// This text occurs in the id, type, subject, provider id or body.
     pub text: Option<String>,
-    /// Received at or after, Unix ms.
+    /// Received at or after, by the event's own time, Unix ms.
     pub since_ms: Option<i64>,
-    /// Received before, Unix ms.
+    /// Received before, by the event's own time, Unix ms.
     pub until_ms: Option<i64>,
 }
 

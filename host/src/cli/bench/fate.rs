@@ -109,7 +109,7 @@ pub(super) fn trace(client: &Client, mut ids: Vec<EventId>, times: Times) -> Fat
     let mut fate = Fate { took: times.start.elapsed(), ..Fate::default() };
     fate.take_repeated(&mut ids);
     let (Some(&first), Some(&last)) = (ids.first(), ids.last()) else { return fate };
-    let range = [("since", rfc3339(first.unix_ms())), ("until", rfc3339(last.unix_ms() + 1))];
+    let range = times_of(client, first, last);
     let began = Instant::now();
     // What the whole host has to do: only to show that it gets less.
     let progress = backlog(client).ok().map(|all| (all, Progress::new("settling", all)));
@@ -143,6 +143,19 @@ pub(super) fn trace(client: &Client, mut ids: Vec<EventId>, times: Times) -> Fat
             _ => return fate,
         }
     }
+}
+
+/// Bounds for the times of events from `first` to `last`. Ids are given out by the host's own time, which may be ahead of its clock
+/// if that was set; then some more events are looked through.
+fn times_of(client: &Client, first: EventId, last: EventId) -> [(&'static str, String); 2] {
+    const MARGIN_MS: i64 = 60_000;
+    // A host that does not tell is taken to have a clock that was never wrong.
+    let clock = client.get("/api/v1/clock", &[]).unwrap_or_default();
+    let ms = |name: &str| clock[name].as_str()?.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond);
+    let ahead_ms = ms("host_time").zip(ms("time")).map_or(0, |(host_ms, wall_ms)| host_ms - wall_ms);
+    let margin_ms = if ahead_ms.abs() > 1 { MARGIN_MS } else { 0 };
+    let (since_ms, until_ms) = (first.unix_ms() - ahead_ms - margin_ms, last.unix_ms() + 1 - ahead_ms + margin_ms);
+    [("since", rfc3339(since_ms)), ("until", rfc3339(until_ms))]
 }
 
 /// Until the next look at a page that was waited for so long.

@@ -184,6 +184,21 @@ fn a_host_that_was_off_for_long_deletes_nothing_in_its_first_minute() {
 }
 
 #[test]
+fn a_load_is_traced_on_a_host_whose_clock_was_set_back() {
+    let (site, clock) = (site(), Clock::manual(START_MS));
+    let host = Host::start(&site, &clock);
+    moves(&clock, -DAY_MS);
+    let (public, config) = (format!("http://{}", host.public), site.path("config.toml"));
+    let load =
+        ["bench", "test", "step", "--seconds", "1", "--connections", "2", "--json", "--url", &public, "--config"];
+    let report = host.command(&[&load[..], &[config.to_str().unwrap()]].concat());
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!((&report["unknown"], &report["lost"]), (&0.into(), &0.into()), "{report}");
+    assert!(report["settled"].as_u64().unwrap() > 0, "{report}");
+    host.stop();
+}
+
+#[test]
 fn what_was_never_tried_is_done_at_once_although_the_clock_went_back() {
     let (site, clock) = (site(), Clock::manual(START_MS));
     let host = Host::start(&site, &clock);

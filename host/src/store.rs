@@ -23,7 +23,8 @@
 //! - a crash is held against the deliveries that were running, and against no other;
 //! - a settlement's outcome, emitted events and key-value writes commit together or not at all;
 //! - what an operator cancels leaves no event, no value and no further attempt, whatever crashes;
-//! - retention deletes only what is settled;
+//! - retention deletes only what is settled, and nothing because the clock was set;
+//! - what is ready has no time to wait for, whatever the clock does;
 //! - an I/O error acknowledges nothing and ends the store.
 
 use std::future::Future;

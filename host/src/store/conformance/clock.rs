@@ -84,6 +84,8 @@ pub(in crate::store) fn what_is_ready_has_no_time_to_wait_for<H: Harness>(harnes
         let meanwhile = deliver(&store, "orders").await;
         let leased = lease_one(&store, "audit").await;
         assert_eq!(leased.delivery, before);
+        // Given back so late that a killed host has not noted that time.
+        pass(&wrong.harness, 10_000);
         settle(&store, leased, give_back(wrong.clock().host_ms())).await;
         let store = wrong.is_over(store).await;
         assert_eq!(lease_one(&store, "audit").await.delivery, before);

@@ -127,6 +127,16 @@ pub type PluginName = Arc<str>;
 /// A key under which a repeated request is recognised: the first 16 bytes of a SHA-256 (see `ingest::identify`).
 pub type DedupeKey = [u8; 16];
 
+/// A key over the body alone, as hosts before schema version 5 took it. It may be that of another event with an equal
+/// body: only an event of the same type is the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LegacyKey {
+    /// As such a host made it.
+    pub key: DedupeKey,
+    /// A kept header, in lower case, whose value must be the same too: that of the time of sending.
+    pub header: Option<String>,
+}
+
 /// An event that is not stored yet: what a verified request or a plugin's answer becomes.
 #[derive(Debug, Clone)]
 pub struct NewEvent {
@@ -136,6 +146,8 @@ pub struct NewEvent {
     pub provider_id: Option<String>,
     /// A repeated key within the dedupe window makes this a duplicate; empty for emitted events.
     pub dedupe: Vec<DedupeKey>,
+    /// Makes a duplicate as well, and is never taken; only while [`Store::has_legacy_keys`](crate::store::Store).
+    pub legacy_key: Option<LegacyKey>,
     /// Request headers kept by allow-list, names in lower case.
     pub headers: Vec<(String, String)>,
     /// What an operator should know of this event: a stale timestamp, a body that did not parse.

@@ -9,7 +9,8 @@
 //! - `client` says whose request it is, so that one sender has a share of connections and memory and not all of it;
 //! - `receive` is the road of one request, `body` reads its body, `reply` is everything a sender can be told;
 //! - `gate` holds what a source needs at hand for every request: keyed MAC states, parsed pointers and header names;
-//! - `verify` and `sign` are the two directions of a signature, `identify` finds type, id and subject;
+//! - `verify` and `sign` are the two directions of a signature, `identify` finds type, id and subject and makes
+//!   the keys by which a repeated request is recognised;
 //! - `strict` refuses what other servers may read differently;
 //! - `refusals` writes the log of what was refused, at a bounded rate, `unidentified` tells of events without a type.
 //!

@@ -18,7 +18,7 @@
 //!
 //! Laws, each with a test of the same words in `store/conformance.rs`:
 //! - what was appended is there after a crash, and what was not acknowledged may or may not be;
-//! - a repeated dedupe key creates nothing and names the first event;
+//! - a repeated dedupe key creates nothing, names the first event and is counted on it;
 //! - a lease is settled at most once: the settlement names the attempt, and a late one is lost;
 //! - a crash is held against the deliveries that were running, and against no other;
 //! - a settlement's outcome, emitted events and key-value writes commit together or not at all;
@@ -298,6 +298,10 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// A page of deliveries, newest first.
     fn deliveries(&self, filter: DeliveryFilter, page: Page) -> Pending<'_, (Vec<DeliveryView>, Option<Cursor>)>;
+
+    /// Whether an event still has dedupe keys as hosts before schema version 5 made them: until they have all expired, an
+    /// append is to bring [`NewEvent::legacy_key`].
+    fn has_legacy_keys(&self) -> bool;
 
     /// Bytes of keys and values a plugin keeps.
     fn kv_bytes(&self, plugin: &str) -> u64;

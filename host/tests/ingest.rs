@@ -3,12 +3,14 @@
 //! `vectors.json` holds signatures made by others, each with its provenance; `sources` the presets they belong to; `host`
 //! an intake on a real store and a client that speaks HTTP byte by byte.
 
+mod dedupe;
 mod doors;
 mod host;
 mod hostile;
 mod http;
 mod identify;
 mod keep_alive;
+mod legacy;
 mod roundtrip;
 mod routing;
 // Only Linux has more loopback addresses than 127.0.0.1 from the start.

@@ -90,6 +90,10 @@ pub(super) struct EventDetail {
     form_data: Option<Box<RawValue>>,
     /// Request headers that were kept.
     headers: Vec<Header>,
+    /// Requests that were acknowledged as duplicates of it.
+    duplicates: u64,
+    /// When the last of them arrived, RFC 3339 with milliseconds.
+    last_duplicate_at: Option<String>,
     /// One for each plugin it was routed or replayed to.
     deliveries: Vec<Delivery>,
     /// Ids of the events that its handling emitted, at most 1000.
@@ -265,7 +269,7 @@ impl From<EventSummary> for EventItem {
 impl EventDetail {
     /// `wrapped_in` is the field of a form in which the event's source finds JSON.
     pub(super) fn of(row: EventView, wrapped_in: Option<&str>) -> Self {
-        let EventView { event, provider_id, note, headers, deliveries, children } = row;
+        let EventView { event, provider_id, note, headers, duplicates, last_duplicate_ms, deliveries, children } = row;
         let raw = &event.attributes.body;
         let data = body::json(raw);
         Self {
@@ -274,6 +278,8 @@ impl EventDetail {
             data_base64: data.is_none().then(|| STANDARD.encode(raw)),
             data,
             headers: headers.into_iter().map(|(name, value)| Header { name, value }).collect(),
+            duplicates,
+            last_duplicate_at: last_duplicate_ms.map(rfc3339),
             deliveries: deliveries.into_iter().map(Delivery::from).collect(),
             children: children.iter().map(ToString::to_string).collect(),
         }

@@ -51,9 +51,20 @@ fn sources(page: &mut Page, config: &Config) {
     let rows: Vec<_> = config
         .sources
         .values()
-        .map(|source| vec![format!("  {}", source.name), format!("POST /webhook/{}", source.name), secrets(source)])
+        .map(|source| {
+            let (name, path) = (format!("  {}", source.name), format!("POST /webhook/{}", source.name));
+            vec![name, path, format!("dedupe: {}", source.dedupe), secrets(source)]
+        })
         .collect();
     page.rows(&rows);
+    for source in config.sources.values().filter(|source| source.dedupe.is_body_for_want_of_better()) {
+        let label = page.ink(Ink::Yellow, "note:");
+        page.line(format!(
+            "{label} source `{}` signs neither an id nor a time, so events of equal type and body count as one within \
+             `store.dedupe_window`; say where its `id` is, or choose with `dedupe`",
+            source.name
+        ));
+    }
 }
 
 fn secrets(source: &Source) -> String {

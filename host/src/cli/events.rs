@@ -255,6 +255,10 @@ fn detail(event: &Value) -> Page {
     for name in ["id", "source", "type", "subject", "time", "datacontenttype", "provider_id", "parent_id", "note"] {
         page.field(name, &event[name]);
     }
+    if event["duplicates"].as_u64().is_some_and(|count| count > 0) {
+        let (count, last) = (&event["duplicates"], text(&event["last_duplicate_at"]));
+        page.field("duplicates", &Value::String(format!("{count}, the last at {last}")));
+    }
     for header in list(&event["headers"]) {
         page.field("header", &Value::String(format!("{}: {}", text(&header["name"]), text(&header["value"]))));
     }

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::Common;
 use super::client::{agent, loading_agent, no_answer};
 use super::failure::Failure;
-use super::output::{Page, bytes, printable};
+use super::output::{Page, bytes, print_json, printable};
 use super::{known, remarks};
 use crate::admin::closest;
 use crate::clock::Clock;
@@ -18,6 +19,7 @@ use crate::config::{Partial, Source};
 use crate::event::EventId;
 use crate::ingest;
 
+mod duplicate;
 pub(super) mod load;
 mod sample;
 mod set;
@@ -38,7 +40,10 @@ const MAX_DATA_BYTES: u64 = 256 << 20;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The body is a sample of what the provider sends for TYPE, with fresh ids. With --data it is that file, byte for byte \
-unless --set or TYPE ask for something else.
+unless --set or TYPE ask for something else. Sent again as it is, it may be a duplicate: the reply says of which event.
+
+Exit code 0 if the host has every event, also where one is a duplicate of an event it had before; 1 if one was refused \
+or not answered.
 
 Examples:
   hookbox send heygen avatar_video.success --set event_data.callback_id=order_1
@@ -58,6 +63,9 @@ pub(super) struct Send {
     /// Connections that --count uses
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     connections: u16,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Which events go where; what `send` and `bench` have in common.
@@ -123,11 +131,16 @@ impl Send {
         let sender = self.aim.sender(&mut config, Bodies::AsGiven)?;
         self.aim.doubts(&sender, &config, common).iter().for_each(|doubt| remarks::warning(doubt));
         if self.count == 1 {
-            return sender.one(&self.aim.kind);
+            return sender.one(&self.aim.kind, self.json);
         }
+        let source = std::sync::Arc::clone(&sender.source);
         let plan = Plan { end: End::Count(self.count), rate: self.rate, connections: self.connections };
         let seen = load::run(sender, &plan)?;
-        seen.page().print()?;
+        if self.json {
+            print_json(&seen.json(&source))?;
+        } else {
+            seen.page(&source).print()?;
+        }
         Ok(if seen.tally.successes == u64::from(self.count) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
@@ -241,17 +254,40 @@ fn read(file: &str) -> Result<Vec<u8>, Failure> {
 }
 
 impl Sender {
-    fn one(&self, kind: &str) -> Result<ExitCode, Failure> {
+    fn one(&self, kind: &str, as_json: bool) -> Result<ExitCode, Failure> {
         let signed = self.sign()?;
-        let mut page = Page::new();
-        let length = bytes(signed.body.len() as u64);
-        page.line(format!("POST {}  {}, {length}", self.url, printable(kind)));
+        let length = signed.body.len() as u64;
         let reply = self.post(&agent(TIMEOUT), &signed).map_err(|error| self.unreachable(&error))?;
+        if as_json {
+            print_json(&self.reply_json(kind, length, &reply))?;
+        } else {
+            self.reply_page(kind, length, &reply).print()?;
+        }
+        Ok(if reply.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    fn reply_page(&self, kind: &str, length: u64, reply: &Reply) -> Page {
+        let mut page = Page::new();
+        page.line(format!("POST {}  {}, {}", self.url, printable(kind), bytes(length)));
         let word = page.state(if reply.is_success() { "ok" } else { "failed" });
         page.line(format!("{} {} in {:.1} ms ({word})", reply.status, reply.reason, reply.took.as_secs_f64() * 1000.0));
         page.line(printable(&String::from_utf8_lossy(&reply.body)));
-        page.print()?;
-        Ok(if reply.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        if let Some(first) = reply.duplicate_of() {
+            duplicate::lines(&self.source, first).iter().for_each(|line| page.line(line));
+        }
+        page
+    }
+
+    fn reply_json(&self, kind: &str, length: u64, reply: &Reply) -> Value {
+        let first = reply.duplicate_of();
+        let said = serde_json::from_slice(&reply.body)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&reply.body).into_owned()));
+        json!({
+            "url": self.url, "type": kind, "data_bytes": length,
+            "http_status": reply.status, "took_ms": reply.took.as_secs_f64() * 1000.0, "reply": said,
+            "duplicate_of": first.map(|first| first.to_string()),
+            "to_send_another": first.map(|_| duplicate::another(&self.source)),
+        })
     }
 
     /// A new event, signed now.
@@ -290,6 +326,11 @@ impl Sender {
 impl Reply {
     fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
+    }
+
+    /// The event that this one repeats, if the host says so.
+    fn duplicate_of(&self) -> Option<EventId> {
+        self.ack().filter(|ack| ack.is_duplicate && self.is_success()).map(|ack| ack.id)
     }
 
     /// What a hookbox host says of an event that it has.

@@ -1,8 +1,11 @@
-//! What is known of providers, as data: each preset is a [`Template`] that a section of the file could spell out too.
+//! What is known of providers, as data: each preset is a [`Template`] that a section of the file could spell out too, but
+//! for the placeholders that some send in place of an id.
 //!
 //! A header's name that a provider changes is a change of this file alone.
 
-use super::source::{Encoding, Field, KeyEncoding, KeyFormat, Part, Pick, Stale, Template, Timestamp, Types};
+use super::source::{
+    DedupeBy, Encoding, Field, KeyEncoding, KeyFormat, Part, Pick, Placeholder, Stale, Template, Timestamp, Types,
+};
 use super::units::MINUTE_MS;
 
 /// Every preset's name.
@@ -29,7 +32,7 @@ pub fn max_body_bytes(name: &str) -> Option<usize> {
 }
 
 /// GitHub's documentation, "Validating webhook deliveries": `X-Hub-Signature-256: sha256=HEX` over the raw body. The
-/// delivery's id is not covered.
+/// delivery's id is not covered, but it alone tells two deliveries apart: those of `workflow_dispatch` can have equal bodies.
 fn github() -> Template {
     Template {
         signatures: vec![field("x-hub-signature-256", "sha256=", None)],
@@ -39,6 +42,8 @@ fn github() -> Template {
         key: plain_key(),
         kind: Some(header("x-github-event")),
         id: Some(header("x-github-delivery")),
+        dedupe: Some(vec![DedupeBy::Id]),
+        placeholder: None,
         subject: None,
         // Its default content type is a form; its types are names without an action.
         form: Some("payload".to_owned()),
@@ -129,7 +134,8 @@ const GITHUB_EVENTS: [&str; 73] = [
 
 /// HeyGen's webhook endpoints: hex over the raw body, keyed with the secret as it is shown, `whsec_` included. The
 /// header had other names before; the timestamp and the id came later and are not covered. Its retries go on for a
-/// day and may carry the first time of sending, so that a stale one is accepted and noted.
+/// day and may carry the first time of sending, so that a stale one is accepted and noted. Equal bodies mean the same event:
+/// as a second key they keep a captured request from being sent again under a new id.
 fn heygen() -> Template {
     Template {
         signatures: ["heygen-signature", "signature", "x-heygen-signature"].map(|name| field(name, "", None)).to_vec(),
@@ -144,6 +150,8 @@ fn heygen() -> Template {
         key: plain_key(),
         kind: Some(json("/event_type")),
         id: Some(header("heygen-event-id")),
+        dedupe: Some(vec![DedupeBy::Id, DedupeBy::Body]),
+        placeholder: None,
         subject: Some(json("/event_data/callback_id")),
         form: None,
         types: Types::Any,
@@ -161,13 +169,16 @@ fn standard_webhooks() -> Template {
         key: KeyFormat { prefix: "whsec_".to_owned(), encoding: KeyEncoding::Base64 },
         kind: Some(json("/type")),
         id: Some(header("webhook-id")),
+        dedupe: Some(vec![DedupeBy::Id]),
+        placeholder: None,
         subject: None,
         form: None,
         types: Types::Any,
     }
 }
 
-/// Stripe's documentation, "Verify webhook signatures manually": `t=SECONDS,v1=HEX,…` over timestamp and body.
+/// Stripe's documentation, "Verify webhook signatures manually": `t=SECONDS,v1=HEX,…` over timestamp and body. Samples
+/// that it shows and sends in test mode all have the id `evt_00000000000000`.
 fn stripe() -> Template {
     Template {
         signatures: vec![field("stripe-signature", "v1=", Some(','))],
@@ -177,6 +188,12 @@ fn stripe() -> Template {
         key: plain_key(),
         kind: Some(json("/type")),
         id: Some(json("/id")),
+        dedupe: Some(vec![DedupeBy::Id]),
+        placeholder: Some(Placeholder {
+            prefix: "evt_".to_owned(),
+            pointer: "/livemode".to_owned(),
+            value: "false".to_owned(),
+        }),
         subject: None,
         form: None,
         types: Types::Any,
@@ -220,8 +237,9 @@ mod tests {
     }
 
     #[test]
-    fn the_id_is_signed_where_the_provider_signs_it() {
-        let signed = NAMES.map(|name| find(name).map(|preset| preset.id_is_signed()));
-        assert_eq!(signed, [Some(false), Some(false), Some(true), Some(true)]);
+    fn every_preset_says_what_makes_a_duplicate() {
+        let said = NAMES.map(|name| find(name).and_then(|preset| preset.dedupe));
+        let id = || Some(vec![DedupeBy::Id]);
+        assert_eq!(said, [id(), Some(vec![DedupeBy::Id, DedupeBy::Body]), id(), id()]);
     }
 }

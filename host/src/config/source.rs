@@ -4,6 +4,10 @@ use std::sync::Arc;
 
 use secrecy::SecretSlice;
 
+mod dedupe;
+
+pub use dedupe::{Dedupe, DedupeBy, Placeholder};
+
 /// One provider connection: `[sources.NAME]`, served at `POST /webhook/NAME`.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -17,8 +21,8 @@ pub struct Source {
     pub kind: Pick,
     /// Where the provider's id of the delivery is found.
     pub id: Option<Pick>,
-    /// Whether the signature covers the id. If not, the body's hash is a second dedupe key.
-    pub id_is_signed: bool,
+    /// What makes a request a duplicate.
+    pub dedupe: Dedupe,
     /// Where the correlation key is found.
     pub subject: Option<Pick>,
     /// The largest request body that is read, in bytes; `None` if `server.max_body` says it.
@@ -107,6 +111,10 @@ pub struct Template {
     pub kind: Option<Pick>,
     /// See [`Source::id`].
     pub id: Option<Pick>,
+    /// See [`Dedupe::keys`]; `None` if what suits the rest does.
+    pub dedupe: Option<Vec<DedupeBy>>,
+    /// See [`Dedupe::placeholder`].
+    pub placeholder: Option<Placeholder>,
     /// See [`Source::subject`].
     pub subject: Option<Pick>,
     /// See [`Source::form`].
@@ -120,16 +128,6 @@ impl Template {
     pub fn hmac(self, secrets: Secrets) -> Hmac {
         let Self { signatures, encoding, signed, timestamp, .. } = self;
         Hmac { signatures, encoding, signed, timestamp, secrets }
-    }
-
-    /// Whether the signature covers the provider's id: it stands in the body, or its header is part of what is signed.
-    pub fn id_is_signed(&self) -> bool {
-        match self.id {
-            Some(Pick::Json(_)) => self.signed.contains(&Part::Body),
-            Some(Pick::Header(_)) => self.signed.contains(&Part::Id),
-            // Refused by the configuration.
-            Some(Pick::Fixed(_) | Pick::Joined(_)) | None => false,
-        }
     }
 }
 

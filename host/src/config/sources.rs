@@ -10,6 +10,7 @@ use super::secrets::{self, Fallback, Found, MakeSecrets, Places};
 use super::server::MAX_BODY_BOUNDS;
 use super::source::{Part, Pick, Source, Template, Types, Verify};
 
+mod dedupe;
 mod pick;
 mod verify;
 
@@ -55,8 +56,7 @@ pub(super) fn complete(drafts: Vec<Draft>, keys: &Keys<'_>, sink: &super::raw::S
     let complete = |draft: Draft| {
         let Draft { name, preset, template, found, max_body_bytes } = draft;
         let (kind, id, subject) = (template.kind.clone()?, template.id.clone(), template.subject.clone());
-        let (form, types) = (template.form.clone(), template.types);
-        let id_is_signed = found.is_some() && template.id_is_signed();
+        let (form, types, dedupe) = (template.form.clone(), template.types, template.dedupe(found.is_some()));
         let verify = match found {
             None => Verify::None,
             Some(found) => {
@@ -67,8 +67,7 @@ pub(super) fn complete(drafts: Vec<Draft>, keys: &Keys<'_>, sink: &super::raw::S
             }
         };
         let name_of = name.as_str().into();
-        let source =
-            Source { name: name_of, preset, verify, kind, id, id_is_signed, subject, max_body_bytes, form, types };
+        let source = Source { name: name_of, preset, verify, kind, id, dedupe, subject, max_body_bytes, form, types };
         Some((name, Arc::new(source)))
     };
     drafts.into_iter().filter_map(complete).collect()
@@ -91,6 +90,17 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<Draft> {
     if wants_keys && template.signed.contains(&Part::Id) && !matches!(template.id, Some(Pick::Header(_))) {
         let help = "say which header carries it: `id = { header = \"X-Delivery-Id\" }`";
         verify_item.as_ref().unwrap_or(item).refuse_key("signs the {id}, but no header is named for it", help);
+    }
+    if let Some(item) = section.take("dedupe") {
+        // A value that was refused where it stands is reported there only.
+        let says_timestamp = verify_item.as_ref().and_then(|item| item.value.as_table());
+        let says_timestamp = says_timestamp.is_some_and(|table| table.get_key_value("timestamp").is_some());
+        let given = dedupe::Given {
+            id: template.id.is_some() || section.keys().any(|key| key == "id"),
+            timestamp: template.timestamp.is_some() || says_timestamp,
+            is_verified: wants_keys,
+        };
+        template.dedupe = dedupe::read(&item, given).or(template.dedupe);
     }
     let secrets_item = section.take("secrets");
     let found = match (wants_keys, &secrets_item) {

@@ -80,6 +80,7 @@ impl Bench {
             },
             provider_id: None,
             dedupe: Vec::new(),
+            legacy_key: None,
             headers: Vec::new(),
             note: None,
             parent: None,

@@ -126,6 +126,7 @@ fn routed(facts: &Facts<'_>, emitted: Emitted, routes: &Routes) -> NewEvent {
         },
         provider_id: None,
         dedupe: Vec::new(),
+        legacy_key: None,
         headers: Vec::new(),
         note: None,
         parent: Some(facts.event.id),

@@ -76,6 +76,7 @@ mod tests {
             },
             provider_id: None,
             dedupe: Vec::new(),
+            legacy_key: None,
             headers: Vec::new(),
             note: None,
             parent: None,

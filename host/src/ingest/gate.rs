@@ -74,7 +74,7 @@ impl Gate {
         let kept = kept_headers(&source, &plan);
         let keys = if let Verifier::Keyed(template) = &verifier { template.keys.len() } else { 0 };
         let tally = Tally::new(&source.name, keys);
-        Self { tally, verifier, plan, dedupe: Dedupe::of(&source.name), kept, source }
+        Self { tally, verifier, plan, dedupe: Dedupe::of(&source), kept, source }
     }
 
     /// The source it stands for.

@@ -14,16 +14,18 @@ use std::sync::Arc;
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_TYPE, HeaderName};
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 
 use super::gate::header_name;
 use super::verify::{Verified, single};
 use crate::config::Routes;
 use crate::config::source::{Pick, Source};
-use crate::event::{Attributes, DedupeKey, MAX_NAME_BYTES, NewEvent, UNIDENTIFIED, form, name};
+use crate::event::{Attributes, MAX_NAME_BYTES, NewEvent, UNIDENTIFIED, form, name};
 
+mod dedupe;
 mod json;
 
+pub(super) use dedupe::Dedupe;
+use dedupe::Facts;
 use json::{Found, Pointers};
 
 /// A kept header's value is cut to this many bytes.
@@ -121,43 +123,6 @@ impl Place {
     }
 }
 
-/// Hash states of a source's dedupe keys.
-///
-/// A key is the first 16 bytes of SHA-256 over: the domain (`hookbox.dedupe.id` or `hookbox.dedupe.body`), the length
-/// of the source's name in bytes as a 64-bit little-endian number, the name, and then the provider's id, or the raw
-/// body. So an id is never taken for a body, nor one source's for another's.
-#[derive(Debug)]
-pub(super) struct Dedupe {
-    id: Sha256,
-    body: Sha256,
-}
-
-impl Dedupe {
-    pub(super) fn of(source: &str) -> Self {
-        let state = |domain: &str| {
-            Sha256::new_with_prefix(domain).chain_update((source.len() as u64).to_le_bytes()).chain_update(source)
-        };
-        Self { id: state("hookbox.dedupe.id"), body: state("hookbox.dedupe.body") }
-    }
-
-    /// By the id where there is one; by the body as well where the id is not signed, and alone where there is none.
-    fn keys(&self, id: Option<&str>, id_is_signed: bool, body: &[u8]) -> Vec<DedupeKey> {
-        let mut keys = Vec::with_capacity(2);
-        if let Some(id) = id {
-            keys.push(key(self.id.clone(), id.as_bytes()));
-        }
-        if id.is_none() || !id_is_signed {
-            keys.push(key(self.body.clone(), body));
-        }
-        keys
-    }
-}
-
-fn key(state: Sha256, value: &[u8]) -> DedupeKey {
-    let digest: [u8; 32] = state.chain_update(value).finalize().into();
-    std::array::from_fn(|index| digest[index])
-}
-
 impl Verified<'_> {
     /// Identifies it, and finds the plugins that are to get it.
     pub fn identify(self, routes: &Routes, now_ms: i64) -> NewEvent {
@@ -169,8 +134,10 @@ impl Verified<'_> {
             Some(value) => value.to_str().ok().filter(|text| text.len() <= MAX_NAME_BYTES).map(str::to_owned),
             None => identity.is_json.then(|| "application/json".to_owned()),
         };
+        let facts = Facts { id: identity.id.as_deref(), kind: &identity.kind, headers: &headers, body: &body };
         NewEvent {
-            dedupe: gate.dedupe.keys(identity.id.as_deref(), source.id_is_signed, &body),
+            dedupe: gate.dedupe.keys(gate, &facts),
+            legacy_key: None,
             targets: routes.targets(&source.name, &identity.kind),
             attributes: Attributes {
                 source: Arc::clone(&source.name),

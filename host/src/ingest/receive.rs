@@ -150,7 +150,10 @@ impl Receiver {
         if let Some(key) = verified.key() {
             gate.tally.key_used(key);
         }
-        let event = verified.identify(&gates.config().routes, now_ms);
+        let mut event = verified.identify(&gates.config().routes, now_ms);
+        if self.intake.store.has_legacy_keys() {
+            event.legacy_key = gate.dedupe.legacy_key(&event.attributes.body);
+        }
         let untyped = (event.attributes.kind == UNIDENTIFIED).then(|| event.note.clone().unwrap_or_default());
         let _ = fail::point("ingest.verified");
         let appended = timeout(limits.reply, self.append(event, memory)).await;

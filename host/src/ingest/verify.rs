@@ -172,7 +172,7 @@ fn candidates(headers: &HeaderMap, template: &Template) -> Result<Vec<[u8; TAG_B
 }
 
 /// The timestamp's text, which may be signed. Two of them would leave open which one counts.
-fn timestamp<'a>(headers: &'a HeaderMap, template: &Template) -> Result<Option<&'a [u8]>, Refusal> {
+pub(super) fn timestamp<'a>(headers: &'a HeaderMap, template: &Template) -> Result<Option<&'a [u8]>, Refusal> {
     let Some((name, timestamp)) = &template.timestamp else { return Ok(None) };
     let mut items = Items::of(headers, name, &timestamp.field)?;
     match (items.next(), items.next()) {

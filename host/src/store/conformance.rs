@@ -84,6 +84,7 @@ fn event(kind: &str, targets: &[&str]) -> NewEvent {
         },
         provider_id: None,
         dedupe: Vec::new(),
+        legacy_key: None,
         headers: Vec::new(),
         note: None,
         parent: None,

@@ -94,6 +94,10 @@ pub struct EventView {
     pub note: Option<String>,
     /// Kept request headers.
     pub headers: Vec<(String, String)>,
+    /// Requests that were acknowledged as duplicates of it.
+    pub duplicates: u64,
+    /// When the last of them arrived, Unix ms.
+    pub last_duplicate_ms: Option<i64>,
     /// Its deliveries, each with its attempts.
     pub deliveries: Vec<DeliveryView>,
     /// Events that its handling emitted, at most [`MAX_CHILDREN`].

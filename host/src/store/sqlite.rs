@@ -5,6 +5,7 @@
 //! the queue is bounded because appends take a permit, leases and settlements need places, and operators are few.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -131,6 +132,8 @@ pub struct Sqlite {
     waiting: Arc<Waiting>,
     recovered: Recovered,
     news: Vec<News>,
+    /// See [`Store::has_legacy_keys`].
+    legacy_keys: Arc<AtomicBool>,
     notes: Arc<Notes>,
     mark: Arc<Mark>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -168,6 +171,7 @@ impl Sqlite {
         let vigil = Vigil::begin(&path, &lock).map_err(|source| OpenError::Io { path: path.clone(), source })?;
         let eras = ArcSwap::from_pointee(eras);
         let shared = Arc::new(Shared { counts: Mutex::new(counts), eras, ..Shared::default() });
+        let legacy_keys = recent.has_legacy();
         let (commands, receiver) = channel();
         let writer = Writer {
             connection,
@@ -199,6 +203,7 @@ impl Sqlite {
             waiting: Waiting::new(max_waiting_appends),
             recovered,
             news,
+            legacy_keys,
             notes: Arc::new(notes),
             mark,
             thread: Mutex::new(Some(thread)),
@@ -377,6 +382,10 @@ impl Store for Sqlite {
             self.by_wall_clock(&mut found);
             Ok((found, next))
         })
+    }
+
+    fn has_legacy_keys(&self) -> bool {
+        self.legacy_keys.load(Ordering::Relaxed)
     }
 
     fn kv_bytes(&self, plugin: &str) -> u64 {

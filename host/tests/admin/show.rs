@@ -42,6 +42,25 @@ async fn an_event_is_shown_with_its_deliveries_attempts_and_children() {
 }
 
 #[tokio::test]
+async fn an_event_is_shown_with_how_often_it_was_repeated() {
+    let site = site();
+    let at = |time_ms| {
+        let mut event = event("video.done", "order_1", b"{}", &[]);
+        (event.dedupe, event.attributes.time_ms) = (vec![[1; 16]], time_ms);
+        event
+    };
+    let id = site.append(at(1_770_000_000_120)).await;
+    let shown = site.get(&format!("/api/v1/events/{id}")).await;
+    assert_eq!((&shown["duplicates"], &shown["last_duplicate_at"]), (&json!(0), &Value::Null));
+    for late_ms in [1_000, 2_000] {
+        assert!(site.admin.store.append(at(1_770_000_000_120 + late_ms)).await.unwrap().duplicate);
+    }
+    let shown = site.get(&format!("/api/v1/events/{id}")).await;
+    assert_eq!((&shown["duplicates"], &shown["last_duplicate_at"]), (&json!(2), &json!("2026-02-02T02:40:02.120Z")));
+    assert_eq!(site.get("/api/v1/stats").await["duplicates"], 2);
+}
+
+#[tokio::test]
 async fn a_body_that_is_not_json_is_shown_in_base64() {
     let site = site();
     let id = site.append(event("video.done", "s", b"\x00\xff", &[])).await;

@@ -102,6 +102,7 @@ pub(super) fn event(kind: &str, subject: &str, body: &[u8], targets: &[&str]) ->
         },
         provider_id: Some("p1".to_owned()),
         dedupe: Vec::new(),
+        legacy_key: None,
         headers: vec![("user-agent".to_owned(), "HeyGen".to_owned())],
         note: None,
         parent: None,

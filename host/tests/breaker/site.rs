@@ -157,6 +157,7 @@ pub(super) async fn append(store: &dyn Store, plugin: &str, count: usize) {
             },
             provider_id: None,
             dedupe: Vec::new(),
+            legacy_key: None,
             headers: Vec::new(),
             note: None,
             parent: None,

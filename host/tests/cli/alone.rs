@@ -99,6 +99,27 @@ fn check_reports_the_problems_of_the_configuration_and_of_the_plugins_at_once() 
 }
 
 #[test]
+fn check_says_what_makes_a_duplicate_of_each_source() {
+    let site = Site::new();
+    let own = "secrets = [{ env = \"OWN_SECRET\" }]\ntype = { fixed = \"x\" }\n\
+               verify = { scheme = \"hmac-sha256\", header = \"X-Signature\" }\n";
+    let preset =
+        |name: &str| format!("[sources.{name}]\npreset = \"{name}\"\nsecrets = [{{ env = \"OWN_SECRET\" }}]\n");
+    let (heygen, github) = (preset("heygen"), preset("github"));
+    site.put("config.toml", format!("{heygen}{github}[sources.own]\n{own}[sources.chosen]\n{own}dedupe = \"body\"\n"));
+    let ran = site.run(&["check"]);
+    for said in [
+        "/webhook/heygen  dedupe: id, body  ",
+        "/webhook/github  dedupe: id        ",
+        "/webhook/own     dedupe: body      ",
+        "note: source `own` signs neither an id nor a time",
+    ] {
+        assert!(ran.code == 0 && ran.out.contains(said), "{said}: {ran:?}");
+    }
+    assert!(!ran.out.contains("note: source `chosen`"), "it was chosen: {ran:?}");
+}
+
+#[test]
 fn check_warns_of_a_source_that_anyone_may_use() {
     let site = Site::new();
     site.put(

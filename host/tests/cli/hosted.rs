@@ -145,9 +145,33 @@ fn the_same_body_again_is_a_duplicate() {
     let host = site.serve();
     site.put("body.json", r#"{"event_type":"avatar_video.success","event_data":{"video_id":"v"}}"#);
     let arguments = ["send", "heygen", "avatar_video.success", "--data", "body.json", "--url", &host.public];
-    assert!(site.run(&arguments).out.contains("accepted"));
+    let first = site.run(&arguments);
+    assert!(first.out.contains("accepted") && !first.out.contains("duplicate"), "{first:?}");
+    let event = row(&site, &host, &["events"]);
+    let id = event["id"].as_str().unwrap();
     let again = site.run(&arguments);
-    assert!(again.code == 0 && again.out.contains("duplicate"), "{again:?}");
+    let what = format!("duplicate of {id}: nothing new was stored, and no plugin runs for it");
+    for said in [&what, &format!("hookbox events replay {id}"), "--set PATH=VALUE"] {
+        assert!(again.code == 0 && again.out.contains(said), "{said}: {again:?}");
+    }
+    let json = site.run(&[&arguments[..], &["--json"]].concat());
+    let answer = json.json();
+    assert_eq!((json.code, &answer["duplicate_of"], &answer["http_status"]), (0, &json!(id), &json!(200)), "{json:?}");
+    assert_eq!(answer["reply"], json!({ "id": id, "status": "duplicate" }), "{json:?}");
+    let many = site.run(&[&arguments[..], &["--count", "3"]].concat());
+    let what = format!("the first {what}");
+    assert!(many.code == 0 && many.out.contains("3  of them duplicates") && many.out.contains(&what), "{many:?}");
+    let many = site.run(&[&arguments[..], &["--count", "3", "--json"]].concat()).json();
+    assert_eq!(
+        (&many["duplicates"], &many["duplicate_of"], &many["sent"]),
+        (&json!(3), &json!(id), &json!(3)),
+        "{many}"
+    );
+    let shown = ask(&site, &host, &["events", id]);
+    assert!(shown.out.contains("duplicates      8, the last at 20"), "{shown:?}");
+    // And sent as it says, it is another event.
+    let other = site.run(&[&arguments[..], &["--set", "event_data.video_id=w", "--json"]].concat()).json();
+    assert_eq!((&other["reply"]["status"], &other["duplicate_of"]), (&json!("accepted"), &Value::Null), "{other}");
 }
 
 #[test]

@@ -34,7 +34,7 @@ impl Vector {
             preset: Some(self.preset.clone()),
             kind: preset.kind.clone().expect("every preset has a type"),
             id: preset.id.clone(),
-            id_is_signed: preset.id_is_signed(),
+            dedupe: preset.dedupe(true),
             subject: preset.subject.clone(),
             max_body_bytes: None,
             form: preset.form.clone(),

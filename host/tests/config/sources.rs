@@ -28,7 +28,7 @@ stale = "accept"
     let (source, hmac) = hmac(&config, "acme");
     assert_eq!(source.kind, Pick::Header("x-acme-event".to_owned()));
     assert_eq!(source.subject, Some(Pick::Json("/a~1b/0".to_owned())));
-    assert!(source.id_is_signed);
+    assert_eq!(source.dedupe.to_string(), "id");
     let field = |header: &str, prefix: &str| Field {
         header: header.to_owned(),
         prefix: prefix.to_owned(),
@@ -56,7 +56,7 @@ verify = { header = "X-New-Name", tolerance = "1d", stale = "reject" }
     );
     let (source, hmac) = hmac(&config, "heygen");
     assert_eq!(source.id, Some(Pick::Json("/event_id".to_owned())));
-    assert!(source.id_is_signed);
+    assert_eq!(source.dedupe.to_string(), "id, body", "as the preset says");
     assert_eq!(hmac.signatures.iter().map(|field| field.header.as_str()).collect::<Vec<_>>(), ["x-new-name"]);
     let known = presets::find("heygen").unwrap();
     assert_eq!((source.kind.clone(), source.subject.clone()), (known.kind.unwrap(), known.subject));

@@ -113,7 +113,15 @@ impl Host {
     }
 
     async fn start_with(options: Options, wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        Self::start_in(tempfile::tempdir().expect("a folder"), options, wrap).await
+    }
+
+    /// A host on the `hookbox.db` of a folder.
+    pub(crate) async fn start_in(
+        folder: TempDir,
+        options: Options,
+        wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>,
+    ) -> Self {
         let clock = Clock::manual(NOW_S * 1_000);
         let sqlite = SqliteOptions {
             max_waiting_appends: options.max_waiting_appends,

@@ -92,9 +92,9 @@ async fn the_same_body_is_accepted_under_each_of_heygens_headers_and_stored_once
     assert_eq!(host.events().await.len(), 1);
 }
 
-/// Promise P3.
+/// Promise P3: where the id is not signed and equal bodies mean the same event.
 #[tokio::test]
-async fn a_captured_request_under_a_new_id_is_a_duplicate_where_the_id_is_not_signed() {
+async fn a_captured_request_cannot_be_replayed_under_a_new_id_where_equal_bodies_mean_the_same_event() {
     let host = Host::start(Options::default()).await;
     let send = async |id: &str| {
         let headers = [("Heygen-Signature", signature(SUCCESS)), ("Heygen-Event-Id", id.to_owned())];

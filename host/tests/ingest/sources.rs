@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use hookbox::config::source::{
-    Encoding, Field, KeyEncoding, KeyFormat, Part, Pick, Secrets, Stale, Template, Timestamp, Types, Verify,
+    Dedupe, DedupeBy, Encoding, Field, KeyEncoding, KeyFormat, Part, Pick, Secrets, Stale, Template, Timestamp, Types,
+    Verify,
 };
 use hookbox::config::{Source, presets};
 use hookbox::ingest::Gate;
@@ -25,7 +26,7 @@ pub(crate) fn secrets(keys: &[&[u8]]) -> Secrets {
 /// A shipped preset, or one that only the tests know, with these secrets.
 pub(crate) fn preset(name: &str, secrets: Secrets) -> Source {
     let template = presets::find(name).unwrap_or_else(|| more(name));
-    let id_is_signed = template.id_is_signed();
+    let dedupe = template.dedupe(true);
     let (kind, id, subject) = (template.kind.clone(), template.id.clone(), template.subject.clone());
     let (form, types) = (template.form.clone(), template.types);
     Source {
@@ -34,7 +35,7 @@ pub(crate) fn preset(name: &str, secrets: Secrets) -> Source {
         verify: Verify::Hmac(template.hmac(secrets)),
         kind: kind.expect("the presets say where the type is"),
         id,
-        id_is_signed,
+        dedupe,
         subject,
         max_body_bytes: None,
         form,
@@ -54,6 +55,8 @@ fn more(name: &str) -> Template {
         key: KeyFormat { prefix: String::new(), encoding: KeyEncoding::Utf8 },
         kind: Some(Pick::Json("/type".to_owned())),
         id: None,
+        dedupe: None,
+        placeholder: None,
         subject: None,
         form: None,
         types: Types::Any,
@@ -88,7 +91,7 @@ pub(crate) fn open() -> Source {
         verify: Verify::None,
         kind: json("/type"),
         id: Some(json("/id")),
-        id_is_signed: true,
+        dedupe: Dedupe::by([DedupeBy::Id]),
         subject: Some(json("/order/id")),
         max_body_bytes: None,
         form: None,

@@ -6,10 +6,13 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use super::{Reply, Sender, TIMEOUT, loading_agent};
+use serde_json::{Value, json};
+
+use super::{Reply, Sender, TIMEOUT, duplicate, loading_agent};
 use crate::cli::failure::Failure;
 use crate::cli::output::{Page, printable};
 use crate::cli::progress::Progress;
+use crate::config::Source;
 use crate::event::EventId;
 use crate::{clock, tasks};
 
@@ -52,6 +55,8 @@ pub(in crate::cli) struct Tally {
     pub(in crate::cli) answers: BTreeMap<String, u64>,
     pub(in crate::cli) successes: u64,
     pub(in crate::cli) duplicates: u64,
+    /// The event of which the first of them is one.
+    duplicate_of: Option<EventId>,
     /// Of the events that are said to be durable, without duplicates; sorted once all are together.
     pub(in crate::cli) ids: Vec<EventId>,
     /// Of every reply, in microseconds.
@@ -180,7 +185,10 @@ impl Tally {
         if reply.is_success() {
             self.successes += 1;
             match reply.ack() {
-                Some(ack) if ack.is_duplicate => self.duplicates += 1,
+                Some(ack) if ack.is_duplicate => {
+                    self.duplicates += 1;
+                    self.duplicate_of.get_or_insert(ack.id);
+                }
                 Some(ack) => self.ids.push(ack.id),
                 None => {}
             }
@@ -201,6 +209,7 @@ impl Tally {
         }
         self.successes += other.successes;
         self.duplicates += other.duplicates;
+        self.duplicate_of = self.duplicate_of.or(other.duplicate_of);
         self.ids.extend(other.ids);
         self.latencies_us.extend(other.latencies_us);
         self.first_failure = self.first_failure.take().or(other.first_failure);
@@ -224,7 +233,7 @@ impl Seen {
         self.tally.sent() as f64 / self.took.as_secs_f64().max(f64::EPSILON)
     }
 
-    pub(super) fn page(&self) -> Page {
+    pub(super) fn page(&self, source: &Source) -> Page {
         let (mut page, tally) = (Page::new(), &self.tally);
         let (sent, seconds) = (tally.sent(), self.took.as_secs_f64());
         page.line(format!("{sent} events to {} in {seconds:.2} s: {:.0} a second", self.url, self.rate()));
@@ -240,7 +249,25 @@ impl Seen {
         if let Some(failure) = &tally.first_failure {
             page.line(format!("first failure: {}", printable(failure)));
         }
+        if let Some(first) = tally.duplicate_of {
+            let [what, ways @ ..] = duplicate::lines(source, first);
+            page.line(if tally.duplicates > 1 { format!("the first {what}") } else { what });
+            ways.iter().for_each(|way| page.line(way));
+        }
         page
+    }
+
+    pub(super) fn json(&self, source: &Source) -> Value {
+        let tally = &self.tally;
+        let latency =
+            tally.latency_ms().map(|[p50, p90, p99, max]| json!({ "p50": p50, "p90": p90, "p99": p99, "max": max }));
+        json!({
+            "url": self.url, "sent": tally.sent(), "took_s": self.took.as_secs_f64(), "per_second": self.rate(),
+            "answers": tally.answers, "successes": tally.successes, "duplicates": tally.duplicates,
+            "duplicate_of": tally.duplicate_of.map(|first| first.to_string()),
+            "to_send_another": tally.duplicate_of.map(|_| duplicate::another(source)),
+            "latency_ms": latency, "first_failure": tally.first_failure,
+        })
     }
 }
 

@@ -216,7 +216,7 @@ fn fill(value: &mut Value, id: &str) {
 }
 
 /// The reference tokens of a JSON pointer (RFC 6901 §3, §4).
-fn tokens(pointer: &str) -> Vec<String> {
+pub(super) fn tokens(pointer: &str) -> Vec<String> {
     pointer.split('/').skip(1).map(|token| token.replace("~1", "/").replace("~0", "~")).collect()
 }
 
@@ -230,7 +230,7 @@ fn fresh_id() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::source::{Joined, Types, Verify};
+    use crate::config::source::{Dedupe, DedupeBy, Joined, Types, Verify};
 
     fn source(preset: Option<&str>, kind: Pick, id: Option<Pick>, subject: Option<Pick>) -> Source {
         let preset = preset.map(str::to_owned);
@@ -240,7 +240,7 @@ mod tests {
             verify: Verify::None,
             kind,
             id,
-            id_is_signed: true,
+            dedupe: Dedupe::by([DedupeBy::Id]),
             subject,
             max_body_bytes: None,
             form: Some("payload".to_owned()),

@@ -33,6 +33,8 @@ pub(super) fn blank() -> Template {
         key: KeyFormat { prefix: String::new(), encoding: KeyEncoding::Utf8 },
         kind: None,
         id: None,
+        dedupe: None,
+        placeholder: None,
         subject: None,
         form: None,
         types: Types::Any,

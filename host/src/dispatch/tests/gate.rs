@@ -103,6 +103,10 @@ impl Store for Gate {
         self.inner.deliveries(filter, page)
     }
 
+    fn has_legacy_keys(&self) -> bool {
+        self.inner.has_legacy_keys()
+    }
+
     fn kv_bytes(&self, plugin: &str) -> u64 {
         self.inner.kv_bytes(plugin)
     }

@@ -17,6 +17,7 @@ pub(in crate::store) async fn what_was_appended_is_there_after_a_crash(harness: 
         },
         provider_id: Some("msg_1".to_owned()),
         dedupe: vec![key_of(1), key_of(2)],
+        legacy_key: None,
         headers: vec![("x-id".to_owned(), "\"1\"".to_owned())],
         note: Some("stale".to_owned()),
         parent: Some(parent),

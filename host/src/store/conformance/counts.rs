@@ -66,3 +66,26 @@ pub(in crate::store) async fn duplicates_are_counted(harness: impl Harness) {
     }
     assert_eq!((store.stats().events, store.stats().duplicates), (1, 2));
 }
+
+pub(in crate::store) async fn a_duplicate_is_counted_on_the_event_that_it_repeats(harness: impl Harness) {
+    let store = harness.open().await;
+    let at = |keys: &[u8], time_ms: i64| {
+        let mut new = keyed(keys);
+        new.attributes.time_ms = time_ms;
+        new
+    };
+    let first = append(&store, at(&[1, 2], START_MS)).await;
+    let other = append(&store, at(&[3], START_MS)).await;
+    store.append(at(&[1], START_MS + 5)).await.unwrap();
+    store.append(at(&[2], START_MS + 9)).await.unwrap();
+    let counted = async |store: &Arc<dyn Store>, id| {
+        let shown = store.event(id).await.unwrap();
+        (shown.duplicates, shown.last_duplicate_ms)
+    };
+    assert_eq!(counted(&store, first).await, (2, Some(START_MS + 9)));
+    assert_eq!(counted(&store, other).await, (0, None));
+    drop(store);
+    let store = harness.open().await;
+    store.append(at(&[1], START_MS + 7)).await.unwrap();
+    assert_eq!(counted(&store, first).await, (3, Some(START_MS + 7)), "as it came, whatever the clock says");
+}

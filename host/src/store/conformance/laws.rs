@@ -148,6 +148,7 @@ macro_rules! laws {
                 counts_follow_every_move_of_a_delivery
                 counts_are_there_after_a_crash
                 duplicates_are_counted
+                a_duplicate_is_counted_on_the_event_that_it_repeats
             }
             disk {
                 a_full_disk_refuses_appends_until_it_has_room

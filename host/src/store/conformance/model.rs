@@ -66,6 +66,8 @@ struct Model<'a, H> {
     deliveries: BTreeMap<DeliveryId, Delivery>,
     events: BTreeSet<EventId>,
     keys: BTreeMap<(u8, u8), EventId>,
+    /// How often each event was repeated, and when last.
+    duplicates: BTreeMap<EventId, (u64, i64)>,
     /// By plugin and key.
     kv: BTreeMap<(String, String), Vec<u8>>,
     held: Vec<Lease>,
@@ -94,6 +96,7 @@ pub(super) async fn run(harness: impl Harness, ops: Vec<Op>) {
         deliveries: BTreeMap::new(),
         events: BTreeSet::new(),
         keys: BTreeMap::new(),
+        duplicates: BTreeMap::new(),
         kv: BTreeMap::new(),
         held: Vec::new(),
         born: BTreeSet::new(),
@@ -182,7 +185,10 @@ impl<H: Harness> Model<'_, H> {
         assert_eq!(ids, self.events.iter().copied().collect::<Vec<_>>());
         let mut counts: BTreeMap<String, PluginCounts> = BTreeMap::new();
         for id in ids {
-            for shown in self.store().event(id).await.unwrap().deliveries {
+            let shown = self.store().event(id).await.unwrap();
+            let (count, last_ms) = self.duplicates.get(&id).copied().unzip();
+            assert_eq!((shown.duplicates, shown.last_duplicate_ms), (count.unwrap_or(0), last_ms), "{id}");
+            for shown in shown.deliveries {
                 let expected = &self.deliveries[&shown.id];
                 let outcomes: Vec<_> = shown.attempts.iter().map(|a| (a.number, a.record.outcome)).collect();
                 assert_eq!((shown.state, shown.attempt), (expected.state, expected.attempt), "{}", shown.id);

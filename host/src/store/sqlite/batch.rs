@@ -97,6 +97,7 @@ impl<'a> Batch<'a> {
         let id = self.last_id.next(self.now_ms);
         if let Some(first) = self.take_keys(id, new)? {
             self.delta.duplicates += 1;
+            self.count_duplicate(first, new.attributes.time_ms)?;
             return Ok(Appended { id: first, duplicate: true });
         }
         self.last_id = id;
@@ -114,6 +115,17 @@ impl<'a> Batch<'a> {
             }
         }
         Ok(Appended { id, duplicate: false })
+    }
+
+    /// Notes that an event was repeated, at this time (Unix ms).
+    fn count_duplicate(&self, first: EventId, now_ms: i64) -> Result<(), rusqlite::Error> {
+        self.connection
+            .prepare_cached(
+                "INSERT INTO duplicates (event, n, last_ms) VALUES (?1, 1, ?2)
+                 ON CONFLICT (event) DO UPDATE SET n = n + 1, last_ms = excluded.last_ms",
+            )?
+            .execute(params![first.row(), now_ms])?;
+        Ok(())
     }
 
     fn insert_event(&self, id: EventId, new: &NewEvent, root: Option<EventId>) -> Result<(), rusqlite::Error> {

@@ -13,6 +13,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -43,6 +44,10 @@ pub(super) struct Recent {
     round_events: u64,
     /// Turns that are due, in parts of which `round_events` are a turn: an event is worth [`SEGMENTS`].
     due: u64,
+    /// Events up to here were stored by a host before schema version 5, and have its keys until they give them up.
+    legacy_up_to: EventId,
+    /// Whether one of them has not.
+    has_legacy: Arc<AtomicBool>,
 }
 
 /// The keys with one first byte, of the events after `up_to`.
@@ -67,6 +72,8 @@ pub(super) struct KeyChanges {
     moved: Vec<usize>,
     /// Events stored.
     stored: u64,
+    /// The last event that has given up its keys, if any has.
+    pub(super) given_up_to: Option<EventId>,
 }
 
 impl Recent {
@@ -78,7 +85,12 @@ impl Recent {
         while let Some(row) = rows.next()? {
             segments[usize::from(row.get::<_, u8>(0)?)].up_to = EventId::from_row(row.get(1)?);
         }
-        let mut recent = Self { segments, round_events, due: 0 };
+        let (given_up_to, legacy_up_to) =
+            connection.query_row("SELECT dedupe_up_to, legacy_keys_up_to FROM swept", [], |row| {
+                Ok((EventId::from_row(row.get(0)?), EventId::from_row(row.get(1)?)))
+            })?;
+        let has_legacy = Arc::new(AtomicBool::new(given_up_to < legacy_up_to));
+        let mut recent = Self { segments, round_events, due: 0, legacy_up_to, has_legacy };
         recent.load_keys(connection)?;
         Ok(recent)
     }
@@ -136,6 +148,14 @@ impl Recent {
         for segment in changes.moved {
             self.segments[segment] = Segment::moved(last_id);
         }
+        if let Some(given_up_to) = changes.given_up_to {
+            self.has_legacy.store(given_up_to < self.legacy_up_to, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether an event still has keys as hosts before schema version 5 made them.
+    pub(super) fn has_legacy(&self) -> Arc<AtomicBool> {
+        self.has_legacy.clone()
     }
 
     fn due_after(&self, stored: u64) -> u64 {
@@ -165,6 +185,9 @@ impl Batch<'_> {
                 return Ok(Some(first));
             }
         }
+        if let Some(first) = self.legacy_event_of(new)? {
+            return Ok(Some(first));
+        }
         self.keys.keys.extend(keys().map(|key| (key, Some(id))));
         self.keys.stored += 1;
         Ok(None)
@@ -183,6 +206,24 @@ impl Batch<'_> {
             .prepare_cached("SELECT event FROM dedupe WHERE source = ?1 AND key = ?2")?
             .query_row(params![key.0, key.1], |row| row.get(0).map(EventId::from_row))
             .optional()
+    }
+
+    /// The event that a host before schema version 5 stored for the same request. Its key was over the body alone, so
+    /// the type is compared, and the header that tells when it was sent.
+    fn legacy_event_of(&self, new: &NewEvent) -> Result<Option<EventId>, rusqlite::Error> {
+        let Some(legacy) = new.legacy_key.as_ref().filter(|_| self.recent.has_legacy.load(Ordering::Relaxed)) else {
+            return Ok(None);
+        };
+        let Some(event) = self.event_of(&(new.attributes.source.clone(), legacy.key))? else { return Ok(None) };
+        let stored: Option<(String, Option<String>)> = self
+            .connection
+            .prepare_cached("SELECT type, headers FROM events WHERE id = ?1")?
+            .query_row([event.row()], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let is_same = stored.is_some_and(|(kind, headers)| {
+            kind == new.attributes.kind && legacy.header.as_ref().is_none_or(|name| has_same(name, headers, new))
+        });
+        Ok(is_same.then_some(event))
     }
 
     /// Gives up the keys of an event, which are stored with it as `keys`.
@@ -231,6 +272,15 @@ impl Batch<'_> {
             .execute(params![segment, self.last_id.row()])?;
         Ok(())
     }
+}
+
+/// Whether a header stands in both, with one value.
+fn has_same(name: &str, stored: Option<String>, new: &NewEvent) -> bool {
+    let stored: Vec<(String, String)> =
+        stored.and_then(|stored| serde_json::from_str(&stored).ok()).unwrap_or_default();
+    let value =
+        |headers: &[(String, String)]| headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    value(&stored).is_some_and(|stored| value(&new.headers) == Some(stored))
 }
 
 /// The keys of an event, as they are stored with it.

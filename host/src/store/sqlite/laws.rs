@@ -85,6 +85,7 @@ fn event() -> NewEvent {
         },
         provider_id: None,
         dedupe: Vec::new(),
+        legacy_key: None,
         headers: Vec::new(),
         note: None,
         parent: None,
@@ -156,6 +157,7 @@ const BACK_TO_VERSION_3: &str = "
     ALTER TABLE events DROP COLUMN sum;
     DROP TABLE eras;
     DROP TABLE host_time;
+    ALTER TABLE swept DROP COLUMN legacy_keys_up_to;
     DROP TABLE trees;
     DROP INDEX events_root;
     ALTER TABLE events DROP COLUMN root;
@@ -209,6 +211,22 @@ async fn a_tree_is_forgotten_with_the_last_of_its_events() {
     file.clock.set(START_MS + 1_000);
     while store.sweep(Keep { events_since_ms: START_MS + 500, dedupe_since_ms: START_MS + 500 }).await.unwrap() {}
     assert_eq!((store.stats().events, trees()), (0, 0));
+}
+
+#[tokio::test]
+async fn how_often_an_event_was_repeated_is_forgotten_with_it() {
+    let file = one_file();
+    let store = file.open_sqlite().await;
+    let keyed = || NewEvent { dedupe: vec![[1; 16]], ..event() };
+    for _ in 0..2 {
+        store.append(keyed()).await.unwrap();
+    }
+    let rows =
+        || file.connection().query_row("SELECT count(*) FROM duplicates", [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(rows(), 1);
+    file.clock.set(START_MS + 1_000);
+    while store.sweep(Keep { events_since_ms: START_MS + 500, dedupe_since_ms: START_MS + 500 }).await.unwrap() {}
+    assert_eq!((store.stats().events, rows()), (0, 0));
 }
 
 #[tokio::test]

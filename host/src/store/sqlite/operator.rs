@@ -84,6 +84,7 @@ impl Batch<'_> {
         }
         if let Some(last) = last {
             self.connection.execute("UPDATE swept SET dedupe_up_to = ?1", [last])?;
+            self.keys.given_up_to = Some(EventId::from_row(last));
         }
         Ok(old.len() == MAX_SWEPT || last != old.last().map(|(event, ..)| *event))
     }
@@ -144,6 +145,7 @@ impl Batch<'_> {
             self.delta.moved(&plugin.into(), Some(state), None);
         }
         self.connection.prepare_cached("DELETE FROM attempts WHERE event = ?1")?.execute([event])?;
+        self.connection.prepare_cached("DELETE FROM duplicates WHERE event = ?1")?.execute([event])?;
         let root: Option<Option<i64>> = self
             .connection
             .prepare_cached("DELETE FROM events WHERE id = ?1 RETURNING root")?

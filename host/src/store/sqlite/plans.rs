@@ -15,7 +15,7 @@ use super::batch::Batch;
 use super::dedupe::Recent;
 use super::time::{Eras, NO_ERAS, Span};
 use super::{Recovered, last_id, pages, read, schema, search};
-use crate::event::{AttemptRecord, Attributes, DeliveryId, EventId, NewEvent, Outcome, State};
+use crate::event::{AttemptRecord, Attributes, DeliveryId, EventId, LegacyKey, NewEvent, Outcome, State};
 use crate::store::running::Left;
 use crate::store::{
     Action, Cursor, DeliveryFilter, EventFilter, EventState, Keep, KvTransaction, Lane, Lease, Next, Page, Progress,
@@ -66,6 +66,7 @@ fn event(targets: &[&str]) -> NewEvent {
         },
         provider_id: None,
         dedupe: vec![[1; 16]],
+        legacy_key: None,
         headers: Vec::new(),
         note: None,
         parent: None,
@@ -94,6 +95,7 @@ fn settlement(next: Next) -> Settlement {
 
 /// Every verb of the writer, and the start.
 fn write(connection: &Connection) {
+    connection.execute("UPDATE swept SET legacy_keys_up_to = 1", []).unwrap();
     let mut recent = Recent::load(connection, 1).unwrap();
     let mut batch = Batch::new(connection, NOW_MS, last_id(connection, &recent).unwrap(), &recent);
     batch.append(&NewEvent { dedupe: vec![[2; 16]], ..event(&[]) }).unwrap();
@@ -103,6 +105,9 @@ fn write(connection: &Connection) {
     let mut batch = Batch::new(connection, NOW_MS, last_id, &recent);
     let first = batch.append(&event(&["audit", "audit", "audit", "audit"])).unwrap().id;
     batch.append(&event(&[])).unwrap();
+    let legacy_key = Some(LegacyKey { key: [2; 16], header: None });
+    let again = batch.append(&NewEvent { dedupe: vec![[3; 16]], legacy_key, ..event(&[]) }).unwrap();
+    assert!(again.duplicate);
     let lane = Lane::Plugin("audit".into());
     let mut leases = batch.lease(&lane, places(9)).unwrap().leases;
     assert_eq!(leases.len(), 4);

@@ -94,12 +94,21 @@ pub(super) fn event(connection: &Connection, id: EventId) -> Result<Option<Event
                 provider_id: row.get(10)?,
                 note: (!notes.is_empty()).then(|| notes.join("; ")),
                 headers: json(12, row.get(12)?)?,
+                duplicates: 0,
+                last_duplicate_ms: None,
                 deliveries: Vec::new(),
                 children: Vec::new(),
             })
         })
         .optional()?;
     let Some(mut view) = found else { return Ok(None) };
+    let repeated = connection
+        .prepare_cached("SELECT n, last_ms FROM duplicates WHERE event = ?1")?
+        .query_row([id.row()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    if let Some((count, last_ms)) = repeated {
+        (view.duplicates, view.last_duplicate_ms) = (count, Some(last_ms));
+    }
     let sql = format!(
         "SELECT {DELIVERY_COLUMNS} FROM deliveries d JOIN events e ON e.id = d.event WHERE d.event = ?1 ORDER BY d.ordinal"
     );

@@ -195,9 +195,15 @@ const DUPLICATES: &str = "
 /// Since version 5: a checksum of each event, absent for older ones.
 const SUMS: &str = "ALTER TABLE events ADD COLUMN sum INTEGER;";
 
+/// Since version 5: up to which event dedupe keys are as hosts before made them. See [`LegacyKey`](crate::event::LegacyKey).
+const LEGACY_KEYS: &str = "
+    ALTER TABLE swept ADD COLUMN legacy_keys_up_to INTEGER NOT NULL DEFAULT 0;
+    UPDATE swept SET legacy_keys_up_to = (SELECT coalesce(max(id), 0) FROM events);
+";
+
 /// Each version of the schema with the changes that lead to it from the one before.
 const MIGRATIONS: [(i64, &[&str]); 5] =
-    [(1, &[TABLES]), (2, &[CALLS]), (3, &[MOVED]), (4, &[TREES]), (5, &[DUPLICATES, SUMS, time::SCHEMA])];
+    [(1, &[TABLES]), (2, &[CALLS]), (3, &[MOVED]), (4, &[TREES]), (5, &[DUPLICATES, SUMS, LEGACY_KEYS, time::SCHEMA])];
 
 /// A connection that is to write, and the version of the schema it found. Nothing is written through it before
 /// [`prepare`], not even when it is closed.

@@ -16,11 +16,15 @@ impl<H: Harness> Model<'_, H> {
         new.targets = targets.iter().map(|target| plugin(*target).as_str().into()).collect();
         new.dedupe = key.into_iter().map(key_of).collect();
         new.delay_ms = delay_ms;
+        new.attributes.time_ms = self.now_ms();
         let appended = self.store().append(new).await.unwrap();
         let first = key.and_then(|key| self.keys.get(&(source, key)).copied());
         assert_eq!(appended.duplicate, first.is_some());
         if let Some(first) = first {
             assert_eq!(appended.id, first);
+            let now_ms = self.now_ms();
+            let (count, last_ms) = self.duplicates.entry(first).or_default();
+            (*count, *last_ms) = (*count + 1, now_ms);
             return;
         }
         self.keys.extend(key.map(|key| ((source, key), appended.id)));

@@ -77,6 +77,7 @@ fn event(source: u8, keys: &[u8]) -> NewEvent {
         },
         provider_id: None,
         dedupe: keys.iter().map(|key| [key.reverse_bits(); 16]).collect(),
+        legacy_key: None,
         headers: Vec::new(),
         note: None,
         parent: None,

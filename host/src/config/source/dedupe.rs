@@ -1,0 +1,101 @@
+//! By what a repeated request is recognised: `dedupe = ["id", "body", "timestamp+body"]`, or `"none"`.
+
+use std::fmt;
+
+use super::{Part, Template};
+
+/// A key of a request. A request that has it in common with an earlier one of its source is a duplicate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DedupeBy {
+    /// The provider's id of the delivery.
+    Id,
+    /// Type and body.
+    Body,
+    /// The timestamp's text, type and body.
+    TimestampAndBody,
+}
+
+impl DedupeBy {
+    /// The word for it in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Id => "id",
+            Self::Body => "body",
+            Self::TimestampAndBody => "timestamp+body",
+        }
+    }
+}
+
+/// Ids that providers send in place of one, for example with test events: they name no event, and are no key.
+///
+/// Such an id is made of `prefix` and zeros alone, and the JSON body holds `value` at `pointer`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placeholder {
+    /// What stands before the zeros.
+    pub prefix: String,
+    /// An RFC 6901 pointer into the JSON body.
+    pub pointer: String,
+    /// The text of the string, number or boolean there.
+    pub value: String,
+}
+
+/// What makes a request of a source a duplicate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dedupe {
+    /// Each is looked for, and any of them makes a duplicate. None of them: nothing is a duplicate.
+    pub keys: Vec<DedupeBy>,
+    /// Whether neither the section nor its preset says so.
+    pub is_default: bool,
+    /// Ids that are no key.
+    pub placeholder: Option<Placeholder>,
+}
+
+impl Dedupe {
+    /// As a section says it.
+    pub fn by(keys: impl Into<Vec<DedupeBy>>) -> Self {
+        Self { keys: keys.into(), is_default: false, placeholder: None }
+    }
+
+    /// Whether only type and body are left to tell events apart, and nobody has chosen that.
+    pub fn is_body_for_want_of_better(&self) -> bool {
+        self.is_default && self.keys == [DedupeBy::Body]
+    }
+}
+
+impl fmt::Display for Dedupe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.keys.is_empty() {
+            return f.write_str("none");
+        }
+        for (index, key) in self.keys.iter().enumerate() {
+            f.write_str(if index == 0 { "" } else { ", " })?;
+            f.write_str(key.name())?;
+        }
+        Ok(())
+    }
+}
+
+impl Template {
+    /// What the template says of duplicates, or what suits a source that is verified by it, or not at all.
+    pub fn dedupe(&self, is_verified: bool) -> Dedupe {
+        let placeholder = self.placeholder.clone();
+        match &self.dedupe {
+            Some(keys) => Dedupe { keys: keys.clone(), is_default: false, placeholder },
+            None => Dedupe { keys: self.default_keys(is_verified), is_default: true, placeholder },
+        }
+    }
+
+    /// Two events are never to be taken for one, so the body alone is a key only where the signature covers nothing
+    /// else, and a captured request could be sent again for ever.
+    fn default_keys(&self, is_verified: bool) -> Vec<DedupeBy> {
+        if self.id.is_some() {
+            vec![DedupeBy::Id]
+        } else if !is_verified {
+            Vec::new()
+        } else if self.signed.contains(&Part::Timestamp) {
+            vec![DedupeBy::TimestampAndBody]
+        } else {
+            vec![DedupeBy::Body]
+        }
+    }
+}

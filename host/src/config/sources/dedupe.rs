@@ -1,0 +1,69 @@
+//! Reads `dedupe`: a list of keys, one of them, or "none".
+
+use crate::config::raw::Item;
+use crate::config::source::DedupeBy;
+
+/// What the rest of the section gives to make keys of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Given {
+    pub(super) id: bool,
+    pub(super) timestamp: bool,
+    pub(super) is_verified: bool,
+}
+
+/// The words that may be written.
+const WORDS: [(&str, Option<DedupeBy>); 4] = [
+    ("id", Some(DedupeBy::Id)),
+    ("body", Some(DedupeBy::Body)),
+    ("timestamp+body", Some(DedupeBy::TimestampAndBody)),
+    ("none", None),
+];
+
+/// Reads the keys; nothing for "none". `None` if something was refused.
+pub(super) fn read(item: &Item<'_>, given: Given) -> Option<Vec<DedupeBy>> {
+    let items = item.one_or_many();
+    if items.is_empty() {
+        item.refuse("lists no key", "write \"none\" if nothing is a duplicate, or for example [\"id\"]");
+        return None;
+    }
+    let mut keys = Vec::new();
+    let mut is_good = true;
+    for one in &items {
+        match one.word(&WORDS) {
+            Some(Some(key)) if keys.contains(&key) => {
+                one.refuse(format_args!("lists \"{}\" twice", key.name()), "write it once");
+                is_good = false;
+            }
+            Some(Some(key)) => {
+                is_good &= has_what_it_needs(one, key, given);
+                keys.push(key);
+            }
+            Some(None) if items.len() > 1 => {
+                one.refuse("lists \"none\" beside others", "write \"none\" alone, or take it out");
+                is_good = false;
+            }
+            Some(None) => {}
+            None => is_good = false,
+        }
+    }
+    is_good.then_some(keys)
+}
+
+fn has_what_it_needs(item: &Item<'_>, key: DedupeBy, given: Given) -> bool {
+    let (what, help) = match key {
+        DedupeBy::Id if !given.id => (
+            "asks for the \"id\", but nothing says where it is found",
+            "add `id = { header = \"X-Delivery-Id\" }`, or { json = \"/id\" }",
+        ),
+        DedupeBy::TimestampAndBody if !given.is_verified => {
+            ("asks for a timestamp, but requests that are not verified have none", "write \"id\", \"body\" or \"none\"")
+        }
+        DedupeBy::TimestampAndBody if !given.timestamp => (
+            "asks for a timestamp, but nothing says where it is found",
+            "add `timestamp = { header = \"X-Timestamp\" }` to `verify`",
+        ),
+        _ => return true,
+    };
+    item.refuse(what, help);
+    false
+}

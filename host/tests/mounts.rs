@@ -215,8 +215,7 @@ fn readiness_names_what_is_not_set() {
     let site = Site::new(&config, &[("worker.wat", OK)]);
     let host = harness::start(&site);
     assert_eq!(problem(&host, "source", "unset"), None, "on loopback it works, with a secret of the host");
-    let unset =
-        "no secret is set: `HOOKBOX_TEST_NEVER_SET` is empty or absent; the secret that this host made is used instead";
+    let unset = "`HOOKBOX_TEST_NEVER_SET` is empty or absent; the secret that this host made is used instead";
     let plugin = problem(&host, "plugin", "worker").unwrap();
     assert!(plugin.contains("`HOOKBOX_TEST_NO_KEY` is empty or absent"), "{plugin}");
     let worker = host.api("/api/v1/plugins/worker");

@@ -28,6 +28,7 @@ const MODULES: [&str; 21] = [
     "event",
     "fail",
     "fair",
+    "files",
     "ingest",
     "plugins",
     "reload",

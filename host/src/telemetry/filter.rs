@@ -16,7 +16,7 @@ const ALWAYS: &str = "wasmtime_wasi=off,hookbox::telemetry=warn";
 const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "off"];
 
 /// Modules of this crate that a target can name.
-const MODULES: [&str; 21] = [
+const MODULES: [&str; 22] = [
     "admin",
     "app",
     "cli",

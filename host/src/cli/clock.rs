@@ -31,7 +31,7 @@ pub(super) struct Clock {
 enum Verb {
     /// Take the clock as right after a jump, or after a long stop
     #[command(after_help = "\
-Look at the clock first: what is older than `store.retention` by it is deleted from then on. Without this the host takes the
+Look at the clock first: what is older than `store.retention` by it is deleted from then on. Without this the host takes the \
 clock as right when it has stood for a day.
 
 Examples:

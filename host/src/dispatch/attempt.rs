@@ -116,11 +116,8 @@ async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease, kept: &mut Kept, pr
         random,
     };
     let mut settlement = verdict::settlement(&facts, invocation, &settings.retry, &config.routes);
-    if settings.log == PluginLog::Forward
-        && let Some(record) = &settlement.record
-    {
-        forward::write(&lane.health, lease, &record.logs);
-    }
+    let record = settlement.record.as_ref().filter(|_| settings.log == PluginLog::Forward);
+    record.iter().for_each(|record| forward::write(&lane.health, lease, &record.logs));
     observe(lane, &loaded, lease, &settlement, asked_for_time, taken);
     lane.health.bound(&mut settlement);
     // Only now: what is made of a verdict also comes from the event.

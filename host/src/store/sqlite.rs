@@ -13,7 +13,6 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use self::batch::Batch;
 use self::command::{Command, Reply, give_back};
 use self::counts::Counts;
 use self::dedupe::{ROUND_EVENTS, Recent};
@@ -27,7 +26,7 @@ use self::space::Space;
 use self::vigil::Vigil;
 use self::waiting::Waiting;
 use self::writer::Writer;
-use super::running::{Left, Notes};
+use super::running::Notes;
 use super::{
     Action, Appended, Changed, Cursor, DeliveryFilter, DeliveryView, Desk, EventFilter, EventSummary, EventView, Keep,
     KvValue, Lane, Lease, Leased, Page, Pending, Preview, Progress, Running, Settled, Settlement, Stats, Store,
@@ -62,6 +61,7 @@ mod search;
 mod settle;
 mod shared;
 mod space;
+mod start;
 mod sum;
 mod time;
 mod tree;
@@ -152,7 +152,7 @@ impl Sqlite {
         let (connection, before) = loss::open(&path, on_loss)?;
         // Through a connection of its own, with a small cache: what is read here is not wanted again.
         let recent = Recent::load(&schema::open_reader(&path).map_err(failed)?, round_events).map_err(failed)?;
-        let last_id = last_id(&connection, &recent).map_err(failed)?;
+        let last_id = start::last_id(&connection, &recent).map_err(failed)?;
         // An id is given out once, also if its event was lost.
         let last_id = last_id.max(before.map_or(last_id, |before| before.event));
         let mut counts = Counts::read(&connection).map_err(failed)?;
@@ -160,7 +160,7 @@ impl Sqlite {
         let failed_io = |source| OpenError::Io { path: notes_path.clone(), source };
         let (notes, left) = Notes::open(&notes_path).map_err(failed_io)?;
         let (eras, news) = time::begin(&connection, &clock, last_id).map_err(failed)?;
-        let (recovered, delta) = recover(&connection, &clock, last_id, &recent, &left).map_err(failed)?;
+        let (recovered, delta) = start::recover(&connection, &clock, last_id, &recent, &left).map_err(failed)?;
         counts.add(&delta);
         // Only now: until here a killed start leaves the next one as much as it found.
         notes.begin().map_err(failed_io)?;
@@ -264,31 +264,6 @@ impl Drop for Asked<'_> {
             }
         }
     }
-}
-
-fn last_id(connection: &rusqlite::Connection, recent: &Recent) -> Result<EventId, rusqlite::Error> {
-    // Also what is deleted counts: an id below the sweep would never give up its dedupe keys, and of one below the last
-    // move of a segment they would not be found again.
-    let sql = "SELECT max(coalesce((SELECT max(id) FROM events), 0), coalesce((SELECT max(version) FROM kv), 0),
-                          dedupe_up_to) FROM swept";
-    let last = connection.query_row(sql, [], |row| row.get(0).map(EventId::from_row))?;
-    Ok(last.max(recent.moved_up_to()))
-}
-
-fn recover(
-    connection: &rusqlite::Connection,
-    clock: &Clock,
-    last_id: EventId,
-    recent: &Recent,
-    left: &Left,
-) -> Result<(Recovered, counts::Delta), rusqlite::Error> {
-    connection.execute_batch("BEGIN IMMEDIATE")?;
-    let mut batch = Batch { wall_ms: clock.now_ms(), ..Batch::new(connection, clock.host_ms(), last_id, recent) };
-    let recovered = batch.recover(left)?;
-    batch.delta.write(connection)?;
-    let delta = batch.delta;
-    connection.execute_batch("COMMIT")?;
-    Ok((recovered, delta))
 }
 
 impl Store for Sqlite {

@@ -145,7 +145,7 @@ fn read_plugins(item: &Item<'_>, known: &Known<'_>) -> Vec<PluginName> {
         let Some(name) = item.text("\"audit\"") else { continue };
         if plugins.iter().any(|plugin| **plugin == *name) {
             item.refuse(format_args!("names the plugin `{name}` twice"), "name it once: a plugin gets an event once");
-        } else if let Some(help) = known.against(&item, name, &format!("names the unknown plugin `{name}`")) {
+        } else if let Some(help) = known.against(item, name, &format!("names the unknown plugin `{name}`")) {
             item.refuse(format_args!("names the unknown plugin `{name}`"), help);
         } else {
             plugins.push(name.into());

@@ -165,6 +165,7 @@ pub(in crate::store) async fn a_bulk_change_takes_what_its_filter_says(harness: 
     for (kind, subject) in [("order.paid", "a"), ("order.paid", "b"), ("order.sent", "a"), ("order.sent", "b")] {
         let mut new = event(kind, &["audit", "orders"]);
         new.attributes.subject = Some(subject.to_owned());
+        new.attributes.time_ms = harness.clock().now_ms();
         ids.push(append(&store, new).await);
         pass(&harness, 1_000);
     }

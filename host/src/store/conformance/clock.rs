@@ -1,6 +1,8 @@
 //! A clock that is set while the store is open, or while it is not: back by an hour and by a day, forward by 30 days and by
 //! 34 years.
 
+use std::io::Write as _;
+
 use super::bulk::act_on_all;
 use super::queries::{all_deliveries, all_events};
 use super::sweep::{exists, sweep_all};
@@ -24,7 +26,8 @@ fn each<H: Harness>(harness: fn() -> H, case: impl AsyncFn(Wrong<H>, Arc<dyn Sto
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     for by_ms in STEPS_MS {
         for at_start in [false, true] {
-            println!("by {by_ms} ms, at a start: {at_start}");
+            // Shown with the failure of a case.
+            let _ = writeln!(std::io::stdout(), "by {by_ms} ms, at a start: {at_start}");
             let wrong = Wrong { harness: harness(), by_ms, at_start };
             runtime.block_on(async {
                 let store = wrong.harness.open().await;

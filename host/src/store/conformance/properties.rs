@@ -84,6 +84,7 @@ fn named(what: &str, number: u8) -> String {
 /// Stores a row and brings its deliveries to their states; the clock moves on by 1 ms.
 async fn store_row(harness: &impl Harness, store: &Arc<dyn Store>, row: &Row) -> EventId {
     let mut new = event(&named("kind", row.kind), &[]);
+    new.attributes.time_ms = harness.clock().now_ms();
     new.attributes.source = named("source", row.source).into();
     new.attributes.subject = row.subject.map(|subject| named("subject", subject));
     new.targets = row.deliveries.iter().map(|(plugin, _)| named("plugin", *plugin).into()).collect();

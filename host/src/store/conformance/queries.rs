@@ -117,7 +117,9 @@ pub(in crate::store) async fn times_bound_a_listing_from_both_sides(harness: imp
     let store = harness.open().await;
     let mut made = Vec::new();
     for _ in 0..4 {
-        made.push(append(&store, event("order.paid", &["audit"])).await);
+        let mut new = event("order.paid", &["audit"]);
+        new.attributes.time_ms = harness.clock().now_ms();
+        made.push(append(&store, new).await);
         pass(&harness, 10);
     }
     let (since_ms, until_ms) = (Some(START_MS + 10), Some(START_MS + 30));

@@ -13,8 +13,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::batch::Batch;
 use super::dedupe::Recent;
+use super::start::last_id;
 use super::time::{Eras, NO_ERAS, Span};
-use super::{Recovered, last_id, pages, read, schema, search};
+use super::{Recovered, pages, read, schema, search};
 use crate::event::{AttemptRecord, Attributes, DeliveryId, EventId, LegacyKey, NewEvent, Outcome, State};
 use crate::store::running::Left;
 use crate::store::{

@@ -92,10 +92,6 @@ impl Eras {
 
     /// Where the events are whose own time is in these bounds; the first one inclusive, the last one exclusive.
     pub(super) fn span(&self, since_ms: Option<i64>, until_ms: Option<i64>) -> Span {
-        if self.0.is_empty() {
-            let first_at = |ms| EventId::first_at(ms).row();
-            return Span { low: since_ms.map_or(0, first_at), end: until_ms.map_or(i64::MAX, first_at), times: None };
-        }
         let (mut low, mut end) = (i64::MAX, 0);
         for (era, next) in self.ranges() {
             let from = since_ms.map_or(era.first, |ms| era.first_at(ms.saturating_sub(ERA_MS)).max(era.first));
@@ -104,7 +100,7 @@ impl Eras {
                 (low, end) = (low.min(from), end.max(to));
             }
         }
-        Span { low: low.min(end), end, times: Some((since_ms, until_ms)) }
+        Span { low: low.min(end), end, since_ms, until_ms }
     }
 
     /// Every event before this id is older than `since_ms`, by its own time as well as by host time, which is ahead of the
@@ -130,22 +126,22 @@ impl Eras {
     }
 }
 
-/// A range of ids, and bounds on the own times of their events where the range alone does not say it.
+/// A range of ids, and the bounds on the own times of their events: ids and times differ by up to [`ERA_MS`] in an era.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
     /// The first id that may be meant.
     pub(super) low: i64,
     /// The id after the last one that may be meant.
     pub(super) end: i64,
-    times: Option<(Option<i64>, Option<i64>)>,
+    since_ms: Option<i64>,
+    until_ms: Option<i64>,
 }
 
 impl Span {
-    /// ` AND …` for a column of ids, where a clock that was wrong makes it necessary to look at times.
+    /// ` AND …` for a column of ids.
     pub(super) fn by_time(&self, column: &str) -> String {
         let mut sql = String::new();
-        let (since_ms, until_ms) = self.times.unwrap_or_default();
-        for (is, bound) in [(">=", since_ms), ("<", until_ms)] {
+        for (is, bound) in [(">=", self.since_ms), ("<", self.until_ms)] {
             if let Some(ms) = bound {
                 let _ = write!(sql, " AND (SELECT t.time_ms FROM events t WHERE t.id = {column}) {is} {ms}");
             }

@@ -4,7 +4,8 @@
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::super::{last_id, schema};
+use super::super::schema;
+use super::super::start::last_id;
 use super::*;
 use crate::event::Attributes;
 use crate::store::Keep;

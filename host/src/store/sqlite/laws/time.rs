@@ -68,7 +68,8 @@ async fn old_file(rows: &[(i64, i64)], due_ms: [i64; 2]) -> OneFile {
     let file = one_file();
     file.open_sqlite().await.close().await.unwrap();
     let connection = file.connection();
-    let back = "DROP TABLE duplicates; DROP TABLE eras; DROP TABLE host_time; PRAGMA user_version = 4";
+    let back = "DROP TABLE duplicates; DROP TABLE eras; DROP TABLE host_time; ALTER TABLE events DROP COLUMN sum;
+                ALTER TABLE swept DROP COLUMN legacy_keys_up_to; PRAGMA user_version = 4";
     connection.execute_batch(back).unwrap();
     for (id, time_ms) in rows {
         let sql = "INSERT INTO events (id, source, type, time_ms, hops, body) VALUES (?1, 'acme', 'a', ?2, 0, x'')";
@@ -116,6 +117,28 @@ async fn a_file_whose_ids_are_of_a_time_to_come_is_healed() {
     let left = store.events(EventFilter::default(), page).await.unwrap().0;
     let times: Vec<_> = left.iter().map(|event| event.event.attributes.time_ms).collect();
     assert!(times.iter().all(|ms| *ms >= since_ms - HOUR_MS) && (12..=14).contains(&times.len()), "{times:?}");
+}
+
+#[tokio::test]
+async fn a_filter_by_time_is_exact_where_ids_are_seconds_off() {
+    let file = one_file();
+    let store = file.open_sqlite().await;
+    let mut behind = event();
+    behind.attributes.time_ms = START_MS - 5_000;
+    let mut ahead = event();
+    ahead.attributes.time_ms = START_MS + 5_000;
+    let (behind, ahead) = (store.append(behind).await.unwrap().id, store.append(ahead).await.unwrap().id);
+    assert_eq!(eras(&file), 0);
+    let page = Page { limit: 9, after: None };
+    let of = |since_ms, until_ms| EventFilter { since_ms, until_ms, ..EventFilter::default() };
+    for (filter, expected) in [
+        (of(Some(START_MS - 5_000), Some(START_MS + 5_001)), vec![ahead, behind]),
+        (of(Some(START_MS - 4_999), None), vec![ahead]),
+        (of(None, Some(START_MS + 5_000)), vec![behind]),
+    ] {
+        let found = store.events(filter, page).await.unwrap().0;
+        assert_eq!(found.iter().map(|event| event.event.id).collect::<Vec<_>>(), expected);
+    }
 }
 
 #[tokio::test]

@@ -55,7 +55,8 @@ mod tests {
 
     #[test]
     fn colour_is_for_terminals_unless_somebody_says_otherwise() {
-        let cases: [(bool, &[(&str, &str)], bool); 11] = [
+        type Case<'a> = (bool, &'a [(&'a str, &'a str)], bool);
+        let cases: [Case<'_>; 11] = [
             (true, &[], true),
             (false, &[], false),
             (true, &[("TERM", "dumb")], false),

@@ -13,7 +13,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use self::command::{Command, Reply, give_back};
+use self::asked::Asked;
+use self::command::{Command, Reply};
 use self::counts::Counts;
 use self::dedupe::{ROUND_EVENTS, Recent};
 pub use self::loss::OnLoss;
@@ -36,6 +37,7 @@ use crate::clock::{Clock, News};
 use crate::event::{DeliveryId, EventId, NewEvent, PluginName};
 use crate::tasks;
 
+mod asked;
 mod batch;
 mod bulk;
 mod change;
@@ -239,30 +241,6 @@ impl Sqlite {
     fn gone(&self) -> StoreError {
         let trouble = self.shared.trouble.borrow().clone();
         trouble.unwrap_or_else(|| StoreError::Stopped("the writer is gone".to_owned()))
-    }
-}
-
-/// A question for leases whose caller may go away before the answer: then what was leased is given back.
-struct Asked<'a> {
-    store: &'a Sqlite,
-    answer: oneshot::Receiver<Result<Leased, StoreError>>,
-}
-
-impl Asked<'_> {
-    async fn leased(mut self) -> Result<Leased, StoreError> {
-        (&mut self.answer).await.unwrap_or_else(|_| Err(self.store.gone()))
-    }
-}
-
-impl Drop for Asked<'_> {
-    fn drop(&mut self) {
-        // Whatever was not sent by now is given back by the writer.
-        self.answer.close();
-        if let Ok(Ok(stranded)) = self.answer.try_recv() {
-            for lease in stranded.leases {
-                self.store.send(give_back(lease, self.store.clock.host_ms()));
-            }
-        }
     }
 }
 

@@ -145,16 +145,20 @@ pub(super) fn trace(client: &Client, mut ids: Vec<EventId>, times: Times) -> Fat
     }
 }
 
-/// Bounds for the times of events from `first` to `last`. Ids are given out by the host's own time, which may be ahead of its clock
-/// if that was set; then some more events are looked through.
+/// Bounds for the times of events from `first` to `last`. An event has the time at which its request was read, and its id is given
+/// out later, when it is stored. Ids are given out by the host's own time, which may be ahead of its clock if that was set.
+/// So some more events are looked through.
 fn times_of(client: &Client, first: EventId, last: EventId) -> [(&'static str, String); 2] {
     const MARGIN_MS: i64 = 60_000;
+    // Longer than a request is left unanswered.
+    const STORING_MS: i64 = 10_000;
     // A host that does not tell is taken to have a clock that was never wrong.
     let clock = client.get("/api/v1/clock", &[]).unwrap_or_default();
     let ms = |name: &str| clock[name].as_str()?.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond);
     let ahead_ms = ms("host_time").zip(ms("time")).map_or(0, |(host_ms, wall_ms)| host_ms - wall_ms);
-    let margin_ms = if ahead_ms.abs() > 1 { MARGIN_MS } else { 0 };
-    let (since_ms, until_ms) = (first.unix_ms() - ahead_ms - margin_ms, last.unix_ms() + 1 - ahead_ms + margin_ms);
+    let margin_ms = if ahead_ms.abs() > 1 { MARGIN_MS } else { 1 };
+    let since_ms = first.unix_ms() - ahead_ms - margin_ms - STORING_MS;
+    let until_ms = last.unix_ms() + 1 - ahead_ms + margin_ms;
     [("since", rfc3339(since_ms)), ("until", rfc3339(until_ms))]
 }
 

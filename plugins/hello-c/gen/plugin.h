@@ -114,9 +114,11 @@ typedef struct {
 
 // An event that a handler returns. It is stored when the attempt is settled, and routed like any other.
 typedef struct hookbox_plugin_types_new_event_t {
-  // What happened: 1 to 512 bytes without whitespace and control characters. `hookbox.` is the host's own prefix.
+  // What happened: 1 to 512 bytes without control, bidi and line-break characters, and without blanks but single
+  // spaces between other characters. `hookbox.` is the host's own prefix.
   plugin_string_t   type;
-  // What it is about; if none, the subject of the event that is being handled.
+  // What it is about, by the same rule; if none, the subject of the event that is being handled, which may also be
+  // handed on as it is.
   plugin_option_string_t   subject;
   // The media type of `data`.
   plugin_option_string_t   data_content_type;

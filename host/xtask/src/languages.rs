@@ -26,6 +26,11 @@ pub(crate) fn check(lang: &str, project: &Path) -> Result {
     let program = program(mark)?;
     let handler = project.join(handler);
     fs::write(&handler, program).map_err(|error| format!("failed to write {}: {error}", handler.display()))?;
+    // A folder that is shared with the example would keep this program in place of the example's.
+    let shared = project.join("target");
+    if shared.is_symlink() {
+        fs::remove_file(&shared).map_err(|error| format!("failed to remove {}: {error}", shared.display()))?;
+    }
     run(Command::new("./build").current_dir(project))?;
     let name = project.file_name().unwrap_or_default();
     let plugin = project.join(name).with_added_extension("wasm");

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::batch::Batch;
+use super::lease::read_text;
 use crate::event::{DedupeKey, EventId, NewEvent};
 
 #[cfg(test)]
@@ -106,7 +107,8 @@ impl Recent {
         // One text for all keys of a source.
         let mut sources = BTreeSet::<Arc<str>>::new();
         while let Some(row) = rows.next()? {
-            let (id, source, keys): (_, Arc<str>, Option<Vec<u8>>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let source: Arc<str> = read_text(row, 1)?.unwrap_or_default().into();
+            let (id, keys): (_, Option<Vec<u8>>) = (row.get(0)?, row.get(2)?);
             let id = EventId::from_row(id);
             if id > newest {
                 self.due += SEGMENTS as u64;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, named_params, params};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -32,17 +33,26 @@ struct Due {
 pub(super) const EVENT_COLUMNS: &str =
     "e.id, e.source, e.type, e.subject, e.content_type, e.time_ms, e.parent, e.hops, e.body, e.root";
 
+/// Reads a text that a disk may have damaged: bytes that are no UTF-8 are replaced, and the event's checksum tells. SQLite's own
+/// conversion is an error, which would end the store for the sake of one row.
+pub(super) fn read_text(row: &Row<'_>, column: usize) -> Result<Option<String>, rusqlite::Error> {
+    match row.get_ref(column)? {
+        ValueRef::Text(bytes) => Ok(Some(String::from_utf8_lossy(bytes).into_owned())),
+        _ => row.get(column),
+    }
+}
+
 /// Reads an event from columns `0..10` as in [`EVENT_COLUMNS`].
 pub(super) fn read_event(row: &Row<'_>) -> Result<Event, rusqlite::Error> {
-    let source: String = row.get(1)?;
+    let source = read_text(row, 1)?.unwrap_or_default();
     let body: Vec<u8> = row.get(8)?;
     Ok(Event {
         id: EventId::from_row(row.get(0)?),
         attributes: Attributes {
             source: source.into(),
-            kind: row.get(2)?,
-            subject: row.get(3)?,
-            content_type: row.get(4)?,
+            kind: read_text(row, 2)?.unwrap_or_default(),
+            subject: read_text(row, 3)?,
+            content_type: read_text(row, 4)?,
             time_ms: row.get(5)?,
             body: Bytes::from(body),
         },
@@ -164,7 +174,7 @@ impl Batch<'_> {
                 "INSERT INTO attempts (event, ordinal, number, started_ms, duration_us, outcome, error)
                  VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6)",
             )?
-            .execute(params![event.row(), ordinal, attempt, self.now_ms, Outcome::Error.code(), damage])?;
+            .execute(params![event.row(), ordinal, attempt, self.wall_ms, Outcome::Error.code(), damage])?;
         self.delta.moved(&due.plugin, Some(due.state), Some(dead));
         metrics::counter!("hookbox_store_damaged_events_total").increment(1);
         tracing::error!(

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{OptionalExtension, params};
 
 use super::batch::Batch;
-use super::lease::{EVENT_COLUMNS, read_event, read_state};
+use super::lease::{EVENT_COLUMNS, read_event, read_state, read_text};
 use super::sum;
 use crate::event::{DeliveryId, EventId, PluginName, State};
 use crate::fail;
@@ -71,7 +71,9 @@ impl Batch<'_> {
         let old: Vec<(i64, Arc<str>, Option<Vec<u8>>)> = self
             .connection
             .prepare_cached("SELECT id, source, dedupe FROM events WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?3")?
-            .query_map(params![swept, until.row(), MAX_SWEPT], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .query_map(params![swept, until.row(), MAX_SWEPT], |row| {
+                Ok((row.get(0)?, read_text(row, 1)?.unwrap_or_default().into(), row.get(2)?))
+            })?
             .collect::<Result<_, _>>()?;
         let begun = Instant::now();
         let mut last = None;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
-use super::lease::{read_event, read_state};
+use super::lease::{read_event, read_state, read_text};
 use super::read::{DELIVERY_COLUMNS, attempts, read_delivery};
 use super::time::Span;
 use crate::event::{DeliveryId, EventId, State};
@@ -187,7 +187,7 @@ pub(super) fn events(
         .query_map(params_from_iter(&clauses.values), |row| {
             Ok(EventSummary {
                 event: read_event(row)?,
-                provider_id: row.get(10)?,
+                provider_id: read_text(row, 10)?,
                 note: row.get(11)?,
                 body_bytes: row.get(12)?,
                 deliveries: Vec::new(),

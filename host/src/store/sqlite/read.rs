@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::lease::{EVENT_COLUMNS, read_event, read_state};
+use super::lease::{EVENT_COLUMNS, read_event, read_state, read_text};
 use super::sum;
 use crate::event::{AttemptRecord, DeliveryId, Digest, EventId, Outcome, PluginName, State};
 use crate::store::{AttemptView, DeliveryView, EventView, KvValue, MAX_CHILDREN};
@@ -16,8 +16,8 @@ pub(super) fn read_delivery(row: &Row<'_>) -> Result<DeliveryView, rusqlite::Err
     Ok(DeliveryView {
         id: DeliveryId { event: EventId::from_row(row.get(0)?), ordinal: row.get(1)? },
         plugin: PluginName::from(row.get::<_, String>(2)?),
-        kind: row.get(3)?,
-        subject: row.get(4)?,
+        kind: read_text(row, 3)?.unwrap_or_default(),
+        subject: read_text(row, 4)?,
         state,
         attempt: row.get(6)?,
         due_ms: row.get::<_, Option<i64>>(7)?.filter(|_| state != State::Leased),
@@ -91,7 +91,7 @@ pub(super) fn event(connection: &Connection, id: EventId) -> Result<Option<Event
             let notes: Vec<String> = sum::damage(row, 13, &event.attributes)?.into_iter().chain(note).collect();
             Ok(EventView {
                 event,
-                provider_id: row.get(10)?,
+                provider_id: read_text(row, 10)?,
                 note: (!notes.is_empty()).then(|| notes.join("; ")),
                 headers: json(12, row.get(12)?)?,
                 duplicates: 0,

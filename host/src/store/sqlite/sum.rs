@@ -34,12 +34,25 @@ pub(super) fn of(attributes: &Attributes) -> u32 {
     hasher.finalize()
 }
 
+/// Source, type, subject and content type, as columns of an event.
+const TEXTS: [usize; 4] = [1, 2, 3, 4];
+
+fn is_no_text(bytes: Option<&[u8]>) -> bool {
+    bytes.is_some_and(|bytes| std::str::from_utf8(bytes).is_err())
+}
+
 /// Why an event that was read is not the one that was stored, if so. The checksum is in `column`; events of an older host
 /// have none.
 pub(super) fn damage(row: &Row<'_>, column: usize, read: &Attributes) -> Result<Option<String>, Error> {
-    let stored: Option<u32> = row.get(column)?;
+    let Some(stored) = row.get::<_, Option<u32>>(column)? else {
+        let is_bad = |column| row.get_ref(column).is_ok_and(|value| value.as_bytes_or_null().is_ok_and(is_no_text));
+        let bad = TEXTS.into_iter().any(is_bad);
+        return Ok(bad.then(|| {
+            "the stored event is damaged: one of its attributes is no text. It was not delivered".to_owned()
+        }));
+    };
     let found = of(read);
-    Ok(stored.filter(|stored| *stored != found).map(|stored| {
+    Ok((stored != found).then(|| {
         format!(
             "the stored event is damaged: its checksum is {found:08x}, and was {stored:08x} when it was stored. It was not \
              delivered: look at the disk, and have the sender send it again"

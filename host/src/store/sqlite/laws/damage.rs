@@ -4,7 +4,7 @@ use std::fs;
 
 use super::*;
 use crate::event::DeliveryId;
-use crate::store::{Action, Lease, OnLoss, Which};
+use crate::store::{Action, DeliveryFilter, EventFilter, Lease, OnLoss, Page, Which};
 
 async fn lease(store: &Sqlite) -> Vec<Lease> {
     let places = Arc::new(Semaphore::new(9)).try_acquire_many_owned(9).unwrap();
@@ -45,6 +45,38 @@ async fn a_damaged_event_is_a_dead_letter_that_says_so_and_its_neighbours_are_de
     let delivery = store.event(ids[1]).await.unwrap().deliveries.remove(0);
     assert_eq!((delivery.state, delivery.attempts.len()), (State::Dead, 2));
     assert_eq!(store.stats().plugins["audit"].0[usize::from(State::Dead.code())], 1);
+}
+
+#[tokio::test]
+async fn a_damaged_text_of_an_event_ends_neither_a_start_nor_a_listing() {
+    for (column, sum) in
+        [("type", "sum"), ("source", "sum"), ("subject", "sum"), ("content_type", "sum"), ("type", "NULL")]
+    {
+        let file = one_file();
+        let store = file.open_sqlite().await;
+        let mut damaged = NewEvent { targets: vec!["audit".into()], ..event() };
+        damaged.attributes.subject = Some("a".to_owned());
+        damaged.attributes.content_type = Some("text/plain".to_owned());
+        let id = store.append(damaged).await.unwrap().id;
+        let good = store.append(NewEvent { targets: vec!["audit".into()], ..event() }).await.unwrap().id;
+        store.close().await.unwrap();
+        let change = format!("UPDATE events SET {column} = CAST(x'61AE62' AS TEXT), sum = {sum} WHERE id = ?1");
+        file.connection().execute(&change, [id.row()]).unwrap();
+        let store = file.open_sqlite().await;
+        let leased: Vec<EventId> = lease(&store).await.iter().map(|lease| lease.event.id).collect();
+        assert_eq!(leased, [good], "{column}");
+        let view = store.event(id).await.unwrap();
+        assert_eq!(view.deliveries[0].state, State::Dead, "{column}");
+        assert!(view.note.as_deref().unwrap().contains("the stored event is damaged"), "{:?}", view.note);
+        let page = Page { limit: 9, after: None };
+        assert_eq!(store.events(EventFilter::default(), page).await.unwrap().0.len(), 2, "{column}");
+        assert_eq!(store.deliveries(DeliveryFilter::default(), page).await.unwrap().0.len(), 2, "{column}");
+        let replayed = store.replay(id, vec!["audit".into()]).await;
+        assert!(matches!(replayed, Err(StoreError::Conflict(_))), "{column}: {replayed:?}");
+        file.clock.set(START_MS + 1_000);
+        let since_ms = START_MS + 500;
+        while store.sweep(Keep { events_since_ms: since_ms, dedupe_since_ms: since_ms }).await.unwrap() {}
+    }
 }
 
 #[tokio::test]

@@ -238,7 +238,7 @@ pub(super) fn is_plugin_name(name: &str) -> bool {
 }
 
 /// The names of the plugins: files `NAME.wasm` and `NAME.wat` directly in the folder.
-fn list_plugins(folder: &Path) -> io::Result<BTreeSet<String>> {
+pub(super) fn list_plugins(folder: &Path) -> io::Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     let entries = std::fs::read_dir(folder).map_err(|error| match error.kind() {
         io::ErrorKind::NotADirectory => instead_of_folder(folder),

@@ -87,9 +87,16 @@ impl ConfigFile {
         // that when only a secret has changed.
         let is_running = self.taken.as_ref().is_none_or(|taken| *taken == before.file);
         let missing = if is_running { MissingPlugins::Wait } else { MissingPlugins::Refuse };
-        let path = self.path.clone();
+        let (path, its_running) = (self.path.clone(), running.clone());
         let loaded = tasks::blocking(move || {
-            let result = Config::load_with(&path, MakeSecrets::Yes, missing);
+            let mut result = Config::load_with(&path, MakeSecrets::Yes, missing);
+            // Nor is another file that routes to it as before, and has a secret to change.
+            if result.is_err()
+                && let Ok(config) = Config::load_with(&path, MakeSecrets::Yes, MissingPlugins::Wait)
+                && config.misses_no_more_than(&its_running)
+            {
+                result = Ok(config);
+            }
             let inputs =
                 result.as_ref().map_or_else(|problems| problems.inputs().to_vec(), |config| config.inputs.clone());
             let settled = !inputs.iter().any(Input::has_changed);

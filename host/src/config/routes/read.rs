@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use toml::de::DeValue;
 
-use super::{Pattern, PatternError, Routes, is_maker};
+use super::{Pattern, PatternError, Route, Routes, is_maker};
+use crate::config::Config;
 use crate::config::raw::{Item, Section, did_you_mean};
-use crate::config::server::{MAX_PLUGIN_NAME_BYTES, is_plugin_name};
+use crate::config::server::{MAX_PLUGIN_NAME_BYTES, is_plugin_name, list_plugins};
 use crate::config::warnings::Warning;
 use crate::event::PluginName;
 
@@ -36,6 +37,23 @@ pub enum MissingPlugins {
     Refuse,
     /// It is taken with a warning: the plugin's deliveries wait, as they do when its file is removed from under a host.
     Wait,
+}
+
+impl Config {
+    /// Whether each plugin without a file that this file names is named in the same way by `running`.
+    pub fn misses_no_more_than(&self, running: &Self) -> bool {
+        let Ok(files) = list_plugins(&self.server.plugins_dir) else { return false };
+        let is_there = |name: &str| files.contains(name);
+        let has_route = |route: &Route, plugin: &PluginName| {
+            running.routes.iter().any(|old| old.pattern == route.pattern && old.plugins.contains(plugin))
+        };
+        let routes = self.routes.iter().all(|route| {
+            let emitter = route.source.as_deref().and_then(|source| source.strip_prefix("plugins/"));
+            let comes = emitter.is_none_or(is_there) || running.routes.iter().any(|old| old.pattern == route.pattern);
+            comes && route.plugins.iter().all(|plugin| is_there(plugin) || has_route(route, plugin))
+        });
+        routes && self.plugins.keys().all(|name| is_there(name) || running.plugins.contains_key(name))
+    }
 }
 
 impl Known<'_> {

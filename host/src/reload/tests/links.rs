@@ -65,6 +65,13 @@ async fn a_plugin_that_is_missing_at_the_start_is_taken_when_it_comes_and_no_cha
     site.replace("config.toml", config_text("\"y.*\" = \"a\""));
     site.until(|condition| condition.config.is_some()).await;
     assert_eq!(site.patterns(), ["x.*"]);
+    // Another file that routes to it as before is taken, and with it a secret that has changed.
+    site.replace("config.toml", config_text("\"x.*\" = \"a\"\n\"z.*\" = \"b\""));
+    fs::write(site.path("plugins/b.wat"), good(2)).unwrap();
+    site.until(|condition| condition.config.is_none()).await;
+    assert_eq!(site.patterns(), ["x.*", "z.*"]);
+    site.replace("config.toml", config_text("\"y.*\" = \"a\""));
+    site.until(|condition| condition.config.is_some()).await;
     fs::write(site.path("plugins/a.wat"), good(1)).unwrap();
     site.until(|condition| condition.config.is_none()).await;
     assert_eq!(site.patterns(), ["y.*"]);

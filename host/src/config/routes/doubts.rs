@@ -22,12 +22,14 @@ impl Routes {
 
 /// A line whose author likely takes the text in front of the colon for a source.
 fn misread(route: &Route, sources: &Sources) -> Option<String> {
-    let (before, _) = route.pattern.split_once(':').filter(|_| route.source.is_none())?;
+    let (before, after) = route.pattern.split_once(':').filter(|_| route.source.is_none())?;
     let names = || sources.keys().map(String::as_str);
     let near = did_you_mean(before, names());
     let longer = |long: &str, short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with(['-', '_']));
     let alike = |name: &str| longer(name, before) || longer(before, name);
-    if near.is_empty() && !names().any(alike) && !presets::NAMES.contains(&before) {
+    // Dots or a star behind the colon are how a line for one source looks: the source may have had this name before.
+    let is_shaped = !before.contains(['.', '/', ' ']) && after.contains(['.', '*']);
+    if near.is_empty() && !is_shaped && !names().any(alike) && !presets::NAMES.contains(&before) {
         return None;
     }
     let help = match near.trim_end().strip_prefix("did") {

@@ -5,6 +5,8 @@
 //! one that is retried and fails again is usually behind the walk. One whose next attempt is due sooner than the last one was may
 //! be met again; its attempts count as usual.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::change::delivery_to;
@@ -76,11 +78,11 @@ pub(super) fn find(
     Ok(found)
 }
 
-/// Those of an event that the plugin has no delivery of.
+/// Those of an event that the plugin has no delivery of, one of each.
 fn untouched(connection: &Connection, to: &str, found: &[DeliveryId]) -> Result<Vec<DeliveryId>, rusqlite::Error> {
-    let mut untouched = Vec::with_capacity(found.len());
+    let (mut untouched, mut events) = (Vec::with_capacity(found.len()), BTreeSet::new());
     for delivery in found {
-        if delivery_to(connection, to, delivery.event)?.is_none() {
+        if events.insert(delivery.event) && delivery_to(connection, to, delivery.event)?.is_none() {
             untouched.push(*delivery);
         }
     }

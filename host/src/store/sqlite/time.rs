@@ -94,6 +94,8 @@ impl Eras {
     pub(super) fn span(&self, since_ms: Option<i64>, until_ms: Option<i64>) -> Span {
         let (mut low, mut end) = (i64::MAX, 0);
         for (era, next) in self.ranges() {
+            // In a healed one ids say less: all of it is looked through.
+            let (since_ms, until_ms) = if era.healed { (None, None) } else { (since_ms, until_ms) };
             let from = since_ms.map_or(era.first, |ms| era.first_at(ms.saturating_sub(ERA_MS)).max(era.first));
             let to = until_ms.map_or(next, |ms| era.first_at(ms.saturating_add(ERA_MS)).min(next));
             if from < to {

@@ -109,6 +109,13 @@ async fn a_file_whose_ids_are_of_a_time_to_come_is_healed() {
     let page = Page { limit: 100, after: None };
     assert_eq!(store.events(until(START_MS + 1), page).await.unwrap().0.len(), rows.len());
     assert_eq!(store.events(until(START_MS - 2 * DAY_MS), page).await.unwrap().0.len(), 5);
+    // Also those whose ids, which only counted on, are hours behind their times.
+    let since = |ms| EventFilter { since_ms: Some(ms), ..EventFilter::default() };
+    let mut expected: Vec<_> = rows.iter().filter(|(_, ms)| *ms >= START_MS - 2 * HOUR_MS).map(|(id, _)| *id).collect();
+    expected.push(new.row());
+    expected.sort_unstable_by(|a, b| b.cmp(a));
+    let found = store.events(since(START_MS - 2 * HOUR_MS), page).await.unwrap().0;
+    assert_eq!(found.iter().map(|event| event.event.id.row()).collect::<Vec<_>>(), expected);
     file.clock.set(START_MS + 5_000);
     assert_eq!(leased(&store, "orders").await, 1, "it has waited as long as it would have");
     // What is older than half a day goes, but for the newest, whose deliveries are open.

@@ -23,6 +23,15 @@ fn doubtful(sources: &str, pattern: &str, says: &[&str]) {
 }
 
 #[test]
+fn a_line_for_a_source_that_is_gone_is_doubted() {
+    for pattern in ["shop:order.**", "shop:order.paid", "shop:*"] {
+        let found = doubts(ACME, &[pattern]);
+        assert!(found.len() == 1 && found[0].contains("there is no source `shop`"), "{pattern}: {found:?}");
+    }
+    assert_eq!(doubts(ACME, &["repo:push", "orders/eu:order.paid"]), Vec::<String>::new());
+}
+
+#[test]
 fn a_colon_after_no_source_belongs_to_the_type() {
     let config = Home::new().good(&format!(
         "{ACME}[routes]\n\"repo:push\" = \"audit\"\n\"acme:Push Hook\" = \"audit\"\n\"plugins/audit:a/b\" = \"audit\"\n"

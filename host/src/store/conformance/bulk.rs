@@ -128,6 +128,14 @@ pub(in crate::store) async fn a_bulk_move_takes_what_is_ready_or_waits_once(harn
     assert_eq!(store.stats().plugins["zeta"].open(), 18);
 }
 
+pub(in crate::store) async fn of_two_deliveries_of_an_event_one_is_moved_and_one_is_counted(harness: impl Harness) {
+    let store = harness.open().await;
+    append(&store, event("order.paid", &["audit", "audit"])).await;
+    let action = || Action::Move("orders".into());
+    assert_eq!(preview(&store, action(), &everything()).await.0, 1);
+    assert_eq!(number(&store, action(), &everything()).await, 1);
+}
+
 pub(in crate::store) async fn a_bulk_cancel_takes_all_that_is_open_and_nothing_else(harness: impl Harness) {
     let store = harness.open().await;
     let mut settled = vec![dead_letter(&store, "audit").await];

@@ -103,6 +103,7 @@ macro_rules! laws {
             }
             bulk {
                 a_bulk_move_takes_what_is_ready_or_waits_once
+                of_two_deliveries_of_an_event_one_is_moved_and_one_is_counted
                 a_bulk_retry_takes_the_dead_that_match
                 a_bulk_retry_takes_what_waits_or_was_ended_only_when_asked
                 what_fails_again_during_a_bulk_retry_has_had_its_chance

@@ -37,7 +37,7 @@ pub(super) struct Client {
     origin: Origin,
 }
 
-/// What says where the host is.
+/// The option, variable or file that says where the host is.
 #[derive(Debug)]
 enum Origin {
     /// `--admin` or `HOOKBOX_ADMIN`.

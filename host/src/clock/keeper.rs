@@ -90,7 +90,7 @@ impl TimeNote {
         Self { host_ms: wall_ms, wall_ms, belief: Belief::default() }
     }
 
-    /// What is known of a store that has no note: it ran when its newest id was given out.
+    /// The note of a store that has none: it ran when its newest id was given out.
     pub fn of_newest_id(newest_ms: i64, wall_ms: i64) -> Self {
         let behind_ms = newest_ms - wall_ms;
         if behind_ms <= JUMP_MS {

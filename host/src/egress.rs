@@ -1,71 +1,62 @@
-//! The way out: HTTP requests of plugins, each under a rule of the configuration or refused.
+//! HTTP requests of plugins: a rule of the configuration allows a request, or the host refuses it.
 //!
 //! ```text
-//! target → rule → headers → resolve → check → connect → TLS → response, masked and counted
+//! request → target → rule → headers → (pool | resolve → check → connect → TLS) → exchange → response
+//!           `policy` decides          `wire` sends and receives
 //! ```
 //!
-//! A request is read strictly (`target`), goes by the first rule that fits (`rules`), and leaves with what the host
-//! adds to it (`headers`). A connection is made by the host's own connector (`connect`), which resolves a name once
-//! and connects to an address that it has checked (`address`). It serves one rule of one plugin (`ways`). What comes
-//! back is counted (`ledger`) and cleared of credentials (`masks`) before the plugin sees it. There are no proxies,
-//! no redirects that the host follows, and no HTTP/2.
+//! A `session` sends the requests of one attempt. `policy` reads where a request goes, chooses the
+//! first rule that matches, and completes the headers. `wire` resolves a name once, checks every
+//! address, and connects to an address that it has checked. Each rule of each plugin has its own
+//! connections (`clients`). Responses are counted (`accounting`), and credentials are redacted
+//! before the plugin sees them. The host uses no proxy, follows no redirect, and speaks no HTTP/2.
+//! The decisions are in `docs/design/egress.md`.
 //!
-//! Invariant: nothing is resolved or connected to before a rule has allowed it, and no address but those of the class
-//! that the rule names is ever connected to.
+//! Invariant: nothing is resolved or connected before a rule allows the request, and the host
+//! connects only to addresses of the class that this rule names.
 
 use std::sync::Arc;
 
 use crate::config::Grants;
 use crate::event::PluginName;
 
-mod address;
-mod body;
-mod connect;
-mod exchange;
-mod failure;
-mod headers;
-mod ledger;
-mod masks;
-mod network;
-mod passage;
-mod pool;
-mod rules;
-mod target;
-mod ways;
+use clients::Clients;
 
-pub use body::{BoxError, RequestBody, ResponseBody};
-pub use failure::{Failure, FailureKind};
-pub use masks::Masks;
-pub use network::{Answer, Network};
-pub use passage::{Passage, Sending, Timeouts, Traveller, Warn};
+mod accounting;
+mod clients;
+mod error;
+mod policy;
+mod session;
+mod wire;
 
-/// The connections of all plugins. Clones share them; they run on the runtime of the attempt that made them.
+pub use error::{RequestError, RequestErrorKind};
+pub use session::{PendingResponse, RequestContext, Session, Warn};
+pub use wire::{BoxError, Network, NetworkFuture, Redactor, RequestBody, RequestTimeouts, ResponseBody};
+
+/// The connections of all plugins. Clones share them; connections run on the runtime of the attempt
+/// that opened them.
 #[derive(Debug, Clone)]
-pub struct Egress(Arc<ways::Ways>);
+pub struct Egress(Arc<Clients>);
 
 impl Egress {
-    /// Over the machine's network.
+    /// Uses the machine's network.
     pub fn system() -> Self {
-        Self::over(Arc::new(network::System))
+        Self::over(Arc::new(wire::SystemNetwork))
     }
 
-    /// Over another network.
+    /// Uses another network.
     pub fn over(network: Arc<dyn Network>) -> Self {
-        Self(Arc::new(ways::Ways::new(network)))
+        Self(Arc::new(Clients::new(network)))
     }
 
-    /// The way out of one attempt.
-    pub fn passage(&self, traveller: Traveller) -> Passage {
-        Passage::new(self.clone(), traveller)
+    /// Begins the requests of one attempt.
+    pub fn session(&self, context: RequestContext) -> Session {
+        Session::new(Arc::clone(&self.0), context)
     }
 
-    /// What a plugin is not to see, and what people are not to read; `None` if no rule adds a credential.
-    pub fn masks(&self, plugin: &PluginName, grants: &Arc<Grants>) -> Option<Arc<Masks>> {
+    /// The redactor for a plugin's credentials; `None` if no rule adds one.
+    pub fn redactor(&self, plugin: &PluginName, grants: &Arc<Grants>) -> Option<Arc<Redactor>> {
         let adds = grants.http.iter().any(|rule| !rule.headers.is_empty());
-        adds.then(|| Arc::clone(&self.granted(plugin, grants).masks))
-    }
-
-    fn granted(&self, plugin: &PluginName, grants: &Arc<Grants>) -> Arc<ways::Granted> {
-        self.0.of(plugin, grants)
+        adds.then(|| Arc::clone(&self.0.of(plugin, grants).redactor))
     }
 }

@@ -33,7 +33,7 @@ pub mod plugins;
 pub mod sandbox; // doors: wasmtime, wasmtime_wasi, wasmtime_wasi_http, wasi_preview1_component_adapter_provider, wat, wit_component, wasmparser
 pub mod store; // doors: rusqlite
 
-// floor 2: the way out, for plugins that are granted one
+// floor 2: HTTP requests of plugins
 pub mod egress; // doors: hyper, hyper_util, rustls, tokio_rustls, webpki_roots
 
 // floor 1: the file a user writes

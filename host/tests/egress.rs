@@ -1,4 +1,4 @@
-//! The way out of plugins against whoever wants more than the rules allow: every attack is aimed at a server that must not
+//! Attacks by plugins that want more than their rules allow: each is aimed at a server that must not
 //! see it, and the same server is reached when a rule says so.
 
 mod addresses;

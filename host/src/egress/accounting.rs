@@ -1,117 +1,120 @@
-//! What an attempt has sent: counted against its limits, and noted for whoever looks at it later.
+//! What an attempt sends and receives: counted against its limits, and recorded for operators.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use http::{Method, Uri};
 
-use super::failure::{Failure, FailureKind};
+use super::error::{RequestError, RequestErrorKind};
 use crate::config::Limits;
 use crate::event::{HttpCall, PluginName};
 use crate::text;
 
-/// How much of a URL is noted, in bytes.
+/// The recorded length of a URL, in bytes.
 const MAX_URL_BYTES: usize = 512;
-/// How much of a method is.
+/// The recorded length of a method, in bytes.
 const MAX_METHOD_BYTES: usize = 32;
 
-/// The result of what the host refused, by a rule or a limit.
+/// The metric's results: the server answered, a rule or limit of the host refused, or it failed.
+const ANSWERED: &str = "answered";
 const REFUSED: &str = "refused";
+const FAILED: &str = "failed";
 
-/// The requests of one attempt. Clones write to the same ledger.
+/// The requests of one attempt. Clones write to the same entries.
 #[derive(Debug, Clone)]
-pub(super) struct Ledger {
+pub(super) struct Accounting {
     plugin: PluginName,
     limits: Limits,
-    book: Arc<Mutex<Book>>,
+    entries: Arc<Mutex<Entries>>,
 }
 
 #[derive(Debug, Default)]
-struct Book {
-    calls: Vec<Noted>,
+struct Entries {
+    calls: Vec<CallEntry>,
     open: usize,
     sent_bytes: u64,
     received_bytes: u64,
 }
 
 #[derive(Debug)]
-struct Noted {
+struct CallEntry {
     call: HttpCall,
     began: Instant,
-    over: bool,
+    ended: bool,
 }
 
-/// A request that was noted.
+/// A recorded request.
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
-    ledger: Ledger,
-    at: usize,
+pub(super) struct CallHandle {
+    accounting: Accounting,
+    index: usize,
 }
 
-/// The same while it is not over, which it is when this is dropped, at the latest.
+/// A recorded request that has not ended. Dropping it ends the request.
 #[derive(Debug)]
-pub(super) struct Open {
-    pub(super) entry: Entry,
-    /// Whether it counts among those at once.
+pub(super) struct OpenCall {
+    pub(super) handle: CallHandle,
+    /// Whether it counts against the limit of open requests.
     counted: bool,
 }
 
-impl Ledger {
+impl Accounting {
     pub(super) fn new(plugin: PluginName, limits: Limits) -> Self {
-        Self { plugin, limits, book: Arc::default() }
+        Self { plugin, limits, entries: Arc::default() }
     }
 
-    /// Notes a request, unless there were too many.
-    pub(super) fn begin(&self, method: &Method, uri: &Uri) -> Result<Open, Failure> {
-        let mut book = self.book();
+    /// Records a request, unless the attempt has sent its maximum. One request beyond it is recorded
+    /// as refused.
+    pub(super) fn begin(&self, method: &Method, uri: &Uri) -> Result<OpenCall, RequestError> {
+        let mut entries = self.entries();
         let limit = self.limits.http_requests;
-        let failure = (book.calls.len() >= limit).then(|| {
-            let why = format!("an attempt can send {limit}; limits = {{ http_requests = … }} sets how many");
-            Failure::new(FailureKind::Requests, why)
+        let refusal = (entries.calls.len() >= limit).then(|| {
+            let why =
+                format!("an attempt can send {limit} requests; limits = {{ http_requests = … }} sets the maximum");
+            RequestError::new(RequestErrorKind::Requests, why)
         });
-        if book.calls.len() <= limit {
-            let mut call = HttpCall {
+        if entries.calls.len() <= limit {
+            let call = HttpCall {
                 method: text::plain(method.as_str(), MAX_METHOD_BYTES),
                 url: shown(uri),
                 status: None,
-                error: None,
-                refused: failure.is_some(),
+                error: refusal.as_ref().map(|refusal| format!("further requests were refused: {refusal}")),
+                refused: refusal.is_some(),
                 sent_bytes: 0,
                 received_bytes: 0,
                 duration_ms: 0,
             };
-            call.error = failure.as_ref().map(|failure| format!("further requests were refused: {failure}"));
-            book.calls.push(Noted { call, began: Instant::now(), over: failure.is_some() });
+            entries.calls.push(CallEntry { call, began: Instant::now(), ended: refusal.is_some() });
         }
-        let at = book.calls.len() - 1;
-        drop(book);
-        match failure {
-            None => Ok(Open { entry: Entry { ledger: self.clone(), at }, counted: false }),
-            Some(failure) => {
+        let index = entries.calls.len() - 1;
+        drop(entries);
+        match refusal {
+            None => Ok(OpenCall { handle: CallHandle { accounting: self.clone(), index }, counted: false }),
+            Some(refusal) => {
                 self.count(REFUSED);
-                Err(failure)
+                Err(refusal)
             }
         }
     }
 
-    /// Everything that was noted; nothing is afterwards.
+    /// Returns all recorded requests. Nothing is recorded afterwards.
     pub(super) fn close(&self) -> Vec<HttpCall> {
-        let calls = std::mem::take(&mut self.book().calls);
-        calls.into_iter().map(|noted| self.ended(noted)).collect()
+        let calls = std::mem::take(&mut self.entries().calls);
+        calls.into_iter().map(|entry| self.finished(entry)).collect()
     }
 
-    /// Whether a request is not over.
+    /// Whether a request has not ended.
     pub(super) fn busy(&self) -> bool {
-        self.book().calls.iter().any(|noted| !noted.over)
+        self.entries().calls.iter().any(|entry| !entry.ended)
     }
 
-    fn ended(&self, mut noted: Noted) -> HttpCall {
-        if !noted.over {
-            noted.call.duration_ms = since(noted.began);
-            noted.call.error.get_or_insert_with(|| "the attempt ended before it did".to_owned());
-            self.count(if noted.call.status.is_some() { "answered" } else { "failed" });
+    fn finished(&self, mut entry: CallEntry) -> HttpCall {
+        if !entry.ended {
+            entry.call.duration_ms = elapsed_ms(entry.began);
+            entry.call.error.get_or_insert_with(|| "the attempt ended before the request did".to_owned());
+            self.count(if entry.call.status.is_some() { ANSWERED } else { FAILED });
         }
-        noted.call
+        entry.call
     }
 
     fn count(&self, result: &'static str) {
@@ -119,118 +122,116 @@ impl Ledger {
             .increment(1);
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
-        // A panic while it was held can at worst have lost a number.
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        // A panic while it was locked can at worst have lost a number.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Entry {
-    /// The response has come.
+impl CallHandle {
+    /// Records the status of the response.
     pub(super) fn answered(&self, status: u16) {
-        self.note(|call| call.status = Some(status));
+        self.update(|call| call.status = Some(status));
     }
 
-    /// It failed. The first reason stays.
-    pub(super) fn failed(&self, why: &Failure) {
-        self.note(|call| {
+    /// Records why the request failed. The first reason stays.
+    pub(super) fn failed(&self, why: &RequestError) {
+        self.update(|call| {
             call.error.get_or_insert_with(|| text::error(&why.to_string()));
         });
     }
 
-    /// Counts what goes out of the body.
-    pub(super) fn sent(&self, bytes: usize) -> Result<(), Failure> {
-        let limit = self.ledger.limits.http_sent_bytes;
-        let mut book = self.ledger.book();
-        book.sent_bytes = book.sent_bytes.saturating_add(bytes as u64);
-        let beyond = book.sent_bytes > limit;
-        drop(book);
-        if beyond {
-            let why = format!("an attempt can send {limit} bytes; limits = {{ http_sent = … }} sets how many");
-            return Err(Failure::new(FailureKind::Sent, why));
+    /// Counts bytes of the request's body.
+    pub(super) fn sent(&self, bytes: usize) -> Result<(), RequestError> {
+        let limit = self.accounting.limits.http_sent_bytes;
+        if add(&mut self.accounting.entries().sent_bytes, bytes) > limit {
+            let why = format!("an attempt can send {limit} bytes; limits = {{ http_sent = … }} sets the maximum");
+            return Err(RequestError::new(RequestErrorKind::Sent, why));
         }
-        self.note(|call| call.sent_bytes += bytes as u64);
+        self.update(|call| call.sent_bytes += bytes as u64);
         Ok(())
     }
 
-    /// Counts what comes in of a body.
-    pub(super) fn received(&self, bytes: usize) -> Result<(), Failure> {
+    /// Counts bytes of the response's body.
+    pub(super) fn received(&self, bytes: usize) -> Result<(), RequestError> {
         self.received_head(bytes)?;
-        self.note(|call| call.received_bytes += bytes as u64);
+        self.update(|call| call.received_bytes += bytes as u64);
         Ok(())
     }
 
-    /// Counts the head of a response: against the same limit, and not with its body.
-    pub(super) fn received_head(&self, bytes: usize) -> Result<(), Failure> {
-        let limit = self.ledger.limits.http_received_bytes;
-        let mut book = self.ledger.book();
-        book.received_bytes = book.received_bytes.saturating_add(bytes as u64);
-        let beyond = book.received_bytes > limit;
-        drop(book);
-        if beyond {
-            let why = format!("an attempt can receive {limit} bytes; limits = {{ http_received = … }} sets how many");
-            return Err(Failure::new(FailureKind::Received, why));
+    /// Counts bytes of the response's head: against the same limit, but not recorded as its body.
+    pub(super) fn received_head(&self, bytes: usize) -> Result<(), RequestError> {
+        let limit = self.accounting.limits.http_received_bytes;
+        if add(&mut self.accounting.entries().received_bytes, bytes) > limit {
+            let why =
+                format!("an attempt can receive {limit} bytes; limits = {{ http_received = … }} sets the maximum");
+            return Err(RequestError::new(RequestErrorKind::Received, why));
         }
         Ok(())
     }
 
-    fn note(&self, change: impl FnOnce(&mut HttpCall)) {
-        let mut book = self.ledger.book();
-        if let Some(noted) = book.calls.get_mut(self.at).filter(|noted| !noted.over) {
-            change(&mut noted.call);
+    fn update(&self, change: impl FnOnce(&mut HttpCall)) {
+        let mut entries = self.accounting.entries();
+        if let Some(entry) = entries.calls.get_mut(self.index).filter(|entry| !entry.ended) {
+            change(&mut entry.call);
         }
     }
 }
 
-impl Open {
-    /// Takes one of the places for requests at once.
-    pub(super) fn occupy(&mut self) -> Result<(), Failure> {
-        let limit = self.entry.ledger.limits.http_open;
-        let mut book = self.entry.ledger.book();
-        if book.open >= limit {
-            let why =
-                format!("{limit} requests are open, which is all at once; limits = {{ http_open = … }} sets how many");
-            return Err(Failure::new(FailureKind::Open, why));
+impl OpenCall {
+    /// Counts the request as open, unless the attempt has its maximum of open requests.
+    pub(super) fn count_open(&mut self) -> Result<(), RequestError> {
+        let limit = self.handle.accounting.limits.http_open;
+        let mut entries = self.handle.accounting.entries();
+        if entries.open >= limit {
+            let why = format!("{limit} requests are open, which is the maximum; limits = {{ http_open = … }} sets it");
+            return Err(RequestError::new(RequestErrorKind::Open, why));
         }
-        book.open += 1;
-        drop(book);
+        entries.open += 1;
+        drop(entries);
         self.counted = true;
         Ok(())
     }
 
-    /// It is over, because of this.
-    pub(super) fn fail(mut self, why: &Failure) {
-        self.entry.failed(why);
-        self.over(if why.refused() { REFUSED } else { "failed" });
+    /// Ends the request with an error.
+    pub(super) fn fail(mut self, why: &RequestError) {
+        self.handle.failed(why);
+        self.end(if why.is_refusal() { REFUSED } else { FAILED });
     }
 
-    fn over(&mut self, result: &'static str) {
-        let mut book = self.entry.ledger.book();
-        book.open -= usize::from(std::mem::take(&mut self.counted));
-        let Some(noted) = book.calls.get_mut(self.entry.at).filter(|noted| !noted.over) else { return };
-        noted.over = true;
-        noted.call.duration_ms = since(noted.began);
-        let answered = noted.call.status.is_some();
+    fn end(&mut self, result: &'static str) {
+        let mut entries = self.handle.accounting.entries();
+        entries.open -= usize::from(std::mem::take(&mut self.counted));
+        let Some(entry) = entries.calls.get_mut(self.handle.index).filter(|entry| !entry.ended) else { return };
+        entry.ended = true;
+        entry.call.duration_ms = elapsed_ms(entry.began);
+        let answered = entry.call.status.is_some();
         if !answered {
-            noted.call.error.get_or_insert_with(|| "the plugin did not wait for the response".to_owned());
-            noted.call.refused = result == REFUSED;
+            entry.call.error.get_or_insert_with(|| "the plugin did not wait for the response".to_owned());
+            entry.call.refused = result == REFUSED;
         }
-        drop(book);
-        self.entry.ledger.count(if answered { "answered" } else { result });
+        drop(entries);
+        self.handle.accounting.count(if answered { ANSWERED } else { result });
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenCall {
     fn drop(&mut self) {
-        self.over("failed");
+        self.end(FAILED);
     }
 }
 
-fn since(began: Instant) -> u64 {
+/// Adds to a count of bytes and returns the sum.
+fn add(count: &mut u64, bytes: usize) -> u64 {
+    *count = count.saturating_add(bytes as u64);
+    *count
+}
+
+fn elapsed_ms(began: Instant) -> u64 {
     u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A URL as it is noted: without a password, and without what a query says.
+/// A URL as it is recorded: without a password, and without the values of its query.
 pub(super) fn shown(uri: &Uri) -> String {
     let authority = uri.authority().map_or("", |authority| authority.as_str());
     let (user, host) = authority.rsplit_once('@').map_or(("", authority), |(_, host)| ("*@", host));

@@ -1,116 +1,67 @@
-//! The ways out of each plugin: every rule has connections of its own.
+//! The HTTP clients of each plugin, one for each rule.
 //!
-//! Invariant: no connection serves two plugins or two rules. What one rule was allowed to reach, another may not be.
+//! Invariant: a connection never serves two plugins or two rules, because one rule may reach what
+//! another may not.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, RootCertStore};
-
-use super::connect::{Connector, Shared};
-use super::failure::{Failure, FailureKind};
-use super::masks::Masks;
-use super::network::Network;
-use super::pool::Pool;
+use super::wire::{Network, Redactor, RuleClient, SharedResources};
 use crate::config::{Grants, HttpRule};
 use crate::event::PluginName;
 
-/// After how long the ways of a plugin that sends nothing are forgotten.
-const FORGOTTEN: Duration = Duration::from_secs(600);
+/// How long the clients of a plugin that sends nothing are kept.
+const MAX_UNUSED: Duration = Duration::from_secs(600);
 
-/// The way of one rule.
-#[derive(Clone)]
-pub(super) struct Way {
-    pub(super) rule: Arc<HttpRule>,
-    /// Or why there can be none.
-    pub(super) connector: Result<Connector, Failure>,
-    /// Its connections that wait for a request.
-    pub(super) pool: Arc<Pool>,
-}
-
-/// What follows from a plugin's grants; made once for all attempts under them.
-pub(super) struct Granted {
+/// What follows from a plugin's grants. All attempts under the same grants share it.
+pub(super) struct PluginClients {
     grants: Arc<Grants>,
     /// In the order of the rules.
-    pub(super) ways: Vec<Way>,
-    pub(super) masks: Arc<Masks>,
+    pub(super) rules: Vec<RuleClient>,
+    pub(super) redactor: Arc<Redactor>,
 }
 
-/// Of every plugin that has sent something lately.
-pub(super) struct Ways {
-    network: Arc<dyn Network>,
-    /// The public authorities.
-    roots: OnceLock<Arc<RootCertStore>>,
-    plugins: Mutex<HashMap<PluginName, Plugin>>,
-    shared: Arc<Shared>,
+/// The clients of all plugins that sent something lately.
+pub(super) struct Clients {
+    plugins: Mutex<HashMap<PluginName, KnownPlugin>>,
+    shared: Arc<SharedResources>,
 }
 
-struct Plugin {
-    granted: Arc<Granted>,
+struct KnownPlugin {
+    clients: Arc<PluginClients>,
     used: Instant,
 }
 
-impl Ways {
+impl Clients {
     pub(super) fn new(network: Arc<dyn Network>) -> Self {
-        Self { network, roots: OnceLock::new(), plugins: Mutex::default(), shared: Arc::default() }
+        Self { plugins: Mutex::default(), shared: Arc::new(SharedResources::new(network)) }
     }
 
-    /// What follows from a plugin's grants. A rule that was there before keeps its way.
-    pub(super) fn of(&self, plugin: &PluginName, grants: &Arc<Grants>) -> Arc<Granted> {
+    /// The clients for a plugin's grants. A rule that was granted before keeps its connections.
+    pub(super) fn of(&self, plugin: &PluginName, grants: &Arc<Grants>) -> Arc<PluginClients> {
         let now = Instant::now();
         let mut plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = plugins.get_mut(plugin).filter(|known| Arc::ptr_eq(&known.granted.grants, grants)) {
+        if let Some(known) = plugins.get_mut(plugin).filter(|known| Arc::ptr_eq(&known.clients.grants, grants)) {
             known.used = now;
-            return Arc::clone(&known.granted);
+            return Arc::clone(&known.clients);
         }
-        plugins.retain(|_, known| now.duration_since(known.used) < FORGOTTEN);
-        let before = plugins.get(plugin).map(|known| Arc::clone(&known.granted));
-        let way = |rule: &Arc<HttpRule>| {
-            let same = before.iter().flat_map(|granted| &granted.ways).find(|way| way.rule == *rule);
-            same.cloned().unwrap_or_else(|| self.way(rule))
+        plugins.retain(|_, known| now.duration_since(known.used) < MAX_UNUSED);
+        let before = plugins.get(plugin).map(|known| Arc::clone(&known.clients));
+        let client = |rule: &Arc<HttpRule>| {
+            let same = before.iter().flat_map(|clients| &clients.rules).find(|client| client.rule == *rule);
+            same.cloned().unwrap_or_else(|| RuleClient::new(rule, &self.shared))
         };
-        let (ways, masks) = (grants.http.iter().map(way).collect(), Arc::new(Masks::of(grants)));
-        let granted = Arc::new(Granted { grants: Arc::clone(grants), ways, masks });
-        plugins.insert(Arc::clone(plugin), Plugin { granted: Arc::clone(&granted), used: now });
-        granted
-    }
-
-    fn way(&self, rule: &Arc<HttpRule>) -> Way {
-        let (rule, network) = (Arc::clone(rule), Arc::clone(&self.network));
-        let tls = rule.tls.then(|| self.tls(&rule)).transpose();
-        let connector = tls.map(|tls| Connector::new(Arc::clone(&rule), network, tls, Arc::clone(&self.shared)));
-        Way { rule, connector, pool: Arc::default() }
-    }
-
-    /// TLS by name, with the public authorities or those of the rule; each rule resumes its own sessions only.
-    fn tls(&self, rule: &HttpRule) -> Result<Arc<ClientConfig>, Failure> {
-        let fault =
-            |error: rustls::Error| Failure::new(FailureKind::Configuration, format!("TLS is not set up: {error}"));
-        let roots = match &rule.authorities {
-            None => Arc::clone(
-                self.roots.get_or_init(|| Arc::new(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() })),
-            ),
-            Some(authorities) => {
-                let mut roots = RootCertStore::empty();
-                for authority in authorities.iter() {
-                    roots.add(CertificateDer::from(authority.clone())).map_err(fault)?;
-                }
-                Arc::new(roots)
-            }
-        };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let mut config = builder.map_err(fault)?.with_root_certificates(roots).with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
+        let (rules, redactor) = (grants.http.iter().map(client).collect(), Arc::new(Redactor::of(grants)));
+        let clients = Arc::new(PluginClients { grants: Arc::clone(grants), rules, redactor });
+        plugins.insert(Arc::clone(plugin), KnownPlugin { clients: Arc::clone(&clients), used: now });
+        clients
     }
 }
 
-impl fmt::Debug for Ways {
+impl fmt::Debug for Clients {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ways").field("network", &self.network).finish_non_exhaustive()
+        f.debug_struct("Clients").field("shared", &self.shared).finish_non_exhaustive()
     }
 }

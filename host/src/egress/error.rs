@@ -1,73 +1,93 @@
-//! Why a request did not come to its end: a kind for the guest, a text for people.
+//! Why a request failed: a kind for the guest, a text for people.
 
 use std::error::Error;
 use std::fmt;
 
-/// Why a request did not come to its end.
+/// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// For the guest.
-    pub kind: FailureKind,
+pub struct RequestError {
+    /// What the guest is told.
+    pub kind: RequestErrorKind,
     text: String,
 }
 
-/// What a guest is told; the names are those of `wasi:http`.
+/// What a guest is told. Each kind has a counterpart among the error codes of `wasi:http`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FailureKind {
-    /// No rule allows it.
+pub enum RequestErrorKind {
+    /// No rule allows the request.
     Denied,
-    /// The address, as the guest wrote it, is none that can be judged.
+    /// The URL is invalid or ambiguous.
     Uri,
-    /// It is too long.
+    /// The URL is too long.
     UriTooLong,
-    /// The method is not to be used.
+    /// The method is not allowed.
     Method,
-    /// A header is not to be sent.
+    /// A header is not allowed.
     Header,
     /// There are too many headers, or they are too long.
     HeaderSize,
-    /// The host lacks something that the operator has to give.
+    /// The operator has to set something, such as a credential.
     Configuration,
-    /// Too many requests in all.
+    /// The attempt has sent its maximum of requests.
     Requests,
-    /// Too many requests at once.
+    /// Too many requests or connections are open.
     Open,
-    /// Too much is sent.
+    /// The attempt has sent its maximum of bytes.
     Sent,
-    /// Too much has come.
+    /// The attempt has received its maximum of bytes.
     Received,
-    /// The name has no address that may be connected to.
+    /// The host has no address that the rule allows.
     Prohibited,
     /// The name could not be resolved.
     Dns,
-    /// It could not in time.
+    /// The name was not resolved in time.
     DnsTimeout,
-    /// Nobody listens there.
+    /// The connection was refused.
     Refused,
-    /// There was no connection in time.
+    /// No connection was established in time.
     ConnectTimeout,
-    /// The other side is not who it should be.
+    /// The server's certificate is invalid.
     Certificate,
-    /// TLS failed otherwise.
+    /// TLS failed for another reason.
     Tls,
-    /// The response, or its next part, did not come in time.
+    /// The response, or its next part, did not arrive in time.
     ReadTimeout,
-    /// The connection ended too soon.
+    /// The connection ended too early.
     Terminated,
     /// The response is compressed where it must not be.
     Coding,
-    /// What came is no response to a request, or none that is passed on.
+    /// The server did not send a valid response, or the request's body was invalid.
     Protocol,
 }
 
-impl Failure {
-    pub(super) fn new(kind: FailureKind, text: impl Into<String>) -> Self {
+impl RequestError {
+    pub(super) fn new(kind: RequestErrorKind, text: impl Into<String>) -> Self {
         Self { kind, text: text.into() }
     }
 
-    /// Whether the host would not send it, as opposed to could not.
-    pub(super) fn refused(&self) -> bool {
-        use FailureKind as Kind;
+    /// Finds what ended an exchange: a cause of our own, or what the HTTP library says.
+    pub(super) fn of_exchange(error: &hyper::Error) -> Self {
+        let mut causes: Vec<&(dyn Error + 'static)> = vec![error];
+        while let Some(cause) = causes.last().copied().and_then(Error::source) {
+            causes.push(cause);
+        }
+        if let Some(own) = causes.iter().find_map(|cause| cause.downcast_ref::<Self>()) {
+            return own.clone();
+        }
+        let (kind, what) = if error.is_user() {
+            (RequestErrorKind::Protocol, "the request's body failed")
+        } else if error.is_parse() {
+            (RequestErrorKind::Protocol, "the server sent no valid HTTP response")
+        } else {
+            (RequestErrorKind::Terminated, "the connection ended")
+        };
+        let root = causes.last().map_or_else(String::new, ToString::to_string);
+        Self::new(kind, format!("{what}: {root}"))
+    }
+
+    /// Whether the host refused the request, as opposed to a failure of the network or the server.
+    pub(super) fn is_refusal(&self) -> bool {
+        use RequestErrorKind as Kind;
         matches!(
             self.kind,
             Kind::Denied
@@ -86,10 +106,10 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
 }
 
-impl Error for Failure {}
+impl Error for RequestError {}

@@ -1,4 +1,4 @@
-//! What one attempt sends: decide → note → connect → mask.
+//! The requests of one attempt: decide → note → send → redact.
 
 use std::fmt;
 use std::pin::Pin;
@@ -12,192 +12,186 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use super::body::{Received, RequestBody, ResponseBody, Sent};
-use super::exchange::{Lease, exchange};
-use super::failure::{Failure, FailureKind};
-use super::ledger::{self, Ledger, Open};
-use super::target::{Host, Target};
-use super::ways::{Granted, Way};
-use super::{Egress, headers, rules};
+use super::accounting::{self, Accounting, OpenCall};
+use super::clients::{Clients, PluginClients};
+use super::error::{RequestError, RequestErrorKind};
+use super::policy::{RequestTarget, TargetHost, headers, rules};
+use super::wire::{
+    PooledConnection, ReceivedBody, RequestBody, RequestTimeouts, ResponseBody, RuleClient, SentBody, passed_head,
+};
 use crate::config::{Grants, Limits};
 use crate::event::{HttpCall, PluginName};
 
 /// Takes lines for the plugin's log.
 pub type Warn = Box<dyn Fn(&str) + Send + Sync>;
 
-/// Whose requests they are, and within what.
-pub struct Traveller {
+/// The attempt that sends requests, and its bounds.
+pub struct RequestContext {
     /// The plugin.
     pub plugin: PluginName,
-    /// Where it may go.
+    /// The rules that allow requests.
     pub grants: Arc<Grants>,
-    /// How much it may send and receive.
+    /// How much the attempt may send and receive.
     pub limits: Limits,
-    /// What `Idempotency-Key` says
+    /// The value of `Idempotency-Key`
     /// (<https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-idempotency-key-header>).
     pub idempotency_key: Arc<str>,
-    /// When its time is up.
+    /// When the attempt ends.
     pub deadline: Instant,
-    /// Where refusals are told.
+    /// Where refusals are logged.
     pub warn: Warn,
 }
 
-/// How long the plugin wants to wait; never beyond the end of its attempt.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Timeouts {
-    /// For a connection.
-    pub connect: Option<Duration>,
-    /// For the head of the response, from then on.
-    pub first_byte: Option<Duration>,
-    /// For each further part of its body.
-    pub between_bytes: Option<Duration>,
-}
+/// The response to a request, once its head has arrived.
+pub type PendingResponse = Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, RequestError>> + Send>>;
 
-/// What comes of a request.
-pub type Sending = Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, Failure>> + Send>>;
-
-/// The way out of one attempt. Clones are the same.
+/// Sends the requests of one attempt. Clones are the same session.
 #[derive(Clone)]
-pub struct Passage(Arc<Inner>);
+pub struct Session(Arc<SessionState>);
 
-struct Inner {
-    egress: Egress,
-    traveller: Traveller,
-    ledger: Ledger,
-    /// Made when a rule fits.
-    granted: OnceLock<Arc<Granted>>,
-    /// Whether the log says that there were too many requests.
-    too_many: AtomicBool,
+struct SessionState {
+    clients: Arc<Clients>,
+    context: RequestContext,
+    accounting: Accounting,
+    /// Looked up when the first rule matches.
+    plugin_clients: OnceLock<Arc<PluginClients>>,
+    /// Whether the log already says that there were too many requests.
+    excess_logged: AtomicBool,
 }
 
-impl Passage {
-    pub(super) fn new(egress: Egress, traveller: Traveller) -> Self {
-        let ledger = Ledger::new(Arc::clone(&traveller.plugin), traveller.limits);
-        let (granted, too_many) = (OnceLock::new(), AtomicBool::new(false));
-        Self(Arc::new(Inner { egress, traveller, ledger, granted, too_many }))
+/// A request that a rule allows.
+struct AdmittedRequest {
+    client: RuleClient,
+    host: TargetHost,
+    request: Request<SentBody>,
+}
+
+impl Session {
+    pub(super) fn new(clients: Arc<Clients>, context: RequestContext) -> Self {
+        let accounting = Accounting::new(Arc::clone(&context.plugin), context.limits);
+        let (plugin_clients, excess_logged) = (OnceLock::new(), AtomicBool::new(false));
+        Self(Arc::new(SessionState { clients, context, accounting, plugin_clients, excess_logged }))
     }
 
-    /// Sends a request, if a rule allows it. What is refused was refused when this returns, before anything was asked
-    /// of the network.
-    pub fn send(&self, request: Request<RequestBody>, timeouts: Timeouts) -> Sending {
-        let passage = self.clone();
-        let asked = ledger::shown(request.uri());
-        let asked = format!("{} {}", request.method(), asked.split('?').next().unwrap_or_default());
+    /// Sends a request if a rule allows it. A refusal is final when this returns; until then nothing
+    /// has been resolved or connected.
+    pub fn send(&self, request: Request<RequestBody>, timeouts: RequestTimeouts) -> PendingResponse {
+        let session = self.clone();
+        let url = accounting::shown(request.uri());
+        let shown = format!("{} {}", request.method(), url.split('?').next().unwrap_or_default());
         match self.0.admit(request) {
-            Ok((leaving, open)) => Box::pin(async move {
-                match passage.0.pass(leaving, &open, timeouts).await {
-                    Ok((response, lease, between)) => {
-                        let masks = Arc::clone(&passage.0.granted().masks);
-                        Ok(response.map(|body| Received::new(body, lease, open, masks, between).boxed_unsync()))
+            Ok((admitted, call)) => Box::pin(async move {
+                match session.0.exchange(admitted, &call, timeouts).await {
+                    Ok((response, connection, between_bytes)) => {
+                        let redactor = Arc::clone(&session.0.plugin_clients().redactor);
+                        Ok(response.map(|body| {
+                            ReceivedBody::new(body, connection, call, redactor, between_bytes).boxed_unsync()
+                        }))
                     }
-                    Err(failure) => {
-                        passage.0.tell(&asked, &failure);
-                        open.fail(&failure);
-                        Err(failure)
+                    Err(error) => {
+                        session.0.log_refusal(&shown, &error);
+                        call.fail(&error);
+                        Err(error)
                     }
                 }
             }),
-            Err(failure) => {
-                self.0.tell(&asked, &failure);
-                Box::pin(std::future::ready(Err(failure)))
+            Err(error) => {
+                self.0.log_refusal(&shown, &error);
+                Box::pin(std::future::ready(Err(error)))
             }
         }
     }
 
-    /// Whether a request is under way, or its response is.
+    /// Whether a request or its response is under way.
     pub fn busy(&self) -> bool {
-        self.0.ledger.busy()
+        self.0.accounting.busy()
     }
 
-    /// What was sent, in the order in which it began. The attempt is over: nothing is noted afterwards.
+    /// Ends the session and returns its requests in the order in which they began. Later changes
+    /// are not recorded.
     pub fn close(&self) -> Vec<HttpCall> {
-        self.0.ledger.close()
+        self.0.accounting.close()
     }
 }
 
-/// A request that may go.
-struct Leaving {
-    way: Way,
-    host: Host,
-    request: Request<Sent>,
-}
-
-impl Inner {
-    /// Notes a request, chooses its rule and completes it.
-    fn admit(&self, request: Request<RequestBody>) -> Result<(Leaving, Open), Failure> {
-        let mut open = self.ledger.begin(request.method(), request.uri())?;
-        match self.complete(request, &mut open) {
-            Ok(leaving) => Ok((leaving, open)),
-            Err(failure) => {
-                open.fail(&failure);
-                Err(failure)
+impl SessionState {
+    /// Records a request, chooses its rule and completes its headers.
+    fn admit(&self, request: Request<RequestBody>) -> Result<(AdmittedRequest, OpenCall), RequestError> {
+        let mut call = self.accounting.begin(request.method(), request.uri())?;
+        match self.complete(request, &mut call) {
+            Ok(admitted) => Ok((admitted, call)),
+            Err(error) => {
+                call.fail(&error);
+                Err(error)
             }
         }
     }
 
-    fn complete(&self, request: Request<RequestBody>, open: &mut Open) -> Result<Leaving, Failure> {
-        let Traveller { plugin, grants, idempotency_key, .. } = &self.traveller;
-        let target = Target::read(request.uri())?;
+    fn complete(&self, request: Request<RequestBody>, call: &mut OpenCall) -> Result<AdmittedRequest, RequestError> {
+        let RequestContext { plugin, grants, idempotency_key, .. } = &self.context;
+        let target = RequestTarget::read(request.uri())?;
         let rule = rules::decide(grants, plugin, request.method(), &target)?;
-        let way = self.granted().ways[rule].clone();
+        let client = self.plugin_clients().rules[rule].clone();
         let (parts, body) = request.into_parts();
         let length = headers::check(&parts.headers)?;
         let empty = body.is_end_stream();
-        // A request of our own, so that nothing of the guest's goes along unseen.
-        let mut request = Request::new(Sent::new(body, open.entry.clone(), length));
+        // A new request, so that no extension of the guest's request is sent along.
+        let mut request = Request::new(SentBody::new(body, call.handle.clone(), length));
         *request.headers_mut() = parts.headers;
-        let notes = headers::complete(request.headers_mut(), &way.rule, &parts.method, idempotency_key)?;
+        let notes = headers::complete(request.headers_mut(), &client.rule, &parts.method, idempotency_key)?;
         headers::set_host(request.headers_mut(), &target)?;
         if empty && matches!(parts.method, Method::POST | Method::PUT | Method::PATCH) {
-            // Where content is expected, its absence is said (RFC 9110 §8.6).
+            // These methods expect content, so its absence is stated (RFC 9110 §8.6).
             request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         *request.method_mut() = parts.method;
         *request.uri_mut() = Uri::from(target.path_and_query);
-        open.occupy()?;
-        notes.iter().for_each(|note| (self.traveller.warn)(note));
-        Ok(Leaving { way, host: target.host, request })
+        call.count_open()?;
+        notes.iter().for_each(|note| (self.context.warn)(note));
+        Ok(AdmittedRequest { client, host: target.host, request })
     }
 
-    async fn pass(
+    async fn exchange(
         &self,
-        leaving: Leaving,
-        open: &Open,
-        timeouts: Timeouts,
-    ) -> Result<(Response<Incoming>, Lease, Duration), Failure> {
-        let Leaving { way, host, request } = leaving;
-        let times = timeouts.within(self.traveller.deadline);
-        let (response, lease) = exchange(&way, &host, request, times).await?;
+        admitted: AdmittedRequest,
+        call: &OpenCall,
+        timeouts: RequestTimeouts,
+    ) -> Result<(Response<Incoming>, PooledConnection, Duration), RequestError> {
+        let AdmittedRequest { client, host, request } = admitted;
+        let bounds = timeouts.within(self.context.deadline);
+        let (response, connection) = client.exchange(&host, request, &bounds).await?;
         let (parts, body) = response.into_parts();
-        let head = open.entry.received_head(headers::bytes(&parts.headers));
-        let parts = headers::response(parts, &way.rule, &self.granted().masks)?;
-        open.entry.answered(parts.status.as_u16());
-        head?;
-        Ok((Response::from_parts(parts, body), lease, times[2]))
+        let counted = call.handle.received_head(headers::bytes(&parts.headers));
+        let parts = passed_head(parts, &client.rule, &self.plugin_clients().redactor)?;
+        call.handle.answered(parts.status.as_u16());
+        // The limit ends the request only now, so that the record has the status.
+        counted?;
+        Ok((Response::from_parts(parts, body), connection, bounds.between_bytes))
     }
 
-    fn granted(&self) -> &Granted {
-        let Traveller { plugin, grants, .. } = &self.traveller;
-        self.granted.get_or_init(|| self.egress.granted(plugin, grants))
+    fn plugin_clients(&self) -> &PluginClients {
+        let RequestContext { plugin, grants, .. } = &self.context;
+        self.plugin_clients.get_or_init(|| self.clients.of(plugin, grants))
     }
 
-    /// Says in the plugin's log what was refused, and why.
-    fn tell(&self, asked: &str, failure: &Failure) {
-        let again = failure.kind == FailureKind::Requests && self.too_many.swap(true, Ordering::Relaxed);
-        if failure.refused() && !again {
-            (self.traveller.warn)(&format!("{asked} was refused: {failure}"));
+    /// Writes a refusal and its reason to the plugin's log.
+    fn log_refusal(&self, shown: &str, error: &RequestError) {
+        let excess = error.kind == RequestErrorKind::Requests;
+        let logged = excess && self.excess_logged.swap(true, Ordering::Relaxed);
+        if error.is_refusal() && !logged {
+            (self.context.warn)(&format!("{shown} was refused: {error}"));
         }
     }
 }
 
-impl fmt::Debug for Passage {
+impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Passage").field("plugin", &self.0.traveller.plugin).finish_non_exhaustive()
+        f.debug_struct("Session").field("plugin", &self.0.context.plugin).finish_non_exhaustive()
     }
 }
 
-impl fmt::Debug for Traveller {
+impl fmt::Debug for RequestContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Traveller").field("plugin", &self.plugin).finish_non_exhaustive()
+        f.debug_struct("RequestContext").field("plugin", &self.plugin).finish_non_exhaustive()
     }
 }

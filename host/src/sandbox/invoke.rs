@@ -14,7 +14,7 @@ use super::command::{self, EmittedLines};
 use super::limits::{CALL_BOOKKEEPING_BYTES, MAX_TIMEOUT_MS, SLACK_MS};
 use super::verdict::{self, Ended};
 use super::{Call, Invocation, Linked, Verdict, bindings, handler, http};
-use crate::egress::Masks;
+use crate::egress::Redactor;
 use crate::{clock, tasks};
 
 /// What an instance is made of, by contract.
@@ -124,16 +124,16 @@ fn conclude(verdict: Verdict, attempt: &mut Attempt, started: Instant) -> Invoca
     };
     let silent = invocation.logs.is_empty() && invocation.calls.is_empty();
     if !(silent && matches!(invocation.verdict, Verdict::Ok(_)))
-        && let Some(masks) = attempt.outgoing.masks()
+        && let Some(redactor) = attempt.outgoing.redactor()
     {
-        mask(&mut invocation, &masks);
+        redact(&mut invocation, &redactor);
     }
     invocation
 }
 
 /// Takes credentials that the host adds to requests out of what people read. Events are the plugin's own.
-fn mask(invocation: &mut Invocation, masks: &Masks) {
-    let hide = |text: &mut String| *text = masks.mask(text).into_owned();
+fn redact(invocation: &mut Invocation, redactor: &Redactor) {
+    let hide = |text: &mut String| *text = redactor.redact(text).into_owned();
     invocation.logs.iter_mut().for_each(|line| hide(&mut line.message));
     for call in &mut invocation.calls {
         hide(&mut call.url);

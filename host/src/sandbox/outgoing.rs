@@ -1,4 +1,4 @@
-//! `wasi:http/outgoing-handler`: what a guest sends goes through [`crate::egress`], which asks the plugin's rules.
+//! `wasi:http/outgoing-handler`: the requests of a guest go through [`crate::egress`].
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,11 +16,13 @@ use wasmtime_wasi_http::{Error, RequestOptions, Result, WasiBody, WasiHttpHooks}
 use super::Call;
 use super::logs::LogBook;
 use crate::config::{Grants, Limits};
-use crate::egress::{BoxError, Egress, Failure, FailureKind, Masks, Passage, RequestBody, Timeouts, Traveller};
+use crate::egress::{
+    BoxError, Egress, Redactor, RequestBody, RequestContext, RequestError, RequestErrorKind, RequestTimeouts, Session,
+};
 use crate::event::{HttpCall, PluginName};
 use crate::tasks;
 
-/// The way out of an attempt. Made when the guest first sends something.
+/// The HTTP requests of an attempt. Its session begins with the first request.
 pub(super) struct Outgoing {
     egress: Egress,
     plugin: PluginName,
@@ -30,7 +32,7 @@ pub(super) struct Outgoing {
     idempotency_key: Option<Arc<str>>,
     deadline: Instant,
     logs: LogBook,
-    passage: Option<Passage>,
+    session: Option<Session>,
     drain: Option<Drain>,
 }
 
@@ -45,7 +47,7 @@ impl Outgoing {
             idempotency_key: granted.then(|| Arc::from(call.idempotency_key.as_str())),
             deadline,
             logs,
-            passage: None,
+            session: None,
             drain: None,
         }
     }
@@ -55,26 +57,26 @@ impl Outgoing {
         *self = Self::new(call, self.egress.clone(), deadline, self.logs.clone());
     }
 
-    /// Whether a request is under way, or its response is.
+    /// Whether a request or its response is under way.
     pub(super) fn busy(&self) -> bool {
-        self.passage.as_ref().is_some_and(Passage::busy)
+        self.session.as_ref().is_some_and(Session::busy)
     }
 
-    /// What the guest has sent. Nothing is noted afterwards.
+    /// Ends the session and returns its requests. Later changes are not recorded.
     pub(super) fn close(&mut self) -> Vec<HttpCall> {
         self.drain = None;
-        self.passage.as_ref().map(Passage::close).unwrap_or_default()
+        self.session.as_ref().map(Session::close).unwrap_or_default()
     }
 
-    /// What people are not to read of what the attempt says, if there is anything.
-    pub(super) fn masks(&self) -> Option<Arc<Masks>> {
-        self.egress.masks(&self.plugin, &self.grants)
+    /// The redactor for the attempt's log and error texts, if a rule adds a credential.
+    pub(super) fn redactor(&self) -> Option<Arc<Redactor>> {
+        self.egress.redactor(&self.plugin, &self.grants)
     }
 
-    fn passage(&mut self) -> &Passage {
-        self.passage.get_or_insert_with(|| {
+    fn session(&mut self) -> &Session {
+        self.session.get_or_insert_with(|| {
             let logs = self.logs.clone();
-            self.egress.passage(Traveller {
+            self.egress.session(RequestContext {
                 plugin: Arc::clone(&self.plugin),
                 grants: Arc::clone(&self.grants),
                 limits: self.limits,
@@ -86,12 +88,13 @@ impl Outgoing {
     }
 }
 
-/// Bodies that are read at once only to be dropped, and bodies that wait for that. What is beyond is dropped unread.
+/// Unwanted bodies that are read concurrently, and that wait for it. Others are dropped unread.
 const DRAINED_AT_ONCE: usize = 8;
 
-/// Reads to its end what guests write into bodies that nobody wants: of a request that was refused, or one without a
-/// body. A guest may write first and look at the answer then; for a body that is gone, its client would tell it of a
-/// broken connection and not of the refusal.
+/// Reads unwanted bodies to their end: those of refused requests, and of requests without a body.
+///
+/// A guest may write the body before it looks at the response. If the body were dropped, the guest's
+/// HTTP client would report a broken connection instead of the refusal.
 struct Drain {
     unread: Sender<RequestBody>,
     task: JoinHandle<()>,
@@ -113,9 +116,9 @@ impl Drop for Drain {
 async fn drain(mut bodies: Receiver<RequestBody>) {
     let mut reading = JoinSet::new();
     loop {
-        let room = reading.len() < DRAINED_AT_ONCE;
+        let spare = reading.len() < DRAINED_AT_ONCE;
         tokio::select! {
-            body = bodies.recv(), if room => match body {
+            body = bodies.recv(), if spare => match body {
                 Some(mut body) => {
                     reading.spawn(async move { while let Some(Ok(_)) = body.frame().await {} });
                 }
@@ -126,7 +129,7 @@ async fn drain(mut bodies: Receiver<RequestBody>) {
     }
 }
 
-/// A body that goes to the drain if it is dropped before its end.
+/// A body that is drained if it is dropped before its end.
 struct Drained {
     body: Option<RequestBody>,
     unread: Sender<RequestBody>,
@@ -157,7 +160,7 @@ impl Body for Drained {
 impl Drop for Drained {
     fn drop(&mut self) {
         if let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) {
-            // The attempt is over if nobody takes it; or the guest has more of them than it can be waiting for.
+            // A failure means that the attempt ended, or that the guest has too many unread bodies.
             let _ = self.unread.try_send(body);
         }
     }
@@ -166,7 +169,7 @@ impl Drop for Drained {
 type Io = Box<dyn Future<Output = Result<()>> + Send>;
 
 impl WasiHttpHooks for Outgoing {
-    /// The way out sets it, from where the request goes.
+    /// `egress` sets it, from the target of the request.
     fn set_host_header(&mut self) -> bool {
         false
     }
@@ -177,7 +180,7 @@ impl WasiHttpHooks for Outgoing {
         options: Option<RequestOptions>,
         _: Io,
     ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Io)>> + Send> {
-        let timeouts = options.map_or_else(Timeouts::default, |options| Timeouts {
+        let timeouts = options.map_or_else(RequestTimeouts::default, |options| RequestTimeouts {
             connect: options.connect_timeout,
             first_byte: options.first_byte_timeout,
             between_bytes: options.between_bytes_timeout,
@@ -187,41 +190,41 @@ impl WasiHttpHooks for Outgoing {
             let body = Some(body.map_err(BoxError::from).boxed_unsync());
             Drained { body, unread }.boxed_unsync()
         });
-        let sending = self.passage().send(request, timeouts);
+        let response = self.session().send(request, timeouts);
         Box::new(async move {
-            let response = sending.await.map_err(told)?;
-            let response = response.map(|body| body.map_err(told).boxed_unsync());
-            // Connections run by themselves: there is nothing to be driven from here.
+            let response = response.await.map_err(error_code)?;
+            let response = response.map(|body| body.map_err(error_code).boxed_unsync());
+            // Connections run in tasks of their own, so there is nothing to poll.
             let io: Io = Box::new(std::future::ready(Ok(())));
             Ok((response, io))
         })
     }
 }
 
-/// What the guest is told.
-fn told(failure: Failure) -> Error {
-    match failure.kind {
-        FailureKind::Denied => Error::HttpRequestDenied,
-        FailureKind::Uri => Error::HttpRequestUriInvalid,
-        FailureKind::UriTooLong => Error::HttpRequestUriTooLong,
-        FailureKind::Method => Error::HttpRequestMethodInvalid,
-        FailureKind::Header => Error::HttpProtocolError,
-        FailureKind::HeaderSize => Error::HttpRequestHeaderSectionSize(None),
-        FailureKind::Configuration => Error::ConfigurationError,
-        FailureKind::Requests | FailureKind::Open => Error::ConnectionLimitReached,
-        FailureKind::Sent => Error::HttpRequestBodySize(None),
-        FailureKind::Received => Error::HttpResponseBodySize(None),
-        FailureKind::Prohibited => Error::DestinationIpProhibited,
-        FailureKind::Dns => Error::DestinationNotFound,
-        FailureKind::DnsTimeout => Error::DnsTimeout,
-        FailureKind::Refused => Error::ConnectionRefused,
-        FailureKind::ConnectTimeout => Error::ConnectionTimeout,
-        FailureKind::Certificate => Error::TlsCertificateError,
-        FailureKind::Tls => Error::TlsProtocolError,
-        FailureKind::ReadTimeout => Error::ConnectionReadTimeout,
-        FailureKind::Terminated => Error::ConnectionTerminated,
-        FailureKind::Coding => Error::HttpResponseContentCoding(None),
-        FailureKind::Protocol => Error::HttpProtocolError,
+/// The error code that the guest is told.
+fn error_code(error: RequestError) -> Error {
+    match error.kind {
+        RequestErrorKind::Denied => Error::HttpRequestDenied,
+        RequestErrorKind::Uri => Error::HttpRequestUriInvalid,
+        RequestErrorKind::UriTooLong => Error::HttpRequestUriTooLong,
+        RequestErrorKind::Method => Error::HttpRequestMethodInvalid,
+        RequestErrorKind::Header => Error::HttpProtocolError,
+        RequestErrorKind::HeaderSize => Error::HttpRequestHeaderSectionSize(None),
+        RequestErrorKind::Configuration => Error::ConfigurationError,
+        RequestErrorKind::Requests | RequestErrorKind::Open => Error::ConnectionLimitReached,
+        RequestErrorKind::Sent => Error::HttpRequestBodySize(None),
+        RequestErrorKind::Received => Error::HttpResponseBodySize(None),
+        RequestErrorKind::Prohibited => Error::DestinationIpProhibited,
+        RequestErrorKind::Dns => Error::DestinationNotFound,
+        RequestErrorKind::DnsTimeout => Error::DnsTimeout,
+        RequestErrorKind::Refused => Error::ConnectionRefused,
+        RequestErrorKind::ConnectTimeout => Error::ConnectionTimeout,
+        RequestErrorKind::Certificate => Error::TlsCertificateError,
+        RequestErrorKind::Tls => Error::TlsProtocolError,
+        RequestErrorKind::ReadTimeout => Error::ConnectionReadTimeout,
+        RequestErrorKind::Terminated => Error::ConnectionTerminated,
+        RequestErrorKind::Coding => Error::HttpResponseContentCoding(None),
+        RequestErrorKind::Protocol => Error::HttpProtocolError,
     }
 }
 

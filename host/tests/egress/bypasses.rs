@@ -33,7 +33,7 @@ const HOSTS: &[Row] = &[
     (API, "GET", "http://localhost:PORT/", "no rule allows it"),
     (API, "GET", "http://api.example.com.:PORT/", "begins or ends with a dot"),
     (API, "GET", "http://.api.example.com:PORT/", "begins or ends with a dot"),
-    (API, "GET", "http://api..example.com:PORT/", "a part that is empty"),
+    (API, "GET", "http://api..example.com:PORT/", "an empty label"),
     (API, "GET", "http://..:PORT/", "begins or ends with a dot"),
     (API, "GET", "http://\u{430}pi.example.com:PORT/", "unreadable"),
     (API, "GET", "http://api\u{3002}example.com:PORT/", "unreadable"),
@@ -68,7 +68,7 @@ const HOSTS: &[Row] = &[
     (BELOW, "GET", "http://notexample.com:PORT/", "no rule allows it"),
     (BELOW, "GET", "http://a.example.com.evil.net:PORT/", "no rule allows it"),
     (BELOW, "GET", "http://a.example.com.:PORT/", "begins or ends with a dot"),
-    (BELOW, "GET", "http://a..example.com:PORT/", "a part that is empty"),
+    (BELOW, "GET", "http://a..example.com:PORT/", "an empty label"),
     (BELOW, "GET", "http://127.0.0.1:PORT/.example.com", "no rule allows it"),
     (BELOW, "GET", "http://127.0.0.1:PORT/?.example.com", "no rule allows it"),
     (BELOW, "GET", "http://evil.net/.example.com", "no rule allows it"),
@@ -121,24 +121,24 @@ const NUMBERS: &[Row] = &[
 ];
 
 const PORTS: &[Row] = &[
-    (API, "GET", "http://api.example.com:0/", "not one of 1 to 65535"),
-    (API, "GET", "http://api.example.com:65536/", "not one of 1 to 65535"),
-    (API, "GET", "http://api.example.com:99999999999/", "not one of 1 to 65535"),
-    (API, "GET", "http://api.example.com:/", "not one of 1 to 65535"),
+    (API, "GET", "http://api.example.com:0/", "not between 1 and 65535"),
+    (API, "GET", "http://api.example.com:65536/", "not between 1 and 65535"),
+    (API, "GET", "http://api.example.com:99999999999/", "not between 1 and 65535"),
+    (API, "GET", "http://api.example.com:/", "not between 1 and 65535"),
     (API, "GET", "http://api.example.com:+PORT/", "not a number"),
     (API, "GET", "http://api.example.com:-1/", "not a number"),
     (API, "GET", "http://api.example.com:0x50/", "not a number"),
     (API, "GET", "http://api.example.com:80:PORT/", "unreadable"),
-    (API, "GET", "http://api.example.com/", "but for the port"),
-    (API, "GET", "http://api.example.com:81/", "but for the port"),
-    (API, "GET", "https://api.example.com:PORT/", "but for the scheme"),
-    (TLS, "GET", "http://api.example.com/", "but for the scheme"),
-    (TLS, "GET", "http://api.example.com:443/", "but for the scheme"),
-    (TLS, "GET", "https://api.example.com:80/", "but for the port"),
-    (TLS, "GET", "https://api.example.com:PORT/", "but for the port"),
-    (PLAIN, "GET", "http://api.example.com:443/", "but for the port"),
-    (PLAIN, "GET", "https://api.example.com:80/", "but for the scheme"),
-    (PLAIN, "GET", "https://api.example.com/", "but for the scheme"),
+    (API, "GET", "http://api.example.com/", "except for the port"),
+    (API, "GET", "http://api.example.com:81/", "except for the port"),
+    (API, "GET", "https://api.example.com:PORT/", "except for the scheme"),
+    (TLS, "GET", "http://api.example.com/", "except for the scheme"),
+    (TLS, "GET", "http://api.example.com:443/", "except for the scheme"),
+    (TLS, "GET", "https://api.example.com:80/", "except for the port"),
+    (TLS, "GET", "https://api.example.com:PORT/", "except for the port"),
+    (PLAIN, "GET", "http://api.example.com:443/", "except for the port"),
+    (PLAIN, "GET", "https://api.example.com:80/", "except for the scheme"),
+    (PLAIN, "GET", "https://api.example.com/", "except for the scheme"),
     (API, "GET", "ftp://api.example.com:PORT/", "neither https nor http"),
     (API, "GET", "HTTP://api.example.com:PORT/", "neither https nor http"),
     (API, "GET", "ws://api.example.com:PORT/", "neither https nor http"),
@@ -149,43 +149,43 @@ const PORTS: &[Row] = &[
 
 /// Paths that begin as they should and lead elsewhere.
 const PATHS: &[Row] = &[
-    (V1, "GET", "http://api.example.com:PORT/", "but for the path"),
+    (V1, "GET", "http://api.example.com:PORT/", "except for the path"),
     (V1, "GET", "http://api.example.com:PORT", "path missing"),
-    (V1, "GET", "http://api.example.com:PORT?/v1/", "but for the path"),
-    (V1, "GET", "http://api.example.com:PORT/v1", "but for the path"),
-    (V1, "GET", "http://api.example.com:PORT/v10/", "but for the path"),
-    (V1, "GET", "http://api.example.com:PORT/V1/", "but for the path"),
-    (V1, "GET", "http://api.example.com:PORT/admin", "but for the path"),
-    (V1, "GET", "http://api.example.com:PORT/admin?/v1/", "but for the path"),
-    (V1, "GET", "http://api.example.com:PORT/admin/v1/", "but for the path"),
-    (V1, "GET", "http://api.example.com:PORT/%76%31/", "but for the path"),
-    (V1, "GET", "http://api.example.com:PORT/v1%2fadmin", "but for the path"),
-    (V1, "GET", "http://api.example.com:PORT/v1;/admin", "but for the path"),
-    (V1_BARE, "GET", "http://api.example.com:PORT/v10", "but for the path"),
-    (V1_BARE, "GET", "http://api.example.com:PORT/v1;x", "but for the path"),
-    (V1_BARE, "GET", "http://api.example.com:PORT/v1%2f..%2fadmin", "as a part"),
-    (V1, "GET", "http://api.example.com:PORT/v1/../admin", "as a part"),
-    (V1, "GET", "http://api.example.com:PORT/v1/..", "as a part"),
-    (V1, "GET", "http://api.example.com:PORT/v1/./x", "as a part"),
-    (V1, "GET", "http://api.example.com:PORT/v1/%2e%2e/admin", "as a part"),
-    (V1, "GET", "http://api.example.com:PORT/v1/%2E%2E/admin", "as a part"),
-    (V1, "GET", "http://api.example.com:PORT/v1/.%2e/admin", "as a part"),
-    (V1, "GET", "http://api.example.com:PORT/v1/%2e./admin", "as a part"),
-    (V1, "GET", "http://api.example.com:PORT/v1/%252e%252e/admin", "as a part"),
-    (V1, "GET", "http://api.example.com:PORT/v1/..%2fadmin", "as a part"),
-    (V1, "GET", "http://api.example.com:PORT/v1/..%252fadmin", "as a part"),
-    (V1, "GET", "http://api.example.com:PORT/v1/..\\admin", "as a part"),
-    (V1, "GET", "http://api.example.com:PORT/v1/..%5cadmin", "as a part"),
-    (V1, "GET", "http://api.example.com:PORT/v1/..%255cadmin", "as a part"),
-    (V1, "GET", "http://api.example.com:PORT/v1/..;/admin", "as a part"),
-    (V1, "GET", "http://api.example.com:PORT/v1/..;x=1/admin", "as a part"),
-    (V1, "GET", "http://api.example.com:PORT/v1/..%3b/admin", "as a part"),
-    (V1, "GET", "http://api.example.com:PORT/v1/%2e%2e%3b/admin", "as a part"),
-    (V1, "GET", "http://api.example.com:PORT/v1/.;/x", "as a part"),
-    (V1, "GET", "http://api.example.com:PORT/v1/x/../../admin", "as a part"),
-    (API, "GET", "http://api.example.com:PORT/../admin", "as a part"),
-    (API, "GET", "http://api.example.com:PORT/%2e%2e/admin", "as a part"),
-    (V1, "GET", "http://api.example.com:PORT/v1//admin", "an empty part"),
+    (V1, "GET", "http://api.example.com:PORT?/v1/", "except for the path"),
+    (V1, "GET", "http://api.example.com:PORT/v1", "except for the path"),
+    (V1, "GET", "http://api.example.com:PORT/v10/", "except for the path"),
+    (V1, "GET", "http://api.example.com:PORT/V1/", "except for the path"),
+    (V1, "GET", "http://api.example.com:PORT/admin", "except for the path"),
+    (V1, "GET", "http://api.example.com:PORT/admin?/v1/", "except for the path"),
+    (V1, "GET", "http://api.example.com:PORT/admin/v1/", "except for the path"),
+    (V1, "GET", "http://api.example.com:PORT/%76%31/", "except for the path"),
+    (V1, "GET", "http://api.example.com:PORT/v1%2fadmin", "except for the path"),
+    (V1, "GET", "http://api.example.com:PORT/v1;/admin", "except for the path"),
+    (V1_BARE, "GET", "http://api.example.com:PORT/v10", "except for the path"),
+    (V1_BARE, "GET", "http://api.example.com:PORT/v1;x", "except for the path"),
+    (V1_BARE, "GET", "http://api.example.com:PORT/v1%2f..%2fadmin", "`..` segment"),
+    (V1, "GET", "http://api.example.com:PORT/v1/../admin", "`..` segment"),
+    (V1, "GET", "http://api.example.com:PORT/v1/..", "`..` segment"),
+    (V1, "GET", "http://api.example.com:PORT/v1/./x", "`..` segment"),
+    (V1, "GET", "http://api.example.com:PORT/v1/%2e%2e/admin", "`..` segment"),
+    (V1, "GET", "http://api.example.com:PORT/v1/%2E%2E/admin", "`..` segment"),
+    (V1, "GET", "http://api.example.com:PORT/v1/.%2e/admin", "`..` segment"),
+    (V1, "GET", "http://api.example.com:PORT/v1/%2e./admin", "`..` segment"),
+    (V1, "GET", "http://api.example.com:PORT/v1/%252e%252e/admin", "`..` segment"),
+    (V1, "GET", "http://api.example.com:PORT/v1/..%2fadmin", "`..` segment"),
+    (V1, "GET", "http://api.example.com:PORT/v1/..%252fadmin", "`..` segment"),
+    (V1, "GET", "http://api.example.com:PORT/v1/..\\admin", "`..` segment"),
+    (V1, "GET", "http://api.example.com:PORT/v1/..%5cadmin", "`..` segment"),
+    (V1, "GET", "http://api.example.com:PORT/v1/..%255cadmin", "`..` segment"),
+    (V1, "GET", "http://api.example.com:PORT/v1/..;/admin", "`..` segment"),
+    (V1, "GET", "http://api.example.com:PORT/v1/..;x=1/admin", "`..` segment"),
+    (V1, "GET", "http://api.example.com:PORT/v1/..%3b/admin", "`..` segment"),
+    (V1, "GET", "http://api.example.com:PORT/v1/%2e%2e%3b/admin", "`..` segment"),
+    (V1, "GET", "http://api.example.com:PORT/v1/.;/x", "`..` segment"),
+    (V1, "GET", "http://api.example.com:PORT/v1/x/../../admin", "`..` segment"),
+    (API, "GET", "http://api.example.com:PORT/../admin", "`..` segment"),
+    (API, "GET", "http://api.example.com:PORT/%2e%2e/admin", "`..` segment"),
+    (V1, "GET", "http://api.example.com:PORT/v1//admin", "an empty segment"),
     (V1, "GET", "http://api.example.com:PORT//v1/", "begins with `//`"),
     (API, "GET", "http://api.example.com:PORT//127.0.0.1:PORT/", "begins with `//`"),
     (V1, "GET", "http://api.example.com:PORT/v1/a\\b", "a backslash"),
@@ -194,15 +194,15 @@ const PATHS: &[Row] = &[
     (V1, "GET", "http://api.example.com:PORT/v1/a%2Fb", "an escaped slash"),
     (V1, "GET", "http://api.example.com:PORT/v1/a%252fb", "an escaped slash"),
     (V1, "GET", "http://api.example.com:PORT/v1/a%2eb", "an escaped dot"),
-    (V1, "GET", "http://api.example.com:PORT/v1/%c0%ae%c0%ae/admin", "no UTF-8"),
-    (V1, "GET", "http://api.example.com:PORT/v1/%c0%af", "no UTF-8"),
-    (V1, "GET", "http://api.example.com:PORT/v1/%ff", "no UTF-8"),
+    (V1, "GET", "http://api.example.com:PORT/v1/%c0%ae%c0%ae/admin", "invalid UTF-8"),
+    (V1, "GET", "http://api.example.com:PORT/v1/%c0%af", "invalid UTF-8"),
+    (V1, "GET", "http://api.example.com:PORT/v1/%ff", "invalid UTF-8"),
     (V1, "GET", "http://api.example.com:PORT/v1/%00", "control characters"),
     (V1, "GET", "http://api.example.com:PORT/v1/%0d%0aHost:%20evil", "control characters"),
-    (V1, "GET", "http://api.example.com:PORT/v1/%", "escapes nothing"),
-    (V1, "GET", "http://api.example.com:PORT/v1/%2", "escapes nothing"),
-    (V1, "GET", "http://api.example.com:PORT/v1/%zz", "escapes nothing"),
-    (V1, "GET", "http://api.example.com:PORT/v1/%u002e%u002e/admin", "escapes nothing"),
+    (V1, "GET", "http://api.example.com:PORT/v1/%", "not part of an escape"),
+    (V1, "GET", "http://api.example.com:PORT/v1/%2", "not part of an escape"),
+    (V1, "GET", "http://api.example.com:PORT/v1/%zz", "not part of an escape"),
+    (V1, "GET", "http://api.example.com:PORT/v1/%u002e%u002e/admin", "not part of an escape"),
     (V1, "GET", "http://api.example.com:PORT/v1/\u{e9}", "not visible ASCII"),
     (V1, "GET", "http://api.example.com:PORT/v1/\u{ff0e}\u{ff0e}/admin", "not visible ASCII"),
     (API, "GET", "http://api.example.com:PORT/\u{2215}", "not visible ASCII"),
@@ -214,19 +214,19 @@ const PATHS: &[Row] = &[
 ];
 
 const METHODS: &[Row] = &[
-    (V1, "POST", "http://api.example.com:PORT/v1/x", "but for the method, which is GET there"),
-    (V1, "DELETE", "http://api.example.com:PORT/v1/x", "but for the method"),
-    (V1, "HEAD", "http://api.example.com:PORT/v1/x", "but for the method"),
-    (V1, "get", "http://api.example.com:PORT/v1/x", "its method is none of"),
-    (API, "Post", "http://api.example.com:PORT/", "its method is none of"),
-    (API, "CONNECT", "http://api.example.com:PORT/", "its method is none of"),
-    (API, "CONNECT", "http://127.0.0.1:PORT/", "its method is none of"),
-    (API, "TRACE", "http://api.example.com:PORT/", "its method is none of"),
-    (API, "TRACK", "http://api.example.com:PORT/", "its method is none of"),
-    (API, "PRI", "http://api.example.com:PORT/", "its method is none of"),
-    (API, "PROPFIND", "http://api.example.com:PORT/", "its method is none of"),
-    (API, "PURGE", "http://api.example.com:PORT/", "its method is none of"),
-    (API, "GETX", "http://api.example.com:PORT/", "its method is none of"),
+    (V1, "POST", "http://api.example.com:PORT/v1/x", "except for the method, which must be GET"),
+    (V1, "DELETE", "http://api.example.com:PORT/v1/x", "except for the method"),
+    (V1, "HEAD", "http://api.example.com:PORT/v1/x", "except for the method"),
+    (V1, "get", "http://api.example.com:PORT/v1/x", "the method is not one of"),
+    (API, "Post", "http://api.example.com:PORT/", "the method is not one of"),
+    (API, "CONNECT", "http://api.example.com:PORT/", "the method is not one of"),
+    (API, "CONNECT", "http://127.0.0.1:PORT/", "the method is not one of"),
+    (API, "TRACE", "http://api.example.com:PORT/", "the method is not one of"),
+    (API, "TRACK", "http://api.example.com:PORT/", "the method is not one of"),
+    (API, "PRI", "http://api.example.com:PORT/", "the method is not one of"),
+    (API, "PROPFIND", "http://api.example.com:PORT/", "the method is not one of"),
+    (API, "PURGE", "http://api.example.com:PORT/", "the method is not one of"),
+    (API, "GETX", "http://api.example.com:PORT/", "the method is not one of"),
     (API, "GET /admin", "http://api.example.com:PORT/", "invalid HTTP method"),
     (API, "GET\r\nX: y", "http://api.example.com:PORT/", "invalid HTTP method"),
     (API, "", "http://api.example.com:PORT/", "invalid HTTP method"),
@@ -264,7 +264,7 @@ async fn no_way_around_the_rules_reaches_the_canary() {
     let mut rows = 0;
     for (rule, method, url, says) in [HOSTS, NUMBERS, PORTS, PATHS, METHODS].concat() {
         let world = aimed().await;
-        let attempt = world.passage(&format!("[{rule}]"));
+        let attempt = world.session(&format!("[{rule}]"));
         let said = match attempt.request(method, url) {
             Ok(request) => attempt.send(request).await.expect_err(url).to_string(),
             // What cannot even be put together cannot be sent.
@@ -284,7 +284,7 @@ async fn no_way_around_the_rules_reaches_the_canary() {
 async fn what_the_rules_allow_reaches_the_canary() {
     for (rule, method, url) in ALLOWED {
         let world = aimed().await;
-        let attempt = world.passage(&format!("[{rule}]"));
+        let attempt = world.session(&format!("[{rule}]"));
         let request = attempt.request(method, url).unwrap();
         let response = attempt.send(request).await.unwrap_or_else(|failure| panic!("{method} {url}: {failure}"));
         assert_eq!(response.status(), 200, "{method} {url}");
@@ -301,7 +301,7 @@ async fn what_the_rules_allow_reaches_the_canary() {
         assert_eq!(line, format!("{method} {path} HTTP/1.1"), "what was asked for goes out as it is");
     }
     let world = aimed().await;
-    let attempt = world.passage(&format!("[{LOCAL_V6}]"));
+    let attempt = world.session(&format!("[{LOCAL_V6}]"));
     // A machine without IPv6 refuses the connection; where it goes is what counts.
     let _ = attempt.get("http://[::1]:PORT/").await;
     assert_eq!(world.net.dialled(), ["::1"]);
@@ -332,7 +332,7 @@ async fn a_refusal_names_the_line_that_would_allow_the_request() {
     ];
     for (method, url, rule) in cases {
         let world = World::new().await;
-        let (none, some) = (world.passage("[]"), world.passage("[{ host = \"other.example.com\" }]"));
+        let (none, some) = (world.session("[]"), world.session("[{ host = \"other.example.com\" }]"));
         for (attempt, advice) in [
             (none, format!("no rule allows it; add http = [{rule}] to [plugins.guest]")),
             (some, format!("no rule allows it; add {rule} to `http` in [plugins.guest]")),
@@ -349,9 +349,9 @@ async fn a_refusal_names_the_line_that_would_allow_the_request() {
         assert!(!world.net.dialled().is_empty() || url.contains("//a."), "{url}: {sent:?}");
         assert!(sent.as_ref().err().is_none_or(|failure| !failure.to_string().contains("rule")), "{url}: {sent:?}");
         // And nothing else is.
-        let attempt = world.passage(&format!("[{rule}]"));
+        let attempt = world.session(&format!("[{rule}]"));
         let other = attempt.send(attempt.request("PATCH", url).unwrap()).await.unwrap_err();
-        assert!(other.to_string().contains("but for the method"), "{other}");
+        assert!(other.to_string().contains("except for the method"), "{other}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! What one attempt may send and receive, and what is noted of it.
 
 use hookbox::config::Limits;
-use hookbox::egress::FailureKind;
+use hookbox::egress::RequestErrorKind;
 use http_body_util::BodyExt;
 
 use super::world::{Reply, Then, World, body};
@@ -14,16 +14,16 @@ async fn requests_are_counted_refused_ones_included() {
     let world = World::new().await;
     let attempt = world.limited(API, Limits { http_requests: 3, ..Limits::default() });
     attempt.get_now(URL).await;
-    assert_eq!(attempt.get("https://evil.net/").await.unwrap_err().kind, FailureKind::Denied);
+    assert_eq!(attempt.get("https://evil.net/").await.unwrap_err().kind, RequestErrorKind::Denied);
     attempt.get_now(URL).await;
     for _ in 0..5 {
         let refused = attempt.get(URL).await.unwrap_err();
-        assert_eq!(refused.kind, FailureKind::Requests);
+        assert_eq!(refused.kind, RequestErrorKind::Requests);
         assert!(refused.to_string().contains("limits = { http_requests = "), "{refused}");
     }
     assert_eq!(world.internet.requests().len(), 2);
     assert_eq!(attempt.log().len(), 2, "it is said once: {:?}", attempt.log());
-    let calls = attempt.passage.close();
+    let calls = attempt.session.close();
     assert_eq!(calls.len(), 4);
     assert!(calls[3].error.as_deref().unwrap().starts_with("further requests were refused"), "{calls:?}");
 }
@@ -35,10 +35,10 @@ async fn responses_that_are_not_taken_to_their_end_are_counted() {
     let one = attempt.open(URL).await.unwrap();
     let other = attempt.open(URL).await.unwrap();
     let refused = attempt.get(URL).await.unwrap_err();
-    assert!(refused.kind == FailureKind::Open && refused.to_string().contains("limits = { http_open = "), "{refused}");
+    assert!(refused.kind == RequestErrorKind::Open && refused.to_string().contains("limits = { http_open = "), "{refused}");
     one.into_body().collect().await.unwrap();
     let third = attempt.open(URL).await.unwrap();
-    assert_eq!(attempt.get(URL).await.unwrap_err().kind, FailureKind::Open);
+    assert_eq!(attempt.get(URL).await.unwrap_err().kind, RequestErrorKind::Open);
     drop((other, third));
     attempt.get_now(URL).await;
     assert_eq!(world.internet.requests().len(), 4);
@@ -51,9 +51,9 @@ async fn what_is_sent_is_counted_over_all_bodies() {
     let post = |text: &str| attempt.request("POST", URL).unwrap().map(|_| body(text));
     attempt.send(post("0123456789")).await.unwrap();
     let refused = attempt.send(post("0123456789")).await.unwrap_err();
-    assert!(refused.kind == FailureKind::Sent && refused.to_string().contains("limits = { http_sent = "), "{refused}");
+    assert!(refused.kind == RequestErrorKind::Sent && refused.to_string().contains("limits = { http_sent = "), "{refused}");
     assert!(world.internet.requests().len() <= 1, "half a request is none");
-    let calls = attempt.passage.close();
+    let calls = attempt.session.close();
     assert_eq!((calls[0].sent_bytes, calls[1].sent_bytes), (10, 0));
     assert!(calls[1].error.as_deref().unwrap().contains("can send 15 bytes"), "{calls:?}");
 }
@@ -71,12 +71,12 @@ async fn what_is_received_is_counted_over_all_bodies() {
         }
     };
     assert!(
-        failed.kind == FailureKind::Received && failed.to_string().contains("limits = { http_received = "),
+        failed.kind == RequestErrorKind::Received && failed.to_string().contains("limits = { http_received = "),
         "{failed}"
     );
     assert!(taken <= 100_000);
     world.internet.closed(1).await;
-    let calls = attempt.passage.close();
+    let calls = attempt.session.close();
     assert_eq!((calls[0].status, calls[0].received_bytes), (Some(200), taken as u64));
     assert!(calls[0].error.as_deref().unwrap().contains("can receive 100000 bytes"), "{calls:?}");
 }
@@ -88,8 +88,8 @@ async fn the_heads_of_responses_count_with_their_bodies() {
     let attempt = world.limited(API, Limits { http_received_bytes: 2_000, ..Limits::default() });
     attempt.get_now(URL).await;
     let failed = attempt.get(URL).await.unwrap_err();
-    assert!(failed.kind == FailureKind::Received && failed.to_string().contains("can receive 2000 bytes"), "{failed}");
-    let calls = attempt.passage.close();
+    assert!(failed.kind == RequestErrorKind::Received && failed.to_string().contains("can receive 2000 bytes"), "{failed}");
+    let calls = attempt.session.close();
     assert_eq!((calls[0].received_bytes, calls[0].error.clone()), (5, None), "the body alone is noted");
     assert_eq!((calls[1].status, calls[1].received_bytes, calls[1].refused), (Some(200), 0, false));
     assert!(calls[1].error.as_deref().unwrap().contains("http_received"), "{calls:?}");
@@ -98,13 +98,13 @@ async fn the_heads_of_responses_count_with_their_bodies() {
 #[tokio::test]
 async fn every_request_is_noted_without_what_its_query_says() {
     let world = World::answering(|_| Reply::raw("HTTP/1.1 418 Tea\r\ncontent-length: 5\r\n\r\nhello")).await;
-    let attempt = world.passage(API);
+    let attempt = world.session(API);
     let post =
         attempt.request("POST", "http://api.example.com:PORT/a?token=abc&b=&c&d=e=f").unwrap().map(|_| body("hi"));
     super::world::take(attempt.send(post).await.unwrap()).await.unwrap();
     let _ = attempt.get("https://user:password@evil.net/x?y=z").await;
     let _ = attempt.get(&format!("https://evil.net/{}", "x".repeat(2_000))).await;
-    let calls = attempt.passage.close();
+    let calls = attempt.session.close();
     let url = world.aimed("http://api.example.com:PORT/a?token=*&b=*&*&d=*");
     assert_eq!((calls[0].method.as_str(), calls[0].url.clone(), calls[0].status), ("POST", url, Some(418)));
     assert_eq!((calls[0].sent_bytes, calls[0].received_bytes, calls[0].error.clone()), (2, 5, None));
@@ -124,9 +124,9 @@ async fn requests_are_counted_by_what_came_of_them() {
     let attempt = world.limited(rules, Limits { http_requests: 5, ..Limits::default() });
     attempt.get_now(URL).await;
     attempt.get_now(URL).await;
-    assert_eq!(attempt.get("https://evil.net/").await.unwrap_err().kind, FailureKind::Denied);
+    assert_eq!(attempt.get("https://evil.net/").await.unwrap_err().kind, RequestErrorKind::Denied);
     let lost = attempt.get("http://lost.example.com:PORT/").await.unwrap_err();
-    assert_eq!(lost.kind, FailureKind::Dns);
+    assert_eq!(lost.kind, RequestErrorKind::Dns);
     let text = shown.render();
     for (result, count) in [("answered", 2), ("refused", 1), ("failed", 1)] {
         let line = format!("hookbox_plugin_http_requests_total{{plugin=\"guest\",result=\"{result}\"}} {count}\n");

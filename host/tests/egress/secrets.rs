@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hookbox::config::Limits;
-use hookbox::egress::{FailureKind, Masks};
+use hookbox::egress::{RequestErrorKind, Redactor};
 use hookbox::event::PluginName;
 use http::header::HeaderValue;
 
@@ -20,7 +20,7 @@ const URL: &str = "http://api.example.com:PORT/v1/x";
 #[tokio::test]
 async fn a_credential_goes_out_under_its_rule_alone() {
     let world = World::new().await;
-    let attempt = world.passage(RULES);
+    let attempt = world.session(RULES);
     attempt.get_now(URL).await;
     attempt.get_now("http://api.example.com:PORT/v2/x").await;
     let requests = world.internet.requests();
@@ -35,20 +35,20 @@ async fn what_is_hidden_is_made_once_for_all_attempts_under_the_same_grants() {
     let world = World::new().await;
     let plugin = PluginName::from("guest");
     let (granted, again) = (world.grants(RULES), world.grants(RULES));
-    let masks = |grants| world.egress.masks(&plugin, grants).unwrap();
-    assert!(std::sync::Arc::ptr_eq(&masks(&granted), &masks(&granted)));
+    let redactor = |grants| world.egress.redactor(&plugin, grants).unwrap();
+    assert!(std::sync::Arc::ptr_eq(&redactor(&granted), &redactor(&granted)));
     assert!(
-        !std::sync::Arc::ptr_eq(&masks(&granted), &masks(&again)),
+        !std::sync::Arc::ptr_eq(&redactor(&granted), &redactor(&again)),
         "a new configuration has credentials of its own"
     );
     let open = world.grants(r#"[{ host = "api.example.com" }]"#);
-    assert!(world.egress.masks(&plugin, &open).is_none(), "there is nothing to hide");
+    assert!(world.egress.redactor(&plugin, &open).is_none(), "there is nothing to hide");
 }
 
 #[tokio::test]
 async fn a_credential_takes_the_place_of_what_the_plugin_sets() {
     let world = World::new().await;
-    let attempt = world.passage(RULES);
+    let attempt = world.session(RULES);
     let mut request = attempt.request("GET", URL).unwrap();
     for name in ["AUTHORIZATION", "authorization", "Authorization"] {
         request.headers_mut().append(name, HeaderValue::from_static("Bearer forged"));
@@ -58,15 +58,15 @@ async fn a_credential_takes_the_place_of_what_the_plugin_sets() {
     let sent = world.internet.request();
     assert_eq!(sent.matches("authorization").count(), 1, "{sent}");
     assert!(!sent.contains("forged") && !sent.contains("gzip") && sent.contains(TOKEN), "{sent}");
-    assert_eq!(attempt.line(), "the header `authorization` of the plugin was replaced: the host sets it");
+    assert_eq!(attempt.line(), "the plugin's header `authorization` was replaced: the host sets it");
 }
 
 #[tokio::test]
 async fn a_credential_that_is_not_there_is_looked_for_by_name() {
     let world = World::new().await;
-    let attempt = world.passage(RULES);
+    let attempt = world.session(RULES);
     let failed = attempt.get("http://unset.example.com:PORT/").await.unwrap_err();
-    assert_eq!(failed.kind, FailureKind::Configuration);
+    assert_eq!(failed.kind, RequestErrorKind::Configuration);
     assert!(attempt.line().contains("`x-key`") && attempt.line().contains("ABSENT"), "{}", attempt.line());
     assert!(world.net.resolved().is_empty());
 }
@@ -92,7 +92,7 @@ async fn an_echo_is_masked_in_every_form_and_wherever_it_is_cut() {
                 Reply::chunks(&["<", one, other, ">"])
             })
             .await;
-            let (_, body) = world.passage(RULES).get_now(URL).await;
+            let (_, body) = world.session(RULES).get_now(URL).await;
             assert_eq!(body.len(), form.len() + 2, "the length stays");
             let shown = body.chars().filter(|c| *c != '*').count();
             assert!(body.starts_with('<') && body.ends_with('>'), "{body}");
@@ -113,7 +113,7 @@ async fn an_echo_in_a_header_is_masked() {
         ))
     })
     .await;
-    let response = world.passage(RULES).open(URL).await.unwrap();
+    let response = world.session(RULES).open(URL).await.unwrap();
     let stars = format!("Bearer {}", "*".repeat(TOKEN.len()));
     for name in ["x-you-sent", "www-authenticate"] {
         assert_eq!(response.headers()[name].to_str().unwrap(), stars);
@@ -123,7 +123,7 @@ async fn an_echo_in_a_header_is_masked() {
 #[tokio::test]
 async fn a_body_that_ends_within_the_beginning_of_a_credential_is_whole() {
     let world = World::answering(|_| Reply::ok("sk-live-0123 sk-l")).await;
-    assert_eq!(world.passage(RULES).get_now(URL).await, (200, "sk-live-0123 sk-l".to_owned()));
+    assert_eq!(world.session(RULES).get_now(URL).await, (200, "sk-live-0123 sk-l".to_owned()));
 }
 
 #[tokio::test]
@@ -131,15 +131,15 @@ async fn an_echo_cannot_hide_in_a_range_or_in_a_compression() {
     let world =
         World::answering(|_| Reply::raw("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\nab"))
             .await;
-    let attempt = world.passage(RULES);
-    assert_eq!(attempt.get(URL).await.unwrap_err().kind, FailureKind::Coding);
+    let attempt = world.session(RULES);
+    assert_eq!(attempt.get(URL).await.unwrap_err().kind, RequestErrorKind::Coding);
     let ranged = |url: &str| {
         let mut request = attempt.request("GET", url).unwrap();
         request.headers_mut().insert("range", HeaderValue::from_static("bytes=0-0"));
         request
     };
     let refused = attempt.send(ranged(URL)).await.unwrap_err();
-    assert!(refused.kind == FailureKind::Header && refused.to_string().contains("range"), "{refused}");
+    assert!(refused.kind == RequestErrorKind::Header && refused.to_string().contains("range"), "{refused}");
     assert_eq!(world.internet.requests().len(), 1);
     // A rule without credentials has nothing to hide.
     let free = attempt.send(ranged("http://api.example.com:PORT/v2/x")).await.unwrap();
@@ -153,7 +153,7 @@ async fn a_redirect_takes_no_credential_along() {
             .then(Then::Wait)
     })
     .await;
-    let attempt = world.passage(RULES);
+    let attempt = world.session(RULES);
     assert_eq!(attempt.get_now(URL).await.0, 302);
     assert_eq!(attempt.get_now("http://api.example.com:PORT/v2/").await.0, 302);
     let requests = world.internet.requests();
@@ -167,15 +167,15 @@ async fn a_credential_is_not_shown_to_whoever_debugs() {
     let grants = world.grants(RULES);
     let attempt = world.attempt("guest", &grants, Limits::default());
     let response = attempt.open(URL).await.unwrap();
-    let shown = format!("{:?} {:?} {:?} {:?}", grants, attempt.passage, world.egress, response.headers());
+    let shown = format!("{:?} {:?} {:?} {:?}", grants, attempt.session, world.egress, response.headers());
     assert!(!shown.contains("sk-live"), "{shown}");
-    assert!(!format!("{:?}", Masks::of(&grants)).contains("sk-live"));
+    assert!(!format!("{:?}", Redactor::of(&grants)).contains("sk-live"));
 }
 
 #[test]
 fn texts_without_credentials_are_left_alone() {
-    let masks = Masks::of(&grants(r#"[{ host = "a.example.com", headers = { X-Key = { env = "API_TOKEN" } } }]"#));
-    assert_eq!(masks.mask(&format!("a {TOKEN} é")), format!("a {} é", "*".repeat(TOKEN.len())));
-    assert!(matches!(masks.mask("a"), std::borrow::Cow::Borrowed("a")));
-    assert!(Masks::of(&grants("[]")).is_empty());
+    let redactor = Redactor::of(&grants(r#"[{ host = "a.example.com", headers = { X-Key = { env = "API_TOKEN" } } }]"#));
+    assert_eq!(redactor.redact(&format!("a {TOKEN} é")), format!("a {} é", "*".repeat(TOKEN.len())));
+    assert!(matches!(redactor.redact("a"), std::borrow::Cow::Borrowed("a")));
+    assert!(Redactor::of(&grants("[]")).is_empty());
 }

@@ -1,14 +1,14 @@
 //! Headers: what would be read as another message or for another host does not leave.
 
-use hookbox::egress::FailureKind;
+use hookbox::egress::RequestErrorKind;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::world::{Reply, World, body};
 
 const API: &str = r#"[{ scheme = "http", host = "api.example.com", port = PORT }]"#;
 
-async fn send(world: &World, headers: &[(&str, &str)]) -> Result<u16, (FailureKind, String)> {
-    let attempt = world.passage(API);
+async fn send(world: &World, headers: &[(&str, &str)]) -> Result<u16, (RequestErrorKind, String)> {
+    let attempt = world.session(API);
     let mut request = attempt.request("POST", "http://api.example.com:PORT/a?b=c").unwrap();
     for (name, value) in headers {
         let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
@@ -45,7 +45,7 @@ async fn headers_that_frame_a_message_are_refused() {
     for headers in refused {
         let world = World::new().await;
         let (kind, why) = send(&world, headers).await.expect_err(headers[0].0);
-        assert_eq!(kind, FailureKind::Header, "{headers:?}: {why}");
+        assert_eq!(kind, RequestErrorKind::Header, "{headers:?}: {why}");
         assert_eq!((world.net.dialled().len(), world.internet.opened()), (0, 0), "{headers:?}");
     }
 }
@@ -65,8 +65,8 @@ async fn headers_are_bounded_in_number_and_in_bytes() {
     let world = World::new().await;
     let many: Vec<(String, &str)> = (0..101).map(|n| (format!("x-{n}"), "y")).collect();
     let many: Vec<(&str, &str)> = many.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-    assert_eq!(send(&world, &many).await.unwrap_err().0, FailureKind::HeaderSize);
-    assert_eq!(send(&world, &[("x", &"y".repeat(33_000))]).await.unwrap_err().0, FailureKind::HeaderSize);
+    assert_eq!(send(&world, &many).await.unwrap_err().0, RequestErrorKind::HeaderSize);
+    assert_eq!(send(&world, &[("x", &"y".repeat(33_000))]).await.unwrap_err().0, RequestErrorKind::HeaderSize);
     assert_eq!(world.internet.opened(), 0);
     assert_eq!(send(&world, &many[..90]).await, Ok(200));
 }
@@ -109,7 +109,7 @@ async fn an_idempotency_key_is_added_where_a_repetition_would_count() {
         ("POST", keyless, Some("mine"), Some("mine")),
     ];
     for (n, (method, rules, set, expected)) in cases.into_iter().enumerate() {
-        let attempt = world.passage(rules);
+        let attempt = world.session(rules);
         let mut request = attempt.request(method, "http://api.example.com:PORT/").unwrap();
         if let Some(key) = set {
             request.headers_mut().insert("idempotency-key", HeaderValue::from_static(key));
@@ -125,13 +125,13 @@ async fn an_idempotency_key_is_added_where_a_repetition_would_count() {
 async fn a_body_cannot_be_longer_or_shorter_than_it_says() {
     for (length, text) in [("3", "hello"), ("10", "hello")] {
         let world = World::new().await;
-        let attempt = world.passage(API);
+        let attempt = world.session(API);
         let mut request = attempt.request("POST", "http://api.example.com:PORT/").unwrap().map(|_| body(text));
         request.headers_mut().insert("content-length", HeaderValue::from_static(length));
         let refused = attempt.send(request).await.unwrap_err();
         assert!(refused.to_string().contains("`content-length`"), "{refused}");
         assert!(world.internet.requests().is_empty(), "half a request is none");
-        assert_eq!(attempt.passage.close()[0].error.as_deref(), Some(refused.to_string().as_str()));
+        assert_eq!(attempt.session.close()[0].error.as_deref(), Some(refused.to_string().as_str()));
     }
 }
 
@@ -141,27 +141,27 @@ async fn a_response_that_is_none_or_too_large_is_not_passed_on() {
     let cases = [
         (
             "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n".to_owned(),
-            FailureKind::Protocol,
+            RequestErrorKind::Protocol,
         ),
-        (format!("HTTP/1.1 200 OK\r\n{many}\r\n"), FailureKind::Protocol),
-        (format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(70_000)), FailureKind::Protocol),
-        ("SSH-2.0-OpenSSH_9.0\r\n\r\n".to_owned(), FailureKind::Protocol),
-        ("HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab".to_owned(), FailureKind::Protocol),
-        ("HTTP/1.1 200 OK\r\na b: c\r\n\r\n".to_owned(), FailureKind::Protocol),
-        ("HTTP/1.1 200 OK\r\na: b\r\n c\r\n\r\n".to_owned(), FailureKind::Protocol),
+        (format!("HTTP/1.1 200 OK\r\n{many}\r\n"), RequestErrorKind::Protocol),
+        (format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(70_000)), RequestErrorKind::Protocol),
+        ("SSH-2.0-OpenSSH_9.0\r\n\r\n".to_owned(), RequestErrorKind::Protocol),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab".to_owned(), RequestErrorKind::Protocol),
+        ("HTTP/1.1 200 OK\r\na b: c\r\n\r\n".to_owned(), RequestErrorKind::Protocol),
+        ("HTTP/1.1 200 OK\r\na: b\r\n c\r\n\r\n".to_owned(), RequestErrorKind::Protocol),
     ];
     for (response, expected) in cases {
         let (text, raw) = (response.clone(), response);
         let world = World::answering(move |_| Reply::raw(&raw).then(super::world::Then::Close)).await;
         let failed =
-            world.passage(API).get("http://api.example.com:PORT/").await.expect_err(&text[..text.len().min(80)]);
+            world.session(API).get("http://api.example.com:PORT/").await.expect_err(&text[..text.len().min(80)]);
         assert_eq!(failed.kind, expected, "{:.80}: {failed}", text);
     }
     let world = World::answering(|_| {
         Reply::raw("HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\nx: y\r\ncontent-length: 2\r\n\r\nab")
     })
     .await;
-    let response = world.passage(API).open("http://api.example.com:PORT/").await.unwrap();
+    let response = world.session(API).open("http://api.example.com:PORT/").await.unwrap();
     let headers: HeaderMap = response.headers().clone();
     assert_eq!(
         (response.status().as_u16(), headers.contains_key("link"), headers["x"].as_bytes()),

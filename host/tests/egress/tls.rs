@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hookbox::config::{Grants, Limits};
-use hookbox::egress::FailureKind;
+use hookbox::egress::RequestErrorKind;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType, date_time_ymd};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -78,7 +78,7 @@ fn rule(host: &str, port: u16, authority: Option<&Authority>) -> Arc<Grants> {
     read(&format!("[plugins.guest]\nhttp = [{{ {rule} }}]")).unwrap()
 }
 
-async fn get(host: &str, asked: &str, port: u16, authority: Option<&Authority>) -> Result<(u16, String), FailureKind> {
+async fn get(host: &str, asked: &str, port: u16, authority: Option<&Authority>) -> Result<(u16, String), RequestErrorKind> {
     let world = World::new().await;
     world.net.answer(host, &[&["127.0.0.1"]]);
     let attempt = world.attempt("guest", &rule(host, port, authority), Limits::default());
@@ -104,7 +104,7 @@ async fn an_address_is_proved_like_a_name() {
     let port = server(certificate(with_address, Some(&authority))).await;
     assert_eq!(get("127.0.0.1", "127.0.0.1", port, Some(&authority)).await, Ok((200, "secure".to_owned())));
     let port = server(certificate(params(&[NAME]), Some(&authority))).await;
-    assert_eq!(get("127.0.0.1", "127.0.0.1", port, Some(&authority)).await, Err(FailureKind::Certificate));
+    assert_eq!(get("127.0.0.1", "127.0.0.1", port, Some(&authority)).await, Err(RequestErrorKind::Certificate));
 }
 
 #[tokio::test]
@@ -128,7 +128,7 @@ async fn any_other_certificate_is_refused() {
     ];
     for (what, shown, authority) in cases {
         let port = server(shown).await;
-        assert_eq!(get(NAME, NAME, port, authority).await, Err(FailureKind::Certificate), "{what}");
+        assert_eq!(get(NAME, NAME, port, authority).await, Err(RequestErrorKind::Certificate), "{what}");
     }
 }
 
@@ -139,6 +139,6 @@ async fn a_server_without_tls_is_not_spoken_to_in_the_clear() {
     let attempt =
         world.attempt("guest", &rule(NAME, world.canary.port, None), Limits { timeout_ms: 500, ..Limits::default() });
     let failed = attempt.get(&format!("https://{NAME}:{}/", world.canary.port)).await.unwrap_err();
-    assert!(matches!(failed.kind, FailureKind::Tls | FailureKind::ConnectTimeout), "{failed}");
+    assert!(matches!(failed.kind, RequestErrorKind::Tls | RequestErrorKind::ConnectTimeout), "{failed}");
     assert!(world.canary.requests().is_empty());
 }

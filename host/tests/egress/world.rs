@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hookbox::config::{Config, Grants, Limits, MakeSecrets, Surroundings};
 use hookbox::egress::{
-    Answer, BoxError, Egress, Failure, Network, Passage, RequestBody, ResponseBody, Timeouts, Traveller,
+    NetworkFuture, BoxError, Egress, RequestError, Network, Session, RequestBody, ResponseBody, RequestTimeouts, RequestContext,
 };
 use http::{Method, Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
@@ -204,7 +204,7 @@ impl fmt::Debug for Net {
 }
 
 impl Network for Net {
-    fn resolve<'a>(&'a self, name: &'a str, port: u16) -> Answer<'a, Vec<SocketAddr>> {
+    fn resolve<'a>(&'a self, name: &'a str, port: u16) -> NetworkFuture<'a, Vec<SocketAddr>> {
         self.resolved.lock().unwrap().push(name.to_owned());
         if name == "slow.example.com" {
             return Box::pin(std::future::pending());
@@ -216,7 +216,7 @@ impl Network for Net {
         Box::pin(async move { Ok(answer?.into_iter().map(|address| SocketAddr::new(address, port)).collect()) })
     }
 
-    fn connect(&self, address: SocketAddr) -> Answer<'_, TcpStream> {
+    fn connect(&self, address: SocketAddr) -> NetworkFuture<'_, TcpStream> {
         self.dialled.lock().unwrap().push(address.ip());
         match address.ip().to_string().as_str() {
             CLOSED => return Box::pin(std::future::ready(Err(io::ErrorKind::ConnectionRefused.into()))),
@@ -272,8 +272,8 @@ impl World {
         grants(&self.aimed(rules))
     }
 
-    /// The way out of an attempt of `guest`, and its log.
-    pub(super) fn passage(&self, rules: &str) -> Attempt {
+    /// The session of an attempt of `guest`, and its log.
+    pub(super) fn session(&self, rules: &str) -> Attempt {
         self.limited(rules, Limits::default())
     }
 
@@ -284,7 +284,7 @@ impl World {
     pub(super) fn attempt(&self, plugin: &str, grants: &Arc<Grants>, limits: Limits) -> Attempt {
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = Arc::clone(&log);
-        let passage = self.egress.passage(Traveller {
+        let session = self.egress.session(RequestContext {
             plugin: plugin.into(),
             grants: Arc::clone(grants),
             limits,
@@ -292,7 +292,7 @@ impl World {
             deadline: Instant::now() + Duration::from_millis(limits.timeout_ms),
             warn: Box::new(move |line| lines.lock().unwrap().push(line.to_owned())),
         });
-        Attempt { passage, log, port: self.canary.port }
+        Attempt { session, log, port: self.canary.port }
     }
 }
 
@@ -316,7 +316,7 @@ pub(super) fn read(text: &str) -> Result<Arc<Grants>, String> {
 
 /// An attempt that sends.
 pub(super) struct Attempt {
-    pub(super) passage: Passage,
+    pub(super) session: Session,
     log: Arc<Mutex<Vec<String>>>,
     port: u16,
 }
@@ -341,17 +341,17 @@ impl Attempt {
         Ok(Request::builder().method(method).uri(uri).body(body("")).unwrap())
     }
 
-    pub(super) async fn send(&self, request: Request<RequestBody>) -> Result<Response<ResponseBody>, Failure> {
-        self.passage.send(request, Timeouts::default()).await
+    pub(super) async fn send(&self, request: Request<RequestBody>) -> Result<Response<ResponseBody>, RequestError> {
+        self.session.send(request, RequestTimeouts::default()).await
     }
 
     /// The response to a GET.
-    pub(super) async fn open(&self, url: &str) -> Result<Response<ResponseBody>, Failure> {
+    pub(super) async fn open(&self, url: &str) -> Result<Response<ResponseBody>, RequestError> {
         self.send(self.request("GET", url).unwrap()).await
     }
 
     /// Status and body.
-    pub(super) async fn get(&self, url: &str) -> Result<(u16, String), Failure> {
+    pub(super) async fn get(&self, url: &str) -> Result<(u16, String), RequestError> {
         take(self.open(url).await?).await
     }
 
@@ -363,7 +363,7 @@ impl Attempt {
 }
 
 /// Status and body of a response.
-pub(super) async fn take(response: Response<ResponseBody>) -> Result<(u16, String), Failure> {
+pub(super) async fn take(response: Response<ResponseBody>) -> Result<(u16, String), RequestError> {
     let status = response.status().as_u16();
     let body = response.into_body().collect().await?.to_bytes();
     Ok((status, String::from_utf8_lossy(&body).into_owned()))

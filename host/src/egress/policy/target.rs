@@ -1,8 +1,8 @@
-//! Where a request goes, read strictly: what two readers could take for two things is refused, so that the rule that
-//! was asked and the server that answers mean the same place.
+//! Where a request goes. A URL that two readers could understand differently is refused, so that the
+//! rule and the server mean the same place.
 //!
-//! Sources: RFC 3986 §3, RFC 1123 §2.1, RFC 9110 §4.2; addresses as `std` reads them, which knows no octal, hexadecimal
-//! or short forms, and no zones.
+//! Sources: RFC 3986 §3, RFC 1123 §2.1, RFC 9110 §4.2. Addresses are parsed by `std`, which accepts
+//! no octal, hexadecimal or short forms, and no zones.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,69 +11,69 @@ use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use percent_encoding::percent_decode_str;
 
-use super::failure::{Failure, FailureKind};
 use crate::config::grants::{MAX_LABEL_BYTES, MAX_NAME_BYTES};
+use crate::egress::error::{RequestError, RequestErrorKind};
 
 /// The longest URL, in bytes.
 const MAX_URL_BYTES: usize = 8 << 10;
 
 /// Where a request goes.
 #[derive(Debug, Clone)]
-pub(super) struct Target {
-    pub(super) tls: bool,
-    pub(super) host: Host,
-    pub(super) port: u16,
-    /// Path and query as they go out.
-    pub(super) path_and_query: PathAndQuery,
-    /// What about the path a server could read in another way than it is written, if anything.
-    pub(super) odd: Option<&'static str>,
+pub(in crate::egress) struct RequestTarget {
+    pub(in crate::egress) tls: bool,
+    pub(in crate::egress) host: TargetHost,
+    pub(in crate::egress) port: u16,
+    /// Path and query as they are sent.
+    pub(in crate::egress) path_and_query: PathAndQuery,
+    /// Why a server could read the path differently than a rule does, if it could.
+    pub(in crate::egress) ambiguity: Option<&'static str>,
 }
 
 /// A name in lower case, or an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Host {
+pub(in crate::egress) enum TargetHost {
     Name(String),
     Address(IpAddr),
 }
 
-impl Target {
-    /// Reads what a guest asks for.
-    pub(super) fn read(uri: &Uri) -> Result<Self, Failure> {
-        let refuse = |why: &str| Failure::new(FailureKind::Uri, why);
+impl RequestTarget {
+    /// Reads a guest's URL.
+    pub(in crate::egress) fn read(uri: &Uri) -> Result<Self, RequestError> {
+        let refuse = |why: &str| RequestError::new(RequestErrorKind::Uri, why);
         let tls = match uri.scheme() {
             Some(scheme) if *scheme == Scheme::HTTPS => true,
             Some(scheme) if *scheme == Scheme::HTTP => false,
-            _ => return Err(refuse("its scheme is neither https nor http")),
+            _ => return Err(refuse("the scheme is neither https nor http")),
         };
         let authority = uri.authority().map_or("", Authority::as_str);
         let path_and_query = uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
         if authority.len() + path_and_query.as_str().len() > MAX_URL_BYTES {
-            return Err(Failure::new(FailureKind::UriTooLong, format!("it is longer than {MAX_URL_BYTES} bytes")));
+            return Err(RequestError::new(RequestErrorKind::UriTooLong, format!("the URL is longer than {MAX_URL_BYTES} bytes")));
         }
         let (host, port) = read_authority(authority).map_err(refuse)?;
         let port = port.unwrap_or(if tls { 443 } else { 80 });
-        // Without a path there is a query at most: `http` puts the `/` before it.
-        let odd = read_path(uri.path()).map_err(refuse)?;
+        // A URL without a path may still have a query, which gets a `/` before it below.
+        let ambiguity = read_path(uri.path()).map_err(refuse)?;
         if !path_and_query.as_str().bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(refuse("it has characters that are not visible ASCII; escape them with %"));
+            return Err(refuse("the URL has characters that are not visible ASCII; percent-encode them"));
         }
         let path_and_query = match path_and_query.as_str().starts_with('/') {
             true => path_and_query,
-            false => format!("/{}", path_and_query.as_str()).parse().map_err(|_| refuse("its path cannot be read"))?,
+            false => format!("/{}", path_and_query.as_str()).parse().map_err(|_| refuse("the path is invalid"))?,
         };
-        Ok(Self { tls, host, port, path_and_query, odd })
+        Ok(Self { tls, host, port, path_and_query, ambiguity })
     }
 
     pub(super) fn path(&self) -> &str {
         self.path_and_query.path()
     }
 
-    /// Whether the port is the one that goes without saying.
+    /// Whether the port is the default one of the scheme.
     pub(super) fn default_port(&self) -> bool {
         self.port == default_port(self.tls)
     }
 
-    /// Host and port, as `Host` says them.
+    /// TargetHost and port, as `Host` states them.
     pub(super) fn authority(&self) -> String {
         if self.default_port() { self.host.to_string() } else { format!("{}:{}", self.host, self.port) }
     }
@@ -87,14 +87,14 @@ pub(super) fn default_port(tls: bool) -> u16 {
     if tls { 443 } else { 80 }
 }
 
-/// As it is shown: without the query.
-impl fmt::Display for Target {
+/// Shows the URL without its query.
+impl fmt::Display for RequestTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}{}", scheme(self.tls), self.authority(), self.path())
     }
 }
 
-impl fmt::Display for Host {
+impl fmt::Display for TargetHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Name(name) => f.write_str(name),
@@ -104,15 +104,15 @@ impl fmt::Display for Host {
     }
 }
 
-fn read_authority(authority: &str) -> Result<(Host, Option<u16>), &'static str> {
+fn read_authority(authority: &str) -> Result<(TargetHost, Option<u16>), &'static str> {
     if authority.contains('@') {
-        return Err("it holds a user name or a password; send credentials in a header");
+        return Err("the URL has a user name or a password; send credentials in a header");
     }
     let (host, rest) = match authority.strip_prefix('[') {
         Some(literal) => {
-            let (literal, rest) = literal.split_once(']').ok_or("its host has no closing bracket")?;
-            let address = literal.parse().map_err(|_| "its host is not an IPv6 address (without a zone)")?;
-            (Host::Address(IpAddr::V6(address)), rest)
+            let (literal, rest) = literal.split_once(']').ok_or("the host has no closing bracket")?;
+            let address = literal.parse().map_err(|_| "the host is not an IPv6 address (without a zone)")?;
+            (TargetHost::Address(IpAddr::V6(address)), rest)
         }
         None => {
             let end = authority.find(':').unwrap_or(authority.len());
@@ -122,40 +122,40 @@ fn read_authority(authority: &str) -> Result<(Host, Option<u16>), &'static str> 
     let port = match rest.strip_prefix(':') {
         None if rest.is_empty() => None,
         Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Some(digits.parse().ok().filter(|port| *port != 0).ok_or("its port is not one of 1 to 65535")?)
+            Some(digits.parse().ok().filter(|port| *port != 0).ok_or("the port is not between 1 and 65535")?)
         }
-        _ => return Err("its port is not a number"),
+        _ => return Err("the port is not a number"),
     };
     Ok((host, port))
 }
 
-fn read_host(text: &str) -> Result<Host, &'static str> {
+fn read_host(text: &str) -> Result<TargetHost, &'static str> {
     if text.is_empty() || text.len() > MAX_NAME_BYTES {
-        return Err("its host is empty or longer than 253 bytes");
+        return Err("the host is empty or longer than 253 bytes");
     }
     let name = text.to_ascii_lowercase();
     let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.');
     if !name.bytes().all(known) {
-        return Err("its host has characters other than ASCII letters, digits, `-`, `_` and dots");
+        return Err("the host has characters other than ASCII letters, digits, `-`, `_` and dots");
     }
     if name.split('.').any(|label| label.is_empty() || label.len() > MAX_LABEL_BYTES) {
-        return Err("its host begins or ends with a dot, or has a part that is empty or longer than 63 bytes");
+        return Err("the host begins or ends with a dot, or has an empty label or one longer than 63 bytes");
     }
-    // Some systems read any name that ends in a number as an address: octal, hexadecimal, or with parts left out.
+    // Some systems read a name that ends in a number as an address in octal, hexadecimal or short form.
     if name.rsplit('.').next().is_some_and(|last| last.starts_with(|c: char| c.is_ascii_digit())) {
-        let address = name.parse().map_err(|_| "its host ends in a number and is not an IPv4 address of four parts")?;
-        return Ok(Host::Address(IpAddr::V4(address)));
+        let address = name.parse().map_err(|_| "the host ends in a number and is not an IPv4 address of four parts")?;
+        return Ok(TargetHost::Address(IpAddr::V4(address)));
     }
-    Ok(Host::Name(name))
+    Ok(TargetHost::Name(name))
 }
 
-/// What is odd about a path: a rule for a part of a host cannot be held to it.
+/// Checks a path. Returns why it is ambiguous: only a rule for the whole host can allow it then.
 fn read_path(path: &str) -> Result<Option<&'static str>, &'static str> {
     if !path.is_empty() && !path.starts_with('/') {
-        return Err("its path does not begin with `/`");
+        return Err("the path does not begin with `/`");
     }
     if path.starts_with("//") {
-        return Err("its path begins with `//`, which can be read as another host");
+        return Err("the path begins with `//`, which could be read as another host");
     }
     // Some servers decode twice, take a backslash for a slash, or cut parameters (`;…`) off a segment.
     let once = percent_decode_str(path).collect::<Vec<u8>>();
@@ -164,7 +164,7 @@ fn read_path(path: &str) -> Result<Option<&'static str>, &'static str> {
         let mut segments = decoded.split(|byte| matches!(byte, b'/' | b'\\'));
         let dots = |segment: &[u8]| matches!(segment.split(|byte| *byte == b';').next(), Some(b"." | b".."));
         if segments.any(dots) {
-            return Err("its path has `.` or `..` as a part");
+            return Err("the path has a `.` or `..` segment");
         }
     }
     let lower = path.to_ascii_lowercase();
@@ -172,17 +172,23 @@ fn read_path(path: &str) -> Result<Option<&'static str>, &'static str> {
         lower.as_bytes().get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
     });
     let escaped = |codes: &[&str]| codes.iter().any(|code| lower.contains(code));
-    Ok(match () {
-        () if path.contains("//") => Some("it has an empty part (`//`)"),
-        () if path.contains('\\') || escaped(&["%5c", "%255c"]) => Some("it has a backslash"),
-        () if escaped(&["%2f", "%252f"]) => Some("it has an escaped slash"),
-        () if escaped(&["%2e", "%252e"]) => Some("it has an escaped dot"),
-        () if !escapes_are_whole => Some("it has a `%` that escapes nothing"),
-        () if std::str::from_utf8(&once).map_or(true, |text| text.contains(char::is_control)) => {
-            Some("it has escapes that are control characters or no UTF-8")
-        }
-        () => None,
-    })
+    let controls = || std::str::from_utf8(&once).map_or(true, |text| text.contains(char::is_control));
+    let ambiguity = if path.contains("//") {
+        "it has an empty segment (`//`)"
+    } else if path.contains('\\') || escaped(&["%5c", "%255c"]) {
+        "it has a backslash"
+    } else if escaped(&["%2f", "%252f"]) {
+        "it has an escaped slash"
+    } else if escaped(&["%2e", "%252e"]) {
+        "it has an escaped dot"
+    } else if !escapes_are_whole {
+        "it has a `%` that is not part of an escape"
+    } else if controls() {
+        "it has escapes of control characters or of invalid UTF-8"
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(ambiguity))
 }
 
 #[cfg(test)]
@@ -191,8 +197,8 @@ mod tests {
 
     use super::*;
 
-    fn read(url: &str) -> Option<Target> {
-        Target::read(&url.parse().ok()?).ok()
+    fn read(url: &str) -> Option<RequestTarget> {
+        RequestTarget::read(&url.parse().ok()?).ok()
     }
 
     proptest! {
@@ -210,9 +216,9 @@ mod tests {
                 prop_assert_eq!(again.to_string(), shown);
                 let text = target.host.to_string();
                 prop_assert_eq!(text.to_ascii_lowercase(), text.clone());
-                // Whoever reads the host as an address reads the same one.
+                // A reader that takes the host for an address reads the same one.
                 if let Ok(address) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
-                    prop_assert_eq!(&target.host, &Host::Address(address));
+                    prop_assert_eq!(&target.host, &TargetHost::Address(address));
                 }
                 prop_assert!(!target.path().split('/').any(|part| matches!(part, "." | "..")));
             }

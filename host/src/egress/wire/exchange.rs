@@ -1,6 +1,5 @@
-//! A request and its response, within the time that is left.
+//! One rule's client: sends a request over an idle or a new connection, and waits for the response.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,91 +7,100 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
-use super::body::Sent;
-use super::failure::{Failure, FailureKind};
-use super::passage::Timeouts;
-use super::pool::{Connection, Pool};
-use super::target::Host;
-use super::ways::Way;
+use super::body::SentBody;
+use super::connect::{Connector, HttpConnection, SharedResources};
+use super::pool::{ConnectionPool, PooledConnection};
+use crate::config::HttpRule;
+use crate::egress::error::{RequestError, RequestErrorKind};
+use crate::egress::policy::TargetHost;
 
-/// The shortest timeout: less would be none.
+/// The shortest timeout.
 const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 
-impl Timeouts {
-    /// The same, none of them beyond the end of the attempt: to connect, to the response, between its parts.
-    pub(super) fn within(self, deadline: Instant) -> [Duration; 3] {
+/// The timeouts that a plugin asks for. None goes beyond the end of the attempt.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RequestTimeouts {
+    /// For a connection.
+    pub connect: Option<Duration>,
+    /// For the head of the response, once there is a connection.
+    pub first_byte: Option<Duration>,
+    /// For each further part of the response's body.
+    pub between_bytes: Option<Duration>,
+}
+
+/// The same, bounded by the end of the attempt.
+pub(in crate::egress) struct BoundedTimeouts {
+    connect: Duration,
+    first_byte: Duration,
+    pub(in crate::egress) between_bytes: Duration,
+}
+
+/// Sends the requests that one rule of a plugin allows. Clones share their connections.
+#[derive(Clone)]
+pub(in crate::egress) struct RuleClient {
+    pub(in crate::egress) rule: Arc<HttpRule>,
+    /// The connector, or why there is none.
+    connector: Result<Connector, RequestError>,
+    pool: Arc<ConnectionPool>,
+}
+
+impl RequestTimeouts {
+    /// Bounds the timeouts by the end of the attempt.
+    pub(in crate::egress) fn within(self, deadline: Instant) -> BoundedTimeouts {
         let left = deadline.saturating_duration_since(Instant::now()).max(MIN_TIMEOUT);
-        [self.connect, self.first_byte, self.between_bytes]
-            .map(|wanted| wanted.unwrap_or(left).clamp(MIN_TIMEOUT, left))
-    }
-}
-
-/// A connection while a response comes over it. Dropping it closes the connection.
-#[derive(Debug)]
-pub(super) struct Lease {
-    connection: Connection,
-    host: String,
-    pool: Arc<Pool>,
-}
-
-impl Lease {
-    /// The response has been read to its end: the connection can serve another.
-    pub(super) fn give_back(self) {
-        self.pool.give(self.host, self.connection);
-    }
-}
-
-/// Sends a request and waits for the head of its response.
-pub(super) async fn exchange(
-    way: &Way,
-    host: &Host,
-    mut request: Request<Sent>,
-    [connect, first_byte, _]: [Duration; 3],
-) -> Result<(Response<Incoming>, Lease), Failure> {
-    let name = host.to_string();
-    loop {
-        let kept = way.pool.take(&name);
-        let was_kept = kept.is_some();
-        let mut connection = match kept {
-            Some(connection) => connection,
-            None => {
-                let connector = way.connector.as_ref().map_err(Failure::clone)?;
-                let late = |_| {
-                    let why = format!("there was no connection within {} ms", connect.as_millis());
-                    Failure::new(FailureKind::ConnectTimeout, why)
-                };
-                timeout(connect, connector.connect(host)).await.map_err(late)??
-            }
-        };
-        let late = |_| {
-            let why = format!("no response came within {} ms", first_byte.as_millis());
-            Failure::new(FailureKind::ReadTimeout, why)
-        };
-        match timeout(first_byte, connection.sender.try_send_request(request)).await.map_err(late)? {
-            Ok(response) => return Ok((response, Lease { connection, host: name, pool: Arc::clone(&way.pool) })),
-            // The other side closed it while it was kept, and nothing of the request has gone out.
-            Err(mut error) => match error.take_message().filter(|_| was_kept) {
-                Some(unsent) => request = unsent,
-                None => return Err(failure(error.error())),
-            },
+        let bounded = |wanted: Option<Duration>| wanted.unwrap_or(left).clamp(MIN_TIMEOUT, left);
+        BoundedTimeouts {
+            connect: bounded(self.connect),
+            first_byte: bounded(self.first_byte),
+            between_bytes: bounded(self.between_bytes),
         }
     }
 }
 
-/// What an error of the connection comes down to.
-pub(super) fn failure(error: &hyper::Error) -> Failure {
-    let mut causes: Vec<&(dyn Error + 'static)> = vec![error];
-    while let Some(cause) = causes.last().copied().and_then(Error::source) {
-        causes.push(cause);
+impl RuleClient {
+    pub(in crate::egress) fn new(rule: &Arc<HttpRule>, shared: &SharedResources) -> Self {
+        Self { rule: Arc::clone(rule), connector: Connector::new(rule, shared), pool: Arc::default() }
     }
-    if let Some(failure) = causes.iter().find_map(|cause| cause.downcast_ref::<Failure>()) {
-        return failure.clone();
+
+    /// Sends a request and waits for the head of its response.
+    pub(in crate::egress) async fn exchange(
+        &self,
+        host: &TargetHost,
+        mut request: Request<SentBody>,
+        timeouts: &BoundedTimeouts,
+    ) -> Result<(Response<Incoming>, PooledConnection), RequestError> {
+        let name = host.to_string();
+        loop {
+            let idle = self.pool.take(&name);
+            let was_idle = idle.is_some();
+            let mut connection = match idle {
+                Some(connection) => connection,
+                None => self.connect(host, timeouts.connect).await?,
+            };
+            let sending = connection.sender.try_send_request(request);
+            let Ok(sent) = timeout(timeouts.first_byte, sending).await else {
+                let why = format!("no response came within {} ms", timeouts.first_byte.as_millis());
+                return Err(RequestError::new(RequestErrorKind::ReadTimeout, why));
+            };
+            match sent {
+                Ok(response) => {
+                    let pool = Arc::clone(&self.pool);
+                    return Ok((response, PooledConnection { connection, host: name, pool }));
+                }
+                // The server closed an idle connection, and no byte of the request was sent.
+                Err(mut error) => match error.take_message().filter(|_| was_idle) {
+                    Some(unsent) => request = unsent,
+                    None => return Err(RequestError::of_exchange(error.error())),
+                },
+            }
+        }
     }
-    let (kind, what) = match () {
-        () if error.is_user() => (FailureKind::Protocol, "the body of the request broke off"),
-        () if error.is_parse() => (FailureKind::Protocol, "what came is no HTTP response that is taken"),
-        () => (FailureKind::Terminated, "the connection ended"),
-    };
-    let root = causes.last().map_or_else(String::new, ToString::to_string);
-    Failure::new(kind, format!("{what}: {root}"))
+
+    async fn connect(&self, host: &TargetHost, within: Duration) -> Result<HttpConnection, RequestError> {
+        let connector = self.connector.as_ref().map_err(RequestError::clone)?;
+        timeout(within, connector.connect(host)).await.unwrap_or_else(|_| {
+            let why = format!("there was no connection within {} ms", within.as_millis());
+            Err(RequestError::new(RequestErrorKind::ConnectTimeout, why))
+        })
+    }
 }

@@ -1,4 +1,4 @@
-//! What a plugin's request needs of the machine: names become addresses, and addresses connections.
+//! The machine's network: resolves names and connects to addresses.
 
 use std::fmt;
 use std::future::Future;
@@ -8,28 +8,29 @@ use std::pin::Pin;
 
 use tokio::net::TcpStream;
 
-/// An answer of the network.
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a>>;
+/// What a network returns.
+pub type NetworkFuture<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a>>;
 
-/// The machine's network, or a stand-in for it.
+/// The machine's network, or a substitute for it.
 pub trait Network: fmt::Debug + Send + Sync {
-    /// The addresses of a name, each with `port`. Asked once for a connection; each answer is checked before it is used.
-    fn resolve<'a>(&'a self, name: &'a str, port: u16) -> Answer<'a, Vec<SocketAddr>>;
+    /// Resolves a name to addresses, each with `port`. The host asks once for a connection and checks
+    /// each address before it uses it.
+    fn resolve<'a>(&'a self, name: &'a str, port: u16) -> NetworkFuture<'a, Vec<SocketAddr>>;
 
     /// Connects to exactly this address.
-    fn connect(&self, address: SocketAddr) -> Answer<'_, TcpStream>;
+    fn connect(&self, address: SocketAddr) -> NetworkFuture<'_, TcpStream>;
 }
 
-/// The machine's own.
+/// The network of this machine.
 #[derive(Debug)]
-pub(super) struct System;
+pub(in crate::egress) struct SystemNetwork;
 
-impl Network for System {
-    fn resolve<'a>(&'a self, name: &'a str, port: u16) -> Answer<'a, Vec<SocketAddr>> {
+impl Network for SystemNetwork {
+    fn resolve<'a>(&'a self, name: &'a str, port: u16) -> NetworkFuture<'a, Vec<SocketAddr>> {
         Box::pin(async move { Ok(tokio::net::lookup_host((name, port)).await?.collect()) })
     }
 
-    fn connect(&self, address: SocketAddr) -> Answer<'_, TcpStream> {
+    fn connect(&self, address: SocketAddr) -> NetworkFuture<'_, TcpStream> {
         Box::pin(async move {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;

@@ -1,78 +1,66 @@
-//! Connections of one rule, kept for the next request to the same host.
+//! Idle connections of one rule, kept for the next request to the same host.
 //!
-//! Invariant: a connection that is not kept here and not in use is closed, whatever the other side does.
+//! Invariant: a connection that is neither idle here nor in use is closed, whatever the server does.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_util::task::AbortOnDropHandle;
 
-use super::body::Sent;
-use super::connect::Stream;
-use super::headers::{MAX_HEADERS, MAX_RESPONSE_BYTES};
+use super::connect::HttpConnection;
 use crate::tasks;
 
-/// Connections that are kept for one host, and for all hosts of a rule.
-const MAX_IDLE_EACH: usize = 4;
+/// Idle connections that are kept for one host, and for all hosts of a rule.
+const MAX_IDLE_PER_HOST: usize = 4;
 const MAX_IDLE: usize = 16;
-/// How long they are.
-const IDLE: Duration = Duration::from_secs(30);
-/// How long a connection may take to be ready again after a response.
+/// How long an idle connection is kept.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a connection may take to become ready again after a response.
 const READY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A connection. Dropping it closes it.
+/// A connection that is in use. Dropping it closes the connection.
 #[derive(Debug)]
-pub(super) struct Connection {
-    pub(super) sender: SendRequest<Sent>,
-    _task: AbortOnDropHandle<()>,
-    /// Among all that there may be.
-    _place: OwnedSemaphorePermit,
+pub(in crate::egress) struct PooledConnection {
+    pub(super) connection: HttpConnection,
+    pub(super) host: String,
+    pub(super) pool: Arc<ConnectionPool>,
 }
 
-impl Connection {
-    /// Speaks HTTP/1.1 over a stream, on the runtime of whoever calls.
-    pub(super) async fn over(stream: Box<dyn Stream>, place: OwnedSemaphorePermit) -> hyper::Result<Self> {
-        let mut builder = http1::Builder::new();
-        builder.max_headers(MAX_HEADERS).max_buf_size(MAX_RESPONSE_BYTES);
-        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
-        // What fails is told to whoever waits for a response.
-        let task = tasks::spawn(async move { drop(connection.await) });
-        Ok(Self { sender, _task: AbortOnDropHandle::new(task), _place: place })
+impl PooledConnection {
+    /// Returns the connection to its pool. The response must have been read to its end.
+    pub(super) fn give_back(self) {
+        self.pool.give(self.host, self.connection);
     }
 }
 
-/// The connections that wait for a request.
+/// The idle connections of one rule.
 #[derive(Debug, Default)]
-pub(super) struct Pool(Mutex<Waiting>);
+pub(super) struct ConnectionPool(Mutex<IdleConnections>);
 
 #[derive(Debug, Default)]
-struct Waiting {
-    idle: Vec<Idle>,
-    /// Whether a task closes them when their time has come.
+struct IdleConnections {
+    list: Vec<IdleConnection>,
+    /// Whether a task closes the expired ones.
     swept: bool,
 }
 
 #[derive(Debug)]
-struct Idle {
+struct IdleConnection {
     host: String,
-    connection: Connection,
+    connection: HttpConnection,
     until: Instant,
 }
 
-impl Pool {
-    /// The one that was used last.
-    pub(super) fn take(&self, host: &str) -> Option<Connection> {
+impl ConnectionPool {
+    /// Takes the connection to a host that was used last.
+    pub(super) fn take(&self, host: &str) -> Option<HttpConnection> {
         self.take_at(host, Instant::now())
     }
 
-    fn take_at(&self, host: &str, now: Instant) -> Option<Connection> {
-        let idle = &mut self.waiting().idle;
-        while let Some(at) = idle.iter().rposition(|idle| idle.host == host) {
-            let Idle { connection, until, .. } = idle.remove(at);
+    fn take_at(&self, host: &str, now: Instant) -> Option<HttpConnection> {
+        let list = &mut self.idle().list;
+        while let Some(at) = list.iter().rposition(|idle| idle.host == host) {
+            let IdleConnection { connection, until, .. } = list.remove(at);
             if connection.sender.is_ready() && now < until {
                 return Some(connection);
             }
@@ -80,8 +68,8 @@ impl Pool {
         None
     }
 
-    /// Keeps a connection whose response has been read to its end, once it is ready for the next request.
-    pub(super) fn give(self: &Arc<Self>, host: String, mut connection: Connection) {
+    /// Keeps a connection once it is ready for the next request.
+    fn give(self: &Arc<Self>, host: String, mut connection: HttpConnection) {
         if connection.sender.is_ready() {
             return self.keep(host, connection);
         }
@@ -94,54 +82,59 @@ impl Pool {
         }));
     }
 
-    fn keep(self: &Arc<Self>, host: String, connection: Connection) {
-        let until = Instant::now() + IDLE;
-        let mut waiting = self.waiting();
-        let same = waiting.idle.iter().filter(|idle| idle.host == host).count();
-        if waiting.idle.len() < MAX_IDLE && same < MAX_IDLE_EACH {
-            waiting.idle.push(Idle { host, connection, until });
-            if !std::mem::replace(&mut waiting.swept, true) {
+    fn keep(self: &Arc<Self>, host: String, connection: HttpConnection) {
+        let until = Instant::now() + IDLE_TIMEOUT;
+        let mut idle = self.idle();
+        let same_host = idle.list.iter().filter(|idle| idle.host == host).count();
+        if idle.list.len() < MAX_IDLE && same_host < MAX_IDLE_PER_HOST {
+            idle.list.push(IdleConnection { host, connection, until });
+            if !std::mem::replace(&mut idle.swept, true) {
                 drop(tasks::spawn(sweep(Arc::downgrade(self))));
             }
         }
     }
 
-    /// Closes what has waited for too long. Returns when there is more to close, if there will be.
-    fn close_old(&self, now: Instant) -> Option<Instant> {
-        let mut waiting = self.waiting();
-        waiting.idle.retain(|idle| idle.until > now);
-        let next = waiting.idle.iter().map(|idle| idle.until).min();
-        waiting.swept = next.is_some();
+    /// Closes expired connections. Returns when the next one expires.
+    fn close_expired(&self, now: Instant) -> Option<Instant> {
+        let mut idle = self.idle();
+        idle.list.retain(|idle| idle.until > now);
+        let next = idle.list.iter().map(|idle| idle.until).min();
+        idle.swept = next.is_some();
         next
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        // A panic while it was held can at worst have lost a connection.
+    fn idle(&self) -> MutexGuard<'_, IdleConnections> {
+        // A panic while it was locked can at worst have lost a connection.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Closes connections when their time has come, for as long as any waits.
-async fn sweep(pool: Weak<Pool>) {
-    while let Some(next) = pool.upgrade().and_then(|pool| pool.close_old(Instant::now())) {
+/// Closes connections as they expire, until none is idle.
+async fn sweep(pool: Weak<ConnectionPool>) {
+    while let Some(next) = pool.upgrade().and_then(|pool| pool.close_expired(Instant::now())) {
         sleep_until(next).await;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::Request;
+    use http_body_util::{BodyExt, Empty};
     use tokio::io::{AsyncReadExt, DuplexStream};
     use tokio::sync::Semaphore;
 
     use super::*;
+    use crate::config::Limits;
+    use crate::egress::accounting::Accounting;
+    use crate::egress::wire::body::SentBody;
 
     const MOMENT: Duration = Duration::from_millis(1);
 
     /// A connection, and the server's end of it.
-    async fn connection(places: &Arc<Semaphore>) -> (Connection, DuplexStream) {
+    async fn connection(permits: &Arc<Semaphore>) -> (HttpConnection, DuplexStream) {
         let (stream, server) = tokio::io::duplex(1_024);
-        let place = Arc::clone(places).try_acquire_owned().expect("there is a place");
-        let mut connection = Connection::over(Box::new(stream), place).await.unwrap();
+        let permit = Arc::clone(permits).try_acquire_owned().expect("a permit is free");
+        let mut connection = HttpConnection::open(Box::new(stream), permit).await.unwrap();
         connection.sender.ready().await.unwrap();
         (connection, server)
     }
@@ -153,35 +146,71 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_that_waits_for_too_long_is_closed_and_gives_its_place_back() {
-        let (pool, places) = (Arc::new(Pool::default()), Arc::new(Semaphore::new(2)));
-        let ((first, first_server), (second, second_server)) = (connection(&places).await, connection(&places).await);
+        let (pool, permits) = (Arc::new(ConnectionPool::default()), Arc::new(Semaphore::new(2)));
+        let ((first, first_server), (second, second_server)) = (connection(&permits).await, connection(&permits).await);
         let before = Instant::now();
         pool.give("a".to_owned(), first);
-        let kept = pool.waiting().idle[0].until;
-        assert!((before + IDLE..=Instant::now() + IDLE).contains(&kept));
+        let kept = pool.idle().list[0].until;
+        assert!((before + IDLE_TIMEOUT..=Instant::now() + IDLE_TIMEOUT).contains(&kept));
         pool.give("b".to_owned(), second);
-        pool.waiting().idle[1].until = kept + MOMENT;
-        assert!(pool.waiting().swept, "somebody comes for them");
-        assert_eq!(pool.close_old(kept - MOMENT), Some(kept), "nothing is due");
-        assert_eq!((pool.waiting().idle.len(), places.available_permits()), (2, 0));
-        assert_eq!(pool.close_old(kept), Some(kept + MOMENT), "the next one");
+        pool.idle().list[1].until = kept + MOMENT;
+        assert!(pool.idle().swept, "somebody comes for them");
+        assert_eq!(pool.close_expired(kept - MOMENT), Some(kept), "nothing is due");
+        assert_eq!((pool.idle().list.len(), permits.available_permits()), (2, 0));
+        assert_eq!(pool.close_expired(kept), Some(kept + MOMENT), "the next one");
         hung_up(first_server).await;
-        assert_eq!(pool.close_old(kept + MOMENT), None);
+        assert_eq!(pool.close_expired(kept + MOMENT), None);
         hung_up(second_server).await;
-        assert_eq!((pool.waiting().swept, places.available_permits()), (false, 2));
+        assert_eq!((pool.idle().swept, permits.available_permits()), (false, 2));
     }
 
     #[tokio::test]
     async fn a_connection_whose_time_is_over_is_not_used_though_nobody_has_come_for_it() {
-        let (pool, places) = (Arc::new(Pool::default()), Arc::new(Semaphore::new(2)));
-        let ((old, server), (used, _server)) = (connection(&places).await, connection(&places).await);
+        let (pool, permits) = (Arc::new(ConnectionPool::default()), Arc::new(Semaphore::new(2)));
+        let ((old, server), (used, _server)) = (connection(&permits).await, connection(&permits).await);
         pool.give("a".to_owned(), old);
-        let kept = pool.waiting().idle[0].until;
+        let kept = pool.idle().list[0].until;
         assert!(pool.take_at("b", kept - MOMENT).is_none(), "it is for another host");
         assert!(pool.take_at("a", kept).is_none());
         hung_up(server).await;
         pool.give("a".to_owned(), used);
-        let kept = pool.waiting().idle[0].until;
+        let kept = pool.idle().list[0].until;
         assert!(pool.take_at("a", kept - MOMENT).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_rule_keeps_a_few_connections_for_all_its_hosts_together() {
+        let (pool, permits) = (Arc::new(ConnectionPool::default()), Arc::new(Semaphore::new(30)));
+        let mut servers = Vec::new();
+        for host in 0..30 {
+            let (connection, server) = connection(&permits).await;
+            servers.push(server);
+            pool.give(host.to_string(), connection);
+        }
+        for server in servers.split_off(MAX_IDLE) {
+            hung_up(server).await;
+        }
+        assert_eq!((pool.idle().list.len(), permits.available_permits()), (MAX_IDLE, 30 - MAX_IDLE));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_given_up_gives_its_place_back_though_its_server_does_not_read() {
+        let permits = Arc::new(Semaphore::new(1));
+        let (mut connection, mut server) = connection(&permits).await;
+        // More than the stream holds, so that most of it waits to be written.
+        let accounting = Accounting::new("guest".into(), Limits::default());
+        let call = accounting.begin(&http::Method::GET, &"http://a/".parse().unwrap()).unwrap();
+        let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+        let mut request = Request::new(SentBody::new(body, call.handle.clone(), None));
+        request.headers_mut().insert("x", "y".repeat(8_000).parse().unwrap());
+        let mut sending = Box::pin(connection.sender.try_send_request(request));
+        tokio::select! {
+            _ = &mut sending => panic!("it was answered"),
+            begun = server.read_u8() => assert_eq!(begun.unwrap(), b'G'),
+        }
+        drop(sending);
+        drop(connection);
+        drop(permits.acquire().await.unwrap());
+        drop(server);
     }
 }

@@ -1,11 +1,13 @@
-//! Credentials that the host adds to requests, kept from whoever reads what comes back: an echo becomes as many stars.
+//! Keeps the credentials that the host adds from the plugin and from logs: an echoed credential
+//! becomes as many asterisks.
 //!
-//! A credential is looked for as it is, in base64 (both alphabets, wherever it stands in what was encoded), with `%`
-//! escapes, and as JSON writes it, in upper and lower case. What is masked keeps its length, so that lengths which were
-//! told before stay true. Of a stream as many bytes are held back as a form could still need, whatever they are: if it
-//! were only those that begin like one, their delay would tell how a credential begins.
-//! Another form of it, reversed, compressed or in pieces, is not found: a rule is for a server that one trusts with the
-//! credential anyway.
+//! A credential is looked for as it is, in base64 (both alphabets, at any offset), percent-encoded,
+//! and as JSON writes it, in upper and lower case. A redacted text keeps its length, so that lengths
+//! which were sent before stay true. Of a stream, as many bytes are held back as the longest form
+//! could still need, whatever they are. If only bytes that begin like a credential were held back,
+//! their delay would reveal its beginning.
+//! Other forms (reversed, compressed, in pieces) are not found: a rule is for a server that its owner
+//! trusts with the credential.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,33 +22,33 @@ use zeroize::Zeroizing;
 
 use crate::config::Grants;
 
-/// What RFC 3986 §2.3 never escapes.
+/// Characters that RFC 3986 §2.3 never escapes.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// What `encodeURIComponent` leaves as it is beside these.
+/// The same with those that `encodeURIComponent` does not escape either.
 const COMPONENT: &AsciiSet = &UNRESERVED.remove(b'!').remove(b'*').remove(b'\'').remove(b'(').remove(b')');
-/// The shortest form that is looked for, in bytes: what is shorter is found everywhere.
+/// The shortest form that is looked for, in bytes. A shorter one would match anywhere.
 const MIN_BYTES: usize = 6;
 
-/// What to look for. Empty for most plugins, and then every operation is free.
-pub struct Masks {
+/// Finds and redacts a plugin's credentials. It is empty for most plugins, and then costs nothing.
+pub struct Redactor {
     forms: Vec<Zeroizing<Vec<u8>>>,
-    /// Whether a form begins with a byte; both are in lower case.
+    /// Whether a form begins with this byte, in lower case.
     begins: [bool; 256],
     longest: usize,
 }
 
-impl Masks {
-    /// The credentials of all rules of a plugin.
+impl Redactor {
+    /// Looks for the credentials of all rules of a plugin.
     pub fn of(grants: &Grants) -> Self {
-        let mut masks = Self { forms: Vec::new(), begins: [false; 256], longest: 0 };
+        let mut redactor = Self { forms: Vec::new(), begins: [false; 256], longest: 0 };
         for header in grants.http.iter().flat_map(|rule| &rule.headers) {
             let Ok(secret) = &header.value else { continue };
-            masks.add(secret.expose_secret());
+            redactor.add(secret.expose_secret());
             if header.prefix.trim().eq_ignore_ascii_case("basic") {
-                masks.add_basic(secret.expose_secret());
+                redactor.add_basic(secret.expose_secret());
             }
         }
-        masks
+        redactor
     }
 
     fn add(&mut self, secret: &str) {
@@ -58,7 +60,7 @@ impl Masks {
         }
         for set in [UNRESERVED, COMPONENT] {
             let escaped = utf8_percent_encode(secret, set).to_string();
-            // Forms write a space as a plus.
+            // HTML forms write a space as a plus.
             self.look_for(escaped.replace("%20", "+").into_bytes());
             self.look_for(escaped.into_bytes());
         }
@@ -69,7 +71,7 @@ impl Masks {
         self.look_for(json.replace('/', "\\/").into_bytes());
     }
 
-    /// What a server reads in `Basic …` (RFC 7617): the name and the password, and the password alone.
+    /// Adds what a server decodes from `Basic …` (RFC 7617): user name and password, and the password.
     fn add_basic(&mut self, secret: &str) {
         let decoded = STANDARD_NO_PAD.decode(secret.trim_end_matches('=')).ok();
         let Some(pair) = decoded.and_then(|bytes| String::from_utf8(bytes).ok()).map(Zeroizing::new) else { return };
@@ -94,20 +96,20 @@ impl Masks {
         self.forms.is_empty()
     }
 
-    /// A text without credentials.
-    pub fn mask<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        match self.mask_bytes(text.as_bytes()) {
+    /// Redacts a text.
+    pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        match self.redact_bytes(text.as_bytes()) {
             Cow::Borrowed(_) => Cow::Borrowed(text),
-            // A form is whole characters, so what is left is too.
-            Cow::Owned(masked) => Cow::Owned(String::from_utf8_lossy(&masked).into_owned()),
+            // A form consists of whole characters, so the rest does too.
+            Cow::Owned(redacted) => Cow::Owned(String::from_utf8_lossy(&redacted).into_owned()),
         }
     }
 
-    /// Bytes without credentials.
-    pub(super) fn mask_bytes<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
-        let mut masked = Cow::Borrowed(bytes);
-        self.find(bytes, |at, length| masked.to_mut()[at..at + length].fill(b'*'));
-        masked
+    /// Redacts bytes.
+    pub(super) fn redact_bytes<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+        let mut redacted = Cow::Borrowed(bytes);
+        self.find(bytes, |at, length| redacted.to_mut()[at..at + length].fill(b'*'));
+        redacted
     }
 
     fn find(&self, bytes: &[u8], mut found: impl FnMut(usize, usize)) {
@@ -121,55 +123,55 @@ impl Masks {
         }
     }
 
-    /// Whether a text has a credential in it.
+    /// Whether a text contains a credential.
     pub(super) fn finds(&self, text: &str) -> bool {
-        matches!(self.mask(text), Cow::Owned(_))
+        matches!(self.redact(text), Cow::Owned(_))
     }
 }
 
-impl fmt::Debug for Masks {
+impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Masks").field("forms", &self.forms.len()).finish_non_exhaustive()
+        f.debug_struct("Redactor").field("forms", &self.forms.len()).finish_non_exhaustive()
     }
 }
 
-/// The characters of base64 that a text alone decides, if `before` bytes (modulo 3) stand before it.
+/// The base64 characters that depend only on the text, if `before` bytes (modulo 3) precede it.
 fn encoded(engine: &impl Engine, before: usize, text: &str) -> Vec<u8> {
     let padded = Zeroizing::new([&vec![0; before][..], text.as_bytes()].concat());
-    // A character carries six bits: the first may be shared with what stands before, the last with what follows.
+    // A character carries six bits: the first and the last may share theirs with a neighbour.
     let (first, end) = ((before * 8).div_ceil(6), padded.len() * 8 / 6);
     let all = Zeroizing::new(engine.encode(&*padded));
     all.as_bytes().get(first..end).unwrap_or_default().to_vec()
 }
 
-/// Masks a stream, wherever it is cut into pieces.
+/// Redacts a stream, wherever it is cut into pieces.
 #[derive(Debug)]
-pub(super) struct Masking {
-    masks: Arc<Masks>,
-    /// The last of what came, in which a form may have begun, and which bytes of it are masked already.
+pub(super) struct StreamRedactor {
+    redactor: Arc<Redactor>,
+    /// The last bytes, in which a form may have begun, and which of them are redacted already.
     held: Zeroizing<Vec<u8>>,
     hidden: Vec<bool>,
 }
 
-impl Masking {
-    pub(super) fn new(masks: Arc<Masks>) -> Self {
-        Self { masks, held: Zeroizing::default(), hidden: Vec::new() }
+impl StreamRedactor {
+    pub(super) fn new(redactor: Arc<Redactor>) -> Self {
+        Self { redactor, held: Zeroizing::default(), hidden: Vec::new() }
     }
 
-    /// What can be passed on after this piece.
+    /// Takes a piece and returns the bytes that can be passed on.
     pub(super) fn push(&mut self, piece: Bytes) -> Bytes {
-        if self.masks.is_empty() {
+        if self.redactor.is_empty() {
             return piece;
         }
         self.held.extend_from_slice(&piece);
         self.hidden.resize(self.held.len(), false);
         let hidden = &mut self.hidden;
-        self.masks.find(&self.held, |at, length| hidden[at..at + length].fill(true));
-        let held = self.masks.longest.saturating_sub(1);
+        self.redactor.find(&self.held, |at, length| hidden[at..at + length].fill(true));
+        let held = self.redactor.longest.saturating_sub(1);
         self.pass(self.held.len().saturating_sub(held))
     }
 
-    /// What is left at the end.
+    /// Returns the remaining bytes at the end of the stream.
     pub(super) fn finish(&mut self) -> Bytes {
         self.pass(self.held.len())
     }

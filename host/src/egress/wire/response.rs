@@ -1,102 +1,90 @@
-//! Bodies on their way: counted, and what comes in masked.
+//! A response on its way to the plugin: checked, counted, and cleared of credentials.
 
-use std::error::Error;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
+use http::Response;
+use http::header::{CONTENT_ENCODING, HeaderValue};
+use http::response::Parts;
+use http_body::{Body, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
-use super::exchange::{Lease, failure};
-use super::failure::{Failure, FailureKind};
-use super::ledger::{Entry, Open};
-use super::masks::{Masking, Masks};
-
-/// What ends the body of a request before its time.
-pub type BoxError = Box<dyn Error + Send + Sync>;
-
-/// The body of a request.
-pub type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
+use super::connect::MAX_HEAD_BYTES;
+use super::pool::PooledConnection;
+use super::redact::{Redactor, StreamRedactor};
+use crate::config::HttpRule;
+use crate::egress::accounting::OpenCall;
+use crate::egress::error::{RequestError, RequestErrorKind};
+use crate::egress::policy::headers::{self, MAX_HEADERS};
 
 /// The body of a response. It ends with an error where a limit ends it.
-pub type ResponseBody = UnsyncBoxBody<Bytes, Failure>;
+pub type ResponseBody = UnsyncBoxBody<Bytes, RequestError>;
 
-/// The body of a request, as it goes out.
-pub(super) struct Sent {
-    body: RequestBody,
-    entry: Entry,
-    /// What is still to come of the length that the head says, if it says one.
-    left: Option<u64>,
+/// The head of a response as the plugin sees it.
+pub(in crate::egress) fn passed_head(
+    parts: Parts,
+    rule: &HttpRule,
+    redactor: &Redactor,
+) -> Result<Parts, RequestError> {
+    let invalid = |why: String| Err(RequestError::new(RequestErrorKind::Protocol, why));
+    if parts.status.is_informational() {
+        let status = parts.status.as_u16();
+        return invalid(format!("the server answered with status {status}, which the request did not ask for"));
+    }
+    let coding = parts.headers.get_all(CONTENT_ENCODING).iter().find(|coding| *coding != "identity");
+    if let Some(coding) = coding.filter(|_| !rule.headers.is_empty()) {
+        let coding = String::from_utf8_lossy(coding.as_bytes());
+        let coding = redactor.redact(&coding);
+        let why = format!("the response is compressed ({coding}), so an echoed credential could not be redacted");
+        return Err(RequestError::new(RequestErrorKind::Coding, why));
+    }
+    if parts.headers.len() > MAX_HEADERS || headers::bytes(&parts.headers) > MAX_HEAD_BYTES {
+        return invalid(format!(
+            "the response has more than {MAX_HEADERS} headers, or more than {MAX_HEAD_BYTES} bytes of headers"
+        ));
+    }
+    let mut passed = Response::new(()).into_parts().0;
+    passed.status = parts.status;
+    // A redacted name would be another name.
+    for (name, value) in parts.headers.iter().filter(|(name, _)| !redactor.finds(name.as_str())) {
+        let redacted = HeaderValue::from_bytes(&redactor.redact_bytes(value.as_bytes()));
+        passed.headers.append(name, redacted.unwrap_or_else(|_| HeaderValue::from_static("*")));
+    }
+    Ok(passed)
 }
 
-impl Sent {
-    pub(super) fn new(body: RequestBody, entry: Entry, length: Option<u64>) -> Self {
-        Self { body, entry, left: length }
-    }
-
-    fn pass(&mut self, frame: Option<&Frame<Bytes>>) -> Result<(), Failure> {
-        let unlike = || Failure::new(FailureKind::Protocol, "its body is not as long as its `content-length` says");
-        let Some(frame) = frame else {
-            return if self.left.is_some_and(|left| left > 0) { Err(unlike()) } else { Ok(()) };
-        };
-        let Some(data) = frame.data_ref() else {
-            return Err(Failure::new(FailureKind::Header, "it has trailers, which are not sent"));
-        };
-        if let Some(left) = &mut self.left {
-            *left = left.checked_sub(data.len() as u64).ok_or_else(unlike)?;
-        }
-        self.entry.sent(data.len())
-    }
-}
-
-impl Body for Sent {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose()?;
-        if let Err(failure) = self.pass(frame.as_ref()) {
-            self.entry.failed(&failure);
-            return Poll::Ready(Some(Err(failure.into())));
-        }
-        Poll::Ready(frame.map(Ok))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream() && self.left.is_none_or(|left| left == 0)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// The body of a response, as it comes in. Dropped before its end, it takes its connection with it.
-pub(super) struct Received {
-    /// Until its end.
-    rest: Option<Rest>,
-    masking: Masking,
+/// The body of a response as the plugin reads it. Dropping it before its end closes the connection.
+pub(in crate::egress) struct ReceivedBody {
+    /// `None` at its end.
+    open: Option<OpenBody>,
+    redactor: StreamRedactor,
     /// How long the next part may take.
-    between: Duration,
+    between_bytes: Duration,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-struct Rest {
+struct OpenBody {
     incoming: Incoming,
-    lease: Lease,
-    open: Open,
+    connection: PooledConnection,
+    call: OpenCall,
 }
 
-impl Received {
-    pub(super) fn new(incoming: Incoming, lease: Lease, open: Open, masks: Arc<Masks>, between: Duration) -> Self {
+impl ReceivedBody {
+    pub(in crate::egress) fn new(
+        incoming: Incoming,
+        connection: PooledConnection,
+        call: OpenCall,
+        redactor: Arc<Redactor>,
+        between_bytes: Duration,
+    ) -> Self {
         let ended = incoming.is_end_stream();
-        let rest = Some(Rest { incoming, lease, open });
-        let mut this = Self { rest, masking: Masking::new(masks), between, timer: None };
+        let open = Some(OpenBody { incoming, connection, call });
+        let mut this = Self { open, redactor: StreamRedactor::new(redactor), between_bytes, timer: None };
         if ended {
             this.end();
         }
@@ -104,49 +92,51 @@ impl Received {
     }
 
     fn end(&mut self) -> Option<Frame<Bytes>> {
-        if let Some(rest) = self.rest.take() {
-            rest.lease.give_back();
+        if let Some(open) = self.open.take() {
+            open.connection.give_back();
         }
-        Some(self.masking.finish()).filter(|tail| !tail.is_empty()).map(Frame::data)
+        Some(self.redactor.finish()).filter(|tail| !tail.is_empty()).map(Frame::data)
     }
 
-    fn fail(&mut self, failure: Failure) -> Failure {
-        if let Some(rest) = self.rest.take() {
-            rest.open.fail(&failure);
+    fn fail(&mut self, error: RequestError) -> RequestError {
+        if let Some(open) = self.open.take() {
+            open.call.fail(&error);
         }
-        failure
+        error
     }
 
-    fn late(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.between)));
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<RequestError> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.between_bytes)));
         timer.as_mut().poll(cx).map(|()| {
-            let why = format!("nothing more of the response came within {} ms", self.between.as_millis());
-            Failure::new(FailureKind::ReadTimeout, why)
+            let why = format!("no more of the response came within {} ms", self.between_bytes.as_millis());
+            RequestError::new(RequestErrorKind::ReadTimeout, why)
         })
     }
 }
 
-impl Body for Received {
+impl Body for ReceivedBody {
     type Data = Bytes;
-    type Error = Failure;
+    type Error = RequestError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RequestError>>> {
         let this = &mut *self;
         loop {
-            let Some(Rest { incoming, open, .. }) = &mut this.rest else { return Poll::Ready(None) };
+            let Some(OpenBody { incoming, call, .. }) = &mut this.open else { return Poll::Ready(None) };
             let frame = match Pin::new(incoming).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => frame,
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(this.fail(failure(&error))))),
+                Poll::Ready(Some(Err(error))) => {
+                    return Poll::Ready(Some(Err(this.fail(RequestError::of_exchange(&error)))));
+                }
                 Poll::Ready(None) => return Poll::Ready(this.end().map(Ok)),
-                Poll::Pending => return this.late(cx).map(|failure| Some(Err(this.fail(failure)))),
+                Poll::Pending => return this.poll_timer(cx).map(|error| Some(Err(this.fail(error)))),
             };
             this.timer = None;
             // Trailers are not passed on.
             let Ok(data) = frame.into_data() else { continue };
-            if let Err(failure) = open.entry.received(data.len()) {
-                return Poll::Ready(Some(Err(this.fail(failure))));
+            if let Err(error) = call.handle.received(data.len()) {
+                return Poll::Ready(Some(Err(this.fail(error))));
             }
-            let passed = this.masking.push(data);
+            let passed = this.redactor.push(data);
             if !passed.is_empty() {
                 return Poll::Ready(Some(Ok(Frame::data(passed))));
             }
@@ -154,6 +144,6 @@ impl Body for Received {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_none()
+        self.open.is_none()
     }
 }

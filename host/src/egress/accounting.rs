@@ -63,14 +63,13 @@ impl Accounting {
         Self { plugin, limits, entries: Arc::default() }
     }
 
-    /// Records a request, unless the attempt has sent its maximum. One request beyond it is recorded
-    /// as refused.
+    /// Records a request, unless the attempt has sent its maximum. One request beyond it is
+    /// recorded as refused.
     pub(super) fn begin(&self, method: &Method, uri: &Uri) -> Result<OpenCall, RequestError> {
         let mut entries = self.entries();
         let limit = self.limits.http_requests;
         let refusal = (entries.calls.len() >= limit).then(|| {
-            let why =
-                format!("an attempt can send {limit} requests; limits = {{ http_requests = … }} sets the maximum");
+            let why = format!("an attempt can send {limit} requests; limits = {{ http_requests = … }} sets it");
             RequestError::new(RequestErrorKind::Requests, why)
         });
         if entries.calls.len() <= limit {
@@ -118,8 +117,8 @@ impl Accounting {
     }
 
     fn count(&self, result: &'static str) {
-        metrics::counter!("hookbox_plugin_http_requests_total", "plugin" => self.plugin.to_string(), "result" => result)
-            .increment(1);
+        let plugin = self.plugin.to_string();
+        metrics::counter!("hookbox_plugin_http_requests_total", "plugin" => plugin, "result" => result).increment(1);
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
@@ -145,7 +144,7 @@ impl CallHandle {
     pub(super) fn sent(&self, bytes: usize) -> Result<(), RequestError> {
         let limit = self.accounting.limits.http_sent_bytes;
         if add(&mut self.accounting.entries().sent_bytes, bytes) > limit {
-            let why = format!("an attempt can send {limit} bytes; limits = {{ http_sent = … }} sets the maximum");
+            let why = format!("an attempt can send {limit} bytes; limits = {{ http_sent = … }} sets it");
             return Err(RequestError::new(RequestErrorKind::Sent, why));
         }
         self.update(|call| call.sent_bytes += bytes as u64);
@@ -163,8 +162,7 @@ impl CallHandle {
     pub(super) fn received_head(&self, bytes: usize) -> Result<(), RequestError> {
         let limit = self.accounting.limits.http_received_bytes;
         if add(&mut self.accounting.entries().received_bytes, bytes) > limit {
-            let why =
-                format!("an attempt can receive {limit} bytes; limits = {{ http_received = … }} sets the maximum");
+            let why = format!("an attempt can receive {limit} bytes; limits = {{ http_received = … }} sets it");
             return Err(RequestError::new(RequestErrorKind::Received, why));
         }
         Ok(())
@@ -184,7 +182,7 @@ impl OpenCall {
         let limit = self.handle.accounting.limits.http_open;
         let mut entries = self.handle.accounting.entries();
         if entries.open >= limit {
-            let why = format!("{limit} requests are open, which is the maximum; limits = {{ http_open = … }} sets it");
+            let why = format!("{limit} requests are open, the maximum; limits = {{ http_open = … }} sets it");
             return Err(RequestError::new(RequestErrorKind::Open, why));
         }
         entries.open += 1;

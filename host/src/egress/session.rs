@@ -73,8 +73,8 @@ impl Session {
         Self(Arc::new(SessionState { clients, context, accounting, plugin_clients, excess_logged }))
     }
 
-    /// Sends a request if a rule allows it. A refusal is final when this returns; until then nothing
-    /// has been resolved or connected.
+    /// Sends a request if a rule allows it. A refusal is final when this returns; until then
+    /// nothing has been resolved or connected.
     pub fn send(&self, request: Request<RequestBody>, timeouts: RequestTimeouts) -> PendingResponse {
         let session = self.clone();
         let url = accounting::shown(request.uri());

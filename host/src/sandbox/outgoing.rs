@@ -93,8 +93,8 @@ const DRAINED_AT_ONCE: usize = 8;
 
 /// Reads unwanted bodies to their end: those of refused requests, and of requests without a body.
 ///
-/// A guest may write the body before it looks at the response. If the body were dropped, the guest's
-/// HTTP client would report a broken connection instead of the refusal.
+/// A guest may write the body before it looks at the response. If the body were dropped, the
+/// guest's HTTP client would report a broken connection instead of the refusal.
 struct Drain {
     unread: Sender<RequestBody>,
     task: JoinHandle<()>,

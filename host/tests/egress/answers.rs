@@ -162,8 +162,11 @@ async fn timeouts_of_nothing_and_of_forever_are_timeouts() {
         assert!(matches!(failed.kind, RequestErrorKind::ReadTimeout | RequestErrorKind::ConnectTimeout), "{failed}");
     }
     let attempt = world.limited(API, Limits { timeout_ms: 20, ..Limits::default() });
-    let all =
-        RequestTimeouts { connect: Some(Duration::MAX), first_byte: Some(Duration::MAX), between_bytes: Some(Duration::MAX) };
+    let all = RequestTimeouts {
+        connect: Some(Duration::MAX),
+        first_byte: Some(Duration::MAX),
+        between_bytes: Some(Duration::MAX),
+    };
     let began = Instant::now();
     let failed = attempt.session.send(attempt.request("GET", URL).unwrap(), all).await.unwrap_err();
     assert_eq!(failed.kind, RequestErrorKind::ReadTimeout, "{failed}");

@@ -35,7 +35,10 @@ async fn responses_that_are_not_taken_to_their_end_are_counted() {
     let one = attempt.open(URL).await.unwrap();
     let other = attempt.open(URL).await.unwrap();
     let refused = attempt.get(URL).await.unwrap_err();
-    assert!(refused.kind == RequestErrorKind::Open && refused.to_string().contains("limits = { http_open = "), "{refused}");
+    assert!(
+        refused.kind == RequestErrorKind::Open && refused.to_string().contains("limits = { http_open = "),
+        "{refused}"
+    );
     one.into_body().collect().await.unwrap();
     let third = attempt.open(URL).await.unwrap();
     assert_eq!(attempt.get(URL).await.unwrap_err().kind, RequestErrorKind::Open);
@@ -51,7 +54,10 @@ async fn what_is_sent_is_counted_over_all_bodies() {
     let post = |text: &str| attempt.request("POST", URL).unwrap().map(|_| body(text));
     attempt.send(post("0123456789")).await.unwrap();
     let refused = attempt.send(post("0123456789")).await.unwrap_err();
-    assert!(refused.kind == RequestErrorKind::Sent && refused.to_string().contains("limits = { http_sent = "), "{refused}");
+    assert!(
+        refused.kind == RequestErrorKind::Sent && refused.to_string().contains("limits = { http_sent = "),
+        "{refused}"
+    );
     assert!(world.internet.requests().len() <= 1, "half a request is none");
     let calls = attempt.session.close();
     assert_eq!((calls[0].sent_bytes, calls[1].sent_bytes), (10, 0));
@@ -88,7 +94,10 @@ async fn the_heads_of_responses_count_with_their_bodies() {
     let attempt = world.limited(API, Limits { http_received_bytes: 2_000, ..Limits::default() });
     attempt.get_now(URL).await;
     let failed = attempt.get(URL).await.unwrap_err();
-    assert!(failed.kind == RequestErrorKind::Received && failed.to_string().contains("can receive 2000 bytes"), "{failed}");
+    assert!(
+        failed.kind == RequestErrorKind::Received && failed.to_string().contains("can receive 2000 bytes"),
+        "{failed}"
+    );
     let calls = attempt.session.close();
     assert_eq!((calls[0].received_bytes, calls[0].error.clone()), (5, None), "the body alone is noted");
     assert_eq!((calls[1].status, calls[1].received_bytes, calls[1].refused), (Some(200), 0, false));

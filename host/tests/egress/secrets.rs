@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hookbox::config::Limits;
-use hookbox::egress::{RequestErrorKind, Redactor};
+use hookbox::egress::{Redactor, RequestErrorKind};
 use hookbox::event::PluginName;
 use http::header::HeaderValue;
 
@@ -174,7 +174,8 @@ async fn a_credential_is_not_shown_to_whoever_debugs() {
 
 #[test]
 fn texts_without_credentials_are_left_alone() {
-    let redactor = Redactor::of(&grants(r#"[{ host = "a.example.com", headers = { X-Key = { env = "API_TOKEN" } } }]"#));
+    let redactor =
+        Redactor::of(&grants(r#"[{ host = "a.example.com", headers = { X-Key = { env = "API_TOKEN" } } }]"#));
     assert_eq!(redactor.redact(&format!("a {TOKEN} é")), format!("a {} é", "*".repeat(TOKEN.len())));
     assert!(matches!(redactor.redact("a"), std::borrow::Cow::Borrowed("a")));
     assert!(Redactor::of(&grants("[]")).is_empty());

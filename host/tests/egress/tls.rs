@@ -78,7 +78,12 @@ fn rule(host: &str, port: u16, authority: Option<&Authority>) -> Arc<Grants> {
     read(&format!("[plugins.guest]\nhttp = [{{ {rule} }}]")).unwrap()
 }
 
-async fn get(host: &str, asked: &str, port: u16, authority: Option<&Authority>) -> Result<(u16, String), RequestErrorKind> {
+async fn get(
+    host: &str,
+    asked: &str,
+    port: u16,
+    authority: Option<&Authority>,
+) -> Result<(u16, String), RequestErrorKind> {
     let world = World::new().await;
     world.net.answer(host, &[&["127.0.0.1"]]);
     let attempt = world.attempt("guest", &rule(host, port, authority), Limits::default());

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hookbox::config::{Config, Grants, Limits, MakeSecrets, Surroundings};
 use hookbox::egress::{
-    NetworkFuture, BoxError, Egress, RequestError, Network, Session, RequestBody, ResponseBody, RequestTimeouts, RequestContext,
+    BoxError, Egress, Network, NetworkFuture, RequestBody, RequestContext, RequestError, RequestTimeouts, ResponseBody,
+    Session,
 };
 use http::{Method, Request, Response, Uri};
 use http_body_util::{BodyExt, Full};

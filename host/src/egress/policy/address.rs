@@ -2,8 +2,8 @@
 //!
 //! An IPv4 address is public unless IANA's special-purpose registry (RFC 6890) sets it apart:
 //! <https://www.iana.org/assignments/iana-ipv4-special-registry>. An IPv6 address is public within
-//! 2000::/3, which is all that is allocated (RFC 4291 §2.4), except for the special-purpose blocks in
-//! it: <https://www.iana.org/assignments/iana-ipv6-special-registry>.
+//! 2000::/3, which is all that is allocated (RFC 4291 §2.4), except for the special-purpose blocks
+//! in it: <https://www.iana.org/assignments/iana-ipv6-special-registry>.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -53,7 +53,7 @@ const GLOBAL_V6: Ipv6Block = ([0x2000, 0, 0, 0, 0, 0, 0, 0], 3);
 
 /// Within [`GLOBAL_V6`].
 const NEVER_V6: [Ipv6Block; 4] = [
-    ([0x2001, 0, 0, 0, 0, 0, 0, 0], 23), // protocol assignments: Teredo, benchmarks, ORCHID and more, RFC 2928
+    ([0x2001, 0, 0, 0, 0, 0, 0, 0], 23), // protocol assignments (Teredo, ORCHID and more), RFC 2928
     ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0], 32), // documentation, RFC 3849
     ([0x2002, 0, 0, 0, 0, 0, 0, 0], 16), // 6to4, RFC 3056
     ([0x3fff, 0, 0, 0, 0, 0, 0, 0], 20), // documentation, RFC 9637
@@ -107,6 +107,7 @@ impl AddressClass {
 
 #[cfg(test)]
 mod tests {
+    use super::AddressClass::{Never, Private, Public};
     use super::*;
 
     #[track_caller]
@@ -118,40 +119,25 @@ mod tests {
 
     #[test]
     fn what_anybody_can_reach_is_public() {
-        all(AddressClass::Public, "1.1.1.1 9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 126.255.255.255 128.0.0.0");
-        all(
-            AddressClass::Public,
-            "169.253.255.255 169.255.0.0 172.15.255.255 172.32.0.0 192.167.255.255 192.169.0.0 198.17.255.255",
-        );
-        all(
-            AddressClass::Public,
-            "198.20.0.0 223.255.255.255 192.0.1.0 192.0.3.0 2606:4700::1111 2a00:1450::1 2003::1 2001:200::1",
-        );
-        all(AddressClass::Public, "3ffe:ffff::1 3fff:1000::1");
+        all(Public, "1.1.1.1 9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 126.255.255.255 128.0.0.0");
+        all(Public, "169.253.255.255 169.255.0.0 172.15.255.255 172.32.0.0 192.167.255.255 192.169.0.0 198.17.255.255");
+        all(Public, "198.20.0.0 223.255.255.255 192.0.1.0 192.0.3.0 2606:4700::1111 2a00:1450::1 2003::1 2001:200::1");
+        all(Public, "3ffe:ffff::1 3fff:1000::1");
     }
 
     #[test]
     fn what_is_near_is_private() {
-        all(AddressClass::Private, "10.0.0.0 10.255.255.255 100.64.0.0 100.127.255.255 127.0.0.1 127.255.255.255 169.254.0.0");
-        all(AddressClass::Private, "169.254.169.254 172.16.0.0 172.31.255.255 192.168.0.0 192.168.255.255 ::1 fc00:: fdff::1");
-        all(AddressClass::Private, "fe80::1 febf:ffff::1 ::ffff:127.0.0.1 ::ffff:10.0.0.1 ::ffff:1.1.1.1");
+        all(Private, "10.0.0.0 10.255.255.255 100.64.0.0 100.127.255.255 127.0.0.1 127.255.255.255 169.254.0.0");
+        all(Private, "169.254.169.254 172.16.0.0 172.31.255.255 192.168.0.0 192.168.255.255 ::1 fc00:: fdff::1");
+        all(Private, "fe80::1 febf:ffff::1 ::ffff:127.0.0.1 ::ffff:10.0.0.1 ::ffff:1.1.1.1");
     }
 
     #[test]
     fn what_is_no_hosts_is_never_reached() {
-        all(
-            AddressClass::Never,
-            "0.0.0.0 0.255.255.255 192.0.0.0 192.0.0.255 192.0.2.1 192.88.99.1 198.18.0.0 198.19.255.255",
-        );
-        all(AddressClass::Never, "198.51.100.1 203.0.113.255 224.0.0.1 239.255.255.255 240.0.0.0 255.255.255.255");
-        all(
-            AddressClass::Never,
-            ":: ::2 ::127.0.0.1 ::ffff:0.0.0.0 ::ffff:224.0.0.1 64:ff9b::7f00:1 64:ff9b:1::1 100::1 fec0::1",
-        );
-        all(
-            AddressClass::Never,
-            "2001::1 2001:10::1 2001:20::1 2001:1ff:ffff::1 2001:db8::1 2002:7f00:1:: 3fff::1 3fff:fff::1",
-        );
-        all(AddressClass::Never, "5f00::1 4000::1 1fff::1 ff02::1 ffff::1");
+        all(Never, "0.0.0.0 0.255.255.255 192.0.0.0 192.0.0.255 192.0.2.1 192.88.99.1 198.18.0.0 198.19.255.255");
+        all(Never, "198.51.100.1 203.0.113.255 224.0.0.1 239.255.255.255 240.0.0.0 255.255.255.255");
+        all(Never, ":: ::2 ::127.0.0.1 ::ffff:0.0.0.0 ::ffff:224.0.0.1 64:ff9b::7f00:1 64:ff9b:1::1 100::1 fec0::1");
+        all(Never, "2001::1 2001:10::1 2001:20::1 2001:1ff:ffff::1 2001:db8::1 2002:7f00:1:: 3fff::1 3fff:fff::1");
+        all(Never, "5f00::1 4000::1 1fff::1 ff02::1 ffff::1");
     }
 }

@@ -1,5 +1,5 @@
-//! Headers of a request: those of the plugin, except for framing (RFC 9110 §7.6.1, RFC 9112 §6), and
-//! those of the host.
+//! Headers of a request: those of the plugin, except for framing (RFC 9110 §7.6.1, RFC 9112 §6),
+//! and those of the host.
 
 use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -20,8 +20,7 @@ const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("hookbox/", env
 /// Checks the plugin's headers. Returns the length that they state for the body.
 pub(in crate::egress) fn check(headers: &HeaderMap) -> Result<Option<u64>, RequestError> {
     if headers.len() > MAX_HEADERS || bytes(headers) > MAX_HEADER_BYTES {
-        let why =
-            format!("the request has more than {MAX_HEADERS} headers, or more than {MAX_HEADER_BYTES} bytes of headers");
+        let why = format!("the request has more than {MAX_HEADERS} headers or {MAX_HEADER_BYTES} bytes of headers");
         return Err(RequestError::new(RequestErrorKind::HeaderSize, why));
     }
     // `wasi:http` refuses most of them before.
@@ -61,10 +60,7 @@ pub(in crate::egress) fn complete(
     let safe = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
     if rule.idempotency_key && !safe && !headers.contains_key(IDEMPOTENCY_KEY) {
         let key = HeaderValue::from_str(idempotency_key);
-        headers.insert(
-            IDEMPOTENCY_KEY,
-            key.map_err(|_| refused("the idempotency key is not a valid header value"))?,
-        );
+        headers.insert(IDEMPOTENCY_KEY, key.map_err(|_| refused("the idempotency key is not a valid header value"))?);
     }
     headers.entry(header::USER_AGENT).or_insert(USER_AGENT);
     for injected in &rule.headers {
@@ -87,7 +83,8 @@ pub(in crate::egress) fn complete(
 /// The header that carries a credential.
 fn credential(injected: &Injected) -> Result<(HeaderName, HeaderValue), RequestError> {
     let unusable = |why: String| RequestError::new(RequestErrorKind::Configuration, why);
-    let invalid = || unusable(format!("the value of the host's header `{}` is not a valid header value", injected.name));
+    let invalid =
+        || unusable(format!("the value of the host's header `{}` is not a valid header value", injected.name));
     let secret = injected
         .value
         .as_ref()
@@ -101,9 +98,8 @@ fn credential(injected: &Injected) -> Result<(HeaderName, HeaderValue), RequestE
 
 /// Sets `Host` to the target of the request.
 pub(in crate::egress) fn set_host(headers: &mut HeaderMap, target: &RequestTarget) -> Result<(), RequestError> {
-    let host = HeaderValue::from_str(&target.authority()).map_err(|_| {
-        RequestError::new(RequestErrorKind::Uri, "the URL's host is not a valid header value")
-    })?;
+    let host = HeaderValue::from_str(&target.authority())
+        .map_err(|_| RequestError::new(RequestErrorKind::Uri, "the URL's host is not a valid header value"))?;
     headers.insert(header::HOST, host);
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Chooses the rule for a request: the first that matches. If none does, the refusal says which rule
-//! would allow the request.
+//! Chooses the rule for a request: the first that matches. If none does, the refusal says which
+//! rule would allow the request.
 
 use http::Method;
 
@@ -97,7 +97,9 @@ fn rule_for(method: &Method, target: &RequestTarget) -> Option<String> {
     }
     let (host, class) = match &target.host {
         // Other names may turn out to be private when they are resolved.
-        TargetHost::Name(name) if name == "localhost" || name.ends_with(".localhost") => (name.clone(), AddressClass::Private),
+        TargetHost::Name(name) if name == "localhost" || name.ends_with(".localhost") => {
+            (name.clone(), AddressClass::Private)
+        }
         TargetHost::Name(name) => (name.clone(), AddressClass::Public),
         TargetHost::Address(address) => (address.to_string(), AddressClass::of(*address)),
     };

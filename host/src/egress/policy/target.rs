@@ -1,5 +1,5 @@
-//! Where a request goes. A URL that two readers could understand differently is refused, so that the
-//! rule and the server mean the same place.
+//! Where a request goes. A URL that two readers could understand differently is refused, so that
+//! the rule and the server mean the same place.
 //!
 //! Sources: RFC 3986 §3, RFC 1123 §2.1, RFC 9110 §4.2. Addresses are parsed by `std`, which accepts
 //! no octal, hexadecimal or short forms, and no zones.
@@ -48,7 +48,10 @@ impl RequestTarget {
         let authority = uri.authority().map_or("", Authority::as_str);
         let path_and_query = uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
         if authority.len() + path_and_query.as_str().len() > MAX_URL_BYTES {
-            return Err(RequestError::new(RequestErrorKind::UriTooLong, format!("the URL is longer than {MAX_URL_BYTES} bytes")));
+            return Err(RequestError::new(
+                RequestErrorKind::UriTooLong,
+                format!("the URL is longer than {MAX_URL_BYTES} bytes"),
+            ));
         }
         let (host, port) = read_authority(authority).map_err(refuse)?;
         let port = port.unwrap_or(if tls { 443 } else { 80 });
@@ -141,7 +144,7 @@ fn read_host(text: &str) -> Result<TargetHost, &'static str> {
     if name.split('.').any(|label| label.is_empty() || label.len() > MAX_LABEL_BYTES) {
         return Err("the host begins or ends with a dot, or has an empty label or one longer than 63 bytes");
     }
-    // Some systems read a name that ends in a number as an address in octal, hexadecimal or short form.
+    // Some systems read a name that ends in a number as an address (octal, hexadecimal, short).
     if name.rsplit('.').next().is_some_and(|last| last.starts_with(|c: char| c.is_ascii_digit())) {
         let address = name.parse().map_err(|_| "the host ends in a number and is not an IPv4 address of four parts")?;
         return Ok(TargetHost::Address(IpAddr::V4(address)));
@@ -157,7 +160,7 @@ fn read_path(path: &str) -> Result<Option<&'static str>, &'static str> {
     if path.starts_with("//") {
         return Err("the path begins with `//`, which could be read as another host");
     }
-    // Some servers decode twice, take a backslash for a slash, or cut parameters (`;…`) off a segment.
+    // Some servers decode twice, read a backslash as a slash, or cut parameters (`;…`) off.
     let once = percent_decode_str(path).collect::<Vec<u8>>();
     let twice = percent_decode_str(&String::from_utf8_lossy(&once)).collect::<Vec<u8>>();
     for decoded in [path.as_bytes(), &once, &twice] {

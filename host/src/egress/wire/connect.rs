@@ -1,7 +1,7 @@
-//! Opens connections for one rule: to an address that was checked, by TLS where the rule asks for it.
+//! Opens connections for one rule: to a checked address, and with TLS where the rule has `https`.
 //!
 //! Invariant: the name is resolved once, and the addresses that are checked are those that are
-//! connected to. A resolver that changes its answer between two lookups (DNS rebinding) gains nothing.
+//! connected to. A resolver that changes its answer in between (DNS rebinding) gains nothing.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -38,7 +38,7 @@ const MIN_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The most bytes of a response's head.
 pub(super) const MAX_HEAD_BYTES: usize = 64 << 10;
 
-/// What all rules of all plugins share, so that they cannot exhaust the machine's threads and files.
+/// What all rules of all plugins share, so that they cannot use up the machine's threads and files.
 pub(in crate::egress) struct SharedResources {
     network: Arc<dyn Network>,
     lookups: Arc<Semaphore>,
@@ -99,9 +99,9 @@ impl Connector {
             None => Box::new(stream),
             Some(config) => Box::new(tls::handshake(Arc::clone(config), host, stream).await?),
         };
-        HttpConnection::open(stream, permit).await.map_err(|error| {
-            RequestError::new(RequestErrorKind::Terminated, format!("the connection ended: {error}"))
-        })
+        HttpConnection::open(stream, permit)
+            .await
+            .map_err(|error| RequestError::new(RequestErrorKind::Terminated, format!("the connection ended: {error}")))
     }
 
     /// Connects to the first address that accepts.

@@ -13,8 +13,8 @@ pub type NetworkFuture<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Sen
 
 /// The machine's network, or a substitute for it.
 pub trait Network: fmt::Debug + Send + Sync {
-    /// Resolves a name to addresses, each with `port`. The host asks once for a connection and checks
-    /// each address before it uses it.
+    /// Resolves a name to addresses, each with `port`. The host asks once for a connection and
+    /// checks each address before it uses it.
     fn resolve<'a>(&'a self, name: &'a str, port: u16) -> NetworkFuture<'a, Vec<SocketAddr>>;
 
     /// Connects to exactly this address.

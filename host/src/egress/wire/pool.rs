@@ -1,6 +1,6 @@
 //! Idle connections of one rule, kept for the next request to the same host.
 //!
-//! Invariant: a connection that is neither idle here nor in use is closed, whatever the server does.
+//! Invariant: a connection that is neither idle nor in use is closed, whatever the server does.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;

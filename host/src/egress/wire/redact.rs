@@ -2,12 +2,12 @@
 //! becomes as many asterisks.
 //!
 //! A credential is looked for as it is, in base64 (both alphabets, at any offset), percent-encoded,
-//! and as JSON writes it, in upper and lower case. A redacted text keeps its length, so that lengths
-//! which were sent before stay true. Of a stream, as many bytes are held back as the longest form
+//! and as JSON writes it, in upper and lower case. A redacted text keeps its length, so that
+//! lengths which were sent before stay true. Of a stream, as many bytes are held back as the longest form
 //! could still need, whatever they are. If only bytes that begin like a credential were held back,
 //! their delay would reveal its beginning.
-//! Other forms (reversed, compressed, in pieces) are not found: a rule is for a server that its owner
-//! trusts with the credential.
+//! Other forms (reversed, compressed, in pieces) are not found: a rule is for a server that its
+//! owner trusts with the credential.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -71,7 +71,7 @@ impl Redactor {
         self.look_for(json.replace('/', "\\/").into_bytes());
     }
 
-    /// Adds what a server decodes from `Basic …` (RFC 7617): user name and password, and the password.
+    /// Adds what a server decodes from `Basic …` (RFC 7617): `user:password`, and the password.
     fn add_basic(&mut self, secret: &str) {
         let decoded = STANDARD_NO_PAD.decode(secret.trim_end_matches('=')).ok();
         let Some(pair) = decoded.and_then(|bytes| String::from_utf8(bytes).ok()).map(Zeroizing::new) else { return };

@@ -62,8 +62,8 @@ impl Resolver {
         }
     }
 
-    /// Looks a name up in its own task. A resolver cannot be cancelled, so a lookup that nobody waits
-    /// for still counts against the limits.
+    /// Looks a name up in its own task. A resolver cannot be cancelled, so a lookup that nobody
+    /// waits for still counts against the limits.
     async fn look_up(&self, name: &str) -> io::Result<Vec<SocketAddr>> {
         let of_rule = Arc::clone(&self.rule_lookups).acquire_owned().await.map_err(io::Error::other)?;
         let of_all = Arc::clone(&self.all_lookups).acquire_owned().await.map_err(io::Error::other)?;

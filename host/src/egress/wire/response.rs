@@ -45,7 +45,7 @@ pub(in crate::egress) fn passed_head(
     }
     if parts.headers.len() > MAX_HEADERS || headers::bytes(&parts.headers) > MAX_HEAD_BYTES {
         return invalid(format!(
-            "the response has more than {MAX_HEADERS} headers, or more than {MAX_HEAD_BYTES} bytes of headers"
+            "the response has more than {MAX_HEADERS} headers or {MAX_HEAD_BYTES} bytes of headers"
         ));
     }
     let mut passed = Response::new(()).into_parts().0;

@@ -29,8 +29,7 @@ pub(super) fn config(
     };
     let roots = match &rule.authorities {
         None => Arc::clone(
-            public_roots
-                .get_or_init(|| Arc::new(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() })),
+            public_roots.get_or_init(|| Arc::new(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() })),
         ),
         Some(authorities) => {
             let mut roots = RootCertStore::empty();

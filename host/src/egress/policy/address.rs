@@ -99,7 +99,8 @@ impl AddressClass {
         }
     }
 
-    /// Whether a rule allows it: any rule a public address, one with `private = true` a private one.
+    /// Whether a rule allows it: any rule a public address, one with `private = true` a private
+    /// one.
     pub(in crate::egress) fn allowed(self, private: bool) -> bool {
         self == Self::Public || private && self == Self::Private
     }

@@ -3,11 +3,10 @@
 //!
 //! A credential is looked for as it is, in base64 (both alphabets, at any offset), percent-encoded,
 //! and as JSON writes it, in upper and lower case. A redacted text keeps its length, so that
-//! lengths which were sent before stay true. Of a stream, as many bytes are held back as the longest form
-//! could still need, whatever they are. If only bytes that begin like a credential were held back,
-//! their delay would reveal its beginning.
-//! Other forms (reversed, compressed, in pieces) are not found: a rule is for a server that its
-//! owner trusts with the credential.
+//! lengths which were sent before stay true. Of a stream, as many bytes are held back as the
+//! longest form could still need, whatever they are. If only bytes that begin like a credential
+//! were held back, their delay would reveal its beginning. Other forms (reversed, compressed, in
+//! pieces) are not found: a rule is for a server that its owner trusts with the credential.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -32,9 +32,6 @@ mod time;
 /// Instances that are kept for the next event, of all plugins with `instance = "reuse"`.
 const MAX_WARM: u32 = 64;
 
-/// Instances that wait to be cleared: more of them are cleared at once, by who has run them.
-const MAX_CLEARING: u32 = 8;
-
 /// The folder beside the store that remembers what plugins may do.
 pub fn approvals_dir(config: &Config) -> PathBuf {
     config.store.sqlite_path.with_file_name("approved")
@@ -130,13 +127,10 @@ pub async fn build_by(config: Config, compiler: Compiler, on_loss: OnLoss, clock
     if recovered.held > 0 {
         tracing::warn!(deliveries = recovered.held, running = recovered.running, "taking up what a killed host left");
     }
-    // One core more than busy guests may take.
-    let workers = tasks::cores().max(2);
     let options = SandboxOptions {
         max_instances: MAX_RUNNING,
         max_warm: MAX_WARM,
-        max_clearing: MAX_CLEARING,
-        busy_places: workers - 1,
+        cpu_threads: tasks::cores(),
         stack_bytes: config.server.plugin_stack_bytes,
     };
     let sandbox = Arc::new(Sandbox::new(options)?);
@@ -159,7 +153,7 @@ pub async fn build_by(config: Config, compiler: Compiler, on_loss: OnLoss, clock
         clock,
         public,
         admin,
-        attempts: tasks::runtime("hookbox-attempt", workers).map_err(AppError::Threads)?,
+        attempts: tasks::runtime("hookbox-attempt", tasks::cores().max(2)).map_err(AppError::Threads)?,
         addresses,
     })
 }

@@ -48,5 +48,5 @@ pub mod fair;
 pub mod files;
 pub mod retry;
 pub mod status;
-pub mod tasks; // doors: libc, tokio::spawn, tokio::task::spawn_blocking, std::thread::spawn, std::thread::Builder
+pub mod tasks; // doors: tokio::spawn, tokio::task::spawn_blocking, std::thread::spawn, std::thread::Builder
 pub mod text;

@@ -17,13 +17,12 @@ use crate::egress::Egress;
 use crate::event::{Event, HttpCall, LogLine, PluginName};
 use crate::text;
 
-mod apart;
 mod attempt;
 mod bindings;
-mod busy;
 mod command;
 mod compiler;
 mod contract;
+mod cpu;
 mod emitted;
 mod engine;
 mod handler;
@@ -35,7 +34,6 @@ mod limits;
 mod load;
 mod logs;
 mod outgoing;
-mod ticker;
 mod verdict;
 mod warm;
 mod wasi;
@@ -149,10 +147,8 @@ pub struct SandboxOptions {
     pub max_instances: u32,
     /// Instances that are kept for the next event beside them, of all plugins.
     pub max_warm: u32,
-    /// Instances beside these that held much memory and have had their verdict, until they are cleared.
-    pub max_clearing: u32,
-    /// Guests that compute at once for longer than a millisecond or two, on threads of their own; best fewer than cores.
-    pub busy_places: usize,
+    /// Threads for guests that compute for longer than a millisecond or two; best as many as cores.
+    pub cpu_threads: usize,
     /// Stack of a guest, in bytes; deeper recursion traps.
     pub stack_bytes: usize,
 }
@@ -160,8 +156,7 @@ pub struct SandboxOptions {
 impl Default for SandboxOptions {
     /// For one attempt at a time.
     fn default() -> Self {
-        let (max_instances, busy_places) = (1, 1);
-        Self { max_instances, max_warm: 0, max_clearing: 0, busy_places, stack_bytes: DEFAULT_STACK_BYTES }
+        Self { max_instances: 1, max_warm: 0, cpu_threads: 1, stack_bytes: DEFAULT_STACK_BYTES }
     }
 }
 
@@ -185,9 +180,9 @@ impl Sandbox {
         engine::Core::new(&options, egress).map(Self).map_err(|error| SandboxError(format!("{error:#}")))
     }
 
-    /// Waits until nothing is left of busy attempts that were dropped; no attempt may begin any more.
+    /// Waits until nothing is left of CPU-bound attempts that were dropped; no attempt may begin any more.
     pub async fn ended(&self) {
-        self.0.apart.ended().await;
+        self.0.cpu.ended().await;
     }
 
     /// Compiles a `.wasm` file or its `.wat` text, checks what it exports and imports, and links it.
@@ -211,7 +206,7 @@ pub struct Plugin(Arc<Linked>);
 /// What a plugin and its attempts share.
 struct Linked {
     core: Arc<engine::Core>,
-    queue: busy::Queue,
+    slots: cpu::Slots,
     entry: invoke::Entry,
     contract: Contract,
     version: String,
@@ -222,7 +217,7 @@ struct Linked {
 impl Plugin {
     /// Runs one attempt, in an instance of its own unless the call says otherwise. Needs a tokio runtime with time.
     ///
-    /// Dropping the future ends the attempt: at once, or at the end of the step in which a busy guest is.
+    /// Dropping the future ends the attempt: at once, or at the next tick of a CPU-bound guest.
     pub async fn invoke(&self, call: Call) -> Invocation {
         invoke::invoke(&self.0, call).await
     }

@@ -10,13 +10,11 @@ use std::task::{Context, Poll};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::{JoinError, JoinHandle};
 
-pub use self::scheduling::{leave_a_core, take_short_turns};
-
 mod scheduling;
 
 thread_local! {
-    /// Whether this thread gives way, and so would any that it starts.
-    static GIVES_WAY: Cell<bool> = const { Cell::new(false) };
+    /// Whether this thread has a lower priority, which any that it starts would inherit.
+    static YIELDS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Starts a task on the current runtime.
@@ -46,7 +44,7 @@ where
     F: FnOnce() -> T + Send + 'static,
 {
     // The pool starts its threads as it needs them, and they take after whoever asks.
-    let begun = if GIVES_WAY.get() {
+    let begun = if YIELDS.get() {
         value(tokio::spawn(async { tokio::task::spawn_blocking(work) }).await)
     } else {
         tokio::task::spawn_blocking(work)
@@ -72,13 +70,12 @@ pub fn runtime(name: &str, workers: usize) -> io::Result<Runtime> {
     builder(name, workers).build()
 }
 
-/// The same, for work that comes after everybody else's: its threads give way to those that are woken, and leave one core to
-/// them.
+/// The same, with threads of a lower priority.
 pub fn yielding_runtime(name: &str, workers: usize) -> io::Result<Runtime> {
     builder(name, workers)
         .on_thread_start(|| {
-            GIVES_WAY.set(true);
-            scheduling::give_way();
+            YIELDS.set(true);
+            scheduling::lower_priority();
         })
         .build()
 }

@@ -203,9 +203,7 @@ fn a_guest_that_the_benchmark_of_guests_leaves_out_is_in_that_of_attacks() {
 /// A sleeper with eight memories takes as much of the pool as four ordinary plugins.
 #[tokio::test]
 async fn who_finds_the_pool_used_up_is_not_to_blame() {
-    let sandbox =
-        Sandbox::new(SandboxOptions { max_instances: 4, max_warm: 0, busy_places: 1, ..SandboxOptions::default() })
-            .unwrap();
+    let sandbox = Sandbox::new(SandboxOptions { max_instances: 4, ..SandboxOptions::default() }).unwrap();
     let good = gallery::good(&sandbox);
     let guest = gallery::guest("memories-hold");
     let hoarder = sandbox.load(&guest.file()).unwrap();
@@ -219,17 +217,6 @@ async fn who_finds_the_pool_used_up_is_not_to_blame() {
     assert_eq!(verdict, Verdict::NoCapacity, "it is given back without spending the attempt");
     assert_eq!(guest.complaint(&hoards.await), None);
     is_served(&good, "the hoarder's time was up").await;
-}
-
-#[tokio::test]
-async fn what_waits_to_be_cleared_leaves_room_for_the_next_attempt() {
-    let sandbox = Sandbox::new(SandboxOptions { max_clearing: 2, ..SandboxOptions::default() }).unwrap();
-    let guest = gallery::guest("fill-fresh");
-    let plugin = sandbox.load(&guest.file()).unwrap();
-    // One runs at a time: two may wait to be cleared, whoever comes later clears its own.
-    for _ in 0..4 {
-        assert_eq!(guest.complaint(&plugin.invoke(guest.call()).await), None);
-    }
 }
 
 /// The libraries behind WASI have a word for some of what a guest does, as often as it does it.

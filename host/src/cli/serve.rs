@@ -41,8 +41,6 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
-        // Before there are others: they take after this thread.
-        tasks::take_short_turns();
         if common.logs_json {
             telemetry::panics_as_json();
         }

@@ -10,7 +10,7 @@ use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use super::Call;
 use super::bindings::hookbox::plugin::{config, kv, log, types};
-use super::busy::Pace;
+use super::cpu::Meter;
 use super::kv::Overlay;
 use super::limits::MemoryBudget;
 use super::logs::LogBook;
@@ -37,7 +37,7 @@ pub(super) struct Attempt {
     /// When the guest's time is up.
     pub(super) deadline: Instant,
     /// What the guest computes.
-    pub(super) pace: Arc<Pace>,
+    pub(super) meter: Arc<Meter>,
     /// Why the guest was stopped, if it was.
     pub(super) stopped: Option<Stopped>,
     pub(super) limits: Limits,
@@ -50,7 +50,7 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    pub(super) fn new(call: &Call, egress: &Egress, deadline: Instant, pace: Arc<Pace>) -> Self {
+    pub(super) fn new(call: &Call, egress: &Egress, deadline: Instant, meter: Arc<Meter>) -> Self {
         let logs = LogBook::new(&call.limits);
         Self {
             memory: MemoryBudget::new(&call.limits),
@@ -58,7 +58,7 @@ impl Attempt {
             kv: Overlay::new(Arc::clone(&call.kv)),
             outgoing: Outgoing::new(call, egress.clone(), deadline, logs),
             deadline,
-            pace,
+            meter,
             stopped: None,
             limits: call.limits,
             config: Arc::clone(&call.config),
@@ -69,14 +69,14 @@ impl Attempt {
     }
 
     /// Begins another attempt in the same store. Standard streams and the guest's own memory stay as they are.
-    pub(super) fn renew(&mut self, call: &Call, deadline: Instant, pace: Arc<Pace>) {
+    pub(super) fn renew(&mut self, call: &Call, deadline: Instant, meter: Arc<Meter>) {
         self.memory.renew(&call.limits);
         self.kv = Overlay::new(Arc::clone(&call.kv));
         self.outgoing.renew(call, deadline);
         self.deadline = deadline;
         self.limits = call.limits;
         self.logs.set_limits(&call.limits);
-        self.pace = pace;
+        self.meter = meter;
         self.config = Arc::clone(&call.config);
     }
 

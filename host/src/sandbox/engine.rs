@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result, Strategy, WasmFeatures,
 };
 
-use super::apart::Apart;
 use super::attempt::Attempt;
-use super::busy::Places;
+use super::cpu::{Epoch, Pool};
 use super::limits::MAX_ONE_MEMORY_BYTES;
-use super::ticker::Ticker;
 use super::warm::WarmPlaces;
 use super::{SandboxOptions, bindings};
 use crate::egress::Egress;
@@ -49,21 +46,17 @@ pub(super) struct Core {
     pub(super) linker: Linker<Attempt>,
     /// For core modules, which import WASI preview 1 and nothing else.
     pub(super) module_linker: wasmtime::Linker<Attempt>,
-    pub(super) ticker: Ticker,
+    pub(super) epoch: Epoch,
     /// Places for instances that are kept warm, of all plugins.
     pub(super) warm: WarmPlaces,
-    pub(super) places: Places,
-    pub(super) apart: Apart,
-    /// Leave to keep an instance until it is cleared.
-    pub(super) clearing: Arc<Semaphore>,
+    pub(super) cpu: Pool,
     pub(super) egress: Egress,
 }
 
 impl Core {
     /// A pool for as many instances as may be, and a linker with everything that a plugin may import.
     pub(super) fn new(options: &SandboxOptions, egress: Egress) -> Result<Arc<Self>> {
-        let instances =
-            options.max_instances.max(1).saturating_add(options.max_warm).saturating_add(options.max_clearing);
+        let instances = options.max_instances.max(1).saturating_add(options.max_warm);
         let engine = Engine::new(&config(instances, options.stack_bytes))?;
         let mut linker = Linker::new(&engine);
         bindings::Plugin::add_to_linker::<_, HasSelf<Attempt>>(&mut linker, |attempt| attempt)?;
@@ -72,11 +65,9 @@ impl Core {
         let mut module_linker = wasmtime::Linker::new(&engine);
         wasmtime_wasi::p1::add_to_linker_async(&mut module_linker, Attempt::preview1)?;
         let warm = WarmPlaces::new(options.max_warm);
-        let places = Places::new(options.busy_places);
-        let apart = Apart::new(options.busy_places)?;
-        let ticker = Ticker::start(engine.clone(), places.clone())?;
-        let clearing = Arc::new(Semaphore::new(options.max_clearing as usize));
-        Ok(Arc::new(Self { engine, linker, module_linker, ticker, warm, places, apart, clearing, egress }))
+        let cpu = Pool::new(options.cpu_threads)?;
+        let epoch = Epoch::start(engine.clone())?;
+        Ok(Arc::new(Self { engine, linker, module_linker, epoch, warm, cpu, egress }))
     }
 }
 

@@ -9,13 +9,13 @@ use wasmtime_wasi::p2::bindings::{Command, CommandPre};
 use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 
 use super::attempt::{Attempt, Stopped};
-use super::busy::Pace;
 use super::command::{self, EmittedLines};
+use super::cpu::Meter;
 use super::limits::{CALL_BOOKKEEPING_BYTES, MAX_TIMEOUT_MS, SLACK_MS};
 use super::verdict::{self, Ended};
 use super::{Call, Invocation, Linked, Verdict, bindings, handler, http};
 use crate::egress::Redactor;
-use crate::{clock, tasks};
+use crate::tasks;
 
 /// What an instance is made of, by contract.
 pub(super) enum Entry {
@@ -33,48 +33,45 @@ pub(super) enum Instance {
     Module(wasmtime::Instance, EmittedLines),
 }
 
-/// Ticks of the epoch between two looks of a guest that computes.
-const LOOK_TICKS: u64 = 1;
+/// Ticks of the epoch between two interruptions of a guest that computes.
+const TICKS: u64 = 1;
 
-/// To give back more memory than this is a long step, as it was to fill it.
-const LARGE_BYTES: usize = 16 << 20;
-
-/// Runs one attempt: here, or on the threads apart once its guest is busy.
+/// Runs one attempt: here, or in the CPU pool once its guest is CPU-bound.
 pub(super) async fn invoke(plugin: &Arc<Linked>, call: Call) -> Invocation {
-    let pace = Arc::<Pace>::default();
-    let begins_apart = plugin.queue.begins_at_place();
-    // Its time goes on from here, wherever it begins.
-    let attempt = Box::pin(attempt(Arc::clone(plugin), call, Arc::clone(&pace), begins_apart, Instant::now()));
-    plugin.core.apart.run(attempt, || begins_apart || pace.is_busy()).await
+    let meter = Arc::<Meter>::default();
+    let in_pool = plugin.slots.begins_in_pool();
+    // Its time starts here, wherever it begins.
+    let attempt = Box::pin(attempt(Arc::clone(plugin), call, Arc::clone(&meter), in_pool, Instant::now()));
+    plugin.core.cpu.run(attempt, || in_pool || meter.is_cpu_bound()).await
 }
 
 async fn attempt(
     plugin: Arc<Linked>,
     call: Call,
-    pace: Arc<Pace>,
-    begins_at_place: bool,
+    meter: Arc<Meter>,
+    begins_in_pool: bool,
     started: Instant,
 ) -> Invocation {
     let plugin = &*plugin;
     let timeout = Duration::from_millis(call.limits.timeout_ms.min(MAX_TIMEOUT_MS));
     let deadline = started + timeout;
-    let ticking = plugin.core.ticker.hold();
+    let ticking = plugin.core.epoch.hold();
     if !call.reuse {
         plugin.warm.clear();
     }
     let (mut store, mut instance, past) = match call.reuse.then(|| plugin.warm.take()).flatten() {
         Some((mut store, instance, past)) => {
-            store.data_mut().renew(&call, deadline, Arc::clone(&pace));
+            store.data_mut().renew(&call, deadline, Arc::clone(&meter));
             bound(&mut store, &call);
             (store, Some(instance), past)
         }
-        None => (store(plugin, &call, deadline, Arc::clone(&pace)), None, None),
+        None => (store(plugin, &call, deadline, Arc::clone(&meter)), None, None),
     };
     let ended = {
         // Pinned here and lent: each layer that took it whole would keep room for it twice, and thousands of bytes would be
         // copied for each attempt.
         let guest = pin!(run(plugin, &mut store, &mut instance, &call));
-        let guarded = pin!(tasks::unwound(plugin.queue.run(guest, &pace, begins_at_place)));
+        let guarded = pin!(tasks::unwound(plugin.slots.run(guest, &meter, begins_in_pool)));
         // Epochs interrupt a guest that computes; this interrupts one that waits, for the host or for its turn.
         let latest = deadline + Duration::from_millis(SLACK_MS);
         match tokio::time::timeout_at(latest.into(), guarded).await {
@@ -90,25 +87,10 @@ async fn attempt(
     let ended_well = matches!(invocation.verdict, Verdict::Ok(_) | Verdict::Retry { .. } | Verdict::Reject(_));
     let again =
         call.reuse && plugin.contract.reusable() && ended_well && !sending && store.data().memory.refused().is_none();
-    let left = match instance.filter(|_| again) {
-        Some(instance) => plugin.core.warm.keep(&plugin.warm, store, instance, past),
-        None => Some(store),
-    };
-    if let Some(store) = left.filter(|_| invocation.memory_peak_bytes > LARGE_BYTES) {
-        clear(plugin, store);
+    if let Some(instance) = instance.filter(|_| again) {
+        plugin.core.warm.keep(&plugin.warm, store, instance, past);
     }
     invocation
-}
-
-/// Gives back what an instance held, at a place; at once if many wait for that already.
-fn clear(plugin: &Linked, store: Store<Attempt>) {
-    if let Ok(leave) = plugin.core.clearing.clone().try_acquire_owned() {
-        let queue = plugin.queue.clone();
-        plugin.core.apart.spawn(async move {
-            queue.at_place(|| drop(store)).await;
-            drop(leave);
-        });
-    }
 }
 
 fn conclude(verdict: Verdict, attempt: &mut Attempt, started: Instant) -> Invocation {
@@ -150,21 +132,21 @@ fn redact(invocation: &mut Invocation, redactor: &Redactor) {
     }
 }
 
-fn store(plugin: &Linked, call: &Call, deadline: Instant, pace: Arc<Pace>) -> Store<Attempt> {
-    let mut store = Store::new(&plugin.core.engine, Attempt::new(call, &plugin.core.egress, deadline, pace));
+fn store(plugin: &Linked, call: &Call, deadline: Instant, meter: Arc<Meter>) -> Store<Attempt> {
+    let mut store = Store::new(&plugin.core.engine, Attempt::new(call, &plugin.core.egress, deadline, meter));
     store.limiter(|attempt| &mut attempt.memory);
     bound(&mut store, call);
     store.epoch_deadline_callback(|mut store| {
         let (attempt, now) = (store.data_mut(), Instant::now());
-        attempt.stopped = match () {
-            () if now >= attempt.deadline => Some(Stopped::TimeUp),
-            () if attempt.pace.computed_ms() >= attempt.limits.cpu_ms => Some(Stopped::ComputedTooLong),
-            () if attempt.pace.slice_is_over(clock::thread_cpu()) => {
-                let way = Box::pin(Arc::clone(&attempt.pace).give_way());
-                return Ok(UpdateDeadline::YieldCustom(LOOK_TICKS, way));
-            }
-            () => return Ok(UpdateDeadline::Continue(LOOK_TICKS)),
-        };
+        if now >= attempt.deadline {
+            attempt.stopped = Some(Stopped::TimeUp);
+        } else if attempt.meter.computed_ms() >= attempt.limits.cpu_ms {
+            attempt.stopped = Some(Stopped::ComputedTooLong);
+        } else if attempt.meter.has_to_yield(now) {
+            return Ok(UpdateDeadline::Yield(TICKS));
+        } else {
+            return Ok(UpdateDeadline::Continue(TICKS));
+        }
         Ok(UpdateDeadline::Interrupt)
     });
     store
@@ -174,7 +156,7 @@ fn store(plugin: &Linked, call: &Call, deadline: Instant, pace: Arc<Pace>) -> St
 fn bound(store: &mut Store<Attempt>, call: &Call) {
     store.set_hostcall_fuel(call.limits.call_bytes.saturating_add(CALL_BOOKKEEPING_BYTES));
     store.set_max_component_handles(call.limits.handles);
-    store.set_epoch_deadline(LOOK_TICKS);
+    store.set_epoch_deadline(TICKS);
 }
 
 /// Makes an instance if there is none, and calls it.

@@ -150,8 +150,8 @@ pub(super) fn link(core: &Arc<Core>, code: Code) -> Result<Plugin, LoadError> {
     };
     imports.sort_unstable();
     let Chosen { contract, version } = chosen;
-    let (core, queue, warm) = (Arc::clone(core), core.places.queue(), core.warm.plugin());
-    Ok(Plugin(Arc::new(Linked { core, queue, entry, contract, version, imports, warm })))
+    let (core, slots, warm) = (Arc::clone(core), core.cpu.slots(), core.warm.plugin());
+    Ok(Plugin(Arc::new(Linked { core, slots, entry, contract, version, imports, warm })))
 }
 
 fn link_component(core: &Core, component: &Component) -> Result<(Chosen, Vec<String>, Entry), LoadError> {

@@ -50,23 +50,17 @@ impl WarmPlaces {
         warm
     }
 
-    /// Keeps an instance whose attempt ended well, or gives back one that is used up or has no place. If there is none left,
+    /// Keeps an instance whose attempt ended well, or drops one that is used up or has no place. If there is none left,
     /// the plugin that keeps most gives one up.
-    pub(super) fn keep(
-        &self,
-        warm: &Warm,
-        store: Store<Attempt>,
-        instance: Instance,
-        past: Past,
-    ) -> Option<Store<Attempt>> {
+    pub(super) fn keep(&self, warm: &Warm, store: Store<Attempt>, instance: Instance, past: Past) {
         let (events, place) = match past {
             Some((events, place)) => (events + 1, Some(place)),
             None => (1, self.place(warm)),
         };
         let used_up = events >= MAX_EVENTS || store.data().memory.nearly_used_up();
-        let Some(place) = place.filter(|_| !used_up) else { return Some(store) };
-        warm.kept().push(Kept { store, instance, events, place });
-        None
+        if let Some(place) = place.filter(|_| !used_up) {
+            warm.kept().push(Kept { store, instance, events, place });
+        }
     }
 
     fn place(&self, warm: &Warm) -> Option<OwnedSemaphorePermit> {

@@ -59,7 +59,7 @@ pub(crate) fn guest(name: &str) -> Guest {
 
 /// A sandbox as a host has it on a machine of two cores: two workers, one of them for those who compute for long.
 pub(crate) fn sandbox() -> Sandbox {
-    let options = SandboxOptions { max_instances: 32, max_warm: 0, busy_places: 1, ..SandboxOptions::default() };
+    let options = SandboxOptions { max_instances: 32, ..SandboxOptions::default() };
     Sandbox::new(options).expect("an engine and its pool")
 }
 

@@ -1,8 +1,5 @@
-//! Moves the engine's epoch on while attempts run, so that a guest that computes looks up now and then. Sleeps without a
+//! Increments the engine's epoch while attempts run, which interrupts guests that compute. The thread sleeps without a
 //! wake-up while none runs.
-//!
-//! The thread is woken on the cores that busy guests compute on (where there are two cores, on the one). Each time the kernel asks
-//! anew who is to go on there, which helps whoever waits behind a guest that is in a step that nothing interrupts.
 
 use std::io;
 use std::sync::Arc;
@@ -12,22 +9,17 @@ use std::time::Duration;
 
 use wasmtime::Engine;
 
-use super::busy::Places;
 use crate::tasks;
 
-/// How often a guest that computes can look up, while none of them is busy.
+/// How often a guest that computes is interrupted.
 const TICK: Duration = Duration::from_millis(1);
-
-/// How often, while one is. Of two threads that want a core the kernel may let the one that computes go on until its own tick,
-/// milliseconds later, unless a third one is woken there.
-const BUSY_TICK: Duration = Duration::from_micros(250);
 
 /// Ticks without any attempt before the thread goes to sleep: attempts that follow one another do not wake it each time.
 const IDLE_TICKS: u32 = 100;
 
 /// The thread, stopped and joined on drop.
 #[derive(Debug)]
-pub(super) struct Ticker {
+pub(in crate::sandbox) struct Epoch {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -39,25 +31,22 @@ struct Shared {
     stop: AtomicBool,
 }
 
-/// Keeps the ticker ticking.
+/// Keeps the epoch going.
 #[derive(Debug)]
-pub(super) struct Ticking<'a>(&'a Shared);
+pub(in crate::sandbox) struct Ticking<'a>(&'a Shared);
 
-impl Ticker {
-    pub(super) fn start(engine: Engine, places: Places) -> io::Result<Self> {
+impl Epoch {
+    pub(in crate::sandbox) fn start(engine: Engine) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let thread = tasks::thread("epoch", {
             let shared = Arc::clone(&shared);
-            move || {
-                tasks::leave_a_core();
-                shared.tick(&engine, &places);
-            }
+            move || shared.tick(&engine)
         })?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
     /// Ticks until the guard is dropped.
-    pub(super) fn hold(&self) -> Ticking<'_> {
+    pub(in crate::sandbox) fn hold(&self) -> Ticking<'_> {
         self.shared.running.fetch_add(1, SeqCst);
         if self.shared.asleep.swap(false, SeqCst) {
             self.wake();
@@ -79,7 +68,7 @@ impl Drop for Ticking<'_> {
 }
 
 impl Shared {
-    fn tick(&self, engine: &Engine, places: &Places) {
+    fn tick(&self, engine: &Engine) {
         let mut idle_ticks = 0;
         while !self.stop.load(SeqCst) {
             if self.running.load(SeqCst) > 0 {
@@ -91,7 +80,7 @@ impl Shared {
                 idle_ticks = 0;
                 continue;
             }
-            thread::park_timeout(if places.any_taken() { BUSY_TICK } else { TICK });
+            thread::park_timeout(TICK);
             engine.increment_epoch();
         }
     }
@@ -106,7 +95,7 @@ impl Shared {
     }
 }
 
-impl Drop for Ticker {
+impl Drop for Epoch {
     fn drop(&mut self) {
         self.shared.stop.store(true, SeqCst);
         self.wake();
@@ -129,18 +118,18 @@ mod tests {
 
     #[test]
     fn it_sleeps_while_nothing_runs_and_wakes_for_an_attempt() {
-        let ticker = Ticker::start(Engine::default(), Places::new(1)).unwrap();
+        let epoch = Epoch::start(Engine::default()).unwrap();
         for _ in 0..2 {
-            wait_until(|| ticker.shared.asleep.load(SeqCst));
-            let first = ticker.hold();
-            let second = ticker.hold();
-            assert!(!ticker.shared.asleep.load(SeqCst));
+            wait_until(|| epoch.shared.asleep.load(SeqCst));
+            let first = epoch.hold();
+            let second = epoch.hold();
+            assert!(!epoch.shared.asleep.load(SeqCst));
             drop(first);
-            assert_eq!(ticker.shared.running.load(SeqCst), 1);
+            assert_eq!(epoch.shared.running.load(SeqCst), 1);
             drop(second);
         }
-        let shared = Arc::clone(&ticker.shared);
-        drop(ticker);
+        let shared = Arc::clone(&epoch.shared);
+        drop(epoch);
         assert_eq!(Arc::strong_count(&shared), 1, "its thread has ended");
     }
 }

@@ -65,12 +65,12 @@ pub(crate) struct Options {
     json: bool,
     /// Leaves nothing out that is not built.
     all: bool,
-    /// The binary that `--attacks` measures instead of the one that is built.
+    /// The host that is measured instead of the one that is built.
     host: Option<PathBuf>,
 }
 
 const USAGE: &str = "bench takes --growth, --neighbours, --hostile, --attacks or --languages, --json, --all, --only NAME[,NAME], \
-                     --seconds, --sustained, --waiting or --stored with a number, and with --attacks --host BINARY";
+                     --seconds, --sustained, --waiting or --stored with a number, --host BINARY";
 
 impl Options {
     /// Reads what stands behind `bench`.
@@ -100,11 +100,7 @@ impl Options {
                 other => return Err(format!("`{other}`: {USAGE}")),
             }
         }
-        match options.kind {
-            Kind::Attacks => Ok(options),
-            _ if options.host.is_some() => Err("`--host` is for `--attacks`".to_owned()),
-            _ => Ok(options),
-        }
+        Ok(options)
     }
 
     /// An error if `--only` has left nothing.
@@ -144,7 +140,9 @@ impl Drop for Scratch {
 
 /// Builds the release binaries, sets everything up, measures, prints.
 pub(crate) fn bench(options: &Options) -> Result {
-    if options.host.is_none() {
+    if let Some(host) = &options.host {
+        receivers::HOST.set(host.clone()).expect("it is set here alone");
+    } else {
         say("building the release binaries");
         run(&mut cargo("build --release --locked -p hookbox --bin hookbox --example bare"))?;
     }

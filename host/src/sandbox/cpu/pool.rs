@@ -9,6 +9,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::task::{Poll, ready};
+use std::thread;
 
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -126,6 +127,11 @@ impl Slots {
             let polled = meter.poll_cpu_bound(guest.as_mut(), cx);
             drop(held);
             slot = None;
+            if polled.is_pending() {
+                // The kernel lets a thread keep its core for milliseconds, whatever its priority is, before one that
+                // woke up meanwhile gets it.
+                thread::yield_now();
+            }
             polled
         });
         let ended = ended.await;

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::Options;
-use super::neighbours::{Latencies, MAX_ROWS, measure, percentiles, send_steadily};
+use super::neighbours::{Latencies, MAX_ROWS, measure, most_beside_ms, percentiles, send_steadily};
 use super::receivers::{Receiver, Running, plugin};
 use super::watch::{ask, drain, until_loaded};
 use crate::run::{Result, cargo, output, say};
@@ -30,8 +30,6 @@ const TRIES: u32 = 3;
 const GOOD_EVERY: Duration = Duration::from_millis(4);
 /// Between two events for a guest: two that take all their time are done as fast as they come.
 const GUEST_EVERY: Duration = Duration::from_millis(30);
-/// The most that a guest may make of the good plugin's 99th percentile.
-const MAX_RATIO: f64 = 1.5;
 /// The most that it may make of the worst round, which the median does not see; a slow fsync alone makes less of it.
 const MAX_WORST_RATIO: f64 = 10.0;
 /// How long a guest may outlive its deadline, in milliseconds.
@@ -67,7 +65,8 @@ impl Measured {
 
     fn is_beyond(&self) -> bool {
         let stalls = self.worst[1] > MAX_WORST_RATIO * self.worst[0];
-        stalls || self.ratios().into_iter().any(|ratio| ratio > MAX_RATIO) || self.overshoot_ms > MAX_OVERSHOOT_MS
+        let slow = (0..2).any(|which| self.beside[which] > most_beside_ms(self.alone[which]));
+        stalls || slow || self.overshoot_ms > MAX_OVERSHOOT_MS
     }
 }
 

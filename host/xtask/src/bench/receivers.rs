@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use super::requests::SECRET;
@@ -11,6 +12,9 @@ use crate::run::{Result, root, say, target_dir};
 
 /// How long one may take to end before it is killed.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The binary of the host: the one that is built, if `--host` named no other.
+pub(super) static HOST: OnceLock<PathBuf> = OnceLock::new();
 
 /// A program that takes webhooks.
 #[derive(Debug)]
@@ -87,7 +91,7 @@ impl Receiver {
             copied.map_err(|error| format!("{}: {error}", file.display()))?;
         }
         std::fs::write(site.join("config.toml"), config).map_err(fail)?;
-        let mut command = Command::new(target_dir().join("release/hookbox"));
+        let mut command = Command::new(HOST.get_or_init(|| target_dir().join("release/hookbox")));
         // A plugin that is not taken is noticed without the log, and one of them is not meant to be.
         let log = "error,hookbox::reload=off";
         command.arg("serve").arg("--config").arg(site.join("config.toml")).env("HOOKBOX_LOG", log);
@@ -102,6 +106,13 @@ impl Receiver {
     /// The same, run by another binary.
     pub(super) fn of(&self, binary: &Path) -> Self {
         self.with(Command::new(binary))
+    }
+
+    /// The same on one core.
+    pub(super) fn on_one_core(&self) -> Self {
+        let mut command = Command::new("taskset");
+        command.args(["-c", "0"]).arg(self.command.get_program());
+        self.with(command)
     }
 
     /// The same, from its start in the control group that takes its processes in this file.

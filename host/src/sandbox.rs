@@ -15,34 +15,21 @@ use std::sync::Arc;
 use crate::config::{DEFAULT_STACK_BYTES, Grants, Limits};
 use crate::egress::Egress;
 use crate::event::{Event, HttpCall, LogLine, PluginName};
-use crate::text;
 
-mod attempt;
 mod bindings;
-mod command;
-mod compiler;
-mod contract;
+mod compile;
 mod cpu;
-mod emitted;
 mod engine;
-mod handler;
-mod http;
-mod imports;
-mod invoke;
-mod kv;
+mod host;
+mod kinds;
 mod limits;
 mod load;
-mod logs;
-mod outgoing;
-mod verdict;
-mod warm;
-mod wasi;
-mod wrap;
+mod run;
 
-pub use compiler::{Cache, CompileLimits, Compiler, Confinement, Origin, Workshop, compile_stdin};
-pub use contract::Contract;
-pub use imports::Capability;
-pub use load::{LoadError, MAX_FILE_BYTES};
+pub use compile::{Cache, CompileLimits, Compiler, Confinement, Origin, Workshop, compile_stdin};
+pub use load::imports::Capability;
+pub use load::kind::Contract;
+pub use load::link::{LoadError, MAX_FILE_BYTES};
 
 /// What a plugin gets for one attempt.
 #[derive(Debug)]
@@ -190,7 +177,7 @@ impl Sandbox {
     /// Blocks for as long as the compiler takes: milliseconds for a Rust plugin, seconds for a large runtime. It does
     /// so in this process; a host has a [`Compiler`] for it.
     pub fn load(&self, bytes: &[u8]) -> Result<Plugin, LoadError> {
-        load::load(&self.0, bytes)
+        load::link::load(&self.0, bytes)
     }
 }
 
@@ -207,11 +194,11 @@ pub struct Plugin(Arc<Linked>);
 struct Linked {
     core: Arc<engine::Core>,
     slots: cpu::Slots,
-    entry: invoke::Entry,
+    entry: run::invoke::Entry,
     contract: Contract,
     version: String,
     imports: Vec<String>,
-    warm: Arc<warm::Warm>,
+    warm: Arc<run::warm::Warm>,
 }
 
 impl Plugin {
@@ -219,7 +206,7 @@ impl Plugin {
     ///
     /// Dropping the future ends the attempt: at once, or at the next tick of a CPU-bound guest.
     pub async fn invoke(&self, call: Call) -> Invocation {
-        invoke::invoke(&self.0, call).await
+        run::invoke::invoke(&self.0, call).await
     }
 
     /// How the host talks to it.
@@ -239,7 +226,7 @@ impl Plugin {
 
     /// What it asks for with them.
     pub fn capabilities(&self) -> BTreeSet<Capability> {
-        imports::capabilities(&self.0.imports)
+        load::imports::capabilities(&self.0.imports)
     }
 }
 

@@ -7,10 +7,10 @@ use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result, Strategy, WasmFeatures,
 };
 
-use super::attempt::Attempt;
 use super::cpu::{Epoch, Pool};
+use super::host::state::Attempt;
 use super::limits::MAX_ONE_MEMORY_BYTES;
-use super::warm::WarmPlaces;
+use super::run::warm::WarmPlaces;
 use super::{SandboxOptions, bindings};
 use crate::egress::Egress;
 

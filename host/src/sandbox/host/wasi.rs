@@ -13,18 +13,18 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView};
 
-use super::command::EmittedLines;
-use super::limits::MAX_FIELDS_BYTES;
-use super::logs::{LogBook, Stream};
-use super::outgoing::Outgoing;
 use crate::config::Limits;
+use crate::sandbox::host::http::Outgoing;
+use crate::sandbox::host::log::{LogBook, Stream};
+use crate::sandbox::kinds::command::EmittedLines;
+use crate::sandbox::limits::MAX_FIELDS_BYTES;
 
 /// What a guest may write to a stream at once, in bytes.
 const WRITE_BYTES: usize = 64 << 10;
 
 /// The standard streams of a guest.
 #[derive(Default)]
-pub(super) enum Stdio {
+pub(in crate::sandbox) enum Stdio {
     /// Nothing comes in; what goes out is logged.
     #[default]
     Logged,
@@ -38,14 +38,14 @@ pub(super) enum Stdio {
 }
 
 /// What an attempt that uses WASI holds of it.
-pub(super) struct Wasi {
+pub(in crate::sandbox) struct Wasi {
     ctx: WasiCtx,
     table: ResourceTable,
     http: WasiHttpCtx,
 }
 
 impl Wasi {
-    pub(super) fn new(logs: &LogBook, stdio: &Stdio, limits: &Limits) -> Self {
+    pub(in crate::sandbox) fn new(logs: &LogBook, stdio: &Stdio, limits: &Limits) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles);
         let mut http = WasiHttpCtx::new();
@@ -53,17 +53,17 @@ impl Wasi {
         Self { ctx: context(logs, stdio, limits).build(), table, http }
     }
 
-    pub(super) fn view(&mut self) -> WasiCtxView<'_> {
+    pub(in crate::sandbox) fn view(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.ctx, table: &mut self.table }
     }
 
-    pub(super) fn http<'a>(&'a mut self, outgoing: &'a mut Outgoing) -> WasiHttpCtxView<'a> {
+    pub(in crate::sandbox) fn http<'a>(&'a mut self, outgoing: &'a mut Outgoing) -> WasiHttpCtxView<'a> {
         WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: outgoing }
     }
 }
 
 /// A place with nothing in it but the standard streams.
-pub(super) fn context(logs: &LogBook, stdio: &Stdio, limits: &Limits) -> WasiCtxBuilder {
+pub(in crate::sandbox) fn context(logs: &LogBook, stdio: &Stdio, limits: &Limits) -> WasiCtxBuilder {
     let mut builder = WasiCtx::builder();
     builder.allow_tcp(false).allow_udp(false).max_random_size(limits.random_bytes as u64);
     let log = |stream| Output(Sink::Log(logs.clone(), stream));

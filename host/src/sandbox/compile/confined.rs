@@ -8,7 +8,8 @@ use std::process::ExitCode;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
 
-use super::super::{LoadError, engine, load};
+use crate::sandbox::engine;
+use crate::sandbox::load::link::{self, LoadError};
 
 /// The exit code that says: the file is no plugin, and stdout has the reason instead of code.
 pub(super) const REFUSED: u8 = 3;
@@ -60,9 +61,9 @@ fn confine(confinement: Confinement) -> io::Result<()> {
 
 fn answer() -> io::Result<ExitCode> {
     let mut file = Vec::new();
-    io::stdin().lock().take(load::MAX_FILE_BYTES as u64 + 1).read_to_end(&mut file)?;
+    io::stdin().lock().take(link::MAX_FILE_BYTES as u64 + 1).read_to_end(&mut file)?;
     let engine = engine::compiling().map_err(|error| io::Error::other(format!("{error:#}")))?;
-    let (answer, code) = match load::precompile(&engine, &file) {
+    let (answer, code) = match link::precompile(&engine, &file) {
         Ok(code) => (code, ExitCode::SUCCESS),
         Err(refused) => (LoadError::to_string(&refused).into_bytes(), ExitCode::from(REFUSED)),
     };

@@ -12,8 +12,7 @@ use wasmtime::component::Component;
 use wasmtime::{Engine, Module, Precompiled};
 
 use super::cache::{Cache, Place};
-use crate::sandbox::LoadError;
-use crate::sandbox::load::{self, Code};
+use crate::sandbox::load::link::{self, Code, LoadError};
 
 /// The longest reason for a refusal, in bytes.
 const MAX_REASON_BYTES: u64 = 16 << 10;
@@ -133,7 +132,7 @@ impl Verified {
                 Some(Precompiled::Module) => Module::deserialize(engine, &bytes).map(Code::Module),
                 None => return Err(LoadError::Compiler("wrote no machine code".to_owned())),
             }
-            .map_err(load::invalid)
+            .map_err(link::invalid)
         }
     }
 }

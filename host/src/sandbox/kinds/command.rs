@@ -8,15 +8,16 @@ use wasmtime::{Instance, Store};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p2::bindings::Command;
 
-use super::attempt::Attempt;
-use super::bindings::exports::hookbox::plugin::handler::{Failure, NewEvent};
-use super::bindings::hookbox::plugin::types::RetryLater;
-use super::logs::{LogBook, Stream};
-use super::verdict::Ended;
-use super::wasi::Stdio;
-use super::{Call, emitted};
 use crate::cloudevents::{self, Extensions};
 use crate::config::Limits;
+use crate::sandbox::Call;
+use crate::sandbox::bindings::exports::hookbox::plugin::handler::{Failure, NewEvent};
+use crate::sandbox::bindings::hookbox::plugin::types::RetryLater;
+use crate::sandbox::host::log::{LogBook, Stream};
+use crate::sandbox::host::state::Attempt;
+use crate::sandbox::host::wasi::Stdio;
+use crate::sandbox::run::emitted;
+use crate::sandbox::run::outcome::Ended;
 
 /// Exit codes with a meaning of their own, as in `sysexits.h`: for input that is not good, and for what may succeed later.
 const EX_DATAERR: i32 = 65;
@@ -24,7 +25,7 @@ const EX_TEMPFAIL: i32 = 75;
 
 /// What a command writes to standard output: events are kept, everything else is log. Clones write to the same lines.
 #[derive(Clone)]
-pub(super) struct EmittedLines {
+pub(in crate::sandbox) struct EmittedLines {
     logs: LogBook,
     limits: Limits,
     lines: Arc<Mutex<Lines>>,
@@ -44,12 +45,12 @@ struct Lines {
 }
 
 impl EmittedLines {
-    pub(super) fn new(logs: LogBook, limits: Limits) -> Self {
+    pub(in crate::sandbox) fn new(logs: LogBook, limits: Limits) -> Self {
         Self { logs, limits, lines: Arc::default() }
     }
 
     /// Takes what a command writes.
-    pub(super) fn write(&self, bytes: &[u8]) {
+    pub(in crate::sandbox) fn write(&self, bytes: &[u8]) {
         let mut lines = self.lines();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             if lines.open.is_empty() && !lines.passing {
@@ -107,7 +108,7 @@ impl EmittedLines {
 }
 
 /// Lays out the streams of a command that is about to be instantiated.
-pub(super) fn prepare(store: &mut Store<Attempt>, call: &Call) -> EmittedLines {
+pub(in crate::sandbox) fn prepare(store: &mut Store<Attempt>, call: &Call) -> EmittedLines {
     let extensions =
         Extensions { attempt: call.attempt, max_attempts: call.max_attempts, idempotency_key: &call.idempotency_key };
     let event = Bytes::from(cloudevents::write(&call.event, extensions));
@@ -118,13 +119,21 @@ pub(super) fn prepare(store: &mut Store<Attempt>, call: &Call) -> EmittedLines {
 }
 
 /// Runs a component.
-pub(super) async fn run_component(command: &Command, store: &mut Store<Attempt>, emitted: &EmittedLines) -> Ended {
+pub(in crate::sandbox) async fn run_component(
+    command: &Command,
+    store: &mut Store<Attempt>,
+    emitted: &EmittedLines,
+) -> Ended {
     let ran = command.wasi_cli_run().call_run(&mut *store).await;
     ended(ran.map(|ok| if ok.is_ok() { 0 } else { 1 }), store, emitted)
 }
 
 /// Runs a core module.
-pub(super) async fn run_module(instance: &Instance, store: &mut Store<Attempt>, emitted: &EmittedLines) -> Ended {
+pub(in crate::sandbox) async fn run_module(
+    instance: &Instance,
+    store: &mut Store<Attempt>,
+    emitted: &EmittedLines,
+) -> Ended {
     let start = match instance.get_typed_func::<(), ()>(&mut *store, "_start") {
         Ok(start) => start,
         Err(error) => return Ended::Failed(error),

@@ -13,8 +13,8 @@ use tokio::net::unix::pipe::{Receiver, Sender};
 
 use super::code::Draft;
 use super::confined::{Confinement, REFUSED};
-use crate::sandbox::{LoadError, text};
-use crate::tasks;
+use crate::sandbox::load::link::LoadError;
+use crate::{tasks, text};
 
 /// What is kept of the child's stderr, in bytes.
 const MAX_STDERR_BYTES: usize = 4 << 10;

@@ -1,19 +1,23 @@
 //! The events that a handler returned, checked before anything else sees them.
 
-use super::Emitted;
-use super::bindings::exports::hookbox::plugin::handler::NewEvent;
-use super::limits::MAX_EMITTED_DELAY_MS;
-use super::text;
-use super::verdict::set_by;
+use super::outcome::set_by;
 use crate::cloudevents::Document;
 use crate::config::Limits;
 use crate::event::name::{self, RESERVED};
+use crate::sandbox::Emitted;
+use crate::sandbox::bindings::exports::hookbox::plugin::handler::NewEvent;
+use crate::sandbox::limits::MAX_EMITTED_DELAY_MS;
+use crate::text;
 
 /// The longest media type, in bytes.
 const MAX_CONTENT_TYPE_BYTES: usize = 256;
 
 /// Takes what a handler returned while it handled an event about `subject`, or says what is wrong with it.
-pub(super) fn take(returned: Vec<NewEvent>, subject: Option<&str>, limits: &Limits) -> Result<Vec<Emitted>, String> {
+pub(in crate::sandbox) fn take(
+    returned: Vec<NewEvent>,
+    subject: Option<&str>,
+    limits: &Limits,
+) -> Result<Vec<Emitted>, String> {
     if returned.len() > limits.emitted {
         let (count, most) = (returned.len(), limits.emitted);
         return Err(format!(
@@ -48,7 +52,7 @@ pub(super) fn take(returned: Vec<NewEvent>, subject: Option<&str>, limits: &Limi
 }
 
 /// An event as programs write it that do not speak `hookbox:plugin`. Its id, source and time are the host's to give.
-pub(super) fn from_document(document: Document) -> NewEvent {
+pub(in crate::sandbox) fn from_document(document: Document) -> NewEvent {
     let Document { kind, subject, content_type, data, delay_ms, .. } = document;
     NewEvent { type_: kind, subject, data_content_type: content_type, data, delay_ms }
 }

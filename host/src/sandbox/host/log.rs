@@ -3,16 +3,16 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::text;
 use crate::config::Limits;
 use crate::event::LogLine;
+use crate::text;
 
 /// Bytes that are kept of one line.
 const MAX_LINE_BYTES: usize = 4 << 10;
 
 /// The lines of one attempt. Clones write to the same book.
 #[derive(Debug, Clone)]
-pub(super) struct LogBook(Arc<Mutex<Lines>>);
+pub(in crate::sandbox) struct LogBook(Arc<Mutex<Lines>>);
 
 #[derive(Debug, Default)]
 struct Lines {
@@ -29,7 +29,7 @@ struct Lines {
 
 /// A standard stream of the guest.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Stream {
+pub(in crate::sandbox) enum Stream {
     Out,
     Err,
     /// Standard error of a command, which is all the log it has.
@@ -49,29 +49,29 @@ impl Stream {
 
 impl LogBook {
     /// An empty book.
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(in crate::sandbox) fn new(limits: &Limits) -> Self {
         let (max_lines, max_bytes) = (limits.log_lines, limits.log_bytes);
         Self(Arc::new(Mutex::new(Lines { max_lines, max_bytes, ..Lines::default() })))
     }
 
     /// Another attempt begins.
-    pub(super) fn set_limits(&self, limits: &Limits) {
+    pub(in crate::sandbox) fn set_limits(&self, limits: &Limits) {
         let mut lines = self.lines();
         (lines.max_lines, lines.max_bytes) = (limits.log_lines, limits.log_bytes);
     }
 
     /// Keeps one line.
-    pub(super) fn line(&self, level: &str, message: &str) {
+    pub(in crate::sandbox) fn line(&self, level: &str, message: &str) {
         self.lines().push(level, message);
     }
 
     /// Keeps what a guest writes to a stream, line by line.
-    pub(super) fn write(&self, stream: Stream, bytes: &[u8]) {
+    pub(in crate::sandbox) fn write(&self, stream: Stream, bytes: &[u8]) {
         self.lines().write(stream, bytes);
     }
 
     /// Every line that was kept, unfinished ones included. Leaves the book empty.
-    pub(super) fn take(&self) -> Vec<LogLine> {
+    pub(in crate::sandbox) fn take(&self) -> Vec<LogLine> {
         let mut lines = self.lines();
         lines.end_all();
         let (max_lines, max_bytes) = (lines.max_lines, lines.max_bytes);
@@ -79,7 +79,7 @@ impl LogBook {
     }
 
     /// The last line that a command wrote to standard error, unless it is empty.
-    pub(super) fn last_words(&self) -> Option<String> {
+    pub(in crate::sandbox) fn last_words(&self) -> Option<String> {
         let mut lines = self.lines();
         lines.end_all();
         Some(lines.last_words.clone()).filter(|line| !line.is_empty())

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::load::LoadError;
+use super::link::LoadError;
 
 /// How the host talks to a plugin, chosen from what the file exports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,9 +38,9 @@ impl fmt::Display for Contract {
 
 /// A contract, and the version of the export that offers it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Chosen {
-    pub(super) contract: Contract,
-    pub(super) version: String,
+pub(in crate::sandbox) struct Chosen {
+    pub(in crate::sandbox) contract: Contract,
+    pub(in crate::sandbox) version: String,
 }
 
 /// The interface a handler exports, without its version.
@@ -64,7 +64,7 @@ const PREVIEW1: &str = "wasi_snapshot_preview1";
 const PREVIEW1_VERSION: &str = "preview1";
 
 /// Chooses by the names that a component exports: the newest interface that this host knows first.
-pub(super) fn choose(exports: &[&str]) -> Result<Chosen, LoadError> {
+pub(in crate::sandbox) fn choose(exports: &[&str]) -> Result<Chosen, LoadError> {
     let versions = |interface| exports.iter().filter_map(move |name| version_of(name, interface));
     if let Some(version) = versions(HANDLER).find(|version| version.starts_with(COMPATIBLE)) {
         return Ok(Chosen { contract: Contract::Handler, version: version.to_owned() });
@@ -86,7 +86,7 @@ pub(super) fn choose(exports: &[&str]) -> Result<Chosen, LoadError> {
 }
 
 /// The same for a core module, which can only be a command for WASI preview 1.
-pub(super) fn choose_for_module(exports: &[&str], imports: &[(&str, &str)]) -> Result<Chosen, LoadError> {
+pub(in crate::sandbox) fn choose_for_module(exports: &[&str], imports: &[(&str, &str)]) -> Result<Chosen, LoadError> {
     if !exports.contains(&START) {
         return Err(LoadError::NoStart { exports: listed(exports) });
     }
@@ -100,7 +100,7 @@ pub(super) fn choose_for_module(exports: &[&str], imports: &[(&str, &str)]) -> R
 }
 
 /// The version of `name` if it names `interface`: empty if it has none.
-pub(super) fn version_of<'a>(name: &'a str, interface: &str) -> Option<&'a str> {
+pub(in crate::sandbox) fn version_of<'a>(name: &'a str, interface: &str) -> Option<&'a str> {
     match name.strip_prefix(interface)? {
         "" => Some(""),
         rest => rest.strip_prefix('@'),

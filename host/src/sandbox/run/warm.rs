@@ -8,41 +8,41 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::Store;
 
-use super::attempt::Attempt;
 use super::invoke::Instance;
+use crate::sandbox::host::state::Attempt;
 
 /// Events that one instance serves: what a guest piles up in handles and memory has an end.
 const MAX_EVENTS: u32 = 256;
 
 /// The instances of one plugin that wait for an event.
 #[derive(Default)]
-pub(super) struct Warm(Mutex<Vec<Kept>>);
+pub(in crate::sandbox) struct Warm(Mutex<Vec<Kept>>);
 
 /// An instance with what it lives in.
-pub(super) struct Kept {
-    pub(super) store: Store<Attempt>,
-    pub(super) instance: Instance,
+pub(in crate::sandbox) struct Kept {
+    pub(in crate::sandbox) store: Store<Attempt>,
+    pub(in crate::sandbox) instance: Instance,
     events: u32,
     place: OwnedSemaphorePermit,
 }
 
 /// What is known of an instance beside itself, while it runs: how often it has, and its place among those that are kept.
-pub(super) type Past = Option<(u32, OwnedSemaphorePermit)>;
+pub(in crate::sandbox) type Past = Option<(u32, OwnedSemaphorePermit)>;
 
 /// The places for kept instances, of all plugins together.
-pub(super) struct WarmPlaces {
+pub(in crate::sandbox) struct WarmPlaces {
     free: Arc<Semaphore>,
     plugins: Mutex<Vec<Weak<Warm>>>,
 }
 
 impl WarmPlaces {
     /// So many.
-    pub(super) fn new(count: u32) -> Self {
+    pub(in crate::sandbox) fn new(count: u32) -> Self {
         Self { free: Arc::new(Semaphore::new(count as usize)), plugins: Mutex::default() }
     }
 
     /// The instances of one more plugin.
-    pub(super) fn plugin(&self) -> Arc<Warm> {
+    pub(in crate::sandbox) fn plugin(&self) -> Arc<Warm> {
         let warm = Arc::new(Warm::default());
         let mut plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
         plugins.retain(|plugin| plugin.strong_count() > 0);
@@ -52,7 +52,7 @@ impl WarmPlaces {
 
     /// Keeps an instance whose attempt ended well, or drops one that is used up or has no place. If there is none left,
     /// the plugin that keeps most gives one up.
-    pub(super) fn keep(&self, warm: &Warm, store: Store<Attempt>, instance: Instance, past: Past) {
+    pub(in crate::sandbox) fn keep(&self, warm: &Warm, store: Store<Attempt>, instance: Instance, past: Past) {
         let (events, place) = match past {
             Some((events, place)) => (events + 1, Some(place)),
             None => (1, self.place(warm)),
@@ -81,13 +81,13 @@ impl WarmPlaces {
 
 impl Warm {
     /// The one that was used last.
-    pub(super) fn take(&self) -> Option<(Store<Attempt>, Instance, Past)> {
+    pub(in crate::sandbox) fn take(&self) -> Option<(Store<Attempt>, Instance, Past)> {
         let kept = self.kept().pop()?;
         Some((kept.store, kept.instance, Some((kept.events, kept.place))))
     }
 
     /// Drops them all.
-    pub(super) fn clear(&self) {
+    pub(in crate::sandbox) fn clear(&self) {
         // Outside the lock: dropping returns memory to the kernel.
         let all = std::mem::take(&mut *self.kept());
         drop(all);

@@ -4,16 +4,18 @@ use bytesize::ByteSize;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-use super::attempt::{Attempt, Stopped};
-use super::bindings::exports::hookbox::plugin::handler::{Failure, NewEvent};
-use super::limits::{MAX_FIELDS_BYTES, MAX_ONE_MEMORY_BYTES, Refused};
-use super::{Call, Verdict, emitted, text};
+use super::emitted;
+use crate::sandbox::bindings::exports::hookbox::plugin::handler::{Failure, NewEvent};
+use crate::sandbox::host::state::{Attempt, Stopped};
+use crate::sandbox::limits::{MAX_FIELDS_BYTES, MAX_ONE_MEMORY_BYTES, Refused};
+use crate::sandbox::{Call, Verdict};
+use crate::text;
 
 /// Functions of the guest that an error names.
 const MAX_FRAMES: usize = 4;
 
 /// How the call into the guest ended.
-pub(super) enum Ended {
+pub(in crate::sandbox) enum Ended {
     /// The handler returned.
     Returned(Result<Vec<NewEvent>, Failure>),
     /// The handler returned something that the host does not take, and why.
@@ -29,7 +31,7 @@ pub(super) enum Ended {
 }
 
 /// The verdict on one attempt.
-pub(super) fn of(ended: Ended, attempt: &Attempt, call: &Call) -> Verdict {
+pub(in crate::sandbox) fn of(ended: Ended, attempt: &Attempt, call: &Call) -> Verdict {
     let subject = call.event.attributes.subject.as_deref();
     match ended {
         Ended::Returned(Ok(events)) => {
@@ -51,7 +53,7 @@ pub(super) fn of(ended: Ended, attempt: &Attempt, call: &Call) -> Verdict {
 }
 
 /// Which key of the configuration sets a limit.
-pub(super) fn set_by(key: &str) -> String {
+pub(in crate::sandbox) fn set_by(key: &str) -> String {
     format!("`{key}` under its [plugins] section sets the limit")
 }
 

@@ -7,8 +7,8 @@ use wasi_preview1_component_adapter_provider as adapter;
 use wasmparser::{Parser, Payload};
 use wit_component::ComponentEncoder;
 
-use super::load::LoadError;
-use super::text;
+use super::link::LoadError;
+use crate::text;
 
 /// Custom sections in which bindings generators note the world that a core module implements begin with this:
 /// <https://github.com/bytecodealliance/wasm-tools/tree/main/crates/wit-component>.
@@ -18,7 +18,7 @@ const GO_SECTION: &str = "go:";
 
 /// A file in binary form.
 #[derive(Debug)]
-pub(super) enum Binary<'a> {
+pub(in crate::sandbox) enum Binary<'a> {
     /// A component.
     Component(Cow<'a, [u8]>),
     /// A core module that is run as it is.
@@ -26,7 +26,7 @@ pub(super) enum Binary<'a> {
 }
 
 /// Reads what a file is from its first bytes, and brings it into a form that can be compiled.
-pub(super) fn binary(bytes: &[u8]) -> Result<Binary<'_>, LoadError> {
+pub(in crate::sandbox) fn binary(bytes: &[u8]) -> Result<Binary<'_>, LoadError> {
     let binary = match bytes {
         [] => return Err(LoadError::Empty),
         [0x7f, b'E', b'L', b'F', ..] => return Err(LoadError::Precompiled),

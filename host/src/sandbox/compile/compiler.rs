@@ -17,19 +17,12 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 
-use super::{LoadError, Plugin, Sandbox, load};
+use super::cache::Cache;
+use super::child::{self, CompileLimits};
+use super::code::Draft;
+use crate::sandbox::load::link::{self, LoadError};
+use crate::sandbox::{Plugin, Sandbox};
 use crate::tasks;
-
-mod cache;
-mod child;
-mod code;
-mod confined;
-
-pub use cache::Cache;
-pub use child::CompileLimits;
-pub use confined::{Confinement, compile_stdin};
-
-use code::Draft;
 
 /// Who compiles.
 #[derive(Debug, Clone)]
@@ -86,7 +79,7 @@ impl Compiler {
         let code = workshop.cache.as_ref()?.find(&key(&sandbox.0.engine, file))?;
         // What cannot be loaded is no verdict on the file: it is compiled anew.
         let code = code.load(&sandbox.0.engine).ok()?;
-        Some(load::link(&sandbox.0, code))
+        Some(link::link(&sandbox.0, code))
     }
 }
 
@@ -101,7 +94,7 @@ impl Workshop {
             // Not needed any more, while the machine code is read.
             drop(file);
             let code = draft.finish(&key, workshop.cache.as_ref());
-            load::link(&sandbox.0, code.load(&sandbox.0.engine)?)
+            link::link(&sandbox.0, code.load(&sandbox.0.engine)?)
         });
         Ok((plugin.await?, since(started)))
     }

@@ -8,17 +8,18 @@ use wasmtime::{InstancePre, Store, UpdateDeadline};
 use wasmtime_wasi::p2::bindings::{Command, CommandPre};
 use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 
-use super::attempt::{Attempt, Stopped};
-use super::command::{self, EmittedLines};
-use super::cpu::Meter;
-use super::limits::{CALL_BOOKKEEPING_BYTES, MAX_TIMEOUT_MS, SLACK_MS};
-use super::verdict::{self, Ended};
-use super::{Call, Invocation, Linked, Verdict, bindings, handler, http};
+use super::outcome::{self, Ended};
 use crate::egress::Redactor;
+use crate::sandbox::cpu::Meter;
+use crate::sandbox::host::state::{Attempt, Stopped};
+use crate::sandbox::kinds::command::{self, EmittedLines};
+use crate::sandbox::kinds::{handler, http};
+use crate::sandbox::limits::{CALL_BOOKKEEPING_BYTES, MAX_TIMEOUT_MS, SLACK_MS};
+use crate::sandbox::{Call, Invocation, Linked, Verdict, bindings};
 use crate::tasks;
 
 /// What an instance is made of, by contract.
-pub(super) enum Entry {
+pub(in crate::sandbox) enum Entry {
     Handler(bindings::PluginPre<Attempt>),
     Http(ProxyPre<Attempt>),
     Command(CommandPre<Attempt>),
@@ -26,7 +27,7 @@ pub(super) enum Entry {
 }
 
 /// An instance that can be called.
-pub(super) enum Instance {
+pub(in crate::sandbox) enum Instance {
     Handler(bindings::Plugin),
     Http(Proxy),
     Command(Command, EmittedLines),
@@ -37,7 +38,7 @@ pub(super) enum Instance {
 const TICKS: u64 = 1;
 
 /// Runs one attempt: here, or in the CPU pool once its guest is CPU-bound.
-pub(super) async fn invoke(plugin: &Arc<Linked>, call: Call) -> Invocation {
+pub(in crate::sandbox) async fn invoke(plugin: &Arc<Linked>, call: Call) -> Invocation {
     let meter = Arc::<Meter>::default();
     let in_pool = plugin.slots.begins_in_pool();
     // Its time starts here, wherever it begins.
@@ -83,7 +84,7 @@ async fn attempt(
     drop(ticking);
     // A request that goes on would go on in the next attempt.
     let sending = store.data().outgoing.busy();
-    let invocation = conclude(verdict::of(ended, store.data(), &call), store.data_mut(), started);
+    let invocation = conclude(outcome::of(ended, store.data(), &call), store.data_mut(), started);
     let ended_well = matches!(invocation.verdict, Verdict::Ok(_) | Verdict::Retry { .. } | Verdict::Reject(_));
     let again =
         call.reuse && plugin.contract.reusable() && ended_well && !sending && store.data().memory.refused().is_none();

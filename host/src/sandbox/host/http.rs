@@ -13,17 +13,17 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::{JoinHandle, JoinSet};
 use wasmtime_wasi_http::{Error, RequestOptions, Result, WasiBody, WasiHttpHooks};
 
-use super::Call;
-use super::logs::LogBook;
+use super::log::LogBook;
 use crate::config::{Grants, Limits};
 use crate::egress::{
     BoxError, Egress, Redactor, RequestBody, RequestContext, RequestError, RequestErrorKind, RequestTimeouts, Session,
 };
 use crate::event::{HttpCall, PluginName};
+use crate::sandbox::Call;
 use crate::tasks;
 
 /// The HTTP requests of an attempt. Its session begins with the first request.
-pub(super) struct Outgoing {
+pub(in crate::sandbox) struct Outgoing {
     egress: Egress,
     plugin: PluginName,
     grants: Arc<Grants>,
@@ -37,7 +37,7 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    pub(super) fn new(call: &Call, egress: Egress, deadline: Instant, logs: LogBook) -> Self {
+    pub(in crate::sandbox) fn new(call: &Call, egress: Egress, deadline: Instant, logs: LogBook) -> Self {
         let granted = !call.grants.http.is_empty();
         Self {
             egress,
@@ -53,23 +53,23 @@ impl Outgoing {
     }
 
     /// Begins another attempt.
-    pub(super) fn renew(&mut self, call: &Call, deadline: Instant) {
+    pub(in crate::sandbox) fn renew(&mut self, call: &Call, deadline: Instant) {
         *self = Self::new(call, self.egress.clone(), deadline, self.logs.clone());
     }
 
     /// Whether a request or its response is under way.
-    pub(super) fn busy(&self) -> bool {
+    pub(in crate::sandbox) fn busy(&self) -> bool {
         self.session.as_ref().is_some_and(Session::busy)
     }
 
     /// Ends the session and returns its requests. Later changes are not recorded.
-    pub(super) fn close(&mut self) -> Vec<HttpCall> {
+    pub(in crate::sandbox) fn close(&mut self) -> Vec<HttpCall> {
         self.drain = None;
         self.session.as_ref().map(Session::close).unwrap_or_default()
     }
 
     /// The redactor for the attempt's log and error texts, if a rule adds a credential.
-    pub(super) fn redactor(&self) -> Option<Arc<Redactor>> {
+    pub(in crate::sandbox) fn redactor(&self) -> Option<Arc<Redactor>> {
         self.egress.redactor(&self.plugin, &self.grants)
     }
 

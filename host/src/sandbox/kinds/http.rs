@@ -18,13 +18,14 @@ use wasmtime_wasi_http::p2::bindings::Proxy;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
-use super::attempt::Attempt;
-use super::bindings::exports::hookbox::plugin::handler::{Failure, NewEvent};
-use super::bindings::hookbox::plugin::types::RetryLater;
-use super::verdict::{Ended, set_by};
-use super::{Call, emitted, text};
 use crate::config::Limits;
-use crate::{clock, cloudevents};
+use crate::sandbox::Call;
+use crate::sandbox::bindings::exports::hookbox::plugin::handler::{Failure, NewEvent};
+use crate::sandbox::bindings::hookbox::plugin::types::RetryLater;
+use crate::sandbox::host::state::Attempt;
+use crate::sandbox::run::emitted;
+use crate::sandbox::run::outcome::{Ended, set_by};
+use crate::{clock, cloudevents, text};
 
 /// Who the request is for: the name is reserved (RFC 6761) and leads nowhere.
 const AUTHORITY: &str = "hookbox.invalid";
@@ -43,7 +44,7 @@ struct Read {
 }
 
 /// Hands the event to the handler and reads its answer.
-pub(super) async fn call(proxy: &Proxy, store: &mut Store<Attempt>, call: &Call) -> Ended {
+pub(in crate::sandbox) async fn call(proxy: &Proxy, store: &mut Store<Attempt>, call: &Call) -> Ended {
     let (sender, receiver) = oneshot::channel::<Answer>();
     let mut http = store.data_mut().http();
     let resources = http

@@ -4,12 +4,12 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::contract::version_of;
-use super::load::LoadError;
+use super::kind::version_of;
+use super::link::LoadError;
 
 /// The interfaces of `hookbox:plugin@0.1`.
 const HOOKBOX: [&str; 4] = ["hookbox:plugin/types", "hookbox:plugin/log", "hookbox:plugin/config", "hookbox:plugin/kv"];
-/// The packages of WASI 0.2 that are linked; see [`super::wasi`] for how little is behind them.
+/// The packages of WASI 0.2 that are linked; see [`crate::sandbox::host::wasi`] for how little is behind them.
 const WASI: [&str; 7] =
     ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:http/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
 
@@ -36,7 +36,7 @@ const CAPABILITIES: [(Capability, &str, &str); 3] = [
 ];
 
 /// What a file with these imports asks for.
-pub(super) fn capabilities(imports: &[String]) -> BTreeSet<Capability> {
+pub(in crate::sandbox) fn capabilities(imports: &[String]) -> BTreeSet<Capability> {
     let wanted = |interface| imports.iter().any(|import| version_of(import, interface).is_some());
     CAPABILITIES.iter().filter(|(.., interface)| wanted(interface)).map(|(capability, ..)| *capability).collect()
 }
@@ -67,7 +67,7 @@ impl fmt::Display for Capability {
 }
 
 /// Refuses the first import that the host does not offer.
-pub(super) fn check(imports: &[String]) -> Result<(), LoadError> {
+pub(in crate::sandbox) fn check(imports: &[String]) -> Result<(), LoadError> {
     match imports.iter().find(|import| !offered(import)) {
         None => Ok(()),
         Some(import) => Err(LoadError::Import { import: import.clone(), advice: advice(import) }),

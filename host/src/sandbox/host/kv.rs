@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::KvReader;
-use super::bindings::hookbox::plugin::kv::Error;
+use crate::sandbox::KvReader;
+use crate::sandbox::bindings::hookbox::plugin::kv::Error;
 
 /// The longest key, in bytes.
 const MAX_KEY_BYTES: usize = 256;
@@ -18,7 +18,7 @@ const MAX_WRITTEN_BYTES: usize = 1 << 20;
 
 /// What one attempt has read and written.
 #[derive(Debug)]
-pub(super) struct Overlay {
+pub(in crate::sandbox) struct Overlay {
     reader: Arc<dyn KvReader>,
     reads: BTreeMap<String, Option<i64>>,
     writes: BTreeMap<String, Option<Vec<u8>>>,
@@ -26,17 +26,17 @@ pub(super) struct Overlay {
 }
 
 /// Keys read, with the version seen first.
-pub(super) type Reads = Vec<(String, Option<i64>)>;
+pub(in crate::sandbox) type Reads = Vec<(String, Option<i64>)>;
 /// Keys written; `None` deletes.
-pub(super) type Writes = Vec<(String, Option<Vec<u8>>)>;
+pub(in crate::sandbox) type Writes = Vec<(String, Option<Vec<u8>>)>;
 
 impl Overlay {
-    pub(super) fn new(reader: Arc<dyn KvReader>) -> Self {
+    pub(in crate::sandbox) fn new(reader: Arc<dyn KvReader>) -> Self {
         Self { reader, reads: BTreeMap::new(), writes: BTreeMap::new(), written_bytes: 0 }
     }
 
     /// Reads the attempt's own write, or what is stored.
-    pub(super) async fn get(&mut self, key: String) -> Result<Option<Vec<u8>>, Error> {
+    pub(in crate::sandbox) async fn get(&mut self, key: String) -> Result<Option<Vec<u8>>, Error> {
         if let Some(own) = self.writes.get(&key) {
             return Ok(own.clone());
         }
@@ -49,7 +49,7 @@ impl Overlay {
     }
 
     /// Writes a value, or deletes it.
-    pub(super) fn put(&mut self, key: String, value: Option<Vec<u8>>) -> Result<(), Error> {
+    pub(in crate::sandbox) fn put(&mut self, key: String, value: Option<Vec<u8>>) -> Result<(), Error> {
         self.touch(&key)?;
         let bytes = |value: &Option<Vec<u8>>| key.len() + value.as_ref().map_or(0, Vec::len);
         if value.as_ref().is_some_and(|value| value.len() > MAX_VALUE_BYTES) {
@@ -66,7 +66,7 @@ impl Overlay {
     }
 
     /// What the settlement has to check and to apply. Leaves nothing.
-    pub(super) fn finish(&mut self) -> (Reads, Writes) {
+    pub(in crate::sandbox) fn finish(&mut self) -> (Reads, Writes) {
         let (reads, writes) = (std::mem::take(&mut self.reads), std::mem::take(&mut self.writes));
         self.written_bytes = 0;
         (reads.into_iter().collect(), writes.into_iter().collect())

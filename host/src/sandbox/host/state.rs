@@ -8,20 +8,20 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
-use super::Call;
-use super::bindings::hookbox::plugin::{config, kv, log, types};
-use super::cpu::Meter;
+use super::http::Outgoing;
 use super::kv::Overlay;
-use super::limits::MemoryBudget;
-use super::logs::LogBook;
-use super::outgoing::Outgoing;
+use super::log::LogBook;
 use super::wasi::{self, Stdio, Wasi};
 use crate::config::Limits;
 use crate::egress::Egress;
+use crate::sandbox::Call;
+use crate::sandbox::bindings::hookbox::plugin::{config, kv, log, types};
+use crate::sandbox::cpu::Meter;
+use crate::sandbox::limits::MemoryBudget;
 
 /// Why a guest was stopped while it computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stopped {
+pub(in crate::sandbox) enum Stopped {
     /// Its time was up.
     TimeUp,
     /// It had computed for as long as it may.
@@ -29,18 +29,18 @@ pub(super) enum Stopped {
 }
 
 /// The data of an attempt's store. A store that is kept warm serves one attempt after the other.
-pub(super) struct Attempt {
-    pub(super) memory: MemoryBudget,
-    pub(super) logs: LogBook,
-    pub(super) kv: Overlay,
-    pub(super) outgoing: Outgoing,
+pub(in crate::sandbox) struct Attempt {
+    pub(in crate::sandbox) memory: MemoryBudget,
+    pub(in crate::sandbox) logs: LogBook,
+    pub(in crate::sandbox) kv: Overlay,
+    pub(in crate::sandbox) outgoing: Outgoing,
     /// When the guest's time is up.
-    pub(super) deadline: Instant,
+    pub(in crate::sandbox) deadline: Instant,
     /// What the guest computes.
-    pub(super) meter: Arc<Meter>,
+    pub(in crate::sandbox) meter: Arc<Meter>,
     /// Why the guest was stopped, if it was.
-    pub(super) stopped: Option<Stopped>,
-    pub(super) limits: Limits,
+    pub(in crate::sandbox) stopped: Option<Stopped>,
+    pub(in crate::sandbox) limits: Limits,
     config: Arc<BTreeMap<String, String>>,
     stdio: Stdio,
     /// Made when the guest first asks for it: most plugins are linked with WASI by their toolchain and never call it.
@@ -50,7 +50,7 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    pub(super) fn new(call: &Call, egress: &Egress, deadline: Instant, meter: Arc<Meter>) -> Self {
+    pub(in crate::sandbox) fn new(call: &Call, egress: &Egress, deadline: Instant, meter: Arc<Meter>) -> Self {
         let logs = LogBook::new(&call.limits);
         Self {
             memory: MemoryBudget::new(&call.limits),
@@ -69,7 +69,7 @@ impl Attempt {
     }
 
     /// Begins another attempt in the same store. Standard streams and the guest's own memory stay as they are.
-    pub(super) fn renew(&mut self, call: &Call, deadline: Instant, meter: Arc<Meter>) {
+    pub(in crate::sandbox) fn renew(&mut self, call: &Call, deadline: Instant, meter: Arc<Meter>) {
         self.memory.renew(&call.limits);
         self.kv = Overlay::new(Arc::clone(&call.kv));
         self.outgoing.renew(call, deadline);
@@ -81,12 +81,12 @@ impl Attempt {
     }
 
     /// Standard streams for a guest that has not begun.
-    pub(super) fn set_stdio(&mut self, stdio: Stdio) {
+    pub(in crate::sandbox) fn set_stdio(&mut self, stdio: Stdio) {
         self.stdio = stdio;
     }
 
     /// WASI for core modules.
-    pub(super) fn preview1(&mut self) -> &mut WasiP1Ctx {
+    pub(in crate::sandbox) fn preview1(&mut self) -> &mut WasiP1Ctx {
         let (logs, stdio, limits) = (&self.logs, &self.stdio, &self.limits);
         self.preview1.get_or_insert_with(|| Box::new(wasi::context(logs, stdio, limits).build_p1()))
     }

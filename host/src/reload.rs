@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::plugins::{Change, SETTLE_MS, Shelf, Stock, Work, warnings};
-use crate::sandbox::{Capability, Origin};
+use crate::sandbox::{Capability, CodeSource};
 use crate::status::{Status, Trouble};
 
 mod file;
@@ -279,8 +279,8 @@ fn log(change: &Change) {
         Change::Loaded { name, digest, previous, origin, let_in } => {
             let previous = previous.map(|digest| digest.short());
             let (compiled, compile_ms) = match origin {
-                Some(Origin::Compiled { ms }) => (Some("now"), Some(*ms)),
-                Some(Origin::Cache) => (Some("before"), None),
+                Some(CodeSource::Compiled { ms }) => (Some("now"), Some(*ms)),
+                Some(CodeSource::Cache) => (Some("before"), None),
                 None => (None, None),
             };
             tracing::info!(

@@ -95,7 +95,7 @@ fn the_compilers_promises_are_given_up_in_one_place_only() {
     assert!(lints.contains("unsafe_code = \"deny\""), "the lint stands in the workspace");
     let found: Vec<String> = rust_sources("host").iter().flat_map(shape::unsafe_blocks).collect();
     let files: Vec<&str> = found.iter().filter_map(|place| place.split(':').next()).collect();
-    assert_eq!(files, ["host/src/sandbox/compile/code.rs"], "{found:#?}");
+    assert_eq!(files, ["host/src/sandbox/compile/machine_code.rs"], "{found:#?}");
 }
 
 #[test]

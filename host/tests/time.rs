@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hookbox::app;
 use hookbox::clock::Clock;
 use hookbox::config::{Config, MakeSecrets};
-use hookbox::sandbox::Compiler;
+use hookbox::sandbox::{ChildCompiler, CompileLimits, Compiler};
 use hookbox::store::OnLoss;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +31,16 @@ id = { json = "/id" }
 "step" = "worker"
 "#;
 
+/// The compiler of a host, without a cache.
+fn compiler() -> Compiler {
+    Compiler::Child(Arc::new(ChildCompiler {
+        program: env!("CARGO_BIN_EXE_hookbox").into(),
+        cache: None,
+        temp_dir: std::env::temp_dir(),
+        limits: CompileLimits::default(),
+    }))
+}
+
 /// A host in a thread of its own.
 struct Host {
     public: SocketAddr,
@@ -48,7 +58,7 @@ impl Host {
         let thread = std::thread::Builder::new().spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             runtime.block_on(async {
-                let app = app::build_by(config, Compiler::InProcess, OnLoss::Refuse, clock).await.unwrap();
+                let app = app::build_by(config, compiler(), OnLoss::Refuse, clock).await.unwrap();
                 say.send(app.addresses()).unwrap();
                 app.run(stopping, Arc::new(String::new)).await.unwrap();
             });

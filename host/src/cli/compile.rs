@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::failure::Failure;
 use crate::config::{self, Config};
-use crate::sandbox::{Cache, CompileLimits, Compiler, Confinement, Workshop, compile_stdin};
+use crate::sandbox::{Cache, ChildCompiler, CompileLimits, Compiler, Confinement, compile_stdin};
 
 #[derive(Debug, Args)]
 pub(super) struct Compile {
@@ -62,5 +62,5 @@ fn compiler(cache: Option<Cache>) -> Result<Compiler, Failure> {
     let program =
         config::own_program().map_err(|error| Failure::failed(format!("this program cannot find itself: {error}")))?;
     let (temp_dir, limits) = (config::temp_dir(), CompileLimits::default());
-    Ok(Compiler::Child(Arc::new(Workshop { program, cache, temp_dir, limits })))
+    Ok(Compiler::Child(Arc::new(ChildCompiler { program, cache, temp_dir, limits })))
 }

@@ -296,18 +296,9 @@ fn judge(entry: Option<&Entry>, settings: &PluginSettings, digest: Digest, asked
     }
     let why = match settings.approve {
         _ if note.approved == Some(digest) && !over => "approved",
-        _ if added.iter().all(|capability| grants(settings, *capability)) => "granted",
+        _ if added.iter().all(|capability| capability.is_granted(settings)) => "granted",
         Approve::Auto => "auto",
         Approve::Ask => return Ruling::Hold { added, trouble: trouble.clone() },
     };
     Ruling::Take(Some(LetIn { added, why }))
-}
-
-/// Whether what the owner wrote in the configuration is of use for nothing else.
-fn grants(settings: &PluginSettings, capability: Capability) -> bool {
-    match capability {
-        Capability::Http => !settings.grants.http.is_empty(),
-        Capability::Config => !settings.config.is_empty(),
-        Capability::Kv => false,
-    }
 }

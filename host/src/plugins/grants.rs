@@ -1,53 +1,20 @@
 //! What the configuration grants a plugin, in words, and where that and the plugin do not fit together.
 
-use crate::config::{HttpRule, PluginSettings};
+use crate::config::PluginSettings;
 use crate::sandbox::{Capability, Plugin};
 
 /// What a plugin is granted, one text each, in the terms of the configuration; no text holds a secret.
 pub fn grants(settings: &PluginSettings) -> Vec<String> {
-    let http = settings.grants.http.iter().map(|rule| http_rule(rule));
-    let config = match settings.config.len() {
-        0 => None,
-        1 => Some("config: 1 value".to_owned()),
-        count => Some(format!("config: {count} values")),
-    };
-    http.chain(config).collect()
+    Capability::all().flat_map(|capability| capability.grants(settings)).collect()
 }
 
-/// `https://api.example.com:443 GET,POST /v1/ + header authorization`.
-fn http_rule(rule: &HttpRule) -> String {
-    let scheme = if rule.tls { "https" } else { "http" };
-    let methods = rule.methods.as_ref().map_or("*".to_owned(), |methods| methods.join(","));
-    let mut text = format!("{scheme}://{}:{} {methods} {}", rule.host, rule.port, rule.path);
-    for header in &rule.headers {
-        text.push_str(" + header ");
-        text.push_str(&header.name);
-    }
-    if rule.private {
-        text.push_str(" + private addresses");
-    }
-    if rule.authorities.is_some() {
-        text.push_str(" + own authorities");
-    }
-    text
-}
-
-/// What the configuration says of a plugin in vain, for people.
+/// What the configuration grants a plugin that does not use it, for people.
 pub fn warnings(name: &str, settings: &PluginSettings, plugin: &Plugin) -> Vec<String> {
-    let mut found = Vec::new();
     let asked = plugin.capabilities();
-    let mut in_vain = |key: &str, capability: Capability| {
-        if !asked.contains(&capability) {
-            let interface = capability.interface();
-            found.push(format!("`{key}` says nothing to plugin `{name}`: it does not import {interface}"));
-        }
-    };
-    if !settings.grants.http.is_empty() {
-        in_vain("http", Capability::Http);
-    }
-    if !settings.config.is_empty() {
-        in_vain("config", Capability::Config);
-    }
+    let unused = Capability::all().filter(|it| it.is_granted(settings) && !asked.contains(it));
+    let mut found: Vec<String> = unused
+        .map(|it| format!("`{it}` says nothing to plugin `{name}`: it does not import {}", it.interface()))
+        .collect();
     if settings.reuse && !plugin.contract().reusable() {
         found.push(format!("`instance = \"reuse\"` says nothing to plugin `{name}`: a command runs once"));
     }
@@ -61,7 +28,7 @@ mod tests {
     use secrecy::SecretString;
 
     use super::*;
-    use crate::config::{Grants, HostPattern, Injected};
+    use crate::config::{Grants, HostPattern, HttpRule, Injected};
     use crate::sandbox::{Sandbox, SandboxOptions};
 
     fn rule() -> HttpRule {

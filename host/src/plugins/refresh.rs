@@ -17,7 +17,7 @@ use super::work::{Good, Known, Trial, Trials, Work, try_kept};
 use super::{Approvals, Held, LetIn, Loaded, Shelf, Slot};
 use crate::clock::Clock;
 use crate::event::{Digest, PluginName};
-use crate::sandbox::{Compiler, Origin, Plugin, Sandbox};
+use crate::sandbox::{CodeSource, Compiler, Plugin, Sandbox};
 use crate::tasks;
 
 /// How long a file must stay as it is before it is read, in milliseconds.
@@ -64,7 +64,7 @@ pub enum Change {
         /// What ran before.
         previous: Option<Digest>,
         /// Where its machine code came from; `None` if it ran already.
-        origin: Option<Origin>,
+        origin: Option<CodeSource>,
         /// Why it may ask for more than the last one, if it does.
         let_in: Option<LetIn>,
     },

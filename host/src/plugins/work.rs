@@ -23,7 +23,7 @@ use super::Stock;
 use super::approvals::{Asked, LetIn};
 use super::folder::{Folder, Seen, Stamp};
 use crate::event::{Digest, PluginName};
-use crate::sandbox::{Origin, Plugin};
+use crate::sandbox::{CodeSource, Plugin};
 use crate::tasks;
 
 /// Up to this size a file is a small one, in bytes: what was written in Rust or C is, what brings an interpreter or a
@@ -57,7 +57,7 @@ pub(super) enum Trial {
 pub(super) struct Good {
     pub(super) plugin: Plugin,
     pub(super) digest: Digest,
-    pub(super) origin: Origin,
+    pub(super) origin: CodeSource,
     /// Why it may ask for more than the last one, if it does.
     pub(super) let_in: Option<LetIn>,
     /// What ran last, and where it is kept, if nothing runs and this is likely to be held.
@@ -74,7 +74,7 @@ pub(super) struct Known {
 }
 
 impl Good {
-    fn new((plugin, origin): (Plugin, Origin), digest: Digest) -> Self {
+    fn new((plugin, origin): (Plugin, CodeSource), digest: Digest) -> Self {
         Self { plugin, digest, origin, let_in: None, last: None }
     }
 }
@@ -268,8 +268,8 @@ pub(super) fn try_kept(stock: &Stock, folder: &Folder, name: &PluginName, file_n
     let Ok(Some((file, digest))) = folder.read(file_name, stamp).map(|bytes| bytes.map(digested)) else {
         return Trial::Changed;
     };
-    let good = match stock.compiler.kept(&stock.sandbox, &file) {
-        Some(Ok(plugin)) => Good::new((plugin, Origin::Cache), digest),
+    let good = match stock.compiler.cached(&stock.sandbox, &file) {
+        Some(Ok(plugin)) => Good::new((plugin, CodeSource::Cache), digest),
         Some(Err(error)) => return Trial::Bad(describe(file_name, &error)),
         None => return Trial::Changed,
     };

@@ -1,5 +1,5 @@
-//! What `wit/plugin.wit` says, as Rust types. Parameters are borrowed, so that a body goes from the store to the guest
-//! with a single copy.
+//! The types of `wit/plugin.wit` in Rust. Parameters are borrowed, so that a body goes from the
+//! store to the guest with a single copy.
 
 wasmtime::component::bindgen!({
     path: "../wit",

@@ -1,7 +1,23 @@
-//! What the host offers to guests, one file a capability.
+//! What the host offers to guests.
+//!
+//! Each file is one import: how it is linked, what it holds for an attempt, what of that is
+//! recorded, and whether it is a capability. `list` has one entry for each of them; the check of
+//! imports, approvals, texts and documents read that list.
 
-pub(super) mod http;
-pub(super) mod kv;
-pub(super) mod log;
-pub(super) mod state;
-pub(super) mod wasi;
+mod config;
+mod http;
+mod import;
+mod kv;
+mod list;
+mod log;
+mod state;
+mod stdout;
+mod types;
+mod wasi;
+
+pub use list::Capability;
+
+pub(super) use import::Offer;
+pub(super) use list::{HostState, offers};
+pub(super) use state::{AttemptState, Stopped};
+pub(super) use stdout::{EmittedLines, Stdio};

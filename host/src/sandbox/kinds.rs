@@ -1,5 +1,13 @@
 //! The kinds of plugin: how each is handed an event, and how its answer is read.
 
-pub(super) mod command;
-pub(super) mod handler;
-pub(super) mod http;
+mod command;
+mod contract;
+mod ended;
+mod handler;
+mod http;
+mod instance;
+
+pub use contract::Contract;
+
+pub(super) use ended::Ended;
+pub(super) use instance::{EntryPoint, PluginInstance};

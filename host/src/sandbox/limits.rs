@@ -1,5 +1,5 @@
-//! The bounds of an attempt that nobody configures, and the budget that keeps its memory and tables within the limits that
-//! are ([`Limits`]).
+//! Bounds of an attempt that nobody configures, and the budget that keeps its memory and tables
+//! within those that are configured ([`Limits`]).
 
 use wasmtime::{ResourceLimiter, Result};
 
@@ -8,20 +8,25 @@ use crate::config::Limits;
 /// The longest timeout; a longer one is shortened to it. One day, in milliseconds.
 pub(super) const MAX_TIMEOUT_MS: u64 = 24 * 3600 * 1000;
 
-/// How long after the deadline an attempt may still come to its own end, in milliseconds.
+/// How long after the deadline an attempt may still end by itself, in milliseconds.
 pub(super) const SLACK_MS: u64 = 5;
 
-/// The largest single linear memory, in bytes, whatever an attempt is allowed in all.
+/// The largest single linear memory, in bytes, whatever an attempt is allowed in total.
 pub(super) const MAX_ONE_MEMORY_BYTES: usize = 256 << 20;
 
-/// Room for the bookkeeping of what a guest hands over in one call, in bytes.
+/// Added to the limit of one call for the host's bookkeeping of it, in bytes.
 pub(super) const CALL_BOOKKEEPING_BYTES: usize = 64 << 10;
 
-/// How far ahead an emitted event may be put off: 366 days, in milliseconds.
+/// The longest delay of an emitted event: 366 days, in milliseconds.
 pub(super) const MAX_EMITTED_DELAY_MS: u64 = 366 * 24 * 3600 * 1000;
 
 /// Header fields of one request or response of a guest, as they lie in memory, in bytes.
 pub(super) const MAX_FIELDS_BYTES: usize = 64 << 10;
+
+/// Names the key of the configuration that sets a limit.
+pub(super) fn set_by(key: &str) -> String {
+    format!("`{key}` under its [plugins] section sets the limit")
+}
 
 /// Counts all linear memories and tables of one attempt against one limit.
 #[derive(Debug)]
@@ -31,12 +36,12 @@ pub(super) struct MemoryBudget {
     elements: usize,
     used_bytes: usize,
     peak_bytes: usize,
-    refused: Option<Refused>,
+    refused: Option<MemoryRefusal>,
 }
 
 /// Why memory was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refused {
+pub(super) enum MemoryRefusal {
     /// All memories together would have passed this limit, in bytes.
     Budget(usize),
     /// One memory would have passed [`MAX_ONE_MEMORY_BYTES`].
@@ -51,32 +56,33 @@ impl MemoryBudget {
         Self { limit_bytes, limit_elements, elements: 0, used_bytes: 0, peak_bytes: 0, refused: None }
     }
 
-    /// Another attempt begins in the same memories.
+    /// Begins another attempt in the same memories.
     pub(super) fn renew(&mut self, limits: &Limits) {
         let Self { elements, used_bytes, .. } = *self;
         *self = Self { elements, used_bytes, peak_bytes: used_bytes, ..Self::new(limits) };
     }
 
-    /// Whether so little is left that a guest had better begin anew: less than a quarter.
+    /// Whether less than a quarter is left, so that a new instance serves the next event better.
     pub(super) fn nearly_used_up(&self) -> bool {
         self.used_bytes > self.limit_bytes / 4 * 3
     }
 
-    /// The most it held, in bytes.
+    /// The most memory held, in bytes.
     pub(super) fn peak_bytes(&self) -> usize {
         self.peak_bytes
     }
 
-    /// Whether the guest was refused memory: then a trap that follows is no accident.
-    pub(super) fn refused(&self) -> Option<Refused> {
+    /// Why the guest was refused memory, if it was: the cause of a trap that follows.
+    pub(super) fn refused(&self) -> Option<MemoryRefusal> {
         self.refused
     }
 
-    /// A growth that is granted succeeds but for want of memory of the host, so nothing is ever given back.
+    /// Counts a growth. One that is granted fails only if the host has no memory, so nothing is
+    /// ever subtracted again.
     fn grow(&mut self, from_bytes: usize, to_bytes: usize) -> bool {
         let used_bytes = self.used_bytes.saturating_add(to_bytes.saturating_sub(from_bytes));
         if used_bytes > self.limit_bytes {
-            self.refused = Some(Refused::Budget(self.limit_bytes));
+            self.refused = Some(MemoryRefusal::Budget(self.limit_bytes));
             return false;
         }
         self.used_bytes = used_bytes;
@@ -88,11 +94,11 @@ impl MemoryBudget {
 impl ResourceLimiter for MemoryBudget {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
         if maximum.is_some_and(|maximum| desired > maximum) {
-            // The guest's own limit, and its own business.
+            // The guest's own limit.
             return Ok(false);
         }
         if desired > MAX_ONE_MEMORY_BYTES && self.limit_bytes > MAX_ONE_MEMORY_BYTES {
-            self.refused = Some(Refused::OneMemory);
+            self.refused = Some(MemoryRefusal::OneMemory);
             return Ok(false);
         }
         Ok(self.grow(current, desired))
@@ -104,7 +110,7 @@ impl ResourceLimiter for MemoryBudget {
         }
         let elements = self.elements.saturating_add(desired.saturating_sub(current));
         if elements > self.limit_elements {
-            self.refused = Some(Refused::Tables(self.limit_elements));
+            self.refused = Some(MemoryRefusal::Tables(self.limit_elements));
             return Ok(false);
         }
         let granted = self.grow(current.saturating_mul(size_of::<usize>()), desired.saturating_mul(size_of::<usize>()));
@@ -133,7 +139,7 @@ mod tests {
         assert!(budget.table_growing(0, PAGE / 16, None).unwrap());
         assert_eq!(budget.refused(), None);
         assert!(!budget.memory_growing(PAGE, 2 * PAGE, None).unwrap());
-        assert_eq!(budget.refused(), Some(Refused::Budget(3 * PAGE)));
+        assert_eq!(budget.refused(), Some(MemoryRefusal::Budget(3 * PAGE)));
         assert_eq!(budget.peak_bytes(), 2 * PAGE + PAGE / 2);
     }
 
@@ -142,7 +148,7 @@ mod tests {
         let mut budget = MemoryBudget::new(&Limits { table_elements: 10, ..Limits::default() });
         assert!(budget.table_growing(0, 6, None).unwrap() && budget.table_growing(0, 4, None).unwrap());
         assert!(!budget.table_growing(4, 5, None).unwrap());
-        assert_eq!(budget.refused(), Some(Refused::Tables(10)));
+        assert_eq!(budget.refused(), Some(MemoryRefusal::Tables(10)));
         budget.renew(&Limits { table_elements: 11, ..Limits::default() });
         assert!(budget.table_growing(4, 5, None).unwrap(), "what is there stays counted");
         assert!(!budget.table_growing(5, 6, None).unwrap());
@@ -160,7 +166,7 @@ mod tests {
     fn a_single_memory_has_a_limit_of_its_own() {
         let mut budget = budget(usize::MAX);
         assert!(!budget.memory_growing(PAGE, MAX_ONE_MEMORY_BYTES + PAGE, None).unwrap());
-        assert_eq!(budget.refused(), Some(Refused::OneMemory));
+        assert_eq!(budget.refused(), Some(MemoryRefusal::OneMemory));
         assert!(budget.memory_growing(PAGE, MAX_ONE_MEMORY_BYTES, None).unwrap());
     }
 }

@@ -1,6 +1,14 @@
 //! One attempt, from its instance to its verdict.
 
-pub(super) mod emitted;
-pub(super) mod invoke;
-pub(super) mod outcome;
-pub(super) mod warm;
+mod emitted;
+mod invoke;
+mod outcome;
+mod plugin;
+mod sandbox;
+mod warm;
+
+pub use plugin::Plugin;
+pub use sandbox::{Sandbox, SandboxError, SandboxOptions};
+
+pub(super) use plugin::PluginFacts;
+pub(super) use sandbox::Core;

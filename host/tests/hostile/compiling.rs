@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use hookbox::sandbox::{CompileLimits, Compiler, Confinement, Workshop};
+use hookbox::sandbox::{ChildCompiler, CompileLimits, Compiler, Confinement};
 
 use super::{gallery, is_served, site};
 
 /// What a file may take here: enough for what is to be taken, and little enough that a bomb is soon over.
 fn compiler() -> Compiler {
     let confinement = Confinement { cpu_s: 1, ..CompileLimits::default().confinement };
-    Compiler::Child(Arc::new(Workshop {
+    Compiler::Child(Arc::new(ChildCompiler {
         program: env!("CARGO_BIN_EXE_hookbox").into(),
         cache: None,
         temp_dir: std::env::temp_dir(),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use hookbox::sandbox::{Cache, CompileLimits, Compiler, Confinement, Origin, Workshop};
+use hookbox::sandbox::{Cache, ChildCompiler, CodeSource, CompileLimits, Compiler, Confinement};
 
 use super::*;
 use crate::harness::wait_for;
@@ -21,7 +21,7 @@ fn confined(change: impl FnOnce(&mut Confinement)) -> CompileLimits {
 
 fn compiler(program: impl Into<PathBuf>, limits: CompileLimits, cache: Option<Cache>) -> Compiler {
     let temp_dir = std::env::temp_dir();
-    Compiler::Child(Arc::new(Workshop { program: program.into(), cache, temp_dir, limits }))
+    Compiler::Child(Arc::new(ChildCompiler { program: program.into(), cache, temp_dir, limits }))
 }
 
 fn child(limits: CompileLimits) -> Compiler {
@@ -39,13 +39,13 @@ async fn what_a_child_made_runs_and_is_kept() {
     for name in ["ok", "retry", "../hostile/http-silent", "../hostile/command-loop"] {
         let file = file(&format!("tests/guests/{name}.wat"));
         let compiler = compiler(env!("CARGO_BIN_EXE_hookbox"), limits(), Some(cache.clone()));
-        assert!(compiler.kept(&SANDBOX, &file).is_none());
+        assert!(compiler.cached(&SANDBOX, &file).is_none());
         let (made, origin) = compiler.load(&SANDBOX, file.clone().into()).await.unwrap();
-        assert!(matches!(origin, Origin::Compiled { .. }), "{name}: {origin:?}");
+        assert!(matches!(origin, CodeSource::Compiled { .. }), "{name}: {origin:?}");
         let (kept, origin) = compiler.load(&SANDBOX, file.clone().into()).await.unwrap();
-        assert_eq!(origin, Origin::Cache, "{name}");
+        assert_eq!(origin, CodeSource::Cache, "{name}");
         let here = SANDBOX.load(&file).unwrap();
-        for plugin in [made, kept, compiler.kept(&SANDBOX, &file).unwrap().unwrap()] {
+        for plugin in [made, kept, compiler.cached(&SANDBOX, &file).unwrap().unwrap()] {
             assert_eq!((plugin.contract(), plugin.imports()), (here.contract(), here.imports()), "{name}");
             let verdict = plugin.invoke(short_call()).await.verdict;
             assert_eq!(verdict, here.invoke(short_call()).await.verdict, "{name}");
@@ -82,16 +82,16 @@ async fn a_child_refuses_a_file_in_the_words_of_this_process() {
 async fn a_file_that_wants_too_much_ends_the_child_and_says_what_ran_out() {
     let bomb = crate::hostile::file("values-many");
     let cases = [
-        (confined(|of| of.cpu_s = 1), "the compiler ran out of time on it: it has 1 s of processor time for a file"),
-        (confined(|of| of.memory_bytes = 200 << 20), "the compiler ran out of memory on it: it has 200 MiB for a file"),
-        (CompileLimits { wall_ms: 500, ..limits() }, "the compiler did not come to an end with it within 1 s"),
+        (confined(|of| of.cpu_s = 1), "the compiler ran out of time: it may use 1 s of CPU time for a file"),
+        (confined(|of| of.memory_bytes = 200 << 20), "the compiler ran out of memory: it may use 200 MiB for a file"),
+        (CompileLimits { wall_ms: 500, ..limits() }, "the compiler did not finish within 1 s"),
     ];
     for (limits, expected) in cases {
         assert_eq!(refused(&child(limits), &bomb).await, expected);
     }
     let little = confined(|of| of.code_bytes = 2 << 10);
     let message = refused(&child(little), &file("tests/guests/ok.wat")).await;
-    assert_eq!(message, "the compiler made more than 0 MiB of machine code of it");
+    assert_eq!(message, "the compiler made more than 0 MiB of machine code");
     assert_eq!(guest("ok").invoke(call()).await.verdict, Verdict::Ok(Vec::new()), "this process goes on");
 }
 
@@ -100,8 +100,8 @@ async fn a_child_that_is_killed_or_cannot_start_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let file = file("tests/guests/ok.wat");
     for (name, script, expected) in [
-        ("killed", "kill -9 $$", "the compiler was killed while it worked on it"),
-        ("crashed", "echo at last >&2; kill -SEGV $$", "the compiler crashed on it, with signal 11: at last"),
+        ("killed", "kill -9 $$", "the compiler was killed, by hand or because"),
+        ("crashed", "echo at last >&2; kill -SEGV $$", "the compiler crashed with signal 11: at last"),
         ("failed", "echo no such thing >&2; exit 7", "the compiler failed: no such thing"),
         ("silent", "exit 0", "the compiler wrote no machine code"),
         ("false", "echo code; exit 0", "the compiler wrote no machine code"),

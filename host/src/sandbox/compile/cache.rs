@@ -1,14 +1,16 @@
-//! The folder that keeps machine code: nobody else may write it, and what is found in it is held against its name.
+//! The cache of machine code: a folder that nobody else may write, whose files are checked against
+//! their names.
 //!
-//! A folder that a group could write is emptied before it is used again: its members could have given one plugin's code the
-//! name of another's. A folder that everybody may write, or that another user owns, is not used at all.
+//! A folder that a group could write is emptied before it is used again: its members could have
+//! given one plugin's code the name of another's. A folder that everybody may write, or that
+//! another user owns, is not used at all.
 //!
-//! An entry is a file as wasmtime wrote it, named `KEY.SHA256`: what it was made of and for, and what it holds. It
-//! appears whole, by renaming. One that is damaged, or that another user could have written, is not used and is made
-//! again.
+//! An entry is a file as wasmtime wrote it, named `KEY.SHA256`: what it was made of and for, and
+//! what it holds. It appears whole, by renaming. An entry that is damaged, or that another user
+//! could have written, is not used and is compiled again.
 
 use std::fs::{DirBuilder, File};
-use std::io;
+use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -18,22 +20,23 @@ use rustix::fs::{
     renameat, statat, unlinkat,
 };
 use rustix::process::{Uid, geteuid};
+use sha2::{Digest as _, Sha256};
 
+use super::machine_code::MachineCode;
+use super::temp_file::{self, TempFile, TempName};
 use crate::files::{open_folder, private};
 
-use super::code::{DRAFT_ENDING, Draft, Verified, create, draft_name, sha256};
+/// The most machine code in the cache, in bytes; the least recently used goes first. A Python
+/// plugin has 35 MB.
+const MAX_CACHED_BYTES: u64 = 1 << 30;
 
-/// The most machine code that is kept, in bytes; what was not used for the longest time goes first. A Python plugin has
-/// 35 MB.
-const MAX_KEPT_BYTES: u64 = 1 << 30;
+/// The most entries in the cache.
+const MAX_CACHED: usize = 2_000;
 
-/// The most entries that are kept.
-const MAX_KEPT: usize = 2_000;
+/// A temporary file older than this was left by a process that was killed, in seconds.
+const STALE_S: i64 = 3_600;
 
-/// A draft older than this was left behind by a process that was killed, in seconds.
-const STALE_DRAFT_S: i64 = 3_600;
-
-/// The mode of a folder that is being emptied has this bit, which means nothing to a folder that one user writes.
+/// Marks a folder that is being emptied. The bit means nothing for a folder that one user writes.
 const EMPTYING: Mode = Mode::SVTX;
 
 /// A folder of machine code.
@@ -41,26 +44,12 @@ const EMPTYING: Mode = Mode::SVTX;
 pub struct Cache {
     dir: PathBuf,
     writes: bool,
-    /// Another folder to look in for what is not here.
+    /// Where to look for what is not here.
     other: Option<Box<Self>>,
 }
 
-/// Where a draft stands in the folder.
-#[derive(Debug)]
-pub(super) struct Place {
-    dir: OwnedFd,
-    name: String,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        // Under this name it is not wanted any more, whether it got another one or not.
-        let _ = unlinkat(&self.dir, &self.name, AtFlags::empty());
-    }
-}
-
 impl Cache {
-    /// The folder at `dir`, made when it is needed.
+    /// The folder at `dir`, created when it is needed.
     pub fn at(dir: PathBuf) -> Self {
         Self { dir, writes: true, other: None }
     }
@@ -70,22 +59,22 @@ impl Cache {
         Self { dir, writes: false, other: None }
     }
 
-    /// The same, and what is not found there is looked for in `other`.
+    /// The same, and `other` for what is not found there.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         Self { other: Some(Box::new(other)), ..self }
     }
 
-    /// What is kept under `key`, if it can be trusted.
-    pub(super) fn find(&self, key: &str) -> Option<Verified> {
+    /// The code under `key`, if there is any that can be trusted.
+    pub(super) fn find(&self, key: &str) -> Option<MachineCode> {
         self.find_here(key).or_else(|| self.other.as_ref()?.find(key))
     }
 
-    fn find_here(&self, key: &str) -> Option<Verified> {
+    fn find_here(&self, key: &str) -> Option<MachineCode> {
         let dir = match self.open() {
             Ok(dir) => dir?,
             Err(why) => {
-                let (dir, hint) = (self.dir.display(), "nothing is kept and plugins are compiled at every start");
+                let (dir, hint) = (self.dir.display(), "plugins are compiled at every start");
                 tracing::warn!(error = %why, "the folder of compiled plugins, {dir}, is not used: {hint}");
                 return None;
             }
@@ -95,11 +84,11 @@ impl Cache {
             match verify(&dir, name) {
                 Ok(file) => {
                     self.touch(&file);
-                    Some(Verified(file))
+                    Some(MachineCode(file))
                 }
                 Err(why) => {
                     let path = self.dir.join(name);
-                    tracing::warn!(error = %why, path = %path.display(), "a compiled plugin is not used, and made again");
+                    tracing::warn!(error = %why, path = %path.display(), "a compiled plugin is not used, and is compiled again");
                     if self.writes {
                         let _ = unlinkat(&dir, name.as_str(), AtFlags::empty());
                     }
@@ -109,21 +98,19 @@ impl Cache {
         })
     }
 
-    /// A new file in the folder; `None` if nothing is to be, or can be, kept.
-    pub(super) fn draft(&self) -> Option<Draft> {
+    /// A new file in the folder; `None` if nothing may or can be cached.
+    pub(super) fn temp_file(&self) -> Option<TempFile> {
         let dir = self.open().ok().flatten().filter(|_| self.writes)?;
-        let name = draft_name().ok()?;
-        let file = create(&dir, &name).ok()?;
-        Some(Draft::at(Place { dir, name }, file))
+        TempFile::named(dir).ok()
     }
 
-    /// Gives a draft its name, and makes room.
-    pub(super) fn keep(&self, place: Place, file: &File, key: &str) {
-        let kept = sha256(file)
-            .and_then(|digest| Ok(renameat(&place.dir, &place.name, &place.dir, format!("{key}.{digest}"))?));
+    /// Renames a temporary file to an entry, and deletes entries beyond the limits.
+    pub(super) fn keep(&self, name: TempName, file: &File, key: &str) {
+        let kept =
+            sha256(file).and_then(|digest| Ok(renameat(&name.dir, &name.name, &name.dir, format!("{key}.{digest}"))?));
         match kept {
-            Ok(()) => prune(&place.dir, MAX_KEPT_BYTES, MAX_KEPT),
-            Err(error) => tracing::warn!(error = %error, "a compiled plugin is not kept"),
+            Ok(()) => prune(&name.dir, MAX_CACHED_BYTES, MAX_CACHED),
+            Err(error) => tracing::warn!(error = %error, "a compiled plugin is not cached"),
         }
     }
 
@@ -131,7 +118,7 @@ impl Cache {
     fn open(&self) -> Result<Option<OwnedFd>, String> {
         if self.writes {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
-            // Something else may stand there, which is named below.
+            // Something else may be there, which is named below.
             made.or_else(|error| if self.dir.exists() { Ok(()) } else { Err(error) })
                 .map_err(|error| format!("it cannot be made: {error}"))?;
         }
@@ -159,10 +146,10 @@ impl Cache {
         if !ours || !(shared || mode.contains(EMPTYING)) || mode.contains(Mode::WOTH) {
             return Ok(());
         }
-        // Should this process end in between, the next one goes on with it.
+        // If this process ends in between, the next one goes on with it.
         fchmod(dir, private::FOLDER | EMPTYING)?;
         for name in names(dir)? {
-            // A folder stays, and is never looked into.
+            // A folder stays, and is never read.
             let _ = unlinkat(dir, name.as_str(), AtFlags::empty());
         }
         fchmod(dir, private::FOLDER)?;
@@ -171,17 +158,17 @@ impl Cache {
         Ok(())
     }
 
-    /// Notes that an entry is used.
+    /// Records that an entry is used.
     fn touch(&self, file: &File) {
         let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
         if self.writes {
-            // It only decides which one goes first.
+            // It only decides which entry goes first.
             let _ = futimens(file, &Timestamps { last_access: now, last_modification: now });
         }
     }
 }
 
-/// Opens an entry and holds it against its name.
+/// Opens an entry and checks it against its name.
 fn verify(dir: &OwnedFd, name: &str) -> Result<File, String> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = openat(dir, name, flags, Mode::empty()).map_err(|errno| errno.to_string())?;
@@ -194,7 +181,19 @@ fn verify(dir: &OwnedFd, name: &str) -> Result<File, String> {
     }
 }
 
-/// Whether it is of the kind, and only `user` can write it.
+/// SHA-256 of a whole file, in hex.
+fn sha256(mut file: &File) -> io::Result<String> {
+    file.rewind()?;
+    let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 64 << 10]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hex::encode(hasher.finalize())),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+}
+
+/// Whether a file is of this kind, and only `user` can write it.
 fn fit(stat: &Stat, kind: FileType, user: Uid) -> Result<(), String> {
     if FileType::from_raw_mode(stat.st_mode) != kind {
         return Err("it is a link, or of another kind".to_owned());
@@ -208,7 +207,8 @@ fn fit(stat: &Stat, kind: FileType, user: Uid) -> Result<(), String> {
     }
 }
 
-/// Whether the folder around it keeps strangers from moving it. A group may, as many systems give every user one.
+/// Whether the folder around it keeps strangers from moving it. A group may, because many systems
+/// give every user one.
 fn fit_around(stat: &Stat) -> Result<(), String> {
     let mode = Mode::from_raw_mode(stat.st_mode);
     match mode.contains(Mode::WOTH) && !mode.contains(Mode::SVTX) {
@@ -225,7 +225,8 @@ fn names(dir: &OwnedFd) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Removes what was not used for the longest time until the rest is within the limits, and drafts nobody will finish.
+/// Removes the least recently used entries until the rest is within the limits, and temporary files
+/// that nobody will finish.
 fn prune(dir: impl AsFd, max_bytes: u64, max: usize) {
     let dir = dir.as_fd();
     let Ok(owned) = dir.try_clone_to_owned() else { return };
@@ -237,13 +238,14 @@ fn prune(dir: impl AsFd, max_bytes: u64, max: usize) {
             entries.push((time, u64::try_from(stat.st_size).unwrap_or(0), name));
         }
     }
-    // Newest first. What was just kept is the newest, and its time is this folder's own clock.
+    // Newest first. The file that was just cached is the newest, and its time is the folder's
+    // clock.
     entries.sort_by(|a, b| b.cmp(a));
     let newest_s = entries.first().map_or(0, |((second, _), ..)| *second);
     let (mut bytes, mut count) = (0, 0);
     for ((second, _), size, name) in entries {
-        let goes = match name.ends_with(DRAFT_ENDING) {
-            true => second < newest_s - STALE_DRAFT_S,
+        let goes = match name.ends_with(temp_file::ENDING) {
+            true => second < newest_s - STALE_S,
             false => {
                 (bytes, count) = (bytes + size, count + 1);
                 count > 1 && (bytes > max_bytes || count > max)

@@ -1,12 +1,4 @@
-//! Who compiles a file, and how its machine code comes into this process.
-//!
-//! Compiling takes seconds and hundreds of MiB for a large runtime, and as much as it likes for a file that was made
-//! to. So a host never does it itself: a short-lived child process with limits of its own does (`child` starts it,
-//! `confined` is what runs in it), and everything that parses a file's bytes happens there. What it made is kept in a
-//! folder of the host's own (`cache`), by what the file holds and by what the code was made for; the next start maps it
-//! into memory (`code`).
-//!
-//! Invariant: machine code is run only if a process of this host made it and nobody else could have changed it since.
+//! Who compiles a file, and the key under which its machine code is cached.
 
 use std::hash::{Hash as _, Hasher};
 use std::path::PathBuf;
@@ -19,39 +11,41 @@ use wasmtime::Engine;
 
 use super::cache::Cache;
 use super::child::{self, CompileLimits};
-use super::code::Draft;
-use crate::sandbox::load::link::{self, LoadError};
+use super::machine_code::MachineCode;
+use super::temp_file::TempFile;
+use crate::sandbox::load::{self, LoadError};
 use crate::sandbox::{Plugin, Sandbox};
 use crate::tasks;
 
 /// Who compiles.
 #[derive(Debug, Clone)]
 pub enum Compiler {
-    /// This process, with what it has of time and memory: for tests of what is loaded, not of how.
-    InProcess,
     /// A child process for each file.
-    Child(Arc<Workshop>),
+    Child(Arc<ChildCompiler>),
+    /// This process, for tests that are not about compiling.
+    #[cfg(test)]
+    InProcess,
 }
 
-/// What it takes to compile in a child process.
+/// Compiles each file in a child process.
 #[derive(Debug)]
-pub struct Workshop {
-    /// A program whose command `compile` is [`compile_stdin`]: this one.
+pub struct ChildCompiler {
+    /// A program whose command `compile` is [`compile_stdin`](super::compile_stdin): this one.
     pub program: PathBuf,
-    /// Where machine code is kept; nowhere, and every file is compiled anew.
+    /// Where machine code is cached; without it, every file is compiled anew.
     pub cache: Option<Cache>,
-    /// Where machine code is put that is not kept; what is put there has no name.
+    /// The folder for machine code that is not cached. A file there has no name.
     pub temp_dir: PathBuf,
-    /// What one file may take.
+    /// Limits for one file.
     pub limits: CompileLimits,
 }
 
 /// Where a plugin's machine code came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// It was kept from an earlier time.
+pub enum CodeSource {
+    /// It was cached.
     Cache,
-    /// It was made just now.
+    /// It was compiled just now.
     Compiled {
         /// How long that took, in milliseconds.
         ms: u64,
@@ -59,59 +53,79 @@ pub enum Origin {
 }
 
 impl Compiler {
-    /// Makes a plugin out of a file; what [`Sandbox::load`] says of it holds here. Dropping the future ends the child.
-    pub async fn load(&self, sandbox: &Sandbox, file: Bytes) -> Result<(Plugin, Origin), LoadError> {
-        let Self::Child(workshop) = self else {
-            let (started, sandbox) = (Instant::now(), sandbox.clone());
-            let plugin = tasks::blocking(move || sandbox.load(&file)).await?;
-            return Ok((plugin, since(started)));
-        };
-        let (compiler, its_sandbox, its_file) = (self.clone(), sandbox.clone(), file.clone());
-        match tasks::blocking(move || compiler.kept(&its_sandbox, &its_file)).await {
-            Some(plugin) => Ok((plugin?, Origin::Cache)),
-            None => workshop.compile(sandbox, file).await,
+    /// Makes a plugin of a file, as [`Sandbox::load`] does. Dropping the future ends the child.
+    pub async fn load(&self, sandbox: &Sandbox, file: Bytes) -> Result<(Plugin, CodeSource), LoadError> {
+        match self {
+            Self::Child(child) => child.load(sandbox, file).await,
+            #[cfg(test)]
+            Self::InProcess => {
+                let (started, sandbox) = (Instant::now(), sandbox.clone());
+                let plugin = tasks::blocking(move || sandbox.load(&file)).await?;
+                Ok((plugin, compiled_since(started)))
+            }
         }
     }
 
-    /// The same if its machine code was kept and can be loaded. Blocks for as long as it takes to read both.
-    pub fn kept(&self, sandbox: &Sandbox, file: &[u8]) -> Option<Result<Plugin, LoadError>> {
-        let Self::Child(workshop) = self else { return None };
-        let code = workshop.cache.as_ref()?.find(&key(&sandbox.0.engine, file))?;
-        // What cannot be loaded is no verdict on the file: it is compiled anew.
-        let code = code.load(&sandbox.0.engine).ok()?;
-        Some(link::link(&sandbox.0, code))
+    /// The same if its machine code is cached and can be loaded. Blocks while it reads the code.
+    pub fn cached(&self, sandbox: &Sandbox, file: &[u8]) -> Option<Result<Plugin, LoadError>> {
+        match self {
+            Self::Child(child) => child.cached(sandbox, file),
+            #[cfg(test)]
+            Self::InProcess => None,
+        }
     }
 }
 
-impl Workshop {
-    async fn compile(self: &Arc<Self>, sandbox: &Sandbox, file: Bytes) -> Result<(Plugin, Origin), LoadError> {
-        let (started, workshop) = (Instant::now(), Arc::clone(self));
-        let draft = tasks::blocking(move || workshop.draft()).await?;
-        let draft = child::compile(&self.program, self.limits, &file, draft).await?;
-        let (workshop, sandbox) = (Arc::clone(self), sandbox.clone());
-        let plugin = tasks::blocking(move || {
-            let key = key(&sandbox.0.engine, &file);
-            // Not needed any more, while the machine code is read.
-            drop(file);
-            let code = draft.finish(&key, workshop.cache.as_ref());
-            link::link(&sandbox.0, code.load(&sandbox.0.engine)?)
-        });
-        Ok((plugin.await?, since(started)))
+impl ChildCompiler {
+    async fn load(self: &Arc<Self>, sandbox: &Sandbox, file: Bytes) -> Result<(Plugin, CodeSource), LoadError> {
+        let (compiler, its_sandbox, its_file) = (Arc::clone(self), sandbox.clone(), file.clone());
+        match tasks::blocking(move || compiler.cached(&its_sandbox, &its_file)).await {
+            Some(plugin) => Ok((plugin?, CodeSource::Cache)),
+            None => self.compile(sandbox, file).await,
+        }
     }
 
-    fn draft(&self) -> Result<Draft, LoadError> {
-        let kept = self.cache.as_ref().and_then(Cache::draft);
-        kept.map_or_else(|| Draft::without_name(&self.temp_dir), Ok).map_err(|error| {
-            LoadError::Compiler(format!("could not be given a file in {}: {error}", self.temp_dir.display()))
+    fn cached(&self, sandbox: &Sandbox, file: &[u8]) -> Option<Result<Plugin, LoadError>> {
+        let engine = &sandbox.core().engine;
+        let code = self.cache.as_ref()?.find(&key(engine, file))?;
+        // Code that cannot be loaded says nothing about the file: it is compiled again.
+        let code = code.load(engine).ok()?;
+        Some(load::link(sandbox, code))
+    }
+
+    async fn compile(self: &Arc<Self>, sandbox: &Sandbox, file: Bytes) -> Result<(Plugin, CodeSource), LoadError> {
+        let (started, compiler) = (Instant::now(), Arc::clone(self));
+        let output = tasks::blocking(move || compiler.temp_file()).await?;
+        let output = child::compile(&self.program, self.limits, &file, output).await?;
+        let (compiler, sandbox) = (Arc::clone(self), sandbox.clone());
+        let plugin = tasks::blocking(move || {
+            let engine = &sandbox.core().engine;
+            let key = key(engine, &file);
+            // The file is large, and is not needed any more.
+            drop(file);
+            let TempFile { file: code, name } = output;
+            if let (Some(name), Some(cache)) = (name, &compiler.cache) {
+                cache.keep(name, &code, &key);
+            }
+            load::link(&sandbox, MachineCode(code).load(engine)?)
+        });
+        Ok((plugin.await?, compiled_since(started)))
+    }
+
+    fn temp_file(&self) -> Result<TempFile, LoadError> {
+        let named = self.cache.as_ref().and_then(Cache::temp_file);
+        named.map_or_else(|| TempFile::unnamed(&self.temp_dir), Ok).map_err(|error| {
+            let dir = self.temp_dir.display();
+            LoadError::Compiler(format!("could not be given a temporary file in {dir}: {error}"))
         })
     }
 }
 
-fn since(started: Instant) -> Origin {
-    Origin::Compiled { ms: started.elapsed().as_millis().try_into().unwrap_or(u64::MAX) }
+fn compiled_since(started: Instant) -> CodeSource {
+    CodeSource::Compiled { ms: started.elapsed().as_millis().try_into().unwrap_or(u64::MAX) }
 }
 
-/// What machine code is kept under: the file it was made of, and everything that the result depends on beside it.
+/// The key of machine code: the file it was made of, and all that the result depends on beside it.
 fn key(engine: &Engine, file: &[u8]) -> String {
     let mut hasher = IntoSha(Sha256::new());
     hasher.0.update(Sha256::digest(file));
@@ -136,19 +150,12 @@ impl Hasher for IntoSha {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::{SandboxOptions, engine};
+    use crate::sandbox::engine;
 
     #[test]
     fn what_compiles_and_what_runs_agree_on_the_code() {
-        let running = Sandbox::new(SandboxOptions {
-            max_instances: 3,
-            max_warm: 1,
-            stack_bytes: 1 << 20,
-            ..SandboxOptions::default()
-        })
-        .unwrap();
-        let compiling = engine::compiling().unwrap();
-        assert_eq!(key(&running.0.engine, b"a"), key(&compiling, b"a"));
+        let (running, compiling) = (engine::running(4, 1 << 20).unwrap(), engine::compiling().unwrap());
+        assert_eq!(key(&running, b"a"), key(&compiling, b"a"));
         assert_ne!(key(&compiling, b"a"), key(&compiling, b"b"));
         let other = Engine::new(wasmtime::Config::new().epoch_interruption(false)).unwrap();
         assert_ne!(key(&compiling, b"a"), key(&other, b"a"));

@@ -1,7 +1,8 @@
 //! The child's side: limits first, then a file from stdin, then its machine code to stdout.
 //!
-//! What the file's maker could do to a compiler ends here: in a process of the lowest priority, with an empty
-//! environment, that has nothing open but its three standard files and is the first to go when memory runs out.
+//! A hostile file can do no more to a compiler than this process lets it: it has the lowest
+//! priority, an empty environment, nothing open but three standard files, and is killed first when
+//! memory runs out.
 
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
@@ -9,18 +10,19 @@ use std::process::ExitCode;
 use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
 
 use crate::sandbox::engine;
-use crate::sandbox::load::link::{self, LoadError};
+use crate::sandbox::load::precompile;
+use crate::sandbox::{LoadError, MAX_FILE_BYTES};
 
-/// The exit code that says: the file is no plugin, and stdout has the reason instead of code.
+/// The exit code for a file that is no plugin: stdout has the reason instead of code.
 pub(super) const REFUSED: u8 = 3;
 
 /// The lowest priority there is.
 const NICE: i32 = 19;
 
-/// What the child allows itself.
+/// The limits that the child sets for itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Confinement {
-    /// Processor time of all its threads, in seconds.
+    /// CPU time of all its threads, in seconds.
     pub cpu_s: u64,
     /// Address space, in bytes.
     pub memory_bytes: u64,
@@ -28,7 +30,7 @@ pub struct Confinement {
     pub code_bytes: u64,
 }
 
-/// What `hookbox compile` does.
+/// The command `hookbox compile`.
 pub fn compile_stdin(confinement: Confinement) -> ExitCode {
     match confine(confinement).and_then(|()| answer()) {
         Ok(code) => code,
@@ -41,7 +43,7 @@ pub fn compile_stdin(confinement: Confinement) -> ExitCode {
 }
 
 fn confine(confinement: Confinement) -> io::Result<()> {
-    // A second after the signal that says what ran out comes the one that just kills.
+    // SIGXCPU says what ran out; SIGKILL follows a second later.
     let limits = [
         (Resource::Core, 0, 0),
         (Resource::Cpu, confinement.cpu_s, confinement.cpu_s + 1),
@@ -54,16 +56,16 @@ fn confine(confinement: Confinement) -> io::Result<()> {
         setrlimit(resource, limit)?;
     }
     setpriority_process(None, NICE)?;
-    // Where there is such a file; elsewhere the limits have to do.
+    // Only Linux has this file; elsewhere the limits must do.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     Ok(())
 }
 
 fn answer() -> io::Result<ExitCode> {
     let mut file = Vec::new();
-    io::stdin().lock().take(link::MAX_FILE_BYTES as u64 + 1).read_to_end(&mut file)?;
+    io::stdin().lock().take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut file)?;
     let engine = engine::compiling().map_err(|error| io::Error::other(format!("{error:#}")))?;
-    let (answer, code) = match link::precompile(&engine, &file) {
+    let (answer, code) = match precompile(&engine, &file) {
         Ok(code) => (code, ExitCode::SUCCESS),
         Err(refused) => (LoadError::to_string(&refused).into_bytes(), ExitCode::from(REFUSED)),
     };

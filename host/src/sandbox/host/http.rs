@@ -11,19 +11,21 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::{JoinHandle, JoinSet};
-use wasmtime_wasi_http::{Error, RequestOptions, Result, WasiBody, WasiHttpHooks};
+use wasmtime::component::Linker;
+use wasmtime_wasi_http::{Error, RequestOptions, Result, WasiBody, WasiHttpHooks, WasiHttpView};
 
-use super::log::LogBook;
-use crate::config::{Grants, Limits};
+use super::import::{CapabilityInfo, HostImport, Offer, Start};
+use super::log::GuestLog;
+use crate::config::{Grants, HttpRule, Limits, PluginSettings};
 use crate::egress::{
     BoxError, Egress, Redactor, RequestBody, RequestContext, RequestError, RequestErrorKind, RequestTimeouts, Session,
 };
 use crate::event::{HttpCall, PluginName};
-use crate::sandbox::Call;
+use crate::sandbox::{Call, Invocation};
 use crate::tasks;
 
 /// The HTTP requests of an attempt. Its session begins with the first request.
-pub(in crate::sandbox) struct Outgoing {
+pub(super) struct Outgoing {
     egress: Egress,
     plugin: PluginName,
     grants: Arc<Grants>,
@@ -31,45 +33,88 @@ pub(in crate::sandbox) struct Outgoing {
     /// Empty for a plugin without rules, which needs none.
     idempotency_key: Option<Arc<str>>,
     deadline: Instant,
-    logs: LogBook,
+    logs: GuestLog,
     session: Option<Session>,
     drain: Option<Drain>,
 }
 
-impl Outgoing {
-    pub(in crate::sandbox) fn new(call: &Call, egress: Egress, deadline: Instant, logs: LogBook) -> Self {
-        let granted = !call.grants.http.is_empty();
+impl HostImport for Outgoing {
+    const OFFER: Offer = Offer {
+        interfaces: &["wasi:http/"],
+        version: "0.2.",
+        shown: "http",
+        capability: Some(CapabilityInfo {
+            name: "http",
+            interface: "wasi:http/outgoing-handler",
+            lets: "send HTTP requests, where `http` under `[plugins.NAME]` has a rule for them",
+            grants,
+        }),
+    };
+
+    fn begin(start: &Start<'_>) -> Self {
+        let Call { plugin, grants, limits, idempotency_key, .. } = start.call;
+        let granted = !grants.http.is_empty();
         Self {
-            egress,
-            plugin: Arc::clone(&call.plugin),
-            grants: Arc::clone(&call.grants),
-            limits: call.limits,
-            idempotency_key: granted.then(|| Arc::from(call.idempotency_key.as_str())),
-            deadline,
-            logs,
+            egress: start.egress.clone(),
+            plugin: Arc::clone(plugin),
+            grants: Arc::clone(grants),
+            limits: *limits,
+            idempotency_key: granted.then(|| Arc::from(idempotency_key.as_str())),
+            deadline: start.deadline,
+            logs: start.log.clone(),
             session: None,
             drain: None,
         }
     }
 
-    /// Begins another attempt.
-    pub(in crate::sandbox) fn renew(&mut self, call: &Call, deadline: Instant) {
-        *self = Self::new(call, self.egress.clone(), deadline, self.logs.clone());
+    fn link<T>(linker: &mut Linker<T>, _: fn(&mut T) -> &mut Self) -> wasmtime::Result<()>
+    where
+        T: WasiHttpView + 'static,
+    {
+        wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)
     }
 
+    fn record(&mut self, invocation: &mut Invocation) {
+        invocation.calls = self.close();
+    }
+}
+
+fn grants(settings: &PluginSettings) -> Vec<String> {
+    settings.grants.http.iter().map(|rule| shown(rule)).collect()
+}
+
+/// A rule in words: `https://api.example.com:443 GET,POST /v1/ + header authorization`.
+fn shown(rule: &HttpRule) -> String {
+    let scheme = if rule.tls { "https" } else { "http" };
+    let methods = rule.methods.as_ref().map_or("*".to_owned(), |methods| methods.join(","));
+    let mut text = format!("{scheme}://{}:{} {methods} {}", rule.host, rule.port, rule.path);
+    for header in &rule.headers {
+        text.push_str(" + header ");
+        text.push_str(&header.name);
+    }
+    if rule.private {
+        text.push_str(" + private addresses");
+    }
+    if rule.authorities.is_some() {
+        text.push_str(" + own authorities");
+    }
+    text
+}
+
+impl Outgoing {
     /// Whether a request or its response is under way.
-    pub(in crate::sandbox) fn busy(&self) -> bool {
+    pub(super) fn busy(&self) -> bool {
         self.session.as_ref().is_some_and(Session::busy)
     }
 
     /// Ends the session and returns its requests. Later changes are not recorded.
-    pub(in crate::sandbox) fn close(&mut self) -> Vec<HttpCall> {
+    fn close(&mut self) -> Vec<HttpCall> {
         self.drain = None;
         self.session.as_ref().map(Session::close).unwrap_or_default()
     }
 
     /// The redactor for the attempt's log and error texts, if a rule adds a credential.
-    pub(in crate::sandbox) fn redactor(&self) -> Option<Arc<Redactor>> {
+    pub(super) fn redactor(&self) -> Option<Arc<Redactor>> {
         self.egress.redactor(&self.plugin, &self.grants)
     }
 

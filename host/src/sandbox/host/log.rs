@@ -1,44 +1,49 @@
-//! What a guest logs, through `hookbox:plugin/log` or its standard output and error: kept within a budget, and dropped
-//! at no cost beyond it.
+//! `hookbox:plugin/log`, and the lines of an attempt: what a guest logs there or writes to its
+//! standard output and error, kept within a limit and dropped beyond it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use wasmtime::component::{HasSelf, Linker};
+
+use super::import::{HostImport, Offer, Start};
 use crate::config::Limits;
 use crate::event::LogLine;
+use crate::sandbox::Invocation;
+use crate::sandbox::bindings::hookbox::plugin::log;
 use crate::text;
 
 /// Bytes that are kept of one line.
 const MAX_LINE_BYTES: usize = 4 << 10;
 
-/// The lines of one attempt. Clones write to the same book.
+/// The lines of one attempt. Clones write to the same lines.
 #[derive(Debug, Clone)]
-pub(in crate::sandbox) struct LogBook(Arc<Mutex<Lines>>);
+pub(in crate::sandbox) struct GuestLog(Arc<Mutex<BoundedLog>>);
 
 #[derive(Debug, Default)]
-struct Lines {
+struct BoundedLog {
     max_lines: usize,
     max_bytes: usize,
     kept: Vec<LogLine>,
     bytes: usize,
     full: bool,
-    /// Lines without an end yet, of each [`Stream`].
+    /// Lines without an end yet, of each [`StdStream`].
     open: [Vec<u8>; STREAMS.len()],
-    /// The last line of [`Stream::CommandErr`], also when it was not kept.
+    /// The last line of [`StdStream::CommandErr`], also when it was not kept.
     last_words: String,
 }
 
 /// A standard stream of the guest.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::sandbox) enum Stream {
+pub(in crate::sandbox) enum StdStream {
     Out,
     Err,
     /// Standard error of a command, which is all the log it has.
     CommandErr,
 }
 
-const STREAMS: [Stream; 3] = [Stream::Out, Stream::Err, Stream::CommandErr];
+const STREAMS: [StdStream; 3] = [StdStream::Out, StdStream::Err, StdStream::CommandErr];
 
-impl Stream {
+impl StdStream {
     fn level(self) -> &'static str {
         match self {
             Self::Out | Self::CommandErr => "info",
@@ -47,15 +52,48 @@ impl Stream {
     }
 }
 
-impl LogBook {
-    /// An empty book.
-    pub(in crate::sandbox) fn new(limits: &Limits) -> Self {
-        let (max_lines, max_bytes) = (limits.log_lines, limits.log_bytes);
-        Self(Arc::new(Mutex::new(Lines { max_lines, max_bytes, ..Lines::default() })))
+impl HostImport for GuestLog {
+    const OFFER: Offer = Offer { interfaces: &["hookbox:plugin/log"], version: "0.1.", shown: "log", capability: None };
+
+    fn begin(start: &Start<'_>) -> Self {
+        start.log.clone()
     }
 
-    /// Another attempt begins.
-    pub(in crate::sandbox) fn set_limits(&self, limits: &Limits) {
+    fn renew(&mut self, start: &Start<'_>) {
+        self.set_limits(&start.call.limits);
+    }
+
+    fn link<T: 'static>(linker: &mut Linker<T>, of: fn(&mut T) -> &mut Self) -> wasmtime::Result<()> {
+        log::add_to_linker::<T, HasSelf<Self>>(linker, of)
+    }
+
+    fn record(&mut self, invocation: &mut Invocation) {
+        invocation.logs = self.take();
+    }
+}
+
+impl log::Host for GuestLog {
+    fn log(&mut self, level: log::Level, message: String) {
+        let level = match level {
+            log::Level::Trace => "trace",
+            log::Level::Debug => "debug",
+            log::Level::Info => "info",
+            log::Level::Warn => "warn",
+            log::Level::Error => "error",
+        };
+        self.line(level, &message);
+    }
+}
+
+impl GuestLog {
+    /// An empty log.
+    pub(in crate::sandbox) fn new(limits: &Limits) -> Self {
+        let (max_lines, max_bytes) = (limits.log_lines, limits.log_bytes);
+        Self(Arc::new(Mutex::new(BoundedLog { max_lines, max_bytes, ..BoundedLog::default() })))
+    }
+
+    /// Sets the limits of another attempt.
+    fn set_limits(&self, limits: &Limits) {
         let mut lines = self.lines();
         (lines.max_lines, lines.max_bytes) = (limits.log_lines, limits.log_bytes);
     }
@@ -66,16 +104,16 @@ impl LogBook {
     }
 
     /// Keeps what a guest writes to a stream, line by line.
-    pub(in crate::sandbox) fn write(&self, stream: Stream, bytes: &[u8]) {
+    pub(in crate::sandbox) fn write(&self, stream: StdStream, bytes: &[u8]) {
         self.lines().write(stream, bytes);
     }
 
-    /// Every line that was kept, unfinished ones included. Leaves the book empty.
-    pub(in crate::sandbox) fn take(&self) -> Vec<LogLine> {
+    /// Every line that was kept, unfinished ones included. Leaves the log empty.
+    pub(super) fn take(&self) -> Vec<LogLine> {
         let mut lines = self.lines();
         lines.end_all();
         let (max_lines, max_bytes) = (lines.max_lines, lines.max_bytes);
-        std::mem::replace(&mut *lines, Lines { max_lines, max_bytes, ..Lines::default() }).kept
+        std::mem::replace(&mut *lines, BoundedLog { max_lines, max_bytes, ..BoundedLog::default() }).kept
     }
 
     /// The last line that a command wrote to standard error, unless it is empty.
@@ -85,13 +123,13 @@ impl LogBook {
         Some(lines.last_words.clone()).filter(|line| !line.is_empty())
     }
 
-    fn lines(&self) -> MutexGuard<'_, Lines> {
-        // A panic while it was held can at worst have lost a line.
+    fn lines(&self) -> MutexGuard<'_, BoundedLog> {
+        // A panic while the lock was held has lost a line at worst.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Lines {
+impl BoundedLog {
     fn push(&mut self, level: &str, message: &str) {
         if self.full {
             return;
@@ -103,8 +141,8 @@ impl Lines {
             self.kept.push(LogLine {
                 level: "warn".to_owned(),
                 message: format!(
-                    "the rest of the log was dropped: `limits.log_lines` ({}) and `limits.log_size` ({} bytes) under the \
-                     plugin's section set how much is kept",
+                    "the rest of the log was dropped: `limits.log_lines` ({}) and `limits.log_size` \
+                     ({} bytes) under the plugin's section set how much is kept",
                     self.max_lines, self.max_bytes
                 ),
             });
@@ -114,9 +152,9 @@ impl Lines {
         self.kept.push(LogLine { level: level.to_owned(), message });
     }
 
-    fn write(&mut self, stream: Stream, bytes: &[u8]) {
+    fn write(&mut self, stream: StdStream, bytes: &[u8]) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            if self.full && !matches!(stream, Stream::CommandErr) {
+            if self.full && !matches!(stream, StdStream::CommandErr) {
                 return;
             }
             let (text, ends) = piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));
@@ -138,10 +176,10 @@ impl Lines {
         }
     }
 
-    fn end(&mut self, stream: Stream) {
+    fn end(&mut self, stream: StdStream) {
         let line = std::mem::take(&mut self.open[stream as usize]);
         let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(&line));
-        if matches!(stream, Stream::CommandErr) {
+        if matches!(stream, StdStream::CommandErr) {
             self.last_words = text::error(&line);
         }
         self.push(stream.level(), &line);
@@ -152,28 +190,28 @@ impl Lines {
 mod tests {
     use super::*;
 
-    fn book() -> LogBook {
-        LogBook::new(&Limits::default())
+    fn log() -> GuestLog {
+        GuestLog::new(&Limits::default())
     }
 
-    fn messages(book: &LogBook) -> Vec<String> {
-        book.take().into_iter().map(|line| format!("{}: {}", line.level, line.message)).collect()
+    fn messages(log: &GuestLog) -> Vec<String> {
+        log.take().into_iter().map(|line| format!("{}: {}", line.level, line.message)).collect()
     }
 
     #[test]
     fn streams_become_lines() {
-        let book = book();
-        book.write(Stream::Out, b"one\ntw");
-        book.write(Stream::Err, b"panicked\r\n");
-        book.write(Stream::Out, b"o\n\nend");
-        assert_eq!(messages(&book), ["info: one", "warn: panicked", "info: two", "info: ", "info: end"]);
+        let log = log();
+        log.write(StdStream::Out, b"one\ntw");
+        log.write(StdStream::Err, b"panicked\r\n");
+        log.write(StdStream::Out, b"o\n\nend");
+        assert_eq!(messages(&log), ["info: one", "warn: panicked", "info: two", "info: ", "info: end"]);
     }
 
     #[test]
     fn lines_beyond_the_budget_are_dropped_and_a_last_line_says_so() {
-        let book = book();
-        (0..10_000).for_each(|n| book.line("info", &n.to_string()));
-        let lines = messages(&book);
+        let log = log();
+        (0..10_000).for_each(|n| log.line("info", &n.to_string()));
+        let lines = messages(&log);
         let limits = Limits::default();
         assert_eq!(lines.len(), limits.log_lines + 1);
         assert_eq!(lines[limits.log_lines - 1], "info: 255");
@@ -186,18 +224,18 @@ mod tests {
 
     #[test]
     fn bytes_beyond_the_budget_are_dropped() {
-        let book = book();
-        (0..100).for_each(|_| book.line("info", &"x".repeat(1 << 20)));
-        (0..100).for_each(|_| book.write(Stream::Err, &vec![b'y'; 1 << 20]));
-        let lines = book.take();
+        let log = log();
+        (0..100).for_each(|_| log.line("info", &"x".repeat(1 << 20)));
+        (0..100).for_each(|_| log.write(StdStream::Err, &vec![b'y'; 1 << 20]));
+        let lines = log.take();
         assert!(lines.iter().all(|line| line.message.len() <= MAX_LINE_BYTES));
         assert_eq!(lines.len(), Limits::default().log_bytes / MAX_LINE_BYTES + 1);
     }
 
     #[test]
     fn a_line_cannot_forge_another() {
-        let book = book();
-        book.line("info", "a\n2026-01-01 ERROR b\u{1b}[2J");
-        assert_eq!(messages(&book), ["info: a\\n2026-01-01 ERROR b\\u{1b}[2J"]);
+        let log = log();
+        log.line("info", "a\n2026-01-01 ERROR b\u{1b}[2J");
+        assert_eq!(messages(&log), ["info: a\\n2026-01-01 ERROR b\\u{1b}[2J"]);
     }
 }

@@ -1,148 +1,102 @@
-//! The standard WASI 0.2 interfaces, as a place with nothing in it: no directories, no arguments, no environment, no
-//! network. Clocks and random numbers are real; output goes to the log, or is what a command emits.
+//! WASI 0.2, and preview 1 for core modules, with nothing behind it: no directories, arguments,
+//! environment or network. Clocks and random numbers are real; output goes where `stdout` says.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use bytes::Bytes;
-use tokio::io::AsyncWrite;
-use wasmtime::component::ResourceTable;
-use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime::component::{Linker, ResourceTable};
+use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
-use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView};
 
+use super::http::Outgoing;
+use super::import::{HostImport, Offer, Start};
+use super::log::{GuestLog, StdStream};
+use super::stdout::{GuestOutput, Stdio};
 use crate::config::Limits;
-use crate::sandbox::host::http::Outgoing;
-use crate::sandbox::host::log::{LogBook, Stream};
-use crate::sandbox::kinds::command::EmittedLines;
 use crate::sandbox::limits::MAX_FIELDS_BYTES;
 
-/// What a guest may write to a stream at once, in bytes.
-const WRITE_BYTES: usize = 64 << 10;
-
-/// The standard streams of a guest.
-#[derive(Default)]
-pub(in crate::sandbox) enum Stdio {
-    /// Nothing comes in; what goes out is logged.
-    #[default]
-    Logged,
-    /// A command's: its event comes in, the events it emits go out, and standard error is its log.
-    Command {
-        /// The whole of standard input.
-        event: Bytes,
-        /// Takes standard output.
-        emitted: EmittedLines,
-    },
+/// WASI for one attempt. Its contexts are made when the guest first asks for them: most plugins are
+/// linked with WASI by their toolchain and never call it.
+pub(super) struct Wasi {
+    log: GuestLog,
+    limits: Limits,
+    stdio: Stdio,
+    preview2: Option<Box<Preview2>>,
+    preview1: Option<Box<WasiP1Ctx>>,
 }
 
-/// What an attempt that uses WASI holds of it.
-pub(in crate::sandbox) struct Wasi {
+struct Preview2 {
     ctx: WasiCtx,
     table: ResourceTable,
     http: WasiHttpCtx,
 }
 
-impl Wasi {
-    pub(in crate::sandbox) fn new(logs: &LogBook, stdio: &Stdio, limits: &Limits) -> Self {
-        let mut table = ResourceTable::new();
-        table.set_max_capacity(limits.handles);
-        let mut http = WasiHttpCtx::new();
-        http.set_field_size_limit(MAX_FIELDS_BYTES);
-        Self { ctx: context(logs, stdio, limits).build(), table, http }
+impl HostImport for Wasi {
+    const OFFER: Offer = Offer {
+        interfaces: &["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"],
+        version: "0.2.",
+        shown: "cli, clocks, io, random; filesystem and sockets without any content",
+        capability: None,
+    };
+
+    fn begin(start: &Start<'_>) -> Self {
+        let (log, limits) = (start.log.clone(), start.call.limits);
+        Self { log, limits, stdio: Stdio::default(), preview2: None, preview1: None }
     }
 
-    pub(in crate::sandbox) fn view(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.ctx, table: &mut self.table }
+    /// Handles and streams that the guest holds stay, as its memory does.
+    fn renew(&mut self, start: &Start<'_>) {
+        self.limits = start.call.limits;
     }
 
-    pub(in crate::sandbox) fn http<'a>(&'a mut self, outgoing: &'a mut Outgoing) -> WasiHttpCtxView<'a> {
-        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: outgoing }
+    fn link<T: WasiView + 'static>(linker: &mut Linker<T>, _: fn(&mut T) -> &mut Self) -> wasmtime::Result<()> {
+        wasmtime_wasi::p2::add_to_linker_async(linker)
     }
 }
 
-/// A place with nothing in it but the standard streams.
-pub(in crate::sandbox) fn context(logs: &LogBook, stdio: &Stdio, limits: &Limits) -> WasiCtxBuilder {
+impl Wasi {
+    /// Sets the standard streams of a guest that has not begun.
+    pub(super) fn set_stdio(&mut self, stdio: Stdio) {
+        self.stdio = stdio;
+    }
+
+    pub(super) fn view(&mut self) -> WasiCtxView<'_> {
+        let Preview2 { ctx, table, .. } = self.preview2();
+        WasiCtxView { ctx, table }
+    }
+
+    pub(super) fn http<'a>(&'a mut self, outgoing: &'a mut Outgoing) -> WasiHttpCtxView<'a> {
+        let Preview2 { http, table, .. } = self.preview2();
+        WasiHttpCtxView { ctx: http, table, hooks: outgoing }
+    }
+
+    pub(super) fn preview1(&mut self) -> &mut WasiP1Ctx {
+        let (log, limits, stdio) = (&self.log, &self.limits, &self.stdio);
+        self.preview1.get_or_insert_with(|| Box::new(context(log, limits, stdio).build_p1()))
+    }
+
+    fn preview2(&mut self) -> &mut Preview2 {
+        let (log, limits, stdio) = (&self.log, &self.limits, &self.stdio);
+        self.preview2.get_or_insert_with(|| {
+            let mut table = ResourceTable::new();
+            table.set_max_capacity(limits.handles);
+            let mut http = WasiHttpCtx::new();
+            http.set_field_size_limit(MAX_FIELDS_BYTES);
+            Box::new(Preview2 { ctx: context(log, limits, stdio).build(), table, http })
+        })
+    }
+}
+
+/// A context with nothing in it but the standard streams.
+fn context(log: &GuestLog, limits: &Limits, stdio: &Stdio) -> WasiCtxBuilder {
     let mut builder = WasiCtx::builder();
     builder.allow_tcp(false).allow_udp(false).max_random_size(limits.random_bytes as u64);
-    let log = |stream| Output(Sink::Log(logs.clone(), stream));
+    let logged = |stream| GuestOutput::Log(log.clone(), stream);
     match stdio {
-        Stdio::Logged => builder.stdout(log(Stream::Out)).stderr(log(Stream::Err)),
+        Stdio::Logged => builder.stdout(logged(StdStream::Out)).stderr(logged(StdStream::Err)),
         Stdio::Command { event, emitted } => builder
             .stdin(MemoryInputPipe::new(event.clone()))
-            .stdout(Output(Sink::Emitted(emitted.clone())))
-            .stderr(log(Stream::CommandErr)),
+            .stdout(GuestOutput::Emitted(emitted.clone()))
+            .stderr(logged(StdStream::CommandErr)),
     };
     builder
-}
-
-/// Standard output or error of a guest, on its way to where it is kept.
-#[derive(Clone)]
-struct Output(Sink);
-
-#[derive(Clone)]
-enum Sink {
-    Log(LogBook, Stream),
-    Emitted(EmittedLines),
-}
-
-impl Output {
-    fn keep(&self, bytes: &[u8]) {
-        match &self.0 {
-            Sink::Log(logs, stream) => logs.write(*stream, bytes),
-            Sink::Emitted(lines) => lines.write(bytes),
-        }
-    }
-}
-
-impl IsTerminal for Output {
-    fn is_terminal(&self) -> bool {
-        false
-    }
-}
-
-impl StdoutStream for Output {
-    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        Box::new(self.clone())
-    }
-
-    fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(self.clone())
-    }
-}
-
-#[wasmtime_wasi::async_trait]
-impl Pollable for Output {
-    async fn ready(&mut self) {}
-}
-
-impl OutputStream for Output {
-    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.keep(&bytes);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> StreamResult<()> {
-        Ok(())
-    }
-
-    fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(WRITE_BYTES)
-    }
-}
-
-impl AsyncWrite for Output {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
-        self.keep(bytes);
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
 }

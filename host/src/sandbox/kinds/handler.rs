@@ -2,15 +2,15 @@
 
 use wasmtime::Store;
 
+use super::ended::Ended;
 use crate::clock;
 use crate::sandbox::Call;
 use crate::sandbox::bindings::Plugin;
 use crate::sandbox::bindings::exports::hookbox::plugin::handler::{Context, Event};
-use crate::sandbox::host::state::Attempt;
-use crate::sandbox::run::outcome::Ended;
+use crate::sandbox::host::AttemptState;
 
-/// Hands the event to the handler.
-pub(in crate::sandbox) async fn call(instance: &Plugin, store: &mut Store<Attempt>, call: &Call) -> Ended {
+/// Calls the handler with the event.
+pub(super) async fn call(instance: &Plugin, store: &mut Store<AttemptState>, call: &Call) -> Ended {
     let attributes = &call.event.attributes;
     let id = call.event.id.to_string();
     let parent = call.event.parent.map(|parent| parent.to_string());

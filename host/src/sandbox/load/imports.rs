@@ -1,97 +1,77 @@
-//! What a plugin may import, checked by name before anything is linked, so that a refusal says what to do; and which of
-//! it is a capability, so that a new file that asks for more can be told from one that does not.
+//! What a plugin may import, checked by name before anything is linked, so that a refusal says what
+//! to do.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
+use super::error::LoadError;
 use super::kind::version_of;
-use super::link::LoadError;
+use crate::sandbox::Capability;
+use crate::sandbox::host::{self, Offer};
 
-/// The interfaces of `hookbox:plugin@0.1`.
-const HOOKBOX: [&str; 4] = ["hookbox:plugin/types", "hookbox:plugin/log", "hookbox:plugin/config", "hookbox:plugin/kv"];
-/// The packages of WASI 0.2 that are linked; see [`crate::sandbox::host::wasi`] for how little is behind them.
-const WASI: [&str; 7] =
-    ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:http/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
+/// The package of this host's own interfaces.
+const OWN: &str = "hookbox:plugin/";
 
-/// Something that a plugin can do beyond computing on the event that it is given, by what it imports.
-///
-/// Everything else that the host offers counts for nothing: toolchains link most of WASI by themselves, and there is
-/// nothing behind it here that reaches out or stays (`wasi:cli`, `io`, `clocks`, `random`; `filesystem` and `sockets`
-/// without any content; `hookbox:plugin/log`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Capability {
-    /// Sends HTTP requests, as far as it is granted.
-    Http,
-    /// Keeps values from one event to the next.
-    Kv,
-    /// Reads what its owner wrote for it.
-    Config,
-}
-
-/// Every capability: its name, and the interface that stands for it in any version.
-const CAPABILITIES: [(Capability, &str, &str); 3] = [
-    (Capability::Http, "http", "wasi:http/outgoing-handler"),
-    (Capability::Kv, "kv", "hookbox:plugin/kv"),
-    (Capability::Config, "config", "hookbox:plugin/config"),
-];
-
-/// What a file with these imports asks for.
-pub(in crate::sandbox) fn capabilities(imports: &[String]) -> BTreeSet<Capability> {
-    let wanted = |interface| imports.iter().any(|import| version_of(import, interface).is_some());
-    CAPABILITIES.iter().filter(|(.., interface)| wanted(interface)).map(|(capability, ..)| *capability).collect()
-}
-
-impl Capability {
-    /// The name that people see.
-    pub fn name(self) -> &'static str {
-        let (_, name, _) = CAPABILITIES[self as usize];
-        name
-    }
-
-    /// The interface whose import stands for it, without a version.
-    pub fn interface(self) -> &'static str {
-        let (.., interface) = CAPABILITIES[self as usize];
-        interface
-    }
-
-    /// Reads the name that people see.
-    pub fn from_name(name: &str) -> Option<Self> {
-        CAPABILITIES.iter().find(|(_, its, _)| *its == name).map(|(capability, ..)| *capability)
-    }
-}
-
-impl fmt::Display for Capability {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
+/// The capabilities that a file with these imports asks for.
+pub(super) fn capabilities(imports: &[String]) -> BTreeSet<Capability> {
+    let asks = |it: &Capability| imports.iter().any(|import| version_of(import, it.interface()).is_some());
+    Capability::all().filter(asks).collect()
 }
 
 /// Refuses the first import that the host does not offer.
-pub(in crate::sandbox) fn check(imports: &[String]) -> Result<(), LoadError> {
-    match imports.iter().find(|import| !offered(import)) {
+pub(super) fn check(imports: &[String]) -> Result<(), LoadError> {
+    match imports.iter().find(|import| !is_offered(import)) {
         None => Ok(()),
         Some(import) => Err(LoadError::Import { import: import.clone(), advice: advice(import) }),
     }
 }
 
-fn offered(import: &str) -> bool {
-    let hookbox = HOOKBOX.iter().filter_map(|interface| version_of(import, interface));
-    hookbox.into_iter().any(|version| version.starts_with("0.1."))
-        || WASI.iter().any(|package| import.starts_with(package)) && import.contains("@0.2.")
+fn is_offered(import: &str) -> bool {
+    host::offers().iter().any(|offer| {
+        let version = version_if_named(import, offer);
+        version.is_some_and(|version| version.starts_with(offer.version))
+    })
 }
 
-fn advice(import: &str) -> &'static str {
+/// The version of an import, if the offer names it.
+fn version_if_named<'a>(import: &'a str, offer: &Offer) -> Option<&'a str> {
+    offer.interfaces.iter().find_map(|interface| {
+        if interface.ends_with('/') {
+            let name = import.strip_prefix(interface)?;
+            Some(name.split_once('@').map_or("", |(_, version)| version))
+        } else {
+            version_of(import, interface)
+        }
+    })
+}
+
+fn advice(import: &str) -> String {
     let is = |prefix| import.starts_with(prefix);
     if is("fermyon:spin/") || is("spin:") || is("wasmcloud:") {
-        "it is an interface of another host: build the plugin on standard WASI 0.2 (cli, clocks, http, io, random)"
-    } else if HOOKBOX.iter().any(|interface| version_of(import, interface).is_some()) {
-        "this host offers version 0.1 of it: build the plugin against `wit/` of this host"
-    } else if WASI.iter().any(|package| is(package)) {
-        "this host offers WASI 0.2: build the plugin for it (Rust: `--target wasm32-wasip2`)"
-    } else {
-        "this host offers hookbox:plugin@0.1 (log, config, kv) and WASI 0.2 (cli, clocks, http, io, random; filesystem and \
-         sockets without any content): build the plugin without this import"
+        return "it is an interface of another host: build the plugin on standard WASI 0.2 \
+                (cli, clocks, http, io, random)"
+            .to_owned();
     }
+    match host::offers().iter().find(|offer| version_if_named(import, offer).is_some()) {
+        Some(offer) if is_own(offer) => "this host offers version 0.1 of it: build the plugin against `wit/` of \
+                                         this host"
+            .to_owned(),
+        Some(_) => "this host offers WASI 0.2: build the plugin for it (Rust: `--target wasm32-wasip2`)".to_owned(),
+        None => format!(
+            "this host offers hookbox:plugin@0.1 ({}) and WASI 0.2 ({}): build the plugin without this import",
+            shown(true),
+            shown(false)
+        ),
+    }
+}
+
+fn is_own(offer: &Offer) -> bool {
+    offer.interfaces.iter().all(|interface| interface.starts_with(OWN))
+}
+
+/// The names of what the host offers: of its own interfaces, or of the standard ones.
+fn shown(own: bool) -> String {
+    let offers = host::offers().iter().filter(|offer| is_own(offer) == own && !offer.shown.is_empty());
+    offers.map(|offer| offer.shown).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -107,6 +87,7 @@ mod tests {
             ("hookbox:plugin/kv@0.2.0", "version 0.1"),
             ("hookbox:plugin/secrets@0.1.0", "without this import"),
             ("env", "without this import"),
+            ("a:b/c", "hookbox:plugin@0.1 (log, kv, config) and WASI 0.2 (http, cli, clocks, io, random; "),
         ];
         for (import, expected) in cases {
             let message = check(&["wasi:io/poll@0.2.6".to_owned(), import.to_owned()]).unwrap_err().to_string();
@@ -135,11 +116,6 @@ mod tests {
         assert!(asks(&by_themselves).is_empty());
         let all = ["wasi:http/outgoing-handler@0.2.9", "hookbox:plugin/kv@0.1.0", "hookbox:plugin/config@0.1.2"];
         assert_eq!(asks(&all), ["http", "kv", "config"]);
-        for (capability, name, interface) in CAPABILITIES {
-            assert_eq!((capability.name(), capability.interface()), (name, interface), "the table is in order");
-            assert_eq!(Capability::from_name(name), Some(capability));
-        }
-        assert_eq!(Capability::from_name("everything"), None);
     }
 
     #[test]

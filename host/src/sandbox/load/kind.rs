@@ -1,70 +1,37 @@
-//! What a file in the plugins folder is, read from its exports.
+//! Which kind of plugin a file is, by its exports.
 
-use std::fmt;
-
-use super::link::LoadError;
-
-/// How the host talks to a plugin, chosen from what the file exports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Contract {
-    /// A component that exports `hookbox:plugin/handler`: called with the event, answers with events.
-    Handler,
-    /// A component that exports `wasi:http/incoming-handler`: gets the event as a POST in CloudEvents binary mode.
-    Http,
-    /// A command: gets the event as CloudEvents JSON on its standard input. Either a component that exports
-    /// `wasi:cli/run`, or a core module for WASI preview 1.
-    Command,
-}
-
-impl Contract {
-    /// Whether an instance can handle more than one event. A command runs once.
-    pub fn reusable(self) -> bool {
-        match self {
-            Self::Handler | Self::Http => true,
-            Self::Command => false,
-        }
-    }
-}
-
-impl fmt::Display for Contract {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Handler => "handler",
-            Self::Http => "http",
-            Self::Command => "command",
-        })
-    }
-}
+use super::error::LoadError;
+use crate::sandbox::Contract;
 
 /// A contract, and the version of the export that offers it.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::sandbox) struct Chosen {
-    pub(in crate::sandbox) contract: Contract,
-    pub(in crate::sandbox) version: String,
+pub(super) struct Chosen {
+    pub(super) contract: Contract,
+    pub(super) version: String,
 }
 
-/// The interface a handler exports, without its version.
+/// The interface that a handler exports, without its version.
 const HANDLER: &str = "hookbox:plugin/handler";
 /// The version of the interface that this host was built with.
 const HOST_VERSION: &str = "0.1.0";
-/// What the versions that this host runs begin with.
+/// How the versions that this host runs begin.
 const COMPATIBLE: &str = "0.1.";
-/// The standard interfaces that are a contract as well.
+/// The standard interfaces that are contracts as well.
 const STANDARD: [(&str, Contract); 2] =
     [("wasi:http/incoming-handler", Contract::Http), ("wasi:cli/run", Contract::Command)];
-/// What the versions of those begin with.
+/// How their versions begin.
 const STANDARD_COMPATIBLE: &str = "0.2.";
 /// How many exports an error names.
 const MAX_NAMED: usize = 8;
-/// What a core module for WASI preview 1 exports to be run.
+/// The export by which a core module for WASI preview 1 is started.
 const START: &str = "_start";
-/// What such a module imports everything from.
+/// The module from which it imports everything.
 const PREVIEW1: &str = "wasi_snapshot_preview1";
-/// What is shown as the version of that interface.
+/// Shown as the version of that interface.
 const PREVIEW1_VERSION: &str = "preview1";
 
 /// Chooses by the names that a component exports: the newest interface that this host knows first.
-pub(in crate::sandbox) fn choose(exports: &[&str]) -> Result<Chosen, LoadError> {
+pub(super) fn choose(exports: &[&str]) -> Result<Chosen, LoadError> {
     let versions = |interface| exports.iter().filter_map(move |name| version_of(name, interface));
     if let Some(version) = versions(HANDLER).find(|version| version.starts_with(COMPATIBLE)) {
         return Ok(Chosen { contract: Contract::Handler, version: version.to_owned() });
@@ -86,7 +53,7 @@ pub(in crate::sandbox) fn choose(exports: &[&str]) -> Result<Chosen, LoadError> 
 }
 
 /// The same for a core module, which can only be a command for WASI preview 1.
-pub(in crate::sandbox) fn choose_for_module(exports: &[&str], imports: &[(&str, &str)]) -> Result<Chosen, LoadError> {
+pub(super) fn choose_for_module(exports: &[&str], imports: &[(&str, &str)]) -> Result<Chosen, LoadError> {
     if !exports.contains(&START) {
         return Err(LoadError::NoStart { exports: listed(exports) });
     }
@@ -94,13 +61,15 @@ pub(in crate::sandbox) fn choose_for_module(exports: &[&str], imports: &[(&str, 
         None => Ok(Chosen { contract: Contract::Command, version: PREVIEW1_VERSION.to_owned() }),
         Some((module, name)) => Err(LoadError::Import {
             import: format!("{module}.{name}"),
-            advice: "a command as a core module imports from wasi_snapshot_preview1 alone (Go: `GOOS=wasip1`)",
+            advice: "a command as a core module imports from wasi_snapshot_preview1 alone \
+                     (Go: `GOOS=wasip1`)"
+                .to_owned(),
         }),
     }
 }
 
 /// The version of `name` if it names `interface`: empty if it has none.
-pub(in crate::sandbox) fn version_of<'a>(name: &'a str, interface: &str) -> Option<&'a str> {
+pub(super) fn version_of<'a>(name: &'a str, interface: &str) -> Option<&'a str> {
     match name.strip_prefix(interface)? {
         "" => Some(""),
         rest => rest.strip_prefix('@'),

@@ -1,5 +1,5 @@
-//! What a file in the plugins folder holds, brought into a form the compiler takes: text becomes binary, and a core
-//! module that says which world it was built for becomes a component.
+//! Brings a file into a form that the compiler takes: text becomes binary, and a core module that
+//! names the world it was built for becomes a component.
 
 use std::borrow::Cow;
 
@@ -7,10 +7,10 @@ use wasi_preview1_component_adapter_provider as adapter;
 use wasmparser::{Parser, Payload};
 use wit_component::ComponentEncoder;
 
-use super::link::LoadError;
+use super::error::LoadError;
 use crate::text;
 
-/// Custom sections in which bindings generators note the world that a core module implements begin with this:
+/// Custom sections by which bindings generators name the world of a core module begin with this:
 /// <https://github.com/bytecodealliance/wasm-tools/tree/main/crates/wit-component>.
 const WORLD_SECTION: &str = "component-type";
 /// Custom sections of Go's linker begin with this.
@@ -18,15 +18,15 @@ const GO_SECTION: &str = "go:";
 
 /// A file in binary form.
 #[derive(Debug)]
-pub(in crate::sandbox) enum Binary<'a> {
+pub(super) enum Binary<'a> {
     /// A component.
     Component(Cow<'a, [u8]>),
     /// A core module that is run as it is.
     Module(Cow<'a, [u8]>),
 }
 
-/// Reads what a file is from its first bytes, and brings it into a form that can be compiled.
-pub(in crate::sandbox) fn binary(bytes: &[u8]) -> Result<Binary<'_>, LoadError> {
+/// Recognises a file by its first bytes, and brings it into a form that can be compiled.
+pub(super) fn binary(bytes: &[u8]) -> Result<Binary<'_>, LoadError> {
     let binary = match bytes {
         [] => return Err(LoadError::Empty),
         [0x7f, b'E', b'L', b'F', ..] => return Err(LoadError::Precompiled),
@@ -36,8 +36,8 @@ pub(in crate::sandbox) fn binary(bytes: &[u8]) -> Result<Binary<'_>, LoadError> 
         }
         _ => return Err(LoadError::NotWasm),
     };
-    // Four bytes of magic, two of version, two of layer: https://webassembly.github.io/spec and the component model's
-    // Binary.md.
+    // Four bytes of magic, two of version, two of layer: https://webassembly.github.io/spec and the
+    // component model's Binary.md.
     match binary.get(4..8) {
         Some([_, _, 1, 0]) => Ok(Binary::Component(binary)),
         Some([1, 0, 0, 0]) => module(binary),
@@ -52,7 +52,7 @@ fn is_text(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_ok() && (text.starts_with(b"(") || text.starts_with(b";;"))
 }
 
-/// What matters of a core module's sections.
+/// What a core module's sections say about it.
 #[derive(Debug, Default)]
 struct Sections {
     names_its_world: bool,
@@ -65,8 +65,8 @@ fn module(binary: Cow<'_, [u8]>) -> Result<Binary<'_>, LoadError> {
     if !sections.names_its_world {
         return Ok(Binary::Module(binary));
     }
-    // The adapter takes pages by growing the guest's memory. Go's allocator takes it that nobody else does, and hands
-    // out the adapter's pages: programs are corrupted, some of them quietly.
+    // The adapter grows the guest's memory for pages of its own. Go's allocator assumes that nobody
+    // else grows it, and hands those pages out: memory is corrupted, often unnoticed.
     if sections.is_go && sections.imports_preview1 {
         return Err(LoadError::GoNeedsAdapter);
     }

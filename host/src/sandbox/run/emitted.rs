@@ -1,23 +1,17 @@
 //! The events that a handler returned, checked before anything else sees them.
 
-use super::outcome::set_by;
-use crate::cloudevents::Document;
 use crate::config::Limits;
 use crate::event::name::{self, RESERVED};
 use crate::sandbox::Emitted;
 use crate::sandbox::bindings::exports::hookbox::plugin::handler::NewEvent;
-use crate::sandbox::limits::MAX_EMITTED_DELAY_MS;
+use crate::sandbox::limits::{MAX_EMITTED_DELAY_MS, set_by};
 use crate::text;
 
 /// The longest media type, in bytes.
 const MAX_CONTENT_TYPE_BYTES: usize = 256;
 
-/// Takes what a handler returned while it handled an event about `subject`, or says what is wrong with it.
-pub(in crate::sandbox) fn take(
-    returned: Vec<NewEvent>,
-    subject: Option<&str>,
-    limits: &Limits,
-) -> Result<Vec<Emitted>, String> {
+/// Takes what a handler returned for an event about `subject`, or says what is wrong with it.
+pub(super) fn take(returned: Vec<NewEvent>, subject: Option<&str>, limits: &Limits) -> Result<Vec<Emitted>, String> {
     if returned.len() > limits.emitted {
         let (count, most) = (returned.len(), limits.emitted);
         return Err(format!(
@@ -51,19 +45,14 @@ pub(in crate::sandbox) fn take(
     Ok(emitted)
 }
 
-/// An event as programs write it that do not speak `hookbox:plugin`. Its id, source and time are the host's to give.
-pub(in crate::sandbox) fn from_document(document: Document) -> NewEvent {
-    let Document { kind, subject, content_type, data, delay_ms, .. } = document;
-    NewEvent { type_: kind, subject, data_content_type: content_type, data, delay_ms }
-}
-
 fn size(event: &NewEvent) -> usize {
     let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
     event.type_.len() + optional(&event.subject) + optional(&event.data_content_type) + event.data.len()
 }
 
-/// What is wrong with an event, as the end of a sentence. The subject of the event that is handled, `handled`, may be
-/// handed on whatever it is: an event that was stored under another rule must not fail its plugin.
+/// What is wrong with an event, as the end of a sentence. `handled`, the subject of the handled
+/// event, may be passed on whatever it is: an event that was stored under an older rule must not
+/// fail its plugin.
 fn fault(event: &NewEvent, handled: Option<&str>) -> Option<String> {
     let kind = event.type_.as_str();
     if let Err(fault) = name::check(kind) {
@@ -77,16 +66,14 @@ fn fault(event: &NewEvent, handled: Option<&str>) -> Option<String> {
         return Some(format!("subject {fault}"));
     }
     let content_type = event.data_content_type.as_deref().unwrap_or_default();
-    Some(match () {
-        () if content_type.len() > MAX_CONTENT_TYPE_BYTES => {
-            format!("data-content-type has more than {MAX_CONTENT_TYPE_BYTES} bytes")
-        }
-        () if content_type.chars().any(text::acts) => "data-content-type has control characters".to_owned(),
-        () if event.delay_ms.is_some_and(|delay_ms| delay_ms > MAX_EMITTED_DELAY_MS) => {
-            format!("delay-ms is more than {MAX_EMITTED_DELAY_MS} (366 days)")
-        }
-        () => return None,
-    })
+    if content_type.len() > MAX_CONTENT_TYPE_BYTES {
+        return Some(format!("data-content-type has more than {MAX_CONTENT_TYPE_BYTES} bytes"));
+    }
+    if content_type.chars().any(text::acts) {
+        return Some("data-content-type has control characters".to_owned());
+    }
+    let is_late = event.delay_ms.is_some_and(|delay_ms| delay_ms > MAX_EMITTED_DELAY_MS);
+    is_late.then(|| format!("delay-ms is more than {MAX_EMITTED_DELAY_MS} (366 days)"))
 }
 
 #[cfg(test)]

@@ -1,37 +1,22 @@
-//! How an attempt ended → what is to be made of it.
+//! The verdict on an attempt, by how the call into its guest ended.
 
 use bytesize::ByteSize;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use super::emitted;
-use crate::sandbox::bindings::exports::hookbox::plugin::handler::{Failure, NewEvent};
-use crate::sandbox::host::state::{Attempt, Stopped};
-use crate::sandbox::limits::{MAX_FIELDS_BYTES, MAX_ONE_MEMORY_BYTES, Refused};
+use crate::sandbox::bindings::exports::hookbox::plugin::handler::Failure;
+use crate::sandbox::host::{AttemptState, Stopped};
+use crate::sandbox::kinds::Ended;
+use crate::sandbox::limits::{MAX_FIELDS_BYTES, MAX_ONE_MEMORY_BYTES, MemoryRefusal, set_by};
 use crate::sandbox::{Call, Verdict};
 use crate::text;
 
 /// Functions of the guest that an error names.
 const MAX_FRAMES: usize = 4;
 
-/// How the call into the guest ended.
-pub(in crate::sandbox) enum Ended {
-    /// The handler returned.
-    Returned(Result<Vec<NewEvent>, Failure>),
-    /// The handler returned something that the host does not take, and why.
-    Refused(String),
-    /// There is no instance.
-    NotStarted(wasmtime::Error),
-    /// The handler did not return.
-    Failed(wasmtime::Error),
-    /// The host panicked, with this text.
-    Panicked(String),
-    /// The time was up while the guest waited, for the host or for its turn to compute.
-    TimedOut,
-}
-
 /// The verdict on one attempt.
-pub(in crate::sandbox) fn of(ended: Ended, attempt: &Attempt, call: &Call) -> Verdict {
+pub(super) fn of(ended: Ended, state: &AttemptState, call: &Call) -> Verdict {
     let subject = call.event.attributes.subject.as_deref();
     match ended {
         Ended::Returned(Ok(events)) => {
@@ -43,18 +28,13 @@ pub(in crate::sandbox) fn of(ended: Ended, attempt: &Attempt, call: &Call) -> Ve
         Ended::Returned(Err(Failure::Reject(reason))) => Verdict::Reject(text::error(&reason)),
         Ended::Refused(why) => Verdict::Error(text::error(&why)),
         Ended::NotStarted(error) if error.is::<PoolConcurrencyLimitError>() => Verdict::NoCapacity,
-        Ended::NotStarted(error) if error.is::<Trap>() => failed(&error, attempt, call),
-        Ended::NotStarted(error) => refused(attempt)
+        Ended::NotStarted(error) if error.is::<Trap>() => failed(&error, state, call),
+        Ended::NotStarted(error) => refused(state)
             .unwrap_or_else(|| Verdict::Error(text::error(&format!("no instance could be made: {error:#}")))),
-        Ended::Failed(error) => failed(&error, attempt, call),
+        Ended::Failed(error) => failed(&error, state, call),
         Ended::Panicked(panic) => Verdict::Error(text::error(&format!("host fault: {panic}"))),
         Ended::TimedOut => timed_out(call),
     }
-}
-
-/// Which key of the configuration sets a limit.
-pub(in crate::sandbox) fn set_by(key: &str) -> String {
-    format!("`{key}` under its [plugins] section sets the limit")
 }
 
 fn timed_out(call: &Call) -> Verdict {
@@ -66,22 +46,25 @@ fn size(bytes: usize) -> String {
     ByteSize::b(bytes as u64).display().iec().to_string()
 }
 
-/// A guest that was refused memory usually traps in its allocator: the refusal is the cause.
-fn refused(attempt: &Attempt) -> Option<Verdict> {
-    Some(Verdict::Memory(match attempt.memory.refused()? {
-        Refused::Budget(limit_bytes) => format!("it needed more than {}; {}", size(limit_bytes), set_by("memory")),
-        Refused::Tables(elements) => {
+/// The verdict on a guest that was refused memory. It usually traps in its allocator; the refusal
+/// is the cause.
+fn refused(state: &AttemptState) -> Option<Verdict> {
+    Some(Verdict::Memory(match state.memory.refused()? {
+        MemoryRefusal::Budget(limit_bytes) => {
+            format!("it needed more than {}; {}", size(limit_bytes), set_by("memory"))
+        }
+        MemoryRefusal::Tables(elements) => {
             format!("its tables needed more than {elements} elements; {}", set_by("limits.table_elements"))
         }
-        Refused::OneMemory => format!(
+        MemoryRefusal::OneMemory => format!(
             "one of its memories would have grown beyond {}, which no setting allows",
             size(MAX_ONE_MEMORY_BYTES)
         ),
     }))
 }
 
-fn failed(error: &wasmtime::Error, attempt: &Attempt, call: &Call) -> Verdict {
-    match attempt.stopped {
+fn failed(error: &wasmtime::Error, state: &AttemptState, call: &Call) -> Verdict {
+    match state.stopped {
         Some(Stopped::TimeUp) => return timed_out(call),
         Some(Stopped::ComputedTooLong) => {
             let cpu_ms = call.limits.cpu_ms;
@@ -89,7 +72,7 @@ fn failed(error: &wasmtime::Error, attempt: &Attempt, call: &Call) -> Verdict {
         }
         None => {}
     }
-    if let Some(verdict) = refused(attempt) {
+    if let Some(verdict) = refused(state) {
         return verdict;
     }
     if let Some(I32Exit(code)) = error.downcast_ref() {
@@ -106,7 +89,8 @@ fn failed(error: &wasmtime::Error, attempt: &Attempt, call: &Call) -> Verdict {
     Verdict::Trap(text::error(&format!("{}{}", cause.trim_start_matches("wasm trap: "), frames(error))))
 }
 
-/// What a guest had too much of, by what wasmtime says of it: these errors are no types, and tests hold their texts.
+/// Which limit a guest exceeded, by the text of wasmtime's error: it has no types for these, so
+/// that the tests of the hostile gallery pin the texts.
 fn over(cause: &str, call: &Call) -> Option<String> {
     let limits = &call.limits;
     let over = |what: String, key: &str| Some(format!("the handler {what}; {}", set_by(key)));

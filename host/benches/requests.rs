@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 use hookbox::config::{Config, MakeSecrets, Source, Surroundings};
 use hookbox::event::NewEvent;
-use hookbox::ingest::{Gate, Unverified, sign};
+use hookbox::ingest::{SourceRuntime, Unverified, sign};
 
 /// When they come, Unix milliseconds.
 pub(crate) const NOW_MS: i64 = 1_770_000_000_000;
@@ -35,8 +35,8 @@ impl Provider {
     }
 
     /// What checks its requests.
-    pub(crate) fn gate(&self) -> Gate {
-        Gate::new(self.source.clone())
+    pub(crate) fn source_runtime(&self) -> SourceRuntime {
+        SourceRuntime::new(self.source.clone())
     }
 
     /// Its request of this number, with a body of so many bytes.
@@ -53,9 +53,9 @@ impl Provider {
     }
 
     /// What the host makes of that request.
-    pub(crate) fn event(&self, gate: &Gate, number: usize, body_bytes: usize) -> NewEvent {
+    pub(crate) fn event(&self, source_runtime: &SourceRuntime, number: usize, body_bytes: usize) -> NewEvent {
         let (headers, body) = self.request(number, body_bytes);
-        let verified = Unverified::new(headers, body).verify(gate, NOW_MS).expect("it is authentic");
+        let verified = Unverified::new(headers, body).verify(source_runtime, NOW_MS).expect("it is authentic");
         verified.identify(&self.config.routes, NOW_MS)
     }
 }

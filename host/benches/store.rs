@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hookbox::clock::Clock;
 use hookbox::event::{AttemptRecord, Digest, LogLine, NewEvent, Outcome, PluginName};
-use hookbox::ingest::Gate;
+use hookbox::ingest::SourceRuntime;
 use hookbox::store::{
     Appended, Desk, KvTransaction, Lease, Next, Pending, Place, Room, Settled, Settlement, Sqlite, SqliteOptions, Store,
 };
@@ -106,7 +106,7 @@ struct Bench {
     store: Sqlite,
     runtime: Runtime,
     provider: Provider,
-    gate: Gate,
+    source_runtime: SourceRuntime,
     /// The number of the next request.
     next: Cell<usize>,
     leased: Receiver<Vec<Lease>>,
@@ -128,8 +128,8 @@ impl Bench {
         store.attach(Arc::new(HoldingDesk { hand, leases, wait: Mutex::new(wait) }));
         let (provider, next) = (Provider::new(), Cell::new(0));
         let runtime = Builder::new_current_thread().build().expect("a runtime");
-        let gate = provider.gate();
-        let bench = Self { store, runtime, provider, gate, next, leased, go: Some(go), folder };
+        let source_runtime = provider.source_runtime();
+        let bench = Self { store, runtime, provider, source_runtime, next, leased, go: Some(go), folder };
         // The writer does not wait for anybody before its first commit.
         let first = bench.events(1).into_iter().map(|event| bench.store.append(event)).collect();
         bench.wait_for(first);
@@ -140,7 +140,7 @@ impl Bench {
     /// So many that have not been before.
     fn events(&self, count: usize) -> Vec<NewEvent> {
         let first = self.next.replace(self.next.get() + count);
-        (first..first + count).map(|number| self.provider.event(&self.gate, number, BODY_BYTES)).collect()
+        (first..first + count).map(|number| self.provider.event(&self.source_runtime, number, BODY_BYTES)).collect()
     }
 
     /// How many dedupe keys are in their table.

@@ -18,8 +18,9 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::dispatch::Breakers;
-use crate::ingest::{self, Bounds, Timeouts, Unidentified};
+use crate::ingest::Unidentified;
 use crate::plugins::{Approvals, Shelf};
+use crate::server::{self, ServerOptions, ServerTimeouts};
 use crate::status::Status;
 use crate::store::Store;
 
@@ -81,7 +82,11 @@ impl fmt::Debug for Admin {
 /// Answers operators on `listener` until `shutdown`, then lets the requests under way finish.
 pub async fn serve(listener: TcpListener, admin: Admin, shutdown: CancellationToken) {
     health::describe_metrics();
-    let bounds = Bounds { max_connections: MAX_CONNECTIONS, timeouts: Timeouts::default() };
-    let config = Arc::clone(&admin.config);
-    ingest::serve_router(listener, router(admin), bounds, config, shutdown).await;
+    let options = ServerOptions {
+        name: "admin",
+        max_connections: MAX_CONNECTIONS,
+        timeouts: ServerTimeouts::default(),
+        config: Arc::clone(&admin.config),
+    };
+    server::serve(listener, router(admin), options, shutdown).await;
 }

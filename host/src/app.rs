@@ -18,10 +18,11 @@ use crate::admin::{self, Admin};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, MAX_RUNNING, Parts};
-use crate::ingest::{self, Capacity, Intake, Timeouts};
+use crate::ingest::{self, Capacity, Intake};
 use crate::plugins::{Approvals, Refreshed, Shelf, Stock};
 use crate::reload::{self, Pace, Watched};
 use crate::sandbox::{Compiler, Sandbox, SandboxError, SandboxOptions};
+use crate::server::ServerTimeouts;
 use crate::status::Status;
 use crate::store::{OnLoss, OpenError, Sqlite, SqliteOptions, Store, StoreError, TreeBudget};
 use crate::{fail, tasks};
@@ -197,7 +198,7 @@ impl App {
             config: self.config.clone(),
             store: store.clone(),
             clock: self.clock.clone(),
-            timeouts: Timeouts::default(),
+            timeouts: ServerTimeouts::default(),
             capacity: Capacity::default(),
             unidentified: Arc::default(),
         };

@@ -32,6 +32,7 @@ mod server;
 pub mod source;
 mod sources;
 mod syntax;
+mod template;
 mod units;
 mod warnings;
 
@@ -49,7 +50,7 @@ pub use routes::read::MissingPlugins;
 pub use secrets::MakeSecrets;
 pub use server::{DEFAULT_STACK_BYTES, Server, StoreSettings};
 pub use source::Source;
-pub use warnings::{Part, Warning};
+pub use warnings::{About, Warning};
 
 use raw::{Section, Sink};
 use routes::read::Known;
@@ -208,11 +209,13 @@ impl Config {
     pub fn keep_secrets_of(&mut self, running: &Self) {
         for (name, source) in &mut self.sources {
             let old = running.sources.get(name).map(|old| &old.verify);
-            let (source::Verify::Hmac(new), Some(source::Verify::Hmac(old))) = (&source.verify, old) else { continue };
+            let (source::Verify::Signature(new), Some(source::Verify::Signature(old))) = (&source.verify, old) else {
+                continue;
+            };
             if matches!(new.secrets, source::Secrets::Missing(_)) {
-                let verify = source::Hmac { secrets: old.secrets.clone(), ..new.clone() };
-                *source = Arc::new(Source { verify: source::Verify::Hmac(verify), ..(**source).clone() });
-                let about = |warning: &&Warning| warning.about == Some(Part::Source(name.clone()));
+                let verify = source::Signature { secrets: old.secrets.clone(), ..new.clone() };
+                *source = Arc::new(Source { verify: source::Verify::Signature(verify), ..(**source).clone() });
+                let about = |warning: &&Warning| warning.about == Some(About::Source(name.clone()));
                 self.warnings.retain(|warning| !about(&warning));
                 self.warnings.extend(running.warnings.iter().filter(about).cloned());
             }
@@ -227,7 +230,7 @@ impl Config {
     pub fn keeps_secrets_of(&self, running: &Self) -> Result<(), String> {
         let has_others = |name: &str| {
             let secrets = self.sources.get(name).map(|source| &source.verify);
-            matches!(secrets, Some(source::Verify::Hmac(hmac)) if matches!(hmac.secrets, source::Secrets::Set(_)))
+            matches!(secrets, Some(source::Verify::Signature(signature)) if matches!(signature.secrets, source::Secrets::Set(_)))
         };
         let lost = inputs::lost(&running.inputs, &self.inputs, has_others);
         match lost.is_empty() {

@@ -26,15 +26,16 @@ pub mod reload; // doors: notify, notify_debouncer_full
 pub mod dispatch;
 
 // floor 4: the public door, and the shelf of loaded plugins
-pub mod ingest; // doors: axum, hyper, hyper_util, hmac, subtle
+pub mod ingest; // doors: axum, hyper, hmac, subtle
 pub mod plugins;
 
 // floor 3: what is durable, and what is contained
 pub mod sandbox; // doors: wasmtime, wasmtime_wasi, wasmtime_wasi_http, wasi_preview1_component_adapter_provider, wat, wit_component, wasmparser
 pub mod store; // doors: rusqlite
 
-// floor 2: HTTP requests of plugins
+// floor 2: connections that come in, and HTTP requests of plugins
 pub mod egress; // doors: hyper, hyper_util, rustls, tokio_rustls, webpki_roots
+pub mod server; // doors: axum, hyper, hyper_util
 
 // floor 1: the file a user writes
 pub mod config; // doors: toml, miette, ipnet, std::env

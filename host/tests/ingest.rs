@@ -11,6 +11,7 @@ mod http;
 mod identify;
 mod keep_alive;
 mod legacy;
+mod parts;
 mod roundtrip;
 mod routing;
 // Only Linux has more loopback addresses than 127.0.0.1 from the start.

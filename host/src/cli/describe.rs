@@ -68,8 +68,8 @@ fn sources(page: &mut Page, config: &Config) {
 }
 
 fn secrets(source: &Source) -> String {
-    let Verify::Hmac(hmac) = &source.verify else { return "not verified".to_owned() };
-    match &hmac.secrets {
+    let Verify::Signature(signature) = &source.verify else { return "not verified".to_owned() };
+    match &signature.secrets {
         Secrets::Set(secrets) if secrets.len() == 1 => "secret set".to_owned(),
         Secrets::Set(secrets) => format!("{} secrets set", secrets.len()),
         Secrets::Generated { path, .. } => format!("secret made by this host, in {}", path.display()),

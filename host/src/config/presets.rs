@@ -1,239 +1,177 @@
-//! What is known of providers, as data: each preset is a [`Template`] that a section of the file could spell out too, but
-//! for the placeholders that some send in place of an id.
+//! Presets: what is known of providers, as data.
 //!
-//! A header's name that a provider changes is a change of this file alone.
+//! A preset is one file, `presets/NAME.toml`. Its keys are those of a section `[sources.NAME]`, read by
+//! the same code, and three of its own:
+//! - `placeholder = { prefix, json, value }`: ids that name no event (see [`Placeholder`]);
+//! - `types = { known, more }`: the types of its events, for warnings (see [`Types::Words`]);
+//! - `[samples]`: bodies by event type for `hookbox send`, as JSON; `*.fail` and `*` are for types without
+//!   one of their own, and `{id}` is a fresh id.
+//!
+//! To add one: the file, its name in the list below, and its vectors in `tests/vectors.json`. The tests
+//! read every file and name the one that is bad.
 
-use super::source::{
-    DedupeBy, Encoding, Field, KeyEncoding, KeyFormat, Part, Pick, Placeholder, Stale, Template, Timestamp, Types,
-};
-use super::units::MINUTE_MS;
+use std::path::Path;
+use std::sync::LazyLock;
 
-/// Every preset's name.
-pub const NAMES: [&str; 4] = ["github", "heygen", "standard-webhooks", "stripe"];
+use toml::de::{DeTable, DeValue};
 
-/// How far a timestamp may be from now, if a provider or a section does not say otherwise, in milliseconds.
-pub const DEFAULT_TOLERANCE_MS: u64 = 5 * MINUTE_MS;
+use super::problems::Problems;
+use super::raw::{Item, Section, Sink};
+use super::source::{Placeholder, SourceTemplate, Types};
+use super::template;
+
+macro_rules! presets {
+    ($($name:literal),*) => {
+        /// Every preset's name.
+        pub const NAMES: [&str; [$($name),*].len()] = [$($name),*];
+        const FILES: [&str; NAMES.len()] = [$(include_str!(concat!("presets/", $name, ".toml"))),*];
+    };
+}
+
+presets!("github", "heygen", "standard-webhooks", "stripe");
+
+static PRESETS: LazyLock<Vec<Preset>> = LazyLock::new(|| {
+    let presets = NAMES.into_iter().zip(FILES).map(|(name, text)| read(name, text));
+    presets.collect::<Result<_, _>>().expect("a test reads every file")
+});
+
+/// One preset.
+#[derive(Debug)]
+struct Preset {
+    template: SourceTemplate,
+    /// Event type and body, in the order of the file.
+    samples: Vec<(String, String)>,
+}
 
 /// The preset of this name.
-pub fn find(name: &str) -> Option<Template> {
-    match name {
-        "github" => Some(github()),
-        "heygen" => Some(heygen()),
-        "standard-webhooks" => Some(standard_webhooks()),
-        "stripe" => Some(stripe()),
-        _ => None,
+pub fn find(name: &str) -> Option<SourceTemplate> {
+    preset(name).map(|preset| preset.template.clone())
+}
+
+/// Event types and bodies, as JSON, of the preset of this name; see the module's documentation.
+pub fn samples(name: &str) -> &'static [(String, String)] {
+    preset(name).map_or(&[], |preset| preset.samples.as_slice())
+}
+
+fn preset(name: &str) -> Option<&'static Preset> {
+    let at = NAMES.iter().position(|known| *known == name)?;
+    PRESETS.get(at)
+}
+
+/// Reads a preset's file.
+fn read(name: &str, text: &str) -> Result<Preset, Problems> {
+    let sink = Sink::default();
+    let preset = match DeTable::parse(text) {
+        Ok(table) => {
+            let span = table.span();
+            let value = DeValue::Table(table.into_inner());
+            read_section(&Item::file(name, span, &value, &sink))
+        }
+        Err(error) => {
+            sink.problem(error.span(), format!("this is not TOML: {}", error.message()), "see https://toml.io");
+            None
+        }
+    };
+    match preset {
+        Some(preset) if sink.is_empty() => Ok(preset),
+        _ => {
+            let (problems, masked) = sink.into_parts();
+            Err(Problems::new(Path::new(&format!("presets/{name}.toml")), text, problems, &masked))
+        }
     }
 }
 
-/// The largest body that a provider sends, in bytes, where that is more than `server.max_body` usually allows.
-pub fn max_body_bytes(name: &str) -> Option<usize> {
-    // GitHub's documentation, "Webhook events and payloads": payloads are capped at 25 MB.
-    (name == "github").then_some(25 << 20)
-}
-
-/// GitHub's documentation, "Validating webhook deliveries": `X-Hub-Signature-256: sha256=HEX` over the raw body. The
-/// delivery's id is not covered, but it alone tells two deliveries apart: those of `workflow_dispatch` can have equal bodies.
-fn github() -> Template {
-    Template {
-        signatures: vec![field("x-hub-signature-256", "sha256=", None)],
-        encoding: Encoding::Hex,
-        signed: vec![Part::Body],
-        timestamp: None,
-        key: plain_key(),
-        kind: Some(header("x-github-event")),
-        id: Some(header("x-github-delivery")),
-        dedupe: Some(vec![DedupeBy::Id]),
-        placeholder: None,
-        subject: None,
-        // Its default content type is a form; its types are names without an action.
-        form: Some("payload".to_owned()),
-        types: Types::Words {
-            known: &GITHUB_EVENTS,
-            more: "`type = \"{header:X-GitHub-Event}.{json:/action}\"` adds the action, where there is one",
-        },
+fn read_section(item: &Item<'_>) -> Option<Preset> {
+    let mut section = item.section("{}")?;
+    let mut template = SourceTemplate::default();
+    let verify_item = section.take("verify");
+    if verify_item.is_none() {
+        item.refuse_key("does not say how its requests are verified", "write [verify]");
     }
-}
-
-/// The names of GitHub's events, from its documentation "Webhook events and payloads". They only help to see what a
-/// pattern is meant for.
-const GITHUB_EVENTS: [&str; 73] = [
-    "branch_protection_configuration",
-    "branch_protection_rule",
-    "check_run",
-    "check_suite",
-    "code_scanning_alert",
-    "commit_comment",
-    "create",
-    "custom_property",
-    "custom_property_values",
-    "delete",
-    "dependabot_alert",
-    "deploy_key",
-    "deployment",
-    "deployment_protection_rule",
-    "deployment_review",
-    "deployment_status",
-    "discussion",
-    "discussion_comment",
-    "fork",
-    "github_app_authorization",
-    "gollum",
-    "installation",
-    "installation_repositories",
-    "installation_target",
-    "issue_comment",
-    "issues",
-    "label",
-    "marketplace_purchase",
-    "member",
-    "membership",
-    "merge_group",
-    "meta",
-    "milestone",
-    "org_block",
-    "organization",
-    "package",
-    "page_build",
-    "personal_access_token_request",
-    "ping",
-    "project",
-    "project_card",
-    "project_column",
-    "projects_v2",
-    "projects_v2_item",
-    "projects_v2_status_update",
-    "public",
-    "pull_request",
-    "pull_request_review",
-    "pull_request_review_comment",
-    "pull_request_review_thread",
-    "push",
-    "registry_package",
-    "release",
-    "repository",
-    "repository_advisory",
-    "repository_dispatch",
-    "repository_import",
-    "repository_ruleset",
-    "repository_vulnerability_alert",
-    "secret_scanning_alert",
-    "secret_scanning_alert_location",
-    "security_advisory",
-    "security_and_analysis",
-    "sponsorship",
-    "star",
-    "status",
-    "sub_issues",
-    "team",
-    "team_add",
-    "watch",
-    "workflow_dispatch",
-    "workflow_job",
-    "workflow_run",
-];
-
-/// HeyGen's webhook endpoints: hex over the raw body, keyed with the secret as it is shown, `whsec_` included. The
-/// header had other names before; the timestamp and the id came later and are not covered. Its retries go on for a
-/// day and may carry the first time of sending, so that a stale one is accepted and noted. Equal bodies mean the same event:
-/// as a second key they keep a captured request from being sent again under a new id.
-fn heygen() -> Template {
-    Template {
-        signatures: ["heygen-signature", "signature", "x-heygen-signature"].map(|name| field(name, "", None)).to_vec(),
-        encoding: Encoding::Hex,
-        signed: vec![Part::Body],
-        timestamp: Some(Timestamp {
-            field: field("heygen-timestamp", "", None),
-            required: false,
-            tolerance_ms: DEFAULT_TOLERANCE_MS,
-            stale: Stale::Accept,
-        }),
-        key: plain_key(),
-        kind: Some(json("/event_type")),
-        id: Some(header("heygen-event-id")),
-        dedupe: Some(vec![DedupeBy::Id, DedupeBy::Body]),
-        placeholder: None,
-        subject: Some(json("/event_data/callback_id")),
-        form: None,
-        types: Types::Any,
+    template::read(item, &mut section, verify_item.as_ref(), &mut template, false);
+    template::read_max_body(&mut section, &mut template);
+    template.placeholder = section.take("placeholder").and_then(|item| read_placeholder(&item));
+    if let Some(types) = section.take("types").and_then(|item| read_types(&item)) {
+        template.types = types;
     }
+    let samples = section.take_section("samples", "{ \"*\" = \"{}\" }").entries();
+    let samples = samples.iter().filter_map(read_sample).collect();
+    section.finish();
+    Some(Preset { template, samples })
 }
 
-/// The Standard Webhooks specification, §"Signature scheme": `v1,BASE64` items between spaces over id, timestamp and
-/// body; the key is base64 after `whsec_`.
-fn standard_webhooks() -> Template {
-    Template {
-        signatures: vec![field("webhook-signature", "v1,", Some(' '))],
-        encoding: Encoding::Base64,
-        signed: vec![Part::Id, dot(), Part::Timestamp, dot(), Part::Body],
-        timestamp: Some(signed_timestamp(field("webhook-timestamp", "", None))),
-        key: KeyFormat { prefix: "whsec_".to_owned(), encoding: KeyEncoding::Base64 },
-        kind: Some(json("/type")),
-        id: Some(header("webhook-id")),
-        dedupe: Some(vec![DedupeBy::Id]),
-        placeholder: None,
-        subject: None,
-        form: None,
-        types: Types::Any,
+fn read_placeholder(item: &Item<'_>) -> Option<Placeholder> {
+    let mut section = item.section("{ prefix = \"evt_\", json = \"/livemode\", value = \"false\" }")?;
+    let mut text = |key, example| read_text(item, &mut section, key, example);
+    let (prefix, pointer, value) = (text("prefix", "evt_"), text("json", "/livemode"), text("value", "false"));
+    section.finish();
+    Some(Placeholder { prefix: prefix?, pointer: pointer?, value: value? })
+}
+
+fn read_types(item: &Item<'_>) -> Option<Types> {
+    let mut section = item.section("{ known = [\"push\"], more = \"…\" }")?;
+    let known = section.take("known").map(|item| item.one_or_many()).unwrap_or_default();
+    let known = known.iter().map(|item| item.text("\"push\"").map(str::to_owned)).collect::<Option<_>>()?;
+    let more = read_text(item, &mut section, "more", "…")?;
+    section.finish();
+    Some(Types::Words { known, more: more.into() })
+}
+
+fn read_text(item: &Item<'_>, section: &mut Section<'_>, key: &'static str, example: &str) -> Option<String> {
+    let text = section.take(key).and_then(|item| item.text(&format!("\"{example}\"")).map(str::to_owned));
+    if text.is_none() {
+        item.refuse(format_args!("has no `{key}`"), format!("write for example `{key} = \"{example}\"`"));
     }
+    text
 }
 
-/// Stripe's documentation, "Verify webhook signatures manually": `t=SECONDS,v1=HEX,…` over timestamp and body. Samples
-/// that it shows and sends in test mode all have the id `evt_00000000000000`.
-fn stripe() -> Template {
-    Template {
-        signatures: vec![field("stripe-signature", "v1=", Some(','))],
-        encoding: Encoding::Hex,
-        signed: vec![Part::Timestamp, dot(), Part::Body],
-        timestamp: Some(signed_timestamp(field("stripe-signature", "t=", Some(',')))),
-        key: plain_key(),
-        kind: Some(json("/type")),
-        id: Some(json("/id")),
-        dedupe: Some(vec![DedupeBy::Id]),
-        placeholder: Some(Placeholder {
-            prefix: "evt_".to_owned(),
-            pointer: "/livemode".to_owned(),
-            value: "false".to_owned(),
-        }),
-        subject: None,
-        form: None,
-        types: Types::Any,
+fn read_sample(item: &Item<'_>) -> Option<(String, String)> {
+    let text = item.text("\"{}\"")?;
+    if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
+        item.refuse(format_args!("is not JSON: {error}"), "write the body of an event");
     }
-}
-
-fn field(header: &str, prefix: &str, separator: Option<char>) -> Field {
-    Field { header: header.to_owned(), prefix: prefix.to_owned(), separator }
-}
-
-fn signed_timestamp(field: Field) -> Timestamp {
-    Timestamp { field, required: true, tolerance_ms: DEFAULT_TOLERANCE_MS, stale: Stale::Reject }
-}
-
-fn header(name: &str) -> Pick {
-    Pick::Header(name.to_owned())
-}
-
-fn json(pointer: &str) -> Pick {
-    Pick::Json(pointer.to_owned())
-}
-
-fn dot() -> Part {
-    Part::Literal(".".to_owned())
-}
-
-fn plain_key() -> KeyFormat {
-    KeyFormat { prefix: String::new(), encoding: KeyEncoding::Utf8 }
+    Some((item.key.to_owned(), text.to_owned()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+
     use super::*;
+    use crate::config::source::DedupeBy;
 
     #[test]
-    fn every_named_preset_exists() {
-        for name in NAMES {
-            assert!(find(name).is_some_and(|preset| preset.kind.is_some()), "{name}");
+    fn every_preset_file_is_listed_and_read_without_a_problem() {
+        for (name, text) in NAMES.into_iter().zip(FILES) {
+            match read(name, text) {
+                Ok(preset) => assert!(preset.template.kind.is_some(), "presets/{name}.toml"),
+                Err(problems) => panic!("{}", problems.render(false)),
+            }
         }
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/presets");
+        let names = fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+        let listed = NAMES.map(|name| format!("{name}.toml"));
+        assert_eq!(names.collect::<BTreeSet<_>>(), BTreeSet::from(listed));
         assert_eq!(find("paypal"), None);
+    }
+
+    #[test]
+    fn a_bad_preset_file_is_named_with_the_line() {
+        let good = "type = { json = \"/type\" }\n[verify]\nscheme = \"hmac-sha256\"\nheader = \"X-S\"\n";
+        assert!(read("acme", good).is_ok());
+        for (bad, says) in [
+            (good.replace("json", "jsn"), "presets/acme.toml:1:10: `acme.type.jsn` is not a key"),
+            (good.replace("X-S", "X S"), "presets/acme.toml:4:10: `acme.verify.header` is \"X S\""),
+            (good.replace("type = ", "type "), "presets/acme.toml:1:6: this is not TOML"),
+            (good.replace("[verify]", "[other]"), "does not say how its requests are verified"),
+            (format!("{good}[samples]\n\"*\" = \"{{\"\n"), "presets/acme.toml:6:7: `acme.samples.\"*\"` is not JSON"),
+            (format!("{good}[types]\nknown = [\"a\"]\n"), "presets/acme.toml:5:1: `acme.types` has no `more`"),
+            (format!("secrets = []\n{good}"), "`acme.secrets` is not a key of hookbox"),
+        ] {
+            let problems = read("acme", &bad).unwrap_err().to_string();
+            assert!(problems.contains(says), "{says}\n{problems}");
+        }
     }
 
     #[test]

@@ -83,6 +83,11 @@ pub(super) struct Item<'a> {
 }
 
 impl<'a> Item<'a> {
+    /// A whole file, as if it were the section `name`; `span` is that of its table.
+    pub(super) fn file(name: &'a str, span: Range<usize>, value: &'a DeValue<'a>, sink: &'a Sink) -> Self {
+        Self { path: name.to_owned(), key: name, key_span: span.clone(), span, value, sink }
+    }
+
     /// Writes down that this value will not do; `what` follows its name.
     pub(super) fn refuse(&self, what: impl Display, help: impl Into<String>) {
         self.sink.problem(Some(self.span.clone()), format!("`{}` {what}", self.path), help);

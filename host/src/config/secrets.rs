@@ -61,7 +61,7 @@ pub(super) struct Places<'a> {
 
 /// What the list of a source came to.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct FoundSecrets {
     /// The keys that are set.
     pub(super) keys: Vec<SecretSlice<u8>>,
     /// What is listed and not set, for people.
@@ -88,9 +88,9 @@ pub(super) fn mask_but(item: &Item<'_>, shown: &[&str]) {
 }
 
 /// Reads the list of a source.
-pub(super) fn read(item: &Item<'_>, format: &KeyFormat, places: &Places<'_>) -> Found {
+pub(super) fn read(item: &Item<'_>, format: &KeyFormat, places: &Places<'_>) -> FoundSecrets {
     mask(item);
-    let mut found = Found { span: Some(item.span.clone()), ..Found::default() };
+    let mut found = FoundSecrets { span: Some(item.span.clone()), ..FoundSecrets::default() };
     let list = item.one_or_many();
     if list.is_empty() {
         item.refuse(

@@ -1,20 +1,13 @@
-//! Reads `[sources.NAME]`: a preset, what the section says differently, and where the keys are.
+//! Reads `[sources.NAME]`: a preset, the section's own values over it, and where the keys are.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::presets;
 use super::raw::{Item, Section, did_you_mean};
-use super::secrets::{self, Fallback, Found, MakeSecrets, Places};
-use super::server::MAX_BODY_BOUNDS;
-use super::source::{Part, Pick, Source, Template, Types, Verify};
-
-mod dedupe;
-mod pick;
-mod verify;
-
-pub(super) use pick::header_name;
+use super::secrets::{self, Fallback, FoundSecrets, MakeSecrets, Places};
+use super::source::{Part, Source, SourceTemplate, Verify};
+use super::{presets, template};
 
 /// The most sources a file may have.
 const MAX_SOURCES: usize = 256;
@@ -24,18 +17,18 @@ const MAX_NAME_BYTES: usize = 64;
 
 /// A source that is read, but whose missing keys are not made yet.
 #[derive(Debug)]
-pub(super) struct Draft {
+pub(super) struct UnkeyedSource {
     name: String,
     preset: Option<String>,
-    template: Template,
-    /// `None` only for `scheme = "none"`: what was refused must not end as an open door.
-    found: Option<Found>,
-    max_body_bytes: Option<usize>,
+    template: SourceTemplate,
+    /// `None` only for `scheme = "none"`: a refused value must not end as an open source.
+    found: Option<FoundSecrets>,
 }
 
-/// What completing a source's keys needs to know.
+/// What completing a source's keys depends on.
 #[derive(Debug)]
 pub(super) struct Keys<'a> {
+    /// Whether the listener is on a loopback address.
     pub(super) loopback: bool,
     /// The folder of the keys that the host makes.
     pub(super) folder: &'a Path,
@@ -43,7 +36,7 @@ pub(super) struct Keys<'a> {
 }
 
 /// Reads every `[sources.NAME]`.
-pub(super) fn read_all(section: Section<'_>, places: &Places<'_>) -> Vec<Draft> {
+pub(super) fn read_all(section: Section<'_>, places: &Places<'_>) -> Vec<UnkeyedSource> {
     let items = section.entries();
     if let Some(item) = items.get(MAX_SOURCES) {
         item.refuse_key("is one source too many", format!("a file can have {MAX_SOURCES}"));
@@ -51,65 +44,59 @@ pub(super) fn read_all(section: Section<'_>, places: &Places<'_>) -> Vec<Draft> 
     items.iter().take(MAX_SOURCES).filter_map(|item| read(item, places)).collect()
 }
 
-/// Completes the keys. A problem on the way leaves its mark in the sink.
-pub(super) fn complete(drafts: Vec<Draft>, keys: &Keys<'_>, sink: &super::raw::Sink) -> BTreeMap<String, Arc<Source>> {
-    let complete = |draft: Draft| {
-        let Draft { name, preset, template, found, max_body_bytes } = draft;
+/// Completes the keys. Problems are written to the sink.
+pub(super) fn complete(
+    sources: Vec<UnkeyedSource>,
+    keys: &Keys<'_>,
+    sink: &super::raw::Sink,
+) -> BTreeMap<String, Arc<Source>> {
+    let complete = |source: UnkeyedSource| {
+        let UnkeyedSource { name, preset, template, found } = source;
         let (kind, id, subject) = (template.kind.clone()?, template.id.clone(), template.subject.clone());
-        let (form, types, dedupe) = (template.form.clone(), template.types, template.dedupe(found.is_some()));
+        let (form, types) = (template.form.clone(), template.types.clone());
+        let (max_body_bytes, dedupe) = (template.max_body_bytes, template.dedupe(found.is_some()));
         let verify = match found {
             None => Verify::None,
             Some(found) => {
                 let path = keys.folder.join(&name);
                 let fallback = Fallback { loopback: keys.loopback, path, make: keys.make, format: &template.key };
                 let secrets = secrets::settle(found, &name, &fallback, sink);
-                Verify::Hmac(template.hmac(secrets))
+                Verify::Signature(template.signature(secrets))
             }
         };
         let name_of = name.as_str().into();
         let source = Source { name: name_of, preset, verify, kind, id, dedupe, subject, max_body_bytes, form, types };
         Some((name, Arc::new(source)))
     };
-    drafts.into_iter().filter_map(complete).collect()
+    sources.into_iter().filter_map(complete).collect()
 }
 
 /// `None` if what was refused leaves nothing to go on with.
-fn read(item: &Item<'_>, places: &Places<'_>) -> Option<Draft> {
+fn read(item: &Item<'_>, places: &Places<'_>) -> Option<UnkeyedSource> {
     check_name(item);
     let mut section = item.section("{ preset = \"heygen\" }")?;
     let preset_item = section.take("preset");
-    let mut template = preset_item.as_ref().and_then(read_preset).unwrap_or_else(verify::blank);
+    let mut template = preset_item.as_ref().and_then(read_preset).unwrap_or_default();
     let verify_item = section.take("verify");
     let says_how = preset_item.is_some() || verify_item.is_some();
     if !says_how {
         refuse_unverified(item);
     }
-    let scheme = verify_item.as_ref().and_then(|item| verify::read(item, &mut template, preset_item.is_some()));
-    let wants_keys = scheme != Some(verify::Scheme::None);
-    read_picks(item, &mut section, &mut template, preset_item.is_some());
-    if wants_keys && template.signed.contains(&Part::Id) && !matches!(template.id, Some(Pick::Header(_))) {
-        let help = "say which header carries it: `id = { header = \"X-Delivery-Id\" }`";
-        verify_item.as_ref().unwrap_or(item).refuse_key("signs the {id}, but no header is named for it", help);
-    }
-    if let Some(item) = section.take("dedupe") {
-        // A value that was refused where it stands is reported there only.
-        let says_timestamp = verify_item.as_ref().and_then(|item| item.value.as_table());
-        let says_timestamp = says_timestamp.is_some_and(|table| table.get_key_value("timestamp").is_some());
-        let given = dedupe::Given {
-            id: template.id.is_some() || section.keys().any(|key| key == "id"),
-            timestamp: template.timestamp.is_some() || says_timestamp,
-            is_verified: wants_keys,
-        };
-        template.dedupe = dedupe::read(&item, given).or(template.dedupe);
+    let over_preset = preset_item.is_some();
+    let is_verified = template::read(item, &mut section, verify_item.as_ref(), &mut template, over_preset);
+    if is_verified && template.signed.contains(&Part::Url) && template.public_url.is_none() {
+        let help = "add how the provider reaches this host: `public_url = \"https://hooks.example.com\"`";
+        let item = verify_item.as_ref().unwrap_or(item);
+        item.refuse_key("signs the {url}, but does not say what it is", help);
     }
     let secrets_item = section.take("secrets");
-    let found = match (wants_keys, &secrets_item) {
+    let found = match (is_verified, &secrets_item) {
         (true, Some(list)) => Some(secrets::read(list, &template.key, places)),
         (true, None) => {
             if says_how {
                 refuse_without_secrets(item);
             }
-            Some(Found::default())
+            Some(FoundSecrets::default())
         }
         (false, Some(list)) => {
             secrets::mask(list);
@@ -118,12 +105,10 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<Draft> {
         }
         (false, None) => None,
     };
-    let max_body = section.take("max_body").and_then(|item| item.size_bytes(MAX_BODY_BOUNDS));
+    template::read_max_body(&mut section, &mut template);
     section.finish();
     let preset = preset_item.and_then(|item| item.value.as_str()).map(str::to_owned);
-    let max_body = max_body.and_then(|bytes| usize::try_from(bytes).ok());
-    let max_body_bytes = max_body.or_else(|| preset.as_deref().and_then(presets::max_body_bytes));
-    Some(Draft { name: item.key.to_owned(), preset, template, found, max_body_bytes })
+    Some(UnkeyedSource { name: item.key.to_owned(), preset, template, found })
 }
 
 fn refuse_unverified(item: &Item<'_>) {
@@ -149,7 +134,7 @@ fn check_name(item: &Item<'_>) {
     }
 }
 
-fn read_preset(item: &Item<'_>) -> Option<Template> {
+fn read_preset(item: &Item<'_>) -> Option<SourceTemplate> {
     let name = item.text("\"heygen\"")?;
     let preset = presets::find(name);
     if preset.is_none() {
@@ -161,28 +146,4 @@ fn read_preset(item: &Item<'_>) -> Option<Template> {
         item.refuse(format_args!("is the unknown preset \"{name}\""), help);
     }
     preset
-}
-
-fn read_picks(item: &Item<'_>, section: &mut Section<'_>, template: &mut Template, preset: bool) {
-    match section.take("type") {
-        Some(kind) => {
-            template.kind = pick::read(&kind, pick::Attribute::Type);
-            template.types = Types::Any;
-        }
-        None if template.kind.is_none() && !preset => {
-            let help =
-                "write `type = { json = \"/event/type\" }`, or { header = \"X-Event\" }, or { fixed = \"acme.event\" }";
-            item.refuse_key("does not say where the event type is found", help);
-        }
-        None => {}
-    }
-    if let Some(id) = section.take("id") {
-        template.id = pick::read(&id, pick::Attribute::Id);
-    }
-    if let Some(form) = section.take("form").and_then(|item| pick::form_field(&item)) {
-        template.form = Some(form);
-    }
-    if let Some(subject) = section.take("subject") {
-        template.subject = pick::read(&subject, pick::Attribute::Subject);
-    }
 }

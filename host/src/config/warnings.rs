@@ -6,16 +6,16 @@ use super::Config;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
     /// The part of the host that it is about, if it is about one.
-    pub about: Option<Part>,
+    pub about: Option<About>,
     /// Whether that part does not do what its owner wants of it, which `/readyz` says.
     pub degrades: bool,
     /// The matter and its remedy, for people.
     pub text: String,
 }
 
-/// A part of the host.
+/// The part of the host that a warning is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part {
+pub enum About {
     /// A source, by name.
     Source(String),
     /// A plugin, by name.
@@ -30,7 +30,7 @@ impl Warning {
 
     /// About a source that does not have what it needs.
     pub(super) fn of_source(name: &str, what: &str) -> Self {
-        Self { about: Some(Part::Source(name.to_owned())), degrades: true, text: format!("source `{name}`: {what}") }
+        Self { about: Some(About::Source(name.to_owned())), degrades: true, text: format!("source `{name}`: {what}") }
     }
 
     /// The same, about a source that works another way.
@@ -40,11 +40,11 @@ impl Warning {
 
     /// About a plugin that does not have what it needs.
     pub(super) fn of_plugin(name: &str, what: &str) -> Self {
-        Self { about: Some(Part::Plugin(name.to_owned())), degrades: true, text: format!("plugin `{name}`: {what}") }
+        Self { about: Some(About::Plugin(name.to_owned())), degrades: true, text: format!("plugin `{name}`: {what}") }
     }
 }
 
-impl Part {
+impl About {
     /// The word that `/readyz` has for it.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -63,7 +63,7 @@ impl Part {
 impl Config {
     /// Warnings about a plugin.
     pub fn warnings_of_plugin(&self, name: &str) -> impl Iterator<Item = &Warning> {
-        let about = move |warning: &&Warning| matches!(&warning.about, Some(Part::Plugin(its)) if its == name);
+        let about = move |warning: &&Warning| matches!(&warning.about, Some(About::Plugin(its)) if its == name);
         self.warnings.iter().filter(about)
     }
 

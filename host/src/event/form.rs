@@ -24,16 +24,27 @@ pub fn is_form(content_type: &str) -> bool {
 /// If there are several of this name.
 pub fn field<'a>(body: &'a [u8], name: &str) -> Result<Option<Cow<'a, [u8]>>, Repeated> {
     let mut found = None;
-    for pair in body.split(|byte| *byte == b'&') {
-        let (key, value) = match pair.iter().position(|byte| *byte == b'=') {
-            Some(at) => (&pair[..at], &pair[at + 1..]),
-            None => (pair, &[][..]),
-        };
+    for (key, value) in pairs(body) {
         if *decoded(key) == *name.as_bytes() && found.replace(value).is_some() {
             return Err(Repeated);
         }
     }
     Ok(found.map(decoded))
+}
+
+/// The decoded name and value of each field, in the order of the form.
+pub fn fields(body: &[u8]) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
+    pairs(body).map(|(name, value)| (decoded(name), decoded(value)))
+}
+
+/// Name and value of each field as they are written. Nothing between two `&` is no field.
+fn pairs(body: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).map(|pair| {
+        match pair.iter().position(|byte| *byte == b'=') {
+            Some(at) => (&pair[..at], &pair[at + 1..]),
+            None => (pair, &[][..]),
+        }
+    })
 }
 
 fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
@@ -69,6 +80,14 @@ mod tests {
             assert_eq!(field(body, "payload"), Ok(expected.map(Cow::from)), "{body:?}");
         }
         assert_eq!(field(b"payload=1&x=2&pay%6coad=3", "payload"), Err(Repeated));
+    }
+
+    #[test]
+    fn the_fields_of_a_form_are_listed_in_its_order() {
+        let text = |part: Cow<'_, [u8]>| String::from_utf8(part.into_owned()).unwrap();
+        let listed: Vec<_> = fields(b"b=1&&a=x+y&b=%31&c&=2").map(|(name, value)| (text(name), text(value))).collect();
+        let expected = [("b", "1"), ("a", "x y"), ("b", "1"), ("c", ""), ("", "2")];
+        assert_eq!(listed, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
 
     #[test]

@@ -1,20 +1,20 @@
-//! The metrics that every accepted request touches, found once for each source: to look a metric up by its labels costs
-//! several times what counting does.
+//! The metrics that every accepted request touches, looked up once for each source: looking a metric up
+//! by its labels costs several times what counting does.
 
 use std::sync::Arc;
 
 use metrics::{Counter, counter};
 
-/// One source's counters. They count for whoever collects metrics when they are made.
+/// The counters of one source.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(super) struct SourceMetrics {
     accepted: Counter,
     unidentified: Counter,
     keys: Vec<Counter>,
 }
 
-impl Tally {
-    /// For a source with so many keys.
+impl SourceMetrics {
+    /// For a source with this many keys.
     pub(super) fn new(source: &Arc<str>, keys: usize) -> Self {
         let source = || Arc::clone(source);
         Self {

@@ -1,4 +1,4 @@
-//! Everything a sender can be told: success as JSON, refusals as problem details (RFC 9457).
+//! The replies to senders: success as JSON, rejections as problem details (RFC 9457).
 
 use axum::body::Body;
 use axum::http::StatusCode;
@@ -9,40 +9,39 @@ use axum::http::header::{
 use axum::response::Response;
 use serde::Serialize;
 
-use super::body::MaxBody;
+use super::body::{BodyError, MaxBody, NoMemory};
+use super::handshake::{Handshake, METHODS};
 use super::verify::Refusal;
+use crate::server::Ambiguous;
 use crate::store::{Appended, StoreError};
 
-/// What `Allow` says of a source.
-const METHODS: HeaderValue = HeaderValue::from_static("POST, OPTIONS");
-
-/// What `Allow` says of the probe.
+/// The methods of the probe.
 const PROBE_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD");
 
-/// A probe's answer is of one moment.
+/// The answer to a probe is of one moment.
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 const NOT_READY: &str = "The source is not ready to receive.";
 
-/// What a request comes to.
+/// The outcome of a request.
 #[derive(Debug)]
-pub(super) enum Reply {
+pub(super) enum IngestReply {
     /// Committed, now or before.
     Stored(Appended),
-    /// What a source takes.
-    Options,
+    /// Answered without storing anything.
+    Handshake(&'static Handshake),
     /// The process answers.
     Healthy,
     /// Nothing is stored, as far as the sender may rely on.
-    Refused(Refused),
+    Rejected(Rejection),
 }
 
 /// Why a request is not answered with success.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refused {
-    /// The text says why; the rest of the connection may be read differently by others.
+pub(super) enum Rejection {
+    /// Other servers may read the rest of the connection differently.
     #[error("the request is malformed: {0}")]
-    Malformed(&'static str),
+    Malformed(#[from] Ambiguous),
     #[error("there is no such source")]
     NoSource,
     #[error("only POST and OPTIONS are taken")]
@@ -53,20 +52,10 @@ pub(super) enum Refused {
     Closed(String),
     #[error("the body is encoded")]
     Encoded,
-    #[error(
-        "the body is longer than {}, {} bytes",
-        if .0.of_source { "`max_body` of its source" } else { "`server.max_body`" },
-        .0.bytes
-    )]
-    TooLarge(MaxBody),
+    #[error(transparent)]
+    Body(#[from] BodyError),
     #[error("the body took longer than {seconds} s")]
     BodyTimeout { seconds: f32 },
-    #[error("the body broke off: {0}")]
-    BodyBroken(String),
-    #[error("request bodies fill the memory set aside for them")]
-    NoRoom,
-    #[error("request bodies of this client fill its share of the memory set aside for them")]
-    ClientShare,
     #[error(transparent)]
     Unverified(#[from] Refusal),
     /// The header alone says so, and the body has not been read.
@@ -80,7 +69,7 @@ pub(super) enum Refused {
     Broken(String),
 }
 
-/// What a refusal looks like from outside.
+/// A rejection as the sender sees it.
 #[derive(Debug)]
 struct Outside {
     status: StatusCode,
@@ -104,7 +93,7 @@ impl Outside {
     }
 }
 
-/// One text for whatever is not authentic, read or unread.
+/// One text for everything that is not authentic, read or unread.
 fn unverified(refusal: Refusal) -> Outside {
     match refusal {
         Refusal::Repeated => Outside::new(
@@ -116,7 +105,7 @@ fn unverified(refusal: Refusal) -> Outside {
     }
 }
 
-impl Refused {
+impl Rejection {
     /// Says no more than a sender needs; the reason is for the log.
     fn outside(&self) -> Outside {
         match self {
@@ -127,21 +116,13 @@ impl Refused {
             Self::Encoded => {
                 Outside::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Send the body as it is, without a content encoding.")
             }
-            Self::TooLarge(MaxBody { of_source: true, .. }) => {
-                Outside::new(StatusCode::PAYLOAD_TOO_LARGE, "The body is longer than `max_body` of this source.")
-                    .close()
-            }
-            Self::TooLarge(_) => {
-                Outside::new(StatusCode::PAYLOAD_TOO_LARGE, "The body is longer than `server.max_body`.").close()
-            }
+            Self::Body(error) => error.outside(),
             Self::BodyTimeout { .. } => {
                 Outside::new(StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time.").close()
             }
-            Self::BodyBroken(_) => Outside::new(StatusCode::BAD_REQUEST, "The body could not be read.").close(),
             Self::Closed(_) => Outside::later(NOT_READY, 60),
             Self::Unverified(refusal) => unverified(*refusal),
             Self::Unread(refusal) => unverified(*refusal).close(),
-            Self::NoRoom | Self::ClientShare => Outside::later("Too much is being received at once.", 1).close(),
             Self::Store(StoreError::Saturated { .. }) => Outside::later("Too many events are being stored at once.", 1),
             Self::Store(_) | Self::Broken(_) => Outside::later("Events cannot be stored at the moment.", 10),
             Self::Unanswered => Outside::later("Storing the event took too long; send it again.", 2),
@@ -155,11 +136,11 @@ impl Refused {
             Self::Method | Self::ProbeMethod => "method",
             Self::Closed(_) => "no_secret",
             Self::Encoded => "encoded",
-            Self::TooLarge(_) => "too_large",
+            Self::Body(BodyError::TooLarge(_)) => "too_large",
             Self::BodyTimeout { .. } => "slow_body",
-            Self::BodyBroken(_) => "broken_body",
-            Self::NoRoom => "no_room",
-            Self::ClientShare => "client_share",
+            Self::Body(BodyError::Broken(_)) => "broken_body",
+            Self::Body(BodyError::NoMemory(NoMemory::Full)) => "no_room",
+            Self::Body(BodyError::NoMemory(NoMemory::ClientShare)) => "client_share",
             Self::Unverified(refusal) | Self::Unread(refusal) => refusal.reason(),
             Self::Store(StoreError::Saturated { .. }) => "saturated",
             Self::Store(StoreError::Unavailable(_)) => "disk",
@@ -171,24 +152,36 @@ impl Refused {
     }
 }
 
+impl BodyError {
+    fn outside(&self) -> Outside {
+        let detail = match self {
+            Self::Broken(_) => return Outside::new(StatusCode::BAD_REQUEST, "The body could not be read.").close(),
+            Self::NoMemory(_) => return Outside::later("Too much is being received at once.", 1).close(),
+            Self::TooLarge(MaxBody { of_source: true, .. }) => "The body is longer than `max_body` of this source.",
+            Self::TooLarge(_) => "The body is longer than `server.max_body`.",
+        };
+        Outside::new(StatusCode::PAYLOAD_TOO_LARGE, detail).close()
+    }
+}
+
 /// RFC 9457 §3.1. There is no type of our own: title and status say it, as for `about:blank`.
 #[derive(Debug, Serialize)]
-struct Problem {
+struct ProblemBody {
     r#type: &'static str,
     title: &'static str,
     status: u16,
     detail: &'static str,
 }
 
-impl Reply {
-    /// The `reason` label of the metrics: what became of the request, from a fixed set.
+impl IngestReply {
+    /// The `reason` label of the metrics: the outcome of the request, from a fixed set.
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::Stored(Appended { duplicate: false, .. }) => "accepted",
             Self::Stored(Appended { duplicate: true, .. }) => "duplicate",
-            Self::Options => "options",
+            Self::Handshake(handshake) => handshake.name,
             Self::Healthy => "health",
-            Self::Refused(refused) => refused.reason(),
+            Self::Rejected(rejection) => rejection.reason(),
         }
     }
 
@@ -200,20 +193,20 @@ impl Reply {
                 let body = format!(r#"{{"id":"{id}","status":"{status}"}}"#);
                 answer(StatusCode::OK, body, &[(CONTENT_TYPE, HeaderValue::from_static("application/json"))])
             }
-            Self::Options => answer(StatusCode::NO_CONTENT, String::new(), &[(ALLOW, METHODS)]),
+            Self::Handshake(Handshake { answer: given, .. }) => answer(given.status, String::new(), given.headers),
             Self::Healthy => {
                 let json = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
                 answer(StatusCode::OK, r#"{"status":"live"}"#.to_owned(), &[json, (CACHE_CONTROL, NO_STORE)])
             }
-            Self::Refused(refused) => problem(&refused),
+            Self::Rejected(rejection) => problem(&rejection),
         }
     }
 }
 
-fn problem(refused: &Refused) -> Response {
-    let outside = refused.outside();
+fn problem(rejection: &Rejection) -> Response {
+    let outside = rejection.outside();
     let title = outside.status.canonical_reason().unwrap_or_default();
-    let problem = Problem { r#type: "about:blank", title, status: outside.status.as_u16(), detail: outside.detail };
+    let problem = ProblemBody { r#type: "about:blank", title, status: outside.status.as_u16(), detail: outside.detail };
     let body = serde_json::to_string(&problem).expect("texts and a number are JSON");
     let mut headers = vec![(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))];
     if let Some(seconds) = outside.retry_after_s {
@@ -223,7 +216,7 @@ fn problem(refused: &Refused) -> Response {
         headers.push((CONNECTION, HeaderValue::from_static("close")));
     }
     match outside.status {
-        _ if matches!(refused, Refused::ProbeMethod) => headers.push((ALLOW, PROBE_METHODS)),
+        _ if matches!(rejection, Rejection::ProbeMethod) => headers.push((ALLOW, PROBE_METHODS)),
         StatusCode::METHOD_NOT_ALLOWED => headers.push((ALLOW, METHODS)),
         // RFC 9110 §11.6.1 wants a challenge with every 401; RFC 9421 names no scheme, the signature is the scheme.
         StatusCode::UNAUTHORIZED => headers.push((WWW_AUTHENTICATE, HeaderValue::from_static("Signature"))),

@@ -1,80 +1,47 @@
-//! What a source needs at hand for every request, made once per configuration: MAC states that have taken in their
-//! key, parsed header names and pointers, hash states of the dedupe keys.
+//! A source made ready to receive: its verifier, its extractor and its counters, composed here.
+//!
+//! Verifying and extracting know nothing of each other. The types of this file hold them together:
+//! an [`Unverified`] request becomes [`Verified`] by the verifier of one source, and only the extractor
+//! of that source turns it into a `NewEvent`.
+//!
+//! Invariant: a [`Verified`] is only made here.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 
 use axum::http::header::{CONTENT_TYPE, HeaderName, USER_AGENT};
-use hmac::{Hmac, KeyInit};
-use secrecy::{ExposeSecret, SecretSlice};
-use sha2::Sha256;
+use axum::http::{HeaderMap, HeaderValue};
+use bytes::Bytes;
 
-use super::identify::{Dedupe, Plan};
-use super::tally::Tally;
-use crate::config::Config;
-use crate::config::source::{self, Encoding, Field, Part, Pick, Secrets, Source, Timestamp, Verify};
+use super::identify::{Extracted, Extractor};
+use super::metrics::SourceMetrics;
+use super::verify::{Claimed, Head, Proof, Refusal, Verifier};
+use crate::config::source::Source;
+use crate::config::{Config, Routes};
+use crate::event::{Attributes, LegacyKey, MAX_NAME_BYTES, NewEvent};
 
-/// A keyed HMAC-SHA256 state (RFC 2104).
-pub(super) type HmacSha256 = Hmac<Sha256>;
+/// A stored header's value is cut to this many bytes.
+const MAX_HEADER_BYTES: usize = 1_024;
 
-/// One source, made ready to receive.
+/// What a source needs for every request, made once for every configuration.
 #[derive(Debug)]
-pub struct Gate {
+pub struct SourceRuntime {
     source: Arc<Source>,
     verifier: Verifier,
-    pub(super) plan: Plan,
-    pub(super) dedupe: Dedupe,
+    extractor: Extractor,
     /// Request headers that are stored with the event.
-    pub(super) kept: Vec<HeaderName>,
-    pub(super) tally: Tally,
+    stored: Vec<HeaderName>,
+    pub(super) metrics: SourceMetrics,
 }
 
-/// How a source's requests are checked.
-#[derive(Debug)]
-pub(super) enum Verifier {
-    /// Not at all: `scheme = "none"`.
-    Open,
-    /// They cannot be, and are refused. The text says what is missing.
-    Closed(String),
-    /// With a template and keys.
-    Keyed(Template),
-}
-
-/// [`source::Hmac`] with header names parsed and keys taken in.
-pub(super) struct Template {
-    pub(super) signatures: Vec<(HeaderName, Field)>,
-    pub(super) encoding: Encoding,
-    pub(super) signed: Vec<Part>,
-    pub(super) timestamp: Option<(HeaderName, Timestamp)>,
-    pub(super) id: Option<HeaderName>,
-    pub(super) signs_timestamp: bool,
-    pub(super) signs_id: bool,
-    /// At least one.
-    pub(super) keys: Vec<HmacSha256>,
-}
-
-impl fmt::Debug for Template {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Template").field("signatures", &self.signatures).finish_non_exhaustive()
-    }
-}
-
-impl Gate {
-    /// Makes a source ready. A source that cannot be checked (no secret, an empty one, a header name that is none)
-    /// becomes a gate that refuses every request.
+impl SourceRuntime {
+    /// Makes a source ready. A source that cannot be checked (no secret, an empty one, a header name
+    /// that is none) refuses every request.
     pub fn new(source: Arc<Source>) -> Self {
-        let verifier = match &source.verify {
-            Verify::None => Verifier::Open,
-            Verify::Hmac(hmac) => {
-                Template::new(hmac, source.id.as_ref()).map_or_else(Verifier::Closed, Verifier::Keyed)
-            }
-        };
-        let plan = Plan::new(&source);
-        let kept = kept_headers(&source, &plan);
-        let keys = if let Verifier::Keyed(template) = &verifier { template.keys.len() } else { 0 };
-        let tally = Tally::new(&source.name, keys);
-        Self { tally, verifier, plan, dedupe: Dedupe::of(&source), kept, source }
+        let (verifier, extractor) = (Verifier::new(&source), Extractor::new(&source));
+        let stored = stored_headers(&verifier, &extractor);
+        let metrics = SourceMetrics::new(&source.name, verifier.keys());
+        Self { source, verifier, extractor, stored, metrics }
     }
 
     /// The source it stands for.
@@ -82,103 +49,150 @@ impl Gate {
         &self.source
     }
 
-    pub(super) fn verifier(&self) -> &Verifier {
-        &self.verifier
-    }
-
-    /// What is missing, if it refuses every request.
+    /// What is missing, if every request is refused.
     pub fn closed(&self) -> Option<&str> {
-        match &self.verifier {
-            Verifier::Closed(what) => Some(what),
-            Verifier::Open | Verifier::Keyed(_) => None,
+        self.verifier.closed()
+    }
+
+    /// The key under which a host of an earlier version may have stored this body.
+    pub(super) fn legacy_key(&self, body: &[u8]) -> Option<LegacyKey> {
+        self.extractor.legacy_key(body)
+    }
+}
+
+/// The headers that are stored: the media type, the sender's name, and those in which the source has
+/// its id, type, subject and time. Signatures are not: they are credentials for as long as a request
+/// may be replayed.
+fn stored_headers(verifier: &Verifier, extractor: &Extractor) -> Vec<HeaderName> {
+    let own = extractor.headers().into_iter().chain(verifier.timestamp_header()).cloned();
+    let mut stored: Vec<HeaderName> = Vec::new();
+    for name in [CONTENT_TYPE, USER_AGENT].into_iter().chain(own) {
+        let is_signature = verifier.signature_headers().any(|signature| *signature == name);
+        if !is_signature && !stored.contains(&name) {
+            stored.push(name);
         }
     }
+    stored
 }
 
-impl Template {
-    fn new(hmac: &source::Hmac, id: Option<&Pick>) -> Result<Self, String> {
-        let signatures = hmac
-            .signatures
-            .iter()
-            .map(|field| Ok((header_name(&field.header)?, field.clone())))
-            .collect::<Result<_, String>>()?;
-        let timestamp = match &hmac.timestamp {
-            Some(timestamp) => Some((header_name(&timestamp.field.header)?, timestamp.clone())),
-            None => None,
-        };
-        let id = match id {
-            Some(Pick::Header(name)) => Some(header_name(name)?),
-            _ => None,
-        };
-        Ok(Self {
-            signatures,
-            encoding: hmac.encoding,
-            signed: hmac.signed.clone(),
-            timestamp,
-            id,
-            signs_timestamp: hmac.signed.contains(&Part::Timestamp),
-            signs_id: hmac.signed.contains(&Part::Id),
-            keys: keys(&hmac.secrets)?,
-        })
-    }
-}
-
-/// Keyed states of the active secrets. Anybody can sign with an empty key, so an empty secret is none.
-fn keys(secrets: &Secrets) -> Result<Vec<HmacSha256>, String> {
-    let keys: Vec<_> = active(secrets)?
-        .iter()
-        .map(|secret| secret.expose_secret())
-        .filter(|secret| !secret.is_empty())
-        .map(|secret| HmacSha256::new_from_slice(secret).expect("HMAC takes keys of any length"))
-        .collect();
-    if keys.is_empty() { Err("every secret is empty".to_owned()) } else { Ok(keys) }
-}
-
-/// The active secrets, or what to set.
-pub(super) fn active(secrets: &Secrets) -> Result<&[SecretSlice<u8>], String> {
-    match secrets {
-        Secrets::Set(all) => Ok(all),
-        Secrets::Generated { secret, .. } => Ok(std::slice::from_ref(secret)),
-        Secrets::Missing(what) => Err(what.clone()),
-    }
-}
-
-pub(super) fn header_name(name: &str) -> Result<HeaderName, String> {
-    HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is not a header name"))
-}
-
-/// What is stored of a request's header: the media type, who sent it, and where the source has its id, type, subject
-/// and time. Signatures are not kept: they are credentials for as long as a request may be replayed.
-fn kept_headers(source: &Source, plan: &Plan) -> Vec<HeaderName> {
-    let signatures = match &source.verify {
-        Verify::Hmac(hmac) => hmac.signatures.as_slice(),
-        Verify::None => &[],
-    };
-    let timestamp = match &source.verify {
-        Verify::Hmac(hmac) => hmac.timestamp.as_ref().and_then(|at| header_name(&at.field.header).ok()),
-        Verify::None => None,
-    };
-    let mut kept: Vec<HeaderName> = Vec::new();
-    for name in [CONTENT_TYPE, USER_AGENT].into_iter().chain(plan.headers().into_iter().cloned()).chain(timestamp) {
-        let is_signature = signatures.iter().any(|field| field.header.eq_ignore_ascii_case(name.as_str()));
-        if !is_signature && !kept.contains(&name) {
-            kept.push(name);
-        }
-    }
-    kept
-}
-
-/// The gates of every source of one configuration.
+/// A request as it came: nothing in it may be believed.
 #[derive(Debug)]
-pub(super) struct Gates {
-    config: Arc<Config>,
-    by_name: HashMap<Arc<str>, Gate>,
+pub struct Unverified {
+    head: Head,
+    body: Bytes,
 }
 
-impl Gates {
+impl Unverified {
+    /// A request's head and its whole body, byte for byte.
+    pub fn new(head: impl Into<Head>, body: Bytes) -> Self {
+        Self { head: head.into(), body }
+    }
+
+    /// Checks it for `source`, at `now_ms` (Unix ms).
+    ///
+    /// # Errors
+    /// It is not authentic.
+    pub fn verify(self, source: &SourceRuntime, now_ms: i64) -> Result<Verified<'_>, Refusal> {
+        Claim::new(self.head, source)?.verify(self.body, now_ms)
+    }
+}
+
+/// A request whose head can be that of an authentic one. Its body has not been looked at, and need not
+/// have come.
+#[derive(Debug)]
+pub(super) struct Claim<'s> {
+    source: &'s SourceRuntime,
+    head: Head,
+    claimed: Claimed,
+}
+
+impl<'s> Claim<'s> {
+    /// Refuses a head that no body could make authentic.
+    pub(super) fn new(head: Head, source: &'s SourceRuntime) -> Result<Self, Refusal> {
+        let claimed = source.verifier.claim(&head)?;
+        Ok(Self { source, head, claimed })
+    }
+
+    /// Checks the whole request, at `now_ms` (Unix ms).
+    pub(super) fn verify(self, body: Bytes, now_ms: i64) -> Result<Verified<'s>, Refusal> {
+        let Self { source, head, claimed } = self;
+        let proof = source.verifier.check(&claimed, &head, &body, now_ms)?;
+        Ok(Verified { source, head, body, proof })
+    }
+}
+
+/// A request that a holder of one of its source's keys has sent, or one to a source that checks
+/// nothing.
+#[derive(Debug)]
+pub struct Verified<'s> {
+    source: &'s SourceRuntime,
+    head: Head,
+    body: Bytes,
+    proof: Proof,
+}
+
+impl Verified<'_> {
+    /// The position of the key that matched, in the order of the configuration; `None` if nothing was
+    /// checked.
+    pub fn key(&self) -> Option<u32> {
+        self.proof.key
+    }
+
+    /// Extracts its attributes and finds the plugins that get it.
+    pub fn identify(self, routes: &Routes, now_ms: i64) -> NewEvent {
+        let Self { source: SourceRuntime { source, verifier, extractor, stored, .. }, head, body, proof } = self;
+        let headers = &head.headers;
+        let sent_at = || verifier.sent_at(&head);
+        let Extracted { kind, id, subject, is_json, dedupe, note } =
+            extractor.extract(headers, &body, sent_at, proof.note);
+        let content_type = match headers.get(CONTENT_TYPE) {
+            Some(value) => value.to_str().ok().filter(|text| text.len() <= MAX_NAME_BYTES).map(str::to_owned),
+            None => is_json.then(|| "application/json".to_owned()),
+        };
+        NewEvent {
+            dedupe,
+            legacy_key: None,
+            targets: routes.targets(&source.name, &kind),
+            headers: values(stored, headers),
+            attributes: Attributes {
+                source: Arc::clone(&source.name),
+                kind,
+                subject,
+                content_type,
+                time_ms: now_ms,
+                body,
+            },
+            provider_id: id,
+            note,
+            parent: None,
+            hops: 0,
+            delay_ms: 0,
+        }
+    }
+}
+
+/// The values of these headers as text of a bounded length.
+fn values(names: &[HeaderName], headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = |value: &HeaderValue| {
+        let bytes = value.as_bytes();
+        let mut text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_HEADER_BYTES)]).into_owned();
+        text.truncate(text.floor_char_boundary(MAX_HEADER_BYTES));
+        text
+    };
+    names.iter().filter_map(|name| Some((name.to_string(), text(headers.get(name)?)))).collect()
+}
+
+/// The sources of one configuration.
+#[derive(Debug)]
+pub(super) struct Sources {
+    config: Arc<Config>,
+    by_name: HashMap<Arc<str>, SourceRuntime>,
+}
+
+impl Sources {
     pub(super) fn new(config: Arc<Config>) -> Self {
-        let gates = config.sources.values().map(|source| (Arc::clone(&source.name), Gate::new(Arc::clone(source))));
-        Self { by_name: gates.collect(), config }
+        let runtime = |source: &Arc<Source>| (Arc::clone(&source.name), SourceRuntime::new(Arc::clone(source)));
+        Self { by_name: config.sources.values().map(runtime).collect(), config }
     }
 
     /// The configuration they were made from.
@@ -186,7 +200,7 @@ impl Gates {
         &self.config
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&Gate> {
+    pub(super) fn get(&self, name: &str) -> Option<&SourceRuntime> {
         self.by_name.get(name)
     }
 }

@@ -1,28 +1,29 @@
-//! Events whose type cannot be read: the sender got 200 and will not send them again, so somebody has to be told.
+//! Events whose type cannot be read. The sender got 200 and will not send them again, so operators are
+//! told.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::refusals::LineLimit;
 use crate::event::EventId;
+use crate::server::LineLimit;
 use crate::text;
 
 /// How long after the last such event of a source it is shown as a problem.
 const SHOWN: Duration = Duration::from_secs(60 * 60);
 
-/// Log lines: one of a source in each such time.
+/// At most one line a source in this time.
 const LINE_PERIOD: Duration = Duration::from_secs(60);
 
 /// The longest reason that is kept, in bytes.
 const MAX_REASON_BYTES: usize = 300;
 
-/// Which sources sent events without a type lately; shared by the intake, which writes it, and whoever shows it.
+/// The sources that sent events without a type lately. The intake writes it, the admin API shows it.
 #[derive(Debug, Default)]
-pub struct Unidentified(Mutex<BTreeMap<Arc<str>, Seen>>);
+pub struct Unidentified(Mutex<BTreeMap<Arc<str>, UntypedEvents>>);
 
 #[derive(Debug)]
-struct Seen {
+struct UntypedEvents {
     lately: Lately,
     at: Instant,
     lines: LineLimit,
@@ -60,7 +61,7 @@ impl Unidentified {
     fn note_at(&self, source: &Arc<str>, reason: &str, now_ms: i64, now: Instant) -> Option<u64> {
         let mut sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         sources.retain(|_, seen| now.saturating_duration_since(seen.at) < SHOWN);
-        let seen = sources.entry(Arc::clone(source)).or_insert_with(|| Seen {
+        let seen = sources.entry(Arc::clone(source)).or_insert_with(|| UntypedEvents {
             lately: Lately { events: 0, since_ms: now_ms, last_ms: now_ms, reason: String::new() },
             at: now,
             lines: LineLimit::new(1, LINE_PERIOD),

@@ -1,4 +1,5 @@
-//! Whose request it is: the address that the shares of connections and of memory are counted for, and that the log names.
+//! The client of a request: the address that the log names, and the share of connections and memory
+//! that the request counts for.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -12,13 +13,13 @@ mod forwarded;
 /// The bits of an IPv6 address that a single customer is usually given to vary freely (RFC 4291 §2.5.4).
 const INTERFACE_BITS: u32 = 64;
 
-/// Whose share it is: an IPv4 address, or an IPv6 network of 64 bits.
+/// The owner of a share: an IPv4 address, or an IPv6 network of 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct ShareKey(IpAddr);
+pub struct ShareKey(IpAddr);
 
 impl ShareKey {
-    /// The key that an address counts for. IPv4 in the form of IPv6 is IPv4.
-    pub(super) fn of(address: IpAddr) -> Self {
+    /// The share of an address. An IPv4-mapped IPv6 address is its IPv4 address.
+    pub fn of(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
             IpAddr::V6(v6) => {
                 let network = u128::from(v6) >> INTERFACE_BITS << INTERFACE_BITS;
@@ -40,17 +41,18 @@ impl fmt::Display for ShareKey {
 
 /// The client of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Client {
+pub struct Client {
     address: IpAddr,
-    /// That of the connection, if the client made it.
+    /// The connection's port, if the client itself made the connection.
     port: Option<u16>,
-    /// Whose memory it counts as; `None` for a trusted proxy that does not say for whom it forwards.
-    pub(super) share: Option<ShareKey>,
+    /// The share it counts for; `None` for a trusted proxy that does not name its client.
+    pub share: Option<ShareKey>,
 }
 
 impl Client {
-    /// The client of a request that `peer` sent: `peer` itself, or whom it forwards for if it is a trusted proxy.
-    pub(super) fn of(peer: SocketAddr, headers: &HeaderMap, trusted: &Networks) -> Self {
+    /// The client of a request that `peer` sent: `peer` itself, or the one that it forwards for if
+    /// it is a trusted proxy.
+    pub fn of(peer: SocketAddr, headers: &HeaderMap, trusted: &Networks) -> Self {
         let direct = Self { address: peer.ip().to_canonical(), port: Some(peer.port()), share: None };
         if !trusted.contain(peer.ip()) {
             return Self { share: Some(ShareKey::of(peer.ip())), ..direct };

@@ -1,9 +1,10 @@
-//! Which connections there are, and which of them is closed for another.
+//! The open connections, and the choice of one to close for a newcomer.
 //!
-//! Only an idle connection is ever closed from here. Requests pass without a lock: each connection keeps its phase in
-//! one number (see `entry`), and these are looked through only when there is no place left.
+//! Only idle connections are closed from here. Requests take no lock: each connection keeps its phase in
+//! one number (see `state`), and the phases are searched only when all permits are taken.
 //!
-//! Times are microseconds since the registry was made. They come from the caller, so that a test can say them.
+//! Times are microseconds since the registry was made. The caller passes them in, so that tests can
+//! choose them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,38 +12,38 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::ingest::client::ShareKey;
+use super::client::ShareKey;
 
-mod entry;
+mod state;
 
-pub(super) use entry::Entry;
-use entry::Shared;
+pub(super) use state::ConnectionState;
+use state::Signals;
 
 /// One client may have one part in so many of the connections.
 const CLIENT_PART: usize = 4;
 
-/// A door that was full counts as full for so long afterwards, in microseconds.
+/// A listener that was full counts as full for this long afterwards, in microseconds.
 const FULL_FOR_US: u64 = 1_000_000;
 
-/// The connections of one door.
+/// The connections of one listener.
 #[derive(Debug)]
 pub(super) struct Connections {
     max: usize,
     max_per_client: usize,
-    open: Mutex<Open>,
-    shared: Arc<Shared>,
-    /// Wakes who closes overdue connections, once the door is full.
+    open: Mutex<Registry>,
+    signals: Arc<Signals>,
+    /// Wakes the task that closes overdue connections, once all permits are taken.
     crowded: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Open {
-    /// By position; those that were told to close are not listed any more.
-    entries: Vec<Option<Listed>>,
+struct Registry {
+    /// By position, without those that were told to close.
+    listed: Vec<Option<Listed>>,
     free: Vec<usize>,
     count: usize,
     clients: HashMap<ShareKey, usize>,
-    /// When the door was last seen full.
+    /// When all permits were last seen taken.
     full_at_us: Option<u64>,
 }
 
@@ -50,29 +51,29 @@ struct Open {
 struct Listed {
     /// Whose share it counts for; `None` if it counts for none.
     client: Option<ShareKey>,
-    entry: Arc<Entry>,
+    state: Arc<ConnectionState>,
 }
 
-/// A connection's place; dropping it gives the place back.
+/// The right to be one of the open connections; dropping it gives the right back.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ConnectionPermit {
     position: usize,
-    entry: Arc<Entry>,
+    state: Arc<ConnectionState>,
     connections: Arc<Connections>,
 }
 
-/// What becomes of a new connection.
+/// The answer to a new connection.
 #[derive(Debug)]
-pub(super) enum Admission {
-    /// It has a place.
+pub(super) enum NewConnection {
+    /// It may be served.
     Admitted {
-        place: Place,
-        /// Whose idle connection was closed for it.
+        permit: ConnectionPermit,
+        /// Why an idle connection was closed for it, if one was.
         closed: Option<Closed>,
     },
-    /// Its client has as many as one may have, and all of them are at work.
+    /// Its client has as many as one may have, and all of them are busy.
     OverShare,
-    /// There is no place, and all are at work.
+    /// All permits are taken, and all connections are busy.
     Full,
 }
 
@@ -81,7 +82,7 @@ pub(super) enum Admission {
 pub(super) enum Closed {
     /// Its client had as many as one may have.
     OverShare,
-    /// There was no place.
+    /// All permits were taken.
     Full,
 }
 
@@ -92,62 +93,63 @@ impl Connections {
             max,
             max_per_client: (max / CLIENT_PART).max(1),
             open: Mutex::default(),
-            shared: Shared::new(),
+            signals: Signals::new(),
             crowded: Notify::new(),
         })
     }
 
-    /// Gives a new connection a place, if need be that of the one that has been idle for longest: of the same client if
-    /// it has its share, else of all. `client` is whose share it counts for, if it does for one.
-    pub(super) fn admit(self: &Arc<Self>, client: Option<ShareKey>, now_us: u64) -> Admission {
+    /// Admits a new connection, if need be by closing the one that has been idle for longest: among
+    /// those of the same client if it has used up its share, else among all. `client` is the share
+    /// that the connection counts for, if any.
+    pub(super) fn admit(self: &Arc<Self>, client: Option<ShareKey>, now_us: u64) -> NewConnection {
         let mut open = self.open();
         let its = client.and_then(|client| open.clients.get(&client)).copied().unwrap_or(0);
         let mut closed = None;
         if its >= self.max_per_client {
             if !open.close_longest_idle(|listed| listed.client == client) {
-                return Admission::OverShare;
+                return NewConnection::OverShare;
             }
             closed = Some(Closed::OverShare);
         } else if open.count >= self.max {
             open.full_at_us = Some(now_us);
             if !open.close_longest_idle(|_| true) {
-                return Admission::Full;
+                return NewConnection::Full;
             }
             closed = Some(Closed::Full);
         }
-        let entry = Arc::new(Entry::new(&self.shared, now_us));
-        let position = open.list(Listed { client, entry: Arc::clone(&entry) });
+        let state = Arc::new(ConnectionState::new(&self.signals, now_us));
+        let position = open.list(Listed { client, state: Arc::clone(&state) });
         if open.count >= self.max {
             open.full_at_us = Some(now_us);
             self.crowded.notify_one();
         }
         drop(open);
-        Admission::Admitted { place: Place { position, entry, connections: Arc::clone(self) }, closed }
+        NewConnection::Admitted { permit: ConnectionPermit { position, state, connections: Arc::clone(self) }, closed }
     }
 
-    /// Returns when [`Connections::admit`] should be asked again. For one task at a time, which has said before it last
-    /// asked that it wants a place.
+    /// Returns when [`Connections::admit`] should be asked again. For one task at a time, which must
+    /// have called [`Connections::want`] before it last asked.
     pub(super) async fn change(&self) {
-        self.shared.changed().await;
+        self.signals.changed().await;
     }
 
-    /// Says whether somebody waits for a place, so that connections that become idle tell.
+    /// Says whether a newcomer waits, so that connections that become idle report it.
     pub(super) fn want(&self, wanted: bool) {
-        self.shared.want(wanted);
+        self.signals.want(wanted);
     }
 
-    /// The time that all of this goes by.
+    /// Now, in the time of this registry.
     pub(super) fn now_us(&self) -> u64 {
-        self.shared.now_us()
+        self.signals.now_us()
     }
 
-    /// Returns when the door is full.
+    /// Returns when all permits are taken.
     pub(super) async fn crowded(&self) {
         self.crowded.notified().await;
     }
 
-    /// Closes what has been idle for longer than `limit`, if the door is full or has just been, and says how many that
-    /// were; `None` if it is not.
+    /// Closes the connections that have been idle for longer than `limit` and returns their number;
+    /// `None` if the listener neither is full nor has just been.
     pub(super) fn close_overdue(&self, limit: Duration, now_us: u64) -> Option<u64> {
         let mut open = self.open();
         if open.count >= self.max {
@@ -158,7 +160,7 @@ impl Connections {
         }
         let limit_us = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
         let mut closed = 0;
-        for position in 0..open.entries.len() {
+        for position in 0..open.listed.len() {
             let overdue = open.idle_since(position).filter(|since_us| now_us.saturating_sub(*since_us) >= limit_us);
             closed += u64::from(overdue.is_some_and(|since_us| open.close(position, since_us)));
         }
@@ -172,27 +174,27 @@ impl Connections {
     }
 
     /// Nothing that holds this lock can panic halfway.
-    fn open(&self) -> MutexGuard<'_, Open> {
+    fn open(&self) -> MutexGuard<'_, Registry> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Open {
+impl Registry {
     fn list(&mut self, listed: Listed) -> usize {
         self.count += 1;
         if let Some(client) = listed.client {
             *self.clients.entry(client).or_default() += 1;
         }
         if let Some(position) = self.free.pop() {
-            self.entries[position] = Some(listed);
+            self.listed[position] = Some(listed);
             return position;
         }
-        self.entries.push(Some(listed));
-        self.entries.len() - 1
+        self.listed.push(Some(listed));
+        self.listed.len() - 1
     }
 
-    fn strike(&mut self, position: usize) {
-        let Some(Listed { client, .. }) = self.entries[position].take() else { return };
+    fn remove(&mut self, position: usize) {
+        let Some(Listed { client, .. }) = self.listed[position].take() else { return };
         self.free.push(position);
         self.count -= 1;
         let Some(client) = client else { return };
@@ -205,15 +207,16 @@ impl Open {
     }
 
     fn idle_since(&self, position: usize) -> Option<u64> {
-        self.entries[position].as_ref()?.entry.idle_since()
+        self.listed[position].as_ref()?.state.idle_since()
     }
 
-    /// Closes the connection that has been idle for longest among those that `which` says. False if none is idle.
+    /// Closes the connection that has been idle for longest among those that `which` accepts. False
+    /// if none of them is idle.
     fn close_longest_idle(&mut self, which: impl Fn(&Listed) -> bool) -> bool {
         loop {
-            let candidates = self.entries.iter().enumerate().filter_map(|(position, listed)| {
+            let candidates = self.listed.iter().enumerate().filter_map(|(position, listed)| {
                 let listed = listed.as_ref().filter(|listed| which(listed))?;
-                Some((listed.entry.idle_since()?, position))
+                Some((listed.state.idle_since()?, position))
             });
             let Some((since_us, position)) = candidates.min() else { return false };
             // It may have begun a request since.
@@ -223,32 +226,32 @@ impl Open {
         }
     }
 
-    /// Closes a connection, unless it is not idle any more, or idle anew. Its place is free at once.
+    /// Closes a connection, unless it has had a request since. Its permit is free at once.
     fn close(&mut self, position: usize, since_us: u64) -> bool {
-        let told = self.entries[position].as_ref().is_some_and(|listed| listed.entry.tell_to_close(since_us));
+        let told = self.listed[position].as_ref().is_some_and(|listed| listed.state.tell_to_close(since_us));
         if told {
-            self.strike(position);
+            self.remove(position);
         }
         told
     }
 }
 
-impl Place {
-    pub(super) fn entry(&self) -> &Arc<Entry> {
-        &self.entry
+impl ConnectionPermit {
+    pub(super) fn state(&self) -> &Arc<ConnectionState> {
+        &self.state
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut open = self.connections.open();
-        // One that was told to close has lost its position to another.
-        let listed = open.entries[self.position].as_ref().is_some_and(|its| Arc::ptr_eq(&its.entry, &self.entry));
+        // A connection that was told to close has lost its position to another one.
+        let listed = open.listed[self.position].as_ref().is_some_and(|its| Arc::ptr_eq(&its.state, &self.state));
         if listed {
-            open.strike(self.position);
+            open.remove(self.position);
         }
         drop(open);
-        self.connections.shared.tell();
+        self.connections.signals.tell();
     }
 }
 

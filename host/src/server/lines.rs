@@ -1,10 +1,10 @@
 //! Finds line feeds without a carriage return in request headers.
 //!
-//! hyper takes them for line ends (RFC 9112 §2.2 allows it). A proxy in front that does not would see other headers than
-//! the host does. The check reads the bytes as they come and is exact about where a header begins: at the start of a
-//! connection, and behind a body whose length was declared. After a chunked body, or a request that was sent before
-//! the last reply had come, it does not know and says nothing more of that connection: no body is ever mistaken for a
-//! header.
+//! hyper takes them for line ends (RFC 9112 §2.2 allows it), but a proxy in front may not, and would
+//! then see other headers than the host does. The check reads the bytes as they come. It knows exactly
+//! where a header begins: at the start of a connection, and after a body of declared length. After a
+//! chunked body or a pipelined request it does not know, and checks nothing more on that connection, so
+//! a body is never mistaken for a header.
 
 /// The lines of one connection's headers.
 #[derive(Debug)]
@@ -12,16 +12,16 @@ pub(super) struct HeaderLines(At);
 
 #[derive(Debug)]
 enum At {
-    Header(Line),
-    /// Behind a header; so many bytes have come since.
+    Header(HeaderLine),
+    /// After a header; this many bytes have come since.
     Body(u64),
-    /// Nobody knows.
+    /// Unknown.
     Lost,
 }
 
-/// The line that goes on.
+/// The current line.
 #[derive(Debug, Default)]
-struct Line {
+struct HeaderLine {
     bytes: usize,
     ends_with_cr: bool,
     /// A line that is not empty has come before: the next empty one ends the header.
@@ -31,12 +31,12 @@ struct Line {
 impl Default for HeaderLines {
     /// At the start of a connection.
     fn default() -> Self {
-        Self(At::Header(Line::default()))
+        Self(At::Header(HeaderLine::default()))
     }
 }
 
 impl HeaderLines {
-    /// Reads on. Where the first line feed is that stands alone, if there is one in a header.
+    /// Reads on, and returns the position of the first line feed without a carriage return in a header.
     pub(super) fn read(&mut self, bytes: &[u8]) -> Option<usize> {
         let line = match &mut self.0 {
             At::Header(line) => line,
@@ -59,7 +59,7 @@ impl HeaderLines {
                 self.0 = At::Body((bytes.len() - start) as u64);
                 return None;
             }
-            *line = Line { begun: line.begun || !empty, ..Line::default() };
+            *line = HeaderLine { begun: line.begun || !empty, ..HeaderLine::default() };
         }
         line.bytes += bytes.len() - start;
         if let Some(last) = bytes[start..].last() {
@@ -68,10 +68,10 @@ impl HeaderLines {
         None
     }
 
-    /// A request has been replied to, whose body had so many bytes; `None` if that is not known.
+    /// A request was replied to. `body_bytes` is the length of its body, if it was declared.
     pub(super) fn replied(&mut self, body_bytes: Option<u64>) {
         self.0 = match self.0 {
-            At::Body(read) if body_bytes == Some(read) => At::Header(Line::default()),
+            At::Body(read) if body_bytes == Some(read) => At::Header(HeaderLine::default()),
             _ => At::Lost,
         };
     }

@@ -1,4 +1,4 @@
-//! How long a connection waits for a request: for the first bytes of one, and then for the rest of its header.
+//! How long a connection waits for a request: for its first bytes, and then for the rest of its header.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// The limit that a waiting connection keeps to.
+/// The limit of a waiting connection.
 ///
-/// Its timer is only moved when it fires or when a limit ends sooner than it, so a request costs none.
+/// The timer is only moved when it fires or when a limit ends before it, so requests do not pay for it.
 #[derive(Debug)]
 pub(super) struct Patience {
     header: Duration,
@@ -21,8 +21,8 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// For a connection that is opened now. Its first header has `header` from now on; others have it from their first
-    /// byte on, which comes within `keep_alive` after the reply before.
+    /// For a connection that is opened now. Its first header may take `header` from now on, later
+    /// ones from their first byte, which has to come within `keep_alive` of the previous reply.
     pub(super) fn new(header: Duration, keep_alive: Duration, now: Instant) -> Self {
         Self { header, keep_alive, since: now, between: false, timer: None }
     }

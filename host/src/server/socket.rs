@@ -1,5 +1,5 @@
-//! A client's socket that waits for ever neither for a request nor for a client that does not read, is not closed under
-//! one that is still writing, and has no line feed alone end a line of a header.
+//! A client's socket with limits: on waiting for a request and on a client that does not read. It is not
+//! closed while the client still writes, and no bare line feed ends a header line on it.
 
 use std::io;
 use std::pin::Pin;
@@ -12,19 +12,19 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::Timeouts;
-use super::connections::Entry;
+use super::connections::ConnectionState;
 use super::lines::HeaderLines;
 use super::patience::Patience;
+use super::timeouts::ServerTimeouts;
 
-/// Ends a header that hyper refuses with 400 and closes the connection: it holds a byte that no header may have.
+/// Bytes that make hyper refuse the header with 400 and close the connection: no header may hold a zero.
 const REFUSED: &[u8] = b"\0\r\n\r\n";
 
-/// A socket with patience.
+/// A socket with limits.
 #[derive(Debug)]
-pub(super) struct Conn {
+pub(super) struct Socket {
     stream: TcpStream,
-    entry: Arc<Entry>,
+    state: Arc<ConnectionState>,
     patience: Patience,
     lines: HeaderLines,
     write_limit: Duration,
@@ -36,18 +36,18 @@ pub(super) struct Conn {
     shutdown: CancellationToken,
 }
 
-impl Conn {
+impl Socket {
     /// `keep_alive` is how long it waits between two requests.
     pub(super) fn new(
         stream: TcpStream,
-        entry: Arc<Entry>,
-        timeouts: &Timeouts,
+        state: Arc<ConnectionState>,
+        timeouts: &ServerTimeouts,
         keep_alive: Duration,
         shutdown: CancellationToken,
     ) -> Self {
         Self {
             stream,
-            entry,
+            state,
             patience: Patience::new(timeouts.header, keep_alive, Instant::now()),
             lines: HeaderLines::default(),
             write_limit: timeouts.write,
@@ -58,7 +58,8 @@ impl Conn {
         }
     }
 
-    /// Refuses the header whose bytes have just come into `buf`, behind `before` others, if a line feed stands alone.
+    /// Refuses the header whose bytes have just come into `buf`, after `before` others, if it has a
+    /// bare line feed.
     fn read_lines(&mut self, buf: &mut ReadBuf<'_>, before: usize) {
         let Some(alone) = self.lines.read(&buf.filled()[before..]) else { return };
         // hyper reads with room for kilobytes.
@@ -85,12 +86,12 @@ impl Conn {
     }
 }
 
-impl AsyncRead for Conn {
+impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        // With a request under way it is its body that is waited for, which has limits of its own.
-        let waits = self.entry.idle_since().is_some();
+        // During a request the body is awaited, which has limits of its own.
+        let waits = self.state.idle_since().is_some();
         match polled {
             Poll::Ready(Ok(())) => {
                 if waits {
@@ -105,7 +106,7 @@ impl AsyncRead for Conn {
     }
 }
 
-impl AsyncWrite for Conn {
+impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.bounded(cx, polled)
@@ -127,11 +128,11 @@ impl AsyncWrite for Conn {
     /// Asked for when all that there is to write has been written.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        if self.entry.sent() {
-            let body_bytes = self.entry.body_bytes();
+        if self.state.sent() {
+            let body_bytes = self.state.body_bytes();
             self.patience.replied(Instant::now());
             self.lines.replied(body_bytes);
-            // Nobody may read again until something comes.
+            // The connection may not read again until something comes, so the timer is set here.
             if let Poll::Ready(over) = self.poll_patience(cx) {
                 return Poll::Ready(over);
             }
@@ -139,8 +140,8 @@ impl AsyncWrite for Conn {
         Poll::Ready(Ok(()))
     }
 
-    /// Closes our side, then reads on for a moment until the client has closed its own: closing a socket with unread
-    /// bytes resets the connection, and the reset may overtake a reply such as 413.
+    /// Closes our side, then reads on until the client has closed its own or `linger` is over:
+    /// closing a socket with unread bytes resets it, and the reset may overtake a reply such as 413.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.lingering.is_none() {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;

@@ -2,27 +2,35 @@
 
 use std::net::Ipv6Addr;
 
-use axum::http::header::{HOST, TRANSFER_ENCODING};
-use axum::http::{HeaderMap, Version};
+use http::header::{HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, Version};
 
-use super::reply::Refused;
+/// A request that another server may read differently. The text says why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Ambiguous(&'static str);
 
-/// RFC 9112 §3.2: one `Host` in HTTP/1.1, never two, and a valid one. §6.1: `chunked` is the only transfer coding that is
-/// taken; hyper looks at the last one only.
-pub(super) fn check(version: Version, headers: &HeaderMap) -> Result<(), Refused> {
+/// Checks the rules of RFC 9112 that protect against request smuggling.
+///
+/// §3.2: one valid `Host` in HTTP/1.1, never two. §6.1: `chunked` is the only transfer coding that
+/// is accepted; hyper looks at the last one only.
+///
+/// # Errors
+/// The request breaks one of them.
+pub fn check(version: Version, headers: &HeaderMap) -> Result<(), Ambiguous> {
     let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
         (Some(host), None) if is_host(host.as_bytes()) => {}
-        (Some(_), None) => return Err(Refused::Malformed("its Host header is not a host, with or without a port")),
+        (Some(_), None) => return Err(Ambiguous("its Host header is not a host, with or without a port")),
         (None, _) if version < Version::HTTP_11 => {}
-        (None, _) => return Err(Refused::Malformed("it has no Host header")),
-        (Some(_), Some(_)) => return Err(Refused::Malformed("it has more than one Host header")),
+        (None, _) => return Err(Ambiguous("it has no Host header")),
+        (Some(_), Some(_)) => return Err(Ambiguous("it has more than one Host header")),
     }
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
         (None, _) => Ok(()),
         (Some(coding), None) if coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(()),
-        _ => Err(Refused::Malformed("its Transfer-Encoding is not `chunked` alone")),
+        _ => Err(Ambiguous("its Transfer-Encoding is not `chunked` alone")),
     }
 }
 
@@ -49,7 +57,7 @@ fn is_name_byte(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::{HeaderName, HeaderValue};
+    use http::{HeaderName, HeaderValue};
 
     use super::*;
 

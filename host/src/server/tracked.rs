@@ -1,4 +1,4 @@
-//! A reply that says when all of it is made.
+//! A request under way: from its header until its reply has been handed over to the connection.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,39 +8,39 @@ use axum::body::{Body, Bytes};
 use axum::{Error, body::HttpBody};
 use http_body::{Frame, SizeHint};
 
-use super::connections::Entry;
+use super::connections::ConnectionState;
 
-/// A request under way. When it is dropped, its reply is made, or nobody waits for one any more.
+/// A request under way. Dropping it means that its reply is made, or that nobody waits for one.
 #[derive(Debug)]
-pub(super) struct Underway(Arc<Entry>);
+pub(super) struct UnderWay(Arc<ConnectionState>);
 
-impl Underway {
-    /// `None` if the connection was told to close before the request's header was complete. `body_bytes` is the length of
-    /// the body, if it was declared.
-    pub(super) fn begin(entry: &Arc<Entry>, body_bytes: Option<u64>) -> Option<Self> {
-        entry.begin(body_bytes).then(|| Self(Arc::clone(entry)))
+impl UnderWay {
+    /// `None` if the connection was told to close before the request's header was complete.
+    /// `body_bytes` is the length of the body, if it was declared.
+    pub(super) fn begin(state: &Arc<ConnectionState>, body_bytes: Option<u64>) -> Option<Self> {
+        state.begin(body_bytes).then(|| Self(Arc::clone(state)))
     }
 
-    /// It goes on until this body has been taken over by the connection.
-    pub(super) fn until_made(self, body: Body) -> Watched {
-        Watched { body, _underway: self }
+    /// Keeps the request under way until the connection has taken over this body.
+    pub(super) fn until_sent(self, body: Body) -> TrackedBody {
+        TrackedBody { body, _under_way: self }
     }
 }
 
-impl Drop for Underway {
+impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.reply_made();
     }
 }
 
-/// A reply's body that keeps its request under way until it has been taken over by the connection.
+/// A reply's body that keeps its request under way until the connection has taken it over.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(super) struct TrackedBody {
     body: Body,
-    _underway: Underway,
+    _under_way: UnderWay,
 }
 
-impl HttpBody for Watched {
+impl HttpBody for TrackedBody {
     type Data = Bytes;
     type Error = Error;
 

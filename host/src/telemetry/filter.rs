@@ -16,7 +16,7 @@ const ALWAYS: &str = "wasmtime_wasi=off,hookbox::telemetry=warn";
 const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "off"];
 
 /// Modules of this crate that a target can name.
-const MODULES: [&str; 22] = [
+const MODULES: [&str; 23] = [
     "admin",
     "app",
     "cli",
@@ -34,6 +34,7 @@ const MODULES: [&str; 22] = [
     "reload",
     "retry",
     "sandbox",
+    "server",
     "status",
     "store",
     "tasks",

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
 
-use hookbox::config::source::{Hmac, Secrets, Verify};
+use hookbox::config::source::{Secrets, Signature, Verify};
 use hookbox::config::{Config, MakeSecrets, Partial, Problems, Source, Surroundings};
 use secrecy::ExposeSecret;
 
@@ -76,10 +76,10 @@ type = { json = "/type" }
 verify = { scheme = "hmac-sha256", header = "X-Acme-Signature" }
 "#;
 
-pub(super) fn hmac<'a>(config: &'a Config, source: &str) -> (&'a Source, &'a Hmac) {
+pub(super) fn signature<'a>(config: &'a Config, source: &str) -> (&'a Source, &'a Signature) {
     let source = &config.sources[source];
     match &source.verify {
-        Verify::Hmac(hmac) => (source, hmac),
+        Verify::Signature(signature) => (source, signature),
         Verify::None => panic!("{} is not verified", source.name),
     }
 }

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hookbox::config::source::{KeyEncoding, Secrets, Verify};
 use hookbox::config::{Source, presets};
-use hookbox::ingest::{Gate, Unverified};
+use hookbox::ingest::{SourceRuntime, Unverified};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -22,14 +22,14 @@ struct Vector {
 }
 
 impl Vector {
-    fn gate(&self) -> Gate {
+    fn source(&self) -> SourceRuntime {
         let preset = presets::find(&self.preset).expect("a preset");
         let text = self.secret.strip_prefix(&preset.key.prefix).unwrap_or(&self.secret);
         let key = match preset.key.encoding {
             KeyEncoding::Utf8 => text.as_bytes().to_vec(),
             KeyEncoding::Base64 => STANDARD.decode(text).expect("base64"),
         };
-        Gate::new(Arc::new(Source {
+        SourceRuntime::new(Arc::new(Source {
             name: "vector".into(),
             preset: Some(self.preset.clone()),
             kind: preset.kind.clone().expect("every preset has a type"),
@@ -38,8 +38,8 @@ impl Vector {
             subject: preset.subject.clone(),
             max_body_bytes: None,
             form: preset.form.clone(),
-            types: preset.types,
-            verify: Verify::Hmac(preset.hmac(Secrets::Set(vec![key.into()]))),
+            types: preset.types.clone(),
+            verify: Verify::Signature(preset.signature(Secrets::Set(vec![key.into()]))),
         }))
     }
 
@@ -48,7 +48,7 @@ impl Vector {
             (name.parse::<HeaderName>().expect("a name"), value.parse::<HeaderValue>().expect("a value"))
         };
         let headers: HeaderMap = self.headers.iter().map(header).collect();
-        Unverified::new(headers, Bytes::copy_from_slice(body)).verify(&self.gate(), self.now * 1_000).is_ok()
+        Unverified::new(headers, Bytes::copy_from_slice(body)).verify(&self.source(), self.now * 1_000).is_ok()
     }
 }
 

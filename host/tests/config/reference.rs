@@ -7,7 +7,7 @@ use hookbox::config::source::{Part, Pick, Secrets};
 use hookbox::config::{Config, MakeSecrets, StoreSettings};
 use hookbox::retry::RetryPolicy;
 
-use super::home::{Home, hmac, keys};
+use super::home::{Home, signature, keys};
 
 #[test]
 fn the_root_configuration_works_as_it_is() {
@@ -17,7 +17,7 @@ fn the_root_configuration_works_as_it_is() {
     fs::remove_file(home.folder.path().join("plugins/audit.wat")).unwrap();
     fs::write(home.folder.path().join("plugins/audit.wasm"), "").unwrap();
     let config = home.good(&fs::read_to_string(root.join("config.toml")).unwrap());
-    let (source, hmac) = hmac(&config, "heygen");
+    let (source, hmac) = signature(&config, "heygen");
     assert_eq!(source.preset.as_deref(), Some("heygen"));
     assert!(matches!(&hmac.secrets, Secrets::Generated { path, .. } if path.ends_with("data/secrets/heygen")));
     let targets = |source: &str, kind: &str| {
@@ -62,7 +62,7 @@ fn the_root_configuration_shows_the_defaults_and_every_key() {
     assert_eq!(plugin.grants.http.len(), 1);
     plugin.grants = Default::default();
     assert_eq!(plugin, *home.good("").plugin("video-orders"));
-    let (acme, verify) = hmac(&config, "acme");
+    let (acme, verify) = signature(&config, "acme");
     assert_eq!(acme.kind, Pick::Json("/event/type".to_owned()));
     assert_eq!(verify.signed, [Part::Timestamp, Part::Literal(".".to_owned()), Part::Body]);
     assert_eq!(keys(&verify.secrets), [b"0123456789abcdef"]);

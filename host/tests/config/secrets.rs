@@ -6,7 +6,7 @@ use hookbox::config::source::{KeyEncoding, Secrets};
 use hookbox::config::{Config, MakeSecrets, presets};
 use secrecy::ExposeSecret;
 
-use super::home::{ACME, Home, hmac, keys};
+use super::home::{ACME, Home, signature, keys};
 
 #[test]
 fn secrets_are_found_where_the_file_says() {
@@ -16,11 +16,11 @@ fn secrets_are_found_where_the_file_says() {
     let list =
         "[{ env = \"ACME_SECRET\" }, { env = \"ABSENT\" }, { file = \"absent.txt\" }, { file = \"secret.txt\" }]";
     let config = home.good(&ACME.replace("[{ env = \"ACME_SECRET\" }]", list));
-    assert_eq!(keys(&hmac(&config, "acme").1.secrets), [b"0123456789abcdef", b"fedcba9876543210"]);
+    assert_eq!(keys(&signature(&config, "acme").1.secrets), [b"0123456789abcdef", b"fedcba9876543210"]);
     let config = home.good("[sources.sw]\npreset = \"standard-webhooks\"\nsecrets = [{ env = \"CODED\" }]");
-    assert_eq!(keys(&hmac(&config, "sw").1.secrets), [b"0123456789abcdef"]);
+    assert_eq!(keys(&signature(&config, "sw").1.secrets), [b"0123456789abcdef"]);
     let config = home.good("[sources.heygen]\npreset = \"heygen\"\nsecrets = [{ env = \"CODED\" }]");
-    assert_eq!(keys(&hmac(&config, "heygen").1.secrets), [b"whsec_MDEyMzQ1Njc4OWFiY2RlZg=="]);
+    assert_eq!(keys(&signature(&config, "heygen").1.secrets), [b"whsec_MDEyMzQ1Njc4OWFiY2RlZg=="]);
     assert!(!format!("{config:?}").contains("MDEyMzQ1"), "a secret is shown");
 }
 
@@ -63,7 +63,7 @@ fn bad_secrets_are_refused_and_never_shown() {
 fn a_secret_that_is_not_set_is_made_on_loopback_only() {
     let mut home = Home::new();
     let source = "[sources.heygen]\npreset = \"heygen\"\nsecrets = [{ env = \"ABSENT\" }]\n";
-    let missing = |config: &Config| match &hmac(config, "heygen").1.secrets {
+    let missing = |config: &Config| match &signature(config, "heygen").1.secrets {
         Secrets::Missing(text) => text.clone(),
         other => panic!("{other:?}"),
     };
@@ -78,7 +78,7 @@ fn a_secret_that_is_not_set_is_made_on_loopback_only() {
     assert!(missing(&home.good(&public)).ends_with("`ABSENT` is empty or absent"));
     assert!(!data.exists(), "nothing is created for a public listener");
 
-    let made = |config: &Config| match &hmac(config, "heygen").1.secrets {
+    let made = |config: &Config| match &signature(config, "heygen").1.secrets {
         Secrets::Generated { secret, path } => (secret.expose_secret().to_vec(), path.clone()),
         other => panic!("{other:?}"),
     };
@@ -87,7 +87,7 @@ fn a_secret_that_is_not_set_is_made_on_loopback_only() {
     assert!(secret.starts_with(b"whsec_"));
     home.make_secrets = MakeSecrets::No;
     assert_eq!(made(&home.good(source)).0, secret);
-    assert!(matches!(hmac(&home.good(&public), "heygen").1.secrets, Secrets::Missing(_)));
+    assert!(matches!(signature(&home.good(&public), "heygen").1.secrets, Secrets::Missing(_)));
 
     fs::write(&path, "short\n").unwrap();
     home.refuses(source, &["data/secrets/heygen", "delete that file"]);
@@ -99,7 +99,7 @@ fn a_made_secret_fits_every_preset() {
     home.make_secrets = MakeSecrets::Yes;
     for name in presets::NAMES {
         let config = home.good(&format!("[sources.{name}]\npreset = \"{name}\"\nsecrets = [{{ env = \"ABSENT\" }}]"));
-        let Secrets::Generated { secret, path } = &hmac(&config, name).1.secrets else { panic!("{name}") };
+        let Secrets::Generated { secret, path } = &signature(&config, name).1.secrets else { panic!("{name}") };
         let text = fs::read_to_string(path).unwrap();
         let coded = presets::find(name).unwrap().key.encoding == KeyEncoding::Base64;
         assert!(text.starts_with("whsec_"));

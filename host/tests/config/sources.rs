@@ -3,7 +3,7 @@
 use hookbox::config::presets;
 use hookbox::config::source::{Encoding, Field, Joined, Part, Pick, Stale, Verify};
 
-use super::home::{ACME, Home, hmac, keys};
+use super::home::{ACME, Home, signature, keys};
 
 #[test]
 fn a_custom_source_is_read_as_it_is_written() {
@@ -25,7 +25,7 @@ tolerance = "1h"
 stale = "accept"
 "#,
     );
-    let (source, hmac) = hmac(&config, "acme");
+    let (source, signature) = signature(&config, "acme");
     assert_eq!(source.kind, Pick::Header("x-acme-event".to_owned()));
     assert_eq!(source.subject, Some(Pick::Json("/a~1b/0".to_owned())));
     assert_eq!(source.dedupe.to_string(), "id");
@@ -34,14 +34,14 @@ stale = "accept"
         prefix: prefix.to_owned(),
         separator: Some(','),
     };
-    assert_eq!(hmac.signatures, [field("x-new", "v1="), field("x-old", "v1=")]);
-    assert_eq!(hmac.encoding, Encoding::Base64);
+    assert_eq!(signature.signatures, [field("x-new", "v1="), field("x-old", "v1=")]);
+    assert_eq!(signature.encoding, Encoding::Base64);
     let colon = || Part::Literal(":".to_owned());
-    assert_eq!(hmac.signed, [Part::Id, colon(), Part::Timestamp, colon(), Part::Body]);
-    let timestamp = hmac.timestamp.as_ref().unwrap();
+    assert_eq!(signature.signed, [Part::Id, colon(), Part::Timestamp, colon(), Part::Body]);
+    let timestamp = signature.timestamp.as_ref().unwrap();
     assert_eq!(timestamp.field, field("x-new", "t="));
     assert_eq!((timestamp.required, timestamp.tolerance_ms, timestamp.stale), (true, 3_600_000, Stale::Accept));
-    assert_eq!(keys(&hmac.secrets), [b"0123456789abcdef"]);
+    assert_eq!(keys(&signature.secrets), [b"0123456789abcdef"]);
 }
 
 #[test]
@@ -54,13 +54,13 @@ id = { json = "/event_id" }
 verify = { header = "X-New-Name", tolerance = "1d", stale = "reject" }
 "#,
     );
-    let (source, hmac) = hmac(&config, "heygen");
+    let (source, signature) = signature(&config, "heygen");
     assert_eq!(source.id, Some(Pick::Json("/event_id".to_owned())));
     assert_eq!(source.dedupe.to_string(), "id, body", "as the preset says");
-    assert_eq!(hmac.signatures.iter().map(|field| field.header.as_str()).collect::<Vec<_>>(), ["x-new-name"]);
+    assert_eq!(signature.signatures.iter().map(|field| field.header.as_str()).collect::<Vec<_>>(), ["x-new-name"]);
     let known = presets::find("heygen").unwrap();
     assert_eq!((source.kind.clone(), source.subject.clone()), (known.kind.unwrap(), known.subject));
-    let timestamp = hmac.timestamp.as_ref().unwrap();
+    let timestamp = signature.timestamp.as_ref().unwrap();
     assert_eq!(timestamp.field, known.timestamp.unwrap().field);
     assert_eq!((timestamp.required, timestamp.tolerance_ms, timestamp.stale), (false, 86_400_000, Stale::Reject));
 }
@@ -157,6 +157,13 @@ fn a_bad_template_is_refused() {
     for (keys, says) in [
         ("signed = \"{timestamp}\", timestamp = { header = \"X-T\" }", "leaves out the {body}"),
         ("signed = \"{bdy}\"", "did you mean `body`?"),
+        ("signed = \"{url}\", public_url = \"https://a.example\"", "leaves out the {body}"),
+        ("signed = \"{url}{body}\"", "`public_url = \"https://hooks.example.com\"`"),
+        ("public_url = \"https://a.example\"", "`sources.acme.verify.public_url` has no use"),
+        ("signed = \"{url}{body}\", public_url = \"a.example\"", "is not how a provider reaches this host"),
+        ("signed = \"{url}{body}\", public_url = \"https://a.example/\"", "without a slash at the end"),
+        ("signed = \"{header:X Y}{body}\"", "the unknown part {header:X Y}"),
+        ("signed = \"{query:}{body}\"", "the unknown part {query:}"),
         ("signed = \"{body\"", "a brace without its other half"),
         ("signed = \"body}\"", "a brace without its other half"),
         ("signed = \"{timestamp}{body}\"", "no header is named for it"),

@@ -3,10 +3,10 @@
 use std::fs;
 
 use hookbox::config::source::Secrets;
-use hookbox::config::{Config, MakeSecrets, MissingPlugins, Part};
+use hookbox::config::{About, Config, MakeSecrets, MissingPlugins};
 use secrecy::ExposeSecret;
 
-use super::home::{ACME, Home, hmac, keys};
+use super::home::{ACME, Home, signature, keys};
 
 const SECRET: &str = "0123456789abcdef";
 
@@ -40,7 +40,7 @@ fn what_stands_around_a_secret_is_taken_away_alike_for_variables_and_files() {
         fs::write(home.folder.path().join("stray"), text).unwrap();
         for (place, name) in [("{ env = \"STRAY\" }", "variable `STRAY`"), ("{ file = \"stray\" }", "/stray")] {
             let config = home.good(&both(place));
-            assert_eq!(keys(&hmac(&config, "acme").1.secrets), [SECRET.as_bytes()], "{text:?}");
+            assert_eq!(keys(&signature(&config, "acme").1.secrets), [SECRET.as_bytes()], "{text:?}");
             let credential = config.plugin("audit").grants.http[0].headers[0].value.as_ref().unwrap().clone();
             assert_eq!(credential.expose_secret(), SECRET, "{text:?}");
             let warnings = texts(&config);
@@ -78,7 +78,7 @@ fn a_secret_that_is_named_and_not_set_is_a_warning_about_its_source() {
     let only = |text: &str, degrades: bool| {
         let warnings = home.good(text).warnings;
         assert_eq!(warnings.len(), 1, "{warnings:?}");
-        assert_eq!(warnings[0].about, Some(Part::Source("acme".to_owned())));
+        assert_eq!(warnings[0].about, Some(About::Source("acme".to_owned())));
         assert_eq!(warnings[0].degrades, degrades);
         warnings[0].text.clone()
     };
@@ -96,7 +96,7 @@ fn a_secret_that_is_named_and_not_set_is_a_warning_about_its_source() {
 fn nothing_but_white_space_is_not_set() {
     let home = Home { env: vec![("BLANK", " \n")], ..Home::new() };
     let config = home.good(&ACME.replace("ACME_SECRET", "BLANK"));
-    assert!(matches!(&hmac(&config, "acme").1.secrets, Secrets::Missing(_)));
+    assert!(matches!(&signature(&config, "acme").1.secrets, Secrets::Missing(_)));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use hookbox::ingest::{Unverified, sign};
 use proptest::prelude::*;
 
 use super::host::{Host, NOW_S, Options, SECRET, request};
-use super::sources::{gate, open, preset, secrets};
+use super::sources::{runtime, open, preset, secrets};
 use super::vectors::header_map;
 
 /// Sends `body` as the source's provider would at this time, with more headers; the event's id, and what became of it.
@@ -165,7 +165,7 @@ struct Named {
 /// A source that signs time and body, and has id and type in headers.
 fn going_by(keys: &[DedupeBy]) -> Source {
     let mut source = known("zoom");
-    if let Verify::Hmac(template) = &mut source.verify {
+    if let Verify::Signature(template) = &mut source.verify {
         template.signed = vec![Part::Timestamp, Part::Literal(".".to_owned()), Part::Body];
     }
     let (id, kind) = (Some(Pick::Header("x-id".to_owned())), Pick::Header("x-type".to_owned()));
@@ -178,8 +178,8 @@ fn identified(source: &Source, named: &Named) -> NewEvent {
     let headers = signed.map(|(name, value)| (name.as_str(), value.as_bytes()));
     let headers = header_map(headers.chain([("x-type", named.kind.as_bytes())]));
     let request = Unverified::new(headers, Bytes::copy_from_slice(named.body.as_bytes()));
-    let gate = gate(source.clone());
-    let verified = request.verify(&gate, NOW_S * 1_000).expect("it is signed");
+    let runtime = runtime(source.clone());
+    let verified = request.verify(&runtime, NOW_S * 1_000).expect("it is signed");
     verified.identify(&Routes::default(), NOW_S * 1_000)
 }
 

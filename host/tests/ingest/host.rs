@@ -8,7 +8,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use hookbox::clock::Clock;
 use hookbox::config::{Config, DEFAULT_STACK_BYTES, Networks, Routes, Server, Source, StoreSettings};
-use hookbox::ingest::{Capacity, Intake, Timeouts, Unidentified, serve};
+use hookbox::ingest::{Capacity, Intake, Unidentified, serve};
+use hookbox::server::ServerTimeouts;
 use hookbox::store::{EventFilter, EventView, Page, Sqlite, SqliteOptions, Store};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -27,7 +28,7 @@ pub(crate) const MAX_BODY_BYTES: usize = 300_000;
 pub(crate) const SECRET: &[u8] = b"a secret for tests";
 
 /// Limits that no test reaches unless it sets out to.
-pub(crate) const PATIENT: Timeouts = Timeouts {
+pub(crate) const PATIENT: ServerTimeouts = ServerTimeouts {
     header: PATIENCE,
     header_when_full: PATIENCE,
     body: PATIENCE,
@@ -55,7 +56,7 @@ pub(crate) struct Host {
 /// What the hosts of the tests differ in.
 pub(crate) struct Options {
     pub(crate) sources: Vec<Source>,
-    pub(crate) timeouts: Timeouts,
+    pub(crate) timeouts: ServerTimeouts,
     pub(crate) capacity: Capacity,
     pub(crate) max_waiting_appends: usize,
 }
@@ -97,7 +98,7 @@ impl Host {
     }
 
     /// A host whose appends wait until the gate is opened.
-    pub(crate) async fn start_held(timeouts: Timeouts) -> (Self, Arc<Held>) {
+    pub(crate) async fn start_held(timeouts: ServerTimeouts) -> (Self, Arc<Held>) {
         Self::start_held_with(Options { timeouts, ..Options::default() }).await
     }
 

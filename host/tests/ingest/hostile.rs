@@ -1,12 +1,12 @@
 //! Requests that want to cost more than they may: each ends within its limit, and nothing of it is stored.
 
-use hookbox::ingest::Timeouts;
+use hookbox::server::ServerTimeouts;
 
 use super::host::{Client, Host, MAX_BODY_BYTES, Options, PATIENT, SOON, request, signature, signed};
 
 const BODY: &[u8] = br#"{"event_type":"avatar_video.success"}"#;
 
-async fn impatient(timeouts: Timeouts) -> Host {
+async fn impatient(timeouts: ServerTimeouts) -> Host {
     Host::start(Options { timeouts, ..Options::default() }).await
 }
 
@@ -83,7 +83,7 @@ async fn a_body_of_exactly_the_limit_is_taken() {
 /// Fault C2.
 #[tokio::test]
 async fn a_slow_body_is_told_408() {
-    let host = impatient(Timeouts { body: SOON, ..PATIENT }).await;
+    let host = impatient(ServerTimeouts { body: SOON, ..PATIENT }).await;
     let whole = signed(BODY);
     let mut client = host.connect().await;
     client.send(&whole[..whole.len() - 1]).await;
@@ -98,7 +98,7 @@ async fn a_slow_body_is_told_408() {
 /// Fault C1.
 #[tokio::test]
 async fn slow_headers_are_closed() {
-    let host = impatient(Timeouts { header: SOON, ..PATIENT }).await;
+    let host = impatient(ServerTimeouts { header: SOON, ..PATIENT }).await;
     for start in ["", "POST /webh", "POST /webhook/heygen HTTP/1.1\r\nhost: localhost\r\nx-slow: "] {
         let mut client = host.connect().await;
         client.send(start).await;
@@ -227,7 +227,7 @@ async fn deep_json_that_is_not_signed_is_not_even_parsed() {
 
 #[tokio::test]
 async fn a_client_that_never_reads_is_disconnected() {
-    let host = impatient(Timeouts { write: SOON, linger: SOON, ..PATIENT }).await;
+    let host = impatient(ServerTimeouts { write: SOON, linger: SOON, ..PATIENT }).await;
     let mut client: Client = host.connect().await;
     let requests = request("GET", "/webhook/heygen", &[], b"").repeat(1_000);
     client.send_until_refused(&requests).await;

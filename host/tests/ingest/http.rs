@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hookbox::config::source::{Pick, Secrets};
 use hookbox::config::{Config, Routes};
 use hookbox::event::{PluginName, UNIDENTIFIED};
-use hookbox::ingest::Timeouts;
+use hookbox::server::ServerTimeouts;
 
 use super::host::{Host, NOW_S, Options, PATIENT, SECRET, SOON, config, events, request, signature, signed};
 use super::sources::{open, preset, secrets};
@@ -64,7 +64,7 @@ async fn every_vector_is_accepted_over_http() {
         let key = super::sources::key(&vector.preset, &vector.secret);
         let mut source = preset(&vector.preset, secrets(&[&key]));
         // The vectors are of many times; the clock of the tests is of one.
-        if let hookbox::config::source::Verify::Hmac(template) = &mut source.verify
+        if let hookbox::config::source::Verify::Signature(template) = &mut source.verify
             && let Some(timestamp) = &mut template.timestamp
         {
             timestamp.tolerance_ms = u64::MAX;
@@ -277,7 +277,7 @@ async fn a_stopped_store_is_told_as_unavailable() {
 
 #[tokio::test]
 async fn an_overdue_reply_is_503_and_the_event_a_duplicate_when_it_is_sent_again() {
-    let (host, held) = Host::start_held(Timeouts { reply: SOON, ..PATIENT }).await;
+    let (host, held) = Host::start_held(ServerTimeouts { reply: SOON, ..PATIENT }).await;
     host.exchange(signed(SUCCESS)).await.is_problem(503);
     held.open();
     held.ended(1).await;
@@ -297,7 +297,7 @@ async fn an_overdue_reply_is_503_and_the_event_a_duplicate_when_it_is_sent_again
 /// Fault C18.
 #[tokio::test]
 async fn an_event_is_kept_when_its_sender_hangs_up_before_the_reply() {
-    let (host, held) = Host::start_held(Timeouts { drain: SOON, ..PATIENT }).await;
+    let (host, held) = Host::start_held(ServerTimeouts { drain: SOON, ..PATIENT }).await;
     let mut politely = host.connect().await;
     politely.send(signed(SUCCESS)).await;
     held.begun(1).await;
@@ -343,7 +343,7 @@ async fn shutdown_lets_requests_under_way_finish_and_takes_no_more() {
 
 #[tokio::test]
 async fn shutdown_does_not_wait_for_ever() {
-    let (host, held) = Host::start_held(Timeouts { drain: SOON, ..PATIENT }).await;
+    let (host, held) = Host::start_held(ServerTimeouts { drain: SOON, ..PATIENT }).await;
     let mut client = host.connect().await;
     client.send(signed(SUCCESS)).await;
     held.begun(1).await;

@@ -7,16 +7,16 @@ use hookbox::event::{NewEvent, UNIDENTIFIED, name};
 use hookbox::ingest::Unverified;
 use proptest::prelude::*;
 
-use super::sources::{gate, open, preset, secrets};
+use super::sources::{runtime, open, preset, secrets};
 use super::vectors::header_map;
 
 const NOW_MS: i64 = 1_770_000_000_000;
 
 fn event_of(source: Source, headers: &[(&str, &[u8])], body: &[u8]) -> NewEvent {
-    let gate = gate(source);
+    let runtime = runtime(source);
     let request = Unverified::new(header_map(headers.iter().copied()), Bytes::copy_from_slice(body));
     request
-        .verify(&gate, NOW_MS)
+        .verify(&runtime, NOW_MS)
         .expect("an open source takes it, or it is signed")
         .identify(&Routes::default(), NOW_MS)
 }

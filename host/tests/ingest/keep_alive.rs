@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use hookbox::config::Config;
-use hookbox::ingest::Timeouts;
+use hookbox::server::ServerTimeouts;
 
 use super::host::{Client, Host, Options, PATIENT, SOON, request};
 
 /// A host that gives a header this little time, and idle connections that.
 async fn host(header_soon: bool, keep_alive_ms: u64) -> Host {
-    let timeouts = if header_soon { Timeouts { header: SOON, ..PATIENT } } else { PATIENT };
+    let timeouts = if header_soon { ServerTimeouts { header: SOON, ..PATIENT } } else { PATIENT };
     let host = Host::start(Options { timeouts, ..Options::default() }).await;
     keep_alive(&host, keep_alive_ms);
     host
@@ -70,7 +70,7 @@ async fn a_header_that_has_begun_on_a_kept_connection_has_the_time_for_a_header(
 
 #[tokio::test]
 async fn a_request_that_takes_long_is_not_an_idle_connection() {
-    let (held_host, held) = Host::start_held(Timeouts { header: SOON, ..PATIENT }).await;
+    let (held_host, held) = Host::start_held(ServerTimeouts { header: SOON, ..PATIENT }).await;
     keep_alive(&held_host, 20);
     let mut client = held_host.connect().await;
     client.send(super::host::signed(br#"{"event_type":"avatar_video.success"}"#)).await;

@@ -2,12 +2,14 @@
 
 use bytes::Bytes;
 use hookbox::config::Source;
-use hookbox::config::source::{Encoding, Field, Hmac, Part, Pick, Secrets, Stale, Timestamp, Verify};
+use hookbox::config::source::{
+    Encoding, Field, Part, Pick, Secrets, Signature, SignatureScheme, Stale, Timestamp, Verify,
+};
 use hookbox::ingest::{Refusal, SignError, Unverified, sign};
 use proptest::prelude::*;
 use secrecy::SecretSlice;
 
-use super::sources::{gate, open, preset, secrets};
+use super::sources::{runtime, open, preset, secrets};
 use super::vectors::{Vector, header_map};
 
 const NOW_S: i64 = 1_770_000_000;
@@ -15,11 +17,11 @@ const NOW_S: i64 = 1_770_000_000;
 fn verify(source: &Source, headers: &[(String, String)], body: &[u8]) -> Result<(), Refusal> {
     let headers = header_map(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
     let request = Unverified::new(headers, Bytes::copy_from_slice(body));
-    request.verify(&gate(source.clone()), NOW_S * 1_000).map(|_| ())
+    request.verify(&runtime(source.clone()), NOW_S * 1_000).map(|_| ())
 }
 
 /// Templates as a configuration may hold them: no separator occurs in what it separates.
-fn template() -> impl Strategy<Value = Hmac> {
+fn template() -> impl Strategy<Value = Signature> {
     let separator = prop_oneof![Just(None), Just(Some(',')), Just(Some(' ')), Just(Some(';')), Just(Some('|'))];
     let prefix = prop_oneof![Just(""), Just("v1="), Just("sha256="), Just("v0:"), Just("s-")];
     let part =
@@ -40,7 +42,9 @@ fn template() -> impl Strategy<Value = Hmac> {
                 Some(_) => Field { header: "x-signature-0".to_owned(), prefix: "t=".to_owned(), separator },
                 None => Field { header: "x-time".to_owned(), prefix: String::new(), separator: None },
             };
-            Hmac {
+            Signature {
+                scheme: SignatureScheme::HmacSha256,
+                public_url: None,
                 signatures: names.map(field).collect(),
                 encoding: if hex { Encoding::Hex } else { Encoding::Base64 },
                 signed,
@@ -68,7 +72,7 @@ proptest! {
         flip in any::<prop::sample::Index>(),
     ) {
         let source = Source {
-            verify: Verify::Hmac(template),
+            verify: Verify::Signature(template),
             id: Some(Pick::Header("x-id".to_owned())),
             ..open()
         };

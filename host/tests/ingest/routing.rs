@@ -9,7 +9,7 @@ use hookbox::event::{NewEvent, UNIDENTIFIED};
 use hookbox::ingest::Unverified;
 
 use super::host::{Host, NOW_S, Options, SECRET, request};
-use super::sources::{gate, open, preset, secrets};
+use super::sources::{runtime, open, preset, secrets};
 use super::vectors::header_map;
 
 /// GitHub's own example of a form, shortened.
@@ -40,10 +40,10 @@ fn with_action() -> Source {
 }
 
 fn event_of(source: Source, headers: &[(&str, &[u8])], body: &[u8]) -> NewEvent {
-    let gate = gate(source);
+    let runtime = runtime(source);
     let request = Unverified::new(header_map(headers.iter().copied()), Bytes::copy_from_slice(body));
     let now_ms = NOW_S * 1_000;
-    request.verify(&gate, now_ms).expect("an open source takes it").identify(&Routes::default(), now_ms)
+    request.verify(&runtime, now_ms).expect("an open source takes it").identify(&Routes::default(), now_ms)
 }
 
 /// Type and note.

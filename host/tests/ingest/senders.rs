@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 
 use hookbox::config::{Config, MakeSecrets, Networks, Surroundings};
-use hookbox::ingest::{Bounds, Capacity, Timeouts, serve_router};
+use hookbox::ingest::Capacity;
+use hookbox::server::{self, ServerOptions, ServerTimeouts};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
@@ -32,7 +33,7 @@ fn connections(connections: u32) -> Capacity {
     Capacity { connections, ..Capacity::default() }
 }
 
-async fn host(capacity: Capacity, timeouts: Timeouts) -> Host {
+async fn host(capacity: Capacity, timeouts: ServerTimeouts) -> Host {
     Host::start(Options { capacity, timeouts, ..Options::default() }).await
 }
 
@@ -117,7 +118,7 @@ async fn a_place_that_is_given_up_is_for_who_waits() {
 
 #[tokio::test]
 async fn a_full_door_hurries_headers() {
-    let host = host(connections(2), Timeouts { header_when_full: SOON, ..PATIENT }).await;
+    let host = host(connections(2), ServerTimeouts { header_when_full: SOON, ..PATIENT }).await;
     let mut first = under_way(&host, 2).await;
     let mut idle = probed(&host, 3).await;
     assert!(idle.rest().await.is_empty());
@@ -171,11 +172,11 @@ async fn a_trusted_proxy_has_no_share_of_connections() {
 async fn the_operators_door_has_no_shares_and_closes_what_has_been_idle_for_longest() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let bounds = Bounds { max_connections: 4, timeouts: PATIENT };
     let router = axum::Router::new().fallback(|| async { axum::http::StatusCode::NO_CONTENT });
     let config = Arc::new(arc_swap::ArcSwap::new(super::host::config(Vec::new())));
+    let options = ServerOptions { name: "admin", max_connections: 4, timeouts: PATIENT, config };
     let (shutdown, probe) = (CancellationToken::new(), b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n");
-    let serving = tokio::spawn(serve_router(listener, router, bounds, config, shutdown.clone()));
+    let serving = tokio::spawn(server::serve(listener, router, options, shutdown.clone()));
     let mut clients = Vec::new();
     for _ in 0..5 {
         let mut client = Client::new(TcpStream::connect(address).await.unwrap());

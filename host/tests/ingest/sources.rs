@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use hookbox::config::source::{
-    Dedupe, DedupeBy, Encoding, Field, KeyEncoding, KeyFormat, Part, Pick, Secrets, Stale, Template, Timestamp, Types,
-    Verify,
+    Dedupe, DedupeBy, Encoding, Field, Part, Pick, Secrets, SourceTemplate, Stale, Timestamp, Types, Verify,
 };
 use hookbox::config::{Source, presets};
-use hookbox::ingest::Gate;
+use hookbox::ingest::SourceRuntime;
 use secrecy::SecretSlice;
 
 /// A secret as a provider shows it, in the form its MAC takes.
@@ -28,11 +27,11 @@ pub(crate) fn preset(name: &str, secrets: Secrets) -> Source {
     let template = presets::find(name).unwrap_or_else(|| more(name));
     let dedupe = template.dedupe(true);
     let (kind, id, subject) = (template.kind.clone(), template.id.clone(), template.subject.clone());
-    let (form, types) = (template.form.clone(), template.types);
+    let (form, types) = (template.form.clone(), template.types.clone());
     Source {
         name: name.into(),
         preset: Some(name.to_owned()),
-        verify: Verify::Hmac(template.hmac(secrets)),
+        verify: Verify::Signature(template.signature(secrets)),
         kind: kind.expect("the presets say where the type is"),
         id,
         dedupe,
@@ -44,23 +43,10 @@ pub(crate) fn preset(name: &str, secrets: Secrets) -> Source {
 }
 
 /// What a user would write in the file for these providers.
-fn more(name: &str) -> Template {
+fn more(name: &str) -> SourceTemplate {
     let field = |header: &str, prefix: &str| Field { header: header.into(), prefix: prefix.into(), separator: None };
     let literal = |text: &str| Part::Literal(text.to_owned());
-    let mut template = Template {
-        signatures: Vec::new(),
-        encoding: Encoding::Hex,
-        signed: vec![Part::Body],
-        timestamp: None,
-        key: KeyFormat { prefix: String::new(), encoding: KeyEncoding::Utf8 },
-        kind: Some(Pick::Json("/type".to_owned())),
-        id: None,
-        dedupe: None,
-        placeholder: None,
-        subject: None,
-        form: None,
-        types: Types::Any,
-    };
+    let mut template = SourceTemplate { kind: Some(Pick::Json("/type".to_owned())), ..SourceTemplate::default() };
     match name {
         "shopify" => {
             template.signatures = vec![field("x-shopify-hmac-sha256", "")];
@@ -73,7 +59,7 @@ fn more(name: &str) -> Template {
             template.signatures = vec![field("x-zm-signature", "v0=")];
             template.signed = vec![literal("v0:"), Part::Timestamp, literal(":"), Part::Body];
             let field = field("x-zm-request-timestamp", "");
-            let (required, tolerance_ms, stale) = (true, presets::DEFAULT_TOLERANCE_MS, Stale::Reject);
+            let (required, tolerance_ms, stale) = (true, Timestamp::DEFAULT_TOLERANCE_MS, Stale::Reject);
             template.timestamp = Some(Timestamp { field, required, tolerance_ms, stale });
             template.kind = Some(Pick::Json("/event".to_owned()));
         }
@@ -99,6 +85,6 @@ pub(crate) fn open() -> Source {
     }
 }
 
-pub(crate) fn gate(source: Source) -> Gate {
-    Gate::new(Arc::new(source))
+pub(crate) fn runtime(source: Source) -> SourceRuntime {
+    SourceRuntime::new(Arc::new(source))
 }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
-use hookbox::ingest::{Gate, Refusal, Unverified};
+use hookbox::ingest::{SourceRuntime, Refusal, Unverified};
 use serde::Deserialize;
 
-use super::sources::{gate, key, preset, secrets};
+use super::sources::{runtime, key, preset, secrets};
 
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Vector {
@@ -32,8 +32,8 @@ impl Vector {
         Self::all().into_iter().find(|vector| vector.preset == preset).expect("there is one for each preset")
     }
 
-    pub(crate) fn gate(&self) -> Gate {
-        gate(preset(&self.preset, secrets(&[&key(&self.preset, &self.secret)])))
+    pub(crate) fn runtime(&self) -> SourceRuntime {
+        runtime(preset(&self.preset, secrets(&[&key(&self.preset, &self.secret)])))
     }
 
     pub(crate) fn header_map(&self) -> HeaderMap {
@@ -46,11 +46,11 @@ impl Vector {
     }
 
     pub(crate) fn verify(&self) -> Result<(), Refusal> {
-        self.check(&self.gate(), self.header_map(), self.body.as_bytes())
+        self.check(&self.runtime(), self.header_map(), self.body.as_bytes())
     }
 
-    pub(crate) fn check(&self, gate: &Gate, headers: HeaderMap, body: &[u8]) -> Result<(), Refusal> {
-        Unverified::new(headers, Bytes::copy_from_slice(body)).verify(gate, self.now * 1_000).map(|_| ())
+    pub(crate) fn check(&self, runtime: &SourceRuntime, headers: HeaderMap, body: &[u8]) -> Result<(), Refusal> {
+        Unverified::new(headers, Bytes::copy_from_slice(body)).verify(runtime, self.now * 1_000).map(|_| ())
     }
 }
 
@@ -80,11 +80,11 @@ fn every_vector_says_where_it_is_from_and_is_accepted() {
 #[test]
 fn a_flipped_bit_anywhere_in_a_body_is_refused() {
     for vector in Vector::all() {
-        let (gate, body) = (vector.gate(), vector.body.as_bytes());
+        let (runtime, body) = (vector.runtime(), vector.body.as_bytes());
         for (at, bit) in (0..body.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
             let mut body = body.to_vec();
             body[at] ^= 1 << bit;
-            let checked = vector.check(&gate, vector.header_map(), &body);
+            let checked = vector.check(&runtime, vector.header_map(), &body);
             assert_eq!(checked, Err(Refusal::Mismatch), "{} byte {at} bit {bit}", vector.preset);
         }
     }
@@ -93,11 +93,11 @@ fn a_flipped_bit_anywhere_in_a_body_is_refused() {
 #[test]
 fn a_body_that_is_cut_or_longer_is_refused() {
     for vector in Vector::all() {
-        let (gate, body) = (vector.gate(), vector.body.as_bytes());
+        let (runtime, body) = (vector.runtime(), vector.body.as_bytes());
         let longer = [body, b" "].concat();
         let cuts = (0..body.len()).map(|length| &body[..length]).chain([longer.as_slice()]);
         for changed in cuts {
-            assert!(vector.check(&gate, vector.header_map(), changed).is_err(), "{}", vector.preset);
+            assert!(vector.check(&runtime, vector.header_map(), changed).is_err(), "{}", vector.preset);
         }
     }
 }
@@ -106,7 +106,7 @@ fn a_body_that_is_cut_or_longer_is_refused() {
 #[test]
 fn a_flipped_bit_anywhere_in_a_signature_is_refused() {
     for vector in Vector::all() {
-        let gate = vector.gate();
+        let runtime = vector.runtime();
         let value = vector.headers[&vector.signature_header].as_bytes();
         let start = vector.headers[&vector.signature_header].find(&vector.signature).expect("it is there");
         let end = start + vector.signature.len();
@@ -119,7 +119,7 @@ fn a_flipped_bit_anywhere_in_a_signature_is_refused() {
             let Ok(header) = HeaderValue::from_bytes(&value) else { continue };
             let mut headers = vector.header_map();
             headers.insert(HeaderName::from_bytes(vector.signature_header.as_bytes()).expect("name"), header);
-            let checked = vector.check(&gate, headers, vector.body.as_bytes());
+            let checked = vector.check(&runtime, headers, vector.body.as_bytes());
             assert_eq!(checked.is_ok(), other_case, "{} byte {at} bit {bit}", vector.preset);
             flips += 1;
         }

@@ -2,17 +2,17 @@
 
 use bytes::Bytes;
 use hookbox::config::source::{Secrets, Stale, Verify};
-use hookbox::ingest::{Gate, Refusal, Unverified};
+use hookbox::ingest::{SourceRuntime, Refusal, Unverified};
 
-use super::sources::{gate, key, open, preset, secrets};
+use super::sources::{runtime, key, open, preset, secrets};
 use super::vectors::{Vector, header_map};
 
 /// A signature of the right form that no key makes.
 const WRONG_BASE64: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
-fn check(gate: &Gate, vector: &Vector) -> Result<Option<u32>, Refusal> {
+fn check(runtime: &SourceRuntime, vector: &Vector) -> Result<Option<u32>, Refusal> {
     let request = Unverified::new(vector.header_map(), Bytes::from(vector.body.clone()));
-    request.verify(gate, vector.now * 1_000).map(|verified| verified.key())
+    request.verify(runtime, vector.now * 1_000).map(|verified| verified.key())
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_list_may_be_spread_over_headers_but_a_single_value_may_not() {
     let mut headers = vector.header_map();
     headers.insert("webhook-signature", wrong.parse().unwrap());
     headers.append("webhook-signature", good.parse().unwrap());
-    assert_eq!(vector.check(&vector.gate(), headers, vector.body.as_bytes()), Ok(()));
+    assert_eq!(vector.check(&vector.runtime(), headers, vector.body.as_bytes()), Ok(()));
 
     for (preset, header) in [
         ("github", "x-hub-signature-256"),
@@ -63,7 +63,7 @@ fn a_list_may_be_spread_over_headers_but_a_single_value_may_not() {
         let vector = Vector::of(preset);
         let mut headers = vector.header_map();
         headers.append(header, vector.headers[header].parse().unwrap());
-        let checked = vector.check(&vector.gate(), headers, vector.body.as_bytes());
+        let checked = vector.check(&vector.runtime(), headers, vector.body.as_bytes());
         assert_eq!(checked, Err(Refusal::Repeated), "{preset} {header}");
     }
     let stripe = Vector::of("stripe");
@@ -122,11 +122,11 @@ fn an_empty_key_forges_nothing() {
     let vector = vector.with("x-hub-signature-256", forged);
     assert_eq!(vector.verify(), Err(Refusal::Closed));
 
-    let mixed = gate(preset("github", secrets(&[b"", b"It's a Secret to Everybody"])));
+    let mixed = runtime(preset("github", secrets(&[b"", b"It's a Secret to Everybody"])));
     assert_eq!(check(&mixed, &vector), Err(Refusal::Mismatch));
     assert!(check(&mixed, &Vector::of("github")).is_ok());
-    assert_eq!(check(&gate(preset("github", secrets(&[]))), &vector), Err(Refusal::Closed));
-    let missing = gate(preset("github", Secrets::Missing("set GITHUB_SECRET".to_owned())));
+    assert_eq!(check(&runtime(preset("github", secrets(&[]))), &vector), Err(Refusal::Closed));
+    let missing = runtime(preset("github", Secrets::Missing("set GITHUB_SECRET".to_owned())));
     assert_eq!(check(&missing, &vector), Err(Refusal::Closed));
     assert_eq!(missing.closed(), Some("set GITHUB_SECRET"));
 }
@@ -139,10 +139,10 @@ fn every_active_secret_is_tried() {
         for position in 0..=others.len() {
             let mut keys = others.to_vec();
             keys.insert(position, &right);
-            let found = check(&gate(preset(&vector.preset, secrets(&keys))), &vector);
+            let found = check(&runtime(preset(&vector.preset, secrets(&keys))), &vector);
             assert_eq!(found, Ok(Some(u32::try_from(position).unwrap())), "{}", vector.preset);
         }
-        let none = gate(preset(&vector.preset, secrets(&others)));
+        let none = runtime(preset(&vector.preset, secrets(&others)));
         assert_eq!(check(&none, &vector), Err(Refusal::Mismatch), "{}", vector.preset);
     }
 }
@@ -153,7 +153,7 @@ fn a_signature_for_one_source_is_refused_by_another_of_the_same_preset() {
     for vector in Vector::all() {
         let mut other = preset(&vector.preset, secrets(&[b"the secret of the other source"]));
         other.name = "other".into();
-        assert_eq!(check(&gate(other), &vector), Err(Refusal::Mismatch), "{}", vector.preset);
+        assert_eq!(check(&runtime(other), &vector), Err(Refusal::Mismatch), "{}", vector.preset);
     }
 }
 
@@ -162,7 +162,7 @@ fn a_request_without_a_signature_is_refused() {
     for vector in Vector::all() {
         let mut headers = vector.header_map();
         headers.remove(&vector.signature_header);
-        let checked = vector.check(&vector.gate(), headers, vector.body.as_bytes());
+        let checked = vector.check(&vector.runtime(), headers, vector.body.as_bytes());
         assert_eq!(checked, Err(Refusal::NoSignature), "{}", vector.preset);
     }
 }
@@ -190,11 +190,11 @@ fn a_timestamp_that_is_signed_must_be_there_and_be_a_number() {
     bare.headers.remove("webhook-id");
     assert_eq!(bare.verify(), Err(Refusal::NoId));
 
-    let Verify::Hmac(mut template) = preset("heygen", secrets(&[b"whsec_test_heygen"])).verify else { unreachable!() };
+    let Verify::Signature(mut template) = preset("heygen", secrets(&[b"whsec_test_heygen"])).verify else { unreachable!() };
     template.timestamp.as_mut().unwrap().required = true;
     let mut source = preset("heygen", secrets(&[]));
-    source.verify = Verify::Hmac(template);
-    let strict = gate(source);
+    source.verify = Verify::Signature(template);
+    let strict = runtime(source);
     let vector = Vector::of("heygen");
     for text in ["", "now", "-1", "+1770000000", "1770000000.5", "9999999999999", "0x10"] {
         let bad = vector.clone().with("heygen-timestamp", text);
@@ -208,9 +208,9 @@ fn a_timestamp_that_is_signed_must_be_there_and_be_a_number() {
 fn a_stale_timestamp_is_accepted_and_noted_where_the_source_says_so() {
     let vector = Vector::of("heygen");
     let note = |now: i64, vector: &Vector| {
-        let gate = vector.gate();
+        let runtime = vector.runtime();
         let request = Unverified::new(vector.header_map(), Bytes::from(vector.body.clone()));
-        let verified = request.verify(&gate, now * 1_000).unwrap();
+        let verified = request.verify(&runtime, now * 1_000).unwrap();
         verified.identify(&hookbox::config::Routes::default(), now * 1_000).note
     };
     assert_eq!(note(vector.now, &vector), None);
@@ -227,17 +227,17 @@ fn a_stale_timestamp_is_accepted_and_noted_where_the_source_says_so() {
 
 #[test]
 fn a_source_without_a_scheme_takes_everything() {
-    let open = gate(open());
+    let open = runtime(open());
     let request = Unverified::new(header_map([]), Bytes::from_static(b"anything"));
     assert_eq!(request.verify(&open, 0).map(|verified| verified.key()).ok(), Some(None));
 }
 
 #[test]
 fn a_header_name_that_is_none_closes_the_source() {
-    let Verify::Hmac(mut template) = preset("heygen", secrets(&[b"whsec_test_heygen"])).verify else { unreachable!() };
+    let Verify::Signature(mut template) = preset("heygen", secrets(&[b"whsec_test_heygen"])).verify else { unreachable!() };
     template.timestamp.as_mut().unwrap().field.header = "not a header".to_owned();
     template.timestamp.as_mut().unwrap().stale = Stale::Reject;
     let mut source = preset("heygen", secrets(&[]));
-    source.verify = Verify::Hmac(template);
-    assert_eq!(check(&gate(source), &Vector::of("heygen")), Err(Refusal::Closed));
+    source.verify = Verify::Signature(template);
+    assert_eq!(check(&runtime(source), &Vector::of("heygen")), Err(Refusal::Closed));
 }

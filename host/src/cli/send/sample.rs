@@ -1,26 +1,21 @@
 //! What a provider's request might look like: payloads as data where a provider is known, and otherwise a body in
 //! which the source finds its type, id and subject.
 
-use std::sync::LazyLock;
-
 use serde_json::{Map, Value, json};
 
 use super::set::{Assignment, put};
-use crate::config::Source;
+use crate::config::{Source, presets};
 use crate::config::source::Pick;
 use crate::event::form;
 
 mod joined;
 
-/// Payloads by preset and event type (`*.fail` and `*` for those without one of their own); `{id}` is a fresh id.
-/// Fields as in HeyGen's documentation of webhook events; where its versions differ, both names are there.
-static SAMPLES: LazyLock<Value> =
-    LazyLock::new(|| serde_json::from_str(include_str!("samples.json")).expect("a test reads the file"));
-
-/// The event types of a preset for which there is a sample of their own; none for one that has no list.
+/// The event types of a preset for which there is a sample of their own, sorted.
 pub(super) fn types(preset: &str) -> Vec<&'static str> {
-    let samples = SAMPLES.get(preset).and_then(Value::as_object);
-    samples.into_iter().flat_map(Map::keys).map(String::as_str).filter(|kind| !kind.contains('*')).collect()
+    let samples = presets::samples(preset).iter().map(|(kind, _)| kind.as_str());
+    let mut types: Vec<_> = samples.filter(|kind| !kind.contains('*')).collect();
+    types.sort_unstable();
+    types
 }
 
 /// Makes bodies of one type for one source.
@@ -197,11 +192,13 @@ fn body(data: Vec<u8>, kind: &[(Pick, Option<String>)], set: &[Assignment]) -> R
     Ok(if fits && set.is_empty() { Template::Bytes(data) } else { Template::Json(value) })
 }
 
+/// The preset's sample of this type, or one in which any source finds its attributes.
 fn payload(source: &Source, kind: &str) -> Value {
-    let samples = source.preset.as_deref().and_then(|preset| SAMPLES.get(preset));
+    let samples = source.preset.as_deref().map_or(&[][..], presets::samples);
+    let of = |kind: &str| samples.iter().find(|(known, _)| known == kind);
     let fallback = if kind.ends_with(".fail") { "*.fail" } else { "*" };
-    match samples.and_then(|samples| samples.get(kind).or_else(|| samples.get(fallback))) {
-        Some(data) => json!({ "event_type": kind, "event_data": data }),
+    match of(kind).or_else(|| of(fallback)) {
+        Some((_, body)) => serde_json::from_str(body).expect("presets are checked to hold JSON"),
         None => json!({ "id": "{id}", "message": "a sample event" }),
     }
 }

@@ -14,7 +14,7 @@ use crate::config::inputs::Input;
 use crate::config::places;
 use crate::config::raw::{Item, Section};
 use crate::config::secrets::{self, Places};
-use crate::config::sources;
+use crate::config::template;
 
 /// The most rules of a plugin.
 const MAX_RULES: usize = 64;
@@ -178,7 +178,7 @@ fn read_headers(section: Section<'_>, places: &Places<'_>) -> Vec<Injected> {
     let mut headers: Vec<Injected> = Vec::new();
     for item in section.entries() {
         secrets::mask_but(&item, &["env", "file", "prefix"]);
-        let Some(name) = sources::header_name(item.key) else {
+        let Some(name) = template::header_name(item.key) else {
             item.refuse_key("is not the name of a header", "write it as the service does, such as `X-Api-Key`");
             continue;
         };

@@ -61,7 +61,7 @@ fn unmatched(route: &Route, sources: &Sources) -> Option<String> {
 fn takes(route: &Route, source: &Source) -> bool {
     let pattern = || Pattern::parse(&route.pattern, |name| route.source.as_deref() == Some(name) || is_maker(name));
     let fits = |test: &dyn Fn(Pattern<'_>) -> bool| pattern().is_ok_and(test);
-    match (&source.kind, source.types) {
+    match (&source.kind, &source.types) {
         (Pick::Fixed(fixed), _) => fits(&|pattern| pattern.takes(fixed)),
         (_, Types::Any) => true,
         (_, Types::Words { .. }) => {
@@ -73,7 +73,7 @@ fn takes(route: &Route, source: &Source) -> bool {
 /// The types of a source, described in a sentence.
 fn types_of(source: &Source) -> String {
     let name = &source.name;
-    match (&source.kind, source.types) {
+    match (&source.kind, &source.types) {
         (Pick::Fixed(fixed), _) => format!("every event of `{name}` has the type `{fixed}`"),
         (_, Types::Words { more, .. }) => {
             format!("types of `{name}` are single words without dots or blanks; {more}")
@@ -84,11 +84,11 @@ fn types_of(source: &Source) -> String {
 
 /// Whether a pattern that the source's types do not match looks as if it should.
 fn is_meant_for(pattern: &str, source: &Source) -> bool {
-    match (&source.kind, source.types) {
+    match (&source.kind, &source.types) {
         (Pick::Fixed(fixed), _) => !did_you_mean(pattern, [fixed.as_str()]).is_empty(),
         (_, Types::Words { known, .. }) => {
             let first = pattern.split(|c| u8::try_from(c).is_ok_and(is_separator)).next().unwrap_or_default();
-            known.contains(&first)
+            known.iter().any(|known| known == first)
         }
         (_, Types::Any) => false,
     }

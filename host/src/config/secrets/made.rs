@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use zeroize::Zeroizing;
 
-use super::{BASE64, Found, MakeSecrets, key, read_made};
+use super::{BASE64, FoundSecrets, MakeSecrets, key, read_made};
 use crate::config::raw::Sink;
 use crate::config::source::{KeyEncoding, KeyFormat, Secrets};
 use crate::config::warnings::Warning;
@@ -33,7 +33,7 @@ pub(in crate::config) struct Fallback<'a> {
 }
 
 /// Completes the keys of the source `name`.
-pub(in crate::config) fn settle(found: Found, name: &str, fallback: &Fallback<'_>, sink: &Sink) -> Secrets {
+pub(in crate::config) fn settle(found: FoundSecrets, name: &str, fallback: &Fallback<'_>, sink: &Sink) -> Secrets {
     let warn = |text: &str| sink.warn(Warning::of_source(name, text));
     let unset = found.unset.join(", ") + if found.unset.len() == 1 { " is" } else { " are" } + " empty or absent";
     if !found.keys.is_empty() {
@@ -149,8 +149,8 @@ mod tests {
         for format in [PLAIN, coded()] {
             let fallback = Fallback { loopback: true, path: path.clone(), make: MakeSecrets::Yes, format: &format };
             let sink = Sink::default();
-            let first = settle(Found::default(), "s", &fallback, &sink);
-            let again = settle(Found::default(), "s", &Fallback { make: MakeSecrets::No, ..fallback }, &sink);
+            let first = settle(FoundSecrets::default(), "s", &fallback, &sink);
+            let again = settle(FoundSecrets::default(), "s", &Fallback { make: MakeSecrets::No, ..fallback }, &sink);
             let (Secrets::Generated { secret: first, .. }, Secrets::Generated { secret: again, .. }) = (first, again)
             else {
                 panic!("no secret was made");

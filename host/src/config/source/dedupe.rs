@@ -1,8 +1,6 @@
-//! By what a repeated request is recognised: `dedupe = ["id", "body", "timestamp+body"]`, or `"none"`.
+//! The keys by which a repeated request is recognised: `dedupe = ["id", "body", "timestamp+body"]`, or `"none"`.
 
 use std::fmt;
-
-use super::{Part, Template};
 
 /// A key of a request. A request that has it in common with an earlier one of its source is a duplicate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +24,7 @@ impl DedupeBy {
     }
 }
 
-/// Ids that providers send in place of one, for example with test events: they name no event, and are no key.
+/// Ids that name no event, as some providers send with test events: they are no key.
 ///
 /// Such an id is made of `prefix` and zeros alone, and the JSON body holds `value` at `pointer`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,30 +70,5 @@ impl fmt::Display for Dedupe {
             f.write_str(key.name())?;
         }
         Ok(())
-    }
-}
-
-impl Template {
-    /// What the template says of duplicates, or what suits a source that is verified by it, or not at all.
-    pub fn dedupe(&self, is_verified: bool) -> Dedupe {
-        let placeholder = self.placeholder.clone();
-        match &self.dedupe {
-            Some(keys) => Dedupe { keys: keys.clone(), is_default: false, placeholder },
-            None => Dedupe { keys: self.default_keys(is_verified), is_default: true, placeholder },
-        }
-    }
-
-    /// Two events are never to be taken for one, so the body alone is a key only where the signature covers nothing
-    /// else, and a captured request could be sent again for ever.
-    fn default_keys(&self, is_verified: bool) -> Vec<DedupeBy> {
-        if self.id.is_some() {
-            vec![DedupeBy::Id]
-        } else if !is_verified {
-            Vec::new()
-        } else if self.signed.contains(&Part::Timestamp) {
-            vec![DedupeBy::TimestampAndBody]
-        } else {
-            vec![DedupeBy::Body]
-        }
     }
 }

@@ -1,51 +1,61 @@
-//! The memory for bodies: all of it is bounded, and so is what the bodies of one client may hold of it.
+//! The memory for bodies: bounded in total, and for the bodies of each client.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::ingest::client::ShareKey;
-use crate::ingest::reply::Refused;
+use crate::server::ShareKey;
 
-/// One client may hold one part in so many.
+/// One client may hold this part of it.
 const CLIENT_PART: usize = 4;
 
-/// How much bodies hold, for as long as they are received or appended.
+/// The memory that bodies hold, while they are received and appended.
 #[derive(Debug)]
 pub(in crate::ingest) struct BodyMemory {
     max_bytes: usize,
     max_client_bytes: usize,
-    held: Mutex<Held>,
+    in_use: Mutex<MemoryInUse>,
 }
 
 /// In bytes. Clients that hold nothing are not listed.
 #[derive(Debug, Default)]
-struct Held {
+struct MemoryInUse {
     all: usize,
     clients: HashMap<ShareKey, usize>,
 }
 
 impl BodyMemory {
-    /// For bodies of at most `max_body_bytes`. Both limits have room for one of them.
+    /// For bodies of up to `max_body_bytes`. Both limits have room for one of them.
     pub(in crate::ingest) fn new(max_bytes: usize, max_body_bytes: usize) -> Self {
         let max_bytes = max_bytes.max(max_body_bytes);
         let max_client_bytes = (max_bytes / CLIENT_PART).max(max_body_bytes);
-        Self { max_bytes, max_client_bytes, held: Mutex::default() }
+        Self { max_bytes, max_client_bytes, in_use: Mutex::default() }
     }
 
-    /// A reservation of nothing yet, which counts for `client`; for nobody if it is `None`.
+    /// An empty reservation that counts for `client`, or for nobody.
     pub(in crate::ingest) fn reserve(self: &Arc<Self>, client: Option<ShareKey>) -> Reservation {
         Reservation { memory: Arc::clone(self), client, bytes: 0 }
     }
 
     /// Nothing that holds this lock can panic halfway.
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn in_use(&self) -> MutexGuard<'_, MemoryInUse> {
+        self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[cfg(test)]
     pub(in crate::ingest) fn held_bytes(&self) -> usize {
-        self.held().all
+        self.in_use().all
     }
+}
+
+/// Why there is no memory for a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(in crate::ingest) enum NoMemory {
+    /// All of it is in use.
+    #[error("request bodies fill the memory set aside for them")]
+    Full,
+    /// The client has used up its share.
+    #[error("request bodies of this client fill its share of the memory set aside for them")]
+    ClientShare,
 }
 
 /// The memory of one body. Dropping it gives the memory back.
@@ -57,21 +67,21 @@ pub(in crate::ingest) struct Reservation {
 }
 
 impl Reservation {
-    /// Reserves so many bytes more, or says which limit is in the way.
-    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Refused> {
+    /// Reserves this many bytes more.
+    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), NoMemory> {
         let memory = &self.memory;
-        let mut held = memory.held();
-        let its = self.client.map(|client| (client, held.clients.get(&client).copied().unwrap_or(0)));
+        let mut in_use = memory.in_use();
+        let its = self.client.map(|client| (client, in_use.clients.get(&client).copied().unwrap_or(0)));
         if its.is_some_and(|(_, its)| bytes > memory.max_client_bytes - its) {
-            return Err(Refused::ClientShare);
+            return Err(NoMemory::ClientShare);
         }
-        if bytes > memory.max_bytes - held.all {
-            return Err(Refused::NoRoom);
+        if bytes > memory.max_bytes - in_use.all {
+            return Err(NoMemory::Full);
         }
         if let Some((client, its)) = its {
-            held.clients.insert(client, its + bytes);
+            in_use.clients.insert(client, its + bytes);
         }
-        held.all += bytes;
+        in_use.all += bytes;
         self.bytes += bytes;
         Ok(())
     }
@@ -82,13 +92,13 @@ impl Drop for Reservation {
         if self.bytes == 0 {
             return;
         }
-        let mut held = self.memory.held();
-        held.all -= self.bytes;
+        let mut in_use = self.memory.in_use();
+        in_use.all -= self.bytes;
         let Some(client) = self.client else { return };
-        if let Some(its) = held.clients.get_mut(&client) {
+        if let Some(its) = in_use.clients.get_mut(&client) {
             *its -= self.bytes;
             if *its == 0 {
-                held.clients.remove(&client);
+                in_use.clients.remove(&client);
             }
         }
     }
@@ -102,7 +112,7 @@ mod tests {
         Some(ShareKey::of([192, 0, 2, last].into()))
     }
 
-    fn grown(memory: &Arc<BodyMemory>, client: Option<ShareKey>, bytes: usize) -> Result<Reservation, Refused> {
+    fn grown(memory: &Arc<BodyMemory>, client: Option<ShareKey>, bytes: usize) -> Result<Reservation, NoMemory> {
         let mut reservation = memory.reserve(client);
         reservation.grow(bytes)?;
         Ok(reservation)
@@ -113,10 +123,10 @@ mod tests {
         let memory = Arc::new(BodyMemory::new(100, 10));
         let _held = grown(&memory, key(1), 20).unwrap();
         let mut growing = grown(&memory, key(1), 5).unwrap();
-        assert!(matches!(growing.grow(1), Err(Refused::ClientShare)));
-        assert!(matches!(grown(&memory, key(1), 1), Err(Refused::ClientShare)));
+        assert!(matches!(growing.grow(1), Err(NoMemory::ClientShare)));
+        assert!(matches!(grown(&memory, key(1), 1), Err(NoMemory::ClientShare)));
         let _others = [2, 3, 4].map(|last| grown(&memory, key(last), 25).unwrap());
-        assert!(matches!(grown(&memory, key(5), 1), Err(Refused::NoRoom)));
+        assert!(matches!(grown(&memory, key(5), 1), Err(NoMemory::Full)));
         drop(growing);
         assert!(grown(&memory, key(1), 5).is_ok());
         assert_eq!(memory.held_bytes(), 95);
@@ -126,7 +136,7 @@ mod tests {
     fn a_proxy_without_a_client_has_no_share_but_the_whole() {
         let memory = Arc::new(BodyMemory::new(100, 10));
         let all = grown(&memory, None, 100).unwrap();
-        assert!(matches!(grown(&memory, None, 1), Err(Refused::NoRoom)));
+        assert!(matches!(grown(&memory, None, 1), Err(NoMemory::Full)));
         drop(all);
         assert_eq!(memory.held_bytes(), 0);
     }
@@ -135,7 +145,7 @@ mod tests {
     fn one_body_of_the_largest_size_has_room() {
         let memory = Arc::new(BodyMemory::new(10, 50));
         let body = grown(&memory, key(1), 50).unwrap();
-        assert!(matches!(grown(&memory, key(2), 1), Err(Refused::NoRoom)));
+        assert!(matches!(grown(&memory, key(2), 1), Err(NoMemory::Full)));
         drop(body);
         assert!(grown(&memory, key(2), 50).is_ok());
     }
@@ -145,6 +155,6 @@ mod tests {
         let memory = Arc::new(BodyMemory::new(100, 10));
         drop(grown(&memory, key(1), 20).unwrap());
         drop(memory.reserve(key(2)));
-        assert!(memory.held().clients.is_empty());
+        assert!(memory.in_use().clients.is_empty());
     }
 }

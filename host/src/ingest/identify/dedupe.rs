@@ -1,38 +1,37 @@
-//! The keys under which a repeated request is recognised.
+//! The keys by which a repeated request is recognised.
 //!
-//! A key is the first 16 bytes of SHA-256 over: a domain, the length of the source's name in bytes as a 64-bit
-//! little-endian number, the name, and then what the domain stands for:
+//! A key is the first 16 bytes of SHA-256 over: a domain, the length of the source's name in bytes as a
+//! 64-bit little-endian number, the name, and then what the domain stands for:
 //! - `hookbox.dedupe.id`: the provider's id;
 //! - `hookbox.dedupe.type+body`: the type, with its length in front like the name, and the raw body;
-//! - `hookbox.dedupe.timestamp+body`: the timestamp's text, the type, both with their length in front, and the body.
+//! - `hookbox.dedupe.timestamp+body`: the timestamp's text and the type, both with their length in
+//!   front, and the body.
 //!
-//! No domain begins another one, so an id is never taken for a body, nor one source's key for another's. A request that
-//! has no id, or no timestamp, has no key of that kind; one without any key is never a duplicate.
+//! No domain begins another one, so an id is never taken for a body, nor one source's key for another's.
+//! A request without an id, or without a timestamp, has no key of that kind; one without any key is
+//! never a duplicate.
 //!
-//! Hosts before schema version 5 took a key over the body alone, `hookbox.dedupe.body`. While the store has such keys
-//! they are looked up as well, and never taken: see [`LegacyKey`].
+//! Hosts before schema version 5 made a key of the body alone, `hookbox.dedupe.body`. While the store
+//! has such keys they are looked up as well, and no new ones are made: see [`LegacyKey`].
 
-use axum::http::HeaderMap;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::json::{Found, Pointers};
+use super::json::{PointerValue, Pointers};
 use crate::config::source::{self, DedupeBy, Source, Verify};
 use crate::event::{DedupeKey, LegacyKey};
-use crate::ingest::gate::{Gate, Verifier};
-use crate::ingest::verify::timestamp;
 
-/// What a source's keys are made with.
+/// Makes the keys of a source's requests.
 #[derive(Debug)]
-pub(in crate::ingest) struct Dedupe {
+pub(super) struct Deduplicator {
     keys: Vec<(DedupeBy, Sha256)>,
-    placeholder: Option<Placeholder>,
+    placeholder: Option<PlaceholderCheck>,
     legacy: Option<Legacy>,
 }
 
 /// [`source::Placeholder`] with its pointer parsed.
 #[derive(Debug)]
-struct Placeholder {
+struct PlaceholderCheck {
     prefix: String,
     pointers: Pointers,
     value: String,
@@ -45,17 +44,16 @@ struct Legacy {
     header: Option<String>,
 }
 
-/// What of a request the keys are made of.
+/// The parts of a request that keys are made of, but for its timestamp.
 #[derive(Debug)]
-pub(super) struct Facts<'a> {
+pub(super) struct KeyParts<'a> {
     pub(super) id: Option<&'a str>,
     pub(super) kind: &'a str,
-    pub(super) headers: &'a HeaderMap,
     pub(super) body: &'a Bytes,
 }
 
-impl Dedupe {
-    pub(in crate::ingest) fn of(source: &Source) -> Self {
+impl Deduplicator {
+    pub(super) fn new(source: &Source) -> Self {
         let state = |domain: &str| with_text(Sha256::new_with_prefix(domain), source.name.as_bytes());
         let keys = source.dedupe.keys.iter().map(|by| {
             let domain = match by {
@@ -73,22 +71,27 @@ impl Dedupe {
         } else {
             None
         };
-        Self { keys: keys.collect(), placeholder: source.dedupe.placeholder.as_ref().and_then(Placeholder::of), legacy }
+        let placeholder = source.dedupe.placeholder.as_ref().and_then(PlaceholderCheck::new);
+        Self { keys: keys.collect(), placeholder, legacy }
     }
 
-    /// The keys of a request that `gate` has let in.
-    pub(super) fn keys(&self, gate: &Gate, facts: &Facts<'_>) -> Vec<DedupeKey> {
+    /// The keys of a verified request; `sent_at` gives the text of its timestamp.
+    pub(super) fn keys<'a>(
+        &self,
+        parts: &KeyParts<'_>,
+        sent_at: impl Fn() -> Option<&'a [u8]>,
+    ) -> Vec<DedupeKey> {
         let mut keys = Vec::with_capacity(self.keys.len());
         for (by, state) in &self.keys {
             let state = match by {
-                DedupeBy::Id => match facts.id.filter(|id| !self.is_placeholder(id, facts.body)) {
+                DedupeBy::Id => match parts.id.filter(|id| !self.is_placeholder(id, parts.body)) {
                     Some(id) => state.clone().chain_update(id),
                     None => continue,
                 },
-                DedupeBy::Body => with_text(state.clone(), facts.kind.as_bytes()).chain_update(facts.body),
-                DedupeBy::TimestampAndBody => match sent_at(gate, facts.headers) {
+                DedupeBy::Body => with_text(state.clone(), parts.kind.as_bytes()).chain_update(parts.body),
+                DedupeBy::TimestampAndBody => match sent_at() {
                     Some(text) => {
-                        with_text(with_text(state.clone(), text), facts.kind.as_bytes()).chain_update(facts.body)
+                        with_text(with_text(state.clone(), text), parts.kind.as_bytes()).chain_update(parts.body)
                     }
                     None => continue,
                 },
@@ -98,8 +101,8 @@ impl Dedupe {
         keys
     }
 
-    /// The key by which a host of the version before may have stored this body.
-    pub(in crate::ingest) fn legacy_key(&self, body: &[u8]) -> Option<LegacyKey> {
+    /// The key under which a host of an earlier version may have stored this body.
+    pub(super) fn legacy_key(&self, body: &[u8]) -> Option<LegacyKey> {
         let legacy = self.legacy.as_ref()?;
         Some(LegacyKey { key: key(legacy.body.clone().chain_update(body)), header: legacy.header.clone() })
     }
@@ -109,40 +112,33 @@ impl Dedupe {
     }
 }
 
-impl Placeholder {
-    /// `None` if the pointer is none, which leads nowhere.
-    fn of(placeholder: &source::Placeholder) -> Option<Self> {
+impl PlaceholderCheck {
+    /// `None` if the pointer cannot be parsed.
+    fn new(placeholder: &source::Placeholder) -> Option<Self> {
         let source::Placeholder { prefix, pointer, value } = placeholder.clone();
         let mut pointers = Pointers::default();
         pointers.add(&pointer).ok()?;
         Some(Self { prefix, pointers, value })
     }
 
-    /// The body is read again only for an id that looks like one: all others are told by their first byte.
+    /// The body is parsed again only for an id of zeros.
     fn is(&self, id: &str, body: &Bytes) -> bool {
         let zeros =
             id.strip_prefix(&*self.prefix).is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b == b'0'));
-        let is_value = |found: &[Found]| matches!(found, [Found::Text(text)] if *text == self.value);
+        let is_value = |found: &[PointerValue]| matches!(found, [PointerValue::Text(text)] if *text == self.value);
         zeros && self.pointers.find(body, "the body").is_ok_and(|found| is_value(&found))
     }
 }
 
 /// The header of the timestamp, if it is stored with an event: one that holds the signature as well is not.
 fn kept_timestamp(source: &Source) -> Option<String> {
-    let Verify::Hmac(hmac) = &source.verify else { return None };
-    let header = &hmac.timestamp.as_ref()?.field.header;
-    let is_signature = hmac.signatures.iter().any(|field| field.header.eq_ignore_ascii_case(header));
+    let Verify::Signature(signature) = &source.verify else { return None };
+    let header = &signature.timestamp.as_ref()?.field.header;
+    let is_signature = signature.signatures.iter().any(|field| field.header.eq_ignore_ascii_case(header));
     (!is_signature).then(|| header.to_ascii_lowercase())
 }
 
-fn sent_at<'a>(gate: &Gate, headers: &'a HeaderMap) -> Option<&'a [u8]> {
-    match gate.verifier() {
-        Verifier::Keyed(template) => timestamp(headers, template).ok().flatten(),
-        Verifier::Open | Verifier::Closed(_) => None,
-    }
-}
-
-/// Takes in a text and, first, its length: what follows cannot be taken for a part of it.
+/// Takes in the length of a text and then the text, so that what follows is no part of it.
 fn with_text(state: Sha256, text: &[u8]) -> Sha256 {
     state.chain_update((text.len() as u64).to_le_bytes()).chain_update(text)
 }

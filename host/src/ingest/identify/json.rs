@@ -18,7 +18,7 @@ pub(super) struct Pointers {
 
 /// What stands where a pointer points.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum PointerValue {
     /// Nothing, or null.
     Nothing,
     /// A string, or the text of a number or a boolean as it is written.
@@ -34,17 +34,17 @@ pub(super) enum Found {
 struct Node {
     /// The slots of the pointers that end here.
     slots: Vec<usize>,
-    children: Vec<(Token, Node)>,
+    children: Vec<(PointerToken, Node)>,
 }
 
 /// A reference token: a key of an object, or the position in an array if it can be read as one.
 #[derive(Debug, PartialEq, Eq)]
-struct Token {
+struct PointerToken {
     key: String,
     index: Option<usize>,
 }
 
-impl Token {
+impl PointerToken {
     fn parse(text: &str) -> Result<Self, String> {
         let mut key = String::with_capacity(text.len());
         let mut chars = text.chars();
@@ -70,7 +70,7 @@ impl Pointers {
         if tokens.next() != Some("") {
             return Err(format!("the JSON pointer `{pointer}` must start with `/`"));
         }
-        let tokens = tokens.map(Token::parse).collect::<Result<Vec<_>, _>>()?;
+        let tokens = tokens.map(PointerToken::parse).collect::<Result<Vec<_>, _>>()?;
         let slot = self.slots;
         let mut node = &mut self.root;
         for token in tokens {
@@ -86,12 +86,12 @@ impl Pointers {
     }
 
     /// What is found where there is nothing.
-    pub(super) fn nothing(&self) -> Vec<Found> {
-        vec![Found::Nothing; self.slots]
+    pub(super) fn nothing(&self) -> Vec<PointerValue> {
+        vec![PointerValue::Nothing; self.slots]
     }
 
     /// Reads all of `body`; says in one line what keeps it, by the name `what`, from being read.
-    pub(super) fn find(&self, body: &[u8], what: &str) -> Result<Vec<Found>, String> {
+    pub(super) fn find(&self, body: &[u8], what: &str) -> Result<Vec<PointerValue>, String> {
         if body.is_empty() {
             return Err(format!("{what} is empty"));
         }
@@ -137,7 +137,7 @@ fn is_too_deep(body: &[u8]) -> bool {
 /// Reads the value at one node.
 struct Seed<'a> {
     node: &'a Node,
-    found: &'a mut [Found],
+    found: &'a mut [PointerValue],
 }
 
 impl<'de> DeserializeSeed<'de> for Seed<'_> {
@@ -164,21 +164,21 @@ impl<'de> DeserializeSeed<'de> for Seed<'_> {
 }
 
 /// The text of a scalar: numbers keep every digit they are written with.
-fn scalar(raw: &RawValue) -> Found {
+fn scalar(raw: &RawValue) -> PointerValue {
     match raw.get().as_bytes().first() {
         Some(b'"') => serde_json::from_str(raw.get())
-            .map_or(Found::Unreadable("is a string with an unpaired surrogate"), Found::Text),
-        Some(b'{' | b'[') => Found::Unreadable("is not a string, number or boolean"),
-        Some(b'n') | None => Found::Nothing,
-        Some(_) => Found::Text(raw.get().to_owned()),
+            .map_or(PointerValue::Unreadable("is a string with an unpaired surrogate"), PointerValue::Text),
+        Some(b'{' | b'[') => PointerValue::Unreadable("is not a string, number or boolean"),
+        Some(b'n') | None => PointerValue::Nothing,
+        Some(_) => PointerValue::Text(raw.get().to_owned()),
     }
 }
 
 impl Node {
     /// Marks everything below as found more than once.
-    fn mark_repeated(&self, found: &mut [Found]) {
+    fn mark_repeated(&self, found: &mut [PointerValue]) {
         for slot in &self.slots {
-            found[*slot] = Found::Repeated;
+            found[*slot] = PointerValue::Repeated;
         }
         for (_, child) in &self.children {
             child.mark_repeated(found);
@@ -195,7 +195,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut seen = vec![false; self.node.children.len()];
-        while let Some(child) = map.next_key_seed(Key(self.node))? {
+        while let Some(child) = map.next_key_seed(ChildKey(self.node))? {
             let Some(at) = child else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
@@ -253,9 +253,9 @@ impl<'de> Visitor<'de> for Seed<'_> {
 }
 
 /// Reads a key: which child it leads to, if any.
-struct Key<'a>(&'a Node);
+struct ChildKey<'a>(&'a Node);
 
-impl<'de> DeserializeSeed<'de> for Key<'_> {
+impl<'de> DeserializeSeed<'de> for ChildKey<'_> {
     type Value = Option<usize>;
 
     fn deserialize<D: Deserializer<'de>>(self, key: D) -> Result<Self::Value, D::Error> {
@@ -263,7 +263,7 @@ impl<'de> DeserializeSeed<'de> for Key<'_> {
     }
 }
 
-impl Visitor<'_> for Key<'_> {
+impl Visitor<'_> for ChildKey<'_> {
     type Value = Option<usize>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

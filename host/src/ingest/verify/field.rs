@@ -3,22 +3,13 @@
 use axum::http::HeaderMap;
 use axum::http::header::{GetAll, HeaderName, HeaderValue, ValueIter};
 
-use super::Refusal;
 use crate::config::source::Field;
-
-/// The value of a header that may occur once.
-pub(in crate::ingest) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u8]>, Refusal> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (_, Some(_)) => Err(Refusal::Repeated),
-        (value, None) => Ok(value.map(HeaderValue::as_bytes)),
-    }
-}
+use crate::ingest::header::{RepeatedHeader, single};
 
 /// The items of a field, without their prefix, in the order of the request.
 ///
-/// A list (a field with a separator) may be spread over several headers of the same name, as RFC 9110 §5.3 has it; a
-/// single value may not. White space around an item does not belong to it.
+/// A list (a field with a separator) may be spread over several headers of the same name, as RFC 9110
+/// §5.3 has it; a single value may not. White space around an item does not belong to it.
 #[derive(Debug)]
 pub(super) struct Items<'a, 'field> {
     headers: ValueIter<'a, HeaderValue>,
@@ -28,7 +19,7 @@ pub(super) struct Items<'a, 'field> {
 }
 
 impl<'a, 'field> Items<'a, 'field> {
-    pub(super) fn of(headers: &'a HeaderMap, name: &HeaderName, field: &'field Field) -> Result<Self, Refusal> {
+    pub(super) fn of(headers: &'a HeaderMap, name: &HeaderName, field: &'field Field) -> Result<Self, RepeatedHeader> {
         let all: GetAll<'a, HeaderValue> = headers.get_all(name);
         if field.separator.is_none() {
             single(headers, name)?;

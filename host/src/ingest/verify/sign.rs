@@ -1,11 +1,11 @@
-//! The other direction of `verify`: the headers a provider would send.
+//! The other direction of the check: the headers that a provider would send.
 
-use hmac::KeyInit;
-use secrecy::ExposeSecret;
+use axum::http::{HeaderMap, Method};
 
-use super::gate::{HmacSha256, active};
-use super::verify::Signed;
-use crate::config::source::{Encoding, Hmac, Part, Pick, Source, Verify};
+use super::head::Head;
+use super::message::{Message, MessageTemplate};
+use super::verifier::scheme;
+use crate::config::source::{Part, Pick, Signature, Source, Verify};
 
 /// Why a request cannot be signed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,12 +30,25 @@ pub enum SignError {
         /// The source.
         name: String,
     },
+    /// The signature covers something that only the provider can send, or is made with a key that
+    /// only the provider has. The text says what.
+    #[error("only the provider can sign for the source `{name}`: {what}")]
+    OnlyProvider {
+        /// The source.
+        name: String,
+        /// What is missing.
+        what: String,
+    },
 }
 
-/// The headers that the source's provider would send with `body`, made with the first active secret: signature,
-/// timestamp and id, where the source has them in headers. A type that is taken from a header is the caller's to add.
+/// The headers that the source's provider would send with `body`, made with the first active secret:
+/// signature, timestamp and id, where the source has them in headers. A type that is taken from a
+/// header is the caller's to add.
 ///
 /// `id` is the provider's id of the delivery, `unix_seconds` the time of sending.
+///
+/// # Errors
+/// The source has no secret, or its signature covers what only the provider has.
 pub fn sign(source: &Source, body: &[u8], id: &str, unix_seconds: i64) -> Result<Vec<(String, String)>, SignError> {
     let mut headers = Vec::new();
     let id_header = match &source.id {
@@ -45,45 +58,49 @@ pub fn sign(source: &Source, body: &[u8], id: &str, unix_seconds: i64) -> Result
     if let Some(header) = id_header {
         headers.push((header.clone(), id.to_owned()));
     }
-    let Verify::Hmac(hmac) = &source.verify else { return Ok(headers) };
-    if hmac.signed.contains(&Part::Id) && id_header.is_none() {
+    let Verify::Signature(signature) = &source.verify else { return Ok(headers) };
+    if signature.signed.contains(&Part::Id) && id_header.is_none() {
         return Err(SignError::NoIdHeader { name: source.name.to_string() });
     }
-    headers.extend(signature(source, hmac, body, id, &unix_seconds.to_string())?);
+    headers.extend(signed(source, signature, body, id, &unix_seconds.to_string())?);
     Ok(headers)
 }
 
-fn signature(
+fn signed(
     source: &Source,
-    hmac: &Hmac,
+    signature: &Signature,
     body: &[u8],
     id: &str,
     timestamp: &str,
 ) -> Result<Vec<(String, String)>, SignError> {
-    let no_secret = |what: String| SignError::NoSecret { name: source.name.to_string(), what };
-    let secret = active(&hmac.secrets)
-        .map_err(no_secret)?
-        .iter()
-        .find(|secret| !secret.expose_secret().is_empty())
-        .ok_or_else(|| no_secret("every secret is empty".to_owned()))?;
-    let field =
-        hmac.signatures.first().ok_or_else(|| SignError::NoSignatureHeader { name: source.name.to_string() })?;
-    let key = HmacSha256::new_from_slice(secret.expose_secret()).expect("HMAC takes keys of any length");
-    let signed = Signed { parts: &hmac.signed, timestamp: Some(timestamp.as_bytes()), id: Some(id.as_bytes()), body };
-    let signature = format!("{}{}", field.prefix, encode(&signed.tag(key), hmac.encoding));
-    let Some(at) = &hmac.timestamp else { return Ok(vec![(field.header.clone(), signature)]) };
+    let name = || source.name.to_string();
+    let only_provider = |what: &str| SignError::OnlyProvider { name: name(), what: what.to_owned() };
+    let scheme = scheme(signature).map_err(|what| SignError::NoSecret { name: name(), what })?;
+    let field = signature.signatures.first().ok_or_else(|| SignError::NoSignatureHeader { name: name() })?;
+    let template = MessageTemplate::new(signature).map_err(|what| only_provider(&what))?;
+    let message = Message {
+        template: &template,
+        head: &head(source),
+        timestamp: Some(timestamp.as_bytes()),
+        id: Some(id.as_bytes()),
+        body,
+    };
+    if template.check(message.head).is_err() {
+        return Err(only_provider("the signature covers other parts of its requests"));
+    }
+    let bytes = scheme.sign(&message).ok_or_else(|| only_provider("it keeps the key to itself"))?;
+    let text = format!("{}{}", field.prefix, signature.encoding.encode(&bytes));
+    let Some(at) = &signature.timestamp else { return Ok(vec![(field.header.clone(), text)]) };
     let timestamp = format!("{}{timestamp}", at.field.prefix);
     // Stripe's way: both are items of one header.
     Ok(match field.separator.filter(|_| at.field.header == field.header) {
-        Some(separator) => vec![(field.header.clone(), format!("{timestamp}{separator}{signature}"))],
-        None => vec![(at.field.header.clone(), timestamp), (field.header.clone(), signature)],
+        Some(separator) => vec![(field.header.clone(), format!("{timestamp}{separator}{text}"))],
+        None => vec![(at.field.header.clone(), timestamp), (field.header.clone(), text)],
     })
 }
 
-fn encode(tag: &[u8], encoding: Encoding) -> String {
-    use base64::Engine;
-    match encoding {
-        Encoding::Hex => hex::encode(tag),
-        Encoding::Base64 => base64::engine::general_purpose::STANDARD.encode(tag),
-    }
+/// A webhook's head, as far as it is known before signing.
+fn head(source: &Source) -> Head {
+    let uri = format!("/webhook/{}", source.name).parse().unwrap_or_default();
+    Head { method: Method::POST, uri, headers: HeaderMap::new() }
 }

@@ -29,8 +29,8 @@ fn swap(site: &Site, number: u32, content: &str) {
 
 /// The secret of the source and the credential of the plugin, as they are in use.
 fn in_use(config: &Config) -> Option<[String; 2]> {
-    let Verify::Hmac(hmac) = &config.sources.get("s")?.verify else { return None };
-    let Secrets::Set(secrets) = &hmac.secrets else { return None };
+    let Verify::Signature(signature) = &config.sources.get("s")?.verify else { return None };
+    let Secrets::Set(secrets) = &signature.secrets else { return None };
     let secret = String::from_utf8(secrets[0].expose_secret().to_vec()).unwrap();
     let credential = config.plugin("a").grants.http[0].headers[0].value.as_ref().unwrap().expose_secret().to_owned();
     Some([secret, credential])
@@ -104,8 +104,8 @@ async fn the_file_of_one_of_two_secrets_may_be_removed_and_of_the_last_one_not()
     site.start(EVENTS_ONLY).await;
     let config = Arc::clone(&site.watched.config);
     let count = || match &config.load().sources["s"].verify {
-        Verify::Hmac(hmac) => {
-            if let Secrets::Set(secrets) = &hmac.secrets {
+        Verify::Signature(signature) => {
+            if let Secrets::Set(secrets) = &signature.secrets {
                 secrets.len()
             } else {
                 0

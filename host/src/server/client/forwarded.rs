@@ -1,11 +1,11 @@
-//! For whom a trusted proxy forwards: `X-Forwarded-For`, and `Forwarded` (RFC 7239).
+//! The client that a trusted proxy forwards for: `X-Forwarded-For`, and `Forwarded` (RFC 7239).
 //!
-//! Each proxy appends the address that it was connected from, so the list is read from its right end: what a trusted
-//! proxy wrote is followed to the left for as long as it names other trusted proxies. The first address that is not
-//! trusted is the client; everything left of it is the client's own claim and is not looked at.
+//! Each proxy appends the address that connected to it, so the list is read from its right end, past
+//! trusted proxies. The first address that is not trusted is the client; everything to the left of it
+//! is the client's own claim and is ignored.
 //!
-//! `X-Forwarded-For` comes first where both are there. Most proxies append to that one only, and pass on the other as
-//! the client sent it.
+//! `X-Forwarded-For` wins where both are there: most proxies append to it alone and pass the other
+//! header on as the client sent it.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -19,14 +19,14 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The most proxies in a chain.
 const MAX_HOPS: usize = 32;
 
-/// The address that the trusted proxies forward for; `None` if they do not say, or not in a way that can be read.
+/// The address that the trusted proxies forward for; `None` if they do not name one that can be read.
 pub(super) fn client(headers: &HeaderMap, trusted: &Networks) -> Option<IpAddr> {
     nearest(headers, &X_FORWARDED_FOR, address, trusted)
         .or_else(|| nearest(headers, &FORWARDED, |element| address(forwarded_for(element)?), trusted))
 }
 
-/// The rightmost address that is not trusted. It ends at what is no address, because nothing is known of who stands
-/// behind it.
+/// The rightmost address that is not trusted. The search ends at an element that is no address,
+/// because nothing is known of what is behind it.
 fn nearest(
     headers: &HeaderMap,
     name: &HeaderName,
@@ -52,8 +52,8 @@ fn address(text: &str) -> Option<IpAddr> {
     address.map(|address| address.to_canonical())
 }
 
-/// The node of `for=` in one element, without its quotes. No address holds a `;`, a `,` or a `"`, so an element whose
-/// quoted strings do is split wrongly and reads as malformed, as it may.
+/// The node of `for=` in one element, without its quotes. No address contains `;`, `,` or `"`, so an
+/// element with such a quoted string is split wrongly and reads as malformed, which it may.
 fn forwarded_for(element: &str) -> Option<&str> {
     let mut nodes = element.split(';').filter_map(|pair| {
         let (name, value) = pair.trim().split_once('=')?;

@@ -1,8 +1,8 @@
-//! One connection's phase: at work for a request, replying, idle, or told to close.
+//! The phase of one connection: busy with a request, replying, idle, or told to close.
 //!
-//! A connection is *idle* while it sends no request: since it was opened, or since its last reply was sent, until the
-//! last byte of the next request's header. The phase is one number that changes by compare-and-swap, so a connection
-//! that is told to close has no request under way, and never begins one.
+//! A connection is *idle* from its opening, or from the end of its last reply, until the last byte of
+//! the next request's header. The phase is one number that changes by compare-and-swap, so a connection
+//! that is told to close has no request under way and never begins one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,36 +10,36 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
-/// Every smaller number is the time since which the connection is idle.
+/// Told to close. Every smaller number is the time since which the connection is idle.
 const CLOSING: u64 = u64::MAX - 2;
-/// A reply is made, and not all of it sent.
+/// A reply is made and not yet fully sent.
 const REPLYING: u64 = u64::MAX - 1;
 const BUSY: u64 = u64::MAX;
 
 /// The length of a body that is sent in chunks.
 const UNKNOWN: u64 = u64::MAX;
 
-/// What is known of one connection.
+/// The state of one connection.
 #[derive(Debug)]
-pub(in crate::ingest::serve) struct Entry {
+pub(in crate::server) struct ConnectionState {
     phase: AtomicU64,
     /// The length of the last request's body, as declared; [`UNKNOWN`] if it was not.
     body_bytes: AtomicU64,
     close: Notify,
-    shared: Arc<Shared>,
+    signals: Arc<Signals>,
 }
 
-/// What all connections of a door have in common.
+/// What the connections of one listener have in common.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct Signals {
     started: Instant,
-    /// Whether somebody waits for a place.
+    /// Whether a newcomer waits for a permit.
     wanted: AtomicBool,
-    /// A place may be free, or a connection idle.
+    /// A permit may be free, or a connection idle.
     change: Notify,
 }
 
-impl Shared {
+impl Signals {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self { started: Instant::now(), wanted: AtomicBool::new(false), change: Notify::new() })
     }
@@ -61,19 +61,19 @@ impl Shared {
     }
 }
 
-impl Entry {
+impl ConnectionState {
     /// A connection that is opened now.
-    pub(super) fn new(shared: &Arc<Shared>, now_us: u64) -> Self {
+    pub(super) fn new(signals: &Arc<Signals>, now_us: u64) -> Self {
         let (phase, body_bytes) = (AtomicU64::new(now_us), AtomicU64::new(UNKNOWN));
-        Self { phase, body_bytes, close: Notify::new(), shared: Arc::clone(shared) }
+        Self { phase, body_bytes, close: Notify::new(), signals: Arc::clone(signals) }
     }
 
-    /// Since when it is idle.
-    pub(in crate::ingest::serve) fn idle_since(&self) -> Option<u64> {
+    /// When it became idle; `None` if it is not.
+    pub(in crate::server) fn idle_since(&self) -> Option<u64> {
         Some(self.phase.load(Ordering::SeqCst)).filter(|phase| *phase < CLOSING)
     }
 
-    /// Has it closed if it has been idle since then without a break, and says whether it has.
+    /// Tells it to close if it has been idle since `since_us` without a break; says whether it did.
     pub(super) fn tell_to_close(&self, since_us: u64) -> bool {
         let told = self.swap(since_us, CLOSING);
         if told {
@@ -82,9 +82,9 @@ impl Entry {
         told
     }
 
-    /// A request's header has come, which declares a body of this length if it declares one. False if it comes too late:
-    /// the connection is closed, and nothing may begin.
-    pub(in crate::ingest::serve) fn begin(&self, body_bytes: Option<u64>) -> bool {
+    /// A request's header has come; `body_bytes` is the body's length, if declared. False if the
+    /// connection was told to close, so that the request must not begin.
+    pub(in crate::server) fn begin(&self, body_bytes: Option<u64>) -> bool {
         // Read by the connection's own task only.
         self.body_bytes.store(body_bytes.unwrap_or(UNKNOWN), Ordering::Relaxed);
         let begun = |phase| (phase != CLOSING).then_some(BUSY);
@@ -92,30 +92,31 @@ impl Entry {
     }
 
     /// All of the reply is made.
-    pub(in crate::ingest::serve) fn reply_made(&self) {
+    pub(in crate::server) fn reply_made(&self) {
         self.swap(BUSY, REPLYING);
     }
 
     /// The length of the last request's body, if it was declared.
-    pub(in crate::ingest::serve) fn body_bytes(&self) -> Option<u64> {
+    pub(in crate::server) fn body_bytes(&self) -> Option<u64> {
         Some(self.body_bytes.load(Ordering::Relaxed)).filter(|bytes| *bytes != UNKNOWN)
     }
 
-    /// All bytes so far are sent. If that was the whole of a reply, the connection is idle from now on; says whether it was.
-    pub(in crate::ingest::serve) fn sent(&self) -> bool {
-        self.phase.load(Ordering::SeqCst) == REPLYING && self.idle_from(self.shared.now_us())
+    /// All bytes so far are sent. If they end a reply, the connection is idle from now on; says
+    /// whether they did.
+    pub(in crate::server) fn sent(&self) -> bool {
+        self.phase.load(Ordering::SeqCst) == REPLYING && self.idle_from(self.signals.now_us())
     }
 
     pub(super) fn idle_from(&self, now_us: u64) -> bool {
         let idle = self.swap(REPLYING, now_us);
-        if idle && self.shared.wanted.load(Ordering::SeqCst) {
-            self.shared.tell();
+        if idle && self.signals.wanted.load(Ordering::SeqCst) {
+            self.signals.tell();
         }
         idle
     }
 
-    /// Returns once the connection is to be closed at once.
-    pub(in crate::ingest::serve) async fn told_to_close(&self) {
+    /// Returns when the connection is to be closed at once.
+    pub(in crate::server) async fn told_to_close(&self) {
         self.close.notified().await;
     }
 

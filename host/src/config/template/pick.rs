@@ -5,39 +5,15 @@ use crate::config::raw::Item;
 use crate::config::source::Pick;
 use crate::event::name::{self, RESERVED};
 
+mod attribute;
 mod joined;
+
+pub(super) use attribute::Attribute;
+pub(in crate::config) use attribute::header_name;
+use attribute::{is_pointer, is_reserved, pointer_help};
 
 /// The longest name of a form's field, in bytes.
 const MAX_FIELD_BYTES: usize = 128;
-
-/// The longest name of a header, in bytes.
-const MAX_HEADER_BYTES: usize = 128;
-
-/// The attributes that are read; they differ in what they can be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Attribute {
-    Type,
-    /// Not fixed, or every request after the first would be a duplicate. Not joined, or two ids might read alike:
-    /// `a-b` and `c` as `a` and `b-c`.
-    Id,
-    Subject,
-}
-
-impl Attribute {
-    fn examples(self) -> &'static str {
-        match self {
-            Self::Type => {
-                "{ json = \"/event/type\" }, { header = \"X-Event\" }, { fixed = \"acme.event\" } or \
-                 \"{header:X-Event}.{json:/action}\""
-            }
-            Self::Subject => {
-                "{ json = \"/order/id\" }, { header = \"X-Order\" }, { fixed = \"acme\" } or \
-                 \"{json:/repository}#{json:/number}\""
-            }
-            Self::Id => "{ json = \"/id\" } or { header = \"X-Delivery-Id\" }",
-        }
-    }
-}
 
 /// Reads one of the three, or several joined in a text.
 pub(super) fn read(item: &Item<'_>, attribute: Attribute) -> Option<Pick> {
@@ -98,22 +74,6 @@ fn pointer(item: &Item<'_>) -> Option<String> {
     None
 }
 
-fn is_pointer(text: &str) -> bool {
-    text.starts_with('/') && text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']))
-}
-
-fn pointer_help(text: &str) -> String {
-    let near = if text.is_empty() || text.starts_with('/') {
-        String::new()
-    } else {
-        format!("did you mean \"/{}\"? ", text.trim_start_matches("$.").replace('.', "/"))
-    };
-    format!(
-        "{near}write the path of a field with a slash before each name, such as \"/event/type\"; a ~ in a name is \
-            ~0, a / is ~1"
-    )
-}
-
 /// The name of a request header in lower case: a token in the sense of RFC 9110 §5.6.2.
 pub(super) fn header(item: &Item<'_>) -> Option<String> {
     let text = item.text("\"X-Signature\"")?;
@@ -127,13 +87,6 @@ pub(super) fn header(item: &Item<'_>) -> Option<String> {
     name
 }
 
-/// A text as the name of a header, in lower case, if it can be one.
-pub(in crate::config) fn header_name(text: &str) -> Option<String> {
-    let token = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
-    let fits = !text.is_empty() && text.len() <= MAX_HEADER_BYTES && token;
-    fits.then(|| text.to_ascii_lowercase())
-}
-
 fn fixed(item: &Item<'_>, attribute: Attribute) -> Option<String> {
     let text = item.text("\"acme.event\"")?;
     let fault = name::check(text).err().map(|fault| fault.to_string());
@@ -143,8 +96,4 @@ fn fixed(item: &Item<'_>, attribute: Attribute) -> Option<String> {
         return None;
     }
     Some(text.to_owned())
-}
-
-fn is_reserved() -> String {
-    format!("starts with `{RESERVED}`, which is the host's own prefix")
 }

@@ -3,9 +3,9 @@
 use crate::config::raw::Item;
 use crate::config::source::DedupeBy;
 
-/// What the rest of the section gives to make keys of.
+/// What the rest of the section offers to make keys of.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Given {
+pub(super) struct Available {
     pub(super) id: bool,
     pub(super) timestamp: bool,
     pub(super) is_verified: bool,
@@ -20,7 +20,7 @@ const WORDS: [(&str, Option<DedupeBy>); 4] = [
 ];
 
 /// Reads the keys; nothing for "none". `None` if something was refused.
-pub(super) fn read(item: &Item<'_>, given: Given) -> Option<Vec<DedupeBy>> {
+pub(super) fn read(item: &Item<'_>, given: Available) -> Option<Vec<DedupeBy>> {
     let items = item.one_or_many();
     if items.is_empty() {
         item.refuse("lists no key", "write \"none\" if nothing is a duplicate, or for example [\"id\"]");
@@ -49,7 +49,7 @@ pub(super) fn read(item: &Item<'_>, given: Given) -> Option<Vec<DedupeBy>> {
     is_good.then_some(keys)
 }
 
-fn has_what_it_needs(item: &Item<'_>, key: DedupeBy, given: Given) -> bool {
+fn has_what_it_needs(item: &Item<'_>, key: DedupeBy, given: Available) -> bool {
     let (what, help) = match key {
         DedupeBy::Id if !given.id => (
             "asks for the \"id\", but nothing says where it is found",

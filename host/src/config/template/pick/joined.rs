@@ -1,6 +1,6 @@
 //! Reads `"{header:X-Event}.{json:/action}"`: values and the text between them. There is no escape for braces.
 
-use super::{Attribute, header_name, is_pointer, is_reserved, pointer_help};
+use super::attribute::{Attribute, header_name, is_pointer, is_reserved, pointer_help};
 use crate::config::raw::{Item, did_you_mean};
 use crate::config::source::{Joined, Pick};
 use crate::event::MAX_NAME_BYTES;

@@ -1,0 +1,40 @@
+//! Where the attributes of an event are found in a request.
+
+use std::sync::Arc;
+
+/// Where a routing attribute is found in a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pick {
+    /// An RFC 6901 pointer into the JSON body.
+    Json(String),
+    /// A request header, lower case.
+    Header(String),
+    /// Always this value.
+    Fixed(String),
+    /// Several values and the text between them.
+    Joined(Joined),
+}
+
+/// Values in a row: `{header:X-Event}.{json:/action}`. A missing value is left out together with the
+/// text in front of it; without the first value there is nothing at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joined {
+    /// At least two: the text in front of a value, and where the value is found ([`Pick::Json`] or [`Pick::Header`]).
+    pub values: Vec<(String, Pick)>,
+    /// The text behind the last value.
+    pub end: String,
+}
+
+/// What is known of the types of a source's events, for warnings of patterns that match none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Types {
+    /// Nothing.
+    Any,
+    /// They are words of a to z, 0 to 9 and `_`.
+    Words {
+        /// Those that are known by name; there may be more.
+        known: Arc<[String]>,
+        /// How to route by more than these words.
+        more: Arc<str>,
+    },
+}

@@ -1,0 +1,135 @@
+//! How a source's requests are authenticated.
+
+use std::path::PathBuf;
+
+use secrecy::SecretSlice;
+
+/// How a request is authenticated.
+#[derive(Debug, Clone)]
+pub enum Verify {
+    /// Not at all: `scheme = "none"`, warned about at every start.
+    None,
+    /// By a signature.
+    Signature(Signature),
+}
+
+/// Where a request has its signature, what the signature covers, and the keys.
+#[derive(Debug, Clone)]
+pub struct Signature {
+    /// How the signature is made.
+    pub scheme: SignatureScheme,
+    /// Where signatures are looked for, in order of preference: the first header that is present
+    /// counts.
+    pub signatures: Vec<Field>,
+    /// How a signature is written.
+    pub encoding: Encoding,
+    /// The bytes that are signed.
+    pub signed: Vec<Part>,
+    /// The host's address as the provider has it, without path and query, for [`Part::Url`].
+    pub public_url: Option<String>,
+    /// The time of sending, in Unix seconds.
+    pub timestamp: Option<Timestamp>,
+    /// The active keys; a request that matches any is authentic.
+    pub secrets: Secrets,
+}
+
+/// How a signature is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignatureScheme {
+    /// HMAC-SHA256 (RFC 2104) with a secret.
+    HmacSha256,
+}
+
+/// A value within a header.
+///
+/// Without a separator the header's value is one item; with one it is split. Items that start with the prefix count,
+/// without it: `v1=` and `,` read Stripe's `t=…,v1=…,v1=…`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Field {
+    /// The header's name, lower case.
+    pub header: String,
+    /// What an item starts with, possibly nothing.
+    pub prefix: String,
+    /// What stands between items.
+    pub separator: Option<char>,
+}
+
+/// How signature bytes are written in a header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// Hex digits, in either case.
+    Hex,
+    /// Base64, RFC 4648 §4, padded.
+    Base64,
+}
+
+/// A part of the signed bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// These bytes.
+    Literal(String),
+    /// The timestamp's text, as received.
+    Timestamp,
+    /// The provider's id, as received in its header.
+    Id,
+    /// The raw body.
+    Body,
+    /// The method.
+    Method,
+    /// The address as the provider has it: [`Signature::public_url`], path and query.
+    Url,
+    /// The path, as received.
+    Path,
+    /// The query, as received, without its `?`.
+    Query,
+    /// The decoded value of a query parameter.
+    QueryValue(String),
+    /// Names and values of the form in the body, decoded, sorted, without anything between them.
+    Form,
+    /// The value of a header, lower case.
+    Header(String),
+}
+
+/// When a request was sent, and how old it may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timestamp {
+    /// Where it stands.
+    pub field: Field,
+    /// Whether a request without it is refused; always so when it is signed.
+    pub required: bool,
+    /// The greatest distance from now, either way, in milliseconds.
+    pub tolerance_ms: u64,
+    /// What happens to a request beyond it.
+    pub stale: Stale,
+}
+
+impl Timestamp {
+    /// How far a timestamp may be from now unless a provider or a section says otherwise, in
+    /// milliseconds.
+    pub const DEFAULT_TOLERANCE_MS: u64 = 5 * 60_000;
+}
+
+/// What happens to an authentic request with a stale timestamp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stale {
+    /// 401.
+    Reject,
+    /// Stored, with a note.
+    Accept,
+}
+
+/// The keys of a source.
+#[derive(Debug, Clone)]
+pub enum Secrets {
+    /// These are active.
+    Set(Vec<SecretSlice<u8>>),
+    /// The host made one itself, because none was set and the listener is on loopback.
+    Generated {
+        /// The key.
+        secret: SecretSlice<u8>,
+        /// The file that keeps it, mode 0600.
+        path: PathBuf,
+    },
+    /// None is set; the source refuses posts with 503. The text says what to set.
+    Missing(String),
+}

@@ -1,0 +1,161 @@
+//! Where a routing attribute is in a request, and its value there.
+
+use std::borrow::Cow;
+
+use axum::http::HeaderMap;
+use axum::http::header::HeaderName;
+
+use super::json::{PointerValue, Pointers};
+use super::notes::NoteLine;
+use crate::config::source::Pick;
+use crate::event::MAX_NAME_BYTES;
+use crate::ingest::header;
+
+/// [`Pick`] with its pointer or header name parsed.
+#[derive(Debug)]
+pub(super) enum Location {
+    /// The slot of [`Pointers`] that holds it.
+    Json(usize),
+    Header(HeaderName),
+    Fixed(String),
+    /// Each value with the text in front of it, and the text after the last one.
+    Joined(Vec<(String, Location)>, String),
+    /// The configuration names something that no request can have.
+    Nowhere(String),
+}
+
+impl Location {
+    pub(super) fn new(pick: &Pick, pointers: &mut Pointers) -> Self {
+        match pick {
+            Pick::Json(pointer) => pointers.add(pointer).map_or_else(Self::Nowhere, Self::Json),
+            Pick::Header(name) => header::parse_name(name).map_or_else(Self::Nowhere, Self::Header),
+            Pick::Fixed(value) => Self::Fixed(value.clone()),
+            Pick::Joined(joined) => {
+                let values = joined.values.iter();
+                let values = values.map(|(before, pick)| (before.clone(), Self::new(pick, pointers))).collect();
+                Self::Joined(values, joined.end.clone())
+            }
+        }
+    }
+
+    pub(super) fn add_headers<'a>(&'a self, names: &mut Vec<&'a HeaderName>) {
+        match self {
+            Self::Header(name) => names.push(name),
+            Self::Joined(values, _) => values.iter().for_each(|(_, location)| location.add_headers(names)),
+            Self::Json(_) | Self::Fixed(_) | Self::Nowhere(_) => {}
+        }
+    }
+
+    /// Whether nothing can be there without something that is in the body.
+    pub(super) fn needs_body(&self) -> bool {
+        match self {
+            Self::Json(_) => true,
+            Self::Joined(values, _) => values.first().is_some_and(|(_, location)| location.needs_body()),
+            Self::Header(_) | Self::Fixed(_) | Self::Nowhere(_) => false,
+        }
+    }
+}
+
+/// Reads the attributes of one request, and notes why one cannot be read.
+pub(super) struct Reader<'a> {
+    pub(super) headers: &'a HeaderMap,
+    pub(super) found: &'a [PointerValue],
+    pub(super) notes: &'a mut NoteLine,
+}
+
+impl Reader<'_> {
+    /// A type or a subject, percent-escaped by `escape` where it breaks the rule of names.
+    pub(super) fn name(
+        &mut self,
+        what: &str,
+        location: &Location,
+        escape: fn(&str) -> Cow<'_, str>,
+    ) -> Option<String> {
+        let text = self.text(what, location)?;
+        let name = match escape(&text) {
+            Cow::Borrowed(_) => return Some(text),
+            Cow::Owned(name) => name,
+        };
+        if name.len() > MAX_NAME_BYTES {
+            self.notes.add(&too_long(what));
+            return None;
+        }
+        self.notes.add(&format!("the {what} is percent-escaped, where it has what no {what} can have"));
+        Some(name)
+    }
+
+    pub(super) fn id(&mut self, location: &Location) -> Option<String> {
+        let text = self.text("id", location)?;
+        if text.contains(char::is_control) {
+            self.notes.add("the id holds control characters");
+            return None;
+        }
+        Some(text)
+    }
+
+    /// The text at a location, never empty.
+    fn text(&mut self, what: &str, location: &Location) -> Option<String> {
+        let Location::Joined(values, end) = location else { return self.value(what, location) };
+        let text = self.joined(what, values, end)?;
+        if text.len() > MAX_NAME_BYTES {
+            self.notes.add(&too_long(what));
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A missing value is left out with the text in front of it; without the first there is nothing.
+    fn joined(&mut self, what: &str, values: &[(String, Location)], end: &str) -> Option<String> {
+        let mut text = String::new();
+        for (index, (before, location)) in values.iter().enumerate() {
+            match self.value(what, location) {
+                Some(value) => {
+                    text.push_str(before);
+                    text.push_str(&value);
+                }
+                None if index == 0 => return None,
+                None => {}
+            }
+        }
+        text.push_str(end);
+        Some(text)
+    }
+
+    fn value(&mut self, what: &str, location: &Location) -> Option<String> {
+        let value = value_at(location, self.headers, self.found);
+        value.unwrap_or_else(|why| {
+            self.notes.add(&format!("the {what} {why}"));
+            None
+        })
+    }
+}
+
+fn too_long(what: &str) -> String {
+    format!("the {what} is longer than {MAX_NAME_BYTES} bytes")
+}
+
+/// The text at a location, `None` if there is none, or why it cannot be used.
+fn value_at(location: &Location, headers: &HeaderMap, found: &[PointerValue]) -> Result<Option<String>, String> {
+    let text = match location {
+        Location::Fixed(value) => return Ok(Some(value.clone())),
+        Location::Nowhere(why) => return Err(format!("cannot be found: {why}")),
+        // Only values are joined, never a joined text.
+        Location::Joined(..) => return Ok(None),
+        Location::Header(name) => match header::single(headers, name) {
+            Ok(None) => return Ok(None),
+            Ok(Some(bytes)) => String::from_utf8(bytes.to_vec()).map_err(|_| "is not UTF-8".to_owned())?,
+            Err(header::RepeatedHeader) => return Err("occurs in several headers".to_owned()),
+        },
+        Location::Json(slot) => match &found[*slot] {
+            PointerValue::Nothing => return Ok(None),
+            PointerValue::Text(text) => text.clone(),
+            PointerValue::Repeated => return Err("occurs more than once".to_owned()),
+            PointerValue::Unreadable(why) => return Err((*why).to_owned()),
+        },
+    };
+    match text.len() {
+        0 => Ok(None),
+        length if length > MAX_NAME_BYTES => Err(format!("is longer than {MAX_NAME_BYTES} bytes")),
+        _ => Ok(Some(text)),
+    }
+}

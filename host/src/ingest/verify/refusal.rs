@@ -1,0 +1,63 @@
+//! Why a request is not authentic.
+
+use crate::ingest::header::RepeatedHeader;
+
+/// Why a request is not accepted as authentic. For the log and the metrics: the sender is told one
+/// text for all of them, except [`Refusal::Repeated`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Nobody can sign for this source: it has no secret.
+    #[error("the source has no secret")]
+    Closed,
+    /// A header that may have one value occurs more than once: a malformed request.
+    #[error("a header that may occur once occurs several times")]
+    Repeated,
+    /// None of the signature headers is there.
+    #[error("no signature header")]
+    NoSignature,
+    /// The header holds nothing that could be a signature: wrong prefix, encoding or length.
+    #[error("no signature of the right form in the header")]
+    Malformed,
+    /// No key makes this signature over these bytes.
+    #[error("the signature does not match")]
+    Mismatch,
+    /// The timestamp is missing, or not a number of seconds.
+    #[error("no readable timestamp")]
+    NoTimestamp,
+    /// The signature is right, but the timestamp is too far from now.
+    #[error("the timestamp is out of tolerance")]
+    Stale,
+    /// The signature should cover the id, and there is none.
+    #[error("no id to check the signature with")]
+    NoId,
+    /// The signature should cover a header or a query parameter that is missing or repeated.
+    #[error("a part of the request that the signature covers is missing or repeated")]
+    NoPart,
+    /// The signature covers the fields of a form, and the body is no form.
+    #[error("the signature covers a form, and the body is not one")]
+    NoForm,
+}
+
+impl Refusal {
+    /// The value of the metrics' `reason` label.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Closed => "no_secret",
+            Self::Repeated => "repeated_header",
+            Self::NoSignature => "no_signature",
+            Self::Malformed => "malformed_signature",
+            Self::Mismatch => "bad_signature",
+            Self::NoTimestamp => "no_timestamp",
+            Self::Stale => "stale_timestamp",
+            Self::NoId => "no_id",
+            Self::NoPart => "no_part",
+            Self::NoForm => "no_form",
+        }
+    }
+}
+
+impl From<RepeatedHeader> for Refusal {
+    fn from(_: RepeatedHeader) -> Self {
+        Self::Repeated
+    }
+}

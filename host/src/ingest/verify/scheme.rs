@@ -1,0 +1,26 @@
+//! One way to sign.
+
+use std::fmt;
+
+use super::candidates::Candidates;
+use super::message::Message;
+
+/// A way to sign, with the keys of a source.
+///
+/// To add one: a file that implements this trait, a word for it in `config/sources/verify.rs`, and a
+/// line in `verifier::scheme`. It is called once a request, so it is a trait object.
+pub(super) trait Scheme: fmt::Debug + Send + Sync {
+    /// Whether a signature can have this many bytes, once it is decoded.
+    fn fits(&self, bytes: usize) -> bool;
+
+    /// The number of keys, at least one.
+    fn keys(&self) -> usize;
+
+    /// The position of a key that made one of the candidates, in the order of the configuration.
+    ///
+    /// Tries every key with every candidate, and compares secrets in constant time.
+    fn matching_key(&self, message: &Message<'_>, candidates: &Candidates) -> Option<u32>;
+
+    /// A signature with the first key; `None` if the keys can only check.
+    fn sign(&self, message: &Message<'_>) -> Option<Vec<u8>>;
+}

@@ -167,14 +167,7 @@ impl Receiver {
     }
 
     /// Counts an event without a type. A route that names `hookbox.unidentified` says that this is expected.
-    fn tell_untyped(
-        &self,
-        sources: &Sources,
-        source: &SourceRuntime,
-        appended: &Appended,
-        reason: &str,
-        now_ms: i64,
-    ) {
+    fn tell_untyped(&self, sources: &Sources, source: &SourceRuntime, appended: &Appended, reason: &str, now_ms: i64) {
         source.metrics.unidentified();
         let name = &source.source().name;
         if !sources.config().routes.names(name, UNIDENTIFIED) {

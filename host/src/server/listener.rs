@@ -114,12 +114,7 @@ struct Listener<H> {
 
 /// Serves connections of `listener` until `shutdown`, then lets requests under way finish for up to
 /// [`ServerTimeouts::drain`], and returns when the last connection is closed.
-pub async fn serve(
-    listener: TcpListener,
-    handler: impl Handler,
-    options: ServerOptions,
-    shutdown: CancellationToken,
-) {
+pub async fn serve(listener: TcpListener, handler: impl Handler, options: ServerOptions, shutdown: CancellationToken) {
     let shared = Arc::new(Listener {
         handler,
         http: http(),

@@ -7,7 +7,7 @@ use hookbox::config::source::{Part, Pick, Secrets};
 use hookbox::config::{Config, MakeSecrets, StoreSettings};
 use hookbox::retry::RetryPolicy;
 
-use super::home::{Home, signature, keys};
+use super::home::{Home, keys, signature};
 
 #[test]
 fn the_root_configuration_works_as_it_is() {

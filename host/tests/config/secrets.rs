@@ -6,7 +6,7 @@ use hookbox::config::source::{KeyEncoding, Secrets};
 use hookbox::config::{Config, MakeSecrets, presets};
 use secrecy::ExposeSecret;
 
-use super::home::{ACME, Home, signature, keys};
+use super::home::{ACME, Home, keys, signature};
 
 #[test]
 fn secrets_are_found_where_the_file_says() {

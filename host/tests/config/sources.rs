@@ -3,7 +3,7 @@
 use hookbox::config::presets;
 use hookbox::config::source::{Encoding, Field, Joined, Part, Pick, Stale, Verify};
 
-use super::home::{ACME, Home, signature, keys};
+use super::home::{ACME, Home, keys, signature};
 
 #[test]
 fn a_custom_source_is_read_as_it_is_written() {

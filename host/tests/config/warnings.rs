@@ -6,7 +6,7 @@ use hookbox::config::source::Secrets;
 use hookbox::config::{About, Config, MakeSecrets, MissingPlugins};
 use secrecy::ExposeSecret;
 
-use super::home::{ACME, Home, signature, keys};
+use super::home::{ACME, Home, keys, signature};
 
 const SECRET: &str = "0123456789abcdef";
 

@@ -9,7 +9,7 @@ use hookbox::ingest::{Unverified, sign};
 use proptest::prelude::*;
 
 use super::host::{Host, NOW_S, Options, SECRET, request};
-use super::sources::{runtime, open, preset, secrets};
+use super::sources::{open, preset, runtime, secrets};
 use super::vectors::header_map;
 
 /// Sends `body` as the source's provider would at this time, with more headers; the event's id, and what became of it.

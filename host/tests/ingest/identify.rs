@@ -7,7 +7,7 @@ use hookbox::event::{NewEvent, UNIDENTIFIED, name};
 use hookbox::ingest::Unverified;
 use proptest::prelude::*;
 
-use super::sources::{runtime, open, preset, secrets};
+use super::sources::{open, preset, runtime, secrets};
 use super::vectors::header_map;
 
 const NOW_MS: i64 = 1_770_000_000_000;

@@ -23,9 +23,8 @@ const TWILIO: &str = r#"{ scheme = "hmac-sha256", header = "X-Twilio-Signature",
 /// A source with this `verify` and one secret.
 fn source(verify: &str, secret: &str) -> SourceRuntime {
     let verify = verify.replace('\n', "");
-    let text = format!(
-        "[sources.acme]\nsecrets = [{{ env = \"S\" }}]\ntype = {{ json = \"/type\" }}\nverify = {verify}\n"
-    );
+    let text =
+        format!("[sources.acme]\nsecrets = [{{ env = \"S\" }}]\ntype = {{ json = \"/type\" }}\nverify = {verify}\n");
     let env = |_: &str| Some(OsString::from(secret));
     let around = Surroundings { make_secrets: MakeSecrets::No, env: &env };
     let config = Config::parse(Path::new("/config.toml"), &text, around);

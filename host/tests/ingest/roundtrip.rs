@@ -9,7 +9,7 @@ use hookbox::ingest::{Refusal, SignError, Unverified, sign};
 use proptest::prelude::*;
 use secrecy::SecretSlice;
 
-use super::sources::{runtime, open, preset, secrets};
+use super::sources::{open, preset, runtime, secrets};
 use super::vectors::{Vector, header_map};
 
 const NOW_S: i64 = 1_770_000_000;

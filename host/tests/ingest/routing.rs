@@ -9,7 +9,7 @@ use hookbox::event::{NewEvent, UNIDENTIFIED};
 use hookbox::ingest::Unverified;
 
 use super::host::{Host, NOW_S, Options, SECRET, request};
-use super::sources::{runtime, open, preset, secrets};
+use super::sources::{open, preset, runtime, secrets};
 use super::vectors::header_map;
 
 /// GitHub's own example of a form, shortened.

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
-use hookbox::ingest::{SourceRuntime, Refusal, Unverified};
+use hookbox::ingest::{Refusal, SourceRuntime, Unverified};
 use serde::Deserialize;
 
-use super::sources::{runtime, key, preset, secrets};
+use super::sources::{key, preset, runtime, secrets};
 
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Vector {

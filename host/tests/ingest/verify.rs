@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use hookbox::config::source::{Secrets, Stale, Verify};
-use hookbox::ingest::{SourceRuntime, Refusal, Unverified};
+use hookbox::ingest::{Refusal, SourceRuntime, Unverified};
 
-use super::sources::{runtime, key, open, preset, secrets};
+use super::sources::{key, open, preset, runtime, secrets};
 use super::vectors::{Vector, header_map};
 
 /// A signature of the right form that no key makes.
@@ -190,7 +190,9 @@ fn a_timestamp_that_is_signed_must_be_there_and_be_a_number() {
     bare.headers.remove("webhook-id");
     assert_eq!(bare.verify(), Err(Refusal::NoId));
 
-    let Verify::Signature(mut template) = preset("heygen", secrets(&[b"whsec_test_heygen"])).verify else { unreachable!() };
+    let Verify::Signature(mut template) = preset("heygen", secrets(&[b"whsec_test_heygen"])).verify else {
+        unreachable!()
+    };
     template.timestamp.as_mut().unwrap().required = true;
     let mut source = preset("heygen", secrets(&[]));
     source.verify = Verify::Signature(template);
@@ -234,7 +236,9 @@ fn a_source_without_a_scheme_takes_everything() {
 
 #[test]
 fn a_header_name_that_is_none_closes_the_source() {
-    let Verify::Signature(mut template) = preset("heygen", secrets(&[b"whsec_test_heygen"])).verify else { unreachable!() };
+    let Verify::Signature(mut template) = preset("heygen", secrets(&[b"whsec_test_heygen"])).verify else {
+        unreachable!()
+    };
     template.timestamp.as_mut().unwrap().field.header = "not a header".to_owned();
     template.timestamp.as_mut().unwrap().stale = Stale::Reject;
     let mut source = preset("heygen", secrets(&[]));

@@ -4,8 +4,8 @@
 use serde_json::{Map, Value, json};
 
 use super::set::{Assignment, put};
-use crate::config::{Source, presets};
 use crate::config::source::Pick;
+use crate::config::{Source, presets};
 use crate::event::form;
 
 mod joined;

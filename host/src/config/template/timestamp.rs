@@ -11,9 +11,7 @@ const TOLERANCE_BOUNDS_MS: RangeInclusive<u64> = SECOND_MS..=30 * DAY_MS;
 
 /// Reads `timestamp`, `tolerance` and `stale` of `verify`, which is `item`.
 pub(super) fn read(item: &Item<'_>, section: &mut Section<'_>, template: &mut SourceTemplate) {
-    if let Some(table) =
-        section.take("timestamp").and_then(|item| read_field(&item, template.timestamp.as_ref()))
-    {
+    if let Some(table) = section.take("timestamp").and_then(|item| read_field(&item, template.timestamp.as_ref())) {
         let (tolerance_ms, stale) = template
             .timestamp
             .as_ref()
@@ -51,8 +49,7 @@ pub(super) fn read(item: &Item<'_>, section: &mut Section<'_>, template: &mut So
 
 fn read_field(item: &Item<'_>, known: Option<&Timestamp>) -> Option<Field> {
     let mut section = item.section("{ header = \"X-Timestamp\" }")?;
-    let mut field = known
-        .map_or_else(field::unnamed, |known| known.field.clone());
+    let mut field = known.map_or_else(field::unnamed, |known| known.field.clone());
     match section.take("header") {
         Some(name) => field.header = pick::header(&name)?,
         None if field.header.is_empty() => {

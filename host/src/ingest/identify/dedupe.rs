@@ -76,11 +76,7 @@ impl Deduplicator {
     }
 
     /// The keys of a verified request; `sent_at` gives the text of its timestamp.
-    pub(super) fn keys<'a>(
-        &self,
-        parts: &KeyParts<'_>,
-        sent_at: impl Fn() -> Option<&'a [u8]>,
-    ) -> Vec<DedupeKey> {
+    pub(super) fn keys<'a>(&self, parts: &KeyParts<'_>, sent_at: impl Fn() -> Option<&'a [u8]>) -> Vec<DedupeKey> {
         let mut keys = Vec::with_capacity(self.keys.len());
         for (by, state) in &self.keys {
             let state = match by {

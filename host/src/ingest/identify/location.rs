@@ -65,12 +65,7 @@ pub(super) struct Reader<'a> {
 
 impl Reader<'_> {
     /// A type or a subject, percent-escaped by `escape` where it breaks the rule of names.
-    pub(super) fn name(
-        &mut self,
-        what: &str,
-        location: &Location,
-        escape: fn(&str) -> Cow<'_, str>,
-    ) -> Option<String> {
+    pub(super) fn name(&mut self, what: &str, location: &Location, escape: fn(&str) -> Cow<'_, str>) -> Option<String> {
         let text = self.text(what, location)?;
         let name = match escape(&text) {
             Cow::Borrowed(_) => return Some(text),

@@ -119,11 +119,11 @@ impl Verifier {
 
 impl SignatureCheck {
     fn new(signature: &Signature, id: Option<&Pick>) -> Result<Self, String> {
-        let named = |field: &Field| Ok((header::parse_name(&field.header)?, field.clone()));
+        let named = |field: &Field| -> Result<_, String> { Ok((header::parse_name(&field.header)?, field.clone())) };
         let message = MessageTemplate::new(signature)?;
         let timestamp = signature.timestamp.as_ref();
         Ok(Self {
-            signatures: signature.signatures.iter().map(named).collect::<Result<_, String>>()?,
+            signatures: signature.signatures.iter().map(named).collect::<Result<_, _>>()?,
             encoding: signature.encoding,
             timestamp: timestamp.map(|rule| TimestampCheck::new(rule, message.signs_timestamp)).transpose()?,
             id: match id {

@@ -13,7 +13,11 @@ fn client(last: u8) -> Option<ShareKey> {
 
 /// A permit for a connection, and why another was closed for it.
 #[track_caller]
-fn admitted(connections: &Arc<Connections>, client: Option<ShareKey>, now_us: u64) -> (ConnectionPermit, Option<Closed>) {
+fn admitted(
+    connections: &Arc<Connections>,
+    client: Option<ShareKey>,
+    now_us: u64,
+) -> (ConnectionPermit, Option<Closed>) {
     match connections.admit(client, now_us) {
         NewConnection::Admitted { permit, closed } => (permit, closed),
         refused => panic!("{refused:?}"),

@@ -1,17 +1,20 @@
 //! The public listener: request → verify → identify → append → reply.
 //!
-//! A request is `Unverified` until its signature has been checked over the raw bytes; only a `Verified`
-//! one is looked into, and becomes the `NewEvent` that is appended. There is no other way across. The
-//! reply is sent after the commit; neither a client that hangs up nor an overdue reply cancels an append.
+//! A request is `Unverified` until its signature has been checked over the raw bytes; only a
+//! `Verified` one is looked into, and becomes the `NewEvent` that is appended. There is no other
+//! way across. The reply is sent after the commit; neither a client that hangs up nor an overdue
+//! reply cancels an append.
 //!
-//! - `receive` is the road of one request, `body` reads its body, `reply` has all replies to senders;
+//! - `receive` is the road of one request, `body` reads its body, `reply` has all replies to
+//!   senders;
 //! - `source` composes what a source needs for every request: its verifier, extractor and counters;
 //! - `verify` checks signatures and makes them, `identify` finds type, id, subject and dedupe keys;
 //! - `handshake` answers requests that are not events;
-//! - `rejection_log` logs rejected requests at a bounded rate, `unidentified` events without a type.
+//! - `rejection_log` logs rejected requests at a bounded rate, `unidentified` events without a
+//!   type.
 //!
-//! Invariant: a request that fails verification writes nothing and runs nothing, and 2xx is sent only
-//! for what the store has committed.
+//! Invariant: a request that fails verification writes nothing and runs nothing, and 2xx is sent
+//! only for what the store has committed.
 
 use std::sync::Arc;
 
@@ -39,8 +42,8 @@ pub use unidentified::{Lately, Unidentified};
 pub use verify::{Head, Refusal, SignError, sign};
 
 /// Receives webhooks on `listener` until `shutdown`, then lets requests under way finish for up to
-/// [`ServerTimeouts::drain`](crate::server::ServerTimeouts::drain), and returns when the last connection
-/// is closed.
+/// [`ServerTimeouts::drain`](crate::server::ServerTimeouts::drain), and returns when the last
+/// connection is closed.
 pub async fn serve(listener: TcpListener, intake: Intake, shutdown: CancellationToken) {
     let options = ServerOptions {
         name: "public",

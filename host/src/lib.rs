@@ -26,7 +26,7 @@ pub mod reload; // doors: notify, notify_debouncer_full
 pub mod dispatch;
 
 // floor 4: the public door, and the shelf of loaded plugins
-pub mod ingest; // doors: axum, hyper, hmac, subtle
+pub mod ingest; // doors: axum, hyper, hmac, ring, subtle
 pub mod plugins;
 
 // floor 3: what is durable, and what is contained

@@ -5,6 +5,7 @@
 
 mod dedupe;
 mod doors;
+mod ed25519;
 mod host;
 mod hostile;
 mod http;

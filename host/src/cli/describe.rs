@@ -69,6 +69,9 @@ fn sources(page: &mut Page, config: &Config) {
 
 fn secrets(source: &Source) -> String {
     let Verify::Signature(signature) = &source.verify else { return "not verified".to_owned() };
+    if !signature.scheme.has_secrets() {
+        return format!("public keys: {}", signature.public_keys.len());
+    }
     match &signature.secrets {
         Secrets::Set(secrets) if secrets.len() == 1 => "secret set".to_owned(),
         Secrets::Set(secrets) => format!("{} secrets set", secrets.len()),

@@ -1,14 +1,14 @@
 //! Presets: what is known of providers, as data.
 //!
-//! A preset is one file, `presets/NAME.toml`. Its keys are those of a section `[sources.NAME]`, read by
-//! the same code, and three of its own:
+//! A preset is one file, `presets/NAME.toml`. Its keys are those of a section `[sources.NAME]`,
+//! read by the same code, and three of its own:
 //! - `placeholder = { prefix, json, value }`: ids that name no event (see [`Placeholder`]);
 //! - `types = { known, more }`: the types of its events, for warnings (see [`Types::Words`]);
-//! - `[samples]`: bodies by event type for `hookbox send`, as JSON; `*.fail` and `*` are for types without
-//!   one of their own, and `{id}` is a fresh id.
+//! - `[samples]`: bodies by event type for `hookbox send`, as JSON; `*.fail` and `*` are for types
+//!   without one of their own, and `{id}` is a fresh id.
 //!
-//! To add one: the file, its name in the list below, and its vectors in `tests/vectors.json`. The tests
-//! read every file and name the one that is bad.
+//! To add one: the file, its name in the list below, and its vectors in `tests/vectors.json`. The
+//! tests read every file and name the one that is bad.
 
 use std::path::Path;
 use std::sync::LazyLock;

@@ -9,7 +9,9 @@ mod template;
 
 pub use dedupe::{Dedupe, DedupeBy, Placeholder};
 pub use pick::{Joined, Pick, Types};
-pub use signature::{Encoding, Field, Part, Secrets, Signature, SignatureScheme, Stale, Timestamp, Verify};
+pub use signature::{
+    Encoding, Field, Part, PublicKey, Secrets, Signature, SignatureScheme, Stale, Timestamp, Verify,
+};
 pub use template::{KeyEncoding, KeyFormat, SourceTemplate};
 
 /// One provider connection: `[sources.NAME]`, served at `POST /webhook/NAME`.
@@ -31,7 +33,8 @@ pub struct Source {
     pub subject: Option<Pick>,
     /// The largest request body that is read, in bytes; `None` if `server.max_body` says it.
     pub max_body_bytes: Option<usize>,
-    /// The field of a form that holds the JSON, for requests whose media type says that they are forms.
+    /// The field of a form that holds the JSON, for requests whose media type says that they are
+    /// forms.
     pub form: Option<String>,
     /// What is known of the types of its events.
     pub types: Types,

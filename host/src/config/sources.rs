@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::raw::{Item, Section, did_you_mean};
 use super::secrets::{self, Fallback, FoundSecrets, MakeSecrets, Places};
-use super::source::{Part, Source, SourceTemplate, Verify};
+use super::source::{Part, Secrets, Source, SourceTemplate, Verify};
 use super::{presets, template};
 
 /// The most sources a file may have.
@@ -21,7 +21,9 @@ pub(super) struct UnkeyedSource {
     name: String,
     preset: Option<String>,
     template: SourceTemplate,
-    /// `None` only for `scheme = "none"`: a refused value must not end as an open source.
+    /// False only for `scheme = "none"`: a refused value must not end as an open source.
+    is_verified: bool,
+    /// `None` for a source without secrets.
     found: Option<FoundSecrets>,
 }
 
@@ -51,19 +53,16 @@ pub(super) fn complete(
     sink: &super::raw::Sink,
 ) -> BTreeMap<String, Arc<Source>> {
     let complete = |source: UnkeyedSource| {
-        let UnkeyedSource { name, preset, template, found } = source;
+        let UnkeyedSource { name, preset, template, is_verified, found } = source;
         let (kind, id, subject) = (template.kind.clone()?, template.id.clone(), template.subject.clone());
         let (form, types) = (template.form.clone(), template.types.clone());
-        let (max_body_bytes, dedupe) = (template.max_body_bytes, template.dedupe(found.is_some()));
-        let verify = match found {
-            None => Verify::None,
-            Some(found) => {
-                let path = keys.folder.join(&name);
-                let fallback = Fallback { loopback: keys.loopback, path, make: keys.make, format: &template.key };
-                let secrets = secrets::settle(found, &name, &fallback, sink);
-                Verify::Signature(template.signature(secrets))
-            }
-        };
+        let (max_body_bytes, dedupe) = (template.max_body_bytes, template.dedupe(is_verified));
+        let secrets = found.map_or(Secrets::Set(Vec::new()), |found| {
+            let path = keys.folder.join(&name);
+            let fallback = Fallback { loopback: keys.loopback, path, make: keys.make, format: &template.key };
+            secrets::settle(found, &name, &fallback, sink)
+        });
+        let verify = if is_verified { Verify::Signature(template.signature(secrets)) } else { Verify::None };
         let name_of = name.as_str().into();
         let source = Source { name: name_of, preset, verify, kind, id, dedupe, subject, max_body_bytes, form, types };
         Some((name, Arc::new(source)))
@@ -84,13 +83,11 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<UnkeyedSource> {
     }
     let over_preset = preset_item.is_some();
     let is_verified = template::read(item, &mut section, verify_item.as_ref(), &mut template, over_preset);
-    if is_verified && template.signed.contains(&Part::Url) && template.public_url.is_none() {
-        let help = "add how the provider reaches this host: `public_url = \"https://hooks.example.com\"`";
-        let item = verify_item.as_ref().unwrap_or(item);
-        item.refuse_key("signs the {url}, but does not say what it is", help);
+    if is_verified {
+        check_own(verify_item.as_ref().unwrap_or(item), &template);
     }
     let secrets_item = section.take("secrets");
-    let found = match (is_verified, &secrets_item) {
+    let found = match (is_verified && template.scheme.has_secrets(), &secrets_item) {
         (true, Some(list)) => Some(secrets::read(list, &template.key, places)),
         (true, None) => {
             if says_how {
@@ -100,7 +97,12 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<UnkeyedSource> {
         }
         (false, Some(list)) => {
             secrets::mask(list);
-            list.refuse_key("has no use without verification", "take it out, or take `scheme = \"none\"` out");
+            match is_verified {
+                true => list.refuse_key("has no use with public keys", "take it out, or take another `scheme`"),
+                false => {
+                    list.refuse_key("has no use without verification", "take it out, or take `scheme = \"none\"` out")
+                }
+            }
             None
         }
         (false, None) => None,
@@ -108,7 +110,18 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<UnkeyedSource> {
     template::read_max_body(&mut section, &mut template);
     section.finish();
     let preset = preset_item.and_then(|item| item.value.as_str()).map(str::to_owned);
-    Some(UnkeyedSource { name: item.key.to_owned(), preset, template, found })
+    Some(UnkeyedSource { name: item.key.to_owned(), preset, template, is_verified, found })
+}
+
+/// Refuses a source that lacks what no preset can say for it.
+fn check_own(item: &Item<'_>, template: &SourceTemplate) {
+    if template.signed.contains(&Part::Url) && template.public_url.is_none() {
+        let help = "add how the provider reaches this host: `public_url = \"https://hooks.example.com\"`";
+        item.refuse_key("signs the {url}, but does not say what it is", help);
+    }
+    if !template.scheme.has_secrets() && template.public_keys.is_empty() {
+        item.refuse_key("names no public key", "copy it from the provider: `public_keys = [\"03a107bf…\"]`");
+    }
 }
 
 fn refuse_unverified(item: &Item<'_>) {

@@ -1,5 +1,5 @@
-//! Reads what a section says of a source, its keys aside, into a [`SourceTemplate`]. Sections of the
-//! user's file and preset files are read by the same code.
+//! Reads what a section says of a source, its keys aside, into a [`SourceTemplate`]. Sections of
+//! the user's file and preset files are read by the same code.
 
 use super::raw::{Item, Section};
 use super::server::MAX_BODY_BOUNDS;
@@ -8,14 +8,15 @@ use super::source::{Part, Pick, SourceTemplate, Types};
 mod dedupe;
 mod field;
 mod pick;
+mod public_keys;
 mod signed;
 mod timestamp;
 mod verify;
 
 pub(super) use pick::header_name;
 
-/// Reads everything but `verify`'s own key and `max_body` into `template`, which is that of a preset or
-/// the default one. Says whether requests are verified.
+/// Reads everything but `verify`'s own key and `max_body` into `template`, which is that of a
+/// preset or the default one. Says whether requests are verified.
 pub(super) fn read(
     item: &Item<'_>,
     section: &mut Section<'_>,

@@ -45,9 +45,9 @@ pub(super) enum BodyError {
     NoMemory(#[from] NoMemory),
 }
 
-/// Reads the body to its end. A body that is declared too long is refused before its first byte is read,
-/// one that turns out too long as soon as it does. Memory is reserved for what has come, never for what
-/// is announced.
+/// Reads the body to its end. A body that is declared too long is refused before its first byte is
+/// read, one that turns out too long as soon as it does. Memory is reserved for what has come,
+/// never for what is announced.
 pub(super) async fn read<B>(mut body: B, max: MaxBody, memory: &mut Reservation) -> Result<Bytes, BodyError>
 where
     B: HttpBody<Data = Bytes, Error: Display> + Unpin,

@@ -1,11 +1,12 @@
 //! Requests that a source answers without storing anything.
 //!
-//! A handshake is data: the requests that it is for, and the answer. Providers ask whether an address
-//! takes webhooks before they send any, or later from time to time.
+//! A handshake is data: the requests that it is for, and the answer. Providers ask whether an
+//! address takes webhooks before they send any, or later from time to time.
 //!
-//! A handshake that is looked up by the head of a request, like all of today's, proves nothing about its
-//! sender, so its answer must not depend on a secret. One that has to be signed belongs behind
-//! `Claim::verify`, where the body has been read and found authentic: see `docs/design/verification.md`.
+//! A handshake that is looked up by the head of a request, like all of today's, proves nothing
+//! about its sender, so its answer must not depend on a secret. One that has to be signed belongs
+//! behind `Claim::verify`, where the body has been read and found authentic: see
+//! `docs/design/verification.md`.
 
 use axum::http::header::{ALLOW, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};

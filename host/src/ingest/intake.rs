@@ -27,8 +27,8 @@ pub struct Intake {
     pub unidentified: Arc<Unidentified>,
 }
 
-/// How much all senders together may take up at once. One client may have a quarter of each; requests
-/// that a trusted proxy forwards count for the clients that it forwards for.
+/// How much all senders together may take up at once. One client may have a quarter of each;
+/// requests that a trusted proxy forwards count for the clients that it forwards for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {
     /// Connections.

@@ -1,5 +1,5 @@
-//! The metrics that every accepted request touches, looked up once for each source: looking a metric up
-//! by its labels costs several times what counting does.
+//! The metrics that every accepted request touches, looked up once for each source: looking a
+//! metric up by its labels costs several times what counting does.
 
 use std::sync::Arc;
 

@@ -80,7 +80,8 @@ fn health(method: &Method) -> Result<IngestReply, Rejection> {
     if is_probe { Ok(IngestReply::Healthy) } else { Err(Rejection::ProbeMethod) }
 }
 
-/// The name in `/webhook/NAME` or `/webhook/NAME/`. One that is not UTF-8 when decoded is no source's name.
+/// The name in `/webhook/NAME` or `/webhook/NAME/`. One that is not UTF-8 when decoded is no
+/// source's name.
 fn source_name(path: &str) -> Option<Cow<'_, str>> {
     let name = path.strip_prefix("/webhook/")?;
     let name = name.strip_suffix('/').unwrap_or(name);
@@ -111,14 +112,15 @@ impl Receiver {
         if Arc::ptr_eq(sources.config(), &config) {
             return sources;
         }
-        // Two requests may both do this. If the older configuration wins, the next request mends it.
+        // Two requests may both do this. If the older configuration wins, the next request mends
+        // it.
         let fresh = Arc::new(Sources::new(Arc::clone(&config)));
         self.sources.store(Arc::clone(&fresh));
         fresh
     }
 
-    /// The road of a webhook. Its body is read only if its head can be that of an authentic request:
-    /// otherwise anybody could fill the memory.
+    /// The road of a webhook. Its body is read only if its head can be that of an authentic
+    /// request: otherwise anybody could fill the memory.
     async fn post(
         &self,
         sources: &Sources,
@@ -166,7 +168,8 @@ impl Receiver {
         Ok(appended)
     }
 
-    /// Counts an event without a type. A route that names `hookbox.unidentified` says that this is expected.
+    /// Counts an event without a type. A route that names `hookbox.unidentified` says that this is
+    /// expected.
     fn tell_untyped(&self, sources: &Sources, source: &SourceRuntime, appended: &Appended, reason: &str, now_ms: i64) {
         source.metrics.unidentified();
         let name = &source.source().name;
@@ -175,8 +178,8 @@ impl Receiver {
         }
     }
 
-    /// Appends to the end: neither a client that hangs up nor an overdue reply cancels it. It keeps the
-    /// body's memory until then.
+    /// Appends to the end: neither a client that hangs up nor an overdue reply cancels it. It keeps
+    /// the body's memory until then.
     async fn append(&self, event: NewEvent, memory: Reservation) -> Result<Appended, Rejection> {
         let store = Arc::clone(&self.intake.store);
         let appending = tasks::to_the_end(tasks::unwound(async move {

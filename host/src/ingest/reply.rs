@@ -218,7 +218,8 @@ fn problem(rejection: &Rejection) -> Response {
     match outside.status {
         _ if matches!(rejection, Rejection::ProbeMethod) => headers.push((ALLOW, PROBE_METHODS)),
         StatusCode::METHOD_NOT_ALLOWED => headers.push((ALLOW, METHODS)),
-        // RFC 9110 §11.6.1 wants a challenge with every 401; RFC 9421 names no scheme, the signature is the scheme.
+        // RFC 9110 §11.6.1 wants a challenge with every 401; RFC 9421 names no scheme, the
+        // signature is the scheme.
         StatusCode::UNAUTHORIZED => headers.push((WWW_AUTHENTICATE, HeaderValue::from_static("Signature"))),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => headers.push((ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
         _ => {}

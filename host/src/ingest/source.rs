@@ -1,8 +1,8 @@
 //! A source made ready to receive: its verifier, its extractor and its counters, composed here.
 //!
 //! Verifying and extracting know nothing of each other. The types of this file hold them together:
-//! an [`Unverified`] request becomes [`Verified`] by the verifier of one source, and only the extractor
-//! of that source turns it into a `NewEvent`.
+//! an [`Unverified`] request becomes [`Verified`] by the verifier of one source, and only the
+//! extractor of that source turns it into a `NewEvent`.
 //!
 //! Invariant: a [`Verified`] is only made here.
 
@@ -35,8 +35,8 @@ pub struct SourceRuntime {
 }
 
 impl SourceRuntime {
-    /// Makes a source ready. A source that cannot be checked (no secret, an empty one, a header name
-    /// that is none) refuses every request.
+    /// Makes a source ready. A source that cannot be checked (no secret, an empty one, a header
+    /// name that is none) refuses every request.
     pub fn new(source: Arc<Source>) -> Self {
         let (verifier, extractor) = (Verifier::new(&source), Extractor::new(&source));
         let stored = stored_headers(&verifier, &extractor);
@@ -60,9 +60,9 @@ impl SourceRuntime {
     }
 }
 
-/// The headers that are stored: the media type, the sender's name, and those in which the source has
-/// its id, type, subject and time. Signatures are not: they are credentials for as long as a request
-/// may be replayed.
+/// The headers that are stored: the media type, the sender's name, and those in which the source
+/// has its id, type, subject and time. Signatures are not: they are credentials for as long as a
+/// request may be replayed.
 fn stored_headers(verifier: &Verifier, extractor: &Extractor) -> Vec<HeaderName> {
     let own = extractor.headers().into_iter().chain(verifier.timestamp_header()).cloned();
     let mut stored: Vec<HeaderName> = Vec::new();
@@ -97,8 +97,8 @@ impl Unverified {
     }
 }
 
-/// A request whose head can be that of an authentic one. Its body has not been looked at, and need not
-/// have come.
+/// A request whose head can be that of an authentic one. Its body has not been looked at, and need
+/// not have come.
 #[derive(Debug)]
 pub(super) struct Claim<'s> {
     source: &'s SourceRuntime,
@@ -132,8 +132,8 @@ pub struct Verified<'s> {
 }
 
 impl Verified<'_> {
-    /// The position of the key that matched, in the order of the configuration; `None` if nothing was
-    /// checked.
+    /// The position of the key that matched, in the order of the configuration; `None` if nothing
+    /// was checked.
     pub fn key(&self) -> Option<u32> {
         self.proof.key
     }

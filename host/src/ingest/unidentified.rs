@@ -1,5 +1,5 @@
-//! Events whose type cannot be read. The sender got 200 and will not send them again, so operators are
-//! told.
+//! Events whose type cannot be read. The sender got 200 and will not send them again, so operators
+//! are told.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +18,8 @@ const LINE_PERIOD: Duration = Duration::from_secs(60);
 /// The longest reason that is kept, in bytes.
 const MAX_REASON_BYTES: usize = 300;
 
-/// The sources that sent events without a type lately. The intake writes it, the admin API shows it.
+/// The sources that sent events without a type lately. The intake writes it, the admin API shows
+/// it.
 #[derive(Debug, Default)]
 pub struct Unidentified(Mutex<BTreeMap<Arc<str>, UntypedEvents>>);
 

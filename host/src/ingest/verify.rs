@@ -1,18 +1,20 @@
 //! Does a request come from the provider of its source?
 //!
-//! The check has two steps, because a body costs memory: [`Verifier::claim`] looks at the head alone and
-//! refuses whatever no body could make authentic; [`Verifier::check`] looks at the whole request. A
-//! sender is told the same after either.
+//! The check has two steps, because a body costs memory: [`Verifier::claim`] looks at the head
+//! alone and refuses whatever no body could make authentic; [`Verifier::check`] looks at the whole
+//! request. A sender is told the same after either.
 //!
-//! - `scheme` is the trait of a way to sign, with one file for each implementor: `hmac`;
+//! - `scheme` is the trait of a way to sign, with one file for each implementor: `hmac`, `ed25519`;
 //! - `message` is the data that is signed, put together from parts of the request;
 //! - `field` and `candidates` read signatures from headers, `timestamp` reads the time of sending;
 //! - `sign` is the other direction, for `hookbox send` and tests.
 //!
-//! Invariant: signatures are compared in constant time, every candidate with every key, without
-//! stopping at the first match: neither the key nor the candidate that matched can be timed.
+//! Invariant: signatures made with a secret are compared in constant time, every candidate with
+//! every key, without stopping at the first match: neither the key nor the candidate that matched
+//! can be timed.
 
 mod candidates;
+mod ed25519;
 mod field;
 mod head;
 mod hmac;

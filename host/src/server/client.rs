@@ -10,7 +10,8 @@ use crate::config::Networks;
 
 mod forwarded;
 
-/// The bits of an IPv6 address that a single customer is usually given to vary freely (RFC 4291 §2.5.4).
+/// The bits of an IPv6 address that a single customer is usually given to vary freely (RFC 4291
+/// §2.5.4).
 const INTERFACE_BITS: u32 = 64;
 
 /// The owner of a share: an IPv4 address, or an IPv6 network of 64 bits.

@@ -1,7 +1,7 @@
 //! The open connections, and the choice of one to close for a newcomer.
 //!
-//! Only idle connections are closed from here. Requests take no lock: each connection keeps its phase in
-//! one number (see `state`), and the phases are searched only when all permits are taken.
+//! Only idle connections are closed from here. Requests take no lock: each connection keeps its
+//! phase in one number (see `state`), and the phases are searched only when all permits are taken.
 //!
 //! Times are microseconds since the registry was made. The caller passes them in, so that tests can
 //! choose them.
@@ -127,8 +127,8 @@ impl Connections {
         NewConnection::Admitted { permit: ConnectionPermit { position, state, connections: Arc::clone(self) }, closed }
     }
 
-    /// Returns when [`Connections::admit`] should be asked again. For one task at a time, which must
-    /// have called [`Connections::want`] before it last asked.
+    /// Returns when [`Connections::admit`] should be asked again. For one task at a time, which
+    /// must have called [`Connections::want`] before it last asked.
     pub(super) async fn change(&self) {
         self.signals.changed().await;
     }

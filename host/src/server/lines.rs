@@ -1,10 +1,10 @@
 //! Finds line feeds without a carriage return in request headers.
 //!
-//! hyper takes them for line ends (RFC 9112 §2.2 allows it), but a proxy in front may not, and would
-//! then see other headers than the host does. The check reads the bytes as they come. It knows exactly
-//! where a header begins: at the start of a connection, and after a body of declared length. After a
-//! chunked body or a pipelined request it does not know, and checks nothing more on that connection, so
-//! a body is never mistaken for a header.
+//! hyper takes them for line ends (RFC 9112 §2.2 allows it), but a proxy in front may not, and
+//! would then see other headers than the host does. The check reads the bytes as they come. It
+//! knows exactly where a header begins: at the start of a connection, and after a body of declared
+//! length. After a chunked body or a pipelined request it does not know, and checks nothing more on
+//! that connection, so a body is never mistaken for a header.
 
 /// The lines of one connection's headers.
 #[derive(Debug)]
@@ -36,7 +36,8 @@ impl Default for HeaderLines {
 }
 
 impl HeaderLines {
-    /// Reads on, and returns the position of the first line feed without a carriage return in a header.
+    /// Reads on, and returns the position of the first line feed without a carriage return in a
+    /// header.
     pub(super) fn read(&mut self, bytes: &[u8]) -> Option<usize> {
         let line = match &mut self.0 {
             At::Header(line) => line,

@@ -1,11 +1,12 @@
 //! Takes connections and bounds what each of them may cost.
 //!
-//! HTTP/1.1 only: webhook providers send nothing else, and the floods that HTTP/2 makes possible are not
-//! worth defending against here. A connection that sends no request is closed after a while
+//! HTTP/1.1 only: webhook providers send nothing else, and the floods that HTTP/2 makes possible
+//! are not worth defending against here. A connection that sends no request is closed after a while
 //! (`patience`), sooner within a header than between two requests.
 //!
-//! When all permits are taken, the connection that has been idle for longest is closed for a newcomer.
-//! If every connection has a request under way, the newcomer waits, and later ones wait in the backlog.
+//! When all permits are taken, the connection that has been idle for longest is closed for a
+//! newcomer. If every connection has a request under way, the newcomer waits, and later ones wait
+//! in the backlog.
 
 use std::convert::Infallible;
 use std::io;

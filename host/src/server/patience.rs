@@ -1,4 +1,5 @@
-//! How long a connection waits for a request: for its first bytes, and then for the rest of its header.
+//! How long a connection waits for a request: for its first bytes, and then for the rest of its
+//! header.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -8,7 +9,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// The limit of a waiting connection.
 ///
-/// The timer is only moved when it fires or when a limit ends before it, so requests do not pay for it.
+/// The timer is only moved when it fires or when a limit ends before it, so requests do not pay for
+/// it.
 #[derive(Debug)]
 pub(super) struct Patience {
     header: Duration,

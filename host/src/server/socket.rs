@@ -1,5 +1,5 @@
-//! A client's socket with limits: on waiting for a request and on a client that does not read. It is not
-//! closed while the client still writes, and no bare line feed ends a header line on it.
+//! A client's socket with limits: on waiting for a request and on a client that does not read. It
+//! is not closed while the client still writes, and no bare line feed ends a header line on it.
 
 use std::io;
 use std::pin::Pin;
@@ -17,7 +17,8 @@ use super::lines::HeaderLines;
 use super::patience::Patience;
 use super::timeouts::ServerTimeouts;
 
-/// Bytes that make hyper refuse the header with 400 and close the connection: no header may hold a zero.
+/// Bytes that make hyper refuse the header with 400 and close the connection: no header may hold a
+/// zero.
 const REFUSED: &[u8] = b"\0\r\n\r\n";
 
 /// A socket with limits.
@@ -141,7 +142,8 @@ impl AsyncWrite for Socket {
     }
 
     /// Closes our side, then reads on until the client has closed its own or `linger` is over:
-    /// closing a socket with unread bytes resets it, and the reset may overtake a reply such as 413.
+    /// closing a socket with unread bytes resets it, and the reset may overtake a reply such as
+    /// 413.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.lingering.is_none() {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;

@@ -1,7 +1,7 @@
 //! `[sources.NAME]`: presets, templates, and what is refused of both.
 
 use hookbox::config::presets;
-use hookbox::config::source::{Encoding, Field, Joined, Part, Pick, Stale, Verify};
+use hookbox::config::source::{Encoding, Field, Joined, Part, Pick, SignatureScheme, Stale, Verify};
 
 use super::home::{ACME, Home, keys, signature};
 
@@ -180,6 +180,31 @@ fn a_bad_template_is_refused() {
     ] {
         home.refuses(&ACME.replace("header =", &format!("{keys}, header =")), &[says]);
     }
+}
+
+#[test]
+fn public_keys_take_the_place_of_secrets() {
+    const KEY: &str = "03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8";
+    let home = Home::new();
+    let acme = |verify: &str| format!("[sources.acme]\ntype = {{ fixed = \"a\" }}\nverify = {{ {verify} }}\n");
+    let verify = "scheme = \"ed25519\", header = \"X-S\"";
+    let good =
+        acme(&format!("{verify}, public_keys = [\"{KEY}\", \"{}\"]", "A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg="));
+    let config = home.good(&good);
+    let (source, signature) = signature(&config, "acme");
+    assert_eq!((signature.scheme, source.dedupe.to_string().as_str()), (SignatureScheme::Ed25519, "body"));
+    assert_eq!(signature.public_keys.iter().map(hex::encode).collect::<Vec<_>>(), [KEY, KEY]);
+    assert_eq!(keys(&signature.secrets), [[0; 0]; 0]);
+
+    home.refuses(&acme(verify), &["names no public key"]);
+    let short = acme(&format!("{verify}, public_keys = \"{}\"", &KEY[2..]));
+    home.refuses(&short, &["is not a public key of 32 bytes"]);
+    home.refuses(&good.replace(", public_keys", ", secret_prefix = \"a\", public_keys"), &["is not a key of hookbox"]);
+    home.refuses(&format!("{good}secrets = [{{ env = \"ACME_SECRET\" }}]"), &["has no use with public keys"]);
+    home.refuses(
+        &ACME.replace("header =", &format!("public_keys = \"{KEY}\", header =")),
+        &["is not a key of hookbox"],
+    );
 }
 
 #[test]

@@ -45,6 +45,7 @@ fn template() -> impl Strategy<Value = Signature> {
             Signature {
                 scheme: SignatureScheme::HmacSha256,
                 public_url: None,
+                public_keys: Vec::new(),
                 signatures: names.map(field).collect(),
                 encoding: if hex { Encoding::Hex } else { Encoding::Base64 },
                 signed,

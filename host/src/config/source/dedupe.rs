@@ -1,8 +1,10 @@
-//! The keys by which a repeated request is recognised: `dedupe = ["id", "body", "timestamp+body"]`, or `"none"`.
+//! The keys by which a repeated request is recognised: `dedupe = ["id", "body", "timestamp+body"]`,
+//! or `"none"`.
 
 use std::fmt;
 
-/// A key of a request. A request that has it in common with an earlier one of its source is a duplicate.
+/// A key of a request. A request that has it in common with an earlier one of its source is a
+/// duplicate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DedupeBy {
     /// The provider's id of the delivery.

@@ -15,11 +15,12 @@ pub enum Pick {
     Joined(Joined),
 }
 
-/// Values in a row: `{header:X-Event}.{json:/action}`. A missing value is left out together with the
-/// text in front of it; without the first value there is nothing at all.
+/// Values in a row: `{header:X-Event}.{json:/action}`. A missing value is left out together with
+/// the text in front of it; without the first value there is nothing at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Joined {
-    /// At least two: the text in front of a value, and where the value is found ([`Pick::Json`] or [`Pick::Header`]).
+    /// At least two: the text in front of a value, and where the value is found ([`Pick::Json`] or
+    /// [`Pick::Header`]).
     pub values: Vec<(String, Pick)>,
     /// The text behind the last value.
     pub end: String,

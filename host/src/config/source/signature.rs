@@ -29,8 +29,10 @@ pub struct Signature {
     pub public_url: Option<String>,
     /// The time of sending, in Unix seconds.
     pub timestamp: Option<Timestamp>,
-    /// The active keys; a request that matches any is authentic.
+    /// The active secrets, empty for a scheme without; a request that matches any is authentic.
     pub secrets: Secrets,
+    /// The active public keys, empty for a scheme with secrets.
+    pub public_keys: Vec<PublicKey>,
 }
 
 /// How a signature is made.
@@ -38,12 +40,24 @@ pub struct Signature {
 pub enum SignatureScheme {
     /// HMAC-SHA256 (RFC 2104) with a secret.
     HmacSha256,
+    /// Ed25519 (RFC 8032) with a private key of the provider.
+    Ed25519,
 }
+
+impl SignatureScheme {
+    /// Whether the provider shares a secret with the host; otherwise the host has public keys.
+    pub fn has_secrets(self) -> bool {
+        self == Self::HmacSha256
+    }
+}
+
+/// A public key, as its bytes.
+pub type PublicKey = [u8; 32];
 
 /// A value within a header.
 ///
-/// Without a separator the header's value is one item; with one it is split. Items that start with the prefix count,
-/// without it: `v1=` and `,` read Stripe's `t=…,v1=…,v1=…`.
+/// Without a separator the header's value is one item; with one it is split. Items that start with
+/// the prefix count, without it: `v1=` and `,` read Stripe's `t=…,v1=…,v1=…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
     /// The header's name, lower case.

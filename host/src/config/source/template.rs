@@ -2,7 +2,7 @@
 
 use super::dedupe::{Dedupe, DedupeBy, Placeholder};
 use super::pick::{Pick, Types};
-use super::signature::{Encoding, Field, Part, Secrets, Signature, SignatureScheme, Timestamp};
+use super::signature::{Encoding, Field, Part, PublicKey, Secrets, Signature, SignatureScheme, Timestamp};
 
 /// A source without its name and keys. A preset is nothing but a value of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct SourceTemplate {
     pub public_url: Option<String>,
     /// See [`Signature::timestamp`].
     pub timestamp: Option<Timestamp>,
+    /// See [`Signature::public_keys`].
+    pub public_keys: Vec<PublicKey>,
     /// How the text of a secret becomes a key.
     pub key: KeyFormat,
     /// See [`Source::kind`](super::Source::kind); `None` if the user has to say it.
@@ -49,6 +51,7 @@ impl Default for SourceTemplate {
             signed: vec![Part::Body],
             public_url: None,
             timestamp: None,
+            public_keys: Vec::new(),
             key: KeyFormat { prefix: String::new(), encoding: KeyEncoding::Utf8 },
             kind: None,
             id: None,
@@ -65,12 +68,12 @@ impl Default for SourceTemplate {
 impl SourceTemplate {
     /// How requests are signed, with these keys.
     pub fn signature(self, secrets: Secrets) -> Signature {
-        let Self { scheme, signatures, encoding, signed, public_url, timestamp, .. } = self;
-        Signature { scheme, signatures, encoding, signed, public_url, timestamp, secrets }
+        let Self { scheme, signatures, encoding, signed, public_url, timestamp, public_keys, .. } = self;
+        Signature { scheme, signatures, encoding, signed, public_url, timestamp, secrets, public_keys }
     }
 
-    /// The keys of repeated requests that the template names, or the default ones of a source that is
-    /// verified by it, or not at all.
+    /// The keys of repeated requests that the template names, or the default ones of a source that
+    /// is verified by it, or not at all.
     pub fn dedupe(&self, is_verified: bool) -> Dedupe {
         let placeholder = self.placeholder.clone();
         match &self.dedupe {

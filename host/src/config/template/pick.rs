@@ -1,5 +1,5 @@
-//! Reads where an attribute is found: `{ json = "/pointer" }`, `{ header = "Name" }` or `{ fixed = "text" }`, or
-//! several values joined, `"{header:Name}.{json:/pointer}"`.
+//! Reads where an attribute is found: `{ json = "/pointer" }`, `{ header = "Name" }` or `{ fixed =
+//! "text" }`, or several values joined, `"{header:Name}.{json:/pointer}"`.
 
 use crate::config::raw::Item;
 use crate::config::source::Pick;
@@ -63,8 +63,8 @@ pub(super) fn form_field(item: &Item<'_>) -> Option<String> {
     Some(text.to_owned())
 }
 
-/// A JSON pointer, RFC 6901: empty or starting with `/`, `~` only as `~0` and `~1`. The empty one, the whole body, is
-/// refused, for the body is never a name.
+/// A JSON pointer, RFC 6901: empty or starting with `/`, `~` only as `~0` and `~1`. The empty one,
+/// the whole body, is refused, for the body is never a name.
 fn pointer(item: &Item<'_>) -> Option<String> {
     let text = item.text("\"/event/type\"")?;
     if is_pointer(text) {

@@ -90,8 +90,8 @@ fn read_part(item: &Item<'_>, name: &str) -> Option<Part> {
     part
 }
 
-/// An address without path, query and user: `https://hooks.example.com`, with a port if need be. A path
-/// in front of the host's own may stand behind it.
+/// An address without path, query and user: `https://hooks.example.com`, with a port if need be. A
+/// path in front of the host's own may stand behind it.
 fn read_public_url(item: &Item<'_>) -> Option<String> {
     let text = item.text("\"https://hooks.example.com\"")?;
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));

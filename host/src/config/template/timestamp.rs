@@ -36,7 +36,8 @@ pub(super) fn read(item: &Item<'_>, section: &mut Section<'_>, template: &mut So
         }
         return;
     };
-    // A signed timestamp that is missing leaves nothing to check; an unsigned one could be taken out by anyone.
+    // A signed timestamp that is missing leaves nothing to check; an unsigned one could be taken
+    // out by anyone.
     timestamp.required = is_signed;
     if let Some(tolerance_ms) = tolerance_item.and_then(|item| item.duration_ms(TOLERANCE_BOUNDS_MS)) {
         timestamp.tolerance_ms = tolerance_ms;

@@ -1,7 +1,7 @@
 //! Reads `verify = { … }` over a preset's template, or over the default one.
 
 use super::field::{self, Affixes};
-use super::{pick, signed, timestamp};
+use super::{pick, public_keys, signed, timestamp};
 use crate::config::raw::{Item, Section};
 use crate::config::source::{Encoding, Field, KeyEncoding, KeyFormat, SignatureScheme, SourceTemplate};
 
@@ -9,11 +9,11 @@ use crate::config::source::{Encoding, Field, KeyEncoding, KeyFormat, SignatureSc
 const MAX_HEADERS: usize = 8;
 
 /// The words for schemes; `None` is no verification.
-const SCHEMES: [(&str, Option<SignatureScheme>); 2] =
-    [("hmac-sha256", Some(SignatureScheme::HmacSha256)), ("none", None)];
+const SCHEMES: [(&str, Option<SignatureScheme>); 3] =
+    [("hmac-sha256", Some(SignatureScheme::HmacSha256)), ("none", None), ("ed25519", Some(SignatureScheme::Ed25519))];
 
-/// Reads the table into `template`; says whether requests are verified. The scheme may only be left out
-/// over a preset.
+/// Reads the table into `template`; says whether requests are verified. The scheme may only be left
+/// out over a preset.
 pub(super) fn read(item: &Item<'_>, template: &mut SourceTemplate, over_preset: bool) -> bool {
     let Some(mut section) = item.section("{ scheme = \"hmac-sha256\", header = \"X-Signature\" }") else {
         return true;
@@ -38,7 +38,11 @@ pub(super) fn read(item: &Item<'_>, template: &mut SourceTemplate, over_preset: 
     read_signature(item, &mut section, template);
     signed::read(&mut section, template);
     timestamp::read(item, &mut section, template);
-    read_key(&mut section, &mut template.key);
+    if template.scheme.has_secrets() {
+        read_key(&mut section, &mut template.key);
+    } else if let Some(keys) = section.take("public_keys") {
+        template.public_keys = public_keys::read(&keys);
+    }
     section.finish();
     true
 }

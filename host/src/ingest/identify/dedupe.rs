@@ -1,18 +1,19 @@
 //! The keys by which a repeated request is recognised.
 //!
-//! A key is the first 16 bytes of SHA-256 over: a domain, the length of the source's name in bytes as a
-//! 64-bit little-endian number, the name, and then what the domain stands for:
+//! A key is the first 16 bytes of SHA-256 over: a domain, the length of the source's name in bytes
+//! as a 64-bit little-endian number, the name, and then what the domain stands for:
 //! - `hookbox.dedupe.id`: the provider's id;
-//! - `hookbox.dedupe.type+body`: the type, with its length in front like the name, and the raw body;
+//! - `hookbox.dedupe.type+body`: the type, with its length in front like the name, and the raw
+//!   body;
 //! - `hookbox.dedupe.timestamp+body`: the timestamp's text and the type, both with their length in
 //!   front, and the body.
 //!
-//! No domain begins another one, so an id is never taken for a body, nor one source's key for another's.
-//! A request without an id, or without a timestamp, has no key of that kind; one without any key is
-//! never a duplicate.
+//! No domain begins another one, so an id is never taken for a body, nor one source's key for
+//! another's. A request without an id, or without a timestamp, has no key of that kind; one without
+//! any key is never a duplicate.
 //!
-//! Hosts before schema version 5 made a key of the body alone, `hookbox.dedupe.body`. While the store
-//! has such keys they are looked up as well, and no new ones are made: see [`LegacyKey`].
+//! Hosts before schema version 5 made a key of the body alone, `hookbox.dedupe.body`. While the
+//! store has such keys they are looked up as well, and no new ones are made: see [`LegacyKey`].
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -126,7 +127,8 @@ impl PlaceholderCheck {
     }
 }
 
-/// The header of the timestamp, if it is stored with an event: one that holds the signature as well is not.
+/// The header of the timestamp, if it is stored with an event: one that holds the signature as well
+/// is not.
 fn kept_timestamp(source: &Source) -> Option<String> {
     let Verify::Signature(signature) = &source.verify else { return None };
     let header = &signature.timestamp.as_ref()?.field.header;

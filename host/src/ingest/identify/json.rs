@@ -5,8 +5,9 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The deepest nesting that is looked into. Common parsers refuse what is deeper (`serde_json` beyond 127 levels), so
-/// a plugin could not read what the host had routed on; nothing here recurses for the body's sake.
+/// The deepest nesting that is looked into. Common parsers refuse what is deeper (`serde_json`
+/// beyond 127 levels), so a plugin could not read what the host had routed on; nothing here
+/// recurses for the body's sake.
 pub(super) const MAX_DEPTH: usize = 127;
 
 /// The pointers of one source, merged into a tree of keys.
@@ -109,8 +110,8 @@ impl Pointers {
     }
 }
 
-/// Whether brackets outside of strings nest deeper than [`MAX_DEPTH`]. What follows a syntax error does not matter:
-/// the parser will find it.
+/// Whether brackets outside of strings nest deeper than [`MAX_DEPTH`]. What follows a syntax error
+/// does not matter: the parser will find it.
 fn is_too_deep(body: &[u8]) -> bool {
     let opens = |byte: &u8| matches!(byte, b'[' | b'{');
     // Most bodies have fewer brackets than that in all, and counting them is cheap.

@@ -99,7 +99,8 @@ impl Reader<'_> {
         Some(text)
     }
 
-    /// A missing value is left out with the text in front of it; without the first there is nothing.
+    /// A missing value is left out with the text in front of it; without the first there is
+    /// nothing.
     fn joined(&mut self, what: &str, values: &[(String, Location)], end: &str) -> Option<String> {
         let mut text = String::new();
         for (index, (before, location)) in values.iter().enumerate() {

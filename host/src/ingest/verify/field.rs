@@ -8,8 +8,8 @@ use crate::ingest::header::{RepeatedHeader, single};
 
 /// The items of a field, without their prefix, in the order of the request.
 ///
-/// A list (a field with a separator) may be spread over several headers of the same name, as RFC 9110
-/// §5.3 has it; a single value may not. White space around an item does not belong to it.
+/// A list (a field with a separator) may be spread over several headers of the same name, as RFC
+/// 9110 §5.3 has it; a single value may not. White space around an item does not belong to it.
 #[derive(Debug)]
 pub(super) struct Items<'a, 'field> {
     headers: ValueIter<'a, HeaderValue>,

@@ -41,9 +41,9 @@ pub enum SignError {
     },
 }
 
-/// The headers that the source's provider would send with `body`, made with the first active secret:
-/// signature, timestamp and id, where the source has them in headers. A type that is taken from a
-/// header is the caller's to add.
+/// The headers that the source's provider would send with `body`, made with the first active
+/// secret: signature, timestamp and id, where the source has them in headers. A type that is taken
+/// from a header is the caller's to add.
 ///
 /// `id` is the provider's id of the delivery, `unix_seconds` the time of sending.
 ///

@@ -1,8 +1,10 @@
 //! How a source's requests are checked, made ready once for every configuration.
 
 use axum::http::HeaderName;
+use secrecy::SecretSlice;
 
 use super::candidates::Candidates;
+use super::ed25519::Ed25519;
 use super::field::Items;
 use super::head::Head;
 use super::hmac::HmacSha256;
@@ -186,13 +188,22 @@ impl SignatureCheck {
 
 /// The scheme of a source with its keys, or a text that says what is missing.
 pub(super) fn scheme(signature: &Signature) -> Result<Box<dyn Scheme>, String> {
-    let secrets = match &signature.secrets {
-        Secrets::Set(all) => all.as_slice(),
-        Secrets::Generated { secret, .. } => std::slice::from_ref(secret),
-        Secrets::Missing(what) => return Err(what.clone()),
-    };
-    let empty = || "every secret is empty".to_owned();
     match signature.scheme {
-        SignatureScheme::HmacSha256 => Ok(Box::new(HmacSha256::new(secrets).ok_or_else(empty)?)),
+        SignatureScheme::HmacSha256 => {
+            let scheme = HmacSha256::new(secrets(signature)?);
+            Ok(Box::new(scheme.ok_or_else(|| "every secret is empty".to_owned())?))
+        }
+        SignatureScheme::Ed25519 => {
+            let scheme = Ed25519::new(&signature.public_keys);
+            Ok(Box::new(scheme.ok_or_else(|| "`public_keys` is empty".to_owned())?))
+        }
+    }
+}
+
+fn secrets(signature: &Signature) -> Result<&[SecretSlice<u8>], String> {
+    match &signature.secrets {
+        Secrets::Set(all) => Ok(all),
+        Secrets::Generated { secret, .. } => Ok(std::slice::from_ref(secret)),
+        Secrets::Missing(what) => Err(what.clone()),
     }
 }

@@ -1,8 +1,8 @@
 //! The client that a trusted proxy forwards for: `X-Forwarded-For`, and `Forwarded` (RFC 7239).
 //!
-//! Each proxy appends the address that connected to it, so the list is read from its right end, past
-//! trusted proxies. The first address that is not trusted is the client; everything to the left of it
-//! is the client's own claim and is ignored.
+//! Each proxy appends the address that connected to it, so the list is read from its right end,
+//! past trusted proxies. The first address that is not trusted is the client; everything to the
+//! left of it is the client's own claim and is ignored.
 //!
 //! `X-Forwarded-For` wins where both are there: most proxies append to it alone and pass the other
 //! header on as the client sent it.
@@ -19,7 +19,8 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The most proxies in a chain.
 const MAX_HOPS: usize = 32;
 
-/// The address that the trusted proxies forward for; `None` if they do not name one that can be read.
+/// The address that the trusted proxies forward for; `None` if they do not name one that can be
+/// read.
 pub(super) fn client(headers: &HeaderMap, trusted: &Networks) -> Option<IpAddr> {
     nearest(headers, &X_FORWARDED_FOR, address, trusted)
         .or_else(|| nearest(headers, &FORWARDED, |element| address(forwarded_for(element)?), trusted))
@@ -52,8 +53,8 @@ fn address(text: &str) -> Option<IpAddr> {
     address.map(|address| address.to_canonical())
 }
 
-/// The node of `for=` in one element, without its quotes. No address contains `;`, `,` or `"`, so an
-/// element with such a quoted string is split wrongly and reads as malformed, which it may.
+/// The node of `for=` in one element, without its quotes. No address contains `;`, `,` or `"`, so
+/// an element with such a quoted string is split wrongly and reads as malformed, which it may.
 fn forwarded_for(element: &str) -> Option<&str> {
     let mut nodes = element.split(';').filter_map(|pair| {
         let (name, value) = pair.trim().split_once('=')?;

@@ -1,8 +1,8 @@
 //! The phase of one connection: busy with a request, replying, idle, or told to close.
 //!
-//! A connection is *idle* from its opening, or from the end of its last reply, until the last byte of
-//! the next request's header. The phase is one number that changes by compare-and-swap, so a connection
-//! that is told to close has no request under way and never begins one.
+//! A connection is *idle* from its opening, or from the end of its last reply, until the last byte
+//! of the next request's header. The phase is one number that changes by compare-and-swap, so a
+//! connection that is told to close has no request under way and never begins one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

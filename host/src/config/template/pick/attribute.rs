@@ -9,8 +9,8 @@ const MAX_HEADER_BYTES: usize = 128;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::config) enum Attribute {
     Type,
-    /// Not fixed, or every request after the first would be a duplicate. Not joined, or two ids might read alike:
-    /// `a-b` and `c` as `a` and `b-c`.
+    /// Not fixed, or every request after the first would be a duplicate. Not joined, or two ids
+    /// might read alike: `a-b` and `c` as `a` and `b-c`.
     Id,
     Subject,
 }

@@ -1,4 +1,5 @@
-//! Reads `"{header:X-Event}.{json:/action}"`: values and the text between them. There is no escape for braces.
+//! Reads `"{header:X-Event}.{json:/action}"`: values and the text between them. There is no escape
+//! for braces.
 
 use super::attribute::{Attribute, header_name, is_pointer, is_reserved, pointer_help};
 use crate::config::raw::{Item, did_you_mean};

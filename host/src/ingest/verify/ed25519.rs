@@ -1,0 +1,49 @@
+//! Ed25519 (RFC 8032): the provider signs with its private key, the host knows the public one.
+
+use ring::signature::{ED25519, UnparsedPublicKey};
+
+use super::candidates::Candidates;
+use super::message::Message;
+use super::scheme::Scheme;
+use crate::config::source::PublicKey;
+
+/// The length of a signature, in bytes.
+const SIGNATURE_BYTES: usize = 64;
+
+/// One or more public keys.
+#[derive(Debug)]
+pub(super) struct Ed25519 {
+    keys: Vec<UnparsedPublicKey<PublicKey>>,
+}
+
+impl Ed25519 {
+    /// With these keys, or `None` if there is none.
+    pub(super) fn new(keys: &[PublicKey]) -> Option<Self> {
+        let keys: Vec<_> = keys.iter().map(|key| UnparsedPublicKey::new(&ED25519, *key)).collect();
+        (!keys.is_empty()).then_some(Self { keys })
+    }
+}
+
+impl Scheme for Ed25519 {
+    fn fits(&self, bytes: usize) -> bool {
+        bytes == SIGNATURE_BYTES
+    }
+
+    fn keys(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Nothing here is secret, so the first match ends the search.
+    fn matching_key(&self, message: &Message<'_>, candidates: &Candidates) -> Option<u32> {
+        let mut bytes = Vec::new();
+        message.each(|piece| bytes.extend_from_slice(piece));
+        let matches = |key: &UnparsedPublicKey<PublicKey>| {
+            candidates.iter().any(|candidate| key.verify(&bytes, candidate).is_ok())
+        };
+        self.keys.iter().position(matches).and_then(|at| u32::try_from(at).ok())
+    }
+
+    fn sign(&self, _: &Message<'_>) -> Option<Vec<u8>> {
+        None
+    }
+}

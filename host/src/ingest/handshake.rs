@@ -27,7 +27,7 @@ pub(super) struct Handshake {
 #[derive(Debug)]
 pub(super) struct HandshakeAnswer {
     pub(super) status: StatusCode,
-    pub(super) headers: &'static [(HeaderName, HeaderValue)],
+    pub(super) headers: [(HeaderName, HeaderValue); 1],
 }
 
 /// The handshakes of every source.
@@ -36,7 +36,7 @@ static HANDSHAKES: [Handshake; 1] = [
     Handshake {
         name: "options",
         method: Method::OPTIONS,
-        answer: HandshakeAnswer { status: StatusCode::NO_CONTENT, headers: &[(ALLOW, METHODS)] },
+        answer: HandshakeAnswer { status: StatusCode::NO_CONTENT, headers: [(ALLOW, METHODS)] },
     },
 ];
 

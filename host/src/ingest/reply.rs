@@ -193,7 +193,7 @@ impl IngestReply {
                 let body = format!(r#"{{"id":"{id}","status":"{status}"}}"#);
                 answer(StatusCode::OK, body, &[(CONTENT_TYPE, HeaderValue::from_static("application/json"))])
             }
-            Self::Handshake(Handshake { answer: given, .. }) => answer(given.status, String::new(), given.headers),
+            Self::Handshake(Handshake { answer: given, .. }) => answer(given.status, String::new(), &given.headers),
             Self::Healthy => {
                 let json = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
                 answer(StatusCode::OK, r#"{"status":"live"}"#.to_owned(), &[json, (CACHE_CONTROL, NO_STORE)])

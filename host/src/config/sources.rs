@@ -113,13 +113,15 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<UnkeyedSource> {
     Some(UnkeyedSource { name: item.key.to_owned(), preset, template, is_verified, found })
 }
 
-/// Refuses a source that lacks what no preset can say for it.
+/// Refuses a source that lacks what no preset can say for it. A value that was refused in its own
+/// place is reported there only.
 fn check_own(item: &Item<'_>, template: &SourceTemplate) {
-    if template.signed.contains(&Part::Url) && template.public_url.is_none() {
+    let says = |key| item.value.as_table().is_some_and(|table| table.get_key_value(key).is_some());
+    if template.signed.contains(&Part::Url) && template.public_url.is_none() && !says("public_url") {
         let help = "add how the provider reaches this host: `public_url = \"https://hooks.example.com\"`";
         item.refuse_key("signs the {url}, but does not say what it is", help);
     }
-    if !template.scheme.has_secrets() && template.public_keys.is_empty() {
+    if !template.scheme.has_secrets() && template.public_keys.is_empty() && !says("public_keys") {
         item.refuse_key("names no public key", "copy it from the provider: `public_keys = [\"03a107bf…\"]`");
     }
 }

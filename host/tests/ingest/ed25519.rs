@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use bytes::Bytes;
-use hookbox::config::{Config, MakeSecrets, Surroundings};
+use hookbox::config::{MakeSecrets, Partial, Surroundings};
 use hookbox::ingest::{Refusal, SignError, SourceRuntime, Unverified, sign};
 
 use super::vectors::header_map;
@@ -28,9 +28,9 @@ fn source(verify: &str, keys: &[&str]) -> SourceRuntime {
          verify = {{ scheme = \"ed25519\", {verify}, public_keys = {keys:?} }}\n"
     );
     let around = Surroundings { make_secrets: MakeSecrets::No, env: &|_| None::<OsString> };
-    let config = Config::parse(Path::new("/config.toml"), &text, around);
-    let config = config.unwrap_or_else(|problems| panic!("{}", problems.render(false)));
-    SourceRuntime::new(config.sources["acme"].clone())
+    let source = Partial::parse(Path::new("/config.toml"), &text, around).take_source("acme");
+    let source = source.expect("it is a section");
+    SourceRuntime::new(source.unwrap_or_else(|problems| panic!("{}", problems.render(false))))
 }
 
 fn check(source: &SourceRuntime, headers: &[(&str, &str)], body: &[u8], now_s: i64) -> Result<Option<u32>, Refusal> {

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
-use hookbox::config::{Config, MakeSecrets, Surroundings};
+use hookbox::config::{MakeSecrets, Partial, Surroundings};
 use hookbox::ingest::{Head, Refusal, SignError, SourceRuntime, Unverified, sign};
 use sha2::Sha256;
 
@@ -27,9 +27,9 @@ fn source(verify: &str, secret: &str) -> SourceRuntime {
         format!("[sources.acme]\nsecrets = [{{ env = \"S\" }}]\ntype = {{ json = \"/type\" }}\nverify = {verify}\n");
     let env = |_: &str| Some(OsString::from(secret));
     let around = Surroundings { make_secrets: MakeSecrets::No, env: &env };
-    let config = Config::parse(Path::new("/config.toml"), &text, around);
-    let config = config.unwrap_or_else(|problems| panic!("{}", problems.render(false)));
-    SourceRuntime::new(config.sources["acme"].clone())
+    let source = Partial::parse(Path::new("/config.toml"), &text, around).take_source("acme");
+    let source = source.expect("it is a section");
+    SourceRuntime::new(source.unwrap_or_else(|problems| panic!("{}", problems.render(false))))
 }
 
 /// A request to be checked.

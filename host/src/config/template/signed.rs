@@ -22,14 +22,17 @@ static PARTS: [(&str, Part); 8] = [
 
 /// Reads both keys of `verify` into `template`.
 pub(super) fn read(section: &mut Section<'_>, template: &mut SourceTemplate) {
-    if let Some(parts) = section.take("signed").and_then(|item| read_parts(&item)) {
+    let item = section.take("signed");
+    let parts = item.as_ref().and_then(read_parts);
+    let was_refused = item.is_some() && parts.is_none();
+    if let Some(parts) = parts {
         template.signed = parts;
     }
     let signs_url = template.signed.contains(&Part::Url);
     match section.take("public_url") {
         Some(url) if signs_url => template.public_url = read_public_url(&url),
-        Some(url) => url.refuse_key("has no use", "take it out, or sign the {url}"),
-        None => {}
+        Some(url) if !was_refused => url.refuse_key("has no use", "take it out, or sign the {url}"),
+        _ => {}
     }
 }
 

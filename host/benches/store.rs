@@ -1,7 +1,7 @@
 //! What becomes durable: batches of events, and batches of settlements, each one commit.
 //!
 //! The store's writer takes whatever has queued while it was busy, so what is in a commit is a matter of time. Here its
-//! desk keeps it waiting until a whole batch has queued, and there is one commit a round.
+//! dispatcher keeps it waiting until a whole batch has queued, and there is one commit a round.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -13,7 +13,8 @@ use hookbox::clock::Clock;
 use hookbox::event::{AttemptRecord, Digest, LogLine, NewEvent, Outcome, PluginName};
 use hookbox::ingest::SourceRuntime;
 use hookbox::store::{
-    Appended, Desk, KvTransaction, Lease, Next, Pending, Place, Room, Settled, Settlement, Sqlite, SqliteOptions, Store,
+    Appended, DispatchHandle, Health, KvTransaction, Lease, LeasePermit, MemoryReservation, Next, Pending, Queue,
+    Settled, Settlement, Sqlite, SqliteOptions,
 };
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
@@ -31,7 +32,7 @@ const FILE: &str = "bench.db";
 /// Bytes of each body.
 const BODY_BYTES: usize = 230;
 
-/// So many events appended in one commit, each with a delivery that is born leased.
+/// So many events appended in one commit, each with a delivery that is leased on insert.
 pub(crate) fn append(events: usize) -> Stage {
     let bench = Rc::new(Bench::open());
     Box::new(move || {
@@ -59,7 +60,7 @@ pub(crate) fn move_keys(keys: u16) -> Stage {
         event.dedupe = (0..keys).map(key).collect();
         bench.append(vec![event]);
         let mut others = vec![keyless; EVENTS_A_TURN - 1];
-        // For the desk one delivery is enough to keep the writer waiting.
+        // For the dispatcher one delivery is enough to keep the writer waiting.
         others[1..].iter_mut().for_each(|event| event.targets.clear());
         (bench.clone(), others)
     };
@@ -98,7 +99,7 @@ fn settlement(again: bool) -> Settlement {
         calls: Vec::new(),
         plugin_digest: Some(Digest([7; 32])),
     };
-    Settlement { next: if again { Next::RetryAt(NOW_MS + 1_000) } else { done }, record: Some(record) }
+    Settlement { next: if again { Next::RetryIn(Duration::from_secs(1)) } else { done }, record: Some(record) }
 }
 
 /// A store whose commits this thread begins.
@@ -124,8 +125,8 @@ impl Bench {
         let options = SqliteOptions { longest_work, ..SqliteOptions::at(folder.path().join(FILE), clock) };
         let store = Sqlite::open(options).expect("a store");
         let ((leases, leased), (go, wait)) = (channel(), channel());
-        let hand = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
-        store.attach(Arc::new(HoldingDesk { hand, leases, wait: Mutex::new(wait) }));
+        let budget = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
+        store.attach(Arc::new(HoldingDispatch { budget, leases, wait: Mutex::new(wait) }));
         let (provider, next) = (Provider::new(), Cell::new(0));
         let runtime = Builder::new_current_thread().build().expect("a runtime");
         let source_runtime = provider.source_runtime();
@@ -166,7 +167,7 @@ impl Bench {
 
     /// Lets the writer take what has queued, and waits until it is durable.
     fn commit<T>(&self, waiting: Vec<Pending<'_, T>>, check: impl Fn(T)) {
-        self.go.as_ref().expect("it is taken at the end").send(()).expect("the desk waits");
+        self.go.as_ref().expect("it is taken at the end").send(()).expect("the dispatcher waits");
         self.wait_for(waiting).into_iter().for_each(check);
     }
 
@@ -185,34 +186,35 @@ impl Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        // The desk keeps nobody waiting any more.
+        // The dispatcher keeps nobody waiting any more.
         self.go = None;
         let _ = self.runtime.block_on(self.store.close());
     }
 }
 
-/// Takes every delivery, and keeps the writer waiting after each commit. A desk of a host must not do that.
-struct HoldingDesk {
-    hand: Arc<Semaphore>,
+/// Takes every delivery, and keeps the writer waiting after each commit. The dispatcher of a host must not do that.
+#[derive(Debug)]
+struct HoldingDispatch {
+    budget: Arc<Semaphore>,
     leases: Sender<Vec<Lease>>,
     wait: Mutex<Receiver<()>>,
 }
 
-impl HoldingDesk {
+impl HoldingDispatch {
     fn hold(&self) {
         // An error means that it is the end.
         let _ = self.wait.lock().unwrap_or_else(PoisonError::into_inner).recv();
     }
 }
 
-impl Desk for HoldingDesk {
-    fn reserve(&self, _plugin: &str, _body_bytes: usize) -> Option<Place> {
-        Some(Place { hand: self.hand.clone().try_acquire_owned().ok()?, room: None })
+impl DispatchHandle for HoldingDispatch {
+    fn permit(&self, _plugin: &str, _body_bytes: usize) -> Option<LeasePermit> {
+        Some(LeasePermit { budget: self.budget.clone().try_acquire_owned().ok()?, memory: None })
     }
 
-    fn room(&self, _plugin: &str, _body_bytes: usize) -> Option<Room> {
-        let some = || self.hand.clone().try_acquire_owned().ok();
-        Some(Room { share: some()?, all: some()? })
+    fn memory(&self, _plugin: &str, _body_bytes: usize) -> Option<MemoryReservation> {
+        let some = || self.budget.clone().try_acquire_owned().ok();
+        Some(MemoryReservation { plugin: some()?, total: some()? })
     }
 
     fn deliver(&self, leases: Vec<Lease>) {
@@ -221,7 +223,7 @@ impl Desk for HoldingDesk {
         self.hold();
     }
 
-    fn posted(&self, _plugin: &PluginName, _due_ms: i64) {
+    fn notify(&self, _plugin: &PluginName, _due_in: Duration) {
         self.hold();
     }
 }

@@ -188,6 +188,7 @@ impl App {
         let store: Arc<dyn Store> = self.store.clone();
         let dispatcher = Arc::new(Dispatcher::start(Parts {
             store: store.clone(),
+            reads: store.clone(),
             config: self.config.clone(),
             shelf: self.shelf.clone(),
             clock: self.clock.clone(),

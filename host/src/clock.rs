@@ -246,6 +246,16 @@ impl Clock {
     }
 }
 
+/// So long after a time in Unix milliseconds; the end of all time if that is beyond it.
+pub fn after_ms(unix_ms: i64, time: Duration) -> i64 {
+    unix_ms.saturating_add(i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// How long it is from one time in Unix milliseconds to another; nothing if that has passed.
+pub fn until(from_ms: i64, to_ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(to_ms.saturating_sub(from_ms)).unwrap_or(0))
+}
+
 /// Unix milliseconds as people read them: RFC 3339, UTC, with milliseconds. A time out of range is shown as the epoch.
 pub fn rfc3339(unix_ms: i64) -> String {
     format!("{:.3}", jiff::Timestamp::from_millisecond(unix_ms).unwrap_or_default())

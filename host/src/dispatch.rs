@@ -1,7 +1,7 @@
 //! The second half of the road: permit → lease → invoke → verdict → settle.
 //!
 //! Each loaded plugin has a *lane*: a bounded hand of leases, and a smaller number of attempts that run at once. A
-//! delivery whose batch finds a free place is born leased and comes here in memory; everything else is leased when it
+//! delivery whose batch finds a free permit is leased on insert and comes here in memory; everything else is leased when it
 //! is due. What a host held when it died goes through a second lane of the plugin, one at a time, so that a second
 //! crash leaves few that it can have been.
 //!
@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::event::PluginName;
 use crate::fair::FairPool;
 use crate::plugins::Shelf;
-use crate::store::{Desk, Lease, Place, Room, Store};
+use crate::store::{DispatchHandle, Lease, LeasePermit, MemoryReservation, Queue, Read};
 use crate::tasks;
 
 mod attempt;
@@ -64,7 +64,9 @@ const COUNT_LINES: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct Parts {
     /// Where leases come from and settlements go.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn Queue>,
+    /// Answers what plugins ask of their keys.
+    pub reads: Arc<dyn Read>,
     /// Routes for emitted events, settings of plugins.
     pub config: Arc<ArcSwap<Config>>,
     /// What can be invoked.
@@ -236,14 +238,14 @@ impl Hub {
         tasks::spawn_on(&self.parts.runtime, self.tasks.track_future(work));
     }
 
-    /// Room in memory for a body in this lane.
-    fn room(&self, lane: &Lane, body_bytes: usize) -> Option<Room> {
+    /// Memory for a body in this lane.
+    fn memory(&self, lane: &Lane, body_bytes: usize) -> Option<MemoryReservation> {
         let kib = u32::try_from(body_bytes.div_ceil(1024)).unwrap_or(u32::MAX);
         if !bodies::may_take(lane.held_kib(), kib as usize, self.held_kib.available_permits()) {
             return None;
         }
-        let share = lane.share(kib)?;
-        Some(Room { share, all: self.held_kib.clone().try_acquire_many_owned(kib).ok()? })
+        let plugin = lane.share(kib)?;
+        Some(MemoryReservation { plugin, total: self.held_kib.clone().try_acquire_many_owned(kib).ok()? })
     }
 
     /// How a plugin fares that has just come.
@@ -251,7 +253,7 @@ impl Hub {
         Health::new(plugin.clone(), self.parts.clock.clone(), self.owing.clone())
     }
 
-    /// Starts an attempt. The lease comes with its place, so there are never more than the hands hold.
+    /// Starts an attempt. The lease comes with its permit, so there are never more than the lease budgets allow.
     fn start(self: &Arc<Self>, lane: Arc<Lane>, lease: Lease, probe: Option<Probe>) {
         self.spawn(attempt::run(self.clone(), lane, lease, probe));
     }
@@ -261,36 +263,36 @@ impl Hub {
 #[derive(Debug)]
 struct Front(Weak<Hub>);
 
-impl Desk for Front {
-    fn reserve(&self, plugin: &str, body_bytes: usize) -> Option<Place> {
+impl DispatchHandle for Front {
+    fn permit(&self, plugin: &str, body_bytes: usize) -> Option<LeasePermit> {
         let hub = self.0.upgrade().filter(|hub| !hub.stopping.is_cancelled())?;
         let lanes = hub.lanes.load();
         let lane = &lanes.get(plugin)?.usual;
-        let hand = lane.place_for_newborn()?;
-        Some(Place { hand, room: Some(hub.room(lane, body_bytes)?) })
+        let budget = lane.place_for_newborn()?;
+        Some(LeasePermit { budget, memory: Some(hub.memory(lane, body_bytes)?) })
     }
 
-    fn room(&self, plugin: &str, body_bytes: usize) -> Option<Room> {
+    fn memory(&self, plugin: &str, body_bytes: usize) -> Option<MemoryReservation> {
         let hub = self.0.upgrade()?;
         let lanes = hub.lanes.load();
-        hub.room(&lanes.get(plugin)?.usual, body_bytes)
+        hub.memory(&lanes.get(plugin)?.usual, body_bytes)
     }
 
     fn deliver(&self, leases: Vec<Lease>) {
         let Some(hub) = self.0.upgrade() else { return };
         let lanes = hub.lanes.load();
         for lease in leases {
-            // A plugin that went away since its place was reserved has no lane: its lease is given back.
+            // A plugin that went away since its permit was taken has no lane: its lease is given back.
             let lane = lanes.get(&lease.plugin).map(|both| both.usual.clone());
             let gone = || Arc::new(Lane::closed(lease.plugin.clone(), hub.health(&lease.plugin)));
             hub.start(lane.unwrap_or_else(gone), lease, None);
         }
     }
 
-    fn posted(&self, plugin: &PluginName, due_ms: i64) {
+    fn notify(&self, plugin: &PluginName, due_in: Duration) {
         let Some(hub) = self.0.upgrade() else { return };
         if let Some(both) = hub.lanes.load().get(plugin) {
-            both.usual.posted(due_ms, hub.parts.clock.host_ms());
+            both.usual.posted(due_in, hub.parts.clock.host_ms());
         }
     }
 }

@@ -146,7 +146,7 @@ pub struct NewEvent {
     pub provider_id: Option<String>,
     /// A repeated key within the dedupe window makes this a duplicate; empty for emitted events.
     pub dedupe: Vec<DedupeKey>,
-    /// Makes a duplicate as well, and is never taken; only while [`Store::has_legacy_keys`](crate::store::Store).
+    /// Makes a duplicate as well, and is never taken; only while [`Queue::has_legacy_keys`](crate::store::Queue).
     pub legacy_key: Option<LegacyKey>,
     /// Request headers kept by allow-list, names in lower case.
     pub headers: Vec<(String, String)>,

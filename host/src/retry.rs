@@ -68,7 +68,7 @@ impl RetryPolicy {
 
 /// What happens next to a delivery whose attempt failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
+pub enum AfterFailure {
     /// Tried again this many milliseconds from now.
     RetryInMs(u64),
     /// Among the dead letters.
@@ -79,11 +79,17 @@ pub enum Next {
 ///
 /// `after_ms` is the plugin's own wish and stands above the backoff; `random` is drawn evenly from [0, 1). A reject is
 /// final; a crash is decided by the store, which counts them.
-pub fn after_failure(outcome: Outcome, attempt: u32, after_ms: Option<u64>, policy: &RetryPolicy, random: f64) -> Next {
+pub fn after_failure(
+    outcome: Outcome,
+    attempt: u32,
+    after_ms: Option<u64>,
+    policy: &RetryPolicy,
+    random: f64,
+) -> AfterFailure {
     if outcome == Outcome::Reject || attempt >= policy.max_attempts {
-        return Next::Dead;
+        return AfterFailure::Dead;
     }
-    Next::RetryInMs(after_ms.map_or_else(|| policy.delay_ms(attempt, random), |wish| wish.min(MAX_DELAY_MS)))
+    AfterFailure::RetryInMs(after_ms.map_or_else(|| policy.delay_ms(attempt, random), |wish| wish.min(MAX_DELAY_MS)))
 }
 
 #[cfg(test)]
@@ -100,21 +106,24 @@ mod tests {
 
     #[test]
     fn a_reject_is_dead_at_once() {
-        assert_eq!(after_failure(Outcome::Reject, 1, Some(5), &RetryPolicy::default(), 0.5), Next::Dead);
+        assert_eq!(after_failure(Outcome::Reject, 1, Some(5), &RetryPolicy::default(), 0.5), AfterFailure::Dead);
     }
 
     #[test]
     fn the_last_attempt_is_followed_by_the_dead_letters() {
         let policy = RetryPolicy { max_attempts: 3, ..RetryPolicy::default() };
-        assert!(matches!(after_failure(Outcome::Trap, 2, None, &policy, 0.5), Next::RetryInMs(_)));
-        assert_eq!(after_failure(Outcome::Trap, 3, None, &policy, 0.5), Next::Dead);
+        assert!(matches!(after_failure(Outcome::Trap, 2, None, &policy, 0.5), AfterFailure::RetryInMs(_)));
+        assert_eq!(after_failure(Outcome::Trap, 3, None, &policy, 0.5), AfterFailure::Dead);
     }
 
     #[test]
     fn a_plugins_wish_for_a_delay_is_honoured() {
         let policy = RetryPolicy::default();
-        assert_eq!(after_failure(Outcome::Retry, 1, Some(90_000), &policy, 0.1), Next::RetryInMs(90_000));
-        assert_eq!(after_failure(Outcome::Retry, 1, Some(u64::MAX), &policy, 0.1), Next::RetryInMs(MAX_DELAY_MS));
+        assert_eq!(after_failure(Outcome::Retry, 1, Some(90_000), &policy, 0.1), AfterFailure::RetryInMs(90_000));
+        assert_eq!(
+            after_failure(Outcome::Retry, 1, Some(u64::MAX), &policy, 0.1),
+            AfterFailure::RetryInMs(MAX_DELAY_MS)
+        );
     }
 
     proptest! {

@@ -19,7 +19,7 @@ use crate::dispatch::BreakerView;
 use crate::event::{self, PluginName, UNIDENTIFIED};
 use crate::ingest::Lately;
 use crate::plugins::Slot;
-use crate::store::PluginCounts;
+use crate::store::{self, PluginCounts};
 use crate::text;
 
 /// Says what this door's metrics mean.
@@ -73,8 +73,11 @@ pub(super) fn describe_metrics() {
     (status = 200, description = "How much there is of what", body = Stats),
     (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
 ))]
-pub(super) async fn show_stats(State(admin): State<Arc<Admin>>, Ask(NoQuery {}): Ask<NoQuery>) -> Json<Stats> {
-    Json(admin.store.stats().into())
+pub(super) async fn show_stats(
+    State(admin): State<Arc<Admin>>,
+    Ask(NoQuery {}): Ask<NoQuery>,
+) -> Result<Json<Stats>, Problem> {
+    Ok(Json(admin.store.stats().await?.into()))
 }
 
 /// Metrics in the Prometheus text format.
@@ -84,7 +87,7 @@ pub(super) async fn show_stats(State(admin): State<Arc<Admin>>, Ask(NoQuery {}):
 ))]
 pub(super) async fn show_metrics(State(admin): State<Arc<Admin>>) -> Response {
     // The counts are the store's; they become metrics when somebody looks.
-    let stats = admin.store.stats();
+    let stats = admin.store.stats().await.unwrap_or_default();
     metrics::gauge!("hookbox_stored_events").set(stats.events as f64);
     for (plugin, counts) in &stats.plugins {
         for state in event::State::ALL {
@@ -135,7 +138,8 @@ pub(super) async fn show_liveness(State(admin): State<Arc<Admin>>) -> Json<Healt
     (status = 503, description = "It does not", body = Health),
 ))]
 pub(super) async fn show_readiness(State(admin): State<Arc<Admin>>) -> (StatusCode, Json<Health>) {
-    let (generation, mut problems) = attention(&admin);
+    let stats = admin.store.stats().await.unwrap_or_default();
+    let (generation, mut problems) = attention(&admin, &stats);
     let (code, status) = match admin.store.trouble() {
         Some(error) => {
             problems.insert(0, Trouble { part: "store", name: None, detail: error.to_string() });
@@ -148,7 +152,7 @@ pub(super) async fn show_readiness(State(admin): State<Arc<Admin>>) -> (StatusCo
 }
 
 /// What is wrong although the host serves: the last good configuration and plugins stay in use.
-fn attention(admin: &Admin) -> (u64, Vec<Trouble>) {
+fn attention(admin: &Admin, stats: &store::Stats) -> (u64, Vec<Trouble>) {
     let condition = admin.status.get();
     let trouble = |part, name: Option<&str>, detail: String| Trouble { part, name: name.map(str::to_owned), detail };
     let clock = super::clock::trouble(&admin.clock, admin.config.load().store.dedupe_window_ms);
@@ -163,7 +167,7 @@ fn attention(admin: &Admin) -> (u64, Vec<Trouble>) {
     let shelf = admin.shelf.load();
     let folder = shelf.problems().iter().map(|problem| trouble("plugins_dir", None, problem.clone()));
     // One that is being compiled wants patience, not attention; one that is held is not broken while an older one runs.
-    let (config_now, stats) = (admin.config.load(), admin.store.stats());
+    let config_now = admin.config.load();
     let routes = &config_now.routes;
     let open = |name: &PluginName| stats.plugins.get(name).map_or(0, PluginCounts::open);
     let fine = |name: &PluginName, slot: &Slot| match slot.state() {

@@ -169,11 +169,12 @@ pub(super) fn known_plugins<'a>(shelf: &'a Shelf, stats: &'a Stats) -> BTreeMap<
 pub(super) async fn list_plugins(
     State(admin): State<Arc<Admin>>,
     Ask(NoQuery {}): Ask<NoQuery>,
-) -> Json<Listing<Plugin>> {
-    let (shelf, config, stats) = (admin.shelf.load(), admin.config.load(), admin.store.stats());
+) -> Result<Json<Listing<Plugin>>, Problem> {
+    let stats = admin.store.stats().await?;
+    let (shelf, config) = (admin.shelf.load(), admin.config.load());
     let plugin = |(name, slot)| Plugin::of(name, slot, admin.breakers.of(name), &config, &stats);
     let items = known_plugins(&shelf, &stats).into_iter().map(plugin).collect();
-    Json(Listing { items, next_cursor: None })
+    Ok(Json(Listing { items, next_cursor: None }))
 }
 
 /// Show one plugin.
@@ -187,7 +188,8 @@ pub(super) async fn show_plugin(
     Ask(NoQuery {}): Ask<NoQuery>,
     Id(name): Id<String>,
 ) -> Result<Json<Plugin>, Problem> {
-    let (shelf, config, stats) = (admin.shelf.load(), admin.config.load(), admin.store.stats());
+    let stats = admin.store.stats().await?;
+    let (shelf, config) = (admin.shelf.load(), admin.config.load());
     let plugins = known_plugins(&shelf, &stats);
     let found = plugins.iter().find(|(known, _)| known.as_ref() == name);
     let (name, slot) = found.ok_or_else(|| no_plugin(&name, plugins.keys().map(|known| known.as_ref())))?;

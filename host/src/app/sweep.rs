@@ -2,13 +2,14 @@
 //! set, or the host was off, a short while ago.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::store::{Keep, Store};
+use crate::store::{Keep, Operate};
 
 /// How often old events are looked for, in milliseconds.
 const PERIOD_MS: i64 = 10 * 60 * 1000;
@@ -17,14 +18,18 @@ const PERIOD_MS: i64 = 10 * 60 * 1000;
 const BREATH_MS: i64 = 20;
 
 /// Sweeps at the start and then regularly, until `closing`.
-pub(super) async fn run(store: Arc<dyn Store>, config: Arc<ArcSwap<Config>>, clock: Clock, closing: CancellationToken) {
+pub(super) async fn run(
+    store: Arc<dyn Operate>,
+    config: Arc<ArcSwap<Config>>,
+    clock: Clock,
+    closing: CancellationToken,
+) {
     loop {
         let settings = config.load().store.clone();
         let begun_ms = clock.host_ms();
-        let now_ms = clock.deletion_ms();
         let keep = Keep {
-            events_since_ms: now_ms.saturating_sub_unsigned(settings.retention_ms),
-            dedupe_since_ms: now_ms.saturating_sub_unsigned(settings.dedupe_window_ms),
+            events: Duration::from_millis(settings.retention_ms),
+            dedupe_keys: Duration::from_millis(settings.dedupe_window_ms),
         };
         let pause_ms = match store.sweep(keep).await {
             Ok(true) => BREATH_MS,

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, News};
 use crate::config::Config;
-use crate::store::Store;
+use crate::store::Operate;
 
 /// How often the time is noted although nothing is written, in milliseconds.
 const NOTE_EVERY_MS: u64 = 10 * 60 * 1000;
@@ -18,7 +18,12 @@ const NOTE_EVERY_MS: u64 = 10 * 60 * 1000;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Watches until `closing`.
-pub(super) async fn run(store: Arc<dyn Store>, config: Arc<ArcSwap<Config>>, clock: Clock, closing: CancellationToken) {
+pub(super) async fn run(
+    store: Arc<dyn Operate>,
+    config: Arc<ArcSwap<Config>>,
+    clock: Clock,
+    closing: CancellationToken,
+) {
     let mut noted_ms = clock.monotonic_ms();
     loop {
         let news = clock.look();

@@ -14,13 +14,13 @@ use super::health::Probe;
 use super::lane::Lane;
 use super::verdict::{self, Facts};
 use super::weight;
-use crate::clock::rfc3339;
-use crate::config::PluginLog;
+use crate::clock::{after_ms, rfc3339};
+use crate::config::{PluginLog, PluginSettings};
 use crate::event::{AttemptRecord, Outcome, PluginName};
 use crate::fair::FairPermit;
 use crate::plugins::Loaded;
 use crate::sandbox::{Call, KvRead, KvReader, Verdict};
-use crate::store::{Lease, Next, Settled, Settlement, Store};
+use crate::store::{Lease, Next, Read, Settled, Settlement};
 use crate::{fail, retry, tasks, text};
 
 /// The most of a reason that a log line has, in bytes; all of it is in the record of the attempt.
@@ -40,7 +40,7 @@ pub(super) async fn run(hub: Arc<Hub>, lane: Arc<Lane>, lease: Lease, probe: Opt
             settlement = tasks::unwound(attempt) => {
                 settlement.unwrap_or_else(|panic| host_fault(&hub, &lane, &lease, &panic))
             }
-            () = hub.aborting.cancelled() => give_back(&hub),
+            () = hub.aborting.cancelled() => give_back(Duration::ZERO),
         }
     };
     if let Some(probe) = probe.filter(|_| !matches!(settlement.next, Next::GiveBack(_))) {
@@ -62,48 +62,40 @@ struct Kept {
 
 async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease, kept: &mut Kept, probe: Option<&Probe>) -> Settlement {
     if hub.stopping.is_cancelled() {
-        return give_back(hub);
+        return give_back(Duration::ZERO);
     }
     let permits = tokio::select! {
         biased;
         permits = permits(hub, lane, &lease.plugin, &mut kept.turn) => permits,
-        () = hub.stopping.cancelled() => return give_back(hub),
-        () = lane.health.opened(), if probe.is_none() => return give_back(hub),
+        () = hub.stopping.cancelled() => return give_back(Duration::ZERO),
+        () = lane.health.opened(), if probe.is_none() => return give_back(Duration::ZERO),
     };
-    let Some(permits) = permits.filter(|_| lane.health.begin(probe)) else { return give_back(hub) };
+    let Some(permits) = permits.filter(|_| lane.health.begin(probe)) else { return give_back(Duration::ZERO) };
     let Some(loaded) = hub.parts.shelf.load().loaded(&lease.plugin).cloned() else {
-        return give_back(hub);
+        return give_back(Duration::ZERO);
     };
     let config = hub.parts.config.load_full();
     let settings = config.plugin(&lease.plugin);
-    let call = Call {
-        plugin: lease.plugin.clone(),
-        event: lease.event.clone(),
-        attempt: lease.counted_attempt(),
-        max_attempts: settings.retry.max_attempts,
-        idempotency_key: lease.delivery.to_string(),
-        limits: settings.limits,
-        grants: settings.grants.clone(),
-        config: settings.config.clone(),
-        kv: Arc::new(StoredKv { store: hub.parts.store.clone(), plugin: lease.plugin.clone() }),
-        path: settings.path.clone(),
-        reuse: settings.reuse,
-    };
-    let running = match hub.parts.store.running(lease) {
-        Ok(running) => running,
+    let in_flight = match hub.parts.store.begin(lease).await {
+        Ok(in_flight) => in_flight,
         Err(error) => {
             tracing::debug!(delivery.id = %lease.delivery, error = %error, "not begun");
-            return not_now(hub);
+            return give_back(Duration::from_millis(retry::GIVE_BACK_DELAY_MS));
         }
     };
     let _ = fail::point("dispatch.before_invoke");
     let started_at_ms = hub.parts.clock.now_ms();
     let started = Instant::now();
-    let invocation = loaded.plugin.invoke(call).await;
+    let invocation = loaded.plugin.invoke(call(hub, lease, &settings)).await;
     let _ = fail::point("dispatch.invoked");
     let taken = started.elapsed();
     let asked_for_time = matches!(invocation.verdict, Verdict::Retry { after_ms: Some(_), .. });
     loaded.used.count(&invocation);
+    // Asked only for what is compared with it. What cannot be counted is no reason to run the attempt again.
+    let kv_bytes = match invocation.kv_writes.is_empty() {
+        true => 0,
+        false => hub.parts.reads.kv_bytes(&lease.plugin).await.unwrap_or(0),
+    };
     let facts = Facts {
         event: &lease.event,
         plugin: &lease.plugin,
@@ -111,8 +103,7 @@ async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease, kept: &mut Kept, pr
         digest: loaded.digest,
         started_at_ms,
         now_ms: hub.parts.clock.now_ms(),
-        host_ms: hub.parts.clock.host_ms(),
-        kv_bytes: hub.parts.store.kv_bytes(&lease.plugin),
+        kv_bytes,
         random,
     };
     let mut settlement = verdict::settlement(&facts, invocation, &settings.retry, &config.routes);
@@ -121,12 +112,29 @@ async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease, kept: &mut Kept, pr
     observe(lane, &loaded, lease, &settlement, asked_for_time, taken);
     lane.health.bound(&mut settlement);
     // Only now: what is made of a verdict also comes from the event.
-    drop(running);
+    drop(in_flight);
     // Before the permits are given back: otherwise the next attempt would add its verdict to those that nobody counts, and
     // begin without knowing how this one ended.
     kept.verdict = Some(hub.verdicts.acquire(&lease.plugin, weight::kib(&settlement)).await);
     drop(permits);
     settlement
+}
+
+/// What the plugin is invoked with.
+fn call(hub: &Hub, lease: &Lease, settings: &PluginSettings) -> Call {
+    Call {
+        plugin: lease.plugin.clone(),
+        event: lease.event.clone(),
+        attempt: lease.counted_attempt(),
+        max_attempts: settings.retry.max_attempts,
+        idempotency_key: lease.delivery.to_string(),
+        limits: settings.limits,
+        grants: settings.grants.clone(),
+        config: settings.config.clone(),
+        kv: Arc::new(StoredKv { reads: hub.parts.reads.clone(), plugin: lease.plugin.clone() }),
+        path: settings.path.clone(),
+        reuse: settings.reuse,
+    }
 }
 
 /// Leave to run: the lane's, its turn if attempts take turns, and one of the instances that all plugins share. `None`
@@ -145,15 +153,9 @@ async fn permits(
     Some((lanes, instance))
 }
 
-/// The attempt is not spent, and the delivery is due at once.
-fn give_back(hub: &Hub) -> Settlement {
-    Settlement { next: Next::GiveBack(hub.parts.clock.host_ms()), record: None }
-}
-
-/// The attempt is not spent, and the delivery is due again in a moment.
-fn not_now(hub: &Hub) -> Settlement {
-    let due_ms = hub.parts.clock.host_ms().saturating_add_unsigned(retry::GIVE_BACK_DELAY_MS);
-    Settlement { next: Next::GiveBack(due_ms), record: None }
+/// The attempt is not spent, and the delivery is due again after this time.
+fn give_back(time: Duration) -> Settlement {
+    Settlement { next: Next::GiveBack(time), record: None }
 }
 
 /// The host itself failed at it: retried by the plugin's policy, because whoever holds a lease settles it.
@@ -166,11 +168,10 @@ fn host_fault(hub: &Hub, lane: &Lane, lease: &Lease, panic: &str) -> Settlement 
     }
     let error = format!("host fault: {panic}");
     lane.health.ended(None, Sign::Fails, Some(&error));
-    let host_ms = hub.parts.clock.host_ms();
     let policy = &hub.parts.config.load().plugin(&lease.plugin).retry;
     let next = match retry::after_failure(Outcome::Error, lease.counted_attempt(), None, policy, random()) {
-        retry::Next::RetryInMs(delay_ms) => Next::RetryAt(host_ms.saturating_add_unsigned(delay_ms)),
-        retry::Next::Dead => Next::Dead,
+        retry::AfterFailure::RetryInMs(delay_ms) => Next::RetryIn(Duration::from_millis(delay_ms)),
+        retry::AfterFailure::Dead => Next::Dead,
     };
     let record = AttemptRecord {
         started_at_ms: hub.parts.clock.now_ms(),
@@ -279,7 +280,10 @@ fn observe(
     metrics::counter!("hookbox_attempts_total", "plugin" => plugin.clone(), "outcome" => outcome.name()).increment(1);
     if lane.health.writes(Line::Attempt(*outcome)) {
         // Without one it is a dead letter, which has a line of its own.
-        let next = if let Next::RetryAt(due_ms) = settlement.next { Some(rfc3339(due_ms)) } else { None };
+        let next = match settlement.next {
+            Next::RetryIn(time) => Some(rfc3339(after_ms(lane.health.host_ms(), time))),
+            _ => None,
+        };
         tracing::info!(
             event.id = %event, delivery.id = %lease.delivery, plugin.name = %plugin,
             plugin.digest = loaded.digest.short(), delivery.attempt = lease.attempt, delivery.next_attempt = next,
@@ -291,14 +295,14 @@ fn observe(
 /// The store as the sandbox reads it: one plugin's keys.
 #[derive(Debug)]
 struct StoredKv {
-    store: Arc<dyn Store>,
+    reads: Arc<dyn Read>,
     plugin: PluginName,
 }
 
 impl KvReader for StoredKv {
     fn get<'a>(&'a self, key: &'a str) -> KvRead<'a> {
         Box::pin(async move {
-            let found = self.store.kv_get(self.plugin.clone(), key.to_owned()).await;
+            let found = self.reads.kv_get(self.plugin.clone(), key.to_owned()).await;
             found.map(|found| found.map(|kv| (kv.value, kv.version))).map_err(|error| error.to_string())
         })
     }

@@ -142,6 +142,11 @@ impl Health {
         self.publish(state, change, why);
     }
 
+    /// Host time, Unix ms.
+    pub(super) fn host_ms(&self) -> i64 {
+        self.clock.host_ms()
+    }
+
     /// Its plugin is gone.
     pub(super) fn close(&self) {
         self.open.set(0.0);

@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 use super::Hub;
 use super::bodies::SHARE_KIB;
 use super::health::{Health, Probe};
+use crate::clock::after_ms;
 use crate::event::{Outcome, PluginName};
-use crate::store::{self, StoreError};
+use crate::store::{LeaseQueue, StoreError};
 
 /// The most leases of one plugin that are held at once: running, waiting to run, or waiting for the disk. What finds no
 /// place costs a lease of its own later on, so that a hand that is too small makes a backlog that does not end.
@@ -187,11 +188,11 @@ impl Lane {
     }
 
     /// The store has a delivery that nobody holds.
-    pub(super) fn posted(&self, due_ms: i64, now_ms: i64) {
-        if due_ms <= now_ms {
+    pub(super) fn posted(&self, due_in: Duration, now_ms: i64) {
+        if due_in.is_zero() {
             self.backlog.store(true, Ordering::Relaxed);
         }
-        self.wake(due_ms);
+        self.wake(after_ms(now_ms, due_in));
     }
 
     /// Makes the lane ask the store at `due_ms`.
@@ -281,15 +282,16 @@ async fn lease(
     lane.next_due_ms.store(i64::MAX, Ordering::Release);
     lane.backlog.store(false, Ordering::Relaxed);
     let plugin = lane.plugin.clone();
-    let which = if lane.suspects { store::Lane::Suspects(vec![plugin]) } else { store::Lane::Plugin(plugin) };
+    let queue = if lane.suspects { LeaseQueue::Quarantine(vec![plugin]) } else { LeaseQueue::Plugin(plugin) };
     let asked_ms = hub.parts.clock.host_ms();
-    let leased = hub.parts.store.lease(which, places).await?;
+    let leased = hub.parts.store.lease(queue, places).await?;
     // A suspect that is given back is not posted, so its lane asks again until there are none.
-    let next_due_ms = if lane.suspects && !leased.leases.is_empty() { Some(i64::MIN) } else { leased.next_due_ms };
+    let again = lane.suspects && !leased.leases.is_empty();
+    let next_due_in = if again { Some(Duration::ZERO) } else { leased.next_due_in };
     // Something is due and was not leased: there is no room in memory, and it will not be there at once.
-    let full = leased.leases.is_empty() && next_due_ms.is_some_and(|due_ms| due_ms <= asked_ms);
-    if let Some(due_ms) = next_due_ms {
-        lane.posted(due_ms, asked_ms);
+    let full = leased.leases.is_empty() && next_due_in.is_some_and(|due_in| due_in.is_zero());
+    if let Some(due_in) = next_due_in {
+        lane.posted(due_in, asked_ms);
     }
     if full {
         pause(hub, lane).await;

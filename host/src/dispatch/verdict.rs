@@ -1,6 +1,7 @@
 //! Verdict → settlement, as a pure function.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -27,9 +28,7 @@ pub(super) struct Facts<'a> {
     pub(super) started_at_ms: i64,
     /// By the wall clock: the time of what is emitted.
     pub(super) now_ms: i64,
-    /// Host time: what is due goes by it.
-    pub(super) host_ms: i64,
-    /// What the plugin keeps already.
+    /// What the plugin keeps already; asked only if it wrote something.
     pub(super) kv_bytes: u64,
     /// Evenly from [0, 1).
     pub(super) random: fn() -> f64,
@@ -59,8 +58,7 @@ pub(super) fn settlement(
     let kv = KvTransaction { reads: invocation.kv_reads, writes: invocation.kv_writes };
     let verdict = allowed(facts, invocation.verdict, &kv);
     let Some(outcome) = outcome(&verdict) else {
-        let due_ms = facts.host_ms.saturating_add_unsigned(GIVE_BACK_DELAY_MS);
-        return Settlement { next: Next::GiveBack(due_ms), record: None };
+        return Settlement { next: Next::GiveBack(Duration::from_millis(GIVE_BACK_DELAY_MS)), record: None };
     };
     let (next, error) = match verdict {
         Verdict::Ok(emitted) => {
@@ -106,8 +104,8 @@ fn allowed(facts: &Facts<'_>, verdict: Verdict, kv: &KvTransaction) -> Verdict {
 
 fn after_failure(facts: &Facts<'_>, outcome: Outcome, after_ms: Option<u64>, policy: &RetryPolicy) -> Next {
     match retry::after_failure(outcome, facts.attempt, after_ms, policy, (facts.random)()) {
-        retry::Next::RetryInMs(delay_ms) => Next::RetryAt(facts.host_ms.saturating_add_unsigned(delay_ms)),
-        retry::Next::Dead => Next::Dead,
+        retry::AfterFailure::RetryInMs(delay_ms) => Next::RetryIn(Duration::from_millis(delay_ms)),
+        retry::AfterFailure::Dead => Next::Dead,
     }
 }
 
@@ -174,7 +172,6 @@ mod tests {
             digest: Digest([7; 32]),
             started_at_ms: NOW_MS - 5,
             now_ms: NOW_MS,
-            host_ms: NOW_MS,
             kv_bytes,
             random: || 0.5,
         };
@@ -231,6 +228,6 @@ mod tests {
     fn no_capacity_spends_no_attempt_and_waits_a_moment() {
         let settlement = settle(Verdict::NoCapacity, 0, 0, Vec::new());
         assert!(settlement.record.is_none());
-        assert!(matches!(settlement.next, Next::GiveBack(due_ms) if due_ms > NOW_MS), "{settlement:?}");
+        assert!(matches!(settlement.next, Next::GiveBack(time) if !time.is_zero()), "{settlement:?}");
     }
 }

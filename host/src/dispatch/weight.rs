@@ -16,7 +16,7 @@ pub(super) fn kib(settlement: &Settlement) -> u32 {
 fn bytes(settlement: &Settlement) -> usize {
     let next = match &settlement.next {
         Next::Done { emitted, kv } => emitted.iter().map(event).sum::<usize>() + transaction(kv),
-        Next::RetryAt(_) | Next::Dead | Next::GiveBack(_) => 0,
+        Next::RetryIn(_) | Next::Dead | Next::GiveBack(_) => 0,
     };
     size_of::<Lease>() + size_of::<Settlement>() + next + settlement.record.as_ref().map_or(0, record)
 }
@@ -59,6 +59,8 @@ fn text(text: &Option<String>) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use bytes::Bytes;
 
     use super::*;
@@ -148,6 +150,6 @@ mod tests {
         for settlement in settlements {
             assert!(kib(&settlement) > 200, "{} KiB", kib(&settlement));
         }
-        assert_eq!(kib(&Settlement { next: Next::GiveBack(0), record: None }), 1);
+        assert_eq!(kib(&Settlement { next: Next::GiveBack(Duration::ZERO), record: None }), 1);
     }
 }

@@ -8,7 +8,7 @@ use super::unidentified::Unidentified;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::server::ServerTimeouts;
-use crate::store::Store;
+use crate::store::Queue;
 
 /// What the intake works with.
 #[derive(Debug, Clone)]
@@ -16,7 +16,7 @@ pub struct Intake {
     /// The running configuration; a new one takes effect with the next request.
     pub config: Arc<ArcSwap<Config>>,
     /// Where events are appended.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn Queue>,
     /// Tells whether a timestamp is fresh, and when an event arrived.
     pub clock: Clock,
     /// How long each step may take.

@@ -1,31 +1,36 @@
-//! The laws every store keeps, one file a verb; `laws!` makes a test of each for one kind of store.
+//! The laws every store keeps, one file a verb; `laws!` makes a test of each for one kind of store,
+//! and `disk_laws!` of those that ask for a disk.
 //!
-//! A case gets a [`Harness`], opens the store as often as it wants, and moves the clock by hand. A store that is
-//! dropped without being closed stands for a host that was killed: what it held stays leased.
+//! A case gets a [`Harness`], opens the store as often as it wants, and moves the clock by hand. A
+//! store that is dropped without being closed stands for a host that was killed: what it held stays
+//! leased.
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{DeliveryView, KvTransaction, Lane, Lease, Next, Settled, Settlement, Store, StoreError};
+use super::{DeliveryView, Keep, KvTransaction, Lease, LeaseQueue, Next, Settled, Settlement, Store, StoreError};
 use crate::clock::Clock;
 use crate::event::{
     AttemptRecord, Attributes, DedupeKey, DeliveryId, Digest, EventId, HttpCall, LogLine, NewEvent, Outcome, State,
 };
 
 pub(super) mod append;
-pub(super) mod born;
 pub(super) mod bulk;
+pub(super) mod changes;
 pub(super) mod clock;
+pub(super) mod close;
 pub(super) mod counts;
-mod desk;
 pub(super) mod disk;
+mod dispatch;
 pub(super) mod kv;
 mod laws;
 pub(super) mod lease;
 mod model;
+pub(super) mod on_insert;
 pub(super) mod operator;
 pub(super) mod properties;
 pub(super) mod queries;
@@ -115,22 +120,22 @@ async fn deliver(store: &Arc<dyn Store>, plugin: &str) -> DeliveryId {
     DeliveryId { event: append(store, event("order.paid", &[plugin])).await, ordinal: 0 }
 }
 
-/// So many places.
-fn places(count: u32) -> OwnedSemaphorePermit {
+/// So many permits.
+fn permits(count: u32) -> OwnedSemaphorePermit {
     Arc::new(Semaphore::new(count as usize)).try_acquire_many_owned(count).unwrap()
 }
 
-fn lane(plugin: &str) -> Lane {
-    Lane::Plugin(plugin.into())
+fn queue(plugin: &str) -> LeaseQueue {
+    LeaseQueue::Plugin(plugin.into())
 }
 
-fn suspects(plugins: &[&str]) -> Lane {
-    Lane::Suspects(plugins.iter().map(|plugin| (*plugin).into()).collect())
+fn quarantine(plugins: &[&str]) -> LeaseQueue {
+    LeaseQueue::Quarantine(plugins.iter().map(|plugin| (*plugin).into()).collect())
 }
 
 /// Leases up to `count` deliveries of `plugin`.
 async fn lease(store: &Arc<dyn Store>, plugin: &str, count: u32) -> Vec<Lease> {
-    store.lease(lane(plugin), places(count)).await.unwrap().leases
+    store.lease(queue(plugin), permits(count)).await.unwrap().leases
 }
 
 /// Leases the only delivery of `plugin` that is due.
@@ -173,17 +178,25 @@ fn dead() -> Settlement {
     Settlement { next: Next::Dead, record: Some(record(Outcome::Reject)) }
 }
 
-fn retry_at(due_ms: i64) -> Settlement {
-    Settlement { next: Next::RetryAt(due_ms), record: Some(record(Outcome::Retry)) }
+fn retry_in(ms: i64) -> Settlement {
+    Settlement { next: Next::RetryIn(time(ms)), record: Some(record(Outcome::Retry)) }
 }
 
-fn give_back(due_ms: i64) -> Settlement {
-    Settlement { next: Next::GiveBack(due_ms), record: None }
+fn give_back(ms: i64) -> Settlement {
+    Settlement { next: Next::GiveBack(time(ms)), record: None }
 }
+
+/// So many milliseconds.
+fn time(ms: i64) -> Duration {
+    Duration::from_millis(ms.unsigned_abs())
+}
+
+/// Nothing is too old.
+const ALL: Keep = Keep { events: Duration::MAX, dedupe_keys: Duration::MAX };
 
 /// Runs `lease` until the host dies.
-fn run_on(store: &Arc<dyn Store>, lease: &Lease) {
-    std::mem::forget(store.running(lease).unwrap());
+async fn run_on(store: &Arc<dyn Store>, lease: &Lease) {
+    std::mem::forget(store.begin(lease).await.unwrap());
 }
 
 async fn settle(store: &Arc<dyn Store>, lease: Lease, settlement: Settlement) -> Settled {
@@ -208,4 +221,4 @@ async fn dead_letter(store: &Arc<dyn Store>, plugin: &str) -> DeliveryId {
     id
 }
 
-pub(super) use laws::{cases, laws};
+pub(super) use laws::{cases, disk_laws, laws};

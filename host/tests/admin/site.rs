@@ -15,7 +15,7 @@ use hookbox::event::{AttemptRecord, Attributes, EventId, HttpCall, LogLine, NewE
 use hookbox::plugins::{Loaded, Shelf};
 use hookbox::sandbox::{Sandbox, SandboxOptions};
 use hookbox::status::Status;
-use hookbox::store::{KvTransaction, Lane, Next, Settlement, Sqlite, SqliteOptions};
+use hookbox::store::{KvTransaction, LeaseQueue, Next, Settlement, Sqlite, SqliteOptions};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
@@ -120,7 +120,7 @@ impl Site {
     /// Runs the due deliveries of a plugin, all with the same end; says how many.
     pub(super) async fn work(&self, plugin: &str, ends: Ends) -> usize {
         let places = Arc::new(Semaphore::new(100)).acquire_many_owned(100).await.unwrap();
-        let leased = self.admin.store.lease(Lane::Plugin(plugin.into()), places).await.unwrap();
+        let leased = self.admin.store.lease(LeaseQueue::Plugin(plugin.into()), places).await.unwrap();
         let count = leased.leases.len();
         for lease in leased.leases {
             let emitted =
@@ -128,7 +128,7 @@ impl Site {
             let (next, outcome) = match ends {
                 Ends::Done => (Next::Done { emitted, kv: KvTransaction::default() }, Outcome::Ok),
                 Ends::Dead => (Next::Dead, Outcome::Reject),
-                Ends::Waits => (Next::RetryAt(NOW_MS + 60_000), Outcome::Retry),
+                Ends::Waits => (Next::RetryIn(std::time::Duration::from_secs(60)), Outcome::Retry),
             };
             let record = AttemptRecord {
                 started_at_ms: NOW_MS,

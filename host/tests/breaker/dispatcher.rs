@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hookbox::event::State;
-use hookbox::store::{Lane, Store};
+use hookbox::store::{LeaseQueue, Queue};
 use tokio::sync::Semaphore;
 
 use super::site::{BREAKER, PAUSE_MS, Site, append, attempts, open_store, until};
@@ -102,9 +102,9 @@ async fn suspects_share_the_breaker_of_their_plugin() {
     let store = open_store(dir.path(), &clock).unwrap();
     append(&store, "unruly", 5).await;
     let places = std::sync::Arc::new(Semaphore::new(5)).acquire_many_owned(5).await.unwrap();
-    for lease in store.lease(Lane::Plugin("unruly".into()), places).await.unwrap().leases {
+    for lease in store.lease(LeaseQueue::Plugin("unruly".into()), places).await.unwrap().leases {
         // The host dies while it runs them.
-        std::mem::forget(store.running(&lease).unwrap());
+        std::mem::forget(store.begin(&lease).await.unwrap());
     }
     drop(store);
     let site = Site::with(dir, "fail").await;

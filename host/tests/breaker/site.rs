@@ -10,7 +10,7 @@ use hookbox::dispatch::{Breakers, Dispatcher, Parts};
 use hookbox::event::{Attributes, Digest, NewEvent, PluginName, State};
 use hookbox::plugins::{Loaded, Shelf};
 use hookbox::sandbox::{Sandbox, SandboxOptions};
-use hookbox::store::{DeliveryFilter, DeliveryView, Page, Sqlite, SqliteOptions, Store};
+use hookbox::store::{DeliveryFilter, DeliveryView, Page, Queue, Read, Sqlite, SqliteOptions};
 use tokio::runtime::Handle;
 
 use super::AS_TOLD;
@@ -83,6 +83,7 @@ impl Site {
         let shelf = Arc::new(ArcSwap::from_pointee(shelf(&sandbox, dir.path(), 1)));
         let dispatcher = Dispatcher::start(Parts {
             store: store.clone(),
+            reads: store.clone(),
             config: config.clone(),
             shelf: shelf.clone(),
             clock: clock.clone(),
@@ -144,7 +145,7 @@ impl Site {
     }
 }
 
-pub(super) async fn append(store: &dyn Store, plugin: &str, count: usize) {
+pub(super) async fn append(store: &dyn Queue, plugin: &str, count: usize) {
     for _ in 0..count {
         let event = NewEvent {
             attributes: Attributes {

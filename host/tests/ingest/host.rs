@@ -10,7 +10,7 @@ use hookbox::clock::Clock;
 use hookbox::config::{Config, DEFAULT_STACK_BYTES, Networks, Routes, Server, Source, StoreSettings};
 use hookbox::ingest::{Capacity, Intake, Unidentified, serve};
 use hookbox::server::ServerTimeouts;
-use hookbox::store::{EventFilter, EventView, Page, Sqlite, SqliteOptions, Store};
+use hookbox::store::{EventFilter, EventView, Page, Queue, Sqlite, SqliteOptions, Store};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -113,7 +113,7 @@ impl Host {
         (host, held.expect("it was made"))
     }
 
-    async fn start_with(options: Options, wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>) -> Self {
+    async fn start_with(options: Options, wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Queue>) -> Self {
         Self::start_in(tempfile::tempdir().expect("a folder"), options, wrap).await
     }
 
@@ -121,14 +121,14 @@ impl Host {
     pub(crate) async fn start_in(
         folder: TempDir,
         options: Options,
-        wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>,
+        wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Queue>,
     ) -> Self {
         let clock = Clock::manual(NOW_S * 1_000);
         let sqlite = SqliteOptions {
             max_waiting_appends: options.max_waiting_appends,
             ..SqliteOptions::at(folder.path().join("hookbox.db"), clock.clone())
         };
-        let store = wrap(Arc::new(Sqlite::open(sqlite).expect("a store")));
+        let store: Arc<dyn Store> = Arc::new(Sqlite::open(sqlite).expect("a store"));
         let config = Arc::new(ArcSwap::new(config(options.sources)));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let address = listener.local_addr().expect("bound");
@@ -136,7 +136,7 @@ impl Host {
         let unidentified = Arc::<Unidentified>::default();
         let intake = Intake {
             config: config.clone(),
-            store: store.clone(),
+            store: wrap(store.clone()),
             clock,
             timeouts: options.timeouts,
             capacity: options.capacity,

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use hookbox::event::{DeliveryId, EventId, NewEvent, PluginName};
+use hookbox::event::NewEvent;
 use hookbox::store::{
-    Action, Appended, Changed, Cursor, DeliveryFilter, DeliveryView, Desk, EventFilter, EventSummary, EventView, Keep,
-    KvValue, Lane, Lease, Leased, Page, Pending, Preview, Progress, Running, Settled, Settlement, Stats, Store,
-    StoreError, Which,
+    Appended, DispatchHandle, InFlight, Lease, LeaseQueue, Leased, MaybeReady, Pending, Queue, Settled, Settlement,
 };
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::watch;
@@ -16,14 +14,14 @@ use super::host::PATIENCE;
 /// SQLite behind a gate: appends begin at once, reach the disk when the gate is open, and can be waited for.
 #[derive(Debug)]
 pub(crate) struct Held {
-    pub(crate) inner: Arc<dyn Store>,
+    pub(crate) inner: Arc<dyn Queue>,
     open: watch::Sender<bool>,
     begun: watch::Sender<u32>,
     ended: watch::Sender<u32>,
 }
 
 impl Held {
-    pub(crate) fn new(inner: Arc<dyn Store>) -> Arc<Self> {
+    pub(crate) fn new(inner: Arc<dyn Queue>) -> Arc<Self> {
         let (open, begun, ended) = (watch::channel(false).0, watch::channel(0).0, watch::channel(0).0);
         Arc::new(Self { inner, open, begun, ended })
     }
@@ -47,7 +45,7 @@ async fn reaches(counter: &watch::Sender<u32>, count: u32) {
     tokio::time::timeout(PATIENCE, waiting).await.expect("the appends go on").expect("the sender lives");
 }
 
-impl Store for Held {
+impl Queue for Held {
     fn append(&self, event: NewEvent) -> Pending<'_, Appended> {
         Box::pin(async move {
             self.begun.send_modify(|count| *count += 1);
@@ -58,79 +56,23 @@ impl Store for Held {
         })
     }
 
-    fn attach(&self, desk: Arc<dyn Desk>) {
-        self.inner.attach(desk);
-    }
-
-    fn lease(&self, lane: Lane, places: OwnedSemaphorePermit) -> Pending<'_, Leased> {
-        self.inner.lease(lane, places)
-    }
-
-    fn running(&self, lease: &Lease) -> Result<Running, StoreError> {
-        self.inner.running(lease)
-    }
-
-    fn settle(&self, lease: Lease, settlement: Settlement) -> Pending<'_, Settled> {
-        self.inner.settle(lease, settlement)
-    }
-
-    fn change(&self, action: Action, which: Which) -> Pending<'_, Changed> {
-        self.inner.change(action, which)
-    }
-
-    fn preview(&self, action: Action, filter: DeliveryFilter, from: Option<Progress>) -> Pending<'_, Preview> {
-        self.inner.preview(action, filter, from)
-    }
-
-    fn replay(&self, event: EventId, plugins: Vec<PluginName>) -> Pending<'_, Vec<DeliveryId>> {
-        self.inner.replay(event, plugins)
-    }
-
-    fn sweep(&self, keep: Keep) -> Pending<'_, bool> {
-        self.inner.sweep(keep)
-    }
-
-    fn note_time(&self) -> Pending<'_, ()> {
-        self.inner.note_time()
-    }
-
-    fn kv_get(&self, plugin: PluginName, key: String) -> Pending<'_, Option<KvValue>> {
-        self.inner.kv_get(plugin, key)
-    }
-
-    fn event(&self, id: EventId) -> Pending<'_, EventView> {
-        self.inner.event(id)
-    }
-
-    fn events(&self, filter: EventFilter, page: Page) -> Pending<'_, (Vec<EventSummary>, Option<Cursor>)> {
-        self.inner.events(filter, page)
-    }
-
-    fn deliveries(&self, filter: DeliveryFilter, page: Page) -> Pending<'_, (Vec<DeliveryView>, Option<Cursor>)> {
-        self.inner.deliveries(filter, page)
+    fn attach(&self, dispatch: Arc<dyn DispatchHandle>) {
+        self.inner.attach(dispatch);
     }
 
     fn has_legacy_keys(&self) -> bool {
         self.inner.has_legacy_keys()
     }
 
-    fn kv_bytes(&self, plugin: &str) -> u64 {
-        self.inner.kv_bytes(plugin)
+    fn lease(&self, queue: LeaseQueue, permits: OwnedSemaphorePermit) -> Pending<'_, Leased> {
+        self.inner.lease(queue, permits)
     }
 
-    fn stats(&self) -> Stats {
-        self.inner.stats()
+    fn begin(&self, lease: &Lease) -> MaybeReady<'_, InFlight> {
+        self.inner.begin(lease)
     }
 
-    fn trouble(&self) -> Option<StoreError> {
-        self.inner.trouble()
-    }
-
-    fn stopped(&self) -> Pending<'_, ()> {
-        self.inner.stopped()
-    }
-
-    fn close(&self) -> Pending<'_, ()> {
-        self.inner.close()
+    fn settle(&self, lease: Lease, settlement: Settlement) -> Pending<'_, Settled> {
+        self.inner.settle(lease, settlement)
     }
 }

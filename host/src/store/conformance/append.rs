@@ -48,7 +48,7 @@ pub(in crate::store) async fn a_repeated_dedupe_key_creates_nothing_and_names_th
     let store = harness.open().await;
     let again = store.append(keyed(&[1])).await.unwrap();
     assert_eq!((again.id, again.duplicate), (first, true));
-    assert_eq!(store.stats().events, 1);
+    assert_eq!(store.stats().await.unwrap().events, 1);
 }
 
 pub(in crate::store) async fn either_of_two_keys_makes_a_duplicate(harness: impl Harness) {
@@ -110,7 +110,7 @@ pub(in crate::store) async fn of_a_thousand_concurrent_appends_of_one_key_one_cr
     }
     assert_eq!(created.len(), 1);
     assert!(named.iter().all(|id| *id == created[0]));
-    assert_eq!(store.stats().events, 1);
+    assert_eq!(store.stats().await.unwrap().events, 1);
     assert_eq!(lease(&store, "audit", 10).await.len(), 1);
 }
 
@@ -120,7 +120,7 @@ pub(in crate::store) async fn an_append_whose_caller_has_gone_is_kept(harness: i
     assert_eq!(lease(&store, "audit", 1).await.len(), 1);
 }
 
-pub(in crate::store) async fn a_delayed_event_waits_until_it_is_due(harness: impl Harness) {
+pub(in crate::store) async fn a_delayed_event_waits_it_is_due(harness: impl Harness) {
     let store = harness.open().await;
     let id = append(&store, NewEvent { delay_ms: 5_000, ..event("reminder", &["audit"]) }).await;
     let delivery_id = DeliveryId { event: id, ordinal: 0 };

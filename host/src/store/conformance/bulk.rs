@@ -1,6 +1,7 @@
-//! What an operator does to all deliveries that match: in steps, each bounded, until there are no more.
+//! What an operator does to all deliveries that match: in steps, each bounded, until there are no
+//! more.
 
-use super::operator::{act, waits_until};
+use super::operator::{act, waits};
 use super::*;
 use crate::store::{Action, DeliveryFilter, Which};
 
@@ -57,12 +58,12 @@ pub(in crate::store) async fn a_bulk_retry_takes_the_dead_that_match(harness: im
     }
     assert_eq!(state(&store, orders).await, State::Dead);
     assert_eq!(number(&store, Action::Retry, &everything()).await, 1);
-    assert_eq!(store.stats().deliveries(State::Dead), 0);
+    assert_eq!(store.stats().await.unwrap().deliveries(State::Dead), 0);
 }
 
 pub(in crate::store) async fn a_bulk_retry_takes_what_waits_or_was_ended_only_when_asked(harness: impl Harness) {
     let store = harness.open().await;
-    let waiting = waits_until(&store, "audit", START_MS + DAY_MS).await;
+    let waiting = waits(&store, "audit", DAY_MS).await;
     let discarded = dead_letter(&store, "audit").await;
     act(&store, Action::Discard, discarded).await;
     let cancelled = deliver(&store, "audit").await;
@@ -78,9 +79,9 @@ pub(in crate::store) async fn a_bulk_retry_takes_what_waits_or_was_ended_only_wh
 
 pub(in crate::store) async fn what_fails_again_during_a_bulk_retry_has_had_its_chance(harness: impl Harness) {
     let store = harness.open().await;
-    for later in 0..10 {
+    for _ in 0..10 {
         dead_letter(&store, "audit").await;
-        waits_until(&store, "orders", START_MS + 60_000 + later).await;
+        waits(&store, "orders", 60_000).await;
         pass(&harness, 1);
     }
     for (plugin, wanted) in [("audit", State::Dead), ("orders", State::Waiting)] {
@@ -90,7 +91,7 @@ pub(in crate::store) async fn what_fails_again_during_a_bulk_retry_has_had_its_c
             let changed = store.change(Action::Retry, which).await.unwrap();
             retried += changed.deliveries;
             for lease in lease(&store, plugin, 20).await {
-                let again = if wanted == State::Dead { dead() } else { retry_at(harness.clock().now_ms() + 60_000) };
+                let again = if wanted == State::Dead { dead() } else { retry_in(60_000) };
                 settle(&store, lease, again).await;
             }
             pass(&harness, 1);
@@ -108,7 +109,7 @@ pub(in crate::store) async fn a_bulk_move_takes_what_is_ready_or_waits_once(harn
     let dead = dead_letter(&store, "audit").await;
     let mut open = Vec::new();
     for later in 0..9 {
-        open.push(waits_until(&store, "audit", START_MS + 60_000 + later).await);
+        open.push(waits(&store, "audit", 60_000 + later).await);
         open.push(deliver(&store, "orders").await);
     }
     let leased = deliver(&store, "audit").await;
@@ -125,7 +126,7 @@ pub(in crate::store) async fn a_bulk_move_takes_what_is_ready_or_waits_once(harn
         assert_eq!(&*delivery(&store, id).await.plugin, "audit");
     }
     settle(&store, held, done()).await;
-    assert_eq!(store.stats().plugins["zeta"].open(), 18);
+    assert_eq!(store.stats().await.unwrap().plugins["zeta"].open(), 18);
 }
 
 pub(in crate::store) async fn of_two_deliveries_of_an_event_one_is_moved_and_one_is_counted(harness: impl Harness) {
@@ -141,15 +142,15 @@ pub(in crate::store) async fn a_bulk_cancel_takes_all_that_is_open_and_nothing_e
     let mut settled = vec![dead_letter(&store, "audit").await];
     settled.push(deliver(&store, "audit").await);
     settle(&store, lease_one(&store, "audit").await, done()).await;
-    let suspect = deliver(&store, "audit").await;
-    run_on(&store, &lease_one(&store, "audit").await);
+    let quarantined = deliver(&store, "audit").await;
+    run_on(&store, &lease_one(&store, "audit").await).await;
     drop(store);
     let store = harness.open().await;
     let leased = deliver(&store, "audit").await;
     let lease = lease_one(&store, "audit").await;
-    let mut open = vec![suspect];
+    let mut open = vec![quarantined];
     for later in 0..8 {
-        open.push(waits_until(&store, "orders", START_MS + 1_000 + later).await);
+        open.push(waits(&store, "orders", 1_000 + later).await);
     }
     for plugin in ["audit", "orders", "third"] {
         open.push(deliver(&store, plugin).await);
@@ -243,7 +244,7 @@ pub(in crate::store) async fn what_comes_back_behind_the_walk_is_cancelled_as_we
     // The one that is due first, and that the walk would come to last.
     let leased = lease(&store, "audit", 1).await.remove(0);
     let id = leased.delivery;
-    settle(&store, leased, retry_at(START_MS + DAY_MS)).await;
+    settle(&store, leased, retry_in(DAY_MS)).await;
     let (mut cancelled, mut from) = (first.deliveries, first.next);
     while from.is_some() {
         let changed = store.change(Action::Cancel, Which::Matching { filter: everything(), from }).await.unwrap();
@@ -258,12 +259,12 @@ pub(in crate::store) async fn a_bulk_discard_takes_the_dead_that_match(harness: 
         dead_letter(&store, "audit").await;
     }
     let other = dead_letter(&store, "orders").await;
-    let waiting = waits_until(&store, "audit", START_MS + 1).await;
+    let waiting = waits(&store, "audit", 1).await;
     let (discarded, steps) = act_on_all(&store, Action::Discard, &of("audit", None)).await;
     assert_eq!(discarded, 9);
     assert!(steps > 1, "bounded steps");
     assert_eq!((state(&store, other).await, state(&store, waiting).await), (State::Dead, State::Waiting));
-    assert_eq!(store.stats().deliveries(State::Discarded), 9);
+    assert_eq!(store.stats().await.unwrap().deliveries(State::Discarded), 9);
 }
 
 pub(in crate::store) async fn a_preview_counts_and_changes_nothing(harness: impl Harness) {
@@ -273,11 +274,11 @@ pub(in crate::store) async fn a_preview_counts_and_changes_nothing(harness: impl
         dead.push(dead_letter(&store, "audit").await);
         deliver(&store, "orders").await;
     }
-    let before = store.stats();
+    let before = store.stats().await.unwrap();
     let (count, first) = preview(&store, Action::Discard, &everything()).await;
     assert_eq!(count, 9);
     assert!(!first.is_empty() && dead.starts_with(&first), "{first:?}");
     assert_eq!(preview(&store, Action::Cancel, &everything()).await.0, 9);
     assert_eq!(preview(&store, Action::Retry, &of("orders", None)).await.0, 0);
-    assert_eq!(store.stats(), before);
+    assert_eq!(store.stats().await.unwrap(), before);
 }

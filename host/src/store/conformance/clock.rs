@@ -1,5 +1,5 @@
-//! A clock that is set while the store is open, or while it is not: back by an hour and by a day, forward by 30 days and by
-//! 34 years.
+//! A clock that is set while the store is open, or while it is not: back by an hour and by a day,
+//! forward by 30 days and by 34 years.
 
 use std::io::Write as _;
 
@@ -7,7 +7,7 @@ use super::bulk::act_on_all;
 use super::queries::{all_deliveries, all_events};
 use super::sweep::{exists, sweep_all};
 use super::*;
-use crate::store::{Action, DeliveryFilter, EventFilter, Keep};
+use crate::store::{Action, DeliveryFilter, EventFilter};
 
 const HOUR_MS: i64 = DAY_MS / 24;
 
@@ -69,8 +69,7 @@ impl<H: Harness> Wrong<H> {
 
     /// What is kept for so long.
     fn kept_for(&self, ms: i64) -> Keep {
-        let since_ms = self.clock().deletion_ms() - ms;
-        Keep { events_since_ms: since_ms, dedupe_since_ms: since_ms }
+        Keep { events: time(ms), dedupe_keys: time(ms) }
     }
 
     /// An event of this moment.
@@ -89,7 +88,7 @@ pub(in crate::store) fn what_is_ready_has_no_time_to_wait_for<H: Harness>(harnes
         assert_eq!(leased.delivery, before);
         // Given back so late that a killed host has not noted that time.
         pass(&wrong.harness, 10_000);
-        settle(&store, leased, give_back(wrong.clock().host_ms())).await;
+        settle(&store, leased, give_back(0)).await;
         let store = wrong.is_over(store).await;
         assert_eq!(lease_one(&store, "audit").await.delivery, before);
         assert_eq!(lease_one(&store, "orders").await.delivery, meanwhile);
@@ -102,7 +101,7 @@ pub(in crate::store) fn no_wait_is_longer_because_the_clock_was_set<H: Harness>(
         let delayed = |plugin| NewEvent { delay_ms: WAIT_MS as u64, ..event("reminder", &[plugin]) };
         append(&store, delayed("audit")).await;
         deliver(&store, "orders").await;
-        settle(&store, lease_one(&store, "orders").await, retry_at(wrong.clock().host_ms() + WAIT_MS)).await;
+        settle(&store, lease_one(&store, "orders").await, retry_in(WAIT_MS)).await;
         let store = wrong.jumps(store).await;
         append(&store, delayed("mail")).await;
         if !wrong.looks_like_a_stop() {

@@ -1,8 +1,9 @@
 //! A disk that is full, and one that fails.
 
-use super::desk::TestDesk;
+use super::close::stopped;
+use super::dispatch::TestDispatch;
 use super::*;
-use crate::store::{Action, DeliveryFilter, EventFilter, Keep, Page, Which};
+use crate::store::{Action, DeliveryFilter, EventFilter, Page, Which};
 
 /// An event that needs room.
 fn large(targets: &[&str]) -> NewEvent {
@@ -23,11 +24,6 @@ fn unavailable<T: std::fmt::Debug>(answer: Result<T, StoreError>) {
     assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
 }
 
-#[track_caller]
-fn stopped<T: std::fmt::Debug>(answer: Result<T, StoreError>) {
-    assert!(matches!(answer, Err(StoreError::Stopped(_))), "{answer:?}");
-}
-
 pub(in crate::store) async fn a_full_disk_refuses_appends_until_it_has_room(harness: impl Harness) {
     let store = harness.open().await;
     append(&store, large(&[])).await;
@@ -35,13 +31,13 @@ pub(in crate::store) async fn a_full_disk_refuses_appends_until_it_has_room(harn
     unavailable(store.append(large(&["audit"])).await);
     unavailable(store.trouble().map_or(Ok(()), Err));
     unavailable(store.append(large(&["audit"])).await);
-    assert_eq!(store.stats().events, 1);
+    assert_eq!(store.stats().await.unwrap().events, 1);
     harness.set_disk(Disk::Sound);
     append(&store, large(&["audit"])).await;
     assert!(store.trouble().is_none());
     drop(store);
     let store = harness.open().await;
-    assert_eq!(store.stats().events, 2);
+    assert_eq!(store.stats().await.unwrap().events, 2);
     assert_eq!(store.events(EventFilter::default(), Page { limit: 9, after: None }).await.unwrap().0.len(), 2);
 }
 
@@ -54,7 +50,7 @@ pub(in crate::store) async fn a_disk_that_refuses_writes_is_one_that_is_full(har
     unavailable(store.append(event("order.paid", &[])).await);
     let trouble = store.trouble();
     assert!(matches!(&trouble, Some(StoreError::Unavailable(why)) if why.contains("read-only")), "{trouble:?}");
-    assert_eq!((store.stats().events, state(&store, id).await), (1, State::Leased));
+    assert_eq!((store.stats().await.unwrap().events, state(&store, id).await), (1, State::Leased));
     harness.set_disk(Disk::Sound);
     assert_eq!(settled.await.unwrap(), Settled::Kept);
     append(&store, event("order.paid", &[])).await;
@@ -98,7 +94,8 @@ pub(in crate::store) async fn settlements_that_wait_for_the_disk_go_before_appen
     let id = deliver(&store, "audit").await;
     let lease = lease_one(&store, "audit").await;
     harness.set_disk(Disk::Full);
-    // It needs no room of its own, but is tried together with an append that does; and appends never end.
+    // It needs no room of its own, but is tried together with an append that does; and appends
+    // never end.
     let first = store.append(large(&[]));
     let mut done = store.settle(lease, done());
     unavailable(first.await);
@@ -115,35 +112,35 @@ pub(in crate::store) async fn settlements_that_wait_for_the_disk_go_before_appen
     assert_eq!(state(&store, id).await, State::Done);
 }
 
-pub(in crate::store) async fn a_born_lease_of_a_batch_that_failed_frees_its_place(harness: impl Harness) {
+pub(in crate::store) async fn a_lease_on_insert_of_a_batch_that_failed_frees_its_permit(harness: impl Harness) {
     let store = harness.open().await;
-    let mut desk = TestDesk::attach(&store, &[("audit", 1)]);
+    let mut dispatch = TestDispatch::attach(&store, &[("audit", 1)]);
     // The first delivery has its place when the others find no room.
     let names: Vec<_> = (0..500).map(|number| format!("{number:0>500}")).collect();
     let targets: Vec<_> = ["audit"].into_iter().chain(names.iter().map(String::as_str)).collect();
     harness.set_disk(Disk::Full);
     unavailable(store.append(event("order.paid", &targets)).await);
-    assert_eq!(desk.free("audit"), 1);
+    assert_eq!(dispatch.free("audit"), 1);
     harness.set_disk(Disk::Sound);
     append(&store, event("order.paid", &["audit"])).await;
-    assert_eq!(desk.delivered(&store).await.len(), 1);
-    assert_eq!(desk.posted(&store).await, []);
+    assert_eq!(dispatch.delivered(&store).await.len(), 1);
+    assert_eq!(dispatch.notified(&store).await, []);
 }
 
-pub(in crate::store) async fn a_full_disk_refuses_leases_and_frees_their_places(harness: impl Harness) {
+pub(in crate::store) async fn a_full_disk_refuses_leases_and_frees_their_permits(harness: impl Harness) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
     harness.set_disk(Disk::Full);
-    let hand = Arc::new(Semaphore::new(1));
+    let budget = Arc::new(Semaphore::new(1));
     // In one batch with an append that fails, or in one of its own that has room enough.
     let (refused, leased) =
-        (store.append(large(&[])), store.lease(lane("audit"), hand.clone().try_acquire_many_owned(1).unwrap()));
+        (store.append(large(&[])), store.lease(queue("audit"), budget.clone().try_acquire_many_owned(1).unwrap()));
     unavailable(refused.await);
     match leased.await {
         Ok(leased) => assert_eq!(leased.leases.len(), 1),
         refused => unavailable(refused),
     }
-    hand.acquire().await.unwrap().forget();
+    budget.acquire().await.unwrap().forget();
     harness.set_disk(Disk::Sound);
     drop(store);
     let store = harness.open().await;
@@ -161,13 +158,13 @@ pub(in crate::store) async fn an_io_error_acknowledges_nothing_and_ends_the_stor
     harness.set_disk(Disk::Sound);
     stopped(store.append(event("order.paid", &[])).await);
     stopped(store.settle(lease, done()).await);
-    stopped(store.lease(lane("audit"), places(1)).await);
+    stopped(store.lease(queue("audit"), permits(1)).await);
     stopped(store.change(Action::Retry, Which::One(id)).await);
     let which = Which::Matching { filter: DeliveryFilter::default(), from: None };
     stopped(store.change(Action::Cancel, which).await);
     stopped(store.preview(Action::Cancel, DeliveryFilter::default(), None).await);
     stopped(store.replay(id.event, vec!["audit".into()]).await);
-    stopped(store.sweep(Keep { events_since_ms: 0, dedupe_since_ms: 0 }).await);
+    stopped(store.sweep(ALL).await);
     stopped(store.event(id.event).await);
     stopped(store.kv_get("audit".into(), "n".to_owned()).await);
     stopped(store.trouble().map_or(Ok(()), Err));
@@ -184,26 +181,8 @@ pub(in crate::store) async fn what_was_acknowledged_before_an_io_error_is_there(
     }
     drop(store);
     let store = harness.open().await;
-    assert_eq!((store.stats().events, store.event(id).await.unwrap().event.id), (1, id));
+    assert_eq!((store.stats().await.unwrap().events, store.event(id).await.unwrap().event.id), (1, id));
     append(&store, keyed(&[2])).await;
-}
-
-pub(in crate::store) async fn a_closed_store_answers_nothing(harness: impl Harness) {
-    let store = harness.open().await;
-    let id = deliver(&store, "audit").await;
-    store.event(id.event).await.unwrap();
-    let queued = store.append(event("order.paid", &[]));
-    store.close().await.unwrap();
-    queued.await.unwrap();
-    store.stopped().await.unwrap();
-    stopped(store.append(event("order.paid", &[])).await);
-    stopped(store.lease(lane("audit"), places(1)).await);
-    stopped(store.event(id.event).await);
-    stopped(store.events(EventFilter::default(), Page { limit: 1, after: None }).await);
-    stopped(store.close().await);
-    // The data is free although the closed store is still there.
-    let next = harness.open().await;
-    assert_eq!(next.stats().events, 2);
 }
 
 pub(in crate::store) async fn a_store_can_be_closed_on_a_full_disk(harness: impl Harness) {

@@ -48,11 +48,11 @@ pub(in crate::store) async fn a_key_that_changed_meanwhile_is_a_conflict(harness
     let id = deliver(&store, "orders").await;
     let lease = lease_one(&store, "orders").await;
     let stale = kv(&[("n", seen)], &[("n", Some(b"2")), ("other", Some(b"2"))]);
-    let events = store.stats().events;
+    let events = store.stats().await.unwrap().events;
     assert_eq!(settle(&store, lease, done_with(vec![child], stale)).await, Settled::Conflict);
     assert_eq!(get(&store, "orders", "n").await.unwrap().value, b"1");
     assert_eq!(get(&store, "orders", "other").await, None);
-    assert_eq!(store.stats().events, events);
+    assert_eq!(store.stats().await.unwrap().events, events);
     assert_eq!(state(&store, id).await, State::Ready);
 }
 
@@ -96,18 +96,25 @@ pub(in crate::store) async fn plugins_do_not_see_each_others_keys(harness: impl 
     assert_eq!(get(&store, "audit", "n").await, None);
     assert_eq!(run(&store, "audit", kv(&[("n", None)], &[("n", Some(b"22"))])).await, Settled::Kept);
     assert_eq!(get(&store, "orders", "n").await.unwrap().value, b"1");
-    assert_eq!((store.kv_bytes("orders"), store.kv_bytes("audit"), store.kv_bytes("nobody")), (2, 3, 0));
+    assert_eq!(
+        (
+            store.kv_bytes("orders").await.unwrap(),
+            store.kv_bytes("audit").await.unwrap(),
+            store.kv_bytes("nobody").await.unwrap()
+        ),
+        (2, 3, 0)
+    );
 }
 
 pub(in crate::store) async fn a_deleted_key_is_gone_and_its_bytes_with_it(harness: impl Harness) {
     let store = harness.open().await;
     run(&store, "orders", kv(&[], &[("n", Some(b"123")), ("empty", Some(b""))])).await;
-    assert_eq!(store.kv_bytes("orders"), 4 + 5);
+    assert_eq!(store.kv_bytes("orders").await.unwrap(), 4 + 5);
     run(&store, "orders", kv(&[], &[("n", None), ("never", None)])).await;
-    assert_eq!((get(&store, "orders", "n").await, store.kv_bytes("orders")), (None, 5));
+    assert_eq!((get(&store, "orders", "n").await, store.kv_bytes("orders").await.unwrap()), (None, 5));
     drop(store);
     let store = harness.open().await;
-    assert_eq!(store.kv_bytes("orders"), 5);
+    assert_eq!(store.kv_bytes("orders").await.unwrap(), 5);
     assert_eq!(get(&store, "orders", "empty").await.unwrap().value, b"");
 }
 
@@ -115,5 +122,5 @@ pub(in crate::store) async fn a_key_written_twice_holds_the_last_value(harness: 
     let store = harness.open().await;
     run(&store, "orders", kv(&[], &[("n", Some(b"long one")), ("n", None), ("n", Some(b"2"))])).await;
     assert_eq!(get(&store, "orders", "n").await.unwrap().value, b"2");
-    assert_eq!(store.kv_bytes("orders"), 2);
+    assert_eq!(store.kv_bytes("orders").await.unwrap(), 2);
 }

@@ -1,6 +1,7 @@
 //! The list of laws, and the macros that make a test of each.
 
-/// Makes a test of every law. `$harness` is a function that makes a harness with data of its own.
+/// Makes a test of every law that a store keeps without a disk. `$harness` is a function that makes
+/// a harness with data of its own.
 macro_rules! laws {
     ($harness:path) => {
         crate::store::conformance::cases! { $harness;
@@ -13,27 +14,27 @@ macro_rules! laws {
                 a_key_is_known_however_many_events_came_after_it
                 of_a_thousand_concurrent_appends_of_one_key_one_creates_an_event
                 an_append_whose_caller_has_gone_is_kept
-                a_delayed_event_waits_until_it_is_due
+                a_delayed_event_waits_it_is_due
                 a_delay_beyond_all_time_is_no_lease
                 an_event_without_targets_is_unrouted
                 ids_grow_when_the_clock_steps_back
             }
-            born {
-                a_delivery_with_a_free_place_is_born_leased
-                without_a_free_place_a_delivery_is_ready_and_posted
-                a_delayed_delivery_is_not_born_leased_but_posted
-                an_emitted_event_is_born_leased
-                a_replayed_delivery_is_born_leased
-                a_born_lease_that_is_settled_frees_its_place
-                a_duplicate_takes_no_place
-                what_was_born_leased_is_taken_up_after_a_crash
+            on_insert {
+                a_delivery_with_a_free_permit_is_leased_on_insert
+                without_a_free_permit_a_delivery_is_ready_and_its_plugin_is_notified
+                a_delayed_delivery_is_not_leased_on_insert_and_its_plugin_is_notified
+                an_emitted_event_is_leased_on_insert
+                a_replayed_delivery_is_leased_on_insert
+                a_lease_on_insert_that_is_settled_frees_its_permit
+                a_duplicate_takes_no_permit
+                what_was_leased_on_insert_is_taken_up_after_a_crash
             }
             lease {
                 a_delivery_is_leased_to_one_worker_at_a_time
                 a_lease_holds_the_whole_event
-                never_are_more_leased_than_there_are_places
+                never_are_more_leased_than_there_are_permits
                 what_is_due_first_is_leased_first
-                a_lane_leases_its_own_plugins_deliveries_only
+                a_queue_leases_its_own_plugins_deliveries_only
                 next_due_tells_when_to_ask_again
                 a_body_that_is_larger_than_a_call_leases_is_leased_alone
                 leases_whose_caller_has_gone_are_given_back
@@ -45,12 +46,12 @@ macro_rules! laws {
                 outcome_emitted_events_and_writes_commit_together
                 a_late_settlement_changes_nothing_at_all
                 what_a_settlement_emits_is_there_once_after_a_crash
-                a_retry_waits_until_its_time
+                a_retry_waits_its_time
                 a_dead_letter_is_not_leased
                 a_lease_given_back_does_not_spend_the_attempt
                 a_lease_given_back_leaves_no_record_in_the_way
                 a_lease_given_back_for_later_waits
-                a_place_is_free_again_when_the_settlement_is_durable
+                a_permit_is_free_again_when_the_settlement_is_durable
                 a_retry_beyond_all_time_is_no_lease
                 every_attempt_is_recorded_under_its_number
                 a_spent_attempt_without_a_record_is_counted
@@ -64,17 +65,17 @@ macro_rules! laws {
                 a_replay_adds_to_the_tree_of_its_event
             }
             recover {
-                a_crash_pardons_the_attempt_and_makes_the_delivery_due_again
+                a_crash_does_not_count_the_attempt_and_makes_the_delivery_due_again
                 a_settlement_from_before_the_crash_is_lost
                 a_zombie_cannot_settle_the_lease_that_replaced_its_own
                 a_delivery_that_was_running_in_two_crashes_is_quarantined
                 what_was_held_and_not_running_is_due_again_without_a_crash
                 an_attempt_that_has_its_verdict_is_running_no_more
-                a_suspect_that_was_not_running_stays_a_suspect
-                suspects_are_leased_in_a_lane_of_their_own
-                the_lane_of_suspects_leases_named_plugins_only
-                a_suspect_that_is_settled_is_none_any_more
-                a_suspect_that_is_given_back_stays_a_suspect
+                what_was_not_running_stays_in_the_quarantine_queue
+                what_was_running_in_a_crash_is_leased_from_a_queue_of_its_own
+                the_quarantine_queue_leases_named_plugins_only
+                what_is_settled_leaves_the_quarantine_queue
+                what_is_given_back_stays_in_the_quarantine_queue
                 what_nobody_held_is_not_touched
                 a_store_that_was_closed_has_nothing_to_recover
             }
@@ -82,18 +83,18 @@ macro_rules! laws {
                 a_moved_delivery_is_another_plugins_at_the_same_time
                 what_runs_or_is_settled_cannot_be_moved
                 a_plugin_that_has_an_event_gets_it_from_no_other
-                a_suspect_that_is_moved_is_a_suspect_no_more
-                a_retried_delivery_is_ready_and_its_attempts_are_pardoned
+                what_is_moved_leaves_the_quarantine_queue
+                a_retried_delivery_is_ready_and_its_attempts_are_not_counted
                 what_is_due_running_or_done_cannot_be_retried
                 a_waiting_delivery_that_is_retried_is_due_at_once
-                a_suspect_that_waits_and_is_retried_is_a_suspect_no_more
-                what_an_operator_makes_ready_is_posted
+                what_waits_and_is_retried_leaves_the_quarantine_queue
+                what_an_operator_makes_ready_notifies_its_plugin
                 a_quarantined_delivery_that_is_retried_may_crash_twice_again
                 a_cancelled_delivery_is_leased_no_more
                 of_a_leased_delivery_that_is_cancelled_only_the_attempt_is_stored
                 a_leased_delivery_that_is_cancelled_ends_however_it_is_settled
                 a_leased_delivery_that_was_cancelled_ends_with_the_crash
-                a_suspect_can_be_cancelled
+                what_is_in_the_quarantine_queue_can_be_cancelled
                 what_is_settled_cannot_be_cancelled_and_nothing_twice
                 only_a_dead_delivery_can_be_discarded
                 what_an_operator_has_ended_can_be_retried
@@ -151,18 +152,13 @@ macro_rules! laws {
                 duplicates_are_counted
                 a_duplicate_is_counted_on_the_event_that_it_repeats
             }
-            disk {
-                a_full_disk_refuses_appends_until_it_has_room
-                a_disk_that_refuses_writes_is_one_that_is_full
-                a_full_disk_delays_settlements
-                an_append_that_a_full_disk_refused_has_taken_no_key
-                settlements_that_wait_for_the_disk_go_before_appends
-                a_born_lease_of_a_batch_that_failed_frees_its_place
-                a_full_disk_refuses_leases_and_frees_their_places
-                an_io_error_acknowledges_nothing_and_ends_the_store
-                what_was_acknowledged_before_an_io_error_is_there
+            changes {
+                what_changed_is_told_once_it_is_durable
+                hints_that_nobody_takes_become_one
+                whoever_falls_behind_is_told_to_look_at_everything
+            }
+            close {
                 a_closed_store_answers_nothing
-                a_store_can_be_closed_on_a_full_disk
             }
         }
         mod clock {
@@ -212,6 +208,26 @@ macro_rules! laws {
     };
 }
 
+/// Makes a test of every law about a disk that refuses or fails.
+macro_rules! disk_laws {
+    ($harness:path) => {
+        crate::store::conformance::cases! { $harness;
+            disk {
+                a_full_disk_refuses_appends_until_it_has_room
+                a_disk_that_refuses_writes_is_one_that_is_full
+                a_full_disk_delays_settlements
+                an_append_that_a_full_disk_refused_has_taken_no_key
+                settlements_that_wait_for_the_disk_go_before_appends
+                a_lease_on_insert_of_a_batch_that_failed_frees_its_permit
+                a_full_disk_refuses_leases_and_frees_their_permits
+                an_io_error_acknowledges_nothing_and_ends_the_store
+                what_was_acknowledged_before_an_io_error_is_there
+                a_store_can_be_closed_on_a_full_disk
+            }
+        }
+    };
+}
+
 macro_rules! cases {
     ($harness:path; $($verb:ident { $($law:ident)+ })+) => {
         $(mod $verb {
@@ -223,4 +239,4 @@ macro_rules! cases {
     };
 }
 
-pub(in crate::store) use {cases, laws};
+pub(in crate::store) use {cases, disk_laws, laws};

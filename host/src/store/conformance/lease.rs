@@ -1,16 +1,14 @@
-//! Leasing: what is due, to one worker, within the places there are.
+//! Leasing: what is due, to one worker, within the permits there are.
 
 use std::task::{Context, Poll, Waker};
 
 use super::*;
-use crate::store::Keep;
-
 pub(in crate::store) async fn a_delivery_is_leased_to_one_worker_at_a_time(harness: impl Harness) {
     let store = harness.open().await;
     for _ in 0..20 {
         deliver(&store, "audit").await;
     }
-    let calls: Vec<_> = (0..30).map(|_| store.lease(lane("audit"), places(3))).collect();
+    let calls: Vec<_> = (0..30).map(|_| store.lease(queue("audit"), permits(3))).collect();
     let mut leased = Vec::new();
     for call in calls {
         leased.extend(call.await.unwrap().leases.iter().map(|lease| lease.delivery));
@@ -30,25 +28,25 @@ pub(in crate::store) async fn a_lease_holds_the_whole_event(harness: impl Harnes
     new.parent = Some(EventId::first_at(1));
     let id = append(&store, new.clone()).await;
     let lease = lease_one(&store, "audit").await;
-    assert_eq!((lease.attempt, lease.pardoned, &*lease.plugin), (1, 0, "audit"));
+    assert_eq!((lease.attempt, lease.uncounted, &*lease.plugin), (1, 0, "audit"));
     assert_eq!((lease.event.id, lease.event.parent, lease.event.hops), (id, new.parent, 4));
     assert_eq!(lease.event.attributes, new.attributes);
 }
 
-pub(in crate::store) async fn never_are_more_leased_than_there_are_places(harness: impl Harness) {
+pub(in crate::store) async fn never_are_more_leased_than_there_are_permits(harness: impl Harness) {
     let store = harness.open().await;
     for _ in 0..5 {
         deliver(&store, "audit").await;
     }
-    let hand = Arc::new(Semaphore::new(10));
-    let leased = store.lease(lane("audit"), hand.clone().try_acquire_many_owned(3).unwrap()).await.unwrap();
-    assert_eq!((leased.leases.len(), hand.available_permits()), (3, 7));
-    assert_eq!(leased.next_due_ms, Some(START_MS));
-    let rest = store.lease(lane("audit"), hand.clone().try_acquire_many_owned(7).unwrap()).await.unwrap();
-    assert_eq!((rest.leases.len(), hand.available_permits()), (2, 5));
-    assert_eq!(rest.next_due_ms, None);
+    let budget = Arc::new(Semaphore::new(10));
+    let leased = store.lease(queue("audit"), budget.clone().try_acquire_many_owned(3).unwrap()).await.unwrap();
+    assert_eq!((leased.leases.len(), budget.available_permits()), (3, 7));
+    assert_eq!(leased.next_due_in, Some(Duration::ZERO));
+    let rest = store.lease(queue("audit"), budget.clone().try_acquire_many_owned(7).unwrap()).await.unwrap();
+    assert_eq!((rest.leases.len(), budget.available_permits()), (2, 5));
+    assert_eq!(rest.next_due_in, None);
     drop((leased, rest));
-    let none = store.lease(lane("audit"), places(0)).await.unwrap();
+    let none = store.lease(queue("audit"), permits(0)).await.unwrap();
     assert!(none.leases.is_empty());
 }
 
@@ -68,30 +66,30 @@ pub(in crate::store) async fn what_is_due_first_is_leased_first(harness: impl Ha
     assert_eq!(leased, expected.into_iter().map(|(_, id)| id).collect::<Vec<_>>());
 }
 
-pub(in crate::store) async fn a_lane_leases_its_own_plugins_deliveries_only(harness: impl Harness) {
+pub(in crate::store) async fn a_queue_leases_its_own_plugins_deliveries_only(harness: impl Harness) {
     let store = harness.open().await;
     append(&store, event("order.paid", &["audit", "orders"])).await;
     let leases = lease(&store, "orders", 5).await;
     assert_eq!(leases.iter().map(|lease| &*lease.plugin).collect::<Vec<_>>(), ["orders"]);
     assert!(lease(&store, "order", 5).await.is_empty());
-    assert!(store.lease(suspects(&["audit", "orders"]), places(5)).await.unwrap().leases.is_empty());
+    assert!(store.lease(quarantine(&["audit", "orders"]), permits(5)).await.unwrap().leases.is_empty());
 }
 
 pub(in crate::store) async fn next_due_tells_when_to_ask_again(harness: impl Harness) {
     let store = harness.open().await;
-    let next_due = async || store.lease(lane("audit"), places(1)).await.unwrap();
-    assert_eq!(next_due().await.next_due_ms, None);
+    let next_due = async || store.lease(queue("audit"), permits(1)).await.unwrap();
+    assert_eq!(next_due().await.next_due_in, None);
     append(&store, NewEvent { delay_ms: 700, ..event("late", &["audit"]) }).await;
     append(&store, NewEvent { delay_ms: 300, ..event("soon", &["audit"]) }).await;
     append(&store, NewEvent { delay_ms: 5, ..event("other", &["orders"]) }).await;
-    assert_eq!(next_due().await.next_due_ms, Some(START_MS + 300));
+    assert_eq!(next_due().await.next_due_in, Some(Duration::from_millis(300)));
     pass(&harness, 300);
     let leased = next_due().await;
-    assert_eq!((leased.leases.len(), leased.next_due_ms), (1, Some(START_MS + 700)));
+    assert_eq!((leased.leases.len(), leased.next_due_in), (1, Some(Duration::from_millis(400))));
     pass(&harness, 400);
     let last = next_due().await;
     // What is leased is not due.
-    assert_eq!((last.leases.len(), last.next_due_ms), (1, None));
+    assert_eq!((last.leases.len(), last.next_due_in), (1, None));
 }
 
 pub(in crate::store) async fn a_body_that_is_larger_than_a_call_leases_is_leased_alone(harness: impl Harness) {
@@ -101,8 +99,8 @@ pub(in crate::store) async fn a_body_that_is_larger_than_a_call_leases_is_leased
         large.attributes.body = vec![b'x'; 9 << 20].into();
         append(&store, large).await;
     }
-    let first = store.lease(lane("audit"), places(5)).await.unwrap();
-    assert_eq!((first.leases.len(), first.next_due_ms), (1, Some(START_MS)));
+    let first = store.lease(queue("audit"), permits(5)).await.unwrap();
+    assert_eq!((first.leases.len(), first.next_due_in), (1, Some(Duration::ZERO)));
     assert_eq!(first.leases[0].event.attributes.body.len(), 9 << 20);
     assert_eq!(lease(&store, "audit", 5).await.len(), 1);
 }
@@ -110,28 +108,28 @@ pub(in crate::store) async fn a_body_that_is_larger_than_a_call_leases_is_leased
 pub(in crate::store) async fn leases_whose_caller_has_gone_are_given_back(harness: impl Harness) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
-    let hand = Arc::new(Semaphore::new(1));
-    drop(store.lease(lane("audit"), hand.clone().try_acquire_many_owned(1).unwrap()));
-    retaken(&store, id, &hand).await;
+    let budget = Arc::new(Semaphore::new(1));
+    drop(store.lease(queue("audit"), budget.clone().try_acquire_many_owned(1).unwrap()));
+    retaken(&store, id, &budget).await;
 }
 
 pub(in crate::store) async fn leases_that_were_answered_to_nobody_are_given_back(harness: impl Harness) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
-    let hand = Arc::new(Semaphore::new(1));
-    let mut call = store.lease(lane("audit"), hand.clone().try_acquire_many_owned(1).unwrap());
+    let budget = Arc::new(Semaphore::new(1));
+    let mut call = store.lease(queue("audit"), budget.clone().try_acquire_many_owned(1).unwrap());
     let Poll::Pending = call.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
         // The writer was so fast that there is nobody to leave without an answer.
         return;
     };
     // Answered later, and so the first call is answered by now.
-    store.sweep(Keep { events_since_ms: 0, dedupe_since_ms: 0 }).await.unwrap();
+    store.sweep(ALL).await.unwrap();
     drop(call);
-    retaken(&store, id, &hand).await;
+    retaken(&store, id, &budget).await;
 }
 
-/// The delivery can be leased, no attempt is spent and the place is free.
-async fn retaken(store: &Arc<dyn Store>, id: DeliveryId, hand: &Arc<Semaphore>) {
+/// The delivery can be leased, no attempt is spent and the permit is free.
+async fn retaken(store: &Arc<dyn Store>, id: DeliveryId, budget: &Arc<Semaphore>) {
     // Each round waits for the writer, which gives back what it finds stranded.
     let mut found = None;
     for _ in 0..100 {
@@ -141,7 +139,7 @@ async fn retaken(store: &Arc<dyn Store>, id: DeliveryId, hand: &Arc<Semaphore>) 
     }
     let lease = found.expect("nobody holds it, and so it can be leased");
     assert_eq!((lease.delivery, lease.attempt), (id, 1));
-    assert_eq!(hand.available_permits(), 1);
+    assert_eq!(budget.available_permits(), 1);
 }
 
 pub(in crate::store) async fn a_leased_delivery_shows_no_due_time(harness: impl Harness) {

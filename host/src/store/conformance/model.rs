@@ -1,25 +1,26 @@
 //! The store as a few maps in memory, and random calls made on both.
 //!
-//! Whatever the store answers must be what the model expects; at the end everything that was accepted and not deleted
-//! is brought to its end, so that nothing is lost on the way.
+//! Whatever the store answers must be what the model expects; at the end everything that was
+//! accepted and not deleted is brought to its end, so that nothing is lost on the way.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::sample::Index;
 
-use super::desk::TestDesk;
+use super::dispatch::TestDispatch;
 use super::queries::all_events;
 use super::*;
 use crate::store::{Action, EventFilter, PluginCounts};
 
 mod calls;
 
-/// A random call. Plugins, sources and keys are small numbers; an `Index` picks one of what there is.
+/// A random call. Plugins, sources and keys are small numbers; an `Index` picks one of what there
+/// is.
 #[derive(Debug, Clone)]
 pub(super) enum Op {
     Append { key: Option<u8>, source: u8, targets: Vec<u8>, delay_ms: u64 },
     Lease { plugin: u8, count: u32 },
-    LeaseSuspects { count: u32 },
+    LeaseQuarantined { count: u32 },
     Settle { pick: Index, how: How },
     SettleLate { pick: Index, how: How },
     Change { pick: Index, action: Action },
@@ -40,15 +41,15 @@ pub(super) enum How {
     GiveBack(u64),
 }
 
-/// The plugin that has places for born leases, and how many.
-const HANDS: [(&str, usize); 1] = [("plugin0", 2)];
+/// The plugin that has permits for leases on insert, and how many.
+const BUDGETS: [(&str, usize); 1] = [("plugin0", 2)];
 
 #[derive(Debug, Clone)]
 struct Delivery {
     plugin: String,
     state: State,
     attempt: u32,
-    pardoned: u32,
+    uncounted: u32,
     crashes: u32,
     due_ms: i64,
     /// Whether it is leased and ends with its settlement.
@@ -62,7 +63,7 @@ struct Model<'a, H> {
     harness: &'a H,
     /// Absent only between a crash and the next start.
     open: Option<Arc<dyn Store>>,
-    desk: TestDesk,
+    dispatch: TestDispatch,
     deliveries: BTreeMap<DeliveryId, Delivery>,
     events: BTreeSet<EventId>,
     keys: BTreeMap<(u8, u8), EventId>,
@@ -71,8 +72,8 @@ struct Model<'a, H> {
     /// By plugin and key.
     kv: BTreeMap<(String, String), Vec<u8>>,
     held: Vec<Lease>,
-    /// Those of `held` that have a place of the desk.
-    born: BTreeSet<DeliveryId>,
+    /// Those of `held` that have a permit of the dispatcher.
+    on_insert: BTreeSet<DeliveryId>,
     /// What was held when the host died.
     zombies: Vec<Lease>,
     last_id: EventId,
@@ -88,18 +89,18 @@ fn plugin(number: u8) -> String {
 /// Makes the calls, compares after each crash and at the end, and brings everything to its end.
 pub(super) async fn run(harness: impl Harness, ops: Vec<Op>) {
     let store = harness.open().await;
-    let desk = TestDesk::attach(&store, &HANDS);
+    let dispatch = TestDispatch::attach(&store, &BUDGETS);
     let mut model = Model {
         harness: &harness,
         open: Some(store),
-        desk,
+        dispatch,
         deliveries: BTreeMap::new(),
         events: BTreeSet::new(),
         keys: BTreeMap::new(),
         duplicates: BTreeMap::new(),
         kv: BTreeMap::new(),
         held: Vec::new(),
-        born: BTreeSet::new(),
+        on_insert: BTreeSet::new(),
         zombies: Vec::new(),
         last_id: EventId::first_at(0),
         swept_keys: EventId::first_at(0),
@@ -143,10 +144,10 @@ impl<H: Harness> Model<'_, H> {
     async fn apply(&mut self, op: Op) {
         match op {
             Op::Append { key, source, targets, delay_ms } => self.append(key, source, &targets, delay_ms).await,
-            Op::Lease { plugin: number, count } => self.lease(lane(&plugin(number)), &[number], 0, count).await,
-            Op::LeaseSuspects { count } => {
+            Op::Lease { plugin: number, count } => self.lease(queue(&plugin(number)), &[number], 0, count).await,
+            Op::LeaseQuarantined { count } => {
                 let names = [plugin(2), plugin(0), plugin(1)];
-                self.lease(suspects(&names.each_ref().map(String::as_str)), &[2, 0, 1], 1, count).await;
+                self.lease(quarantine(&names.each_ref().map(String::as_str)), &[2, 0, 1], 1, count).await;
             }
             Op::Settle { pick, how } if !self.held.is_empty() => {
                 let lease = self.held.remove(pick.index(self.held.len()));
@@ -164,7 +165,7 @@ impl<H: Harness> Model<'_, H> {
                 let made = self.store().replay(event, vec![plugin(number).as_str().into()]).await.unwrap();
                 assert_eq!(made, [self.next_delivery(event)]);
                 self.create(event, &plugin(number), 0);
-                self.take_from_desk().await;
+                self.take_delivered().await;
             }
             Op::Pass { ms } => pass(self.harness, ms),
             Op::Step { ms } => {
@@ -173,7 +174,7 @@ impl<H: Harness> Model<'_, H> {
             }
             Op::Crash => self.crash().await,
             Op::Sweep { .. } if self.stepped => {}
-            Op::Sweep { event_ms, dedupe_ms } => self.sweep(self.now_ms() - event_ms, self.now_ms() - dedupe_ms).await,
+            Op::Sweep { event_ms, dedupe_ms } => self.sweep(event_ms, dedupe_ms).await,
             Op::Settle { .. } | Op::SettleLate { .. } | Op::Change { .. } | Op::Replay { .. } => {}
         }
     }
@@ -202,7 +203,7 @@ impl<H: Harness> Model<'_, H> {
         }
         let recounted: u64 = counts.values().flat_map(|counts| counts.0).sum();
         assert_eq!(recounted, self.deliveries.len() as u64);
-        let stats = self.store().stats();
+        let stats = self.store().stats().await.unwrap();
         assert_eq!(stats.events, self.events.len() as u64);
         for number in 0..3 {
             let name = plugin(number);
@@ -210,7 +211,7 @@ impl<H: Harness> Model<'_, H> {
             assert_eq!(counted, counts.get(&name).copied().unwrap_or_default(), "{name}");
             let bytes = self.kv.iter().filter(|((plugin, _), _)| *plugin == name);
             let bytes: usize = bytes.map(|((_, key), value)| key.len() + value.len()).sum();
-            assert_eq!(self.store().kv_bytes(&name), bytes as u64, "{name}");
+            assert_eq!(self.store().kv_bytes(&name).await.unwrap(), bytes as u64, "{name}");
         }
     }
 
@@ -222,8 +223,8 @@ impl<H: Harness> Model<'_, H> {
             }
             pass(self.harness, DAY_MS);
             for number in 0..3 {
-                self.lease(lane(&plugin(number)), &[number], 0, 1_000).await;
-                self.lease(suspects(&[&plugin(number)]), &[number], 1, 1_000).await;
+                self.lease(queue(&plugin(number)), &[number], 0, 1_000).await;
+                self.lease(quarantine(&[&plugin(number)]), &[number], 1, 1_000).await;
             }
         }
         assert!(self.held.is_empty());
@@ -253,13 +254,13 @@ impl Delivery {
             }
             (Action::Retry, State::Dead | State::Cancelled | State::Discarded) => {
                 (self.state, self.due_ms) = (State::Ready, now_ms);
-                (self.pardoned, self.crashes) = (self.attempt, 0);
+                (self.uncounted, self.crashes) = (self.attempt, 0);
             }
             (Action::Cancel, State::Leased) => self.cancelled = true,
             (Action::Cancel, State::Ready | State::Waiting) => self.state = State::Cancelled,
             (Action::Discard, State::Dead) => self.state = State::Discarded,
             (Action::Move(to), State::Ready | State::Waiting) => {
-                (self.plugin, self.pardoned, self.crashes) = (to.to_string(), self.attempt, 0);
+                (self.plugin, self.uncounted, self.crashes) = (to.to_string(), self.attempt, 0);
             }
             _ => return false,
         }

@@ -1,6 +1,7 @@
-//! What an operator does to one delivery: retry, cancel, discard, move; and the replay of an old event.
+//! What an operator does to one delivery: retry, cancel, discard, move; and the replay of an old
+//! event.
 
-use super::desk::TestDesk;
+use super::dispatch::TestDispatch;
 use super::*;
 use crate::store::{Action, DeliveryFilter, Which};
 
@@ -18,19 +19,19 @@ pub(super) async fn assert_conflict(store: &Arc<dyn Store>, action: Action, id: 
     assert_eq!(delivery(store, id).await, before);
 }
 
-/// A delivery of `plugin` that waits until this time.
-pub(super) async fn waits_until(store: &Arc<dyn Store>, plugin: &str, due_ms: i64) -> DeliveryId {
+/// A delivery of `plugin` that waits for so many milliseconds.
+pub(super) async fn waits(store: &Arc<dyn Store>, plugin: &str, ms: i64) -> DeliveryId {
     let id = deliver(store, plugin).await;
     let lease = lease_one(store, plugin).await;
     assert_eq!(lease.delivery, id);
-    settle(store, lease, retry_at(due_ms)).await;
+    settle(store, lease, retry_in(ms)).await;
     id
 }
 
-pub(in crate::store) async fn a_retried_delivery_is_ready_and_its_attempts_are_pardoned(harness: impl Harness) {
+pub(in crate::store) async fn a_retried_delivery_is_ready_and_its_attempts_are_not_counted(harness: impl Harness) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
-    settle(&store, lease_one(&store, "audit").await, retry_at(START_MS)).await;
+    settle(&store, lease_one(&store, "audit").await, retry_in(0)).await;
     settle(&store, lease_one(&store, "audit").await, dead()).await;
     pass(&harness, 60_000);
     act(&store, Action::Retry, id).await;
@@ -55,37 +56,37 @@ pub(in crate::store) async fn what_is_due_running_or_done_cannot_be_retried(harn
 
 pub(in crate::store) async fn a_waiting_delivery_that_is_retried_is_due_at_once(harness: impl Harness) {
     let store = harness.open().await;
-    let id = waits_until(&store, "audit", START_MS + DAY_MS).await;
+    let id = waits(&store, "audit", DAY_MS).await;
     pass(&harness, 1_000);
     assert!(lease(&store, "audit", 1).await.is_empty());
     act(&store, Action::Retry, id).await;
     let view = delivery(&store, id).await;
     assert_eq!((view.state, view.due_ms), (State::Ready, Some(START_MS + 1_000)));
     let lease = lease_one(&store, "audit").await;
-    assert_eq!((lease.attempt, lease.counted_attempt()), (2, 2), "nothing is pardoned");
+    assert_eq!((lease.attempt, lease.counted_attempt()), (2, 2), "nothing is uncounted");
 }
 
-pub(in crate::store) async fn a_suspect_that_waits_and_is_retried_is_a_suspect_no_more(harness: impl Harness) {
+pub(in crate::store) async fn what_waits_and_is_retried_leaves_the_quarantine_queue(harness: impl Harness) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
-    run_on(&store, &lease_one(&store, "audit").await);
+    run_on(&store, &lease_one(&store, "audit").await).await;
     drop(store);
     let store = harness.open().await;
-    let suspect = store.lease(suspects(&["audit"]), places(1)).await.unwrap().leases.remove(0);
-    settle(&store, suspect, give_back(START_MS + DAY_MS)).await;
+    let quarantined = store.lease(quarantine(&["audit"]), permits(1)).await.unwrap().leases.remove(0);
+    settle(&store, quarantined, give_back(DAY_MS)).await;
     act(&store, Action::Retry, id).await;
     assert_eq!(lease_one(&store, "audit").await.delivery, id);
 }
 
-pub(in crate::store) async fn what_an_operator_makes_ready_is_posted(harness: impl Harness) {
+pub(in crate::store) async fn what_an_operator_makes_ready_notifies_its_plugin(harness: impl Harness) {
     let store = harness.open().await;
-    let desk = TestDesk::attach(&store, &[]);
+    let dispatch = TestDispatch::attach(&store, &[]);
     let dead = dead_letter(&store, "audit").await;
-    let waiting = waits_until(&store, "audit", START_MS + DAY_MS).await;
-    desk.posted(&store).await;
+    let waiting = waits(&store, "audit", DAY_MS).await;
+    dispatch.notified(&store).await;
     for id in [dead, waiting] {
         act(&store, Action::Retry, id).await;
-        assert_eq!(desk.posted(&store).await, [("audit".to_owned(), START_MS)]);
+        assert_eq!(dispatch.notified(&store).await, [("audit".to_owned(), Duration::ZERO)]);
     }
 }
 
@@ -94,7 +95,7 @@ pub(in crate::store) async fn a_quarantined_delivery_that_is_retried_may_crash_t
     let id = deliver(&store, "audit").await;
     let mut zombies = vec![lease_one(&store, "audit").await];
     for expected in [State::Ready, State::Dead, State::Ready, State::Dead] {
-        run_on(&store, zombies.last().unwrap());
+        run_on(&store, zombies.last().unwrap()).await;
         drop(store);
         store = harness.open().await;
         assert_eq!(state(&store, id).await, expected);
@@ -102,7 +103,7 @@ pub(in crate::store) async fn a_quarantined_delivery_that_is_retried_may_crash_t
             act(&store, Action::Retry, id).await;
             zombies.push(lease_one(&store, "audit").await);
         } else {
-            zombies.extend(store.lease(suspects(&["audit"]), places(1)).await.unwrap().leases);
+            zombies.extend(store.lease(quarantine(&["audit"]), permits(1)).await.unwrap().leases);
         }
     }
     assert_eq!(zombies.iter().map(|lease| lease.attempt).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
@@ -110,7 +111,7 @@ pub(in crate::store) async fn a_quarantined_delivery_that_is_retried_may_crash_t
 
 pub(in crate::store) async fn a_cancelled_delivery_is_leased_no_more(harness: impl Harness) {
     let store = harness.open().await;
-    let waiting = waits_until(&store, "audit", START_MS + 1_000).await;
+    let waiting = waits(&store, "audit", 1_000).await;
     let ready = deliver(&store, "audit").await;
     for id in [ready, waiting] {
         act(&store, Action::Cancel, id).await;
@@ -118,8 +119,8 @@ pub(in crate::store) async fn a_cancelled_delivery_is_leased_no_more(harness: im
         assert_eq!((view.state, view.due_ms, view.cancelling), (State::Cancelled, None, false));
     }
     pass(&harness, DAY_MS);
-    let leased = store.lease(lane("audit"), places(2)).await.unwrap();
-    assert!(leased.leases.is_empty() && leased.next_due_ms.is_none(), "{leased:?}");
+    let leased = store.lease(queue("audit"), permits(2)).await.unwrap();
+    assert!(leased.leases.is_empty() && leased.next_due_in.is_none(), "{leased:?}");
     assert_eq!(delivery(&store, waiting).await.attempts.len(), 1, "what it tried is still shown");
 }
 
@@ -138,12 +139,12 @@ pub(in crate::store) async fn of_a_leased_delivery_that_is_cancelled_only_the_at
     assert_eq!(view.attempts.iter().map(|a| a.record.outcome).collect::<Vec<_>>(), [Outcome::Ok]);
     assert_eq!(store.event(id.event).await.unwrap().children, []);
     assert_eq!(store.kv_get("audit".into(), "n".to_owned()).await.unwrap(), None);
-    assert_eq!(store.stats().events, 1);
+    assert_eq!(store.stats().await.unwrap().events, 1);
 }
 
 pub(in crate::store) async fn a_leased_delivery_that_is_cancelled_ends_however_it_is_settled(harness: impl Harness) {
     let store = harness.open().await;
-    for (settlement, attempts) in [(retry_at(START_MS), 1), (dead(), 1), (give_back(START_MS), 0)] {
+    for (settlement, attempts) in [(retry_in(0), 1), (dead(), 1), (give_back(0), 0)] {
         let id = deliver(&store, "audit").await;
         let lease = lease_one(&store, "audit").await;
         act(&store, Action::Cancel, id).await;
@@ -158,7 +159,7 @@ pub(in crate::store) async fn a_leased_delivery_that_was_cancelled_ends_with_the
     let store = harness.open().await;
     let ids = [deliver(&store, "audit").await, deliver(&store, "audit").await];
     let zombies = lease(&store, "audit", 2).await;
-    run_on(&store, &zombies[0]);
+    run_on(&store, &zombies[0]).await;
     for id in ids {
         act(&store, Action::Cancel, id).await;
     }
@@ -174,14 +175,14 @@ pub(in crate::store) async fn a_leased_delivery_that_was_cancelled_ends_with_the
     }
 }
 
-pub(in crate::store) async fn a_suspect_can_be_cancelled(harness: impl Harness) {
+pub(in crate::store) async fn what_is_in_the_quarantine_queue_can_be_cancelled(harness: impl Harness) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
-    run_on(&store, &lease_one(&store, "audit").await);
+    run_on(&store, &lease_one(&store, "audit").await).await;
     drop(store);
     let store = harness.open().await;
     act(&store, Action::Cancel, id).await;
-    assert!(store.lease(suspects(&["audit"]), places(1)).await.unwrap().leases.is_empty());
+    assert!(store.lease(quarantine(&["audit"]), permits(1)).await.unwrap().leases.is_empty());
     assert_eq!(state(&store, id).await, State::Cancelled);
 }
 
@@ -221,7 +222,7 @@ pub(in crate::store) async fn what_an_operator_has_ended_can_be_retried(harness:
     let cancelled = deliver(&store, "audit").await;
     let lease = lease_one(&store, "audit").await;
     act(&store, Action::Cancel, cancelled).await;
-    settle(&store, lease, retry_at(START_MS)).await;
+    settle(&store, lease, retry_in(0)).await;
     for id in [discarded, cancelled] {
         act(&store, Action::Retry, id).await;
         let lease = lease_one(&store, "audit").await;
@@ -250,20 +251,21 @@ fn to(plugin: &str) -> Action {
 
 pub(in crate::store) async fn a_moved_delivery_is_another_plugins_at_the_same_time(harness: impl Harness) {
     let store = harness.open().await;
-    let desk = TestDesk::attach(&store, &[]);
-    let waiting = waits_until(&store, "audit", START_MS + 1_000).await;
+    let dispatch = TestDispatch::attach(&store, &[]);
+    let waiting = waits(&store, "audit", 1_000).await;
     let ready = deliver(&store, "audit").await;
-    desk.posted(&store).await;
-    for (id, due_ms) in [(waiting, START_MS + 1_000), (ready, START_MS)] {
+    dispatch.notified(&store).await;
+    for (id, due_in_ms) in [(waiting, 1_000), (ready, 0)] {
         let before = delivery(&store, id).await;
         act(&store, to("orders"), id).await;
         let after = delivery(&store, id).await;
-        assert_eq!((&*after.plugin, after.state, after.due_ms), ("orders", before.state, Some(due_ms)));
+        assert_eq!((&*after.plugin, after.state, after.due_ms), ("orders", before.state, Some(START_MS + due_in_ms)));
         assert_eq!(after.attempts, before.attempts, "what the other one tried is still shown");
-        assert_eq!(desk.posted(&store).await, [("orders".to_owned(), due_ms)]);
+        assert_eq!(dispatch.notified(&store).await, [("orders".to_owned(), time(due_in_ms))]);
     }
-    let stats = store.stats();
-    assert_eq!((stats.plugins["audit"].open(), stats.plugins["orders"].open()), (0, 2));
+    let stats = store.stats().await.unwrap();
+    let open = |plugin| stats.plugins.get(plugin).map_or(0, crate::store::PluginCounts::open);
+    assert_eq!((open("audit"), open("orders")), (0, 2));
     assert!(lease(&store, "audit", 2).await.is_empty());
     assert_eq!(lease_one(&store, "orders").await.delivery, ready);
     pass(&harness, 1_000);
@@ -296,10 +298,10 @@ pub(in crate::store) async fn a_plugin_that_has_an_event_gets_it_from_no_other(h
     assert_eq!(&*delivery(&store, audit).await.plugin, "orders");
 }
 
-pub(in crate::store) async fn a_suspect_that_is_moved_is_a_suspect_no_more(harness: impl Harness) {
+pub(in crate::store) async fn what_is_moved_leaves_the_quarantine_queue(harness: impl Harness) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
-    run_on(&store, &lease_one(&store, "audit").await);
+    run_on(&store, &lease_one(&store, "audit").await).await;
     drop(store);
     let store = harness.open().await;
     act(&store, to("orders"), id).await;
@@ -315,7 +317,7 @@ pub(in crate::store) async fn what_does_not_exist_is_not_found(harness: impl Har
     for action in [Action::Retry, Action::Cancel, Action::Discard, Action::Move("orders".into())] {
         not_found(store.change(action, Which::One(DeliveryId { event, ordinal: 0 })).await.unwrap_err());
     }
-    assert_eq!(store.stats(), crate::store::Stats::default());
+    assert_eq!(store.stats().await.unwrap(), crate::store::Stats::default());
 }
 
 pub(in crate::store) async fn an_event_has_a_bounded_number_of_deliveries(harness: impl Harness) {

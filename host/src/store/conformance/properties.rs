@@ -92,11 +92,10 @@ async fn store_row(harness: &impl Harness, store: &Arc<dyn Store>, row: &Row) ->
     for (plugin, _) in &row.deliveries {
         for lease in lease(store, &named("plugin", *plugin), 9).await {
             let state = State::from_code(row.deliveries[lease.delivery.ordinal as usize].1).unwrap();
-            let far_ms = START_MS + DAY_MS;
             let settlement = match state {
                 State::Leased => continue,
                 // Ready would be leased again with the next row: due, but later.
-                State::Ready | State::Waiting => retry_at(far_ms),
+                State::Ready | State::Waiting => retry_in(DAY_MS),
                 State::Done | State::Cancelled => done(),
                 State::Dead | State::Discarded => dead(),
             };
@@ -192,7 +191,7 @@ fn any_op() -> impl Strategy<Value = Op> {
         6 => (prop::option::of(0..5u8), 0..2u8, prop::collection::vec(0..3u8, 0..4), delay())
             .prop_map(|(key, source, targets, delay_ms)| Op::Append { key, source, targets, delay_ms }),
         5 => (0..3u8, 0..4u32).prop_map(|(plugin, count)| Op::Lease { plugin, count }),
-        3 => (0..3u32).prop_map(|count| Op::LeaseSuspects { count }),
+        3 => (0..3u32).prop_map(|count| Op::LeaseQuarantined { count }),
         8 => (pick(), how.clone()).prop_map(|(pick, how)| Op::Settle { pick, how }),
         2 => (pick(), how).prop_map(|(pick, how)| Op::SettleLate { pick, how }),
         4 => (pick(), action()).prop_map(|(pick, action)| Op::Change { pick, action }),

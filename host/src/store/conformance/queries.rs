@@ -95,7 +95,7 @@ pub(in crate::store) async fn events_are_found_by_the_state_of_their_deliveries(
     let done_id = deliver(&store, "audit").await.event;
     settle(&store, lease_one(&store, "audit").await, done()).await;
     let waiting = deliver(&store, "audit").await.event;
-    settle(&store, lease_one(&store, "audit").await, retry_at(START_MS + 1)).await;
+    settle(&store, lease_one(&store, "audit").await, retry_in(1)).await;
     let leased = deliver(&store, "audit").await.event;
     let _lease = lease_one(&store, "audit").await;
     let ready = append(&store, event("order.paid", &["orders", "orders"])).await;
@@ -183,7 +183,7 @@ fn ids_of(listed: &[EventSummary]) -> Vec<EventId> {
 pub(in crate::store) async fn a_listing_shows_the_last_attempt(harness: impl Harness) {
     let store = harness.open().await;
     deliver(&store, "audit").await;
-    settle(&store, lease_one(&store, "audit").await, retry_at(START_MS)).await;
+    settle(&store, lease_one(&store, "audit").await, retry_in(0)).await;
     settle(&store, lease_one(&store, "audit").await, done()).await;
     let listed = all_deliveries(&store, &DeliveryFilter::default(), 10).await;
     assert_eq!(listed[0].attempts.iter().map(|attempt| attempt.number).collect::<Vec<_>>(), [2]);

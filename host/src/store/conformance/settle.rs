@@ -6,22 +6,22 @@ pub(in crate::store) async fn a_lease_is_settled_at_most_once(harness: impl Harn
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
     let zombie = lease_one(&store, "audit").await;
-    run_on(&store, &zombie);
+    run_on(&store, &zombie).await;
     drop(store);
     let store = harness.open().await;
-    let suspect = store.lease(suspects(&["audit"]), places(1)).await.unwrap().leases.remove(0);
-    assert_eq!(settle(&store, suspect, done()).await, Settled::Kept);
-    for settlement in [done(), dead(), retry_at(START_MS), give_back(START_MS)] {
+    let quarantined = store.lease(quarantine(&["audit"]), permits(1)).await.unwrap().leases.remove(0);
+    assert_eq!(settle(&store, quarantined, done()).await, Settled::Kept);
+    for settlement in [done(), dead(), retry_in(0), give_back(0)] {
         // The same lease again, as a worker that slept through everything would hold it.
-        let late = Lease { event: zombie.event.clone(), plugin: zombie.plugin.clone(), _place: place(), ..zombie };
+        let late = Lease { event: zombie.event.clone(), plugin: zombie.plugin.clone(), _permit: permit(), ..zombie };
         assert_eq!(settle(&store, late, settlement).await, Settled::Lost);
     }
     let view = delivery(&store, id).await;
     assert_eq!((view.state, view.attempt, view.attempts.len()), (State::Done, 2, 2));
 }
 
-fn place() -> crate::store::Place {
-    crate::store::Place { hand: places(1), room: None }
+fn permit() -> crate::store::LeasePermit {
+    crate::store::LeasePermit { budget: permits(1), memory: None }
 }
 
 fn write(key: &str, value: &[u8]) -> KvTransaction {
@@ -53,12 +53,12 @@ pub(in crate::store) async fn a_late_settlement_changes_nothing_at_all(harness: 
     let zombie = lease_one(&store, "orders").await;
     drop(store);
     let store = harness.open().await;
-    let before = (store.event(id.event).await.unwrap(), store.stats());
+    let before = (store.event(id.event).await.unwrap(), store.stats().await.unwrap());
     let child = NewEvent { parent: Some(id.event), ..event("order.ready", &["audit"]) };
     assert_eq!(settle(&store, zombie, done_with(vec![child], write("seen", b"1"))).await, Settled::Lost);
-    assert_eq!((store.event(id.event).await.unwrap(), store.stats()), before);
+    assert_eq!((store.event(id.event).await.unwrap(), store.stats().await.unwrap()), before);
     assert_eq!(store.kv_get("orders".into(), "seen".to_owned()).await.unwrap(), None);
-    assert_eq!(store.kv_bytes("orders"), 0);
+    assert_eq!(store.kv_bytes("orders").await.unwrap(), 0);
 }
 
 pub(in crate::store) async fn what_a_settlement_emits_is_there_once_after_a_crash(harness: impl Harness) {
@@ -71,13 +71,13 @@ pub(in crate::store) async fn what_a_settlement_emits_is_there_once_after_a_cras
     drop(store);
     let store = harness.open().await;
     assert_eq!(store.event(id.event).await.unwrap().children.len(), 1);
-    assert_eq!((state(&store, id).await, store.stats().events), (State::Done, 2));
+    assert_eq!((state(&store, id).await, store.stats().await.unwrap().events), (State::Done, 2));
 }
 
-pub(in crate::store) async fn a_retry_waits_until_its_time(harness: impl Harness) {
+pub(in crate::store) async fn a_retry_waits_its_time(harness: impl Harness) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
-    settle(&store, lease_one(&store, "audit").await, retry_at(START_MS + 1_000)).await;
+    settle(&store, lease_one(&store, "audit").await, retry_in(1_000)).await;
     let view = delivery(&store, id).await;
     assert_eq!((view.state, view.due_ms, view.attempt), (State::Waiting, Some(START_MS + 1_000), 1));
     pass(&harness, 999);
@@ -103,7 +103,7 @@ pub(in crate::store) async fn a_lease_given_back_does_not_spend_the_attempt(harn
     for _ in 0..3 {
         let lease = lease_one(&store, "audit").await;
         assert_eq!((lease.attempt, lease.counted_attempt()), (1, 1));
-        assert_eq!(settle(&store, lease, give_back(START_MS)).await, Settled::Kept);
+        assert_eq!(settle(&store, lease, give_back(0)).await, Settled::Kept);
     }
     let view = delivery(&store, id).await;
     assert_eq!((view.state, view.attempt, view.attempts.len()), (State::Ready, 0, 0));
@@ -112,7 +112,7 @@ pub(in crate::store) async fn a_lease_given_back_does_not_spend_the_attempt(harn
 pub(in crate::store) async fn a_lease_given_back_leaves_no_record_in_the_way(harness: impl Harness) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
-    let recorded = Settlement { record: Some(record(Outcome::Error)), ..give_back(START_MS) };
+    let recorded = Settlement { record: Some(record(Outcome::Error)), ..give_back(0) };
     settle(&store, lease_one(&store, "audit").await, recorded).await;
     assert_eq!(settle(&store, lease_one(&store, "audit").await, done()).await, Settled::Kept);
     let view = delivery(&store, id).await;
@@ -122,7 +122,7 @@ pub(in crate::store) async fn a_lease_given_back_leaves_no_record_in_the_way(har
 pub(in crate::store) async fn a_lease_given_back_for_later_waits(harness: impl Harness) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
-    settle(&store, lease_one(&store, "audit").await, give_back(START_MS + 50)).await;
+    settle(&store, lease_one(&store, "audit").await, give_back(50)).await;
     let view = delivery(&store, id).await;
     assert_eq!((view.state, view.due_ms), (State::Waiting, Some(START_MS + 50)));
     assert_eq!(lease_count(&store, "audit").await, 0);
@@ -130,22 +130,22 @@ pub(in crate::store) async fn a_lease_given_back_for_later_waits(harness: impl H
     assert_eq!(lease_one(&store, "audit").await.attempt, 1);
 }
 
-pub(in crate::store) async fn a_place_is_free_again_when_the_settlement_is_durable(harness: impl Harness) {
+pub(in crate::store) async fn a_permit_is_free_again_when_the_settlement_is_durable(harness: impl Harness) {
     let store = harness.open().await;
     deliver(&store, "audit").await;
-    let hand = Arc::new(Semaphore::new(1));
-    let places = hand.clone().try_acquire_many_owned(1).unwrap();
-    let lease = store.lease(lane("audit"), places).await.unwrap().leases.remove(0);
-    assert_eq!(hand.available_permits(), 0);
+    let budget = Arc::new(Semaphore::new(1));
+    let permits = budget.clone().try_acquire_many_owned(1).unwrap();
+    let lease = store.lease(queue("audit"), permits).await.unwrap().leases.remove(0);
+    assert_eq!(budget.available_permits(), 0);
     settle(&store, lease, done()).await;
     // Dropped with the command, which has been answered: the permit comes.
-    hand.acquire().await.unwrap().forget();
+    budget.acquire().await.unwrap().forget();
 }
 
 pub(in crate::store) async fn a_retry_beyond_all_time_is_no_lease(harness: impl Harness) {
     let store = harness.open().await;
     let mut ids = Vec::new();
-    for settlement in [retry_at(i64::MAX), give_back(i64::MAX)] {
+    for settlement in [retry_in(i64::MAX), give_back(i64::MAX)] {
         ids.push(deliver(&store, "audit").await);
         settle(&store, lease_one(&store, "audit").await, settlement).await;
     }
@@ -163,7 +163,7 @@ pub(in crate::store) async fn every_attempt_is_recorded_under_its_number(harness
     let id = deliver(&store, "audit").await;
     let outcomes = [Outcome::Retry, Outcome::Trap, Outcome::Timeout, Outcome::Memory, Outcome::Error];
     for outcome in outcomes {
-        let failed = Settlement { next: Next::RetryAt(START_MS), record: Some(record(outcome)) };
+        let failed = Settlement { next: Next::RetryIn(Duration::ZERO), record: Some(record(outcome)) };
         settle(&store, lease_one(&store, "audit").await, failed).await;
     }
     settle(&store, lease_one(&store, "audit").await, done()).await;
@@ -180,12 +180,12 @@ pub(in crate::store) async fn a_spent_attempt_without_a_record_is_counted(harnes
     let id = deliver(&store, "audit").await;
     for unrecorded in 1..=3 {
         let lease = lease_one(&store, "audit").await;
-        let settlement = Settlement { next: Next::RetryAt(START_MS), record: None };
+        let settlement = Settlement { next: Next::RetryIn(Duration::ZERO), record: None };
         assert_eq!(settle(&store, lease, settlement).await, Settled::Kept);
         let view = delivery(&store, id).await;
         assert_eq!((view.unrecorded, view.attempt, view.attempts.len()), (unrecorded, unrecorded, 0));
     }
     let lease = lease_one(&store, "audit").await;
-    assert_eq!(settle(&store, lease, give_back(START_MS)).await, Settled::Kept);
+    assert_eq!(settle(&store, lease, give_back(0)).await, Settled::Kept);
     assert_eq!(delivery(&store, id).await.unrecorded, 3, "an attempt given back is not spent");
 }

@@ -19,7 +19,8 @@ async fn last(store: &Arc<dyn Store>, id: DeliveryId) -> (Outcome, String) {
     (attempt.record.outcome, attempt.record.error.unwrap_or_default())
 }
 
-/// Of the events that are due for `loop`, all are settled with `settlement`; says what came of each.
+/// Of the events that are due for `loop`, all are settled with `settlement`; says what came of
+/// each.
 async fn settle_all(store: &Arc<dyn Store>, settlement: impl Fn(&Lease) -> Settlement) -> Vec<Settled> {
     let mut settled = Vec::new();
     for lease in lease(store, "loop", 1_000).await {
@@ -32,7 +33,8 @@ async fn settle_all(store: &Arc<dyn Store>, settlement: impl Fn(&Lease) -> Settl
 pub(in crate::store) async fn a_tree_over_its_budget_is_a_dead_letter_that_names_key_and_root(harness: impl Harness) {
     let store = harness.open().await;
     let root = deliver(&store, "loop").await;
-    // 1 + 10 + 100 settlements of 10 events each would be 1,110: the budget ends it in the third round.
+    // 1 + 10 + 100 settlements of 10 events each would be 1,110: the budget ends it in the third
+    // round.
     for _ in 0..2 {
         let kept = settle_all(&store, |lease| children(lease, 10, 1)).await;
         assert!(kept.iter().all(|settled| *settled == Settled::Kept), "{kept:?}");
@@ -47,7 +49,7 @@ pub(in crate::store) async fn a_tree_over_its_budget_is_a_dead_letter_that_names
     }
     let kept = settled.iter().filter(|settled| **settled == Settled::Kept).count();
     assert_eq!((kept, settled.len()), (19, 100), "110 and 19 times 10 are 300");
-    assert_eq!(store.stats().events, 1 + BUDGET.events);
+    assert_eq!(store.stats().await.unwrap().events, 1 + BUDGET.events);
     assert_eq!(settled.last(), Some(&Settled::OverBudget));
     let dead = *ids.last().unwrap();
     assert_eq!(state(&store, dead).await, State::Dead);
@@ -91,7 +93,7 @@ pub(in crate::store) async fn a_tree_is_counted_on_after_a_crash(harness: impl H
         drop(store);
         store = harness.open().await;
     }
-    assert_eq!((kept, store.stats().events), (100, 298));
+    assert_eq!((kept, store.stats().await.unwrap().events), (100, 298));
     let settled = settle_all(&store, |lease| children(lease, 1, 1)).await;
     assert_eq!(settled.iter().filter(|settled| **settled == Settled::Kept).count(), 3);
 }

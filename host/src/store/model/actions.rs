@@ -8,21 +8,22 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DeliveryFilter, DeliveryView};
+use super::views::{DeliveryFilter, DeliveryView};
 use crate::event::{DeliveryId, PluginName, State};
 
 /// What an operator does to a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Due at once: a settled one begins anew, its attempts counted from 0; a waiting one keeps its count.
+    /// Due at once: a settled one begins anew, its attempts counted from 0; a waiting one keeps its
+    /// count.
     Retry,
     /// Ends what is open. Of an attempt that is running nothing is stored but its record.
     Cancel,
     /// Puts a dead letter away.
     Discard,
-    /// Gives what no attempt has yet, or what waits for the next one, to this plugin: at the same time, its attempts
-    /// counted from 0. A plugin gets an event once, so one of an event that this plugin has a delivery of, but for those
-    /// that an operator has ended, is not taken.
+    /// Gives what no attempt has yet, or what waits for the next one, to this plugin: at the same
+    /// time, its attempts counted from 0. A plugin gets an event once, so one of an event that this
+    /// plugin has a delivery of, but for those that an operator has ended, is not taken.
     Move(PluginName),
 }
 
@@ -47,8 +48,9 @@ impl Action {
         }
     }
 
-    /// The states that it takes deliveries from. `ready` is not among those of a retry: such a delivery is due, unless
-    /// the clock was ahead when it became so, and then it counts as waiting.
+    /// The states that it takes deliveries from. `ready` is not among those of a retry: such a
+    /// delivery is due, unless the clock was ahead when it became so, and then it counts as
+    /// waiting.
     pub fn takes(&self) -> &'static [State] {
         match self {
             Self::Retry => &[State::Dead, State::Waiting, State::Cancelled, State::Discarded],
@@ -58,13 +60,49 @@ impl Action {
         }
     }
 
-    /// The states that are meant where a filter names none. Only the dead are retried then: what waits may be an event
-    /// that a plugin wants to come later, and what an operator has ended stays so until he says otherwise.
+    /// The states that are meant where a filter names none. Only the dead are retried then: what
+    /// waits may be an event that a plugin wants to come later, and what an operator has ended
+    /// stays so until he says otherwise.
     pub fn takes_unasked(&self) -> &'static [State] {
         match self {
             Self::Retry | Self::Discard => &[State::Dead],
             Self::Cancel | Self::Move(_) => self.takes(),
         }
+    }
+}
+
+impl Action {
+    /// The states of the deliveries that are meant by a filter for `state`, or for none.
+    pub(in crate::store) fn meant(&self, state: Option<State>) -> Vec<State> {
+        match state {
+            Some(state) => self.takes().iter().copied().filter(|taken| *taken == state).collect(),
+            None => self.takes_unasked().to_vec(),
+        }
+    }
+
+    /// Whether it takes a delivery in this state, if that is one of `states`. A leased delivery
+    /// that is `cancelled` already ends with its attempt, and is not cancelled again.
+    pub(in crate::store) fn takes_from(&self, state: State, cancelled: bool, states: &[State]) -> bool {
+        let again = *self == Self::Cancel && state == State::Leased && cancelled;
+        states.contains(&state) && !again
+    }
+
+    /// Why it does not take a delivery in this state; for people.
+    pub(in crate::store) fn refusal(&self, state: State, delivery: DeliveryId) -> String {
+        let why = match (self, state) {
+            (Self::Cancel, State::Leased) => ", and cancelled already: it ends with its attempt",
+            (Self::Cancel, State::Cancelled) | (Self::Discard, State::Discarded) => " already",
+            (Self::Cancel, _) => "; only an open one (ready, leased or waiting) can be cancelled",
+            (Self::Discard, State::Ready | State::Leased | State::Waiting) => {
+                "; only a dead one can be discarded, and an open one cancelled"
+            }
+            (Self::Discard, _) => "; only a dead one can be discarded",
+            (Self::Retry, State::Ready) => "; it is due already",
+            (Self::Retry, _) => "; only a dead, waiting, cancelled or discarded one can be retried",
+            (Self::Move(_), State::Leased) => "; it can be moved when its attempt has ended, if it is not settled then",
+            (Self::Move(_), _) => "; only one that is ready or waits can be moved",
+        };
+        format!("delivery `{delivery}` is {}{why}", state.name())
     }
 }
 
@@ -107,20 +145,21 @@ pub struct Preview {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// Events from this row on came after the first call, and are not meant.
-    pub(super) before: i64,
+    pub(in crate::store) before: i64,
     /// Where the search goes on; absent where a pass begins.
-    pub(super) at: Option<Position>,
+    pub(in crate::store) at: Option<Position>,
     /// Whether this pass has changed anything.
-    pub(super) changed: bool,
+    pub(in crate::store) changed: bool,
 }
 
 /// A place among deliveries, in one of the two orders in which they are walked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Position {
+pub(in crate::store) enum Position {
     /// By event, oldest first: from this delivery on.
     Event(i64, u32),
-    /// Among the open ones, by crashes, plugin and due time, the last one first: what is before this one.
+    /// Among the open ones, by crashes, plugin and due time, the last one first: what is before
+    /// this one.
     Open {
         /// Crashes held against it.
         crashes: u32,

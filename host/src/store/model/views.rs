@@ -58,11 +58,18 @@ pub struct Cursor(pub DeliveryId);
 /// Which part of a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
-    /// At most this many rows, from 1 to [`MAX_PAGE`]. A page looks at a bounded number of rows, so it may hold fewer, also none, and still
-    /// have a cursor: ask on.
+    /// At most this many rows, from 1 to [`MAX_PAGE`]. A page looks at a bounded number of rows, so
+    /// it may hold fewer, also none, and still have a cursor: ask on.
     pub limit: usize,
     /// Where the page before ended.
     pub after: Option<Cursor>,
+}
+
+impl Page {
+    /// At least one row, or a listing would never end, and no more than an answer can hold.
+    pub(in crate::store) fn rows(&self) -> usize {
+        self.limit.clamp(1, MAX_PAGE)
+    }
 }
 
 /// The most rows of one page.
@@ -126,7 +133,8 @@ pub struct DeliveryView {
     pub due_ms: Option<i64>,
     /// Whether an operator's replay created it.
     pub replay: bool,
-    /// Whether an operator has cancelled it while it is leased: it ends with the attempt that is running.
+    /// Whether an operator has cancelled it while it is leased: it ends with the attempt that is
+    /// running.
     pub cancelling: bool,
     /// Attempts that were spent and of which nothing is kept but this number.
     pub unrecorded: u32,

@@ -1,21 +1,22 @@
 //! One transaction of the writer, and the verbs that write within it.
 //!
-//! Nothing here commits. Whatever must only be known once the batch is durable (born leases, due times, counts, dedupe keys) is
-//! gathered and handed out by the writer after the commit.
+//! Nothing here commits. Whatever must only be known once the batch is durable (leases, due times,
+//! counts, dedupe keys) is gathered and handed out by the writer after the commit.
 
 use std::sync::Arc;
 
 use rusqlite::{Connection, params};
 
 use super::counts::Delta;
-use super::dedupe::{KeyChanges, Recent};
+use super::eras::{Eras, NO_ERAS};
+use super::recent::{KeyChanges, Recent};
 use super::sum;
-use super::time::{Eras, NO_ERAS};
 use crate::clock::Clock;
 use crate::event::{DeliveryId, Event, EventId, NewEvent, PluginName, State};
-use crate::store::{Appended, Desk, Lease, Place, TreeBudget};
+use crate::store::{Appended, DispatchHandle, Lease, LeasePermit, TreeBudget};
 
-/// `due_ms` of a leased delivery: never due, because the lock on the file proves that the holder is this process.
+/// `due_ms` of a leased delivery: never due, because the lock on the file proves that the holder is
+/// this process.
 pub(super) const NEVER_MS: i64 = i64::MAX;
 
 /// A time at which something is due: never [`NEVER_MS`], by which a leased delivery is known.
@@ -24,7 +25,7 @@ pub(super) fn due(unix_ms: i64) -> i64 {
 }
 
 /// A transaction in the making.
-pub(super) struct Batch<'a> {
+pub(super) struct WriteBatch<'a> {
     pub(super) connection: &'a Connection,
     /// Host time: what is due, and ids.
     pub(super) now_ms: i64,
@@ -38,7 +39,7 @@ pub(super) struct Batch<'a> {
     pub(super) last_id: EventId,
     /// The last event that this batch stores.
     pub(super) last_event: Option<EventId>,
-    pub(super) desk: Option<&'a dyn Desk>,
+    pub(super) dispatch: Option<&'a dyn DispatchHandle>,
     pub(super) recent: &'a Recent,
     pub(super) tree: TreeBudget,
     /// Whether the store is full, and attempts leave no logs.
@@ -47,16 +48,19 @@ pub(super) struct Batch<'a> {
     pub(super) written: u64,
     pub(super) delta: Delta,
     pub(super) keys: KeyChanges,
-    pub(super) born: Vec<Lease>,
-    pub(super) posted: Vec<(PluginName, i64)>,
+    /// Deliveries that were leased on insert.
+    pub(super) leased: Vec<Lease>,
+    /// Deliveries that nobody holds, and the host time at which each is due.
+    pub(super) waiting: Vec<(PluginName, i64)>,
     /// Whether the eras are to be read again.
     pub(super) eras_changed: bool,
     /// Whether the time was noted.
     pub(super) noted: bool,
 }
 
-impl<'a> Batch<'a> {
-    /// A transaction without a dispatcher and by a clock that is right, with the usual budget for trees.
+impl<'a> WriteBatch<'a> {
+    /// A transaction without a dispatcher and by a clock that is right, with the usual budget for
+    /// trees.
     pub(super) fn new(connection: &'a Connection, now_ms: i64, last_id: EventId, recent: &'a Recent) -> Self {
         Self {
             connection,
@@ -67,15 +71,15 @@ impl<'a> Batch<'a> {
             era_ends: false,
             last_id,
             last_event: None,
-            desk: None,
+            dispatch: None,
             recent,
             tree: TreeBudget::default(),
             cut_logs: false,
             written: 0,
             delta: Delta::default(),
             keys: KeyChanges::default(),
-            born: Vec::new(),
-            posted: Vec::new(),
+            leased: Vec::new(),
+            waiting: Vec::new(),
             eras_changed: false,
             noted: false,
         }
@@ -159,7 +163,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// Creates a delivery: leased at once if it is due and the dispatcher has a place for it.
+    /// Creates a delivery: leased on insert if it is due and the dispatcher has a permit for it.
     pub(super) fn create_delivery(
         &mut self,
         event: &Arc<Event>,
@@ -169,13 +173,13 @@ impl<'a> Batch<'a> {
         replay: bool,
     ) -> Result<(), rusqlite::Error> {
         let due_ms = due(self.now_ms.saturating_add_unsigned(delay_ms));
-        let place = if delay_ms == 0 { self.reserve(plugin, event.attributes.body.len()) } else { None };
-        let state = match (&place, delay_ms) {
+        let permit = if delay_ms == 0 { self.permit(plugin, event.attributes.body.len()) } else { None };
+        let state = match (&permit, delay_ms) {
             (Some(_), _) => State::Leased,
             (None, 0) => State::Ready,
             (None, _) => State::Waiting,
         };
-        let attempt = u32::from(place.is_some());
+        let attempt = u32::from(permit.is_some());
         self.connection
             .prepare_cached(
                 "INSERT INTO deliveries (event, ordinal, plugin, state, attempt, pardoned, crashes, replay, due_ms)
@@ -188,24 +192,24 @@ impl<'a> Batch<'a> {
                 state.code(),
                 attempt,
                 replay,
-                if place.is_some() { NEVER_MS } else { due_ms },
+                if permit.is_some() { NEVER_MS } else { due_ms },
             ])?;
         self.delta.moved(plugin, None, Some(state));
-        match place {
-            Some(place) => self.born.push(Lease {
+        match permit {
+            Some(permit) => self.leased.push(Lease {
                 delivery: DeliveryId { event: event.id, ordinal },
                 plugin: plugin.clone(),
                 attempt,
-                pardoned: 0,
+                uncounted: 0,
                 event: event.clone(),
-                _place: place,
+                _permit: permit,
             }),
-            None => self.posted.push((plugin.clone(), due_ms)),
+            None => self.waiting.push((plugin.clone(), due_ms)),
         }
         Ok(())
     }
 
-    fn reserve(&self, plugin: &str, body_bytes: usize) -> Option<Place> {
-        self.desk.and_then(|desk| desk.reserve(plugin, body_bytes))
+    fn permit(&self, plugin: &str, body_bytes: usize) -> Option<LeasePermit> {
+        self.dispatch.and_then(|dispatch| dispatch.permit(plugin, body_bytes))
     }
 }

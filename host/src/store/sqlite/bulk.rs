@@ -1,7 +1,7 @@
-//! A step of what an operator does to many deliveries: a bounded search beside the writer, and then commands that are short
-//! enough to wait in line with everybody else's.
+//! A step of what an operator does to many deliveries: a bounded search beside the writer, and then
+//! commands that are short enough to wait in line with everybody else's.
 
-use super::command::Command;
+use super::command::WriteCommand;
 use super::{Sqlite, read, search};
 use crate::store::{Action, Changed, DeliveryFilter, Preview, Progress, StoreError};
 
@@ -24,13 +24,14 @@ impl Sqlite {
         let mut deliveries = 0;
         for some in found.deliveries.chunks(MAX_CHANGED) {
             let (action, found, states) = (action.clone(), some.to_vec(), found.states.clone());
-            deliveries += self.ask(|reply| Command::ChangeAll { action, states, found, reply }).await?;
+            deliveries += self.ask(|reply| WriteCommand::ChangeAll { action, states, found, reply }).await?;
         }
         let changed = before || deliveries > 0;
         let next = match found.rest {
             Some(at) => Some(Progress { before: found.before, at: Some(at), changed }),
-            // One that was leased when the walk came by may be open again behind it. So the walk goes on until it finds
-            // nothing any more, which comes to an end because no delivery is cancelled twice.
+            // One that was leased when the walk came by may be open again behind it. So the walk
+            // goes on until it finds nothing any more, which comes to an end because no delivery is
+            // cancelled twice.
             None if action == Action::Cancel && changed => {
                 Some(Progress { before: found.before, at: None, changed: false })
             }
@@ -62,7 +63,7 @@ impl Sqlite {
         action: Action,
         filter: DeliveryFilter,
         from: Option<Progress>,
-    ) -> Result<search::Found, StoreError> {
+    ) -> Result<search::FoundDeliveries, StoreError> {
         let span = self.span(filter.since_ms, filter.until_ms);
         let find = move |connection: &_| search::find(connection, &action, &filter, &span, from.as_ref());
         self.listings.ask(find).await

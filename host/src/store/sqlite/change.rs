@@ -2,9 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::batch::Batch;
-use super::lease::read_state;
-use super::operator::Answer;
+use super::batch::WriteBatch;
+use super::rows::read_state;
 use crate::event::{DeliveryId, EventId, PluginName, State};
 use crate::store::{Action, StoreError};
 
@@ -33,46 +32,19 @@ struct Stands {
     cancelled: bool,
 }
 
-impl Stands {
-    /// The state in which `action` takes it, if it is one of `states`.
-    fn taken(&self, action: &Action, states: &[State]) -> Option<State> {
-        let state = match (action, self.state) {
-            (Action::Cancel, State::Leased) if self.cancelled => return None,
-            (_, state) => state,
-        };
-        states.contains(&state).then_some(state)
-    }
-
-    /// Why an action does not take it.
-    fn refusal(&self, action: &Action, delivery: DeliveryId) -> String {
-        let why = match (action, self.state) {
-            (Action::Cancel, State::Leased) => ", and cancelled already: it ends with its attempt",
-            (Action::Cancel, State::Cancelled) | (Action::Discard, State::Discarded) => " already",
-            (Action::Cancel, _) => "; only an open one (ready, leased or waiting) can be cancelled",
-            (Action::Discard, State::Ready | State::Leased | State::Waiting) => {
-                "; only a dead one can be discarded, and an open one cancelled"
-            }
-            (Action::Discard, _) => "; only a dead one can be discarded",
-            (Action::Retry, State::Ready) => "; it is due already",
-            (Action::Retry, _) => "; only a dead, waiting, cancelled or discarded one can be retried",
-            (Action::Move(_), State::Leased) => {
-                "; it can be moved when its attempt has ended, if it is not settled then"
-            }
-            (Action::Move(_), _) => "; only one that is ready or waits can be moved",
-        };
-        format!("delivery `{delivery}` is {}{why}", self.state.name())
-    }
-}
-
-impl Batch<'_> {
+impl WriteBatch<'_> {
     /// Does `action` to one delivery.
-    pub(super) fn change(&mut self, action: &Action, delivery: DeliveryId) -> Answer<u64> {
+    pub(super) fn change(
+        &mut self,
+        action: &Action,
+        delivery: DeliveryId,
+    ) -> Result<Result<u64, StoreError>, rusqlite::Error> {
         let Some(stands) = self.stands(delivery)? else {
             return Ok(Err(StoreError::NotFound(format!("delivery `{delivery}`"))));
         };
-        let Some(state) = stands.taken(action, action.takes()) else {
-            return Ok(Err(StoreError::Conflict(stands.refusal(action, delivery))));
-        };
+        if !action.takes_from(stands.state, stands.cancelled, action.takes()) {
+            return Ok(Err(StoreError::Conflict(action.refusal(stands.state, delivery))));
+        }
         if let Action::Move(to) = action
             && let Some(other) = delivery_to(self.connection, to, delivery.event)?
         {
@@ -82,7 +54,7 @@ impl Batch<'_> {
             };
             return Ok(Err(StoreError::Conflict(format!("delivery `{delivery}` cannot be moved: {why}"))));
         }
-        self.apply(action, delivery, &stands, state)?;
+        self.apply(action, delivery, &stands)?;
         Ok(Ok(1))
     }
 
@@ -96,13 +68,15 @@ impl Batch<'_> {
         let mut changed = 0;
         for delivery in found {
             let Some(stands) = self.stands(*delivery)? else { continue };
-            let Some(state) = stands.taken(action, states) else { continue };
+            if !action.takes_from(stands.state, stands.cancelled, states) {
+                continue;
+            }
             let free = match action {
                 Action::Move(to) => delivery_to(self.connection, to, delivery.event)?.is_none(),
                 _ => true,
             };
             if free {
-                self.apply(action, *delivery, &stands, state)?;
+                self.apply(action, *delivery, &stands)?;
                 changed += 1;
             }
         }
@@ -125,18 +99,18 @@ impl Batch<'_> {
             .optional()
     }
 
-    fn apply(&mut self, action: &Action, id: DeliveryId, stands: &Stands, state: State) -> Result<(), rusqlite::Error> {
-        match (action, state) {
+    fn apply(&mut self, action: &Action, id: DeliveryId, stands: &Stands) -> Result<(), rusqlite::Error> {
+        match (action, stands.state) {
             (Action::Retry, State::Waiting) => self.due_at_once(id, stands),
             (Action::Retry, _) => self.begin_anew(id, stands),
-            (Action::Cancel, State::Leased) => self.end_when_settled(id),
+            (Action::Cancel, State::Leased) => self.end_when_settled(id, stands),
             (Action::Cancel, _) => self.end(id, stands, State::Cancelled),
             (Action::Discard, _) => self.end(id, stands, State::Discarded),
             (Action::Move(to), state) => self.hand_over(id, stands, state, to),
         }
     }
 
-    /// Waiting to ready. It leaves the lane of the suspects, as any that is retried does.
+    /// Waiting to ready. It leaves the quarantine queue, as any that is retried does.
     fn due_at_once(&mut self, id: DeliveryId, stands: &Stands) -> Result<(), rusqlite::Error> {
         let due_ms = stands.due_ms.map_or(self.now_ms, |due_ms| due_ms.min(self.now_ms));
         self.connection
@@ -145,11 +119,11 @@ impl Batch<'_> {
             )?
             .execute(params![id.event.row(), id.ordinal, State::Ready.code(), due_ms])?;
         self.moved(stands, State::Ready);
-        self.posted.push((stands.plugin.clone(), due_ms));
+        self.waiting.push((stands.plugin.clone(), due_ms));
         Ok(())
     }
 
-    /// Settled to ready; the attempts so far are pardoned.
+    /// Settled to ready; the attempts so far are not counted.
     fn begin_anew(&mut self, id: DeliveryId, stands: &Stands) -> Result<(), rusqlite::Error> {
         self.connection
             .prepare_cached(
@@ -158,12 +132,13 @@ impl Batch<'_> {
             )?
             .execute(params![id.event.row(), id.ordinal, State::Ready.code(), self.now_ms])?;
         self.moved(stands, State::Ready);
-        self.posted.push((stands.plugin.clone(), self.now_ms));
+        self.waiting.push((stands.plugin.clone(), self.now_ms));
         Ok(())
     }
 
     /// Whoever holds it settles it, and then it ends.
-    fn end_when_settled(&self, id: DeliveryId) -> Result<(), rusqlite::Error> {
+    fn end_when_settled(&mut self, id: DeliveryId, stands: &Stands) -> Result<(), rusqlite::Error> {
+        self.delta.touch(&stands.plugin);
         self.connection
             .prepare_cached("UPDATE deliveries SET cancelled = 1 WHERE event = ?1 AND ordinal = ?2")?
             .execute(params![id.event.row(), id.ordinal])?;
@@ -178,7 +153,8 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// From one plugin to another; it leaves the lane of the suspects, because it was the other one that crashed.
+    /// From one plugin to another; it leaves the quarantine queue, because it was the other one
+    /// that crashed.
     fn hand_over(
         &mut self,
         id: DeliveryId,
@@ -193,7 +169,7 @@ impl Batch<'_> {
             .execute(params![id.event.row(), id.ordinal, to])?;
         self.delta.moved(&stands.plugin, Some(state), None);
         self.delta.moved(to, None, Some(state));
-        self.posted.push((to.clone(), stands.due_ms.unwrap_or(self.now_ms)));
+        self.waiting.push((to.clone(), stands.due_ms.unwrap_or(self.now_ms)));
         Ok(())
     }
 

@@ -1,34 +1,40 @@
 //! What the writer is asked to do, what it costs, and how its caller is answered.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::batch::Batch;
-use super::queue::Owner;
-use super::waiting::Place;
+use super::append_limit::AppendPermit;
+use super::batch::WriteBatch;
+use super::operator::Expired;
 use crate::event::{DeliveryId, EventId, NewEvent, PluginName, State};
-use crate::store::{Action, Appended, Keep, Lane, Lease, Leased, Next, Settled, Settlement, StoreError};
+use crate::store::{Action, Appended, Lease, LeaseQueue, Leased, Next, Settled, Settlement, StoreError};
 
 /// Bytes that cost about as much to write as a row.
 const BYTES_OF_A_ROW: usize = 1_024;
 
+/// Whose work it is: a source or a plugin.
+pub(super) type Owner = Arc<str>;
+
 /// How a caller is answered; it may have gone.
-pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+pub(super) type ReplyTo<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// What the writer is asked to do.
-pub(super) enum Command {
-    Append { event: Box<NewEvent>, reply: Reply<Appended>, place: Place },
-    Lease { lane: Lane, places: Option<OwnedSemaphorePermit>, reply: Reply<Leased> },
-    Settle { lease: Box<Lease>, settlement: Box<Settlement>, reply: Reply<Settled> },
-    Change { action: Action, delivery: DeliveryId, reply: Reply<u64> },
-    ChangeAll { action: Action, states: Vec<State>, found: Vec<DeliveryId>, reply: Reply<u64> },
-    Replay { event: EventId, plugins: Vec<PluginName>, reply: Reply<Vec<DeliveryId>> },
-    Sweep { keep: Keep, reply: Reply<bool> },
-    NoteTime { reply: Reply<()> },
-    Close { reply: Reply<()> },
+pub(super) enum WriteCommand {
+    Append { event: Box<NewEvent>, reply: ReplyTo<Appended>, permit: AppendPermit },
+    Lease { queue: LeaseQueue, permits: Option<OwnedSemaphorePermit>, asked_ms: i64, reply: ReplyTo<Leased> },
+    Settle { lease: Box<Lease>, settlement: Box<Settlement>, reply: ReplyTo<Settled> },
+    Change { action: Action, delivery: DeliveryId, reply: ReplyTo<u64> },
+    ChangeAll { action: Action, states: Vec<State>, found: Vec<DeliveryId>, reply: ReplyTo<u64> },
+    Replay { event: EventId, plugins: Vec<PluginName>, reply: ReplyTo<Vec<DeliveryId>> },
+    Sweep { expired: Expired, reply: ReplyTo<bool> },
+    NoteTime { reply: ReplyTo<()> },
+    Close { reply: ReplyTo<()> },
 }
 
 /// What a command came to, held back until the commit.
-pub(super) enum Answer {
+pub(super) enum CommandAnswer {
     Appended(Appended),
     Leased(Leased),
     Settled(Settled),
@@ -39,53 +45,56 @@ pub(super) enum Answer {
     Closed,
 }
 
-impl Command {
-    pub(super) fn run(&mut self, work: &mut Batch<'_>) -> Result<Answer, rusqlite::Error> {
+impl WriteCommand {
+    pub(super) fn run(&mut self, work: &mut WriteBatch<'_>) -> Result<CommandAnswer, rusqlite::Error> {
         Ok(match self {
-            Self::Append { event, .. } => Answer::Appended(work.append(event)?),
-            Self::Lease { lane, places, reply } => Answer::Leased(match places.take().filter(|_| !reply.is_closed()) {
-                Some(places) => work.lease(lane, places)?,
-                None => Leased { leases: Vec::new(), next_due_ms: None },
-            }),
-            Self::Settle { lease, settlement, .. } => Answer::Settled(work.settle(lease, settlement)?),
-            Self::Change { action, delivery, .. } => Answer::Changed(work.change(action, *delivery)?),
-            Self::ChangeAll { action, states, found, .. } => {
-                Answer::Changed(Ok(work.change_all(action, states, found)?))
+            Self::Append { event, .. } => CommandAnswer::Appended(work.append(event)?),
+            Self::Lease { queue, permits, asked_ms, reply } => {
+                CommandAnswer::Leased(match permits.take().filter(|_| !reply.is_closed()) {
+                    Some(permits) => work.lease(queue, permits, *asked_ms)?,
+                    None => Leased { leases: Vec::new(), next_due_in: None },
+                })
             }
-            Self::Replay { event, plugins, .. } => Answer::Replayed(work.replay(*event, plugins)?),
-            Self::Sweep { keep, .. } => Answer::Swept(work.sweep(keep)?),
+            Self::Settle { lease, settlement, .. } => CommandAnswer::Settled(work.settle(lease, settlement)?),
+            Self::Change { action, delivery, .. } => CommandAnswer::Changed(work.change(action, *delivery)?),
+            Self::ChangeAll { action, states, found, .. } => {
+                CommandAnswer::Changed(Ok(work.change_all(action, states, found)?))
+            }
+            Self::Replay { event, plugins, .. } => CommandAnswer::Replayed(work.replay(*event, plugins)?),
+            Self::Sweep { expired, .. } => CommandAnswer::Swept(work.sweep(*expired)?),
             Self::NoteTime { .. } => {
                 work.note_time()?;
-                Answer::Noted
+                CommandAnswer::Noted
             }
             Self::Close { .. } => {
                 work.note_time()?;
                 work.release()?;
-                Answer::Closed
+                CommandAnswer::Closed
             }
         })
     }
 
-    /// Answers a durable command. A caller that has gone is nobody's loss, but the leases it asked for are handed back.
-    pub(super) fn answer(self, answer: Answer) -> Vec<Lease> {
+    /// Answers a durable command. A caller that has gone is nobody's loss, but the leases it asked
+    /// for are handed back.
+    pub(super) fn answer(self, answer: CommandAnswer) -> Vec<Lease> {
         match (self, answer) {
-            (Self::Append { reply, place, .. }, Answer::Appended(value)) => {
-                drop(place);
+            (Self::Append { reply, permit, .. }, CommandAnswer::Appended(value)) => {
+                drop(permit);
                 let _ = reply.send(Ok(value));
             }
-            (Self::Lease { reply, .. }, Answer::Leased(value)) => {
+            (Self::Lease { reply, .. }, CommandAnswer::Leased(value)) => {
                 if let Err(Ok(stranded)) = reply.send(Ok(value)) {
                     return stranded.leases;
                 }
             }
-            (Self::Settle { reply, .. }, Answer::Settled(value)) => drop(reply.send(Ok(value))),
-            (Self::Change { reply, .. } | Self::ChangeAll { reply, .. }, Answer::Changed(value)) => {
+            (Self::Settle { reply, .. }, CommandAnswer::Settled(value)) => drop(reply.send(Ok(value))),
+            (Self::Change { reply, .. } | Self::ChangeAll { reply, .. }, CommandAnswer::Changed(value)) => {
                 drop(reply.send(value));
             }
-            (Self::Replay { reply, .. }, Answer::Replayed(value)) => drop(reply.send(value)),
-            (Self::Sweep { reply, .. }, Answer::Swept(value)) => drop(reply.send(Ok(value))),
-            (Self::NoteTime { reply }, Answer::Noted) => drop(reply.send(Ok(()))),
-            (Self::Close { reply }, Answer::Closed) => drop(reply.send(Ok(()))),
+            (Self::Replay { reply, .. }, CommandAnswer::Replayed(value)) => drop(reply.send(value)),
+            (Self::Sweep { reply, .. }, CommandAnswer::Swept(value)) => drop(reply.send(Ok(value))),
+            (Self::NoteTime { reply }, CommandAnswer::Noted) => drop(reply.send(Ok(()))),
+            (Self::Close { reply }, CommandAnswer::Closed) => drop(reply.send(Ok(()))),
             _ => unreachable!("a command is answered in kind"),
         }
         Vec::new()
@@ -94,8 +103,8 @@ impl Command {
     pub(super) fn refuse(self, error: &StoreError) {
         let error = error.clone();
         match self {
-            Self::Append { reply, place, .. } => {
-                drop(place);
+            Self::Append { reply, permit, .. } => {
+                drop(permit);
                 drop(reply.send(Err(error)));
             }
             Self::Lease { reply, .. } => drop(reply.send(Err(error))),
@@ -116,8 +125,8 @@ impl Command {
     pub(super) fn owner(&self) -> Owner {
         match self {
             Self::Append { event, .. } => event.attributes.source.clone(),
-            Self::Lease { lane: Lane::Plugin(plugin), .. } => plugin.clone(),
-            Self::Lease { lane: Lane::Suspects(plugins), .. } => {
+            Self::Lease { queue: LeaseQueue::Plugin(plugin), .. } => plugin.clone(),
+            Self::Lease { queue: LeaseQueue::Quarantine(plugins), .. } => {
                 plugins.first().cloned().unwrap_or_else(|| Owner::from(""))
             }
             Self::Settle { lease, .. } => lease.plugin.clone(),
@@ -126,8 +135,8 @@ impl Command {
         }
     }
 
-    /// About what it costs to write it, in rows. A lease is charged for what it finds by the batch, not by its
-    /// plugin's turn.
+    /// About what it costs to write it, in rows. A lease is charged for what it finds by the batch,
+    /// not by its plugin's queue.
     pub(super) fn weight(&self) -> u64 {
         match self {
             Self::Append { event, .. } => of_event(event),
@@ -168,7 +177,7 @@ fn of_settlement(settlement: &Settlement) -> u64 {
 }
 
 /// Gives a lease back that nobody took.
-pub(super) fn give_back(lease: Lease, now_ms: i64) -> Command {
-    let settlement = Box::new(Settlement { next: Next::GiveBack(now_ms), record: None });
-    Command::Settle { lease: Box::new(lease), settlement, reply: oneshot::channel().0 }
+pub(super) fn give_back(lease: Lease) -> WriteCommand {
+    let settlement = Box::new(Settlement { next: Next::GiveBack(Duration::ZERO), record: None });
+    WriteCommand::Settle { lease: Box::new(lease), settlement, reply: oneshot::channel().0 }
 }

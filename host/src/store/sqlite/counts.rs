@@ -1,13 +1,15 @@
-//! How many there are of what: changed with every batch, committed with it, readable without the database.
+//! How many there are of what: changed with every batch, committed with it, readable without the
+//! database.
 
 use std::collections::HashMap;
 
 use rusqlite::{Connection, params};
 
 use crate::event::{PluginName, State};
-use crate::store::Stats;
+use crate::store::{Hint, Stats};
 
-/// What is counted of each plugin: deliveries by the code of their state, and behind them the bytes of its keys and values.
+/// What is counted of each plugin: deliveries by the code of their state, and behind them the bytes
+/// of its keys and values.
 const KV_BYTES: usize = State::ALL.len();
 const KINDS: usize = KV_BYTES + 1;
 
@@ -19,12 +21,12 @@ const EVENTS: &str = "";
 
 /// Everything counted at one moment.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(super) struct LiveCounts {
     pub(super) stats: Stats,
     kv_bytes: HashMap<PluginName, u64>,
 }
 
-impl Counts {
+impl LiveCounts {
     /// Reads what the last batch left.
     pub(super) fn read(connection: &Connection) -> Result<Self, rusqlite::Error> {
         let mut counts = Self::default();
@@ -77,7 +79,19 @@ impl Delta {
         self.plugins.entry(plugin.clone()).or_default()
     }
 
-    /// A delivery of `plugin` came to be in state `to`, having been in `from` if it was there before.
+    /// Something of `plugin` changed that is not counted.
+    pub(super) fn touch(&mut self, plugin: &PluginName) {
+        self.plugin(plugin);
+    }
+
+    /// What to tell those who listen.
+    pub(super) fn hint(&self) -> Hint {
+        let events = self.events != 0 || self.duplicates > 0;
+        Hint { events, plugins: self.plugins.keys().cloned().collect(), ..Hint::default() }
+    }
+
+    /// A delivery of `plugin` came to be in state `to`, having been in `from` if it was there
+    /// before.
     pub(super) fn moved(&mut self, plugin: &PluginName, from: Option<State>, to: Option<State>) {
         let changes = self.plugin(plugin);
         if let Some(from) = from {

@@ -1,8 +1,9 @@
 //! What an error of SQLite means: whether it passes, and what an operator can do.
 //!
-//! A write that is refused leaves nothing behind: the transaction is undone and tried again, as on a full disk. Whether the
-//! reason is a file system that became read-only, a used-up quota or a limit, SQLite does not tell. A sync that fails is
-//! another matter: nothing is known of what is on disk.
+//! A write that is refused leaves nothing behind: the transaction is undone and tried again, as on
+//! a full disk. Whether the reason is a file system that became read-only, a used-up quota or a
+//! limit, SQLite does not tell. A sync that fails is another matter: nothing is known of what is on
+//! disk.
 
 use std::io;
 use std::path::Path;
@@ -41,7 +42,8 @@ fn passes(error: &Error) -> bool {
         || is_refused_write(error)
 }
 
-/// Whether a write itself was refused, not a sync. The index of the log is a file that grows by writes as well.
+/// Whether a write itself was refused, not a sync. The index of the WAL is a file that grows by
+/// writes as well.
 fn is_refused_write(error: &Error) -> bool {
     let code = error.sqlite_error().map(|error| error.extended_code);
     matches!(code, Some(ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_SHMSIZE))

@@ -1,18 +1,20 @@
-//! The files of the store: where they are, who may open them, and the lock that keeps a second host away.
+//! The files of the store: where they are, who may open them, and the lock that keeps a second host
+//! away.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::schema::OpenError;
-use crate::store::side_file::{FILE_MODE, check_kind, open_own, set_mode};
+use super::error::OpenError;
+use super::side_file::{FILE_MODE, check_kind, open_own, set_mode};
 
 /// What the names of the store's files end with, behind that of the database.
 const ENDINGS: [&str; 7] = ["", "-wal", "-shm", "-journal", "-lock", "-running", "-committed"];
 
-/// Makes the folder if it is not there, for the host's user alone: bodies are nobody else's business. Its entry in the
-/// folder above has to survive a power cut as well, also if something else has just made it.
+/// Makes the folder if it is not there, for the host's user alone: bodies are nobody else's
+/// business. Its entry in the folder above has to survive a power cut as well, also if something
+/// else has just made it.
 fn make_folder(folder: &Path) -> io::Result<()> {
     if folder.as_os_str().is_empty() || folder == Path::new("/") {
         return Ok(());
@@ -29,7 +31,8 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     sync()
 }
 
-/// Makes the database file if it is not there, mode 0600; SQLite gives its log and its index the same.
+/// Makes the database file if it is not there, mode 0600; SQLite gives its WAL and its index the
+/// same.
 pub(super) fn make_file(database: &Path) -> io::Result<()> {
     match File::options().create_new(true).write(true).mode(FILE_MODE).open(database) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
@@ -44,8 +47,9 @@ pub(super) fn beside(database: &Path, ending: &str) -> PathBuf {
     path.into()
 }
 
-/// Takes the lock that keeps a second host away, held as long as the file lives, and returns the database's one true
-/// path: under another name for the same file (a symbolic link) there is no second lock.
+/// Takes the lock that keeps a second host away, held as long as the file lives, and returns the
+/// database's one true path: under another name for the same file (a symbolic link) there is no
+/// second lock.
 pub(super) fn lock(database: &Path) -> Result<(File, PathBuf), OpenError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -54,7 +58,8 @@ pub(super) fn lock(database: &Path) -> Result<(File, PathBuf), OpenError> {
     if let Some(folder) = database.parent() {
         make_folder(folder).map_err(failed(folder))?;
     }
-    // The database itself is not opened for this: closing it again would cancel the locks SQLite has on it.
+    // The database itself is not opened for this: closing it again would cancel the locks SQLite
+    // has on it.
     let database = match fs::canonicalize(database) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && !database.is_symlink() => database.to_owned(),
         found => found.map_err(failed(database))?,

@@ -1,32 +1,35 @@
 //! Every law, for SQLite; and what only a file can get wrong.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
 
-use super::shared::Shared;
+use super::published::Published;
 use super::{OpenError, Recovered, Sqlite, SqliteOptions};
-use crate::clock::Clock;
+use crate::clock::{Clock, until};
 use crate::event::{AttemptRecord, Attributes, EventId, LogLine, NewEvent, Outcome, PluginName, State};
 use crate::store::conformance::tree::BUDGET;
 use crate::store::conformance::{Disk, Harness, START_MS, record};
-use crate::store::{Keep, KvTransaction, Lane, Next, Settled, Settlement, Store, StoreError};
+use crate::store::{
+    Health, Keep, KvTransaction, LeaseQueue, Next, Operate, Queue, Read, Settled, Settlement, Store, StoreError,
+};
 
 mod damage;
 mod files;
+mod order;
 mod time;
-mod turns;
+mod versions;
 
 /// Dedupe keys move from memory into their table within so many events.
-const ROUND_EVENTS: u64 = 8;
+const FLUSH_EVENTS: u64 = 8;
 
 /// A file in a folder of its own.
 struct OneFile {
     folder: TempDir,
     clock: Clock,
-    last: Mutex<Option<Arc<Shared>>>,
+    last: Mutex<Weak<Published>>,
 }
 
 fn one_file() -> OneFile {
@@ -39,6 +42,12 @@ impl OneFile {
         SqliteOptions { max_waiting_appends: 4_000, tree: BUDGET, ..SqliteOptions::at(path, self.clock.clone()) }
     }
 
+    /// What was received before this time is too old.
+    fn keep_since(&self, unix_ms: i64) -> Keep {
+        let time = until(unix_ms, self.clock.deletion_ms());
+        Keep { events: time, dedupe_keys: time }
+    }
+
     fn connection(&self) -> Connection {
         Connection::open(self.options().path).unwrap()
     }
@@ -46,7 +55,7 @@ impl OneFile {
     /// Opens the file as soon as the store before has let go of it.
     async fn open_sqlite(&self) -> Sqlite {
         loop {
-            match Sqlite::open_with_round(self.options(), ROUND_EVENTS) {
+            match Sqlite::open_with_flushes(self.options(), FLUSH_EVENTS) {
                 Err(OpenError::InUse(_)) => tokio::task::yield_now().await,
                 opened => return opened.unwrap(),
             }
@@ -61,17 +70,18 @@ impl Harness for OneFile {
 
     async fn open(&self) -> Arc<dyn Store> {
         let store = self.open_sqlite().await;
-        *self.last.lock().unwrap() = Some(store.shared.clone());
+        *self.last.lock().unwrap() = Arc::downgrade(&store.published);
         Arc::new(store)
     }
 
     fn set_disk(&self, disk: Disk) {
-        let last = self.last.lock().unwrap();
-        *last.as_ref().unwrap().disk.lock().unwrap_or_else(PoisonError::into_inner) = disk;
+        let last = self.last.lock().unwrap().upgrade().unwrap();
+        *last.disk.lock().unwrap_or_else(PoisonError::into_inner) = disk;
     }
 }
 
 crate::store::conformance::laws!(super::one_file);
+crate::store::conformance::disk_laws!(super::one_file);
 
 fn event() -> NewEvent {
     NewEvent {
@@ -126,91 +136,20 @@ async fn two_files_in_one_folder_do_not_hinder_each_other() {
 }
 
 #[tokio::test]
-async fn a_file_of_a_newer_host_is_refused_and_left_alone() {
-    let file = one_file();
-    file.open_sqlite().await.close().await.unwrap();
-    file.connection().pragma_update(None, "user_version", 1_000).unwrap();
-    let before = std::fs::read(file.options().path).unwrap();
-    let refused = Sqlite::open(file.options()).unwrap_err();
-    assert!(matches!(refused, OpenError::Newer { found: 1_000, .. }), "{refused}");
-    assert_eq!(std::fs::read(file.options().path).unwrap(), before);
-}
-
-#[tokio::test]
-async fn a_file_of_an_older_host_is_taken_along_with_what_it_holds() {
-    let file = one_file();
-    let store = file.open_sqlite().await;
-    store.append(event()).await.unwrap();
-    store.close().await.unwrap();
-    file.connection().execute_batch(BACK_TO_VERSION_3).unwrap();
-    let back = "DROP TABLE dedupe_moved; ALTER TABLE attempts DROP COLUMN calls; PRAGMA user_version = 1";
-    file.connection().execute_batch(back).unwrap();
-    let store = file.open_sqlite().await;
-    assert_eq!(store.stats().events, 1);
-    let calls = file.connection().query_row("SELECT count(calls) FROM attempts", [], |row| row.get::<_, i64>(0));
-    assert_eq!(calls, Ok(0), "the column is there");
-}
-
-/// Makes of a file what version 3 would have written.
-const BACK_TO_VERSION_3: &str = "
-    DROP TABLE duplicates;
-    ALTER TABLE events DROP COLUMN sum;
-    DROP TABLE eras;
-    DROP TABLE host_time;
-    ALTER TABLE swept DROP COLUMN legacy_keys_up_to;
-    DROP TABLE trees;
-    DROP INDEX events_root;
-    ALTER TABLE events DROP COLUMN root;
-    ALTER TABLE deliveries DROP COLUMN cancelled;
-    ALTER TABLE deliveries DROP COLUMN unrecorded;
-    UPDATE counts SET what = 5 WHERE what = 100;
-    PRAGMA user_version = 3";
-
-#[tokio::test]
-async fn the_trees_of_a_file_of_version_3_are_found_and_counted() {
-    let file = one_file();
-    let store = file.open_sqlite().await;
-    let child = |parent, body: &'static [u8]| {
-        let mut child = NewEvent { parent: Some(parent), ..event() };
-        child.attributes.body = body.into();
-        child
-    };
-    let append = async |event| store.append(event).await.unwrap().id;
-    let root = append(event()).await;
-    let first = append(child(root, b"12")).await;
-    let second = append(child(first, b"345")).await;
-    let gone = EventId::first_at(1);
-    let orphan = append(child(gone, b"6")).await;
-    store.close().await.unwrap();
-    file.connection().execute_batch(BACK_TO_VERSION_3).unwrap();
-    let store = file.open_sqlite().await;
-    for (id, expected) in [(root, None), (first, Some(root)), (second, Some(root)), (orphan, Some(gone))] {
-        assert_eq!(store.event(id).await.unwrap().event.root, expected, "{id}");
-    }
-    let sql = "SELECT root, events, bytes FROM trees ORDER BY root";
-    let connection = file.connection();
-    let mut statement = connection.prepare(sql).unwrap();
-    let trees =
-        statement.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)));
-    let trees: Vec<_> = trees.unwrap().map(Result::unwrap).collect();
-    assert_eq!(trees, [(gone.row(), 1, 1), (root.row(), 2, 5)]);
-}
-
-#[tokio::test]
 async fn a_tree_is_forgotten_with_the_last_of_its_events() {
     let file = one_file();
     let store = file.open_sqlite().await;
     store.append(NewEvent { targets: vec!["audit".into()], ..event() }).await.unwrap();
-    let places = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-    let lease = store.lease(Lane::Plugin("audit".into()), places).await.unwrap().leases.remove(0);
+    let permits = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+    let lease = store.lease(LeaseQueue::Plugin("audit".into()), permits).await.unwrap().leases.remove(0);
     let kv = KvTransaction::default();
     let next = Next::Done { emitted: vec![event(), event()], kv };
     store.settle(lease, Settlement { next, record: None }).await.unwrap();
     let trees = || file.connection().query_row("SELECT count(*) FROM trees", [], |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!(trees(), 1);
     file.clock.set(START_MS + 1_000);
-    while store.sweep(Keep { events_since_ms: START_MS + 500, dedupe_since_ms: START_MS + 500 }).await.unwrap() {}
-    assert_eq!((store.stats().events, trees()), (0, 0));
+    while store.sweep(file.keep_since(START_MS + 500)).await.unwrap() {}
+    assert_eq!((store.stats().await.unwrap().events, trees()), (0, 0));
 }
 
 #[tokio::test]
@@ -225,40 +164,8 @@ async fn how_often_an_event_was_repeated_is_forgotten_with_it() {
         || file.connection().query_row("SELECT count(*) FROM duplicates", [], |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!(rows(), 1);
     file.clock.set(START_MS + 1_000);
-    while store.sweep(Keep { events_since_ms: START_MS + 500, dedupe_since_ms: START_MS + 500 }).await.unwrap() {}
-    assert_eq!((store.stats().events, rows()), (0, 0));
-}
-
-#[tokio::test]
-async fn the_keys_of_a_file_of_version_2_are_all_known() {
-    let file = one_file();
-    let store = file.open_sqlite().await;
-    let keyed = |number: u8| NewEvent { dedupe: vec![[number; 16], [number + 100; 16]], ..event() };
-    let mut ids = Vec::new();
-    for number in 0..20 {
-        ids.push(store.append(keyed(number)).await.unwrap().id);
-    }
-    store.close().await.unwrap();
-    file.connection().execute_batch(BACK_TO_VERSION_3).unwrap();
-    // As that version wrote it: every key in the table, with its event.
-    let back = "DELETE FROM dedupe;
-         INSERT INTO dedupe SELECT source, substr(dedupe, 1, 16), id FROM events
-                  UNION ALL SELECT source, substr(dedupe, 17, 16), id FROM events;
-         DROP TABLE dedupe_moved; PRAGMA user_version = 2";
-    file.connection().execute_batch(back).unwrap();
-    for _ in 0..3 {
-        let store = file.open_sqlite().await;
-        for (number, id) in (0..20).zip(&ids) {
-            let again = store.append(NewEvent { dedupe: vec![[number + 100; 16]], ..event() }).await.unwrap();
-            assert_eq!((again.id, again.duplicate), (*id, true));
-        }
-        // And newer ones take turns with them.
-        let new = store.append(keyed(u8::try_from(ids.len()).unwrap())).await.unwrap();
-        assert!(!new.duplicate);
-        ids.push(new.id);
-    }
-    let rows: i64 = file.connection().query_row("SELECT count(*) FROM dedupe", [], |row| row.get(0)).unwrap();
-    assert!((40..46).contains(&rows), "{rows}: no key moves twice");
+    while store.sweep(file.keep_since(START_MS + 500)).await.unwrap() {}
+    assert_eq!((store.stats().await.unwrap().events, rows()), (0, 0));
 }
 
 #[tokio::test]
@@ -279,17 +186,17 @@ async fn a_dropped_store_commits_what_is_queued_and_lets_go_of_its_file() {
     }
     drop(store);
     // Opens only once the writer's thread has ended: until then the file is in use.
-    assert_eq!(file.open_sqlite().await.stats().events, 100);
+    assert_eq!(file.open_sqlite().await.stats().await.unwrap().events, 100);
 }
 
 #[tokio::test]
-async fn without_the_notes_of_what_was_running_all_that_was_held_is_suspect() {
+async fn without_the_in_flight_journal_all_that_was_held_counts_as_running() {
     let file = one_file();
     for (broken, running) in [(false, 0), (true, 1)] {
         let store = file.open_sqlite().await;
         store.append(NewEvent { targets: vec!["audit".into()], ..event() }).await.unwrap();
-        let places = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        let leased = store.lease(Lane::Plugin("audit".into()), places).await.unwrap();
+        let permits = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let leased = store.lease(LeaseQueue::Plugin("audit".into()), permits).await.unwrap();
         assert_eq!(leased.leases.len(), 1);
         drop(store);
         if broken {
@@ -320,35 +227,35 @@ async fn an_append_that_was_answered_makes_room_for_the_next() {
 }
 
 #[tokio::test]
-async fn a_closed_file_is_whole_without_its_log() {
+async fn a_closed_file_is_whole_without_its_wal() {
     let file = one_file();
     let store = file.open_sqlite().await;
     let id = store.append(event()).await.unwrap().id;
     store.event(id).await.unwrap();
     store.close().await.unwrap();
-    let log = file.options().path.with_extension("db-wal");
-    assert!(!log.exists());
+    let wal = file.options().path.with_extension("db-wal");
+    assert!(!wal.exists());
 }
 
 #[tokio::test]
-async fn the_log_stays_short_while_commits_follow_each_other() {
+async fn the_wal_stays_short_while_commits_follow_each_other() {
     let file = one_file();
     let store = file.open_sqlite().await;
-    let log = file.options().path.with_extension("db-wal");
+    let wal = file.options().path.with_extension("db-wal");
     let large = || {
         let mut event = event();
         event.attributes.body = vec![b'x'; 256 << 10].into();
         event
     };
-    // Some 65 pages each, and so five times as many in all as make the log long.
+    // Some 65 pages each, and so five times as many in all as make the WAL long.
     for _ in 0..80 {
         store.append(large()).await.unwrap();
-        let bytes = std::fs::metadata(&log).unwrap().len();
+        let bytes = std::fs::metadata(&wal).unwrap().len();
         assert!(bytes < 1_100 * 4_120, "{bytes}");
     }
     store.close().await.unwrap();
-    assert!(!log.exists());
-    assert_eq!(file.open_sqlite().await.stats().events, 80);
+    assert!(!wal.exists());
+    assert_eq!(file.open_sqlite().await.stats().await.unwrap().events, 80);
 }
 
 #[tokio::test]
@@ -357,7 +264,8 @@ async fn every_commit_is_synced() {
     let store = file.open_sqlite().await;
     let mode: String = file.connection().pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
     assert_eq!(mode, "wal");
-    // 2 is FULL; it belongs to a connection, so it is asked of one that is opened as the writer's is.
+    // 2 is FULL; it belongs to a connection, so it is asked of one that is opened as the writer's
+    // is.
     store.close().await.unwrap();
     let writer = super::schema::open_writer(&file.options().path).unwrap();
     let synchronous: i64 = writer.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
@@ -373,8 +281,8 @@ async fn a_store_at_its_bound_refuses_new_events_and_settles_what_it_has_without
     let refused = store.append(event()).await.unwrap_err();
     assert!(matches!(&refused, StoreError::Full(why) if why.contains("`store.max_size`")), "{refused}");
     assert!(matches!(store.trouble(), Some(StoreError::Full(_))));
-    let places = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-    let lease = store.lease(Lane::Plugin("audit".into()), places).await.unwrap().leases.remove(0);
+    let permits = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+    let lease = store.lease(LeaseQueue::Plugin("audit".into()), permits).await.unwrap().leases.remove(0);
     let logs = vec![LogLine { level: "info".to_owned(), message: "much".repeat(1_000) }];
     let record = AttemptRecord { logs, ..record(Outcome::Ok) };
     let child = NewEvent { parent: Some(accepted.id), ..event() };

@@ -1,16 +1,18 @@
-//! What a start looks at before it takes a file for the store of this name: traces of an earlier life, and how far that was.
+//! What a start looks at before it takes a file for the store of this name: traces of an earlier
+//! life, and how far that was.
 //!
-//! Nothing here writes. A start that finds something missing says so and leaves every file as it was, unless an operator has
-//! said that it may go on.
+//! Nothing here writes. A start that finds something missing says so and leaves every file as it
+//! was, unless an operator has said that it may go on.
 
 use std::fs;
 use std::path::Path;
 
 use rusqlite::Connection;
 
+use super::commit_mark::{self, Last};
+use super::error::OpenError;
 use super::files::beside;
-use super::mark;
-use super::schema::{self, OpenError};
+use super::schema;
 use crate::clock::rfc3339;
 use crate::event::EventId;
 
@@ -24,21 +26,12 @@ pub enum OnLoss {
     Accept,
 }
 
-/// How far a store has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Last {
-    /// The last event that was stored, whether it is there still or not.
-    pub(super) event: EventId,
-    /// Events that are stored.
-    pub(super) events: u64,
-}
-
-/// Opens the writing connection, unless something of the store is missing: then nothing is changed. Says how far the store
-/// had come before, if that is known.
+/// Opens the writing connection, unless something of the store is missing: then nothing is changed.
+/// Says how far the store had come before, if that is known.
 pub(super) fn open(path: &Path, on_loss: OnLoss) -> Result<(Connection, Option<Last>), OpenError> {
     let failed = |source| OpenError::Sqlite { path: path.to_owned(), source };
     let mark_path = beside(path, "-committed");
-    let before = mark::read(&mark_path).map_err(|source| OpenError::Io { path: mark_path, source })?;
+    let before = commit_mark::read(&mark_path).map_err(|source| OpenError::Io { path: mark_path, source })?;
     let mut accepted = look_at_files(path, on_loss)?;
     let (connection, version) = schema::connect(path)?;
     if version == 0 && accepted.is_none() {
@@ -57,7 +50,8 @@ pub(super) fn open(path: &Path, on_loss: OnLoss) -> Result<(Connection, Option<L
     Ok((connection, before))
 }
 
-/// Looks at the files before SQLite does, which removes the log of a database of 0 bytes. Says what was accepted.
+/// Looks at the files before SQLite does, which removes the WAL of a database of 0 bytes. Says what
+/// was accepted.
 fn look_at_files(database: &Path, on_loss: OnLoss) -> Result<Option<String>, OpenError> {
     let name = database.display();
     let what = match fs::metadata(database) {
@@ -89,7 +83,8 @@ fn judge(what: &str, traces: &[String], on_loss: OnLoss) -> Result<Option<String
     decide(loss, way_out, on_loss)
 }
 
-/// Compares how far the database has come with how far it had come when it was written last. Says what was accepted.
+/// Compares how far the database has come with how far it had come when it was written last. Says
+/// what was accepted.
 fn look_at_end(database: &Path, now: Last, before: Last, on_loss: OnLoss) -> Result<Option<String>, OpenError> {
     if now.event >= before.event {
         return Ok(None);
@@ -121,8 +116,8 @@ fn decide(loss: String, way_out: &str, on_loss: OnLoss) -> Result<Option<String>
     }
 }
 
-/// Files that only a store which had been opened leaves behind. The lock is there before the database, and the secrets and
-/// compiled plugins as well.
+/// Files that only a store which had been opened leaves behind. The lock is there before the
+/// database, and the secrets and compiled plugins as well.
 fn traces(database: &Path) -> Result<Vec<String>, OpenError> {
     let mut found = Vec::new();
     let running = beside(database, "-running");
@@ -130,7 +125,7 @@ fn traces(database: &Path) -> Result<Vec<String>, OpenError> {
         found.push(running.display().to_string());
     }
     let committed = beside(database, "-committed");
-    let noted = mark::read(&committed).map_err(|source| OpenError::Io { path: committed.clone(), source })?;
+    let noted = commit_mark::read(&committed).map_err(|source| OpenError::Io { path: committed.clone(), source })?;
     if noted.is_some() {
         found.push(committed.display().to_string());
     }
@@ -152,7 +147,8 @@ fn has_another(database: &Path) -> bool {
     })
 }
 
-/// How far the database has come, in any version of the schema. Events leave it only when `dedupe_up_to` has passed them.
+/// How far the database has come, in any version of the schema. Events leave it only when
+/// `dedupe_up_to` has passed them.
 pub(super) fn last(connection: &Connection) -> Result<Last, rusqlite::Error> {
     let sql = "SELECT max(coalesce((SELECT max(id) FROM events), 0), dedupe_up_to),
                       coalesce((SELECT n FROM counts WHERE plugin = '' AND what = 0), 0) FROM swept";

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{OptionalExtension, params};
 
-use super::batch::Batch;
-use super::lease::{EVENT_COLUMNS, read_event, read_state, read_text};
+use super::batch::WriteBatch;
+use super::rows::{EVENT_COLUMNS, read_event, read_state, read_text};
 use super::sum;
 use crate::event::{DeliveryId, EventId, PluginName, State};
 use crate::fail;
-use crate::store::{Keep, StoreError};
+use crate::store::StoreError;
 
 /// The most deliveries an event may have, replays included.
 const MAX_DELIVERIES: u32 = 1_000;
@@ -18,19 +18,30 @@ const MAX_DELIVERIES: u32 = 1_000;
 /// The most events one sweep looks at.
 const MAX_SWEPT: usize = 500;
 
-/// The most body bytes one sweep deletes (and at least one event), because each of their pages has to be read.
+/// The most body bytes one sweep deletes (and at least one event), because each of their pages has
+/// to be read.
 const MAX_SWEPT_BYTES: i64 = 4 << 20;
 
-/// How long a sweep deletes keys, and then events, before it leaves the rest to the next one: appends wait for it, and what
-/// an event has in attempts and logs is not known before it is deleted.
+/// How long a sweep deletes keys, and then events, before it leaves the rest to the next one:
+/// appends wait for it, and what an event has in attempts and logs is not known before it is
+/// deleted.
 const LONGEST_SWEEP: Duration = Duration::from_millis(4);
 
-/// An answer within a batch: what the database says, or why the operator cannot have it.
-pub(super) type Answer<T> = Result<Result<T, StoreError>, rusqlite::Error>;
+/// What is deleted: what was received before these times, Unix ms by the wall clock as far as
+/// deletion trusts it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Expired {
+    pub(super) events_before_ms: i64,
+    pub(super) keys_before_ms: i64,
+}
 
-impl Batch<'_> {
+impl WriteBatch<'_> {
     /// Creates new deliveries of an old event.
-    pub(super) fn replay(&mut self, event: EventId, plugins: &[PluginName]) -> Answer<Vec<DeliveryId>> {
+    pub(super) fn replay(
+        &mut self,
+        event: EventId,
+        plugins: &[PluginName],
+    ) -> Result<Result<Vec<DeliveryId>, StoreError>, rusqlite::Error> {
         let sql = format!("SELECT {EVENT_COLUMNS}, e.sum FROM events e WHERE e.id = ?1");
         let found = self.connection.prepare_cached(&sql)?.query_row([event.row()], |row| {
             let event = read_event(row)?;
@@ -58,10 +69,11 @@ impl Batch<'_> {
         Ok(Ok(created))
     }
 
-    /// Deletes what is older than it has to be kept, a bounded number; says whether there may be more.
-    pub(super) fn sweep(&mut self, keep: &Keep) -> Result<bool, rusqlite::Error> {
-        let more_keys = self.sweep_dedupe(self.older_than(keep.dedupe_since_ms))?;
-        let more_events = self.sweep_events(keep.events_since_ms)?;
+    /// Deletes what is older than it has to be kept, a bounded number; says whether there may be
+    /// more.
+    pub(super) fn sweep(&mut self, expired: Expired) -> Result<bool, rusqlite::Error> {
+        let more_keys = self.sweep_dedupe(self.older_than(expired.keys_before_ms))?;
+        let more_events = self.sweep_events(expired.events_before_ms)?;
         let _ = fail::point("store.retention");
         Ok(more_keys || more_events)
     }
@@ -91,9 +103,10 @@ impl Batch<'_> {
         Ok(old.len() == MAX_SWEPT || last != old.last().map(|(event, ..)| *event))
     }
 
-    /// Deletes old events whose keys are swept and whose deliveries are all settled; a dead letter is settled, and is
-    /// kept as long again after its last attempt, so that somebody sees it, or until an operator discards it. Goes on
-    /// where the last sweep stopped, so that old events which are not settled are passed once a round.
+    /// Deletes old events whose keys are swept and whose deliveries are all settled; a dead letter
+    /// is settled, and is kept as long again after its last attempt, so that somebody sees it, or
+    /// until an operator discards it. Goes on where the last sweep stopped, so that old events
+    /// which are not settled are passed once a round.
     fn sweep_events(&mut self, since_ms: i64) -> Result<bool, rusqlite::Error> {
         let until = self.older_than(since_ms);
         let (since_ms, times) = self.attempts_since(since_ms);

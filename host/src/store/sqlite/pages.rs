@@ -5,14 +5,15 @@ use std::fmt::Write as _;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
-use super::lease::{read_event, read_state, read_text};
+use super::eras::Span;
 use super::read::{DELIVERY_COLUMNS, attempts, read_delivery};
-use super::time::Span;
+use super::rows::{read_event, read_state, read_text};
 use crate::event::{DeliveryId, EventId, State};
-use crate::store::{Cursor, DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary, MAX_PAGE, Page};
+use crate::store::{Cursor, DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary, Page};
 
-/// The most rows a filtered page looks at before it answers with what it has; more than an event has deliveries, so
-/// that every page gets on. In tests so few that a handful of rows takes several pages.
+/// The most rows a filtered page looks at before it answers with what it has; more than an event
+/// has deliveries, so that every page gets on. In tests so few that a handful of rows takes several
+/// pages.
 const MAX_SCANNED: i64 = if cfg!(test) { 6 } else { 20_000 };
 
 /// The same where every body has to be read.
@@ -78,11 +79,6 @@ impl Clauses {
     }
 }
 
-/// A page has at least one row, or it would never end, and no more than an answer can hold.
-fn bounded(page: Page) -> Page {
-    Page { limit: page.limit.clamp(1, MAX_PAGE), ..page }
-}
-
 /// Which rows a page walks, newest first, to find those that match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Walk<'a> {
@@ -93,14 +89,14 @@ enum Walk<'a> {
 
 /// A bounded part of a walk: the ids of events from `from`, inclusive, to `before`, exclusive.
 #[derive(Debug)]
-struct Window {
+struct PageWindow {
     before: i64,
     from: i64,
     /// Where the next page goes on; `None` where the rest of the walk is within bounds.
     low: Option<i64>,
 }
 
-impl Window {
+impl PageWindow {
     /// The first `scanned` rows of `walk` below `before`, none of them before `least`.
     fn new(
         connection: &Connection,
@@ -131,7 +127,8 @@ impl Window {
     }
 }
 
-/// The first id a page does not look at: where the page before ended, or where the listing may begin.
+/// The first id a page does not look at: where the page before ended, or where the listing may
+/// begin.
 fn before(after: Option<EventId>, span: &Span) -> i64 {
     after.map_or(i64::MAX, EventId::row).min(span.end)
 }
@@ -142,7 +139,7 @@ fn events_query(
     filter: &EventFilter,
     span: &Span,
     page: Page,
-) -> Result<(String, Clauses, Window), rusqlite::Error> {
+) -> Result<(String, Clauses, PageWindow), rusqlite::Error> {
     let walk = match (&filter.subject, filter.state) {
         (Some(subject), _) => Walk::Subject(subject),
         (None, Some(EventState::Has(State::Dead))) => Walk::Dead,
@@ -155,7 +152,7 @@ fn events_query(
         _ => MAX_SCANNED,
     };
     let before = before(page.after.map(|cursor| cursor.0.event), span);
-    let window = Window::new(connection, walk, before, scanned, span.low)?;
+    let window = PageWindow::new(connection, walk, before, scanned, span.low)?;
     let mut clauses = Clauses::events(filter, span);
     clauses.add("e.id < ?", window.before);
     clauses.add("e.id >= ?", window.from);
@@ -180,8 +177,8 @@ pub(super) fn events(
     span: &Span,
     page: Page,
 ) -> Result<(Vec<EventSummary>, Option<Cursor>), rusqlite::Error> {
-    let page = bounded(page);
-    let (sql, clauses, Window { low, .. }) = events_query(connection, filter, span, page)?;
+    let page = Page { limit: page.rows(), ..page };
+    let (sql, clauses, PageWindow { low, .. }) = events_query(connection, filter, span, page)?;
     let mut found = connection
         .prepare(&sql)?
         .query_map(params_from_iter(&clauses.values), |row| {
@@ -217,7 +214,7 @@ fn deliveries_query(
     filter: &DeliveryFilter,
     span: &Span,
     page: Page,
-) -> Result<(String, Clauses, Window), rusqlite::Error> {
+) -> Result<(String, Clauses, PageWindow), rusqlite::Error> {
     let walk = match (&filter.subject, filter.state) {
         (Some(subject), _) => Walk::Subject(subject),
         (None, Some(State::Dead)) => Walk::Dead,
@@ -226,7 +223,7 @@ fn deliveries_query(
     // The cursor's own event may have further deliveries.
     let after = page.after.map(|Cursor(after)| after);
     let before = before(after.map(|after| EventId::from_row(after.event.row().saturating_add(1))), span);
-    let window = Window::new(connection, walk, before, MAX_SCANNED, span.low)?;
+    let window = PageWindow::new(connection, walk, before, MAX_SCANNED, span.low)?;
     let mut clauses = Clauses::deliveries(filter, span);
     clauses.add("d.event < ?", window.before);
     clauses.add("d.event >= ?", window.from);
@@ -254,8 +251,8 @@ pub(super) fn deliveries(
     span: &Span,
     page: Page,
 ) -> Result<(Vec<DeliveryView>, Option<Cursor>), rusqlite::Error> {
-    let page = bounded(page);
-    let (sql, clauses, Window { low, .. }) = deliveries_query(connection, filter, span, page)?;
+    let page = Page { limit: page.rows(), ..page };
+    let (sql, clauses, PageWindow { low, .. }) = deliveries_query(connection, filter, span, page)?;
     let mut found = connection
         .prepare(&sql)?
         .query_map(params_from_iter(&clauses.values), read_delivery)?
@@ -265,7 +262,8 @@ pub(super) fn deliveries(
     }
     let cursor = match found.last() {
         Some(last) if found.len() == page.limit => Some(Cursor(last.id)),
-        // The window includes its lowest event, so the next page starts behind all of its deliveries.
+        // The window includes its lowest event, so the next page starts behind all of its
+        // deliveries.
         _ => low.map(|low| Cursor(DeliveryId { event: EventId::from_row(low), ordinal: u32::MAX })),
     };
     Ok((found, cursor))

@@ -1,25 +1,27 @@
 //! Every statement goes by an index: what is run is traced, and SQLite is asked how it would do it.
 //!
-//! There are never statistics in the file (nothing runs ANALYZE), so the plan of an almost empty file is the plan of
-//! one with a million rows.
+//! There are never statistics in the file (nothing runs ANALYZE), so the plan of an almost empty
+//! file is the plan of one with a million rows.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rusqlite::Connection;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use tempfile::TempDir;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::batch::Batch;
-use super::dedupe::Recent;
+use super::batch::WriteBatch;
+use super::eras::{Eras, NO_ERAS, Span};
+use super::inflight::LeftRunning;
+use super::operator::Expired;
+use super::recent::Recent;
 use super::start::last_id;
-use super::time::{Eras, NO_ERAS, Span};
 use super::{Recovered, pages, read, schema, search};
 use crate::event::{AttemptRecord, Attributes, DeliveryId, EventId, LegacyKey, NewEvent, Outcome, State};
-use crate::store::running::Left;
 use crate::store::{
-    Action, Cursor, DeliveryFilter, EventFilter, EventState, Keep, KvTransaction, Lane, Lease, Next, Page, Progress,
+    Action, Cursor, DeliveryFilter, EventFilter, EventState, KvTransaction, Lease, LeaseQueue, Next, Page, Progress,
     Settled, Settlement,
 };
 
@@ -77,7 +79,7 @@ fn event(targets: &[&str]) -> NewEvent {
     }
 }
 
-fn places(count: u32) -> OwnedSemaphorePermit {
+fn permits(count: u32) -> OwnedSemaphorePermit {
     Arc::new(Semaphore::new(count as usize)).try_acquire_many_owned(count).unwrap()
 }
 
@@ -98,19 +100,19 @@ fn settlement(next: Next) -> Settlement {
 fn write(connection: &Connection) {
     connection.execute("UPDATE swept SET legacy_keys_up_to = 1", []).unwrap();
     let mut recent = Recent::load(connection, 1).unwrap();
-    let mut batch = Batch::new(connection, NOW_MS, last_id(connection, &recent).unwrap(), &recent);
+    let mut batch = WriteBatch::new(connection, NOW_MS, last_id(connection, &recent).unwrap(), &recent);
     batch.append(&NewEvent { dedupe: vec![[2; 16]], ..event(&[]) }).unwrap();
-    batch.move_keys().unwrap();
-    let Batch { last_id, keys, .. } = batch;
+    batch.flush_keys().unwrap();
+    let WriteBatch { last_id, keys, .. } = batch;
     recent.apply(keys, last_id);
-    let mut batch = Batch::new(connection, NOW_MS, last_id, &recent);
+    let mut batch = WriteBatch::new(connection, NOW_MS, last_id, &recent);
     let first = batch.append(&event(&["audit", "audit", "audit", "audit"])).unwrap().id;
     batch.append(&event(&[])).unwrap();
     let legacy_key = Some(LegacyKey { key: [2; 16], header: None });
     let again = batch.append(&NewEvent { dedupe: vec![[3; 16]], legacy_key, ..event(&[]) }).unwrap();
     assert!(again.duplicate);
-    let lane = Lane::Plugin("audit".into());
-    let mut leases = batch.lease(&lane, places(9)).unwrap().leases;
+    let queue = LeaseQueue::Plugin("audit".into());
+    let mut leases = batch.lease(&queue, permits(9), NOW_MS).unwrap().leases;
     assert_eq!(leases.len(), 4);
     let mut settle = |lease: Lease, next| batch.settle(&lease, &settlement(next)).unwrap();
     let kv = KvTransaction {
@@ -120,24 +122,24 @@ fn write(connection: &Connection) {
     let emitted = vec![NewEvent { parent: Some(first), dedupe: Vec::new(), ..event(&["orders"]) }];
     settle(leases.remove(0), Next::Done { emitted, kv });
     settle(leases.remove(0), Next::Dead);
-    settle(leases.remove(0), Next::RetryAt(NOW_MS + 1));
-    assert_eq!(batch.recover(&Left::Unknown).unwrap(), Recovered { held: 1, running: 1 });
-    let suspects = batch.lease(&Lane::Suspects(vec!["audit".into()]), places(1)).unwrap();
-    batch.settle(&suspects.leases[0], &settlement(Next::Dead)).unwrap();
+    settle(leases.remove(0), Next::RetryIn(Duration::from_millis(1)));
+    assert_eq!(batch.recover(&LeftRunning::Unknown).unwrap(), Recovered { held: 1, running: 1 });
+    let quarantined = batch.lease(&LeaseQueue::Quarantine(vec!["audit".into()]), permits(1), NOW_MS).unwrap();
+    batch.settle(&quarantined.leases[0], &settlement(Next::Dead)).unwrap();
     let dead = DeliveryId { event: first, ordinal: 1 };
     assert_eq!(batch.change(&Action::Retry, dead).unwrap().unwrap(), 1);
     assert_eq!(batch.change_all(&Action::Cancel, &[State::Ready], &[dead]).unwrap(), 1);
     let waiting = DeliveryId { event: first, ordinal: 2 };
     assert_eq!(batch.change_all(&Action::Retry, &[State::Waiting], &[waiting]).unwrap(), 1);
-    let leased = batch.lease(&lane, places(1)).unwrap().leases.remove(0);
+    let leased = batch.lease(&queue, permits(1), NOW_MS).unwrap().leases.remove(0);
     assert_eq!(batch.change(&Action::Cancel, leased.delivery).unwrap().unwrap(), 1);
     assert_eq!(batch.settle(&leased, &settlement(Next::Dead)).unwrap(), Settled::Cancelled);
     batch.replay(first, &["audit".into()]).unwrap().unwrap();
     // A first sweep takes the keys and passes what is open; a second one deletes.
-    let keep = Keep { events_since_ms: NOW_MS + 1, dedupe_since_ms: NOW_MS + 1 };
-    batch.sweep(&keep).unwrap();
+    let expired = Expired { events_before_ms: NOW_MS + 1, keys_before_ms: NOW_MS + 1 };
+    batch.sweep(expired).unwrap();
     connection.execute("UPDATE deliveries SET due_ms = NULL WHERE event = ?1", [first.row()]).unwrap();
-    batch.sweep(&keep).unwrap();
+    batch.sweep(expired).unwrap();
     assert!(read::event(connection, first).unwrap().is_none());
     batch.delta.write(connection).unwrap();
 }
@@ -233,7 +235,8 @@ fn dead_letters_are_listed_by_their_index() {
     assert!(plans.values().all(|plan| plan.join(" ").contains("deliveries_dead (event")), "{plans:#?}");
 }
 
-/// The statements by which what an operator means is found, beside one open delivery, but for the newest event's.
+/// The statements by which what an operator means is found, beside one open delivery, but for the
+/// newest event's.
 fn plans_of_search(action: &Action, filters: &[DeliveryFilter]) -> Plans {
     let mut plans = plans_of(|connection| {
         let open = "INSERT INTO deliveries (event, ordinal, plugin, state, attempt, pardoned, crashes, replay, due_ms)

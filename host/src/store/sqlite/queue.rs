@@ -1,63 +1,61 @@
-//! What the writer has been asked for and has not begun: appends and everything else, each in turns among its owners.
+//! What the writer has been asked for and has not begun: appends and everything else, each shared
+//! fairly by its owners.
 //!
-//! An owner is a source (of appends) or a plugin (of leases and settlements). Owners are served by weight: whoever has been
-//! given least comes next, so that neither a flood to one source nor the large settlements of one plugin keep the others
-//! waiting. Within an owner the order of arrival stays.
+//! An owner is a source (of appends) or a plugin (of leases and settlements). Owners are served by
+//! weight: whoever has been given least comes next, so that neither a flood to one source nor the
+//! large settlements of one plugin keep the others waiting. Within an owner the order of arrival
+//! stays.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 
-use super::command::Command;
-
-/// Whose work it is: a source or a plugin.
-pub(super) type Owner = Arc<str>;
+use super::command::{Owner, WriteCommand};
 
 /// Everything that waits for the writer's thread.
 #[derive(Default)]
 pub(super) struct Queues {
-    appends: FairQueue<Command>,
-    work: FairQueue<Command>,
+    appends: WeightedQueue<WriteCommand>,
+    work: WeightedQueue<WriteCommand>,
     /// Settlements among these.
     settlements: usize,
     /// The last command there is: nothing is taken up behind it.
-    close: Option<Command>,
+    close: Option<WriteCommand>,
 }
 
 impl Queues {
-    pub(super) fn push(&mut self, command: Command) {
+    pub(super) fn push(&mut self, command: WriteCommand) {
         let (owner, weight) = (command.owner(), command.weight());
         self.settlements += usize::from(command.is_settlement());
         match command {
-            Command::Append { .. } => self.appends.push(owner, weight, command),
-            Command::Close { .. } => self.close = Some(command),
+            WriteCommand::Append { .. } => self.appends.push(owner, weight, command),
+            WriteCommand::Close { .. } => self.close = Some(command),
             _ => self.work.push(owner, weight, command),
         }
     }
 
-    pub(super) fn extend(&mut self, commands: impl IntoIterator<Item = Command>) {
+    pub(super) fn extend(&mut self, commands: impl IntoIterator<Item = WriteCommand>) {
         commands.into_iter().for_each(|command| self.push(command));
     }
 
     /// Puts commands back that were taken in this order and not done.
-    pub(super) fn put_back(&mut self, commands: Vec<Command>) {
+    pub(super) fn put_back(&mut self, commands: Vec<WriteCommand>) {
         for command in commands.into_iter().rev() {
             let (owner, weight) = (command.owner(), command.weight());
             self.settlements += usize::from(command.is_settlement());
             match command {
-                Command::Append { .. } => self.appends.push_front(owner, weight, command),
-                Command::Close { .. } => self.close = Some(command),
+                WriteCommand::Append { .. } => self.appends.push_front(owner, weight, command),
+                WriteCommand::Close { .. } => self.close = Some(command),
                 _ => self.work.push_front(owner, weight, command),
             }
         }
     }
 
     /// The next append, if its weight is within `left` or it is the `first`.
-    pub(super) fn next_append(&mut self, left: u64, first: bool) -> Option<(u64, Command)> {
+    pub(super) fn next_append(&mut self, left: u64, first: bool) -> Option<(u64, WriteCommand)> {
         self.appends.pop(if first { u64::MAX } else { left })
     }
 
     /// The next of everything else, in the same way.
-    pub(super) fn next_work(&mut self, left: u64, first: bool) -> Option<(u64, Command)> {
+    pub(super) fn next_work(&mut self, left: u64, first: bool) -> Option<(u64, WriteCommand)> {
         let (weight, command) = self.work.pop(if first { u64::MAX } else { left })?;
         self.settlements -= usize::from(command.is_settlement());
         Some((weight, command))
@@ -74,7 +72,7 @@ impl Queues {
     }
 
     /// The close, once nothing is before it.
-    pub(super) fn next_close(&mut self) -> Option<Command> {
+    pub(super) fn next_close(&mut self) -> Option<WriteCommand> {
         if self.nothing_before_a_close() { self.close.take() } else { None }
     }
 
@@ -93,7 +91,7 @@ impl Queues {
     }
 
     /// Everything that waits, in no order.
-    pub(super) fn drain(&mut self) -> Vec<Command> {
+    pub(super) fn drain(&mut self) -> Vec<WriteCommand> {
         let mut all = Vec::new();
         while let Some((_, command)) = self.next_append(u64::MAX, true).or_else(|| self.next_work(u64::MAX, true)) {
             all.push(command);
@@ -103,34 +101,34 @@ impl Queues {
     }
 
     /// The appends that wait.
-    pub(super) fn drain_appends(&mut self) -> Vec<Command> {
+    pub(super) fn drain_appends(&mut self) -> Vec<WriteCommand> {
         std::iter::from_fn(|| self.next_append(u64::MAX, true)).map(|(_, command)| command).collect()
     }
 }
 
 /// Items of several owners, taken from whoever has been given least.
-struct FairQueue<T> {
-    owners: HashMap<Owner, Line<T>>,
+struct WeightedQueue<T> {
+    owners: HashMap<Owner, OwnerQueue<T>>,
     /// Items of all owners.
     items: usize,
-    /// What those that wait have been given at least. Whoever comes anew begins there: nobody saves up while he asks for
-    /// nothing.
+    /// What those that wait have been given at least. Whoever comes anew begins there: nobody saves
+    /// up while he asks for nothing.
     given: u64,
 }
 
 /// The items of one owner.
-struct Line<T> {
+struct OwnerQueue<T> {
     given: u64,
     items: VecDeque<(u64, T)>,
 }
 
-impl<T> Default for FairQueue<T> {
+impl<T> Default for WeightedQueue<T> {
     fn default() -> Self {
         Self { owners: HashMap::new(), items: 0, given: 0 }
     }
 }
 
-impl<T> FairQueue<T> {
+impl<T> WeightedQueue<T> {
     fn push(&mut self, owner: Owner, weight: u64, item: T) {
         self.line(owner).items.push_back((weight, item));
         self.items += 1;
@@ -144,9 +142,9 @@ impl<T> FairQueue<T> {
         self.items += 1;
     }
 
-    fn line(&mut self, owner: Owner) -> &mut Line<T> {
+    fn line(&mut self, owner: Owner) -> &mut OwnerQueue<T> {
         let given = self.given;
-        let line = self.owners.entry(owner).or_insert_with(|| Line { given, items: VecDeque::new() });
+        let line = self.owners.entry(owner).or_insert_with(|| OwnerQueue { given, items: VecDeque::new() });
         if line.items.is_empty() {
             line.given = line.given.max(given);
         }
@@ -185,13 +183,13 @@ mod tests {
         format!("owner{name}").into()
     }
 
-    fn popped<T>(queue: &mut FairQueue<T>, count: usize) -> Vec<T> {
+    fn popped<T>(queue: &mut WeightedQueue<T>, count: usize) -> Vec<T> {
         std::iter::from_fn(|| queue.pop(u64::MAX)).map(|(_, item)| item).take(count).collect()
     }
 
     #[test]
     fn one_item_waits_for_a_turn_and_not_for_a_flood() {
-        let mut queue = FairQueue::default();
+        let mut queue = WeightedQueue::default();
         (0..1_000).for_each(|_| queue.push(owner(0), 1, 'f'));
         assert_eq!(popped(&mut queue, 500).len(), 500);
         queue.push(owner(1), 1, 'g');
@@ -200,7 +198,7 @@ mod tests {
 
     #[test]
     fn turns_go_by_weight() {
-        let mut queue = FairQueue::default();
+        let mut queue = WeightedQueue::default();
         (0..10).for_each(|_| queue.push(owner(0), 100, 'h'));
         (0..500).for_each(|_| queue.push(owner(1), 1, 'l'));
         let heavy = popped(&mut queue, 302).iter().filter(|item| **item == 'h').count();
@@ -209,7 +207,7 @@ mod tests {
 
     #[test]
     fn nobody_saves_up_while_he_asks_for_nothing() {
-        let mut queue = FairQueue::default();
+        let mut queue = WeightedQueue::default();
         (0..100).for_each(|_| queue.push(owner(0), 10, 'a'));
         popped(&mut queue, 90);
         (0..100).for_each(|_| queue.push(owner(1), 10, 'b'));
@@ -219,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_heavy_item_that_does_not_fit_is_next_and_nothing_passes_it() {
-        let mut queue = FairQueue::default();
+        let mut queue = WeightedQueue::default();
         queue.push(owner(0), 100, 'h');
         queue.push(owner(1), 1, 'l');
         assert_eq!(queue.pop(50), None);
@@ -232,7 +230,7 @@ mod tests {
         fn every_owners_items_come_out_in_order_and_none_is_lost(
             steps in proptest::collection::vec((0u8..4, 1u64..50, proptest::option::of(1u64..80)), 1..200),
         ) {
-            let mut queue = FairQueue::default();
+            let mut queue = WeightedQueue::default();
             let mut expected: BTreeMap<u8, VecDeque<usize>> = BTreeMap::new();
             let mut waiting = 0;
             for (number, (name, weight, left)) in steps.into_iter().enumerate() {

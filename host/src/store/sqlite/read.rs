@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::lease::{EVENT_COLUMNS, read_event, read_state, read_text};
+use super::rows::{EVENT_COLUMNS, read_event, read_state, read_text};
 use super::sum;
 use crate::event::{AttemptRecord, DeliveryId, Digest, EventId, Outcome, PluginName, State};
 use crate::store::{AttemptView, DeliveryView, EventView, KvValue, MAX_CHILDREN};

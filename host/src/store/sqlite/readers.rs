@@ -1,9 +1,10 @@
 //! Read-only connections, so that no look at the data holds up the writer.
 //!
-//! Listings, which look at many rows, have one connection of their own, and it rests after each answer as long as the answer
-//! took. So operators who list as fast as they can take half of a core, and wait for each other in the order in which they
-//! ask. With four connections and no rest, ten of them made the median to an acknowledgement ten times that of alone. A
-//! thread of a lower priority for listings changed nothing more.
+//! Listings, which look at many rows, have one connection of their own, and it rests after each
+//! answer as long as the answer took. So operators who list as fast as they can take half of a
+//! core, and wait for each other in the order in which they ask. With four connections and no rest,
+//! ten of them made the median to an acknowledgement ten times that of alone. A thread of a lower
+//! priority for listings changed nothing more.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,8 +13,8 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, InterruptHandle};
 
 use super::failure::explain;
+use super::published::Published;
 use super::schema::open_reader;
-use super::shared::Shared;
 use crate::event::PluginName;
 use crate::fair::{FairPermit, FairPool};
 use crate::store::StoreError;
@@ -22,11 +23,12 @@ use crate::tasks;
 /// Connections for what an operator asks about one thing, and so such questions at once.
 pub(super) const READERS: u32 = 4;
 
-/// Connections for the keys plugins read: their own, so that a slow listing does not hold up attempts. Plugins share them
-/// max-min.
+/// Connections for the keys plugins read: their own, so that a slow listing does not hold up
+/// attempts. Plugins share them max-min.
 pub(super) const KV_READERS: u32 = 2;
 
-/// How long a question may take. It is interrupted then, because a caller that has gone does not stop it by itself.
+/// How long a question may take. It is interrupted then, because a caller that has gone does not
+/// stop it by itself.
 const PATIENCE: Duration = Duration::from_secs(8);
 
 /// The longest rest after a listing.
@@ -34,11 +36,11 @@ const LONGEST_REST: Duration = Duration::from_secs(1);
 
 /// Interrupts a question that takes too long, or that nobody waits for any more.
 #[derive(Default)]
-struct Limit(Arc<Mutex<Progress>>);
+struct TimeLimit(Arc<Mutex<QuestionState>>);
 
 /// How far a question has come.
 #[derive(Default)]
-enum Progress {
+enum QuestionState {
     /// It has no connection yet, or has given it back.
     #[default]
     Idle,
@@ -48,10 +50,10 @@ enum Progress {
     Cancelled,
 }
 
-impl Limit {
+impl TimeLimit {
     fn interrupt(&self) {
-        let progress = std::mem::replace(&mut *lock(&self.0), Progress::Cancelled);
-        if let Progress::Asking(handle) = progress {
+        let progress = std::mem::replace(&mut *lock(&self.0), QuestionState::Cancelled);
+        if let QuestionState::Asking(handle) = progress {
             handle.interrupt();
         }
     }
@@ -61,7 +63,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Drop for Limit {
+impl Drop for TimeLimit {
     fn drop(&mut self) {
         self.interrupt();
     }
@@ -75,7 +77,7 @@ fn interrupted() -> rusqlite::Error {
 #[derive(Debug, Clone)]
 pub(super) struct Readers {
     path: PathBuf,
-    shared: Arc<Shared>,
+    published: Arc<Published>,
     idle: Arc<Mutex<Vec<Connection>>>,
     permits: FairPool,
     /// Whether a connection rests after each answer.
@@ -85,16 +87,17 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub(super) fn new(path: PathBuf, shared: Arc<Shared>, most: u32) -> Self {
-        Self { path, shared, idle: Arc::default(), permits: FairPool::new(most), paced: false, operators: "".into() }
+    pub(super) fn new(path: PathBuf, published: Arc<Published>, most: u32) -> Self {
+        Self { path, published, idle: Arc::default(), permits: FairPool::new(most), paced: false, operators: "".into() }
     }
 
     /// One connection, which rests after each answer.
-    pub(super) fn paced(path: PathBuf, shared: Arc<Shared>) -> Self {
-        Self { paced: true, ..Self::new(path, shared, 1) }
+    pub(super) fn paced(path: PathBuf, published: Arc<Published>) -> Self {
+        Self { paced: true, ..Self::new(path, published, 1) }
     }
 
-    /// Runs an operator's question away from the async workers. A store that has stopped, or whose files are elsewhere, answers none.
+    /// Runs an operator's question away from the async workers. A store that has stopped, or whose
+    /// files are elsewhere, answers none.
     pub(super) async fn ask<T, F>(&self, question: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -103,7 +106,8 @@ impl Readers {
         self.ask_for(&self.operators, question).await
     }
 
-    /// The same for a plugin. One that asks all the time makes another wait for the question that is being answered.
+    /// The same for a plugin. One that asks all the time makes another wait for the question that
+    /// is being answered.
     pub(super) async fn ask_for<T, F>(&self, plugin: &PluginName, question: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -114,7 +118,7 @@ impl Readers {
             return Err(stopped);
         }
         let readers = self.clone();
-        let limit = Limit::default();
+        let limit = TimeLimit::default();
         let handle = limit.0.clone();
         let asked = tasks::blocking(move || {
             let begun = Instant::now();
@@ -122,14 +126,14 @@ impl Readers {
             let answer = idle.map_or_else(|| open_reader(&readers.path), Ok).and_then(|connection| {
                 {
                     let mut progress = lock(&handle);
-                    if matches!(*progress, Progress::Cancelled) {
+                    if matches!(*progress, QuestionState::Cancelled) {
                         return Err(interrupted());
                     }
-                    *progress = Progress::Asking(connection.get_interrupt_handle());
+                    *progress = QuestionState::Asking(connection.get_interrupt_handle());
                 }
                 let answer = question(&connection);
                 // Taken back before the connection serves somebody else.
-                *lock(&handle) = Progress::Idle;
+                *lock(&handle) = QuestionState::Idle;
                 if answer.is_ok() && readers.stopped().is_none() {
                     readers.idle().push(connection);
                 }
@@ -160,7 +164,7 @@ impl Readers {
     }
 
     fn stopped(&self) -> Option<StoreError> {
-        self.shared
+        self.published
             .trouble
             .borrow()
             .clone()
@@ -232,7 +236,7 @@ mod tests {
         let readers = Readers::new(path, Arc::default(), KV_READERS);
         let (greedy, other): (PluginName, PluginName) = ("greedy".into(), "other".into());
         let begin = |readers: Readers, plugin: PluginName, question| {
-            // Asked in this order, whichever thread runs the task.
+            // QuestionState in this order, whichever thread runs the task.
             let mut asked = Box::pin(async move { readers.ask_for(&plugin, question).await });
             let polled = asked.as_mut().poll(&mut Context::from_waker(Waker::noop()));
             assert!(polled.is_pending());

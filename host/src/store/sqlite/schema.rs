@@ -1,78 +1,35 @@
 //! The file: how it is opened, what it holds, how it grows from version to version.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::failure::{explain, hint, injected};
+use super::eras;
+use super::error::OpenError;
+use super::failure::injected;
 use super::files::make_file;
-use super::time;
 use crate::fail;
 
-/// The schema this host writes. A file with a greater one is refused, one with a smaller one is migrated.
+/// The schema this host writes. A file with a greater one is refused, one with a smaller one is
+/// migrated.
 const VERSION: i64 = 5;
 
-/// Pages after which the log is moved into the database (4 KiB each). Whoever waits for the commit that makes it so long waits
-/// for the move as well. A longer log gains nothing: few pages change often enough to be in it many times. In a shorter one
-/// each move is short; how long is measured in `docs/performance.md`.
-const LOG_PAGES: i64 = 250;
+/// Pages after which the writer checkpoints the WAL (4 KiB each). Callers of the commit that
+/// crosses the limit wait for the checkpoint. A longer WAL gains nothing: few pages change often
+/// enough to be in it many times. With a shorter one each checkpoint is short; how long is measured
+/// in `docs/performance.md`.
+const WAL_PAGES: i64 = 250;
 
-/// The log is cut to this size when it has been moved, in bytes.
-pub(super) const LOG_KEPT_BYTES: u64 = 16 << 20;
+/// The WAL is cut to this size after a checkpoint, in bytes.
+pub(super) const WAL_KEPT_BYTES: u64 = 16 << 20;
 
 /// Page cache of the writer, in KiB.
 const CACHE_KIB: u32 = 32 * 1024;
 
 /// How long a reader waits for a lock.
 const BUSY: Duration = Duration::from_secs(5);
-
-/// Why the file cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The folder cannot be made, or a file in it cannot be opened.
-    #[error("cannot open `{path}`: {source}{}", hint(source))]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Another host has it.
-    #[error("`{0}` is in use by another hookbox; two hosts cannot share one SQLite file")]
-    InUse(PathBuf),
-    /// It was written by a newer hookbox.
-    #[error("`{path}` has schema version {found}, and this hookbox knows up to {VERSION}: use a newer hookbox")]
-    Newer {
-        /// Which.
-        path: PathBuf,
-        /// Its version.
-        found: i64,
-    },
-    /// SQLite did not take a setting that durability rests on.
-    #[error("`{path}` does not take {setting}: it reads back as `{found}`; is it on a network file system?")]
-    Setting {
-        /// Which file.
-        path: PathBuf,
-        /// What was asked for.
-        setting: &'static str,
-        /// What came back.
-        found: String,
-    },
-    /// It is not what the store of this name was when it was written last.
-    #[error("{0}")]
-    Lost(String),
-    /// SQLite failed.
-    #[error("cannot open `{path}`: {}", explain(source, path))]
-    Sqlite {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: rusqlite::Error,
-    },
-}
 
 const TABLES: &str = "
     CREATE TABLE events (
@@ -156,8 +113,9 @@ const TABLES: &str = "
 /// Since version 2: what a plugin sent during an attempt.
 const CALLS: &str = "ALTER TABLE attempts ADD COLUMN calls TEXT;";
 
-/// Since version 3: how far the dedupe keys, by their first byte, are in their table. Every event up to here has its keys
-/// there, if it has not given them up; those of newer ones are found in `events` alone. Before, all were in the table.
+/// Since version 3: how far the dedupe keys, by their first byte, are in their table. Every event
+/// up to here has its keys there, if it has not given them up; those of newer ones are found in
+/// `events` alone. Before, all were in the table.
 const MOVED: &str = "
     CREATE TABLE dedupe_moved (segment INTEGER PRIMARY KEY, up_to INTEGER NOT NULL) STRICT;
     INSERT INTO dedupe_moved
@@ -165,9 +123,10 @@ const MOVED: &str = "
         SELECT byte, (SELECT coalesce(max(id), 0) FROM events) FROM bytes;
 ";
 
-/// Since version 4: the root of each event's tree, and what its tree has cost so far; deliveries that an operator wants to
-/// end while they are leased, and attempts of which only the number is kept. The bytes of key-value stores are counted under
-/// a number of their own, so that states may be added. An event whose parent is gone counts as descending from that parent.
+/// Since version 4: the root of each event's tree, and what its tree has cost so far; deliveries
+/// that an operator wants to end while they are leased, and attempts of which only the number is
+/// kept. The bytes of key-value stores are counted under a number of their own, so that states may
+/// be added. An event whose parent is gone counts as descending from that parent.
 const TREES: &str = "
     ALTER TABLE events ADD COLUMN root INTEGER;
     CREATE INDEX events_root ON events (root) WHERE root IS NOT NULL;
@@ -195,7 +154,8 @@ const DUPLICATES: &str = "
 /// Since version 5: a checksum of each event, absent for older ones.
 const SUMS: &str = "ALTER TABLE events ADD COLUMN sum INTEGER;";
 
-/// Since version 5: up to which event dedupe keys are as hosts before made them. See [`LegacyKey`](crate::event::LegacyKey).
+/// Since version 5: up to which event dedupe keys are as hosts before made them. See
+/// [`LegacyKey`](crate::event::LegacyKey).
 const LEGACY_KEYS: &str = "
     ALTER TABLE swept ADD COLUMN legacy_keys_up_to INTEGER NOT NULL DEFAULT 0;
     UPDATE swept SET legacy_keys_up_to = (SELECT coalesce(max(id), 0) FROM events);
@@ -203,10 +163,10 @@ const LEGACY_KEYS: &str = "
 
 /// Each version of the schema with the changes that lead to it from the one before.
 const MIGRATIONS: [(i64, &[&str]); 5] =
-    [(1, &[TABLES]), (2, &[CALLS]), (3, &[MOVED]), (4, &[TREES]), (5, &[DUPLICATES, SUMS, LEGACY_KEYS, time::SCHEMA])];
+    [(1, &[TABLES]), (2, &[CALLS]), (3, &[MOVED]), (4, &[TREES]), (5, &[DUPLICATES, SUMS, LEGACY_KEYS, eras::SCHEMA])];
 
-/// A connection that is to write, and the version of the schema it found. Nothing is written through it before
-/// [`prepare`], not even when it is closed.
+/// A connection that is to write, and the version of the schema it found. Nothing is written
+/// through it before [`prepare`], not even when it is closed.
 pub(super) fn connect(path: &Path) -> Result<(Connection, i64), OpenError> {
     let failed = |source| OpenError::Sqlite { path: path.to_owned(), source };
     make_file(path).map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
@@ -216,7 +176,7 @@ pub(super) fn connect(path: &Path) -> Result<(Connection, i64), OpenError> {
     connection.set_prepared_statement_cache_capacity(64);
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
     if version > VERSION {
-        return Err(OpenError::Newer { path: path.to_owned(), found: version });
+        return Err(OpenError::Newer { path: path.to_owned(), found: version, known: VERSION });
     }
     Ok((connection, version))
 }
@@ -229,7 +189,7 @@ pub(super) fn prepare(connection: &Connection, version: i64, path: &Path) -> Res
         "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
          PRAGMA wal_autocheckpoint = 0;
-         PRAGMA journal_size_limit = {LOG_KEPT_BYTES};
+         PRAGMA journal_size_limit = {WAL_KEPT_BYTES};
          PRAGMA cache_size = -{CACHE_KIB};
          PRAGMA temp_store = MEMORY;"
     );
@@ -254,7 +214,8 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
-/// Writes a page that says what it said before. An `UPDATE` that changes nothing would write none, and find a full disk well.
+/// Writes a page that says what it said before. An `UPDATE` that changes nothing would write none,
+/// and find a full disk well.
 pub(super) fn rewrite(writer: &Connection) -> Result<(), rusqlite::Error> {
     writer.pragma_update(None, "user_version", VERSION)
 }
@@ -273,19 +234,20 @@ fn read_back(connection: &Connection, path: &Path, setting: &'static str, wanted
     if found == wanted { Ok(()) } else { Err(OpenError::Setting { path: path.to_owned(), setting, found }) }
 }
 
-/// Pages in the log.
-pub(super) fn log_pages(writer: &Connection) -> Result<i64, rusqlite::Error> {
+/// Pages in the WAL.
+pub(super) fn wal_pages(writer: &Connection) -> Result<i64, rusqlite::Error> {
     writer.prepare_cached("PRAGMA wal_checkpoint(NOOP)")?.query_row([], |row| row.get("log"))
 }
 
-/// Whether the log is so long that it is to be moved.
-pub(super) fn log_is_long(writer: &Connection) -> Result<bool, rusqlite::Error> {
-    Ok(log_pages(writer)? >= LOG_PAGES)
+/// Whether the WAL is so long that it is to be checkpointed.
+pub(super) fn wal_is_long(writer: &Connection) -> Result<bool, rusqlite::Error> {
+    Ok(wal_pages(writer)? >= WAL_PAGES)
 }
 
-/// Moves the log into the database, so that the next commit begins it anew. SQLite would do so by itself, and keep an error
-/// to itself as well. What a slow reader still looks at is moved after a later commit.
-pub(super) fn move_log(writer: &Connection) -> Result<(), rusqlite::Error> {
+/// Checkpoints the WAL, so that the next commit begins it anew. SQLite would do so by itself, and
+/// keep an error to itself as well. Pages that a slow reader still looks at are checkpointed after
+/// a later commit.
+pub(super) fn checkpoint(writer: &Connection) -> Result<(), rusqlite::Error> {
     if let Some(fault) = fail::point(fail::LOG_POINT) {
         return Err(injected(fault));
     }

@@ -1,24 +1,26 @@
-//! Finds the deliveries that an operator's action is for: a bounded number of rows a call, beside the writer, by the order in
-//! which they are stored. What is open or dead is found by its own index, however many settled rows there are.
+//! Finds the deliveries that an operator's action is for: a bounded number of rows a call, beside
+//! the writer, by the order in which they are stored. What is open or dead is found by its own
+//! index, however many settled rows there are.
 //!
-//! Open deliveries are walked from the last due time to the first. So those that are leased come first of their plugin, and
-//! one that is retried and fails again is usually behind the walk. One whose next attempt is due sooner than the last one was may
-//! be met again; its attempts count as usual.
+//! Open deliveries are walked from the last due time to the first. So those that are leased come
+//! first of their plugin, and one that is retried and fails again is usually behind the walk. One
+//! whose next attempt is due sooner than the last one was may be met again; its attempts count as
+//! usual.
 
 use std::collections::BTreeSet;
 
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::change::delivery_to;
-use super::lease::next_plugin;
+use super::eras::Span;
 use super::pages::Clauses;
-use super::time::Span;
+use super::rows::next_plugin;
 use crate::event::{DeliveryId, EventId, State};
-use crate::store::change::Position;
+use crate::store::model::Position;
 use crate::store::{Action, DeliveryFilter, MAX_CRASHES, Progress};
 
-/// The most rows that one call looks at; more than an event has deliveries, so that every call gets on. In tests so few that a
-/// handful of rows takes several calls.
+/// The most rows that one call looks at; more than an event has deliveries, so that every call gets
+/// on. In tests so few that a handful of rows takes several calls.
 const MAX_LOOKED: usize = if cfg!(test) { 6 } else { 20_000 };
 
 /// The most deliveries that one call finds.
@@ -26,7 +28,7 @@ const MAX_FOUND: usize = if cfg!(test) { 4 } else { 1_000 };
 
 /// What one call found.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct FoundDeliveries {
     pub(super) deliveries: Vec<DeliveryId>,
     /// The states that they are meant to be in.
     pub(super) states: Vec<State>,
@@ -43,16 +45,13 @@ pub(super) fn find(
     filter: &DeliveryFilter,
     span: &Span,
     from: Option<&Progress>,
-) -> Result<Found, rusqlite::Error> {
+) -> Result<FoundDeliveries, rusqlite::Error> {
     let before = match from {
         Some(progress) => progress.before,
         None => connection.query_row("SELECT coalesce(max(id), 0) + 1 FROM events", [], |row| row.get(0))?,
     };
-    let states: Vec<_> = match filter.state {
-        Some(state) => action.takes().iter().copied().filter(|taken| *taken == state).collect(),
-        None => action.takes_unasked().to_vec(),
-    };
-    let mut found = Found { deliveries: Vec::new(), states, before, rest: None };
+    let states = action.meant(filter.state);
+    let mut found = FoundDeliveries { deliveries: Vec::new(), states, before, rest: None };
     if found.states.is_empty() {
         return Ok(found);
     }
@@ -93,8 +92,8 @@ fn is_open(state: State) -> bool {
     matches!(state, State::Ready | State::Leased | State::Waiting)
 }
 
-/// The condition on `deliveries d` for what an action takes from these states. With literals, so that SQLite sees which
-/// partial index applies.
+/// The condition on `deliveries d` for what an action takes from these states. With literals, so
+/// that SQLite sees which partial index applies.
 fn stands(action: &Action, states: &[State]) -> String {
     let code = State::code;
     match (action, states) {
@@ -124,7 +123,7 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// By event, oldest first: all deliveries, those of a subject, or the dead ones.
-    fn by_event(&self, at: Option<&Position>, dead: bool, found: &mut Found) -> Result<(), rusqlite::Error> {
+    fn by_event(&self, at: Option<&Position>, dead: bool, found: &mut FoundDeliveries) -> Result<(), rusqlite::Error> {
         let (event, ordinal) = match at {
             Some(Position::Event(event, ordinal)) if *event >= self.since => (*event, *ordinal),
             _ => (self.since, 0),
@@ -179,7 +178,7 @@ impl Search<'_> {
     }
 
     /// Those that are open, plugin by plugin.
-    fn open(&self, at: Option<&Position>, found: &mut Found) -> Result<(), rusqlite::Error> {
+    fn open(&self, at: Option<&Position>, found: &mut FoundDeliveries) -> Result<(), rusqlite::Error> {
         let mut left = MAX_LOOKED;
         let (mut crashes, mut group, mut after) = match at {
             Some(Position::Open { crashes, plugin, due_ms, event, ordinal }) => {
@@ -215,7 +214,8 @@ impl Search<'_> {
         }
     }
 
-    /// Looks at no more than `most` open deliveries of a plugin before `after`; says at how many, and which was the last.
+    /// Looks at no more than `most` open deliveries of a plugin before `after`; says at how many,
+    /// and which was the last.
     fn walk(
         &self,
         crashes: u32,

@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::batch::{Batch, due};
+use super::batch::WriteBatch;
 use crate::event::{AttemptRecord, LogLine, Outcome, PluginName, State};
 use crate::fail;
 use crate::store::{KvTransaction, Lease, Next, Settled, Settlement};
@@ -19,7 +19,7 @@ enum Spent {
 }
 
 /// Where a delivery went.
-enum Moved {
+enum Move {
     /// To where the settlement wants it.
     There,
     /// To `cancelled`, because an operator wants it to end.
@@ -28,15 +28,15 @@ enum Moved {
     Lost,
 }
 
-impl Batch<'_> {
+impl WriteBatch<'_> {
     /// Settles `lease`, fenced by its attempt number.
     pub(super) fn settle(&mut self, lease: &Lease, settlement: &Settlement) -> Result<Settled, rusqlite::Error> {
         if let Next::Done { emitted, kv } = &settlement.next {
             if !self.reads_hold(&lease.plugin, kv)? {
                 return Ok(match self.move_on(lease, State::Ready, Some(self.now_ms), Spent::No)? {
-                    Moved::There => Settled::Conflict,
-                    Moved::Cancelled => Settled::Cancelled,
-                    Moved::Lost => Settled::Lost,
+                    Move::There => Settled::Conflict,
+                    Move::Cancelled => Settled::Cancelled,
+                    Move::Lost => Settled::Lost,
                 });
             }
             if let Some(excess) = self.tree_excess(lease.event.tree(), emitted)? {
@@ -49,22 +49,16 @@ impl Batch<'_> {
             Some(_) => Spent::Recorded,
             None => Spent::Unrecorded,
         };
-        let (state, due_ms) = match &settlement.next {
-            Next::Done { .. } => (State::Done, None),
-            Next::Dead => (State::Dead, None),
-            Next::RetryAt(due_ms) => (State::Waiting, Some(due(*due_ms))),
-            Next::GiveBack(due_ms) if *due_ms > self.now_ms => (State::Waiting, Some(due(*due_ms))),
-            Next::GiveBack(due_ms) => (State::Ready, Some(*due_ms)),
-        };
+        let (state, due_ms) = (settlement.next.state(), settlement.next.due_ms(self.now_ms));
         let moved = self.move_on(lease, state, due_ms, spent)?;
-        if matches!(moved, Moved::Lost) {
+        if matches!(moved, Move::Lost) {
             return Ok(Settled::Lost);
         }
         // An attempt that is not spent leaves no record: the next one bears its number.
         if let Some(record) = settlement.record.as_ref().filter(|_| !unspent) {
             self.record(lease, record)?;
         }
-        if matches!(moved, Moved::Cancelled) {
+        if matches!(moved, Move::Cancelled) {
             return Ok(Settled::Cancelled);
         }
         if let Next::Done { emitted, kv } = &settlement.next {
@@ -87,7 +81,7 @@ impl Batch<'_> {
     ) -> Result<Settled, rusqlite::Error> {
         let spent = if record.is_some() { Spent::Recorded } else { Spent::Unrecorded };
         let moved = self.move_on(lease, State::Dead, None, spent)?;
-        if matches!(moved, Moved::Lost) {
+        if matches!(moved, Move::Lost) {
             return Ok(Settled::Lost);
         }
         if let Some(record) = record {
@@ -96,18 +90,19 @@ impl Batch<'_> {
             let record = AttemptRecord { outcome: Outcome::Error, error: Some(excess), logs, ..record.clone() };
             self.record(lease, &record)?;
         }
-        Ok(if matches!(moved, Moved::Cancelled) { Settled::Cancelled } else { Settled::OverBudget })
+        Ok(if matches!(moved, Move::Cancelled) { Settled::Cancelled } else { Settled::OverBudget })
     }
 
-    /// Moves a delivery out of `leased`, if this lease still holds it. An attempt that is not spent is taken back, which is
-    /// safe because the only holder of that number is the one who gives it back.
+    /// Moves a delivery out of `leased`, if this lease still holds it. An attempt that is not spent
+    /// is taken back, which is safe because the only holder of that number is the one who gives it
+    /// back.
     fn move_on(
         &mut self,
         lease: &Lease,
         state: State,
         due_ms: Option<i64>,
         spent: Spent,
-    ) -> Result<Moved, rusqlite::Error> {
+    ) -> Result<Move, rusqlite::Error> {
         let unspent = spent == Spent::No;
         let changed = self
             .connection
@@ -132,13 +127,13 @@ impl Batch<'_> {
         }
         self.delta.moved(&lease.plugin, Some(State::Leased), Some(state));
         if let Some(due_ms) = due_ms {
-            self.posted.push((lease.plugin.clone(), due_ms));
+            self.waiting.push((lease.plugin.clone(), due_ms));
         }
-        Ok(Moved::There)
+        Ok(Move::There)
     }
 
     /// Ends a delivery that an operator has cancelled while this lease held it.
-    fn move_cancelled(&mut self, lease: &Lease, spent: Spent) -> Result<Moved, rusqlite::Error> {
+    fn move_cancelled(&mut self, lease: &Lease, spent: Spent) -> Result<Move, rusqlite::Error> {
         let changed = self
             .connection
             .prepare_cached(
@@ -155,10 +150,10 @@ impl Batch<'_> {
                 spent == Spent::Unrecorded,
             ])?;
         if changed == 0 {
-            return Ok(Moved::Lost);
+            return Ok(Move::Lost);
         }
         self.delta.moved(&lease.plugin, Some(State::Leased), Some(State::Cancelled));
-        Ok(Moved::Cancelled)
+        Ok(Move::Cancelled)
     }
 
     fn record(&self, lease: &Lease, record: &AttemptRecord) -> Result<(), rusqlite::Error> {

@@ -1,7 +1,8 @@
-//! Small files beside the store that are written in place and never synced, and how files of the store are opened.
+//! Small files beside the store that are written in place and never synced, and how files of the
+//! store are opened.
 //!
-//! A write that fails is counted and logged, at most once a minute, and is shown for a minute to whoever asks how the host
-//! is. The road goes on without it.
+//! A write that fails is counted and logged, at most once a minute, and is shown for a minute to
+//! whoever asks how the host is. The road goes on without it.
 
 use std::fs::{self, File, FileType, Metadata, Permissions};
 use std::io;
@@ -19,8 +20,9 @@ pub(super) const FILE_MODE: u32 = 0o600;
 /// A failure is logged once in this time, and shown for as long after it was seen last.
 const REPEAT: Duration = Duration::from_secs(60);
 
-/// Opens a file of the host's own, for reading and writing; makes it if it is not there. Anything but a file is an error,
-/// and never waited for. The mode of a file that belongs to this user is set right.
+/// Opens a file of the host's own, for reading and writing; makes it if it is not there. Anything
+/// but a file is an error, and never waited for. The mode of a file that belongs to this user is
+/// set right.
 pub(super) fn open_own(path: &Path) -> io::Result<File> {
     check_kind(path)?;
     // A FIFO that came after the check does not hold up the open.
@@ -43,7 +45,8 @@ pub(super) fn set_mode(path: &Path) {
     }
 }
 
-/// Sets the mode right, where it is wrong and this user may. A file system without modes is no reason to stay away.
+/// Sets the mode right, where it is wrong and this user may. A file system without modes is no
+/// reason to stay away.
 fn close_to_others(path: &Path, found: &Metadata, set: impl FnOnce(Permissions) -> io::Result<()>) {
     if found.uid() != geteuid().as_raw() || found.mode() & 0o777 == FILE_MODE {
         return;
@@ -82,12 +85,12 @@ pub(super) struct SideFile {
     name: &'static str,
     /// What a failure means for people.
     means: &'static str,
-    failure: Mutex<Option<Failure>>,
+    failure: Mutex<Option<SideFileFailure>>,
 }
 
 /// A write that failed.
 #[derive(Debug)]
-struct Failure {
+struct SideFileFailure {
     error: String,
     seen: Instant,
     logged: Instant,
@@ -134,7 +137,7 @@ impl SideFile {
                 (now, 0)
             }
         };
-        *failure = Some(Failure { error: error.to_string(), seen: now, logged, unlogged });
+        *failure = Some(SideFileFailure { error: error.to_string(), seen: now, logged, unlogged });
         error
     }
 

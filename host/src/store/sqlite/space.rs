@@ -1,7 +1,9 @@
-//! How much of the disk the store takes and leaves, looked at once a second and whenever much was written.
+//! How much of the disk the store takes and leaves, looked at once a second and whenever much was
+//! written.
 //!
-//! Beyond the bound no new event is taken; what was accepted is still handled, and its logs are dropped first. The room that
-//! is kept free is what settlements need for that: a disk that is really full is another matter (see `writer`).
+//! Beyond the bound no new event is taken; what was accepted is still handled, and its logs are
+//! dropped first. The room that is kept free is what settlements need for that: a disk that is
+//! really full is another matter (see `writer`).
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -10,7 +12,7 @@ use bytesize::ByteSize;
 use rusqlite::Connection;
 
 use super::files::beside;
-use super::schema::LOG_KEPT_BYTES;
+use super::schema::WAL_KEPT_BYTES;
 
 /// How long what was seen counts, if little is written.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -21,8 +23,8 @@ const LOOK_AFTER: u64 = 4_096;
 /// Without `store.max_size` so much of the disk is left free, unless a tenth of it is less.
 const MOST_LEFT_BYTES: u64 = 1 << 30;
 
-/// A write-ahead log that is longer than this is held by a reader.
-const LONG_LOG_BYTES: u64 = 64 << 20;
+/// A WAL that is longer than this is held by a reader.
+const LONG_WAL_BYTES: u64 = 64 << 20;
 
 /// Sizes at one moment, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,16 +33,16 @@ struct Sizes {
     used: u64,
     /// Pages of the file that are free, and written again before the file grows.
     unused: u64,
-    /// The write-ahead log.
-    log: u64,
+    /// The WAL.
+    wal: u64,
     /// What is free on the disk, and the whole of it; absent where the system does not tell.
     disk: Option<(u64, u64)>,
 }
 
 impl Sizes {
-    /// What counts against a bound: of the log what is not kept for the next commits anyway.
+    /// What counts against a bound: of the WAL what is not kept for the next commits anyway.
     fn taken(&self) -> u64 {
-        self.used + self.log.saturating_sub(LOG_KEPT_BYTES)
+        self.used + self.wal.saturating_sub(WAL_KEPT_BYTES)
     }
 
     /// Whether the bound is near: from then on attempts leave no logs.
@@ -52,8 +54,8 @@ impl Sizes {
         }
     }
 
-    /// Why no new event is taken, if so; for people. Once `full`, a little more than the bound has to be free again, so
-    /// that the answer does not change with every event.
+    /// Why no new event is taken, if so; for people. Once `full`, a little more than the bound has
+    /// to be free again, so that the answer does not change with every event.
     fn excess(&self, max_bytes: Option<u64>, full: bool) -> Option<String> {
         let show = |bytes: u64| ByteSize::b(bytes).display().iec();
         if let Some(max) = max_bytes {
@@ -90,7 +92,7 @@ pub(super) struct Space {
     written: u64,
     full: Option<String>,
     tight: bool,
-    long_log: bool,
+    long_wal: bool,
 }
 
 impl Space {
@@ -102,7 +104,7 @@ impl Space {
             written: 0,
             full: None,
             tight: false,
-            long_log: false,
+            long_wal: false,
         }
     }
 
@@ -131,11 +133,11 @@ impl Space {
         let sizes = sizes(connection, &self.database)?;
         metrics::gauge!("hookbox_store_bytes").set((sizes.used + sizes.unused) as f64);
         metrics::gauge!("hookbox_store_free_bytes").set(sizes.unused as f64);
-        metrics::gauge!("hookbox_store_log_bytes").set(sizes.log as f64);
+        metrics::gauge!("hookbox_store_log_bytes").set(sizes.wal as f64);
         if let Some((free, _)) = sizes.disk {
             metrics::gauge!("hookbox_store_disk_free_bytes").set(free as f64);
         }
-        self.warn_of_log(sizes.log);
+        self.warn_of_wal(sizes.wal);
         let tight = sizes.is_tight(self.max_bytes);
         if tight != self.tight {
             self.tight = tight;
@@ -160,16 +162,16 @@ impl Space {
     }
 
     /// Once when it has become long, and once when it is short again.
-    fn warn_of_log(&mut self, bytes: u64) {
-        if !self.long_log && bytes > LONG_LOG_BYTES {
-            self.long_log = true;
+    fn warn_of_wal(&mut self, bytes: u64) {
+        if !self.long_wal && bytes > LONG_WAL_BYTES {
+            self.long_wal = true;
             tracing::warn!(
                 bytes,
                 "the write-ahead log cannot be reset: a reader has held the database open for long; is another program \
                  looking at it?"
             );
-        } else if self.long_log && bytes <= LONG_LOG_BYTES {
-            self.long_log = false;
+        } else if self.long_wal && bytes <= LONG_WAL_BYTES {
+            self.long_wal = false;
             tracing::info!(bytes, "the write-ahead log is short again");
         }
     }
@@ -178,11 +180,11 @@ impl Space {
 fn sizes(connection: &Connection, database: &Path) -> Result<Sizes, rusqlite::Error> {
     let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u64>(0));
     let (page, pages, free) = (number("page_size")?, number("page_count")?, number("freelist_count")?);
-    // Without a file there is no log, and without an answer there is no bound.
-    let log = std::fs::metadata(beside(database, "-wal")).map_or(0, |file| file.len());
+    // Without a file there is no WAL, and without an answer there is no bound.
+    let wal = std::fs::metadata(beside(database, "-wal")).map_or(0, |file| file.len());
     let disk = rustix::fs::statvfs(database).ok();
     let disk = disk.map(|disk| (disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize));
-    Ok(Sizes { used: pages.saturating_sub(free) * page, unused: free * page, log, disk })
+    Ok(Sizes { used: pages.saturating_sub(free) * page, unused: free * page, wal, disk })
 }
 
 #[cfg(test)]
@@ -212,9 +214,9 @@ mod tests {
     }
 
     #[test]
-    fn with_a_bound_what_is_used_counts_and_its_log() {
-        let log = LOG_KEPT_BYTES + 11;
-        let sizes = Sizes { used: 90, log, unused: 500, disk: Some((0, GIB)) };
+    fn with_a_bound_what_is_used_counts_and_its_wal() {
+        let wal = WAL_KEPT_BYTES + 11;
+        let sizes = Sizes { used: 90, wal, unused: 500, disk: Some((0, GIB)) };
         assert_eq!(sizes.excess(Some(101), false), None, "the disk is somebody else's matter then");
         let full = sizes.excess(Some(100), false).unwrap();
         assert!(full.contains("`store.max_size`") && full.contains("101 B of the 100 B"), "{full}");
@@ -231,8 +233,8 @@ mod tests {
     }
 
     #[test]
-    fn the_log_that_is_kept_for_the_next_commits_counts_for_nothing() {
-        let sizes = Sizes { log: LOG_KEPT_BYTES, ..Sizes::default() };
+    fn the_wal_that_is_kept_for_the_next_commits_counts_for_nothing() {
+        let sizes = Sizes { wal: WAL_KEPT_BYTES, ..Sizes::default() };
         assert_eq!(sizes.excess(Some(1), false), None);
     }
 

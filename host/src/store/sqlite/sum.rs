@@ -1,7 +1,8 @@
-//! The checksum that is stored with each event, and compared before a plugin gets the event from the file.
+//! The checksum that is stored with each event, and compared before a plugin gets the event from
+//! the file.
 //!
-//! It is a CRC-32 of what a plugin is handed: damage of a disk or of memory is noticed, a forgery is not, and need not be,
-//! because whoever can write the file can write the checksum.
+//! It is a CRC-32 of what a plugin is handed: damage of a disk or of memory is noticed, a forgery
+//! is not, and need not be, because whoever can write the file can write the checksum.
 
 use crc32fast::Hasher;
 use rusqlite::{Error, Row};
@@ -41,8 +42,8 @@ fn is_no_text(bytes: Option<&[u8]>) -> bool {
     bytes.is_some_and(|bytes| std::str::from_utf8(bytes).is_err())
 }
 
-/// Why an event that was read is not the one that was stored, if so. The checksum is in `column`; events of an older host
-/// have none.
+/// Why an event that was read is not the one that was stored, if so. The checksum is in `column`;
+/// events of an older host have none.
 pub(super) fn damage(row: &Row<'_>, column: usize, read: &Attributes) -> Result<Option<String>, Error> {
     let Some(stored) = row.get::<_, Option<u32>>(column)? else {
         let is_bad = |column| row.get_ref(column).is_ok_and(|value| value.as_bytes_or_null().is_ok_and(is_no_text));

@@ -1,9 +1,11 @@
-//! The one thread that writes: it takes what queued during the last fsync into one transaction, appends first, and answers
-//! after the commit. A transaction is bounded by rows, bytes and time, so that no append waits long for one to end.
+//! The one thread that writes: it takes what queued during the last fsync into one transaction,
+//! appends first, and answers after the commit. A transaction is bounded by rows, bytes and time,
+//! so that no append waits long for one to end.
 //!
-//! Invariants: no caller hears of success before the batch that holds it is durable; a batch that fails on a full disk
-//! leaves nothing behind but its settlements, which are tried again before anything else; any other failure ends the
-//! thread, and with it the store; a lease whose caller has gone is given back.
+//! Invariants: no caller hears of success before the batch that holds it is durable; a batch that
+//! fails on a full disk leaves nothing behind but its settlements, which are tried again before
+//! anything else; any other failure ends the thread, and with it the store; a lease whose caller
+//! has gone is given back.
 
 use std::fs::File;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -13,37 +15,40 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-use super::batch::Batch;
-use super::command::{Answer, Command, give_back};
+use super::batch::WriteBatch;
+use super::command::{CommandAnswer, WriteCommand, give_back};
+use super::commit_mark::{CommitMark, Last};
 use super::counts::Delta;
-use super::dedupe::Recent;
+use super::eras::Eras;
 use super::failure::{self, Failed, injected};
-use super::loss::Last;
-use super::mark::Mark;
+use super::file_watch::FileWatch;
+use super::published::Published;
 use super::queue::Queues;
+use super::recent::Recent;
 use super::schema;
-use super::shared::Shared;
 use super::space::Space;
 use super::time::NOTE_EVERY_MS;
-use super::vigil::Vigil;
-use crate::clock::Clock;
+use crate::clock::{Clock, until};
 use crate::event::EventId;
 use crate::fail::{self, Fault};
 use crate::store::{StoreError, TreeBudget};
 
 mod upkeep;
 
-/// The most that is appended in one transaction (and at least one event), by weight: see [`Command::weight`].
+/// The most that is appended in one transaction (and at least one event), by weight: see
+/// [`WriteCommand::weight`].
 const MAX_APPENDED: u64 = 512;
 
-/// The most that is done beside in one transaction (and at least one command), by weight, if little was appended.
+/// The most that is done beside in one transaction (and at least one command), by weight, if little
+/// was appended.
 const MAX_WORK: u64 = 512;
 
-/// Where much is appended, so many times that is done beside, by weight and by time, so that a backlog becomes shorter.
+/// Where much is appended, so many times that is done beside, by weight and by time, so that a
+/// backlog becomes shorter.
 const WORK_PER_APPEND: u32 = 2;
 
-/// Beside much that was appended, and to append, a transaction takes so many times as long as beside little, at most: whoever
-/// has come for it is answered at its end.
+/// Beside much that was appended, and to append, a transaction takes so many times as long as
+/// beside little, at most: whoever has come for it is answered at its end.
 const LONGEST: u32 = 3;
 
 /// How long settlements wait for the disk to take writes again before they are tried once more.
@@ -52,8 +57,8 @@ const RETRY_AFTER: Duration = Duration::from_millis(250);
 /// The state of the writer's thread.
 pub(super) struct Writer {
     pub(super) connection: Connection,
-    pub(super) commands: Receiver<Command>,
-    pub(super) shared: Arc<Shared>,
+    pub(super) commands: Receiver<WriteCommand>,
+    pub(super) published: Arc<Published>,
     pub(super) clock: Clock,
     /// Host time when it was last noted.
     pub(super) noted_ms: i64,
@@ -62,15 +67,17 @@ pub(super) struct Writer {
     pub(super) recent: Recent,
     pub(super) tree: TreeBudget,
     pub(super) space: Space,
-    pub(super) vigil: Vigil,
-    pub(super) mark: Arc<Mark>,
-    /// What has come and is not begun; settlements that a full disk refused, and leases to give back.
+    pub(super) watch: FileWatch,
+    pub(super) mark: Arc<CommitMark>,
+    /// What has come and is not begun; settlements that a full disk refused, and leases to give
+    /// back.
     pub(super) queues: Queues,
     /// Whether the last batch left a command to the next one that was too large for it.
     pub(super) postponed: bool,
     /// See [`SqliteOptions`](super::SqliteOptions).
     pub(super) longest_work: Duration,
-    /// Given up after the connection, also when nobody closes the store: no other host begins before this one ends.
+    /// Given up after the connection, also when nobody closes the store: no other host begins
+    /// before this one ends.
     pub(super) _lock: File,
 }
 
@@ -82,7 +89,7 @@ impl Writer {
             let started = Instant::now();
             let mut batch = Vec::new();
             let committed = self.commit(&mut batch);
-            let closing = batch.iter().any(|command| matches!(command, Command::Close { .. }));
+            let closing = batch.iter().any(|command| matches!(command, WriteCommand::Close { .. }));
             match committed {
                 Ok(true) => return self.stop(StoreError::Stopped("it was closed".to_owned()), batch),
                 Ok(false) => {
@@ -95,7 +102,8 @@ impl Writer {
                 Err(Failed::Passing(error)) => self.hold(error, batch),
                 Err(Failed::Fatal(error)) => {
                     tracing::error!(error = %error, "the store failed and has stopped");
-                    // A file that has just failed is left as it is: the next start recovers what was committed.
+                    // A file that has just failed is left as it is: the next start recovers what
+                    // was committed.
                     let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
                     return self.stop(error, batch);
                 }
@@ -104,9 +112,10 @@ impl Writer {
         self.stop(StoreError::Stopped("every user of it is gone".to_owned()), Vec::new());
     }
 
-    /// Waits until there is something to do, and queues all that has come. False when nobody can ask any more.
+    /// Waits until there is something to do, and queues all that has come. False when nobody can
+    /// ask any more.
     fn wait(&mut self) -> bool {
-        let trouble = self.shared.trouble.borrow().clone();
+        let trouble = self.published.trouble.borrow().clone();
         if trouble.is_some() {
             // Also an empty batch is tried: it tells whether the disk takes writes again.
             match self.commands.recv_timeout(RETRY_AFTER) {
@@ -137,11 +146,11 @@ impl Writer {
         }
     }
 
-    /// Runs what is next in one transaction, commits it, answers and moves a long log; says whether that was a close.
-    /// Commands stay in `batch` only if nothing was committed.
-    fn commit(&mut self, batch: &mut Vec<Command>) -> Result<bool, Failed> {
-        let desk = self.shared.desk.get().map(|slot| slot.0.clone());
-        let (now_ms, wall_ms, eras) = (self.clock.host_ms(), self.clock.now_ms(), self.shared.eras.load_full());
+    /// Runs what is next in one transaction, commits it, answers and checkpoints a long WAL; says
+    /// whether that was a close. Commands stay in `batch` only if nothing was committed.
+    fn commit(&mut self, batch: &mut Vec<WriteCommand>) -> Result<bool, Failed> {
+        let dispatch = self.published.dispatch.get().cloned();
+        let (now_ms, wall_ms, eras) = (self.clock.host_ms(), self.clock.now_ms(), self.published.eras.load_full());
         #[cfg(test)]
         let fault = self.rehearse();
         #[cfg(not(test))]
@@ -151,20 +160,16 @@ impl Writer {
             batch.extend(self.queues.drain());
             return Err(lost);
         }
-        match self.space.look(&self.connection) {
-            Ok(true) => self.shared.full.store(self.space.full().map(|reason| Arc::new(reason.to_owned()))),
-            Ok(false) => {}
-            Err(error) => return Err(failure::undo(&self.connection, &error)),
-        }
-        let mut work = Batch {
-            desk: desk.as_deref(),
+        self.look_for_room()?;
+        let mut work = WriteBatch {
+            dispatch: dispatch.as_deref(),
             tree: self.tree,
             cut_logs: self.space.is_tight(),
             wall_ms,
             clock: Some(&self.clock),
             eras: &eras,
             era_ends: eras.ends_with(now_ms - wall_ms),
-            ..Batch::new(&self.connection, now_ms, self.last_id, &self.recent)
+            ..WriteBatch::new(&self.connection, now_ms, self.last_id, &self.recent)
         };
         let note = now_ms.saturating_sub(self.noted_ms) >= NOTE_EVERY_MS;
         let answers =
@@ -175,13 +180,15 @@ impl Writer {
                     return Err(failure::undo(&self.connection, &error));
                 }
             };
-        let Batch { last_id, last_event, written, delta, keys, born, posted, eras_changed, noted, .. } = work;
+        let WriteBatch { last_id, last_event, written, delta, keys, leased, waiting, eras_changed, noted, .. } = work;
         if noted {
             self.noted_ms = now_ms;
         }
         if eras_changed {
             // It is committed, and what follows rests on it.
-            self.publish_eras().map_err(|error| Failed::Fatal(StoreError::Stopped(error.to_string())))?;
+            let eras = Eras::load(&self.connection);
+            let eras = eras.map_err(|error| Failed::Fatal(StoreError::Stopped(error.to_string())))?;
+            self.published.eras.store(Arc::new(eras));
         }
         self.space.wrote(written);
         self.last_id = last_id;
@@ -189,32 +196,38 @@ impl Writer {
         self.last_event = last_event.unwrap_or(self.last_event);
         self.publish(&delta);
         let _ = fail::point("store.after_commit");
-        let closing = matches!(answers.last(), Some(Answer::Closed));
-        let settles = answers.iter().any(|answer| matches!(answer, Answer::Settled(_)));
+        let closing = matches!(answers.last(), Some(CommandAnswer::Closed));
+        self.answer(batch, answers);
+        if let Some(dispatch) = dispatch {
+            if !leased.is_empty() {
+                dispatch.deliver(leased);
+            }
+            for (plugin, due_ms) in waiting {
+                dispatch.notify(&plugin, until(self.clock.host_ms(), due_ms));
+            }
+        }
+        // Last: what was committed is durable without it. Closing the connection checkpoints the
+        // whole WAL.
+        if closing { Ok(true) } else { self.checkpoint().map(|()| false) }
+    }
+
+    /// Answers the commands of a batch that is durable.
+    fn answer(&mut self, batch: &mut Vec<WriteCommand>, answers: Vec<CommandAnswer>) {
+        let settles = answers.iter().any(|answer| matches!(answer, CommandAnswer::Settled(_)));
         for (command, answer) in batch.drain(..).zip(answers) {
             let stranded = command.answer(answer);
-            stranded.into_iter().for_each(|lease| self.queues.push(give_back(lease, self.clock.host_ms())));
+            stranded.into_iter().for_each(|lease| self.queues.push(give_back(lease)));
         }
         if settles {
             let _ = fail::point("store.settled");
         }
-        if let Some(desk) = desk {
-            if !born.is_empty() {
-                desk.deliver(born);
-            }
-            for (plugin, due_ms) in posted {
-                desk.posted(&plugin, due_ms);
-            }
-        }
-        // Last: what was committed is durable without it. Closing the connection moves the whole log.
-        if closing { Ok(true) } else { self.move_log().map(|()| false) }
     }
 
     /// Does what the test's disk is told to do.
     #[cfg(test)]
     fn rehearse(&self) -> Option<Fault> {
         use crate::store::conformance::Disk;
-        let disk = *self.shared.disk.lock().unwrap_or_else(PoisonError::into_inner);
+        let disk = *self.published.disk.lock().unwrap_or_else(PoisonError::into_inner);
         // SQLite takes the present size as the least maximum: at 1 the file is full.
         let most: i64 = if disk == Disk::Full { 1 } else { i64::from(u32::MAX) - 1 };
         self.connection.pragma_update_and_check(None, "max_page_count", most, |_| Ok(())).expect("a pragma is taken");
@@ -225,15 +238,17 @@ impl Writer {
         }
     }
 
-    /// Makes known what was committed. First in the file that a start compares the database with: nobody has heard of it yet.
+    /// Makes known what was committed. First in the file that a start compares the database with:
+    /// nobody has heard of it yet.
     fn publish(&self, delta: &Delta) {
         let events = {
-            let mut counts = self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut counts = self.published.counts.lock().unwrap_or_else(PoisonError::into_inner);
             counts.add(delta);
             counts.stats.events
         };
         self.mark.note(Last { event: self.last_event, events });
-        self.shared.trouble.send_if_modified(|trouble| {
+        self.published.changes.committed(|| delta.hint());
+        self.published.trouble.send_if_modified(|trouble| {
             let passed = trouble.take().is_some();
             if passed {
                 tracing::info!("the store takes writes again");
@@ -243,22 +258,22 @@ impl Writer {
     }
 
     /// Refuses everything but the settlements: those are tried again.
-    fn hold(&mut self, error: StoreError, batch: Vec<Command>) {
-        let before = self.shared.trouble.send_replace(Some(error.clone()));
+    fn hold(&mut self, error: StoreError, batch: Vec<WriteCommand>) {
+        let before = self.published.trouble.send_replace(Some(error.clone()));
         let known = matches!(before, Some(StoreError::Unavailable(_)));
         // What is wrong with the files is in the log already, with more words.
         if !known && !matches!(error, StoreError::Lost(_)) {
             tracing::error!(error = %error, "nothing is acknowledged until the disk takes writes again");
         }
         let (settlements, others): (Vec<_>, Vec<_>) =
-            batch.into_iter().partition(|command| matches!(command, Command::Settle { .. }));
+            batch.into_iter().partition(|command| matches!(command, WriteCommand::Settle { .. }));
         self.queues.put_back(settlements);
         others.into_iter().for_each(|command| command.refuse(&error));
     }
 
     /// Refuses what is left, now and later.
-    fn stop(mut self, error: StoreError, batch: Vec<Command>) {
-        self.shared.trouble.send_replace(Some(error.clone()));
+    fn stop(mut self, error: StoreError, batch: Vec<WriteCommand>) {
+        self.published.trouble.send_replace(Some(error.clone()));
         for command in batch.into_iter().chain(self.queues.drain()).chain(self.commands.try_iter()) {
             command.refuse(&error);
         }
@@ -268,7 +283,7 @@ impl Writer {
 impl Drop for Writer {
     /// However the thread ends, also by a panic, the host hears that the store has stopped.
     fn drop(&mut self) {
-        self.shared.trouble.send_if_modified(|trouble| {
+        self.published.trouble.send_if_modified(|trouble| {
             let silent = !matches!(trouble, Some(StoreError::Stopped(_)));
             if silent {
                 *trouble = Some(StoreError::Stopped("the writer's thread has ended".to_owned()));
@@ -278,25 +293,27 @@ impl Drop for Writer {
     }
 }
 
-/// Runs what is next in one transaction and commits it. What was taken from the queues is in `batch`, also on an error.
+/// Runs what is next in one transaction and commits it. What was taken from the queues is in
+/// `batch`, also on an error.
 fn transact(
-    work: &mut Batch<'_>,
+    work: &mut WriteBatch<'_>,
     queues: &mut Queues,
-    batch: &mut Vec<Command>,
+    batch: &mut Vec<WriteCommand>,
     (postponed, longest_work): (&mut bool, Duration),
     note: bool,
     fault: Option<Fault>,
-) -> Result<Vec<Answer>, rusqlite::Error> {
+) -> Result<Vec<CommandAnswer>, rusqlite::Error> {
     work.connection.execute_batch("BEGIN IMMEDIATE")?;
     let mut answers = Vec::new();
     let begun = Instant::now();
     take_appends(work, queues, batch, &mut answers, longest_work * LONGEST)?;
     let most = MAX_WORK.max(work.written * u64::from(WORK_PER_APPEND));
     let longest = (begun.elapsed() * WORK_PER_APPEND).clamp(longest_work, longest_work * LONGEST);
-    // A large settlement would keep those waiting who have just come: it has a batch of its own, the next one.
+    // A large settlement would keep those waiting who have just come: it has a batch of its own,
+    // the next one.
     let large = batch.is_empty() || *postponed;
     let before = batch.len();
-    take_work(work, queues, batch, &mut answers, Bounds { most, large, longest })?;
+    take_work(work, queues, batch, &mut answers, WorkBounds { most, large, longest })?;
     *postponed = !large && batch.len() == before && queues.has_work();
     if let Some(close) = queues.next_close() {
         batch.push(close);
@@ -308,7 +325,7 @@ fn transact(
     if note && !work.noted {
         work.note_time()?;
     }
-    work.move_keys()?;
+    work.flush_keys()?;
     work.delta.write(work.connection)?;
     if let Some(fault) = fault.or_else(|| fail::point("store.before_commit")) {
         return Err(injected(fault));
@@ -319,10 +336,10 @@ fn transact(
 
 /// Appends come first, so that no settlement keeps a sender waiting longer than the batch before.
 fn take_appends(
-    work: &mut Batch<'_>,
+    work: &mut WriteBatch<'_>,
     queues: &mut Queues,
-    batch: &mut Vec<Command>,
-    answers: &mut Vec<Answer>,
+    batch: &mut Vec<WriteCommand>,
+    answers: &mut Vec<CommandAnswer>,
     longest: Duration,
 ) -> Result<(), rusqlite::Error> {
     let begun = Instant::now();
@@ -339,7 +356,7 @@ fn take_appends(
 }
 
 /// How much else a transaction does beside its appends.
-struct Bounds {
+struct WorkBounds {
     /// By weight.
     most: u64,
     /// Whether the first command may exceed that.
@@ -350,11 +367,11 @@ struct Bounds {
 
 /// As much of everything else as keeps the next append waiting for some milliseconds only.
 fn take_work(
-    work: &mut Batch<'_>,
+    work: &mut WriteBatch<'_>,
     queues: &mut Queues,
-    batch: &mut Vec<Command>,
-    answers: &mut Vec<Answer>,
-    Bounds { most, large, longest }: Bounds,
+    batch: &mut Vec<WriteCommand>,
+    answers: &mut Vec<CommandAnswer>,
+    WorkBounds { most, large, longest }: WorkBounds,
 ) -> Result<(), rusqlite::Error> {
     let begun = Instant::now();
     let mut written = 0;
@@ -362,7 +379,7 @@ fn take_work(
         batch.push(command);
         let answer = batch.last_mut().expect("it was pushed").run(work)?;
         // A lease costs what it finds.
-        written += weight.max(if let Answer::Leased(leased) = &answer { leased.leases.len() as u64 } else { 0 });
+        written += weight.max(if let CommandAnswer::Leased(leased) = &answer { leased.leases.len() as u64 } else { 0 });
         answers.push(answer);
         if begun.elapsed() >= longest {
             break;

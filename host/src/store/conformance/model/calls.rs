@@ -5,9 +5,10 @@ use std::cmp::Reverse;
 use proptest::sample::Index;
 
 use super::super::bulk::act_on_all;
-use super::super::desk::TestDesk;
+use super::super::dispatch::TestDispatch;
 use super::*;
-use crate::store::{DeliveryFilter, Keep, MAX_CRASHES, Which};
+use crate::clock::until;
+use crate::store::{DeliveryFilter, MAX_CRASHES, Which};
 
 impl<H: Harness> Model<'_, H> {
     pub(super) async fn append(&mut self, key: Option<u8>, source: u8, targets: &[u8], delay_ms: u64) {
@@ -39,7 +40,7 @@ impl<H: Harness> Model<'_, H> {
         for target in targets {
             self.create(id, &plugin(*target), delay_ms);
         }
-        self.take_from_desk().await;
+        self.take_delivered().await;
     }
 
     pub(super) fn next_delivery(&self, event: EventId) -> DeliveryId {
@@ -50,69 +51,69 @@ impl<H: Harness> Model<'_, H> {
 
     pub(super) fn create(&mut self, event: EventId, plugin: &str, delay_ms: u64) {
         let id = self.next_delivery(event);
-        let born = delay_ms == 0 && plugin == HANDS[0].0 && self.born.len() < HANDS[0].1;
-        if born {
-            self.born.insert(id);
+        let on_insert = delay_ms == 0 && plugin == BUDGETS[0].0 && self.on_insert.len() < BUDGETS[0].1;
+        if on_insert {
+            self.on_insert.insert(id);
         }
-        let state = match (born, delay_ms) {
+        let state = match (on_insert, delay_ms) {
             (true, _) => State::Leased,
             (false, 0) => State::Ready,
             (false, _) => State::Waiting,
         };
         let due_ms = self.host_ms() + i64::try_from(delay_ms).unwrap();
-        let attempt = u32::from(born);
+        let attempt = u32::from(on_insert);
         let plugin = plugin.to_owned();
-        let (pardoned, crashes, cancelled, outcomes, last_started_ms) = (0, 0, false, Vec::new(), i64::MIN);
-        let made = Delivery { plugin, state, attempt, pardoned, crashes, due_ms, cancelled, outcomes, last_started_ms };
+        let (uncounted, crashes, cancelled, outcomes, last_started_ms) = (0, 0, false, Vec::new(), i64::MIN);
+        let made =
+            Delivery { plugin, state, attempt, uncounted, crashes, due_ms, cancelled, outcomes, last_started_ms };
         self.deliveries.insert(id, made);
     }
 
-    /// Takes up what was born leased, which the model has foreseen.
-    pub(super) async fn take_from_desk(&mut self) {
-        for lease in self.desk.delivered(&self.store()).await {
+    /// Takes up what was leased on insert, which the model has foreseen.
+    pub(super) async fn take_delivered(&mut self) {
+        for lease in self.dispatch.delivered(&self.store()).await {
             let expected = &self.deliveries[&lease.delivery];
             assert_eq!((expected.state, lease.attempt), (State::Leased, 1));
-            assert!(self.born.contains(&lease.delivery));
+            assert!(self.on_insert.contains(&lease.delivery));
             self.held.push(lease);
         }
         let leased = self.deliveries.values().filter(|delivery| delivery.state == State::Leased).count();
         assert_eq!(self.held.len(), leased, "whatever is leased is held by somebody");
     }
 
-    pub(super) async fn lease(&mut self, lane: Lane, plugins: &[u8], crashes: u32, count: u32) {
+    pub(super) async fn lease(&mut self, queue: LeaseQueue, plugins: &[u8], crashes: u32, count: u32) {
         let now_ms = self.host_ms();
         let mut expected = Vec::new();
         let open = |delivery: &Delivery| matches!(delivery.state, State::Ready | State::Waiting);
         for number in plugins {
-            let of_lane = self.deliveries.iter().filter(|(_, d)| d.plugin == plugin(*number) && d.crashes == crashes);
-            let mut due: Vec<_> = of_lane.filter(|(_, d)| open(d) && d.due_ms <= now_ms).collect();
+            let of_queue = self.deliveries.iter().filter(|(_, d)| d.plugin == plugin(*number) && d.crashes == crashes);
+            let mut due: Vec<_> = of_queue.filter(|(_, d)| open(d) && d.due_ms <= now_ms).collect();
             due.sort_by_key(|(id, d)| (d.due_ms, **id));
             expected.extend(due.into_iter().map(|(id, _)| *id));
         }
         expected.truncate(count as usize);
-        let leased = self.store().lease(lane, places(count)).await.unwrap();
+        let leased = self.store().lease(queue, permits(count)).await.unwrap();
         assert_eq!(leased.leases.iter().map(|lease| lease.delivery).collect::<Vec<_>>(), expected);
         for lease in leased.leases {
             let delivery = self.deliveries.get_mut(&lease.delivery).unwrap();
             delivery.state = State::Leased;
             delivery.attempt += 1;
-            assert_eq!((lease.attempt, lease.pardoned), (delivery.attempt, delivery.pardoned));
+            assert_eq!((lease.attempt, lease.uncounted), (delivery.attempt, delivery.uncounted));
             assert_eq!(*lease.plugin, *delivery.plugin);
             self.held.push(lease);
         }
         let left = self.deliveries.values().filter(|d| open(d) && d.crashes == crashes);
         let left = left.filter(|d| plugins.iter().any(|number| d.plugin == plugin(*number)));
-        assert_eq!(leased.next_due_ms, left.map(|d| d.due_ms).min());
+        assert_eq!(leased.next_due_in, left.map(|d| until(now_ms, d.due_ms)).min());
     }
 
-    /// The settlement that `how` means for `lease`, and whether the keys it read are as it saw them.
+    /// The settlement that `how` means for `lease`, and whether the keys it read are as it saw
+    /// them.
     pub(super) async fn settlement(&self, lease: &Lease, how: How) -> (Settlement, bool) {
-        let now_ms = self.host_ms();
-        let at = |delay_ms: u64| now_ms + i64::try_from(delay_ms).unwrap();
         let settlement = match how {
-            How::Retry(delay_ms) => retry_at(at(delay_ms)),
+            How::Retry(delay_ms) => retry_in(delay_ms.cast_signed()),
             How::Dead => dead(),
-            How::GiveBack(delay_ms) => give_back(at(delay_ms)),
+            How::GiveBack(delay_ms) => give_back(delay_ms.cast_signed()),
             How::Done { emits, delay_ms, key, stale } => {
                 let key = format!("key{key}");
                 let seen = self.store().kv_get(lease.plugin.clone(), key.clone()).await.unwrap();
@@ -160,7 +161,7 @@ impl<H: Harness> Model<'_, H> {
         (delivery.state, delivery.due_ms) = (if cancelled { State::Cancelled } else { state }, due_ms);
         if !current || matches!(how, How::GiveBack(_)) {
             delivery.attempt -= 1;
-            self.born.remove(&id);
+            self.on_insert.remove(&id);
             return;
         }
         delivery.crashes = 0;
@@ -169,7 +170,7 @@ impl<H: Harness> Model<'_, H> {
             delivery.last_started_ms = delivery.last_started_ms.max(START_MS);
         }
         if cancelled {
-            self.born.remove(&id);
+            self.on_insert.remove(&id);
             return;
         }
         for (key, value) in wrote {
@@ -187,8 +188,8 @@ impl<H: Harness> Model<'_, H> {
             assert_eq!(new.len(), 1, "emitted once");
             self.stored(new[0], &emits, delay_ms).await;
         }
-        // Only now: what it emitted was stored before its place was free.
-        self.born.remove(&id);
+        // Only now: what it emitted was stored before its permit was free.
+        self.on_insert.remove(&id);
     }
 
     pub(super) async fn change(&mut self, pick: Index, action: Action) {
@@ -202,10 +203,7 @@ impl<H: Harness> Model<'_, H> {
     }
 
     pub(super) async fn change_all(&mut self, plugin: &str, action: Action, state: Option<State>) {
-        let wanted: Vec<_> = match state {
-            Some(state) => action.takes().iter().copied().filter(|taken| *taken == state).collect(),
-            None => action.takes_unasked().to_vec(),
-        };
+        let wanted = action.meant(state);
         let filter = DeliveryFilter { plugin: Some(plugin.to_owned()), state, ..DeliveryFilter::default() };
         let (changed, _) = act_on_all(&self.store(), action.clone(), &filter).await;
         // In the order in which open ones are walked: it says which one of an event is moved.
@@ -222,7 +220,10 @@ impl<H: Harness> Model<'_, H> {
     pub(super) async fn crash(&mut self) {
         let mut ran = BTreeSet::new();
         // All of them have been running; every other one still is when the host dies.
-        let running: Vec<_> = self.held.iter().map(|lease| self.store().running(lease).unwrap()).collect();
+        let mut running = Vec::new();
+        for lease in &self.held {
+            running.push(self.store().begin(lease).await.unwrap());
+        }
         for (index, (lease, running)) in self.held.iter().zip(running).enumerate() {
             if index % 2 == 0 {
                 std::mem::forget(running);
@@ -230,17 +231,17 @@ impl<H: Harness> Model<'_, H> {
             }
         }
         self.zombies.append(&mut self.held);
-        self.born.clear();
+        self.on_insert.clear();
         drop(self.open.take());
         let store = self.harness.open().await;
-        self.desk = TestDesk::attach(&store, &HANDS);
+        self.dispatch = TestDispatch::attach(&store, &BUDGETS);
         self.open = Some(store);
         let (now_ms, host_ms) = (self.now_ms(), self.host_ms());
         for delivery in self.deliveries.values_mut().filter(|delivery| delivery.state == State::Ready) {
             delivery.due_ms = delivery.due_ms.min(host_ms);
         }
         for (id, delivery) in self.deliveries.iter_mut().filter(|(_, delivery)| delivery.state == State::Leased) {
-            delivery.pardoned += 1;
+            delivery.uncounted += 1;
             (delivery.state, delivery.due_ms) = (State::Ready, host_ms);
             let cancelled = std::mem::take(&mut delivery.cancelled);
             if ran.contains(id) {
@@ -256,9 +257,11 @@ impl<H: Harness> Model<'_, H> {
         self.compare().await;
     }
 
-    pub(super) async fn sweep(&mut self, events_since_ms: i64, dedupe_since_ms: i64) {
+    pub(super) async fn sweep(&mut self, events_ms: i64, keys_ms: i64) {
+        let (events_since_ms, dedupe_since_ms) = (self.now_ms() - events_ms, self.now_ms() - keys_ms);
         // Few enough for one round.
-        assert!(!self.store().sweep(Keep { events_since_ms, dedupe_since_ms }).await.unwrap());
+        let keep = Keep { events: time(events_ms), dedupe_keys: time(keys_ms) };
+        assert!(!self.store().sweep(keep).await.unwrap());
         let (events, keys) = (EventId::first_at(events_since_ms), EventId::first_at(dedupe_since_ms));
         let last_swept = self.events.range(..keys).next_back().copied();
         self.swept_keys = self.swept_keys.max(last_swept.unwrap_or(self.swept_keys));

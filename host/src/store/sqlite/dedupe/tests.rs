@@ -1,14 +1,18 @@
-//! Random batches, some of which fail, held against a plain map; and after each of them what a start would find is held
-//! against memory.
+//! Random batches, some of which fail, held against a plain map; and after each of them what a
+//! start would find is held against memory.
+
+use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use rusqlite::Connection;
 use tempfile::TempDir;
 
+use super::super::operator::Expired;
+use super::super::recent::{FLUSH_EVENTS, Recent};
 use super::super::schema;
 use super::super::start::last_id;
 use super::*;
 use crate::event::Attributes;
-use crate::store::Keep;
 
 const NOW_MS: i64 = 1_770_000_000_000;
 
@@ -19,7 +23,8 @@ enum Step {
         source: u8,
         keys: Vec<u8>,
     },
-    /// Events that were stored before so many ms ago give up their keys, and are deleted if so is said.
+    /// Events that were stored before so many ms ago give up their keys, and are deleted if so is
+    /// said.
     Sweep {
         age_ms: i64,
         delete: bool,
@@ -47,7 +52,7 @@ fn any_work() -> impl Strategy<Value = Work> {
 }
 
 /// Keys as the model has them, and when their events were stored.
-type Model = BTreeMap<Key, EventId>;
+type Model = BTreeMap<SourceKey, EventId>;
 
 struct File {
     connection: Connection,
@@ -57,12 +62,12 @@ struct File {
     now_ms: i64,
 }
 
-fn file(round_events: u64) -> File {
+fn file(flush_events: u64) -> File {
     let folder = TempDir::new().unwrap();
     let connection = schema::open_writer(&folder.path().join("hookbox.db")).unwrap();
     // A start that finds what was committed is asked for, not a power cut.
     connection.pragma_update(None, "synchronous", "OFF").unwrap();
-    let recent = Recent::load(&connection, round_events).unwrap();
+    let recent = Recent::load(&connection, flush_events).unwrap();
     File { connection, _folder: folder, recent, last_id: EventId::from_row(0), now_ms: NOW_MS }
 }
 
@@ -90,16 +95,16 @@ fn event(source: u8, keys: &[u8]) -> NewEvent {
 
 impl File {
     /// Runs `steps` in a batch, which ends with an error if `fails` says so.
-    fn batch<T>(&mut self, fails: bool, steps: impl FnOnce(&mut Batch<'_>) -> T) -> T {
+    fn batch<T>(&mut self, fails: bool, steps: impl FnOnce(&mut WriteBatch<'_>) -> T) -> T {
         self.connection.execute_batch("BEGIN IMMEDIATE").unwrap();
-        let mut batch = Batch::new(&self.connection, self.now_ms, self.last_id, &self.recent);
+        let mut batch = WriteBatch::new(&self.connection, self.now_ms, self.last_id, &self.recent);
         let value = steps(&mut batch);
-        batch.move_keys().unwrap();
+        batch.flush_keys().unwrap();
         if fails {
             self.connection.execute_batch("ROLLBACK").unwrap();
         } else {
             self.connection.execute_batch("COMMIT").unwrap();
-            let Batch { last_id, keys, .. } = batch;
+            let WriteBatch { last_id, keys, .. } = batch;
             self.last_id = last_id;
             self.recent.apply(keys, last_id);
         }
@@ -107,15 +112,15 @@ impl File {
     }
 
     fn restart(&mut self) {
-        self.recent = Recent::load(&self.connection, self.recent.round_events).unwrap();
+        self.recent = Recent::load(&self.connection, self.recent.flush_events).unwrap();
         self.last_id = last_id(&self.connection, &self.recent).unwrap();
     }
 
-    fn in_memory(&self) -> impl Iterator<Item = (&Key, &EventId)> {
-        self.recent.segments.iter().flat_map(|segment| &segment.keys)
+    fn in_memory(&self) -> impl Iterator<Item = (&SourceKey, &EventId)> {
+        self.recent.shards.iter().flat_map(|shard| &shard.keys)
     }
 
-    fn in_table(&self) -> Vec<(Key, EventId)> {
+    fn in_table(&self) -> Vec<(SourceKey, EventId)> {
         let mut statement = self.connection.prepare("SELECT source, key, event FROM dedupe").unwrap();
         let row = |row: &rusqlite::Row<'_>| Ok(((row.get(0)?, row.get(1)?), EventId::from_row(row.get(2)?)));
         statement.query_map([], row).unwrap().collect::<Result<_, _>>().unwrap()
@@ -123,8 +128,8 @@ impl File {
 
     /// Every key is in one place, with its event, and a start would find memory as it is.
     fn check(&self, model: &Model) {
-        let found = Recent::load(&self.connection, self.recent.round_events).unwrap();
-        assert_eq!(found.segments, self.recent.segments);
+        let found = Recent::load(&self.connection, self.recent.flush_events).unwrap();
+        assert_eq!(found.shards, self.recent.shards);
         let table = self.in_table();
         let mut keys: Vec<_> = table.iter().map(|(key, event)| (key, event)).chain(self.in_memory()).collect();
         keys.sort();
@@ -132,14 +137,14 @@ impl File {
     }
 
     /// How many events a start would read.
-    fn unmoved(&self) -> u64 {
+    fn unflushed(&self) -> u64 {
         let sql = "SELECT count(*) FROM events WHERE id > ?1";
-        self.connection.query_row(sql, [self.recent.all_moved_up_to().row()], |row| row.get(0)).unwrap()
+        self.connection.query_row(sql, [self.recent.all_flushed_up_to().row()], |row| row.get(0)).unwrap()
     }
 }
 
 /// Makes a step, and compares its answer with that of the model.
-fn run(batch: &mut Batch<'_>, model: &mut Model, step: &Step) {
+fn run(batch: &mut WriteBatch<'_>, model: &mut Model, step: &Step) {
     match step {
         Step::Append { source, keys } => {
             let new = event(*source, keys);
@@ -154,9 +159,9 @@ fn run(batch: &mut Batch<'_>, model: &mut Model, step: &Step) {
         }
         Step::Sweep { age_ms, delete } => {
             let until_ms = batch.now_ms - age_ms;
-            let events_since_ms = if *delete { until_ms } else { 0 };
+            let events_before_ms = if *delete { until_ms } else { 0 };
             // On a busy machine one step may run out of time.
-            while batch.sweep(&Keep { events_since_ms, dedupe_since_ms: until_ms }).unwrap() {}
+            while batch.sweep(Expired { events_before_ms, keys_before_ms: until_ms }).unwrap() {}
             model.retain(|_, event| *event >= EventId::first_at(until_ms));
         }
     }
@@ -167,10 +172,10 @@ proptest! {
 
     #[test]
     fn a_key_is_in_memory_or_in_the_table_and_is_found_again_from_its_event(
-        round_events in prop_oneof![Just(1u64), 2..40u64, Just(ROUND_EVENTS)],
+        flush_events in prop_oneof![Just(1u64), 2..40u64, Just(FLUSH_EVENTS)],
         works in prop::collection::vec(any_work(), 1..40),
     ) {
-        let mut file = file(round_events);
+        let mut file = file(flush_events);
         let mut model = Model::new();
         for work in works {
             file.now_ms += work.pass_ms;
@@ -188,7 +193,7 @@ proptest! {
 }
 
 #[test]
-fn every_key_has_moved_within_a_round_and_a_little_at_a_time() {
+fn every_key_is_flushed_within_a_round_and_a_little_at_a_time() {
     const ROUND: u64 = 512;
     let mut file = file(ROUND);
     let mut number = 0_usize;
@@ -196,13 +201,13 @@ fn every_key_has_moved_within_a_round_and_a_little_at_a_time() {
         let before = file.in_memory().count();
         file.batch(false, |batch| {
             for _ in 0..stored {
-                // Spread over the segments like hashes, and none like another.
+                // Spread over the shards like hashes, and none like another.
                 let [source, key] = [number / 256, number * 97 % 256].map(|part| u8::try_from(part).unwrap());
                 assert!(!batch.append(&event(source, &[key])).unwrap().duplicate);
                 number += 1;
             }
         });
-        assert!(file.unmoved() <= ROUND + 40, "{}", file.unmoved());
+        assert!(file.unflushed() <= ROUND + 40, "{}", file.unflushed());
         let moved = before + stored - file.in_memory().count();
         assert!(moved <= 2 * stored + 4, "{moved} keys moved for {stored} events");
         if count % 16 == 15 {
@@ -213,14 +218,14 @@ fn every_key_has_moved_within_a_round_and_a_little_at_a_time() {
 }
 
 #[test]
-fn no_event_gets_an_id_that_a_segment_has_moved_up_to() {
+fn no_event_gets_an_id_that_a_shard_was_flushed_up_to() {
     let mut file = file(1);
     let moved = file.batch(false, |batch| {
         batch.append(&event(0, &[1])).unwrap();
         // The version of a value in a store of a plugin, which is gone by the next start.
         batch.next_id()
     });
-    assert_eq!(file.recent.moved_up_to(), moved);
+    assert_eq!(file.recent.flushed_up_to(), moved);
     file.now_ms -= 1_000;
     file.restart();
     let second = file.batch(false, |batch| batch.append(&event(0, &[2])).unwrap());

@@ -7,8 +7,8 @@ use crate::event::DeliveryId;
 use crate::store::{Action, DeliveryFilter, EventFilter, Lease, OnLoss, Page, Which};
 
 async fn lease(store: &Sqlite) -> Vec<Lease> {
-    let places = Arc::new(Semaphore::new(9)).try_acquire_many_owned(9).unwrap();
-    store.lease(Lane::Plugin("audit".into()), places).await.unwrap().leases
+    let permits = Arc::new(Semaphore::new(9)).try_acquire_many_owned(9).unwrap();
+    store.lease(LeaseQueue::Plugin("audit".into()), permits).await.unwrap().leases
 }
 
 #[tokio::test]
@@ -44,7 +44,7 @@ async fn a_damaged_event_is_a_dead_letter_that_says_so_and_its_neighbours_are_de
     assert!(lease(&store).await.is_empty());
     let delivery = store.event(ids[1]).await.unwrap().deliveries.remove(0);
     assert_eq!((delivery.state, delivery.attempts.len()), (State::Dead, 2));
-    assert_eq!(store.stats().plugins["audit"].0[usize::from(State::Dead.code())], 1);
+    assert_eq!(store.stats().await.unwrap().plugins["audit"].0[usize::from(State::Dead.code())], 1);
 }
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn a_damaged_text_of_an_event_ends_neither_a_start_nor_a_listing() {
         assert!(matches!(replayed, Err(StoreError::Conflict(_))), "{column}: {replayed:?}");
         file.clock.set(START_MS + 1_000);
         let since_ms = START_MS + 500;
-        while store.sweep(Keep { events_since_ms: since_ms, dedupe_since_ms: since_ms }).await.unwrap() {}
+        while store.sweep(file.keep_since(since_ms)).await.unwrap() {}
     }
 }
 
@@ -103,15 +103,16 @@ async fn a_page_that_is_no_page_ends_the_start_or_the_store_with_the_way_out() {
     for part in ["is damaged", "hookbox.db", ".recover", "restore a backup"] {
         assert!(error.contains(part), "{part}: {error}");
     }
-    // A page in the middle of a body, whose next page is none: a start does not read it, a lease does.
+    // A page in the middle of a body, whose next page is none: a start does not read it, a lease
+    // does.
     let mut bytes = whole.clone();
     let of_body = |page: &[u8]| page[4..].iter().all(|byte| *byte == b'x');
     let page = bytes.chunks_mut(4096).find(|page| of_body(page)).unwrap();
     page[..4].fill(0xa5);
     fs::write(file.beside(""), bytes).unwrap();
     let store = file.open_sqlite().await;
-    let places = Arc::new(Semaphore::new(9)).try_acquire_many_owned(9).unwrap();
-    let error = store.lease(Lane::Plugin("audit".into()), places).await.unwrap_err();
+    let permits = Arc::new(Semaphore::new(9)).try_acquire_many_owned(9).unwrap();
+    let error = store.lease(LeaseQueue::Plugin("audit".into()), permits).await.unwrap_err();
     assert!(matches!(&error, StoreError::Stopped(why) if why.contains(".recover")), "{error}");
     store.stopped().await.unwrap();
 }

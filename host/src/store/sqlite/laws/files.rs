@@ -38,12 +38,12 @@ impl OneFile {
 }
 
 async fn trouble(store: &Sqlite) -> StoreError {
-    let mut trouble = store.shared.trouble.subscribe();
+    let mut trouble = store.published.trouble.subscribe();
     trouble.wait_for(Option::is_some).await.unwrap().clone().unwrap()
 }
 
 async fn no_trouble(store: &Sqlite) {
-    store.shared.trouble.subscribe().wait_for(Option::is_none).await.unwrap();
+    store.published.trouble.subscribe().wait_for(Option::is_none).await.unwrap();
 }
 
 #[track_caller]
@@ -78,7 +78,7 @@ async fn a_file_that_is_moved_away_while_the_store_is_idle_stops_it_until_it_is_
         store.append(event()).await.unwrap();
     }
     store.close().await.unwrap();
-    assert_eq!(file.open_sqlite().await.stats().events, 5);
+    assert_eq!(file.open_sqlite().await.stats().await.unwrap().events, 5);
 }
 
 #[tokio::test]
@@ -86,8 +86,8 @@ async fn a_folder_that_is_moved_away_stops_the_store_and_its_settlements_wait() 
     let file = one_file();
     let store = file.open_sqlite().await;
     store.append(NewEvent { targets: vec!["audit".into()], ..event() }).await.unwrap();
-    let places = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-    let lease = store.lease(Lane::Plugin("audit".into()), places).await.unwrap().leases.remove(0);
+    let permits = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+    let lease = store.lease(LeaseQueue::Plugin("audit".into()), permits).await.unwrap().leases.remove(0);
     let delivery = lease.delivery;
     let folder = file.options().path.parent().unwrap().to_owned();
     let aside = file.folder.path().join("aside");
@@ -121,7 +121,7 @@ async fn another_file_in_the_place_of_the_database_is_noticed_and_says_how_to_sa
         let (_, from) = before.rsplit_once("cp ").unwrap();
         fs::copy(from, saved.beside(ending)).unwrap();
     }
-    assert_eq!(saved.open_sqlite().await.stats().events, 1);
+    assert_eq!(saved.open_sqlite().await.stats().await.unwrap().events, 1);
 }
 
 #[tokio::test]
@@ -153,7 +153,7 @@ async fn a_log_that_another_program_moves_and_empties_is_no_loss() {
     file.connection().execute_batch("VACUUM").unwrap();
     store.append(event()).await.unwrap();
     store.close().await.unwrap();
-    assert_eq!(file.open_sqlite().await.stats().events, 21);
+    assert_eq!(file.open_sqlite().await.stats().await.unwrap().events, 21);
 }
 
 #[tokio::test]
@@ -164,7 +164,7 @@ async fn a_removed_log_that_was_still_open_is_in_the_database_after_an_orderly_s
     fs::remove_file(file.beside("-wal")).unwrap();
     trouble(&store).await;
     lost(store.close().await, "is gone");
-    assert_eq!(file.open_sqlite().await.stats().events, 1);
+    assert_eq!(file.open_sqlite().await.stats().await.unwrap().events, 1);
 }
 
 #[tokio::test]
@@ -205,7 +205,7 @@ async fn a_missing_or_empty_database_beside_traces_of_an_earlier_one_is_not_begu
         let store = copy.reopen(OnLoss::Accept).await.unwrap();
         store.append(event()).await.unwrap();
         drop(store);
-        assert_eq!(copy.reopen(OnLoss::Refuse).await.unwrap().stats().events, 1, "it is asked once");
+        assert_eq!(copy.reopen(OnLoss::Refuse).await.unwrap().stats().await.unwrap().events, 1, "it is asked once");
     }
 }
 
@@ -213,7 +213,8 @@ async fn a_missing_or_empty_database_beside_traces_of_an_earlier_one_is_not_begu
 async fn a_first_start_that_was_killed_early_is_no_loss() {
     let file = one_file();
     fs::create_dir(file.options().path.parent().unwrap()).unwrap();
-    // The lock, the secrets and the compiled plugins are made before the database, which is empty at first.
+    // The lock, the secrets and the compiled plugins are made before the database, which is empty
+    // at first.
     for name in ["hookbox.db", "hookbox.db-lock"] {
         fs::write(file.options().path.with_file_name(name), "").unwrap();
     }
@@ -236,7 +237,11 @@ async fn a_log_that_is_removed_cut_or_damaged_after_a_kill_is_noticed_with_numbe
     }
     let log = |copy: &OneFile| fs::read(copy.beside("-wal")).unwrap();
     let killed = file.copy();
-    assert_eq!(killed.reopen(OnLoss::Refuse).await.unwrap().stats().events, 5, "a kill alone loses nothing");
+    assert_eq!(
+        killed.reopen(OnLoss::Refuse).await.unwrap().stats().await.unwrap().events,
+        5,
+        "a kill alone loses nothing"
+    );
     let cut = file.copy();
     fs::write(cut.beside("-wal"), &log(&cut)[..usize::try_from(sizes[1]).unwrap()]).unwrap();
     let damaged = file.copy();
@@ -249,10 +254,10 @@ async fn a_log_that_is_removed_cut_or_damaged_after_a_kill_is_noticed_with_numbe
         refused(copy.reopen(OnLoss::Refuse).await, &["events are missing", &last, &end, "(5 events then, 2 now)"]);
         assert!(log(&copy) == before, "a refused start changes nothing");
         let store = copy.reopen(OnLoss::Accept).await.unwrap();
-        assert_eq!(store.stats().events, 2);
+        assert_eq!(store.stats().await.unwrap().events, 2);
         assert!(store.append(event()).await.unwrap().id > ids[4], "no id is given out twice");
         store.close().await.unwrap();
-        assert_eq!(copy.reopen(OnLoss::Refuse).await.unwrap().stats().events, 3);
+        assert_eq!(copy.reopen(OnLoss::Refuse).await.unwrap().stats().await.unwrap().events, 3);
     }
 }
 
@@ -272,7 +277,7 @@ async fn an_older_copy_in_the_place_of_the_database_is_noticed() {
     let elsewhere = one_file();
     fs::create_dir(elsewhere.options().path.parent().unwrap()).unwrap();
     fs::write(elsewhere.beside(""), backup).unwrap();
-    assert_eq!(elsewhere.open_sqlite().await.stats().events, 1);
+    assert_eq!(elsewhere.open_sqlite().await.stats().await.unwrap().events, 1);
 }
 
 #[tokio::test]
@@ -281,8 +286,8 @@ async fn what_was_swept_or_moved_into_the_database_by_hand_is_no_loss() {
     let store = file.open_sqlite().await;
     store.append(event()).await.unwrap();
     file.clock.set(START_MS + 1_000);
-    while store.sweep(Keep { events_since_ms: START_MS + 500, dedupe_since_ms: START_MS + 500 }).await.unwrap() {}
-    assert_eq!(store.stats().events, 0);
+    while store.sweep(file.keep_since(START_MS + 500)).await.unwrap() {}
+    assert_eq!(store.stats().await.unwrap().events, 0);
     let swept = file.copy();
     swept.open_sqlite().await;
     store.append(event()).await.unwrap();
@@ -290,7 +295,7 @@ async fn what_was_swept_or_moved_into_the_database_by_hand_is_no_loss() {
     // The last connection moves the log and removes it.
     by_hand.connection().execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
     assert!(!by_hand.beside("-wal").exists());
-    assert_eq!(by_hand.open_sqlite().await.stats().events, 1);
+    assert_eq!(by_hand.open_sqlite().await.stats().await.unwrap().events, 1);
 }
 
 #[tokio::test]

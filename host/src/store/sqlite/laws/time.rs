@@ -36,9 +36,9 @@ async fn an_era_is_forgotten_with_the_last_of_its_events() {
     assert_eq!(eras(&file), 4);
     file.clock.set(START_MS + 3 * DAY_MS);
     store.append(event()).await.unwrap();
-    let keep = Keep { events_since_ms: START_MS + 2 * DAY_MS, dedupe_since_ms: START_MS + 2 * DAY_MS };
+    let keep = file.keep_since(START_MS + 2 * DAY_MS);
     while store.sweep(keep).await.unwrap() {}
-    assert_eq!((store.stats().events, eras(&file)), (1, 1));
+    assert_eq!((store.stats().await.unwrap().events, eras(&file)), (1, 1));
 }
 
 #[tokio::test]
@@ -63,7 +63,8 @@ async fn the_time_is_noted_now_and_then_and_at_the_end() {
     assert_eq!(noted(), 33_000);
 }
 
-/// A file of version 4 with these events, as ids and times; the last of them waits for `audit` and for `orders`.
+/// A file of version 4 with these events, as ids and times; the last of them waits for `audit` and
+/// for `orders`.
 async fn old_file(rows: &[(i64, i64)], due_ms: [i64; 2]) -> OneFile {
     let file = one_file();
     file.open_sqlite().await.close().await.unwrap();
@@ -87,8 +88,8 @@ async fn old_file(rows: &[(i64, i64)], due_ms: [i64; 2]) -> OneFile {
 }
 
 async fn leased(store: &Sqlite, plugin: &str) -> usize {
-    let places = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-    store.lease(Lane::Plugin(plugin.into()), places).await.unwrap().leases.len()
+    let permits = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+    store.lease(LeaseQueue::Plugin(plugin.into()), permits).await.unwrap().leases.len()
 }
 
 #[tokio::test]
@@ -120,7 +121,7 @@ async fn a_file_whose_ids_are_of_a_time_to_come_is_healed() {
     assert_eq!(leased(&store, "orders").await, 1, "it has waited as long as it would have");
     // What is older than half a day goes, but for the newest, whose deliveries are open.
     let since_ms = START_MS - DAY_MS / 2;
-    while store.sweep(Keep { events_since_ms: since_ms, dedupe_since_ms: since_ms }).await.unwrap() {}
+    while store.sweep(file.keep_since(since_ms)).await.unwrap() {}
     let left = store.events(EventFilter::default(), page).await.unwrap().0;
     let times: Vec<_> = left.iter().map(|event| event.event.attributes.time_ms).collect();
     assert!(times.iter().all(|ms| *ms >= since_ms - HOUR_MS) && (12..=14).contains(&times.len()), "{times:?}");

@@ -1,8 +1,9 @@
-//! Whether the files that the store holds open are still those of its names, looked at once a second.
+//! Whether the files that the store holds open are still those of its names, looked at once a
+//! second.
 //!
-//! A database that was removed, moved or exchanged takes commits as before, and nobody finds them again. Then nothing more is
-//! written: what was accepted stays as it is in the files this process holds, from where it can be saved, and the store goes
-//! on when the same files are back.
+//! A database that was removed, moved or exchanged takes commits as before, and nobody finds them
+//! again. Then nothing more is written: what was accepted stays as it is in the files this process
+//! holds, from where it can be saved, and the store goes on when the same files are back.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -19,31 +20,32 @@ use super::schema;
 /// How often it is looked.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 1_000 });
 
-/// Bytes of the header of a log, and of what stands before each page in it.
-const LOG_HEADER: u64 = 32;
+/// Bytes of the header of a WAL, and of what stands before each page in it.
+const WAL_HEADER: u64 = 32;
 const FRAME_HEADER: u64 = 24;
 
-/// The first bytes of a log, but for the last bit, which names the order of its bytes.
-const LOG_MAGIC: u32 = 0x377f_0682;
+/// The first bytes of a WAL, but for the last bit, which names the order of its bytes.
+const WAL_MAGIC: u32 = 0x377f_0682;
 
 /// What to do about a file that was emptied.
 const EMPTIED: &str =
     "Its content cannot be saved from here: stop the host, look for it, and restore a backup. See docs/operations.md";
 
 /// A file by what does not change when it is moved: device and inode.
-type Identity = (u64, u64);
+type FileIdentity = (u64, u64);
 
 /// The files, as they were when the store was opened.
 #[derive(Debug)]
-pub(super) struct Vigil {
+pub(super) struct FileWatch {
     database: PathBuf,
-    files: Vec<(PathBuf, Identity)>,
+    files: Vec<(PathBuf, FileIdentity)>,
     looked: Option<Instant>,
     lost: Option<String>,
 }
 
-impl Vigil {
-    /// Notes which files these are. The log and its index are there as soon as something was written.
+impl FileWatch {
+    /// Notes which files these are. The WAL and its index are there as soon as something was
+    /// written.
     pub(super) fn begin(database: &Path, lock: &File) -> io::Result<Self> {
         // What matters most comes first: it is what is named when all are gone.
         let mut files = Vec::new();
@@ -97,12 +99,14 @@ impl Vigil {
         })
     }
 
-    /// A database or a log that was emptied. From then on nothing of the log may get into the database.
+    /// A database or a WAL that was emptied. From then on nothing of the WAL may get into the
+    /// database.
     fn emptied(&self, connection: &Connection) -> Result<Option<String>, rusqlite::Error> {
-        // Another program may empty the log rightly, once it has moved it; it says so in the index first.
+        // Another program may truncate the WAL rightly, once it has checkpointed it; it says so in
+        // the index first.
         let emptied = if fs::metadata(&self.database).is_ok_and(|database| database.len() == 0) {
             Some(self.database.clone())
-        } else if self.log_is_cut(connection)? && self.log_is_cut(connection)? {
+        } else if self.wal_is_cut(connection)? && self.wal_is_cut(connection)? {
             Some(beside(&self.database, "-wal"))
         } else {
             None
@@ -113,21 +117,21 @@ impl Vigil {
         Ok(emptied.map(|path| format!("`{}` was emptied or cut", path.display())))
     }
 
-    /// Whether the log is shorter than what was committed to it.
-    fn log_is_cut(&self, connection: &Connection) -> Result<bool, rusqlite::Error> {
-        let pages = u64::try_from(schema::log_pages(connection)?).unwrap_or(0);
+    /// Whether the WAL is shorter than what was committed to it.
+    fn wal_is_cut(&self, connection: &Connection) -> Result<bool, rusqlite::Error> {
+        let pages = u64::try_from(schema::wal_pages(connection)?).unwrap_or(0);
         if pages == 0 {
             return Ok(false);
         }
         let page: u64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
         let mut magic = [0; 4];
-        let read = File::open(beside(&self.database, "-wal")).and_then(|mut log| {
-            log.read_exact(&mut magic)?;
-            log.metadata()
+        let read = File::open(beside(&self.database, "-wal")).and_then(|mut wal| {
+            wal.read_exact(&mut magic)?;
+            wal.metadata()
         });
         Ok(match read {
-            Ok(log) => {
-                u32::from_be_bytes(magic) & !1 != LOG_MAGIC || log.len() < LOG_HEADER + pages * (page + FRAME_HEADER)
+            Ok(wal) => {
+                u32::from_be_bytes(magic) & !1 != WAL_MAGIC || wal.len() < WAL_HEADER + pages * (page + FRAME_HEADER)
             }
             Err(error) => error.kind() == io::ErrorKind::UnexpectedEof,
         })
@@ -143,12 +147,14 @@ impl Vigil {
         )
     }
 
-    /// The command that copies a file which this process holds open, where the system shows such files.
+    /// The command that copies a file which this process holds open, where the system shows such
+    /// files.
     fn copy(&self, ending: &str) -> Option<String> {
         let path = beside(&self.database, ending);
         let (_, known) = self.files.iter().find(|(file, _)| *file == path)?;
         let held = fs::read_dir("/proc/self/fd").ok()?.flatten().find(|entry| {
-            // Looked at through the link, not opened: to close it again would give up SQLite's locks.
+            // Looked at through the link, not opened: to close it again would give up SQLite's
+            // locks.
             fs::metadata(entry.path()).is_ok_and(|found| identity(&found) == *known)
         })?;
         let name = path.file_name()?.to_string_lossy().into_owned();
@@ -156,6 +162,6 @@ impl Vigil {
     }
 }
 
-fn identity(file: &fs::Metadata) -> Identity {
+fn identity(file: &fs::Metadata) -> FileIdentity {
     (file.dev(), file.ino())
 }

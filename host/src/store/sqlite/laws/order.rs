@@ -1,12 +1,14 @@
-//! Who comes first in a batch, and who waits for whom: seen with a writer that stands still when it is told to.
+//! Who comes first in a batch, and who waits for whom: seen with a writer that stands still when it
+//! is told to.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::*;
-use crate::store::{Desk, EventFilter, Lease, Page, Pending, Place, Room};
+use crate::store::{DispatchHandle, EventFilter, Lease, LeasePermit, MemoryReservation, Page, Pending};
 
 /// Stands still with the first delivery that it is told of, until the test has seen enough.
 #[derive(Debug)]
@@ -15,19 +17,19 @@ struct StandsStill {
     told: UnboundedSender<()>,
 }
 
-impl Desk for StandsStill {
-    fn reserve(&self, _: &str, _: usize) -> Option<Place> {
+impl DispatchHandle for StandsStill {
+    fn permit(&self, _: &str, _: usize) -> Option<LeasePermit> {
         None
     }
 
-    fn room(&self, _: &str, _: usize) -> Option<Room> {
-        let room = || Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        Some(Room { share: room(), all: room() })
+    fn memory(&self, _: &str, _: usize) -> Option<MemoryReservation> {
+        let some = || Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        Some(MemoryReservation { plugin: some(), total: some() })
     }
 
     fn deliver(&self, _: Vec<Lease>) {}
 
-    fn posted(&self, plugin: &PluginName, _: i64) {
+    fn notify(&self, plugin: &PluginName, _: Duration) {
         if &**plugin == "still" {
             self.told.send(()).unwrap();
             let _ = self.still.lock().unwrap().recv();
@@ -35,7 +37,8 @@ impl Desk for StandsStill {
     }
 }
 
-/// A store whose writer stands still after each commit that has an event for `still`, until a message comes.
+/// A store whose writer stands still after each commit that has an event for `still`, until a
+/// message comes.
 async fn standing_still(file: &OneFile) -> (Sqlite, Sender<()>, UnboundedReceiver<()>) {
     let store = file.open_sqlite().await;
     let (go, still) = channel();
@@ -76,8 +79,8 @@ async fn an_append_goes_before_the_settlements_that_wait_and_a_batch_takes_a_bou
     for _ in 0..100 {
         store.append(for_plugin("storm")).await.unwrap();
     }
-    let places = Arc::new(Semaphore::new(100)).try_acquire_many_owned(100).unwrap();
-    let leases = store.lease(Lane::Plugin("storm".into()), places).await.unwrap().leases;
+    let permits = Arc::new(Semaphore::new(100)).try_acquire_many_owned(100).unwrap();
+    let leases = store.lease(LeaseQueue::Plugin("storm".into()), permits).await.unwrap().leases;
     assert_eq!(leases.len(), 100);
     let first = store.append(for_plugin("still"));
     stands.recv().await.unwrap();
@@ -152,8 +155,8 @@ async fn a_large_settlement_waits_for_the_append_and_has_the_next_batch() {
     let file = one_file();
     let (store, go, mut stands) = standing_still(&file).await;
     store.append(for_plugin("storm")).await.unwrap();
-    let places = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-    let lease = store.lease(Lane::Plugin("storm".into()), places).await.unwrap().leases.remove(0);
+    let permits = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+    let lease = store.lease(LeaseQueue::Plugin("storm".into()), permits).await.unwrap().leases.remove(0);
     let first = store.append(for_plugin("still"));
     stands.recv().await.unwrap();
     let mut large = event();

@@ -1,18 +1,18 @@
 //! How far the store was when it committed last, in a small file beside the database.
 //!
-//! The writer overwrites the file after each commit, before anybody hears of it, and never syncs it. So the file may be older
-//! than the database (after a kill between the two, or a power cut) and is never newer, unless events were lost since: the
-//! write-ahead log was removed, cut or damaged, or an older copy of the database was put in its place.
+//! The writer overwrites the file after each commit, before anybody hears of it, and never syncs
+//! it. So the file may be older than the database (after a kill between the two, or a power cut)
+//! and is never newer, unless events were lost since: the WAL was removed, cut or damaged, or an
+//! older copy of the database was put in its place.
 //!
-//! Layout: [`MAGIC`]; the id of the last event and the number of events stored, 8 bytes each; a CRC-32 of all that; all
-//! little-endian. A torn or damaged file says nothing.
+//! Layout: [`MAGIC`]; the id of the last event and the number of events stored, 8 bytes each; a
+//! CRC-32 of all that; all little-endian. A torn or damaged file says nothing.
 
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::loss::Last;
+use super::side_file::{SideFile, check_kind};
 use crate::event::EventId;
-use crate::store::side_file::{SideFile, check_kind};
 
 /// The first bytes of the file.
 const MAGIC: [u8; 8] = *b"hookcom1";
@@ -20,13 +20,22 @@ const MAGIC: [u8; 8] = *b"hookcom1";
 /// Bytes that a checksum stands behind.
 const CHECKED: usize = MAGIC.len() + 16;
 
+/// How far a store has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Last {
+    /// The last event that was stored, whether it is there still or not.
+    pub(super) event: EventId,
+    /// Events that are stored.
+    pub(super) events: u64,
+}
+
 /// The file.
 #[derive(Debug)]
-pub(super) struct Mark {
+pub(super) struct CommitMark {
     file: SideFile,
 }
 
-impl Mark {
+impl CommitMark {
     /// Opens the file, or makes it, and writes what the database says now.
     pub(super) fn begin(path: &Path, last: Last) -> io::Result<Self> {
         let means = "a start may not notice that events are missing which were stored last";
@@ -85,11 +94,11 @@ mod tests {
         let path = folder.path().join("committed");
         assert_eq!(read(&path).unwrap(), None);
         let last = |event, events| Last { event: EventId::from_row(event), events };
-        let mark = Mark::begin(&path, last(7, 1)).unwrap();
+        let mark = CommitMark::begin(&path, last(7, 1)).unwrap();
         assert_eq!(read(&path).unwrap(), Some(last(7, 1)));
         mark.note(last(i64::MAX, 2));
         assert_eq!(read(&path).unwrap(), Some(last(i64::MAX, 2)));
-        Mark::begin(&path, last(3, 0)).unwrap();
+        CommitMark::begin(&path, last(3, 0)).unwrap();
         assert_eq!(read(&path).unwrap(), Some(last(3, 0)), "a start begins with what the database holds");
     }
 

@@ -1,0 +1,34 @@
+//! Why a store call did not succeed.
+
+/// Why a store call did not succeed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// Too many requests wait for the disk; try again.
+    #[error("the writer is saturated: {waiting} requests wait for the disk")]
+    Saturated {
+        /// How many.
+        waiting: usize,
+    },
+    /// The disk is full or read-only; nothing was written, and it may pass.
+    #[error("the disk refuses to store: {0}")]
+    Unavailable(String),
+    /// The store's files were moved, removed or exchanged while it ran; nothing was written, and it
+    /// may pass.
+    #[error("the store's files are not where they were: {0}")]
+    Lost(String),
+    /// The store takes as much of the disk as it may; what was accepted is still handled.
+    #[error("the store is full: {0}")]
+    Full(String),
+    /// The store cannot be trusted any more and has stopped; the host must exit.
+    #[error("the store has stopped: {0}")]
+    Stopped(String),
+    /// A single read failed.
+    #[error("a query failed: {0}")]
+    Query(String),
+    /// No such event or delivery.
+    #[error("there is no {0}")]
+    NotFound(String),
+    /// The state does not allow it.
+    #[error("{0}")]
+    Conflict(String),
+}

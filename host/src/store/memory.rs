@@ -1,0 +1,188 @@
+//! A store in memory, for tests that need no disk: it keeps the same laws as SQLite. Calls are done
+//! when they are made.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::sync::{OwnedSemaphorePermit, watch};
+
+use self::data::MemoryData;
+use super::changes::{Announcer, Changes};
+use super::in_flight::{AttemptLog, InFlight};
+use super::{
+    Action, Appended, Changed, Cursor, DeliveryFilter, DeliveryView, DispatchHandle, EventFilter, EventSummary,
+    EventView, Health, Keep, KvValue, Lease, LeaseQueue, Leased, MaybeReady, Operate, Page, Pending, Preview, Progress,
+    Queue, Read, Settled, Settlement, Stats, StoreError, Which,
+};
+use crate::clock::Clock;
+use crate::event::{DeliveryId, EventId, NewEvent, PluginName};
+
+mod data;
+mod laws;
+mod listing;
+mod operate;
+
+/// The store. What a killed one leaves stays in its `data`.
+#[derive(Debug)]
+pub(crate) struct MemoryStore {
+    data: Arc<Mutex<MemoryData>>,
+    clock: Clock,
+    changes: Announcer,
+    closed: watch::Sender<bool>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self::open(Arc::default(), clock)
+    }
+
+    /// A store on what an earlier one has left.
+    fn open(data: Arc<Mutex<MemoryData>>, clock: Clock) -> Self {
+        data.lock().unwrap().take_up(&clock);
+        Self { data, clock, changes: Announcer::default(), closed: watch::Sender::new(false) }
+    }
+
+    fn data(&self) -> Result<MutexGuard<'_, MemoryData>, StoreError> {
+        let closed = self.closed.borrow().then(|| StoreError::Stopped("it was closed".to_owned()));
+        closed.map_or_else(|| Ok(self.data.lock().unwrap()), Err)
+    }
+
+    fn read<T>(&self, work: impl FnOnce(&MemoryData) -> T) -> Result<T, StoreError> {
+        self.data().map(|data| work(&data))
+    }
+
+    /// Does `work`, and tells of it when it is done.
+    fn write<T>(&self, work: impl FnOnce(&mut MemoryData) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut data = self.data()?;
+        (data.host_ms, data.wall_ms) = (self.clock.host_ms(), self.clock.now_ms());
+        let done = work(&mut data);
+        data.note = Some(self.clock.note());
+        let hint = std::mem::take(&mut data.hint);
+        drop(data);
+        self.changes.committed(|| hint);
+        done
+    }
+}
+
+/// An answer that is there.
+fn done<'a, T: Send + 'a>(answer: Result<T, StoreError>) -> Pending<'a, T> {
+    Box::pin(std::future::ready(answer))
+}
+
+impl AttemptLog for Mutex<MemoryData> {
+    fn ended(&self, number: u32) {
+        self.lock().unwrap().running.remove(&number);
+    }
+}
+
+impl Queue for MemoryStore {
+    fn attach(&self, dispatch: Arc<dyn DispatchHandle>) {
+        self.data.lock().unwrap().dispatch = Some(dispatch);
+    }
+
+    fn append(&self, event: NewEvent) -> Pending<'_, Appended> {
+        done(self.write(|data| Ok(data.append(event, None))))
+    }
+
+    fn has_legacy_keys(&self) -> bool {
+        false
+    }
+
+    fn lease(&self, queue: LeaseQueue, permits: OwnedSemaphorePermit) -> Pending<'_, Leased> {
+        // When it is polled: nothing is leased to a caller that has gone.
+        Box::pin(async move { self.write(|data| Ok(data.lease(&queue, permits))) })
+    }
+
+    fn begin(&self, lease: &Lease) -> MaybeReady<'_, InFlight> {
+        let number = self.write(|data| Ok(data.begin(lease)));
+        MaybeReady::ready(number.map(|number| InFlight::new(self.data.clone(), number)))
+    }
+
+    fn settle(&self, lease: Lease, settlement: Settlement) -> Pending<'_, Settled> {
+        done(self.write(|data| Ok(data.settle(&lease, settlement))))
+    }
+}
+
+impl Operate for MemoryStore {
+    fn change(&self, action: Action, which: Which) -> Pending<'_, Changed> {
+        done(self.write(|data| match which {
+            Which::One(id) => data.change(&action, id).map(|()| Changed { deliveries: 1, next: None }),
+            Which::Matching { filter, from } => Ok(data.change_some(&action, &filter, from)),
+        }))
+    }
+
+    fn preview(&self, action: Action, filter: DeliveryFilter, from: Option<Progress>) -> Pending<'_, Preview> {
+        assert!(from.is_none(), "one call counts all");
+        done(self.read(|data| data.preview(&action, &filter, self.clock.ahead_ms())))
+    }
+
+    fn replay(&self, event: EventId, plugins: Vec<PluginName>) -> Pending<'_, Vec<DeliveryId>> {
+        done(self.write(|data| data.replay(event, &plugins)))
+    }
+
+    fn sweep(&self, keep: Keep) -> Pending<'_, bool> {
+        done(self.write(|data| Ok(data.sweep(keep, self.clock.deletion_ms()))))
+    }
+
+    fn note_time(&self) -> Pending<'_, ()> {
+        done(self.write(|_| Ok(())))
+    }
+}
+
+impl Read for MemoryStore {
+    fn event(&self, id: EventId) -> Pending<'_, EventView> {
+        let found = self.read(|data| data.event_view(id, self.clock.ahead_ms()));
+        done(found.and_then(|found| found.ok_or_else(|| StoreError::NotFound(format!("event `{id}`")))))
+    }
+
+    fn events(&self, filter: EventFilter, page: Page) -> Pending<'_, (Vec<EventSummary>, Option<Cursor>)> {
+        done(self.read(|data| data.events_page(&filter, page)))
+    }
+
+    fn deliveries(&self, filter: DeliveryFilter, page: Page) -> Pending<'_, (Vec<DeliveryView>, Option<Cursor>)> {
+        done(self.read(|data| data.deliveries_page(&filter, page, self.clock.ahead_ms())))
+    }
+
+    fn kv_get(&self, plugin: PluginName, key: String) -> Pending<'_, Option<KvValue>> {
+        done(self.read(|data| data.kv.get(&(plugin, key)).cloned()))
+    }
+
+    fn kv_bytes(&self, plugin: &str) -> MaybeReady<'_, u64> {
+        MaybeReady::ready(self.read(|data| data.kv_bytes(plugin)))
+    }
+
+    fn stats(&self) -> MaybeReady<'_, Stats> {
+        MaybeReady::ready(self.read(MemoryData::stats))
+    }
+
+    fn changes(&self) -> Changes {
+        self.changes.listen()
+    }
+}
+
+impl Health for MemoryStore {
+    fn trouble(&self) -> Option<StoreError> {
+        self.data().err()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn stopped(&self) -> Pending<'_, ()> {
+        let mut closed = self.closed.subscribe();
+        Box::pin(async move {
+            closed.wait_for(|closed| *closed).await.expect("the sender lives");
+            Ok(())
+        })
+    }
+
+    fn close(&self) -> Pending<'_, ()> {
+        let closed = self.write(|data| {
+            data.release();
+            Ok(())
+        });
+        self.closed.send_replace(true);
+        done(closed)
+    }
+}

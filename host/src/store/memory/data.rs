@@ -1,0 +1,307 @@
+//! What the store holds, and the road through it: append, lease, settle.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::clock::{Clock, TimeNote, until};
+use crate::event::{AttemptRecord, DedupeKey, DeliveryId, Event, EventId, NewEvent, Outcome, PluginName, State};
+use crate::store::model::TreeSize;
+use crate::store::{
+    Appended, AttemptView, DeliveryView, DispatchHandle, EventView, Hint, KvTransaction, KvValue, Lease, LeasePermit,
+    LeaseQueue, Leased, MAX_CRASHES, Next, Settled, Settlement, Stats, TreeBudget,
+};
+
+/// The most body bytes one call leases (and at least one delivery).
+const MAX_LEASED_BYTES: usize = 4 << 20;
+
+#[derive(Debug, Default)]
+pub(super) struct MemoryData {
+    pub(super) events: BTreeMap<EventId, StoredEvent>,
+    pub(super) deliveries: BTreeMap<DeliveryId, StoredDelivery>,
+    pub(super) keys: HashMap<(Arc<str>, DedupeKey), EventId>,
+    pub(super) kv: BTreeMap<(PluginName, String), KvValue>,
+    /// The in-flight journal.
+    pub(super) running: BTreeMap<u32, (DeliveryId, u32)>,
+    pub(super) tree: TreeBudget,
+    pub(super) last_id: i64,
+    pub(super) duplicates: u64,
+    /// Every event up to here has given up its keys; and where the present round of deletion goes
+    /// on.
+    pub(super) swept: (i64, i64),
+    pub(super) note: Option<TimeNote>,
+    // What one host and one call know.
+    pub(super) dispatch: Option<Arc<dyn DispatchHandle>>,
+    pub(super) host_ms: i64,
+    pub(super) wall_ms: i64,
+    pub(super) hint: Hint,
+}
+
+#[derive(Debug)]
+pub(super) struct StoredEvent {
+    /// Without its deliveries and children.
+    pub(super) view: EventView,
+    pub(super) keys: Vec<DedupeKey>,
+    /// The wall clock when it was stored.
+    pub(super) wall_ms: i64,
+}
+
+#[derive(Debug)]
+pub(super) struct StoredDelivery {
+    /// With its due time by host time, also where that is not shown.
+    pub(super) view: DeliveryView,
+    pub(super) uncounted: u32,
+    pub(super) crashes: u32,
+}
+
+impl StoredDelivery {
+    pub(super) fn due_ms(&self) -> i64 {
+        self.view.due_ms.filter(|_| self.view.state != State::Leased).unwrap_or(i64::MAX)
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.view.state, State::Ready | State::Leased | State::Waiting)
+    }
+}
+
+impl MemoryData {
+    pub(super) fn kv_bytes(&self, plugin: &str) -> u64 {
+        let own = self.kv.iter().filter(|((owner, _), _)| &**owner == plugin);
+        own.map(|((_, key), found)| (key.len() + found.value.len()) as u64).sum()
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let (events, duplicates) = (self.events.len() as u64, self.duplicates);
+        let mut stats = Stats { events, duplicates, ..Stats::default() };
+        for StoredDelivery { view, .. } in self.deliveries.values() {
+            stats.plugins.entry(view.plugin.clone()).or_default().0[usize::from(view.state.code())] += 1;
+        }
+        stats
+    }
+
+    pub(super) fn of_event(&self, event: EventId) -> impl DoubleEndedIterator<Item = &StoredDelivery> {
+        self.deliveries
+            .range(DeliveryId { event, ordinal: 0 }..=DeliveryId { event, ordinal: u32::MAX })
+            .map(|(_, d)| d)
+    }
+
+    fn next_id(&mut self) -> EventId {
+        let id = EventId::from_row(self.last_id).next(self.host_ms);
+        self.last_id = id.row();
+        id
+    }
+
+    pub(super) fn append(&mut self, new: NewEvent, root: Option<EventId>) -> Appended {
+        self.hint.events = true;
+        let source = new.attributes.source.clone();
+        let keys = || new.dedupe.iter().map(|key| (source.clone(), *key));
+        if let Some(id) = keys().find_map(|key| self.keys.get(&key).copied()) {
+            self.duplicates += 1;
+            if let Some(StoredEvent { view, .. }) = self.events.get_mut(&id) {
+                (view.duplicates, view.last_duplicate_ms) = (view.duplicates + 1, Some(new.attributes.time_ms));
+            }
+            return Appended { id, duplicate: true };
+        }
+        let id = self.next_id();
+        self.keys.extend(keys().map(|key| (key, id)));
+        let view = EventView {
+            event: Event { id, attributes: new.attributes, parent: new.parent, root, hops: new.hops },
+            provider_id: new.provider_id,
+            note: new.note,
+            headers: new.headers,
+            duplicates: 0,
+            last_duplicate_ms: None,
+            deliveries: Vec::new(),
+            children: Vec::new(),
+        };
+        self.events.insert(id, StoredEvent { view, keys: new.dedupe, wall_ms: self.wall_ms });
+        for (ordinal, plugin) in (0..).zip(&new.targets) {
+            self.create(DeliveryId { event: id, ordinal }, plugin, new.delay_ms, false);
+        }
+        Appended { id, duplicate: false }
+    }
+
+    /// Creates a delivery: leased on insert if it is due and the dispatcher has a permit for it.
+    pub(super) fn create(&mut self, id: DeliveryId, plugin: &PluginName, delay_ms: u64, replay: bool) {
+        let event = &self.events[&id.event].view.event;
+        let body_bytes = event.attributes.body.len();
+        let dispatch = self.dispatch.as_ref().filter(|_| delay_ms == 0);
+        let permit = dispatch.and_then(|dispatch| dispatch.permit(plugin, body_bytes));
+        let view = DeliveryView {
+            id,
+            plugin: plugin.clone(),
+            kind: event.attributes.kind.clone(),
+            subject: event.attributes.subject.clone(),
+            state: if delay_ms == 0 { State::Ready } else { State::Waiting },
+            attempt: 0,
+            due_ms: Some(self.host_ms.saturating_add_unsigned(delay_ms).min(i64::MAX - 1)),
+            replay,
+            cancelling: false,
+            unrecorded: 0,
+            attempts: Vec::new(),
+        };
+        self.deliveries.insert(id, StoredDelivery { view, uncounted: 0, crashes: 0 });
+        let lease = permit.map(|permit| self.take(id, permit));
+        match (lease, &self.dispatch) {
+            (Some(lease), Some(dispatch)) => dispatch.deliver(vec![lease]),
+            _ => self.notify(id),
+        }
+    }
+
+    /// Nobody holds this delivery.
+    pub(super) fn notify(&mut self, id: DeliveryId) {
+        let delivery = &self.deliveries[&id];
+        self.hint.plugins.insert(delivery.view.plugin.clone());
+        if let Some(dispatch) = &self.dispatch {
+            dispatch.notify(&delivery.view.plugin, until(self.host_ms, delivery.due_ms()));
+        }
+    }
+
+    pub(super) fn lease(&mut self, queue: &LeaseQueue, mut permits: OwnedSemaphorePermit) -> Leased {
+        let (crashes, plugins) = match queue {
+            LeaseQueue::Plugin(name) => (0, std::slice::from_ref(name)),
+            LeaseQueue::Quarantine(names) => (1, names.as_slice()),
+        };
+        let (mut leases, mut next_due_ms) = (Vec::new(), None);
+        for plugin in plugins {
+            let open = self.deliveries.values().filter(|delivery| delivery.is_open());
+            let in_queue = open.filter(|d| d.crashes == crashes && d.view.plugin == *plugin && d.due_ms() < i64::MAX);
+            let mut found: Vec<_> = in_queue.map(|delivery| (delivery.due_ms(), delivery.view.id)).collect();
+            found.sort_unstable();
+            let mut bytes = 0;
+            for (due_ms, id) in found {
+                let body_bytes = self.events[&id.event].view.event.attributes.body.len();
+                let memory = self.dispatch.as_ref().map(|dispatch| dispatch.memory(plugin, body_bytes));
+                let stays = due_ms > self.host_ms || bytes >= MAX_LEASED_BYTES || matches!(memory, Some(None));
+                let Some(budget) = permits.split(1).filter(|_| !stays) else {
+                    next_due_ms = next_due_ms.into_iter().chain([due_ms]).min();
+                    break;
+                };
+                bytes += body_bytes;
+                leases.push(self.take(id, LeasePermit { budget, memory: memory.flatten() }));
+            }
+        }
+        Leased { leases, next_due_in: next_due_ms.map(|due_ms| until(self.host_ms, due_ms)) }
+    }
+
+    fn take(&mut self, delivery: DeliveryId, permit: LeasePermit) -> Lease {
+        let event = Arc::new(self.events[&delivery.event].view.event.clone());
+        let StoredDelivery { view, uncounted, .. } = self.deliveries.get_mut(&delivery).expect("it is there");
+        (view.state, view.attempt) = (State::Leased, view.attempt + 1);
+        let (plugin, attempt, uncounted) = (view.plugin.clone(), view.attempt, *uncounted);
+        self.hint.plugins.insert(plugin.clone());
+        Lease { delivery, plugin, attempt, uncounted, event, _permit: permit }
+    }
+
+    pub(super) fn begin(&mut self, lease: &Lease) -> u32 {
+        let number = self.running.last_key_value().map_or(0, |(last, _)| last + 1);
+        self.running.insert(number, (lease.delivery, lease.attempt));
+        number
+    }
+
+    pub(super) fn settle(&mut self, lease: &Lease, Settlement { next, record }: Settlement) -> Settled {
+        let held = self.deliveries.get(&lease.delivery).map(|held| (held.view.state, held.view.attempt));
+        if held != Some((State::Leased, lease.attempt)) {
+            return Settled::Lost;
+        }
+        let (conflict, excess) = match &next {
+            Next::Done { kv, .. } if !self.reads_hold(&lease.plugin, kv) => (true, None),
+            Next::Done { emitted, .. } => (false, self.excess(lease.event.tree(), emitted)),
+            _ => (false, None),
+        };
+        let state = match next.state() {
+            _ if conflict => State::Ready,
+            State::Done if excess.is_some() => State::Dead,
+            state => state,
+        };
+        let StoredDelivery { view, crashes, .. } = self.deliveries.get_mut(&lease.delivery).expect("it is held");
+        let cancelled = std::mem::take(&mut view.cancelling);
+        view.state = if cancelled { State::Cancelled } else { state };
+        view.due_ms = next.due_ms(self.host_ms).or(Some(self.host_ms));
+        match record {
+            // The next attempt has the number of one that is not spent.
+            _ if conflict || matches!(next, Next::GiveBack(_)) => view.attempt -= 1,
+            Some(mut record) => {
+                if excess.is_some() {
+                    (record.outcome, record.error, record.logs) = (Outcome::Error, excess.clone(), Vec::new());
+                }
+                view.attempts.push(AttemptView { number: lease.attempt, record });
+                *crashes = 0;
+            }
+            None => (view.unrecorded, *crashes) = (view.unrecorded + 1, 0),
+        }
+        self.hint.plugins.insert(lease.plugin.clone());
+        if self.deliveries[&lease.delivery].is_open() {
+            self.notify(lease.delivery);
+        }
+        match next {
+            _ if cancelled => return Settled::Cancelled,
+            _ if conflict => return Settled::Conflict,
+            _ if excess.is_some() => return Settled::OverBudget,
+            Next::Done { emitted, kv } => {
+                for event in emitted {
+                    self.append(event, Some(lease.event.tree()));
+                }
+                kv.writes.into_iter().for_each(|(key, value)| self.write_kv((lease.plugin.clone(), key), value));
+            }
+            Next::RetryIn(_) | Next::Dead | Next::GiveBack(_) => {}
+        }
+        Settled::Kept
+    }
+
+    fn reads_hold(&self, plugin: &PluginName, kv: &KvTransaction) -> bool {
+        let version = |key: &String| self.kv.get(&(plugin.clone(), key.clone())).map(|found| found.version);
+        kv.reads.iter().all(|(key, seen)| version(key) == *seen)
+    }
+
+    fn write_kv(&mut self, key: (PluginName, String), value: Option<Vec<u8>>) {
+        let version = self.next_id().row();
+        match value {
+            Some(value) => self.kv.insert(key, KvValue { value, version }),
+            None => self.kv.remove(&key),
+        };
+    }
+
+    fn excess(&self, root: EventId, emitted: &[NewEvent]) -> Option<String> {
+        let in_tree = self.events.values().map(|stored| &stored.view.event).filter(|event| event.root == Some(root));
+        let sizes: Vec<_> = in_tree.map(|event| event.attributes.body.len() as u64).collect();
+        let size = TreeSize { events: sizes.len() as u64, bytes: sizes.iter().sum() };
+        self.tree.excess(root, size, emitted)
+    }
+
+    /// Gives back what is still leased at an orderly close.
+    pub(super) fn release(&mut self) {
+        for StoredDelivery { view, .. } in self.deliveries.values_mut().filter(|d| d.view.state == State::Leased) {
+            let cancelled = std::mem::take(&mut view.cancelling);
+            view.state = if cancelled { State::Cancelled } else { State::Ready };
+            (view.attempt, view.due_ms) = (view.attempt - 1, Some(self.host_ms));
+        }
+    }
+
+    /// Goes on from what an earlier store has left.
+    pub(super) fn take_up(&mut self, clock: &Clock) {
+        let note = self.note.take().unwrap_or_else(|| TimeNote::fresh(clock.now_ms()));
+        clock.resume(note, EventId::from_row(self.last_id).unix_ms());
+        (self.note, self.dispatch) = (Some(clock.note()), None);
+        let running: Vec<_> = std::mem::take(&mut self.running).into_values().collect();
+        for StoredDelivery { view, uncounted, crashes } in self.deliveries.values_mut() {
+            if view.state == State::Leased {
+                let ran = running.contains(&(view.id, view.attempt));
+                (*uncounted, *crashes) = (*uncounted + 1, *crashes + u32::from(ran));
+                view.attempts.extend(ran.then(|| AttemptView { number: view.attempt, record: crash(clock.now_ms()) }));
+                let again = if *crashes >= MAX_CRASHES { State::Dead } else { State::Ready };
+                let cancelled = std::mem::take(&mut view.cancelling);
+                view.state = if cancelled { State::Cancelled } else { again };
+                view.due_ms = Some(clock.host_ms());
+            } else if view.state == State::Ready {
+                view.due_ms = view.due_ms.min(Some(clock.host_ms()));
+            }
+        }
+    }
+}
+
+fn crash(started_at_ms: i64) -> AttemptRecord {
+    let (duration_us, outcome, error) = (0, Outcome::Crash, Some("the host died".to_owned()));
+    AttemptRecord { started_at_ms, duration_us, outcome, error, logs: vec![], calls: vec![], plugin_digest: None }
+}

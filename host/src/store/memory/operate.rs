@@ -1,0 +1,182 @@
+//! What an operator does to deliveries, and what is deleted.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::data::{MemoryData, StoredDelivery};
+use crate::clock::after_ms;
+use crate::event::{DeliveryId, EventId, PluginName, State};
+use crate::store::model::Position;
+use crate::store::{Action, Changed, DeliveryFilter, Keep, Preview, Progress, StoreError};
+
+/// The most deliveries an event may have, the most that one call changes, and the most events that
+/// one sweep looks at.
+const MOST: (usize, usize, usize) = (1_000, 4, 500);
+
+impl MemoryData {
+    /// Whether a plugin has a delivery of the event that no operator has ended.
+    fn has(&self, plugin: &str, event: EventId) -> bool {
+        let ended = |state| matches!(state, State::Cancelled | State::Discarded);
+        self.of_event(event).any(|delivery| &*delivery.view.plugin == plugin && !ended(delivery.view.state))
+    }
+
+    /// The deliveries that `action` is for, in the order in which it goes through them.
+    fn find(&self, action: &Action, filter: &DeliveryFilter, from: Option<&Progress>) -> Vec<DeliveryId> {
+        let states = action.meant(filter.state);
+        let before = from.map_or(i64::MAX, |progress| progress.before);
+        let after = match from.and_then(|progress| progress.at.as_ref()) {
+            Some(Position::Event(event, ordinal)) => Some((*event, *ordinal)),
+            _ => None,
+        };
+        let filter = DeliveryFilter { state: None, ..filter.clone() };
+        let mut found: Vec<_> = self.deliveries.values().collect();
+        if let Action::Move(_) = action {
+            // Of two deliveries of an event, the one that is due last is moved.
+            found.sort_by_key(|delivery| (delivery.crashes, Reverse((delivery.due_ms(), delivery.view.id))));
+        }
+        let mut moved = BTreeSet::new();
+        found.retain(|StoredDelivery { view, .. }| {
+            let id = view.id;
+            id.event.row() < before
+                && after.is_none_or(|after| (id.event.row(), id.ordinal) > after)
+                && action.takes_from(view.state, view.cancelling, &states)
+                && self.matches(&filter, id)
+                && match action {
+                    Action::Move(to) => !self.has(to, id.event) && moved.insert(id.event),
+                    _ => true,
+                }
+        });
+        found.into_iter().map(|delivery| delivery.view.id).collect()
+    }
+
+    pub(super) fn preview(&self, action: &Action, filter: &DeliveryFilter, ahead_ms: i64) -> Preview {
+        let found = self.find(action, filter, None);
+        let first = found.iter().take(5).map(|id| self.delivery_view(*id, 0, ahead_ms)).collect();
+        Preview { deliveries: found.len() as u64, first, next: None }
+    }
+
+    pub(super) fn change(&mut self, action: &Action, id: DeliveryId) -> Result<(), StoreError> {
+        let found = self.deliveries.get(&id).ok_or_else(|| StoreError::NotFound(format!("delivery `{id}`")))?;
+        if !action.takes_from(found.view.state, found.view.cancelling, action.takes()) {
+            return Err(StoreError::Conflict(action.refusal(found.view.state, id)));
+        }
+        if let Action::Move(to) = action
+            && self.has(to, id.event)
+        {
+            return Err(StoreError::Conflict(format!("delivery `{id}` cannot be moved: `{to}` has the event")));
+        }
+        self.apply(action, id);
+        Ok(())
+    }
+
+    fn apply(&mut self, action: &Action, id: DeliveryId) {
+        let StoredDelivery { view, uncounted, crashes } = self.deliveries.get_mut(&id).expect("it was found");
+        self.hint.plugins.insert(view.plugin.clone());
+        match (action, view.state) {
+            (Action::Cancel, State::Leased) => view.cancelling = true,
+            (Action::Cancel, _) => view.state = State::Cancelled,
+            (Action::Discard, _) => view.state = State::Discarded,
+            (Action::Move(to), _) => (view.plugin, *uncounted, *crashes) = (to.clone(), view.attempt, 0),
+            (Action::Retry, State::Waiting) => {
+                (view.state, view.due_ms, *crashes) = (State::Ready, view.due_ms.min(Some(self.host_ms)), 0);
+            }
+            (Action::Retry, _) => {
+                (view.state, view.due_ms) = (State::Ready, Some(self.host_ms));
+                (*uncounted, *crashes) = (view.attempt, 0);
+            }
+        }
+        if matches!(view.state, State::Ready | State::Waiting) {
+            self.notify(id);
+        }
+    }
+
+    pub(super) fn change_some(&mut self, action: &Action, filter: &DeliveryFilter, from: Option<Progress>) -> Changed {
+        let found = self.find(action, filter, from.as_ref());
+        let some = &found[..found.len().min(MOST.1)];
+        some.iter().for_each(|id| self.apply(action, *id));
+        let changed = !some.is_empty() || from.as_ref().is_some_and(|progress| progress.changed);
+        let newest = self.events.last_key_value().map_or(0, |(newest, _)| newest.row());
+        let before = from.map_or(newest + 1, |progress| progress.before);
+        // What is retried may be dead again; of everything else that was changed nothing is found
+        // again.
+        let behind = some.last().filter(|_| *action == Action::Retry);
+        let at = behind.map(|last| Position::Event(last.event.row(), last.ordinal));
+        let rest = found.len() > some.len();
+        let next = rest || changed && *action == Action::Cancel;
+        let next = next.then_some(Progress { before, at, changed: changed && rest });
+        Changed { deliveries: some.len() as u64, next }
+    }
+
+    pub(super) fn replay(&mut self, event: EventId, plugins: &[PluginName]) -> Result<Vec<DeliveryId>, StoreError> {
+        if !self.events.contains_key(&event) {
+            return Err(StoreError::NotFound(format!("event `{event}`")));
+        }
+        let first = self.of_event(event).next_back().map_or(0, |last| last.view.id.ordinal + 1);
+        if first as usize + plugins.len() > MOST.0 {
+            return Err(StoreError::Conflict(format!("event `{event}` has {first} deliveries already")));
+        }
+        let made = (first..).zip(plugins).map(|(ordinal, plugin)| {
+            self.create(DeliveryId { event, ordinal }, plugin, 0, true);
+            DeliveryId { event, ordinal }
+        });
+        Ok(made.collect())
+    }
+
+    /// Deletes a bounded number of what is too old; says whether there may be more.
+    pub(super) fn sweep(&mut self, keep: Keep, now_ms: i64) -> bool {
+        let before_ms = |time: Duration| now_ms.saturating_sub(after_ms(0, time));
+        let keys = self.next_swept(self.swept.0, self.older_than(before_ms(keep.dedupe_keys)));
+        for id in &keys {
+            let stored = &self.events[id];
+            let source = &stored.view.event.attributes.source;
+            for key in stored.keys.iter().map(|key| (source.clone(), *key)) {
+                if self.keys.get(&key) == Some(id) {
+                    self.keys.remove(&key);
+                }
+            }
+            self.swept.0 = id.row();
+        }
+        let since_ms = before_ms(keep.events);
+        let until = self.older_than(since_ms).min(EventId::from_row(self.swept.0 + 1));
+        let events = self.next_swept(self.swept.1, until);
+        for id in &events {
+            if !self.is_kept(*id, since_ms) {
+                self.hint.events = true;
+                self.deliveries.retain(|delivery, _| delivery.event != *id);
+                self.events.remove(id);
+            }
+        }
+        let more = events.len() == MOST.2;
+        self.swept.1 = events.last().filter(|_| more).map_or(0, |last| last.row());
+        more || keys.len() == MOST.2
+    }
+
+    fn next_swept(&self, after: i64, until: EventId) -> Vec<EventId> {
+        self.events.keys().copied().filter(|id| id.row() > after && *id < until).take(MOST.2).collect()
+    }
+
+    /// Every event before this id is older than `since_ms`, by its own time and by host time. Where
+    /// a later event has an earlier time, that was the time of both or before.
+    fn older_than(&self, since_ms: i64) -> EventId {
+        let (mut later_ms, mut until) = (i64::MAX, EventId::from_row(i64::MAX));
+        for (id, stored) in self.events.iter().rev() {
+            later_ms = later_ms.min(stored.wall_ms);
+            if later_ms < since_ms {
+                break;
+            }
+            until = *id;
+        }
+        until.min(EventId::first_at(since_ms.saturating_add(self.host_ms - self.wall_ms)))
+    }
+
+    /// Whether a delivery keeps an old event: an open one, or a dead letter whose last attempt is
+    /// not as old.
+    fn is_kept(&self, id: EventId, since_ms: i64) -> bool {
+        self.of_event(id).any(|delivery| {
+            let mut attempts = delivery.view.attempts.iter();
+            let dead = delivery.view.state == State::Dead;
+            delivery.is_open() || dead && attempts.any(|attempt| attempt.record.started_at_ms >= since_ms)
+        })
+    }
+}

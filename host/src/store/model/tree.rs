@@ -1,0 +1,55 @@
+//! How much may descend from one event.
+
+use crate::event::{EventId, NewEvent};
+
+/// What may descend from one event that came from outside, over all that its handling emits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TreeBudget {
+    /// Events, the root not among them.
+    pub events: u64,
+    /// Bytes of their bodies.
+    pub bytes: u64,
+}
+
+impl Default for TreeBudget {
+    fn default() -> Self {
+        Self { events: 10_000, bytes: 64 << 20 }
+    }
+}
+
+/// What descends from one event.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::store) struct TreeSize {
+    pub(in crate::store) events: u64,
+    pub(in crate::store) bytes: u64,
+}
+
+impl TreeSize {
+    pub(in crate::store) fn of(emitted: &[NewEvent]) -> Self {
+        let bytes = emitted.iter().map(|event| event.attributes.body.len() as u64).sum();
+        Self { events: emitted.len() as u64, bytes }
+    }
+}
+
+impl TreeBudget {
+    /// What a tree of this size would exceed with these events: for people, with the key that
+    /// bounds it.
+    pub(in crate::store) fn excess(&self, root: EventId, size: TreeSize, emitted: &[NewEvent]) -> Option<String> {
+        let (TreeSize { events, bytes }, more) = (size, TreeSize::of(emitted));
+        if events.saturating_add(more.events) > self.events {
+            Some(format!(
+                "limits: `server.tree_events`: {events} events descend from {root} already, and it emitted {} more; a \
+                 tree may have {}: do the routes lead back to where they started?",
+                more.events, self.events
+            ))
+        } else if bytes.saturating_add(more.bytes) > self.bytes {
+            Some(format!(
+                "limits: `server.tree_size`: the events that descend from {root} have {bytes} bytes already, and it \
+                 emitted {} more; a tree may have {}",
+                more.bytes, self.bytes
+            ))
+        } else {
+            None
+        }
+    }
+}

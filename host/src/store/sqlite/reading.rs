@@ -1,0 +1,53 @@
+//! The questions of [`Read`], each answered beside the writer.
+
+use super::{Sqlite, pages, read};
+use crate::event::{EventId, PluginName};
+use crate::store::{
+    Changes, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventSummary, EventView, KvValue, MaybeReady, Page,
+    Pending, Read, Stats, StoreError,
+};
+
+impl Read for Sqlite {
+    fn event(&self, id: EventId) -> Pending<'_, EventView> {
+        Box::pin(async move {
+            let found = self.readers.ask(move |connection| read::event(connection, id)).await?;
+            let mut found = found.ok_or_else(|| StoreError::NotFound(format!("event `{id}`")))?;
+            self.by_wall_clock(&mut found.deliveries);
+            Ok(found)
+        })
+    }
+
+    fn events(&self, filter: EventFilter, page: Page) -> Pending<'_, (Vec<EventSummary>, Option<Cursor>)> {
+        let span = self.span(filter.since_ms, filter.until_ms);
+        Box::pin(self.listings.ask(move |connection| pages::events(connection, &filter, &span, page)))
+    }
+
+    fn deliveries(&self, filter: DeliveryFilter, page: Page) -> Pending<'_, (Vec<DeliveryView>, Option<Cursor>)> {
+        let span = self.span(filter.since_ms, filter.until_ms);
+        Box::pin(async move {
+            let found = self.listings.ask(move |connection| pages::deliveries(connection, &filter, &span, page)).await;
+            let (mut found, next) = found?;
+            self.by_wall_clock(&mut found);
+            Ok((found, next))
+        })
+    }
+
+    fn kv_get(&self, plugin: PluginName, key: String) -> Pending<'_, Option<KvValue>> {
+        Box::pin(async move {
+            let asking = plugin.clone();
+            self.kv_readers.ask_for(&asking, move |connection| read::kv_get(connection, &plugin, &key)).await
+        })
+    }
+
+    fn kv_bytes(&self, plugin: &str) -> MaybeReady<'_, u64> {
+        MaybeReady::ready(Ok(self.counts().kv_bytes(plugin)))
+    }
+
+    fn stats(&self) -> MaybeReady<'_, Stats> {
+        MaybeReady::ready(Ok(self.counts().stats.clone()))
+    }
+
+    fn changes(&self) -> Changes {
+        self.published.changes.listen()
+    }
+}

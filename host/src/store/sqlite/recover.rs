@@ -1,0 +1,139 @@
+//! What becomes of leases whose holder is gone: at an orderly close, and at the start after a
+//! crash.
+
+use rusqlite::{Connection, params};
+
+use super::batch::{NEVER_MS, WriteBatch};
+use super::inflight::LeftRunning;
+use super::rows::next_plugin;
+use crate::event::{DeliveryId, EventId, Outcome, PluginName, State};
+use crate::store::MAX_CRASHES;
+
+/// What a killed host had left when the store was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Recovered {
+    /// Deliveries that it held.
+    pub held: usize,
+    /// Those of them that it was running.
+    pub running: usize,
+}
+
+impl WriteBatch<'_> {
+    /// Gives back what is still leased when the store is closed in good order: nobody runs it any
+    /// more.
+    pub(super) fn release(&mut self) -> Result<(), rusqlite::Error> {
+        for OpenLease { delivery, plugin, cancelled, .. } in held(self.connection)? {
+            let (state, due_ms) = if cancelled { (State::Cancelled, None) } else { (State::Ready, Some(self.now_ms)) };
+            self.connection
+                .prepare_cached(
+                    "UPDATE deliveries SET state = ?3, due_ms = ?4, attempt = attempt - 1
+                     WHERE event = ?1 AND ordinal = ?2",
+                )?
+                .execute(params![delivery.event.row(), delivery.ordinal, state.code(), due_ms])?;
+            self.delta.moved(&plugin, Some(State::Leased), Some(state));
+        }
+        Ok(())
+    }
+
+    /// Takes up what a killed host held. Each such attempt is not counted, its number never used
+    /// again, and the delivery is due again. If it was running, it is recorded as a crash; and of
+    /// what was running when a host died [`MAX_CRASHES`] times, a dead letter is made. One that an
+    /// operator has cancelled ends there.
+    pub(super) fn recover(&mut self, left: &LeftRunning) -> Result<Recovered, rusqlite::Error> {
+        let mut recovered = Recovered::default();
+        for OpenLease { delivery, plugin, attempt, crashes, cancelled } in held(self.connection)? {
+            let ran = left.holds(delivery, attempt);
+            recovered.held += 1;
+            recovered.running += usize::from(ran);
+            let dead = ran && crashes + 1 >= MAX_CRASHES;
+            let (state, due_ms) = match (cancelled, dead) {
+                (true, _) => (State::Cancelled, None),
+                (false, true) => (State::Dead, None),
+                (false, false) => (State::Ready, Some(self.now_ms)),
+            };
+            self.connection
+                .prepare_cached(
+                    "UPDATE deliveries SET state = ?3, due_ms = ?4, crashes = crashes + ?5, pardoned = pardoned + 1
+                     WHERE event = ?1 AND ordinal = ?2",
+                )?
+                .execute(params![delivery.event.row(), delivery.ordinal, state.code(), due_ms, ran])?;
+            self.delta.moved(&plugin, Some(State::Leased), Some(state));
+            if !ran {
+                continue;
+            }
+            let reason = if state == State::Dead {
+                "the host died while it ran this delivery, for the second time: quarantined"
+            } else {
+                "the host died while it ran this delivery"
+            };
+            say_crashed(&plugin, delivery, attempt, reason, state);
+            self.connection
+                .prepare_cached(
+                    "INSERT INTO attempts (event, ordinal, number, started_ms, duration_us, outcome, error)
+                     VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6)",
+                )?
+                .execute(params![
+                    delivery.event.row(),
+                    delivery.ordinal,
+                    attempt,
+                    self.wall_ms,
+                    Outcome::Crash.code(),
+                    reason,
+                ])?;
+        }
+        Ok(recovered)
+    }
+}
+
+/// At most as many lines as attempts run at once.
+fn say_crashed(plugin: &PluginName, delivery: DeliveryId, attempt: u32, reason: &str, state: State) {
+    let (event, outcome) = (delivery.event, Outcome::Crash.name());
+    tracing::info!(
+        event.id = %event, delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt, outcome, reason,
+        "attempt failed"
+    );
+    if state == State::Dead {
+        tracing::warn!(
+            event.id = %event, delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt, reason,
+            "dead letter"
+        );
+    }
+}
+
+/// A leased delivery.
+struct OpenLease {
+    delivery: DeliveryId,
+    plugin: PluginName,
+    attempt: u32,
+    crashes: u32,
+    cancelled: bool,
+}
+
+/// Every leased delivery.
+fn held(connection: &Connection) -> Result<Vec<OpenLease>, rusqlite::Error> {
+    let mut held = Vec::new();
+    for crashes in 0..MAX_CRASHES {
+        let mut after = String::new();
+        // One seek a plugin: the open deliveries of a million-row backlog are never walked.
+        while let Some(plugin) = next_plugin(connection, crashes, &after)? {
+            let mut statement = connection.prepare_cached(
+                "SELECT event, ordinal, attempt, cancelled FROM deliveries
+                 WHERE crashes = ?1 AND plugin = ?2 AND due_ms = ?3",
+            )?;
+            let name: PluginName = plugin.as_str().into();
+            let mut rows = statement.query(params![crashes, plugin, NEVER_MS])?;
+            while let Some(row) = rows.next()? {
+                let delivery = DeliveryId { event: EventId::from_row(row.get(0)?), ordinal: row.get(1)? };
+                held.push(OpenLease {
+                    delivery,
+                    plugin: name.clone(),
+                    attempt: row.get(2)?,
+                    crashes,
+                    cancelled: row.get(3)?,
+                });
+            }
+            after = plugin;
+        }
+    }
+    Ok(held)
+}

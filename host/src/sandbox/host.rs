@@ -5,6 +5,7 @@
 //! imports, approvals, texts and documents read that list.
 
 mod config;
+mod guest_log;
 mod http;
 mod import;
 mod kv;

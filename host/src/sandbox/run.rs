@@ -2,6 +2,7 @@
 
 mod emitted;
 mod invoke;
+mod linked;
 mod outcome;
 mod plugin;
 mod sandbox;
@@ -10,5 +11,5 @@ mod warm;
 pub use plugin::Plugin;
 pub use sandbox::{Sandbox, SandboxError, SandboxOptions};
 
-pub(super) use plugin::PluginFacts;
+pub(super) use linked::PluginFacts;
 pub(super) use sandbox::Core;

@@ -14,8 +14,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use wasmtime::component::Linker;
 use wasmtime_wasi_http::{Error, RequestOptions, Result, WasiBody, WasiHttpHooks, WasiHttpView};
 
+use super::guest_log::GuestLog;
 use super::import::{CapabilityInfo, HostImport, Offer, Start};
-use super::log::GuestLog;
 use crate::config::{Grants, HttpRule, Limits, PluginSettings};
 use crate::egress::{
     BoxError, Egress, Redactor, RequestBody, RequestContext, RequestError, RequestErrorKind, RequestTimeouts, Session,

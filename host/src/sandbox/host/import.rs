@@ -7,7 +7,7 @@ use wasmtime::component::Linker;
 use wasmtime_wasi::WasiView;
 use wasmtime_wasi_http::WasiHttpView;
 
-use super::log::GuestLog;
+use super::guest_log::GuestLog;
 use crate::config::PluginSettings;
 use crate::egress::Egress;
 use crate::sandbox::{Call, Invocation};

@@ -50,7 +50,7 @@ macro_rules! imports {
 // Lines are recorded before requests are closed. Capabilities are shown in this order.
 imports! {
     types: types::Types,
-    log: log::GuestLog,
+    log: log::LogImport,
     http: http::Outgoing,
     kv: kv::Overlay,
     config: config::Values,

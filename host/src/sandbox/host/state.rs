@@ -7,9 +7,9 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
+use super::guest_log::GuestLog;
 use super::import::Start;
 use super::list::HostState;
-use super::log::GuestLog;
 use super::stdout::Stdio;
 use crate::config::Limits;
 use crate::egress::{Egress, Redactor};
@@ -54,7 +54,7 @@ impl AttemptState {
 
     /// Begins another attempt in the same store. Standard streams and the guest's own memory stay.
     pub(in crate::sandbox) fn renew(&mut self, call: &Call, egress: &Egress, deadline: Instant, meter: Arc<Meter>) {
-        let log = &self.host.log.clone();
+        let log = &self.host.log.0.clone();
         self.memory.renew(&call.limits);
         self.deadline = deadline;
         self.meter = meter;
@@ -69,7 +69,7 @@ impl AttemptState {
 
     /// The lines of the attempt.
     pub(in crate::sandbox) fn log(&self) -> &GuestLog {
-        &self.host.log
+        &self.host.log.0
     }
 
     /// Whether a request of the guest is under way, or its response is.

@@ -9,7 +9,7 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-use super::log::{GuestLog, StdStream};
+use super::guest_log::{GuestLog, StdStream};
 use crate::cloudevents::{self, Document};
 use crate::config::Limits;
 

@@ -7,9 +7,9 @@ use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView};
 
+use super::guest_log::{GuestLog, StdStream};
 use super::http::Outgoing;
 use super::import::{HostImport, Offer, Start};
-use super::log::{GuestLog, StdStream};
 use super::stdout::{GuestOutput, Stdio};
 use crate::config::Limits;
 use crate::sandbox::limits::MAX_FIELDS_BYTES;

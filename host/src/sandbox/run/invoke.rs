@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use wasmtime::{Store, UpdateDeadline};
 
+use super::linked::LinkedPlugin;
 use super::outcome;
-use super::plugin::LinkedPlugin;
 use super::warm::WarmInstance;
 use crate::egress::Redactor;
 use crate::sandbox::cpu::Meter;

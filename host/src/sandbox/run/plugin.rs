@@ -5,35 +5,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::invoke;
+use super::linked::{LinkedPlugin, PluginFacts};
 use super::sandbox::Core;
-use super::warm::PluginInstances;
-use crate::sandbox::cpu::Slots;
 use crate::sandbox::host::Capability;
 use crate::sandbox::kinds::EntryPoint;
 use crate::sandbox::{Call, Contract, Invocation};
 
 /// A file that was loaded and can be invoked, any number of times at once.
 pub struct Plugin(Arc<LinkedPlugin>);
-
-/// What the attempts of a plugin share.
-pub(super) struct LinkedPlugin {
-    pub(super) core: Arc<Core>,
-    pub(super) slots: Slots,
-    pub(super) warm: Arc<PluginInstances>,
-    pub(super) entry: EntryPoint,
-    pub(super) facts: PluginFacts,
-}
-
-/// What is known of a plugin by its file.
-#[derive(Debug)]
-pub(in crate::sandbox) struct PluginFacts {
-    pub(in crate::sandbox) contract: Contract,
-    /// The version of the interface that it exports.
-    pub(in crate::sandbox) version: String,
-    /// The interfaces that it imports, sorted.
-    pub(in crate::sandbox) imports: Vec<String>,
-    pub(in crate::sandbox) capabilities: BTreeSet<Capability>,
-}
 
 impl Plugin {
     pub(in crate::sandbox) fn new(core: &Arc<Core>, entry: EntryPoint, facts: PluginFacts) -> Self {

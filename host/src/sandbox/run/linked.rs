@@ -1,0 +1,31 @@
+//! What the attempts of a plugin share.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::sandbox::Core;
+use super::warm::PluginInstances;
+use crate::sandbox::Contract;
+use crate::sandbox::cpu::Slots;
+use crate::sandbox::host::Capability;
+use crate::sandbox::kinds::EntryPoint;
+
+/// What the attempts of a plugin share.
+pub(super) struct LinkedPlugin {
+    pub(super) core: Arc<Core>,
+    pub(super) slots: Slots,
+    pub(super) warm: Arc<PluginInstances>,
+    pub(super) entry: EntryPoint,
+    pub(super) facts: PluginFacts,
+}
+
+/// What is known of a plugin by its file.
+#[derive(Debug)]
+pub(in crate::sandbox) struct PluginFacts {
+    pub(in crate::sandbox) contract: Contract,
+    /// The version of the interface that it exports.
+    pub(in crate::sandbox) version: String,
+    /// The interfaces that it imports, sorted.
+    pub(in crate::sandbox) imports: Vec<String>,
+    pub(in crate::sandbox) capabilities: BTreeSet<Capability>,
+}

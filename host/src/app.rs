@@ -131,7 +131,7 @@ pub async fn build_by(config: Config, compiler: Compiler, on_loss: OnLoss, clock
     let options = SandboxOptions {
         max_instances: MAX_RUNNING,
         max_warm: MAX_WARM,
-        cpu_threads: tasks::cores(),
+        cores: tasks::cores(),
         stack_bytes: config.server.plugin_stack_bytes,
     };
     let sandbox = Arc::new(Sandbox::new(options)?);
@@ -154,7 +154,7 @@ pub async fn build_by(config: Config, compiler: Compiler, on_loss: OnLoss, clock
         clock,
         public,
         admin,
-        attempts: tasks::runtime("hookbox-attempt", tasks::cores().max(2)).map_err(AppError::Threads)?,
+        attempts: tasks::runtime("hookbox-attempt", 2 * tasks::cores()).map_err(AppError::Threads)?,
         addresses,
     })
 }
@@ -194,7 +194,7 @@ impl App {
             clock: self.clock.clone(),
             runtime: self.attempts.handle().clone(),
         }));
-        let (closing, sandbox) = (CancellationToken::new(), self.stock.sandbox.clone());
+        let closing = CancellationToken::new();
         let intake = Intake {
             config: self.config.clone(),
             store: store.clone(),
@@ -238,8 +238,6 @@ impl App {
             let _ = served.await;
         }
         dispatcher.drain().await;
-        // They use the timers of the runtime that ends next.
-        sandbox.ended().await;
         self.attempts.shutdown_background();
         match store.trouble() {
             Some(error @ StoreError::Stopped(_)) => Err(error.into()),

@@ -1,6 +1,5 @@
 //! The one place that starts tasks and threads, so that each has a name and none outlives its owner unseen.
 
-use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,14 +7,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::task::{JoinError, JoinHandle};
-
-mod scheduling;
-
-thread_local! {
-    /// Whether this thread has a lower priority, which any that it starts would inherit.
-    static YIELDS: Cell<bool> = const { Cell::new(false) };
-}
+use tokio::task::JoinHandle;
 
 /// Starts a task on the current runtime.
 pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
@@ -34,25 +26,12 @@ where
 }
 
 /// Runs blocking work (compiling a plugin, reading files) away from the async workers.
-#[expect(
-    clippy::async_yields_async,
-    reason = "the task is there to begin the work, and is not needed while it goes on"
-)]
 pub async fn blocking<T, F>(work: F) -> T
 where
     T: Send + 'static,
     F: FnOnce() -> T + Send + 'static,
 {
-    // The pool starts its threads as it needs them, and they take after whoever asks.
-    let begun = if YIELDS.get() {
-        value(tokio::spawn(async { tokio::task::spawn_blocking(work) }).await)
-    } else {
-        tokio::task::spawn_blocking(work)
-    };
-    value(begun.await)
-}
-
-fn value<T>(ended: Result<T, JoinError>) -> T {
+    let ended = tokio::task::spawn_blocking(work).await;
     ended.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()))
 }
 
@@ -67,23 +46,7 @@ where
 
 /// Builds a runtime whose worker threads carry `name`.
 pub fn runtime(name: &str, workers: usize) -> io::Result<Runtime> {
-    builder(name, workers).build()
-}
-
-/// The same, with threads of a lower priority.
-pub fn yielding_runtime(name: &str, workers: usize) -> io::Result<Runtime> {
-    builder(name, workers)
-        .on_thread_start(|| {
-            YIELDS.set(true);
-            scheduling::lower_priority();
-        })
-        .build()
-}
-
-fn builder(name: &str, workers: usize) -> Builder {
-    let mut builder = Builder::new_multi_thread();
-    builder.worker_threads(workers.max(1)).thread_name(name).enable_all();
-    builder
+    Builder::new_multi_thread().worker_threads(workers.max(1)).thread_name(name).enable_all().build()
 }
 
 /// How many threads the machine runs at once.

@@ -15,8 +15,8 @@ use hookbox::sandbox::{
     Call, Contract, Emitted, Invocation, KvRead, KvReader, LoadError, Plugin, Sandbox, SandboxOptions, Verdict,
 };
 
-mod busy;
 mod compiling;
+mod cpu;
 mod examples;
 mod kinds;
 mod loading;

@@ -1,18 +1,17 @@
-//! Guests that compute: the epoch interrupts them, and a pool of threads of lower priority runs them.
+//! Guests that compute: the epoch interrupts them, and run slots bound how many do so at once.
 //!
-//! An attempt begins on the worker that took it up. Once its guest has computed for longer than [`GRACE`], it is *CPU-bound*
-//! and goes on in the [`Pool`], whose threads give way to every other thread of the host. There it yields at each tick of
-//! the epoch, and polls only while it holds a run slot of its plugin. `docs/design/cpu.md` has the measurements.
+//! Once a guest has computed for longer than [`GRACE`], it is *CPU-bound*: it polls only while it holds a run slot, and yields
+//! at each tick of the epoch. `docs/design/cpu.md` has the measurements that this rests on.
 
 use std::time::Duration;
 
 mod epoch;
 mod meter;
-mod pool;
+mod slots;
 
 pub(super) use epoch::Epoch;
 pub(super) use meter::Meter;
-pub(super) use pool::{Pool, Slots};
+pub(super) use slots::{PluginSlots, RunSlots};
 
-/// How long a guest may compute on a worker.
+/// How long a guest may compute without a run slot.
 const GRACE: Duration = Duration::from_millis(2);

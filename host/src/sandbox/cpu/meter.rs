@@ -37,13 +37,13 @@ impl Meter {
         self.computed_us.load(Relaxed) / 1_000
     }
 
-    /// Whether a guest that computes now has to yield: at every tick in the pool, and on a worker when its grace is over.
+    /// Whether a guest that computes now has to yield: at every tick in a run slot, and without one when its grace is over.
     pub(in crate::sandbox) fn has_to_yield(&self, now: Instant) -> bool {
         let polling_us = us(now.saturating_duration_since(*START)).saturating_sub(self.polled_at_us.load(Relaxed));
         self.is_cpu_bound() || self.computed_us.load(Relaxed) + polling_us >= us(GRACE)
     }
 
-    /// Polls a guest on a worker.
+    /// Polls a guest that has no run slot.
     pub(super) fn poll<F: Future>(&self, guest: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let began = START.elapsed();
         self.polled_at_us.store(us(began), Relaxed);
@@ -52,7 +52,7 @@ impl Meter {
         polled
     }
 
-    /// Polls a guest in the pool.
+    /// Polls a guest that holds a run slot.
     pub(super) fn poll_cpu_bound<F: Future>(&self, guest: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let began = clock::thread_cpu();
         self.polled_at_us.store(us(START.elapsed()), Relaxed);

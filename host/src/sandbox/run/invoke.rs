@@ -20,24 +20,9 @@ use crate::tasks;
 /// Ticks of the epoch between two interruptions of a guest that computes.
 const TICKS: u64 = 1;
 
-/// Runs one attempt: here, or in the CPU pool once its guest is CPU-bound.
-pub(super) async fn invoke(plugin: &Arc<LinkedPlugin>, call: Call) -> Invocation {
-    let meter = Arc::<Meter>::default();
-    let in_pool = plugin.slots.begins_in_pool();
-    // The time of the attempt starts here, wherever it begins.
-    let attempt = attempt(Arc::clone(plugin), call, Arc::clone(&meter), in_pool, Instant::now());
-    plugin.core.cpu.run(Box::pin(attempt), || in_pool || meter.is_cpu_bound()).await
-}
-
-async fn attempt(
-    plugin: Arc<LinkedPlugin>,
-    call: Call,
-    meter: Arc<Meter>,
-    begins_in_pool: bool,
-    started: Instant,
-) -> Invocation {
-    let plugin = &*plugin;
-    let core = &*plugin.core;
+/// Runs one attempt.
+pub(super) async fn invoke(plugin: &LinkedPlugin, call: Call) -> Invocation {
+    let (core, meter, started) = (&*plugin.core, Arc::<Meter>::default(), Instant::now());
     let deadline = started + Duration::from_millis(call.limits.timeout_ms.min(MAX_TIMEOUT_MS));
     let ticking = core.epoch.hold();
     if !call.reuse {
@@ -56,7 +41,7 @@ async fn attempt(
         // Pinned here and lent: each layer that took it by value would keep space for it twice, and
         // thousands of bytes would be copied for each attempt.
         let guest = pin!(run(plugin, &mut store, &mut instance, &call));
-        let guarded = pin!(tasks::unwound(plugin.slots.run(guest, &meter, begins_in_pool)));
+        let guarded = pin!(tasks::unwound(plugin.slots.run(guest, &meter)));
         // Epochs interrupt a guest that computes; this, one that waits for the host or a run slot.
         let latest = deadline + Duration::from_millis(SLACK_MS);
         match tokio::time::timeout_at(latest.into(), guarded).await {

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use super::sandbox::Core;
 use super::warm::PluginInstances;
 use crate::sandbox::Contract;
-use crate::sandbox::cpu::Slots;
+use crate::sandbox::cpu::PluginSlots;
 use crate::sandbox::host::Capability;
 use crate::sandbox::kinds::EntryPoint;
 
 /// What the attempts of a plugin share.
 pub(super) struct LinkedPlugin {
     pub(super) core: Arc<Core>,
-    pub(super) slots: Slots,
+    pub(super) slots: PluginSlots,
     pub(super) warm: Arc<PluginInstances>,
     pub(super) entry: EntryPoint,
     pub(super) facts: PluginFacts,

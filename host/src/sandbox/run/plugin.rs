@@ -16,14 +16,14 @@ pub struct Plugin(Arc<LinkedPlugin>);
 
 impl Plugin {
     pub(in crate::sandbox) fn new(core: &Arc<Core>, entry: EntryPoint, facts: PluginFacts) -> Self {
-        let (core, slots, warm) = (Arc::clone(core), core.cpu.slots(), core.warm.plugin());
+        let (core, slots, warm) = (Arc::clone(core), core.slots.plugin(), core.warm.plugin());
         Self(Arc::new(LinkedPlugin { core, slots, warm, entry, facts }))
     }
 
     /// Runs one attempt, in an instance of its own unless `call` says otherwise. Needs a tokio
     /// runtime with time.
     ///
-    /// Dropping the future ends the attempt: at once, or at the next tick of a CPU-bound guest.
+    /// Dropping the future ends the attempt.
     pub async fn invoke(&self, call: Call) -> Invocation {
         invoke::invoke(&self.0, call).await
     }

@@ -9,7 +9,7 @@ use wasmtime::{Engine, Result};
 use super::warm::WarmInstances;
 use crate::config::DEFAULT_STACK_BYTES;
 use crate::egress::Egress;
-use crate::sandbox::cpu::{Epoch, Pool};
+use crate::sandbox::cpu::{Epoch, RunSlots};
 use crate::sandbox::engine;
 use crate::sandbox::host::{AttemptState, HostState};
 
@@ -21,8 +21,9 @@ pub struct SandboxOptions {
     pub max_instances: u32,
     /// Instances that are kept for the next event beside them, of all plugins.
     pub max_warm: u32,
-    /// Threads for guests that compute for longer than a millisecond or two: as many as cores.
-    pub cpu_threads: usize,
+    /// How many guests may compute at once for longer than a millisecond or two: as many as there
+    /// are cores.
+    pub cores: usize,
     /// Stack of a guest, in bytes; deeper recursion traps.
     pub stack_bytes: usize,
 }
@@ -30,7 +31,7 @@ pub struct SandboxOptions {
 impl Default for SandboxOptions {
     /// For one attempt at a time.
     fn default() -> Self {
-        Self { max_instances: 1, max_warm: 0, cpu_threads: 1, stack_bytes: DEFAULT_STACK_BYTES }
+        Self { max_instances: 1, max_warm: 0, cores: 1, stack_bytes: DEFAULT_STACK_BYTES }
     }
 }
 
@@ -39,12 +40,12 @@ impl Default for SandboxOptions {
 #[error("failed to set up the sandbox: {0}")]
 pub struct SandboxError(String);
 
-/// The engine, its pool of instances, and the threads that guests compute on. One for the process.
+/// The engine, its pool of instances, and the slots that guests compute in. One for the process.
 #[derive(Clone)]
 pub struct Sandbox(Arc<Core>);
 
 impl Sandbox {
-    /// Reserves the pool and starts the threads, which end with the last plugin.
+    /// Reserves the pool and starts a thread, which ends with the last plugin.
     pub fn new(options: SandboxOptions) -> Result<Self, SandboxError> {
         Self::with(options, Egress::system())
     }
@@ -53,12 +54,6 @@ impl Sandbox {
     pub fn with(options: SandboxOptions, egress: Egress) -> Result<Self, SandboxError> {
         let core = Core::new(&options, egress);
         core.map(|core| Self(Arc::new(core))).map_err(|error| SandboxError(format!("{error:#}")))
-    }
-
-    /// Waits until every CPU-bound attempt that was dropped has ended; no attempt may begin any
-    /// more.
-    pub async fn ended(&self) {
-        self.0.cpu.ended().await;
     }
 
     pub(in crate::sandbox) fn core(&self) -> &Arc<Core> {
@@ -79,7 +74,7 @@ pub(in crate::sandbox) struct Core {
     pub(in crate::sandbox) linker: Linker<AttemptState>,
     /// Defines WASI preview 1, all that core modules may import.
     pub(in crate::sandbox) module_linker: wasmtime::Linker<AttemptState>,
-    pub(super) cpu: Pool,
+    pub(super) slots: RunSlots,
     pub(super) warm: WarmInstances,
     pub(super) epoch: Epoch,
     pub(super) egress: Egress,
@@ -93,9 +88,9 @@ impl Core {
         HostState::link(&mut linker)?;
         let mut module_linker = wasmtime::Linker::new(&engine);
         wasmtime_wasi::p1::add_to_linker_async(&mut module_linker, AttemptState::preview1)?;
-        let cpu = Pool::new(options.cpu_threads)?;
+        let slots = RunSlots::new(options.cores);
         let warm = WarmInstances::new(options.max_warm);
         let epoch = Epoch::start(engine.clone())?;
-        Ok(Self { engine, linker, module_linker, cpu, warm, epoch, egress })
+        Ok(Self { engine, linker, module_linker, slots, warm, epoch, egress })
     }
 }

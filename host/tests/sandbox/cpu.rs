@@ -1,4 +1,4 @@
-//! Guests that compute for long: they share a pool of threads, and a guest that does not finds a worker.
+//! Guests that compute for long: they share run slots, and a guest that does not needs none.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn loops(plugin: &Arc<Plugin>, count: usize, timeout_ms: u64) -> Vec<tokio::task
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_good_plugin_is_served_while_loops_share_the_pool() {
+async fn a_good_plugin_is_served_while_loops_share_the_run_slots() {
     let looping = Arc::new(guest("../hostile/loop"));
     let spinning = loops(&looping, 8, 60_000);
     let good = Arc::new(guest("ok"));
@@ -51,7 +51,7 @@ async fn a_guest_that_waits_for_its_turn_ends_when_its_time_is_up() {
 
 #[tokio::test]
 async fn a_cpu_bound_guest_goes_on_on_a_single_worker() {
-    // Alone on a runtime of one thread: it has to yield to itself, and its place is free each time.
+    // Alone on a runtime of one thread: it has to yield to itself, and its run slot is free each time.
     let looped = guest("../hostile/loop").invoke(short_call()).await;
     assert!(matches!(looped.verdict, Verdict::Timeout(_)), "{:?}", looped.verdict);
     let flooded = guest("../hostile/flood").invoke(call()).await;
@@ -63,7 +63,7 @@ async fn a_cpu_bound_guest_that_nobody_waits_for_gives_its_instance_back() {
     let one = sandbox(1, 0);
     let looping = Arc::new(one.load(&file("tests/hostile/loop.wat")).unwrap());
     let good = one.load(&file("tests/guests/ok.wat")).unwrap();
-    // The second one begins apart.
+    // The second one needs a run slot from its start.
     for _ in 0..2 {
         let mut spinning = loops(&looping, 1, 60_000).remove(0);
         while good.invoke(call()).await.verdict != Verdict::NoCapacity {
@@ -78,34 +78,6 @@ async fn a_cpu_bound_guest_that_nobody_waits_for_gives_its_instance_back() {
             tokio::task::yield_now().await;
         }
     }
-    one.ended().await;
-}
-
-#[cfg(target_os = "linux")]
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cpu_bound_guest_computes_on_threads_of_lower_priority() {
-    const LONG_TICKS: i64 = 20;
-    let read = |thread: &Path, file: &str| std::fs::read_to_string(thread.join(file)).unwrap_or_default();
-    // Fields of /proc/PID/task/TID/stat, counted from the one after the name (proc_pid_stat(5)).
-    let field = |stat: &str, number: usize| {
-        let field = stat.rsplit(") ").next().and_then(|fields| fields.split(' ').nth(number - 3).map(str::to_owned));
-        field.and_then(|field| field.parse::<i64>().ok())
-    };
-    let own_nice = field(&read(Path::new("/proc/thread-self"), "stat"), 19).unwrap();
-    let spinning = loops(&Arc::new(guest("../hostile/loop")), 1, 60_000);
-    loop {
-        let threads: Vec<_> =
-            std::fs::read_dir("/proc/self/task").unwrap().map(|thread| thread.unwrap().path()).collect();
-        let is = |thread: &Path, name: &str| read(thread, "comm").trim_end() == name;
-        let long = |thread: &Path| field(&read(thread, "stat"), 14).is_some_and(|ticks| ticks >= LONG_TICKS);
-        if let Some(thread) = threads.iter().find(|thread| is(thread, "hookbox-cpu") && long(thread)) {
-            assert_eq!(field(&read(thread, "stat"), 19), Some((own_nice + 10).min(19)));
-            break;
-        }
-        assert!(!spinning[0].is_finished(), "it has not computed there");
-        tokio::task::yield_now().await;
-    }
-    spinning[0].abort();
 }
 
 #[tokio::test]

@@ -1,0 +1,150 @@
+//! How guests get slots, and how plugins share them.
+
+use std::pin::Pin;
+use std::sync::Mutex;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::task::{JoinSet, yield_now};
+
+use super::super::GRACE;
+use super::*;
+use crate::clock;
+
+fn spin(time: Duration) {
+    let until = clock::thread_cpu() + time;
+    while clock::thread_cpu() < until {}
+}
+
+fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// A guest that computes for so many ticks.
+async fn computes(ticks: usize, mut tick: impl FnMut()) {
+    for _ in 0..ticks {
+        tick();
+        yield_now().await;
+    }
+}
+
+/// The meter of a guest that has used up its grace.
+fn cpu_bound() -> Meter {
+    let meter = Meter::default();
+    let _ = meter.poll(pin!(async { spin(GRACE) }), &mut Context::from_waker(Waker::noop()));
+    meter
+}
+
+/// Runs so many guests of a plugin until each has seen `ticks`; how many of them computed at once.
+async fn most_at_once(plugin: &Arc<PluginSlots>, guests: usize, ticks: usize) -> usize {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let mut running = JoinSet::new();
+    for _ in 0..guests {
+        let (plugin, now, most) = (plugin.clone(), now.clone(), most.clone());
+        running.spawn(async move {
+            let tick = || {
+                most.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
+                // Long enough that others would come in, if they could.
+                (0..100).for_each(|_| thread::yield_now());
+                now.fetch_sub(1, SeqCst);
+            };
+            plugin.run(computes(ticks, tick), &cpu_bound()).await;
+        });
+    }
+    running.join_all().await;
+    most.load(SeqCst)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn plugins_that_compute_leave_a_core_when_there_are_several_of_them() {
+    let slots = RunSlots::new(2);
+    let (one, other) = (Arc::new(slots.plugin()), slots.plugin());
+    let wants = Wanted::new(&other);
+    assert_eq!(most_at_once(&one, 4, 20).await, 1);
+    drop(wants);
+    // Alone it may use both: each of two guests computes until it has seen the other one do so.
+    let both = Arc::new(std::sync::Barrier::new(2));
+    let mut guests = JoinSet::new();
+    for _ in 0..2 {
+        let (one, both) = (one.clone(), both.clone());
+        guests.spawn(async move { one.run(computes(1, || drop(both.wait())), &cpu_bound()).await });
+    }
+    guests.join_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn on_one_core_one_guest_computes_at_a_time() {
+    assert_eq!(most_at_once(&Arc::new(RunSlots::new(1).plugin()), 4, 20).await, 1);
+}
+
+#[tokio::test]
+async fn guests_of_a_plugin_alternate() {
+    let (plugin, order) = (RunSlots::new(1).plugin(), Mutex::new(String::new()));
+    let notes = |name| {
+        computes(10, {
+            let order = &order;
+            move || order.lock().unwrap().push(name)
+        })
+    };
+    let (one, other) = (cpu_bound(), cpu_bound());
+    tokio::join!(plugin.run(notes('a'), &one), plugin.run(notes('b'), &other));
+    let order = order.lock().unwrap();
+    assert!(order.len() == 20 && !order.contains("aaa") && !order.contains("bbb"), "{order}");
+}
+
+#[tokio::test]
+async fn plugins_alternate_however_many_guests_each_has() {
+    let slots = RunSlots::new(1);
+    let (many, one, order) = (slots.plugin(), slots.plugin(), Mutex::new(String::new()));
+    let notes = |name| {
+        computes(10, {
+            let order = &order;
+            move || order.lock().unwrap().push(name)
+        })
+    };
+    let meters: [Meter; 4] = std::array::from_fn(|_| cpu_bound());
+    tokio::join!(
+        many.run(notes('a'), &meters[0]),
+        many.run(notes('a'), &meters[1]),
+        many.run(notes('a'), &meters[2]),
+        one.run(notes('b'), &meters[3]),
+    );
+    let order = order.lock().unwrap();
+    assert!(order.len() == 40 && !order.contains("bb"), "{order}");
+    assert!(order[..order.rfind('b').unwrap()].matches('a').count() <= 11, "{order}");
+}
+
+#[test]
+fn a_guest_that_waits_for_the_host_holds_no_slot() {
+    let slots = RunSlots::new(1);
+    let (plugin, meter) = (slots.plugin(), cpu_bound());
+    let mut waits = pin!(plugin.run(std::future::pending::<()>(), &meter));
+    assert!(poll_once(waits.as_mut()).is_pending());
+    let free = (slots.0.usual.available_permits(), slots.0.wanting.load(SeqCst), plugin.own.available_permits());
+    assert_eq!(free, (1, 0, 1));
+}
+
+#[tokio::test]
+async fn a_guest_is_cpu_bound_when_its_polls_make_up_the_grace() {
+    let (meter, plugin) = (Meter::default(), RunSlots::new(1).plugin());
+    plugin.run(computes(1, || ()), &meter).await;
+    assert!(!meter.is_cpu_bound() && !plugin.last_was_cpu_bound.load(Relaxed));
+    plugin.run(computes(6, || spin(GRACE / 5)), &meter).await;
+    assert!(meter.is_cpu_bound() && plugin.last_was_cpu_bound.load(Relaxed));
+    plugin.run(computes(1, || ()), &Meter::default()).await;
+    assert!(!plugin.last_was_cpu_bound.load(Relaxed), "the last one was not");
+}
+
+#[tokio::test]
+async fn the_cpu_time_of_a_guest_is_counted() {
+    let meter = cpu_bound();
+    RunSlots::new(1).plugin().run(computes(4, || spin(Duration::from_millis(3))), &meter).await;
+    assert!(meter.computed_ms() >= 12, "{meter:?}");
+}
+
+#[tokio::test]
+async fn a_guest_that_is_not_cpu_bound_needs_no_slot() {
+    let slots = RunSlots::new(1);
+    let _taken = slots.0.usual.try_acquire().unwrap();
+    slots.plugin().run(computes(3, || ()), &Meter::default()).await;
+}

@@ -98,7 +98,9 @@ fn many_guests_of_a_plugin_do_not_push_another_plugin_back() {
     let (crowded, single, order) = (slots.plugin(), slots.plugin(), Mutex::new(String::new()));
     let meters: [Meter; 4] = std::array::from_fn(|_| cpu_bound());
     let guest = |plugin, name, meter| {
-        Box::pin(PluginSlots::run(plugin, computes(2, || order.lock().unwrap().push(name)), meter))
+        let order = &order;
+        let tick = move || order.lock().unwrap().push(name);
+        Box::pin(PluginSlots::run(plugin, computes(2, tick), meter))
     };
     let taken = slots.0.usual.try_acquire().unwrap();
     let mut line: Vec<_> = meters[..3].iter().map(|meter| guest(&crowded, 'a', meter)).collect();

@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::dispatch::{Dispatcher, MAX_RUNNING, Parts};
 use crate::ingest::{self, Capacity, Intake};
 use crate::plugins::{Approvals, Refreshed, Shelf, Stock};
-use crate::reload::{self, Pace, Watched};
+use crate::reload::{self, ReloadTiming, Watched};
 use crate::sandbox::{Compiler, Sandbox, SandboxError, SandboxOptions};
 use crate::server::ServerTimeouts;
 use crate::status::Status;
@@ -224,7 +224,7 @@ impl App {
         let serving = [
             tasks::spawn(ingest::serve(self.public, intake, closing.clone())),
             tasks::spawn(admin::serve(self.admin, admin, closing.clone())),
-            tasks::spawn(reload::run(watched, Pace::default(), refresh, closing.clone())),
+            tasks::spawn(reload::run(watched, ReloadTiming::default(), refresh, closing.clone())),
             tasks::spawn(time::run(store.clone(), self.config.clone(), self.clock.clone(), closing.clone())),
             tasks::spawn(sweep::run(store.clone(), self.config, self.clock, closing.clone())),
         ];

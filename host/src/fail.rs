@@ -1,12 +1,13 @@
-//! Fault injection for the tests: named points on the road at which the process kills itself or an operation fails.
+//! Fault injection for the tests: at named points the process kills itself, or an operation fails.
 //!
-//! A point is armed by `HOOKBOX_FAIL=name:count[:action]` (see `config::fail_plan`): at its `count`-th passage it
-//! acts. The action is `kill` (the default, SIGKILL to this process), `io` (the store's operation reports an I/O
-//! error), `full` (it reports a full disk) or `write` (it reports that a write was refused, as a read-only file system and a
-//! used-up quota do). The last two act from then on until `HOOKBOX_FAIL_UNTIL` names a file that exists.
-//! Compiled to nothing in release builds.
+//! `HOOKBOX_FAIL=name:count[:action]` (see `config::fail_plan`) arms a point: it acts when it is
+//! passed for the `count`-th time. The action is `kill` (the default, SIGKILL to this process),
+//! `io` (the store's operation reports an I/O error), `full` (it reports a full disk) or `write`
+//! (it reports that a write was refused, as a read-only file system or a used-up quota does). The
+//! last two act from then on until the file that `HOOKBOX_FAIL_UNTIL` names exists. Release builds
+//! contain none of this.
 
-/// Every point, in the order an event passes them. `tests` sweep this list.
+/// The points on the road, in the order in which an event passes them. The tests try each.
 pub const POINTS: [&str; 12] = [
     "ingest.body_read",
     "ingest.verified",
@@ -22,16 +23,16 @@ pub const POINTS: [&str; 12] = [
     "store.retention",
 ];
 
-/// Points beside the road, in the order in which an approved plugin passes them.
+/// The points of an approval, in the order in which it passes them.
 pub const APPROVAL_POINTS: [&str; 3] = ["plugins.note_placed", "plugins.approved", "plugins.noted"];
 
-/// The point at which the store's log has become long and is about to be moved.
+/// The point before a checkpoint of a WAL that has become long.
 pub const LOG_POINT: &str = "store.log_long";
 
-/// The point at which an attempt is noted as running.
+/// The point at which an attempt is recorded as running.
 pub const RUNNING_POINT: &str = "store.note_running";
 
-/// What a point asks of the operation that passes it.
+/// The failure that an operation has to report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// Report an I/O error.
@@ -79,7 +80,7 @@ mod imp {
         ARMED.set(armed).map_err(|_| "a fail point is armed already".to_owned())
     }
 
-    /// Passes a point.
+    /// Passes a point. Returns the failure to report, if there is one.
     pub fn point(name: &'static str) -> Option<Fault> {
         let armed = ARMED.get().filter(|armed| armed.point == name)?;
         if armed.left.fetch_sub(1, Ordering::Relaxed) > 1 {
@@ -97,7 +98,7 @@ mod imp {
 
     fn kill() -> ! {
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-        // Not reached: the signal has ended the process.
+        // Not reached, because the signal ends the process.
         std::process::abort()
     }
 }

@@ -1,9 +1,12 @@
-//! A pool of units that plugins share fairly (max-min): a freed unit goes to the waiting plugin that holds least.
+//! A pool of units that plugins share fairly (max-min): a freed unit goes to the waiting plugin
+//! that holds least.
 //!
-//! The dispatcher shares places for attempts and memory for verdicts by it, and the store its readers of keys. Units are
-//! not taken back from their holder, so a pool can keep some for plugins that hold none ([`FairPool::reserve_for`]).
+//! The dispatcher shares running attempts and memory for results by it, and the store its readers
+//! of keys. Units are never taken from their holder, so a pool can keep some for plugins that hold
+//! none ([`FairPool::reserve_for`]).
 //!
-//! Invariant: a waiter that goes away leaves nothing behind, and whatever it was given is given back.
+//! Invariant: a waiter that is dropped leaves the queue, and units granted to it return to the
+//! pool.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,28 +14,28 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use metrics::Gauge;
 use tokio::sync::oneshot;
 
-use self::queue::{FairQueue, Granted};
+use self::queue::{FairQueue, GrantedRequest};
 use crate::event::PluginName;
 
 mod queue;
 #[cfg(test)]
 mod tests;
 
-/// The pool. Clones are the same one.
+/// The pool. Clones are the same pool.
 #[derive(Debug, Clone)]
-pub struct FairPool(Arc<Shared>);
+pub struct FairPool(Arc<PoolState>);
 
 #[derive(Debug)]
-struct Shared {
+struct PoolState {
     capacity: u32,
     queue: Mutex<FairQueue<oneshot::Sender<FairPermit>>>,
-    /// Follows what is held.
+    /// Shows the held units.
     gauge: Gauge,
-    /// What one unit counts for in the gauge.
+    /// The value of one unit in the gauge.
     unit: f64,
 }
 
-/// Units of a pool; dropping it gives them back.
+/// Units of a pool. Dropping it returns them.
 #[derive(Debug)]
 pub struct FairPermit {
     pool: FairPool,
@@ -41,20 +44,20 @@ pub struct FairPermit {
 }
 
 impl FairPool {
-    /// A pool of `capacity` units.
+    /// Makes a pool of `capacity` units.
     pub fn new(capacity: u32) -> Self {
         Self::measured(capacity, Gauge::noop(), 1.0)
     }
 
-    /// The same, with a gauge that shows what is held; one unit counts for `unit`.
+    /// The same, with a gauge that shows the held units, each as `unit`.
     pub fn measured(capacity: u32, gauge: Gauge, unit: f64) -> Self {
-        Self(Arc::new(Shared { capacity, queue: Mutex::new(FairQueue::new(capacity)), gauge, unit }))
+        Self(Arc::new(PoolState { capacity, queue: Mutex::new(FairQueue::new(capacity)), gauge, unit }))
     }
 
-    /// Waits for `units`; for all there are if the pool has fewer.
+    /// Waits for `units`, or for the whole pool if it has fewer.
     ///
-    /// The requests of one plugin are served in order. One for 0 units therefore waits until no other request of the
-    /// same plugin does, and for nothing else.
+    /// The requests of one plugin are granted in order. So a request for 0 units waits until no
+    /// other request of its plugin waits, and for nothing else.
     pub async fn acquire(&self, plugin: &PluginName, units: u32) -> FairPermit {
         let units = units.min(self.0.capacity);
         let mut waiting = {
@@ -64,40 +67,42 @@ impl FairPool {
             }
             let (grant, granted) = oneshot::channel();
             let ticket = queue.wait(plugin, units, grant);
-            Waiting { pool: self, plugin, ticket: Some(ticket), granted }
+            WaitingRequest { pool: self, plugin, ticket: Some(ticket), granted }
         };
-        // Units that the others may not have yet may be for this one.
+        // Units that are kept from others may be granted to this request.
         self.grant();
-        let permit = (&mut waiting.granted).await.expect("a waiter is forgotten by nobody but itself");
+        let permit = (&mut waiting.granted).await.expect("only a waiter removes its own request");
         waiting.ticket = None;
         permit
     }
 
-    /// Keeps one unit for each of these plugins that holds none, up to half of the capacity: nobody's second unit is
-    /// taken from what is kept. Plugins beyond that share what is kept.
+    /// Keeps one unit for each of these plugins that holds none, up to half of the capacity. No
+    /// plugin's second unit is granted from it. If there are more such plugins, they share what is
+    /// kept.
     pub fn reserve_for(&self, plugins: HashSet<PluginName>) {
         self.lock().reserve_for(plugins);
         self.grant();
     }
 
-    /// Units that are held.
+    /// The number of held units.
     #[cfg(test)]
     pub(crate) fn held(&self) -> u32 {
         self.0.capacity - self.lock().free()
     }
 
-    /// The units of each request that waits, the oldest first.
+    /// The units of each waiting request, the oldest first.
     #[cfg(test)]
     pub(crate) fn waiting(&self) -> Vec<u32> {
         self.lock().requests()
     }
 
-    /// Hands what is free to those who are next.
+    /// Grants the next requests for as long as units are free.
     fn grant(&self) {
         loop {
-            let Some(Granted { plugin, units, waiter }) = self.lock().next() else { return };
+            let Some(GrantedRequest { plugin, units, waiter }) = self.lock().next() else { return };
             if let Err(unwanted) = waiter.send(self.permit(plugin, units)) {
-                // The waiter has just gone away. Not by dropping, which would come back here once for each.
+                // The waiter was just dropped. Dropping the permit would call this function
+                // recursively.
                 unwanted.give_back_quietly();
             }
         }
@@ -114,12 +119,12 @@ impl FairPool {
 }
 
 impl FairPermit {
-    /// Gives the units back, and leaves it to the caller to hand them on.
+    /// Returns the units without granting them to others.
     fn give_back_quietly(mut self) {
         self.release();
     }
 
-    /// Says whether there was anything to give back.
+    /// Returns the units, and says whether there were any.
     fn release(&mut self) -> bool {
         let units = std::mem::take(&mut self.units);
         if units > 0 {
@@ -138,20 +143,21 @@ impl Drop for FairPermit {
     }
 }
 
-/// A request that waits.
-struct Waiting<'a> {
+/// A request that waits. Dropping it withdraws the request.
+struct WaitingRequest<'a> {
     pool: &'a FairPool,
     plugin: &'a PluginName,
-    /// Its number in the queue, until it has what it waits for.
+    /// Its number in the queue, until it is granted.
     ticket: Option<u64>,
     granted: oneshot::Receiver<FairPermit>,
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingRequest<'_> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
             self.pool.lock().withdraw(self.plugin, ticket);
-            // It may have been in the way of others. A permit that came too late is given back with the channel.
+            // Others may have waited behind it. A permit that was granted too late returns with the
+            // channel.
             self.pool.grant();
         }
     }

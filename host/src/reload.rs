@@ -26,12 +26,14 @@ use crate::status::{Status, Trouble};
 
 mod file;
 mod follow;
+mod timing;
 mod watch;
 
-use file::{Answer, ConfigFile};
+use file::{ConfigChange, ConfigFile};
 use watch::Watch;
 
 pub use follow::Follow;
+pub use timing::ReloadTiming;
 
 /// What is kept up to date.
 #[derive(Debug, Clone)]
@@ -46,30 +48,17 @@ pub struct Watched {
     pub status: Arc<Status>,
 }
 
-/// How often the files are looked at, all in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pace {
-    /// Events that come closer together than this are one. Whether a file has come to rest is seen by looking twice, so this
-    /// need not be long.
-    pub debounce_ms: u64,
-    /// A look without any event, for file systems that send none.
-    pub poll_ms: u64,
-    /// The same while files cannot be watched.
-    pub unwatched_poll_ms: u64,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self { debounce_ms: 25, poll_ms: 30_000, unwatched_poll_ms: 2_000 }
-    }
-}
-
 /// Keeps configuration and plugins up to date until `shutdown`; SIGHUP makes it look at once and read the
 /// configuration also if it is unchanged.
 ///
 /// `on_change` is called after every swap.
-pub async fn run(watched: Watched, pace: Pace, on_change: impl Fn() + Send + Sync, shutdown: CancellationToken) {
-    let mut reloader = Reloader::new(watched, pace, on_change);
+pub async fn run(
+    watched: Watched,
+    timing: ReloadTiming,
+    on_change: impl Fn() + Send + Sync,
+    shutdown: CancellationToken,
+) {
+    let mut reloader = Reloader::new(watched, timing, on_change);
     let mut hangup = signal(SignalKind::hangup()).ok();
     let mut ask = Ask::Look;
     loop {
@@ -108,7 +97,7 @@ enum Ask {
 
 struct Reloader<F> {
     watched: Watched,
-    pace: Pace,
+    timing: ReloadTiming,
     on_change: F,
     /// The configuration of the start: what needs a restart is measured against it.
     started_with: Arc<Config>,
@@ -126,11 +115,11 @@ impl<F> fmt::Debug for Reloader<F> {
 }
 
 impl<F: Fn()> Reloader<F> {
-    fn new(watched: Watched, pace: Pace, on_change: F) -> Self {
+    fn new(watched: Watched, timing: ReloadTiming, on_change: F) -> Self {
         let started_with = watched.config.load_full();
         let file = ConfigFile::new(started_with.path.clone());
         let wake = watched.stock.approvals.wake();
-        Self { watched, pace, on_change, started_with, file, watch: None, work: Work::new(wake.clone()), wake }
+        Self { watched, timing, on_change, started_with, file, watch: None, work: Work::new(wake.clone()), wake }
     }
 
     /// Takes what changed; returns how long to wait for an event before the next round.
@@ -143,26 +132,26 @@ impl<F: Fn()> Reloader<F> {
         let is_elsewhere = self.arm();
         Duration::from_millis(match &self.watch {
             _ if shelf_unsettled || config_unsettled || is_elsewhere => SETTLE_MS,
-            Some(_) => self.pace.poll_ms,
-            None => self.pace.unwatched_poll_ms,
+            Some(_) => self.timing.poll_ms,
+            None => self.timing.unwatched_poll_ms,
         })
     }
 
     /// Starts watching, or starts again if a folder was replaced by another. Says whether other folders are watched now.
     fn arm(&mut self) -> bool {
-        let places = watch::places(&[&self.watched.stock.dir], &self.file.paths());
-        if self.watch.as_ref().is_some_and(|watch| watch.is_at(&places)) {
+        let folders = watch::folders(&[&self.watched.stock.dir], &self.file.paths());
+        if self.watch.as_ref().is_some_and(|watch| watch.covers(&folders)) {
             return false;
         }
         self.watch = None;
         let now_ms = self.watched.stock.clock.now_ms();
-        match places.and_then(|places| Watch::start(places, self.pace.debounce_ms, Arc::clone(&self.wake))) {
+        match folders.and_then(|folders| Watch::start(folders, self.timing.debounce_ms, Arc::clone(&self.wake))) {
             Ok(watch) => {
                 self.watch = Some(watch);
                 self.watched.status.update(|condition| condition.watch = None);
             }
             Err(error) => {
-                let text = format!("files are looked at every {} ms, because {error}", self.pace.unwatched_poll_ms);
+                let text = format!("files are looked at every {} ms, because {error}", self.timing.unwatched_poll_ms);
                 if self.watched.status.update(|condition| Trouble::note(&mut condition.watch, &text, now_ms)) {
                     tracing::warn!(error, "cannot watch for changed files, looking every few seconds instead");
                 }
@@ -201,10 +190,10 @@ impl<F: Fn()> Reloader<F> {
         let again = ask == Ask::ReadConfig || self.file.has_failed();
         let running = self.watched.config.load_full();
         match self.file.read(again, &running).await {
-            Answer::Unchanged => return false,
-            Answer::Unsettled => return true,
-            Answer::Bad(problem) => self.report(&problem),
-            Answer::Good(mut config) => {
+            ConfigChange::Unchanged => return false,
+            ConfigChange::Unsettled => return true,
+            ConfigChange::Bad(problem) => self.report(&problem),
+            ConfigChange::Good(mut config) => {
                 let restart_needed = self.started_with.restart_needed(&config);
                 if restart_needed.contains(&"server.listen") {
                     config.keep_secrets_of(&running);

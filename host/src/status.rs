@@ -1,24 +1,24 @@
-//! What the host says of its own last change: whether the newest configuration is the one that runs.
+//! The result of the last reload: whether the newest configuration is the one that runs.
 //!
-//! `reload` writes it, `/readyz`, the API and the dashboard show it. It stands on the lowest floor because those who
-//! show it must not depend on those who write it.
+//! `reload` writes it; `/readyz`, the API and the dashboard show it. It is on the lowest floor
+//! because its readers must not depend on its writer.
 
 use tokio::sync::watch;
 
-/// The last word on the configuration, shared by everyone who shows it.
+/// The condition of the host, shared by its writer and its readers.
 #[derive(Debug)]
 pub struct Status(watch::Sender<Condition>);
 
 /// What is known of the last reload.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Condition {
-    /// How often the configuration or the shelf of plugins was swapped since the start.
+    /// How often the configuration or the plugins were replaced since the start.
     pub generation: u64,
-    /// Why the newest configuration file was not taken; the last good one runs.
+    /// Why the newest configuration file was not accepted; the last good one runs.
     pub config: Option<Trouble>,
-    /// Keys whose new value waits for a restart, like `server.listen`.
+    /// Keys whose new value takes effect at a restart, like `server.listen`.
     pub restart_needed: Vec<&'static str>,
-    /// Why files are not watched but looked at every few seconds.
+    /// Why files are not watched but polled every few seconds.
     pub watch: Option<Trouble>,
 }
 
@@ -32,12 +32,12 @@ pub struct Trouble {
 }
 
 impl Trouble {
-    /// Notes `text` in `place`, and since when. Says whether that is news.
-    pub fn note(place: &mut Option<Self>, text: &str, now_ms: i64) -> bool {
-        if place.as_ref().is_some_and(|trouble| trouble.text == text) {
+    /// Sets `current` to `text`, and since when. Says whether the text is new.
+    pub fn note(current: &mut Option<Self>, text: &str, now_ms: i64) -> bool {
+        if current.as_ref().is_some_and(|trouble| trouble.text == text) {
             return false;
         }
-        *place = Some(Self { text: text.to_owned(), since_ms: now_ms });
+        *current = Some(Self { text: text.to_owned(), since_ms: now_ms });
         true
     }
 }
@@ -54,18 +54,18 @@ impl Status {
         self.0.borrow().clone()
     }
 
-    /// Changes the condition; whoever follows it is told if it is another one afterwards.
+    /// Changes the condition. Subscribers are notified if it differs afterwards.
     pub fn update<T>(&self, change: impl FnOnce(&mut Condition) -> T) -> T {
-        let mut answer = None;
+        let mut result = None;
         self.0.send_if_modified(|condition| {
             let before = condition.clone();
-            answer = Some(change(condition));
+            result = Some(change(condition));
             *condition != before
         });
-        answer.expect("the closure is always called")
+        result.expect("the closure is always called")
     }
 
-    /// Follows the condition.
+    /// Subscribes to changes.
     pub fn subscribe(&self) -> watch::Receiver<Condition> {
         self.0.subscribe()
     }

@@ -1,8 +1,9 @@
-//! What the host says about itself while it runs: log lines on stderr, and metrics for whoever asks.
+//! Log lines on stderr, and metrics in the Prometheus format.
 //!
-//! Set up once, first thing, by the command line; everything else only speaks through the `tracing` and `metrics`
-//! macros. Invariants: stdout belongs to the command's own answer, never to the log; with [`LogFormat::Json`] every line
-//! that the host itself writes is one JSON object.
+//! The command line sets both up before anything else; the rest of the host only uses the macros of
+//! `tracing` and `metrics`. Invariants: the log never writes to stdout, which belongs to the
+//! command's output; with [`LogFormat::Json`] every line that the host itself writes is one JSON
+//! object.
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -19,16 +20,16 @@ mod json;
 const BUCKETS_SECONDS: [f64; 16] =
     [0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// How often measured values are folded into their buckets. Until then each is kept by itself.
+/// How often measured values are folded into their buckets. Until then each takes memory.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// How a log line is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people; coloured on a terminal.
+    /// For people; in colour on a terminal.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object on each line.
     Json,
 }
 
@@ -40,12 +41,12 @@ pub enum TelemetryError {
         "HOOKBOX_LOG: `{filter}` is not a log filter: {reason} (`info`, `debug` or `hookbox::dispatch=debug,info` would be)"
     )]
     Filter {
-        /// As written.
+        /// Its value.
         filter: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// Metrics are set up already, or their thread does not start.
+    /// Metrics are set up already, or their thread cannot be started.
     #[error("metrics cannot be collected: {0}")]
     Metrics(String),
 }
@@ -56,28 +57,30 @@ impl From<BuildError> for TelemetryError {
     }
 }
 
-/// Starts logging to stderr, filtered by [`config::log_filter`]. What in that is likely to be a mistake is the first
-/// thing that is logged.
+/// Starts logging to stderr, filtered by [`config::log_filter`]. Likely mistakes in the filter are
+/// the first lines of the log.
 pub fn log(format: LogFormat) -> Result<(), TelemetryError> {
-    let (filter, doubts) = filter::read(config::log_filter())?;
+    let (filter, warnings) = filter::read(config::log_filter())?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    // It would say on stderr that stderr cannot be written, and panic: a log on a full disk would end the host.
+    // Otherwise a write error would be reported on stderr and panic: a full disk would end the
+    // host.
     let lines = lines.log_internal_errors(false);
-    // A second call finds logging set up: the first one stands.
+    // If logging is set up already, the first set-up stays.
     let _ = match format {
         LogFormat::Text => lines.with_ansi(config::colour(io::stderr().is_terminal())).try_init(),
-        LogFormat::Json => lines.event_format(json::Lines).try_init(),
+        LogFormat::Json => lines.event_format(json::JsonFormat).try_init(),
     };
-    doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     Ok(())
 }
 
-/// Writes an error as one JSON line to stderr, whatever is filtered: for a host that does not start, or does not go on.
+/// Writes an error as one JSON line to stderr, whatever the filter: for a host that cannot start or
+/// go on.
 pub fn say_json_error(message: &str, fields: &[(&str, Value)]) {
     json::say("ERROR", message, fields, "hookbox::cli");
 }
 
-/// Has panics written as JSON lines too.
+/// Writes panics as JSON lines, too.
 pub fn panics_as_json() {
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string);
@@ -86,7 +89,8 @@ pub fn panics_as_json() {
     }));
 }
 
-/// Starts collecting metrics for the life of the process, and returns what renders them in the Prometheus text format.
+/// Starts to collect metrics for the life of the process. Returns a function that renders them in
+/// the Prometheus text format.
 pub fn metrics() -> Result<impl Fn() -> String + Send + Sync + Clone + 'static, TelemetryError> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS_SECONDS)?
@@ -95,7 +99,8 @@ pub fn metrics() -> Result<impl Fn() -> String + Send + Sync + Clone + 'static, 
     Ok(move || handle.render())
 }
 
-/// Folds measured values into their buckets, also when nobody scrapes: otherwise they pile up.
+/// Folds measured values into their buckets regularly, because they accumulate while nobody
+/// scrapes.
 fn keep_up(handle: PrometheusHandle) -> io::Result<()> {
     tasks::thread("metrics", move || {
         loop {

@@ -1,21 +1,22 @@
-//! Who is next: the pure part of a [`FairPool`](super::FairPool).
+//! Chooses the next request: the pure part of a [`FairPool`](super::FairPool).
 //!
-//! Among the plugins that wait, the next one is that which would hold least with what it asks for, and of equals that
-//! which has waited longest. While its request does not fit into what is free, what is free is kept for it, so large
-//! requests are not starved by small ones. A plugin that holds nothing is passed by at most as many units as the pool has.
+//! The next plugin is the one that would hold least with its request; of equals, the one that
+//! waited longest. While its request does not fit, free units are kept for it, so that small
+//! requests do not starve large ones. A plugin that holds nothing is passed by at most as many
+//! units as the pool has.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::event::PluginName;
 
-/// Units, their holders and those who wait for them; `W` is whatever tells a waiter.
+/// The units, their holders and the waiting requests; a `W` tells a waiter that it is granted.
 #[derive(Debug)]
 pub(super) struct FairQueue<W> {
     capacity: u32,
     free: u32,
-    /// Plugins that hold or wait.
-    accounts: HashMap<PluginName, Account<W>>,
-    /// Requests that wait, of all plugins.
+    /// Plugins that hold units or wait.
+    accounts: HashMap<PluginName, PluginAccount<W>>,
+    /// Waiting requests of all plugins.
     waiting: usize,
     last_ticket: u64,
     /// Plugins for which a unit is kept while they hold none.
@@ -25,22 +26,22 @@ pub(super) struct FairQueue<W> {
 }
 
 #[derive(Debug)]
-struct Account<W> {
+struct PluginAccount<W> {
     held: u32,
-    waiting: VecDeque<Request<W>>,
+    waiting: VecDeque<UnitRequest<W>>,
 }
 
 #[derive(Debug)]
-struct Request<W> {
+struct UnitRequest<W> {
     ticket: u64,
     units: u32,
-    /// Units that were given to younger requests while this one was its plugin's first.
+    /// Units that went to younger requests while this one was its plugin's first.
     passed_by: u64,
     waiter: W,
 }
 
 /// A request that was granted.
-pub(super) struct Granted<W> {
+pub(super) struct GrantedRequest<W> {
     pub(super) plugin: PluginName,
     pub(super) units: u32,
     pub(super) waiter: W,
@@ -59,7 +60,7 @@ impl<W> FairQueue<W> {
         }
     }
 
-    /// Takes units at once if nobody is before this plugin; says whether it did.
+    /// Takes units at once if no request is before this one; says whether it did.
     pub(super) fn try_take(&mut self, plugin: &PluginName, units: u32) -> bool {
         if units == 0 {
             return self.accounts.get(plugin).is_none_or(|account| account.waiting.is_empty());
@@ -71,16 +72,16 @@ impl<W> FairQueue<W> {
         free
     }
 
-    /// Puts a request in line and returns its number.
+    /// Queues a request and returns its number.
     pub(super) fn wait(&mut self, plugin: &PluginName, units: u32, waiter: W) -> u64 {
         self.last_ticket += 1;
         self.waiting += 1;
-        let request = Request { ticket: self.last_ticket, units, passed_by: 0, waiter };
+        let request = UnitRequest { ticket: self.last_ticket, units, passed_by: 0, waiter };
         self.account(plugin).waiting.push_back(request);
         self.last_ticket
     }
 
-    /// Takes a request out of the line, if it is still there.
+    /// Removes a request from the queue, if it is still there.
     pub(super) fn withdraw(&mut self, plugin: &PluginName, ticket: u64) {
         let Some(account) = self.accounts.get_mut(plugin) else { return };
         let before = account.waiting.len();
@@ -89,8 +90,9 @@ impl<W> FairQueue<W> {
         self.forget_idle(plugin);
     }
 
-    /// Grants the next request, if what it asks for is free. To be called until there is none, after every other change.
-    pub(super) fn next(&mut self) -> Option<Granted<W>> {
+    /// Grants the next request if its units are free. Call it after every other change, until it
+    /// returns `None`.
+    pub(super) fn next(&mut self) -> Option<GrantedRequest<W>> {
         if self.waiting == 0 {
             return None;
         }
@@ -100,7 +102,7 @@ impl<W> FairQueue<W> {
         if units > self.free {
             return None;
         }
-        let Request { ticket, waiter, .. } = self.account(&plugin).waiting.pop_front()?;
+        let UnitRequest { ticket, waiter, .. } = self.account(&plugin).waiting.pop_front()?;
         self.waiting -= 1;
         self.take(&plugin, units);
         for account in self.accounts.values_mut() {
@@ -108,10 +110,10 @@ impl<W> FairQueue<W> {
                 first.passed_by += u64::from(units);
             }
         }
-        Some(Granted { plugin, units, waiter })
+        Some(GrantedRequest { plugin, units, waiter })
     }
 
-    /// Units come back from a plugin.
+    /// Takes units back from a plugin.
     pub(super) fn give_back(&mut self, plugin: &PluginName, units: u32) {
         if units == 0 {
             return;
@@ -137,7 +139,7 @@ impl<W> FairQueue<W> {
         self.free
     }
 
-    /// The units of each request that waits, the oldest first.
+    /// The units of each waiting request, the oldest first.
     #[cfg(test)]
     pub(super) fn requests(&self) -> Vec<u32> {
         let requests = self.accounts.values().flat_map(|account| &account.waiting);
@@ -146,7 +148,7 @@ impl<W> FairQueue<W> {
         by_age.into_values().collect()
     }
 
-    /// The first request of each plugin that waits: its rank, the least one first, and the plugin.
+    /// The first request of each waiting plugin: its rank (the least is next) and the plugin.
     fn firsts(&self) -> impl Iterator<Item = ((bool, u64, u64), &PluginName)> {
         self.accounts.iter().filter_map(|(plugin, account)| {
             let first = account.waiting.front()?;
@@ -156,7 +158,8 @@ impl<W> FairQueue<W> {
         })
     }
 
-    /// Whether the first request of this plugin would fit, but for what is kept: then others are not to wait for it.
+    /// Whether the first request of this plugin waits only because of kept units. Others do not
+    /// wait for it.
     fn is_kept_off(&self, plugin: &PluginName) -> bool {
         let Some(account) = self.accounts.get(plugin) else { return false };
         let Some(first) = account.waiting.front() else { return false };
@@ -166,7 +169,7 @@ impl<W> FairQueue<W> {
     fn may_take(&self, plugin: &PluginName, held: u32, units: u32) -> bool {
         let Some(left) = self.free.checked_sub(units) else { return false };
         let unserved = held == 0 && self.reserved_for.contains(plugin);
-        // Its first unit is one of those that are kept.
+        // The plugin's first unit is one of those that are kept.
         units == 0 || unserved && units == 1 || left >= (self.unserved - u32::from(unserved)).min(self.capacity / 2)
     }
 
@@ -186,12 +189,12 @@ impl<W> FairQueue<W> {
         self.accounts.get(plugin).map_or(0, |account| account.held)
     }
 
-    fn account(&mut self, plugin: &PluginName) -> &mut Account<W> {
-        // Looked up first, because most accounts are there and a name is cloned for a new one alone.
+    fn account(&mut self, plugin: &PluginName) -> &mut PluginAccount<W> {
+        // Looked up first, so that the name is cloned only for a new account.
         if !self.accounts.contains_key(plugin) {
-            self.accounts.insert(plugin.clone(), Account { held: 0, waiting: VecDeque::new() });
+            self.accounts.insert(plugin.clone(), PluginAccount { held: 0, waiting: VecDeque::new() });
         }
-        self.accounts.get_mut(plugin).expect("it is there by now")
+        self.accounts.get_mut(plugin).expect("it was just inserted")
     }
 
     fn forget_idle(&mut self, plugin: &PluginName) {

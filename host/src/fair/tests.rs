@@ -1,4 +1,5 @@
-//! What a fair pool promises, on its pure part for any order of calls, and on the pool as plugins use it.
+//! What a fair pool promises, on its pure part for any order of calls, and on the pool as plugins
+//! use it.
 
 use std::collections::{HashMap, HashSet};
 use std::pin::{Pin, pin};
@@ -7,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::queue::{FairQueue, Granted};
+use super::queue::{FairQueue, GrantedRequest};
 use super::{FairPermit, FairPool};
 use crate::event::PluginName;
 
@@ -101,7 +102,7 @@ fn number(name: &PluginName) -> usize {
 }
 
 fn settle(queue: &mut FairQueue<u64>, seen: &mut Seen) -> Result<(), TestCaseError> {
-    while let Some(Granted { plugin, units, waiter: id }) = queue.next() {
+    while let Some(GrantedRequest { plugin, units, waiter: id }) = queue.next() {
         let plugin = number(&plugin);
         let at = seen.waiting.iter().position(|(_, _, ticket)| *ticket == id).unwrap();
         seen.check_grant(plugin, units, id)?;

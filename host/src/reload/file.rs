@@ -1,5 +1,5 @@
-//! The configuration file, and the files of secrets and certificates that it names: read again when the content of one of
-//! them is another, and not before it has come to rest.
+//! The configuration file, and the secrets and certificates that it names. It is read again when
+//! the content of one of these files has changed and settled.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,49 +9,49 @@ use crate::config::{self, Config, Input, MakeSecrets, MissingPlugins};
 use crate::plugins::SETTLE_MS;
 use crate::{files, tasks};
 
-/// The most that is read of the file: beyond it, [`Config::load`] refuses it.
+/// The most bytes that are read of the file. [`Config::load`] refuses a longer one.
 const MAX_BYTES: u64 = 4 << 20;
 
-/// The content of the file, or `None` if it could not be read: [`Config::load`] says why.
-type Content = Option<Vec<u8>>;
+/// The content of the file; `None` if it could not be read ([`Config::load`] says why).
+type FileContent = Option<Vec<u8>>;
 
-/// What came of looking at the file.
-pub(super) enum Answer {
-    /// It is what was read last.
+/// The result of looking for a changed configuration.
+pub(super) enum ConfigChange {
+    /// Nothing has changed.
     Unchanged,
-    /// It is being written: to be looked at again.
+    /// A file is being written; look again soon.
     Unsettled,
-    /// It is another, and good.
+    /// The configuration has changed, and is valid.
     Good(Box<Config>),
-    /// It is another, and bad; why, for people.
+    /// The configuration has changed, and is invalid; why, for people.
     Bad(String),
 }
 
-/// The configuration file and what is known of it.
+/// The configuration file and what was read of it.
 #[derive(Debug)]
 pub(super) struct ConfigFile {
     path: PathBuf,
-    /// What was read last, good or bad; `None` before the first time.
-    read: Option<Content>,
-    /// The last content that was good.
-    taken: Option<Content>,
-    /// The other files, as they were when they were read for that.
+    /// What was read last, valid or not; `None` before the first time.
+    read: Option<FileContent>,
+    /// The last valid content.
+    accepted: Option<FileContent>,
+    /// The other files, as they were when `read` was read.
     inputs: Arc<Vec<Input>>,
     failed: bool,
 }
 
 /// All files at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Look {
-    file: Content,
+struct ConfigScan {
+    file: FileContent,
     inputs: Vec<config::Content>,
-    /// Whether one of the other files is not what was read.
-    is_another: bool,
+    /// Whether one of the other files has changed since it was read.
+    inputs_changed: bool,
 }
 
 impl ConfigFile {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, read: None, taken: None, inputs: Arc::default(), failed: false }
+        Self { path, read: None, accepted: None, inputs: Arc::default(), failed: false }
     }
 
     /// Every file whose change matters.
@@ -64,33 +64,33 @@ impl ConfigFile {
         self.read.is_none()
     }
 
-    /// Whether what was read last was bad.
+    /// Whether the last configuration was invalid.
     pub(super) fn has_failed(&self) -> bool {
         self.failed
     }
 
-    /// Reads the file if it or another that it names changed, or also if not with `again`. A secret that `running` has and
-    /// that is gone from its file is a mistake.
+    /// Reads the configuration if a file has changed, or in any case with `again`. A secret that
+    /// `running` has and whose file no longer has it is an error.
     ///
-    /// A file cut off in the middle can be valid TOML with half the routes, so only what was the same before and after
-    /// a wait, and after it was read, counts.
-    pub(super) async fn read(&mut self, again: bool, running: &Config) -> Answer {
-        let before = self.look().await;
-        if !again && self.read.as_ref() == Some(&before.file) && !before.is_another {
-            return Answer::Unchanged;
+    /// A truncated file can be valid TOML with half the routes. So a file counts only if it was the
+    /// same before and after a wait, and after it was read.
+    pub(super) async fn read(&mut self, again: bool, running: &Config) -> ConfigChange {
+        let before = self.scan().await;
+        if !again && self.read.as_ref() == Some(&before.file) && !before.inputs_changed {
+            return ConfigChange::Unchanged;
         }
         tokio::time::sleep(Duration::from_millis(SETTLE_MS)).await;
-        if self.look().await != before {
-            return Answer::Unsettled;
+        if self.scan().await != before {
+            return ConfigChange::Unsettled;
         }
-        // A host runs with a plugin that is missing since its start. The file that it runs with is no better or worse for
-        // that when only a secret has changed.
-        let is_running = self.taken.as_ref().is_none_or(|taken| *taken == before.file);
+        // A host may run with a missing plugin since its start. If only a secret has changed, the
+        // plugin may still be missing.
+        let is_running = self.accepted.as_ref().is_none_or(|accepted| *accepted == before.file);
         let missing = if is_running { MissingPlugins::Wait } else { MissingPlugins::Refuse };
         let (path, its_running) = (self.path.clone(), running.clone());
         let loaded = tasks::blocking(move || {
             let mut result = Config::load_with(&path, MakeSecrets::Yes, missing);
-            // Nor is another file that routes to it as before, and has a secret to change.
+            // The same holds for another file that misses no further plugin.
             if result.is_err()
                 && let Ok(config) = Config::load_with(&path, MakeSecrets::Yes, MissingPlugins::Wait)
                 && config.misses_no_more_than(&its_running)
@@ -103,9 +103,9 @@ impl ConfigFile {
             (result, inputs, settled)
         });
         let (result, inputs, settled) = loaded.await;
-        let after = self.look().await;
+        let after = self.scan().await;
         if after.file != before.file || !settled {
-            return Answer::Unsettled;
+            return ConfigChange::Unsettled;
         }
         self.read = Some(before.file);
         self.inputs = Arc::new(inputs);
@@ -114,20 +114,20 @@ impl ConfigFile {
         self.failed = result.is_err();
         match result {
             Ok(config) => {
-                self.taken = Some(after.file);
-                Answer::Good(Box::new(config))
+                self.accepted = Some(after.file);
+                ConfigChange::Good(Box::new(config))
             }
-            Err(problem) => Answer::Bad(problem),
+            Err(problem) => ConfigChange::Bad(problem),
         }
     }
 
-    async fn look(&self) -> Look {
+    async fn scan(&self) -> ConfigScan {
         let (path, inputs) = (self.path.clone(), Arc::clone(&self.inputs));
         tasks::blocking(move || {
             let file = files::read_regular(&path, MAX_BYTES).ok();
             let now: Vec<_> = inputs.iter().map(Input::content_now).collect();
-            let is_another = inputs.iter().zip(&now).any(|(input, now)| !input.was(now));
-            Look { file, inputs: now, is_another }
+            let inputs_changed = inputs.iter().zip(&now).any(|(input, now)| !input.was(now));
+            ConfigScan { file, inputs: now, inputs_changed }
         })
         .await
     }

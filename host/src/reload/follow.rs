@@ -1,7 +1,7 @@
-//! A few files that someone works on: tells when one of them is another.
+//! Follows a few files that somebody edits, and tells when one has changed.
 //!
-//! As in a host, events only make it look sooner, and what is still being written is left alone until it has come to
-//! rest. A file may be missing, and so may its folder: both are looked for until they are there.
+//! As in a host, events only make it scan sooner, and a file that is still being written counts
+//! when it has settled. A file or its folder may be missing; both are looked for until they exist.
 
 use std::fmt;
 use std::fs;
@@ -12,46 +12,46 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::Pace;
+use super::timing::ReloadTiming;
 use super::watch::{self, Watch};
 use crate::plugins::SETTLE_MS;
 
-/// What tells one state of a file from another; `None` for a file that cannot be found.
-type Stamp = Option<(u64, u64, u64, i64, i64)>;
+/// The metadata that tells one state of a file from another; `None` if there is no file.
+type FileMetadata = Option<(u64, u64, u64, i64, i64)>;
 
-/// Files and what was seen of them last.
+/// Files, and how they were at the last scan.
 pub struct Follow {
     files: Vec<PathBuf>,
-    seen: Vec<Stamp>,
-    pace: Pace,
+    observed: Vec<FileMetadata>,
+    timing: ReloadTiming,
     watch: Option<Watch>,
     wake: Arc<Notify>,
 }
 
 impl Follow {
-    /// Follows these files from what they are now. To be called before they are read, so that no change is missed.
+    /// Follows these files from now on. Call it before they are read, so that no change is missed.
     pub fn new(files: &[&Path]) -> Self {
-        // Someone waits for it; and to look costs one call a file.
-        let poll_ms = Pace::default().unwatched_poll_ms;
-        Self::with_pace(files, Pace { poll_ms, ..Pace::default() })
+        // Somebody waits for it, and a scan costs one system call a file.
+        let poll_ms = ReloadTiming::default().unwatched_poll_ms;
+        Self::with_timing(files, ReloadTiming { poll_ms, ..ReloadTiming::default() })
     }
 
-    fn with_pace(files: &[&Path], pace: Pace) -> Self {
+    fn with_timing(files: &[&Path], timing: ReloadTiming) -> Self {
         let absolute = |file: &&Path| std::path::absolute(file).unwrap_or_else(|_| (*file).to_owned());
         let files: Vec<PathBuf> = files.iter().map(absolute).collect();
-        let mut follow = Self { seen: look(&files), files, pace, watch: None, wake: Arc::new(Notify::new()) };
+        let mut follow = Self { observed: scan(&files), files, timing, watch: None, wake: Arc::new(Notify::new()) };
         follow.arm();
         follow
     }
 
-    /// Waits until something changed and has come to rest; returns the places in the list of the files it was.
+    /// Waits until files have changed and settled; returns their indices.
     pub async fn changed(&mut self) -> Vec<usize> {
         loop {
-            // Before looking, so that nothing can change unseen between the look and the watch.
+            // Before the scan, so that no change between the scan and the watch is missed.
             self.arm();
-            let now = look(&self.files);
-            if now == self.seen {
-                let pause_ms = if self.watch.is_some() { self.pace.poll_ms } else { self.pace.unwatched_poll_ms };
+            let now = scan(&self.files);
+            if now == self.observed {
+                let pause_ms = if self.watch.is_some() { self.timing.poll_ms } else { self.timing.unwatched_poll_ms };
                 tokio::select! {
                     () = self.wake.notified() => {}
                     () = tokio::time::sleep(Duration::from_millis(pause_ms)) => {}
@@ -59,9 +59,9 @@ impl Follow {
                 continue;
             }
             tokio::time::sleep(Duration::from_millis(SETTLE_MS)).await;
-            if look(&self.files) == now {
-                let changed = (0..now.len()).filter(|index| now[*index] != self.seen[*index]).collect();
-                self.seen = now;
+            if scan(&self.files) == now {
+                let changed = (0..now.len()).filter(|index| now[*index] != self.observed[*index]).collect();
+                self.observed = now;
                 return changed;
             }
         }
@@ -70,30 +70,30 @@ impl Follow {
     /// Starts watching, or starts again if a folder was replaced by another, as a build does.
     fn arm(&mut self) {
         let files: Vec<&Path> = self.files.iter().map(PathBuf::as_path).collect();
-        let places = watch::places(&[], &files);
-        if self.watch.as_ref().is_some_and(|watch| watch.is_at(&places)) {
+        let folders = watch::folders(&[], &files);
+        if self.watch.as_ref().is_some_and(|watch| watch.covers(&folders)) {
             return;
         }
         self.watch = None;
-        match places.and_then(|places| Watch::start(places, self.pace.debounce_ms, Arc::clone(&self.wake))) {
+        match folders.and_then(|folders| Watch::start(folders, self.timing.debounce_ms, Arc::clone(&self.wake))) {
             Ok(watch) => self.watch = Some(watch),
-            Err(error) => tracing::debug!(error, "cannot watch files, looking at them regularly instead"),
+            Err(error) => tracing::debug!(error, "cannot watch files, polling them instead"),
         }
     }
 }
 
 impl fmt::Debug for Follow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Follow").field("files", &self.files).field("seen", &self.seen).finish_non_exhaustive()
+        f.debug_struct("Follow").field("files", &self.files).field("observed", &self.observed).finish_non_exhaustive()
     }
 }
 
-fn look(files: &[PathBuf]) -> Vec<Stamp> {
-    let stamp = |file: &PathBuf| {
+fn scan(files: &[PathBuf]) -> Vec<FileMetadata> {
+    let metadata = |file: &PathBuf| {
         let found = fs::metadata(file).ok()?;
         Some((found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
     };
-    files.iter().map(stamp).collect()
+    files.iter().map(metadata).collect()
 }
 
 #[cfg(test)]
@@ -112,8 +112,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let [first, second] = ["first", "second"].map(|name| dir.path().join(name));
         fs::write(&first, "1").unwrap();
-        let pace = Pace { debounce_ms: 10, poll_ms: NEVER_MS, unwatched_poll_ms: NEVER_MS };
-        let mut follow = Follow::with_pace(&[&first, &second], pace);
+        let timing = ReloadTiming { debounce_ms: 10, poll_ms: NEVER_MS, unwatched_poll_ms: NEVER_MS };
+        let mut follow = Follow::with_timing(&[&first, &second], timing);
         fs::write(&first, "12").unwrap();
         assert_eq!(next(&mut follow).await, [0]);
         fs::write(dir.path().join("new"), "22").unwrap();
@@ -129,8 +129,8 @@ mod tests {
     async fn a_folder_that_is_made_later_or_replaced_is_found() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("target/plugin.wasm");
-        let pace = Pace { debounce_ms: 10, poll_ms: 10, unwatched_poll_ms: 10 };
-        let mut follow = Follow::with_pace(&[&file], pace);
+        let timing = ReloadTiming { debounce_ms: 10, poll_ms: 10, unwatched_poll_ms: 10 };
+        let mut follow = Follow::with_timing(&[&file], timing);
         for round in 1..3 {
             fs::create_dir(file.parent().unwrap()).unwrap();
             fs::write(&file, "x".repeat(round)).unwrap();

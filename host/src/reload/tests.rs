@@ -23,7 +23,7 @@ mod secrets;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// No look but for a reason: what a test sees was brought about by an event.
-const EVENTS_ONLY: Pace = Pace { debounce_ms: 20, poll_ms: 600_000, unwatched_poll_ms: 600_000 };
+const EVENTS_ONLY: ReloadTiming = ReloadTiming { debounce_ms: 20, poll_ms: 600_000, unwatched_poll_ms: 600_000 };
 
 /// A plugin that can be told from another: `mark` is in its bytes.
 fn good(mark: u32) -> String {
@@ -66,7 +66,7 @@ impl Site {
     }
 
     /// Starts the reloader and waits until it watches and has looked once.
-    async fn start(&mut self, pace: Pace) {
+    async fn start(&mut self, pace: ReloadTiming) {
         let (watched, swaps, shutdown) = (self.watched.clone(), Arc::clone(&self.swaps), self.shutdown.clone());
         let on_change = move || {
             swaps.fetch_add(1, Ordering::SeqCst);
@@ -225,7 +225,7 @@ async fn a_folder_put_in_the_place_of_the_old_one_is_watched() {
 async fn what_cannot_be_watched_is_looked_at_now_and_then() {
     let mut site = Site::new().await;
     fs::rename(site.path("plugins"), site.path("away")).unwrap();
-    site.start(Pace { unwatched_poll_ms: 5, ..EVENTS_ONLY }).await;
+    site.start(ReloadTiming { unwatched_poll_ms: 5, ..EVENTS_ONLY }).await;
     let trouble = site.watched.status.get().watch.unwrap();
     assert!(trouble.text.contains("plugins"), "{}", trouble.text);
     assert!(site.watched.shelf.load().loaded("a").is_some(), "what was loaded stays");

@@ -1,7 +1,7 @@
-//! The operating system's word that a folder changed.
+//! Watches folders by the means of the operating system.
 //!
-//! Folders are watched, not files: an editor puts a new file in the place of the old one. An event says nothing but
-//! "look"; what it is about is found by looking.
+//! Folders are watched, not files, because an editor replaces the file by a new one. An event only
+//! triggers a scan, which finds what has changed.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -13,85 +13,85 @@ use notify::{RecommendedWatcher, RecursiveMode};
 use notify_debouncer_full::{DebounceEventResult, Debouncer, NoCache, new_debouncer_opt};
 use tokio::sync::Notify;
 
-mod way;
+mod links;
 
-/// The most folders that are watched. Changes in others are seen by looking now and then.
-const MAX_PLACES: usize = 512;
+/// The most folders that are watched. Changes in others are found by polling.
+const MAX_FOLDERS: usize = 512;
 
-/// A folder, and what tells it from another that is put in its place.
+/// A folder, identified so that a replacement differs from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct WatchedFolder {
     path: PathBuf,
     device: u64,
     inode: u64,
 }
 
-/// The folders to watch, so that a change of what is in `dirs`, of `files`, and of any link on the way to them is seen.
+/// The folders to watch for changes in `dirs`, of `files`, and of any link on the way to them.
 ///
 /// # Errors
-/// One of `dirs` is not there. A file need not be.
-pub(super) fn places(dirs: &[&Path], files: &[&Path]) -> Result<Vec<Place>, String> {
+/// One of `dirs` does not exist. A file need not exist.
+pub(super) fn folders(dirs: &[&Path], files: &[&Path]) -> Result<Vec<WatchedFolder>, String> {
     let mut folders: Vec<PathBuf> = Vec::new();
     for dir in dirs {
         let entries = fs::read_dir(dir).map_err(|error| format!("{} cannot be read: {error}", dir.display()))?;
-        folders.extend(way::folders(dir));
-        // A link in it may lead to a folder below.
+        folders.extend(links::folders(dir));
+        // A link in the folder may lead to a folder elsewhere.
         for entry in entries.filter_map(Result::ok) {
             if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
-                folders.extend(way::folders(&entry.path()));
+                folders.extend(links::folders(&entry.path()));
             }
         }
     }
-    folders.extend(files.iter().flat_map(|file| way::folders(file)));
-    let mut places: Vec<Place> = Vec::new();
-    for folder in folders {
-        // The next look finds that it has gone.
-        let Ok(found) = fs::metadata(&folder) else { continue };
-        let place = Place { path: folder, device: found.dev(), inode: found.ino() };
-        let known = places.iter().any(|other| (other.device, other.inode) == (place.device, place.inode));
-        if !known && places.len() < MAX_PLACES {
-            places.push(place);
+    folders.extend(files.iter().flat_map(|file| links::folders(file)));
+    let mut watched: Vec<WatchedFolder> = Vec::new();
+    for path in folders {
+        // The next scan finds that the folder is gone.
+        let Ok(found) = fs::metadata(&path) else { continue };
+        let folder = WatchedFolder { path, device: found.dev(), inode: found.ino() };
+        let known = watched.iter().any(|other| (other.device, other.inode) == (folder.device, folder.inode));
+        if !known && watched.len() < MAX_FOLDERS {
+            watched.push(folder);
         }
     }
-    Ok(places)
+    Ok(watched)
 }
 
-/// Wakes its owner when something changes; ends when dropped.
+/// Notifies its owner of changes, until it is dropped.
 pub(super) struct Watch {
-    places: Vec<Place>,
+    folders: Vec<WatchedFolder>,
     _debouncer: Debouncer<RecommendedWatcher, NoCache>,
 }
 
 impl Watch {
-    /// Starts to watch. `wake` is notified once for all events of `debounce_ms`.
-    pub(super) fn start(places: Vec<Place>, debounce_ms: u64, wake: Arc<Notify>) -> Result<Self, String> {
+    /// Starts to watch. `wake` is notified once for all events within `debounce_ms`.
+    pub(super) fn start(folders: Vec<WatchedFolder>, debounce_ms: u64, wake: Arc<Notify>) -> Result<Self, String> {
         let window = Duration::from_millis(debounce_ms);
         let on_events = move |result: DebounceEventResult| {
             if means_change(&result) {
                 wake.notify_one();
             }
         };
-        // The debouncer's thread wakes once in a window, not four times as it would by itself.
+        // The debouncer's thread wakes once in a window; its default is four times.
         let config = notify::Config::default();
         let mut debouncer =
             new_debouncer_opt::<_, RecommendedWatcher, _>(window, Some(window), on_events, NoCache::new(), config)
                 .map_err(|error| format!("watching could not be started: {error}"))?;
-        for place in &places {
+        for folder in &folders {
             debouncer
-                .watch(&place.path, RecursiveMode::NonRecursive)
-                .map_err(|error| format!("{} cannot be watched: {error}", place.path.display()))?;
+                .watch(&folder.path, RecursiveMode::NonRecursive)
+                .map_err(|error| format!("{} cannot be watched: {error}", folder.path.display()))?;
         }
-        Ok(Self { places, _debouncer: debouncer })
+        Ok(Self { folders, _debouncer: debouncer })
     }
 
-    /// Whether these are the folders it watches.
-    pub(super) fn is_at(&self, places: &Result<Vec<Place>, String>) -> bool {
-        places.as_ref() == Ok(&self.places)
+    /// Whether these are the folders that it watches.
+    pub(super) fn covers(&self, folders: &Result<Vec<WatchedFolder>, String>) -> bool {
+        folders.as_ref() == Ok(&self.folders)
     }
 }
 
-/// Reading a file is an event too, and a round reads files: it must not wake itself. An error can mean that events were
-/// lost.
+/// Whether events can mean a change. Reading a file is an event too, and a round reads files, which
+/// must not trigger the next round. An error can mean that events were lost.
 fn means_change(result: &DebounceEventResult) -> bool {
     result.as_ref().map_or(true, |events| events.iter().any(|event| !event.kind.is_access()))
 }

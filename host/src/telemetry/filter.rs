@@ -1,21 +1,21 @@
-//! Reads `HOOKBOX_LOG`, and finds the mistakes in it that would make the log silent without a word.
+//! Reads `HOOKBOX_LOG`, and finds mistakes in it that would silence the log.
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
 use super::TelemetryError;
 
-/// What is logged if nobody says otherwise.
+/// The default filter.
 const DEFAULT: &str = "info";
 
-/// The log says what is wrong with its own filter, whatever the filter is. The libraries behind WASI have a word for much
-/// that a guest does, as often as it does it: they speak only if somebody asks for them by name. That also holds for what
-/// begins like this, as `wasmtime_wasi_http` does.
+/// Directives that hold unless the filter overrides them. Warnings about the filter itself are
+/// always logged. The WASI libraries log what guests do, as often as they do it, so they are off
+/// unless named; the prefix also covers `wasmtime_wasi_http`.
 const ALWAYS: &str = "wasmtime_wasi=off,hookbox::telemetry=warn";
 
 const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "off"];
 
-/// Modules of this crate that a target can name.
+/// The modules of this crate.
 const MODULES: [&str; 23] = [
     "admin",
     "app",
@@ -42,7 +42,7 @@ const MODULES: [&str; 23] = [
     "text",
 ];
 
-/// Libraries that log.
+/// The libraries that log.
 const LIBRARIES: [&str; 11] = [
     "axum",
     "hyper",
@@ -60,24 +60,25 @@ const LIBRARIES: [&str; 11] = [
 /// The target of lines that plugins log (`log = "forward"`).
 const PLUGIN: &str = "plugin";
 
-/// The filter, and what in it is likely to be a mistake.
+/// Returns the filter, and warnings about likely mistakes in it.
 pub(super) fn read(text: Option<String>) -> Result<(EnvFilter, Vec<String>), TelemetryError> {
     let text = text.unwrap_or_else(|| DEFAULT.to_owned());
     let refuse = |reason: String| TelemetryError::Filter { filter: text.clone(), reason };
     let directives: Vec<&str> = text.split(',').map(str::trim).filter(|directive| !directive.is_empty()).collect();
-    let mut doubts = Vec::new();
+    let mut warnings = Vec::new();
     for directive in &directives {
-        doubts.extend(judge(directive).map_err(refuse)?);
+        warnings.extend(check(directive).map_err(refuse)?);
     }
-    // Of two that fit, the longer name counts; of two that are alike, the last.
+    // Of two directives that match, the longer target counts; of two with the same target, the
+    // last.
     let filter =
         EnvFilter::try_new(format!("{ALWAYS},{}", directives.join(","))).map_err(|error| refuse(error.to_string()))?;
-    Ok((filter, doubts))
+    Ok((filter, warnings))
 }
 
-/// An error if a directive cannot be meant as it stands, a doubt if it names what logs nothing.
-fn judge(directive: &str) -> Result<Option<String>, String> {
-    // Spans and fields are for those who know.
+/// Checks a directive: an error if it is invalid, a warning if nothing logs under its target.
+fn check(directive: &str) -> Result<Option<String>, String> {
+    // Directives for spans and fields are not checked.
     if directive.contains(['[', '{']) {
         return Ok(None);
     }
@@ -85,25 +86,25 @@ fn judge(directive: &str) -> Result<Option<String>, String> {
         if !level.is_empty() && level.parse::<LevelFilter>().is_err() {
             return Err(format!("`{level}` is not a level{}; levels are {}", did_you_mean(level), LEVELS.join(", ")));
         }
-        return Ok(doubt(target));
+        return Ok(warning(target));
     }
     if directive.parse::<LevelFilter>().is_ok() {
         return Ok(None);
     }
-    let doubt = doubt(directive);
+    let warning = warning(directive);
     match near_level(directive) {
-        Some(level) if doubt.is_some() => {
+        Some(level) if warning.is_some() => {
             Err(format!("`{directive}` is neither a level nor a module that logs; did you mean `{level}`?"))
         }
-        _ => Ok(doubt),
+        _ => Ok(warning),
     }
 }
 
-fn doubt(target: &str) -> Option<String> {
+fn warning(target: &str) -> Option<String> {
     let (name, module) = target.split_once("::").map_or((target, None), |(name, rest)| (name, rest.split("::").next()));
     let known = match (name, module) {
         ("hookbox", Some(module)) => MODULES.iter().any(|known| known.starts_with(module)),
-        // A target is a prefix.
+        // A target matches as a prefix.
         _ => LIBRARIES.iter().chain(&["hookbox", PLUGIN]).any(|known| known.starts_with(name)),
     };
     if known && !name.is_empty() {
@@ -121,7 +122,7 @@ fn did_you_mean(word: &str) -> String {
     near_level(word).map(|level| format!("; did you mean `{level}`?")).unwrap_or_default()
 }
 
-/// The level that a mistyped word is likely to mean: also `err` and `warning`.
+/// The level that a mistyped word probably means, including `err` and `warning`.
 fn near_level(word: &str) -> Option<&'static str> {
     let word = word.to_ascii_lowercase();
     let longer = |level: &&str| word.len() > 2 && (level.starts_with(&word) || word.starts_with(*level));
@@ -142,7 +143,7 @@ mod tests {
         read(Some(text.to_owned())).expect_err(text).to_string()
     }
 
-    fn doubts(text: &str) -> Vec<String> {
+    fn warnings(text: &str) -> Vec<String> {
         read(Some(text.to_owned())).expect(text).1
     }
 
@@ -160,7 +161,7 @@ mod tests {
     #[test]
     fn a_target_that_logs_nothing_is_doubted() {
         assert_eq!(
-            doubts("info,hookbox::dispach=debug,hookbx=debug,acme"),
+            warnings("info,hookbox::dispach=debug,hookbx=debug,acme"),
             [
                 "HOOKBOX_LOG: nothing logs as `hookbox::dispach`; did you mean `hookbox::dispatch`?",
                 "HOOKBOX_LOG: nothing logs as `hookbx`; did you mean `hookbox`?",
@@ -184,9 +185,9 @@ mod tests {
             "wasmtime_wasi_http=debug",
             "warn,[request{id=1}]=debug",
         ] {
-            assert_eq!(doubts(text), Vec::<String>::new(), "{text}");
+            assert_eq!(warnings(text), Vec::<String>::new(), "{text}");
         }
-        assert!(read(None).is_ok_and(|(_, doubts)| doubts.is_empty()));
+        assert!(read(None).is_ok_and(|(_, warnings)| warnings.is_empty()));
     }
 
     #[test]

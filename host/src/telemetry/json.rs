@@ -12,38 +12,39 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::clock::{Clock, rfc3339};
 
-/// Fields that hold a list of names. `tracing` has no lists: they are given as `?list`, and what that writes is JSON.
+/// Fields that hold a list of names. `tracing` has no lists: they are given as `?list`, and what
+/// that writes is JSON.
 const LISTS: [&str; 3] = ["config.restart_needed", "plugins", "sources"];
 
-/// Writes each event as one line.
+/// Formats each event as one line.
 #[derive(Debug)]
-pub(super) struct Lines;
+pub(super) struct JsonFormat;
 
-impl<S, N> FormatEvent<S, N> for Lines
+impl<S, N> FormatEvent<S, N> for JsonFormat
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let mut line = Line::new(event.metadata().level().as_str());
+        let mut line = JsonLine::new(event.metadata().level().as_str());
         event.record(&mut line);
         writeln!(writer, "{}", line.end(event.metadata().target()))
     }
 }
 
-/// Writes one line to stderr whatever is filtered. Nothing can be done about a closed one.
+/// Writes one line to stderr, whatever the filter. If stderr is closed, the line is lost.
 pub(super) fn say(level: &str, message: &str, fields: &[(&str, Value)], target: &str) {
-    let mut line = Line::new(level);
+    let mut line = JsonLine::new(level);
     line.put("message", &message.into());
     fields.iter().for_each(|(name, value)| line.put(name, value));
     let line = format!("{}\n", line.end(target));
     let _ = io::stderr().lock().write_all(line.as_bytes());
 }
 
-/// A line that is being written.
-struct Line(String);
+/// A line that is being built.
+struct JsonLine(String);
 
-impl Line {
+impl JsonLine {
     fn new(level: &str) -> Self {
         Self(format!(r#"{{"timestamp":"{}","level":"{level}""#, rfc3339(Clock::system().now_ms())))
     }
@@ -60,7 +61,7 @@ impl Line {
     }
 }
 
-impl Visit for Line {
+impl Visit for JsonLine {
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.put(field.name(), &value.into());
     }
@@ -96,11 +97,11 @@ mod tests {
 
     use super::*;
 
-    /// Keeps what is written.
+    /// Keeps the lines in memory.
     #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
+    struct MemoryWriter(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Kept {
+    impl Write for MemoryWriter {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -112,9 +113,9 @@ mod tests {
     }
 
     fn logged(log: impl FnOnce()) -> Value {
-        let kept = Kept::default();
+        let kept = MemoryWriter::default();
         let writer = kept.clone();
-        let lines = tracing_subscriber::fmt().event_format(Lines).with_writer(move || writer.clone()).finish();
+        let lines = tracing_subscriber::fmt().event_format(JsonFormat).with_writer(move || writer.clone()).finish();
         tracing::subscriber::with_default(lines, log);
         let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text.matches('\n').count(), 1, "{text}");

@@ -37,7 +37,7 @@ fn in_use(config: &Config) -> Option<[String; 2]> {
 }
 
 impl Site {
-    async fn with_volume(pace: Pace) -> Self {
+    async fn with_volume(pace: ReloadTiming) -> Self {
         let mut site = Self::new().await;
         swap(&site, 1, &format!("{FIRST}\n"));
         site.replace("config.toml", format!("{}{SOURCE}", config_text("\"x.*\" = \"a\"")));
@@ -129,7 +129,7 @@ async fn a_secret_is_taken_without_an_event_and_while_a_plugin_is_missing() {
     swap(&site, 1, FIRST);
     site.replace("config.toml", format!("{}{SOURCE}", config_text("\"x.*\" = \"a\"")));
     fs::rename(site.path("plugins"), site.path("away")).unwrap();
-    site.start(Pace { unwatched_poll_ms: 5, ..EVENTS_ONLY }).await;
+    site.start(ReloadTiming { unwatched_poll_ms: 5, ..EVENTS_ONLY }).await;
     site.until_uses(FIRST).await;
     swap(&site, 2, SECOND);
     site.until_uses(SECOND).await;

@@ -1,7 +1,8 @@
-//! The way to a file: every folder in which something can be put that makes the path lead elsewhere.
+//! Finds every folder whose change can make a path lead to another file.
 //!
-//! A path leads through links: `..data` in a volume of Kubernetes, `current` in front of a release. Whoever swaps one
-//! changes the folder it stands in, and neither the file nor the folder that the file is in.
+//! A path may lead through links: `..data` in a volume of Kubernetes, `current` in front of a
+//! release. Replacing a link changes the folder that contains the link, and neither the file nor
+//! the folder of the file.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -11,8 +12,8 @@ use std::path::{Component, Path, PathBuf};
 /// The most links that are followed, as in Linux.
 const MAX_LINKS: u32 = 40;
 
-/// The folders that hold a link on the way to `path`, and the one in which the way ends: `path` itself if it is a folder,
-/// else the one it is in, or the last that is there.
+/// The folders that contain a link on the way to `path`, and the folder at its end: `path` itself
+/// if it is a folder, else its parent, or the last one on the way that exists.
 pub(super) fn folders(path: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let (mut here, mut links) = (PathBuf::from("/"), 0);
@@ -36,7 +37,7 @@ pub(super) fn folders(path: &Path) -> Vec<PathBuf> {
                 }
             }
             Ok(kind) if kind.is_dir() => here = next,
-            // A file, or nothing: the way ends here.
+            // A file, or nothing: the path ends here.
             _ => break,
         }
     }

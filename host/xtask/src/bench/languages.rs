@@ -108,7 +108,11 @@ fn judge(rows: &[Row]) -> Result {
     let all = rows.iter().find(|row| (row.language, row.instance) == (one.language, one.instance));
     let gain = all.map_or(0.0, |all| all.settled_per_second / one.settled_per_second);
     let said = format!("fresh {} on all cores makes {gain:.2} times what it makes on one", one.language);
-    if gain < MIN_GAIN { Err(format!("{said}, and has to make {MIN_GAIN} times")) } else { Ok(say(&said)) }
+    if gain < MIN_GAIN {
+        return Err(format!("{said}, and has to make {MIN_GAIN} times"));
+    }
+    say(&said);
+    Ok(())
 }
 
 fn measure(

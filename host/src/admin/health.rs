@@ -176,7 +176,7 @@ fn attention(admin: &Admin, stats: &store::Stats) -> (u64, Vec<Trouble>) {
         "missing" => open(name) == 0 && !routes.iter().any(|route| route.plugins.contains(name)),
         state => matches!(state, "loaded" | "compiling"),
     };
-    let known = known_plugins(&shelf, &stats);
+    let known = known_plugins(&shelf, stats);
     let plugins = known.into_iter().filter(|(name, slot)| !fine(name, slot)).map(|(name, slot)| {
         let held = slot.held.as_ref().map(|held| {
             format!("its file asks for {} and nothing runs: let it in with `{}`", held.asks_for(), held.command())

@@ -6,6 +6,7 @@ use secrecy::SecretSlice;
 
 /// How a request is authenticated.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each source, and nearly all have a signature")]
 pub enum Verify {
     /// Not at all: `scheme = "none"`, warned about at every start.
     None,

@@ -131,8 +131,11 @@ fn query_value<'a>(head: &'a Head, name: &str) -> Option<Cow<'a, [u8]>> {
     form::field(head.uri.query()?.as_bytes(), name).ok().flatten()
 }
 
-/// Name and value of every field, decoded, sorted by both; equal pairs once, as Twilio signs them.
-fn sorted_fields(body: &[u8]) -> Vec<(Cow<'_, [u8]>, Cow<'_, [u8]>)> {
+/// Name and value of a form's field, decoded.
+type FormField<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
+
+/// Every field, sorted by both; equal pairs once, as Twilio signs them.
+fn sorted_fields(body: &[u8]) -> Vec<FormField<'_>> {
     let mut fields: Vec<_> = form::fields(body).collect();
     fields.sort_unstable();
     fields.dedup();

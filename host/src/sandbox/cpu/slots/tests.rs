@@ -67,7 +67,10 @@ async fn plugins_that_compute_leave_a_core_when_there_are_several_of_them() {
     let mut guests = JoinSet::new();
     for _ in 0..2 {
         let (one, both) = (one.clone(), both.clone());
-        guests.spawn(async move { one.run(computes(1, || drop(both.wait())), &cpu_bound()).await });
+        let meet = move || {
+            both.wait();
+        };
+        guests.spawn(async move { one.run(computes(1, meet), &cpu_bound()).await });
     }
     guests.join_all().await;
 }

@@ -161,13 +161,13 @@ fn a_compiled_plugin_that_run_has_kept_is_not_compiled_again_by_check() {
     assert_eq!(kept(&site), 1);
     site.put("config.toml", "[plugins.fine]\n");
     std::fs::remove_file(site.path("plugins/refuses.wat")).unwrap();
-    // Who looks there without compiling has no need of a place for temporary files.
+    // Who looks there without compiling needs no folder for temporary files.
     let check = || site.command(&["check"]).env("TMPDIR", site.path("absent")).output().unwrap();
     let found = check();
     assert!(String::from_utf8_lossy(&found.stdout).contains("fine  handler@0.1.0"), "{found:?}");
     std::fs::remove_dir_all(site.path("users-cache")).unwrap();
     let anew = check();
-    assert!(String::from_utf8_lossy(&anew.stderr).contains("could not be given a file"), "{anew:?}");
+    assert!(String::from_utf8_lossy(&anew.stderr).contains("could not be given a temporary file"), "{anew:?}");
     assert!(!site.path("users-cache").exists() && !site.path("data").exists(), "check creates nothing");
 }
 

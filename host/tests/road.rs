@@ -49,28 +49,6 @@ fn only(page: &Value) -> Option<Value> {
     items.first().cloned()
 }
 
-#[cfg(target_os = "linux")]
-#[test]
-fn all_threads_of_the_host_take_the_shortest_turns_that_the_kernel_grants() {
-    let site = clone();
-    let host = serve(&site);
-    let turn = |thread: &Path| {
-        let scheduled = std::fs::read_to_string(thread.join("sched")).ok()?;
-        let line = scheduled.lines().find(|line| line.starts_with("se.slice"))?;
-        line.split(':').next_back()?.trim().parse::<u64>().ok()
-    };
-    // Before 6.12 the kernel takes no wishes, and not every kernel tells.
-    let version = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    let version: Vec<u32> = version.split(['.', '-']).map_while(|number| number.trim().parse().ok()).collect();
-    if version.as_slice() < [6, 12].as_slice() || turn(Path::new("/proc/thread-self")).is_none() {
-        return;
-    }
-    let threads = std::fs::read_dir(Path::new("/proc").join(host.pid().to_string()).join("task")).unwrap();
-    let turns: Vec<_> = threads.filter_map(|thread| turn(&thread.unwrap().path())).collect();
-    assert!(turns.len() > 8, "the host has its threads: {turns:?}");
-    assert!(turns.iter().all(|ns| *ns == 100_000), "{turns:?}");
-}
-
 #[test]
 fn a_sent_event_runs_its_plugin_and_the_plugins_event_runs_the_next() {
     let site = clone();

@@ -15,7 +15,8 @@ use crate::run::Result;
 const MARGIN_PERCENT: u64 = 15;
 
 const HEADER: &str = "\
-# Instructions of one round of a stage, as callgrind counts them in the build of the tests; see docs/design/measurements.md.
+# Instructions of one round of a stage, as callgrind counts them in the build of the tests.
+# docs/design/measurements.md says more.
 # Written by `cargo xtask counts --update`. `cargo xtask counts` fails if a stage takes 15 % more than this.
 # The stage `invoke-fresh` cannot run under valgrind; host/xtask/src/counts.rs says why.
 ";

@@ -190,7 +190,7 @@ fn there_is_a_guest_for_every_kind_of_attack() {
 
 #[test]
 fn a_guest_that_the_benchmark_of_guests_leaves_out_is_in_that_of_attacks() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("xtask/src/bench/attacks");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/src/attacks");
     let files = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path());
     let files = files.filter(|file| file.extension().is_some_and(|ending| ending == "rs"));
     let attacks: String = files.map(|file| std::fs::read_to_string(file).unwrap()).collect();

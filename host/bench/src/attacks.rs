@@ -17,7 +17,7 @@ use self::judge::{Acks, Known, Measured, Summary, Verdict};
 use self::turn::Turn;
 use super::Options;
 use super::figures::{Figure, Wanted};
-use crate::run::{Result, say};
+use hookbox_tools::{Result, say};
 
 mod backlog;
 mod client;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::neighbours::percentiles;
-use crate::run::Result;
+use hookbox_tools::Result;
 
 /// Writes that are timed.
 const WRITES: usize = 1_000;

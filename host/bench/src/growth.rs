@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::figures::{self, Figure};
 use super::{Options, Scratch};
-use crate::run::{Result, install};
+use hookbox_tools::{Result, install};
 
 mod beside;
 mod events;

@@ -16,7 +16,7 @@ use super::Options;
 use super::neighbours::{Latencies, MAX_ROWS, measure, most_beside_ms, percentiles, send_steadily};
 use super::receivers::{Receiver, Running, plugin};
 use super::watch::{ask, drain, until_loaded};
-use crate::run::{Result, cargo, output, say};
+use hookbox_tools::{Result, cargo, output, say};
 
 /// For each guest, unless something else is said.
 const SECONDS: u32 = 3;

@@ -18,7 +18,7 @@ use super::receivers::{Receiver, empty, is_built, plugin};
 use super::requests::{HANDLED, Requests, Spec};
 use super::watch::{Accepted, Before, ask, drain, until_loaded};
 use super::wrk::{self, Closed};
-use crate::run::{Result, install, say};
+use hookbox_tools::{Result, install, say};
 
 /// Language, file below `plugins/`, and whether its instances can be kept: a command runs once.
 const LANGUAGES: [(&str, &str, bool); 5] = [

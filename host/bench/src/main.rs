@@ -7,8 +7,9 @@
 //! hookbox accepted = stored = settled is checked, and a difference is an error.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
-use crate::run::{Result, cargo, run, say, target_dir};
+use hookbox_tools::{Result, cargo, run, say, target_dir};
 
 mod answer;
 mod attacks;
@@ -49,7 +50,7 @@ enum Kind {
 
 /// How the benchmark is run.
 #[derive(Debug, Default)]
-pub(crate) struct Options {
+struct Options {
     kind: Kind,
     /// Measures only what has one of these in its name.
     only: Vec<String>,
@@ -74,7 +75,7 @@ const USAGE: &str = "bench takes --growth, --neighbours, --hostile, --attacks or
 
 impl Options {
     /// Reads what stands behind `bench`.
-    pub(crate) fn parse(arguments: &[&str]) -> Result<Self> {
+    fn parse(arguments: &[&str]) -> Result<Self> {
         let mut options = Self::default();
         let mut left = arguments.iter();
         while let Some(argument) = left.next() {
@@ -138,8 +139,20 @@ impl Drop for Scratch {
     }
 }
 
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match Options::parse(&arguments).and_then(|options| bench(&options)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Builds the release binaries, sets everything up, measures, prints.
-pub(crate) fn bench(options: &Options) -> Result {
+fn bench(options: &Options) -> Result {
     if let Some(host) = &options.host {
         receivers::HOST.set(host.clone()).expect("it is set here alone");
     } else {

@@ -17,7 +17,7 @@ use super::Options;
 use super::receivers::Receiver;
 use super::requests::sign;
 use super::watch::{ask, drain};
-use crate::run::{Result, root, say};
+use hookbox_tools::{Result, root, say};
 
 /// Twice a round, in seconds.
 const SECONDS: u32 = 10;

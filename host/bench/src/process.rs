@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::run::Result;
+use hookbox_tools::Result;
 
 /// In which the kernel tells processor time, on every architecture.
 const TICKS_PER_SECOND: u32 = 100;

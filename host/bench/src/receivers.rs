@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::requests::SECRET;
 use super::rivals;
-use crate::run::{Result, root, say, target_dir};
+use hookbox_tools::{Result, root, say, target_dir};
 
 /// How long one may take to end before it is killed.
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::run::{Result, say};
+use hookbox_tools::{Result, say};
 
 /// The secret of every receiver.
 pub(super) const SECRET: &str = "whsec_a_secret_for_the_benchmark";

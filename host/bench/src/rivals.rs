@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::receivers::Receiver;
-use crate::run::{Result, command, run, say};
+use hookbox_tools::{Result, command, run, say};
 
 /// As Flask's documentation starts it.
 pub(super) const GUNICORN: &str = ".venv/bin/gunicorn --workers 4 --bind 127.0.0.1:0 app:app";

@@ -7,7 +7,7 @@ use super::requests::Requests;
 use super::steady::{self, Steady};
 use super::watch::{self, Accepted, Before};
 use super::wrk::{self, Closed};
-use crate::run::{Result, say};
+use hookbox_tools::{Result, say};
 
 /// The plugin of a host with a route, by name.
 pub(super) const PLUGIN: &str = "handler";

@@ -18,7 +18,7 @@ use mio::{Events, Poll, Token, Waker};
 
 use self::connection::Connection;
 use super::requests::Requests;
-use crate::run::Result;
+use hookbox_tools::Result;
 
 mod connection;
 

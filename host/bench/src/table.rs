@@ -11,7 +11,7 @@ use super::requests::{HANDLED, Requests, Spec};
 use super::rivals::Rivals;
 use super::rows::{Bodies, PLUGIN, Plan, Row};
 use super::{Options, Scratch, disk};
-use crate::run::{Result, install, say};
+use hookbox_tools::{Result, install, say};
 
 /// Length of the bodies.
 const SMALL_BYTES: usize = 230;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::receivers::Running;
-use crate::run::Result;
+use hookbox_tools::Result;
 
 /// How long the backlog may take to drain after the load before the run counts as failed.
 const DRAIN: Duration = Duration::from_secs(120);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::requests::Requests;
-use crate::run::{Result, command, output};
+use hookbox_tools::{Result, command, output};
 
 /// Threads of the load generator.
 const THREADS: usize = 2;

@@ -1,4 +1,4 @@
-//! Other programs, run so that one sees what is run.
+//! Runs other programs and shows what is run: shared by `cargo xtask` and the benchmark. Never shipped.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, IsTerminal};
@@ -6,30 +6,31 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 
-/// What is wrong, for people.
-pub(crate) type Result<T = ()> = std::result::Result<T, String>;
+/// A value, or a message that says what is wrong.
+pub type Result<T = ()> = std::result::Result<T, String>;
 
 /// The root of the repository.
-pub(crate) fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     let host = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
-    host.and_then(Path::parent).expect("host/xtask/ stands two floors below the root").to_owned()
+    host.and_then(Path::parent).expect("host/tools/ stands two floors below the root").to_owned()
 }
 
 /// Where cargo puts what it builds.
-pub(crate) fn target_dir() -> PathBuf {
+pub fn target_dir() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
 }
 
 /// `program` with `arguments`, separated by spaces, in the root of the repository.
-pub(crate) fn command(program: &str, arguments: &str) -> Command {
+pub fn command(program: &str, arguments: &str) -> Command {
     let mut command = Command::new(program);
     command.args(arguments.split_whitespace()).current_dir(root());
     command
 }
 
-/// Cargo, the one that runs this. What it tells this program about its package is kept from it: build scripts that look at
-/// these variables (ring's does) would take them for a change, and half of the host would be compiled once more.
-pub(crate) fn cargo(arguments: &str) -> Command {
+/// Cargo, the one that runs this program, without the variables that describe this program's package:
+/// build scripts that read them (ring's does) would take them for a change, and half of the host would
+/// be compiled once more.
+pub fn cargo(arguments: &str) -> Command {
     let mut cargo = command(&std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()), arguments);
     for (name, _) in std::env::vars_os() {
         if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|start| name.to_string_lossy().starts_with(start)) {
@@ -39,15 +40,27 @@ pub(crate) fn cargo(arguments: &str) -> Command {
     cargo
 }
 
-/// Runs it and shows it; an error if it fails.
-pub(crate) fn run(command: &mut Command) -> Result {
+/// Shows the command and runs it.
+///
+/// # Errors
+///
+/// If it does not start, or fails.
+pub fn run(command: &mut Command) -> Result {
     let shown = show(command);
     let status = command.status().map_err(|error| format!("failed to start `{shown}`: {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("`{shown}` ended with {status}")) }
 }
 
-/// Runs it, shows it, and hands every line it prints to `line` on top.
-pub(crate) fn run_reading(command: &mut Command, mut line: impl FnMut(&str)) -> Result {
+/// Shows the command, runs it, and hands every line it prints to `line` as well.
+///
+/// # Errors
+///
+/// If it does not start, or fails.
+///
+/// # Panics
+///
+/// If standard output is closed while the command prints.
+pub fn run_reading(command: &mut Command, mut line: impl FnMut(&str)) -> Result {
     let shown = show(command);
     let failed = |error: std::io::Error| format!("failed to run `{shown}`: {error}");
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
@@ -65,8 +78,12 @@ pub(crate) fn run_reading(command: &mut Command, mut line: impl FnMut(&str)) -> 
     if status.success() { Ok(()) } else { Err(format!("`{shown}` ended with {status}")) }
 }
 
-/// What it prints, silently; an error if it fails.
-pub(crate) fn output(command: &mut Command) -> Result<String> {
+/// Runs the command without showing it and returns what it prints.
+///
+/// # Errors
+///
+/// If it does not start, fails, or prints something that is not text.
+pub fn output(command: &mut Command) -> Result<String> {
     let shown = text(command);
     let output = command.output().map_err(|error| format!("failed to start `{shown}`: {error}"))?;
     if !output.status.success() {
@@ -76,7 +93,11 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 }
 
 /// Installs a program that Debian has under its own name, if it is missing.
-pub(crate) fn install(program: &str) -> Result {
+///
+/// # Errors
+///
+/// If it is missing and cannot be installed.
+pub fn install(program: &str) -> Result {
     if output(command(program, "--version").env("LC_ALL", "C")).is_err_and(|error| error.contains("failed to start")) {
         say(&format!("installing {program}"));
         let update = run(&mut command("apt-get", "update -q"));
@@ -89,8 +110,8 @@ pub(crate) fn install(program: &str) -> Result {
     Ok(())
 }
 
-/// Says what is done next.
-pub(crate) fn say(what: &str) {
+/// Prints what is done next.
+pub fn say(what: &str) {
     let bold = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     if bold { eprintln!("\x1b[1m==> {what}\x1b[0m") } else { eprintln!("==> {what}") }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::host::{ATTACKED, ATTACKER, Binary, Host, Site};
 use super::turn::Turn;
 use super::{Attack, Beside};
-use crate::bench::figures::{Figure, Wanted};
-use crate::run::Result;
+use crate::figures::{Figure, Wanted};
+use hookbox_tools::Result;
 
 /// The type that leads to the attacker.
 const KIND: &str = "attack.one";

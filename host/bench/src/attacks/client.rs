@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use mio::{Events, Poll, Registry, Token};
 
 use super::talk::{Heard, Talk};
-use crate::run::Result;
+use hookbox_tools::Result;
 
 /// How long an answer may take; later ones do not count as answers.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);

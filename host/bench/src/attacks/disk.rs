@@ -8,9 +8,9 @@ use super::client::{Load, send};
 use super::host::{ATTACKED, ATTACKER, Binary, FAR, Host, Site};
 use super::turn::Turn;
 use super::{Attack, Beside, Good};
-use crate::bench::figures::{Figure, Wanted};
-use crate::bench::watch::Counts;
-use crate::run::Result;
+use crate::figures::{Figure, Wanted};
+use crate::watch::Counts;
+use hookbox_tools::Result;
 
 /// `max_size`, and the most that there may be on the disk: a quarter more, and the log that is moved into the database.
 const MAX_SIZE_MIB: f64 = 64.0;

@@ -7,8 +7,8 @@ use super::client::{Load, send};
 use super::host::{ATTACKED, Binary, FAR, Host, Site};
 use super::turn::Turn;
 use super::{Acks, Attack, Beside, Good, idle, slow};
-use crate::bench::figures::{Figure, Wanted};
-use crate::run::Result;
+use crate::figures::{Figure, Wanted};
+use hookbox_tools::Result;
 
 /// Idle connections: more than a host takes, half as many again, and twice as many.
 const IDLE: [usize; 3] = [4_200, 6_000, 9_000];

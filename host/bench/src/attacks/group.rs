@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::run::Result;
+use hookbox_tools::Result;
 
 /// Where version 1 has its memory controller, and version 2 everything.
 const V1: &str = "/sys/fs/cgroup/memory";

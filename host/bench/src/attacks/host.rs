@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use super::client::{Answer, Load, send};
 use super::group::Group;
-use crate::bench::neighbours::SENDER_NICE;
-use crate::bench::receivers::{Receiver, Running, plugin};
-use crate::bench::requests::{SECRET, sign};
-use crate::bench::watch::{Counts, ask, counts};
-use crate::run::{Result, root, target_dir};
+use crate::neighbours::SENDER_NICE;
+use crate::receivers::{Receiver, Running, plugin};
+use crate::requests::{SECRET, sign};
+use crate::watch::{Counts, ask, counts};
+use hookbox_tools::{Result, root, target_dir};
 
 /// The plugin and the source of an attack.
 pub(super) const ATTACKER: &str = "attacker";

@@ -10,7 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::talk::open;
 use super::turn::Turn;
-use crate::run::Result;
+use hookbox_tools::Result;
 
 /// Connections that are opened in a second, at most: until all are there, and from then on.
 const FIRST_PER_SECOND: usize = 4_000;

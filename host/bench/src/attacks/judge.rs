@@ -1,8 +1,8 @@
 //! What was measured of an attack, and whether its lines hold. Pure: figures in, a verdict out.
 
 use super::client::Answer;
-use crate::bench::figures::{Figure, Wanted};
-use crate::bench::neighbours::percentiles;
+use crate::figures::{Figure, Wanted};
+use crate::neighbours::percentiles;
 
 /// How much of the good requests has to be acknowledged, in percent.
 const ANSWERED: f64 = 99.9;

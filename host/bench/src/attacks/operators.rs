@@ -4,7 +4,7 @@ use super::client::{Load, send};
 use super::host::{Binary, Host, NEAR, Site};
 use super::turn::Turn;
 use super::{Acks, Attack, Good};
-use crate::run::Result;
+use hookbox_tools::Result;
 
 /// Events that are stored.
 const STORED: usize = 30_000;

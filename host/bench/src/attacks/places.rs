@@ -9,10 +9,10 @@ use serde_json::Value;
 use super::host::{ATTACKED, Binary, GOOD, Host, Site};
 use super::turn::Turn;
 use super::{Attack, Beside, Good};
-use crate::bench::figures::{Figure, Wanted};
-use crate::bench::neighbours::{MAX_ROWS, percentiles};
-use crate::bench::watch::ask;
-use crate::run::Result;
+use crate::figures::{Figure, Wanted};
+use crate::neighbours::{MAX_ROWS, percentiles};
+use crate::watch::ask;
+use hookbox_tools::Result;
 
 /// Events for each of them: four times what it may run at once.
 const EVENTS: usize = 64;
@@ -105,7 +105,7 @@ fn waits(page: &Value, beside: &Beside) -> Result<Vec<f64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::attacks::client::Answer;
+    use crate::attacks::client::Answer;
 
     #[test]
     fn an_event_waits_from_when_it_was_due_until_its_attempt_begins() {

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::judge::{ACK_LINE, ANSWERED_LINE, Summary};
 use super::{GOOD_RATE, KNOWN, Row, Verdict};
-use crate::bench::Options;
-use crate::bench::figures::{Figure, Wanted};
+use crate::Options;
+use crate::figures::{Figure, Wanted};
 
 /// Shows a row as soon as it is measured, beside the answer.
 pub(super) fn show(row: &Row) {

@@ -8,10 +8,10 @@ use super::client::{Load, send};
 use super::host::{ATTACKED, Binary, FAR, Host, Site};
 use super::turn::Turn;
 use super::{Attack, Beside, Good};
-use crate::bench::figures::{Figure, Wanted};
-use crate::bench::process::resident_mib;
-use crate::bench::watch::ask;
-use crate::run::Result;
+use crate::figures::{Figure, Wanted};
+use crate::process::resident_mib;
+use crate::watch::ask;
+use hookbox_tools::Result;
 
 /// Retries for as long as anybody looks.
 const FOREVER: &str = "retry = { max_attempts = 1000, initial = \"1s\", factor = 1.0 }\n";

@@ -9,8 +9,8 @@ use mio::{Events, Interest, Poll, Registry, Token};
 
 use super::talk::open;
 use super::turn::Turn;
-use crate::bench::requests::sign;
-use crate::run::Result;
+use crate::requests::sign;
+use hookbox_tools::Result;
 
 /// Connections, and what all of them send in a second.
 const CONNECTIONS: usize = 310;

@@ -7,7 +7,7 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 
-use crate::bench::answer::Head;
+use crate::answer::Head;
 
 /// How much is read in one go, in bytes.
 const PIECE: usize = 64 << 10;

@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::bench::process::thread_cpu;
-use crate::run::Result;
+use crate::process::thread_cpu;
+use hookbox_tools::Result;
 
 /// How long an attacker may take to begin.
 const BEGINNING: Duration = Duration::from_secs(30);

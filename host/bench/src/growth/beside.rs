@@ -3,15 +3,15 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::bench::figures::{Figure, Wanted};
-use crate::bench::process::resident_mib;
-use crate::bench::receivers::{Receiver, Running, plugin};
-use crate::bench::requests::{HANDLED, Requests, Spec};
-use crate::bench::rows::PLUGIN;
-use crate::bench::steady::{self, Steady};
-use crate::bench::watch::{Accepted, Before, until_loaded};
-use crate::bench::wrk::{self, Closed};
-use crate::run::{Result, say};
+use crate::figures::{Figure, Wanted};
+use crate::process::resident_mib;
+use crate::receivers::{Receiver, Running, plugin};
+use crate::requests::{HANDLED, Requests, Spec};
+use crate::rows::PLUGIN;
+use crate::steady::{self, Steady};
+use crate::watch::{Accepted, Before, until_loaded};
+use crate::wrk::{self, Closed};
+use hookbox_tools::{Result, say};
 
 /// Turns; every other one the full host goes first.
 const ROUNDS: usize = 4;

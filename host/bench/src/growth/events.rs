@@ -4,12 +4,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::beside::{beside, fill, handler, routes};
-use crate::bench::figures::{Figure, Wanted};
-use crate::bench::neighbours::send_steadily;
-use crate::bench::receivers::{Receiver, Running};
-use crate::bench::requests::HANDLED;
-use crate::bench::watch::{PARKED, counts, until_loaded};
-use crate::run::{Result, say};
+use crate::figures::{Figure, Wanted};
+use crate::neighbours::send_steadily;
+use crate::receivers::{Receiver, Running};
+use crate::requests::HANDLED;
+use crate::watch::{PARKED, counts, until_loaded};
+use hookbox_tools::{Result, say};
 
 /// The type of those that wait, whose route leads to a plugin that cannot be loaded.
 const WAITS: &str = "avatar_video.fail";

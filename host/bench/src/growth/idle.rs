@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::bench::figures::{Figure, Wanted};
-use crate::bench::process::{cpu, resident_mib};
-use crate::bench::receivers::{Receiver, plugin};
-use crate::bench::watch::until_loaded;
-use crate::run::{Result, say};
+use crate::figures::{Figure, Wanted};
+use crate::process::{cpu, resident_mib};
+use crate::receivers::{Receiver, plugin};
+use crate::watch::until_loaded;
+use hookbox_tools::{Result, say};
 
 /// Until the start is over.
 const CALM: Duration = Duration::from_secs(3);

@@ -7,13 +7,13 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::beside::{beside, handler, routes};
-use crate::bench::figures::{Figure, Wanted};
-use crate::bench::neighbours::send_steadily;
-use crate::bench::process::resident_mib;
-use crate::bench::receivers::{Receiver, Running, empty, plugin};
-use crate::bench::requests::HANDLED;
-use crate::bench::watch::{ask, drain, until_loaded};
-use crate::run::{Result, root, say};
+use crate::figures::{Figure, Wanted};
+use crate::neighbours::send_steadily;
+use crate::process::resident_mib;
+use crate::receivers::{Receiver, Running, empty, plugin};
+use crate::requests::HANDLED;
+use crate::watch::{ask, drain, until_loaded};
+use hookbox_tools::{Result, root, say};
 
 /// Small components, each another file.
 const PLUGINS: usize = 500;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
-use crate::bench::answer::Head;
+use crate::answer::Head;
 
 /// The longest answer, in bytes.
 const MAX_ANSWER: usize = 64 * 1024;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use crate::harness::{self, SOURCE, Site};
+use crate::support::{Host, SOURCE, Site};
 
 const KEY: &str = "a-key-nobody-sees";
 
@@ -66,17 +66,15 @@ fn handled(file: &[u8], config: &str, service: &Service) -> (Value, Value) {
         ),
         &[("sends.wasm", file)],
     );
-    std::fs::write(site.path("key"), KEY).unwrap();
-    let host = harness::start(&site);
+    site.put("key", KEY);
+    let host = Host::start(&site);
     let body =
         json!({ "event_type": "avatar_video.success", "event_data": { "video_id": "v_1", "callback_id": "order_1" } });
-    assert_eq!(host.post(&body.to_string()).unwrap().0, 200);
+    let id = host.provide(&body.to_string())["id"].as_str().unwrap().to_owned();
     host.settled();
-    let events = host.api("/api/v1/events?source=test");
-    let id = events["items"][0]["id"].as_str().unwrap();
-    let event = host.api(&format!("/api/v1/events/{id}"));
-    let emitted = event["children"][0].as_str().map(|id| host.api(&format!("/api/v1/events/{id}"))).unwrap_or_default();
-    let log = std::fs::read_to_string(site.path("host.log")).unwrap();
+    let event = host.event(&id);
+    let emitted = event["children"][0].as_str().map(|id| host.event(id)).unwrap_or_default();
+    let log = site.log();
     for shown in [&event.to_string(), &emitted.to_string(), &log, &host.api("/api/v1/plugins").to_string()] {
         assert!(!shown.contains(KEY), "the key is shown: {shown}");
     }

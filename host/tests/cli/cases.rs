@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::site::{REJECT, Ran, Site};
+use super::{REJECT, site};
+use crate::support::{Ran, Site};
 
 const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"s","type":"t","subject":"order_1",
     "time":"2026-02-02T02:40:00Z","data":{"url":"u","n":1}}"#;
@@ -28,7 +29,7 @@ fn case(site: &Site, name: &str, expected: &str) {
 
 /// A folder `echo` with a plugin that echoes and a case that says so.
 fn echo() -> Site {
-    let site = Site::new();
+    let site = site();
     case(&site, "good", ECHO);
     put(&site, "echo/echo.wat", EMIT);
     site
@@ -106,7 +107,7 @@ fn an_outcome_that_is_another_is_shown_with_its_reason() {
 
 #[test]
 fn the_configuration_of_a_case_is_read_by_the_plugin() {
-    let site = Site::new();
+    let site = site();
     put(&site, "greets/greets.wat", include_str!("../guests/config.wat"));
     for (name, config, greeting) in [("text", r#""hi""#, "hi"), ("list", "[1, true]", "[1,true]")] {
         put(&site, &format!("greets/cases/{name}/event.json"), EVENT);
@@ -122,7 +123,7 @@ fn the_configuration_of_a_case_is_read_by_the_plugin() {
 
 #[test]
 fn limits_are_those_of_the_command_line() {
-    let site = Site::new();
+    let site = site();
     put(&site, "spins/spins.wat", include_str!("../hostile/loop.wat"));
     put(&site, "spins/cases/one/event.json", EVENT);
     put(&site, "spins/cases/one/expected.json", r#"{"outcome": "timeout"}"#);
@@ -232,7 +233,7 @@ fn the_example_plugins_pass_their_cases() {
             continue;
         }
         let ran =
-            Site::new().run(&["test", dir.to_str().unwrap(), "--plugin", dir.with_extension("wasm").to_str().unwrap()]);
+            site().run(&["test", dir.to_str().unwrap(), "--plugin", dir.with_extension("wasm").to_str().unwrap()]);
         assert!(ran.code == 0 && ran.out.contains(" 0 failed"), "{ran:?}");
         tested += 1;
     }

@@ -115,7 +115,6 @@ impl<'a> Crate<'a> {
     }
 }
 
-
 /// The cycles among modules of these names and texts, as `folder: first → second → …`.
 fn found(files: &[(&str, &str)]) -> Vec<String> {
     let sources: Vec<Source> =

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: the whole set-up, every check and every test, and at the end what came of each.
 
-use hookbox_tools::{Result, cargo, command, output, run, run_reading, say};
 use crate::{clients, counts, plugins, projects, public};
+use hookbox_tools::{Result, cargo, command, output, run, run_reading, say};
 
 /// Checks and tests everything. One step that fails does not keep the others from being run.
 pub(crate) fn test() -> Result {

@@ -2,12 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use crate::support::{Host, SOURCE, Site};
+use crate::support::{Host, SOURCE, Site, built, file};
 
 const KEY: &str = "a-key-nobody-sees";
 
@@ -81,20 +80,9 @@ fn handled(file: &[u8], config: &str, service: &Service) -> (Value, Value) {
     (event["deliveries"][0].clone(), emitted)
 }
 
-/// A component that `cargo xtask test` builds, or `None` (said aloud).
-fn built(name: &str) -> Option<Vec<u8>> {
-    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("clients").join(name);
-    let found = std::fs::read(&file).ok();
-    if found.is_none() {
-        println!("SKIPPED: there is no {} (`cargo xtask test` makes it)", file.display());
-    }
-    found
-}
-
 #[test]
 fn the_example_asks_the_api_about_a_video_with_a_key_that_it_never_sees() {
-    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("plugins");
-    let file = std::fs::read(plugins.join("video-details.wasm")).unwrap();
+    let file = file("../plugins/video-details.wasm");
     let video = json!({ "status": "completed", "video_url": format!("https://files.example.com/v_1.mp4?key={KEY}"),
         "thumbnail_url": null, "duration": 12.5, "error": null });
     let service = Service::answering(json!({ "code": 100, "data": video }));
@@ -113,7 +101,7 @@ fn the_example_asks_the_api_about_a_video_with_a_key_that_it_never_sees() {
 
 #[test]
 fn fetch_works_in_javascript() {
-    let Some(file) = built("javascript.wasm") else { return };
+    let Some(file) = built("clients/javascript.wasm") else { return };
     let service = Service::answering(json!({ "got": "it" }));
     let (delivery, _) = handled(&file, &format!("url = \"http://{}/js\"", service.address), &service);
     assert_eq!(delivery["state"], "done", "{delivery}");
@@ -129,7 +117,7 @@ fn fetch_works_in_javascript() {
 
 #[test]
 fn a_request_works_in_python() {
-    let Some(file) = built("python.wasm") else { return };
+    let Some(file) = built("clients/python.wasm") else { return };
     let service = Service::answering(json!({ "got": "it" }));
     let (delivery, _) = handled(&file, &format!("authority = \"{}\"", service.address), &service);
     assert_eq!(delivery["state"], "done", "{delivery}");

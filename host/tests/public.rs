@@ -1,24 +1,12 @@
 //! A public HTTP component that was not written for this host, as it comes: `cargo xtask test` fetches and builds it.
 
-use std::path::Path;
-
 use serde_json::json;
 
-use crate::support::{Host, SOURCE, Site};
-
-/// The component, or `None` (said aloud) where it has not been built.
-fn component() -> Option<Vec<u8>> {
-    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("public/http-server.wasm");
-    let found = std::fs::read(&file).ok();
-    if found.is_none() {
-        println!("SKIPPED: there is no {} (`cargo xtask test` makes it)", file.display());
-    }
-    found
-}
+use crate::support::{Host, SOURCE, Site, built};
 
 #[test]
 fn a_public_http_component_works_when_it_is_dropped_in() {
-    let Some(component) = component() else { return };
+    let Some(component) = built("public/http-server.wasm") else { return };
     let config = format!(
         "{SOURCE}[routes]\n\"test:video.*\" = [\"echo\", \"status\", \"nowhere\"]\n\
          [plugins.echo]\npath = \"/echo\"\ninstance = \"reuse\"\n\

@@ -17,7 +17,6 @@ use crate::support::{Kv, call, call_with, event, file, log};
 
 mod compiling;
 mod cpu;
-mod examples;
 mod kinds;
 mod loading;
 

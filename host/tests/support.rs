@@ -1,4 +1,5 @@
-//! What the integration tests share: a folder to start hosts on, hosts, events and calls; and how a state is waited for.
+//! What the integration tests share: a folder to start hosts on, hosts, events and calls; and how a
+//! state is waited for.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -27,6 +28,16 @@ pub(crate) fn guest(name: &str) -> Vec<u8> {
 pub(crate) fn file(path: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// A component below the target folder that `cargo xtask test` builds, or `None` (said aloud).
+pub(crate) fn built(name: &str) -> Option<Vec<u8>> {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let found = std::fs::read(target.join(name)).ok();
+    if found.is_none() {
+        println!("SKIPPED: there is no {name} (`cargo xtask test` makes it)");
+    }
+    found
 }
 
 /// Waits for a state, looking often; fails the test when it does not come.

@@ -9,7 +9,8 @@ use hookbox::sandbox::{Call, Invocation, KvRead, KvReader};
 
 use super::event;
 
-/// A call with an event that has nothing to say, and limits that no test reaches unless it sets out to.
+/// A call with an event that has nothing to say, and limits that no test reaches unless it sets out
+/// to.
 pub(crate) fn call() -> Call {
     call_with(event("avatar_video.success", "{}"))
 }

@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{PATIENCE, SECRET, Site, body, wait_for};
 
-/// A running host. Dropping it ends it, once no delivery is leased any more; the test fails if one stays leased. A test
-/// that means to leave something running says so: it kills the host.
+/// A running host. Dropping it ends it, once no delivery is leased any more; the test fails if one
+/// stays leased. A test that means to leave something running says so: it kills the host.
 pub(crate) struct Host {
     runs: Runs,
     pub(crate) public: SocketAddr,
@@ -49,8 +49,8 @@ impl Host {
         host
     }
 
-    /// Starts the binary with environment variables and waits until it has printed its addresses; `None` if it ended
-    /// before.
+    /// Starts the binary with environment variables and waits until it has printed its addresses;
+    /// `None` if it ended before.
     pub(crate) fn start_with(site: &Site, env: &[(&str, &str)]) -> Option<Self> {
         Self::start_as(site, site.command(&["serve"]).envs(env.iter().copied()))
     }
@@ -218,8 +218,8 @@ impl Host {
         post(&agent(), self.public, body)
     }
 
-    /// Posts as a provider does: what the host has not stored in time is sent again, until it is acknowledged. The
-    /// reply, which is of a duplicate if it was stored all the same.
+    /// Posts as a provider does: what the host has not stored in time is sent again, until it is
+    /// acknowledged. The reply, which is of a duplicate if it was stored all the same.
     pub(crate) fn provide(&self, body: &str) -> Value {
         wait_for("an acknowledgement", || {
             let (status, reply) = self.post(body).unwrap();

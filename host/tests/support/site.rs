@@ -69,7 +69,8 @@ impl Ran {
 }
 
 impl Site {
-    /// A configuration (ports are chosen by the system) and plugin files: name with ending, content.
+    /// A configuration (ports are chosen by the system) and plugin files: name with ending,
+    /// content.
     pub(crate) fn new(config: &str, plugins: &[(&str, &[u8])]) -> Self {
         let site = Self { dir: tempfile::tempdir().unwrap() };
         std::fs::create_dir(site.path("plugins")).unwrap();
@@ -80,8 +81,8 @@ impl Site {
         site
     }
 
-    /// The source `test`, whose events of the type `step.one` go to this file, the plugin `worker`; and more of the
-    /// configuration.
+    /// The source `test`, whose events of the type `step.one` go to this file, the plugin `worker`;
+    /// and more of the configuration.
     pub(crate) fn of_worker(file: &[u8], sections: &str) -> Self {
         Self::new(&format!("{SOURCE}{ROUTE}{sections}"), &[("worker.wat", file)])
     }

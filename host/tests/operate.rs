@@ -63,9 +63,9 @@ fn plugins(host: &Host) -> Vec<(String, String)> {
 
 #[test]
 fn the_backlog_of_a_plugin_that_was_renamed_is_seen_after_a_restart_and_moved_to_its_new_name() {
-    let guest = later(include_str!("guests/retry-once.wat"), 1);
+    let retrying = later(include_str!("guests/retry-once.wat"), 1);
     let config = format!("{SOURCE}[routes]\n\"step.one\" = \"old\"\n");
-    let site = Site::new(&config, &[("old.wat", guest.as_bytes())]);
+    let site = Site::new(&config, &[("old.wat", retrying.as_bytes())]);
     waiting(&site, 5).kill();
     std::fs::remove_file(site.path("plugins/old.wat")).unwrap();
     site.put_plugin("new.wat", &guest("ok"));

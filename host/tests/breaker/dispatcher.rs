@@ -10,7 +10,7 @@ use super::site::{BREAKER, Dispatching, PAUSE_MS, append, attempts, open_store};
 use crate::support::until;
 
 /// A site whose breaker of `unruly` is open, after three attempts and with ten deliveries that wait.
-async fn open() -> Site {
+async fn open() -> Dispatching {
     let site = Dispatching::new("fail").await;
     site.append("unruly", 10).await;
     until("the breaker to open", async || site.is_open("unruly").then_some(())).await;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{OK, site};
+use super::site;
 use crate::support::Site;
 
 #[test]

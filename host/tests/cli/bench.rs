@@ -7,7 +7,7 @@ use hookbox::event::EventId;
 use serde_json::{Value, json};
 
 use super::pretender::{listing, next, pretender, receiver};
-use super::{OK, site};
+use super::site;
 use crate::support::{Host, Ran, Site};
 
 fn bench(site: &Site, host: &Host, arguments: &[&str]) -> Ran {

@@ -199,7 +199,7 @@ fn check_names_the_file_that_would_be_held_and_what_lets_it_in() {
     let host = Host::start(&site);
     host.signal("TERM");
     host.wait();
-    let asks = super::site::OK.replacen("(component", "(component (import \"hookbox:plugin/kv@0.1.0\" (instance))", 1);
+    let asks = OK.replacen("(component", "(component (import \"hookbox:plugin/kv@0.1.0\" (instance))", 1);
     site.put("plugins/fine.wat", asks);
     let ran = site.run(&["check"]);
     assert!(ran.code == 0 && ran.out.contains("held: the newest file asks for kv"), "{ran:?}");

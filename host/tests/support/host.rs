@@ -221,12 +221,7 @@ impl Host {
     /// Posts as a provider does: what the host has not stored in time is sent again, until it is
     /// acknowledged. The reply, which is of a duplicate if it was stored all the same.
     pub(crate) fn provide(&self, body: &str) -> Value {
-        wait_for("an acknowledgement", || {
-            let (status, reply) = self.post(body).unwrap();
-            let late = status == 503 && reply["detail"] == "Storing the event took too long; send it again.";
-            assert!(status == 200 || late, "{status}: {reply}");
-            (status == 200).then_some(reply)
-        })
+        provide(&agent(), self.public, body)
     }
 
     /// Sends an event as a provider does; its id.
@@ -311,6 +306,16 @@ fn compiler() -> Compiler {
 pub(crate) fn agent() -> ureq::Agent {
     let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
     ureq::Agent::new_with_config(config.build())
+}
+
+/// Posts as a provider does: see [`Host::provide`].
+pub(crate) fn provide(agent: &ureq::Agent, to: SocketAddr, body: &str) -> Value {
+    wait_for("an acknowledgement", || {
+        let (status, reply) = post(agent, to, body).unwrap();
+        let late = status == 503 && reply["detail"] == "Storing the event took too long; send it again.";
+        assert!(status == 200 || late, "{status}: {reply}");
+        (status == 200).then_some(reply)
+    })
 }
 
 /// Posts a signed body to the source `test`.

@@ -81,9 +81,9 @@ fn counted(mut command: std::process::Command, mark: &str) -> Result<Option<Stri
 }
 
 /// Licences, sources and versions of the dependencies. Advisories are left out: they need the network, and a new one
-/// would fail a build in which nothing has changed. `cargo deny check --config .config/deny.toml advisories` asks for them.
+/// would fail a build in which nothing has changed. `cargo deny --config .config/deny.toml check advisories` asks for them.
 fn licences() -> Result<Option<String>> {
-    run(&mut cargo("deny check --config .config/deny.toml licenses bans sources")).map(|()| None)
+    run(&mut cargo("deny --config .config/deny.toml check licenses bans sources")).map(|()| None)
 }
 
 /// What came of each step, in order.

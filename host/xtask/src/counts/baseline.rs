@@ -23,7 +23,7 @@ const HEADER: &str = "\
 
 const UPDATE: &str = "`cargo xtask counts --update`";
 
-/// What was counted of one stage.
+/// The counts of one stage.
 #[derive(Debug, Clone)]
 pub(super) struct Counted {
     pub(super) name: String,
@@ -35,14 +35,14 @@ pub(super) struct Counted {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Baseline(BTreeMap<String, u64>);
 
-/// What a comparison came to.
+/// The result of a comparison.
 #[derive(Debug, Default)]
 pub(super) struct Judged {
     /// One for each stage.
     pub(super) lines: Vec<String>,
-    /// What must not be.
+    /// Faults.
     pub(super) problems: Vec<String>,
-    /// What one should know.
+    /// Remarks.
     pub(super) notes: Vec<String>,
 }
 

@@ -107,7 +107,7 @@ pub(super) fn event(kind: &str, subject: &str, body: &[u8], targets: &[&str]) ->
         note: None,
         parent: None,
         hops: 0,
-        targets: targets.iter().map(|name| PluginName::from(*name)).collect(),
+        targets: targets.iter().map(|name| Target::to(*name)).collect(),
         delay_ms: 0,
     }
 }

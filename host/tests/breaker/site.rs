@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use hookbox::clock::Clock;
 use hookbox::config::{Config, MakeSecrets};
 use hookbox::dispatch::{Breakers, Dispatcher, Parts};
-use hookbox::event::{Attributes, Digest, NewEvent, PluginName, State};
+use hookbox::event::{Attributes, Digest, NewEvent, State, Target};
 use hookbox::plugins::{Loaded, Shelf};
 use hookbox::sandbox::{Sandbox, SandboxOptions};
 use hookbox::store::{DeliveryFilter, DeliveryView, Page, Queue, Read, Sqlite, SqliteOptions};
@@ -163,7 +163,7 @@ pub(super) async fn append(store: &dyn Queue, plugin: &str, count: usize) {
             note: None,
             parent: None,
             hops: 0,
-            targets: vec![PluginName::from(plugin)],
+            targets: vec![Target::to(plugin)],
             delay_ms: 0,
         };
         store.append(event).await.unwrap();

@@ -1,5 +1,5 @@
-//! Lines of the route table that are likely not what their author means. They are warnings, not errors: a configuration
-//! does not say which types there will be.
+//! Lines of the route table that are likely not what their author means. They are warnings, not
+//! errors: a configuration does not say which types there will be.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,7 +27,8 @@ fn misread(route: &Route, sources: &Sources) -> Option<String> {
     let near = did_you_mean(before, names());
     let longer = |long: &str, short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with(['-', '_']));
     let alike = |name: &str| longer(name, before) || longer(before, name);
-    // Dots or a star behind the colon are how a line for one source looks: the source may have had this name before.
+    // Dots or a star behind the colon are how a line for one source looks: the source may have had
+    // this name before.
     let is_shaped = !before.contains(['.', '/', ' ']) && after.contains(['.', '*']);
     if near.is_empty() && !is_shaped && !names().any(alike) && !presets::NAMES.contains(&before) {
         return None;
@@ -42,8 +43,8 @@ fn misread(route: &Route, sources: &Sources) -> Option<String> {
     ))
 }
 
-/// A line that no type of its source can match, as far as that is known; without a source, one that is meant for types
-/// which its sources do not send. A plugin may emit types of any kind.
+/// A line that no type of its source can match, as far as that is known; without a source, one that
+/// is meant for types which its sources do not send. A plugin may emit types of any kind.
 fn unmatched(route: &Route, sources: &Sources) -> Option<String> {
     let pattern = &route.pattern;
     if let Some(name) = &route.source {

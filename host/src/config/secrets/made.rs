@@ -1,4 +1,5 @@
-//! The secret that the host makes itself for a source that has none, if webhooks come from this machine only.
+//! The secret that the host makes itself for a source that has none, if webhooks come from this
+//! machine only.
 //!
 //! Invariant: a secret file appears whole, with mode 0600, and is never replaced.
 
@@ -19,16 +20,16 @@ use crate::files::{self, private};
 /// The length of a key that the host makes, in bytes.
 const MADE_KEY_BYTES: usize = 32;
 
-/// How a source without any key gets one.
+/// The way a source without any key gets one.
 #[derive(Debug)]
 pub(in crate::config) struct Fallback<'a> {
-    /// Where webhooks come in is reachable from this machine only.
+    /// Whether webhooks can come from this machine only.
     pub(in crate::config) loopback: bool,
     /// The file that holds the key the host makes.
     pub(in crate::config) path: PathBuf,
     /// Whether it may be made now.
     pub(in crate::config) make: MakeSecrets,
-    /// How it is to be written.
+    /// The format of a key.
     pub(in crate::config) format: &'a KeyFormat,
 }
 

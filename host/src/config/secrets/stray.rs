@@ -1,8 +1,8 @@
 //! Characters around a secret that are none of it: what an editor, a shell or a tool left there.
 //!
-//! The same rule for variables and files. White space, line ends and a byte order mark are taken away: no provider gives
-//! out a secret that begins or ends so. Quotes are refused, because they could be meant. No text of a secret is ever
-//! part of what is said.
+//! The same rule for variables and files. White space, line ends and a byte order mark are taken
+//! away: no provider gives out a secret that begins or ends so. Quotes are refused, because they
+//! could be meant. No text of a secret is ever part of what is said.
 
 /// U+FEFF in UTF-8, with which some editors begin a file.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -16,7 +16,7 @@ pub(super) struct Stripped<'a> {
     pub(super) stray: Option<String>,
 }
 
-/// Why a text is not taken for a secret.
+/// The reason why a text is not taken for a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Stray {
     #[error("begins and ends with a quote (`{0}`)")]

@@ -7,11 +7,11 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, header};
-use hookbox::admin::{self, Admin};
+use hookbox::admin::{self, Admin, Role};
 use hookbox::clock::Clock;
 use hookbox::config::{Config, MakeSecrets};
 use hookbox::dispatch::Breakers;
-use hookbox::event::{AttemptRecord, Attributes, EventId, HttpCall, LogLine, NewEvent, Outcome, PluginName};
+use hookbox::event::{AttemptRecord, Attributes, EventId, HttpCall, LogLine, NewEvent, Outcome, Target};
 use hookbox::plugins::{Loaded, Shelf};
 use hookbox::sandbox::{Sandbox, SandboxOptions};
 use hookbox::status::Status;
@@ -72,9 +72,19 @@ pub(super) fn site() -> Site {
         render_metrics: Arc::new(|| "# no recorder\n".to_owned()),
         clock,
         own_address: IpAddr::from([127, 0, 0, 1]),
+        role_without_token: Some(Role::Operator),
     };
     let router = admin::router(admin.clone());
     Site { admin, router, _dir: dir }
+}
+
+impl Site {
+    /// The same host for clients of another role.
+    pub(super) fn with_role(mut self, role: Option<Role>) -> Self {
+        self.admin.role_without_token = role;
+        self.router = admin::router(self.admin.clone());
+        self
+    }
 }
 
 fn shelf(dir: &std::path::Path) -> Shelf {

@@ -1,4 +1,4 @@
-//! What a sender is told of a duplicate: of which event, and how the same can be sent as another.
+//! The remark on a duplicate: the first event, and how to send the same as another one.
 
 use crate::config::Source;
 use crate::config::source::{DedupeBy, Pick};
@@ -13,7 +13,8 @@ pub(super) fn lines(source: &Source, first: EventId) -> [String; 3] {
     ]
 }
 
-/// What has to differ, so that none of the source's keys is the same. An id in a header is a fresh one each time.
+/// What has to differ, so that none of the source's keys is the same. An id in a header is a fresh
+/// one each time.
 pub(super) fn another(source: &Source) -> String {
     let keys = &source.dedupe.keys;
     match &source.id {

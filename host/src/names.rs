@@ -34,12 +34,20 @@ fn is_joiner(byte: u8) -> bool {
     matches!(byte, b'_' | b'-')
 }
 
-/// The name that a mistyped word is likely to mean, if one is near: one slip for each three
-/// characters, at most three.
+/// The name that a mistyped word is likely to mean, if one is much alike; names with an equal
+/// beginning count as more alike.
 pub fn closest<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
-    let allowed = (word.chars().count() / 3).clamp(1, 3);
-    let near = names.into_iter().map(|name| (strsim::damerau_levenshtein(word, name), name));
-    near.filter(|(slips, _)| *slips <= allowed).min().map(|(_, name)| name)
+    const ALIKE: f64 = 0.7;
+    let likeness = names.into_iter().map(|name| (strsim::jaro_winkler(word, name), name));
+    let best = likeness.filter(|(likeness, _)| *likeness >= ALIKE).max_by(|a, b| a.0.total_cmp(&b.0));
+    best.map(|(_, name)| name)
+}
+
+/// The name that few slips of the keyboard lead to, `slips` at most. It is stricter than
+/// [`closest`], for a caller that takes a near name as a sign of a mistake.
+pub fn closest_within<'n>(word: &str, names: impl IntoIterator<Item = &'n str>, slips: usize) -> Option<&'n str> {
+    let distances = names.into_iter().map(|name| (strsim::damerau_levenshtein(word, name), name));
+    distances.filter(|(distance, _)| *distance <= slips).min().map(|(_, name)| name)
 }
 
 /// The end of a message about an unknown name: ``; did you mean `NAME`?``, or nothing.
@@ -65,13 +73,13 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_suggested_if_few_slips_lead_to_it() {
+    fn a_name_that_is_much_alike_is_suggested() {
         let names = ["audit", "orders", "video-orders"];
         for (word, expected) in [
             ("audti", Some("audit")),
             ("order", Some("orders")),
             ("vidoe-order", Some("video-orders")),
-            ("au", None),
+            ("au", Some("audit")),
             ("mail", None),
         ] {
             assert_eq!(closest(word, names), expected, "{word}");
@@ -81,7 +89,10 @@ mod tests {
     }
 
     #[test]
-    fn of_two_names_equally_near_the_first_by_alphabet_is_suggested() {
-        assert_eq!(closest("cat", ["hat", "bat"]), Some("bat"));
+    fn a_name_within_few_slips_is_suggested_the_first_by_alphabet_of_equals() {
+        let names = ["audit", "orders"];
+        assert_eq!(closest_within("audti", names, 1), Some("audit"));
+        assert_eq!(closest_within("au", names, 2), None);
+        assert_eq!(closest_within("cat", ["hat", "bat"], 1), Some("bat"));
     }
 }

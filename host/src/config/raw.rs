@@ -17,7 +17,7 @@ use super::inputs::Input;
 use super::problems::Problem;
 use super::units;
 use super::warnings::Warning;
-use crate::names::closest;
+use crate::names::closest_within;
 
 /// The problems, warnings and files that reading a configuration has found.
 #[derive(Debug, Default)]
@@ -341,7 +341,8 @@ pub(super) fn looks_secret(key: &str) -> bool {
 
 /// `did you mean …? `, if one of the names is close; otherwise nothing.
 pub(super) fn did_you_mean<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> String {
-    closest(word, names).map(|name| format!("did you mean `{name}`? ")).unwrap_or_default()
+    let slips = (word.chars().count() / 3).clamp(1, 3);
+    closest_within(word, names, slips).map(|name| format!("did you mean `{name}`? ")).unwrap_or_default()
 }
 
 /// A key as TOML wants it written: in quotes unless it is plain.

@@ -1,10 +1,10 @@
-//! The operator's door: what was received, how it went, and the verbs that change it (retry,
+//! The admin API: events and deliveries, their state, and the actions of an operator (retry,
 //! replay, approve).
 //!
 //! It stands beside the road, not on it. It shows the store's read side and snapshots that others
-//! swap; each thing it does is one call of the store or of the approvals.
+//! swap; each action is one call of the store or of the approvals.
 //!
-//! Invariants: the door is reachable over loopback only, by a name that means loopback, and changes
+//! Invariants: the API is reachable over loopback only, by a name that means loopback, and changes
 //! nothing on behalf of a page from elsewhere (see `guard`). Every answer is JSON and every refusal
 //! is `application/problem+json` (RFC 9457). A route that is served needs a role and is in the
 //! OpenAPI document, because all three come from one list (see `routes`).

@@ -215,7 +215,7 @@ impl App {
             render_metrics,
             clock: self.clock.clone(),
             own_address: self.addresses.admin.ip(),
-            // Only loopback reaches this door.
+            // Only loopback reaches the admin API.
             role_without_token: Some(Role::Operator),
         };
         let watched =

@@ -1,9 +1,9 @@
 //! The command line: arguments become calls, and results become text and exit codes.
 //!
 //! Exit codes: 0 fine, 1 failure, 2 usage or configuration. stdout carries a command's answer and
-//! nothing else; everything else goes to stderr. What came from outside (types, subjects, log
-//! lines) is shown with its control characters escaped, so that an event cannot steer the
-//! operator's terminal.
+//! nothing else; everything else goes to stderr. Text from outside (types, subjects, log lines)
+//! is shown with its control characters escaped, so that an event cannot steer the operator's
+//! terminal.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,9 +1,9 @@
 //! The file a user writes, read into a [`Config`] that nothing changes afterwards.
 //!
-//! `raw` reads TOML with its spans, each section's module checks its own part and goes on after a
-//! problem, and what comes out is complete: defaults filled in, paths absolute, secrets resolved,
-//! presets expanded into the template they are data for. A file with any problem yields
-//! [`Problems`], all of them, and nothing else.
+//! `raw` reads TOML with its spans; each section's module checks its own part and goes on after a
+//! problem. The result is complete: defaults filled in, paths absolute, secrets resolved, presets
+//! expanded into the template they are data for. A file with any problem yields [`Problems`], all
+//! of them, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -114,8 +114,8 @@ impl Config {
     /// Everything that is wrong with it, at once.
     pub fn load_with(path: &Path, make_secrets: MakeSecrets, missing: MissingPlugins) -> Result<Self, Problems> {
         let text = read_text(path)?;
-        let around = Surroundings { make_secrets, env: &env::var };
-        Self::parse_with(path, &text, around, missing)
+        let surroundings = Surroundings { make_secrets, env: &env::var };
+        Self::parse_with(path, &text, surroundings, missing)
     }
 
     /// As [`Config::load`], with the text of the file given; `path` says where relative paths
@@ -123,14 +123,14 @@ impl Config {
     ///
     /// # Errors
     /// Everything that is wrong with it, at once.
-    pub fn parse(path: &Path, text: &str, around: Surroundings<'_>) -> Result<Self, Problems> {
-        Self::parse_with(path, text, around, MissingPlugins::Refuse)
+    pub fn parse(path: &Path, text: &str, surroundings: Surroundings<'_>) -> Result<Self, Problems> {
+        Self::parse_with(path, text, surroundings, MissingPlugins::Refuse)
     }
 
     fn parse_with(
         path: &Path,
         text: &str,
-        around: Surroundings<'_>,
+        surroundings: Surroundings<'_>,
         missing: MissingPlugins,
     ) -> Result<Self, Problems> {
         let sink = Sink::default();
@@ -139,7 +139,7 @@ impl Config {
             mask_likely_secrets(text, &sink);
         }
         syntax::explain(text, &syntax, &sink);
-        let config = syntax.is_empty().then(|| Self::check(path, table.get_ref(), around, missing, &sink));
+        let config = syntax.is_empty().then(|| Self::check(path, table.get_ref(), surroundings, missing, &sink));
         match config {
             Some(config) if sink.is_empty() => Ok(config),
             config => {
@@ -153,13 +153,13 @@ impl Config {
     fn check<'a>(
         path: &Path,
         table: &'a DeTable<'a>,
-        around: Surroundings<'_>,
+        surroundings: Surroundings<'_>,
         missing: MissingPlugins,
         sink: &'a Sink,
     ) -> Self {
         let path = std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| places::tidy(&path));
         let base = path.parent().unwrap_or(&path);
-        let places = Places { base, env: around.env };
+        let places = Places { base, env: surroundings.env };
         let mut root = Section::new(String::new(), Some(table), sink);
         let (server, files) =
             server::read_server(root.take_section("server", "{ listen = \"127.0.0.1:3000\" }"), base, missing, sink);
@@ -174,7 +174,7 @@ impl Config {
             plugin::read_all(root.take_section("plugins", "{ audit = { timeout = \"10s\" } }"), &known, &places);
         root.finish();
         // Nothing is created for a file that will not be used.
-        let make = if sink.is_empty() { around.make_secrets } else { MakeSecrets::No };
+        let make = if sink.is_empty() { surroundings.make_secrets } else { MakeSecrets::No };
         let folder = store.sqlite_path.parent().unwrap_or(base).join(SECRETS_FOLDER);
         let keys = Keys { loopback: server.listen.ip().is_loopback(), folder: &folder, make };
         let sources = sources::complete(drafts, &keys, sink);

@@ -70,8 +70,8 @@ pub fn log_filter() -> Option<String> {
     given("HOOKBOX_LOG")?.into_string().ok()
 }
 
-/// How a shell calls this program: `hookbox` if the shell finds this file by that name, else the
-/// file's path.
+/// The name by which a shell calls this program: `hookbox` if the shell finds this file by it, else
+/// the file's path.
 pub fn own_command() -> String {
     const NAME: &str = "hookbox";
     let Ok(own) = env::current_exe() else { return NAME.to_owned() };

@@ -74,8 +74,8 @@ fn held(held_ms: i64) -> String {
     )
 }
 
-/// What of the clock wants attention: a jump, and a stop after which everything would be deleted
-/// that is kept for `shortest_ms`.
+/// The trouble with the clock: a jump, or a stop after which everything that is kept for
+/// `shortest_ms` would be deleted.
 pub(super) fn trouble(clock: &clock::Clock, shortest_ms: u64) -> Option<String> {
     let held_ms = clock.held_ms();
     jumped(clock).or_else(|| (held_ms.unsigned_abs() >= shortest_ms).then(|| held(held_ms)))

@@ -1,7 +1,6 @@
-//! The first check of every request: is it meant for this door, and does it come from where it
-//! says?
+//! The first check of every request: is it meant for this API, and does it come from where it says?
 //!
-//! The door has no password, so it must stay shut for a browser that a page on the internet steers.
+//! The API has no password, so it must refuse a browser that a page on the internet steers.
 //! Two checks do that. `Host` must be a name of loopback: a page whose own name was rebound to
 //! 127.0.0.1 still sends its own name. And a request that changes state must not carry another
 //! site's `Origin`.

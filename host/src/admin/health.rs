@@ -16,7 +16,7 @@ use super::trouble::{self, TroubleJson};
 use super::view::StatsJson;
 use crate::event;
 
-/// Describes the metrics of this door.
+/// Describes the metrics of the admin API.
 pub(super) fn describe_metrics() {
     metrics::describe_gauge!("hookbox_stored_events", "Events stored");
     metrics::describe_gauge!("hookbox_deliveries", "Deliveries by plugin and state");

@@ -47,7 +47,7 @@ pub(super) struct PluginJson {
     /// The reason, if the newest file was not taken.
     error: Option<String>,
     /// Since when a newer file is being compiled, or waits for that, RFC 3339 with milliseconds.
-    /// What runs goes on meanwhile.
+    /// The loaded file runs meanwhile.
     compiling_since: Option<String>,
     /// When the file that runs was loaded, RFC 3339 with milliseconds.
     loaded_at: Option<String>,

@@ -1,4 +1,4 @@
-//! Roles: what a client of the operator's door may do. Each route needs one (see `routes`).
+//! Roles: what a client of the admin API may do. Each route needs one (see `routes`).
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;

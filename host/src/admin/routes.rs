@@ -64,7 +64,7 @@ pub struct Endpoint {
     pub role: Role,
 }
 
-/// Every route of the operator's door.
+/// Every route of the admin API.
 pub fn endpoints() -> &'static [Endpoint] {
     static ENDPOINTS: LazyLock<Vec<Endpoint>> = LazyLock::new(|| {
         let mut found = Vec::new();
@@ -79,7 +79,7 @@ pub fn endpoints() -> &'static [Endpoint] {
     &ENDPOINTS
 }
 
-/// The router of the operator's door, behind its guard.
+/// The router of the admin API, behind its guard.
 pub fn router(admin: Admin) -> Router {
     let admin = Arc::new(admin);
     let (router, _) = built().split_for_parts();

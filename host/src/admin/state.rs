@@ -1,4 +1,4 @@
-//! The state that handlers of the operator's door share, and the limits of a client.
+//! The state that handlers of the admin API share, and the limits of a client.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -24,7 +24,7 @@ pub const MAX_BODY_BYTES: usize = 64 << 10;
 /// A request unanswered after this long gets 503, in milliseconds.
 pub const REQUEST_TIMEOUT_MS: u64 = 10_000;
 
-/// The state behind the operator's door. A request reads each snapshot once, so an answer is of one
+/// The state behind the admin API. A request reads each snapshot once, so an answer is of one
 /// moment.
 #[derive(Clone)]
 pub struct Admin {

@@ -89,8 +89,8 @@ fn usual_plugins_dir(config: &Path) -> PathBuf {
     config.with_file_name("plugins")
 }
 
-/// What the host of this configuration lets its plugins do, and whether there is a warning instead.
-/// It may be another user's, who keeps that to himself.
+/// The approvals of this configuration's host, and whether there is a warning instead: another user
+/// may own them and not share them.
 fn approvals(config: Option<&Config>) -> (Arc<Approvals>, bool) {
     let Some(config) = config else { return (Arc::default(), false) };
     let config = Arc::new(ArcSwap::from_pointee(config.clone()));

@@ -1,5 +1,5 @@
-//! What a client knows of a host from the configuration. A mistake elsewhere in the file does not
-//! stop it: that is the moment in which one wants to ask.
+//! The facts that a client needs of a host, from the configuration. A mistake elsewhere in the file
+//! does not stop a client: operators ask most when the file is broken.
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! What `hookbox events` and `hookbox deliveries` share: a listing that goes on at a cursor, and
-//! the rows of events, deliveries and attempts.
+//! The shared parts of `hookbox events` and `hookbox deliveries`: a listing that goes on at a
+//! cursor, and the rows of events, deliveries and attempts.
 
 use clap::Args;
 use serde_json::{Value, json};

@@ -84,8 +84,8 @@ impl New {
     }
 }
 
-/// Where in a file with these routes the one of a new plugin stands, and how it is written. TOML
-/// has each key once.
+/// The place and the text of a new plugin's route in a file with these routes. TOML has each key
+/// once.
 fn route(routes: &[(String, Vec<String>)], name: &str) -> (&'static str, String) {
     let Some((_, plugins)) = routes.iter().find(|(pattern, _)| pattern == PATTERN) else {
         return ("and under [routes]", format!("\"{PATTERN}\" = \"{name}\""));

@@ -156,7 +156,7 @@ impl Plugins {
         let path = format!("/api/v1/plugins/{}", encoded(name));
         let plugin = client.get(&path, &[])?;
         let held = &plugin["held"];
-        // What is let in is what is shown below, also if another file comes meanwhile.
+        // The approved file is the one that is shown, also if another file comes meanwhile.
         let digest = digest.or_else(|| held["digest"].as_str());
         let approved = client.post(&format!("{path}/approve"), &[("digest", digest)])?;
         if self.json {

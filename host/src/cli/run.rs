@@ -1,4 +1,4 @@
-//! `hookbox run`: one plugin, one event, no host. What a plugin's author tries first.
+//! `hookbox run`: one plugin, one event, no host; for a plugin's author.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,5 +1,5 @@
-//! `hookbox test`: a plugin against a folder of cases, each an event and what is expected to come
-//! of it. What a plugin's author runs in CI, without a host.
+//! `hookbox test`: a plugin against a folder of cases, each an event and the expected result. It
+//! needs no host, so that a plugin's author can run it in CI.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,5 +1,5 @@
-//! What a plugin may reach beyond the sandbox: `http = [{ host = "api.example.com" }]` in
-//! `[plugins.NAME]`. Without a rule there is no way out.
+//! The rules for what a plugin may reach beyond the sandbox, in `[plugins.NAME]`:
+//! `http = [{ host = "api.example.com" }]`. Without a rule every request of the plugin is refused.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -18,8 +18,8 @@ pub const MAX_NAME_BYTES: usize = 253;
 /// The longest part of one, in bytes.
 pub const MAX_LABEL_BYTES: usize = 63;
 
-/// What frames a message or belongs to the connection (RFC 9110 §7.6.1, RFC 9112 §6), beside
-/// `proxy-…`: the host sets what it needs of them.
+/// Headers that frame a message or belong to the connection (RFC 9110 §7.6.1, RFC 9112 §6), beside
+/// `proxy-…`: the host sets those that it needs.
 const FRAMING: [&str; 9] =
     ["connection", "expect", "host", "http2-settings", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
 

@@ -79,9 +79,9 @@ impl fmt::Debug for Input {
     }
 }
 
-/// Says which files held a secret in `before` and hold none any more, for people. One that is gone
-/// was taken away on purpose if its source has another secret: `has_others` says so of a source's
-/// name.
+/// Says which files held a secret in `before` and hold none any more, for people. A file that
+/// is gone was taken away on purpose if its source has another secret: `has_others` says so of a
+/// source's name.
 pub(super) fn lost(before: &[Input], after: &[Input], has_others: impl Fn(&str) -> bool) -> Vec<String> {
     let held: BTreeSet<&Path> = before.iter().filter(|input| input.held).map(Input::path).collect();
     let is_taken_away = |input: &Input| {

@@ -1,5 +1,5 @@
-//! What clients read of a configuration: each part by itself, so that a mistake elsewhere does not
-//! stop who only wants to know where the host is, or how a source signs.
+//! The parts of a configuration that clients read: each by itself, so that a mistake elsewhere does
+//! not stop a client that needs only the host's address, or the way a source signs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -61,8 +61,8 @@ impl Partial {
     }
 
     /// The same with the text of the file given; `path` says where relative paths start.
-    pub fn parse(path: &Path, text: &str, around: Surroundings<'_>) -> Self {
-        let whole = Config::parse(path, text, around);
+    pub fn parse(path: &Path, text: &str, surroundings: Surroundings<'_>) -> Self {
+        let whole = Config::parse(path, text, surroundings);
         let (table, syntax) = DeTable::parse_recoverable(text);
         let path = std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| places::tidy(&path));
         let base = path.parent().unwrap_or(&path);
@@ -82,7 +82,7 @@ impl Partial {
             folder: &folder,
             make: MakeSecrets::No,
         };
-        let places = Places { base, env: around.env };
+        let places = Places { base, env: surroundings.env };
         let (sources, plugins) = match &whole {
             Ok(config) => (fine(&config.sources), fine(&config.plugins)),
             Err(_) => (file.sources(&places, &keys), file.plugins(&places)),

@@ -1,5 +1,5 @@
-//! What is wrong with a configuration file, told so that it can be put right: file, line, the
-//! offending span, what is wrong there and what would be right.
+//! Problems of a configuration file, told so that they can be mended: file, line, the offending
+//! span, what is wrong there and what would be right.
 //!
 //! Invariant: no value of a secret is ever part of a message, and a secret that was written into
 //! the file is masked in what is shown of the file.
@@ -24,8 +24,8 @@ const MAX_PROBLEMS: usize = 100;
 /// The most that is underlined of a long span, and shown of a line on either side of it, in bytes.
 const MAX_SHOWN_BYTES: usize = 500;
 
-/// What is asked of [`WholeLines`] for the lines to be shown; for the exact place in a heading,
-/// miette asks for 0.
+/// The context that [`WholeLines`] is asked for when lines are shown; for the exact place in a
+/// heading, miette asks for 0.
 const CONTEXT: usize = 1;
 
 /// Everything that is wrong with one file, in the order of the file. Never empty.

@@ -25,7 +25,7 @@ pub(super) struct UnkeyedSource {
     found: Option<FoundSecrets>,
 }
 
-/// What completing a source's keys depends on.
+/// The facts on which completing a source's keys depends.
 #[derive(Debug)]
 pub(super) struct Keys<'a> {
     /// Whether the listener is on a loopback address.

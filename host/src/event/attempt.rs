@@ -77,8 +77,7 @@ pub struct HttpCall {
     pub status: Option<u16>,
     /// The reason, if no response came or its body did not end; for people.
     pub error: Option<String>,
-    /// Whether the host refused it, by a rule or a limit. What was recorded before this was does
-    /// not say.
+    /// Whether the host refused it, by a rule or a limit. Older records do not say it.
     #[serde(default)]
     pub refused: bool,
     /// Bytes of the request's body.

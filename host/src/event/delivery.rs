@@ -17,8 +17,8 @@ pub struct Target {
 }
 
 /// The terms of a delivery beside its plugin. There are none yet: an item of a route has only a
-/// name. What an item will say (a delay, a key, what cancels it) becomes a field here and reaches
-/// the store's append with the target.
+/// name. Later options (a delay, a key, a cancelling event) become fields here and reach the append
+/// of the store with the target.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TargetOptions {}
 

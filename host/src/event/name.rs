@@ -56,7 +56,7 @@ pub fn check(text: &str) -> Result<(), NameFault> {
 /// The text with everything percent-escaped (UTF-8, RFC 3986 §2.1) that a name cannot have. A `%`
 /// stays as it is.
 pub fn escaped(text: &str) -> Cow<'_, str> {
-    // Nearly every name takes this way out.
+    // Nearly every name needs no escape.
     if text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Cow::Borrowed(text);
     }

@@ -19,9 +19,9 @@ const OPEN: &str = "open";
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(in crate::admin) struct ChangeQuery {
-    /// In this state. A retry takes `dead` (which is meant if nothing is said), `waiting`,
-    /// `cancelled` and `discarded`; a cancellation `ready`, `leased`, `waiting` and, for all three,
-    /// `open`; a discard `dead`; a move `ready`, `waiting` and, for both, `open`.
+    /// In this state. A retry takes `dead` (the default), `waiting`, `cancelled` and `discarded`. A
+    /// cancellation takes `ready`, `leased`, `waiting` and, for all three, `open`. A discard takes
+    /// `dead`. A move takes `ready`, `waiting` and, for both, `open`.
     state: Option<String>,
     /// Of this plugin.
     plugin: Option<String>,

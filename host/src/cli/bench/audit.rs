@@ -1,5 +1,5 @@
-//! What became of every event that was acknowledged, asked by its id: what else the host does
-//! meanwhile counts for nothing.
+//! The delivery audit: the outcome of every event that was acknowledged, asked by its id. Other
+//! events of the host do not count.
 //!
 //! Ids are ordered by time, and so are the pages of the admin API: those between the first and the
 //! last id are read once, newest first, and the ids ticked off. A page with a delivery that is
@@ -19,11 +19,11 @@ use crate::cli::progress::ProgressLine;
 use crate::clock::rfc3339;
 use crate::event::EventId;
 
-/// The shortest and the longest time between two looks at the same page, and by which share of the
-/// time waited it grows: a host that is busy for long is asked seldom.
-const LOOK: Duration = Duration::from_millis(20);
-const LONG_LOOK: Duration = Duration::from_millis(500);
-const LOOKS_SHARE: u32 = 20;
+/// The shortest and the longest time between two reads of the same page. Between them it is a part
+/// of the time waited so far: a host that is busy for long is asked seldom.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+const PAUSE_DIVISOR: u32 = 20;
 
 /// Rows of a page: the most the API gives.
 const PAGE_ROWS: usize = 500;
@@ -113,7 +113,7 @@ pub(super) fn trace(client: &AdminClient, mut ids: Vec<EventId>, times: Times) -
     let (Some(&first), Some(&last)) = (ids.first(), ids.last()) else { return audit };
     let range = times_of(client, first, last);
     let began = Instant::now();
-    // What the whole host has to do: only to show that it gets less.
+    // Deliveries of the whole host, only to show that they become fewer.
     let progress = backlog(client).ok().map(|all| (all, ProgressLine::new("settling", all)));
     let (mut cursor, mut seen_open, mut is_first) = (None, false, true);
     let mut patience = times.patience;
@@ -165,14 +165,14 @@ fn times_of(client: &AdminClient, first: EventId, last: EventId) -> [(&'static s
     [("since", rfc3339(since_ms)), ("until", rfc3339(until_ms))]
 }
 
-/// Until the next look at a page that was waited for so long.
+/// Pauses before the next read of a page that was waited for so long.
 fn pause(waited: Duration) {
-    std::thread::sleep((waited / LOOKS_SHARE).clamp(LOOK, LONG_LOOK));
+    std::thread::sleep((waited / PAUSE_DIVISOR).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
 }
 
 impl AuditPage {
-    /// Asks for a page until it is answered, and fails if the patience ends before. What it takes
-    /// is taken off.
+    /// Asks for a page until it is answered, and fails if the patience ends before. The time
+    /// it takes is subtracted from the patience.
     fn ask_patiently(
         client: &AdminClient,
         range: &[(&'static str, String)],

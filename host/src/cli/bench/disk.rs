@@ -14,7 +14,7 @@ pub(super) fn sync_ms(store: &Path) -> Option<[f64; 2]> {
     let path = store.parent()?.join(format!(".hookbox-bench-{}", std::process::id()));
     let file = File::options().write(true).create_new(true).open(&path).ok()?;
     let taken = measure(file);
-    // What is left behind is a small file with a name that says whose it is.
+    // If this fails, a small file stays, and its name tells its origin.
     let _ = fs::remove_file(&path);
     let mut taken = taken.ok()?;
     taken.sort_by(f64::total_cmp);

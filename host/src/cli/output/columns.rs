@@ -45,7 +45,7 @@ impl Columns {
         let widest = self.widths.iter().copied().max().unwrap_or(0).max(LEAST);
         let best = |kept| (LEAST..=widest).rev().map(|cap| narrowed(kept, cap)).find(fits);
         let mut widths = best(&["ID", "TIME", "DUE"][..]).or_else(|| best(&["ID"][..]));
-        // What is left goes to the columns that were cut, from the last one on.
+        // Columns that were cut share the room that is left, from the last one on.
         if let Some(widths) = &mut widths {
             let mut left = line - gaps - widths.iter().sum::<usize>();
             for (width, whole) in widths.iter_mut().zip(&self.widths).rev() {

@@ -13,8 +13,8 @@ pub(super) fn lines(source: &Source, first: EventId) -> [String; 3] {
     ]
 }
 
-/// What has to differ, so that none of the source's keys is the same. An id in a header is a fresh
-/// one each time.
+/// The option that makes every dedupe key of the source differ. An id in a header is a fresh one
+/// each time.
 pub(super) fn another(source: &Source) -> String {
     let keys = &source.dedupe.keys;
     match &source.id {
@@ -43,7 +43,7 @@ fn path(pointer: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::source::{Dedupe, Types, Verify};
+    use crate::config::source::{Dedupe, EventTypes, Verify};
 
     fn source(id: Option<Pick>, keys: &[DedupeBy]) -> Source {
         Source {
@@ -56,7 +56,7 @@ mod tests {
             subject: None,
             max_body_bytes: None,
             form: None,
-            types: Types::Any,
+            types: EventTypes::Any,
         }
     }
 

@@ -22,7 +22,7 @@ use crate::{clock, tasks};
 pub(in crate::cli) const MAX_EVENTS: u32 = 10_000_000;
 
 /// The time between two updates of the progress.
-const LOOK: Duration = Duration::from_millis(100);
+const UPDATE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The amount and the rate of a load.
 #[derive(Debug)]
@@ -110,7 +110,7 @@ pub(in crate::cli) fn run(sender: Sender, plan: &LoadPlan) -> Result<LoadResult,
         .map_err(|error| Failure::failed(format!("failed to start a thread: {error}")))?;
     drop(working);
     let progress = job.progress();
-    while let Err(RecvTimeoutError::Timeout) = done.recv_timeout(LOOK) {
+    while let Err(RecvTimeoutError::Timeout) = done.recv_timeout(UPDATE_INTERVAL) {
         job.show(&progress);
     }
     let mut counts = LoadCounts::default();
@@ -149,8 +149,8 @@ impl Load {
         let mut counts = LoadCounts::default();
         while let Some(due) = self.pace.due() {
             match self.sender.sign().map(|signed| self.sender.post(&agent, &signed)) {
-                // What waited for a free connection waited for the host: it counts from when it was
-                // due.
+                // Waiting for a free connection is waiting for the host, so the time counts from
+                // when the event was due.
                 Ok(Ok(reply)) => counts.reply(&reply, due.map_or(reply.took, |due| due.elapsed())),
                 Ok(Err(error)) => counts.failure("no answer", error.to_string()),
                 Err(_) => counts.failure("not signed", "signing failed".to_owned()),

@@ -1,5 +1,5 @@
-//! What a provider's request might look like: payloads as data where a provider is known, and
-//! otherwise a body in which the source finds its type, id and subject.
+//! Samples of a provider's requests: payloads as data where a provider is known, and otherwise a
+//! body in which the source finds its type, id and subject.
 
 use serde_json::{Map, Value, json};
 
@@ -21,7 +21,7 @@ pub(super) fn types(preset: &str) -> Vec<&'static str> {
 /// Makes bodies of one type for one source.
 #[derive(Debug)]
 pub(super) struct Sample {
-    /// Where the values stand that make the type, and what they are; `None` is nothing.
+    /// The places of the values that make the type, with the values; `None` is nothing.
     kind: Vec<(Pick, Option<String>)>,
     pick_id: Option<Pick>,
     pick_subject: Option<Pick>,
@@ -36,7 +36,7 @@ pub(super) struct Sample {
 /// The member that makes a body that was given another one.
 const MARK: &str = "hookbox_bench";
 
-/// What a body has to be for that.
+/// The help for a body that cannot have the mark.
 const WANTED: &str = "give a JSON object, because every event gets a member with a fresh id";
 
 #[derive(Debug)]
@@ -229,7 +229,7 @@ fn fresh_id() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::source::{Dedupe, DedupeBy, Joined, Types, Verify};
+    use crate::config::source::{Dedupe, DedupeBy, EventTypes, Joined, Verify};
 
     fn source(preset: Option<&str>, kind: Pick, id: Option<Pick>, subject: Option<Pick>) -> Source {
         let preset = preset.map(str::to_owned);
@@ -243,7 +243,7 @@ mod tests {
             subject,
             max_body_bytes: None,
             form: Some("payload".to_owned()),
-            types: Types::Any,
+            types: EventTypes::Any,
         }
     }
 

@@ -1,6 +1,6 @@
 //! The expected result of a case, `expected.json`, whose members say what is compared.
 //!
-//! What came of a case is brought into the same form, with the same members, so that comparing,
+//! The actual result is brought into the same form, with the same members, so that comparing,
 //! showing and updating are all about two values of one kind.
 
 use base64::Engine;

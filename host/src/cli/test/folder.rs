@@ -15,7 +15,7 @@ pub(super) const EVENT: &str = "event.json";
 /// A plugin's folder and its cases.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Project {
-    /// As it was given, or the folder around it.
+    /// As it was given, or its parent folder.
     dir: PathBuf,
     cases: PathBuf,
     /// The folder's own name.
@@ -52,12 +52,12 @@ impl Project {
         }
         let cases = given.to_owned();
         match real.parent() {
-            Some(around) if file_name(&real) == CASES => {
+            Some(parent) if file_name(&real) == CASES => {
                 let dir = match given.parent() {
-                    Some(around) if given.ends_with(CASES) => Path::new(".").join(around),
+                    Some(parent) if given.ends_with(CASES) => Path::new(".").join(parent),
                     _ => given.join(".."),
                 };
-                Ok(Self { dir, cases, name: file_name(around) })
+                Ok(Self { dir, cases, name: file_name(parent) })
             }
             _ => Ok(Self { dir: given.to_owned(), cases, name: file_name(&real) }),
         }
@@ -89,11 +89,11 @@ impl Project {
         let named = |dir: &Path| ["wasm", "wat"].map(|ending| dir.join(format!("{}.{ending}", self.name)));
         let inside = named(&self.dir);
         // Beside `plugins/audit` is `plugins/audit.wasm`; beside `.` it is only found one up.
-        let around = match self.dir.parent() {
-            Some(around) if self.dir.file_name().is_some() => around.to_owned(),
+        let parent = match self.dir.parent() {
+            Some(parent) if self.dir.file_name().is_some() => parent.to_owned(),
             _ => self.dir.join(".."),
         };
-        let beside = named(&around);
+        let beside = named(&parent);
         for pair in [&inside[..], &only(&self.dir)?, &beside] {
             match pair.iter().filter(|file| file.is_file()).collect::<Vec<_>>()[..] {
                 [] => {}

@@ -183,8 +183,8 @@ impl Matcher {
                     }
                     None => return false,
                 },
-                // What follows a star begins with a separator at which it ends, so it takes all it
-                // can.
+                // The text behind a star begins with a separator, at which the star ends: so it
+                // takes all it can.
                 PatternToken::Piece => is_separator,
                 PatternToken::Segment => is_dot,
                 PatternToken::Many(separator) => return rest.first().is_none_or(|byte| byte == separator),

@@ -16,8 +16,8 @@ const MAX_ROUTES: usize = 1_000;
 /// The most plugins one line may name.
 const MAX_PLUGINS: usize = 32;
 
-/// Reads the whole table. What was refused is left out, which does no harm: a file with a problem
-/// is never used.
+/// Reads the whole table. Refused lines are left out, which does no harm: a file with a problem is
+/// never used.
 pub(in crate::config) fn read(section: Section<'_>, known: &KnownNames<'_>) -> Routes {
     let items = section.entries();
     if let Some(item) = items.get(MAX_ROUTES) {

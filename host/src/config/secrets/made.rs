@@ -111,13 +111,13 @@ fn create(path: &Path, format: &KeyFormat) -> io::Result<()> {
         (prefix, _) => prefix,
     };
     let text = Zeroizing::new(format!("{prefix}{}\n", BASE64.encode(key.as_slice())));
-    let draft = folder.join(format!(".new-{}", hex::encode(suffix)));
-    let written = write_private(&draft, text.as_bytes()).and_then(|()| match fs::hard_link(&draft, path) {
+    let temporary = folder.join(format!(".new-{}", hex::encode(suffix)));
+    let written = write_private(&temporary, text.as_bytes()).and_then(|()| match fs::hard_link(&temporary, path) {
         // Another host was faster; its secret is the one.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         linked => linked,
     });
-    let removed = fs::remove_file(&draft);
+    let removed = fs::remove_file(&temporary);
     written.and(removed)?;
     match files::open_folder(folder)? {
         Some(folder) => File::from(folder).sync_all(),
@@ -160,7 +160,7 @@ mod tests {
             assert!(first.expose_secret().len() >= MADE_KEY_BYTES);
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
             assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
-            assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "the draft is gone");
+            assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "the temporary file is gone");
             fs::remove_file(&path).unwrap();
         }
     }

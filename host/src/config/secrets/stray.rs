@@ -45,7 +45,7 @@ pub(super) fn strip(bytes: &[u8]) -> Result<Stripped<'_>, Stray> {
     let rest = unmarked.unwrap_or(bytes);
     let text = rest.trim_ascii();
     let before = &rest[..rest.len() - rest.trim_ascii_start().len()];
-    // Where there is nothing but white space, all of it stands in front.
+    // In a text of white space alone, all of it stands in front.
     let behind = &rest[before.len() + text.len()..];
     if let [first @ (b'"' | b'\'' | b'`'), .., last] = text
         && first == last

@@ -184,6 +184,17 @@ impl App {
         self.shelf.load_full()
     }
 
+    fn intake(&self) -> Intake {
+        Intake {
+            config: self.config.clone(),
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            timeouts: ServerTimeouts::default(),
+            capacity: Capacity::default(),
+            unidentified: Arc::default(),
+        }
+    }
+
     /// Serves until `shutdown` or until the store stops, then drains.
     pub async fn run(self, shutdown: CancellationToken, render_metrics: RenderMetrics) -> Result<(), AppError> {
         let store: Arc<dyn Store> = self.store.clone();
@@ -196,14 +207,7 @@ impl App {
             runtime: self.attempts.handle().clone(),
         }));
         let closing = CancellationToken::new();
-        let intake = Intake {
-            config: self.config.clone(),
-            store: store.clone(),
-            clock: self.clock.clone(),
-            timeouts: ServerTimeouts::default(),
-            capacity: Capacity::default(),
-            unidentified: Arc::default(),
-        };
+        let intake = self.intake();
         let admin = Admin {
             store: store.clone(),
             shelf: self.shelf.clone(),

@@ -140,7 +140,7 @@ impl Read for MemoryStore {
             let is_there = data.deliveries.contains_key(&id);
             is_there.then(|| data.delivery_view(id, usize::MAX, self.clock.ahead_ms()))
         });
-        let missing = || StoreError::NotFound(format!("delivery `{id}`"));
+        let missing = || StoreError::NotFound(format!("delivery `{id}` of event `{}`", id.event));
         done(found.and_then(|found| found.ok_or_else(missing)))
     }
 

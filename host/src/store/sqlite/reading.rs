@@ -20,7 +20,7 @@ impl Read for Sqlite {
     fn delivery(&self, id: DeliveryId) -> Pending<'_, DeliveryView> {
         Box::pin(async move {
             let found = self.readers.ask(move |connection| read::whole_delivery(connection, id)).await?;
-            let missing = || StoreError::NotFound(format!("delivery `{id}`"));
+            let missing = || StoreError::NotFound(format!("delivery `{id}` of event `{}`", id.event));
             let mut found = found.ok_or_else(missing)?;
             self.by_wall_clock(std::slice::from_mut(&mut found));
             Ok(found)

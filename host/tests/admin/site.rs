@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, header};
-use hookbox::admin::{self, Admin};
+use hookbox::admin::{self, Admin, Role};
 use hookbox::clock::Clock;
 use hookbox::config::{Config, MakeSecrets};
 use hookbox::dispatch::Breakers;
@@ -71,9 +71,19 @@ pub(super) fn site() -> Console {
         render_metrics: Arc::new(|| "# no recorder\n".to_owned()),
         clock,
         own_address: IpAddr::from([127, 0, 0, 1]),
+        role_without_token: Some(Role::Operator),
     };
     let router = admin::router(admin.clone());
     Console { admin, router, _dir: dir }
+}
+
+impl Console {
+    /// The same host for clients of another role.
+    pub(super) fn with_role(mut self, role: Option<Role>) -> Self {
+        self.admin.role_without_token = role;
+        self.router = admin::router(self.admin.clone());
+        self
+    }
 }
 
 fn shelf(dir: &std::path::Path) -> Shelf {

@@ -1,22 +1,21 @@
-//! How many log lines the failures of one plugin may write: the first few of each kind, and one that counts the rest.
-//!
-//! A pure state machine, with time in milliseconds by a clock that nobody can set. Whoever keeps it looks again when a
-//! window is over, so that the count is written also when nothing fails any more.
+//! Log lines about the failures of one plugin: in each window a few of every kind are logged, and
+//! one line counts the rest.
 
 use std::fmt;
 
+use super::window::{LogWindow, WindowBudget};
 use crate::event::Outcome;
 use crate::text;
 
 /// Lines of one kind in a window.
-pub(super) const MAX_LINES: u32 = 3;
+const MAX_LINES: u32 = 3;
 
-/// How long a window is, in milliseconds; it begins with its first line.
-pub(super) const WINDOW_MS: u64 = 10_000;
+/// The log of one plugin's failures.
+pub(super) type FailureLog = LogWindow<FailureBudget>;
 
-/// The subject of a line.
+/// What a line is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Line {
+pub(in crate::dispatch) enum LogSubject {
     /// An attempt that failed.
     Attempt(Outcome),
     /// A delivery that became a dead letter.
@@ -29,10 +28,10 @@ pub(super) enum Line {
     Breaker,
 }
 
-/// Kinds of [`Line`].
+/// Kinds of [`LogSubject`].
 const KINDS: usize = 5;
 
-impl Line {
+impl LogSubject {
     fn kind(self) -> usize {
         match self {
             Self::Attempt(_) => 0,
@@ -44,32 +43,58 @@ impl Line {
     }
 }
 
-/// Lines that were left out in a window.
+/// The lines of one window.
+#[derive(Debug, Default)]
+pub(super) struct FailureBudget {
+    written: [u32; KINDS],
+    omitted: OmittedFailures,
+}
+
+impl WindowBudget for FailureBudget {
+    type Line = LogSubject;
+    type Omitted = OmittedFailures;
+
+    fn take(&mut self, line: LogSubject) -> bool {
+        let written = &mut self.written[line.kind()];
+        if *written < MAX_LINES {
+            *written += 1;
+            return true;
+        }
+        match line {
+            LogSubject::Attempt(outcome) => self.omitted.attempts[usize::from(outcome.code())] += 1,
+            other => self.omitted.others[other.kind()] += 1,
+        }
+        false
+    }
+
+    fn omitted_lines(&self) -> u64 {
+        self.omitted.total()
+    }
+
+    fn into_omitted(self) -> OmittedFailures {
+        self.omitted
+    }
+}
+
+/// The lines that a window omitted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct LeftOut {
+pub(super) struct OmittedFailures {
     attempts: [u64; Outcome::ALL.len()],
     others: [u64; KINDS],
 }
 
-impl LeftOut {
-    fn add(&mut self, line: Line) {
-        match line {
-            Line::Attempt(outcome) => self.attempts[usize::from(outcome.code())] += 1,
-            other => self.others[other.kind()] += 1,
-        }
-    }
-
-    /// All of them.
+impl OmittedFailures {
+    /// The number of lines.
     pub(super) fn total(&self) -> u64 {
         self.attempts.iter().chain(&self.others).sum()
     }
 
-    /// Those of one kind other than attempts; nothing if there is none.
-    pub(super) fn of(&self, line: Line) -> Option<u64> {
-        Some(self.others[line.kind()]).filter(|count| *count > 0)
+    /// The number of lines of a kind other than attempts; `None` if there is none.
+    pub(super) fn of(&self, subject: LogSubject) -> Option<u64> {
+        Some(self.others[subject.kind()]).filter(|count| *count > 0)
     }
 
-    /// Attempts by their outcome; nothing if there is none.
+    /// The attempts by their outcome; `None` if there is none.
     pub(super) fn attempts(&self) -> Option<ByOutcome<'_>> {
         self.attempts.iter().any(|count| *count > 0).then_some(ByOutcome(self))
     }
@@ -77,7 +102,7 @@ impl LeftOut {
 
 /// Shows attempts by their outcome: `retry 6,590, trap 10`.
 #[derive(Debug)]
-pub(super) struct ByOutcome<'a>(&'a LeftOut);
+pub(super) struct ByOutcome<'a>(&'a OmittedFailures);
 
 impl fmt::Display for ByOutcome<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -93,108 +118,50 @@ impl fmt::Display for ByOutcome<'_> {
     }
 }
 
-/// What is to be done with a line.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Ruling {
-    /// Whether it is written.
-    pub(super) write: bool,
-    /// Whether it is the first one that is left out, so that the window has to be looked at when it is over.
-    pub(super) look_later: bool,
-    /// What the window before left out, to be written first.
-    pub(super) before: Option<LeftOut>,
-}
-
-/// The log of one plugin's failures.
-#[derive(Debug, Default)]
-pub(super) struct FailureLog {
-    window: Option<Window>,
-}
-
-#[derive(Debug)]
-struct Window {
-    start_ms: u64,
-    written: [u32; KINDS],
-    left_out: LeftOut,
-}
-
-impl FailureLog {
-    /// Whether a line is written.
-    pub(super) fn rule(&mut self, line: Line, now_ms: u64) -> Ruling {
-        let before = self.look(now_ms);
-        let window = self.window.get_or_insert_with(|| Window {
-            start_ms: now_ms,
-            written: [0; KINDS],
-            left_out: LeftOut::default(),
-        });
-        let written = &mut window.written[line.kind()];
-        if *written < MAX_LINES {
-            *written += 1;
-            return Ruling { write: true, look_later: false, before };
-        }
-        window.left_out.add(line);
-        Ruling { write: false, look_later: window.left_out.total() == 1, before }
-    }
-
-    /// Ends a window that is over; what it left out, if anything.
-    pub(super) fn look(&mut self, now_ms: u64) -> Option<LeftOut> {
-        let over = |window: &mut Window| now_ms.saturating_sub(window.start_ms) >= WINDOW_MS;
-        self.window.take_if(over).map(|window| window.left_out).filter(|left_out| left_out.total() > 0)
-    }
-
-    /// Ends the window whenever it began.
-    pub(super) fn end(&mut self) -> Option<LeftOut> {
-        self.window.take().map(|window| window.left_out).filter(|left_out| left_out.total() > 0)
-    }
-
-    /// Whether something was left out that has not been written yet.
-    pub(super) fn owes(&self) -> bool {
-        self.window.as_ref().is_some_and(|window| window.left_out.total() > 0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::window::{LineDecision, WINDOW_MS};
     use super::*;
 
-    const FAILED: Line = Line::Attempt(Outcome::Retry);
+    const FAILED: LogSubject = LogSubject::Attempt(Outcome::Retry);
 
     #[test]
     fn a_flood_of_failures_writes_a_few_lines_and_counts_the_rest() {
         let mut log = FailureLog::default();
-        let rulings: Vec<Ruling> = (0..6_603).map(|at_ms| log.rule(FAILED, at_ms)).collect();
-        assert_eq!(rulings.iter().filter(|ruling| ruling.write).count(), MAX_LINES as usize);
-        assert_eq!(rulings.iter().filter(|ruling| ruling.look_later).count(), 1);
-        assert!(log.rule(Line::DeadLetter, 9_000).write, "dead letters are seen beside them");
-        assert_eq!(log.look(WINDOW_MS - 1), None);
-        let left_out = log.look(WINDOW_MS).expect("the window is over");
-        assert_eq!((left_out.total(), left_out.of(Line::DeadLetter)), (6_600, None));
-        assert_eq!(left_out.attempts().unwrap().to_string(), "retry 6,600");
-        assert!(!log.owes() && log.rule(FAILED, WINDOW_MS).write, "the next window is a new one");
+        let decisions: Vec<LineDecision<OmittedFailures>> = (0..6_603).map(|at_ms| log.decide(FAILED, at_ms)).collect();
+        assert_eq!(decisions.iter().filter(|decision| decision.write).count(), MAX_LINES as usize);
+        assert_eq!(decisions.iter().filter(|decision| decision.first_omitted).count(), 1);
+        assert!(log.decide(LogSubject::DeadLetter, 9_000).write, "dead letters are seen beside them");
+        assert_eq!(log.end_expired(WINDOW_MS - 1), None);
+        let omitted = log.end_expired(WINDOW_MS).expect("the window is over");
+        assert_eq!((omitted.total(), omitted.of(LogSubject::DeadLetter)), (6_600, None));
+        assert_eq!(omitted.attempts().unwrap().to_string(), "retry 6,600");
+        assert!(!log.has_omitted() && log.decide(FAILED, WINDOW_MS).write, "the next window is a new one");
     }
 
     #[test]
     fn the_next_failure_ends_a_window_that_is_over() {
         let mut log = FailureLog::default();
         for outcome in [Outcome::Trap, Outcome::Trap, Outcome::Trap, Outcome::Trap, Outcome::Memory] {
-            log.rule(Line::Attempt(outcome), 5);
+            log.decide(LogSubject::Attempt(outcome), 5);
         }
-        let ruling = log.rule(Line::Lost, 5 + WINDOW_MS);
-        assert!(ruling.write);
-        assert_eq!(ruling.before.unwrap().attempts().unwrap().to_string(), "trap 1, memory 1");
+        let decision = log.decide(LogSubject::Lost, 5 + WINDOW_MS);
+        assert!(decision.write);
+        assert_eq!(decision.previous.unwrap().attempts().unwrap().to_string(), "trap 1, memory 1");
         assert_eq!(log.end(), None, "nothing is owed for what was written");
     }
 
     #[test]
     fn every_line_is_written_or_counted_once() {
-        let kinds = [FAILED, Line::DeadLetter, Line::Lost, Line::HostFault, Line::Breaker];
+        let kinds = [FAILED, LogSubject::DeadLetter, LogSubject::Lost, LogSubject::HostFault, LogSubject::Breaker];
         let mut log = FailureLog::default();
         let (mut written, mut counted) = (0u64, 0);
         for at in 0..10_000u64 {
-            let ruling = log.rule(kinds[at as usize % KINDS], at * 7);
-            written += u64::from(ruling.write);
-            counted += ruling.before.map_or(0, |left_out| left_out.total());
+            let decision = log.decide(kinds[at as usize % KINDS], at * 7);
+            written += u64::from(decision.write);
+            counted += decision.previous.map_or(0, |omitted| omitted.total());
         }
-        counted += log.end().map_or(0, |left_out| left_out.total());
+        counted += log.end().map_or(0, |omitted| omitted.total());
         assert_eq!(written + counted, 10_000);
         let windows = 10_000 * 7 / WINDOW_MS + 1;
         assert!(written <= windows * u64::from(MAX_LINES) * KINDS as u64, "{written} lines");

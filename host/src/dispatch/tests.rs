@@ -19,6 +19,7 @@ use crate::fair::FairPermit;
 use crate::plugins::{Shelf, Stock};
 use crate::sandbox::{Compiler, Sandbox, SandboxOptions};
 use crate::store::memory::MemoryStore;
+use crate::store::{Queue, Read};
 
 mod gate;
 

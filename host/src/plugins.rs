@@ -25,7 +25,7 @@ mod work;
 
 pub use approvals::{Approvals, LetIn, NotApproved};
 use folder::Seen;
-pub use folder::{MAX_FILE_BYTES, MAX_NAME_BYTES, MAX_PLUGINS, is_name};
+pub use folder::{MAX_FILE_BYTES, MAX_PLUGINS};
 pub use grants::{grants, warnings};
 pub use held::Held;
 pub use refresh::{Change, Refreshed, SETTLE_MS, Stock};

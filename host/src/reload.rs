@@ -19,7 +19,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, routes::Route};
 use crate::plugins::{Change, SETTLE_MS, Shelf, Stock, Work, warnings};
 use crate::sandbox::{Capability, CodeSource};
 use crate::status::{Status, Trouble};
@@ -169,7 +169,7 @@ impl<F: Fn()> Reloader<F> {
     /// Says whether something is changing at the moment.
     async fn refresh_shelf(&mut self) -> bool {
         let old = self.watched.shelf.load_full();
-        self.work.prefer(self.watched.config.load().routes.iter().flat_map(|route| route.plugins.clone()).collect());
+        self.work.prefer(self.watched.config.load().routes.iter().flat_map(Route::plugins).cloned().collect());
         let refreshed = old.refresh(&self.watched.stock, &mut self.work).await;
         report(&refreshed.changes, &refreshed.shelf, &self.watched.config.load());
         report_compiling(&refreshed.shelf, &old);

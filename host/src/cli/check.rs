@@ -1,4 +1,5 @@
-//! `hookbox check`: everything that is wrong with a configuration and its plugins, at once, without binding anything.
+//! `hookbox check`: everything that is wrong with a configuration and its plugins, at once, without
+//! binding anything.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,7 +12,7 @@ use super::Common;
 use super::compile::readers_compiler;
 use super::describe::describe;
 use super::failure::Failure;
-use super::output::{Page, printable};
+use super::output::{Printout, printable};
 use super::remarks::{self, patiently, remark, warning};
 use crate::app;
 use crate::clock::Clock;
@@ -64,15 +65,15 @@ impl Check {
         }
         match loaded {
             Ok(config) if count == 0 => {
-                let mut page = Page::new();
-                let warnings = describe(&mut page, &config, &shelf) + usize::from(untold);
+                let mut out = Printout::new();
+                let warnings = describe(&mut out, &config, &shelf) + usize::from(untold);
                 let found = if warnings == 1 { "1 warning".to_owned() } else { format!("{warnings} warnings") };
                 match warnings {
-                    0 => page.line("no problem found"),
+                    0 => out.line("no problem found"),
                     _ if self.strict => {}
-                    _ => page.line(format!("no problem found, but {found} (`--strict` makes that exit code 2)")),
+                    _ => out.line(format!("no problem found, but {found} (`--strict` makes that exit code 2)")),
                 }
-                page.print()?;
+                out.print()?;
                 match self.strict && warnings > 0 {
                     true => Err(Failure::usage(found)),
                     false => Ok(ExitCode::SUCCESS),
@@ -88,8 +89,8 @@ fn usual_plugins_dir(config: &Path) -> PathBuf {
     config.with_file_name("plugins")
 }
 
-/// What the host of this configuration lets its plugins do, and whether there is a warning instead. It may be another user's,
-/// who keeps that to himself.
+/// The approvals of this configuration's host, and whether there is a warning instead: another user
+/// may own them and not share them.
 fn approvals(config: Option<&Config>) -> (Arc<Approvals>, bool) {
     let Some(config) = config else { return (Arc::default(), false) };
     let config = Arc::new(ArcSwap::from_pointee(config.clone()));
@@ -103,7 +104,7 @@ fn approvals(config: Option<&Config>) -> (Arc<Approvals>, bool) {
     }
 }
 
-/// What is in the folder, and whether some of it never came to rest.
+/// The plugins in the folder, and whether some of their files never came to rest.
 fn shelf(dir: &Path, compiler: Compiler, approvals: Arc<Approvals>) -> Result<(Shelf, bool), Failure> {
     let sandbox = Sandbox::new(SandboxOptions::default()).map_err(|error| Failure::failed(error.to_string()))?;
     let runtime =
@@ -114,7 +115,7 @@ fn shelf(dir: &Path, compiler: Compiler, approvals: Arc<Approvals>) -> Result<(S
     Ok((loaded.shelf, loaded.unsettled))
 }
 
-/// What takes long: the plugins whose machine code is not kept anywhere.
+/// The plugins that take long: their machine code is not cached anywhere.
 async fn compiling(stock: &Stock) -> String {
     let begun = Shelf::begin(stock).await;
     let slots = begun.shelf.slots().filter(|(_, slot)| slot.state() == "compiling");

@@ -1,19 +1,19 @@
-//! What a configuration and a shelf of plugins come to, in lines for people: said by `serve` at start and by `check`.
+//! Describes a configuration and its plugins in lines for people: `serve` at start, and `check`.
 
-use super::output::{Ink, Page, printable};
+use super::output::{Ink, Printout, printable};
 use crate::config::Config;
 use crate::config::source::{Secrets, Source, Verify};
 use crate::plugins::{Shelf, Slot, warnings};
 
 /// Sources, routes, plugins, and what deserves a warning. Says how many warnings there are.
-pub(super) fn describe(page: &mut Page, config: &Config, shelf: &Shelf) -> usize {
-    sources(page, config);
-    routes(page, config);
-    plugins(page, shelf);
+pub(super) fn describe(out: &mut Printout, config: &Config, shelf: &Shelf) -> usize {
+    sources(out, config);
+    routes(out, config);
+    plugins(out, shelf);
     let warnings = all_warnings(config, shelf);
     for warning in &warnings {
-        let label = page.ink(Ink::Yellow, "warning:");
-        page.line(format!("{label} {}", printable(warning)));
+        let label = out.ink(Ink::Yellow, "warning:");
+        out.line(format!("{label} {}", printable(warning)));
     }
     warnings.len()
 }
@@ -42,12 +42,12 @@ fn all_warnings(config: &Config, shelf: &Shelf) -> Vec<String> {
     all
 }
 
-fn heading(page: &mut Page, text: &str) {
-    page.line(page.ink(Ink::Bold, text));
+fn heading(out: &mut Printout, text: &str) {
+    out.line(out.ink(Ink::Bold, text));
 }
 
-fn sources(page: &mut Page, config: &Config) {
-    heading(page, if config.sources.is_empty() { "no source" } else { "sources" });
+fn sources(out: &mut Printout, config: &Config) {
+    heading(out, if config.sources.is_empty() { "no source" } else { "sources" });
     let rows: Vec<_> = config
         .sources
         .values()
@@ -56,10 +56,10 @@ fn sources(page: &mut Page, config: &Config) {
             vec![name, path, format!("dedupe: {}", source.dedupe), secrets(source)]
         })
         .collect();
-    page.rows(&rows);
+    out.rows(&rows);
     for source in config.sources.values().filter(|source| source.dedupe.is_body_for_want_of_better()) {
-        let label = page.ink(Ink::Yellow, "note:");
-        page.line(format!(
+        let label = out.ink(Ink::Yellow, "note:");
+        out.line(format!(
             "{label} source `{}` signs neither an id nor a time, so events of equal type and body count as one within \
              `store.dedupe_window`; say where its `id` is, or choose with `dedupe`",
             source.name
@@ -80,20 +80,23 @@ fn secrets(source: &Source) -> String {
     }
 }
 
-fn routes(page: &mut Page, config: &Config) {
-    heading(page, if config.routes.iter().len() == 0 { "no route" } else { "routes" });
+fn routes(out: &mut Printout, config: &Config) {
+    heading(out, if config.routes.iter().len() == 0 { "no route" } else { "routes" });
     let rows: Vec<_> = config
         .routes
         .iter()
-        .map(|route| vec![format!("  {}", route.pattern), format!("→ {}", route.plugins.join(", "))])
+        .map(|route| {
+            let plugins = route.plugins().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+            vec![format!("  {}", route.pattern), format!("→ {plugins}")]
+        })
         .collect();
-    page.rows(&rows);
+    out.rows(&rows);
 }
 
-fn plugins(page: &mut Page, shelf: &Shelf) {
-    heading(page, if shelf.slots().next().is_none() { "no plugin" } else { "plugins" });
+fn plugins(out: &mut Printout, shelf: &Shelf) {
+    heading(out, if shelf.slots().next().is_none() { "no plugin" } else { "plugins" });
     let rows: Vec<_> = shelf.slots().map(|(name, slot)| vec![format!("  {name}"), contract(slot)]).collect();
-    page.rows(&rows);
+    out.rows(&rows);
 }
 
 fn contract(slot: &Slot) -> String {

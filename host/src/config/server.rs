@@ -1,17 +1,15 @@
 //! Reads `[server]` and `[store]`.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use super::known::{MissingPlugins, list_plugins};
 use super::networks::{self, Networks};
 use super::places;
 use super::raw::{Item, Section, Sink};
-use super::routes::read::MissingPlugins;
 use super::units::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, show_ms};
-use crate::files::instead_of_folder;
 
 /// Of `max_body`, for all sources and for one.
 pub(super) const MAX_BODY_BOUNDS: RangeInclusive<u64> = 1 << 10..=64 << 20;
@@ -32,17 +30,14 @@ const DEFAULT_RETENTION_MS: u64 = 30 * DAY_MS;
 const LEAST_DEDUPE_WINDOW_MS: u64 = MINUTE_MS;
 const DEFAULT_DEDUPE_WINDOW_MS: u64 = 14 * DAY_MS;
 
-/// Where webhooks come in, unless the file says otherwise.
+/// The default address for webhooks.
 pub(super) const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3000);
 
-/// Where the API answers, unless the file says otherwise.
+/// The default address of the API.
 pub(super) const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3001);
 
-/// The longest name of a plugin, in bytes.
-pub(super) const MAX_PLUGIN_NAME_BYTES: usize = 64;
-
-/// `[server]`. A change of any of these needs a restart, and a reload says so; only `trusted_proxies`,
-/// `keep_alive` and `max_body` take effect at once.
+/// `[server]`. A change of any of these needs a restart, and a reload says so; only
+/// `trusted_proxies`, `keep_alive` and `max_body` take effect at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// Webhooks, and nothing else.
@@ -51,7 +46,7 @@ pub struct Server {
     pub admin: SocketAddr,
     /// Peers whose forwarded client addresses are believed.
     pub trusted_proxies: Networks,
-    /// How long a connection is kept between two requests, in milliseconds.
+    /// The time that a connection is kept between two requests, in milliseconds.
     pub keep_alive_ms: u64,
     /// The folder whose `*.wasm` and `*.wat` files are the plugins, absolute.
     pub plugins_dir: PathBuf,
@@ -74,12 +69,13 @@ pub struct StoreSettings {
     pub retention_ms: u64,
     /// Repeated deliveries are recognised for this long; not longer than `retention_ms`.
     pub dedupe_window_ms: u64,
-    /// The most that the database and its log may take before new events are refused, in bytes; without it a tenth of the
-    /// disk, or a GiB, is left free.
+    /// The most that the database and its log may take before new events are refused, in bytes;
+    /// without it a tenth of the disk, or a GiB, is left free.
     pub max_bytes: Option<u64>,
 }
 
-/// Reads `[server]`; `base` is the folder of the file. Also lists the plugins, if their folder can be read.
+/// Reads `[server]`; `base` is the folder of the file. Also lists the plugins, if their folder can
+/// be read.
 pub(super) fn read_server(
     mut section: Section<'_>,
     base: &Path,
@@ -229,28 +225,4 @@ fn sqlite_file<'a>(item: &Item<'a>) -> Option<&'a str> {
         item.refuse("is not the address of a store", format!("{near}{help}"));
     }
     file
-}
-
-/// Whether a plugin can have this name: the shelf loads no other file.
-pub(super) fn is_plugin_name(name: &str) -> bool {
-    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
-    plain && !name.is_empty() && name.len() <= MAX_PLUGIN_NAME_BYTES
-}
-
-/// The names of the plugins: files `NAME.wasm` and `NAME.wat` directly in the folder.
-pub(super) fn list_plugins(folder: &Path) -> io::Result<BTreeSet<String>> {
-    let mut names = BTreeSet::new();
-    let entries = std::fs::read_dir(folder).map_err(|error| match error.kind() {
-        io::ErrorKind::NotADirectory => instead_of_folder(folder),
-        _ => error,
-    })?;
-    for entry in entries {
-        let path = entry?.path();
-        let ending = path.extension().is_some_and(|ending| ending == "wasm" || ending == "wat");
-        let name = path.file_stem().and_then(|name| name.to_str()).filter(|name| is_plugin_name(name));
-        if let Some(name) = name.filter(|_| ending && path.is_file()) {
-            names.insert(name.to_owned());
-        }
-    }
-    Ok(names)
 }

@@ -1,6 +1,6 @@
 //! The memory that a settlement holds until it is durable.
 
-use crate::event::{AttemptRecord, NewEvent, PluginName};
+use crate::event::{AttemptRecord, NewEvent};
 use crate::store::{KvTransaction, Lease, Next, Settlement};
 
 /// Memory for the settlements of all plugins that are not durable yet, in KiB. With the default
@@ -34,7 +34,7 @@ fn event(event: &NewEvent) -> usize {
         + text(note)
         + size_of_val(dedupe.as_slice())
         + headers.sum::<usize>()
-        + targets.len() * size_of::<PluginName>()
+        + size_of_val(targets.as_slice())
 }
 
 fn transaction(kv: &KvTransaction) -> usize {

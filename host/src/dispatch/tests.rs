@@ -14,7 +14,7 @@ use self::gate::Gate;
 use super::*;
 use crate::clock::Clock;
 use crate::config::{Config, MakeSecrets};
-use crate::event::{Attributes, NewEvent, State};
+use crate::event::{Attributes, NewEvent, State, Target};
 use crate::fair::FairPermit;
 use crate::plugins::{Shelf, Stock};
 use crate::sandbox::{Compiler, Sandbox, SandboxOptions};
@@ -92,7 +92,7 @@ impl Bench {
             note: None,
             parent: None,
             hops: 0,
-            targets: vec!["worker".into()],
+            targets: vec![Target::to("worker")],
             delay_ms: 0,
         };
         self.store.append(event).await.unwrap();

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::folder::Seen;
 use super::{Shelf, Slot};
 use crate::config::Routes;
+use crate::config::routes::Route;
 use crate::event::PluginName;
 
 /// The problem of a plugin that never had a file.
@@ -15,7 +16,7 @@ impl Shelf {
     /// of which nothing else is known.
     #[must_use]
     pub fn with_routed(&self, routes: &Routes) -> Self {
-        let routed: BTreeSet<&PluginName> = routes.iter().flat_map(|route| &route.plugins).collect();
+        let routed: BTreeSet<&PluginName> = routes.iter().flat_map(Route::plugins).collect();
         let mut next = self.clone();
         for (name, slot) in &mut next.slots {
             slot.routed = routed.contains(name);
@@ -55,9 +56,10 @@ impl Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Target;
 
     fn routes(plugins: &[&str]) -> Routes {
-        Routes::new([("a.b", plugins.iter().map(|name| (*name).into()).collect())], |_| false).unwrap()
+        Routes::new([("a.b", plugins.iter().map(|name| Target::to(*name)).collect())], |_| false).unwrap()
     }
 
     #[test]

@@ -38,7 +38,7 @@ use super::{
     MaybeReady, Operate, Pending, Preview, Progress, Queue, Settled, Settlement, StoreError, TreeBudget, Which,
 };
 use crate::clock::{Clock, News};
-use crate::event::{DeliveryId, EventId, NewEvent, PluginName};
+use crate::event::{DeliveryId, EventId, NewEvent, Target};
 use crate::tasks;
 
 mod append_limit;
@@ -321,8 +321,8 @@ impl Operate for Sqlite {
         Box::pin(self.preview_some(action, filter, from))
     }
 
-    fn replay(&self, event: EventId, plugins: Vec<PluginName>) -> Pending<'_, Vec<DeliveryId>> {
-        self.ask(|reply| WriteCommand::Replay { event, plugins, reply })
+    fn replay(&self, event: EventId, targets: Vec<Arc<Target>>) -> Pending<'_, Vec<DeliveryId>> {
+        self.ask(|reply| WriteCommand::Replay { event, targets, reply })
     }
 
     fn sweep(&self, keep: Keep) -> Pending<'_, bool> {

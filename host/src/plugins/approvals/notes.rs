@@ -23,7 +23,8 @@ use crate::event::{Digest, PluginName};
 use crate::fail;
 use crate::files::private::{self, Writers};
 use crate::files::{open_folder, read_regular};
-use crate::plugins::{MAX_FILE_BYTES, is_name};
+use crate::names::is_plugin_name;
+use crate::plugins::MAX_FILE_BYTES;
 use crate::sandbox::Capability;
 
 /// The longest note, in bytes.
@@ -206,7 +207,7 @@ fn keep_private(folder: &OwnedFd, dir: &Path, own: bool) -> Result<(), String> {
 
 /// The plugin's name in that of a file, and what stands behind the point.
 fn parts(path: &Path) -> Option<(&str, &str)> {
-    path.file_name()?.to_str()?.split_once('.').filter(|(name, _)| is_name(name))
+    path.file_name()?.to_str()?.split_once('.').filter(|(name, _)| is_plugin_name(name))
 }
 
 fn read(path: &Path) -> Result<Note, String> {

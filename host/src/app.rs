@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, Admin, Role};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::dispatch::{Dispatcher, MAX_RUNNING, Parts};
+use crate::dispatch::{Deps, Dispatcher, MAX_RUNNING};
 use crate::ingest::{self, Capacity, Intake};
 use crate::plugins::{Approvals, Refreshed, Shelf, Stock};
 use crate::reload::{self, ReloadTiming, Watched};
@@ -198,7 +198,7 @@ impl App {
     /// Serves until `shutdown` or until the store stops, then drains.
     pub async fn run(self, shutdown: CancellationToken, render_metrics: RenderMetrics) -> Result<(), AppError> {
         let store: Arc<dyn Store> = self.store.clone();
-        let dispatcher = Arc::new(Dispatcher::start(Parts {
+        let dispatcher = Arc::new(Dispatcher::start(Deps {
             store: store.clone(),
             reads: store.clone(),
             config: self.config.clone(),

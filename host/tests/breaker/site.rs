@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use hookbox::clock::Clock;
 use hookbox::config::{Config, MakeSecrets};
-use hookbox::dispatch::{Breakers, Dispatcher, Parts};
+use hookbox::dispatch::{Breakers, Deps, Dispatcher};
 use hookbox::event::{Digest, State};
 use hookbox::plugins::{Loaded, Shelf};
 use hookbox::sandbox::{Sandbox, SandboxOptions};
@@ -81,7 +81,7 @@ impl Dispatching {
         let config = Arc::new(ArcSwap::from_pointee(config(dir.path(), does, BREAKER)));
         let sandbox = Sandbox::new(SandboxOptions { max_instances: 8, ..SandboxOptions::default() }).unwrap();
         let shelf = Arc::new(ArcSwap::from_pointee(shelf(&sandbox, dir.path(), 1)));
-        let dispatcher = Dispatcher::start(Parts {
+        let dispatcher = Dispatcher::start(Deps {
             store: store.clone(),
             reads: store.clone(),
             config: config.clone(),

@@ -33,7 +33,7 @@ const UNKNOWN: &str = "unknown";
 /// The path of the probe.
 const HEALTH: &str = "/healthz";
 
-/// What every request shares.
+/// State that all requests share.
 #[derive(Debug)]
 pub(super) struct Receiver {
     intake: Intake,

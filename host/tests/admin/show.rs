@@ -1,4 +1,4 @@
-//! What is shown.
+//! Listings and single items.
 
 use std::collections::BTreeSet;
 

@@ -20,7 +20,7 @@ use crate::{tasks, text};
 /// The most of the child's stderr that is kept, in bytes.
 const MAX_STDERR_BYTES: usize = 4 << 10;
 
-/// What compiling one file may take.
+/// Limits of compiling one file.
 #[derive(Debug, Clone, Copy)]
 pub struct CompileLimits {
     /// The limits that the child sets for itself.

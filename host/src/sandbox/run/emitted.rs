@@ -50,7 +50,7 @@ fn size(event: &NewEvent) -> usize {
     event.type_.len() + optional(&event.subject) + optional(&event.data_content_type) + event.data.len()
 }
 
-/// What is wrong with an event, as the end of a sentence. `handled`, the subject of the handled
+/// The fault of an event, as the end of a sentence. `handled`, the subject of the handled
 /// event, may be passed on whatever it is: an event that was stored under an older rule must not
 /// fail its plugin.
 fn fault(event: &NewEvent, handled: Option<&str>) -> Option<String> {

@@ -4,8 +4,8 @@
 //!
 //! *Host time* runs beside the wall clock, in Unix milliseconds. It advances with a clock that
 //! nobody can set, so it never goes back and never jumps while the host runs. It follows steps
-//! forward of up to an hour at once. It follows longer ones when they have stood for a day or an operator has
-//! accepted them. Steps back leave it ahead of the wall clock.
+//! forward of up to an hour at once. It follows longer ones when they have stood for a day or an
+//! operator has accepted them. Steps back leave it ahead of the wall clock.
 
 use std::fmt;
 

@@ -182,7 +182,7 @@ impl Receiver {
     /// the body's memory until then.
     async fn append(&self, event: NewEvent, memory: Reservation) -> Result<Appended, Rejection> {
         let store = Arc::clone(&self.intake.store);
-        let appending = tasks::to_the_end(tasks::unwound(async move {
+        let appending = tasks::detach_on_drop(tasks::unwound(async move {
             let appended = store.append(event).await;
             drop(memory);
             appended

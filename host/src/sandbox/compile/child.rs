@@ -155,7 +155,7 @@ fn explain(status: ExitStatus, said: &[u8], limits: Confinement) -> String {
     }
 }
 
-/// A reason of several lines, without anything that acts on a reader.
+/// A reason of several lines, with control characters escaped.
 fn lines(reason: &str) -> String {
     reason.lines().map(text::error).collect::<Vec<_>>().join("\n")
 }

@@ -33,9 +33,9 @@ mod time;
 /// Instances that are kept for the next event, of all plugins with `instance = "reuse"`.
 const MAX_WARM: u32 = 64;
 
-/// The folder beside the store that remembers what plugins may do.
+/// The folder that remembers what plugins may do.
 pub fn approvals_dir(config: &Config) -> PathBuf {
-    config.store.sqlite_path.with_file_name("approved")
+    config.server.data_dir.join("approved")
 }
 
 /// Why the host does not start, or does not go on.

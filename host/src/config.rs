@@ -60,9 +60,6 @@ use sources::Keys;
 /// The largest configuration file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// The folder beside the store that keeps the secrets the host makes.
-const SECRETS_FOLDER: &str = "secrets";
-
 /// A complete, checked configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -160,9 +157,9 @@ impl Config {
         let base = path.parent().unwrap_or(&path);
         let places = Places { base, env: around.env };
         let mut root = Section::new(String::new(), Some(table), sink);
-        let (server, files) =
-            server::read_server(root.take_section("server", "{ listen = \"127.0.0.1:3000\" }"), base, missing, sink);
+        let server_section = root.take_section("server", "{ listen = \"127.0.0.1:3000\" }");
         let store = server::read_store(root.take_section("store", "{ retention = \"30d\" }"), base);
+        let (server, files) = server::read_server(server_section, base, store.folder(), missing, sink);
         let sources_section = root.take_section("sources", "{ heygen = { preset = \"heygen\" } }");
         let names: BTreeSet<&str> = sources_section.keys().collect();
         let drafts = sources::read_all(sources_section, &places);
@@ -174,7 +171,7 @@ impl Config {
         root.finish();
         // Nothing is created for a file that will not be used.
         let make = if sink.is_empty() { around.make_secrets } else { MakeSecrets::No };
-        let folder = store.sqlite_path.parent().unwrap_or(base).join(SECRETS_FOLDER);
+        let folder = server.secrets_dir();
         let keys = Keys { loopback: server.listen.ip().is_loopback(), folder: &folder, make };
         let sources = sources::complete(drafts, &keys, sink);
         let (warnings, inputs) = (sink.take_warnings(), sink.take_inputs());
@@ -247,10 +244,14 @@ impl Config {
     /// The keys that differ and only take effect after a restart.
     pub fn restart_needed(&self, other: &Self) -> Vec<&'static str> {
         let (old, new) = (&self.server, &other.server);
+        // Where the file says nothing else, it follows `store.url`, which is named.
+        let beside_store = |config: &Self| config.server.data_dir == config.store.folder();
+        let moved_with_store = beside_store(self) && beside_store(other);
         let keys = [
             ("server.listen", old.listen != new.listen),
             ("server.admin", old.admin != new.admin),
             ("server.plugins_dir", old.plugins_dir != new.plugins_dir),
+            ("server.data_dir", old.data_dir != new.data_dir && !moved_with_store),
             ("server.plugin_stack", old.plugin_stack_bytes != new.plugin_stack_bytes),
             ("server.tree_events", old.tree_events != new.tree_events),
             ("server.tree_size", old.tree_bytes != new.tree_bytes),

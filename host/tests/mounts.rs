@@ -95,6 +95,32 @@ fn a_volume_that_its_group_may_write_after_each_mount_starts_each_time() {
 }
 
 #[test]
+fn what_a_host_keeps_beside_its_store_is_in_its_data_folder() {
+    let places = "data_dir = \"own\"\n[store]\nurl = \"sqlite:store/hookbox.db\"\n";
+    let site = Site::new(&format!("{places}{SOURCE}{UNSET}{ROUTE}"), &[("worker.wat", OK)]);
+    let names = |folder: &str| {
+        let entries = fs::read_dir(site.path(folder)).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    for start in 1..=2 {
+        let host = harness::start(&site);
+        send(&host, &format!("key_{start}"));
+        assert_eq!(host.settled()["deliveries"]["done"], start);
+        assert_eq!(names("own"), ["approved", "cache", "secrets"]);
+        assert_eq!(names("own/secrets"), ["unset"]);
+        let store = names("store");
+        assert!(store.iter().all(|name| name.starts_with("hookbox.db")), "{store:?}");
+        assert!(!site.path("data").exists());
+        host.kill();
+    }
+    site.put_config(&format!("{SOURCE}{UNSET}{ROUTE}"));
+    assert!(check(&site).status.success());
+    assert!(!site.path("data").exists(), "to check makes nothing");
+}
+
+#[test]
 fn a_folder_of_approvals_that_everyone_may_write_is_refused() {
     let site = site();
     harness::start(&site).kill();

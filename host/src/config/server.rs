@@ -38,6 +38,9 @@ pub(super) const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Add
 /// Where the API answers, unless the file says otherwise.
 pub(super) const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3001);
 
+/// The folder in the data folder that keeps the secrets the host makes.
+pub(super) const SECRETS_FOLDER: &str = "secrets";
+
 /// The longest name of a plugin, in bytes.
 pub(super) const MAX_PLUGIN_NAME_BYTES: usize = 64;
 
@@ -55,6 +58,8 @@ pub struct Server {
     pub keep_alive_ms: u64,
     /// The folder whose `*.wasm` and `*.wat` files are the plugins, absolute.
     pub plugins_dir: PathBuf,
+    /// The folder of what the host keeps beside its store, absolute.
+    pub data_dir: PathBuf,
     /// The largest request body that is read, in bytes, of a source that says nothing else.
     pub max_body_bytes: usize,
     /// Stack of a plugin, in bytes.
@@ -63,6 +68,18 @@ pub struct Server {
     pub tree_events: u64,
     /// Bytes of their bodies.
     pub tree_bytes: u64,
+}
+
+impl Server {
+    /// Secrets that the host has made.
+    pub fn secrets_dir(&self) -> PathBuf {
+        self.data_dir.join(SECRETS_FOLDER)
+    }
+
+    /// Machine code of plugins.
+    pub fn compiled_dir(&self) -> PathBuf {
+        self.data_dir.join("cache")
+    }
 }
 
 /// `[store]`.
@@ -79,10 +96,12 @@ pub struct StoreSettings {
     pub max_bytes: Option<u64>,
 }
 
-/// Reads `[server]`; `base` is the folder of the file. Also lists the plugins, if their folder can be read.
+/// Reads `[server]`; `base` is the folder of the file, `beside_store` that of the store. Also lists the plugins, if their
+/// folder can be read.
 pub(super) fn read_server(
     mut section: Section<'_>,
     base: &Path,
+    beside_store: &Path,
     missing: MissingPlugins,
     sink: &Sink,
 ) -> (Server, Option<BTreeSet<String>>) {
@@ -118,6 +137,7 @@ pub(super) fn read_server(
             sink.problem(plugins_item.map(|item| item.span), message, help);
         }
     });
+    let data_dir = data_path(section.take("data_dir").as_ref(), base, beside_store);
     let max_body = section.take("max_body").and_then(|item| item.size_bytes(MAX_BODY_BOUNDS));
     let max_body_bytes = max_body.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(DEFAULT_MAX_BODY_BYTES);
     let stack = section.take("plugin_stack").and_then(|item| item.size_bytes(PLUGIN_STACK_BOUNDS));
@@ -133,6 +153,7 @@ pub(super) fn read_server(
         trusted_proxies,
         keep_alive_ms,
         plugins_dir,
+        data_dir,
         max_body_bytes,
         plugin_stack_bytes,
         tree_events,
@@ -162,9 +183,28 @@ pub(super) fn read_store(mut section: Section<'_>, base: &Path) -> StoreSettings
     StoreSettings { sqlite_path: places::tidy(&base.join(file)), retention_ms, dedupe_window_ms, max_bytes }
 }
 
+impl StoreSettings {
+    /// The folder of the SQLite file, absolute.
+    pub fn folder(&self) -> &Path {
+        self.sqlite_path.parent().unwrap_or(Path::new("/"))
+    }
+}
+
 /// The plugins folder, absolute.
 pub(super) fn plugins_path(item: Option<&Item<'_>>, base: &Path) -> PathBuf {
     places::tidy(&base.join(item.and_then(|item| path(item, "\"plugins\"")).unwrap_or("plugins")))
+}
+
+/// The data folder, absolute. It is made when it is needed.
+pub(super) fn data_path(item: Option<&Item<'_>>, base: &Path, beside_store: &Path) -> PathBuf {
+    let named = item.and_then(|item| Some((item, path(item, "\"data\"")?)));
+    let Some((item, text)) = named else { return beside_store.to_owned() };
+    let dir = places::tidy(&base.join(text));
+    if dir.exists() && !dir.is_dir() {
+        let help = "name a folder, which is made if it is not there; a relative path starts at the configuration file";
+        item.refuse(format_args!("is \"{text}\", which cannot be used: {}", instead_of_folder(&dir)), help);
+    }
+    dir
 }
 
 /// The address that `server.listen` or `server.admin` says.

@@ -67,7 +67,7 @@ pub(in crate::config) fn settle(found: FoundSecrets, name: &str, fallback: &Fall
         }
         Err(error) => {
             let message = format!("the host cannot keep a secret of its own in {}: {error}", path.display());
-            sink.problem(found.span, message, "set the source's secret, or let the host write beside its store");
+            sink.problem(found.span, message, "set the source's secret, or let the host write to `server.data_dir`");
             Secrets::Missing(unset)
         }
     }

@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::dispatch::Breakers;
 use crate::ingest::Unidentified;
-use crate::plugins::{Approvals, Shelf};
+use crate::plugins::{Approvals, Registry};
 use crate::server::{self, ServerOptions, ServerTimeouts};
 use crate::status::Status;
 use crate::store::Store;
@@ -54,7 +54,7 @@ pub struct Admin {
     /// Events and deliveries.
     pub store: Arc<dyn Store>,
     /// What runs.
-    pub shelf: Arc<ArcSwap<Shelf>>,
+    pub shelf: Arc<ArcSwap<Registry>>,
     /// What of it waits for the operator.
     pub approvals: Arc<Approvals>,
     /// How it is slowed down.

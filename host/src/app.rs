@@ -5,7 +5,7 @@
 //! stops by itself ends the host with an error: nothing can be acknowledged without it.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -19,13 +19,13 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, MAX_RUNNING, Parts};
 use crate::ingest::{self, Capacity, Intake};
-use crate::plugins::{Approvals, Refreshed, Shelf, Stock};
+use crate::plugins::{Approvals, LoadContext, Refreshed, Registry};
 use crate::reload::{self, ReloadTiming, Watched};
-use crate::sandbox::{Compiler, Sandbox, SandboxError, SandboxOptions};
+use crate::sandbox::{Cache, Compiler, Sandbox, SandboxError, SandboxOptions};
 use crate::server::ServerTimeouts;
 use crate::status::Status;
 use crate::store::{OnLoss, OpenError, Sqlite, SqliteOptions, Store, StoreError, TreeBudget};
-use crate::{fail, tasks};
+use crate::{fail, store, tasks};
 
 mod sweep;
 mod time;
@@ -33,9 +33,14 @@ mod time;
 /// Instances that are kept for the next event, of all plugins with `instance = "reuse"`.
 const MAX_WARM: u32 = 64;
 
-/// The folder that remembers what plugins may do.
-pub fn approvals_dir(config: &Config) -> PathBuf {
-    config.server.data_dir.join("approved")
+/// What plugins may do, as a host of this configuration would find it; nothing is created or changed. Blocks.
+///
+/// # Errors
+/// It cannot be read, or strangers may write it; for people.
+pub fn peek_approvals(config: Arc<ArcSwap<Config>>) -> Result<Approvals, String> {
+    let its = config.load();
+    let stored = store::peek_approvals(&its.store.sqlite_path)?;
+    Approvals::peek(stored, &its.server.former_approvals_dir(), Arc::clone(&config))
 }
 
 /// Why the host does not start, or does not go on.
@@ -78,8 +83,8 @@ pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
 #[derive(Debug)]
 pub struct App {
     config: Arc<ArcSwap<Config>>,
-    shelf: Arc<ArcSwap<Shelf>>,
-    stock: Stock,
+    registry: Arc<ArcSwap<Registry>>,
+    context: LoadContext,
     status: Arc<Status>,
     store: Arc<Sqlite>,
     clock: Clock,
@@ -136,19 +141,19 @@ pub async fn build_by(config: Config, compiler: Compiler, on_loss: OnLoss, clock
     };
     let sandbox = Arc::new(Sandbox::new(options)?);
     let dir = config.server.plugins_dir.clone();
-    let approvals_dir = approvals_dir(&config);
+    rename_folder(&config.server.former_compiled_dir(), &config.server.compiled_dir());
+    let (former, files) = (config.server.former_approvals_dir(), Cache::at(config.server.compiled_dir()));
     let config = Arc::new(ArcSwap::from_pointee(config));
-    let its_config = config.clone();
-    let approvals = tasks::blocking(move || Approvals::open(approvals_dir, its_config)).await;
+    let approvals = Approvals::open(store.clone(), &former, files.clone(), config.clone()).await;
     let approvals = Arc::new(approvals.map_err(AppError::Approvals)?);
-    let stock = Stock { sandbox, compiler, dir, clock: clock.clone(), approvals };
-    let Refreshed { shelf, changes, .. } = Shelf::begin(&stock).await;
-    let shelf = shelf.with_routed(&config.load().routes);
-    reload::report(&changes, &shelf, &config.load());
+    let context = LoadContext { sandbox, compiler, dir, clock: clock.clone(), approvals, files: Some(files) };
+    let Refreshed { registry, changes, .. } = Registry::begin(&context).await;
+    let registry = registry.with_routed(&config.load().routes);
+    reload::report(&changes, &registry, &config.load());
     Ok(App {
         config,
-        shelf: Arc::new(ArcSwap::from_pointee(shelf)),
-        stock,
+        registry: Arc::new(ArcSwap::from_pointee(registry)),
+        context,
         status: Arc::default(),
         store,
         clock,
@@ -157,6 +162,16 @@ pub async fn build_by(config: Config, compiler: Compiler, on_loss: OnLoss, clock
         attempts: tasks::runtime("hookbox-attempt", 2 * tasks::cores()).map_err(AppError::Threads)?,
         addresses,
     })
+}
+
+/// Gives a folder its new name if nothing has that name yet.
+fn rename_folder(former: &Path, now: &Path) {
+    if former.is_dir()
+        && !now.exists()
+        && let Err(error) = std::fs::rename(former, now)
+    {
+        tracing::warn!(error = %error, "{} keeps its former name and is not used", former.display());
+    }
 }
 
 /// Every connection takes a file descriptor, and the usual limit is lower than what the machine allows.
@@ -179,8 +194,8 @@ impl App {
     }
 
     /// The running plugins.
-    pub fn shelf(&self) -> Arc<Shelf> {
-        self.shelf.load_full()
+    pub fn registry(&self) -> Arc<Registry> {
+        self.registry.load_full()
     }
 
     /// Serves until `shutdown` or until the store stops, then drains.
@@ -190,7 +205,7 @@ impl App {
             store: store.clone(),
             reads: store.clone(),
             config: self.config.clone(),
-            shelf: self.shelf.clone(),
+            shelf: self.registry.clone(),
             clock: self.clock.clone(),
             runtime: self.attempts.handle().clone(),
         }));
@@ -205,8 +220,8 @@ impl App {
         };
         let admin = Admin {
             store: store.clone(),
-            shelf: self.shelf.clone(),
-            approvals: self.stock.approvals.clone(),
+            shelf: self.registry.clone(),
+            approvals: self.context.approvals.clone(),
             breakers: dispatcher.breakers(),
             config: self.config.clone(),
             status: self.status.clone(),
@@ -215,8 +230,12 @@ impl App {
             clock: self.clock.clone(),
             own_address: self.addresses.admin.ip(),
         };
-        let watched =
-            Watched { config: self.config.clone(), shelf: self.shelf, stock: self.stock, status: self.status };
+        let watched = Watched {
+            config: self.config.clone(),
+            registry: self.registry,
+            context: self.context,
+            status: self.status,
+        };
         let refresh = {
             let dispatcher = dispatcher.clone();
             move || dispatcher.refresh()

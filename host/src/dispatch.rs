@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::event::PluginName;
 use crate::fair::FairPool;
-use crate::plugins::Shelf;
+use crate::plugins::Registry;
 use crate::store::{DispatchHandle, Lease, LeasePermit, MemoryReservation, Queue, Read};
 use crate::tasks;
 
@@ -70,7 +70,7 @@ pub struct Parts {
     /// Routes for emitted events, settings of plugins.
     pub config: Arc<ArcSwap<Config>>,
     /// What can be invoked.
-    pub shelf: Arc<ArcSwap<Shelf>>,
+    pub shelf: Arc<ArcSwap<Registry>>,
     /// Tells when something is due.
     pub clock: Clock,
     /// Runs the attempts, apart from the runtime that takes requests in.
@@ -164,7 +164,7 @@ impl Dispatcher {
         let (shelf, config) = (hub.parts.shelf.load(), hub.parts.config.load());
         let old = hub.lanes.load();
         let (mut lanes, mut opened) = (HashMap::new(), Vec::new());
-        for (name, slot) in shelf.slots() {
+        for (name, slot) in shelf.entries() {
             let Some(loaded) = &slot.loaded else { continue };
             let settings = config.plugin(name);
             let concurrency = settings.concurrency;

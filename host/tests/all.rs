@@ -27,3 +27,4 @@ mod sandbox;
 mod tidy;
 mod time;
 mod untyped;
+mod upgrade;

@@ -18,7 +18,7 @@ use crate::clock::rfc3339;
 use crate::dispatch::BreakerView;
 use crate::event::{self, PluginName, UNIDENTIFIED};
 use crate::ingest::Lately;
-use crate::plugins::Slot;
+use crate::plugins::Entry;
 use crate::store::{self, PluginCounts};
 use crate::text;
 
@@ -170,7 +170,7 @@ fn attention(admin: &Admin, stats: &store::Stats) -> (u64, Vec<Trouble>) {
     let config_now = admin.config.load();
     let routes = &config_now.routes;
     let open = |name: &PluginName| stats.plugins.get(name).map_or(0, PluginCounts::open);
-    let fine = |name: &PluginName, slot: &Slot| match slot.state() {
+    let fine = |name: &PluginName, slot: &Entry| match slot.state() {
         "held" => slot.loaded.is_some(),
         // Of one that was removed for good nothing is wanted any more.
         "missing" => open(name) == 0 && !routes.iter().any(|route| route.plugins.contains(name)),
@@ -178,10 +178,10 @@ fn attention(admin: &Admin, stats: &store::Stats) -> (u64, Vec<Trouble>) {
     };
     let known = known_plugins(&shelf, stats);
     let plugins = known.into_iter().filter(|(name, slot)| !fine(name, slot)).map(|(name, slot)| {
-        let held = slot.held.as_ref().map(|held| {
+        let held = slot.held().map(|held| {
             format!("its file asks for {} and nothing runs: let it in with `{}`", held.asks_for(), held.command())
         });
-        let mut detail = slot.problem.clone().or(held).unwrap_or_else(|| format!("it is {}", slot.state()));
+        let mut detail = slot.problem().map(str::to_owned).or(held).unwrap_or_else(|| format!("it is {}", slot.state()));
         if slot.state() == "missing" && open(name) > 0 {
             let waiting = format!(
                 "; {} wait: put its file back, hand them on with `hookbox deliveries move --plugin {name} --to PLUGIN`, or \
@@ -192,7 +192,7 @@ fn attention(admin: &Admin, stats: &store::Stats) -> (u64, Vec<Trouble>) {
         }
         trouble("plugin", Some(name), detail)
     });
-    let slowed = shelf.slots().filter_map(|(name, _)| {
+    let slowed = shelf.entries().filter_map(|(name, _)| {
         let detail = slowed_down(name, &admin.breakers.of(name)?)?;
         Some(trouble("plugin", Some(name), detail))
     });

@@ -19,9 +19,8 @@ use crate::clock::rfc3339;
 use crate::config::Config;
 use crate::dispatch::BreakerView;
 use crate::event::PluginName;
-use crate::plugins::{self, Loaded, NotApproved, Shelf, Slot, grants, warnings};
+use crate::plugins::{self, Entry, Loaded, NotApproved, Registry, grants, warnings};
 use crate::store::Stats;
-use crate::tasks;
 
 /// A plugin on the shelf.
 #[derive(Debug, Serialize, ToSchema)]
@@ -155,10 +154,10 @@ pub(super) struct Approved {
 
 /// The plugins of the shelf, and those without a file that have open deliveries: a host that was started after a file was
 /// removed knows of it only by what waits.
-pub(super) fn known_plugins<'a>(shelf: &'a Shelf, stats: &'a Stats) -> BTreeMap<&'a PluginName, &'a Slot> {
-    static REMOVED: LazyLock<Slot> = LazyLock::new(Slot::default);
+pub(super) fn known_plugins<'a>(shelf: &'a Registry, stats: &'a Stats) -> BTreeMap<&'a PluginName, &'a Entry> {
+    static REMOVED: LazyLock<Entry> = LazyLock::new(Entry::default);
     let waiting = stats.plugins.iter().filter(|(_, counts)| counts.open() > 0).map(|(name, _)| (name, &*REMOVED));
-    waiting.chain(shelf.slots()).collect()
+    waiting.chain(shelf.entries()).collect()
 }
 
 /// List the plugins, by name.
@@ -196,9 +195,9 @@ pub(super) async fn show_plugin(
     Ok(Json(Plugin::of(name, slot, admin.breakers.of(name), &config, &stats)))
 }
 
-fn known<'a>(shelf: &'a Shelf, name: &str) -> Result<(&'a PluginName, &'a Slot), Problem> {
-    let found = shelf.slots().find(|(known, _)| known.as_ref() == name);
-    found.ok_or_else(|| no_plugin(name, shelf.slots().map(|(known, _)| known.as_ref())))
+fn known<'a>(shelf: &'a Registry, name: &str) -> Result<(&'a PluginName, &'a Entry), Problem> {
+    let found = shelf.entries().find(|(known, _)| known.as_ref() == name);
+    found.ok_or_else(|| no_plugin(name, shelf.entries().map(|(known, _)| known.as_ref())))
 }
 
 /// Let the file in that is held. The approval is for that file alone, and survives a restart.
@@ -218,8 +217,7 @@ pub(super) async fn approve_plugin(
     let digest = query.digest()?;
     let shelf = admin.shelf.load_full();
     let (name, slot) = known(&shelf, &name)?;
-    let (approvals, its_name) = (Arc::clone(&admin.approvals), Arc::clone(name));
-    let approved = match tasks::blocking(move || approvals.approve(&its_name, digest)).await {
+    let approved = match admin.approvals.approve(Arc::clone(name), digest).await {
         Ok(digest) => Some(digest),
         // It runs already.
         Err(_) if slot.loaded.as_ref().is_some_and(|loaded| digest == Some(loaded.digest)) => digest,
@@ -241,7 +239,7 @@ pub(super) async fn approve_plugin(
 }
 
 impl Plugin {
-    fn of(name: &PluginName, slot: &Slot, breaker: Option<BreakerView>, config: &Config, stats: &Stats) -> Self {
+    fn of(name: &PluginName, slot: &Entry, breaker: Option<BreakerView>, config: &Config, stats: &Stats) -> Self {
         let loaded = slot.loaded.as_deref();
         let settings = config.plugin(name);
         let instance =
@@ -256,21 +254,21 @@ impl Plugin {
             contract,
             instance: loaded.map(instance),
             log: settings.log.name(),
-            error: slot.problem.clone(),
+            error: slot.problem().map(str::to_owned),
             compiling_since: slot.compiling_since_ms.map(rfc3339),
             loaded_at: loaded.map(|loaded| rfc3339(loaded.loaded_at_ms)),
             path: loaded.map(|loaded| loaded.path.display().to_string()),
             imports: loaded.map(|loaded| loaded.plugin.imports().to_vec()).unwrap_or_default(),
             grants: grants(&settings),
-            used: loaded.map(|loaded| loaded.used.now()).unwrap_or_default().into(),
+            used: loaded.map(|loaded| loaded.usage.snapshot()).unwrap_or_default().into(),
             warnings: loaded
                 .map(|loaded| warnings(name, &settings, &loaded.plugin))
                 .into_iter()
                 .flatten()
-                .chain(slot.held.as_ref().and_then(|held| held.trouble.clone()))
+                .chain(slot.held().and_then(|held| held.trouble.clone()))
                 .chain(config.warnings_of_plugin(name).map(|warning| warning.text.clone()))
                 .collect(),
-            held: slot.held.as_ref().map(Held::from),
+            held: slot.held().map(Held::from),
             breaker: breaker.map(Breaker::from),
             concurrency: settings.concurrency,
             limits: settings.limits.into(),
@@ -281,8 +279,8 @@ impl Plugin {
     }
 }
 
-impl From<&plugins::Held> for Held {
-    fn from(held: &plugins::Held) -> Self {
+impl From<&plugins::PendingApproval> for Held {
+    fn from(held: &plugins::PendingApproval) -> Self {
         Self {
             digest: held.candidate.digest.to_string(),
             imports_added: held.imports_added.clone(),
@@ -310,8 +308,8 @@ impl From<BreakerView> for Breaker {
     }
 }
 
-impl From<plugins::UsedNow> for Used {
-    fn from(now: plugins::UsedNow) -> Self {
+impl From<plugins::UsageSnapshot> for Used {
+    fn from(now: plugins::UsageSnapshot) -> Self {
         let last = now.http_last_unanswered;
         let last_unanswered =
             last.map(|call| Unanswered { url: call.url, error: call.error.unwrap_or_else(|| "no answer".to_owned()) });

@@ -16,8 +16,8 @@ use super::remarks::{self, patiently, remark, warning};
 use crate::app;
 use crate::clock::Clock;
 use crate::config::{Config, MakeSecrets};
-use crate::plugins::{Approvals, Shelf, Stock};
-use crate::sandbox::{Compiler, Sandbox, SandboxOptions};
+use crate::plugins::{Approvals, LoadContext, Registry};
+use crate::sandbox::{Cache, Compiler, Sandbox, SandboxOptions};
 use crate::tasks;
 
 #[derive(Debug, Args)]
@@ -44,8 +44,12 @@ impl Check {
         };
         let compiler = readers_compiler(loaded.as_ref().ok())?;
         let (approvals, untold) = approvals(loaded.as_ref().ok());
-        let (shelf, unsettled) =
-            if loaded.is_ok() || dir.is_dir() { shelf(&dir, compiler, approvals)? } else { (Shelf::default(), false) };
+        let files = loaded.as_ref().ok().map(|config| Cache::read_only(config.server.compiled_dir()));
+        let (shelf, unsettled) = if loaded.is_ok() || dir.is_dir() {
+            shelf(&dir, compiler, (approvals, files))?
+        } else {
+            (Registry::default(), false)
+        };
         let mut count = 0;
         if unsettled {
             remark(&format!(
@@ -93,8 +97,7 @@ fn usual_plugins_dir(config: &Path) -> PathBuf {
 fn approvals(config: Option<&Config>) -> (Arc<Approvals>, bool) {
     let Some(config) = config else { return (Arc::default(), false) };
     let config = Arc::new(ArcSwap::from_pointee(config.clone()));
-    let dir = app::approvals_dir(&config.load());
-    match Approvals::look(dir, config) {
+    match app::peek_approvals(config) {
         Ok(approvals) => (Arc::new(approvals), false),
         Err(why) => {
             warning(&format!("which plugin files would be held cannot be told: {}", printable(&why)));
@@ -104,29 +107,33 @@ fn approvals(config: Option<&Config>) -> (Arc<Approvals>, bool) {
 }
 
 /// What is in the folder, and whether some of it never came to rest.
-fn shelf(dir: &Path, compiler: Compiler, approvals: Arc<Approvals>) -> Result<(Shelf, bool), Failure> {
+fn shelf(
+    dir: &Path,
+    compiler: Compiler,
+    (approvals, files): (Arc<Approvals>, Option<Cache>),
+) -> Result<(Registry, bool), Failure> {
     let sandbox = Sandbox::new(SandboxOptions::default()).map_err(|error| Failure::failed(error.to_string()))?;
     let runtime =
         tasks::runtime("check", 1).map_err(|error| Failure::failed(format!("failed to start a thread: {error}")))?;
     let (sandbox, dir, clock) = (Arc::new(sandbox), dir.to_owned(), Clock::system());
-    let stock = Stock { sandbox, compiler, dir, clock, approvals };
-    let loaded = runtime.block_on(patiently(Shelf::load_all(&stock), compiling(&stock)));
-    Ok((loaded.shelf, loaded.unsettled))
+    let stock = LoadContext { sandbox, compiler, dir, clock, approvals, files };
+    let loaded = runtime.block_on(patiently(Registry::load_all(&stock), compiling(&stock)));
+    Ok((loaded.registry, loaded.unsettled))
 }
 
 /// What takes long: the plugins whose machine code is not kept anywhere.
-async fn compiling(stock: &Stock) -> String {
-    let begun = Shelf::begin(stock).await;
-    let slots = begun.shelf.slots().filter(|(_, slot)| slot.state() == "compiling");
+async fn compiling(stock: &LoadContext) -> String {
+    let begun = Registry::begin(stock).await;
+    let slots = begun.registry.entries().filter(|(_, slot)| slot.state() == "compiling");
     let names: Vec<&str> = slots.map(|(name, _)| name.as_ref()).collect();
     format!("compiling {}…", if names.is_empty() { "plugins".to_owned() } else { names.join(", ") })
 }
 
-fn plugin_problems(shelf: &Shelf) -> Vec<String> {
+fn plugin_problems(shelf: &Registry) -> Vec<String> {
     let of_folder = shelf.problems().iter().map(|problem| printable(problem));
     let of_plugins = shelf
-        .slots()
-        .filter_map(|(name, slot)| slot.problem.as_ref().map(|problem| format!("plugin `{name}`: {}", lines(problem))));
+        .entries()
+        .filter_map(|(name, slot)| slot.problem().map(|problem| format!("plugin `{name}`: {}", lines(problem))));
     of_folder.chain(of_plugins).collect()
 }
 

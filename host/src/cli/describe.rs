@@ -3,10 +3,10 @@
 use super::output::{Ink, Page, printable};
 use crate::config::Config;
 use crate::config::source::{Secrets, Source, Verify};
-use crate::plugins::{Shelf, Slot, warnings};
+use crate::plugins::{Entry, Registry, warnings};
 
 /// Sources, routes, plugins, and what deserves a warning. Says how many warnings there are.
-pub(super) fn describe(page: &mut Page, config: &Config, shelf: &Shelf) -> usize {
+pub(super) fn describe(page: &mut Page, config: &Config, shelf: &Registry) -> usize {
     sources(page, config);
     routes(page, config);
     plugins(page, shelf);
@@ -18,12 +18,12 @@ pub(super) fn describe(page: &mut Page, config: &Config, shelf: &Shelf) -> usize
     warnings.len()
 }
 
-fn all_warnings(config: &Config, shelf: &Shelf) -> Vec<String> {
+fn all_warnings(config: &Config, shelf: &Registry) -> Vec<String> {
     let mut all = shelf.problems().to_vec();
     all.extend(config.warnings.iter().map(|warning| warning.text.clone()));
-    let loaded = shelf.slots().filter_map(|(name, slot)| Some((name, slot.loaded.as_ref()?)));
+    let loaded = shelf.entries().filter_map(|(name, slot)| Some((name, slot.loaded.as_ref()?)));
     all.extend(loaded.flat_map(|(name, loaded)| warnings(name, &config.plugin(name), &loaded.plugin)));
-    for (name, held) in shelf.slots().filter_map(|(name, slot)| Some((name, slot.held.as_ref()?))) {
+    for (name, held) in shelf.entries().filter_map(|(name, slot)| Some((name, slot.held()?))) {
         let (asks_for, command) = (held.asks_for(), held.command());
         all.push(format!("the newest file of `{name}` asks for {asks_for} and waits; `{command}` lets it in"));
         all.extend(held.trouble.clone());
@@ -90,22 +90,22 @@ fn routes(page: &mut Page, config: &Config) {
     page.rows(&rows);
 }
 
-fn plugins(page: &mut Page, shelf: &Shelf) {
-    heading(page, if shelf.slots().next().is_none() { "no plugin" } else { "plugins" });
-    let rows: Vec<_> = shelf.slots().map(|(name, slot)| vec![format!("  {name}"), contract(slot)]).collect();
+fn plugins(page: &mut Page, shelf: &Registry) {
+    heading(page, if shelf.entries().next().is_none() { "no plugin" } else { "plugins" });
+    let rows: Vec<_> = shelf.entries().map(|(name, slot)| vec![format!("  {name}"), contract(slot)]).collect();
     page.rows(&rows);
 }
 
-fn contract(slot: &Slot) -> String {
+fn contract(slot: &Entry) -> String {
     let runs = slot.loaded.as_deref().map(|loaded| {
         let digest: String = loaded.digest.to_string().chars().take(12).collect();
         format!("{}@{}  {digest}", loaded.plugin.contract(), loaded.plugin.interface_version())
     });
-    if let Some(held) = &slot.held {
+    if let Some(held) = slot.held() {
         let runs = runs.unwrap_or_else(|| "nothing runs, its deliveries wait".to_owned());
         return format!("{runs}  (held: the newest file asks for {})", held.asks_for());
     }
-    match (runs, &slot.problem) {
+    match (runs, slot.problem()) {
         (Some(runs), None) => runs,
         (Some(runs), Some(problem)) => format!("{runs}  (stale: {problem})"),
         (None, Some(problem)) => format!("{}: {problem}", slot.state()),

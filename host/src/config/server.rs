@@ -76,8 +76,18 @@ impl Server {
         self.data_dir.join(SECRETS_FOLDER)
     }
 
-    /// Machine code of plugins.
+    /// Machine code of plugins, and the files that ran last.
     pub fn compiled_dir(&self) -> PathBuf {
+        self.data_dir.join("compiled")
+    }
+
+    /// Where a hookbox before schema version 6 kept what plugins may do.
+    pub fn former_approvals_dir(&self) -> PathBuf {
+        self.data_dir.join("approved")
+    }
+
+    /// Where the same kept machine code.
+    pub fn former_compiled_dir(&self) -> PathBuf {
         self.data_dir.join("cache")
     }
 }

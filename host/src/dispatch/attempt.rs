@@ -90,7 +90,7 @@ async fn attempt(hub: &Arc<Hub>, lane: &Lane, lease: &Lease, kept: &mut Kept, pr
     let _ = fail::point("dispatch.invoked");
     let taken = started.elapsed();
     let asked_for_time = matches!(invocation.verdict, Verdict::Retry { after_ms: Some(_), .. });
-    loaded.used.count(&invocation);
+    loaded.usage.count(&invocation);
     // Asked only for what is compared with it. What cannot be counted is no reason to run the attempt again.
     let kv_bytes = match invocation.kv_writes.is_empty() {
         true => 0,

@@ -13,7 +13,7 @@ use super::*;
 use crate::config::MakeSecrets;
 use crate::event::{Attributes, NewEvent, State};
 use crate::fair::FairPermit;
-use crate::plugins::Stock;
+use crate::plugins::LoadContext;
 use crate::sandbox::{Compiler, Sandbox, SandboxOptions};
 use crate::store::memory::MemoryStore;
 
@@ -41,14 +41,15 @@ impl Bench {
         let config = Config::load(&path, MakeSecrets::No).unwrap();
         let (clock, max_instances) = (Clock::system(), 4);
         let sandbox = Sandbox::new(SandboxOptions { max_instances, ..SandboxOptions::default() });
-        let stock = Stock {
+        let stock = LoadContext {
             sandbox: Arc::new(sandbox.unwrap()),
             compiler: Compiler::InProcess,
             dir: dir.path().join("plugins"),
             clock: clock.clone(),
             approvals: Arc::default(),
+            files: None,
         };
-        let shelf = Shelf::load_all(&stock).await.shelf;
+        let shelf = Registry::load_all(&stock).await.registry;
         let reads = Arc::new(MemoryStore::new(clock.clone()));
         let store = Arc::new(Gate::new(reads.clone()));
         let parts = Parts {

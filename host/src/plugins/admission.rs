@@ -1,85 +1,45 @@
-//! What each plugin may do without being asked: what its last file did, what its owner grants, what an operator approved.
+//! What each plugin may do without being asked: what its last file did, what its owner grants, what
+//! an operator approved.
 //!
-//! A file that asks for a capability beyond that is held (see [`super::held`]); `notes` keeps what has to outlive the
-//! host. An approval is for one file, by its digest, and is over when that file is taken up or another one comes. One that is
-//! over counts for nothing from then on, and is struck out of the note at every look until that has been written.
+//! A file that asks for a capability beyond that is held. An approval is for one file, by its
+//! digest. It is over when that file is admitted or another one takes its place. Then it counts for
+//! nothing, and every scan tries to withdraw it until the store has done so.
 //!
-//! Invariant: what a plugin may do never grows without its owner or an operator. It is noted, durably, before a file is
-//! taken up; a note that cannot be read counts as one that allows nothing.
+//! Invariant: what a plugin may do never grows without its owner or an operator. It is stored,
+//! durably, before a file is admitted; a row that cannot be read allows nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 
-use super::MAX_PLUGINS;
-use crate::config::{Approve, Config, PluginSettings};
+use super::directory::MAX_PLUGINS;
+use crate::config::{Config, PluginSettings};
 use crate::event::{Digest, PluginName};
-use crate::fail;
-use crate::sandbox::Capability;
+use crate::sandbox::Cache;
+use crate::store::{Approval, ApprovalChange, Store, StoreError, StoredApproval};
+use crate::{fail, tasks};
 
-mod notes;
+mod former;
+mod record;
 
-use notes::{Note, Notes};
+use former::{FormerApprovals, Note};
+pub use record::Admission;
+pub(super) use record::{Asked, Decision};
+use record::{Record, decide};
 
-/// What a plugin asks for.
-pub(super) type Asked = BTreeSet<Capability>;
-
-/// Who may do what. One for the host, shared by those who take files up and those who approve.
+/// Which files of plugins may run. One for the host, shared by those who admit and those who
+/// approve.
 #[derive(Debug, Default)]
 pub struct Approvals {
-    memory: Memory,
+    /// Where changes are stored; without a store they are forgotten with this value.
+    store: Option<Arc<dyn Store>>,
     /// Without it, every plugin has the default settings.
     config: Option<Arc<ArcSwap<Config>>>,
-    book: Mutex<BTreeMap<PluginName, Entry>>,
+    records: Mutex<BTreeMap<PluginName, Record>>,
     wake: Arc<Notify>,
-}
-
-/// What outlives this process.
-#[derive(Debug, Default)]
-enum Memory {
-    #[default]
-    Nothing,
-    /// Notes that another process keeps, which are only read.
-    Foreign(Notes),
-    Own(Notes),
-}
-
-/// What is known of one plugin. One without an entry has never been loaded.
-#[derive(Debug, Default)]
-struct Entry {
-    note: Note,
-    /// Why there is no better note.
-    trouble: Option<String>,
-    /// What waits for an approval.
-    held: Option<Digest>,
-    /// The approval in the note is over, and the note does not say so yet.
-    over: bool,
-}
-
-/// What is to be done with a file that can run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Ruling {
-    /// It is taken up; if it asks for more than the last one, this is why it may.
-    Take(Option<LetIn>),
-    /// It waits.
-    Hold {
-        /// What it asks for beyond what the last one did.
-        added: Asked,
-        /// Why nothing is known of the last one.
-        trouble: Option<String>,
-    },
-}
-
-/// Why a file that asks for more is taken up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LetIn {
-    /// What it asks for beyond what the last one did.
-    pub added: BTreeSet<Capability>,
-    /// `approved` by an operator, `granted` by the configuration, or `auto`.
-    pub why: &'static str,
 }
 
 /// Why there is nothing to approve.
@@ -89,172 +49,206 @@ pub enum NotApproved {
     NothingHeld,
     /// Another file waits.
     OtherHeld(Digest),
-    /// It could not be noted. It does not count, or the text says that it may after a restart.
+    /// It could not be stored. It does not count, or the text says that it may after a restart.
     Failed(String),
 }
 
+/// A change that the store did not confirm.
+struct NotStored {
+    why: String,
+    /// The store may have made it all the same.
+    may_be_there: bool,
+}
+
 impl Approvals {
-    /// Those of a host with this configuration, which are kept in `dir`, made when it is needed. Blocks.
+    /// Those in `store`, to which those are moved first that an older hookbox has left in `former`,
+    /// and the files there to `files`.
     ///
     /// # Errors
-    /// The folder cannot be read, or strangers may write it: nothing is known of what was approved.
-    pub fn open(dir: PathBuf, config: Arc<ArcSwap<Config>>) -> Result<Self, String> {
-        Self::read(dir, config, true)
+    /// They cannot be read, or strangers may write the folder: it is not known what was approved.
+    pub async fn open(
+        store: Arc<dyn Store>,
+        former: &Path,
+        files: Cache,
+        config: Arc<ArcSwap<Config>>,
+    ) -> Result<Self, String> {
+        let stored = store.approvals().await.map_err(|error| error.to_string())?;
+        let approvals = Self { store: Some(store), ..Self::of(stored, config) };
+        let dir = former.to_owned();
+        if let Some(former) = tasks::blocking(move || FormerApprovals::read(dir)).await? {
+            approvals.take_over(former, files).await;
+        }
+        Ok(approvals)
     }
 
-    /// The same to answer questions with: nothing in `dir` is changed, where a host may be running. Blocks.
+    /// Those that a host has stored, to answer questions with: nothing is changed. Blocks.
     ///
     /// # Errors
     /// As for [`Approvals::open`].
-    pub fn look(dir: PathBuf, config: Arc<ArcSwap<Config>>) -> Result<Self, String> {
-        Self::read(dir, config, false)
+    pub fn peek(stored: Vec<StoredApproval>, former: &Path, config: Arc<ArcSwap<Config>>) -> Result<Self, String> {
+        let mut approvals = Self::of(stored, config);
+        if let Some(former) = FormerApprovals::read(former.to_owned())? {
+            let records = approvals.records.get_mut();
+            former.notes.into_iter().for_each(|(name, note)| records.entry(name).or_default().complete(note));
+        }
+        Ok(approvals)
     }
 
-    fn read(dir: PathBuf, config: Arc<ArcSwap<Config>>, own: bool) -> Result<Self, String> {
-        let (notes, found) = Notes::read(dir, own)?;
-        let entry = |found: Result<Note, String>| match found {
-            Ok(note) => Entry { note, ..Entry::default() },
-            Err(trouble) => {
-                tracing::error!(error = trouble, "a note of what a plugin may do cannot be used, so it may do nothing");
-                Entry { trouble: Some(trouble), ..Entry::default() }
+    fn of(stored: Vec<StoredApproval>, config: Arc<ArcSwap<Config>>) -> Self {
+        let mut records: BTreeMap<PluginName, Record> = BTreeMap::new();
+        for row in stored {
+            records.entry(row.approval.plugin.clone()).or_default().take_row(row);
+        }
+        Self { config: Some(config), records: Mutex::new(records), ..Self::default() }
+    }
+
+    /// Moves what an older hookbox has left into the store. What cannot be moved now is tried again
+    /// at the next start; it counts already.
+    async fn take_over(&self, former: FormerApprovals, files: Cache) {
+        let mut records = self.records.lock().await;
+        let (mut moved, mut failed) = (BTreeSet::new(), None);
+        for (name, note) in &former.notes {
+            let record = records.entry(name.clone()).or_default();
+            if let (false, Ok(note)) = (record.is_complete(), note) {
+                for change in changes(name, note) {
+                    failed = failed.or(self.store(change).await.err());
+                }
             }
-        };
-        let book = found.into_iter().map(|(name, found)| (name, entry(found))).collect();
-        let memory = if own {
-            notes.drop_drafts();
-            Memory::Own(notes)
-        } else {
-            Memory::Foreign(notes)
-        };
-        let (config, book) = (Some(config), Mutex::new(book));
-        Ok(Self { memory, config, book, wake: Arc::default() })
+            if record.is_complete() || matches!(note, Ok(Note { digest: Some(_), .. })) {
+                moved.insert(name.clone());
+            }
+            record.complete(note.clone());
+        }
+        drop(records);
+        match failed {
+            Some(NotStored { why, .. }) => tracing::error!(error = why, "approvals cannot be moved into the store yet"),
+            None => tasks::blocking(move || former.finish(&moved, &files)).await,
+        }
     }
 
-    /// Notified after an approval: the shelf is to be looked at again.
+    /// Notified after an approval: the registry is to be looked at again.
     pub fn wake(&self) -> Arc<Notify> {
         self.wake.clone()
     }
 
-    /// Lets the file in that is held, if it is `digest` or none is given; says which one. It is taken up by the next
-    /// refresh, also of the next host. What was taken up already needs no more. Blocks.
-    pub fn approve(&self, name: &str, digest: Option<Digest>) -> Result<Digest, NotApproved> {
-        let mut book = self.book();
-        let (name, entry) = book.iter_mut().find(|(known, _)| ***known == *name).ok_or(NotApproved::NothingHeld)?;
-        if let Some(digest) = digest.filter(|digest| entry.note.digest == Some(*digest)) {
-            // Somebody else was faster, and it has been taken up.
+    /// Approves the file that is held, if it is `digest` or none is given; says which one. It is
+    /// admitted by the next refresh, also of the next host. A file that was admitted already needs
+    /// no more. Goes on when its caller is gone.
+    pub async fn approve(self: &Arc<Self>, name: PluginName, digest: Option<Digest>) -> Result<Digest, NotApproved> {
+        let approvals = Arc::clone(self);
+        let approved = tasks::spawn(async move { approvals.approve_to_the_end(&name, digest).await });
+        approved.await.unwrap_or_else(|error| Err(NotApproved::Failed(error.to_string())))
+    }
+
+    async fn approve_to_the_end(&self, name: &PluginName, digest: Option<Digest>) -> Result<Digest, NotApproved> {
+        let mut records = self.records.lock().await;
+        let record = records.get_mut(name).ok_or(NotApproved::NothingHeld)?;
+        if let Some(digest) = digest.filter(|digest| record.admitted == Some(*digest)) {
+            // Somebody else was faster.
             return Ok(digest);
         }
-        let held = entry.held.ok_or(NotApproved::NothingHeld)?;
+        let (held, asked) = record.held.clone().ok_or(NotApproved::NothingHeld)?;
         if digest.is_some_and(|digest| digest != held) {
             return Err(NotApproved::OtherHeld(held));
         }
-        if entry.note.approved != Some(held) || entry.over {
-            self.note_approval(name, entry, held).map_err(NotApproved::Failed)?;
+        if record.approved != Some(held) || record.over {
+            let approval = approval(name, held, &asked, "operator");
+            self.store_approval(name, record, approval).await.map_err(NotApproved::Failed)?;
         }
         let _ = fail::point("plugins.approved");
         self.wake.notify_one();
         Ok(held)
     }
 
-    /// An approval that is not noted for sure is none, also for the next host.
-    fn note_approval(&self, name: &PluginName, entry: &mut Entry, held: Digest) -> Result<(), String> {
-        let note = Note { approved: Some(held), ..entry.note.clone() };
-        let Err(mut why) = self.write(name, &note) else {
-            (entry.note, entry.over) = (note, false);
+    /// An approval that is not stored for sure is none, also for the next host.
+    async fn store_approval(&self, name: &PluginName, record: &mut Record, approval: Approval) -> Result<(), String> {
+        let digest = approval.digest;
+        let Err(NotStored { mut why, may_be_there }) = self.store(ApprovalChange::Approve(approval)).await else {
+            (record.approved, record.over) = (Some(digest), false);
             return Ok(());
         };
-        // One that cannot be read may be there.
-        let may_be_there = |notes: &Notes| notes.note(name).map_or(true, |found| found.approved == Some(held));
-        if self.own_notes().is_some_and(may_be_there) && !self.strike_out(name, entry) {
+        if may_be_there && !self.withdraw(name, record).await {
             why.push_str("; nor is it certain yet that it is taken back, so that it may count after a restart");
         }
         Err(why)
     }
 
-    /// Whether [`Approvals::admit`] would have it wait now. Blocks.
-    pub(super) fn holds(&self, name: &str, digest: Digest, asked: &Asked) -> bool {
-        matches!(judge(self.book().get(name), &self.settings(name), digest, asked), Ruling::Hold { .. })
+    /// Whether [`Approvals::admit`] would have it wait now.
+    pub(super) async fn holds(&self, name: &str, digest: Digest, asked: &Asked) -> bool {
+        let records = self.records.lock().await;
+        matches!(decide(records.get(name), &self.settings(name), digest, asked), Decision::Hold { .. })
     }
 
-    /// Judges a file that is to be taken up, and notes that it is. Blocks.
+    /// Decides on a file, and stores that it is admitted.
     ///
     /// # Errors
-    /// It may be, and that cannot be noted.
-    pub(super) fn admit(&self, name: &PluginName, digest: Digest, asked: &Asked) -> Result<Ruling, String> {
-        let settings = self.settings(name);
-        let mut book = self.book();
-        let ruling = judge(book.get(name), &settings, digest, asked);
-        if let Ruling::Hold { .. } = ruling {
-            return Ok(ruling);
+    /// It may be, and that cannot be stored.
+    pub(super) async fn admit(&self, name: &PluginName, digest: Digest, asked: &Asked) -> Result<Decision, String> {
+        let mut records = self.records.lock().await;
+        let decision = decide(records.get(name), &self.settings(name), digest, asked);
+        let Decision::Admit(admission) = &decision else { return Ok(decision) };
+        if records.get(name).is_some_and(|record| record.says(digest, asked)) {
+            return Ok(decision);
         }
-        let note = Note { digest: Some(digest), capabilities: asked.clone(), approved: None };
-        if book.get(name).is_some_and(|entry| entry.note == note && entry.trouble.is_none()) {
-            return Ok(ruling);
-        }
-        self.write(name, &note)?;
-        book.insert(name.clone(), Entry { note, ..Entry::default() });
-        drop(book);
+        let by = match admission.as_ref().map(|admission| admission.reason) {
+            Some("approved") => "operator",
+            Some("granted") => "configuration",
+            Some(reason) => reason,
+            None => "owner",
+        };
+        let change = ApprovalChange::Admit(approval(name, digest, asked, by));
+        self.store(change).await.map_err(|error| error.why)?;
+        let record = Record { admitted: Some(digest), capabilities: asked.clone(), ..Record::default() };
+        records.insert(name.clone(), record);
+        drop(records);
         let _ = fail::point("plugins.noted");
-        if let Some(notes) = self.own_notes() {
-            notes.keep_only(name, &[digest]);
-        }
-        Ok(ruling)
+        Ok(decision)
     }
 
-    /// Notes what is held now. An approval of anything else is over if it is `known` what the plugin's newest file is.
-    /// Blocks.
-    pub(super) fn holding(&self, held: &BTreeMap<PluginName, Digest>, known: &BTreeSet<PluginName>) {
-        for (name, entry) in self.book().iter_mut() {
-            entry.held = held.get(name).copied();
-            let approved = entry.note.approved;
-            if entry.over || approved.is_some() && approved != entry.held && known.contains(name) {
-                self.strike_out(name, entry);
+    /// Notes what is held now. An approval of anything else is over if it is `known` what the
+    /// plugin's newest file is.
+    pub(super) async fn holding(&self, mut held: BTreeMap<PluginName, (Digest, Asked)>, known: &BTreeSet<PluginName>) {
+        for (name, record) in self.records.lock().await.iter_mut() {
+            record.held = held.remove(name);
+            let is_other = record.approved != record.held.as_ref().map(|(digest, _)| *digest);
+            if record.over || record.approved.is_some() && is_other && known.contains(name) {
+                self.withdraw(name, record).await;
             }
         }
     }
 
-    /// Strikes an approval that is over out of the note; says whether that is written. If not, the next look tries again.
-    fn strike_out(&self, name: &PluginName, entry: &mut Entry) -> bool {
-        let note = Note { approved: None, ..entry.note.clone() };
-        let written = self.write(name, &note);
-        match &written {
-            Ok(()) => entry.note = note,
-            Err(_) if entry.over => {}
-            Err(error) => tracing::error!(plugin.name = %name, error, "that an approval is over cannot be noted yet"),
+    /// Ends an approval; says whether that is stored. If not, the next refresh tries again.
+    async fn withdraw(&self, name: &PluginName, record: &mut Record) -> bool {
+        let stored = self.store(ApprovalChange::Withdraw(name.clone())).await;
+        match &stored {
+            Ok(()) => record.approved = None,
+            Err(_) if record.over => {}
+            Err(NotStored { why, .. }) => {
+                tracing::error!(plugin.name = %name, error = why, "an approval is over, which cannot be stored yet");
+            }
         }
-        entry.over = written.is_err();
-        !entry.over
+        record.over = stored.is_err();
+        !record.over
     }
 
-    /// Keeps a file that can run, for a start that finds only one on disk that is held. Blocks.
-    pub(super) fn keep(&self, name: &PluginName, digest: Digest, file: &[u8]) {
-        let Some(notes) = self.own_notes() else { return };
-        match notes.keep(name, digest, file) {
-            Ok(true) => {}
-            Ok(false) => return,
-            // It is only missed if the next start finds a file that is held.
-            Err(error) => tracing::warn!(plugin.name = %name, error = %error, "a plugin's file could not be kept"),
+    /// The files that were admitted last, of these plugins.
+    pub(super) async fn admitted(&self, names: &BTreeSet<PluginName>) -> BTreeSet<Digest> {
+        let records = self.records.lock().await;
+        names.iter().filter_map(|name| records.get(name)?.admitted).collect()
+    }
+
+    /// Forgets the plugins that are not among `names` when there are too many. Otherwise what a
+    /// plugin may do is remembered: one whose file is removed and put back asks for no less.
+    pub(super) async fn forget_all_but(&self, names: &BTreeSet<PluginName>) {
+        let mut records = self.records.lock().await;
+        if records.len() <= 2 * MAX_PLUGINS {
+            return;
         }
-        let runs = self.book().get(name).and_then(|entry| entry.note.digest);
-        notes.keep_only(name, &[Some(digest), runs].into_iter().flatten().collect::<Vec<_>>());
-    }
-
-    /// The file that ran last, where it is kept, if it is still whole. Blocks.
-    pub(super) fn kept(&self, name: &PluginName) -> Option<(PathBuf, Vec<u8>, Digest)> {
-        let digest = self.book().get(name)?.note.digest?;
-        let (Memory::Own(notes) | Memory::Foreign(notes)) = &self.memory else { return None };
-        let (path, file) = notes.kept(name, digest)?;
-        Some((path, file, digest))
-    }
-
-    /// Forgets the files of plugins that are not among `names`, and all of those when there are too many. What a plugin may
-    /// do is remembered: one whose file is removed and put back asks for no less. Blocks.
-    pub(super) fn keep_files_of(&self, names: &BTreeSet<PluginName>) {
-        let Some(notes) = self.own_notes() else { return };
-        notes.drop_files(|name| !names.contains(name));
-        let mut book = self.book();
-        if book.len() > 2 * MAX_PLUGINS {
-            book.retain(|name, _| names.contains(name) || !notes.remove(name));
+        let gone: Vec<_> = records.keys().filter(|name| !names.contains(*name)).cloned().collect();
+        for name in gone {
+            if self.store(ApprovalChange::Forget(name.clone())).await.is_ok() {
+                records.remove(&name);
+            }
         }
     }
 
@@ -262,43 +256,39 @@ impl Approvals {
         self.config.as_ref().map(|config| config.load().plugin(name)).unwrap_or_default()
     }
 
-    fn write(&self, name: &PluginName, note: &Note) -> Result<(), String> {
-        self.own_notes().map_or(Ok(()), |notes| notes.write(name, note))
-    }
-
-    /// Those that may be changed.
-    fn own_notes(&self) -> Option<&Notes> {
-        match &self.memory {
-            Memory::Own(notes) => Some(notes),
-            Memory::Foreign(_) | Memory::Nothing => None,
+    async fn store(&self, change: ApprovalChange) -> Result<(), NotStored> {
+        let Some(store) = &self.store else { return Ok(()) };
+        let not_stored = |error: &dyn std::fmt::Display, may_be_there| NotStored {
+            why: format!("what the plugin may do cannot be stored: {error}"),
+            may_be_there,
+        };
+        match store.approve(change).await {
+            Err(error @ StoreError::Stopped(_)) => Err(not_stored(&error, true)),
+            Err(error) => Err(not_stored(&error, false)),
+            Ok(()) => match fail::point("plugins.note_placed") {
+                Some(fault) => Err(not_stored(&format_args!("injected: {fault:?}"), true)),
+                None => Ok(()),
+            },
         }
     }
 
-    /// As while a note is being written: everybody else waits.
+    /// As while an approval is being stored: everybody else waits.
     #[cfg(test)]
-    pub(super) fn writing(&self) -> impl Sized + '_ {
-        self.book()
-    }
-
-    fn book(&self) -> MutexGuard<'_, BTreeMap<PluginName, Entry>> {
-        // No change of it is made in parts.
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn storing(&self) -> impl Sized + '_ {
+        self.records.blocking_lock()
     }
 }
 
-/// The rule.
-fn judge(entry: Option<&Entry>, settings: &PluginSettings, digest: Digest, asked: &Asked) -> Ruling {
-    // The first file of a plugin is what its owner put there.
-    let Some(Entry { note, trouble, over, .. }) = entry else { return Ruling::Take(None) };
-    let added: Asked = asked.difference(&note.capabilities).copied().collect();
-    if added.is_empty() || note.digest == Some(digest) {
-        return Ruling::Take(None);
-    }
-    let why = match settings.approve {
-        _ if note.approved == Some(digest) && !over => "approved",
-        _ if added.iter().all(|capability| capability.is_granted(settings)) => "granted",
-        Approve::Auto => "auto",
-        Approve::Ask => return Ruling::Hold { added, trouble: trouble.clone() },
-    };
-    Ruling::Take(Some(LetIn { added, why }))
+fn approval(plugin: &PluginName, digest: Digest, asked: &Asked, by: &str) -> Approval {
+    let capabilities = asked.iter().map(|capability| capability.name().to_owned()).collect();
+    Approval { plugin: plugin.clone(), digest, capabilities, approved_by: by.to_owned() }
+}
+
+/// The changes that bring a note of an older hookbox into the store.
+fn changes(plugin: &PluginName, note: &Note) -> Vec<ApprovalChange> {
+    let admitted = note.digest.map(|digest| approval(plugin, digest, &note.capabilities, "owner"));
+    // What it asks for was not noted, and is written when it is admitted.
+    let approved = note.approved.map(|digest| approval(plugin, digest, &Asked::new(), "operator"));
+    let admitted = admitted.map(ApprovalChange::Admit);
+    admitted.into_iter().chain(approved.map(ApprovalChange::Approve)).collect()
 }

@@ -1,9 +1,11 @@
-//! What the configuration grants a plugin, in words, and where that and the plugin do not fit together.
+//! What the configuration grants a plugin, in words, and where that and the plugin do not fit
+//! together.
 
 use crate::config::PluginSettings;
 use crate::sandbox::{Capability, Plugin};
 
-/// What a plugin is granted, one text each, in the terms of the configuration; no text holds a secret.
+/// What a plugin is granted, one text each, in the terms of the configuration; no text holds a
+/// secret.
 pub fn grants(settings: &PluginSettings) -> Vec<String> {
     Capability::all().flat_map(|capability| capability.grants(settings)).collect()
 }

@@ -1,6 +1,6 @@
 //! What an operator and the host's own upkeep change.
 
-use super::{Action, Changed, DeliveryFilter, Keep, Pending, Preview, Progress, Which};
+use super::{Action, ApprovalChange, Changed, DeliveryFilter, Keep, Pending, Preview, Progress, Which};
 use crate::event::{DeliveryId, EventId, PluginName};
 
 /// What an operator and the host's own upkeep change.
@@ -16,6 +16,10 @@ pub trait Operate: Send + Sync + std::fmt::Debug {
 
     /// Creates new deliveries of an old event to `plugins`, and names them.
     fn replay(&self, event: EventId, plugins: Vec<PluginName>) -> Pending<'_, Vec<DeliveryId>>;
+
+    /// Changes which files of a plugin may run. An error other than
+    /// [`StoreError::Stopped`](super::StoreError::Stopped) means that nothing was changed.
+    fn approve(&self, change: ApprovalChange) -> Pending<'_, ()>;
 
     /// Deletes settled events older than the retention and dedupe keys older than their window, a
     /// bounded number at a time. Returns whether there may be more.

@@ -12,7 +12,7 @@ use hookbox::clock::Clock;
 use hookbox::config::{Config, MakeSecrets};
 use hookbox::dispatch::Breakers;
 use hookbox::event::{AttemptRecord, Attributes, EventId, HttpCall, LogLine, NewEvent, Outcome, PluginName};
-use hookbox::plugins::{Loaded, Shelf};
+use hookbox::plugins::{Loaded, Registry};
 use hookbox::sandbox::{Sandbox, SandboxOptions};
 use hookbox::status::Status;
 use hookbox::store::{KvTransaction, LeaseQueue, Next, Settlement, Sqlite, SqliteOptions};
@@ -77,15 +77,15 @@ pub(super) fn site() -> Site {
     Site { admin, router, _dir: dir }
 }
 
-fn shelf(dir: &std::path::Path) -> Shelf {
+fn shelf(dir: &std::path::Path) -> Registry {
     let sandbox = Sandbox::new(SandboxOptions::default()).unwrap();
-    Shelf::of(["audit", "orders"].map(|name| Loaded {
+    Registry::of(["audit", "orders"].map(|name| Loaded {
         name: name.into(),
         plugin: sandbox.load(PLUGIN.as_bytes()).unwrap(),
         digest: hookbox::event::Digest([7; 32]),
         path: dir.join("plugins").join(format!("{name}.wat")),
         loaded_at_ms: NOW_MS,
-        used: Arc::default(),
+        usage: Arc::default(),
     }))
 }
 

@@ -8,7 +8,7 @@ use hookbox::clock::Clock;
 use hookbox::config::{Config, MakeSecrets};
 use hookbox::dispatch::{Breakers, Dispatcher, Parts};
 use hookbox::event::{Attributes, Digest, NewEvent, PluginName, State};
-use hookbox::plugins::{Loaded, Shelf};
+use hookbox::plugins::{Loaded, Registry};
 use hookbox::sandbox::{Sandbox, SandboxOptions};
 use hookbox::store::{DeliveryFilter, DeliveryView, Page, Queue, Read, Sqlite, SqliteOptions};
 use tokio::runtime::Handle;
@@ -30,7 +30,7 @@ pub(super) struct Site {
     pub(super) store: Arc<Sqlite>,
     clock: Clock,
     config: Arc<ArcSwap<Config>>,
-    shelf: Arc<ArcSwap<Shelf>>,
+    shelf: Arc<ArcSwap<Registry>>,
     sandbox: Sandbox,
     pub(super) dispatcher: Dispatcher,
     pub(super) breakers: Breakers,
@@ -48,14 +48,14 @@ fn config(dir: &Path, does: &str, breaker: &str) -> Config {
     Config::load(&path, MakeSecrets::No).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
-fn shelf(sandbox: &Sandbox, dir: &Path, digest: u8) -> Shelf {
-    Shelf::of(["unruly", "neighbour"].map(|name| Loaded {
+fn shelf(sandbox: &Sandbox, dir: &Path, digest: u8) -> Registry {
+    Registry::of(["unruly", "neighbour"].map(|name| Loaded {
         name: name.into(),
         plugin: sandbox.load(AS_TOLD.as_bytes()).unwrap(),
         digest: Digest([digest; 32]),
         path: dir.join(name),
         loaded_at_ms: START_MS,
-        used: Arc::default(),
+        usage: Arc::default(),
     }))
 }
 

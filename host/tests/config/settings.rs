@@ -126,7 +126,10 @@ fn the_data_folder_is_that_of_the_store_unless_the_file_names_another() {
     let config = home.good("[server]\ndata_dir = \"x/../own\"\n[store]\nurl = \"sqlite:hooks.db\"");
     let own = home.folder.path().join("own");
     assert_eq!((config.server.data_dir.as_path(), config.store.folder()), (own.as_path(), home.folder.path()));
-    assert_eq!((config.server.secrets_dir(), config.server.compiled_dir()), (own.join("secrets"), own.join("cache")));
+    assert_eq!(
+        (config.server.secrets_dir(), config.server.compiled_dir()),
+        (own.join("secrets"), own.join("compiled"))
+    );
 }
 
 #[test]

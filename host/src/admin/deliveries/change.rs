@@ -197,7 +197,7 @@ pub(in crate::admin) async fn move_deliveries(
 /// Only a plugin that the host has a file of may get what waits.
 fn moves_to(admin: &Admin, query: &ToQuery) -> Result<Action, Problem> {
     let (shelf, name) = (admin.shelf.load(), query.plugin()?);
-    let there = || shelf.slots().filter(|(_, slot)| slot.state() != "missing").map(|(known, _)| known);
+    let there = || shelf.entries().filter(|(_, slot)| slot.state() != "missing").map(|(known, _)| known);
     let found = there().find(|known| known.as_ref() == name);
     let found = found.ok_or_else(|| no_plugin(name, there().map(AsRef::as_ref)))?;
     Ok(Action::Move(Arc::clone(found)))

@@ -1,38 +1,29 @@
-//! The folder beside the store that remembers what each plugin may do: `NAME.json` says it, `NAME.SHA256` is the file that
-//! ran last, and one that is held beside it.
+//! What a hookbox with schema version 5 or older has left in its folder `approved/`: `NAME.json`
+//! says what a plugin may do, `NAME.SHA256` is the file that ran last or one that was held. A start
+//! moves both, once: into rows of the store, and into the folder of compiled plugins.
 //!
-//! The folder belongs to the host's user alone. It is not believed if everybody may write it. It is if a group of the host
-//! may, because that is the work of whoever mounts volumes, and its mode is set right at every start.
-//!
-//! A note appears whole, by renaming, and is on disk when it has been written. A kept file is held against its name when it
-//! is read: a torn one is none.
+//! The folder is not believed if strangers may write it. A note stays where it is until the store
+//! has a row of what the plugin may do: one that cannot be read allows nothing for as long as it is
+//! there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::fstat;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::event::{Digest, PluginName};
-use crate::fail;
-use crate::files::private::{self, Writers};
-use crate::files::{open_folder, read_regular};
-use crate::plugins::{MAX_FILE_BYTES, is_name};
-use crate::sandbox::Capability;
+use crate::files::{open_folder, private, read_regular};
+use crate::plugins::directory::{MAX_FILE_BYTES, is_name};
+use crate::sandbox::{Cache, Capability};
 
 /// The longest note, in bytes.
 const MAX_NOTE_BYTES: u64 = 4 << 10;
 
-/// What the name of a file ends with that is not whole yet.
-const DRAFT: &str = ".draft";
-
-/// What is remembered of a plugin.
+/// What is noted of a plugin.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Note {
     /// The file that ran last.
@@ -44,7 +35,7 @@ pub(super) struct Note {
 }
 
 /// A note as it is written.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
     digest: Option<String>,
@@ -52,156 +43,59 @@ struct Written {
     approved: Option<String>,
 }
 
-/// The folder.
+/// The folder, as it was when it was read.
 #[derive(Debug)]
-pub(super) struct Notes {
+pub(super) struct FormerApprovals {
     dir: PathBuf,
+    /// Every plugin with a note, and the note or what is wrong with it.
+    pub(super) notes: BTreeMap<PluginName, Result<Note, String>>,
 }
 
-/// Every plugin of which there is a note, and the note or what is wrong with it.
-pub(super) type Found = BTreeMap<PluginName, Result<Note, String>>;
-
-impl Notes {
-    /// Reads every note in `dir`, which need not be there. Its mode is set right if it is this host's `own`.
-    pub(super) fn read(dir: PathBuf, own: bool) -> Result<(Self, Found), String> {
-        let mut found = Found::new();
-        let Some(folder) = open_folder(&dir).map_err(|error| unreadable(&dir, &error))? else {
-            return Ok((Self { dir }, found));
-        };
-        keep_private(&folder, &dir, own)?;
-        for entry in fs::read_dir(&dir).map_err(|error| unreadable(&dir, &error))? {
-            let path = entry.map_err(|error| unreadable(&dir, &error))?.path();
-            let Some((name, ending)) = parts(&path) else { continue };
-            if ending == "json" {
-                found.insert(name.into(), read(&path));
+impl FormerApprovals {
+    /// Reads every note in `dir`; `None` if there is no such folder. Blocks.
+    ///
+    /// # Errors
+    /// The folder cannot be read, or strangers may write it.
+    pub(super) fn read(dir: PathBuf) -> Result<Option<Self>, String> {
+        let unreadable = |error: io::Error| format!("failed to read {}: {error}", dir.display());
+        let Some(folder) = open_folder(&dir).map_err(unreadable)? else { return Ok(None) };
+        let stat = fstat(folder).map_err(|errno| unreadable(errno.into()))?;
+        private::writers(&stat)
+            .map_err(|why| format!("others may write {}: {why}, and make it this user's own", dir.display()))?;
+        let mut notes = BTreeMap::new();
+        for entry in fs::read_dir(&dir).map_err(unreadable)? {
+            let path = entry.map_err(unreadable)?.path();
+            if let Some((name, "json")) = parts(&path) {
+                notes.insert(name.into(), read_note(&path));
             }
         }
-        Ok((Self { dir }, found))
+        Ok(Some(Self { dir, notes }))
     }
 
-    /// Removes what a host that was killed has left unfinished.
-    pub(super) fn drop_drafts(&self) {
-        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if parts(&path).is_some_and(|(_, ending)| ending.ends_with(DRAFT)) {
-                // Whoever writes that draft anew begins it anew.
-                let _ = fs::remove_file(&path);
-            }
-        }
-    }
-
-    /// The note of a plugin, as the next start would find it.
-    pub(super) fn note(&self, name: &PluginName) -> Result<Note, String> {
-        read(&self.path(name))
-    }
-
-    /// Writes a note; it is on disk afterwards. One that could not be written may be in its place all the same.
-    pub(super) fn write(&self, name: &PluginName, note: &Note) -> Result<(), String> {
-        let written = Written {
-            digest: note.digest.map(|digest| digest.to_string()),
-            capabilities: note.capabilities.iter().map(|capability| capability.name().to_owned()).collect(),
-            approved: note.approved.map(|digest| digest.to_string()),
-        };
-        let path = self.path(name);
-        let text = serde_json::to_vec(&written).map_err(io::Error::from);
-        let placed = text.and_then(|text| self.place(&path, &text));
-        let synced = placed.and_then(|()| match fail::point("plugins.note_placed") {
-            Some(fault) => Err(io::Error::other(format!("injected: {fault:?}"))),
-            None => self.sync(),
-        });
-        synced.map_err(|error| format!("what the plugin may do cannot be noted in {}: {error}", path.display()))
-    }
-
-    /// Removes a note; says whether it is gone.
-    pub(super) fn remove(&self, name: &PluginName) -> bool {
-        let removed = fs::remove_file(self.path(name));
-        removed.is_ok_and(|()| self.sync().is_ok())
-    }
-
-    /// Keeps a plugin's file; says whether it was not there.
-    pub(super) fn keep(&self, name: &PluginName, digest: Digest, file: &[u8]) -> io::Result<bool> {
-        let path = self.dir.join(format!("{name}.{digest}"));
-        match fs::symlink_metadata(&path) {
-            Ok(there) if there.is_file() && there.len() == file.len() as u64 => Ok(false),
-            _ => self.place(&path, file).and_then(|()| self.sync()).map(|()| true),
-        }
-    }
-
-    /// A file that was kept, if it is what it was.
-    pub(super) fn kept(&self, name: &PluginName, digest: Digest) -> Option<(PathBuf, Vec<u8>)> {
-        let path = self.dir.join(format!("{name}.{digest}"));
-        let file = read_regular(&path, MAX_FILE_BYTES).ok()?;
-        let whole = Digest(Sha256::digest(&file).into()) == digest;
-        if !whole {
-            tracing::warn!(path = %path.display(), "a kept plugin is damaged, and not used");
-        }
-        whole.then_some((path, file))
-    }
-
-    /// Removes the kept files of a plugin, but these.
-    pub(super) fn keep_only(&self, name: &PluginName, wanted: &[Digest]) {
-        self.drop_files_if(|its, digest| its == &**name && !wanted.contains(&digest));
-    }
-
-    /// Removes the kept files of plugins.
-    pub(super) fn drop_files(&self, unwanted: impl Fn(&str) -> bool) {
-        self.drop_files_if(|name, _| unwanted(name));
-    }
-
-    fn drop_files_if(&self, unwanted: impl Fn(&str, Digest) -> bool) {
-        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if let Some((name, ending)) = parts(&path)
-                && ending.parse().is_ok_and(|digest| unwanted(name, digest))
+    /// Moves the files to `files` and removes the notes of `moved`, which the store knows now, and
+    /// the folder when nothing is left in it. Blocks.
+    pub(super) fn finish(self, moved: &BTreeSet<PluginName>, files: &Cache) {
+        let is_done = |name: &str| moved.contains(name) || !self.notes.contains_key(name);
+        let mut paths: Vec<_> =
+            fs::read_dir(&self.dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        // Files before notes: a start that is killed in between is repeated.
+        paths.sort_by_key(|path| path.extension().is_some_and(|ending| ending == "json"));
+        for path in paths {
+            let Some((name, ending)) = parts(&path).filter(|(name, _)| is_done(name)) else { continue };
+            if let Ok(digest) = ending.parse()
+                && let Err(error) = move_file(&path, digest, files)
             {
-                // The next one that is kept tries again.
-                let _ = fs::remove_file(&path);
+                tracing::warn!(plugin.name = name, error = %error, "a plugin's file could not be moved yet");
+                continue;
             }
+            let _ = fs::remove_file(&path);
+        }
+        let (dir, left) = (self.dir.display(), fs::remove_dir(&self.dir));
+        match left {
+            Ok(()) => tracing::info!("what plugins may do has moved from {dir} into the store"),
+            Err(error) => tracing::warn!(error = %error, "{dir} stays, because not all in it could be moved"),
         }
     }
-
-    fn path(&self, name: &PluginName) -> PathBuf {
-        self.dir.join(format!("{name}.json"))
-    }
-
-    /// Puts a file in its place, whole. That it is there is on disk after a [`Notes::sync`].
-    fn place(&self, path: &Path, content: &[u8]) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
-        let draft = PathBuf::from([path.as_os_str(), OsStr::new(DRAFT)].join(OsStr::new("")));
-        // Whatever stands there is not opened: it could be a pipe.
-        let _ = fs::remove_file(&draft);
-        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft);
-        let mut file = made.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", draft.display())))?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&draft, path)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        let folder = open_folder(&self.dir)?.ok_or(io::ErrorKind::NotFound)?;
-        File::from(folder).sync_all()
-    }
-}
-
-/// Refuses a folder that strangers may write, and takes it back from a group of this process where it can.
-fn keep_private(folder: &OwnedFd, dir: &Path, own: bool) -> Result<(), String> {
-    let stat = fstat(folder).map_err(|errno| unreadable(dir, &errno.into()))?;
-    let writers = private::writers(&stat)
-        .map_err(|why| format!("others may write {}: {why}, and make it this user's own", dir.display()))?;
-    if writers == Writers::Us || !own {
-        return Ok(());
-    }
-    let path = dir.display();
-    match private::mend(folder) {
-        Ok(true) => tracing::warn!("a group could write {path}, where approvals are kept: its mode is 0700 again"),
-        Ok(false) => {
-            tracing::warn!("a group may write {path}, where approvals are kept, and it is not this user's own")
-        }
-        Err(error) => {
-            tracing::warn!(error = %error, "a group may write {path}, where approvals are kept, and its mode cannot be set");
-        }
-    }
-    Ok(())
 }
 
 /// The plugin's name in that of a file, and what stands behind the point.
@@ -209,7 +103,13 @@ fn parts(path: &Path) -> Option<(&str, &str)> {
     path.file_name()?.to_str()?.split_once('.').filter(|(name, _)| is_name(name))
 }
 
-fn read(path: &Path) -> Result<Note, String> {
+/// Keeps a file elsewhere, if it is what its name says.
+fn move_file(path: &Path, digest: Digest, files: &Cache) -> io::Result<()> {
+    let file = read_regular(path, MAX_FILE_BYTES)?;
+    if Digest(Sha256::digest(&file).into()) == digest { files.keep_file(digest, &file) } else { Ok(()) }
+}
+
+fn read_note(path: &Path) -> Result<Note, String> {
     let unusable = |why: &dyn std::fmt::Display| {
         format!("{} is no note of what a plugin may do ({why}): approve what the plugin asks for", path.display())
     };
@@ -222,8 +122,4 @@ fn read(path: &Path) -> Result<Note, String> {
     };
     let capabilities = written.capabilities.iter().map(capability).collect::<Result<_, _>>()?;
     Ok(Note { digest: digest(written.digest)?, capabilities, approved: digest(written.approved)? })
-}
-
-fn unreadable(path: &Path, error: &io::Error) -> String {
-    format!("failed to read {}: {error}", path.display())
 }

@@ -1,9 +1,9 @@
 //! The cache of machine code: a folder that nobody else may write, whose files are checked against
 //! their names.
 //!
-//! A folder that a group could write is emptied before it is used again: its members could have
-//! given one plugin's code the name of another's. A folder that everybody may write, or that
-//! another user owns, is not used at all.
+//! A folder that a group could write loses its machine code before it is used again: its members
+//! could have given one plugin's code the name of another's. A folder that everybody may write, or
+//! that another user owns, is not used at all.
 //!
 //! An entry is a file as wasmtime wrote it, named `KEY.SHA256`: what it was made of and for, and
 //! what it holds. It appears whole, by renaming. An entry that is damaged, or that another user
@@ -36,14 +36,17 @@ const MAX_CACHED: usize = 2_000;
 /// A temporary file older than this was left by a process that was killed, in seconds.
 const STALE_S: i64 = 3_600;
 
+/// What the names of plugin files in the folder end with; see [`super::files`].
+pub(super) const FILE_ENDING: &str = ".plugin";
+
 /// Marks a folder that is being emptied. The bit means nothing for a folder that one user writes.
 const EMPTYING: Mode = Mode::SVTX;
 
 /// A folder of machine code.
 #[derive(Debug, Clone)]
 pub struct Cache {
-    dir: PathBuf,
-    writes: bool,
+    pub(super) dir: PathBuf,
+    pub(super) writes: bool,
     /// Where to look for what is not here.
     other: Option<Box<Self>>,
 }
@@ -115,7 +118,7 @@ impl Cache {
     }
 
     /// The folder, if it is there and can be trusted.
-    fn open(&self) -> Result<Option<OwnedFd>, String> {
+    pub(super) fn open(&self) -> Result<Option<OwnedFd>, String> {
         if self.writes {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
             // Something else may be there, which is named below.
@@ -148,10 +151,12 @@ impl Cache {
         }
         // If this process ends in between, the next one goes on with it.
         fchmod(dir, private::FOLDER | EMPTYING)?;
-        for name in names(dir)? {
+        // A plugin file is no machine code, and counts only if its content is what its name says.
+        for name in names(dir)?.into_iter().filter(|name| !name.ends_with(FILE_ENDING)) {
             // A folder stays, and is never read.
             let _ = unlinkat(dir, name.as_str(), AtFlags::empty());
         }
+        private::close_files(dir)?;
         fchmod(dir, private::FOLDER)?;
         let (path, hint) = (self.dir.display(), "it is emptied, and its mode is 0700 again");
         tracing::warn!("a group could write the folder of compiled plugins, {path}: {hint}");
@@ -217,7 +222,7 @@ fn fit_around(stat: &Stat) -> Result<(), String> {
     }
 }
 
-fn names(dir: &OwnedFd) -> io::Result<Vec<String>> {
+pub(super) fn names(dir: &OwnedFd) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(dir)? {
         names.extend(entry?.file_name().to_str().ok().map(str::to_owned));
@@ -231,7 +236,7 @@ fn prune(dir: impl AsFd, max_bytes: u64, max: usize) {
     let dir = dir.as_fd();
     let Ok(owned) = dir.try_clone_to_owned() else { return };
     let mut entries = Vec::new();
-    for name in names(&owned).unwrap_or_default() {
+    for name in names(&owned).unwrap_or_default().into_iter().filter(|name| !name.ends_with(FILE_ENDING)) {
         let Ok(stat) = statat(dir, name.as_str(), AtFlags::SYMLINK_NOFOLLOW) else { continue };
         if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
             let time = (stat.st_mtime, stat.st_mtime_nsec);

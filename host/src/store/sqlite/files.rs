@@ -6,8 +6,11 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::stat;
+
 use super::error::OpenError;
 use super::side_file::{FILE_MODE, check_kind, open_own, set_mode};
+use crate::files::private;
 
 /// What the names of the store's files end with, behind that of the database.
 const ENDINGS: [&str; 7] = ["", "-wal", "-shm", "-journal", "-lock", "-running", "-committed"];
@@ -40,6 +43,15 @@ pub(super) fn make_file(database: &Path) -> io::Result<()> {
     }
 }
 
+/// An error if strangers may write a file, and with it what was approved.
+fn check_writers(path: &Path) -> io::Result<()> {
+    let Ok(found) = stat(path) else { return Ok(()) };
+    match private::writers(&found) {
+        Ok(_) => Ok(()),
+        Err(why) => Err(io::Error::other(format!("others may write it: {why}, and make it this user's own"))),
+    }
+}
+
 /// A file beside the database, as SQLite names its own.
 pub(super) fn beside(database: &Path, ending: &str) -> PathBuf {
     let mut path = database.to_owned().into_os_string();
@@ -68,6 +80,7 @@ pub(super) fn lock(database: &Path) -> Result<(File, PathBuf), OpenError> {
         let path = beside(&database, ending);
         check_kind(&path).map_err(failed(&path))?;
         set_mode(&path);
+        check_writers(&path).map_err(failed(&path))?;
     }
     let path = beside(&database, "-lock");
     let file = open_own(&path).map_err(failed(&path))?;

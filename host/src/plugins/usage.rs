@@ -1,4 +1,5 @@
-//! What a plugin has used of what it may, counted since the host started or the plugin's file was put there.
+//! What a plugin has used of what it may, counted since the host started or the plugin's file was
+//! put there.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -7,11 +8,11 @@ use crate::sandbox::{Invocation, Verdict};
 
 /// What one plugin has used. Its files hand it on, one to the next.
 #[derive(Debug, Default)]
-pub struct Used(Mutex<UsedNow>);
+pub struct Usage(Mutex<UsageSnapshot>);
 
 /// The same, at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct UsedNow {
+pub struct UsageSnapshot {
     /// HTTP requests that were answered, with whatever status.
     pub http_answered: u64,
     /// HTTP requests that the host refused, by a rule or a limit.
@@ -26,7 +27,7 @@ pub struct UsedNow {
     pub kv_writes: u64,
 }
 
-impl Used {
+impl Usage {
     /// Counts what an attempt used.
     pub fn count(&self, invocation: &Invocation) {
         let writes = if matches!(invocation.verdict, Verdict::Ok(_)) { invocation.kv_writes.len() } else { 0 };
@@ -34,23 +35,23 @@ impl Used {
             return;
         }
         // Numbers cannot be left half written.
-        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        now.kv_reads += invocation.kv_reads.len() as u64;
-        now.kv_writes += writes as u64;
+        let mut snapshot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        snapshot.kv_reads += invocation.kv_reads.len() as u64;
+        snapshot.kv_writes += writes as u64;
         for call in &invocation.calls {
             match call {
-                HttpCall { status: Some(_), .. } => now.http_answered += 1,
-                HttpCall { refused: true, .. } => now.http_refused += 1,
-                _ => now.http_unanswered += 1,
+                HttpCall { status: Some(_), .. } => snapshot.http_answered += 1,
+                HttpCall { refused: true, .. } => snapshot.http_refused += 1,
+                _ => snapshot.http_unanswered += 1,
             }
         }
         if let Some(last) = invocation.calls.iter().rfind(|call| call.status.is_none()) {
-            now.http_last_unanswered = Some(last.clone());
+            snapshot.http_last_unanswered = Some(last.clone());
         }
     }
 
     /// What there is so far.
-    pub fn now(&self) -> UsedNow {
+    pub fn snapshot(&self) -> UsageSnapshot {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -86,12 +87,12 @@ mod tests {
 
     #[test]
     fn what_was_used_adds_up_and_the_last_refusal_is_remembered() {
-        let used = Used::default();
+        let usage = Usage::default();
         let last = call("https://c/", None, true);
         let calls = vec![call("https://a/", Some(500), false), call("https://b/", None, false), last.clone()];
-        used.count(&invocation(Verdict::Ok(Vec::new()), calls));
-        used.count(&invocation(Verdict::Reject("no".to_owned()), vec![call("https://d/", Some(200), false)]));
-        let expected = UsedNow {
+        usage.count(&invocation(Verdict::Ok(Vec::new()), calls));
+        usage.count(&invocation(Verdict::Reject("no".to_owned()), vec![call("https://d/", Some(200), false)]));
+        let expected = UsageSnapshot {
             http_answered: 2,
             http_refused: 1,
             http_unanswered: 1,
@@ -99,6 +100,6 @@ mod tests {
             kv_reads: 4,
             kv_writes: 1,
         };
-        assert_eq!(used.now(), expected, "a rejected attempt writes nothing");
+        assert_eq!(usage.snapshot(), expected, "a rejected attempt writes nothing");
     }
 }

@@ -1,0 +1,346 @@
+//! Files that are being read and compiled, each in a task of its own, or wait for that.
+//!
+//! Two are compiled at a time: one large one, and beside it one small one, so that a plugin that
+//! takes milliseconds does not wait for a runtime that takes seconds. In each of these lines the
+//! plugin is next that was begun least often, and of those the one with the smallest file. Work on
+//! a file that changed meanwhile is given up; a plugin whose file changes all the time therefore
+//! leaves the compiler to the others.
+//!
+//! A plugin has one file, so it is compiled once at a time: none takes both lines.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
+
+use super::admission::Approvals;
+use super::directory::{Directory, ObservedFile};
+use crate::clock::Clock;
+use crate::event::{Digest, PluginName};
+use crate::sandbox::{Cache, CodeSource, Compiler, Plugin, Sandbox};
+use crate::tasks;
+
+/// Up to this size a file is a small one, in bytes: what was written in Rust or C is, what brings
+/// an interpreter or a runtime along is not.
+const SMALL_BYTES: u64 = 1 << 20;
+
+/// The longest text that is kept of what is wrong with a file, in bytes.
+const MAX_PROBLEM_BYTES: usize = 4_096;
+
+/// Where plugins come from.
+#[derive(Debug, Clone)]
+pub struct LoadContext {
+    /// What plugins run in.
+    pub sandbox: Arc<Sandbox>,
+    /// What makes a plugin out of a file.
+    pub compiler: Compiler,
+    /// The plugins folder, absolute.
+    pub dir: PathBuf,
+    /// When a plugin was loaded.
+    pub clock: Clock,
+    /// What each of them may do.
+    pub approvals: Arc<Approvals>,
+    /// Where the files that ran last are kept, for a start that finds only one on disk that is
+    /// held.
+    pub files: Option<Cache>,
+}
+
+/// What came of loading a file.
+pub(super) enum LoadOutcome {
+    /// It is, byte for byte, what runs already.
+    Running,
+    /// It is, byte for byte, what is held already.
+    Held,
+    /// It can run; and what ran last, if nothing runs and this is likely to be held.
+    Loaded(Box<LoadedFile>, Option<Box<LoadedFile>>),
+    /// It cannot run, and why.
+    Failed(String),
+    /// It changed while it was read.
+    Changed,
+}
+
+/// A file that can run.
+pub(super) struct LoadedFile {
+    pub(super) plugin: Plugin,
+    pub(super) digest: Digest,
+    /// Where its machine code came from.
+    pub(super) source: CodeSource,
+    /// Where it was read from.
+    pub(super) path: PathBuf,
+}
+
+/// What of a plugin need not be compiled again.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct CurrentDigests {
+    /// What runs.
+    pub(super) running: Option<Digest>,
+    /// What is held.
+    pub(super) held: Option<Digest>,
+}
+
+/// What came of every file that was loaded since this was last asked, by plugin name.
+pub(super) type LoadOutcomes = BTreeMap<PluginName, (ObservedFile, LoadOutcome)>;
+
+/// The files of one registry that are queued or being compiled.
+pub struct LoadQueue {
+    places: BTreeMap<PluginName, Place>,
+    finished: UnboundedReceiver<(PluginName, ObservedFile, LoadOutcome)>,
+    finish: UnboundedSender<(PluginName, ObservedFile, LoadOutcome)>,
+    wake: Arc<Notify>,
+}
+
+/// What the queue knows of one plugin.
+#[derive(Default)]
+struct Place {
+    job: Option<Job>,
+    /// How often a file of it was begun since the queue was last empty.
+    begun: u32,
+}
+
+/// A file that is queued, or being compiled if there is a task.
+struct Job {
+    observed: ObservedFile,
+    current: CurrentDigests,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Job {
+    fn size_bytes(&self) -> u64 {
+        if let ObservedFile::File { fingerprint, .. } = &self.observed { fingerprint.size } else { 0 }
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+impl fmt::Debug for LoadQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let queued: BTreeSet<_> = self.jobs().map(|(name, _)| name).collect();
+        f.debug_struct("LoadQueue").field("jobs", &queued).finish_non_exhaustive()
+    }
+}
+
+impl LoadQueue {
+    /// An empty queue; `wake` is notified after each file.
+    pub fn new(wake: Arc<Notify>) -> Self {
+        let (finish, finished) = unbounded_channel();
+        Self { places: BTreeMap::new(), finished, finish, wake }
+    }
+
+    /// Whether something is queued or being compiled.
+    pub fn is_busy(&self) -> bool {
+        self.jobs().next().is_some()
+    }
+
+    /// Waits until a file is finished; [`Registry::refresh`](super::Registry::refresh) then takes
+    /// it.
+    pub async fn progress(&self) {
+        self.wake.notified().await;
+    }
+
+    /// What is compiled at this moment.
+    #[cfg(test)]
+    pub(super) fn compiling(&self) -> Vec<&str> {
+        self.jobs().filter(|(_, job)| job.task.is_some()).map(|(name, _)| &**name).collect()
+    }
+
+    fn jobs(&self) -> impl Iterator<Item = (&PluginName, &Job)> {
+        self.places.iter().filter_map(|(name, place)| Some((name, place.job.as_ref()?)))
+    }
+
+    /// Whether this very file is queued or being compiled.
+    pub(super) fn has(&self, name: &str, observed: &ObservedFile) -> bool {
+        let job = self.places.get(name).and_then(|place| place.job.as_ref());
+        job.is_some_and(|job| job.observed == *observed)
+    }
+
+    /// Hands over what is finished.
+    pub(super) fn take_finished(&mut self) -> LoadOutcomes {
+        let mut outcomes = LoadOutcomes::new();
+        while let Ok((name, observed, outcome)) = self.finished.try_recv() {
+            // Another state of the file may be queued since.
+            if self.has(&name, &observed) {
+                self.places.entry(name.clone()).or_default().job = None;
+                outcomes.insert(name, (observed, outcome));
+            }
+        }
+        outcomes
+    }
+
+    /// Gives up what is not wanted any more.
+    pub(super) fn keep_only(&mut self, wanted: impl Fn(&str, &ObservedFile) -> bool) {
+        for (name, place) in &mut self.places {
+            place.job.take_if(|job| !wanted(name, &job.observed));
+        }
+    }
+
+    /// Queues a file, in place of what was queued under this name.
+    pub(super) fn add(&mut self, name: &PluginName, observed: &ObservedFile, current: CurrentDigests) {
+        let job = Job { observed: observed.clone(), current, task: None };
+        self.places.entry(name.clone()).or_default().job = Some(job);
+    }
+
+    /// Begins what can be begun, those first that are `preferred`, because events wait for them.
+    /// Called after everything that ends or adds a job.
+    pub(super) fn advance(&mut self, context: &LoadContext, preferred: impl Fn(&str) -> bool) {
+        if !self.is_busy() {
+            self.places.clear();
+        }
+        for small in [true, false] {
+            let line = self.places.iter_mut().filter_map(|(name, Place { job, begun })| {
+                let job = job.as_mut().filter(|job| (job.size_bytes() <= SMALL_BYTES) == small)?;
+                Some((name, job, begun))
+            });
+            // Whoever is being compiled comes before all others.
+            let next =
+                line.min_by_key(|(name, job, begun)| (job.task.is_none(), **begun, !preferred(name), job.size_bytes()));
+            let Some((name, job, begun)) = next.filter(|(_, job, _)| job.task.is_none()) else { continue };
+            *begun += 1;
+            let loading = load_file(context.clone(), name.clone(), job.observed.clone(), job.current);
+            let (finish, wake) = (self.finish.clone(), self.wake.clone());
+            job.task = Some(begin(loading, name.clone(), job.observed.clone(), finish, wake));
+        }
+    }
+}
+
+fn begin(
+    loading: impl Future<Output = LoadOutcome> + Send + 'static,
+    name: PluginName,
+    observed: ObservedFile,
+    finish: UnboundedSender<(PluginName, ObservedFile, LoadOutcome)>,
+    wake: Arc<Notify>,
+) -> JoinHandle<()> {
+    tasks::spawn(async move {
+        // A panic over one strange file must not leave it in the queue for ever.
+        let outcome = match tasks::unwound(loading).await {
+            Ok(outcome) => outcome,
+            Err(panic) => LoadOutcome::Failed(format!("failed to load {name}: the host has a fault: {panic}")),
+        };
+        // Nobody waits for it if its job is gone.
+        let _ = finish.send((name, observed, outcome));
+        wake.notify_one();
+    })
+}
+
+async fn load_file(
+    context: LoadContext,
+    name: PluginName,
+    observed: ObservedFile,
+    current: CurrentDigests,
+) -> LoadOutcome {
+    let ObservedFile::File { file_name, fingerprint } = observed else { return LoadOutcome::Changed };
+    let (dir, its_name) = (context.dir.clone(), file_name.clone());
+    let read = move || Directory::open(&dir)?.read(&its_name, &fingerprint).map(|bytes| bytes.map(digested));
+    let (file, digest) = match tasks::blocking(read).await {
+        Ok(Some((file, digest))) => (Bytes::from(file), digest),
+        Ok(None) => return LoadOutcome::Changed,
+        Err(problem) => return LoadOutcome::Failed(problem),
+    };
+    match Some(digest) {
+        digest if digest == current.running => return LoadOutcome::Running,
+        digest if digest == current.held => return LoadOutcome::Held,
+        _ => {}
+    }
+    let path = context.dir.join(&file_name);
+    let loaded = match context.compiler.load(&context.sandbox, file.clone()).await {
+        Ok((plugin, source)) => LoadedFile { plugin, digest, source, path },
+        Err(error) => return LoadOutcome::Failed(describe(&file_name, &error)),
+    };
+    let last = if current.running.is_none() { load_last(&context, &name, &loaded).await } else { None };
+    tasks::blocking(move || keep_file(&context, &name, digest, &file)).await;
+    LoadOutcome::Loaded(Box::new(loaded), last)
+}
+
+/// What ran last, from where it is kept, if `newest` is likely to be held.
+async fn load_last(context: &LoadContext, name: &PluginName, newest: &LoadedFile) -> Option<Box<LoadedFile>> {
+    let (files, approvals) = (context.files.clone()?, &context.approvals);
+    if !approvals.holds(name, newest.digest, &newest.plugin.capabilities()).await {
+        return None;
+    }
+    let digest = approvals.admitted(&[name.clone()].into()).await.pop_first()?;
+    let (path, file) = tasks::blocking(move || files.file(digest)).await?;
+    match context.compiler.load(&context.sandbox, file.into()).await {
+        Ok((plugin, source)) => Some(Box::new(LoadedFile { plugin, digest, source, path })),
+        Err(error) => {
+            tracing::error!(plugin.name = %name, error = %error, path = %path.display(), "a kept plugin cannot be loaded");
+            None
+        }
+    }
+}
+
+/// A file whose machine code is there from an earlier time; `None` of any other. Blocks.
+pub(super) fn load_compiled(
+    context: &LoadContext,
+    directory: &Directory,
+    name: &PluginName,
+    observed: &ObservedFile,
+) -> Option<LoadOutcome> {
+    let ObservedFile::File { file_name, fingerprint } = observed else { return None };
+    let (file, digest) = digested(directory.read(file_name, fingerprint).ok()??);
+    let path = context.dir.join(file_name);
+    match context.compiler.cached(&context.sandbox, &file)? {
+        Ok(plugin) => {
+            keep_file(context, name, digest, &file);
+            let loaded = LoadedFile { plugin, digest, source: CodeSource::Cache, path };
+            Some(LoadOutcome::Loaded(Box::new(loaded), None))
+        }
+        Err(error) => Some(LoadOutcome::Failed(describe(file_name, &error))),
+    }
+}
+
+fn keep_file(context: &LoadContext, name: &PluginName, digest: Digest, file: &[u8]) {
+    let kept = context.files.as_ref().map_or(Ok(()), |files| files.keep_file(digest, file));
+    if let Err(error) = kept {
+        // It is only missed if the next start finds a file that is held.
+        tracing::warn!(plugin.name = %name, error = %error, "a plugin's file could not be kept");
+    }
+}
+
+fn digested(bytes: Vec<u8>) -> (Vec<u8>, Digest) {
+    let digest = Digest(Sha256::digest(&bytes).into());
+    (bytes, digest)
+}
+
+/// The error and everything that caused it, in one bounded text.
+pub(super) fn describe(file_name: &str, error: &dyn std::error::Error) -> String {
+    let mut text = format!("failed to load {file_name}: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    if text.len() > MAX_PROBLEM_BYTES {
+        text.truncate(text.floor_char_boundary(MAX_PROBLEM_BYTES));
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_names_its_causes_and_is_bounded() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("it is bad")]
+        struct Outer(#[source] std::io::Error);
+        let error = |text: &str| Outer(std::io::Error::other(text.to_owned()));
+        assert_eq!(describe("a.wasm", &error("a byte")), "failed to load a.wasm: it is bad: a byte");
+        let long = describe("a.wasm", &error(&"é".repeat(MAX_PROBLEM_BYTES)));
+        assert!(long.len() <= MAX_PROBLEM_BYTES + '…'.len_utf8() && long.ends_with("é…"));
+    }
+}

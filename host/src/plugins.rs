@@ -1,9 +1,8 @@
 //! Plugins: which file of each runs, and how the next one takes its place.
 //!
-//! `directory` scans the plugins folder without trusting it, `loader` compiles what is new there,
-//! `admission` holds what asks for more than it may, and `refresh` makes a new `registry` out of
-//! the old one, the last scan and what the loader has finished. Nothing here watches: `reload` says
-//! when to look.
+//! `directory` scans the plugins folder without trusting it, `loader` compiles new files, and
+//! `admission` decides whether they may run. `refresh` makes a new `registry` out of the old one, a
+//! scan and the loader's outcomes. Nothing here watches the folder: `reload` says when to refresh.
 
 mod admission;
 mod directory;

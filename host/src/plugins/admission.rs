@@ -1,12 +1,12 @@
-//! What each plugin may do without being asked: what its last file did, what its owner grants, what
-//! an operator approved.
+//! Admission: decides which plugin files may run.
 //!
-//! A file that asks for a capability beyond that is held. An approval is for one file, by its
-//! digest. It is over when that file is admitted or another one takes its place. Then it counts for
-//! nothing, and every scan tries to withdraw it until the store has done so.
+//! A plugin may use the capabilities of its last file, those that the configuration grants, and
+//! those of a file that an operator approved. A file that asks for more is held. An approval is for
+//! one file, by its digest. It is over when that file is admitted or another one takes its place;
+//! then it counts for nothing, and every refresh tries to withdraw it until the store has done so.
 //!
-//! Invariant: what a plugin may do never grows without its owner or an operator. It is stored,
-//! durably, before a file is admitted; a row that cannot be read allows nothing.
+//! Invariant: a plugin's capabilities never grow without its owner or an operator. They are stored,
+//! durably, before a file is admitted. A row that cannot be read allows nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -30,11 +30,11 @@ pub use record::Admission;
 pub(super) use record::{Asked, Decision};
 use record::{Record, decide};
 
-/// Which files of plugins may run. One for the host, shared by those who admit and those who
-/// approve.
+/// The plugin files that may run. A host has one, shared by `refresh`, which admits, and the admin
+/// API, which approves.
 #[derive(Debug, Default)]
 pub struct Approvals {
-    /// Where changes are stored; without a store they are forgotten with this value.
+    /// Keeps the changes; without it they end with this value.
     store: Option<Arc<dyn Store>>,
     /// Without it, every plugin has the default settings.
     config: Option<Arc<ArcSwap<Config>>>,
@@ -42,30 +42,31 @@ pub struct Approvals {
     wake: Arc<Notify>,
 }
 
-/// Why there is nothing to approve.
+/// The reason why a file was not approved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotApproved {
     /// No file waits.
     NothingHeld,
     /// Another file waits.
     OtherHeld(Digest),
-    /// It could not be stored. It does not count, or the text says that it may after a restart.
+    /// The approval could not be stored. It does not count, or the text says that it may after a
+    /// restart.
     Failed(String),
 }
 
 /// A change that the store did not confirm.
 struct NotStored {
     why: String,
-    /// The store may have made it all the same.
+    /// Whether the store may have made it all the same.
     may_be_there: bool,
 }
 
 impl Approvals {
-    /// Those in `store`, to which those are moved first that an older hookbox has left in `former`,
-    /// and the files there to `files`.
+    /// Opens the approvals in `store`. Those that an older hookbox has left in the folder `former`
+    /// are moved into the store first, and the plugin files there to `files`.
     ///
     /// # Errors
-    /// They cannot be read, or strangers may write the folder: it is not known what was approved.
+    /// The approvals cannot be read, or strangers may write the folder.
     pub async fn open(
         store: Arc<dyn Store>,
         former: &Path,
@@ -81,7 +82,8 @@ impl Approvals {
         Ok(approvals)
     }
 
-    /// Those that a host has stored, to answer questions with: nothing is changed. Blocks.
+    /// Makes approvals of what a host has stored, to answer questions with: changes nothing.
+    /// Blocks.
     ///
     /// # Errors
     /// As for [`Approvals::open`].
@@ -102,8 +104,8 @@ impl Approvals {
         Self { config: Some(config), records: Mutex::new(records), ..Self::default() }
     }
 
-    /// Moves what an older hookbox has left into the store. What cannot be moved now is tried again
-    /// at the next start; it counts already.
+    /// Moves the notes of an older hookbox into the store. All of them count at once; those that
+    /// cannot be moved are tried again at the next start.
     async fn take_over(&self, former: FormerApprovals, files: Cache) {
         let mut records = self.records.lock().await;
         let (mut moved, mut failed) = (BTreeSet::new(), None);
@@ -126,14 +128,14 @@ impl Approvals {
         }
     }
 
-    /// Notified after an approval: the registry is to be looked at again.
+    /// Notified after an approval: the registry is to be refreshed.
     pub fn wake(&self) -> Arc<Notify> {
         self.wake.clone()
     }
 
-    /// Approves the file that is held, if it is `digest` or none is given; says which one. It is
-    /// admitted by the next refresh, also of the next host. A file that was admitted already needs
-    /// no more. Goes on when its caller is gone.
+    /// Approves the held file, if it is `digest` or no digest is given; returns its digest. The
+    /// next refresh admits it, even after a restart. A file that was admitted already is no error.
+    /// Goes on when the caller is gone.
     pub async fn approve(self: &Arc<Self>, name: PluginName, digest: Option<Digest>) -> Result<Digest, NotApproved> {
         let approvals = Arc::clone(self);
         let approved = tasks::spawn(async move { approvals.approve_to_the_end(&name, digest).await });
@@ -144,7 +146,7 @@ impl Approvals {
         let mut records = self.records.lock().await;
         let record = records.get_mut(name).ok_or(NotApproved::NothingHeld)?;
         if let Some(digest) = digest.filter(|digest| record.admitted == Some(*digest)) {
-            // Somebody else was faster.
+            // Another operator was faster.
             return Ok(digest);
         }
         let (held, asked) = record.held.clone().ok_or(NotApproved::NothingHeld)?;
@@ -160,7 +162,7 @@ impl Approvals {
         Ok(held)
     }
 
-    /// An approval that is not stored for sure is none, also for the next host.
+    /// Stores an approval, or withdraws it if the store does not confirm it.
     async fn store_approval(&self, name: &PluginName, record: &mut Record, approval: Approval) -> Result<(), String> {
         let digest = approval.digest;
         let Err(NotStored { mut why, may_be_there }) = self.store(ApprovalChange::Approve(approval)).await else {
@@ -173,16 +175,16 @@ impl Approvals {
         Err(why)
     }
 
-    /// Whether [`Approvals::admit`] would have it wait now.
+    /// Whether [`Approvals::admit`] would hold the file now.
     pub(super) async fn holds(&self, name: &str, digest: Digest, asked: &Asked) -> bool {
         let records = self.records.lock().await;
         matches!(decide(records.get(name), &self.settings(name), digest, asked), Decision::Hold { .. })
     }
 
-    /// Decides on a file, and stores that it is admitted.
+    /// Decides on a file, and stores its admission.
     ///
     /// # Errors
-    /// It may be, and that cannot be stored.
+    /// The file may run, but its admission cannot be stored.
     pub(super) async fn admit(&self, name: &PluginName, digest: Digest, asked: &Asked) -> Result<Decision, String> {
         let mut records = self.records.lock().await;
         let decision = decide(records.get(name), &self.settings(name), digest, asked);
@@ -205,8 +207,8 @@ impl Approvals {
         Ok(decision)
     }
 
-    /// Notes what is held now. An approval of anything else is over if it is `known` what the
-    /// plugin's newest file is.
+    /// Takes the files that are held now. An approval of another file is over if the newest file of
+    /// its plugin is `known`.
     pub(super) async fn holding(&self, mut held: BTreeMap<PluginName, (Digest, Asked)>, known: &BTreeSet<PluginName>) {
         for (name, record) in self.records.lock().await.iter_mut() {
             record.held = held.remove(name);
@@ -217,7 +219,7 @@ impl Approvals {
         }
     }
 
-    /// Ends an approval; says whether that is stored. If not, the next refresh tries again.
+    /// Withdraws an approval; returns whether that is stored. If not, the next refresh tries again.
     async fn withdraw(&self, name: &PluginName, record: &mut Record) -> bool {
         let stored = self.store(ApprovalChange::Withdraw(name.clone())).await;
         match &stored {
@@ -231,14 +233,14 @@ impl Approvals {
         !record.over
     }
 
-    /// The files that were admitted last, of these plugins.
+    /// The files of these plugins that were admitted last.
     pub(super) async fn admitted(&self, names: &BTreeSet<PluginName>) -> BTreeSet<Digest> {
         let records = self.records.lock().await;
         names.iter().filter_map(|name| records.get(name)?.admitted).collect()
     }
 
-    /// Forgets the plugins that are not among `names` when there are too many. Otherwise what a
-    /// plugin may do is remembered: one whose file is removed and put back asks for no less.
+    /// Forgets plugins that are not among `names` when there are too many. Until then a plugin
+    /// whose file is removed keeps its capabilities, so putting a file back admits no more.
     pub(super) async fn forget_all_but(&self, names: &BTreeSet<PluginName>) {
         let mut records = self.records.lock().await;
         if records.len() <= 2 * MAX_PLUGINS {
@@ -272,7 +274,7 @@ impl Approvals {
         }
     }
 
-    /// As while an approval is being stored: everybody else waits.
+    /// Keeps all other callers waiting, as a store does that takes long.
     #[cfg(test)]
     pub(super) fn storing(&self) -> impl Sized + '_ {
         self.records.blocking_lock()
@@ -284,10 +286,10 @@ fn approval(plugin: &PluginName, digest: Digest, asked: &Asked, by: &str) -> App
     Approval { plugin: plugin.clone(), digest, capabilities, approved_by: by.to_owned() }
 }
 
-/// The changes that bring a note of an older hookbox into the store.
+/// The changes that move a note of an older hookbox into the store.
 fn changes(plugin: &PluginName, note: &Note) -> Vec<ApprovalChange> {
     let admitted = note.digest.map(|digest| approval(plugin, digest, &note.capabilities, "owner"));
-    // What it asks for was not noted, and is written when it is admitted.
+    // The note does not have its capabilities; they are stored when it is admitted.
     let approved = note.approved.map(|digest| approval(plugin, digest, &Asked::new(), "operator"));
     let admitted = admitted.map(ApprovalChange::Admit);
     admitted.into_iter().chain(approved.map(ApprovalChange::Approve)).collect()

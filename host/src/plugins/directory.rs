@@ -1,9 +1,8 @@
 //! The plugins folder, scanned without trust: names, kinds and sizes are checked before a byte is
 //! read.
 //!
-//! Only regular files are plugins: those that stand in the folder, and those that a link in it
-//! leads to without leaving it, as in a ConfigMap volume. A pipe or device is never opened for its
-//! content, because reading it may never end.
+//! Only regular files are plugins: files in the folder, and targets of links that stay in it, as in
+//! a ConfigMap volume. A pipe or device is never opened, because reading it may never end.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -33,7 +32,7 @@ pub const MAX_NAME_BYTES: usize = 64;
 /// The most misnamed files that are reported one by one.
 const MAX_MISNAMED: usize = 20;
 
-/// What tells one state of a file from another without reading it.
+/// Tells one state of a file from another without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fingerprint {
     device: u64,
@@ -44,19 +43,19 @@ pub(super) struct Fingerprint {
     changed_ns: i128,
 }
 
-/// What a folder holds under one name.
+/// The file that a scan found under one name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) enum ObservedFile {
-    /// Nothing.
+    /// No file.
     #[default]
     Absent,
     /// A regular file that is worth reading.
     File { file_name: String, fingerprint: Fingerprint },
-    /// Something that cannot be a plugin, and why.
+    /// A file that cannot be a plugin, and why.
     Unfit(String),
 }
 
-/// What the whole folder holds.
+/// The files of the whole folder.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
     pub(super) entries: BTreeMap<PluginName, ObservedFile>,
@@ -65,19 +64,18 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    /// What was found under `name`.
+    /// The file under `name`.
     pub(super) fn get(&self, name: &str) -> &ObservedFile {
         self.entries.get(name).unwrap_or(&ObservedFile::Absent)
     }
 }
 
-/// An open plugins folder. What is read through it comes from this folder, also when its path is
-/// moved meanwhile.
+/// An open plugins folder. Reads stay in this folder even if its path is moved meanwhile.
 #[derive(Debug)]
 pub(super) struct Directory {
     handle: OwnedFd,
     path: PathBuf,
-    /// How a link's target may begin that is written as an absolute path.
+    /// The beginnings of absolute link targets that stay in the folder.
     paths: Vec<PathBuf>,
 }
 
@@ -154,8 +152,7 @@ impl Directory {
         }
     }
 
-    /// Reads a file whole. `Ok(None)` if it is not the one that was scanned, at the start or at the
-    /// end.
+    /// Reads a whole file. `Ok(None)` if it is not the scanned one, before or after the read.
     pub(super) fn read(&self, file_name: &str, scanned: &Fingerprint) -> Result<Option<Vec<u8>>, String> {
         let path = self.path.join(file_name);
         let Ok(spot) = beneath::follow(self.handle.as_fd(), &self.paths, file_name.as_ref()) else { return Ok(None) };

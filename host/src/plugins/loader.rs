@@ -1,12 +1,11 @@
-//! Files that are being read and compiled, each in a task of its own, or wait for that.
+//! The load queue: reads and compiles plugin files, each in a task of its own.
 //!
-//! Two are compiled at a time: one large one, and beside it one small one, so that a plugin that
-//! takes milliseconds does not wait for a runtime that takes seconds. In each of these lines the
-//! plugin is next that was begun least often, and of those the one with the smallest file. Work on
-//! a file that changed meanwhile is given up; a plugin whose file changes all the time therefore
-//! leaves the compiler to the others.
+//! Two files are compiled at a time, one large and one small. So a plugin that takes milliseconds
+//! does not wait for a runtime that takes seconds. In each of the two lines the plugin that was
+//! begun least often is next; among equals, the one with the smallest file. A job is dropped when
+//! its file changes, so a plugin whose file changes all the time leaves the compiler to the others.
 //!
-//! A plugin has one file, so it is compiled once at a time: none takes both lines.
+//! A plugin has one file, so it never takes both lines.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -27,42 +26,42 @@ use crate::event::{Digest, PluginName};
 use crate::sandbox::{Cache, CodeSource, Compiler, Plugin, Sandbox};
 use crate::tasks;
 
-/// Up to this size a file is a small one, in bytes: what was written in Rust or C is, what brings
-/// an interpreter or a runtime along is not.
+/// The largest small file, in bytes. Plugins written in Rust or C are small; those that bring an
+/// interpreter or a runtime are not.
 const SMALL_BYTES: u64 = 1 << 20;
 
-/// The longest text that is kept of what is wrong with a file, in bytes.
+/// The longest problem text of a file, in bytes.
 const MAX_PROBLEM_BYTES: usize = 4_096;
 
-/// Where plugins come from.
+/// Everything that loading a plugin needs.
 #[derive(Debug, Clone)]
 pub struct LoadContext {
-    /// What plugins run in.
+    /// Runs the plugins.
     pub sandbox: Arc<Sandbox>,
-    /// What makes a plugin out of a file.
+    /// Makes a plugin out of a file.
     pub compiler: Compiler,
     /// The plugins folder, absolute.
     pub dir: PathBuf,
-    /// When a plugin was loaded.
+    /// Tells when a plugin was loaded.
     pub clock: Clock,
-    /// What each of them may do.
+    /// Decides which files may run.
     pub approvals: Arc<Approvals>,
-    /// Where the files that ran last are kept, for a start that finds only one on disk that is
-    /// held.
+    /// Keeps the files that ran last, for a start that finds only a held file in the folder.
     pub files: Option<Cache>,
 }
 
-/// What came of loading a file.
+/// The outcome of loading a file.
 pub(super) enum LoadOutcome {
-    /// It is, byte for byte, what runs already.
+    /// The same bytes run already.
     Running,
-    /// It is, byte for byte, what is held already.
+    /// The same bytes are held already.
     Held,
-    /// It can run; and what ran last, if nothing runs and this is likely to be held.
+    /// The file can run. The second one is the file that ran last, if nothing runs and the new file
+    /// is likely to be held.
     Loaded(Box<LoadedFile>, Option<Box<LoadedFile>>),
-    /// It cannot run, and why.
+    /// The file cannot run, and why.
     Failed(String),
-    /// It changed while it was read.
+    /// The file changed while it was read.
     Changed,
 }
 
@@ -70,37 +69,37 @@ pub(super) enum LoadOutcome {
 pub(super) struct LoadedFile {
     pub(super) plugin: Plugin,
     pub(super) digest: Digest,
-    /// Where its machine code came from.
+    /// The origin of its machine code.
     pub(super) source: CodeSource,
-    /// Where it was read from.
+    /// The path it was read from.
     pub(super) path: PathBuf,
 }
 
-/// What of a plugin need not be compiled again.
+/// The files of a plugin that need not be compiled again.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct CurrentDigests {
-    /// What runs.
+    /// The file that runs.
     pub(super) running: Option<Digest>,
-    /// What is held.
+    /// The file that is held.
     pub(super) held: Option<Digest>,
 }
 
-/// What came of every file that was loaded since this was last asked, by plugin name.
+/// The outcomes since they were last taken, by plugin name.
 pub(super) type LoadOutcomes = BTreeMap<PluginName, (ObservedFile, LoadOutcome)>;
 
 /// The files of one registry that are queued or being compiled.
 pub struct LoadQueue {
-    places: BTreeMap<PluginName, Place>,
+    states: BTreeMap<PluginName, QueueState>,
     finished: UnboundedReceiver<(PluginName, ObservedFile, LoadOutcome)>,
     finish: UnboundedSender<(PluginName, ObservedFile, LoadOutcome)>,
     wake: Arc<Notify>,
 }
 
-/// What the queue knows of one plugin.
+/// One plugin in the queue.
 #[derive(Default)]
-struct Place {
+struct QueueState {
     job: Option<Job>,
-    /// How often a file of it was begun since the queue was last empty.
+    /// The number of its jobs that were begun since the queue was last empty.
     begun: u32,
 }
 
@@ -136,7 +135,7 @@ impl LoadQueue {
     /// An empty queue; `wake` is notified after each file.
     pub fn new(wake: Arc<Notify>) -> Self {
         let (finish, finished) = unbounded_channel();
-        Self { places: BTreeMap::new(), finished, finish, wake }
+        Self { states: BTreeMap::new(), finished, finish, wake }
     }
 
     /// Whether something is queued or being compiled.
@@ -150,60 +149,60 @@ impl LoadQueue {
         self.wake.notified().await;
     }
 
-    /// What is compiled at this moment.
+    /// The plugins that are compiled at this moment.
     #[cfg(test)]
     pub(super) fn compiling(&self) -> Vec<&str> {
         self.jobs().filter(|(_, job)| job.task.is_some()).map(|(name, _)| &**name).collect()
     }
 
     fn jobs(&self) -> impl Iterator<Item = (&PluginName, &Job)> {
-        self.places.iter().filter_map(|(name, place)| Some((name, place.job.as_ref()?)))
+        self.states.iter().filter_map(|(name, state)| Some((name, state.job.as_ref()?)))
     }
 
-    /// Whether this very file is queued or being compiled.
+    /// Whether exactly this file is queued or being compiled.
     pub(super) fn has(&self, name: &str, observed: &ObservedFile) -> bool {
-        let job = self.places.get(name).and_then(|place| place.job.as_ref());
+        let job = self.states.get(name).and_then(|state| state.job.as_ref());
         job.is_some_and(|job| job.observed == *observed)
     }
 
-    /// Hands over what is finished.
+    /// Takes the outcomes of the finished jobs.
     pub(super) fn take_finished(&mut self) -> LoadOutcomes {
         let mut outcomes = LoadOutcomes::new();
         while let Ok((name, observed, outcome)) = self.finished.try_recv() {
-            // Another state of the file may be queued since.
+            // A newer state of the file may have been queued since.
             if self.has(&name, &observed) {
-                self.places.entry(name.clone()).or_default().job = None;
+                self.states.entry(name.clone()).or_default().job = None;
                 outcomes.insert(name, (observed, outcome));
             }
         }
         outcomes
     }
 
-    /// Gives up what is not wanted any more.
+    /// Drops the jobs that are not wanted any more.
     pub(super) fn keep_only(&mut self, wanted: impl Fn(&str, &ObservedFile) -> bool) {
-        for (name, place) in &mut self.places {
-            place.job.take_if(|job| !wanted(name, &job.observed));
+        for (name, state) in &mut self.states {
+            state.job.take_if(|job| !wanted(name, &job.observed));
         }
     }
 
-    /// Queues a file, in place of what was queued under this name.
+    /// Queues a file; replaces an older job of the plugin.
     pub(super) fn add(&mut self, name: &PluginName, observed: &ObservedFile, current: CurrentDigests) {
         let job = Job { observed: observed.clone(), current, task: None };
-        self.places.entry(name.clone()).or_default().job = Some(job);
+        self.states.entry(name.clone()).or_default().job = Some(job);
     }
 
-    /// Begins what can be begun, those first that are `preferred`, because events wait for them.
-    /// Called after everything that ends or adds a job.
+    /// Begins the jobs that can be begun. Those of `preferred` plugins come first, because events
+    /// wait for them. Called after every change of the queue.
     pub(super) fn advance(&mut self, context: &LoadContext, preferred: impl Fn(&str) -> bool) {
         if !self.is_busy() {
-            self.places.clear();
+            self.states.clear();
         }
         for small in [true, false] {
-            let line = self.places.iter_mut().filter_map(|(name, Place { job, begun })| {
+            let line = self.states.iter_mut().filter_map(|(name, QueueState { job, begun })| {
                 let job = job.as_mut().filter(|job| (job.size_bytes() <= SMALL_BYTES) == small)?;
                 Some((name, job, begun))
             });
-            // Whoever is being compiled comes before all others.
+            // A job that is being compiled comes before all others.
             let next =
                 line.min_by_key(|(name, job, begun)| (job.task.is_none(), **begun, !preferred(name), job.size_bytes()));
             let Some((name, job, begun)) = next.filter(|(_, job, _)| job.task.is_none()) else { continue };
@@ -223,12 +222,12 @@ fn begin(
     wake: Arc<Notify>,
 ) -> JoinHandle<()> {
     tasks::spawn(async move {
-        // A panic over one strange file must not leave it in the queue for ever.
+        // Otherwise a panic would leave its file in the queue for ever.
         let outcome = match tasks::unwound(loading).await {
             Ok(outcome) => outcome,
             Err(panic) => LoadOutcome::Failed(format!("failed to load {name}: the host has a fault: {panic}")),
         };
-        // Nobody waits for it if its job is gone.
+        // Nothing receives it if the queue is gone.
         let _ = finish.send((name, observed, outcome));
         wake.notify_one();
     })
@@ -263,7 +262,7 @@ async fn load_file(
     LoadOutcome::Loaded(Box::new(loaded), last)
 }
 
-/// What ran last, from where it is kept, if `newest` is likely to be held.
+/// Loads the kept file that ran last, if `newest` is likely to be held.
 async fn load_last(context: &LoadContext, name: &PluginName, newest: &LoadedFile) -> Option<Box<LoadedFile>> {
     let (files, approvals) = (context.files.clone()?, &context.approvals);
     if !approvals.holds(name, newest.digest, &newest.plugin.capabilities()).await {
@@ -280,7 +279,7 @@ async fn load_last(context: &LoadContext, name: &PluginName, newest: &LoadedFile
     }
 }
 
-/// A file whose machine code is there from an earlier time; `None` of any other. Blocks.
+/// Loads a file whose machine code is in the cache; `None` if it has to be compiled. Blocks.
 pub(super) fn load_compiled(
     context: &LoadContext,
     directory: &Directory,
@@ -303,7 +302,7 @@ pub(super) fn load_compiled(
 fn keep_file(context: &LoadContext, name: &PluginName, digest: Digest, file: &[u8]) {
     let kept = context.files.as_ref().map_or(Ok(()), |files| files.keep_file(digest, file));
     if let Err(error) = kept {
-        // It is only missed if the next start finds a file that is held.
+        // It is only needed if the next start finds a held file.
         tracing::warn!(plugin.name = %name, error = %error, "a plugin's file could not be kept");
     }
 }
@@ -313,7 +312,7 @@ fn digested(bytes: Vec<u8>) -> (Vec<u8>, Digest) {
     (bytes, digest)
 }
 
-/// The error and everything that caused it, in one bounded text.
+/// Joins an error and its causes into one bounded text.
 pub(super) fn describe(file_name: &str, error: &dyn std::error::Error) -> String {
     let mut text = format!("failed to load {file_name}: {error}");
     let mut cause = error.source();

@@ -1,12 +1,12 @@
-//! The next registry, made from the last one and from what the folder holds now.
+//! Refreshing: makes the next registry out of the last one and a scan of the folder.
 //!
-//! Whatever differs from what an entry was made of is looked at three times: before and after a
-//! short wait, and once more after it was read and compiled. Only what was the same each time is
-//! acted upon, so a file that is still being written is neither loaded nor called bad, and a file
-//! that is replaced by removing it first is not taken for removed.
+//! A file that differs from its entry is observed three times: before and after a short wait, and
+//! once more after it was compiled. A refresh acts only on a file that was the same each time. So a
+//! file that is still being written is neither loaded nor reported as bad, and a file that is
+//! replaced by removing it first does not count as removed.
 //!
-//! A refresh waits for no compiler: it queues the file, and a later one takes what came of it,
-//! plugin by plugin.
+//! A refresh never waits for the compiler: it queues the file, and a later refresh takes the
+//! outcome.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,32 +21,29 @@ use super::registry::{Change, Entry, Registry, Step};
 use crate::event::PluginName;
 use crate::tasks;
 
-/// How long a file must stay as it is before it is read, in milliseconds.
+/// The time a file must stay unchanged before it is read, in milliseconds.
 pub const SETTLE_MS: u64 = 100;
 
-/// How often a folder is scanned again, by who waits for all of it, because something in it was
-/// changing.
+/// The most scans that [`Registry::load_all`] repeats because a file was changing.
 const MAX_RESTLESS_SCANS: u32 = 50;
 
-/// A new registry and what is different in it.
+/// A new registry and its changes.
 #[derive(Debug)]
 pub struct Refreshed {
     /// The whole registry, also when nothing changed.
     pub registry: Registry,
-    /// What changed, by name.
+    /// The changes, by name.
     pub changes: Vec<Change>,
-    /// Something was changing while it was looked at and was left as it was: look again after
-    /// [`SETTLE_MS`].
+    /// A file was changing and was left as it was: refresh again after [`SETTLE_MS`].
     pub unsettled: bool,
 }
 
-/// What becomes of each file that was loaded, by plugin name; `None` of one that changed while it
-/// was read.
+/// The next step of each loaded file, by plugin name; `None` if the file changed while it was read.
 type Steps = BTreeMap<PluginName, (ObservedFile, Option<Step>)>;
 
 impl Registry {
-    /// What a host begins with: every plugin in the folder that need not be compiled. The others
-    /// are `compiling`, which the first refresh sees to.
+    /// Makes a host's first registry: it runs every plugin that need not be compiled. The others
+    /// are `compiling`, and the first refresh queues them.
     pub async fn begin(context: &LoadContext) -> Refreshed {
         let mut next = Refreshed::of(&Self::default());
         let its_context = context.clone();
@@ -71,7 +68,7 @@ impl Registry {
             if let Some((_, LoadOutcome::Loaded(file, _))) = outcomes.get(name)
                 && context.approvals.holds(name, file.digest, &file.plugin.capabilities()).await
             {
-                // Then what ran last is needed as well, and may have to be compiled.
+                // Then the file that ran last is needed too, and may have to be compiled.
                 outcomes.remove(name);
             }
         }
@@ -88,8 +85,8 @@ impl Registry {
         next
     }
 
-    /// Loads every plugin in the folder, however long that takes. Only what never comes to rest is
-    /// left as it was.
+    /// Loads every plugin in the folder, however long that takes. Files that never come to rest are
+    /// left as they were.
     pub async fn load_all(context: &LoadContext) -> Refreshed {
         let (mut queue, mut changes) = (LoadQueue::new(Arc::new(Notify::new())), Vec::new());
         let mut refreshed = Self::default().refresh(context, &mut queue).await;
@@ -108,12 +105,10 @@ impl Registry {
         Refreshed { changes, ..refreshed }
     }
 
-    /// Scans the folder, takes what `queue` has finished, queues what is new, and makes the
-    /// registry that goes with it.
-    ///
-    /// Plugins whose files did not change are carried over as they are.
+    /// Scans the folder, takes the outcomes from `queue`, queues new files, and makes the next
+    /// registry. Plugins whose files did not change are carried over.
     pub async fn refresh(&self, context: &LoadContext, queue: &mut LoadQueue) -> Refreshed {
-        // Before the scan, which therefore comes after whatever is finished.
+        // Before the scan: each file is observed once more after it was compiled.
         let outcomes = queue.take_finished();
         let first = match scan(context).await {
             Ok(scan) => scan,
@@ -140,7 +135,7 @@ impl Registry {
         next
     }
 
-    /// Nothing can be said of any file: what is under way begins again when something can.
+    /// Reports that the folder cannot be scanned. All jobs begin anew once it can.
     fn give_up(&self, queue: &mut LoadQueue, problem: String) -> Refreshed {
         queue.keep_only(|_, _| false);
         let mut next = Refreshed::of(self);
@@ -153,10 +148,9 @@ impl Registry {
         scan.entries.keys().chain(gone)
     }
 
-    /// Decides what becomes of the files that were loaded, and of those that are held, as far as
-    /// they are the same in both scans.
+    /// Decides on the next step of the loaded and the held files that are the same in both scans.
     async fn decide(&self, context: &LoadContext, mut outcomes: LoadOutcomes, scans: [&Scan; 2]) -> Steps {
-        // An approval or the configuration may admit what is held since it was asked about last.
+        // Since the last refresh, an approval or the configuration may admit a held file.
         for (name, entry) in self.entries.iter().filter(|(_, entry)| entry.held().is_some()) {
             outcomes.entry(name.clone()).or_insert_with(|| (entry.observed.clone(), LoadOutcome::Held));
         }
@@ -190,7 +184,7 @@ impl Registry {
                     Ok(Decision::Admit(admission)) => Step::Release(admission),
                     Ok(Decision::Hold { .. }) => Step::Wait,
                     Err(problem) => {
-                        // It is asked about again by the next refresh.
+                        // The next refresh tries again.
                         tracing::error!(plugin.name = %name, error = problem, "a held file cannot be admitted yet");
                         Step::Wait
                     }
@@ -199,8 +193,8 @@ impl Registry {
         })
     }
 
-    /// Puts the new registry together from what is the same in both scans, and queues what is left
-    /// to be done.
+    /// Makes the new registry out of the files that are the same in both scans, and queues the new
+    /// ones.
     fn assemble(
         &self,
         context: &LoadContext,
@@ -239,12 +233,12 @@ impl Registry {
 }
 
 impl Refreshed {
-    /// Nothing is different yet.
+    /// Starts from a registry, with no change yet.
     fn of(registry: &Registry) -> Self {
         Self { registry: registry.clone(), changes: Vec::new(), unsettled: false }
     }
 
-    /// Takes a step with the newest file of a plugin; without one it was changing.
+    /// Applies a step to the newest file of a plugin; `None` means that the file was changing.
     fn apply(&mut self, name: &PluginName, observed: &ObservedFile, step: Option<Step>, now_ms: i64) {
         match step {
             Some(step) => self.changes.extend(self.registry.apply(name, observed, step, now_ms)),
@@ -256,8 +250,7 @@ impl Refreshed {
         self.changes.extend(self.registry.set_problems(problems));
     }
 
-    /// Says what is held now to those who may approve it, and drops the files that nobody needs any
-    /// more.
+    /// Tells the approvals which files are held now, and drops the kept files that no start needs.
     async fn settle(&self, context: &LoadContext, queue: &LoadQueue) {
         let held = self.registry.entries().filter_map(|(name, entry)| {
             let candidate = &entry.held()?.candidate;
@@ -266,14 +259,14 @@ impl Refreshed {
         let known = self.registry.entries().filter(|(_, entry)| entry.knows_its_file());
         let known = known.map(|(name, _)| name.clone()).collect();
         context.approvals.holding(held.collect(), &known).await;
-        // What is being compiled may just have been kept.
+        // A file that is being compiled may have been kept a moment ago.
         if !self.changes.is_empty() && !queue.is_busy() {
             self.keep_needed_files(context).await;
         }
     }
 
-    /// Drops the files that no start would need: of plugins that are gone, and those before the
-    /// last one.
+    /// Drops the kept files that no start needs: those of plugins that are gone, and those that ran
+    /// before the last one.
     async fn keep_needed_files(&self, context: &LoadContext) {
         let there = self.registry.entries().filter(|(_, entry)| entry.has_file());
         let there: BTreeSet<PluginName> = there.map(|(name, _)| name.clone()).collect();

@@ -1,6 +1,6 @@
-//! The registry: every plugin the host knows of, one immutable snapshot that is swapped whole.
+//! The registry: every plugin the host knows, one immutable snapshot that is swapped whole.
 //!
-//! Of each plugin it holds what runs, and where its newest file stands:
+//! An entry has the file that runs, and the stage of the plugin's newest file:
 //!
 //! ```text
 //!              at rest             its turn            loads         asks for no more
@@ -11,11 +11,11 @@
 //!                                             failed            held ──────────────────────────┘
 //! ```
 //!
-//! A file that changes begins anew; one that goes is removed. [`LoadQueue`](super::LoadQueue) has
-//! the files up to `loaded`; what becomes of them is a [`Step`], and [`Entry::apply`] takes it.
+//! A file that changes begins anew. [`LoadQueue`](super::LoadQueue) has the files up to `loaded`. A
+//! [`Step`] takes them further, and [`Entry::apply`] applies it.
 //!
-//! Invariant: a plugin that was loaded stays until a newer file of it has been admitted or its file
-//! is removed; a file that fails or is held changes nothing but what is reported.
+//! Invariant: a plugin that runs goes on until a newer file of it is admitted or its file is
+//! removed. A file that fails or is held changes only the report.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -30,7 +30,7 @@ mod entry;
 pub(super) use entry::Step;
 pub use entry::{Change, Entry, Loaded, PendingApproval};
 
-/// Every plugin the host knows of, at one moment.
+/// Every plugin the host knows, at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
     pub(super) entries: BTreeMap<PluginName, Entry>,
@@ -38,19 +38,19 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// A registry of these plugins, which knows of no file, for a host without a folder.
+    /// Makes a registry of plugins without files, for a host without a folder.
     pub fn of(plugins: impl IntoIterator<Item = Loaded>) -> Self {
         let entry = |loaded: Loaded| (loaded.name.clone(), Entry::of(Arc::new(loaded)));
         let entries = plugins.into_iter().map(entry).collect();
         Self { entries, problems: Vec::new() }
     }
 
-    /// What runs under this name.
+    /// The plugin that runs under this name.
     pub fn loaded(&self, name: &str) -> Option<&Arc<Loaded>> {
         self.entries.get(name).and_then(|entry| entry.loaded.as_ref())
     }
 
-    /// What is known of this name.
+    /// The entry of this name.
     pub fn entry(&self, name: &str) -> Option<&Entry> {
         self.entries.get(name)
     }
@@ -60,20 +60,19 @@ impl Registry {
         self.entries.iter()
     }
 
-    /// The plugins of which a file has been queued since `older`.
+    /// The plugins that have begun to compile since `older`.
     pub fn newly_compiling<'a>(&'a self, older: &'a Self) -> impl Iterator<Item = (&'a PluginName, &'a Entry)> {
         let compiles = |entry: &Entry| entry.compiling_since_ms.is_some();
         self.entries().filter(move |(name, entry)| compiles(entry) && !older.entry(name).is_some_and(compiles))
     }
 
-    /// What is wrong with the folder itself: it cannot be read, holds too much, or files no plugin
-    /// can have.
+    /// Problems of the folder itself: it cannot be read, holds too much, or has misnamed files.
     pub fn problems(&self) -> &[String] {
         &self.problems
     }
 
-    /// The same registry with an entry for every plugin that a route leads to, and without those
-    /// that none leads to any more and of which nothing else is known.
+    /// Returns the registry with an entry for every routed plugin. Entries without a route go if
+    /// nothing else is known of their plugin.
     #[must_use]
     pub fn with_routed(&self, routes: &Routes) -> Self {
         let routed: BTreeSet<&PluginName> = routes.iter().flat_map(|route| &route.plugins).collect();
@@ -91,12 +90,12 @@ impl Registry {
         self.entries.get(name).is_some_and(|entry| entry.routed)
     }
 
-    /// The newest file of the plugin that has come to a stage.
+    /// The file that the plugin's entry is about.
     pub(super) fn observed(&self, name: &str) -> &ObservedFile {
         self.entries.get(name).map_or(&ObservedFile::Absent, |entry| &entry.observed)
     }
 
-    /// What of the plugin need not be compiled again.
+    /// The files of the plugin that need not be compiled again.
     pub(super) fn current_digests(&self, name: &str) -> CurrentDigests {
         self.entries.get(name).map_or_else(CurrentDigests::default, |entry| CurrentDigests {
             running: entry.loaded.as_ref().map(|loaded| loaded.digest),
@@ -104,7 +103,7 @@ impl Registry {
         })
     }
 
-    /// Takes a step with the newest file of a plugin.
+    /// Applies a step to the newest file of a plugin.
     pub(super) fn apply(&mut self, name: &PluginName, observed: &ObservedFile, step: Step, now_ms: i64) -> Vec<Change> {
         let entry = self.entries.entry(name.clone()).or_default();
         entry.observed = observed.clone();
@@ -115,8 +114,7 @@ impl Registry {
         changes
     }
 
-    /// Marks the plugins whose newest file is queued or being compiled, also where nothing else is
-    /// known of them yet.
+    /// Marks the plugins whose newest file is queued or being compiled; makes their entries.
     pub(super) fn mark_compiling(&mut self, compiling: &BTreeSet<PluginName>, now_ms: i64) {
         for name in compiling {
             self.entries.entry(name.clone()).or_default();
@@ -125,11 +123,11 @@ impl Registry {
             let since_ms = entry.compiling_since_ms.unwrap_or(now_ms);
             entry.compiling_since_ms = compiling.contains(name).then_some(since_ms);
         }
-        // The file of others changed or went before anything came of it.
+        // A file may change or go before it is compiled.
         self.forget_unknown();
     }
 
-    /// Takes over what is wrong with the folder; says what of it is new.
+    /// Replaces the problems of the folder; returns the new ones.
     pub(super) fn set_problems(&mut self, problems: Vec<String>) -> Vec<Change> {
         let old = std::mem::replace(&mut self.problems, problems);
         let news = self.problems.iter().filter(|problem| !old.contains(problem));
@@ -140,8 +138,7 @@ impl Registry {
         self.entries.retain(|_, entry| entry.compiling_since_ms.is_some() || entry.is_known());
     }
 
-    /// Keeps the number of entries bounded: names that come and go for ever are forgotten at some
-    /// point.
+    /// Bounds the number of entries: drops those of files that are gone when there are too many.
     pub(super) fn forget_missing(&mut self) {
         if self.entries.len() > 2 * MAX_PLUGINS {
             let is_there = |entry: &Entry| entry.routed || entry.has_file();

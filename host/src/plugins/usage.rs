@@ -1,25 +1,24 @@
-//! What a plugin has used of what it may, counted since the host started or the plugin's file was
-//! put there.
+//! Counts of the calls that a plugin made, since the host started or the plugin was added.
 
 use std::sync::{Mutex, PoisonError};
 
 use crate::event::HttpCall;
 use crate::sandbox::{Invocation, Verdict};
 
-/// What one plugin has used. Its files hand it on, one to the next.
+/// The calls of one plugin. Each file of the plugin hands the counts on to the next.
 #[derive(Debug, Default)]
 pub struct Usage(Mutex<UsageSnapshot>);
 
-/// The same, at one moment.
+/// The counts at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UsageSnapshot {
     /// HTTP requests that were answered, with whatever status.
     pub http_answered: u64,
     /// HTTP requests that the host refused, by a rule or a limit.
     pub http_refused: u64,
-    /// HTTP requests that nobody answered.
+    /// HTTP requests without an answer.
     pub http_unanswered: u64,
-    /// The last one of both.
+    /// The last request that was refused or had no answer.
     pub http_last_unanswered: Option<HttpCall>,
     /// Keys that attempts read.
     pub kv_reads: u64,
@@ -28,13 +27,13 @@ pub struct UsageSnapshot {
 }
 
 impl Usage {
-    /// Counts what an attempt used.
+    /// Counts the calls of an attempt.
     pub fn count(&self, invocation: &Invocation) {
         let writes = if matches!(invocation.verdict, Verdict::Ok(_)) { invocation.kv_writes.len() } else { 0 };
         if invocation.calls.is_empty() && invocation.kv_reads.is_empty() && writes == 0 {
             return;
         }
-        // Numbers cannot be left half written.
+        // A panic leaves no number half written.
         let mut snapshot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         snapshot.kv_reads += invocation.kv_reads.len() as u64;
         snapshot.kv_writes += writes as u64;
@@ -50,7 +49,7 @@ impl Usage {
         }
     }
 
-    /// What there is so far.
+    /// Copies the counts.
     pub fn snapshot(&self) -> UsageSnapshot {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -1,10 +1,11 @@
-//! What a hookbox with schema version 5 or older has left in its folder `approved/`: `NAME.json`
-//! says what a plugin may do, `NAME.SHA256` is the file that ran last or one that was held. A start
-//! moves both, once: into rows of the store, and into the folder of compiled plugins.
+//! The folder `approved/` of a hookbox with schema version 5 or older: moved into the store, once.
 //!
-//! The folder is not believed if strangers may write it. A note stays where it is until the store
-//! has a row of what the plugin may do: one that cannot be read allows nothing for as long as it is
-//! there.
+//! `NAME.json` is a note of what a plugin may do. `NAME.SHA256` is the file that ran last or one
+//! that was held. A start moves notes into rows of the store, and files into the folder of compiled
+//! plugins.
+//!
+//! The folder is refused if strangers may write it. A note stays until the store has a row of what
+//! its plugin may do, so a note that cannot be read allows nothing for as long as it is there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -23,12 +24,12 @@ use crate::sandbox::{Cache, Capability};
 /// The longest note, in bytes.
 const MAX_NOTE_BYTES: u64 = 4 << 10;
 
-/// What is noted of a plugin.
+/// The note of a plugin.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Note {
     /// The file that ran last.
     pub(super) digest: Option<Digest>,
-    /// What it asked for.
+    /// The capabilities it asked for.
     pub(super) capabilities: BTreeSet<Capability>,
     /// The file that may ask for more.
     pub(super) approved: Option<Digest>,
@@ -43,16 +44,16 @@ struct Written {
     approved: Option<String>,
 }
 
-/// The folder, as it was when it was read.
+/// The folder and its notes.
 #[derive(Debug)]
 pub(super) struct FormerApprovals {
     dir: PathBuf,
-    /// Every plugin with a note, and the note or what is wrong with it.
+    /// The notes by plugin, or why they cannot be used.
     pub(super) notes: BTreeMap<PluginName, Result<Note, String>>,
 }
 
 impl FormerApprovals {
-    /// Reads every note in `dir`; `None` if there is no such folder. Blocks.
+    /// Reads every note in `dir`; `None` without the folder. Blocks.
     ///
     /// # Errors
     /// The folder cannot be read, or strangers may write it.
@@ -72,8 +73,8 @@ impl FormerApprovals {
         Ok(Some(Self { dir, notes }))
     }
 
-    /// Moves the files to `files` and removes the notes of `moved`, which the store knows now, and
-    /// the folder when nothing is left in it. Blocks.
+    /// Moves the plugin files to `files`, removes the notes of the `moved` plugins, and then the
+    /// folder if it is empty. Blocks.
     pub(super) fn finish(self, moved: &BTreeSet<PluginName>, files: &Cache) {
         let is_done = |name: &str| moved.contains(name) || !self.notes.contains_key(name);
         let mut paths: Vec<_> =
@@ -98,12 +99,12 @@ impl FormerApprovals {
     }
 }
 
-/// The plugin's name in that of a file, and what stands behind the point.
+/// Splits a file's name into the plugin's name and the ending.
 fn parts(path: &Path) -> Option<(&str, &str)> {
     path.file_name()?.to_str()?.split_once('.').filter(|(name, _)| is_name(name))
 }
 
-/// Keeps a file elsewhere, if it is what its name says.
+/// Keeps a file in `files`, if its content is what its name says.
 fn move_file(path: &Path, digest: Digest, files: &Cache) -> io::Result<()> {
     let file = read_regular(path, MAX_FILE_BYTES)?;
     if Digest(Sha256::digest(&file).into()) == digest { files.keep_file(digest, &file) } else { Ok(()) }

@@ -1,4 +1,4 @@
-//! What is known of one plugin, and the rule that decides on its files.
+//! The record of one plugin, and the rule that decides on its files.
 
 use std::collections::BTreeSet;
 
@@ -8,50 +8,51 @@ use crate::event::Digest;
 use crate::sandbox::Capability;
 use crate::store::StoredApproval;
 
-/// What a plugin asks for.
+/// The capabilities that a file asks for.
 pub(in crate::plugins) type Asked = BTreeSet<Capability>;
 
-/// What is known of one plugin. One without a record has never run.
+/// The admitted, approved and held file of one plugin. A plugin that never ran has no record.
 #[derive(Debug, Default)]
 pub(super) struct Record {
     /// The file that was admitted last.
     pub(super) admitted: Option<Digest>,
-    /// What the plugin may do: what that file asked for.
+    /// The capabilities of that file: those of the plugin.
     pub(super) capabilities: Asked,
     /// The file that an operator has approved.
     pub(super) approved: Option<Digest>,
-    /// The approval is over, and the store does not say so yet.
+    /// Whether the approval is over, but the store does not say so yet.
     pub(super) over: bool,
-    /// Why it is not known what the plugin may do.
+    /// The reason why the plugin's capabilities are not known.
     pub(super) trouble: Option<String>,
-    /// What waits for an approval, and what it asks for.
+    /// The held file, and the capabilities it asks for.
     pub(super) held: Option<(Digest, Asked)>,
 }
 
-/// What is to be done with a file that can run.
+/// The decision on a file that can run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::plugins) enum Decision {
-    /// It is admitted; if it asks for more than the last one, this is why it may.
+    /// Admit the file; the admission says why it may ask for more than the last one.
     Admit(Option<Admission>),
-    /// It waits.
+    /// Hold the file.
     Hold {
-        /// What it asks for beyond what the last one did.
+        /// The capabilities that the plugin does not have.
         added: Asked,
-        /// Why nothing is known of the last one.
+        /// The reason why the plugin's capabilities are not known.
         trouble: Option<String>,
     },
 }
 
-/// Why a file that asks for more is admitted.
+/// The reason why a file that asks for more is admitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admission {
-    /// What it asks for beyond what the last one did.
+    /// The capabilities that the last file did not ask for.
     pub added: BTreeSet<Capability>,
     /// `approved` by an operator, `granted` by the configuration, or `auto`.
     pub reason: &'static str,
 }
 
 impl Record {
+    /// Takes what the store has.
     pub(super) fn take_row(&mut self, StoredApproval { approval, admitted, .. }: StoredApproval) {
         if !admitted {
             self.approved = Some(approval.digest);
@@ -67,12 +68,12 @@ impl Record {
         }
     }
 
-    /// Whether the store has said what the plugin may do, or that this cannot be read.
+    /// Whether the plugin's capabilities are known, or known to be unreadable.
     pub(super) fn is_complete(&self) -> bool {
         self.admitted.is_some() || self.trouble.is_some()
     }
 
-    /// Takes what an older hookbox has noted, unless the store has said more.
+    /// Takes the note of an older hookbox, unless the store is newer.
     pub(super) fn complete(&mut self, note: Result<Note, String>) {
         match note {
             _ if self.is_complete() => {}
@@ -89,14 +90,14 @@ impl Record {
         self.trouble = Some(trouble);
     }
 
-    /// Whether it says that this file, which asks for this, was admitted last, and nothing else.
+    /// Whether the store says exactly that this file was admitted last.
     pub(super) fn says(&self, digest: Digest, asked: &Asked) -> bool {
         let same = self.admitted == Some(digest) && self.capabilities == *asked;
         same && self.approved.is_none() && self.trouble.is_none()
     }
 }
 
-/// The rule.
+/// Decides whether a file may run.
 pub(super) fn decide(record: Option<&Record>, settings: &PluginSettings, digest: Digest, asked: &Asked) -> Decision {
     // The first file of a plugin is what its owner put there.
     let Some(record) = record else { return Decision::Admit(None) };

@@ -1,4 +1,4 @@
-//! One plugin in the registry, and the steps that its newest file takes.
+//! One plugin in the registry, and the steps of its newest file.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -17,34 +17,34 @@ const NO_FILE: &str = "there is no file of it in the plugins folder; its deliver
 /// The problem of a plugin whose file went.
 const REMOVED: &str = "its file was removed; deliveries wait until it is put back";
 
-/// What is known of one plugin.
+/// One plugin in the registry.
 #[derive(Debug, Clone, Default)]
 pub struct Entry {
-    /// What runs; `None` if no file could be loaded yet, or the file was removed.
+    /// The plugin that runs; `None` if no file could be loaded yet, or the file was removed.
     pub loaded: Option<Arc<Loaded>>,
-    /// Since when a file of it waits for the compiler or is being compiled, Unix ms; what runs goes
+    /// The time since which a file is queued or being compiled, Unix ms. The plugin that runs goes
     /// on.
     pub compiling_since_ms: Option<i64>,
-    /// The newest file that has come to a stage.
+    /// The file that the stage is about.
     pub(in crate::plugins) observed: ObservedFile,
     stage: Stage,
-    /// Whether a route leads to the plugin: it is known then, also if it never had a file.
+    /// Whether a route leads to the plugin; it then has an entry even if it never had a file.
     pub(super) routed: bool,
 }
 
-/// What came of the newest file.
+/// The stage of the newest file.
 #[derive(Debug, Clone, Default)]
 enum Stage {
-    /// There has been none.
+    /// There has been no file.
     #[default]
     NoFile,
-    /// It was admitted, and runs.
+    /// The file was admitted and runs.
     Admitted,
-    /// It was not taken, and why, whole, for people.
+    /// The file was not admitted, and why, for people.
     Failed(String),
-    /// It waits to be approved.
+    /// The file waits to be approved.
     Held(PendingApproval),
-    /// It was removed.
+    /// The file was removed.
     Removed,
 }
 
@@ -53,51 +53,50 @@ enum Stage {
 pub struct Loaded {
     /// The file's name without its ending.
     pub name: PluginName,
-    /// What can be invoked.
+    /// The compiled plugin.
     pub plugin: Plugin,
     /// SHA-256 of the file.
     pub digest: Digest,
-    /// Where it was read from.
+    /// The path it was read from.
     pub path: PathBuf,
-    /// When, Unix ms.
+    /// The time of loading, Unix ms.
     pub loaded_at_ms: i64,
-    /// What the plugin has used of what it may, with the files before this one.
+    /// Counts of its calls, together with those of the files before this one.
     pub usage: Arc<Usage>,
 }
 
 /// A file that can run, asks for more than its plugin may do, and waits to be approved.
 #[derive(Debug, Clone)]
 pub struct PendingApproval {
-    /// What would run.
+    /// The plugin that would run.
     pub candidate: Arc<Loaded>,
-    /// What it imports beyond what runs, sorted.
+    /// Its imports that the running plugin does not have, sorted.
     pub imports_added: Vec<String>,
-    /// What it asks for beyond what the plugin may do.
+    /// The capabilities it asks for that the plugin does not have.
     pub capabilities_added: BTreeSet<Capability>,
-    /// Since when it waits, Unix ms.
+    /// The time since which it waits, Unix ms.
     pub since_ms: i64,
-    /// Why it is not known what the plugin may do, for people.
+    /// The reason why the plugin's capabilities are not known, for people.
     pub trouble: Option<String>,
 }
 
-/// What becomes of the newest file of a plugin.
+/// The next step of a plugin's newest file.
 pub(in crate::plugins) enum Step {
-    /// It runs from now on; if it asks for more than the last one, this is why it may.
+    /// Run the file; the admission says why it may ask for more than the last one.
     Admit(Box<LoadedFile>, Option<Admission>),
-    /// It waits, because it asks for this; and why it is not known what the plugin may do. Until
-    /// then what ran last runs.
+    /// Hold the file, because it asks for `added`. Meanwhile `last` runs, if nothing else does.
     Hold { file: Box<LoadedFile>, last: Option<Box<LoadedFile>>, added: Asked, trouble: Option<String> },
-    /// What was held runs from now on.
+    /// Run the held file.
     Release(Option<Admission>),
-    /// It is what waits already.
+    /// Go on holding the same file.
     Wait,
-    /// It is what runs already.
+    /// Go on running the same file.
     Restore,
-    /// It cannot run, and why.
+    /// Report that the file cannot run, and why.
     Fail(String),
-    /// It may run, which could not be stored, and why. It is tried again.
+    /// Try again, because the admission could not be stored, and why.
     Postpone(String),
-    /// There is none any more.
+    /// Stop the plugin: its file is gone.
     Remove,
 }
 
@@ -106,56 +105,60 @@ pub(in crate::plugins) enum Step {
 pub enum Change {
     /// A file was admitted and runs from now on.
     Loaded {
-        /// Of the plugin.
+        /// The plugin.
         name: PluginName,
-        /// What runs now.
+        /// The file that runs now.
         digest: Digest,
-        /// What ran before.
+        /// The file that ran before.
         previous: Option<Digest>,
-        /// Where its machine code came from; `None` if it was loaded already.
+        /// The origin of its machine code; `None` if it was loaded already.
         source: Option<CodeSource>,
-        /// Why it may ask for more than the last one, if it does.
+        /// The reason why it may ask for more than the last one, if it does.
         admission: Option<Admission>,
     },
-    /// A file asks for more than its plugin may do, and waits. What ran before, if anything, goes
-    /// on.
+    /// A file asks for more than its plugin may do, and waits. The plugin goes on as before.
     Held {
-        /// Of the plugin.
+        /// The plugin.
         name: PluginName,
-        /// What waits.
+        /// The file that waits.
         digest: Digest,
-        /// What it asks for, for people.
+        /// The capabilities it asks for, for people.
         asks_for: String,
         /// The command that approves it.
         command: String,
     },
-    /// A file was not taken. What ran before, if anything, goes on.
+    /// A file was not admitted. The plugin goes on as before.
     Failed {
-        /// Of the plugin.
+        /// The plugin.
         name: PluginName,
-        /// Why, for people.
+        /// The reason, for people.
         problem: String,
     },
-    /// The file is gone: nothing runs, deliveries wait.
+    /// The file is gone: nothing runs, and deliveries wait.
     Removed {
-        /// Of the plugin.
+        /// The plugin.
         name: PluginName,
     },
-    /// Something is wrong with the folder itself; for people.
+    /// A problem of the folder itself, for people.
     Folder(String),
 }
 
 impl Entry {
-    /// A plugin that runs and of which no file is known.
+    /// Makes the entry of a plugin that runs and has no file.
     pub(super) fn of(loaded: Arc<Loaded>) -> Self {
         Self { loaded: Some(loaded), stage: Stage::Admitted, ..Self::default() }
     }
 
-    /// Where the plugin stands, in the word the API uses: `loaded`; `stale`, when an older good
-    /// file runs because the newest one is bad; `held`, when the newest one waits to be approved
-    /// and an older one, if there is one, runs; `compiling`, when nothing runs yet; `failed`, when
-    /// nothing runs; `missing`, when the file was removed, or a route leads to it and there never
-    /// was one. While a newer file is compiled, what runs goes on and keeps its word.
+    /// The plugin's state, in the API's word:
+    ///
+    /// - `loaded`: the newest file runs;
+    /// - `stale`: an older file runs, because the newest one is bad;
+    /// - `held`: the newest file waits to be approved; an older one, if there is one, runs;
+    /// - `compiling`: nothing runs yet;
+    /// - `failed`: nothing runs, because the newest file is bad;
+    /// - `missing`: the file was removed, or a route leads to a plugin that never had one.
+    ///
+    /// The state of a plugin that runs stays while a newer file is compiled.
     pub fn state(&self) -> &'static str {
         match &self.stage {
             Stage::Held(_) => "held",
@@ -167,11 +170,11 @@ impl Entry {
         }
     }
 
-    /// Why the newest file was not taken, whole, for people.
+    /// The reason why the newest file was not admitted, for people.
     pub fn problem(&self) -> Option<&str> {
         match &self.stage {
             Stage::Failed(problem) => Some(problem),
-            // The file that came is not at fault.
+            // The file that is compiled now is not at fault.
             _ if self.compiling_since_ms.is_some() => None,
             Stage::NoFile if self.routed => Some(NO_FILE),
             Stage::Removed => Some(REMOVED),
@@ -184,18 +187,18 @@ impl Entry {
         if let Stage::Held(held) = &self.stage { Some(held) } else { None }
     }
 
-    /// Whether there is more to it than a file that was observed.
+    /// Whether the entry says more than that a file was observed.
     pub(super) fn is_known(&self) -> bool {
         self.routed || !matches!(self.stage, Stage::NoFile)
     }
 
-    /// Whether there is a file of it, as far as anybody knows.
+    /// Whether the plugin has a file, as far as is known.
     pub(in crate::plugins) fn has_file(&self) -> bool {
         self.compiling_since_ms.is_some() || self.observed != ObservedFile::Absent
     }
 
-    /// Whether it is known what its newest file is. Of one that is still to be compiled, or cannot
-    /// be read, nothing is.
+    /// Whether the digest of its newest file is known. A file that is still to be compiled, or
+    /// cannot be read, has none.
     pub(in crate::plugins) fn knows_its_file(&self) -> bool {
         let unread = matches!(self.observed, ObservedFile::Unfit(_)) || matches!(self.stage, Stage::NoFile);
         self.compiling_since_ms.is_none() && !unread
@@ -239,7 +242,7 @@ impl Entry {
             }
             Step::Fail(problem) => self.fail(name, problem),
             Step::Postpone(problem) => {
-                // Unlike any file, so that every refresh tries again.
+                // No file equals this one, so every refresh tries again.
                 self.observed = ObservedFile::Unfit(problem.clone());
                 self.fail(name, problem)
             }
@@ -266,7 +269,7 @@ impl Entry {
         Loaded { name: name.clone(), plugin, digest, path, loaded_at_ms: now_ms, usage }
     }
 
-    /// Runs a file from now on.
+    /// Runs a file.
     fn run(&mut self, name: &PluginName, file: LoadedFile, admission: Option<Admission>, now_ms: i64) -> Change {
         let previous = self.loaded.as_ref().map(|loaded| loaded.digest);
         let (digest, source) = (file.digest, Some(file.source));
@@ -290,7 +293,7 @@ impl PendingApproval {
         Self { candidate, imports_added, capabilities_added: added, since_ms, trouble }
     }
 
-    /// What it asks for, for people: `http, kv`.
+    /// The capabilities it asks for, for people: `http, kv`.
     pub fn asks_for(&self) -> String {
         self.capabilities_added.iter().map(|capability| capability.name()).collect::<Vec<_>>().join(", ")
     }

@@ -1,8 +1,9 @@
-//! Plugin files in the folder of machine code, named `SHA256.plugin`: what a start runs while a
-//! newer file is held.
+//! Plugin files in the folder of machine code, named `SHA256.plugin`: a start runs one while a newer
+//! file is held.
 //!
 //! A file is used only if its content is what its name says. So a folder that a group could write
-//! loses its machine code, and keeps these. They do not go by age: who keeps them says which.
+//! loses its machine code, and keeps these files. They do not expire: [`Cache::keep_only`] says
+//! which ones stay.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -18,8 +19,7 @@ use crate::files::read_regular;
 use crate::sandbox::MAX_FILE_BYTES;
 
 impl Cache {
-    /// Keeps a plugin's file; it is on disk afterwards. Does nothing where nothing is changed.
-    /// Blocks.
+    /// Keeps a plugin's file; it is on disk afterwards. A read-only cache does nothing. Blocks.
     ///
     /// # Errors
     /// The folder cannot be used, or the file cannot be written.
@@ -38,7 +38,7 @@ impl Cache {
         private::write(&dir, &name, file, IfThere::Replace)
     }
 
-    /// A file that was kept and where it stands, if it is still whole. Blocks.
+    /// Reads a kept file; returns its path and content if it is whole. Blocks.
     pub fn file(&self, digest: Digest) -> Option<(PathBuf, Vec<u8>)> {
         let path = self.dir.join(file_name(digest));
         let file = read_regular(&path, MAX_FILE_BYTES as u64).ok()?;

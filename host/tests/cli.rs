@@ -1,8 +1,9 @@
 //! The command line, run as a user runs it: what it prints, and its exit codes.
 //!
-//! `alone`, `cases` and `new` need no host, `hosted` and `bench` talk to one, `site` holds a folder and
-//! runs the binary on it, `remote` has no good configuration, `terminal` has one to show
-//! something on, `pretender` is what only looks like a host.
+//! `alone`, `cases` and `new` need no host, `hosted` and `bench` talk to one, `remote` has no good
+//! configuration, `terminal` has one to show something on, `pretender` is what only looks like a host.
+
+use crate::support::Site;
 
 mod alone;
 mod bench;
@@ -13,6 +14,26 @@ mod pretender;
 mod remote;
 mod routing;
 mod run;
-mod site;
 mod terminal;
 mod watch;
+
+/// The smallest plugin.
+const OK: &str = include_str!("guests/ok.wat");
+
+/// A plugin that refuses everything.
+const REJECT: &str = include_str!("guests/reject.wat");
+
+const CONFIG: &str = r#"
+[sources.heygen]
+preset = "heygen"
+secrets = [{ env = "HEYGEN_WEBHOOK_SECRET" }]
+
+[routes]
+"avatar_video.success" = "fine"
+"avatar_video.fail" = "refuses"
+"#;
+
+/// A source and two plugins, `fine` and `refuses`.
+fn site() -> Site {
+    Site::new(CONFIG, &[("fine.wat", OK.as_bytes()), ("refuses.wat", REJECT.as_bytes())])
+}

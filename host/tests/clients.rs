@@ -2,12 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use crate::harness::{self, SOURCE, Site};
+use crate::support::{Host, SOURCE, Site, built, file};
 
 const KEY: &str = "a-key-nobody-sees";
 
@@ -66,37 +65,24 @@ fn handled(file: &[u8], config: &str, service: &Service) -> (Value, Value) {
         ),
         &[("sends.wasm", file)],
     );
-    std::fs::write(site.path("key"), KEY).unwrap();
-    let host = harness::start(&site);
+    site.put("key", KEY);
+    let host = Host::start(&site);
     let body =
         json!({ "event_type": "avatar_video.success", "event_data": { "video_id": "v_1", "callback_id": "order_1" } });
-    assert_eq!(host.post(&body.to_string()).unwrap().0, 200);
+    let id = host.provide(&body.to_string())["id"].as_str().unwrap().to_owned();
     host.settled();
-    let events = host.api("/api/v1/events?source=test");
-    let id = events["items"][0]["id"].as_str().unwrap();
-    let event = host.api(&format!("/api/v1/events/{id}"));
-    let emitted = event["children"][0].as_str().map(|id| host.api(&format!("/api/v1/events/{id}"))).unwrap_or_default();
-    let log = std::fs::read_to_string(site.path("host.log")).unwrap();
+    let event = host.event(&id);
+    let emitted = event["children"][0].as_str().map(|id| host.event(id)).unwrap_or_default();
+    let log = site.log();
     for shown in [&event.to_string(), &emitted.to_string(), &log, &host.api("/api/v1/plugins").to_string()] {
         assert!(!shown.contains(KEY), "the key is shown: {shown}");
     }
     (event["deliveries"][0].clone(), emitted)
 }
 
-/// A component that `cargo xtask test` builds, or `None` (said aloud).
-fn built(name: &str) -> Option<Vec<u8>> {
-    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("clients").join(name);
-    let found = std::fs::read(&file).ok();
-    if found.is_none() {
-        println!("SKIPPED: there is no {} (`cargo xtask test` makes it)", file.display());
-    }
-    found
-}
-
 #[test]
 fn the_example_asks_the_api_about_a_video_with_a_key_that_it_never_sees() {
-    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("plugins");
-    let file = std::fs::read(plugins.join("video-details.wasm")).unwrap();
+    let file = file("../plugins/video-details.wasm");
     let video = json!({ "status": "completed", "video_url": format!("https://files.example.com/v_1.mp4?key={KEY}"),
         "thumbnail_url": null, "duration": 12.5, "error": null });
     let service = Service::answering(json!({ "code": 100, "data": video }));
@@ -115,7 +101,7 @@ fn the_example_asks_the_api_about_a_video_with_a_key_that_it_never_sees() {
 
 #[test]
 fn fetch_works_in_javascript() {
-    let Some(file) = built("javascript.wasm") else { return };
+    let Some(file) = built("clients/javascript.wasm") else { return };
     let service = Service::answering(json!({ "got": "it" }));
     let (delivery, _) = handled(&file, &format!("url = \"http://{}/js\"", service.address), &service);
     assert_eq!(delivery["state"], "done", "{delivery}");
@@ -131,7 +117,7 @@ fn fetch_works_in_javascript() {
 
 #[test]
 fn a_request_works_in_python() {
-    let Some(file) = built("python.wasm") else { return };
+    let Some(file) = built("clients/python.wasm") else { return };
     let service = Service::answering(json!({ "got": "it" }));
     let (delivery, _) = handled(&file, &format!("authority = \"{}\"", service.address), &service);
     assert_eq!(delivery["state"], "done", "{delivery}");

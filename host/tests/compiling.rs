@@ -2,16 +2,11 @@
 //! has everything.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::harness::{self, Host, SOURCE, Site, resident_kib, wait_for};
+use crate::support::{Host, SOURCE, Site, guest, resident_kib, wait_for};
 
 const CONFIG: &str = "[routes]\n\"step.small\" = \"small\"\n\"step.large\" = \"large\"\n";
-
-fn guest(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guests").join(name);
-    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
 
 /// The smallest plugin with 20,000 functions that nobody calls, which are compiled all the same: some seconds of work.
 fn large() -> Vec<u8> {
@@ -24,34 +19,14 @@ fn large() -> Vec<u8> {
         });
         let _ = write!(functions, "(func (param i32) (local i32 i32 i32) {steps} (drop (i32.const {function})))");
     }
-    let text = String::from_utf8(guest("ok.wat")).unwrap();
+    let text = String::from_utf8(guest("ok")).unwrap();
     let end = text.rfind(')').unwrap();
     let text = format!("{} (core module {functions})\n)", &text[..end]);
     wat::parse_str(text).unwrap()
 }
 
 fn site() -> Site {
-    Site::new(&format!("{SOURCE}{CONFIG}"), &[("small.wat", &guest("ok.wat")), ("large.wasm", &large())])
-}
-
-fn plugin(host: &Host, name: &str) -> serde_json::Value {
-    host.api(&format!("/api/v1/plugins/{name}"))
-}
-
-fn until_state(host: &Host, name: &str, state: &str) {
-    wait_for(&format!("{name} to be {state}"), || (plugin(host, name)["state"] == state).then_some(()));
-}
-
-/// Sends an event; the path of its page.
-fn send(host: &Host, kind: &str, key: &str) -> String {
-    let body = format!(r#"{{"event_type":"step.{kind}","event_data":{{"callback_id":"{key}"}}}}"#);
-    let (status, reply) = host.post(&body).unwrap();
-    assert_eq!(status, 200, "{reply}");
-    format!("/api/v1/events/{}", reply["id"].as_str().unwrap())
-}
-
-fn until_done(host: &Host, page: &str) {
-    wait_for("the delivery", || (host.api(page)["deliveries"][0]["state"] == "done").then_some(()));
+    Site::new(&format!("{SOURCE}{CONFIG}"), &[("small.wat", &guest("ok")), ("large.wasm", &large())])
 }
 
 /// The files in the folder of compiled plugins.
@@ -64,83 +39,77 @@ fn kept(site: &Site) -> Vec<PathBuf> {
 #[test]
 fn a_host_serves_while_it_compiles_and_the_next_one_has_everything_at_once() {
     let site = site();
-    let host = harness::start_with(&site, &[]).expect("the host starts");
-    let waiting = send(&host, "large", "first");
-    until_state(&host, "small", "loaded");
+    let host = Host::start_with(&site, &[]).expect("the host starts");
+    let waiting = host.send("step.large", "first");
+    host.until_plugin("small", "loaded");
     let before_kib = resident_kib(host.pid());
-    until_done(&host, &send(&host, "small", "second"));
-    let digest = plugin(&host, "small")["digest"].clone();
-    site.put_plugin("small.wat", &[&guest("ok.wat")[..], b"\n;; another edition\n"].concat());
-    wait_for("the changed small one", || (plugin(&host, "small")["digest"] != digest).then_some(()));
-    until_done(&host, &send(&host, "small", "third"));
+    host.until_done(&host.send("step.small", "second"));
+    let digest = host.plugin("small")["digest"].clone();
+    site.put_plugin("small.wat", &[&guest("ok")[..], b"\n;; another edition\n"].concat());
+    wait_for("the changed small one", || (host.plugin("small")["digest"] != digest).then_some(()));
+    host.until_done(&host.send("step.small", "third"));
     // All of that, and the large one is still at it.
-    assert_eq!(plugin(&host, "large")["state"], "compiling");
-    let event = host.api(&waiting);
+    assert_eq!(host.plugin("large")["state"], "compiling");
+    let event = host.event(&waiting);
     assert_eq!(event["deliveries"][0]["state"], "ready", "{event}");
     assert_eq!(event["deliveries"][0]["attempts"].as_array().unwrap().len(), 0, "{event}");
     assert_eq!(host.api("/readyz")["status"], "ready", "there is nothing to attend to");
-    until_state(&host, "large", "loaded");
-    until_done(&host, &waiting);
+    host.until_plugin("large", "loaded");
+    host.until_done(&waiting);
     let after_kib = resident_kib(host.pid());
     assert!(after_kib < before_kib + 64 * 1024, "compiling is not this process's work: {before_kib}, {after_kib} KiB");
-    host.signal("TERM");
-    assert!(host.wait().success());
-    std::fs::write(site.path("host.log"), "").unwrap();
-    let host = harness::start_with(&site, &[]).expect("the host starts");
+    host.stop();
+    site.put("host.log", "");
+    let host = Host::start_with(&site, &[]).expect("the host starts");
     for name in ["small", "large"] {
-        assert_eq!(plugin(&host, name)["state"], "loaded", "since its first line");
+        assert_eq!(host.plugin(name)["state"], "loaded", "since its first line");
     }
-    until_done(&host, &send(&host, "large", "fourth"));
-    let log = std::fs::read_to_string(site.path("host.log")).unwrap();
+    host.until_done(&host.send("step.large", "fourth"));
+    let log = site.log();
     assert_eq!(log.matches("plugin.compiled=\"before\"").count(), 2, "{log}");
     assert_eq!(log.matches("plugin.compiled=\"now\"").count(), 0, "{log}");
 }
 
 #[test]
 fn a_newer_file_that_is_being_compiled_is_seen_and_said() {
-    let small: &[(&str, &[u8])] = &[("small.wasm", &guest("ok.wat"))];
+    let small: &[(&str, &[u8])] = &[("small.wasm", &guest("ok"))];
     let site = Site::new(&format!("{SOURCE}[routes]\n\"step.small\" = \"small\"\n"), small);
-    let host = harness::start(&site);
-    let before = plugin(&host, "small");
+    let host = Host::start(&site);
+    let before = host.plugin("small");
     assert_eq!((&before["state"], before["compiling_since"].is_null()), (&"loaded".into(), true), "{before}");
     site.put_plugin("small.wasm", &large());
     let during = wait_for("the newer file to be compiled", || {
-        let plugin = plugin(&host, "small");
+        let plugin = host.plugin("small");
         plugin["compiling_since"].is_string().then_some(plugin)
     });
     assert_eq!((&during["state"], &during["digest"]), (&before["state"], &before["digest"]), "the older one runs");
-    let listed = std::process::Command::new(env!("CARGO_BIN_EXE_hookbox"))
-        .args(["plugins", "--admin", &host.admin.to_string()])
-        .output()
-        .unwrap();
-    let listed = String::from_utf8(listed.stdout).unwrap();
+    let listed = site.ask(&host, &["plugins"]).said();
     assert!(listed.contains("a newer file is being compiled since 2"), "{listed}");
     let after = wait_for("the newer file to run", || {
-        let plugin = plugin(&host, "small");
+        let plugin = host.plugin("small");
         (plugin["digest"] != before["digest"]).then_some(plugin)
     });
     assert!(after["compiling_since"].is_null(), "{after}");
-    let log = std::fs::read_to_string(site.path("host.log")).unwrap();
+    let log = site.log();
     assert!(log.contains("compiling a newer plugin file, the older one runs"), "{log}");
 }
 
 #[test]
 fn compiled_code_that_was_tampered_with_is_made_again_and_never_taken_as_a_plugin() {
-    let site =
-        Site::new(&format!("{SOURCE}[routes]\n\"step.small\" = \"small\"\n"), &[("small.wat", &guest("ok.wat"))]);
-    harness::start(&site).kill();
+    let site = Site::new(&format!("{SOURCE}[routes]\n\"step.small\" = \"small\"\n"), &[("small.wat", &guest("ok"))]);
+    Host::start(&site).kill();
     let [entry] = &kept(&site)[..] else { panic!("one plugin is kept") };
     let mut code = std::fs::read(entry).unwrap();
     site.put_plugin("copied.wasm", &code);
     let middle = code.len() / 2;
     code[middle] ^= 1;
     std::fs::write(entry, code).unwrap();
-    let host = harness::start(&site);
-    until_done(&host, &send(&host, "small", "first"));
-    let copied = plugin(&host, "copied");
+    let host = Host::start(&site);
+    host.until_done(&host.send("step.small", "first"));
+    let copied = host.plugin("copied");
     assert_eq!(copied["state"], "failed", "{copied}");
     assert!(copied["error"].as_str().unwrap().contains("precompiled machine code"), "{copied}");
-    let log = std::fs::read_to_string(site.path("host.log")).unwrap();
+    let log = site.log();
     assert!(log.contains("it is not what was written"), "{log}");
     assert_eq!(log.matches("plugin.compiled=\"now\"").count(), 2, "at both starts: {log}");
 }

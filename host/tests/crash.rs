@@ -5,14 +5,14 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use crate::harness::{self, SOURCE, Site};
+use crate::support::{Host, SOURCE, Site, agent, body, guest, post};
 
 mod storms;
 
@@ -43,9 +43,8 @@ struct Journal {
 #[test]
 fn an_acknowledged_event_survives_a_kill_at_every_point_and_settles_once() {
     let cycles = std::env::var("HOOKBOX_CRASH_CYCLES").map_or(300, |text| text.parse().expect("a number of cycles"));
-    let relay = std::fs::read(guest("emit.wat")).unwrap();
-    let sink = std::fs::read(guest("ok.wat")).unwrap();
-    let site = Site::new(&format!("{SOURCE}{ROUTES}"), &[("relay.wat", &relay), ("sink.wat", &sink)]);
+    let plugins: [(&str, &[u8]); 2] = [("relay.wat", &guest("emit")), ("sink.wat", &guest("ok"))];
+    let site = Site::new(&format!("{SOURCE}{ROUTES}"), &plugins);
     let journal = Arc::new(Mutex::new(Journal::default()));
     let sent = Arc::new(AtomicUsize::new(0));
     let mut died_at = HashMap::<&str, usize>::new();
@@ -108,7 +107,7 @@ fn live(
     sent: &Arc<AtomicUsize>,
     meanwhile: impl FnOnce(SocketAddr),
 ) -> Ended {
-    let Some(mut host) = harness::start_with(site, &[("HOOKBOX_FAIL", plan)]) else { return Ended::BeforeItServed };
+    let Some(mut host) = Host::start_with(site, &[("HOOKBOX_FAIL", plan)]) else { return Ended::BeforeItServed };
     let stop = Arc::new(AtomicBool::new(false));
     let senders: Vec<_> = (0..SENDERS)
         .map(|_| {
@@ -130,18 +129,13 @@ fn live(
     ended
 }
 
-fn guest(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/guests").join(name)
-}
-
 /// Sends until told to stop or the host is gone. What was not answered is sent again first, as providers do.
 fn send(to: SocketAddr, journal: &Mutex<Journal>, sent: &AtomicUsize, stop: &AtomicBool) {
-    let agent = harness::agent();
+    let agent = agent();
     while !stop.load(Ordering::Relaxed) {
         let again = journal.lock().unwrap().unanswered.pop();
         let key = again.unwrap_or_else(|| format!("key_{}", sent.fetch_add(1, Ordering::Relaxed)));
-        let body = format!(r#"{{"event_type":"step.one","event_data":{{"callback_id":"{key}"}}}}"#);
-        let answer = harness::post(&agent, to, &body);
+        let answer = post(&agent, to, &body("step.one", &key));
         let mut journal = journal.lock().unwrap();
         match answer {
             Ok((200, reply)) => {
@@ -168,6 +162,44 @@ struct Found {
     dead: i64,
 }
 
+/// What is never stored: how it is called, and a query that finds it.
+const NEVER: [(&str, &str); 7] = [
+    (
+        "events without exactly one delivery",
+        "SELECT e.id FROM events e LEFT JOIN deliveries d ON d.event = e.id WHERE e.type IN ('step.one', 'guest.echoed')
+          GROUP BY e.id HAVING count(d.event) <> 1",
+    ),
+    (
+        "deliveries settled twice",
+        "SELECT 1 FROM attempts WHERE outcome = 0 GROUP BY event, ordinal HAVING count(*) > 1",
+    ),
+    (
+        "done without a successful attempt, or the other way round",
+        "SELECT 1 FROM deliveries d WHERE (d.state = 3) <>
+          EXISTS (SELECT 1 FROM attempts a WHERE a.event = d.event AND a.ordinal = d.ordinal AND a.outcome = 0)",
+    ),
+    (
+        "child events emitted twice, or never, or early",
+        "SELECT 1 FROM events e JOIN deliveries d ON d.event = e.id
+          WHERE e.type = 'step.one' AND (SELECT count(*) FROM events c WHERE c.parent = e.id) <> (d.state = 3)",
+    ),
+    (
+        "dead letters for another reason than two crashes",
+        "SELECT 1 FROM deliveries d WHERE d.state = 4 AND d.plugin IN ('relay', 'sink') AND (SELECT
+          count(*) FROM attempts a WHERE a.event = d.event AND a.ordinal = d.ordinal AND a.outcome = 7) < 2",
+    ),
+    (
+        "trees that are counted wrong, or beyond their budget",
+        "SELECT root, count(*) FROM events WHERE root IS NOT NULL GROUP BY root
+          EXCEPT SELECT root, events FROM trees WHERE events <= 10000",
+    ),
+    (
+        "counts that are wrong",
+        "SELECT plugin, state, count(*) FROM deliveries GROUP BY 1, 2
+          EXCEPT SELECT plugin, what, n FROM counts",
+    ),
+];
+
 /// Holds the journal against a copy of what a dead host stored: the next host has to recover the log by itself.
 fn check(database: &Path, journal: &Journal) -> Found {
     let copy = tempfile::tempdir().unwrap();
@@ -191,41 +223,9 @@ fn check(database: &Path, journal: &Journal) -> Found {
     }
     let count =
         |sql: &str| -> i64 { store.query_row(&format!("SELECT count(*) FROM ({sql})"), [], |row| row.get(0)).unwrap() };
-    let none = |what: &str, sql: &str| assert_eq!(count(sql), 0, "{what}");
-    none(
-        "events without exactly one delivery",
-        "SELECT e.id FROM events e LEFT JOIN deliveries d ON d.event = e.id WHERE e.type IN ('step.one', 'guest.echoed')
-          GROUP BY e.id HAVING count(d.event) <> 1",
-    );
-    none(
-        "deliveries settled twice",
-        "SELECT 1 FROM attempts WHERE outcome = 0 GROUP BY event, ordinal HAVING count(*) > 1",
-    );
-    none(
-        "done without a successful attempt, or the other way round",
-        "SELECT 1 FROM deliveries d WHERE (d.state = 3) <>
-          EXISTS (SELECT 1 FROM attempts a WHERE a.event = d.event AND a.ordinal = d.ordinal AND a.outcome = 0)",
-    );
-    none(
-        "child events emitted twice, or never, or early",
-        "SELECT 1 FROM events e JOIN deliveries d ON d.event = e.id
-          WHERE e.type = 'step.one' AND (SELECT count(*) FROM events c WHERE c.parent = e.id) <> (d.state = 3)",
-    );
-    none(
-        "dead letters for another reason than two crashes",
-        "SELECT 1 FROM deliveries d WHERE d.state = 4 AND d.plugin IN ('relay', 'sink') AND (SELECT
-          count(*) FROM attempts a WHERE a.event = d.event AND a.ordinal = d.ordinal AND a.outcome = 7) < 2",
-    );
-    none(
-        "trees that are counted wrong, or beyond their budget",
-        "SELECT root, count(*) FROM events WHERE root IS NOT NULL GROUP BY root
-          EXCEPT SELECT root, events FROM trees WHERE events <= 10000",
-    );
-    none(
-        "counts that are wrong",
-        "SELECT plugin, state, count(*) FROM deliveries GROUP BY 1, 2
-          EXCEPT SELECT plugin, what, n FROM counts",
-    );
+    for (what, sql) in NEVER {
+        assert_eq!(count(sql), 0, "{what}");
+    }
     Found {
         crashes: count("SELECT 1 FROM attempts WHERE outcome = 7"),
         dead: count("SELECT 1 FROM deliveries WHERE state = 4"),
@@ -235,37 +235,34 @@ fn check(database: &Path, journal: &Journal) -> Found {
 /// Lets a last host finish everything. What was quarantined on the way (a host was killed twice while it ran it) is
 /// retried as an operator would.
 fn finish(site: &Site, journal: &Mutex<Journal>) {
-    let host = harness::start(site);
+    let host = Host::start(site);
     host.settled();
     let (status, retried) = host.api_status("POST", "/api/v1/deliveries/retry?state=dead", None);
     assert_eq!(status, 200, "{retried}");
     let stats = host.settled();
     assert_eq!(stats["deliveries"]["dead"], 0, "{stats}");
     assert_eq!(stats["deliveries"]["done"], stats["events"], "{stats}");
-    host.signal("TERM");
-    assert!(host.wait().success());
+    host.stop();
     check(&site.path("data/hookbox.db"), &journal.lock().unwrap());
 }
 
 #[test]
 fn an_event_that_kills_two_hosts_is_quarantined() {
-    let sink = std::fs::read(guest("ok.wat")).unwrap();
-    let site = Site::new(&format!("{SOURCE}[routes]\n\"step.one\" = \"sink\"\n"), &[("sink.wat", &sink)]);
-    let body = |key: &str| format!(r#"{{"event_type":"step.one","event_data":{{"callback_id":"{key}"}}}}"#);
-    let deadly = || harness::start_with(&site, &[("HOOKBOX_FAIL", "dispatch.invoked:1")]).unwrap();
+    let site = Site::of_worker(&guest("ok"), "");
+    let deadly = || Host::start_with(&site, &[("HOOKBOX_FAIL", "dispatch.invoked:1")]).unwrap();
     let host = deadly();
     // Perhaps the host is faster to die of it than to answer.
-    let _ = host.post(&body("poison"));
+    let _ = host.post(&body("step.one", "poison"));
     host.wait();
     // The next one dies of the same event, by itself.
     deadly().wait();
-    let host = harness::start(&site);
-    assert_eq!(host.post(&body("innocent")).unwrap().0, 200);
+    let host = Host::start(&site);
+    host.send("step.one", "innocent");
     let stats = host.settled();
     assert_eq!((&stats["deliveries"]["done"], &stats["deliveries"]["dead"]), (&1.into(), &1.into()), "{stats}");
     let page = host.api("/api/v1/deliveries?state=dead");
     let id = page["items"][0]["event_id"].as_str().unwrap();
-    let event = host.api(&format!("/api/v1/events/{id}"));
+    let event = host.event(id);
     assert_eq!(event["subject"], "poison", "{event}");
     let attempts = event["deliveries"][0]["attempts"].as_array().unwrap();
     assert!(attempts.len() == 2 && attempts.iter().all(|attempt| attempt["outcome"] == "crash"), "{event}");
@@ -274,7 +271,7 @@ fn an_event_that_kills_two_hosts_is_quarantined() {
 #[test]
 fn a_log_that_cannot_be_moved_ends_the_host_and_loses_nothing_acknowledged() {
     let site = Site::new(SOURCE, &[]);
-    let host = harness::start_with(&site, &[("HOOKBOX_FAIL", "store.log_long:1:io")]).unwrap();
+    let host = Host::start_with(&site, &[("HOOKBOX_FAIL", "store.log_long:1:io")]).unwrap();
     // Some 25 pages each: some ten of them make the log long.
     let pad = "x".repeat(100_000);
     let body = |number: usize| {
@@ -284,9 +281,8 @@ fn a_log_that_cannot_be_moved_ends_the_host_and_loses_nothing_acknowledged() {
     let ids: Vec<String> = replies.map(|(_, reply)| reply["id"].as_str().unwrap().to_owned()).collect();
     assert!((8..50).contains(&ids.len()), "{} were acknowledged", ids.len());
     assert!(!host.wait().success());
-    let host = harness::start(&site);
+    let host = Host::start(&site);
     for id in ids {
-        let (status, event) = host.api_status("GET", &format!("/api/v1/events/{id}"), None);
-        assert_eq!(status, 200, "{event}");
+        host.event(&id);
     }
 }

@@ -1,26 +1,14 @@
 //! A plugin's file that asks for more than it may, on a running host: what goes on, what lets it in, what survives a kill.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{self, Host, SOURCE, Site, wait_for};
-
-const ROUTE: &str = "[routes]\n\"step.one\" = \"worker\"\n";
-
-fn guest(name: &str) -> String {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/guests").join(name);
-    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
+use crate::support::{Host, ROUTE, SOURCE, Senders, Site, agent, guest, wait_for};
 
 /// The smallest plugin, which asks for nothing.
 fn modest() -> String {
-    guest("ok.wat")
+    String::from_utf8(guest("ok")).unwrap()
 }
 
 /// The same with its hand out; `mark` tells one from another.
@@ -31,15 +19,11 @@ fn asks(mark: u32) -> String {
 }
 
 fn site(settings: &str) -> Site {
-    Site::new(&format!("{SOURCE}{ROUTE}{settings}"), &[("worker.wat", modest().as_bytes())])
+    Site::of_worker(modest().as_bytes(), settings)
 }
 
 fn worker(host: &Host) -> Value {
-    host.api("/api/v1/plugins/worker")
-}
-
-fn until_state(host: &Host, state: &str) -> Value {
-    wait_for(&format!("the plugin to be {state}"), || Some(worker(host)).filter(|plugin| plugin["state"] == state))
+    host.plugin("worker")
 }
 
 fn until_runs(host: &Host, digest: &str) {
@@ -64,31 +48,10 @@ fn approve(host: &Host, digest: &str) -> (u16, Value) {
     host.api_status("POST", "/api/v1/plugins/worker/approve", Some(json!({ "digest": digest })))
 }
 
-fn send(host: &Host, key: &str) {
-    let body = format!(r#"{{"event_type":"step.one","event_data":{{"callback_id":"{key}"}}}}"#);
-    let (status, reply) = host.post(&body).unwrap();
-    assert_eq!((status, &reply["status"]), (200, &json!("accepted")), "{key}");
-}
-
 /// Runs `hookbox plugins …` against the host: whether it succeeded, and what it said.
 fn ask(site: &Site, host: &Host, arguments: &[&str]) -> (bool, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hookbox"));
-    command.current_dir(site.path(".")).arg("plugins").args(arguments).args(["--admin", &host.admin.to_string()]);
-    let output = command.output().unwrap();
-    let said = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
-    (output.status.success(), said)
-}
-
-/// What `hookbox check` prints, which finds no problem.
-fn check(site: &Site) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hookbox"));
-    let output = command.current_dir(site.path(".")).arg("check").output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn log(site: &Site) -> String {
-    std::fs::read_to_string(site.path("host.log")).unwrap()
+    let ran = site.ask(host, &[&["plugins"], arguments].concat());
+    (ran.code == 0, ran.out + &ran.err)
 }
 
 fn digests_of_attempts(host: &Host, newest: usize) -> HashSet<String> {
@@ -100,28 +63,9 @@ fn digests_of_attempts(host: &Host, newest: usize) -> HashSet<String> {
 #[test]
 fn the_old_file_serves_under_load_while_the_new_one_is_held_and_an_approval_lets_exactly_that_one_in() {
     let site = site("");
-    let host = harness::start(&site);
-    let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let sender = {
-        let (stop, sent, to) = (stop.clone(), sent.clone(), host.public);
-        std::thread::spawn(move || {
-            let (agent, started) = (harness::agent(), Instant::now());
-            while !stop.load(Ordering::Relaxed) {
-                let number = sent.fetch_add(1, Ordering::Relaxed);
-                let body = format!(r#"{{"event_type":"step.one","event_data":{{"callback_id":"key_{number}"}}}}"#);
-                let (status, reply) = harness::post(&agent, to, &body).unwrap();
-                assert_eq!((status, reply["status"].as_str()), (200, Some("accepted")));
-                // 100 a second, whatever the host does.
-                let due = started + Duration::from_millis(10) * u32::try_from(number + 1).unwrap();
-                std::thread::park_timeout(due.saturating_duration_since(Instant::now()));
-            }
-        })
-    };
-    let after = |more: usize| {
-        let target = sent.load(Ordering::Relaxed) + more;
-        wait_for("more events", || (sent.load(Ordering::Relaxed) >= target).then_some(()));
-    };
-    after(50);
+    let host = Host::start(&site);
+    let senders = Senders::start(&host, 1);
+    senders.after(50);
     let old = text(&worker(&host)["digest"]);
     let new = hold(&site, &host, 1);
     let plugin = worker(&host);
@@ -130,7 +74,7 @@ fn the_old_file_serves_under_load_while_the_new_one_is_held_and_an_approval_lets
     let imports = json!(["hookbox:plugin/kv@0.1.0", "wasi:http/outgoing-handler@0.2.0"]);
     assert_eq!(plugin["held"]["imports_added"], imports);
     assert_eq!(host.api("/readyz")["status"], "ready", "nothing is broken");
-    after(50);
+    senders.after(50);
     let (fine, listed) = ask(&site, &host, &[]);
     assert!(fine && listed.contains("held") && listed.contains("asks for http, kv"), "{listed}");
     let (fine, shown) = ask(&site, &host, &["worker"]);
@@ -139,14 +83,13 @@ fn the_old_file_serves_under_load_while_the_new_one_is_held_and_an_approval_lets
     assert!(fine && said.contains(&format!("worker may run {new}, which asks for http, kv")), "{said}");
     until_runs(&host, &new);
     assert_eq!((&worker(&host)["state"], &worker(&host)["held"]), (&json!("loaded"), &Value::Null));
-    after(50);
-    stop.store(true, Ordering::Relaxed);
-    sender.join().unwrap();
-    let (stats, total) = (host.settled(), sent.load(Ordering::Relaxed));
+    senders.after(50);
+    let total = senders.stop();
+    let stats = host.settled();
     assert_eq!(stats["deliveries"]["done"], total, "{stats}");
     assert_eq!(digests_of_attempts(&host, 20), HashSet::from([new.clone()]), "later events are of the new file");
     assert!(digests_of_attempts(&host, 500).is_subset(&HashSet::from([old, new])));
-    let said = log(&site);
+    let said = site.log();
     assert_eq!(said.matches("plugin file held").count(), 1, "{said}");
     assert!(
         said.contains("`hookbox plugins approve worker --digest") && said.contains("under `[plugins.worker]`"),
@@ -157,7 +100,7 @@ fn the_old_file_serves_under_load_while_the_new_one_is_held_and_an_approval_lets
 #[test]
 fn an_approval_of_what_is_not_held_is_refused_with_what_would_be_right() {
     let site = site("");
-    let host = harness::start(&site);
+    let host = Host::start(&site);
     let path = "/api/v1/plugins/worker/approve";
     let (status, refused) = host.api_status("POST", path, None);
     assert_eq!(status, 409, "{refused}");
@@ -178,7 +121,7 @@ fn an_approval_of_what_is_not_held_is_refused_with_what_would_be_right() {
 #[test]
 fn two_approvals_at_once_are_as_good_as_one() {
     let site = site("");
-    let host = harness::start(&site);
+    let host = Host::start(&site);
     let new = hold(&site, &host, 1);
     let statuses = std::thread::scope(|scope| {
         let both = [(), ()].map(|()| scope.spawn(|| approve(&host, &new).0));
@@ -192,21 +135,21 @@ fn two_approvals_at_once_are_as_good_as_one() {
 #[test]
 fn a_restart_while_a_file_is_held_goes_on_with_the_old_one_or_waits() {
     let site = site("");
-    let host = harness::start(&site);
+    let host = Host::start(&site);
     let old = text(&worker(&host)["digest"]);
     let new = hold(&site, &host, 1);
     host.kill();
-    let host = harness::start(&site);
-    let plugin = until_state(&host, "held");
+    let host = Host::start(&site);
+    let plugin = host.until_plugin("worker", "held");
     assert_eq!((&plugin["digest"], &plugin["held"]["digest"]), (&json!(old), &json!(new)));
-    send(&host, "first");
+    host.send("step.one", "first");
     assert_eq!(host.settled()["deliveries"]["done"], 1);
     host.kill();
     std::fs::remove_file(site.path("data/compiled").join(format!("{old}.plugin"))).unwrap();
-    let host = harness::start(&site);
-    let plugin = until_state(&host, "held");
+    let host = Host::start(&site);
+    let plugin = host.until_plugin("worker", "held");
     assert_eq!(plugin["digest"], Value::Null, "nothing runs");
-    send(&host, "second");
+    host.send("step.one", "second");
     let ready = host.api("/readyz");
     assert_eq!((&ready["status"], &ready["problems"][0]["name"]), (&json!("degraded"), &json!("worker")));
     assert_eq!(worker(&host)["deliveries"]["ready"], 1, "it waits, and nothing is lost");
@@ -219,18 +162,17 @@ fn a_restart_while_a_file_is_held_goes_on_with_the_old_one_or_waits() {
 fn a_kill_after_an_approval_loses_neither_the_approval_nor_an_event() {
     for point in hookbox::fail::APPROVAL_POINTS {
         let site = site("");
-        let host = harness::start(&site);
+        let host = Host::start(&site);
         let new = hold(&site, &host, 1);
         host.kill();
         // What ran last is kept, and noted already: the only passage is that of the approved file.
-        let mut host = harness::start_with(&site, &[("HOOKBOX_FAIL", point)]).expect("the host starts");
-        until_state(&host, "held");
-        send(&host, "key");
-        let admin = host.admin;
+        let mut host = Host::start_with(&site, &[("HOOKBOX_FAIL", point)]).expect("the host starts");
+        host.until_plugin("worker", "held");
+        host.send("step.one", "key");
         // The host may be gone before it has answered.
-        let _ = harness::agent().post(format!("http://{admin}/api/v1/plugins/worker/approve")).send_empty();
+        let _ = agent().post(format!("{}/api/v1/plugins/worker/approve", host.admin_url)).send_empty();
         wait_for("the host to be killed", || host.ended());
-        let host = harness::start(&site);
+        let host = Host::start(&site);
         until_runs(&host, &new);
         assert_eq!(worker(&host)["state"], "loaded", "{point}");
         assert_eq!(host.settled()["deliveries"]["done"], 1, "{point}");
@@ -240,20 +182,20 @@ fn a_kill_after_an_approval_loses_neither_the_approval_nor_an_event() {
 #[test]
 fn an_approval_that_could_not_be_made_safe_is_refused_and_does_not_count_after_a_restart() {
     let site = site("");
-    let host = harness::start(&site);
+    let host = Host::start(&site);
     let old = text(&worker(&host)["digest"]);
     let new = hold(&site, &host, 1);
     host.kill();
     // The note is in its place, and it cannot be made certain that it stays there.
     let plan = "plugins.note_placed:1:io";
-    let host = harness::start_with(&site, &[("HOOKBOX_FAIL", plan)]).expect("the host starts");
-    until_state(&host, "held");
+    let host = Host::start_with(&site, &[("HOOKBOX_FAIL", plan)]).expect("the host starts");
+    host.until_plugin("worker", "held");
     let (status, refused) = approve(&host, &new);
     assert!(status == 503 && text(&refused["detail"]).contains("may count after a restart"), "{refused}");
     assert_eq!((&worker(&host)["state"], &worker(&host)["digest"]), (&json!("held"), &json!(old)));
     host.kill();
-    let host = harness::start(&site);
-    assert_eq!(until_state(&host, "held")["digest"], old.as_str());
+    let host = Host::start(&site);
+    assert_eq!(host.until_plugin("worker", "held")["digest"], old.as_str());
     assert_eq!(approve(&host, &new).0, 200);
     until_runs(&host, &new);
 }
@@ -261,19 +203,19 @@ fn an_approval_that_could_not_be_made_safe_is_refused_and_does_not_count_after_a
 #[test]
 fn approve_auto_takes_a_file_up_at_once_and_says_what_it_asks_for() {
     let site = site("[plugins.worker]\napprove = \"auto\"\n");
-    let host = harness::start(&site);
+    let host = Host::start(&site);
     let old = text(&worker(&host)["digest"]);
     site.put_plugin("worker.wat", asks(1).as_bytes());
     wait_for("the new file to run", || (worker(&host)["digest"] != old.as_str()).then_some(()));
     assert_eq!(worker(&host)["state"], "loaded");
-    let said = log(&site);
+    let said = site.log();
     assert!(said.contains("http, kv") && said.contains("auto") && !said.contains("plugin file held"), "{said}");
 }
 
 #[test]
 fn a_held_file_is_taken_up_when_the_configuration_says_so() {
     let site = site("");
-    let host = harness::start(&site);
+    let host = Host::start(&site);
     let new = hold(&site, &host, 1);
     site.put_config(&format!("{SOURCE}{ROUTE}[plugins.worker]\napprove = \"auto\"\n"));
     until_runs(&host, &new);
@@ -281,36 +223,35 @@ fn a_held_file_is_taken_up_when_the_configuration_says_so() {
 
 #[test]
 fn notes_that_are_garbage_are_reported_and_widen_nothing() {
-    let site = Site::new(&format!("{SOURCE}{ROUTE}"), &[("worker.wat", asks(1).as_bytes())]);
-    let host = harness::start(&site);
+    let site = Site::of_worker(asks(1).as_bytes(), "");
+    let host = Host::start(&site);
     assert_eq!(worker(&host)["state"], "loaded", "the first file is taken as it is");
     host.kill();
     let store = rusqlite::Connection::open(site.path("data/hookbox.db")).unwrap();
     store.execute("UPDATE approvals SET capabilities = 'garbage'", []).unwrap();
     drop(store);
-    let host = harness::start(&site);
-    let plugin = until_state(&host, "held");
+    let host = Host::start(&site);
+    let plugin = host.until_plugin("worker", "held");
     assert_eq!(plugin["digest"], Value::Null);
     assert!(text(&plugin["warnings"][0]).contains("what plugin `worker` may do"), "{plugin}");
-    assert!(log(&site).contains("what plugin `worker` may do"));
-    let said = check(&site);
+    assert!(site.log().contains("what plugin `worker` may do"));
+    let said = site.run(&["check"]).said();
     assert!(said.contains("warning: ") && said.contains("what plugin `worker` may do cannot be read"), "{said}");
     assert_eq!(approve(&host, &text(&plugin["held"]["digest"])).0, 200);
-    until_state(&host, "loaded");
+    host.until_plugin("worker", "loaded");
 }
 
 #[test]
 fn what_a_plugin_has_used_is_counted_across_its_files() {
-    let counting = guest("kv.wat");
-    let config = format!("{SOURCE}{ROUTE}[plugins.worker]\nconfig = {{ a = 1 }}\n");
-    let site = Site::new(&config, &[("worker.wat", counting.as_bytes())]);
-    let host = harness::start(&site);
-    send(&host, "first");
+    let counting = guest("kv");
+    let site = Site::of_worker(&counting, "[plugins.worker]\nconfig = { a = 1 }\n");
+    let host = Host::start(&site);
+    host.send("step.one", "first");
     host.settled();
     let old = text(&worker(&host)["digest"]);
-    site.put_plugin("worker.wat", format!("{counting}\n;; another edition\n").as_bytes());
+    site.put_plugin("worker.wat", &[&counting[..], b"\n;; another edition\n"].concat());
     wait_for("the new file to run", || (worker(&host)["digest"] != old.as_str()).then_some(()));
-    send(&host, "second");
+    host.send("step.one", "second");
     host.settled();
     let plugin = worker(&host);
     // One key is read, one written, one deleted.
@@ -322,8 +263,8 @@ fn what_a_plugin_has_used_is_counted_across_its_files() {
     assert_eq!(plugin["grants"], json!(["config: 1 value"]));
     let warning = "`config` says nothing to plugin `worker`: it does not import hookbox:plugin/config";
     assert_eq!(plugin["warnings"], json!([warning]));
-    assert!(log(&site).contains(warning));
-    let said = check(&site);
+    assert!(site.log().contains(warning));
+    let said = site.run(&["check"]).said();
     assert!(said.contains(warning), "{said}");
     assert!(site.path("data/compiled").join(format!("{}.plugin", text(&plugin["digest"]))).exists());
 }

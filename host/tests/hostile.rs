@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use hookbox::sandbox::{Contract, Plugin, Sandbox, SandboxOptions, Verdict};
+use hookbox::config::Limits;
+use hookbox::sandbox::{Call, Contract, Plugin, Sandbox, SandboxOptions, Verdict};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
@@ -15,12 +16,14 @@ mod site;
 
 use gallery::Guest;
 
+use crate::support::{Kv, call};
+
 /// Attempts of one guest that run at once.
 const AT_ONCE: usize = 4;
 
-/// What the memory of the process may grow by over all rounds but the first, in KiB: slots of the pool that are touched
-/// for the first time, and the allocator's own.
-const MAX_GROWTH_KIB: u64 = 16 << 10;
+/// Memory that the process may gain over all rounds but the first, in KiB: 1 MiB for each memory of the pool, which keeps
+/// the pages that a guest wrote, and the allocator's own.
+const MAX_GROWTH_KIB: u64 = (2 * gallery::MAX_INSTANCES as u64 + 16) << 10;
 
 /// Kinds of attack for which there is a guest.
 const ROWS: [&str; 25] = [
@@ -31,6 +34,13 @@ const ROWS: [&str; 25] = [
 /// The file of a guest, for tests of other things that need one.
 pub(crate) fn file(name: &str) -> Vec<u8> {
     gallery::guest(name).file()
+}
+
+/// An attempt with what the gallery gives a guest.
+fn attempt(guest: &Guest) -> Call {
+    let limits = Limits { timeout_ms: guest.timeout_ms(), memory_bytes: guest.memory_mib() << 20, ..Limits::default() };
+    let kv = if guest.needs_a_bug() { Kv::Panics } else { Kv::Slow(1) };
+    Call { limits, kv: Arc::new(kv), ..call() }
 }
 
 /// A guest, ready to be called.
@@ -52,7 +62,7 @@ fn load(sandbox: &Sandbox, contract: Contract) -> Vec<Loaded> {
 }
 
 async fn is_served(good: &Plugin, after: &str) {
-    let verdict = good.invoke(gallery::call(60_000, 16)).await.verdict;
+    let verdict = good.invoke(call()).await.verdict;
     assert_eq!(verdict, Verdict::Ok(Vec::new()), "after {after}");
 }
 
@@ -60,7 +70,7 @@ async fn is_served(good: &Plugin, after: &str) {
 async fn visit(guests: &[Loaded], good: &Plugin) {
     let mut complaints = Vec::new();
     for (guest, plugin) in guests {
-        complaints.extend(guest.complaint(&plugin.invoke(guest.call()).await));
+        complaints.extend(guest.complaint(&plugin.invoke(attempt(guest)).await));
         is_served(good, &guest.name).await;
     }
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
@@ -76,7 +86,7 @@ async fn crowd(guests: &[Loaded], runs: impl Fn(&Guest) -> usize) {
             }
             let (guest, plugin) = (guest.clone(), plugin.clone());
             attempts.spawn(async move {
-                let complaint = guest.complaint(&plugin.invoke(guest.call()).await);
+                let complaint = guest.complaint(&plugin.invoke(attempt(&guest)).await);
                 assert_eq!(complaint, None);
             });
         }
@@ -165,7 +175,7 @@ fn every_hostile_command_ends_as_it_should_and_leaves_nothing_behind() {
 async fn computing_in_bites_counts_like_computing_at_once() {
     let guest = gallery::guest("kv-bites");
     let plugin = gallery::sandbox().load(&guest.file()).unwrap();
-    let mut call = guest.call();
+    let mut call = attempt(&guest);
     (call.limits.timeout_ms, call.limits.cpu_ms) = (60_000, 20);
     let Verdict::Timeout(text) = plugin.invoke(call).await.verdict else { panic!("not stopped") };
     assert!(text.starts_with("it computed for more than 20 ms"), "{text}");
@@ -190,7 +200,7 @@ fn there_is_a_guest_for_every_kind_of_attack() {
 
 #[test]
 fn a_guest_that_the_benchmark_of_guests_leaves_out_is_in_that_of_attacks() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("xtask/src/bench/attacks");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/src/attacks");
     let files = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path());
     let files = files.filter(|file| file.extension().is_some_and(|ending| ending == "rs"));
     let attacks: String = files.map(|file| std::fs::read_to_string(file).unwrap()).collect();
@@ -207,13 +217,13 @@ async fn who_finds_the_pool_used_up_is_not_to_blame() {
     let good = gallery::good(&sandbox);
     let guest = gallery::guest("memories-hold");
     let hoarder = sandbox.load(&guest.file()).unwrap();
-    let mut hoards = std::pin::pin!(hoarder.invoke(guest.call()));
+    let mut hoards = std::pin::pin!(hoarder.invoke(attempt(&guest)));
     std::future::poll_fn(|cx| {
         assert!(hoards.as_mut().poll(cx).is_pending());
         std::task::Poll::Ready(())
     })
     .await;
-    let verdict = good.invoke(gallery::call(60_000, 16)).await.verdict;
+    let verdict = good.invoke(call()).await.verdict;
     assert_eq!(verdict, Verdict::NoCapacity, "it is given back without spending the attempt");
     assert_eq!(guest.complaint(&hoards.await), None);
     is_served(&good, "the hoarder's time was up").await;

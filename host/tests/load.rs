@@ -1,73 +1,38 @@
 //! The road under load: plugins replaced while events flow, hostile plugins beside a good one, ten thousand at once.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::harness::{self, Host, SOURCE, Site, resident_kib, wait_for};
+use crate::hostile;
+use crate::support::{Host, SOURCE, Senders, Site, agent, body, guest, post, resident_kib, sign, wait_for};
 
-fn guest(name: &str) -> Vec<u8> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/guests").join(name);
-    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-fn body(kind: &str, key: &str) -> String {
-    format!(r#"{{"event_type":"{kind}","event_data":{{"callback_id":"{key}"}}}}"#)
-}
-
-/// A digest of the file a plugin runs, as the API says it.
-fn digest(host: &Host, plugin: &str) -> String {
-    host.api(&format!("/api/v1/plugins/{plugin}"))["digest"].as_str().unwrap_or_default().to_owned()
+/// A digest of the file that `worker` runs, as the API says it.
+fn digest(host: &Host) -> String {
+    host.plugin("worker")["digest"].as_str().unwrap_or_default().to_owned()
 }
 
 #[test]
 fn a_plugin_replaced_under_load_loses_nothing_and_garbage_changes_nothing() {
-    let config = format!("{SOURCE}[routes]\n\"step.one\" = \"worker\"\n");
-    let first = guest("ok.wat");
+    let first = guest("ok");
     let second = [&first[..], b"\n;; another edition\n"].concat();
-    let site = Site::new(&config, &[("worker.wat", &first)]);
-    let host = harness::start(&site);
-    let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let senders: Vec<_> = (0..2)
-        .map(|_| {
-            let (stop, sent, to) = (stop.clone(), sent.clone(), host.public);
-            std::thread::spawn(move || {
-                let (agent, started, mut mine) = (harness::agent(), Instant::now(), 0u32);
-                while !stop.load(Ordering::Relaxed) {
-                    let key = format!("key_{}", sent.fetch_add(1, Ordering::Relaxed));
-                    let (status, reply) = harness::post(&agent, to, &body("step.one", &key)).unwrap();
-                    assert_eq!((status, reply["status"].as_str()), (200, Some("accepted")), "{key}");
-                    // 100 a second each, whatever the host does.
-                    mine += 1;
-                    let due = started + Duration::from_millis(10) * mine;
-                    std::thread::park_timeout(due.saturating_duration_since(Instant::now()));
-                }
-            })
-        })
-        .collect();
-    let after = |more: usize| {
-        let target = sent.load(Ordering::Relaxed) + more;
-        wait_for("more events", || (sent.load(Ordering::Relaxed) >= target).then_some(()));
-    };
-    after(100);
-    let old = digest(&host, "worker");
+    let site = Site::of_worker(&first, "");
+    let host = Host::start(&site);
+    let senders = Senders::start(&host, 2);
+    senders.after(100);
+    let old = digest(&host);
     site.put_plugin("worker.wat", &second);
-    let new = wait_for("the new digest", || Some(digest(&host, "worker")).filter(|digest| *digest != old));
-    after(100);
+    let new = wait_for("the new digest", || Some(digest(&host)).filter(|digest| *digest != old));
+    senders.after(100);
     site.put_plugin("worker.wat", b"(component garbage");
-    let stale = wait_for("the garbage to be seen", || {
-        let plugin = host.api("/api/v1/plugins/worker");
-        (plugin["state"] == "stale").then_some(plugin)
-    });
+    let stale = host.until_plugin("worker", "stale");
     assert_eq!(stale["digest"].as_str(), Some(new.as_str()), "{stale}");
     assert!(stale["error"].as_str().is_some_and(|error| !error.is_empty()), "{stale}");
-    after(100);
-    stop.store(true, Ordering::Relaxed);
-    senders.into_iter().for_each(|sender| sender.join().unwrap());
+    senders.after(100);
+    let total = senders.stop();
     let stats = host.settled();
-    let total = sent.load(Ordering::Relaxed) as u64;
     assert_eq!(stats["events"], total, "{stats}");
     assert_eq!(stats["deliveries"]["done"], total, "{stats}");
     let digests = newest_digests(&host, 100);
@@ -83,22 +48,19 @@ fn newest_digests(host: &Host, count: usize) -> HashSet<String> {
 
 #[test]
 fn a_removed_plugins_deliveries_wait_visibly_and_spend_no_attempt() {
-    let config = format!("{SOURCE}[routes]\n\"step.one\" = \"worker\"\n");
-    let site = Site::new(&config, &[("worker.wat", &guest("ok.wat"))]);
-    let host = harness::start(&site);
+    let site = Site::of_worker(&guest("ok"), "");
+    let host = Host::start(&site);
     std::fs::remove_file(site.path("plugins/worker.wat")).unwrap();
-    wait_for("the removal to be seen", || (host.api("/api/v1/plugins/worker")["state"] == "missing").then_some(()));
-    let (status, reply) = host.post(&body("step.one", "later")).unwrap();
-    assert_eq!(status, 200);
-    let path = format!("/api/v1/events/{}", reply["id"].as_str().unwrap());
+    host.until_plugin("worker", "missing");
+    let id = host.send("step.one", "later");
     let event = wait_for("the delivery to wait", || {
-        let event = host.api(&path);
+        let event = host.event(&id);
         (event["deliveries"][0]["state"] == "ready").then_some(event)
     });
     assert_eq!(event["deliveries"][0]["attempts"].as_array().unwrap().len(), 0, "{event}");
-    site.put_plugin("worker.wat", &guest("ok.wat"));
+    site.put_plugin("worker.wat", &guest("ok"));
     host.settled();
-    let event = host.api(&path);
+    let event = host.event(&id);
     assert_eq!(event["deliveries"][0]["state"], "done", "{event}");
     assert_eq!(event["deliveries"][0]["attempts"][0]["number"], 1, "{event}");
 }
@@ -107,32 +69,30 @@ fn a_removed_plugins_deliveries_wait_visibly_and_spend_no_attempt() {
 fn hostile_plugins_end_as_their_own_outcome_and_a_good_one_goes_on() {
     // The flood has time to drown in its own lines; the others are cut off by what they run into.
     let hostile = [
-        ("loops", "loop.wat", "timeout", "10s"),
-        ("traps", "trap.wat", "trap", "10s"),
-        ("grows", "memory.wat", "memory", "10s"),
-        ("floods", "flood.wat", "ok", "60s"),
+        ("loops", "loop", "timeout", "10s"),
+        ("traps", "trap", "trap", "10s"),
+        ("grows", "memory", "memory", "10s"),
+        ("floods", "flood", "ok", "60s"),
     ];
     let mut config = format!("{SOURCE}[routes]\n\"good.one\" = \"good\"\n");
-    let mut plugins = vec![("good.wat".to_owned(), guest("ok.wat"))];
+    let mut plugins = vec![("good.wat".to_owned(), guest("ok"))];
     let mut sections = String::new();
-    for (name, file, _, timeout) in hostile {
+    for (name, guest, _, timeout) in hostile {
         config.push_str(&format!("\"hostile.{name}\" = \"{name}\"\n"));
         sections.push_str(&format!(
             "[plugins.{name}]\ntimeout = \"{timeout}\"\nmemory = \"8MiB\"\nconcurrency = 5\nretry = {{ max_attempts = 1 }}\n"
         ));
-        plugins.push((format!("{name}.wat"), guest(&format!("../hostile/{file}"))));
+        plugins.push((format!("{name}.wat"), hostile::file(guest)));
     }
     config.push_str(&sections);
     let plugins: Vec<(&str, &[u8])> = plugins.iter().map(|(name, file)| (name.as_str(), file.as_slice())).collect();
     let site = Site::new(&config, &plugins);
-    let host = harness::start(&site);
+    let host = Host::start(&site);
     for round in 0..5 {
         for (name, ..) in hostile {
-            host.provide(&body(&format!("hostile.{name}"), &format!("{name}_{round}")));
+            host.send(&format!("hostile.{name}"), format!("{name}_{round}"));
         }
-        let reply = host.provide(&body("good.one", &format!("good_{round}")));
-        let path = format!("/api/v1/events/{}", reply["id"].as_str().unwrap());
-        wait_for("the good one", || (host.api(&path)["deliveries"][0]["state"] == "done").then_some(()));
+        host.until_done(&host.send("good.one", format!("good_{round}")));
     }
     // All the good ones are done, and the loops are still spinning: nothing waited for a timeout to pass.
     let stats = host.api("/api/v1/stats");
@@ -155,9 +115,8 @@ fn hostile_plugins_end_as_their_own_outcome_and_a_good_one_goes_on() {
 #[test]
 fn ten_thousand_events_end_done_and_the_host_then_rests() {
     const EVENTS: usize = 10_000;
-    let config = format!("{SOURCE}[routes]\n\"step.one\" = \"worker\"\n");
-    let site = Site::new(&config, &[("worker.wat", &guest("ok.wat"))]);
-    let host = harness::start(&site);
+    let site = Site::of_worker(&guest("ok"), "");
+    let host = Host::start(&site);
     let mut memory_kib = Vec::new();
     for round in 0..3 {
         send_all(&host, round, EVENTS);
@@ -185,14 +144,13 @@ fn send_all(host: &Host, round: usize, events: usize) {
         .map(|_| {
             let (next, slow, to) = (next.clone(), slow.clone(), host.public);
             std::thread::spawn(move || {
-                let agent = harness::agent();
+                let agent = agent();
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     if index >= events {
                         return;
                     }
-                    let (status, reply) =
-                        harness::post(&agent, to, &body("step.one", &format!("r{round}_{index}"))).unwrap();
+                    let (status, reply) = post(&agent, to, &body("step.one", &format!("r{round}_{index}"))).unwrap();
                     if status != 200 {
                         slow.lock().unwrap().push(reply.to_string());
                     }
@@ -214,9 +172,8 @@ fn cpu_ticks(pid: u32) -> u64 {
 #[test]
 fn attempts_that_read_and_write_one_key_take_turns_instead_of_running_in_vain() {
     const EVENTS: usize = 400;
-    let config = format!("{SOURCE}[routes]\n\"step.one\" = \"counter\"\n");
-    let site = Site::new(&config, &[("counter.wat", &guest("kv.wat"))]);
-    let host = harness::start(&site);
+    let site = Site::of_worker(&guest("kv"), "");
+    let host = Host::start(&site);
     send_all(&host, 0, EVENTS);
     let stats = host.settled();
     assert_eq!(stats["deliveries"]["done"], EVENTS, "{stats}");
@@ -234,13 +191,12 @@ fn attempts_that_read_and_write_one_key_take_turns_instead_of_running_in_vain() 
 fn bad_input_in_quantity_is_refused_and_leaves_memory_and_store_as_they_were() {
     const ROUNDS: usize = 8;
     const EACH: usize = 100;
-    let config = format!("{SOURCE}[routes]\n\"step.one\" = \"worker\"\n");
-    let site = Site::new(&config, &[("worker.wat", &guest("ok.wat"))]);
-    let host = harness::start(&site);
+    let site = Site::of_worker(&guest("ok"), "");
+    let host = Host::start(&site);
     let large = vec![b'x'; 512 * 1024];
     let oversized = vec![b'x'; 2 << 20];
     let deep = vec![b'['; 100_000];
-    let good = harness::sign(b"{}");
+    let good = sign(b"{}");
     // Path, signature, body, status.
     let cases: [(&str, Option<&str>, &[u8], u16); 8] = [
         ("/webhook/nobody", Some(&good), b"{}", 404),
@@ -255,7 +211,7 @@ fn bad_input_in_quantity_is_refused_and_leaves_memory_and_store_as_they_were() {
     let mut memory_kib = Vec::new();
     for _ in 0..ROUNDS {
         for (path, signature, body, expected) in cases {
-            let agent = harness::agent();
+            let agent = agent();
             for _ in 0..EACH {
                 let request = agent.post(format!("http://{}{path}", host.public));
                 let request = match signature {

@@ -2,12 +2,11 @@
 //! as text and as JSON.
 
 use std::io::Read;
-use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::process::{Child, Command};
 
 use serde_json::{Value, json};
 
-use crate::harness::{self, Host, PATIENCE, SECRET, SOURCE, Site, wait_for};
+use crate::support::{Host, SOURCE, Site, agent, post, wait_for};
 
 const AS_TOLD: &str = include_str!("guests/as-told.wat");
 
@@ -21,30 +20,20 @@ fn site(does: &str, section: &str) -> Site {
 
 /// A host that logs as `HOOKBOX_LOG` says, with its plugin compiled.
 fn start(site: &Site, filter: &str) -> Host {
-    let host = harness::start_with(site, &[("HOOKBOX_LOG", filter)]).expect("the host starts");
-    wait_for("the plugin", || (host.api("/api/v1/plugins/told")["state"] == "loaded").then_some(()));
+    let host = Host::start_with(site, &[("HOOKBOX_LOG", filter)]).expect("the host starts");
+    host.until_plugin("told", "loaded");
     host
-}
-
-/// Stores an event; its id.
-fn send(host: &Host, about: &str) -> String {
-    let reply = host.provide(&format!(r#"{{"event_type":"a.b","event_data":{{"callback_id":"{about}"}}}}"#));
-    reply["id"].as_str().unwrap().to_owned()
 }
 
 /// The only delivery of an event.
 fn delivery(host: &Host, event: &str) -> String {
-    host.api(&format!("/api/v1/events/{event}"))["deliveries"][0]["id"].as_str().unwrap().to_owned()
-}
-
-fn log(site: &Site) -> String {
-    std::fs::read_to_string(site.path("host.log")).unwrap()
+    host.event(event)["deliveries"][0]["id"].as_str().unwrap().to_owned()
 }
 
 /// Waits for lines of the log that hold this text.
 fn lines(site: &Site, text: &str) -> Vec<String> {
     wait_for(text, || {
-        let found: Vec<String> = log(site).lines().filter(|line| line.contains(text)).map(str::to_owned).collect();
+        let found: Vec<String> = site.log().lines().filter(|line| line.contains(text)).map(str::to_owned).collect();
         (!found.is_empty()).then_some(found)
     })
 }
@@ -60,7 +49,7 @@ fn says(line: &str, parts: &[&str]) {
 fn a_failed_attempt_and_a_dead_letter_say_why_and_what_comes_next() {
     let site = site("fail", "retry = { max_attempts = 2, initial = \"1ms\", max = \"1ms\" }\n");
     let host = start(&site, "info");
-    let event = send(&host, "order_1");
+    let event = host.send("a.b", "order_1");
     let delivery = delivery(&host, &event);
     host.settled();
     let dead = &lines(&site, "dead letter")[0];
@@ -74,25 +63,24 @@ fn a_failed_attempt_and_a_dead_letter_say_why_and_what_comes_next() {
         says(line, &["INFO", attempt, "outcome=\"retry\"", "reason=\"as told\""]);
         assert_eq!(line.contains("delivery.next_attempt=\"20"), attempt.ends_with('1'), "{line}");
     }
-    assert!(!log(&site).contains("attempt ok"));
+    assert!(!site.log().contains("attempt ok"));
 }
 
 #[test]
 fn a_crash_is_a_failed_attempt_of_the_next_start_and_the_second_one_a_dead_letter() {
     let site = site("succeed", "");
-    let deadly = || harness::start_with(&site, &[("HOOKBOX_FAIL", "dispatch.invoked:1")]).unwrap();
+    let deadly = || Host::start_with(&site, &[("HOOKBOX_FAIL", "dispatch.invoked:1")]).unwrap();
     let host = deadly();
     // It may die before it answers.
     let _ = host.post(r#"{"event_type":"a.b"}"#);
     host.wait();
     deadly().wait();
-    assert!(lines(&site, "attempt failed").len() == 1 && !log(&site).contains("dead letter"));
-    let host = harness::start(&site);
+    assert!(lines(&site, "attempt failed").len() == 1 && !site.log().contains("dead letter"));
+    let host = Host::start(&site);
     let line = &lines(&site, "dead letter")[0];
     let event = host.api("/api/v1/events")["items"][0]["id"].as_str().unwrap().to_owned();
     says(line, &["WARN", &format!("event.id={event}"), "plugin.name=told", "for the second time"]);
     assert_eq!(lines(&site, "outcome=\"crash\"").len(), 2);
-    drop(host);
 }
 
 /// Finding C11.
@@ -101,7 +89,7 @@ fn at_debug_every_handled_event_has_a_line() {
     let site = site("succeed", "");
     let host = start(&site, "hookbox=debug");
     for about in ["order_1", "order_2"] {
-        let event = send(&host, about);
+        let event = host.send("a.b", about);
         let delivery = delivery(&host, &event);
         host.settled();
         let line = &lines(&site, &format!("event.id={event}"))[0];
@@ -115,24 +103,23 @@ fn at_debug_every_handled_event_has_a_line() {
 fn what_a_plugin_logs_is_forwarded_with_its_name_if_its_section_says_so() {
     let site = site("said \\u001b[31mred\\nagain", "log = \"forward\"\n");
     let host = start(&site, "info");
-    let event = send(&host, "order_1");
+    let event = host.send("a.b", "order_1");
     host.settled();
     let said = lines(&site, " plugin: said ");
     assert_eq!(said.len(), 16, "{said:?}");
     let delivery = delivery(&host, &event);
     says(&said[0], &["INFO", "said \\u{1b}[31mred\\nagain", "plugin.name=told"]);
     says(&said[0], &[&format!("event.id={event}"), &format!("delivery.id={delivery}"), "delivery.attempt=1"]);
-    assert_eq!(host.api("/api/v1/plugins/told")["log"], "forward");
+    assert_eq!(host.plugin("told")["log"], "forward");
     // It takes effect without a restart, like everything in a plugin's section.
     site.put_config(&format!(
         "{SOURCE}[routes]\n\"a.b\" = \"told\"\n[plugins.told]\nconfig = {{ do = \"said no more\" }}\n"
     ));
-    wait_for("the new configuration", || (host.api("/api/v1/plugins/told")["log"] == "store").then_some(()));
-    send(&host, "order_2");
+    wait_for("the new configuration", || (host.plugin("told")["log"] == "store").then_some(()));
+    host.send("a.b", "order_2");
     host.settled();
-    host.signal("TERM");
-    assert!(host.wait().success());
-    assert!(!log(&site).contains("said no more"), "stored only");
+    host.stop();
+    assert!(!site.log().contains("said no more"), "stored only");
 }
 
 #[test]
@@ -141,12 +128,11 @@ fn a_plugin_that_logs_without_end_forwards_so_much_and_the_rest_is_counted() {
     let site = site("said", "log = \"forward\"\n");
     let host = start(&site, "info");
     for number in 0..EVENTS {
-        send(&host, &number.to_string());
+        host.send("a.b", number);
     }
     host.settled();
-    host.signal("TERM");
-    assert!(host.wait().success());
-    let log = log(&site);
+    host.stop();
+    let log = site.log();
     let forwarded = log.lines().filter(|line| line.contains(" plugin: said")).count();
     let counted: usize = log
         .lines()
@@ -161,11 +147,11 @@ fn a_plugin_that_logs_without_end_forwards_so_much_and_the_rest_is_counted() {
 fn lines_have_no_long_digests() {
     let site = site("fail", "retry = { max_attempts = 1 }\n");
     let host = start(&site, "info");
-    send(&host, "order_1");
+    host.send("a.b", "order_1");
     host.settled();
     site.put_plugin("told.wat", include_bytes!("guests/ok.wat"));
     lines(&site, "plugin.previous=");
-    let log = log(&site);
+    let log = site.log();
     let longest = log.split(|c: char| !c.is_ascii_hexdigit()).map(str::len).max();
     assert!(longest.is_some_and(|length| length < 32), "{log}");
 }
@@ -174,11 +160,10 @@ fn lines_have_no_long_digests() {
 #[test]
 fn a_target_that_logs_nothing_is_warned_of_whatever_the_filter() {
     let site = site("succeed", "");
-    let host = start(&site, "hookbox::dispach=debug");
+    let _host = start(&site, "hookbox::dispach=debug");
     let warned = lines(&site, "HOOKBOX_LOG");
     assert_eq!(warned.len(), 1, "{warned:?}");
     says(&warned[0], &["WARN", "nothing logs as `hookbox::dispach`", "did you mean `hookbox::dispatch`?"]);
-    drop(host);
 }
 
 /// A host whose streams are one, as in a container.
@@ -191,17 +176,9 @@ impl Container {
     fn start(site: &Site, env: &[(&str, &str)]) -> Self {
         let path = site.path("merged.log");
         let file = std::fs::File::create(&path).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_hookbox"))
-            .args(["serve", "--log-format", "json"])
-            .current_dir(site.path("."))
-            .env("TEST_SECRET", SECRET)
-            .env_remove("HOOKBOX_LOG")
-            .envs(env.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(file.try_clone().unwrap())
-            .stderr(file)
-            .spawn()
-            .unwrap();
+        let mut command = site.command(&["serve", "--log-format", "json"]);
+        command.envs(env.iter().copied()).stdout(file.try_clone().unwrap()).stderr(file);
+        let child = command.spawn().unwrap();
         Self { child, merged: std::fs::File::open(path).unwrap() }
     }
 
@@ -220,14 +197,7 @@ impl Container {
     }
 
     fn end(&mut self) -> (Option<i32>, Vec<Value>) {
-        let start = Instant::now();
-        let status = loop {
-            assert!(start.elapsed() < PATIENCE, "the host does not end");
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            std::thread::park_timeout(std::time::Duration::from_millis(5));
-        };
+        let status = wait_for("the host to end", || self.child.try_wait().unwrap());
         (status.code(), self.lines())
     }
 }
@@ -251,7 +221,7 @@ fn a_host_that_logs_json_writes_nothing_else_from_started_to_stopped() {
     let public = started["server.listen"].as_str().unwrap().parse().unwrap();
     assert!(started["server.admin"].as_str().unwrap().starts_with("127.0.0.1:"), "{started}");
     host.line("plugin loaded");
-    let posted = harness::post(&harness::agent(), public, r#"{"event_type":"a.b"}"#).unwrap();
+    let posted = post(&agent(), public, r#"{"event_type":"a.b"}"#).unwrap();
     assert_eq!(posted.0, 200, "{posted:?}");
     let said = host.line("succeed");
     assert_eq!((&said["target"], &said["plugin.name"]), (&json!("plugin"), &json!("told")), "{said}");
@@ -299,9 +269,8 @@ fn a_text_log_begins_with_started_and_ends_with_stopped() {
     let site = site("succeed", "");
     let host = start(&site, "info");
     says(&lines(&site, " started ")[0], &["INFO", "version=", "server.listen=127.0.0.1:", "plugins=[\"told\"]"]);
-    host.signal("TERM");
-    assert!(host.wait().success());
-    assert!(log(&site).trim_end().ends_with("stopped"), "{}", log(&site));
+    host.stop();
+    assert!(site.log().trim_end().ends_with("stopped"), "{}", site.log());
 }
 
 /// Runs itself once more, as the program that panics.

@@ -4,26 +4,19 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process::{Command, Output};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
 
-use crate::harness::{self, Host, SECRET, SOURCE, Site, wait_for};
+use crate::support::{Host, ROUTE, SECRET, SOURCE, Site, body, wait_for};
 
 const OK: &[u8] = include_bytes!("guests/ok.wat");
-
-const ROUTE: &str = "[routes]\n\"step.one\" = \"worker\"\n";
 
 /// A source that has no secret, and gets one of the host's own.
 const UNSET: &str = "[sources.unset]\npreset = \"github\"\nsecrets = [{ env = \"HOOKBOX_TEST_NEVER_SET\" }]\n";
 
 fn site() -> Site {
-    Site::new(&format!("{SOURCE}{ROUTE}"), &[("worker.wat", OK)])
-}
-
-fn send(host: &Host, key: &str) {
-    host.provide(&format!(r#"{{"event_type":"step.one","event_data":{{"callback_id":"{key}"}}}}"#));
+    Site::of_worker(OK, "")
 }
 
 fn chmod(path: &Path, mode: u32) {
@@ -32,10 +25,6 @@ fn chmod(path: &Path, mode: u32) {
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
-}
-
-fn log(site: &Site) -> String {
-    fs::read_to_string(site.path("host.log")).unwrap()
 }
 
 /// Changes a volume as a kubelet does at each mount, if the pod has an `fsGroup`.
@@ -61,20 +50,16 @@ fn problem(host: &Host, part: &str, name: &str) -> Option<String> {
     Some(found["detail"].as_str().unwrap().to_owned())
 }
 
-fn check(site: &Site) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_hookbox")).arg("check").current_dir(site.path(".")).output().unwrap()
-}
-
 #[test]
 fn a_volume_that_its_group_may_write_after_each_mount_starts_each_time() {
     let site = Site::new(&format!("{SOURCE}{UNSET}{ROUTE}"), &[("worker.wat", OK)]);
     fs::create_dir(site.path("data")).unwrap();
     for start in 1..=3 {
         mount(&site.path("data"));
-        let host = harness::start(&site);
-        send(&host, &format!("key_{start}"));
+        let host = Host::start(&site);
+        host.send("step.one", format!("key_{start}"));
         assert_eq!(host.settled()["deliveries"]["done"], start);
-        let worker = host.api("/api/v1/plugins/worker");
+        let worker = host.plugin("worker");
         assert_eq!((&worker["state"], &worker["error"]), (&json!("loaded"), &Value::Null));
         for folder in ["compiled", "secrets"] {
             // A new folder takes after the one it is in, which the group may write: that bit is left.
@@ -84,10 +69,9 @@ fn a_volume_that_its_group_may_write_after_each_mount_starts_each_time() {
         for file in [&format!("compiled/{digest}.plugin"), "secrets/unset", "hookbox.db"] {
             assert_eq!(mode(&site.path(&format!("data/{file}"))), 0o600, "{file}");
         }
-        host.signal("TERM");
-        assert!(host.wait().success());
+        host.stop();
     }
-    let log = log(&site);
+    let log = site.log();
     for said in ["the folder of compiled plugins", "folder of secrets"] {
         assert_eq!(log.matches(said).count(), 2, "{said}: {log}");
     }
@@ -104,8 +88,8 @@ fn what_a_host_keeps_beside_its_store_is_in_its_data_folder() {
         names
     };
     for start in 1..=2 {
-        let host = harness::start(&site);
-        send(&host, &format!("key_{start}"));
+        let host = Host::start(&site);
+        host.send("step.one", format!("key_{start}"));
         assert_eq!(host.settled()["deliveries"]["done"], start);
         assert_eq!(names("own"), ["compiled", "secrets"]);
         assert_eq!(names("own/secrets"), ["unset"]);
@@ -115,45 +99,45 @@ fn what_a_host_keeps_beside_its_store_is_in_its_data_folder() {
         host.kill();
     }
     site.put_config(&format!("{SOURCE}{UNSET}{ROUTE}"));
-    assert!(check(&site).status.success());
+    site.run(&["check"]).said();
     assert!(!site.path("data").exists(), "to check makes nothing");
 }
 
 #[test]
 fn a_folder_of_approvals_that_everyone_may_write_is_refused() {
     let site = site();
-    harness::start(&site).kill();
+    Host::start(&site).kill();
     // As an older hookbox has left it.
     fs::create_dir(site.path("data/approved")).unwrap();
     chmod(&site.path("data/approved"), 0o777);
-    assert!(harness::start_with(&site, &[]).is_none());
-    assert!(log(&site).contains("everyone may write it: take that away with `chmod go-w`"), "{}", log(&site));
+    assert!(Host::start_with(&site, &[]).is_none());
+    assert!(site.log().contains("everyone may write it: take that away with `chmod go-w`"), "{}", site.log());
 }
 
 #[test]
 fn a_host_starts_without_a_routed_plugins_file_and_runs_it_when_it_comes() {
     let site = site();
-    let host = harness::start(&site);
-    send(&host, "first");
+    let host = Host::start(&site);
+    host.send("step.one", "first");
     host.settled();
     host.kill();
     let (file, away) = (site.path("plugins/worker.wat"), site.path("worker.wat"));
     fs::rename(&file, &away).unwrap();
-    let checked = check(&site);
-    assert_eq!(checked.status.code(), Some(2), "{checked:?}");
-    let host = harness::start(&site);
-    let worker = || host.api("/api/v1/plugins/worker");
+    let checked = site.run(&["check"]);
+    assert_eq!(checked.code, 2, "{checked:?}");
+    let host = Host::start(&site);
+    let worker = || host.plugin("worker");
     assert_eq!(worker()["state"], "missing");
     assert!(worker()["error"].as_str().unwrap().contains("its deliveries wait"), "{}", worker());
-    send(&host, "second");
+    host.send("step.one", "second");
     assert_eq!(worker()["deliveries"]["ready"], 1, "it waits, its attempt unspent");
     let detail = problem(&host, "plugin", "worker").unwrap();
     assert!(detail.contains("no file of it"), "{detail}");
-    assert!(log(&site).contains("names the unknown plugin `worker`"), "{}", log(&site));
+    assert!(site.log().contains("names the unknown plugin `worker`"), "{}", site.log());
     assert!(host.api("/readyz")["problems"].as_array().unwrap().iter().all(|problem| problem["part"] != "config"));
     host.kill();
-    let host = harness::start(&site);
-    send(&host, "third");
+    let host = Host::start(&site);
+    host.send("step.one", "third");
     fs::rename(&away, &file).unwrap();
     let stats = host.settled();
     assert_eq!(stats["deliveries"]["done"], 3, "{stats}");
@@ -164,9 +148,9 @@ fn a_host_starts_without_a_routed_plugins_file_and_runs_it_when_it_comes() {
 fn a_host_starts_without_its_folder_of_plugins() {
     let site = site();
     fs::rename(site.path("plugins"), site.path("away")).unwrap();
-    let host = harness::start(&site);
-    send(&host, "first");
-    assert_eq!(host.api("/api/v1/plugins/worker")["state"], "missing");
+    let host = Host::start(&site);
+    host.send("step.one", "first");
+    assert_eq!(host.plugin("worker")["state"], "missing");
     assert!(problem(&host, "plugin", "worker").is_some());
     assert!(host.api("/readyz")["problems"].as_array().unwrap().iter().any(|problem| problem["part"] == "plugins_dir"));
     fs::rename(site.path("away"), site.path("plugins")).unwrap();
@@ -188,7 +172,7 @@ fn swap(site: &Site, number: u32, secret: &str) {
 
 /// The status of a webhook that is signed with the secret of the tests.
 fn status(host: &Host, key: &str) -> u16 {
-    host.post(&format!(r#"{{"event_type":"step.one","event_data":{{"callback_id":"{key}"}}}}"#)).unwrap().0
+    host.post(&body("step.one", key)).unwrap().0
 }
 
 #[test]
@@ -196,7 +180,7 @@ fn a_secret_that_is_swapped_in_its_volume_is_the_one_that_counts() {
     let source = SOURCE.replace("{ env = \"TEST_SECRET\" }", "{ file = \"volume/token\" }");
     let site = Site::new(&format!("{source}{ROUTE}"), &[("worker.wat", OK)]);
     swap(&site, 1, "the secret of last year");
-    let host = harness::start(&site);
+    let host = Host::start(&site);
     assert_eq!(status(&host, "first"), 401);
     swap(&site, 2, &format!("{SECRET}\n"));
     wait_for("the new secret", || (status(&host, "first") == 200).then_some(()));
@@ -214,13 +198,13 @@ fn a_secret_that_is_swapped_in_its_volume_is_the_one_that_counts() {
 fn what_a_shell_left_around_a_secret_does_not_count() {
     let site = site();
     for (number, stray) in ["\n", "\r\n", "\r", " ", "\n\n"].into_iter().enumerate() {
-        let host = harness::start_with(&site, &[("TEST_SECRET", &format!("{SECRET}{stray}"))]).unwrap();
+        let host = Host::start_with(&site, &[("TEST_SECRET", &format!("{SECRET}{stray}"))]).unwrap();
         assert_eq!(status(&host, &format!("key_{number}")), 200, "{stray:?}");
     }
-    assert!(log(&site).contains("whose secret is read without a blank behind it"), "{}", log(&site));
-    assert!(!log(&site).contains(SECRET));
-    assert!(harness::start_with(&site, &[("TEST_SECRET", &format!("\"{SECRET}\""))]).is_none());
-    assert!(log(&site).contains("ends with a quote") && !log(&site).contains(SECRET), "{}", log(&site));
+    assert!(site.log().contains("whose secret is read without a blank behind it"), "{}", site.log());
+    assert!(!site.log().contains(SECRET));
+    assert!(Host::start_with(&site, &[("TEST_SECRET", &format!("\"{SECRET}\""))]).is_none());
+    assert!(site.log().contains("ends with a quote") && !site.log().contains(SECRET), "{}", site.log());
 }
 
 #[test]
@@ -229,7 +213,7 @@ fn a_source_without_a_secret_refuses_posts_where_others_can_reach_it_and_readine
     let addresses = "[server]\nlisten = \"0.0.0.0:0\"\nadmin = \"127.0.0.1:0\"\n";
     fs::write(site.path("config.toml"), format!("{addresses}{}{ROUTE}", SOURCE.replace("TEST_SECRET", "TEST_SECRT")))
         .unwrap();
-    let host = harness::start(&site);
+    let host = Host::start(&site);
     assert_eq!(status(&host, "first"), 503);
     let detail = problem(&host, "source", "test").unwrap();
     assert!(detail.contains("`TEST_SECRT` is empty or absent; every post is refused with 503"), "{detail}");
@@ -240,26 +224,23 @@ fn readiness_names_what_is_not_set() {
     let rule = "{ host = \"a.example.com\", headers = { X-Key = { env = \"HOOKBOX_TEST_NO_KEY\" } } }";
     let config = format!("{SOURCE}{UNSET}{ROUTE}[plugins.worker]\nhttp = [{rule}]\n");
     let site = Site::new(&config, &[("worker.wat", OK)]);
-    let host = harness::start(&site);
+    let host = Host::start(&site);
     assert_eq!(problem(&host, "source", "unset"), None, "on loopback it works, with a secret of the host");
     let unset = "`HOOKBOX_TEST_NEVER_SET` is empty or absent; the secret that this host made is used instead";
     let plugin = problem(&host, "plugin", "worker").unwrap();
     assert!(plugin.contains("`HOOKBOX_TEST_NO_KEY` is empty or absent"), "{plugin}");
-    let worker = host.api("/api/v1/plugins/worker");
+    let worker = host.plugin("worker");
     assert!(worker["warnings"].as_array().unwrap().contains(&json!(plugin)), "{worker}");
     // It is on the page that people see, and in the log since the start.
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hookbox"));
-    let shown = command.args(["plugins", "worker", "--admin", &host.admin.to_string()]).output().unwrap();
-    assert!(String::from_utf8(shown.stdout).unwrap().contains(&plugin));
-    assert!(log(&site).contains(unset) && log(&site).contains(&plugin), "{}", log(&site));
+    assert!(site.ask(&host, &["plugins", "worker"]).said().contains(&plugin));
+    assert!(site.log().contains(unset) && site.log().contains(&plugin), "{}", site.log());
 }
 
 #[test]
 fn a_pipe_among_the_hosts_files_keeps_no_start_waiting() {
     let site = Site::new(&format!("{SOURCE}{UNSET}{ROUTE}"), &[("worker.wat", OK)]);
-    let host = harness::start(&site);
-    host.signal("TERM");
-    assert!(host.wait().success());
+    let host = Host::start(&site);
+    host.stop();
     // As an older hookbox has left it.
     fs::create_dir(site.path("data/approved")).unwrap();
     for name in ["approved/worker.json", "approved/worker.json.draft", "approved/other.json", "compiled/x.y"] {
@@ -269,21 +250,20 @@ fn a_pipe_among_the_hosts_files_keeps_no_start_waiting() {
         pipe(&entry.unwrap().path());
     }
     pipe(&site.path("plugins/pipe.wasm"));
-    let host = harness::start(&site);
-    send(&host, "first");
+    let host = Host::start(&site);
+    host.send("step.one", "first");
     assert_eq!(host.settled()["deliveries"]["done"], 1);
-    assert_eq!(host.api("/api/v1/plugins/pipe")["error"], "pipe.wasm is a named pipe, not a file");
+    assert_eq!(host.plugin("pipe")["error"], "pipe.wasm is a named pipe, not a file");
     assert!(
-        log(&site).contains("is no note of what a plugin may do (it is a named pipe, not a file)"),
+        site.log().contains("is no note of what a plugin may do (it is a named pipe, not a file)"),
         "{}",
-        log(&site)
+        site.log()
     );
-    host.signal("TERM");
-    assert!(host.wait().success());
+    host.stop();
     fs::remove_dir_all(site.path("data/compiled")).unwrap();
     pipe(&site.path("data/compiled"));
-    let host = harness::start(&site);
-    assert!(log(&site).contains("it is a named pipe, not a folder"), "{}", log(&site));
+    let host = Host::start(&site);
+    assert!(site.log().contains("it is a named pipe, not a folder"), "{}", site.log());
     host.kill();
     let refused = [
         ("data/approved", "data/approved: it is a named pipe, not a folder"),
@@ -294,10 +274,10 @@ fn a_pipe_among_the_hosts_files_keeps_no_start_waiting() {
         let (path, away) = (site.path(name), site.path("put-away"));
         fs::rename(&path, &away).unwrap();
         pipe(&path);
-        assert!(harness::start_with(&site, &[]).is_none(), "{name}");
-        assert!(log(&site).replace("\n  │ ", " ").contains(said), "{said}: {}", log(&site));
+        assert!(Host::start_with(&site, &[]).is_none(), "{name}");
+        assert!(site.log().replace("\n  │ ", " ").contains(said), "{said}: {}", site.log());
         fs::remove_file(&path).unwrap();
         fs::rename(&away, &path).unwrap();
-        fs::write(site.path("host.log"), "").unwrap();
+        site.put("host.log", "");
     }
 }

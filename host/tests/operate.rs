@@ -1,15 +1,9 @@
 //! An operator clears up on a running host: what no plugin takes any more, what runs, what is dead.
 
-use std::process::Command;
-
 use serde_json::{Value, json};
 
-use crate::harness::{self, Host, SOURCE, Site, wait_for};
 use crate::hostile;
-
-fn body(kind: &str, key: &str) -> String {
-    format!(r#"{{"event_type":"{kind}","event_data":{{"callback_id":"{key}"}}}}"#)
-}
+use crate::support::{Host, SOURCE, Site, guest, wait_for};
 
 /// A guest that asks to be called again after so many milliseconds, asking for an hour instead.
 fn later(guest: &str, ms: u32) -> String {
@@ -20,35 +14,32 @@ fn later(guest: &str, ms: u32) -> String {
 
 /// Runs `hookbox deliveries …` against the host: its answer.
 fn deliveries(site: &Site, host: &Host, arguments: &[&str]) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hookbox"));
-    command.arg("deliveries").args(arguments).arg("--admin").arg(format!("http://{}", host.admin));
-    let ran = command.current_dir(site.path(".")).output().unwrap();
-    assert!(ran.status.success(), "{ran:?}");
-    String::from_utf8(ran.stdout).unwrap()
+    site.ask(host, &[&["deliveries"], arguments].concat()).said()
 }
 
-fn count(host: &Host, state: &str) -> u64 {
-    host.api("/api/v1/stats")["deliveries"][state].as_u64().unwrap()
+/// A host whose `worker` lets an event wait for an hour, and so many events that wait.
+fn waiting(site: &Site, events: u64) -> Host {
+    let host = Host::start(site);
+    for number in 0..events {
+        host.send("step.one", number);
+    }
+    wait_for("all to wait", || (host.count("waiting") == events).then_some(()));
+    host
 }
 
 #[test]
 fn a_backlog_of_a_plugin_whose_file_was_removed_can_be_cancelled_and_the_host_is_ready_again() {
     const BACKLOG: u64 = 40;
     let guest = later(include_str!("guests/retry.wat"), 1_500);
-    let config = format!("{SOURCE}[routes]\n\"step.one\" = \"worker\"\n");
-    let site = Site::new(&config, &[("worker.wat", guest.as_bytes())]);
-    let host = harness::start(&site);
-    for number in 0..BACKLOG {
-        host.provide(&body("step.one", &format!("key_{number}")));
-    }
-    wait_for("a backlog", || (count(&host, "waiting") == BACKLOG).then_some(()));
+    let site = Site::of_worker(guest.as_bytes(), "");
+    let host = waiting(&site, BACKLOG);
     // For good: neither a route nor a file is left.
     site.put_config(SOURCE);
     wait_for("the route to go", || {
-        let plugin = host.api("/api/v1/plugins/worker");
+        let plugin = host.plugin("worker");
         plugin["routes"].as_array().is_none_or(Vec::is_empty).then_some(())
     });
-    std::fs::remove_file(site.path("plugins").join("worker.wat")).unwrap();
+    std::fs::remove_file(site.path("plugins/worker.wat")).unwrap();
     let health = wait_for("the host to miss the plugin", || {
         let health = host.api("/readyz");
         (health["status"] == "degraded").then_some(health)
@@ -58,11 +49,9 @@ fn a_backlog_of_a_plugin_whose_file_was_removed_can_be_cancelled_and_the_host_is
     let would = deliveries(&site, &host, &["cancel", "--plugin", "worker", "--dry-run", "--json"]);
     assert_eq!(serde_json::from_str::<Value>(&would).unwrap()["matched"], BACKLOG);
     assert_eq!(deliveries(&site, &host, &["cancel", "--plugin", "worker"]), "40 cancelled\n");
-    assert_eq!((count(&host, "waiting"), count(&host, "cancelled")), (0, BACKLOG));
+    assert_eq!((host.count("waiting"), host.count("cancelled")), (0, BACKLOG));
     assert_eq!(host.api("/readyz")["status"], "ready");
-    let metrics = host.api("/metrics");
-    let expected = format!("hookbox_operator_changes_total{{action=\"cancel\"}} {BACKLOG}");
-    assert!(metrics.as_str().unwrap().contains(&expected), "{metrics}");
+    assert_eq!(host.metric("hookbox_operator_changes_total{action=\"cancel\"}"), Some(BACKLOG as f64));
 }
 
 /// What `hookbox plugins` lists.
@@ -74,23 +63,17 @@ fn plugins(host: &Host) -> Vec<(String, String)> {
 
 #[test]
 fn the_backlog_of_a_plugin_that_was_renamed_is_seen_after_a_restart_and_moved_to_its_new_name() {
-    let guest = later(include_str!("guests/retry-once.wat"), 1);
+    let retrying = later(include_str!("guests/retry-once.wat"), 1);
     let config = format!("{SOURCE}[routes]\n\"step.one\" = \"old\"\n");
-    let site = Site::new(&config, &[("old.wat", guest.as_bytes())]);
-    let host = harness::start(&site);
-    for number in 0..5 {
-        host.provide(&body("step.one", &format!("key_{number}")));
-    }
-    wait_for("all to wait", || (count(&host, "waiting") == 5).then_some(()));
-    host.kill();
-    let ok = include_bytes!("guests/ok.wat");
-    std::fs::remove_file(site.path("plugins").join("old.wat")).unwrap();
-    std::fs::write(site.path("plugins").join("new.wat"), ok).unwrap();
+    let site = Site::new(&config, &[("old.wat", retrying.as_bytes())]);
+    waiting(&site, 5).kill();
+    std::fs::remove_file(site.path("plugins/old.wat")).unwrap();
+    site.put_plugin("new.wat", &guest("ok"));
     site.put_config(&config.replace("\"old\"", "\"new\""));
-    let host = harness::start(&site);
+    let host = Host::start(&site);
     let known = [("new".to_owned(), "loaded".to_owned()), ("old".to_owned(), "missing".to_owned())];
     wait_for("the new name", || (plugins(&host) == known).then_some(()));
-    assert_eq!(host.api("/api/v1/plugins/old")["deliveries"]["waiting"], 5);
+    assert_eq!(host.plugin("old")["deliveries"]["waiting"], 5);
     let health = host.api("/readyz");
     let detail = health["problems"][0]["detail"].as_str().unwrap();
     assert!(health["status"] == "degraded" && detail.contains("5 wait: put its file back"), "{health}");
@@ -104,7 +87,7 @@ fn the_backlog_of_a_plugin_that_was_renamed_is_seen_after_a_restart_and_moved_to
     assert_eq!(plugins(&host), known[..1]);
     assert_eq!(host.api("/readyz")["status"], "ready");
     assert_eq!(deliveries(&site, &host, &["retry", "--state", "waiting"]), "5 retried\n");
-    wait_for("the new plugin to do them", || (count(&host, "done") == 5).then_some(()));
+    wait_for("the new plugin to do them", || (host.count("done") == 5).then_some(()));
     let attempts = host.api(&format!("/api/v1/deliveries/{id}"))["attempts"].clone();
     let outcomes: Vec<_> = attempts.as_array().unwrap().iter().map(|attempt| &attempt["outcome"]).collect();
     assert_eq!(outcomes, ["retry", "ok"], "what the old one tried is still shown");
@@ -112,11 +95,10 @@ fn the_backlog_of_a_plugin_that_was_renamed_is_seen_after_a_restart_and_moved_to
 
 #[test]
 fn deliveries_are_moved_to_a_plugin_that_has_a_file_only() {
-    let config = format!("{SOURCE}[routes]\n\"step.one\" = \"worker\"\n");
-    let site = Site::new(&config, &[("worker.wat", include_bytes!("guests/ok.wat"))]);
-    let host = harness::start(&site);
-    let id = host.provide(&body("step.one", "key"))["id"].as_str().unwrap().replace("evt_", "dlv_") + "_0";
-    wait_for("it to be done", || (count(&host, "done") == 1).then_some(()));
+    let site = Site::of_worker(&guest("ok"), "");
+    let host = Host::start(&site);
+    let id = host.send("step.one", "key").replace("evt_", "dlv_") + "_0";
+    wait_for("it to be done", || (host.count("done") == 1).then_some(()));
     for (path, status, hint) in [
         ("move?to=wroker&plugin=worker".to_owned(), 404, "did you mean `worker`?"),
         ("move?plugin=worker".to_owned(), 400, "`to` is missing"),
@@ -132,11 +114,10 @@ fn deliveries_are_moved_to_a_plugin_that_has_a_file_only() {
 
 #[test]
 fn of_a_delivery_that_is_cancelled_while_its_guest_sleeps_only_the_attempt_is_left() {
-    let config = format!("{SOURCE}[routes]\n\"step.one\" = \"sleeper\"\n[plugins.sleeper]\ntimeout = \"5s\"\n");
-    let site = Site::new(&config, &[("sleeper.wat", hostile::file("sleep").as_slice())]);
-    let host = harness::start(&site);
-    let event = host.provide(&body("step.one", "key"))["id"].as_str().unwrap().to_owned();
-    let delivery = || host.api(&format!("/api/v1/events/{event}"))["deliveries"][0].clone();
+    let site = Site::of_worker(&hostile::file("sleep"), "[plugins.worker]\ntimeout = \"5s\"\n");
+    let host = Host::start(&site);
+    let event = host.send("step.one", "key");
+    let delivery = || host.event(&event)["deliveries"][0].clone();
     wait_for("the attempt to run", || (delivery()["state"] == "leased").then_some(()));
     let id = delivery()["id"].as_str().unwrap().to_owned();
     let (status, answer) = host.api_status("POST", &format!("/api/v1/deliveries/{id}/cancel"), None);
@@ -153,18 +134,13 @@ fn of_a_delivery_that_is_cancelled_while_its_guest_sleeps_only_the_attempt_is_le
 #[test]
 fn what_waits_is_retried_at_once_on_an_operators_word() {
     let guest = later(include_str!("guests/retry-once.wat"), 1);
-    let config = format!("{SOURCE}[routes]\n\"step.one\" = \"worker\"\n");
-    let site = Site::new(&config, &[("worker.wat", guest.as_bytes())]);
-    let host = harness::start(&site);
-    for number in 0..5 {
-        host.provide(&body("step.one", &format!("key_{number}")));
-    }
-    wait_for("all to wait", || (count(&host, "waiting") == 5).then_some(()));
+    let site = Site::of_worker(guest.as_bytes(), "");
+    let host = waiting(&site, 5);
     let page = host.api("/api/v1/deliveries?state=waiting&limit=1");
     let id = page["items"][0]["id"].as_str().unwrap();
     assert_eq!(deliveries(&site, &host, &["retry", id]), "1 retried\n");
-    wait_for("the first one", || (count(&host, "done") == 1).then_some(()));
+    wait_for("the first one", || (host.count("done") == 1).then_some(()));
     assert_eq!(deliveries(&site, &host, &["retry", "--plugin", "worker"]), "0 retried\n", "none is dead");
     assert_eq!(deliveries(&site, &host, &["retry", "--state", "waiting"]), "4 retried\n");
-    wait_for("the others", || (count(&host, "done") == 5).then_some(()));
+    wait_for("the others", || (host.count("done") == 5).then_some(()));
 }

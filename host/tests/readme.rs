@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::{self, Site};
+use crate::support::{Host, Site, wait_for};
 
 /// What `cargo run --release --` stands for here, and the cargo that everything else goes to.
 const CARGO: &str = "#!/bin/sh
@@ -36,7 +36,7 @@ fn every_command_of_the_readme_works() {
     fs::write(site.path("bin/cargo"), CARGO).unwrap();
     fs::set_permissions(site.path("bin/cargo"), fs::Permissions::from_mode(0o755)).unwrap();
     assert_eq!(blocks[0].trim(), "cargo run --release -- serve", "the first command starts the host");
-    let host = harness::start(&site);
+    let host = Host::start(&site);
     for block in &blocks[1..] {
         if let Some(missing) = missing(block) {
             println!("SKIPPED, {missing}:\n{block}");
@@ -63,7 +63,7 @@ fn every_command_of_the_readme_works() {
         }
         host.none_in(&["ready", "leased"]);
         if block.contains("config.toml") {
-            harness::wait_for("the change to be taken up", || (generation(&host) > before).then_some(()));
+            wait_for("the change to be taken up", || (generation(&host) > before).then_some(()));
         }
     }
     let events = host.api("/api/v1/events?subject=order_4");
@@ -77,7 +77,7 @@ fn every_command_of_the_readme_works() {
 }
 
 /// Which configuration runs.
-fn generation(host: &harness::Host) -> u64 {
+fn generation(host: &Host) -> u64 {
     host.api("/readyz")["generation"].as_u64().unwrap()
 }
 

@@ -1,11 +1,11 @@
 //! The road as a newcomer walks it: the repository's own configuration and plugins, the real binary, the command line.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::harness::{self, Host, SECRET, Site, wait_for};
+use crate::support::{Host, SECRET, Site, agent, body, replace, wait_for};
 
 /// The root of the repository.
 fn root() -> PathBuf {
@@ -19,28 +19,20 @@ fn clone() -> Site {
     let site = Site::new("", &[("video-orders.wasm", &orders), ("audit.wasm", &audit)]);
     let config = std::fs::read_to_string(root().join("config.toml")).unwrap();
     let config = config.replace("127.0.0.1:3000", "127.0.0.1:0").replace("127.0.0.1:3001", "127.0.0.1:0");
-    harness::replace(&site.path("config.toml"), config.as_bytes());
+    site.put("config.toml", config);
     site
 }
 
 /// Starts the host as `cargo run --release -- serve` does, without any set-up: its secret is made by itself.
 fn serve(site: &Site) -> Host {
-    harness::start_with(site, &[]).expect("the host starts")
+    Host::start_with(site, &[]).expect("the host starts")
 }
 
-fn hookbox(site: &Site, host: &Host, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hookbox"));
-    command.args(arguments).arg("--config").arg(site.path("config.toml"));
-    match arguments[0] {
-        "send" => command.arg("--url").arg(format!("http://{}", host.public)),
-        _ => command.arg("--admin").arg(format!("http://{}", host.admin)),
-    };
-    command.output().unwrap()
-}
-
-fn said(output: &Output) -> String {
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout.clone()).unwrap()
+/// Sends the event of a video that is done, with this order and whatever else is set in it; the answer.
+fn send(site: &Site, host: &Host, order: &str, set: &[&str]) -> String {
+    let order = format!("event_data.callback_id={order}");
+    let sent = ["send", "heygen", "avatar_video.success", "--url", &host.public_url, "--set", &order];
+    site.run(&[&sent[..], set].concat()).said()
 }
 
 fn only(page: &Value) -> Option<Value> {
@@ -53,17 +45,16 @@ fn only(page: &Value) -> Option<Value> {
 fn a_sent_event_runs_its_plugin_and_the_plugins_event_runs_the_next() {
     let site = clone();
     let host = serve(&site);
-    let sent =
-        hookbox(&site, &host, &["send", "heygen", "avatar_video.success", "--set", "event_data.callback_id=order_1"]);
-    assert!(said(&sent).contains("accepted"), "{sent:?}");
+    let sent = send(&site, &host, "order_1", &[]);
+    assert!(sent.contains("accepted"), "{sent}");
     host.settled();
     let page = host.api("/api/v1/events?subject=order_1&type=avatar_video.success");
-    let event = host.api(&format!("/api/v1/events/{}", only(&page).unwrap()["id"].as_str().unwrap()));
+    let event = host.event(only(&page).unwrap()["id"].as_str().unwrap());
     assert_eq!(event["deliveries"][0]["plugin"], "video-orders", "{event}");
     assert_eq!(event["deliveries"][0]["state"], "done", "{event}");
     assert_eq!(event["deliveries"][0]["attempts"][0]["outcome"], "ok", "{event}");
     let page = host.api("/api/v1/events?subject=order_1&type=order.video_ready");
-    let child = host.api(&format!("/api/v1/events/{}", only(&page).unwrap()["id"].as_str().unwrap()));
+    let child = host.event(only(&page).unwrap()["id"].as_str().unwrap());
     assert_eq!(child["parent_id"], event["id"], "{child}");
     assert_eq!(child["deliveries"][0]["plugin"], "audit", "{child}");
     assert_eq!(child["deliveries"][0]["state"], "done", "{child}");
@@ -74,18 +65,17 @@ fn a_sent_event_runs_its_plugin_and_the_plugins_event_runs_the_next() {
 fn an_outage_is_retried_and_seen_waiting() {
     let site = clone();
     let host = serve(&site);
-    let set = ["--set", "event_data.callback_id=order_2", "--set", "event_data.simulate=outage"];
-    let sent = hookbox(&site, &host, &[&["send", "heygen", "avatar_video.success"][..], &set].concat());
-    assert!(said(&sent).contains("accepted"), "{sent:?}");
+    let sent = send(&site, &host, "order_2", &["--set", "event_data.simulate=outage"]);
+    assert!(sent.contains("accepted"), "{sent}");
     let event = wait_for("a second attempt", || {
         let id = only(&host.api("/api/v1/events?subject=order_2"))?["id"].as_str()?.to_owned();
-        let event = host.api(&format!("/api/v1/events/{id}"));
+        let event = host.event(&id);
         (event["deliveries"][0]["attempts"].as_array()?.len() >= 2).then_some(event)
     });
     let attempts = event["deliveries"][0]["attempts"].as_array().unwrap();
     assert!(attempts.iter().all(|attempt| attempt["outcome"] == "retry"), "{event}");
-    let listed = hookbox(&site, &host, &["deliveries", "--plugin", "video-orders", "--json"]);
-    let page: Value = serde_json::from_str(&said(&listed)).unwrap();
+    let listed = site.ask(&host, &["deliveries", "--plugin", "video-orders", "--json"]).said();
+    let page: Value = serde_json::from_str(&listed).unwrap();
     assert_eq!(page["items"][0]["plugin"], "video-orders", "{page}");
 }
 
@@ -93,14 +83,14 @@ fn an_outage_is_retried_and_seen_waiting() {
 fn a_failed_video_without_an_id_is_a_dead_letter_that_an_operator_can_retry() {
     let site = clone();
     let host = serve(&site);
-    let data = site.path("no-id.json");
-    std::fs::write(&data, r#"{"event_type":"avatar_video.fail","event_data":{"callback_id":"order_3"}}"#).unwrap();
-    let sent = hookbox(&site, &host, &["send", "heygen", "avatar_video.fail", "--data", data.to_str().unwrap()]);
-    assert!(said(&sent).contains("accepted"), "{sent:?}");
+    site.put("no-id.json", body("avatar_video.fail", "order_3"));
+    let send = ["send", "heygen", "avatar_video.fail", "--data", "no-id.json", "--url", &host.public_url];
+    let sent = site.run(&send).said();
+    assert!(sent.contains("accepted"), "{sent}");
     host.settled();
     let page = host.api("/api/v1/deliveries?state=dead");
     let id = only(&page).unwrap()["id"].as_str().unwrap().to_owned();
-    said(&hookbox(&site, &host, &["deliveries", "retry", &id]));
+    site.ask(&host, &["deliveries", "retry", &id]).said();
     host.settled();
     let delivery = only(&host.api("/api/v1/deliveries?state=dead")).unwrap();
     assert_eq!(delivery["attempts"][0]["outcome"], "reject", "{delivery}");
@@ -111,17 +101,13 @@ fn a_failed_video_without_an_id_is_a_dead_letter_that_an_operator_can_retry() {
 fn an_old_event_is_replayed() {
     let site = clone();
     let host = serve(&site);
-    said(&hookbox(
-        &site,
-        &host,
-        &["send", "heygen", "avatar_video.success", "--set", "event_data.callback_id=order_4"],
-    ));
+    send(&site, &host, "order_4", &[]);
     host.settled();
     let page = host.api("/api/v1/events?subject=order_4&type=avatar_video.success");
     let id = only(&page).unwrap()["id"].as_str().unwrap().to_owned();
-    said(&hookbox(&site, &host, &["events", "replay", &id, "--plugin", "audit"]));
+    site.ask(&host, &["events", "replay", &id, "--plugin", "audit"]).said();
     host.settled();
-    let event = host.api(&format!("/api/v1/events/{id}"));
+    let event = host.event(&id);
     assert_eq!(event["deliveries"][1]["plugin"], "audit", "{event}");
     assert_eq!(event["deliveries"][1]["state"], "done", "{event}");
 }
@@ -129,7 +115,7 @@ fn an_old_event_is_replayed() {
 #[test]
 fn openssl_signs_what_we_accept_under_each_of_heygens_headers() {
     let site = clone();
-    let Some(host) = harness::start_with(&site, &[("HEYGEN_WEBHOOK_SECRET", SECRET)]) else { panic!("it starts") };
+    let Some(host) = Host::start_with(&site, &[("HEYGEN_WEBHOOK_SECRET", SECRET)]) else { panic!("it starts") };
     for header in ["Heygen-Signature", "Signature", "X-Heygen-Signature"] {
         let body =
             format!(r#"{{"event_type":"avatar_video.success","event_data":{{"video_id":"v","note":"{header}"}}}}"#);
@@ -138,10 +124,8 @@ fn openssl_signs_what_we_accept_under_each_of_heygens_headers() {
             return;
         };
         let post = |body: &str| {
-            let response = harness::agent()
-                .post(format!("http://{}/webhook/heygen", host.public))
-                .header(header, &signature)
-                .send(body);
+            let response =
+                agent().post(format!("{}/webhook/heygen", host.public_url)).header(header, &signature).send(body);
             let mut response = response.unwrap();
             let text = response.body_mut().read_to_string().unwrap();
             (response.status().as_u16(), serde_json::from_str::<Value>(&text).unwrap())
@@ -174,16 +158,15 @@ fn a_changed_plugin_setting_is_taken_up_without_a_restart() {
     let host = serve(&site);
     let config = std::fs::read_to_string(site.path("config.toml")).unwrap();
     assert!(config.contains("currency = \"EUR\""), "the tour changes the currency");
-    harness::replace(&site.path("config.toml"), config.replace("currency = \"EUR\"", "currency = \"USD\"").as_bytes());
+    replace(&site.path("config.toml"), config.replace("currency = \"EUR\"", "currency = \"USD\"").as_bytes());
     let mut number = 0;
     wait_for("an order in dollars", || {
         number += 1;
         let subject = format!("order_{number}");
-        let set = format!("event_data.callback_id={subject}");
-        said(&hookbox(&site, &host, &["send", "heygen", "avatar_video.success", "--set", &set]));
+        send(&site, &host, &subject, &[]);
         host.settled();
         let child = only(&host.api(&format!("/api/v1/events?subject={subject}&type=order.video_ready")))?;
-        let child = host.api(&format!("/api/v1/events/{}", child["id"].as_str()?));
+        let child = host.event(child["id"].as_str()?);
         (child["data"]["currency"] == "USD").then_some(())
     });
 }

@@ -8,12 +8,10 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, LazyLock};
 use std::task::Poll;
 
-use bytes::Bytes;
 use hookbox::config::Limits;
-use hookbox::event::{Attributes, Event, EventId};
-use hookbox::sandbox::{
-    Call, Contract, Emitted, Invocation, KvRead, KvReader, LoadError, Plugin, Sandbox, SandboxOptions, Verdict,
-};
+use hookbox::sandbox::{Call, Contract, Emitted, Invocation, LoadError, Plugin, Sandbox, SandboxOptions, Verdict};
+
+use crate::support::{Kv, call, call_with, event, file, log};
 
 mod compiling;
 mod cpu;
@@ -30,78 +28,12 @@ fn sandbox(max_instances: u32, max_warm: u32) -> Sandbox {
     Sandbox::new(options).expect("an engine and its pool")
 }
 
-fn file(path: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
 fn guest(name: &str) -> Plugin {
     SANDBOX.load(&file(&format!("tests/guests/{name}.wat"))).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 fn refusal(bytes: &[u8]) -> String {
     SANDBOX.load(bytes).expect_err("this file should be refused").to_string()
-}
-
-/// A plugin's own key-value store, as the guests' tests need it.
-#[derive(Debug)]
-enum Kv {
-    Holds(BTreeMap<String, (Vec<u8>, i64)>),
-    Slow(usize),
-    Silent,
-    Broken,
-    Panics,
-}
-
-impl KvReader for Kv {
-    fn get<'a>(&'a self, key: &'a str) -> KvRead<'a> {
-        Box::pin(async move {
-            match self {
-                Self::Holds(values) => Ok(values.get(key).cloned()),
-                Self::Slow(polls) => {
-                    for _ in 0..*polls {
-                        tokio::task::yield_now().await;
-                    }
-                    Ok(None)
-                }
-                Self::Silent => std::future::pending().await,
-                Self::Broken => Err("the disk is gone".to_owned()),
-                Self::Panics => panic!("the host has a bug"),
-            }
-        })
-    }
-}
-
-fn event(kind: &str, body: &str) -> Event {
-    let attributes = Attributes {
-        source: "heygen".into(),
-        kind: kind.to_owned(),
-        subject: Some("order_1".to_owned()),
-        content_type: Some("application/json".to_owned()),
-        time_ms: 1_770_000_000_120,
-        body: Bytes::copy_from_slice(body.as_bytes()),
-    };
-    Event { id: EventId::first_at(1_770_000_000_120), attributes, parent: None, root: None, hops: 0 }
-}
-
-fn call_with(event: Event) -> Call {
-    Call {
-        plugin: "guest".into(),
-        event: Arc::new(event),
-        attempt: 1,
-        max_attempts: 8,
-        idempotency_key: "dlv_0000000000000001_0".to_owned(),
-        limits: Limits { timeout_ms: 60_000, memory_bytes: 16 * MIB, ..Limits::default() },
-        grants: Arc::default(),
-        config: Arc::new(BTreeMap::new()),
-        kv: Arc::new(Kv::Holds(BTreeMap::new())),
-        path: "/".into(),
-        reuse: false,
-    }
-}
-
-fn call() -> Call {
-    call_with(event("avatar_video.success", "{}"))
 }
 
 /// A call whose time is soon up.
@@ -112,10 +44,6 @@ fn short_call() -> Call {
 
 async fn invoke(name: &str, call: Call) -> Invocation {
     guest(name).invoke(call).await
-}
-
-fn log(invocation: &Invocation) -> Vec<String> {
-    invocation.logs.iter().map(|line| format!("{}: {}", line.level, line.message)).collect()
 }
 
 #[tokio::test]

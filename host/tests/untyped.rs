@@ -1,12 +1,11 @@
 //! Events without a type, as an operator meets them: in the log, the metrics, the probe, and when they are replayed.
 
-use crate::harness::{SOURCE, Site, start, wait_for};
+use crate::support::{Host, SOURCE, Site, guest, wait_for};
 
 #[test]
 fn an_event_without_a_type_is_logged_once_counted_and_named_by_the_probe() {
-    let plugins: [(&str, &[u8]); 1] = [("fine.wat", include_bytes!("guests/ok.wat"))];
-    let site = Site::new(&format!("{SOURCE}[routes]\n\"a.*\" = \"fine\"\n"), &plugins);
-    let host = start(&site);
+    let site = Site::new(&format!("{SOURCE}[routes]\n\"a.*\" = \"fine\"\n"), &[("fine.wat", &guest("ok"))]);
+    let host = Host::start(&site);
     assert_eq!(host.api("/readyz")["status"], "ready");
     for body in ["a form=1", "another", "a third"] {
         host.provide(body);
@@ -21,10 +20,9 @@ fn an_event_without_a_type_is_logged_once_counted_and_named_by_the_probe() {
     {
         assert!(detail.contains(said), "{said}: {detail}");
     }
-    let metrics = host.api("/metrics");
-    assert!(metrics.as_str().unwrap().contains("hookbox_ingest_unidentified_total{source=\"test\"} 3"), "{metrics}");
+    assert_eq!(host.metric("hookbox_ingest_unidentified_total{source=\"test\"}"), Some(3.0));
     let log = wait_for("the log line", || {
-        let log = std::fs::read_to_string(site.path("host.log")).unwrap();
+        let log = site.log();
         log.contains("the type of an event cannot be read").then_some(log)
     });
     let lines: Vec<_> = log.lines().filter(|line| line.contains("the type of an event cannot be read")).collect();

@@ -1,11 +1,10 @@
 //! A data folder that a host of the last version has left: taken along whole, once.
 
 use std::fs;
-use std::process::Command;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::harness::{self, Host, SOURCE, Site, wait_for};
+use crate::support::{Host, Site};
 
 /// The file that ran last.
 const RAN: &str = include_str!("upgrade/ran.wat");
@@ -13,13 +12,11 @@ const RAN: &str = include_str!("upgrade/ran.wat");
 /// Its digest.
 const RAN_DIGEST: &str = "da9cb12c3af38d64d6e0b2f84c661227e73e5254008a96fa49a7aa9fb7501c86";
 
-const ROUTE: &str = "[routes]\n\"step.one\" = \"worker\"\n";
-
 /// A site as a host of schema version 5 left it that had handled two events, and held a newer file of its plugin.
 fn left_by_version_5() -> Site {
     let import = "(component (import \"hookbox:plugin/kv@0.1.0\" (instance))";
     let held = RAN.replacen("(component", import, 1);
-    let site = Site::new(&format!("{SOURCE}{ROUTE}"), &[("worker.wat", held.as_bytes())]);
+    let site = Site::of_worker(held.as_bytes(), "");
     for folder in ["data", "data/approved", "data/cache"] {
         fs::create_dir(site.path(folder)).unwrap();
     }
@@ -31,47 +28,32 @@ fn left_by_version_5() -> Site {
     site
 }
 
-fn worker(host: &Host) -> Value {
-    host.api("/api/v1/plugins/worker")
-}
-
-fn until_held(host: &Host) -> Value {
-    wait_for("the newer file to be held", || Some(worker(host)).filter(|worker| worker["state"] == "held"))
-}
-
-fn approve(host: &Host) -> u16 {
-    host.api_status("POST", "/api/v1/plugins/worker/approve", None).0
-}
-
 #[test]
 fn a_data_folder_of_the_last_version_is_taken_along_with_what_was_approved() {
     let site = left_by_version_5();
     for start in 1..=2 {
-        let host = harness::start(&site);
-        let worker = until_held(&host);
+        let host = Host::start(&site);
+        let worker = host.until_plugin("worker", "held");
         assert_eq!(worker["digest"], RAN_DIGEST, "what ran last goes on");
         assert_eq!(worker["held"]["capabilities_added"], json!(["kv"]));
-        let body = format!(r#"{{"event_type":"step.one","event_data":{{"callback_id":"key_{start}"}}}}"#);
-        assert_eq!(host.post(&body).unwrap().0, 200);
+        host.send("step.one", format!("key_{start}"));
         assert_eq!(host.settled()["deliveries"]["done"], 2 + start, "with the two of the last version");
         assert!(!site.path("data/approved").exists() && !site.path("data/cache").exists());
         assert_eq!(fs::read_to_string(site.path("data/compiled").join(format!("{RAN_DIGEST}.plugin"))).unwrap(), RAN);
         assert!(site.path("data/compiled/code").exists(), "machine code is there under the new name");
         host.kill();
     }
-    let host = harness::start(&site);
-    until_held(&host);
-    assert_eq!(approve(&host), 200);
-    wait_for("the newer file to run", || (worker(&host)["state"] == "loaded").then_some(()));
-    assert_ne!(worker(&host)["digest"], RAN_DIGEST);
+    let host = Host::start(&site);
+    host.until_plugin("worker", "held");
+    assert_eq!(host.api_status("POST", "/api/v1/plugins/worker/approve", None).0, 200);
+    assert_ne!(host.until_plugin("worker", "loaded")["digest"], RAN_DIGEST);
 }
 
 #[test]
 fn check_tells_what_would_be_held_from_a_data_folder_of_the_last_version_and_leaves_it_alone() {
     let site = left_by_version_5();
     let store = fs::read(site.path("data/hookbox.db")).unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_hookbox")).arg("check").current_dir(site.path(".")).output().unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
+    let said = site.run(&["check"]).out;
     assert!(said.contains("held: the newest file asks for kv"), "{said}");
     assert!(fs::read(site.path("data/hookbox.db")).unwrap() == store);
     assert_eq!(fs::read_dir(site.path("data/approved")).unwrap().count(), 2);

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::site::{Ends, Site, event, site};
+use super::site::{Console, Ends, event, site};
 
-async fn dead(site: &Site, plugin: &str) -> String {
+async fn dead(site: &Console, plugin: &str) -> String {
     let page = site.get(&format!("/api/v1/deliveries?state=dead&plugin={plugin}")).await;
     page["items"][0]["id"].as_str().unwrap().to_owned()
 }

@@ -4,10 +4,10 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::schema::differences;
-use super::site::{Ends, Site, event, site};
+use super::site::{Console, Ends, event, site};
 
 /// A request for every operation of the document, in an order in which each succeeds.
-async fn requests(site: &Site) -> Vec<(&'static str, &'static str, String)> {
+async fn requests(site: &Console) -> Vec<(&'static str, &'static str, String)> {
     let first = site.append(event("video.done", "order_1", b"{\"a\":[1]}", &["audit", "orders"])).await;
     let second = site.append(event("video.done", "order_2", b"\xff", &["audit"])).await;
     let third = site.append(event("video.done", "order_3", b"{}", &["audit"])).await;

@@ -8,7 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use hookbox::status::Trouble;
 use serde_json::{Value, json};
 
-use super::site::{Ends, NOW_MS, event, site};
+use super::site::{Ends, event, site};
+use crate::support::NOW_MS;
 
 fn subjects(page: &Value) -> Vec<&str> {
     page["items"].as_array().unwrap().iter().map(|item| item["subject"].as_str().unwrap()).collect()

@@ -11,7 +11,7 @@ use hookbox::admin::{self, Admin};
 use hookbox::clock::Clock;
 use hookbox::config::{Config, MakeSecrets};
 use hookbox::dispatch::Breakers;
-use hookbox::event::{AttemptRecord, Attributes, EventId, HttpCall, LogLine, NewEvent, Outcome, PluginName};
+use hookbox::event::{AttemptRecord, EventId, HttpCall, LogLine, NewEvent, Outcome};
 use hookbox::plugins::{Loaded, Registry};
 use hookbox::sandbox::{Sandbox, SandboxOptions};
 use hookbox::status::Status;
@@ -20,8 +20,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
-/// When everything in these tests happens.
-pub(super) const NOW_MS: i64 = 1_770_000_000_120;
+use crate::support::{NOW_MS, attributes, new_event};
 
 /// The smallest plugin.
 pub(super) const PLUGIN: &str = include_str!("../guests/ok.wat");
@@ -34,7 +33,7 @@ secrets = [{ env = "A_SECRET_THAT_IS_NOT_SET" }]
 "video.*" = ["audit", "orders"]
 "#;
 
-pub(super) struct Site {
+pub(super) struct Console {
     pub(super) admin: Admin,
     router: Router,
     _dir: tempfile::TempDir,
@@ -48,7 +47,7 @@ pub(super) enum Ends {
     Waits,
 }
 
-pub(super) fn site() -> Site {
+pub(super) fn site() -> Console {
     let dir = tempfile::tempdir().unwrap();
     let plugins = dir.path().join("plugins");
     std::fs::create_dir(&plugins).unwrap();
@@ -74,7 +73,7 @@ pub(super) fn site() -> Site {
         own_address: IpAddr::from([127, 0, 0, 1]),
     };
     let router = admin::router(admin.clone());
-    Site { admin, router, _dir: dir }
+    Console { admin, router, _dir: dir }
 }
 
 fn shelf(dir: &std::path::Path) -> Registry {
@@ -92,27 +91,13 @@ fn shelf(dir: &std::path::Path) -> Registry {
 /// An event of the source `heygen`.
 pub(super) fn event(kind: &str, subject: &str, body: &[u8], targets: &[&str]) -> NewEvent {
     NewEvent {
-        attributes: Attributes {
-            source: "heygen".into(),
-            kind: kind.to_owned(),
-            subject: Some(subject.to_owned()),
-            content_type: Some("application/json".to_owned()),
-            time_ms: NOW_MS,
-            body: body.to_vec().into(),
-        },
         provider_id: Some("p1".to_owned()),
-        dedupe: Vec::new(),
-        legacy_key: None,
         headers: vec![("user-agent".to_owned(), "HeyGen".to_owned())],
-        note: None,
-        parent: None,
-        hops: 0,
-        targets: targets.iter().map(|name| PluginName::from(*name)).collect(),
-        delay_ms: 0,
+        ..new_event(attributes(kind, subject, body), targets)
     }
 }
 
-impl Site {
+impl Console {
     pub(super) async fn append(&self, event: NewEvent) -> EventId {
         self.admin.store.append(event).await.unwrap().id
     }

@@ -6,11 +6,12 @@ use hookbox::event::State;
 use hookbox::store::{LeaseQueue, Queue};
 use tokio::sync::Semaphore;
 
-use super::site::{BREAKER, PAUSE_MS, Site, append, attempts, open_store, until};
+use super::site::{BREAKER, Dispatching, PAUSE_MS, append, attempts, open_store};
+use crate::support::until;
 
 /// A site whose breaker of `unruly` is open, after three attempts and with ten deliveries that wait.
-async fn open() -> Site {
-    let site = Site::new("fail").await;
+async fn open() -> Dispatching {
+    let site = Dispatching::new("fail").await;
     site.append("unruly", 10).await;
     until("the breaker to open", async || site.is_open("unruly").then_some(())).await;
     site.spent(3).await;
@@ -52,7 +53,7 @@ async fn a_neighbour_of_a_plugin_that_only_fails_is_served_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reject_and_a_retry_that_says_when_do_not_open_it() {
     for does in ["reject", "later"] {
-        let site = Site::new(does).await;
+        let site = Dispatching::new(does).await;
         site.append("unruly", 2).await;
         if does == "later" {
             until("many attempts", async || (attempts(&site.deliveries("unruly").await) >= 50).then_some(())).await;
@@ -87,7 +88,7 @@ async fn a_new_file_or_a_changed_breaker_is_tried_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_breaker_that_is_turned_off_never_opens() {
-    let site = Site::new("trap").await;
+    let site = Dispatching::new("trap").await;
     site.configure("trap", "false");
     site.append("unruly", 30).await;
     site.spent(30).await;
@@ -107,7 +108,7 @@ async fn suspects_share_the_breaker_of_their_plugin() {
         std::mem::forget(store.begin(&lease).await.unwrap());
     }
     drop(store);
-    let site = Site::with(dir, "fail").await;
+    let site = Dispatching::with(dir, "fail").await;
     assert_eq!(site.store.recovered().running, 5);
     // Each has a crash behind it; they begin a second after the start.
     site.passes(1_000);

@@ -7,14 +7,14 @@ use arc_swap::ArcSwap;
 use hookbox::clock::Clock;
 use hookbox::config::{Config, MakeSecrets};
 use hookbox::dispatch::{Breakers, Dispatcher, Parts};
-use hookbox::event::{Attributes, Digest, NewEvent, PluginName, State};
+use hookbox::event::{Digest, State};
 use hookbox::plugins::{Loaded, Registry};
 use hookbox::sandbox::{Sandbox, SandboxOptions};
 use hookbox::store::{DeliveryFilter, DeliveryView, Page, Queue, Read, Sqlite, SqliteOptions};
 use tokio::runtime::Handle;
 
 use super::AS_TOLD;
-use crate::harness::PATIENCE;
+use crate::support::{attributes, new_event, until};
 
 /// When these tests begin.
 const START_MS: i64 = 1_770_000_000_000;
@@ -25,7 +25,7 @@ pub(super) const PAUSE_MS: i64 = 30_000;
 /// How `unruly` is told to be, as a breaker allows it: three failures, and then one attempt each pause.
 pub(super) const BREAKER: &str = "{ failures = 3, pause = \"30s\" }";
 
-pub(super) struct Site {
+pub(super) struct Dispatching {
     dir: tempfile::TempDir,
     pub(super) store: Arc<Sqlite>,
     clock: Clock,
@@ -64,7 +64,7 @@ pub(super) fn open_store(dir: &Path, clock: &Clock) -> Option<Sqlite> {
     Sqlite::open(SqliteOptions::at(path, clock.clone())).ok()
 }
 
-impl Site {
+impl Dispatching {
     /// With `unruly` doing this.
     pub(super) async fn new(does: &str) -> Self {
         Self::with(tempfile::tempdir().unwrap(), does).await
@@ -147,25 +147,7 @@ impl Site {
 
 pub(super) async fn append(store: &dyn Queue, plugin: &str, count: usize) {
     for _ in 0..count {
-        let event = NewEvent {
-            attributes: Attributes {
-                source: "test".into(),
-                kind: "a.b".to_owned(),
-                subject: None,
-                content_type: None,
-                time_ms: START_MS,
-                body: b"{}".to_vec().into(),
-            },
-            provider_id: None,
-            dedupe: Vec::new(),
-            legacy_key: None,
-            headers: Vec::new(),
-            note: None,
-            parent: None,
-            hops: 0,
-            targets: vec![PluginName::from(plugin)],
-            delay_ms: 0,
-        };
+        let event = new_event(attributes("a.b", "order_1", "{}"), &[plugin]);
         store.append(event).await.unwrap();
     }
 }
@@ -173,17 +155,4 @@ pub(super) async fn append(store: &dyn Queue, plugin: &str, count: usize) {
 /// How many attempts were spent in all.
 pub(super) fn attempts(deliveries: &[DeliveryView]) -> u32 {
     deliveries.iter().map(|delivery| delivery.attempt).sum()
-}
-
-/// Waits for a state, looking often; fails the test when it does not come.
-pub(super) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let looking = async {
-        loop {
-            if let Some(found) = look().await {
-                return found;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
 }

@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::site::Site;
+use super::site;
+use crate::support::Site;
 
 #[test]
 fn wrong_usage_is_exit_code_2_and_says_what_would_be_right() {
-    let site = Site::new();
+    let site = site();
     for (arguments, hint) in [
         (vec![], "Usage:"),
         (vec!["evnts"], "'events'"),
@@ -38,7 +39,7 @@ fn wrong_usage_is_exit_code_2_and_says_what_would_be_right() {
 
 #[test]
 fn help_has_examples_for_every_command() {
-    let site = Site::new();
+    let site = site();
     for command in
         ["", "serve", "check", "send", "bench", "run", "new", "test", "events", "deliveries", "plugins", "health"]
     {
@@ -51,7 +52,7 @@ fn help_has_examples_for_every_command() {
 
 #[test]
 fn a_host_that_is_not_there_is_exit_code_1() {
-    let site = Site::new();
+    let site = site();
     // Nothing listens on the discard port of a loopback address that is not the usual one.
     let nowhere = ["--admin", "127.9.9.9:9"];
     for arguments in [
@@ -70,7 +71,7 @@ fn a_host_that_is_not_there_is_exit_code_1() {
 
 #[test]
 fn check_finds_nothing_wrong_with_what_is_right_and_creates_nothing() {
-    let site = Site::new();
+    let site = site();
     let set = site.command(&["check", "--strict"]).env("HEYGEN_WEBHOOK_SECRET", "0123456789abcdef").output().unwrap();
     assert!(set.status.success() && String::from_utf8(set.stdout).unwrap().ends_with("no problem found\n"));
     let ran = site.run(&["check"]);
@@ -86,7 +87,7 @@ fn check_finds_nothing_wrong_with_what_is_right_and_creates_nothing() {
 
 #[test]
 fn check_reports_the_problems_of_the_configuration_and_of_the_plugins_at_once() {
-    let site = Site::new();
+    let site = site();
     site.put("config.toml", "[server]\nlisten = \"nonsense\"\nadmim = \"127.0.0.1:0\"\n\n[routes]\n\"a\" = \"fin\"\n");
     site.put("plugins/broken.wasm", b"\0asm garbage");
     let ran = site.run(&["check"]);
@@ -100,7 +101,7 @@ fn check_reports_the_problems_of_the_configuration_and_of_the_plugins_at_once() 
 
 #[test]
 fn check_says_what_makes_a_duplicate_of_each_source() {
-    let site = Site::new();
+    let site = site();
     let own = "secrets = [{ env = \"OWN_SECRET\" }]\ntype = { fixed = \"x\" }\n\
                verify = { scheme = \"hmac-sha256\", header = \"X-Signature\" }\n";
     let preset =
@@ -121,7 +122,7 @@ fn check_says_what_makes_a_duplicate_of_each_source() {
 
 #[test]
 fn check_warns_of_a_source_that_anyone_may_use() {
-    let site = Site::new();
+    let site = site();
     site.put(
         "config.toml",
         "[sources.open]\nverify = { scheme = \"none\" }\ntype = { fixed = \"x\" }\n[routes]\n\"x\" = \"fine\"\n",
@@ -132,7 +133,7 @@ fn check_warns_of_a_source_that_anyone_may_use() {
 
 #[test]
 fn check_warns_of_what_is_named_and_not_set_and_strict_takes_that_for_a_problem() {
-    let site = Site::new();
+    let site = site();
     let rule = "[plugins.fine]\nhttp = [{ host = \"a.example.com\", headers = { X-Key = { env = \"NO_SUCH_KEY\" } } }]";
     let source = "[sources.s]\npreset = \"github\"\nsecrets = [{ env = \"NO_SUCH_SECRET\" }]";
     for (listen, instead) in [("0.0.0.0", "every post is refused with 503"), ("127.0.0.1", "`hookbox serve` makes one")]
@@ -154,7 +155,7 @@ fn check_warns_of_what_is_named_and_not_set_and_strict_takes_that_for_a_problem(
 
 #[test]
 fn a_compiled_plugin_that_run_has_kept_is_not_compiled_again_by_check() {
-    let site = Site::new();
+    let site = site();
     let ran = site.run_with(&["run", "plugins/fine.wat", "--event", "-", "--type", "t"], "{}");
     assert_eq!(ran.code, 0, "{ran:?}");
     let kept = |site: &Site| std::fs::read_dir(site.path("users-cache/hookbox")).unwrap().count();
@@ -173,7 +174,7 @@ fn a_compiled_plugin_that_run_has_kept_is_not_compiled_again_by_check() {
 
 #[test]
 fn the_form_of_log_lines_is_an_option_of_serve() {
-    let site = Site::new();
+    let site = site();
     assert_eq!(site.run(&["--log-format", "json", "check"]).code, 0, "a script may have it for any command");
     let ran = site.run(&["events", "--log-format", "json"]);
     assert!(ran.code == 2 && ran.err.contains("--log-format"), "{ran:?}");
@@ -183,7 +184,7 @@ fn the_form_of_log_lines_is_an_option_of_serve() {
 
 #[test]
 fn paths_in_messages_go_no_way_back() {
-    let site = Site::new();
+    let site = site();
     std::fs::create_dir(site.path("etc")).unwrap();
     site.put("etc/config.toml", "[server]\nplugins_dir = \"../etc/../absent\"\n");
     let ran = site.run(&["check", "--config", "etc/../etc/config.toml"]);
@@ -193,7 +194,7 @@ fn paths_in_messages_go_no_way_back() {
 
 #[test]
 fn a_long_message_is_broken_at_blanks_only() {
-    let site = Site::new();
+    let site = site();
     site.put("config.toml", "[routes]\n\"plugins/absent:order.paid\" = \"fine\"\n");
     let ran = site.run(&["check"]);
     assert!(ran.code == 2 && ran.err.contains("`plugins/NAME`"), "{ran:?}");
@@ -201,7 +202,7 @@ fn a_long_message_is_broken_at_blanks_only() {
 
 #[test]
 fn a_log_filter_that_is_none_is_refused() {
-    let site = Site::new();
+    let site = site();
     let output = site.command(&["check"]).env("HOOKBOX_LOG", "=,=").output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("HOOKBOX_LOG"), "{output:?}");
@@ -210,7 +211,7 @@ fn a_log_filter_that_is_none_is_refused() {
 /// Finding C41.
 #[test]
 fn a_mistyped_level_is_refused_with_the_one_that_is_meant() {
-    let site = Site::new();
+    let site = site();
     let output = site.command(&["events"]).env("HOOKBOX_LOG", "debugg").output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(2) && said.contains("did you mean `debug`?"), "{output:?}");
@@ -218,7 +219,7 @@ fn a_mistyped_level_is_refused_with_the_one_that_is_meant() {
 
 #[test]
 fn a_probe_says_on_one_line_what_the_host_says_and_exits_so() {
-    let site = Site::new();
+    let site = site();
     let state = |name: &str, problems: Value| json!({ "status": name, "generation": 0, "problems": problems });
     let missing = json!([{ "part": "plugin", "name": "audit", "detail": "it is missing" }]);
     let full = json!([{ "part": "store", "name": null, "detail": "the disk is full" }]);

@@ -7,10 +7,11 @@ use hookbox::event::EventId;
 use serde_json::{Value, json};
 
 use super::pretender::{listing, next, pretender, receiver};
-use super::site::{Host, Ran, Site};
+use super::site;
+use crate::support::{Host, Ran, Site};
 
 fn bench(site: &Site, host: &Host, arguments: &[&str]) -> Ran {
-    let target = ["--seconds", "1", "--connections", "4", "--url", &host.public, "--admin", &host.admin];
+    let target = ["--seconds", "1", "--connections", "4", "--url", &host.public_url, "--admin", &host.admin_url];
     site.run(&[&["bench", "heygen"], arguments, &target].concat())
 }
 
@@ -23,8 +24,8 @@ fn figures(site: &Site, host: &Host, arguments: &[&str]) -> Value {
 
 #[test]
 fn what_a_load_was_acknowledged_is_stored_and_settled() {
-    let site = Site::new();
-    let host = site.serve();
+    let site = site();
+    let host = Host::start(&site);
     let ran = bench(&site, &host, &["avatar_video.success", "--json"]);
     let report = ran.json();
     let acknowledged = &report["acknowledged"];
@@ -41,9 +42,9 @@ fn what_a_load_was_acknowledged_is_stored_and_settled() {
 
 #[test]
 fn other_traffic_of_the_host_counts_for_nothing() {
-    let site = Site::new();
-    let host = site.serve();
-    let other = ["send", "heygen", "avatar_video.fail", "--count", "100000", "--url", &host.public];
+    let site = site();
+    let host = Host::start(&site);
+    let other = ["send", "heygen", "avatar_video.fail", "--count", "100000", "--url", &host.public_url];
     let mut other = site.command(&other).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let report = figures(&site, &host, &[]);
     assert!(other.try_wait().unwrap().is_none(), "the other load is still going on");
@@ -55,10 +56,10 @@ fn other_traffic_of_the_host_counts_for_nothing() {
 
 #[test]
 fn what_another_host_acknowledged_is_lost_to_this_one() {
-    let (site, other) = (Site::new(), Site::new());
-    let (host, elsewhere) = (site.serve(), other.serve());
+    let (site, other) = (site(), site());
+    let (host, elsewhere) = (Host::start(&site), Host::start(&other));
     let arguments = ["bench", "heygen", "avatar_video.success", "--seconds", "1", "--rate", "20"];
-    let target = ["--url", &host.public, "--admin", &elsewhere.admin];
+    let target = ["--url", &host.public_url, "--admin", &elsewhere.admin_url];
     let ran = site.run(&[&arguments[..], &target].concat());
     assert!(ran.code == 1 && ran.out.contains("LOST: "), "{ran:?}");
     assert!(ran.out.contains("acknowledged events are not stored (evt_"), "{ran:?}");
@@ -67,8 +68,8 @@ fn what_another_host_acknowledged_is_lost_to_this_one() {
 
 #[test]
 fn a_given_body_is_another_event_each_time() {
-    let site = Site::new();
-    let host = site.serve();
+    let site = site();
+    let host = Host::start(&site);
     site.put("body.json", r#"{"event_type":"avatar_video.success","event_data":{"video_id":"v"}}"#);
     let ran = bench(&site, &host, &["avatar_video.success", "--data", "body.json", "--rate", "40"]);
     assert!(ran.code == 0 && ran.out.contains("are stored and settled"), "{ran:?}");
@@ -79,8 +80,8 @@ fn a_given_body_is_another_event_each_time() {
 
 #[test]
 fn deliveries_that_failed_are_named() {
-    let site = Site::new();
-    let host = site.serve();
+    let site = site();
+    let host = Host::start(&site);
     let ran = bench(&site, &host, &["avatar_video.fail", "--rate", "10"]);
     assert!(ran.code == 1 && ran.out.contains("dead: dlv_") && ran.out.contains("failed for good"), "{ran:?}");
     let report = bench(&site, &host, &["avatar_video.fail", "--rate", "10", "--json"]).json();
@@ -90,8 +91,8 @@ fn deliveries_that_failed_are_named() {
 
 #[test]
 fn a_type_without_a_route_is_measured_only_if_it_is_meant() {
-    let site = Site::new();
-    let host = site.serve();
+    let site = site();
+    let host = Host::start(&site);
     let ran = bench(&site, &host, &["avatar_video.sucess"]);
     assert!(ran.code == 2 && ran.out.is_empty(), "{ran:?}");
     for said in ["no route of", "config.toml", "`avatar_video.sucess`", "did you mean `avatar_video.success`?", "--yes"]
@@ -106,7 +107,7 @@ fn a_type_without_a_route_is_measured_only_if_it_is_meant() {
 
 #[test]
 fn a_bench_that_cannot_be_meant_is_refused_before_anything_is_sent() {
-    let site = Site::new();
+    let site = site();
     site.put("text.txt", "no json");
     site.put("list.json", "[1]");
     for (arguments, said) in [
@@ -127,7 +128,7 @@ fn a_bench_that_cannot_be_meant_is_refused_before_anything_is_sent() {
 
 #[test]
 fn an_address_of_the_configuration_that_is_not_loopback_is_asked_about_too() {
-    let site = Site::new();
+    let site = site();
     let config = std::fs::read_to_string(site.path("config.toml")).unwrap();
     site.put("config.toml", config.replace("listen = \"127.0.0.1:0\"", "listen = \"192.0.2.1:3000\""));
     let ran = with_secret(&site, &["bench", "heygen", "avatar_video.success"]);
@@ -137,7 +138,7 @@ fn an_address_of_the_configuration_that_is_not_loopback_is_asked_about_too() {
 
 #[test]
 fn a_secret_that_is_missing_is_named() {
-    let site = Site::new();
+    let site = site();
     let ran = site.run(&["bench", "heygen", "avatar_video.success"]);
     assert!(ran.code == 2 && ran.out.is_empty(), "{ran:?}");
     for said in ["`heygen` has no secret", "`HEYGEN_WEBHOOK_SECRET` is empty or absent", "`hookbox serve` makes one"] {
@@ -147,7 +148,7 @@ fn a_secret_that_is_missing_is_named() {
 
 #[test]
 fn without_a_host_it_says_so() {
-    let site = Site::new();
+    let site = site();
     let nobody = nobody();
     let arguments = ["bench", "heygen", "avatar_video.success", "--url", &nobody, "--admin", &nobody];
     let ran = with_secret(&site, &arguments);
@@ -156,10 +157,10 @@ fn without_a_host_it_says_so() {
 
 #[test]
 fn a_host_that_takes_no_webhooks_at_the_address_is_told_from_none() {
-    let site = Site::new();
-    let host = site.serve();
+    let site = site();
+    let host = Host::start(&site);
     let nobody = nobody();
-    let ran = site.run(&["bench", "heygen", "avatar_video.success", "--url", &nobody, "--admin", &host.admin]);
+    let ran = site.run(&["bench", "heygen", "avatar_video.success", "--url", &nobody, "--admin", &host.admin_url]);
     assert!(ran.code == 1 && ran.out.is_empty(), "{ran:?}");
     for said in ["admin address answers, but nobody does at", &nobody, "is --url where it takes webhooks?"] {
         assert!(ran.err.contains(said), "{said}: {ran:?}");
@@ -168,28 +169,28 @@ fn a_host_that_takes_no_webhooks_at_the_address_is_told_from_none() {
 
 #[test]
 fn a_host_that_refuses_everything_is_exit_code_1() {
-    let site = Site::new();
-    let host = site.serve();
+    let site = site();
+    let host = Host::start(&site);
     let busy = receiver("503 Service Unavailable");
     let arguments = ["bench", "heygen", "avatar_video.success", "--rate", "20", "--seconds", "1", "--url", &busy];
-    let ran = site.run(&[&arguments[..], &["--admin", &host.admin]].concat());
+    let ran = site.ask(&host, &arguments);
     assert!(ran.code == 1 && ran.out.contains("503 Service Unavailable"), "{ran:?}");
     assert!(ran.out.contains("nothing was acknowledged"), "{ran:?}");
 }
 
 #[test]
 fn an_answer_that_names_no_event_acknowledges_nothing() {
-    let site = Site::new();
-    let host = site.serve();
+    let site = site();
+    let host = Host::start(&site);
     let other = receiver("200 OK");
     let arguments = ["bench", "heygen", "avatar_video.success", "--rate", "20", "--seconds", "1", "--url", &other];
-    let ran = site.run(&[&arguments[..], &["--admin", &host.admin]].concat());
+    let ran = site.ask(&host, &arguments);
     assert!(ran.code == 1 && ran.out.contains("answers of success name no event"), "{ran:?}");
 }
 
 #[test]
 fn a_look_up_that_fails_is_made_again_and_the_bar_ends_nothing() {
-    let site = Site::new();
+    let site = site();
     let host = pretender(next, |look, ids| match look {
         0 | 2 => ("503 Service Unavailable", json!({"detail": "the store is busy"})),
         // Now the bar asks for the backlog, in vain.
@@ -205,7 +206,7 @@ fn a_look_up_that_fails_is_made_again_and_the_bar_ends_nothing() {
 
 #[test]
 fn what_could_not_be_looked_up_is_unknown_and_the_rest_is_told() {
-    let site = Site::new();
+    let site = site();
     // The newest event is on the first page, and there is no other.
     let host = || {
         pretender(next, |look, ids| match look {
@@ -229,7 +230,7 @@ fn what_could_not_be_looked_up_is_unknown_and_the_rest_is_told() {
 
 #[test]
 fn an_admin_api_that_answers_nonsense_after_the_load_leaves_a_report() {
-    let site = Site::new();
+    let site = site();
     let host = pretender(next, |_, _| ("200 OK", json!("no listing")));
     let ran = bench_pretender(&site, &host, &["--settle", "1", "--json"]);
     let report = ran.json();
@@ -240,7 +241,7 @@ fn an_admin_api_that_answers_nonsense_after_the_load_leaves_a_report() {
 
 #[test]
 fn events_that_were_taken_for_one_are_not_called_stored() {
-    let site = Site::new();
+    let site = site();
     let one = |_| EventId::from_row(1 << 60);
     let host = pretender(one, |_, ids| ("200 OK", listing(&ids[..1], &["done"], None)));
     let ran = bench_pretender(&site, &host, &["--json"]);
@@ -255,7 +256,7 @@ fn events_that_were_taken_for_one_are_not_called_stored() {
 
 #[test]
 fn open_and_waiting_deliveries_are_both_named_and_not_fine() {
-    let site = Site::new();
+    let site = site();
     let host = pretender(next, |_, ids| {
         let mut page = listing(ids, &["waiting"], None);
         page["items"][0] = listing(&ids[ids.len() - 1..], &["done", "ready"], None)["items"][0].take();
@@ -274,9 +275,7 @@ fn bench_pretender(site: &Site, address: &str, arguments: &[&str]) -> Ran {
 
 /// Runs a command with a secret in its environment.
 fn with_secret(site: &Site, arguments: &[&str]) -> Ran {
-    let output = site.command(arguments).env("HEYGEN_WEBHOOK_SECRET", "0123456789abcdef").output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Ran { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+    site.command(arguments).env("HEYGEN_WEBHOOK_SECRET", "0123456789abcdef").output().unwrap().into()
 }
 
 /// An address where nobody listens.

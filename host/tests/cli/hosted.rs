@@ -4,23 +4,20 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
 
-use super::site::{Host, Ran, Site, wait_for};
+use super::{OK, site};
+use crate::support::{Host, Site, wait_for};
 
 /// Sends one event and expects it to be accepted.
 fn send(site: &Site, host: &Host, kind: &str, subject: &str) {
     let set = format!("event_data.callback_id={subject}");
-    let ran = site.run(&["send", "heygen", kind, "--set", &set, "--url", &host.public]);
+    let ran = site.run(&["send", "heygen", kind, "--set", &set, "--url", &host.public_url]);
     assert!(ran.code == 0 && ran.out.contains("200 OK") && ran.out.contains("accepted"), "{ran:?}");
-}
-
-fn ask(site: &Site, host: &Host, arguments: &[&str]) -> Ran {
-    site.run(&[arguments, &["--admin", &host.admin]].concat())
 }
 
 /// The only row of a JSON listing, once it is there.
 fn row(site: &Site, host: &Host, arguments: &[&str]) -> Value {
     wait_for("a row", || {
-        let mut page = ask(site, host, &[arguments, &["--json"]].concat()).json();
+        let mut page = site.ask(host, &[arguments, &["--json"]].concat()).json();
         let rows = page["items"].as_array_mut().unwrap();
         assert!(rows.len() <= 1, "{rows:?}");
         rows.pop()
@@ -29,61 +26,61 @@ fn row(site: &Site, host: &Host, arguments: &[&str]) -> Value {
 
 #[test]
 fn what_was_sent_is_listed_shown_and_replayed() {
-    let site = Site::new();
-    let host = site.serve();
+    let site = site();
+    let host = Host::start(&site);
     send(&site, &host, "avatar_video.success", "order_1");
     let event = row(&site, &host, &["events", "--subject", "order_1", "--state", "done", "--since", "1h"]);
     let id = event["id"].as_str().unwrap();
-    let listed = ask(&site, &host, &["events"]);
+    let listed = site.ask(&host, &["events"]);
     assert!(listed.code == 0 && listed.out.contains(id) && listed.out.contains("fine done"), "{listed:?}");
-    let shown = ask(&site, &host, &["events", id]);
+    let shown = site.ask(&host, &["events", id]);
     assert!(shown.out.contains("\"callback_id\": \"order_1\"") && shown.out.contains("#1"), "{shown:?}");
-    assert_eq!(ask(&site, &host, &["events", id, "--json"]).json()["id"], id);
-    let replayed = ask(&site, &host, &["events", "replay", id, "--plugin", "refuses", "--json"]);
+    assert_eq!(site.ask(&host, &["events", id, "--json"]).json()["id"], id);
+    let replayed = site.ask(&host, &["events", "replay", id, "--plugin", "refuses", "--json"]);
     assert_eq!((replayed.code, &replayed.json()["plugins"]), (0, &json!(["refuses"])), "{replayed:?}");
-    let refused = ask(&site, &host, &["events", "replay", id, "--plugin", "refuse"]);
+    let refused = site.ask(&host, &["events", "replay", id, "--plugin", "refuse"]);
     assert!(refused.code == 1 && refused.err.contains("did you mean `refuses`?"), "{refused:?}");
 }
 
 #[test]
 fn a_dead_delivery_is_found_and_retried() {
-    let site = Site::new();
-    let host = site.serve();
+    let site = site();
+    let host = Host::start(&site);
     send(&site, &host, "avatar_video.fail", "order_2");
     let delivery = row(&site, &host, &["deliveries", "--state", "dead"]);
     let id = delivery["id"].as_str().unwrap();
-    let shown = ask(&site, &host, &["deliveries", id]);
+    let shown = site.ask(&host, &["deliveries", id]);
     assert!(shown.code == 0 && shown.out.contains("refuses  dead"), "{shown:?}");
-    assert_eq!(ask(&site, &host, &["deliveries", "retry", id]).out, "1 retried\n");
+    assert_eq!(site.ask(&host, &["deliveries", "retry", id]).out, "1 retried\n");
     wait_for("the second attempt", || {
-        let shown = ask(&site, &host, &["deliveries", id, "--json"]).json();
+        let shown = site.ask(&host, &["deliveries", id, "--json"]).json();
         (shown["attempts"].as_array().unwrap().len() == 2).then_some(())
     });
     row(&site, &host, &["deliveries", "--state", "dead"]);
-    let retried = ask(&site, &host, &["deliveries", "retry", "--state", "dead", "--plugin", "refuses", "--json"]);
+    let retried = site.ask(&host, &["deliveries", "retry", "--state", "dead", "--plugin", "refuses", "--json"]);
     assert_eq!(retried.json(), json!({ "retried": 1, "more": false, "next_cursor": null }));
 }
 
 #[test]
 fn a_dead_delivery_is_discarded_and_can_be_had_back() {
-    let site = Site::new();
-    let host = site.serve();
+    let site = site();
+    let host = Host::start(&site);
     send(&site, &host, "avatar_video.fail", "order_2");
     let delivery = row(&site, &host, &["deliveries", "--state", "dead"]);
     let id = delivery["id"].as_str().unwrap();
-    let would = ask(&site, &host, &["deliveries", "discard", "--plugin", "refuses", "--dry-run"]);
+    let would = site.ask(&host, &["deliveries", "discard", "--plugin", "refuses", "--dry-run"]);
     assert!(would.out.starts_with("1 would be discarded\n") && would.out.contains(id), "{would:?}");
-    assert_eq!(ask(&site, &host, &["deliveries", "discard", "--plugin", "refuses"]).out, "1 discarded\n");
+    assert_eq!(site.ask(&host, &["deliveries", "discard", "--plugin", "refuses"]).out, "1 discarded\n");
     row(&site, &host, &["deliveries", "--state", "discarded"]);
-    let refused = ask(&site, &host, &["deliveries", "discard", id]);
+    let refused = site.ask(&host, &["deliveries", "discard", id]);
     assert!(refused.code == 1 && refused.err.contains("discarded already"), "{refused:?}");
-    assert_eq!(ask(&site, &host, &["deliveries", "retry", id, "--json"]).json(), json!({ "retried": 1 }));
+    assert_eq!(site.ask(&host, &["deliveries", "retry", id, "--json"]).json(), json!({ "retried": 1 }));
     row(&site, &host, &["deliveries", "--state", "dead"]);
 }
 
 #[test]
 fn ctrl_c_ends_a_change_of_many_after_a_step_and_says_how_far_it_got() {
-    let site = Site::new();
+    let site = site();
     for more in [&[][..], &["--json"]] {
         let (admin, steps) = super::pretender::endless();
         let mut command = site.command(&["deliveries", "cancel", "--state", "open", "--admin", &admin]);
@@ -109,7 +106,7 @@ fn ctrl_c_ends_a_change_of_many_after_a_step_and_says_how_far_it_got() {
 
 #[test]
 fn a_change_of_many_needs_a_filter() {
-    let site = Site::new();
+    let site = site();
     for (verb, hint) in [("retry", "--state dead"), ("cancel", "--state open"), ("discard", "--state dead")] {
         let ran = site.run(&["deliveries", verb]);
         assert!(ran.code == 2 && ran.err.contains(hint), "{ran:?}");
@@ -120,8 +117,8 @@ fn a_change_of_many_needs_a_filter() {
 
 #[test]
 fn many_events_are_sent_and_summed_up() {
-    let site = Site::new();
-    let host = site.serve();
+    let site = site();
+    let host = Host::start(&site);
     let ran = site.run(&[
         "send",
         "heygen",
@@ -131,20 +128,21 @@ fn many_events_are_sent_and_summed_up() {
         "--connections",
         "4",
         "--url",
-        &host.public,
+        &host.public_url,
     ]);
     assert!(ran.code == 0 && ran.out.contains("50  200 OK") && ran.out.contains("p99"), "{ran:?}");
     assert!(!ran.out.contains("duplicates"), "each is another event: {ran:?}");
-    let ran = site.run(&["send", "heygen", "x", "--count", "3", "--url", &format!("{}/webhook/nobody", host.public)]);
+    let ran =
+        site.run(&["send", "heygen", "x", "--count", "3", "--url", &format!("{}/webhook/nobody", host.public_url)]);
     assert!(ran.code == 1 && ran.out.contains("3  404 Not Found"), "{ran:?}");
 }
 
 #[test]
 fn the_same_body_again_is_a_duplicate() {
-    let site = Site::new();
-    let host = site.serve();
+    let site = site();
+    let host = Host::start(&site);
     site.put("body.json", r#"{"event_type":"avatar_video.success","event_data":{"video_id":"v"}}"#);
-    let arguments = ["send", "heygen", "avatar_video.success", "--data", "body.json", "--url", &host.public];
+    let arguments = ["send", "heygen", "avatar_video.success", "--data", "body.json", "--url", &host.public_url];
     let first = site.run(&arguments);
     assert!(first.out.contains("accepted") && !first.out.contains("duplicate"), "{first:?}");
     let event = row(&site, &host, &["events"]);
@@ -167,7 +165,7 @@ fn the_same_body_again_is_a_duplicate() {
         (&json!(3), &json!(id), &json!(3)),
         "{many}"
     );
-    let shown = ask(&site, &host, &["events", id]);
+    let shown = site.ask(&host, &["events", id]);
     assert!(shown.out.contains("duplicates      8, the last at 20"), "{shown:?}");
     // And sent as it says, it is another event.
     let other = site.run(&[&arguments[..], &["--set", "event_data.video_id=w", "--json"]].concat()).json();
@@ -176,32 +174,32 @@ fn the_same_body_again_is_a_duplicate() {
 
 #[test]
 fn a_refused_request_is_exit_code_1() {
-    let site = Site::new();
-    let host = site.serve();
-    let url = format!("{}/webhook/nobody", host.public);
+    let site = site();
+    let host = Host::start(&site);
+    let url = format!("{}/webhook/nobody", host.public_url);
     let ran = site.run(&["send", "heygen", "avatar_video.success", "--url", &url]);
     assert!(ran.code == 1 && ran.out.contains("404 Not Found"), "{ran:?}");
 }
 
 #[test]
 fn plugins_are_listed_and_shown() {
-    let site = Site::new();
-    let host = site.serve();
-    let listed = ask(&site, &host, &["plugins"]);
+    let site = site();
+    let host = Host::start(&site);
+    let listed = site.ask(&host, &["plugins"]);
     assert!(listed.code == 0 && listed.out.contains("fine     loaded  handler@0.1.0"), "{listed:?}");
-    assert_eq!(ask(&site, &host, &["plugins", "--json"]).json()["items"][1]["name"], "refuses");
-    assert!(ask(&site, &host, &["plugins", "fine"]).out.contains("avatar_video.success"));
-    let missing = ask(&site, &host, &["plugins", "fin"]);
+    assert_eq!(site.ask(&host, &["plugins", "--json"]).json()["items"][1]["name"], "refuses");
+    assert!(site.ask(&host, &["plugins", "fine"]).out.contains("avatar_video.success"));
+    let missing = site.ask(&host, &["plugins", "fin"]);
     assert!(missing.code == 1 && missing.err.contains("did you mean `fine`?"), "{missing:?}");
 }
 
 #[test]
 fn check_names_the_file_that_would_be_held_and_what_lets_it_in() {
-    let site = Site::new();
-    let host = site.serve();
+    let site = site();
+    let host = Host::start(&site);
     host.signal("TERM");
     host.wait();
-    let asks = super::site::OK.replacen("(component", "(component (import \"hookbox:plugin/kv@0.1.0\" (instance))", 1);
+    let asks = OK.replacen("(component", "(component (import \"hookbox:plugin/kv@0.1.0\" (instance))", 1);
     site.put("plugins/fine.wat", asks);
     let ran = site.run(&["check"]);
     assert!(ran.code == 0 && ran.out.contains("held: the newest file asks for kv"), "{ran:?}");
@@ -217,10 +215,10 @@ fn check_names_the_file_that_would_be_held_and_what_lets_it_in() {
 
 #[test]
 fn a_listing_that_nobody_reads_to_its_end_is_no_failure() {
-    let site = Site::new();
-    let host = site.serve();
+    let site = site();
+    let host = Host::start(&site);
     let mut child = site
-        .command(&["events", "--json", "--admin", &host.admin])
+        .command(&["events", "--json", "--admin", &host.admin_url])
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
         .spawn()
@@ -232,9 +230,9 @@ fn a_listing_that_nobody_reads_to_its_end_is_no_failure() {
 
 #[test]
 fn a_signal_drains_and_ends_the_host_with_exit_code_0() {
-    let site = Site::new();
+    let site = site();
     for signal in ["TERM", "INT"] {
-        let host = site.serve();
+        let host = Host::start(&site);
         host.signal(signal);
         assert_eq!(host.wait().code(), Some(0), "{signal}");
     }
@@ -242,13 +240,13 @@ fn a_signal_drains_and_ends_the_host_with_exit_code_0() {
 
 #[test]
 fn a_second_signal_leaves_at_once() {
-    let site = Site::new();
+    let site = site();
     site.put("plugins/fine.wat", include_str!("../hostile/loop.wat"));
-    let host = site.serve();
+    let host = Host::start(&site);
     send(&site, &host, "avatar_video.success", "order_1");
     row(&site, &host, &["deliveries", "--state", "leased"]);
     host.signal("TERM");
-    let address: std::net::SocketAddr = host.public.trim_start_matches("http://").parse().unwrap();
+    let address = host.public;
     // The door is closed while the attempt goes on: the first signal was heard.
     wait_for("the door to close", || std::net::TcpStream::connect(address).err());
     host.signal("TERM");
@@ -257,7 +255,7 @@ fn a_second_signal_leaves_at_once() {
 
 #[test]
 fn an_address_that_is_taken_is_named() {
-    let site = Site::new();
+    let site = site();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     site.put("config.toml", format!("[server]\nlisten = \"{address}\"\nadmin = \"127.0.0.1:0\"\n"));
@@ -268,11 +266,11 @@ fn an_address_that_is_taken_is_named() {
 
 #[test]
 fn a_running_host_is_live_and_ready() {
-    let site = Site::new();
-    let host = site.serve();
+    let site = site();
+    let host = Host::start(&site);
     for (arguments, state) in [(&["health"][..], "ready"), (&["health", "--live"], "live")] {
-        let ran = ask(&site, &host, arguments);
+        let ran = site.ask(&host, arguments);
         assert_eq!((ran.code, ran.out.trim_end()), (0, state), "{ran:?}");
     }
-    assert!(ask(&site, &host, &["plugins", "fine"]).out.contains("log             store"));
+    assert!(site.ask(&host, &["plugins", "fine"]).out.contains("log             store"));
 }

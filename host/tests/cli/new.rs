@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::site::Site;
+use super::site;
 
 const LANGUAGES: [&str; 5] = ["rust", "js", "python", "go", "c"];
 
@@ -42,7 +42,7 @@ fn gather(dir: &Path, below: &str, ignored: &[&str], found: &mut BTreeMap<String
 
 #[test]
 fn a_project_is_the_example_of_its_language_file_by_file() {
-    let site = Site::new();
+    let site = site();
     for lang in LANGUAGES {
         let name = format!("hello-{lang}");
         let ran = site.run(&["new", &name, "--lang", lang]);
@@ -70,7 +70,7 @@ fn the_examples_share_the_interface_and_the_cases() {
 
 #[test]
 fn a_project_has_the_name_it_was_given_and_no_other() {
-    let site = Site::new();
+    let site = site();
     for lang in LANGUAGES {
         let dir = format!("somewhere/{lang}");
         let ran = site.run(&["new", "My_handler-2", "--lang", lang, "--dir", &dir]);
@@ -86,7 +86,7 @@ fn a_project_has_the_name_it_was_given_and_no_other() {
 
 #[test]
 fn the_next_commands_are_printed() {
-    let site = Site::new();
+    let site = site();
     let ran = site.run(&["new", "my-handler", "--lang", "go", "--dir", "a b"]);
     let plugins = site.path("plugins").display().to_string();
     let said = [
@@ -104,7 +104,7 @@ fn the_next_commands_are_printed() {
 
 #[test]
 fn the_route_fits_the_file_also_when_that_has_problems() {
-    let site = Site::new();
+    let site = site();
     site.put("config.toml", "[store]\nretention = \"x\"\n[routes]\n\"avatar_video.*\" = [\"fine\", \"absent\"]\n");
     let ran = site.run(&["new", "my-handler", "--lang", "go"]);
     let line = "\n  \"avatar_video.*\" = [\"fine\", \"absent\", \"my-handler\"]\n";
@@ -113,7 +113,7 @@ fn the_route_fits_the_file_also_when_that_has_problems() {
 
 #[test]
 fn who_names_no_language_is_shown_all_of_them() {
-    let site = Site::new();
+    let site = site();
     let ran = site.run(&["new", "x"]);
     assert!(ran.code == 2 && ran.out.is_empty() && !site.path("x").exists(), "{ran:?}");
     for lang in LANGUAGES {
@@ -127,7 +127,7 @@ fn who_names_no_language_is_shown_all_of_them() {
 
 #[test]
 fn what_is_there_is_not_overwritten_and_mistakes_are_explained() {
-    let site = Site::new();
+    let site = site();
     fs::create_dir(site.path("empty")).unwrap();
     fs::create_dir(site.path("full")).unwrap();
     site.put("full/mine", "mine");

@@ -3,22 +3,21 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use super::site::{Host, Ran, Site};
+use super::site;
+use crate::support::{Host, Ran, Site};
 
 fn with_env(site: &Site, arguments: &[&str], env: &[(&str, &str)]) -> Ran {
-    let output = site.command(arguments).envs(env.iter().copied()).output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Ran { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+    site.command(arguments).envs(env.iter().copied()).output().unwrap().into()
 }
 
 /// The address alone, as `server.admin` says it.
-fn admin(host: &Host) -> &str {
-    host.admin.trim_start_matches("http://")
+fn admin(host: &Host) -> String {
+    host.admin.to_string()
 }
 
 /// The site's configuration with the addresses of a running host in it.
 fn with_addresses(site: &Site, host: &Host) -> String {
-    let public = host.public.trim_start_matches("http://");
+    let public = host.public;
     let config = fs::read_to_string(site.path("config.toml")).unwrap();
     let config = config.replacen("listen = \"127.0.0.1:0\"", &format!("listen = \"{public}\""), 1);
     config.replacen("admin = \"127.0.0.1:0\"", &format!("admin = \"{}\"", admin(host)), 1)
@@ -29,8 +28,8 @@ const CLIENTS: [&[&str]; 5] =
 
 #[test]
 fn clients_work_while_the_configuration_has_problems_and_say_so() {
-    let site = Site::new();
-    let host = site.serve();
+    let site = site();
+    let host = Host::start(&site);
     let good = with_addresses(&site, &host);
     let unknown = good.replace("\"fine\"", "\"absent\"") + "[store]\nretention = \"30 days\"\n";
     for arguments in CLIENTS {
@@ -48,8 +47,8 @@ fn clients_work_while_the_configuration_has_problems_and_say_so() {
 
 #[test]
 fn clients_work_while_a_routed_plugin_is_missing() {
-    let site = Site::new();
-    let host = site.serve();
+    let site = site();
+    let host = Host::start(&site);
     site.put("config.toml", with_addresses(&site, &host));
     fs::remove_file(site.path("plugins/fine.wat")).unwrap();
     for arguments in CLIENTS {
@@ -60,7 +59,7 @@ fn clients_work_while_a_routed_plugin_is_missing() {
 
 #[test]
 fn a_mistake_in_the_source_itself_is_shown_and_nothing_is_sent() {
-    let site = Site::new();
+    let site = site();
     let config = fs::read_to_string(site.path("config.toml")).unwrap();
     site.put(
         "config.toml",
@@ -77,7 +76,7 @@ fn a_mistake_in_the_source_itself_is_shown_and_nothing_is_sent() {
 
 #[test]
 fn a_file_that_says_no_address_leads_to_the_usual_one_with_a_word_of_it() {
-    let site = Site::new();
+    let site = site();
     for text in ["this is no TOML", "[server]\nadmin = \"nowhere\"\n"] {
         site.put("config.toml", text);
         let ran = site.run(&["events"]);
@@ -93,7 +92,7 @@ fn a_file_that_says_no_address_leads_to_the_usual_one_with_a_word_of_it() {
 
 #[test]
 fn a_folder_without_a_configuration_is_told_how_the_host_is_named() {
-    let site = Site::new();
+    let site = site();
     fs::create_dir(site.path("elsewhere")).unwrap();
     for arguments in [&["events"][..], &["deliveries"], &["plugins"]] {
         let output = site.command(arguments).current_dir(site.path("elsewhere")).output().unwrap();
@@ -113,16 +112,16 @@ fn a_folder_without_a_configuration_is_told_how_the_host_is_named() {
 
 #[test]
 fn an_option_stands_above_a_variable_and_a_variable_above_the_file() {
-    let site = Site::new();
-    let host = site.serve();
+    let site = site();
+    let host = Host::start(&site);
     let nowhere = "127.9.9.9:9";
     site.put("other.toml", format!("[server]\nadmin = \"{nowhere}\"\n"));
     let code = |arguments: &[&str], env: &[(&str, &str)]| with_env(&site, arguments, env).code;
-    assert_eq!(code(&["events"], &[("HOOKBOX_ADMIN", admin(&host))]), 0, "the file says port 0");
-    assert_eq!(code(&["events", "--admin", nowhere], &[("HOOKBOX_ADMIN", admin(&host))]), 1);
-    assert_eq!(code(&["events", "--admin", admin(&host)], &[("HOOKBOX_ADMIN", nowhere)]), 0);
+    assert_eq!(code(&["events"], &[("HOOKBOX_ADMIN", &admin(&host))]), 0, "the file says port 0");
+    assert_eq!(code(&["events", "--admin", nowhere], &[("HOOKBOX_ADMIN", &admin(&host))]), 1);
+    assert_eq!(code(&["events", "--admin", &admin(&host)], &[("HOOKBOX_ADMIN", nowhere)]), 0);
     assert_eq!(
-        code(&["events", "--admin", admin(&host)], &[("HOOKBOX_CONFIG", "missing.toml")]),
+        code(&["events", "--admin", &admin(&host)], &[("HOOKBOX_CONFIG", "missing.toml")]),
         0,
         "no file is needed"
     );
@@ -136,7 +135,7 @@ fn an_option_stands_above_a_variable_and_a_variable_above_the_file() {
 
 #[test]
 fn who_does_not_answer_is_named_with_what_said_so() {
-    let site = Site::new();
+    let site = site();
     site.put("config.toml", "[server]\nadmin = \"127.9.9.9:9\"\n");
     let ran = site.run(&["plugins"]);
     assert_eq!(ran.code, 1, "{ran:?}");
@@ -149,11 +148,11 @@ fn who_does_not_answer_is_named_with_what_said_so() {
 
 #[test]
 fn an_address_that_does_not_speak_tls_is_told_so() {
-    let site = Site::new();
-    let host = site.serve();
-    let ran = site.run(&["events", "--admin", &host.admin.replace("http:", "https:")]);
+    let site = site();
+    let host = Host::start(&site);
+    let ran = site.run(&["events", "--admin", &host.admin_url.replace("http:", "https:")]);
     assert!(ran.code == 1 && ran.err.contains("the admin listener speaks plain HTTP, so write http://"), "{ran:?}");
-    let url = host.public.replace("http:", "https:");
+    let url = host.public_url.replace("http:", "https:");
     let ran = site.run(&["send", "heygen", "avatar_video.success", "--url", &url]);
     assert!(ran.code == 1 && ran.err.contains("public listener speaks plain HTTP"), "{ran:?}");
     let ran = site.run(&["events", "--admin", "ftp://127.0.0.1:1"]);
@@ -162,8 +161,8 @@ fn an_address_that_does_not_speak_tls_is_told_so() {
 
 #[test]
 fn what_is_asked_wrongly_is_exit_code_2_and_what_is_not_there_1() {
-    let site = Site::new();
-    let host = site.serve();
+    let site = site();
+    let host = Host::start(&site);
     let event = "evt_0000000000000001";
     for (arguments, code, said) in [
         (&["events", "--state", "ded"][..], 2, "did you mean `dead`?"),
@@ -182,19 +181,19 @@ fn what_is_asked_wrongly_is_exit_code_2_and_what_is_not_there_1() {
         (&["deliveries", "dlv_0000000000000001_0"], 1, "evt_0000000000000001"),
         (&["plugins", "fin"], 1, "did you mean `fine`?"),
     ] {
-        let ran = site.run(&[arguments, &["--admin", &host.admin]].concat());
+        let ran = site.run(&[arguments, &["--admin", &host.admin_url]].concat());
         assert!(ran.code == code && ran.err.contains(said) && ran.out.is_empty(), "{arguments:?}: {ran:?}");
     }
 }
 
 #[test]
 fn rows_go_to_stdout_and_remarks_to_stderr() {
-    let site = Site::new();
-    let host = site.serve();
-    let count = ["send", "heygen", "avatar_video.success", "--count", "3", "--url", &host.public];
+    let site = site();
+    let host = Host::start(&site);
+    let count = ["send", "heygen", "avatar_video.success", "--count", "3", "--url", &host.public_url];
     assert_eq!(site.run(&count).code, 0);
     for listing in ["events", "deliveries"] {
-        let ran = site.run(&[listing, "--limit", "1", "--admin", &host.admin]);
+        let ran = site.run(&[listing, "--limit", "1", "--admin", &host.admin_url]);
         assert!(ran.code == 0 && ran.err.starts_with("there is more: --cursor "), "{ran:?}");
         assert_eq!(ran.out.lines().count(), 2, "the names of the columns and a row: {ran:?}");
     }
@@ -202,7 +201,7 @@ fn rows_go_to_stdout_and_remarks_to_stderr() {
 
 #[test]
 fn a_closed_stderr_is_no_panic() {
-    let site = Site::new();
+    let site = site();
     site.put("config.toml", "[server]\nlisten = \"a\"\nadmin = \"b\"\nx = 1\n");
     for arguments in [&["check"][..], &["events"], &["evnts"], &["serve"], &["send", "a", "b"]] {
         let mut child = site.command(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -220,9 +219,9 @@ fn a_closed_stderr_is_no_panic() {
 
 #[test]
 fn a_type_that_is_likely_a_mistake_is_remarked_and_sent() {
-    let site = Site::new();
-    let host = site.serve();
-    let send = |kind: &str| site.run(&["send", "heygen", kind, "--url", &host.public]);
+    let site = site();
+    let host = Host::start(&site);
+    let send = |kind: &str| site.run(&["send", "heygen", kind, "--url", &host.public_url]);
     let mistyped = send("avatar_video.sucess");
     assert!(mistyped.code == 0 && mistyped.out.contains("accepted"), "{mistyped:?}");
     for said in ["warning: `avatar_video.sucess` is not among the types", "did you mean `avatar_video.success`?"] {
@@ -236,15 +235,15 @@ fn a_type_that_is_likely_a_mistake_is_remarked_and_sent() {
 
 #[test]
 fn a_plugin_shows_the_settings_that_are_in_force() {
-    let site = Site::new();
+    let site = site();
     let config = fs::read_to_string(site.path("config.toml")).unwrap();
     let more = "[plugins.fine]\ntimeout = \"3s\"\nconcurrency = 5\ninstance = \"reuse\"\nlimits = { emitted = 7 }\n";
     site.put("config.toml", format!("{config}{more}"));
-    let host = site.serve();
-    let json = site.run(&["plugins", "fine", "--json", "--admin", &host.admin]).json();
+    let host = Host::start(&site);
+    let json = site.run(&["plugins", "fine", "--json", "--admin", &host.admin_url]).json();
     assert_eq!((&json["limits"]["timeout_ms"], &json["concurrency"]), (&3000.into(), &5.into()), "{json}");
     assert_eq!((&json["limits"]["emitted"], &json["retry"]["max_attempts"]), (&7.into(), &8.into()), "{json}");
-    let ran = site.run(&["plugins", "fine", "--admin", &host.admin]);
+    let ran = site.run(&["plugins", "fine", "--admin", &host.admin_url]);
     let words: Vec<Vec<&str>> = ran.out.lines().map(|line| line.split_whitespace().collect()).collect();
     for line in [
         "timeout 3 s",

@@ -1,30 +1,27 @@
 //! Sources and routes as they are tried from a terminal: forms, joined types, and lines that can match nothing.
 
-use super::site::{Host, Ran, Site, wait_for};
+use super::site;
+use crate::support::{Host, Site, wait_for};
 
 const FORM: &str = "payload=%7B%22action%22%3A%22opened%22%2C%22zen%22%3A%22a+b%22%7D";
 
 /// A GitHub source, with a line of its own, and these routes.
 fn github(line: &str, routes: &str) -> Site {
-    let site = Site::new();
+    let site = site();
     let server = "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n";
     let source = "[sources.github]\npreset = \"github\"\nsecrets = [{ env = \"GITHUB_SECRET_NOT_SET\" }]\n";
     site.put("config.toml", format!("{server}{source}{line}\n[routes]\n{routes}"));
     site
 }
 
-fn ask(site: &Site, host: &Host, arguments: &[&str]) -> Ran {
-    site.run(&[arguments, &["--admin", &host.admin]].concat())
-}
-
 /// Sends one event and waits until its deliveries are done; the event's id.
 fn send(site: &Site, host: &Host, arguments: &[&str]) -> String {
-    let ran = site.run(&[&["send", "github"], arguments, &["--url", &host.public]].concat());
+    let ran = site.run(&[&["send", "github"], arguments, &["--url", &host.public_url]].concat());
     assert!(ran.code == 0 && ran.out.contains("accepted"), "{ran:?}");
     let reply: serde_json::Value = serde_json::from_str(ran.out.lines().last().unwrap()).unwrap();
     let id = reply["id"].as_str().unwrap().to_owned();
     wait_for("the delivery to be done", || {
-        let event = ask(site, host, &["events", &id, "--json"]).json();
+        let event = site.ask(host, &["events", &id, "--json"]).json();
         (event["deliveries"][0]["state"] == "done").then_some(())
     });
     id
@@ -34,14 +31,14 @@ fn send(site: &Site, host: &Host, arguments: &[&str]) -> String {
 fn a_form_is_delivered_by_its_header_and_shown_both_ways() {
     let site = github("", "\"push\" = \"fine\"\n");
     site.put("form.txt", FORM);
-    let host = site.serve();
+    let host = Host::start(&site);
     let id = send(&site, &host, &["push", "--data", "form.txt"]);
-    let shown = ask(&site, &host, &["events", &id]);
+    let shown = site.ask(&host, &["events", &id]);
     for said in ["application/x-www-form-urlencoded", FORM, "\"zen\": \"a b\"", "a form that wraps JSON"] {
         assert!(shown.code == 0 && shown.out.contains(said), "{said}: {shown:?}");
     }
     assert!(!shown.out.contains("not JSON"), "{shown:?}");
-    assert_eq!(ask(&site, &host, &["events", &id, "--json"]).json()["form_data"]["action"], "opened");
+    assert_eq!(site.ask(&host, &["events", &id, "--json"]).json()["form_data"]["action"], "opened");
 }
 
 #[test]
@@ -49,14 +46,14 @@ fn an_action_joined_to_a_type_is_sent_and_routed() {
     let line = "type = \"{header:X-GitHub-Event}.{json:/action}\"";
     let site = github(line, "\"pull_request.opened\" = \"fine\"\n\"push\" = \"fine\"\n\"issues.*\" = \"fine\"\n");
     site.put("form.txt", FORM);
-    let host = site.serve();
+    let host = Host::start(&site);
     for (arguments, kind) in [
         (&["pull_request.opened"][..], "pull_request.opened"),
         (&["push"], "push"),
         (&["issues.opened", "--data", "form.txt"], "issues.opened"),
     ] {
         let id = send(&site, &host, arguments);
-        assert_eq!(ask(&site, &host, &["events", &id, "--json"]).json()["type"], kind);
+        assert_eq!(site.ask(&host, &["events", &id, "--json"]).json()["type"], kind);
     }
 }
 

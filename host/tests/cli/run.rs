@@ -4,14 +4,14 @@ use std::fs;
 
 use serde_json::json;
 
-use super::site::Site;
+use super::site;
 
 const EVENT: &str =
     r#"{"specversion":"1.0","id":"1","source":"s","type":"t","time":"2026-02-02T02:40:00Z","data":{"n":1}}"#;
 
 #[test]
 fn a_plugin_that_succeeds_is_exit_code_0() {
-    let site = Site::new();
+    let site = site();
     site.put("event.json", EVENT);
     let ran = site.run(&["run", "plugins/fine.wat", "--event", "event.json"]);
     assert!(ran.code == 0 && ran.out.starts_with("ok\n") && ran.out.contains(" ms, "), "{ran:?}");
@@ -19,7 +19,7 @@ fn a_plugin_that_succeeds_is_exit_code_0() {
 
 #[test]
 fn the_report_in_json_has_the_same_members_always() {
-    let site = Site::new();
+    let site = site();
     let ran = site.run_with(&["run", "plugins/fine.wat", "--event", "-", "--json"], EVENT);
     let report = ran.json();
     assert_eq!(ran.code, 0, "{ran:?}");
@@ -33,7 +33,7 @@ fn the_report_in_json_has_the_same_members_always() {
 
 #[test]
 fn a_plugin_that_does_not_succeed_is_exit_code_1_with_its_outcome() {
-    let site = Site::new();
+    let site = site();
     let cases = [
         ("guests/reject", "reject"),
         ("guests/retry", "retry"),
@@ -53,7 +53,7 @@ fn a_plugin_that_does_not_succeed_is_exit_code_1_with_its_outcome() {
 
 #[test]
 fn what_a_plugin_emits_is_shown() {
-    let site = Site::new();
+    let site = site();
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/guests/emit.wat");
     let ran = site.run_with(&["run", file, "--event", "-", "--json"], EVENT);
     assert!(ran.code == 0 && ran.json()["emitted"][0]["type"].is_string(), "{ran:?}");
@@ -61,7 +61,7 @@ fn what_a_plugin_emits_is_shown() {
 
 #[test]
 fn a_body_without_a_type_and_a_file_that_is_no_plugin_are_refused() {
-    let site = Site::new();
+    let site = site();
     let ran = site.run_with(&["run", "plugins/fine.wat", "--event", "-"], "{}");
     assert!(ran.code == 2 && ran.err.contains("--type"), "{ran:?}");
     let ran = site.run_with(&["run", "config.toml", "--event", "-", "--type", "t"], "{}");
@@ -72,7 +72,7 @@ fn a_body_without_a_type_and_a_file_that_is_no_plugin_are_refused() {
 
 #[test]
 fn a_mistake_on_standard_input_is_named_so() {
-    let site = Site::new();
+    let site = site();
     let ran = site.run_with(&["run", "plugins/fine.wat", "--event", "-"], "{\"specversion\":\"1.0\",}");
     assert!(ran.code == 2 && ran.err.contains("standard input: it is not JSON: trailing comma"), "{ran:?}");
     assert!(!ran.err.contains("--type"), "{ran:?}");
@@ -80,7 +80,7 @@ fn a_mistake_on_standard_input_is_named_so() {
 
 #[test]
 fn a_plugin_runs_with_what_the_configuration_says_of_it() {
-    let site = Site::new();
+    let site = site();
     let config = fs::read_to_string(site.path("config.toml")).unwrap();
     let section = "[plugins.greets]\nconfig = { greeting = \"good evening\" }\nlimits = { cpu = \"50ms\" }\n";
     fs::write(site.path("config.toml"), format!("{config}\n{section}")).unwrap();

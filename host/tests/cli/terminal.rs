@@ -2,7 +2,8 @@
 
 use std::process::{Command, Stdio};
 
-use super::site::{Site, wait_for};
+use super::site;
+use crate::support::{Host, Site, wait_for};
 
 /// What a command shows on a terminal so wide; `None` where there is no `script` of util-linux.
 fn shown(site: &Site, columns: u16, env: &[(&str, &str)], command: &str) -> Option<String> {
@@ -24,23 +25,23 @@ fn shown(site: &Site, columns: u16, env: &[(&str, &str)], command: &str) -> Opti
 
 #[test]
 fn a_table_fits_the_terminal_and_is_whole_in_a_pipe() {
-    let site = Site::new();
-    let host = site.serve();
+    let site = site();
+    let host = Host::start(&site);
     let subject = "order_".to_owned() + &"0123456789".repeat(20);
     let set = format!("event_data.callback_id={subject}");
-    assert_eq!(site.run(&["send", "heygen", "avatar_video.success", "--set", &set, "--url", &host.public]).code, 0);
-    let command = format!("events --admin {}", host.admin);
+    assert_eq!(site.run(&["send", "heygen", "avatar_video.success", "--set", &set, "--url", &host.public_url]).code, 0);
+    let command = format!("events --admin {}", host.admin_url);
     let Some(shown) = shown(&site, 90, &[("NO_COLOR", "1")], &command) else { return };
     let lines: Vec<&str> = shown.lines().collect();
     assert!(lines.len() == 2 && lines.iter().all(|line| line.chars().count() <= 90), "{shown}");
     assert!(lines[1].contains('…') && lines[1].contains("evt_"), "{shown}");
-    let piped = site.run(&["events", "--admin", &host.admin]);
+    let piped = site.run(&["events", "--admin", &host.admin_url]);
     assert!(piped.out.contains(&subject), "{piped:?}");
 }
 
 #[test]
 fn colour_is_for_terminals_that_have_it() {
-    let site = Site::new();
+    let site = site();
     let check = |env: &[(&str, &str)]| shown(&site, 100, env, "check").map(|shown| shown.contains('\u{1b}'));
     for (env, expected) in [
         (&[][..], true),
@@ -58,16 +59,16 @@ fn colour_is_for_terminals_that_have_it() {
 #[test]
 fn what_tail_shows_has_names_and_stands_in_columns() {
     use std::io::{BufRead, BufReader};
-    let site = Site::new();
-    let host = site.serve();
-    let arguments = ["events", "tail", "--admin", &host.admin];
+    let site = site();
+    let host = Host::start(&site);
+    let arguments = ["events", "tail", "--admin", &host.admin_url];
     let mut child = site.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
     let head = lines.next().unwrap();
     assert!(head.starts_with("TIME  ") && head.ends_with("DELIVERIES"), "{head}");
     for (kind, subject) in [("avatar_video.success", "short"), ("avatar_video.fail", "rather_longer_than_that")] {
         let set = format!("event_data.callback_id={subject}");
-        assert_eq!(site.run(&["send", "heygen", kind, "--set", &set, "--url", &host.public]).code, 0);
+        assert_eq!(site.run(&["send", "heygen", kind, "--set", &set, "--url", &host.public_url]).code, 0);
         let row = lines.next().unwrap();
         for (name, cell) in [("SOURCE", "heygen"), ("TYPE", kind), ("SUBJECT", subject)] {
             assert_eq!(head.find(name), row.find(cell), "{name}:\n{head}\n{row}");

@@ -6,7 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use super::site::{OK, REJECT, Site, wait_for};
+use super::{OK, REJECT, site};
+use crate::support::{Site, wait_for};
 
 const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"s","type":"t","data":{"n":1}}"#;
 
@@ -70,7 +71,7 @@ impl Drop for Watching {
 
 #[test]
 fn a_change_is_run_garbage_is_waited_out_and_ctrl_c_ends_it() {
-    let site = Site::new();
+    let site = site();
     site.put("event.json", EVENT);
     let mut watching = Watching::start(&site, &["run", "plugins/fine.wat", "--event", "event.json", "--watch"]);
     watching.reports("ok");
@@ -97,7 +98,7 @@ fn a_change_is_run_garbage_is_waited_out_and_ctrl_c_ends_it() {
 
 #[test]
 fn a_run_in_json_is_one_line() {
-    let site = Site::new();
+    let site = site();
     site.put("event.json", EVENT);
     let watching = Watching::start(&site, &["run", "plugins/fine.wat", "--event", "event.json", "--watch", "--json"]);
     for _ in 0..2 {
@@ -110,7 +111,7 @@ fn a_run_in_json_is_one_line() {
 
 #[test]
 fn an_event_on_stdin_cannot_be_watched() {
-    let site = Site::new();
+    let site = site();
     let ran = site.run(&["run", "plugins/fine.wat", "--event", "-", "--watch"]);
     assert!(ran.code == 2 && ran.err.contains("--watch needs the event in a file"), "{ran:?}");
 }

@@ -9,9 +9,7 @@ use proptest::prelude::*;
 use super::home::{ACME, Home};
 
 /// Twelve mistakes of different kinds; each is told at its line, with what would be right.
-#[test]
-fn every_problem_is_reported_at_once_with_its_line_and_its_fix() {
-    let text = r#"[server]
+const FULL_OF_PROBLEMS: &str = r#"[server]
 listen = "localhost:3000"
 max_body = "1GiB"
 plugin_dir = "plugins"
@@ -43,7 +41,10 @@ retry = { max_attempts = 0, jitter = "ful" }
 [plugin.video-orders]
 timeout = "1s"
 "#;
-    let problems = Home::new().bad(text);
+
+#[test]
+fn every_problem_is_reported_at_once_with_its_line_and_its_fix() {
+    let problems = Home::new().bad(FULL_OF_PROBLEMS);
     let expected = [
         (2, "`server.listen` is \"localhost:3000\"", "such as \"127.0.0.1:3000\""),
         (3, "`server.max_body` is \"1GiB\", out of bounds", "from 1KiB to 64MiB"),

@@ -4,6 +4,7 @@
 //! `HOOKBOX_STORM_CYCLES` sets the number of cycles (40 by default, since each is slower).
 
 use super::*;
+use crate::support::wait_for;
 
 /// `storm` returns 256 events of the type it is called with.
 const STORM: &str = r#"
@@ -23,15 +24,10 @@ retry = { max_attempts = 1000 }
 const WEBHOOKS_FOR_30_000: usize = 118;
 
 fn site(routes: &str) -> Site {
-    let files = ["emit.wat", "ok.wat", "storm.wat", "retry.wat"].map(|name| std::fs::read(guest(name)).unwrap());
+    let files = ["emit", "ok", "storm", "retry"].map(guest);
     let names = ["relay.wat", "sink.wat", "storm.wat", "retrying.wat"];
     let plugins: Vec<_> = names.into_iter().zip(files.iter().map(Vec::as_slice)).collect();
     Site::new(&format!("{SOURCE}{ROUTES}{routes}"), &plugins)
-}
-
-/// A webhook of this type that no other one repeats.
-fn body(kind: &str, number: usize) -> String {
-    format!(r#"{{"event_type":"{kind}","event_data":{{"callback_id":"{number}"}}}}"#)
 }
 
 /// Kills hosts under load, at each point in turn; before each dies it is sent what `meanwhile` sends. Every host that
@@ -59,10 +55,9 @@ fn kill_again_and_again(site: &Site, meanwhile: impl Fn(SocketAddr, usize)) -> (
 
 /// Lets a last host finish what the good plugins have to do.
 fn finish_good(site: &Site, journal: &Mutex<Journal>) {
-    let host = harness::start(site);
-    let body = r#"{"event_type":"step.one","event_data":{"callback_id":"the_last"}}"#;
-    host.provide(body);
-    harness::wait_for("the good plugins to be done", || {
+    let host = Host::start(site);
+    host.send("step.one", "the_last");
+    wait_for("the good plugins to be done", || {
         let plugins = &host.api("/api/v1/stats")["plugins"];
         let open = |name: &str| -> u64 {
             ["ready", "leased", "waiting"].iter().map(|state| plugins[name][state].as_u64().unwrap()).sum()
@@ -78,7 +73,7 @@ fn nothing_is_lost_beside_a_storm_of_events_and_a_killed_host_takes_webhooks_aga
     let site = site(STORM);
     let (journal, cycles) = kill_again_and_again(&site, |to, cycle| {
         // Perhaps the host is faster to die of it than to answer.
-        let _ = harness::post(&harness::agent(), to, &body("t.storm", cycle));
+        let _ = post(&agent(), to, &body("t.storm", cycle));
     });
     finish_good(&site, &journal);
     let store = Connection::open(site.path("data/hookbox.db")).unwrap();
@@ -94,11 +89,11 @@ fn nothing_is_lost_beside_a_storm_of_events_and_a_killed_host_takes_webhooks_aga
 #[test]
 fn nothing_is_lost_beside_30_000_retrying_deliveries_and_a_killed_host_takes_webhooks_again() {
     let site = site(RETRYING);
-    let host = harness::start(&site);
+    let host = Host::start(&site);
     for number in 0..WEBHOOKS_FOR_30_000 {
-        host.provide(&body("t.retry", number));
+        host.send("t.retry", number);
     }
-    harness::wait_for("30,000 deliveries to be tried again", || {
+    wait_for("30,000 deliveries to be tried again", || {
         let stats = host.api("/api/v1/stats");
         let retrying = &stats["plugins"]["retrying"];
         let open: u64 = ["ready", "leased", "waiting"].iter().map(|state| retrying[state].as_u64().unwrap_or(0)).sum();

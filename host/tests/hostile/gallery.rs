@@ -1,19 +1,17 @@
 //! Reads the gallery, for whoever runs it: the tests, which check what each guest comes to, and the benchmark, which
 //! measures what it costs others. `gallery.toml` says what the columns mean.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use bytes::Bytes;
-use hookbox::config::Limits;
-use hookbox::event::{Attributes, Event, EventId};
-use hookbox::sandbox::{Call, Contract, Invocation, KvRead, KvReader, Plugin, Sandbox, SandboxOptions, Verdict};
+use hookbox::sandbox::{Contract, Invocation, Plugin, Sandbox, SandboxOptions, Verdict};
 use serde::Deserialize;
 
 #[path = "made.rs"]
 mod made;
 
+/// Instances in the pool of the gallery's sandbox: two memories each, enough for four guests of eight memories and a
+/// good one. Each memory keeps up to 1 MiB of the pages that guests wrote, so a larger pool grows for longer.
+pub(crate) const MAX_INSTANCES: u32 = 17;
 /// The line of a frame that gives way to a guest's text.
 const GUEST: &str = "  ;; GUEST";
 /// What a file that does not become a plugin ends as.
@@ -57,57 +55,15 @@ pub(crate) fn guest(name: &str) -> Guest {
     guests().into_iter().find(|guest| guest.name == name).unwrap_or_else(|| panic!("there is no guest {name}"))
 }
 
-/// A sandbox as a host has it on a machine of two cores: two workers, one of them for those who compute for long.
+/// A sandbox of the gallery.
 pub(crate) fn sandbox() -> Sandbox {
-    let options = SandboxOptions { max_instances: 32, ..SandboxOptions::default() };
+    let options = SandboxOptions { max_instances: MAX_INSTANCES, ..SandboxOptions::default() };
     Sandbox::new(options).expect("an engine and its pool")
 }
 
 /// The good plugin.
 pub(crate) fn good(sandbox: &Sandbox) -> Plugin {
     sandbox.load(text("../guests/ok.wat").as_bytes()).expect("the good one is loaded")
-}
-
-/// A call as both the good plugin and the guests get it, unless they are given less.
-pub(crate) fn call(timeout_ms: u64, memory_mib: usize) -> Call {
-    let attributes = Attributes {
-        source: "heygen".into(),
-        kind: "avatar_video.success".to_owned(),
-        subject: Some("order_1".to_owned()),
-        content_type: Some("application/json".to_owned()),
-        time_ms: 1_770_000_000_120,
-        body: Bytes::from_static(b"{}"),
-    };
-    let event = Event { id: EventId::first_at(1_770_000_000_120), attributes, parent: None, root: None, hops: 0 };
-    Call {
-        plugin: "guest".into(),
-        event: Arc::new(event),
-        attempt: 1,
-        max_attempts: 8,
-        idempotency_key: "dlv_0000000000000001_0".to_owned(),
-        limits: Limits { timeout_ms, memory_bytes: memory_mib << 20, ..Limits::default() },
-        grants: Arc::default(),
-        config: Arc::new(BTreeMap::new()),
-        kv: Arc::new(Store { panics: false }),
-        path: "/".into(),
-        reuse: false,
-    }
-}
-
-/// A store that holds nothing and takes its time to say so, or has a bug.
-#[derive(Debug)]
-struct Store {
-    panics: bool,
-}
-
-impl KvReader for Store {
-    fn get<'a>(&'a self, _: &'a str) -> KvRead<'a> {
-        Box::pin(async {
-            assert!(!self.panics, "the host has a bug");
-            tokio::task::yield_now().await;
-            Ok(None)
-        })
-    }
 }
 
 impl Guest {
@@ -168,11 +124,6 @@ impl Guest {
     /// How often the tests run it.
     pub(crate) fn runs(&self) -> usize {
         self.runs.unwrap_or(if self.takes_its_time() { 12 } else { 200 })
-    }
-
-    /// One attempt.
-    pub(crate) fn call(&self) -> Call {
-        Call { kv: Arc::new(Store { panics: self.needs_a_bug() }), ..call(self.timeout_ms(), self.memory_mib()) }
     }
 
     /// What is not as it should be with what came of it; none if all is well.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::gallery;
-use crate::harness::{resident_kib, wait_for};
+use crate::support::{resident_kib, wait_for};
 
 /// What the process holds at a moment.
 #[derive(Debug)]

@@ -60,7 +60,12 @@ impl Request {
 /// Published: square-python-sdk, tests/utilities/test_webhooks_helper.py.
 #[test]
 fn the_address_and_the_body_are_signed_as_square_does() {
-    const BODY: &str = r#"{"merchant_id":"MLEFBHHSJGVHD","type":"webhooks.test_notification","event_id":"ac3ac95b-f97d-458c-a6e6-18981597e05f","created_at":"2022-07-13T20:30:59.037339943Z","data":{"type":"webhooks","id":"bc368e64-01aa-407e-b46e-3231809b1129"}}"#;
+    const BODY: &str = concat!(
+        r#"{"merchant_id":"MLEFBHHSJGVHD","type":"webhooks.test_notification","ev"#,
+        r#"ent_id":"ac3ac95b-f97d-458c-a6e6-18981597e05f","created_at":"2022-07-1"#,
+        r#"3T20:30:59.037339943Z","data":{"type":"webhooks","id":"bc368e64-01aa-4"#,
+        r#"07e-b46e-3231809b1129"}}"#,
+    );
     let signature = ("x-square-hmacsha256-signature", "GF4YkrJgGBDZ9NIYbNXBnMzqb2HoL4RW/S6vkZ9/2N4=");
     let request = Request::post("/679a4f3a-dcfa-49ee-bac5-9d0edad886b9", &[signature], BODY);
     let square = |public: &str| source(&SQUARE.replace("PUBLIC", public), "Ibxx_5AKakO-3qeNVR61Dw");

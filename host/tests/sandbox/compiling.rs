@@ -6,7 +6,7 @@ use std::process::Command;
 use hookbox::sandbox::{Cache, ChildCompiler, CodeSource, CompileLimits, Compiler, Confinement};
 
 use super::*;
-use crate::harness::wait_for;
+use crate::support::wait_for;
 
 /// Limits that no file of these tests reaches unless it is meant to.
 fn limits() -> CompileLimits {

@@ -14,10 +14,12 @@ pub(super) struct Law {
 }
 
 impl Law {
-    /// Reads `// floor N: …` groups of `pub mod NAME; // doors: A, B::C`, highest floor first.
+    /// Reads `// floor N: …` groups of `pub mod NAME; // doors: A, B::C`, highest floor first. A line that
+    /// begins with `// doors:` goes on with the doors of the module above.
     pub(super) fn read(lib: &str) -> Result<Self, String> {
         let (mut floors, mut doors) = (BTreeMap::new(), BTreeMap::<String, Vec<String>>::new());
         let mut floor: Option<u32> = None;
+        let mut last = None;
         for line in lib.lines() {
             if let Some(rest) = line.strip_prefix("// floor ") {
                 let number = rest.split(':').next().and_then(|number| number.parse().ok());
@@ -29,10 +31,11 @@ impl Law {
             } else if let Some(rest) = line.strip_prefix("pub mod ").or_else(|| line.strip_prefix("mod ")) {
                 let (name, comment) = rest.split_once(';').ok_or_else(|| format!("no end in `{line}`"))?;
                 floors.insert(name.to_owned(), floor.ok_or_else(|| format!("{name} stands on no floor"))?);
-                let listed = comment.trim().strip_prefix("// doors:").unwrap_or_default();
-                for door in listed.split(',').map(str::trim).filter(|door| !door.is_empty()) {
-                    doors.entry(door.to_owned()).or_default().push(name.to_owned());
-                }
+                add_doors(&mut doors, name, comment);
+                last = Some(name);
+            } else if line.starts_with("// doors:") {
+                let name = last.ok_or_else(|| format!("`{line}` follows no module"))?;
+                add_doors(&mut doors, name, line);
             }
         }
         match floors.is_empty() {
@@ -77,5 +80,13 @@ impl Law {
         let door =
             self.doors.iter().find(|(door, open_to)| within(door) && !open_to.iter().any(|name| name == home))?;
         Some(format!("`{}` is a door of {} only", door.0, door.1.join(" and ")))
+    }
+}
+
+/// Adds what a comment lists behind `doors:` to what the module may name.
+fn add_doors(doors: &mut BTreeMap<String, Vec<String>>, module: &str, comment: &str) {
+    let listed = comment.trim().strip_prefix("// doors:").unwrap_or_default();
+    for door in listed.split(',').map(str::trim).filter(|door| !door.is_empty()) {
+        doors.entry(door.to_owned()).or_default().push(module.to_owned());
     }
 }

@@ -23,6 +23,43 @@ pub(super) fn tokens(source: &str) -> Vec<Token> {
     found
 }
 
+/// The tokens without the items that only tests are compiled with.
+pub(super) fn without_tests(tokens: &[Token]) -> Vec<Token> {
+    let (mut at, mut kept) = (0, Vec::new());
+    while at < tokens.len() {
+        if is_spelled(tokens, at, &["#", "[", "cfg", "(", "test", ")", "]"]) {
+            at = end_of_item(tokens, at + 7);
+        } else {
+            kept.push(tokens[at].clone());
+            at += 1;
+        }
+    }
+    kept
+}
+
+/// Whether the tokens from `at` are these words.
+pub(super) fn is_spelled(tokens: &[Token], at: usize, words: &[&str]) -> bool {
+    let found = tokens[at..].iter().take(words.len()).map(|token| token.text.as_str());
+    found.eq(words.iter().copied())
+}
+
+/// Where the item that begins at `at` is over: behind its semicolon or its braces.
+fn end_of_item(tokens: &[Token], mut at: usize) -> usize {
+    let mut open = 0;
+    while at < tokens.len() {
+        match tokens[at].text.as_str() {
+            "{" | "(" | "[" => open += 1,
+            ")" | "]" => open -= 1,
+            "}" if open <= 1 => return at + usize::from(open == 1),
+            "}" => open -= 1,
+            ";" if open == 0 => return at + 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    at
+}
+
 fn token(chars: &[char], at: usize) -> (usize, Option<String>) {
     let rest = &chars[at..];
     match rest {
@@ -106,4 +143,16 @@ fn comments_and_texts_are_told_from_code() {
     assert_eq!(words[0], (2, "a"));
     assert_eq!(words[1..words.len() - 1].iter().map(|(_, text)| *text).collect::<Vec<_>>(), expected);
     assert_eq!(*words.last().unwrap(), (3, "type"));
+}
+
+#[test]
+fn code_for_tests_is_told_from_the_program() {
+    let kept = |source: &str| {
+        let kept = without_tests(&tokens(source)).into_iter().map(|token| token.text);
+        kept.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(kept("a; #[cfg(test)] mod b { fn c() { d } } e"), "a ; e");
+    assert_eq!(kept("#[cfg(test)] mod b; #[cfg(test)] #[derive(C)] struct D; e"), "e");
+    assert_eq!(kept("#[cfg(test)] fn b<A, C>(d: [u8; 2]) -> C { e } f"), "f");
+    assert_eq!(kept("struct A { b: C, #[cfg(test)] d: E } f"), "struct A { b : C , } f");
 }

@@ -11,7 +11,7 @@ pub(super) struct Named {
     /// `crate`, then modules; `self` and `super` are resolved.
     pub(super) segments: Vec<String>,
     /// The name it has from here on, if it was imported.
-    import: Option<String>,
+    pub(super) import: Option<String>,
 }
 
 /// Every path in the file of module `module` (its segments below the crate's root), each as long as the file's imports

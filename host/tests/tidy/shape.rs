@@ -3,15 +3,31 @@
 use super::{Source, lexer};
 
 const MAX_FILE_LINES: usize = 400;
-const MAX_FUNCTION_LINES: usize = 70;
+const MAX_FUNCTION_LINES: usize = 60;
 
-/// A file has at most 400 lines and a function at most 70.
+/// How wide a line may be. It becomes 100 together with `max_width` in `.rustfmt.toml`.
+const MAX_COLUMNS: usize = 210;
+
+/// A file has at most 400 lines, and none of them is too wide.
 pub(super) fn check_size(source: &Source) -> Vec<String> {
     let mut found = Vec::new();
     let lines = source.text.lines().count();
     if lines > MAX_FILE_LINES {
         found.push(source.violation(lines, format!("is longer than {MAX_FILE_LINES} lines")));
     }
+    for (number, line) in source.text.lines().enumerate() {
+        let columns = line.chars().count();
+        if columns > MAX_COLUMNS {
+            let text = format!("has {columns} columns, more than {MAX_COLUMNS}");
+            found.push(source.violation(number + 1, text));
+        }
+    }
+    found
+}
+
+/// The functions of more than 60 lines: name, and a sentence with the place.
+pub(super) fn long_functions(source: &Source) -> Vec<(String, String)> {
+    let mut found = Vec::new();
     for (at, token) in source.tokens.iter().enumerate() {
         // A function type, `fn(…)`, has no name.
         let name = source.tokens.get(at + 1).map_or("(", |next| next.text.as_str());
@@ -19,7 +35,7 @@ pub(super) fn check_size(source: &Source) -> Vec<String> {
             let length = end_of_body(source, at).saturating_sub(token.line) + 1;
             if length > MAX_FUNCTION_LINES {
                 let text = format!("`{name}` has {length} lines, more than {MAX_FUNCTION_LINES}");
-                found.push(source.violation(token.line, text));
+                found.push((name.to_owned(), source.violation(token.line, text)));
             }
         }
     }
@@ -117,13 +133,15 @@ fn source(text: &str) -> Source {
 }
 
 #[test]
-fn a_long_file_or_function_is_found() {
+fn a_long_file_line_or_function_is_found() {
     assert!(check_size(&source(&"\n".repeat(MAX_FILE_LINES))).is_empty());
     assert_eq!(check_size(&source(&"\n".repeat(MAX_FILE_LINES + 1))).len(), 1);
+    assert!(check_size(&source(&"→".repeat(MAX_COLUMNS))).is_empty());
+    assert_eq!(check_size(&source(&"→".repeat(MAX_COLUMNS + 1))).len(), 1);
     let function =
         |lines: usize| format!("fn a(b: [u8; 2], c: fn()) {{{}}}\nfn d();\nfn e() {{}}", "\n".repeat(lines - 1));
-    assert!(check_size(&source(&function(MAX_FUNCTION_LINES))).is_empty());
-    assert_eq!(check_size(&source(&function(MAX_FUNCTION_LINES + 1))).len(), 1);
+    assert!(long_functions(&source(&function(MAX_FUNCTION_LINES))).is_empty());
+    assert_eq!(long_functions(&source(&function(MAX_FUNCTION_LINES + 1)))[0].0, "a");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use wit_bindgen_core::Files;
 use wit_bindgen_core::wit_parser::Resolve;
 
-use crate::run::{Result, root, say};
+use hookbox_tools::{Result, root, say};
 
 /// Where the bindings of the example in C are.
 const FOLDER: &str = "plugins/hello-c/gen";

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
-use crate::run::{Result, cargo, command, output, root, run, say, target_dir};
+use hookbox_tools::{Result, cargo, command, output, root, run, say, target_dir};
 
 /// The crate with the definitions of WASI 0.2, in `wit/deps`.
 const WASI: &str = "wasip2";

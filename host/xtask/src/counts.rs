@@ -10,7 +10,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::run::{Result, cargo, command, install, output, root, run, say, target_dir};
+use hookbox_tools::{Result, cargo, command, install, output, root, run, say, target_dir};
 
 mod baseline;
 

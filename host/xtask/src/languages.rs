@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::plugins::hookbox;
-use crate::run::{Result, root, run, say};
+use hookbox_tools::{Result, root, run, say};
 
 /// A language of `hookbox new`: how the page marks its program, where a project keeps its handler, and whether it is a
 /// component, which can read what a command cannot.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::bindings;
-use crate::run::{Result, cargo, root, run, say, target_dir};
+use hookbox_tools::{Result, cargo, root, run, say, target_dir};
 
 /// What plugins are compiled to.
 pub(crate) const TARGET: &str = "wasm32-wasip2";

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::languages;
 use crate::plugins::hookbox;
-use crate::run::{Result, output, root, run, say, target_dir};
+use hookbox_tools::{Result, output, root, run, say, target_dir};
 
 const LANGUAGES: [&str; 5] = ["rust", "js", "python", "go", "c"];
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::plugins::TARGET;
-use crate::run::{Result, cargo, output, run, say, target_dir};
+use hookbox_tools::{Result, cargo, output, run, say, target_dir};
 
 /// Which crate, exactly: what is tested here is the host.
 const CRATE: &str = "wstd";

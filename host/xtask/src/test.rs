@@ -1,12 +1,19 @@
 //! `cargo xtask test`: the whole set-up, every check and every test, and at the end what came of each.
 
-use crate::run::{Result, cargo, command, output, run, run_reading, say};
 use crate::{clients, counts, plugins, projects, public};
+use hookbox_tools::{Result, cargo, command, output, run, run_reading, say};
+
+/// Runs the tests, each in a process of its own.
+const NEXTEST: &str = "nextest";
+
+/// The tools of cargo that the steps need besides the toolchain.
+const TOOLS: [&str; 2] = [NEXTEST, "deny"];
 
 /// Checks and tests everything. One step that fails does not keep the others from being run.
 pub(crate) fn test() -> Result {
-    let nextest = set_up()?;
+    set_up()?;
     let mut report = Report::default();
+    report.step("tools", || tools().map(|()| None));
     report.step("format", || run(&mut cargo("fmt --all --check")).map(|()| None));
     report.step("lints", || run(&mut cargo("clippy --workspace --all-targets --locked -- -D warnings")).map(|()| None));
     report.step("licences", licences);
@@ -14,14 +21,14 @@ pub(crate) fn test() -> Result {
     report.step("plugins that send", || clients::build().map(|()| None));
     report.step("a public component", || public::build().map(|()| None));
     report.step("projects", || projects::check().map(|()| None));
-    report.step("tests", || tests(nextest));
+    report.step("tests", tests);
     report.step("counts", || counts::check(&[]));
     report.step("doc tests", || counted(cargo("test --doc --workspace --locked"), "test result:"));
     report.end()
 }
 
-/// Gets what is missing; says whether nextest is there.
-fn set_up() -> Result<bool> {
+/// Gets what is missing of the toolchain.
+fn set_up() -> Result {
     say("set-up");
     // A toolchain that did not come by rustup has what it has; building the plugins will say what is missing.
     if let Ok(installed) = output(&mut command("rustup", "target list --installed")) {
@@ -35,18 +42,26 @@ fn set_up() -> Result<bool> {
             }
         }
     }
-    let has_nextest = || output(&mut cargo("nextest --version")).is_ok();
-    if !has_nextest() {
-        say("cargo-nextest is missing; installing it takes some minutes, once");
-        if let Err(error) = run(&mut cargo("install cargo-nextest --locked")) {
-            eprintln!("{error}; going on with cargo test");
-        }
-    }
-    Ok(has_nextest())
+    Ok(())
 }
 
-fn tests(nextest: bool) -> Result<Option<String>> {
-    if nextest {
+/// Installs the tools of cargo that are missing. An error if one cannot be installed: nothing is skipped silently.
+fn tools() -> Result {
+    let install = |tool: &&str| {
+        say(&format!("cargo-{tool} is missing: installing it takes some minutes, once"));
+        run(&mut cargo(&format!("install cargo-{tool} --locked"))).err()
+    };
+    let problems: Vec<String> = TOOLS.iter().filter(|tool| !has(tool)).filter_map(install).collect();
+    if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
+}
+
+/// Whether cargo has a tool.
+fn has(tool: &str) -> bool {
+    output(&mut cargo(&format!("{tool} --version"))).is_ok()
+}
+
+fn tests() -> Result<Option<String>> {
+    if has(NEXTEST) {
         return counted(cargo("nextest run --workspace --locked --no-fail-fast"), "Summary [");
     }
     counted(cargo("test --workspace --locked --no-fail-fast --lib --bins --tests"), "test result:")
@@ -65,11 +80,10 @@ fn counted(mut command: std::process::Command, mark: &str) -> Result<Option<Stri
     if totals.is_empty() { Err("no test was run".to_owned()) } else { Ok(Some(totals)) }
 }
 
+/// Licences, sources and versions of the dependencies. Advisories are left out: they need the network, and a new one
+/// would fail a build in which nothing has changed. `cargo deny --config .config/deny.toml check advisories` asks for them.
 fn licences() -> Result<Option<String>> {
-    if output(&mut cargo("deny --version")).is_err() {
-        return Ok(Some("SKIPPED, cargo-deny is not installed (cargo install cargo-deny --locked)".to_owned()));
-    }
-    run(&mut cargo("deny check --config .config/deny.toml licenses bans sources")).map(|()| None)
+    run(&mut cargo("deny --config .config/deny.toml check licenses bans sources")).map(|()| None)
 }
 
 /// What came of each step, in order.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use crate::run::Result;
+use hookbox_tools::Result;
 
 /// How far a count may be from the baseline, in percent of it. From run to run the same program's counts differ by up to 1.4
 /// (the route table, whose hashes have a random key; the others by 0.2), on a busy machine as well, and by as much if the C

@@ -1,0 +1,36 @@
+//! A host that has nothing to do.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::figures::{Figure, Wanted};
+use crate::process::{cpu, resident_mib};
+use crate::receivers::{Receiver, plugin};
+use crate::watch::until_loaded;
+use hookbox_tools::{Result, say};
+
+/// Until the start is over.
+const CALM: Duration = Duration::from_secs(3);
+
+/// How long it is watched.
+const WATCHED: Duration = Duration::from_secs(20);
+
+/// Processor time and memory with two plugins in Rust.
+pub(super) fn measure(sites: &Path) -> Result<Vec<Figure>> {
+    say("doing nothing");
+    let plugins = ["audit.wasm", "video-orders.wasm"].map(|file| (file, plugin(file)));
+    let receiver = Receiver::hookbox(&sites.join("idle"), &plugins, "")?;
+    let again = receiver.again();
+    // The first start compiles.
+    until_loaded(receiver.start()?.admin()?)?;
+    let host = again.start()?;
+    until_loaded(host.admin()?)?;
+    std::thread::sleep(CALM);
+    let before = cpu(host.pid())?;
+    std::thread::sleep(WATCHED);
+    let share = (cpu(host.pid())? - before).as_secs_f64() / WATCHED.as_secs_f64();
+    Ok(vec![
+        Figure::new("processor, idle, two Rust plugins", share * 100.0, "% of a core", Wanted::AtMost(0.5)),
+        Figure::new("memory, idle, two Rust plugins", resident_mib(host.pid())?, "MiB", Wanted::AtMost(50.0)),
+    ])
+}

@@ -1,0 +1,69 @@
+//! Calls of plugins, and the key-value stores that they read.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hookbox::config::Limits;
+use hookbox::event::Event;
+use hookbox::sandbox::{Call, Invocation, KvRead, KvReader};
+
+use super::event;
+
+/// A call with an event that has nothing to say, and limits that no test reaches unless it sets out
+/// to.
+pub(crate) fn call() -> Call {
+    call_with(event("avatar_video.success", "{}"))
+}
+
+/// The same call with this event.
+pub(crate) fn call_with(event: Event) -> Call {
+    Call {
+        plugin: "guest".into(),
+        event: Arc::new(event),
+        attempt: 1,
+        max_attempts: 8,
+        idempotency_key: "dlv_0000000000000001_0".to_owned(),
+        limits: Limits { timeout_ms: 60_000, memory_bytes: 16 << 20, ..Limits::default() },
+        grants: Arc::default(),
+        config: Arc::default(),
+        kv: Arc::new(Kv::Holds(BTreeMap::new())),
+        path: "/".into(),
+        reuse: false,
+    }
+}
+
+/// The log of an attempt, as `level: message`.
+pub(crate) fn log(invocation: &Invocation) -> Vec<String> {
+    invocation.logs.iter().map(|line| format!("{}: {}", line.level, line.message)).collect()
+}
+
+/// A plugin's own key-value store, as a test needs it.
+#[derive(Debug)]
+pub(crate) enum Kv {
+    /// Has these values: key, value and when it was written.
+    Holds(BTreeMap<String, (Vec<u8>, i64)>),
+    /// Has nothing, and says so after so many polls.
+    Slow(usize),
+    Silent,
+    Broken,
+    Panics,
+}
+
+impl KvReader for Kv {
+    fn get<'a>(&'a self, key: &'a str) -> KvRead<'a> {
+        Box::pin(async move {
+            match self {
+                Self::Holds(values) => Ok(values.get(key).cloned()),
+                Self::Slow(polls) => {
+                    for _ in 0..*polls {
+                        tokio::task::yield_now().await;
+                    }
+                    Ok(None)
+                }
+                Self::Silent => std::future::pending().await,
+                Self::Broken => Err("the disk is gone".to_owned()),
+                Self::Panics => panic!("the host has a bug"),
+            }
+        })
+    }
+}

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Role};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, MAX_RUNNING, Parts};
@@ -25,7 +25,7 @@ use crate::sandbox::{Cache, Compiler, Sandbox, SandboxError, SandboxOptions};
 use crate::server::ServerTimeouts;
 use crate::status::Status;
 use crate::store::{OnLoss, OpenError, Sqlite, SqliteOptions, Store, StoreError, TreeBudget};
-use crate::{fail, store, tasks};
+use crate::{env, fail, store, tasks};
 
 mod sweep;
 mod time;
@@ -110,17 +110,14 @@ pub async fn build(config: Config, compiler: Compiler, on_loss: OnLoss) -> Resul
 
 /// The same by a clock that may be moved by hand.
 pub async fn build_by(config: Config, compiler: Compiler, on_loss: OnLoss, clock: Clock) -> Result<App, AppError> {
-    if let Some((plan, until)) = crate::config::fail_plan() {
+    if let Some((plan, until)) = env::fail_plan() {
         fail::arm(&plan, until).map_err(AppError::FailPlan)?;
     }
     raise_file_limit();
     config.log_warnings();
-    let public = bind("server.listen", config.server.listen).await?;
-    let admin = bind("server.admin", config.server.admin).await?;
-    let addresses = Addresses {
-        public: public.local_addr().map_err(AppError::Threads)?,
-        admin: admin.local_addr().map_err(AppError::Threads)?,
-    };
+    let (public, public_address) = bind("server.listen", config.server.listen).await?;
+    let (admin, admin_address) = bind("server.admin", config.server.admin).await?;
+    let addresses = Addresses { public: public_address, admin: admin_address };
     let options = SqliteOptions {
         max_bytes: config.store.max_bytes,
         on_loss,
@@ -183,8 +180,12 @@ fn raise_file_limit() {
     }
 }
 
-async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
-    TcpListener::bind(address).await.map_err(|source| AppError::Bind { key, address, source })
+/// A listener, and the address it has: a port of 0 in `address` stands for any free one.
+async fn bind(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), AppError> {
+    let failed = |source| AppError::Bind { key, address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let own = listener.local_addr().map_err(failed)?;
+    Ok((listener, own))
 }
 
 impl App {
@@ -196,6 +197,17 @@ impl App {
     /// The running plugins.
     pub fn registry(&self) -> Arc<Registry> {
         self.registry.load_full()
+    }
+
+    fn intake(&self) -> Intake {
+        Intake {
+            config: self.config.clone(),
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            timeouts: ServerTimeouts::default(),
+            capacity: Capacity::default(),
+            unidentified: Arc::default(),
+        }
     }
 
     /// Serves until `shutdown` or until the store stops, then drains.
@@ -210,17 +222,10 @@ impl App {
             runtime: self.attempts.handle().clone(),
         }));
         let closing = CancellationToken::new();
-        let intake = Intake {
-            config: self.config.clone(),
-            store: store.clone(),
-            clock: self.clock.clone(),
-            timeouts: ServerTimeouts::default(),
-            capacity: Capacity::default(),
-            unidentified: Arc::default(),
-        };
+        let intake = self.intake();
         let admin = Admin {
             store: store.clone(),
-            shelf: self.registry.clone(),
+            registry: self.registry.clone(),
             approvals: self.context.approvals.clone(),
             breakers: dispatcher.breakers(),
             config: self.config.clone(),
@@ -229,6 +234,8 @@ impl App {
             render_metrics,
             clock: self.clock.clone(),
             own_address: self.addresses.admin.ip(),
+            // Only loopback reaches the admin API.
+            role_without_token: Some(Role::Operator),
         };
         let watched = Watched {
             config: self.config.clone(),

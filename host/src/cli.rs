@@ -1,8 +1,9 @@
-//! The command line: arguments → calls, and what comes of them → text and exit codes.
+//! The command line: arguments become calls, and results become text and exit codes.
 //!
-//! Exit codes: 0 fine, 1 failure, 2 usage or configuration. stdout carries a command's answer and nothing else;
-//! everything else goes to stderr. What came from outside (types, subjects, log lines) is shown with its control
-//! characters escaped, so that an event cannot steer the operator's terminal.
+//! Exit codes: 0 fine, 1 failure, 2 usage or configuration. stdout carries a command's answer and
+//! nothing else; everything else goes to stderr. Text from outside (types, subjects, log lines)
+//! is shown with its control characters escaped, so that an event cannot steer the operator's
+//! terminal.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,7 +11,7 @@ use std::sync::LazyLock;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{config, telemetry};
+use crate::{env, telemetry};
 
 mod bench;
 mod check;
@@ -23,17 +24,18 @@ mod events;
 mod failure;
 mod health;
 mod known;
+mod listing;
 mod new;
 mod output;
 mod plugins;
 mod progress;
 mod remarks;
 mod run;
+mod runner;
 mod send;
 mod serve;
 mod since;
 mod test;
-mod workbench;
 
 use failure::Failure;
 
@@ -56,33 +58,33 @@ Exit codes: 0 fine, 1 failure, 2 usage or configuration."
 )]
 struct Cli {
     #[command(flatten)]
-    given: Given,
+    given: GlobalArgs,
     /// As `serve` has it; for scripts that write it in front of the command
     #[arg(long, hide = true, value_name = "FORMAT", value_enum)]
     log_format: Option<Format>,
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 impl Cli {
     fn logs_json(&self) -> bool {
         let own = match &self.command {
-            Command::Serve(serve) => serve.log_format,
+            CliCommand::Serve(serve) => serve.log_format,
             _ => None,
         };
         own.or(self.log_format) == Some(Format::Json)
     }
 }
 
-/// What every command understands.
+/// The options of every command.
 #[derive(Debug, Args)]
-struct Given {
+struct GlobalArgs {
     /// The configuration file [default: HOOKBOX_CONFIG, or config.toml in this folder]
     #[arg(long, global = true, value_name = "FILE", display_order = 900)]
     config: Option<PathBuf>,
 }
 
-/// The same, completed with what the environment says.
+/// The same, completed from the environment.
 #[derive(Debug)]
 struct Common {
     /// The configuration file.
@@ -93,9 +95,9 @@ struct Common {
     logs_json: bool,
 }
 
-impl Given {
+impl GlobalArgs {
     fn complete(&self, logs_json: bool) -> Common {
-        let named = self.config.clone().or_else(config::config_file);
+        let named = self.config.clone().or_else(env::config_file);
         let is_named = named.is_some();
         Common { config: named.unwrap_or_else(|| PathBuf::from(USUAL_CONFIG)), is_named, logs_json }
     }
@@ -119,7 +121,7 @@ enum Format {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Run the host until ctrl-c or SIGTERM, then drain
     Serve(serve::Serve),
     /// Load configuration and plugins, and report every problem
@@ -141,9 +143,9 @@ enum Command {
     /// List and show plugins of a running host
     Plugins(plugins::Plugins),
     /// Ask a running host whether it is alive or ready, for probes that run a command
-    Health(health::Health),
+    Health(health::HealthArgs),
     /// Show what a running host believes of its clock, and accept it as right
-    Clock(clock::Clock),
+    Clock(clock::ClockArgs),
     /// Compile the file on stdin
     #[command(hide = true)]
     Compile(compile::Compile),
@@ -154,7 +156,7 @@ pub fn main() -> ExitCode {
     match Cli::try_parse() {
         Ok(cli) => run(&cli).unwrap_or_else(|failure| match cli.command {
             // A host's streams are read by machines from the first line to the last.
-            Command::Serve(_) if cli.logs_json() => failure.report_json("hookbox does not run"),
+            CliCommand::Serve(_) if cli.logs_json() => failure.report_json("hookbox does not run"),
             _ => failure.report(),
         }),
         Err(usage) => {
@@ -171,19 +173,19 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         .map_err(|error| Failure::usage(error.to_string()))?;
     let common = &cli.given.complete(logs_json);
     match &cli.command {
-        Command::Serve(serve) => serve.run(common),
-        Command::Check(check) => check.run(common),
-        Command::Send(send) => send.run(common),
-        Command::Bench(bench) => bench.run(common),
-        Command::Run(run) => run.run(common),
-        Command::Test(test) => test.run(common),
-        Command::New(new) => new.run(common),
-        Command::Events(events) => events.run(common),
-        Command::Deliveries(deliveries) => deliveries.run(common),
-        Command::Plugins(plugins) => plugins.run(common),
-        Command::Health(health) => health.run(common),
-        Command::Clock(clock) => clock.run(common),
-        Command::Compile(compile) => Ok(compile.run()),
+        CliCommand::Serve(serve) => serve.run(common),
+        CliCommand::Check(check) => check.run(common),
+        CliCommand::Send(send) => send.run(common),
+        CliCommand::Bench(bench) => bench.run(common),
+        CliCommand::Run(run) => run.run(common),
+        CliCommand::Test(test) => test.run(common),
+        CliCommand::New(new) => new.run(common),
+        CliCommand::Events(events) => events.run(common),
+        CliCommand::Deliveries(deliveries) => deliveries.run(common),
+        CliCommand::Plugins(plugins) => plugins.run(common),
+        CliCommand::Health(health) => health.run(common),
+        CliCommand::Clock(clock) => clock.run(common),
+        CliCommand::Compile(compile) => Ok(compile.run()),
     }
 }
 
@@ -214,7 +216,8 @@ mod tests {
         }
     }
 
-    /// The terminal decides where a line ends: a paragraph that has ends of its own is broken twice.
+    /// The terminal decides where a line ends: a paragraph that has ends of its own is broken
+    /// twice.
     #[test]
     fn a_paragraph_of_the_help_is_one_line() {
         for (path, command) in all(&Cli::command(), "hookbox") {

@@ -46,12 +46,12 @@ fn duration(time: Timespec) -> Duration {
 /// Tells the time in Unix milliseconds. Clones share what is believed of it.
 #[derive(Debug, Clone)]
 pub struct Clock {
-    source: Source,
+    source: TimeSource,
     keeper: Arc<Keeper>,
 }
 
 #[derive(Debug, Clone)]
-enum Source {
+enum TimeSource {
     System,
     Manual(Arc<watch::Sender<Manual>>),
 }
@@ -73,16 +73,16 @@ struct Keeper {
 impl Clock {
     /// The machine's clock.
     pub fn system() -> Self {
-        Self::new(Source::System)
+        Self::new(TimeSource::System)
     }
 
     /// A clock that stands at `unix_ms` until [`Clock::set`] or [`Clock::step`] moves it.
     pub fn manual(unix_ms: i64) -> Self {
         let time = Manual { wall_ms: unix_ms, passed_ms: unix_ms.max(0) };
-        Self::new(Source::Manual(Arc::new(watch::channel(time).0)))
+        Self::new(TimeSource::Manual(Arc::new(watch::channel(time).0)))
     }
 
-    fn new(source: Source) -> Self {
+    fn new(source: TimeSource) -> Self {
         let keeper = Arc::new(Keeper { lead_ms: AtomicI64::new(0), belief: Mutex::default() });
         let clock = Self { source, keeper };
         clock.keeper.lead_ms.store(clock.now_ms().saturating_sub(clock.unset_ms()), Ordering::Release);
@@ -104,7 +104,7 @@ impl Clock {
     }
 
     fn move_by_hand(&self, change: impl FnOnce(&mut Manual)) {
-        if let Source::Manual(time) = &self.source {
+        if let TimeSource::Manual(time) = &self.source {
             time.send_modify(change);
         }
     }
@@ -112,29 +112,29 @@ impl Clock {
     /// Now by the wall clock, in Unix milliseconds. It may jump either way.
     pub fn now_ms(&self) -> i64 {
         match &self.source {
-            Source::System => SystemTime::now()
+            TimeSource::System => SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |elapsed| i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)),
-            Source::Manual(time) => time.borrow().wall_ms,
+            TimeSource::Manual(time) => time.borrow().wall_ms,
         }
     }
 
     /// Milliseconds since some moment, by a clock that nobody can set.
     pub fn monotonic_ms(&self) -> u64 {
         match &self.source {
-            Source::System => u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX),
-            Source::Manual(time) => u64::try_from(time.borrow().passed_ms).unwrap_or(0),
+            TimeSource::System => u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX),
+            TimeSource::Manual(time) => u64::try_from(time.borrow().passed_ms).unwrap_or(0),
         }
     }
 
     /// Returns once [`Clock::monotonic_ms`] says `due_ms` or more.
     pub async fn sleep_until_monotonic(&self, due_ms: u64) {
         match &self.source {
-            Source::System => match START.checked_add(Duration::from_millis(due_ms)) {
+            TimeSource::System => match START.checked_add(Duration::from_millis(due_ms)) {
                 Some(due) => tokio::time::sleep_until(due.into()).await,
                 None => std::future::pending().await,
             },
-            Source::Manual(time) => {
+            TimeSource::Manual(time) => {
                 let mut seen = time.subscribe();
                 let due_ms = i64::try_from(due_ms).unwrap_or(i64::MAX);
                 // An error means the sender is gone, which `self` rules out.
@@ -146,8 +146,8 @@ impl Clock {
     /// Like monotonic time, and goes on while the machine sleeps.
     fn unset_ms(&self) -> i64 {
         match &self.source {
-            Source::System => i64::try_from(duration(clock_gettime(UNSET)).as_millis()).unwrap_or(i64::MAX),
-            Source::Manual(time) => time.borrow().passed_ms,
+            TimeSource::System => i64::try_from(duration(clock_gettime(UNSET)).as_millis()).unwrap_or(i64::MAX),
+            TimeSource::Manual(time) => time.borrow().passed_ms,
         }
     }
 
@@ -165,14 +165,14 @@ impl Clock {
     pub async fn sleep_until_host(&self, due_ms: i64) {
         const LONGEST_NAP_MS: u64 = 60_000;
         match &self.source {
-            Source::System => loop {
+            TimeSource::System => loop {
                 let left_ms = u64::try_from(due_ms.saturating_sub(self.host_ms())).unwrap_or(0);
                 if left_ms == 0 {
                     return;
                 }
                 tokio::time::sleep(Duration::from_millis(left_ms.min(LONGEST_NAP_MS))).await;
             },
-            Source::Manual(time) => {
+            TimeSource::Manual(time) => {
                 let (mut seen, lead_ms) = (time.subscribe(), &self.keeper.lead_ms);
                 let due = |time: &Manual| time.passed_ms.saturating_add(lead_ms.load(Ordering::Acquire)) >= due_ms;
                 // An error means the sender is gone, which `self` rules out.
@@ -183,7 +183,7 @@ impl Clock {
 
     /// Waits until it is time to compare the clocks again; a manual clock may be moved at any moment.
     pub async fn next_look(&self) {
-        let every = if matches!(self.source, Source::System) { LOOK_EVERY } else { LOOK_EVERY_BY_HAND };
+        let every = if matches!(self.source, TimeSource::System) { LOOK_EVERY } else { LOOK_EVERY_BY_HAND };
         tokio::time::sleep(every).await;
     }
 

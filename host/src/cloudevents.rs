@@ -36,7 +36,7 @@ pub struct Extensions<'a> {
 
 /// An event as it is written.
 #[derive(Debug, Serialize)]
-struct Written<'a> {
+struct WrittenDocument<'a> {
     specversion: &'static str,
     id: String,
     source: &'a str,
@@ -80,7 +80,7 @@ pub struct Document {
 }
 
 #[derive(Debug, Deserialize)]
-struct Read<'a> {
+struct ReadDocument<'a> {
     specversion: String,
     id: Option<String>,
     source: Option<String>,
@@ -101,7 +101,7 @@ pub fn write(event: &Event, extensions: Extensions<'_>) -> Vec<u8> {
     let json = attributes.content_type.as_deref().is_none_or(is_json);
     let data = Some(&attributes.body).filter(|_| json).and_then(|body| serde_json::from_slice(body).ok());
     let data_base64 = (data.is_none() && !attributes.body.is_empty()).then(|| STANDARD.encode(&attributes.body));
-    let written = Written {
+    let written = WrittenDocument {
         specversion: VERSION,
         id: event.id.to_string(),
         source: &attributes.source,
@@ -137,16 +137,16 @@ pub fn read(text: &[u8]) -> Result<Document, String> {
 /// Reads a list of at most `max` events, or says what is wrong with it. Stops where it has more.
 pub fn read_batch(text: &[u8], max: usize) -> Result<Vec<Document>, String> {
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let documents = reader.deserialize_seq(Batch { max }).map_err(|error| error.to_string())?;
+    let documents = reader.deserialize_seq(DocumentList { max }).map_err(|error| error.to_string())?;
     reader.end().map_err(|error| error.to_string())?;
     Ok(documents)
 }
 
-struct Batch {
+struct DocumentList {
     max: usize,
 }
 
-impl<'a> Visitor<'a> for Batch {
+impl<'a> Visitor<'a> for DocumentList {
     type Value = Vec<Document>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -155,7 +155,7 @@ impl<'a> Visitor<'a> for Batch {
 
     fn visit_seq<A: SeqAccess<'a>>(self, mut list: A) -> Result<Self::Value, A::Error> {
         let mut documents = Vec::new();
-        while let Some(read) = list.next_element::<Read<'a>>()? {
+        while let Some(read) = list.next_element::<ReadDocument<'a>>()? {
             if documents.len() == self.max {
                 return Err(A::Error::custom(format_args!("it has more than {} events", self.max)));
             }
@@ -165,7 +165,7 @@ impl<'a> Visitor<'a> for Batch {
     }
 }
 
-fn document(read: Read<'_>) -> Result<Document, String> {
+fn document(read: ReadDocument<'_>) -> Result<Document, String> {
     if read.specversion != VERSION {
         return Err(format!("`specversion` is `{}`; this host reads {VERSION}", read.specversion));
     }
@@ -176,7 +176,7 @@ fn document(read: Read<'_>) -> Result<Document, String> {
         (None, Some(data)) => STANDARD.decode(data).map_err(|error| format!("`data_base64`: {error}"))?,
         (None, None) => Vec::new(),
     };
-    let Read { id, source, kind, subject, time, delayms, .. } = read;
+    let ReadDocument { id, source, kind, subject, time, delayms, .. } = read;
     Ok(Document { id, source, kind, subject, time, content_type, data, delay_ms: delayms })
 }
 

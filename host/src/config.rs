@@ -1,9 +1,9 @@
 //! The file a user writes, read into a [`Config`] that nothing changes afterwards.
 //!
-//! `raw` reads TOML with its spans, each section's module checks its own part and goes on after a problem, and what
-//! comes out is complete: defaults filled in, paths absolute, secrets resolved, presets expanded into the template they
-//! are data for. A file with any problem yields [`Problems`], all of them, and nothing else. This is the only place
-//! that reads environment variables.
+//! `raw` reads TOML with its spans; each section's module checks its own part and goes on after a
+//! problem. The result is complete: defaults filled in, paths absolute, secrets resolved, presets
+//! expanded into the template they are data for. A file with any problem yields [`Problems`], all
+//! of them, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -12,12 +12,13 @@ use std::sync::Arc;
 
 use toml::de::DeTable;
 
-use crate::files;
+use crate::{env, files};
 
-mod ambient;
 mod breaker;
+mod change;
 pub mod grants;
 mod inputs;
+mod known;
 mod limits;
 mod networks;
 mod partial;
@@ -36,24 +37,23 @@ mod template;
 mod units;
 mod warnings;
 
-pub use ambient::{admin_address, colour, config_file, is_dumb_terminal};
 pub use breaker::BreakerPolicy;
 pub use grants::{Grants, HostPattern, HttpRule, Injected, METHODS};
-pub use inputs::{Content, Input};
+pub use inputs::{ContentDigest, Input};
+pub use known::MissingPlugins;
 pub use limits::Limits;
 pub use networks::Networks;
-pub use partial::{Admin, Partial};
+pub use partial::{AdminAddress, Partial};
 pub use plugin::{Approve, PluginLog, PluginSettings, is_path};
 pub use problems::{Problem, Problems};
 pub use routes::Routes;
-pub use routes::read::MissingPlugins;
 pub use secrets::MakeSecrets;
 pub use server::{DEFAULT_STACK_BYTES, Server, StoreSettings};
 pub use source::Source;
 pub use warnings::{About, Warning};
 
+use known::KnownNames;
 use raw::{Section, Sink};
-use routes::read::Known;
 use secrets::Places;
 use sources::Keys;
 
@@ -81,7 +81,7 @@ pub struct Config {
     pub inputs: Vec<Input>,
 }
 
-/// What [`Config::parse`] reads besides the file's text.
+/// The surroundings that [`Config::parse`] reads besides the file's text.
 #[derive(Clone, Copy)]
 pub struct Surroundings<'a> {
     /// Whether a missing secret may be created.
@@ -111,22 +111,23 @@ impl Config {
     /// Everything that is wrong with it, at once.
     pub fn load_with(path: &Path, make_secrets: MakeSecrets, missing: MissingPlugins) -> Result<Self, Problems> {
         let text = read_text(path)?;
-        let around = Surroundings { make_secrets, env: &|name| std::env::var_os(name) };
-        Self::parse_with(path, &text, around, missing)
+        let surroundings = Surroundings { make_secrets, env: &env::var };
+        Self::parse_with(path, &text, surroundings, missing)
     }
 
-    /// As [`Config::load`], with the text of the file given; `path` says where relative paths start.
+    /// As [`Config::load`], with the text of the file given; `path` says where relative paths
+    /// start.
     ///
     /// # Errors
     /// Everything that is wrong with it, at once.
-    pub fn parse(path: &Path, text: &str, around: Surroundings<'_>) -> Result<Self, Problems> {
-        Self::parse_with(path, text, around, MissingPlugins::Refuse)
+    pub fn parse(path: &Path, text: &str, surroundings: Surroundings<'_>) -> Result<Self, Problems> {
+        Self::parse_with(path, text, surroundings, MissingPlugins::Refuse)
     }
 
     fn parse_with(
         path: &Path,
         text: &str,
-        around: Surroundings<'_>,
+        surroundings: Surroundings<'_>,
         missing: MissingPlugins,
     ) -> Result<Self, Problems> {
         let sink = Sink::default();
@@ -135,7 +136,7 @@ impl Config {
             mask_likely_secrets(text, &sink);
         }
         syntax::explain(text, &syntax, &sink);
-        let config = syntax.is_empty().then(|| Self::check(path, table.get_ref(), around, missing, &sink));
+        let config = syntax.is_empty().then(|| Self::check(path, table.get_ref(), surroundings, missing, &sink));
         match config {
             Some(config) if sink.is_empty() => Ok(config),
             config => {
@@ -149,13 +150,13 @@ impl Config {
     fn check<'a>(
         path: &Path,
         table: &'a DeTable<'a>,
-        around: Surroundings<'_>,
+        surroundings: Surroundings<'_>,
         missing: MissingPlugins,
         sink: &'a Sink,
     ) -> Self {
         let path = std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| places::tidy(&path));
         let base = path.parent().unwrap_or(&path);
-        let places = Places { base, env: around.env };
+        let places = Places { base, env: surroundings.env };
         let mut root = Section::new(String::new(), Some(table), sink);
         let server_section = root.take_section("server", "{ listen = \"127.0.0.1:3000\" }");
         let store = server::read_store(root.take_section("store", "{ retention = \"30d\" }"), base);
@@ -164,13 +165,13 @@ impl Config {
         let names: BTreeSet<&str> = sources_section.keys().collect();
         let drafts = sources::read_all(sources_section, &places);
         let plugins_dir = server.plugins_dir.display().to_string();
-        let known = Known { sources: names, plugins: files.as_ref(), plugins_dir, missing };
+        let known = KnownNames { sources: names, plugins: files.as_ref(), plugins_dir, missing };
         let routes = routes::read::read(root.take_section("routes", "{ \"order.paid\" = \"audit\" }"), &known);
         let plugins =
             plugin::read_all(root.take_section("plugins", "{ audit = { timeout = \"10s\" } }"), &known, &places);
         root.finish();
         // Nothing is created for a file that will not be used.
-        let make = if sink.is_empty() { around.make_secrets } else { MakeSecrets::No };
+        let make = if sink.is_empty() { surroundings.make_secrets } else { MakeSecrets::No };
         let folder = server.secrets_dir();
         let keys = Keys { loopback: server.listen.ip().is_loopback(), folder: &folder, make };
         let sources = sources::complete(drafts, &keys, sink);
@@ -194,71 +195,11 @@ impl Config {
         of_sources.max().unwrap_or(self.server.max_body_bytes)
     }
 
-    /// Says in the log which sources take requests from anyone; at every start and every change.
+    /// Logs which sources take requests from anyone, at every start and every change.
     pub fn warn_of_open_sources(&self) {
         for source in self.sources.values().filter(|source| matches!(source.verify, source::Verify::None)) {
             tracing::warn!(source.name = %source.name, "scheme = \"none\": this source takes requests from anyone");
         }
-    }
-
-    /// Takes over the secrets of `running` for sources that have none here. For a changed `server.listen` that waits for
-    /// a restart: until then the host listens where its own secrets are good enough.
-    pub fn keep_secrets_of(&mut self, running: &Self) {
-        for (name, source) in &mut self.sources {
-            let old = running.sources.get(name).map(|old| &old.verify);
-            let (source::Verify::Signature(new), Some(source::Verify::Signature(old))) = (&source.verify, old) else {
-                continue;
-            };
-            if matches!(new.secrets, source::Secrets::Missing(_)) {
-                let verify = source::Signature { secrets: old.secrets.clone(), ..new.clone() };
-                *source = Arc::new(Source { verify: source::Verify::Signature(verify), ..(**source).clone() });
-                let about = |warning: &&Warning| warning.about == Some(About::Source(name.clone()));
-                self.warnings.retain(|warning| !about(&warning));
-                self.warnings.extend(running.warnings.iter().filter(about).cloned());
-            }
-        }
-    }
-
-    /// Says which files held a secret for `running` and hold none any more, though this file still names them. The file of
-    /// one of several secrets may be removed.
-    ///
-    /// # Errors
-    /// There are some: for people.
-    pub fn keeps_secrets_of(&self, running: &Self) -> Result<(), String> {
-        let has_others = |name: &str| {
-            let secrets = self.sources.get(name).map(|source| &source.verify);
-            matches!(secrets, Some(source::Verify::Signature(signature)) if matches!(signature.secrets, source::Secrets::Set(_)))
-        };
-        let lost = inputs::lost(&running.inputs, &self.inputs, has_others);
-        match lost.is_empty() {
-            true => Ok(()),
-            false => Err(format!(
-                "{}: files that it names held a secret and are empty or absent now, so the last one stays in use: {} \
-                 (write the secret into the file, or take the file out of the configuration)",
-                self.path.display(),
-                lost.join(", ")
-            )),
-        }
-    }
-
-    /// The keys that differ and only take effect after a restart.
-    pub fn restart_needed(&self, other: &Self) -> Vec<&'static str> {
-        let (old, new) = (&self.server, &other.server);
-        // Where the file says nothing else, it follows `store.url`, which is named.
-        let beside_store = |config: &Self| config.server.data_dir == config.store.folder();
-        let moved_with_store = beside_store(self) && beside_store(other);
-        let keys = [
-            ("server.listen", old.listen != new.listen),
-            ("server.admin", old.admin != new.admin),
-            ("server.plugins_dir", old.plugins_dir != new.plugins_dir),
-            ("server.data_dir", old.data_dir != new.data_dir && !moved_with_store),
-            ("server.plugin_stack", old.plugin_stack_bytes != new.plugin_stack_bytes),
-            ("server.tree_events", old.tree_events != new.tree_events),
-            ("server.tree_size", old.tree_bytes != new.tree_bytes),
-            ("store.url", self.store.sqlite_path != other.store.sqlite_path),
-            ("store.max_size", self.store.max_bytes != other.store.max_bytes),
-        ];
-        keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
     }
 }
 
@@ -290,7 +231,8 @@ fn read_text(path: &Path) -> Result<String, Problems> {
     })
 }
 
-/// Masks the values of likely keys in a text that is not TOML, where nothing tells a variable's name from a secret.
+/// Masks the values of likely keys in a text that is not TOML, where nothing tells a variable's
+/// name from a secret.
 fn mask_likely_secrets(text: &str, sink: &Sink) {
     let mut start = 0;
     for line in text.split_inclusive('\n') {
@@ -299,45 +241,4 @@ fn mask_likely_secrets(text: &str, sink: &Sink) {
         }
         start += line.len();
     }
-}
-
-/// The fault that a test wants injected, for [`crate::fail::arm`]: `HOOKBOX_FAIL` and `HOOKBOX_FAIL_UNTIL`.
-pub fn fail_plan() -> Option<(String, Option<PathBuf>)> {
-    let plan = std::env::var("HOOKBOX_FAIL").ok().filter(|plan| !plan.is_empty())?;
-    Some((plan, std::env::var_os("HOOKBOX_FAIL_UNTIL").map(PathBuf::from)))
-}
-
-/// What is to be logged, `HOOKBOX_LOG`, in the syntax of `tracing_subscriber::EnvFilter`.
-pub fn log_filter() -> Option<String> {
-    std::env::var("HOOKBOX_LOG").ok().filter(|filter| !filter.is_empty())
-}
-
-/// What calls this program from a shell: `hookbox` if the shell finds this file by that name, else the file's path.
-pub fn own_command() -> String {
-    const NAME: &str = "hookbox";
-    let Ok(own) = std::env::current_exe() else { return NAME.to_owned() };
-    let search = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&search).map(|dir| dir.join(NAME)).find(|file| file.is_file());
-    let same = found.is_some_and(|file| file.canonicalize().ok() == own.canonicalize().ok());
-    if same { NAME.to_owned() } else { own.to_string_lossy().into_owned() }
-}
-
-/// A path under which this very program can be started again, also after its file was replaced by another version.
-pub fn own_program() -> std::io::Result<PathBuf> {
-    match cfg!(target_os = "linux") {
-        true => Ok(PathBuf::from("/proc/self/exe")),
-        false => std::env::current_exe(),
-    }
-}
-
-/// Where what this user can do without may be kept: `XDG_CACHE_HOME`, or `.cache` in the home folder
-/// (<https://specifications.freedesktop.org/basedir-spec>).
-pub fn user_cache_dir() -> Option<PathBuf> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))
-}
-
-/// Where temporary files are made.
-pub fn temp_dir() -> PathBuf {
-    std::env::temp_dir()
 }

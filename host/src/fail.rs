@@ -1,6 +1,6 @@
 //! Fault injection for the tests: at named points the process kills itself, or an operation fails.
 //!
-//! `HOOKBOX_FAIL=name:count[:action]` (see `config::fail_plan`) arms a point: it acts when it is
+//! `HOOKBOX_FAIL=name:count[:action]` (see `env::fail_plan`) arms a point: it acts when it is
 //! passed for the `count`-th time. The action is `kill` (the default, SIGKILL to this process),
 //! `io` (the store's operation reports an I/O error), `full` (it reports a full disk) or `write`
 //! (it reports that a write was refused, as a read-only file system or a used-up quota does). The

@@ -39,15 +39,17 @@ pub mod egress; // doors: hyper, hyper_util, rustls, tokio_rustls, webpki_roots
 pub mod server; // doors: axum, hyper, hyper_util
 
 // floor 1: the file a user writes
-pub mod config; // doors: toml, miette, ipnet, std::env
+pub mod config; // doors: toml, miette, ipnet
 
 // floor 0: nouns, arithmetic, time
 pub mod clock; // doors: std::time::SystemTime
 pub mod cloudevents;
+pub mod env; // doors: std::env
 pub mod event;
 pub mod fail;
 pub mod fair;
 pub mod files;
+pub mod names; // doors: strsim
 pub mod retry;
 pub mod status;
 pub mod tasks; // doors: tokio::spawn, tokio::task::spawn_blocking, std::thread::spawn, std::thread::Builder

@@ -13,7 +13,7 @@ mod registry;
 mod usage;
 
 pub use admission::{Admission, Approvals, NotApproved};
-pub use directory::{MAX_FILE_BYTES, MAX_NAME_BYTES, MAX_PLUGINS, is_name};
+pub use directory::{MAX_FILE_BYTES, MAX_PLUGINS};
 pub use grants::{grants, warnings};
 pub use loader::{LoadContext, LoadQueue};
 pub use refresh::{Refreshed, SETTLE_MS};

@@ -11,7 +11,7 @@ use std::time::Duration;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::Value;
 
-use crate::{config, tasks};
+use crate::{env, tasks};
 
 mod filter;
 mod json;
@@ -57,17 +57,17 @@ impl From<BuildError> for TelemetryError {
     }
 }
 
-/// Starts logging to stderr, filtered by [`config::log_filter`]. Likely mistakes in the filter are
+/// Starts logging to stderr, filtered by [`env::log_filter`]. Likely mistakes in the filter are
 /// the first lines of the log.
 pub fn log(format: LogFormat) -> Result<(), TelemetryError> {
-    let (filter, warnings) = filter::read(config::log_filter())?;
+    let (filter, warnings) = filter::read(env::log_filter())?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     // Otherwise a write error would be reported on stderr and panic: a full disk would end the
     // host.
     let lines = lines.log_internal_errors(false);
     // If logging is set up already, the first set-up stays.
     let _ = match format {
-        LogFormat::Text => lines.with_ansi(config::colour(io::stderr().is_terminal())).try_init(),
+        LogFormat::Text => lines.with_ansi(env::colour(io::stderr().is_terminal())).try_init(),
         LogFormat::Json => lines.event_format(json::JsonFormat).try_init(),
     };
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));

@@ -1,9 +1,10 @@
-//! Text from a guest, made fit for a log, a terminal and a page: bounded, and without characters that act on a reader.
+//! Text from a guest, made fit for a log, a terminal and a page: bounded, and without characters
+//! that act on a reader.
 
 /// The longest error text, in bytes.
 pub const MAX_ERROR_BYTES: usize = 2 << 10;
 
-/// What marks a text that was cut.
+/// The mark of a text that was cut.
 const CUT: &str = "…";
 
 /// `text` with control characters escaped, cut to `max_bytes`.
@@ -46,8 +47,9 @@ pub fn grouped(number: u64) -> String {
     grouped
 }
 
-/// Whether a character does something to a terminal, a log or the order of what is read, rather than being seen:
-/// controls, line separators, and the characters with the Unicode property `Bidi_Control`.
+/// Whether a character does something to a terminal, a log or the order of what is read, rather
+/// than being seen: controls, line separators, and the characters with the Unicode property
+/// `Bidi_Control`.
 pub fn acts(c: char) -> bool {
     c.is_control()
         || matches!(

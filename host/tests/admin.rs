@@ -6,6 +6,7 @@
 mod act;
 mod document;
 mod refuse;
+mod roles;
 mod schema;
 mod show;
 mod site;

@@ -7,35 +7,38 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Admin;
-use super::params::{Ask, NoQuery};
-use super::problem::Problem;
+use super::params::{NoQuery, Params};
+use super::problem::ProblemJson;
+use super::state::Admin;
 use crate::clock::{self, rfc3339, span};
 
-/// Accepts the clock as right.
+/// The command that accepts the clock as right.
 pub(super) const COMMAND: &str = "hookbox clock accept";
 
 /// The clock of the host.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Clock {
-    /// `right`; `jumped`: it went forward or back by more than an hour, which is neither over nor accepted; `held`: the host
-    /// was off for more than an hour, or its clock was set meanwhile, and nothing is deleted because of it yet.
+#[schema(as = Clock)]
+pub(super) struct ClockJson {
+    /// `right`; `jumped`: it went forward or back by more than an hour, which is neither over nor
+    /// accepted; `held`: the host was off for more than an hour, or its clock was set meanwhile,
+    /// and nothing is deleted because of it yet.
     state: &'static str,
     /// Now by the wall clock, RFC 3339 with milliseconds.
     time: String,
-    /// Now by the host's own time, which due times and ids go by, RFC 3339 with milliseconds. It does not follow a jump.
+    /// Now by the host's own time, which due times and ids go by, RFC 3339 with milliseconds. It
+    /// does not follow a jump.
     host_time: String,
-    /// By how much the clock jumped, in milliseconds; negative if it went back.
+    /// The size of the jump in milliseconds; negative if the clock went back.
     jump_ms: Option<i64>,
-    /// Since when, by the clock as it is now, RFC 3339 with milliseconds.
+    /// The time of the jump, by the clock as it is now, RFC 3339 with milliseconds.
     since: Option<String>,
-    /// For how long the host was off, where nothing is deleted because of it yet, in milliseconds.
+    /// The time that the host was off, in milliseconds, while nothing is deleted because of it.
     held_ms: i64,
-    /// The same for people, and what ends it.
+    /// A sentence about the state, and what ends it.
     detail: Option<String>,
 }
 
-impl Clock {
+impl ClockJson {
     fn of(clock: &clock::Clock) -> Self {
         let (jump, held_ms) = (clock.jump(), clock.held_ms());
         Self {
@@ -71,42 +74,45 @@ fn held(held_ms: i64) -> String {
     )
 }
 
-/// What of the clock wants attention: a jump, and a stop after which everything would be deleted that is kept for
-/// `shortest_ms`.
+/// The trouble with the clock: a jump, or a stop after which everything that is kept for
+/// `shortest_ms` would be deleted.
 pub(super) fn trouble(clock: &clock::Clock, shortest_ms: u64) -> Option<String> {
     let held_ms = clock.held_ms();
     jumped(clock).or_else(|| (held_ms.unsigned_abs() >= shortest_ms).then(|| held(held_ms)))
 }
 
-/// What the host believes of its clock.
+/// Show the clock of the host.
 #[utoipa::path(get, path = "/api/v1/clock", tag = "health", responses(
-    (status = 200, description = "What is believed", body = Clock),
-    (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+    (status = 200, description = "What is believed", body = ClockJson),
+    (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
 ))]
-pub(super) async fn show_clock(State(admin): State<Arc<Admin>>, Ask(NoQuery {}): Ask<NoQuery>) -> Json<Clock> {
-    Json(Clock::of(&admin.clock))
+pub(super) async fn show_clock(
+    State(admin): State<Arc<Admin>>,
+    Params(NoQuery {}): Params<NoQuery>,
+) -> Json<ClockJson> {
+    Json(ClockJson::of(&admin.clock))
 }
 
-/// An operator's word that the clock is right.
+/// The result of accepting the clock.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Accepted {
     /// The jump that is accepted, in milliseconds.
     jump_ms: Option<i64>,
     /// The stop that is accepted, in milliseconds.
     held_ms: i64,
-    /// How the clock is now.
-    clock: Clock,
+    /// The clock now.
+    clock: ClockJson,
 }
 
 /// Takes the clock as right: from now on retention, dedupe windows and due times go by it.
 #[utoipa::path(post, path = "/api/v1/clock/accept", tag = "health", responses(
     (status = 200, description = "Accepted; nothing changes if there was nothing to accept", body = Accepted),
-    (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+    (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
 ))]
 pub(super) async fn accept_clock(
     State(admin): State<Arc<Admin>>,
-    Ask(NoQuery {}): Ask<NoQuery>,
-) -> Result<Json<Accepted>, Problem> {
+    Params(NoQuery {}): Params<NoQuery>,
+) -> Result<Json<Accepted>, ProblemJson> {
     let (jump, held_ms) = admin.clock.accept();
     // Without the note the next start would ask again.
     admin.store.note_time().await?;
@@ -114,5 +120,5 @@ pub(super) async fn accept_clock(
         let jump_ms = jump.map_or(0, |jump| jump.by_ms);
         tracing::info!(clock.jump_ms = jump_ms, clock.off_ms = held_ms, "an operator has accepted the clock");
     }
-    Ok(Json(Accepted { jump_ms: jump.map(|jump| jump.by_ms), held_ms, clock: Clock::of(&admin.clock) }))
+    Ok(Json(Accepted { jump_ms: jump.map(|jump| jump.by_ms), held_ms, clock: ClockJson::of(&admin.clock) }))
 }

@@ -8,21 +8,22 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Admin;
-use super::params::{Ask, EventQuery, Id, NoQuery, Order, ReplayQuery, closest};
-use super::problem::Problem;
+use super::params::{EventQuery, Id, NoQuery, Params, ParamsOrBody, ReplayQuery};
+use super::problem::ProblemJson;
+use super::state::Admin;
 use super::view::{EventDetail, EventItem, Listing};
-use crate::event::{Attributes, EventId, PluginName, UNIDENTIFIED};
+use crate::event::{Attributes, EventId, Target, UNIDENTIFIED};
+use crate::names::{PluginName, hint};
 
 /// List events, newest first.
 #[utoipa::path(get, path = "/api/v1/events", tag = "events", params(EventQuery), responses(
     (status = 200, description = "A page of events", body = Listing<EventItem>),
-    (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+    (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list_events(
     State(admin): State<Arc<Admin>>,
-    Ask(query): Ask<EventQuery>,
-) -> Result<Json<Listing<EventItem>>, Problem> {
+    Params(query): Params<EventQuery>,
+) -> Result<Json<Listing<EventItem>>, ProblemJson> {
     let (rows, next) = admin.store.events(query.filter()?, query.page()?).await?;
     Ok(Json(Listing::of(rows, next)))
 }
@@ -31,27 +32,27 @@ pub(super) async fn list_events(
 #[utoipa::path(get, path = "/api/v1/events/{id}", tag = "events",
     params(("id" = String, Path, description = "An event id (`evt_…`)")), responses(
     (status = 200, description = "The event", body = EventDetail),
-    (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+    (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
 ))]
 pub(super) async fn show_event(
     State(admin): State<Arc<Admin>>,
-    Ask(NoQuery {}): Ask<NoQuery>,
+    Params(NoQuery {}): Params<NoQuery>,
     Id(id): Id<EventId>,
-) -> Result<Json<EventDetail>, Problem> {
+) -> Result<Json<EventDetail>, ProblemJson> {
     let event = admin.store.event(id).await?;
     let source = admin.config.load().sources.get(&*event.event.attributes.source).cloned();
     let form = source.as_ref().and_then(|source| source.form.as_deref());
     Ok(Json(EventDetail::of(event, form)))
 }
 
-/// What a replay created.
+/// The deliveries that a replay created.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Replayed {
     /// The event.
     event_id: String,
     /// Ids of the new deliveries, in the order of `plugins`.
     deliveries: Vec<String>,
-    /// Who gets it.
+    /// The plugins that get the event.
     plugins: Vec<String>,
 }
 
@@ -61,54 +62,55 @@ pub(super) struct Replayed {
     request_body(content = Option<serde_json::Value>, description = "The parameters of the query, as the members of an object"),
     responses(
     (status = 202, description = "New deliveries were created", body = Replayed),
-    (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+    (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
 ))]
 pub(super) async fn replay_event(
     State(admin): State<Arc<Admin>>,
     Id(id): Id<EventId>,
-    Order(query): Order<ReplayQuery>,
-) -> Result<(StatusCode, Json<Replayed>), Problem> {
-    let plugins = match query.plugin {
-        Some(name) => vec![known_plugin(&admin, &name)?],
-        None => routed_plugins(&admin, id).await?,
+    ParamsOrBody(query): ParamsOrBody<ReplayQuery>,
+) -> Result<(StatusCode, Json<Replayed>), ProblemJson> {
+    let targets = match query.plugin {
+        Some(name) => vec![Target::to(known_plugin(&admin, &name)?)],
+        None => routed(&admin, id).await?,
     };
-    let deliveries = admin.store.replay(id, plugins.clone()).await?;
+    let plugins = targets.iter().map(|target| target.plugin.to_string()).collect();
+    let deliveries = admin.store.replay(id, targets).await?;
     tracing::info!(event.id = %id, deliveries = deliveries.len(), "an operator replays an event");
     let replayed = Replayed {
         event_id: id.to_string(),
         deliveries: deliveries.iter().map(ToString::to_string).collect(),
-        plugins: plugins.iter().map(ToString::to_string).collect(),
+        plugins,
     };
     Ok((StatusCode::ACCEPTED, Json(replayed)))
 }
 
 /// The plugin of this name. It need not run at the moment: its deliveries wait for it.
-fn known_plugin(admin: &Admin, name: &str) -> Result<PluginName, Problem> {
-    let shelf = admin.shelf.load();
-    if let Some((name, _)) = shelf.entries().find(|(known, _)| known.as_ref() == name) {
+fn known_plugin(admin: &Admin, name: &str) -> Result<PluginName, ProblemJson> {
+    let registry = admin.registry.load();
+    if let Some((name, _)) = registry.entries().find(|(known, _)| known.as_ref() == name) {
         return Ok(name.clone());
     }
-    Err(no_plugin(name, shelf.entries().map(|(known, _)| known.as_ref())))
+    Err(no_plugin(name, registry.entries().map(|(known, _)| known.as_ref())))
 }
 
 /// The refusal for a name that no plugin has.
-pub(super) fn no_plugin<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Problem {
-    let hint = closest(name, known).map(|hint| format!("; did you mean `{hint}`?")).unwrap_or_default();
+pub(super) fn no_plugin<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> ProblemJson {
+    let hint = hint(name, known);
     let name: String = name.chars().take(80).collect();
-    Problem::not_found(format!("there is no plugin `{name}`{hint}"))
+    ProblemJson::not_found(format!("there is no plugin `{name}`{hint}"))
 }
 
-async fn routed_plugins(admin: &Admin, id: EventId) -> Result<Vec<PluginName>, Problem> {
+async fn routed(admin: &Admin, id: EventId) -> Result<Vec<Arc<Target>>, ProblemJson> {
     let event = admin.store.event(id).await?;
     let attributes = &event.event.attributes;
-    let plugins = admin.config.load().routes.targets(&attributes.source, &attributes.kind);
-    if plugins.is_empty() {
-        return Err(Problem::conflict(unrouted(id, attributes, event.note.as_deref())));
+    let targets = admin.config.load().routes.targets(&attributes.source, &attributes.kind);
+    if targets.is_empty() {
+        return Err(ProblemJson::conflict(unrouted(id, attributes, event.note.as_deref())));
     }
-    Ok(plugins)
+    Ok(targets)
 }
 
-/// Says what to do about an event that no route matches.
+/// Explains what to do about an event that no route matches.
 fn unrouted(id: EventId, attributes: &Attributes, note: Option<&str>) -> String {
     let Attributes { source, kind, .. } = attributes;
     if kind != UNIDENTIFIED {

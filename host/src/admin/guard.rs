@@ -1,8 +1,9 @@
-//! What every request passes first: is it meant for this door, and does it come from where it says?
+//! The first check of every request: is it meant for this API, and does it come from where it says?
 //!
-//! The door has no password, so it must not open for a browser that some page on the internet steers. Two checks do
-//! that. `Host` must be a name of loopback: a page whose own name was rebound to 127.0.0.1 still sends its own name.
-//! And a request that changes state must not carry another site's `Origin`.
+//! The API has no password, so it must refuse a browser that a page on the internet steers.
+//! Two checks do that. `Host` must be a name of loopback: a page whose own name was rebound to
+//! 127.0.0.1 still sends its own name. And a request that changes state must not carry another
+//! site's `Origin`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,21 +15,20 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::problem::Problem;
-use super::{Admin, REQUEST_TIMEOUT_MS};
+use super::problem::ProblemJson;
+use super::state::{Admin, REQUEST_TIMEOUT_MS};
 
-/// Checks a request, answers it within the time limit, and keeps browsers from guessing at or storing the answer.
-pub(super) async fn guard(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
+/// Checks a request, notes the role of its client, answers it within the time limit, and keeps
+/// browsers from guessing at or storing the answer.
+pub(super) async fn guard(State(admin): State<Arc<Admin>>, mut request: Request, next: Next) -> Response {
     let mut response = match check(&request, admin.own_address) {
         Err(problem) => problem.into_response(),
-        Ok(()) => match tokio::time::timeout(Duration::from_millis(REQUEST_TIMEOUT_MS), next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => {
-                let detail =
-                    format!("no answer within {REQUEST_TIMEOUT_MS} ms: narrow the question down, or ask later");
-                Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response()
+        Ok(()) => {
+            if let Some(role) = admin.role_without_token {
+                request.extensions_mut().insert(role);
             }
-        },
+            in_time(next.run(request)).await
+        }
     };
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -36,19 +36,27 @@ pub(super) async fn guard(State(admin): State<Arc<Admin>>, request: Request, nex
     response
 }
 
-fn check(request: &Request, own: IpAddr) -> Result<(), Problem> {
+async fn in_time(answer: impl Future<Output = Response>) -> Response {
+    let limit = Duration::from_millis(REQUEST_TIMEOUT_MS);
+    tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| {
+        let detail = format!("no answer within {REQUEST_TIMEOUT_MS} ms: ask for less, or ask again later");
+        ProblemJson::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response()
+    })
+}
+
+fn check(request: &Request, own: IpAddr) -> Result<(), ProblemJson> {
     let host = host(request.headers()).filter(|host| is_ours(host, own));
     let target_is_ours = request.uri().authority().is_none_or(|authority| is_ours(authority, own));
     let Some(host) = host.filter(|_| target_is_ours) else {
         let detail = "this door answers to `localhost` and loopback addresses only: the Host header names another host";
-        return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail));
+        return Err(ProblemJson::new(StatusCode::MISDIRECTED_REQUEST, detail));
     };
     if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
         || is_same_site(request.headers(), &host)
     {
         return Ok(());
     }
-    Err(Problem::new(StatusCode::FORBIDDEN, "a page of another origin may not change anything here"))
+    Err(ProblemJson::new(StatusCode::FORBIDDEN, "a page of another origin may not change anything here"))
 }
 
 /// The one `Host` header, if it is well formed.
@@ -66,7 +74,8 @@ fn is_ours(authority: &Authority, own: IpAddr) -> bool {
         || literal.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback() || (ip == own && !ip.is_unspecified()))
 }
 
-/// Whether a request that changes state may do so: clients that are no browsers send neither header.
+/// Whether a request that changes state may do so: clients that are no browsers send neither
+/// header.
 fn is_same_site(headers: &HeaderMap, host: &Authority) -> bool {
     let origins_match = headers.get_all(header::ORIGIN).iter().all(|origin| {
         let origin = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));

@@ -10,8 +10,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use utoipa::IntoParams;
 
-use super::MAX_BODY_BYTES;
-use super::problem::Problem;
+use super::problem::ProblemJson;
+use super::state::MAX_BODY_BYTES;
+use crate::names::hint;
 
 mod change;
 mod filters;
@@ -20,23 +21,23 @@ pub(super) use change::{ChangeQuery, MoveQuery, ToQuery, progress_text};
 pub(super) use filters::{ApproveQuery, DeliveryQuery, EventQuery, NoQuery, ReplayQuery, to_text};
 
 /// Reads the query string as `T`.
-pub(super) struct Ask<T>(pub(super) T);
+pub(super) struct Params<T>(pub(super) T);
 
-impl<T: DeserializeOwned + IntoParams, S: Send + Sync> FromRequestParts<S> for Ask<T> {
-    type Rejection = Problem;
+impl<T: DeserializeOwned + IntoParams, S: Send + Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = ProblemJson;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ProblemJson> {
         read(pairs(&parts.uri)?).map(Self)
     }
 }
 
 /// Reads the query string and, if there is one, the JSON object in the body as `T`.
-pub(super) struct Order<T>(pub(super) T);
+pub(super) struct ParamsOrBody<T>(pub(super) T);
 
-impl<T: DeserializeOwned + IntoParams, S: Send + Sync> FromRequest<S> for Order<T> {
-    type Rejection = Problem;
+impl<T: DeserializeOwned + IntoParams, S: Send + Sync> FromRequest<S> for ParamsOrBody<T> {
+    type Rejection = ProblemJson;
 
-    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ProblemJson> {
         let (parts, body) = request.into_parts();
         let mut given = pairs(&parts.uri)?;
         given.extend(members(&parts.headers, body).await?);
@@ -52,26 +53,26 @@ where
     T: std::str::FromStr<Err: std::fmt::Display>,
     S: Send + Sync,
 {
-    type Rejection = Problem;
+    type Rejection = ProblemJson;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ProblemJson> {
         let Path(text) = Path::<String>::from_request_parts(parts, state)
             .await
-            .map_err(|error| Problem::bad_request(error.body_text()))?;
-        text.parse().map(Self).map_err(|error: T::Err| Problem::not_found(error.to_string()))
+            .map_err(|error| ProblemJson::bad_request(error.body_text()))?;
+        text.parse().map(Self).map_err(|error: T::Err| ProblemJson::not_found(error.to_string()))
     }
 }
 
-fn pairs(uri: &Uri) -> Result<Vec<(String, Value)>, Problem> {
-    let Query(pairs) =
-        Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|error| Problem::bad_request(error.body_text()))?;
+fn pairs(uri: &Uri) -> Result<Vec<(String, Value)>, ProblemJson> {
+    let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
+        .map_err(|error| ProblemJson::bad_request(error.body_text()))?;
     Ok(pairs.into_iter().map(|(name, value)| (name, Value::String(value))).collect())
 }
 
-async fn members(headers: &HeaderMap, body: Body) -> Result<Vec<(String, Value)>, Problem> {
+async fn members(headers: &HeaderMap, body: Body) -> Result<Vec<(String, Value)>, ProblemJson> {
     let body: Bytes = axum::body::to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| {
         let detail = format!("the body is not readable or longer than {MAX_BODY_BYTES} bytes");
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+        ProblemJson::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
     })?;
     if body.is_empty() {
         return Ok(Vec::new());
@@ -79,17 +80,18 @@ async fn members(headers: &HeaderMap, body: Body) -> Result<Vec<(String, Value)>
     let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !media_type.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")) {
         let detail = "a body must be `Content-Type: application/json`";
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+        return Err(ProblemJson::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
     let members: Map<String, Value> = serde_json::from_slice(&body)
-        .map_err(|error| Problem::bad_request(format!("the body is not a JSON object: {error}")))?;
-    // `null` says the same as leaving it out; a number or a truth is what it would be in a query string.
+        .map_err(|error| ProblemJson::bad_request(format!("the body is not a JSON object: {error}")))?;
+    // `null` says the same as leaving it out; a number or a truth is what it would be in a query
+    // string.
     let given = members.into_iter().filter(|(_, value)| !value.is_null());
     let as_text = |value: Value| if value.is_number() || value.is_boolean() { value.to_string().into() } else { value };
     Ok(given.map(|(name, value)| (name, as_text(value))).collect())
 }
 
-fn read<T: DeserializeOwned + IntoParams>(given: Vec<(String, Value)>) -> Result<T, Problem> {
+fn read<T: DeserializeOwned + IntoParams>(given: Vec<(String, Value)>) -> Result<T, ProblemJson> {
     let known: Vec<String> = T::into_params(|| None).into_iter().map(|parameter| parameter.name).collect();
     let mut values = Map::new();
     for (name, value) in given {
@@ -97,36 +99,25 @@ fn read<T: DeserializeOwned + IntoParams>(given: Vec<(String, Value)>) -> Result
             return Err(unknown(&name, &known));
         }
         match value.as_str() {
-            None => return Err(Problem::bad_request(format!("`{name}` must be a string"))),
-            // Not "no filter": an unset variable in a script must not turn "retry these" into "retry all".
+            None => return Err(ProblemJson::bad_request(format!("`{name}` must be a string"))),
+            // Not "no filter": an unset variable in a script must not turn "retry these" into
+            // "retry all".
             Some("") => {
-                return Err(Problem::bad_request(format!("`{name}` is empty: leave it out, or give it a value")));
+                return Err(ProblemJson::bad_request(format!("`{name}` is empty: leave it out, or give it a value")));
             }
             Some(_) => {}
         }
         if values.insert(name.clone(), value).is_some() {
-            return Err(Problem::bad_request(format!("`{name}` is given twice")));
+            return Err(ProblemJson::bad_request(format!("`{name}` is given twice")));
         }
     }
-    serde_json::from_value(Value::Object(values)).map_err(|error| Problem::bad_request(error.to_string()))
+    serde_json::from_value(Value::Object(values)).map_err(|error| ProblemJson::bad_request(error.to_string()))
 }
 
-fn unknown(name: &str, known: &[String]) -> Problem {
+fn unknown(name: &str, known: &[String]) -> ProblemJson {
     let name: String = name.chars().take(80).collect();
-    let hint = closest(&name, known.iter().map(String::as_str));
-    let hint = hint.map(|hint| format!("; did you mean `{hint}`?")).unwrap_or_default();
+    let hint = hint(&name, known.iter().map(String::as_str));
     let valid = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     let valid = if valid.is_empty() { "this takes none".to_owned() } else { format!("valid: {valid}") };
-    Problem::bad_request(format!("there is no parameter `{name}`{hint} ({valid})"))
-}
-
-/// The candidate that a mistyped name is likely to mean, if one is near.
-pub fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    const NEAR: f64 = 0.7;
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-        .filter(|(likeness, _)| *likeness >= NEAR)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate)
+    ProblemJson::bad_request(format!("there is no parameter `{name}`{hint} ({valid})"))
 }

@@ -11,10 +11,11 @@ use crate::store::StoreError;
 /// Seconds after which a client may ask a saturated host again.
 const RETRY_AFTER_S: u16 = 1;
 
-/// Why a request was refused (RFC 9457).
+/// The reason for a refusal (RFC 9457).
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Problem {
-    /// `about:blank`: the status says it all.
+#[schema(as = Problem)]
+pub(super) struct ProblemJson {
+    /// `about:blank`: the status names the kind of problem.
     #[serde(rename = "type")]
     kind: &'static str,
     /// The status in words.
@@ -23,7 +24,7 @@ pub(super) struct Problem {
     #[schema(value_type = u16)]
     #[serde(serialize_with = "as_number")]
     status: StatusCode,
-    /// What was wrong, and what would be right.
+    /// The mistake, and its remedy.
     detail: String,
 }
 
@@ -32,7 +33,7 @@ fn as_number<S: serde::Serializer>(status: &StatusCode, to: S) -> Result<S::Ok, 
     to.serialize_u16(status.as_u16())
 }
 
-impl Problem {
+impl ProblemJson {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
         Self { kind: "about:blank", title, status, detail: detail.into() }
@@ -51,7 +52,7 @@ impl Problem {
     }
 }
 
-impl IntoResponse for Problem {
+impl IntoResponse for ProblemJson {
     fn into_response(self) -> Response {
         let status = self.status;
         let mut response = (status, Json(self)).into_response();
@@ -64,7 +65,7 @@ impl IntoResponse for Problem {
     }
 }
 
-impl From<StoreError> for Problem {
+impl From<StoreError> for ProblemJson {
     fn from(error: StoreError) -> Self {
         let status = match &error {
             StoreError::Saturated { .. }

@@ -8,7 +8,8 @@ use crate::retry::{Jitter, RetryPolicy};
 
 /// The limits of one attempt: those of `[plugins.NAME]`, and the defaults where it says nothing.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Limits {
+#[schema(as = Limits)]
+pub(super) struct LimitsJson {
     /// `timeout`, in milliseconds.
     timeout_ms: u64,
     /// `limits.cpu`, in milliseconds.
@@ -41,9 +42,10 @@ pub(super) struct Limits {
     http_received_bytes: u64,
 }
 
-/// What follows a failed attempt: `[plugins.NAME.retry]`, and the defaults where it says nothing.
+/// The retry policy: `[plugins.NAME.retry]`, and the defaults where it says nothing.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Retry {
+#[schema(as = Retry)]
+pub(super) struct RetryJson {
     /// Attempts in all.
     max_attempts: u32,
     /// The backoff after the first one, in milliseconds.
@@ -56,7 +58,7 @@ pub(super) struct Retry {
     jitter: &'static str,
 }
 
-impl From<config::Limits> for Limits {
+impl From<config::Limits> for LimitsJson {
     fn from(limits: config::Limits) -> Self {
         Self {
             timeout_ms: limits.timeout_ms,
@@ -78,7 +80,7 @@ impl From<config::Limits> for Limits {
     }
 }
 
-impl From<&RetryPolicy> for Retry {
+impl From<&RetryPolicy> for RetryJson {
     fn from(policy: &RetryPolicy) -> Self {
         Self {
             max_attempts: policy.max_attempts,

@@ -8,26 +8,26 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::body;
 use crate::clock::rfc3339;
 use crate::dispatch::RECORD_BYTES_PER_SECOND;
 use crate::event::{Event, HttpCall, LogLine, State};
 use crate::store::{AttemptView, DeliveryView, EventSummary, EventView, PluginCounts};
 use crate::text;
 
-mod body;
-
 /// A page of a listing, newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Listing<T: ToSchema> {
     /// May be empty although there is more: a page looks at a bounded number of rows.
     pub(super) items: Vec<T>,
-    /// To be given as `cursor` for the next page; absent on the last one.
+    /// The `cursor` of the next page; absent on the last one.
     pub(super) next_cursor: Option<String>,
 }
 
 /// The CloudEvents 1.0 attributes of an event, and where it stands in its tree.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Attributes {
+#[schema(as = Attributes)]
+pub(super) struct AttributesJson {
     /// Given by this host; the same in every attempt.
     id: String,
     /// The source's name, or `plugins/NAME` for an event that a plugin emitted.
@@ -35,7 +35,7 @@ pub(super) struct Attributes {
     /// The event type.
     #[serde(rename = "type")]
     kind: String,
-    /// What the event is about.
+    /// The subject of the event.
     subject: Option<String>,
     /// Arrival, RFC 3339 with milliseconds.
     time: String,
@@ -43,11 +43,11 @@ pub(super) struct Attributes {
     datacontenttype: Option<String>,
     /// The event whose handling emitted this one.
     parent_id: Option<String>,
-    /// How many plugins it has passed since it came in from outside.
+    /// Number of plugins it has passed since it came in from outside.
     hops: u32,
     /// The provider's own id.
     provider_id: Option<String>,
-    /// What an operator should know of it: a stale timestamp, a body that did not parse.
+    /// A remark for operators, such as a stale timestamp or a body that did not parse.
     note: Option<String>,
     /// Length of the data in bytes.
     data_bytes: u64,
@@ -57,15 +57,15 @@ pub(super) struct Attributes {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct EventItem {
     #[serde(flatten)]
-    attributes: Attributes,
-    /// Where each delivery stands; empty for an event that no route matched.
+    attributes: AttributesJson,
+    /// The state of each delivery; empty for an event that no route matched.
     deliveries: Vec<DeliveryState>,
 }
 
-/// Where a delivery stands, in a listing of events.
+/// The state of a delivery, in a listing of events.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct DeliveryState {
-    /// Who handles it.
+    /// The plugin that handles it.
     plugin: String,
     /// `ready`, `leased`, `waiting`, `done`, `dead`, `cancelled` or `discarded`.
     state: &'static str,
@@ -75,7 +75,7 @@ pub(super) struct DeliveryState {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct EventDetail {
     #[serde(flatten)]
-    attributes: Attributes,
+    attributes: AttributesJson,
     /// The body as it came, if it is JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
@@ -83,26 +83,27 @@ pub(super) struct EventDetail {
     /// The body in base64 (RFC 4648 §4), if it is not JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     data_base64: Option<String>,
-    /// The JSON that the body wraps, if it is a form and `form` of its source names the field. The source looks there for
-    /// its attributes; plugins get the body as it came.
+    /// The JSON that the body wraps, if it is a form and `form` of its source names the field. The
+    /// source looks there for its attributes; plugins get the body as it came.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     form_data: Option<Box<RawValue>>,
     /// Request headers that were kept.
-    headers: Vec<Header>,
+    headers: Vec<HeaderJson>,
     /// Requests that were acknowledged as duplicates of it.
     duplicates: u64,
     /// When the last of them arrived, RFC 3339 with milliseconds.
     last_duplicate_at: Option<String>,
     /// One for each plugin it was routed or replayed to.
-    deliveries: Vec<Delivery>,
+    deliveries: Vec<DeliveryJson>,
     /// Ids of the events that its handling emitted, at most 1000.
     children: Vec<String>,
 }
 
 /// A request header.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Header {
+#[schema(as = Header)]
+pub(super) struct HeaderJson {
     /// In lower case.
     name: String,
     /// As received.
@@ -111,12 +112,13 @@ pub(super) struct Header {
 
 /// One event for one plugin.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Delivery {
-    /// Identifies it, and is the idempotency key of its attempts.
+#[schema(as = Delivery)]
+pub(super) struct DeliveryJson {
+    /// Identifies the delivery, and is the idempotency key of its attempts.
     id: String,
     /// Its event.
     event_id: String,
-    /// Who handles it.
+    /// The plugin that handles it.
     plugin: String,
     /// Type of its event.
     #[serde(rename = "type")]
@@ -131,19 +133,21 @@ pub(super) struct Delivery {
     attempt: u32,
     /// Whether an operator's replay created it.
     replay: bool,
-    /// Whether it is cancelled and ends with the attempt that is running; `state` is `leased` until then.
+    /// Whether it is cancelled and ends with the running attempt; `state` is `leased` until then.
     cancelling: bool,
-    /// Attempts that were spent and left no record: the plugin failed faster than its attempts are kept.
+    /// Attempts that were spent and left no record, because the plugin failed faster than records
+    /// are kept.
     unrecorded: u32,
-    /// The same in words, if there are any.
+    /// A sentence about them, if there are any.
     note: Option<String>,
     /// Oldest first; in listings only the last one.
-    attempts: Vec<Attempt>,
+    attempts: Vec<AttemptJson>,
 }
 
 /// One try.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Attempt {
+#[schema(as = Attempt)]
+pub(super) struct AttemptJson {
     /// Counts from 1; after an operator's retry the numbers go on.
     number: u32,
     /// RFC 3339 with milliseconds.
@@ -152,19 +156,20 @@ pub(super) struct Attempt {
     duration_ms: f64,
     /// `ok`, `retry`, `reject`, `trap`, `timeout`, `memory`, `error` or `crash`.
     outcome: &'static str,
-    /// Why it did not succeed.
+    /// The reason, if it did not succeed.
     error: Option<String>,
-    /// What the plugin logged.
-    logs: Vec<Log>,
-    /// What the plugin sent.
-    calls: Vec<Call>,
+    /// Lines that the plugin logged.
+    logs: Vec<LogJson>,
+    /// HTTP requests that the plugin sent.
+    calls: Vec<CallJson>,
     /// SHA-256 of the plugin file that ran.
     plugin_digest: Option<String>,
 }
 
 /// A line a plugin logged.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Log {
+#[schema(as = Log)]
+pub(super) struct LogJson {
     /// `trace`, `debug`, `info`, `warn` or `error`.
     level: String,
     /// Control characters escaped.
@@ -173,14 +178,15 @@ pub(super) struct Log {
 
 /// An HTTP request that a plugin sent, or wanted to send.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Call {
+#[schema(as = Call)]
+pub(super) struct CallJson {
     /// `GET`, `POST`, …
     method: String,
-    /// Of its query only the names.
+    /// The URL; of its query only the names.
     url: String,
     /// The status of the response, if one came.
     status: Option<u16>,
-    /// Why none came, or why its body did not come to an end.
+    /// The reason, if no response came or its body did not end.
     error: Option<String>,
     /// Whether the host refused it, by a rule or a limit.
     refused: bool,
@@ -194,8 +200,9 @@ pub(super) struct Call {
 
 /// Deliveries by state.
 #[derive(Debug, Default, Serialize, ToSchema)]
-pub(super) struct Counts {
-    /// Due, and nobody holds them.
+#[schema(as = Counts)]
+pub(super) struct CountsJson {
+    /// Due, and not leased.
     ready: u64,
     /// Running.
     leased: u64,
@@ -207,21 +214,22 @@ pub(super) struct Counts {
     dead: u64,
     /// Ended by an operator before they were settled.
     cancelled: u64,
-    /// Dead letters that an operator has put away.
+    /// Dead letters that an operator has discarded.
     discarded: u64,
 }
 
-/// How much there is of what.
+/// Counts of events and deliveries.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Stats {
+#[schema(as = Stats)]
+pub(super) struct StatsJson {
     /// Events stored.
     events: u64,
     /// Requests recognised as duplicates since the start of the host.
     duplicates: u64,
     /// Deliveries of all plugins.
-    deliveries: Counts,
+    deliveries: CountsJson,
     /// Deliveries of each plugin.
-    plugins: BTreeMap<String, Counts>,
+    plugins: BTreeMap<String, CountsJson>,
 }
 
 impl<T: ToSchema> Listing<T> {
@@ -233,7 +241,7 @@ impl<T: ToSchema> Listing<T> {
     }
 }
 
-impl Attributes {
+impl AttributesJson {
     fn of(event: &Event, provider_id: Option<String>, note: Option<String>, data_bytes: u64) -> Self {
         let attributes = &event.attributes;
         Self {
@@ -260,7 +268,7 @@ impl From<EventSummary> for EventItem {
             state: state.name(),
         };
         Self {
-            attributes: Attributes::of(&event, provider_id, note, body_bytes),
+            attributes: AttributesJson::of(&event, provider_id, note, body_bytes),
             deliveries: deliveries.into_iter().map(stand).collect(),
         }
     }
@@ -274,19 +282,19 @@ impl EventDetail {
         let data = body::json(raw);
         Self {
             form_data: wrapped_in.and_then(|field| body::wrapped(&event.attributes, field)),
-            attributes: Attributes::of(&event, provider_id, note, raw.len() as u64),
+            attributes: AttributesJson::of(&event, provider_id, note, raw.len() as u64),
             data_base64: data.is_none().then(|| STANDARD.encode(raw)),
             data,
-            headers: headers.into_iter().map(|(name, value)| Header { name, value }).collect(),
+            headers: headers.into_iter().map(|(name, value)| HeaderJson { name, value }).collect(),
             duplicates,
             last_duplicate_at: last_duplicate_ms.map(rfc3339),
-            deliveries: deliveries.into_iter().map(Delivery::from).collect(),
+            deliveries: deliveries.into_iter().map(DeliveryJson::from).collect(),
             children: children.iter().map(ToString::to_string).collect(),
         }
     }
 }
 
-impl From<DeliveryView> for Delivery {
+impl From<DeliveryView> for DeliveryJson {
     fn from(row: DeliveryView) -> Self {
         Self {
             id: row.id.to_string(),
@@ -301,12 +309,12 @@ impl From<DeliveryView> for Delivery {
             cancelling: row.cancelling,
             unrecorded: row.unrecorded,
             note: left_no_record(row.unrecorded),
-            attempts: row.attempts.into_iter().map(Attempt::from).collect(),
+            attempts: row.attempts.into_iter().map(AttemptJson::from).collect(),
         }
     }
 }
 
-/// Why a delivery has more attempts behind it than it shows.
+/// Explains why a delivery shows fewer attempts than it has had.
 fn left_no_record(attempts: u32) -> Option<String> {
     let attempts = match attempts {
         0 => return None,
@@ -319,10 +327,10 @@ fn left_no_record(attempts: u32) -> Option<String> {
     ))
 }
 
-impl From<AttemptView> for Attempt {
+impl From<AttemptView> for AttemptJson {
     fn from(row: AttemptView) -> Self {
         let AttemptView { number, record } = row;
-        let log = |LogLine { level, message }| Log { level, message };
+        let log = |LogLine { level, message }| LogJson { level, message };
         Self {
             number,
             started_at: rfc3339(record.started_at_ms),
@@ -330,33 +338,33 @@ impl From<AttemptView> for Attempt {
             outcome: record.outcome.name(),
             error: record.error,
             logs: record.logs.into_iter().map(log).collect(),
-            calls: record.calls.into_iter().map(Call::from).collect(),
+            calls: record.calls.into_iter().map(CallJson::from).collect(),
             plugin_digest: record.plugin_digest.map(|digest| digest.to_string()),
         }
     }
 }
 
-impl From<HttpCall> for Call {
+impl From<HttpCall> for CallJson {
     fn from(call: HttpCall) -> Self {
         let HttpCall { method, url, status, error, refused, sent_bytes, received_bytes, duration_ms } = call;
         Self { method, url, status, error, refused, sent_bytes, received_bytes, duration_ms }
     }
 }
 
-impl From<PluginCounts> for Counts {
+impl From<PluginCounts> for CountsJson {
     fn from(PluginCounts([ready, leased, waiting, done, dead, cancelled, discarded]): PluginCounts) -> Self {
         Self { ready, leased, waiting, done, dead, cancelled, discarded }
     }
 }
 
-impl From<crate::store::Stats> for Stats {
+impl From<crate::store::Stats> for StatsJson {
     fn from(stats: crate::store::Stats) -> Self {
         let total = PluginCounts(State::ALL.map(|state| stats.deliveries(state)));
         Self {
             events: stats.events,
             duplicates: stats.duplicates,
             deliveries: total.into(),
-            plugins: stats.plugins.iter().map(|(name, counts)| (name.to_string(), Counts::from(*counts))).collect(),
+            plugins: stats.plugins.iter().map(|(name, counts)| (name.to_string(), CountsJson::from(*counts))).collect(),
         }
     }
 }

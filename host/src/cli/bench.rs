@@ -1,7 +1,8 @@
-//! `hookbox bench`: loads a running host with events of the user's own, and checks that nothing it acknowledged was lost.
+//! `hookbox bench`: loads a running host with events of the user's own, and checks that nothing it
+//! acknowledged was lost.
 //!
-//! The load is that of `hookbox send`; what became of each event that was acknowledged is asked from the admin API.
-//! Once something was sent there is a report: what cannot be found out is counted in it.
+//! The load is that of `hookbox send`. The admin API says what became of each acknowledged event.
+//! Once something was sent there is a report, which also counts what could not be found out.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -9,22 +10,22 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::Common;
-use super::client::Target;
+use super::client::HostArg;
 use super::failure::Failure;
 use super::known;
 use super::output::{print_json, printable};
 use super::remarks::remark;
-use super::send::load::{self, End, MAX_EVENTS, Plan};
+use super::send::load::{self, End, LoadPlan, MAX_EVENTS};
 use super::send::{Aim, Bodies, is_loopback, rate};
-use crate::admin::closest;
 use crate::config::Partial;
+use crate::names::closest;
 
+mod audit;
 mod disk;
-mod fate;
 mod report;
 
-use fate::Times;
-use report::Report;
+use audit::Times;
+use report::BenchReport;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -47,7 +48,7 @@ the report counts what was refused, unanswered, a duplicate, lost, unknown, open
 pub(super) struct Bench {
     #[command(flatten)]
     aim: Aim,
-    /// How long to send
+    /// Seconds of sending
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=3600))]
     seconds: u16,
     /// Connections, each with one request at a time
@@ -56,7 +57,8 @@ pub(super) struct Bench {
     /// So many a second, latency counted from when each was due [default: as fast as it goes]
     #[arg(long, value_name = "PER_SECOND", value_parser = rate)]
     rate: Option<f64>,
-    /// How long to wait, in seconds, for deliveries to settle (not for another attempt) and for a failing admin API
+    /// Seconds to wait for deliveries to settle (not for another attempt) and for a failing admin
+    /// API
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u16).range(0..=3600))]
     settle: u16,
     /// Send although the host is not on a loopback address, or no route takes the type
@@ -66,7 +68,7 @@ pub(super) struct Bench {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    target: Target,
+    host: HostArg,
 }
 
 impl Bench {
@@ -77,8 +79,8 @@ impl Bench {
         if !self.yes {
             self.doubt(&config, common, &sender.url)?;
         }
-        let client = self.target.client(common)?;
-        fate::backlog(&client)?;
+        let client = self.host.client(common)?;
+        audit::backlog(&client)?;
         sender.knock().map_err(|error| {
             Failure::failed(format!(
                 "the host's admin address answers, but nobody does at {} ({error}): is {} where it takes webhooks?",
@@ -89,30 +91,30 @@ impl Bench {
         remark(&format!("sending real events to {}: their plugins run on each of them", printable(&sender.url)));
         let fdatasync_ms = if is_loopback(&sender.url) { disk::sync_ms(&config.sqlite_path) } else { None };
         let time = Duration::from_secs(self.seconds.into());
-        let plan = Plan { end: End::After(time), rate: self.rate, connections: self.connections };
+        let plan = LoadPlan { end: End::After(time), rate: self.rate, connections: self.connections };
         let start = Instant::now();
         let mut seen = load::run(sender, &plan)?;
-        let ids = std::mem::take(&mut seen.tally.ids);
+        let ids = std::mem::take(&mut seen.counts.ids);
         let acknowledged = ids.len() as u64;
-        let fate = fate::trace(&client, ids, Times { start, patience: Duration::from_secs(self.settle.into()) });
-        let failures = fate.failures(&client);
+        let audit = audit::trace(&client, ids, Times { start, patience: Duration::from_secs(self.settle.into()) });
+        let failures = audit.failures(&client);
         let connections = self.connections;
-        let report = Report { connections, seen, acknowledged, fate, failures, fdatasync_ms, wanted };
+        let report = BenchReport { connections, seen, acknowledged, audit, failures, fdatasync_ms, wanted };
         if self.json {
             print_json(&report.json())?
         } else {
-            report.page().print()?
+            report.printout().print()?
         }
         Ok(if report.is_fine() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    /// How many events the rate asks for.
+    /// The number of events that the rate asks for.
     fn wanted(&self) -> Result<Option<f64>, Failure> {
         let wanted = self.rate.map(|rate| rate * f64::from(self.seconds));
         match wanted.filter(|wanted| *wanted > MAX_EVENTS.into()) {
             None => Ok(wanted),
             Some(wanted) => Err(Failure::usage(format!(
-                "--rate and --seconds ask for {wanted:.0} events, and {MAX_EVENTS} is the most whose fate is kept in \
+                "--rate and --seconds ask for {wanted:.0} events, and {MAX_EVENTS} is the most whose outcome is kept in \
                  memory: lower one of them"
             ))),
         }
@@ -147,7 +149,7 @@ impl Bench {
         )))
     }
 
-    /// What names the address that events go to.
+    /// The option or setting that names the address of events.
     fn origin(&self) -> &'static str {
         if self.aim.url.is_some() { "--url" } else { "`server.listen` of the configuration" }
     }

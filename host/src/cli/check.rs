@@ -1,4 +1,5 @@
-//! `hookbox check`: everything that is wrong with a configuration and its plugins, at once, without binding anything.
+//! `hookbox check`: everything that is wrong with a configuration and its plugins, at once, without
+//! binding anything.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,7 +12,7 @@ use super::Common;
 use super::compile::readers_compiler;
 use super::describe::describe;
 use super::failure::Failure;
-use super::output::{Page, printable};
+use super::output::{Printout, printable};
 use super::remarks::{self, patiently, remark, warning};
 use crate::app;
 use crate::clock::Clock;
@@ -45,8 +46,8 @@ impl Check {
         let compiler = readers_compiler(loaded.as_ref().ok())?;
         let (approvals, untold) = approvals(loaded.as_ref().ok());
         let files = loaded.as_ref().ok().map(|config| Cache::read_only(config.server.compiled_dir()));
-        let (shelf, unsettled) = if loaded.is_ok() || dir.is_dir() {
-            shelf(&dir, compiler, (approvals, files))?
+        let (registry, unsettled) = if loaded.is_ok() || dir.is_dir() {
+            load(&dir, compiler, (approvals, files))?
         } else {
             (Registry::default(), false)
         };
@@ -62,21 +63,21 @@ impl Check {
             remarks::write(&problems.render(remarks::has_colour()));
             count += problems.len();
         }
-        for problem in plugin_problems(&shelf) {
+        for problem in plugin_problems(&registry) {
             remark(&problem);
             count += 1;
         }
         match loaded {
             Ok(config) if count == 0 => {
-                let mut page = Page::new();
-                let warnings = describe(&mut page, &config, &shelf) + usize::from(untold);
+                let mut out = Printout::new();
+                let warnings = describe(&mut out, &config, &registry) + usize::from(untold);
                 let found = if warnings == 1 { "1 warning".to_owned() } else { format!("{warnings} warnings") };
                 match warnings {
-                    0 => page.line("no problem found"),
+                    0 => out.line("no problem found"),
                     _ if self.strict => {}
-                    _ => page.line(format!("no problem found, but {found} (`--strict` makes that exit code 2)")),
+                    _ => out.line(format!("no problem found, but {found} (`--strict` makes that exit code 2)")),
                 }
-                page.print()?;
+                out.print()?;
                 match self.strict && warnings > 0 {
                     true => Err(Failure::usage(found)),
                     false => Ok(ExitCode::SUCCESS),
@@ -92,8 +93,8 @@ fn usual_plugins_dir(config: &Path) -> PathBuf {
     config.with_file_name("plugins")
 }
 
-/// What the host of this configuration lets its plugins do, and whether there is a warning instead. It may be another user's,
-/// who keeps that to himself.
+/// The approvals of this configuration's host, and whether there is a warning instead: another user
+/// may own them and not share them.
 fn approvals(config: Option<&Config>) -> (Arc<Approvals>, bool) {
     let Some(config) = config else { return (Arc::default(), false) };
     let config = Arc::new(ArcSwap::from_pointee(config.clone()));
@@ -106,8 +107,8 @@ fn approvals(config: Option<&Config>) -> (Arc<Approvals>, bool) {
     }
 }
 
-/// What is in the folder, and whether some of it never came to rest.
-fn shelf(
+/// The plugins in the folder, and whether some of their files never came to rest.
+fn load(
     dir: &Path,
     compiler: Compiler,
     (approvals, files): (Arc<Approvals>, Option<Cache>),
@@ -116,24 +117,24 @@ fn shelf(
     let runtime =
         tasks::runtime("check", 1).map_err(|error| Failure::failed(format!("failed to start a thread: {error}")))?;
     let (sandbox, dir, clock) = (Arc::new(sandbox), dir.to_owned(), Clock::system());
-    let stock = LoadContext { sandbox, compiler, dir, clock, approvals, files };
-    let loaded = runtime.block_on(patiently(Registry::load_all(&stock), compiling(&stock)));
+    let context = LoadContext { sandbox, compiler, dir, clock, approvals, files };
+    let loaded = runtime.block_on(patiently(Registry::load_all(&context), compiling(&context)));
     Ok((loaded.registry, loaded.unsettled))
 }
 
-/// What takes long: the plugins whose machine code is not kept anywhere.
-async fn compiling(stock: &LoadContext) -> String {
-    let begun = Registry::begin(stock).await;
-    let slots = begun.registry.entries().filter(|(_, slot)| slot.state() == "compiling");
-    let names: Vec<&str> = slots.map(|(name, _)| name.as_ref()).collect();
+/// The plugins that take long: their machine code is not cached anywhere.
+async fn compiling(context: &LoadContext) -> String {
+    let begun = Registry::begin(context).await;
+    let entries = begun.registry.entries().filter(|(_, entry)| entry.state() == "compiling");
+    let names: Vec<&str> = entries.map(|(name, _)| name.as_ref()).collect();
     format!("compiling {}…", if names.is_empty() { "plugins".to_owned() } else { names.join(", ") })
 }
 
-fn plugin_problems(shelf: &Registry) -> Vec<String> {
-    let of_folder = shelf.problems().iter().map(|problem| printable(problem));
-    let of_plugins = shelf
+fn plugin_problems(registry: &Registry) -> Vec<String> {
+    let of_folder = registry.problems().iter().map(|problem| printable(problem));
+    let of_plugins = registry
         .entries()
-        .filter_map(|(name, slot)| slot.problem().map(|problem| format!("plugin `{name}`: {}", lines(problem))));
+        .filter_map(|(name, entry)| entry.problem().map(|problem| format!("plugin `{name}`: {}", lines(problem))));
     of_folder.chain(of_plugins).collect()
 }
 

@@ -13,17 +13,20 @@ use super::Common;
 use super::failure::Failure;
 use super::known;
 use super::output::printable;
-use crate::config;
+use crate::env;
 
-/// How long an answer may take; longer than the host gives itself.
+/// The longest time for an answer; longer than the host gives itself.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The longest answer that is read, in bytes.
 const MAX_ANSWER_BYTES: u64 = 256 << 20;
 
-/// Where the host is.
+/// A parameter of a request; `None` leaves it out.
+pub(super) type Param<'a> = (&'static str, Option<&'a str>);
+
+/// The address of the host.
 #[derive(Debug, Args)]
-pub(super) struct Target {
+pub(super) struct HostArg {
     /// The host's admin address [default: HOOKBOX_ADMIN, or `server.admin` of the configuration]
     #[arg(long, global = true, value_name = "URL", display_order = 890)]
     admin: Option<String>,
@@ -31,32 +34,33 @@ pub(super) struct Target {
 
 /// A host that may be asked.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(super) struct AdminClient {
     agent: Agent,
     base: String,
-    origin: Origin,
+    origin: AddressOrigin,
 }
 
 /// The option, variable or file that says where the host is.
 #[derive(Debug)]
-enum Origin {
+enum AddressOrigin {
     /// `--admin` or `HOOKBOX_ADMIN`.
     Named(&'static str),
     /// The configuration, as it is called here.
     Configured(String),
 }
 
-impl Target {
-    pub(super) fn client(&self, common: &Common) -> Result<Client, Failure> {
+impl HostArg {
+    pub(super) fn client(&self, common: &Common) -> Result<AdminClient, Failure> {
         let named = self.admin.clone().map(|url| (url, "--admin"));
-        let named = named.or_else(|| config::admin_address().map(|url| (url, "HOOKBOX_ADMIN")));
+        let named = named.or_else(|| env::admin_address().map(|url| (url, "HOOKBOX_ADMIN")));
         let (base, origin) = match named {
-            Some((url, by)) => (base(&url, by)?, Origin::Named(by)),
-            None => {
-                (format!("http://{}", known::admin(common)?), Origin::Configured(common.config.display().to_string()))
-            }
+            Some((url, by)) => (base(&url, by)?, AddressOrigin::Named(by)),
+            None => (
+                format!("http://{}", known::admin(common)?),
+                AddressOrigin::Configured(common.config.display().to_string()),
+            ),
         };
-        Ok(Client { agent: agent(TIMEOUT), base, origin })
+        Ok(AdminClient { agent: agent(TIMEOUT), base, origin })
     }
 }
 
@@ -77,7 +81,8 @@ fn base(text: &str, by: &str) -> Result<String, Failure> {
     Ok(url.trim_end_matches('/').to_owned())
 }
 
-/// Why nobody answered at a URL: an address that does not speak TLS is told from one that is not there.
+/// Explains why there is no answer from a URL. An address that does not speak TLS differs from one
+/// that is not there.
 pub(super) fn no_answer(url: &str, error: &ureq::Error, plain: &str) -> String {
     let said = error.to_string();
     let is_there =
@@ -89,13 +94,14 @@ pub(super) fn no_answer(url: &str, error: &ureq::Error, plain: &str) -> String {
     format!("no answer from {url} ({said}): is `hookbox serve` running?")
 }
 
-/// A client that takes every status as an answer, and never goes through a proxy of the environment.
+/// A client that takes every status as an answer, and never goes through a proxy of the
+/// environment.
 pub(super) fn agent(timeout: Duration) -> Agent {
     builder().timeout_global(Some(timeout)).build().new_agent()
 }
 
-/// The same for many requests: each step has the time for itself, because a limit that covers the lookup of the name
-/// costs a thread for every request.
+/// The same for many requests: each step has the time for itself, because a limit that covers the
+/// lookup of the name costs a thread for every request.
 pub(super) fn loading_agent(timeout: Duration) -> Agent {
     let timeout = Some(timeout);
     builder()
@@ -116,41 +122,43 @@ fn builder() -> ConfigBuilder<AgentScope> {
         .user_agent(concat!("hookbox/", env!("CARGO_PKG_VERSION")))
 }
 
-impl Client {
+impl AdminClient {
     /// `GET path?query`; absent values are left out.
-    pub(super) fn get(&self, path: &str, query: &[(&str, Option<String>)]) -> Result<Value, Failure> {
-        let given = query.iter().filter_map(|(name, value)| value.as_deref().map(|value| (*name, value)));
+    pub(super) fn get(&self, path: &str, query: &[Param<'_>]) -> Result<Value, Failure> {
+        let given = query.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
         self.answer(self.agent.get(self.url(path)).query_pairs(given).call())
     }
 
-    /// `POST path?query`.
-    pub(super) fn post(&self, path: &str, query: &[(&str, Option<String>)]) -> Result<Value, Failure> {
-        let given = query.iter().filter_map(|(name, value)| value.as_deref().map(|value| (*name, value)));
+    /// `POST path?query`; absent values are left out.
+    pub(super) fn post(&self, path: &str, query: &[Param<'_>]) -> Result<Value, Failure> {
+        let given = query.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
         self.answer(self.agent.post(self.url(path)).query_pairs(given).send_empty())
     }
 
-    /// Rows of a listing until there are `limit` of them or no more, and the cursor to go on with.
+    /// Rows of a listing from `cursor` on, until there are `limit` of them or no more, and the
+    /// cursor to go on with.
     pub(super) fn list(
         &self,
         path: &str,
-        query: &[(&str, Option<String>)],
+        filter: &[Param<'_>],
+        mut cursor: Option<String>,
         limit: usize,
-    ) -> Result<(Vec<Value>, Value), Failure> {
+    ) -> Result<(Vec<Value>, Option<String>), Failure> {
         const MAX_PAGE: usize = 500;
-        let mut query: Vec<_> = query.iter().map(|(name, value)| (*name, value.clone())).collect();
         let mut items = Vec::new();
         loop {
-            let page_limit = (limit - items.len()).min(MAX_PAGE);
-            query.push(("limit", Some(page_limit.to_string())));
+            let page_rows = (limit - items.len()).min(MAX_PAGE).to_string();
+            let mut query = filter.to_vec();
+            query.extend([("limit", Some(&*page_rows)), ("cursor", cursor.as_deref())]);
             let mut page = self.get(path, &query)?;
             let Some(Value::Array(rows)) = page.get_mut("items").map(Value::take) else {
                 return Err(self.strange("it has no `items`"));
             };
             items.extend(rows);
-            let cursor = page["next_cursor"].take();
-            let Some(next) = cursor.as_str().filter(|_| items.len() < limit) else { return Ok((items, cursor)) };
-            query.retain(|(name, _)| !matches!(*name, "limit" | "cursor"));
-            query.push(("cursor", Some(next.to_owned())));
+            cursor = page["next_cursor"].as_str().map(str::to_owned);
+            if cursor.is_none() || items.len() >= limit {
+                return Ok((items, cursor));
+            }
         }
     }
 
@@ -194,9 +202,9 @@ impl Client {
     fn unreachable(&self, error: &ureq::Error) -> Failure {
         let mut message = no_answer(&self.base, error, "the admin listener");
         match &self.origin {
-            Origin::Named("--admin") => {}
-            Origin::Named(by) => message.push_str(&format!(" The address is that of {by}.")),
-            Origin::Configured(config) => message.push_str(&format!(
+            AddressOrigin::Named("--admin") => {}
+            AddressOrigin::Named(by) => message.push_str(&format!(" The address is that of {by}.")),
+            AddressOrigin::Configured(config) => message.push_str(&format!(
                 " The address is `server.admin` of {config}; a change of it waits for a restart, and until then \
                  `--admin URL` or HOOKBOX_ADMIN names the old one."
             )),
@@ -207,6 +215,15 @@ impl Client {
     fn strange(&self, reason: &str) -> Failure {
         Failure::failed(format!("{} does not answer like a hookbox host: {}", self.base, printable(reason)))
     }
+}
+
+/// A path segment: everything but letters, digits, `-`, `_` and `.` percent-encoded.
+pub(super) fn encoded(segment: &str) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    segment
+        .bytes()
+        .map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 #[cfg(test)]

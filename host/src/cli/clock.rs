@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::Common;
-use super::client::Target;
+use super::client::HostArg;
 use super::failure::Failure;
-use super::output::{Page, print_json, text};
+use super::output::{Printout, print_json, text};
 
 #[derive(Debug, Args)]
 #[command(
@@ -17,18 +17,18 @@ Examples:
   hookbox clock
   hookbox clock accept"
 )]
-pub(super) struct Clock {
+pub(super) struct ClockArgs {
     #[command(subcommand)]
-    verb: Option<Verb>,
+    verb: Option<ClockVerb>,
     /// Answer in JSON
     #[arg(long, global = true)]
     json: bool,
     #[command(flatten)]
-    target: Target,
+    host: HostArg,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
+enum ClockVerb {
     /// Take the clock as right after a jump, or after a long stop
     #[command(after_help = "\
 Look at the clock first: what is older than `store.retention` by it is deleted from then on. Without this the host takes the \
@@ -39,32 +39,32 @@ Examples:
     Accept,
 }
 
-impl Clock {
+impl ClockArgs {
     pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
-        let client = self.target.client(common)?;
+        let client = self.host.client(common)?;
         let answer = match self.verb {
             None => client.get("/api/v1/clock", &[])?,
-            Some(Verb::Accept) => client.post("/api/v1/clock/accept", &[])?,
+            Some(ClockVerb::Accept) => client.post("/api/v1/clock/accept", &[])?,
         };
         if self.json {
             print_json(&answer)?;
             return Ok(ExitCode::SUCCESS);
         }
-        let mut page = Page::new();
+        let mut out = Printout::new();
         match self.verb {
             None => {
                 for name in ["state", "time", "host_time", "since", "detail"] {
-                    page.field(name, &answer[name]);
+                    out.field(name, &answer[name]);
                 }
             }
-            Some(Verb::Accept) if answer["jump_ms"].is_null() && answer["held_ms"] == 0 => {
-                page.line("there was nothing to accept: the clock is right");
+            Some(ClockVerb::Accept) if answer["jump_ms"].is_null() && answer["held_ms"] == 0 => {
+                out.line("there was nothing to accept: the clock is right");
             }
-            Some(Verb::Accept) => {
-                page.line(format!("accepted: it is {}", text(&answer["clock"]["time"])));
+            Some(ClockVerb::Accept) => {
+                out.line(format!("accepted: it is {}", text(&answer["clock"]["time"])));
             }
         }
-        page.print()?;
+        out.print()?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,4 +1,5 @@
-//! `hookbox compile`: what the host starts to compile one file. It stands in no help: it is of use to the host alone.
+//! `hookbox compile`: what the host starts to compile one file. It stands in no help: it is of use
+//! to the host alone.
 //!
 //! Also the choice of how a command of this program compiles: always by starting that.
 
@@ -9,7 +10,8 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::failure::Failure;
-use crate::config::{self, Config};
+use crate::config::Config;
+use crate::env;
 use crate::sandbox::{Cache, ChildCompiler, CompileLimits, Compiler, Confinement, compile_stdin};
 
 #[derive(Debug, Args)]
@@ -31,8 +33,8 @@ pub(super) fn hosts_compiler(config: &Config) -> Result<Compiler, Failure> {
     compiler(Some(Cache::at(config.server.compiled_dir())))
 }
 
-/// The same for a command that changes nothing: it knows what the host keeps, if there is a configuration, and what was
-/// kept for this user.
+/// The same for a command that changes nothing: it knows what the host keeps, if there is a
+/// configuration, and what was kept for this user.
 pub(super) fn readers_compiler(config: Option<&Config>) -> Result<Compiler, Failure> {
     let users = users_cache_dir().map(Cache::read_only);
     let hosts = config.map(|config| Cache::read_only(config.server.compiled_dir()));
@@ -48,12 +50,12 @@ pub(super) fn users_compiler() -> Result<Compiler, Failure> {
 }
 
 fn users_cache_dir() -> Option<PathBuf> {
-    config::user_cache_dir().map(|dir| dir.join("hookbox"))
+    env::user_cache_dir().map(|dir| dir.join("hookbox"))
 }
 
 fn compiler(cache: Option<Cache>) -> Result<Compiler, Failure> {
     let program =
-        config::own_program().map_err(|error| Failure::failed(format!("this program cannot find itself: {error}")))?;
-    let (temp_dir, limits) = (config::temp_dir(), CompileLimits::default());
+        env::own_program().map_err(|error| Failure::failed(format!("this program cannot find itself: {error}")))?;
+    let (temp_dir, limits) = (env::temp_dir(), CompileLimits::default());
     Ok(Compiler::Child(Arc::new(ChildCompiler { program, cache, temp_dir, limits })))
 }

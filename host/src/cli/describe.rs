@@ -1,29 +1,29 @@
-//! What a configuration and a shelf of plugins come to, in lines for people: said by `serve` at start and by `check`.
+//! Describes a configuration and its plugins in lines for people: `serve` at start, and `check`.
 
-use super::output::{Ink, Page, printable};
+use super::output::{Ink, Printout, printable};
 use crate::config::Config;
 use crate::config::source::{Secrets, Source, Verify};
 use crate::plugins::{Entry, Registry, warnings};
 
 /// Sources, routes, plugins, and what deserves a warning. Says how many warnings there are.
-pub(super) fn describe(page: &mut Page, config: &Config, shelf: &Registry) -> usize {
-    sources(page, config);
-    routes(page, config);
-    plugins(page, shelf);
-    let warnings = all_warnings(config, shelf);
+pub(super) fn describe(out: &mut Printout, config: &Config, registry: &Registry) -> usize {
+    sources(out, config);
+    routes(out, config);
+    plugins(out, registry);
+    let warnings = all_warnings(config, registry);
     for warning in &warnings {
-        let label = page.ink(Ink::Yellow, "warning:");
-        page.line(format!("{label} {}", printable(warning)));
+        let label = out.ink(Ink::Yellow, "warning:");
+        out.line(format!("{label} {}", printable(warning)));
     }
     warnings.len()
 }
 
-fn all_warnings(config: &Config, shelf: &Registry) -> Vec<String> {
-    let mut all = shelf.problems().to_vec();
+fn all_warnings(config: &Config, registry: &Registry) -> Vec<String> {
+    let mut all = registry.problems().to_vec();
     all.extend(config.warnings.iter().map(|warning| warning.text.clone()));
-    let loaded = shelf.entries().filter_map(|(name, slot)| Some((name, slot.loaded.as_ref()?)));
+    let loaded = registry.entries().filter_map(|(name, entry)| Some((name, entry.loaded.as_ref()?)));
     all.extend(loaded.flat_map(|(name, loaded)| warnings(name, &config.plugin(name), &loaded.plugin)));
-    for (name, held) in shelf.entries().filter_map(|(name, slot)| Some((name, slot.held()?))) {
+    for (name, held) in registry.entries().filter_map(|(name, entry)| Some((name, entry.held()?))) {
         let (asks_for, command) = (held.asks_for(), held.command());
         all.push(format!("the newest file of `{name}` asks for {asks_for} and waits; `{command}` lets it in"));
         all.extend(held.trouble.clone());
@@ -42,12 +42,12 @@ fn all_warnings(config: &Config, shelf: &Registry) -> Vec<String> {
     all
 }
 
-fn heading(page: &mut Page, text: &str) {
-    page.line(page.ink(Ink::Bold, text));
+fn heading(out: &mut Printout, text: &str) {
+    out.line(out.ink(Ink::Bold, text));
 }
 
-fn sources(page: &mut Page, config: &Config) {
-    heading(page, if config.sources.is_empty() { "no source" } else { "sources" });
+fn sources(out: &mut Printout, config: &Config) {
+    heading(out, if config.sources.is_empty() { "no source" } else { "sources" });
     let rows: Vec<_> = config
         .sources
         .values()
@@ -56,10 +56,10 @@ fn sources(page: &mut Page, config: &Config) {
             vec![name, path, format!("dedupe: {}", source.dedupe), secrets(source)]
         })
         .collect();
-    page.rows(&rows);
+    out.rows(&rows);
     for source in config.sources.values().filter(|source| source.dedupe.is_body_for_want_of_better()) {
-        let label = page.ink(Ink::Yellow, "note:");
-        page.line(format!(
+        let label = out.ink(Ink::Yellow, "note:");
+        out.line(format!(
             "{label} source `{}` signs neither an id nor a time, so events of equal type and body count as one within \
              `store.dedupe_window`; say where its `id` is, or choose with `dedupe`",
             source.name
@@ -80,36 +80,39 @@ fn secrets(source: &Source) -> String {
     }
 }
 
-fn routes(page: &mut Page, config: &Config) {
-    heading(page, if config.routes.iter().len() == 0 { "no route" } else { "routes" });
+fn routes(out: &mut Printout, config: &Config) {
+    heading(out, if config.routes.iter().len() == 0 { "no route" } else { "routes" });
     let rows: Vec<_> = config
         .routes
         .iter()
-        .map(|route| vec![format!("  {}", route.pattern), format!("→ {}", route.plugins.join(", "))])
+        .map(|route| {
+            let plugins = route.plugins().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+            vec![format!("  {}", route.pattern), format!("→ {plugins}")]
+        })
         .collect();
-    page.rows(&rows);
+    out.rows(&rows);
 }
 
-fn plugins(page: &mut Page, shelf: &Registry) {
-    heading(page, if shelf.entries().next().is_none() { "no plugin" } else { "plugins" });
-    let rows: Vec<_> = shelf.entries().map(|(name, slot)| vec![format!("  {name}"), contract(slot)]).collect();
-    page.rows(&rows);
+fn plugins(out: &mut Printout, registry: &Registry) {
+    heading(out, if registry.entries().next().is_none() { "no plugin" } else { "plugins" });
+    let rows: Vec<_> = registry.entries().map(|(name, entry)| vec![format!("  {name}"), contract(entry)]).collect();
+    out.rows(&rows);
 }
 
-fn contract(slot: &Entry) -> String {
-    let runs = slot.loaded.as_deref().map(|loaded| {
+fn contract(entry: &Entry) -> String {
+    let runs = entry.loaded.as_deref().map(|loaded| {
         let digest: String = loaded.digest.to_string().chars().take(12).collect();
         format!("{}@{}  {digest}", loaded.plugin.contract(), loaded.plugin.interface_version())
     });
-    if let Some(held) = slot.held() {
+    if let Some(held) = entry.held() {
         let runs = runs.unwrap_or_else(|| "nothing runs, its deliveries wait".to_owned());
         return format!("{runs}  (held: the newest file asks for {})", held.asks_for());
     }
-    match (runs, slot.problem()) {
+    match (runs, entry.problem()) {
         (Some(runs), None) => runs,
         (Some(runs), Some(problem)) => format!("{runs}  (stale: {problem})"),
-        (None, Some(problem)) => format!("{}: {problem}", slot.state()),
-        (None, None) if slot.state() == "compiling" => "compiling; its deliveries wait until it is loaded".to_owned(),
-        (None, None) => slot.state().to_owned(),
+        (None, Some(problem)) => format!("{}: {problem}", entry.state()),
+        (None, None) if entry.state() == "compiling" => "compiling; its deliveries wait until it is loaded".to_owned(),
+        (None, None) => entry.state().to_owned(),
     }
 }

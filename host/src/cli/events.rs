@@ -1,30 +1,21 @@
 //! `hookbox events`: what a running host received and emitted.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
 
+use self::detail::detail;
+use self::tail::tail;
 use super::Common;
-use super::client::{Client, Target};
-use super::deliveries::attempts;
+use super::client::{AdminClient, HostArg, Param};
 use super::failure::Failure;
-use super::output::{Columns, Page, bytes, print_json, print_json_line, printable, text};
+use super::listing::{Listed, ListingArgs, elements, event_table};
+use super::output::{Printout, print_json, printable, text};
 use super::since::time;
 use crate::event::EventId;
 
-/// How often `tail` asks.
-const POLL: Duration = Duration::from_secs(1);
-
-/// Events that `tail` shows at once; of more that came in between two polls it shows the newest.
-const TAIL_WINDOW: usize = 5_000;
-
-/// The columns of a listing, and how wide they are at least where rows come one by one.
-const TAIL_COLUMNS: [(&str, usize); 6] =
-    [("TIME", 24), ("ID", 20), ("SOURCE", 20), ("TYPE", 24), ("SUBJECT", 16), ("DELIVERIES", 0)];
+mod detail;
+mod tail;
 
 #[derive(Debug, Args)]
 #[command(
@@ -39,27 +30,23 @@ Examples:
 )]
 pub(super) struct Events {
     #[command(subcommand)]
-    verb: Option<Verb>,
+    verb: Option<EventsVerb>,
     /// Show this event
     #[arg(value_name = "ID", value_parser = event_id)]
     id: Option<EventId>,
     #[command(flatten)]
-    filter: Filter,
-    /// Rows at most
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    limit: u32,
-    /// Go on where a listing ended (its `next_cursor`)
-    #[arg(long, value_name = "CURSOR")]
-    cursor: Option<String>,
+    filter: EventFilterArgs,
+    #[command(flatten)]
+    listing: ListingArgs,
     /// Answer in JSON
     #[arg(long, global = true, display_order = 880)]
     json: bool,
     #[command(flatten)]
-    target: Target,
+    host: HostArg,
 }
 
 #[derive(Debug, Args)]
-struct Filter {
+struct EventFilterArgs {
     /// Exactly this event type
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
@@ -69,7 +56,8 @@ struct Filter {
     /// Exactly this subject
     #[arg(long)]
     subject: Option<String>,
-    /// With a delivery in this state: ready, leased, waiting, done, dead, cancelled, discarded; or unrouted
+    /// With a delivery in this state: ready, leased, waiting, done, dead, cancelled, discarded; or
+    /// unrouted
     #[arg(long)]
     state: Option<String>,
     /// This text occurs in id, type, subject, provider id or body
@@ -84,7 +72,7 @@ struct Filter {
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
+enum EventsVerb {
     /// Deliver an old event again: to what is routed now, or to one plugin
     #[command(after_help = "\
 Examples:
@@ -106,7 +94,7 @@ Examples:
   hookbox events tail --json                      one line an event, for scripts")]
     Tail {
         #[command(flatten)]
-        filter: Filter,
+        filter: EventFilterArgs,
     },
 }
 
@@ -117,183 +105,49 @@ fn event_id(text: &str) -> Result<EventId, String> {
     text.parse().map_err(|error| format!("{error}{}", elsewhere.unwrap_or_default()))
 }
 
-impl Filter {
-    fn query(&self) -> Vec<(&'static str, Option<String>)> {
-        vec![
-            ("type", self.kind.clone()),
-            ("source", self.source.clone()),
-            ("subject", self.subject.clone()),
-            ("state", self.state.clone()),
-            ("q", self.query.clone()),
-            ("since", self.since.clone()),
-            ("until", self.until.clone()),
+impl EventFilterArgs {
+    fn query(&self) -> [Param<'_>; 7] {
+        [
+            ("type", self.kind.as_deref()),
+            ("source", self.source.as_deref()),
+            ("subject", self.subject.as_deref()),
+            ("state", self.state.as_deref()),
+            ("q", self.query.as_deref()),
+            ("since", self.since.as_deref()),
+            ("until", self.until.as_deref()),
         ]
     }
 }
 
 impl Events {
     pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
-        let client = self.target.client(common)?;
-        match (&self.verb, &self.id) {
-            (Some(Verb::Replay { id, plugin }), _) => self.replay(&client, *id, plugin.as_ref())?,
-            (Some(Verb::Tail { filter }), _) => self.tail(&client, filter)?,
-            (None, Some(id)) => self.show(&client, *id)?,
-            (None, None) => self.list(&client)?,
+        const LISTED: Listed = Listed { path: "/api/v1/events", none: "no event", table: event_table };
+        let client = &self.host.client(common)?;
+        match (&self.verb, self.id) {
+            (Some(EventsVerb::Replay { id, plugin }), _) => self.replay(client, *id, plugin.as_deref())?,
+            (Some(EventsVerb::Tail { filter }), _) => tail(client, &filter.query(), self.json)?,
+            (None, Some(id)) => self.show(client, id)?,
+            (None, None) => self.listing.print(client, &LISTED, &self.filter.query(), self.json)?,
         }
         Ok(ExitCode::SUCCESS)
     }
 
-    fn list(&self, client: &Client) -> Result<(), Failure> {
-        let mut query = self.filter.query();
-        query.push(("cursor", self.cursor.clone()));
-        let (items, next) = client.list("/api/v1/events", &query, self.limit as usize)?;
-        if self.json {
-            return print_json(&json!({ "items": items, "next_cursor": next }));
-        }
-        let mut page = Page::new();
-        if items.is_empty() {
-            page.line("no event");
-        } else {
-            let head = TAIL_COLUMNS.map(|(name, _)| name.to_owned()).to_vec();
-            page.table(&std::iter::once(head).chain(items.iter().map(row)).collect::<Vec<_>>());
-        }
-        if let Some(next) = next.as_str() {
-            page.remark(format!("there is more: --cursor {}", printable(next)));
-        }
-        page.print()
-    }
-
-    fn show(&self, client: &Client, id: EventId) -> Result<(), Failure> {
+    fn show(&self, client: &AdminClient, id: EventId) -> Result<(), Failure> {
         let event = client.get(&format!("/api/v1/events/{id}"), &[])?;
         if self.json { print_json(&event) } else { detail(&event).print() }
     }
 
-    fn replay(&self, client: &Client, id: EventId, plugin: Option<&String>) -> Result<(), Failure> {
+    fn replay(&self, client: &AdminClient, id: EventId, plugin: Option<&str>) -> Result<(), Failure> {
         let path = format!("/api/v1/events/{id}/replay");
-        let replayed = client.post(&path, &[("plugin", plugin.cloned())])?;
+        let replayed = client.post(&path, &[("plugin", plugin)])?;
         if self.json {
             return print_json(&replayed);
         }
-        let mut page = Page::new();
-        let pairs = list(&replayed["deliveries"]).iter().zip(list(&replayed["plugins"]));
+        let mut out = Printout::new();
+        let pairs = elements(&replayed["deliveries"]).iter().zip(elements(&replayed["plugins"]));
         for (delivery, plugin) in pairs {
-            page.line(format!("{}  {}", printable(&text(delivery)), printable(&text(plugin))));
+            out.line(format!("{}  {}", printable(&text(delivery)), printable(&text(plugin))));
         }
-        page.print()
+        out.print()
     }
-
-    fn tail(&self, client: &Client, filter: &Filter) -> Result<(), Failure> {
-        const FIRST: usize = 10;
-        let mut newest = String::new();
-        let mut window = FIRST;
-        let mut columns = Columns::new(&TAIL_COLUMNS);
-        let mut has_head = self.json;
-        loop {
-            let mut fresh = match newer(client, &filter.query(), &newest, window) {
-                Ok(fresh) => fresh,
-                // A host that restarts comes back; one that was never there does not.
-                Err(failure) if window == FIRST => return Err(failure),
-                Err(_) => {
-                    std::thread::sleep(POLL);
-                    continue;
-                }
-            };
-            window = TAIL_WINDOW;
-            fresh.reverse();
-            if let Some(last) = fresh.last() {
-                newest = text(&last["id"]);
-            }
-            if self.json {
-                fresh.iter().try_for_each(print_json_line)?;
-            } else {
-                let mut page = Page::new();
-                if !std::mem::replace(&mut has_head, true) {
-                    page.head(&columns);
-                }
-                page.more(&mut columns, &fresh.iter().map(row).collect::<Vec<_>>());
-                page.print()?;
-            }
-            std::thread::sleep(POLL);
-        }
-    }
-}
-
-/// Events after `newest`, newest first, at most `window`. Ids grow with time, so an id not above ends the search.
-fn newer(
-    client: &Client,
-    query: &[(&'static str, Option<String>)],
-    newest: &str,
-    window: usize,
-) -> Result<Vec<Value>, Failure> {
-    const PAGE: usize = 100;
-    let mut fresh: Vec<Value> = Vec::new();
-    let mut query = query.to_vec();
-    loop {
-        let (items, next) = client.list("/api/v1/events", &query, PAGE.min(window - fresh.len()))?;
-        let seen = items.iter().position(|event| event["id"].as_str().is_none_or(|id| id <= newest));
-        fresh.extend(items.into_iter().take(seen.unwrap_or(usize::MAX)));
-        let more = next.as_str().filter(|_| seen.is_none() && fresh.len() < window);
-        let Some(next) = more else { return Ok(fresh) };
-        query.retain(|(name, _)| *name != "cursor");
-        query.push(("cursor", Some(next.to_owned())));
-    }
-}
-
-fn row(event: &Value) -> Vec<String> {
-    let stand = |delivery: &Value| format!("{} {}", text(&delivery["plugin"]), text(&delivery["state"]));
-    let deliveries = list(&event["deliveries"]);
-    let deliveries = match deliveries {
-        [] => "unrouted".to_owned(),
-        some => some.iter().map(stand).collect::<Vec<_>>().join(", "),
-    };
-    let attribute = |name: &str| text(&event[name]);
-    vec![attribute("time"), attribute("id"), attribute("source"), attribute("type"), attribute("subject"), deliveries]
-}
-
-fn detail(event: &Value) -> Page {
-    let mut page = Page::new();
-    for name in ["id", "source", "type", "subject", "time", "datacontenttype", "provider_id", "parent_id", "note"] {
-        page.field(name, &event[name]);
-    }
-    if event["duplicates"].as_u64().is_some_and(|count| count > 0) {
-        let (count, last) = (&event["duplicates"], text(&event["last_duplicate_at"]));
-        page.field("duplicates", &Value::String(format!("{count}, the last at {last}")));
-    }
-    for header in list(&event["headers"]) {
-        page.field("header", &Value::String(format!("{}: {}", text(&header["name"]), text(&header["value"]))));
-    }
-    for child in list(&event["children"]) {
-        page.field("emitted", child);
-    }
-    data(&mut page, event);
-    for delivery in list(&event["deliveries"]) {
-        page.line("");
-        attempts(&mut page, delivery);
-    }
-    page
-}
-
-/// The body; of a form that wraps JSON, both.
-fn data(page: &mut Page, event: &Value) {
-    let length = bytes(event["data_bytes"].as_u64().unwrap_or(0));
-    match (event.get("data"), event.get("form_data")) {
-        (Some(data), _) => json_lines(page, data),
-        (None, None) => page.field("data", &Value::String(format!("{length}, not JSON"))),
-        (None, Some(wrapped)) => {
-            let body = event["data_base64"].as_str().and_then(|text| STANDARD.decode(text).ok()).unwrap_or_default();
-            page.field("data", &Value::String(format!("{length}, a form that wraps JSON; as it came:")));
-            page.line(printable(&String::from_utf8_lossy(&body)));
-            json_lines(page, wrapped);
-        }
-    }
-}
-
-fn json_lines(page: &mut Page, value: &Value) {
-    page.line("");
-    format!("{value:#}").lines().for_each(|line| page.line(printable(line)));
-}
-
-/// The elements of an array; none for anything else.
-pub(super) fn list(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
 }

@@ -1,4 +1,4 @@
-//! Why a command did not succeed, and the exit code that says so.
+//! The reason why a command failed, and its exit code.
 
 use std::fmt;
 use std::io;
@@ -10,7 +10,7 @@ use super::remarks;
 use crate::config::Problems;
 use crate::telemetry;
 
-/// Why a command did not succeed.
+/// The reason why a command failed.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// It could not be done: exit code 1.
@@ -32,7 +32,7 @@ impl Failure {
         Self::Usage(message.into())
     }
 
-    /// Says it on stderr as one JSON line, as the log's are.
+    /// Writes it to stderr as one JSON line, like a line of the log.
     pub(super) fn report_json(self, message: &str) -> ExitCode {
         let code = self.code();
         let mut fields = vec![("error", Value::from(self.to_string()))];
@@ -60,7 +60,7 @@ impl Failure {
         }
     }
 
-    /// Says it on stderr.
+    /// Writes it to stderr.
     pub(super) fn report(self) -> ExitCode {
         match &self {
             Self::Failed(message) | Self::Usage(message) => remarks::error(message),
@@ -71,7 +71,7 @@ impl Failure {
     }
 }
 
-/// What is said of it where the command goes on.
+/// The text, where the command goes on.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,4 +1,5 @@
-//! `hookbox health`: a running host's probes, for those who can only run a command (Docker, Kubernetes `exec`).
+//! `hookbox health`: a running host's probes, for those who can only run a command (Docker,
+//! Kubernetes `exec`).
 
 use std::process::ExitCode;
 
@@ -6,10 +7,10 @@ use clap::Args;
 use serde_json::Value;
 
 use super::Common;
-use super::client::Target;
-use super::events::list;
+use super::client::HostArg;
 use super::failure::Failure;
-use super::output::{Page, print_json, printable, text};
+use super::listing::elements;
+use super::output::{Printout, print_json, printable, text};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -19,7 +20,7 @@ Examples:
   hookbox health                                  is it ready for webhooks?
   hookbox health --live                           does the process answer?
   hookbox health --admin 127.0.0.1:3001 --json    without a configuration")]
-pub(super) struct Health {
+pub(super) struct HealthArgs {
     /// Ask whether the process answers (`/livez`)
     #[arg(long, conflicts_with = "ready")]
     live: bool,
@@ -30,19 +31,19 @@ pub(super) struct Health {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    target: Target,
+    host: HostArg,
 }
 
-impl Health {
+impl HealthArgs {
     pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
         let path = if self.live { "/livez" } else { "/readyz" };
-        let (fine, answer) = self.target.client(common)?.probe(path)?;
+        let (fine, answer) = self.host.client(common)?.probe(path)?;
         if self.json {
             print_json(&answer)?;
         } else {
-            let mut page = Page::new();
-            page.line(line(&answer));
-            page.print()?;
+            let mut out = Printout::new();
+            out.line(line(&answer));
+            out.print()?;
         }
         Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -50,7 +51,7 @@ impl Health {
 
 /// The state, and what is wrong, on one line.
 fn line(answer: &Value) -> String {
-    let problems = list(&answer["problems"]).iter().map(|problem| {
+    let problems = elements(&answer["problems"]).iter().map(|problem| {
         let name = problem["name"].as_str().map(|name| format!(" {name}")).unwrap_or_default();
         printable(&format!("{}{name}: {}", text(&problem["part"]), text(&problem["detail"])))
     });

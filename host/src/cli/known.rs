@@ -1,5 +1,5 @@
-//! What a client knows of a host from the configuration. A mistake elsewhere in the file does not stop it: that is the
-//! moment in which one wants to ask.
+//! The facts that a client needs of a host, from the configuration. A mistake elsewhere in the file
+//! does not stop a client: operators ask most when the file is broken.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::path::Path;
 use super::failure::Failure;
 use super::remarks::warning;
 use super::{Common, USUAL_CONFIG};
-use crate::config::{Admin, Partial, Problems};
+use crate::config::{AdminAddress, Partial, Problems};
 
 /// The configuration, as far as it can be read; what is wrong with it is counted on stderr.
 pub(super) fn partial(common: &Common) -> Result<Partial, Failure> {
@@ -31,8 +31,8 @@ pub(super) fn admin(common: &Common) -> Result<SocketAddr, Failure> {
         Err(failure) => return Err(failure),
     };
     let (admin, is_guessed) = match partial.admin {
-        Admin::Known(admin) => (admin, false),
-        Admin::Guessed(admin) => (admin, true),
+        AdminAddress::Known(admin) => (admin, false),
+        AdminAddress::Guessed(admin) => (admin, true),
     };
     if let Err(problems) = &partial.whole {
         let more = if is_guessed { format!("; {}", guessed(admin)) } else { String::new() };

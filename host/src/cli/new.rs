@@ -1,4 +1,5 @@
-//! `hookbox new`: a project for a plugin, complete enough to be built, tested and dropped into a running host.
+//! `hookbox new`: a project for a plugin, complete enough to be built, tested and dropped into a
+//! running host.
 
 use std::fs;
 use std::io;
@@ -10,13 +11,14 @@ use clap::{Args, ValueEnum};
 
 use super::Common;
 use super::failure::Failure;
-use super::output::{Ink, Page};
-use crate::config::{self, Partial};
-use crate::plugins;
+use super::output::{Ink, Printout};
+use crate::config::Partial;
+use crate::env;
+use crate::names::{MAX_NAME_BYTES, is_plugin_name};
 
 mod templates;
 
-use templates::Template;
+use templates::{Lang, ProjectFile};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -27,33 +29,15 @@ Examples:
   hookbox new my-handler --lang rust
   hookbox new my-handler --lang js --dir ~/src/my-handler")]
 pub(super) struct New {
-    /// What the plugin is called: letters, digits, `_` and `-`
+    /// The plugin's name: letters, digits, `_` and `-`
     #[arg(value_name = "NAME")]
     name: String,
     /// The language to write it in
     #[arg(long, value_name = "LANG", value_enum)]
     lang: Option<Lang>,
-    /// Where the project is written, a new or an empty folder; NAME if not given
+    /// The project's folder, new or empty [default: NAME]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-}
-
-/// A language there is an example in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Lang {
-    /// Rust, by wit-bindgen
-    Rust,
-    /// JavaScript, by componentize-js
-    Js,
-    /// Python, by componentize-py
-    Python,
-    /// Go, as a command for WASI
-    Go,
-    /// C, by Zig's compiler and wit-bindgen
-    C,
-    /// TypeScript, which has no template
-    #[value(alias = "typescript", hide = true)]
-    Ts,
 }
 
 /// The pattern that a new project's events come by.
@@ -78,29 +62,30 @@ impl New {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// What is to be typed from here to a handled event. Lines of commands are indented and nothing else is.
-    fn next_steps(&self, dir: &Path, common: &Common) -> Page {
-        let (mut page, name) = (Page::new(), &self.name);
-        let hookbox = quoted(&config::own_command());
-        page.line(format!("{} is written. Next:\n", dir.display()));
-        let mut command = |text: String| page.line(format!("  {}", page.ink(Ink::Bold, &text)));
+    /// The commands from here to a handled event. Only lines of commands are indented.
+    fn next_steps(&self, dir: &Path, common: &Common) -> Printout {
+        let (mut out, name) = (Printout::new(), &self.name);
+        let hookbox = quoted(&env::own_command());
+        out.line(format!("{} is written. Next:\n", dir.display()));
+        let mut command = |text: String| out.line(format!("  {}", out.ink(Ink::Bold, &text)));
         command(format!("cd {}", quoted(&dir.to_string_lossy())));
         command("./build".to_owned());
         command(format!("{hookbox} test ."));
         let config = Partial::load(&common.config);
         match &config {
             Ok(config) => command(format!("cp {name}.wasm {}/", quoted(&config.plugins_dir.to_string_lossy()))),
-            Err(_) => page.line(format!("\nThen copy {name}.wasm into the plugins folder of your host.")),
+            Err(_) => out.line(format!("\nThen copy {name}.wasm into the plugins folder of your host.")),
         }
         let routes = config.as_ref().map_or(&[][..], |config| &config.routes);
         let file = if config.is_ok() { common.config.display().to_string() } else { "its config.toml".to_owned() };
         let (place, line) = route(routes, name);
-        page.line(format!("\n{place} in {file}:\n\n  {line}"));
-        page
+        out.line(format!("\n{place} in {file}:\n\n  {line}"));
+        out
     }
 }
 
-/// Where in a file with these routes the one of a new plugin stands, and how it is written. TOML has each key once.
+/// The place and the text of a new plugin's route in a file with these routes. TOML has each key
+/// once.
 fn route(routes: &[(String, Vec<String>)], name: &str) -> (&'static str, String) {
     let Some((_, plugins)) = routes.iter().find(|(pattern, _)| pattern == PATTERN) else {
         return ("and under [routes]", format!("\"{PATTERN}\" = \"{name}\""));
@@ -113,11 +98,11 @@ fn route(routes: &[(String, Vec<String>)], name: &str) -> (&'static str, String)
     ("and under [routes], in place of the line with this pattern,", format!("\"{PATTERN}\" = [{all}]"))
 }
 
-/// What to say to who asks for TypeScript.
+/// The answer to a request for TypeScript.
 const TYPESCRIPT: &str = "there is no template in TypeScript: take `--lang js`, and let `./build` begin with \
     `npx esbuild handler.ts --outfile=handler.js`, which strips the types";
 
-/// What to say to who names no language.
+/// The answer to a request without a language.
 fn languages() -> String {
     let shown = Lang::value_variants().iter().filter_map(Lang::to_possible_value).filter(|value| !value.is_hide_set());
     let lines = shown.map(|value| {
@@ -127,17 +112,18 @@ fn languages() -> String {
     format!("in which language?{}", lines.collect::<String>())
 }
 
-/// A plugin's name is its file's; a project's begins with a letter besides, as every toolchain wants it.
+/// A plugin's name is its file's; a project's begins with a letter besides, as every toolchain
+/// wants it.
 fn check_name(name: &str) -> Result<(), String> {
-    if plugins::is_name(name) && name.starts_with(|first: char| first.is_ascii_alphabetic()) {
+    if is_plugin_name(name) && name.starts_with(|first: char| first.is_ascii_alphabetic()) {
         return Ok(());
     }
     let near: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
     let near = near.trim_start_matches(|c: char| !c.is_ascii_alphabetic()).trim_end_matches('-');
-    let hint = if plugins::is_name(near) { format!("; did you mean `{near}`?") } else { String::new() };
+    let hint = if is_plugin_name(near) { format!("; did you mean `{near}`?") } else { String::new() };
     Err(format!(
         "{name:?} is not a name for a plugin: it begins with a letter and has at most {} letters, digits, `_` and `-`{hint}",
-        plugins::MAX_NAME_BYTES
+        MAX_NAME_BYTES
     ))
 }
 
@@ -157,7 +143,7 @@ fn check_is_free(dir: &Path) -> Result<(), String> {
 }
 
 /// Writes a file of the example `example` as one of the project `name`.
-fn write(dir: &Path, file: &Template, example: &str, name: &str) -> io::Result<()> {
+fn write(dir: &Path, file: &ProjectFile, example: &str, name: &str) -> io::Result<()> {
     let path = dir.join(file.path);
     fs::create_dir_all(path.parent().unwrap_or(dir))?;
     match str::from_utf8(file.content) {

@@ -1,4 +1,4 @@
-//! How answers are written: escaped, aligned, coloured and cut to its width on a terminal only.
+//! Writes answers: escaped and aligned; coloured and cut to its width on a terminal only.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::failure::Failure;
 use super::remarks;
-use crate::config;
+use crate::env;
 use crate::text::acts;
 
 mod columns;
@@ -27,7 +27,7 @@ pub(super) enum Ink {
 
 /// A command's answer on its way to stdout.
 #[derive(Debug)]
-pub(super) struct Page {
+pub(super) struct Printout {
     text: String,
     /// Lines that are no part of the answer.
     remarks: Vec<String>,
@@ -36,7 +36,7 @@ pub(super) struct Page {
     width: Option<usize>,
 }
 
-impl Page {
+impl Printout {
     pub(super) fn new() -> Self {
         let stdout = io::stdout();
         let is_terminal = stdout.is_terminal();
@@ -44,7 +44,7 @@ impl Page {
         Self {
             text: String::new(),
             remarks: Vec::new(),
-            colour: config::colour(is_terminal),
+            colour: env::colour(is_terminal),
             width: size.map(|size| usize::from(size.ws_col)).filter(|width| *width > 0),
         }
     }
@@ -74,7 +74,8 @@ impl Page {
         self.remarks.push(text);
     }
 
-    /// Adds a table; the first row holds the names of the columns. On a terminal its cells are cut to fit a line.
+    /// Adds a table; the first row holds the names of the columns. On a terminal its cells are cut
+    /// to fit a line.
     pub(super) fn table(&mut self, rows: &[Vec<String>]) {
         let Some((head, rows)) = rows.split_first() else { return };
         let names: Vec<(&str, usize)> = head.iter().map(|name| (name.as_str(), 0)).collect();
@@ -90,7 +91,7 @@ impl Page {
         let widths = columns.within(self.width);
         let names = columns.names.iter().zip(&widths).map(|(name, width)| cut(name, *width));
         let cells: Vec<String> = names.collect();
-        self.row(&cells, &widths, |page, cell| page.ink(Ink::Dim, cell));
+        self.row(&cells, &widths, |out, cell| out.ink(Ink::Dim, cell));
     }
 
     /// Adds rows under columns that are there already, and makes these wider where it must be.
@@ -207,8 +208,8 @@ pub(super) fn call_line(call: &Value) -> String {
 mod tests {
     use super::*;
 
-    fn page(width: Option<usize>) -> Page {
-        Page { text: String::new(), remarks: Vec::new(), colour: false, width }
+    fn printout(width: Option<usize>) -> Printout {
+        Printout { text: String::new(), remarks: Vec::new(), colour: false, width }
     }
 
     fn row(cells: [&str; 2]) -> Vec<String> {
@@ -222,15 +223,15 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let mut page = page(None);
-        page.table(&[row(["A", "B"]), row(["longer", "x"]), row(["ü", "y"])]);
-        assert_eq!(page.text, "A       B\nlonger  x\nü       y\n");
+        let mut out = printout(None);
+        out.table(&[row(["A", "B"]), row(["longer", "x"]), row(["ü", "y"])]);
+        assert_eq!(out.text, "A       B\nlonger  x\nü       y\n");
     }
 
     #[test]
     fn a_table_fits_a_terminal_and_is_whole_elsewhere() {
         let rows = [row(["ID", "LAST"]), row(["dlv_1", &"x".repeat(200)])];
-        let (mut narrow, mut piped) = (page(Some(40)), page(None));
+        let (mut narrow, mut piped) = (printout(Some(40)), printout(None));
         narrow.table(&rows);
         piped.table(&rows);
         assert_eq!(narrow.text, format!("ID     LAST\ndlv_1  {}…\n", "x".repeat(32)));
@@ -240,11 +241,11 @@ mod tests {
     #[test]
     fn rows_that_come_later_stand_under_their_columns() {
         let mut columns = Columns::new(&[("TYPE", 6), ("SUBJECT", 0)]);
-        let mut page = page(None);
-        page.head(&columns);
-        page.more(&mut columns, &[row(["a.b", "1"])]);
-        page.more(&mut columns, &[row(["a.longer", "2"])]);
-        page.more(&mut columns, &[row(["a.b", "3"])]);
-        assert_eq!(page.text, "TYPE    SUBJECT\na.b     1\na.longer  2\na.b       3\n");
+        let mut out = printout(None);
+        out.head(&columns);
+        out.more(&mut columns, &[row(["a.b", "1"])]);
+        out.more(&mut columns, &[row(["a.longer", "2"])]);
+        out.more(&mut columns, &[row(["a.b", "3"])]);
+        assert_eq!(out.text, "TYPE    SUBJECT\na.b     1\na.longer  2\na.b       3\n");
     }
 }

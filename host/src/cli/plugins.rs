@@ -1,4 +1,4 @@
-//! `hookbox plugins`: what a running host has on its shelf, and a word for a file that waits for one.
+//! `hookbox plugins`: plugins of a running host, listed, shown and approved.
 
 use std::process::ExitCode;
 
@@ -6,17 +6,16 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::Common;
-use super::client::{Client, Target};
-use super::deliveries::encoded;
-use super::events::list;
+use super::client::{AdminClient, HostArg, encoded};
 use super::failure::Failure;
-use super::output::{Page, bytes, print_json, printable, text};
+use super::listing::elements;
+use super::output::{Printout, bytes, print_json, printable, text};
 use crate::event::State;
 
 /// Digits of a digest that a listing shows.
 const SHORT_DIGEST: usize = 12;
 
-/// What a plugin has used, and where its page says it.
+/// The use of capabilities, and where the API says it.
 const USED: [(&str, &str); 6] = [
     ("http answered", "/used/http/answered"),
     ("http refused", "/used/http/refused"),
@@ -26,7 +25,7 @@ const USED: [(&str, &str); 6] = [
     ("kv writes", "/used/kv/writes"),
 ];
 
-/// The settings that are in force: their keys in `[plugins.NAME]`, and where its page says them.
+/// The settings in force: their keys in `[plugins.NAME]`, and where the API says them.
 const SETTINGS: [(&str, &str); 20] = [
     ("timeout", "/limits/timeout_ms"),
     ("memory", "/limits/memory_bytes"),
@@ -61,7 +60,7 @@ Examples:
 )]
 pub(super) struct Plugins {
     #[command(subcommand)]
-    verb: Option<Verb>,
+    verb: Option<PluginsVerb>,
     /// Show this plugin
     #[arg(value_name = "NAME")]
     name: Option<String>,
@@ -69,11 +68,11 @@ pub(super) struct Plugins {
     #[arg(long, global = true, display_order = 880)]
     json: bool,
     #[command(flatten)]
-    target: Target,
+    host: HostArg,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
+enum PluginsVerb {
     /// Let a plugin's new file in that is held because it asks for more
     #[command(after_help = "\
 Approves the one file that this command shows, and no other: should another one have taken its place meanwhile, it says \
@@ -93,72 +92,72 @@ Examples:
 
 impl Plugins {
     pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
-        let client = self.target.client(common)?;
+        let client = self.host.client(common)?;
         match (&self.verb, &self.name) {
-            (Some(Verb::Approve { name, digest }), _) => self.approve(&client, name, digest.clone())?,
+            (Some(PluginsVerb::Approve { name, digest }), _) => self.approve(&client, name, digest.as_deref())?,
             (None, Some(name)) => self.show(&client, name)?,
             (None, None) => self.list(&client)?,
         }
         Ok(ExitCode::SUCCESS)
     }
 
-    fn list(&self, client: &Client) -> Result<(), Failure> {
+    fn list(&self, client: &AdminClient) -> Result<(), Failure> {
         let answer = client.get("/api/v1/plugins", &[])?;
         if self.json {
             return print_json(&answer);
         }
-        let items = list(&answer["items"]);
-        let mut page = Page::new();
+        let items = elements(&answer["items"]);
+        let mut out = Printout::new();
         if items.is_empty() {
-            page.line("no plugin");
+            out.line("no plugin");
         } else {
             let head =
                 ["NAME", "STATE", "CONTRACT", "DIGEST", "DONE", "DEAD", "OPEN", "PROBLEM"].map(str::to_owned).to_vec();
-            page.table(&std::iter::once(head).chain(items.iter().map(row)).collect::<Vec<_>>());
+            out.table(&std::iter::once(head).chain(items.iter().map(row)).collect::<Vec<_>>());
         }
-        page.print()
+        out.print()
     }
 
-    fn show(&self, client: &Client, name: &str) -> Result<(), Failure> {
+    fn show(&self, client: &AdminClient, name: &str) -> Result<(), Failure> {
         let plugin = client.get(&format!("/api/v1/plugins/{}", encoded(name)), &[])?;
         if self.json {
             return print_json(&plugin);
         }
-        let mut page = Page::new();
+        let mut out = Printout::new();
         let fields =
             ["name", "state", "contract", "instance", "log", "digest", "path", "loaded_at", "compiling_since", "error"];
         for name in fields {
-            page.field(name, &plugin[name]);
+            out.field(name, &plugin[name]);
         }
         let lists = [("imports", "import"), ("grants", "grant"), ("routes", "route"), ("warnings", "warning")];
         for (field, name) in lists {
-            list(&plugin[field]).iter().for_each(|item| page.field(name, item));
+            elements(&plugin[field]).iter().for_each(|item| out.field(name, item));
         }
         for (name, pointer) in USED {
-            page.field(name, plugin.pointer(pointer).unwrap_or(&Value::Null));
+            out.field(name, plugin.pointer(pointer).unwrap_or(&Value::Null));
         }
-        breaker(&mut page, &plugin["breaker"]);
+        breaker(&mut out, &plugin["breaker"]);
         let held = &plugin["held"];
         if !held.is_null() {
-            page.field("held", &held["digest"]);
-            page.field("held since", &held["since"]);
-            list(&held["capabilities_added"]).iter().for_each(|item| page.field("asks for", item));
-            list(&held["imports_added"]).iter().for_each(|item| page.field("new import", item));
-            page.field("let it in", &json!(command(&plugin)));
+            out.field("held", &held["digest"]);
+            out.field("held since", &held["since"]);
+            elements(&held["capabilities_added"]).iter().for_each(|item| out.field("asks for", item));
+            elements(&held["imports_added"]).iter().for_each(|item| out.field("new import", item));
+            out.field("let it in", &json!(command(&plugin)));
         }
         for state in State::ALL.map(State::name) {
-            page.field(state, &plugin["deliveries"][state]);
+            out.field(state, &plugin["deliveries"][state]);
         }
-        settings(&mut page, &plugin);
-        page.print()
+        settings(&mut out, &plugin);
+        out.print()
     }
 
-    fn approve(&self, client: &Client, name: &str, digest: Option<String>) -> Result<(), Failure> {
+    fn approve(&self, client: &AdminClient, name: &str, digest: Option<&str>) -> Result<(), Failure> {
         let path = format!("/api/v1/plugins/{}", encoded(name));
         let plugin = client.get(&path, &[])?;
         let held = &plugin["held"];
-        // What is let in is what is shown below, also if another file comes meanwhile.
-        let digest = digest.or_else(|| held["digest"].as_str().map(str::to_owned));
+        // The approved file is the one that is shown, also if another file comes meanwhile.
+        let digest = digest.or_else(|| held["digest"].as_str());
         let approved = client.post(&format!("{path}/approve"), &[("digest", digest)])?;
         if self.json {
             return print_json(&approved);
@@ -167,18 +166,18 @@ impl Plugins {
             true => format!(", which asks for {}", words(&held["capabilities_added"])),
             false => String::new(),
         };
-        let mut page = Page::new();
-        page.line(format!("{} may run {}{asks_for}", text(&approved["name"]), text(&approved["digest"])));
-        page.print()
+        let mut out = Printout::new();
+        out.line(format!("{} may run {}{asks_for}", text(&approved["name"]), text(&approved["digest"])));
+        out.print()
     }
 }
 
 /// Adds the settings that are in force. A host of an older version does not say them.
-fn settings(page: &mut Page, plugin: &Value) {
+fn settings(out: &mut Printout, plugin: &Value) {
     let known = SETTINGS.iter().filter_map(|(name, pointer)| Some((name, pointer, plugin.pointer(pointer)?)));
     let rows: Vec<Vec<String>> =
         known.map(|(name, pointer, value)| vec![(*name).to_owned(), quantity(pointer, value)]).collect();
-    page.rows(&rows);
+    out.rows(&rows);
 }
 
 /// A number in the unit that its name says.
@@ -194,9 +193,9 @@ fn quantity(pointer: &str, value: &Value) -> String {
     }
 }
 
-/// Adds what there is to say of a circuit breaker: its state, and more when attempts fail.
-fn breaker(page: &mut Page, breaker: &Value) {
-    page.field("breaker", &breaker["state"]);
+/// Adds a circuit breaker: its state, and more when attempts fail.
+fn breaker(out: &mut Printout, breaker: &Value) {
+    out.field("breaker", &breaker["state"]);
     if breaker["failures_in_a_row"] == 0 {
         return;
     }
@@ -207,17 +206,17 @@ fn breaker(page: &mut Page, breaker: &Value) {
         ("last error", "last_error"),
     ];
     for (name, member) in fields {
-        page.field(name, &breaker[member]);
+        out.field(name, &breaker[member]);
     }
 }
 
-/// The command that lets in what is held.
+/// The command that approves the file that waits.
 fn command(plugin: &Value) -> String {
     format!("hookbox plugins approve {} --digest {}", text(&plugin["name"]), text(&plugin["held"]["digest"]))
 }
 
 fn words(values: &Value) -> String {
-    list(values).iter().map(text).collect::<Vec<_>>().join(", ")
+    elements(values).iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
 fn row(plugin: &Value) -> Vec<String> {

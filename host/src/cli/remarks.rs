@@ -1,25 +1,25 @@
-//! What a command says beside its answer, on stderr. Nobody has to read it: a closed stderr changes nothing.
+//! Remarks of a command on stderr, beside its answer. A closed stderr changes nothing.
 
 use std::io::{self, IsTerminal, Write as _};
 use std::pin::pin;
 use std::time::Duration;
 
-use crate::config;
+use crate::env;
 
-/// How long something takes before a word is said of it.
+/// The time after which a wait is mentioned.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Says a line.
+/// Writes a line.
 pub(super) fn remark(line: &str) {
     write(&format!("{line}\n"));
 }
 
-/// Says a line that deserves attention.
+/// Writes a warning.
 pub(super) fn warning(line: &str) {
     write(&format!("{} {line}\n", labelled("warning:", "33")));
 }
 
-/// Says a line of what went wrong.
+/// Writes an error.
 pub(super) fn error(line: &str) {
     write(&format!("{} {line}\n", labelled("error:", "31")));
 }
@@ -32,7 +32,7 @@ pub(super) fn write(text: &str) {
 
 /// Whether stderr is to be coloured.
 pub(super) fn has_colour() -> bool {
-    config::colour(io::stderr().is_terminal())
+    env::colour(io::stderr().is_terminal())
 }
 
 fn labelled(label: &str, colour: &str) -> String {

@@ -1,4 +1,4 @@
-//! `hookbox run`: one plugin, one event, no host. What a plugin's author tries first.
+//! `hookbox run`: one plugin, one event, no host; for a plugin's author.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,7 +8,7 @@ use clap::Args;
 use super::Common;
 use super::failure::Failure;
 use super::output::{print_json, print_json_line};
-use super::workbench::{Around, GivenSettings, Task, Workbench, answer, event, page};
+use super::runner::{GivenSettings, PluginRunner, RunSettings, Task, answer, event, summary};
 use crate::event::Event;
 use crate::sandbox::{Plugin, Verdict};
 
@@ -34,7 +34,7 @@ pub(super) struct Run {
     #[arg(long, value_name = "FILE")]
     event: String,
     #[command(flatten)]
-    attributes: event::Given,
+    attributes: event::GivenAttributes,
     /// A value of the plugin's configuration
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     config_value: Vec<(String, String)>,
@@ -62,23 +62,29 @@ impl Run {
             return watch::watch(self, common);
         }
         let event = self.event()?;
-        let around = self.settings.around(common)?;
-        let bench = Workbench::new()?;
-        let plugin = bench.load(&self.plugin)?;
-        self.once(&bench, &plugin, event, &around)
+        let settings = self.settings.settings(common)?;
+        let runner = PluginRunner::new()?;
+        let plugin = runner.load(&self.plugin)?;
+        self.once(&runner, &plugin, event, &settings)
     }
 
     fn event(&self) -> Result<Event, Failure> {
         event::read(&self.event, &self.attributes)
     }
 
-    fn once(&self, bench: &Workbench, plugin: &Plugin, event: Event, around: &Around) -> Result<ExitCode, Failure> {
+    fn once(
+        &self,
+        runner: &PluginRunner,
+        plugin: &Plugin,
+        event: Event,
+        settings: &RunSettings,
+    ) -> Result<ExitCode, Failure> {
         let config = self.config_value.iter().cloned().collect();
-        let invocation = bench.run(plugin, Task { event, config, attempt: self.attempt, around });
+        let invocation = runner.run(plugin, Task { event, config, attempt: self.attempt, settings });
         match (self.json, self.watch) {
             (true, true) => print_json_line(&answer::to_json(&invocation))?,
             (true, false) => print_json(&answer::to_json(&invocation))?,
-            (false, _) => page::page(plugin, &invocation).print()?,
+            (false, _) => summary::summary(plugin, &invocation).print()?,
         }
         Ok(if matches!(invocation.verdict, Verdict::Ok(_)) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::compile::hosts_compiler;
 use super::describe::describe;
 use super::failure::Failure;
-use super::output::{Ink, Page};
+use super::output::{Ink, Printout};
 use super::{Common, Format};
 use crate::app::{self, App};
 use crate::config::{Config, MakeSecrets, MissingPlugins};
@@ -33,8 +33,8 @@ pub(super) struct Serve {
     /// Go on once although the store has lost something since it was open last; the log says what
     #[arg(long)]
     accept_loss: bool,
-    /// How log lines are written to stderr, and all that this command writes (what is logged: HOOKBOX_LOG, such as `debug`)
-    /// [default: text]
+    /// How log lines are written to stderr, and all that this command writes (what is logged:
+    /// HOOKBOX_LOG, such as `debug`) [default: text]
     #[arg(long, value_name = "FORMAT", value_enum)]
     pub(super) log_format: Option<Format>,
 }
@@ -79,8 +79,8 @@ impl Serve {
 
 /// The first line of the log that a host writes once it is bound; `stopped` is the last.
 fn started(config: &Config, app: &App) {
-    let (addresses, shelf) = (app.addresses(), app.registry());
-    let plugins: Vec<&str> = shelf.entries().map(|(name, _)| name.as_ref()).collect();
+    let (addresses, registry) = (app.addresses(), app.registry());
+    let plugins: Vec<&str> = registry.entries().map(|(name, _)| name.as_ref()).collect();
     let sources: Vec<&str> = config.sources.keys().map(String::as_str).collect();
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"), server.listen = %addresses.public, server.admin = %addresses.admin,
@@ -90,14 +90,14 @@ fn started(config: &Config, app: &App) {
 
 fn announce(config: &Config, app: &App) -> Result<(), Failure> {
     let addresses = app.addresses();
-    let mut page = Page::new();
-    let name = page.ink(Ink::Bold, "hookbox");
-    page.line(format!("{name} {} with {}", env!("CARGO_PKG_VERSION"), config.path.display()));
-    page.line(format!("  webhooks  http://{}/webhook/SOURCE", addresses.public));
-    page.line(format!("  admin     http://{}/api/v1/openapi.json", addresses.admin));
-    describe(&mut page, config, &app.registry());
-    page.line(page.ink(Ink::Dim, "ctrl-c stops"));
-    match page.print() {
+    let mut out = Printout::new();
+    let name = out.ink(Ink::Bold, "hookbox");
+    out.line(format!("{name} {} with {}", env!("CARGO_PKG_VERSION"), config.path.display()));
+    out.line(format!("  webhooks  http://{}/webhook/SOURCE", addresses.public));
+    out.line(format!("  admin     http://{}/api/v1/openapi.json", addresses.admin));
+    describe(&mut out, config, &app.registry());
+    out.line(out.ink(Ink::Dim, "ctrl-c stops"));
+    match out.print() {
         // A host whose first lines nobody reads is a host all the same.
         Err(Failure::NobodyReads) => Ok(()),
         printed => printed,

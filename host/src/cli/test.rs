@@ -1,5 +1,5 @@
-//! `hookbox test`: a plugin against a folder of cases, each an event and what is expected to come of it. What a
-//! plugin's author runs in CI, without a host.
+//! `hookbox test`: a plugin against a folder of cases, each an event and the expected result. It
+//! needs no host, so that a plugin's author can run it in CI.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,16 +8,16 @@ use clap::Args;
 
 use super::Common;
 use super::failure::Failure;
-use super::workbench::{GivenSettings, Task, Workbench};
+use super::runner::{GivenSettings, PluginRunner, Task};
 
 mod case;
 mod expected;
 mod folder;
 mod report;
 
-use case::{Case, Mark};
+use case::{Case, CaseResult};
 use folder::Project;
-use report::Report;
+use report::TestReport;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -40,7 +40,8 @@ pub(super) struct Test {
     /// The plugin's folder, which holds `cases/`
     #[arg(value_name = "DIR")]
     dir: PathBuf,
-    /// The plugin's file, if it is not DIR/NAME.wasm, the only one in DIR, or DIR.wasm (.wat likewise)
+    /// The plugin's file, if it is not DIR/NAME.wasm, the only one in DIR, or DIR.wasm (.wat
+    /// likewise)
     #[arg(long, value_name = "FILE")]
     plugin: Option<PathBuf>,
     /// Run this case only; may be given several times
@@ -65,15 +66,15 @@ impl Test {
             Some(file) => file.clone(),
             None => project.plugin().map_err(Failure::usage)?,
         };
-        let around = self.settings.around(common)?;
-        let bench = Workbench::new()?;
-        let plugin = bench.load(&file)?;
-        let mut report = Report::new(&file, self.json);
+        let settings = self.settings.settings(common)?;
+        let runner = PluginRunner::new()?;
+        let plugin = runner.load(&file)?;
+        let mut report = TestReport::new(&file, self.json);
         for case in cases {
-            let task = Task { event: case.event.clone(), config: case.config.clone(), attempt: 1, around: &around };
-            let invocation = bench.run(&plugin, task);
+            let task = Task { event: case.event.clone(), config: case.config.clone(), attempt: 1, settings: &settings };
+            let invocation = runner.run(&plugin, task);
             let (actual, mark) = case.judge(&invocation, self.update);
-            if matches!(mark, Mark::New | Mark::Updated) {
+            if matches!(mark, CaseResult::New | CaseResult::Updated) {
                 case.write(&actual)?;
             }
             report.add(&case, &invocation, &actual, mark)?;

@@ -1,5 +1,5 @@
-//! What a plugin may reach beyond the sandbox: `http = [{ host = "api.example.com" }]` in `[plugins.NAME]`. Without a
-//! rule there is no way out.
+//! The rules for what a plugin may reach beyond the sandbox, in `[plugins.NAME]`:
+//! `http = [{ host = "api.example.com" }]`. Without a rule every request of the plugin is refused.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -18,8 +18,8 @@ pub const MAX_NAME_BYTES: usize = 253;
 /// The longest part of one, in bytes.
 pub const MAX_LABEL_BYTES: usize = 63;
 
-/// What frames a message or belongs to the connection (RFC 9110 §7.6.1, RFC 9112 §6), beside `proxy-…`: the host sets what
-/// it needs of them.
+/// Headers that frame a message or belong to the connection (RFC 9110 §7.6.1, RFC 9112 §6), beside
+/// `proxy-…`: the host sets those that it needs.
 const FRAMING: [&str; 9] =
     ["connection", "expect", "host", "http2-settings", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
 
@@ -31,10 +31,10 @@ pub fn is_framing(name: &str) -> bool {
 pub use read::METHODS;
 pub(super) use read::read;
 
-/// What a plugin is granted.
+/// The grants of a plugin.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Grants {
-    /// Where it may send HTTP requests. The first rule that fits a request is the one that counts.
+    /// Rules for HTTP requests. The first rule that fits a request counts.
     pub http: Vec<Arc<HttpRule>>,
 }
 
@@ -43,13 +43,13 @@ pub struct Grants {
 pub struct HttpRule {
     /// `https`, which is the default, or `http`.
     pub tls: bool,
-    /// Which hosts.
+    /// The hosts.
     pub host: HostPattern,
-    /// Which port: 443 or 80, unless the rule says otherwise.
+    /// The port: 443 or 80, unless the rule says otherwise.
     pub port: u16,
-    /// Which methods, in upper case; `None` is every one.
+    /// The methods, in upper case; `None` is every one.
     pub methods: Option<Vec<String>>,
-    /// How paths begin: `/v1` fits `/v1` and `/v1/videos`, not `/v10`; `/` fits every path.
+    /// The beginning of paths: `/v1` fits `/v1` and `/v1/videos`, not `/v10`; `/` fits every path.
     pub path: String,
     /// Whether addresses that are not public may be connected to.
     pub private: bool,
@@ -61,7 +61,8 @@ pub struct HttpRule {
     pub authorities: Option<Arc<Vec<Vec<u8>>>>,
 }
 
-/// Hosts, as a rule names them. Names are in lower case, in ASCII (punycode), without a dot at the end.
+/// Hosts, as a rule names them. Names are in lower case, in ASCII (punycode), without a dot at the
+/// end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostPattern {
     /// This name.
@@ -77,7 +78,7 @@ pub enum HostPattern {
 pub struct Injected {
     /// In lower case.
     pub name: String,
-    /// What stands before the secret, such as `Bearer `.
+    /// The text before the secret, such as `Bearer `.
     pub prefix: String,
     /// The secret, or where it was looked for in vain, for people.
     pub value: Result<SecretString, String>,

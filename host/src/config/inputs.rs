@@ -1,4 +1,5 @@
-//! The other files that a configuration names and that were read for it: secrets, credentials, certificates.
+//! The other files that a configuration names and that were read for it: secrets, credentials,
+//! certificates.
 //!
 //! They are remembered by their hashes, so that a reload knows when one of them is another.
 
@@ -13,14 +14,14 @@ use zeroize::Zeroizing;
 use crate::files;
 
 /// SHA-256 of a file; `None` if there is none that can be read.
-pub type Content = Option<[u8; 32]>;
+pub type ContentDigest = Option<[u8; 32]>;
 
 /// A file that was read.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Input {
     path: PathBuf,
     max_bytes: u64,
-    content: Content,
+    content: ContentDigest,
     /// Whether what was looked for in it was there: an empty file holds no secret.
     held: bool,
     /// Whether there was no file.
@@ -30,7 +31,8 @@ pub struct Input {
 }
 
 impl Input {
-    /// Reads a file of at most `max_bytes` that `key` names; `holds` says whether what it is read for is in it.
+    /// Reads a file of at most `max_bytes` that `key` names; `holds` says whether what it is read
+    /// for is in it.
     pub(super) fn read(
         key: &str,
         path: &Path,
@@ -55,18 +57,18 @@ impl Input {
     }
 
     /// Whether this is what was read.
-    pub fn was(&self, content: &Content) -> bool {
+    pub fn was(&self, content: &ContentDigest) -> bool {
         self.content == *content
     }
 
     /// SHA-256 of the file as it is now. Blocks.
-    pub fn content_now(&self) -> Content {
+    pub fn content_now(&self) -> ContentDigest {
         let read = files::read_regular(&self.path, self.max_bytes).map(Zeroizing::new);
         digest(read.as_ref().map(|bytes| bytes.as_slice()))
     }
 }
 
-fn digest(read: Result<&[u8], &io::Error>) -> Content {
+fn digest(read: Result<&[u8], &io::Error>) -> ContentDigest {
     read.ok().map(|bytes| Sha256::digest(bytes).into())
 }
 
@@ -77,8 +79,9 @@ impl fmt::Debug for Input {
     }
 }
 
-/// Says which files held a secret in `before` and hold none any more, for people. One that is gone was taken away on
-/// purpose if its source has another secret: `has_others` says so of a source's name.
+/// Says which files held a secret in `before` and hold none any more, for people. A file that
+/// is gone was taken away on purpose if its source has another secret: `has_others` says so of a
+/// source's name.
 pub(super) fn lost(before: &[Input], after: &[Input], has_others: impl Fn(&str) -> bool) -> Vec<String> {
     let held: BTreeSet<&Path> = before.iter().filter(|input| input.held).map(Input::path).collect();
     let is_taken_away = |input: &Input| {

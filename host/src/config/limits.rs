@@ -1,5 +1,5 @@
-//! The limits of one attempt. `[plugins.NAME]` has the two that everybody meets, `timeout` and `memory`; the others are
-//! in its `limits`.
+//! The limits of one attempt. `[plugins.NAME]` has the two that everybody meets, `timeout` and
+//! `memory`; the others are in its `limits`.
 
 use std::ops::RangeInclusive;
 
@@ -33,7 +33,7 @@ pub struct Limits {
     pub table_elements: usize,
     /// Resource handles, on either side.
     pub handles: usize,
-    /// What it may hand over in one call to the host, its answer included, in bytes.
+    /// The most that one call to the host may carry, its answer included, in bytes.
     pub call_bytes: usize,
     /// Events that it may emit.
     pub emitted: usize,

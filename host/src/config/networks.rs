@@ -1,4 +1,5 @@
-//! Networks of IP addresses in CIDR form (RFC 4632, RFC 4291 §2.3), as `[server] trusted_proxies` lists them.
+//! Networks of IP addresses in CIDR form (RFC 4632, RFC 4291 §2.3), as `[server] trusted_proxies`
+//! lists them.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,7 +15,8 @@ const MAX_NETWORKS: usize = 256;
 pub struct Networks(Vec<IpNet>);
 
 impl Networks {
-    /// Whether `address` is in one of them. An IPv4 address in the form of IPv6 (`::ffff:192.0.2.1`) counts as IPv4.
+    /// Whether `address` is in one of them. An IPv4 address in the form of IPv6
+    /// (`::ffff:192.0.2.1`) counts as IPv4.
     pub fn contain(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))

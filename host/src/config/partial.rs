@@ -1,5 +1,5 @@
-//! What clients read of a configuration: each part by itself, so that a mistake elsewhere does not stop who only wants to
-//! know where the host is, or how a source signs.
+//! The parts of a configuration that clients read: each by itself, so that a mistake elsewhere does
+//! not stop a client that needs only the host's address, or the way a source signs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -8,26 +8,28 @@ use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
+use super::known::{KnownNames, MissingPlugins};
 use super::plugin::{self, PluginSettings};
 use super::raw::{Section, Sink};
-use super::routes::read::{Known, MissingPlugins};
 use super::secrets::Places;
 use super::server::{DEFAULT_ADMIN, DEFAULT_LISTEN, SECRETS_FOLDER, address, data_path, plugins_path, read_store};
 use super::sources::{self, Keys};
 use super::{Config, MakeSecrets, Problems, Source, Surroundings, mask_likely_secrets, places, read_text};
+use crate::env;
 
 /// A configuration, as far as it can be read.
 #[derive(Debug)]
 pub struct Partial {
-    /// Where the host answers its clients.
-    pub admin: Admin,
+    /// The admin address of the host.
+    pub admin: AdminAddress,
     /// `server.listen`, or what is wrong with it.
     listen: Result<SocketAddr, Problems>,
     /// `server.plugins_dir`, absolute.
     pub plugins_dir: PathBuf,
     /// The SQLite file, absolute.
     pub sqlite_path: PathBuf,
-    /// The lines of `[routes]` as they are written, in the order of their patterns: whether a plugin exists is not asked.
+    /// The lines of `[routes]` as they are written, in the order of their patterns: whether a
+    /// plugin exists is not asked.
     pub routes: Vec<(String, Vec<String>)>,
     /// The whole, or everything that is wrong with it.
     pub whole: Result<Config, Problems>,
@@ -39,7 +41,7 @@ pub struct Partial {
 
 /// The host's admin address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admin {
+pub enum AdminAddress {
     /// The file says so, or says nothing, which means the default.
     Known(SocketAddr),
     /// The default, because the file cannot be read where it would say so.
@@ -53,20 +55,16 @@ impl Partial {
     /// The file cannot be read, or is no text.
     pub fn load(path: &Path) -> Result<Self, Problems> {
         let text = read_text(path)?;
-        Ok(Self::parse(
-            path,
-            &text,
-            Surroundings { make_secrets: MakeSecrets::No, env: &|name| std::env::var_os(name) },
-        ))
+        Ok(Self::parse(path, &text, Surroundings { make_secrets: MakeSecrets::No, env: &env::var }))
     }
 
     /// The same with the text of the file given; `path` says where relative paths start.
-    pub fn parse(path: &Path, text: &str, around: Surroundings<'_>) -> Self {
-        let whole = Config::parse(path, text, around);
+    pub fn parse(path: &Path, text: &str, surroundings: Surroundings<'_>) -> Self {
+        let whole = Config::parse(path, text, surroundings);
         let (table, syntax) = DeTable::parse_recoverable(text);
         let path = std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| places::tidy(&path));
         let base = path.parent().unwrap_or(&path);
-        let file = File { path: &path, text, table: table.get_ref(), is_damaged: !syntax.is_empty() };
+        let file = PartialFile { path: &path, text, table: table.get_ref(), is_damaged: !syntax.is_empty() };
         let listen = file.address("listen");
         let store = read_store(Section::new("store".to_owned(), file.section("store"), &Sink::default()), base);
         let (plugins_dir, data_dir) = {
@@ -81,7 +79,7 @@ impl Partial {
             folder: &folder,
             make: MakeSecrets::No,
         };
-        let places = Places { base, env: around.env };
+        let places = Places { base, env: surroundings.env };
         let (sources, plugins) = match &whole {
             Ok(config) => (fine(&config.sources), fine(&config.plugins)),
             Err(_) => (file.sources(&places, &keys), file.plugins(&places)),
@@ -108,7 +106,8 @@ impl Partial {
         self.sources.remove(name)
     }
 
-    /// Gives the settings of a plugin away, or what is wrong with them; `None` if it has no section.
+    /// Gives the settings of a plugin away, or what is wrong with them; `None` if it has no
+    /// section.
     pub fn take_plugin(&mut self, name: &str) -> Option<Result<Arc<PluginSettings>, Problems>> {
         self.plugins.remove(name)
     }
@@ -133,7 +132,7 @@ fn fine<T>(parts: &BTreeMap<String, Arc<T>>) -> BTreeMap<String, Result<Arc<T>, 
 }
 
 /// A file, as far as it is TOML.
-struct File<'a> {
+struct PartialFile<'a> {
     path: &'a Path,
     text: &'a str,
     table: &'a DeTable<'a>,
@@ -141,7 +140,7 @@ struct File<'a> {
     is_damaged: bool,
 }
 
-impl File<'_> {
+impl PartialFile<'_> {
     fn section(&self, name: &str) -> Option<&DeTable<'_>> {
         self.table.get(name)?.get_ref().as_table()
     }
@@ -169,11 +168,11 @@ impl File<'_> {
         self.part(read)
     }
 
-    fn admin(&self) -> Admin {
+    fn admin(&self) -> AdminAddress {
         match self.address("admin") {
-            Ok(Some(admin)) => Admin::Known(admin),
-            Ok(None) if !self.is_damaged => Admin::Known(DEFAULT_ADMIN),
-            Ok(None) | Err(_) => Admin::Guessed(DEFAULT_ADMIN),
+            Ok(Some(admin)) => AdminAddress::Known(admin),
+            Ok(None) if !self.is_damaged => AdminAddress::Known(DEFAULT_ADMIN),
+            Ok(None) | Err(_) => AdminAddress::Guessed(DEFAULT_ADMIN),
         }
     }
 
@@ -195,7 +194,7 @@ impl File<'_> {
 
     fn plugins(&self, places: &Places<'_>) -> BTreeMap<String, Result<Arc<PluginSettings>, Problems>> {
         // Whether there is a file of this name is not asked.
-        let known = Known {
+        let known = KnownNames {
             sources: BTreeSet::new(),
             plugins: None,
             plugins_dir: String::new(),

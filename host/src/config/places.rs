@@ -1,8 +1,10 @@
-//! Paths as people read them: a relative path of the file, joined to its folder, without `folder/..` in it.
+//! Paths as people read them: a relative path of the file, joined to its folder, without
+//! `folder/..` in it.
 
 use std::path::{Component, Path, PathBuf};
 
-/// The path without `folder/..`, unless `folder` is a symbolic link: there `..` is the folder around what it leads to.
+/// The path without `folder/..`, unless `folder` is a symbolic link: there `..` is the folder
+/// around what it leads to.
 pub(super) fn tidy(path: &Path) -> PathBuf {
     let mut tidied = PathBuf::new();
     for part in path.components() {

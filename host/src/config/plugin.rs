@@ -9,9 +9,9 @@ use toml::de::DeValue;
 
 use super::breaker::{self, BreakerPolicy};
 use super::grants::{self, Grants};
+use super::known::KnownNames;
 use super::limits::{self, Limits};
 use super::raw::{Item, Section};
-use super::routes::read::Known;
 use super::secrets::Places;
 use super::units::show_ms;
 use super::warnings::Warning;
@@ -25,7 +25,8 @@ const APPROVALS: [(&str, Approve); 2] = [("ask", Approve::Ask), ("auto", Approve
 const LOGS: [(&str, PluginLog); 2] = [("store", PluginLog::Store), ("forward", PluginLog::Forward)];
 const FACTOR_BOUNDS: RangeInclusive<f64> = 1.0..=100.0;
 
-/// What happens when a new file of a plugin asks for a capability that the last one did not have and no grant is for.
+/// The treatment of a new file that asks for a capability without a grant, which the last file did
+/// not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Approve {
     /// The file is held until an operator approves it.
@@ -35,7 +36,7 @@ pub enum Approve {
     Auto,
 }
 
-/// Where the lines go that a plugin logs.
+/// The destination of a plugin's log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PluginLog {
     /// Into the record of the attempt.
@@ -57,23 +58,24 @@ impl PluginLog {
 pub struct PluginSettings {
     /// Limits of one attempt.
     pub limits: Limits,
-    /// What it may reach beyond the sandbox.
+    /// Its grants beyond the sandbox.
     pub grants: Arc<Grants>,
-    /// What happens when a new file of it asks for more than the last one.
+    /// The treatment of a new file that asks for more than the last one.
     pub approve: Approve,
     /// Attempts that run at once.
     pub concurrency: usize,
     /// Whether an instance may serve one event after the other.
     pub reuse: bool,
-    /// Where an HTTP handler's requests go: path and query.
+    /// The path and query of an HTTP handler's requests.
     pub path: Arc<str>,
-    /// What the plugin reads through `hookbox:plugin/config`: strings as they are, other values as JSON.
+    /// The settings that the plugin reads through `hookbox:plugin/config`: strings as they are,
+    /// other values as JSON.
     pub config: Arc<BTreeMap<String, String>>,
-    /// What happens after a failed attempt.
+    /// The retry policy.
     pub retry: RetryPolicy,
     /// When it is slowed down because it only fails; `None` if it never is.
     pub breaker: Option<BreakerPolicy>,
-    /// Where its log lines go.
+    /// The destination of its log lines.
     pub log: PluginLog,
 }
 
@@ -97,7 +99,7 @@ impl Default for PluginSettings {
 /// Reads every `[plugins.NAME]`.
 pub(super) fn read_all(
     section: Section<'_>,
-    known: &Known<'_>,
+    known: &KnownNames<'_>,
     places: &Places<'_>,
 ) -> BTreeMap<String, Arc<PluginSettings>> {
     let mut plugins = BTreeMap::new();
@@ -214,7 +216,7 @@ fn read_retry(mut section: Section<'_>) -> RetryPolicy {
     policy
 }
 
-/// What a plugin reads: strings as they are, everything else as JSON.
+/// The settings as a plugin reads them: strings as they are, other values as JSON.
 fn read_config(section: Section<'_>) -> BTreeMap<String, String> {
     let mut config = BTreeMap::new();
     for item in section.entries() {
@@ -235,7 +237,8 @@ fn refuse_number(item: &Item<'_>) {
     item.refuse("holds a number that JSON cannot carry", "write it as a string, in quotes");
 }
 
-/// The value as JSON; `None` for infinities, what is not a number, and integers beyond 64 bits. A date is its text.
+/// The value as JSON; `None` for infinities, what is not a number, and integers beyond 64 bits. A
+/// date is its text.
 fn json(value: &DeValue<'_>) -> Option<Value> {
     Some(match value {
         DeValue::String(text) => Value::from(text.as_ref()),

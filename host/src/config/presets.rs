@@ -3,7 +3,7 @@
 //! A preset is one file, `presets/NAME.toml`. Its keys are those of a section `[sources.NAME]`,
 //! read by the same code, and three of its own:
 //! - `placeholder = { prefix, json, value }`: ids that name no event (see [`Placeholder`]);
-//! - `types = { known, more }`: the types of its events, for warnings (see [`Types::Words`]);
+//! - `types = { known, more }`: the types of its events, for warnings (see [`EventTypes::Words`]);
 //! - `[samples]`: bodies by event type for `hookbox send`, as JSON; `*.fail` and `*` are for types
 //!   without one of their own, and `{id}` is a fresh id.
 //!
@@ -17,7 +17,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::problems::Problems;
 use super::raw::{Item, Section, Sink};
-use super::source::{Placeholder, SourceTemplate, Types};
+use super::source::{EventTypes, Placeholder, SourceTemplate};
 use super::template;
 
 macro_rules! presets {
@@ -108,13 +108,13 @@ fn read_placeholder(item: &Item<'_>) -> Option<Placeholder> {
     Some(Placeholder { prefix: prefix?, pointer: pointer?, value: value? })
 }
 
-fn read_types(item: &Item<'_>) -> Option<Types> {
+fn read_types(item: &Item<'_>) -> Option<EventTypes> {
     let mut section = item.section("{ known = [\"push\"], more = \"…\" }")?;
     let known = section.take("known").map(|item| item.one_or_many()).unwrap_or_default();
     let known = known.iter().map(|item| item.text("\"push\"").map(str::to_owned)).collect::<Option<_>>()?;
     let more = read_text(item, &mut section, "more", "…")?;
     section.finish();
-    Some(Types::Words { known, more: more.into() })
+    Some(EventTypes::Words { known, more: more.into() })
 }
 
 fn read_text(item: &Item<'_>, section: &mut Section<'_>, key: &'static str, example: &str) -> Option<String> {

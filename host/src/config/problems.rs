@@ -1,8 +1,8 @@
-//! What is wrong with a configuration file, told so that it can be put right: file, line, the offending span, what is
-//! wrong there and what would be right.
+//! Problems of a configuration file, told so that they can be mended: file, line, the offending
+//! span, what is wrong there and what would be right.
 //!
-//! Invariant: no value of a secret is ever part of a message, and a secret that was written into the file is masked
-//! in what is shown of the file.
+//! Invariant: no value of a secret is ever part of a message, and a secret that was written into
+//! the file is masked in what is shown of the file.
 
 use std::fmt;
 use std::ops::Range;
@@ -24,7 +24,8 @@ const MAX_PROBLEMS: usize = 100;
 /// The most that is underlined of a long span, and shown of a line on either side of it, in bytes.
 const MAX_SHOWN_BYTES: usize = 500;
 
-/// What is asked of [`Lines`] for the lines to be shown; for the exact place in a heading, miette asks for 0.
+/// The context that [`WholeLines`] is asked for when lines are shown; for the exact place in a
+/// heading, miette asks for 0.
 const CONTEXT: usize = 1;
 
 /// Everything that is wrong with one file, in the order of the file. Never empty.
@@ -41,11 +42,11 @@ pub struct Problems {
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// What is wrong.
+    /// The problem.
     pub message: String,
-    /// What would be right.
+    /// The remedy.
     pub help: String,
-    /// Where, as bytes of the file; absent if the file as a whole is meant.
+    /// The place, as bytes of the file; absent if the file as a whole is meant.
     pub span: Option<Range<usize>>,
     /// The line the span starts in, from 1; 0 without a span.
     pub line: usize,
@@ -93,7 +94,7 @@ impl Problems {
         Self::new(path, "", vec![Problem::new(None, message, help.to_owned())], &[])
     }
 
-    /// How many there are.
+    /// The number of problems.
     #[expect(clippy::len_without_is_empty, reason = "there is always at least one")]
     pub fn len(&self) -> usize {
         self.list.len()
@@ -104,7 +105,8 @@ impl Problems {
         self.list.iter()
     }
 
-    /// For a person at a terminal: every problem with the lines it is about. Ends with a line break.
+    /// For a person at a terminal: every problem with the lines it is about. Ends with a line
+    /// break.
     pub fn render(&self, colour: bool) -> String {
         let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
         let handler = GraphicalReportHandler::new_themed(theme)
@@ -114,19 +116,21 @@ impl Problems {
             // It would break a line after a `/`, as in `plugins/NAME`.
             .with_wrap_lines(false)
             .without_syntax_highlighting();
-        let source = Lines(NamedSource::new(self.path.to_string_lossy(), self.text.clone()));
+        let source = WholeLines(NamedSource::new(self.path.to_string_lossy(), self.text.clone()));
         let mut out = String::new();
         for (index, problem) in self.list.iter().enumerate() {
             if index > 0 {
                 out.push('\n');
             }
-            // Writing to a string cannot fail, and a span outside the text is only shown without its lines.
+            // Writing to a string cannot fail, and a span outside the text is only shown without
+            // its lines.
             let _ = handler.render_report(&mut out, &Shown { problem, source: &source });
         }
         out
     }
 
-    /// For a log or a status page: one line for each problem, without any text of the file around it.
+    /// For a log or a status page: one line for each problem, without any text of the file around
+    /// it.
     pub fn summary(&self) -> String {
         self.to_string()
     }
@@ -170,7 +174,8 @@ fn wrapped(text: &str) -> String {
     out
 }
 
-/// The text with every byte of the spans, line breaks aside, replaced; spans of other problems keep their place.
+/// The text with every byte of the spans, line breaks aside, replaced; spans of other problems keep
+/// their place.
 fn mask(text: &str, spans: &[Range<usize>]) -> String {
     let mut bytes = text.as_bytes().to_vec();
     for span in spans {
@@ -184,7 +189,7 @@ fn mask(text: &str, spans: &[Range<usize>]) -> String {
 #[derive(Debug)]
 struct Shown<'a> {
     problem: &'a Problem,
-    source: &'a Lines,
+    source: &'a WholeLines,
 }
 
 impl fmt::Display for Shown<'_> {
@@ -215,11 +220,12 @@ impl Diagnostic for Shown<'_> {
     }
 }
 
-/// Shows a span in its whole lines, and no others: what a neighbour holds is none of a problem's business.
+/// Shows a span in its whole lines, and no others: what a neighbour holds is none of a problem's
+/// business.
 #[derive(Debug)]
-struct Lines(NamedSource<String>);
+struct WholeLines(NamedSource<String>);
 
-impl SourceCode for Lines {
+impl SourceCode for WholeLines {
     fn read_span<'a>(
         &'a self,
         span: &SourceSpan,

@@ -1,8 +1,10 @@
-//! Reads typed values out of TOML and writes down every problem on the way instead of stopping at the first.
+//! Reads typed values out of TOML and writes down every problem on the way instead of stopping at
+//! the first.
 //!
-//! A [`Section`] remembers which keys were asked for: what is left when it is [`finished`](Section::finish) is unknown,
-//! and the keys that were asked for are what may have been meant. A value that is refused reads as absent, so that
-//! checking goes on with the default; the problem it left makes the whole file fail in the end.
+//! A [`Section`] remembers which keys were asked for: what is left when it is
+//! [`finished`](Section::finish) is unknown, and the keys that were asked for are what may have
+//! been meant. A value that is refused reads as absent, so that checking goes on with the default;
+//! the problem it left makes the whole file fail in the end.
 
 use std::cell::RefCell;
 use std::fmt::Display;
@@ -15,8 +17,9 @@ use super::inputs::Input;
 use super::problems::Problem;
 use super::units;
 use super::warnings::Warning;
+use crate::names::closest_within;
 
-/// Where problems are written down.
+/// The problems, warnings and files that reading a configuration has found.
 #[derive(Debug, Default)]
 pub(super) struct Sink {
     problems: RefCell<Vec<Problem>>,
@@ -338,10 +341,8 @@ pub(super) fn looks_secret(key: &str) -> bool {
 
 /// `did you mean …? `, if one of the names is close; otherwise nothing.
 pub(super) fn did_you_mean<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> String {
-    let allowed = (word.chars().count() / 3).clamp(1, 3);
-    let near = names.into_iter().map(|name| (strsim::damerau_levenshtein(word, name), name));
-    let best = near.filter(|(distance, _)| *distance <= allowed).min();
-    best.map(|(_, name)| format!("did you mean `{name}`? ")).unwrap_or_default()
+    let slips = (word.chars().count() / 3).clamp(1, 3);
+    closest_within(word, names, slips).map(|name| format!("did you mean `{name}`? ")).unwrap_or_default()
 }
 
 /// A key as TOML wants it written: in quotes unless it is plain.
@@ -350,7 +351,7 @@ pub(super) fn key_text(key: &str) -> String {
     if plain { key.to_owned() } else { format!("{key:?}") }
 }
 
-/// What a value is, with its article.
+/// The kind of a value, with its article.
 pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a string",

@@ -1,15 +1,18 @@
 //! The route table: event type patterns → plugins.
 //!
-//! `*` and `**` in a pattern stand for pieces of a type (see [`pattern`]); `SOURCE:` in front narrows it to one source
-//! (`plugins/NAME:` to what a plugin emitted). Every pattern that matches applies; a plugin gets an event once, and
-//! one that it emitted itself only by a pattern with `plugins/NAME:`.
+//! `*` and `**` in a pattern stand for pieces of a type (see [`pattern`]); `SOURCE:` in front
+//! narrows it to one source (`plugins/NAME:` to what a plugin emitted). Every pattern that matches
+//! applies; a plugin gets an event once, and one that it emitted itself only by a pattern with
+//! `plugins/NAME:`.
 //!
-//! [`Routes::targets`] runs for every request: patterns without a star are found by hash, the others are taken apart
-//! when the table is built and found by what stands before the first one.
+//! [`Routes::targets`] runs for every request: patterns without a star are found by hash, the
+//! others are taken apart when the table is built and found by what stands before the first one.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use crate::event::{MAX_NAME_BYTES, PluginName};
+use crate::event::{MAX_NAME_BYTES, Target};
+use crate::names::PluginName;
 
 mod cycles;
 mod doubts;
@@ -26,7 +29,8 @@ pub struct Routes {
     routes: Vec<Route>,
     /// Indexes of the routes without a star, by event type.
     exact: HashMap<String, Vec<usize>>,
-    /// The others with their indexes, by the text before the first star without the separator between them.
+    /// The others with their indexes, by the text before the first star without the separator
+    /// between them.
     wild: HashMap<String, Vec<(usize, Matcher)>>,
     /// The longest of these beginnings, in bytes.
     longest: usize,
@@ -39,11 +43,23 @@ pub struct Route {
     pub pattern: String,
     /// The source it is narrowed to.
     pub source: Option<String>,
-    /// What it maps to.
-    pub plugins: Vec<PluginName>,
+    /// The plugins that get what it matches.
+    pub targets: Vec<Arc<Target>>,
 }
 
-/// Why a text is not a pattern.
+impl Route {
+    /// The plugins it leads to.
+    pub fn plugins(&self) -> impl Iterator<Item = &PluginName> {
+        self.targets.iter().map(|target| &target.plugin)
+    }
+
+    /// Whether it leads to this plugin.
+    pub fn leads_to(&self, plugin: &str) -> bool {
+        self.plugins().any(|name| **name == *plugin)
+    }
+}
+
+/// The reason why a text is not a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
     /// Nothing before or after the colon.
@@ -76,17 +92,17 @@ fn is_maker(text: &str) -> bool {
 }
 
 impl Routes {
-    /// Builds a table of patterns, in the order in which their plugins are to be named. `is_source` tells the names of
-    /// sources from what is part of a type.
+    /// Builds a table of patterns with their targets, in the order of the file. `is_source` tells
+    /// the names of sources from what is part of a type.
     ///
     /// # Errors
     /// The first text that is not a pattern.
     pub fn new<'a>(
-        lines: impl IntoIterator<Item = (&'a str, Vec<PluginName>)>,
+        lines: impl IntoIterator<Item = (&'a str, Vec<Arc<Target>>)>,
         is_source: impl Fn(&str) -> bool,
     ) -> Result<Self, PatternError> {
         let mut table = Self::default();
-        for (text, plugins) in lines {
+        for (text, targets) in lines {
             let pattern = Pattern::parse(text, |name| is_source(name) || is_maker(name))?;
             let source = pattern.source.map(str::to_owned);
             let index = table.routes.len();
@@ -97,14 +113,14 @@ impl Routes {
                 table.longest = table.longest.max(beginning.len());
                 table.wild.entry(beginning).or_default().push((index, matcher));
             }
-            table.routes.push(Route { pattern: text.to_owned(), source, plugins });
+            table.routes.push(Route { pattern: text.to_owned(), source, targets });
         }
         Ok(table)
     }
 
-    /// The plugins that get an event of this source and type: each once, in the order of the file. The one that emitted it
-    /// is among them only if a line names it as the source.
-    pub fn targets(&self, source: &str, kind: &str) -> Vec<PluginName> {
+    /// The targets of an event of this source and type: each plugin once, in the order of the file.
+    /// The plugin that emitted it is among them only if a line names it as the source.
+    pub fn targets(&self, source: &str, kind: &str) -> Vec<Arc<Target>> {
         let comes_from = |index: &usize| self.routes[*index].source.as_deref().is_none_or(|only| only == source);
         let exact = self.exact.get(kind).into_iter().flatten().copied().filter(comes_from);
         let ends = kind.bytes().enumerate().skip(1).filter(|(_, byte)| is_separator(*byte)).map(|(at, _)| at);
@@ -115,12 +131,12 @@ impl Routes {
         let mut hits: Vec<usize> = exact.chain(wild.map(|(_, index, _)| *index)).collect();
         hits.sort_unstable();
         let emitter = source.strip_prefix("plugins/");
-        let mut targets = Vec::new();
+        let mut targets: Vec<Arc<Target>> = Vec::new();
         for route in hits.into_iter().map(|index| &self.routes[index]) {
-            for plugin in &route.plugins {
-                let returns = route.source.is_none() && emitter == Some(plugin);
-                if !returns && !targets.contains(plugin) {
-                    targets.push(plugin.clone());
+            for target in &route.targets {
+                let returns = route.source.is_none() && emitter == Some(&target.plugin);
+                if !returns && !targets.iter().any(|known| known.plugin == target.plugin) {
+                    targets.push(Arc::clone(target));
                 }
             }
         }
@@ -145,12 +161,12 @@ mod tests {
 
     fn table(lines: &[(&str, &[&str])]) -> Routes {
         let lines =
-            lines.iter().map(|(pattern, plugins)| (*pattern, plugins.iter().map(|name| (*name).into()).collect()));
+            lines.iter().map(|(pattern, plugins)| (*pattern, plugins.iter().map(|name| Target::to(*name)).collect()));
         Routes::new(lines, |name| ["s", "acme"].contains(&name)).unwrap()
     }
 
     fn targets(routes: &Routes, source: &str, kind: &str) -> Vec<String> {
-        routes.targets(source, kind).iter().map(|name| name.to_string()).collect()
+        routes.targets(source, kind).iter().map(|target| target.plugin.to_string()).collect()
     }
 
     #[test]

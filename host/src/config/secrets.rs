@@ -1,8 +1,8 @@
-//! Resolves `secrets = [{ env = "…" }, { file = "…" }]` into keys; `made` is for a source that has none, `stray` for what
-//! stands around a secret.
+//! Resolves `secrets = [{ env = "…" }, { file = "…" }]` into keys; `made` is for a source that has
+//! none, `stray` for what stands around a secret.
 //!
-//! Invariant: the text of a secret goes from where it is kept into a [`SecretSlice`] and nowhere else: not into a
-//! message, a log or the debug form of anything.
+//! Invariant: the text of a secret goes from where it is kept into a [`SecretSlice`] and nowhere
+//! else: not into a message, a log or the debug form of anything.
 
 use std::ffi::OsString;
 use std::io;
@@ -51,7 +51,7 @@ pub enum MakeSecrets {
     No,
 }
 
-/// Where secrets are looked for.
+/// The places of secrets.
 pub(super) struct Places<'a> {
     /// Relative files start here: the folder of the configuration file.
     pub(super) base: &'a Path,
@@ -59,14 +59,14 @@ pub(super) struct Places<'a> {
     pub(super) env: &'a dyn Fn(&str) -> Option<OsString>,
 }
 
-/// What the list of a source came to.
+/// The secrets that the list of a source yields.
 #[derive(Debug, Default)]
 pub(super) struct FoundSecrets {
     /// The keys that are set.
     pub(super) keys: Vec<SecretSlice<u8>>,
-    /// What is listed and not set, for people.
+    /// The listed secrets that are not set, for people.
     pub(super) unset: Vec<String>,
-    /// Where the list stands in the file.
+    /// The place of the list in the file.
     pub(super) span: Option<Range<usize>>,
 }
 
@@ -124,7 +124,8 @@ fn read_entry(entry: &Item<'_>, places: &Places<'_>) -> Option<Placed> {
     read_place(entry, section, places)
 }
 
-/// A secret's place, as people call it, and the text that was found there, if any, without what stood around it.
+/// A secret's place, as people call it, and the text that was found there, if any, without what
+/// stood around it.
 pub(super) type Placed = (String, Option<Zeroizing<Vec<u8>>>);
 
 /// `env` or `file` of a section, which is finished with them.
@@ -208,7 +209,7 @@ fn read_made(path: &Path) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
     Ok(Some(Zeroizing::new(stripped.text.to_vec())).filter(|text| !text.is_empty()))
 }
 
-/// Why a text is not a key.
+/// The reason why a text is not a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 enum KeyError {
     #[error("is not base64 as this source's secrets are")]

@@ -1,15 +1,14 @@
 //! Reads `[server]` and `[store]`.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use super::known::{MissingPlugins, list_plugins};
 use super::networks::{self, Networks};
 use super::places;
 use super::raw::{Item, Section, Sink};
-use super::routes::read::MissingPlugins;
 use super::units::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, show_ms};
 use crate::files::instead_of_folder;
 
@@ -32,20 +31,17 @@ const DEFAULT_RETENTION_MS: u64 = 30 * DAY_MS;
 const LEAST_DEDUPE_WINDOW_MS: u64 = MINUTE_MS;
 const DEFAULT_DEDUPE_WINDOW_MS: u64 = 14 * DAY_MS;
 
-/// Where webhooks come in, unless the file says otherwise.
+/// The default address for webhooks.
 pub(super) const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3000);
 
-/// Where the API answers, unless the file says otherwise.
+/// The default address of the API.
 pub(super) const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3001);
 
 /// The folder in the data folder that keeps the secrets the host makes.
 pub(super) const SECRETS_FOLDER: &str = "secrets";
 
-/// The longest name of a plugin, in bytes.
-pub(super) const MAX_PLUGIN_NAME_BYTES: usize = 64;
-
-/// `[server]`. A change of any of these needs a restart, and a reload says so; only `trusted_proxies`,
-/// `keep_alive` and `max_body` take effect at once.
+/// `[server]`. A change of any of these needs a restart, and a reload says so; only
+/// `trusted_proxies`, `keep_alive` and `max_body` take effect at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// Webhooks, and nothing else.
@@ -54,7 +50,7 @@ pub struct Server {
     pub admin: SocketAddr,
     /// Peers whose forwarded client addresses are believed.
     pub trusted_proxies: Networks,
-    /// How long a connection is kept between two requests, in milliseconds.
+    /// The time that a connection is kept between two requests, in milliseconds.
     pub keep_alive_ms: u64,
     /// The folder whose `*.wasm` and `*.wat` files are the plugins, absolute.
     pub plugins_dir: PathBuf,
@@ -101,13 +97,13 @@ pub struct StoreSettings {
     pub retention_ms: u64,
     /// Repeated deliveries are recognised for this long; not longer than `retention_ms`.
     pub dedupe_window_ms: u64,
-    /// The most that the database and its log may take before new events are refused, in bytes; without it a tenth of the
-    /// disk, or a GiB, is left free.
+    /// The most that the database and its log may take before new events are refused, in bytes;
+    /// without it a tenth of the disk, or a GiB, is left free.
     pub max_bytes: Option<u64>,
 }
 
-/// Reads `[server]`; `base` is the folder of the file, `beside_store` that of the store. Also lists the plugins, if their
-/// folder can be read.
+/// Reads `[server]`; `base` is the folder of the file, `beside_store` that of the store. Also lists
+/// the plugins, if their folder can be read.
 pub(super) fn read_server(
     mut section: Section<'_>,
     base: &Path,
@@ -115,24 +111,7 @@ pub(super) fn read_server(
     missing: MissingPlugins,
     sink: &Sink,
 ) -> (Server, Option<BTreeSet<String>>) {
-    let listen_item = section.take("listen");
-    let listen = listen_item.as_ref().and_then(address).unwrap_or(DEFAULT_LISTEN);
-    let admin_item = section.take("admin");
-    let admin = admin_item.as_ref().and_then(address).unwrap_or(DEFAULT_ADMIN);
-    if let Some(item) = admin_item.as_ref().filter(|_| !admin.ip().is_loopback()) {
-        let help = "other addresses need `admin_tokens`, which is not supported yet: use 127.0.0.1 and a tunnel, \
-            such as ssh -L";
-        item.refuse(format_args!("is {admin}, which is not a loopback address"), help);
-    }
-    if collide(listen, admin) {
-        let span = admin_item.or(listen_item).map(|item| item.span);
-        let message = format!("`server.listen` ({listen}) and `server.admin` ({admin}) are the same address");
-        sink.problem(
-            span,
-            message,
-            "give one of them another port: the API must not be reachable where webhooks come in",
-        );
-    }
+    let (listen, admin) = read_addresses(&mut section, sink);
     section.not_supported("admin_tokens", "take it out: the API has no authentication and listens on loopback only");
     let trusted_proxies = section.take("trusted_proxies").map(|item| networks::read(&item)).unwrap_or_default();
     let keep_alive = section.take("keep_alive").and_then(|item| item.duration_ms(KEEP_ALIVE_BOUNDS_MS));
@@ -142,7 +121,7 @@ pub(super) fn read_server(
     let plugins = list_plugins(&plugins_dir).map_err(|error| {
         let message = format!("the plugins folder {} cannot be read: {error}", plugins_dir.display());
         let help = "create it, or set `plugins_dir` in `[server]`; a relative path starts at the configuration file";
-        // Otherwise the shelf says so.
+        // Otherwise the registry says so.
         if missing == MissingPlugins::Refuse {
             sink.problem(plugins_item.map(|item| item.span), message, help);
         }
@@ -170,6 +149,29 @@ pub(super) fn read_server(
         tree_bytes,
     };
     (server, plugins.ok())
+}
+
+/// Reads the two addresses of `[server]`.
+fn read_addresses(section: &mut Section<'_>, sink: &Sink) -> (SocketAddr, SocketAddr) {
+    let listen_item = section.take("listen");
+    let listen = listen_item.as_ref().and_then(address).unwrap_or(DEFAULT_LISTEN);
+    let admin_item = section.take("admin");
+    let admin = admin_item.as_ref().and_then(address).unwrap_or(DEFAULT_ADMIN);
+    if let Some(item) = admin_item.as_ref().filter(|_| !admin.ip().is_loopback()) {
+        let help = "other addresses need `admin_tokens`, which is not supported yet: use 127.0.0.1 and a tunnel, \
+            such as ssh -L";
+        item.refuse(format_args!("is {admin}, which is not a loopback address"), help);
+    }
+    if collide(listen, admin) {
+        let span = admin_item.or(listen_item).map(|item| item.span);
+        let message = format!("`server.listen` ({listen}) and `server.admin` ({admin}) are the same address");
+        sink.problem(
+            span,
+            message,
+            "give one of them another port: the API must not be reachable where webhooks come in",
+        );
+    }
+    (listen, admin)
 }
 
 /// Reads `[store]`.
@@ -279,28 +281,4 @@ fn sqlite_file<'a>(item: &Item<'a>) -> Option<&'a str> {
         item.refuse("is not the address of a store", format!("{near}{help}"));
     }
     file
-}
-
-/// Whether a plugin can have this name: the shelf loads no other file.
-pub(super) fn is_plugin_name(name: &str) -> bool {
-    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
-    plain && !name.is_empty() && name.len() <= MAX_PLUGIN_NAME_BYTES
-}
-
-/// The names of the plugins: files `NAME.wasm` and `NAME.wat` directly in the folder.
-pub(super) fn list_plugins(folder: &Path) -> io::Result<BTreeSet<String>> {
-    let mut names = BTreeSet::new();
-    let entries = std::fs::read_dir(folder).map_err(|error| match error.kind() {
-        io::ErrorKind::NotADirectory => instead_of_folder(folder),
-        _ => error,
-    })?;
-    for entry in entries {
-        let path = entry?.path();
-        let ending = path.extension().is_some_and(|ending| ending == "wasm" || ending == "wat");
-        let name = path.file_stem().and_then(|name| name.to_str()).filter(|name| is_plugin_name(name));
-        if let Some(name) = name.filter(|_| ending && path.is_file()) {
-            names.insert(name.to_owned());
-        }
-    }
-    Ok(names)
 }

@@ -8,7 +8,7 @@ mod signature;
 mod template;
 
 pub use dedupe::{Dedupe, DedupeBy, Placeholder};
-pub use pick::{Joined, Pick, Types};
+pub use pick::{EventTypes, Joined, Pick};
 pub use signature::{Encoding, Field, Part, PublicKey, Secrets, Signature, SignatureScheme, Stale, Timestamp, Verify};
 pub use template::{KeyEncoding, KeyFormat, SourceTemplate};
 
@@ -19,21 +19,21 @@ pub struct Source {
     pub name: Arc<str>,
     /// `preset = "…"`, if one was named.
     pub preset: Option<String>,
-    /// How a request is authenticated.
+    /// The authentication of requests.
     pub verify: Verify,
-    /// Where the event type is found.
+    /// The place of the event type in a request.
     pub kind: Pick,
-    /// Where the provider's id of the delivery is found.
+    /// The place of the provider's id of the delivery.
     pub id: Option<Pick>,
-    /// What makes a request a duplicate.
+    /// The rule by which a request is a duplicate.
     pub dedupe: Dedupe,
-    /// Where the correlation key is found.
+    /// The place of the correlation key.
     pub subject: Option<Pick>,
     /// The largest request body that is read, in bytes; `None` if `server.max_body` says it.
     pub max_body_bytes: Option<usize>,
     /// The field of a form that holds the JSON, for requests whose media type says that they are
     /// forms.
     pub form: Option<String>,
-    /// What is known of the types of its events.
-    pub types: Types,
+    /// The known types of its events.
+    pub types: EventTypes,
 }

@@ -8,12 +8,10 @@ use super::raw::{Item, Section, did_you_mean};
 use super::secrets::{self, Fallback, FoundSecrets, MakeSecrets, Places};
 use super::source::{Part, Secrets, Source, SourceTemplate, Verify};
 use super::{presets, template};
+use crate::names::{MAX_NAME_BYTES, is_source_name};
 
 /// The most sources a file may have.
 const MAX_SOURCES: usize = 256;
-
-/// The longest name of a source, in bytes.
-const MAX_NAME_BYTES: usize = 64;
 
 /// A source that is read, but whose missing keys are not made yet.
 #[derive(Debug)]
@@ -27,7 +25,7 @@ pub(super) struct UnkeyedSource {
     found: Option<FoundSecrets>,
 }
 
-/// What completing a source's keys depends on.
+/// The facts on which completing a source's keys depends.
 #[derive(Debug)]
 pub(super) struct Keys<'a> {
     /// Whether the listener is on a loopback address.
@@ -140,8 +138,7 @@ fn refuse_without_secrets(item: &Item<'_>) {
 }
 
 fn check_name(item: &Item<'_>) {
-    let plain = item.key.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
-    if item.key.is_empty() || item.key.len() > MAX_NAME_BYTES || !plain {
+    if !is_source_name(item.key) {
         let help = format!(
             "a source is a part of its URL, /webhook/NAME: write 1 to {MAX_NAME_BYTES} of a to z, 0 to 9, _ and -"
         );

@@ -1,6 +1,7 @@
 //! Tells what is not TOML in a file, and what was likely meant.
 //!
-//! Invariant: a value of the file is never repeated, except for the plugins of a route: it may be a secret.
+//! Invariant: a value of the file is never repeated, except for the plugins of a route: it may be a
+//! secret.
 
 use std::ops::Range;
 
@@ -12,13 +13,13 @@ use super::raw::Sink;
 /// The section whose keys are patterns.
 const ROUTES: &str = "routes";
 
-/// What the parser says of a key that is there already.
+/// The parser's message about a key that is there already.
 const DUPLICATE: &str = "duplicate key";
 
-/// What to say where nothing better is known.
+/// The help where nothing better is known.
 const SYNTAX: &str = "see https://toml.io for the syntax";
 
-/// What would be right, by how the parser's message begins.
+/// Remedies, by the beginning of the parser's message.
 const HELP: [(&str, &str); 12] = [
     ("string values must be quoted", "put the value in quotes, as in `key = \"value\"`"),
     ("invalid float", "put the value in quotes if it is no number, as in `key = \"value\"`"),
@@ -34,10 +35,12 @@ const HELP: [(&str, &str); 12] = [
     ("unexpected key or value", "write each key in a line of its own"),
 ];
 
-/// The most lines whose surroundings are looked at; of the others it is only said that they are there.
+/// The most lines whose surroundings are looked at; of the others it is only said that they are
+/// there.
 const MAX_EXPLAINED: usize = 100;
 
-/// Writes down what the parser has found. Of what it found in one line, that is the first: the rest follows from it.
+/// Writes down what the parser has found. Of what it found in one line, that is the first: the rest
+/// follows from it.
 pub(super) fn explain(text: &str, errors: &[Error], sink: &Sink) {
     let mut explained = Vec::new();
     for error in errors {
@@ -47,7 +50,7 @@ pub(super) fn explain(text: &str, errors: &[Error], sink: &Sink) {
             sink.problem(span, what, SYNTAX);
             continue;
         }
-        let place = Place::at(text, error.span().map_or(0, |span| span.start));
+        let place = LinePlace::at(text, error.span().map_or(0, |span| span.start));
         if explained.contains(&place.line.number) {
             continue;
         }
@@ -60,20 +63,20 @@ pub(super) fn explain(text: &str, errors: &[Error], sink: &Sink) {
 
 /// A line of the file.
 #[derive(Clone, Copy)]
-struct Line<'a> {
+struct TextLine<'a> {
     /// From 1.
     number: usize,
     text: &'a str,
 }
 
-impl<'a> Line<'a> {
+impl<'a> TextLine<'a> {
     /// The name in a line that begins a section.
     fn header(&self) -> Option<&'a str> {
         let name = self.text.strip_prefix('[')?.split(']').next()?;
         (!name.starts_with('[')).then_some(name.trim())
     }
 
-    /// What stands in front of the `=`.
+    /// The text in front of the `=`.
     fn key(&self) -> Option<&'a str> {
         let (key, _) = self.text.split_once('=')?;
         Some(key.trim()).filter(|key| !key.is_empty())
@@ -93,23 +96,23 @@ impl<'a> Line<'a> {
 }
 
 /// A line, and what is above it.
-struct Place<'a> {
-    line: Line<'a>,
+struct LinePlace<'a> {
+    line: TextLine<'a>,
     above: &'a str,
 }
 
-impl<'a> Place<'a> {
+impl<'a> LinePlace<'a> {
     fn at(text: &'a str, offset: usize) -> Self {
         let head = text.get(..offset).unwrap_or_default();
         let (above, rest) = text.split_at(head.rfind('\n').map_or(0, |newline| newline + 1));
         let line = rest.lines().next().unwrap_or_default().trim();
-        Self { line: Line { number: above.matches('\n').count() + 1, text: line }, above }
+        Self { line: TextLine { number: above.matches('\n').count() + 1, text: line }, above }
     }
 
     /// The lines above, the nearest first.
-    fn above(&self) -> impl Iterator<Item = Line<'a>> + use<'a> {
+    fn above(&self) -> impl Iterator<Item = TextLine<'a>> + use<'a> {
         let numbers = (1..self.line.number).rev();
-        numbers.zip(self.above.lines().rev()).map(|(number, text)| Line { number, text: text.trim() })
+        numbers.zip(self.above.lines().rev()).map(|(number, text)| TextLine { number, text: text.trim() })
     }
 
     /// The section that the line is in; empty for the file itself.
@@ -117,7 +120,7 @@ impl<'a> Place<'a> {
         self.above().find_map(|line| line.header()).unwrap_or_default()
     }
 
-    /// What is there twice, and what would be right.
+    /// The key that is there twice, and the remedy.
     fn twice(&self) -> Option<(String, String)> {
         let (line, second) = (self.line, self.line.number);
         if let Some(name) = line.header() {
@@ -141,7 +144,7 @@ impl<'a> Place<'a> {
         Some((message, format!("write one line with all its plugins in a list: \"{key}\" = [{both}]")))
     }
 
-    /// What would be right in a line of which the parser says this.
+    /// The remedy for a line with this message of the parser.
     fn help(&self, message: &str) -> String {
         let line = self.line.text;
         let is_quoted = line.starts_with(['"', '\'']);

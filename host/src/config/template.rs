@@ -3,7 +3,7 @@
 
 use super::raw::{Item, Section};
 use super::server::MAX_BODY_BOUNDS;
-use super::source::{Part, Pick, SourceTemplate, Types};
+use super::source::{EventTypes, Part, Pick, SourceTemplate};
 
 mod dedupe;
 mod field;
@@ -62,7 +62,7 @@ fn read_picks(item: &Item<'_>, section: &mut Section<'_>, template: &mut SourceT
     match section.take("type") {
         Some(kind) => {
             template.kind = pick::read(&kind, pick::Attribute::Type);
-            template.types = Types::Any;
+            template.types = EventTypes::Any;
         }
         None if template.kind.is_none() && !over_preset => {
             let help =

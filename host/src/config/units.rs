@@ -12,7 +12,8 @@ pub(super) const DAY_MS: u64 = 24 * HOUR_MS;
 /// Units of time, the largest first.
 const UNITS: [(&str, u64); 5] = [("d", DAY_MS), ("h", HOUR_MS), ("m", MINUTE_MS), ("s", SECOND_MS), ("ms", 1)];
 
-/// Reads whole numbers with units, from the largest unit to the smallest: `90s`, `1h30m`. In milliseconds.
+/// Reads whole numbers with units, from the largest unit to the smallest: `90s`, `1h30m`. In
+/// milliseconds.
 ///
 /// `None` if it is anything else, also with a sign, a fraction, a space, or more than 64 bits.
 pub(super) fn parse_ms(text: &str) -> Option<u64> {
@@ -49,7 +50,8 @@ pub(super) fn show_ms(ms: u64) -> String {
     if text.is_empty() { "0ms".to_owned() } else { text }
 }
 
-/// Reads a size with its unit, `64MiB` or `100kB`, in bytes. A number alone leaves open what it counts, and is refused.
+/// Reads a size with its unit, `64MiB` or `100kB`, in bytes. A number alone leaves open what it
+/// counts, and is refused.
 pub(super) fn parse_bytes(text: &str) -> Option<u64> {
     let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').trim_start();
     if unit.is_empty() { None } else { text.parse::<ByteSize>().ok().map(|size| size.as_u64()) }

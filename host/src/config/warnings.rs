@@ -53,7 +53,7 @@ impl About {
         }
     }
 
-    /// Which one it is.
+    /// Its name.
     pub fn name(&self) -> &str {
         let (Self::Source(name) | Self::Plugin(name)) = self;
         name
@@ -67,7 +67,7 @@ impl Config {
         self.warnings.iter().filter(about)
     }
 
-    /// Says every warning in the log; at every start and every change.
+    /// Logs every warning, at every start and every change.
     pub fn log_warnings(&self) {
         self.warn_of_open_sources();
         self.warnings.iter().for_each(|warning| tracing::warn!("{}", warning.text));

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use self::gate::Gate;
 use super::*;
 use crate::config::MakeSecrets;
-use crate::event::{Attributes, NewEvent, State};
+use crate::event::{Attributes, NewEvent, State, Target};
 use crate::fair::FairPermit;
 use crate::plugins::LoadContext;
 use crate::sandbox::{Compiler, Sandbox, SandboxOptions};
@@ -89,7 +89,7 @@ impl Bench {
             note: None,
             parent: None,
             hops: 0,
-            targets: vec!["worker".into()],
+            targets: vec![Target::to("worker")],
             delay_ms: 0,
         };
         self.store.append(event).await.unwrap();

@@ -137,7 +137,7 @@ fn routed(facts: &Facts<'_>, emitted: Emitted, routes: &Routes) -> NewEvent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::EventId;
+    use crate::event::{EventId, Target};
 
     const NOW_MS: i64 = 1_770_000_000_000;
 
@@ -175,7 +175,7 @@ mod tests {
             kv_bytes,
             random: || 0.5,
         };
-        let routes = Routes::new([("plugins/video-orders:order.*", vec!["audit".into()])], |_| false).unwrap();
+        let routes = Routes::new([("plugins/video-orders:order.*", vec![Target::to("audit")])], |_| false).unwrap();
         let invocation = Invocation {
             verdict,
             logs: Vec::new(),
@@ -198,7 +198,7 @@ mod tests {
         let settlement = settle(Verdict::Ok(vec![emitted(MONTH_MS)]), 2, 0, Vec::new());
         let Next::Done { emitted, .. } = &settlement.next else { panic!("{settlement:?}") };
         let child = &emitted[0];
-        assert_eq!(child.targets, ["audit".into()]);
+        assert_eq!(child.targets, [Target::to("audit")]);
         assert_eq!(child.attributes.subject.as_deref(), Some("order_1"));
         assert_eq!(&*child.attributes.source, "plugins/video-orders");
         assert_eq!((child.parent, child.hops, child.delay_ms), (Some(event(2).id), 3, MONTH_MS));

@@ -1,6 +1,6 @@
 //! What a settlement holds in memory until it is durable.
 
-use crate::event::{AttemptRecord, NewEvent, PluginName};
+use crate::event::{AttemptRecord, NewEvent};
 use crate::store::{KvTransaction, Lease, Next, Settlement};
 
 /// Memory that verdicts of all plugins hold together until they are durable, in KiB: with default limits, the events of 16
@@ -34,7 +34,7 @@ fn event(event: &NewEvent) -> usize {
         + text(note)
         + size_of_val(dedupe.as_slice())
         + headers.sum::<usize>()
-        + targets.len() * size_of::<PluginName>()
+        + size_of_val(targets.as_slice())
 }
 
 fn transaction(kv: &KvTransaction) -> usize {

@@ -1,11 +1,11 @@
-//! What is kept of an attempt: how it ended, what it logged and sent, and which file ran.
+//! The record of an attempt: its outcome, its log, its HTTP requests, and the file that ran.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::Serialize;
 
-/// How an attempt ended.
+/// The outcome of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
@@ -75,33 +75,34 @@ pub struct HttpCall {
     pub url: String,
     /// The status of the response, if one came.
     pub status: Option<u16>,
-    /// Why none came, or why its body did not come to an end; for people.
+    /// The reason, if no response came or its body did not end; for people.
     pub error: Option<String>,
-    /// Whether the host refused it, by a rule or a limit. What was recorded before this was does not say.
+    /// Whether the host refused it, by a rule or a limit. Older records do not say it.
     #[serde(default)]
     pub refused: bool,
     /// Bytes of the request's body.
     pub sent_bytes: u64,
     /// Bytes of the response's body that the plugin took.
     pub received_bytes: u64,
-    /// From the request to the end of the response's body, or to the end of the attempt; in milliseconds.
+    /// From the request to the end of the response's body, or to the end of the attempt; in
+    /// milliseconds.
     pub duration_ms: u64,
 }
 
-/// What is kept of one attempt.
+/// The record of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptRecord {
     /// Start, Unix milliseconds.
     pub started_at_ms: i64,
     /// From the call to the verdict, in microseconds.
     pub duration_us: u64,
-    /// How it ended.
+    /// The outcome.
     pub outcome: Outcome,
-    /// Why it did not succeed, for people.
+    /// The reason, if it did not succeed, for people.
     pub error: Option<String>,
     /// Bounded by the sandbox.
     pub logs: Vec<LogLine>,
-    /// What the plugin sent, in the order in which it began; bounded by the sandbox.
+    /// HTTP requests of the plugin, in the order in which they began; bounded by the sandbox.
     pub calls: Vec<HttpCall>,
     /// SHA-256 of the plugin file that ran, absent when none did.
     pub plugin_digest: Option<Digest>,

@@ -1,21 +1,24 @@
-//! The rule for event types and subjects. It is the same for those from outside, those that plugins emit, and the
-//! texts of patterns.
+//! The rule for event types and subjects. It is the same for those from outside, those that plugins
+//! emit, and the texts of patterns.
 //!
-//! A name has 1 to [`MAX_NAME_BYTES`] bytes. It has no character that acts on a reader (control, bidi, line-break) and
-//! no blanks but single spaces between other characters. Names that break the rule are refused from plugins, whose
-//! authors can mend them. From outside they are percent-escaped where they break it: a provider cannot be told.
-//! The prefix [`RESERVED`] of types is the host's own.
+//! A name has 1 to [`MAX_NAME_BYTES`] bytes. It has no character that acts on a reader (control,
+//! bidi, line-break) and no blanks but single spaces between other characters. Names that break the
+//! rule are refused from plugins, whose authors can mend them. From outside they are
+//! percent-escaped where they break it: a provider cannot be told. The prefix [`RESERVED`] of types
+//! is the host's own.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use super::MAX_NAME_BYTES;
 use crate::text::acts;
 
-/// How the host's own types begin.
+/// The longest type, subject or source name that is stored, in bytes.
+pub const MAX_NAME_BYTES: usize = 512;
+
+/// The prefix of the host's own types.
 pub const RESERVED: &str = "hookbox.";
 
-/// Why a text is no name. The text finishes "the type …".
+/// The reason why a text is no name. It finishes "the type …".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameFault {
     /// Nothing at all.
@@ -50,9 +53,10 @@ pub fn check(text: &str) -> Result<(), NameFault> {
     }
 }
 
-/// The text with everything percent-escaped (UTF-8, RFC 3986 §2.1) that a name cannot have. A `%` stays as it is.
+/// The text with everything percent-escaped (UTF-8, RFC 3986 §2.1) that a name cannot have. A `%`
+/// stays as it is.
 pub fn escaped(text: &str) -> Cow<'_, str> {
-    // Nearly every name takes this way out.
+    // Nearly every name needs no escape.
     if text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Cow::Borrowed(text);
     }
@@ -70,7 +74,8 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// As [`escaped`], for a type: one from outside that begins with [`RESERVED`] has its first letter escaped as well.
+/// As [`escaped`], for a type: one from outside that begins with [`RESERVED`] has its first letter
+/// escaped as well.
 pub fn escaped_type(text: &str) -> Cow<'_, str> {
     let text = escaped(text);
     match text.strip_prefix(&RESERVED[..1]) {

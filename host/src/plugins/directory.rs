@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, open, openat, statat};
 use rustix::io::Errno;
 
-use crate::event::PluginName;
 use crate::files::{beneath, instead_of_folder, what};
+use crate::names::{MAX_NAME_BYTES, PluginName, is_plugin_name};
 use crate::sandbox;
 
 /// The most plugins a folder may hold. With more, the folder is refused as a whole and nothing
@@ -25,9 +25,6 @@ pub const MAX_PLUGINS: usize = 1_000;
 
 /// The largest plugin file, in bytes.
 pub const MAX_FILE_BYTES: u64 = sandbox::MAX_FILE_BYTES as u64;
-
-/// The longest plugin name, in bytes.
-pub const MAX_NAME_BYTES: usize = 64;
 
 /// The most misnamed files that are reported one by one.
 const MAX_MISNAMED: usize = 20;
@@ -208,18 +205,12 @@ enum Named<'a> {
     Other,
 }
 
-/// Whether a plugin may be called this: 1 to [`MAX_NAME_BYTES`] letters, digits, `_` and `-`.
-pub fn is_name(name: &str) -> bool {
-    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
-    plain && (1..=MAX_NAME_BYTES).contains(&name.len())
-}
-
 fn classify(file_name: &[u8]) -> Named<'_> {
     // Hidden files are what editors and copying tools leave while they work.
     let stem = file_name.strip_suffix(b".wasm").or_else(|| file_name.strip_suffix(b".wat"));
     let Some(stem) = stem.filter(|_| !file_name.starts_with(b".")) else { return Named::Other };
     match (str::from_utf8(stem), str::from_utf8(file_name)) {
-        (Ok(name), Ok(file_name)) if is_name(name) => Named::Plugin { name, file_name },
+        (Ok(name), Ok(file_name)) if is_plugin_name(name) => Named::Plugin { name, file_name },
         _ => Named::Misnamed(format!(
             "{:?} is not a plugin name: 1 to {MAX_NAME_BYTES} letters, digits, `_` and `-`, then `.wasm` or `.wat`",
             OsStr::from_bytes(file_name)

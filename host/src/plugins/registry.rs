@@ -23,7 +23,8 @@ use std::sync::Arc;
 use super::directory::{MAX_PLUGINS, ObservedFile};
 use super::loader::CurrentDigests;
 use crate::config::Routes;
-use crate::event::PluginName;
+use crate::config::routes::Route;
+use crate::names::PluginName;
 
 mod entry;
 
@@ -75,7 +76,7 @@ impl Registry {
     /// nothing else is known of their plugin.
     #[must_use]
     pub fn with_routed(&self, routes: &Routes) -> Self {
-        let routed: BTreeSet<&PluginName> = routes.iter().flat_map(|route| &route.plugins).collect();
+        let routed: BTreeSet<&PluginName> = routes.iter().flat_map(Route::plugins).collect();
         let mut next = self.clone();
         next.entries.iter_mut().for_each(|(name, entry)| entry.routed = routed.contains(name));
         for name in routed {
@@ -150,9 +151,10 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Target;
 
     fn routes(plugins: &[&str]) -> Routes {
-        Routes::new([("a.b", plugins.iter().map(|name| (*name).into()).collect())], |_| false).unwrap()
+        Routes::new([("a.b", plugins.iter().map(|name| Target::to(*name)).collect())], |_| false).unwrap()
     }
 
     #[test]

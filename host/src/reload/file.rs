@@ -44,7 +44,7 @@ pub(super) struct ConfigFile {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ConfigScan {
     file: FileContent,
-    inputs: Vec<config::Content>,
+    inputs: Vec<config::ContentDigest>,
     /// Whether one of the other files has changed since it was read.
     inputs_changed: bool,
 }

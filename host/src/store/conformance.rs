@@ -16,6 +16,7 @@ use super::{DeliveryView, Keep, KvTransaction, Lease, LeaseQueue, Next, Settled,
 use crate::clock::Clock;
 use crate::event::{
     AttemptRecord, Attributes, DedupeKey, DeliveryId, Digest, EventId, HttpCall, LogLine, NewEvent, Outcome, State,
+    Target,
 };
 
 pub(super) mod append;
@@ -95,7 +96,7 @@ fn event(kind: &str, targets: &[&str]) -> NewEvent {
         note: None,
         parent: None,
         hops: 0,
-        targets: targets.iter().map(|target| (*target).into()).collect(),
+        targets: targets.iter().map(|target| Target::to(*target)).collect(),
         delay_ms: 0,
     }
 }
@@ -205,8 +206,7 @@ async fn settle(store: &Arc<dyn Store>, lease: Lease, settlement: Settlement) ->
 }
 
 async fn delivery(store: &Arc<dyn Store>, id: DeliveryId) -> DeliveryView {
-    let view = store.event(id.event).await.unwrap();
-    view.deliveries.into_iter().find(|delivery| delivery.id == id).unwrap()
+    store.delivery(id).await.unwrap()
 }
 
 async fn state(store: &Arc<dyn Store>, id: DeliveryId) -> State {

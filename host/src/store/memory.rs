@@ -14,7 +14,7 @@ use super::{
     Preview, Progress, Queue, Read, Settled, Settlement, Stats, StoreError, StoredApproval, Which,
 };
 use crate::clock::Clock;
-use crate::event::{DeliveryId, EventId, NewEvent, PluginName};
+use crate::event::{DeliveryId, EventId, NewEvent, PluginName, Target};
 
 mod data;
 mod laws;
@@ -116,8 +116,8 @@ impl Operate for MemoryStore {
         done(self.read(|data| data.preview(&action, &filter, self.clock.ahead_ms())))
     }
 
-    fn replay(&self, event: EventId, plugins: Vec<PluginName>) -> Pending<'_, Vec<DeliveryId>> {
-        done(self.write(|data| data.replay(event, &plugins)))
+    fn replay(&self, event: EventId, targets: Vec<Arc<Target>>) -> Pending<'_, Vec<DeliveryId>> {
+        done(self.write(|data| data.replay(event, &targets)))
     }
 
     fn approve(&self, change: ApprovalChange) -> Pending<'_, ()> {
@@ -140,6 +140,15 @@ impl Read for MemoryStore {
     fn event(&self, id: EventId) -> Pending<'_, EventView> {
         let found = self.read(|data| data.event_view(id, self.clock.ahead_ms()));
         done(found.and_then(|found| found.ok_or_else(|| StoreError::NotFound(format!("event `{id}`")))))
+    }
+
+    fn delivery(&self, id: DeliveryId) -> Pending<'_, DeliveryView> {
+        let found = self.read(|data| {
+            let is_there = data.deliveries.contains_key(&id);
+            is_there.then(|| data.delivery_view(id, usize::MAX, self.clock.ahead_ms()))
+        });
+        let missing = || StoreError::NotFound(format!("delivery `{id}` of event `{}`", id.event));
+        done(found.and_then(|found| found.ok_or_else(missing)))
     }
 
     fn events(&self, filter: EventFilter, page: Page) -> Pending<'_, (Vec<EventSummary>, Option<Cursor>)> {

@@ -1,7 +1,9 @@
 //! What an operator and the host's own upkeep change.
 
+use std::sync::Arc;
+
 use super::{Action, ApprovalChange, Changed, DeliveryFilter, Keep, Pending, Preview, Progress, Which};
-use crate::event::{DeliveryId, EventId, PluginName};
+use crate::event::{DeliveryId, EventId, Target};
 
 /// What an operator and the host's own upkeep change.
 pub trait Operate: Send + Sync + std::fmt::Debug {
@@ -14,8 +16,8 @@ pub trait Operate: Send + Sync + std::fmt::Debug {
     /// nothing.
     fn preview(&self, action: Action, filter: DeliveryFilter, from: Option<Progress>) -> Pending<'_, Preview>;
 
-    /// Creates new deliveries of an old event to `plugins`, and names them.
-    fn replay(&self, event: EventId, plugins: Vec<PluginName>) -> Pending<'_, Vec<DeliveryId>>;
+    /// Creates new deliveries of an old event to `targets`, and names them.
+    fn replay(&self, event: EventId, targets: Vec<Arc<Target>>) -> Pending<'_, Vec<DeliveryId>>;
 
     /// Changes which files of a plugin may run. An error other than
     /// [`StoreError::Stopped`](super::StoreError::Stopped) means that nothing was changed.

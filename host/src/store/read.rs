@@ -4,12 +4,15 @@ use super::{
     Changes, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventSummary, EventView, KvValue, MaybeReady, Page,
     Pending, Stats, StoredApproval,
 };
-use crate::event::{EventId, PluginName};
+use crate::event::{DeliveryId, EventId, PluginName};
 
 /// What the store answers to questions.
 pub trait Read: Send + Sync + std::fmt::Debug {
     /// One event with its deliveries and attempts.
     fn event(&self, id: EventId) -> Pending<'_, EventView>;
+
+    /// One delivery with all its attempts.
+    fn delivery(&self, id: DeliveryId) -> Pending<'_, DeliveryView>;
 
     /// A page of events, newest first.
     fn events(&self, filter: EventFilter, page: Page) -> Pending<'_, (Vec<EventSummary>, Option<Cursor>)>;

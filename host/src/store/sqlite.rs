@@ -40,7 +40,7 @@ use super::{
     TreeBudget, Which,
 };
 use crate::clock::{Clock, News};
-use crate::event::{DeliveryId, EventId, NewEvent, PluginName};
+use crate::event::{DeliveryId, EventId, NewEvent, Target};
 use crate::tasks;
 
 mod append_limit;
@@ -324,8 +324,8 @@ impl Operate for Sqlite {
         Box::pin(self.preview_some(action, filter, from))
     }
 
-    fn replay(&self, event: EventId, plugins: Vec<PluginName>) -> Pending<'_, Vec<DeliveryId>> {
-        self.ask(|reply| WriteCommand::Replay { event, plugins, reply })
+    fn replay(&self, event: EventId, targets: Vec<Arc<Target>>) -> Pending<'_, Vec<DeliveryId>> {
+        self.ask(|reply| WriteCommand::Replay { event, targets, reply })
     }
 
     fn approve(&self, change: ApprovalChange) -> Pending<'_, ()> {

@@ -4,6 +4,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
 use super::TelemetryError;
+use crate::names::closest_within;
 
 /// The default filter.
 const DEFAULT: &str = "info";
@@ -16,7 +17,7 @@ const ALWAYS: &str = "wasmtime_wasi=off,hookbox::telemetry=warn";
 const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "off"];
 
 /// The modules of this crate.
-const MODULES: [&str; 23] = [
+const MODULES: [&str; 25] = [
     "admin",
     "app",
     "cli",
@@ -25,11 +26,13 @@ const MODULES: [&str; 23] = [
     "config",
     "dispatch",
     "egress",
+    "env",
     "event",
     "fail",
     "fair",
     "files",
     "ingest",
+    "names",
     "plugins",
     "reload",
     "retry",
@@ -111,8 +114,8 @@ fn warning(target: &str) -> Option<String> {
         return None;
     }
     let near = match (name, module) {
-        ("hookbox", Some(module)) => near(module, &MODULES).map(|module| format!("hookbox::{module}")),
-        _ => near(name, &LIBRARIES).or_else(|| near(name, &["hookbox", PLUGIN])).map(str::to_owned),
+        ("hookbox", Some(module)) => near(module, MODULES).map(|module| format!("hookbox::{module}")),
+        _ => near(name, LIBRARIES).or_else(|| near(name, ["hookbox", PLUGIN])).map(str::to_owned),
     };
     let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
     Some(format!("HOOKBOX_LOG: nothing logs as `{target}`{hint}"))
@@ -126,13 +129,11 @@ fn did_you_mean(word: &str) -> String {
 fn near_level(word: &str) -> Option<&'static str> {
     let word = word.to_ascii_lowercase();
     let longer = |level: &&str| word.len() > 2 && (level.starts_with(&word) || word.starts_with(*level));
-    LEVELS.into_iter().find(longer).or_else(|| near(&word, &LEVELS))
+    LEVELS.into_iter().find(longer).or_else(|| near(&word, LEVELS))
 }
 
-fn near<'n>(word: &str, names: &[&'n str]) -> Option<&'n str> {
-    let most = (word.chars().count() / 3).min(2);
-    let distances = names.iter().map(|name| (strsim::damerau_levenshtein(word, name), *name));
-    distances.filter(|(distance, _)| *distance <= most).min().map(|(_, name)| name)
+fn near<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    closest_within(word, names, (word.chars().count() / 3).min(2))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A store, a shelf, a configuration, and the router on top of them.
+//! A store, plugins, a configuration, and the router on top of them.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, header};
-use hookbox::admin::{self, Admin};
+use hookbox::admin::{self, Admin, Role};
 use hookbox::clock::Clock;
 use hookbox::config::{Config, MakeSecrets};
 use hookbox::dispatch::Breakers;
@@ -62,7 +62,7 @@ pub(super) fn site() -> Console {
     let store = Sqlite::open(SqliteOptions::at(path, clock.clone())).unwrap();
     let admin = Admin {
         store: Arc::new(store),
-        shelf: Arc::new(ArcSwap::from_pointee(shelf(dir.path()))),
+        registry: Arc::new(ArcSwap::from_pointee(registry(dir.path()))),
         approvals: Arc::default(),
         breakers: Breakers::default(),
         config: Arc::new(ArcSwap::from_pointee(config)),
@@ -71,12 +71,22 @@ pub(super) fn site() -> Console {
         render_metrics: Arc::new(|| "# no recorder\n".to_owned()),
         clock,
         own_address: IpAddr::from([127, 0, 0, 1]),
+        role_without_token: Some(Role::Operator),
     };
     let router = admin::router(admin.clone());
     Console { admin, router, _dir: dir }
 }
 
-fn shelf(dir: &std::path::Path) -> Registry {
+impl Console {
+    /// The same host for clients of another role.
+    pub(super) fn with_role(mut self, role: Option<Role>) -> Self {
+        self.admin.role_without_token = role;
+        self.router = admin::router(self.admin.clone());
+        self
+    }
+}
+
+fn registry(dir: &std::path::Path) -> Registry {
     let sandbox = Sandbox::new(SandboxOptions::default()).unwrap();
     Registry::of(["audit", "orders"].map(|name| Loaded {
         name: name.into(),

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use hookbox::config::Admin;
+use hookbox::config::AdminAddress;
 use hookbox::config::source::{Secrets, Verify};
 
 use super::home::{ACME, Home};
@@ -15,14 +15,14 @@ fn address(text: &str) -> SocketAddr {
 fn the_admin_address_is_known_where_the_file_says_it_and_guessed_where_it_cannot_be_read() {
     let (usual, own) = (address("127.0.0.1:3001"), address("127.0.0.1:4001"));
     for (text, expected) in [
-        ("", Admin::Known(usual)),
-        ("[server]\nadmin = \"127.0.0.1:4001\"\n", Admin::Known(own)),
-        ("[server]\nadmin = \"127.0.0.1:4001\"\nx = 1\n[store]\nretention = 7\n", Admin::Known(own)),
-        ("[server]\nadmin = \"127.0.0.1:4001\"\n[routes]\n\"a\" = \"b\"\n\"a\" = \"c\"\n", Admin::Known(own)),
-        ("[server]\nadmin = \"127.0.0.1:4001\"\n[routes]\na.* = \"b\"\n", Admin::Known(own)),
-        ("[server]\nadmin = \"nowhere\"\n", Admin::Guessed(usual)),
-        ("[server\nadmin = \"127.0.0.1:4001\"\n", Admin::Guessed(usual)),
-        ("no toml at all", Admin::Guessed(usual)),
+        ("", AdminAddress::Known(usual)),
+        ("[server]\nadmin = \"127.0.0.1:4001\"\n", AdminAddress::Known(own)),
+        ("[server]\nadmin = \"127.0.0.1:4001\"\nx = 1\n[store]\nretention = 7\n", AdminAddress::Known(own)),
+        ("[server]\nadmin = \"127.0.0.1:4001\"\n[routes]\n\"a\" = \"b\"\n\"a\" = \"c\"\n", AdminAddress::Known(own)),
+        ("[server]\nadmin = \"127.0.0.1:4001\"\n[routes]\na.* = \"b\"\n", AdminAddress::Known(own)),
+        ("[server]\nadmin = \"nowhere\"\n", AdminAddress::Guessed(usual)),
+        ("[server\nadmin = \"127.0.0.1:4001\"\n", AdminAddress::Guessed(usual)),
+        ("no toml at all", AdminAddress::Guessed(usual)),
     ] {
         assert_eq!(Home::new().partial(text).admin, expected, "{text}");
     }

@@ -21,7 +21,7 @@ fn the_root_configuration_works_as_it_is() {
     assert_eq!(source.preset.as_deref(), Some("heygen"));
     assert!(matches!(&hmac.secrets, Secrets::Generated { path, .. } if path.ends_with("data/secrets/heygen")));
     let targets = |source: &str, kind: &str| {
-        config.routes.targets(source, kind).iter().map(|name| name.to_string()).collect::<Vec<_>>()
+        config.routes.targets(source, kind).iter().map(|target| target.plugin.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(targets("heygen", "avatar_video.success"), ["video-orders"]);
     assert_eq!(targets("plugins/video-orders", "order.video_ready"), ["audit"]);

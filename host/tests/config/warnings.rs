@@ -123,7 +123,7 @@ fn a_plugin_without_a_file_is_a_warning_for_a_host_that_starts_and_a_problem_for
     let warnings = texts(&config);
     assert_eq!(warnings.len(), 3, "{warnings:?}");
     assert!(warnings.iter().any(|warning| warning.contains("unknown plugin `audti`: did you mean `audit`?")));
-    assert_eq!(config.routes.targets("s", "a.b"), [hookbox::event::PluginName::from("audti")]);
+    assert_eq!(config.routes.targets("s", "a.b"), [hookbox::event::Target::to("audti")]);
     // A plugin of a name that no file can have will never come.
     fs::write(home.path(), "[routes]\n\"a.b\" = \"no plugin\"\n").unwrap();
     assert!(load(MissingPlugins::Wait).is_err());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hookbox::config::source::{Pick, Secrets};
 use hookbox::config::{Config, Routes};
-use hookbox::event::{PluginName, UNIDENTIFIED};
+use hookbox::event::{Target, UNIDENTIFIED};
 use hookbox::server::ServerTimeouts;
 
 use super::host::{Host, NOW_S, Options, PATIENT, SECRET, SOON, config, events, request, signature, signed};
@@ -43,7 +43,7 @@ async fn a_signed_webhook_is_stored_before_it_is_acknowledged() {
 #[tokio::test]
 async fn an_event_has_a_delivery_for_every_plugin_that_is_routed_at_that_moment() {
     let host = Host::start(Options::default()).await;
-    let plugins = |names: &[&str]| names.iter().map(|name| PluginName::from(*name)).collect::<Vec<_>>();
+    let plugins = |names: &[&str]| names.iter().map(|name| Target::to(*name)).collect::<Vec<_>>();
     let lines = [("avatar_video.success", plugins(&["video-orders", "audit"])), ("heygen:**", plugins(&["audit"]))];
     let mut routed = Config::clone(&host.config.load());
     routed.routes = Arc::new(Routes::new(lines, |name| name == "heygen").unwrap());

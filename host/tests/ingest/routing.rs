@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hookbox::config::source::{Joined, Pick};
 use hookbox::config::{Config, Routes, Source};
-use hookbox::event::{NewEvent, UNIDENTIFIED};
+use hookbox::event::{NewEvent, Target, UNIDENTIFIED};
 use hookbox::ingest::Unverified;
 
 use super::host::{Host, NOW_S, Options, SECRET, request};
@@ -198,7 +198,7 @@ async fn host(lines: &[(&str, &str)]) -> Host {
     let github = preset("github", secrets(&[SECRET]));
     let sources = vec![with("gitlab", "x-gitlab-event"), with("bb", "x-event-key"), with("any", "x-type"), github];
     let host = Host::start(Options { sources, ..Options::default() }).await;
-    let lines = lines.iter().map(|(pattern, plugin)| (*pattern, vec![(*plugin).into()]));
+    let lines = lines.iter().map(|(pattern, plugin)| (*pattern, vec![Target::to(*plugin)]));
     let mut routed = Config::clone(&host.config.load());
     routed.routes = Arc::new(Routes::new(lines, |name| ["gitlab", "bb", "any", "github"].contains(&name)).unwrap());
     host.config.store(Arc::new(routed));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hookbox::config::source::{
-    Dedupe, DedupeBy, Encoding, Field, Part, Pick, Secrets, SourceTemplate, Stale, Timestamp, Types, Verify,
+    Dedupe, DedupeBy, Encoding, EventTypes, Field, Part, Pick, Secrets, SourceTemplate, Stale, Timestamp, Verify,
 };
 use hookbox::config::{Source, presets};
 use hookbox::ingest::SourceRuntime;
@@ -81,7 +81,7 @@ pub(crate) fn open() -> Source {
         subject: Some(json("/order/id")),
         max_body_bytes: None,
         form: None,
-        types: Types::Any,
+        types: EventTypes::Any,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Events, as a provider sends them, as the store takes them and as a plugin gets them.
 
 use bytes::Bytes;
-use hookbox::event::{Attributes, Event, EventId, NewEvent, PluginName};
+use hookbox::event::{Attributes, Event, EventId, NewEvent, Target};
 
 /// When the events of the tests happen, in milliseconds.
 pub(crate) const NOW_MS: i64 = 1_770_000_000_120;
@@ -40,7 +40,7 @@ pub(crate) fn new_event(attributes: Attributes, targets: &[&str]) -> NewEvent {
         note: None,
         parent: None,
         hops: 0,
-        targets: targets.iter().map(|name| PluginName::from(*name)).collect(),
+        targets: targets.iter().map(|name| Target::to(*name)).collect(),
         delay_ms: 0,
     }
 }

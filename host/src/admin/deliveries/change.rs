@@ -1,4 +1,5 @@
-//! What an operator does to deliveries: to one by its id, or to all that match, a bounded time at once.
+//! Changes of deliveries by an operator: of one by its id, or of all that match. One call works for
+//! a bounded time.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,85 +9,89 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::admin::Admin;
 use crate::admin::events::no_plugin;
-use crate::admin::params::{Ask, ChangeQuery, Id, MoveQuery, NoQuery, Order, ToQuery, progress_text};
-use crate::admin::problem::Problem;
-use crate::admin::view::Delivery;
+use crate::admin::params::{ChangeQuery, Id, MoveQuery, NoQuery, Params, ParamsOrBody, ToQuery, progress_text};
+use crate::admin::problem::ProblemJson;
+use crate::admin::state::Admin;
+use crate::admin::view::DeliveryJson;
 use crate::event::DeliveryId;
 use crate::store::{Action, DeliveryFilter, Progress, Which};
 
-/// How long one call works before it says where to go on: well within the limit of a request.
+/// The time that one call works before it answers with a cursor: well within the limit of a
+/// request.
 const WORKS_FOR: Duration = Duration::from_secs(2);
 
-/// What a retry did.
+/// The result of a retry.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::admin) struct Retried {
     /// Deliveries that are due at once.
     retried: u64,
 }
 
-/// What a cancellation did.
+/// The result of a cancellation.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::admin) struct Cancelled {
-    /// Deliveries that are cancelled, or will be as soon as the attempt has ended that is running.
+    /// Deliveries that are cancelled, or will be once their running attempt has ended.
     cancelled: u64,
 }
 
-/// What a discard did.
+/// The result of a discard.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::admin) struct Discarded {
-    /// Dead letters that were put away.
+    /// Dead letters that are discarded.
     discarded: u64,
 }
 
-/// What a move did.
+/// The result of a move.
 #[derive(Debug, Serialize, ToSchema)]
-pub(in crate::admin) struct Moved {
+#[schema(as = Moved)]
+pub(in crate::admin) struct MovedJson {
     /// Deliveries that another plugin has now.
     moved: u64,
 }
 
 /// An answer about many deliveries, and whether there are more.
 #[derive(Debug, Serialize, ToSchema)]
-pub(in crate::admin) struct Step<T: ToSchema> {
+#[schema(as = Step)]
+pub(in crate::admin) struct StepJson<T: ToSchema> {
     #[serde(flatten)]
     did: T,
     /// Whether this call has stopped before the end.
     more: bool,
-    /// To be given as `cursor`, with the same filters, to go on; absent at the end.
+    /// The `cursor` of the next call, with the same filters; absent at the end.
     next_cursor: Option<String>,
 }
 
-/// What a dry run found.
+/// The result of a dry run.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::admin) struct Matched {
-    /// Deliveries that would be changed, of those that this call looked at.
+    /// Deliveries that would change, among those that this call looked at.
     matched: u64,
     /// The first few of them, unless a `cursor` was given.
-    first: Vec<Delivery>,
+    first: Vec<DeliveryJson>,
 }
 
-/// What was done, or with `dry_run` what would be.
+/// The result, or with `dry_run` what it would be.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(in crate::admin) enum Bulk<T: ToSchema> {
-    Done(Step<T>),
-    DryRun(Step<Matched>),
+    Done(StepJson<T>),
+    DryRun(StepJson<Matched>),
 }
 
-/// Retry one delivery: a dead, cancelled or discarded one begins anew, its attempts counted from 0; a waiting one is due at once.
+/// Retry one delivery: a dead, cancelled or discarded one begins anew, its attempts counted from 0;
+/// a waiting one is due at once.
 #[utoipa::path(post, path = "/api/v1/deliveries/{id}/retry", tag = "deliveries",
     params(("id" = String, Path, description = "A delivery id (`dlv_…`)")), responses(
     (status = 200, description = "It is due", body = Retried),
-    (status = 409, description = "Its state does not allow it", body = Problem, content_type = "application/problem+json"),
-    (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "Its state does not allow it", body = ProblemJson, content_type = "application/problem+json"),
+    (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
 ))]
 pub(in crate::admin) async fn retry_delivery(
     State(admin): State<Arc<Admin>>,
-    Ask(NoQuery {}): Ask<NoQuery>,
+    Params(NoQuery {}): Params<NoQuery>,
     Id(id): Id<DeliveryId>,
-) -> Result<Json<Retried>, Problem> {
+) -> Result<Json<Retried>, ProblemJson> {
     Ok(Json(Retried { retried: one(&admin, Action::Retry, id).await? }))
 }
 
@@ -94,14 +99,14 @@ pub(in crate::admin) async fn retry_delivery(
 #[utoipa::path(post, path = "/api/v1/deliveries/{id}/cancel", tag = "deliveries",
     params(("id" = String, Path, description = "A delivery id (`dlv_…`)")), responses(
     (status = 200, description = "It is cancelled, or will be as soon as its attempt has ended", body = Cancelled),
-    (status = 409, description = "It is settled", body = Problem, content_type = "application/problem+json"),
-    (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "It is settled", body = ProblemJson, content_type = "application/problem+json"),
+    (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
 ))]
 pub(in crate::admin) async fn cancel_delivery(
     State(admin): State<Arc<Admin>>,
-    Ask(NoQuery {}): Ask<NoQuery>,
+    Params(NoQuery {}): Params<NoQuery>,
     Id(id): Id<DeliveryId>,
-) -> Result<Json<Cancelled>, Problem> {
+) -> Result<Json<Cancelled>, ProblemJson> {
     Ok(Json(Cancelled { cancelled: one(&admin, Action::Cancel, id).await? }))
 }
 
@@ -109,14 +114,14 @@ pub(in crate::admin) async fn cancel_delivery(
 #[utoipa::path(post, path = "/api/v1/deliveries/{id}/discard", tag = "deliveries",
     params(("id" = String, Path, description = "A delivery id (`dlv_…`)")), responses(
     (status = 200, description = "It is put away", body = Discarded),
-    (status = 409, description = "It is not dead", body = Problem, content_type = "application/problem+json"),
-    (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "It is not dead", body = ProblemJson, content_type = "application/problem+json"),
+    (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
 ))]
 pub(in crate::admin) async fn discard_delivery(
     State(admin): State<Arc<Admin>>,
-    Ask(NoQuery {}): Ask<NoQuery>,
+    Params(NoQuery {}): Params<NoQuery>,
     Id(id): Id<DeliveryId>,
-) -> Result<Json<Discarded>, Problem> {
+) -> Result<Json<Discarded>, ProblemJson> {
     Ok(Json(Discarded { discarded: one(&admin, Action::Discard, id).await? }))
 }
 
@@ -125,12 +130,12 @@ pub(in crate::admin) async fn discard_delivery(
     request_body(content = Option<serde_json::Value>, description = "The parameters of the query, as the members of an object"),
     responses(
     (status = 200, description = "How many are due, or would be", body = Bulk<Retried>),
-    (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+    (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
 ))]
 pub(in crate::admin) async fn retry_deliveries(
     State(admin): State<Arc<Admin>>,
-    Order(query): Order<ChangeQuery>,
-) -> Result<Json<Bulk<Retried>>, Problem> {
+    ParamsOrBody(query): ParamsOrBody<ChangeQuery>,
+) -> Result<Json<Bulk<Retried>>, ProblemJson> {
     all(&admin, Action::Retry, query, |retried| Retried { retried }).await
 }
 
@@ -139,12 +144,12 @@ pub(in crate::admin) async fn retry_deliveries(
     request_body(content = Option<serde_json::Value>, description = "The parameters of the query, as the members of an object"),
     responses(
     (status = 200, description = "How many are cancelled, or would be", body = Bulk<Cancelled>),
-    (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+    (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
 ))]
 pub(in crate::admin) async fn cancel_deliveries(
     State(admin): State<Arc<Admin>>,
-    Order(query): Order<ChangeQuery>,
-) -> Result<Json<Bulk<Cancelled>>, Problem> {
+    ParamsOrBody(query): ParamsOrBody<ChangeQuery>,
+) -> Result<Json<Bulk<Cancelled>>, ProblemJson> {
     all(&admin, Action::Cancel, query, |cancelled| Cancelled { cancelled }).await
 }
 
@@ -153,57 +158,59 @@ pub(in crate::admin) async fn cancel_deliveries(
     request_body(content = Option<serde_json::Value>, description = "The parameters of the query, as the members of an object"),
     responses(
     (status = 200, description = "How many are put away, or would be", body = Bulk<Discarded>),
-    (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+    (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
 ))]
 pub(in crate::admin) async fn discard_deliveries(
     State(admin): State<Arc<Admin>>,
-    Order(query): Order<ChangeQuery>,
-) -> Result<Json<Bulk<Discarded>>, Problem> {
+    ParamsOrBody(query): ParamsOrBody<ChangeQuery>,
+) -> Result<Json<Bulk<Discarded>>, ProblemJson> {
     all(&admin, Action::Discard, query, |discarded| Discarded { discarded }).await
 }
 
-/// Move one delivery that is ready or waits to another plugin: at the same time, its attempts counted from 0.
+/// Move one delivery that is ready or waits to another plugin: at the same time, its attempts
+/// counted from 0.
 #[utoipa::path(post, path = "/api/v1/deliveries/{id}/move", tag = "deliveries",
     params(("id" = String, Path, description = "A delivery id (`dlv_…`)"), ToQuery),
     request_body(content = Option<serde_json::Value>, description = "The parameters of the query, as the members of an object"),
     responses(
-    (status = 200, description = "The plugin has it", body = Moved),
-    (status = 409, description = "Its state does not allow it, or the plugin has the event already", body = Problem, content_type = "application/problem+json"),
-    (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+    (status = 200, description = "The plugin has it", body = MovedJson),
+    (status = 409, description = "Its state does not allow it, or the plugin has the event already", body = ProblemJson, content_type = "application/problem+json"),
+    (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
 ))]
 pub(in crate::admin) async fn move_delivery(
     State(admin): State<Arc<Admin>>,
     Id(id): Id<DeliveryId>,
-    Order(query): Order<ToQuery>,
-) -> Result<Json<Moved>, Problem> {
-    Ok(Json(Moved { moved: one(&admin, moves_to(&admin, &query)?, id).await? }))
+    ParamsOrBody(query): ParamsOrBody<ToQuery>,
+) -> Result<Json<MovedJson>, ProblemJson> {
+    Ok(Json(MovedJson { moved: one(&admin, moves_to(&admin, &query)?, id).await? }))
 }
 
-/// Move every delivery that matches, of those that are ready or wait, to another plugin, unless that one has the event already.
+/// Move every delivery that matches, of those that are ready or wait, to another plugin, unless
+/// that one has the event already.
 #[utoipa::path(post, path = "/api/v1/deliveries/move", tag = "deliveries", params(MoveQuery),
     request_body(content = Option<serde_json::Value>, description = "The parameters of the query, as the members of an object"),
     responses(
-    (status = 200, description = "How many were moved, or would be", body = Bulk<Moved>),
-    (status = "default", description = "Refused", body = Problem, content_type = "application/problem+json"),
+    (status = 200, description = "How many were moved, or would be", body = Bulk<MovedJson>),
+    (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
 ))]
 pub(in crate::admin) async fn move_deliveries(
     State(admin): State<Arc<Admin>>,
-    Order(query): Order<MoveQuery>,
-) -> Result<Json<Bulk<Moved>>, Problem> {
+    ParamsOrBody(query): ParamsOrBody<MoveQuery>,
+) -> Result<Json<Bulk<MovedJson>>, ProblemJson> {
     let action = moves_to(&admin, &query.to)?;
-    all(&admin, action, query.change, |moved| Moved { moved }).await
+    all(&admin, action, query.change, |moved| MovedJson { moved }).await
 }
 
-/// Only a plugin that the host has a file of may get what waits.
-fn moves_to(admin: &Admin, query: &ToQuery) -> Result<Action, Problem> {
-    let (shelf, name) = (admin.shelf.load(), query.plugin()?);
-    let there = || shelf.entries().filter(|(_, slot)| slot.state() != "missing").map(|(known, _)| known);
+/// Only a plugin with a file may get deliveries.
+fn moves_to(admin: &Admin, query: &ToQuery) -> Result<Action, ProblemJson> {
+    let (registry, name) = (admin.registry.load(), query.plugin()?);
+    let there = || registry.entries().filter(|(_, entry)| entry.state() != "missing").map(|(known, _)| known);
     let found = there().find(|known| known.as_ref() == name);
     let found = found.ok_or_else(|| no_plugin(name, there().map(AsRef::as_ref)))?;
     Ok(Action::Move(Arc::clone(found)))
 }
 
-async fn one(admin: &Admin, action: Action, id: DeliveryId) -> Result<u64, Problem> {
+async fn one(admin: &Admin, action: Action, id: DeliveryId) -> Result<u64, ProblemJson> {
     let verb = action.name();
     let changed = admin.store.change(action, Which::One(id)).await?.deliveries;
     tracing::info!(delivery.id = %id, action = verb, "an operator changes a delivery");
@@ -216,14 +223,14 @@ async fn all<T: ToSchema>(
     action: Action,
     query: ChangeQuery,
     did: impl FnOnce(u64) -> T,
-) -> Result<Json<Bulk<T>>, Problem> {
+) -> Result<Json<Bulk<T>>, ProblemJson> {
     let (dry_run, from) = (query.dry_run()?, query.from()?);
     let filter = query.filter(&action)?;
     Ok(Json(if dry_run {
         Bulk::DryRun(preview(admin, action, filter, from).await?)
     } else {
         let (changed, next) = change(admin, action, filter, from).await?;
-        Bulk::Done(Step::of(did(changed), next))
+        Bulk::Done(StepJson::of(did(changed), next))
     }))
 }
 
@@ -232,15 +239,15 @@ async fn change(
     action: Action,
     filter: DeliveryFilter,
     mut from: Option<Progress>,
-) -> Result<(u64, Option<Progress>), Problem> {
+) -> Result<(u64, Option<Progress>), ProblemJson> {
     let begun = Instant::now();
-    let mut tally = Tally { verb: action.name(), deliveries: 0 };
+    let mut log = ChangeLog { verb: action.name(), deliveries: 0 };
     loop {
         let changed = admin.store.change(action.clone(), Which::Matching { filter: filter.clone(), from }).await?;
-        tally.deliveries += changed.deliveries;
+        log.deliveries += changed.deliveries;
         from = changed.next;
         if from.is_none() || begun.elapsed() >= WORKS_FOR {
-            return Ok((tally.deliveries, from));
+            return Ok((log.deliveries, from));
         }
     }
 }
@@ -250,33 +257,33 @@ async fn preview(
     action: Action,
     filter: DeliveryFilter,
     mut from: Option<Progress>,
-) -> Result<Step<Matched>, Problem> {
+) -> Result<StepJson<Matched>, ProblemJson> {
     let begun = Instant::now();
     let (mut matched, mut first) = (0, Vec::new());
     loop {
         let preview = admin.store.preview(action.clone(), filter.clone(), from).await?;
         matched += preview.deliveries;
-        first.extend(preview.first.into_iter().map(Delivery::from));
+        first.extend(preview.first.into_iter().map(DeliveryJson::from));
         from = preview.next;
         if from.is_none() || begun.elapsed() >= WORKS_FOR {
-            return Ok(Step::of(Matched { matched, first }, from));
+            return Ok(StepJson::of(Matched { matched, first }, from));
         }
     }
 }
 
-impl<T: ToSchema> Step<T> {
+impl<T: ToSchema> StepJson<T> {
     fn of(did: T, next: Option<Progress>) -> Self {
         Self { did, more: next.is_some(), next_cursor: next.as_ref().map(progress_text) }
     }
 }
 
-/// The work done so far is logged however the request ends, also if its caller goes away.
-struct Tally {
+/// Logs the work done so far however the request ends, also if its caller goes away.
+struct ChangeLog {
     verb: &'static str,
     deliveries: u64,
 }
 
-impl Drop for Tally {
+impl Drop for ChangeLog {
     fn drop(&mut self) {
         tracing::info!(deliveries = self.deliveries, action = self.verb, "an operator changes deliveries");
         count(self.verb, self.deliveries);

@@ -1,4 +1,4 @@
-//! What a change of many deliveries may say, and how it becomes a filter and a place to go on from.
+//! Parameters of a change of many deliveries, read into a filter and a cursor.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,20 +7,21 @@ use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterIn};
 
 use super::filters::{no_state, time};
-use crate::admin::problem::Problem;
+use crate::admin::problem::ProblemJson;
 use crate::event::State;
 use crate::store::{Action, DeliveryFilter, Progress};
 
-/// The name for all states of what is open.
+/// The word for all open states.
 const OPEN: &str = "open";
 
-/// Filters of `POST /api/v1/deliveries/retry`, `…/cancel`, `…/discard` and `…/move`, in the query or as the members of a JSON object.
+/// Filters of `POST /api/v1/deliveries/retry`, `…/cancel`, `…/discard` and `…/move`, in the query
+/// or as the members of a JSON object.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(in crate::admin) struct ChangeQuery {
-    /// In this state. A retry takes `dead` (which is meant if nothing is said), `waiting`, `cancelled` and `discarded`; a
-    /// cancellation `ready`, `leased`, `waiting` and, for all three, `open`; a discard `dead`; a move `ready`, `waiting` and,
-    /// for both, `open`.
+    /// In this state. A retry takes `dead` (the default), `waiting`, `cancelled` and `discarded`. A
+    /// cancellation takes `ready`, `leased`, `waiting` and, for all three, `open`. A discard takes
+    /// `dead`. A move takes `ready`, `waiting` and, for both, `open`.
     state: Option<String>,
     /// Of this plugin.
     plugin: Option<String>,
@@ -42,7 +43,7 @@ pub(in crate::admin) struct ChangeQuery {
     cursor: Option<String>,
 }
 
-/// Where deliveries are moved to: the parameter of `POST /api/v1/deliveries/{id}/move`.
+/// The parameter of `POST /api/v1/deliveries/{id}/move`: the plugin that gets the delivery.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(in crate::admin) struct ToQuery {
@@ -51,7 +52,8 @@ pub(in crate::admin) struct ToQuery {
     to: Option<String>,
 }
 
-/// Parameters of `POST /api/v1/deliveries/move`: the filters, and the plugin that gets what matches.
+/// Parameters of `POST /api/v1/deliveries/move`: the filters, and the plugin that gets what
+/// matches.
 #[derive(Debug, Default, Deserialize)]
 pub(in crate::admin) struct MoveQuery {
     #[serde(flatten)]
@@ -70,15 +72,15 @@ impl IntoParams for MoveQuery {
 
 impl ToQuery {
     /// The plugin's name, as given.
-    pub(in crate::admin) fn plugin(&self) -> Result<&str, Problem> {
-        let missing = || Problem::bad_request("`to` is missing: it names the plugin that gets the deliveries");
+    pub(in crate::admin) fn plugin(&self) -> Result<&str, ProblemJson> {
+        let missing = || ProblemJson::bad_request("`to` is missing: it names the plugin that gets the deliveries");
         self.to.as_deref().ok_or_else(missing)
     }
 }
 
 impl ChangeQuery {
-    /// The deliveries that are meant. To mean all of them one has to say so.
-    pub(in crate::admin) fn filter(self, action: &Action) -> Result<DeliveryFilter, Problem> {
+    /// The filter. A request for all deliveries has to say so.
+    pub(in crate::admin) fn filter(self, action: &Action) -> Result<DeliveryFilter, ProblemJson> {
         let state = self.state.as_deref().map(|name| state(action, name)).transpose()?;
         let filter = DeliveryFilter {
             state: None,
@@ -95,29 +97,29 @@ impl ChangeQuery {
                 Action::Retry | Action::Discard => (action.name(), State::Dead.name(), "dead"),
             };
             let detail = format!("no filter given: say `state={all}` to {verb} every {which} delivery");
-            return Err(Problem::bad_request(detail));
+            return Err(ProblemJson::bad_request(detail));
         }
         Ok(DeliveryFilter { state: state.flatten(), ..filter })
     }
 
-    pub(in crate::admin) fn dry_run(&self) -> Result<bool, Problem> {
+    pub(in crate::admin) fn dry_run(&self) -> Result<bool, ProblemJson> {
         match self.dry_run.as_deref() {
             None | Some("false") => Ok(false),
             Some("true") => Ok(true),
-            Some(_) => Err(Problem::bad_request("`dry_run` must be `true` or `false`")),
+            Some(_) => Err(ProblemJson::bad_request("`dry_run` must be `true` or `false`")),
         }
     }
 
-    /// Where the call before has stopped.
-    pub(in crate::admin) fn from(&self) -> Result<Option<Progress>, Problem> {
+    /// The cursor at which the call before has stopped.
+    pub(in crate::admin) fn from(&self) -> Result<Option<Progress>, ProblemJson> {
         let read = |text: &str| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok();
-        let refused = || Problem::bad_request("`cursor` is not a `next_cursor` that this host gave out here");
+        let refused = || ProblemJson::bad_request("`cursor` is not a `next_cursor` that this host gave out here");
         self.cursor.as_deref().map(|text| read(text).ok_or_else(refused)).transpose()
     }
 }
 
 /// A state that `action` takes deliveries from; `None` for all of them.
-fn state(action: &Action, name: &str) -> Result<Option<State>, Problem> {
+fn state(action: &Action, name: &str) -> Result<Option<State>, ProblemJson> {
     let takes_open = matches!(action, Action::Cancel | Action::Move(_));
     if takes_open && name == OPEN {
         return Ok(None);
@@ -135,14 +137,14 @@ fn state(action: &Action, name: &str) -> Result<Option<State>, Problem> {
         (Action::Discard, State::Ready | State::Leased | State::Waiting) => "`cancel` ends what is open".to_owned(),
         _ => "it is settled".to_owned(),
     };
-    Err(Problem::bad_request(format!(
+    Err(ProblemJson::bad_request(format!(
         "`state`: a {} delivery cannot be {done}, {why}; {verb} takes {}",
         state.name(),
         taken.join(", ")
     )))
 }
 
-/// The text of a place to go on from: opaque to clients.
+/// The text of a cursor of a change: opaque to clients.
 pub(in crate::admin) fn progress_text(progress: &Progress) -> String {
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(progress).expect("numbers and names are always JSON"))
 }
@@ -152,7 +154,7 @@ mod tests {
     use super::super::{pairs, read};
     use super::*;
 
-    fn detail<T: std::fmt::Debug>(result: Result<T, Problem>) -> String {
+    fn detail<T: std::fmt::Debug>(result: Result<T, ProblemJson>) -> String {
         let value = serde_json::to_value(result.unwrap_err()).unwrap();
         value["detail"].as_str().unwrap().to_owned()
     }

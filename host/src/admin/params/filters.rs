@@ -1,13 +1,13 @@
-//! What a listing or an order may ask: the documented parameters, and how their values become the store's filters.
+//! Parameters of listings and orders, as documented, read into the store's filters.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::closest;
-use crate::admin::problem::Problem;
+use crate::admin::problem::ProblemJson;
 use crate::event::{DeliveryId, Digest, EventId, State};
+use crate::names::hint;
 use crate::store::{Cursor, DeliveryFilter, EventFilter, EventState, Page};
 
 /// Rows a page holds if nothing is said.
@@ -27,8 +27,8 @@ pub(in crate::admin) struct EventQuery {
     source: Option<String>,
     /// Exactly this subject.
     subject: Option<String>,
-    /// With at least one delivery in this state (`ready`, `leased`, `waiting`, `done`, `dead`, `cancelled`,
-    /// `discarded`), or `unrouted`.
+    /// With at least one delivery in this state (`ready`, `leased`, `waiting`, `done`, `dead`,
+    /// `cancelled`, `discarded`), or `unrouted`.
     state: Option<String>,
     /// This text occurs in the id, type, subject, provider id or body.
     q: Option<String>,
@@ -69,7 +69,7 @@ pub(in crate::admin) struct DeliveryQuery {
     cursor: Option<String>,
 }
 
-/// What `POST /api/v1/events/{id}/replay` may say, in the query or as the members of a JSON object.
+/// Parameters of `POST /api/v1/events/{id}/replay`, in the query or as members of a JSON object.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(in crate::admin) struct ReplayQuery {
@@ -77,27 +77,28 @@ pub(in crate::admin) struct ReplayQuery {
     pub(in crate::admin) plugin: Option<String>,
 }
 
-/// What `POST /api/v1/plugins/{name}/approve` may say, in the query or as the members of a JSON object.
+/// Parameters of `POST /api/v1/plugins/{name}/approve`, in the query or as members of a JSON
+/// object.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(in crate::admin) struct ApproveQuery {
-    /// SHA-256 of the file that may run, in hex; without it, the one that is held at the moment.
+    /// SHA-256 of the file that may run, in hex; without it, the file that waits for approval now.
     digest: Option<String>,
 }
 
-/// For what takes no parameters: a mistyped question is still told so.
+/// No parameters: a mistyped one is refused all the same.
 #[derive(Debug, Deserialize, IntoParams)]
 pub(in crate::admin) struct NoQuery {}
 
 impl ApproveQuery {
-    pub(in crate::admin) fn digest(&self) -> Result<Option<Digest>, Problem> {
-        let read = |text: &String| text.parse().map_err(|error| Problem::bad_request(format!("`digest`: {error}")));
+    pub(in crate::admin) fn digest(&self) -> Result<Option<Digest>, ProblemJson> {
+        let read = |text: &String| text.parse().map_err(|error| ProblemJson::bad_request(format!("`digest`: {error}")));
         self.digest.as_ref().map(read).transpose()
     }
 }
 
 impl EventQuery {
-    pub(in crate::admin) fn filter(&self) -> Result<EventFilter, Problem> {
+    pub(in crate::admin) fn filter(&self) -> Result<EventFilter, ProblemJson> {
         Ok(EventFilter {
             kind: self.kind.clone(),
             source: self.source.clone(),
@@ -109,13 +110,13 @@ impl EventQuery {
         })
     }
 
-    pub(in crate::admin) fn page(&self) -> Result<Page, Problem> {
+    pub(in crate::admin) fn page(&self) -> Result<Page, ProblemJson> {
         page(self.limit.as_deref(), self.cursor.as_deref())
     }
 }
 
 impl DeliveryQuery {
-    pub(in crate::admin) fn filter(&self) -> Result<DeliveryFilter, Problem> {
+    pub(in crate::admin) fn filter(&self) -> Result<DeliveryFilter, ProblemJson> {
         Ok(DeliveryFilter {
             state: self.state.as_deref().map(state).transpose()?,
             plugin: self.plugin.clone(),
@@ -127,16 +128,16 @@ impl DeliveryQuery {
         })
     }
 
-    pub(in crate::admin) fn page(&self) -> Result<Page, Problem> {
+    pub(in crate::admin) fn page(&self) -> Result<Page, ProblemJson> {
         page(self.limit.as_deref(), self.cursor.as_deref())
     }
 }
 
-fn state(name: &str) -> Result<State, Problem> {
+fn state(name: &str) -> Result<State, ProblemJson> {
     State::from_name(name).ok_or_else(|| no_state(name, &State::ALL, &[]))
 }
 
-fn event_state(name: &str) -> Result<EventState, Problem> {
+fn event_state(name: &str) -> Result<EventState, ProblemJson> {
     const UNROUTED: &str = "unrouted";
     if name == UNROUTED {
         return Ok(EventState::Unrouted);
@@ -145,16 +146,15 @@ fn event_state(name: &str) -> Result<EventState, Problem> {
 }
 
 /// A refusal that names the states there are to choose from.
-pub(super) fn no_state(name: &str, states: &[State], more: &[&'static str]) -> Problem {
+pub(super) fn no_state(name: &str, states: &[State], more: &[&'static str]) -> ProblemJson {
     let valid: Vec<&str> = states.iter().copied().map(State::name).chain(more.iter().copied()).collect();
-    let hint = closest(name, valid.iter().copied());
-    let hint = hint.map(|hint| format!("; did you mean `{hint}`?")).unwrap_or_default();
+    let hint = hint(name, valid.iter().copied());
     let name: String = name.chars().take(80).collect();
-    Problem::bad_request(format!("`state`: there is no state `{name}`{hint} (valid: {})", valid.join(", ")))
+    ProblemJson::bad_request(format!("`state`: there is no state `{name}`{hint} (valid: {})", valid.join(", ")))
 }
 
 /// Reads RFC 3339 or Unix seconds as Unix milliseconds.
-pub(super) fn time(name: &str, text: Option<&str>) -> Result<Option<i64>, Problem> {
+pub(super) fn time(name: &str, text: Option<&str>) -> Result<Option<i64>, ProblemJson> {
     // Twelve digits of seconds reach beyond the year 30,000; more are milliseconds by mistake.
     const MAX_DIGITS: usize = 11;
     let Some(text) = text else { return Ok(None) };
@@ -168,17 +168,18 @@ pub(super) fn time(name: &str, text: Option<&str>) -> Result<Option<i64>, Proble
         let text: String = text.chars().take(80).collect();
         let right =
             "write RFC 3339 (`2026-11-23T15:04:05Z`; a `+` in a query string is `%2B`) or Unix seconds (`1795446245`)";
-        Problem::bad_request(format!("`{name}`: `{text}` is not a time: {right}"))
+        ProblemJson::bad_request(format!("`{name}`: `{text}` is not a time: {right}"))
     })
 }
 
-fn page(limit: Option<&str>, cursor: Option<&str>) -> Result<Page, Problem> {
+fn page(limit: Option<&str>, cursor: Option<&str>) -> Result<Page, ProblemJson> {
     let limit = limit.map_or(Ok(DEFAULT_LIMIT), |limit| {
         let limit = limit.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
-        limit.ok_or_else(|| Problem::bad_request(format!("`limit` must be a number from 1 to {MAX_LIMIT}")))
+        limit.ok_or_else(|| ProblemJson::bad_request(format!("`limit` must be a number from 1 to {MAX_LIMIT}")))
     })?;
     let after = cursor.map(|text| {
-        from_text(text).ok_or_else(|| Problem::bad_request("`cursor` is not a `next_cursor` that this host gave out"))
+        from_text(text)
+            .ok_or_else(|| ProblemJson::bad_request("`cursor` is not a `next_cursor` that this host gave out"))
     });
     Ok(Page { limit, after: after.transpose()? })
 }
@@ -205,12 +206,12 @@ mod tests {
     use super::super::{pairs, read};
     use super::*;
 
-    fn detail<T: std::fmt::Debug>(result: Result<T, Problem>) -> String {
+    fn detail<T: std::fmt::Debug>(result: Result<T, ProblemJson>) -> String {
         let value = serde_json::to_value(result.unwrap_err()).unwrap();
         value["detail"].as_str().unwrap().to_owned()
     }
 
-    fn ask<T: DeserializeOwned + IntoParams>(query: &str) -> Result<T, Problem> {
+    fn ask<T: DeserializeOwned + IntoParams>(query: &str) -> Result<T, ProblemJson> {
         read(pairs(&format!("/?{query}").parse().unwrap())?)
     }
 

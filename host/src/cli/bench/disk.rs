@@ -1,4 +1,4 @@
-//! What the disk under the store takes to make a page durable.
+//! Measures the time that the disk under the store takes to make a page durable.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -8,13 +8,13 @@ use std::time::Instant;
 const PAGE_BYTES: usize = 4096;
 const ROUNDS: usize = 200;
 
-/// p50 and p99 of fdatasync after a page of 4 KiB, in milliseconds, in the folder of `store`; `None` if the folder is
-/// not there or may not be written to.
+/// p50 and p99 of fdatasync after a page of 4 KiB, in milliseconds, in the folder of `store`;
+/// `None` if the folder is not there or may not be written to.
 pub(super) fn sync_ms(store: &Path) -> Option<[f64; 2]> {
     let path = store.parent()?.join(format!(".hookbox-bench-{}", std::process::id()));
     let file = File::options().write(true).create_new(true).open(&path).ok()?;
     let taken = measure(file);
-    // What is left behind is a small file with a name that says whose it is.
+    // If this fails, a small file stays, and its name tells its origin.
     let _ = fs::remove_file(&path);
     let mut taken = taken.ok()?;
     taken.sort_by(f64::total_cmp);

@@ -1,7 +1,7 @@
 //! `hookbox deliveries retry | cancel | discard | move`: one delivery by its id, or all that match.
 //!
-//! The host works for a bounded time and says where to go on; this asks until there are no more. Whatever was changed when it
-//! is stopped stays so, and the same command goes on with the rest.
+//! The host works for a bounded time and gives a cursor; this asks until there are no more. A
+//! change that was made when it is stopped stays, and the same command goes on with the rest.
 
 use std::process::{ExitCode, exit};
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::super::client::Client;
-use super::super::events::list;
-use super::super::failure::Failure;
-use super::super::output::{Ink, Page, print_json, text};
-use super::super::progress::Progress;
-use super::{Filter, delivery_id, table};
+use super::filter::{DeliveryFilterArgs, delivery_id};
+use crate::cli::client::{AdminClient, Param};
+use crate::cli::failure::Failure;
+use crate::cli::listing::{delivery_table, elements};
+use crate::cli::output::{Ink, Printout, print_json, text};
+use crate::cli::progress::ProgressLine;
 use crate::event::DeliveryId;
 use crate::store::Action;
 use crate::tasks;
@@ -26,18 +26,18 @@ use crate::tasks;
 const INTERRUPTED: i32 = 128 + 2;
 
 #[derive(Debug, Args)]
-pub(super) struct Change {
+pub(super) struct ChangeArgs {
     /// The delivery
     #[arg(value_name = "ID", value_parser = delivery_id, conflicts_with_all = ["state", "plugin", "kind", "source", "subject", "since", "until"])]
     id: Option<DeliveryId>,
     #[command(flatten)]
-    filter: Filter,
+    filter: DeliveryFilterArgs,
     /// Change nothing: say how many there are and show the first few
     #[arg(long, conflicts_with = "id")]
     dry_run: bool,
 }
 
-impl Change {
+impl ChangeArgs {
     /// A change by filter needs one.
     pub(super) fn check(&self, action: &Action) -> Result<(), Failure> {
         if self.id.is_some() || self.filter.query().iter().any(|(_, value)| value.is_some()) {
@@ -51,7 +51,7 @@ impl Change {
         Err(Failure::usage(format!("which ones? Give an ID, a filter, or {all}")))
     }
 
-    pub(super) fn run(&self, action: &Action, client: &Client, as_json: bool) -> Result<ExitCode, Failure> {
+    pub(super) fn run(&self, action: &Action, client: &AdminClient, as_json: bool) -> Result<ExitCode, Failure> {
         match &self.id {
             Some(id) => one(action, *id, client, as_json),
             None if self.dry_run => self.preview(action, client, as_json),
@@ -59,9 +59,9 @@ impl Change {
         }
     }
 
-    fn all(&self, action: &Action, client: &Client, as_json: bool) -> Result<ExitCode, Failure> {
+    fn all(&self, action: &Action, client: &AdminClient, as_json: bool) -> Result<ExitCode, Failure> {
         let (mut changed, done) = (0, action.done());
-        let progress = Progress::new(action.name(), self.at_most(action, client)?);
+        let progress = ProgressLine::new(action.name(), self.at_most(action, client)?);
         let next = self.steps(action, client, &[], |answer| {
             changed += count(answer, done);
             progress.show(changed, format!("{changed} {done}"));
@@ -74,34 +74,34 @@ impl Change {
         if as_json {
             print_json(&json!({ done: changed, "more": !next.is_null(), "next_cursor": next }))?;
         } else {
-            let mut page = Page::new();
-            page.line(format!("{changed} {done}"));
-            page.print()?;
+            let mut out = Printout::new();
+            out.line(format!("{changed} {done}"));
+            out.print()?;
         }
         stopped(&next)
     }
 
-    fn preview(&self, action: &Action, client: &Client, as_json: bool) -> Result<ExitCode, Failure> {
+    fn preview(&self, action: &Action, client: &AdminClient, as_json: bool) -> Result<ExitCode, Failure> {
         let (mut matched, mut first) = (0, Vec::new());
-        let dry_run = [("dry_run", Some("true".to_owned()))];
+        let dry_run = [("dry_run", Some("true"))];
         let next = self.steps(action, client, &dry_run, |answer| {
             matched += count(answer, "matched");
-            first.extend(list(&answer["first"]).iter().cloned());
+            first.extend(elements(&answer["first"]).iter().cloned());
         })?;
         if as_json {
             print_json(&json!({ "matched": matched, "more": !next.is_null(), "next_cursor": next, "first": first }))?;
             return stopped(&next);
         }
-        let mut page = Page::new();
+        let mut out = Printout::new();
         let at_least = if next.is_null() { "" } else { "at least " };
-        page.line(format!("{at_least}{matched} would be {}", action.done()));
+        out.line(format!("{at_least}{matched} would be {}", action.done()));
         if !first.is_empty() {
-            table(&mut page, &first);
+            delivery_table(&mut out, &first);
         }
         if matched > first.len() as u64 {
-            page.line(page.ink(Ink::Dim, "…"));
+            out.line(out.ink(Ink::Dim, "…"));
         }
-        page.print()?;
+        out.print()?;
         stopped(&next)
     }
 
@@ -109,26 +109,29 @@ impl Change {
     fn steps(
         &self,
         action: &Action,
-        client: &Client,
-        more: &[(&'static str, Option<String>)],
+        client: &AdminClient,
+        more: &[Param<'_>],
         mut see: impl FnMut(&Value),
     ) -> Result<Value, Failure> {
         let interrupt = Interrupt::listen()?;
-        let mut query = self.filter.query();
-        query.extend(to(action));
-        query.extend_from_slice(more);
+        let path = format!("/api/v1/deliveries/{}", action.name());
+        let mut next = Value::Null;
         loop {
-            let mut answer = client.post(&format!("/api/v1/deliveries/{}", action.name()), &query)?;
+            let mut query = self.filter.query().to_vec();
+            query.extend(to(action));
+            query.extend_from_slice(more);
+            query.push(("cursor", next.as_str()));
+            let mut answer = client.post(&path, &query)?;
             see(&answer);
-            let next = answer["next_cursor"].take();
-            let Some(cursor) = next.as_str().filter(|_| !interrupt.is_there()) else { return Ok(next) };
-            query.retain(|(name, _)| *name != "cursor");
-            query.push(("cursor", Some(cursor.to_owned())));
+            next = answer["next_cursor"].take();
+            if !next.is_string() || interrupt.is_there() {
+                return Ok(next);
+            }
         }
     }
 
     /// A bound for the bar: deliveries of the plugin in states that may be meant.
-    fn at_most(&self, action: &Action, client: &Client) -> Result<u64, Failure> {
+    fn at_most(&self, action: &Action, client: &AdminClient) -> Result<u64, Failure> {
         let stats = client.get("/api/v1/stats", &[])?;
         let counts = match &self.filter.plugin {
             Some(plugin) => &stats["plugins"][plugin],
@@ -141,23 +144,23 @@ impl Change {
     }
 }
 
-/// What the request of an action says beside its filters.
-fn to(action: &Action) -> Option<(&'static str, Option<String>)> {
+/// The parameter of an action beside its filters.
+fn to(action: &Action) -> Option<Param<'_>> {
     match action {
-        Action::Move(plugin) => Some(("to", Some(plugin.to_string()))),
+        Action::Move(plugin) => Some(("to", Some(&**plugin))),
         _ => None,
     }
 }
 
-fn one(action: &Action, id: DeliveryId, client: &Client, as_json: bool) -> Result<ExitCode, Failure> {
-    let more: Vec<_> = to(action).into_iter().collect();
+fn one(action: &Action, id: DeliveryId, client: &AdminClient, as_json: bool) -> Result<ExitCode, Failure> {
+    let more: Vec<Param<'_>> = to(action).into_iter().collect();
     let answer = client.post(&format!("/api/v1/deliveries/{id}/{}", action.name()), &more)?;
     if as_json {
         print_json(&answer)?;
     } else {
-        let mut page = Page::new();
-        page.line(format!("{} {}", text(&answer[action.done()]), action.done()));
-        page.print()?;
+        let mut out = Printout::new();
+        out.line(format!("{} {}", text(&answer[action.done()]), action.done()));
+        out.print()?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -174,7 +177,8 @@ fn stopped(next: &Value) -> Result<ExitCode, Failure> {
     Err(Failure::failed("stopped before the end; the same command goes on with the rest"))
 }
 
-/// Whether ctrl-c was pressed: the first one lets the step under way end, the second one ends the command.
+/// Whether ctrl-c was pressed: the first one lets the step under way end, the second one ends the
+/// command.
 struct Interrupt {
     there: Arc<AtomicBool>,
     _runtime: Runtime,

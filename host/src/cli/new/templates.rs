@@ -1,12 +1,31 @@
-//! The files of the projects: the folders `plugins/hello-LANG/` themselves, as they were when this program was built.
+//! The files of the projects: the folders `plugins/hello-LANG/` themselves, as they were when this
+//! program was built.
 //!
 //! Invariant: every file of those folders that git keeps is named here; a test compares.
 
-use super::Lang;
+use clap::ValueEnum;
+
+/// A language there is an example in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Lang {
+    /// Rust, by wit-bindgen
+    Rust,
+    /// JavaScript, by componentize-js
+    Js,
+    /// Python, by componentize-py
+    Python,
+    /// Go, as a command for WASI
+    Go,
+    /// C, by Zig's compiler and wit-bindgen
+    C,
+    /// TypeScript, which has no template
+    #[value(alias = "typescript", hide = true)]
+    Ts,
+}
 
 /// A file of a project.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Template {
+pub(super) struct ProjectFile {
     /// Relative to the project's folder.
     pub(super) path: &'static str,
     pub(super) content: &'static [u8],
@@ -14,22 +33,23 @@ pub(super) struct Template {
 
 macro_rules! example {
     ($folder:literal: $($path:literal)*) => {
-        &[$(Template { path: $path, content: include_bytes!(concat!("../../../../plugins/", $folder, "/", $path)) }),*]
+        &[$(ProjectFile { path: $path, content: include_bytes!(concat!("../../../../plugins/", $folder, "/", $path)) }),*]
     };
 }
 
-const RUST: &[Template] =
+const RUST: &[ProjectFile] =
     example!("hello-rust": ".gitignore" "Cargo.lock" "Cargo.toml" "README.md" "build" "src/lib.rs");
-const JS: &[Template] = example!("hello-js": ".gitignore" "README.md" "build" "build.mjs" "handler.js" "package.json");
-const PYTHON: &[Template] = example!("hello-python": ".gitignore" "README.md" "build" "handler.py");
-const GO: &[Template] = example!("hello-go": ".gitignore" "README.md" "build" "go.mod" "main.go");
-const C: &[Template] = example!(
+const JS: &[ProjectFile] =
+    example!("hello-js": ".gitignore" "README.md" "build" "build.mjs" "handler.js" "package.json");
+const PYTHON: &[ProjectFile] = example!("hello-python": ".gitignore" "README.md" "build" "handler.py");
+const GO: &[ProjectFile] = example!("hello-go": ".gitignore" "README.md" "build" "go.mod" "main.go");
+const C: &[ProjectFile] = example!(
     "hello-c": ".gitignore" "README.md" "build" "handler.c" "json.c" "json.h"
     "gen/plugin.c" "gen/plugin.h" "gen/plugin_component_type.o"
 );
 
-/// What is the same in every language, and there only once: the cases.
-const CASES: &[Template] = example!(
+/// The cases, which are the same in every language.
+const CASES: &[ProjectFile] = example!(
     "hello-rust":
     "cases/failure/event.json" "cases/failure/expected.json"
     "cases/failure-by-other-names/event.json" "cases/failure-by-other-names/expected.json"
@@ -46,10 +66,11 @@ const CASES: &[Template] = example!(
 );
 
 /// And the interface that this host speaks.
-const WIT: Template = Template { path: "wit/plugin.wit", content: include_bytes!("../../../../wit/plugin.wit") };
+const WIT: ProjectFile = ProjectFile { path: "wit/plugin.wit", content: include_bytes!("../../../../wit/plugin.wit") };
 
-/// The name of the example in a language, which stands for the project's own, and the project's files.
-pub(super) fn of(lang: Lang) -> (&'static str, impl Iterator<Item = &'static Template>) {
+/// The name of the example in a language, which stands for the project's own, and the project's
+/// files.
+pub(super) fn of(lang: Lang) -> (&'static str, impl Iterator<Item = &'static ProjectFile>) {
     let (example, files) = match lang {
         Lang::Rust => ("hello-rust", RUST),
         Lang::Js | Lang::Ts => ("hello-js", JS),

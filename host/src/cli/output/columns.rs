@@ -1,4 +1,4 @@
-//! How wide the columns of a table are.
+//! The widths of a table's columns.
 
 /// Blanks between two columns.
 pub(super) const GAP: usize = 2;
@@ -30,8 +30,8 @@ impl Columns {
         }
     }
 
-    /// Their widths within a line of `line` characters, if it has an end: the widest columns are cut, those with times only
-    /// if it must be, and none with ids, which are copied.
+    /// Their widths within a line of `line` characters, if it has an end: the widest columns are
+    /// cut, those with times only if it must be, and none with ids, which are copied.
     pub(super) fn within(&self, line: Option<usize>) -> Vec<usize> {
         let Some(line) = line else { return self.widths.clone() };
         let gaps = GAP * self.widths.len().saturating_sub(1);
@@ -45,7 +45,7 @@ impl Columns {
         let widest = self.widths.iter().copied().max().unwrap_or(0).max(LEAST);
         let best = |kept| (LEAST..=widest).rev().map(|cap| narrowed(kept, cap)).find(fits);
         let mut widths = best(&["ID", "TIME", "DUE"][..]).or_else(|| best(&["ID"][..]));
-        // What is left goes to the columns that were cut, from the last one on.
+        // Columns that were cut share the room that is left, from the last one on.
         if let Some(widths) = &mut widths {
             let mut left = line - gaps - widths.iter().sum::<usize>();
             for (width, whole) in widths.iter_mut().zip(&self.widths).rev() {

@@ -7,7 +7,7 @@ use super::Run;
 use crate::cli::Common;
 use crate::cli::failure::Failure;
 use crate::cli::remarks::remark;
-use crate::cli::workbench::Workbench;
+use crate::cli::runner::PluginRunner;
 use crate::reload::Follow;
 use crate::sandbox::Plugin;
 
@@ -16,14 +16,14 @@ pub(super) fn watch(run: &Run, common: &Common) -> Result<ExitCode, Failure> {
     if run.event == "-" {
         return Err(Failure::usage("--watch needs the event in a file, because stdin can be read only once"));
     }
-    let bench = Workbench::new()?;
+    let runner = PluginRunner::new()?;
     let files = [run.plugin.as_path(), Path::new(&run.event)];
     let mut follow = Follow::new(&files);
     // A large plugin takes seconds to load: it is kept while only the event changes.
     let mut plugin = None;
     loop {
         let names = files.map(|file| file.display().to_string()).join(" or ");
-        match round(run, common, &bench, &mut plugin) {
+        match round(run, common, &runner, &mut plugin) {
             Ok(_) => remark(&format!("waiting for a change of {names}; ctrl-c ends")),
             Err(Failure::NobodyReads) => return Err(Failure::NobodyReads),
             Err(failure) => {
@@ -31,7 +31,7 @@ pub(super) fn watch(run: &Run, common: &Common) -> Result<ExitCode, Failure> {
                 remark(&format!("nothing was run; waiting for a change of {names}; ctrl-c ends"));
             }
         }
-        let changed = bench.wait(follow.changed());
+        let changed = runner.wait(follow.changed());
         if changed.contains(&0) {
             plugin = None;
         }
@@ -40,11 +40,11 @@ pub(super) fn watch(run: &Run, common: &Common) -> Result<ExitCode, Failure> {
     }
 }
 
-fn round(run: &Run, common: &Common, bench: &Workbench, plugin: &mut Option<Plugin>) -> Result<ExitCode, Failure> {
-    let (event, around) = (run.event()?, run.settings.around(common)?);
+fn round(run: &Run, common: &Common, runner: &PluginRunner, plugin: &mut Option<Plugin>) -> Result<ExitCode, Failure> {
+    let (event, settings) = (run.event()?, run.settings.settings(common)?);
     let plugin = match plugin {
         Some(plugin) => plugin,
-        None => plugin.insert(bench.load(&run.plugin)?),
+        None => plugin.insert(runner.load(&run.plugin)?),
     };
-    run.once(bench, plugin, event, &around)
+    run.once(runner, plugin, event, &settings)
 }

@@ -1,4 +1,4 @@
-//! What a sender is told of a duplicate: of which event, and how the same can be sent as another.
+//! The remark on a duplicate: the first event, and how to send the same as another one.
 
 use crate::config::Source;
 use crate::config::source::{DedupeBy, Pick};
@@ -13,7 +13,8 @@ pub(super) fn lines(source: &Source, first: EventId) -> [String; 3] {
     ]
 }
 
-/// What has to differ, so that none of the source's keys is the same. An id in a header is a fresh one each time.
+/// The option that makes every dedupe key of the source differ. An id in a header is a fresh one
+/// each time.
 pub(super) fn another(source: &Source) -> String {
     let keys = &source.dedupe.keys;
     match &source.id {
@@ -42,7 +43,7 @@ fn path(pointer: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::source::{Dedupe, Types, Verify};
+    use crate::config::source::{Dedupe, EventTypes, Verify};
 
     fn source(id: Option<Pick>, keys: &[DedupeBy]) -> Source {
         Source {
@@ -55,7 +56,7 @@ mod tests {
             subject: None,
             max_body_bytes: None,
             form: None,
-            types: Types::Any,
+            types: EventTypes::Any,
         }
     }
 

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{Reply, Sender, TIMEOUT, duplicate, loading_agent};
+use super::duplicate;
+use super::sender::{HostReply, Sender, TIMEOUT};
+use crate::cli::client::loading_agent;
 use crate::cli::failure::Failure;
-use crate::cli::output::{Page, printable};
-use crate::cli::progress::Progress;
+use crate::cli::output::{Printout, printable};
+use crate::cli::progress::ProgressLine;
 use crate::config::Source;
 use crate::event::EventId;
 use crate::{clock, tasks};
@@ -19,38 +21,38 @@ use crate::{clock, tasks};
 /// The most events of one run: the id and the latency of each are kept, which are 12 bytes.
 pub(in crate::cli) const MAX_EVENTS: u32 = 10_000_000;
 
-/// Between two looks at how far it is.
-const LOOK: Duration = Duration::from_millis(100);
+/// The time between two updates of the progress.
+const UPDATE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How much is sent, and how fast.
+/// The amount and the rate of a load.
 #[derive(Debug)]
-pub(in crate::cli) struct Plan {
+pub(in crate::cli) struct LoadPlan {
     pub(in crate::cli) end: End,
     /// A second; as fast as it goes if absent.
     pub(in crate::cli) rate: Option<f64>,
     pub(in crate::cli) connections: u16,
 }
 
-/// When enough was sent.
+/// The end of a load.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::cli) enum End {
     Count(u32),
     After(Duration),
 }
 
-/// What all connections saw together.
+/// The result of all connections together.
 #[derive(Debug)]
-pub(in crate::cli) struct Seen {
-    pub(in crate::cli) tally: Tally,
+pub(in crate::cli) struct LoadResult {
+    pub(in crate::cli) counts: LoadCounts,
     pub(in crate::cli) took: Duration,
-    /// How long this process computed meanwhile, on all cores together.
+    /// CPU time of this process meanwhile, on all cores together.
     pub(in crate::cli) cpu: Duration,
     pub(in crate::cli) url: String,
 }
 
-/// What one connection saw.
+/// Counts of one connection.
 #[derive(Debug, Default)]
-pub(in crate::cli) struct Tally {
+pub(in crate::cli) struct LoadCounts {
     /// Replies by status, and what went wrong without one.
     pub(in crate::cli) answers: BTreeMap<String, u64>,
     pub(in crate::cli) successes: u64,
@@ -61,22 +63,22 @@ pub(in crate::cli) struct Tally {
     pub(in crate::cli) ids: Vec<EventId>,
     /// Of every reply, in microseconds.
     latencies_us: Vec<u32>,
-    /// What the first failure said.
+    /// The text of the first failure.
     pub(in crate::cli) first_failure: Option<String>,
 }
 
-/// What all connections share.
+/// The state that all connections share.
 #[derive(Debug)]
-struct Job {
+struct Load {
     sender: Sender,
-    pace: Pace,
+    pace: LoadPace,
     /// Answered, or failed.
     sent: AtomicU64,
 }
 
-/// When the next event is due.
+/// The times at which events are due.
 #[derive(Debug)]
-struct Pace {
+struct LoadPace {
     end: End,
     rate: Option<f64>,
     start: Instant,
@@ -84,10 +86,10 @@ struct Pace {
 }
 
 /// Sends events over several connections until there were enough.
-pub(in crate::cli) fn run(sender: Sender, plan: &Plan) -> Result<Seen, Failure> {
-    let &Plan { end, rate, connections } = plan;
-    let pace = Pace { end, rate, start: Instant::now(), next: AtomicU32::new(0) };
-    let job = Arc::new(Job { sender, pace, sent: AtomicU64::new(0) });
+pub(in crate::cli) fn run(sender: Sender, plan: &LoadPlan) -> Result<LoadResult, Failure> {
+    let &LoadPlan { end, rate, connections } = plan;
+    let pace = LoadPace { end, rate, start: Instant::now(), next: AtomicU32::new(0) };
+    let job = Arc::new(Load { sender, pace, sent: AtomicU64::new(0) });
     let cpu = clock::process_cpu();
     let threads = match end {
         End::Count(count) => u32::from(connections).min(count),
@@ -99,38 +101,38 @@ pub(in crate::cli) fn run(sender: Sender, plan: &Plan) -> Result<Seen, Failure> 
         .map(|number| {
             let (job, working) = (Arc::clone(&job), working.clone());
             tasks::thread(&format!("send-{number}"), move || {
-                let tally = job.work();
+                let counts = job.work();
                 drop(working);
-                tally
+                counts
             })
         })
         .collect::<Result<_, _>>()
         .map_err(|error| Failure::failed(format!("failed to start a thread: {error}")))?;
     drop(working);
     let progress = job.progress();
-    while let Err(RecvTimeoutError::Timeout) = done.recv_timeout(LOOK) {
+    while let Err(RecvTimeoutError::Timeout) = done.recv_timeout(UPDATE_INTERVAL) {
         job.show(&progress);
     }
-    let mut tally = Tally::default();
+    let mut counts = LoadCounts::default();
     for worker in workers {
-        tally.add(worker.join().map_err(|_| Failure::failed("a connection's thread ended early"))?);
+        counts.add(worker.join().map_err(|_| Failure::failed("a connection's thread ended early"))?);
     }
     let (took, cpu) = (job.pace.start.elapsed(), clock::process_cpu().saturating_sub(cpu));
-    tally.latencies_us.sort_unstable();
-    tally.ids.sort_unstable();
-    Ok(Seen { tally, took, cpu, url: job.sender.url.clone() })
+    counts.latencies_us.sort_unstable();
+    counts.ids.sort_unstable();
+    Ok(LoadResult { counts, took, cpu, url: job.sender.url.clone() })
 }
 
-impl Job {
-    fn progress(&self) -> Progress {
+impl Load {
+    fn progress(&self) -> ProgressLine {
         let length = match self.pace.end {
             End::Count(count) => count.into(),
             End::After(time) => millis(time),
         };
-        Progress::new("sending", length)
+        ProgressLine::new("sending", length)
     }
 
-    fn show(&self, progress: &Progress) {
+    fn show(&self, progress: &ProgressLine) {
         let (sent, elapsed) = (self.sent.load(Ordering::Relaxed), self.pace.start.elapsed());
         let rate = sent as f64 / elapsed.as_secs_f64().max(f64::EPSILON);
         match self.pace.end {
@@ -142,24 +144,26 @@ impl Job {
         }
     }
 
-    fn work(&self) -> Tally {
+    fn work(&self) -> LoadCounts {
         let agent = loading_agent(TIMEOUT);
-        let mut tally = Tally::default();
+        let mut counts = LoadCounts::default();
         while let Some(due) = self.pace.due() {
             match self.sender.sign().map(|signed| self.sender.post(&agent, &signed)) {
-                // What waited for a free connection waited for the host: it counts from when it was due.
-                Ok(Ok(reply)) => tally.reply(&reply, due.map_or(reply.took, |due| due.elapsed())),
-                Ok(Err(error)) => tally.failure("no answer", error.to_string()),
-                Err(_) => tally.failure("not signed", "signing failed".to_owned()),
+                // Waiting for a free connection is waiting for the host, so the time counts from
+                // when the event was due.
+                Ok(Ok(reply)) => counts.reply(&reply, due.map_or(reply.took, |due| due.elapsed())),
+                Ok(Err(error)) => counts.failure("no answer", error.to_string()),
+                Err(_) => counts.failure("not signed", "signing failed".to_owned()),
             }
             self.sent.fetch_add(1, Ordering::Relaxed);
         }
-        tally
+        counts
     }
 }
 
-impl Pace {
-    /// Waits until the next event is due, and says since when, if there is a rate; `None` when there were enough.
+impl LoadPace {
+    /// Waits until the next event is due, and says since when, if there is a rate; `None` when
+    /// there were enough.
     fn due(&self) -> Option<Option<Instant>> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let due = self.rate.map(|rate| self.start + Duration::from_secs_f64(f64::from(number) / rate));
@@ -178,8 +182,8 @@ impl Pace {
     }
 }
 
-impl Tally {
-    fn reply(&mut self, reply: &Reply, took: Duration) {
+impl LoadCounts {
+    fn reply(&mut self, reply: &HostReply, took: Duration) {
         self.latencies_us.push(u32::try_from(took.as_micros()).unwrap_or(u32::MAX));
         let label = format!("{} {}", reply.status, reply.reason);
         if reply.is_success() {
@@ -227,46 +231,46 @@ impl Tally {
     }
 }
 
-impl Seen {
+impl LoadResult {
     /// Events sent a second.
     pub(in crate::cli) fn rate(&self) -> f64 {
-        self.tally.sent() as f64 / self.took.as_secs_f64().max(f64::EPSILON)
+        self.counts.sent() as f64 / self.took.as_secs_f64().max(f64::EPSILON)
     }
 
-    pub(super) fn page(&self, source: &Source) -> Page {
-        let (mut page, tally) = (Page::new(), &self.tally);
-        let (sent, seconds) = (tally.sent(), self.took.as_secs_f64());
-        page.line(format!("{sent} events to {} in {seconds:.2} s: {:.0} a second", self.url, self.rate()));
-        for (label, count) in &tally.answers {
-            page.line(format!("  {count:>8}  {label}"));
+    pub(super) fn printout(&self, source: &Source) -> Printout {
+        let (mut out, counts) = (Printout::new(), &self.counts);
+        let (sent, seconds) = (counts.sent(), self.took.as_secs_f64());
+        out.line(format!("{sent} events to {} in {seconds:.2} s: {:.0} a second", self.url, self.rate()));
+        for (label, count) in &counts.answers {
+            out.line(format!("  {count:>8}  {label}"));
         }
-        if tally.duplicates > 0 {
-            page.line(format!("  {:>8}  of them duplicates", tally.duplicates));
+        if counts.duplicates > 0 {
+            out.line(format!("  {:>8}  of them duplicates", counts.duplicates));
         }
-        if let Some([p50, p90, p99, max]) = tally.latency_ms() {
-            page.line(format!("latency  p50 {p50:.1} ms  p90 {p90:.1} ms  p99 {p99:.1} ms  max {max:.1} ms"));
+        if let Some([p50, p90, p99, max]) = counts.latency_ms() {
+            out.line(format!("latency  p50 {p50:.1} ms  p90 {p90:.1} ms  p99 {p99:.1} ms  max {max:.1} ms"));
         }
-        if let Some(failure) = &tally.first_failure {
-            page.line(format!("first failure: {}", printable(failure)));
+        if let Some(failure) = &counts.first_failure {
+            out.line(format!("first failure: {}", printable(failure)));
         }
-        if let Some(first) = tally.duplicate_of {
+        if let Some(first) = counts.duplicate_of {
             let [what, ways @ ..] = duplicate::lines(source, first);
-            page.line(if tally.duplicates > 1 { format!("the first {what}") } else { what });
-            ways.iter().for_each(|way| page.line(way));
+            out.line(if counts.duplicates > 1 { format!("the first {what}") } else { what });
+            ways.iter().for_each(|way| out.line(way));
         }
-        page
+        out
     }
 
     pub(super) fn json(&self, source: &Source) -> Value {
-        let tally = &self.tally;
+        let counts = &self.counts;
         let latency =
-            tally.latency_ms().map(|[p50, p90, p99, max]| json!({ "p50": p50, "p90": p90, "p99": p99, "max": max }));
+            counts.latency_ms().map(|[p50, p90, p99, max]| json!({ "p50": p50, "p90": p90, "p99": p99, "max": max }));
         json!({
-            "url": self.url, "sent": tally.sent(), "took_s": self.took.as_secs_f64(), "per_second": self.rate(),
-            "answers": tally.answers, "successes": tally.successes, "duplicates": tally.duplicates,
-            "duplicate_of": tally.duplicate_of.map(|first| first.to_string()),
-            "to_send_another": tally.duplicate_of.map(|_| duplicate::another(source)),
-            "latency_ms": latency, "first_failure": tally.first_failure,
+            "url": self.url, "sent": counts.sent(), "took_s": self.took.as_secs_f64(), "per_second": self.rate(),
+            "answers": counts.answers, "successes": counts.successes, "duplicates": counts.duplicates,
+            "duplicate_of": counts.duplicate_of.map(|first| first.to_string()),
+            "to_send_another": counts.duplicate_of.map(|_| duplicate::another(source)),
+            "latency_ms": latency, "first_failure": counts.first_failure,
         })
     }
 }
@@ -295,7 +299,7 @@ mod tests {
     #[test]
     fn a_run_that_has_time_left_ends_with_the_events_that_can_be_kept() {
         let end = End::After(Duration::from_secs(3600));
-        let pace = Pace { end, rate: None, start: Instant::now(), next: AtomicU32::new(MAX_EVENTS - 1) };
+        let pace = LoadPace { end, rate: None, start: Instant::now(), next: AtomicU32::new(MAX_EVENTS - 1) };
         assert!(pace.due().is_some() && pace.due().is_none());
     }
 }

@@ -1,5 +1,5 @@
-//! What a provider's request might look like: payloads as data where a provider is known, and otherwise a body in
-//! which the source finds its type, id and subject.
+//! Samples of a provider's requests: payloads as data where a provider is known, and otherwise a
+//! body in which the source finds its type, id and subject.
 
 use serde_json::{Map, Value, json};
 
@@ -21,11 +21,11 @@ pub(super) fn types(preset: &str) -> Vec<&'static str> {
 /// Makes bodies of one type for one source.
 #[derive(Debug)]
 pub(super) struct Sample {
-    /// Where the values stand that make the type, and what they are; `None` is nothing.
+    /// The places of the values that make the type, with the values; `None` is nothing.
     kind: Vec<(Pick, Option<String>)>,
     pick_id: Option<Pick>,
     pick_subject: Option<Pick>,
-    template: Template,
+    template: SampleBody,
     set: Vec<Assignment>,
     /// The field of a form that wraps JSON, if this provider sends such forms.
     form: Option<String>,
@@ -36,11 +36,11 @@ pub(super) struct Sample {
 /// The member that makes a body that was given another one.
 const MARK: &str = "hookbox_bench";
 
-/// What a body has to be for that.
+/// The help for a body that cannot have the mark.
 const WANTED: &str = "give a JSON object, because every event gets a member with a fresh id";
 
 #[derive(Debug)]
-enum Template {
+enum SampleBody {
     /// Completed for every event.
     Json(Value),
     /// Sent as it is.
@@ -67,7 +67,7 @@ impl Sample {
     ) -> Result<Self, String> {
         let values = joined::kind_values(source, kind)?;
         let template = match data {
-            None => Template::Json(payload(source, kind)),
+            None => SampleBody::Json(payload(source, kind)),
             Some(data) => body(data, &values, &set)?,
         };
         let sample = Self {
@@ -86,12 +86,12 @@ impl Sample {
 
     /// The same, but no two bodies are alike: a JSON object gets a member with a fresh id.
     pub(super) fn varied(mut self) -> Result<Self, String> {
-        if let Template::Bytes(bytes) = &self.template {
+        if let SampleBody::Bytes(bytes) = &self.template {
             let value =
                 serde_json::from_slice(bytes).map_err(|error| format!("the event is not JSON ({error}): {WANTED}"))?;
-            self.template = Template::Json(value);
+            self.template = SampleBody::Json(value);
         }
-        if !matches!(&self.template, Template::Json(value) if value.is_object()) {
+        if !matches!(&self.template, SampleBody::Json(value) if value.is_object()) {
             return Err(format!("the event is JSON, but no object: {WANTED}"));
         }
         self.varied = true;
@@ -101,12 +101,14 @@ impl Sample {
 
     pub(super) fn content_type(&self) -> &'static str {
         match &self.template {
-            Template::Json(_) => "application/json",
-            Template::Bytes(bytes) if serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok() => {
+            SampleBody::Json(_) => "application/json",
+            SampleBody::Bytes(bytes) if serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok() => {
                 "application/json"
             }
-            Template::Bytes(bytes) if self.form.as_ref().is_some_and(|field| is_form(bytes, field)) => form::MEDIA_TYPE,
-            Template::Bytes(_) => "application/octet-stream",
+            SampleBody::Bytes(bytes) if self.form.as_ref().is_some_and(|field| is_form(bytes, field)) => {
+                form::MEDIA_TYPE
+            }
+            SampleBody::Bytes(_) => "application/octet-stream",
         }
     }
 
@@ -114,8 +116,8 @@ impl Sample {
     pub(super) fn make(&self) -> Made {
         let id = fresh_id();
         let body = match &self.template {
-            Template::Bytes(bytes) => bytes.clone(),
-            Template::Json(_) => {
+            SampleBody::Bytes(bytes) => bytes.clone(),
+            SampleBody::Json(_) => {
                 let body = self.json(&id).and_then(Result::ok).expect("the paths were tried before");
                 body.to_string().into_bytes()
             }
@@ -133,7 +135,7 @@ impl Sample {
 
     /// The body with `id` in its place, unless it is sent as it is.
     fn json(&self, id: &str) -> Option<Result<Value, String>> {
-        let Template::Json(template) = &self.template else { return None };
+        let SampleBody::Json(template) = &self.template else { return None };
         let mut body = template.clone();
         fill(&mut body, id);
         if self.varied
@@ -174,10 +176,10 @@ fn is_form(body: &[u8], field: &str) -> bool {
 }
 
 /// A body that was given: left as it is unless its type is another or members are to be set.
-fn body(data: Vec<u8>, kind: &[(Pick, Option<String>)], set: &[Assignment]) -> Result<Template, String> {
+fn body(data: Vec<u8>, kind: &[(Pick, Option<String>)], set: &[Assignment]) -> Result<SampleBody, String> {
     let Ok(value) = serde_json::from_slice::<Value>(&data) else {
         return if set.is_empty() {
-            Ok(Template::Bytes(data))
+            Ok(SampleBody::Bytes(data))
         } else {
             Err("--set needs --data that is JSON".to_owned())
         };
@@ -189,7 +191,7 @@ fn body(data: Vec<u8>, kind: &[(Pick, Option<String>)], set: &[Assignment]) -> R
         }
         Pick::Header(_) | Pick::Fixed(_) | Pick::Joined(_) => true,
     });
-    Ok(if fits && set.is_empty() { Template::Bytes(data) } else { Template::Json(value) })
+    Ok(if fits && set.is_empty() { SampleBody::Bytes(data) } else { SampleBody::Json(value) })
 }
 
 /// The preset's sample of this type, or one in which any source finds its attributes.
@@ -227,7 +229,7 @@ fn fresh_id() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::source::{Dedupe, DedupeBy, Joined, Types, Verify};
+    use crate::config::source::{Dedupe, DedupeBy, EventTypes, Joined, Verify};
 
     fn source(preset: Option<&str>, kind: Pick, id: Option<Pick>, subject: Option<Pick>) -> Source {
         let preset = preset.map(str::to_owned);
@@ -241,7 +243,7 @@ mod tests {
             subject,
             max_body_bytes: None,
             form: Some("payload".to_owned()),
-            types: Types::Any,
+            types: EventTypes::Any,
         }
     }
 

@@ -33,7 +33,8 @@ impl Assignment {
     }
 }
 
-/// Puts `value` at `path`. A number leads into an array where there is one; what is missing becomes an object.
+/// Puts `value` at `path`. A number leads into an array where there is one; what is missing becomes
+/// an object.
 pub(super) fn put(mut place: &mut Value, path: &[String], value: Value) -> Result<(), String> {
     for (depth, name) in path.iter().enumerate() {
         if place.is_null() {

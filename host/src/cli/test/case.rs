@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::expected::Expected;
-use super::folder::{EVENT, Folder};
+use super::folder::{CaseFolder, EVENT};
 use crate::cli::failure::Failure;
-use crate::cli::workbench::event;
+use crate::cli::runner::event;
 use crate::event::Event;
 use crate::sandbox::Invocation;
 
-/// What is expected.
+/// The expected result.
 const EXPECTED: &str = "expected.json";
-/// What the plugin reads through `hookbox:plugin/config`.
+/// The plugin's settings, as it reads them through `hookbox:plugin/config`.
 const CONFIG: &str = "config.json";
 
 /// A case that was read.
@@ -29,9 +29,9 @@ pub(super) struct Case {
     path: PathBuf,
 }
 
-/// What became of a case.
+/// The result of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mark {
+pub(super) enum CaseResult {
     /// As expected.
     Ok,
     /// Otherwise.
@@ -44,7 +44,7 @@ pub(super) enum Mark {
 
 impl Case {
     /// Reads them all, or says everything that is wrong with them.
-    pub(super) fn read_all(folders: &[Folder], may_be_new: bool) -> Result<Vec<Self>, String> {
+    pub(super) fn read_all(folders: &[CaseFolder], may_be_new: bool) -> Result<Vec<Self>, String> {
         let (mut cases, mut problems) = (Vec::new(), Vec::new());
         for folder in folders {
             match Self::read(folder, may_be_new) {
@@ -55,7 +55,7 @@ impl Case {
         if problems.is_empty() { Ok(cases) } else { Err(problems.join("\n")) }
     }
 
-    fn read(folder: &Folder, may_be_new: bool) -> Result<Self, Vec<String>> {
+    fn read(folder: &CaseFolder, may_be_new: bool) -> Result<Self, Vec<String>> {
         let event = event(&folder.path.join(EVENT));
         let config = config(&folder.path.join(CONFIG));
         let expected = expected(&folder.path.join(EXPECTED), may_be_new);
@@ -69,14 +69,14 @@ impl Case {
         }
     }
 
-    /// What came of it as far as it counts, and what that means.
-    pub(super) fn judge(&self, invocation: &Invocation, update: bool) -> (Expected, Mark) {
-        let Some(expected) = &self.expected else { return (Expected::all_of(invocation), Mark::New) };
+    /// The compared part of the result, and the verdict on it.
+    pub(super) fn judge(&self, invocation: &Invocation, update: bool) -> (Expected, CaseResult) {
+        let Some(expected) = &self.expected else { return (Expected::all_of(invocation), CaseResult::New) };
         let actual = expected.same_of(invocation);
         let mark = match (actual == *expected, update) {
-            (true, _) => Mark::Ok,
-            (false, true) => Mark::Updated,
-            (false, false) => Mark::Failed,
+            (true, _) => CaseResult::Ok,
+            (false, true) => CaseResult::Updated,
+            (false, false) => CaseResult::Failed,
         };
         (actual, mark)
     }

@@ -1,20 +1,20 @@
-//! What is expected of a case: `expected.json`, whose members say what is compared.
+//! The expected result of a case, `expected.json`, whose members say what is compared.
 //!
-//! What came of a case is brought into the same form, with the same members, so that comparing, showing and updating
-//! are all about two values of one kind.
+//! The actual result is brought into the same form, with the same members, so that comparing,
+//! showing and updating are all about two values of one kind.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
 
-use crate::admin::closest;
 use crate::cli::output::printable;
-use crate::cli::workbench::answer;
+use crate::cli::runner::answer;
 use crate::event::Outcome;
+use crate::names::hint;
 use crate::sandbox::{Emitted, Invocation};
 
-/// What may stand under a name.
+/// The kind of value under a name.
 #[derive(Debug, Clone, Copy)]
 enum Shape {
     Outcome,
@@ -63,7 +63,8 @@ impl Expected {
         Ok(Self(members))
     }
 
-    /// Everything that can be expected of an attempt like this one; what is empty by default is left out.
+    /// Everything that can be expected of an attempt like this one; what is empty by default is
+    /// left out.
     pub(super) fn all_of(invocation: &Invocation) -> Self {
         let emitted = answer::emitted(&invocation.verdict).iter().map(|event| Value::Object(whole(event)));
         let mut members = plain(invocation);
@@ -72,7 +73,7 @@ impl Expected {
         Self(members)
     }
 
-    /// What came of an attempt, as far as this names it.
+    /// The result of an attempt, as far as this names it.
     pub(super) fn same_of(&self, invocation: &Invocation) -> Self {
         let mut members = plain(invocation);
         members.retain(|name, _| self.0.contains_key(name));
@@ -97,7 +98,7 @@ impl Expected {
         serde_json::to_string_pretty(&Ordered(&self.0, MEMBERS)).unwrap_or_default()
     }
 
-    /// Where the other one differs, for example `emitted[0].data.url`.
+    /// The places where the other one differs, for example `emitted[0].data.url`.
     pub(super) fn differences(&self, other: &Self) -> Vec<String> {
         let mut found = Vec::new();
         for (name, _) in MEMBERS {
@@ -126,8 +127,8 @@ fn whole(event: &Emitted) -> Map<String, Value> {
     members
 }
 
-/// An event with the members that are named. Bytes can be compared also if they happen to be JSON; if JSON is expected
-/// and there is none, the bytes are shown.
+/// An event with the members that are named. Bytes can be compared also if they happen to be JSON;
+/// if JSON is expected and there is none, the bytes are shown.
 fn same(named: &Map<String, Value>, event: &Emitted) -> Map<String, Value> {
     let mut members = answer::event_to_json(event);
     let not_json = !members.contains_key("data");
@@ -143,12 +144,12 @@ fn outcomes() -> impl Iterator<Item = &'static str> {
     Outcome::ALL.into_iter().filter(|outcome| *outcome != Outcome::Crash).map(Outcome::name)
 }
 
-/// Says what is wrong with the members of an object; `at` is what stands before their names.
+/// Checks the members of an object; `at` is the text before their names.
 fn check(members: &Map<String, Value>, known: &[(&str, Shape)], at: &str) -> Result<(), String> {
     let names = || known.iter().map(|(name, _)| *name);
     for (name, value) in members {
         let Some((_, shape)) = known.iter().find(|(known, _)| known == name) else {
-            let hint = closest(name, names()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            let hint = hint(name, names());
             let may = names().collect::<Vec<_>>().join(", ");
             return Err(format!("`{at}{}` is not known{hint} (there may be: {may})", printable(name)));
         };
@@ -182,7 +183,7 @@ fn outcome(value: &Value, at: &str) -> Result<(), String> {
     if outcomes().any(|outcome| outcome == given) {
         return Ok(());
     }
-    let hint = closest(given, outcomes()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    let hint = hint(given, outcomes());
     Err(format!("`{at}` has to be one of {}{hint}", outcomes().collect::<Vec<_>>().join(", ")))
 }
 

@@ -1,21 +1,21 @@
-//! Where cases and plugin are: found from the folder alone, and if not, said where they were looked for.
+//! Finds cases and plugin from the folder alone. A failure names the places that were searched.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::admin::closest;
 use crate::cli::output::printable;
+use crate::names::hint;
 
-/// What a project's folder of cases is called.
+/// The folder of cases within a project.
 const CASES: &str = "cases";
-/// What makes a folder a case.
+/// The file that makes a folder a case.
 pub(super) const EVENT: &str = "event.json";
 
 /// A plugin's folder and its cases.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Project {
-    /// As it was given, or the folder around it.
+    /// As it was given, or its parent folder.
     dir: PathBuf,
     cases: PathBuf,
     /// The folder's own name.
@@ -24,7 +24,7 @@ pub(super) struct Project {
 
 /// A folder that holds a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Folder {
+pub(super) struct CaseFolder {
     pub(super) name: String,
     pub(super) path: PathBuf,
 }
@@ -52,19 +52,19 @@ impl Project {
         }
         let cases = given.to_owned();
         match real.parent() {
-            Some(around) if file_name(&real) == CASES => {
+            Some(parent) if file_name(&real) == CASES => {
                 let dir = match given.parent() {
-                    Some(around) if given.ends_with(CASES) => Path::new(".").join(around),
+                    Some(parent) if given.ends_with(CASES) => Path::new(".").join(parent),
                     _ => given.join(".."),
                 };
-                Ok(Self { dir, cases, name: file_name(around) })
+                Ok(Self { dir, cases, name: file_name(parent) })
             }
             _ => Ok(Self { dir: given.to_owned(), cases, name: file_name(&real) }),
         }
     }
 
     /// The cases by name; only those that are asked for, if any are.
-    pub(super) fn cases(&self, wanted: &[String]) -> Result<Vec<Folder>, String> {
+    pub(super) fn cases(&self, wanted: &[String]) -> Result<Vec<CaseFolder>, String> {
         let mut all = folders(&self.cases)?;
         let shown = self.cases.display();
         if all.is_empty() {
@@ -73,9 +73,9 @@ impl Project {
         for name in wanted {
             if !all.iter().any(|folder| folder.name == *name) {
                 let names = || all.iter().map(|folder| folder.name.as_str());
-                let hint = closest(name, names()).map(|near| format!("; did you mean `{}`?", printable(near)));
+                let hint = printable(&hint(name, names()));
                 let there = names().map(printable).collect::<Vec<_>>().join(", ");
-                let (name, hint) = (printable(name), hint.unwrap_or_default());
+                let name = printable(name);
                 return Err(format!("{shown} holds no case `{name}`{hint} (there are: {there})"));
             }
         }
@@ -83,16 +83,17 @@ impl Project {
         Ok(all)
     }
 
-    /// The plugin's file: the one with the project's name in it, the only one in it, or the one beside it.
+    /// The plugin's file: the one with the project's name in it, the only one in it, or the one
+    /// beside it.
     pub(super) fn plugin(&self) -> Result<PathBuf, String> {
         let named = |dir: &Path| ["wasm", "wat"].map(|ending| dir.join(format!("{}.{ending}", self.name)));
         let inside = named(&self.dir);
         // Beside `plugins/audit` is `plugins/audit.wasm`; beside `.` it is only found one up.
-        let around = match self.dir.parent() {
-            Some(around) if self.dir.file_name().is_some() => around.to_owned(),
+        let parent = match self.dir.parent() {
+            Some(parent) if self.dir.file_name().is_some() => parent.to_owned(),
             _ => self.dir.join(".."),
         };
-        let beside = named(&around);
+        let beside = named(&parent);
         for pair in [&inside[..], &only(&self.dir)?, &beside] {
             match pair.iter().filter(|file| file.is_file()).collect::<Vec<_>>()[..] {
                 [] => {}
@@ -120,9 +121,9 @@ fn only(dir: &Path) -> Result<Vec<PathBuf>, String> {
 }
 
 /// The folders in a folder, by name; not the hidden ones.
-fn folders(dir: &Path) -> Result<Vec<Folder>, String> {
+fn folders(dir: &Path) -> Result<Vec<CaseFolder>, String> {
     let folders = entries(dir)?.into_iter().filter(|path| path.is_dir());
-    let named = folders.map(|path| Folder { name: file_name(&path), path });
+    let named = folders.map(|path| CaseFolder { name: file_name(&path), path });
     Ok(named.filter(|folder| !folder.name.starts_with('.')).collect())
 }
 

@@ -6,21 +6,21 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 use similar::{ChangeTag, TextDiff};
 
-use super::case::{Case, Mark};
+use super::case::{Case, CaseResult};
 use super::expected::Expected;
 use crate::cli::failure::Failure;
-use crate::cli::output::{Ink, Page, print_json, printable};
-use crate::cli::workbench::page;
+use crate::cli::output::{Ink, Printout, print_json, printable};
+use crate::cli::runner::summary;
 use crate::sandbox::Invocation;
 
 /// Lines around a difference.
 const CONTEXT_LINES: usize = 5;
-/// How many places of a difference are named.
+/// The most places of a difference that are named.
 const MAX_NAMED: usize = 4;
 
-/// What came of the cases so far.
+/// The results so far.
 #[derive(Debug)]
-pub(super) struct Report<'a> {
+pub(super) struct TestReport<'a> {
     plugin: &'a Path,
     as_json: bool,
     passed: usize,
@@ -29,7 +29,7 @@ pub(super) struct Report<'a> {
     cases: Vec<Value>,
 }
 
-impl<'a> Report<'a> {
+impl<'a> TestReport<'a> {
     pub(super) fn new(plugin: &'a Path, as_json: bool) -> Self {
         Self { plugin, as_json, passed: 0, failed: 0, written: 0, cases: Vec::new() }
     }
@@ -40,18 +40,18 @@ impl<'a> Report<'a> {
         case: &Case,
         invocation: &Invocation,
         actual: &Expected,
-        mark: Mark,
+        mark: CaseResult,
     ) -> Result<(), Failure> {
         match mark {
-            Mark::Ok => self.passed += 1,
-            Mark::Failed => self.failed += 1,
-            Mark::New | Mark::Updated => self.written += 1,
+            CaseResult::Ok => self.passed += 1,
+            CaseResult::Failed => self.failed += 1,
+            CaseResult::New | CaseResult::Updated => self.written += 1,
         }
         if self.as_json {
             self.cases.push(to_json(case, invocation, actual, mark));
             return Ok(());
         }
-        page(case, invocation, actual, mark).print()
+        printout(case, invocation, actual, mark).print()
     }
 
     /// Shows the totals.
@@ -63,21 +63,21 @@ impl<'a> Report<'a> {
                 "plugin": plugin, "passed": passed, "failed": failed, "written": written, "cases": self.cases,
             }))?;
         } else {
-            let mut page = Page::new();
+            let mut out = Printout::new();
             let ink = if failed == 0 { Ink::Green } else { Ink::Red };
             let written = if written == 0 { String::new() } else { format!(", {written} written") };
-            let totals = page.ink(ink, &format!("{passed} passed, {failed} failed{written}"));
-            page.line(format!("{totals} ({})", plugin.display()));
-            page.print()?;
+            let totals = out.ink(ink, &format!("{passed} passed, {failed} failed{written}"));
+            out.line(format!("{totals} ({})", plugin.display()));
+            out.print()?;
         }
         Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
-fn to_json(case: &Case, invocation: &Invocation, actual: &Expected, mark: Mark) -> Value {
+fn to_json(case: &Case, invocation: &Invocation, actual: &Expected, mark: CaseResult) -> Value {
     json!({
         "name": case.name,
-        "result": match mark { Mark::Ok => "ok", Mark::Failed => "failed", Mark::New => "new", Mark::Updated => "updated" },
+        "result": match mark { CaseResult::Ok => "ok", CaseResult::Failed => "failed", CaseResult::New => "new", CaseResult::Updated => "updated" },
         "differs": case.expected.as_ref().map(|expected| expected.differences(actual)),
         "expected": case.expected.as_ref().map(Expected::value),
         "actual": actual.value(),
@@ -86,27 +86,27 @@ fn to_json(case: &Case, invocation: &Invocation, actual: &Expected, mark: Mark) 
     })
 }
 
-fn page(case: &Case, invocation: &Invocation, actual: &Expected, mark: Mark) -> Page {
-    let mut page = Page::new();
+fn printout(case: &Case, invocation: &Invocation, actual: &Expected, mark: CaseResult) -> Printout {
+    let mut out = Printout::new();
     let mark = match mark {
-        Mark::Ok => page.ink(Ink::Green, "ok     "),
-        Mark::Failed => page.ink(Ink::Red, "FAILED "),
-        Mark::New => page.ink(Ink::Yellow, "new    "),
-        Mark::Updated => page.ink(Ink::Yellow, "updated"),
+        CaseResult::Ok => out.ink(Ink::Green, "ok     "),
+        CaseResult::Failed => out.ink(Ink::Red, "FAILED "),
+        CaseResult::New => out.ink(Ink::Yellow, "new    "),
+        CaseResult::Updated => out.ink(Ink::Yellow, "updated"),
     };
     let differs = case.expected.as_ref().map(|expected| expected.differences(actual)).unwrap_or_default();
     let places = if differs.is_empty() { String::new() } else { format!(": {}", named(&differs)) };
-    page.line(format!("{mark} {}{places}", printable(&case.name)));
+    out.line(format!("{mark} {}{places}", printable(&case.name)));
     if let Some(expected) = case.expected.as_ref().filter(|_| !differs.is_empty()) {
-        let sides = [page.ink(Ink::Red, "- expected"), page.ink(Ink::Green, "+ actual")];
-        page.line(format!("    {}", sides.join("  ")));
-        diff(&mut page, &expected.text(), &actual.text());
+        let sides = [out.ink(Ink::Red, "- expected"), out.ink(Ink::Green, "+ actual")];
+        out.line(format!("    {}", sides.join("  ")));
+        diff(&mut out, &expected.text(), &actual.text());
         // The reason and the log usually say why it ended otherwise, also if they are not compared.
         if differs.iter().any(|place| place == "outcome") {
-            page::ending(&mut page, invocation, "    ");
+            summary::ending(&mut out, invocation, "    ");
         }
     }
-    page
+    out
 }
 
 fn named(places: &[String]) -> String {
@@ -115,20 +115,20 @@ fn named(places: &[String]) -> String {
     if more == 0 { named } else { format!("{named} and {more} more") }
 }
 
-fn diff(page: &mut Page, expected: &str, actual: &str) {
+fn diff(out: &mut Printout, expected: &str, actual: &str) {
     let diff = TextDiff::from_lines(expected, actual);
     for (index, group) in diff.grouped_ops(CONTEXT_LINES).iter().enumerate() {
         if index > 0 {
-            page.line("    …");
+            out.line("    …");
         }
         for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
             let text = printable(change.value().trim_end_matches('\n'));
             let line = match change.tag() {
                 ChangeTag::Equal => format!("  {text}"),
-                ChangeTag::Delete => page.ink(Ink::Red, &format!("- {text}")),
-                ChangeTag::Insert => page.ink(Ink::Green, &format!("+ {text}")),
+                ChangeTag::Delete => out.ink(Ink::Red, &format!("- {text}")),
+                ChangeTag::Insert => out.ink(Ink::Green, &format!("+ {text}")),
             };
-            page.line(format!("    {line}"));
+            out.line(format!("    {line}"));
         }
     }
 }

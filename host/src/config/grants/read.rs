@@ -27,10 +27,12 @@ const MAX_PREFIX_BYTES: usize = 64;
 /// The largest file of certificates, in bytes.
 const MAX_AUTHORITIES_BYTES: u64 = 1 << 20;
 
-/// Methods of RFC 9110 and RFC 5789 that a plugin may use. CONNECT would be a way around every rule, TRACE shows headers.
+/// Methods of RFC 9110 and RFC 5789 that a plugin may use. CONNECT would be a way around every
+/// rule, TRACE shows headers.
 pub const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-/// Headers that a plugin can set and a rule cannot: how long the body is, and in what form the answer comes.
+/// Headers that a plugin can set and a rule cannot: how long the body is, and in what form the
+/// answer comes.
 const OF_THE_REQUEST: [&str; 3] = ["accept-encoding", "content-length", "range"];
 
 const EXAMPLE: &str = "{ host = \"api.example.com\", methods = [\"GET\"], path = \"/v1/\" }";
@@ -139,7 +141,8 @@ fn check_reach(item: &Item<'_>, host: &HostPattern, private: bool) {
     }
 }
 
-/// Whether a text is a host's name in lower case, and cannot be taken for a number, which is an address to some.
+/// Whether a text is a host's name in lower case, and cannot be taken for a number, which is an
+/// address to some.
 fn is_name(text: &str) -> bool {
     let label = |label: &str| {
         let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');

@@ -1,26 +1,26 @@
 //! Cycles among plugins that the route table is sure to close.
 //!
-//! Nobody can tell from a table what a plugin emits. Two kinds of line say that another plugin gets it all the same: one
-//! that names the emitting plugin as its source, and one without a source that takes every type. A cycle of such lines is
-//! shown to the author; it ends at the hop limit or at the tree's budget. A plugin that is routed to itself by name is meant
-//! to be.
+//! Nobody can tell from a table what a plugin emits. Two kinds of line say that another plugin gets
+//! it all the same: one that names the emitting plugin as its source, and one without a source that
+//! takes every type. A cycle of such lines is shown to the author; it ends at the hop limit or at
+//! the tree's budget. A plugin that is routed to itself by name is meant to be.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 
 use super::{Route, Routes};
-use crate::event::PluginName;
+use crate::names::PluginName;
 
 /// The most cycles that are named.
 const MAX_CYCLES: usize = 10;
 
 /// A cycle of at least two plugins.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cycle(Vec<Step>);
+pub struct Cycle(Vec<CycleStep>);
 
-/// What `plugin` emits goes to the next one by this line.
+/// A step of a cycle: by this line events of `plugin` go to the next plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Step {
+struct CycleStep {
     plugin: PluginName,
     pattern: String,
 }
@@ -40,7 +40,7 @@ impl Routes {
     pub fn cycles(&self) -> Vec<Cycle> {
         let mut seen: BTreeSet<BTreeSet<PluginName>> = BTreeSet::new();
         let mut cycles = Vec::new();
-        let plugins: BTreeSet<&PluginName> = self.routes.iter().flat_map(|route| &route.plugins).collect();
+        let plugins: BTreeSet<&PluginName> = self.routes.iter().flat_map(Route::plugins).collect();
         for plugin in plugins {
             let Some(cycle) = self.shortest_cycle(plugin) else { continue };
             if seen.insert(cycle.0.iter().map(|step| step.plugin.clone()).collect()) {
@@ -55,13 +55,13 @@ impl Routes {
 
     fn shortest_cycle(&self, start: &PluginName) -> Option<Cycle> {
         let mut reached = BTreeSet::from([start]);
-        let mut paths = VecDeque::from([Vec::<Step>::new()]);
+        let mut paths = VecDeque::from([Vec::<CycleStep>::new()]);
         let mut ends = VecDeque::from([start]);
         while let (Some(end), Some(path)) = (ends.pop_front(), paths.pop_front()) {
             for route in self.routes.iter().filter(|route| self.takes_from(route, end)) {
-                for next in route.plugins.iter().filter(|next| *next != end) {
-                    let step = Step { plugin: end.clone(), pattern: route.pattern.clone() };
-                    let longer: Vec<Step> = path.iter().cloned().chain([step]).collect();
+                for next in route.plugins().filter(|next| *next != end) {
+                    let step = CycleStep { plugin: end.clone(), pattern: route.pattern.clone() };
+                    let longer: Vec<CycleStep> = path.iter().cloned().chain([step]).collect();
                     if next == start {
                         return Some(Cycle(longer));
                     }
@@ -87,10 +87,11 @@ impl Routes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Target;
 
     fn cycles(lines: &[(&str, &[&str])]) -> Vec<String> {
         let lines =
-            lines.iter().map(|(pattern, plugins)| (*pattern, plugins.iter().map(|name| (*name).into()).collect()));
+            lines.iter().map(|(pattern, plugins)| (*pattern, plugins.iter().map(|name| Target::to(*name)).collect()));
         Routes::new(lines, |_| false).unwrap().cycles().iter().map(Cycle::to_string).collect()
     }
 

@@ -1,5 +1,5 @@
-//! Lines of the route table that are likely not what their author means. They are warnings, not errors: a configuration
-//! does not say which types there will be.
+//! Lines of the route table that are likely not what their author means. They are warnings, not
+//! errors: a configuration does not say which types there will be.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::pattern::{Pattern, is_separator};
 use super::{Route, Routes, is_maker};
 use crate::config::presets;
 use crate::config::raw::did_you_mean;
-use crate::config::source::{Pick, Source, Types};
+use crate::config::source::{EventTypes, Pick, Source};
 use crate::event::UNIDENTIFIED;
 
 type Sources = BTreeMap<String, Arc<Source>>;
@@ -27,7 +27,8 @@ fn misread(route: &Route, sources: &Sources) -> Option<String> {
     let near = did_you_mean(before, names());
     let longer = |long: &str, short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with(['-', '_']));
     let alike = |name: &str| longer(name, before) || longer(before, name);
-    // Dots or a star behind the colon are how a line for one source looks: the source may have had this name before.
+    // Dots or a star behind the colon are how a line for one source looks: the source may have had
+    // this name before.
     let is_shaped = !before.contains(['.', '/', ' ']) && after.contains(['.', '*']);
     if near.is_empty() && !is_shaped && !names().any(alike) && !presets::NAMES.contains(&before) {
         return None;
@@ -42,8 +43,8 @@ fn misread(route: &Route, sources: &Sources) -> Option<String> {
     ))
 }
 
-/// A line that no type of its source can match, as far as that is known; without a source, one that is meant for types
-/// which its sources do not send. A plugin may emit types of any kind.
+/// A line that no type of its source can match, as far as that is known; without a source, one that
+/// is meant for types which its sources do not send. A plugin may emit types of any kind.
 fn unmatched(route: &Route, sources: &Sources) -> Option<String> {
     let pattern = &route.pattern;
     if let Some(name) = &route.source {
@@ -63,8 +64,8 @@ fn takes(route: &Route, source: &Source) -> bool {
     let fits = |test: &dyn Fn(Pattern<'_>) -> bool| pattern().is_ok_and(test);
     match (&source.kind, &source.types) {
         (Pick::Fixed(fixed), _) => fits(&|pattern| pattern.takes(fixed)),
-        (_, Types::Any) => true,
-        (_, Types::Words { .. }) => {
+        (_, EventTypes::Any) => true,
+        (_, EventTypes::Words { .. }) => {
             fits(&|pattern| pattern.takes_words()) || fits(&|pattern| pattern.takes(UNIDENTIFIED))
         }
     }
@@ -75,10 +76,10 @@ fn types_of(source: &Source) -> String {
     let name = &source.name;
     match (&source.kind, &source.types) {
         (Pick::Fixed(fixed), _) => format!("every event of `{name}` has the type `{fixed}`"),
-        (_, Types::Words { more, .. }) => {
+        (_, EventTypes::Words { more, .. }) => {
             format!("types of `{name}` are single words without dots or blanks; {more}")
         }
-        (_, Types::Any) => format!("of the types of `{name}` nothing is known"),
+        (_, EventTypes::Any) => format!("of the types of `{name}` nothing is known"),
     }
 }
 
@@ -86,10 +87,10 @@ fn types_of(source: &Source) -> String {
 fn is_meant_for(pattern: &str, source: &Source) -> bool {
     match (&source.kind, &source.types) {
         (Pick::Fixed(fixed), _) => !did_you_mean(pattern, [fixed.as_str()]).is_empty(),
-        (_, Types::Words { known, .. }) => {
+        (_, EventTypes::Words { known, .. }) => {
             let first = pattern.split(|c| u8::try_from(c).is_ok_and(is_separator)).next().unwrap_or_default();
             known.iter().any(|known| known == first)
         }
-        (_, Types::Any) => false,
+        (_, EventTypes::Any) => false,
     }
 }

@@ -1,8 +1,9 @@
 //! A pattern of event types, taken apart, and the types it matches.
 //!
-//! A type is made of pieces between `.`, `/` and `:`. `*` stands for what is between two dots; beside a `/` or a `:` it
-//! ends there too, and is one piece. `**` stands for any number of pieces; if it stands for none, it is left out with
-//! the separator in front of it (behind it at the beginning): `a.**` matches `a`, `**.z` matches `z`.
+//! A type is made of pieces between `.`, `/` and `:`. `*` stands for what is between two dots;
+//! beside a `/` or a `:` it ends there too, and is one piece. `**` stands for any number of pieces;
+//! if it stands for none, it is left out with the separator in front of it (behind it at the
+//! beginning): `a.**` matches `a`, `**.z` matches `z`.
 
 use super::PatternError;
 use crate::event::MAX_NAME_BYTES;
@@ -15,14 +16,14 @@ const SEPARATORS: [char; 3] = ['.', '/', ':'];
 #[derive(Debug)]
 pub(super) struct Pattern<'a> {
     pub(super) source: Option<&'a str>,
-    /// What it says of the type.
+    /// The part about the type.
     pub(super) kind: &'a str,
-    tokens: Vec<Token>,
+    tokens: Vec<PatternToken>,
 }
 
 /// A part of a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Token {
+enum PatternToken {
     /// This text, separators included.
     Text(String),
     /// `*` beside a `/` or a `:`: no separator.
@@ -40,7 +41,7 @@ enum Token {
 /// The rest of a pattern with a star, behind the text that it begins with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Matcher {
-    tokens: Vec<Token>,
+    tokens: Vec<PatternToken>,
     /// Whether more than one way to match has to be tried.
     branches: bool,
 }
@@ -51,7 +52,8 @@ pub(super) fn is_separator(byte: u8) -> bool {
 }
 
 impl<'a> Pattern<'a> {
-    /// The text in front of the first `:` is a source if `is_source` says so, otherwise the colon belongs to the type.
+    /// The text in front of the first `:` is a source if `is_source` says so, otherwise the colon
+    /// belongs to the type.
     pub(super) fn parse(text: &'a str, is_source: impl Fn(&str) -> bool) -> Result<Self, PatternError> {
         let (source, kind) = match text.split_once(':') {
             Some(("", _) | (_, "")) => return Err(PatternError::Empty),
@@ -72,13 +74,13 @@ impl<'a> Pattern<'a> {
 
     /// Whether it matches one type only, the one that it is itself.
     pub(super) fn is_exact(&self) -> bool {
-        self.tokens.iter().all(|token| matches!(token, Token::Text(_)))
+        self.tokens.iter().all(|token| matches!(token, PatternToken::Text(_)))
     }
 
     /// Whether it matches some word of a to z, 0 to 9 and `_`.
     pub(super) fn takes_words(&self) -> bool {
         let is_word = |text: &str| text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'));
-        self.tokens.iter().all(|token| !matches!(token, Token::Text(text) if !is_word(text)))
+        self.tokens.iter().all(|token| !matches!(token, PatternToken::Text(text) if !is_word(text)))
     }
 
     /// Whether it matches this type.
@@ -87,31 +89,32 @@ impl<'a> Pattern<'a> {
         kind.starts_with(&beginning) && matcher.fits(kind, beginning.len())
     }
 
-    /// Splits it into the text that every matching type begins with, and the rest. In the type a separator, or
-    /// nothing, follows that beginning.
+    /// Splits it into the text that every matching type begins with, and the rest. In the type a
+    /// separator, or nothing, follows that beginning.
     pub(super) fn into_matcher(self) -> (String, Matcher) {
         let mut tokens = self.tokens;
         let mut beginning = String::new();
-        let starred = tokens.get(1).map(|token| matches!(token, Token::Piece | Token::Segment));
-        if let Some(Token::Text(text)) = tokens.first_mut() {
-            // In front of a star that is not at the beginning stands a separator, which is not part of the beginning.
+        let starred = tokens.get(1).map(|token| matches!(token, PatternToken::Piece | PatternToken::Segment));
+        if let Some(PatternToken::Text(text)) = tokens.first_mut() {
+            // In front of a star that is not at the beginning stands a separator, which is not part
+            // of the beginning.
             let keep = text.len() - usize::from(starred == Some(true));
             let rest = text.split_off(keep);
             beginning = std::mem::replace(text, rest);
         }
-        tokens.retain(|token| !matches!(token, Token::Text(text) if text.is_empty()));
+        tokens.retain(|token| !matches!(token, PatternToken::Text(text) if text.is_empty()));
         let last = tokens.len().saturating_sub(1);
-        let branches = |(at, token): (usize, &Token)| match token {
-            Token::Lead(_) => true,
-            Token::Many(_) => at < last,
-            Token::Text(_) | Token::Piece | Token::Segment | Token::Any => false,
+        let branches = |(at, token): (usize, &PatternToken)| match token {
+            PatternToken::Lead(_) => true,
+            PatternToken::Many(_) => at < last,
+            PatternToken::Text(_) | PatternToken::Piece | PatternToken::Segment | PatternToken::Any => false,
         };
         let branches = tokens.iter().enumerate().any(branches);
         (beginning, Matcher { tokens, branches })
     }
 }
 
-fn tokens(kind: &str) -> Result<Vec<Token>, PatternError> {
+fn tokens(kind: &str) -> Result<Vec<PatternToken>, PatternError> {
     if kind.split('.').any(str::is_empty) {
         return Err(PatternError::EmptySegment);
     }
@@ -124,7 +127,7 @@ fn tokens(kind: &str) -> Result<Vec<Token>, PatternError> {
         let end = rest.find(SEPARATORS).unwrap_or(rest.len());
         let (piece, after) = (&rest[..end], rest.as_bytes().get(end).copied());
         if piece == "**" && leads {
-            tokens.push(after.map_or(Token::Any, Token::Lead));
+            tokens.push(after.map_or(PatternToken::Any, PatternToken::Lead));
         } else {
             if piece != "**" && !leads {
                 text.extend(before.map(char::from));
@@ -146,18 +149,20 @@ fn tokens(kind: &str) -> Result<Vec<Token>, PatternError> {
     Ok(tokens)
 }
 
-fn flush(text: &mut String, tokens: &mut Vec<Token>) {
+fn flush(text: &mut String, tokens: &mut Vec<PatternToken>) {
     if !text.is_empty() {
-        tokens.push(Token::Text(std::mem::take(text)));
+        tokens.push(PatternToken::Text(std::mem::take(text)));
     }
 }
 
 /// A piece with a star in it, between these separators.
-fn star(piece: &str, before: Option<u8>, after: Option<u8>) -> Result<Token, PatternError> {
+fn star(piece: &str, before: Option<u8>, after: Option<u8>) -> Result<PatternToken, PatternError> {
     match (piece, before) {
-        ("**", Some(before)) => Ok(Token::Many(before)),
-        ("*", _) if [before, after].into_iter().flatten().all(|separator| separator == b'.') => Ok(Token::Segment),
-        ("*", _) => Ok(Token::Piece),
+        ("**", Some(before)) => Ok(PatternToken::Many(before)),
+        ("*", _) if [before, after].into_iter().flatten().all(|separator| separator == b'.') => {
+            Ok(PatternToken::Segment)
+        }
+        ("*", _) => Ok(PatternToken::Piece),
         _ => Err(PatternError::StarWithin),
     }
 }
@@ -171,26 +176,27 @@ impl Matcher {
         let mut rest = &kind.as_bytes()[at..];
         for token in &self.tokens {
             let ends = match token {
-                Token::Text(text) => match rest.strip_prefix(text.as_bytes()) {
+                PatternToken::Text(text) => match rest.strip_prefix(text.as_bytes()) {
                     Some(after) => {
                         rest = after;
                         continue;
                     }
                     None => return false,
                 },
-                // What follows a star begins with a separator at which it ends, so it takes all it can.
-                Token::Piece => is_separator,
-                Token::Segment => is_dot,
-                Token::Many(separator) => return rest.first().is_none_or(|byte| byte == separator),
-                Token::Any | Token::Lead(_) => return true,
+                // The text behind a star begins with a separator, at which the star ends: so it
+                // takes all it can.
+                PatternToken::Piece => is_separator,
+                PatternToken::Segment => is_dot,
+                PatternToken::Many(separator) => return rest.first().is_none_or(|byte| byte == separator),
+                PatternToken::Any | PatternToken::Lead(_) => return true,
             };
             rest = &rest[rest.iter().position(|byte| ends(*byte)).unwrap_or(rest.len())..];
         }
         rest.is_empty()
     }
 
-    /// The same by way of all the places in the type at which the tokens so far may end: as much work as pattern times
-    /// type at most.
+    /// The same by way of all the places in the type at which the tokens so far may end: as much
+    /// work as pattern times type at most.
     fn fits_somehow(&self, kind: &[u8], at: usize) -> bool {
         let mut places = [false; MAX_NAME_BYTES + 1];
         places[at] = true;
@@ -200,28 +206,28 @@ impl Matcher {
             for place in at..=kind.len() {
                 let (here, byte) = (places[place], kind.get(place).copied());
                 match token {
-                    Token::Text(text) if here && kind[place..].starts_with(text.as_bytes()) => {
+                    PatternToken::Text(text) if here && kind[place..].starts_with(text.as_bytes()) => {
                         next[place + text.len()] = true;
                     }
-                    Token::Text(_) => {}
-                    Token::Piece | Token::Segment => {
+                    PatternToken::Text(_) => {}
+                    PatternToken::Piece | PatternToken::Segment => {
                         taking |= here;
                         next[place] |= taking;
-                        let ends = if *token == Token::Piece { is_separator } else { is_dot };
+                        let ends = if *token == PatternToken::Piece { is_separator } else { is_dot };
                         taking &= !byte.is_some_and(ends);
                     }
-                    Token::Many(separator) => {
+                    PatternToken::Many(separator) => {
                         next[place] |= here || taking;
                         taking |= here && byte == Some(*separator);
                     }
-                    Token::Lead(separator) => {
+                    PatternToken::Lead(separator) => {
                         taking |= here;
                         next[place] |= here;
                         if taking && byte == Some(*separator) {
                             next[place + 1] = true;
                         }
                     }
-                    Token::Any => return true,
+                    PatternToken::Any => return true,
                 }
             }
             places = next;

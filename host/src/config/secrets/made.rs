@@ -1,4 +1,5 @@
-//! The secret that the host makes itself for a source that has none, if webhooks come from this machine only.
+//! The secret that the host makes itself for a source that has none, if webhooks come from this
+//! machine only.
 //!
 //! Invariant: a secret file appears whole, with mode 0600, and is never replaced.
 
@@ -20,16 +21,16 @@ use crate::files::{self, private};
 /// The length of a key that the host makes, in bytes.
 const MADE_KEY_BYTES: usize = 32;
 
-/// How a source without any key gets one.
+/// The way a source without any key gets one.
 #[derive(Debug)]
 pub(in crate::config) struct Fallback<'a> {
-    /// Where webhooks come in is reachable from this machine only.
+    /// Whether webhooks can come from this machine only.
     pub(in crate::config) loopback: bool,
     /// The file that holds the key the host makes.
     pub(in crate::config) path: PathBuf,
     /// Whether it may be made now.
     pub(in crate::config) make: MakeSecrets,
-    /// How it is to be written.
+    /// The format of a key.
     pub(in crate::config) format: &'a KeyFormat,
 }
 
@@ -146,7 +147,7 @@ mod tests {
             assert!(first.expose_secret().len() >= MADE_KEY_BYTES);
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
             assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
-            assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "the draft is gone");
+            assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "the temporary file is gone");
             fs::remove_file(&path).unwrap();
         }
     }

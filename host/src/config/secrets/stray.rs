@@ -1,8 +1,8 @@
 //! Characters around a secret that are none of it: what an editor, a shell or a tool left there.
 //!
-//! The same rule for variables and files. White space, line ends and a byte order mark are taken away: no provider gives
-//! out a secret that begins or ends so. Quotes are refused, because they could be meant. No text of a secret is ever
-//! part of what is said.
+//! The same rule for variables and files. White space, line ends and a byte order mark are taken
+//! away: no provider gives out a secret that begins or ends so. Quotes are refused, because they
+//! could be meant. No text of a secret is ever part of what is said.
 
 /// U+FEFF in UTF-8, with which some editors begin a file.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -16,7 +16,7 @@ pub(super) struct Stripped<'a> {
     pub(super) stray: Option<String>,
 }
 
-/// Why a text is not taken for a secret.
+/// The reason why a text is not taken for a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Stray {
     #[error("begins and ends with a quote (`{0}`)")]
@@ -45,7 +45,7 @@ pub(super) fn strip(bytes: &[u8]) -> Result<Stripped<'_>, Stray> {
     let rest = unmarked.unwrap_or(bytes);
     let text = rest.trim_ascii();
     let before = &rest[..rest.len() - rest.trim_ascii_start().len()];
-    // Where there is nothing but white space, all of it stands in front.
+    // In a text of white space alone, all of it stands in front.
     let behind = &rest[before.len() + text.len()..];
     if let [first @ (b'"' | b'\'' | b'`'), .., last] = text
         && first == last

@@ -31,7 +31,7 @@ impl DedupeBy {
 /// Such an id is made of `prefix` and zeros alone, and the JSON body holds `value` at `pointer`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placeholder {
-    /// What stands before the zeros.
+    /// The text before the zeros.
     pub prefix: String,
     /// An RFC 6901 pointer into the JSON body.
     pub pointer: String,
@@ -39,7 +39,7 @@ pub struct Placeholder {
     pub value: String,
 }
 
-/// What makes a request of a source a duplicate.
+/// The rule by which a request of a source is a duplicate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dedupe {
     /// Each is looked for, and any of them makes a duplicate. None of them: nothing is a duplicate.

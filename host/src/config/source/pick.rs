@@ -1,8 +1,8 @@
-//! Where the attributes of an event are found in a request.
+//! The places of an event's attributes in a request.
 
 use std::sync::Arc;
 
-/// Where a routing attribute is found in a request.
+/// The place of a routing attribute in a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pick {
     /// An RFC 6901 pointer into the JSON body.
@@ -26,16 +26,16 @@ pub struct Joined {
     pub end: String,
 }
 
-/// What is known of the types of a source's events, for warnings of patterns that match none.
+/// The known types of a source's events, for warnings of patterns that match none.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Types {
+pub enum EventTypes {
     /// Nothing.
     Any,
     /// They are words of a to z, 0 to 9 and `_`.
     Words {
         /// Those that are known by name; there may be more.
         known: Arc<[String]>,
-        /// How to route by more than these words.
+        /// A help text: the way to route by more than these words.
         more: Arc<str>,
     },
 }

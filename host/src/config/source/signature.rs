@@ -1,10 +1,10 @@
-//! How a source's requests are authenticated.
+//! The authentication of a source's requests.
 
 use std::path::PathBuf;
 
 use secrecy::SecretSlice;
 
-/// How a request is authenticated.
+/// The authentication of a request.
 #[derive(Debug, Clone)]
 #[expect(clippy::large_enum_variant, reason = "there is one for each source, and nearly all have a signature")]
 pub enum Verify {
@@ -14,15 +14,14 @@ pub enum Verify {
     Signature(Signature),
 }
 
-/// Where a request has its signature, what the signature covers, and the keys.
+/// The place of a request's signature, the bytes that it covers, and the keys.
 #[derive(Debug, Clone)]
 pub struct Signature {
-    /// How the signature is made.
+    /// The algorithm.
     pub scheme: SignatureScheme,
-    /// Where signatures are looked for, in order of preference: the first header that is present
-    /// counts.
+    /// The headers of signatures, in order of preference: the first that is present counts.
     pub signatures: Vec<Field>,
-    /// How a signature is written.
+    /// The encoding of a signature.
     pub encoding: Encoding,
     /// The bytes that are signed.
     pub signed: Vec<Part>,
@@ -36,7 +35,7 @@ pub struct Signature {
     pub public_keys: Vec<PublicKey>,
 }
 
-/// How a signature is made.
+/// A signature algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignatureScheme {
     /// HMAC-SHA256 (RFC 2104) with a secret.
@@ -63,13 +62,13 @@ pub type PublicKey = [u8; 32];
 pub struct Field {
     /// The header's name, lower case.
     pub header: String,
-    /// What an item starts with, possibly nothing.
+    /// The beginning of an item, possibly nothing.
     pub prefix: String,
-    /// What stands between items.
+    /// The character between items.
     pub separator: Option<char>,
 }
 
-/// How signature bytes are written in a header.
+/// The encoding of signature bytes in a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
     /// Hex digits, in either case.
@@ -108,23 +107,23 @@ pub enum Part {
 /// When a request was sent, and how old it may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timestamp {
-    /// Where it stands.
+    /// The place of the timestamp.
     pub field: Field,
     /// Whether a request without it is refused; always so when it is signed.
     pub required: bool,
     /// The greatest distance from now, either way, in milliseconds.
     pub tolerance_ms: u64,
-    /// What happens to a request beyond it.
+    /// The treatment of a request beyond it.
     pub stale: Stale,
 }
 
 impl Timestamp {
-    /// How far a timestamp may be from now unless a provider or a section says otherwise, in
-    /// milliseconds.
+    /// The greatest distance of a timestamp from now, unless a provider or a section names another
+    /// one; in milliseconds.
     pub const DEFAULT_TOLERANCE_MS: u64 = 5 * 60_000;
 }
 
-/// What happens to an authentic request with a stale timestamp.
+/// The treatment of an authentic request with a stale timestamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stale {
     /// 401.

@@ -1,7 +1,7 @@
 //! A source without its name and keys: what a preset and a section of the file are read into.
 
 use super::dedupe::{Dedupe, DedupeBy, Placeholder};
-use super::pick::{Pick, Types};
+use super::pick::{EventTypes, Pick};
 use super::signature::{Encoding, Field, Part, PublicKey, Secrets, Signature, SignatureScheme, Timestamp};
 
 /// A source without its name and keys. A preset is nothing but a value of it.
@@ -21,7 +21,7 @@ pub struct SourceTemplate {
     pub timestamp: Option<Timestamp>,
     /// See [`Signature::public_keys`].
     pub public_keys: Vec<PublicKey>,
-    /// How the text of a secret becomes a key.
+    /// The way from the text of a secret to a key.
     pub key: KeyFormat,
     /// See [`Source::kind`](super::Source::kind); `None` if the user has to say it.
     pub kind: Option<Pick>,
@@ -38,7 +38,7 @@ pub struct SourceTemplate {
     /// See [`Source::form`](super::Source::form).
     pub form: Option<String>,
     /// See [`Source::types`](super::Source::types).
-    pub types: Types,
+    pub types: EventTypes,
 }
 
 impl Default for SourceTemplate {
@@ -60,13 +60,13 @@ impl Default for SourceTemplate {
             subject: None,
             max_body_bytes: None,
             form: None,
-            types: Types::Any,
+            types: EventTypes::Any,
         }
     }
 }
 
 impl SourceTemplate {
-    /// How requests are signed, with these keys.
+    /// The signature of requests, with these keys.
     pub fn signature(self, secrets: Secrets) -> Signature {
         let Self { scheme, signatures, encoding, signed, public_url, timestamp, public_keys, .. } = self;
         Signature { scheme, signatures, encoding, signed, public_url, timestamp, secrets, public_keys }
@@ -97,16 +97,16 @@ impl SourceTemplate {
     }
 }
 
-/// How the text of a secret, as a provider shows it, becomes the bytes of a key.
+/// The way from the text of a secret, as a provider shows it, to the bytes of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyFormat {
     /// Taken away from the front if it is there; possibly nothing.
     pub prefix: String,
-    /// What the rest is.
+    /// The encoding of the rest.
     pub encoding: KeyEncoding,
 }
 
-/// What the text of a secret is.
+/// The encoding of a key in the text of a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyEncoding {
     /// The key itself.

@@ -3,7 +3,7 @@
 use crate::config::raw::Item;
 use crate::config::source::DedupeBy;
 
-/// What the rest of the section offers to make keys of.
+/// The parts of the section of which keys can be made.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Available {
     pub(super) id: bool,

@@ -11,7 +11,7 @@ pub(super) fn unnamed() -> Field {
     Field { header: String::new(), prefix: String::new(), separator: None }
 }
 
-/// Which of the two a table has.
+/// Whether a table has each of the two.
 pub(super) struct Affixes {
     pub(super) prefix: bool,
     pub(super) separator: bool,

@@ -18,7 +18,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::event::{Digest, PluginName};
 use crate::files::{open_folder, private, read_regular};
-use crate::plugins::directory::{MAX_FILE_BYTES, is_name};
+use crate::names::is_plugin_name;
+use crate::plugins::directory::MAX_FILE_BYTES;
 use crate::sandbox::{Cache, Capability};
 
 /// The longest note, in bytes.
@@ -101,7 +102,7 @@ impl FormerApprovals {
 
 /// Splits a file's name into the plugin's name and the ending.
 fn parts(path: &Path) -> Option<(&str, &str)> {
-    path.file_name()?.to_str()?.split_once('.').filter(|(name, _)| is_name(name))
+    path.file_name()?.to_str()?.split_once('.').filter(|(name, _)| is_plugin_name(name))
 }
 
 /// Keeps a file in `files`, if its content is what its name says.

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::*;
 use crate::clock::Clock;
 use crate::config::Routes;
-use crate::event::Digest;
+use crate::event::{Digest, Target};
 use crate::sandbox::{Compiler, Sandbox, SandboxOptions};
 
 mod held;
@@ -308,7 +308,7 @@ async fn plugins_that_are_routed_are_compiled_before_others() {
     let mut bench = Bench::new();
     bench.write("a-smallest.wat", good(1));
     bench.write("b-routed.wat", good(20));
-    let routes = Routes::new([("x.y", vec!["b-routed".into()])], |_| false).unwrap();
+    let routes = Routes::new([("x.y", vec![Target::to("b-routed")])], |_| false).unwrap();
     bench.registry = bench.registry.with_routed(&routes);
     bench.once().await;
     assert_eq!(bench.queue.compiling(), ["b-routed"]);

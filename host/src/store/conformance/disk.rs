@@ -164,7 +164,7 @@ pub(in crate::store) async fn an_io_error_acknowledges_nothing_and_ends_the_stor
     let which = Which::Matching { filter: DeliveryFilter::default(), from: None };
     stopped(store.change(Action::Cancel, which).await);
     stopped(store.preview(Action::Cancel, DeliveryFilter::default(), None).await);
-    stopped(store.replay(id.event, vec!["audit".into()]).await);
+    stopped(store.replay(id.event, vec![Target::to("audit")]).await);
     stopped(store.sweep(ALL).await);
     stopped(store.event(id.event).await);
     stopped(store.kv_get("audit".into(), "n".to_owned()).await);

@@ -146,6 +146,7 @@ macro_rules! laws {
             }
             queries {
                 an_event_is_shown_whole
+                a_delivery_is_shown_as_its_event_shows_it
                 events_are_listed_newest_first
                 an_event_is_found_by_what_its_text_holds
                 events_are_found_by_the_state_of_their_deliveries

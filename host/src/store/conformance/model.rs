@@ -162,7 +162,7 @@ impl<H: Harness> Model<'_, H> {
             Op::ChangeAll { plugin: number, action, state } => self.change_all(&plugin(number), action, state).await,
             Op::Replay { pick, plugin: number } if !self.events.is_empty() => {
                 let event = *self.events.iter().nth(pick.index(self.events.len())).unwrap();
-                let made = self.store().replay(event, vec![plugin(number).as_str().into()]).await.unwrap();
+                let made = self.store().replay(event, vec![Target::to(plugin(number))]).await.unwrap();
                 assert_eq!(made, [self.next_delivery(event)]);
                 self.create(event, &plugin(number), 0);
                 self.take_delivered().await;

@@ -58,7 +58,7 @@ pub(in crate::store) async fn a_replayed_delivery_is_leased_on_insert(harness: i
     let store = harness.open().await;
     let mut dispatch = TestDispatch::attach(&store, &[("audit", 1)]);
     let id = append(&store, event("order.paid", &[])).await;
-    let replayed = store.replay(id, vec!["audit".into()]).await.unwrap();
+    let replayed = store.replay(id, vec![Target::to("audit")]).await.unwrap();
     let leased = dispatch.delivered(&store).await;
     assert_eq!(leased.iter().map(|lease| lease.delivery).collect::<Vec<_>>(), replayed);
 }
@@ -80,7 +80,7 @@ pub(in crate::store) async fn a_duplicate_takes_no_permit(harness: impl Harness)
     let store = harness.open().await;
     append(&store, keyed(&[1])).await;
     let mut dispatch = TestDispatch::attach(&store, &[("audit", 1)]);
-    let again = store.append(NewEvent { targets: vec!["audit".into()], ..keyed(&[1]) }).await.unwrap();
+    let again = store.append(NewEvent { targets: vec![Target::to("audit")], ..keyed(&[1]) }).await.unwrap();
     assert!(again.duplicate);
     assert!(dispatch.delivered(&store).await.is_empty());
     assert_eq!(dispatch.free("audit"), 1);

@@ -235,13 +235,13 @@ pub(in crate::store) async fn a_replay_creates_new_deliveries_of_an_old_event(ha
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
     settle(&store, lease_one(&store, "audit").await, done()).await;
-    let replayed = store.replay(id.event, vec!["audit".into(), "orders".into()]).await.unwrap();
+    let replayed = store.replay(id.event, vec![Target::to("audit"), Target::to("orders")]).await.unwrap();
     assert_eq!(replayed.iter().map(|delivery| delivery.ordinal).collect::<Vec<_>>(), [1, 2]);
     let view = store.event(id.event).await.unwrap();
     let shown: Vec<_> = view.deliveries.iter().map(|d| (&*d.plugin, d.state, d.replay)).collect();
     assert_eq!(shown, [("audit", State::Done, false), ("audit", State::Ready, true), ("orders", State::Ready, true)]);
     assert_eq!(lease_one(&store, "orders").await.delivery, replayed[1]);
-    let again = store.replay(id.event, vec!["audit".into()]).await.unwrap();
+    let again = store.replay(id.event, vec![Target::to("audit")]).await.unwrap();
     assert_eq!(again[0].ordinal, 3);
 }
 
@@ -313,7 +313,8 @@ pub(in crate::store) async fn what_does_not_exist_is_not_found(harness: impl Har
     let event = EventId::first_at(START_MS);
     let not_found = |error: StoreError| assert!(matches!(error, StoreError::NotFound(_)), "{error}");
     not_found(store.event(event).await.unwrap_err());
-    not_found(store.replay(event, vec!["audit".into()]).await.unwrap_err());
+    not_found(store.delivery(DeliveryId { event, ordinal: 0 }).await.unwrap_err());
+    not_found(store.replay(event, vec![Target::to("audit")]).await.unwrap_err());
     for action in [Action::Retry, Action::Cancel, Action::Discard, Action::Move("orders".into())] {
         not_found(store.change(action, Which::One(DeliveryId { event, ordinal: 0 })).await.unwrap_err());
     }
@@ -323,8 +324,8 @@ pub(in crate::store) async fn what_does_not_exist_is_not_found(harness: impl Har
 pub(in crate::store) async fn an_event_has_a_bounded_number_of_deliveries(harness: impl Harness) {
     let store = harness.open().await;
     let id = append(&store, event("order.paid", &[])).await;
-    store.replay(id, vec!["audit".into(); 999]).await.unwrap();
-    let refused = store.replay(id, vec!["audit".into(); 2]).await.unwrap_err();
+    store.replay(id, vec![Target::to("audit"); 999]).await.unwrap();
+    let refused = store.replay(id, vec![Target::to("audit"); 2]).await.unwrap_err();
     assert!(matches!(refused, StoreError::Conflict(_)), "{refused}");
-    assert_eq!(store.replay(id, vec!["audit".into()]).await.unwrap().len(), 1);
+    assert_eq!(store.replay(id, vec![Target::to("audit")]).await.unwrap().len(), 1);
 }

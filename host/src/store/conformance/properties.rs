@@ -87,7 +87,7 @@ async fn store_row(harness: &impl Harness, store: &Arc<dyn Store>, row: &Row) ->
     new.attributes.time_ms = harness.clock().now_ms();
     new.attributes.source = named("source", row.source).into();
     new.attributes.subject = row.subject.map(|subject| named("subject", subject));
-    new.targets = row.deliveries.iter().map(|(plugin, _)| named("plugin", *plugin).into()).collect();
+    new.targets = row.deliveries.iter().map(|(plugin, _)| Target::to(named("plugin", *plugin))).collect();
     let id = append(store, new).await;
     for (plugin, _) in &row.deliveries {
         for lease in lease(store, &named("plugin", *plugin), 9).await {

@@ -52,6 +52,20 @@ pub(in crate::store) async fn an_event_is_shown_whole(harness: impl Harness) {
     assert_eq!((orders.attempts[0].number, &orders.attempts[0].record), (1, &record(Outcome::Ok)));
 }
 
+pub(in crate::store) async fn a_delivery_is_shown_as_its_event_shows_it(harness: impl Harness) {
+    let store = harness.open().await;
+    let id = append(&store, event("order.paid", &["audit", "orders"])).await;
+    settle(&store, lease_one(&store, "orders").await, retry_in(0)).await;
+    settle(&store, lease_one(&store, "orders").await, retry_in(60_000)).await;
+    let whole = store.event(id).await.unwrap();
+    assert_eq!(whole.deliveries[1].attempts.len(), 2);
+    for delivery in whole.deliveries {
+        assert_eq!(store.delivery(delivery.id).await.unwrap(), delivery);
+    }
+    let error = store.delivery(DeliveryId { event: id, ordinal: 2 }).await.unwrap_err();
+    assert!(matches!(&error, StoreError::NotFound(what) if what.contains("dlv_")), "{error}");
+}
+
 pub(in crate::store) async fn events_are_listed_newest_first(harness: impl Harness) {
     let store = harness.open().await;
     let mut expected = Vec::new();

@@ -115,6 +115,6 @@ pub(in crate::store) async fn a_replay_adds_to_the_tree_of_its_event(harness: im
     let root = deliver(&store, "loop").await;
     assert_eq!(settle_all(&store, |lease| children(lease, 200, 0)).await, [Settled::Kept]);
     settle_all(&store, |_| done()).await;
-    store.replay(root.event, vec!["loop".into()]).await.unwrap();
+    store.replay(root.event, vec![Target::to("loop")]).await.unwrap();
     assert_eq!(settle_all(&store, |lease| children(lease, 200, 0)).await, [Settled::OverBudget]);
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock::{Clock, TimeNote, until};
-use crate::event::{AttemptRecord, DedupeKey, DeliveryId, Event, EventId, NewEvent, Outcome, PluginName, State};
+use crate::event::{
+    AttemptRecord, DedupeKey, DeliveryId, Event, EventId, NewEvent, Outcome, PluginName, State, Target,
+};
 use crate::store::model::TreeSize;
 use crate::store::{
     Appended, AttemptView, DeliveryView, DispatchHandle, EventView, Hint, KvTransaction, KvValue, Lease, LeasePermit,
@@ -118,14 +120,15 @@ impl MemoryData {
             children: Vec::new(),
         };
         self.events.insert(id, StoredEvent { view, keys: new.dedupe, wall_ms: self.wall_ms });
-        for (ordinal, plugin) in (0..).zip(&new.targets) {
-            self.create(DeliveryId { event: id, ordinal }, plugin, new.delay_ms, false);
+        for (ordinal, target) in (0..).zip(&new.targets) {
+            self.create(DeliveryId { event: id, ordinal }, target, new.delay_ms, false);
         }
         Appended { id, duplicate: false }
     }
 
     /// Creates a delivery: leased on insert if it is due and the dispatcher has a permit for it.
-    pub(super) fn create(&mut self, id: DeliveryId, plugin: &PluginName, delay_ms: u64, replay: bool) {
+    pub(super) fn create(&mut self, id: DeliveryId, target: &Target, delay_ms: u64, replay: bool) {
+        let plugin = &target.plugin;
         let event = &self.events[&id.event].view.event;
         let body_bytes = event.attributes.body.len();
         let dispatch = self.dispatch.as_ref().filter(|_| delay_ms == 0);

@@ -2,11 +2,12 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::data::{MemoryData, StoredDelivery};
 use crate::clock::after_ms;
-use crate::event::{DeliveryId, EventId, PluginName, State};
+use crate::event::{DeliveryId, EventId, State, Target};
 use crate::store::model::Position;
 use crate::store::{
     Action, Approval, ApprovalChange, Changed, DeliveryFilter, Keep, Preview, Progress, StoreError, StoredApproval,
@@ -110,16 +111,16 @@ impl MemoryData {
         Changed { deliveries: some.len() as u64, next }
     }
 
-    pub(super) fn replay(&mut self, event: EventId, plugins: &[PluginName]) -> Result<Vec<DeliveryId>, StoreError> {
+    pub(super) fn replay(&mut self, event: EventId, targets: &[Arc<Target>]) -> Result<Vec<DeliveryId>, StoreError> {
         if !self.events.contains_key(&event) {
             return Err(StoreError::NotFound(format!("event `{event}`")));
         }
         let first = self.of_event(event).next_back().map_or(0, |last| last.view.id.ordinal + 1);
-        if first as usize + plugins.len() > MOST.0 {
+        if first as usize + targets.len() > MOST.0 {
             return Err(StoreError::Conflict(format!("event `{event}` has {first} deliveries already")));
         }
-        let made = (first..).zip(plugins).map(|(ordinal, plugin)| {
-            self.create(DeliveryId { event, ordinal }, plugin, 0, true);
+        let made = (first..).zip(targets).map(|(ordinal, target)| {
+            self.create(DeliveryId { event, ordinal }, target, 0, true);
             DeliveryId { event, ordinal }
         });
         Ok(made.collect())

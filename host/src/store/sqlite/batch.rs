@@ -12,7 +12,7 @@ use super::eras::{Eras, NO_ERAS};
 use super::recent::{KeyChanges, Recent};
 use super::sum;
 use crate::clock::Clock;
-use crate::event::{DeliveryId, Event, EventId, NewEvent, PluginName, State};
+use crate::event::{DeliveryId, Event, EventId, NewEvent, PluginName, State, Target};
 use crate::store::{Appended, DispatchHandle, Lease, LeasePermit, TreeBudget};
 
 /// `due_ms` of a leased delivery: never due, because the lock on the file proves that the holder is
@@ -114,8 +114,8 @@ impl<'a> WriteBatch<'a> {
         if !new.targets.is_empty() {
             let (attributes, parent, hops) = (new.attributes.clone(), new.parent, new.hops);
             let event = Arc::new(Event { id, attributes, parent, root, hops });
-            for (ordinal, plugin) in (0..).zip(&new.targets) {
-                self.create_delivery(&event, ordinal, plugin, new.delay_ms, false)?;
+            for (ordinal, target) in (0..).zip(&new.targets) {
+                self.create_delivery(&event, ordinal, target, new.delay_ms, false)?;
             }
         }
         Ok(Appended { id, duplicate: false })
@@ -168,10 +168,11 @@ impl<'a> WriteBatch<'a> {
         &mut self,
         event: &Arc<Event>,
         ordinal: u32,
-        plugin: &PluginName,
+        target: &Target,
         delay_ms: u64,
         replay: bool,
     ) -> Result<(), rusqlite::Error> {
+        let plugin = &target.plugin;
         let due_ms = due(self.now_ms.saturating_add_unsigned(delay_ms));
         let permit = if delay_ms == 0 { self.permit(plugin, event.attributes.body.len()) } else { None };
         let state = match (&permit, delay_ms) {

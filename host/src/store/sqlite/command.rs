@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::append_limit::AppendPermit;
 use super::batch::WriteBatch;
 use super::operator::Expired;
-use crate::event::{DeliveryId, EventId, NewEvent, PluginName, State};
+use crate::event::{DeliveryId, EventId, NewEvent, State, Target};
 use crate::store::{
     Action, Appended, ApprovalChange, Lease, LeaseQueue, Leased, Next, Settled, Settlement, StoreError,
 };
@@ -29,7 +29,7 @@ pub(super) enum WriteCommand {
     Settle { lease: Box<Lease>, settlement: Box<Settlement>, reply: ReplyTo<Settled> },
     Change { action: Action, delivery: DeliveryId, reply: ReplyTo<u64> },
     ChangeAll { action: Action, states: Vec<State>, found: Vec<DeliveryId>, reply: ReplyTo<u64> },
-    Replay { event: EventId, plugins: Vec<PluginName>, reply: ReplyTo<Vec<DeliveryId>> },
+    Replay { event: EventId, targets: Vec<Arc<Target>>, reply: ReplyTo<Vec<DeliveryId>> },
     Approve { change: ApprovalChange, reply: ReplyTo<()> },
     Sweep { expired: Expired, reply: ReplyTo<bool> },
     NoteTime { reply: ReplyTo<()> },
@@ -64,7 +64,7 @@ impl WriteCommand {
             Self::ChangeAll { action, states, found, .. } => {
                 CommandAnswer::Changed(Ok(work.change_all(action, states, found)?))
             }
-            Self::Replay { event, plugins, .. } => CommandAnswer::Replayed(work.replay(*event, plugins)?),
+            Self::Replay { event, targets, .. } => CommandAnswer::Replayed(work.replay(*event, targets)?),
             Self::Approve { change, .. } => {
                 work.approve(change)?;
                 CommandAnswer::Approved
@@ -152,7 +152,7 @@ impl WriteCommand {
         match self {
             Self::Append { event, .. } => of_event(event),
             Self::Settle { settlement, .. } => of_settlement(settlement),
-            Self::Replay { plugins, .. } => 1 + plugins.len() as u64,
+            Self::Replay { targets, .. } => 1 + targets.len() as u64,
             // Each delivery and its entry in an index.
             Self::ChangeAll { found, .. } => 2 * found.len() as u64,
             _ => 1,

@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension, params};
 use super::batch::WriteBatch;
 use super::rows::{EVENT_COLUMNS, read_event, read_state, read_text};
 use super::sum;
-use crate::event::{DeliveryId, EventId, PluginName, State};
+use crate::event::{DeliveryId, EventId, State, Target};
 use crate::fail;
 use crate::store::StoreError;
 
@@ -40,7 +40,7 @@ impl WriteBatch<'_> {
     pub(super) fn replay(
         &mut self,
         event: EventId,
-        plugins: &[PluginName],
+        targets: &[Arc<Target>],
     ) -> Result<Result<Vec<DeliveryId>, StoreError>, rusqlite::Error> {
         let sql = format!("SELECT {EVENT_COLUMNS}, e.sum FROM events e WHERE e.id = ?1");
         let found = self.connection.prepare_cached(&sql)?.query_row([event.row()], |row| {
@@ -56,14 +56,14 @@ impl WriteBatch<'_> {
             .connection
             .prepare_cached("SELECT coalesce(max(ordinal) + 1, 0) FROM deliveries WHERE event = ?1")?
             .query_row([event.row()], |row| row.get(0))?;
-        if first as usize + plugins.len() > MAX_DELIVERIES as usize {
+        if first as usize + targets.len() > MAX_DELIVERIES as usize {
             return Ok(Err(StoreError::Conflict(format!(
                 "event `{event}` has {first} deliveries already; an event can have {MAX_DELIVERIES}"
             ))));
         }
         let mut created = Vec::new();
-        for (ordinal, plugin) in (first..).zip(plugins) {
-            self.create_delivery(&found, ordinal, plugin, 0, true)?;
+        for (ordinal, target) in (first..).zip(targets) {
+            self.create_delivery(&found, ordinal, target, 0, true)?;
             created.push(DeliveryId { event, ordinal });
         }
         Ok(Ok(created))

@@ -19,7 +19,7 @@ use super::operator::Expired;
 use super::recent::Recent;
 use super::start::last_id;
 use super::{Recovered, pages, read, schema, search};
-use crate::event::{AttemptRecord, Attributes, DeliveryId, EventId, LegacyKey, NewEvent, Outcome, State};
+use crate::event::{AttemptRecord, Attributes, DeliveryId, EventId, LegacyKey, NewEvent, Outcome, State, Target};
 use crate::store::{
     Action, Cursor, DeliveryFilter, EventFilter, EventState, KvTransaction, Lease, LeaseQueue, Next, Page, Progress,
     Settled, Settlement,
@@ -74,7 +74,7 @@ fn event(targets: &[&str]) -> NewEvent {
         note: None,
         parent: None,
         hops: 0,
-        targets: targets.iter().map(|target| (*target).into()).collect(),
+        targets: targets.iter().map(|target| Target::to(*target)).collect(),
         delay_ms: 0,
     }
 }
@@ -134,7 +134,7 @@ fn write(connection: &Connection) {
     let leased = batch.lease(&queue, permits(1), NOW_MS).unwrap().leases.remove(0);
     assert_eq!(batch.change(&Action::Cancel, leased.delivery).unwrap().unwrap(), 1);
     assert_eq!(batch.settle(&leased, &settlement(Next::Dead)).unwrap(), Settled::Cancelled);
-    batch.replay(first, &["audit".into()]).unwrap().unwrap();
+    batch.replay(first, &[Target::to("audit")]).unwrap().unwrap();
     // A first sweep takes the keys and passes what is open; a second one deletes.
     let expired = Expired { events_before_ms: NOW_MS + 1, keys_before_ms: NOW_MS + 1 };
     batch.sweep(expired).unwrap();
@@ -202,6 +202,7 @@ fn list(connection: &Connection) {
         }
     }
     read::event(connection, EventId::from_row(1)).unwrap();
+    read::whole_delivery(connection, DeliveryId { event: EventId::from_row(1), ordinal: 0 }).unwrap();
     read::kv_get(connection, "audit", "n").unwrap();
 }
 

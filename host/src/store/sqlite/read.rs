@@ -36,6 +36,13 @@ pub(super) fn delivery(connection: &Connection, id: DeliveryId) -> Result<Option
     connection.prepare_cached(&sql)?.query_row(params![id.event.row(), id.ordinal], read_delivery).optional()
 }
 
+/// One delivery with all its attempts.
+pub(super) fn whole_delivery(connection: &Connection, id: DeliveryId) -> Result<Option<DeliveryView>, rusqlite::Error> {
+    let Some(mut found) = delivery(connection, id)? else { return Ok(None) };
+    found.attempts = attempts(connection, id, i64::MAX)?;
+    Ok(Some(found))
+}
+
 /// The last `most` attempts of a delivery, oldest first.
 pub(super) fn attempts(
     connection: &Connection,

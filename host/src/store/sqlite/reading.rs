@@ -1,7 +1,7 @@
 //! The questions of [`Read`], each answered beside the writer.
 
 use super::{Sqlite, approvals, pages, read};
-use crate::event::{EventId, PluginName};
+use crate::event::{DeliveryId, EventId, PluginName};
 use crate::store::{
     Changes, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventSummary, EventView, KvValue, MaybeReady, Page,
     Pending, Read, Stats, StoreError, StoredApproval,
@@ -13,6 +13,16 @@ impl Read for Sqlite {
             let found = self.readers.ask(move |connection| read::event(connection, id)).await?;
             let mut found = found.ok_or_else(|| StoreError::NotFound(format!("event `{id}`")))?;
             self.by_wall_clock(&mut found.deliveries);
+            Ok(found)
+        })
+    }
+
+    fn delivery(&self, id: DeliveryId) -> Pending<'_, DeliveryView> {
+        Box::pin(async move {
+            let found = self.readers.ask(move |connection| read::whole_delivery(connection, id)).await?;
+            let missing = || StoreError::NotFound(format!("delivery `{id}` of event `{}`", id.event));
+            let mut found = found.ok_or_else(missing)?;
+            self.by_wall_clock(std::slice::from_mut(&mut found));
             Ok(found)
         })
     }

@@ -23,7 +23,7 @@ pub(super) fn kind_values(source: &Source, kind: &str) -> Result<Vec<(Pick, Opti
     }
 }
 
-/// Where each value stands, and what it has to be; `None` if that no values come to this type.
+/// The place of each value, with the value it needs; `None` if no values make this type.
 fn split(joined: &Joined, kind: &str) -> Option<Vec<(Pick, Option<String>)>> {
     let (first, _) = joined.values.first()?;
     let mut rest = kind.strip_suffix(&joined.end)?.strip_prefix(first)?;

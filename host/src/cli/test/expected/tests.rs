@@ -1,4 +1,4 @@
-//! What may stand in `expected.json`, and what is compared.
+//! The members of `expected.json`, and what is compared.
 
 use super::*;
 use crate::event::LogLine;

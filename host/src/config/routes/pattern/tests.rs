@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::super::Routes;
 use super::*;
+use crate::event::Target;
 
 fn parse(text: &str) -> Result<Pattern<'_>, PatternError> {
     Pattern::parse(text, |name| ["acme", "s"].contains(&name) || name.starts_with("plugins/"))
@@ -147,7 +148,7 @@ proptest! {
         let expected = naive(&pieces(&pattern), kind.as_bytes(), true);
         prop_assert_eq!(takes(&pattern, &kind), expected, "{} {}", pattern, kind);
         // The table finds it by its beginning.
-        let routes = Routes::new([(pattern.as_str(), vec!["p".into()])], |_| false).unwrap();
+        let routes = Routes::new([(pattern.as_str(), vec![Target::to("p")])], |_| false).unwrap();
         prop_assert_eq!(!routes.targets("s", &kind).is_empty(), expected, "{} {}", pattern, kind);
     }
 
@@ -162,7 +163,7 @@ proptest! {
         let text = source + &pattern;
         let matched = before::matches(
             &segments.iter().map(String::as_str).collect::<Vec<_>>(), &kind.split('.').collect::<Vec<_>>());
-        let routes = Routes::new([(text.as_str(), vec!["p".into()])], |name| name == "s").unwrap();
+        let routes = Routes::new([(text.as_str(), vec![Target::to("p")])], |name| name == "s").unwrap();
         prop_assert_eq!(!routes.targets("s", &kind).is_empty(), matched, "{} {}", text, kind);
     }
 }

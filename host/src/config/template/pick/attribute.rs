@@ -1,4 +1,4 @@
-//! What an attribute can be, and the names of the places where it can be.
+//! The attributes, and the names of the places where each can be.
 
 use crate::event::name::RESERVED;
 

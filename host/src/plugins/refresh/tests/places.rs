@@ -25,7 +25,7 @@ async fn a_link_that_stays_in_the_folder_is_followed_and_its_swap_taken() {
 #[tokio::test]
 async fn a_routed_plugin_is_missing_until_its_file_comes_and_whenever_it_goes() {
     let mut bench = Bench::new();
-    let routes = Routes::new([("x.y", vec!["a".into()])], |_| false).unwrap();
+    let routes = Routes::new([("x.y", vec![Target::to("a")])], |_| false).unwrap();
     bench.registry = bench.registry.with_routed(&routes);
     bench.refresh().await;
     assert_eq!(bench.state("a"), "missing");

@@ -14,7 +14,7 @@ impl<H: Harness> Model<'_, H> {
     pub(super) async fn append(&mut self, key: Option<u8>, source: u8, targets: &[u8], delay_ms: u64) {
         let mut new = event("order.paid", &[]);
         new.attributes.source = format!("source{source}").into();
-        new.targets = targets.iter().map(|target| plugin(*target).as_str().into()).collect();
+        new.targets = targets.iter().map(|target| Target::to(plugin(*target))).collect();
         new.dedupe = key.into_iter().map(key_of).collect();
         new.delay_ms = delay_ms;
         new.attributes.time_ms = self.now_ms();

@@ -16,7 +16,7 @@ async fn a_damaged_event_is_a_dead_letter_that_says_so_and_its_neighbours_are_de
     let file = one_file();
     let store = file.open_sqlite().await;
     let with = |body: &'static [u8]| {
-        let mut event = NewEvent { targets: vec!["audit".into()], ..event() };
+        let mut event = NewEvent { targets: vec![Target::to("audit")], ..event() };
         event.attributes.body = body.into();
         event
     };
@@ -38,7 +38,7 @@ async fn a_damaged_event_is_a_dead_letter_that_says_so_and_its_neighbours_are_de
     assert_eq!(store.event(ids[0]).await.unwrap().note, None);
     let id = DeliveryId { event: ids[1], ordinal: 0 };
     // However often it is asked for.
-    let replayed = store.replay(ids[1], vec!["audit".into()]).await;
+    let replayed = store.replay(ids[1], vec![Target::to("audit")]).await;
     assert!(matches!(&replayed, Err(StoreError::Conflict(why)) if why == error), "{replayed:?}");
     store.change(Action::Retry, Which::One(id)).await.unwrap();
     assert!(lease(&store).await.is_empty());
@@ -54,11 +54,11 @@ async fn a_damaged_text_of_an_event_ends_neither_a_start_nor_a_listing() {
     {
         let file = one_file();
         let store = file.open_sqlite().await;
-        let mut damaged = NewEvent { targets: vec!["audit".into()], ..event() };
+        let mut damaged = NewEvent { targets: vec![Target::to("audit")], ..event() };
         damaged.attributes.subject = Some("a".to_owned());
         damaged.attributes.content_type = Some("text/plain".to_owned());
         let id = store.append(damaged).await.unwrap().id;
-        let good = store.append(NewEvent { targets: vec!["audit".into()], ..event() }).await.unwrap().id;
+        let good = store.append(NewEvent { targets: vec![Target::to("audit")], ..event() }).await.unwrap().id;
         store.close().await.unwrap();
         let change = format!("UPDATE events SET {column} = CAST(x'61AE62' AS TEXT), sum = {sum} WHERE id = ?1");
         file.connection().execute(&change, [id.row()]).unwrap();
@@ -71,7 +71,7 @@ async fn a_damaged_text_of_an_event_ends_neither_a_start_nor_a_listing() {
         let page = Page { limit: 9, after: None };
         assert_eq!(store.events(EventFilter::default(), page).await.unwrap().0.len(), 2, "{column}");
         assert_eq!(store.deliveries(DeliveryFilter::default(), page).await.unwrap().0.len(), 2, "{column}");
-        let replayed = store.replay(id, vec!["audit".into()]).await;
+        let replayed = store.replay(id, vec![Target::to("audit")]).await;
         assert!(matches!(replayed, Err(StoreError::Conflict(_))), "{column}: {replayed:?}");
         file.clock.set(START_MS + 1_000);
         let since_ms = START_MS + 500;
@@ -84,7 +84,7 @@ async fn a_page_that_is_no_page_ends_the_start_or_the_store_with_the_way_out() {
     let file = one_file();
     let store = file.open_sqlite().await;
     let large = || {
-        let mut event = NewEvent { targets: vec!["audit".into()], ..event() };
+        let mut event = NewEvent { targets: vec![Target::to("audit")], ..event() };
         event.attributes.body = vec![b'x'; 64 << 10].into();
         event
     };

@@ -48,7 +48,7 @@ async fn standing_still(file: &OneFile) -> (Sqlite, Sender<()>, UnboundedReceive
 }
 
 fn for_plugin(plugin: &str) -> NewEvent {
-    NewEvent { targets: vec![plugin.into()], ..event() }
+    NewEvent { targets: vec![Target::to(plugin)], ..event() }
 }
 
 /// How many of these have their answer.

@@ -4,7 +4,8 @@ use serde_json::value::RawValue;
 
 use crate::event::{Attributes, form};
 
-/// The body as it is, if it is JSON that a client can be expected to read: not nested beyond serde_json's limit of 128.
+/// The body as it is, if it is JSON that a client can be expected to read: not nested beyond
+/// serde_json's limit of 128.
 pub(super) fn json(body: &[u8]) -> Option<Box<RawValue>> {
     // Parsed once for the depth, taken once for the bytes: numbers and key order stay as signed.
     serde_json::from_slice::<serde_json::Value>(body).ok()?;

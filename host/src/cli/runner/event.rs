@@ -1,4 +1,5 @@
-//! The event a plugin is run on: a CloudEvents document (JSON format 1.0, structured mode) or a bare body.
+//! The event a plugin is run on: a CloudEvents document (JSON format 1.0, structured mode) or a
+//! bare body.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -15,12 +16,12 @@ use crate::event::{Attributes, Event, EventId};
 /// The largest event that is read, in bytes.
 const MAX_BYTES: u64 = 256 << 20;
 
-/// Where an event comes from that does not say it.
+/// The source of an event that names none.
 const SOURCE: &str = "run";
 
 /// Attributes on the command line; they stand above those of a document.
 #[derive(Debug, Default, Args)]
-pub(in crate::cli) struct Given {
+pub(in crate::cli) struct GivenAttributes {
     /// The event type; needed for a bare body
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
@@ -33,7 +34,7 @@ pub(in crate::cli) struct Given {
 }
 
 /// Reads the event from a file, or from stdin for `-`.
-pub(in crate::cli) fn read(file: &str, given: &Given) -> Result<Event, Failure> {
+pub(in crate::cli) fn read(file: &str, given: &GivenAttributes) -> Result<Event, Failure> {
     let text = if file == "-" { bounded(std::io::stdin().lock()) } else { File::open(file).and_then(bounded) };
     let file = if file == "-" { "standard input" } else { file };
     let text = text.map_err(|error| Failure::usage(format!("failed to read {file}: {error}")))?;
@@ -57,7 +58,7 @@ fn bounded(input: impl Read) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-fn event(text: &[u8], given: &Given, now_ms: i64) -> Result<Event, String> {
+fn event(text: &[u8], given: &GivenAttributes, now_ms: i64) -> Result<Event, String> {
     let (id, mut attributes) = if cloudevents::is_document(text) {
         document(text, now_ms).map_err(|reason| format!("it has `specversion`, but {reason}"))?
     } else {
@@ -83,7 +84,8 @@ fn document(text: &[u8], now_ms: i64) -> Result<(EventId, Attributes), String> {
             time.parse::<jiff::Timestamp>().map_err(|_| format!("`time` is not RFC 3339: `{time}`"))?.as_millisecond()
         }
     };
-    // Another host's id is no id of this one; what a plugin sees then depends on the event's time alone.
+    // Another host's id is no id of this one; what a plugin sees then depends on the event's time
+    // alone.
     let id = document.id.and_then(|id| id.parse().ok()).unwrap_or_else(|| EventId::first_at(time_ms));
     let attributes = Attributes {
         source: document.source.as_deref().unwrap_or(SOURCE).into(),
@@ -104,7 +106,7 @@ fn looks_like_document(text: &[u8]) -> bool {
 /// The member that every document has.
 const SPECVERSION: &[u8] = b"\"specversion\"";
 
-fn bare(text: &[u8], given: &Given, now_ms: i64) -> Result<(EventId, Attributes), String> {
+fn bare(text: &[u8], given: &GivenAttributes, now_ms: i64) -> Result<(EventId, Attributes), String> {
     // Read as a value, for the sake of a better message.
     let json = serde_json::from_slice::<serde_json::Value>(text);
     let kind = given.kind.clone().ok_or_else(|| match &json {
@@ -130,15 +132,15 @@ fn bare(text: &[u8], given: &Given, now_ms: i64) -> Result<(EventId, Attributes)
 mod tests {
     use super::*;
 
-    fn given(kind: &str) -> Given {
-        Given { kind: Some(kind.to_owned()), ..Given::default() }
+    fn given(kind: &str) -> GivenAttributes {
+        GivenAttributes { kind: Some(kind.to_owned()), ..GivenAttributes::default() }
     }
 
     #[test]
     fn a_cloudevents_document_is_taken_with_its_data_byte_for_byte() {
         let text = br#"{"specversion":"1.0","id":"evt_0000019c1c5a5c00","source":"heygen","type":"a.b","subject":"s",
             "time":"2026-02-02T02:40:00.120Z","data":{"b": 1.0, "a":[]},"extension":1}"#;
-        let event = event(text, &Given::default(), 5).unwrap();
+        let event = event(text, &GivenAttributes::default(), 5).unwrap();
         assert_eq!(event.id.to_string(), "evt_0000019c1c5a5c00");
         assert_eq!(event.attributes.body, br#"{"b": 1.0, "a":[]}"#.as_slice());
         assert_eq!(event.attributes.time_ms, 1_770_000_000_120);
@@ -155,8 +157,8 @@ mod tests {
 
     #[test]
     fn a_bare_body_needs_a_type() {
-        assert!(event(b"{\"n\":1}", &Given::default(), 0).unwrap_err().contains("no `specversion`"));
-        let broken = event(b"{\"specversion\":", &Given::default(), 0).unwrap_err();
+        assert!(event(b"{\"n\":1}", &GivenAttributes::default(), 0).unwrap_err().contains("no `specversion`"));
+        let broken = event(b"{\"specversion\":", &GivenAttributes::default(), 0).unwrap_err();
         assert!(broken.contains("not JSON") && !broken.contains("--type"), "{broken}");
         let json = event(b"{\"n\":1}", &given("t"), 0).unwrap().attributes;
         assert_eq!(
@@ -169,7 +171,7 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_told_from_a_document_with_a_mistake() {
-        let told = |text: &str| event(text.as_bytes(), &Given::default(), 0).unwrap_err();
+        let told = |text: &str| event(text.as_bytes(), &GivenAttributes::default(), 0).unwrap_err();
         let document = told("{\"specversion\":\"1.0\",\"id\":\"1\",}");
         assert!(
             document.starts_with("it is not JSON: trailing comma at line 1") && !document.contains("--type"),
@@ -187,7 +189,7 @@ mod tests {
             (r#"{"specversion":"1.0","id":"1","source":"s","type":"t","data":1,"data_base64":"AA=="}"#, "one of them"),
             (r#"{"specversion":"1.0","id":"1","source":"s","type":"t","data_base64":"!"}"#, "data_base64"),
         ] {
-            let message = event(text.as_bytes(), &Given::default(), 0).unwrap_err();
+            let message = event(text.as_bytes(), &GivenAttributes::default(), 0).unwrap_err();
             assert!(message.contains(reason), "{message}");
         }
     }

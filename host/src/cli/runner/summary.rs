@@ -1,11 +1,11 @@
-//! What came of an attempt, for people.
+//! The result of an attempt, for people.
 
 use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
 use super::answer;
-use crate::cli::output::{Ink, Page, bytes, call_line, printable};
+use crate::cli::output::{Ink, Printout, bytes, call_line, printable};
 use crate::sandbox::{Emitted, Invocation, Plugin};
 
 /// The longest JSON that is shown on one line, in bytes.
@@ -16,54 +16,55 @@ const MAX_BODY_LINES: usize = 40;
 const MAX_LINE_CHARS: usize = 500;
 
 /// The whole report.
-pub(in crate::cli) fn page(plugin: &Plugin, invocation: &Invocation) -> Page {
-    let mut page = Page::new();
-    ending(&mut page, invocation, "");
+pub(in crate::cli) fn summary(plugin: &Plugin, invocation: &Invocation) -> Printout {
+    let mut out = Printout::new();
+    ending(&mut out, invocation, "");
     for event in answer::emitted(&invocation.verdict) {
-        emitted(&mut page, event);
+        emitted(&mut out, event);
     }
     for call in &invocation.calls {
-        page.line(format!("sends  {}", call_line(&json!(call))));
+        out.line(format!("sends  {}", call_line(&json!(call))));
     }
     for (key, _) in &invocation.kv_reads {
-        page.line(format!("reads  {}", printable(key)));
+        out.line(format!("reads  {}", printable(key)));
     }
     for (key, value) in &invocation.kv_writes {
         let value = value.as_deref().map_or("nothing (deletes it)".into(), readable);
-        page.line(format!("writes {} = {}", printable(key), cut(&printable(&value))));
+        out.line(format!("writes {} = {}", printable(key), cut(&printable(&value))));
     }
     let (us, memory) = (invocation.duration_us, bytes(invocation.memory_peak_bytes as u64));
     let kind = format!("{}@{}", plugin.contract(), plugin.interface_version());
-    page.line(page.ink(Ink::Dim, &format!("{kind}, {:.3} ms, {memory} of memory", us as f64 / 1000.0)));
-    page
+    out.line(out.ink(Ink::Dim, &format!("{kind}, {:.3} ms, {memory} of memory", us as f64 / 1000.0)));
+    out
 }
 
-/// How it ended, why, and what it logged; `indent` stands before every line.
-pub(in crate::cli) fn ending(page: &mut Page, invocation: &Invocation, indent: &str) {
+/// Adds the outcome, its reason and the log; `indent` stands before every line.
+pub(in crate::cli) fn ending(out: &mut Printout, invocation: &Invocation, indent: &str) {
     let (outcome, reason, retry_after_ms) = answer::outcome(&invocation.verdict);
     let reason = reason.map(|reason| format!(": {}", printable(reason))).unwrap_or_default();
     let after = retry_after_ms.map(|ms| format!(" (not before {ms} ms from now)")).unwrap_or_default();
-    page.line(format!("{indent}{}{reason}{after}", page.state(outcome.name())));
+    out.line(format!("{indent}{}{reason}{after}", out.state(outcome.name())));
     for log in &invocation.logs {
-        page.line(format!("{indent}  {:<5} {}", printable(&log.level), printable(&log.message)));
+        out.line(format!("{indent}  {:<5} {}", printable(&log.level), printable(&log.message)));
     }
 }
 
-fn emitted(page: &mut Page, event: &Emitted) {
+fn emitted(out: &mut Printout, event: &Emitted) {
     let subject = event.subject.as_deref().map(|subject| format!(" for {subject}")).unwrap_or_default();
     let delay = if event.delay_ms == 0 { String::new() } else { format!(" in {} ms", event.delay_ms) };
-    page.line(format!("{} {}", page.ink(Ink::Bold, "emits"), printable(&format!("{}{subject}{delay}", event.kind))));
+    out.line(format!("{} {}", out.ink(Ink::Bold, "emits"), printable(&format!("{}{subject}{delay}", event.kind))));
     let body = body(event);
     let count = body.lines().count();
     for line in body.lines().take(MAX_BODY_LINES) {
-        page.line(format!("  {}", cut(&printable(line))));
+        out.line(format!("  {}", cut(&printable(line))));
     }
     if count > MAX_BODY_LINES {
-        page.line(format!("  … {} more lines (--json shows them)", count - MAX_BODY_LINES));
+        out.line(format!("  … {} more lines (--json shows them)", count - MAX_BODY_LINES));
     }
 }
 
-/// JSON as it came if it is short, and indented if not; text as it is; of anything else, how much it is.
+/// JSON as it came if it is short, and indented if not; text as it is; of anything else, how much
+/// it is.
 fn body(event: &Emitted) -> Cow<'_, str> {
     let is_short = event.data.len() <= MAX_ONE_LINE_BYTES;
     match serde_json::from_slice::<Value>(&event.data) {

@@ -1,4 +1,4 @@
-//! One plugin on its own, without a host: what `run` and `test` have in common.
+//! Runs one plugin without a host, for `run` and `test`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,15 +20,16 @@ use crate::tasks;
 
 pub(super) mod answer;
 pub(super) mod event;
-pub(super) mod page;
+pub(super) mod summary;
 
 /// The idempotency key a plugin sees: the same in every run, so that runs can be compared.
 const IDEMPOTENCY_KEY: &str = "run";
 
-/// What a plugin is called that no configuration knows.
+/// The name of a plugin that no configuration knows.
 const UNNAMED: &str = "NAME";
 
-/// Settings on the command line; without them a plugin gets those that a host would give it by default.
+/// Settings on the command line; without them a plugin gets those that a host would give it by
+/// default.
 #[derive(Debug, Args)]
 pub(super) struct GivenSettings {
     /// With the settings, limits and grants of [plugins.NAME] in the configuration file
@@ -40,7 +41,7 @@ pub(super) struct GivenSettings {
     /// The memory limit
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u16).range(1..=4096))]
     memory_mib: Option<u16>,
-    /// Where an HTTP handler's requests go
+    /// The path that an HTTP handler's requests go to
     #[arg(long, value_name = "PATH", value_parser = path)]
     path: Option<String>,
 }
@@ -49,16 +50,16 @@ fn path(text: &str) -> Result<String, String> {
     config::is_path(text).then(|| text.to_owned()).ok_or_else(|| "write a path that begins with `/`".to_owned())
 }
 
-/// What a plugin finds around it.
+/// The plugin's name and settings.
 #[derive(Debug)]
-pub(super) struct Around {
+pub(super) struct RunSettings {
     plugin: PluginName,
     settings: PluginSettings,
 }
 
 impl GivenSettings {
-    /// What the configuration says, where one is asked for, and what the command line says over that.
-    pub(super) fn around(&self, common: &Common) -> Result<Around, Failure> {
+    /// The settings of the configuration, if asked for, with those of the command line above them.
+    pub(super) fn settings(&self, common: &Common) -> Result<RunSettings, Failure> {
         let (name, mut settings) = match &self.name {
             Some(name) => (name.as_str(), configured(name, common)?),
             None => (UNNAMED, PluginSettings::default()),
@@ -73,11 +74,12 @@ impl GivenSettings {
         if let Some(path) = &self.path {
             settings.path = path.as_str().into();
         }
-        Ok(Around { plugin: name.into(), settings })
+        Ok(RunSettings { plugin: name.into(), settings })
     }
 }
 
-/// The settings of a plugin that the configuration has a section for; a mistake elsewhere in the file is only counted.
+/// The settings of a plugin that the configuration has a section for; a mistake elsewhere in the
+/// file is only counted.
 fn configured(name: &str, common: &Common) -> Result<PluginSettings, Failure> {
     match known::partial(common)?.take_plugin(name) {
         Some(settings) => Ok((*settings?).clone()),
@@ -92,22 +94,22 @@ fn configured(name: &str, common: &Common) -> Result<PluginSettings, Failure> {
 #[derive(Debug)]
 pub(super) struct Task<'a> {
     pub(super) event: Event,
-    /// What it reads through `hookbox:plugin/config`, over what is configured.
+    /// Settings that the plugin reads through `hookbox:plugin/config`, above the configured ones.
     pub(super) config: BTreeMap<String, String>,
     /// The number of the attempt, from 1.
     pub(super) attempt: u32,
-    pub(super) around: &'a Around,
+    pub(super) settings: &'a RunSettings,
 }
 
 /// A sandbox and the thread that it runs on.
 #[derive(Debug)]
-pub(super) struct Workbench {
+pub(super) struct PluginRunner {
     sandbox: Sandbox,
     compiler: Compiler,
     runtime: Runtime,
 }
 
-impl Workbench {
+impl PluginRunner {
     pub(super) fn new() -> Result<Self, Failure> {
         let sandbox = Sandbox::new(SandboxOptions::default()).map_err(|error| Failure::failed(error.to_string()))?;
         let runtime =
@@ -129,7 +131,7 @@ impl Workbench {
         self.wait(plugin.invoke(task.call()))
     }
 
-    /// Waits for something on the workbench's thread.
+    /// Waits for something on the runner's thread.
     pub(super) fn wait<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)
     }
@@ -137,7 +139,7 @@ impl Workbench {
 
 impl Task<'_> {
     fn call(self) -> Call {
-        let Around { plugin, settings } = self.around;
+        let RunSettings { plugin, settings } = self.settings;
         let mut config = (*settings.config).clone();
         config.extend(self.config);
         Call {

@@ -1,4 +1,5 @@
-//! What came of an attempt, as JSON whose members stay as they are, because scripts and tests compare them.
+//! The result of an attempt as JSON. Its members stay as they are, because scripts and tests
+//! compare them.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -1,28 +1,29 @@
-//! What became of every event that was acknowledged, asked by its id: what else the host does meanwhile counts for
-//! nothing.
+//! The delivery audit: the outcome of every event that was acknowledged, asked by its id. Other
+//! events of the host do not count.
 //!
-//! Ids are ordered by time, and so are the pages of the admin API: those between the first and the last id are read
-//! once, newest first, and the ids ticked off. A page with a delivery that is still open is asked for again until it
-//! is settled or the patience has ended; what is older is settled by then, or waited for in its turn. A page that is
-//! not answered is asked for again as long; then what is left is unknown, and what was found out is kept.
+//! Ids are ordered by time, and so are the pages of the admin API: those between the first and the
+//! last id are read once, newest first, and the ids ticked off. A page with a delivery that is
+//! still open is asked for again until it is settled or the patience has ended; what is older is
+//! settled by then, or waited for in its turn. A page that is not answered is asked for again as
+//! long; then what is left is unknown, and what was found out is kept.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::cli::client::Client;
+use crate::cli::client::AdminClient;
 use crate::cli::failure::Failure;
 use crate::cli::output::text;
-use crate::cli::progress::Progress;
+use crate::cli::progress::ProgressLine;
 use crate::clock::rfc3339;
 use crate::event::EventId;
 
-/// The shortest and the longest time between two looks at the same page, and by which share of the time waited it
-/// grows: a host that is busy for long is asked seldom.
-const LOOK: Duration = Duration::from_millis(20);
-const LONG_LOOK: Duration = Duration::from_millis(500);
-const LOOKS_SHARE: u32 = 20;
+/// The shortest and the longest time between two reads of the same page. Between them it is a part
+/// of the time waited so far: a host that is busy for long is asked seldom.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+const PAUSE_DIVISOR: u32 = 20;
 
 /// Rows of a page: the most the API gives.
 const PAGE_ROWS: usize = 500;
@@ -30,9 +31,10 @@ const PAGE_ROWS: usize = 500;
 /// The most events that are named, of those that are lost and of those that failed.
 const MAX_NAMED: usize = 5;
 
-/// Counts of the events that were acknowledged: each is exactly one of `stored`, `lost`, `same_id` and `unknown`.
+/// Counts of the events that were acknowledged: each is exactly one of `stored`, `lost`, `same_id`
+/// and `unknown`.
 #[derive(Debug, Default)]
-pub(super) struct Fate {
+pub(super) struct DeliveryAudit {
     /// Found in the store; each is exactly one of `settled`, `waiting` and `open`.
     pub(super) stored: u64,
     /// Every delivery has ended, if there are any.
@@ -51,7 +53,7 @@ pub(super) struct Fate {
     pub(super) same_id: u64,
     /// Could not be looked up.
     pub(super) unknown: u64,
-    /// Why.
+    /// The reason.
     pub(super) unknown_reason: Option<String>,
     /// Some of the ids that several were given.
     pub(super) shared: Vec<EventId>,
@@ -65,7 +67,7 @@ pub(super) struct Fate {
     pub(super) took: Duration,
 }
 
-/// How far an event is: the least of its deliveries.
+/// The progress of an event: that of its slowest delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     Open,
@@ -75,15 +77,15 @@ enum Stage {
 
 /// The states of an event's deliveries, as the API names them.
 #[derive(Debug)]
-struct Row {
+struct AuditRow {
     id: EventId,
     states: Vec<String>,
 }
 
 /// A page of the events between the first and the last id.
 #[derive(Debug)]
-struct Events {
-    rows: Vec<Row>,
+struct AuditPage {
+    rows: Vec<AuditRow>,
     next: Option<String>,
 }
 
@@ -95,7 +97,7 @@ pub(super) struct Times {
 }
 
 /// Deliveries that are ready or running, of the whole host.
-pub(super) fn backlog(client: &Client) -> Result<u64, Failure> {
+pub(super) fn backlog(client: &AdminClient) -> Result<u64, Failure> {
     let answer = client.get("/api/v1/stats", &[])?;
     let count = |state: &str| {
         let count = answer["deliveries"][state].as_u64();
@@ -105,22 +107,22 @@ pub(super) fn backlog(client: &Client) -> Result<u64, Failure> {
 }
 
 /// Finds out what became of `ids`, which are sorted, as far as the host answers.
-pub(super) fn trace(client: &Client, mut ids: Vec<EventId>, times: Times) -> Fate {
-    let mut fate = Fate { took: times.start.elapsed(), ..Fate::default() };
-    fate.take_repeated(&mut ids);
-    let (Some(&first), Some(&last)) = (ids.first(), ids.last()) else { return fate };
+pub(super) fn trace(client: &AdminClient, mut ids: Vec<EventId>, times: Times) -> DeliveryAudit {
+    let mut audit = DeliveryAudit { took: times.start.elapsed(), ..DeliveryAudit::default() };
+    audit.take_repeated(&mut ids);
+    let (Some(&first), Some(&last)) = (ids.first(), ids.last()) else { return audit };
     let range = times_of(client, first, last);
     let began = Instant::now();
-    // What the whole host has to do: only to show that it gets less.
-    let progress = backlog(client).ok().map(|all| (all, Progress::new("settling", all)));
+    // Deliveries of the whole host, only to show that they become fewer.
+    let progress = backlog(client).ok().map(|all| (all, ProgressLine::new("settling", all)));
     let (mut cursor, mut seen_open, mut is_first) = (None, false, true);
     let mut patience = times.patience;
     loop {
-        let events = match Events::ask_patiently(client, &range, cursor.as_deref(), &mut patience) {
+        let events = match AuditPage::ask_patiently(client, &range, cursor.as_deref(), &mut patience) {
             Ok(events) => events,
             Err(failure) => {
-                (fate.unknown, fate.unknown_reason) = (ids.len() as u64, Some(failure.to_string()));
-                return fate;
+                (audit.unknown, audit.unknown_reason) = (ids.len() as u64, Some(failure.to_string()));
+                return audit;
             }
         };
         let waited = began.elapsed();
@@ -134,21 +136,22 @@ pub(super) fn trace(client: &Client, mut ids: Vec<EventId>, times: Times) -> Fat
             continue;
         }
         if seen_open || is_first {
-            fate.took = times.start.elapsed();
+            audit.took = times.start.elapsed();
         }
         (seen_open, is_first) = (false, false);
-        fate.take(&events, &mut ids);
+        audit.take(&events, &mut ids);
         match events.next {
             Some(next) if !ids.is_empty() => cursor = Some(next),
-            _ => return fate,
+            _ => return audit,
         }
     }
 }
 
-/// Bounds for the times of events from `first` to `last`. An event has the time at which its request was read, and its id is given
-/// out later, when it is stored. Ids are given out by the host's own time, which may be ahead of its clock if that was set.
-/// So some more events are looked through.
-fn times_of(client: &Client, first: EventId, last: EventId) -> [(&'static str, String); 2] {
+/// Bounds for the times of events from `first` to `last`. An event has the time at which its
+/// request was read, and its id is given out later, when it is stored. Ids are given out by the
+/// host's own time, which may be ahead of its clock if that was set. So some more events are looked
+/// through.
+fn times_of(client: &AdminClient, first: EventId, last: EventId) -> [(&'static str, String); 2] {
     const MARGIN_MS: i64 = 60_000;
     // Longer than a request is left unanswered.
     const STORING_MS: i64 = 10_000;
@@ -162,15 +165,16 @@ fn times_of(client: &Client, first: EventId, last: EventId) -> [(&'static str, S
     [("since", rfc3339(since_ms)), ("until", rfc3339(until_ms))]
 }
 
-/// Until the next look at a page that was waited for so long.
+/// Pauses before the next read of a page that was waited for so long.
 fn pause(waited: Duration) {
-    std::thread::sleep((waited / LOOKS_SHARE).clamp(LOOK, LONG_LOOK));
+    std::thread::sleep((waited / PAUSE_DIVISOR).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
 }
 
-impl Events {
-    /// Asks for a page until it is answered, and fails if the patience ends before. What it takes is taken off.
+impl AuditPage {
+    /// Asks for a page until it is answered, and fails if the patience ends before. The time
+    /// it takes is subtracted from the patience.
     fn ask_patiently(
-        client: &Client,
+        client: &AdminClient,
         range: &[(&'static str, String)],
         cursor: Option<&str>,
         patience: &mut Duration,
@@ -188,12 +192,12 @@ impl Events {
         }
     }
 
-    fn ask(client: &Client, range: &[(&'static str, String)], cursor: Option<&str>) -> Result<Self, Failure> {
-        let mut query: Vec<_> = range.iter().map(|(name, value)| (*name, Some(value.clone()))).collect();
-        query.push(("limit", Some(PAGE_ROWS.to_string())));
-        query.push(("cursor", cursor.map(str::to_owned)));
+    fn ask(client: &AdminClient, range: &[(&'static str, String)], cursor: Option<&str>) -> Result<Self, Failure> {
+        let rows = PAGE_ROWS.to_string();
+        let mut query: Vec<_> = range.iter().map(|(name, value)| (*name, Some(&**value))).collect();
+        query.extend([("limit", Some(&*rows)), ("cursor", cursor)]);
         let answer = client.get("/api/v1/events", &query)?;
-        let rows = answer["items"].as_array().and_then(|items| items.iter().map(Row::read).collect::<Option<_>>());
+        let rows = answer["items"].as_array().and_then(|items| items.iter().map(AuditRow::read).collect::<Option<_>>());
         let rows = rows.ok_or_else(|| Failure::failed("the admin API's answer to /api/v1/events lacks an id"))?;
         Ok(Self { rows, next: answer["next_cursor"].as_str().map(str::to_owned) })
     }
@@ -209,7 +213,7 @@ const DONE: &str = "done";
 /// The states of those that did not, and never will; an operator has ended the last two.
 const FAILED: [&str; 3] = ["dead", "cancelled", "discarded"];
 
-impl Row {
+impl AuditRow {
     fn read(item: &Value) -> Option<Self> {
         let states = item["deliveries"].as_array()?.iter().map(|delivery| text(&delivery["state"])).collect();
         Some(Self { id: item["id"].as_str()?.parse().ok()?, states })
@@ -225,7 +229,7 @@ impl Row {
     }
 }
 
-impl Fate {
+impl DeliveryAudit {
     /// An id stands for one event, whatever else was acknowledged with it.
     fn take_repeated(&mut self, ids: &mut Vec<EventId>) {
         for pair in ids.windows(2).filter(|pair| pair[0] == pair[1]) {
@@ -237,15 +241,15 @@ impl Fate {
         ids.dedup();
     }
 
-    /// Ticks off the ids that the page speaks of, which are the newest: those down to its last row, and all of them if
-    /// no page comes after it.
-    fn take(&mut self, events: &Events, ids: &mut Vec<EventId>) {
+    /// Ticks off the ids that the page speaks of, which are the newest: those down to its last row,
+    /// and all of them if no page comes after it.
+    fn take(&mut self, events: &AuditPage, ids: &mut Vec<EventId>) {
         let oldest = match (&events.next, events.rows.last()) {
             (None, _) => 0,
             (Some(_), Some(row)) => ids.partition_point(|id| *id < row.id),
             (Some(_), None) => ids.len(),
         };
-        let rows: HashMap<EventId, &Row> = events.rows.iter().map(|row| (row.id, row)).collect();
+        let rows: HashMap<EventId, &AuditRow> = events.rows.iter().map(|row| (row.id, row)).collect();
         for id in ids.drain(oldest..).rev() {
             match rows.get(&id) {
                 Some(row) => self.count(row),
@@ -257,7 +261,7 @@ impl Fate {
         }
     }
 
-    fn count(&mut self, row: &Row) {
+    fn count(&mut self, row: &AuditRow) {
         let ended = row.states.iter().filter(|state| *state == DONE || FAILED.contains(&state.as_str())).count();
         self.stored += 1;
         self.deliveries += ended as u64;
@@ -278,9 +282,9 @@ impl Fate {
         self.deliveries as f64 / self.took.as_secs_f64().max(f64::EPSILON)
     }
 
-    /// Ids of deliveries that failed for good, and why: those of [`Self::failed`]; the event's own id if it does not
-    /// tell.
-    pub(super) fn failures(&self, client: &Client) -> Vec<(String, String)> {
+    /// Ids of deliveries that failed for good, and why: those of [`Self::failed`]; the event's own
+    /// id if it does not tell.
+    pub(super) fn failures(&self, client: &AdminClient) -> Vec<(String, String)> {
         let mut failures = Vec::new();
         for id in &self.failed {
             let event = match client.get(&format!("/api/v1/events/{id}"), &[]) {
@@ -318,51 +322,51 @@ mod tests {
         EventId::from_row(number)
     }
 
-    fn events(rows: &[(i64, &[&str])], next: Option<&str>) -> Events {
-        let rows = rows.iter().map(|(number, states)| Row {
+    fn events(rows: &[(i64, &[&str])], next: Option<&str>) -> AuditPage {
+        let rows = rows.iter().map(|(number, states)| AuditRow {
             id: id(*number),
             states: states.iter().map(|state| (*state).to_owned()).collect(),
         });
-        Events { rows: rows.collect(), next: next.map(str::to_owned) }
+        AuditPage { rows: rows.collect(), next: next.map(str::to_owned) }
     }
 
     #[test]
     fn a_page_ticks_off_what_is_not_older_than_its_last_row() {
-        let (mut fate, mut ids) = (Fate::default(), [2, 4, 6, 8].map(id).to_vec());
+        let (mut audit, mut ids) = (DeliveryAudit::default(), [2, 4, 6, 8].map(id).to_vec());
         // 7 and 5 are of others, 6 is missing; 4 and 2 may be on the next page.
-        fate.take(&events(&[(8, &["done", "dead"]), (7, &["done"]), (5, &[])], Some("next")), &mut ids);
-        assert_eq!((fate.stored, fate.settled, fate.dead, fate.lost, fate.deliveries), (1, 1, 1, 1, 2));
-        assert_eq!((fate.missing.as_slice(), fate.failed.as_slice()), (&[id(6)][..], &[id(8)][..]));
+        audit.take(&events(&[(8, &["done", "dead"]), (7, &["done"]), (5, &[])], Some("next")), &mut ids);
+        assert_eq!((audit.stored, audit.settled, audit.dead, audit.lost, audit.deliveries), (1, 1, 1, 1, 2));
+        assert_eq!((audit.missing.as_slice(), audit.failed.as_slice()), (&[id(6)][..], &[id(8)][..]));
         assert_eq!(ids, [id(2), id(4)]);
-        fate.take(&events(&[], Some("next")), &mut ids);
+        audit.take(&events(&[], Some("next")), &mut ids);
         assert_eq!(ids.len(), 2, "a page that looked in vain says nothing");
-        fate.take(&events(&[(4, &[])], None), &mut ids);
-        assert_eq!((fate.stored, fate.unrouted, fate.lost, ids.len()), (2, 1, 2, 0));
+        audit.take(&events(&[(4, &[])], None), &mut ids);
+        assert_eq!((audit.stored, audit.unrouted, audit.lost, ids.len()), (2, 1, 2, 0));
     }
 
     #[test]
     fn what_an_operator_has_ended_is_settled_and_has_failed() {
-        let (mut fate, mut ids) = (Fate::default(), [1, 2].map(id).to_vec());
-        fate.take(&events(&[(2, &["done", "cancelled"]), (1, &["discarded"])], None), &mut ids);
-        assert_eq!((fate.settled, fate.open, fate.dead, fate.deliveries), (2, 0, 2, 3));
+        let (mut audit, mut ids) = (DeliveryAudit::default(), [1, 2].map(id).to_vec());
+        audit.take(&events(&[(2, &["done", "cancelled"]), (1, &["discarded"])], None), &mut ids);
+        assert_eq!((audit.settled, audit.open, audit.dead, audit.deliveries), (2, 0, 2, 3));
     }
 
     #[test]
     fn an_id_that_several_events_were_given_is_looked_up_once() {
-        let (mut fate, mut ids) = (Fate::default(), [1, 2, 2, 2, 3, 3].map(id).to_vec());
-        fate.take_repeated(&mut ids);
-        assert_eq!((fate.same_id, fate.shared.as_slice()), (3, &[id(2), id(3)][..]));
+        let (mut audit, mut ids) = (DeliveryAudit::default(), [1, 2, 2, 2, 3, 3].map(id).to_vec());
+        audit.take_repeated(&mut ids);
+        assert_eq!((audit.same_id, audit.shared.as_slice()), (3, &[id(2), id(3)][..]));
         assert_eq!(ids, [1, 2, 3].map(id));
     }
 
     #[test]
     fn an_event_is_as_far_as_the_last_of_its_deliveries() {
-        let (mut fate, mut ids) = (Fate::default(), [1, 2, 3].map(id).to_vec());
+        let (mut audit, mut ids) = (DeliveryAudit::default(), [1, 2, 3].map(id).to_vec());
         let page =
             events(&[(3, &["done", "leased", "waiting"]), (2, &["dead", "waiting"]), (1, &["done", "done"])], None);
         assert!(page.has_open(&ids) && !page.has_open(&ids[..2]));
-        fate.take(&page, &mut ids);
-        assert_eq!((fate.open, fate.waiting, fate.settled, fate.stored), (1, 1, 1, 3));
-        assert_eq!((fate.dead, fate.deliveries), (1, 4));
+        audit.take(&page, &mut ids);
+        assert_eq!((audit.open, audit.waiting, audit.settled, audit.stored), (1, 1, 1, 3));
+        assert_eq!((audit.dead, audit.deliveries), (1, 4));
     }
 }

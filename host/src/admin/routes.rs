@@ -1,0 +1,158 @@
+//! The one list of routes, and the role that each needs.
+//!
+//! The router, the check of roles, the OpenAPI document and the tests all read this list. The
+//! router is built from it, so a route without an entry does not exist.
+
+use std::sync::{Arc, LazyLock};
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{Method, StatusCode, header};
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use utoipa::OpenApi;
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
+use utoipa_axum::routes;
+
+use super::deliveries::change;
+use super::guard::guard;
+use super::problem::ProblemJson;
+use super::role::{Role, admit};
+use super::state::Admin;
+use super::{clock, deliveries, events, health, plugins};
+use crate::names::hint;
+
+/// Every route with the role it needs.
+fn list() -> Vec<(Role, UtoipaMethodRouter<Arc<Admin>>)> {
+    use Role::Operator;
+    vec![
+        (Operator, routes!(events::list_events)),
+        (Operator, routes!(events::show_event)),
+        (Operator, routes!(events::replay_event)),
+        (Operator, routes!(deliveries::list_deliveries)),
+        (Operator, routes!(deliveries::show_delivery)),
+        (Operator, routes!(change::retry_delivery)),
+        (Operator, routes!(change::cancel_delivery)),
+        (Operator, routes!(change::discard_delivery)),
+        (Operator, routes!(change::retry_deliveries)),
+        (Operator, routes!(change::cancel_deliveries)),
+        (Operator, routes!(change::discard_deliveries)),
+        (Operator, routes!(change::move_deliveries)),
+        (Operator, routes!(change::move_delivery)),
+        (Operator, routes!(plugins::list_plugins)),
+        (Operator, routes!(plugins::show_plugin)),
+        (Operator, routes!(plugins::approve_plugin)),
+        (Operator, routes!(clock::show_clock)),
+        (Operator, routes!(clock::accept_clock)),
+        (Operator, routes!(health::show_stats)),
+        (Operator, routes!(health::show_metrics)),
+        (Operator, routes!(health::show_liveness)),
+        (Operator, routes!(health::show_readiness)),
+        (Operator, routes!(show_document)),
+    ]
+}
+
+/// A method of a path, and the role it needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The HTTP method.
+    pub method: Method,
+    /// The path, its parameters in braces.
+    pub path: String,
+    /// The role that a client needs.
+    pub role: Role,
+}
+
+/// Every route of the admin API.
+pub fn endpoints() -> &'static [Endpoint] {
+    static ENDPOINTS: LazyLock<Vec<Endpoint>> = LazyLock::new(|| {
+        let mut found = Vec::new();
+        for (role, (_, mut paths, _)) in list() {
+            for (path, item) in &mut paths.paths {
+                let methods = operations(item).into_iter().map(|(method, _)| method);
+                found.extend(methods.map(|method| Endpoint { method, path: path.clone(), role }));
+            }
+        }
+        found
+    });
+    &ENDPOINTS
+}
+
+/// The router of the admin API, behind its guard.
+pub fn router(admin: Admin) -> Router {
+    let admin = Arc::new(admin);
+    let (router, _) = built().split_for_parts();
+    router
+        .fallback(no_path)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(Arc::clone(&admin), guard))
+        .with_state(admin)
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "hookbox",
+        description = "The operator's side of a hookbox host. Served on loopback only; refusals are RFC 9457 problems. \
+                       `x-role` is the role that an operation needs."
+    ),
+    tags(
+        (name = "events", description = "What was received or emitted"),
+        (name = "deliveries", description = "One event for one plugin"),
+        (name = "plugins", description = "What runs"),
+        (name = "health", description = "How the host is"),
+    )
+)]
+struct OpenApiDocument;
+
+static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
+    let document = built().into_openapi().to_pretty_json();
+    document.expect("the document is made of strings and numbers only")
+});
+
+/// The router with its document, each route with its role.
+fn built() -> OpenApiRouter<Arc<Admin>> {
+    let mut router = OpenApiRouter::with_openapi(OpenApiDocument::openapi());
+    for (role, (schemas, mut paths, methods)) in list() {
+        for (_, operation) in paths.paths.values_mut().flat_map(operations) {
+            let extensions = operation.extensions.get_or_insert_default();
+            extensions.insert("x-role".to_owned(), role.name().into());
+        }
+        let methods = methods.route_layer(middleware::from_fn_with_state(role, admit));
+        router = router.routes((schemas, paths, methods));
+    }
+    router
+}
+
+fn operations(item: &mut PathItem) -> Vec<(Method, &mut Operation)> {
+    let methods = [
+        (Method::GET, &mut item.get),
+        (Method::POST, &mut item.post),
+        (Method::PUT, &mut item.put),
+        (Method::PATCH, &mut item.patch),
+        (Method::DELETE, &mut item.delete),
+    ];
+    methods.into_iter().filter_map(|(method, found)| Some((method, found.as_mut()?))).collect()
+}
+
+/// This document.
+#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "health", responses(
+    (status = 200, description = "OpenAPI 3.1", body = serde_json::Value),
+))]
+async fn show_document() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.as_str()).into_response()
+}
+
+async fn no_path(request: Request) -> ProblemJson {
+    let path: String = request.uri().path().chars().take(200).collect();
+    let hint = hint(&path, endpoints().iter().map(|endpoint| endpoint.path.as_str()));
+    let detail = format!("there is nothing at `{path}`{hint} (`/api/v1/openapi.json` lists what there is)");
+    ProblemJson::not_found(detail)
+}
+
+async fn wrong_method(request: Request) -> ProblemJson {
+    let (path, method) = (request.uri().path(), request.method());
+    let detail = format!("`{path}` does not take {method}: see the Allow header");
+    ProblemJson::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+}

@@ -1,0 +1,59 @@
+//! The state that handlers of the admin API share, and the limits of a client.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::role::Role;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::dispatch::Breakers;
+use crate::ingest::Unidentified;
+use crate::plugins::{Approvals, Registry};
+use crate::status::Status;
+use crate::store::Store;
+
+/// Connections at once; for one more, the connection that has been idle for longest is closed.
+pub const MAX_CONNECTIONS: u32 = 64;
+
+/// The largest request body that is read, in bytes.
+pub const MAX_BODY_BYTES: usize = 64 << 10;
+
+/// A request unanswered after this long gets 503, in milliseconds.
+pub const REQUEST_TIMEOUT_MS: u64 = 10_000;
+
+/// The state behind the admin API. A request reads each snapshot once, so an answer is of one
+/// moment.
+#[derive(Clone)]
+pub struct Admin {
+    /// Events and deliveries.
+    pub store: Arc<dyn Store>,
+    /// Plugins that run.
+    pub registry: Arc<ArcSwap<Registry>>,
+    /// Plugin files that wait for the operator.
+    pub approvals: Arc<Approvals>,
+    /// Circuit breakers of plugins.
+    pub breakers: Breakers,
+    /// Routes, and the names of plugins.
+    pub config: Arc<ArcSwap<Config>>,
+    /// The result of the last reload.
+    pub status: Arc<Status>,
+    /// Sources that sent events without a type lately.
+    pub unidentified: Arc<Unidentified>,
+    /// The clock of the host.
+    pub clock: Clock,
+    /// Renders every metric in the Prometheus text format.
+    pub render_metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// The listener's own address: a `Host` that is accepted beside the names of loopback.
+    pub own_address: IpAddr,
+    /// The role of a client that shows no token; `None` refuses it.
+    pub role_without_token: Option<Role>,
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").field("own_address", &self.own_address).finish_non_exhaustive()
+    }
+}

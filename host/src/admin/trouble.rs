@@ -1,0 +1,124 @@
+//! Problems that `/readyz` names: what wants an operator's attention although the host serves.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::plugins::known_plugins;
+use super::state::Admin;
+use crate::clock::rfc3339;
+use crate::dispatch::BreakerView;
+use crate::event::UNIDENTIFIED;
+use crate::ingest::Lately;
+use crate::plugins::Entry;
+use crate::status::Condition;
+use crate::store::{PluginCounts, Stats};
+use crate::text;
+
+/// Something that wants an operator's attention.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Trouble)]
+pub(super) struct TroubleJson {
+    /// `store`, `clock`, `config`, `restart`, `watch`, `plugins_dir`, `source` or `plugin`.
+    part: &'static str,
+    /// The name, where there are several.
+    name: Option<String>,
+    /// The problem.
+    detail: String,
+}
+
+impl TroubleJson {
+    pub(super) fn of(part: &'static str, name: Option<&str>, detail: String) -> Self {
+        Self { part, name: name.map(str::to_owned), detail }
+    }
+}
+
+/// Everything that is wrong although the host serves. The last good configuration and plugins stay in
+/// use.
+pub(super) fn all(admin: &Admin, stats: &Stats, condition: Condition) -> Vec<TroubleJson> {
+    let mut found = Vec::new();
+    of_host(admin, condition, &mut found);
+    let (registry, config) = (admin.registry.load(), admin.config.load());
+    found.extend(registry.problems().iter().map(|problem| TroubleJson::of("plugins_dir", None, problem.clone())));
+    for warning in config.warnings.iter().filter(|warning| warning.degrades) {
+        let subject = warning.about.as_ref();
+        found.extend(subject.map(|it| TroubleJson::of(it.kind(), Some(it.name()), warning.text.clone())));
+    }
+    for (name, entry) in known_plugins(&registry, stats) {
+        let open = stats.plugins.get(name).map_or(0, PluginCounts::open);
+        let is_routed = config.routes.iter().any(|route| route.leads_to(name));
+        let detail = of_plugin(name, entry, open, is_routed);
+        found.extend(detail.map(|detail| TroubleJson::of("plugin", Some(name), detail)));
+    }
+    for (name, _) in registry.entries() {
+        let detail = admin.breakers.of(name).and_then(|view| slowed_down(name, &view));
+        found.extend(detail.map(|detail| TroubleJson::of("plugin", Some(name), detail)));
+    }
+    for (source, lately) in &admin.unidentified.lately() {
+        found.push(TroubleJson::of("source", Some(source), without_type(source, lately)));
+    }
+    found
+}
+
+/// Problems of store, clock and configuration.
+fn of_host(admin: &Admin, condition: Condition, found: &mut Vec<TroubleJson>) {
+    found.extend(admin.store.warnings().into_iter().map(|detail| TroubleJson::of("store", None, detail)));
+    let clock = super::clock::trouble(&admin.clock, admin.config.load().store.dedupe_window_ms);
+    found.extend(clock.map(|detail| TroubleJson::of("clock", None, detail)));
+    found.extend(condition.config.map(|trouble| TroubleJson::of("config", None, trouble.text)));
+    for key in &condition.restart_needed {
+        let detail = format!("a change of `{key}` waits for a restart");
+        found.push(TroubleJson::of("restart", Some(key), detail));
+    }
+    found.extend(condition.watch.map(|trouble| TroubleJson::of("watch", None, trouble.text)));
+}
+
+/// The problem of a plugin with so many open deliveries, if there is one.
+fn of_plugin(name: &str, entry: &Entry, open: u64, is_routed: bool) -> Option<String> {
+    let is_fine = match entry.state() {
+        "loaded" | "compiling" => true,
+        "held" => entry.loaded.is_some(),
+        // Nobody misses a plugin that has neither a route nor a delivery.
+        "missing" => open == 0 && !is_routed,
+        _ => false,
+    };
+    if is_fine {
+        return None;
+    }
+    let held = entry.held().map(|held| {
+        let (asks_for, command) = (held.asks_for(), held.command());
+        format!("its file asks for {asks_for} and nothing runs: let it in with `{command}`")
+    });
+    let detail = entry.problem().map(str::to_owned).or(held).unwrap_or_else(|| format!("it is {}", entry.state()));
+    if entry.state() != "missing" || open == 0 {
+        return Some(detail);
+    }
+    Some(format!(
+        "{detail}; {open} wait: put its file back, hand them on with `hookbox deliveries move --plugin \
+         {name} --to PLUGIN`, or end them with `hookbox deliveries cancel --plugin {name}`"
+    ))
+}
+
+/// Describes the events of a source that have no type.
+fn without_type(source: &str, lately: &Lately) -> String {
+    let Lately { events, since_ms, last_ms, reason } = lately;
+    let (events, since, last) = (text::grouped(*events), rfc3339(*since_ms), rfc3339(*last_ms));
+    format!(
+        "the type of {events} of its events since {since} cannot be read, so they are stored as \
+         `{UNIDENTIFIED}`; the last one came at {last}: {reason}. See `type` under \
+         [sources.{source}]; a route \"{source}:{UNIDENTIFIED}\" says that this is expected. Shown \
+         for an hour after the last one"
+    )
+}
+
+/// The state of an open circuit breaker.
+fn slowed_down(name: &str, view: &BreakerView) -> Option<String> {
+    let (open, policy) = (view.open?, view.policy?);
+    let (since, failures, pause) = (rfc3339(open.since_ms), view.failures_in_a_row, policy.pause());
+    let last = view.last_error.as_ref().map(|error| format!(", the last one with \"{error}\"")).unwrap_or_default();
+    Some(format!(
+        "it only fails, so its circuit breaker is open since {since}: {failures} attempts in a row \
+         failed{last}; one attempt is begun every {pause} until one is ok, and its deliveries wait; \
+         mend what it needs, or put a new file of it in place, which is tried at once (`breaker` \
+         under [plugins.{name}] sets the limits)"
+    ))
+}

@@ -1,0 +1,148 @@
+//! Builds, signs and posts an event, and reads what the host says of it.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::duplicate;
+use super::sample::Sample;
+use crate::cli::client::{agent, no_answer};
+use crate::cli::failure::Failure;
+use crate::cli::output::{Printout, bytes, print_json, printable};
+use crate::clock::Clock;
+use crate::config::Source;
+use crate::event::EventId;
+use crate::ingest;
+
+/// The longest time for a reply; the host answers within 2.5 s.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The most of a reply that is read, in bytes.
+const MAX_REPLY_BYTES: u64 = 64 << 10;
+
+/// A request that is ready to be sent.
+#[derive(Debug)]
+pub(super) struct SignedRequest {
+    pub(super) body: Vec<u8>,
+    headers: Vec<(String, String)>,
+}
+
+/// The host's reply.
+#[derive(Debug)]
+pub(super) struct HostReply {
+    pub(super) status: u16,
+    pub(super) reason: &'static str,
+    pub(super) body: Vec<u8>,
+    pub(super) took: Duration,
+}
+
+/// A host's word that an event is durable.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ack {
+    pub(super) id: EventId,
+    /// It was so before.
+    pub(super) is_duplicate: bool,
+}
+
+/// Builds, signs and posts; shared by all connections.
+#[derive(Debug)]
+pub(in crate::cli) struct Sender {
+    pub(super) source: Arc<Source>,
+    pub(super) sample: Sample,
+    pub(in crate::cli) url: String,
+}
+
+impl Sender {
+    pub(super) fn one(&self, kind: &str, as_json: bool) -> Result<ExitCode, Failure> {
+        let signed = self.sign()?;
+        let length = signed.body.len() as u64;
+        let reply = self.post(&agent(TIMEOUT), &signed).map_err(|error| self.unreachable(&error))?;
+        if as_json {
+            print_json(&self.reply_json(kind, length, &reply))?;
+        } else {
+            self.reply_printout(kind, length, &reply).print()?;
+        }
+        Ok(if reply.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    fn reply_printout(&self, kind: &str, length: u64, reply: &HostReply) -> Printout {
+        let mut out = Printout::new();
+        out.line(format!("POST {}  {}, {}", self.url, printable(kind), bytes(length)));
+        let word = out.state(if reply.is_success() { "ok" } else { "failed" });
+        out.line(format!("{} {} in {:.1} ms ({word})", reply.status, reply.reason, reply.took.as_secs_f64() * 1000.0));
+        out.line(printable(&String::from_utf8_lossy(&reply.body)));
+        if let Some(first) = reply.duplicate_of() {
+            duplicate::lines(&self.source, first).iter().for_each(|line| out.line(line));
+        }
+        out
+    }
+
+    fn reply_json(&self, kind: &str, length: u64, reply: &HostReply) -> Value {
+        let first = reply.duplicate_of();
+        let said = serde_json::from_slice(&reply.body)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&reply.body).into_owned()));
+        json!({
+            "url": self.url, "type": kind, "data_bytes": length,
+            "http_status": reply.status, "took_ms": reply.took.as_secs_f64() * 1000.0, "reply": said,
+            "duplicate_of": first.map(|first| first.to_string()),
+            "to_send_another": first.map(|_| duplicate::another(&self.source)),
+        })
+    }
+
+    /// A new event, signed now.
+    pub(super) fn sign(&self) -> Result<SignedRequest, Failure> {
+        let made = self.sample.make();
+        let now_s = Clock::system().now_ms() / 1000;
+        let mut headers = ingest::sign(&self.source, &made.body, &made.id, now_s)
+            .map_err(|error| Failure::usage(error.to_string()))?;
+        headers.extend(made.headers);
+        Ok(SignedRequest { body: made.body, headers })
+    }
+
+    /// Fails if nobody is there to answer; what is answered does not matter.
+    pub(in crate::cli) fn knock(&self) -> Result<(), ureq::Error> {
+        agent(TIMEOUT).options(&self.url).call().map(drop)
+    }
+
+    pub(super) fn post(&self, agent: &ureq::Agent, signed: &SignedRequest) -> Result<HostReply, ureq::Error> {
+        let mut request = agent.post(&self.url).header("content-type", self.sample.content_type());
+        for (name, value) in &signed.headers {
+            request = request.header(name, value);
+        }
+        let start = Instant::now();
+        let mut response = request.send(&signed.body[..])?;
+        let body = response.body_mut().with_config().limit(MAX_REPLY_BYTES).read_to_vec()?;
+        let status = response.status();
+        let reason = status.canonical_reason().unwrap_or_default();
+        Ok(HostReply { status: status.as_u16(), reason, body, took: start.elapsed() })
+    }
+
+    fn unreachable(&self, error: &ureq::Error) -> Failure {
+        Failure::failed(no_answer(&self.url, error, "a host's public listener"))
+    }
+}
+
+impl HostReply {
+    pub(super) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// The event that this one repeats, if the host says so.
+    fn duplicate_of(&self) -> Option<EventId> {
+        self.ack().filter(|ack| ack.is_duplicate && self.is_success()).map(|ack| ack.id)
+    }
+
+    /// The acknowledgement of a hookbox host.
+    pub(super) fn ack(&self) -> Option<Ack> {
+        #[derive(Deserialize)]
+        struct Body<'a> {
+            id: &'a str,
+            status: &'a str,
+        }
+        let body: Body<'_> = serde_json::from_slice(&self.body).ok()?;
+        Some(Ack { id: body.id.parse().ok()?, is_duplicate: body.status == "duplicate" })
+    }
+}

@@ -1,0 +1,92 @@
+//! The names that a configuration may use: sources that have a section, plugins that have a file.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+
+use super::raw::{Item, did_you_mean};
+use super::warnings::Warning;
+use crate::files::instead_of_folder;
+use crate::names::{MAX_NAME_BYTES, is_plugin_name};
+
+/// The names that a configuration may use.
+#[derive(Debug)]
+pub(super) struct KnownNames<'a> {
+    /// Names of `[sources.NAME]`.
+    pub(super) sources: BTreeSet<&'a str>,
+    /// Names of the files in the plugins folder; `None` if it could not be read, which is a problem
+    /// of its own.
+    pub(super) plugins: Option<&'a BTreeSet<String>>,
+    /// The plugins folder, for messages.
+    pub(super) plugins_dir: String,
+    /// The treatment of a plugin without a file.
+    pub(super) missing: MissingPlugins,
+}
+
+/// The treatment of a configuration that names a plugin without a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MissingPlugins {
+    /// It is refused, as while a host runs that has a better one.
+    Refuse,
+    /// It is taken with a warning: the plugin's deliveries wait, as they do when its file is
+    /// removed from under a host.
+    Wait,
+}
+
+impl KnownNames<'_> {
+    /// The help against a plugin of this name. If it only has no file yet and that may be, there is
+    /// a warning of `item` instead, of which `what` is said.
+    pub(super) fn against(&self, item: &Item<'_>, name: &str, what: &str) -> Option<String> {
+        let bare = name.strip_suffix(".wasm").or_else(|| name.strip_suffix(".wat"));
+        if let Some(bare) = bare.filter(|bare| is_plugin_name(bare)) {
+            let plugins = self.plugins.into_iter().flatten().map(String::as_str);
+            let near =
+                if plugins.clone().any(|name| name == bare) { String::new() } else { did_you_mean(bare, plugins) };
+            return Some(format!("{near}a plugin is named without the ending of its file: \"{bare}\""));
+        }
+        if !is_plugin_name(name) {
+            return Some(format!("a plugin's name is 1 to {MAX_NAME_BYTES} letters, digits, `_` and `-`"));
+        }
+        let help = self.no_such_plugin(name)?;
+        if self.missing == MissingPlugins::Refuse {
+            return Some(help);
+        }
+        item.sink().warn(Warning::new(format!("`{}` {what}: {help}", item.path)));
+        None
+    }
+
+    fn no_such_plugin(&self, name: &str) -> Option<String> {
+        let plugins = self.plugins.filter(|plugins| !plugins.contains(name))?;
+        let near = did_you_mean(name, plugins.iter().map(String::as_str));
+        Some(format!("{near}there is neither `{name}.wasm` nor `{name}.wat` in {}", self.plugins_dir))
+    }
+
+    /// Whether the source that a pattern names is there. Only a plugin can be missing: what is no
+    /// source's name belongs to the type.
+    pub(super) fn check_source(&self, item: &Item<'_>, source: &str) -> bool {
+        let Some(plugin) = source.strip_prefix("plugins/") else { return true };
+        // Without a listing nobody can tell, and that is reported already.
+        let Some(why) = self.against(item, plugin, "names a plugin without a file") else { return true };
+        let right = "`plugins/NAME` in front of the colon is what the plugin NAME emits";
+        item.refuse_key(format_args!("names the unknown source `{source}`"), format!("{why}; {right}"));
+        false
+    }
+}
+
+/// The names of the plugins: files `NAME.wasm` and `NAME.wat` directly in the folder.
+pub(super) fn list_plugins(folder: &Path) -> io::Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    let entries = std::fs::read_dir(folder).map_err(|error| match error.kind() {
+        io::ErrorKind::NotADirectory => instead_of_folder(folder),
+        _ => error,
+    })?;
+    for entry in entries {
+        let path = entry?.path();
+        let ending = path.extension().is_some_and(|ending| ending == "wasm" || ending == "wat");
+        let name = path.file_stem().and_then(|name| name.to_str()).filter(|name| is_plugin_name(name));
+        if let Some(name) = name.filter(|_| ending && path.is_file()) {
+            names.insert(name.to_owned());
+        }
+    }
+    Ok(names)
+}

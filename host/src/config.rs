@@ -105,7 +105,7 @@ impl Config {
         Self::load_with(path, make_secrets, MissingPlugins::Refuse)
     }
 
-    /// As [`Config::load`], and says what becomes of it if it names plugins without a file.
+    /// Loads the file like [`Config::load`]; `missing` tells how plugins without a file are taken.
     ///
     /// # Errors
     /// Everything that is wrong with it, at once.
@@ -115,8 +115,7 @@ impl Config {
         Self::parse_with(path, &text, surroundings, missing)
     }
 
-    /// As [`Config::load`], with the text of the file given; `path` says where relative paths
-    /// start.
+    /// Reads `text` like [`Config::load`]; relative paths start at the folder of `path`.
     ///
     /// # Errors
     /// Everything that is wrong with it, at once.

@@ -29,7 +29,7 @@ pub type DedupeKey = [u8; 16];
 /// event with an equal body: only an event of the same type is the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LegacyKey {
-    /// As such a host made it.
+    /// The key that such a host made.
     pub key: DedupeKey,
     /// A kept header, in lower case, whose value must be the same too: that of the time of sending.
     pub header: Option<String>,

@@ -10,7 +10,7 @@ use super::problem::ProblemJson;
 /// The set of routes that a client may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Everything.
+    /// A client that may use every route.
     Operator,
 }
 

@@ -29,7 +29,7 @@ use report::BenchReport;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-It really sends these events: their plugins run, and do what they do. With --data each event gets a member \
+It really sends these events, so their plugins run, with all their effects. With --data each event gets a member \
 `hookbox_bench` with a fresh id, since a repeated body is a duplicate and takes a shorter road. The load generator takes \
 its share of the machine when it runs beside the host.
 

@@ -13,9 +13,9 @@ use crate::telemetry;
 /// The reason why a command failed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// It could not be done: exit code 1.
+    /// The command could not do it: exit code 1.
     Failed(String),
-    /// It was asked for wrongly: exit code 2.
+    /// The arguments are wrong: exit code 2.
     Usage(String),
     /// The configuration has problems: exit code 2.
     Config(Box<Problems>),

@@ -17,8 +17,8 @@ mod watch;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The plugin gets the limits a host would give it by default, or with --as those of [plugins.NAME] in config.toml, and may \
-send the HTTP requests that are granted there. What it writes to its key-value store is shown and forgotten; what it reads \
-from it is absent. With --watch, ctrl-c ends it.
+send the HTTP requests that are granted there. Writes to its key-value store are shown and \
+forgotten; every key that it reads is absent. With --watch, ctrl-c ends it.
 
 Examples:
   hookbox run plugins/video-orders.wasm --event event.json

@@ -113,7 +113,7 @@ pub(super) enum Bodies {
 }
 
 impl Aim {
-    /// Everything that can be wrong with the event or its address is found here, before anything is
+    /// Makes the sender, and finds every mistake in the event or its address before anything is
     /// sent.
     pub(super) fn sender(&self, config: &mut Partial, bodies: Bodies) -> Result<Sender, Failure> {
         let source = config.take_source(&self.source).ok_or_else(|| self.no_source(config))??;

@@ -23,12 +23,12 @@ use report::TestReport;
 #[command(after_help = "\
 A case is a folder:
   DIR/cases/NAME/event.json      a CloudEvents document, as for `hookbox run`
-  DIR/cases/NAME/expected.json   what is to come of it: {\"outcome\": \"ok\"}
+  DIR/cases/NAME/expected.json   the expected result: {\"outcome\": \"ok\"}
   DIR/cases/NAME/config.json     optional, its settings: {\"currency\": \"EUR\"}
 
 expected.json has to name `outcome`, and may name `reason`, `retry_after_ms`, `logs` (the texts) and `emitted`, whose \
-events may name `type`, `subject`, `datacontenttype`, `data`, `data_base64` and `delay_ms`. What it does not name is not \
-compared.
+events may name `type`, `subject`, `datacontenttype`, `data`, `data_base64` and `delay_ms`. Members that \
+it does not name are not compared.
 
 Examples:
   hookbox test plugins/video-orders    against plugins/video-orders.wasm

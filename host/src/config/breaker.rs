@@ -11,12 +11,13 @@ const FAILURES_BOUNDS: RangeInclusive<u32> = 1..=10_000;
 const PAUSE_BOUNDS_MS: RangeInclusive<u64> = 100..=DAY_MS;
 const EXAMPLE: &str = "{ failures = 20, pause = \"30s\" }";
 
-/// When the circuit breaker of a plugin opens, and how often an attempt is begun while it is open.
+/// The limits of a plugin's circuit breaker: the failures that open it, and the pause between
+/// attempts while it is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakerPolicy {
     /// Attempts in a row that failed; at least 1.
     pub failures: u32,
-    /// Between the beginnings of two attempts while it is open, in milliseconds.
+    /// The time between the beginnings of two attempts while it is open, in milliseconds.
     pub pause_ms: u64,
 }
 

@@ -65,9 +65,9 @@ pub struct HttpRule {
 /// end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostPattern {
-    /// This name.
+    /// One name.
     Name(String),
-    /// This address.
+    /// One address.
     Address(IpAddr),
     /// `*.example.com`, kept as `.example.com`: every name below it, not itself.
     Below(String),
@@ -76,7 +76,7 @@ pub enum HostPattern {
 /// A header that the host adds on the wire, and whose value the plugin never sees.
 #[derive(Debug, Clone)]
 pub struct Injected {
-    /// In lower case.
+    /// The header's name, in lower case.
     pub name: String,
     /// The text before the secret, such as `Bearer `.
     pub prefix: String,

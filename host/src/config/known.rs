@@ -26,10 +26,10 @@ pub(super) struct KnownNames<'a> {
 /// The treatment of a configuration that names a plugin without a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MissingPlugins {
-    /// It is refused, as while a host runs that has a better one.
+    /// Refuse it, as for a running host that has a better one.
     Refuse,
-    /// It is taken with a warning: the plugin's deliveries wait, as they do when its file is
-    /// removed from under a host.
+    /// Take it with a warning: the plugin's deliveries wait, as they do when its file is removed
+    /// while a host runs.
     Wait,
 }
 

@@ -136,7 +136,7 @@ struct PartialFile<'a> {
     path: &'a Path,
     text: &'a str,
     table: &'a DeTable<'a>,
-    /// It is not TOML: what is read is what could be recovered.
+    /// Whether it is not TOML; only the recovered parts are read then.
     is_damaged: bool,
 }
 

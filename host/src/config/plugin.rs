@@ -39,15 +39,15 @@ pub enum Approve {
 /// The destination of a plugin's log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PluginLog {
-    /// Into the record of the attempt.
+    /// The record of the attempt.
     #[default]
     Store,
-    /// There, and into the host's own log.
+    /// The record of the attempt, and the host's own log.
     Forward,
 }
 
 impl PluginLog {
-    /// As it is written.
+    /// The word of the configuration.
     pub fn name(self) -> &'static str {
         LOGS.iter().find(|(_, log)| *log == self).map_or("", |(name, _)| name)
     }
@@ -73,7 +73,7 @@ pub struct PluginSettings {
     pub config: Arc<BTreeMap<String, String>>,
     /// The retry policy.
     pub retry: RetryPolicy,
-    /// When it is slowed down because it only fails; `None` if it never is.
+    /// The limits at which a plugin that only fails is slowed down; `None` if it never is.
     pub breaker: Option<BreakerPolicy>,
     /// The destination of its log lines.
     pub log: PluginLog,

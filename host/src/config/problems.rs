@@ -28,7 +28,7 @@ const MAX_SHOWN_BYTES: usize = 500;
 /// heading, miette asks for 0.
 const CONTEXT: usize = 1;
 
-/// Everything that is wrong with one file, in the order of the file. Never empty.
+/// All problems of one file, in its order. Never empty.
 #[derive(Debug)]
 pub struct Problems {
     path: PathBuf,
@@ -39,10 +39,10 @@ pub struct Problems {
     inputs: Vec<Input>,
 }
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The problem.
+    /// The message.
     pub message: String,
     /// The remedy.
     pub help: String,
@@ -105,8 +105,7 @@ impl Problems {
         self.list.iter()
     }
 
-    /// For a person at a terminal: every problem with the lines it is about. Ends with a line
-    /// break.
+    /// Renders every problem with the lines it is about, for a terminal. Ends with a line break.
     pub fn render(&self, colour: bool) -> String {
         let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
         let handler = GraphicalReportHandler::new_themed(theme)
@@ -129,8 +128,7 @@ impl Problems {
         out
     }
 
-    /// For a log or a status page: one line for each problem, without any text of the file around
-    /// it.
+    /// Renders each problem in one line without the text of the file, for a log or a status page.
     pub fn summary(&self) -> String {
         self.to_string()
     }

@@ -112,7 +112,7 @@ pub(super) fn read(item: &Item<'_>, format: &KeyFormat, places: &Places<'_>) -> 
     found
 }
 
-/// One entry: what people call its place, and the text found there.
+/// Reads one entry: its place, as people call it, and the text found there.
 fn read_entry(entry: &Item<'_>, places: &Places<'_>) -> Option<Placed> {
     if !entry.value.is_table() {
         let help = "a secret in a file of settings ends up in backups and repositories: put it into an environment \
@@ -124,11 +124,10 @@ fn read_entry(entry: &Item<'_>, places: &Places<'_>) -> Option<Placed> {
     read_place(entry, section, places)
 }
 
-/// A secret's place, as people call it, and the text that was found there, if any, without what
-/// stood around it.
+/// A secret's place, as people call it, and the text that was found there, if any, stripped.
 pub(super) type Placed = (String, Option<Zeroizing<Vec<u8>>>);
 
-/// `env` or `file` of a section, which is finished with them.
+/// Reads `env` or `file` of a section, and finishes it.
 pub(super) fn read_place(entry: &Item<'_>, mut section: Section<'_>, places: &Places<'_>) -> Option<Placed> {
     let (env, file) = (section.take("env"), section.take("file"));
     section.finish();

@@ -12,7 +12,7 @@ use super::raw::{Item, Section, Sink};
 use super::units::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, show_ms};
 use crate::files::instead_of_folder;
 
-/// Of `max_body`, for all sources and for one.
+/// The bounds of `max_body`, for all sources and for one.
 pub(super) const MAX_BODY_BOUNDS: RangeInclusive<u64> = 1 << 10..=64 << 20;
 const KEEP_ALIVE_BOUNDS_MS: RangeInclusive<u64> = SECOND_MS..=HOUR_MS;
 /// Longer than the idle time of usual load balancers (60 s), so that they close first.

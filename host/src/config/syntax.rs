@@ -64,7 +64,7 @@ pub(super) fn explain(text: &str, errors: &[Error], sink: &Sink) {
 /// A line of the file.
 #[derive(Clone, Copy)]
 struct TextLine<'a> {
-    /// From 1.
+    /// The number of the line, from 1.
     number: usize,
     text: &'a str,
 }

@@ -31,7 +31,7 @@ impl EventId {
         Self(unix_ms.clamp(0, (1 << 43) - 1) << COUNTER_BITS)
     }
 
-    /// When it was given out, by host time in Unix milliseconds.
+    /// The time at which it was given out, by host time in Unix milliseconds.
     pub fn unix_ms(self) -> i64 {
         self.0 >> COUNTER_BITS
     }

@@ -74,8 +74,8 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// As [`escaped`], for a type: one from outside that begins with [`RESERVED`] has its first letter
-/// escaped as well.
+/// Escapes a type like [`escaped`], and also the first letter of a type that begins with
+/// [`RESERVED`].
 pub fn escaped_type(text: &str) -> Cow<'_, str> {
     let text = escaped(text);
     match text.strip_prefix(&RESERVED[..1]) {

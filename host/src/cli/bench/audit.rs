@@ -43,9 +43,9 @@ pub(super) struct DeliveryAudit {
     pub(super) waiting: u64,
     /// A delivery was still ready or running when the patience ended.
     pub(super) open: u64,
-    /// Of the stored ones, those with a delivery that failed for good.
+    /// Stored events with a delivery that failed for good.
     pub(super) dead: u64,
-    /// Of the stored ones, those without deliveries.
+    /// Stored events without deliveries.
     pub(super) unrouted: u64,
     /// Not found.
     pub(super) lost: u64,
@@ -63,7 +63,7 @@ pub(super) struct DeliveryAudit {
     pub(super) failed: Vec<EventId>,
     /// Deliveries that have ended.
     pub(super) deliveries: u64,
-    /// From the first event that was sent until none was seen open.
+    /// The time from the first event that was sent until none was open.
     pub(super) took: Duration,
 }
 
@@ -89,7 +89,7 @@ struct AuditPage {
     next: Option<String>,
 }
 
-/// When the load began, and for how long what is open is waited for.
+/// The beginning of the load, and the time for which open deliveries are waited for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Times {
     pub(super) start: Instant,

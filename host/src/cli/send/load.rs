@@ -57,11 +57,11 @@ pub(in crate::cli) struct LoadCounts {
     pub(in crate::cli) answers: BTreeMap<String, u64>,
     pub(in crate::cli) successes: u64,
     pub(in crate::cli) duplicates: u64,
-    /// The event of which the first of them is one.
+    /// The event that the first duplicate repeats.
     duplicate_of: Option<EventId>,
-    /// Of the events that are said to be durable, without duplicates; sorted once all are together.
+    /// Ids of acknowledged events, without duplicates; sorted once all are together.
     pub(in crate::cli) ids: Vec<EventId>,
-    /// Of every reply, in microseconds.
+    /// The latency of every reply, in microseconds.
     latencies_us: Vec<u32>,
     /// The text of the first failure.
     pub(in crate::cli) first_failure: Option<String>,

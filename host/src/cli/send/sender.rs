@@ -39,11 +39,11 @@ pub(super) struct HostReply {
     pub(super) took: Duration,
 }
 
-/// A host's word that an event is durable.
+/// The acknowledgement of a host that an event is durable.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ack {
     pub(super) id: EventId,
-    /// It was so before.
+    /// Whether the event was durable before.
     pub(super) is_duplicate: bool,
 }
 

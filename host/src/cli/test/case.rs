@@ -1,4 +1,4 @@
-//! One case: its three files, and the judgement on what came of it.
+//! One case: its three files, and the comparison of its result with the expected one.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -32,13 +32,13 @@ pub(super) struct Case {
 /// The result of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CaseResult {
-    /// As expected.
+    /// The result is as expected.
     Ok,
-    /// Otherwise.
+    /// The result differs.
     Failed,
     /// There was no expectation; now there is.
     New,
-    /// Otherwise, and now expected.
+    /// The result differed, and is expected now.
     Updated,
 }
 

@@ -30,7 +30,7 @@ enum Shape {
     Events,
 }
 
-/// In the order in which they are written.
+/// The members, in the order in which they are written.
 const MEMBERS: &[(&str, Shape)] = &[
     ("outcome", Shape::Outcome),
     ("reason", Shape::MaybeText),
@@ -39,7 +39,7 @@ const MEMBERS: &[(&str, Shape)] = &[
     ("logs", Shape::Texts),
 ];
 
-/// Those of an emitted event.
+/// The members of an emitted event.
 const EVENT_MEMBERS: &[(&str, Shape)] = &[
     ("type", Shape::Text),
     ("subject", Shape::MaybeText),
@@ -49,7 +49,7 @@ const EVENT_MEMBERS: &[(&str, Shape)] = &[
     ("delay_ms", Shape::Count),
 ];
 
-/// An expectation that was read and checked, or what came instead.
+/// An expectation that was read and checked, or the actual result.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Expected(Map<String, Value>);
 
@@ -63,8 +63,7 @@ impl Expected {
         Ok(Self(members))
     }
 
-    /// Everything that can be expected of an attempt like this one; what is empty by default is
-    /// left out.
+    /// The expectation that this attempt meets, with every member that is not empty by default.
     pub(super) fn all_of(invocation: &Invocation) -> Self {
         let emitted = answer::emitted(&invocation.verdict).iter().map(|event| Value::Object(whole(event)));
         let mut members = plain(invocation);
@@ -108,7 +107,7 @@ impl Expected {
     }
 }
 
-/// Everything but the events.
+/// All members but the events.
 fn plain(invocation: &Invocation) -> Map<String, Value> {
     let (outcome, reason, retry_after_ms) = answer::outcome(&invocation.verdict);
     let logs: Value = invocation.logs.iter().map(|line| line.message.as_str()).collect();

@@ -42,16 +42,16 @@ pub struct Placeholder {
 /// The rule by which a request of a source is a duplicate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dedupe {
-    /// Each is looked for, and any of them makes a duplicate. None of them: nothing is a duplicate.
+    /// The keys: a request with any of them known is a duplicate. Without keys nothing is one.
     pub keys: Vec<DedupeBy>,
-    /// Whether neither the section nor its preset says so.
+    /// Whether neither the section nor its preset names the keys.
     pub is_default: bool,
     /// Ids that are no key.
     pub placeholder: Option<Placeholder>,
 }
 
 impl Dedupe {
-    /// As a section says it.
+    /// The rule of a section that names its keys.
     pub fn by(keys: impl Into<Vec<DedupeBy>>) -> Self {
         Self { keys: keys.into(), is_default: false, placeholder: None }
     }

@@ -19,7 +19,7 @@ pub enum Pick {
 /// the text in front of it; without the first value there is nothing at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Joined {
-    /// At least two: the text in front of a value, and where the value is found ([`Pick::Json`] or
+    /// At least two: the text in front of a value, and the value's place ([`Pick::Json`] or
     /// [`Pick::Header`]).
     pub values: Vec<(String, Pick)>,
     /// The text behind the last value.

@@ -8,9 +8,9 @@ use secrecy::SecretSlice;
 #[derive(Debug, Clone)]
 #[expect(clippy::large_enum_variant, reason = "there is one for each source, and nearly all have a signature")]
 pub enum Verify {
-    /// Not at all: `scheme = "none"`, warned about at every start.
+    /// No authentication: `scheme = "none"`, warned about at every start.
     None,
-    /// By a signature.
+    /// A signature.
     Signature(Signature),
 }
 
@@ -104,7 +104,7 @@ pub enum Part {
     Header(String),
 }
 
-/// When a request was sent, and how old it may be.
+/// The time at which a request was sent, and the bounds of its age.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timestamp {
     /// The place of the timestamp.

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, Admin, Role};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::dispatch::{Dispatcher, MAX_RUNNING, Parts};
+use crate::dispatch::{Deps, Dispatcher, MAX_RUNNING};
 use crate::ingest::{self, Capacity, Intake};
 use crate::plugins::{Approvals, LoadContext, Refreshed, Registry};
 use crate::reload::{self, ReloadTiming, Watched};
@@ -213,11 +213,11 @@ impl App {
     /// Serves until `shutdown` or until the store stops, then drains.
     pub async fn run(self, shutdown: CancellationToken, render_metrics: RenderMetrics) -> Result<(), AppError> {
         let store: Arc<dyn Store> = self.store.clone();
-        let dispatcher = Arc::new(Dispatcher::start(Parts {
+        let dispatcher = Arc::new(Dispatcher::start(Deps {
             store: store.clone(),
             reads: store.clone(),
             config: self.config.clone(),
-            shelf: self.registry.clone(),
+            registry: self.registry.clone(),
             clock: self.clock.clone(),
             runtime: self.attempts.handle().clone(),
         }));

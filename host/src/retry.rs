@@ -1,22 +1,24 @@
-//! Verdict → settlement: what becomes of a delivery after an attempt, as a pure function.
+//! When a delivery is tried again after an attempt that failed, as a pure function.
 //!
-//! Invariant: a delivery that is not done gets either a time at which it is due again or a place among the dead
-//! letters; there is no third way.
+//! Invariant: a delivery that is not done is either due again after a delay, or a dead letter.
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::event::Outcome;
 
-/// The longest time a retry may be put off, by backoff or by a plugin's own wish: 7 days.
+/// The longest delay of a retry, by backoff or by a plugin's own wish: 7 days.
 pub const MAX_DELAY_MS: u64 = 7 * 24 * 3600 * 1000;
 
-/// The longest time a host waits for itself (no capacity, a conflict of key-value writes) before it tries again.
+/// The longest delay after which the host itself tries again: without capacity, or after a conflict
+/// of key-value writes.
 pub const GIVE_BACK_DELAY_MS: u64 = 50;
 
 /// When and how often a failed delivery is tried again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RetryPolicy {
-    /// Attempts in all, the first included; at least 1.
+    /// Attempts in all, including the first; at least 1.
     pub max_attempts: u32,
     /// Backoff before the second attempt, in milliseconds.
     pub initial_ms: u64,
@@ -28,7 +30,7 @@ pub struct RetryPolicy {
     pub jitter: Jitter,
 }
 
-/// How a computed backoff is spread, so that failures that came together do not come back together.
+/// How a backoff is spread, so that deliveries that failed together are not retried together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Jitter {
@@ -66,30 +68,22 @@ impl RetryPolicy {
     }
 }
 
-/// What happens next to a delivery whose attempt failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AfterFailure {
-    /// Tried again this many milliseconds from now.
-    RetryInMs(u64),
-    /// Among the dead letters.
-    Dead,
-}
-
-/// Decides what follows a failed attempt.
+/// The delay after a failed attempt; `None` for a dead letter.
 ///
-/// `after_ms` is the plugin's own wish and stands above the backoff; `random` is drawn evenly from [0, 1). A reject is
-/// final; a crash is decided by the store, which counts them.
-pub fn after_failure(
+/// `after_ms` is the plugin's own wish, which replaces the backoff; `random` is drawn evenly from
+/// [0, 1). A rejection is final. The store decides about crashes, because it counts them.
+pub fn delay_after_failure(
     outcome: Outcome,
     attempt: u32,
     after_ms: Option<u64>,
     policy: &RetryPolicy,
     random: f64,
-) -> AfterFailure {
+) -> Option<Duration> {
     if outcome == Outcome::Reject || attempt >= policy.max_attempts {
-        return AfterFailure::Dead;
+        return None;
     }
-    AfterFailure::RetryInMs(after_ms.map_or_else(|| policy.delay_ms(attempt, random), |wish| wish.min(MAX_DELAY_MS)))
+    let wish_ms = after_ms.map(|wish_ms| wish_ms.min(MAX_DELAY_MS));
+    Some(Duration::from_millis(wish_ms.unwrap_or_else(|| policy.delay_ms(attempt, random))))
 }
 
 #[cfg(test)]
@@ -106,24 +100,25 @@ mod tests {
 
     #[test]
     fn a_reject_is_dead_at_once() {
-        assert_eq!(after_failure(Outcome::Reject, 1, Some(5), &RetryPolicy::default(), 0.5), AfterFailure::Dead);
+        assert_eq!(delay_after_failure(Outcome::Reject, 1, Some(5), &RetryPolicy::default(), 0.5), None);
     }
 
     #[test]
     fn the_last_attempt_is_followed_by_the_dead_letters() {
         let policy = RetryPolicy { max_attempts: 3, ..RetryPolicy::default() };
-        assert!(matches!(after_failure(Outcome::Trap, 2, None, &policy, 0.5), AfterFailure::RetryInMs(_)));
-        assert_eq!(after_failure(Outcome::Trap, 3, None, &policy, 0.5), AfterFailure::Dead);
+        assert!(delay_after_failure(Outcome::Trap, 2, None, &policy, 0.5).is_some());
+        assert_eq!(delay_after_failure(Outcome::Trap, 3, None, &policy, 0.5), None);
     }
 
     #[test]
     fn a_plugins_wish_for_a_delay_is_honoured() {
         let policy = RetryPolicy::default();
-        assert_eq!(after_failure(Outcome::Retry, 1, Some(90_000), &policy, 0.1), AfterFailure::RetryInMs(90_000));
-        assert_eq!(
-            after_failure(Outcome::Retry, 1, Some(u64::MAX), &policy, 0.1),
-            AfterFailure::RetryInMs(MAX_DELAY_MS)
-        );
+        let delay_ms = |wish_ms| {
+            let delay = delay_after_failure(Outcome::Retry, 1, Some(wish_ms), &policy, 0.1);
+            delay.map(|delay| delay.as_millis())
+        };
+        assert_eq!(delay_ms(90_000), Some(90_000));
+        assert_eq!(delay_ms(u64::MAX), Some(MAX_DELAY_MS.into()));
     }
 
     proptest! {

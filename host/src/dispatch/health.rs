@@ -1,7 +1,7 @@
-//! How a plugin fares, and what follows from it: its circuit breaker, how many lines its failures write, and what they
-//! leave in the store. Both lanes of a plugin share it.
+//! The health of a plugin and its consequences: the circuit breaker, how many lines its failures
+//! log, and how much they write to the store. Both queues of a plugin share it.
 //!
-//! The attempt of a plugin that works costs one look at a flag here; the lock is for those that fail.
+//! An attempt of a plugin that works only reads a flag here; the lock is for failures.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,83 +9,96 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use metrics::{Counter, Gauge, counter, gauge};
 use tokio::sync::Notify;
 
-use super::breaker::{Admission, Breaker, Change, Sign};
-use super::failure_log::{FailureLog, LeftOut, Line, WINDOW_MS};
-use super::forward::ForwardLog;
-use super::record_budget::RecordBudget;
 use crate::clock::Clock;
 use crate::config::BreakerPolicy;
 use crate::event::{Digest, Outcome, PluginName};
 use crate::store::{Next, Settlement};
 use crate::text;
 
+use self::breaker::{BreakerAdmission, BreakerChange, CircuitBreaker};
+use self::failure_log::{FailureLog, OmittedFailures};
+use self::forward_log::ForwardLog;
+use self::record_budget::RecordBudget;
+use self::window::{LineDecision, WINDOW_MS};
+
+mod breaker;
+mod failure_log;
+mod forward_log;
+mod record_budget;
+mod window;
+
+pub(super) use self::breaker::BreakerSignal;
+pub(super) use self::failure_log::LogSubject;
+pub use self::record_budget::RECORD_BYTES_PER_SECOND;
+
 /// Why a breaker closed.
 const AN_OK: &str = "an attempt was ok";
 const ANOTHER_FILE: &str = "another file of the plugin";
 const ANOTHER_POLICY: &str = "a changed `breaker` in its section";
 
-/// What is known of how one plugin fares.
+/// The health of one plugin.
 #[derive(Debug)]
-pub(super) struct Health {
+pub(super) struct PluginHealth {
     plugin: PluginName,
     clock: Clock,
-    state: Mutex<State>,
-    /// What the breaker says of itself, for those who only look.
+    state: Mutex<HealthState>,
+    /// Copies of the breaker's state, to be read without the lock.
     is_open: AtomicBool,
     is_troubled: AtomicBool,
-    /// The breaker changed, or a probe came back.
+    /// The breaker changed, or a probe was returned.
     changed: Arc<Notify>,
-    /// Tells whoever writes what was left out that there is something.
-    owing: Arc<Notify>,
+    /// Notified when a line was omitted, so that somebody logs the count later.
+    lines_omitted: Arc<Notify>,
     open: Gauge,
     openings: Counter,
     unrecorded: Counter,
 }
 
 #[derive(Debug)]
-struct State {
+struct HealthState {
     /// The file whose attempts count.
     digest: Digest,
-    breaker: Breaker,
+    breaker: CircuitBreaker,
     /// When the breaker opened last, Unix ms.
     opened_ms: i64,
-    log: FailureLog,
+    failures: FailureLog,
     forwarded: ForwardLog,
-    budget: RecordBudget,
+    records: RecordBudget,
 }
 
-/// The circuit breaker of a plugin, at one moment.
+/// The circuit breaker of a plugin at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BreakerView {
     /// When it opens; `None` if it is turned off.
     pub policy: Option<BreakerPolicy>,
-    /// Attempts that failed one after the other, up to now.
+    /// How many of the last attempts failed in a row.
     pub failures_in_a_row: u32,
     /// Why the last of them failed; for people.
     pub last_error: Option<String>,
-    /// Since when it is open, and when the next attempt may begin, Unix ms; `None` if it is closed.
+    /// The open breaker; `None` if it is closed.
     pub open: Option<OpenView>,
 }
 
 /// A circuit breaker that is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenView {
-    /// Since when, Unix ms.
+    /// Since when it is open, Unix ms.
     pub since_ms: i64,
     /// When the next attempt may begin, Unix ms.
     pub next_attempt_ms: i64,
 }
 
-/// Leave to begin one attempt while the breaker is open. If it does not run, somebody else gets it.
+/// The permission to begin one attempt while the breaker is open. If the attempt does not run,
+/// dropping this returns the permission.
 #[derive(Debug)]
 pub(super) struct Probe {
-    health: Arc<Health>,
+    health: Arc<PluginHealth>,
     number: u64,
     ran: bool,
 }
 
 impl Probe {
-    /// Its attempt has run.
+    /// Uses the probe up: its attempt has run.
     pub(super) fn ran(mut self) {
         self.ran = true;
     }
@@ -95,42 +108,47 @@ impl Drop for Probe {
     fn drop(&mut self) {
         if !self.ran {
             let now_ms = self.health.clock.monotonic_ms();
-            self.health.state().breaker.returned(self.number, now_ms);
+            self.health.state().breaker.take_back(self.number, now_ms);
             self.health.changed.notify_waiters();
         }
     }
 }
 
-impl Health {
-    /// That of a plugin of which nothing has run yet. `owing` is told when lines were left out.
-    pub(super) fn new(plugin: PluginName, clock: Clock, owing: Arc<Notify>) -> Arc<Self> {
+impl PluginHealth {
+    /// The health of a plugin that has not run yet. `lines_omitted` is notified when a line was
+    /// omitted.
+    pub(super) fn new(plugin: PluginName, clock: Clock, lines_omitted: Arc<Notify>) -> Arc<Self> {
         let open = gauge!("hookbox_breaker_open", "plugin" => plugin.clone());
         open.set(0.0);
-        let budget = RecordBudget::new(clock.monotonic_ms());
-        let breaker = Breaker::new(None);
-        let (log, forwarded) = (FailureLog::default(), ForwardLog::default());
-        let digest = Digest([0; 32]);
+        let state = HealthState {
+            digest: Digest([0; 32]),
+            breaker: CircuitBreaker::new(None),
+            opened_ms: 0,
+            failures: FailureLog::default(),
+            forwarded: ForwardLog::default(),
+            records: RecordBudget::new(clock.monotonic_ms()),
+        };
         Arc::new(Self {
             openings: counter!("hookbox_breaker_openings_total", "plugin" => plugin.clone()),
             unrecorded: counter!("hookbox_attempts_unrecorded_total", "plugin" => plugin.clone()),
             plugin,
             clock,
-            state: Mutex::new(State { digest, breaker, opened_ms: 0, log, forwarded, budget }),
+            state: Mutex::new(state),
             is_open: AtomicBool::new(false),
             is_troubled: AtomicBool::new(false),
             changed: Arc::default(),
-            owing,
+            lines_omitted,
             open,
         })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing here is left half done by a panic.
+    fn state(&self) -> MutexGuard<'_, HealthState> {
+        // No operation leaves the state inconsistent when it panics.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes up what is loaded and configured now: another file and another policy are given their own chance.
-    pub(super) fn take_up(&self, digest: Digest, policy: Option<BreakerPolicy>) {
+    /// Adapts to the loaded file and the configured policy. A change of either closes the breaker.
+    pub(super) fn adapt(&self, digest: Digest, policy: Option<BreakerPolicy>) {
         let mut state = self.state();
         let another_file = state.digest != digest;
         if !another_file && state.breaker.policy() == policy {
@@ -138,8 +156,13 @@ impl Health {
         }
         let why = if another_file { ANOTHER_FILE } else { ANOTHER_POLICY };
         state.digest = digest;
-        let change = state.breaker.renew(policy);
+        let change = state.breaker.reset(policy);
         self.publish(state, change, why);
+    }
+
+    /// The plugin.
+    pub(super) fn plugin(&self) -> &PluginName {
+        &self.plugin
     }
 
     /// Host time, Unix ms.
@@ -147,12 +170,12 @@ impl Health {
         self.clock.host_ms()
     }
 
-    /// Its plugin is gone.
+    /// Resets the metrics of a plugin that is gone.
     pub(super) fn close(&self) {
         self.open.set(0.0);
     }
 
-    /// Whether attempts begin one by one.
+    /// Whether the breaker is open.
     pub(super) fn is_open(&self) -> bool {
         self.is_open.load(Ordering::Acquire)
     }
@@ -160,7 +183,7 @@ impl Health {
     /// Returns once the breaker is open.
     pub(super) async fn opened(&self) {
         loop {
-            // Before the look, so that nothing happens unseen in between.
+            // Registered before the check, so that no change is missed.
             let changed = self.changed.notified();
             if self.is_open() {
                 return;
@@ -169,8 +192,8 @@ impl Health {
         }
     }
 
-    /// Waits for leave to lease: one delivery with a probe, any number without.
-    pub(super) async fn leave(self: &Arc<Self>) -> Option<Probe> {
+    /// Waits until deliveries may be leased: one with a probe, any number without.
+    pub(super) async fn admitted(self: &Arc<Self>) -> Option<Probe> {
         loop {
             let changed = self.changed.notified();
             if !self.is_open() {
@@ -178,10 +201,10 @@ impl Health {
             }
             let admission = self.state().breaker.admit(self.clock.monotonic_ms());
             let due_ms = match admission {
-                Admission::All => return None,
-                Admission::Probe(number) => return Some(Probe { health: self.clone(), number, ran: false }),
-                Admission::NotBefore(due_ms) => due_ms,
-                Admission::Reserved => u64::MAX,
+                BreakerAdmission::All => return None,
+                BreakerAdmission::Probe(number) => return Some(Probe { health: self.clone(), number, ran: false }),
+                BreakerAdmission::NotBefore(due_ms) => due_ms,
+                BreakerAdmission::Reserved => u64::MAX,
             };
             tokio::select! {
                 () = changed => {}
@@ -190,156 +213,164 @@ impl Health {
         }
     }
 
-    /// Whether an attempt may begin now, with the probe it has or without.
+    /// Whether an attempt may begin now, with its probe or without.
     pub(super) fn begin(&self, probe: Option<&Probe>) -> bool {
         if !self.is_open() {
             return true;
         }
         let begins = self.state().breaker.begin(probe.map(|probe| probe.number), self.clock.monotonic_ms());
         if begins {
-            // The other lane may have waited for that.
+            // The other queue may wait for this.
             self.changed.notify_waiters();
         }
         begins
     }
 
-    /// An attempt of the file `digest` has ended; without one, of whatever runs.
-    pub(super) fn ended(&self, digest: Option<Digest>, sign: Sign, error: Option<&str>) {
-        if sign == Sign::Neither || sign == Sign::Works && !self.is_troubled.load(Ordering::Acquire) {
+    /// Takes the end of an attempt into account. With a `digest` it counts only if that file still
+    /// runs.
+    pub(super) fn ended(&self, digest: Option<Digest>, signal: BreakerSignal, error: Option<&str>) {
+        let unchanged = match signal {
+            BreakerSignal::Success => !self.is_troubled.load(Ordering::Acquire),
+            BreakerSignal::Failure => false,
+            BreakerSignal::Neutral => true,
+        };
+        if unchanged {
             return;
         }
         let mut state = self.state();
         if digest.is_none_or(|digest| state.digest == digest) {
-            let change = state.breaker.ended(sign, error, self.clock.monotonic_ms());
+            let change = state.breaker.ended(signal, error, self.clock.monotonic_ms());
             self.publish(state, change, AN_OK);
         }
     }
 
-    /// Lets everybody know how the breaker is now.
-    fn publish(&self, mut state: MutexGuard<'_, State>, change: Option<Change>, why_closed: &str) {
+    /// Publishes the state of the breaker, and logs a change.
+    fn publish(&self, mut state: MutexGuard<'_, HealthState>, change: Option<BreakerChange>, why_closed: &str) {
         self.is_troubled.store(state.breaker.is_troubled(), Ordering::Release);
         let Some(change) = change else { return };
         self.is_open.store(state.breaker.is_open(), Ordering::Release);
         self.open.set(if state.breaker.is_open() { 1.0 } else { 0.0 });
-        if change == Change::Opened {
+        if change == BreakerChange::Opened {
             state.opened_ms = self.clock.now_ms();
             self.openings.increment(1);
         }
-        let seen = state.breaker.seen();
+        let snapshot = state.breaker.snapshot();
         drop(state);
         self.changed.notify_waiters();
-        if !self.writes(Line::Breaker) {
+        if !self.may_log(LogSubject::Breaker) {
             return;
         }
-        match (change, seen.policy) {
-            (Change::Opened, Some(policy)) => tracing::warn!(
-                plugin.name = %self.plugin, breaker.failures = seen.failures,
-                reason = seen.last_error.as_deref().unwrap_or(""),
-                "circuit breaker opened: one attempt is begun every {} until one is ok", policy.pause()
+        match (change, snapshot.policy) {
+            (BreakerChange::Opened, Some(policy)) => tracing::warn!(
+                plugin.name = %self.plugin, breaker.failures = snapshot.failures,
+                reason = snapshot.last_error.as_deref().unwrap_or(""),
+                "circuit breaker opened: one attempt begins every {} until one succeeds", policy.pause()
             ),
             _ => tracing::info!(plugin.name = %self.plugin, reason = why_closed, "circuit breaker closed"),
         }
     }
 
-    /// Takes out of a settlement what would be too much to keep of failed attempts.
-    pub(super) fn bound(&self, settlement: &mut Settlement) {
+    /// Reduces the record of a failed attempt to what may be stored.
+    pub(super) fn reduce_record(&self, settlement: &mut Settlement) {
         let Some(record) = settlement.record.take_if(|record| record.outcome != Outcome::Ok) else { return };
         let dead = matches!(settlement.next, Next::Dead);
-        settlement.record = self.state().budget.keep(record, dead, self.clock.monotonic_ms());
+        settlement.record = self.state().records.reduce(record, dead, self.clock.monotonic_ms());
         if settlement.record.is_none() {
             self.unrecorded.increment(1);
         }
     }
 
-    /// Whether a line is to be written. If not, it is counted.
-    pub(super) fn writes(&self, line: Line) -> bool {
-        let ruling = self.state().log.rule(line, self.clock.monotonic_ms());
-        if let Some(before) = ruling.before {
-            self.count(&before);
-        }
-        if ruling.look_later {
-            self.owing.notify_one();
-        }
-        ruling.write
+    /// Whether a line is to be logged. If not, it is counted.
+    pub(super) fn may_log(&self, subject: LogSubject) -> bool {
+        let decision = self.state().failures.decide(subject, self.clock.monotonic_ms());
+        self.follow(decision, |omitted| self.log_failures(&omitted))
     }
 
-    /// Whether a line that the plugin logged, of so many bytes, is to be forwarded. If not, it is counted.
-    pub(super) fn forwards(&self, bytes: usize) -> bool {
-        let ruling = self.state().forwarded.rule(bytes, self.clock.monotonic_ms());
-        if let Some(before) = ruling.before {
-            self.count_forwarded(before);
-        }
-        if ruling.look_later {
-            self.owing.notify_one();
-        }
-        ruling.write
+    /// Whether a line of the plugin with so many bytes is to be forwarded. If not, it is counted.
+    pub(super) fn may_forward(&self, bytes: usize) -> bool {
+        let decision = self.state().forwarded.decide(bytes, self.clock.monotonic_ms());
+        self.follow(decision, |lines| self.log_forwarded(lines))
     }
 
-    /// Writes what was left out in a window that is over; whether there is still something to be written later.
-    pub(super) fn look(&self) -> bool {
+    fn follow<O>(&self, decision: LineDecision<O>, log: impl FnOnce(O)) -> bool {
+        if let Some(previous) = decision.previous {
+            log(previous);
+        }
+        if decision.first_omitted {
+            self.lines_omitted.notify_one();
+        }
+        decision.write
+    }
+
+    /// Logs the counts of windows that have expired. Returns whether others are still to come.
+    pub(super) fn log_expired(&self) -> bool {
         let now_ms = self.clock.monotonic_ms();
-        let (left_out, forwarded, owes) = {
+        let (failures, forwarded, more) = {
             let mut state = self.state();
-            let (left_out, forwarded) = (state.log.look(now_ms), state.forwarded.look(now_ms));
-            (left_out, forwarded, state.log.owes() || state.forwarded.owes())
+            let (failures, forwarded) = (state.failures.end_expired(now_ms), state.forwarded.end_expired(now_ms));
+            (failures, forwarded, state.failures.has_omitted() || state.forwarded.has_omitted())
         };
-        self.count_both(left_out, forwarded);
-        owes
+        self.log_omitted(failures, forwarded);
+        more
     }
 
-    /// Writes what was left out up to now.
-    pub(super) fn write_up(&self) {
-        let (left_out, forwarded) = {
+    /// Logs the counts of all windows.
+    pub(super) fn log_all(&self) {
+        let (failures, forwarded) = {
             let mut state = self.state();
-            (state.log.end(), state.forwarded.end())
+            (state.failures.end(), state.forwarded.end())
         };
-        self.count_both(left_out, forwarded);
+        self.log_omitted(failures, forwarded);
     }
 
-    fn count_both(&self, left_out: Option<LeftOut>, forwarded: Option<u64>) {
-        if let Some(left_out) = left_out {
-            self.count(&left_out);
+    fn log_omitted(&self, failures: Option<OmittedFailures>, forwarded: Option<u64>) {
+        if let Some(failures) = failures {
+            self.log_failures(&failures);
         }
         if let Some(lines) = forwarded {
-            self.count_forwarded(lines);
+            self.log_forwarded(lines);
         }
     }
 
-    fn count_forwarded(&self, lines: u64) {
+    fn log_forwarded(&self, lines: u64) {
         tracing::warn!(
             plugin.name = %self.plugin, plugin.lines = lines,
             "the plugin logged {} more lines in {} s than are forwarded", text::grouped(lines), WINDOW_MS / 1_000
         );
     }
 
-    fn count(&self, left_out: &LeftOut) {
+    fn log_failures(&self, omitted: &OmittedFailures) {
         tracing::warn!(
             plugin.name = %self.plugin,
-            attempts.failed = left_out.attempts().map(tracing::field::display),
-            deliveries.dead = left_out.of(Line::DeadLetter),
-            settlements.lost = left_out.of(Line::Lost),
-            host.faults = left_out.of(Line::HostFault),
-            breaker.changes = left_out.of(Line::Breaker),
-            "and {} more in {} s", text::grouped(left_out.total()), WINDOW_MS / 1_000
+            attempts.failed = omitted.attempts().map(tracing::field::display),
+            deliveries.dead = omitted.of(LogSubject::DeadLetter),
+            settlements.lost = omitted.of(LogSubject::Lost),
+            host.faults = omitted.of(LogSubject::HostFault),
+            breaker.changes = omitted.of(LogSubject::Breaker),
+            "and {} more in {} s", text::grouped(omitted.total()), WINDOW_MS / 1_000
         );
     }
 
     /// The breaker at this moment.
     pub(super) fn breaker(&self) -> BreakerView {
         let state = self.state();
-        let (seen, since_ms) = (state.breaker.seen(), state.opened_ms);
+        let (snapshot, since_ms) = (state.breaker.snapshot(), state.opened_ms);
         drop(state);
-        let open = seen.open.map(|next_ms| {
+        let open = snapshot.open.map(|next_ms| {
             let wait_ms = next_ms.saturating_sub(self.clock.monotonic_ms());
             OpenView { since_ms, next_attempt_ms: self.clock.now_ms().saturating_add_unsigned(wait_ms) }
         });
-        let failures_in_a_row = seen.failures;
-        BreakerView { policy: seen.policy, failures_in_a_row, last_error: seen.last_error, open }
+        BreakerView {
+            policy: snapshot.policy,
+            failures_in_a_row: snapshot.failures,
+            last_error: snapshot.last_error,
+            open,
+        }
     }
 }
 
-impl Drop for Health {
+impl Drop for PluginHealth {
     fn drop(&mut self) {
-        self.write_up();
+        self.log_all();
     }
 }

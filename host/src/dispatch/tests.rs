@@ -5,17 +5,21 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tempfile::TempDir;
+use tokio::runtime::Handle;
 
 use self::gate::Gate;
 use super::*;
-use crate::config::MakeSecrets;
+use crate::clock::Clock;
+use crate::config::{Config, MakeSecrets};
 use crate::event::{Attributes, NewEvent, State, Target};
 use crate::fair::FairPermit;
-use crate::plugins::LoadContext;
+use crate::plugins::{LoadContext, Registry};
 use crate::sandbox::{Compiler, Sandbox, SandboxOptions};
 use crate::store::memory::MemoryStore;
+use crate::store::{Queue, Read};
 
 mod gate;
 
@@ -41,7 +45,7 @@ impl Bench {
         let config = Config::load(&path, MakeSecrets::No).unwrap();
         let (clock, max_instances) = (Clock::system(), 4);
         let sandbox = Sandbox::new(SandboxOptions { max_instances, ..SandboxOptions::default() });
-        let stock = LoadContext {
+        let context = LoadContext {
             sandbox: Arc::new(sandbox.unwrap()),
             compiler: Compiler::InProcess,
             dir: dir.path().join("plugins"),
@@ -49,27 +53,27 @@ impl Bench {
             approvals: Arc::default(),
             files: None,
         };
-        let shelf = Registry::load_all(&stock).await.registry;
+        let registry = Registry::load_all(&context).await.registry;
         let reads = Arc::new(MemoryStore::new(clock.clone()));
         let store = Arc::new(Gate::new(reads.clone()));
-        let parts = Parts {
+        let deps = Deps {
             store: store.clone(),
             reads: reads.clone(),
             config: Arc::new(ArcSwap::from_pointee(config)),
-            shelf: Arc::new(ArcSwap::from_pointee(shelf)),
+            registry: Arc::new(ArcSwap::from_pointee(registry)),
             clock,
             runtime: Handle::current(),
         };
-        Self { store, reads, dispatcher: Dispatcher::start(parts), _dir: dir }
+        Self { store, reads, dispatcher: Dispatcher::start(deps), _dir: dir }
     }
 
-    fn hub(&self) -> &Hub {
-        &self.dispatcher.hub
+    fn shared(&self) -> &Shared {
+        &self.dispatcher.shared
     }
 
     /// Takes all the memory there is for verdicts.
     async fn fill(&self) -> FairPermit {
-        self.hub().verdicts.acquire(&"other".into(), weight::MAX_WAITING_KIB).await
+        self.shared().pending_results.acquire(&"other".into(), result_size::MAX_PENDING_KIB).await
     }
 
     async fn append(&self, body: &'static [u8]) {
@@ -120,18 +124,19 @@ async fn an_attempt_keeps_its_permits_until_there_is_memory_for_its_verdict() {
     let bench = Bench::new(1).await;
     let full = bench.fill().await;
     bench.append(b"1").await;
-    until("its verdict to wait", || bench.hub().verdicts.waiting() == [1]).await;
+    until("its verdict to wait", || bench.shared().pending_results.waiting() == [1]).await;
     bench.append(b"2").await;
     until("a second lease", || bench.count(State::Leased) == 2).await;
-    let permits = bench.hub().lanes.load()["worker"].usual.free_permits();
+    let permits = bench.shared().queues.load()["worker"].regular.free_run_permits();
     assert_eq!(
-        (permits, bench.hub().running.held()),
+        (permits, bench.shared().running.held()),
         (0, 1),
         "both permits are kept, so the second one does not begin"
     );
     drop(full);
     until("both to be done", || bench.count(State::Done) == 2).await;
-    until("everything to be given back", || bench.hub().verdicts.held() + bench.hub().running.held() == 0).await;
+    until("everything to be given back", || bench.shared().pending_results.held() + bench.shared().running.held() == 0)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -139,9 +144,9 @@ async fn no_attempt_begins_while_a_verdict_of_its_plugin_waits_for_memory() {
     let bench = Bench::new(2).await;
     let full = bench.fill().await;
     bench.append(b"1").await;
-    until("its verdict to wait", || bench.hub().verdicts.waiting() == [1]).await;
+    until("its verdict to wait", || bench.shared().pending_results.waiting() == [1]).await;
     bench.append(b"2").await;
-    until("the second one to wait as well", || bench.hub().verdicts.waiting() == [1, 0]).await;
+    until("the second one to wait as well", || bench.shared().pending_results.waiting() == [1, 0]).await;
     drop(full);
     until("both to be done", || bench.count(State::Done) == 2).await;
 }
@@ -153,14 +158,14 @@ async fn memory_for_a_verdict_is_given_back_when_it_is_durable_and_not_before() 
     bench.store.close();
     bench.append(LARGE).await;
     until("the settlement", || bench.store.waiting() == 1).await;
-    let held = bench.hub().verdicts.held();
+    let held = bench.shared().pending_results.held();
     assert!((100..110).contains(&held), "the body and what is around it, {held} KiB");
-    assert_eq!(bench.hub().running.held(), 0, "it does not run any more");
+    assert_eq!(bench.shared().running.held(), 0, "it does not run any more");
     bench.append(b"small").await;
     until("the other settlement", || bench.store.waiting() == 2).await;
-    assert_eq!(bench.hub().verdicts.held(), held + 1);
+    assert_eq!(bench.shared().pending_results.held(), held + 1);
     bench.store.open();
-    until("both to be given back", || bench.hub().verdicts.held() == 0).await;
+    until("both to be given back", || bench.shared().pending_results.held() == 0).await;
     assert_eq!(bench.count(State::Done), 2);
 }
 
@@ -169,16 +174,16 @@ async fn what_waits_for_memory_is_given_back_when_the_host_stops() {
     let bench = Bench::new(2).await;
     let _full = bench.fill().await;
     bench.append(b"1").await;
-    until("its verdict to wait", || bench.hub().verdicts.waiting() == [1]).await;
+    until("its verdict to wait", || bench.shared().pending_results.waiting() == [1]).await;
     bench.append(b"2").await;
-    until("the second one to wait as well", || bench.hub().verdicts.waiting() == [1, 0]).await;
-    bench.hub().stopping.cancel();
-    bench.hub().aborting.cancel();
-    bench.hub().tasks.close();
-    tokio::time::timeout(PATIENCE, bench.hub().tasks.wait()).await.expect("nothing is held up");
+    until("the second one to wait as well", || bench.shared().pending_results.waiting() == [1, 0]).await;
+    bench.shared().stopping.cancel();
+    bench.shared().aborting.cancel();
+    bench.shared().tasks.close();
+    tokio::time::timeout(PATIENCE, bench.shared().tasks.wait()).await.expect("nothing is held up");
     assert_eq!((bench.count(State::Ready), bench.count(State::Leased)), (2, 0));
-    assert!(bench.hub().verdicts.waiting().is_empty());
-    assert_eq!(bench.hub().running.held(), 0);
+    assert!(bench.shared().pending_results.waiting().is_empty());
+    assert_eq!(bench.shared().running.held(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -186,16 +191,16 @@ async fn a_place_is_kept_for_every_loaded_plugin() {
     let bench = Bench::new(2).await;
     let greedy = "greedy".into();
     let mut held = Vec::new();
-    while bench.hub().running.held() < MAX_RUNNING - 1 {
-        held.push(bench.hub().running.acquire(&greedy, 1).await);
+    while bench.shared().running.held() < MAX_RUNNING - 1 {
+        held.push(bench.shared().running.acquire(&greedy, 1).await);
     }
-    let taking = bench.hub().running.acquire(&greedy, 1);
+    let taking = bench.shared().running.acquire(&greedy, 1);
     tokio::pin!(taking);
     assert!(poll_fn(|cx| Poll::Ready(taking.as_mut().poll(cx).is_pending())).await, "the last one is the worker's");
     bench.append(b"1").await;
     until("the worker's event", || bench.count(State::Done) == 1).await;
     // Without the plugin nothing is kept for it.
-    bench.hub().parts.shelf.store(Arc::default());
+    bench.shared().deps.registry.store(Arc::default());
     bench.dispatcher.refresh();
     taking.await;
 }

@@ -1,14 +1,14 @@
-//! What a settlement holds in memory until it is durable.
+//! The memory that a settlement holds until it is durable.
 
 use crate::event::{AttemptRecord, NewEvent};
 use crate::store::{KvTransaction, Lease, Next, Settlement};
 
-/// Memory that verdicts of all plugins hold together until they are durable, in KiB: with default limits, the events of 16
-/// attempts have room.
-pub(super) const MAX_WAITING_KIB: u32 = 64 * 1024;
+/// Memory for the settlements of all plugins that are not durable yet, in KiB. With the default
+/// limits, the events of 16 attempts fit.
+pub(super) const MAX_PENDING_KIB: u32 = 64 * 1024;
 
-/// KiB that `settlement` holds, and at least one. Everything that a guest can make larger is counted, with what the host
-/// keeps around it: 256 events without a body are not nothing.
+/// The size of a settlement in KiB, at least 1. It counts everything that a guest can make larger,
+/// and the host's own structures: 256 events without a body still take memory.
 pub(super) fn kib(settlement: &Settlement) -> u32 {
     u32::try_from(bytes(settlement).div_ceil(1024)).unwrap_or(u32::MAX)
 }

@@ -1,13 +1,13 @@
-//! How much the failing attempts of one plugin may leave in the store: a token bucket of bytes.
+//! How many bytes the failing attempts of one plugin may write to the store: a token bucket.
 //!
-//! The row of an attempt stands on a page of its own, because attempts of many deliveries take turns: so each counts as
-//! a page at least. What the bucket does not hold is not recorded but counted, except for the attempt that makes a dead
-//! letter, which keeps a short record: why it died is what somebody will ask.
+//! A row counts as at least one page, because rows of different deliveries alternate and share
+//! none. A record that exceeds the bucket is not stored but counted. The attempt that makes a dead
+//! letter keeps a short record, because people will ask why the delivery died.
 
 use crate::event::{AttemptRecord, HttpCall, LogLine};
 use crate::text;
 
-/// Bytes a second that records of one plugin's failed attempts may take.
+/// Bytes a second for the records of one plugin's failed attempts.
 pub const RECORD_BYTES_PER_SECOND: u64 = 1 << 20;
 
 /// Bytes at once, after a time without failures.
@@ -16,13 +16,13 @@ const RECORD_BURST_BYTES: u64 = 4 << 20;
 /// The least that a row counts.
 const PAGE_BYTES: u64 = 4 << 10;
 
-/// What a short record keeps of the error, in bytes.
+/// The length of a short record's error, in bytes.
 const SHORT_ERROR_BYTES: usize = 256;
 
-/// What the names of a line's or a call's members, its numbers and its punctuation take, about.
+/// The JSON of a line or a call beside its texts, roughly, in bytes.
 const MEMBERS_BYTES: usize = 192;
 
-/// What is left for records.
+/// The bucket of one plugin.
 #[derive(Debug)]
 pub(super) struct RecordBudget {
     left_bytes: u64,
@@ -30,20 +30,21 @@ pub(super) struct RecordBudget {
 }
 
 impl RecordBudget {
-    /// A full one.
+    /// A full bucket.
     pub(super) fn new(now_ms: u64) -> Self {
         Self { left_bytes: RECORD_BURST_BYTES, at_ms: now_ms }
     }
 
-    /// What is kept of an attempt that failed: all, a short record if it is the last one of its delivery, or nothing.
-    pub(super) fn keep(&mut self, record: AttemptRecord, dead: bool, now_ms: u64) -> Option<AttemptRecord> {
-        if self.take(weight(&record), now_ms) {
+    /// Reduces the record of a failed attempt: to itself if it fits, to a short one for a dead
+    /// letter, to `None` otherwise.
+    pub(super) fn reduce(&mut self, record: AttemptRecord, dead: bool, now_ms: u64) -> Option<AttemptRecord> {
+        if self.take(stored_bytes(&record), now_ms) {
             return Some(record);
         }
         if !dead {
             return None;
         }
-        // Beyond the budget all the same: dead letters are as many as deliveries, not as attempts.
+        // Allowed beyond the budget: there is at most one dead letter a delivery.
         self.left_bytes = self.left_bytes.saturating_sub(PAGE_BYTES);
         let error = record.error.map(|error| text::plain(&error, SHORT_ERROR_BYTES));
         Some(AttemptRecord { error, logs: Vec::new(), calls: Vec::new(), ..record })
@@ -62,8 +63,8 @@ impl RecordBudget {
     }
 }
 
-/// What a record takes in the store, in bytes: its texts as JSON writes them, and whole pages.
-fn weight(record: &AttemptRecord) -> u64 {
+/// The size of a record in the store, in bytes: its texts as JSON, rounded up to pages.
+fn stored_bytes(record: &AttemptRecord) -> u64 {
     let logs = record.logs.iter().map(|LogLine { level, message }| MEMBERS_BYTES + level.len() + escaped(message));
     let calls = record.calls.iter().map(|HttpCall { method, url, error, .. }| {
         MEMBERS_BYTES + method.len() + escaped(url) + error.as_deref().map_or(0, escaped)
@@ -73,7 +74,7 @@ fn weight(record: &AttemptRecord) -> u64 {
     (bytes as u64).next_multiple_of(PAGE_BYTES)
 }
 
-/// The length of a text in JSON. It has no control characters any more.
+/// The length of a text in JSON. The text has no control characters.
 fn escaped(text: &str) -> usize {
     text.len() + text.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count()
 }
@@ -107,7 +108,7 @@ mod tests {
     }
 
     fn kept(budget: &mut RecordBudget, count: usize, now_ms: u64) -> usize {
-        (0..count).filter(|_| budget.keep(record(""), false, now_ms).is_some()).count()
+        (0..count).filter(|_| budget.reduce(record(""), false, now_ms).is_some()).count()
     }
 
     #[test]
@@ -123,18 +124,18 @@ mod tests {
     fn a_long_log_takes_as_much_as_it_is_long() {
         let mut budget = RecordBudget::new(0);
         let long = "\"".repeat(32 << 10);
-        let kept = (0..1_000).filter(|_| budget.keep(record(&long), false, 0).is_some()).count();
+        let kept = (0..1_000).filter(|_| budget.reduce(record(&long), false, 0).is_some()).count();
         assert_eq!(kept, 60, "64 KiB with its backslashes, and a page for the rest");
     }
 
     #[test]
     fn a_dead_letter_always_keeps_a_short_record() {
         let mut budget = RecordBudget::new(0);
-        let full = budget.keep(record("a"), true, 0);
+        let full = budget.reduce(record("a"), true, 0);
         assert_eq!(full, Some(record("a")), "within the budget it keeps all");
         kept(&mut budget, 5_000, 0);
         for _ in 0..1_000 {
-            let short = budget.keep(record("a"), true, 0).expect("a record");
+            let short = budget.reduce(record("a"), true, 0).expect("a record");
             assert!(short.logs.is_empty() && short.calls.is_empty(), "{short:?}");
             assert!(short.error.is_some_and(|error| error.len() <= SHORT_ERROR_BYTES && error.ends_with('…')));
         }
@@ -161,7 +162,7 @@ mod tests {
             let record = record(&log);
             let written = serde_json::to_string(&record.logs).unwrap().len()
                 + serde_json::to_string(&record.calls).unwrap().len() + record.error.as_ref().map_or(0, String::len);
-            prop_assert!(weight(&record) >= written as u64);
+            prop_assert!(stored_bytes(&record) >= written as u64);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Verdict → settlement, as a pure function.
+//! Turns the verdict of an attempt into its settlement: a pure function.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,31 +11,31 @@ use crate::retry::{self, GIVE_BACK_DELAY_MS, RetryPolicy};
 use crate::sandbox::{Emitted, Invocation, Verdict};
 use crate::store::{KvTransaction, Next, Settlement};
 
-/// How many plugins an event may have passed: a chain that leads back to itself ends here.
+/// How many plugins an event may pass. A chain of events that leads back to itself ends here.
 pub const MAX_HOPS: u32 = 32;
 
-/// Bytes of keys and values one plugin may keep.
+/// Keys and values of one plugin, in bytes.
 pub const MAX_KV_BYTES: u64 = 64 << 20;
 
 /// What is known of an attempt beside its invocation.
 #[derive(Debug)]
-pub(super) struct Facts<'a> {
+pub(super) struct AttemptFacts<'a> {
     pub(super) event: &'a Event,
     pub(super) plugin: &'a PluginName,
     /// As the retry policy counts, from 1.
     pub(super) attempt: u32,
     pub(super) digest: Digest,
     pub(super) started_at_ms: i64,
-    /// By the wall clock: the time of what is emitted.
+    /// The wall clock, Unix ms: the time of emitted events.
     pub(super) now_ms: i64,
-    /// What the plugin keeps already; asked only if it wrote something.
+    /// The size of the plugin's key-value store. It is known only if the attempt wrote to it.
     pub(super) kv_bytes: u64,
-    /// Evenly from [0, 1).
+    /// Draws evenly from [0, 1).
     pub(super) random: fn() -> f64,
 }
 
-/// How an attempt is recorded; `None` if it is not.
-pub(super) fn outcome(verdict: &Verdict) -> Option<Outcome> {
+/// The recorded outcome; `None` if the attempt did not run.
+fn recorded(verdict: &Verdict) -> Option<Outcome> {
     Some(match verdict {
         Verdict::Ok(_) => Outcome::Ok,
         Verdict::Retry { .. } => Outcome::Retry,
@@ -48,29 +48,31 @@ pub(super) fn outcome(verdict: &Verdict) -> Option<Outcome> {
     })
 }
 
-/// What becomes of the delivery.
+/// Decides what becomes of the delivery.
 pub(super) fn settlement(
-    facts: &Facts<'_>,
+    facts: &AttemptFacts<'_>,
     invocation: Invocation,
     policy: &RetryPolicy,
     routes: &Routes,
 ) -> Settlement {
     let kv = KvTransaction { reads: invocation.kv_reads, writes: invocation.kv_writes };
-    let verdict = allowed(facts, invocation.verdict, &kv);
-    let Some(outcome) = outcome(&verdict) else {
-        return Settlement { next: Next::GiveBack(Duration::from_millis(GIVE_BACK_DELAY_MS)), record: None };
+    let verdict = bounded(facts, invocation.verdict, &kv);
+    let Some(outcome) = recorded(&verdict) else {
+        let delay = Duration::from_millis(GIVE_BACK_DELAY_MS);
+        return Settlement { next: Next::GiveBack(delay), record: None };
     };
+    let failed = |outcome, after_ms| after_failure(outcome, facts.attempt, after_ms, policy, (facts.random)());
     let (next, error) = match verdict {
         Verdict::Ok(emitted) => {
             let emitted = emitted.into_iter().map(|event| routed(facts, event, routes)).collect();
             (Next::Done { emitted, kv }, None)
         }
-        Verdict::Retry { reason, after_ms } => (after_failure(facts, outcome, after_ms, policy), Some(reason)),
+        Verdict::Retry { reason, after_ms } => (failed(outcome, after_ms), Some(reason)),
         Verdict::Reject(reason)
         | Verdict::Trap(reason)
         | Verdict::Timeout(reason)
         | Verdict::Memory(reason)
-        | Verdict::Error(reason) => (after_failure(facts, outcome, None, policy), Some(reason)),
+        | Verdict::Error(reason) => (failed(outcome, None), Some(reason)),
         Verdict::NoCapacity => unreachable!("it has no outcome"),
     };
     let record = AttemptRecord {
@@ -85,15 +87,15 @@ pub(super) fn settlement(
     Settlement { next, record: Some(record) }
 }
 
-/// Success is only success within the host's own bounds.
-fn allowed(facts: &Facts<'_>, verdict: Verdict, kv: &KvTransaction) -> Verdict {
+/// Turns a success that exceeds the host's bounds into an error.
+fn bounded(facts: &AttemptFacts<'_>, verdict: Verdict, kv: &KvTransaction) -> Verdict {
     let Verdict::Ok(emitted) = &verdict else { return verdict };
     if !emitted.is_empty() && facts.event.hops >= MAX_HOPS {
         return Verdict::Error(format!(
             "it emitted an event after {MAX_HOPS} hops: do the routes lead back to where they started?"
         ));
     }
-    // Deleting is always allowed: it is the way out of a full store.
+    // Deleting is always allowed, because it makes room.
     let written = kv.writes.iter().filter_map(|(key, value)| value.as_ref().map(|value| key.len() + value.len()));
     let written: usize = written.sum();
     if written > 0 && facts.kv_bytes.saturating_add(written as u64) > MAX_KV_BYTES {
@@ -102,15 +104,22 @@ fn allowed(facts: &Facts<'_>, verdict: Verdict, kv: &KvTransaction) -> Verdict {
     verdict
 }
 
-fn after_failure(facts: &Facts<'_>, outcome: Outcome, after_ms: Option<u64>, policy: &RetryPolicy) -> Next {
-    match retry::after_failure(outcome, facts.attempt, after_ms, policy, (facts.random)()) {
-        retry::AfterFailure::RetryInMs(delay_ms) => Next::RetryIn(Duration::from_millis(delay_ms)),
-        retry::AfterFailure::Dead => Next::Dead,
+/// What follows a failed attempt by the plugin's retry policy.
+pub(super) fn after_failure(
+    outcome: Outcome,
+    attempt: u32,
+    after_ms: Option<u64>,
+    policy: &RetryPolicy,
+    random: f64,
+) -> Next {
+    match retry::delay_after_failure(outcome, attempt, after_ms, policy, random) {
+        Some(delay) => Next::RetryIn(delay),
+        None => Next::Dead,
     }
 }
 
 /// An emitted event, routed like any other.
-fn routed(facts: &Facts<'_>, emitted: Emitted, routes: &Routes) -> NewEvent {
+fn routed(facts: &AttemptFacts<'_>, emitted: Emitted, routes: &Routes) -> NewEvent {
     let source: Arc<str> = format!("plugins/{}", facts.plugin).into();
     let targets = routes.targets(&source, &emitted.kind);
     NewEvent {
@@ -165,7 +174,7 @@ mod tests {
 
     fn settle(verdict: Verdict, hops: u32, kv_bytes: u64, kv_writes: Vec<(String, Option<Vec<u8>>)>) -> Settlement {
         let plugin: PluginName = "video-orders".into();
-        let facts = Facts {
+        let facts = AttemptFacts {
             event: &event(hops),
             plugin: &plugin,
             attempt: 1,
@@ -228,6 +237,6 @@ mod tests {
     fn no_capacity_spends_no_attempt_and_waits_a_moment() {
         let settlement = settle(Verdict::NoCapacity, 0, 0, Vec::new());
         assert!(settlement.record.is_none());
-        assert!(matches!(settlement.next, Next::GiveBack(time) if !time.is_zero()), "{settlement:?}");
+        assert!(matches!(settlement.next, Next::GiveBack(delay) if !delay.is_zero()), "{settlement:?}");
     }
 }

@@ -1,0 +1,245 @@
+//! The queue of one plugin: how many leases and running attempts it may have, and when it leases
+//! next.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use metrics::{Counter, Histogram, counter, histogram};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use super::body_memory::MAX_PLUGIN_KIB;
+use super::conflicts::ConflictSerializer;
+use super::health::PluginHealth;
+use crate::clock::after_ms;
+use crate::event::{Outcome, PluginName};
+
+/// The most leases of one plugin: running, waiting to run, or waiting for the disk. A delivery that
+/// finds no permit costs a lease call of its own later, so a small budget grows a backlog that
+/// lasts.
+const LEASE_BUDGET: usize = 2_048;
+
+/// How long a started host leaves its quarantine queues alone. It serves before it may die again,
+/// and a host that is killed repeatedly by something else condemns no delivery.
+const QUARANTINE_DELAY: Duration = Duration::from_secs(1);
+
+/// The two queues of a plugin.
+#[derive(Debug, Clone)]
+pub(super) struct PluginQueues {
+    /// For deliveries that no crash is held against.
+    pub(super) regular: Arc<PluginQueue>,
+    /// For deliveries that ran when a host died: one at a time.
+    pub(super) quarantine: Arc<PluginQueue>,
+}
+
+impl PluginQueues {
+    pub(super) fn new(concurrency: usize, health: Arc<PluginHealth>, now_ms: i64) -> Self {
+        let conflicts = ConflictSerializer::new();
+        let limits = QueueLimits { budget: LEASE_BUDGET, concurrency };
+        let regular = PluginQueue::new(limits, Arc::clone(&conflicts), Arc::clone(&health));
+        let limits = QueueLimits { budget: 1, concurrency: 1 };
+        let mut quarantine = PluginQueue::new(limits, conflicts, health);
+        quarantine.is_quarantine = true;
+        quarantine.next_due_ms = AtomicI64::new(after_ms(now_ms, QUARANTINE_DELAY));
+        Self { regular: Arc::new(regular), quarantine: Arc::new(quarantine) }
+    }
+
+    /// Closes both queues: the plugin is gone.
+    pub(super) fn close(&self) {
+        self.regular.closed.cancel();
+        self.quarantine.closed.cancel();
+        self.regular.health.close();
+    }
+}
+
+/// One queue of a plugin. The deliveries themselves wait in the store.
+#[derive(Debug)]
+pub(super) struct PluginQueue {
+    pub(super) is_quarantine: bool,
+    lease_budget: Arc<Semaphore>,
+    /// [`MAX_PLUGIN_KIB`], less what is reserved.
+    body_memory: Arc<Semaphore>,
+    concurrency: ArcSwap<ConcurrencyLimit>,
+    /// When the next delivery that nobody holds is due, in host time (Unix ms); `i64::MAX` if none
+    /// is known.
+    next_due_ms: AtomicI64,
+    /// Whether due deliveries wait in the store. New ones then wait behind them.
+    backlog: AtomicBool,
+    woken: Notify,
+    closed: CancellationToken,
+    /// Shared by both queues of the plugin, like `health`.
+    pub(super) conflicts: Arc<ConflictSerializer>,
+    pub(super) health: Arc<PluginHealth>,
+    /// Metrics of every attempt. Looking one up by its labels costs several times what counting
+    /// does.
+    pub(super) succeeded: Counter,
+    pub(super) seconds: Histogram,
+}
+
+struct QueueLimits {
+    budget: usize,
+    concurrency: usize,
+}
+
+/// How many attempts may run at once.
+#[derive(Debug)]
+struct ConcurrencyLimit {
+    attempts: usize,
+    permits: Arc<Semaphore>,
+}
+
+impl ConcurrencyLimit {
+    fn new(attempts: usize) -> Arc<Self> {
+        Arc::new(Self { attempts, permits: Arc::new(Semaphore::new(attempts)) })
+    }
+}
+
+impl PluginQueue {
+    /// The queue of a plugin that is gone: all its leases are given back.
+    pub(super) fn closed(health: Arc<PluginHealth>) -> Self {
+        let queue = Self::new(QueueLimits { budget: 0, concurrency: 0 }, ConflictSerializer::new(), health);
+        queue.closed.cancel();
+        queue
+    }
+
+    /// A queue that asks the store at once.
+    fn new(limits: QueueLimits, conflicts: Arc<ConflictSerializer>, health: Arc<PluginHealth>) -> Self {
+        let plugin = health.plugin().clone();
+        Self {
+            is_quarantine: false,
+            lease_budget: Arc::new(Semaphore::new(limits.budget)),
+            body_memory: Arc::new(Semaphore::new(MAX_PLUGIN_KIB as usize)),
+            concurrency: ArcSwap::new(ConcurrencyLimit::new(limits.concurrency)),
+            next_due_ms: AtomicI64::new(i64::MIN),
+            backlog: AtomicBool::new(true),
+            woken: Notify::new(),
+            closed: CancellationToken::new(),
+            conflicts,
+            health,
+            succeeded: counter!("hookbox_attempts_total", "plugin" => plugin.clone(), "outcome" => Outcome::Ok.name()),
+            seconds: histogram!("hookbox_attempt_seconds", "plugin" => plugin),
+        }
+    }
+
+    pub(super) fn plugin(&self) -> &PluginName {
+        self.health.plugin()
+    }
+
+    /// Sets the number of concurrent attempts. Running attempts keep their permits.
+    pub(super) fn set_concurrency(&self, attempts: usize) {
+        if self.concurrency.load().attempts != attempts {
+            self.concurrency.store(ConcurrencyLimit::new(attempts));
+        }
+    }
+
+    /// Returns once the plugin is gone.
+    pub(super) async fn gone(&self) {
+        self.closed.cancelled().await;
+    }
+
+    /// Waits for the permission to run an attempt; `None` if the plugin is gone.
+    pub(super) async fn run_permit(&self) -> Option<OwnedSemaphorePermit> {
+        if self.closed.is_cancelled() {
+            return None;
+        }
+        let permits = self.concurrency.load().permits.clone();
+        tokio::select! {
+            biased;
+            permit = permits.acquire_owned() => permit.ok(),
+            () = self.closed.cancelled() => None,
+        }
+    }
+
+    /// A lease permit for a delivery that is just being created. There is none while older
+    /// deliveries wait, or while the plugin only fails.
+    pub(super) fn permit_on_insert(&self) -> Option<OwnedSemaphorePermit> {
+        if self.backlog.load(Ordering::Relaxed) || self.health.is_open() || self.closed.is_cancelled() {
+            return None;
+        }
+        self.lease_budget.clone().try_acquire_owned().ok()
+    }
+
+    /// Waits for a lease permit, and takes as many more as are free, up to `most`.
+    pub(super) async fn lease_permits(&self, most: usize) -> OwnedSemaphorePermit {
+        let mut permits = self.lease_budget.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let more = self.lease_budget.available_permits().min(most - 1);
+        if let Ok(more) = self.lease_budget.clone().try_acquire_many_owned(u32::try_from(more).unwrap_or(0)) {
+            permits.merge(more);
+        }
+        permits
+    }
+
+    /// Reserves the plugin's memory for a body. A body that is larger than all of it takes all.
+    pub(super) fn reserve_memory(&self, body_kib: u32) -> Option<OwnedSemaphorePermit> {
+        self.body_memory.clone().try_acquire_many_owned(body_kib.min(MAX_PLUGIN_KIB)).ok()
+    }
+
+    /// The plugin's memory that is reserved for bodies, in KiB.
+    pub(super) fn reserved_kib(&self) -> usize {
+        (MAX_PLUGIN_KIB as usize).saturating_sub(self.body_memory.available_permits())
+    }
+
+    /// Takes note of a delivery in the store that nobody holds.
+    pub(super) fn notify(&self, due_in: Duration, now_ms: i64) {
+        if due_in.is_zero() {
+            self.backlog.store(true, Ordering::Relaxed);
+        }
+        self.lease_at(after_ms(now_ms, due_in));
+    }
+
+    /// Makes the queue lease at this host time, or earlier.
+    pub(super) fn lease_at(&self, due_ms: i64) {
+        if self.next_due_ms.fetch_min(due_ms, Ordering::AcqRel) > due_ms {
+            self.woken.notify_one();
+        }
+    }
+
+    /// When the queue leases next, in host time.
+    pub(super) fn next_due_ms(&self) -> i64 {
+        self.next_due_ms.load(Ordering::Acquire)
+    }
+
+    /// Returns when [`PluginQueue::next_due_ms`] may have become earlier.
+    pub(super) async fn woken(&self) {
+        self.woken.notified().await;
+    }
+
+    /// Forgets what is due, before the store is asked. Later notifications are remembered.
+    pub(super) fn forget_due(&self) {
+        self.next_due_ms.store(i64::MAX, Ordering::Release);
+        self.backlog.store(false, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::dispatch::body_memory::MAX_KIB;
+
+    impl PluginQueue {
+        /// How many more attempts may run now.
+        pub(in crate::dispatch) fn free_run_permits(&self) -> usize {
+            self.concurrency.load().permits.available_permits()
+        }
+    }
+
+    #[test]
+    fn a_plugin_that_stands_still_leaves_memory_to_the_others() {
+        let queue = |name: &str| {
+            let health = PluginHealth::new(name.into(), Clock::manual(0), Arc::default());
+            PluginQueues::new(16, health, 0).regular
+        };
+        let (still, other) = (queue("still"), queue("other"));
+        let held: Vec<_> = std::iter::from_fn(|| still.reserve_memory(1_024)).collect();
+        assert!(held.len() as u32 * 1_024 * 2 <= MAX_KIB, "{} bodies of a MiB are held", held.len());
+        assert!(still.reserve_memory(1).is_none() && other.reserve_memory(1_024).is_some());
+        drop(held);
+        let large = still.reserve_memory(2 * MAX_PLUGIN_KIB).expect("one body always has room");
+        assert!(still.reserve_memory(1).is_none());
+        drop(large);
+        assert!(still.reserve_memory(1).is_some());
+    }
+}

@@ -1,0 +1,139 @@
+//! Settles an attempt, and tells the log, the metrics and the plugin's health how it ended.
+
+use std::time::Duration;
+
+use tracing::Level;
+
+use super::health::{BreakerSignal, LogSubject};
+use super::queue::PluginQueue;
+use crate::clock::{after_ms, rfc3339};
+use crate::event::{AttemptRecord, LogLine, Outcome};
+use crate::plugins::Loaded;
+use crate::store::{Lease, Next, Queue, Settled, Settlement};
+use crate::text;
+
+/// The length of a reason in a log line, in bytes. The attempt's record has all of it.
+const MAX_REASON_BYTES: usize = 512;
+
+/// Settles an attempt. Returns whether a key that it read was changed meanwhile.
+pub(super) async fn settle(store: &dyn Queue, queue: &PluginQueue, lease: Lease, settlement: Settlement) -> bool {
+    let (delivery, plugin, attempt) = (lease.delivery, lease.plugin.clone(), lease.attempt);
+    let (event, root) = (lease.event.id, lease.event.tree());
+    let dead = matches!(settlement.next, Next::Dead);
+    let reason = settlement.record.as_ref().and_then(|record| record.error.as_deref()).map(shown);
+    let settled = store.settle(lease, settlement).await;
+    match &settled {
+        Ok(Settled::Kept) => {
+            if dead && queue.health.may_log(LogSubject::DeadLetter) {
+                tracing::warn!(
+                    event.id = %event, delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt,
+                    reason = reason.as_deref().unwrap_or(""), "dead letter"
+                );
+            }
+        }
+        Ok(Settled::Conflict) => {
+            metrics::counter!("hookbox_kv_conflicts_total", "plugin" => plugin.to_string()).increment(1);
+            tracing::debug!(
+                event.id = %event, delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt,
+                "a key that it read was changed meanwhile; it runs again"
+            );
+        }
+        Ok(Settled::OverBudget) => {
+            metrics::counter!("hookbox_tree_budget_exceeded_total", "plugin" => plugin.to_string()).increment(1);
+            if queue.health.may_log(LogSubject::DeadLetter) {
+                tracing::warn!(
+                    event.id = %event, delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt,
+                    event.root = %root,
+                    reason = "its tree of events has reached `server.tree_events` or `server.tree_size`",
+                    "dead letter"
+                );
+            }
+        }
+        Ok(Settled::Cancelled) => tracing::debug!(
+            event.id = %event, delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt,
+            "cancelled while it ran: only the attempt is stored"
+        ),
+        Ok(Settled::Lost) => {
+            metrics::counter!("hookbox_settlements_lost_total").increment(1);
+            if queue.health.may_log(LogSubject::Lost) {
+                tracing::warn!(
+                    event.id = %event, delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt,
+                    "a late settlement is lost: another attempt has the delivery"
+                );
+            }
+        }
+        // The store itself logs once that it has stopped.
+        Err(error) => tracing::debug!(delivery.id = %delivery, error = %error, "not settled"),
+    }
+    matches!(settled, Ok(Settled::Conflict))
+}
+
+/// Counts an attempt, and tells the plugin's health how it ended.
+pub(super) fn observe(
+    queue: &PluginQueue,
+    loaded: &Loaded,
+    lease: &Lease,
+    settlement: &Settlement,
+    asked_for_delay: bool,
+    duration: Duration,
+) {
+    // An attempt without a record did not run: there was no instance.
+    let Some(AttemptRecord { outcome, error, .. }) = &settlement.record else { return };
+    queue.seconds.record(duration.as_secs_f64());
+    queue.health.ended(Some(loaded.digest), BreakerSignal::of(*outcome, asked_for_delay), error.as_deref());
+    let (event, plugin) = (lease.event.id, &lease.plugin);
+    if *outcome == Outcome::Ok {
+        queue.succeeded.increment(1);
+        let emitted = if let Next::Done { emitted, .. } = &settlement.next { emitted.len() } else { 0 };
+        tracing::debug!(
+            event.id = %event, delivery.id = %lease.delivery, plugin.name = %plugin,
+            delivery.attempt = lease.attempt, duration_ms = duration.as_secs_f64() * 1e3, events.emitted = emitted,
+            "attempt ok"
+        );
+        return;
+    }
+    metrics::counter!("hookbox_attempts_total", "plugin" => plugin.clone(), "outcome" => outcome.name()).increment(1);
+    if queue.health.may_log(LogSubject::Attempt(*outcome)) {
+        // Without a next attempt it is a dead letter, which has its own line.
+        let next = match settlement.next {
+            Next::RetryIn(delay) => Some(rfc3339(after_ms(queue.health.host_ms(), delay))),
+            _ => None,
+        };
+        tracing::info!(
+            event.id = %event, delivery.id = %lease.delivery, plugin.name = %plugin,
+            plugin.digest = loaded.digest.short(), delivery.attempt = lease.attempt, delivery.next_attempt = next,
+            outcome = outcome.name(), reason = error.as_deref().map(shown), "attempt failed"
+        );
+    }
+}
+
+/// Writes an attempt's log lines to the host's log, with the target `plugin`. Their control
+/// characters are escaped already.
+pub(super) fn forward_logs(queue: &PluginQueue, lease: &Lease, lines: &[LogLine]) {
+    macro_rules! line {
+        ($level:ident, $line:expr) => {
+            // A line that the filter drops does not count against the plugin's bound.
+            if tracing::enabled!(target: "plugin", Level::$level) && queue.health.may_forward($line.message.len()) {
+                tracing::event!(
+                    target: "plugin", Level::$level,
+                    plugin.name = %lease.plugin, event.id = %lease.event.id, delivery.id = %lease.delivery,
+                    delivery.attempt = lease.attempt, "{}", $line.message
+                );
+            }
+        };
+    }
+    for line in lines {
+        match line.level.as_str() {
+            "error" => line!(ERROR, line),
+            "warn" => line!(WARN, line),
+            "debug" => line!(DEBUG, line),
+            "trace" => line!(TRACE, line),
+            _ => line!(INFO, line),
+        }
+    }
+}
+
+/// An error as a log line shows it.
+fn shown(error: &str) -> String {
+    text::plain(error, MAX_REASON_BYTES)
+}

@@ -5,7 +5,6 @@
 //! stops by itself ends the host with an error: nothing can be acknowledged without it.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -33,14 +32,15 @@ mod time;
 /// Instances that are kept for the next event, of all plugins with `instance = "reuse"`.
 const MAX_WARM: u32 = 64;
 
-/// What plugins may do, as a host of this configuration would find it; nothing is created or changed. Blocks.
+/// Reads what plugins may do, as a host of this configuration would find it; creates and changes
+/// nothing. Blocks.
 ///
 /// # Errors
 /// It cannot be read, or strangers may write it; for people.
 pub fn peek_approvals(config: Arc<ArcSwap<Config>>) -> Result<Approvals, String> {
     let its = config.load();
     let stored = store::peek_approvals(&its.store.sqlite_path)?;
-    Approvals::peek(stored, &its.server.former_approvals_dir(), Arc::clone(&config))
+    Approvals::peek(stored, &its.store.former_approvals_dir(), Arc::clone(&config))
 }
 
 /// Why the host does not start, or does not go on.
@@ -138,8 +138,8 @@ pub async fn build_by(config: Config, compiler: Compiler, on_loss: OnLoss, clock
     };
     let sandbox = Arc::new(Sandbox::new(options)?);
     let dir = config.server.plugins_dir.clone();
-    rename_folder(&config.server.former_compiled_dir(), &config.server.compiled_dir());
-    let (former, files) = (config.server.former_approvals_dir(), Cache::at(config.server.compiled_dir()));
+    let (former, files) = (config.store.former_approvals_dir(), Cache::at(config.server.compiled_dir()));
+    files.take_over(&config.store.former_compiled_dir());
     let config = Arc::new(ArcSwap::from_pointee(config));
     let approvals = Approvals::open(store.clone(), &former, files.clone(), config.clone()).await;
     let approvals = Arc::new(approvals.map_err(AppError::Approvals)?);
@@ -159,16 +159,6 @@ pub async fn build_by(config: Config, compiler: Compiler, on_loss: OnLoss, clock
         attempts: tasks::runtime("hookbox-attempt", 2 * tasks::cores()).map_err(AppError::Threads)?,
         addresses,
     })
-}
-
-/// Gives a folder its new name if nothing has that name yet.
-fn rename_folder(former: &Path, now: &Path) {
-    if former.is_dir()
-        && !now.exists()
-        && let Err(error) = std::fs::rename(former, now)
-    {
-        tracing::warn!(error = %error, "{} keeps its former name and is not used", former.display());
-    }
 }
 
 /// Every connection takes a file descriptor, and the usual limit is lower than what the machine allows.

@@ -4,13 +4,16 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::support::{Host, Site};
+use crate::support::{Host, ROUTE, SOURCE, Site};
 
 /// The file that ran last.
 const RAN: &str = include_str!("upgrade/ran.wat");
 
 /// Its digest.
 const RAN_DIGEST: &str = "da9cb12c3af38d64d6e0b2f84c661227e73e5254008a96fa49a7aa9fb7501c86";
+
+/// A file of machine code.
+const CODE: &str = "key.da9cb12c3af38d64d6e0b2f84c661227e73e5254008a96fa49a7aa9fb7501c86";
 
 /// A site as a host of schema version 5 left it that had handled two events, and held a newer file of its plugin.
 fn left_by_version_5() -> Site {
@@ -24,7 +27,7 @@ fn left_by_version_5() -> Site {
     store.execute_batch(include_str!("upgrade/store.sql")).unwrap();
     fs::write(site.path("data/approved/worker.json"), include_str!("upgrade/worker.json")).unwrap();
     fs::write(site.path("data/approved").join(format!("worker.{RAN_DIGEST}")), RAN).unwrap();
-    fs::write(site.path("data/cache/code"), "of another version").unwrap();
+    fs::write(site.path("data/cache").join(CODE), "of another version").unwrap();
     site
 }
 
@@ -40,13 +43,31 @@ fn a_data_folder_of_the_last_version_is_taken_along_with_what_was_approved() {
         assert_eq!(host.settled()["deliveries"]["done"], 2 + start, "with the two of the last version");
         assert!(!site.path("data/approved").exists() && !site.path("data/cache").exists());
         assert_eq!(fs::read_to_string(site.path("data/compiled").join(format!("{RAN_DIGEST}.plugin"))).unwrap(), RAN);
-        assert!(site.path("data/compiled/code").exists(), "machine code is there under the new name");
+        assert!(site.path("data/compiled").join(CODE).exists(), "machine code is there under the new name");
         host.kill();
     }
     let host = Host::start(&site);
     host.until_plugin("worker", "held");
     assert_eq!(host.api_status("POST", "/api/v1/plugins/worker/approve", None).0, 200);
     assert_ne!(host.until_plugin("worker", "loaded")["digest"], RAN_DIGEST);
+}
+
+#[test]
+fn what_was_approved_is_taken_along_to_another_data_folder() {
+    let site = left_by_version_5();
+    site.put_config(&format!("data_dir = \"own\"\n{SOURCE}{ROUTE}"));
+    let host = Host::start(&site);
+    assert_eq!(host.until_plugin("worker", "held")["digest"], RAN_DIGEST, "what ran last goes on");
+    assert!(!site.path("data/approved").exists());
+    assert_eq!(fs::read_to_string(site.path("own/compiled").join(format!("{RAN_DIGEST}.plugin"))).unwrap(), RAN);
+}
+
+#[test]
+fn a_folder_of_another_program_keeps_its_name() {
+    let site = left_by_version_5();
+    fs::write(site.path("data/cache/other"), "of another program").unwrap();
+    Host::start(&site).kill();
+    assert_eq!(fs::read_dir(site.path("data/cache")).unwrap().count(), 2);
 }
 
 #[test]

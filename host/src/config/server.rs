@@ -76,16 +76,6 @@ impl Server {
     pub fn compiled_dir(&self) -> PathBuf {
         self.data_dir.join("compiled")
     }
-
-    /// Where a hookbox before schema version 6 kept what plugins may do.
-    pub fn former_approvals_dir(&self) -> PathBuf {
-        self.data_dir.join("approved")
-    }
-
-    /// Where the same kept machine code.
-    pub fn former_compiled_dir(&self) -> PathBuf {
-        self.data_dir.join("cache")
-    }
 }
 
 /// `[store]`.
@@ -199,6 +189,16 @@ impl StoreSettings {
     /// The folder of the SQLite file, absolute.
     pub fn folder(&self) -> &Path {
         self.sqlite_path.parent().unwrap_or(Path::new("/"))
+    }
+
+    /// The folder in which a hookbox before schema version 6 kept what plugins may do.
+    pub fn former_approvals_dir(&self) -> PathBuf {
+        self.folder().join("approved")
+    }
+
+    /// The folder in which it kept machine code.
+    pub fn former_compiled_dir(&self) -> PathBuf {
+        self.folder().join("cache")
     }
 }
 

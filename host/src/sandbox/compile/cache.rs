@@ -9,7 +9,7 @@
 //! what it holds. It appears whole, by renaming. An entry that is damaged, or that another user
 //! could have written, is not used and is compiled again.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{self, DirBuilder, File, ReadDir};
 use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
@@ -24,6 +24,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::machine_code::MachineCode;
 use super::temp_file::{self, TempFile, TempName};
+use crate::event::Digest;
 use crate::files::{open_folder, private};
 
 /// The most machine code in the cache, in bytes; the least recently used goes first. A Python
@@ -66,6 +67,24 @@ impl Cache {
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         Self { other: Some(Box::new(other)), ..self }
+    }
+
+    /// Takes over the folder `former` of an older hookbox, if this one is not there yet and all in
+    /// the other is machine code.
+    pub fn take_over(&self, former: &Path) {
+        let is_code = |name: &str| {
+            let is_entry = name.split_once('.').is_some_and(|(_, digest)| digest.parse::<Digest>().is_ok());
+            is_entry || name.ends_with(temp_file::ENDING)
+        };
+        let is_ours = |mut entries: ReadDir| {
+            entries.all(|entry| entry.is_ok_and(|entry| entry.file_name().to_str().is_some_and(is_code)))
+        };
+        if !self.dir.exists()
+            && fs::read_dir(former).is_ok_and(is_ours)
+            && let Err(error) = fs::rename(former, &self.dir)
+        {
+            tracing::warn!(error = %error, "{} is not used any more, and can be removed", former.display());
+        }
     }
 
     /// The code under `key`, if there is any that can be trusted.

@@ -1,4 +1,4 @@
-//! What comes in: HeyGen's requests, signed, none like another, and the same ones in every run.
+//! Incoming requests of HeyGen, signed, none like another, and the same ones in every run.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -34,7 +34,7 @@ impl Provider {
         Self { source: config.sources["heygen"].clone(), config }
     }
 
-    /// What checks its requests.
+    /// The verifier of its requests.
     pub(crate) fn source_runtime(&self) -> SourceRuntime {
         SourceRuntime::new(self.source.clone())
     }
@@ -52,7 +52,7 @@ impl Provider {
         (headers, body)
     }
 
-    /// What the host makes of that request.
+    /// The event that the host makes of that request.
     pub(crate) fn event(&self, source_runtime: &SourceRuntime, number: usize, body_bytes: usize) -> NewEvent {
         let (headers, body) = self.request(number, body_bytes);
         let verified = Unverified::new(headers, body).verify(source_runtime, NOW_MS).expect("it is authentic");

@@ -1,4 +1,4 @@
-//! Who gets this event? Looked up for every request.
+//! The targets of an event, looked up for every request.
 
 use std::rc::Rc;
 

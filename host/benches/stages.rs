@@ -1,4 +1,4 @@
-//! What each stage of the road costs on its own, through the doors that the host itself uses.
+//! The cost of each stage of the road on its own, through the doors that the host itself uses.
 //!
 //! `cargo bench` times the stages. `cargo xtask counts` has the same rounds counted, in instructions: it starts this
 //! program as `stages count STAGE PREPARED RUN`, and as `stages names` to hear which there are.

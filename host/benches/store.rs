@@ -1,4 +1,4 @@
-//! What becomes durable: batches of events, and batches of settlements, each one commit.
+//! Durable work: batches of events, and batches of settlements, each one commit.
 //!
 //! The store's writer takes whatever has queued while it was busy, so what is in a commit is a matter of time. Here its
 //! dispatcher keeps it waiting until a whole batch has queued, and there is one commit a round.
@@ -86,7 +86,7 @@ pub(crate) fn settle(deliveries: usize) -> Stage {
     })
 }
 
-/// What the plugin `audit` comes to, or an attempt that asks for another.
+/// The result of the plugin `audit`, or of an attempt that asks for another.
 fn settlement(again: bool) -> Settlement {
     let done = Next::Done { emitted: Vec::new(), kv: KvTransaction::default() };
     let message = "avatar_video.success subject=order_000000000001 id=evt_0019c1d5a5000001 bytes=230".to_owned();
@@ -120,7 +120,7 @@ impl Bench {
         // Beside what is built, since a folder for temporary files may be in memory, where nothing is synced.
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
         let clock = Clock::manual(NOW_MS);
-        // What is counted is one commit, however slowly it is counted.
+        // One commit is counted, however slowly.
         let longest_work = Duration::from_secs(3_600);
         let options = SqliteOptions { longest_work, ..SqliteOptions::at(folder.path().join(FILE), clock) };
         let store = Sqlite::open(options).expect("a store");
@@ -150,7 +150,7 @@ impl Bench {
         file.query_row("SELECT count(*) FROM dedupe", [], |row| row.get(0)).expect("the table of keys")
     }
 
-    /// What the last commit of appends has leased.
+    /// The leases of the last commit of appends.
     fn leased(&self) -> Vec<Lease> {
         self.leased.recv().expect("the store is open")
     }

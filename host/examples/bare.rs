@@ -1,4 +1,4 @@
-//! What `cargo xtask bench` holds the host against, on the same HTTP library:
+//! The server that `cargo xtask bench` compares the host with, on the same HTTP library:
 //!
 //! - `bare echo`: a POST answered with what it brought, the ceiling;
 //! - `bare verify`: the signature checked, nothing kept;

@@ -125,7 +125,7 @@ pub async fn build_by(config: Config, compiler: Compiler, on_loss: OnLoss, clock
         ..SqliteOptions::at(config.store.sqlite_path.clone(), clock.clone())
     };
     let store = Arc::new(tasks::blocking(move || Sqlite::open(options)).await?);
-    time::tell(store.clock_news(), config.store.dedupe_window_ms);
+    time::tell(store.clock_changes(), config.store.dedupe_window_ms);
     let recovered = store.recovered();
     if recovered.held > 0 {
         tracing::warn!(deliveries = recovered.held, running = recovered.running, "taking up what a killed host left");

@@ -1,8 +1,12 @@
-//! The one place that reads the wall clock.
+//! The only module that reads the wall clock.
 //!
-//! Everything that is scheduled or expires takes its time from a [`Clock`], so a test can move time by hand. There are three
-//! times: the wall clock, for people, signatures and the times of events; *host time*, for due times and ids, which does
-//! not jump when the wall clock does (see [`keeper`]); and monotonic time, for pauses and limits within one process.
+//! Everything that is scheduled or expires takes its time from a [`Clock`], so a test can set the
+//! time. There are three times:
+//!
+//! - *Wall-clock time* is for people, signatures and the times of events. It can jump.
+//! - *Host time* is for due times and ids. It does not jump when the wall clock does (see
+//!   [`host_time`]).
+//! - *Monotonic time* is for pauses and limits within one process.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -11,29 +15,30 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use tokio::sync::watch;
 
-pub use self::keeper::{Belief, JUMP_MS, Jump, News, STANDS_AFTER_MS, TimeNote, span};
+pub use self::host_time::{ClockChange, ClockState, JUMP_MS, Jump, STANDS_AFTER_MS, TimeNote, span};
 
-pub mod keeper;
+pub mod host_time;
 
-/// Where [`Clock::monotonic_ms`] counts from.
+/// The origin of [`Clock::monotonic_ms`].
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// How often the clocks are compared.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-const LOOK_EVERY_BY_HAND: Duration = Duration::from_millis(10);
+/// How often host time and the wall clock are compared.
+const COMPARE_EVERY: Duration = Duration::from_secs(5);
+/// The same for a manual clock, which a test may move at any moment.
+const COMPARE_MANUAL_EVERY: Duration = Duration::from_millis(10);
 
-/// The clock that nobody can set; it goes on while the machine sleeps.
+/// A clock that nobody can set. On Linux it also advances while the machine sleeps.
 #[cfg(target_os = "linux")]
-const UNSET: ClockId = ClockId::Boottime;
+const BOOT_CLOCK: ClockId = ClockId::Boottime;
 #[cfg(not(target_os = "linux"))]
-const UNSET: ClockId = ClockId::Monotonic;
+const BOOT_CLOCK: ClockId = ClockId::Monotonic;
 
-/// How long this thread has computed since it began.
+/// The CPU time of this thread since it began.
 pub fn thread_cpu() -> Duration {
     duration(clock_gettime(ClockId::ThreadCPUTime))
 }
 
-/// How long all threads of this process have computed since it began.
+/// The CPU time of all threads of this process since it began.
 pub fn process_cpu() -> Duration {
     duration(clock_gettime(ClockId::ProcessCPUTime))
 }
@@ -43,11 +48,11 @@ fn duration(time: Timespec) -> Duration {
     whole + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// Tells the time in Unix milliseconds. Clones share what is believed of it.
+/// Tells the time in Unix milliseconds. Clones share host time.
 #[derive(Debug, Clone)]
 pub struct Clock {
     source: TimeSource,
-    keeper: Arc<Keeper>,
+    host_time: Arc<HostTime>,
 }
 
 #[derive(Debug, Clone)]
@@ -56,18 +61,19 @@ enum TimeSource {
     Manual(Arc<watch::Sender<Manual>>),
 }
 
-/// A clock that is moved by hand.
+/// The time of a clock that a test sets.
 #[derive(Debug, Clone, Copy)]
 struct Manual {
     wall_ms: i64,
     passed_ms: i64,
 }
 
+/// Host time, relative to [`BOOT_CLOCK`].
 #[derive(Debug)]
-struct Keeper {
-    /// Host time less the time that nobody can set, in milliseconds.
+struct HostTime {
+    /// Host time minus the boot clock, in milliseconds.
     lead_ms: AtomicI64,
-    belief: Mutex<Belief>,
+    state: Mutex<ClockState>,
 }
 
 impl Clock {
@@ -83,14 +89,14 @@ impl Clock {
     }
 
     fn new(source: TimeSource) -> Self {
-        let keeper = Arc::new(Keeper { lead_ms: AtomicI64::new(0), belief: Mutex::default() });
-        let clock = Self { source, keeper };
-        clock.keeper.lead_ms.store(clock.now_ms().saturating_sub(clock.unset_ms()), Ordering::Release);
+        let host_time = Arc::new(HostTime { lead_ms: AtomicI64::new(0), state: Mutex::default() });
+        let clock = Self { source, host_time };
+        clock.host_time.lead_ms.store(clock.now_ms().saturating_sub(clock.boot_ms()), Ordering::Release);
         clock
     }
 
-    /// Lets time pass on a manual clock until it stands at `unix_ms`. Where that is in the past, no time passes, as if
-    /// somebody had set the clock back. The machine's clock stays as it is.
+    /// Advances a manual clock to `unix_ms`. If that is in the past, no time passes, as if an
+    /// operator had set the clock back. The machine's clock stays as it is.
     pub fn set(&self, unix_ms: i64) {
         self.move_by_hand(|time| {
             time.passed_ms += unix_ms.saturating_sub(time.wall_ms).max(0);
@@ -98,7 +104,7 @@ impl Clock {
         });
     }
 
-    /// Sets a manual clock to `unix_ms` as somebody would who sets the machine's: no time passes.
+    /// Sets a manual clock to `unix_ms` as an operator sets the machine's: no time passes.
     pub fn step(&self, unix_ms: i64) {
         self.move_by_hand(|time| time.wall_ms = unix_ms);
     }
@@ -109,7 +115,7 @@ impl Clock {
         }
     }
 
-    /// Now by the wall clock, in Unix milliseconds. It may jump either way.
+    /// The wall clock, in Unix milliseconds. It may jump either way.
     pub fn now_ms(&self) -> i64 {
         match &self.source {
             TimeSource::System => SystemTime::now()
@@ -119,7 +125,7 @@ impl Clock {
         }
     }
 
-    /// Milliseconds since some moment, by a clock that nobody can set.
+    /// Monotonic time, in milliseconds since an arbitrary moment.
     pub fn monotonic_ms(&self) -> u64 {
         match &self.source {
             TimeSource::System => u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -143,25 +149,27 @@ impl Clock {
         }
     }
 
-    /// Like monotonic time, and goes on while the machine sleeps.
-    fn unset_ms(&self) -> i64 {
+    /// The boot clock, in milliseconds.
+    fn boot_ms(&self) -> i64 {
         match &self.source {
-            TimeSource::System => i64::try_from(duration(clock_gettime(UNSET)).as_millis()).unwrap_or(i64::MAX),
+            TimeSource::System => i64::try_from(duration(clock_gettime(BOOT_CLOCK)).as_millis()).unwrap_or(i64::MAX),
             TimeSource::Manual(time) => time.borrow().passed_ms,
         }
     }
 
-    /// Host time, in Unix milliseconds: what is scheduled goes by it. It never goes back while the host runs.
+    /// Host time, in Unix milliseconds. Due times go by it, and it never goes back while the host
+    /// runs.
     pub fn host_ms(&self) -> i64 {
-        self.unset_ms().saturating_add(self.keeper.lead_ms.load(Ordering::Acquire))
+        self.boot_ms().saturating_add(self.host_time.lead_ms.load(Ordering::Acquire))
     }
 
-    /// How far host time is ahead of the wall clock, in milliseconds; negative if it is behind.
+    /// Milliseconds by which host time is ahead of the wall clock; negative if it is behind.
     pub fn ahead_ms(&self) -> i64 {
         self.host_ms().saturating_sub(self.now_ms())
     }
 
-    /// Returns once [`Clock::host_ms`] says `due_ms` or more. A change of host time itself is noticed within a minute.
+    /// Returns once [`Clock::host_ms`] says `due_ms` or more. A change of host time itself is
+    /// noticed within a minute.
     pub async fn sleep_until_host(&self, due_ms: i64) {
         const LONGEST_NAP_MS: u64 = 60_000;
         match &self.source {
@@ -173,7 +181,7 @@ impl Clock {
                 tokio::time::sleep(Duration::from_millis(left_ms.min(LONGEST_NAP_MS))).await;
             },
             TimeSource::Manual(time) => {
-                let (mut seen, lead_ms) = (time.subscribe(), &self.keeper.lead_ms);
+                let (mut seen, lead_ms) = (time.subscribe(), &self.host_time.lead_ms);
                 let due = |time: &Manual| time.passed_ms.saturating_add(lead_ms.load(Ordering::Acquire)) >= due_ms;
                 // An error means the sender is gone, which `self` rules out.
                 let _ = seen.wait_for(due).await;
@@ -181,82 +189,86 @@ impl Clock {
         }
     }
 
-    /// Waits until it is time to compare the clocks again; a manual clock may be moved at any moment.
-    pub async fn next_look(&self) {
-        let every = if matches!(self.source, TimeSource::System) { LOOK_EVERY } else { LOOK_EVERY_BY_HAND };
+    /// Waits until the clocks are to be compared again.
+    pub async fn next_comparison(&self) {
+        let every = if matches!(self.source, TimeSource::System) { COMPARE_EVERY } else { COMPARE_MANUAL_EVERY };
         tokio::time::sleep(every).await;
     }
 
-    /// Goes on from what an earlier host noted; host time is not before `least_ms`. Returns what is new.
-    pub fn resume(&self, note: TimeNote, least_ms: i64) -> Vec<News> {
-        let (host_ms, belief, off) = note.resume(self.now_ms());
-        *self.belief() = belief;
-        self.keeper.lead_ms.store(host_ms.max(least_ms).saturating_sub(self.unset_ms()), Ordering::Release);
-        off.into_iter().chain(self.look()).collect()
+    /// Continues from the note of an earlier host; host time begins no earlier than `least_ms`.
+    /// Returns the changes.
+    pub fn resume(&self, note: TimeNote, least_ms: i64) -> Vec<ClockChange> {
+        let (host_ms, state, off) = note.resume(self.now_ms());
+        *self.state() = state;
+        self.host_time.lead_ms.store(host_ms.max(least_ms).saturating_sub(self.boot_ms()), Ordering::Release);
+        off.into_iter().chain(self.compare()).collect()
     }
 
-    /// Compares the clocks, and returns what is new.
-    pub fn look(&self) -> Vec<News> {
-        let mut belief = self.belief();
-        let (raise_ms, news) = belief.look(self.now_ms(), self.host_ms());
+    /// Compares the clocks, and returns the changes.
+    pub fn compare(&self) -> Vec<ClockChange> {
+        let mut state = self.state();
+        let (raise_ms, changes) = state.compare(self.now_ms(), self.host_ms());
         self.raise(raise_ms);
-        news
+        changes
     }
 
-    /// The wall clock is right, an operator says. Returns the jump that this ends, and for how long the host was off.
+    /// Accepts the wall clock, because an operator says that it is right. Returns the jump that this
+    /// ends, and for how long the host was off.
     pub fn accept(&self) -> (Option<Jump>, i64) {
-        let mut belief = self.belief();
-        let (jump, held_ms) = (belief.jump, belief.held_ms());
-        let raise_ms = belief.accept(self.now_ms(), self.host_ms());
+        let mut state = self.state();
+        let (jump, held_ms) = (state.jump, state.held_ms());
+        let raise_ms = state.accept(self.now_ms(), self.host_ms());
         self.raise(raise_ms);
         (jump, held_ms)
     }
 
     fn raise(&self, by_ms: i64) {
         if by_ms > 0 {
-            self.keeper.lead_ms.fetch_add(by_ms, Ordering::AcqRel);
-            // Wakes those who sleep until a time that has come with it.
+            self.host_time.lead_ms.fetch_add(by_ms, Ordering::AcqRel);
+            // Wakes sleepers whose time has now come.
             self.move_by_hand(|_| ());
         }
     }
 
-    /// What is to be stored for the next start.
+    /// The note to be stored for the next start.
     pub fn note(&self) -> TimeNote {
-        let belief = self.belief().clone();
-        TimeNote { host_ms: self.host_ms(), wall_ms: self.now_ms(), belief }
+        let state = self.state().clone();
+        TimeNote { host_ms: self.host_ms(), wall_ms: self.now_ms(), state }
     }
 
     /// The jump that is neither over nor accepted, if there is one.
     pub fn jump(&self) -> Option<Jump> {
-        self.belief().jump
+        self.state().jump
     }
 
-    /// Now as far as deletion is concerned, in Unix milliseconds: the wall clock, less what is held back.
+    /// The time by which old events are deleted, in Unix milliseconds: the wall clock less
+    /// [`Clock::held_ms`].
     pub fn deletion_ms(&self) -> i64 {
         self.now_ms().saturating_sub(self.held_ms())
     }
 
-    /// See [`Belief::held_ms`].
+    /// See [`ClockState::held_ms`].
     pub fn held_ms(&self) -> i64 {
-        self.belief().held_ms()
+        self.state().held_ms()
     }
 
-    fn belief(&self) -> MutexGuard<'_, Belief> {
-        self.keeper.belief.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, ClockState> {
+        self.host_time.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// So long after a time in Unix milliseconds; the end of all time if that is beyond it.
+/// Adds `time` to a time in Unix milliseconds; saturates at the end of the range.
 pub fn after_ms(unix_ms: i64, time: Duration) -> i64 {
     unix_ms.saturating_add(i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// How long it is from one time in Unix milliseconds to another; nothing if that has passed.
+/// The duration from one time in Unix milliseconds to another; zero if that has passed.
 pub fn until(from_ms: i64, to_ms: i64) -> Duration {
     Duration::from_millis(u64::try_from(to_ms.saturating_sub(from_ms)).unwrap_or(0))
 }
 
-/// Unix milliseconds as people read them: RFC 3339, UTC, with milliseconds. A time out of range is shown as the epoch.
+/// Formats Unix milliseconds for people: RFC 3339, UTC, with milliseconds. A time out of range is
+/// shown as the epoch.
 pub fn rfc3339(unix_ms: i64) -> String {
     format!("{:.3}", jiff::Timestamp::from_millisecond(unix_ms).unwrap_or_default())
 }
@@ -302,7 +314,7 @@ mod tests {
         let clock = Clock::manual(2 * JUMP_MS);
         for unix_ms in [0, 100 * JUMP_MS] {
             clock.step(unix_ms);
-            assert_eq!(clock.look().len(), 1);
+            assert_eq!(clock.compare().len(), 1);
             assert_eq!((clock.now_ms(), clock.host_ms(), clock.monotonic_ms()), (unix_ms, 2 * JUMP_MS, 7_200_000));
             assert!(clock.jump().is_some());
         }
@@ -312,7 +324,7 @@ mod tests {
     async fn accepting_a_jump_wakes_those_who_wait_for_what_is_due_by_it() {
         let clock = Clock::manual(0);
         clock.step(100 * JUMP_MS);
-        clock.look();
+        clock.compare();
         let waits = clock.sleep_until_host(99 * JUMP_MS);
         let accepts = async { clock.accept().0.map(|jump| jump.by_ms) };
         assert_eq!(tokio::join!(waits, accepts).1, Some(100 * JUMP_MS));

@@ -1,7 +1,8 @@
-//! The JSON format of CloudEvents 1.0: how an event is written for programs that do not speak `hookbox:plugin`, and how
-//! the events they answer with are read. <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>
+//! The JSON format of CloudEvents 1.0: writes events for programs that do not speak
+//! `hookbox:plugin`, and reads the events that they answer with. The specification:
+//! <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>
 //!
-//! Bodies stay as they are, byte for byte: JSON stands in `data` as it came, anything else in `data_base64`.
+//! Bodies are kept byte for byte: JSON in `data` as received, anything else in `data_base64`.
 
 use std::fmt;
 
@@ -18,19 +19,19 @@ pub const MEDIA_TYPE: &str = "application/cloudevents+json";
 /// The media type of a list of them.
 pub const BATCH_MEDIA_TYPE: &str = "application/cloudevents-batch+json";
 
-/// The only version there is.
+/// The supported version.
 const VERSION: &str = "1.0";
-/// What `data` is when nothing is said about it.
+/// The media type of `data` if the document names none.
 const JSON: &str = "application/json";
 
-/// What an attempt adds to its event, as extension attributes.
+/// The extension attributes that an attempt adds to its event.
 #[derive(Debug, Clone, Copy)]
 pub struct Extensions<'a> {
     /// The number of this attempt, from 1.
     pub attempt: u32,
     /// Attempts before the dead letters.
     pub max_attempts: u32,
-    /// The same in every attempt of a delivery.
+    /// A key that is the same in every attempt of a delivery.
     pub idempotency_key: &'a str,
 }
 
@@ -58,7 +59,7 @@ struct WrittenDocument<'a> {
     data_base64: Option<String>,
 }
 
-/// An event as it is read. Attributes that are not named here are left aside.
+/// An event as it is read. Attributes that are not named here are ignored.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Document {
     /// `id`.
@@ -69,13 +70,13 @@ pub struct Document {
     pub kind: String,
     /// `subject`.
     pub subject: Option<String>,
-    /// `time`, RFC 3339, as it stands there.
+    /// `time`, RFC 3339, as written.
     pub time: Option<String>,
-    /// `datacontenttype`; JSON if there is `data` and nothing is said.
+    /// `datacontenttype`; JSON if there is `data` and no type.
     pub content_type: Option<String>,
     /// The body.
     pub data: Vec<u8>,
-    /// The extension `delayms`: not to be delivered before this many milliseconds from now.
+    /// The extension `delayms`: the delay of the event in milliseconds.
     pub delay_ms: Option<u64>,
 }
 
@@ -95,7 +96,7 @@ struct ReadDocument<'a> {
     data_base64: Option<String>,
 }
 
-/// `event` as one JSON object, without a line end in it unless its body has one.
+/// Writes `event` as one JSON object. It contains a line end only if its body does.
 pub fn write(event: &Event, extensions: Extensions<'_>) -> Vec<u8> {
     let attributes = &event.attributes;
     let json = attributes.content_type.as_deref().is_none_or(is_json);
@@ -119,7 +120,7 @@ pub fn write(event: &Event, extensions: Extensions<'_>) -> Vec<u8> {
     serde_json::to_vec(&written).expect("strings and numbers are always JSON")
 }
 
-/// Whether a text is meant to be an event: a JSON object with the attribute that every event has.
+/// Whether a text is meant to be an event: a JSON object with `specversion`, which every event has.
 pub fn is_document(text: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct Marked {
@@ -129,12 +130,18 @@ pub fn is_document(text: &[u8]) -> bool {
     text.trim_ascii_start().first() == Some(&b'{') && serde_json::from_slice::<Marked>(text).is_ok()
 }
 
-/// Reads one event, or says what is wrong with it.
+/// Reads one event.
+///
+/// # Errors
+/// The reason for which it is invalid, for people.
 pub fn read(text: &[u8]) -> Result<Document, String> {
     serde_json::from_slice(text).map_err(|error| error.to_string()).and_then(document)
 }
 
-/// Reads a list of at most `max` events, or says what is wrong with it. Stops where it has more.
+/// Reads a list of at most `max` events. Stops at the first one beyond.
+///
+/// # Errors
+/// The reason for which it is invalid, for people.
 pub fn read_batch(text: &[u8], max: usize) -> Result<Vec<Document>, String> {
     let mut reader = serde_json::Deserializer::from_slice(text);
     let documents = reader.deserialize_seq(DocumentList { max }).map_err(|error| error.to_string())?;
@@ -180,7 +187,7 @@ fn document(read: ReadDocument<'_>) -> Result<Document, String> {
     Ok(Document { id, source, kind, subject, time, content_type, data, delay_ms: delayms })
 }
 
-/// A JSON value as it stands there; a string that is not meant to be JSON is its text.
+/// The bytes of a JSON value as written, or the text of a string whose media type is not JSON.
 fn body(data: &RawValue, content_type: Option<&str>) -> Vec<u8> {
     let text = data.get();
     match serde_json::from_str::<String>(text) {

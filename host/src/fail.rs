@@ -1,11 +1,16 @@
 //! Fault injection for the tests: at named points the process kills itself, or an operation fails.
 //!
-//! `HOOKBOX_FAIL=name:count[:action]` (see `env::fail_plan`) arms a point: it acts when it is
-//! passed for the `count`-th time. The action is `kill` (the default, SIGKILL to this process),
-//! `io` (the store's operation reports an I/O error), `full` (it reports a full disk) or `write`
-//! (it reports that a write was refused, as a read-only file system or a used-up quota does). The
-//! last two act from then on until the file that `HOOKBOX_FAIL_UNTIL` names exists. Release builds
-//! contain none of this.
+//! `HOOKBOX_FAIL=name:count[:action]` (see `env::fail_plan`) arms a point: it acts when it is passed
+//! for the `count`-th time. The actions:
+//!
+//! - `kill` (the default): the process kills itself with SIGKILL.
+//! - `io`: the store's operation reports an I/O error.
+//! - `full`: it reports a full disk.
+//! - `write`: it reports that a write was refused, as on a read-only file system or with a used-up
+//!   quota.
+//!
+//! `full` and `write` act from then on until the file that `HOOKBOX_FAIL_UNTIL` names exists.
+//! Release builds contain none of this.
 
 /// The points on the road, in the order in which an event passes them. The tests try each.
 pub const POINTS: [&str; 12] = [

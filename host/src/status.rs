@@ -9,7 +9,7 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub struct Status(watch::Sender<Condition>);
 
-/// What is known of the last reload.
+/// The result of the last reload.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Condition {
     /// How often the configuration or the plugins were replaced since the start.
@@ -22,17 +22,17 @@ pub struct Condition {
     pub watch: Option<Trouble>,
 }
 
-/// Something that is wrong.
+/// A problem, and since when it exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trouble {
-    /// What is wrong, for people.
+    /// The problem, for people.
     pub text: String,
     /// Since when, Unix ms.
     pub since_ms: i64,
 }
 
 impl Trouble {
-    /// Sets `current` to `text`, and since when. Says whether the text is new.
+    /// Sets `current` to `text`. Returns whether the text is new; otherwise its start time stays.
     pub fn note(current: &mut Option<Self>, text: &str, now_ms: i64) -> bool {
         if current.as_ref().is_some_and(|trouble| trouble.text == text) {
             return false;

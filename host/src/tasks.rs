@@ -1,4 +1,4 @@
-//! The one place that starts tasks and threads, so that each has a name and none outlives its owner unseen.
+//! The only module that starts tasks and threads.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -49,30 +49,30 @@ pub fn runtime(name: &str, workers: usize) -> io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(workers.max(1)).thread_name(name).enable_all().build()
 }
 
-/// How many threads the machine runs at once.
+/// The number of threads that the machine runs at once.
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// A future that runs to its end: should whoever waits for it go away, a task takes it over. Usually nobody does, and
-/// no task is started.
-pub fn to_the_end<F>(future: F) -> ToTheEnd<F::Output>
+/// Makes a future run to its end: if it is dropped before, a task takes it over. Usually it is not
+/// dropped, and no task is started.
+pub fn detach_on_drop<F>(future: F) -> DetachOnDrop<F::Output>
 where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
-    ToTheEnd(Some(Box::pin(future)))
+    DetachOnDrop(Some(Box::pin(future)))
 }
 
-/// What [`to_the_end`] returns; to be dropped on a runtime.
-pub struct ToTheEnd<T: Send + 'static>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
+/// The future of [`detach_on_drop`], to be dropped on a runtime.
+pub struct DetachOnDrop<T: Send + 'static>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
 
-impl<T: Send + 'static> std::fmt::Debug for ToTheEnd<T> {
+impl<T: Send + 'static> std::fmt::Debug for DetachOnDrop<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("ToTheEnd")
+        f.write_str("DetachOnDrop")
     }
 }
 
-impl<T: Send + 'static> Future for ToTheEnd<T> {
+impl<T: Send + 'static> Future for DetachOnDrop<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
@@ -85,16 +85,17 @@ impl<T: Send + 'static> Future for ToTheEnd<T> {
     }
 }
 
-impl<T: Send + 'static> Drop for ToTheEnd<T> {
+impl<T: Send + 'static> Drop for DetachOnDrop<T> {
     fn drop(&mut self) {
-        // Without a runtime the process is ending, and so does whatever it waits for.
+        // Without a runtime the process is ending, and the future ends with it.
         if let (Some(future), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
             runtime.spawn(future);
         }
     }
 }
 
-/// Runs a future whose panic is a value: its text. Whoever holds something that must be handed back calls this.
+/// Runs a future, and returns the text of its panic as an error. It is for callers that hold
+/// something which must be returned.
 pub async fn unwound<F: Future>(future: F) -> Result<F::Output, String> {
     let mut future = pin!(future);
     poll_fn(|cx| {
@@ -117,7 +118,7 @@ mod tests {
     async fn what_nobody_waits_for_any_more_is_brought_to_its_end() {
         let (go, gone) = tokio::sync::oneshot::channel::<()>();
         let (done, ended) = tokio::sync::oneshot::channel();
-        let mut future = to_the_end(async move {
+        let mut future = detach_on_drop(async move {
             gone.await.expect("the test says when");
             done.send(()).expect("the test waits");
         });

@@ -43,7 +43,7 @@ pub enum TelemetryError {
     Filter {
         /// Its value.
         filter: String,
-        /// What is wrong with it.
+        /// Why it is invalid.
         reason: String,
     },
     /// Metrics are set up already, or their thread cannot be started.

@@ -1,5 +1,5 @@
-//! Text from a guest, made fit for a log, a terminal and a page: bounded, and without characters
-//! that act on a reader.
+//! Makes text from a guest fit for a log, a terminal and a page: bounded, and without characters
+//! that control how text is shown.
 
 /// The longest error text, in bytes.
 pub const MAX_ERROR_BYTES: usize = 2 << 10;
@@ -7,14 +7,14 @@ pub const MAX_ERROR_BYTES: usize = 2 << 10;
 /// The mark of a text that was cut.
 const CUT: &str = "…";
 
-/// `text` with control characters escaped, cut to `max_bytes`.
+/// Escapes control characters, and cuts the text to `max_bytes`.
 ///
-/// Takes time and memory for what it keeps only, however long the text is.
+/// Time and memory depend on the result, not on the length of `text`.
 pub fn plain(text: &str, max_bytes: usize) -> String {
     let mut kept = String::new();
     for c in text.chars() {
         let before = kept.len();
-        if acts(c) {
+        if needs_escape(c) {
             kept.extend(c.escape_default())
         } else {
             kept.push(c)
@@ -29,12 +29,12 @@ pub fn plain(text: &str, max_bytes: usize) -> String {
     kept
 }
 
-/// An error text, within [`MAX_ERROR_BYTES`].
+/// Does the same for an error text, within [`MAX_ERROR_BYTES`].
 pub fn error(text: &str) -> String {
     plain(text, MAX_ERROR_BYTES)
 }
 
-/// A number with its digits in groups of three: `6,600`.
+/// Formats a number with its digits in groups of three: `6,600`.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
@@ -47,10 +47,9 @@ pub fn grouped(number: u64) -> String {
     grouped
 }
 
-/// Whether a character does something to a terminal, a log or the order of what is read, rather
-/// than being seen: controls, line separators, and the characters with the Unicode property
-/// `Bidi_Control`.
-pub fn acts(c: char) -> bool {
+/// Whether a character controls how text is shown: control characters, line separators, and the
+/// characters with the Unicode property `Bidi_Control`.
+pub fn needs_escape(c: char) -> bool {
     c.is_control()
         || matches!(
             c,

@@ -31,7 +31,7 @@ const LONG_LIFE: Duration = Duration::from_millis(1_500);
 /// `relay` emits one `guest.echoed` for each event, a little delayed; `sink` takes it.
 const ROUTES: &str = "[routes]\n\"step.one\" = \"relay\"\n\"guest.echoed\" = \"sink\"\n";
 
-/// What the senders know: every body they ever sent, by correlation key, and the ids that were acknowledged.
+/// The senders' knowledge: every body they ever sent, by correlation key, and the ids that were acknowledged.
 #[derive(Default)]
 struct Journal {
     /// Acknowledged: correlation key → event id.
@@ -153,7 +153,7 @@ fn send(to: SocketAddr, journal: &Mutex<Journal>, sent: &AtomicUsize, stop: &Ato
     }
 }
 
-/// What a dead host had on record.
+/// The records of a dead host.
 #[derive(Default)]
 struct Found {
     /// Attempts that were running when a host died.
@@ -162,7 +162,7 @@ struct Found {
     dead: i64,
 }
 
-/// What is never stored: how it is called, and a query that finds it.
+/// Rows that must never be stored: a name, and a query that finds them.
 const NEVER: [(&str, &str); 7] = [
     (
         "events without exactly one delivery",

@@ -1,6 +1,6 @@
 //! The example plugins, each run on its cases.
 //!
-//! What is tested here are the files that are there, the committed ones at least; `cargo xtask test` builds all of them
+//! The tests take the files that are there, the committed ones at least; `cargo xtask test` builds all of them
 //! first.
 
 use std::fs;

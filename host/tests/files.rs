@@ -137,7 +137,7 @@ fn an_empty_database_beside_traces_of_an_earlier_one_is_an_error() {
     assert_eq!(host.api("/api/v1/stats")["events"], 0);
     let id = host.send("step.one", 1);
     host.kill();
-    // One that is given without need says so.
+    // An option that is given without need says so.
     let host = start_accepting_loss(&site);
     all_there(&host, &[id]);
     assert!(site.log().contains("--accept-loss was given and nothing is missing"), "{}", site.log());

@@ -111,7 +111,7 @@ fn an_approval_of_what_is_not_held_is_refused_with_what_would_be_right() {
     assert!(status == 400 && text(&refused["detail"]).contains("64 hex digits"), "{refused}");
     let (status, refused) = host.api_status("POST", "/api/v1/plugins/workr/approve", None);
     assert!(status == 404 && text(&refused["detail"]).contains("did you mean `worker`?"), "{refused}");
-    // What was looked at is replaced before it is approved.
+    // The file that the operator saw is replaced before it is approved.
     let other = hold(&site, &host, 2);
     let (fine, said) = ask(&site, &host, &["approve", "worker", "--digest", &new]);
     assert!(!fine && said.contains(&other), "{said}");
@@ -165,7 +165,7 @@ fn a_kill_after_an_approval_loses_neither_the_approval_nor_an_event() {
         let host = Host::start(&site);
         let new = hold(&site, &host, 1);
         host.kill();
-        // What ran last is kept, and noted already: the only passage is that of the approved file.
+        // The file that ran last is kept, and noted already: only the approved file is missing.
         let mut host = Host::start_with(&site, &[("HOOKBOX_FAIL", point)]).expect("the host starts");
         host.until_plugin("worker", "held");
         host.send("step.one", "key");

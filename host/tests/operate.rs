@@ -54,7 +54,7 @@ fn a_backlog_of_a_plugin_whose_file_was_removed_can_be_cancelled_and_the_host_is
     assert_eq!(host.metric("hookbox_operator_changes_total{action=\"cancel\"}"), Some(BACKLOG as f64));
 }
 
-/// What `hookbox plugins` lists.
+/// The list of `hookbox plugins`.
 fn plugins(host: &Host) -> Vec<(String, String)> {
     let listed = host.api("/api/v1/plugins");
     let text = |value: &Value| value.as_str().unwrap().to_owned();

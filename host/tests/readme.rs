@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::support::{Host, Site, wait_for};
 
-/// What `cargo run --release --` stands for here, and the cargo that everything else goes to.
+/// The binary that `cargo run --release --` stands for here, and the cargo for everything else.
 const CARGO: &str = "#!/bin/sh
 if [ \"$1 $2 $3\" = 'run --release --' ]; then
   shift 3
@@ -89,7 +89,7 @@ fn blocks(readme: &str) -> Vec<String> {
     blocks
 }
 
-/// What a block needs and this machine lacks.
+/// The requirement of a block that this machine lacks.
 fn missing(block: &str) -> Option<&'static str> {
     let lacks = |program: &str| Command::new(program).arg("--version").output().is_err();
     if block.contains("openssl") && lacks("openssl") {

@@ -139,7 +139,7 @@ fn openssl_signs_what_we_accept_under_each_of_heygens_headers() {
     }
 }
 
-/// What `openssl dgst -sha256 -hmac SECRET` prints for the body.
+/// The output of `openssl dgst -sha256 -hmac SECRET` for the body.
 fn openssl(body: &str) -> Option<String> {
     let child = Command::new("openssl")
         .args(["dgst", "-sha256", "-hmac", SECRET])

@@ -158,7 +158,7 @@ async fn what_a_handler_returns_is_limited() {
     assert!(text.contains("`hookbox.forged`") && text.contains("the host's own prefix"), "{text}");
 }
 
-/// What is said of a guest that had too much of something.
+/// The text about a guest that exceeded a limit.
 fn over(what: &str, key: &str) -> Verdict {
     Verdict::Error(format!("the handler {what}; `{key}` under its [plugins] section sets the limit"))
 }

@@ -1,4 +1,4 @@
-//! What the integration tests share: a folder to start hosts on, hosts, events and calls; and how a
+//! Shared parts of the integration tests: a folder to start hosts on, hosts, events and calls; and how a
 //! state is waited for.
 
 use std::path::Path;

@@ -70,9 +70,9 @@ const GOOD: Good = Good { acks: Some(ACKS), fresh: false };
 trait Attack: Sync {
     /// A name without spaces.
     fn name(&self) -> String;
-    /// What it does, in a few words.
+    /// Its effect, in a few words.
     fn what(&self) -> String;
-    /// What the host is to have.
+    /// The host's configuration.
     fn site(&self, binary: &Binary) -> Site;
     /// Done before it, when the good client has been measured alone.
     fn prepare(&self, _host: &Host) -> Result {
@@ -89,13 +89,13 @@ trait Attack: Sync {
     fn figures(&self, _host: &Host, _beside: &Beside) -> Result<Vec<Figure>> {
         Ok(Vec::new())
     }
-    /// What a reader has to know.
+    /// A remark for the reader.
     fn notes(&self, _binary: &Binary, _host: &Host) -> Vec<String> {
         Vec::new()
     }
 }
 
-/// What came of the good requests beside an attack.
+/// Results of the good requests beside an attack.
 #[derive(Debug)]
 struct Beside {
     began: jiff::Timestamp,
@@ -222,7 +222,7 @@ fn beside(host: &Host, attack: &dyn Attack, good: Good, seconds: Duration) -> Re
         Ok::<_, String>((began, answers?, took, attacked))
     });
     let (began, mut answers, took, attacked) = beside?;
-    // Whoever attacks a host that has died of it is told so as well.
+    // The death of a host is told to the attackers of it as well.
     attacked.inspect_err(|error| eprintln!("{}: {error}", attack.name())).ok();
     if let Some(after) = turn.over_early() {
         answers.retain(|answer| answer.due < after);

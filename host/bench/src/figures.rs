@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-/// What a figure is meant to be.
+/// The target of a figure.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Wanted {
     AtLeast(f64),

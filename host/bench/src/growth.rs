@@ -14,7 +14,7 @@ mod events;
 mod idle;
 mod plugins;
 
-/// What measures one question.
+/// The measurement of one question.
 type Part<'a> = &'a dyn Fn() -> Result<Vec<Figure>>;
 
 /// Seconds of each load.

@@ -45,7 +45,7 @@ struct Guest {
     memory_mib: u64,
 }
 
-/// What was measured of one guest, in milliseconds.
+/// Measurements of one guest, in milliseconds.
 #[derive(Debug)]
 struct Measured {
     attempts: usize,

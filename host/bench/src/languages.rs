@@ -32,7 +32,7 @@ const LANGUAGES: [(&str, &str, bool); 5] = [
 /// The least that fresh JavaScript gains from cores that nothing else wants (docs/design/cpu.md).
 const MIN_GAIN: f64 = 1.6;
 
-/// What is dropped in.
+/// The file that is dropped in.
 const LARGE: &str = "hello-js/hello-js.wasm";
 
 /// Between two events whose attempts are timed.
@@ -50,7 +50,7 @@ const FLOW: Duration = Duration::from_secs(12);
 const DROPS: u8 = 3;
 /// The burst.
 const BURST: Closed = Closed { connections: 64, seconds: 1 };
-/// What is signed for it.
+/// The body that is signed for it.
 const SIGNED: Spec = Spec { kind: HANDLED, body_bytes: 230, first: 0, count: 40_000 };
 
 /// One row of the table.

@@ -30,7 +30,7 @@ mod table;
 mod watch;
 mod wrk;
 
-/// What is measured.
+/// The kind of measurement.
 #[derive(Debug, Clone, Copy, Default)]
 enum Kind {
     /// Every receiver under the same loads.

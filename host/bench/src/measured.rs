@@ -1,8 +1,8 @@
-//! What was measured of a row: its runs, and which of them is compared.
+//! Measurements of a row: its runs, and the one that is compared.
 
 use serde_json::{Value, json};
 
-/// What one load came to.
+/// The result of one load.
 #[derive(Debug, Default)]
 pub(super) struct Run {
     pub(super) body_bytes: usize,
@@ -32,7 +32,7 @@ pub(super) struct Measured {
 }
 
 impl Run {
-    /// What is compared: settled if there is something to settle, else answered.
+    /// The compared figure: settled if there is something to settle, else answered.
     pub(super) fn rate(&self) -> f64 {
         self.settled_per_second.unwrap_or(self.per_second)
     }

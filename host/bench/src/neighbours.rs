@@ -43,7 +43,7 @@ const HOSTILE: [(&str, &str, Duration); 4] = [
 /// Lets the thread that sends have its core as soon as it wants it.
 pub(super) const SENDER_NICE: i32 = -10;
 
-/// What was measured in the rounds of one kind, in milliseconds.
+/// Measurements of the rounds of one kind, in milliseconds.
 #[derive(Debug, Default)]
 pub(super) struct Latencies {
     pub(super) acks: Vec<f64>,
@@ -143,7 +143,7 @@ pub(super) struct Sent {
 pub(super) fn send_steadily(url: &str, kind: &str, every: Duration, round: Duration) -> Result<Vec<Sent>> {
     std::thread::scope(|scope| {
         let sender = scope.spawn(|| {
-            // Who sends webhooks has a machine of its own; not every user may say so to the kernel. What this thread starts
+            // A sender of webhooks has a machine of its own; not every user may say so to the kernel. All that this thread starts
             // has its priority, and it starts nothing.
             let _ = rustix::process::setpriority_process(None, SENDER_NICE);
             send(url, kind, every, round)
@@ -168,7 +168,7 @@ fn send(url: &str, kind: &str, every: Duration, round: Duration) -> Result<Vec<S
             agent.post(url).header("content-type", "application/json").header("heygen-signature", sign(&body));
         let ahead = due.checked_sub(started.elapsed());
         std::thread::sleep(ahead.unwrap_or_default());
-        // What the event before it took counts; a core of this machine is nothing that a sender elsewhere waits for.
+        // The time of the event before it counts; a core of this machine is nothing that a sender elsewhere waits for.
         let from = if ahead.is_some() { started.elapsed() } else { due };
         let fail = |error: ureq::Error| format!("{url}: {error}");
         let mut reply = request.send(&body).map_err(fail)?;

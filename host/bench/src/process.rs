@@ -1,4 +1,4 @@
-//! What a process takes, as Linux counts it.
+//! Resources that a process takes, as Linux counts them.
 
 use std::path::Path;
 use std::time::Duration;

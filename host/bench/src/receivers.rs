@@ -1,4 +1,4 @@
-//! Who is measured: each started for its own run, on a port of its own, and ended after it.
+//! Receivers to be measured: each started for its own run, on a port of its own, and ended after it.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -20,12 +20,12 @@ pub(super) static HOST: OnceLock<PathBuf> = OnceLock::new();
 #[derive(Debug)]
 pub(super) struct Receiver {
     command: Command,
-    /// What the lines start with that name its addresses.
+    /// The beginning of the lines that name its addresses.
     public: &'static str,
     admin: Option<&'static str>,
 }
 
-/// One that runs; ended when dropped.
+/// A running receiver; ended when dropped.
 #[derive(Debug)]
 pub(super) struct Running {
     child: Child,
@@ -44,7 +44,7 @@ impl Receiver {
         Self { command, public: "bare", admin: None }
     }
 
-    /// One that only commits, to a new file in the new folder `site`.
+    /// A receiver that only commits, to a new file in the new folder `site`.
     pub(super) fn commit(site: &Path) -> Result<Self> {
         empty(site)?;
         Ok(Self::bare(&["commit", &site.join("bare.db").to_string_lossy()]))

@@ -1,4 +1,4 @@
-//! What is sent: signed requests of equal length, written to a file before anything is measured. No body is like another,
+//! Signed requests of equal length, written to a file before anything is measured. No body is like another,
 //! for a repeated one is a duplicate and takes a shorter road.
 
 use std::fs::File;
@@ -14,7 +14,7 @@ use hookbox_tools::{Result, say};
 /// The secret of every receiver.
 pub(super) const SECRET: &str = "whsec_a_secret_for_the_benchmark";
 
-/// What every route of a measured host leads to its plugin.
+/// The type that every measured host routes to its plugin.
 pub(super) const HANDLED: &str = "avatar_video.success";
 
 /// Requests signed in one go by one thread.

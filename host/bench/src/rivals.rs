@@ -1,4 +1,4 @@
-//! What people would write instead, as they would run it. Everything is installed beside the build: into `node_modules`
+//! The programs that people would write instead, as they would run them. Everything is installed beside the build: into `node_modules`
 //! and into a virtual environment, by npm and pip.
 
 use std::path::{Path, PathBuf};

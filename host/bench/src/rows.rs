@@ -21,14 +21,14 @@ const OPEN_CONNECTIONS: usize = 128;
 /// Connections of a burst.
 const BURST_CONNECTIONS: usize = 64;
 
-/// What the others answer before they are measured: they say where they listen before they are ready, and compile as they
+/// Answers that the others give before they are measured: they say where they listen before they are ready, and compile as they
 /// go.
 const WARM_UP: Steady = Steady { connections: 8, count: 500, rate: None };
 
 /// Attempts whose duration is asked for.
 const ATTEMPTS: usize = 500;
 
-/// What a row is measured with.
+/// The parts that a row is measured with.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Plan {
     /// Both bodies and both numbers of connections, closed loop.
@@ -51,7 +51,7 @@ pub(super) struct Row {
     pub(super) emits: Option<u64>,
 }
 
-/// What is sent, signed once for all rows.
+/// The requests, signed once for all rows.
 pub(super) struct Bodies {
     pub(super) small: Requests,
     pub(super) large: Requests,

@@ -76,7 +76,7 @@ pub(super) fn bench(folder: &Path, options: &Options) -> Result {
     Ok(())
 }
 
-/// Who is measured, in the order of the table.
+/// The measured receivers, in the order of the table.
 fn rows(sites: &Path, rivals: Rivals, sustained: u32, all: bool) -> Result<Vec<Row>> {
     let rivals = std::rc::Rc::new(rivals);
     let bare = |name, plan, fresh: Box<dyn Fn() -> Result<Receiver>>| Row { name, plan, fresh, emits: None };
@@ -115,7 +115,7 @@ fn handled(name: &'static str, plan: Plan, sites: &Path, file: &'static str, ins
     Row { name, plan, fresh: Box::new(fresh), emits: Some(u64::from(file.starts_with("hello"))) }
 }
 
-/// What the figures are meant to be, as ratios within the run; of the rows that were measured.
+/// Targets of the figures, as ratios within the run, for the rows that were measured.
 fn targets(rows: &[Measured], fdatasync_ms: [f64; 2]) -> Vec<Figure> {
     let row = |name: &str| rows.iter().find(|row| row.name == name);
     let ratio = |(name, other, least): (&str, &str, f64)| {

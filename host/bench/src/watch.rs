@@ -1,4 +1,4 @@
-//! What hookbox says of itself while it is measured and after: how much waits, and whether everything that was accepted is
+//! Hookbox's own figures while it is measured and after: how much waits, and whether everything that was accepted is
 //! stored, and everything stored is settled.
 
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -27,7 +27,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Fewer looks than this say nothing about a backlog.
 const MIN_LOOKS: usize = 5;
 
-/// What the admin API answers.
+/// An answer of the admin API.
 pub(super) fn ask(admin: &str, path: &str) -> Result<Value> {
     let url = format!("http://{admin}/api/v1/{path}");
     let fail = |error: ureq::Error| format!("{url}: {error}");
@@ -94,14 +94,14 @@ pub(super) fn until_loaded(admin: &str) -> Result {
     }
 }
 
-/// What a host had before a run, to be compared with what it has after it.
+/// A host's figures before a run, to be compared with those after it.
 #[derive(Debug, Default)]
 pub(super) struct Before {
     stored: u64,
     counts: Counts,
 }
 
-/// What a run has done to a host.
+/// The effect of a run on a host.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Accepted {
     /// Requests that were answered with success.

@@ -40,7 +40,7 @@ pub(super) struct Closed {
     pub(super) seconds: u32,
 }
 
-/// What wrk says.
+/// The report of wrk.
 #[derive(Debug)]
 pub(super) struct Answered {
     /// Requests that were answered with success, but for those that were on their way when it stopped.

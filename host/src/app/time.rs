@@ -1,5 +1,5 @@
-//! Watches the clock: compares it with the one that nobody can set, tells of jumps, and has the store note what the next start
-//! has to know.
+//! Watches the clock: compares host time with the wall clock, logs jumps, and has the store note host
+//! time for the next start.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,17 +7,17 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{Clock, News};
+use crate::clock::{Clock, ClockChange};
 use crate::config::Config;
 use crate::store::Operate;
 
-/// How often the time is noted although nothing is written, in milliseconds.
+/// How often host time is noted although nothing is written, in milliseconds.
 const NOTE_EVERY_MS: u64 = 10 * 60 * 1000;
 
-/// How long the first note after a failed one is waited for.
+/// The pause after host time could not be noted.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Watches until `closing`.
+/// Watches the clock until `closing`.
 pub(super) async fn run(
     store: Arc<dyn Operate>,
     config: Arc<ArcSwap<Config>>,
@@ -26,9 +26,9 @@ pub(super) async fn run(
 ) {
     let mut noted_ms = clock.monotonic_ms();
     loop {
-        let news = clock.look();
-        tell(&news, config.load().store.dedupe_window_ms);
-        if !news.is_empty() || clock.monotonic_ms().saturating_sub(noted_ms) >= NOTE_EVERY_MS {
+        let changes = clock.compare();
+        tell(&changes, config.load().store.dedupe_window_ms);
+        if !changes.is_empty() || clock.monotonic_ms().saturating_sub(noted_ms) >= NOTE_EVERY_MS {
             match store.note_time().await {
                 Ok(()) => noted_ms = clock.monotonic_ms(),
                 Err(error) => {
@@ -39,40 +39,40 @@ pub(super) async fn run(
         }
         tokio::select! {
             () = closing.cancelled() => return,
-            () = clock.next_look() => {}
+            () = clock.next_comparison() => {}
         }
     }
 }
 
-/// Writes what is new to the log. A stop is a warning only if it is as long as `shortest_ms`, after which something is
-/// deleted: otherwise it is an everyday matter.
-pub(super) fn tell(news: &[News], shortest_ms: u64) {
-    for news in news {
-        match news {
-            News::Jumped(jump) => tracing::warn!(
+/// Logs the changes. A stop is a warning only if it is at least `shortest_ms`, the time after which
+/// something is deleted. Otherwise it is routine.
+pub(super) fn tell(changes: &[ClockChange], shortest_ms: u64) {
+    for change in changes {
+        match change {
+            ClockChange::Jumped(jump) => tracing::warn!(
                 clock.jump_ms = jump.by_ms,
                 "the clock went {jump}: nothing is deleted because of it until it has stood for a day; if it is right now, \
                  say `hookbox clock accept`; signed timestamps are judged by it meanwhile"
             ),
-            News::Over(jump) => {
+            ClockChange::Over(jump) => {
                 tracing::info!(clock.jump_ms = jump.by_ms, "the clock is right again, which went {jump}");
             }
-            News::Stood(jump) => tracing::info!(
+            ClockChange::Stood(jump) => tracing::info!(
                 clock.jump_ms = jump.by_ms,
                 "the clock went {jump} a day ago and is taken as right: retention goes by it from now on"
             ),
-            News::WasOff(ms) if ms.unsigned_abs() >= shortest_ms => tracing::warn!(
+            ClockChange::WasOff(ms) if ms.unsigned_abs() >= shortest_ms => tracing::warn!(
                 clock.off_ms = ms,
                 "the host was off for {}, or its clock was set: nothing is deleted because of it for a day; if the clock is \
                  right, `hookbox clock accept` lets retention go on at once",
                 span(*ms)
             ),
-            News::WasOff(ms) => tracing::info!(
+            ClockChange::WasOff(ms) => tracing::info!(
                 clock.off_ms = ms,
                 "the host was off for {}: nothing is deleted because of it for a day",
                 span(*ms)
             ),
-            News::Released(ms) => {
+            ClockChange::Released(ms) => {
                 tracing::info!(clock.off_ms = ms, "retention goes by the clock again, after the stop of {}", span(*ms));
             }
         }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::failure::Failure;
 use super::remarks;
 use crate::env;
-use crate::text::acts;
+use crate::text::needs_escape;
 
 mod columns;
 
@@ -182,7 +182,7 @@ pub(super) fn text(value: &Value) -> String {
 pub(super) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if acts(c) { out.extend(c.escape_default()) } else { out.push(c) }
+        if needs_escape(c) { out.extend(c.escape_default()) } else { out.push(c) }
     }
     out
 }

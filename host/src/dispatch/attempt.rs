@@ -131,8 +131,8 @@ fn call(shared: &Shared, lease: &Lease, settings: &PluginSettings) -> Call {
     }
 }
 
-/// What the plugin keeps in its key-value store, in bytes. It is compared only with what it writes,
-/// and a count that fails is no reason to run the attempt again.
+/// The size of the plugin's key-value store, in bytes; 0 if the attempt writes nothing, because only
+/// writes are compared with it. A count that fails is no reason to run the attempt again.
 async fn kv_bytes(shared: &Shared, lease: &Lease, invocation: &Invocation) -> u64 {
     if invocation.kv_writes.is_empty() {
         return 0;

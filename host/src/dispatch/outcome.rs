@@ -17,7 +17,7 @@ pub const MAX_HOPS: u32 = 32;
 /// Keys and values of one plugin, in bytes.
 pub const MAX_KV_BYTES: u64 = 64 << 20;
 
-/// What is known of an attempt beside its invocation.
+/// The facts of an attempt that its invocation does not contain.
 #[derive(Debug)]
 pub(super) struct AttemptFacts<'a> {
     pub(super) event: &'a Event,
@@ -104,7 +104,7 @@ fn bounded(facts: &AttemptFacts<'_>, verdict: Verdict, kv: &KvTransaction) -> Ve
     verdict
 }
 
-/// What follows a failed attempt by the plugin's retry policy.
+/// Applies the plugin's retry policy to a failed attempt.
 pub(super) fn after_failure(
     outcome: Outcome,
     attempt: u32,

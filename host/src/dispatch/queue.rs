@@ -237,7 +237,7 @@ mod tests {
         assert!(held.len() as u32 * 1_024 * 2 <= MAX_KIB, "{} bodies of a MiB are held", held.len());
         assert!(still.reserve_memory(1).is_none() && other.reserve_memory(1_024).is_some());
         drop(held);
-        let large = still.reserve_memory(2 * MAX_PLUGIN_KIB).expect("one body always has room");
+        let large = still.reserve_memory(2 * MAX_PLUGIN_KIB).expect("one body always fits");
         assert!(still.reserve_memory(1).is_none());
         drop(large);
         assert!(still.reserve_memory(1).is_some());

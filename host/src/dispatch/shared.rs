@@ -1,4 +1,4 @@
-//! What the queues, the attempts and the store's handle use together.
+//! The state that the queues, the attempts and the store's handle share.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ pub struct Deps {
     pub runtime: Handle,
 }
 
-/// What the queues and the attempts share.
+/// The parts of the host, and the pools that all plugins share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) deps: Deps,

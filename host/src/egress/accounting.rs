@@ -1,4 +1,4 @@
-//! What an attempt sends and receives: counted against its limits, and recorded for operators.
+//! Requests and responses of an attempt: counted against its limits, and recorded for operators.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;

@@ -15,7 +15,7 @@ use crate::event::PluginName;
 /// How long the clients of a plugin that sends nothing are kept.
 const MAX_UNUSED: Duration = Duration::from_secs(600);
 
-/// What follows from a plugin's grants. All attempts under the same grants share it.
+/// The client of one set of grants. All attempts under the same grants share it.
 pub(super) struct PluginClients {
     grants: Arc<Grants>,
     /// In the order of the rules.

@@ -6,12 +6,12 @@ use std::fmt;
 /// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestError {
-    /// What the guest is told.
+    /// The error that the guest gets.
     pub kind: RequestErrorKind,
     text: String,
 }
 
-/// What a guest is told. Each kind has a counterpart among the error codes of `wasi:http`.
+/// An error that a guest gets. Each kind has a counterpart among the error codes of `wasi:http`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestErrorKind {
     /// No rule allows the request.

@@ -10,7 +10,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use crate::text::acts;
+use crate::text::needs_escape;
 
 /// The longest type, subject or source name that is stored, in bytes.
 pub const MAX_NAME_BYTES: usize = 512;
@@ -27,9 +27,9 @@ pub enum NameFault {
     /// More than [`MAX_NAME_BYTES`].
     #[error("has more than {MAX_NAME_BYTES} bytes")]
     TooLong,
-    /// A character that is not seen but obeyed.
+    /// A character that controls how text is shown.
     #[error("has control, bidi or line-break characters")]
-    Acts,
+    Control,
     /// A blank at an end, beside another one, or that is not U+0020.
     #[error("has blanks other than single spaces between other characters")]
     Blank,
@@ -48,7 +48,7 @@ pub fn check(text: &str) -> Result<(), NameFault> {
     }
     match misfits(text).next() {
         None => Ok(()),
-        Some((_, c)) if acts(c) => Err(NameFault::Acts),
+        Some((_, c)) if needs_escape(c) => Err(NameFault::Control),
         Some(_) => Err(NameFault::Blank),
     }
 }
@@ -103,7 +103,7 @@ fn misfits(text: &str) -> impl Iterator<Item = (usize, char)> {
         let after_blank = before.replace(c).is_none_or(|before| before == ' ');
         let fits = match c {
             ' ' => !after_blank && at + 1 < text.len(),
-            _ => !acts(c) && !c.is_whitespace(),
+            _ => !needs_escape(c) && !c.is_whitespace(),
         };
         !fits
     })
@@ -130,13 +130,13 @@ mod tests {
             ("  ", NameFault::Blank, "%20%20"),
             ("a\u{a0}b", NameFault::Blank, "a%C2%A0b"),
             ("a\u{3000}b", NameFault::Blank, "a%E3%80%80b"),
-            ("a\nb", NameFault::Acts, "a%0Ab"),
-            ("\t", NameFault::Acts, "%09"),
-            ("a\u{7f}\u{85}", NameFault::Acts, "a%7F%C2%85"),
-            ("a\u{2028}b\u{2029}", NameFault::Acts, "a%E2%80%A8b%E2%80%A9"),
-            ("order\u{202e}1", NameFault::Acts, "order%E2%80%AE1"),
-            ("\u{2066}a\u{200f}", NameFault::Acts, "%E2%81%A6a%E2%80%8F"),
-            ("a\u{61c}", NameFault::Acts, "a%D8%9C"),
+            ("a\nb", NameFault::Control, "a%0Ab"),
+            ("\t", NameFault::Control, "%09"),
+            ("a\u{7f}\u{85}", NameFault::Control, "a%7F%C2%85"),
+            ("a\u{2028}b\u{2029}", NameFault::Control, "a%E2%80%A8b%E2%80%A9"),
+            ("order\u{202e}1", NameFault::Control, "order%E2%80%AE1"),
+            ("\u{2066}a\u{200f}", NameFault::Control, "%E2%81%A6a%E2%80%8F"),
+            ("a\u{61c}", NameFault::Control, "a%D8%9C"),
         ] {
             assert_eq!((check(text), &*escaped(text)), (Err(fault), expected), "{text:?}");
         }

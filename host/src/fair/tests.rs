@@ -1,4 +1,4 @@
-//! What a fair pool promises, on its pure part for any order of calls, and on the pool as plugins
+//! The promises of a fair pool: of its pure part for any order of calls, and of the pool as plugins
 //! use it.
 
 use std::collections::{HashMap, HashSet};
@@ -37,7 +37,7 @@ fn steps(max_units: u32) -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 0..120)
 }
 
-/// What a pool looks like from outside: kept beside it, from what it was told and what it answered.
+/// The state of a pool as its callers see it, computed from calls and answers alone.
 #[derive(Debug, Default)]
 struct Seen {
     capacity: u32,
@@ -161,7 +161,7 @@ fn follow(capacity: u32, steps: Vec<Step>) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// What max-min gives: units one by one, each to the plugin that holds least and wants more.
+/// The max-min shares: units one by one, each to the plugin that holds least and wants more.
 fn max_min(capacity: u32, wanted: &[u32]) -> Vec<u32> {
     let mut held = vec![0; wanted.len()];
     for _ in 0..capacity {
@@ -236,7 +236,7 @@ fn one_place_is_kept_for_every_plugin_that_holds_none_up_to_half() {
         queue.reserve_for(everybody(plugins));
         let taken = (0..8).filter(|_| queue.try_take(&plugin(0), 1)).count();
         assert_eq!(taken, 8 - kept, "of {plugins} plugins");
-        // Whoever holds none may have one of those that are kept.
+        // A plugin that holds none may have one of the kept units.
         let served = (1..plugins).filter(|number| queue.try_take(&plugin(*number), 1)).count();
         assert_eq!(served, kept, "of {plugins} plugins");
     }

@@ -1,4 +1,4 @@
-//! What the public listener works with.
+//! The parts that the public listener works with.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::server::ServerTimeouts;
 use crate::store::Queue;
 
-/// What the intake works with.
+/// The parts that the intake works with.
 #[derive(Debug, Clone)]
 pub struct Intake {
     /// The running configuration; a new one takes effect with the next request.

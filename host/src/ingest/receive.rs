@@ -33,7 +33,7 @@ const UNKNOWN: &str = "unknown";
 /// The path of the probe.
 const HEALTH: &str = "/healthz";
 
-/// What every request shares.
+/// State that all requests share.
 #[derive(Debug)]
 pub(super) struct Receiver {
     intake: Intake,
@@ -182,7 +182,7 @@ impl Receiver {
     /// the body's memory until then.
     async fn append(&self, event: NewEvent, memory: Reservation) -> Result<Appended, Rejection> {
         let store = Arc::clone(&self.intake.store);
-        let appending = tasks::to_the_end(tasks::unwound(async move {
+        let appending = tasks::detach_on_drop(tasks::unwound(async move {
             let appended = store.append(event).await;
             drop(memory);
             appended

@@ -23,7 +23,7 @@ use crate::event::{Attributes, LegacyKey, MAX_NAME_BYTES, NewEvent};
 /// A stored header's value is cut to this many bytes.
 const MAX_HEADER_BYTES: usize = 1_024;
 
-/// What a source needs for every request, made once for every configuration.
+/// The runtime of a source, made once for every configuration.
 #[derive(Debug)]
 pub struct SourceRuntime {
     source: Arc<Source>,
@@ -49,7 +49,7 @@ impl SourceRuntime {
         &self.source
     }
 
-    /// What is missing, if every request is refused.
+    /// The missing part, if every request is refused.
     pub fn closed(&self) -> Option<&str> {
         self.verifier.closed()
     }

@@ -31,7 +31,7 @@ pub(super) enum ConfigChange {
 #[derive(Debug)]
 pub(super) struct ConfigFile {
     path: PathBuf,
-    /// What was read last, valid or not; `None` before the first time.
+    /// The content that was read last, valid or not; `None` before the first time.
     read: Option<FileContent>,
     /// The last valid content.
     accepted: Option<FileContent>,

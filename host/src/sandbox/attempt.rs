@@ -1,4 +1,4 @@
-//! What one attempt is given, and what comes of it: the sandbox's side of `dispatch`.
+//! The input and the result of one attempt: the sandbox's side of `dispatch`.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::config::{Grants, Limits};
 use crate::event::{Event, HttpCall, LogLine, PluginName};
 
-/// What a plugin gets for one attempt.
+/// The input of one attempt.
 #[derive(Debug)]
 pub struct Call {
     /// The plugin.
@@ -22,11 +22,11 @@ pub struct Call {
     pub idempotency_key: String,
     /// Limits of this attempt.
     pub limits: Limits,
-    /// What the plugin may reach beyond the sandbox.
+    /// Grants of what the plugin may reach beyond the sandbox.
     pub grants: Arc<Grants>,
-    /// What `hookbox:plugin/config` answers.
+    /// The answers of `hookbox:plugin/config`.
     pub config: Arc<BTreeMap<String, String>>,
-    /// What `hookbox:plugin/kv` reads from.
+    /// The values that `hookbox:plugin/kv` reads.
     pub kv: Arc<dyn KvReader>,
     /// Path and query of an HTTP handler's request, as `http::Uri` takes them.
     pub path: Arc<str>,
@@ -43,12 +43,12 @@ pub trait KvReader: Send + Sync + std::fmt::Debug {
     fn get<'a>(&'a self, key: &'a str) -> KvRead<'a>;
 }
 
-/// What came of an attempt.
+/// The result of an attempt.
 #[derive(Debug)]
 pub struct Invocation {
     /// How it ended.
     pub verdict: Verdict,
-    /// What the guest logged, within the limit.
+    /// The guest's log lines, within the limit.
     pub logs: Vec<LogLine>,
     /// The requests that the guest sent, within the limit.
     pub calls: Vec<HttpCall>,
@@ -93,7 +93,7 @@ pub enum Verdict {
 pub struct Emitted {
     /// The event type.
     pub kind: String,
-    /// What it is about: the handled event's subject, unless the handler set another.
+    /// The subject: the handled event's, unless the handler set another.
     pub subject: Option<String>,
     /// The media type of `data`.
     pub content_type: Option<String>,

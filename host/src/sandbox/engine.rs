@@ -8,7 +8,7 @@ use super::limits::MAX_ONE_MEMORY_BYTES;
 
 /// Added to a guest's stack for the host functions that it calls, in bytes.
 const HOST_STACK_BYTES: usize = 3 << 19;
-/// What stays resident in an unused slot, in bytes: resetting written pages is cheaper than
+/// Memory that stays resident in an unused slot, in bytes: resetting written pages is cheaper than
 /// returning them to the kernel and faulting them in again, each time with an interrupt for every
 /// other core. The kernel's scan finds the written pages, so that a guest which writes few of them
 /// costs no more memory. A JavaScript guest writes about a hundred.
@@ -48,7 +48,7 @@ pub(super) fn compiling() -> Result<Engine> {
     Engine::new(&code())
 }
 
-/// What a guest's code may contain, and what is compiled into it.
+/// The features that a guest's code may use, and the checks that are compiled into it.
 fn code() -> Config {
     let mut config = Config::new();
     config

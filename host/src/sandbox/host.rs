@@ -1,4 +1,4 @@
-//! What the host offers to guests.
+//! The imports that the host offers to guests.
 //!
 //! Each file is one import: how it is linked, what it holds for an attempt, what of that is
 //! recorded, and whether it is a capability. `list` has one entry for each of them; the check of

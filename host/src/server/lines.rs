@@ -84,7 +84,7 @@ mod tests {
 
     const POST: &[u8] = b"\r\nPOST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\na\nb";
 
-    /// What is found when it comes in pieces of this size.
+    /// The result when it comes in pieces of this size.
     fn found(request: &[u8], piece: usize) -> Option<usize> {
         let mut lines = HeaderLines::default();
         request.chunks(piece).enumerate().find_map(|(index, bytes)| Some(index * piece + lines.read(bytes)?))

@@ -97,7 +97,7 @@ pub struct ServerOptions {
     pub config: Arc<ArcSwap<Config>>,
 }
 
-/// What every connection of a listener shares.
+/// State that the connections of a listener share.
 #[derive(Debug)]
 struct Listener<H> {
     options: ServerOptions,

@@ -21,6 +21,10 @@ mod laws;
 mod listing;
 mod operate;
 
+/// Host time and wall clock may differ by less than this without a difference to sweeps, in
+/// milliseconds.
+const SMALL_MS: u64 = 60_000;
+
 /// The store. What a killed one leaves stays in its `data`.
 #[derive(Debug)]
 pub(crate) struct MemoryStore {
@@ -55,6 +59,10 @@ impl MemoryStore {
     fn write<T>(&self, work: impl FnOnce(&mut MemoryData) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let mut data = self.data()?;
         (data.host_ms, data.wall_ms) = (self.clock.host_ms(), self.clock.now_ms());
+        // A small difference is none, as in SQLite: what is deleted goes by the ids then.
+        if data.host_ms.abs_diff(data.wall_ms) < SMALL_MS {
+            data.wall_ms = data.host_ms;
+        }
         let done = work(&mut data);
         data.note = Some(self.clock.note());
         let hint = std::mem::take(&mut data.hint);

@@ -39,7 +39,7 @@ use super::{
     LeaseQueue, Leased, MaybeReady, Operate, Pending, Preview, Progress, Queue, Settled, Settlement, StoreError,
     TreeBudget, Which,
 };
-use crate::clock::{Clock, News};
+use crate::clock::{Clock, ClockChange};
 use crate::event::{DeliveryId, EventId, NewEvent, Target};
 use crate::tasks;
 
@@ -140,7 +140,7 @@ pub struct Sqlite {
     clock: Clock,
     waiting: Arc<AppendLimit>,
     recovered: Recovered,
-    news: Vec<News>,
+    clock_changes: Vec<ClockChange>,
     /// See [`Queue::has_legacy_keys`].
     legacy_keys: Arc<AtomicBool>,
     journal: Arc<InFlightJournal>,
@@ -169,7 +169,7 @@ impl Sqlite {
         let journal_path = files::beside(&path, "-running");
         let failed_io = |source| OpenError::Io { path: journal_path.clone(), source };
         let (journal, left) = InFlightJournal::open(&journal_path).map_err(failed_io)?;
-        let (eras, news) = time::begin(&connection, &clock, last_id).map_err(failed)?;
+        let (eras, clock_changes) = time::begin(&connection, &clock, last_id).map_err(failed)?;
         let (recovered, delta) = start::recover(&connection, &clock, last_id, &recent, &left).map_err(failed)?;
         counts.add(&delta);
         // Only now: until here a killed start leaves the next one as much as it found.
@@ -201,7 +201,7 @@ impl Sqlite {
             _lock: lock,
         };
         let waiting = AppendLimit::new(max_waiting_appends);
-        Self::run(writer, commands, path, waiting, Arc::new(journal), (recovered, news))
+        Self::run(writer, commands, path, waiting, Arc::new(journal), (recovered, clock_changes))
     }
 
     /// Starts the writer's thread.
@@ -211,7 +211,7 @@ impl Sqlite {
         path: PathBuf,
         waiting: Arc<AppendLimit>,
         journal: Arc<InFlightJournal>,
-        (recovered, news): (Recovered, Vec<News>),
+        (recovered, clock_changes): (Recovered, Vec<ClockChange>),
     ) -> Result<Self, OpenError> {
         let (published, clock, mark) = (writer.published.clone(), writer.clock.clone(), writer.mark.clone());
         let legacy_keys = writer.recent.legacy_flag();
@@ -226,7 +226,7 @@ impl Sqlite {
             clock,
             waiting,
             recovered,
-            news,
+            clock_changes,
             legacy_keys,
             journal,
             mark,
@@ -239,9 +239,9 @@ impl Sqlite {
         self.recovered
     }
 
-    /// What was noticed of the clock when this store was opened.
-    pub fn clock_news(&self) -> &[News] {
-        &self.news
+    /// The changes of the clock that were noticed when this store was opened.
+    pub fn clock_changes(&self) -> &[ClockChange] {
+        &self.clock_changes
     }
 
     fn counts(&self) -> MutexGuard<'_, LiveCounts> {

@@ -1,4 +1,4 @@
-//! What can be done: retry, cancel, discard and replay.
+//! Actions: retry, cancel, discard and replay.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! What is refused, and how it is told.
+//! Refused requests and their texts.
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};

@@ -1,4 +1,4 @@
-//! What is shown.
+//! Listings and single items.
 
 use std::collections::BTreeSet;
 
@@ -202,7 +202,7 @@ async fn a_clock_that_jumped_is_seen_until_an_operator_accepts_it() {
     let site = site();
     assert_eq!(site.get("/api/v1/clock").await["state"], "right");
     site.admin.clock.step(NOW_MS - 2 * 3_600_000);
-    site.admin.clock.look();
+    site.admin.clock.compare();
     let health = site.get("/readyz").await;
     assert_eq!((&health["status"], &health["problems"][0]["part"]), (&json!("degraded"), &json!("clock")));
     let detail = health["problems"][0]["detail"].as_str().unwrap();

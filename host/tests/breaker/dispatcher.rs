@@ -23,7 +23,7 @@ async fn while_it_is_open_waiting_deliveries_spend_no_attempt_and_one_ok_closes_
     let site = open().await;
     let breaker = site.breakers.of("unruly").unwrap();
     assert_eq!((breaker.failures_in_a_row, breaker.last_error.as_deref()), (3, Some("as told")));
-    // What was held and had not begun is given back, and what is new is not leased.
+    // Leases that had not begun are given back, and new deliveries are not leased.
     site.append("unruly", 1).await;
     let deliveries = site.spent(3).await;
     assert_eq!(attempts(&deliveries), 3, "{deliveries:?}");

@@ -1,4 +1,4 @@
-//! What needs no host: usage, `check`, and what is refused before anything is asked.
+//! Commands that need no host: usage, `check`, and refusals before anything is asked.
 
 use serde_json::{Value, json};
 
@@ -162,7 +162,7 @@ fn a_compiled_plugin_that_run_has_kept_is_not_compiled_again_by_check() {
     assert_eq!(kept(&site), 1);
     site.put("config.toml", "[plugins.fine]\n");
     std::fs::remove_file(site.path("plugins/refuses.wat")).unwrap();
-    // Who looks there without compiling needs no folder for temporary files.
+    // A reader that compiles nothing needs no folder for temporary files.
     let check = || site.command(&["check"]).env("TMPDIR", site.path("absent")).output().unwrap();
     let found = check();
     assert!(String::from_utf8_lossy(&found.stdout).contains("fine  handler@0.1.0"), "{found:?}");

@@ -10,7 +10,7 @@ use crate::support::{Ran, Site};
 const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"s","type":"t","subject":"order_1",
     "time":"2026-02-02T02:40:00Z","data":{"url":"u","n":1}}"#;
 
-/// What `emit.wat` makes of the event.
+/// The result of `emit.wat` for the event.
 const ECHO: &str = r#"{"outcome": "ok", "logs": [], "emitted": [{"type": "guest.echoed", "subject": "order_1",
     "datacontenttype": "application/json", "data": {"n": 1, "url": "u"}, "delay_ms": 20}]}"#;
 

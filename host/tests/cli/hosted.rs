@@ -1,4 +1,4 @@
-//! What talks to a running host.
+//! Commands that talk to a running host.
 
 use std::os::unix::fs::PermissionsExt;
 

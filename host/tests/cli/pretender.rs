@@ -1,4 +1,4 @@
-//! What only looks like a host: it answers as a test says, also as no host should.
+//! A server that only looks like a host: it answers as a test says, also as no host should.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

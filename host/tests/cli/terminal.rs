@@ -1,11 +1,11 @@
-//! What a command shows where somebody watches: run by `script`, which gives it a terminal.
+//! Output on a terminal: commands are run by `script`, which gives them one.
 
 use std::process::{Command, Stdio};
 
 use super::site;
 use crate::support::{Host, Site, wait_for};
 
-/// What a command shows on a terminal so wide; `None` where there is no `script` of util-linux.
+/// The output of a command on a terminal so wide; `None` where there is no `script` of util-linux.
 fn shown(site: &Site, columns: u16, env: &[(&str, &str)], command: &str) -> Option<String> {
     let help = Command::new("script").arg("--help").output().ok()?;
     if !String::from_utf8_lossy(&help.stdout).contains("--return") {

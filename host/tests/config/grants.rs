@@ -1,4 +1,4 @@
-//! What a plugin is granted, and its limits: how they are read, and how what cannot be meant is refused.
+//! Grants and limits of a plugin: how they are read, and how impossible ones are refused.
 
 use std::fs;
 use std::sync::Arc;

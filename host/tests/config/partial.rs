@@ -1,4 +1,4 @@
-//! What can be read of a configuration whatever is wrong with the rest.
+//! The parts of a configuration that can be read while the rest has problems.
 
 use std::net::SocketAddr;
 

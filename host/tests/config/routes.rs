@@ -4,7 +4,7 @@ use super::home::{ACME, Home};
 
 const GITHUB: &str = "[sources.github]\npreset = \"github\"\nsecrets = [{ env = \"ACME_SECRET\" }]\n";
 
-/// What is doubtful of a table of these patterns.
+/// The doubts about a table of these patterns.
 #[track_caller]
 fn doubts(sources: &str, patterns: &[&str]) -> Vec<String> {
     let lines: String = patterns.iter().map(|pattern| format!("\"{pattern}\" = \"audit\"\n")).collect();

@@ -12,7 +12,7 @@ const STORM: &str = r#"
 "plugins/storm:t.storm" = "storm"
 "#;
 
-/// What `storm` makes of a webhook fails again and again, and says when it wants to be tried again.
+/// The event that `storm` makes of a webhook fails again and again, and says when it wants to be tried again.
 const RETRYING: &str = r#"
 "test:t.retry" = "storm"
 "plugins/storm:t.retry" = "retrying"
@@ -45,7 +45,7 @@ fn kill_again_and_again(site: &Site, meanwhile: impl Fn(SocketAddr, usize)) -> (
         let ended = live(site, &format!("{point}:{passages}"), 2 * LIFE, &journal, &sent, |to| meanwhile(to, cycle));
         check(&site.path("data/hookbox.db"), &journal.lock().unwrap());
         let acknowledged = journal.lock().unwrap().acknowledged.len() - before;
-        // One that was killed from outside has lived long enough to answer somebody.
+        // A host that was killed from outside has lived long enough to answer somebody.
         assert!(!matches!(ended, Ended::Killed) || acknowledged > 0, "cycle {cycle}: nothing was acknowledged");
         served += usize::from(acknowledged > 0);
     }

@@ -252,7 +252,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
 
 async fn aimed() -> World {
     let world = World::new().await;
-    // Whoever is resolved leads to the canary.
+    // Every name resolves to the canary.
     for name in ["api.example.com", "a-b_c.d.example.com", "localhost", "localtest.me", "evil.net", "example.com"] {
         world.net.answer(name, &[&["127.0.0.1"]]);
     }
@@ -267,7 +267,7 @@ async fn no_way_around_the_rules_reaches_the_canary() {
         let attempt = world.session(&format!("[{rule}]"));
         let said = match attempt.request(method, url) {
             Ok(request) => attempt.send(request).await.expect_err(url).to_string(),
-            // What cannot even be put together cannot be sent.
+            // A request that cannot be built cannot be sent.
             Err(unreadable) => unreadable,
         };
         assert!(said.contains(says), "{method} {url}: {said}");

@@ -1,4 +1,4 @@
-//! What one attempt may send and receive, and what is noted of it.
+//! Limits of what one attempt sends and receives, and the record of it.
 
 use hookbox::config::Limits;
 use hookbox::egress::RequestErrorKind;

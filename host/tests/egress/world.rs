@@ -23,13 +23,13 @@ use tokio::sync::watch;
 /// A credential, as the environment of these tests holds it.
 pub(super) const TOKEN: &str = "sk-live-0123456789/+abc";
 
-/// What a server answers.
+/// A server's answer.
 pub(super) struct Reply {
     pub(super) bytes: Vec<u8>,
     pub(super) then: Then,
 }
 
-/// What a server does after its answer.
+/// A server's behaviour after its answer.
 #[derive(Clone, Copy)]
 pub(super) enum Then {
     /// Waits for the next request.
@@ -118,7 +118,7 @@ impl Server {
         Ok(())
     }
 
-    /// What it was asked, with the number of the connection.
+    /// The requests that came, each with the number of its connection.
     pub(super) fn requests(&self) -> Vec<(usize, String)> {
         self.requests.lock().unwrap().clone()
     }
@@ -175,7 +175,7 @@ pub(super) const TARPIT: &str = "93.184.215.98";
 
 /// A network that answers as it is told, and keeps what it was asked. `slow.example.com` is never resolved.
 pub(super) struct Net {
-    /// What names resolve to, in turn; the last answer stays.
+    /// The addresses that names resolve to, in turn; the last answer stays.
     answers: Mutex<HashMap<String, Vec<Vec<IpAddr>>>>,
     resolved: Mutex<Vec<String>>,
     dialled: Mutex<Vec<IpAddr>>,

@@ -7,7 +7,7 @@ use hookbox::sandbox::{ChildCompiler, CompileLimits, Compiler, Confinement};
 
 use super::{gallery, is_served, site};
 
-/// What a file may take here: enough for what is to be taken, and little enough that a bomb is soon over.
+/// Limits of a file here: enough for the files to be accepted, and little enough that a bomb is soon over.
 fn compiler() -> Compiler {
     let confinement = Confinement { cpu_s: 1, ..CompileLimits::default().confinement };
     Compiler::Child(Arc::new(ChildCompiler {

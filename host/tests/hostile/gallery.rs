@@ -14,7 +14,7 @@ mod made;
 pub(crate) const MAX_INSTANCES: u32 = 17;
 /// The line of a frame that gives way to a guest's text.
 const GUEST: &str = "  ;; GUEST";
-/// What a file that does not become a plugin ends as.
+/// The ending of a file that does not become a plugin.
 const REFUSED: &str = "refused";
 
 /// One guest, and what is to come of it.
@@ -97,7 +97,7 @@ impl Guest {
         self.ends == "timeout"
     }
 
-    /// What it has, in milliseconds.
+    /// Its time limit, in milliseconds.
     pub(crate) fn timeout_ms(&self) -> u64 {
         self.timeout_ms.unwrap_or(if self.takes_its_time() { 50 } else { 60_000 })
     }
@@ -126,7 +126,7 @@ impl Guest {
         self.runs.unwrap_or(if self.takes_its_time() { 12 } else { 200 })
     }
 
-    /// What is not as it should be with what came of it; none if all is well.
+    /// The difference between its result and the expected one; none if all is well.
     pub(crate) fn complaint(&self, came: &Invocation) -> Option<String> {
         let (ends, said) = match &came.verdict {
             Verdict::Ok(_) => ("ok", ""),

@@ -1,11 +1,11 @@
-//! What the process holds, and what lies in the gallery's folder.
+//! Resources of the process, and the files of the gallery's folder.
 
 use std::collections::BTreeSet;
 
 use super::gallery;
 use crate::support::{resident_kib, wait_for};
 
-/// What the process holds at a moment.
+/// Resources that the process holds at a moment.
 #[derive(Debug)]
 pub(super) struct Held {
     resident_kib: u64,

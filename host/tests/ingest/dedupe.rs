@@ -153,7 +153,7 @@ async fn duplicates_are_counted_on_the_event_that_they_repeat() {
     assert_eq!(counted, [(2, Some(NOW_S * 1_000)), (0, None)]);
 }
 
-/// What identifies a request, as far as a source may go by it.
+/// The parts that identify a request, as far as a source may go by them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Named {
     id: Option<String>,

@@ -1,4 +1,4 @@
-//! What the public address answers beside webhooks, and how long a body each source takes.
+//! Answers of the public address beside webhooks, and the longest body of each source.
 
 use super::host::{Host, MAX_BODY_BYTES, Options, PATIENT, SECRET, request, signature, signed};
 use super::sources::{preset, secrets};

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::sources::{preset, secrets};
 use super::stores::Held;
 
-/// What a hang is recognised by; nothing here takes a fraction of it.
+/// Time after which a test has hung; nothing here takes a fraction of it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) const NOW_S: i64 = 1_770_000_000;
@@ -53,7 +53,7 @@ pub(crate) struct Host {
     _folder: TempDir,
 }
 
-/// What the hosts of the tests differ in.
+/// The differences between the hosts of the tests.
 pub(crate) struct Options {
     pub(crate) sources: Vec<Source>,
     pub(crate) timeouts: ServerTimeouts,

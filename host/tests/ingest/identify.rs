@@ -1,4 +1,4 @@
-//! What an authentic request becomes.
+//! Events that authentic requests become.
 
 use bytes::Bytes;
 use hookbox::config::source::Pick;

@@ -104,7 +104,7 @@ fn the_address_and_the_sorted_form_are_signed_as_twilio_does() {
 #[test]
 fn a_signature_over_a_form_lets_no_other_body_in() {
     let twilio = source(TWILIO, SECRET);
-    // What a form without fields would be signed with.
+    // The signed text of a form without fields.
     let signature = STANDARD.encode(tag(b"https://hooks.example.net/webhook/twilio"));
     for content_type in [&[("content-type", "application/json")][..], &[]] {
         let headers = [content_type, &[("x-twilio-signature", signature.as_str())]].concat();

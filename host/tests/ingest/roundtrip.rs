@@ -1,4 +1,4 @@
-//! What `sign` makes, `verify` accepts.
+//! `verify` accepts every signature that `sign` makes.
 
 use bytes::Bytes;
 use hookbox::config::Source;

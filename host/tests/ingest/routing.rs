@@ -181,7 +181,7 @@ fn types_and_subjects_from_outside_are_percent_escaped_where_they_break_the_rule
         assert_eq!((event.attributes.kind.as_str(), event.attributes.subject.as_deref()), (plain, Some(plain)));
         assert_eq!(event.note, None);
     }
-    // What is escaped may be too long for a type.
+    // An escaped text may be too long for a type.
     let (kind, note) = read(open(), &[], format!(r#"{{"type":"{}"}}"#, r"\u202e".repeat(100)).as_bytes());
     assert_eq!((kind.as_str(), note.as_deref()), (UNIDENTIFIED, Some("the type is longer than 512 bytes")));
 }

@@ -193,7 +193,7 @@ async fn the_operators_door_has_no_shares_and_closes_what_has_been_idle_for_long
     serving.await.unwrap();
 }
 
-/// What `max_body` may be at most, for all sources or for one, fits into the share of one address.
+/// The greatest `max_body`, for all sources or for one, fits into the share of one address.
 #[test]
 fn the_longest_body_that_can_be_configured_fits_into_a_share_of_the_memory() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -297,7 +297,7 @@ async fn what_is_refused_by_share_is_counted_as_that() {
     }
 }
 
-/// What is logged on this thread, which is that of the host as well.
+/// The log of this thread, which is the host's as well.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 

@@ -42,7 +42,7 @@ pub(crate) fn preset(name: &str, secrets: Secrets) -> Source {
     }
 }
 
-/// What a user would write in the file for these providers.
+/// The sections that a user would write for these providers.
 fn more(name: &str) -> SourceTemplate {
     let field = |header: &str, prefix: &str| Field { header: header.into(), prefix: prefix.into(), separator: None };
     let literal = |text: &str| Part::Literal(text.to_owned());

@@ -1,4 +1,4 @@
-//! What the header alone shows to be no authentic request is refused before its body is read.
+//! A request whose header alone shows that it is not authentic is refused before its body is read.
 
 use hookbox::ingest::Capacity;
 

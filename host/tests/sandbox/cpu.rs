@@ -39,7 +39,7 @@ async fn a_guest_that_computes_in_bites_between_waits_has_a_limit_of_cpu_time() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_guest_that_waits_for_its_turn_ends_when_its_time_is_up() {
     let looping = Arc::new(guest("../hostile/loop"));
-    // One that keeps on, so that those whose time is up are mostly waiting.
+    // A guest that keeps on, so that those whose time is up are mostly waiting.
     let spinning = loops(&looping, 1, 60_000);
     for attempt in loops(&looping, 8, 50) {
         let verdict = attempt.await.unwrap().verdict;

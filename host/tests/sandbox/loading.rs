@@ -1,4 +1,4 @@
-//! What a file must be to become a plugin, and what is said of one that is not.
+//! Files that become plugins, and the refusals of files that do not.
 
 use super::*;
 

@@ -11,7 +11,7 @@ pub(crate) fn body(kind: &str, key: impl std::fmt::Display) -> String {
     format!(r#"{{"event_type":"{kind}","event_data":{{"callback_id":"{key}"}}}}"#)
 }
 
-/// What an event of the source `heygen` says.
+/// The attributes of an event of the source `heygen`.
 pub(crate) fn attributes(kind: &str, subject: &str, body: impl AsRef<[u8]>) -> Attributes {
     Attributes {
         source: "heygen".into(),

@@ -75,7 +75,7 @@ impl Host {
                 }
             }
         }
-        // What the host prints later must not block it.
+        // Later output must not block the host.
         std::thread::spawn(move || lines.for_each(drop));
         Some(Self::of(Runs::Process(child), found["webhooks"], found["admin"]))
     }

@@ -39,7 +39,7 @@ pub(crate) struct Site {
     dir: tempfile::TempDir,
 }
 
-/// What a command came to.
+/// The result of a command.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: i32,
@@ -55,7 +55,7 @@ impl From<Output> for Ran {
 }
 
 impl Ran {
-    /// What a command that succeeded has printed.
+    /// The output of a command that succeeded.
     #[track_caller]
     pub(crate) fn said(self) -> String {
         assert_eq!(self.code, 0, "{self:?}");
@@ -105,7 +105,7 @@ impl Site {
         replace(&self.path("plugins").join(name), content);
     }
 
-    /// What the hosts of this folder have logged so far.
+    /// The log of this folder's hosts so far.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.path("host.log")).unwrap()
     }

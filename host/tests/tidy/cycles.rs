@@ -89,7 +89,7 @@ impl<'a> Crate<'a> {
         graphs
     }
 
-    /// What a path means in a module, from the crate's root, re-exports followed to where the thing is defined. `None`
+    /// The meaning of a path in a module, from the crate's root, re-exports followed to where the thing is defined. `None`
     /// for what is not of this crate.
     fn resolve(&self, module: &[String], path: &[String]) -> Option<Module> {
         let mut target = self.absolute(module, path)?;

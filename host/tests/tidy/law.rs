@@ -44,7 +44,7 @@ impl Law {
         }
     }
 
-    /// What `source`, a file below `host/src/`, does against the law.
+    /// Offences of `source`, a file below `host/src/`, against the law.
     pub(super) fn check(&self, source: &Source) -> Vec<String> {
         let path = source.name.strip_prefix("host/src/").expect("a file of the crate");
         let module: Vec<String> = path.trim_end_matches(".rs").split('/').map(str::to_owned).collect();

@@ -57,7 +57,7 @@ fn written(module: &[String], tokens: &[Token]) -> Vec<Named> {
                 }
                 found.push(resolved(&within().collect::<Vec<_>>(), Named { line, segments, import: None }));
                 at += 1;
-                // What follows a turbofish belongs to the same path.
+                // The text after a turbofish belongs to the same path.
                 at += usize::from(text(tokens, at) == "::");
             }
             _ => at += 1,

@@ -32,7 +32,7 @@ const STAGES: [(&str, u32); 6] = [
 /// <https://github.com/bytecodealliance/rustix/issues/1559>.
 const TIMED_ONLY: [&str; 1] = ["invoke-fresh"];
 
-/// What the baseline is of; other instructions are other counts.
+/// The tools that the baseline was made with; other instructions are other counts.
 const MACHINE: (&str, &str) = ("linux", "x86_64");
 
 /// Counts the stages of these names, all if none is given, and compares. An error if a stage takes much more than the

@@ -11,7 +11,7 @@ use std::process::Command;
 use crate::bindings;
 use hookbox_tools::{Result, cargo, root, run, say, target_dir};
 
-/// What plugins are compiled to.
+/// The target of plugins.
 pub(crate) const TARGET: &str = "wasm32-wasip2";
 
 /// The largest plugin that is committed, in bytes.

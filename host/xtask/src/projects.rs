@@ -1,7 +1,7 @@
 //! `cargo xtask projects`: from `hookbox new` to a handled event in every language, by the printed commands alone; and the
 //! programs of `docs/languages.md`.
 //!
-//! What `./build` installs is linked from the example of the language, which has installed it already: the road is the
+//! The tools that `./build` installs are linked from the example of the language, which has installed it already: the road is the
 //! same, and gigabytes are not fetched twice.
 
 use std::fs;
@@ -18,7 +18,7 @@ use hookbox_tools::{Result, output, root, run, say, target_dir};
 
 const LANGUAGES: [&str; 5] = ["rust", "js", "python", "go", "c"];
 
-/// What a `build` installs or keeps.
+/// Files that a `build` installs or keeps.
 const INSTALLED: [&str; 4] = ["target", "node_modules", ".venv", ".zig-cache"];
 
 /// How long an event may take to be handled, a first compilation included.
@@ -143,7 +143,7 @@ impl Site {
         }
     }
 
-    /// What came of the event instead.
+    /// The result of the event instead.
     fn deliveries(&self) -> String {
         output(&mut self.hookbox(&["deliveries"])).unwrap_or_else(|error| error)
     }

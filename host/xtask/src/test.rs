@@ -86,7 +86,7 @@ fn licences() -> Result<Option<String>> {
     run(&mut cargo("deny --config .config/deny.toml check licenses bans sources")).map(|()| None)
 }
 
-/// What came of each step, in order.
+/// The results of the steps, in order.
 #[derive(Default)]
 struct Report(Vec<(&'static str, Result<Option<String>>)>);
 

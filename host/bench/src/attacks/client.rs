@@ -21,7 +21,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest time between two looks at the time.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// What is sent, and how.
+/// A request to send, and how.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Load<'a> {
     /// The address that the requests come from.
@@ -37,7 +37,7 @@ pub(super) struct Load<'a> {
     pub(super) fresh: bool,
 }
 
-/// What came of a request.
+/// The result of a request.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Answer {
     /// When it was due, from the start.

@@ -22,7 +22,7 @@ pub(super) const ATTACKED: &str = "heygen";
 pub(super) const GOOD: &str = "good";
 pub(super) const GOOD_TYPE: &str = "good.one";
 
-/// What the bodies of good requests have beside what they must: they are as long as webhooks are.
+/// Padding of the bodies of good requests: they are as long as webhooks are.
 const GOOD_FILLING: usize = 400;
 
 /// Where attacks come from, and where the good client is.
@@ -32,7 +32,7 @@ pub(super) const NEAR: Ipv4Addr = Ipv4Addr::LOCALHOST;
 /// How long a plugin may take to be loaded.
 const LOADING: Duration = Duration::from_secs(30);
 
-/// What a backlog is sent over.
+/// The connections that a backlog is sent over.
 const FILLING: usize = 64;
 
 /// A binary, and which of the newer keys it knows.
@@ -44,7 +44,7 @@ pub(super) struct Binary {
     pub(super) max_size: bool,
 }
 
-/// What a host is to have beside the good plugin.
+/// Plugins and settings of a host beside the good plugin.
 #[derive(Debug, Default)]
 pub(super) struct Site {
     /// Names of files below `plugins/`, and the guests of the gallery in them.
@@ -235,7 +235,7 @@ impl Host {
         Ok(asked.map_err(fail)?.body_mut().read_to_string().map_err(fail)?.contains(word))
     }
 
-    /// What its database and the log of that have on the disk, in MiB.
+    /// Size of its database and WAL on the disk, in MiB.
     pub(super) fn store_mib(&self) -> Result<f64> {
         let length = |name: &str| std::fs::metadata(self.file(name)).map_or(0, |file| file.len());
         Ok((length("data/hookbox.db") + length("data/hookbox.db-wal")) as f64 / f64::from(1 << 20))

@@ -1,4 +1,4 @@
-//! What was measured of an attack, and whether its lines hold. Pure: figures in, a verdict out.
+//! Measurements of an attack, and whether its lines hold. Pure: figures in, a verdict out.
 
 use super::client::Answer;
 use crate::figures::{Figure, Wanted};
@@ -20,7 +20,7 @@ pub(super) struct Acks {
     pub(super) or_ms: f64,
 }
 
-/// What became of the good client's requests.
+/// Results of the good client's requests.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Summary {
     pub(super) sent: usize,
@@ -30,14 +30,14 @@ pub(super) struct Summary {
     pub(super) ack_ms: [f64; 2],
 }
 
-/// What was measured of an attack.
+/// Measurements of an attack.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Measured {
     pub(super) alone: Option<Summary>,
     pub(super) beside: Option<Summary>,
     /// Each with what it has to be.
     pub(super) figures: Vec<Figure>,
-    /// What a reader has to know.
+    /// A remark for the reader.
     pub(super) notes: Vec<String>,
     /// Processor time of the attacker, of one core in percent.
     pub(super) attacker_percent: Option<f64>,
@@ -53,11 +53,11 @@ pub(super) struct Known {
     pub(super) reason: &'static str,
 }
 
-/// What comes of the lines of an attack.
+/// The verdict on the lines of an attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     Holds,
-    /// What does not hold is known not to.
+    /// A line that does not hold, and is known not to.
     Known,
     Beyond,
 }

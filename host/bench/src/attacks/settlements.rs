@@ -16,7 +16,7 @@ use hookbox_tools::Result;
 /// Retries for as long as anybody looks.
 const FOREVER: &str = "retry = { max_attempts = 1000, initial = \"1s\", factor = 1.0 }\n";
 
-/// One that does nothing wrong but what it is made for.
+/// A plugin that does nothing wrong but what it is made for.
 const PLAIN: Backlog = Backlog {
     name: "",
     what: "",
@@ -157,7 +157,7 @@ impl Attack for Storm {
     }
 }
 
-/// What the host may have, and what it may take of it.
+/// The host's limit, and how much of it the host may take.
 const GROUP_MIB: u64 = 768;
 const RESIDENT_MIB: f64 = 512.0;
 
@@ -191,7 +191,7 @@ impl Attack for Memory {
         host.let_in()?;
         turn.begin();
         turn.until_over(Duration::from_millis(20), || {
-            // One that has died has no memory.
+            // A dead host has no memory.
             let resident = resident_mib(host.pid()).unwrap_or_default();
             self.peak_mib.fetch_max(resident as u64, Ordering::Relaxed);
             Ok(())

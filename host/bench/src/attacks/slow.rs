@@ -91,7 +91,7 @@ fn reopen(slows: &mut [Option<Slow>], to: SocketAddrV4, from: Ipv4Addr, registry
             registry.register(&mut stream, Token(slot), Interest::READABLE)?;
             Ok(stream)
         });
-        // What cannot be opened now is tried again in the next tick.
+        // A connection that cannot be opened now is tried again in the next tick.
         *slow = opened.ok().map(|stream| Slow { stream, sent_bytes: 0 });
         count += 1;
     }
@@ -102,7 +102,7 @@ impl Slow {
     /// Sends up to so many bytes of what is to be sent: how many.
     fn go_on(&mut self, request: &[u8], most_bytes: usize) -> usize {
         let until = (request.len() - 1).min(self.sent_bytes + most_bytes);
-        // What is wrong with a connection is found when it is read.
+        // A fault of the connection shows when it is read.
         let sent_bytes = self.stream.write(&request[self.sent_bytes..until]).unwrap_or_default();
         self.sent_bytes += sent_bytes;
         sent_bytes

@@ -19,7 +19,7 @@ const KEPT: usize = 4 << 10;
 #[derive(Debug)]
 pub(super) struct Talk {
     stream: TcpStream,
-    /// What is to be written still.
+    /// Bytes that are still to be written.
     request: Vec<u8>,
     kept: Vec<u8>,
     came_bytes: usize,
@@ -28,7 +28,7 @@ pub(super) struct Talk {
     used: bool,
 }
 
-/// What has come.
+/// Bytes that have come.
 #[derive(Debug, PartialEq)]
 pub(super) enum Heard {
     /// Nothing, or not all.
@@ -74,7 +74,7 @@ impl Talk {
     }
 
     fn write(&mut self) {
-        // What is wrong with a connection is found when it is read.
+        // A fault of the connection shows when it is read.
         while !self.request.is_empty() {
             match self.stream.write(&self.request) {
                 Ok(length) => drop(self.request.drain(..length)),

@@ -21,7 +21,7 @@ const PLUGINS: usize = 500;
 /// Routes, all that a file can have: one leads to the handler, the others to these.
 const ROUTES: usize = 1_000;
 
-/// What is another in each: where the guest's free memory begins.
+/// The difference between them: where the guest's free memory begins.
 const CONSTANT: &str = "(i32.const 4096)";
 
 /// How often a plugin is changed.

@@ -64,7 +64,7 @@ impl<'a> Pattern<'a> {
             Ok(()) => {}
             Err(NameFault::Empty) => return Err(PatternError::Empty),
             Err(NameFault::TooLong) => return Err(PatternError::TooLong),
-            Err(NameFault::Acts | NameFault::Blank) => return Err(PatternError::BadCharacter),
+            Err(NameFault::Control | NameFault::Blank) => return Err(PatternError::BadCharacter),
         }
         if source.is_some_and(|source| source.contains('*')) {
             return Err(PatternError::StarInSource);

@@ -18,7 +18,7 @@ use crate::text;
 /// The recorded length of the last error, in bytes.
 pub(super) const MAX_ERROR_BYTES: usize = 256;
 
-/// What an attempt tells about its plugin.
+/// The meaning of an attempt's end for its plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::dispatch) enum BreakerSignal {
     /// The plugin works.

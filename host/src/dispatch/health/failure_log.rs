@@ -13,7 +13,7 @@ const MAX_LINES: u32 = 3;
 /// The log of one plugin's failures.
 pub(super) type FailureLog = LogWindow<FailureBudget>;
 
-/// What a line is about.
+/// The subject of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::dispatch) enum LogSubject {
     /// An attempt that failed.

@@ -6,7 +6,7 @@
 /// The length of a window, in milliseconds. It begins with its first line.
 pub(super) const WINDOW_MS: u64 = 10_000;
 
-/// What one window may log.
+/// The lines that one window may log.
 pub(super) trait WindowBudget: Default {
     /// A line that asks to be logged.
     type Line;
@@ -29,14 +29,14 @@ pub(super) struct LogWindow<B> {
     current: Option<(u64, B)>,
 }
 
-/// What to do about a line.
+/// The decision about a line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct LineDecision<O> {
     /// Whether to log it.
     pub(super) write: bool,
     /// Whether it is the first omitted line, so that the end of the window has to be awaited.
     pub(super) first_omitted: bool,
-    /// What the previous window omitted, to be logged first.
+    /// The lines that the previous window omitted, to be logged first.
     pub(super) previous: Option<O>,
 }
 

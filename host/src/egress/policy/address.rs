@@ -7,7 +7,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Who uses an address.
+/// The user of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::egress) enum AddressClass {
     /// Any host of the internet.

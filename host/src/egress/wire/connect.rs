@@ -38,7 +38,7 @@ const MIN_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The most bytes of a response's head.
 pub(super) const MAX_HEAD_BYTES: usize = 64 << 10;
 
-/// What all rules of all plugins share, so that they cannot use up the machine's threads and files.
+/// Limits that all rules of all plugins share, so that they cannot use up the machine's threads and files.
 pub(in crate::egress) struct SharedResources {
     network: Arc<dyn Network>,
     lookups: Arc<Semaphore>,

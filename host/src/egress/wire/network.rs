@@ -8,7 +8,7 @@ use std::pin::Pin;
 
 use tokio::net::TcpStream;
 
-/// What a network returns.
+/// The result of a network's call.
 pub type NetworkFuture<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a>>;
 
 /// The machine's network, or a substitute for it.

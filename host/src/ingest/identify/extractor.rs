@@ -23,7 +23,7 @@ pub(in crate::ingest) struct Extractor {
     dedupe: Deduplicator,
 }
 
-/// What routing and deduplication go by.
+/// The fields that routing and deduplication use.
 #[derive(Debug)]
 pub(in crate::ingest) struct Extracted {
     pub(in crate::ingest) kind: String,
@@ -32,7 +32,7 @@ pub(in crate::ingest) struct Extracted {
     /// Whether the body, or the form's field, is JSON.
     pub(in crate::ingest) is_json: bool,
     pub(in crate::ingest) dedupe: Vec<DedupeKey>,
-    /// What an operator should know, in one line.
+    /// A note for the operator, in one line.
     pub(in crate::ingest) note: Option<String>,
 }
 

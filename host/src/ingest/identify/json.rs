@@ -17,7 +17,7 @@ pub(super) struct Pointers {
     slots: usize,
 }
 
-/// What stands where a pointer points.
+/// The value that a pointer points at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum PointerValue {
     /// Nothing, or null.
@@ -86,7 +86,7 @@ impl Pointers {
         Ok(slot)
     }
 
-    /// What is found where there is nothing.
+    /// The result where there is nothing.
     pub(super) fn nothing(&self) -> Vec<PointerValue> {
         vec![PointerValue::Nothing; self.slots]
     }

@@ -1,6 +1,6 @@
 //! Remarks for the operator, in one line.
 
-/// What an operator should know of an event, in one line.
+/// A note about an event for the operator, in one line.
 #[derive(Debug)]
 pub(super) struct NoteLine(Option<String>);
 

@@ -63,7 +63,7 @@ impl Encoding {
         }
     }
 
-    /// What decoding needs.
+    /// The context that decoding needs.
     fn room_bytes(self, item: &[u8]) -> usize {
         match self {
             Self::Hex => item.len() / 2,

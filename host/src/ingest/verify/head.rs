@@ -3,7 +3,7 @@
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Uri};
 
-/// What may be signed of a request beside its body, as received.
+/// The parts of a request beside its body that may be signed, as received.
 #[derive(Debug, Clone)]
 pub struct Head {
     /// The method.

@@ -15,7 +15,7 @@ pub enum SignError {
     NoSecret {
         /// The source.
         name: String,
-        /// What is missing.
+        /// The missing part.
         what: String,
     },
     /// The signature covers the id, but the source does not name the header it is in.
@@ -36,7 +36,7 @@ pub enum SignError {
     OnlyProvider {
         /// The source.
         name: String,
-        /// What is missing.
+        /// The missing part.
         what: String,
     },
 }

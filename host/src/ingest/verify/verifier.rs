@@ -41,7 +41,7 @@ pub(in crate::ingest) struct SignatureCheck {
 #[derive(Debug)]
 pub(in crate::ingest) struct Claimed(Candidates);
 
-/// What the check of an authentic request has found.
+/// The findings of the check of an authentic request.
 #[derive(Debug)]
 pub(in crate::ingest) struct Proof {
     /// The position of the key that matched, in the order of the configuration; `None` for an open
@@ -69,7 +69,7 @@ impl Verifier {
         if let Self::Signed(check) = self { check.scheme.keys() } else { 0 }
     }
 
-    /// What is missing, if every request is refused.
+    /// The missing part, if every request is refused.
     pub(in crate::ingest) fn closed(&self) -> Option<&str> {
         if let Self::Closed(what) = self { Some(what) } else { None }
     }

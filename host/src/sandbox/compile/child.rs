@@ -20,7 +20,7 @@ use crate::{tasks, text};
 /// The most of the child's stderr that is kept, in bytes.
 const MAX_STDERR_BYTES: usize = 4 << 10;
 
-/// What compiling one file may take.
+/// Limits of compiling one file.
 #[derive(Debug, Clone, Copy)]
 pub struct CompileLimits {
     /// The limits that the child sets for itself.
@@ -155,7 +155,7 @@ fn explain(status: ExitStatus, said: &[u8], limits: Confinement) -> String {
     }
 }
 
-/// A reason of several lines, without anything that acts on a reader.
+/// A reason of several lines, with control characters escaped.
 fn lines(reason: &str) -> String {
     reason.lines().map(text::error).collect::<Vec<_>>().join("\n")
 }

@@ -1,4 +1,4 @@
-//! Who compiles a file, and the key under which its machine code is cached.
+//! The compiler of a file, and the key under which its machine code is cached.
 
 use std::hash::{Hash as _, Hasher};
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use crate::sandbox::load::{self, LoadError};
 use crate::sandbox::{Plugin, Sandbox};
 use crate::tasks;
 
-/// Who compiles.
+/// A compiler: a child process, or this one.
 #[derive(Debug, Clone)]
 pub enum Compiler {
     /// A child process for each file.

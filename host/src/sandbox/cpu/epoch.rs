@@ -85,7 +85,7 @@ impl Shared {
         }
     }
 
-    /// Whoever begins to run either is seen here after `asleep` is set, or sees `asleep` and wakes us.
+    /// A poll that begins is either seen here after `asleep` is set, or sees `asleep` and wakes us.
     fn sleep(&self) {
         self.asleep.store(true, SeqCst);
         while self.asleep.load(SeqCst) && self.running.load(SeqCst) == 0 && !self.stop.load(SeqCst) {

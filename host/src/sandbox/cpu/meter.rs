@@ -1,4 +1,4 @@
-//! What one attempt's guest has computed.
+//! The CPU time of one attempt's guest.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -32,7 +32,7 @@ impl Meter {
         self.cpu_bound.load(Relaxed)
     }
 
-    /// What it has computed up to the present poll, in milliseconds.
+    /// CPU time up to the present poll, in milliseconds.
     pub(in crate::sandbox) fn computed_ms(&self) -> u64 {
         self.computed_us.load(Relaxed) / 1_000
     }

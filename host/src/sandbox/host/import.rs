@@ -1,4 +1,4 @@
-//! What it takes to be an import that the host offers.
+//! The interface of an import that the host offers.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use crate::sandbox::{Call, Invocation};
 
 /// Something that guests may import. The implementing type is what it holds for one attempt.
 pub(super) trait HostImport: Sized + Send + 'static {
-    /// What is said about it: to plugins that import it, and to people.
+    /// Its texts, for plugins that import it and for people.
     const OFFER: Offer;
 
     /// Begins the first attempt of a store.
@@ -34,7 +34,7 @@ pub(super) trait HostImport: Sized + Send + 'static {
     fn record(&mut self, _: &mut Invocation) {}
 }
 
-/// What an attempt begins with.
+/// The input of an attempt that imports need.
 pub(in crate::sandbox) struct Start<'a> {
     pub(in crate::sandbox) call: &'a Call,
     pub(in crate::sandbox) egress: &'a Egress,
@@ -50,7 +50,7 @@ pub(in crate::sandbox) struct Offer {
     pub(in crate::sandbox) interfaces: &'static [&'static str],
     /// How the versions that are offered begin.
     pub(in crate::sandbox) version: &'static str,
-    /// What the refusal of an unknown import calls it; empty if it is not worth a word.
+    /// Its name in the refusal of an unknown import; empty if the refusal does not mention it.
     pub(in crate::sandbox) shown: &'static str,
     /// Whether importing it is something that an operator has to know of.
     pub(in crate::sandbox) capability: Option<CapabilityInfo>,
@@ -63,8 +63,8 @@ pub(in crate::sandbox) struct CapabilityInfo {
     pub(in crate::sandbox) name: &'static str,
     /// The interface whose import stands for it, without its version.
     pub(in crate::sandbox) interface: &'static str,
-    /// What it lets a plugin do, as `docs/operations.md` says it.
+    /// Its effect, as `docs/operations.md` says it.
     pub(in crate::sandbox) lets: &'static str,
-    /// What the configuration grants of it, one text each, without any secret.
+    /// The configuration's grants of it, one text each, without any secret.
     pub(in crate::sandbox) grants: fn(&PluginSettings) -> Vec<String>,
 }

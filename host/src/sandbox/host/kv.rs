@@ -20,7 +20,7 @@ const MAX_KEYS: usize = 128;
 /// Keys and values that one attempt may leave written, in bytes.
 const MAX_WRITTEN_BYTES: usize = 1 << 20;
 
-/// What one attempt has read and written.
+/// Reads and writes of one attempt.
 #[derive(Debug)]
 pub(super) struct Overlay {
     reader: Arc<dyn KvReader>,

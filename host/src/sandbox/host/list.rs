@@ -17,7 +17,7 @@ macro_rules! imports {
     ($($field:ident: $state:ty,)+) => {
         const OFFERS: &[Offer] = &[$(<$state as HostImport>::OFFER),+];
 
-        /// What every import holds for one attempt.
+        /// The state of every import for one attempt.
         pub(in crate::sandbox) struct HostState {
             $(pub(super) $field: $state,)+
         }
@@ -91,12 +91,12 @@ impl Capability {
         self.info().interface
     }
 
-    /// What it lets a plugin do, as the end of a sentence.
+    /// Its effect, as the end of a sentence.
     pub fn lets(self) -> &'static str {
         self.info().lets
     }
 
-    /// What the configuration grants of it, one text each; no text holds a secret.
+    /// The configuration's grants of it, one text each; no text holds a secret.
     pub fn grants(self, settings: &PluginSettings) -> Vec<String> {
         (self.info().grants)(settings)
     }

@@ -1,4 +1,4 @@
-//! What the host holds for one attempt.
+//! The host's state of one attempt.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -13,7 +13,7 @@ use super::guest_log::{GuestLog, StdStream};
 use crate::cloudevents::{self, Document};
 use crate::config::Limits;
 
-/// What a guest may write to a stream at once, in bytes.
+/// Bytes that a guest may write to a stream at once.
 const WRITE_BYTES: usize = 64 << 10;
 
 /// The standard streams of a guest.
@@ -31,7 +31,7 @@ pub(in crate::sandbox) enum Stdio {
     },
 }
 
-/// What a command writes to standard output: events are kept, everything else is logged. Clones
+/// The standard output of a command: events are kept, everything else is logged. Clones
 /// write to the same lines.
 #[derive(Clone)]
 pub(in crate::sandbox) struct EmittedLines {

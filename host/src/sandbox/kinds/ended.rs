@@ -1,4 +1,4 @@
-//! What every kind of plugin ends as.
+//! The end of an attempt, alike for every kind of plugin.
 
 use crate::cloudevents::Document;
 use crate::sandbox::bindings::exports::hookbox::plugin::handler::{Failure, NewEvent};

@@ -71,7 +71,7 @@ pub enum LoadError {
     Import {
         /// The name of the import.
         import: String,
-        /// What to do.
+        /// The advice.
         advice: String,
     },
     /// An interface has the right name and another shape.

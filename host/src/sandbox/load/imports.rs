@@ -1,4 +1,4 @@
-//! What a plugin may import, checked by name before anything is linked, so that a refusal says what
+//! The imports that a plugin may have, checked by name before anything is linked, so that a refusal says what
 //! to do.
 
 use std::collections::BTreeSet;

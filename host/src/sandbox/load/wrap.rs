@@ -52,7 +52,7 @@ fn is_text(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_ok() && (text.starts_with(b"(") || text.starts_with(b";;"))
 }
 
-/// What a core module's sections say about it.
+/// Facts from a core module's sections.
 #[derive(Debug, Default)]
 struct Sections {
     names_its_world: bool,

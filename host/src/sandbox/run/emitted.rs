@@ -50,7 +50,7 @@ fn size(event: &NewEvent) -> usize {
     event.type_.len() + optional(&event.subject) + optional(&event.data_content_type) + event.data.len()
 }
 
-/// What is wrong with an event, as the end of a sentence. `handled`, the subject of the handled
+/// The fault of an event, as the end of a sentence. `handled`, the subject of the handled
 /// event, may be passed on whatever it is: an event that was stored under an older rule must not
 /// fail its plugin.
 fn fault(event: &NewEvent, handled: Option<&str>) -> Option<String> {
@@ -69,7 +69,7 @@ fn fault(event: &NewEvent, handled: Option<&str>) -> Option<String> {
     if content_type.len() > MAX_CONTENT_TYPE_BYTES {
         return Some(format!("data-content-type has more than {MAX_CONTENT_TYPE_BYTES} bytes"));
     }
-    if content_type.chars().any(text::acts) {
+    if content_type.chars().any(text::needs_escape) {
         return Some("data-content-type has control characters".to_owned());
     }
     let is_late = event.delay_ms.is_some_and(|delay_ms| delay_ms > MAX_EMITTED_DELAY_MS);

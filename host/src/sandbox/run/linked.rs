@@ -1,4 +1,4 @@
-//! What the attempts of a plugin share.
+//! A linked plugin, which its attempts share.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::sandbox::cpu::PluginSlots;
 use crate::sandbox::host::Capability;
 use crate::sandbox::kinds::EntryPoint;
 
-/// What the attempts of a plugin share.
+/// A linked plugin, which its attempts share.
 pub(super) struct LinkedPlugin {
     pub(super) core: Arc<Core>,
     pub(super) slots: PluginSlots,
@@ -19,7 +19,7 @@ pub(super) struct LinkedPlugin {
     pub(super) facts: PluginFacts,
 }
 
-/// What is known of a plugin by its file.
+/// Facts about a plugin from its file.
 #[derive(Debug)]
 pub(in crate::sandbox) struct PluginFacts {
     pub(in crate::sandbox) contract: Contract,

@@ -1,4 +1,4 @@
-//! What the attempts of all plugins share.
+//! The sandbox, which the attempts of all plugins share.
 
 use std::fmt;
 use std::sync::Arc;
@@ -67,7 +67,7 @@ impl fmt::Debug for Sandbox {
     }
 }
 
-/// What the plugins of a sandbox share.
+/// Engine, pool and run slots, which the plugins of a sandbox share.
 pub(in crate::sandbox) struct Core {
     pub(in crate::sandbox) engine: Engine,
     /// Defines everything that components may import.

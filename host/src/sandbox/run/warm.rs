@@ -27,7 +27,7 @@ pub(super) struct WarmInstance {
     pub(super) past: Past,
 }
 
-/// What is known of a kept instance while it runs.
+/// Facts about a kept instance while it runs.
 pub(super) struct Past {
     /// Events that it has served.
     events: u32,

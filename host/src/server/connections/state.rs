@@ -29,7 +29,7 @@ pub(in crate::server) struct ConnectionState {
     signals: Arc<Signals>,
 }
 
-/// What the connections of one listener have in common.
+/// State that the connections of one listener share.
 #[derive(Debug)]
 pub(super) struct Signals {
     started: Instant,

@@ -58,7 +58,7 @@ impl<H: Harness> Wrong<H> {
             drop(store);
             return self.harness.open().await;
         }
-        self.clock().look();
+        self.clock().compare();
         store
     }
 
@@ -168,7 +168,7 @@ async fn jumped_beyond_retention<H: Harness>(
     let dead = dead_letter(&store, "audit").await.event;
     let store = wrong.jumps(store).await;
     pass(&wrong.harness, HOUR_MS);
-    wrong.clock().look();
+    wrong.clock().compare();
     sweep_all(&store, wrong.kept_for(KEPT_MS)).await;
     assert!(exists(&store, first).await && exists(&store, dead).await);
     assert!(store.append(keyed(&[1])).await.unwrap().duplicate);
@@ -207,11 +207,11 @@ pub(in crate::store) fn nothing_is_deleted_because_of_a_jump_until_it_has_stood_
     each(harness, async |wrong, store| {
         let (store, ids) = jumped_beyond_retention(&wrong, store).await;
         pass(&wrong.harness, DAY_MS - HOUR_MS - 1);
-        wrong.clock().look();
+        wrong.clock().compare();
         sweep_all(&store, wrong.kept_for(KEPT_MS)).await;
         assert!(exists(&store, ids[0]).await && exists(&store, ids[1]).await);
         pass(&wrong.harness, 1);
-        wrong.clock().look();
+        wrong.clock().compare();
         assert_eq!((wrong.clock().jump(), wrong.clock().held_ms()), (None, 0));
         retention_goes_on(&wrong, store, ids).await;
     });
@@ -225,14 +225,14 @@ pub(in crate::store) fn a_glitch_changes_no_window<H: Harness>(harness: fn() -> 
         let store = wrong.is_over(store).await;
         ids.push(append(&store, wrong.now(keyed(&[3]))).await);
         pass(&wrong.harness, DAY_MS);
-        wrong.clock().look();
+        wrong.clock().compare();
         sweep_all(&store, wrong.kept_for(2 * DAY_MS)).await;
         for key in 1..4 {
             assert!(store.append(wrong.now(keyed(&[key]))).await.unwrap().duplicate, "{key}");
         }
         let late = append(&store, wrong.now(keyed(&[4]))).await;
         pass(&wrong.harness, DAY_MS + 1);
-        wrong.clock().look();
+        wrong.clock().compare();
         sweep_all(&store, wrong.kept_for(2 * DAY_MS)).await;
         for (key, id) in (1..4).zip(ids) {
             assert!(!exists(&store, id).await, "{key}");

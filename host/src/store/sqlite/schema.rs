@@ -19,7 +19,7 @@ const VERSION: i64 = 6;
 /// Pages after which the writer checkpoints the WAL (4 KiB each). Callers of the commit that
 /// crosses the limit wait for the checkpoint. A longer WAL gains nothing: few pages change often
 /// enough to be in it many times. With a shorter one each checkpoint is short; how long is measured
-/// in `docs/performance.md`.
+/// in `docs/design/measurements.md`.
 const WAL_PAGES: i64 = 250;
 
 /// The WAL is cut to this size after a checkpoint, in bytes.

@@ -7,7 +7,7 @@ use super::Sqlite;
 use super::batch::{NEVER_MS, WriteBatch};
 use super::eras::{Eras, Span};
 use super::rows::next_plugin;
-use crate::clock::{Belief, Clock, JUMP_MS, News, TimeNote};
+use crate::clock::{Clock, ClockChange, ClockState, JUMP_MS, TimeNote};
 use crate::event::{EventId, State};
 use crate::store::{DeliveryView, MAX_CRASHES};
 
@@ -78,10 +78,10 @@ impl Sqlite {
 }
 
 fn write_note(connection: &Connection, note: &TimeNote) -> Result<(), rusqlite::Error> {
-    let belief = serde_json::to_string(&note.belief).expect("numbers are always JSON");
+    let state = serde_json::to_string(&note.state).expect("numbers are always JSON");
     connection
         .prepare_cached("INSERT OR REPLACE INTO host_time VALUES (1, ?1, ?2, ?3)")?
-        .execute(params![note.host_ms, note.wall_ms, belief])
+        .execute(params![note.host_ms, note.wall_ms, state])
         .map(drop)
 }
 
@@ -89,10 +89,10 @@ fn read_note(connection: &Connection) -> Result<Option<TimeNote>, rusqlite::Erro
     connection
         .query_row("SELECT host_ms, wall_ms, belief FROM host_time", [], |row| {
             let text: String = row.get(2)?;
-            let belief: Belief = serde_json::from_str(&text).map_err(|error| {
+            let state: ClockState = serde_json::from_str(&text).map_err(|error| {
                 rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Text, Box::new(error))
             })?;
-            Ok(TimeNote { host_ms: row.get(0)?, wall_ms: row.get(1)?, belief })
+            Ok(TimeNote { host_ms: row.get(0)?, wall_ms: row.get(1)?, state })
         })
         .optional()
 }
@@ -104,7 +104,7 @@ pub(super) fn begin(
     connection: &Connection,
     clock: &Clock,
     last_id: EventId,
-) -> Result<(Eras, Vec<News>), rusqlite::Error> {
+) -> Result<(Eras, Vec<ClockChange>), rusqlite::Error> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
     let (least_ms, wall_ms) = (last_id.unix_ms(), clock.now_ms());
     let noted = read_note(connection)?;
@@ -113,8 +113,8 @@ pub(super) fn begin(
         0 => TimeNote::fresh(wall_ms),
         _ => TimeNote::of_newest_id(least_ms, wall_ms),
     });
-    let shift_ms = note.belief.behind_ms;
-    let news = clock.resume(note, least_ms);
+    let shift_ms = note.state.behind_ms;
+    let changes = clock.resume(note, least_ms);
     if !found && shift_ms > JUMP_MS {
         heal(connection, shift_ms, wall_ms)?;
     }
@@ -123,7 +123,7 @@ pub(super) fn begin(
     make_ready(connection, host_ms, until_ms)?;
     write_note(connection, &clock.note())?;
     connection.execute_batch("COMMIT")?;
-    Ok((Eras::load(connection)?, news))
+    Ok((Eras::load(connection)?, changes))
 }
 
 fn make_ready(connection: &Connection, host_ms: i64, until_ms: i64) -> Result<(), rusqlite::Error> {

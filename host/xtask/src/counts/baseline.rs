@@ -15,14 +15,15 @@ use hookbox_tools::Result;
 const MARGIN_PERCENT: u64 = 15;
 
 const HEADER: &str = "\
-# Instructions of one round of a stage, as callgrind counts them in the build of the tests; see docs/performance.md.
+# Instructions of one round of a stage, as callgrind counts them in the build of the tests.
+# docs/design/measurements.md says more.
 # Written by `cargo xtask counts --update`. `cargo xtask counts` fails if a stage takes 15 % more than this.
 # The stage `invoke-fresh` cannot run under valgrind; host/xtask/src/counts.rs says why.
 ";
 
 const UPDATE: &str = "`cargo xtask counts --update`";
 
-/// What was counted of one stage.
+/// The counts of one stage.
 #[derive(Debug, Clone)]
 pub(super) struct Counted {
     pub(super) name: String,
@@ -34,14 +35,14 @@ pub(super) struct Counted {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Baseline(BTreeMap<String, u64>);
 
-/// What a comparison came to.
+/// The result of a comparison.
 #[derive(Debug, Default)]
 pub(super) struct Judged {
     /// One for each stage.
     pub(super) lines: Vec<String>,
-    /// What must not be.
+    /// Faults.
     pub(super) problems: Vec<String>,
-    /// What one should know.
+    /// Remarks.
     pub(super) notes: Vec<String>,
 }
 

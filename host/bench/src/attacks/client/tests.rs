@@ -16,7 +16,7 @@ const REFUSED: &str = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n
 /// As long as each request.
 const REQUEST_BYTES: usize = 8;
 
-/// What a server got: a request, and from where.
+/// A request that a server got, and from where.
 type Got = (String, std::net::SocketAddr);
 
 /// Answers the n-th request, from 0, with `answer(n)`; closes the connection where that is empty or says so.

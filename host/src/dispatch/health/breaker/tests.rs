@@ -120,7 +120,7 @@ fn the_last_error_is_cut() {
     assert!(breaker.snapshot().last_error.unwrap().len() <= MAX_ERROR_BYTES);
 }
 
-/// What may happen to a breaker.
+/// A call of a breaker.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Passes(u64),
@@ -200,7 +200,7 @@ proptest! {
             }
             prop_assert_eq!(breaker.is_open(), not_before_ms.is_some());
         }
-        // Whoever has a probe gives it back at the latest when it ends; then there is another one,
+        // A probe is returned when its holder ends, at the latest; then there is another one,
         // for ever.
         if let Some(number) = given {
             breaker.take_back(number, now_ms);

@@ -1,4 +1,4 @@
-//! What is taken from the folder, and what is not.
+//! Files that are taken from the folder, and files that are not.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};

@@ -18,7 +18,7 @@ async fn a_step_of_seconds_leaves_no_trace() {
     for step_ms in [-30_000, 45_000, -20_000] {
         store.append(event()).await.unwrap();
         file.clock.step(file.clock.now_ms() + step_ms);
-        assert_eq!(file.clock.look(), []);
+        assert_eq!(file.clock.compare(), []);
     }
     store.append(event()).await.unwrap();
     assert_eq!((eras(&file), file.clock.jump(), file.clock.held_ms()), (0, None, 0));
@@ -102,7 +102,7 @@ async fn a_file_whose_ids_are_of_a_time_to_come_is_healed() {
     rows.extend((1..24).map(|n| (glitch + n, START_MS - DAY_MS + n * HOUR_MS)));
     let file = old_file(&rows, [START_MS - HOUR_MS, START_MS + 5_000]).await;
     let store = file.open_sqlite().await;
-    assert_eq!((store.clock_news(), file.clock.jump()), (&[][..], None));
+    assert_eq!((store.clock_changes(), file.clock.jump()), (&[][..], None));
     let new = store.append(event()).await.unwrap().id;
     assert!(new.row() > glitch + 23);
     assert_eq!((leased(&store, "audit").await, leased(&store, "orders").await), (1, 0));

@@ -5,7 +5,6 @@
 //! stops by itself ends the host with an error: nothing can be acknowledged without it.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -19,13 +18,13 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::dispatch::{Deps, Dispatcher, MAX_RUNNING};
 use crate::ingest::{self, Capacity, Intake};
-use crate::plugins::{Approvals, Refreshed, Shelf, Stock};
+use crate::plugins::{Approvals, LoadContext, Refreshed, Registry};
 use crate::reload::{self, ReloadTiming, Watched};
-use crate::sandbox::{Compiler, Sandbox, SandboxError, SandboxOptions};
+use crate::sandbox::{Cache, Compiler, Sandbox, SandboxError, SandboxOptions};
 use crate::server::ServerTimeouts;
 use crate::status::Status;
 use crate::store::{OnLoss, OpenError, Sqlite, SqliteOptions, Store, StoreError, TreeBudget};
-use crate::{env, fail, tasks};
+use crate::{env, fail, store, tasks};
 
 mod sweep;
 mod time;
@@ -33,9 +32,15 @@ mod time;
 /// Instances that are kept for the next event, of all plugins with `instance = "reuse"`.
 const MAX_WARM: u32 = 64;
 
-/// The folder beside the store that remembers what plugins may do.
-pub fn approvals_dir(config: &Config) -> PathBuf {
-    config.store.sqlite_path.with_file_name("approved")
+/// Reads what plugins may do, as a host of this configuration would find it; creates and changes
+/// nothing. Blocks.
+///
+/// # Errors
+/// It cannot be read, or strangers may write it; for people.
+pub fn peek_approvals(config: Arc<ArcSwap<Config>>) -> Result<Approvals, String> {
+    let its = config.load();
+    let stored = store::peek_approvals(&its.store.sqlite_path)?;
+    Approvals::peek(stored, &its.store.former_approvals_dir(), Arc::clone(&config))
 }
 
 /// Why the host does not start, or does not go on.
@@ -78,8 +83,8 @@ pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
 #[derive(Debug)]
 pub struct App {
     config: Arc<ArcSwap<Config>>,
-    shelf: Arc<ArcSwap<Shelf>>,
-    stock: Stock,
+    registry: Arc<ArcSwap<Registry>>,
+    context: LoadContext,
     status: Arc<Status>,
     store: Arc<Sqlite>,
     clock: Clock,
@@ -133,19 +138,19 @@ pub async fn build_by(config: Config, compiler: Compiler, on_loss: OnLoss, clock
     };
     let sandbox = Arc::new(Sandbox::new(options)?);
     let dir = config.server.plugins_dir.clone();
-    let approvals_dir = approvals_dir(&config);
+    let (former, files) = (config.store.former_approvals_dir(), Cache::at(config.server.compiled_dir()));
+    files.take_over(&config.store.former_compiled_dir());
     let config = Arc::new(ArcSwap::from_pointee(config));
-    let its_config = config.clone();
-    let approvals = tasks::blocking(move || Approvals::open(approvals_dir, its_config)).await;
+    let approvals = Approvals::open(store.clone(), &former, files.clone(), config.clone()).await;
     let approvals = Arc::new(approvals.map_err(AppError::Approvals)?);
-    let stock = Stock { sandbox, compiler, dir, clock: clock.clone(), approvals };
-    let Refreshed { shelf, changes, .. } = Shelf::begin(&stock).await;
-    let shelf = shelf.with_routed(&config.load().routes);
-    reload::report(&changes, &shelf, &config.load());
+    let context = LoadContext { sandbox, compiler, dir, clock: clock.clone(), approvals, files: Some(files) };
+    let Refreshed { registry, changes, .. } = Registry::begin(&context).await;
+    let registry = registry.with_routed(&config.load().routes);
+    reload::report(&changes, &registry, &config.load());
     Ok(App {
         config,
-        shelf: Arc::new(ArcSwap::from_pointee(shelf)),
-        stock,
+        registry: Arc::new(ArcSwap::from_pointee(registry)),
+        context,
         status: Arc::default(),
         store,
         clock,
@@ -180,8 +185,8 @@ impl App {
     }
 
     /// The running plugins.
-    pub fn shelf(&self) -> Arc<Shelf> {
-        self.shelf.load_full()
+    pub fn registry(&self) -> Arc<Registry> {
+        self.registry.load_full()
     }
 
     fn intake(&self) -> Intake {
@@ -202,7 +207,7 @@ impl App {
             store: store.clone(),
             reads: store.clone(),
             config: self.config.clone(),
-            shelf: self.shelf.clone(),
+            registry: self.registry.clone(),
             clock: self.clock.clone(),
             runtime: self.attempts.handle().clone(),
         }));
@@ -210,8 +215,8 @@ impl App {
         let intake = self.intake();
         let admin = Admin {
             store: store.clone(),
-            shelf: self.shelf.clone(),
-            approvals: self.stock.approvals.clone(),
+            registry: self.registry.clone(),
+            approvals: self.context.approvals.clone(),
             breakers: dispatcher.breakers(),
             config: self.config.clone(),
             status: self.status.clone(),
@@ -222,8 +227,12 @@ impl App {
             // Only loopback reaches the admin API.
             role_without_token: Some(Role::Operator),
         };
-        let watched =
-            Watched { config: self.config.clone(), shelf: self.shelf, stock: self.stock, status: self.status };
+        let watched = Watched {
+            config: self.config.clone(),
+            registry: self.registry,
+            context: self.context,
+            status: self.status,
+        };
         let refresh = {
             let dispatcher = dispatcher.clone();
             move || dispatcher.refresh()

@@ -60,9 +60,6 @@ use sources::Keys;
 /// The largest configuration file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// The folder beside the store that keeps the secrets the host makes.
-const SECRETS_FOLDER: &str = "secrets";
-
 /// A complete, checked configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -160,9 +157,9 @@ impl Config {
         let base = path.parent().unwrap_or(&path);
         let places = Places { base, env: surroundings.env };
         let mut root = Section::new(String::new(), Some(table), sink);
-        let (server, files) =
-            server::read_server(root.take_section("server", "{ listen = \"127.0.0.1:3000\" }"), base, missing, sink);
+        let server_section = root.take_section("server", "{ listen = \"127.0.0.1:3000\" }");
         let store = server::read_store(root.take_section("store", "{ retention = \"30d\" }"), base);
+        let (server, files) = server::read_server(server_section, base, store.folder(), missing, sink);
         let sources_section = root.take_section("sources", "{ heygen = { preset = \"heygen\" } }");
         let names: BTreeSet<&str> = sources_section.keys().collect();
         let drafts = sources::read_all(sources_section, &places);
@@ -174,7 +171,7 @@ impl Config {
         root.finish();
         // Nothing is created for a file that will not be used.
         let make = if sink.is_empty() { surroundings.make_secrets } else { MakeSecrets::No };
-        let folder = store.sqlite_path.parent().unwrap_or(base).join(SECRETS_FOLDER);
+        let folder = server.secrets_dir();
         let keys = Keys { loopback: server.listen.ip().is_loopback(), folder: &folder, make };
         let sources = sources::complete(drafts, &keys, sink);
         let (warnings, inputs) = (sink.take_warnings(), sink.take_inputs());

@@ -85,15 +85,15 @@ impl Dispatcher {
         dispatcher
     }
 
-    /// Adapts to a changed shelf or configuration: opens queues for new plugins, closes those of
+    /// Adapts to a changed registry or configuration: opens queues for new plugins, closes those of
     /// plugins that are gone, and sets the limits.
     pub fn refresh(&self) {
         let shared = &self.shared;
-        let (shelf, config) = (shared.deps.shelf.load(), shared.deps.config.load());
+        let (registry, config) = (shared.deps.registry.load(), shared.deps.config.load());
         let old = shared.queues.load();
         let (mut queues, mut opened) = (HashMap::new(), Vec::new());
-        for (name, slot) in shelf.slots() {
-            let Some(loaded) = &slot.loaded else { continue };
+        for (name, entry) in registry.entries() {
+            let Some(loaded) = &entry.loaded else { continue };
             let settings = config.plugin(name);
             let of_plugin = old.get(name).cloned().unwrap_or_else(|| {
                 let health = shared.new_health(name);

@@ -1,8 +1,8 @@
 //! Files that people and other programs put in place: opened without trust in what they are.
 //!
-//! A named pipe keeps whoever opens it waiting for ever, and a device may do anything. So a file is looked at before it is
-//! opened, opened without waiting, and looked at again. `beneath` follows links that stay within a folder, `private`
-//! keeps the host's own folders from everybody else.
+//! A named pipe keeps whoever opens it waiting for ever, and a device may do anything. So a file is
+//! looked at before it is opened, opened without waiting, and looked at again. `beneath` follows
+//! links that stay within a folder, `private` keeps the host's own folders from everybody else.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -30,8 +30,8 @@ pub fn what(kind: FileType) -> &'static str {
 /// Opens a regular file to read it; links are followed.
 ///
 /// # Errors
-/// It cannot be opened; or it is something else, with [`io::ErrorKind::IsADirectory`] for a folder and
-/// [`io::ErrorKind::InvalidInput`] for the rest.
+/// It cannot be opened; or it is something else, with [`io::ErrorKind::IsADirectory`] for a folder
+/// and [`io::ErrorKind::InvalidInput`] for the rest.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     // Only to open some devices does something already.
     regular(stat(path)?.st_mode)?;

@@ -25,7 +25,7 @@ pub mod reload; // doors: notify, notify_debouncer_full
 // floor 5: permit → lease → invoke → verdict → settle
 pub mod dispatch;
 
-// floor 4: the public door, and the shelf of loaded plugins
+// floor 4: the public door, and the registry of plugins
 pub mod ingest; // doors: axum, hyper, hmac, ring, subtle
 pub mod plugins;
 

@@ -1,6 +1,6 @@
 //! Hot reload: a change to the configuration or to a plugin file takes effect without a restart, whole or not at all.
 //!
-//! `watch` says that something may have changed; a round then looks for itself: first the shelf, then the
+//! `watch` says that something may have changed; a round then looks for itself: first the registry, then the
 //! configuration, because a route is only valid if its plugin's file is there. Each is built anew beside the running
 //! one and swapped in with one store; on any error the running one stays and [`Status`] says why. The files of secrets
 //! that a configuration names are a part of it. What runs keeps what it started with. No round waits for a compiler: a
@@ -19,8 +19,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, routes::Route};
-use crate::plugins::{Change, SETTLE_MS, Shelf, Stock, Work, warnings};
+use crate::config::Config;
+use crate::plugins::{Change, LoadContext, LoadQueue, Registry, SETTLE_MS, warnings};
 use crate::sandbox::{Capability, CodeSource};
 use crate::status::{Status, Trouble};
 
@@ -41,9 +41,9 @@ pub struct Watched {
     /// The running configuration.
     pub config: Arc<ArcSwap<Config>>,
     /// The running plugins.
-    pub shelf: Arc<ArcSwap<Shelf>>,
+    pub registry: Arc<ArcSwap<Registry>>,
     /// Where plugins come from.
-    pub stock: Stock,
+    pub context: LoadContext,
     /// Where problems are shown.
     pub status: Arc<Status>,
 }
@@ -103,7 +103,7 @@ struct Reloader<F> {
     started_with: Arc<Config>,
     file: ConfigFile,
     watch: Option<Watch>,
-    work: Work,
+    queue: LoadQueue,
     /// Something changed, a plugin has been compiled, or one was approved.
     wake: Arc<Notify>,
 }
@@ -118,20 +118,20 @@ impl<F: Fn()> Reloader<F> {
     fn new(watched: Watched, timing: ReloadTiming, on_change: F) -> Self {
         let started_with = watched.config.load_full();
         let file = ConfigFile::new(started_with.path.clone());
-        let wake = watched.stock.approvals.wake();
-        Self { watched, timing, on_change, started_with, file, watch: None, work: Work::new(wake.clone()), wake }
+        let wake = watched.context.approvals.wake();
+        Self { watched, timing, on_change, started_with, file, watch: None, queue: LoadQueue::new(wake.clone()), wake }
     }
 
     /// Takes what changed; returns how long to wait for an event before the next round.
     async fn round(&mut self, ask: Ask) -> Duration {
         // Before looking, so that nothing can change unseen between the look and the watch.
         self.arm();
-        let shelf_unsettled = self.refresh_shelf().await;
+        let registry_unsettled = self.refresh_registry().await;
         let config_unsettled = self.refresh_config(ask).await;
         // A new configuration may name files elsewhere, which may have changed before they were watched.
         let is_elsewhere = self.arm();
         Duration::from_millis(match &self.watch {
-            _ if shelf_unsettled || config_unsettled || is_elsewhere => SETTLE_MS,
+            _ if registry_unsettled || config_unsettled || is_elsewhere => SETTLE_MS,
             Some(_) => self.timing.poll_ms,
             None => self.timing.unwatched_poll_ms,
         })
@@ -139,12 +139,12 @@ impl<F: Fn()> Reloader<F> {
 
     /// Starts watching, or starts again if a folder was replaced by another. Says whether other folders are watched now.
     fn arm(&mut self) -> bool {
-        let folders = watch::folders(&[&self.watched.stock.dir], &self.file.paths());
+        let folders = watch::folders(&[&self.watched.context.dir], &self.file.paths());
         if self.watch.as_ref().is_some_and(|watch| watch.covers(&folders)) {
             return false;
         }
         self.watch = None;
-        let now_ms = self.watched.stock.clock.now_ms();
+        let now_ms = self.watched.context.clock.now_ms();
         match folders.and_then(|folders| Watch::start(folders, self.timing.debounce_ms, Arc::clone(&self.wake))) {
             Ok(watch) => {
                 self.watch = Some(watch);
@@ -167,16 +167,15 @@ impl<F: Fn()> Reloader<F> {
     }
 
     /// Says whether something is changing at the moment.
-    async fn refresh_shelf(&mut self) -> bool {
-        let old = self.watched.shelf.load_full();
-        self.work.prefer(self.watched.config.load().routes.iter().flat_map(Route::plugins).cloned().collect());
-        let refreshed = old.refresh(&self.watched.stock, &mut self.work).await;
-        report(&refreshed.changes, &refreshed.shelf, &self.watched.config.load());
-        report_compiling(&refreshed.shelf, &old);
+    async fn refresh_registry(&mut self) -> bool {
+        let old = self.watched.registry.load_full();
+        let refreshed = old.refresh(&self.watched.context, &mut self.queue).await;
+        report(&refreshed.changes, &refreshed.registry, &self.watched.config.load());
+        report_compiling(&refreshed.registry, &old);
         let changed = !refreshed.changes.is_empty();
         // Also without a change: it knows of files that were touched and need not be read again, and of those that are
         // being compiled.
-        self.watched.shelf.store(Arc::new(refreshed.shelf));
+        self.watched.registry.store(Arc::new(refreshed.registry));
         if changed {
             self.swapped();
         }
@@ -199,14 +198,14 @@ impl<F: Fn()> Reloader<F> {
                     config.keep_secrets_of(&running);
                 }
                 // Nobody else swaps it.
-                let shelf = Arc::new(self.watched.shelf.load().with_routed(&config.routes));
-                self.watched.shelf.store(Arc::clone(&shelf));
+                let registry = Arc::new(self.watched.registry.load().with_routed(&config.routes));
+                self.watched.registry.store(Arc::clone(&registry));
                 if !first {
                     config.log_warnings();
-                    shelf.slots().for_each(|(name, _)| warn_of_grants(name, &shelf, &config));
+                    registry.entries().for_each(|(name, _)| warn_of_grants(name, &registry, &config));
                 }
                 // What it grants may be what a held file waits for.
-                if shelf.slots().any(|(_, slot)| slot.held.is_some()) {
+                if registry.entries().any(|(_, entry)| entry.held().is_some()) {
                     self.wake.notify_one();
                 }
                 self.watched.config.store(Arc::new(*config));
@@ -225,7 +224,7 @@ impl<F: Fn()> Reloader<F> {
     }
 
     fn report(&self, problem: &str) {
-        let now_ms = self.watched.stock.clock.now_ms();
+        let now_ms = self.watched.context.clock.now_ms();
         if self.watched.status.update(|condition| Trouble::note(&mut condition.config, problem, now_ms)) {
             metrics::counter!("hookbox_config_reloads_total", "outcome" => "error").increment(1);
             tracing::error!(error = problem, "configuration not taken, the last good one goes on");
@@ -233,20 +232,20 @@ impl<F: Fn()> Reloader<F> {
     }
 }
 
-/// Says in the log what changed on the shelf, and what the configuration says in vain to what was loaded.
-pub fn report(changes: &[Change], shelf: &Shelf, config: &Config) {
+/// Says in the log what changed in the registry, and what the configuration says in vain to what was loaded.
+pub fn report(changes: &[Change], registry: &Registry, config: &Config) {
     for change in changes {
         log(change);
         if let Change::Loaded { name, .. } = change {
-            warn_of_grants(name, shelf, config);
+            warn_of_grants(name, registry, config);
         }
     }
 }
 
-/// Says in the log which files are being compiled that were not on the shelf of before.
-pub fn report_compiling(shelf: &Shelf, before: &Shelf) {
-    for (name, slot) in shelf.newly_compiling(before) {
-        let runs = slot.loaded.as_ref().map(|loaded| loaded.digest.short());
+/// Says in the log which files are being compiled that were not in the registry of before.
+pub fn report_compiling(registry: &Registry, before: &Registry) {
+    for (name, entry) in registry.newly_compiling(before) {
+        let runs = entry.loaded.as_ref().map(|loaded| loaded.digest.short());
         match runs {
             Some(digest) => {
                 tracing::info!(plugin.name = %name, plugin.digest = digest, "compiling a newer plugin file, the older one runs");
@@ -256,8 +255,8 @@ pub fn report_compiling(shelf: &Shelf, before: &Shelf) {
     }
 }
 
-fn warn_of_grants(name: &str, shelf: &Shelf, config: &Config) {
-    let Some(loaded) = shelf.loaded(name) else { return };
+fn warn_of_grants(name: &str, registry: &Registry, config: &Config) {
+    let Some(loaded) = registry.loaded(name) else { return };
     for warning in warnings(name, &config.plugin(name), &loaded.plugin) {
         tracing::warn!(plugin.name = name, "{warning}");
     }
@@ -265,9 +264,9 @@ fn warn_of_grants(name: &str, shelf: &Shelf, config: &Config) {
 
 fn log(change: &Change) {
     let outcome = match change {
-        Change::Loaded { name, digest, previous, origin, let_in } => {
+        Change::Loaded { name, digest, previous, source, admission } => {
             let previous = previous.map(|digest| digest.short());
-            let (compiled, compile_ms) = match origin {
+            let (compiled, compile_ms) = match source {
                 Some(CodeSource::Compiled { ms }) => (Some("now"), Some(*ms)),
                 Some(CodeSource::Cache) => (Some("before"), None),
                 None => (None, None),
@@ -278,8 +277,8 @@ fn log(change: &Change) {
                 plugin.previous = previous,
                 plugin.compiled = compiled,
                 plugin.compile_ms = compile_ms,
-                plugin.added = let_in.as_ref().map(|let_in| list(&let_in.added)),
-                plugin.let_in = let_in.as_ref().map(|let_in| let_in.why),
+                plugin.added = admission.as_ref().map(|admission| list(&admission.added)),
+                plugin.let_in = admission.as_ref().map(|admission| admission.reason),
                 "plugin loaded"
             );
             "loaded"
@@ -294,7 +293,7 @@ fn log(change: &Change) {
             );
             "held"
         }
-        Change::Kept { name, problem } => {
+        Change::Failed { name, problem } => {
             tracing::error!(plugin.name = %name, error = problem, "plugin file not taken");
             "kept"
         }

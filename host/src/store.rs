@@ -29,6 +29,7 @@
 //! - a crash is held against the deliveries that were running, and against no other;
 //! - a settlement's outcome, emitted events and key-value writes commit together or not at all;
 //! - what an operator cancels leaves no event, no value and no further attempt, whatever crashes;
+//! - an approval is there after a crash, and goes when it was used or is over;
 //! - retention deletes only what is settled, and nothing because the clock was set;
 //! - what is ready has no time to wait for, whatever the clock does;
 //! - an I/O error acknowledges nothing and ends the store.
@@ -56,15 +57,15 @@ pub use error::StoreError;
 pub use health::Health;
 pub use in_flight::InFlight;
 pub use model::{
-    Action, Appended, AttemptView, Changed, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventState,
-    EventSummary, EventView, Keep, KvTransaction, KvValue, Lease, LeasePermit, LeaseQueue, Leased, MAX_CHILDREN,
-    MAX_CRASHES, MAX_PAGE, MemoryReservation, Next, Page, PluginCounts, Preview, Progress, Settled, Settlement, Stats,
-    TreeBudget, Which,
+    Action, Appended, Approval, ApprovalChange, AttemptView, Changed, Cursor, DeliveryFilter, DeliveryView,
+    EventFilter, EventState, EventSummary, EventView, Keep, KvTransaction, KvValue, Lease, LeasePermit, LeaseQueue,
+    Leased, MAX_CHILDREN, MAX_CRASHES, MAX_PAGE, MemoryReservation, Next, Page, PluginCounts, Preview, Progress,
+    Settled, Settlement, Stats, StoredApproval, TreeBudget, Which,
 };
 pub use operate::Operate;
 pub use queue::{DispatchHandle, Queue};
 pub use read::Read;
-pub use sqlite::{OnLoss, OpenError, Recovered, Sqlite, SqliteOptions};
+pub use sqlite::{OnLoss, OpenError, Recovered, Sqlite, SqliteOptions, peek_approvals};
 
 /// A whole store. Cheap to share; every call may be made from any task.
 pub trait Store: Queue + Operate + Read + Health {}

@@ -27,3 +27,4 @@ mod support;
 mod tidy;
 mod time;
 mod untyped;
+mod upgrade;

@@ -31,8 +31,9 @@ fn site() -> Site {
 
 /// The files in the folder of compiled plugins.
 fn kept(site: &Site) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(site.path("data/cache")).unwrap();
-    entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().unwrap() != "hookbox-draft").collect()
+    let entries = std::fs::read_dir(site.path("data/compiled")).unwrap();
+    let is_code = |path: &PathBuf| !["hookbox-draft", "plugin"].map(Some).contains(&path.extension().unwrap().to_str());
+    entries.map(|entry| entry.unwrap().path()).filter(is_code).collect()
 }
 
 #[test]

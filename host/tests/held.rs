@@ -145,7 +145,7 @@ fn a_restart_while_a_file_is_held_goes_on_with_the_old_one_or_waits() {
     host.send("step.one", "first");
     assert_eq!(host.settled()["deliveries"]["done"], 1);
     host.kill();
-    std::fs::remove_file(site.path("data/approved").join(format!("worker.{old}"))).unwrap();
+    std::fs::remove_file(site.path("data/compiled").join(format!("{old}.plugin"))).unwrap();
     let host = Host::start(&site);
     let plugin = host.until_plugin("worker", "held");
     assert_eq!(plugin["digest"], Value::Null, "nothing runs");
@@ -227,14 +227,16 @@ fn notes_that_are_garbage_are_reported_and_widen_nothing() {
     let host = Host::start(&site);
     assert_eq!(worker(&host)["state"], "loaded", "the first file is taken as it is");
     host.kill();
-    std::fs::write(site.path("data/approved/worker.json"), "garbage").unwrap();
+    let store = rusqlite::Connection::open(site.path("data/hookbox.db")).unwrap();
+    store.execute("UPDATE approvals SET capabilities = 'garbage'", []).unwrap();
+    drop(store);
     let host = Host::start(&site);
     let plugin = host.until_plugin("worker", "held");
     assert_eq!(plugin["digest"], Value::Null);
-    assert!(text(&plugin["warnings"][0]).contains("worker.json"), "{plugin}");
-    assert!(site.log().contains("worker.json"));
+    assert!(text(&plugin["warnings"][0]).contains("what plugin `worker` may do"), "{plugin}");
+    assert!(site.log().contains("what plugin `worker` may do"));
     let said = site.run(&["check"]).said();
-    assert!(said.contains("warning: ") && said.contains("worker.json is no note of what a plugin may do"), "{said}");
+    assert!(said.contains("warning: ") && said.contains("what plugin `worker` may do cannot be read"), "{said}");
     assert_eq!(approve(&host, &text(&plugin["held"]["digest"])).0, 200);
     host.until_plugin("worker", "loaded");
 }
@@ -264,5 +266,5 @@ fn what_a_plugin_has_used_is_counted_across_its_files() {
     assert!(site.log().contains(warning));
     let said = site.run(&["check"]).said();
     assert!(said.contains(warning), "{said}");
-    assert!(site.path("data/approved/worker.json").exists());
+    assert!(site.path("data/compiled").join(format!("{}.plugin", text(&plugin["digest"]))).exists());
 }

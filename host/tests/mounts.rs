@@ -61,27 +61,54 @@ fn a_volume_that_its_group_may_write_after_each_mount_starts_each_time() {
         assert_eq!(host.settled()["deliveries"]["done"], start);
         let worker = host.plugin("worker");
         assert_eq!((&worker["state"], &worker["error"]), (&json!("loaded"), &Value::Null));
-        for folder in ["approved", "cache", "secrets"] {
+        for folder in ["compiled", "secrets"] {
             // A new folder takes after the one it is in, which the group may write: that bit is left.
             assert_eq!(mode(&site.path(&format!("data/{folder}"))) & 0o777, 0o700, "{folder}");
         }
-        for file in ["approved/worker.json", "secrets/unset"] {
+        let digest = worker["digest"].as_str().unwrap();
+        for file in [&format!("compiled/{digest}.plugin"), "secrets/unset", "hookbox.db"] {
             assert_eq!(mode(&site.path(&format!("data/{file}"))), 0o600, "{file}");
         }
         host.stop();
     }
     let log = site.log();
-    for said in
-        ["where approvals are kept: its mode is 0700 again", "the folder of compiled plugins", "folder of secrets"]
-    {
+    for said in ["the folder of compiled plugins", "folder of secrets"] {
         assert_eq!(log.matches(said).count(), 2, "{said}: {log}");
     }
+}
+
+#[test]
+fn what_a_host_keeps_beside_its_store_is_in_its_data_folder() {
+    let places = "data_dir = \"own\"\n[store]\nurl = \"sqlite:store/hookbox.db\"\n";
+    let site = Site::new(&format!("{places}{SOURCE}{UNSET}{ROUTE}"), &[("worker.wat", OK)]);
+    let names = |folder: &str| {
+        let entries = fs::read_dir(site.path(folder)).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    for start in 1..=2 {
+        let host = Host::start(&site);
+        host.send("step.one", format!("key_{start}"));
+        assert_eq!(host.settled()["deliveries"]["done"], start);
+        assert_eq!(names("own"), ["compiled", "secrets"]);
+        assert_eq!(names("own/secrets"), ["unset"]);
+        let store = names("store");
+        assert!(store.iter().all(|name| name.starts_with("hookbox.db")), "{store:?}");
+        assert!(!site.path("data").exists());
+        host.kill();
+    }
+    site.put_config(&format!("{SOURCE}{UNSET}{ROUTE}"));
+    site.run(&["check"]).said();
+    assert!(!site.path("data").exists(), "to check makes nothing");
 }
 
 #[test]
 fn a_folder_of_approvals_that_everyone_may_write_is_refused() {
     let site = site();
     Host::start(&site).kill();
+    // As an older hookbox has left it.
+    fs::create_dir(site.path("data/approved")).unwrap();
     chmod(&site.path("data/approved"), 0o777);
     assert!(Host::start_with(&site, &[]).is_none());
     assert!(site.log().contains("everyone may write it: take that away with `chmod go-w`"), "{}", site.log());
@@ -214,10 +241,12 @@ fn a_pipe_among_the_hosts_files_keeps_no_start_waiting() {
     let site = Site::new(&format!("{SOURCE}{UNSET}{ROUTE}"), &[("worker.wat", OK)]);
     let host = Host::start(&site);
     host.stop();
-    for name in ["approved/worker.json", "approved/worker.json.draft", "approved/other.json", "cache/x.y"] {
+    // As an older hookbox has left it.
+    fs::create_dir(site.path("data/approved")).unwrap();
+    for name in ["approved/worker.json", "approved/worker.json.draft", "approved/other.json", "compiled/x.y"] {
         pipe(&site.path("data").join(name));
     }
-    for entry in fs::read_dir(site.path("data/cache")).unwrap() {
+    for entry in fs::read_dir(site.path("data/compiled")).unwrap() {
         pipe(&entry.unwrap().path());
     }
     pipe(&site.path("plugins/pipe.wasm"));
@@ -231,8 +260,8 @@ fn a_pipe_among_the_hosts_files_keeps_no_start_waiting() {
         site.log()
     );
     host.stop();
-    fs::remove_dir_all(site.path("data/cache")).unwrap();
-    pipe(&site.path("data/cache"));
+    fs::remove_dir_all(site.path("data/compiled")).unwrap();
+    pipe(&site.path("data/compiled"));
     let host = Host::start(&site);
     assert!(site.log().contains("it is a named pipe, not a folder"), "{}", site.log());
     host.kill();

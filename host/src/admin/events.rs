@@ -86,11 +86,11 @@ pub(super) async fn replay_event(
 
 /// The plugin of this name. It need not run at the moment: its deliveries wait for it.
 fn known_plugin(admin: &Admin, name: &str) -> Result<PluginName, ProblemJson> {
-    let shelf = admin.shelf.load();
-    if let Some((name, _)) = shelf.slots().find(|(known, _)| known.as_ref() == name) {
+    let registry = admin.registry.load();
+    if let Some((name, _)) = registry.entries().find(|(known, _)| known.as_ref() == name) {
         return Ok(name.clone());
     }
-    Err(no_plugin(name, shelf.slots().map(|(known, _)| known.as_ref())))
+    Err(no_plugin(name, registry.entries().map(|(known, _)| known.as_ref())))
 }
 
 /// The refusal for a name that no plugin has.

@@ -19,9 +19,8 @@ use crate::clock::rfc3339;
 use crate::config::Config;
 use crate::dispatch::BreakerView;
 use crate::event::PluginName;
-use crate::plugins::{self, Loaded, NotApproved, Shelf, Slot, grants, warnings};
+use crate::plugins::{self, Entry, Loaded, NotApproved, Registry, grants, warnings};
 use crate::store::Stats;
-use crate::tasks;
 
 /// A plugin of this host.
 #[derive(Debug, Serialize, ToSchema)]
@@ -163,12 +162,12 @@ pub(super) struct Approved {
     digest: String,
 }
 
-/// The plugins of the shelf, and those without a file that have open deliveries: a host that was
+/// The plugins of the registry, and those without a file that have open deliveries: a host that was
 /// started after a file was removed knows of it only by what waits.
-pub(super) fn known_plugins<'a>(shelf: &'a Shelf, stats: &'a Stats) -> BTreeMap<&'a PluginName, &'a Slot> {
-    static REMOVED: LazyLock<Slot> = LazyLock::new(Slot::default);
+pub(super) fn known_plugins<'a>(registry: &'a Registry, stats: &'a Stats) -> BTreeMap<&'a PluginName, &'a Entry> {
+    static REMOVED: LazyLock<Entry> = LazyLock::new(Entry::default);
     let waiting = stats.plugins.iter().filter(|(_, counts)| counts.open() > 0).map(|(name, _)| (name, &*REMOVED));
-    waiting.chain(shelf.slots()).collect()
+    waiting.chain(registry.entries()).collect()
 }
 
 /// List the plugins, by name.
@@ -181,9 +180,9 @@ pub(super) async fn list_plugins(
     Params(NoQuery {}): Params<NoQuery>,
 ) -> Result<Json<Listing<PluginJson>>, ProblemJson> {
     let stats = admin.store.stats().await?;
-    let (shelf, config) = (admin.shelf.load(), admin.config.load());
-    let plugin = |(name, slot)| PluginJson::of(name, slot, admin.breakers.of(name), &config, &stats);
-    let items = known_plugins(&shelf, &stats).into_iter().map(plugin).collect();
+    let (registry, config) = (admin.registry.load(), admin.config.load());
+    let plugin = |(name, entry)| PluginJson::of(name, entry, admin.breakers.of(name), &config, &stats);
+    let items = known_plugins(&registry, &stats).into_iter().map(plugin).collect();
     Ok(Json(Listing { items, next_cursor: None }))
 }
 
@@ -199,16 +198,16 @@ pub(super) async fn show_plugin(
     Id(name): Id<String>,
 ) -> Result<Json<PluginJson>, ProblemJson> {
     let stats = admin.store.stats().await?;
-    let (shelf, config) = (admin.shelf.load(), admin.config.load());
-    let plugins = known_plugins(&shelf, &stats);
+    let (registry, config) = (admin.registry.load(), admin.config.load());
+    let plugins = known_plugins(&registry, &stats);
     let found = plugins.iter().find(|(known, _)| known.as_ref() == name);
-    let (name, slot) = found.ok_or_else(|| no_plugin(&name, plugins.keys().map(|known| known.as_ref())))?;
-    Ok(Json(PluginJson::of(name, slot, admin.breakers.of(name), &config, &stats)))
+    let (name, entry) = found.ok_or_else(|| no_plugin(&name, plugins.keys().map(|known| known.as_ref())))?;
+    Ok(Json(PluginJson::of(name, entry, admin.breakers.of(name), &config, &stats)))
 }
 
-fn known<'a>(shelf: &'a Shelf, name: &str) -> Result<(&'a PluginName, &'a Slot), ProblemJson> {
-    let found = shelf.slots().find(|(known, _)| known.as_ref() == name);
-    found.ok_or_else(|| no_plugin(name, shelf.slots().map(|(known, _)| known.as_ref())))
+fn known<'a>(registry: &'a Registry, name: &str) -> Result<(&'a PluginName, &'a Entry), ProblemJson> {
+    let found = registry.entries().find(|(known, _)| known.as_ref() == name);
+    found.ok_or_else(|| no_plugin(name, registry.entries().map(|(known, _)| known.as_ref())))
 }
 
 /// Approve the file that waits. The approval is for that file alone, and survives a restart.
@@ -226,15 +225,14 @@ pub(super) async fn approve_plugin(
     ParamsOrBody(query): ParamsOrBody<ApproveQuery>,
 ) -> Result<Json<Approved>, ProblemJson> {
     let digest = query.digest()?;
-    let shelf = admin.shelf.load_full();
-    let (name, slot) = known(&shelf, &name)?;
-    let (approvals, its_name) = (Arc::clone(&admin.approvals), Arc::clone(name));
-    let approved = match tasks::blocking(move || approvals.approve(&its_name, digest)).await {
+    let registry = admin.registry.load_full();
+    let (name, entry) = known(&registry, &name)?;
+    let approved = match admin.approvals.approve(Arc::clone(name), digest).await {
         Ok(digest) => Some(digest),
         // The file runs already.
-        Err(_) if slot.loaded.as_ref().is_some_and(|loaded| digest == Some(loaded.digest)) => digest,
+        Err(_) if entry.loaded.as_ref().is_some_and(|loaded| digest == Some(loaded.digest)) => digest,
         Err(NotApproved::NothingHeld) => {
-            let state = slot.state();
+            let state = entry.state();
             return Err(ProblemJson::conflict(format!(
                 "no file of plugin `{name}` waits to be approved: it is {state}"
             )));
@@ -253,8 +251,8 @@ pub(super) async fn approve_plugin(
 }
 
 impl PluginJson {
-    fn of(name: &PluginName, slot: &Slot, breaker: Option<BreakerView>, config: &Config, stats: &Stats) -> Self {
-        let loaded = slot.loaded.as_deref();
+    fn of(name: &PluginName, entry: &Entry, breaker: Option<BreakerView>, config: &Config, stats: &Stats) -> Self {
+        let loaded = entry.loaded.as_deref();
         let settings = config.plugin(name);
         let instance =
             |loaded: &Loaded| if settings.reuse && loaded.plugin.contract().reusable() { "reuse" } else { "fresh" };
@@ -263,26 +261,26 @@ impl PluginJson {
             loaded.map(|loaded| format!("{}@{}", loaded.plugin.contract(), loaded.plugin.interface_version()));
         Self {
             name: name.to_string(),
-            state: slot.state(),
+            state: entry.state(),
             digest: loaded.map(|loaded| loaded.digest.to_string()),
             contract,
             instance: loaded.map(instance),
             log: settings.log.name(),
-            error: slot.problem.clone(),
-            compiling_since: slot.compiling_since_ms.map(rfc3339),
+            error: entry.problem().map(str::to_owned),
+            compiling_since: entry.compiling_since_ms.map(rfc3339),
             loaded_at: loaded.map(|loaded| rfc3339(loaded.loaded_at_ms)),
             path: loaded.map(|loaded| loaded.path.display().to_string()),
             imports: loaded.map(|loaded| loaded.plugin.imports().to_vec()).unwrap_or_default(),
             grants: grants(&settings),
-            used: loaded.map(|loaded| loaded.used.now()).unwrap_or_default().into(),
+            used: loaded.map(|loaded| loaded.usage.snapshot()).unwrap_or_default().into(),
             warnings: loaded
                 .map(|loaded| warnings(name, &settings, &loaded.plugin))
                 .into_iter()
                 .flatten()
-                .chain(slot.held.as_ref().and_then(|held| held.trouble.clone()))
+                .chain(entry.held().and_then(|held| held.trouble.clone()))
                 .chain(config.warnings_of_plugin(name).map(|warning| warning.text.clone()))
                 .collect(),
-            held: slot.held.as_ref().map(HeldJson::from),
+            held: entry.held().map(HeldJson::from),
             breaker: breaker.map(BreakerJson::from),
             concurrency: settings.concurrency,
             limits: settings.limits.into(),
@@ -293,8 +291,8 @@ impl PluginJson {
     }
 }
 
-impl From<&plugins::Held> for HeldJson {
-    fn from(held: &plugins::Held) -> Self {
+impl From<&plugins::PendingApproval> for HeldJson {
+    fn from(held: &plugins::PendingApproval) -> Self {
         Self {
             digest: held.candidate.digest.to_string(),
             imports_added: held.imports_added.clone(),
@@ -322,8 +320,8 @@ impl From<BreakerView> for BreakerJson {
     }
 }
 
-impl From<plugins::UsedNow> for UsedJson {
-    fn from(now: plugins::UsedNow) -> Self {
+impl From<plugins::UsageSnapshot> for UsedJson {
+    fn from(now: plugins::UsageSnapshot) -> Self {
         let last = now.http_last_unanswered;
         let last_unanswered =
             last.map(|call| Unanswered { url: call.url, error: call.error.unwrap_or_else(|| "no answer".to_owned()) });

@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::dispatch::Breakers;
 use crate::ingest::Unidentified;
-use crate::plugins::{Approvals, Shelf};
+use crate::plugins::{Approvals, Registry};
 use crate::status::Status;
 use crate::store::Store;
 
@@ -31,7 +31,7 @@ pub struct Admin {
     /// Events and deliveries.
     pub store: Arc<dyn Store>,
     /// Plugins that run.
-    pub shelf: Arc<ArcSwap<Shelf>>,
+    pub registry: Arc<ArcSwap<Registry>>,
     /// Plugin files that wait for the operator.
     pub approvals: Arc<Approvals>,
     /// Circuit breakers of plugins.

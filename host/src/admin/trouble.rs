@@ -9,7 +9,7 @@ use crate::clock::rfc3339;
 use crate::dispatch::BreakerView;
 use crate::event::UNIDENTIFIED;
 use crate::ingest::Lately;
-use crate::plugins::Slot;
+use crate::plugins::Entry;
 use crate::status::Condition;
 use crate::store::{PluginCounts, Stats};
 use crate::text;
@@ -37,19 +37,19 @@ impl TroubleJson {
 pub(super) fn all(admin: &Admin, stats: &Stats, condition: Condition) -> Vec<TroubleJson> {
     let mut found = Vec::new();
     of_host(admin, condition, &mut found);
-    let (shelf, config) = (admin.shelf.load(), admin.config.load());
-    found.extend(shelf.problems().iter().map(|problem| TroubleJson::of("plugins_dir", None, problem.clone())));
+    let (registry, config) = (admin.registry.load(), admin.config.load());
+    found.extend(registry.problems().iter().map(|problem| TroubleJson::of("plugins_dir", None, problem.clone())));
     for warning in config.warnings.iter().filter(|warning| warning.degrades) {
         let subject = warning.about.as_ref();
         found.extend(subject.map(|it| TroubleJson::of(it.kind(), Some(it.name()), warning.text.clone())));
     }
-    for (name, slot) in known_plugins(&shelf, stats) {
+    for (name, entry) in known_plugins(&registry, stats) {
         let open = stats.plugins.get(name).map_or(0, PluginCounts::open);
         let is_routed = config.routes.iter().any(|route| route.leads_to(name));
-        let detail = of_plugin(name, slot, open, is_routed);
+        let detail = of_plugin(name, entry, open, is_routed);
         found.extend(detail.map(|detail| TroubleJson::of("plugin", Some(name), detail)));
     }
-    for (name, _) in shelf.slots() {
+    for (name, _) in registry.entries() {
         let detail = admin.breakers.of(name).and_then(|view| slowed_down(name, &view));
         found.extend(detail.map(|detail| TroubleJson::of("plugin", Some(name), detail)));
     }
@@ -73,10 +73,10 @@ fn of_host(admin: &Admin, condition: Condition, found: &mut Vec<TroubleJson>) {
 }
 
 /// The problem of a plugin with so many open deliveries, if there is one.
-fn of_plugin(name: &str, slot: &Slot, open: u64, is_routed: bool) -> Option<String> {
-    let is_fine = match slot.state() {
+fn of_plugin(name: &str, entry: &Entry, open: u64, is_routed: bool) -> Option<String> {
+    let is_fine = match entry.state() {
         "loaded" | "compiling" => true,
-        "held" => slot.loaded.is_some(),
+        "held" => entry.loaded.is_some(),
         // Nobody misses a plugin that has neither a route nor a delivery.
         "missing" => open == 0 && !is_routed,
         _ => false,
@@ -84,12 +84,12 @@ fn of_plugin(name: &str, slot: &Slot, open: u64, is_routed: bool) -> Option<Stri
     if is_fine {
         return None;
     }
-    let held = slot.held.as_ref().map(|held| {
+    let held = entry.held().map(|held| {
         let (asks_for, command) = (held.asks_for(), held.command());
         format!("its file asks for {asks_for} and nothing runs: let it in with `{command}`")
     });
-    let detail = slot.problem.clone().or(held).unwrap_or_else(|| format!("it is {}", slot.state()));
-    if slot.state() != "missing" || open == 0 {
+    let detail = entry.problem().map(str::to_owned).or(held).unwrap_or_else(|| format!("it is {}", entry.state()));
+    if entry.state() != "missing" || open == 0 {
         return Some(detail);
     }
     Some(format!(

@@ -17,8 +17,8 @@ use super::remarks::{self, patiently, remark, warning};
 use crate::app;
 use crate::clock::Clock;
 use crate::config::{Config, MakeSecrets};
-use crate::plugins::{Approvals, Shelf, Stock};
-use crate::sandbox::{Compiler, Sandbox, SandboxOptions};
+use crate::plugins::{Approvals, LoadContext, Registry};
+use crate::sandbox::{Cache, Compiler, Sandbox, SandboxOptions};
 use crate::tasks;
 
 #[derive(Debug, Args)]
@@ -45,8 +45,12 @@ impl Check {
         };
         let compiler = readers_compiler(loaded.as_ref().ok())?;
         let (approvals, untold) = approvals(loaded.as_ref().ok());
-        let (shelf, unsettled) =
-            if loaded.is_ok() || dir.is_dir() { shelf(&dir, compiler, approvals)? } else { (Shelf::default(), false) };
+        let files = loaded.as_ref().ok().map(|config| Cache::read_only(config.server.compiled_dir()));
+        let (registry, unsettled) = if loaded.is_ok() || dir.is_dir() {
+            load(&dir, compiler, (approvals, files))?
+        } else {
+            (Registry::default(), false)
+        };
         let mut count = 0;
         if unsettled {
             remark(&format!(
@@ -59,14 +63,14 @@ impl Check {
             remarks::write(&problems.render(remarks::has_colour()));
             count += problems.len();
         }
-        for problem in plugin_problems(&shelf) {
+        for problem in plugin_problems(&registry) {
             remark(&problem);
             count += 1;
         }
         match loaded {
             Ok(config) if count == 0 => {
                 let mut out = Printout::new();
-                let warnings = describe(&mut out, &config, &shelf) + usize::from(untold);
+                let warnings = describe(&mut out, &config, &registry) + usize::from(untold);
                 let found = if warnings == 1 { "1 warning".to_owned() } else { format!("{warnings} warnings") };
                 match warnings {
                     0 => out.line("no problem found"),
@@ -94,8 +98,7 @@ fn usual_plugins_dir(config: &Path) -> PathBuf {
 fn approvals(config: Option<&Config>) -> (Arc<Approvals>, bool) {
     let Some(config) = config else { return (Arc::default(), false) };
     let config = Arc::new(ArcSwap::from_pointee(config.clone()));
-    let dir = app::approvals_dir(&config.load());
-    match Approvals::look(dir, config) {
+    match app::peek_approvals(config) {
         Ok(approvals) => (Arc::new(approvals), false),
         Err(why) => {
             warning(&format!("which plugin files would be held cannot be told: {}", printable(&why)));
@@ -105,29 +108,33 @@ fn approvals(config: Option<&Config>) -> (Arc<Approvals>, bool) {
 }
 
 /// The plugins in the folder, and whether some of their files never came to rest.
-fn shelf(dir: &Path, compiler: Compiler, approvals: Arc<Approvals>) -> Result<(Shelf, bool), Failure> {
+fn load(
+    dir: &Path,
+    compiler: Compiler,
+    (approvals, files): (Arc<Approvals>, Option<Cache>),
+) -> Result<(Registry, bool), Failure> {
     let sandbox = Sandbox::new(SandboxOptions::default()).map_err(|error| Failure::failed(error.to_string()))?;
     let runtime =
         tasks::runtime("check", 1).map_err(|error| Failure::failed(format!("failed to start a thread: {error}")))?;
     let (sandbox, dir, clock) = (Arc::new(sandbox), dir.to_owned(), Clock::system());
-    let stock = Stock { sandbox, compiler, dir, clock, approvals };
-    let loaded = runtime.block_on(patiently(Shelf::load_all(&stock), compiling(&stock)));
-    Ok((loaded.shelf, loaded.unsettled))
+    let context = LoadContext { sandbox, compiler, dir, clock, approvals, files };
+    let loaded = runtime.block_on(patiently(Registry::load_all(&context), compiling(&context)));
+    Ok((loaded.registry, loaded.unsettled))
 }
 
 /// The plugins that take long: their machine code is not cached anywhere.
-async fn compiling(stock: &Stock) -> String {
-    let begun = Shelf::begin(stock).await;
-    let slots = begun.shelf.slots().filter(|(_, slot)| slot.state() == "compiling");
-    let names: Vec<&str> = slots.map(|(name, _)| name.as_ref()).collect();
+async fn compiling(context: &LoadContext) -> String {
+    let begun = Registry::begin(context).await;
+    let entries = begun.registry.entries().filter(|(_, entry)| entry.state() == "compiling");
+    let names: Vec<&str> = entries.map(|(name, _)| name.as_ref()).collect();
     format!("compiling {}…", if names.is_empty() { "plugins".to_owned() } else { names.join(", ") })
 }
 
-fn plugin_problems(shelf: &Shelf) -> Vec<String> {
-    let of_folder = shelf.problems().iter().map(|problem| printable(problem));
-    let of_plugins = shelf
-        .slots()
-        .filter_map(|(name, slot)| slot.problem.as_ref().map(|problem| format!("plugin `{name}`: {}", lines(problem))));
+fn plugin_problems(registry: &Registry) -> Vec<String> {
+    let of_folder = registry.problems().iter().map(|problem| printable(problem));
+    let of_plugins = registry
+        .entries()
+        .filter_map(|(name, entry)| entry.problem().map(|problem| format!("plugin `{name}`: {}", lines(problem))));
     of_folder.chain(of_plugins).collect()
 }
 

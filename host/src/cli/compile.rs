@@ -28,19 +28,16 @@ impl Compile {
     }
 }
 
-/// The folder beside the store that keeps compiled plugins.
-const CACHE_FOLDER: &str = "cache";
-
 /// The compiler of a host with this configuration.
 pub(super) fn hosts_compiler(config: &Config) -> Result<Compiler, Failure> {
-    compiler(Some(Cache::at(cache_dir(config))))
+    compiler(Some(Cache::at(config.server.compiled_dir())))
 }
 
 /// The same for a command that changes nothing: it knows what the host keeps, if there is a
 /// configuration, and what was kept for this user.
 pub(super) fn readers_compiler(config: Option<&Config>) -> Result<Compiler, Failure> {
     let users = users_cache_dir().map(Cache::read_only);
-    let hosts = config.map(|config| Cache::read_only(cache_dir(config)));
+    let hosts = config.map(|config| Cache::read_only(config.server.compiled_dir()));
     compiler(match (hosts, users) {
         (Some(hosts), Some(users)) => Some(hosts.or(users)),
         (hosts, users) => hosts.or(users),
@@ -54,10 +51,6 @@ pub(super) fn users_compiler() -> Result<Compiler, Failure> {
 
 fn users_cache_dir() -> Option<PathBuf> {
     env::user_cache_dir().map(|dir| dir.join("hookbox"))
-}
-
-fn cache_dir(config: &Config) -> PathBuf {
-    config.store.sqlite_path.with_file_name(CACHE_FOLDER)
 }
 
 fn compiler(cache: Option<Cache>) -> Result<Compiler, Failure> {

@@ -3,14 +3,14 @@
 use super::output::{Ink, Printout, printable};
 use crate::config::Config;
 use crate::config::source::{Secrets, Source, Verify};
-use crate::plugins::{Shelf, Slot, warnings};
+use crate::plugins::{Entry, Registry, warnings};
 
 /// Sources, routes, plugins, and what deserves a warning. Says how many warnings there are.
-pub(super) fn describe(out: &mut Printout, config: &Config, shelf: &Shelf) -> usize {
+pub(super) fn describe(out: &mut Printout, config: &Config, registry: &Registry) -> usize {
     sources(out, config);
     routes(out, config);
-    plugins(out, shelf);
-    let warnings = all_warnings(config, shelf);
+    plugins(out, registry);
+    let warnings = all_warnings(config, registry);
     for warning in &warnings {
         let label = out.ink(Ink::Yellow, "warning:");
         out.line(format!("{label} {}", printable(warning)));
@@ -18,12 +18,12 @@ pub(super) fn describe(out: &mut Printout, config: &Config, shelf: &Shelf) -> us
     warnings.len()
 }
 
-fn all_warnings(config: &Config, shelf: &Shelf) -> Vec<String> {
-    let mut all = shelf.problems().to_vec();
+fn all_warnings(config: &Config, registry: &Registry) -> Vec<String> {
+    let mut all = registry.problems().to_vec();
     all.extend(config.warnings.iter().map(|warning| warning.text.clone()));
-    let loaded = shelf.slots().filter_map(|(name, slot)| Some((name, slot.loaded.as_ref()?)));
+    let loaded = registry.entries().filter_map(|(name, entry)| Some((name, entry.loaded.as_ref()?)));
     all.extend(loaded.flat_map(|(name, loaded)| warnings(name, &config.plugin(name), &loaded.plugin)));
-    for (name, held) in shelf.slots().filter_map(|(name, slot)| Some((name, slot.held.as_ref()?))) {
+    for (name, held) in registry.entries().filter_map(|(name, entry)| Some((name, entry.held()?))) {
         let (asks_for, command) = (held.asks_for(), held.command());
         all.push(format!("the newest file of `{name}` asks for {asks_for} and waits; `{command}` lets it in"));
         all.extend(held.trouble.clone());
@@ -93,26 +93,26 @@ fn routes(out: &mut Printout, config: &Config) {
     out.rows(&rows);
 }
 
-fn plugins(out: &mut Printout, shelf: &Shelf) {
-    heading(out, if shelf.slots().next().is_none() { "no plugin" } else { "plugins" });
-    let rows: Vec<_> = shelf.slots().map(|(name, slot)| vec![format!("  {name}"), contract(slot)]).collect();
+fn plugins(out: &mut Printout, registry: &Registry) {
+    heading(out, if registry.entries().next().is_none() { "no plugin" } else { "plugins" });
+    let rows: Vec<_> = registry.entries().map(|(name, entry)| vec![format!("  {name}"), contract(entry)]).collect();
     out.rows(&rows);
 }
 
-fn contract(slot: &Slot) -> String {
-    let runs = slot.loaded.as_deref().map(|loaded| {
+fn contract(entry: &Entry) -> String {
+    let runs = entry.loaded.as_deref().map(|loaded| {
         let digest: String = loaded.digest.to_string().chars().take(12).collect();
         format!("{}@{}  {digest}", loaded.plugin.contract(), loaded.plugin.interface_version())
     });
-    if let Some(held) = &slot.held {
+    if let Some(held) = entry.held() {
         let runs = runs.unwrap_or_else(|| "nothing runs, its deliveries wait".to_owned());
         return format!("{runs}  (held: the newest file asks for {})", held.asks_for());
     }
-    match (runs, &slot.problem) {
+    match (runs, entry.problem()) {
         (Some(runs), None) => runs,
         (Some(runs), Some(problem)) => format!("{runs}  (stale: {problem})"),
-        (None, Some(problem)) => format!("{}: {problem}", slot.state()),
-        (None, None) if slot.state() == "compiling" => "compiling; its deliveries wait until it is loaded".to_owned(),
-        (None, None) => slot.state().to_owned(),
+        (None, Some(problem)) => format!("{}: {problem}", entry.state()),
+        (None, None) if entry.state() == "compiling" => "compiling; its deliveries wait until it is loaded".to_owned(),
+        (None, None) => entry.state().to_owned(),
     }
 }

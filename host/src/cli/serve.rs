@@ -79,8 +79,8 @@ impl Serve {
 
 /// The first line of the log that a host writes once it is bound; `stopped` is the last.
 fn started(config: &Config, app: &App) {
-    let (addresses, shelf) = (app.addresses(), app.shelf());
-    let plugins: Vec<&str> = shelf.slots().map(|(name, _)| name.as_ref()).collect();
+    let (addresses, registry) = (app.addresses(), app.registry());
+    let plugins: Vec<&str> = registry.entries().map(|(name, _)| name.as_ref()).collect();
     let sources: Vec<&str> = config.sources.keys().map(String::as_str).collect();
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"), server.listen = %addresses.public, server.admin = %addresses.admin,
@@ -95,7 +95,7 @@ fn announce(config: &Config, app: &App) -> Result<(), Failure> {
     out.line(format!("{name} {} with {}", env!("CARGO_PKG_VERSION"), config.path.display()));
     out.line(format!("  webhooks  http://{}/webhook/SOURCE", addresses.public));
     out.line(format!("  admin     http://{}/api/v1/openapi.json", addresses.admin));
-    describe(&mut out, config, &app.shelf());
+    describe(&mut out, config, &app.registry());
     out.line(out.ink(Ink::Dim, "ctrl-c stops"));
     match out.print() {
         // A host whose first lines nobody reads is a host all the same.

@@ -71,10 +71,14 @@ impl Config {
     /// The keys that differ and only take effect after a restart.
     pub fn restart_needed(&self, other: &Self) -> Vec<&'static str> {
         let (old, new) = (&self.server, &other.server);
+        // Where the file says nothing else, it follows `store.url`, which is named.
+        let beside_store = |config: &Self| config.server.data_dir == config.store.folder();
+        let moved_with_store = beside_store(self) && beside_store(other);
         let keys = [
             ("server.listen", old.listen != new.listen),
             ("server.admin", old.admin != new.admin),
             ("server.plugins_dir", old.plugins_dir != new.plugins_dir),
+            ("server.data_dir", old.data_dir != new.data_dir && !moved_with_store),
             ("server.plugin_stack", old.plugin_stack_bytes != new.plugin_stack_bytes),
             ("server.tree_events", old.tree_events != new.tree_events),
             ("server.tree_size", old.tree_bytes != new.tree_bytes),

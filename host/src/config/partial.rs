@@ -12,11 +12,9 @@ use super::known::{KnownNames, MissingPlugins};
 use super::plugin::{self, PluginSettings};
 use super::raw::{Section, Sink};
 use super::secrets::Places;
-use super::server::{DEFAULT_ADMIN, DEFAULT_LISTEN, address, plugins_path, read_store};
+use super::server::{DEFAULT_ADMIN, DEFAULT_LISTEN, SECRETS_FOLDER, address, data_path, plugins_path, read_store};
 use super::sources::{self, Keys};
-use super::{
-    Config, MakeSecrets, Problems, SECRETS_FOLDER, Source, Surroundings, mask_likely_secrets, places, read_text,
-};
+use super::{Config, MakeSecrets, Problems, Source, Surroundings, mask_likely_secrets, places, read_text};
 use crate::env;
 
 /// A configuration, as far as it can be read.
@@ -69,14 +67,13 @@ impl Partial {
         let file = PartialFile { path: &path, text, table: table.get_ref(), is_damaged: !syntax.is_empty() };
         let listen = file.address("listen");
         let store = read_store(Section::new("store".to_owned(), file.section("store"), &Sink::default()), base);
-        let plugins_dir = {
+        let (plugins_dir, data_dir) = {
             let sink = Sink::default();
-            plugins_path(
-                Section::new("server".to_owned(), file.section("server"), &sink).take("plugins_dir").as_ref(),
-                base,
-            )
+            let mut server = Section::new("server".to_owned(), file.section("server"), &sink);
+            let plugins_dir = plugins_path(server.take("plugins_dir").as_ref(), base);
+            (plugins_dir, data_path(server.take("data_dir").as_ref(), base, store.folder()))
         };
-        let folder = store.sqlite_path.parent().unwrap_or(base).join(SECRETS_FOLDER);
+        let folder = data_dir.join(SECRETS_FOLDER);
         let keys = Keys {
             loopback: listen.as_ref().ok().and_then(|listen| *listen).unwrap_or(DEFAULT_LISTEN).ip().is_loopback(),
             folder: &folder,

@@ -10,6 +10,7 @@ use super::networks::{self, Networks};
 use super::places;
 use super::raw::{Item, Section, Sink};
 use super::units::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, show_ms};
+use crate::files::instead_of_folder;
 
 /// The bounds of `max_body`, for all sources and for one.
 pub(super) const MAX_BODY_BOUNDS: RangeInclusive<u64> = 1 << 10..=64 << 20;
@@ -36,6 +37,9 @@ pub(super) const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Add
 /// The default address of the API.
 pub(super) const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3001);
 
+/// The folder in the data folder that keeps the secrets the host makes.
+pub(super) const SECRETS_FOLDER: &str = "secrets";
+
 /// `[server]`. A change of any of these needs a restart, and a reload says so; only
 /// `trusted_proxies`, `keep_alive` and `max_body` take effect at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +54,8 @@ pub struct Server {
     pub keep_alive_ms: u64,
     /// The folder whose `*.wasm` and `*.wat` files are the plugins, absolute.
     pub plugins_dir: PathBuf,
+    /// The folder of what the host keeps beside its store, absolute.
+    pub data_dir: PathBuf,
     /// The largest request body that is read, in bytes, of a source that says nothing else.
     pub max_body_bytes: usize,
     /// Stack of a plugin, in bytes.
@@ -58,6 +64,18 @@ pub struct Server {
     pub tree_events: u64,
     /// Bytes of their bodies.
     pub tree_bytes: u64,
+}
+
+impl Server {
+    /// Secrets that the host has made.
+    pub fn secrets_dir(&self) -> PathBuf {
+        self.data_dir.join(SECRETS_FOLDER)
+    }
+
+    /// Machine code of plugins, and the files that ran last.
+    pub fn compiled_dir(&self) -> PathBuf {
+        self.data_dir.join("compiled")
+    }
 }
 
 /// `[store]`.
@@ -74,14 +92,57 @@ pub struct StoreSettings {
     pub max_bytes: Option<u64>,
 }
 
-/// Reads `[server]`; `base` is the folder of the file. Also lists the plugins, if their folder can
-/// be read.
+/// Reads `[server]`; `base` is the folder of the file, `beside_store` that of the store. Also lists
+/// the plugins, if their folder can be read.
 pub(super) fn read_server(
     mut section: Section<'_>,
     base: &Path,
+    beside_store: &Path,
     missing: MissingPlugins,
     sink: &Sink,
 ) -> (Server, Option<BTreeSet<String>>) {
+    let (listen, admin) = read_addresses(&mut section, sink);
+    section.not_supported("admin_tokens", "take it out: the API has no authentication and listens on loopback only");
+    let trusted_proxies = section.take("trusted_proxies").map(|item| networks::read(&item)).unwrap_or_default();
+    let keep_alive = section.take("keep_alive").and_then(|item| item.duration_ms(KEEP_ALIVE_BOUNDS_MS));
+    let keep_alive_ms = keep_alive.unwrap_or(DEFAULT_KEEP_ALIVE_MS);
+    let plugins_item = section.take("plugins_dir");
+    let plugins_dir = plugins_path(plugins_item.as_ref(), base);
+    let plugins = list_plugins(&plugins_dir).map_err(|error| {
+        let message = format!("the plugins folder {} cannot be read: {error}", plugins_dir.display());
+        let help = "create it, or set `plugins_dir` in `[server]`; a relative path starts at the configuration file";
+        // Otherwise the registry says so.
+        if missing == MissingPlugins::Refuse {
+            sink.problem(plugins_item.map(|item| item.span), message, help);
+        }
+    });
+    let data_dir = data_path(section.take("data_dir").as_ref(), base, beside_store);
+    let max_body = section.take("max_body").and_then(|item| item.size_bytes(MAX_BODY_BOUNDS));
+    let max_body_bytes = max_body.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(DEFAULT_MAX_BODY_BYTES);
+    let stack = section.take("plugin_stack").and_then(|item| item.size_bytes(PLUGIN_STACK_BOUNDS));
+    let plugin_stack_bytes = stack.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(DEFAULT_STACK_BYTES);
+    let tree_events = section.take("tree_events").and_then(|item| item.whole(TREE_EVENTS_BOUNDS));
+    let tree_events = tree_events.unwrap_or(DEFAULT_TREE_EVENTS).into();
+    let tree_size = section.take("tree_size").and_then(|item| item.size_bytes(TREE_SIZE_BOUNDS));
+    let tree_bytes = tree_size.unwrap_or(DEFAULT_TREE_BYTES);
+    section.finish();
+    let server = Server {
+        listen,
+        admin,
+        trusted_proxies,
+        keep_alive_ms,
+        plugins_dir,
+        data_dir,
+        max_body_bytes,
+        plugin_stack_bytes,
+        tree_events,
+        tree_bytes,
+    };
+    (server, plugins.ok())
+}
+
+/// Reads the two addresses of `[server]`.
+fn read_addresses(section: &mut Section<'_>, sink: &Sink) -> (SocketAddr, SocketAddr) {
     let listen_item = section.take("listen");
     let listen = listen_item.as_ref().and_then(address).unwrap_or(DEFAULT_LISTEN);
     let admin_item = section.take("admin");
@@ -100,41 +161,7 @@ pub(super) fn read_server(
             "give one of them another port: the API must not be reachable where webhooks come in",
         );
     }
-    section.not_supported("admin_tokens", "take it out: the API has no authentication and listens on loopback only");
-    let trusted_proxies = section.take("trusted_proxies").map(|item| networks::read(&item)).unwrap_or_default();
-    let keep_alive = section.take("keep_alive").and_then(|item| item.duration_ms(KEEP_ALIVE_BOUNDS_MS));
-    let keep_alive_ms = keep_alive.unwrap_or(DEFAULT_KEEP_ALIVE_MS);
-    let plugins_item = section.take("plugins_dir");
-    let plugins_dir = plugins_path(plugins_item.as_ref(), base);
-    let plugins = list_plugins(&plugins_dir).map_err(|error| {
-        let message = format!("the plugins folder {} cannot be read: {error}", plugins_dir.display());
-        let help = "create it, or set `plugins_dir` in `[server]`; a relative path starts at the configuration file";
-        // Otherwise the shelf says so.
-        if missing == MissingPlugins::Refuse {
-            sink.problem(plugins_item.map(|item| item.span), message, help);
-        }
-    });
-    let max_body = section.take("max_body").and_then(|item| item.size_bytes(MAX_BODY_BOUNDS));
-    let max_body_bytes = max_body.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(DEFAULT_MAX_BODY_BYTES);
-    let stack = section.take("plugin_stack").and_then(|item| item.size_bytes(PLUGIN_STACK_BOUNDS));
-    let plugin_stack_bytes = stack.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(DEFAULT_STACK_BYTES);
-    let tree_events = section.take("tree_events").and_then(|item| item.whole(TREE_EVENTS_BOUNDS));
-    let tree_events = tree_events.unwrap_or(DEFAULT_TREE_EVENTS).into();
-    let tree_size = section.take("tree_size").and_then(|item| item.size_bytes(TREE_SIZE_BOUNDS));
-    let tree_bytes = tree_size.unwrap_or(DEFAULT_TREE_BYTES);
-    section.finish();
-    let server = Server {
-        listen,
-        admin,
-        trusted_proxies,
-        keep_alive_ms,
-        plugins_dir,
-        max_body_bytes,
-        plugin_stack_bytes,
-        tree_events,
-        tree_bytes,
-    };
-    (server, plugins.ok())
+    (listen, admin)
 }
 
 /// Reads `[store]`.
@@ -158,9 +185,38 @@ pub(super) fn read_store(mut section: Section<'_>, base: &Path) -> StoreSettings
     StoreSettings { sqlite_path: places::tidy(&base.join(file)), retention_ms, dedupe_window_ms, max_bytes }
 }
 
+impl StoreSettings {
+    /// The folder of the SQLite file, absolute.
+    pub fn folder(&self) -> &Path {
+        self.sqlite_path.parent().unwrap_or(Path::new("/"))
+    }
+
+    /// The folder in which a hookbox before schema version 6 kept what plugins may do.
+    pub fn former_approvals_dir(&self) -> PathBuf {
+        self.folder().join("approved")
+    }
+
+    /// The folder in which it kept machine code.
+    pub fn former_compiled_dir(&self) -> PathBuf {
+        self.folder().join("cache")
+    }
+}
+
 /// The plugins folder, absolute.
 pub(super) fn plugins_path(item: Option<&Item<'_>>, base: &Path) -> PathBuf {
     places::tidy(&base.join(item.and_then(|item| path(item, "\"plugins\"")).unwrap_or("plugins")))
+}
+
+/// The data folder, absolute. It is made when it is needed.
+pub(super) fn data_path(item: Option<&Item<'_>>, base: &Path, beside_store: &Path) -> PathBuf {
+    let named = item.and_then(|item| Some((item, path(item, "\"data\"")?)));
+    let Some((item, text)) = named else { return beside_store.to_owned() };
+    let dir = places::tidy(&base.join(text));
+    if dir.exists() && !dir.is_dir() {
+        let help = "name a folder, which is made if it is not there; a relative path starts at the configuration file";
+        item.refuse(format_args!("is \"{text}\", which cannot be used: {}", instead_of_folder(&dir)), help);
+    }
+    dir
 }
 
 /// The address that `server.listen` or `server.admin` says.

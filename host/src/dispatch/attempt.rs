@@ -85,7 +85,7 @@ async fn attempt(
     let invocation = loaded.plugin.invoke(call).await;
     let _ = fail::point("dispatch.invoked");
     let duration = started.elapsed();
-    loaded.used.count(&invocation);
+    loaded.usage.count(&invocation);
     let asked_for_delay = matches!(invocation.verdict, Verdict::Retry { after_ms: Some(_), .. });
     let facts = AttemptFacts {
         event: &lease.event,
@@ -160,7 +160,7 @@ async fn admit(
     if !queue.health.begin(probe) {
         return None;
     }
-    let loaded = shared.deps.shelf.load().loaded(queue.plugin()).cloned()?;
+    let loaded = shared.deps.registry.load().loaded(queue.plugin()).cloned()?;
     Some((permits, loaded))
 }
 

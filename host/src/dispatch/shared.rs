@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::event::PluginName;
 use crate::fair::FairPool;
-use crate::plugins::Shelf;
+use crate::plugins::Registry;
 use crate::store::{MemoryReservation, Queue, Read};
 use crate::tasks;
 
@@ -34,7 +34,7 @@ pub struct Deps {
     /// Routes for emitted events, and settings of plugins.
     pub config: Arc<ArcSwap<Config>>,
     /// The loaded plugins.
-    pub shelf: Arc<ArcSwap<Shelf>>,
+    pub registry: Arc<ArcSwap<Registry>>,
     /// Tells when something is due.
     pub clock: Clock,
     /// Runs the attempts, apart from the runtime that takes requests in.

@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::config::{Config, MakeSecrets};
 use crate::event::{Attributes, NewEvent, State, Target};
 use crate::fair::FairPermit;
-use crate::plugins::{Shelf, Stock};
+use crate::plugins::{LoadContext, Registry};
 use crate::sandbox::{Compiler, Sandbox, SandboxOptions};
 use crate::store::memory::MemoryStore;
 use crate::store::{Queue, Read};
@@ -45,21 +45,22 @@ impl Bench {
         let config = Config::load(&path, MakeSecrets::No).unwrap();
         let (clock, max_instances) = (Clock::system(), 4);
         let sandbox = Sandbox::new(SandboxOptions { max_instances, ..SandboxOptions::default() });
-        let stock = Stock {
+        let context = LoadContext {
             sandbox: Arc::new(sandbox.unwrap()),
             compiler: Compiler::InProcess,
             dir: dir.path().join("plugins"),
             clock: clock.clone(),
             approvals: Arc::default(),
+            files: None,
         };
-        let shelf = Shelf::load_all(&stock).await.shelf;
+        let registry = Registry::load_all(&context).await.registry;
         let reads = Arc::new(MemoryStore::new(clock.clone()));
         let store = Arc::new(Gate::new(reads.clone()));
         let deps = Deps {
             store: store.clone(),
             reads: reads.clone(),
             config: Arc::new(ArcSwap::from_pointee(config)),
-            shelf: Arc::new(ArcSwap::from_pointee(shelf)),
+            registry: Arc::new(ArcSwap::from_pointee(registry)),
             clock,
             runtime: Handle::current(),
         };
@@ -199,7 +200,7 @@ async fn a_place_is_kept_for_every_loaded_plugin() {
     bench.append(b"1").await;
     until("the worker's event", || bench.count(State::Done) == 1).await;
     // Without the plugin nothing is kept for it.
-    bench.shared().deps.shelf.store(Arc::default());
+    bench.shared().deps.registry.store(Arc::default());
     bench.dispatcher.refresh();
     taking.await;
 }

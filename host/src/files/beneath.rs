@@ -1,7 +1,7 @@
 //! Links within a folder: followed as far as they stay in it.
 //!
-//! Every step of the way is taken from an open folder, so what is swapped meanwhile can change where a name leads, and
-//! never lead out. `..` goes back to a folder that the way came through.
+//! Every step of the way is taken from an open folder, so what is swapped meanwhile can change
+//! where a name leads, and never lead out. `..` goes back to a folder that the way came through.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -21,7 +21,8 @@ const MAX_LINKS: u32 = 40;
 /// The most folders that one name may lead through.
 const MAX_FOLDERS: usize = 64;
 
-/// Where a name leads: the folder, if it is not the one that the way began in, and the name in it, which is no link.
+/// Where a name leads: the folder, if it is not the one that the way began in, and the name in it,
+/// which is no link.
 #[derive(Debug)]
 pub struct Spot {
     folder: Option<OwnedFd>,
@@ -67,8 +68,8 @@ impl fmt::Display for Astray {
     }
 }
 
-/// Follows `name`, an entry of `root`. `paths` are the ways to write the folder's own path: a link to an absolute path is
-/// followed if it begins with one of them.
+/// Follows `name`, an entry of `root`. `paths` are the ways to write the folder's own path: a link
+/// to an absolute path is followed if it begins with one of them.
 ///
 /// # Errors
 /// It leads out of the folder, or to nothing.
@@ -107,7 +108,8 @@ pub fn follow(root: BorrowedFd<'_>, paths: &[PathBuf], name: &OsStr) -> Result<S
     Err(Astray::Kind(what(FileType::Directory)))
 }
 
-/// The steps of a link's target, from the folder it stands in or, for an absolute one, from the root.
+/// The steps of a link's target, from the folder it stands in or, for an absolute one, from the
+/// root.
 fn steps(target: &Path, paths: &[PathBuf]) -> Result<Vec<OsString>, Astray> {
     let within = match target.is_absolute() {
         true => paths.iter().find_map(|path| target.strip_prefix(path).ok()).ok_or(Astray::Out)?,
@@ -135,7 +137,8 @@ mod tests {
 
     use super::*;
 
-    /// A folder with a file in it and in a folder of it, beside a file that is none of its business.
+    /// A folder with a file in it and in a folder of it, beside a file that is none of its
+    /// business.
     struct Tree(tempfile::TempDir);
 
     impl Tree {

@@ -1,13 +1,19 @@
 //! Folders of the host's own: who else may write them, and taking that away.
 //!
-//! A folder that everybody may write cannot be believed. If a group of this process may write it, that is usually the work
-//! of whoever mounts volumes: with `fsGroup`, Kubernetes adds `g+rwX` to every file of a volume at each mount. So the mode
-//! is set right where this user owns the folder.
+//! A folder that everybody may write cannot be believed. If a group of this process may write it,
+//! that is usually the work of whoever mounts volumes: with `fsGroup`, Kubernetes adds `g+rwX` to
+//! every file of a volume at each mount. So the mode is set right where this user owns the folder.
 
-use std::io;
-use std::os::fd::OwnedFd;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, RawMode, Stat, chmodat, fchmod, fstat, statat};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, RawMode, Stat, chmodat, fchmod, fstat, linkat, openat, renameat, statat,
+    unlinkat,
+};
+use rustix::io::Errno;
+use rustix::path::Arg;
 use rustix::process::{getegid, geteuid, getgroups};
 
 /// The mode of a folder that belongs to this user alone.
@@ -65,8 +71,8 @@ fn judge(me: &Me, user: u32, group: u32, mode: RawMode) -> Result<Writers, Strin
     }
 }
 
-/// Takes a folder that others may write, and the files in it, away from them. Says whether it did; it cannot if this user
-/// does not own the folder.
+/// Takes a folder that others may write, and the files in it, away from them. Says whether it did;
+/// it cannot if this user does not own the folder.
 ///
 /// # Errors
 /// The mode cannot be changed.
@@ -77,6 +83,68 @@ pub fn mend(folder: &OwnedFd) -> io::Result<bool> {
     }
     // First of all: from here on nobody can put a link in the place of a file.
     fchmod(folder, FOLDER)?;
+    close_files(folder)?;
+    Ok(true)
+}
+
+/// What becomes of a file that has the name already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfThere {
+    /// It is replaced.
+    Replace,
+    /// It stays, and nothing is written.
+    Keep,
+}
+
+/// What the names of files end with that are not whole yet.
+pub const TEMPORARY_ENDING: &str = ".hookbox-draft";
+
+/// Creates a file for this user alone.
+///
+/// # Errors
+/// It cannot be created, or something has the name already.
+pub fn create(folder: impl AsFd, path: impl Arg) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(openat(folder, path, flags, FILE)?)
+}
+
+/// A name for a temporary file that nothing has.
+///
+/// # Errors
+/// The system gives no random bytes.
+pub fn unused_name() -> io::Result<String> {
+    let mut random = [0; 12];
+    getrandom::fill(&mut random).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(format!("{}{TEMPORARY_ENDING}", hex::encode(random)))
+}
+
+/// Writes a file for this user alone. It appears whole under its name, and is on disk afterwards.
+///
+/// # Errors
+/// It cannot be written, or it is not certain that it is on disk.
+pub fn write(folder: &OwnedFd, name: &str, content: &[u8], if_there: IfThere) -> io::Result<()> {
+    let temporary = unused_name()?;
+    let mut file = File::from(create(folder, &temporary)?);
+    let written = file.write_all(content).and_then(|()| file.sync_all());
+    let placed = written.and_then(|()| match if_there {
+        IfThere::Replace => Ok(renameat(folder, &temporary, folder, name)?),
+        IfThere::Keep => match linkat(folder, &temporary, folder, name, AtFlags::empty()) {
+            Err(Errno::EXIST) => Ok(()),
+            linked => Ok(linked?),
+        },
+    });
+    // After it was renamed there is nothing under this name.
+    let _ = unlinkat(folder, &temporary, AtFlags::empty());
+    placed?;
+    File::from(folder.try_clone()?).sync_all()
+}
+
+/// Takes this user's files in a folder away from others, who may not write the folder any more.
+///
+/// # Errors
+/// The mode of one cannot be changed.
+pub fn close_files(folder: &OwnedFd) -> io::Result<()> {
+    let user = geteuid().as_raw();
     for entry in Dir::read_from(folder)? {
         let entry = entry?;
         let found = statat(folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
@@ -85,7 +153,7 @@ pub fn mend(folder: &OwnedFd) -> io::Result<bool> {
             chmodat(folder, entry.file_name(), FILE, AtFlags::empty())?;
         }
     }
-    Ok(true)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -118,6 +186,22 @@ mod tests {
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_file_appears_whole_for_this_user_alone_and_replaces_only_what_it_may() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = open_folder(dir.path()).unwrap().unwrap();
+        let (path, content) = (dir.path().join("file"), || fs::read(dir.path().join("file")).unwrap());
+        write(&folder, "file", b"first", IfThere::Keep).unwrap();
+        assert_eq!((content(), mode(&path)), (b"first".to_vec(), 0o600));
+        write(&folder, "file", b"second", IfThere::Keep).unwrap();
+        assert_eq!(content(), b"first");
+        write(&folder, "file", b"third", IfThere::Replace).unwrap();
+        assert_eq!(content(), b"third");
+        fs::create_dir(dir.path().join("taken")).unwrap();
+        assert!(write(&folder, "taken", b"x", IfThere::Replace).is_err());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing else is left");
     }
 
     #[test]

@@ -1,14 +1,15 @@
-//! What the configuration grants a plugin, in words, and where that and the plugin do not fit together.
+//! The grants of a plugin in words, and grants that the plugin does not use.
 
 use crate::config::PluginSettings;
 use crate::sandbox::{Capability, Plugin};
 
-/// What a plugin is granted, one text each, in the terms of the configuration; no text holds a secret.
+/// Describes a plugin's grants, one text each, in the terms of the configuration. No text holds a
+/// secret.
 pub fn grants(settings: &PluginSettings) -> Vec<String> {
     Capability::all().flat_map(|capability| capability.grants(settings)).collect()
 }
 
-/// What the configuration grants a plugin that does not use it, for people.
+/// Names the grants that a plugin does not use, for people.
 pub fn warnings(name: &str, settings: &PluginSettings, plugin: &Plugin) -> Vec<String> {
     let asked = plugin.capabilities();
     let unused = Capability::all().filter(|it| it.is_granted(settings) && !asked.contains(it));

@@ -1,390 +1,290 @@
-//! The next shelf, made from the last one and from what the folder holds now.
+//! Refreshing: makes the next registry out of the last one and a scan of the folder.
 //!
-//! Whatever differs from what a slot was made of is looked at three times: before and after a short wait, and once
-//! more after it was read and compiled. Only what was the same each time is acted upon, so a file that is still being
-//! written is neither loaded nor called bad, and a file that is replaced by removing it first is not taken for removed.
+//! A file that differs from its entry is observed three times: before and after a short wait, and
+//! once more after it was compiled. A refresh acts only on a file that was the same each time. So a
+//! file that is still being written is neither loaded nor reported as bad, and a file that is
+//! replaced by removing it first does not count as removed.
 //!
-//! A refresh waits for no compiler: it begins the work, and a later one takes what came of it, plugin by plugin.
+//! A refresh never waits for the compiler: it queues the file, and a later refresh takes the
+//! outcome.
 
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::folder::{Folder, Look, MAX_PLUGINS, Seen};
-use super::work::{Good, Known, Trial, Trials, Work, try_kept};
-use super::{Approvals, Held, LetIn, Loaded, Shelf, Slot};
-use crate::clock::Clock;
-use crate::event::{Digest, PluginName};
-use crate::sandbox::{CodeSource, Compiler, Plugin, Sandbox};
+use super::admission::Decision;
+use super::directory::{Directory, ObservedFile, Scan};
+use super::loader::{LoadContext, LoadOutcome, LoadOutcomes, LoadQueue, load_compiled};
+use super::registry::{Change, Entry, Registry, Step};
+use crate::event::PluginName;
 use crate::tasks;
 
-/// How long a file must stay as it is before it is read, in milliseconds.
+/// The time a file must stay unchanged before it is read, in milliseconds.
 pub const SETTLE_MS: u64 = 100;
 
-/// How often a folder is looked at again, by who waits for all of it, because something in it was changing.
-const MAX_RESTLESS_LOOKS: u32 = 50;
+/// The most scans that [`Registry::load_all`] repeats because a file was changing.
+const MAX_RESTLESS_SCANS: u32 = 50;
 
-/// Where plugins come from.
-#[derive(Debug, Clone)]
-pub struct Stock {
-    /// What plugins run in.
-    pub sandbox: Arc<Sandbox>,
-    /// What makes a plugin out of a file.
-    pub compiler: Compiler,
-    /// The plugins folder, absolute.
-    pub dir: PathBuf,
-    /// When a plugin was loaded.
-    pub clock: Clock,
-    /// What each of them may do.
-    pub approvals: Arc<Approvals>,
-}
-
-/// A new shelf and what is different in it.
+/// A new registry and its changes.
 #[derive(Debug)]
 pub struct Refreshed {
-    /// The whole shelf, also when nothing changed.
-    pub shelf: Shelf,
-    /// What changed, by name.
+    /// The whole registry, also when nothing changed.
+    pub registry: Registry,
+    /// The changes, by name.
     pub changes: Vec<Change>,
-    /// Something was changing while it was looked at and was left as it was: look again after [`SETTLE_MS`].
+    /// A file was changing and was left as it was: refresh again after [`SETTLE_MS`].
     pub unsettled: bool,
 }
 
-/// One difference between two shelves.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// A file was loaded and runs from now on.
-    Loaded {
-        /// Of the plugin.
-        name: PluginName,
-        /// What runs now.
-        digest: Digest,
-        /// What ran before.
-        previous: Option<Digest>,
-        /// Where its machine code came from; `None` if it ran already.
-        origin: Option<CodeSource>,
-        /// Why it may ask for more than the last one, if it does.
-        let_in: Option<LetIn>,
-    },
-    /// A file can run, asks for more than it may, and waits. What ran before, if anything, goes on.
-    Held {
-        /// Of the plugin.
-        name: PluginName,
-        /// What waits.
-        digest: Digest,
-        /// What it asks for, for people.
-        asks_for: String,
-        /// What lets it in.
-        command: String,
-    },
-    /// A file was not taken. What ran before, if anything, goes on.
-    Kept {
-        /// Of the plugin.
-        name: PluginName,
-        /// Why, for people.
-        problem: String,
-    },
-    /// The file is gone: nothing runs, deliveries wait.
-    Removed {
-        /// Of the plugin.
-        name: PluginName,
-    },
-    /// Something is wrong with the folder itself; for people.
-    Folder(String),
-}
+/// The next step of each loaded file, by plugin name; `None` if the file changed while it was read.
+type Steps = BTreeMap<PluginName, (ObservedFile, Option<Step>)>;
 
-impl Shelf {
-    /// What a host begins with: every plugin in the folder that need not be compiled. The others are `compiling`, which
-    /// the first refresh sees to.
-    pub async fn begin(stock: &Stock) -> Refreshed {
-        let its_stock = stock.clone();
-        let kept = tasks::blocking(move || {
-            let folder = Folder::open(&its_stock.dir)?;
-            let look = folder.look()?;
-            let mut trials = Trials::new();
-            for (name, seen) in &look.entries {
-                let Seen::File { file_name, stamp } = seen else { continue };
-                trials.insert(name.clone(), (seen.clone(), try_kept(&its_stock, &folder, name, file_name, stamp)));
-            }
-            its_stock.approvals.keep_files_of(&look.entries.keys().cloned().collect());
-            Ok::<_, String>((look, trials))
+impl Registry {
+    /// Makes a host's first registry: it runs every plugin that need not be compiled. The others
+    /// are `compiling`, and the first refresh queues them.
+    pub async fn begin(context: &LoadContext) -> Refreshed {
+        let mut next = Refreshed::of(&Self::default());
+        let its_context = context.clone();
+        let scanned = tasks::blocking(move || {
+            let directory = Directory::open(&its_context.dir)?;
+            let scan = directory.scan()?;
+            let load = |(name, observed): (&PluginName, &ObservedFile)| {
+                let outcome = load_compiled(&its_context, &directory, name, observed)?;
+                Some((name.clone(), (observed.clone(), outcome)))
+            };
+            let outcomes = scan.entries.iter().filter_map(load).collect();
+            Ok::<(Scan, LoadOutcomes), String>((scan, outcomes))
         });
-        match kept.await {
-            Ok((look, trials)) => {
-                let trials = Self::default().decide(stock, trials, [&look; 2]).await;
-                Self::default().with_kept(stock, &look, trials)
+        let (scan, mut outcomes) = match scanned.await {
+            Ok(scanned) => scanned,
+            Err(problem) => {
+                next.set_problems(vec![problem]);
+                return next;
             }
-            Err(problem) => Self::default().with_folder_problem(problem),
+        };
+        for name in scan.entries.keys() {
+            if let Some((_, LoadOutcome::Loaded(file, _))) = outcomes.get(name)
+                && context.approvals.holds(name, file.digest, &file.plugin.capabilities()).await
+            {
+                // Then the file that ran last is needed too, and may have to be compiled.
+                outcomes.remove(name);
+            }
         }
+        let now_ms = context.clock.now_ms();
+        for (name, (observed, step)) in next.registry.clone().decide(context, outcomes, [&scan, &scan]).await {
+            next.apply(&name, &observed, step, now_ms);
+        }
+        let is_file = |observed: &ObservedFile| matches!(observed, ObservedFile::File { .. });
+        let left = scan.entries.iter().filter(|(name, observed)| next.registry.observed(name) != *observed);
+        let compiling = left.filter(|(_, observed)| is_file(observed)).map(|(name, _)| name.clone()).collect();
+        next.registry.mark_compiling(&compiling, now_ms);
+        next.set_problems(scan.misnamed);
+        next.keep_needed_files(context).await;
+        next
     }
 
-    /// Loads every plugin in the folder, however long that takes. Only what never comes to rest is left as it was.
-    pub async fn load_all(stock: &Stock) -> Refreshed {
-        let (mut work, mut changes) = (Work::new(Arc::new(Notify::new())), Vec::new());
-        let mut refreshed = Self::default().refresh(stock, &mut work).await;
-        let mut looks_left = MAX_RESTLESS_LOOKS;
-        while work.is_busy() || refreshed.unsettled && looks_left > 0 {
-            if refreshed.unsettled && looks_left > 0 {
-                looks_left -= 1;
+    /// Loads every plugin in the folder, however long that takes. Files that never come to rest are
+    /// left as they were.
+    pub async fn load_all(context: &LoadContext) -> Refreshed {
+        let (mut queue, mut changes) = (LoadQueue::new(Arc::new(Notify::new())), Vec::new());
+        let mut refreshed = Self::default().refresh(context, &mut queue).await;
+        let mut scans_left = MAX_RESTLESS_SCANS;
+        while queue.is_busy() || refreshed.unsettled && scans_left > 0 {
+            if refreshed.unsettled && scans_left > 0 {
+                scans_left -= 1;
                 tokio::time::sleep(Duration::from_millis(SETTLE_MS)).await;
             } else {
-                work.progress().await;
+                queue.progress().await;
             }
             changes.append(&mut refreshed.changes);
-            refreshed = refreshed.shelf.refresh(stock, &mut work).await;
+            refreshed = refreshed.registry.refresh(context, &mut queue).await;
         }
         changes.append(&mut refreshed.changes);
         Refreshed { changes, ..refreshed }
     }
 
-    /// Looks at the folder, takes what `work` has finished, begins what is new, and makes the shelf that goes with it.
-    ///
-    /// Plugins whose files did not change are carried over as they are.
-    pub async fn refresh(&self, stock: &Stock, work: &mut Work) -> Refreshed {
-        // Before the look, which therefore comes after whatever is finished.
-        let trials = work.take_finished();
-        let first = match look(stock).await {
-            Ok(look) => look,
-            Err(problem) => return self.give_up(work, problem),
+    /// Scans the folder, takes the outcomes from `queue`, queues new files, and makes the next
+    /// registry. Plugins whose files did not change are carried over.
+    pub async fn refresh(&self, context: &LoadContext, queue: &mut LoadQueue) -> Refreshed {
+        // Before the scan: each file is observed once more after it was compiled.
+        let outcomes = queue.take_finished();
+        let first = match scan(context).await {
+            Ok(scan) => scan,
+            Err(problem) => return self.give_up(queue, problem),
         };
         let is_new = |name: &PluginName| {
-            let seen = first.get(name);
-            let tried = work.is_on(name, seen) || trials.get(name).is_some_and(|(tried, _)| tried == seen);
-            *seen != self.judged(name) && !tried
+            let observed = first.get(name);
+            let tried = queue.has(name, observed) || outcomes.get(name).is_some_and(|(tried, _)| tried == observed);
+            observed != self.observed(name) && !tried
         };
         let second = if self.names(&first).any(is_new) {
             tokio::time::sleep(Duration::from_millis(SETTLE_MS)).await;
-            match look(stock).await {
+            match scan(context).await {
                 Ok(second) => Some(second),
-                Err(problem) => return self.give_up(work, problem),
+                Err(problem) => return self.give_up(queue, problem),
             }
         } else {
             None
         };
-        let second = second.as_ref().unwrap_or(&first);
-        let trials = self.decide(stock, trials, [&first, second]).await;
-        let next = self.assemble(stock, &first, trials, second, work);
-        next.settle(stock).await;
+        let scans = [&first, second.as_ref().unwrap_or(&first)];
+        let steps = self.decide(context, outcomes, scans).await;
+        let next = self.assemble(context, scans, steps, queue);
+        next.settle(context, queue).await;
         next
     }
 
-    /// Nothing can be said of any file: what is under way begins again when something can.
-    fn give_up(&self, work: &mut Work, problem: String) -> Refreshed {
-        work.keep_only(|_, _| false);
-        self.with_folder_problem(problem)
+    /// Reports that the folder cannot be scanned. All jobs begin anew once it can.
+    fn give_up(&self, queue: &mut LoadQueue, problem: String) -> Refreshed {
+        queue.keep_only(|_, _| false);
+        let mut next = Refreshed::of(self);
+        next.set_problems(vec![problem]);
+        next
     }
 
-    fn names<'a>(&'a self, look: &'a Look) -> impl Iterator<Item = &'a PluginName> {
-        let gone = self.slots.keys().filter(|name| !look.entries.contains_key(*name));
-        look.entries.keys().chain(gone)
+    fn names<'a>(&'a self, scan: &'a Scan) -> impl Iterator<Item = &'a PluginName> {
+        let gone = self.entries.keys().filter(|name| !scan.entries.contains_key(*name));
+        scan.entries.keys().chain(gone)
     }
 
-    fn judged(&self, name: &str) -> Seen {
-        self.slots.get(name).map_or(Seen::Absent, |slot| slot.judged.clone())
+    /// Decides on the next step of the loaded and the held files that are the same in both scans.
+    async fn decide(&self, context: &LoadContext, mut outcomes: LoadOutcomes, scans: [&Scan; 2]) -> Steps {
+        // Since the last refresh, an approval or the configuration may admit a held file.
+        for (name, entry) in self.entries.iter().filter(|(_, entry)| entry.held().is_some()) {
+            outcomes.entry(name.clone()).or_insert_with(|| (entry.observed.clone(), LoadOutcome::Held));
+        }
+        let mut steps = Steps::new();
+        for (name, (observed, outcome)) in outcomes {
+            if scans.iter().all(|scan| *scan.get(&name) == observed) {
+                let step = self.step(context, &name, outcome).await;
+                steps.insert(name, (observed, step));
+            }
+        }
+        steps
     }
 
-    fn known(&self, name: &str) -> Known {
-        self.slots.get(name).map_or_else(Known::default, |slot| Known {
-            running: slot.loaded.as_ref().map(|loaded| loaded.digest),
-            held: slot.held.as_ref().map(|held| held.candidate.digest),
+    async fn step(&self, context: &LoadContext, name: &PluginName, outcome: LoadOutcome) -> Option<Step> {
+        let approvals = &context.approvals;
+        Some(match outcome {
+            LoadOutcome::Changed => return None,
+            LoadOutcome::Failed(problem) => Step::Fail(problem),
+            LoadOutcome::Running => Step::Restore,
+            LoadOutcome::Loaded(file, last) => {
+                match approvals.admit(name, file.digest, &file.plugin.capabilities()).await {
+                    Ok(Decision::Admit(admission)) => Step::Admit(file, admission),
+                    Ok(Decision::Hold { added, trouble }) => Step::Hold { file, last, added, trouble },
+                    Err(problem) => Step::Postpone(problem),
+                }
+            }
+            LoadOutcome::Held => {
+                let Some(held) = self.entry(name).and_then(Entry::held) else { return Some(Step::Wait) };
+                let candidate = &held.candidate;
+                match approvals.admit(name, candidate.digest, &candidate.plugin.capabilities()).await {
+                    Ok(Decision::Admit(admission)) => Step::Release(admission),
+                    Ok(Decision::Hold { .. }) => Step::Wait,
+                    Err(problem) => {
+                        // The next refresh tries again.
+                        tracing::error!(plugin.name = %name, error = problem, "a held file cannot be admitted yet");
+                        Step::Wait
+                    }
+                }
+            }
         })
     }
 
-    /// Puts the new shelf together from what stayed the same in both looks, and begins what is left to be done.
-    fn assemble(&self, stock: &Stock, first: &Look, mut trials: Trials, second: &Look, work: &mut Work) -> Refreshed {
-        let mut next = Refreshed { shelf: self.clone(), changes: Vec::new(), unsettled: false };
-        work.keep_only(|name, tried| second.get(name) == tried);
+    /// Makes the new registry out of the files that are the same in both scans, and queues the new
+    /// ones.
+    fn assemble(
+        &self,
+        context: &LoadContext,
+        [first, second]: [&Scan; 2],
+        mut steps: Steps,
+        queue: &mut LoadQueue,
+    ) -> Refreshed {
+        let (mut next, now_ms) = (Refreshed::of(self), context.clock.now_ms());
+        queue.keep_only(|name, observed| second.get(name) == observed);
         for name in self.names(second) {
-            let seen = second.get(name);
-            let trial = trials.remove(name).filter(|(tried, _)| tried == seen).map(|(_, trial)| trial);
-            if *seen == self.judged(name) && !matches!(trial, Some(Trial::Released(_))) || work.is_on(name, seen) {
+            let observed = second.get(name);
+            let step = steps.remove(name).filter(|(tried, _)| tried == observed).map(|(_, step)| step);
+            let is_released = matches!(step, Some(Some(Step::Release(_))));
+            if observed == self.observed(name) && !is_released || queue.has(name, observed) {
                 continue;
             }
-            match (seen, trial) {
-                _ if seen != first.get(name) => next.unsettled = true,
-                (Seen::File { .. }, Some(Trial::Changed)) => next.unsettled = true,
-                (Seen::File { .. }, None) => work.add(name, seen, self.known(name)),
-                (_, trial) => next.put(stock, name, seen, trial),
-            }
+            let step = match (observed, step) {
+                _ if observed != first.get(name) => None,
+                (ObservedFile::Absent, _) => Some(Step::Remove),
+                (ObservedFile::Unfit(problem), _) => Some(Step::Fail(problem.clone())),
+                (ObservedFile::File { .. }, Some(step)) => step,
+                (ObservedFile::File { .. }, None) => {
+                    queue.add(name, observed, self.current_digests(name));
+                    continue;
+                }
+            };
+            next.apply(name, observed, step, now_ms);
         }
-        work.advance(stock);
-        next.mark_compiling(second, stock.clock.now_ms(), |name, seen| work.is_on(name, seen));
-        next.report_folder(second.misnamed.clone());
-        next.forget_missing();
-        next
-    }
-
-    /// The first shelf: what was kept, and what is still to be compiled.
-    fn with_kept(&self, stock: &Stock, look: &Look, trials: Trials) -> Refreshed {
-        let mut next = Refreshed { shelf: self.clone(), changes: Vec::new(), unsettled: false };
-        for (name, (seen, trial)) in trials {
-            if !matches!(trial, Trial::Changed) {
-                next.put(stock, &name, &seen, Some(trial));
-            }
-        }
-        let judged = next.shelf.clone();
-        next.mark_compiling(look, stock.clock.now_ms(), |name, seen| {
-            matches!(seen, Seen::File { .. }) && judged.judged(name) != *seen
-        });
-        next.report_folder(look.misnamed.clone());
-        next
-    }
-
-    fn with_folder_problem(&self, problem: String) -> Refreshed {
-        let mut next = Refreshed { shelf: self.clone(), changes: Vec::new(), unsettled: false };
-        next.report_folder(vec![problem]);
+        queue.advance(context, |name| next.registry.is_routed(name));
+        let queued = second.entries.iter().filter(|(name, observed)| queue.has(name, observed));
+        next.registry.mark_compiling(&queued.map(|(name, _)| name.clone()).collect(), now_ms);
+        next.set_problems(second.misnamed.clone());
+        next.registry.forget_missing();
         next
     }
 }
 
 impl Refreshed {
-    fn put(&mut self, stock: &Stock, name: &PluginName, seen: &Seen, trial: Option<Trial>) {
-        let slots = &mut self.shelf.slots;
-        let slot = slots.entry(name.clone()).or_default();
-        slot.judged = seen.clone();
-        let previous = slot.loaded.as_ref().map(|loaded| loaded.digest);
-        let problem = match (seen, trial) {
-            (Seen::File { file_name, .. }, Some(Trial::Good(good))) => {
-                let path = stock.dir.join(file_name);
-                self.changes.push(slot.take(stock, name, path, *good));
-                return;
-            }
-            (Seen::File { file_name, .. }, Some(Trial::Held(mut good, added, trouble))) => {
-                if let (None, Some(last)) = (&slot.loaded, good.last.take()) {
-                    let (path, last) = *last;
-                    self.changes.push(slot.take(stock, name, path, last));
-                }
-                let candidate = Arc::new(slot.load(stock, name, stock.dir.join(file_name), good.plugin, good.digest));
-                let held = Held::new(candidate, slot.loaded.as_deref(), added, trouble);
-                let (digest, asks_for, command) = (good.digest, held.asks_for(), held.command());
-                (slot.held, slot.problem) = (Some(held), None);
-                self.changes.push(Change::Held { name: name.clone(), digest, asks_for, command });
-                return;
-            }
-            (Seen::File { .. }, Some(Trial::Released(let_in))) => {
-                if let Some(held) = slot.held.take() {
-                    let digest = held.candidate.digest;
-                    slot.loaded = Some(held.candidate);
-                    self.changes.push(Change::Loaded { name: name.clone(), digest, previous, origin: None, let_in });
-                }
-                return;
-            }
-            (Seen::File { .. }, Some(Trial::Running)) => {
-                let healed = slot.problem.take().is_some() | slot.held.take().is_some();
-                if let (true, Some(digest)) = (healed, previous) {
-                    let (name, origin, let_in) = (name.clone(), None, None);
-                    self.changes.push(Change::Loaded { name, digest, previous, origin, let_in });
-                }
-                return;
-            }
-            (Seen::Absent, _) => {
-                let waited = slot.held.take().is_some();
-                if slot.loaded.take().is_none() && !waited {
-                    // It never ran, or is reported as missing already.
-                    slot.problem = None;
-                    if !slot.routed {
-                        slots.remove(name);
-                    }
-                    return;
-                }
-                slot.problem = Some("its file was removed; deliveries wait until it is put back".to_owned());
-                self.changes.push(Change::Removed { name: name.clone() });
-                return;
-            }
-            (Seen::Unfit(problem), _) => problem.clone(),
-            (Seen::File { .. }, Some(Trial::Bad(problem))) => problem,
-            (Seen::File { .. }, Some(Trial::NotNoted(problem))) => {
-                // To be tried again at every look.
-                slot.judged = Seen::Unfit(problem.clone());
-                problem
-            }
-            (Seen::File { .. }, Some(Trial::Waiting | Trial::Changed) | None) => return,
-        };
-        slot.held = None;
-        if slot.problem.as_ref() != Some(&problem) {
-            slot.problem = Some(problem.clone());
-            self.changes.push(Change::Kept { name: name.clone(), problem });
+    /// Starts from a registry, with no change yet.
+    fn of(registry: &Registry) -> Self {
+        Self { registry: registry.clone(), changes: Vec::new(), unsettled: false }
+    }
+
+    /// Applies a step to the newest file of a plugin; `None` means that the file was changing.
+    fn apply(&mut self, name: &PluginName, observed: &ObservedFile, step: Option<Step>, now_ms: i64) {
+        match step {
+            Some(step) => self.changes.extend(self.registry.apply(name, observed, step, now_ms)),
+            None => self.unsettled = true,
         }
     }
 
-    /// Says what is held now to those who may approve it, and forgets the files of plugins that are gone.
-    async fn settle(&self, stock: &Stock) {
-        let slots = || self.shelf.slots.iter();
-        let held = slots().filter_map(|(name, slot)| Some((name.clone(), slot.held.as_ref()?.candidate.digest)));
-        // Of one that is still to be compiled, or cannot be read, nothing is known yet.
-        let compiles = |slot: &Slot| slot.compiling_since_ms.is_some();
-        let unknown = |slot: &Slot| compiles(slot) || matches!(slot.judged, Seen::Unfit(_)) || slot.never_had_a_file();
-        let known = slots().filter(|(_, slot)| !unknown(slot));
-        let there = slots().filter(|(_, slot)| compiles(slot) || slot.judged != Seen::Absent);
-        let gone = self.changes.iter().any(|change| matches!(change, Change::Removed { .. }));
-        let held = held.collect();
-        let [known, there] =
-            [known.map(|(name, _)| name.clone()).collect(), there.map(|(name, _)| name.clone()).collect()];
-        let approvals = Arc::clone(&stock.approvals);
-        // It writes, and waits for whoever is writing.
-        tasks::blocking(move || {
-            approvals.holding(&held, &known);
-            if gone {
-                approvals.keep_files_of(&there);
-            }
-        })
-        .await;
+    fn set_problems(&mut self, problems: Vec<String>) {
+        self.changes.extend(self.registry.set_problems(problems));
     }
 
-    /// Notes which plugins are waited for, also where nothing else is known of them yet.
-    fn mark_compiling(&mut self, look: &Look, now_ms: i64, is_on: impl Fn(&str, &Seen) -> bool) {
-        let slots = &mut self.shelf.slots;
-        for (name, seen) in &look.entries {
-            if is_on(name, seen) {
-                slots.entry(name.clone()).or_default();
-            }
+    /// Tells the approvals which files are held now, and drops the kept files that no start needs.
+    async fn settle(&self, context: &LoadContext, queue: &LoadQueue) {
+        let held = self.registry.entries().filter_map(|(name, entry)| {
+            let candidate = &entry.held()?.candidate;
+            Some((name.clone(), (candidate.digest, candidate.plugin.capabilities())))
+        });
+        let known = self.registry.entries().filter(|(_, entry)| entry.knows_its_file());
+        let known = known.map(|(name, _)| name.clone()).collect();
+        context.approvals.holding(held.collect(), &known).await;
+        // A file that is being compiled may have been kept a moment ago.
+        if !self.changes.is_empty() && !queue.is_busy() {
+            self.keep_needed_files(context).await;
         }
-        for (name, slot) in slots.iter_mut() {
-            let since_ms = slot.compiling_since_ms.unwrap_or(now_ms);
-            slot.compiling_since_ms = is_on(name, look.get(name)).then_some(since_ms);
-            slot.say_what_is_missing();
-        }
-        // Their file changed or went before anything came of it.
-        slots.retain(|_, slot| slot.compiling_since_ms.is_some() || slot.is_known());
     }
 
-    fn report_folder(&mut self, problems: Vec<String>) {
-        let old = std::mem::replace(&mut self.shelf.problems, problems);
-        let news = self.shelf.problems.iter().filter(|problem| !old.contains(problem));
-        self.changes.extend(news.cloned().map(Change::Folder));
-    }
-
-    /// Keeps the number of slots bounded: names that come and go for ever are forgotten at some point.
-    fn forget_missing(&mut self) {
-        let slots = &mut self.shelf.slots;
-        if slots.len() > 2 * MAX_PLUGINS {
-            let is_kept = |slot: &Slot| slot.compiling_since_ms.is_some() || slot.routed;
-            slots.retain(|_, slot| is_kept(slot) || slot.judged != Seen::Absent);
+    /// Drops the kept files that no start needs: those of plugins that are gone, and those that ran
+    /// before the last one.
+    async fn keep_needed_files(&self, context: &LoadContext) {
+        let there = self.registry.entries().filter(|(_, entry)| entry.has_file());
+        let there: BTreeSet<PluginName> = there.map(|(name, _)| name.clone()).collect();
+        let mut needed = context.approvals.admitted(&there).await;
+        for (_, entry) in self.registry.entries() {
+            needed.extend(entry.loaded.as_ref().map(|loaded| loaded.digest));
+            needed.extend(entry.held().map(|held| held.candidate.digest));
         }
+        if let Some(files) = context.files.clone() {
+            tasks::blocking(move || files.keep_only(&needed)).await;
+        }
+        context.approvals.forget_all_but(&there).await;
     }
 }
 
-impl Slot {
-    fn load(&self, stock: &Stock, name: &PluginName, path: PathBuf, plugin: Plugin, digest: Digest) -> Loaded {
-        let used = self.loaded.as_ref().map(|loaded| Arc::clone(&loaded.used)).unwrap_or_default();
-        Loaded { name: name.clone(), plugin, digest, path, loaded_at_ms: stock.clock.now_ms(), used }
-    }
-
-    /// Runs a file from now on.
-    fn take(&mut self, stock: &Stock, name: &PluginName, path: PathBuf, good: Good) -> Change {
-        let Good { plugin, digest, origin, let_in, .. } = good;
-        let previous = self.loaded.as_ref().map(|loaded| loaded.digest);
-        self.loaded = Some(Arc::new(self.load(stock, name, path, plugin, digest)));
-        (self.held, self.problem) = (None, None);
-        Change::Loaded { name: name.clone(), digest, previous, origin: Some(origin), let_in }
-    }
-}
-
-async fn look(stock: &Stock) -> Result<Look, String> {
-    let dir = stock.dir.clone();
-    tasks::blocking(move || Folder::open(&dir)?.look()).await
+async fn scan(context: &LoadContext) -> Result<Scan, String> {
+    let dir = context.dir.clone();
+    tasks::blocking(move || Directory::open(&dir)?.scan()).await
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! The whole loop on real files: what is written is taken, and what is bad changes nothing but the status.
+//! The whole loop on real files: what is written is taken, and what is bad changes nothing but the
+//! status.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::config::MakeSecrets;
 use crate::config::source::{Secrets, Verify};
-use crate::plugins::Slot;
+use crate::plugins::Entry;
 use crate::sandbox::{Compiler, Sandbox, SandboxOptions};
 use crate::status::Condition;
 use crate::tasks;
@@ -54,12 +55,12 @@ impl Site {
         let config = Config::load(&path, MakeSecrets::Yes).unwrap();
         let sandbox = Arc::new(Sandbox::new(SandboxOptions::default()).unwrap());
         let (compiler, clock, approvals) = (Compiler::InProcess, Clock::system(), Arc::default());
-        let stock = Stock { sandbox, compiler, dir: plugins_dir, clock, approvals };
-        let shelf = Shelf::load_all(&stock).await.shelf;
+        let context = LoadContext { sandbox, compiler, dir: plugins_dir, clock, approvals, files: None };
+        let registry = Registry::load_all(&context).await.registry;
         let watched = Watched {
             config: Arc::new(ArcSwap::from_pointee(config)),
-            shelf: Arc::new(ArcSwap::from_pointee(shelf)),
-            stock,
+            registry: Arc::new(ArcSwap::from_pointee(registry)),
+            context,
             status: Arc::default(),
         };
         Self { dir, watched, swaps: Arc::default(), shutdown: CancellationToken::new(), running: None }
@@ -84,13 +85,13 @@ impl Site {
         let mut follower = self.watched.status.subscribe();
         let waited = tokio::time::timeout(PATIENCE, follower.wait_for(holds)).await;
         waited
-            .unwrap_or_else(|_| panic!("stayed at {:?}, {:?}", self.watched.status.get(), self.watched.shelf))
+            .unwrap_or_else(|_| panic!("stayed at {:?}, {:?}", self.watched.status.get(), self.watched.registry))
             .unwrap();
     }
 
     async fn until_state(&self, name: &str, state: &str) {
-        let shelf = Arc::clone(&self.watched.shelf);
-        self.until(|_| shelf.load().slot(name).map(Slot::state) == Some(state)).await;
+        let registry = Arc::clone(&self.watched.registry);
+        self.until(|_| registry.load().entry(name).map(Entry::state) == Some(state)).await;
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -112,14 +113,14 @@ impl Site {
 async fn a_replaced_plugin_is_taken_and_garbage_is_only_reported() {
     let mut site = Site::new().await;
     site.start(EVENTS_ONLY).await;
-    let first = site.watched.shelf.load().loaded("a").unwrap().digest;
+    let first = site.watched.registry.load().loaded("a").unwrap().digest;
     site.replace("plugins/a.wat", good(2));
-    let shelf = Arc::clone(&site.watched.shelf);
-    site.until(|_| shelf.load().loaded("a").is_some_and(|loaded| loaded.digest != first)).await;
-    let second = shelf.load().loaded("a").unwrap().digest;
+    let registry = Arc::clone(&site.watched.registry);
+    site.until(|_| registry.load().loaded("a").is_some_and(|loaded| loaded.digest != first)).await;
+    let second = registry.load().loaded("a").unwrap().digest;
     fs::write(site.path("plugins/a.wat"), "garbage").unwrap();
     site.until_state("a", "stale").await;
-    assert_eq!(shelf.load().loaded("a").unwrap().digest, second);
+    assert_eq!(registry.load().loaded("a").unwrap().digest, second);
     fs::remove_file(site.path("plugins/a.wat")).unwrap();
     site.until_state("a", "missing").await;
     assert!(site.watched.status.get().config.is_none(), "the running configuration stays good");
@@ -228,7 +229,7 @@ async fn what_cannot_be_watched_is_looked_at_now_and_then() {
     site.start(ReloadTiming { unwatched_poll_ms: 5, ..EVENTS_ONLY }).await;
     let trouble = site.watched.status.get().watch.unwrap();
     assert!(trouble.text.contains("plugins"), "{}", trouble.text);
-    assert!(site.watched.shelf.load().loaded("a").is_some(), "what was loaded stays");
+    assert!(site.watched.registry.load().loaded("a").is_some(), "what was loaded stays");
     fs::write(site.path("away/b.wat"), good(2)).unwrap();
     fs::rename(site.path("away"), site.path("plugins")).unwrap();
     site.until(|condition| condition.watch.is_none()).await;

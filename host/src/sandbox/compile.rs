@@ -13,6 +13,7 @@ mod cache;
 mod child;
 mod compiler;
 mod confined;
+mod files;
 mod machine_code;
 mod temp_file;
 

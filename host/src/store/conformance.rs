@@ -20,6 +20,7 @@ use crate::event::{
 };
 
 pub(super) mod append;
+pub(super) mod approvals;
 pub(super) mod bulk;
 pub(super) mod changes;
 pub(super) mod clock;

@@ -9,9 +9,9 @@ use self::data::MemoryData;
 use super::changes::{Announcer, Changes};
 use super::in_flight::{AttemptLog, InFlight};
 use super::{
-    Action, Appended, Changed, Cursor, DeliveryFilter, DeliveryView, DispatchHandle, EventFilter, EventSummary,
-    EventView, Health, Keep, KvValue, Lease, LeaseQueue, Leased, MaybeReady, Operate, Page, Pending, Preview, Progress,
-    Queue, Read, Settled, Settlement, Stats, StoreError, Which,
+    Action, Appended, ApprovalChange, Changed, Cursor, DeliveryFilter, DeliveryView, DispatchHandle, EventFilter,
+    EventSummary, EventView, Health, Keep, KvValue, Lease, LeaseQueue, Leased, MaybeReady, Operate, Page, Pending,
+    Preview, Progress, Queue, Read, Settled, Settlement, Stats, StoreError, StoredApproval, Which,
 };
 use crate::clock::Clock;
 use crate::event::{DeliveryId, EventId, NewEvent, PluginName, Target};
@@ -128,6 +128,13 @@ impl Operate for MemoryStore {
         done(self.write(|data| data.replay(event, &targets)))
     }
 
+    fn approve(&self, change: ApprovalChange) -> Pending<'_, ()> {
+        done(self.write(|data| {
+            data.approve(change);
+            Ok(())
+        }))
+    }
+
     fn sweep(&self, keep: Keep) -> Pending<'_, bool> {
         done(self.write(|data| Ok(data.sweep(keep, self.clock.deletion_ms()))))
     }
@@ -158,6 +165,10 @@ impl Read for MemoryStore {
 
     fn deliveries(&self, filter: DeliveryFilter, page: Page) -> Pending<'_, (Vec<DeliveryView>, Option<Cursor>)> {
         done(self.read(|data| data.deliveries_page(&filter, page, self.clock.ahead_ms())))
+    }
+
+    fn approvals(&self) -> Pending<'_, Vec<StoredApproval>> {
+        done(self.read(|data| data.approvals.values().cloned().collect()))
     }
 
     fn kv_get(&self, plugin: PluginName, key: String) -> Pending<'_, Option<KvValue>> {

@@ -9,11 +9,13 @@ use crate::clock::after_ms;
 use crate::event::{AttemptRecord, DeliveryId, Event, EventId, NewEvent, PluginName, State};
 
 mod actions;
+mod approvals;
 mod tree;
 mod views;
 
 pub(super) use actions::Position;
 pub use actions::{Action, Changed, Preview, Progress, Which};
+pub use approvals::{Approval, ApprovalChange, StoredApproval};
 pub use tree::TreeBudget;
 pub(super) use tree::TreeSize;
 pub use views::{

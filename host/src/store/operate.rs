@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Action, Changed, DeliveryFilter, Keep, Pending, Preview, Progress, Which};
+use super::{Action, ApprovalChange, Changed, DeliveryFilter, Keep, Pending, Preview, Progress, Which};
 use crate::event::{DeliveryId, EventId, Target};
 
 /// What an operator and the host's own upkeep change.
@@ -18,6 +18,10 @@ pub trait Operate: Send + Sync + std::fmt::Debug {
 
     /// Creates new deliveries of an old event to `targets`, and names them.
     fn replay(&self, event: EventId, targets: Vec<Arc<Target>>) -> Pending<'_, Vec<DeliveryId>>;
+
+    /// Changes which files of a plugin may run. An error other than
+    /// [`StoreError::Stopped`](super::StoreError::Stopped) means that nothing was changed.
+    fn approve(&self, change: ApprovalChange) -> Pending<'_, ()>;
 
     /// Deletes settled events older than the retention and dedupe keys older than their window, a
     /// bounded number at a time. Returns whether there may be more.

@@ -2,7 +2,7 @@
 
 use super::{
     Changes, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventSummary, EventView, KvValue, MaybeReady, Page,
-    Pending, Stats,
+    Pending, Stats, StoredApproval,
 };
 use crate::event::{DeliveryId, EventId, PluginName};
 
@@ -22,6 +22,9 @@ pub trait Read: Send + Sync + std::fmt::Debug {
 
     /// Reads a key of a plugin.
     fn kv_get(&self, plugin: PluginName, key: String) -> Pending<'_, Option<KvValue>>;
+
+    /// Every approval, by plugin, the admitted one first.
+    fn approvals(&self) -> Pending<'_, Vec<StoredApproval>>;
 
     /// Bytes of keys and values a plugin keeps.
     fn kv_bytes(&self, plugin: &str) -> MaybeReady<'_, u64>;

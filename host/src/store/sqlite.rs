@@ -17,6 +17,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use self::append_limit::AppendLimit;
+pub use self::approvals::peek as peek_approvals;
 use self::command::{ReplyTo, WriteCommand};
 use self::commit_mark::CommitMark;
 use self::counts::LiveCounts;
@@ -34,14 +35,16 @@ pub use self::recover::Recovered;
 use self::space::Space;
 use self::writer::Writer;
 use super::{
-    Action, Appended, Changed, DeliveryFilter, DispatchHandle, Health, InFlight, Keep, Lease, LeaseQueue, Leased,
-    MaybeReady, Operate, Pending, Preview, Progress, Queue, Settled, Settlement, StoreError, TreeBudget, Which,
+    Action, Appended, ApprovalChange, Changed, DeliveryFilter, DispatchHandle, Health, InFlight, Keep, Lease,
+    LeaseQueue, Leased, MaybeReady, Operate, Pending, Preview, Progress, Queue, Settled, Settlement, StoreError,
+    TreeBudget, Which,
 };
 use crate::clock::{Clock, ClockChange};
 use crate::event::{DeliveryId, EventId, NewEvent, Target};
 use crate::tasks;
 
 mod append_limit;
+mod approvals;
 mod batch;
 mod bulk;
 mod change;
@@ -323,6 +326,10 @@ impl Operate for Sqlite {
 
     fn replay(&self, event: EventId, targets: Vec<Arc<Target>>) -> Pending<'_, Vec<DeliveryId>> {
         self.ask(|reply| WriteCommand::Replay { event, targets, reply })
+    }
+
+    fn approve(&self, change: ApprovalChange) -> Pending<'_, ()> {
+        self.ask(|reply| WriteCommand::Approve { change, reply })
     }
 
     fn sweep(&self, keep: Keep) -> Pending<'_, bool> {

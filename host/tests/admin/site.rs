@@ -1,4 +1,4 @@
-//! A store, a shelf, a configuration, and the router on top of them.
+//! A store, plugins, a configuration, and the router on top of them.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use hookbox::clock::Clock;
 use hookbox::config::{Config, MakeSecrets};
 use hookbox::dispatch::Breakers;
 use hookbox::event::{AttemptRecord, EventId, HttpCall, LogLine, NewEvent, Outcome};
-use hookbox::plugins::{Loaded, Shelf};
+use hookbox::plugins::{Loaded, Registry};
 use hookbox::sandbox::{Sandbox, SandboxOptions};
 use hookbox::status::Status;
 use hookbox::store::{KvTransaction, LeaseQueue, Next, Settlement, Sqlite, SqliteOptions};
@@ -62,7 +62,7 @@ pub(super) fn site() -> Console {
     let store = Sqlite::open(SqliteOptions::at(path, clock.clone())).unwrap();
     let admin = Admin {
         store: Arc::new(store),
-        shelf: Arc::new(ArcSwap::from_pointee(shelf(dir.path()))),
+        registry: Arc::new(ArcSwap::from_pointee(registry(dir.path()))),
         approvals: Arc::default(),
         breakers: Breakers::default(),
         config: Arc::new(ArcSwap::from_pointee(config)),
@@ -86,15 +86,15 @@ impl Console {
     }
 }
 
-fn shelf(dir: &std::path::Path) -> Shelf {
+fn registry(dir: &std::path::Path) -> Registry {
     let sandbox = Sandbox::new(SandboxOptions::default()).unwrap();
-    Shelf::of(["audit", "orders"].map(|name| Loaded {
+    Registry::of(["audit", "orders"].map(|name| Loaded {
         name: name.into(),
         plugin: sandbox.load(PLUGIN.as_bytes()).unwrap(),
         digest: hookbox::event::Digest([7; 32]),
         path: dir.join("plugins").join(format!("{name}.wat")),
         loaded_at_ms: NOW_MS,
-        used: Arc::default(),
+        usage: Arc::default(),
     }))
 }
 

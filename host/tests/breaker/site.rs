@@ -1,4 +1,4 @@
-//! A store, a shelf and a dispatcher, with time moved by hand: nothing is due, and no pause is over, by itself.
+//! A store, plugins and a dispatcher, with time moved by hand: nothing is due, and no pause is over, by itself.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use hookbox::clock::Clock;
 use hookbox::config::{Config, MakeSecrets};
 use hookbox::dispatch::{Breakers, Deps, Dispatcher};
 use hookbox::event::{Digest, State};
-use hookbox::plugins::{Loaded, Shelf};
+use hookbox::plugins::{Loaded, Registry};
 use hookbox::sandbox::{Sandbox, SandboxOptions};
 use hookbox::store::{DeliveryFilter, DeliveryView, Page, Queue, Read, Sqlite, SqliteOptions};
 use tokio::runtime::Handle;
@@ -30,7 +30,7 @@ pub(super) struct Dispatching {
     pub(super) store: Arc<Sqlite>,
     clock: Clock,
     config: Arc<ArcSwap<Config>>,
-    shelf: Arc<ArcSwap<Shelf>>,
+    registry: Arc<ArcSwap<Registry>>,
     sandbox: Sandbox,
     pub(super) dispatcher: Dispatcher,
     pub(super) breakers: Breakers,
@@ -48,14 +48,14 @@ fn config(dir: &Path, does: &str, breaker: &str) -> Config {
     Config::load(&path, MakeSecrets::No).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
-fn shelf(sandbox: &Sandbox, dir: &Path, digest: u8) -> Shelf {
-    Shelf::of(["unruly", "neighbour"].map(|name| Loaded {
+fn registry(sandbox: &Sandbox, dir: &Path, digest: u8) -> Registry {
+    Registry::of(["unruly", "neighbour"].map(|name| Loaded {
         name: name.into(),
         plugin: sandbox.load(AS_TOLD.as_bytes()).unwrap(),
         digest: Digest([digest; 32]),
         path: dir.join(name),
         loaded_at_ms: START_MS,
-        used: Arc::default(),
+        usage: Arc::default(),
     }))
 }
 
@@ -80,17 +80,17 @@ impl Dispatching {
         let store = Arc::new(until("the store", async || open_store(dir.path(), &clock)).await);
         let config = Arc::new(ArcSwap::from_pointee(config(dir.path(), does, BREAKER)));
         let sandbox = Sandbox::new(SandboxOptions { max_instances: 8, ..SandboxOptions::default() }).unwrap();
-        let shelf = Arc::new(ArcSwap::from_pointee(shelf(&sandbox, dir.path(), 1)));
+        let registry = Arc::new(ArcSwap::from_pointee(registry(&sandbox, dir.path(), 1)));
         let dispatcher = Dispatcher::start(Deps {
             store: store.clone(),
             reads: store.clone(),
             config: config.clone(),
-            shelf: shelf.clone(),
+            registry: registry.clone(),
             clock: clock.clone(),
             runtime: Handle::current(),
         });
         let breakers = dispatcher.breakers();
-        Self { dir, store, clock, config, shelf, sandbox, dispatcher, breakers }
+        Self { dir, store, clock, config, registry, sandbox, dispatcher, breakers }
     }
 
     /// Changes the configuration of `unruly`.
@@ -99,9 +99,9 @@ impl Dispatching {
         self.dispatcher.refresh();
     }
 
-    /// Puts another file of each plugin on the shelf.
+    /// Puts another file of each plugin in the registry.
     pub(super) fn replace_files(&self) {
-        self.shelf.store(Arc::new(shelf(&self.sandbox, self.dir.path(), 2)));
+        self.registry.store(Arc::new(registry(&self.sandbox, self.dir.path(), 2)));
         self.dispatcher.refresh();
     }
 

@@ -207,8 +207,8 @@ fn check_names_the_file_that_would_be_held_and_what_lets_it_in() {
     assert!(ran.out.contains(warning), "{ran:?}");
     assert!(ran.out.contains("fine     handler@0.1.0"), "the old one would go on: {ran:?}");
     assert!(!ran.out.contains("newest file of `refuses`"), "{ran:?}");
-    // A folder that is not believed is no problem of the configuration.
-    std::fs::set_permissions(site.path("data/approved"), std::fs::Permissions::from_mode(0o777)).unwrap();
+    // A store that is not believed is no problem of the configuration.
+    std::fs::set_permissions(site.path("data/hookbox.db"), std::fs::Permissions::from_mode(0o666)).unwrap();
     let ran = site.run(&["check"]);
     assert!(ran.code == 0 && ran.err.contains("warning: which plugin files would be held cannot be told"), "{ran:?}");
 }

@@ -94,6 +94,12 @@ fn what_needs_a_restart_is_named() {
     let bounds = "[server]\ntree_events = 5\ntree_size = \"1MiB\"\n[store]\nmax_size = \"1GiB\"";
     let new = home.good(bounds);
     assert_eq!(old.restart_needed(&new), ["server.tree_events", "server.tree_size", "store.max_size"]);
+    let elsewhere = home.good("[server]\ndata_dir = \"elsewhere\"");
+    assert_eq!(old.restart_needed(&elsewhere), ["server.data_dir"]);
+    assert_eq!(
+        elsewhere.restart_needed(&home.good("[store]\nurl = \"sqlite:x.db\"")),
+        ["server.data_dir", "store.url"]
+    );
     let proxies = home.good("[server]\ntrusted_proxies = [\"127.0.0.1\"]\nkeep_alive = \"5m\"\nmax_body = \"2MiB\"");
     assert_ne!(old.server, proxies.server);
     assert_eq!(old.restart_needed(&proxies), Vec::<&str>::new());

@@ -117,6 +117,33 @@ fn paths_start_at_the_file() {
 }
 
 #[test]
+fn the_data_folder_is_that_of_the_store_unless_the_file_names_another() {
+    let home = Home::new();
+    let dir = |text: &str| home.good(text).server.data_dir;
+    assert_eq!(dir(""), home.folder.path().join("data"));
+    assert_eq!(dir("[store]\nurl = \"sqlite:/var/lib/hookbox.db\""), Path::new("/var/lib"));
+    assert_eq!(dir("[server]\ndata_dir = \"/var/lib/hookbox\""), Path::new("/var/lib/hookbox"));
+    let config = home.good("[server]\ndata_dir = \"x/../own\"\n[store]\nurl = \"sqlite:hooks.db\"");
+    let own = home.folder.path().join("own");
+    assert_eq!((config.server.data_dir.as_path(), config.store.folder()), (own.as_path(), home.folder.path()));
+    assert_eq!(
+        (config.server.secrets_dir(), config.server.compiled_dir()),
+        (own.join("secrets"), own.join("compiled"))
+    );
+}
+
+#[test]
+fn a_data_folder_that_can_be_none_is_refused() {
+    let home = Home::new();
+    fs::write(home.folder.path().join("file"), "").unwrap();
+    let says = ["`server.data_dir` is \"file\"", "it is a file, not a folder", "name a folder, which is made"];
+    home.refuses("[server]\ndata_dir = \"file\"", &says);
+    home.refuses("[server]\ndata_dir = \"\"", &["`server.data_dir` is not a path", "write for example \"data\""]);
+    home.refuses("[server]\ndata_dir = 1", &["`server.data_dir`", "must be a string"]);
+    home.refuses("[server]\ndatadir = \"data\"", &["did you mean `data_dir`?"]);
+}
+
+#[test]
 fn trees_and_the_store_are_bounded_and_the_bounds_are_checked() {
     let home = Home::new();
     let config = home.good("");

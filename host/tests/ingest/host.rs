@@ -78,6 +78,7 @@ pub(crate) fn config(sources: Vec<Source>) -> Arc<Config> {
             trusted_proxies: Networks::default(),
             keep_alive_ms: PATIENCE.as_millis() as u64,
             plugins_dir: "plugins".into(),
+            data_dir: "unused".into(),
             max_body_bytes: MAX_BODY_BYTES,
             plugin_stack_bytes: DEFAULT_STACK_BYTES,
             tree_events: 10_000,

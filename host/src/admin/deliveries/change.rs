@@ -203,8 +203,8 @@ pub(in crate::admin) async fn move_deliveries(
 
 /// Only a plugin with a file may get deliveries.
 fn moves_to(admin: &Admin, query: &ToQuery) -> Result<Action, ProblemJson> {
-    let (shelf, name) = (admin.shelf.load(), query.plugin()?);
-    let there = || shelf.slots().filter(|(_, slot)| slot.state() != "missing").map(|(known, _)| known);
+    let (registry, name) = (admin.registry.load(), query.plugin()?);
+    let there = || registry.entries().filter(|(_, entry)| entry.state() != "missing").map(|(known, _)| known);
     let found = there().find(|known| known.as_ref() == name);
     let found = found.ok_or_else(|| no_plugin(name, there().map(AsRef::as_ref)))?;
     Ok(Action::Move(Arc::clone(found)))

@@ -3,9 +3,9 @@
 //!
 //! Invariant: a secret file appears whole, with mode 0600, and is never replaced.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -15,6 +15,7 @@ use super::{BASE64, FoundSecrets, MakeSecrets, key, read_made};
 use crate::config::raw::Sink;
 use crate::config::source::{KeyEncoding, KeyFormat, Secrets};
 use crate::config::warnings::Warning;
+use crate::files::private::IfThere;
 use crate::files::{self, private};
 
 /// The length of a key that the host makes, in bytes.
@@ -68,7 +69,7 @@ pub(in crate::config) fn settle(found: FoundSecrets, name: &str, fallback: &Fall
         }
         Err(error) => {
             let message = format!("the host cannot keep a secret of its own in {}: {error}", path.display());
-            sink.problem(found.span, message, "set the source's secret, or let the host write beside its store");
+            sink.problem(found.span, message, "set the source's secret, or let the host write to `server.data_dir`");
             Secrets::Missing(unset)
         }
     }
@@ -104,31 +105,17 @@ fn create(path: &Path, format: &KeyFormat) -> io::Result<()> {
     }
     let mut key = Zeroizing::new([0u8; MADE_KEY_BYTES]);
     getrandom::fill(key.as_mut_slice()).map_err(|error| io::Error::other(error.to_string()))?;
-    let mut suffix = [0u8; 8];
-    getrandom::fill(&mut suffix).map_err(|error| io::Error::other(error.to_string()))?;
     let prefix = match (format.prefix.as_str(), format.encoding) {
         ("", KeyEncoding::Utf8) => "whsec_",
         (prefix, _) => prefix,
     };
     let text = Zeroizing::new(format!("{prefix}{}\n", BASE64.encode(key.as_slice())));
-    let temporary = folder.join(format!(".new-{}", hex::encode(suffix)));
-    let written = write_private(&temporary, text.as_bytes()).and_then(|()| match fs::hard_link(&temporary, path) {
-        // Another host was faster; its secret is the one.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        linked => linked,
-    });
-    let removed = fs::remove_file(&temporary);
-    written.and(removed)?;
+    let name = path.file_name().and_then(|name| name.to_str()).ok_or(io::ErrorKind::InvalidInput)?;
+    // Where another host was faster, its secret is the one.
     match files::open_folder(folder)? {
-        Some(folder) => File::from(folder).sync_all(),
+        Some(folder) => private::write(&folder, name, text.as_bytes(), IfThere::Keep),
         None => Err(io::ErrorKind::NotFound.into()),
     }
-}
-
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 #[cfg(test)]

@@ -1,15 +1,17 @@
-//! What a shelf becomes when the folder changes, also in the middle of a look.
+//! What a registry becomes when the folder changes, also in the middle of a scan.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
 use sha2::{Digest as _, Sha256};
 
 use super::*;
-use crate::plugins::Slot;
-use crate::sandbox::SandboxOptions;
+use crate::clock::Clock;
+use crate::config::Routes;
+use crate::event::{Digest, Target};
+use crate::sandbox::{Compiler, Sandbox, SandboxOptions};
 
 mod held;
 mod places;
@@ -21,9 +23,9 @@ fn good(mark: u32) -> String {
 
 struct Bench {
     dir: TempDir,
-    stock: Stock,
-    shelf: Shelf,
-    work: Work,
+    context: LoadContext,
+    registry: Registry,
+    queue: LoadQueue,
 }
 
 impl Bench {
@@ -31,8 +33,9 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let sandbox = Arc::new(Sandbox::new(SandboxOptions::default()).unwrap());
         let (compiler, clock) = (Compiler::InProcess, Clock::manual(7_000));
-        let stock = Stock { sandbox, compiler, dir: dir.path().to_owned(), clock, approvals: Arc::default() };
-        Self { dir, stock, shelf: Shelf::default(), work: Work::new(Arc::new(Notify::new())) }
+        let (dir_path, approvals) = (dir.path().to_owned(), Arc::default());
+        let context = LoadContext { sandbox, compiler, dir: dir_path, clock, approvals, files: None };
+        Self { dir, context, registry: Registry::default(), queue: LoadQueue::new(Arc::new(Notify::new())) }
     }
 
     fn path(&self, file: &str) -> PathBuf {
@@ -50,34 +53,34 @@ impl Bench {
             let refreshed = self.once().await;
             assert!(!refreshed.unsettled);
             changes.extend(refreshed.changes.into_iter().map(|change| match change {
-                Change::Loaded { name, digest, previous, let_in, .. } => {
-                    Change::Loaded { name, digest, previous, origin: None, let_in }
+                Change::Loaded { name, digest, previous, admission, .. } => {
+                    Change::Loaded { name, digest, previous, source: None, admission }
                 }
                 other => other,
             }));
-            if !self.work.is_busy() {
+            if !self.queue.is_busy() {
                 return changes;
             }
-            self.work.progress().await;
+            self.queue.progress().await;
         }
     }
 
     async fn once(&mut self) -> Refreshed {
-        let refreshed = self.shelf.refresh(&self.stock, &mut self.work).await;
-        self.shelf = refreshed.shelf.clone();
+        let refreshed = self.registry.refresh(&self.context, &mut self.queue).await;
+        self.registry = refreshed.registry.clone();
         refreshed
     }
 
     fn state(&self, name: &str) -> &'static str {
-        self.shelf.slot(name).map_or("unknown", Slot::state)
+        self.registry.entry(name).map_or("unknown", Entry::state)
     }
 
     fn digest(&self, name: &str) -> Option<Digest> {
-        self.shelf.loaded(name).map(|loaded| loaded.digest)
+        self.registry.loaded(name).map(|loaded| loaded.digest)
     }
 
     fn problem(&self, name: &str) -> String {
-        self.shelf.slot(name).and_then(|slot| slot.problem.clone()).unwrap_or_default()
+        self.registry.entry(name).and_then(Entry::problem).unwrap_or_default().to_owned()
     }
 }
 
@@ -91,7 +94,7 @@ async fn every_plugin_in_the_folder_is_loaded() {
     bench.write("a.wat", good(1));
     bench.write("b.wat", good(2));
     assert_eq!(bench.refresh().await.len(), 2);
-    let loaded = bench.shelf.loaded("a").unwrap();
+    let loaded = bench.registry.loaded("a").unwrap();
     assert_eq!((loaded.digest, loaded.loaded_at_ms, &loaded.path), (sha(&good(1)), 7_000, &bench.path("a.wat")));
     assert_eq!((bench.state("a"), bench.state("b"), bench.state("c")), ("loaded", "loaded", "unknown"));
 }
@@ -101,13 +104,13 @@ async fn an_unchanged_file_is_not_compiled_again() {
     let mut bench = Bench::new();
     bench.write("a.wat", good(1));
     bench.refresh().await;
-    let before = Arc::clone(bench.shelf.loaded("a").unwrap());
+    let before = Arc::clone(bench.registry.loaded("a").unwrap());
     assert_eq!(bench.refresh().await, []);
     // The same content under another time of modification and another inode.
     bench.write("new", good(1));
     fs::rename(bench.path("new"), bench.path("a.wat")).unwrap();
     assert_eq!(bench.refresh().await, []);
-    assert!(Arc::ptr_eq(&before, bench.shelf.loaded("a").unwrap()));
+    assert!(Arc::ptr_eq(&before, bench.registry.loaded("a").unwrap()));
 }
 
 #[tokio::test]
@@ -118,7 +121,7 @@ async fn a_replaced_file_is_taken() {
     bench.write("new", good(2));
     fs::rename(bench.path("new"), bench.path("a.wat")).unwrap();
     let (name, digest, previous) = ("a".into(), sha(&good(2)), Some(sha(&good(1))));
-    let change = Change::Loaded { name, digest, previous, origin: None, let_in: None };
+    let change = Change::Loaded { name, digest, previous, source: None, admission: None };
     assert_eq!(bench.refresh().await, [change]);
     assert_eq!(bench.digest("a"), Some(sha(&good(2))));
 }
@@ -130,16 +133,16 @@ async fn garbage_changes_nothing_but_what_is_reported() {
     bench.refresh().await;
     bench.write("a.wat", "garbage");
     let changes = bench.refresh().await;
-    assert!(matches!(&changes[..], [Change::Kept { problem, .. }] if problem.contains("a.wat")), "{changes:?}");
+    assert!(matches!(&changes[..], [Change::Failed { problem, .. }] if problem.contains("a.wat")), "{changes:?}");
     assert_eq!((bench.state("a"), bench.digest("a")), ("stale", Some(sha(&good(1)))));
     // Said once, also when the same garbage is written again.
     bench.write("a.wat", "garbage");
     assert_eq!(bench.refresh().await, []);
     // Put back as it was, it is what runs: nothing is compiled.
-    let before = Arc::clone(bench.shelf.loaded("a").unwrap());
+    let before = Arc::clone(bench.registry.loaded("a").unwrap());
     bench.write("a.wat", good(1));
     assert!(matches!(&bench.refresh().await[..], [Change::Loaded { .. }]));
-    assert!(bench.state("a") == "loaded" && Arc::ptr_eq(&before, bench.shelf.loaded("a").unwrap()));
+    assert!(bench.state("a") == "loaded" && Arc::ptr_eq(&before, bench.registry.loaded("a").unwrap()));
 }
 
 #[tokio::test]
@@ -201,20 +204,21 @@ async fn a_folder_that_cannot_be_read_changes_nothing() {
     fs::rename(bench.dir.path(), &away).unwrap();
     assert!(matches!(&bench.refresh().await[..], [Change::Folder(_)]));
     assert_eq!(bench.refresh().await, [], "said once");
-    assert_eq!((bench.state("a"), bench.shelf.problems().len()), ("loaded", 1));
+    assert_eq!((bench.state("a"), bench.registry.problems().len()), ("loaded", 1));
     fs::rename(&away, bench.dir.path()).unwrap();
     bench.refresh().await;
-    assert_eq!((bench.state("a"), bench.shelf.problems().len()), ("loaded", 0));
+    assert_eq!((bench.state("a"), bench.registry.problems().len()), ("loaded", 0));
 }
 
-/// Plays the two looks of a refresh with something happening between them.
-fn step(bench: &mut Bench, between: impl FnOnce(&Path)) -> Refreshed {
-    let trials = bench.work.take_finished();
-    let first = Folder::open(bench.dir.path()).unwrap().look().unwrap();
+/// Plays the two scans of a refresh with something happening between them.
+async fn step(bench: &mut Bench, between: impl FnOnce(&Path)) -> Refreshed {
+    let outcomes = bench.queue.take_finished();
+    let first = Directory::open(bench.dir.path()).unwrap().scan().unwrap();
     between(bench.dir.path());
-    let second = Folder::open(bench.dir.path()).unwrap().look().unwrap();
-    let refreshed = bench.shelf.assemble(&bench.stock, &first, trials, &second, &mut bench.work);
-    bench.shelf = refreshed.shelf.clone();
+    let second = Directory::open(bench.dir.path()).unwrap().scan().unwrap();
+    let steps = bench.registry.decide(&bench.context, outcomes, [&first, &second]).await;
+    let refreshed = bench.registry.assemble(&bench.context, [&first, &second], steps, &mut bench.queue);
+    bench.registry = refreshed.registry.clone();
     refreshed
 }
 
@@ -226,19 +230,19 @@ async fn a_half_written_file_is_neither_loaded_nor_called_bad() {
     let finish = |dir: &Path| fs::write(dir.join("a.wat"), &whole).unwrap();
     // Finished while it settles.
     bench.write("a.wat", half);
-    let refreshed = step(&mut bench, finish);
-    assert!(refreshed.unsettled && refreshed.changes.is_empty() && !bench.work.is_busy(), "{:?}", refreshed.changes);
-    assert!(bench.shelf.slot("a").is_none());
+    let refreshed = step(&mut bench, finish).await;
+    assert!(refreshed.unsettled && refreshed.changes.is_empty() && !bench.queue.is_busy(), "{:?}", refreshed.changes);
+    assert!(bench.registry.entry("a").is_none());
     // Finished while it is being compiled.
     bench.write("a.wat", half);
-    let refreshed = step(&mut bench, |_| ());
+    let refreshed = step(&mut bench, |_| ()).await;
     assert!(!refreshed.unsettled && refreshed.changes.is_empty() && bench.state("a") == "compiling");
-    bench.work.progress().await;
+    bench.queue.progress().await;
     finish(bench.dir.path());
-    let refreshed = step(&mut bench, |_| ());
+    let refreshed = step(&mut bench, |_| ()).await;
     assert_eq!((refreshed.changes.len(), bench.state("a")), (0, "compiling"), "the whole file is");
-    bench.work.progress().await;
-    step(&mut bench, |_| ());
+    bench.queue.progress().await;
+    step(&mut bench, |_| ()).await;
     assert_eq!((bench.state("a"), bench.digest("a")), ("loaded", Some(sha(&whole))));
 }
 
@@ -246,10 +250,10 @@ async fn a_half_written_file_is_neither_loaded_nor_called_bad() {
 async fn a_valid_beginning_of_a_file_that_goes_on_is_not_loaded() {
     let mut bench = Bench::new();
     bench.write("a.wat", good(1));
-    step(&mut bench, |_| ());
-    bench.work.progress().await;
-    let refreshed = step(&mut bench, |dir| fs::write(dir.join("a.wat"), good(1) + " garbage").unwrap());
-    assert!(refreshed.unsettled && bench.shelf.loaded("a").is_none());
+    step(&mut bench, |_| ()).await;
+    bench.queue.progress().await;
+    let refreshed = step(&mut bench, |dir| fs::write(dir.join("a.wat"), good(1) + " garbage").unwrap()).await;
+    assert!(refreshed.unsettled && bench.registry.loaded("a").is_none());
 }
 
 #[tokio::test]
@@ -258,7 +262,7 @@ async fn a_file_that_is_removed_to_be_replaced_is_not_taken_for_removed() {
     bench.write("a.wat", good(1));
     bench.refresh().await;
     fs::remove_file(bench.path("a.wat")).unwrap();
-    let refreshed = step(&mut bench, |dir| fs::write(dir.join("a.wat"), good(2)).unwrap());
+    let refreshed = step(&mut bench, |dir| fs::write(dir.join("a.wat"), good(2)).unwrap()).await;
     assert!(refreshed.unsettled && refreshed.changes.is_empty(), "{:?}", refreshed.changes);
     assert_eq!(bench.digest("a"), Some(sha(&good(1))));
 }
@@ -267,10 +271,10 @@ async fn a_file_that_is_removed_to_be_replaced_is_not_taken_for_removed() {
 async fn a_file_that_goes_while_it_is_being_compiled_leaves_nothing_behind() {
     let mut bench = Bench::new();
     bench.write("a.wat", good(1));
-    step(&mut bench, |_| ());
-    assert!(bench.work.is_busy() && bench.state("a") == "compiling");
+    step(&mut bench, |_| ()).await;
+    assert!(bench.queue.is_busy() && bench.state("a") == "compiling");
     fs::remove_file(bench.path("a.wat")).unwrap();
-    assert!(bench.refresh().await.is_empty() && !bench.work.is_busy());
+    assert!(bench.refresh().await.is_empty() && !bench.queue.is_busy());
     assert_eq!(bench.state("a"), "unknown");
 }
 
@@ -283,13 +287,13 @@ async fn a_small_file_does_not_wait_for_a_large_one_and_the_smallest_is_next() {
     bench.write("c-small.wat", good(30));
     bench.write("d-smallest.wat", good(4));
     bench.once().await;
-    assert_eq!(bench.work.at_work(), ["b-large", "d-smallest"]);
+    assert_eq!(bench.queue.compiling(), ["b-large", "d-smallest"]);
     for name in ["a-largest", "b-large", "c-small", "d-smallest"] {
         assert_eq!(bench.state(name), "compiling");
     }
     // A file that goes makes room for the next one.
     fs::remove_file(bench.path("b-large.wat")).unwrap();
-    while bench.work.at_work().contains(&"b-large") {
+    while bench.queue.compiling().contains(&"b-large") {
         bench.once().await;
     }
     bench.refresh().await;
@@ -304,9 +308,10 @@ async fn plugins_that_are_routed_are_compiled_before_others() {
     let mut bench = Bench::new();
     bench.write("a-smallest.wat", good(1));
     bench.write("b-routed.wat", good(20));
-    bench.work.prefer(["b-routed".into()].into());
+    let routes = Routes::new([("x.y", vec![Target::to("b-routed")])], |_| false).unwrap();
+    bench.registry = bench.registry.with_routed(&routes);
     bench.once().await;
-    assert_eq!(bench.work.at_work(), ["b-routed"]);
+    assert_eq!(bench.queue.compiling(), ["b-routed"]);
 }
 
 #[tokio::test]
@@ -316,14 +321,14 @@ async fn a_plugin_whose_file_changes_all_the_time_leaves_the_compiler_to_the_oth
     bench.write("b-larger.wat", good(20));
     bench.write("c-largest.wat", good(300));
     bench.once().await;
-    assert_eq!(bench.work.at_work(), ["a-restless"]);
+    assert_eq!(bench.queue.compiling(), ["a-restless"]);
     // Each time the file changes that is at work.
     let mut served = Vec::new();
     for mark in 2..4 {
-        let at_work = bench.work.at_work()[0].to_owned();
+        let at_work = bench.queue.compiling()[0].to_owned();
         bench.write(&format!("{at_work}.wat"), good(mark));
         bench.once().await;
-        served.extend(bench.work.at_work().into_iter().map(str::to_owned));
+        served.extend(bench.queue.compiling().into_iter().map(str::to_owned));
     }
     assert_eq!(served, ["b-larger", "c-largest"]);
 }
@@ -333,16 +338,17 @@ async fn one_plugin_never_takes_both_places_for_compiling() {
     let mut bench = Bench::new();
     bench.write("a.wat", good(1) + &" ".repeat(2 << 20));
     bench.once().await;
-    assert_eq!(bench.work.at_work(), ["a"]);
-    // A small file in place of the large one goes into the other line, and leaves the first one to others.
+    assert_eq!(bench.queue.compiling(), ["a"]);
+    // A small file in place of the large one goes into the other line, and leaves the first one to
+    // others.
     bench.write("a.wat", good(2));
     bench.write("b.wat", good(3) + &" ".repeat(2 << 20));
     bench.once().await;
-    assert_eq!(bench.work.at_work(), ["a", "b"]);
+    assert_eq!(bench.queue.compiling(), ["a", "b"]);
     // Two files of one name are none.
     bench.write("a.wasm", good(4));
     bench.once().await;
-    assert!(!bench.work.at_work().contains(&"a"));
+    assert!(!bench.queue.compiling().contains(&"a"));
     assert_eq!(bench.state("a"), "failed");
 }
 
@@ -353,7 +359,7 @@ async fn a_running_plugin_goes_on_while_its_new_file_is_compiled() {
     bench.refresh().await;
     bench.write("a.wat", good(2));
     bench.once().await;
-    assert!(bench.work.is_busy());
+    assert!(bench.queue.is_busy());
     assert_eq!((bench.state("a"), bench.digest("a")), ("loaded", Some(sha(&good(1)))));
     bench.refresh().await;
     assert_eq!(bench.digest("a"), Some(sha(&good(2))));
@@ -376,7 +382,7 @@ async fn whoever_loads_everything_waits_for_a_file_that_is_still_being_written()
         }
     })
     .unwrap();
-    let refreshed = Shelf::load_all(&bench.stock).await;
+    let refreshed = Registry::load_all(&bench.context).await;
     writer.join().unwrap();
-    assert!(refreshed.shelf.loaded("a").is_some() && !refreshed.unsettled, "{:?}", refreshed.shelf);
+    assert!(refreshed.registry.loaded("a").is_some() && !refreshed.unsettled, "{:?}", refreshed.registry);
 }

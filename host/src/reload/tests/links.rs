@@ -21,11 +21,11 @@ async fn a_plugins_folder_that_is_a_link_is_followed_when_it_moves() {
     fs::write(site.path("releases/2/b.wat"), good(3)).unwrap();
     symlink("releases/1", site.path("plugins")).unwrap();
     site.start(EVENTS_ONLY).await;
-    let first = site.watched.shelf.load().loaded("a").unwrap().digest;
+    let first = site.watched.registry.load().loaded("a").unwrap().digest;
     relink(&site, "plugins", "releases/2");
     site.until_state("b", "loaded").await;
-    let shelf = Arc::clone(&site.watched.shelf);
-    site.until(|_| shelf.load().loaded("a").is_some_and(|loaded| loaded.digest != first)).await;
+    let registry = Arc::clone(&site.watched.registry);
+    site.until(|_| registry.load().loaded("a").is_some_and(|loaded| loaded.digest != first)).await;
     fs::write(site.path("releases/2/c.wat"), good(4)).unwrap();
     site.until_state("c", "loaded").await;
     site.stop().await;
@@ -39,7 +39,7 @@ async fn what_a_link_in_the_folder_leads_to_is_watched() {
     symlink("releases/b-1.wat", site.path("plugins/b.wat")).unwrap();
     site.start(EVENTS_ONLY).await;
     site.until_state("b", "loaded").await;
-    let digest = || site.watched.shelf.load().loaded("b").map(|loaded| loaded.digest);
+    let digest = || site.watched.registry.load().loaded("b").map(|loaded| loaded.digest);
     let first = digest();
     site.replace("plugins/releases/b-1.wat", good(3));
     site.until(|_| digest() != first).await;
@@ -57,8 +57,8 @@ async fn a_plugin_that_is_missing_at_the_start_is_taken_when_it_comes_and_no_cha
     assert!(Config::load(&site.path("config.toml"), MakeSecrets::No).is_err(), "`check` refuses it");
     let config = Config::load_with(&site.path("config.toml"), MakeSecrets::No, MissingPlugins::Wait).unwrap();
     assert!(config.warnings[0].text.contains("names the unknown plugin `a`"), "{:?}", config.warnings);
-    let shelf = Shelf::begin(&site.watched.stock).await.shelf.with_routed(&config.routes);
-    site.watched.shelf.store(Arc::new(shelf));
+    let registry = Registry::begin(&site.watched.context).await.registry.with_routed(&config.routes);
+    site.watched.registry.store(Arc::new(registry));
     site.start(EVENTS_ONLY).await;
     site.until_state("a", "missing").await;
     assert!(site.watched.status.get().config.is_none(), "it is what runs");

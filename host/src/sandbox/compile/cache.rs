@@ -1,15 +1,15 @@
 //! The cache of machine code: a folder that nobody else may write, whose files are checked against
 //! their names.
 //!
-//! A folder that a group could write is emptied before it is used again: its members could have
-//! given one plugin's code the name of another's. A folder that everybody may write, or that
-//! another user owns, is not used at all.
+//! A folder that a group could write loses its machine code before it is used again: its members
+//! could have given one plugin's code the name of another's. A folder that everybody may write, or
+//! that another user owns, is not used at all.
 //!
 //! An entry is a file as wasmtime wrote it, named `KEY.SHA256`: what it was made of and for, and
 //! what it holds. It appears whole, by renaming. An entry that is damaged, or that another user
 //! could have written, is not used and is compiled again.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{self, DirBuilder, File, ReadDir};
 use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
@@ -24,6 +24,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::machine_code::MachineCode;
 use super::temp_file::{self, TempFile, TempName};
+use crate::event::Digest;
 use crate::files::{open_folder, private};
 
 /// The most machine code in the cache, in bytes; the least recently used goes first. A Python
@@ -36,14 +37,17 @@ const MAX_CACHED: usize = 2_000;
 /// A temporary file older than this was left by a process that was killed, in seconds.
 const STALE_S: i64 = 3_600;
 
+/// What the names of plugin files in the folder end with; see [`super::files`].
+pub(super) const FILE_ENDING: &str = ".plugin";
+
 /// Marks a folder that is being emptied. The bit means nothing for a folder that one user writes.
 const EMPTYING: Mode = Mode::SVTX;
 
 /// A folder of machine code.
 #[derive(Debug, Clone)]
 pub struct Cache {
-    dir: PathBuf,
-    writes: bool,
+    pub(super) dir: PathBuf,
+    pub(super) writes: bool,
     /// Where to look for what is not here.
     other: Option<Box<Self>>,
 }
@@ -63,6 +67,24 @@ impl Cache {
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         Self { other: Some(Box::new(other)), ..self }
+    }
+
+    /// Takes over the folder `former` of an older hookbox, if this one is not there yet and all in
+    /// the other is machine code.
+    pub fn take_over(&self, former: &Path) {
+        let is_code = |name: &str| {
+            let is_entry = name.split_once('.').is_some_and(|(_, digest)| digest.parse::<Digest>().is_ok());
+            is_entry || name.ends_with(temp_file::ENDING)
+        };
+        let is_ours = |mut entries: ReadDir| {
+            entries.all(|entry| entry.is_ok_and(|entry| entry.file_name().to_str().is_some_and(is_code)))
+        };
+        if !self.dir.exists()
+            && fs::read_dir(former).is_ok_and(is_ours)
+            && let Err(error) = fs::rename(former, &self.dir)
+        {
+            tracing::warn!(error = %error, "{} is not used any more, and can be removed", former.display());
+        }
     }
 
     /// The code under `key`, if there is any that can be trusted.
@@ -115,7 +137,7 @@ impl Cache {
     }
 
     /// The folder, if it is there and can be trusted.
-    fn open(&self) -> Result<Option<OwnedFd>, String> {
+    pub(super) fn open(&self) -> Result<Option<OwnedFd>, String> {
         if self.writes {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
             // Something else may be there, which is named below.
@@ -148,10 +170,12 @@ impl Cache {
         }
         // If this process ends in between, the next one goes on with it.
         fchmod(dir, private::FOLDER | EMPTYING)?;
-        for name in names(dir)? {
+        // A plugin file is no machine code, and counts only if its content is what its name says.
+        for name in names(dir)?.into_iter().filter(|name| !name.ends_with(FILE_ENDING)) {
             // A folder stays, and is never read.
             let _ = unlinkat(dir, name.as_str(), AtFlags::empty());
         }
+        private::close_files(dir)?;
         fchmod(dir, private::FOLDER)?;
         let (path, hint) = (self.dir.display(), "it is emptied, and its mode is 0700 again");
         tracing::warn!("a group could write the folder of compiled plugins, {path}: {hint}");
@@ -217,7 +241,7 @@ fn fit_around(stat: &Stat) -> Result<(), String> {
     }
 }
 
-fn names(dir: &OwnedFd) -> io::Result<Vec<String>> {
+pub(super) fn names(dir: &OwnedFd) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(dir)? {
         names.extend(entry?.file_name().to_str().ok().map(str::to_owned));
@@ -231,7 +255,7 @@ fn prune(dir: impl AsFd, max_bytes: u64, max: usize) {
     let dir = dir.as_fd();
     let Ok(owned) = dir.try_clone_to_owned() else { return };
     let mut entries = Vec::new();
-    for name in names(&owned).unwrap_or_default() {
+    for name in names(&owned).unwrap_or_default().into_iter().filter(|name| !name.ends_with(FILE_ENDING)) {
         let Ok(stat) = statat(dir, name.as_str(), AtFlags::SYMLINK_NOFOLLOW) else { continue };
         if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
             let time = (stat.st_mtime, stat.st_mtime_nsec);

@@ -30,7 +30,8 @@ impl MachineCode {
         //   that nobody else may write, in a folder of this user that nobody else may write. Both
         //   were checked through the descriptors that are used here, and the file's SHA-256 is the
         //   one that was taken when a child had written it. A torn or damaged file has another. All
-        //   files that a folder held while a group could write it are deleted unread.
+        //   files that a folder held while a group could write it are deleted unread, but for plugin
+        //   files: their names do not end with a SHA-256, so none is taken for machine code.
         // - No process of this host opens such a file for writing once it has its name. It is
         //   replaced and deleted by name only, which leaves what is mapped as it is.
         // - What remains is this user, who may write it, and root. Both can replace the program.

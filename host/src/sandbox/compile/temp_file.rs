@@ -3,14 +3,14 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Stdio;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
+use rustix::fs::{AtFlags, CWD, unlinkat};
 
-/// How the names of temporary files end.
-pub(super) const ENDING: &str = ".hookbox-draft";
+pub(super) use crate::files::private::TEMPORARY_ENDING as ENDING;
+use crate::files::private::{create, unused_name};
 
 /// The longest reason for a refusal, in bytes.
 const MAX_REASON_BYTES: u64 = 16 << 10;
@@ -68,16 +68,4 @@ impl TempFile {
             Err(error) => format!("the reason cannot be read: {error}"),
         }
     }
-}
-
-/// Creates a file for this user alone.
-fn create(dir: impl AsFd, path: impl rustix::path::Arg) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(openat(dir, path, flags, Mode::RUSR | Mode::WUSR)?)
-}
-
-fn unused_name() -> io::Result<String> {
-    let mut random = [0; 12];
-    getrandom::fill(&mut random).map_err(|error| io::Error::other(error.to_string()))?;
-    Ok(format!("{}{ENDING}", hex::encode(random)))
 }

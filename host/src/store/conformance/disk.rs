@@ -1,5 +1,6 @@
 //! A disk that is full, and one that fails.
 
+use super::approvals::{admit, approve, change, row, rows};
 use super::close::stopped;
 use super::dispatch::TestDispatch;
 use super::*;
@@ -198,4 +199,18 @@ pub(in crate::store) async fn a_store_can_be_closed_on_a_full_disk(harness: impl
     harness.set_disk(Disk::Sound);
     let next = harness.open().await;
     assert_eq!(state(&next, id).await, State::Ready);
+}
+
+pub(in crate::store) async fn an_approval_that_a_full_disk_refused_is_none(harness: impl Harness) {
+    let store = harness.open().await;
+    change(&store, [admit("audit", 1)]).await;
+    harness.set_disk(Disk::Refusing);
+    let refused = store.approve(approve("audit", 2)).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    harness.set_disk(Disk::Sound);
+    change(&store, [approve("other", 1)]).await;
+    assert_eq!(rows(&store).await, [row("audit", 1, true), row("other", 1, false)]);
+    drop(store);
+    let store = harness.open().await;
+    assert_eq!(rows(&store).await, [row("audit", 1, true), row("other", 1, false)]);
 }

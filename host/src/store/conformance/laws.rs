@@ -115,6 +115,14 @@ macro_rules! laws {
                 a_bulk_discard_takes_the_dead_that_match
                 a_preview_counts_and_changes_nothing
             }
+            approvals {
+                an_approval_is_there_after_a_crash
+                an_admitted_file_takes_the_place_of_everything_before
+                another_approval_takes_the_place_of_one_that_was_not_used
+                an_approval_that_is_over_leaves_what_ran_last
+                what_ran_last_can_be_approved_like_any_other_file
+                a_plugin_that_is_forgotten_leaves_the_others
+            }
             sweep {
                 retention_deletes_only_what_is_settled
                 a_key_is_known_until_its_window_is_swept
@@ -223,6 +231,7 @@ macro_rules! disk_laws {
                 a_full_disk_refuses_leases_and_frees_their_permits
                 an_io_error_acknowledges_nothing_and_ends_the_store
                 what_was_acknowledged_before_an_io_error_is_there
+                an_approval_that_a_full_disk_refused_is_none
                 a_store_can_be_closed_on_a_full_disk
             }
         }

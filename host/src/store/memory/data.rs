@@ -12,7 +12,7 @@ use crate::event::{
 use crate::store::model::TreeSize;
 use crate::store::{
     Appended, AttemptView, DeliveryView, DispatchHandle, EventView, Hint, KvTransaction, KvValue, Lease, LeasePermit,
-    LeaseQueue, Leased, MAX_CRASHES, Next, Settled, Settlement, Stats, TreeBudget,
+    LeaseQueue, Leased, MAX_CRASHES, Next, Settled, Settlement, Stats, StoredApproval, TreeBudget,
 };
 
 /// The most body bytes one call leases (and at least one delivery).
@@ -26,6 +26,8 @@ pub(super) struct MemoryData {
     pub(super) kv: BTreeMap<(PluginName, String), KvValue>,
     /// The in-flight journal.
     pub(super) running: BTreeMap<u32, (DeliveryId, u32)>,
+    /// By plugin, the admitted one first.
+    pub(super) approvals: BTreeMap<(PluginName, bool), StoredApproval>,
     pub(super) tree: TreeBudget,
     pub(super) last_id: i64,
     pub(super) duplicates: u64,

@@ -9,7 +9,9 @@ use super::data::{MemoryData, StoredDelivery};
 use crate::clock::after_ms;
 use crate::event::{DeliveryId, EventId, State, Target};
 use crate::store::model::Position;
-use crate::store::{Action, Changed, DeliveryFilter, Keep, Preview, Progress, StoreError};
+use crate::store::{
+    Action, Approval, ApprovalChange, Changed, DeliveryFilter, Keep, Preview, Progress, StoreError, StoredApproval,
+};
 
 /// The most deliveries an event may have, the most that one call changes, and the most events that
 /// one sweep looks at.
@@ -151,6 +153,22 @@ impl MemoryData {
         let more = events.len() == MOST.2;
         self.swept.1 = events.last().filter(|_| more).map_or(0, |last| last.row());
         more || keys.len() == MOST.2
+    }
+
+    pub(super) fn approve(&mut self, change: ApprovalChange) {
+        let (plugin, waiting_goes, admitted_goes) = match &change {
+            ApprovalChange::Approve(approval) => (approval.plugin.clone(), true, false),
+            ApprovalChange::Admit(approval) => (approval.plugin.clone(), true, true),
+            ApprovalChange::Withdraw(plugin) => (plugin.clone(), true, false),
+            ApprovalChange::Forget(plugin) => (plugin.clone(), true, true),
+        };
+        self.approvals.retain(|(its, waits), _| *its != plugin || !(if *waits { waiting_goes } else { admitted_goes }));
+        let (approval, admitted): (Approval, bool) = match change {
+            ApprovalChange::Approve(approval) => (approval, false),
+            ApprovalChange::Admit(approval) => (approval, true),
+            ApprovalChange::Withdraw(_) | ApprovalChange::Forget(_) => return,
+        };
+        self.approvals.insert((plugin, !admitted), StoredApproval { approval, at_ms: self.wall_ms, admitted });
     }
 
     fn next_swept(&self, after: i64, until: EventId) -> Vec<EventId> {

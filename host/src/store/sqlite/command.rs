@@ -9,7 +9,9 @@ use super::append_limit::AppendPermit;
 use super::batch::WriteBatch;
 use super::operator::Expired;
 use crate::event::{DeliveryId, EventId, NewEvent, State, Target};
-use crate::store::{Action, Appended, Lease, LeaseQueue, Leased, Next, Settled, Settlement, StoreError};
+use crate::store::{
+    Action, Appended, ApprovalChange, Lease, LeaseQueue, Leased, Next, Settled, Settlement, StoreError,
+};
 
 /// Bytes that cost about as much to write as a row.
 const BYTES_OF_A_ROW: usize = 1_024;
@@ -28,6 +30,7 @@ pub(super) enum WriteCommand {
     Change { action: Action, delivery: DeliveryId, reply: ReplyTo<u64> },
     ChangeAll { action: Action, states: Vec<State>, found: Vec<DeliveryId>, reply: ReplyTo<u64> },
     Replay { event: EventId, targets: Vec<Arc<Target>>, reply: ReplyTo<Vec<DeliveryId>> },
+    Approve { change: ApprovalChange, reply: ReplyTo<()> },
     Sweep { expired: Expired, reply: ReplyTo<bool> },
     NoteTime { reply: ReplyTo<()> },
     Close { reply: ReplyTo<()> },
@@ -40,6 +43,7 @@ pub(super) enum CommandAnswer {
     Settled(Settled),
     Changed(Result<u64, StoreError>),
     Replayed(Result<Vec<DeliveryId>, StoreError>),
+    Approved,
     Swept(bool),
     Noted,
     Closed,
@@ -61,6 +65,10 @@ impl WriteCommand {
                 CommandAnswer::Changed(Ok(work.change_all(action, states, found)?))
             }
             Self::Replay { event, targets, .. } => CommandAnswer::Replayed(work.replay(*event, targets)?),
+            Self::Approve { change, .. } => {
+                work.approve(change)?;
+                CommandAnswer::Approved
+            }
             Self::Sweep { expired, .. } => CommandAnswer::Swept(work.sweep(*expired)?),
             Self::NoteTime { .. } => {
                 work.note_time()?;
@@ -92,6 +100,7 @@ impl WriteCommand {
                 drop(reply.send(value));
             }
             (Self::Replay { reply, .. }, CommandAnswer::Replayed(value)) => drop(reply.send(value)),
+            (Self::Approve { reply, .. }, CommandAnswer::Approved) => drop(reply.send(Ok(()))),
             (Self::Sweep { reply, .. }, CommandAnswer::Swept(value)) => drop(reply.send(Ok(value))),
             (Self::NoteTime { reply }, CommandAnswer::Noted) => drop(reply.send(Ok(()))),
             (Self::Close { reply }, CommandAnswer::Closed) => drop(reply.send(Ok(()))),
@@ -112,7 +121,9 @@ impl WriteCommand {
             Self::Change { reply, .. } | Self::ChangeAll { reply, .. } => drop(reply.send(Err(error))),
             Self::Replay { reply, .. } => drop(reply.send(Err(error))),
             Self::Sweep { reply, .. } => drop(reply.send(Err(error))),
-            Self::NoteTime { reply } | Self::Close { reply } => drop(reply.send(Err(error))),
+            Self::Approve { reply, .. } | Self::NoteTime { reply } | Self::Close { reply } => {
+                drop(reply.send(Err(error)));
+            }
         }
     }
 

@@ -6,8 +6,11 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::stat;
+
 use super::error::OpenError;
 use super::side_file::{FILE_MODE, check_kind, open_own, set_mode};
+use crate::files::private;
 
 /// What the names of the store's files end with, behind that of the database.
 const ENDINGS: [&str; 7] = ["", "-wal", "-shm", "-journal", "-lock", "-running", "-committed"];
@@ -40,6 +43,18 @@ pub(super) fn make_file(database: &Path) -> io::Result<()> {
     }
 }
 
+/// How many of [`ENDINGS`] are those of SQLite's own files, which hold the approvals.
+const SQLITE_ENDINGS: usize = 4;
+
+/// Refuses a file that strangers may write, and with it what was approved.
+fn check_writers(path: &Path) -> io::Result<()> {
+    let Ok(found) = stat(path) else { return Ok(()) };
+    match private::writers(&found) {
+        Ok(_) => Ok(()),
+        Err(why) => Err(io::Error::other(format!("others may write it: {why}, and make it this user's own"))),
+    }
+}
+
 /// A file beside the database, as SQLite names its own.
 pub(super) fn beside(database: &Path, ending: &str) -> PathBuf {
     let mut path = database.to_owned().into_os_string();
@@ -69,11 +84,41 @@ pub(super) fn lock(database: &Path) -> Result<(File, PathBuf), OpenError> {
         check_kind(&path).map_err(failed(&path))?;
         set_mode(&path);
     }
+    for ending in &ENDINGS[..SQLITE_ENDINGS] {
+        let path = beside(&database, ending);
+        check_writers(&path).map_err(failed(&path))?;
+    }
     let path = beside(&database, "-lock");
     let file = open_own(&path).map_err(failed(&path))?;
     match file.try_lock() {
         Ok(()) => Ok((file, database)),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(database)),
         Err(TryLockError::Error(source)) => Err(OpenError::Io { path, source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt, chown};
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_strangers_may_write_is_refused_and_one_of_our_group_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = dir.path().join("hookbox.db");
+        make_file(&database).unwrap();
+        for (mode, refusal) in [(0o600, ""), (0o664, ""), (0o666, "everyone may write it")] {
+            fs::set_permissions(&database, Permissions::from_mode(mode)).unwrap();
+            let error = check_writers(&database).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(error.contains(refusal) && error.is_empty() == refusal.is_empty(), "{mode:o}: {error}");
+        }
+        // Modes are set right first; only a file of another user is left to be refused.
+        assert!(lock(&database).is_ok());
+        if chown(&database, Some(1), None).is_ok() {
+            let error = lock(&database).unwrap_err().to_string();
+            assert!(error.contains("others may write it: it belongs to the user with the number 1"), "{error}");
+        }
     }
 }

@@ -83,6 +83,14 @@ impl Harness for OneFile {
 crate::store::conformance::laws!(super::one_file);
 crate::store::conformance::disk_laws!(super::one_file);
 
+impl Sqlite {
+    /// Has every write refused, as by a full disk, until it is taken back.
+    pub(crate) fn refuse_writes(&self, refuse: bool) {
+        let disk = if refuse { Disk::Refusing } else { Disk::Sound };
+        *self.published.disk.lock().unwrap_or_else(PoisonError::into_inner) = disk;
+    }
+}
+
 fn event() -> NewEvent {
     NewEvent {
         attributes: Attributes {

@@ -1,10 +1,10 @@
 //! The questions of [`Read`], each answered beside the writer.
 
-use super::{Sqlite, pages, read};
+use super::{Sqlite, approvals, pages, read};
 use crate::event::{DeliveryId, EventId, PluginName};
 use crate::store::{
     Changes, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventSummary, EventView, KvValue, MaybeReady, Page,
-    Pending, Read, Stats, StoreError,
+    Pending, Read, Stats, StoreError, StoredApproval,
 };
 
 impl Read for Sqlite {
@@ -40,6 +40,10 @@ impl Read for Sqlite {
             self.by_wall_clock(&mut found);
             Ok((found, next))
         })
+    }
+
+    fn approvals(&self) -> Pending<'_, Vec<StoredApproval>> {
+        Box::pin(self.readers.ask(approvals::read))
     }
 
     fn kv_get(&self, plugin: PluginName, key: String) -> Pending<'_, Option<KvValue>> {

@@ -14,7 +14,7 @@ use crate::fail;
 
 /// The schema this host writes. A file with a greater one is refused, one with a smaller one is
 /// migrated.
-const VERSION: i64 = 5;
+const VERSION: i64 = 6;
 
 /// Pages after which the writer checkpoints the WAL (4 KiB each). Callers of the commit that
 /// crosses the limit wait for the checkpoint. A longer WAL gains nothing: few pages change often
@@ -161,9 +161,29 @@ const LEGACY_KEYS: &str = "
     UPDATE swept SET legacy_keys_up_to = (SELECT coalesce(max(id), 0) FROM events);
 ";
 
+/// Since version 6: which files of plugins may run. Of a plugin there is at most one row that was
+/// admitted, and one that was not. `capabilities` are names joined by commas.
+const APPROVALS: &str = "
+    CREATE TABLE approvals (
+        plugin       TEXT NOT NULL,
+        digest       BLOB NOT NULL CHECK (length(digest) = 32),
+        capabilities TEXT NOT NULL,
+        approved_by  TEXT NOT NULL,
+        at           INTEGER NOT NULL,
+        admitted     INTEGER NOT NULL,
+        PRIMARY KEY (plugin, admitted)
+    ) STRICT, WITHOUT ROWID;
+";
+
 /// Each version of the schema with the changes that lead to it from the one before.
-const MIGRATIONS: [(i64, &[&str]); 5] =
-    [(1, &[TABLES]), (2, &[CALLS]), (3, &[MOVED]), (4, &[TREES]), (5, &[DUPLICATES, SUMS, LEGACY_KEYS, eras::SCHEMA])];
+const MIGRATIONS: [(i64, &[&str]); 6] = [
+    (1, &[TABLES]),
+    (2, &[CALLS]),
+    (3, &[MOVED]),
+    (4, &[TREES]),
+    (5, &[DUPLICATES, SUMS, LEGACY_KEYS, eras::SCHEMA]),
+    (6, &[APPROVALS]),
+];
 
 /// A connection that is to write, and the version of the schema it found. Nothing is written
 /// through it before [`prepare`], not even when it is closed.

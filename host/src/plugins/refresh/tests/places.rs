@@ -4,7 +4,6 @@ use std::os::unix::fs::symlink;
 
 use super::*;
 use crate::config::Routes;
-use crate::event::Target;
 
 #[tokio::test]
 async fn a_link_that_stays_in_the_folder_is_followed_and_its_swap_taken() {
@@ -27,7 +26,7 @@ async fn a_link_that_stays_in_the_folder_is_followed_and_its_swap_taken() {
 async fn a_routed_plugin_is_missing_until_its_file_comes_and_whenever_it_goes() {
     let mut bench = Bench::new();
     let routes = Routes::new([("x.y", vec![Target::to("a")])], |_| false).unwrap();
-    bench.shelf = bench.shelf.with_routed(&routes);
+    bench.registry = bench.registry.with_routed(&routes);
     bench.refresh().await;
     assert_eq!(bench.state("a"), "missing");
     assert!(bench.problem("a").contains("its deliveries wait"), "{}", bench.problem("a"));

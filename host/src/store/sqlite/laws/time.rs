@@ -70,7 +70,7 @@ async fn old_file(rows: &[(i64, i64)], due_ms: [i64; 2]) -> OneFile {
     file.open_sqlite().await.close().await.unwrap();
     let connection = file.connection();
     let back = "DROP TABLE duplicates; DROP TABLE eras; DROP TABLE host_time; ALTER TABLE events DROP COLUMN sum;
-                ALTER TABLE swept DROP COLUMN legacy_keys_up_to; PRAGMA user_version = 4";
+                ALTER TABLE swept DROP COLUMN legacy_keys_up_to; DROP TABLE approvals; PRAGMA user_version = 4";
     connection.execute_batch(back).unwrap();
     for (id, time_ms) in rows {
         let sql = "INSERT INTO events (id, source, type, time_ms, hops, body) VALUES (?1, 'acme', 'a', ?2, 0, x'')";

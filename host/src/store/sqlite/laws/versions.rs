@@ -4,6 +4,7 @@ use super::*;
 
 /// Makes of a file what version 3 would have written.
 const BACK_TO_VERSION_3: &str = "
+    DROP TABLE approvals;
     DROP TABLE duplicates;
     ALTER TABLE events DROP COLUMN sum;
     DROP TABLE eras;

@@ -1,24 +1,24 @@
-//! What a plugin has used of what it may, counted since the host started or the plugin's file was put there.
+//! Counts of the calls that a plugin made, since the host started or the plugin was added.
 
 use std::sync::{Mutex, PoisonError};
 
 use crate::event::HttpCall;
 use crate::sandbox::{Invocation, Verdict};
 
-/// What one plugin has used. Its files hand it on, one to the next.
+/// The calls of one plugin. Each file of the plugin hands the counts on to the next.
 #[derive(Debug, Default)]
-pub struct Used(Mutex<UsedNow>);
+pub struct Usage(Mutex<UsageSnapshot>);
 
-/// The same, at one moment.
+/// The counts at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct UsedNow {
+pub struct UsageSnapshot {
     /// HTTP requests that were answered, with whatever status.
     pub http_answered: u64,
     /// HTTP requests that the host refused, by a rule or a limit.
     pub http_refused: u64,
-    /// HTTP requests that nobody answered.
+    /// HTTP requests without an answer.
     pub http_unanswered: u64,
-    /// The last one of both.
+    /// The last request that was refused or had no answer.
     pub http_last_unanswered: Option<HttpCall>,
     /// Keys that attempts read.
     pub kv_reads: u64,
@@ -26,31 +26,31 @@ pub struct UsedNow {
     pub kv_writes: u64,
 }
 
-impl Used {
-    /// Counts what an attempt used.
+impl Usage {
+    /// Counts the calls of an attempt.
     pub fn count(&self, invocation: &Invocation) {
         let writes = if matches!(invocation.verdict, Verdict::Ok(_)) { invocation.kv_writes.len() } else { 0 };
         if invocation.calls.is_empty() && invocation.kv_reads.is_empty() && writes == 0 {
             return;
         }
-        // Numbers cannot be left half written.
-        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        now.kv_reads += invocation.kv_reads.len() as u64;
-        now.kv_writes += writes as u64;
+        // A panic leaves no number half written.
+        let mut snapshot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        snapshot.kv_reads += invocation.kv_reads.len() as u64;
+        snapshot.kv_writes += writes as u64;
         for call in &invocation.calls {
             match call {
-                HttpCall { status: Some(_), .. } => now.http_answered += 1,
-                HttpCall { refused: true, .. } => now.http_refused += 1,
-                _ => now.http_unanswered += 1,
+                HttpCall { status: Some(_), .. } => snapshot.http_answered += 1,
+                HttpCall { refused: true, .. } => snapshot.http_refused += 1,
+                _ => snapshot.http_unanswered += 1,
             }
         }
         if let Some(last) = invocation.calls.iter().rfind(|call| call.status.is_none()) {
-            now.http_last_unanswered = Some(last.clone());
+            snapshot.http_last_unanswered = Some(last.clone());
         }
     }
 
-    /// What there is so far.
-    pub fn now(&self) -> UsedNow {
+    /// Copies the counts.
+    pub fn snapshot(&self) -> UsageSnapshot {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -86,12 +86,12 @@ mod tests {
 
     #[test]
     fn what_was_used_adds_up_and_the_last_refusal_is_remembered() {
-        let used = Used::default();
+        let usage = Usage::default();
         let last = call("https://c/", None, true);
         let calls = vec![call("https://a/", Some(500), false), call("https://b/", None, false), last.clone()];
-        used.count(&invocation(Verdict::Ok(Vec::new()), calls));
-        used.count(&invocation(Verdict::Reject("no".to_owned()), vec![call("https://d/", Some(200), false)]));
-        let expected = UsedNow {
+        usage.count(&invocation(Verdict::Ok(Vec::new()), calls));
+        usage.count(&invocation(Verdict::Reject("no".to_owned()), vec![call("https://d/", Some(200), false)]));
+        let expected = UsageSnapshot {
             http_answered: 2,
             http_refused: 1,
             http_unanswered: 1,
@@ -99,6 +99,6 @@ mod tests {
             kv_reads: 4,
             kv_writes: 1,
         };
-        assert_eq!(used.now(), expected, "a rejected attempt writes nothing");
+        assert_eq!(usage.snapshot(), expected, "a rejected attempt writes nothing");
     }
 }

@@ -1,7 +1,8 @@
-//! The plugins folder, looked at without trust: names, kinds and sizes are checked before a byte is read.
+//! The plugins folder, scanned without trust: names, kinds and sizes are checked before a byte is
+//! read.
 //!
-//! Only regular files are plugins: those that stand in the folder, and those that a link in it leads to without leaving
-//! it, as in a ConfigMap volume. A pipe or device is never opened for its content, because reading it may never end.
+//! Only regular files are plugins: files in the folder, and targets of links that stay in it, as in
+//! a ConfigMap volume. A pipe or device is never opened, because reading it may never end.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -18,7 +19,8 @@ use crate::files::{beneath, instead_of_folder, what};
 use crate::names::{MAX_NAME_BYTES, PluginName, is_plugin_name};
 use crate::sandbox;
 
-/// The most plugins a folder may hold. With more, the folder is refused as a whole and nothing changes.
+/// The most plugins a folder may hold. With more, the folder is refused as a whole and nothing
+/// changes.
 pub const MAX_PLUGINS: usize = 1_000;
 
 /// The largest plugin file, in bytes.
@@ -27,9 +29,9 @@ pub const MAX_FILE_BYTES: u64 = sandbox::MAX_FILE_BYTES as u64;
 /// The most misnamed files that are reported one by one.
 const MAX_MISNAMED: usize = 20;
 
-/// What tells one state of a file from another without reading it.
+/// Tells one state of a file from another without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(super) struct Fingerprint {
     device: u64,
     inode: u64,
     /// In bytes.
@@ -38,43 +40,43 @@ pub(super) struct Stamp {
     changed_ns: i128,
 }
 
-/// What a folder holds under one name.
+/// The file that a scan found under one name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) enum Seen {
-    /// Nothing.
+pub(super) enum ObservedFile {
+    /// No file.
     #[default]
     Absent,
     /// A regular file that is worth reading.
-    File { file_name: String, stamp: Stamp },
-    /// Something that cannot be a plugin, and why.
+    File { file_name: String, fingerprint: Fingerprint },
+    /// A file that cannot be a plugin, and why.
     Unfit(String),
 }
 
-/// A look at the whole folder.
+/// The files of the whole folder.
 #[derive(Debug, Default)]
-pub(super) struct Look {
-    pub(super) entries: BTreeMap<PluginName, Seen>,
+pub(super) struct Scan {
+    pub(super) entries: BTreeMap<PluginName, ObservedFile>,
     /// Files with a plugin's ending and a name no plugin can have.
     pub(super) misnamed: Vec<String>,
 }
 
-impl Look {
-    /// What was seen under `name`.
-    pub(super) fn get(&self, name: &str) -> &Seen {
-        self.entries.get(name).unwrap_or(&Seen::Absent)
+impl Scan {
+    /// The file under `name`.
+    pub(super) fn get(&self, name: &str) -> &ObservedFile {
+        self.entries.get(name).unwrap_or(&ObservedFile::Absent)
     }
 }
 
-/// An open plugins folder. What is read through it comes from this folder, also when its path is moved meanwhile.
+/// An open plugins folder. Reads stay in this folder even if its path is moved meanwhile.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(super) struct Directory {
     handle: OwnedFd,
     path: PathBuf,
-    /// How a link's target may begin that is written as an absolute path.
+    /// The beginnings of absolute link targets that stay in the folder.
     paths: Vec<PathBuf>,
 }
 
-impl Folder {
+impl Directory {
     /// Opens the folder; `path` itself may be a link.
     pub(super) fn open(path: &Path) -> Result<Self, String> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -89,48 +91,48 @@ impl Folder {
     }
 
     /// Lists the folder; opens no file.
-    pub(super) fn look(&self) -> Result<Look, String> {
+    pub(super) fn scan(&self) -> Result<Scan, String> {
         let mut found: BTreeMap<PluginName, Vec<String>> = BTreeMap::new();
-        let mut look = Look::default();
+        let mut scan = Scan::default();
         for entry in Dir::read_from(&self.handle).map_err(|errno| unreadable(&self.path, errno))? {
             let entry = entry.map_err(|errno| unreadable(&self.path, errno))?;
             match classify(entry.file_name().to_bytes()) {
                 Named::Other => {}
                 Named::Plugin { name, file_name } => found.entry(name.into()).or_default().push(file_name.to_owned()),
-                Named::Misnamed(text) => look.misnamed.push(text),
+                Named::Misnamed(text) => scan.misnamed.push(text),
             }
             if found.len() > MAX_PLUGINS {
                 return Err(format!("{} holds more than {MAX_PLUGINS} plugin files", self.path.display()));
             }
-            if look.misnamed.len() > MAX_MISNAMED {
-                look.misnamed.truncate(MAX_MISNAMED);
+            if scan.misnamed.len() > MAX_MISNAMED {
+                scan.misnamed.truncate(MAX_MISNAMED);
             }
         }
-        look.misnamed.sort();
-        look.entries = found.into_iter().map(|(name, files)| (name, self.judge(files))).collect();
-        look.entries.retain(|_, seen| *seen != Seen::Absent);
-        Ok(look)
+        scan.misnamed.sort();
+        scan.entries = found.into_iter().map(|(name, files)| (name, self.judge(files))).collect();
+        scan.entries.retain(|_, observed| *observed != ObservedFile::Absent);
+        Ok(scan)
     }
 
-    fn judge(&self, mut file_names: Vec<String>) -> Seen {
+    fn judge(&self, mut file_names: Vec<String>) -> ObservedFile {
         file_names.sort();
         let [file_name] = file_names.as_slice() else {
-            return Seen::Unfit(format!("{} stand side by side: keep one of them", file_names.join(" and ")));
+            return ObservedFile::Unfit(format!("{} stand side by side: keep one of them", file_names.join(" and ")));
         };
         match statat(&self.handle, file_name.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => self.judge_link(file_name),
             Ok(stat) => match fit(&stat) {
-                Ok(()) => Seen::File { file_name: file_name.clone(), stamp: Stamp::of(&stat) },
-                Err(why) => Seen::Unfit(format!("{file_name} {why}")),
+                Ok(()) => ObservedFile::File { file_name: file_name.clone(), fingerprint: Fingerprint::of(&stat) },
+                Err(why) => ObservedFile::Unfit(format!("{file_name} {why}")),
             },
             // Removed since it was listed.
-            Err(Errno::NOENT) => Seen::Absent,
-            Err(errno) => Seen::Unfit(unreadable(&self.path.join(file_name), errno)),
+            Err(Errno::NOENT) => ObservedFile::Absent,
+            Err(errno) => ObservedFile::Unfit(unreadable(&self.path.join(file_name), errno)),
         }
     }
 
-    fn judge_link(&self, file_name: &str) -> Seen {
-        let unfit = |why: String| Seen::Unfit(format!("{file_name} is a symbolic link that {why}"));
+    fn judge_link(&self, file_name: &str) -> ObservedFile {
+        let unfit = |why: String| ObservedFile::Unfit(format!("{file_name} is a symbolic link that {why}"));
         let spot = match beneath::follow(self.handle.as_fd(), &self.paths, file_name.as_ref()) {
             Ok(spot) => spot,
             Err(astray @ beneath::Astray::Out) => {
@@ -140,15 +142,15 @@ impl Folder {
         };
         match statat(spot.folder(self.handle.as_fd()), spot.name(), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => match fit(&stat) {
-                Ok(()) => Seen::File { file_name: file_name.to_owned(), stamp: Stamp::of(&stat) },
+                Ok(()) => ObservedFile::File { file_name: file_name.to_owned(), fingerprint: Fingerprint::of(&stat) },
                 Err(why) => unfit(format!("leads to something that {why}")),
             },
             Err(errno) => unfit(format!("cannot be followed: {}", io::Error::from(errno))),
         }
     }
 
-    /// Reads a file whole. `Ok(None)` if it is not the one that was seen, at the start or at the end.
-    pub(super) fn read(&self, file_name: &str, seen: &Stamp) -> Result<Option<Vec<u8>>, String> {
+    /// Reads a whole file. `Ok(None)` if it is not the scanned one, before or after the read.
+    pub(super) fn read(&self, file_name: &str, scanned: &Fingerprint) -> Result<Option<Vec<u8>>, String> {
         let path = self.path.join(file_name);
         let Ok(spot) = beneath::follow(self.handle.as_fd(), &self.paths, file_name.as_ref()) else { return Ok(None) };
         // Meanwhile the name may have become a link or a pipe: neither is followed nor waited for.
@@ -158,19 +160,20 @@ impl Folder {
             Err(Errno::NOENT | Errno::LOOP) => return Ok(None),
             Err(errno) => return Err(unreadable(&path, errno)),
         };
-        let same = |handle: &OwnedFd| fstat(handle).map(|stat| fit(&stat).is_ok() && Stamp::of(&stat) == *seen);
+        let same =
+            |handle: &OwnedFd| fstat(handle).map(|stat| fit(&stat).is_ok() && Fingerprint::of(&stat) == *scanned);
         if !same(&handle).map_err(|errno| unreadable(&path, errno))? {
             return Ok(None);
         }
         let mut bytes = Vec::new();
         let file = File::from(handle);
-        (&file).take(seen.size + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&path, error))?;
+        (&file).take(scanned.size + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&path, error))?;
         let unchanged = same(&file.into()).map_err(|errno| unreadable(&path, errno))?;
-        Ok((unchanged && bytes.len() as u64 == seen.size).then_some(bytes))
+        Ok((unchanged && bytes.len() as u64 == scanned.size).then_some(bytes))
     }
 }
 
-impl Stamp {
+impl Fingerprint {
     #[expect(clippy::unnecessary_cast, reason = "the fields have other types on other platforms")]
     fn of(stat: &Stat) -> Self {
         let nanoseconds = |seconds: i128, rest: i128| seconds * 1_000_000_000 + rest;

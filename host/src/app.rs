@@ -118,18 +118,7 @@ pub async fn build_by(config: Config, compiler: Compiler, on_loss: OnLoss, clock
     let (public, public_address) = bind("server.listen", config.server.listen).await?;
     let (admin, admin_address) = bind("server.admin", config.server.admin).await?;
     let addresses = Addresses { public: public_address, admin: admin_address };
-    let options = SqliteOptions {
-        max_bytes: config.store.max_bytes,
-        on_loss,
-        tree: TreeBudget { events: config.server.tree_events, bytes: config.server.tree_bytes },
-        ..SqliteOptions::at(config.store.sqlite_path.clone(), clock.clone())
-    };
-    let store = Arc::new(tasks::blocking(move || Sqlite::open(options)).await?);
-    time::tell(store.clock_changes(), config.store.dedupe_window_ms);
-    let recovered = store.recovered();
-    if recovered.held > 0 {
-        tracing::warn!(deliveries = recovered.held, running = recovered.running, "taking up what a killed host left");
-    }
+    let store = open_store(&config, on_loss, &clock).await?;
     let options = SandboxOptions {
         max_instances: MAX_RUNNING,
         max_warm: MAX_WARM,
@@ -159,6 +148,23 @@ pub async fn build_by(config: Config, compiler: Compiler, on_loss: OnLoss, clock
         attempts: tasks::runtime("hookbox-attempt", 2 * tasks::cores()).map_err(AppError::Threads)?,
         addresses,
     })
+}
+
+/// Opens the store, and tells what a killed host left in it.
+async fn open_store(config: &Config, on_loss: OnLoss, clock: &Clock) -> Result<Arc<Sqlite>, OpenError> {
+    let options = SqliteOptions {
+        max_bytes: config.store.max_bytes,
+        on_loss,
+        tree: TreeBudget { events: config.server.tree_events, bytes: config.server.tree_bytes },
+        ..SqliteOptions::at(config.store.sqlite_path.clone(), clock.clone())
+    };
+    let store = tasks::blocking(move || Sqlite::open(options)).await?;
+    time::tell(store.clock_changes(), config.store.dedupe_window_ms);
+    let recovered = store.recovered();
+    if recovered.held > 0 {
+        tracing::warn!(deliveries = recovered.held, running = recovered.running, "taking up what a killed host left");
+    }
+    Ok(Arc::new(store))
 }
 
 /// Every connection takes a file descriptor, and the usual limit is lower than what the machine allows.
@@ -200,6 +206,23 @@ impl App {
         }
     }
 
+    fn admin_state(&self, dispatcher: &Dispatcher, intake: &Intake, render_metrics: RenderMetrics) -> Admin {
+        Admin {
+            store: self.store.clone(),
+            registry: self.registry.clone(),
+            approvals: self.context.approvals.clone(),
+            breakers: dispatcher.breakers(),
+            config: self.config.clone(),
+            status: self.status.clone(),
+            unidentified: intake.unidentified.clone(),
+            render_metrics,
+            clock: self.clock.clone(),
+            own_address: self.addresses.admin.ip(),
+            // Only loopback reaches the admin API.
+            role_without_token: Some(Role::Operator),
+        }
+    }
+
     /// Serves until `shutdown` or until the store stops, then drains.
     pub async fn run(self, shutdown: CancellationToken, render_metrics: RenderMetrics) -> Result<(), AppError> {
         let store: Arc<dyn Store> = self.store.clone();
@@ -213,20 +236,7 @@ impl App {
         }));
         let closing = CancellationToken::new();
         let intake = self.intake();
-        let admin = Admin {
-            store: store.clone(),
-            registry: self.registry.clone(),
-            approvals: self.context.approvals.clone(),
-            breakers: dispatcher.breakers(),
-            config: self.config.clone(),
-            status: self.status.clone(),
-            unidentified: intake.unidentified.clone(),
-            render_metrics,
-            clock: self.clock.clone(),
-            own_address: self.addresses.admin.ip(),
-            // Only loopback reaches the admin API.
-            role_without_token: Some(Role::Operator),
-        };
+        let admin = self.admin_state(&dispatcher, &intake, render_metrics);
         let watched = Watched {
             config: self.config.clone(),
             registry: self.registry,

@@ -6,6 +6,7 @@
 mod dedupe;
 mod doors;
 mod ed25519;
+mod ends;
 mod host;
 mod hostile;
 mod http;

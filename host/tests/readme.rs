@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use crate::support::{Host, Site, wait_for};
 
@@ -24,17 +24,10 @@ fn root() -> PathBuf {
 fn every_command_of_the_readme_works() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     let blocks = blocks(&readme);
-    let site = Site::new("", &[]);
     let ports = free_ports();
     let move_ports =
         |text: &str| text.replace(":3000", &format!(":{}", ports[0])).replace(":3001", &format!(":{}", ports[1]));
-    fs::remove_dir(site.path("plugins")).unwrap();
-    copy(&root().join("plugins"), &site.path("plugins"));
-    copy(&root().join("wit"), &site.path("wit"));
-    fs::write(site.path("config.toml"), move_ports(&fs::read_to_string(root().join("config.toml")).unwrap())).unwrap();
-    fs::create_dir(site.path("bin")).unwrap();
-    fs::write(site.path("bin/cargo"), CARGO).unwrap();
-    fs::set_permissions(site.path("bin/cargo"), fs::Permissions::from_mode(0o755)).unwrap();
+    let site = repositorys_files(&move_ports(&fs::read_to_string(root().join("config.toml")).unwrap()));
     assert_eq!(blocks[0].trim(), "cargo run --release -- serve", "the first command starts the host");
     let host = Host::start(&site);
     for block in &blocks[1..] {
@@ -43,19 +36,7 @@ fn every_command_of_the_readme_works() {
             continue;
         }
         let before = generation(&host);
-        let path = format!("{}:{}", site.path("bin").display(), std::env::var("PATH").unwrap());
-        let ran = Command::new("sh")
-            .args(["-euc", &move_ports(block)])
-            .current_dir(site.path("."))
-            .env("PATH", path)
-            .env("HOOKBOX", env!("CARGO_BIN_EXE_hookbox"))
-            .env("CARGO", env!("CARGO"))
-            .env("XDG_CACHE_HOME", site.path("users-cache"))
-            .env_remove("CARGO_TARGET_DIR")
-            .env_remove("HOOKBOX_CONFIG")
-            .env_remove("HOOKBOX_ADMIN")
-            .output()
-            .unwrap();
+        let ran = run(&site, &move_ports(block));
         let said = String::from_utf8_lossy(&ran.stdout);
         assert!(ran.status.success(), "{block}\n{said}\n{}", String::from_utf8_lossy(&ran.stderr));
         if block.contains("\"$ID\"") {
@@ -74,6 +55,36 @@ fn every_command_of_the_readme_works() {
     }
     let dollars = host.api("/api/v1/events?subject=order_3&type=order.video_ready");
     assert_eq!(dollars["items"].as_array().unwrap().len(), 1, "{dollars}");
+}
+
+/// A copy of the repository's plugins and interfaces, with this configuration and [`CARGO`].
+fn repositorys_files(config: &str) -> Site {
+    let site = Site::new("", &[]);
+    fs::remove_dir(site.path("plugins")).unwrap();
+    copy(&root().join("plugins"), &site.path("plugins"));
+    copy(&root().join("wit"), &site.path("wit"));
+    fs::write(site.path("config.toml"), config).unwrap();
+    fs::create_dir(site.path("bin")).unwrap();
+    fs::write(site.path("bin/cargo"), CARGO).unwrap();
+    fs::set_permissions(site.path("bin/cargo"), fs::Permissions::from_mode(0o755)).unwrap();
+    site
+}
+
+/// Runs commands as a reader of the README does.
+fn run(site: &Site, commands: &str) -> Output {
+    let path = format!("{}:{}", site.path("bin").display(), std::env::var("PATH").unwrap());
+    Command::new("sh")
+        .args(["-euc", commands])
+        .current_dir(site.path("."))
+        .env("PATH", path)
+        .env("HOOKBOX", env!("CARGO_BIN_EXE_hookbox"))
+        .env("CARGO", env!("CARGO"))
+        .env("XDG_CACHE_HOME", site.path("users-cache"))
+        .env_remove("CARGO_TARGET_DIR")
+        .env_remove("HOOKBOX_CONFIG")
+        .env_remove("HOOKBOX_ADMIN")
+        .output()
+        .unwrap()
 }
 
 /// Which configuration runs.

@@ -18,12 +18,29 @@ use crate::event;
 
 /// Describes the metrics of the admin API.
 pub(super) fn describe_metrics() {
-    metrics::describe_gauge!("hookbox_stored_events", "Events stored");
-    metrics::describe_gauge!("hookbox_deliveries", "Deliveries by plugin and state");
+    describe_store_metrics();
     metrics::describe_counter!(
         "hookbox_operator_changes_total",
         "Deliveries that operators have retried, cancelled or discarded"
     );
+    metrics::describe_gauge!("hookbox_attempts_running", "Attempts that run or wait for memory for their verdict");
+    metrics::describe_gauge!("hookbox_verdicts_waiting_bytes", "Memory of verdicts that are not durable yet, in bytes");
+    metrics::describe_gauge!("hookbox_breaker_open", "Whether the circuit breaker of a plugin is open (1) or not (0)");
+    metrics::describe_counter!("hookbox_breaker_openings_total", "How often the circuit breaker of a plugin opened");
+    metrics::describe_counter!(
+        "hookbox_ingest_unidentified_total",
+        "Events of a source whose type could not be read, stored as hookbox.unidentified"
+    );
+    metrics::describe_counter!(
+        "hookbox_attempts_unrecorded_total",
+        "Failed attempts of a plugin that left no record, because there were too many of them"
+    );
+}
+
+/// Describes the metrics of the store and its clock.
+fn describe_store_metrics() {
+    metrics::describe_gauge!("hookbox_stored_events", "Events stored");
+    metrics::describe_gauge!("hookbox_deliveries", "Deliveries by plugin and state");
     metrics::describe_gauge!("hookbox_store_bytes", "Size of the database in bytes, free pages included");
     metrics::describe_gauge!("hookbox_store_free_bytes", "Bytes of free pages in the database, used before it grows");
     metrics::describe_counter!(
@@ -47,18 +64,6 @@ pub(super) fn describe_metrics() {
     metrics::describe_gauge!(
         "hookbox_clock_held_seconds",
         "For how long the host was off, while nothing is deleted because of it"
-    );
-    metrics::describe_gauge!("hookbox_attempts_running", "Attempts that run or wait for memory for their verdict");
-    metrics::describe_gauge!("hookbox_verdicts_waiting_bytes", "Memory of verdicts that are not durable yet, in bytes");
-    metrics::describe_gauge!("hookbox_breaker_open", "Whether the circuit breaker of a plugin is open (1) or not (0)");
-    metrics::describe_counter!("hookbox_breaker_openings_total", "How often the circuit breaker of a plugin opened");
-    metrics::describe_counter!(
-        "hookbox_ingest_unidentified_total",
-        "Events of a source whose type could not be read, stored as hookbox.unidentified"
-    );
-    metrics::describe_counter!(
-        "hookbox_attempts_unrecorded_total",
-        "Failed attempts of a plugin that left no record, because there were too many of them"
     );
 }
 

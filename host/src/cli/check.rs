@@ -51,13 +51,10 @@ impl Check {
         } else {
             (Registry::default(), false)
         };
-        let mut count = 0;
+        let mut count = usize::from(unsettled);
         if unsettled {
-            remark(&format!(
-                "files in {} change while they are read: check again when they are at rest",
-                dir.display()
-            ));
-            count += 1;
+            let dir = dir.display();
+            remark(&format!("files in {dir} change while they are read: check again when they are at rest"));
         }
         if let Err(problems) = &loaded {
             remarks::write(&problems.render(remarks::has_colour()));
@@ -68,23 +65,25 @@ impl Check {
             count += 1;
         }
         match loaded {
-            Ok(config) if count == 0 => {
-                let mut out = Printout::new();
-                let warnings = describe(&mut out, &config, &registry) + usize::from(untold);
-                let found = if warnings == 1 { "1 warning".to_owned() } else { format!("{warnings} warnings") };
-                match warnings {
-                    0 => out.line("no problem found"),
-                    _ if self.strict => {}
-                    _ => out.line(format!("no problem found, but {found} (`--strict` makes that exit code 2)")),
-                }
-                out.print()?;
-                match self.strict && warnings > 0 {
-                    true => Err(Failure::usage(found)),
-                    false => Ok(ExitCode::SUCCESS),
-                }
-            }
+            Ok(config) if count == 0 => self.show(&config, &registry, untold),
             _ => Err(Failure::usage(if count == 1 { "1 problem".to_owned() } else { format!("{count} problems") })),
         }
+    }
+
+    /// Shows a configuration without a problem and counts its warnings, with one more if the
+    /// approvals are `untold`.
+    fn show(&self, config: &Config, registry: &Registry, untold: bool) -> Result<ExitCode, Failure> {
+        let mut out = Printout::new();
+        let warnings = describe(&mut out, config, registry) + usize::from(untold);
+        let found = if warnings == 1 { "1 warning".to_owned() } else { format!("{warnings} warnings") };
+        let fails = self.strict && warnings > 0;
+        if warnings == 0 {
+            out.line("no problem found");
+        } else if !fails {
+            out.line(format!("no problem found, but {found} (`--strict` makes that exit code 2)"));
+        }
+        out.print()?;
+        if fails { Err(Failure::usage(found)) } else { Ok(ExitCode::SUCCESS) }
     }
 }
 

@@ -6,68 +6,17 @@
 //! been meant. A value that is refused reads as absent, so that checking goes on with the default;
 //! the problem it left makes the whole file fail in the end.
 
-use std::cell::RefCell;
 use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::inputs::Input;
-use super::problems::Problem;
+pub(super) use self::sink::Sink;
 use super::units;
-use super::warnings::Warning;
 use crate::names::closest_within;
 
-/// The problems, warnings and files that reading a configuration has found.
-#[derive(Debug, Default)]
-pub(super) struct Sink {
-    problems: RefCell<Vec<Problem>>,
-    masked: RefCell<Vec<Range<usize>>>,
-    warnings: RefCell<Vec<Warning>>,
-    inputs: RefCell<Vec<Input>>,
-}
-
-impl Sink {
-    /// Adds a problem.
-    pub(super) fn problem(&self, span: Option<Range<usize>>, message: impl Into<String>, help: impl Into<String>) {
-        self.problems.borrow_mut().push(Problem::new(span, message.into(), help.into()));
-    }
-
-    /// Adds what is no problem.
-    pub(super) fn warn(&self, warning: Warning) {
-        self.warnings.borrow_mut().push(warning);
-    }
-
-    /// Notes another file that was read.
-    pub(super) fn input(&self, input: Input) {
-        self.inputs.borrow_mut().push(input);
-    }
-
-    /// Hands over all warnings.
-    pub(super) fn take_warnings(&self) -> Vec<Warning> {
-        self.warnings.take()
-    }
-
-    /// Hands over the files that were read.
-    pub(super) fn take_inputs(&self) -> Vec<Input> {
-        self.inputs.take()
-    }
-
-    /// Keeps a part of the file from being shown: it holds a secret.
-    pub(super) fn mask(&self, span: Range<usize>) {
-        self.masked.borrow_mut().push(span);
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.problems.borrow().is_empty()
-    }
-
-    /// The problems and the spans to be masked.
-    pub(super) fn into_parts(self) -> (Vec<Problem>, Vec<Range<usize>>) {
-        (self.problems.into_inner(), self.masked.into_inner())
-    }
-}
+mod sink;
 
 /// A value and where it stands.
 #[derive(Debug, Clone)]

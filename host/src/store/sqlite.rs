@@ -3,17 +3,15 @@
 //! `batch`, `lease`, `settle`, `change` and `operator` hold the writing verbs, `dedupe` and
 //! `recent` the keys by which appends are recognised, `writer` the thread that groups all this into
 //! commits. `read` and `pages` hold the questions and `readers` their connections, `schema` the
-//! file, `inflight` the journal of running attempts. A call becomes a command to the writer and
-//! waits for its answer. The queue is bounded because appends take a permit, leases and settlements
-//! need permits of the lease budget, and operators are few.
+//! file, `open` how it is opened, `inflight` the journal of running attempts. A call becomes a
+//! command to the writer and waits for its answer. The queue is bounded because appends take a
+//! permit, leases and settlements need permits of the lease budget, and operators are few.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use self::append_limit::AppendLimit;
@@ -22,22 +20,17 @@ use self::command::{ReplyTo, WriteCommand};
 use self::commit_mark::CommitMark;
 use self::counts::LiveCounts;
 pub use self::error::OpenError;
-use self::file_watch::FileWatch;
 use self::inflight::InFlightJournal;
 use self::lease_answer::LeaseAnswer;
 pub use self::loss::OnLoss;
+pub use self::open::SqliteOptions;
 use self::operator::Expired;
 use self::published::Published;
-use self::queue::Queues;
-use self::readers::{KV_READERS, READERS, Readers};
-use self::recent::{FLUSH_EVENTS, Recent};
+use self::readers::Readers;
 pub use self::recover::Recovered;
-use self::space::Space;
-use self::writer::Writer;
 use super::{
     Action, Appended, ApprovalChange, Changed, DeliveryFilter, DispatchHandle, Health, InFlight, Keep, Lease,
-    LeaseQueue, Leased, MaybeReady, Operate, Pending, Preview, Progress, Queue, Settled, Settlement, StoreError,
-    TreeBudget, Which,
+    LeaseQueue, Leased, MaybeReady, Operate, Pending, Preview, Progress, Queue, Settled, Settlement, StoreError, Which,
 };
 use crate::clock::{Clock, ClockChange};
 use crate::event::{DeliveryId, EventId, NewEvent, Target};
@@ -63,6 +56,7 @@ mod laws;
 mod lease;
 mod lease_answer;
 mod loss;
+mod open;
 mod operator;
 mod pages;
 #[cfg(test)]
@@ -86,49 +80,6 @@ mod time;
 mod tree;
 mod writer;
 
-/// Appends that wait for the disk at once, of all sources; one source alone may have half of them.
-const MAX_WAITING_APPENDS: usize = 8_192;
-
-/// The usual time for which a commit takes up settlements and leases.
-const LONGEST_WORK: Duration = Duration::from_millis(4);
-
-/// How the store is opened.
-#[derive(Debug)]
-pub struct SqliteOptions {
-    /// The database file; its folder is made if it is not there.
-    pub path: PathBuf,
-    /// The most appends that wait for the disk, of all sources; one beyond its source's share is
-    /// refused with [`StoreError::Saturated`].
-    pub max_waiting_appends: usize,
-    /// What one event from outside may lead to.
-    pub tree: TreeBudget,
-    /// The most the database and its log may take, in bytes, before new events are refused; without
-    /// it a tenth of the disk, or a GiB, is left free.
-    pub max_bytes: Option<u64>,
-    /// How long a commit that appends little takes up settlements and leases: an append that comes
-    /// meanwhile waits for it.
-    pub longest_work: Duration,
-    /// What is done about a store that has lost something since it was open last.
-    pub on_loss: OnLoss,
-    /// Tells the time.
-    pub clock: Clock,
-}
-
-impl SqliteOptions {
-    /// The usual bounds for the file at `path`.
-    pub fn at(path: PathBuf, clock: Clock) -> Self {
-        Self {
-            path,
-            max_waiting_appends: MAX_WAITING_APPENDS,
-            tree: TreeBudget::default(),
-            max_bytes: None,
-            longest_work: LONGEST_WORK,
-            on_loss: OnLoss::default(),
-            clock,
-        }
-    }
-}
-
 /// The store of a single host.
 #[derive(Debug)]
 pub struct Sqlite {
@@ -149,91 +100,6 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
-    /// Opens the file, takes up what a killed host left, and starts the writer.
-    pub fn open(options: SqliteOptions) -> Result<Self, OpenError> {
-        Self::open_with_flushes(options, FLUSH_EVENTS)
-    }
-
-    fn open_with_flushes(options: SqliteOptions, flush_events: u64) -> Result<Self, OpenError> {
-        let SqliteOptions { path, max_waiting_appends, tree, max_bytes, longest_work, on_loss, clock } = options;
-        let (lock, path) = files::lock(&path)?;
-        let failed = |source| OpenError::Sqlite { path: path.clone(), source };
-        let (connection, before) = loss::open(&path, on_loss)?;
-        // Through a connection of its own, with a small cache: what is read here is not wanted
-        // again.
-        let recent = Recent::load(&schema::open_reader(&path).map_err(failed)?, flush_events).map_err(failed)?;
-        let last_id = start::last_id(&connection, &recent).map_err(failed)?;
-        // An id is given out once, also if its event was lost.
-        let last_id = last_id.max(before.map_or(last_id, |before| before.event));
-        let mut counts = LiveCounts::read(&connection).map_err(failed)?;
-        let journal_path = files::beside(&path, "-running");
-        let failed_io = |source| OpenError::Io { path: journal_path.clone(), source };
-        let (journal, left) = InFlightJournal::open(&journal_path).map_err(failed_io)?;
-        let (eras, clock_changes) = time::begin(&connection, &clock, last_id).map_err(failed)?;
-        let (recovered, delta) = start::recover(&connection, &clock, last_id, &recent, &left).map_err(failed)?;
-        counts.add(&delta);
-        // Only now: until here a killed start leaves the next one as much as it found.
-        journal.begin().map_err(failed_io)?;
-        let mark_path = files::beside(&path, "-committed");
-        let last = loss::last(&connection).map_err(failed)?;
-        let mark = CommitMark::begin(&mark_path, last).map_err(|source| OpenError::Io { path: mark_path, source })?;
-        let mark = Arc::new(mark);
-        let watch = FileWatch::begin(&path, &lock).map_err(|source| OpenError::Io { path: path.clone(), source })?;
-        let eras = ArcSwap::from_pointee(eras);
-        let published = Arc::new(Published { counts: Mutex::new(counts), eras, ..Published::default() });
-        let (commands, receiver) = channel();
-        let writer = Writer {
-            connection,
-            commands: receiver,
-            published,
-            noted_ms: clock.host_ms(),
-            clock,
-            last_id,
-            last_event: last.event,
-            recent,
-            queues: Queues::default(),
-            postponed: false,
-            longest_work,
-            tree,
-            space: Space::new(&path, max_bytes),
-            watch,
-            mark,
-            _lock: lock,
-        };
-        let waiting = AppendLimit::new(max_waiting_appends);
-        Self::run(writer, commands, path, waiting, Arc::new(journal), (recovered, clock_changes))
-    }
-
-    /// Starts the writer's thread.
-    fn run(
-        writer: Writer,
-        commands: Sender<WriteCommand>,
-        path: PathBuf,
-        waiting: Arc<AppendLimit>,
-        journal: Arc<InFlightJournal>,
-        (recovered, clock_changes): (Recovered, Vec<ClockChange>),
-    ) -> Result<Self, OpenError> {
-        let (published, clock, mark) = (writer.published.clone(), writer.clock.clone(), writer.mark.clone());
-        let legacy_keys = writer.recent.legacy_flag();
-        let thread = tasks::thread("hookbox-store", move || writer.run())
-            .map_err(|source| OpenError::Io { path: path.clone(), source })?;
-        Ok(Self {
-            commands: Mutex::new(commands),
-            readers: Readers::new(path.clone(), published.clone(), READERS),
-            listings: Readers::paced(path.clone(), published.clone()),
-            kv_readers: Readers::new(path, published.clone(), KV_READERS),
-            published,
-            clock,
-            waiting,
-            recovered,
-            clock_changes,
-            legacy_keys,
-            journal,
-            mark,
-            thread: Mutex::new(Some(thread)),
-        })
-    }
-
     /// What a killed host had left when this store was opened.
     pub fn recovered(&self) -> Recovered {
         self.recovered

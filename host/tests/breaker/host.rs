@@ -39,21 +39,7 @@ fn an_open_breaker_is_seen_everywhere_and_a_new_file_closes_it() {
     assert_eq!(breaker["last_error"], "as told", "{breaker}");
     let (since, next) = (breaker["since"].as_str().unwrap(), breaker["next_attempt_at"].as_str().unwrap());
     assert!(since < next, "{breaker}");
-    // It serves, and says what wants attention, since when, and what helps.
-    let health = host.api("/readyz");
-    assert_eq!(health["status"], "degraded", "{health}");
-    let problem = &health["problems"][0];
-    assert_eq!((&problem["part"], &problem["name"]), (&json!("plugin"), &json!("unruly")), "{health}");
-    for part in [since, "3 attempts in a row failed, the last one with \"as told\"", "every 1h", "new file"] {
-        assert!(problem["detail"].as_str().unwrap().contains(part), "{part}: {health}");
-    }
-    let shown = site.ask(&host, &["plugins", "unruly"]).said();
-    for line in
-        [format!("open since      {since}"), "failed in a row 3".to_owned(), "last error      as told".to_owned()]
-    {
-        assert!(shown.contains(&line), "{line}: {shown}");
-    }
-    assert!(site.ask(&host, &["plugins"]).said().contains("slowed down, it only fails: as told"));
+    is_shown(&site, &host, since);
     assert_eq!(metric(&host, "hookbox_breaker_open"), Some(1.0));
     assert_eq!(metric(&host, "hookbox_breaker_openings_total"), Some(1.0));
     // Another file of it, which needs no configuration to succeed.
@@ -67,6 +53,25 @@ fn an_open_breaker_is_seen_everywhere_and_a_new_file_closes_it() {
     let (opened, closed) = (lines("circuit breaker opened"), lines("circuit breaker closed"));
     assert!(opened.len() == 1 && opened[0].contains("WARN") && opened[0].contains("as told"), "{opened:?}");
     assert!(closed.len() == 1 && closed[0].contains("INFO") && closed[0].contains("another file"), "{closed:?}");
+}
+
+/// The probe and the command line show the open breaker: it has been open `since`.
+fn is_shown(site: &Site, host: &Host, since: &str) {
+    // It serves, and says what wants attention, since when, and what helps.
+    let health = host.api("/readyz");
+    assert_eq!(health["status"], "degraded", "{health}");
+    let problem = &health["problems"][0];
+    assert_eq!((&problem["part"], &problem["name"]), (&json!("plugin"), &json!("unruly")), "{health}");
+    for part in [since, "3 attempts in a row failed, the last one with \"as told\"", "every 1h", "new file"] {
+        assert!(problem["detail"].as_str().unwrap().contains(part), "{part}: {health}");
+    }
+    let shown = site.ask(host, &["plugins", "unruly"]).said();
+    for line in
+        [format!("open since      {since}"), "failed in a row 3".to_owned(), "last error      as told".to_owned()]
+    {
+        assert!(shown.contains(&line), "{line}: {shown}");
+    }
+    assert!(site.ask(host, &["plugins"]).said().contains("slowed down, it only fails: as told"));
 }
 
 #[test]

@@ -117,21 +117,31 @@ pub(in crate::store) fn no_wait_is_longer_because_the_clock_was_set<H: Harness>(
     });
 }
 
-pub(in crate::store) fn filters_go_by_the_times_of_events<H: Harness>(harness: fn() -> H) {
-    each(harness, async |wrong, mut store| {
-        let mut stored = Vec::new();
-        for phase in 0..3 {
-            store = match phase {
-                0 => store,
-                1 => wrong.jumps(store).await,
-                _ => wrong.is_over(store).await,
-            };
-            for _ in 0..2 {
-                pass(&wrong.harness, 7 * 60_000);
-                let time_ms = wrong.clock().now_ms();
-                stored.push((time_ms, append(&store, wrong.now(event("order.paid", &["audit"]))).await));
-            }
+/// Stores two events before the jump, two while the clock is wrong and two when that is over; says
+/// what the clock showed for each.
+async fn stored_before_during_and_after<H: Harness>(
+    wrong: &Wrong<H>,
+    mut store: Arc<dyn Store>,
+) -> (Arc<dyn Store>, Vec<(i64, EventId)>) {
+    let mut stored = Vec::new();
+    for phase in 0..3 {
+        store = match phase {
+            0 => store,
+            1 => wrong.jumps(store).await,
+            _ => wrong.is_over(store).await,
+        };
+        for _ in 0..2 {
+            pass(&wrong.harness, 7 * 60_000);
+            let time_ms = wrong.clock().now_ms();
+            stored.push((time_ms, append(&store, wrong.now(event("order.paid", &["audit"]))).await));
         }
+    }
+    (store, stored)
+}
+
+pub(in crate::store) fn filters_go_by_the_times_of_events<H: Harness>(harness: fn() -> H) {
+    each(harness, async |wrong, store| {
+        let (store, stored) = stored_before_during_and_after(&wrong, store).await;
         assert!(stored.is_sorted_by_key(|(_, id)| *id), "ids grow: {stored:?}");
         let times: Vec<_> = stored.iter().map(|(time_ms, _)| *time_ms).collect();
         let bounds: Vec<_> = times.iter().flat_map(|ms| [Some(*ms), Some(*ms + 1)]).chain([None]).collect();

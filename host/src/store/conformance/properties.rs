@@ -53,6 +53,35 @@ struct Wanted {
     limit: usize,
 }
 
+impl Wanted {
+    /// Whether it takes the event of this row, which came at this time; its deliveries aside.
+    fn takes(&self, row: &Row, at_ms: i64) -> bool {
+        self.kind.is_none_or(|kind| row.kind == kind)
+            && self.source.is_none_or(|source| row.source == source)
+            && self.subject.is_none_or(|subject| row.subject == Some(subject))
+            && self.since_ms.is_none_or(|since| at_ms >= since)
+            && self.until_ms.is_none_or(|until| at_ms < until)
+    }
+
+    fn deliveries(&self, state: Option<State>) -> DeliveryFilter {
+        let EventFilter { kind, source, subject, since_ms, until_ms, .. } = self.events(None);
+        let plugin = self.plugin.map(|plugin| named("plugin", plugin));
+        DeliveryFilter { kind, source, subject, state, plugin, since_ms, until_ms }
+    }
+
+    fn events(&self, state: Option<State>) -> EventFilter {
+        EventFilter {
+            kind: self.kind.map(|kind| named("kind", kind)),
+            source: self.source.map(|source| named("source", source)),
+            subject: self.subject.map(|subject| named("subject", subject)),
+            state: state.map(EventState::Has),
+            text: None,
+            since_ms: self.since_ms,
+            until_ms: self.until_ms,
+        }
+    }
+}
+
 fn rows() -> impl Strategy<Value = Vec<Row>> {
     let deliveries = prop::collection::vec((0..2u8, 0..7u8), 0..4);
     let row = (0..2u8, 0..2u8, prop::option::of(0..2u8), deliveries)
@@ -121,34 +150,14 @@ async fn pages(harness: impl Harness, rows: Vec<Row>, wanted: Wanted) {
         stored.push((store_row(&harness, &store, &row).await, at_ms, row));
     }
     stored.reverse();
-    stored.retain(|(_, at_ms, row)| {
-        wanted.kind.is_none_or(|kind| row.kind == kind)
-            && wanted.source.is_none_or(|source| row.source == source)
-            && wanted.subject.is_none_or(|subject| row.subject == Some(subject))
-            && wanted.since_ms.is_none_or(|since| *at_ms >= since)
-            && wanted.until_ms.is_none_or(|until| *at_ms < until)
-    });
+    stored.retain(|(_, at_ms, row)| wanted.takes(row, *at_ms));
     let state = wanted.state.map(|code| State::from_code(code).unwrap());
     let stands = |delivery: &(u8, u8)| {
         let stands = State::from_code(delivery.1).unwrap();
         state.is_none_or(|state| state == if stands == State::Ready { State::Waiting } else { stands })
     };
-    let kind = wanted.kind.map(|kind| named("kind", kind));
-    let source = wanted.source.map(|source| named("source", source));
-    let subject = wanted.subject.map(|subject| named("subject", subject));
-    let (since_ms, until_ms) = (wanted.since_ms, wanted.until_ms);
 
-    let plugin = wanted.plugin.map(|plugin| named("plugin", plugin));
-    let filter = DeliveryFilter {
-        kind: kind.clone(),
-        source: source.clone(),
-        subject: subject.clone(),
-        state,
-        plugin,
-        since_ms,
-        until_ms,
-    };
-    let found = all_deliveries(&store, &filter, wanted.limit).await;
+    let found = all_deliveries(&store, &wanted.deliveries(state), wanted.limit).await;
     let expected = stored.iter().flat_map(|(event, _, row)| {
         let matching = (0..).zip(&row.deliveries).filter(|(_, delivery)| stands(delivery));
         let matching = matching.filter(|(_, delivery)| wanted.plugin.is_none_or(|plugin| delivery.0 == plugin));
@@ -156,9 +165,7 @@ async fn pages(harness: impl Harness, rows: Vec<Row>, wanted: Wanted) {
     });
     assert_eq!(found.iter().map(|delivery| delivery.id).collect::<Vec<_>>(), expected.collect::<Vec<_>>());
 
-    let filter =
-        EventFilter { kind, source, subject, state: state.map(EventState::Has), text: None, since_ms, until_ms };
-    let found = all_events(&store, &filter, wanted.limit).await;
+    let found = all_events(&store, &wanted.events(state), wanted.limit).await;
     let expected = stored.iter().filter(|(_, _, row)| state.is_none() || row.deliveries.iter().any(stands));
     assert_eq!(
         found.iter().map(|summary| summary.event.id).collect::<Vec<_>>(),

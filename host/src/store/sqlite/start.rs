@@ -1,13 +1,19 @@
 //! What a start reads and mends before anybody else asks.
 
+use std::path::Path;
+
 use rusqlite::Connection;
 
 use super::batch::WriteBatch;
-use super::counts::Delta;
-use super::inflight::LeftRunning;
+use super::counts::{Delta, LiveCounts};
+use super::eras::Eras;
+use super::error::OpenError;
+use super::files::beside;
+use super::inflight::{InFlightJournal, LeftRunning};
 use super::recent::Recent;
 use super::recover::Recovered;
-use crate::clock::Clock;
+use super::time;
+use crate::clock::{Clock, ClockChange};
 use crate::event::EventId;
 
 /// The greatest id that was given out.
@@ -20,8 +26,38 @@ pub(super) fn last_id(connection: &Connection, recent: &Recent) -> Result<EventI
     Ok(last.max(recent.flushed_up_to()))
 }
 
+/// The state in which the database is taken up.
+pub(super) struct Resumed {
+    pub(super) journal: InFlightJournal,
+    pub(super) counts: LiveCounts,
+    pub(super) eras: Eras,
+    pub(super) clock_changes: Vec<ClockChange>,
+    pub(super) recovered: Recovered,
+}
+
+/// Lets the clock go on, and takes up what a killed host had left.
+pub(super) fn resume(
+    connection: &Connection,
+    path: &Path,
+    clock: &Clock,
+    last_id: EventId,
+    recent: &Recent,
+) -> Result<Resumed, OpenError> {
+    let failed = |source| OpenError::Sqlite { path: path.to_owned(), source };
+    let journal_path = beside(path, "-running");
+    let failed_io = |source| OpenError::Io { path: journal_path.clone(), source };
+    let mut counts = LiveCounts::read(connection).map_err(failed)?;
+    let (journal, left) = InFlightJournal::open(&journal_path).map_err(failed_io)?;
+    let (eras, clock_changes) = time::begin(connection, clock, last_id).map_err(failed)?;
+    let (recovered, delta) = recover(connection, clock, last_id, recent, &left).map_err(failed)?;
+    counts.add(&delta);
+    // Only now: until here a killed start leaves the next one as much as it found.
+    journal.begin().map_err(failed_io)?;
+    Ok(Resumed { journal, counts, eras, clock_changes, recovered })
+}
+
 /// Takes up what a killed host had left; says what that was, and what it changes in the counts.
-pub(super) fn recover(
+fn recover(
     connection: &Connection,
     clock: &Clock,
     last_id: EventId,

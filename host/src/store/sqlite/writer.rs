@@ -15,41 +15,28 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
+use self::transaction::Transaction;
 use super::batch::WriteBatch;
 use super::command::{CommandAnswer, WriteCommand, give_back};
 use super::commit_mark::{CommitMark, Last};
 use super::counts::Delta;
 use super::eras::Eras;
-use super::failure::{self, Failed, injected};
+use super::failure::{self, Failed};
 use super::file_watch::FileWatch;
 use super::published::Published;
 use super::queue::Queues;
 use super::recent::Recent;
-use super::schema;
 use super::space::Space;
 use super::time::NOTE_EVERY_MS;
 use crate::clock::{Clock, until};
 use crate::event::{EventId, PluginName};
-use crate::fail::{self, Fault};
+use crate::fail;
+#[cfg(test)]
+use crate::fail::Fault;
 use crate::store::{DispatchHandle, Lease, StoreError, TreeBudget};
 
+mod transaction;
 mod upkeep;
-
-/// The most that is appended in one transaction (and at least one event), by weight: see
-/// [`WriteCommand::weight`].
-const MAX_APPENDED: u64 = 512;
-
-/// The most that is done beside in one transaction (and at least one command), by weight, if little
-/// was appended.
-const MAX_WORK: u64 = 512;
-
-/// Where much is appended, so many times that is done beside, by weight and by time, so that a
-/// backlog becomes shorter.
-const WORK_PER_APPEND: u32 = 2;
-
-/// Beside much that was appended, and to append, a transaction takes so many times as long as
-/// beside little, at most: whoever has come for it is answered at its end.
-const LONGEST: u32 = 3;
 
 /// How long settlements wait for the disk to take writes again before they are tried once more.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
@@ -149,18 +136,14 @@ impl Writer {
     /// Runs what is next in one transaction, commits it, answers and checkpoints a long WAL; says
     /// whether that was a close. Commands stay in `batch` only if nothing was committed.
     fn commit(&mut self, batch: &mut Vec<WriteCommand>) -> Result<bool, Failed> {
-        let dispatch = self.published.dispatch.get().cloned();
-        let (now_ms, wall_ms, eras) = (self.clock.host_ms(), self.clock.now_ms(), self.published.eras.load_full());
         #[cfg(test)]
         let fault = self.rehearse();
         #[cfg(not(test))]
         let fault = None;
-        if let Err(lost) = self.look_after_files(false) {
-            // Refused as if it had been tried.
-            batch.extend(self.queues.drain());
-            return Err(lost);
-        }
-        self.look_for_room()?;
+        self.look_around(batch)?;
+        let dispatch = self.published.dispatch.get().cloned();
+        let (now_ms, wall_ms) = (self.clock.host_ms(), self.clock.now_ms());
+        let eras = self.published.eras.load_full();
         let mut work = WriteBatch {
             dispatch: dispatch.as_deref(),
             tree: self.tree,
@@ -172,23 +155,15 @@ impl Writer {
             ..WriteBatch::new(&self.connection, now_ms, self.last_id, &self.recent)
         };
         let note = now_ms.saturating_sub(self.noted_ms) >= NOTE_EVERY_MS;
-        let answers =
-            match transact(&mut work, &mut self.queues, batch, (&mut self.postponed, self.longest_work), note, fault) {
-                Ok(answers) => answers,
-                Err(error) => {
-                    drop(work);
-                    return Err(failure::undo(&self.connection, &error));
-                }
-            };
+        let transaction = Transaction::new(&mut work, &mut self.queues, batch);
+        let done = transaction.run(&mut self.postponed, self.longest_work, note, fault);
+        let answers = done.map_err(|error| failure::undo(&self.connection, &error))?;
         let WriteBatch { last_id, last_event, written, delta, keys, leased, waiting, eras_changed, noted, .. } = work;
         if noted {
             self.noted_ms = now_ms;
         }
         if eras_changed {
-            // It is committed, and what follows rests on it.
-            let eras = Eras::load(&self.connection);
-            let eras = eras.map_err(|error| Failed::Fatal(StoreError::Stopped(error.to_string())))?;
-            self.published.eras.store(Arc::new(eras));
+            self.reload_eras()?;
         }
         self.space.wrote(written);
         self.last_id = last_id;
@@ -204,6 +179,14 @@ impl Writer {
         // Last: what was committed is durable without it. Closing the connection checkpoints the
         // whole WAL.
         if closing { Ok(true) } else { self.checkpoint().map(|()| false) }
+    }
+
+    /// Reads eras again whose change is committed: what follows rests on them.
+    fn reload_eras(&self) -> Result<(), Failed> {
+        let eras = Eras::load(&self.connection);
+        let eras = eras.map_err(|error| Failed::Fatal(StoreError::Stopped(error.to_string())))?;
+        self.published.eras.store(Arc::new(eras));
+        Ok(())
     }
 
     /// Tells the dispatcher what a durable batch has leased, and what is due when.
@@ -296,100 +279,4 @@ impl Drop for Writer {
             silent
         });
     }
-}
-
-/// Runs what is next in one transaction and commits it. What was taken from the queues is in
-/// `batch`, also on an error.
-fn transact(
-    work: &mut WriteBatch<'_>,
-    queues: &mut Queues,
-    batch: &mut Vec<WriteCommand>,
-    (postponed, longest_work): (&mut bool, Duration),
-    note: bool,
-    fault: Option<Fault>,
-) -> Result<Vec<CommandAnswer>, rusqlite::Error> {
-    work.connection.execute_batch("BEGIN IMMEDIATE")?;
-    let mut answers = Vec::new();
-    let begun = Instant::now();
-    take_appends(work, queues, batch, &mut answers, longest_work * LONGEST)?;
-    let most = MAX_WORK.max(work.written * u64::from(WORK_PER_APPEND));
-    let longest = (begun.elapsed() * WORK_PER_APPEND).clamp(longest_work, longest_work * LONGEST);
-    // A large settlement would keep those waiting who have just come: it has a batch of its own,
-    // the next one.
-    let large = batch.is_empty() || *postponed;
-    let before = batch.len();
-    take_work(work, queues, batch, &mut answers, WorkBounds { most, large, longest })?;
-    *postponed = !large && batch.len() == before && queues.has_work();
-    if let Some(close) = queues.next_close() {
-        batch.push(close);
-        answers.push(batch.last_mut().expect("it was pushed").run(work)?);
-    }
-    if batch.is_empty() {
-        schema::rewrite(work.connection)?;
-    }
-    if note && !work.noted {
-        work.note_time()?;
-    }
-    work.flush_keys()?;
-    work.delta.write(work.connection)?;
-    if let Some(fault) = fault.or_else(|| fail::point("store.before_commit")) {
-        return Err(injected(fault));
-    }
-    work.connection.execute_batch("COMMIT")?;
-    Ok(answers)
-}
-
-/// Appends come first, so that no settlement keeps a sender waiting longer than the batch before.
-fn take_appends(
-    work: &mut WriteBatch<'_>,
-    queues: &mut Queues,
-    batch: &mut Vec<WriteCommand>,
-    answers: &mut Vec<CommandAnswer>,
-    longest: Duration,
-) -> Result<(), rusqlite::Error> {
-    let begun = Instant::now();
-    while let Some((weight, command)) = queues.next_append(MAX_APPENDED.saturating_sub(work.written), batch.is_empty())
-    {
-        batch.push(command);
-        answers.push(batch.last_mut().expect("it was pushed").run(work)?);
-        work.written += weight;
-        if begun.elapsed() >= longest {
-            break;
-        }
-    }
-    Ok(())
-}
-
-/// How much else a transaction does beside its appends.
-struct WorkBounds {
-    /// By weight.
-    most: u64,
-    /// Whether the first command may exceed that.
-    large: bool,
-    /// After so long nothing more is taken up.
-    longest: Duration,
-}
-
-/// As much of everything else as keeps the next append waiting for some milliseconds only.
-fn take_work(
-    work: &mut WriteBatch<'_>,
-    queues: &mut Queues,
-    batch: &mut Vec<WriteCommand>,
-    answers: &mut Vec<CommandAnswer>,
-    WorkBounds { most, large, longest }: WorkBounds,
-) -> Result<(), rusqlite::Error> {
-    let begun = Instant::now();
-    let mut written = 0;
-    while let Some((weight, command)) = queues.next_work(most.saturating_sub(written), large && written == 0) {
-        batch.push(command);
-        let answer = batch.last_mut().expect("it was pushed").run(work)?;
-        // A lease costs what it finds.
-        written += weight.max(if let CommandAnswer::Leased(leased) = &answer { leased.leases.len() as u64 } else { 0 });
-        answers.push(answer);
-        if begun.elapsed() >= longest {
-            break;
-        }
-    }
-    work.written += written;
-    Ok(())
 }

@@ -28,8 +28,17 @@ impl Writer {
         }
     }
 
+    /// Looks after files and room before a batch. Lost files refuse it as if it had been tried.
+    pub(super) fn look_around(&mut self, batch: &mut Vec<WriteCommand>) -> Result<(), Failed> {
+        if let Err(lost) = self.look_after_files(false) {
+            batch.extend(self.queues.drain());
+            return Err(lost);
+        }
+        self.look_for_room()
+    }
+
     /// Looks whether there is room for new events, unless that was a moment ago.
-    pub(super) fn look_for_room(&mut self) -> Result<(), Failed> {
+    fn look_for_room(&mut self) -> Result<(), Failed> {
         match self.space.look(&self.connection) {
             Ok(true) => self.published.full.store(self.space.full().map(|reason| Arc::new(reason.to_owned()))),
             Ok(false) => {}
@@ -39,7 +48,7 @@ impl Writer {
     }
 
     /// Fails while the store's files are not where they were.
-    pub(super) fn look_after_files(&mut self, now: bool) -> Result<(), Failed> {
+    fn look_after_files(&mut self, now: bool) -> Result<(), Failed> {
         let connection = &self.connection;
         let looked = if now { self.watch.look_now(connection) } else { self.watch.look(connection) };
         match looked {

@@ -1,0 +1,86 @@
+//! One attempt, as an operator sees it.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::clock::rfc3339;
+use crate::event::{HttpCall, LogLine};
+use crate::store::AttemptView;
+
+/// One try.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Attempt)]
+pub(super) struct AttemptJson {
+    /// Counts from 1; after an operator's retry the numbers go on.
+    number: u32,
+    /// RFC 3339 with milliseconds.
+    started_at: String,
+    /// From the call to the verdict.
+    duration_ms: f64,
+    /// `ok`, `retry`, `reject`, `trap`, `timeout`, `memory`, `error` or `crash`.
+    outcome: &'static str,
+    /// The reason, if it did not succeed.
+    error: Option<String>,
+    /// Lines that the plugin logged.
+    logs: Vec<LogJson>,
+    /// HTTP requests that the plugin sent.
+    calls: Vec<CallJson>,
+    /// SHA-256 of the plugin file that ran.
+    plugin_digest: Option<String>,
+}
+
+/// A line a plugin logged.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Log)]
+pub(super) struct LogJson {
+    /// `trace`, `debug`, `info`, `warn` or `error`.
+    level: String,
+    /// Control characters escaped.
+    message: String,
+}
+
+/// An HTTP request that a plugin sent, or wanted to send.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Call)]
+pub(super) struct CallJson {
+    /// `GET`, `POST`, …
+    method: String,
+    /// The URL; of its query only the names.
+    url: String,
+    /// The status of the response, if one came.
+    status: Option<u16>,
+    /// The reason, if no response came or its body did not end.
+    error: Option<String>,
+    /// Whether the host refused it, by a rule or a limit.
+    refused: bool,
+    /// Bytes of the request's body.
+    sent_bytes: u64,
+    /// Bytes of the response's body that the plugin took.
+    received_bytes: u64,
+    /// From the request to the end of the response.
+    duration_ms: u64,
+}
+
+impl From<AttemptView> for AttemptJson {
+    fn from(row: AttemptView) -> Self {
+        let AttemptView { number, record } = row;
+        let log = |LogLine { level, message }| LogJson { level, message };
+        Self {
+            number,
+            started_at: rfc3339(record.started_at_ms),
+            duration_ms: record.duration_us as f64 / 1000.0,
+            outcome: record.outcome.name(),
+            error: record.error,
+            logs: record.logs.into_iter().map(log).collect(),
+            calls: record.calls.into_iter().map(CallJson::from).collect(),
+            plugin_digest: record.plugin_digest.map(|digest| digest.to_string()),
+        }
+    }
+}
+
+impl From<HttpCall> for CallJson {
+    fn from(call: HttpCall) -> Self {
+        let HttpCall { method, url, status, error, refused, sent_bytes, received_bytes, duration_ms } = call;
+        Self { method, url, status, error, refused, sent_bytes, received_bytes, duration_ms }
+    }
+}

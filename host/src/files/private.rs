@@ -87,7 +87,7 @@ pub fn mend(folder: &OwnedFd) -> io::Result<bool> {
     Ok(true)
 }
 
-/// What becomes of a file that has the name already.
+/// Whether to replace a file that has the name already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IfThere {
     /// It is replaced.
@@ -96,7 +96,7 @@ pub enum IfThere {
     Keep,
 }
 
-/// What the names of files end with that are not whole yet.
+/// The ending of the names of files that are not whole yet.
 pub const TEMPORARY_ENDING: &str = ".hookbox-draft";
 
 /// Creates a file for this user alone.

@@ -49,13 +49,13 @@ impl CommitMark {
         let _ = self.file.write_at(&written(last), 0);
     }
 
-    /// What is wrong with the file, if a write failed lately.
+    /// The problem of the file, if a write failed lately.
     pub(super) fn trouble(&self) -> Option<String> {
         self.file.trouble()
     }
 }
 
-/// What the file says, if it is there and whole.
+/// Reads the file, if it is there and whole.
 pub(super) fn read(path: &Path) -> io::Result<Option<Last>> {
     check_kind(path)?;
     let mut bytes = Vec::new();

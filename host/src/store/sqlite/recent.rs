@@ -65,7 +65,7 @@ impl Shard {
     }
 }
 
-/// What a batch changes in [`Recent`] once it is durable.
+/// The changes of a batch to [`Recent`], made once it is durable.
 #[derive(Debug, Default)]
 pub(super) struct KeyChanges {
     /// Taken for an event, or given up.

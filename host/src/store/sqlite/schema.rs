@@ -264,9 +264,9 @@ pub(super) fn wal_is_long(writer: &Connection) -> Result<bool, rusqlite::Error> 
     Ok(wal_pages(writer)? >= WAL_PAGES)
 }
 
-/// Checkpoints the WAL, so that the next commit begins it anew. SQLite would do so by itself, and
-/// keep an error to itself as well. Pages that a slow reader still looks at are checkpointed after
-/// a later commit.
+/// Checkpoints the WAL, so that the next commit begins it anew. SQLite's own
+/// checkpoint would hide errors. Pages that a slow reader still uses are checkpointed after a later
+/// commit.
 pub(super) fn checkpoint(writer: &Connection) -> Result<(), rusqlite::Error> {
     if let Some(fault) = fail::point(fail::LOG_POINT) {
         return Err(injected(fault));

@@ -150,7 +150,7 @@ fn send_all(host: &Host, round: usize, events: usize) {
                     if index >= events {
                         return;
                     }
-                    let (status, reply) = post(&agent, to, &body("step.one", &format!("r{round}_{index}"))).unwrap();
+                    let (status, reply) = post(&agent, to, &body("step.one", format!("r{round}_{index}"))).unwrap();
                     if status != 200 {
                         slow.lock().unwrap().push(reply.to_string());
                     }

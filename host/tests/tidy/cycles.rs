@@ -44,7 +44,7 @@ fn shortest_cycle(graph: &Graph, start: &str) -> Option<Vec<String>> {
     let mut reached = BTreeSet::new();
     while let Some(way) = ways.pop_front() {
         for next in graph.get(way.last()?).into_iter().flat_map(BTreeMap::keys) {
-            let longer = [&way[..], &[next.clone()]].concat();
+            let longer = [&way[..], std::slice::from_ref(next)].concat();
             if next == start {
                 return Some(longer);
             }

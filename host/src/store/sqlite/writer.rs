@@ -29,9 +29,9 @@ use super::schema;
 use super::space::Space;
 use super::time::NOTE_EVERY_MS;
 use crate::clock::{Clock, until};
-use crate::event::EventId;
+use crate::event::{EventId, PluginName};
 use crate::fail::{self, Fault};
-use crate::store::{StoreError, TreeBudget};
+use crate::store::{DispatchHandle, Lease, StoreError, TreeBudget};
 
 mod upkeep;
 
@@ -197,16 +197,21 @@ impl Writer {
         let closing = matches!(answers.last(), Some(CommandAnswer::Closed));
         self.answer(batch, answers);
         if let Some(dispatch) = dispatch {
-            if !leased.is_empty() {
-                dispatch.deliver(leased);
-            }
-            for (plugin, due_ms) in waiting {
-                dispatch.notify(&plugin, until(self.clock.host_ms(), due_ms));
-            }
+            self.hand_over(&*dispatch, leased, waiting);
         }
         // Last: what was committed is durable without it. Closing the connection checkpoints the
         // whole WAL.
         if closing { Ok(true) } else { self.checkpoint().map(|()| false) }
+    }
+
+    /// Tells the dispatcher what a durable batch has leased, and what is due when.
+    fn hand_over(&self, dispatch: &dyn DispatchHandle, leased: Vec<Lease>, waiting: Vec<(PluginName, i64)>) {
+        if !leased.is_empty() {
+            dispatch.deliver(leased);
+        }
+        for (plugin, due_ms) in waiting {
+            dispatch.notify(&plugin, until(self.clock.host_ms(), due_ms));
+        }
     }
 
     /// Answers the commands of a batch that is durable.

@@ -150,14 +150,7 @@ impl<H: Harness> Model<'_, H> {
                 (false, false) => Settled::Conflict,
             }
         );
-        let (state, due_ms) = match &how {
-            How::Done { .. } if !current => (State::Ready, now_ms),
-            How::Done { .. } => (State::Done, 0),
-            How::Retry(delay_ms) => (State::Waiting, now_ms + *delay_ms as i64),
-            How::Dead => (State::Dead, 0),
-            How::GiveBack(0) => (State::Ready, now_ms),
-            How::GiveBack(delay_ms) => (State::Waiting, now_ms + *delay_ms as i64),
-        };
+        let (state, due_ms) = how.leads_to(current, now_ms);
         (delivery.state, delivery.due_ms) = (if cancelled { State::Cancelled } else { state }, due_ms);
         if !current || matches!(how, How::GiveBack(_)) {
             delivery.attempt -= 1;
@@ -271,5 +264,19 @@ impl<H: Harness> Model<'_, H> {
         let swept_keys = self.swept_keys;
         self.events.retain(|id| *id >= events || *id > swept_keys || stays.contains(id));
         self.deliveries.retain(|id, _| self.events.contains(&id.event));
+    }
+}
+
+impl How {
+    /// The state and the time it is due, if its reads were current or not.
+    fn leads_to(&self, current: bool, now_ms: i64) -> (State, i64) {
+        match self {
+            Self::Done { .. } if !current => (State::Ready, now_ms),
+            Self::Done { .. } => (State::Done, 0),
+            Self::Retry(delay_ms) => (State::Waiting, now_ms + *delay_ms as i64),
+            Self::Dead => (State::Dead, 0),
+            Self::GiveBack(0) => (State::Ready, now_ms),
+            Self::GiveBack(delay_ms) => (State::Waiting, now_ms + *delay_ms as i64),
+        }
     }
 }

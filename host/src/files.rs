@@ -1,8 +1,8 @@
-//! Files that people and other programs put in place: opened without trust in what they are.
+//! Opens files that people and other programs have written, without trusting their kind.
 //!
-//! A named pipe keeps whoever opens it waiting for ever, and a device may do anything. So a file is
-//! looked at before it is opened, opened without waiting, and looked at again. `beneath` follows
-//! links that stay within a folder, `private` keeps the host's own folders from everybody else.
+//! Opening a named pipe can block for ever, and opening a device may have effects. So the kind of a
+//! file is checked before it is opened without blocking, and checked again afterwards. `beneath`
+//! follows links that stay within a folder. `private` is for folders that belong to the host alone.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -15,8 +15,8 @@ use rustix::io::Errno;
 pub mod beneath;
 pub mod private;
 
-/// Says what stands there, with its article: `a named pipe`.
-pub fn what(kind: FileType) -> &'static str {
+/// Names the kind of a file, with its article: `a named pipe`.
+pub fn kind_name(kind: FileType) -> &'static str {
     match kind {
         FileType::RegularFile => "a file",
         FileType::Symlink => "a symbolic link",
@@ -30,10 +30,10 @@ pub fn what(kind: FileType) -> &'static str {
 /// Opens a regular file to read it; links are followed.
 ///
 /// # Errors
-/// It cannot be opened; or it is something else, with [`io::ErrorKind::IsADirectory`] for a folder
-/// and [`io::ErrorKind::InvalidInput`] for the rest.
+/// It cannot be opened, or it is no regular file. The kind is [`io::ErrorKind::IsADirectory`] for a
+/// folder, and [`io::ErrorKind::InvalidInput`] for anything else.
 pub fn open_regular(path: &Path) -> io::Result<File> {
-    // Only to open some devices does something already.
+    // Opening some devices already has an effect.
     regular(stat(path)?.st_mode)?;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = open(path, flags, Mode::empty())?;
@@ -41,14 +41,14 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     Ok(file.into())
 }
 
-/// Reads a regular file of at most `max_bytes` whole.
+/// Reads a whole regular file of at most `max_bytes`.
 ///
 /// # Errors
-/// As for [`open_regular`]; [`io::ErrorKind::FileTooLarge`] if there is more of it.
+/// As for [`open_regular`]; [`io::ErrorKind::FileTooLarge`] if it is longer.
 pub fn read_regular(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     let file = open_regular(path)?;
     let length = file.metadata()?.len().min(max_bytes).saturating_add(1);
-    // In one piece: a secret leaves no copy behind where a buffer was too small.
+    // In one allocation: a buffer that grows would leave copies of a secret in memory.
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
     file.take(max_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > max_bytes {
@@ -57,10 +57,10 @@ pub fn read_regular(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Opens a folder that is itself no link; `None` if there is nothing under that name.
+/// Opens a folder, but no link to one; `None` if nothing has that name.
 ///
 /// # Errors
-/// It cannot be opened; or it is something else, with [`io::ErrorKind::NotADirectory`].
+/// It cannot be opened, or it is no folder ([`io::ErrorKind::NotADirectory`]).
 pub fn open_folder(path: &Path) -> io::Result<Option<OwnedFd>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match open(path, flags, Mode::empty()) {
@@ -71,7 +71,7 @@ pub fn open_folder(path: &Path) -> io::Result<Option<OwnedFd>> {
     }
 }
 
-/// Says what stands in the place of a folder; links are followed.
+/// The error for a path that should be a folder. It names what the path is; links are followed.
 pub fn instead_of_folder(path: &Path) -> io::Error {
     no_folder(stat(path))
 }
@@ -79,7 +79,7 @@ pub fn instead_of_folder(path: &Path) -> io::Error {
 fn no_folder(found: rustix::io::Result<Stat>) -> io::Error {
     match found {
         Ok(found) => {
-            let text = format!("it is {}, not a folder", what(FileType::from_raw_mode(found.st_mode)));
+            let text = format!("it is {}, not a folder", kind_name(FileType::from_raw_mode(found.st_mode)));
             io::Error::new(io::ErrorKind::NotADirectory, text)
         }
         Err(errno) => errno.into(),
@@ -92,7 +92,7 @@ fn regular(mode: rustix::fs::RawMode) -> io::Result<()> {
         FileType::Directory => io::ErrorKind::IsADirectory,
         _ => io::ErrorKind::InvalidInput,
     };
-    let text = format!("it is {}, not a file", what(FileType::from_raw_mode(mode)));
+    let text = format!("it is {}, not a file", kind_name(FileType::from_raw_mode(mode)));
     Err(io::Error::new(kind, text))
 }
 

@@ -1,13 +1,14 @@
-//! Hot reload: a change to the configuration or to a plugin file takes effect without a restart, whole or not at all.
+//! Hot reload: a change to the configuration or to a plugin file takes effect without a restart,
+//! whole or not at all.
 //!
-//! `watch` says that something may have changed; a round then looks for itself: first the registry, then the
-//! configuration, because a route is only valid if its plugin's file is there. Each is built anew beside the running
-//! one and swapped in with one store; on any error the running one stays and [`Status`] says why. The files of secrets
-//! that a configuration names are a part of it. What runs keeps what it started with. No round waits for a compiler: a
-//! plugin that has been compiled wakes the next one.
+//! `watch` notifies of events, and each round scans the files. The plugins folder comes first, then
+//! the configuration, because a route is only valid if its plugin's file exists. Each is built
+//! beside the running one and swapped with one store. On an error the running one stays, and
+//! [`Status`] says why. The files of secrets that a configuration names belong to it. Running
+//! attempts keep the plugin and the settings that they began with. No round waits for a compiler: a
+//! compiled plugin wakes the next round.
 //!
-//! Events only make a change take effect sooner. A round looks at the files themselves, and one comes around
-//! regularly without any event.
+//! Events only make a change take effect sooner. Rounds also run regularly without an event.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -35,21 +36,21 @@ use watch::Watch;
 pub use follow::Follow;
 pub use timing::ReloadTiming;
 
-/// What is kept up to date.
+/// The parts of the host that are kept up to date.
 #[derive(Debug, Clone)]
 pub struct Watched {
     /// The running configuration.
     pub config: Arc<ArcSwap<Config>>,
     /// The running plugins.
     pub registry: Arc<ArcSwap<Registry>>,
-    /// Where plugins come from.
+    /// The folder of the plugins, and the parts that load them.
     pub context: LoadContext,
-    /// Where problems are shown.
+    /// Shows the result of a reload.
     pub status: Arc<Status>,
 }
 
-/// Keeps configuration and plugins up to date until `shutdown`; SIGHUP makes it look at once and read the
-/// configuration also if it is unchanged.
+/// Keeps configuration and plugins up to date until `shutdown`. SIGHUP begins a round at once that
+/// reads the configuration also if it is unchanged.
 ///
 /// `on_change` is called after every swap.
 pub async fn run(
@@ -60,7 +61,7 @@ pub async fn run(
 ) {
     let mut reloader = Reloader::new(watched, timing, on_change);
     let mut hangup = signal(SignalKind::hangup()).ok();
-    let mut ask = Ask::Look;
+    let mut ask = Ask::Scan;
     loop {
         let pause = tokio::select! {
             biased;
@@ -71,8 +72,8 @@ pub async fn run(
             biased;
             () = shutdown.cancelled() => return,
             () = received(hangup.as_mut()) => Ask::ReadConfig,
-            () = reloader.wake.notified() => Ask::Look,
-            () = tokio::time::sleep(pause) => Ask::Look,
+            () = reloader.wake.notified() => Ask::Scan,
+            () = tokio::time::sleep(pause) => Ask::Scan,
         };
     }
 }
@@ -86,12 +87,13 @@ async fn received(signal: Option<&mut Signal>) {
     }
 }
 
-/// What a round is asked to do.
+/// The task of a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ask {
-    /// Take what changed.
-    Look,
-    /// Read the configuration also if its file is unchanged: it may name others that are not.
+    /// Take changed files.
+    Scan,
+    /// Read the configuration also if its file is unchanged: other files that it names may have
+    /// changed.
     ReadConfig,
 }
 
@@ -99,12 +101,13 @@ struct Reloader<F> {
     watched: Watched,
     timing: ReloadTiming,
     on_change: F,
-    /// The configuration of the start: what needs a restart is measured against it.
+    /// The configuration of the start. A key that differs from it and cannot change in a running
+    /// host needs a restart.
     started_with: Arc<Config>,
     file: ConfigFile,
     watch: Option<Watch>,
     queue: LoadQueue,
-    /// Something changed, a plugin has been compiled, or one was approved.
+    /// Notified when something changed, a plugin was compiled, or one was approved.
     wake: Arc<Notify>,
 }
 
@@ -122,13 +125,13 @@ impl<F: Fn()> Reloader<F> {
         Self { watched, timing, on_change, started_with, file, watch: None, queue: LoadQueue::new(wake.clone()), wake }
     }
 
-    /// Takes what changed; returns how long to wait for an event before the next round.
+    /// Takes changed files. Returns how long to wait for an event before the next round.
     async fn round(&mut self, ask: Ask) -> Duration {
-        // Before looking, so that nothing can change unseen between the look and the watch.
+        // Before the scan, so that no change between the scan and the watch is missed.
         self.arm();
         let registry_unsettled = self.refresh_registry().await;
         let config_unsettled = self.refresh_config(ask).await;
-        // A new configuration may name files elsewhere, which may have changed before they were watched.
+        // A new configuration may name other files, which may have changed before the watch.
         let is_elsewhere = self.arm();
         Duration::from_millis(match &self.watch {
             _ if registry_unsettled || config_unsettled || is_elsewhere => SETTLE_MS,
@@ -137,7 +140,8 @@ impl<F: Fn()> Reloader<F> {
         })
     }
 
-    /// Starts watching, or starts again if a folder was replaced by another. Says whether other folders are watched now.
+    /// Starts watching, or starts again if a folder was replaced by another. Returns whether other
+    /// folders are watched now.
     fn arm(&mut self) -> bool {
         let folders = watch::folders(&[&self.watched.context.dir], &self.file.paths());
         if self.watch.as_ref().is_some_and(|watch| watch.covers(&folders)) {
@@ -160,21 +164,21 @@ impl<F: Fn()> Reloader<F> {
         self.watch.is_some()
     }
 
-    /// Tells everyone that something was swapped, before the next thing is looked at.
+    /// Announces a swap, before the rest of the round.
     fn swapped(&self) {
         (self.on_change)();
         self.watched.status.update(|condition| condition.generation += 1);
     }
 
-    /// Says whether something is changing at the moment.
+    /// Takes changed plugin files. Returns whether one is still being written.
     async fn refresh_registry(&mut self) -> bool {
         let old = self.watched.registry.load_full();
         let refreshed = old.refresh(&self.watched.context, &mut self.queue).await;
         report(&refreshed.changes, &refreshed.registry, &self.watched.config.load());
         report_compiling(&refreshed.registry, &old);
         let changed = !refreshed.changes.is_empty();
-        // Also without a change: it knows of files that were touched and need not be read again, and of those that are
-        // being compiled.
+        // Also without a change: the new registry knows of files that were touched and need not be
+        // read again, and of files that are being compiled.
         self.watched.registry.store(Arc::new(refreshed.registry));
         if changed {
             self.swapped();
@@ -182,10 +186,10 @@ impl<F: Fn()> Reloader<F> {
         refreshed.unsettled
     }
 
-    /// Says whether something is changing at the moment.
+    /// Takes a changed configuration. Returns whether a file is still being written.
     async fn refresh_config(&mut self, ask: Ask) -> bool {
         let first = self.file.is_new();
-        // A mistake may lie in another file: a plugin that was missing, a secret that could not be read.
+        // The error may be in another file: a missing plugin, or a secret that could not be read.
         let again = ask == Ask::ReadConfig || self.file.has_failed();
         let running = self.watched.config.load_full();
         match self.file.read(again, &running).await {
@@ -197,14 +201,14 @@ impl<F: Fn()> Reloader<F> {
                 if restart_needed.contains(&"server.listen") {
                     config.keep_secrets_of(&running);
                 }
-                // Nobody else swaps it.
+                // Only this task swaps the registry.
                 let registry = Arc::new(self.watched.registry.load().with_routed(&config.routes));
                 self.watched.registry.store(Arc::clone(&registry));
                 if !first {
                     config.log_warnings();
                     registry.entries().for_each(|(name, _)| warn_of_grants(name, &registry, &config));
                 }
-                // What it grants may be what a held file waits for.
+                // A held file may wait for a grant of the new configuration.
                 if registry.entries().any(|(_, entry)| entry.held().is_some()) {
                     self.wake.notify_one();
                 }
@@ -232,7 +236,7 @@ impl<F: Fn()> Reloader<F> {
     }
 }
 
-/// Says in the log what changed in the registry, and what the configuration says in vain to what was loaded.
+/// Logs changes of the registry, and settings that have no effect on the loaded plugins.
 pub fn report(changes: &[Change], registry: &Registry, config: &Config) {
     for change in changes {
         log(change);
@@ -242,7 +246,7 @@ pub fn report(changes: &[Change], registry: &Registry, config: &Config) {
     }
 }
 
-/// Says in the log which files are being compiled that were not in the registry of before.
+/// Logs which files are being compiled that were not in the previous registry.
 pub fn report_compiling(registry: &Registry, before: &Registry) {
     for (name, entry) in registry.newly_compiling(before) {
         let runs = entry.loaded.as_ref().map(|loaded| loaded.digest.short());

@@ -1,7 +1,7 @@
-//! Links within a folder: followed as far as they stay in it.
+//! Follows links that stay within a folder.
 //!
-//! Every step of the way is taken from an open folder, so what is swapped meanwhile can change
-//! where a name leads, and never lead out. `..` goes back to a folder that the way came through.
+//! Each step starts from an open folder. A link that is swapped meanwhile can change which file a
+//! name leads to, but never leads out of the folder. `..` returns to the previous open folder.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -13,7 +13,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, readlinkat, statat};
 use rustix::io::Errno;
 
-use super::what;
+use super::kind_name;
 
 /// The most links that one name may lead through, as in Linux.
 const MAX_LINKS: u32 = 40;
@@ -21,42 +21,42 @@ const MAX_LINKS: u32 = 40;
 /// The most folders that one name may lead through.
 const MAX_FOLDERS: usize = 64;
 
-/// Where a name leads: the folder, if it is not the one that the way began in, and the name in it,
-/// which is no link.
+/// The file that a name leads to: its folder, and its name there, which is no link.
 #[derive(Debug)]
-pub struct Spot {
+pub struct ResolvedFile {
+    /// `None` if it is the root.
     folder: Option<OwnedFd>,
     name: OsString,
 }
 
-impl Spot {
-    /// The folder; `root` is the one that the way began in.
+impl ResolvedFile {
+    /// Its folder; `root` is the folder that was passed to [`follow`].
     pub fn folder<'a>(&'a self, root: BorrowedFd<'a>) -> BorrowedFd<'a> {
         self.folder.as_ref().map_or(root, |folder| folder.as_fd())
     }
 
-    /// The name in it.
+    /// Its name there.
     pub fn name(&self) -> &OsStr {
         &self.name
     }
 }
 
-/// Why a name leads nowhere that may be opened.
+/// The reason why a name cannot be followed.
 #[derive(Debug)]
-pub enum Astray {
+pub enum LinkError {
     /// It leads out of the folder.
     Out,
-    /// It leads to this, which is not there.
+    /// It leads to this name, which does not exist.
     Nothing(PathBuf),
-    /// It leads through this, which is no folder, or to a folder.
+    /// It leads through something that is no folder, or to a folder.
     Kind(&'static str),
     /// It leads through too many links or folders.
     TooLong,
-    /// It cannot be followed.
+    /// A step cannot be read.
     Unreadable(io::Error),
 }
 
-impl fmt::Display for Astray {
+impl fmt::Display for LinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Out => f.write_str("leads out of this folder"),
@@ -68,18 +68,18 @@ impl fmt::Display for Astray {
     }
 }
 
-/// Follows `name`, an entry of `root`. `paths` are the ways to write the folder's own path: a link
-/// to an absolute path is followed if it begins with one of them.
+/// Follows `name`, an entry of `root`. A link to an absolute path is followed if it begins with one
+/// of `paths`, the spellings of the folder's own path.
 ///
 /// # Errors
-/// It leads out of the folder, or to nothing.
-pub fn follow(root: BorrowedFd<'_>, paths: &[PathBuf], name: &OsStr) -> Result<Spot, Astray> {
+/// It leads out of the folder, or to no file.
+pub fn follow(root: BorrowedFd<'_>, paths: &[PathBuf], name: &OsStr) -> Result<ResolvedFile, LinkError> {
     let (mut folders, mut links): (Vec<OwnedFd>, u32) = (Vec::new(), 0);
-    // The rest of the way, the next step last.
+    // The remaining steps, the next one last.
     let mut left = vec![name.to_owned()];
     while let Some(step) = left.pop() {
         if step == ".." {
-            folders.pop().ok_or(Astray::Out)?;
+            folders.pop().ok_or(LinkError::Out)?;
             continue;
         }
         let here = folders.last().map_or(root, |folder| folder.as_fd());
@@ -98,21 +98,21 @@ pub fn follow(root: BorrowedFd<'_>, paths: &[PathBuf], name: &OsStr) -> Result<S
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 folders.push(openat(here, &step, flags, Mode::empty()).map_err(|errno| lost(errno, &step))?);
             }
-            _ if left.is_empty() => return Ok(Spot { folder: folders.pop(), name: step }),
-            kind => return Err(Astray::Kind(what(kind))),
+            _ if left.is_empty() => return Ok(ResolvedFile { folder: folders.pop(), name: step }),
+            kind => return Err(LinkError::Kind(kind_name(kind))),
         }
         if links > MAX_LINKS || left.len() + folders.len() > MAX_FOLDERS {
-            return Err(Astray::TooLong);
+            return Err(LinkError::TooLong);
         }
     }
-    Err(Astray::Kind(what(FileType::Directory)))
+    Err(LinkError::Kind(kind_name(FileType::Directory)))
 }
 
-/// The steps of a link's target, from the folder it stands in or, for an absolute one, from the
-/// root.
-fn steps(target: &Path, paths: &[PathBuf]) -> Result<Vec<OsString>, Astray> {
+/// The steps of a link's target: from the folder of the link, or from the root if the target is
+/// absolute.
+fn steps(target: &Path, paths: &[PathBuf]) -> Result<Vec<OsString>, LinkError> {
     let within = match target.is_absolute() {
-        true => paths.iter().find_map(|path| target.strip_prefix(path).ok()).ok_or(Astray::Out)?,
+        true => paths.iter().find_map(|path| target.strip_prefix(path).ok()).ok_or(LinkError::Out)?,
         false => target,
     };
     let step = |component: Component<'_>| match component {
@@ -122,10 +122,10 @@ fn steps(target: &Path, paths: &[PathBuf]) -> Result<Vec<OsString>, Astray> {
     Ok(within.components().filter_map(step).collect())
 }
 
-fn lost(errno: Errno, step: &OsStr) -> Astray {
+fn lost(errno: Errno, step: &OsStr) -> LinkError {
     match errno {
-        Errno::NOENT => Astray::Nothing(step.into()),
-        errno => Astray::Unreadable(errno.into()),
+        Errno::NOENT => LinkError::Nothing(step.into()),
+        errno => LinkError::Unreadable(errno.into()),
     }
 }
 
@@ -137,8 +137,7 @@ mod tests {
 
     use super::*;
 
-    /// A folder with a file in it and in a folder of it, beside a file that is none of its
-    /// business.
+    /// A folder with a file in it and one in a subfolder, beside a file that must not be read.
     struct Tree(tempfile::TempDir);
 
     impl Tree {
@@ -166,9 +165,9 @@ mod tests {
         fn read(&self, name: &str) -> Result<String, String> {
             let root = File::open(self.root()).unwrap();
             let paths = [self.root()];
-            let spot = follow(root.as_fd(), &paths, name.as_ref()).map_err(|astray| astray.to_string())?;
+            let resolved = follow(root.as_fd(), &paths, name.as_ref()).map_err(|error| error.to_string())?;
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW;
-            let file = openat(spot.folder(root.as_fd()), spot.name(), flags, Mode::empty()).unwrap();
+            let file = openat(resolved.folder(root.as_fd()), resolved.name(), flags, Mode::empty()).unwrap();
             let mut text = String::new();
             File::from(file).read_to_string(&mut text).unwrap();
             Ok(text)

@@ -1,8 +1,8 @@
-//! Folders of the host's own: who else may write them, and taking that away.
+//! Folders that belong to the host alone: finds who else may write them, and restricts their modes.
 //!
-//! A folder that everybody may write cannot be believed. If a group of this process may write it,
-//! that is usually the work of whoever mounts volumes: with `fsGroup`, Kubernetes adds `g+rwX` to
-//! every file of a volume at each mount. So the mode is set right where this user owns the folder.
+//! A folder that everybody may write cannot be trusted. If a group of this process may write it, a
+//! mount was usually the cause: with `fsGroup`, Kubernetes adds `g+rwX` to every file of a volume at
+//! each mount. So the mode is restricted where this user owns the folder.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -46,10 +46,10 @@ impl Me {
     }
 }
 
-/// Says who may write it.
+/// Finds who may write a folder.
 ///
 /// # Errors
-/// Strangers may, for people: to follow its path.
+/// Other users may. The text for people continues the folder's path.
 pub fn writers(stat: &Stat) -> Result<Writers, String> {
     judge(&Me::now(), stat.st_uid, stat.st_gid, stat.st_mode)
 }
@@ -71,23 +71,23 @@ fn judge(me: &Me, user: u32, group: u32, mode: RawMode) -> Result<Writers, Strin
     }
 }
 
-/// Takes a folder that others may write, and the files in it, away from them. Says whether it did;
-/// it cannot if this user does not own the folder.
+/// Restricts a folder that others may write, and the files in it, to this user. Returns whether it
+/// did; it cannot if this user does not own the folder.
 ///
 /// # Errors
 /// The mode cannot be changed.
-pub fn mend(folder: &OwnedFd) -> io::Result<bool> {
+pub fn restrict(folder: &OwnedFd) -> io::Result<bool> {
     let (found, user) = (fstat(folder)?, geteuid().as_raw());
     if found.st_uid != user || !Mode::from_raw_mode(found.st_mode).intersects(Mode::WGRP | Mode::WOTH) {
         return Ok(false);
     }
-    // First of all: from here on nobody can put a link in the place of a file.
+    // The folder first: afterwards nobody can replace a file by a link.
     fchmod(folder, FOLDER)?;
     close_files(folder)?;
     Ok(true)
 }
 
-/// Whether to replace a file that has the name already.
+/// The action if a file has the name already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IfThere {
     /// It is replaced.
@@ -96,10 +96,10 @@ pub enum IfThere {
     Keep,
 }
 
-/// The ending of the names of files that are not whole yet.
+/// The ending of the names of files that are still being written.
 pub const TEMPORARY_ENDING: &str = ".hookbox-draft";
 
-/// Creates a file for this user alone.
+/// Creates a file that only this user may read and write.
 ///
 /// # Errors
 /// It cannot be created, or something has the name already.
@@ -108,7 +108,7 @@ pub fn create(folder: impl AsFd, path: impl Arg) -> io::Result<OwnedFd> {
     Ok(openat(folder, path, flags, FILE)?)
 }
 
-/// A name for a temporary file that nothing has.
+/// A random name for a temporary file.
 ///
 /// # Errors
 /// The system gives no random bytes.
@@ -118,10 +118,11 @@ pub fn unused_name() -> io::Result<String> {
     Ok(format!("{}{TEMPORARY_ENDING}", hex::encode(random)))
 }
 
-/// Writes a file for this user alone. It appears whole under its name, and is on disk afterwards.
+/// Writes a file that only this user may read and write. It appears whole under its name, and is on
+/// disk afterwards.
 ///
 /// # Errors
-/// It cannot be written, or it is not certain that it is on disk.
+/// It cannot be written, or it may not be on disk.
 pub fn write(folder: &OwnedFd, name: &str, content: &[u8], if_there: IfThere) -> io::Result<()> {
     let temporary = unused_name()?;
     let mut file = File::from(create(folder, &temporary)?);
@@ -139,7 +140,7 @@ pub fn write(folder: &OwnedFd, name: &str, content: &[u8], if_there: IfThere) ->
     File::from(folder.try_clone()?).sync_all()
 }
 
-/// Takes this user's files in a folder away from others, who may not write the folder any more.
+/// Restricts this user's files in a folder to this user. Others may no longer write the folder.
 ///
 /// # Errors
 /// The mode of one cannot be changed.
@@ -217,10 +218,10 @@ mod tests {
         symlink(&outside, &link).unwrap();
         chmod(&ours, 0o2770);
         let folder = open_folder(&ours).unwrap().unwrap();
-        assert!(mend(&folder).unwrap());
+        assert!(restrict(&folder).unwrap());
         assert_eq!((mode(&ours), mode(&file), mode(&outside)), (0o700, 0o600, 0o660));
-        assert!(!mend(&folder).unwrap(), "there is nothing left to do");
+        assert!(!restrict(&folder).unwrap(), "there is nothing left to do");
         chmod(&ours, 0o750);
-        assert!(!mend(&folder).unwrap(), "who may look is its owner's choice");
+        assert!(!restrict(&folder).unwrap(), "who may look is its owner's choice");
     }
 }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, open, openat, statat};
 use rustix::io::Errno;
 
-use crate::files::{beneath, instead_of_folder, what};
+use crate::files::{beneath, instead_of_folder, kind_name};
 use crate::names::{MAX_NAME_BYTES, PluginName, is_plugin_name};
 use crate::sandbox;
 
@@ -133,14 +133,14 @@ impl Directory {
 
     fn judge_link(&self, file_name: &str) -> ObservedFile {
         let unfit = |why: String| ObservedFile::Unfit(format!("{file_name} is a symbolic link that {why}"));
-        let spot = match beneath::follow(self.handle.as_fd(), &self.paths, file_name.as_ref()) {
-            Ok(spot) => spot,
-            Err(astray @ beneath::Astray::Out) => {
-                return unfit(format!("{astray}, and is not followed: copy the file itself here"));
+        let resolved = match beneath::follow(self.handle.as_fd(), &self.paths, file_name.as_ref()) {
+            Ok(resolved) => resolved,
+            Err(error @ beneath::LinkError::Out) => {
+                return unfit(format!("{error}, and is not followed: copy the file itself here"));
             }
-            Err(astray) => return unfit(astray.to_string()),
+            Err(error) => return unfit(error.to_string()),
         };
-        match statat(spot.folder(self.handle.as_fd()), spot.name(), AtFlags::SYMLINK_NOFOLLOW) {
+        match statat(resolved.folder(self.handle.as_fd()), resolved.name(), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => match fit(&stat) {
                 Ok(()) => ObservedFile::File { file_name: file_name.to_owned(), fingerprint: Fingerprint::of(&stat) },
                 Err(why) => unfit(format!("leads to something that {why}")),
@@ -152,10 +152,12 @@ impl Directory {
     /// Reads a whole file. `Ok(None)` if it is not the scanned one, before or after the read.
     pub(super) fn read(&self, file_name: &str, scanned: &Fingerprint) -> Result<Option<Vec<u8>>, String> {
         let path = self.path.join(file_name);
-        let Ok(spot) = beneath::follow(self.handle.as_fd(), &self.paths, file_name.as_ref()) else { return Ok(None) };
+        let Ok(resolved) = beneath::follow(self.handle.as_fd(), &self.paths, file_name.as_ref()) else {
+            return Ok(None);
+        };
         // Meanwhile the name may have become a link or a pipe: neither is followed nor waited for.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let handle = match openat(spot.folder(self.handle.as_fd()), spot.name(), flags, Mode::empty()) {
+        let handle = match openat(resolved.folder(self.handle.as_fd()), resolved.name(), flags, Mode::empty()) {
             Ok(handle) => handle,
             Err(Errno::NOENT | Errno::LOOP) => return Ok(None),
             Err(errno) => return Err(unreadable(&path, errno)),
@@ -190,7 +192,7 @@ impl Fingerprint {
 fn fit(stat: &Stat) -> Result<(), String> {
     let kind = FileType::from_raw_mode(stat.st_mode);
     if kind != FileType::RegularFile {
-        return Err(format!("is {}, not a file", what(kind)));
+        return Err(format!("is {}, not a file", kind_name(kind)));
     }
     let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
     match size <= MAX_FILE_BYTES {

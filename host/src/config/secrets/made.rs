@@ -83,7 +83,7 @@ fn own_secret(fallback: &Fallback<'_>) -> io::Result<Option<Zeroizing<Vec<u8>>>>
     let open = files::open_folder(folder).map_err(about)?;
     if fallback.make == MakeSecrets::Yes
         && let Some(open) = open
-        && private::mend(&open).map_err(about)?
+        && private::restrict(&open).map_err(about)?
     {
         tracing::warn!(path = %folder.display(), "others could write the folder of secrets: its mode is 0700 again");
     }

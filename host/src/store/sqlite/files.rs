@@ -61,9 +61,8 @@ pub(super) fn beside(database: &Path, ending: &str) -> PathBuf {
     path.into()
 }
 
-/// Takes the lock that keeps a second host away, held as long as the file lives, and returns the
-/// database's one true path: under another name for the same file (a symbolic link) there is no
-/// second lock.
+/// Takes the lock that keeps a second host away, held as long as the file lives. Also returns the
+/// database's path without links, so that a second name for the same file has no second lock.
 pub(super) fn lock(database: &Path) -> Result<(File, PathBuf), OpenError> {
     let failed = |path: &Path| {
         let path = path.to_owned();

@@ -22,9 +22,8 @@ const MAX_SWEPT: usize = 500;
 /// to be read.
 const MAX_SWEPT_BYTES: i64 = 4 << 20;
 
-/// How long a sweep deletes keys, and then events, before it leaves the rest to the next one:
-/// appends wait for it, and what an event has in attempts and logs is not known before it is
-/// deleted.
+/// The longest time for which a sweep deletes keys, and then events, because appends wait for it. The
+/// size of an event's attempts and logs is not known before they are deleted.
 const LONGEST_SWEEP: Duration = Duration::from_millis(4);
 
 /// The times before which events and keys are deleted, Unix ms by the wall clock as far as deletion

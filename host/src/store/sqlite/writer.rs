@@ -1,11 +1,13 @@
-//! The one thread that writes: it takes what queued during the last fsync into one transaction,
-//! appends first, and answers after the commit. A transaction is bounded by rows, bytes and time,
-//! so that no append waits long for one to end.
+//! The one thread that writes. It takes the commands that queued during the last fsync into one
+//! transaction, appends first, and answers after the commit. A transaction is bounded by rows, bytes
+//! and time, so that no append waits long for one to end.
 //!
-//! Invariants: no caller hears of success before the batch that holds it is durable; a batch that
-//! fails on a full disk leaves nothing behind but its settlements, which are tried again before
-//! anything else; any other failure ends the thread, and with it the store; a lease whose caller
-//! has gone is given back.
+//! Invariants:
+//! - A caller is told of success only when its batch is durable.
+//! - A batch that fails on a full disk leaves only its settlements behind, which are tried again
+//!   before anything else.
+//! - Any other failure ends the thread, and with it the store.
+//! - A lease whose caller has gone is given back.
 
 use std::fs::File;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};

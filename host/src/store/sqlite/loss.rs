@@ -3,8 +3,9 @@
 //! Nothing here writes. A start that finds something missing says so and leaves every file as it
 //! was, unless an operator has said that it may go on.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
@@ -115,8 +116,8 @@ fn decide(loss: String, way_out: &str, on_loss: OnLoss) -> Result<Option<String>
     }
 }
 
-/// Files that only a store which had been opened leaves behind. The lock is there before the
-/// database, and the secrets and compiled plugins as well.
+/// Files that only a store which had been opened leaves behind. The lock, the secrets and the folder
+/// of compiled plugins are no traces, because they are there before the database.
 fn traces(database: &Path) -> Result<Vec<String>, OpenError> {
     let mut found = Vec::new();
     let running = beside(database, "-running");
@@ -128,10 +129,14 @@ fn traces(database: &Path) -> Result<Vec<String>, OpenError> {
     if noted.is_some() {
         found.push(committed.display().to_string());
     }
-    let approved = database.with_file_name("approved");
-    let used = fs::read_dir(&approved).is_ok_and(|mut entries| entries.next().is_some());
-    if used && !has_another(database) {
-        found.push(approved.display().to_string());
+    // Approvals of a host before schema version 6, and plugin files that ran.
+    for (folder, ending) in [("approved", None), ("compiled", Some(OsStr::new("plugin")))] {
+        let folder = database.with_file_name(folder);
+        let is_trace = |path: PathBuf| ending.is_none() || path.extension() == ending;
+        let mut files = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        if files.any(is_trace) && !has_another(database) {
+            found.push(folder.display().to_string());
+        }
     }
     Ok(found)
 }

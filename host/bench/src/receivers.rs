@@ -73,7 +73,7 @@ impl Receiver {
     /// and `rest` of the configuration.
     pub(super) fn hookbox(site: &Path, plugins: &[(&str, PathBuf)], rest: &str) -> Result<Self> {
         let fail = |error: std::io::Error| format!("{}: {error}", site.display());
-        let (cache, kept) = (site.join("data/cache"), site.with_extension("cache"));
+        let (cache, kept) = (site.join("data/compiled"), site.with_extension("compiled"));
         if cache.exists() {
             std::fs::rename(&cache, &kept).map_err(fail)?;
         }

@@ -1,5 +1,4 @@
-//! What a start looks at before it takes a file for the store of this name: traces of an earlier
-//! life, and how far that was.
+//! Traces of an earlier life of the store, which a start compares with the file it finds.
 //!
 //! Nothing here writes. A start that finds something missing says so and leaves every file as it
 //! was, unless an operator has said that it may go on.
@@ -16,7 +15,7 @@ use super::schema;
 use crate::clock::rfc3339;
 use crate::event::EventId;
 
-/// What a start does about a store that has lost something.
+/// The reaction of a start to a store that has lost something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnLoss {
     /// It ends with [`OpenError::Lost`].
@@ -50,8 +49,8 @@ pub(super) fn open(path: &Path, on_loss: OnLoss) -> Result<(Connection, Option<L
     Ok((connection, before))
 }
 
-/// Looks at the files before SQLite does, which removes the WAL of a database of 0 bytes. Says what
-/// was accepted.
+/// Checks the files before SQLite opens them, which removes the WAL of an empty database. Returns
+/// the loss that was accepted.
 fn look_at_files(database: &Path, on_loss: OnLoss) -> Result<Option<String>, OpenError> {
     let name = database.display();
     let what = match fs::metadata(database) {
@@ -66,7 +65,7 @@ fn look_at_files(database: &Path, on_loss: OnLoss) -> Result<Option<String>, Ope
     judge(&what, &traces, on_loss)
 }
 
-/// Looks at a database that has no tables. Says what was accepted.
+/// Checks a database that has no tables. Returns the loss that was accepted.
 fn look_at_empty(database: &Path, on_loss: OnLoss) -> Result<Option<String>, OpenError> {
     let what = format!("`{}` holds nothing, not even tables", database.display());
     judge(&what, &traces(database)?, on_loss)

@@ -1,4 +1,4 @@
-//! What a start reads and mends before anybody else asks.
+//! Reads and repairs at the start, before the first call.
 
 use rusqlite::Connection;
 
@@ -20,7 +20,7 @@ pub(super) fn last_id(connection: &Connection, recent: &Recent) -> Result<EventI
     Ok(last.max(recent.flushed_up_to()))
 }
 
-/// Takes up what a killed host had left; says what that was, and what it changes in the counts.
+/// Recovers the leases of a killed host; returns them, and the changes of the counts.
 pub(super) fn recover(
     connection: &Connection,
     clock: &Clock,

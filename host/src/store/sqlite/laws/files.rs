@@ -1,4 +1,4 @@
-//! What becomes of a store whose files are tampered with, while it runs and between two starts.
+//! Files of the store that are tampered with, while it runs and between two starts.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -112,7 +112,7 @@ async fn another_file_in_the_place_of_the_database_is_noticed_and_says_how_to_sa
     fs::rename(&copy, file.beside("")).unwrap();
     let seen = trouble(&store).await.to_string();
     assert!(seen.contains("another file has taken the place"), "{seen}");
-    // What the text names is the open files, and from copies of them a store goes on.
+    // The text names the open files, and a store goes on from copies of them.
     let saved = one_file();
     fs::create_dir(saved.options().path.parent().unwrap()).unwrap();
     for ending in ["", "-wal"] {

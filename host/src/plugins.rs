@@ -1,4 +1,4 @@
-//! Plugins: which file of each runs, and how the next one takes its place.
+//! Plugins: the file of each that runs, and its replacement by a newer one.
 //!
 //! `directory` scans the plugins folder without trusting it, `loader` compiles new files, and
 //! `admission` decides whether they may run. `refresh` makes a new `registry` out of the old one, a

@@ -1,5 +1,4 @@
-//! The durable half-way point of the road: what was accepted, who is to handle it, and how that
-//! went.
+//! The store: accepted events, the deliveries that handle them, and their attempts, all durable.
 //!
 //! ```text
 //!                 append                                    settle
@@ -15,12 +14,13 @@
 //!                                      └──────────────────────────────────────────┘ (to ready)
 //! ```
 //!
-//! Operators also cancel what is open and discard what is dead: see [`Action`].
+//! Operators also cancel open deliveries and discard dead ones: see [`Action`].
 //!
-//! A store implements four narrow traits: [`Queue`] carries the road, [`Operate`] changes what an
-//! operator wants changed, [`Read`] answers questions, and [`Health`] tells how the store is. A
-//! caller takes the narrowest one. Durations go in and come out; instants of a caller's clock never
-//! do, because the store owns the time by which things are due. Listings show times for people.
+//! A store implements four narrow traits: [`Queue`] moves deliveries along this diagram, [`Operate`]
+//! has the actions of operators, [`Read`] answers queries, and [`Health`] reports the store's
+//! condition. A caller takes the narrowest one. Callers and the store exchange durations, never
+//! instants of the caller's clock, because the store owns the time by which deliveries are due.
+//! Listings show times for people.
 //!
 //! Laws, each with a test of the same words in `store/conformance.rs`:
 //! - what was appended is there after a crash, and what was not acknowledged may or may not be;
@@ -34,7 +34,7 @@
 //! - what is ready has no time to wait for, whatever the clock does;
 //! - an I/O error acknowledges nothing and ends the store.
 //!
-//! Why it is built so: `docs/design/store.md`.
+//! The reasons are in `docs/design/store.md`.
 
 mod answer;
 mod changes;

@@ -3,12 +3,12 @@
 //! The law is read from `lib.rs`: its `// floor N:` groups say which module may import which, its `// doors:` comments
 //! which crate may be named where. The rest are the limits of a calm tree: see each `check_*` function.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 mod cycles;
 mod law;
 mod lexer;
+mod links;
 mod names;
 mod paths;
 mod shape;
@@ -88,20 +88,6 @@ fn none(violations: Vec<String>) {
     assert!(violations.is_empty(), "\n{} violation(s):\n{}\n", violations.len(), violations.join("\n"));
 }
 
-/// Fails for what offends without standing in its list of `tidy/offenders.toml`, and for what stands there and
-/// no longer offends. `found` has the name that the list has it by, and a sentence.
-#[track_caller]
-fn none_but_listed(list: &str, found: Vec<(String, String)>) {
-    let offenders: toml::Table = read(&repository().join("host/tests/tidy/offenders.toml")).text.parse().unwrap();
-    let listed = offenders[list].as_array().unwrap().iter().map(|name| name.as_str().unwrap());
-    let listed: BTreeSet<&str> = listed.collect();
-    let offending: BTreeSet<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
-    let mended = listed.difference(&offending);
-    let mended = mended.map(|name| format!("`{name}` no longer offends: take it from tidy/offenders.toml, {list}"));
-    let new = found.iter().filter(|(name, _)| !listed.contains(name.as_str())).map(|(_, text)| text.clone());
-    none(new.chain(mended).collect());
-}
-
 #[test]
 fn modules_import_from_lower_floors_only_and_keep_to_their_doors() {
     let law = Law::read(&read(&repository().join("host/src/lib.rs")).text).unwrap();
@@ -113,12 +99,12 @@ fn modules_import_from_lower_floors_only_and_keep_to_their_doors() {
 #[test]
 fn modules_of_one_folder_do_not_import_from_each_other_in_a_cycle() {
     let cycles = cycles::cycles(&rust_sources("host/src"));
-    none_but_listed("cycles", cycles.into_iter().map(|cycle| (cycle.folder, cycle.text)).collect());
+    none(cycles.into_iter().map(|cycle| cycle.text).collect());
 }
 
 #[test]
 fn a_type_name_of_the_library_stands_for_one_thing() {
-    none_but_listed("names", names::shared(&rust_sources("host/src")));
+    none(names::shared(&rust_sources("host/src")).into_values().collect());
 }
 
 #[test]
@@ -129,7 +115,7 @@ fn every_file_is_small_documented_and_where_it_is_looked_for() {
 
 #[test]
 fn no_function_is_long() {
-    none_but_listed("functions", rust_sources("host").iter().flat_map(shape::long_functions).collect());
+    none(rust_sources("host").iter().flat_map(shape::long_functions).collect());
 }
 
 #[test]
@@ -154,6 +140,17 @@ fn the_compilers_promises_are_given_up_in_one_place_only() {
 fn nothing_is_left_undone_or_waited_for_by_the_clock() {
     let sources = rust_sources("host");
     none(sources.iter().flat_map(shape::check_leftovers).collect());
+}
+
+#[test]
+fn the_pages_about_the_code_name_paths_that_exist() {
+    let (top, source) = (repository(), repository().join("host/src"));
+    let rooms = std::fs::read_dir(&source).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+    let bases: Vec<PathBuf> = [top.clone(), top.join("host"), source.clone()].into_iter().chain(rooms).collect();
+    let mut pages = files(&top.join("docs/design"), &|path| path.extension().is_some_and(|ending| ending == "md"));
+    assert!(pages.len() > 5, "the pages were not found");
+    pages.push(top.join("host/ARCHITECTURE.md"));
+    none(pages.iter().flat_map(|page| links::dead_paths(&read(page), &bases)).collect());
 }
 
 #[test]

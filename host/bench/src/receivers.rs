@@ -73,7 +73,7 @@ impl Receiver {
     /// and `rest` of the configuration.
     pub(super) fn hookbox(site: &Path, plugins: &[(&str, PathBuf)], rest: &str) -> Result<Self> {
         let fail = |error: std::io::Error| format!("{}: {error}", site.display());
-        let (cache, kept) = (site.join("data/cache"), site.with_extension("cache"));
+        let (cache, kept) = (site.join("data/compiled"), site.with_extension("compiled"));
         if cache.exists() {
             std::fs::rename(&cache, &kept).map_err(fail)?;
         }
@@ -81,6 +81,13 @@ impl Receiver {
         std::fs::create_dir_all(site.join("plugins")).map_err(fail)?;
         if kept.exists() {
             std::fs::create_dir_all(site.join("data")).and_then(|()| std::fs::rename(&kept, &cache)).map_err(fail)?;
+            // A plugin file that ran is a trace of an earlier store.
+            for entry in std::fs::read_dir(&cache).map_err(fail)? {
+                let path = entry.map_err(fail)?.path();
+                if path.extension().is_some_and(|ending| ending == "plugin") {
+                    std::fs::remove_file(path).map_err(fail)?;
+                }
+            }
         }
         let config = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\

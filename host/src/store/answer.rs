@@ -9,8 +9,8 @@ use super::StoreError;
 /// The answer to a call that waits for the store.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// The answer to a call that a store on this host gives at once, and another one after a round
-/// trip. An answer that is ready costs no allocation.
+/// The answer to a call. A store on this host gives it at once, a remote one after a round trip. An
+/// answer that is ready costs no allocation.
 #[must_use = "futures do nothing unless they are polled"]
 pub enum MaybeReady<'a, T> {
     /// Given already; taken by the first poll.

@@ -1,7 +1,7 @@
-//! Hints of what changed, for pages that show it live.
+//! Hints of changes, for pages that show them live.
 //!
-//! A hint says where to look again, and carries no data: whoever falls behind is told to look at
-//! everything, and holds nothing up. While nobody listens, a commit costs one addition.
+//! A hint says where to look again, and carries no data. A listener that falls behind is told to
+//! look at everything, and delays nothing. Without listeners a commit costs one addition.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::event::PluginName;
 /// Commits that a listener may be behind before it misses some.
 const KEPT_HINTS: usize = 64;
 
-/// What one or several commits changed.
+/// The changes of one or several commits.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hint {
     /// The last of these commits, counted since the store was opened.
@@ -36,13 +36,13 @@ impl Hint {
     }
 }
 
-/// Hints of what changes from now on.
+/// A stream of hints.
 #[derive(Debug)]
 pub struct Changes(broadcast::Receiver<Arc<Hint>>);
 
 impl Changes {
-    /// Waits until something has changed. All that has changed since the last call is one hint.
-    /// `None` once the store is gone.
+    /// Waits for a change. All changes since the last call are one hint. `None` once the store is
+    /// gone.
     pub async fn next(&mut self) -> Option<Hint> {
         let mut hint = Hint::default();
         match self.0.recv().await {
@@ -62,7 +62,7 @@ impl Changes {
     }
 }
 
-/// The store's side: tells those who listen.
+/// The store's side: sends hints to the listeners.
 #[derive(Debug)]
 pub(super) struct Announcer {
     listeners: broadcast::Sender<Arc<Hint>>,
@@ -76,12 +76,12 @@ impl Default for Announcer {
 }
 
 impl Announcer {
-    /// Another listener.
+    /// Adds a listener.
     pub(super) fn listen(&self) -> Changes {
         Changes(self.listeners.subscribe())
     }
 
-    /// A commit is durable. What it changed is asked for only if somebody listens.
+    /// Announces a durable commit. `changed` is called only if there are listeners.
     pub(super) fn committed(&self, changed: impl FnOnce() -> Hint) {
         let commit = self.commits.fetch_add(1, Ordering::Relaxed) + 1;
         if self.listeners.receiver_count() == 0 {

@@ -2,8 +2,7 @@
 //! and `disk_laws!` of those that ask for a disk.
 //!
 //! A case gets a [`Harness`], opens the store as often as it wants, and moves the clock by hand. A
-//! store that is dropped without being closed stands for a host that was killed: what it held stays
-//! leased.
+//! store that is dropped without being closed is a killed host: its deliveries stay leased.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -47,7 +46,7 @@ pub(super) const START_MS: i64 = 1_770_000_000_000;
 /// A day in milliseconds.
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
-/// What the disk does.
+/// The behaviour of the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Disk {
     /// It works.

@@ -1,12 +1,12 @@
-//! Why a store call did not succeed.
+//! The errors of store calls.
 
-/// Why a store call did not succeed.
+/// The reason why a store call failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// Too many requests wait for the disk; try again.
     #[error("the writer is saturated: {waiting} requests wait for the disk")]
     Saturated {
-        /// How many.
+        /// The number of requests.
         waiting: usize,
     },
     /// The disk is full or read-only; nothing was written, and it may pass.
@@ -16,7 +16,7 @@ pub enum StoreError {
     /// may pass.
     #[error("the store's files are not where they were: {0}")]
     Lost(String),
-    /// The store takes as much of the disk as it may; what was accepted is still handled.
+    /// The store uses all the disk space it may; accepted events are still handled.
     #[error("the store is full: {0}")]
     Full(String),
     /// The store cannot be trusted any more and has stopped; the host must exit.
@@ -28,7 +28,7 @@ pub enum StoreError {
     /// No such event or delivery.
     #[error("there is no {0}")]
     NotFound(String),
-    /// The state does not allow it.
+    /// The state of the delivery or event does not allow the call.
     #[error("{0}")]
     Conflict(String),
 }

@@ -1,13 +1,13 @@
-//! How the store is, and how it ends.
+//! The trait for the store's condition and its end.
 
 use super::{Pending, StoreError};
 
-/// How the store is, and how it ends.
+/// Reports the store's condition, and closes it.
 pub trait Health: Send + Sync + std::fmt::Debug {
-    /// Why the store does not take appends at the moment, if so.
+    /// The reason why the store takes no appends at the moment, if so.
     fn trouble(&self) -> Option<StoreError>;
 
-    /// What wants an operator's attention although the store takes appends.
+    /// Matters for an operator's attention although the store takes appends.
     fn warnings(&self) -> Vec<String>;
 
     /// Returns once the store has stopped after an error it cannot survive.

@@ -1,15 +1,15 @@
-//! The guard of an attempt that runs.
+//! The guard of a running attempt.
 
 use std::fmt::Debug;
 use std::sync::Arc;
 
-/// Where a store notes which attempts run, so that a start can tell what the dead host was running.
+/// The notes of running attempts, which tell a start what a dead host was running.
 pub(super) trait AttemptLog: Send + Sync + Debug {
-    /// The attempt noted under this number has ended.
+    /// Removes the note under this number: its attempt has ended.
     fn ended(&self, number: u32);
 }
 
-/// An attempt that runs, until this is dropped: if the host dies before, its death is held against
+/// A running attempt, until this is dropped. If the host dies before that, the crash counts against
 /// the delivery.
 #[derive(Debug)]
 #[must_use = "the attempt counts as ended when this is dropped"]
@@ -19,7 +19,7 @@ pub struct InFlight {
 }
 
 impl InFlight {
-    /// An attempt that `log` has noted under this number.
+    /// Makes the guard of an attempt that `log` has noted under this number.
     pub(super) fn new(log: Arc<dyn AttemptLog>, number: u32) -> Self {
         Self { log, number }
     }

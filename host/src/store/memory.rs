@@ -1,5 +1,5 @@
-//! A store in memory, for tests that need no disk: it keeps the same laws as SQLite. Calls are done
-//! when they are made.
+//! A store in memory, for tests that need no disk. It keeps the same laws as SQLite. Its calls are
+//! done when they are made.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -25,7 +25,7 @@ mod operate;
 /// milliseconds.
 const SMALL_MS: u64 = 60_000;
 
-/// The store. What a killed one leaves stays in its `data`.
+/// The store. The data of a killed one stays in its `data`.
 #[derive(Debug)]
 pub(crate) struct MemoryStore {
     data: Arc<Mutex<MemoryData>>,
@@ -59,7 +59,7 @@ impl MemoryStore {
     fn write<T>(&self, work: impl FnOnce(&mut MemoryData) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let mut data = self.data()?;
         (data.host_ms, data.wall_ms) = (self.clock.host_ms(), self.clock.now_ms());
-        // A small difference is none, as in SQLite: what is deleted goes by the ids then.
+        // A small difference counts as none, as in SQLite: deletion then goes by the ids.
         if data.host_ms.abs_diff(data.wall_ms) < SMALL_MS {
             data.wall_ms = data.host_ms;
         }

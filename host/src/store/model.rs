@@ -1,4 +1,4 @@
-//! The nouns of the road through the store. What operators do and see is in `actions` and `views`.
+//! The types of the store's calls. Those of operators are in `actions` and `views`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,31 +23,31 @@ pub use views::{
     MAX_PAGE, Page, PluginCounts, Stats,
 };
 
-/// What became of an append.
+/// The result of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
-    /// The event's id; of the first one, for a duplicate.
+    /// The event's id; for a duplicate, the id of the first event.
     pub id: EventId,
     /// Whether a dedupe key was known already, and nothing was created.
     pub duplicate: bool,
 }
 
-/// A permit of the dispatcher's lease budget: a delivery is leased only with one, which is free
-/// again when the delivery's settlement is durable.
+/// A permit of the dispatcher's lease budget. A delivery is leased only with one; the permit is
+/// free again when the delivery's settlement is durable.
 #[derive(Debug)]
 pub struct LeasePermit {
-    /// Of the plugin's lease budget.
+    /// The permit of the plugin's lease budget.
     pub budget: OwnedSemaphorePermit,
-    /// Memory for the event's body; `None` if nobody counts.
+    /// Memory for the event's body; `None` if it is not counted.
     pub memory: Option<MemoryReservation>,
 }
 
-/// Memory for one body: of what its plugin may hold, and of what all plugins may.
+/// Memory for one body: a part of its plugin's bound and of the bound of all plugins.
 #[derive(Debug)]
 pub struct MemoryReservation {
-    /// Of what the plugin may hold.
+    /// The part of the plugin's bound.
     pub plugin: OwnedSemaphorePermit,
-    /// Of what all plugins together may hold.
+    /// The part of the bound of all plugins.
     pub total: OwnedSemaphorePermit,
 }
 
@@ -57,15 +57,15 @@ pub struct MemoryReservation {
 pub struct Lease {
     /// The delivery.
     pub delivery: DeliveryId,
-    /// Who is to handle it.
+    /// The plugin that handles it.
     pub plugin: PluginName,
-    /// The number of this attempt, from 1: the fence. Used again only after its holder has given it
-    /// back.
+    /// The number of this attempt, from 1: the fence. It is used again only after its holder has
+    /// given it back.
     pub attempt: u32,
     /// Attempts that the retry policy does not count: those before an operator's retry, and crashes
     /// of the host.
     pub uncounted: u32,
-    /// What is to be handled.
+    /// The event to handle.
     pub event: Arc<Event>,
     /// Dropped when the settlement is durable.
     pub(super) _permit: LeasePermit,
@@ -78,56 +78,55 @@ impl Lease {
     }
 }
 
-/// Which deliveries a dispatcher asks for.
+/// The deliveries that a dispatcher asks for.
 #[derive(Debug)]
 pub enum LeaseQueue {
-    /// Those of one plugin that no crash is held against.
+    /// Those of one plugin against which no crash counts.
     Plugin(PluginName),
-    /// Those of the named plugins that were running when a host died.
+    /// Those of the named plugins that ran when a host died.
     Quarantine(Vec<PluginName>),
 }
 
-/// What a lease call found.
+/// The result of a lease call.
 #[derive(Debug)]
 pub struct Leased {
-    /// At most as many as permits were given, and as there is memory for.
+    /// The leases: at most as many as permits were given, and as there is memory for.
     pub leases: Vec<Lease>,
-    /// In how long the next delivery of this queue is due, counted from the call: zero if there are
-    /// more at once, `None` if no other is open.
+    /// The time until the next delivery of this queue is due, counted from the call. Zero if there
+    /// are more at once, `None` if no other is open.
     pub next_due_in: Option<Duration>,
 }
 
-/// How an attempt is settled.
+/// The settlement of an attempt.
 #[derive(Debug)]
 pub struct Settlement {
-    /// What becomes of the delivery.
+    /// The next state of the delivery.
     pub next: Next,
-    /// The record of the attempt: nothing for a lease that is given back. One that is spent without
-    /// a record is counted.
+    /// The record of the attempt; none for a lease that is given back. An attempt that is spent
+    /// without a record is counted.
     pub record: Option<AttemptRecord>,
 }
 
-/// What becomes of a delivery.
+/// The next state of a delivery.
 #[derive(Debug)]
 pub enum Next {
-    /// Succeeded: with what it emitted and what it wrote, in one transaction.
+    /// Succeeded: its emitted events and its writes are stored in one transaction.
     Done {
-        /// Appended and routed on.
+        /// The emitted events, to be appended and routed.
         emitted: Vec<NewEvent>,
         /// Key-value operations of the attempt.
         kv: KvTransaction,
     },
-    /// Tried again after this time.
+    /// To be tried again after this time.
     RetryIn(Duration),
     /// A dead letter.
     Dead,
-    /// Due again after this time without having spent the attempt: shutdown, plugin gone, no
-    /// capacity.
+    /// Due again after this time, the attempt not spent: shutdown, plugin gone, no capacity.
     GiveBack(Duration),
 }
 
 impl Next {
-    /// Where the delivery stands then, if nothing comes between.
+    /// The state of the delivery then, unless the store decides otherwise.
     pub(super) fn state(&self) -> State {
         match self {
             Self::Done { .. } => State::Done,
@@ -137,8 +136,7 @@ impl Next {
         }
     }
 
-    /// When it is due then, Unix ms; `None` if it is settled. Never the end of all time, which
-    /// means that it is leased.
+    /// The due time then, Unix ms; `None` if it is settled. Never `i64::MAX`, which means leased.
     pub(super) fn due_ms(&self, now_ms: i64) -> Option<i64> {
         match self {
             Self::Done { .. } | Self::Dead => None,
@@ -147,24 +145,23 @@ impl Next {
     }
 }
 
-/// How often a host may die while it runs a delivery before the delivery is a dead letter.
+/// The number of hosts that may die while they run a delivery; then it is a dead letter.
 pub const MAX_CRASHES: u32 = 2;
 
-/// What a settlement came to.
+/// The result of a settlement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
     /// It is durable.
     Kept,
-    /// Another lease has taken the delivery over, or it is settled already: nothing was changed.
+    /// Another lease has taken the delivery over, or it is settled already. Nothing was changed.
     Lost,
-    /// A key that the attempt read was changed meanwhile: nothing was changed but that the delivery
-    /// is due again, the attempt not spent.
+    /// A key that the attempt read was changed meanwhile. The delivery is due again, the attempt is
+    /// not spent, and nothing else was changed.
     Conflict,
-    /// An operator cancelled the delivery while it ran: the attempt is recorded, and nothing else
-    /// of it is stored.
+    /// An operator cancelled the delivery while it ran. Only the record of the attempt is stored.
     Cancelled,
-    /// Its event's tree has reached the budget: the attempt is recorded as an `error`, the delivery
-    /// is dead, and nothing of what it emitted and wrote is stored.
+    /// Its event's tree has reached the budget. The attempt is recorded as an `error`, the delivery
+    /// is dead, and none of its events and writes are stored.
     OverBudget,
 }
 
@@ -173,7 +170,7 @@ pub enum Settled {
 pub struct KvValue {
     /// The bytes.
     pub value: Vec<u8>,
-    /// Changes with every write.
+    /// The version, another one after every write.
     pub version: i64,
 }
 
@@ -186,8 +183,8 @@ pub struct KvTransaction {
     pub writes: Vec<(String, Option<Vec<u8>>)>,
 }
 
-/// For how long things are kept, by what the store knows of the time. Nothing is deleted because
-/// the clock was set.
+/// The times for which events and keys are kept, by the store's own knowledge of time. Setting the
+/// clock deletes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keep {
     /// Settled events received longer ago are deleted.

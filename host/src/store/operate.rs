@@ -1,22 +1,22 @@
-//! What an operator and the host's own upkeep change.
+//! The trait for changes by operators and by the host's own upkeep.
 
 use std::sync::Arc;
 
 use super::{Action, ApprovalChange, Changed, DeliveryFilter, Keep, Pending, Preview, Progress, Which};
 use crate::event::{DeliveryId, EventId, Target};
 
-/// What an operator and the host's own upkeep change.
+/// Makes the changes of operators and of the host's own upkeep.
 pub trait Operate: Send + Sync + std::fmt::Debug {
-    /// Does `action` to the deliveries that `which` names. Of many, a bounded number at a time, so
-    /// that nobody waits long for it: call again until there are none. A delivery whose state does
-    /// not allow the action is a [`StoreError::Conflict`](super::StoreError::Conflict).
+    /// Applies `action` to the deliveries that `which` names. One call changes a bounded number of
+    /// them, so that other callers do not wait long; call again until there are none. A delivery
+    /// whose state does not allow the action is a
+    /// [`StoreError::Conflict`](super::StoreError::Conflict).
     fn change(&self, action: Action, which: Which) -> Pending<'_, Changed>;
 
-    /// Counts what [`Operate::change`] would change, a bounded number at a time, and changes
-    /// nothing.
+    /// Counts the deliveries that [`Operate::change`] would change, a bounded number at a time.
     fn preview(&self, action: Action, filter: DeliveryFilter, from: Option<Progress>) -> Pending<'_, Preview>;
 
-    /// Creates new deliveries of an old event to `targets`, and names them.
+    /// Creates new deliveries of an old event to `targets`; returns their ids.
     fn replay(&self, event: EventId, targets: Vec<Arc<Target>>) -> Pending<'_, Vec<DeliveryId>>;
 
     /// Changes which files of a plugin may run. An error other than
@@ -27,7 +27,7 @@ pub trait Operate: Send + Sync + std::fmt::Debug {
     /// bounded number at a time. Returns whether there may be more.
     fn sweep(&self, keep: Keep) -> Pending<'_, bool>;
 
-    /// Notes what the clock believes, so that the next start goes on from there. The store does so
-    /// by itself now and then while it writes, and when it is closed.
+    /// Notes the clock's state, from which the next start goes on. The store also does so while it
+    /// writes, at intervals, and when it is closed.
     fn note_time(&self) -> Pending<'_, ()>;
 }

@@ -1,4 +1,4 @@
-//! The road through the store: append, lease, begin, settle.
+//! The trait that moves deliveries: append, lease, begin, settle.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::event::{NewEvent, PluginName};
 
-/// The road through the store.
+/// Appends events, and leases and settles their deliveries.
 pub trait Queue: Send + Sync + std::fmt::Debug {
     /// Hands the store its dispatcher. Until then nothing is leased on insert.
     fn attach(&self, dispatch: Arc<dyn DispatchHandle>);
@@ -19,39 +19,37 @@ pub trait Queue: Send + Sync + std::fmt::Debug {
     /// Stores an event and its deliveries. `Ok` means committed and fsynced.
     fn append(&self, event: NewEvent) -> Pending<'_, Appended>;
 
-    /// Whether an event still has dedupe keys as hosts before schema version 5 made them: until
-    /// they have all expired, an append is to bring [`NewEvent::legacy_key`].
+    /// Whether an event still has a dedupe key of a host before schema version 5. Until all of these
+    /// have expired, appends have to bring [`NewEvent::legacy_key`].
     fn has_legacy_keys(&self) -> bool;
 
-    /// Leases due deliveries, at most one for each of `permits` of the lease budget. Permits that
-    /// are not needed are given back, and all of them when the call is dropped before it has
-    /// answered.
+    /// Leases due deliveries, at most one for each of `permits` of the lease budget. Unused permits
+    /// are given back; if the call is dropped before it has answered, all of them are.
     fn lease(&self, queue: LeaseQueue, permits: OwnedSemaphorePermit) -> Pending<'_, Leased>;
 
-    /// Notes that the attempt of `lease` is about to run, until the guard is dropped: if the host
-    /// dies before, its death is held against the delivery. An attempt that cannot be noted must
-    /// not run.
+    /// Notes that the attempt of `lease` runs, until the guard is dropped. If the host dies before
+    /// that, the crash counts against the delivery. An attempt that cannot be noted must not run.
     fn begin(&self, lease: &Lease) -> MaybeReady<'_, InFlight>;
 
     /// Settles a lease. A full disk delays it; only a stopped store fails it.
     fn settle(&self, lease: Lease, settlement: Settlement) -> Pending<'_, Settled>;
 }
 
-/// The dispatcher as the store sees it: permits for deliveries that are leased on insert, and word
-/// of what is due.
+/// The dispatcher as the store sees it: it gives permits for deliveries that are leased on insert,
+/// and is notified of due deliveries.
 ///
 /// All methods are called on the store's writer and must not block.
 pub trait DispatchHandle: Send + Sync + std::fmt::Debug {
-    /// A permit for one more delivery of `plugin`, if the plugin is loaded, nothing older waits and
-    /// its lease budget is not used up.
+    /// Gives a permit for one more delivery of `plugin`, if the plugin is loaded, no older delivery
+    /// waits, and its lease budget is not used up.
     fn permit(&self, plugin: &str, body_bytes: usize) -> Option<LeasePermit>;
 
-    /// Memory for the body of a delivery of `plugin` that is being leased.
+    /// Reserves memory for the body of a delivery of `plugin` that is being leased.
     fn memory(&self, plugin: &str, body_bytes: usize) -> Option<MemoryReservation>;
 
-    /// Deliveries that were leased on insert; their batch is durable.
+    /// Takes deliveries that were leased on insert; their batch is durable.
     fn deliver(&self, leases: Vec<Lease>);
 
-    /// A delivery of `plugin` that nobody holds is due in this time; its batch is durable.
+    /// Takes note that an unleased delivery of `plugin` is due in this time; its batch is durable.
     fn notify(&self, plugin: &PluginName, due_in: Duration);
 }

@@ -1,4 +1,4 @@
-//! What the store answers to questions.
+//! The trait for queries.
 
 use super::{
     Changes, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventSummary, EventView, KvValue, MaybeReady, Page,
@@ -6,7 +6,7 @@ use super::{
 };
 use crate::event::{DeliveryId, EventId, PluginName};
 
-/// What the store answers to questions.
+/// Answers queries.
 pub trait Read: Send + Sync + std::fmt::Debug {
     /// One event with its deliveries and attempts.
     fn event(&self, id: EventId) -> Pending<'_, EventView>;
@@ -23,15 +23,16 @@ pub trait Read: Send + Sync + std::fmt::Debug {
     /// Reads a key of a plugin.
     fn kv_get(&self, plugin: PluginName, key: String) -> Pending<'_, Option<KvValue>>;
 
-    /// Every approval, by plugin, the admitted one first.
+    /// All approvals, by plugin, the admitted one first.
     fn approvals(&self) -> Pending<'_, Vec<StoredApproval>>;
 
-    /// Bytes of keys and values a plugin keeps.
+    /// The bytes of a plugin's keys and values.
     fn kv_bytes(&self, plugin: &str) -> MaybeReady<'_, u64>;
 
-    /// Counts, kept up to date with every batch: as cheap with a million rows as with one.
+    /// The counts. They are updated with every batch, so a call costs the same with a million rows
+    /// as with one.
     fn stats(&self) -> MaybeReady<'_, Stats>;
 
-    /// Hints of what changes from now on, each given after its commit is durable.
+    /// Hints of changes from now on, each sent after its commit is durable.
     fn changes(&self) -> Changes;
 }

@@ -100,7 +100,7 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
-    /// What a killed host had left when this store was opened.
+    /// The leases that a killed host had left when this store was opened.
     pub fn recovered(&self) -> Recovered {
         self.recovered
     }

@@ -33,7 +33,7 @@ fn is_shown(before: &[Token]) -> bool {
 }
 
 /// Every name that more than one type has, and a sentence with their places.
-pub(super) fn shared(sources: &[Source]) -> Vec<(String, String)> {
+pub(super) fn shared(sources: &[Source]) -> BTreeMap<String, String> {
     let mut places = BTreeMap::<String, Vec<String>>::new();
     for source in sources.iter().filter(|source| !source.is_test()) {
         for (name, line) in types(source) {
@@ -50,7 +50,7 @@ fn a_name_of_two_types_is_found() {
     let names = |texts: &[&str]| {
         let name = |at| format!("host/src/a{at}.rs");
         let sources: Vec<Source> = texts.iter().enumerate().map(|(at, text)| Source::new(&name(at), text)).collect();
-        shared(&sources).into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        shared(&sources).into_keys().collect::<Vec<_>>()
     };
     assert_eq!(names(&["pub struct A; pub enum B { A }", "pub trait C {}", "pub type D = E;"]), [""; 0]);
     assert_eq!(names(&["pub struct A; pub struct B;", "pub(crate) enum A {}", "pub type B = C;"]), ["A", "B"]);

@@ -1,4 +1,4 @@
-//! What a registry becomes when the folder changes, also in the middle of a scan.
+//! The registry after changes of the folder, also in the middle of a scan.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -37,7 +37,7 @@ const MAX_CACHED: usize = 2_000;
 /// A temporary file older than this was left by a process that was killed, in seconds.
 const STALE_S: i64 = 3_600;
 
-/// What the names of plugin files in the folder end with; see [`super::files`].
+/// The ending of the names of plugin files in the folder; see [`super::files`].
 pub(super) const FILE_ENDING: &str = ".plugin";
 
 /// Marks a folder that is being emptied. The bit means nothing for a folder that one user writes.

@@ -1,4 +1,4 @@
-//! Approvals of plugin files: what is stored of each plugin, and what takes its place.
+//! Approvals of plugin files: the rows of each plugin, and their replacement.
 
 use super::*;
 use crate::store::{Approval, ApprovalChange};

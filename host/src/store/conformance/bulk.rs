@@ -1,5 +1,4 @@
-//! What an operator does to all deliveries that match: in steps, each bounded, until there are no
-//! more.
+//! Actions of an operator on all deliveries that match: in bounded steps, until there are no more.
 
 use super::operator::{act, waits};
 use super::*;

@@ -1,4 +1,4 @@
-//! Hints: given after the commit, merged while nobody takes them, and never a burden for the store.
+//! Hints: sent after the commit, merged until a listener takes them, and bounded.
 
 use super::operator::act;
 use super::*;
@@ -20,7 +20,7 @@ pub(in crate::store) async fn what_changed_is_told_once_it_is_durable(harness: i
     let id = deliver(&store, "audit").await;
     let hint = told(&mut changes).await;
     assert_eq!((hint.events, plugins(&hint), hint.missed), (true, vec!["audit"], false));
-    // What the hint is about can be seen: the store took nothing up before it was told.
+    // The change can be seen when its hint has come.
     assert_eq!(store.stats().await.unwrap().events, 2);
     let lease = lease_one(&store, "audit").await;
     let leased = told(&mut changes).await;

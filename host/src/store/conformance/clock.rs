@@ -67,7 +67,7 @@ impl<H: Harness> Wrong<H> {
         self.at_start && (0..366 * DAY_MS).contains(&self.by_ms)
     }
 
-    /// What is kept for so long.
+    /// Keeps events and keys for so long.
     fn kept_for(&self, ms: i64) -> Keep {
         Keep { events: time(ms), dedupe_keys: time(ms) }
     }

@@ -35,7 +35,7 @@ impl DispatchHandle for Handle {
 
     fn deliver(&self, leases: Vec<Lease>) {
         for lease in leases {
-            // Nobody listens any more when the case is over.
+            // The receiver is gone when the case is over.
             let _ = self.delivered.send(lease);
         }
     }
@@ -63,7 +63,7 @@ impl TestDispatch {
         Self { handle, delivered }
     }
 
-    /// What was leased on insert and is not taken from here yet.
+    /// Deliveries that were leased on insert and not taken from here yet.
     pub(super) async fn delivered(&mut self, store: &Arc<dyn Store>) -> Vec<Lease> {
         settled_down(store).await;
         std::iter::from_fn(|| self.delivered.try_recv().ok()).collect()

@@ -88,7 +88,7 @@ pub(in crate::store) async fn next_due_tells_when_to_ask_again(harness: impl Har
     assert_eq!((leased.leases.len(), leased.next_due_in), (1, Some(Duration::from_millis(400))));
     pass(&harness, 400);
     let last = next_due().await;
-    // What is leased is not due.
+    // A leased delivery is not due.
     assert_eq!((last.leases.len(), last.next_due_in), (1, None));
 }
 

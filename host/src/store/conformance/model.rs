@@ -1,6 +1,6 @@
 //! The store as a few maps in memory, and random calls made on both.
 //!
-//! Whatever the store answers must be what the model expects; at the end everything that was
+//! All answers of the store must be as the model expects; at the end everything that was
 //! accepted and not deleted is brought to its end, so that nothing is lost on the way.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -74,7 +74,7 @@ struct Model<'a, H> {
     held: Vec<Lease>,
     /// Those of `held` that have a permit of the dispatcher.
     on_insert: BTreeSet<DeliveryId>,
-    /// What was held when the host died.
+    /// The deliveries that were leased when the host died.
     zombies: Vec<Lease>,
     last_id: EventId,
     swept_keys: EventId,
@@ -123,7 +123,7 @@ impl<H: Harness> Model<'_, H> {
         self.harness.clock().now_ms()
     }
 
-    /// What is due goes by it.
+    /// The time by which deliveries are due.
     fn host_ms(&self) -> i64 {
         self.harness.clock().host_ms()
     }

@@ -1,4 +1,4 @@
-//! What an operator does to one delivery: retry, cancel, discard, move; and the replay of an old
+//! Actions of an operator on one delivery: retry, cancel, discard, move; and the replay of an old
 //! event.
 
 use super::dispatch::TestDispatch;

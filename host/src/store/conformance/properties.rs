@@ -1,4 +1,4 @@
-//! What holds for any data and any sequence of calls.
+//! Properties that hold for any data and any sequence of calls.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
@@ -36,11 +36,11 @@ struct Row {
     kind: u8,
     source: u8,
     subject: Option<u8>,
-    /// What becomes of each delivery: a code of [`State`].
+    /// The state of each delivery, as a code of [`State`].
     deliveries: Vec<(u8, u8)>,
 }
 
-/// What a listing asks for.
+/// The filter of a listing.
 #[derive(Debug, Clone)]
 struct Wanted {
     kind: Option<u8>,

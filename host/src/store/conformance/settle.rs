@@ -66,7 +66,7 @@ pub(in crate::store) async fn what_a_settlement_emits_is_there_once_after_a_cras
     let id = deliver(&store, "orders").await;
     let lease = lease_one(&store, "orders").await;
     let child = NewEvent { parent: Some(id.event), ..event("order.ready", &[]) };
-    // Nobody waits for the answer, and the host dies.
+    // The answer is not awaited, and the host dies.
     drop(store.settle(lease, done_with(vec![child], KvTransaction::default())));
     drop(store);
     let store = harness.open().await;

@@ -15,7 +15,7 @@ pub(super) async fn sweep_all(store: &Arc<dyn Store>, keep: Keep) -> usize {
     rounds
 }
 
-/// What was received before these times is too old.
+/// Expires events and keys that were received before these times.
 fn since(harness: &impl Harness, events_ms: i64, keys_ms: i64) -> Keep {
     let now_ms = harness.clock().deletion_ms();
     Keep { events: until(events_ms, now_ms), dedupe_keys: until(keys_ms, now_ms) }

@@ -1,4 +1,4 @@
-//! What the store holds, and the road through it: append, lease, settle.
+//! The data of the store, and append, lease and settle.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -31,11 +31,10 @@ pub(super) struct MemoryData {
     pub(super) tree: TreeBudget,
     pub(super) last_id: i64,
     pub(super) duplicates: u64,
-    /// Every event up to here has given up its keys; and where the present round of deletion goes
-    /// on.
+    /// The last event whose keys are deleted, and the last one that this pass of deletion has seen.
     pub(super) swept: (i64, i64),
     pub(super) note: Option<TimeNote>,
-    // What one host and one call know.
+    // The rest belongs to one host and one call.
     pub(super) dispatch: Option<Arc<dyn DispatchHandle>>,
     pub(super) host_ms: i64,
     pub(super) wall_ms: i64,
@@ -154,7 +153,7 @@ impl MemoryData {
         }
     }
 
-    /// Nobody holds this delivery.
+    /// Notifies the dispatcher of a delivery that is not leased.
     pub(super) fn notify(&mut self, id: DeliveryId) {
         let delivery = &self.deliveries[&id];
         self.hint.plugins.insert(delivery.view.plugin.clone());

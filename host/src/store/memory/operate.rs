@@ -1,4 +1,4 @@
-//! What an operator does to deliveries, and what is deleted.
+//! Actions of operators, approvals, and deletion.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -10,11 +10,11 @@ use crate::clock::after_ms;
 use crate::event::{DeliveryId, EventId, State, Target};
 use crate::store::model::Position;
 use crate::store::{
-    Action, Approval, ApprovalChange, Changed, DeliveryFilter, Keep, Preview, Progress, StoreError, StoredApproval,
+    Action, ApprovalChange, Changed, DeliveryFilter, Keep, Preview, Progress, StoreError, StoredApproval,
 };
 
 /// The most deliveries an event may have, the most that one call changes, and the most events that
-/// one sweep looks at.
+/// one sweep visits.
 const MOST: (usize, usize, usize) = (1_000, 4, 500);
 
 impl MemoryData {
@@ -101,8 +101,7 @@ impl MemoryData {
         let changed = !some.is_empty() || from.as_ref().is_some_and(|progress| progress.changed);
         let newest = self.events.last_key_value().map_or(0, |(newest, _)| newest.row());
         let before = from.map_or(newest + 1, |progress| progress.before);
-        // What is retried may be dead again; of everything else that was changed nothing is found
-        // again.
+        // A retried delivery may be dead again. Other changed deliveries are not found again.
         let behind = some.last().filter(|_| *action == Action::Retry);
         let at = behind.map(|last| Position::Event(last.event.row(), last.ordinal));
         let rest = found.len() > some.len();
@@ -156,19 +155,17 @@ impl MemoryData {
     }
 
     pub(super) fn approve(&mut self, change: ApprovalChange) {
-        let (plugin, waiting_goes, admitted_goes) = match &change {
-            ApprovalChange::Approve(approval) => (approval.plugin.clone(), true, false),
-            ApprovalChange::Admit(approval) => (approval.plugin.clone(), true, true),
-            ApprovalChange::Withdraw(plugin) => (plugin.clone(), true, false),
-            ApprovalChange::Forget(plugin) => (plugin.clone(), true, true),
+        let (plugin, new) = match &change {
+            ApprovalChange::Approve(approval) => (&approval.plugin, Some((approval, false))),
+            ApprovalChange::Admit(approval) => (&approval.plugin, Some((approval, true))),
+            ApprovalChange::Withdraw(plugin) | ApprovalChange::Forget(plugin) => (plugin, None),
         };
-        self.approvals.retain(|(its, waits), _| *its != plugin || !(if *waits { waiting_goes } else { admitted_goes }));
-        let (approval, admitted): (Approval, bool) = match change {
-            ApprovalChange::Approve(approval) => (approval, false),
-            ApprovalChange::Admit(approval) => (approval, true),
-            ApprovalChange::Withdraw(_) | ApprovalChange::Forget(_) => return,
-        };
-        self.approvals.insert((plugin, !admitted), StoredApproval { approval, at_ms: self.wall_ms, admitted });
+        let all_go = matches!(change, ApprovalChange::Admit(_) | ApprovalChange::Forget(_));
+        self.approvals.retain(|(its, is_open), _| its != plugin || !*is_open && !all_go);
+        if let Some((approval, admitted)) = new {
+            let row = StoredApproval { approval: approval.clone(), at_ms: self.wall_ms, admitted };
+            self.approvals.insert((plugin.clone(), !admitted), row);
+        }
     }
 
     fn next_swept(&self, after: i64, until: EventId) -> Vec<EventId> {

@@ -1,4 +1,4 @@
-//! What an operator does to deliveries: which action, to which of them, and how far it has come.
+//! Actions of operators on deliveries, the deliveries they are for, and their progress.
 //!
 //! ```text
 //!  ready, waiting ──cancel──► cancelled ──retry──► ready        leased ──cancel──► leased, and cancelled once it is settled
@@ -11,24 +11,24 @@ use serde::{Deserialize, Serialize};
 use super::views::{DeliveryFilter, DeliveryView};
 use crate::event::{DeliveryId, PluginName, State};
 
-/// What an operator does to a delivery.
+/// An action of an operator on a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Due at once: a settled one begins anew, its attempts counted from 0; a waiting one keeps its
-    /// count.
+    /// Makes a delivery due at once. A settled one begins anew, its attempts counted from 0; a
+    /// waiting one keeps its count.
     Retry,
-    /// Ends what is open. Of an attempt that is running nothing is stored but its record.
+    /// Ends an open delivery. Of a running attempt only the record is stored.
     Cancel,
     /// Puts a dead letter away.
     Discard,
-    /// Gives what no attempt has yet, or what waits for the next one, to this plugin: at the same
-    /// time, its attempts counted from 0. A plugin gets an event once, so one of an event that this
-    /// plugin has a delivery of, but for those that an operator has ended, is not taken.
+    /// Gives a ready or waiting delivery to this plugin. Its due time stays, and its attempts are
+    /// counted from 0. A plugin gets an event once, so a delivery of an event that this plugin has
+    /// already is not moved, unless an operator has ended the plugin's own delivery.
     Move(PluginName),
 }
 
 impl Action {
-    /// The verb people see.
+    /// The verb that people see.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Retry => "retry",
@@ -38,7 +38,7 @@ impl Action {
         }
     }
 
-    /// What the verb makes of a delivery, in a word.
+    /// The participle of the verb.
     pub fn done(&self) -> &'static str {
         match self {
             Self::Retry => "retried",
@@ -48,9 +48,8 @@ impl Action {
         }
     }
 
-    /// The states that it takes deliveries from. `ready` is not among those of a retry: such a
-    /// delivery is due, unless the clock was ahead when it became so, and then it counts as
-    /// waiting.
+    /// The states that it takes deliveries from. A retry does not take `ready`: such a delivery is
+    /// due. If the clock was ahead when it became ready, it counts as waiting.
     pub fn takes(&self) -> &'static [State] {
         match self {
             Self::Retry => &[State::Dead, State::Waiting, State::Cancelled, State::Discarded],
@@ -60,9 +59,9 @@ impl Action {
         }
     }
 
-    /// The states that are meant where a filter names none. Only the dead are retried then: what
-    /// waits may be an event that a plugin wants to come later, and what an operator has ended
-    /// stays so until he says otherwise.
+    /// The states of a filter that names none. A retry then takes only dead deliveries: a waiting
+    /// one may be an event that a plugin has delayed, and one that an operator has ended stays so
+    /// until an operator asks for it.
     pub fn takes_unasked(&self) -> &'static [State] {
         match self {
             Self::Retry | Self::Discard => &[State::Dead],
@@ -87,7 +86,7 @@ impl Action {
         states.contains(&state) && !again
     }
 
-    /// Why it does not take a delivery in this state; for people.
+    /// The reason why it does not take a delivery in this state; for people.
     pub(in crate::store) fn refusal(&self, state: State, delivery: DeliveryId) -> String {
         let why = match (self, state) {
             (Self::Cancel, State::Leased) => ", and cancelled already: it ends with its attempt",
@@ -106,47 +105,47 @@ impl Action {
     }
 }
 
-/// Which deliveries an action is for.
+/// The deliveries that an action is for.
 #[derive(Debug, Clone)]
 pub enum Which {
     /// This one; it must be in a state that the action takes.
     One(DeliveryId),
-    /// Those that match, a bounded number at a time. Of a filter without a state those in
-    /// [`Action::takes_unasked`]; of one with a state that the action does not take, none.
+    /// Those that match, a bounded number at a time. A filter without a state means
+    /// [`Action::takes_unasked`]; one with a state that the action does not take matches none.
     Matching {
-        /// What they have in common.
+        /// The filter.
         filter: DeliveryFilter,
-        /// Where the call before has stopped; absent for the first one.
+        /// The place where the last call stopped; absent for the first one.
         from: Option<Progress>,
     },
 }
 
-/// What one call has done.
+/// The result of one call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changed {
-    /// Deliveries that it changed.
+    /// The number of deliveries that it changed.
     pub deliveries: u64,
-    /// Where to go on; absent when there are no more.
+    /// The place to go on from; absent when there are no more.
     pub next: Option<Progress>,
 }
 
-/// What an action would change.
+/// The deliveries that an action would change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preview {
-    /// How many of the deliveries that this call looked at.
+    /// Their number among the deliveries that this call has seen.
     pub deliveries: u64,
     /// The first few of them, if it is the first call.
     pub first: Vec<DeliveryView>,
-    /// Where to go on looking; absent when all were looked at.
+    /// The place to go on from; absent when all were seen.
     pub next: Option<Progress>,
 }
 
-/// How far an action on many deliveries has come. Opaque to clients.
+/// The progress of an action on many deliveries. Opaque to clients.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
-    /// Events from this row on came after the first call, and are not meant.
+    /// Events from this row on came after the first call, and do not count.
     pub(in crate::store) before: i64,
-    /// Where the search goes on; absent where a pass begins.
+    /// The place where the search goes on; absent where a pass begins.
     pub(in crate::store) at: Option<Position>,
     /// Whether this pass has changed anything.
     pub(in crate::store) changed: bool,
@@ -161,11 +160,11 @@ pub(in crate::store) enum Position {
     /// Among the open ones, by crashes, plugin and due time, the last one first: what is before
     /// this one.
     Open {
-        /// Crashes held against it.
+        /// Crashes that count against it.
         crashes: u32,
-        /// Who handles it.
+        /// The plugin that handles it.
         plugin: String,
-        /// When it is due, Unix ms.
+        /// The due time, Unix ms.
         due_ms: i64,
         /// Its event.
         event: i64,

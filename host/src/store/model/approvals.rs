@@ -1,8 +1,7 @@
-//! Approvals of plugin files: which file of a plugin ran last, and which one an operator has let
-//! in.
+//! Approvals of plugin files: the file that ran last, and the file that an operator has approved.
 //!
 //! A store holds at most two rows of a plugin: the file that was admitted last, whose capabilities
-//! are what the plugin may do, and a file that was approved and has not been admitted yet.
+//! are those of the plugin, and a file that was approved and is not admitted yet.
 
 use std::collections::BTreeSet;
 
@@ -17,8 +16,8 @@ pub struct Approval {
     pub digest: Digest,
     /// The capabilities it asks for, by name.
     pub capabilities: BTreeSet<String>,
-    /// Who or what let it in: `operator`, `configuration`, `auto`, or `owner` for a file that asks
-    /// for no more than the plugin may do.
+    /// The origin of the approval: `operator`, `configuration`, `auto`, or `owner` for a file that
+    /// asks for no more than the plugin has.
     pub approved_by: String,
 }
 
@@ -27,7 +26,7 @@ pub struct Approval {
 pub struct StoredApproval {
     /// The approval.
     pub approval: Approval,
-    /// When it was stored, Unix ms by the wall clock.
+    /// The time of storing, Unix ms by the wall clock.
     pub at_ms: i64,
     /// Whether the file was admitted.
     pub admitted: bool,

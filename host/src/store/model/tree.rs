@@ -1,11 +1,11 @@
-//! How much may descend from one event.
+//! The bound on the events that descend from one event.
 
 use crate::event::{EventId, NewEvent};
 
-/// What may descend from one event that came from outside, over all that its handling emits.
+/// The most that may descend from one webhook's event, over all events that its handling emits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TreeBudget {
-    /// Events, the root not among them.
+    /// Events, without the root.
     pub events: u64,
     /// Bytes of their bodies.
     pub bytes: u64,
@@ -17,7 +17,7 @@ impl Default for TreeBudget {
     }
 }
 
-/// What descends from one event.
+/// The events that descend from one event.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::store) struct TreeSize {
     pub(in crate::store) events: u64,
@@ -32,8 +32,8 @@ impl TreeSize {
 }
 
 impl TreeBudget {
-    /// What a tree of this size would exceed with these events: for people, with the key that
-    /// bounds it.
+    /// Describes the bound that a tree of this size would exceed with these events, with its key;
+    /// for people.
     pub(in crate::store) fn excess(&self, root: EventId, size: TreeSize, emitted: &[NewEvent]) -> Option<String> {
         let (TreeSize { events, bytes }, more) = (size, TreeSize::of(emitted));
         if events.saturating_add(more.events) > self.events {

@@ -1,10 +1,10 @@
-//! What the store answers to questions: filters, pages and the rows people look at.
+//! The types of queries: filters, pages, and rows for people.
 
 use std::collections::BTreeMap;
 
 use crate::event::{AttemptRecord, DeliveryId, Event, EventId, PluginName, State};
 
-/// Which events are listed; what is absent does not filter.
+/// The filter of a list of events; absent fields do not filter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventFilter {
     /// Exactly this type.
@@ -15,7 +15,7 @@ pub struct EventFilter {
     pub subject: Option<String>,
     /// With at least one delivery in this state.
     pub state: Option<EventState>,
-    /// This text occurs in the id, type, subject, provider id or body.
+    /// Events in which this text occurs: in the id, type, subject, provider id or body.
     pub text: Option<String>,
     /// Received at or after, by the event's own time, Unix ms.
     pub since_ms: Option<i64>,
@@ -23,7 +23,7 @@ pub struct EventFilter {
     pub until_ms: Option<i64>,
 }
 
-/// What `state` may ask of an event.
+/// The values of a filter for the state of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventState {
     /// At least one of its deliveries is in this state.
@@ -32,7 +32,7 @@ pub enum EventState {
     Unrouted,
 }
 
-/// Which deliveries are listed; what is absent does not filter.
+/// The filter of a list of deliveries; absent fields do not filter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeliveryFilter {
     /// In this state.
@@ -51,22 +51,22 @@ pub struct DeliveryFilter {
     pub until_ms: Option<i64>,
 }
 
-/// Where a page starts, exclusive: the last row of the page before. Opaque to clients.
+/// The last row of a page, after which the next one starts. Opaque to clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor(pub DeliveryId);
 
-/// Which part of a listing.
+/// A part of a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
-    /// At most this many rows, from 1 to [`MAX_PAGE`]. A page looks at a bounded number of rows, so
-    /// it may hold fewer, also none, and still have a cursor: ask on.
+    /// The most rows, from 1 to [`MAX_PAGE`]. A page searches a bounded number of rows, so it may
+    /// hold fewer, or none, and still have a cursor: ask on.
     pub limit: usize,
-    /// Where the page before ended.
+    /// The end of the page before.
     pub after: Option<Cursor>,
 }
 
 impl Page {
-    /// At least one row, or a listing would never end, and no more than an answer can hold.
+    /// The bounded number of rows: at least one, or a listing would never end.
     pub(in crate::store) fn rows(&self) -> usize {
         self.limit.clamp(1, MAX_PAGE)
     }
@@ -82,7 +82,7 @@ pub struct EventSummary {
     pub event: Event,
     /// The provider's own id.
     pub provider_id: Option<String>,
-    /// What an operator should know of it.
+    /// A remark for operators.
     pub note: Option<String>,
     /// Body length in bytes.
     pub body_bytes: u64,
@@ -90,20 +90,20 @@ pub struct EventSummary {
     pub deliveries: Vec<(PluginName, State)>,
 }
 
-/// One event, whole.
+/// One whole event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventView {
     /// Id, attributes and body.
     pub event: Event,
     /// The provider's own id.
     pub provider_id: Option<String>,
-    /// What an operator should know of it.
+    /// A remark for operators.
     pub note: Option<String>,
     /// Kept request headers.
     pub headers: Vec<(String, String)>,
     /// Requests that were acknowledged as duplicates of it.
     pub duplicates: u64,
-    /// When the last of them arrived, Unix ms.
+    /// The time of the last duplicate, Unix ms.
     pub last_duplicate_ms: Option<i64>,
     /// Its deliveries, each with its attempts.
     pub deliveries: Vec<DeliveryView>,
@@ -117,26 +117,25 @@ pub const MAX_CHILDREN: usize = 1_000;
 /// One delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryView {
-    /// Identifies it.
+    /// Its id.
     pub id: DeliveryId,
-    /// Who handles it.
+    /// The plugin that handles it.
     pub plugin: PluginName,
     /// Type of its event.
     pub kind: String,
     /// Subject of its event.
     pub subject: Option<String>,
-    /// Where it stands.
+    /// Its state.
     pub state: State,
-    /// Attempts begun.
+    /// The number of attempts that were begun.
     pub attempt: u32,
-    /// When it is due by the wall clock, Unix ms; for `ready` and `waiting`.
+    /// The due time by the wall clock, Unix ms; for `ready` and `waiting`.
     pub due_ms: Option<i64>,
     /// Whether an operator's replay created it.
     pub replay: bool,
-    /// Whether an operator has cancelled it while it is leased: it ends with the attempt that is
-    /// running.
+    /// Whether an operator has cancelled it while it is leased: it ends with the running attempt.
     pub cancelling: bool,
-    /// Attempts that were spent and of which nothing is kept but this number.
+    /// The number of spent attempts without a record.
     pub unrecorded: u32,
     /// Its attempts, oldest first; in listings only the last one.
     pub attempts: Vec<AttemptView>,
@@ -145,13 +144,13 @@ pub struct DeliveryView {
 /// One attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptView {
-    /// Counts from 1; after an operator's retry the numbers go on.
+    /// The number, from 1; an operator's retry goes on counting.
     pub number: u32,
-    /// What was recorded.
+    /// The record.
     pub record: AttemptRecord,
 }
 
-/// How much there is of what.
+/// Counts of events and deliveries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Events stored.

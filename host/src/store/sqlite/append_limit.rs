@@ -1,7 +1,7 @@
 //! A bound on the appends that wait for the disk, shared by the sources.
 //!
-//! A source may have as many waiting as there are permits left: one alone gets half of all, two
-//! that flood a third each, and there is always room for the first event of another one.
+//! A source may have as many appends waiting as there are permits left. One alone gets half of all,
+//! two that flood a third each, and a permit is always left for the first event of another source.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

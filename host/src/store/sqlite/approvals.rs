@@ -71,8 +71,8 @@ pub(super) fn read(connection: &Connection) -> Result<Vec<StoredApproval>, rusql
     rows.collect()
 }
 
-/// The approvals in a file that a host may have open; nothing is created or changed. None if there
-/// is no file, or one of a host that kept no approvals in it.
+/// Reads the approvals in a file that a host may have open; creates and changes nothing. There are
+/// none without a file, or in that of a host that did not keep approvals in it.
 ///
 /// # Errors
 /// The file cannot be read, or strangers may write it; for people.
@@ -91,8 +91,8 @@ pub fn peek(database: &Path) -> Result<Vec<StoredApproval>, String> {
     })
 }
 
-/// Opens a file to read it. Without a log nobody has it open, and SQLite is told that nothing
-/// changes: otherwise it would make the log and its index.
+/// Opens a file to read it. Without a WAL no process has it open, and SQLite is told that it does
+/// not change: otherwise it would make the WAL and its index.
 fn open_to_peek(database: &Path) -> Result<Connection, rusqlite::Error> {
     if beside(database, "-wal").exists() {
         return schema::open_reader(database);

@@ -1,7 +1,7 @@
 //! One transaction of the writer, and the verbs that write within it.
 //!
-//! Nothing here commits. Whatever must only be known once the batch is durable (leases, due times,
-//! counts, dedupe keys) is gathered and handed out by the writer after the commit.
+//! Nothing here commits. Leases, due times, counts and dedupe keys are gathered, and the writer
+//! hands them out after the commit, when the batch is durable.
 
 use std::sync::Arc;
 
@@ -44,13 +44,13 @@ pub(super) struct WriteBatch<'a> {
     pub(super) tree: TreeBudget,
     /// Whether the store is full, and attempts leave no logs.
     pub(super) cut_logs: bool,
-    /// What has been written, by weight.
+    /// The weight of the writes so far.
     pub(super) written: u64,
     pub(super) delta: Delta,
     pub(super) keys: KeyChanges,
     /// Deliveries that were leased on insert.
     pub(super) leased: Vec<Lease>,
-    /// Deliveries that nobody holds, and the host time at which each is due.
+    /// Deliveries that are not leased, and the host time at which each is due.
     pub(super) waiting: Vec<(PluginName, i64)>,
     /// Whether the eras are to be read again.
     pub(super) eras_changed: bool,

@@ -29,9 +29,8 @@ impl Sqlite {
         let changed = before || deliveries > 0;
         let next = match found.rest {
             Some(at) => Some(Progress { before: found.before, at: Some(at), changed }),
-            // One that was leased when the walk came by may be open again behind it. So the walk
-            // goes on until it finds nothing any more, which comes to an end because no delivery is
-            // cancelled twice.
+            // A delivery that was leased when the walk passed may be open again behind it. So the
+            // walk repeats until it finds none; it ends, because no delivery is cancelled twice.
             None if action == Action::Cancel && changed => {
                 Some(Progress { before: found.before, at: None, changed: false })
             }

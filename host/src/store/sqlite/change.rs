@@ -1,4 +1,4 @@
-//! What an operator's actions do to deliveries, within a transaction of the writer.
+//! Actions of operators on deliveries, within a transaction of the writer.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -23,7 +23,7 @@ pub(super) fn delivery_to(
     Ok(ordinal.map(|ordinal| DeliveryId { event, ordinal }))
 }
 
-/// What decides whether an action takes a delivery.
+/// The columns that decide whether an action takes a delivery.
 struct Stands {
     plugin: PluginName,
     state: State,
@@ -136,7 +136,7 @@ impl WriteBatch<'_> {
         Ok(())
     }
 
-    /// Whoever holds it settles it, and then it ends.
+    /// Marks a leased delivery: it ends when its holder settles it.
     fn end_when_settled(&mut self, id: DeliveryId, stands: &Stands) -> Result<(), rusqlite::Error> {
         self.delta.touch(&stands.plugin);
         self.connection

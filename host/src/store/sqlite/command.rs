@@ -1,4 +1,4 @@
-//! What the writer is asked to do, what it costs, and how its caller is answered.
+//! Commands for the writer, their weight, and the replies to their callers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub(super) type Owner = Arc<str>;
 /// How a caller is answered; it may have gone.
 pub(super) type ReplyTo<T> = oneshot::Sender<Result<T, StoreError>>;
 
-/// What the writer is asked to do.
+/// A command for the writer.
 pub(super) enum WriteCommand {
     Append { event: Box<NewEvent>, reply: ReplyTo<Appended>, permit: AppendPermit },
     Lease { queue: LeaseQueue, permits: Option<OwnedSemaphorePermit>, asked_ms: i64, reply: ReplyTo<Leased> },
@@ -36,7 +36,7 @@ pub(super) enum WriteCommand {
     Close { reply: ReplyTo<()> },
 }
 
-/// What a command came to, held back until the commit.
+/// The result of a command, held back until the commit.
 pub(super) enum CommandAnswer {
     Appended(Appended),
     Leased(Leased),
@@ -82,8 +82,7 @@ impl WriteCommand {
         })
     }
 
-    /// Answers a durable command. A caller that has gone is nobody's loss, but the leases it asked
-    /// for are handed back.
+    /// Answers a durable command. If the caller has gone, its leases are returned.
     pub(super) fn answer(self, answer: CommandAnswer) -> Vec<Lease> {
         match (self, answer) {
             (Self::Append { reply, permit, .. }, CommandAnswer::Appended(value)) => {
@@ -132,7 +131,7 @@ impl WriteCommand {
         matches!(self, Self::Settle { .. })
     }
 
-    /// Who is charged for it.
+    /// The owner that is charged for it.
     pub(super) fn owner(&self) -> Owner {
         match self {
             Self::Append { event, .. } => event.attributes.source.clone(),
@@ -187,7 +186,7 @@ fn of_settlement(settlement: &Settlement) -> u64 {
     weight
 }
 
-/// Gives a lease back that nobody took.
+/// Gives a lease back whose caller has gone.
 pub(super) fn give_back(lease: Lease) -> WriteCommand {
     let settlement = Box::new(Settlement { next: Next::GiveBack(Duration::ZERO), record: None });
     WriteCommand::Settle { lease: Box::new(lease), settlement, reply: oneshot::channel().0 }

@@ -1,9 +1,9 @@
 //! How far the store was when it committed last, in a small file beside the database.
 //!
-//! The writer overwrites the file after each commit, before anybody hears of it, and never syncs
-//! it. So the file may be older than the database (after a kill between the two, or a power cut)
-//! and is never newer, unless events were lost since: the WAL was removed, cut or damaged, or an
-//! older copy of the database was put in its place.
+//! The writer overwrites the file after each commit, before it answers any caller, and never syncs
+//! it. So after a kill or a power cut the file may be older than the database. It is newer only if
+//! events were lost: the WAL was removed, cut or damaged, or the database was replaced by an older
+//! copy.
 //!
 //! Layout: [`MAGIC`]; the id of the last event and the number of events stored, 8 bytes each; a
 //! CRC-32 of all that; all little-endian. A torn or damaged file says nothing.
@@ -49,13 +49,13 @@ impl CommitMark {
         let _ = self.file.write_at(&written(last), 0);
     }
 
-    /// What is wrong with the file, if a write failed lately.
+    /// The problem of the file, if a write failed lately.
     pub(super) fn trouble(&self) -> Option<String> {
         self.file.trouble()
     }
 }
 
-/// What the file says, if it is there and whole.
+/// Reads the file, if it is there and whole.
 pub(super) fn read(path: &Path) -> io::Result<Option<Last>> {
     check_kind(path)?;
     let mut bytes = Vec::new();

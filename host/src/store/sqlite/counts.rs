@@ -8,8 +8,7 @@ use rusqlite::{Connection, params};
 use crate::event::{PluginName, State};
 use crate::store::{Hint, Stats};
 
-/// What is counted of each plugin: deliveries by the code of their state, and behind them the bytes
-/// of its keys and values.
+/// The index of the bytes of keys and values, behind the deliveries by the code of their state.
 const KV_BYTES: usize = State::ALL.len();
 const KINDS: usize = KV_BYTES + 1;
 
@@ -66,7 +65,7 @@ impl LiveCounts {
     }
 }
 
-/// What a batch changes.
+/// The changes of a batch.
 #[derive(Debug, Default)]
 pub(super) struct Delta {
     pub(super) events: i64,
@@ -84,7 +83,7 @@ impl Delta {
         self.plugin(plugin);
     }
 
-    /// What to tell those who listen.
+    /// The hint for listeners.
     pub(super) fn hint(&self) -> Hint {
         let events = self.events != 0 || self.duplicates > 0;
         Hint { events, plugins: self.plugins.keys().cloned().collect(), ..Hint::default() }

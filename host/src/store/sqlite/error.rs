@@ -34,9 +34,9 @@ pub enum OpenError {
     Setting {
         /// Which file.
         path: PathBuf,
-        /// What was asked for.
+        /// The value that was set.
         setting: &'static str,
-        /// What came back.
+        /// The value that SQLite has.
         found: String,
     },
     /// It is not what the store of this name was when it was written last.

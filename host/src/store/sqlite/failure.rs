@@ -1,4 +1,4 @@
-//! What an error of SQLite means: whether it passes, and what an operator can do.
+//! The meaning of SQLite errors: whether they pass, and the advice for operators.
 //!
 //! A write that is refused leaves nothing behind: the transaction is undone and tried again, as on
 //! a full disk. Whether the reason is a file system that became read-only, a used-up quota or a
@@ -73,7 +73,7 @@ pub(super) fn explain(error: &Error, path: &Path) -> String {
     }
 }
 
-/// What to do about an error of the file system, to stand behind it.
+/// The advice about an error of the file system, to stand behind it.
 pub(super) fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::ReadOnlyFilesystem => ": the host has to write there, so mount it writable",

@@ -1,9 +1,8 @@
-//! Whether the files that the store holds open are still those of its names, looked at once a
-//! second.
+//! Checks once a second that the open files of the store are still those under its names.
 //!
-//! A database that was removed, moved or exchanged takes commits as before, and nobody finds them
-//! again. Then nothing more is written: what was accepted stays as it is in the files this process
-//! holds, from where it can be saved, and the store goes on when the same files are back.
+//! A database that was removed, moved or exchanged takes commits as before, but no start would find
+//! them. So the store stops writing. Accepted events stay in the files that this process has open,
+//! from which they can be saved, and the store goes on when the same files are back.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -27,11 +26,11 @@ const FRAME_HEADER: u64 = 24;
 /// The first bytes of a WAL, but for the last bit, which names the order of its bytes.
 const WAL_MAGIC: u32 = 0x377f_0682;
 
-/// What to do about a file that was emptied.
+/// The advice about a file that was emptied.
 const EMPTIED: &str =
     "Its content cannot be saved from here: stop the host, look for it, and restore a backup. See docs/operations.md";
 
-/// A file by what does not change when it is moved: device and inode.
+/// The identity of a file, which stays when it is moved: device and inode.
 type FileIdentity = (u64, u64);
 
 /// The files, as they were when the store was opened.
@@ -47,7 +46,7 @@ impl FileWatch {
     /// Notes which files these are. The WAL and its index are there as soon as something was
     /// written.
     pub(super) fn begin(database: &Path, lock: &File) -> io::Result<Self> {
-        // What matters most comes first: it is what is named when all are gone.
+        // The most important file comes first: it is named when all are gone.
         let mut files = Vec::new();
         for ending in ["", "-wal", "-shm"] {
             let path = beside(database, ending);

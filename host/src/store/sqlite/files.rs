@@ -12,12 +12,11 @@ use super::error::OpenError;
 use super::side_file::{FILE_MODE, check_kind, open_own, set_mode};
 use crate::files::private;
 
-/// What the names of the store's files end with, behind that of the database.
+/// The endings of the store's files, behind the name of the database.
 const ENDINGS: [&str; 7] = ["", "-wal", "-shm", "-journal", "-lock", "-running", "-committed"];
 
-/// Makes the folder if it is not there, for the host's user alone: bodies are nobody else's
-/// business. Its entry in the folder above has to survive a power cut as well, also if something
-/// else has just made it.
+/// Makes the folder if it is not there, for the host's user alone, because it has the bodies of
+/// events. Its entry in the folder above has to survive a power cut too, whichever process made it.
 fn make_folder(folder: &Path) -> io::Result<()> {
     if folder.as_os_str().is_empty() || folder == Path::new("/") {
         return Ok(());
@@ -43,7 +42,7 @@ pub(super) fn make_file(database: &Path) -> io::Result<()> {
     }
 }
 
-/// How many of [`ENDINGS`] are those of SQLite's own files, which hold the approvals.
+/// The number of [`ENDINGS`] that are SQLite's own files, which hold the approvals.
 const SQLITE_ENDINGS: usize = 4;
 
 /// Refuses a file that strangers may write, and with it what was approved.
@@ -62,9 +61,8 @@ pub(super) fn beside(database: &Path, ending: &str) -> PathBuf {
     path.into()
 }
 
-/// Takes the lock that keeps a second host away, held as long as the file lives, and returns the
-/// database's one true path: under another name for the same file (a symbolic link) there is no
-/// second lock.
+/// Takes the lock that keeps a second host away, held as long as the file lives. Also returns the
+/// database's path without links, so that a second name for the same file has no second lock.
 pub(super) fn lock(database: &Path) -> Result<(File, PathBuf), OpenError> {
     let failed = |path: &Path| {
         let path = path.to_owned();

@@ -26,14 +26,14 @@ use crate::store::in_flight::{AttemptLog, InFlight};
 /// The first bytes of the file.
 const MAGIC: [u8; 8] = *b"hookrun1";
 
-/// What a write that fails means.
+/// The meaning of a failed write, for people.
 const MEANS: &str =
     "no attempt begins that is not noted there, and one that has ended may count as running when the host dies";
 
 /// Bytes of a slot.
 const SLOT_BYTES: usize = 16;
 
-/// What a dead host was running: deliveries, and which attempt of each.
+/// The deliveries and attempts that a dead host was running.
 #[derive(Debug)]
 pub(super) enum LeftRunning {
     /// These, and nothing else.
@@ -86,7 +86,7 @@ impl InFlightJournal {
         self.file.write_at(&MAGIC, 0)
     }
 
-    /// What is wrong with the file, if a write failed lately.
+    /// The problem of the file, if a write failed lately.
     pub(super) fn trouble(&self) -> Option<String> {
         self.file.trouble()
     }

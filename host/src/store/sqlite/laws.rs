@@ -42,7 +42,7 @@ impl OneFile {
         SqliteOptions { max_waiting_appends: 4_000, tree: BUDGET, ..SqliteOptions::at(path, self.clock.clone()) }
     }
 
-    /// What was received before this time is too old.
+    /// Expires events that were received before this time.
     fn keep_since(&self, unix_ms: i64) -> Keep {
         let time = until(unix_ms, self.clock.deletion_ms());
         Keep { events: time, dedupe_keys: time }

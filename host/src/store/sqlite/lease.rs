@@ -52,7 +52,7 @@ impl WriteBatch<'_> {
                 }
                 let body_bytes = due.event.attributes.body.len();
                 let memory = match self.dispatch.map(|dispatch| dispatch.memory(plugin, body_bytes)) {
-                    // The rest stays where it is: due, and nobody's.
+                    // The other deliveries stay due.
                     Some(None) => break,
                     Some(memory) => memory,
                     None => None,

@@ -1,4 +1,4 @@
-//! The answer to a lease call: what it holds is given back if nobody takes it.
+//! The answer to a lease call. Its leases are given back if the caller has gone.
 
 use tokio::sync::oneshot;
 
@@ -20,7 +20,7 @@ impl LeaseAnswer<'_> {
 
 impl Drop for LeaseAnswer<'_> {
     fn drop(&mut self) {
-        // Whatever was not sent by now is given back by the writer.
+        // The writer gives back leases that were not sent by now.
         self.answer.close();
         if let Ok(Ok(stranded)) = self.answer.try_recv() {
             for lease in stranded.leases {

@@ -1,11 +1,11 @@
-//! What a start looks at before it takes a file for the store of this name: traces of an earlier
-//! life, and how far that was.
+//! Traces of an earlier life of the store, which a start compares with the file it finds.
 //!
 //! Nothing here writes. A start that finds something missing says so and leaves every file as it
 //! was, unless an operator has said that it may go on.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
@@ -16,7 +16,7 @@ use super::schema;
 use crate::clock::rfc3339;
 use crate::event::EventId;
 
-/// What a start does about a store that has lost something.
+/// The reaction of a start to a store that has lost something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnLoss {
     /// It ends with [`OpenError::Lost`].
@@ -50,8 +50,8 @@ pub(super) fn open(path: &Path, on_loss: OnLoss) -> Result<(Connection, Option<L
     Ok((connection, before))
 }
 
-/// Looks at the files before SQLite does, which removes the WAL of a database of 0 bytes. Says what
-/// was accepted.
+/// Checks the files before SQLite opens them, which removes the WAL of an empty database. Returns
+/// the loss that was accepted.
 fn look_at_files(database: &Path, on_loss: OnLoss) -> Result<Option<String>, OpenError> {
     let name = database.display();
     let what = match fs::metadata(database) {
@@ -66,7 +66,7 @@ fn look_at_files(database: &Path, on_loss: OnLoss) -> Result<Option<String>, Ope
     judge(&what, &traces, on_loss)
 }
 
-/// Looks at a database that has no tables. Says what was accepted.
+/// Checks a database that has no tables. Returns the loss that was accepted.
 fn look_at_empty(database: &Path, on_loss: OnLoss) -> Result<Option<String>, OpenError> {
     let what = format!("`{}` holds nothing, not even tables", database.display());
     judge(&what, &traces(database)?, on_loss)
@@ -116,8 +116,8 @@ fn decide(loss: String, way_out: &str, on_loss: OnLoss) -> Result<Option<String>
     }
 }
 
-/// Files that only a store which had been opened leaves behind. The lock is there before the
-/// database, and the secrets and compiled plugins as well.
+/// Files that only a store which had been opened leaves behind. The lock, the secrets and the folder
+/// of compiled plugins are no traces, because they are there before the database.
 fn traces(database: &Path) -> Result<Vec<String>, OpenError> {
     let mut found = Vec::new();
     let running = beside(database, "-running");
@@ -129,10 +129,14 @@ fn traces(database: &Path) -> Result<Vec<String>, OpenError> {
     if noted.is_some() {
         found.push(committed.display().to_string());
     }
-    let approved = database.with_file_name("approved");
-    let used = fs::read_dir(&approved).is_ok_and(|mut entries| entries.next().is_some());
-    if used && !has_another(database) {
-        found.push(approved.display().to_string());
+    // Approvals of a host before schema version 6, and plugin files that ran.
+    for (folder, ending) in [("approved", None), ("compiled", Some(OsStr::new("plugin")))] {
+        let folder = database.with_file_name(folder);
+        let is_trace = |path: PathBuf| ending.is_none() || path.extension() == ending;
+        let mut files = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        if files.any(is_trace) && !has_another(database) {
+            found.push(folder.display().to_string());
+        }
     }
     Ok(found)
 }

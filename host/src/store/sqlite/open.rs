@@ -30,7 +30,7 @@ use crate::tasks;
 /// Appends that wait for the disk at once, of all sources; one source alone may have half of them.
 const MAX_WAITING_APPENDS: usize = 8_192;
 
-/// The usual time for which a commit takes up settlements and leases.
+/// The usual time in which a commit begins settlements and leases.
 const LONGEST_WORK: Duration = Duration::from_millis(4);
 
 /// How the store is opened.
@@ -41,15 +41,15 @@ pub struct SqliteOptions {
     /// The most appends that wait for the disk, of all sources; one beyond its source's share is
     /// refused with [`StoreError::Saturated`](crate::store::StoreError::Saturated).
     pub max_waiting_appends: usize,
-    /// What one event from outside may lead to.
+    /// The most that may descend from one webhook's event.
     pub tree: TreeBudget,
     /// The most the database and its log may take, in bytes, before new events are refused; without
     /// it a tenth of the disk, or a GiB, is left free.
     pub max_bytes: Option<u64>,
-    /// How long a commit that appends little takes up settlements and leases: an append that comes
-    /// meanwhile waits for it.
+    /// The time in which a commit with few appends begins settlements and leases. An append that
+    /// comes meanwhile waits for it.
     pub longest_work: Duration,
-    /// What is done about a store that has lost something since it was open last.
+    /// The reaction to a store that has lost something since it was open last.
     pub on_loss: OnLoss,
     /// Tells the time.
     pub clock: Clock,
@@ -71,7 +71,7 @@ impl SqliteOptions {
 }
 
 impl Sqlite {
-    /// Opens the file, takes up what a killed host left, and starts the writer.
+    /// Opens the file, recovers the leases of a killed host, and starts the writer.
     pub fn open(options: SqliteOptions) -> Result<Self, OpenError> {
         Self::open_with_flushes(options, FLUSH_EVENTS)
     }

@@ -15,20 +15,19 @@ use crate::store::StoreError;
 /// The most deliveries an event may have, replays included.
 const MAX_DELIVERIES: u32 = 1_000;
 
-/// The most events one sweep looks at.
+/// The most events that one sweep visits.
 const MAX_SWEPT: usize = 500;
 
 /// The most body bytes one sweep deletes (and at least one event), because each of their pages has
 /// to be read.
 const MAX_SWEPT_BYTES: i64 = 4 << 20;
 
-/// How long a sweep deletes keys, and then events, before it leaves the rest to the next one:
-/// appends wait for it, and what an event has in attempts and logs is not known before it is
-/// deleted.
+/// The longest time for which a sweep deletes keys, and then events, because appends wait for it. The
+/// size of an event's attempts and logs is not known before they are deleted.
 const LONGEST_SWEEP: Duration = Duration::from_millis(4);
 
-/// What is deleted: what was received before these times, Unix ms by the wall clock as far as
-/// deletion trusts it.
+/// The times before which events and keys are deleted, Unix ms by the wall clock as far as deletion
+/// trusts it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Expired {
     pub(super) events_before_ms: i64,
@@ -103,10 +102,10 @@ impl WriteBatch<'_> {
         Ok(old.len() == MAX_SWEPT || last != old.last().map(|(event, ..)| *event))
     }
 
-    /// Deletes old events whose keys are swept and whose deliveries are all settled; a dead letter
-    /// is settled, and is kept as long again after its last attempt, so that somebody sees it, or
-    /// until an operator discards it. Goes on where the last sweep stopped, so that old events
-    /// which are not settled are passed once a round.
+    /// Deletes old events whose keys are swept and whose deliveries are all settled. A dead letter is
+    /// kept as long again after its last attempt, for people to see it, or until an operator
+    /// discards it. A sweep goes on where the last one stopped, so that it passes old open events
+    /// only once in each pass.
     fn sweep_events(&mut self, since_ms: i64) -> Result<bool, rusqlite::Error> {
         let until = self.older_than(since_ms);
         let (since_ms, times) = self.attempts_since(since_ms);

@@ -11,9 +11,8 @@ use super::rows::{read_event, read_state, read_text};
 use crate::event::{DeliveryId, EventId, State};
 use crate::store::{Cursor, DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary, Page};
 
-/// The most rows a filtered page looks at before it answers with what it has; more than an event
-/// has deliveries, so that every page gets on. In tests so few that a handful of rows takes several
-/// pages.
+/// The most rows that a filtered page visits before it answers with the rows found. It is more than
+/// the deliveries of an event, so that every page makes progress. Tests have few, for several pages.
 const MAX_SCANNED: i64 = if cfg!(test) { 6 } else { 20_000 };
 
 /// The same where every body has to be read.
@@ -121,13 +120,13 @@ impl PageWindow {
                 .query_row([before, scanned], |row| row.get(0)),
         }
         .optional()?;
-        // What lies before does not match: there is no use in going on there.
+        // No row before this one matches, so the search does not go on there.
         let low = low.filter(|low| *low > least);
         Ok(Self { before, from: low.unwrap_or(least), low })
     }
 }
 
-/// The first id a page does not look at: where the page before ended, or where the listing may
+/// The first id that a page does not visit: where the page before ended, or where the listing may
 /// begin.
 fn before(after: Option<EventId>, span: &Span) -> i64 {
     after.map_or(i64::MAX, EventId::row).min(span.end)
@@ -147,7 +146,7 @@ fn events_query(
     };
     let scanned = match filter {
         EventFilter { text: Some(_), .. } => MAX_SCANNED_BODIES,
-        // Every row matches: a page looks at no more than it shows.
+        // Every row matches: a page visits no more rows than it shows.
         EventFilter { kind: None, source: None, subject: None, state: None, .. } => page.limit as i64,
         _ => MAX_SCANNED,
     };

@@ -1,4 +1,4 @@
-//! Every statement goes by an index: what is run is traced, and SQLite is asked how it would do it.
+//! Every statement uses an index: statements are traced, and SQLite is asked for their plans.
 //!
 //! There are never statistics in the file (nothing runs ANALYZE), so the plan of an almost empty
 //! file is the plan of one with a million rows.

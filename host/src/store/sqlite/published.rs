@@ -1,4 +1,4 @@
-//! What the writer shares with everybody else.
+//! The state that the writer shares with other threads.
 
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -10,7 +10,7 @@ use super::eras::Eras;
 use crate::store::changes::Announcer;
 use crate::store::{DispatchHandle, StoreError};
 
-/// What the writer shares with everybody else.
+/// The state that the writer shares with other threads.
 #[derive(Debug, Default)]
 pub(super) struct Published {
     pub(super) counts: Mutex<LiveCounts>,
@@ -22,7 +22,7 @@ pub(super) struct Published {
     pub(super) full: ArcSwapOption<String>,
     /// How ids are told from the times of their events.
     pub(super) eras: ArcSwap<Eras>,
-    /// What the disk is told to do in tests.
+    /// The behaviour of the disk in tests.
     #[cfg(test)]
     pub(super) disk: Mutex<crate::store::conformance::Disk>,
 }

@@ -1,10 +1,8 @@
-//! What the writer has been asked for and has not begun: appends and everything else, each shared
-//! fairly by its owners.
+//! The writer's queues: appends, and all other commands, each shared fairly by its owners.
 //!
-//! An owner is a source (of appends) or a plugin (of leases and settlements). Owners are served by
-//! weight: whoever has been given least comes next, so that neither a flood to one source nor the
-//! large settlements of one plugin keep the others waiting. Within an owner the order of arrival
-//! stays.
+//! An owner is a source (of appends) or a plugin (of leases and settlements). The owner that has
+//! been given the least weight is next, so that neither a flood to one source nor the large
+//! settlements of one plugin delay the others. Commands of one owner keep their order.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -17,7 +15,7 @@ pub(super) struct Queues {
     work: WeightedQueue<WriteCommand>,
     /// Settlements among these.
     settlements: usize,
-    /// The last command there is: nothing is taken up behind it.
+    /// The last command; none is begun after it.
     close: Option<WriteCommand>,
 }
 
@@ -106,13 +104,13 @@ impl Queues {
     }
 }
 
-/// Items of several owners, taken from whoever has been given least.
+/// Items of several owners. The owner that has been given least is next.
 struct WeightedQueue<T> {
     owners: HashMap<Owner, OwnerQueue<T>>,
     /// Items of all owners.
     items: usize,
-    /// What those that wait have been given at least. Whoever comes anew begins there: nobody saves
-    /// up while he asks for nothing.
+    /// The least weight that a waiting owner has been given. A new owner begins there, so that idle
+    /// time earns nothing.
     given: u64,
 }
 
@@ -160,7 +158,7 @@ impl<T> WeightedQueue<T> {
         line.given += weight;
         self.items -= 1;
         if self.items == 0 {
-            // Nobody waits, so nobody has been kept waiting.
+            // No owner waits, so none has been kept waiting.
             self.owners.clear();
         }
         Some((weight, item))

@@ -1,8 +1,8 @@
-//! Read-only connections, so that no look at the data holds up the writer.
+//! Read-only connections, so that queries never delay the writer.
 //!
-//! Listings, which look at many rows, have one connection of their own, and it rests after each
-//! answer as long as the answer took. So operators who list as fast as they can take half of a
-//! core, and wait for each other in the order in which they ask. With four connections and no rest,
+//! Listings, which visit many rows, have one connection of their own, and it rests after each
+//! answer as long as the answer took. So clients that list as fast as they can take half of a core,
+//! and wait for each other in the order of their calls. With four connections and no rest,
 //! ten of them made the median to an acknowledgement ten times that of alone. A thread of a lower
 //! priority for listings changed nothing more.
 
@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// The longest rest after a listing.
 const LONGEST_REST: Duration = Duration::from_secs(1);
 
-/// Interrupts a question that takes too long, or that nobody waits for any more.
+/// Interrupts a question that takes too long, or whose caller has gone.
 #[derive(Default)]
 struct TimeLimit(Arc<Mutex<QuestionState>>);
 
@@ -106,8 +106,8 @@ impl Readers {
         self.ask_for(&self.operators, question).await
     }
 
-    /// The same for a plugin. One that asks all the time makes another wait for the question that
-    /// is being answered.
+    /// Answers a question of a plugin. A plugin that asks all the time delays another by the one
+    /// question that is being answered.
     pub(super) async fn ask_for<T, F>(&self, plugin: &PluginName, question: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -132,7 +132,7 @@ impl Readers {
                     *progress = QuestionState::Asking(connection.get_interrupt_handle());
                 }
                 let answer = question(&connection);
-                // Taken back before the connection serves somebody else.
+                // Reset before the connection serves another caller.
                 *lock(&handle) = QuestionState::Idle;
                 if answer.is_ok() && readers.stopped().is_none() {
                     readers.idle().push(connection);
@@ -154,7 +154,7 @@ impl Readers {
         }
     }
 
-    /// Closes the connections nobody uses.
+    /// Closes the idle connections.
     pub(super) fn close(&self) {
         self.idle().clear();
     }
@@ -172,7 +172,7 @@ impl Readers {
     }
 }
 
-/// Gives a permit back after a while. Nobody waits for that.
+/// Gives a permit back after a pause, without blocking.
 fn rest(permit: FairPermit, took: Duration) {
     tasks::spawn(async move {
         tokio::time::sleep(took.min(LONGEST_REST)).await;

@@ -7,11 +7,11 @@
 //! table's order, so that many keys share a page; `dedupe_moved` says up to which event a shard's
 //! keys are there.
 //!
-//! Invariant: a key of an event that has not given up its keys (`swept.dedupe_up_to`) is in memory
-//! if that event is newer than the last flush of the key's shard, and in the table if not; never in
-//! both. All this rests on is in the database and changes within one transaction, so a start loads
-//! exactly what the last commit left in memory. Memory itself changes after the commit: a batch
-//! that fails has changed nothing.
+//! Invariant: a key whose event is not swept yet (`swept.dedupe_up_to`) is in one place. It is in
+//! memory if the event is newer than the last flush of the key's shard, and in the table if not. All
+//! of this follows from the database and changes in one transaction, so a start loads the keys that
+//! the last commit left in memory. Memory changes after the commit, so a failed batch changes
+//! nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -65,7 +65,7 @@ impl Shard {
     }
 }
 
-/// What a batch changes in [`Recent`] once it is durable.
+/// The changes of a batch to [`Recent`], made once it is durable.
 #[derive(Debug, Default)]
 pub(super) struct KeyChanges {
     /// Taken for an event, or given up.

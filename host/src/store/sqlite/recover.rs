@@ -1,5 +1,4 @@
-//! What becomes of leases whose holder is gone: at an orderly close, and at the start after a
-//! crash.
+//! Leases whose holder is gone: given back at an orderly close, recovered at the start after a crash.
 
 use rusqlite::{Connection, params};
 
@@ -9,7 +8,7 @@ use super::rows::next_plugin;
 use crate::event::{DeliveryId, EventId, Outcome, PluginName, State};
 use crate::store::MAX_CRASHES;
 
-/// What a killed host had left when the store was opened.
+/// The leases that a killed host had left when the store was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Recovered {
     /// Deliveries that it held.
@@ -19,7 +18,7 @@ pub struct Recovered {
 }
 
 impl WriteBatch<'_> {
-    /// Gives back what is still leased when the store is closed in good order: nobody runs it any
+    /// Gives back the deliveries that are still leased when the store is closed: no attempt runs any
     /// more.
     pub(super) fn release(&mut self) -> Result<(), rusqlite::Error> {
         for OpenLease { delivery, plugin, cancelled, .. } in held(self.connection)? {
@@ -35,10 +34,10 @@ impl WriteBatch<'_> {
         Ok(())
     }
 
-    /// Takes up what a killed host held. Each such attempt is not counted, its number never used
-    /// again, and the delivery is due again. If it was running, it is recorded as a crash; and of
-    /// what was running when a host died [`MAX_CRASHES`] times, a dead letter is made. One that an
-    /// operator has cancelled ends there.
+    /// Recovers the leases of a killed host. Their attempts are not counted, their numbers are never
+    /// used again, and the deliveries are due again. An attempt that was running is recorded as a
+    /// crash, and a delivery that was running [`MAX_CRASHES`] times when a host died is a dead
+    /// letter. A delivery that an operator has cancelled ends.
     pub(super) fn recover(&mut self, left: &LeftRunning) -> Result<Recovered, rusqlite::Error> {
         let mut recovered = Recovered::default();
         for OpenLease { delivery, plugin, attempt, crashes, cancelled } in held(self.connection)? {

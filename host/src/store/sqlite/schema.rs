@@ -123,10 +123,10 @@ const MOVED: &str = "
         SELECT byte, (SELECT coalesce(max(id), 0) FROM events) FROM bytes;
 ";
 
-/// Since version 4: the root of each event's tree, and what its tree has cost so far; deliveries
-/// that an operator wants to end while they are leased, and attempts of which only the number is
-/// kept. The bytes of key-value stores are counted under a number of their own, so that states may
-/// be added. An event whose parent is gone counts as descending from that parent.
+/// Since version 4: the root of each event's tree, and the size of the tree so far. Also deliveries
+/// that an operator has cancelled while they are leased, and the number of attempts without a
+/// record. The bytes of key-value stores are counted under a number of their own, so that states
+/// may be added. An event whose parent is gone counts as descending from that parent.
 const TREES: &str = "
     ALTER TABLE events ADD COLUMN root INTEGER;
     CREATE INDEX events_root ON events (root) WHERE root IS NOT NULL;
@@ -264,9 +264,9 @@ pub(super) fn wal_is_long(writer: &Connection) -> Result<bool, rusqlite::Error> 
     Ok(wal_pages(writer)? >= WAL_PAGES)
 }
 
-/// Checkpoints the WAL, so that the next commit begins it anew. SQLite would do so by itself, and
-/// keep an error to itself as well. Pages that a slow reader still looks at are checkpointed after
-/// a later commit.
+/// Checkpoints the WAL, so that the next commit begins it anew. SQLite's own
+/// checkpoint would hide errors. Pages that a slow reader still uses are checkpointed after a later
+/// commit.
 pub(super) fn checkpoint(writer: &Connection) -> Result<(), rusqlite::Error> {
     if let Some(fault) = fail::point(fail::LOG_POINT) {
         return Err(injected(fault));

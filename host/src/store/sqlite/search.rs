@@ -1,6 +1,6 @@
 //! Finds the deliveries that an operator's action is for: a bounded number of rows a call, beside
-//! the writer, by the order in which they are stored. What is open or dead is found by its own
-//! index, however many settled rows there are.
+//! the writer, by the order in which they are stored. Open and dead deliveries have
+//! indexes of their own, so settled rows cost nothing.
 //!
 //! Open deliveries are walked from the last due time to the first. So those that are leased come
 //! first of their plugin, and one that is retried and fails again is usually behind the walk. One
@@ -19,14 +19,14 @@ use crate::event::{DeliveryId, EventId, State};
 use crate::store::model::Position;
 use crate::store::{Action, DeliveryFilter, MAX_CRASHES, Progress};
 
-/// The most rows that one call looks at; more than an event has deliveries, so that every call gets
+/// The most rows that one call visits; more than an event has deliveries, so that every call gets
 /// on. In tests so few that a handful of rows takes several calls.
 const MAX_LOOKED: usize = if cfg!(test) { 6 } else { 20_000 };
 
 /// The most deliveries that one call finds.
 const MAX_FOUND: usize = if cfg!(test) { 4 } else { 1_000 };
 
-/// What one call found.
+/// The result of one call.
 #[derive(Debug)]
 pub(super) struct FoundDeliveries {
     pub(super) deliveries: Vec<DeliveryId>,
@@ -214,8 +214,8 @@ impl Search<'_> {
         }
     }
 
-    /// Looks at no more than `most` open deliveries of a plugin before `after`; says at how many,
-    /// and which was the last.
+    /// Visits at most `most` open deliveries of a plugin before `after`; returns their number and the
+    /// last one.
     fn walk(
         &self,
         crashes: u32,
@@ -264,7 +264,7 @@ impl Search<'_> {
     }
 }
 
-/// Where an open delivery stands in the index: due time, event, ordinal.
+/// The position of an open delivery in the index: due time, event, ordinal.
 type Due = (i64, i64, u32);
 
 /// After all of them.

@@ -7,7 +7,7 @@ use crate::event::{AttemptRecord, LogLine, Outcome, PluginName, State};
 use crate::fail;
 use crate::store::{KvTransaction, Lease, Next, Settled, Settlement};
 
-/// What becomes of the number of an attempt that is settled.
+/// The use of a settled attempt's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Spent {
     /// The next attempt has it.
@@ -216,7 +216,7 @@ impl WriteBatch<'_> {
     }
 }
 
-/// What stands for the logs that a full store does not keep.
+/// The line in place of logs that a full store does not keep.
 fn cut() -> LogLine {
     LogLine {
         level: "warn".to_owned(),

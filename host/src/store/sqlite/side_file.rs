@@ -1,8 +1,8 @@
-//! Small files beside the store that are written in place and never synced, and how files of the
-//! store are opened.
+//! Small files beside the store that are written in place and never synced, and the opening of the
+//! store's files.
 //!
-//! A write that fails is counted and logged, at most once a minute, and is shown for a minute to
-//! whoever asks how the host is. The road goes on without it.
+//! A write that fails is counted, logged at most once a minute, and shown in the host's health for a
+//! minute. Events are handled without it.
 
 use std::fs::{self, File, FileType, Metadata, Permissions};
 use std::io;
@@ -81,9 +81,9 @@ fn not_a_file(kind: FileType) -> io::Error {
 pub(super) struct SideFile {
     file: File,
     path: PathBuf,
-    /// What the metric calls it.
+    /// The name in the metric.
     name: &'static str,
-    /// What a failure means for people.
+    /// The meaning of a failure, for people.
     means: &'static str,
     failure: Mutex<Option<SideFileFailure>>,
 }
@@ -114,7 +114,7 @@ impl SideFile {
         self.file.write_all_at(bytes, offset).map_err(|error| self.failed(error))
     }
 
-    /// What is wrong, if a write failed lately.
+    /// The problem, if a write failed lately.
     pub(super) fn trouble(&self) -> Option<String> {
         let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         let failure = failure.as_ref().filter(|failure| failure.seen.elapsed() < REPEAT)?;

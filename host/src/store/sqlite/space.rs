@@ -1,9 +1,8 @@
-//! How much of the disk the store takes and leaves, looked at once a second and whenever much was
-//! written.
+//! The store's use of the disk, measured once a second and after large writes.
 //!
-//! Beyond the bound no new event is taken; what was accepted is still handled, and its logs are
-//! dropped first. The room that is kept free is what settlements need for that: a disk that is
-//! really full is another matter (see `writer`).
+//! Beyond the bound the store takes no new events. Accepted events are still handled, and their logs
+//! are dropped first. The space that is kept free is for their settlements. A disk that is really
+//! full is handled by `writer`.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -35,12 +34,13 @@ struct Sizes {
     unused: u64,
     /// The WAL.
     wal: u64,
-    /// What is free on the disk, and the whole of it; absent where the system does not tell.
+    /// The free bytes of the disk, and all of them; absent if the system does not tell.
     disk: Option<(u64, u64)>,
 }
 
 impl Sizes {
-    /// What counts against a bound: of the WAL what is not kept for the next commits anyway.
+    /// The bytes that count against a bound: the WAL counts beyond the part that stays for the next
+    /// commits.
     fn taken(&self) -> u64 {
         self.used + self.wal.saturating_sub(WAL_KEPT_BYTES)
     }
@@ -82,7 +82,7 @@ impl Sizes {
     }
 }
 
-/// What the writer knows of its disk.
+/// The writer's knowledge of its disk.
 #[derive(Debug)]
 pub(super) struct Space {
     database: PathBuf,
@@ -113,7 +113,7 @@ impl Space {
         self.full.as_deref()
     }
 
-    /// Whether there is so little room that logs are not kept.
+    /// Whether there is so little space that logs are not kept.
     pub(super) fn is_tight(&self) -> bool {
         self.tight
     }

@@ -1,4 +1,4 @@
-//! What a start reads and mends before anybody else asks.
+//! Reads and repairs at the start, before the first call.
 
 use std::path::Path;
 
@@ -26,7 +26,7 @@ pub(super) fn last_id(connection: &Connection, recent: &Recent) -> Result<EventI
     Ok(last.max(recent.flushed_up_to()))
 }
 
-/// The state in which the database is taken up.
+/// The state with which the store goes on.
 pub(super) struct Resumed {
     pub(super) journal: InFlightJournal,
     pub(super) counts: LiveCounts,
@@ -35,7 +35,7 @@ pub(super) struct Resumed {
     pub(super) recovered: Recovered,
 }
 
-/// Lets the clock go on, and takes up what a killed host had left.
+/// Lets the clock go on, and recovers the leases of a killed host.
 pub(super) fn resume(
     connection: &Connection,
     path: &Path,
@@ -56,7 +56,7 @@ pub(super) fn resume(
     Ok(Resumed { journal, counts, eras, clock_changes, recovered })
 }
 
-/// Takes up what a killed host had left; says what that was, and what it changes in the counts.
+/// Recovers the leases of a killed host; returns them, and the changes of the counts.
 fn recover(
     connection: &Connection,
     clock: &Clock,

@@ -1,8 +1,8 @@
 //! The checksum that is stored with each event, and compared before a plugin gets the event from
 //! the file.
 //!
-//! It is a CRC-32 of what a plugin is handed: damage of a disk or of memory is noticed, a forgery
-//! is not, and need not be, because whoever can write the file can write the checksum.
+//! It is a CRC-32 of the data that a plugin gets. It detects damage of a disk or of memory, not
+//! forgery: a program that can write the file can write the checksum too.
 
 use crc32fast::Hasher;
 use rusqlite::{Error, Row};

@@ -142,9 +142,9 @@ fn make_ready(connection: &Connection, host_ms: i64, until_ms: i64) -> Result<()
     Ok(())
 }
 
-/// The newest id of an earlier version is of a time to come, so later ones do not tell when they
-/// were given out: finds the eras in the times of the events, and lets what waits wait no longer
-/// than it would have.
+/// Repairs the times after an earlier version whose newest id lies in the future, so that later ids
+/// do not tell when they were made. Finds the eras in the times of the events, and shifts due times
+/// so that no delivery waits longer than it would have.
 fn heal(connection: &Connection, shift_ms: i64, wall_ms: i64) -> Result<(), rusqlite::Error> {
     tracing::warn!(
         "the clock was ahead when events were stored: looking through all of them for their own times, once"

@@ -1,4 +1,4 @@
-//! What descends from one event: counted in the row of its root, and held to a budget.
+//! The events that descend from one event: counted in the row of its root, and held to a budget.
 //!
 //! Invariant: the row is changed only in the transaction that adds to the tree, so that it is what
 //! a recount would find of all that was ever added.
@@ -10,8 +10,8 @@ use crate::event::{EventId, NewEvent};
 use crate::store::model::TreeSize;
 
 impl WriteBatch<'_> {
-    /// What the tree of `root` would exceed with these events: for people, with the key that bounds
-    /// it.
+    /// Describes the bound that the tree of `root` would exceed with these events, with its key; for
+    /// people.
     pub(super) fn tree_excess(&self, root: EventId, emitted: &[NewEvent]) -> Result<Option<String>, rusqlite::Error> {
         if emitted.is_empty() {
             return Ok(None);

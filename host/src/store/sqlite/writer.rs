@@ -1,11 +1,13 @@
-//! The one thread that writes: it takes what queued during the last fsync into one transaction,
-//! appends first, and answers after the commit. A transaction is bounded by rows, bytes and time,
-//! so that no append waits long for one to end.
+//! The one thread that writes. It takes the commands that queued during the last fsync into one
+//! transaction, appends first, and answers after the commit. A transaction is bounded by rows, bytes
+//! and time, so that no append waits long for one to end.
 //!
-//! Invariants: no caller hears of success before the batch that holds it is durable; a batch that
-//! fails on a full disk leaves nothing behind but its settlements, which are tried again before
-//! anything else; any other failure ends the thread, and with it the store; a lease whose caller
-//! has gone is given back.
+//! Invariants:
+//! - A caller is told of success only when its batch is durable.
+//! - A batch that fails on a full disk leaves only its settlements behind, which are tried again
+//!   before anything else.
+//! - Any other failure ends the thread, and with it the store.
+//! - A lease whose caller has gone is given back.
 
 use std::fs::File;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -56,15 +58,14 @@ pub(super) struct Writer {
     pub(super) space: Space,
     pub(super) watch: FileWatch,
     pub(super) mark: Arc<CommitMark>,
-    /// What has come and is not begun; settlements that a full disk refused, and leases to give
-    /// back.
+    /// Commands that are not begun, settlements that a full disk refused, and leases to give back.
     pub(super) queues: Queues,
     /// Whether the last batch left a command to the next one that was too large for it.
     pub(super) postponed: bool,
     /// See [`SqliteOptions`](super::SqliteOptions).
     pub(super) longest_work: Duration,
-    /// Given up after the connection, also when nobody closes the store: no other host begins
-    /// before this one ends.
+    /// Released after the connection, even if the store is not closed: no other host begins before
+    /// this one ends.
     pub(super) _lock: File,
 }
 
@@ -99,8 +100,7 @@ impl Writer {
         self.stop(StoreError::Stopped("every user of it is gone".to_owned()), Vec::new());
     }
 
-    /// Waits until there is something to do, and queues all that has come. False when nobody can
-    /// ask any more.
+    /// Waits for commands and queues them. False when no caller is left.
     fn wait(&mut self) -> bool {
         let trouble = self.published.trouble.borrow().clone();
         if trouble.is_some() {
@@ -226,8 +226,8 @@ impl Writer {
         }
     }
 
-    /// Makes known what was committed. First in the file that a start compares the database with:
-    /// nobody has heard of it yet.
+    /// Publishes a commit. The file that a start compares the database with is first, before any
+    /// caller knows of the commit.
     fn publish(&self, delta: &Delta) {
         let events = {
             let mut counts = self.published.counts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -249,7 +249,7 @@ impl Writer {
     fn hold(&mut self, error: StoreError, batch: Vec<WriteCommand>) {
         let before = self.published.trouble.send_replace(Some(error.clone()));
         let known = matches!(before, Some(StoreError::Unavailable(_)));
-        // What is wrong with the files is in the log already, with more words.
+        // The log has the problem of the files already, with more words.
         if !known && !matches!(error, StoreError::Lost(_)) {
             tracing::error!(error = %error, "nothing is acknowledged until the disk takes writes again");
         }

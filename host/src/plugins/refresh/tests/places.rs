@@ -1,4 +1,4 @@
-//! Where a plugin's file stands: behind a link, or nowhere yet.
+//! Files behind links, and plugins without a file.
 
 use std::os::unix::fs::symlink;
 

@@ -1,4 +1,4 @@
-//! What becomes of events, and of pages, that are not what was written.
+//! Events and pages that are not what was written.
 
 use std::fs;
 

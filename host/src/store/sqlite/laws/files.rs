@@ -1,4 +1,4 @@
-//! What becomes of a store whose files are tampered with, while it runs and between two starts.
+//! Files of the store that are tampered with, while it runs and between two starts.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -112,7 +112,7 @@ async fn another_file_in_the_place_of_the_database_is_noticed_and_says_how_to_sa
     fs::rename(&copy, file.beside("")).unwrap();
     let seen = trouble(&store).await.to_string();
     assert!(seen.contains("another file has taken the place"), "{seen}");
-    // What the text names is the open files, and from copies of them a store goes on.
+    // The text names the open files, and a store goes on from copies of them.
     let saved = one_file();
     fs::create_dir(saved.options().path.parent().unwrap()).unwrap();
     for ending in ["", "-wal"] {
@@ -201,7 +201,14 @@ async fn a_missing_or_empty_database_beside_traces_of_an_earlier_one_is_not_begu
         fs::write(folder.join("audit.json"), "{}").unwrap();
     });
     refused(approved.reopen(OnLoss::Refuse).await, &["is not there", "approved"]);
-    for copy in [missing, emptied, with_log, approved] {
+    let ran = start(&|file| {
+        ["", "-running", "-committed", "-lock"].into_iter().for_each(|ending| gone(ending)(file));
+        let folder = file.options().path.with_file_name("compiled");
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("0123.plugin"), "").unwrap();
+    });
+    refused(ran.reopen(OnLoss::Refuse).await, &["is not there", "compiled"]);
+    for copy in [missing, emptied, with_log, approved, ran] {
         let store = copy.reopen(OnLoss::Accept).await.unwrap();
         store.append(event()).await.unwrap();
         drop(store);
@@ -218,7 +225,10 @@ async fn a_first_start_that_was_killed_early_is_no_loss() {
     for name in ["hookbox.db", "hookbox.db-lock"] {
         fs::write(file.options().path.with_file_name(name), "").unwrap();
     }
-    fs::create_dir(file.options().path.with_file_name("approved")).unwrap();
+    for folder in ["approved", "compiled"] {
+        fs::create_dir(file.options().path.with_file_name(folder)).unwrap();
+    }
+    fs::write(file.options().path.with_file_name("compiled").join("key.0123"), "").unwrap();
     file.open_sqlite().await;
     // Nor is a second store in the folder of a first one.
     fs::write(file.options().path.with_file_name("approved").join("audit.json"), "{}").unwrap();

@@ -1,5 +1,5 @@
-//! Who comes first in a batch, and who waits for whom: seen with a writer that stands still when it
-//! is told to.
+//! The order of commands in a batch, and the waits between them, seen with a writer that pauses when
+//! it is told to.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::task::{Context, Waker};

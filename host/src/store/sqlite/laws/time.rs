@@ -1,4 +1,4 @@
-//! What a file remembers of the time, and files of a version that did not.
+//! Notes of the time in the file, and files of a version without them.
 
 use super::*;
 use crate::store::{EventFilter, Page};
@@ -119,7 +119,7 @@ async fn a_file_whose_ids_are_of_a_time_to_come_is_healed() {
     assert_eq!(found.iter().map(|event| event.event.id.row()).collect::<Vec<_>>(), expected);
     file.clock.set(START_MS + 5_000);
     assert_eq!(leased(&store, "orders").await, 1, "it has waited as long as it would have");
-    // What is older than half a day goes, but for the newest, whose deliveries are open.
+    // Events older than half a day go, but for the newest one, whose deliveries are open.
     let since_ms = START_MS - DAY_MS / 2;
     while store.sweep(file.keep_since(since_ms)).await.unwrap() {}
     let left = store.events(EventFilter::default(), page).await.unwrap().0;

@@ -1,4 +1,4 @@
-//! What one transaction takes from the queues, in which order and how much of it.
+//! The commands that one transaction takes from the queues: their order, and how many.
 
 use std::time::{Duration, Instant};
 
@@ -21,8 +21,8 @@ const MAX_WORK: u64 = 512;
 /// backlog becomes shorter.
 const WORK_PER_APPEND: u32 = 2;
 
-/// Beside much that was appended, and to append, a transaction takes so many times as long as
-/// beside little, at most: whoever has come for it is answered at its end.
+/// The most by which many appends lengthen a transaction, as a factor. Its callers are answered at
+/// its end.
 const LONGEST: u32 = 3;
 
 /// A transaction that has not begun.
@@ -39,7 +39,7 @@ struct WorkBounds {
     most: u64,
     /// Whether the first command may exceed that.
     large: bool,
-    /// After so long nothing more is taken up.
+    /// The time after which no more commands are begun.
     longest: Duration,
 }
 
@@ -48,8 +48,8 @@ impl<'t, 'w> Transaction<'t, 'w> {
         Self { work, queues, batch, answers: Vec::new() }
     }
 
-    /// Runs what is next and commits it. What was taken from the queues is in the batch, also on an
-    /// error.
+    /// Runs the next commands and commits them. The commands that were taken from the queues are in
+    /// the batch, also after an error.
     pub(super) fn run(
         mut self,
         postponed: &mut bool,

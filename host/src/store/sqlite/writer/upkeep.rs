@@ -1,5 +1,4 @@
-//! What the writer does beside its batches: it looks after the store's files, and checkpoints a
-//! long WAL.
+//! The writer's work beside its batches: watches the store's files, and checkpoints a long WAL.
 
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
@@ -16,9 +15,9 @@ impl Writer {
     pub(super) fn next_command(&mut self) -> Result<Option<WriteCommand>, RecvTimeoutError> {
         loop {
             match self.commands.recv_timeout(LOOK_EVERY) {
-                // While nothing is appended nobody else notices that there is room again.
+                // Without appends nothing else notices that there is space again.
                 Err(RecvTimeoutError::Timeout) if self.space.full().is_some() => return Ok(None),
-                // Nor that a file is gone. An error is met again by the commit that follows.
+                // The same holds for a file that is gone. The next commit meets an error again.
                 Err(RecvTimeoutError::Timeout) => match self.watch.look_now(&self.connection) {
                     Ok(None) => {}
                     Ok(Some(_)) | Err(_) => return Ok(None),
@@ -28,7 +27,7 @@ impl Writer {
         }
     }
 
-    /// Looks after files and room before a batch. Lost files refuse it as if it had been tried.
+    /// Checks the files and the space before a batch. Lost files refuse it as if it had been tried.
     pub(super) fn look_around(&mut self, batch: &mut Vec<WriteCommand>) -> Result<(), Failed> {
         if let Err(lost) = self.look_after_files(false) {
             batch.extend(self.queues.drain());
@@ -37,7 +36,7 @@ impl Writer {
         self.look_for_room()
     }
 
-    /// Looks whether there is room for new events, unless that was a moment ago.
+    /// Checks whether there is space for new events, unless that was a moment ago.
     fn look_for_room(&mut self) -> Result<(), Failed> {
         match self.space.look(&self.connection) {
             Ok(true) => self.published.full.store(self.space.full().map(|reason| Arc::new(reason.to_owned()))),
@@ -58,9 +57,8 @@ impl Writer {
         }
     }
 
-    /// Checkpoints a long WAL: whatever of it was committed before goes into the database. A disk
-    /// that is full refuses the next commits as well; any other failure leaves it unknown what of
-    /// the database is on disk, and nothing is to follow.
+    /// Checkpoints a long WAL. A full disk refuses the next commits as well. After any other failure
+    /// it is unknown which pages of the database are on disk, so no commit may follow.
     pub(super) fn checkpoint(&mut self) -> Result<(), Failed> {
         let failed = |error| failure::undo(&self.connection, &error);
         if !schema::wal_is_long(&self.connection).map_err(failed)? {

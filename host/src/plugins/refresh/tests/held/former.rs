@@ -1,4 +1,4 @@
-//! What an older hookbox has left in its folder of approvals, and who may write that.
+//! The folder of approvals of an older hookbox, and its writers.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -36,7 +36,7 @@ async fn what_an_older_hookbox_has_noted_is_moved_once() {
     host.put_former("a.json.draft", "of a host that was killed");
     host.put_former("gone.json", note("gone", &["http"], None));
     host.bench.write("a.wat", &new);
-    // What only looks sees the same, and moves nothing.
+    // A peek sees the same, and moves nothing.
     let peeked = Approvals::peek(Vec::new(), &host.former(), host.config.clone()).unwrap();
     assert!(peeked.holds("a", sha(&new), &[crate::sandbox::Capability::from_name("kv").unwrap()].into()).await);
     assert_eq!(fs::read_dir(host.former()).unwrap().count(), 5);

@@ -1,4 +1,4 @@
-//! What a restart makes of files that ask for more.
+//! Restarts while files ask for more.
 
 use super::*;
 use crate::store::{Approval, ApprovalChange, Operate};
@@ -29,7 +29,7 @@ async fn a_restart_without_what_was_kept_runs_nothing_until_the_new_file_is_appr
     host.put(&old).await;
     host.put(&new).await;
     let kept = host.kept(&old);
-    // One that is damaged is as good as none.
+    // A damaged file counts as none.
     for damage in [|path: &Path| fs::write(path, "(component)").unwrap(), |path: &Path| fs::remove_file(path).unwrap()]
     {
         damage(&kept);

@@ -13,6 +13,8 @@ pub(super) struct Run {
     pub(super) p99_ms: f64,
     /// Deliveries settled a second while the load lasted; with a burst, until all are.
     pub(super) settled_per_second: Option<f64>,
+    /// Processor time of the receiver for each accepted request, until all is settled, in microseconds.
+    pub(super) cpu_us: Option<f64>,
     /// Deliveries that waited, each second.
     pub(super) backlog: Vec<u64>,
     /// How fast that grew, as a share of what was accepted.
@@ -40,7 +42,7 @@ impl Run {
     fn json(&self) -> Value {
         json!({ "body_bytes": self.body_bytes, "connections": self.connections, "seconds": self.seconds,
             "requests_per_second": self.per_second, "p50_ms": self.p50_ms, "p99_ms": self.p99_ms,
-            "settled_per_second": self.settled_per_second, "backlog": self.backlog, "backlog_growth": self.growth })
+            "settled_per_second": self.settled_per_second, "cpu_us_per_request": self.cpu_us, "backlog": self.backlog, "backlog_growth": self.growth })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::measured::{Measured, Run};
 use super::neighbours::percentiles;
+use super::process;
 use super::receivers::{Receiver, Running};
 use super::requests::Requests;
 use super::steady::{self, Steady};
@@ -98,6 +99,7 @@ impl Row {
         let body_bytes = requests.spec.body_bytes;
         say(&format!("{}: {body_bytes} bytes, {connections} connections, {seconds} s", self.name));
         let running = self.start(requests)?;
+        let cpu_before = process::cpu(running.pid())?;
         let send = || wrk::send(requests, &running.public, closed);
         let (answered, backlog) = match &running.admin {
             Some(admin) => watch::backlog(admin, PLUGIN, send)?,
@@ -108,6 +110,7 @@ impl Row {
             return Err(format!("{accepted} requests are more than were signed: duplicates took the shorter road"));
         }
         let settled = self.check(&running, accepted, u64::from(connections), answered.seconds)?;
+        let cpu = process::cpu(running.pid())? - cpu_before;
         Ok(Run {
             body_bytes,
             connections: connections as usize,
@@ -116,6 +119,7 @@ impl Row {
             p50_ms: answered.p50_ms,
             p99_ms: answered.p99_ms,
             settled_per_second: settled,
+            cpu_us: Some(cpu.as_secs_f64() * 1e6 / accepted as f64),
             growth: watch::growth(&backlog, answered.per_second).filter(|_| self.emits.is_some()),
             backlog,
         })

@@ -151,13 +151,13 @@ fn print(rows: &[Measured], seconds: (u32, u32), fdatasync_ms: [f64; 2]) {
     let [p50, p99] = fdatasync_ms;
     println!(
         "\nRequests a second over so many connections, {each} s each, and the whole road over 256 for {sustained} s; \
-         settled, of the echo and half the peak for 230 bytes over 256. fdatasync here: p50 {p50:.2} ms, p99 {p99:.2} ms.\n"
+         settled, of the echo, processor time a request and half the peak for 230 bytes over 256. fdatasync here: p50 {p50:.2} ms, p99 {p99:.2} ms.\n"
     );
     println!(
-        "| receiver | 230 B, 64 | 230 B, 256 | 4 KiB, 64 | 4 KiB, 256 | of the echo | settled/s | waiting | half the \
-         peak, p50 ms | p99 ms |"
+        "| receiver | 230 B, 64 | 230 B, 256 | 4 KiB, 64 | 4 KiB, 256 | of the echo | settled/s | waiting | CPU \
+         µs | half the peak, p50 ms | p99 ms |"
     );
-    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
+    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     let ceiling = rows.iter().find(|row| row.name == ECHO).map(Measured::rate);
     for row in rows {
         let answered = |body_bytes, connections| {
@@ -171,11 +171,12 @@ fn print(rows: &[Measured], seconds: (u32, u32), fdatasync_ms: [f64; 2]) {
             format!("{last}, {}", if growth > STANDS { "growing" } else { "not growing" })
         });
         let of_echo = ceiling.map_or(String::new(), |ceiling| format!("{:.3}", row.rate() / ceiling));
+        let cpu = peak.and_then(|run| run.cpu_us).map_or(String::new(), |us| format!("{us:.0}"));
         let half = row.half_peak.as_ref();
         let [p50, p99] =
             half.map_or([String::new(), String::new()], |run| [run.p50_ms, run.p99_ms].map(|ms| format!("{ms:.2}")));
         println!(
-            "| {} | {} | {} | {} | {} | {of_echo} | {settled} | {waiting} | {p50} | {p99} |",
+            "| {} | {} | {} | {} | {} | {of_echo} | {settled} | {waiting} | {cpu} | {p50} | {p99} |",
             row.name,
             answered(SMALL_BYTES, 64),
             answered(SMALL_BYTES, 256),

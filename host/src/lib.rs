@@ -52,5 +52,6 @@ pub mod files;
 pub mod names; // doors: strsim
 pub mod retry;
 pub mod status;
-pub mod tasks; // doors: tokio::spawn, tokio::task::spawn_blocking, std::thread::spawn, std::thread::Builder
+pub mod tasks; // doors: tokio::spawn, tokio::task::spawn_blocking,
+// doors: std::thread::spawn, std::thread::Builder
 pub mod text;

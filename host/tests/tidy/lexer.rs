@@ -1,5 +1,8 @@
 //! Rust source as tokens: enough to tell code from comments and text.
 
+/// Stands for a text.
+const TEXT: &str = "\"\"";
+
 /// A piece of code and the line it begins on, from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Token {
@@ -7,8 +10,8 @@ pub(super) struct Token {
     pub(super) text: String,
 }
 
-/// Words, numbers, `::` and single signs. Comments, texts, characters and lifetimes are left out, an empty pair of
-/// quotes standing for a text.
+/// Words, numbers, `::` and single signs. Comments, texts, characters and lifetimes are left out,
+/// an empty pair of quotes standing for a text.
 pub(super) fn tokens(source: &str) -> Vec<Token> {
     let chars: Vec<char> = source.chars().collect();
     let (mut at, mut line, mut found) = (0, 1, Vec::new());
@@ -21,6 +24,26 @@ pub(super) fn tokens(source: &str) -> Vec<Token> {
         at = end;
     }
     found
+}
+
+/// How wide each line is, in characters. Texts do not count, because a message that people search for stays on one line;
+/// nor do names of functions, because a test's is a sentence.
+pub(super) fn widths(source: &str) -> Vec<usize> {
+    let chars: Vec<char> = source.chars().collect();
+    let (mut at, mut widths, mut names) = (0, vec![0], false);
+    while at < chars.len() {
+        let (end, text) = token(&chars, at);
+        let counts = usize::from(!names && text.as_deref() != Some(TEXT));
+        for c in &chars[at..end] {
+            match c {
+                '\n' => widths.push(0),
+                _ => *widths.last_mut().expect("there is a first line") += counts,
+            }
+        }
+        names = text.map_or(names, |text| text == "fn");
+        at = end;
+    }
+    widths
 }
 
 /// The tokens without the items that only tests are compiled with.
@@ -65,7 +88,7 @@ fn token(chars: &[char], at: usize) -> (usize, Option<String>) {
     match rest {
         ['/', '/', ..] => (at + until(rest, |part| part[0] == '\n'), None),
         ['/', '*', ..] => (block_comment(chars, at), None),
-        ['"', ..] => (quoted(chars, at + 1, '"'), Some("\"\"".to_owned())),
+        ['"', ..] => (quoted(chars, at + 1, '"'), Some(TEXT.to_owned())),
         ['\'', '\\', ..] => (quoted(chars, at + 1, '\''), None),
         ['\'', _, '\'', ..] => (at + 3, None),
         ['\'', ..] => (at + 1 + until(&rest[1..], |part| !word(part[0])), None),
@@ -84,16 +107,17 @@ fn word_or_text(chars: &[char], at: usize) -> (usize, Option<String>) {
         let hashes = until(&chars[end..], |part| part[0] != '#');
         if chars.get(end + hashes) == Some(&'"') {
             let begin = end + hashes + 1;
-            let closes =
-                |part: &[char]| part[0] == '"' && part[1..].iter().take_while(|c| **c == '#').count() >= hashes;
-            return (begin + until(&chars[begin..], closes) + 1 + hashes, Some("\"\"".to_owned()));
+            let closes = |part: &[char]| {
+                part[0] == '"' && part[1..].iter().take_while(|c| **c == '#').count() >= hashes
+            };
+            return (begin + until(&chars[begin..], closes) + 1 + hashes, Some(TEXT.to_owned()));
         }
         if hashes == 1 {
             return word_or_text(chars, end + 1);
         }
     }
     match (text.as_str(), chars.get(end)) {
-        ("b" | "c", Some('"')) => (quoted(chars, end + 1, '"'), Some("\"\"".to_owned())),
+        ("b" | "c", Some('"')) => (quoted(chars, end + 1, '"'), Some(TEXT.to_owned())),
         ("b", Some('\'')) => (quoted(chars, end + 1, '\''), None),
         _ => (end, Some(text)),
     }
@@ -136,12 +160,19 @@ fn comments_and_texts_are_told_from_code() {
         a // b
         /* c /* d */ e */ f("g \" h", r#"i " j"#, b"k", 'l', '\'', b'm') -> n::<'o, T> r#type
     "###;
-    let words: Vec<(usize, String)> = tokens(source).into_iter().map(|token| (token.line, token.text)).collect();
-    let words: Vec<(usize, &str)> = words.iter().map(|(line, text)| (*line, text.as_str())).collect();
-    let expected =
-        ["f", "(", "\"\"", ",", "\"\"", ",", "\"\"", ",", ",", ",", ")", "-", ">", "n", "::", "<", ",", "T", ">"];
+    let words: Vec<(usize, String)> =
+        tokens(source).into_iter().map(|token| (token.line, token.text)).collect();
+    let words: Vec<(usize, &str)> =
+        words.iter().map(|(line, text)| (*line, text.as_str())).collect();
+    let expected = [
+        "f", "(", "\"\"", ",", "\"\"", ",", "\"\"", ",", ",", ",", ")", "-", ">", "n", "::", "<",
+        ",", "T", ">",
+    ];
     assert_eq!(words[0], (2, "a"));
-    assert_eq!(words[1..words.len() - 1].iter().map(|(_, text)| *text).collect::<Vec<_>>(), expected);
+    assert_eq!(
+        words[1..words.len() - 1].iter().map(|(_, text)| *text).collect::<Vec<_>>(),
+        expected
+    );
     assert_eq!(*words.last().unwrap(), (3, "type"));
 }
 

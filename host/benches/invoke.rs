@@ -22,7 +22,13 @@ pub(crate) fn stage() -> Stage {
     let runtime = Rc::new(Builder::new_current_thread().enable_time().build().expect("a runtime"));
     let (provider, settings) = (Provider::new(), PluginSettings::default());
     let attributes = provider.event(&provider.source_runtime(), 1, 230).attributes;
-    let event = Arc::new(Event { id: EventId::first_at(NOW_MS), attributes, parent: None, root: None, hops: 0 });
+    let event = Arc::new(Event {
+        id: EventId::first_at(NOW_MS),
+        attributes,
+        parent: None,
+        root: None,
+        hops: 0,
+    });
     Box::new(move || {
         let (plugin, runtime) = (plugin.clone(), runtime.clone());
         let call = Call {

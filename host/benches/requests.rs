@@ -42,7 +42,8 @@ impl Provider {
     /// Its request of this number, with a body of so many bytes.
     pub(crate) fn request(&self, number: usize, body_bytes: usize) -> (HeaderMap, Bytes) {
         let body = body(number, body_bytes);
-        let signed = sign(&self.source, &body, &format!("evt_{number:012}"), NOW_MS / 1_000).expect("it has a secret");
+        let signed = sign(&self.source, &body, &format!("evt_{number:012}"), NOW_MS / 1_000)
+            .expect("it has a secret");
         let mut headers = HeaderMap::new();
         headers.insert("content-type", HeaderValue::from_static("application/json"));
         for (name, value) in signed {
@@ -53,9 +54,15 @@ impl Provider {
     }
 
     /// The event that the host makes of that request.
-    pub(crate) fn event(&self, source_runtime: &SourceRuntime, number: usize, body_bytes: usize) -> NewEvent {
+    pub(crate) fn event(
+        &self,
+        source_runtime: &SourceRuntime,
+        number: usize,
+        body_bytes: usize,
+    ) -> NewEvent {
         let (headers, body) = self.request(number, body_bytes);
-        let verified = Unverified::new(headers, body).verify(source_runtime, NOW_MS).expect("it is authentic");
+        let verified =
+            Unverified::new(headers, body).verify(source_runtime, NOW_MS).expect("it is authentic");
         verified.identify(&self.config.routes, NOW_MS)
     }
 }
@@ -67,7 +74,8 @@ pub(crate) fn config(routes: &str) -> Config {
     );
     let env = |_: &str| Some(OsString::from(SECRET));
     let around = Surroundings { make_secrets: MakeSecrets::No, env: &env };
-    Config::parse(&repository().join("config.toml"), &text, around).expect("a configuration without problems")
+    Config::parse(&repository().join("config.toml"), &text, around)
+        .expect("a configuration without problems")
 }
 
 /// The root of the repository.
@@ -80,6 +88,7 @@ fn body(number: usize, bytes: usize) -> Bytes {
         r#"{{"event_type":"{KIND}","event_data":{{"video_id":"v_{number:012}","callback_id":"order_{number:012}","video_url":"https://files.example/video/{number:012}.mp4","duration":45.2,"title":""#
     );
     let end = r#""}}"#;
-    let title = bytes.checked_sub(start.len() + end.len()).expect("a body has room for its attributes");
+    let title =
+        bytes.checked_sub(start.len() + end.len()).expect("a body has room for its attributes");
     format!("{start}{}{end}", "x".repeat(title)).into()
 }

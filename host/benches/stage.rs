@@ -9,8 +9,15 @@ pub(crate) type Stage = Box<dyn Fn() -> Round>;
 pub(crate) type Round = Box<dyn FnOnce()>;
 
 /// In the order in which an event comes through them.
-pub(crate) const NAMES: [&str; 7] =
-    ["verify-230", "verify-4096", "route-among-1000", "append-64", "move-2048", "invoke-fresh", "settle-64"];
+pub(crate) const NAMES: [&str; 7] = [
+    "verify-230",
+    "verify-4096",
+    "route-among-1000",
+    "append-64",
+    "move-2048",
+    "invoke-fresh",
+    "settle-64",
+];
 
 /// The stage of this name, made ready.
 pub(crate) fn named(name: &str) -> Option<Stage> {

@@ -1,7 +1,8 @@
 //! The cost of each stage of the road on its own, through the doors that the host itself uses.
 //!
-//! `cargo bench` times the stages. `cargo xtask counts` has the same rounds counted, in instructions: it starts this
-//! program as `stages count STAGE PREPARED RUN`, and as `stages names` to hear which there are.
+//! `cargo bench` times the stages. `cargo xtask counts` has the same rounds counted, in
+//! instructions: it starts this program as `stages count STAGE PREPARED RUN`, and as `stages names`
+//! to hear which there are.
 
 use std::process::ExitCode;
 
@@ -40,8 +41,13 @@ fn stages(bencher: divan::Bencher, name: &str) {
 
 /// Prepares so many rounds of a stage and runs so many of them.
 fn count(name: &str, prepared: &str, run: &str) -> ExitCode {
-    let (Some(stage), Ok(prepared), Ok(run)) = (stage::named(name), prepared.parse(), run.parse::<usize>()) else {
-        eprintln!("usage: stages count STAGE PREPARED RUN, where STAGE is one of {:?}", stage::NAMES);
+    let (Some(stage), Ok(prepared), Ok(run)) =
+        (stage::named(name), prepared.parse(), run.parse::<usize>())
+    else {
+        eprintln!(
+            "usage: stages count STAGE PREPARED RUN, where STAGE is one of {:?}",
+            stage::NAMES
+        );
         return ExitCode::from(2);
     };
     let mut rounds: Vec<stage::Round> = (0..prepared).map(|_| stage()).collect();

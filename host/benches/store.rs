@@ -1,7 +1,8 @@
 //! Durable work: batches of events, and batches of settlements, each one commit.
 //!
-//! The store's writer takes whatever has queued while it was busy, so what is in a commit is a matter of time. Here its
-//! dispatcher keeps it waiting until a whole batch has queued, and there is one commit a round.
+//! The store's writer takes whatever has queued while it was busy, so what is in a commit is a
+//! matter of time. Here its dispatcher keeps it waiting until a whole batch has queued, and there
+//! is one commit a round.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -13,8 +14,8 @@ use hookbox::clock::Clock;
 use hookbox::event::{AttemptRecord, Digest, LogLine, NewEvent, Outcome, PluginName};
 use hookbox::ingest::SourceRuntime;
 use hookbox::store::{
-    Appended, DispatchHandle, Health, KvTransaction, Lease, LeasePermit, MemoryReservation, Next, Pending, Queue,
-    Settled, Settlement, Sqlite, SqliteOptions,
+    Appended, DispatchHandle, Health, KvTransaction, Lease, LeasePermit, MemoryReservation, Next,
+    Pending, Queue, Settled, Settlement, Sqlite, SqliteOptions,
 };
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
@@ -23,7 +24,8 @@ use tokio::sync::Semaphore;
 use crate::requests::{NOW_MS, Provider};
 use crate::stage::Stage;
 
-/// After so many events the store moves the dedupe keys with one first byte into their table, each first byte in its turn.
+/// After so many events the store moves the dedupe keys with one first byte into their table, each
+/// first byte in its turn.
 const EVENTS_A_TURN: usize = 256;
 
 /// The store's file in its folder.
@@ -41,8 +43,9 @@ pub(crate) fn append(events: usize) -> Stage {
     })
 }
 
-/// A commit that brings a turn, in which so many keys move into the table. In the long run it would be 512, from among those
-/// of all first bytes; these are of one event, and begin with the byte whose turn it is.
+/// A commit that brings a turn, in which so many keys move into the table. In the long run it would
+/// be 512, from among those of all first bytes; these are of one event, and begin with the byte
+/// whose turn it is.
 pub(crate) fn move_keys(keys: u16) -> Stage {
     let bench = Rc::new(Bench::open());
     let turn = Cell::new(0_u8);
@@ -67,7 +70,10 @@ pub(crate) fn move_keys(keys: u16) -> Stage {
     let (bench, events) = prepare();
     bench.append(events);
     let moved = bench.keys_moved();
-    assert!(moved >= usize::from(keys), "{EVENTS_A_TURN} events are to bring a turn of {keys} keys, and moved {moved}");
+    assert!(
+        moved >= usize::from(keys),
+        "{EVENTS_A_TURN} events are to bring a turn of {keys} keys, and moved {moved}"
+    );
     Box::new(move || {
         let (bench, events) = prepare();
         Box::new(move || bench.append(events))
@@ -79,7 +85,8 @@ pub(crate) fn settle(deliveries: usize) -> Stage {
     let bench = Rc::new(Bench::open());
     Box::new(move || {
         bench.append(bench.events(deliveries));
-        let settlements = bench.leased().into_iter().enumerate().map(|(at, lease)| (lease, settlement(at == 0)));
+        let settlements =
+            bench.leased().into_iter().enumerate().map(|(at, lease)| (lease, settlement(at == 0)));
         let (bench, settlements) = (bench.clone(), settlements.collect::<Vec<_>>());
         assert_eq!(settlements.len(), deliveries);
         Box::new(move || bench.settle(settlements))
@@ -89,7 +96,9 @@ pub(crate) fn settle(deliveries: usize) -> Stage {
 /// The result of the plugin `audit`, or of an attempt that asks for another.
 fn settlement(again: bool) -> Settlement {
     let done = Next::Done { emitted: Vec::new(), kv: KvTransaction::default() };
-    let message = "avatar_video.success subject=order_000000000001 id=evt_0019c1d5a5000001 bytes=230".to_owned();
+    let message =
+        "avatar_video.success subject=order_000000000001 id=evt_0019c1d5a5000001 bytes=230"
+            .to_owned();
     let record = AttemptRecord {
         started_at_ms: NOW_MS,
         duration_us: 20,
@@ -99,7 +108,10 @@ fn settlement(again: bool) -> Settlement {
         calls: Vec::new(),
         plugin_digest: Some(Digest([7; 32])),
     };
-    Settlement { next: if again { Next::RetryIn(Duration::from_secs(1)) } else { done }, record: Some(record) }
+    Settlement {
+        next: if again { Next::RetryIn(Duration::from_secs(1)) } else { done },
+        record: Some(record),
+    }
 }
 
 /// A store whose commits this thread begins.
@@ -117,12 +129,14 @@ struct Bench {
 
 impl Bench {
     fn open() -> Self {
-        // Beside what is built, since a folder for temporary files may be in memory, where nothing is synced.
+        // Beside what is built, since a folder for temporary files may be in memory, where nothing
+        // is synced.
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
         let clock = Clock::manual(NOW_MS);
         // One commit is counted, however slowly.
         let longest_work = Duration::from_secs(3_600);
-        let options = SqliteOptions { longest_work, ..SqliteOptions::at(folder.path().join(FILE), clock) };
+        let options =
+            SqliteOptions { longest_work, ..SqliteOptions::at(folder.path().join(FILE), clock) };
         let store = Sqlite::open(options).expect("a store");
         let ((leases, leased), (go, wait)) = (channel(), channel());
         let budget = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
@@ -130,7 +144,8 @@ impl Bench {
         let (provider, next) = (Provider::new(), Cell::new(0));
         let runtime = Builder::new_current_thread().build().expect("a runtime");
         let source_runtime = provider.source_runtime();
-        let bench = Self { store, runtime, provider, source_runtime, next, leased, go: Some(go), folder };
+        let bench =
+            Self { store, runtime, provider, source_runtime, next, leased, go: Some(go), folder };
         // The writer does not wait for anybody before its first commit.
         let first = bench.events(1).into_iter().map(|event| bench.store.append(event)).collect();
         bench.wait_for(first);
@@ -141,13 +156,17 @@ impl Bench {
     /// So many that have not been before.
     fn events(&self, count: usize) -> Vec<NewEvent> {
         let first = self.next.replace(self.next.get() + count);
-        (first..first + count).map(|number| self.provider.event(&self.source_runtime, number, BODY_BYTES)).collect()
+        (first..first + count)
+            .map(|number| self.provider.event(&self.source_runtime, number, BODY_BYTES))
+            .collect()
     }
 
     /// How many dedupe keys are in their table.
     fn keys_moved(&self) -> usize {
-        let file = rusqlite::Connection::open(self.folder.path().join(FILE)).expect("the store's file");
-        file.query_row("SELECT count(*) FROM dedupe", [], |row| row.get(0)).expect("the table of keys")
+        let file =
+            rusqlite::Connection::open(self.folder.path().join(FILE)).expect("the store's file");
+        file.query_row("SELECT count(*) FROM dedupe", [], |row| row.get(0))
+            .expect("the table of keys")
     }
 
     /// The leases of the last commit of appends.
@@ -161,7 +180,10 @@ impl Bench {
     }
 
     fn settle(&self, settlements: Vec<(Lease, Settlement)>) {
-        let waiting = settlements.into_iter().map(|(lease, settlement)| self.store.settle(lease, settlement)).collect();
+        let waiting = settlements
+            .into_iter()
+            .map(|(lease, settlement)| self.store.settle(lease, settlement))
+            .collect();
         self.commit(waiting, |settled| assert_eq!(settled, Settled::Kept));
     }
 
@@ -192,7 +214,8 @@ impl Drop for Bench {
     }
 }
 
-/// Takes every delivery, and keeps the writer waiting after each commit. The dispatcher of a host must not do that.
+/// Takes every delivery, and keeps the writer waiting after each commit. The dispatcher of a host
+/// must not do that.
 #[derive(Debug)]
 struct HoldingDispatch {
     budget: Arc<Semaphore>,

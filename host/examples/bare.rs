@@ -2,8 +2,9 @@
 //!
 //! - `bare echo`: a POST answered with what it brought, the ceiling;
 //! - `bare verify`: the signature checked, nothing kept;
-//! - `bare commit FILE`: checked, inserted, and answered after the commit is on disk. One thread takes whatever has queued
-//!   into one transaction, as the host's store does, but there is no dedupe, no delivery, no index.
+//! - `bare commit FILE`: checked, inserted, and answered after the commit is on disk. One thread
+//!   takes whatever has queued into one transaction, as the host's store does, but there is no
+//!   dedupe, no delivery, no index.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
@@ -41,7 +42,9 @@ async fn main() -> std::io::Result<()> {
         ["echo"] => post(|body: Bytes| async move { body }),
         ["verify"] => {
             let key = key()?;
-            post(move |headers: HeaderMap, body: Bytes| async move { verify(key, &headers, &body).map(|()| RECEIVED) })
+            post(move |headers: HeaderMap, body: Bytes| async move {
+                verify(key, &headers, &body).map(|()| RECEIVED)
+            })
         }
         ["commit", file] => {
             let (key, inserts) = (key()?, committer(file)?);
@@ -52,7 +55,9 @@ async fn main() -> std::io::Result<()> {
                 committed.await.map(|()| RECEIVED).map_err(|_| StatusCode::SERVICE_UNAVAILABLE)
             })
         }
-        _ => return Err(std::io::Error::other("usage: bare echo | bare verify | bare commit FILE")),
+        _ => {
+            return Err(std::io::Error::other("usage: bare echo | bare verify | bare commit FILE"));
+        }
     };
     serve(Router::new().route("/webhook/heygen", handler)).await
 }
@@ -73,7 +78,8 @@ fn verify(key: &Hmac<Sha256>, headers: &HeaderMap, body: &[u8]) -> Result<(), St
     mac.verify_slice(&given).map_err(|_| StatusCode::UNAUTHORIZED)
 }
 
-/// Starts the thread that commits. Its queue is bounded by the connections there are: each waits for its own answer.
+/// Starts the thread that commits. Its queue is bounded by the connections there are: each waits
+/// for its own answer.
 fn committer(file: &str) -> std::io::Result<SyncSender<Insert>> {
     let connection = Connection::open(file).map_err(std::io::Error::other)?;
     connection.execute_batch(SETTINGS).map_err(std::io::Error::other)?;
@@ -93,7 +99,9 @@ fn commit_all(connection: &Connection, queue: &Receiver<Insert>) -> rusqlite::Re
         batch.extend(std::iter::once(first).chain(queue.try_iter().take(MAX_BATCH - 1)));
         connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         for (body, _) in &batch {
-            connection.prepare_cached("INSERT INTO events (body) VALUES (?1)")?.execute([&body[..]])?;
+            connection
+                .prepare_cached("INSERT INTO events (body) VALUES (?1)")?
+                .execute([&body[..]])?;
         }
         connection.prepare_cached("COMMIT")?.execute([])?;
         for (_, durable) in batch.drain(..) {

@@ -1,8 +1,9 @@
 //! Every start and stop, in order.
 //!
-//! `build` may fail and binds the addresses; `run` serves until it is told to stop, then drains: no new requests, no
-//! new leases, what runs may finish for a while, the rest is given back, and the store is closed last. A store that
-//! stops by itself ends the host with an error: nothing can be acknowledged without it.
+//! `build` may fail and binds the addresses; `run` serves until it is told to stop, then drains: no
+//! new requests, no new leases, what runs may finish for a while, the rest is given back, and the
+//! store is closed last. A store that stops by itself ends the host with an error: nothing can be
+//! acknowledged without it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -109,7 +110,12 @@ pub async fn build(config: Config, compiler: Compiler, on_loss: OnLoss) -> Resul
 }
 
 /// The same by a clock that may be moved by hand.
-pub async fn build_by(config: Config, compiler: Compiler, on_loss: OnLoss, clock: Clock) -> Result<App, AppError> {
+pub async fn build_by(
+    config: Config,
+    compiler: Compiler,
+    on_loss: OnLoss,
+    clock: Clock,
+) -> Result<App, AppError> {
     if let Some((plan, until)) = env::fail_plan() {
         fail::arm(&plan, until).map_err(AppError::FailPlan)?;
     }
@@ -127,12 +133,14 @@ pub async fn build_by(config: Config, compiler: Compiler, on_loss: OnLoss, clock
     };
     let sandbox = Arc::new(Sandbox::new(options)?);
     let dir = config.server.plugins_dir.clone();
-    let (former, files) = (config.store.former_approvals_dir(), Cache::at(config.server.compiled_dir()));
+    let (former, files) =
+        (config.store.former_approvals_dir(), Cache::at(config.server.compiled_dir()));
     files.take_over(&config.store.former_compiled_dir());
     let config = Arc::new(ArcSwap::from_pointee(config));
     let approvals = Approvals::open(store.clone(), &former, files.clone(), config.clone()).await;
     let approvals = Arc::new(approvals.map_err(AppError::Approvals)?);
-    let context = LoadContext { sandbox, compiler, dir, clock: clock.clone(), approvals, files: Some(files) };
+    let context =
+        LoadContext { sandbox, compiler, dir, clock: clock.clone(), approvals, files: Some(files) };
     let Refreshed { registry, changes, .. } = Registry::begin(&context).await;
     let registry = registry.with_routed(&config.load().routes);
     reload::report(&changes, &registry, &config.load());
@@ -145,13 +153,18 @@ pub async fn build_by(config: Config, compiler: Compiler, on_loss: OnLoss, clock
         clock,
         public,
         admin,
-        attempts: tasks::runtime("hookbox-attempt", 2 * tasks::cores()).map_err(AppError::Threads)?,
+        attempts: tasks::runtime("hookbox-attempt", 2 * tasks::cores())
+            .map_err(AppError::Threads)?,
         addresses,
     })
 }
 
 /// Opens the store, and tells what a killed host left in it.
-async fn open_store(config: &Config, on_loss: OnLoss, clock: &Clock) -> Result<Arc<Sqlite>, OpenError> {
+async fn open_store(
+    config: &Config,
+    on_loss: OnLoss,
+    clock: &Clock,
+) -> Result<Arc<Sqlite>, OpenError> {
     let options = SqliteOptions {
         max_bytes: config.store.max_bytes,
         on_loss,
@@ -162,12 +175,17 @@ async fn open_store(config: &Config, on_loss: OnLoss, clock: &Clock) -> Result<A
     time::tell(store.clock_changes(), config.store.dedupe_window_ms);
     let recovered = store.recovered();
     if recovered.held > 0 {
-        tracing::warn!(deliveries = recovered.held, running = recovered.running, "taking up what a killed host left");
+        tracing::warn!(
+            deliveries = recovered.held,
+            running = recovered.running,
+            "taking up what a killed host left"
+        );
     }
     Ok(Arc::new(store))
 }
 
-/// Every connection takes a file descriptor, and the usual limit is lower than what the machine allows.
+/// Every connection takes a file descriptor, and the usual limit is lower than what the machine
+/// allows.
 fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
@@ -177,7 +195,10 @@ fn raise_file_limit() {
 }
 
 /// A listener, and the address it has: a port of 0 in `address` stands for any free one.
-async fn bind(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), AppError> {
+async fn bind(
+    key: &'static str,
+    address: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), AppError> {
     let failed = |source| AppError::Bind { key, address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let own = listener.local_addr().map_err(failed)?;
@@ -206,7 +227,12 @@ impl App {
         }
     }
 
-    fn admin_state(&self, dispatcher: &Dispatcher, intake: &Intake, render_metrics: RenderMetrics) -> Admin {
+    fn admin_state(
+        &self,
+        dispatcher: &Dispatcher,
+        intake: &Intake,
+        render_metrics: RenderMetrics,
+    ) -> Admin {
         Admin {
             store: self.store.clone(),
             registry: self.registry.clone(),
@@ -224,7 +250,11 @@ impl App {
     }
 
     /// Serves until `shutdown` or until the store stops, then drains.
-    pub async fn run(self, shutdown: CancellationToken, render_metrics: RenderMetrics) -> Result<(), AppError> {
+    pub async fn run(
+        self,
+        shutdown: CancellationToken,
+        render_metrics: RenderMetrics,
+    ) -> Result<(), AppError> {
         let store: Arc<dyn Store> = self.store.clone();
         let dispatcher = Arc::new(Dispatcher::start(Deps {
             store: store.clone(),
@@ -251,7 +281,12 @@ impl App {
             tasks::spawn(ingest::serve(self.public, intake, closing.clone())),
             tasks::spawn(admin::serve(self.admin, admin, closing.clone())),
             tasks::spawn(reload::run(watched, ReloadTiming::default(), refresh, closing.clone())),
-            tasks::spawn(time::run(store.clone(), self.config.clone(), self.clock.clone(), closing.clone())),
+            tasks::spawn(time::run(
+                store.clone(),
+                self.config.clone(),
+                self.clock.clone(),
+                closing.clone(),
+            )),
             tasks::spawn(sweep::run(store.clone(), self.config, self.clock, closing.clone())),
         ];
         tokio::select! {

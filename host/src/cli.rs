@@ -201,7 +201,9 @@ mod tests {
 
     /// A command and all below it that are shown, with their names.
     fn all(command: &clap::Command, path: &str) -> Vec<(String, clap::Command)> {
-        let shown = command.get_subcommands().filter(|below| !below.is_hide_set() && below.get_name() != "help");
+        let shown = command
+            .get_subcommands()
+            .filter(|below| !below.is_hide_set() && below.get_name() != "help");
         let below = shown.flat_map(|below| all(below, &format!("{path} {}", below.get_name())));
         std::iter::once((path.to_owned(), command.clone())).chain(below).collect()
     }
@@ -223,7 +225,8 @@ mod tests {
         for (path, command) in all(&Cli::command(), "hookbox") {
             let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             let lines: Vec<&str> = text.lines().collect();
-            let is_text = |line: &str| !line.is_empty() && !line.starts_with(' ') && !line.ends_with(':');
+            let is_text =
+                |line: &str| !line.is_empty() && !line.starts_with(' ') && !line.ends_with(':');
             let broken = lines.windows(2).find(|pair| is_text(pair[0]) && is_text(pair[1]));
             assert_eq!(broken, None, "{path}");
         }
@@ -233,12 +236,19 @@ mod tests {
     fn what_every_command_has_stands_behind_what_is_its_own() {
         for name in ["events", "deliveries", "send", "new", "serve", "plugins"] {
             let help = Cli::try_parse_from(["hookbox", name, "--help"]).unwrap_err().to_string();
-            let at = |option: &str| help.find(option).unwrap_or_else(|| panic!("{option} is not in {help}"));
+            let at = |option: &str| {
+                help.find(option).unwrap_or_else(|| panic!("{option} is not in {help}"))
+            };
             let options = help.split("Options:").nth(1).unwrap().split("Examples:").next().unwrap();
-            let named: Vec<&str> =
-                options.lines().filter(|line| line.trim_start().starts_with('-') && line.contains("--")).collect();
+            let named: Vec<&str> = options
+                .lines()
+                .filter(|line| line.trim_start().starts_with('-') && line.contains("--"))
+                .collect();
             let end: Vec<&str> = named.iter().rev().take(2).rev().map(|line| line.trim()).collect();
-            assert!(end[0].starts_with("--config") && end[1].starts_with("-h, --help"), "{name}: {end:?}");
+            assert!(
+                end[0].starts_with("--config") && end[1].starts_with("-h, --help"),
+                "{name}: {end:?}"
+            );
             assert_eq!(help.contains("--log-format"), name == "serve", "{name}");
             assert!(at("Examples:") > at("--config"), "{name}");
         }

@@ -15,7 +15,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use tokio::sync::watch;
 
-pub use self::host_time::{ClockChange, ClockState, JUMP_MS, Jump, STANDS_AFTER_MS, TimeNote, span};
+pub use self::host_time::{
+    ClockChange, ClockState, JUMP_MS, Jump, STANDS_AFTER_MS, TimeNote, span,
+};
 
 pub mod host_time;
 
@@ -91,7 +93,10 @@ impl Clock {
     fn new(source: TimeSource) -> Self {
         let host_time = Arc::new(HostTime { lead_ms: AtomicI64::new(0), state: Mutex::default() });
         let clock = Self { source, host_time };
-        clock.host_time.lead_ms.store(clock.now_ms().saturating_sub(clock.boot_ms()), Ordering::Release);
+        clock
+            .host_time
+            .lead_ms
+            .store(clock.now_ms().saturating_sub(clock.boot_ms()), Ordering::Release);
         clock
     }
 
@@ -152,7 +157,9 @@ impl Clock {
     /// The boot clock, in milliseconds.
     fn boot_ms(&self) -> i64 {
         match &self.source {
-            TimeSource::System => i64::try_from(duration(clock_gettime(BOOT_CLOCK)).as_millis()).unwrap_or(i64::MAX),
+            TimeSource::System => {
+                i64::try_from(duration(clock_gettime(BOOT_CLOCK)).as_millis()).unwrap_or(i64::MAX)
+            }
             TimeSource::Manual(time) => time.borrow().passed_ms,
         }
     }
@@ -182,7 +189,9 @@ impl Clock {
             },
             TimeSource::Manual(time) => {
                 let (mut seen, lead_ms) = (time.subscribe(), &self.host_time.lead_ms);
-                let due = |time: &Manual| time.passed_ms.saturating_add(lead_ms.load(Ordering::Acquire)) >= due_ms;
+                let due = |time: &Manual| {
+                    time.passed_ms.saturating_add(lead_ms.load(Ordering::Acquire)) >= due_ms
+                };
                 // An error means the sender is gone, which `self` rules out.
                 let _ = seen.wait_for(due).await;
             }
@@ -191,7 +200,11 @@ impl Clock {
 
     /// Waits until the clocks are to be compared again.
     pub async fn next_comparison(&self) {
-        let every = if matches!(self.source, TimeSource::System) { COMPARE_EVERY } else { COMPARE_MANUAL_EVERY };
+        let every = if matches!(self.source, TimeSource::System) {
+            COMPARE_EVERY
+        } else {
+            COMPARE_MANUAL_EVERY
+        };
         tokio::time::sleep(every).await;
     }
 
@@ -200,7 +213,9 @@ impl Clock {
     pub fn resume(&self, note: TimeNote, least_ms: i64) -> Vec<ClockChange> {
         let (host_ms, state, off) = note.resume(self.now_ms());
         *self.state() = state;
-        self.host_time.lead_ms.store(host_ms.max(least_ms).saturating_sub(self.boot_ms()), Ordering::Release);
+        self.host_time
+            .lead_ms
+            .store(host_ms.max(least_ms).saturating_sub(self.boot_ms()), Ordering::Release);
         off.into_iter().chain(self.compare()).collect()
     }
 
@@ -212,8 +227,8 @@ impl Clock {
         changes
     }
 
-    /// Accepts the wall clock, because an operator says that it is right. Returns the jump that this
-    /// ends, and for how long the host was off.
+    /// Accepts the wall clock, because an operator says that it is right. Returns the jump that
+    /// this ends, and for how long the host was off.
     pub fn accept(&self) -> (Option<Jump>, i64) {
         let mut state = self.state();
         let (jump, held_ms) = (state.jump, state.held_ms());
@@ -315,7 +330,10 @@ mod tests {
         for unix_ms in [0, 100 * JUMP_MS] {
             clock.step(unix_ms);
             assert_eq!(clock.compare().len(), 1);
-            assert_eq!((clock.now_ms(), clock.host_ms(), clock.monotonic_ms()), (unix_ms, 2 * JUMP_MS, 7_200_000));
+            assert_eq!(
+                (clock.now_ms(), clock.host_ms(), clock.monotonic_ms()),
+                (unix_ms, 2 * JUMP_MS, 7_200_000)
+            );
             assert!(clock.jump().is_some());
         }
     }

@@ -100,8 +100,10 @@ struct ReadDocument<'a> {
 pub fn write(event: &Event, extensions: Extensions<'_>) -> Vec<u8> {
     let attributes = &event.attributes;
     let json = attributes.content_type.as_deref().is_none_or(is_json);
-    let data = Some(&attributes.body).filter(|_| json).and_then(|body| serde_json::from_slice(body).ok());
-    let data_base64 = (data.is_none() && !attributes.body.is_empty()).then(|| STANDARD.encode(&attributes.body));
+    let data =
+        Some(&attributes.body).filter(|_| json).and_then(|body| serde_json::from_slice(body).ok());
+    let data_base64 =
+        (data.is_none() && !attributes.body.is_empty()).then(|| STANDARD.encode(&attributes.body));
     let written = WrittenDocument {
         specversion: VERSION,
         id: event.id.to_string(),
@@ -144,7 +146,8 @@ pub fn read(text: &[u8]) -> Result<Document, String> {
 /// The reason for which it is invalid, for people.
 pub fn read_batch(text: &[u8], max: usize) -> Result<Vec<Document>, String> {
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let documents = reader.deserialize_seq(DocumentList { max }).map_err(|error| error.to_string())?;
+    let documents =
+        reader.deserialize_seq(DocumentList { max }).map_err(|error| error.to_string())?;
     reader.end().map_err(|error| error.to_string())?;
     Ok(documents)
 }
@@ -178,9 +181,13 @@ fn document(read: ReadDocument<'_>) -> Result<Document, String> {
     }
     let content_type = read.datacontenttype.or_else(|| read.data.map(|_| JSON.to_owned()));
     let data = match (read.data, read.data_base64) {
-        (Some(_), Some(_)) => return Err("it has `data` and `data_base64`: one of them is the body".to_owned()),
+        (Some(_), Some(_)) => {
+            return Err("it has `data` and `data_base64`: one of them is the body".to_owned());
+        }
         (Some(data), None) => body(data, content_type.as_deref()),
-        (None, Some(data)) => STANDARD.decode(data).map_err(|error| format!("`data_base64`: {error}"))?,
+        (None, Some(data)) => {
+            STANDARD.decode(data).map_err(|error| format!("`data_base64`: {error}"))?
+        }
         (None, None) => Vec::new(),
     };
     let ReadDocument { id, source, kind, subject, time, delayms, .. } = read;
@@ -220,7 +227,13 @@ mod tests {
             time_ms: 1_770_000_000_120,
             body: Bytes::copy_from_slice(body),
         };
-        Event { id: EventId::first_at(1_770_000_000_120), attributes, parent: None, root: None, hops: 0 }
+        Event {
+            id: EventId::first_at(1_770_000_000_120),
+            attributes,
+            parent: None,
+            root: None,
+            hops: 0,
+        }
     }
 
     fn written(content_type: Option<&str>, body: &[u8]) -> String {
@@ -243,9 +256,12 @@ mod tests {
     #[test]
     fn a_body_that_is_not_json_stands_there_in_base64() {
         let deep = vec![b'['; 100_000];
-        for (content_type, body) in
-            [(Some("text/plain"), &b"{}"[..]), (None, b"\xff\0"), (Some("application/json"), b"{"), (None, &deep)]
-        {
+        for (content_type, body) in [
+            (Some("text/plain"), &b"{}"[..]),
+            (None, b"\xff\0"),
+            (Some("application/json"), b"{"),
+            (None, &deep),
+        ] {
             let document = read(written(content_type, body).as_bytes()).unwrap();
             assert_eq!(document.data, body);
             assert_eq!(document.content_type.as_deref(), content_type);
@@ -260,7 +276,10 @@ mod tests {
             (document.kind.as_str(), document.subject.as_deref(), document.source.as_deref()),
             ("avatar_video.success", Some("order \"1\""), Some("heygen"))
         );
-        assert_eq!((document.data.as_slice(), document.content_type.as_deref()), (&b"{\"n\":1}"[..], Some(JSON)));
+        assert_eq!(
+            (document.data.as_slice(), document.content_type.as_deref()),
+            (&b"{\"n\":1}"[..], Some(JSON))
+        );
     }
 
     #[test]

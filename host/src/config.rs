@@ -92,7 +92,9 @@ pub struct Surroundings<'a> {
 
 impl std::fmt::Debug for Surroundings<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Surroundings").field("make_secrets", &self.make_secrets).finish_non_exhaustive()
+        f.debug_struct("Surroundings")
+            .field("make_secrets", &self.make_secrets)
+            .finish_non_exhaustive()
     }
 }
 
@@ -109,7 +111,11 @@ impl Config {
     ///
     /// # Errors
     /// Everything that is wrong with it, at once.
-    pub fn load_with(path: &Path, make_secrets: MakeSecrets, missing: MissingPlugins) -> Result<Self, Problems> {
+    pub fn load_with(
+        path: &Path,
+        make_secrets: MakeSecrets,
+        missing: MissingPlugins,
+    ) -> Result<Self, Problems> {
         let text = read_text(path)?;
         let surroundings = Surroundings { make_secrets, env: &env::var };
         Self::parse_with(path, &text, surroundings, missing)
@@ -119,7 +125,11 @@ impl Config {
     ///
     /// # Errors
     /// Everything that is wrong with it, at once.
-    pub fn parse(path: &Path, text: &str, surroundings: Surroundings<'_>) -> Result<Self, Problems> {
+    pub fn parse(
+        path: &Path,
+        text: &str,
+        surroundings: Surroundings<'_>,
+    ) -> Result<Self, Problems> {
         Self::parse_with(path, text, surroundings, MissingPlugins::Refuse)
     }
 
@@ -135,7 +145,9 @@ impl Config {
             mask_likely_secrets(text, &sink);
         }
         syntax::explain(text, &syntax, &sink);
-        let config = syntax.is_empty().then(|| Self::check(path, table.get_ref(), surroundings, missing, &sink));
+        let config = syntax
+            .is_empty()
+            .then(|| Self::check(path, table.get_ref(), surroundings, missing, &sink));
         match config {
             Some(config) if sink.is_empty() => Ok(config),
             config => {
@@ -153,21 +165,29 @@ impl Config {
         missing: MissingPlugins,
         sink: &'a Sink,
     ) -> Self {
-        let path = std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| places::tidy(&path));
+        let path =
+            std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| places::tidy(&path));
         let base = path.parent().unwrap_or(&path);
         let places = Places { base, env: surroundings.env };
         let mut root = Section::new(String::new(), Some(table), sink);
         let server_section = root.take_section("server", "{ listen = \"127.0.0.1:3000\" }");
         let store = server::read_store(root.take_section("store", "{ retention = \"30d\" }"), base);
-        let (server, files) = server::read_server(server_section, base, store.folder(), missing, sink);
+        let (server, files) =
+            server::read_server(server_section, base, store.folder(), missing, sink);
         let sources_section = root.take_section("sources", "{ heygen = { preset = \"heygen\" } }");
         let names: BTreeSet<&str> = sources_section.keys().collect();
         let drafts = sources::read_all(sources_section, &places);
         let plugins_dir = server.plugins_dir.display().to_string();
         let known = KnownNames { sources: names, plugins: files.as_ref(), plugins_dir, missing };
-        let routes = routes::read::read(root.take_section("routes", "{ \"order.paid\" = \"audit\" }"), &known);
-        let plugins =
-            plugin::read_all(root.take_section("plugins", "{ audit = { timeout = \"10s\" } }"), &known, &places);
+        let routes = routes::read::read(
+            root.take_section("routes", "{ \"order.paid\" = \"audit\" }"),
+            &known,
+        );
+        let plugins = plugin::read_all(
+            root.take_section("plugins", "{ audit = { timeout = \"10s\" } }"),
+            &known,
+            &places,
+        );
         root.finish();
         // Nothing is created for a file that will not be used.
         let make = if sink.is_empty() { surroundings.make_secrets } else { MakeSecrets::No };
@@ -196,7 +216,9 @@ impl Config {
 
     /// Logs which sources take requests from anyone, at every start and every change.
     pub fn warn_of_open_sources(&self) {
-        for source in self.sources.values().filter(|source| matches!(source.verify, source::Verify::None)) {
+        for source in
+            self.sources.values().filter(|source| matches!(source.verify, source::Verify::None))
+        {
             tracing::warn!(source.name = %source.name, "scheme = \"none\": this source takes requests from anyone");
         }
     }
@@ -206,23 +228,35 @@ fn read_text(path: &Path) -> Result<String, Problems> {
     let refuse = |message: String, help: &str| Problems::of_file(path, message, help);
     let unreadable = |error: std::io::Error| {
         let help = match error.kind() {
-            std::io::ErrorKind::NotFound => "create it, or name another one with `--config FILE` or HOOKBOX_CONFIG",
+            std::io::ErrorKind::NotFound => {
+                "create it, or name another one with `--config FILE` or HOOKBOX_CONFIG"
+            }
             std::io::ErrorKind::IsADirectory => "name the file within it",
-            std::io::ErrorKind::InvalidInput => "name a regular file: it is read again whenever it changes",
-            _ => "let this user read it, or name another one with `--config FILE` or HOOKBOX_CONFIG",
+            std::io::ErrorKind::InvalidInput => {
+                "name a regular file: it is read again whenever it changes"
+            }
+            _ => {
+                "let this user read it, or name another one with `--config FILE` or HOOKBOX_CONFIG"
+            }
         };
         refuse(format!("the configuration file cannot be read: {error}"), help)
     };
     let bytes = match files::read_regular(path, MAX_FILE_BYTES) {
         Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
-            let message = format!("the configuration file is larger than {}", units::show_bytes(MAX_FILE_BYTES));
+            let message = format!(
+                "the configuration file is larger than {}",
+                units::show_bytes(MAX_FILE_BYTES)
+            );
             return Err(refuse(message, "is it the right file?"));
         }
         read => read.map_err(unreadable)?,
     };
     String::from_utf8(bytes).map_err(|error| {
-        let line =
-            error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = error.as_bytes()[..error.utf8_error().valid_up_to()]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count()
+            + 1;
         refuse(
             format!("the configuration file is not UTF-8: there is a stray byte in line {line}"),
             "save it as UTF-8, as TOML wants it",

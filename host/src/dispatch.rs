@@ -97,7 +97,8 @@ impl Dispatcher {
             let settings = config.plugin(name);
             let of_plugin = old.get(name).cloned().unwrap_or_else(|| {
                 let health = shared.new_health(name);
-                let new = PluginQueues::new(settings.concurrency, health, shared.deps.clock.host_ms());
+                let new =
+                    PluginQueues::new(settings.concurrency, health, shared.deps.clock.host_ms());
                 opened.extend([new.regular.clone(), new.quarantine.clone()]);
                 new
             });
@@ -105,7 +106,9 @@ impl Dispatcher {
             of_plugin.regular.health.adapt(loaded.digest, settings.breaker);
             queues.insert(name.clone(), of_plugin);
         }
-        old.iter().filter(|(name, _)| !queues.contains_key(*name)).for_each(|(_, gone)| gone.close());
+        old.iter()
+            .filter(|(name, _)| !queues.contains_key(*name))
+            .for_each(|(_, gone)| gone.close());
         drop(old);
         shared.running.reserve_for(queues.keys().cloned().collect());
         shared.queues.store(Arc::new(queues));

@@ -31,7 +31,9 @@ mod wire;
 
 pub use error::{RequestError, RequestErrorKind};
 pub use session::{PendingResponse, RequestContext, Session, Warn};
-pub use wire::{BoxError, Network, NetworkFuture, Redactor, RequestBody, RequestTimeouts, ResponseBody};
+pub use wire::{
+    BoxError, Network, NetworkFuture, Redactor, RequestBody, RequestTimeouts, ResponseBody,
+};
 
 /// The connections of all plugins. Clones share them; connections run on the runtime of the attempt
 /// that opened them.

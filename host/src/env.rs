@@ -125,7 +125,9 @@ mod tests {
             (true, &[("NO_COLOR", "")], true),
         ];
         for (is_terminal, variables, expected) in cases {
-            let env = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
+            let env = |name: &str| {
+                variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into())
+            };
             assert_eq!(coloured(is_terminal, &env), expected, "{is_terminal} {variables:?}");
         }
     }

@@ -1,7 +1,7 @@
 //! Fault injection for the tests: at named points the process kills itself, or an operation fails.
 //!
-//! `HOOKBOX_FAIL=name:count[:action]` (see `env::fail_plan`) arms a point: it acts when it is passed
-//! for the `count`-th time. The actions:
+//! `HOOKBOX_FAIL=name:count[:action]` (see `env::fail_plan`) arms a point: it acts when it is
+//! passed for the `count`-th time. The actions:
 //!
 //! - `kill` (the default): the process kills itself with SIGKILL.
 //! - `io`: the store's operation reports an I/O error.
@@ -71,9 +71,12 @@ mod imp {
     pub fn arm(plan: &str, until: Option<PathBuf>) -> Result<(), String> {
         let mut parts = plan.split(':');
         let name = parts.next().unwrap_or_default();
-        let mut points = POINTS.into_iter().chain(APPROVAL_POINTS).chain([LOG_POINT, RUNNING_POINT]);
-        let point = points.find(|point| *point == name).ok_or_else(|| format!("no fail point `{name}`"))?;
-        let left = parts.next().unwrap_or("1").parse().map_err(|_| format!("bad count in `{plan}`"))?;
+        let mut points =
+            POINTS.into_iter().chain(APPROVAL_POINTS).chain([LOG_POINT, RUNNING_POINT]);
+        let point =
+            points.find(|point| *point == name).ok_or_else(|| format!("no fail point `{name}`"))?;
+        let left =
+            parts.next().unwrap_or("1").parse().map_err(|_| format!("bad count in `{plan}`"))?;
         let action = match parts.next() {
             None | Some("kill") => None,
             Some("io") => Some(Fault::Io),
@@ -102,7 +105,8 @@ mod imp {
     }
 
     fn kill() -> ! {
-        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        let _ =
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         // Not reached, because the signal ends the process.
         std::process::abort()
     }

@@ -51,7 +51,12 @@ impl FairPool {
 
     /// The same, with a gauge that shows the held units, each as `unit`.
     pub fn measured(capacity: u32, gauge: Gauge, unit: f64) -> Self {
-        Self(Arc::new(PoolState { capacity, queue: Mutex::new(FairQueue::new(capacity)), gauge, unit }))
+        Self(Arc::new(PoolState {
+            capacity,
+            queue: Mutex::new(FairQueue::new(capacity)),
+            gauge,
+            unit,
+        }))
     }
 
     /// Waits for `units`, or for the whole pool if it has fewer.

@@ -52,7 +52,10 @@ pub fn read_regular(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
     file.take(max_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > max_bytes {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {max_bytes} bytes")));
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it is larger than {max_bytes} bytes"),
+        ));
     }
     Ok(bytes)
 }
@@ -79,7 +82,10 @@ pub fn instead_of_folder(path: &Path) -> io::Error {
 fn no_folder(found: rustix::io::Result<Stat>) -> io::Error {
     match found {
         Ok(found) => {
-            let text = format!("it is {}, not a folder", kind_name(FileType::from_raw_mode(found.st_mode)));
+            let text = format!(
+                "it is {}, not a folder",
+                kind_name(FileType::from_raw_mode(found.st_mode))
+            );
             io::Error::new(io::ErrorKind::NotADirectory, text)
         }
         Err(errno) => errno.into(),
@@ -119,7 +125,10 @@ mod tests {
         let no_folder = |path: &Path| open_folder(path).unwrap_err().to_string();
         assert_eq!(no_folder(&pipe), "it is a named pipe, not a folder");
         assert_eq!(no_folder(&dir.path().join("link")), "it is a symbolic link, not a folder");
-        assert_eq!(instead_of_folder(&dir.path().join("link")).to_string(), "it is a named pipe, not a folder");
+        assert_eq!(
+            instead_of_folder(&dir.path().join("link")).to_string(),
+            "it is a named pipe, not a folder"
+        );
         assert!(open_folder(&dir.path().join("absent")).unwrap().is_none());
     }
 
@@ -130,6 +139,9 @@ mod tests {
         fs::write(&path, "0123456789").unwrap();
         assert_eq!(read_regular(&path, 10).unwrap(), b"0123456789");
         assert_eq!(read_regular(&path, 9).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
-        assert_eq!(read_regular(&dir.path().join("absent"), 9).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(
+            read_regular(&dir.path().join("absent"), 9).unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
     }
 }

@@ -23,7 +23,8 @@ pub fn is_plugin_name(name: &str) -> bool {
 
 /// Whether a section `[sources.NAME]` can have this name: small letters, digits, `_` and `-`.
 pub fn is_source_name(name: &str) -> bool {
-    fits(name) && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9') || is_joiner(byte))
+    fits(name)
+        && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9') || is_joiner(byte))
 }
 
 fn fits(name: &str) -> bool {
@@ -39,13 +40,18 @@ fn is_joiner(byte: u8) -> bool {
 pub fn closest<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     const ALIKE: f64 = 0.7;
     let likeness = names.into_iter().map(|name| (strsim::jaro_winkler(word, name), name));
-    let best = likeness.filter(|(likeness, _)| *likeness >= ALIKE).max_by(|a, b| a.0.total_cmp(&b.0));
+    let best =
+        likeness.filter(|(likeness, _)| *likeness >= ALIKE).max_by(|a, b| a.0.total_cmp(&b.0));
     best.map(|(_, name)| name)
 }
 
 /// The name that few slips of the keyboard lead to, `slips` at most. It is stricter than
 /// [`closest`], for a caller that takes a near name as a sign of a mistake.
-pub fn closest_within<'n>(word: &str, names: impl IntoIterator<Item = &'n str>, slips: usize) -> Option<&'n str> {
+pub fn closest_within<'n>(
+    word: &str,
+    names: impl IntoIterator<Item = &'n str>,
+    slips: usize,
+) -> Option<&'n str> {
     let distances = names.into_iter().map(|name| (strsim::damerau_levenshtein(word, name), name));
     distances.filter(|(distance, _)| *distance <= slips).min().map(|(_, name)| name)
 }

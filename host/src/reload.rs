@@ -122,7 +122,16 @@ impl<F: Fn()> Reloader<F> {
         let started_with = watched.config.load_full();
         let file = ConfigFile::new(started_with.path.clone());
         let wake = watched.context.approvals.wake();
-        Self { watched, timing, on_change, started_with, file, watch: None, queue: LoadQueue::new(wake.clone()), wake }
+        Self {
+            watched,
+            timing,
+            on_change,
+            started_with,
+            file,
+            watch: None,
+            queue: LoadQueue::new(wake.clone()),
+            wake,
+        }
     }
 
     /// Takes changed files. Returns how long to wait for an event before the next round.
@@ -149,15 +158,27 @@ impl<F: Fn()> Reloader<F> {
         }
         self.watch = None;
         let now_ms = self.watched.context.clock.now_ms();
-        match folders.and_then(|folders| Watch::start(folders, self.timing.debounce_ms, Arc::clone(&self.wake))) {
+        match folders.and_then(|folders| {
+            Watch::start(folders, self.timing.debounce_ms, Arc::clone(&self.wake))
+        }) {
             Ok(watch) => {
                 self.watch = Some(watch);
                 self.watched.status.update(|condition| condition.watch = None);
             }
             Err(error) => {
-                let text = format!("files are looked at every {} ms, because {error}", self.timing.unwatched_poll_ms);
-                if self.watched.status.update(|condition| Trouble::note(&mut condition.watch, &text, now_ms)) {
-                    tracing::warn!(error, "cannot watch for changed files, looking every few seconds instead");
+                let text = format!(
+                    "files are looked at every {} ms, because {error}",
+                    self.timing.unwatched_poll_ms
+                );
+                if self
+                    .watched
+                    .status
+                    .update(|condition| Trouble::note(&mut condition.watch, &text, now_ms))
+                {
+                    tracing::warn!(
+                        error,
+                        "cannot watch for changed files, looking every few seconds instead"
+                    );
                 }
             }
         }
@@ -206,7 +227,9 @@ impl<F: Fn()> Reloader<F> {
                 self.watched.registry.store(Arc::clone(&registry));
                 if !first {
                     config.log_warnings();
-                    registry.entries().for_each(|(name, _)| warn_of_grants(name, &registry, &config));
+                    registry
+                        .entries()
+                        .for_each(|(name, _)| warn_of_grants(name, &registry, &config));
                 }
                 // A held file may wait for a grant of the new configuration.
                 if registry.entries().any(|(_, entry)| entry.held().is_some()) {
@@ -214,7 +237,8 @@ impl<F: Fn()> Reloader<F> {
                 }
                 self.watched.config.store(Arc::new(*config));
                 if !first {
-                    metrics::counter!("hookbox_config_reloads_total", "outcome" => "ok").increment(1);
+                    metrics::counter!("hookbox_config_reloads_total", "outcome" => "ok")
+                        .increment(1);
                     tracing::info!(config.restart_needed = ?restart_needed, "configuration taken");
                 }
                 self.watched.status.update(|condition| {
@@ -229,7 +253,11 @@ impl<F: Fn()> Reloader<F> {
 
     fn report(&self, problem: &str) {
         let now_ms = self.watched.context.clock.now_ms();
-        if self.watched.status.update(|condition| Trouble::note(&mut condition.config, problem, now_ms)) {
+        if self
+            .watched
+            .status
+            .update(|condition| Trouble::note(&mut condition.config, problem, now_ms))
+        {
             metrics::counter!("hookbox_config_reloads_total", "outcome" => "error").increment(1);
             tracing::error!(error = problem, "configuration not taken, the last good one goes on");
         }
@@ -254,7 +282,9 @@ pub fn report_compiling(registry: &Registry, before: &Registry) {
             Some(digest) => {
                 tracing::info!(plugin.name = %name, plugin.digest = digest, "compiling a newer plugin file, the older one runs");
             }
-            None => tracing::info!(plugin.name = %name, "compiling a plugin file, its deliveries wait"),
+            None => {
+                tracing::info!(plugin.name = %name, "compiling a plugin file, its deliveries wait")
+            }
         }
     }
 }

@@ -44,7 +44,13 @@ pub enum Jitter {
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { max_attempts: 8, initial_ms: 1_000, factor: 2.0, max_ms: 3_600_000, jitter: Jitter::Full }
+        Self {
+            max_attempts: 8,
+            initial_ms: 1_000,
+            factor: 2.0,
+            max_ms: 3_600_000,
+            jitter: Jitter::Full,
+        }
     }
 }
 
@@ -100,7 +106,10 @@ mod tests {
 
     #[test]
     fn a_reject_is_dead_at_once() {
-        assert_eq!(delay_after_failure(Outcome::Reject, 1, Some(5), &RetryPolicy::default(), 0.5), None);
+        assert_eq!(
+            delay_after_failure(Outcome::Reject, 1, Some(5), &RetryPolicy::default(), 0.5),
+            None
+        );
     }
 
     #[test]

@@ -29,7 +29,9 @@ mod load;
 mod run;
 
 pub use attempt::{Call, Emitted, Invocation, KvRead, KvReader, Verdict};
-pub use compile::{Cache, ChildCompiler, CodeSource, CompileLimits, Compiler, Confinement, compile_stdin};
+pub use compile::{
+    Cache, ChildCompiler, CodeSource, CompileLimits, Compiler, Confinement, compile_stdin,
+};
 pub use host::Capability;
 pub use kinds::Contract;
 pub use load::{LoadError, MAX_FILE_BYTES};

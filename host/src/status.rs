@@ -79,7 +79,9 @@ mod tests {
     fn trouble_that_stays_keeps_its_beginning() {
         let status = Status::default();
         let mut follower = status.subscribe();
-        let note = |text: &str, now_ms| status.update(|condition| Trouble::note(&mut condition.config, text, now_ms));
+        let note = |text: &str, now_ms| {
+            status.update(|condition| Trouble::note(&mut condition.config, text, now_ms))
+        };
         assert!(note("bad", 1));
         assert!(follower.has_changed().unwrap());
         follower.mark_unchanged();

@@ -16,11 +16,11 @@
 //!
 //! Operators also cancel open deliveries and discard dead ones: see [`Action`].
 //!
-//! A store implements four narrow traits: [`Queue`] moves deliveries along this diagram, [`Operate`]
-//! has the actions of operators, [`Read`] answers queries, and [`Health`] reports the store's
-//! condition. A caller takes the narrowest one. Callers and the store exchange durations, never
-//! instants of the caller's clock, because the store owns the time by which deliveries are due.
-//! Listings show times for people.
+//! A store implements four narrow traits: [`Queue`] moves deliveries along this diagram,
+//! [`Operate`] has the actions of operators, [`Read`] answers queries, and [`Health`] reports the
+//! store's condition. A caller takes the narrowest one. Callers and the store exchange durations,
+//! never instants of the caller's clock, because the store owns the time by which deliveries are
+//! due. Listings show times for people.
 //!
 //! Laws, each with a test of the same words in `store/conformance.rs`:
 //! - what was appended is there after a crash, and what was not acknowledged may or may not be;
@@ -57,10 +57,11 @@ pub use error::StoreError;
 pub use health::Health;
 pub use in_flight::InFlight;
 pub use model::{
-    Action, Appended, Approval, ApprovalChange, AttemptView, Changed, Cursor, DeliveryFilter, DeliveryView,
-    EventFilter, EventState, EventSummary, EventView, Keep, KvTransaction, KvValue, Lease, LeasePermit, LeaseQueue,
-    Leased, MAX_CHILDREN, MAX_CRASHES, MAX_PAGE, MemoryReservation, Next, Page, PluginCounts, Preview, Progress,
-    Settled, Settlement, Stats, StoredApproval, TreeBudget, Which,
+    Action, Appended, Approval, ApprovalChange, AttemptView, Changed, Cursor, DeliveryFilter,
+    DeliveryView, EventFilter, EventState, EventSummary, EventView, Keep, KvTransaction, KvValue,
+    Lease, LeasePermit, LeaseQueue, Leased, MAX_CHILDREN, MAX_CRASHES, MAX_PAGE, MemoryReservation,
+    Next, Page, PluginCounts, Preview, Progress, Settled, Settlement, Stats, StoredApproval,
+    TreeBudget, Which,
 };
 pub use operate::Operate;
 pub use queue::{DispatchHandle, Queue};

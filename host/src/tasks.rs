@@ -46,7 +46,11 @@ where
 
 /// Builds a runtime whose worker threads carry `name`.
 pub fn runtime(name: &str, workers: usize) -> io::Result<Runtime> {
-    Builder::new_multi_thread().worker_threads(workers.max(1)).thread_name(name).enable_all().build()
+    Builder::new_multi_thread()
+        .worker_threads(workers.max(1))
+        .thread_name(name)
+        .enable_all()
+        .build()
 }
 
 /// The number of threads that the machine runs at once.
@@ -107,7 +111,9 @@ pub async fn unwound<F: Future>(future: F) -> Result<F::Output, String> {
 
 fn message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_owned()
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+        .to_owned()
 }
 
 #[cfg(test)]

@@ -17,8 +17,10 @@ mod filter;
 mod json;
 
 /// Upper bounds of the buckets of every `*_seconds` histogram.
-const BUCKETS_SECONDS: [f64; 16] =
-    [0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const BUCKETS_SECONDS: [f64; 16] = [
+    0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0,
+];
 
 /// How often measured values are folded into their buckets. Until then each takes memory.
 const UPKEEP: Duration = Duration::from_secs(5);

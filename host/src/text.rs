@@ -68,7 +68,8 @@ mod tests {
 
     #[test]
     fn large_numbers_are_grouped() {
-        let cases = [(0, "0"), (999, "999"), (1_000, "1,000"), (6_600, "6,600"), (1_234_567, "1,234,567")];
+        let cases =
+            [(0, "0"), (999, "999"), (1_000, "1,000"), (6_600, "6,600"), (1_234_567, "1,234,567")];
         for (number, expected) in cases {
             assert_eq!(grouped(number), expected);
         }

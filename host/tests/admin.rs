@@ -1,7 +1,7 @@
 //! The operator's door, on a real store: what is shown, what can be done, and what is refused.
 //!
-//! `site` sets the scene (there is no dispatcher, so deliveries stand where a test put them), `schema` compares answers
-//! with the OpenAPI document.
+//! `site` sets the scene (there is no dispatcher, so deliveries stand where a test put them),
+//! `schema` compares answers with the OpenAPI document.
 
 mod act;
 mod document;

@@ -1,4 +1,5 @@
-//! A plugin that only fails: it is slowed down, its log lines and its records are bounded, and nobody else notices.
+//! A plugin that only fails: it is slowed down, its log lines and its records are bounded, and
+//! nobody else notices.
 
 mod dispatcher;
 mod host;

@@ -1,5 +1,5 @@
-//! Plugins that take long to compile, on a running host: it serves at once, the others do not wait, and the next start
-//! has everything.
+//! Plugins that take long to compile, on a running host: it serves at once, the others do not wait,
+//! and the next start has everything.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -8,16 +8,25 @@ use crate::support::{Host, SOURCE, Site, guest, resident_kib, wait_for};
 
 const CONFIG: &str = "[routes]\n\"step.small\" = \"small\"\n\"step.large\" = \"large\"\n";
 
-/// The smallest plugin with 20,000 functions that nobody calls, which are compiled all the same: some seconds of work.
+/// The smallest plugin with 20,000 functions that nobody calls, which are compiled all the same:
+/// some seconds of work.
 fn large() -> Vec<u8> {
     let mut functions = String::new();
     for function in 0..20_000 {
         let steps = (0..20).fold(String::new(), |mut steps, step| {
-            let _ =
-                write!(steps, "(local.set {} (i32.mul (local.get {}) (i32.const {})))", step % 4, (step + 1) % 4, step);
+            let _ = write!(
+                steps,
+                "(local.set {} (i32.mul (local.get {}) (i32.const {})))",
+                step % 4,
+                (step + 1) % 4,
+                step
+            );
             steps
         });
-        let _ = write!(functions, "(func (param i32) (local i32 i32 i32) {steps} (drop (i32.const {function})))");
+        let _ = write!(
+            functions,
+            "(func (param i32) (local i32 i32 i32) {steps} (drop (i32.const {function})))"
+        );
     }
     let text = String::from_utf8(guest("ok")).unwrap();
     let end = text.rfind(')').unwrap();
@@ -26,13 +35,18 @@ fn large() -> Vec<u8> {
 }
 
 fn site() -> Site {
-    Site::new(&format!("{SOURCE}{CONFIG}"), &[("small.wat", &guest("ok")), ("large.wasm", &large())])
+    Site::new(
+        &format!("{SOURCE}{CONFIG}"),
+        &[("small.wat", &guest("ok")), ("large.wasm", &large())],
+    )
 }
 
 /// The files in the folder of compiled plugins.
 fn kept(site: &Site) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(site.path("data/compiled")).unwrap();
-    let is_code = |path: &PathBuf| !["hookbox-draft", "plugin"].map(Some).contains(&path.extension().unwrap().to_str());
+    let is_code = |path: &PathBuf| {
+        !["hookbox-draft", "plugin"].map(Some).contains(&path.extension().unwrap().to_str())
+    };
     entries.map(|entry| entry.unwrap().path()).filter(is_code).collect()
 }
 
@@ -57,7 +71,10 @@ fn a_host_serves_while_it_compiles_and_the_next_one_has_everything_at_once() {
     host.until_plugin("large", "loaded");
     host.until_done(&waiting);
     let after_kib = resident_kib(host.pid());
-    assert!(after_kib < before_kib + 64 * 1024, "compiling is not this process's work: {before_kib}, {after_kib} KiB");
+    assert!(
+        after_kib < before_kib + 64 * 1024,
+        "compiling is not this process's work: {before_kib}, {after_kib} KiB"
+    );
     host.stop();
     site.put("host.log", "");
     let host = Host::start_with(&site, &[]).expect("the host starts");
@@ -76,13 +93,21 @@ fn a_newer_file_that_is_being_compiled_is_seen_and_said() {
     let site = Site::new(&format!("{SOURCE}[routes]\n\"step.small\" = \"small\"\n"), small);
     let host = Host::start(&site);
     let before = host.plugin("small");
-    assert_eq!((&before["state"], before["compiling_since"].is_null()), (&"loaded".into(), true), "{before}");
+    assert_eq!(
+        (&before["state"], before["compiling_since"].is_null()),
+        (&"loaded".into(), true),
+        "{before}"
+    );
     site.put_plugin("small.wasm", &large());
     let during = wait_for("the newer file to be compiled", || {
         let plugin = host.plugin("small");
         plugin["compiling_since"].is_string().then_some(plugin)
     });
-    assert_eq!((&during["state"], &during["digest"]), (&before["state"], &before["digest"]), "the older one runs");
+    assert_eq!(
+        (&during["state"], &during["digest"]),
+        (&before["state"], &before["digest"]),
+        "the older one runs"
+    );
     let listed = site.ask(&host, &["plugins"]).said();
     assert!(listed.contains("a newer file is being compiled since 2"), "{listed}");
     let after = wait_for("the newer file to run", || {
@@ -96,7 +121,10 @@ fn a_newer_file_that_is_being_compiled_is_seen_and_said() {
 
 #[test]
 fn compiled_code_that_was_tampered_with_is_made_again_and_never_taken_as_a_plugin() {
-    let site = Site::new(&format!("{SOURCE}[routes]\n\"step.small\" = \"small\"\n"), &[("small.wat", &guest("ok"))]);
+    let site = Site::new(
+        &format!("{SOURCE}[routes]\n\"step.small\" = \"small\"\n"),
+        &[("small.wat", &guest("ok"))],
+    );
     Host::start(&site).kill();
     let [entry] = &kept(&site)[..] else { panic!("one plugin is kept") };
     let mut code = std::fs::read(entry).unwrap();

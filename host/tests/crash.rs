@@ -1,5 +1,5 @@
-//! P1 and P2 under `kill -9`: the host is killed at each named point between receive and settle, under load, and a
-//! journal kept outside it is held against what it stored.
+//! P1 and P2 under `kill -9`: the host is killed at each named point between receive and settle,
+//! under load, and a journal kept outside it is held against what it stored.
 //!
 //! `HOOKBOX_CRASH_CYCLES` sets the number of cycles (300 by default).
 
@@ -22,7 +22,8 @@ const SENDERS: usize = 8;
 /// How long one host lives at most; then it is killed from outside.
 const LIFE: Duration = Duration::from_millis(400);
 
-/// Every so many cycles a host lives long enough to take up what earlier ones were killed over, and is killed at it.
+/// Every so many cycles a host lives long enough to take up what earlier ones were killed over, and
+/// is killed at it.
 const LONG_EVERY: usize = 25;
 
 /// How long such a host lives.
@@ -31,7 +32,8 @@ const LONG_LIFE: Duration = Duration::from_millis(1_500);
 /// `relay` emits one `guest.echoed` for each event, a little delayed; `sink` takes it.
 const ROUTES: &str = "[routes]\n\"step.one\" = \"relay\"\n\"guest.echoed\" = \"sink\"\n";
 
-/// The senders' knowledge: every body they ever sent, by correlation key, and the ids that were acknowledged.
+/// The senders' knowledge: every body they ever sent, by correlation key, and the ids that were
+/// acknowledged.
 #[derive(Default)]
 struct Journal {
     /// Acknowledged: correlation key → event id.
@@ -42,7 +44,8 @@ struct Journal {
 
 #[test]
 fn an_acknowledged_event_survives_a_kill_at_every_point_and_settles_once() {
-    let cycles = std::env::var("HOOKBOX_CRASH_CYCLES").map_or(300, |text| text.parse().expect("a number of cycles"));
+    let cycles = std::env::var("HOOKBOX_CRASH_CYCLES")
+        .map_or(300, |text| text.parse().expect("a number of cycles"));
     let plugins: [(&str, &[u8]); 2] = [("relay.wat", &guest("emit")), ("sink.wat", &guest("ok"))];
     let site = Site::new(&format!("{SOURCE}{ROUTES}"), &plugins);
     let journal = Arc::new(Mutex::new(Journal::default()));
@@ -67,14 +70,23 @@ fn an_acknowledged_event_survives_a_kill_at_every_point_and_settles_once() {
             Ended::Inside => *died_at.entry(point).or_default() += 1,
             Ended::Killed => {}
         }
-        let before = std::mem::replace(&mut found, check(&site.path("data/hookbox.db"), &journal.lock().unwrap()));
-        // Suspects run one second after a start: no host that lived shorter can have been killed while it ran one. What
-        // the host before did is recorded by the next one.
-        assert!(ran_suspects || found.dead == before.dead, "cycle {cycle}: quarantined without having run twice");
+        let before = std::mem::replace(
+            &mut found,
+            check(&site.path("data/hookbox.db"), &journal.lock().unwrap()),
+        );
+        // Suspects run one second after a start: no host that lived shorter can have been killed
+        // while it ran one. What the host before did is recorded by the next one.
+        assert!(
+            ran_suspects || found.dead == before.dead,
+            "cycle {cycle}: quarantined without having run twice"
+        );
         ran_suspects = long;
     }
     for point in hookbox::fail::POINTS {
-        assert!(died_at.get(point).is_some_and(|times| *times > 0), "no host died at {point}: {died_at:?}");
+        assert!(
+            died_at.get(point).is_some_and(|times| *times > 0),
+            "no host died at {point}: {died_at:?}"
+        );
     }
     finish(&site, &journal);
     let journal = journal.lock().unwrap();
@@ -98,7 +110,8 @@ enum Ended {
     Killed,
 }
 
-/// The life of one host, to its death at `plan` or after `life`, under load; `meanwhile` is called once, with its address.
+/// The life of one host, to its death at `plan` or after `life`, under load; `meanwhile` is called
+/// once, with its address.
 fn live(
     site: &Site,
     plan: &str,
@@ -107,11 +120,14 @@ fn live(
     sent: &Arc<AtomicUsize>,
     meanwhile: impl FnOnce(SocketAddr),
 ) -> Ended {
-    let Some(mut host) = Host::start_with(site, &[("HOOKBOX_FAIL", plan)]) else { return Ended::BeforeItServed };
+    let Some(mut host) = Host::start_with(site, &[("HOOKBOX_FAIL", plan)]) else {
+        return Ended::BeforeItServed;
+    };
     let stop = Arc::new(AtomicBool::new(false));
     let senders: Vec<_> = (0..SENDERS)
         .map(|_| {
-            let (journal, sent, stop, to) = (journal.clone(), sent.clone(), stop.clone(), host.public);
+            let (journal, sent, stop, to) =
+                (journal.clone(), sent.clone(), stop.clone(), host.public);
             std::thread::spawn(move || send(to, &journal, &sent, &stop))
         })
         .collect();
@@ -129,7 +145,8 @@ fn live(
     ended
 }
 
-/// Sends until told to stop or the host is gone. What was not answered is sent again first, as providers do.
+/// Sends until told to stop or the host is gone. What was not answered is sent again first, as
+/// providers do.
 fn send(to: SocketAddr, journal: &Mutex<Journal>, sent: &AtomicUsize, stop: &AtomicBool) {
     let agent = agent();
     while !stop.load(Ordering::Relaxed) {
@@ -141,7 +158,10 @@ fn send(to: SocketAddr, journal: &Mutex<Journal>, sent: &AtomicUsize, stop: &Ato
             Ok((200, reply)) => {
                 let id = reply["id"].as_str().unwrap().to_owned();
                 let known = journal.acknowledged.insert(key.clone(), id.clone());
-                assert!(known.is_none_or(|known| known == id), "{key} was acknowledged under two ids");
+                assert!(
+                    known.is_none_or(|known| known == id),
+                    "{key} was acknowledged under two ids"
+                );
             }
             Ok((503, _)) => journal.unanswered.push(key),
             Ok((status, reply)) => panic!("{key}: {status} {reply}"),
@@ -200,7 +220,8 @@ const NEVER: [(&str, &str); 7] = [
     ),
 ];
 
-/// Holds the journal against a copy of what a dead host stored: the next host has to recover the log by itself.
+/// Holds the journal against a copy of what a dead host stored: the next host has to recover the
+/// log by itself.
 fn check(database: &Path, journal: &Journal) -> Found {
     let copy = tempfile::tempdir().unwrap();
     for ending in ["db", "db-wal"] {
@@ -211,18 +232,23 @@ fn check(database: &Path, journal: &Journal) -> Found {
     }
     let store = Connection::open(copy.path().join("copy.db")).unwrap();
     let mut stored = HashMap::new();
-    let mut statement =
-        store.prepare("SELECT subject, id FROM events WHERE parent IS NULL AND type = 'step.one'").unwrap();
+    let mut statement = store
+        .prepare("SELECT subject, id FROM events WHERE parent IS NULL AND type = 'step.one'")
+        .unwrap();
     let mut rows = statement.query([]).unwrap();
     while let Some(row) = rows.next().unwrap() {
         let (key, id): (String, i64) = (row.get(0).unwrap(), row.get(1).unwrap());
-        assert!(stored.insert(key.clone(), format!("evt_{id:016x}")).is_none(), "{key} is stored twice");
+        assert!(
+            stored.insert(key.clone(), format!("evt_{id:016x}")).is_none(),
+            "{key} is stored twice"
+        );
     }
     for (key, id) in &journal.acknowledged {
         assert_eq!(stored.get(key), Some(id), "{key} was acknowledged and is lost");
     }
-    let count =
-        |sql: &str| -> i64 { store.query_row(&format!("SELECT count(*) FROM ({sql})"), [], |row| row.get(0)).unwrap() };
+    let count = |sql: &str| -> i64 {
+        store.query_row(&format!("SELECT count(*) FROM ({sql})"), [], |row| row.get(0)).unwrap()
+    };
     for (what, sql) in NEVER {
         assert_eq!(count(sql), 0, "{what}");
     }
@@ -232,8 +258,8 @@ fn check(database: &Path, journal: &Journal) -> Found {
     }
 }
 
-/// Lets a last host finish everything. What was quarantined on the way (a host was killed twice while it ran it) is
-/// retried as an operator would.
+/// Lets a last host finish everything. What was quarantined on the way (a host was killed twice
+/// while it ran it) is retried as an operator would.
 fn finish(site: &Site, journal: &Mutex<Journal>) {
     let host = Host::start(site);
     host.settled();
@@ -259,13 +285,20 @@ fn an_event_that_kills_two_hosts_is_quarantined() {
     let host = Host::start(&site);
     host.send("step.one", "innocent");
     let stats = host.settled();
-    assert_eq!((&stats["deliveries"]["done"], &stats["deliveries"]["dead"]), (&1.into(), &1.into()), "{stats}");
+    assert_eq!(
+        (&stats["deliveries"]["done"], &stats["deliveries"]["dead"]),
+        (&1.into(), &1.into()),
+        "{stats}"
+    );
     let page = host.api("/api/v1/deliveries?state=dead");
     let id = page["items"][0]["event_id"].as_str().unwrap();
     let event = host.event(id);
     assert_eq!(event["subject"], "poison", "{event}");
     let attempts = event["deliveries"][0]["attempts"].as_array().unwrap();
-    assert!(attempts.len() == 2 && attempts.iter().all(|attempt| attempt["outcome"] == "crash"), "{event}");
+    assert!(
+        attempts.len() == 2 && attempts.iter().all(|attempt| attempt["outcome"] == "crash"),
+        "{event}"
+    );
 }
 
 #[test]
@@ -275,10 +308,14 @@ fn a_log_that_cannot_be_moved_ends_the_host_and_loses_nothing_acknowledged() {
     // Some 25 pages each: some ten of them make the log long.
     let pad = "x".repeat(100_000);
     let body = |number: usize| {
-        format!(r#"{{"event_type":"step.one","event_data":{{"callback_id":"{number}"}},"pad":"{pad}"}}"#)
+        format!(
+            r#"{{"event_type":"step.one","event_data":{{"callback_id":"{number}"}},"pad":"{pad}"}}"#
+        )
     };
-    let replies = (0..50).map_while(|number| host.post(&body(number)).ok().filter(|(status, _)| *status == 200));
-    let ids: Vec<String> = replies.map(|(_, reply)| reply["id"].as_str().unwrap().to_owned()).collect();
+    let replies = (0..50)
+        .map_while(|number| host.post(&body(number)).ok().filter(|(status, _)| *status == 200));
+    let ids: Vec<String> =
+        replies.map(|(_, reply)| reply["id"].as_str().unwrap().to_owned()).collect();
     assert!((8..50).contains(&ids.len()), "{} were acknowledged", ids.len());
     assert!(!host.wait().success());
     let host = Host::start(&site);

@@ -1,5 +1,5 @@
-//! Attacks by plugins that want more than their rules allow: each is aimed at a server that must not
-//! see it, and the same server is reached when a rule says so.
+//! Attacks by plugins that want more than their rules allow: each is aimed at a server that must
+//! not see it, and the same server is reached when a rule says so.
 
 mod addresses;
 mod answers;

@@ -1,7 +1,7 @@
 //! The example plugins, each run on its cases.
 //!
-//! The tests take the files that are there, the committed ones at least; `cargo xtask test` builds all of them
-//! first.
+//! The tests take the files that are there, the committed ones at least; `cargo xtask test` builds
+//! all of them first.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,8 @@ const BUILT: [&str; 3] = ["hello-go", "hello-js", "hello-python"];
 /// Every folder in `plugins/`: each is the source of a plugin.
 fn sources() -> Vec<PathBuf> {
     let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("plugins");
-    let mut found: Vec<PathBuf> = fs::read_dir(plugins).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut found: Vec<PathBuf> =
+        fs::read_dir(plugins).unwrap().map(|entry| entry.unwrap().path()).collect();
     found.retain(|path| path.is_dir());
     found.sort();
     assert!(found.len() > BUILT.len(), "the examples were not found");
@@ -42,7 +43,12 @@ fn every_example_does_what_its_cases_say() {
         let mut test = Command::new(env!("CARGO_BIN_EXE_hookbox"));
         let ran = test.arg("test").arg(&source).arg("--plugin").arg(&file).output().unwrap();
         let said = String::from_utf8_lossy(&ran.stdout);
-        assert!(ran.status.success(), "{}\n{said}{}", file.display(), String::from_utf8_lossy(&ran.stderr));
+        assert!(
+            ran.status.success(),
+            "{}\n{said}{}",
+            file.display(),
+            String::from_utf8_lossy(&ran.stderr)
+        );
         println!("{name}\n{said}");
     }
 }

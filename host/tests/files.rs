@@ -1,4 +1,5 @@
-//! The store's files under a running host and between two hosts: what is moved, removed, cut, full, or no file at all.
+//! The store's files under a running host and between two hosts: what is moved, removed, cut, full,
+//! or no file at all.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -46,7 +47,11 @@ fn refused(site: &Site) -> String {
 /// Starts the host from a shell that does something before.
 fn start_by(site: &Site, before: &str) -> Host {
     let mut shell = Command::new("sh");
-    site.prepare(shell.args(["-c", &format!("{before}; exec \"$0\" serve"), env!("CARGO_BIN_EXE_hookbox")]));
+    site.prepare(shell.args([
+        "-c",
+        &format!("{before}; exec \"$0\" serve"),
+        env!("CARGO_BIN_EXE_hookbox"),
+    ]));
     Host::start_as(site, &mut shell).unwrap()
 }
 
@@ -66,7 +71,11 @@ fn a_store_whose_folder_is_moved_away_refuses_posts_until_it_is_back() {
     assert_eq!(status, 503, "{reply}");
     let lines = site.log();
     let copy = format!("cp /proc/{}/fd/", host.pid());
-    assert!(lines.contains("is gone") && (lines.contains(&copy) || !Path::new("/proc/self/fd").exists()), "{lines}");
+    assert!(
+        lines.contains("is gone")
+            && (lines.contains(&copy) || !Path::new("/proc/self/fd").exists()),
+        "{lines}"
+    );
     fs::rename(site.path("aside"), site.path("data")).unwrap();
     store_is(&host, "ready");
     ids.push(host.send("step.one", 3));
@@ -111,7 +120,13 @@ fn a_log_that_is_removed_after_a_kill_is_an_error_until_an_operator_accepts_it()
     fs::remove_file(site.path("data/hookbox.db-wal")).unwrap();
     for _ in 0..2 {
         let lines = refused(&site);
-        for part in ["events are missing", &late, &ids[2], "(4 events then, 3 now)", "hookbox serve --accept-loss"] {
+        for part in [
+            "events are missing",
+            &late,
+            &ids[2],
+            "(4 events then, 3 now)",
+            "hookbox serve --accept-loss",
+        ] {
             assert!(lines.contains(part), "{part}: {lines}");
         }
     }
@@ -140,15 +155,27 @@ fn an_empty_database_beside_traces_of_an_earlier_one_is_an_error() {
     // An option that is given without need says so.
     let host = start_accepting_loss(&site);
     all_there(&host, &[id]);
-    assert!(site.log().contains("--accept-loss was given and nothing is missing"), "{}", site.log());
+    assert!(
+        site.log().contains("--accept-loss was given and nothing is missing"),
+        "{}",
+        site.log()
+    );
 }
 
 #[test]
 fn a_fifo_in_the_place_of_a_file_of_the_store_is_named_and_never_waited_for() {
-    for name in ["hookbox.db", "hookbox.db-lock", "hookbox.db-running", "hookbox.db-committed", "hookbox.db-wal"] {
+    for name in [
+        "hookbox.db",
+        "hookbox.db-lock",
+        "hookbox.db-running",
+        "hookbox.db-committed",
+        "hookbox.db-wal",
+    ] {
         let site = Site::new(SOURCE, &[]);
         fs::create_dir(site.path("data")).unwrap();
-        assert!(Command::new("mkfifo").arg(site.path("data").join(name)).status().unwrap().success());
+        assert!(
+            Command::new("mkfifo").arg(site.path("data").join(name)).status().unwrap().success()
+        );
         let lines = refused(&site);
         assert!(lines.contains(&format!("{name}`")) && lines.contains("it is a FIFO"), "{lines}");
     }
@@ -163,7 +190,11 @@ fn files_and_folders_of_a_host_are_its_users_alone_whatever_the_umask() {
     let mut looked_at = 0;
     let mut folders = vec![site.path("data")];
     while let Some(folder) = folders.pop() {
-        for path in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).chain([folder.clone()]) {
+        for path in fs::read_dir(&folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .chain([folder.clone()])
+        {
             let found = fs::metadata(&path).unwrap();
             assert_eq!(found.mode() & 0o077, 0, "{}", path.display());
             looked_at += 1;
@@ -187,7 +218,8 @@ fn limit_files(host: &Host, bytes: Option<u64>) {
 #[test]
 fn a_disk_that_refuses_writes_is_a_full_disk_and_recovers_by_itself() {
     let site = Site::new(SOURCE, &[]);
-    // The system then refuses what is beyond the limit, as it refuses what is beyond a quota, and kills nobody for it.
+    // The system then refuses what is beyond the limit, as it refuses what is beyond a quota, and
+    // kills nobody for it.
     let mut host = start_by(&site, "trap '' XFSZ");
     let mut ids = vec![host.send("step.one", 0)];
     limit_files(&host, Some(1 << 10));
@@ -223,7 +255,8 @@ fn a_vacuum_from_outside_gives_space_back_while_the_host_runs() {
     other.busy_timeout(PATIENCE).unwrap();
     other.execute_batch("DELETE FROM events").unwrap();
     other.execute_batch("VACUUM").unwrap();
-    // The next commit checkpoints the long WAL and truncates the database, unless a reader is in the way just then.
+    // The next commit checkpoints the long WAL and truncates the database, unless a reader is in
+    // the way just then.
     let bytes = || fs::metadata(&database).unwrap().len();
     let mut ids = Vec::new();
     wait_for("the database to be small", || {
@@ -244,7 +277,8 @@ fn a_damaged_event_is_a_dead_letter_that_says_so() {
     host.none_in(&["ready", "leased"]);
     host.kill();
     let other = Connection::open(site.path("data/hookbox.db")).unwrap();
-    let changed = other.execute("UPDATE events SET body = CAST(replace(body, '\"1\"', '\"2\"') AS BLOB)", []);
+    let changed =
+        other.execute("UPDATE events SET body = CAST(replace(body, '\"1\"', '\"2\"') AS BLOB)", []);
     assert_eq!(changed, Ok(1));
     drop(other);
     let host = Host::start(&site);
@@ -268,7 +302,10 @@ fn a_damaged_event_is_a_dead_letter_that_says_so() {
 fn attempts_that_cannot_be_noted_as_running_are_counted_and_shown() {
     let site = Site::of_worker(&guest("ok"), "");
     let over = site.path("over");
-    let env = [("HOOKBOX_FAIL", "store.note_running:1:full"), ("HOOKBOX_FAIL_UNTIL", over.to_str().unwrap())];
+    let env = [
+        ("HOOKBOX_FAIL", "store.note_running:1:full"),
+        ("HOOKBOX_FAIL_UNTIL", over.to_str().unwrap()),
+    ];
     let host = Host::start_with(&site, &env).unwrap();
     host.send("step.one", 1);
     let detail = store_is(&host, "degraded");
@@ -276,7 +313,9 @@ fn attempts_that_cannot_be_noted_as_running_are_counted_and_shown() {
     let failures = || {
         let metrics = host.api("/metrics");
         let metrics = metrics.as_str().unwrap();
-        let line = metrics.lines().find(|line| line.starts_with("hookbox_store_side_file_failures_total{"));
+        let line = metrics
+            .lines()
+            .find(|line| line.starts_with("hookbox_store_side_file_failures_total{"));
         line.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
     };
     wait_for("a second failure", || failures().filter(|failures| *failures > 1));

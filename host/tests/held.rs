@@ -1,4 +1,5 @@
-//! A plugin's file that asks for more than it may, on a running host: what goes on, what lets it in, what survives a kill.
+//! A plugin's file that asks for more than it may, on a running host: what goes on, what lets it
+//! in, what survives a kill.
 
 use std::collections::HashSet;
 
@@ -13,8 +14,7 @@ fn modest() -> String {
 
 /// The same with its hand out; `mark` tells one from another.
 fn asks(mark: u32) -> String {
-    let imports =
-        "(import \"wasi:http/outgoing-handler@0.2.0\" (instance)) (import \"hookbox:plugin/kv@0.1.0\" (instance))";
+    let imports = "(import \"wasi:http/outgoing-handler@0.2.0\" (instance)) (import \"hookbox:plugin/kv@0.1.0\" (instance))";
     format!("{}\n;; {mark}\n", modest().replacen("(component", &format!("(component {imports}"), 1))
 }
 
@@ -61,7 +61,8 @@ fn digests_of_attempts(host: &Host, newest: usize) -> HashSet<String> {
 }
 
 #[test]
-fn the_old_file_serves_under_load_while_the_new_one_is_held_and_an_approval_lets_exactly_that_one_in() {
+fn the_old_file_serves_under_load_while_the_new_one_is_held_and_an_approval_lets_exactly_that_one_in()
+ {
     let site = site("");
     let host = Host::start(&site);
     let senders = Senders::start(&host, 1);
@@ -78,21 +79,32 @@ fn the_old_file_serves_under_load_while_the_new_one_is_held_and_an_approval_lets
     let (fine, listed) = ask(&site, &host, &[]);
     assert!(fine && listed.contains("held") && listed.contains("asks for http, kv"), "{listed}");
     let (fine, shown) = ask(&site, &host, &["worker"]);
-    assert!(fine && shown.contains(&format!("hookbox plugins approve worker --digest {new}")), "{shown}");
+    assert!(
+        fine && shown.contains(&format!("hookbox plugins approve worker --digest {new}")),
+        "{shown}"
+    );
     let (fine, said) = ask(&site, &host, &["approve", "worker"]);
-    assert!(fine && said.contains(&format!("worker may run {new}, which asks for http, kv")), "{said}");
+    assert!(
+        fine && said.contains(&format!("worker may run {new}, which asks for http, kv")),
+        "{said}"
+    );
     until_runs(&host, &new);
     assert_eq!((&worker(&host)["state"], &worker(&host)["held"]), (&json!("loaded"), &Value::Null));
     senders.after(50);
     let total = senders.stop();
     let stats = host.settled();
     assert_eq!(stats["deliveries"]["done"], total, "{stats}");
-    assert_eq!(digests_of_attempts(&host, 20), HashSet::from([new.clone()]), "later events are of the new file");
+    assert_eq!(
+        digests_of_attempts(&host, 20),
+        HashSet::from([new.clone()]),
+        "later events are of the new file"
+    );
     assert!(digests_of_attempts(&host, 500).is_subset(&HashSet::from([old, new])));
     let said = site.log();
     assert_eq!(said.matches("plugin file held").count(), 1, "{said}");
     assert!(
-        said.contains("`hookbox plugins approve worker --digest") && said.contains("under `[plugins.worker]`"),
+        said.contains("`hookbox plugins approve worker --digest")
+            && said.contains("under `[plugins.worker]`"),
         "{said}"
     );
 }
@@ -110,7 +122,10 @@ fn an_approval_of_what_is_not_held_is_refused_with_what_would_be_right() {
     let (status, refused) = approve(&host, "abc");
     assert!(status == 400 && text(&refused["detail"]).contains("64 hex digits"), "{refused}");
     let (status, refused) = host.api_status("POST", "/api/v1/plugins/workr/approve", None);
-    assert!(status == 404 && text(&refused["detail"]).contains("did you mean `worker`?"), "{refused}");
+    assert!(
+        status == 404 && text(&refused["detail"]).contains("did you mean `worker`?"),
+        "{refused}"
+    );
     // The file that the operator saw is replaced before it is approved.
     let other = hold(&site, &host, 2);
     let (fine, said) = ask(&site, &host, &["approve", "worker", "--digest", &new]);
@@ -151,7 +166,10 @@ fn a_restart_while_a_file_is_held_goes_on_with_the_old_one_or_waits() {
     assert_eq!(plugin["digest"], Value::Null, "nothing runs");
     host.send("step.one", "second");
     let ready = host.api("/readyz");
-    assert_eq!((&ready["status"], &ready["problems"][0]["name"]), (&json!("degraded"), &json!("worker")));
+    assert_eq!(
+        (&ready["status"], &ready["problems"][0]["name"]),
+        (&json!("degraded"), &json!("worker"))
+    );
     assert_eq!(worker(&host)["deliveries"]["ready"], 1, "it waits, and nothing is lost");
     assert_eq!(approve(&host, &new).0, 200);
     assert_eq!(host.settled()["deliveries"]["done"], 2);
@@ -166,11 +184,13 @@ fn a_kill_after_an_approval_loses_neither_the_approval_nor_an_event() {
         let new = hold(&site, &host, 1);
         host.kill();
         // The file that ran last is kept, and noted already: only the approved file is missing.
-        let mut host = Host::start_with(&site, &[("HOOKBOX_FAIL", point)]).expect("the host starts");
+        let mut host =
+            Host::start_with(&site, &[("HOOKBOX_FAIL", point)]).expect("the host starts");
         host.until_plugin("worker", "held");
         host.send("step.one", "key");
         // The host may be gone before it has answered.
-        let _ = agent().post(format!("{}/api/v1/plugins/worker/approve", host.admin_url)).send_empty();
+        let _ =
+            agent().post(format!("{}/api/v1/plugins/worker/approve", host.admin_url)).send_empty();
         wait_for("the host to be killed", || host.ended());
         let host = Host::start(&site);
         until_runs(&host, &new);
@@ -191,7 +211,10 @@ fn an_approval_that_could_not_be_made_safe_is_refused_and_does_not_count_after_a
     let host = Host::start_with(&site, &[("HOOKBOX_FAIL", plan)]).expect("the host starts");
     host.until_plugin("worker", "held");
     let (status, refused) = approve(&host, &new);
-    assert!(status == 503 && text(&refused["detail"]).contains("may count after a restart"), "{refused}");
+    assert!(
+        status == 503 && text(&refused["detail"]).contains("may count after a restart"),
+        "{refused}"
+    );
     assert_eq!((&worker(&host)["state"], &worker(&host)["digest"]), (&json!("held"), &json!(old)));
     host.kill();
     let host = Host::start(&site);
@@ -209,7 +232,10 @@ fn approve_auto_takes_a_file_up_at_once_and_says_what_it_asks_for() {
     wait_for("the new file to run", || (worker(&host)["digest"] != old.as_str()).then_some(()));
     assert_eq!(worker(&host)["state"], "loaded");
     let said = site.log();
-    assert!(said.contains("http, kv") && said.contains("auto") && !said.contains("plugin file held"), "{said}");
+    assert!(
+        said.contains("http, kv") && said.contains("auto") && !said.contains("plugin file held"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -236,7 +262,10 @@ fn notes_that_are_garbage_are_reported_and_widen_nothing() {
     assert!(text(&plugin["warnings"][0]).contains("what plugin `worker` may do"), "{plugin}");
     assert!(site.log().contains("what plugin `worker` may do"));
     let said = site.run(&["check"]).said();
-    assert!(said.contains("warning: ") && said.contains("what plugin `worker` may do cannot be read"), "{said}");
+    assert!(
+        said.contains("warning: ") && said.contains("what plugin `worker` may do cannot be read"),
+        "{said}"
+    );
     assert_eq!(approve(&host, &text(&plugin["held"]["digest"])).0, 200);
     host.until_plugin("worker", "loaded");
 }
@@ -261,10 +290,13 @@ fn what_a_plugin_has_used_is_counted_across_its_files() {
         json!({ "answered": 0, "refused": 0, "unanswered": 0, "last_unanswered": null })
     );
     assert_eq!(plugin["grants"], json!(["config: 1 value"]));
-    let warning = "`config` says nothing to plugin `worker`: it does not import hookbox:plugin/config";
+    let warning =
+        "`config` says nothing to plugin `worker`: it does not import hookbox:plugin/config";
     assert_eq!(plugin["warnings"], json!([warning]));
     assert!(site.log().contains(warning));
     let said = site.run(&["check"]).said();
     assert!(said.contains(warning), "{said}");
-    assert!(site.path("data/compiled").join(format!("{}.plugin", text(&plugin["digest"]))).exists());
+    assert!(
+        site.path("data/compiled").join(format!("{}.plugin", text(&plugin["digest"]))).exists()
+    );
 }

@@ -1,5 +1,5 @@
-//! The gallery of hostile plugins: each ends as `hostile/gallery.toml` says, the host goes on, a good plugin is served
-//! beside it, and nothing of it is left behind.
+//! The gallery of hostile plugins: each ends as `hostile/gallery.toml` says, the host goes on, a
+//! good plugin is served beside it, and nothing of it is left behind.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,14 +21,14 @@ use crate::support::{Kv, call};
 /// Attempts of one guest that run at once.
 const AT_ONCE: usize = 4;
 
-/// Memory that the process may gain over all rounds but the first, in KiB: 1 MiB for each memory of the pool, which keeps
-/// the pages that a guest wrote, and the allocator's own.
+/// Memory that the process may gain over all rounds but the first, in KiB: 1 MiB for each memory of
+/// the pool, which keeps the pages that a guest wrote, and the allocator's own.
 const MAX_GROWTH_KIB: u64 = (2 * gallery::MAX_INSTANCES as u64 + 16) << 10;
 
 /// Kinds of attack for which there is a guest.
 const ROWS: [&str; 25] = [
-    "D1", "D2", "D3", "D4", "D5", "D6", "D7", "D8", "D9", "D10", "D11", "D13", "D14", "D15", "D16", "D17", "D18",
-    "D19", "D23", "D24", "D26", "D27", "D28", "D29", "D30",
+    "D1", "D2", "D3", "D4", "D5", "D6", "D7", "D8", "D9", "D10", "D11", "D13", "D14", "D15", "D16",
+    "D17", "D18", "D19", "D23", "D24", "D26", "D27", "D28", "D29", "D30",
 ];
 
 /// The file of a guest, for tests of other things that need one.
@@ -38,7 +38,11 @@ pub(crate) fn file(name: &str) -> Vec<u8> {
 
 /// An attempt with what the gallery gives a guest.
 fn attempt(guest: &Guest) -> Call {
-    let limits = Limits { timeout_ms: guest.timeout_ms(), memory_bytes: guest.memory_mib() << 20, ..Limits::default() };
+    let limits = Limits {
+        timeout_ms: guest.timeout_ms(),
+        memory_bytes: guest.memory_mib() << 20,
+        ..Limits::default()
+    };
     let kv = if guest.needs_a_bug() { Kv::Panics } else { Kv::Slow(1) };
     Call { limits, kv: Arc::new(kv), ..call() }
 }
@@ -52,9 +56,12 @@ fn runtime() -> Runtime {
 }
 
 fn load(sandbox: &Sandbox, contract: Contract) -> Vec<Loaded> {
-    let guests = gallery::guests().into_iter().filter(|guest| guest.contract() == contract && !guest.is_refused());
+    let guests = gallery::guests()
+        .into_iter()
+        .filter(|guest| guest.contract() == contract && !guest.is_refused());
     let loaded = guests.map(|guest| {
-        let plugin = sandbox.load(&guest.file()).unwrap_or_else(|error| panic!("{}: {error}", guest.name));
+        let plugin =
+            sandbox.load(&guest.file()).unwrap_or_else(|error| panic!("{}: {error}", guest.name));
         assert_eq!(plugin.contract(), contract, "{}", guest.name);
         (guest, Arc::new(plugin))
     });
@@ -205,15 +212,18 @@ fn a_guest_that_the_benchmark_of_guests_leaves_out_is_in_that_of_attacks() {
     let files = files.filter(|file| file.extension().is_some_and(|ending| ending == "rs"));
     let attacks: String = files.map(|file| std::fs::read_to_string(file).unwrap()).collect();
     let guests = gallery::guests().into_iter().filter(Guest::is_measured_in_numbers);
-    let forgotten: Vec<_> =
-        guests.map(|guest| guest.name).filter(|name| !attacks.contains(&format!("\"{name}\""))).collect();
+    let forgotten: Vec<_> = guests
+        .map(|guest| guest.name)
+        .filter(|name| !attacks.contains(&format!("\"{name}\"")))
+        .collect();
     assert!(forgotten.is_empty(), "no attack has {forgotten:?}");
 }
 
 /// A sleeper with eight memories takes as much of the pool as four ordinary plugins.
 #[tokio::test]
 async fn who_finds_the_pool_used_up_is_not_to_blame() {
-    let sandbox = Sandbox::new(SandboxOptions { max_instances: 4, ..SandboxOptions::default() }).unwrap();
+    let sandbox =
+        Sandbox::new(SandboxOptions { max_instances: 4, ..SandboxOptions::default() }).unwrap();
     let good = gallery::good(&sandbox);
     let guest = gallery::guest("memories-hold");
     let hoarder = sandbox.load(&guest.file()).unwrap();
@@ -237,9 +247,21 @@ fn no_guest_writes_to_the_log_of_its_host() {
     for name in ["send-nowhere", "command-sockets"] {
         std::fs::write(dir.path().join("guest.wat"), file(name)).unwrap();
         let mut run = std::process::Command::new(env!("CARGO_BIN_EXE_hookbox"));
-        run.args(["run", "guest.wat", "--event", "event.json", "--type", "a.b", "--timeout-ms", "50"]);
+        run.args([
+            "run",
+            "guest.wat",
+            "--event",
+            "event.json",
+            "--type",
+            "a.b",
+            "--timeout-ms",
+            "50",
+        ]);
         let output = run.current_dir(dir.path()).output().unwrap();
-        assert!(String::from_utf8_lossy(&output.stdout).contains("within 50 ms"), "{name}: {output:?}");
+        assert!(
+            String::from_utf8_lossy(&output.stdout).contains("within 50 ms"),
+            "{name}: {output:?}"
+        );
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{name}");
     }
 }

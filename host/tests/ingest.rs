@@ -1,7 +1,7 @@
 //! The public half of the road: what is let in, what it becomes, and what a sender is told.
 //!
-//! `vectors.json` holds signatures made by others, each with its provenance; `sources` the presets they belong to; `host`
-//! an intake on a real store and a client that speaks HTTP byte by byte.
+//! `vectors.json` holds signatures made by others, each with its provenance; `sources` the presets
+//! they belong to; `host` an intake on a real store and a client that speaks HTTP byte by byte.
 
 mod dedupe;
 mod doors;

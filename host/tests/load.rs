@@ -1,4 +1,5 @@
-//! The road under load: plugins replaced while events flow, hostile plugins beside a good one, ten thousand at once.
+//! The road under load: plugins replaced while events flow, hostile plugins beside a good one, ten
+//! thousand at once.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -7,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::hostile;
-use crate::support::{Host, SOURCE, Senders, Site, agent, body, guest, post, resident_kib, sign, wait_for};
+use crate::support::{
+    Host, SOURCE, Senders, Site, agent, body, guest, post, resident_kib, sign, wait_for,
+};
 
 /// A digest of the file that `worker` runs, as the API says it.
 fn digest(host: &Host) -> String {
@@ -43,7 +46,10 @@ fn newest_digests(host: &Host, count: usize) -> HashSet<String> {
     let page = host.api(&format!("/api/v1/deliveries?limit={count}"));
     let items = page["items"].as_array().unwrap();
     assert_eq!(items.len(), count);
-    items.iter().map(|delivery| delivery["attempts"][0]["plugin_digest"].as_str().unwrap().to_owned()).collect()
+    items
+        .iter()
+        .map(|delivery| delivery["attempts"][0]["plugin_digest"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 #[test]
@@ -85,7 +91,8 @@ fn hostile_plugins_end_as_their_own_outcome_and_a_good_one_goes_on() {
         plugins.push((format!("{name}.wat"), hostile::file(guest)));
     }
     config.push_str(&sections);
-    let plugins: Vec<(&str, &[u8])> = plugins.iter().map(|(name, file)| (name.as_str(), file.as_slice())).collect();
+    let plugins: Vec<(&str, &[u8])> =
+        plugins.iter().map(|(name, file)| (name.as_str(), file.as_slice())).collect();
     let site = Site::new(&config, &plugins);
     let host = Host::start(&site);
     for round in 0..5 {
@@ -94,7 +101,8 @@ fn hostile_plugins_end_as_their_own_outcome_and_a_good_one_goes_on() {
         }
         host.until_done(&host.send("good.one", format!("good_{round}")));
     }
-    // All the good ones are done, and the loops are still spinning: nothing waited for a timeout to pass.
+    // All the good ones are done, and the loops are still spinning: nothing waited for a timeout to
+    // pass.
     let stats = host.api("/api/v1/stats");
     assert_eq!(stats["plugins"]["loops"]["leased"], 5, "{stats}");
     host.settled();
@@ -150,7 +158,8 @@ fn send_all(host: &Host, round: usize, events: usize) {
                     if index >= events {
                         return;
                     }
-                    let (status, reply) = post(&agent, to, &body("step.one", format!("r{round}_{index}"))).unwrap();
+                    let (status, reply) =
+                        post(&agent, to, &body("step.one", format!("r{round}_{index}"))).unwrap();
                     if status != 200 {
                         slow.lock().unwrap().push(reply.to_string());
                     }
@@ -164,7 +173,8 @@ fn send_all(host: &Host, round: usize, events: usize) {
 
 /// Processor time of a process, user and system.
 fn cpu_ticks(pid: u32) -> u64 {
-    let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).unwrap();
+    let stat =
+        std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     [11, 12].iter().map(|index| fields[*index].parse::<u64>().unwrap()).sum()
 }
@@ -184,7 +194,10 @@ fn attempts_that_read_and_write_one_key_take_turns_instead_of_running_in_vain() 
     };
     let (runs, conflicts) = (sum("hookbox_attempts_total"), sum("hookbox_kv_conflicts_total"));
     assert!(conflicts > 0.0, "nothing was contended, so nothing was shown");
-    assert!(runs < 3.0 * EVENTS as f64, "{runs} runs and {conflicts} conflicts for {EVENTS} events");
+    assert!(
+        runs < 3.0 * EVENTS as f64,
+        "{runs} runs and {conflicts} conflicts for {EVENTS} events"
+    );
 }
 
 #[test]
@@ -219,8 +232,14 @@ fn bad_input_in_quantity_is_refused_and_leaves_memory_and_store_as_they_were() {
                     None => request,
                 };
                 match request.send(body) {
-                    Ok(response) => assert_eq!(response.status().as_u16(), expected, "{path}, {} bytes", body.len()),
-                    // A client that is still sending may only see that the connection was closed on it.
+                    Ok(response) => assert_eq!(
+                        response.status().as_u16(),
+                        expected,
+                        "{path}, {} bytes",
+                        body.len()
+                    ),
+                    // A client that is still sending may only see that the connection was closed on
+                    // it.
                     Err(error) => assert_eq!(expected, 413, "{path}: {error}"),
                 }
             }
@@ -231,5 +250,8 @@ fn bad_input_in_quantity_is_refused_and_leaves_memory_and_store_as_they_were() {
     // Kept bodies would be 100 MiB a round; what an allocator keeps for itself is far less.
     let (warm, last) = (memory_kib[0], memory_kib[ROUNDS - 1]);
     assert!(last < warm + warm / 2, "memory grows: {memory_kib:?} KiB");
-    println!("resident after each round of {} bad requests: {memory_kib:?} KiB", EACH * cases.len());
+    println!(
+        "resident after each round of {} bad requests: {memory_kib:?} KiB",
+        EACH * cases.len()
+    );
 }

@@ -1,5 +1,5 @@
-//! The host's log tells the story: of attempts and dead letters, of plugins that say something, of its own start and stop;
-//! as text and as JSON.
+//! The host's log tells the story: of attempts and dead letters, of plugins that say something, of
+//! its own start and stop; as text and as JSON.
 
 use std::io::Read;
 use std::process::{Child, Command};
@@ -33,7 +33,8 @@ fn delivery(host: &Host, event: &str) -> String {
 /// Waits for lines of the log that hold this text.
 fn lines(site: &Site, text: &str) -> Vec<String> {
     wait_for(text, || {
-        let found: Vec<String> = site.log().lines().filter(|line| line.contains(text)).map(str::to_owned).collect();
+        let found: Vec<String> =
+            site.log().lines().filter(|line| line.contains(text)).map(str::to_owned).collect();
         (!found.is_empty()).then_some(found)
     })
 }
@@ -53,7 +54,8 @@ fn a_failed_attempt_and_a_dead_letter_say_why_and_what_comes_next() {
     let delivery = delivery(&host, &event);
     host.settled();
     let dead = &lines(&site, "dead letter")[0];
-    let names = [&format!("event.id={event}")[..], &format!("delivery.id={delivery}"), "plugin.name=told"];
+    let names =
+        [&format!("event.id={event}")[..], &format!("delivery.id={delivery}"), "plugin.name=told"];
     says(dead, &names);
     says(dead, &["WARN", "delivery.attempt=2", "reason=\"as told\""]);
     let failed = lines(&site, "attempt failed");
@@ -93,7 +95,10 @@ fn at_debug_every_handled_event_has_a_line() {
         let delivery = delivery(&host, &event);
         host.settled();
         let line = &lines(&site, &format!("event.id={event}"))[0];
-        says(line, &["DEBUG", "attempt ok", &format!("delivery.id={delivery}"), "plugin.name=told"]);
+        says(
+            line,
+            &["DEBUG", "attempt ok", &format!("delivery.id={delivery}"), "plugin.name=told"],
+        );
         says(line, &["duration_ms=", "events.emitted=0", "delivery.attempt=1"]);
     }
 }
@@ -109,7 +114,10 @@ fn what_a_plugin_logs_is_forwarded_with_its_name_if_its_section_says_so() {
     assert_eq!(said.len(), 16, "{said:?}");
     let delivery = delivery(&host, &event);
     says(&said[0], &["INFO", "said \\u{1b}[31mred\\nagain", "plugin.name=told"]);
-    says(&said[0], &[&format!("event.id={event}"), &format!("delivery.id={delivery}"), "delivery.attempt=1"]);
+    says(
+        &said[0],
+        &[&format!("event.id={event}"), &format!("delivery.id={delivery}"), "delivery.attempt=1"],
+    );
     assert_eq!(host.plugin("told")["log"], "forward");
     // It takes effect without a restart, like everything in a plugin's section.
     site.put_config(&format!(
@@ -136,7 +144,9 @@ fn a_plugin_that_logs_without_end_forwards_so_much_and_the_rest_is_counted() {
     let forwarded = log.lines().filter(|line| line.contains(" plugin: said")).count();
     let counted: usize = log
         .lines()
-        .filter_map(|line| line.split_once("the plugin logged ")?.1.split_once(" more lines in 10 s"))
+        .filter_map(|line| {
+            line.split_once("the plugin logged ")?.1.split_once(" more lines in 10 s")
+        })
         .map(|(lines, _)| lines.replace(',', "").parse::<usize>().unwrap())
         .sum();
     assert_eq!(forwarded + counted, 16 * EVENTS, "every line is written or counted");
@@ -163,7 +173,10 @@ fn a_target_that_logs_nothing_is_warned_of_whatever_the_filter() {
     let _host = start(&site, "hookbox::dispach=debug");
     let warned = lines(&site, "HOOKBOX_LOG");
     assert_eq!(warned.len(), 1, "{warned:?}");
-    says(&warned[0], &["WARN", "nothing logs as `hookbox::dispach`", "did you mean `hookbox::dispatch`?"]);
+    says(
+        &warned[0],
+        &["WARN", "nothing logs as `hookbox::dispach`", "did you mean `hookbox::dispatch`?"],
+    );
 }
 
 /// A host whose streams are one, as in a container.
@@ -189,7 +202,12 @@ impl Container {
         self.merged.rewind().unwrap();
         self.merged.read_to_string(&mut text).unwrap();
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+        whole
+            .lines()
+            .map(|line| {
+                serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+            })
+            .collect()
     }
 
     fn line(&mut self, message: &str) -> Value {
@@ -215,8 +233,15 @@ fn a_host_that_logs_json_writes_nothing_else_from_started_to_stopped() {
     let site = site("succeed", "log = \"forward\"\n");
     let mut host = Container::start(&site, &[]);
     let started = host.line("started");
-    assert_eq!((&started["level"], &started["version"]), (&json!("INFO"), &json!(env!("CARGO_PKG_VERSION"))));
-    assert_eq!((&started["plugins"], &started["sources"]), (&json!(["told"]), &json!(["test"])), "{started}");
+    assert_eq!(
+        (&started["level"], &started["version"]),
+        (&json!("INFO"), &json!(env!("CARGO_PKG_VERSION")))
+    );
+    assert_eq!(
+        (&started["plugins"], &started["sources"]),
+        (&json!(["told"]), &json!(["test"])),
+        "{started}"
+    );
     assert!(started["config.path"].as_str().unwrap().ends_with("config.toml"), "{started}");
     let public = started["server.listen"].as_str().unwrap().parse().unwrap();
     assert!(started["server.admin"].as_str().unwrap().starts_with("127.0.0.1:"), "{started}");
@@ -224,19 +249,28 @@ fn a_host_that_logs_json_writes_nothing_else_from_started_to_stopped() {
     let posted = post(&agent(), public, r#"{"event_type":"a.b"}"#).unwrap();
     assert_eq!(posted.0, 200, "{posted:?}");
     let said = host.line("succeed");
-    assert_eq!((&said["target"], &said["plugin.name"]), (&json!("plugin"), &json!("told")), "{said}");
+    assert_eq!(
+        (&said["target"], &said["plugin.name"]),
+        (&json!("plugin"), &json!("told")),
+        "{said}"
+    );
     site.put_config("# another\n");
     let taken = host.line("configuration taken");
     assert_eq!(taken["config.restart_needed"], json!([]), "{taken}");
     site.put_config("tree_events = 77\n");
     wait_for("what needs a restart", || {
         let lines = host.lines();
-        lines.into_iter().find(|line| line["config.restart_needed"] == json!(["server.tree_events"]))
+        lines
+            .into_iter()
+            .find(|line| line["config.restart_needed"] == json!(["server.tree_events"]))
     });
     Command::new("kill").args(["-TERM", &host.child.id().to_string()]).status().unwrap();
     let (code, lines) = host.end();
     assert_eq!((code, &lines.last().unwrap()["message"]), (Some(0), &json!("stopped")));
-    assert!(lines.iter().all(|line| line["timestamp"].is_string() && line["target"].is_string()), "{lines:?}");
+    assert!(
+        lines.iter().all(|line| line["timestamp"].is_string() && line["target"].is_string()),
+        "{lines:?}"
+    );
 }
 
 /// Finding C30.
@@ -247,10 +281,16 @@ fn a_start_that_fails_is_a_line_of_json_too() {
     for env in [&[][..], &[("HOOKBOX_LOG", "off")]] {
         let (code, lines) = Container::start(&site, env).end();
         assert_eq!((code, lines.len()), (Some(2), 1), "{lines:?}");
-        assert_eq!((&lines[0]["level"], &lines[0]["message"]), (&json!("ERROR"), &json!("hookbox does not run")));
+        assert_eq!(
+            (&lines[0]["level"], &lines[0]["message"]),
+            (&json!("ERROR"), &json!("hookbox does not run"))
+        );
         let problems = lines[0]["problems"].as_array().unwrap();
         assert_eq!((problems.len(), &problems[0]["line"]), (2, &json!(4)), "{lines:?}");
-        assert!(problems[0]["help"].as_str().unwrap().contains("did you mean `admin`?"), "{lines:?}");
+        assert!(
+            problems[0]["help"].as_str().unwrap().contains("did you mean `admin`?"),
+            "{lines:?}"
+        );
         assert!(lines[0]["error"].as_str().unwrap().contains("config.toml:4:1"), "{lines:?}");
     }
     let (code, lines) = Container::start(&site, &[("HOOKBOX_LOG", "debugg")]).end();
@@ -268,7 +308,10 @@ fn a_start_that_fails_is_a_line_of_json_too() {
 fn a_text_log_begins_with_started_and_ends_with_stopped() {
     let site = site("succeed", "");
     let host = start(&site, "info");
-    says(&lines(&site, " started ")[0], &["INFO", "version=", "server.listen=127.0.0.1:", "plugins=[\"told\"]"]);
+    says(
+        &lines(&site, " started ")[0],
+        &["INFO", "version=", "server.listen=127.0.0.1:", "plugins=[\"told\"]"],
+    );
     host.stop();
     assert!(site.log().trim_end().ends_with("stopped"), "{}", site.log());
 }

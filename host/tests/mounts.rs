@@ -1,5 +1,5 @@
-//! A host's files in the hands of others: volumes that are mounted with other modes, files that are not there, and things
-//! that are no files.
+//! A host's files in the hands of others: volumes that are mounted with other modes, files that are
+//! not there, and things that are no files.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -13,7 +13,8 @@ use crate::support::{Host, ROUTE, SECRET, SOURCE, Site, body, wait_for};
 const OK: &[u8] = include_bytes!("guests/ok.wat");
 
 /// A source that has no secret, and gets one of the host's own.
-const UNSET: &str = "[sources.unset]\npreset = \"github\"\nsecrets = [{ env = \"HOOKBOX_TEST_NEVER_SET\" }]\n";
+const UNSET: &str =
+    "[sources.unset]\npreset = \"github\"\nsecrets = [{ env = \"HOOKBOX_TEST_NEVER_SET\" }]\n";
 
 fn site() -> Site {
     Site::of_worker(OK, "")
@@ -45,7 +46,8 @@ fn pipe(path: &Path) {
 fn problem(host: &Host, part: &str, name: &str) -> Option<String> {
     let health = host.api("/readyz");
     let problems = health["problems"].as_array().unwrap();
-    let found = problems.iter().find(|problem| problem["part"] == part && problem["name"] == name)?;
+    let found =
+        problems.iter().find(|problem| problem["part"] == part && problem["name"] == name)?;
     assert_eq!(health["status"], "degraded");
     Some(found["detail"].as_str().unwrap().to_owned())
 }
@@ -62,7 +64,8 @@ fn a_volume_that_its_group_may_write_after_each_mount_starts_each_time() {
         let worker = host.plugin("worker");
         assert_eq!((&worker["state"], &worker["error"]), (&json!("loaded"), &Value::Null));
         for folder in ["compiled", "secrets"] {
-            // A new folder takes after the one it is in, which the group may write: that bit is left.
+            // A new folder takes after the one it is in, which the group may write: that bit is
+            // left.
             assert_eq!(mode(&site.path(&format!("data/{folder}"))) & 0o777, 0o700, "{folder}");
         }
         let digest = worker["digest"].as_str().unwrap();
@@ -83,7 +86,8 @@ fn what_a_host_keeps_beside_its_store_is_in_its_data_folder() {
     let site = Site::new(&format!("{places}{SOURCE}{UNSET}{ROUTE}"), &[("worker.wat", OK)]);
     let names = |folder: &str| {
         let entries = fs::read_dir(site.path(folder)).unwrap();
-        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     };
@@ -111,7 +115,11 @@ fn a_folder_of_approvals_that_everyone_may_write_is_refused() {
     fs::create_dir(site.path("data/approved")).unwrap();
     chmod(&site.path("data/approved"), 0o777);
     assert!(Host::start_with(&site, &[]).is_none());
-    assert!(site.log().contains("everyone may write it: take that away with `chmod go-w`"), "{}", site.log());
+    assert!(
+        site.log().contains("everyone may write it: take that away with `chmod go-w`"),
+        "{}",
+        site.log()
+    );
 }
 
 #[test]
@@ -134,7 +142,13 @@ fn a_host_starts_without_a_routed_plugins_file_and_runs_it_when_it_comes() {
     let detail = problem(&host, "plugin", "worker").unwrap();
     assert!(detail.contains("no file of it"), "{detail}");
     assert!(site.log().contains("names the unknown plugin `worker`"), "{}", site.log());
-    assert!(host.api("/readyz")["problems"].as_array().unwrap().iter().all(|problem| problem["part"] != "config"));
+    assert!(
+        host.api("/readyz")["problems"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|problem| problem["part"] != "config")
+    );
     host.kill();
     let host = Host::start(&site);
     host.send("step.one", "third");
@@ -152,7 +166,13 @@ fn a_host_starts_without_its_folder_of_plugins() {
     host.send("step.one", "first");
     assert_eq!(host.plugin("worker")["state"], "missing");
     assert!(problem(&host, "plugin", "worker").is_some());
-    assert!(host.api("/readyz")["problems"].as_array().unwrap().iter().any(|problem| problem["part"] == "plugins_dir"));
+    assert!(
+        host.api("/readyz")["problems"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|problem| problem["part"] == "plugins_dir")
+    );
     fs::rename(site.path("away"), site.path("plugins")).unwrap();
     assert_eq!(host.settled()["deliveries"]["done"], 1);
     wait_for("the host to be ready", || (host.api("/readyz")["status"] == "ready").then_some(()));
@@ -185,8 +205,13 @@ fn a_secret_that_is_swapped_in_its_volume_is_the_one_that_counts() {
     swap(&site, 2, &format!("{SECRET}\n"));
     wait_for("the new secret", || (status(&host, "first") == 200).then_some(()));
     swap(&site, 3, "short");
-    let config =
-        || host.api("/readyz")["problems"].as_array().unwrap().iter().any(|problem| problem["part"] == "config");
+    let config = || {
+        host.api("/readyz")["problems"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|problem| problem["part"] == "config")
+    };
     wait_for("the problem to be told", || config().then_some(()));
     assert_eq!(status(&host, "second"), 200, "the last good one stays");
     swap(&site, 4, "the secret of next year");
@@ -198,34 +223,54 @@ fn a_secret_that_is_swapped_in_its_volume_is_the_one_that_counts() {
 fn what_a_shell_left_around_a_secret_does_not_count() {
     let site = site();
     for (number, stray) in ["\n", "\r\n", "\r", " ", "\n\n"].into_iter().enumerate() {
-        let host = Host::start_with(&site, &[("TEST_SECRET", &format!("{SECRET}{stray}"))]).unwrap();
+        let host =
+            Host::start_with(&site, &[("TEST_SECRET", &format!("{SECRET}{stray}"))]).unwrap();
         assert_eq!(status(&host, &format!("key_{number}")), 200, "{stray:?}");
     }
-    assert!(site.log().contains("whose secret is read without a blank behind it"), "{}", site.log());
+    assert!(
+        site.log().contains("whose secret is read without a blank behind it"),
+        "{}",
+        site.log()
+    );
     assert!(!site.log().contains(SECRET));
     assert!(Host::start_with(&site, &[("TEST_SECRET", &format!("\"{SECRET}\""))]).is_none());
-    assert!(site.log().contains("ends with a quote") && !site.log().contains(SECRET), "{}", site.log());
+    assert!(
+        site.log().contains("ends with a quote") && !site.log().contains(SECRET),
+        "{}",
+        site.log()
+    );
 }
 
 #[test]
 fn a_source_without_a_secret_refuses_posts_where_others_can_reach_it_and_readiness_says_so() {
     let site = site();
     let addresses = "[server]\nlisten = \"0.0.0.0:0\"\nadmin = \"127.0.0.1:0\"\n";
-    fs::write(site.path("config.toml"), format!("{addresses}{}{ROUTE}", SOURCE.replace("TEST_SECRET", "TEST_SECRT")))
-        .unwrap();
+    fs::write(
+        site.path("config.toml"),
+        format!("{addresses}{}{ROUTE}", SOURCE.replace("TEST_SECRET", "TEST_SECRT")),
+    )
+    .unwrap();
     let host = Host::start(&site);
     assert_eq!(status(&host, "first"), 503);
     let detail = problem(&host, "source", "test").unwrap();
-    assert!(detail.contains("`TEST_SECRT` is empty or absent; every post is refused with 503"), "{detail}");
+    assert!(
+        detail.contains("`TEST_SECRT` is empty or absent; every post is refused with 503"),
+        "{detail}"
+    );
 }
 
 #[test]
 fn readiness_names_what_is_not_set() {
-    let rule = "{ host = \"a.example.com\", headers = { X-Key = { env = \"HOOKBOX_TEST_NO_KEY\" } } }";
+    let rule =
+        "{ host = \"a.example.com\", headers = { X-Key = { env = \"HOOKBOX_TEST_NO_KEY\" } } }";
     let config = format!("{SOURCE}{UNSET}{ROUTE}[plugins.worker]\nhttp = [{rule}]\n");
     let site = Site::new(&config, &[("worker.wat", OK)]);
     let host = Host::start(&site);
-    assert_eq!(problem(&host, "source", "unset"), None, "on loopback it works, with a secret of the host");
+    assert_eq!(
+        problem(&host, "source", "unset"),
+        None,
+        "on loopback it works, with a secret of the host"
+    );
     let unset = "`HOOKBOX_TEST_NEVER_SET` is empty or absent; the secret that this host made is used instead";
     let plugin = problem(&host, "plugin", "worker").unwrap();
     assert!(plugin.contains("`HOOKBOX_TEST_NO_KEY` is empty or absent"), "{plugin}");
@@ -243,7 +288,12 @@ fn a_pipe_among_the_hosts_files_keeps_no_start_waiting() {
     host.stop();
     // As an older hookbox has left it.
     fs::create_dir(site.path("data/approved")).unwrap();
-    for name in ["approved/worker.json", "approved/worker.json.draft", "approved/other.json", "compiled/x.y"] {
+    for name in [
+        "approved/worker.json",
+        "approved/worker.json.draft",
+        "approved/other.json",
+        "compiled/x.y",
+    ] {
         pipe(&site.path("data").join(name));
     }
     for entry in fs::read_dir(site.path("data/compiled")).unwrap() {

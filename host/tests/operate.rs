@@ -45,20 +45,32 @@ fn a_backlog_of_a_plugin_whose_file_was_removed_can_be_cancelled_and_the_host_is
         (health["status"] == "degraded").then_some(health)
     });
     let detail = health["problems"][0]["detail"].as_str().unwrap();
-    assert!(detail.contains("40 wait: ") && detail.contains("`hookbox deliveries cancel --plugin worker`"), "{health}");
+    assert!(
+        detail.contains("40 wait: ")
+            && detail.contains("`hookbox deliveries cancel --plugin worker`"),
+        "{health}"
+    );
     let would = deliveries(&site, &host, &["cancel", "--plugin", "worker", "--dry-run", "--json"]);
     assert_eq!(serde_json::from_str::<Value>(&would).unwrap()["matched"], BACKLOG);
     assert_eq!(deliveries(&site, &host, &["cancel", "--plugin", "worker"]), "40 cancelled\n");
     assert_eq!((host.count("waiting"), host.count("cancelled")), (0, BACKLOG));
     assert_eq!(host.api("/readyz")["status"], "ready");
-    assert_eq!(host.metric("hookbox_operator_changes_total{action=\"cancel\"}"), Some(BACKLOG as f64));
+    assert_eq!(
+        host.metric("hookbox_operator_changes_total{action=\"cancel\"}"),
+        Some(BACKLOG as f64)
+    );
 }
 
 /// The list of `hookbox plugins`.
 fn plugins(host: &Host) -> Vec<(String, String)> {
     let listed = host.api("/api/v1/plugins");
     let text = |value: &Value| value.as_str().unwrap().to_owned();
-    listed["items"].as_array().unwrap().iter().map(|plugin| (text(&plugin["name"]), text(&plugin["state"]))).collect()
+    listed["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|plugin| (text(&plugin["name"]), text(&plugin["state"])))
+        .collect()
 }
 
 #[test]
@@ -76,7 +88,10 @@ fn the_backlog_of_a_plugin_that_was_renamed_is_seen_after_a_restart_and_moved_to
     assert_eq!(host.plugin("old")["deliveries"]["waiting"], 5);
     let health = host.api("/readyz");
     let detail = health["problems"][0]["detail"].as_str().unwrap();
-    assert!(health["status"] == "degraded" && detail.contains("5 wait: put its file back"), "{health}");
+    assert!(
+        health["status"] == "degraded" && detail.contains("5 wait: put its file back"),
+        "{health}"
+    );
     let page = host.api("/api/v1/deliveries?state=waiting&limit=1");
     let id = page["items"][0]["id"].as_str().unwrap();
     assert_eq!(deliveries(&site, &host, &["move", id, "--to", "new"]), "1 moved\n");
@@ -89,7 +104,8 @@ fn the_backlog_of_a_plugin_that_was_renamed_is_seen_after_a_restart_and_moved_to
     assert_eq!(deliveries(&site, &host, &["retry", "--state", "waiting"]), "5 retried\n");
     wait_for("the new plugin to do them", || (host.count("done") == 5).then_some(()));
     let attempts = host.api(&format!("/api/v1/deliveries/{id}"))["attempts"].clone();
-    let outcomes: Vec<_> = attempts.as_array().unwrap().iter().map(|attempt| &attempt["outcome"]).collect();
+    let outcomes: Vec<_> =
+        attempts.as_array().unwrap().iter().map(|attempt| &attempt["outcome"]).collect();
     assert_eq!(outcomes, ["retry", "ok"], "what the old one tried is still shown");
 }
 
@@ -108,7 +124,10 @@ fn deliveries_are_moved_to_a_plugin_that_has_a_file_only() {
         (format!("{id}/move?to=worker"), 409, "only one that is ready or waits can be moved"),
     ] {
         let (got, answer) = host.api_status("POST", &format!("/api/v1/deliveries/{path}"), None);
-        assert!(got == status && answer["detail"].as_str().unwrap().contains(hint), "{path}: {got} {answer}");
+        assert!(
+            got == status && answer["detail"].as_str().unwrap().contains(hint),
+            "{path}: {got} {answer}"
+        );
     }
 }
 
@@ -120,14 +139,26 @@ fn of_a_delivery_that_is_cancelled_while_its_guest_sleeps_only_the_attempt_is_le
     let delivery = || host.event(&event)["deliveries"][0].clone();
     wait_for("the attempt to run", || (delivery()["state"] == "leased").then_some(()));
     let id = delivery()["id"].as_str().unwrap().to_owned();
-    let (status, answer) = host.api_status("POST", &format!("/api/v1/deliveries/{id}/cancel"), None);
+    let (status, answer) =
+        host.api_status("POST", &format!("/api/v1/deliveries/{id}/cancel"), None);
     assert_eq!((status, answer), (200, json!({ "cancelled": 1 })));
     let shown = delivery();
-    assert_eq!((&shown["state"], &shown["cancelling"]), (&json!("leased"), &json!(true)), "{shown}");
+    assert_eq!(
+        (&shown["state"], &shown["cancelling"]),
+        (&json!("leased"), &json!(true)),
+        "{shown}"
+    );
     assert!(deliveries(&site, &host, &[&id]).contains("leased, cancelled: ends with this attempt"));
-    let ended = wait_for("the attempt to end", || Some(delivery()).filter(|delivery| delivery["state"] != "leased"));
-    assert_eq!((&ended["state"], &ended["cancelling"]), (&json!("cancelled"), &json!(false)), "{ended}");
-    let outcomes: Vec<_> = ended["attempts"].as_array().unwrap().iter().map(|attempt| &attempt["outcome"]).collect();
+    let ended = wait_for("the attempt to end", || {
+        Some(delivery()).filter(|delivery| delivery["state"] != "leased")
+    });
+    assert_eq!(
+        (&ended["state"], &ended["cancelling"]),
+        (&json!("cancelled"), &json!(false)),
+        "{ended}"
+    );
+    let outcomes: Vec<_> =
+        ended["attempts"].as_array().unwrap().iter().map(|attempt| &attempt["outcome"]).collect();
     assert_eq!(outcomes, ["timeout"], "no retry follows: {ended}");
 }
 
@@ -140,7 +171,11 @@ fn what_waits_is_retried_at_once_on_an_operators_word() {
     let id = page["items"][0]["id"].as_str().unwrap();
     assert_eq!(deliveries(&site, &host, &["retry", id]), "1 retried\n");
     wait_for("the first one", || (host.count("done") == 1).then_some(()));
-    assert_eq!(deliveries(&site, &host, &["retry", "--plugin", "worker"]), "0 retried\n", "none is dead");
+    assert_eq!(
+        deliveries(&site, &host, &["retry", "--plugin", "worker"]),
+        "0 retried\n",
+        "none is dead"
+    );
     assert_eq!(deliveries(&site, &host, &["retry", "--state", "waiting"]), "4 retried\n");
     wait_for("the others", || (host.count("done") == 5).then_some(()));
 }

@@ -10,7 +10,9 @@ const SLEEPERS: usize = 40;
 const CONCURRENCY: usize = 16;
 
 fn running(host: &Host, attempts: f64) {
-    wait_for("the attempts to run", || (host.metric("hookbox_attempts_running")? == attempts).then_some(()));
+    wait_for("the attempts to run", || {
+        (host.metric("hookbox_attempts_running")? == attempts).then_some(())
+    });
 }
 
 #[test]
@@ -18,12 +20,17 @@ fn a_neighbours_event_is_handled_while_forty_plugins_sleep_in_all_their_places()
     let sleep = hostile::file("sleep");
     let ok = guest("ok");
     let names: Vec<String> = (0..SLEEPERS).map(|number| format!("sleeper{number}.wat")).collect();
-    let mut plugins: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), sleep.as_slice())).collect();
+    let mut plugins: Vec<(&str, &[u8])> =
+        names.iter().map(|name| (name.as_str(), sleep.as_slice())).collect();
     plugins.extend([("late.wat", sleep.as_slice()), ("good.wat", ok.as_slice())]);
-    let mut config = format!("{SOURCE}[routes]\n\"good.one\" = \"good\"\n\"late.one\" = \"late\"\n");
-    let sections: String =
-        (0..SLEEPERS).map(|number| format!("[plugins.sleeper{number}]\ntimeout = \"15m\"\n")).collect();
-    config += &(0..SLEEPERS).map(|number| format!("\"sleep.{number}\" = \"sleeper{number}\"\n")).collect::<String>();
+    let mut config =
+        format!("{SOURCE}[routes]\n\"good.one\" = \"good\"\n\"late.one\" = \"late\"\n");
+    let sections: String = (0..SLEEPERS)
+        .map(|number| format!("[plugins.sleeper{number}]\ntimeout = \"15m\"\n"))
+        .collect();
+    config += &(0..SLEEPERS)
+        .map(|number| format!("\"sleep.{number}\" = \"sleeper{number}\"\n"))
+        .collect::<String>();
     config += &sections;
     config += "[plugins.late]\ntimeout = \"15m\"\n";
     let site = Site::new(&config, &plugins);
@@ -35,7 +42,8 @@ fn a_neighbours_event_is_handled_while_forty_plugins_sleep_in_all_their_places()
     }
     // All but the two that are kept for plugins which run nothing.
     running(&host, 254.0);
-    // The neighbour is served as often as it likes, and so is a plugin that comes late and sleeps as well.
+    // The neighbour is served as often as it likes, and so is a plugin that comes late and sleeps
+    // as well.
     for round in 0..20 {
         host.until_done(&host.send("good.one", format!("good_{round}")));
     }

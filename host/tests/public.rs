@@ -1,4 +1,5 @@
-//! A public HTTP component that was not written for this host, as it comes: `cargo xtask test` fetches and builds it.
+//! A public HTTP component that was not written for this host, as it comes: `cargo xtask test`
+//! fetches and builds it.
 
 use serde_json::json;
 
@@ -13,8 +14,9 @@ fn a_public_http_component_works_when_it_is_dropped_in() {
          [plugins.status]\npath = \"/response-status\"\nretry = {{ max_attempts = 1 }}\n\
          [plugins.nowhere]\npath = \"/nowhere\"\n"
     );
-    let files: Vec<(&str, &[u8])> =
-        ["echo.wasm", "status.wasm", "nowhere.wasm"].map(|name| (name, component.as_slice())).into();
+    let files: Vec<(&str, &[u8])> = ["echo.wasm", "status.wasm", "nowhere.wasm"]
+        .map(|name| (name, component.as_slice()))
+        .into();
     let site = Site::new(&config, &files);
     let host = Host::start(&site);
     let contract = host.until_plugin("echo", "loaded")["contract"].as_str().unwrap().to_owned();
@@ -28,7 +30,11 @@ fn a_public_http_component_works_when_it_is_dropped_in() {
             (found["state"].clone(), found["attempts"][0]["outcome"].clone())
         };
         assert_eq!(state("echo"), (json!("done"), json!("ok")), "{event}");
-        assert_eq!(state("status"), (json!("dead"), json!("retry")), "a 500 may succeed later: {event}");
+        assert_eq!(
+            state("status"),
+            (json!("dead"), json!("retry")),
+            "a 500 may succeed later: {event}"
+        );
         assert_eq!(state("nowhere"), (json!("dead"), json!("reject")), "a 404 never will: {event}");
     }
 }

@@ -25,10 +25,16 @@ fn every_command_of_the_readme_works() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     let blocks = blocks(&readme);
     let ports = free_ports();
-    let move_ports =
-        |text: &str| text.replace(":3000", &format!(":{}", ports[0])).replace(":3001", &format!(":{}", ports[1]));
-    let site = repositorys_files(&move_ports(&fs::read_to_string(root().join("config.toml")).unwrap()));
-    assert_eq!(blocks[0].trim(), "cargo run --release -- serve", "the first command starts the host");
+    let move_ports = |text: &str| {
+        text.replace(":3000", &format!(":{}", ports[0])).replace(":3001", &format!(":{}", ports[1]))
+    };
+    let site =
+        repositorys_files(&move_ports(&fs::read_to_string(root().join("config.toml")).unwrap()));
+    assert_eq!(
+        blocks[0].trim(),
+        "cargo run --release -- serve",
+        "the first command starts the host"
+    );
     let host = Host::start(&site);
     for block in &blocks[1..] {
         if let Some(missing) = missing(block) {
@@ -40,7 +46,10 @@ fn every_command_of_the_readme_works() {
         let said = String::from_utf8_lossy(&ran.stdout);
         assert!(ran.status.success(), "{block}\n{said}\n{}", String::from_utf8_lossy(&ran.stderr));
         if block.contains("\"$ID\"") {
-            assert!(said.contains("\"currency\": \"USD\""), "the event that is shown has the new currency: {said}");
+            assert!(
+                said.contains("\"currency\": \"USD\""),
+                "the event that is shown has the new currency: {said}"
+            );
         }
         host.none_in(&["ready", "leased"]);
         if block.contains("config.toml") {
@@ -51,7 +60,10 @@ fn every_command_of_the_readme_works() {
     if missing("openssl").is_none() {
         let items = events["items"].as_array().unwrap();
         assert_eq!(items.len(), 2, "the event sent by hand and its child: {events}");
-        assert!(items.iter().all(|event| event["datacontenttype"] == "application/json"), "{events}");
+        assert!(
+            items.iter().all(|event| event["datacontenttype"] == "application/json"),
+            "{events}"
+        );
     }
     let dollars = host.api("/api/v1/events?subject=order_3&type=order.video_ready");
     assert_eq!(dollars["items"].as_array().unwrap().len(), 1, "{dollars}");
@@ -94,8 +106,11 @@ fn generation(host: &Host) -> u64 {
 
 /// The `sh` blocks, in order.
 fn blocks(readme: &str) -> Vec<String> {
-    let blocks: Vec<String> =
-        readme.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect();
+    let blocks: Vec<String> = readme
+        .split("```sh\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap().to_owned())
+        .collect();
     assert!(blocks.len() > 5, "the README shows commands");
     blocks
 }
@@ -110,7 +125,8 @@ fn missing(block: &str) -> Option<&'static str> {
         return Some("there is no curl");
     }
     if block.contains("--lang rust") {
-        let installed = Command::new("rustup").args(["target", "list", "--installed"]).output().ok()?;
+        let installed =
+            Command::new("rustup").args(["target", "list", "--installed"]).output().ok()?;
         if !String::from_utf8_lossy(&installed.stdout).contains("wasm32-wasip2") {
             return Some("the target wasm32-wasip2 is not installed (`cargo xtask test` does it)");
         }

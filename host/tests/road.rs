@@ -1,4 +1,5 @@
-//! The road as a newcomer walks it: the repository's own configuration and plugins, the real binary, the command line.
+//! The road as a newcomer walks it: the repository's own configuration and plugins, the real
+//! binary, the command line.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -18,20 +19,24 @@ fn clone() -> Site {
     let (orders, audit) = (plugin("video-orders.wasm"), plugin("audit.wasm"));
     let site = Site::new("", &[("video-orders.wasm", &orders), ("audit.wasm", &audit)]);
     let config = std::fs::read_to_string(root().join("config.toml")).unwrap();
-    let config = config.replace("127.0.0.1:3000", "127.0.0.1:0").replace("127.0.0.1:3001", "127.0.0.1:0");
+    let config =
+        config.replace("127.0.0.1:3000", "127.0.0.1:0").replace("127.0.0.1:3001", "127.0.0.1:0");
     site.put("config.toml", config);
     site
 }
 
-/// Starts the host as `cargo run --release -- serve` does, without any set-up: its secret is made by itself.
+/// Starts the host as `cargo run --release -- serve` does, without any set-up: its secret is made
+/// by itself.
 fn serve(site: &Site) -> Host {
     Host::start_with(site, &[]).expect("the host starts")
 }
 
-/// Sends the event of a video that is done, with this order and whatever else is set in it; the answer.
+/// Sends the event of a video that is done, with this order and whatever else is set in it; the
+/// answer.
 fn send(site: &Site, host: &Host, order: &str, set: &[&str]) -> String {
     let order = format!("event_data.callback_id={order}");
-    let sent = ["send", "heygen", "avatar_video.success", "--url", &host.public_url, "--set", &order];
+    let sent =
+        ["send", "heygen", "avatar_video.success", "--url", &host.public_url, "--set", &order];
     site.run(&[&sent[..], set].concat()).said()
 }
 
@@ -58,7 +63,10 @@ fn a_sent_event_runs_its_plugin_and_the_plugins_event_runs_the_next() {
     assert_eq!(child["parent_id"], event["id"], "{child}");
     assert_eq!(child["deliveries"][0]["plugin"], "audit", "{child}");
     assert_eq!(child["deliveries"][0]["state"], "done", "{child}");
-    assert!(child["data"]["url"].as_str().is_some_and(|url| url.starts_with("https://")), "{child}");
+    assert!(
+        child["data"]["url"].as_str().is_some_and(|url| url.starts_with("https://")),
+        "{child}"
+    );
 }
 
 #[test]
@@ -84,7 +92,8 @@ fn a_failed_video_without_an_id_is_a_dead_letter_that_an_operator_can_retry() {
     let site = clone();
     let host = serve(&site);
     site.put("no-id.json", body("avatar_video.fail", "order_3"));
-    let send = ["send", "heygen", "avatar_video.fail", "--data", "no-id.json", "--url", &host.public_url];
+    let send =
+        ["send", "heygen", "avatar_video.fail", "--data", "no-id.json", "--url", &host.public_url];
     let sent = site.run(&send).said();
     assert!(sent.contains("accepted"), "{sent}");
     host.settled();
@@ -115,17 +124,22 @@ fn an_old_event_is_replayed() {
 #[test]
 fn openssl_signs_what_we_accept_under_each_of_heygens_headers() {
     let site = clone();
-    let Some(host) = Host::start_with(&site, &[("HEYGEN_WEBHOOK_SECRET", SECRET)]) else { panic!("it starts") };
+    let Some(host) = Host::start_with(&site, &[("HEYGEN_WEBHOOK_SECRET", SECRET)]) else {
+        panic!("it starts")
+    };
     for header in ["Heygen-Signature", "Signature", "X-Heygen-Signature"] {
-        let body =
-            format!(r#"{{"event_type":"avatar_video.success","event_data":{{"video_id":"v","note":"{header}"}}}}"#);
+        let body = format!(
+            r#"{{"event_type":"avatar_video.success","event_data":{{"video_id":"v","note":"{header}"}}}}"#
+        );
         let Some(signature) = openssl(&body) else {
             println!("SKIPPED: there is no openssl on this machine");
             return;
         };
         let post = |body: &str| {
-            let response =
-                agent().post(format!("{}/webhook/heygen", host.public_url)).header(header, &signature).send(body);
+            let response = agent()
+                .post(format!("{}/webhook/heygen", host.public_url))
+                .header(header, &signature)
+                .send(body);
             let mut response = response.unwrap();
             let text = response.body_mut().read_to_string().unwrap();
             (response.status().as_u16(), serde_json::from_str::<Value>(&text).unwrap())
@@ -158,14 +172,18 @@ fn a_changed_plugin_setting_is_taken_up_without_a_restart() {
     let host = serve(&site);
     let config = std::fs::read_to_string(site.path("config.toml")).unwrap();
     assert!(config.contains("currency = \"EUR\""), "the tour changes the currency");
-    replace(&site.path("config.toml"), config.replace("currency = \"EUR\"", "currency = \"USD\"").as_bytes());
+    replace(
+        &site.path("config.toml"),
+        config.replace("currency = \"EUR\"", "currency = \"USD\"").as_bytes(),
+    );
     let mut number = 0;
     wait_for("an order in dollars", || {
         number += 1;
         let subject = format!("order_{number}");
         send(&site, &host, &subject, &[]);
         host.settled();
-        let child = only(&host.api(&format!("/api/v1/events?subject={subject}&type=order.video_ready")))?;
+        let child =
+            only(&host.api(&format!("/api/v1/events?subject={subject}&type=order.video_ready")))?;
         let child = host.event(child["id"].as_str()?);
         (child["data"]["currency"] == "USD").then_some(())
     });

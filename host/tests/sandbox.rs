@@ -1,5 +1,5 @@
-//! The sandbox with guests of every kind: good ones, broken ones and some hostile ones. Each ends as its own outcome
-//! within its limit. The gallery of hostile ones is in `hostile.rs`.
+//! The sandbox with guests of every kind: good ones, broken ones and some hostile ones. Each ends
+//! as its own outcome within its limit. The gallery of hostile ones is in `hostile.rs`.
 
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
@@ -9,7 +9,9 @@ use std::sync::{Arc, LazyLock};
 use std::task::Poll;
 
 use hookbox::config::Limits;
-use hookbox::sandbox::{Call, Contract, Emitted, Invocation, LoadError, Plugin, Sandbox, SandboxOptions, Verdict};
+use hookbox::sandbox::{
+    Call, Contract, Emitted, Invocation, LoadError, Plugin, Sandbox, SandboxOptions, Verdict,
+};
 
 use crate::support::{Kv, call, call_with, event, file, log};
 
@@ -29,7 +31,9 @@ fn sandbox(max_instances: u32, max_warm: u32) -> Sandbox {
 }
 
 fn guest(name: &str) -> Plugin {
-    SANDBOX.load(&file(&format!("tests/guests/{name}.wat"))).unwrap_or_else(|error| panic!("{name}: {error}"))
+    SANDBOX
+        .load(&file(&format!("tests/guests/{name}.wat")))
+        .unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 fn refusal(bytes: &[u8]) -> String {
@@ -49,7 +53,10 @@ async fn invoke(name: &str, call: Call) -> Invocation {
 #[tokio::test]
 async fn a_handler_succeeds_with_nothing_to_say() {
     let plugin = guest("ok");
-    assert_eq!((plugin.contract(), plugin.contract().to_string().as_str()), (Contract::Handler, "handler"));
+    assert_eq!(
+        (plugin.contract(), plugin.contract().to_string().as_str()),
+        (Contract::Handler, "handler")
+    );
     assert_eq!(plugin.interface_version(), "0.1.0");
     assert_eq!(plugin.imports(), ["hookbox:plugin/types@0.1.0"]);
     let done = plugin.invoke(call()).await;
@@ -75,12 +82,20 @@ async fn a_body_reaches_the_guest_and_comes_back_byte_for_byte() {
 
 #[tokio::test]
 async fn a_handler_asks_for_a_retry_or_rejects() {
-    let retry = |after_ms| Verdict::Retry { reason: "not today".to_owned(), after_ms: Some(after_ms) };
+    let retry =
+        |after_ms| Verdict::Retry { reason: "not today".to_owned(), after_ms: Some(after_ms) };
     assert_eq!(invoke("retry", call()).await.verdict, retry(1500));
     assert_eq!(invoke("retry-once", call()).await.verdict, retry(1));
-    assert_eq!(invoke("retry-once", Call { attempt: 2, ..call() }).await.verdict, Verdict::Ok(Vec::new()));
+    assert_eq!(
+        invoke("retry-once", Call { attempt: 2, ..call() }).await.verdict,
+        Verdict::Ok(Vec::new())
+    );
     let rejected = Verdict::Reject("no such order\\n\\u{1b}[31m".to_owned());
-    assert_eq!(invoke("reject", call()).await.verdict, rejected, "what acts on a terminal is escaped");
+    assert_eq!(
+        invoke("reject", call()).await.verdict,
+        rejected,
+        "what acts on a terminal is escaped"
+    );
 }
 
 #[tokio::test]
@@ -90,12 +105,16 @@ async fn a_trap_names_what_happened_and_where() {
         invoke("../hostile/trap", call()).await.verdict,
         trap("wasm `unreachable` instruction executed (in handle)")
     );
-    let Verdict::Trap(text) = invoke("../hostile/recursion", call()).await.verdict else { panic!("no trap") };
+    let Verdict::Trap(text) = invoke("../hostile/recursion", call()).await.verdict else {
+        panic!("no trap")
+    };
     assert_eq!(
         text,
         "call stack exhausted; `server.plugin_stack` sets how deep it may go (in deeper < deeper < deeper < deeper)"
     );
-    let Verdict::Trap(text) = invoke("../hostile/bad-utf8", call()).await.verdict else { panic!("no trap") };
+    let Verdict::Trap(text) = invoke("../hostile/bad-utf8", call()).await.verdict else {
+        panic!("no trap")
+    };
     assert!(text.contains("utf-8"), "{text}");
     let exited = trap("the handler exited with code 0 instead of returning");
     assert_eq!(invoke("../hostile/exit", call()).await.verdict, exited);
@@ -105,18 +124,25 @@ async fn a_trap_names_what_happened_and_where() {
 async fn a_guest_that_does_not_end_is_stopped_wherever_it_is() {
     for name in ["loop", "loop-start", "loop-realloc", "loop-post-return"] {
         let stopped = invoke(&format!("../hostile/{name}"), short_call()).await;
-        let Verdict::Timeout(text) = stopped.verdict else { panic!("{name}: {:?}", stopped.verdict) };
+        let Verdict::Timeout(text) = stopped.verdict else {
+            panic!("{name}: {:?}", stopped.verdict)
+        };
         assert!(text.contains("within 50 ms") && text.contains("`timeout`"), "{text}");
     }
     let waiting = Call { kv: Arc::new(Kv::Silent), ..short_call() };
-    assert!(matches!(invoke("kv", waiting).await.verdict, Verdict::Timeout(_)), "a guest that waits in the host");
+    assert!(
+        matches!(invoke("kv", waiting).await.verdict, Verdict::Timeout(_)),
+        "a guest that waits in the host"
+    );
 }
 
 #[tokio::test]
 async fn memory_is_limited_over_all_memories_and_tables() {
     for name in ["memory", "memories", "memory-start"] {
         let stopped = invoke(&format!("../hostile/{name}"), call()).await;
-        let Verdict::Memory(text) = stopped.verdict else { panic!("{name}: {:?}", stopped.verdict) };
+        let Verdict::Memory(text) = stopped.verdict else {
+            panic!("{name}: {:?}", stopped.verdict)
+        };
         assert!(text.contains("16.0 MiB") && text.contains("`memory`"), "{text}");
         assert!(stopped.memory_peak_bytes <= 16 * MIB, "{name}: {}", stopped.memory_peak_bytes);
     }
@@ -146,13 +172,20 @@ async fn a_hundred_megabytes_of_log_cost_nothing() {
     assert_eq!(done.verdict, Verdict::Ok(Vec::new()));
     let bytes: usize = done.logs.iter().map(|line| line.message.len()).sum();
     assert!(bytes <= (64 << 10) + 200, "{bytes}");
-    assert!(log(&done).last().is_some_and(|line| line.starts_with("warn: the rest of the log was dropped")));
+    assert!(
+        log(&done)
+            .last()
+            .is_some_and(|line| line.starts_with("warn: the rest of the log was dropped"))
+    );
 }
 
 #[tokio::test]
 async fn what_a_handler_returns_is_limited() {
     let refused = invoke("../hostile/giant-list", call()).await;
-    assert_eq!(refused.verdict, over("passed more than 4.0 MiB to the host in one call", "limits.call_size"));
+    assert_eq!(
+        refused.verdict,
+        over("passed more than 4.0 MiB to the host in one call", "limits.call_size")
+    );
     let refused = invoke("../hostile/emit-reserved", call()).await;
     let Verdict::Error(text) = refused.verdict else { panic!("{:?}", refused.verdict) };
     assert!(text.contains("`hookbox.forged`") && text.contains("the host's own prefix"), "{text}");
@@ -160,16 +193,23 @@ async fn what_a_handler_returns_is_limited() {
 
 /// The text about a guest that exceeded a limit.
 fn over(what: &str, key: &str) -> Verdict {
-    Verdict::Error(format!("the handler {what}; `{key}` under its [plugins] section sets the limit"))
+    Verdict::Error(format!(
+        "the handler {what}; `{key}` under its [plugins] section sets the limit"
+    ))
 }
 
 #[tokio::test]
 async fn a_guest_that_computes_for_longer_than_it_may_is_stopped_before_its_time_is_up() {
     let limits = Limits { timeout_ms: 60_000, cpu_ms: 20, ..Limits::default() };
     let stopped = invoke("../hostile/loop", Call { limits, ..call() }).await;
-    let text = "it computed for more than 20 ms; `limits.cpu` under its [plugins] section sets the limit";
+    let text =
+        "it computed for more than 20 ms; `limits.cpu` under its [plugins] section sets the limit";
     assert_eq!(stopped.verdict, Verdict::Timeout(text.to_owned()));
-    let waits = Call { kv: Arc::new(Kv::Silent), limits: Limits { timeout_ms: 50, cpu_ms: 20, ..limits }, ..call() };
+    let waits = Call {
+        kv: Arc::new(Kv::Silent),
+        limits: Limits { timeout_ms: 50, cpu_ms: 20, ..limits },
+        ..call()
+    };
     let Verdict::Timeout(text) = invoke("kv", waits).await.verdict else { panic!("not stopped") };
     assert!(text.starts_with("it did not finish within 50 ms"), "waiting is not computing: {text}");
 }
@@ -192,14 +232,20 @@ async fn an_instance_finds_nothing_of_the_one_before() {
 #[tokio::test]
 async fn random_bytes_are_limited_in_one_call() {
     let stopped = invoke("../hostile/random", call()).await;
-    assert_eq!(stopped.verdict, over("asked for more than 65536 random bytes in one call", "limits.random_size"));
+    assert_eq!(
+        stopped.verdict,
+        over("asked for more than 65536 random bytes in one call", "limits.random_size")
+    );
 }
 
 #[tokio::test]
 async fn config_is_what_the_operator_wrote() {
     let config = Arc::new(BTreeMap::from([("greeting".to_owned(), "good\nmorning".to_owned())]));
     let done = invoke("config", Call { config, ..call() }).await;
-    assert_eq!((done.verdict.clone(), log(&done)), (Verdict::Ok(Vec::new()), vec!["info: good\\nmorning".to_owned()]));
+    assert_eq!(
+        (done.verdict.clone(), log(&done)),
+        (Verdict::Ok(Vec::new()), vec!["info: good\\nmorning".to_owned()])
+    );
     assert_eq!(invoke("config", call()).await.verdict, Verdict::Reject(String::new()));
 }
 
@@ -217,7 +263,10 @@ async fn values_are_read_with_their_version_and_written_by_the_settlement() {
     let done = invoke("kv", call()).await;
     assert_eq!(done.verdict, Verdict::Ok(Vec::new()));
     assert_eq!(done.kv_reads, [("seen".to_owned(), None)]);
-    assert_eq!(done.kv_writes, [("old".to_owned(), None), ("seen".to_owned(), Some(b"x".to_vec()))]);
+    assert_eq!(
+        done.kv_writes,
+        [("old".to_owned(), None), ("seen".to_owned(), Some(b"x".to_vec()))]
+    );
     let values = BTreeMap::from([("seen".to_owned(), (b"xxx".to_vec(), 41))]);
     let done = invoke("kv", Call { kv: Arc::new(Kv::Holds(values)), ..call() }).await;
     assert_eq!(done.kv_reads, [("seen".to_owned(), Some(41))]);
@@ -227,7 +276,11 @@ async fn values_are_read_with_their_version_and_written_by_the_settlement() {
 #[tokio::test]
 async fn a_store_that_fails_is_an_error_to_the_guest_and_a_panic_is_one_to_the_attempt() {
     let failed = invoke("kv", Call { kv: Arc::new(Kv::Broken), ..call() }).await;
-    assert!(matches!(failed.verdict, Verdict::Trap(_)), "this guest traps on it: {:?}", failed.verdict);
+    assert!(
+        matches!(failed.verdict, Verdict::Trap(_)),
+        "this guest traps on it: {:?}",
+        failed.verdict
+    );
     let failed = invoke("kv", Call { kv: Arc::new(Kv::Panics), ..call() }).await;
     assert_eq!(failed.verdict, Verdict::Error("host fault: the host has a bug".to_owned()));
     assert_eq!(invoke("kv", call()).await.verdict, Verdict::Ok(Vec::new()), "the host goes on");

@@ -1,7 +1,8 @@
 //! The shape of the code, checked like any other behaviour.
 //!
-//! The law is read from `lib.rs`: its `// floor N:` groups say which module may import which, its `// doors:` comments
-//! which crate may be named where. The rest are the limits of a calm tree: see each `check_*` function.
+//! The law is read from `lib.rs`: its `// floor N:` groups say which module may import which, its
+//! `// doors:` comments which crate may be named where. The rest are the limits of a calm tree: see
+//! each `check_*` function.
 
 use std::path::{Path, PathBuf};
 
@@ -51,7 +52,10 @@ impl Source {
 }
 
 fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("host/ stands in the repository").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("host/ stands in the repository")
+        .to_owned()
 }
 
 /// Every file below `dir` that `wanted` takes, by name; never what was built or stored there.
@@ -62,7 +66,9 @@ fn files(dir: &Path, wanted: &dyn Fn(&Path) -> bool) -> Vec<PathBuf> {
         let (path, kind) = (entry.path(), entry.file_type().expect("a file type"));
         let name = entry.file_name();
         if kind.is_dir()
-            && !["target", "data", "node_modules", ".venv", ".zig-cache", ".git"].iter().any(|skipped| name == *skipped)
+            && !["target", "data", "node_modules", ".venv", ".zig-cache", ".git"]
+                .iter()
+                .any(|skipped| name == *skipped)
         {
             found.extend(files(&path, wanted));
         } else if kind.is_file() && wanted(&path) {
@@ -74,18 +80,32 @@ fn files(dir: &Path, wanted: &dyn Fn(&Path) -> bool) -> Vec<PathBuf> {
 }
 
 fn read(path: &Path) -> Source {
-    let name = path.strip_prefix(repository()).expect("a file of the repository").to_string_lossy().into_owned();
-    Source::new(&name, &std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{name}: {error}")))
+    let name = path
+        .strip_prefix(repository())
+        .expect("a file of the repository")
+        .to_string_lossy()
+        .into_owned();
+    Source::new(
+        &name,
+        &std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{name}: {error}")),
+    )
 }
 
 fn rust_sources(below: &str) -> Vec<Source> {
-    let found = files(&repository().join(below), &|path| path.extension().is_some_and(|ending| ending == "rs"));
+    let found = files(&repository().join(below), &|path| {
+        path.extension().is_some_and(|ending| ending == "rs")
+    });
     found.iter().map(|path| read(path)).collect()
 }
 
 #[track_caller]
 fn none(violations: Vec<String>) {
-    assert!(violations.is_empty(), "\n{} violation(s):\n{}\n", violations.len(), violations.join("\n"));
+    assert!(
+        violations.is_empty(),
+        "\n{} violation(s):\n{}\n",
+        violations.len(),
+        violations.join("\n")
+    );
 }
 
 #[test]
@@ -110,7 +130,12 @@ fn a_type_name_of_the_library_stands_for_one_thing() {
 #[test]
 fn every_file_is_small_documented_and_where_it_is_looked_for() {
     let sources = rust_sources("host");
-    none(sources.iter().flat_map(|source| [shape::check_size(source), shape::check_layout(source)].concat()).collect());
+    none(
+        sources
+            .iter()
+            .flat_map(|source| [shape::check_size(source), shape::check_layout(source)].concat())
+            .collect(),
+    );
 }
 
 #[test]
@@ -125,7 +150,10 @@ fn every_crate_keeps_to_the_lints_of_the_workspace() {
         assert!(lints.contains(lint), "the workspace does not have {lint}");
     }
     let manifests = files(&repository().join("host"), &|path| path.ends_with("Cargo.toml"));
-    let lax = manifests.iter().map(|path| read(path)).filter(|file| !file.text.contains("[lints]\nworkspace = true"));
+    let lax = manifests
+        .iter()
+        .map(|path| read(path))
+        .filter(|file| !file.text.contains("[lints]\nworkspace = true"));
     none(lax.map(|file| file.name).collect());
 }
 
@@ -145,9 +173,15 @@ fn nothing_is_left_undone_or_waited_for_by_the_clock() {
 #[test]
 fn the_pages_about_the_code_name_paths_that_exist() {
     let (top, source) = (repository(), repository().join("host/src"));
-    let rooms = std::fs::read_dir(&source).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
-    let bases: Vec<PathBuf> = [top.clone(), top.join("host"), source.clone()].into_iter().chain(rooms).collect();
-    let mut pages = files(&top.join("docs/design"), &|path| path.extension().is_some_and(|ending| ending == "md"));
+    let rooms = std::fs::read_dir(&source)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir());
+    let bases: Vec<PathBuf> =
+        [top.clone(), top.join("host"), source.clone()].into_iter().chain(rooms).collect();
+    let mut pages = files(&top.join("docs/design"), &|path| {
+        path.extension().is_some_and(|ending| ending == "md")
+    });
     assert!(pages.len() > 5, "the pages were not found");
     pages.push(top.join("host/ARCHITECTURE.md"));
     none(pages.iter().flat_map(|page| links::dead_paths(&read(page), &bases)).collect());
@@ -155,8 +189,12 @@ fn the_pages_about_the_code_name_paths_that_exist() {
 
 #[test]
 fn no_file_names_a_place_on_somebodys_machine() {
-    let endings = ["rs", "toml", "md", "json", "wit", "wat", "sh", "yml", "html", "css", "js", "py", "go", "c"];
-    let found = files(&repository(), &|path| path.extension().is_some_and(|end| endings.iter().any(|e| end == *e)));
+    let endings = [
+        "rs", "toml", "md", "json", "wit", "wat", "sh", "yml", "html", "css", "js", "py", "go", "c",
+    ];
+    let found = files(&repository(), &|path| {
+        path.extension().is_some_and(|end| endings.iter().any(|e| end == *e))
+    });
     none(found.iter().flat_map(|path| shape::check_places(&read(path))).collect());
 }
 
@@ -185,13 +223,25 @@ fn finds(name: &str, text: &str, expected: &[&str]) {
 fn an_import_from_the_same_or_a_higher_floor_is_found() {
     finds("host/src/low.rs", "use crate::lower::A;", &[]);
     finds("host/src/left.rs", "use crate::low::A; use crate::left::B; use self::child::C;", &[]);
-    finds("host/src/left.rs", "use crate::right::A;", &["left.rs:1: `left` must not import from `right`"]);
+    finds(
+        "host/src/left.rs",
+        "use crate::right::A;",
+        &["left.rs:1: `left` must not import from `right`"],
+    );
     finds("host/src/low.rs", "\n\nfn f() { crate::high::g() }", &["low.rs:3"]);
     finds("host/src/low.rs", "use crate::{low::A, left::{self, B}};", &["`left`", "`left`"]);
     finds("host/src/low.rs", "use super::right::A;", &["`right`"]);
     finds("host/src/low/child.rs", "use super::super::right::A; use super::A;", &["`right`"]);
-    finds("host/src/low/child.rs", "mod tests { use super::super::super::right::A; use super::A; }", &["`right`"]);
-    finds("host/src/low.rs", "// crate::high\nconst A: &str = \"crate::high::x\"; /// crate::high::x", &[]);
+    finds(
+        "host/src/low/child.rs",
+        "mod tests { use super::super::super::right::A; use super::A; }",
+        &["`right`"],
+    );
+    finds(
+        "host/src/low.rs",
+        "// crate::high\nconst A: &str = \"crate::high::x\"; /// crate::high::x",
+        &[],
+    );
     finds("host/src/low.rs", "use crate::elsewhere::A;", &["`elsewhere`"]);
     finds("host/src/main.rs", "fn main() { hookbox::high::main() }", &[]);
 }
@@ -203,9 +253,21 @@ fn a_crate_outside_its_door_is_found() {
     finds("host/src/right.rs", "use axum::{Router, routing::get};", &["`axum`", "`axum`"]);
     finds("host/src/right.rs", "fn f() -> ::axum::Router { a }", &["`axum`"]);
     finds("host/src/right.rs", "use std::{fs, env as e};", &["`std::env`"]);
-    finds("host/src/high.rs", "use std::time::{Duration, SystemTime};", &["`std::time::SystemTime`"]);
-    finds("host/src/right.rs", "use std as s; fn f() { s::env::var(a); s::fs::read(b) }", &["`std::env`"]);
-    finds("host/src/right.rs", "use std::time::{self, Duration}; fn f() { time::SystemTime::now() }", &["SystemTime`"]);
+    finds(
+        "host/src/high.rs",
+        "use std::time::{Duration, SystemTime};",
+        &["`std::time::SystemTime`"],
+    );
+    finds(
+        "host/src/right.rs",
+        "use std as s; fn f() { s::env::var(a); s::fs::read(b) }",
+        &["`std::env`"],
+    );
+    finds(
+        "host/src/right.rs",
+        "use std::time::{self, Duration}; fn f() { time::SystemTime::now() }",
+        &["SystemTime`"],
+    );
     finds("host/src/right.rs", "fn axum() { left::axum::x(axum) }", &[]);
 }
 
@@ -213,6 +275,10 @@ fn a_crate_outside_its_door_is_found() {
 fn a_law_that_cannot_be_read_is_an_error() {
     assert!(Law::read("pub mod stray;").unwrap_err().contains("stray"));
     assert!(Law::read("// floor 0: a\n").is_err());
-    assert!(Law::read("// floor 0: a\npub mod a;\n// floor 1: b\npub mod b;").unwrap_err().contains("order"));
+    assert!(
+        Law::read("// floor 0: a\npub mod a;\n// floor 1: b\npub mod b;")
+            .unwrap_err()
+            .contains("order")
+    );
     assert!(Law::read("// floor 0: a\n// doors: b\npub mod a;").unwrap_err().contains("doors: b"));
 }

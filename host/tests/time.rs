@@ -38,7 +38,9 @@ fn is_done(host: &Host, deliveries: u64) {
 
 /// Waits until `/readyz` says this; what is wrong with the clock then.
 fn is(host: &Host, status: &str) -> Option<String> {
-    let health = wait_for("the health", || Some(host.api("/readyz")).filter(|health| health["status"] == status));
+    let health = wait_for("the health", || {
+        Some(host.api("/readyz")).filter(|health| health["status"] == status)
+    });
     let problem = health["problems"].as_array().unwrap().first()?.clone();
     assert_eq!(problem["part"], "clock", "{health}");
     Some(problem["detail"].as_str().unwrap().to_owned())
@@ -61,8 +63,14 @@ fn a_clock_that_jumps_while_the_host_runs_is_shown_and_nothing_is_deleted_until_
     is_done(&host, 1);
     moves(&clock, 30 * DAY_MS);
     let detail = is(&host, "degraded").unwrap();
-    assert!(detail.contains("forward by 30 d 0 h") && detail.contains("`hookbox clock accept`"), "{detail}");
-    assert_eq!((send(&host, "first").as_str(), send(&host, "second").as_str()), ("duplicate", "accepted"));
+    assert!(
+        detail.contains("forward by 30 d 0 h") && detail.contains("`hookbox clock accept`"),
+        "{detail}"
+    );
+    assert_eq!(
+        (send(&host, "first").as_str(), send(&host, "second").as_str()),
+        ("duplicate", "accepted")
+    );
     is_done(&host, 2);
     // Long enough for a sweep, and for the window of neither.
     clock.set(clock.now_ms() + 11 * MINUTE_MS);
@@ -71,11 +79,17 @@ fn a_clock_that_jumps_while_the_host_runs_is_shown_and_nothing_is_deleted_until_
     assert!(shown.contains("jumped") && shown.contains("forward by 30 d"), "{shown}");
     assert!(site.ask(&host, &["clock", "accept"]).said().starts_with("accepted: it is 2026-"));
     assert_eq!(is(&host, "ready"), None);
-    assert_eq!(site.ask(&host, &["clock", "accept"]).said(), "there was nothing to accept: the clock is right\n");
+    assert_eq!(
+        site.ask(&host, &["clock", "accept"]).said(),
+        "there was nothing to accept: the clock is right\n"
+    );
     // The next sweep goes by it.
     clock.set(clock.now_ms() + 11 * MINUTE_MS);
     wait_for("retention", || (events(&host) == 1).then_some(()));
-    assert_eq!((send(&host, "first").as_str(), send(&host, "second").as_str()), ("accepted", "duplicate"));
+    assert_eq!(
+        (send(&host, "first").as_str(), send(&host, "second").as_str()),
+        ("accepted", "duplicate")
+    );
 }
 
 #[test]
@@ -106,7 +120,11 @@ fn a_host_that_was_off_for_long_deletes_nothing_in_its_first_minute() {
     clock.set(START_MS + 40 * DAY_MS);
     let host = Host::start_by(&site, &clock);
     let detail = is(&host, "degraded").unwrap();
-    assert!(detail.starts_with("the host was off for 40 d") && detail.contains("`hookbox clock accept`"), "{detail}");
+    assert!(
+        detail.starts_with("the host was off for 40 d")
+            && detail.contains("`hookbox clock accept`"),
+        "{detail}"
+    );
     assert_eq!((events(&host), send(&host, "first").as_str()), (1, "duplicate"));
     host.stop();
     let host = Host::start_by(&site, &clock);
@@ -125,7 +143,18 @@ fn a_load_is_traced_on_a_host_whose_clock_was_set_back() {
     let (site, clock) = (site(), Clock::manual(START_MS));
     let host = Host::start_by(&site, &clock);
     moves(&clock, -DAY_MS);
-    let load = ["bench", "test", "step", "--seconds", "1", "--connections", "2", "--json", "--url", &host.public_url];
+    let load = [
+        "bench",
+        "test",
+        "step",
+        "--seconds",
+        "1",
+        "--connections",
+        "2",
+        "--json",
+        "--url",
+        &host.public_url,
+    ];
     let report: Value = serde_json::from_str(&site.ask(&host, &load).said()).unwrap();
     assert_eq!((&report["unknown"], &report["lost"]), (&0.into(), &0.into()), "{report}");
     assert!(report["settled"].as_u64().unwrap() > 0, "{report}");

@@ -15,7 +15,8 @@ const RAN_DIGEST: &str = "da9cb12c3af38d64d6e0b2f84c661227e73e5254008a96fa49a7aa
 /// A file of machine code.
 const CODE: &str = "key.da9cb12c3af38d64d6e0b2f84c661227e73e5254008a96fa49a7aa9fb7501c86";
 
-/// A site as a host of schema version 5 left it that had handled two events, and held a newer file of its plugin.
+/// A site as a host of schema version 5 left it that had handled two events, and held a newer file
+/// of its plugin.
 fn left_by_version_5() -> Site {
     let import = "(component (import \"hookbox:plugin/kv@0.1.0\" (instance))";
     let held = RAN.replacen("(component", import, 1);
@@ -40,10 +41,21 @@ fn a_data_folder_of_the_last_version_is_taken_along_with_what_was_approved() {
         assert_eq!(worker["digest"], RAN_DIGEST, "what ran last goes on");
         assert_eq!(worker["held"]["capabilities_added"], json!(["kv"]));
         host.send("step.one", format!("key_{start}"));
-        assert_eq!(host.settled()["deliveries"]["done"], 2 + start, "with the two of the last version");
+        assert_eq!(
+            host.settled()["deliveries"]["done"],
+            2 + start,
+            "with the two of the last version"
+        );
         assert!(!site.path("data/approved").exists() && !site.path("data/cache").exists());
-        assert_eq!(fs::read_to_string(site.path("data/compiled").join(format!("{RAN_DIGEST}.plugin"))).unwrap(), RAN);
-        assert!(site.path("data/compiled").join(CODE).exists(), "machine code is there under the new name");
+        assert_eq!(
+            fs::read_to_string(site.path("data/compiled").join(format!("{RAN_DIGEST}.plugin")))
+                .unwrap(),
+            RAN
+        );
+        assert!(
+            site.path("data/compiled").join(CODE).exists(),
+            "machine code is there under the new name"
+        );
         host.kill();
     }
     let host = Host::start(&site);
@@ -59,7 +71,10 @@ fn what_was_approved_is_taken_along_to_another_data_folder() {
     let host = Host::start(&site);
     assert_eq!(host.until_plugin("worker", "held")["digest"], RAN_DIGEST, "what ran last goes on");
     assert!(!site.path("data/approved").exists());
-    assert_eq!(fs::read_to_string(site.path("own/compiled").join(format!("{RAN_DIGEST}.plugin"))).unwrap(), RAN);
+    assert_eq!(
+        fs::read_to_string(site.path("own/compiled").join(format!("{RAN_DIGEST}.plugin"))).unwrap(),
+        RAN
+    );
 }
 
 #[test]

@@ -22,7 +22,9 @@ impl Head {
         for line in text.split_inclusive('\n') {
             bytes += line.len();
             if line == "\r\n" {
-                let Some(body_bytes) = body_bytes else { return fail(format!("no length in {text}")) };
+                let Some(body_bytes) = body_bytes else {
+                    return fail(format!("no length in {text}"));
+                };
                 let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
                 let Some(status) = status else { return fail(format!("no status in {text}")) };
                 return Ok(Some(Self { status, bytes, body_bytes, closes }));

@@ -1,13 +1,14 @@
 //! `cargo xtask bench --attacks`: whether the intake stands, whatever a plugin or a sender does.
 //!
-//! Each attack has a host of its own with default settings and two plugins, a good one and the attacker's. A good client
-//! sends 50 signed requests a second to a source of its own, in an open loop: alone, then beside the attack, then alone
-//! again to a host with nothing stored; the calmer of the two counts. Each attack has lines that must hold; what is beyond one of them is measured
-//! again, up to three times, where another try may excuse it. The benchmark fails if a line does not hold and is not in
-//! [`KNOWN`].
+//! Each attack has a host of its own with default settings and two plugins, a good one and the
+//! attacker's. A good client sends 50 signed requests a second to a source of its own, in an open
+//! loop: alone, then beside the attack, then alone again to a host with nothing stored; the calmer
+//! of the two counts. Each attack has lines that must hold; what is beyond one of them is measured
+//! again, up to three times, where another try may excuse it. The benchmark fails if a line does
+//! not hold and is not in [`KNOWN`].
 //!
-//! Attacks come from other addresses of the loopback network than the good client does. They take processor time of the
-//! machine that they attack; how much is printed.
+//! Attacks come from other addresses of the loopback network than the good client does. They take
+//! processor time of the machine that they attack; how much is printed.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -78,14 +79,15 @@ trait Attack: Sync {
     fn prepare(&self, _host: &Host) -> Result {
         Ok(())
     }
-    /// Runs in a thread beside the good client, says when it has begun, and returns when the turn is over.
+    /// Runs in a thread beside the good client, says when it has begun, and returns when the turn
+    /// is over.
     fn attack(&self, host: &Host, turn: &Turn) -> Result;
     /// How the good client sends meanwhile; `None`: there is none.
     fn good(&self) -> Option<Good> {
         Some(GOOD)
     }
-    /// Other lines than those about the good client's acknowledgements. `answers` are what came of its requests beside
-    /// the attack, which began at `began`.
+    /// Other lines than those about the good client's acknowledgements. `answers` are what came of
+    /// its requests beside the attack, which began at `began`.
     fn figures(&self, _host: &Host, _beside: &Beside) -> Result<Vec<Figure>> {
         Ok(Vec::new())
     }
@@ -128,14 +130,17 @@ impl Row {
     }
 
     fn wants_another_try(&self) -> bool {
-        self.verdict() == Verdict::Beyond && self.measured.is_excused() && self.measured.tries < TRIES
+        self.verdict() == Verdict::Beyond
+            && self.measured.is_excused()
+            && self.measured.tries < TRIES
     }
 }
 
 /// Measures every attack, prints. An error if a line does not hold.
 pub(super) fn bench(folder: &Path, options: &Options) -> Result {
     let started = Instant::now();
-    let wanted: Vec<_> = attacks().into_iter().filter(|attack| options.measures(&attack.name())).collect();
+    let wanted: Vec<_> =
+        attacks().into_iter().filter(|attack| options.measures(&attack.name())).collect();
     options.left(&wanted.iter().map(|attack| attack.name()).collect::<Vec<_>>())?;
     idle::raise_limit()?;
     let binary = Binary::new(options.host.as_deref(), folder)?;
@@ -162,7 +167,8 @@ pub(super) fn bench(folder: &Path, options: &Options) -> Result {
     if beyond.is_empty() { Ok(()) } else { Err(format!("beyond a line: {}", beyond.join(", "))) }
 }
 
-/// Measures an attack once. What keeps it from being measured is beyond every line, and keeps no other from it.
+/// Measures an attack once. What keeps it from being measured is beyond every line, and keeps no
+/// other from it.
 fn measure(binary: &Binary, attack: &dyn Attack, seconds: Duration) -> Measured {
     say(&attack.name());
     try_measure(binary, attack, seconds).unwrap_or_else(Measured::failed)
@@ -195,9 +201,18 @@ fn try_measure(binary: &Binary, attack: &dyn Attack, seconds: Duration) -> Resul
     host.end();
     let answered = Summary::of(&beside.answers);
     figures.splice(0..0, good.acks.into_iter().flat_map(|acks| acks.figures(&alone, &answered)));
-    notes.extend(turn.over_early().map(|after| format!("it was over after {:.1} s", after.as_secs_f64())));
+    notes.extend(
+        turn.over_early().map(|after| format!("it was over after {:.1} s", after.as_secs_f64())),
+    );
     let attacker_percent = Some(turn.cost().as_secs_f64() / beside.took.as_secs_f64() * 100.0);
-    Ok(Measured { alone: Some(alone), beside: Some(answered), figures, notes, attacker_percent, tries: 1 })
+    Ok(Measured {
+        alone: Some(alone),
+        beside: Some(answered),
+        figures,
+        notes,
+        attacker_percent,
+        tries: 1,
+    })
 }
 
 /// The good client alone.
@@ -207,7 +222,12 @@ fn alone(host: &Host, good: Good) -> Result<Summary> {
 }
 
 /// The good client beside the attack.
-fn beside(host: &Host, attack: &dyn Attack, good: Good, seconds: Duration) -> Result<(Beside, Turn)> {
+fn beside(
+    host: &Host,
+    attack: &dyn Attack,
+    good: Good,
+    seconds: Duration,
+) -> Result<(Beside, Turn)> {
     let turn = Turn::default();
     let log_kib = host.log_kib();
     let beside = std::thread::scope(|scope| {
@@ -227,7 +247,10 @@ fn beside(host: &Host, attack: &dyn Attack, good: Good, seconds: Duration) -> Re
     if let Some(after) = turn.over_early() {
         answers.retain(|answer| answer.due < after);
         if after < SHORTEST {
-            return Err(format!("{}: it was over after {after:?}, too soon to say anything", attack.name()));
+            return Err(format!(
+                "{}: it was over after {after:?}, too soon to say anything",
+                attack.name()
+            ));
         }
     }
     Ok((Beside { began, answers, log_kib: [log_kib, host.log_kib()], took }, turn))
@@ -235,6 +258,11 @@ fn beside(host: &Host, attack: &dyn Attack, good: Good, seconds: Duration) -> Re
 
 impl Beside {
     fn none() -> Self {
-        Self { began: jiff::Timestamp::now(), answers: Vec::new(), log_kib: [0.0; 2], took: Duration::ZERO }
+        Self {
+            began: jiff::Timestamp::now(),
+            answers: Vec::new(),
+            log_kib: [0.0; 2],
+            took: Duration::ZERO,
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! The time that the disk under the store takes to make a write durable: no acknowledgement can be faster.
+//! The time that the disk under the store takes to make a write durable: no acknowledgement can be
+//! faster.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

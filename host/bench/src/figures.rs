@@ -1,5 +1,5 @@
-//! Figures with what they are meant to be. A figure that is short is said to be, and fails nothing: what is measured
-//! belongs to the machine as well.
+//! Figures with what they are meant to be. A figure that is short is said to be, and fails nothing:
+//! what is measured belongs to the machine as well.
 
 use serde_json::{Value, json};
 
@@ -23,7 +23,12 @@ pub(super) struct Figure {
 }
 
 impl Figure {
-    pub(super) fn new(name: impl Into<String>, value: f64, unit: &'static str, wanted: Wanted) -> Self {
+    pub(super) fn new(
+        name: impl Into<String>,
+        value: f64,
+        unit: &'static str,
+        wanted: Wanted,
+    ) -> Self {
         Self { name: name.into(), value, unit, wanted }
     }
 

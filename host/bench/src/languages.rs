@@ -1,10 +1,13 @@
-//! `cargo xtask bench --languages`: what a handler costs in each language, and what a large one costs its neighbours.
+//! `cargo xtask bench --languages`: what a handler costs in each language, and what a large one
+//! costs its neighbours.
 //!
-//! One handler in five languages (`plugins/hello-*`), each with a fresh instance an event and, where it can, with
-//! instances that are kept. Throughput is a burst and the time until all of it is settled; latency is that of one attempt
-//! (instance, call, verdict) at 50 events a second. Fresh JavaScript is measured once more on one core: if all cores make less
-//! than [`MIN_GAIN`] of that on a machine that has more, the benchmark fails. Then a JavaScript component is dropped into the folder of a host that
-//! takes 500 events a second for a plugin in Rust; and a host starts twice with all of them.
+//! One handler in five languages (`plugins/hello-*`), each with a fresh instance an event and,
+//! where it can, with instances that are kept. Throughput is a burst and the time until all of it
+//! is settled; latency is that of one attempt (instance, call, verdict) at 50 events a second.
+//! Fresh JavaScript is measured once more on one core: if all cores make less than [`MIN_GAIN`] of
+//! that on a machine that has more, the benchmark fails. Then a JavaScript component is dropped
+//! into the folder of a host that takes 500 events a second for a plugin in Rust; and a host starts
+//! twice with all of them.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -77,7 +80,8 @@ pub(super) fn bench(folder: &Path, options: &Options) -> Result {
             say(&format!("{language}, {instance}"));
             rows.push(measure(folder, &requests, (language, file), instance, Cores::All)?);
         }
-        if file == LARGE && std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1) {
+        if file == LARGE && std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1)
+        {
             say(&format!("{language}, fresh, on one core"));
             rows.push(measure(folder, &requests, (language, file), "fresh", Cores::One)?);
         }
@@ -107,7 +111,8 @@ fn judge(rows: &[Row]) -> Result {
     let Some(one) = rows.iter().find(|row| row.cores == Cores::One) else { return Ok(()) };
     let all = rows.iter().find(|row| (row.language, row.instance) == (one.language, one.instance));
     let gain = all.map_or(0.0, |all| all.settled_per_second / one.settled_per_second);
-    let said = format!("fresh {} on all cores makes {gain:.2} times what it makes on one", one.language);
+    let said =
+        format!("fresh {} on all cores makes {gain:.2} times what it makes on one", one.language);
     if gain < MIN_GAIN {
         return Err(format!("{said}, and has to make {MIN_GAIN} times"));
     }
@@ -122,9 +127,11 @@ fn measure(
     instance: &'static str,
     cores: Cores,
 ) -> Result<Row> {
-    let config =
-        format!("[routes]\n\"heygen:avatar_video.success\" = \"hello\"\n[plugins.hello]\ninstance = \"{instance}\"\n");
-    let host = Receiver::hookbox(&folder.join("language"), &[("hello.wasm", plugin(of.1))], &config)?;
+    let config = format!(
+        "[routes]\n\"heygen:avatar_video.success\" = \"hello\"\n[plugins.hello]\ninstance = \"{instance}\"\n"
+    );
+    let host =
+        Receiver::hookbox(&folder.join("language"), &[("hello.wasm", plugin(of.1))], &config)?;
     let host = if cores == Cores::One { host.on_one_core() } else { host }.start()?;
     let admin = host.admin()?;
     until_loaded(admin)?;
@@ -157,16 +164,21 @@ fn attempts(page: &Value, of: impl Fn(&Value) -> Option<f64>) -> Result<Vec<f64>
         .filter(|row| row["attempts"][0]["outcome"] == "ok")
         .filter_map(|row| of(&row["attempts"][0]))
         .collect();
-    if all.is_empty() || all.len() != rows.len() { Err(format!("an attempt failed: {page}")) } else { Ok(all) }
+    if all.is_empty() || all.len() != rows.len() {
+        Err(format!("an attempt failed: {page}"))
+    } else {
+        Ok(all)
+    }
 }
 
-/// Milliseconds from sending to the verdict at 500 events a second, median and 99th percentile: before and while a large
-/// component is dropped in and compiled.
+/// Milliseconds from sending to the verdict at 500 events a second, median and 99th percentile:
+/// before and while a large component is dropped in and compiled.
 fn drop_in(folder: &Path) -> Result<[[f64; 2]; 2]> {
     let routes = "[routes]\n\"heygen:avatar_video.success\" = \"hello\"\n";
     let site = folder.join("dropped");
     empty(&site)?;
-    let host = Receiver::hookbox(&site, &[("hello.wasm", plugin("hello-rust.wasm"))], routes)?.start()?;
+    let host =
+        Receiver::hookbox(&site, &[("hello.wasm", plugin("hello-rust.wasm"))], routes)?.start()?;
     let (admin, url) = (host.admin()?, host.url());
     until_loaded(admin)?;
     flow(&url, admin, Duration::from_secs(2))?;
@@ -174,7 +186,8 @@ fn drop_in(folder: &Path) -> Result<[[f64; 2]; 2]> {
     let (mut before, mut during) = (Vec::new(), Vec::new());
     for drop in 0..DROPS {
         before.extend(flow(&url, admin, FLOW)?);
-        // A custom section without a name and with one byte makes it another file: nothing of it is kept yet.
+        // A custom section without a name and with one byte makes it another file: nothing of it is
+        // kept yet.
         let file = [&component[..], &[0, 2, 0, drop]].concat();
         let (new, dropped) = (site.join("large.new"), site.join("plugins/large.wasm"));
         let written = std::fs::write(&new, file).and_then(|()| std::fs::rename(&new, &dropped));
@@ -185,13 +198,17 @@ fn drop_in(folder: &Path) -> Result<[[f64; 2]; 2]> {
     Ok([percentiles(&mut before), percentiles(&mut during)])
 }
 
-/// Sends 500 events a second for a while: the latencies of a sample to the verdict, in milliseconds.
+/// Sends 500 events a second for a while: the latencies of a sample to the verdict, in
+/// milliseconds.
 fn flow(url: &str, admin: &str, how_long: Duration) -> Result<Vec<f64>> {
     let sent = std::thread::scope(|scope| {
         let senders: Vec<_> = (0..SENDERS)
-            .map(|_| scope.spawn(|| send_steadily(url, "avatar_video.success", SENDER_EVERY, how_long)))
+            .map(|_| {
+                scope.spawn(|| send_steadily(url, "avatar_video.success", SENDER_EVERY, how_long))
+            })
             .collect();
-        let sent = senders.into_iter().map(|sender| sender.join().expect("a sender does not panic"));
+        let sent =
+            senders.into_iter().map(|sender| sender.join().expect("a sender does not panic"));
         sent.collect::<Result<Vec<_>>>()
     })?;
     drain(admin, "hello")?;
@@ -200,18 +217,22 @@ fn flow(url: &str, admin: &str, how_long: Duration) -> Result<Vec<f64>> {
     for Sent { id, at, .. } in sent.iter().flat_map(|sent| sent.iter().step_by(5)) {
         let event = ask(admin, &format!("events/{id}"))?;
         let attempt = &event["deliveries"][0]["attempts"][0];
-        let started: Option<Timestamp> = attempt["started_at"].as_str().and_then(|text| text.parse().ok());
+        let started: Option<Timestamp> =
+            attempt["started_at"].as_str().and_then(|text| text.parse().ok());
         let (Some(started), Some(took_ms)) = (started, attempt["duration_ms"].as_f64()) else {
             return Err(format!("{id} has no attempt: {event}"));
         };
-        latencies.push((started.as_microsecond() - at.as_microsecond()) as f64 / 1e3 + 0.5 + took_ms);
+        latencies
+            .push((started.as_microsecond() - at.as_microsecond()) as f64 / 1e3 + 0.5 + took_ms);
     }
     Ok(latencies)
 }
 
-/// Milliseconds until a host has all of them loaded: with nothing compiled yet, and with all of it kept.
+/// Milliseconds until a host has all of them loaded: with nothing compiled yet, and with all of it
+/// kept.
 fn starts(folder: &Path, built: &[(&str, &str)]) -> Result<[f64; 2]> {
-    let names: Vec<String> = built.iter().map(|(language, _)| format!("{}.wasm", language.to_lowercase())).collect();
+    let names: Vec<String> =
+        built.iter().map(|(language, _)| format!("{}.wasm", language.to_lowercase())).collect();
     let plugins: Vec<(&str, PathBuf)> =
         names.iter().zip(built).map(|(name, (_, file))| (name.as_str(), plugin(file))).collect();
     let site = folder.join("five");
@@ -241,11 +262,15 @@ fn print_rows(rows: &[Row], options: &Options) {
         println!("{}", json!({ "rows": as_json(rows) }));
         return;
     }
-    println!("\n| language | instance | cores | events settled/s | attempt p50 ms | attempt p99 ms |");
+    println!(
+        "\n| language | instance | cores | events settled/s | attempt p50 ms | attempt p99 ms |"
+    );
     println!("| --- | --- | --- | ---: | ---: | ---: |");
     for Row { language, instance, cores, settled_per_second, attempt_ms: [p50, p99] } in rows {
         let cores = if *cores == Cores::One { "one" } else { "all" };
-        println!("| {language} | {instance} | {cores} | {settled_per_second:.0} | {p50:.2} | {p99:.2} |");
+        println!(
+            "| {language} | {instance} | {cores} | {settled_per_second:.0} | {p50:.2} | {p99:.2} |"
+        );
     }
 }
 
@@ -253,7 +278,10 @@ fn print(rows: &[Row], dropped: [[f64; 2]; 2], starts: [f64; 2], options: &Optio
     let ratio = dropped[1][1] / dropped[0][1];
     if options.json {
         let rows = as_json(rows);
-        println!("{}", json!({ "rows": rows, "drop_in_ms": dropped, "drop_in_p99_ratio": ratio, "starts_ms": starts }));
+        println!(
+            "{}",
+            json!({ "rows": rows, "drop_in_ms": dropped, "drop_in_p99_ratio": ratio, "starts_ms": starts })
+        );
         return;
     }
     print_rows(rows, options);
@@ -263,5 +291,8 @@ fn print(rows: &[Row], dropped: [[f64; 2]; 2], starts: [f64; 2], options: &Optio
          dropped in: p50 {:.2} ms, p99 {:.2} ms ({ratio:.2} times)",
         before[0], before[1], during[0], during[1]
     );
-    println!("all of them loaded: {:.0} ms after a first start, {:.0} ms after a second", starts[0], starts[1]);
+    println!(
+        "all of them loaded: {:.0} ms after a first start, {:.0} ms after a second",
+        starts[0], starts[1]
+    );
 }

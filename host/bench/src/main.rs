@@ -1,10 +1,12 @@
-//! `cargo xtask bench`: what the road costs, as ratios within one run, beside what people would pick instead.
+//! `cargo xtask bench`: what the road costs, as ratios within one run, beside what people would
+//! pick instead.
 //!
-//! It starts everything itself: `rows` measures one receiver, `table` all of them, `growth` what becomes of the rate when
-//! there is much of everything; `neighbours` and `languages` ask two questions more, and `attacks` whether the intake
-//! stands whatever a plugin or a sender does. A load is signed beforehand
-//! (`requests`) and sent by wrk in a closed loop (`wrk`) or at a fixed rate in an open one (`steady`). After each run of
-//! hookbox accepted = stored = settled is checked, and a difference is an error.
+//! It starts everything itself: `rows` measures one receiver, `table` all of them, `growth` what
+//! becomes of the rate when there is much of everything; `neighbours` and `languages` ask two
+//! questions more, and `attacks` whether the intake stands whatever a plugin or a sender does. A
+//! load is signed beforehand (`requests`) and sent by wrk in a closed loop (`wrk`) or at a fixed
+//! rate in an open one (`steady`). After each run of hookbox accepted = stored = settled is
+//! checked, and a difference is an error.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -92,12 +94,17 @@ impl Options {
                 "--sustained" => options.sustained = number()?,
                 "--waiting" => options.waiting = number()?,
                 "--stored" => options.stored = number()?,
-                "--only" => options.only = parts(left.next().ok_or("`--only` needs a part of a name")?)?,
+                "--only" => {
+                    options.only = parts(left.next().ok_or("`--only` needs a part of a name")?)?
+                }
                 "--json" => options.json = true,
                 "--hostile" => options.kind = Kind::Hostile,
                 "--all" => options.all = true,
                 "--attacks" => options.kind = Kind::Attacks,
-                "--host" => options.host = Some(left.next().ok_or("`--host` needs the path of a binary")?.into()),
+                "--host" => {
+                    options.host =
+                        Some(left.next().ok_or("`--host` needs the path of a binary")?.into())
+                }
                 other => return Err(format!("`{other}`: {USAGE}")),
             }
         }
@@ -106,7 +113,11 @@ impl Options {
 
     /// An error if `--only` has left nothing.
     fn left<T>(&self, rows: &[T]) -> Result {
-        if rows.is_empty() { Err(format!("nothing has `{}` in its name", self.only.join("` or `"))) } else { Ok(()) }
+        if rows.is_empty() {
+            Err(format!("nothing has `{}` in its name", self.only.join("` or `")))
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether `--only` leaves what has this name.
@@ -118,7 +129,11 @@ impl Options {
 /// Parts of names, separated by commas.
 fn parts(list: &str) -> Result<Vec<String>> {
     let parts: Vec<String> = list.split(',').map(|part| part.trim().to_owned()).collect();
-    if parts.iter().any(String::is_empty) { Err(format!("`--only {list}` has an empty name")) } else { Ok(parts) }
+    if parts.iter().any(String::is_empty) {
+        Err(format!("`--only {list}` has an empty name"))
+    } else {
+        Ok(parts)
+    }
 }
 
 /// A folder for what is stored meanwhile: empty at first, and gone at the end.
@@ -182,6 +197,9 @@ mod tests {
         assert!(some.measures("fill-fresh") && some.measures("copy") && !some.measures("loop"));
         assert!(Options::parse(&[]).unwrap().measures("loop"));
         assert!(options("fill,").is_err() && Options::parse(&["--only"]).is_err());
-        assert_eq!(some.left::<()>(&[]), Err("nothing has `fill` or `copy` in its name".to_owned()));
+        assert_eq!(
+            some.left::<()>(&[]),
+            Err("nothing has `fill` or `copy` in its name".to_owned())
+        );
     }
 }

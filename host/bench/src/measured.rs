@@ -13,7 +13,8 @@ pub(super) struct Run {
     pub(super) p99_ms: f64,
     /// Deliveries settled a second while the load lasted; with a burst, until all are.
     pub(super) settled_per_second: Option<f64>,
-    /// Processor time of the receiver for each accepted request, until all is settled, in microseconds.
+    /// Processor time of the receiver for each accepted request, until all is settled, in
+    /// microseconds.
     pub(super) cpu_us: Option<f64>,
     /// Deliveries that waited, each second.
     pub(super) backlog: Vec<u64>,
@@ -29,7 +30,8 @@ pub(super) struct Measured {
     pub(super) runs: Vec<Run>,
     /// The open loop at half the peak.
     pub(super) half_peak: Option<Run>,
-    /// Milliseconds from the call of the plugin to its verdict at that rate, median and 99th percentile.
+    /// Milliseconds from the call of the plugin to its verdict at that rate, median and 99th
+    /// percentile.
     pub(super) attempt_ms: Option<[f64; 2]>,
 }
 

@@ -1,10 +1,12 @@
 //! `cargo xtask bench --neighbours`: whether a good plugin keeps its latency beside hostile ones.
 //!
-//! One host, and one client that sends good events at a steady rate. Three kinds of round take turns, so that whatever
-//! else the machine does meets all alike: the good events are alone; or as many others are beside them, for a plugin
-//! that does nothing; or these others go to loops, traps, memory growers and log floods. What the second kind costs is
-//! the price of more events on the same disk; what the third costs beyond it is the neighbours' doing. Two latencies are taken: to the acknowledgement, and to the verdict of the plugin. The API
-//! tells the start of an attempt to the millisecond, rounded down; half of one is added to every verdict.
+//! One host, and one client that sends good events at a steady rate. Three kinds of round take
+//! turns, so that whatever else the machine does meets all alike: the good events are alone; or as
+//! many others are beside them, for a plugin that does nothing; or these others go to loops, traps,
+//! memory growers and log floods. What the second kind costs is the price of more events on the
+//! same disk; what the third costs beyond it is the neighbours' doing. Two latencies are taken: to
+//! the acknowledgement, and to the verdict of the plugin. The API tells the start of an attempt to
+//! the millisecond, rounded down; half of one is added to every verdict.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -31,8 +33,8 @@ const GOOD_EVERY: Duration = Duration::from_micros(12_500);
 /// The most rows of a listing, and so the most good events of a round.
 pub(super) const MAX_ROWS: usize = 500;
 
-/// Hostile plugins, and how often each gets an event: often enough that two of them are always at it, and no oftener
-/// than they end, so that no backlog is left when the round is over.
+/// Hostile plugins, and how often each gets an event: often enough that two of them are always at
+/// it, and no oftener than they end, so that no backlog is left when the round is over.
 const HOSTILE: [(&str, &str, Duration); 4] = [
     ("loops", "loop.wat", Duration::from_millis(500)),
     ("traps", "trap.wat", Duration::from_millis(20)),
@@ -60,7 +62,8 @@ pub(super) fn bench(folder: &Path, options: &Options) -> Result {
     }
     let host = site(folder)?.start()?;
     let (admin, url) = (host.admin()?, host.url());
-    let mut kinds = [None, Some("harmless"), Some("hostile")].map(|beside| (beside, Latencies::default()));
+    let mut kinds =
+        [None, Some("harmless"), Some("hostile")].map(|beside| (beside, Latencies::default()));
     // The first one warms up the pool and the connection.
     measure(&url, admin, GOOD_EVERY, Duration::from_secs(1), &mut Latencies::default())?;
     for number in 1..=ROUNDS {
@@ -70,12 +73,19 @@ pub(super) fn bench(folder: &Path, options: &Options) -> Result {
                 let mut senders = Vec::new();
                 for (name, _, every) in HOSTILE.into_iter().filter(|_| beside.is_some()) {
                     let (url, kind) = (&url, format!("{}.{name}", beside.unwrap_or_default()));
-                    senders.push(scope.spawn(move || send_steadily(url, &kind, every, round).map(drop)));
+                    senders.push(
+                        scope.spawn(move || send_steadily(url, &kind, every, round).map(drop)),
+                    );
                 }
                 measure(&url, admin, GOOD_EVERY, round, latencies)?;
-                senders.into_iter().try_for_each(|sender| sender.join().expect("a sender does not panic"))
+                senders
+                    .into_iter()
+                    .try_for_each(|sender| sender.join().expect("a sender does not panic"))
             })?;
-            for plugin in ["good", "ok"].into_iter().chain(HOSTILE.map(|(_, file, _)| file.trim_end_matches(".wat"))) {
+            for plugin in ["good", "ok"]
+                .into_iter()
+                .chain(HOSTILE.map(|(_, file, _)| file.trim_end_matches(".wat")))
+            {
                 drain(admin, plugin)?;
             }
         }
@@ -83,15 +93,18 @@ pub(super) fn bench(folder: &Path, options: &Options) -> Result {
     print(kinds, options)
 }
 
-/// The most that a good plugin's 99th percentile may be beside a hostile one, in milliseconds: three times what it is alone,
-/// or 5 ms more, whichever is more (docs/design/cpu.md).
+/// The most that a good plugin's 99th percentile may be beside a hostile one, in milliseconds:
+/// three times what it is alone, or 5 ms more, whichever is more (docs/design/cpu.md).
 pub(super) fn most_beside_ms(alone_ms: f64) -> f64 {
     (3.0 * alone_ms).max(alone_ms + 5.0)
 }
 
 fn site(folder: &Path) -> Result<Receiver> {
     let tests = root().join("host/tests");
-    let mut plugins = vec![("good.wasm", root().join("plugins/audit.wasm")), ("ok.wat", tests.join("guests/ok.wat"))];
+    let mut plugins = vec![
+        ("good.wasm", root().join("plugins/audit.wasm")),
+        ("ok.wat", tests.join("guests/ok.wat")),
+    ];
     let mut routes = "[routes]\n\"good.one\" = \"good\"\n\"harmless.*\" = \"ok\"\n".to_owned();
     let mut sections = String::new();
     for (name, file, _) in HOSTILE {
@@ -107,16 +120,24 @@ fn site(folder: &Path) -> Result<Receiver> {
 }
 
 /// Sends good events for as long as a round, and takes their latencies when all is done.
-pub(super) fn measure(url: &str, admin: &str, every: Duration, round: Duration, into: &mut Latencies) -> Result {
+pub(super) fn measure(
+    url: &str,
+    admin: &str,
+    every: Duration,
+    round: Duration,
+    into: &mut Latencies,
+) -> Result {
     let sent = send_steadily(url, "good.one", every, round)?;
     drain(admin, "good")?;
     let page = ask(admin, &format!("deliveries?plugin=good&limit={MAX_ROWS}"))?;
     let rows = page["items"].as_array().ok_or(format!("no listing: {page}"))?;
-    let rows: HashMap<_, _> = rows.iter().map(|row| (row["event_id"].as_str().unwrap_or_default(), row)).collect();
+    let rows: HashMap<_, _> =
+        rows.iter().map(|row| (row["event_id"].as_str().unwrap_or_default(), row)).collect();
     for Sent { id, at, ack_ms, overslept_ms } in sent {
         let row = rows.get(id.as_str()).ok_or(format!("{id} is not listed"))?;
         let attempt = &row["attempts"][0];
-        let started: Option<Timestamp> = attempt["started_at"].as_str().and_then(|text| text.parse().ok());
+        let started: Option<Timestamp> =
+            attempt["started_at"].as_str().and_then(|text| text.parse().ok());
         let (Some(started), Some(took_ms)) = (started, attempt["duration_ms"].as_f64()) else {
             return Err(format!("{id} has no attempt: {row}"));
         };
@@ -140,11 +161,16 @@ pub(super) struct Sent {
 }
 
 /// Sends an event of `kind` every so often.
-pub(super) fn send_steadily(url: &str, kind: &str, every: Duration, round: Duration) -> Result<Vec<Sent>> {
+pub(super) fn send_steadily(
+    url: &str,
+    kind: &str,
+    every: Duration,
+    round: Duration,
+) -> Result<Vec<Sent>> {
     std::thread::scope(|scope| {
         let sender = scope.spawn(|| {
-            // A sender of webhooks has a machine of its own; not every user may say so to the kernel. All that this thread starts
-            // has its priority, and it starts nothing.
+            // A sender of webhooks has a machine of its own; not every user may say so to the
+            // kernel. All that this thread starts has its priority, and it starts nothing.
             let _ = rustix::process::setpriority_process(None, SENDER_NICE);
             send(url, kind, every, round)
         });
@@ -153,7 +179,8 @@ pub(super) fn send_steadily(url: &str, kind: &str, every: Duration, round: Durat
 }
 
 fn send(url: &str, kind: &str, every: Duration, round: Duration) -> Result<Vec<Sent>> {
-    let (agent, started, began) = (ureq::Agent::new_with_defaults(), Instant::now(), Timestamp::now());
+    let (agent, started, began) =
+        (ureq::Agent::new_with_defaults(), Instant::now(), Timestamp::now());
     let mut sent = Vec::new();
     for number in 0u32.. {
         let due = every * number;
@@ -164,11 +191,14 @@ fn send(url: &str, kind: &str, every: Duration, round: Duration) -> Result<Vec<S
         let body = format!(
             r#"{{"event_type":"{kind}","event_data":{{"callback_id":"{subject}","video_url":"https://files.example/v.mp4"}}}}"#
         );
-        let request =
-            agent.post(url).header("content-type", "application/json").header("heygen-signature", sign(&body));
+        let request = agent
+            .post(url)
+            .header("content-type", "application/json")
+            .header("heygen-signature", sign(&body));
         let ahead = due.checked_sub(started.elapsed());
         std::thread::sleep(ahead.unwrap_or_default());
-        // The time of the event before it counts; a core of this machine is nothing that a sender elsewhere waits for.
+        // The time of the event before it counts; a core of this machine is nothing that a sender
+        // elsewhere waits for.
         let from = if ahead.is_some() { started.elapsed() } else { due };
         let fail = |error: ureq::Error| format!("{url}: {error}");
         let mut reply = request.send(&body).map_err(fail)?;
@@ -196,9 +226,15 @@ fn print(kinds: [(Option<&str>, Latencies); 3], options: &Options) -> Result {
         (name, [percentiles(&mut of.acks), percentiles(&mut of.verdicts)].concat())
     });
     let beyond = [1, 3].into_iter().any(|p99| rows[2].1[p99] > most_beside_ms(rows[0].1[p99]));
-    let judged =
-        || if beyond { Err("a good plugin is beyond the line beside hostile ones".to_owned()) } else { Ok(()) };
-    let ratios: Vec<f64> = rows[2].1.iter().zip(&rows[0].1).map(|(hostile, alone)| hostile / alone).collect();
+    let judged = || {
+        if beyond {
+            Err("a good plugin is beyond the line beside hostile ones".to_owned())
+        } else {
+            Ok(())
+        }
+    };
+    let ratios: Vec<f64> =
+        rows[2].1.iter().zip(&rows[0].1).map(|(hostile, alone)| hostile / alone).collect();
     if options.json {
         let rows = rows.map(|(name, row)| json!({ "name": name, "ms": row }));
         println!(
@@ -207,7 +243,9 @@ fn print(kinds: [(Option<&str>, Latencies); 3], options: &Options) -> Result {
         );
         return judged();
     }
-    println!("\n{count} good events each, in {ROUNDS} rounds of each kind, on this machine; milliseconds:\n");
+    println!(
+        "\n{count} good events each, in {ROUNDS} rounds of each kind, on this machine; milliseconds:\n"
+    );
     println!("| a good plugin | ack p50 | ack p99 | verdict p50 | verdict p99 |");
     println!("| --- | ---: | ---: | ---: | ---: |");
     for (name, row) in rows.into_iter().chain([("hostile to alone".to_owned(), ratios)]) {

@@ -30,7 +30,8 @@ fn cpu_of(path: &str) -> Result<Duration> {
     let stat = read(Path::new(path))?;
     // Behind the name, which may hold anything: user and system time are the 12th and 13th.
     let behind = stat.rsplit(") ").next().unwrap_or_default();
-    let ticks: Vec<u64> = behind.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse().ok()).collect();
+    let ticks: Vec<u64> =
+        behind.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse().ok()).collect();
     let [user, system] = ticks[..] else { return Err(format!("{path} has no times: {stat}")) };
     Ok(Duration::from_secs(user + system) / TICKS_PER_SECOND)
 }

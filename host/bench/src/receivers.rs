@@ -1,4 +1,5 @@
-//! Receivers to be measured: each started for its own run, on a port of its own, and ended after it.
+//! Receivers to be measured: each started for its own run, on a port of its own, and ended after
+//! it.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -69,8 +70,8 @@ impl Receiver {
         Self { command, public: "Listening at", admin: None }
     }
 
-    /// hookbox on the folder `site`, emptied but for what was compiled, with these plugins (a file name and what to copy)
-    /// and `rest` of the configuration.
+    /// hookbox on the folder `site`, emptied but for what was compiled, with these plugins (a file
+    /// name and what to copy) and `rest` of the configuration.
     pub(super) fn hookbox(site: &Path, plugins: &[(&str, PathBuf)], rest: &str) -> Result<Self> {
         let fail = |error: std::io::Error| format!("{}: {error}", site.display());
         let (cache, kept) = (site.join("data/compiled"), site.with_extension("compiled"));
@@ -80,7 +81,9 @@ impl Receiver {
         empty(site)?;
         std::fs::create_dir_all(site.join("plugins")).map_err(fail)?;
         if kept.exists() {
-            std::fs::create_dir_all(site.join("data")).and_then(|()| std::fs::rename(&kept, &cache)).map_err(fail)?;
+            std::fs::create_dir_all(site.join("data"))
+                .and_then(|()| std::fs::rename(&kept, &cache))
+                .map_err(fail)?;
             // A plugin file that ran is a trace of an earlier store.
             for entry in std::fs::read_dir(&cache).map_err(fail)? {
                 let path = entry.map_err(fail)?.path();
@@ -99,7 +102,8 @@ impl Receiver {
         }
         std::fs::write(site.join("config.toml"), config).map_err(fail)?;
         let mut command = Command::new(HOST.get_or_init(|| target_dir().join("release/hookbox")));
-        // A plugin that is not taken is noticed without the log, and one of them is not meant to be.
+        // A plugin that is not taken is noticed without the log, and one of them is not meant to
+        // be.
         let log = "error,hookbox::reload=off";
         command.arg("serve").arg("--config").arg(site.join("config.toml")).env("HOOKBOX_LOG", log);
         Ok(Self { command, public: "webhooks", admin: Some("admin") })
@@ -125,13 +129,17 @@ impl Receiver {
     /// The same, from its start in the control group that takes its processes in this file.
     pub(super) fn within(&self, processes: &Path) -> Self {
         let mut command = Command::new("sh");
-        command.args(["-c", "echo $$ >\"$0\" && exec \"$@\""]).arg(processes).arg(self.command.get_program());
+        command
+            .args(["-c", "echo $$ >\"$0\" && exec \"$@\""])
+            .arg(processes)
+            .arg(self.command.get_program());
         self.with(command)
     }
 
     /// The same with the log that it has by default, in a file.
     pub(super) fn logging_to(mut self, file: &Path) -> Result<Self> {
-        let file = std::fs::File::create(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let file =
+            std::fs::File::create(file).map_err(|error| format!("{}: {error}", file.display()))?;
         self.command.env("HOOKBOX_LOG", "info").stderr(file);
         Ok(self)
     }
@@ -145,13 +153,21 @@ impl Receiver {
 
     /// Starts it, and returns when it has said where it listens.
     pub(super) fn start(mut self) -> Result<Running> {
-        self.command.env("HEYGEN_WEBHOOK_SECRET", SECRET).stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = self.command.spawn().map_err(|error| format!("failed to start {:?}: {error}", self.command))?;
+        self.command
+            .env("HEYGEN_WEBHOOK_SECRET", SECRET)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        let mut child = self
+            .command
+            .spawn()
+            .map_err(|error| format!("failed to start {:?}: {error}", self.command))?;
         let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
         let guard = guard(&mut child)?;
         let mut running = Running { child, guard, public: String::new(), admin: None };
         while running.public.is_empty() || (self.admin.is_some() && running.admin.is_none()) {
-            let Some(Ok(line)) = lines.next() else { return Err(format!("{:?} ended at once", self.command)) };
+            let Some(Ok(line)) = lines.next() else {
+                return Err(format!("{:?} ended at once", self.command));
+            };
             let Some((before, rest)) = line.split_once("http://") else { continue };
             let address = rest.split(['/', ' ']).next().unwrap_or_default().to_owned();
             // gunicorn puts the time and more before it, each in brackets.

@@ -1,5 +1,5 @@
-//! Signed requests of equal length, written to a file before anything is measured. No body is like another,
-//! for a repeated one is a duplicate and takes a shorter road.
+//! Signed requests of equal length, written to a file before anything is measured. No body is like
+//! another, for a repeated one is a duplicate and takes a shorter road.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -57,14 +57,17 @@ impl Requests {
                     return Ok(());
                 }
                 let until = spec.count.min(from + CHUNK);
-                let chunk: Vec<u8> = (from..until).flat_map(|number| request(&spec, spec.first + number)).collect();
+                let chunk: Vec<u8> =
+                    (from..until).flat_map(|number| request(&spec, spec.first + number)).collect();
                 file.write_all_at(&chunk, (from * each_bytes) as u64)?;
             }
         };
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         std::thread::scope(|scope| {
             let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            workers.into_iter().try_for_each(|worker| worker.join().expect("signing does not panic"))
+            workers
+                .into_iter()
+                .try_for_each(|worker| worker.join().expect("signing does not panic"))
         })
         // Nothing of it is left to be written while a store is measured on the same disk.
         .and_then(|()| file.sync_all())
@@ -76,7 +79,8 @@ impl Requests {
 /// The signature of a body, as HeyGen makes it.
 pub(super) fn sign(body: &str) -> String {
     const HEX: &[u8; 16] = b"0123456789abcdef";
-    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("a key of any length will do");
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("a key of any length will do");
     mac.update(body.as_bytes());
     let mut text = String::with_capacity(64);
     for byte in mac.finalize().into_bytes() {

@@ -1,5 +1,5 @@
-//! The programs that people would write instead, as they would run them. Everything is installed beside the build: into `node_modules`
-//! and into a virtual environment, by npm and pip.
+//! The programs that people would write instead, as they would run them. Everything is installed
+//! beside the build: into `node_modules` and into a virtual environment, by npm and pip.
 
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,8 @@ impl Rivals {
             std::fs::create_dir_all(file.parent().unwrap_or(folder)).map_err(fail)?;
             std::fs::write(&file, text).map_err(fail)?;
         }
-        // Of the SQLite packages that need no compiler, the one with the interface and the speed of better-sqlite3.
+        // Of the SQLite packages that need no compiler, the one with the interface and the speed of
+        // better-sqlite3.
         for package in ["express@5", "libsql@0.5"] {
             let name = package.split('@').next().unwrap_or(package);
             if !express.join("node_modules").join(name).exists() {

@@ -22,8 +22,8 @@ const OPEN_CONNECTIONS: usize = 128;
 /// Connections of a burst.
 const BURST_CONNECTIONS: usize = 64;
 
-/// Answers that the others give before they are measured: they say where they listen before they are ready, and compile as they
-/// go.
+/// Answers that the others give before they are measured: they say where they listen before they
+/// are ready, and compile as they go.
 const WARM_UP: Steady = Steady { connections: 8, count: 500, rate: None };
 
 /// Attempts whose duration is asked for.
@@ -60,14 +60,16 @@ pub(super) struct Bodies {
 
 impl Row {
     pub(super) fn measure(&self, bodies: &Bodies, seconds: u32) -> Result<Measured> {
-        let mut measured = Measured { name: self.name, runs: Vec::new(), half_peak: None, attempt_ms: None };
+        let mut measured =
+            Measured { name: self.name, runs: Vec::new(), half_peak: None, attempt_ms: None };
         if let Plan::Burst(count) = self.plan {
             measured.runs.push(self.burst(&bodies.small, count)?);
             return Ok(measured);
         }
         for requests in [&bodies.small, &bodies.large] {
             for connections in CONNECTIONS {
-                let is_peak = requests.spec.body_bytes == bodies.small.spec.body_bytes && connections == CONNECTIONS[1];
+                let is_peak = requests.spec.body_bytes == bodies.small.spec.body_bytes
+                    && connections == CONNECTIONS[1];
                 let seconds = match self.plan {
                     Plan::Sustained(long) if is_peak => long,
                     _ => seconds,
@@ -107,7 +109,9 @@ impl Row {
         };
         let accepted = answered.requests;
         if running.admin.is_some() && accepted > requests.spec.count as u64 {
-            return Err(format!("{accepted} requests are more than were signed: duplicates took the shorter road"));
+            return Err(format!(
+                "{accepted} requests are more than were signed: duplicates took the shorter road"
+            ));
         }
         let settled = self.check(&running, accepted, u64::from(connections), answered.seconds)?;
         let cpu = process::cpu(running.pid())? - cpu_before;
@@ -125,7 +129,12 @@ impl Row {
         })
     }
 
-    fn open(&self, requests: &Requests, rate: f64, seconds: u32) -> Result<(Run, Option<[f64; 2]>)> {
+    fn open(
+        &self,
+        requests: &Requests,
+        rate: f64,
+        seconds: u32,
+    ) -> Result<(Run, Option<[f64; 2]>)> {
         say(&format!("{}: {rate:.0} requests/s, {seconds} s", self.name));
         let running = self.start(requests)?;
         let count = (rate * f64::from(seconds)) as usize;
@@ -160,7 +169,9 @@ impl Row {
         watch::drain(running.admin()?, PLUGIN)?;
         let seconds = started.elapsed().as_secs_f64();
         let run = Accepted { accepted: count as u64, unread: 0, emits: self.emits };
-        let settled = before.check(&running, PLUGIN, run).map_err(|error| format!("{}: {error}", self.name))?;
+        let settled = before
+            .check(&running, PLUGIN, run)
+            .map_err(|error| format!("{}: {error}", self.name))?;
         let [p50_ms, p99_ms] = percentiles(&mut sent.latencies_ms);
         Ok(Run {
             body_bytes: requests.spec.body_bytes,
@@ -174,8 +185,15 @@ impl Row {
         })
     }
 
-    /// Accepted = stored = settled, of a host that had nothing before: what was settled a second in so many seconds.
-    fn check(&self, running: &Running, accepted: u64, unread: u64, seconds: f64) -> Result<Option<f64>> {
+    /// Accepted = stored = settled, of a host that had nothing before: what was settled a second in
+    /// so many seconds.
+    fn check(
+        &self,
+        running: &Running,
+        accepted: u64,
+        unread: u64,
+        seconds: f64,
+    ) -> Result<Option<f64>> {
         if running.admin.is_none() {
             return Ok(None);
         }
@@ -190,6 +208,11 @@ impl Row {
 fn attempts(admin: &str) -> Result<[f64; 2]> {
     let page = watch::ask(admin, &format!("deliveries?plugin={PLUGIN}&limit={ATTEMPTS}"))?;
     let rows = page["items"].as_array().ok_or(format!("no listing: {page}"))?;
-    let mut all: Vec<f64> = rows.iter().filter_map(|row| row["attempts"][0]["duration_ms"].as_f64()).collect();
-    if all.is_empty() { Err(format!("no attempt is listed: {page}")) } else { Ok(percentiles(&mut all)) }
+    let mut all: Vec<f64> =
+        rows.iter().filter_map(|row| row["attempts"][0]["duration_ms"].as_f64()).collect();
+    if all.is_empty() {
+        Err(format!("no attempt is listed: {page}"))
+    } else {
+        Ok(percentiles(&mut all))
+    }
 }

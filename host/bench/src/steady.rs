@@ -1,12 +1,15 @@
-//! A fixed number of requests, each sent once: at a fixed rate (the open loop), or as fast as the answers come.
+//! A fixed number of requests, each sent once: at a fixed rate (the open loop), or as fast as the
+//! answers come.
 //!
-//! In the open loop every request has its time, and its latency counts from that time and not from when a connection was
-//! free to send it: a receiver that stalls is charged for everybody it keeps waiting. The connections are more than there
-//! are requests under way at the rates measured here, so that hardly any is late.
+//! In the open loop every request has its time, and its latency counts from that time and not from
+//! when a connection was free to send it: a receiver that stalls is charged for everybody it keeps
+//! waiting. The connections are more than there are requests under way at the rates measured here,
+//! so that hardly any is late.
 //!
-//! The loader shares its cores with whom it measures, so it is two threads however many connections there are: one
-//! sleeps until something is due and sends all that is, the other waits for whichever answers come. What a sleep is
-//! longer than needed, 0.2 ms and what the system adds, is in the latencies too.
+//! The loader shares its cores with whom it measures, so it is two threads however many connections
+//! there are: one sleeps until something is due and sends all that is, the other waits for
+//! whichever answers come. What a sleep is longer than needed, 0.2 ms and what the system adds, is
+//! in the latencies too.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -51,10 +54,15 @@ pub(super) struct Sent {
 /// Sends the first `count` of `requests` to `address`.
 pub(super) fn send(requests: &Requests, address: &str, steady: Steady) -> Result<Sent> {
     if steady.count > requests.spec.count {
-        return Err(format!("{} requests are asked for and {} are signed", steady.count, requests.spec.count));
+        return Err(format!(
+            "{} requests are asked for and {} are signed",
+            steady.count, requests.spec.count
+        ));
     }
-    let file = File::open(&requests.path).map_err(|error| format!("{}: {error}", requests.path.display()))?;
-    let source = Source { file: BufReader::with_capacity(PIECE, file), each_bytes: requests.each_bytes };
+    let file = File::open(&requests.path)
+        .map_err(|error| format!("{}: {error}", requests.path.display()))?;
+    let source =
+        Source { file: BufReader::with_capacity(PIECE, file), each_bytes: requests.each_bytes };
     exchange(source, address, steady).map_err(|error| format!("http://{address}: {error}"))
 }
 
@@ -71,7 +79,8 @@ fn exchange(source: Source, address: &str, steady: Steady) -> io::Result<Sent> {
     let open = |number| Connection::open(address, &registry, Token(number)).map(Mutex::new);
     let connections = (0..steady.connections).map(open).collect::<io::Result<Vec<_>>>()?;
     let waker = Waker::new(&registry, Token(steady.connections))?;
-    // First in, first out: a receiver that takes one connection at a time waits for the one that is used next.
+    // First in, first out: a receiver that takes one connection at a time waits for the one that is
+    // used next.
     let (freed, free) = mpsc::channel();
     (0..steady.connections).try_for_each(|number| freed.send(number)).map_err(io::Error::other)?;
     let start = Instant::now();
@@ -87,8 +96,8 @@ fn exchange(source: Source, address: &str, steady: Steady) -> io::Result<Sent> {
     Ok(Sent { seconds: start.elapsed().as_secs_f64(), latencies_ms })
 }
 
-/// Sends each request when it is due, or when a connection is free if that is later. Ends early, and without a word, when
-/// no connection becomes free any more: the other thread has failed.
+/// Sends each request when it is due, or when a connection is free if that is later. Ends early,
+/// and without a word, when no connection becomes free any more: the other thread has failed.
 fn ask_all(
     mut source: Source,
     steady: Steady,
@@ -128,7 +137,9 @@ fn hear_all(
         wait(poll, &mut events)?;
         for event in &events {
             // The last token is the waker's: sending has failed, and that is what will be reported.
-            let Some(connection) = connections.get(event.token().0) else { return Ok(latencies_ms) };
+            let Some(connection) = connections.get(event.token().0) else {
+                return Ok(latencies_ms);
+            };
             if let Some(latency) = lock(connection).hear(event.is_read_closed())? {
                 latencies_ms.push(latency.as_secs_f64() * 1e3);
                 // Nobody takes it when all is sent.
@@ -145,7 +156,10 @@ fn wait(poll: &mut Poll, events: &mut Events) -> io::Result<()> {
         match poll.poll(events, Some(PATIENCE)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Ok(()) if events.is_empty() => {
-                return Err(io::Error::other(format!("no answer came for {} s", PATIENCE.as_secs())));
+                return Err(io::Error::other(format!(
+                    "no answer came for {} s",
+                    PATIENCE.as_secs()
+                )));
             }
             waited => return waited,
         }

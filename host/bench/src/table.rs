@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: every receiver under the same loads in one run, and what that makes of the targets.
+//! `cargo xtask bench`: every receiver under the same loads in one run, and what that makes of the
+//! targets.
 
 use std::path::Path;
 
@@ -17,8 +18,9 @@ use hookbox_tools::{Result, install, say};
 const SMALL_BYTES: usize = 230;
 const LARGE_BYTES: usize = 4 << 10;
 
-/// Requests signed for each second, and for each of the load that is to be sustained: more than a receiver that knows a
-/// repeated one can take. The others are sent the first ones again when they have had all.
+/// Requests signed for each second, and for each of the load that is to be sustained: more than a
+/// receiver that knows a repeated one can take. The others are sent the first ones again when they
+/// have had all.
 const SIGNED_PER_SECOND: usize = 60_000;
 const SUSTAINED_PER_SECOND: usize = 40_000;
 
@@ -26,7 +28,8 @@ const SUSTAINED_PER_SECOND: usize = 40_000;
 const SECONDS: u32 = 4;
 const SUSTAINED: u32 = 30;
 
-/// Events for a plugin that brings an interpreter: a fresh one for each event, and one that is kept.
+/// Events for a plugin that brings an interpreter: a fresh one for each event, and one that is
+/// kept.
 const FEW: usize = 1_000;
 const MANY: usize = 10_000;
 
@@ -79,7 +82,12 @@ pub(super) fn bench(folder: &Path, options: &Options) -> Result {
 /// The measured receivers, in the order of the table.
 fn rows(sites: &Path, rivals: Rivals, sustained: u32, all: bool) -> Result<Vec<Row>> {
     let rivals = std::rc::Rc::new(rivals);
-    let bare = |name, plan, fresh: Box<dyn Fn() -> Result<Receiver>>| Row { name, plan, fresh, emits: None };
+    let bare = |name, plan, fresh: Box<dyn Fn() -> Result<Receiver>>| Row {
+        name,
+        plan,
+        fresh,
+        emits: None,
+    };
     let at = |name: &str| sites.join(name);
     let (commit, ack, insert) = (at("commit"), at("ack"), at("express"));
     let mut rows = vec![
@@ -102,15 +110,27 @@ fn rows(sites: &Path, rivals: Rivals, sustained: u32, all: bool) -> Result<Vec<R
     }
     let (express, express_insert, flask) = (rivals.clone(), rivals.clone(), rivals);
     rows.push(bare(EXPRESS, Plan::Latency, Box::new(move || express.express())));
-    rows.push(bare(EXPRESS_INSERT, Plan::Latency, Box::new(move || express_insert.express_insert(&insert))));
+    rows.push(bare(
+        EXPRESS_INSERT,
+        Plan::Latency,
+        Box::new(move || express_insert.express_insert(&insert)),
+    ));
     rows.push(bare(FLASK, Plan::Latency, Box::new(move || Ok(flask.flask()))));
     Ok(rows)
 }
 
 /// A host with one plugin, to which everything goes. The greeters return an event for each.
-fn handled(name: &'static str, plan: Plan, sites: &Path, file: &'static str, instance: &'static str) -> Row {
+fn handled(
+    name: &'static str,
+    plan: Plan,
+    sites: &Path,
+    file: &'static str,
+    instance: &'static str,
+) -> Row {
     let site = sites.join(file.split(['/', '.']).next().unwrap_or(file));
-    let rest = format!("[routes]\n\"{HANDLED}\" = \"{PLUGIN}\"\n[plugins.{PLUGIN}]\ninstance = \"{instance}\"\n");
+    let rest = format!(
+        "[routes]\n\"{HANDLED}\" = \"{PLUGIN}\"\n[plugins.{PLUGIN}]\ninstance = \"{instance}\"\n"
+    );
     let fresh = move || Receiver::hookbox(&site, &[("handler.wasm", plugin(file))], &rest);
     Row { name, plan, fresh: Box::new(fresh), emits: Some(u64::from(file.starts_with("hello"))) }
 }
@@ -138,10 +158,20 @@ fn targets(rows: &[Measured], fdatasync_ms: [f64; 2]) -> Vec<Figure> {
     let most = Wanted::AtMost(3.0 * fdatasync_ms[1] + 5.0);
     for name in [ACK, ROAD] {
         let Some(half) = row(name).and_then(|row| row.half_peak.as_ref()) else { continue };
-        figures.push(Figure::new(format!("{name}, ack p99 at half the peak"), half.p99_ms, "ms", most));
+        figures.push(Figure::new(
+            format!("{name}, ack p99 at half the peak"),
+            half.p99_ms,
+            "ms",
+            most,
+        ));
     }
     if let Some([p50_ms, _]) = row(ROAD).and_then(|row| row.attempt_ms) {
-        figures.push(Figure::new("a fresh sandbox and its handler, median", p50_ms * 1e3, "µs", Wanted::AtMost(45.0)));
+        figures.push(Figure::new(
+            "a fresh sandbox and its handler, median",
+            p50_ms * 1e3,
+            "µs",
+            Wanted::AtMost(45.0),
+        ));
     }
     figures
 }
@@ -161,20 +191,27 @@ fn print(rows: &[Measured], seconds: (u32, u32), fdatasync_ms: [f64; 2]) {
     let ceiling = rows.iter().find(|row| row.name == ECHO).map(Measured::rate);
     for row in rows {
         let answered = |body_bytes, connections| {
-            let run = row.runs.iter().find(|run| run.body_bytes == body_bytes && run.connections == connections);
+            let run = row
+                .runs
+                .iter()
+                .find(|run| run.body_bytes == body_bytes && run.connections == connections);
             run.map_or(String::new(), |run| format!("{:.0}", run.per_second))
         };
         let peak = row.peak();
-        let settled = peak.and_then(|run| run.settled_per_second).map_or(String::new(), |rate| format!("{rate:.0}"));
+        let settled = peak
+            .and_then(|run| run.settled_per_second)
+            .map_or(String::new(), |rate| format!("{rate:.0}"));
         let waiting = peak.and_then(|run| Some((run.growth?, run.backlog.last()?)));
         let waiting = waiting.map_or(String::new(), |(growth, last)| {
             format!("{last}, {}", if growth > STANDS { "growing" } else { "not growing" })
         });
-        let of_echo = ceiling.map_or(String::new(), |ceiling| format!("{:.3}", row.rate() / ceiling));
+        let of_echo =
+            ceiling.map_or(String::new(), |ceiling| format!("{:.3}", row.rate() / ceiling));
         let cpu = peak.and_then(|run| run.cpu_us).map_or(String::new(), |us| format!("{us:.0}"));
         let half = row.half_peak.as_ref();
-        let [p50, p99] =
-            half.map_or([String::new(), String::new()], |run| [run.p50_ms, run.p99_ms].map(|ms| format!("{ms:.2}")));
+        let [p50, p99] = half.map_or([String::new(), String::new()], |run| {
+            [run.p50_ms, run.p99_ms].map(|ms| format!("{ms:.2}"))
+        });
         println!(
             "| {} | {} | {} | {} | {} | {of_echo} | {settled} | {waiting} | {cpu} | {p50} | {p99} |",
             row.name,

@@ -1,5 +1,5 @@
-//! Hookbox's own figures while it is measured and after: how much waits, and whether everything that was accepted is
-//! stored, and everything stored is settled.
+//! Hookbox's own figures while it is measured and after: how much waits, and whether everything
+//! that was accepted is stored, and everything stored is settled.
 
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -56,7 +56,14 @@ pub(super) fn counts(admin: &str, plugin: &str) -> Result<(u64, Counts)> {
     let stats = ask(admin, "stats")?;
     let of = |state: &str| stats["plugins"][plugin][state].as_u64().unwrap_or(0);
     let stored = stats["events"].as_u64().ok_or(format!("no count of events: {stats}"))?;
-    Ok((stored, Counts { done: of("done"), dead: of("dead"), open: of("ready") + of("leased") + of("waiting") }))
+    Ok((
+        stored,
+        Counts {
+            done: of("done"),
+            dead: of("dead"),
+            open: of("ready") + of("leased") + of("waiting"),
+        },
+    ))
 }
 
 /// Waits until nothing of `plugin` is open.
@@ -118,8 +125,8 @@ impl Before {
         Ok(Self { stored, counts })
     }
 
-    /// Waits for what is open and checks that accepted = stored, and with a route that stored = settled, with success.
-    /// Returns what was settled when it was called.
+    /// Waits for what is open and checks that accepted = stored, and with a route that stored =
+    /// settled, with success. Returns what was settled when it was called.
     pub(super) fn check(&self, host: &Running, plugin: &str, run: Accepted) -> Result<u64> {
         let (_, at_end) = counts(host.admin()?, plugin)?;
         let (stored, drained) = drain(host.admin()?, plugin)?;
@@ -132,14 +139,20 @@ impl Before {
             ));
         }
         if emits.is_some() && (done * each != stored || drained.dead != self.counts.dead) {
-            return Err(format!("{stored} events are stored, {each} for each of {done} that are done: {drained:?}"));
+            return Err(format!(
+                "{stored} events are stored, {each} for each of {done} that are done: {drained:?}"
+            ));
         }
         Ok(at_end.done - self.counts.done)
     }
 }
 
 /// Does `work` and looks each second at how much of `plugin` is open meanwhile.
-pub(super) fn backlog<T>(admin: &str, plugin: &str, work: impl FnOnce() -> Result<T>) -> Result<(T, Vec<u64>)> {
+pub(super) fn backlog<T>(
+    admin: &str,
+    plugin: &str,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<(T, Vec<u64>)> {
     let (end, ended) = channel::<()>();
     std::thread::scope(|scope| {
         let looking = scope.spawn(move || {
@@ -156,13 +169,16 @@ pub(super) fn backlog<T>(admin: &str, plugin: &str, work: impl FnOnce() -> Resul
     })
 }
 
-/// How fast a backlog grows, as a share of what is accepted; `None` if the looks are too few to say.
+/// How fast a backlog grows, as a share of what is accepted; `None` if the looks are too few to
+/// say.
 pub(super) fn growth(looks: &[u64], accepted_per_second: f64) -> Option<f64> {
     // The first second is the start.
     let looks = looks.get(1..).filter(|looks| looks.len() >= MIN_LOOKS)?;
     let middle = (looks.len() - 1) as f64 / 2.0;
-    let offsets = || looks.iter().enumerate().map(|(second, open)| (second as f64 - middle, *open as f64));
-    let slope = offsets().map(|(x, y)| x * y).sum::<f64>() / offsets().map(|(x, _)| x * x).sum::<f64>();
+    let offsets =
+        || looks.iter().enumerate().map(|(second, open)| (second as f64 - middle, *open as f64));
+    let slope =
+        offsets().map(|(x, y)| x * y).sum::<f64>() / offsets().map(|(x, _)| x * x).sum::<f64>();
     Some(slope / accepted_per_second)
 }
 

@@ -1,4 +1,5 @@
-//! The closed loop: wrk, whose every connection sends its next request when it has the answer to its last.
+//! The closed loop: wrk, whose every connection sends its next request when it has the answer to
+//! its last.
 
 use std::path::Path;
 
@@ -43,7 +44,8 @@ pub(super) struct Closed {
 /// The report of wrk.
 #[derive(Debug)]
 pub(super) struct Answered {
-    /// Requests that were answered with success, but for those that were on their way when it stopped.
+    /// Requests that were answered with success, but for those that were on their way when it
+    /// stopped.
     pub(super) requests: u64,
     /// How long it took.
     pub(super) seconds: f64,
@@ -52,16 +54,21 @@ pub(super) struct Answered {
     pub(super) p99_ms: f64,
 }
 
-/// Sends `requests` to `address`, from the first again if there are too few. A request that fails is an error.
+/// Sends `requests` to `address`, from the first again if there are too few. A request that fails
+/// is an error.
 pub(super) fn send(requests: &Requests, address: &str, closed: Closed) -> Result<Answered> {
     let script = requests.path.parent().unwrap_or(Path::new(".")).join("load.lua");
     std::fs::write(&script, SCRIPT).map_err(|error| format!("{}: {error}", script.display()))?;
     let Closed { connections, seconds } = closed;
-    let mut wrk = command("wrk", &format!("-t{THREADS} -c{connections} -d{seconds}s --timeout 10s -s"));
+    let mut wrk =
+        command("wrk", &format!("-t{THREADS} -c{connections} -d{seconds}s --timeout 10s -s"));
     wrk.arg(&script).arg(format!("http://{address}")).arg("--").arg(&requests.path);
     wrk.arg(requests.each_bytes.to_string()).arg((requests.spec.count / THREADS).to_string());
     let text = output(&mut wrk)?;
-    let line = text.lines().find_map(|line| line.strip_prefix("RESULT ")).ok_or(format!("wrk said: {text}"))?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("RESULT "))
+        .ok_or(format!("wrk said: {text}"))?;
     let numbers: Vec<f64> = line.split(' ').filter_map(|number| number.parse().ok()).collect();
     let [requests, duration_us, p50_us, p99_us, errors] = numbers[..] else {
         return Err(format!("wrk said: {text}"));

@@ -118,7 +118,15 @@ pub(super) async fn accept_clock(
     admin.store.note_time().await?;
     if jump.is_some() || held_ms > 0 {
         let jump_ms = jump.map_or(0, |jump| jump.by_ms);
-        tracing::info!(clock.jump_ms = jump_ms, clock.off_ms = held_ms, "an operator has accepted the clock");
+        tracing::info!(
+            clock.jump_ms = jump_ms,
+            clock.off_ms = held_ms,
+            "an operator has accepted the clock"
+        );
     }
-    Ok(Json(Accepted { jump_ms: jump.map(|jump| jump.by_ms), held_ms, clock: ClockJson::of(&admin.clock) }))
+    Ok(Json(Accepted {
+        jump_ms: jump.map(|jump| jump.by_ms),
+        held_ms,
+        clock: ClockJson::of(&admin.clock),
+    }))
 }

@@ -20,7 +20,11 @@ use super::state::{Admin, REQUEST_TIMEOUT_MS};
 
 /// Checks a request, notes the role of its client, answers it within the time limit, and keeps
 /// browsers from guessing at or storing the answer.
-pub(super) async fn guard(State(admin): State<Arc<Admin>>, mut request: Request, next: Next) -> Response {
+pub(super) async fn guard(
+    State(admin): State<Arc<Admin>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let mut response = match check(&request, admin.own_address) {
         Err(problem) => problem.into_response(),
         Ok(()) => {
@@ -39,7 +43,8 @@ pub(super) async fn guard(State(admin): State<Arc<Admin>>, mut request: Request,
 async fn in_time(answer: impl Future<Output = Response>) -> Response {
     let limit = Duration::from_millis(REQUEST_TIMEOUT_MS);
     tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| {
-        let detail = format!("no answer within {REQUEST_TIMEOUT_MS} ms: ask for less, or ask again later");
+        let detail =
+            format!("no answer within {REQUEST_TIMEOUT_MS} ms: ask for less, or ask again later");
         ProblemJson::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response()
     })
 }
@@ -56,7 +61,10 @@ fn check(request: &Request, own: IpAddr) -> Result<(), ProblemJson> {
     {
         return Ok(());
     }
-    Err(ProblemJson::new(StatusCode::FORBIDDEN, "a page of another origin may not change anything here"))
+    Err(ProblemJson::new(
+        StatusCode::FORBIDDEN,
+        "a page of another origin may not change anything here",
+    ))
 }
 
 /// The one `Host` header, if it is well formed.
@@ -71,7 +79,9 @@ fn is_ours(authority: &Authority, own: IpAddr) -> bool {
     let name = authority.host();
     let literal = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
     name.eq_ignore_ascii_case("localhost")
-        || literal.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback() || (ip == own && !ip.is_unspecified()))
+        || literal
+            .parse::<IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback() || (ip == own && !ip.is_unspecified()))
 }
 
 /// Whether a request that changes state may do so: clients that are no browsers send neither
@@ -81,8 +91,10 @@ fn is_same_site(headers: &HeaderMap, host: &Authority) -> bool {
         let origin = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
         origin.is_some_and(|origin| origin.eq_ignore_ascii_case(host.as_str()))
     });
-    let fetched_here =
-        headers.get_all("sec-fetch-site").iter().all(|site| matches!(site.as_bytes(), b"same-origin" | b"none"));
+    let fetched_here = headers
+        .get_all("sec-fetch-site")
+        .iter()
+        .all(|site| matches!(site.as_bytes(), b"same-origin" | b"none"));
     origins_match && fetched_here
 }
 
@@ -105,9 +117,15 @@ mod tests {
 
     #[test]
     fn a_name_of_loopback_is_accepted_with_any_port() {
-        for host in
-            ["localhost", "LocalHost:3001", "127.0.0.1:80", "127.9.9.9", "[::1]", "[::1]:3001", "192.168.1.9:3001"]
-        {
+        for host in [
+            "localhost",
+            "LocalHost:3001",
+            "127.0.0.1:80",
+            "127.9.9.9",
+            "[::1]",
+            "[::1]:3001",
+            "192.168.1.9:3001",
+        ] {
             assert_eq!(verdict(Method::GET, &[("host", host)]), 200, "{host}");
         }
     }
@@ -132,7 +150,8 @@ mod tests {
 
     #[test]
     fn a_target_that_names_another_host_is_misdirected() {
-        let request = Request::builder().uri("http://evil.example/livez").header("host", "localhost");
+        let request =
+            Request::builder().uri("http://evil.example/livez").header("host", "localhost");
         let problem = check(&request.body(Body::empty()).unwrap(), IpAddr::from([127, 0, 0, 1]));
         assert_eq!(problem.unwrap_err().into_response().status(), StatusCode::MISDIRECTED_REQUEST);
     }
@@ -142,7 +161,9 @@ mod tests {
         let host = ("host", "localhost:3001");
         assert_eq!(verdict(Method::POST, &[host]), 200);
         assert_eq!(verdict(Method::POST, &[host, ("origin", "http://localhost:3001")]), 200);
-        for origin in ["http://localhost:3000", "https://localhost:3001", "http://evil.example", "null", ""] {
+        for origin in
+            ["http://localhost:3000", "https://localhost:3001", "http://evil.example", "null", ""]
+        {
             assert_eq!(verdict(Method::POST, &[host, ("origin", origin)]), 403, "{origin}");
         }
         assert_eq!(verdict(Method::POST, &[host, ("sec-fetch-site", "cross-site")]), 403);

@@ -23,10 +23,22 @@ pub(super) fn describe_metrics() {
         "hookbox_operator_changes_total",
         "Deliveries that operators have retried, cancelled or discarded"
     );
-    metrics::describe_gauge!("hookbox_attempts_running", "Attempts that run or wait for memory for their verdict");
-    metrics::describe_gauge!("hookbox_verdicts_waiting_bytes", "Memory of verdicts that are not durable yet, in bytes");
-    metrics::describe_gauge!("hookbox_breaker_open", "Whether the circuit breaker of a plugin is open (1) or not (0)");
-    metrics::describe_counter!("hookbox_breaker_openings_total", "How often the circuit breaker of a plugin opened");
+    metrics::describe_gauge!(
+        "hookbox_attempts_running",
+        "Attempts that run or wait for memory for their verdict"
+    );
+    metrics::describe_gauge!(
+        "hookbox_verdicts_waiting_bytes",
+        "Memory of verdicts that are not durable yet, in bytes"
+    );
+    metrics::describe_gauge!(
+        "hookbox_breaker_open",
+        "Whether the circuit breaker of a plugin is open (1) or not (0)"
+    );
+    metrics::describe_counter!(
+        "hookbox_breaker_openings_total",
+        "How often the circuit breaker of a plugin opened"
+    );
     metrics::describe_counter!(
         "hookbox_ingest_unidentified_total",
         "Events of a source whose type could not be read, stored as hookbox.unidentified"
@@ -41,8 +53,14 @@ pub(super) fn describe_metrics() {
 fn describe_store_metrics() {
     metrics::describe_gauge!("hookbox_stored_events", "Events stored");
     metrics::describe_gauge!("hookbox_deliveries", "Deliveries by plugin and state");
-    metrics::describe_gauge!("hookbox_store_bytes", "Size of the database in bytes, free pages included");
-    metrics::describe_gauge!("hookbox_store_free_bytes", "Bytes of free pages in the database, used before it grows");
+    metrics::describe_gauge!(
+        "hookbox_store_bytes",
+        "Size of the database in bytes, free pages included"
+    );
+    metrics::describe_gauge!(
+        "hookbox_store_free_bytes",
+        "Bytes of free pages in the database, used before it grows"
+    );
     metrics::describe_counter!(
         "hookbox_store_damaged_events_total",
         "Deliveries that became dead letters because their stored event does not match its checksum"
@@ -95,7 +113,8 @@ pub(super) async fn show_metrics(State(admin): State<Arc<Admin>>) -> Response {
                 .set(count as f64);
         }
     }
-    metrics::gauge!("hookbox_clock_jump_seconds").set(admin.clock.jump().map_or(0, |jump| jump.by_ms) as f64 / 1e3);
+    metrics::gauge!("hookbox_clock_jump_seconds")
+        .set(admin.clock.jump().map_or(0, |jump| jump.by_ms) as f64 / 1e3);
     metrics::gauge!("hookbox_clock_held_seconds").set(admin.clock.held_ms() as f64 / 1e3);
     let text = (admin.render_metrics)();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
@@ -118,7 +137,11 @@ pub(super) struct HealthJson {
     (status = 200, description = "It does", body = HealthJson),
 ))]
 pub(super) async fn show_liveness(State(admin): State<Arc<Admin>>) -> Json<HealthJson> {
-    Json(HealthJson { status: "live", generation: admin.status.get().generation, problems: Vec::new() })
+    Json(HealthJson {
+        status: "live",
+        generation: admin.status.get().generation,
+        problems: Vec::new(),
+    })
 }
 
 /// Whether the host takes webhooks, and what wants attention.
@@ -126,7 +149,9 @@ pub(super) async fn show_liveness(State(admin): State<Arc<Admin>>) -> Json<Healt
     (status = 200, description = "It takes webhooks", body = HealthJson),
     (status = 503, description = "It does not", body = HealthJson),
 ))]
-pub(super) async fn show_readiness(State(admin): State<Arc<Admin>>) -> (StatusCode, Json<HealthJson>) {
+pub(super) async fn show_readiness(
+    State(admin): State<Arc<Admin>>,
+) -> (StatusCode, Json<HealthJson>) {
     let condition = admin.status.get();
     let generation = condition.generation;
     let stats = admin.store.stats().await.unwrap_or_default();

@@ -77,22 +77,31 @@ async fn members(headers: &HeaderMap, body: Body) -> Result<Vec<(String, Value)>
     if body.is_empty() {
         return Ok(Vec::new());
     }
-    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if !media_type.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")) {
+    let media_type =
+        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !media_type
+        .split(';')
+        .next()
+        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+    {
         let detail = "a body must be `Content-Type: application/json`";
         return Err(ProblemJson::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
-    let members: Map<String, Value> = serde_json::from_slice(&body)
-        .map_err(|error| ProblemJson::bad_request(format!("the body is not a JSON object: {error}")))?;
+    let members: Map<String, Value> = serde_json::from_slice(&body).map_err(|error| {
+        ProblemJson::bad_request(format!("the body is not a JSON object: {error}"))
+    })?;
     // `null` says the same as leaving it out; a number or a truth is what it would be in a query
     // string.
     let given = members.into_iter().filter(|(_, value)| !value.is_null());
-    let as_text = |value: Value| if value.is_number() || value.is_boolean() { value.to_string().into() } else { value };
+    let as_text = |value: Value| {
+        if value.is_number() || value.is_boolean() { value.to_string().into() } else { value }
+    };
     Ok(given.map(|(name, value)| (name, as_text(value))).collect())
 }
 
 fn read<T: DeserializeOwned + IntoParams>(given: Vec<(String, Value)>) -> Result<T, ProblemJson> {
-    let known: Vec<String> = T::into_params(|| None).into_iter().map(|parameter| parameter.name).collect();
+    let known: Vec<String> =
+        T::into_params(|| None).into_iter().map(|parameter| parameter.name).collect();
     let mut values = Map::new();
     for (name, value) in given {
         if !known.contains(&name) {
@@ -103,7 +112,9 @@ fn read<T: DeserializeOwned + IntoParams>(given: Vec<(String, Value)>) -> Result
             // Not "no filter": an unset variable in a script must not turn "retry these" into
             // "retry all".
             Some("") => {
-                return Err(ProblemJson::bad_request(format!("`{name}` is empty: leave it out, or give it a value")));
+                return Err(ProblemJson::bad_request(format!(
+                    "`{name}` is empty: leave it out, or give it a value"
+                )));
             }
             Some(_) => {}
         }
@@ -111,13 +122,15 @@ fn read<T: DeserializeOwned + IntoParams>(given: Vec<(String, Value)>) -> Result
             return Err(ProblemJson::bad_request(format!("`{name}` is given twice")));
         }
     }
-    serde_json::from_value(Value::Object(values)).map_err(|error| ProblemJson::bad_request(error.to_string()))
+    serde_json::from_value(Value::Object(values))
+        .map_err(|error| ProblemJson::bad_request(error.to_string()))
 }
 
 fn unknown(name: &str, known: &[String]) -> ProblemJson {
     let name: String = name.chars().take(80).collect();
     let hint = hint(&name, known.iter().map(String::as_str));
     let valid = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    let valid = if valid.is_empty() { "this takes none".to_owned() } else { format!("valid: {valid}") };
+    let valid =
+        if valid.is_empty() { "this takes none".to_owned() } else { format!("valid: {valid}") };
     ProblemJson::bad_request(format!("there is no parameter `{name}`{hint} ({valid})"))
 }

@@ -164,9 +164,16 @@ pub(super) struct Approved {
 
 /// The plugins of the registry, and those without a file that have open deliveries: a host that was
 /// started after a file was removed knows of it only by what waits.
-pub(super) fn known_plugins<'a>(registry: &'a Registry, stats: &'a Stats) -> BTreeMap<&'a PluginName, &'a Entry> {
+pub(super) fn known_plugins<'a>(
+    registry: &'a Registry,
+    stats: &'a Stats,
+) -> BTreeMap<&'a PluginName, &'a Entry> {
     static REMOVED: LazyLock<Entry> = LazyLock::new(Entry::default);
-    let waiting = stats.plugins.iter().filter(|(_, counts)| counts.open() > 0).map(|(name, _)| (name, &*REMOVED));
+    let waiting = stats
+        .plugins
+        .iter()
+        .filter(|(_, counts)| counts.open() > 0)
+        .map(|(name, _)| (name, &*REMOVED));
     waiting.chain(registry.entries()).collect()
 }
 
@@ -181,7 +188,8 @@ pub(super) async fn list_plugins(
 ) -> Result<Json<Listing<PluginJson>>, ProblemJson> {
     let stats = admin.store.stats().await?;
     let (registry, config) = (admin.registry.load(), admin.config.load());
-    let plugin = |(name, entry)| PluginJson::of(name, entry, admin.breakers.of(name), &config, &stats);
+    let plugin =
+        |(name, entry)| PluginJson::of(name, entry, admin.breakers.of(name), &config, &stats);
     let items = known_plugins(&registry, &stats).into_iter().map(plugin).collect();
     Ok(Json(Listing { items, next_cursor: None }))
 }
@@ -201,11 +209,15 @@ pub(super) async fn show_plugin(
     let (registry, config) = (admin.registry.load(), admin.config.load());
     let plugins = known_plugins(&registry, &stats);
     let found = plugins.iter().find(|(known, _)| known.as_ref() == name);
-    let (name, entry) = found.ok_or_else(|| no_plugin(&name, plugins.keys().map(|known| known.as_ref())))?;
+    let (name, entry) =
+        found.ok_or_else(|| no_plugin(&name, plugins.keys().map(|known| known.as_ref())))?;
     Ok(Json(PluginJson::of(name, entry, admin.breakers.of(name), &config, &stats)))
 }
 
-fn known<'a>(registry: &'a Registry, name: &str) -> Result<(&'a PluginName, &'a Entry), ProblemJson> {
+fn known<'a>(
+    registry: &'a Registry,
+    name: &str,
+) -> Result<(&'a PluginName, &'a Entry), ProblemJson> {
     let found = registry.entries().find(|(known, _)| known.as_ref() == name);
     found.ok_or_else(|| no_plugin(name, registry.entries().map(|(known, _)| known.as_ref())))
 }
@@ -230,7 +242,9 @@ pub(super) async fn approve_plugin(
     let approved = match admin.approvals.approve(Arc::clone(name), digest).await {
         Ok(digest) => Some(digest),
         // The file runs already.
-        Err(_) if entry.loaded.as_ref().is_some_and(|loaded| digest == Some(loaded.digest)) => digest,
+        Err(_) if entry.loaded.as_ref().is_some_and(|loaded| digest == Some(loaded.digest)) => {
+            digest
+        }
         Err(NotApproved::NothingHeld) => {
             let state = entry.state();
             return Err(ProblemJson::conflict(format!(
@@ -238,11 +252,14 @@ pub(super) async fn approve_plugin(
             )));
         }
         Err(NotApproved::OtherHeld(held)) => {
-            let detail =
-                format!("it is another file of plugin `{name}` that waits, {held}: look at what that asks for");
+            let detail = format!(
+                "it is another file of plugin `{name}` that waits, {held}: look at what that asks for"
+            );
             return Err(ProblemJson::conflict(detail));
         }
-        Err(NotApproved::Failed(why)) => return Err(ProblemJson::new(StatusCode::SERVICE_UNAVAILABLE, why)),
+        Err(NotApproved::Failed(why)) => {
+            return Err(ProblemJson::new(StatusCode::SERVICE_UNAVAILABLE, why));
+        }
     };
     let short = approved.map(|digest| digest.short());
     tracing::info!(plugin.name = %name, plugin.digest = short, "an operator approves a plugin's file");
@@ -251,14 +268,22 @@ pub(super) async fn approve_plugin(
 }
 
 impl PluginJson {
-    fn of(name: &PluginName, entry: &Entry, breaker: Option<BreakerView>, config: &Config, stats: &Stats) -> Self {
+    fn of(
+        name: &PluginName,
+        entry: &Entry,
+        breaker: Option<BreakerView>,
+        config: &Config,
+        stats: &Stats,
+    ) -> Self {
         let loaded = entry.loaded.as_deref();
         let settings = config.plugin(name);
-        let instance =
-            |loaded: &Loaded| if settings.reuse && loaded.plugin.contract().reusable() { "reuse" } else { "fresh" };
+        let instance = |loaded: &Loaded| {
+            if settings.reuse && loaded.plugin.contract().reusable() { "reuse" } else { "fresh" }
+        };
         let leads_here = config.routes.iter().filter(|route| route.leads_to(name));
-        let contract =
-            loaded.map(|loaded| format!("{}@{}", loaded.plugin.contract(), loaded.plugin.interface_version()));
+        let contract = loaded.map(|loaded| {
+            format!("{}@{}", loaded.plugin.contract(), loaded.plugin.interface_version())
+        });
         Self {
             name: name.to_string(),
             state: entry.state(),
@@ -296,7 +321,11 @@ impl From<&plugins::PendingApproval> for HeldJson {
         Self {
             digest: held.candidate.digest.to_string(),
             imports_added: held.imports_added.clone(),
-            capabilities_added: held.capabilities_added.iter().map(|capability| capability.name()).collect(),
+            capabilities_added: held
+                .capabilities_added
+                .iter()
+                .map(|capability| capability.name())
+                .collect(),
             since: rfc3339(held.since_ms),
         }
     }
@@ -323,8 +352,10 @@ impl From<BreakerView> for BreakerJson {
 impl From<plugins::UsageSnapshot> for UsedJson {
     fn from(now: plugins::UsageSnapshot) -> Self {
         let last = now.http_last_unanswered;
-        let last_unanswered =
-            last.map(|call| Unanswered { url: call.url, error: call.error.unwrap_or_else(|| "no answer".to_owned()) });
+        let last_unanswered = last.map(|call| Unanswered {
+            url: call.url,
+            error: call.error.unwrap_or_else(|| "no answer".to_owned()),
+        });
         Self {
             http: UsedHttp {
                 answered: now.http_answered,

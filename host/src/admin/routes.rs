@@ -147,7 +147,8 @@ async fn show_document() -> Response {
 async fn no_path(request: Request) -> ProblemJson {
     let path: String = request.uri().path().chars().take(200).collect();
     let hint = hint(&path, endpoints().iter().map(|endpoint| endpoint.path.as_str()));
-    let detail = format!("there is nothing at `{path}`{hint} (`/api/v1/openapi.json` lists what there is)");
+    let detail =
+        format!("there is nothing at `{path}`{hint} (`/api/v1/openapi.json` lists what there is)");
     ProblemJson::not_found(detail)
 }
 

@@ -32,16 +32,23 @@ impl TroubleJson {
     }
 }
 
-/// Everything that is wrong although the host serves. The last good configuration and plugins stay in
-/// use.
+/// Everything that is wrong although the host serves. The last good configuration and plugins stay
+/// in use.
 pub(super) fn all(admin: &Admin, stats: &Stats, condition: Condition) -> Vec<TroubleJson> {
     let mut found = Vec::new();
     of_host(admin, condition, &mut found);
     let (registry, config) = (admin.registry.load(), admin.config.load());
-    found.extend(registry.problems().iter().map(|problem| TroubleJson::of("plugins_dir", None, problem.clone())));
+    found.extend(
+        registry
+            .problems()
+            .iter()
+            .map(|problem| TroubleJson::of("plugins_dir", None, problem.clone())),
+    );
     for warning in config.warnings.iter().filter(|warning| warning.degrades) {
         let subject = warning.about.as_ref();
-        found.extend(subject.map(|it| TroubleJson::of(it.kind(), Some(it.name()), warning.text.clone())));
+        found.extend(
+            subject.map(|it| TroubleJson::of(it.kind(), Some(it.name()), warning.text.clone())),
+        );
     }
     for (name, entry) in known_plugins(&registry, stats) {
         let open = stats.plugins.get(name).map_or(0, PluginCounts::open);
@@ -61,7 +68,9 @@ pub(super) fn all(admin: &Admin, stats: &Stats, condition: Condition) -> Vec<Tro
 
 /// Problems of store, clock and configuration.
 fn of_host(admin: &Admin, condition: Condition, found: &mut Vec<TroubleJson>) {
-    found.extend(admin.store.warnings().into_iter().map(|detail| TroubleJson::of("store", None, detail)));
+    found.extend(
+        admin.store.warnings().into_iter().map(|detail| TroubleJson::of("store", None, detail)),
+    );
     let clock = super::clock::trouble(&admin.clock, admin.config.load().store.dedupe_window_ms);
     found.extend(clock.map(|detail| TroubleJson::of("clock", None, detail)));
     found.extend(condition.config.map(|trouble| TroubleJson::of("config", None, trouble.text)));
@@ -88,7 +97,11 @@ fn of_plugin(name: &str, entry: &Entry, open: u64, is_routed: bool) -> Option<St
         let (asks_for, command) = (held.asks_for(), held.command());
         format!("its file asks for {asks_for} and nothing runs: let it in with `{command}`")
     });
-    let detail = entry.problem().map(str::to_owned).or(held).unwrap_or_else(|| format!("it is {}", entry.state()));
+    let detail = entry
+        .problem()
+        .map(str::to_owned)
+        .or(held)
+        .unwrap_or_else(|| format!("it is {}", entry.state()));
     if entry.state() != "missing" || open == 0 {
         return Some(detail);
     }
@@ -114,7 +127,11 @@ fn without_type(source: &str, lately: &Lately) -> String {
 fn slowed_down(name: &str, view: &BreakerView) -> Option<String> {
     let (open, policy) = (view.open?, view.policy?);
     let (since, failures, pause) = (rfc3339(open.since_ms), view.failures_in_a_row, policy.pause());
-    let last = view.last_error.as_ref().map(|error| format!(", the last one with \"{error}\"")).unwrap_or_default();
+    let last = view
+        .last_error
+        .as_ref()
+        .map(|error| format!(", the last one with \"{error}\""))
+        .unwrap_or_default();
     Some(format!(
         "it only fails, so its circuit breaker is open since {since}: {failures} attempts in a row \
          failed{last}; one attempt is begun every {pause} until one is ok, and its deliveries wait; \

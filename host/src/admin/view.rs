@@ -186,12 +186,20 @@ impl<T: ToSchema> Listing<T> {
     where
         T: From<R>,
     {
-        Self { items: rows.into_iter().map(T::from).collect(), next_cursor: next.map(super::params::to_text) }
+        Self {
+            items: rows.into_iter().map(T::from).collect(),
+            next_cursor: next.map(super::params::to_text),
+        }
     }
 }
 
 impl AttributesJson {
-    fn of(event: &Event, provider_id: Option<String>, note: Option<String>, data_bytes: u64) -> Self {
+    fn of(
+        event: &Event,
+        provider_id: Option<String>,
+        note: Option<String>,
+        data_bytes: u64,
+    ) -> Self {
         let attributes = &event.attributes;
         Self {
             id: event.id.to_string(),
@@ -226,7 +234,16 @@ impl From<EventSummary> for EventItem {
 impl EventDetail {
     /// `wrapped_in` is the field of a form in which the event's source finds JSON.
     pub(super) fn of(row: EventView, wrapped_in: Option<&str>) -> Self {
-        let EventView { event, provider_id, note, headers, duplicates, last_duplicate_ms, deliveries, children } = row;
+        let EventView {
+            event,
+            provider_id,
+            note,
+            headers,
+            duplicates,
+            last_duplicate_ms,
+            deliveries,
+            children,
+        } = row;
         let raw = &event.attributes.body;
         let data = body::json(raw);
         Self {
@@ -277,7 +294,9 @@ fn left_no_record(attempts: u32) -> Option<String> {
 }
 
 impl From<PluginCounts> for CountsJson {
-    fn from(PluginCounts([ready, leased, waiting, done, dead, cancelled, discarded]): PluginCounts) -> Self {
+    fn from(
+        PluginCounts([ready, leased, waiting, done, dead, cancelled, discarded]): PluginCounts,
+    ) -> Self {
         Self { ready, leased, waiting, done, dead, cancelled, discarded }
     }
 }
@@ -289,7 +308,11 @@ impl From<crate::store::Stats> for StatsJson {
             events: stats.events,
             duplicates: stats.duplicates,
             deliveries: total.into(),
-            plugins: stats.plugins.iter().map(|(name, counts)| (name.to_string(), CountsJson::from(*counts))).collect(),
+            plugins: stats
+                .plugins
+                .iter()
+                .map(|(name, counts)| (name.to_string(), CountsJson::from(*counts)))
+                .collect(),
         }
     }
 }
@@ -301,7 +324,9 @@ mod tests {
     #[test]
     fn attempts_without_a_record_are_said_in_words() {
         assert_eq!(left_no_record(0), None);
-        for (count, begins) in [(1, "1 attempt left no record: "), (1_200, "1,200 attempts left no record: ")] {
+        for (count, begins) in
+            [(1, "1 attempt left no record: "), (1_200, "1,200 attempts left no record: ")]
+        {
             let note = left_no_record(count).unwrap();
             assert!(note.starts_with(begins) && note.ends_with("(1 MiB a second)"), "{note}");
         }

@@ -1,5 +1,5 @@
-//! Retention: deletes what is older than the configuration says, a little at a time. Nothing is deleted because the clock was
-//! set, or the host was off, a short while ago.
+//! Retention: deletes what is older than the configuration says, a little at a time. Nothing is
+//! deleted because the clock was set, or the host was off, a short while ago.
 
 use std::sync::Arc;
 use std::time::Duration;

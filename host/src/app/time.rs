@@ -1,5 +1,5 @@
-//! Watches the clock: compares host time with the wall clock, logs jumps, and has the store note host
-//! time for the next start.
+//! Watches the clock: compares host time with the wall clock, logs jumps, and has the store note
+//! host time for the next start.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +55,10 @@ pub(super) fn tell(changes: &[ClockChange], shortest_ms: u64) {
                  say `hookbox clock accept`; signed timestamps are judged by it meanwhile"
             ),
             ClockChange::Over(jump) => {
-                tracing::info!(clock.jump_ms = jump.by_ms, "the clock is right again, which went {jump}");
+                tracing::info!(
+                    clock.jump_ms = jump.by_ms,
+                    "the clock is right again, which went {jump}"
+                );
             }
             ClockChange::Stood(jump) => tracing::info!(
                 clock.jump_ms = jump.by_ms,
@@ -73,7 +76,11 @@ pub(super) fn tell(changes: &[ClockChange], shortest_ms: u64) {
                 span(*ms)
             ),
             ClockChange::Released(ms) => {
-                tracing::info!(clock.off_ms = ms, "retention goes by the clock again, after the stop of {}", span(*ms));
+                tracing::info!(
+                    clock.off_ms = ms,
+                    "retention goes by the clock again, after the stop of {}",
+                    span(*ms)
+                );
             }
         }
     }

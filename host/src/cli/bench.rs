@@ -88,18 +88,28 @@ impl Bench {
                 self.origin()
             ))
         })?;
-        remark(&format!("sending real events to {}: their plugins run on each of them", printable(&sender.url)));
-        let fdatasync_ms = if is_loopback(&sender.url) { disk::sync_ms(&config.sqlite_path) } else { None };
+        remark(&format!(
+            "sending real events to {}: their plugins run on each of them",
+            printable(&sender.url)
+        ));
+        let fdatasync_ms =
+            if is_loopback(&sender.url) { disk::sync_ms(&config.sqlite_path) } else { None };
         let time = Duration::from_secs(self.seconds.into());
-        let plan = LoadPlan { end: End::After(time), rate: self.rate, connections: self.connections };
+        let plan =
+            LoadPlan { end: End::After(time), rate: self.rate, connections: self.connections };
         let start = Instant::now();
         let mut seen = load::run(sender, &plan)?;
         let ids = std::mem::take(&mut seen.counts.ids);
         let acknowledged = ids.len() as u64;
-        let audit = audit::trace(&client, ids, Times { start, patience: Duration::from_secs(self.settle.into()) });
+        let audit = audit::trace(
+            &client,
+            ids,
+            Times { start, patience: Duration::from_secs(self.settle.into()) },
+        );
         let failures = audit.failures(&client);
         let connections = self.connections;
-        let report = BenchReport { connections, seen, acknowledged, audit, failures, fdatasync_ms, wanted };
+        let report =
+            BenchReport { connections, seen, acknowledged, audit, failures, fdatasync_ms, wanted };
         if self.json {
             print_json(&report.json())?
         } else {
@@ -135,7 +145,8 @@ impl Bench {
         if !config.routes.targets(source, kind).is_empty() {
             return Ok(());
         }
-        let patterns: Vec<&str> = config.routes.iter().map(|route| route.pattern.as_str()).collect();
+        let patterns: Vec<&str> =
+            config.routes.iter().map(|route| route.pattern.as_str()).collect();
         let hint = match closest(kind, patterns.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None if patterns.is_empty() => "it has none.".to_owned(),
@@ -161,10 +172,13 @@ mod tests {
 
     #[test]
     fn only_addresses_of_this_machine_are_loopback() {
-        for url in ["http://127.0.0.1:3000/x", "http://[::1]:3000/", "https://localhost/webhook/a"] {
+        for url in ["http://127.0.0.1:3000/x", "http://[::1]:3000/", "https://localhost/webhook/a"]
+        {
             assert!(is_loopback(url), "{url}");
         }
-        for url in ["http://10.0.0.1/", "https://hooks.example.com/", "http://127.0.0.1.example.com/"] {
+        for url in
+            ["http://10.0.0.1/", "https://hooks.example.com/", "http://127.0.0.1.example.com/"]
+        {
             assert!(!is_loopback(url), "{url}");
         }
     }

@@ -45,7 +45,8 @@ impl Check {
         };
         let compiler = readers_compiler(loaded.as_ref().ok())?;
         let (approvals, untold) = approvals(loaded.as_ref().ok());
-        let files = loaded.as_ref().ok().map(|config| Cache::read_only(config.server.compiled_dir()));
+        let files =
+            loaded.as_ref().ok().map(|config| Cache::read_only(config.server.compiled_dir()));
         let (registry, unsettled) = if loaded.is_ok() || dir.is_dir() {
             load(&dir, compiler, (approvals, files))?
         } else {
@@ -54,7 +55,9 @@ impl Check {
         let mut count = usize::from(unsettled);
         if unsettled {
             let dir = dir.display();
-            remark(&format!("files in {dir} change while they are read: check again when they are at rest"));
+            remark(&format!(
+                "files in {dir} change while they are read: check again when they are at rest"
+            ));
         }
         if let Err(problems) = &loaded {
             remarks::write(&problems.render(remarks::has_colour()));
@@ -66,16 +69,26 @@ impl Check {
         }
         match loaded {
             Ok(config) if count == 0 => self.show(&config, &registry, untold),
-            _ => Err(Failure::usage(if count == 1 { "1 problem".to_owned() } else { format!("{count} problems") })),
+            _ => Err(Failure::usage(if count == 1 {
+                "1 problem".to_owned()
+            } else {
+                format!("{count} problems")
+            })),
         }
     }
 
     /// Shows a configuration without a problem and counts its warnings, with one more if the
     /// approvals are `untold`.
-    fn show(&self, config: &Config, registry: &Registry, untold: bool) -> Result<ExitCode, Failure> {
+    fn show(
+        &self,
+        config: &Config,
+        registry: &Registry,
+        untold: bool,
+    ) -> Result<ExitCode, Failure> {
         let mut out = Printout::new();
         let warnings = describe(&mut out, config, registry) + usize::from(untold);
-        let found = if warnings == 1 { "1 warning".to_owned() } else { format!("{warnings} warnings") };
+        let found =
+            if warnings == 1 { "1 warning".to_owned() } else { format!("{warnings} warnings") };
         let fails = self.strict && warnings > 0;
         if warnings == 0 {
             out.line("no problem found");
@@ -100,7 +113,10 @@ fn approvals(config: Option<&Config>) -> (Arc<Approvals>, bool) {
     match app::peek_approvals(config) {
         Ok(approvals) => (Arc::new(approvals), false),
         Err(why) => {
-            warning(&format!("which plugin files would be held cannot be told: {}", printable(&why)));
+            warning(&format!(
+                "which plugin files would be held cannot be told: {}",
+                printable(&why)
+            ));
             (Arc::default(), true)
         }
     }
@@ -112,9 +128,10 @@ fn load(
     compiler: Compiler,
     (approvals, files): (Arc<Approvals>, Option<Cache>),
 ) -> Result<(Registry, bool), Failure> {
-    let sandbox = Sandbox::new(SandboxOptions::default()).map_err(|error| Failure::failed(error.to_string()))?;
-    let runtime =
-        tasks::runtime("check", 1).map_err(|error| Failure::failed(format!("failed to start a thread: {error}")))?;
+    let sandbox = Sandbox::new(SandboxOptions::default())
+        .map_err(|error| Failure::failed(error.to_string()))?;
+    let runtime = tasks::runtime("check", 1)
+        .map_err(|error| Failure::failed(format!("failed to start a thread: {error}")))?;
     let (sandbox, dir, clock) = (Arc::new(sandbox), dir.to_owned(), Clock::system());
     let context = LoadContext { sandbox, compiler, dir, clock, approvals, files };
     let loaded = runtime.block_on(patiently(Registry::load_all(&context), compiling(&context)));
@@ -131,9 +148,9 @@ async fn compiling(context: &LoadContext) -> String {
 
 fn plugin_problems(registry: &Registry) -> Vec<String> {
     let of_folder = registry.problems().iter().map(|problem| printable(problem));
-    let of_plugins = registry
-        .entries()
-        .filter_map(|(name, entry)| entry.problem().map(|problem| format!("plugin `{name}`: {}", lines(problem))));
+    let of_plugins = registry.entries().filter_map(|(name, entry)| {
+        entry.problem().map(|problem| format!("plugin `{name}`: {}", lines(problem)))
+    });
     of_folder.chain(of_plugins).collect()
 }
 

@@ -85,11 +85,14 @@ fn base(text: &str, by: &str) -> Result<String, Failure> {
 /// that is not there.
 pub(super) fn no_answer(url: &str, error: &ureq::Error, plain: &str) -> String {
     let said = error.to_string();
-    let is_there =
-        !matches!(error, ureq::Error::ConnectionFailed | ureq::Error::HostNotFound | ureq::Error::Timeout(_))
-            && !said.contains("refused");
+    let is_there = !matches!(
+        error,
+        ureq::Error::ConnectionFailed | ureq::Error::HostNotFound | ureq::Error::Timeout(_)
+    ) && !said.contains("refused");
     if url.starts_with("https:") && is_there {
-        return format!("no answer over TLS from {url} ({said}): {plain} speaks plain HTTP, so write http://");
+        return format!(
+            "no answer over TLS from {url} ({said}): {plain} speaks plain HTTP, so write http://"
+        );
     }
     format!("no answer from {url} ({said}): is `hookbox serve` running?")
 }
@@ -175,13 +178,19 @@ impl AdminClient {
         }
     }
 
-    fn answer(&self, result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Value, Failure> {
+    fn answer(
+        &self,
+        result: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> Result<Value, Failure> {
         let (yes, value) = self.read(result)?;
         if yes { Ok(value) } else { Err(self.refusal(&value)) }
     }
 
     /// Whether the status is one of success, and the answer.
-    fn read(&self, result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<(bool, Value), Failure> {
+    fn read(
+        &self,
+        result: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> Result<(bool, Value), Failure> {
         let mut response = result.map_err(|error| self.unreachable(&error))?;
         let yes = response.status().is_success();
         let body = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec();
@@ -213,7 +222,11 @@ impl AdminClient {
     }
 
     fn strange(&self, reason: &str) -> Failure {
-        Failure::failed(format!("{} does not answer like a hookbox host: {}", self.base, printable(reason)))
+        Failure::failed(format!(
+            "{} does not answer like a hookbox host: {}",
+            self.base,
+            printable(reason)
+        ))
     }
 }
 
@@ -222,7 +235,9 @@ pub(super) fn encoded(segment: &str) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
     segment
         .bytes()
-        .map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .map(
+            |byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") },
+        )
         .collect()
 }
 
@@ -241,8 +256,13 @@ mod tests {
             assert_eq!(base(text, "--admin").ok().as_deref(), Some(expected), "{text}");
         }
         for text in ["ftp://127.0.0.1:3001", "http://", "127.0.0.1:3001 x", "://"] {
-            let Err(Failure::Usage(message)) = base(text, "HOOKBOX_ADMIN") else { panic!("{text} was taken") };
-            assert!(message.starts_with("HOOKBOX_ADMIN: ") && message.contains("http://127.0.0.1:3001"), "{message}");
+            let Err(Failure::Usage(message)) = base(text, "HOOKBOX_ADMIN") else {
+                panic!("{text} was taken")
+            };
+            assert!(
+                message.starts_with("HOOKBOX_ADMIN: ") && message.contains("http://127.0.0.1:3001"),
+                "{message}"
+            );
         }
     }
 }

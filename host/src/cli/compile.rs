@@ -54,8 +54,8 @@ fn users_cache_dir() -> Option<PathBuf> {
 }
 
 fn compiler(cache: Option<Cache>) -> Result<Compiler, Failure> {
-    let program =
-        env::own_program().map_err(|error| Failure::failed(format!("this program cannot find itself: {error}")))?;
+    let program = env::own_program()
+        .map_err(|error| Failure::failed(format!("this program cannot find itself: {error}")))?;
     let (temp_dir, limits) = (env::temp_dir(), CompileLimits::default());
     Ok(Compiler::Child(Arc::new(ChildCompiler { program, cache, temp_dir, limits })))
 }

@@ -113,7 +113,8 @@ impl Deliveries {
             change.check(&action)?;
             return change.run(&action, &self.host.client(common)?, self.json);
         }
-        const LISTED: Listed = Listed { path: "/api/v1/deliveries", none: "no delivery", table: delivery_table };
+        const LISTED: Listed =
+            Listed { path: "/api/v1/deliveries", none: "no delivery", table: delivery_table };
         let client = &self.host.client(common)?;
         match self.id {
             Some(id) => self.show(client, id)?,

@@ -21,11 +21,16 @@ pub(super) fn describe(out: &mut Printout, config: &Config, registry: &Registry)
 fn all_warnings(config: &Config, registry: &Registry) -> Vec<String> {
     let mut all = registry.problems().to_vec();
     all.extend(config.warnings.iter().map(|warning| warning.text.clone()));
-    let loaded = registry.entries().filter_map(|(name, entry)| Some((name, entry.loaded.as_ref()?)));
-    all.extend(loaded.flat_map(|(name, loaded)| warnings(name, &config.plugin(name), &loaded.plugin)));
+    let loaded =
+        registry.entries().filter_map(|(name, entry)| Some((name, entry.loaded.as_ref()?)));
+    all.extend(
+        loaded.flat_map(|(name, loaded)| warnings(name, &config.plugin(name), &loaded.plugin)),
+    );
     for (name, held) in registry.entries().filter_map(|(name, entry)| Some((name, entry.held()?))) {
         let (asks_for, command) = (held.asks_for(), held.command());
-        all.push(format!("the newest file of `{name}` asks for {asks_for} and waits; `{command}` lets it in"));
+        all.push(format!(
+            "the newest file of `{name}` asks for {asks_for} and waits; `{command}` lets it in"
+        ));
         all.extend(held.trouble.clone());
     }
     for cycle in config.routes.cycles() {
@@ -36,9 +41,9 @@ fn all_warnings(config: &Config, registry: &Registry) -> Vec<String> {
     }
     all.extend(config.routes.doubts(&config.sources));
     let open = config.sources.values().filter(|source| matches!(source.verify, Verify::None));
-    all.extend(
-        open.map(|source| format!("source `{}` has scheme `none`: anyone who reaches it can make events", source.name)),
-    );
+    all.extend(open.map(|source| {
+        format!("source `{}` has scheme `none`: anyone who reaches it can make events", source.name)
+    }));
     all
 }
 
@@ -52,12 +57,15 @@ fn sources(out: &mut Printout, config: &Config) {
         .sources
         .values()
         .map(|source| {
-            let (name, path) = (format!("  {}", source.name), format!("POST /webhook/{}", source.name));
+            let (name, path) =
+                (format!("  {}", source.name), format!("POST /webhook/{}", source.name));
             vec![name, path, format!("dedupe: {}", source.dedupe), secrets(source)]
         })
         .collect();
     out.rows(&rows);
-    for source in config.sources.values().filter(|source| source.dedupe.is_body_for_want_of_better()) {
+    for source in
+        config.sources.values().filter(|source| source.dedupe.is_body_for_want_of_better())
+    {
         let label = out.ink(Ink::Yellow, "note:");
         out.line(format!(
             "{label} source `{}` signs neither an id nor a time, so events of equal type and body count as one within \
@@ -75,7 +83,9 @@ fn secrets(source: &Source) -> String {
     match &signature.secrets {
         Secrets::Set(secrets) if secrets.len() == 1 => "secret set".to_owned(),
         Secrets::Set(secrets) => format!("{} secrets set", secrets.len()),
-        Secrets::Generated { path, .. } => format!("secret made by this host, in {}", path.display()),
+        Secrets::Generated { path, .. } => {
+            format!("secret made by this host, in {}", path.display())
+        }
         Secrets::Missing(what) => format!("refuses posts: {what}"),
     }
 }
@@ -95,7 +105,10 @@ fn routes(out: &mut Printout, config: &Config) {
 
 fn plugins(out: &mut Printout, registry: &Registry) {
     heading(out, if registry.entries().next().is_none() { "no plugin" } else { "plugins" });
-    let rows: Vec<_> = registry.entries().map(|(name, entry)| vec![format!("  {name}"), contract(entry)]).collect();
+    let rows: Vec<_> = registry
+        .entries()
+        .map(|(name, entry)| vec![format!("  {name}"), contract(entry)])
+        .collect();
     out.rows(&rows);
 }
 
@@ -112,7 +125,9 @@ fn contract(entry: &Entry) -> String {
         (Some(runs), None) => runs,
         (Some(runs), Some(problem)) => format!("{runs}  (stale: {problem})"),
         (None, Some(problem)) => format!("{}: {problem}", entry.state()),
-        (None, None) if entry.state() == "compiling" => "compiling; its deliveries wait until it is loaded".to_owned(),
+        (None, None) if entry.state() == "compiling" => {
+            "compiling; its deliveries wait until it is loaded".to_owned()
+        }
         (None, None) => entry.state().to_owned(),
     }
 }

@@ -100,8 +100,9 @@ Examples:
 
 /// An event's id; of a delivery's it says where that one is shown.
 fn event_id(text: &str) -> Result<EventId, String> {
-    let elsewhere =
-        text.starts_with("dlv_").then(|| format!("; `hookbox deliveries {}` shows a delivery", printable(text)));
+    let elsewhere = text
+        .starts_with("dlv_")
+        .then(|| format!("; `hookbox deliveries {}` shows a delivery", printable(text)));
     text.parse().map_err(|error| format!("{error}{}", elsewhere.unwrap_or_default()))
 }
 
@@ -121,10 +122,13 @@ impl EventFilterArgs {
 
 impl Events {
     pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
-        const LISTED: Listed = Listed { path: "/api/v1/events", none: "no event", table: event_table };
+        const LISTED: Listed =
+            Listed { path: "/api/v1/events", none: "no event", table: event_table };
         let client = &self.host.client(common)?;
         match (&self.verb, self.id) {
-            (Some(EventsVerb::Replay { id, plugin }), _) => self.replay(client, *id, plugin.as_deref())?,
+            (Some(EventsVerb::Replay { id, plugin }), _) => {
+                self.replay(client, *id, plugin.as_deref())?
+            }
             (Some(EventsVerb::Tail { filter }), _) => tail(client, &filter.query(), self.json)?,
             (None, Some(id)) => self.show(client, id)?,
             (None, None) => self.listing.print(client, &LISTED, &self.filter.query(), self.json)?,
@@ -137,7 +141,12 @@ impl Events {
         if self.json { print_json(&event) } else { detail(&event).print() }
     }
 
-    fn replay(&self, client: &AdminClient, id: EventId, plugin: Option<&str>) -> Result<(), Failure> {
+    fn replay(
+        &self,
+        client: &AdminClient,
+        id: EventId,
+        plugin: Option<&str>,
+    ) -> Result<(), Failure> {
         let path = format!("/api/v1/events/{id}/replay");
         let replayed = client.post(&path, &[("plugin", plugin)])?;
         if self.json {

@@ -72,6 +72,9 @@ mod tests {
             { "part": "plugin", "name": "audit", "detail": "it is missing" },
         ]);
         let answer = json!({ "status": "unavailable", "problems": problems });
-        assert_eq!(line(&answer), "unavailable; store: the disk is full\\n; plugin audit: it is missing");
+        assert_eq!(
+            line(&answer),
+            "unavailable; store: the disk is full\\n; plugin audit: it is missing"
+        );
     }
 }

@@ -49,10 +49,17 @@ fn load(common: &Common, or: &str) -> Result<Partial, Failure> {
         }
         if !common.is_named && !common.config.exists() {
             let named = "name one with `--config FILE` or HOOKBOX_CONFIG";
-            return Failure::usage(format!("there is no {USUAL_CONFIG} in this folder: {named}{or}"));
+            return Failure::usage(format!(
+                "there is no {USUAL_CONFIG} in this folder: {named}{or}"
+            ));
         }
         let Some(problem) = problems.iter().next() else { return Failure::from(problems) };
-        Failure::usage(format!("{}: {}: {}{or}", common.config.display(), problem.message, problem.help))
+        Failure::usage(format!(
+            "{}: {}: {}{or}",
+            common.config.display(),
+            problem.message,
+            problem.help
+        ))
     })
 }
 
@@ -62,7 +69,11 @@ fn is_readable(path: &Path) -> bool {
 
 fn count(common: &Common, problems: &Problems) -> String {
     let config = common.config.display();
-    let command = if common.is_named { format!("hookbox check --config {config}") } else { "hookbox check".to_owned() };
+    let command = if common.is_named {
+        format!("hookbox check --config {config}")
+    } else {
+        "hookbox check".to_owned()
+    };
     match problems.len() {
         1 => format!("{config} has a problem; `{command}` shows it"),
         number => format!("{config} has {number} problems; `{command}` shows them"),

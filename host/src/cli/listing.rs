@@ -69,29 +69,44 @@ pub(super) fn event_table(out: &mut Printout, events: &[Value]) {
 
 /// The cells of an event.
 pub(super) fn event_row(event: &Value) -> Vec<String> {
-    let stand = |delivery: &Value| format!("{} {}", text(&delivery["plugin"]), text(&delivery["state"]));
+    let stand =
+        |delivery: &Value| format!("{} {}", text(&delivery["plugin"]), text(&delivery["state"]));
     let deliveries = elements(&event["deliveries"]);
     let deliveries = match deliveries {
         [] => "unrouted".to_owned(),
         some => some.iter().map(stand).collect::<Vec<_>>().join(", "),
     };
     let attribute = |name: &str| text(&event[name]);
-    vec![attribute("time"), attribute("id"), attribute("source"), attribute("type"), attribute("subject"), deliveries]
+    vec![
+        attribute("time"),
+        attribute("id"),
+        attribute("source"),
+        attribute("type"),
+        attribute("subject"),
+        deliveries,
+    ]
 }
 
 /// Adds deliveries, a row each.
 pub(super) fn delivery_table(out: &mut Printout, deliveries: &[Value]) {
-    let head = ["ID", "PLUGIN", "TYPE", "SUBJECT", "STATE", "ATTEMPTS", "LAST", "DUE"].map(str::to_owned).to_vec();
-    out.table(&std::iter::once(head).chain(deliveries.iter().map(delivery_row)).collect::<Vec<_>>());
+    let head = ["ID", "PLUGIN", "TYPE", "SUBJECT", "STATE", "ATTEMPTS", "LAST", "DUE"]
+        .map(str::to_owned)
+        .to_vec();
+    out.table(
+        &std::iter::once(head).chain(deliveries.iter().map(delivery_row)).collect::<Vec<_>>(),
+    );
 }
 
 fn delivery_row(delivery: &Value) -> Vec<String> {
-    let last = elements(&delivery["attempts"]).last().map(|attempt| match attempt["error"].as_str() {
-        Some(error) => format!("{}: {error}", text(&attempt["outcome"])),
-        None => text(&attempt["outcome"]),
-    });
-    let mut cells: Vec<String> =
-        ["id", "plugin", "type", "subject", "state", "attempt"].iter().map(|name| text(&delivery[*name])).collect();
+    let last =
+        elements(&delivery["attempts"]).last().map(|attempt| match attempt["error"].as_str() {
+            Some(error) => format!("{}: {error}", text(&attempt["outcome"])),
+            None => text(&attempt["outcome"]),
+        });
+    let mut cells: Vec<String> = ["id", "plugin", "type", "subject", "state", "attempt"]
+        .iter()
+        .map(|name| text(&delivery[*name]))
+        .collect();
     cells.extend([last.unwrap_or_default(), text(&delivery["due_at"])]);
     cells
 }
@@ -100,17 +115,28 @@ fn delivery_row(delivery: &Value) -> Vec<String> {
 pub(super) fn attempts(out: &mut Printout, delivery: &Value) {
     let plugin = out.ink(Ink::Bold, &printable(&text(&delivery["plugin"])));
     let state = out.state(&text(&delivery["state"]));
-    let cancelling = if delivery["cancelling"] == true { ", cancelled: ends with this attempt" } else { "" };
-    let due = delivery["due_at"].as_str().map(|due| format!(", due {}", printable(due))).unwrap_or_default();
+    let cancelling =
+        if delivery["cancelling"] == true { ", cancelled: ends with this attempt" } else { "" };
+    let due = delivery["due_at"]
+        .as_str()
+        .map(|due| format!(", due {}", printable(due)))
+        .unwrap_or_default();
     let replay = if delivery["replay"] == true { ", a replay" } else { "" };
-    out.line(format!("{plugin}  {state}{cancelling}{due}{replay}  {}", printable(&text(&delivery["id"]))));
+    out.line(format!(
+        "{plugin}  {state}{cancelling}{due}{replay}  {}",
+        printable(&text(&delivery["id"]))
+    ));
     if let Some(note) = delivery["note"].as_str() {
         out.line(format!("  {}", printable(note)));
     }
     for attempt in elements(&delivery["attempts"]) {
         let outcome = out.state(&text(&attempt["outcome"]));
-        let error = attempt["error"].as_str().map(|error| format!(": {}", printable(error))).unwrap_or_default();
-        let (number, started, ms) = (&attempt["number"], text(&attempt["started_at"]), &attempt["duration_ms"]);
+        let error = attempt["error"]
+            .as_str()
+            .map(|error| format!(": {}", printable(error)))
+            .unwrap_or_default();
+        let (number, started, ms) =
+            (&attempt["number"], text(&attempt["started_at"]), &attempt["duration_ms"]);
         out.line(format!("  #{number}  {}  {ms} ms  {outcome}{error}", printable(&started)));
         for call in elements(&attempt["calls"]) {
             out.line(format!("    {}", call_line(call)));

@@ -55,7 +55,10 @@ impl New {
         let (example, files) = templates::of(lang);
         for file in files {
             write(&dir, file, example, &self.name).map_err(|error| {
-                Failure::failed(format!("failed to write {}: {error}", dir.join(file.path).display()))
+                Failure::failed(format!(
+                    "failed to write {}: {error}",
+                    dir.join(file.path).display()
+                ))
             })?;
         }
         self.next_steps(&dir, common).print()?;
@@ -73,11 +76,20 @@ impl New {
         command(format!("{hookbox} test ."));
         let config = Partial::load(&common.config);
         match &config {
-            Ok(config) => command(format!("cp {name}.wasm {}/", quoted(&config.plugins_dir.to_string_lossy()))),
-            Err(_) => out.line(format!("\nThen copy {name}.wasm into the plugins folder of your host.")),
+            Ok(config) => command(format!(
+                "cp {name}.wasm {}/",
+                quoted(&config.plugins_dir.to_string_lossy())
+            )),
+            Err(_) => {
+                out.line(format!("\nThen copy {name}.wasm into the plugins folder of your host."))
+            }
         }
         let routes = config.as_ref().map_or(&[][..], |config| &config.routes);
-        let file = if config.is_ok() { common.config.display().to_string() } else { "its config.toml".to_owned() };
+        let file = if config.is_ok() {
+            common.config.display().to_string()
+        } else {
+            "its config.toml".to_owned()
+        };
         let (place, line) = route(routes, name);
         out.line(format!("\n{place} in {file}:\n\n  {line}"));
         out
@@ -95,7 +107,10 @@ fn route(routes: &[(String, Vec<String>)], name: &str) -> (&'static str, String)
     }
     let all = plugins.iter().map(String::as_str).chain([name]).map(|name| format!("\"{name}\""));
     let all = all.collect::<Vec<_>>().join(", ");
-    ("and under [routes], in place of the line with this pattern,", format!("\"{PATTERN}\" = [{all}]"))
+    (
+        "and under [routes], in place of the line with this pattern,",
+        format!("\"{PATTERN}\" = [{all}]"),
+    )
 }
 
 /// The answer to a request for TypeScript.
@@ -104,7 +119,10 @@ const TYPESCRIPT: &str = "there is no template in TypeScript: take `--lang js`, 
 
 /// The answer to a request without a language.
 fn languages() -> String {
-    let shown = Lang::value_variants().iter().filter_map(Lang::to_possible_value).filter(|value| !value.is_hide_set());
+    let shown = Lang::value_variants()
+        .iter()
+        .filter_map(Lang::to_possible_value)
+        .filter(|value| !value.is_hide_set());
     let lines = shown.map(|value| {
         let help = value.get_help().map(ToString::to_string).unwrap_or_default();
         format!("\n  --lang {:<8}{help}", value.get_name())
@@ -118,9 +136,11 @@ fn check_name(name: &str) -> Result<(), String> {
     if is_plugin_name(name) && name.starts_with(|first: char| first.is_ascii_alphabetic()) {
         return Ok(());
     }
-    let near: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
+    let near: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
     let near = near.trim_start_matches(|c: char| !c.is_ascii_alphabetic()).trim_end_matches('-');
-    let hint = if is_plugin_name(near) { format!("; did you mean `{near}`?") } else { String::new() };
+    let hint =
+        if is_plugin_name(near) { format!("; did you mean `{near}`?") } else { String::new() };
     Err(format!(
         "{name:?} is not a name for a plugin: it begins with a letter and has at most {} letters, digits, `_` and `-`{hint}",
         MAX_NAME_BYTES
@@ -137,7 +157,9 @@ fn check_is_free(dir: &Path) -> Result<(), String> {
         Err(error) => Err(format!("failed to read {shown}: {error}")),
         Ok(mut entries) => match entries.next() {
             None => Ok(()),
-            Some(_) => Err(format!("{shown} is not empty, and nothing there is overwritten: say where with --dir")),
+            Some(_) => Err(format!(
+                "{shown} is not empty, and nothing there is overwritten: say where with --dir"
+            )),
         },
     }
 }
@@ -192,8 +214,9 @@ mod tests {
 
     #[test]
     fn the_route_fits_the_file_in_front_of_it() {
-        let routes =
-            |plugins: &[&str]| vec![(PATTERN.to_owned(), plugins.iter().map(|name| (*name).to_owned()).collect())];
+        let routes = |plugins: &[&str]| {
+            vec![(PATTERN.to_owned(), plugins.iter().map(|name| (*name).to_owned()).collect())]
+        };
         assert_eq!(route(&[], "mine").1, "\"avatar_video.*\" = \"mine\"");
         let (place, line) = route(&routes(&["video-orders"]), "mine");
         assert_eq!(line, "\"avatar_video.*\" = [\"video-orders\", \"mine\"]");

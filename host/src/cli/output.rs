@@ -104,14 +104,16 @@ impl Printout {
     /// Adds rows without names, their cells whole.
     pub(super) fn rows(&mut self, rows: &[Vec<String>]) {
         let rows = escaped(rows);
-        let mut columns = Columns::new(&vec![("", 0); rows.iter().map(Vec::len).max().unwrap_or(0)]);
+        let mut columns =
+            Columns::new(&vec![("", 0); rows.iter().map(Vec::len).max().unwrap_or(0)]);
         columns.grow(&rows);
         self.aligned(&rows, &columns.within(None));
     }
 
     fn aligned(&mut self, rows: &[Vec<String>], widths: &[usize]) {
         for row in rows {
-            let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| cut(cell, *width)).collect();
+            let cells: Vec<String> =
+                row.iter().zip(widths).map(|(cell, width)| cut(cell, *width)).collect();
             self.row(&cells, widths, Self::state);
         }
     }

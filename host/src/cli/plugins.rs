@@ -94,7 +94,9 @@ impl Plugins {
     pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
         let client = self.host.client(common)?;
         match (&self.verb, &self.name) {
-            (Some(PluginsVerb::Approve { name, digest }), _) => self.approve(&client, name, digest.as_deref())?,
+            (Some(PluginsVerb::Approve { name, digest }), _) => {
+                self.approve(&client, name, digest.as_deref())?
+            }
             (None, Some(name)) => self.show(&client, name)?,
             (None, None) => self.list(&client)?,
         }
@@ -111,8 +113,9 @@ impl Plugins {
         if items.is_empty() {
             out.line("no plugin");
         } else {
-            let head =
-                ["NAME", "STATE", "CONTRACT", "DIGEST", "DONE", "DEAD", "OPEN", "PROBLEM"].map(str::to_owned).to_vec();
+            let head = ["NAME", "STATE", "CONTRACT", "DIGEST", "DONE", "DEAD", "OPEN", "PROBLEM"]
+                .map(str::to_owned)
+                .to_vec();
             out.table(&std::iter::once(head).chain(items.iter().map(row)).collect::<Vec<_>>());
         }
         out.print()
@@ -124,12 +127,27 @@ impl Plugins {
             return print_json(&plugin);
         }
         let mut out = Printout::new();
-        let fields =
-            ["name", "state", "contract", "instance", "log", "digest", "path", "loaded_at", "compiling_since", "error"];
+        let fields = [
+            "name",
+            "state",
+            "contract",
+            "instance",
+            "log",
+            "digest",
+            "path",
+            "loaded_at",
+            "compiling_since",
+            "error",
+        ];
         for name in fields {
             out.field(name, &plugin[name]);
         }
-        let lists = [("imports", "import"), ("grants", "grant"), ("routes", "route"), ("warnings", "warning")];
+        let lists = [
+            ("imports", "import"),
+            ("grants", "grant"),
+            ("routes", "route"),
+            ("warnings", "warning"),
+        ];
         for (field, name) in lists {
             elements(&plugin[field]).iter().for_each(|item| out.field(name, item));
         }
@@ -141,7 +159,9 @@ impl Plugins {
         if !held.is_null() {
             out.field("held", &held["digest"]);
             out.field("held since", &held["since"]);
-            elements(&held["capabilities_added"]).iter().for_each(|item| out.field("asks for", item));
+            elements(&held["capabilities_added"])
+                .iter()
+                .for_each(|item| out.field("asks for", item));
             elements(&held["imports_added"]).iter().for_each(|item| out.field("new import", item));
             out.field("let it in", &json!(command(&plugin)));
         }
@@ -152,7 +172,12 @@ impl Plugins {
         out.print()
     }
 
-    fn approve(&self, client: &AdminClient, name: &str, digest: Option<&str>) -> Result<(), Failure> {
+    fn approve(
+        &self,
+        client: &AdminClient,
+        name: &str,
+        digest: Option<&str>,
+    ) -> Result<(), Failure> {
         let path = format!("/api/v1/plugins/{}", encoded(name));
         let plugin = client.get(&path, &[])?;
         let held = &plugin["held"];
@@ -167,16 +192,23 @@ impl Plugins {
             false => String::new(),
         };
         let mut out = Printout::new();
-        out.line(format!("{} may run {}{asks_for}", text(&approved["name"]), text(&approved["digest"])));
+        out.line(format!(
+            "{} may run {}{asks_for}",
+            text(&approved["name"]),
+            text(&approved["digest"])
+        ));
         out.print()
     }
 }
 
 /// Adds the settings that are in force. A host of an older version does not say them.
 fn settings(out: &mut Printout, plugin: &Value) {
-    let known = SETTINGS.iter().filter_map(|(name, pointer)| Some((name, pointer, plugin.pointer(pointer)?)));
-    let rows: Vec<Vec<String>> =
-        known.map(|(name, pointer, value)| vec![(*name).to_owned(), quantity(pointer, value)]).collect();
+    let known = SETTINGS
+        .iter()
+        .filter_map(|(name, pointer)| Some((name, pointer, plugin.pointer(pointer)?)));
+    let rows: Vec<Vec<String>> = known
+        .map(|(name, pointer, value)| vec![(*name).to_owned(), quantity(pointer, value)])
+        .collect();
     out.rows(&rows);
 }
 
@@ -212,7 +244,11 @@ fn breaker(out: &mut Printout, breaker: &Value) {
 
 /// The command that approves the file that waits.
 fn command(plugin: &Value) -> String {
-    format!("hookbox plugins approve {} --digest {}", text(&plugin["name"]), text(&plugin["held"]["digest"]))
+    format!(
+        "hookbox plugins approve {} --digest {}",
+        text(&plugin["name"]),
+        text(&plugin["held"]["digest"])
+    )
 }
 
 fn words(values: &Value) -> String {
@@ -223,12 +259,19 @@ fn row(plugin: &Value) -> Vec<String> {
     let count = |state: &str| plugin["deliveries"][state].as_u64().unwrap_or(0);
     let digest = text(&plugin["digest"]).chars().take(SHORT_DIGEST).collect();
     let open = count("ready") + count("leased") + count("waiting");
-    let mut cells = vec![text(&plugin["name"]), text(&plugin["state"]), text(&plugin["contract"]), digest];
+    let mut cells =
+        vec![text(&plugin["name"]), text(&plugin["state"]), text(&plugin["contract"]), digest];
     cells.extend([count("done"), count("dead"), open].map(|count| count.to_string()));
     let (held, breaker) = (&plugin["held"], &plugin["breaker"]);
     cells.push(if !held.is_null() {
-        format!("asks for {}: hookbox plugins approve {}", words(&held["capabilities_added"]), cells[0])
-    } else if let (true, Some(since)) = (plugin["state"] != "compiling", plugin["compiling_since"].as_str()) {
+        format!(
+            "asks for {}: hookbox plugins approve {}",
+            words(&held["capabilities_added"]),
+            cells[0]
+        )
+    } else if let (true, Some(since)) =
+        (plugin["state"] != "compiling", plugin["compiling_since"].as_str())
+    {
         format!("a newer file is being compiled since {}, this one runs", printable(since))
     } else if breaker["state"] == "open" && plugin["error"].is_null() {
         format!("slowed down, it only fails: {}", text(&breaker["last_error"]))

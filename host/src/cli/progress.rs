@@ -17,7 +17,8 @@ impl ProgressLine {
             return Self(ProgressBar::hidden());
         }
         let template = format!("{what}  {{bar:40}}  {{msg}}");
-        let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style = ProgressStyle::with_template(&template)
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
         Self(ProgressBar::new(length).with_style(style))
     }
 

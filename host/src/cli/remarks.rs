@@ -40,7 +40,10 @@ fn labelled(label: &str, colour: &str) -> String {
 }
 
 /// Waits for `work`; if it takes long and somebody watches, says what `say` comes to.
-pub(super) async fn patiently<T>(work: impl Future<Output = T>, say: impl Future<Output = String>) -> T {
+pub(super) async fn patiently<T>(
+    work: impl Future<Output = T>,
+    say: impl Future<Output = String>,
+) -> T {
     let say = async {
         if io::stderr().is_terminal() {
             remark(&say.await);
@@ -49,7 +52,11 @@ pub(super) async fn patiently<T>(work: impl Future<Output = T>, say: impl Future
     unless_quick(work, PATIENCE, say).await
 }
 
-async fn unless_quick<T>(work: impl Future<Output = T>, patience: Duration, say: impl Future<Output = ()>) -> T {
+async fn unless_quick<T>(
+    work: impl Future<Output = T>,
+    patience: Duration,
+    say: impl Future<Output = ()>,
+) -> T {
     let mut work = pin!(work);
     if let Ok(done) = tokio::time::timeout(patience, &mut work).await {
         return done;
@@ -73,9 +80,15 @@ mod tests {
                 said.notified().await;
                 "done"
             };
-            assert_eq!(unless_quick(long, Duration::ZERO, async { said.notify_one() }).await, "done");
+            assert_eq!(
+                unless_quick(long, Duration::ZERO, async { said.notify_one() }).await,
+                "done"
+            );
             let quick = std::future::ready("done");
-            assert_eq!(unless_quick(quick, PATIENCE, async { panic!("it was quick") }).await, "done");
+            assert_eq!(
+                unless_quick(quick, PATIENCE, async { panic!("it was quick") }).await,
+                "done"
+            );
         });
     }
 }

@@ -52,7 +52,8 @@ pub(super) struct Run {
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or("write KEY=VALUE")?;
+    let (key, value) =
+        text.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or("write KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
 }
 
@@ -80,12 +81,17 @@ impl Run {
         settings: &RunSettings,
     ) -> Result<ExitCode, Failure> {
         let config = self.config_value.iter().cloned().collect();
-        let invocation = runner.run(plugin, Task { event, config, attempt: self.attempt, settings });
+        let invocation =
+            runner.run(plugin, Task { event, config, attempt: self.attempt, settings });
         match (self.json, self.watch) {
             (true, true) => print_json_line(&answer::to_json(&invocation))?,
             (true, false) => print_json(&answer::to_json(&invocation))?,
             (false, _) => summary::summary(plugin, &invocation).print()?,
         }
-        Ok(if matches!(invocation.verdict, Verdict::Ok(_)) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if matches!(invocation.verdict, Verdict::Ok(_)) {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
     }
 }

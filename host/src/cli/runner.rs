@@ -15,7 +15,9 @@ use super::known;
 use super::remarks::patiently;
 use crate::config::{self, PluginSettings};
 use crate::event::{Event, PluginName};
-use crate::sandbox::{Call, Compiler, Invocation, KvRead, KvReader, Plugin, Sandbox, SandboxOptions};
+use crate::sandbox::{
+    Call, Compiler, Invocation, KvRead, KvReader, Plugin, Sandbox, SandboxOptions,
+};
 use crate::tasks;
 
 pub(super) mod answer;
@@ -47,7 +49,9 @@ pub(super) struct GivenSettings {
 }
 
 fn path(text: &str) -> Result<String, String> {
-    config::is_path(text).then(|| text.to_owned()).ok_or_else(|| "write a path that begins with `/`".to_owned())
+    config::is_path(text)
+        .then(|| text.to_owned())
+        .ok_or_else(|| "write a path that begins with `/`".to_owned())
 }
 
 /// The plugin's name and settings.
@@ -85,7 +89,9 @@ fn configured(name: &str, common: &Common) -> Result<PluginSettings, Failure> {
         Some(settings) => Ok((*settings?).clone()),
         None => {
             let shown = common.config.display();
-            Err(Failure::usage(format!("{shown} has no section [plugins.{name}]: write one, or leave `--as` out")))
+            Err(Failure::usage(format!(
+                "{shown} has no section [plugins.{name}]: write one, or leave `--as` out"
+            )))
         }
     }
 }
@@ -111,19 +117,23 @@ pub(super) struct PluginRunner {
 
 impl PluginRunner {
     pub(super) fn new() -> Result<Self, Failure> {
-        let sandbox = Sandbox::new(SandboxOptions::default()).map_err(|error| Failure::failed(error.to_string()))?;
-        let runtime =
-            tasks::runtime("run", 1).map_err(|error| Failure::failed(format!("failed to start a thread: {error}")))?;
+        let sandbox = Sandbox::new(SandboxOptions::default())
+            .map_err(|error| Failure::failed(error.to_string()))?;
+        let runtime = tasks::runtime("run", 1)
+            .map_err(|error| Failure::failed(format!("failed to start a thread: {error}")))?;
         Ok(Self { sandbox, compiler: users_compiler()?, runtime })
     }
 
     /// Loads a plugin's file: a usage failure if it cannot be read, a plain one if it is not taken.
     pub(super) fn load(&self, file: &Path) -> Result<Plugin, Failure> {
         let shown = file.display();
-        let bytes = fs::read(file).map_err(|error| Failure::usage(format!("failed to read {shown}: {error}")))?;
+        let bytes = fs::read(file)
+            .map_err(|error| Failure::usage(format!("failed to read {shown}: {error}")))?;
         let say = std::future::ready(format!("compiling {shown}…"));
         let loaded = self.wait(patiently(self.compiler.load(&self.sandbox, bytes.into()), say));
-        loaded.map(|(plugin, _)| plugin).map_err(|error| Failure::failed(format!("{shown} is not taken: {error}")))
+        loaded
+            .map(|(plugin, _)| plugin)
+            .map_err(|error| Failure::failed(format!("{shown} is not taken: {error}")))
     }
 
     /// Runs one attempt.

@@ -79,7 +79,8 @@ pub(super) struct Aim {
 }
 
 pub(super) fn rate(text: &str) -> Result<f64, String> {
-    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && (0.001..=1e6).contains(rate));
+    let rate =
+        text.parse().ok().filter(|rate: &f64| rate.is_finite() && (0.001..=1e6).contains(rate));
     rate.ok_or_else(|| "not a number between 0.001 and 1000000".to_owned())
 }
 
@@ -92,14 +93,22 @@ impl Send {
             return sender.one(&self.aim.kind, self.json);
         }
         let source = Arc::clone(&sender.source);
-        let plan = LoadPlan { end: End::Count(self.count), rate: self.rate, connections: self.connections };
+        let plan = LoadPlan {
+            end: End::Count(self.count),
+            rate: self.rate,
+            connections: self.connections,
+        };
         let seen = load::run(sender, &plan)?;
         if self.json {
             print_json(&seen.json(&source))?;
         } else {
             seen.printout(&source).print()?;
         }
-        Ok(if seen.counts.successes == u64::from(self.count) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if seen.counts.successes == u64::from(self.count) {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
     }
 }
 
@@ -121,8 +130,11 @@ impl Aim {
         let data = self.data.as_deref().map(read).transpose()?;
         let is_given = data.is_some();
         let sample = Sample::new(&source, &self.kind, data, self.set.clone());
-        let sample =
-            if is_given && matches!(bodies, Bodies::Varied) { sample.and_then(Sample::varied) } else { sample };
+        let sample = if is_given && matches!(bodies, Bodies::Varied) {
+            sample.and_then(Sample::varied)
+        } else {
+            sample
+        };
         let sample = sample.map_err(|problem| match &self.data {
             Some(file) => Failure::usage(format!("{problem} (in --data {file})")),
             None => Failure::usage(problem),
@@ -145,14 +157,18 @@ impl Aim {
                 none if none.is_empty() => format!(", which are {}", types.join(", ")),
                 near => near,
             };
-            doubts.push(format!("`{kind}` is not among the types of preset `{preset}` that are known here{near}"));
+            doubts.push(format!(
+                "`{kind}` is not among the types of preset `{preset}` that are known here{near}"
+            ));
         }
         let is_here = self.url.is_none() || is_loopback(&sender.url);
         if let Some(config) = config.whole.as_ref().ok().filter(|_| is_here)
             && config.routes.targets(source, &self.kind).is_empty()
         {
             let file = common.config.display();
-            doubts.push(format!("no route of {file} takes `{kind}` from `{source}`, so no plugin will run"));
+            doubts.push(format!(
+                "no route of {file} takes `{kind}` from `{source}`, so no plugin will run"
+            ));
         }
         doubts
     }
@@ -183,12 +199,17 @@ impl Aim {
             }
             return Ok(format!("http://{address}{path}"));
         };
-        let uri: ureq::http::Uri = url.parse().map_err(|error| Failure::usage(format!("--url: {error}")))?;
+        let uri: ureq::http::Uri =
+            url.parse().map_err(|error| Failure::usage(format!("--url: {error}")))?;
         if !matches!(uri.scheme_str(), Some("http" | "https")) {
             return Err(Failure::usage("--url must start with http:// or https://"));
         }
         // An address alone means the host there; a path is taken as it is.
-        Ok(if uri.path() == "/" { format!("{}{path}", url.trim_end_matches('/')) } else { url.clone() })
+        Ok(if uri.path() == "/" {
+            format!("{}{path}", url.trim_end_matches('/'))
+        } else {
+            url.clone()
+        })
     }
 }
 
@@ -205,7 +226,8 @@ fn read(file: &str) -> Result<Vec<u8>, Failure> {
     let result = if file == "-" {
         std::io::stdin().lock().take(MAX_DATA_BYTES + 1).read_to_end(&mut data)
     } else {
-        std::fs::File::open(file).and_then(|opened| opened.take(MAX_DATA_BYTES + 1).read_to_end(&mut data))
+        std::fs::File::open(file)
+            .and_then(|opened| opened.take(MAX_DATA_BYTES + 1).read_to_end(&mut data))
     };
     let file = if file == "-" { "standard input" } else { file };
     result.map_err(|error| Failure::usage(format!("failed to read {file}: {error}")))?;

@@ -46,7 +46,8 @@ impl Serve {
         }
         // A host without one of its plugins takes webhooks all the same.
         let config = Config::load_with(&common.config, MakeSecrets::Yes, MissingPlugins::Wait)?;
-        let render_metrics = telemetry::metrics().map_err(|error| Failure::failed(error.to_string()))?;
+        let render_metrics =
+            telemetry::metrics().map_err(|error| Failure::failed(error.to_string()))?;
         let runtime = tasks::runtime("hookbox", tasks::cores())
             .map_err(|error| Failure::failed(format!("failed to start threads: {error}")))?;
         runtime.block_on(async {
@@ -63,12 +64,18 @@ impl Serve {
                     .cycles()
                     .iter()
                     .for_each(|cycle| tracing::warn!(cycle = %cycle, "the routes make a cycle"));
-                config.routes.doubts(&config.sources).iter().for_each(|doubt| tracing::warn!("{doubt}"));
+                config
+                    .routes
+                    .doubts(&config.sources)
+                    .iter()
+                    .for_each(|doubt| tracing::warn!("{doubt}"));
             } else {
                 announce(&config, &app)?;
             }
             started(&config, &app);
-            app.run(shutdown, Arc::new(render_metrics)).await.map_err(|error| Failure::failed(error.to_string()))
+            app.run(shutdown, Arc::new(render_metrics))
+                .await
+                .map_err(|error| Failure::failed(error.to_string()))
         })?;
         tracing::info!("stopped");
         // Work that cannot be cancelled (a file being read) is no reason to stay.
@@ -112,9 +119,14 @@ struct Signals {
 
 impl Signals {
     fn new() -> Result<Self, Failure> {
-        let listen =
-            |kind| signal(kind).map_err(|error| Failure::failed(format!("failed to listen for signals: {error}")));
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+        let listen = |kind| {
+            signal(kind)
+                .map_err(|error| Failure::failed(format!("failed to listen for signals: {error}")))
+        };
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
     }
 
     /// The number of the next one.

@@ -7,7 +7,9 @@ pub(super) fn time(text: &str) -> Result<String, String> {
     if let Some(ms) = ago_ms(text) {
         return Ok(clock::rfc3339(Clock::system().now_ms().saturating_sub(ms)));
     }
-    let is_unix = !text.is_empty() && text.len() <= MAX_UNIX_DIGITS && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_unix = !text.is_empty()
+        && text.len() <= MAX_UNIX_DIGITS
+        && text.bytes().all(|byte| byte.is_ascii_digit());
     if is_unix || text.parse::<jiff::Timestamp>().is_ok() {
         return Ok(text.to_owned());
     }
@@ -39,7 +41,8 @@ mod tests {
     fn a_time_ago_has_a_number_and_a_unit() {
         assert_eq!(ago_ms("90s"), Some(90_000));
         assert_eq!(ago_ms("2d"), Some(172_800_000));
-        for text in ["", "h", "2", "2 h", "2w", "-1h", "99999999999999999d", "2026-11-23T15:04:05Z"] {
+        for text in ["", "h", "2", "2 h", "2w", "-1h", "99999999999999999d", "2026-11-23T15:04:05Z"]
+        {
             assert_eq!(ago_ms(text), None, "{text}");
         }
     }
@@ -52,7 +55,10 @@ mod tests {
         assert!(time("3d").is_ok());
         for text in ["yesterday", "2w", "1770000000000", "-5", "2026-11-23", ""] {
             let told = time(text).unwrap_err();
-            assert!(["`2h`", "`3d`", "RFC 3339", "Unix"].iter().all(|form| told.contains(form)), "{text}: {told}");
+            assert!(
+                ["`2h`", "`3d`", "RFC 3339", "Unix"].iter().all(|form| told.contains(form)),
+                "{text}: {told}"
+            );
         }
     }
 }

@@ -71,7 +71,12 @@ impl Test {
         let plugin = runner.load(&file)?;
         let mut report = TestReport::new(&file, self.json);
         for case in cases {
-            let task = Task { event: case.event.clone(), config: case.config.clone(), attempt: 1, settings: &settings };
+            let task = Task {
+                event: case.event.clone(),
+                config: case.config.clone(),
+                attempt: 1,
+                settings: &settings,
+            };
             let invocation = runner.run(&plugin, task);
             let (actual, mark) = case.judge(&invocation, self.update);
             if matches!(mark, CaseResult::New | CaseResult::Updated) {

@@ -35,7 +35,12 @@ pub struct Jump {
 
 impl fmt::Display for Jump {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} by {}", if self.by_ms < 0 { "back" } else { "forward" }, span(self.by_ms.unsigned_abs()))
+        write!(
+            f,
+            "{} by {}",
+            if self.by_ms < 0 { "back" } else { "forward" },
+            span(self.by_ms.unsigned_abs())
+        )
     }
 }
 
@@ -100,7 +105,11 @@ impl TimeNote {
         if behind_ms <= JUMP_MS {
             return Self { host_ms: newest_ms, wall_ms: newest_ms, state: ClockState::default() };
         }
-        Self { host_ms: newest_ms, wall_ms, state: ClockState { behind_ms, ..ClockState::default() } }
+        Self {
+            host_ms: newest_ms,
+            wall_ms,
+            state: ClockState { behind_ms, ..ClockState::default() },
+        }
     }
 
     /// Host time and the clock's state at a start, with this wall clock.
@@ -175,8 +184,8 @@ impl ClockState {
         wall_ms.saturating_sub(host_ms).max(0)
     }
 
-    /// Milliseconds by which deletion is behind the wall clock, because the host was off or its clock
-    /// was set meanwhile.
+    /// Milliseconds by which deletion is behind the wall clock, because the host was off or its
+    /// clock was set meanwhile.
     pub fn held_ms(&self) -> i64 {
         self.held.iter().fold(0, |sum, held| sum.saturating_add(held.by_ms))
     }
@@ -209,9 +218,19 @@ mod tests {
         for by_ms in [-DAY_MS, -2 * JUMP_MS, 30 * DAY_MS, 34 * 365 * DAY_MS] {
             let mut state = ClockState::default();
             let jump = Jump { since_ms: NOW_MS, by_ms };
-            assert_eq!(compare(&mut state, NOW_MS + by_ms, NOW_MS), (0, vec![ClockChange::Jumped(jump)]));
-            assert_eq!(compare(&mut state, NOW_MS + by_ms + 5, NOW_MS + 5), (0, Vec::new()), "it is told once");
-            assert_eq!(compare(&mut state, NOW_MS + 9, NOW_MS + 9), (0, vec![ClockChange::Over(jump)]));
+            assert_eq!(
+                compare(&mut state, NOW_MS + by_ms, NOW_MS),
+                (0, vec![ClockChange::Jumped(jump)])
+            );
+            assert_eq!(
+                compare(&mut state, NOW_MS + by_ms + 5, NOW_MS + 5),
+                (0, Vec::new()),
+                "it is told once"
+            );
+            assert_eq!(
+                compare(&mut state, NOW_MS + 9, NOW_MS + 9),
+                (0, vec![ClockChange::Over(jump)])
+            );
             assert_eq!(state, ClockState::default());
         }
     }
@@ -238,7 +257,10 @@ mod tests {
         compare(&mut state, NOW_MS + 30 * DAY_MS, NOW_MS);
         let later_ms = NOW_MS + DAY_MS;
         let other = Jump { since_ms: later_ms, by_ms: 60 * DAY_MS };
-        assert_eq!(compare(&mut state, later_ms + 60 * DAY_MS, later_ms), (0, vec![ClockChange::Jumped(other)]));
+        assert_eq!(
+            compare(&mut state, later_ms + 60 * DAY_MS, later_ms),
+            (0, vec![ClockChange::Jumped(other)])
+        );
     }
 
     #[test]
@@ -246,7 +268,10 @@ mod tests {
         let off_ms = 40 * DAY_MS;
         let (host_ms, mut state, changes) = TimeNote::fresh(NOW_MS).resume(NOW_MS + off_ms);
         assert_eq!((host_ms, changes), (NOW_MS + off_ms, Some(ClockChange::WasOff(off_ms))));
-        assert_eq!((state.held_ms(), compare(&mut state, host_ms, host_ms)), (off_ms, (0, Vec::new())));
+        assert_eq!(
+            (state.held_ms(), compare(&mut state, host_ms, host_ms)),
+            (off_ms, (0, Vec::new()))
+        );
         // Another stop of a day does not count towards the day.
         let note = TimeNote { host_ms, wall_ms: host_ms, state };
         let (host_ms, mut state, _) = note.resume(host_ms + DAY_MS);
@@ -270,17 +295,25 @@ mod tests {
             let (host_ms, mut state, changes) = TimeNote::fresh(NOW_MS).resume(NOW_MS + by_ms);
             assert_eq!((host_ms, changes), (NOW_MS, None));
             let jump = Jump { since_ms: NOW_MS, by_ms };
-            assert_eq!(compare(&mut state, NOW_MS + by_ms, host_ms), (0, vec![ClockChange::Jumped(jump)]));
+            assert_eq!(
+                compare(&mut state, NOW_MS + by_ms, host_ms),
+                (0, vec![ClockChange::Jumped(jump)])
+            );
         }
     }
 
     #[test]
     fn a_store_without_a_note_ran_when_its_newest_id_was_given_out() {
-        let (host_ms, _, changes) = TimeNote::of_newest_id(NOW_MS, NOW_MS + 2 * DAY_MS).resume(NOW_MS + 2 * DAY_MS);
-        assert_eq!((host_ms, changes), (NOW_MS + 2 * DAY_MS, Some(ClockChange::WasOff(2 * DAY_MS))));
+        let (host_ms, _, changes) =
+            TimeNote::of_newest_id(NOW_MS, NOW_MS + 2 * DAY_MS).resume(NOW_MS + 2 * DAY_MS);
+        assert_eq!(
+            (host_ms, changes),
+            (NOW_MS + 2 * DAY_MS, Some(ClockChange::WasOff(2 * DAY_MS)))
+        );
         // Its ids are of a time to come: they go on from there.
         let ahead_ms = 34 * 365 * DAY_MS;
-        let (host_ms, mut state, changes) = TimeNote::of_newest_id(NOW_MS + ahead_ms, NOW_MS).resume(NOW_MS);
+        let (host_ms, mut state, changes) =
+            TimeNote::of_newest_id(NOW_MS + ahead_ms, NOW_MS).resume(NOW_MS);
         assert_eq!((host_ms, changes), (NOW_MS + ahead_ms, None));
         assert_eq!(compare(&mut state, NOW_MS, host_ms), (0, Vec::new()));
     }

@@ -41,11 +41,16 @@ pub(super) fn read(item: &Item<'_>) -> Option<BreakerPolicy> {
         DeValue::Boolean(false) => return None,
         DeValue::Table(_) => {}
         DeValue::Boolean(true) => {
-            item.refuse("is true, but must be false or a table", format!("take it out: the default is {EXAMPLE}"));
+            item.refuse(
+                "is true, but must be false or a table",
+                format!("take it out: the default is {EXAMPLE}"),
+            );
             return Some(policy);
         }
         other => {
-            let help = format!("write for example `breaker = {EXAMPLE}`, or `breaker = false` to turn it off");
+            let help = format!(
+                "write for example `breaker = {EXAMPLE}`, or `breaker = false` to turn it off"
+            );
             item.refuse(format_args!("is {}, but must be false or a table", kind(other)), help);
             return Some(policy);
         }
@@ -54,7 +59,8 @@ pub(super) fn read(item: &Item<'_>) -> Option<BreakerPolicy> {
     if let Some(failures) = section.take("failures").and_then(|item| item.whole(FAILURES_BOUNDS)) {
         policy.failures = failures;
     }
-    if let Some(pause_ms) = section.take("pause").and_then(|item| item.duration_ms(PAUSE_BOUNDS_MS)) {
+    if let Some(pause_ms) = section.take("pause").and_then(|item| item.duration_ms(PAUSE_BOUNDS_MS))
+    {
         policy.pause_ms = pause_ms;
     }
     section.finish();

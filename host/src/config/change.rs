@@ -20,11 +20,14 @@ impl Config {
             running.routes.iter().any(|old| old.pattern == route.pattern && old.leads_to(plugin))
         };
         let routes = self.routes.iter().all(|route| {
-            let emitter = route.source.as_deref().and_then(|source| source.strip_prefix("plugins/"));
-            let comes = emitter.is_none_or(is_there) || running.routes.iter().any(|old| old.pattern == route.pattern);
+            let emitter =
+                route.source.as_deref().and_then(|source| source.strip_prefix("plugins/"));
+            let comes = emitter.is_none_or(is_there)
+                || running.routes.iter().any(|old| old.pattern == route.pattern);
             comes && route.plugins().all(|plugin| is_there(plugin) || has_route(route, plugin))
         });
-        routes && self.plugins.keys().all(|name| is_there(name) || running.plugins.contains_key(name))
+        routes
+            && self.plugins.keys().all(|name| is_there(name) || running.plugins.contains_key(name))
     }
 
     /// Takes over the secrets of `running` for sources that have none here. For a changed
@@ -33,12 +36,17 @@ impl Config {
     pub fn keep_secrets_of(&mut self, running: &Self) {
         for (name, source) in &mut self.sources {
             let old = running.sources.get(name).map(|old| &old.verify);
-            let (source::Verify::Signature(new), Some(source::Verify::Signature(old))) = (&source.verify, old) else {
+            let (source::Verify::Signature(new), Some(source::Verify::Signature(old))) =
+                (&source.verify, old)
+            else {
                 continue;
             };
             if matches!(new.secrets, source::Secrets::Missing(_)) {
                 let verify = source::Signature { secrets: old.secrets.clone(), ..new.clone() };
-                *source = Arc::new(Source { verify: source::Verify::Signature(verify), ..(**source).clone() });
+                *source = Arc::new(Source {
+                    verify: source::Verify::Signature(verify),
+                    ..(**source).clone()
+                });
                 let about = |warning: &&Warning| warning.about == Some(About::Source(name.clone()));
                 self.warnings.retain(|warning| !about(&warning));
                 self.warnings.extend(running.warnings.iter().filter(about).cloned());

@@ -20,8 +20,17 @@ pub const MAX_LABEL_BYTES: usize = 63;
 
 /// Headers that frame a message or belong to the connection (RFC 9110 §7.6.1, RFC 9112 §6), beside
 /// `proxy-…`: the host sets those that it needs.
-const FRAMING: [&str; 9] =
-    ["connection", "expect", "host", "http2-settings", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
+const FRAMING: [&str; 9] = [
+    "connection",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
 
 /// Whether a header, in lower case, is one that neither a plugin nor a rule can set.
 pub fn is_framing(name: &str) -> bool {

@@ -75,20 +75,30 @@ fn digest(read: Result<&[u8], &io::Error>) -> ContentDigest {
 /// Never shows the digest: of a weak secret it would be as good as the secret.
 impl fmt::Debug for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Input").field("path", &self.path).field("held", &self.held).finish_non_exhaustive()
+        f.debug_struct("Input")
+            .field("path", &self.path)
+            .field("held", &self.held)
+            .finish_non_exhaustive()
     }
 }
 
 /// Says which files held a secret in `before` and hold none any more, for people. A file that
 /// is gone was taken away on purpose if its source has another secret: `has_others` says so of a
 /// source's name.
-pub(super) fn lost(before: &[Input], after: &[Input], has_others: impl Fn(&str) -> bool) -> Vec<String> {
+pub(super) fn lost(
+    before: &[Input],
+    after: &[Input],
+    has_others: impl Fn(&str) -> bool,
+) -> Vec<String> {
     let held: BTreeSet<&Path> = before.iter().filter(|input| input.held).map(Input::path).collect();
     let is_taken_away = |input: &Input| {
-        let source = input.key.strip_prefix("sources.").and_then(|key| key.strip_suffix(".secrets.file"));
+        let source =
+            input.key.strip_prefix("sources.").and_then(|key| key.strip_suffix(".secrets.file"));
         input.gone && source.is_some_and(&has_others)
     };
-    let lost = after.iter().filter(|input| !input.held && held.contains(input.path()) && !is_taken_away(input));
+    let lost = after
+        .iter()
+        .filter(|input| !input.held && held.contains(input.path()) && !is_taken_away(input));
     let paths: BTreeSet<String> = lost.map(|input| input.path.display().to_string()).collect();
     paths.into_iter().collect()
 }

@@ -40,12 +40,19 @@ impl KnownNames<'_> {
         let bare = name.strip_suffix(".wasm").or_else(|| name.strip_suffix(".wat"));
         if let Some(bare) = bare.filter(|bare| is_plugin_name(bare)) {
             let plugins = self.plugins.into_iter().flatten().map(String::as_str);
-            let near =
-                if plugins.clone().any(|name| name == bare) { String::new() } else { did_you_mean(bare, plugins) };
-            return Some(format!("{near}a plugin is named without the ending of its file: \"{bare}\""));
+            let near = if plugins.clone().any(|name| name == bare) {
+                String::new()
+            } else {
+                did_you_mean(bare, plugins)
+            };
+            return Some(format!(
+                "{near}a plugin is named without the ending of its file: \"{bare}\""
+            ));
         }
         if !is_plugin_name(name) {
-            return Some(format!("a plugin's name is 1 to {MAX_NAME_BYTES} letters, digits, `_` and `-`"));
+            return Some(format!(
+                "a plugin's name is 1 to {MAX_NAME_BYTES} letters, digits, `_` and `-`"
+            ));
         }
         let help = self.no_such_plugin(name)?;
         if self.missing == MissingPlugins::Refuse {
@@ -58,7 +65,10 @@ impl KnownNames<'_> {
     fn no_such_plugin(&self, name: &str) -> Option<String> {
         let plugins = self.plugins.filter(|plugins| !plugins.contains(name))?;
         let near = did_you_mean(name, plugins.iter().map(String::as_str));
-        Some(format!("{near}there is neither `{name}.wasm` nor `{name}.wat` in {}", self.plugins_dir))
+        Some(format!(
+            "{near}there is neither `{name}.wasm` nor `{name}.wat` in {}",
+            self.plugins_dir
+        ))
     }
 
     /// Whether the source that a pattern names is there. Only a plugin can be missing: what is no
@@ -66,9 +76,14 @@ impl KnownNames<'_> {
     pub(super) fn check_source(&self, item: &Item<'_>, source: &str) -> bool {
         let Some(plugin) = source.strip_prefix("plugins/") else { return true };
         // Without a listing nobody can tell, and that is reported already.
-        let Some(why) = self.against(item, plugin, "names a plugin without a file") else { return true };
+        let Some(why) = self.against(item, plugin, "names a plugin without a file") else {
+            return true;
+        };
         let right = "`plugins/NAME` in front of the colon is what the plugin NAME emits";
-        item.refuse_key(format_args!("names the unknown source `{source}`"), format!("{why}; {right}"));
+        item.refuse_key(
+            format_args!("names the unknown source `{source}`"),
+            format!("{why}; {right}"),
+        );
         false
     }
 }
@@ -83,7 +98,8 @@ pub(super) fn list_plugins(folder: &Path) -> io::Result<BTreeSet<String>> {
     for entry in entries {
         let path = entry?.path();
         let ending = path.extension().is_some_and(|ending| ending == "wasm" || ending == "wat");
-        let name = path.file_stem().and_then(|name| name.to_str()).filter(|name| is_plugin_name(name));
+        let name =
+            path.file_stem().and_then(|name| name.to_str()).filter(|name| is_plugin_name(name));
         if let Some(name) = name.filter(|_| ending && path.is_file()) {
             names.insert(name.to_owned());
         }

@@ -81,18 +81,23 @@ impl Default for Limits {
 pub(super) fn read(section: &mut Section<'_>) -> Limits {
     let mut limits = Limits::default();
     let timeout = section.take("timeout");
-    if let Some(timeout_ms) = timeout.as_ref().and_then(|item| item.duration_ms(TIMEOUT_BOUNDS_MS)) {
+    if let Some(timeout_ms) = timeout.as_ref().and_then(|item| item.duration_ms(TIMEOUT_BOUNDS_MS))
+    {
         limits.timeout_ms = timeout_ms;
     }
     limits.cpu_ms = limits.timeout_ms;
     set_size(&mut limits.memory_bytes, section.take("memory"), MEMORY_BOUNDS);
     let mut section = section.take_section("limits", "{ emitted = 16 }");
-    if let Some((item, cpu_ms)) =
-        section.take("cpu").and_then(|item| Some((item.clone(), item.duration_ms(TIMEOUT_BOUNDS_MS)?)))
+    if let Some((item, cpu_ms)) = section
+        .take("cpu")
+        .and_then(|item| Some((item.clone(), item.duration_ms(TIMEOUT_BOUNDS_MS)?)))
     {
         if cpu_ms > limits.timeout_ms {
             let timeout = show_ms(limits.timeout_ms);
-            item.refuse("is longer than `timeout`", format!("write at most {timeout}, or a longer `timeout`"));
+            item.refuse(
+                "is longer than `timeout`",
+                format!("write at most {timeout}, or a longer `timeout`"),
+            );
         }
         limits.cpu_ms = cpu_ms;
     }
@@ -107,8 +112,10 @@ pub(super) fn read(section: &mut Section<'_>) -> Limits {
     set_size(&mut limits.random_bytes, section.take("random_size"), RANDOM_BOUNDS);
     set_count(&mut limits.http_requests, section.take("http_requests"), HTTP_REQUESTS_BOUNDS);
     set_count(&mut limits.http_open, section.take("http_open"), HTTP_OPEN_BOUNDS);
-    for (limit, key) in [(&mut limits.http_sent_bytes, "http_sent"), (&mut limits.http_received_bytes, "http_received")]
-    {
+    for (limit, key) in [
+        (&mut limits.http_sent_bytes, "http_sent"),
+        (&mut limits.http_received_bytes, "http_received"),
+    ] {
         if let Some(bytes) = section.take(key).and_then(|item| item.size_bytes(HTTP_SIZE_BOUNDS)) {
             *limit = bytes;
         }
@@ -116,7 +123,9 @@ pub(super) fn read(section: &mut Section<'_>) -> Limits {
     section.finish();
     if let Some(item) = emitted_size.filter(|_| limits.emitted_bytes > limits.call_bytes) {
         let call = show_bytes(limits.call_bytes as u64);
-        let help = format!("a handler returns its events in one call: write at most {call}, or a larger `call_size`");
+        let help = format!(
+            "a handler returns its events in one call: write at most {call}, or a larger `call_size`"
+        );
         item.refuse("is larger than `call_size`", help);
     }
     limits

@@ -32,13 +32,17 @@ impl Networks {
 pub(super) fn read(item: &Item<'_>) -> Networks {
     let items = item.one_or_many();
     if items.len() > MAX_NETWORKS {
-        let help = format!("list at most {MAX_NETWORKS}; neighbouring networks can often be written as one");
+        let help = format!(
+            "list at most {MAX_NETWORKS}; neighbouring networks can often be written as one"
+        );
         item.refuse(format_args!("lists {} networks", items.len()), help);
         return Networks::default();
     }
     let read = |item: &Item<'_>| {
         let text = item.text("[\"127.0.0.1/32\"]")?;
-        network(text).map_err(|(what, help)| item.refuse(format_args!("is \"{text}\", {what}"), help)).ok()
+        network(text)
+            .map_err(|(what, help)| item.refuse(format_args!("is \"{text}\", {what}"), help))
+            .ok()
     };
     Networks(items.iter().filter_map(read).collect())
 }
@@ -65,7 +69,10 @@ fn network(text: &str) -> Result<IpNet, (&'static str, String)> {
         None => Some(full),
     };
     let Some(network) = length.and_then(|length| IpNet::new(address, length).ok()) else {
-        return Err(("whose length is not one", format!("write a whole number from 0 to {full} after the `/`")));
+        return Err((
+            "whose length is not one",
+            format!("write a whole number from 0 to {full} after the `/`"),
+        ));
     };
     if let IpAddr::V6(v6) = address
         && let Some(v4) = v6.to_ipv4_mapped()
@@ -76,7 +83,10 @@ fn network(text: &str) -> Result<IpNet, (&'static str, String)> {
         return Err(("which is IPv4 in the form of IPv6", format!("write it as IPv4: \"{v4}\"")));
     }
     if network.trunc() != network {
-        let help = format!("write \"{}\" for the network, or \"{address}\" for this address alone", network.trunc());
+        let help = format!(
+            "write \"{}\" for the network, or \"{address}\" for this address alone",
+            network.trunc()
+        );
         return Err(("an address within its network and not the network", help));
     }
     Ok(network)
@@ -92,7 +102,9 @@ mod tests {
         for inside in ["10.255.0.1", "192.0.2.7", "2001:db8:1::5", "::1", "::ffff:10.1.2.3"] {
             assert!(networks.contain(inside.parse().unwrap()), "{inside}");
         }
-        for outside in ["11.0.0.0", "192.0.2.8", "2001:db9::", "::2", "::ffff:11.0.0.1", "::10.0.0.1"] {
+        for outside in
+            ["11.0.0.0", "192.0.2.8", "2001:db9::", "::2", "::ffff:11.0.0.1", "::10.0.0.1"]
+        {
             assert!(!networks.contain(outside.parse().unwrap()), "{outside}");
         }
         assert!(!Networks::default().contain("127.0.0.1".parse().unwrap()));
@@ -101,6 +113,9 @@ mod tests {
     #[test]
     fn all_addresses_can_be_a_network() {
         let all = Networks::of(&["0.0.0.0/0", "::/0"]);
-        assert!(all.contain("203.0.113.9".parse().unwrap()) && all.contain("2001:db8::1".parse().unwrap()));
+        assert!(
+            all.contain("203.0.113.9".parse().unwrap())
+                && all.contain("2001:db8::1".parse().unwrap())
+        );
     }
 }

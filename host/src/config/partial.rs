@@ -12,9 +12,13 @@ use super::known::{KnownNames, MissingPlugins};
 use super::plugin::{self, PluginSettings};
 use super::raw::{Section, Sink};
 use super::secrets::Places;
-use super::server::{DEFAULT_ADMIN, DEFAULT_LISTEN, SECRETS_FOLDER, address, data_path, plugins_path, read_store};
+use super::server::{
+    DEFAULT_ADMIN, DEFAULT_LISTEN, SECRETS_FOLDER, address, data_path, plugins_path, read_store,
+};
 use super::sources::{self, Keys};
-use super::{Config, MakeSecrets, Problems, Source, Surroundings, mask_likely_secrets, places, read_text};
+use super::{
+    Config, MakeSecrets, Problems, Source, Surroundings, mask_likely_secrets, places, read_text,
+};
 use crate::env;
 
 /// A configuration, as far as it can be read.
@@ -62,11 +66,20 @@ impl Partial {
     pub fn parse(path: &Path, text: &str, surroundings: Surroundings<'_>) -> Self {
         let whole = Config::parse(path, text, surroundings);
         let (table, syntax) = DeTable::parse_recoverable(text);
-        let path = std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| places::tidy(&path));
+        let path =
+            std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| places::tidy(&path));
         let base = path.parent().unwrap_or(&path);
-        let file = PartialFile { path: &path, text, table: table.get_ref(), is_damaged: !syntax.is_empty() };
+        let file = PartialFile {
+            path: &path,
+            text,
+            table: table.get_ref(),
+            is_damaged: !syntax.is_empty(),
+        };
         let listen = file.address("listen");
-        let store = read_store(Section::new("store".to_owned(), file.section("store"), &Sink::default()), base);
+        let store = read_store(
+            Section::new("store".to_owned(), file.section("store"), &Sink::default()),
+            base,
+        );
         let (plugins_dir, data_dir) = {
             let sink = Sink::default();
             let mut server = Section::new("server".to_owned(), file.section("server"), &sink);
@@ -75,7 +88,13 @@ impl Partial {
         };
         let folder = data_dir.join(SECRETS_FOLDER);
         let keys = Keys {
-            loopback: listen.as_ref().ok().and_then(|listen| *listen).unwrap_or(DEFAULT_LISTEN).ip().is_loopback(),
+            loopback: listen
+                .as_ref()
+                .ok()
+                .and_then(|listen| *listen)
+                .unwrap_or(DEFAULT_LISTEN)
+                .ip()
+                .is_loopback(),
             folder: &folder,
             make: MakeSecrets::No,
         };
@@ -176,13 +195,20 @@ impl PartialFile<'_> {
         }
     }
 
-    fn sources(&self, places: &Places<'_>, keys: &Keys<'_>) -> BTreeMap<String, Result<Arc<Source>, Problems>> {
+    fn sources(
+        &self,
+        places: &Places<'_>,
+        keys: &Keys<'_>,
+    ) -> BTreeMap<String, Result<Arc<Source>, Problems>> {
         let mut sources = BTreeMap::new();
         for (key, value) in self.section("sources").into_iter().flatten() {
             let mut alone = DeTable::new();
             alone.insert(key.clone(), value.clone());
             let read = |sink: &Sink| {
-                let drafts = sources::read_all(Section::new("sources".to_owned(), Some(&alone), sink), places);
+                let drafts = sources::read_all(
+                    Section::new("sources".to_owned(), Some(&alone), sink),
+                    places,
+                );
                 sources::complete(drafts, keys, sink).into_values().next()
             };
             if let Some(source) = self.part(read).transpose() {
@@ -192,7 +218,10 @@ impl PartialFile<'_> {
         sources
     }
 
-    fn plugins(&self, places: &Places<'_>) -> BTreeMap<String, Result<Arc<PluginSettings>, Problems>> {
+    fn plugins(
+        &self,
+        places: &Places<'_>,
+    ) -> BTreeMap<String, Result<Arc<PluginSettings>, Problems>> {
         // Whether there is a file of this name is not asked.
         let known = KnownNames {
             sources: BTreeSet::new(),
@@ -205,9 +234,13 @@ impl PartialFile<'_> {
             let mut alone = DeTable::new();
             alone.insert(key.clone(), value.clone());
             let read = |sink: &Sink| {
-                plugin::read_all(Section::new("plugins".to_owned(), Some(&alone), sink), &known, places)
-                    .into_values()
-                    .next()
+                plugin::read_all(
+                    Section::new("plugins".to_owned(), Some(&alone), sink),
+                    &known,
+                    places,
+                )
+                .into_values()
+                .next()
             };
             if let Some(settings) = self.part(read).transpose() {
                 plugins.insert(key.get_ref().to_string(), settings);
@@ -218,7 +251,9 @@ impl PartialFile<'_> {
 
     fn routes(&self) -> Vec<(String, Vec<String>)> {
         let routes = self.section("routes").into_iter().flatten();
-        routes.map(|(pattern, plugins)| (pattern.get_ref().to_string(), names(plugins.get_ref()))).collect()
+        routes
+            .map(|(pattern, plugins)| (pattern.get_ref().to_string(), names(plugins.get_ref())))
+            .collect()
     }
 }
 

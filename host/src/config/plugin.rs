@@ -119,7 +119,10 @@ pub(super) fn read_all(
 /// A credential that is not set is found here, not by the first request that needs it.
 fn warn_of_unset(item: &Item<'_>, settings: &PluginSettings) {
     for rule in &settings.grants.http {
-        let unset = rule.headers.iter().filter_map(|header| Some((&header.name, header.value.as_ref().err()?)));
+        let unset = rule
+            .headers
+            .iter()
+            .filter_map(|header| Some((&header.name, header.value.as_ref().err()?)));
         for (header, place) in unset {
             let text = format!(
                 "the header `{header}` of its rule for {} has no value, because {place} is empty or absent: requests by \
@@ -132,18 +135,22 @@ fn warn_of_unset(item: &Item<'_>, settings: &PluginSettings) {
 }
 
 fn read(mut section: Section<'_>, places: &Places<'_>) -> PluginSettings {
-    let mut settings = PluginSettings { limits: limits::read(&mut section), ..PluginSettings::default() };
+    let mut settings =
+        PluginSettings { limits: limits::read(&mut section), ..PluginSettings::default() };
     let concurrency = section.take("concurrency").and_then(|item| item.whole(CONCURRENCY_BOUNDS));
     if let Some(places) = concurrency.and_then(|places| usize::try_from(places).ok()) {
         settings.concurrency = places;
     }
-    if let Some(reuse) = section.take("instance").and_then(|item| item.word(&[("fresh", false), ("reuse", true)])) {
+    if let Some(reuse) =
+        section.take("instance").and_then(|item| item.word(&[("fresh", false), ("reuse", true)]))
+    {
         settings.reuse = reuse;
     }
     if let Some(path) = section.take("path").and_then(|item| read_path(&item)) {
         settings.path = path.into();
     }
-    settings.config = Arc::new(read_config(section.take_section("config", "{ currency = \"EUR\" }")));
+    settings.config =
+        Arc::new(read_config(section.take_section("config", "{ currency = \"EUR\" }")));
     settings.retry = read_retry(section.take_section("retry", "{ max_attempts = 8 }"));
     if let Some(item) = section.take("breaker") {
         settings.breaker = breaker::read(&item);
@@ -181,16 +188,20 @@ pub fn is_path(text: &str) -> bool {
 
 /// Visible ASCII but what RFC 3986 leaves out of paths and queries.
 fn is_path_byte(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !matches!(byte, b'#' | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}')
+    byte.is_ascii_graphic()
+        && !matches!(byte, b'#' | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}')
 }
 
 fn read_retry(mut section: Section<'_>) -> RetryPolicy {
     let mut policy = RetryPolicy::default();
-    if let Some(attempts) = section.take("max_attempts").and_then(|item| item.whole(MAX_ATTEMPTS_BOUNDS)) {
+    if let Some(attempts) =
+        section.take("max_attempts").and_then(|item| item.whole(MAX_ATTEMPTS_BOUNDS))
+    {
         policy.max_attempts = attempts;
     }
     let initial = section.take("initial");
-    if let Some(initial_ms) = initial.as_ref().and_then(|item| item.duration_ms(BACKOFF_BOUNDS_MS)) {
+    if let Some(initial_ms) = initial.as_ref().and_then(|item| item.duration_ms(BACKOFF_BOUNDS_MS))
+    {
         policy.initial_ms = initial_ms;
     }
     if let Some(factor) = section.take("factor").and_then(|item| item.number(FACTOR_BOUNDS)) {
@@ -249,9 +260,13 @@ fn json(value: &DeValue<'_>) -> Option<Value> {
         DeValue::Float(number) => Value::Number(Number::from_f64(number.as_str().parse().ok()?)?),
         DeValue::Boolean(truth) => Value::from(*truth),
         DeValue::Datetime(date) => Value::from(date.to_string()),
-        DeValue::Array(list) => list.iter().map(|item| json(item.get_ref())).collect::<Option<_>>()?,
+        DeValue::Array(list) => {
+            list.iter().map(|item| json(item.get_ref())).collect::<Option<_>>()?
+        }
         DeValue::Table(table) => {
-            let entries = table.iter().map(|(key, value)| Some((key.get_ref().to_string(), json(value.get_ref())?)));
+            let entries = table
+                .iter()
+                .map(|(key, value)| Some((key.get_ref().to_string(), json(value.get_ref())?)));
             Value::Object(entries.collect::<Option<_>>()?)
         }
     })

@@ -68,7 +68,11 @@ fn read(name: &str, text: &str) -> Result<Preset, Problems> {
             read_section(&Item::file(name, span, &value, &sink))
         }
         Err(error) => {
-            sink.problem(error.span(), format!("this is not TOML: {}", error.message()), "see https://toml.io");
+            sink.problem(
+                error.span(),
+                format!("this is not TOML: {}", error.message()),
+                "see https://toml.io",
+            );
             None
         }
     };
@@ -101,9 +105,11 @@ fn read_section(item: &Item<'_>) -> Option<Preset> {
 }
 
 fn read_placeholder(item: &Item<'_>) -> Option<Placeholder> {
-    let mut section = item.section("{ prefix = \"evt_\", json = \"/livemode\", value = \"false\" }")?;
+    let mut section =
+        item.section("{ prefix = \"evt_\", json = \"/livemode\", value = \"false\" }")?;
     let mut text = |key, example| read_text(item, &mut section, key, example);
-    let (prefix, pointer, value) = (text("prefix", "evt_"), text("json", "/livemode"), text("value", "false"));
+    let (prefix, pointer, value) =
+        (text("prefix", "evt_"), text("json", "/livemode"), text("value", "false"));
     section.finish();
     Some(Placeholder { prefix: prefix?, pointer: pointer?, value: value? })
 }
@@ -111,16 +117,26 @@ fn read_placeholder(item: &Item<'_>) -> Option<Placeholder> {
 fn read_types(item: &Item<'_>) -> Option<EventTypes> {
     let mut section = item.section("{ known = [\"push\"], more = \"…\" }")?;
     let known = section.take("known").map(|item| item.one_or_many()).unwrap_or_default();
-    let known = known.iter().map(|item| item.text("\"push\"").map(str::to_owned)).collect::<Option<_>>()?;
+    let known =
+        known.iter().map(|item| item.text("\"push\"").map(str::to_owned)).collect::<Option<_>>()?;
     let more = read_text(item, &mut section, "more", "…")?;
     section.finish();
     Some(EventTypes::Words { known, more: more.into() })
 }
 
-fn read_text(item: &Item<'_>, section: &mut Section<'_>, key: &'static str, example: &str) -> Option<String> {
-    let text = section.take(key).and_then(|item| item.text(&format!("\"{example}\"")).map(str::to_owned));
+fn read_text(
+    item: &Item<'_>,
+    section: &mut Section<'_>,
+    key: &'static str,
+    example: &str,
+) -> Option<String> {
+    let text =
+        section.take(key).and_then(|item| item.text(&format!("\"{example}\"")).map(str::to_owned));
     if text.is_none() {
-        item.refuse(format_args!("has no `{key}`"), format!("write for example `{key} = \"{example}\"`"));
+        item.refuse(
+            format_args!("has no `{key}`"),
+            format!("write for example `{key} = \"{example}\"`"),
+        );
     }
     text
 }
@@ -150,7 +166,9 @@ mod tests {
             }
         }
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/presets");
-        let names = fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+        let names = fs::read_dir(folder)
+            .unwrap()
+            .map(|file| file.unwrap().file_name().into_string().unwrap());
         let listed = NAMES.map(|name| format!("{name}.toml"));
         assert_eq!(names.collect::<BTreeSet<_>>(), BTreeSet::from(listed));
         assert_eq!(find("paypal"), None);
@@ -158,15 +176,22 @@ mod tests {
 
     #[test]
     fn a_bad_preset_file_is_named_with_the_line() {
-        let good = "type = { json = \"/type\" }\n[verify]\nscheme = \"hmac-sha256\"\nheader = \"X-S\"\n";
+        let good =
+            "type = { json = \"/type\" }\n[verify]\nscheme = \"hmac-sha256\"\nheader = \"X-S\"\n";
         assert!(read("acme", good).is_ok());
         for (bad, says) in [
             (good.replace("json", "jsn"), "presets/acme.toml:1:10: `acme.type.jsn` is not a key"),
             (good.replace("X-S", "X S"), "presets/acme.toml:4:10: `acme.verify.header` is \"X S\""),
             (good.replace("type = ", "type "), "presets/acme.toml:1:6: this is not TOML"),
             (good.replace("[verify]", "[other]"), "does not say how its requests are verified"),
-            (format!("{good}[samples]\n\"*\" = \"{{\"\n"), "presets/acme.toml:6:7: `acme.samples.\"*\"` is not JSON"),
-            (format!("{good}[types]\nknown = [\"a\"]\n"), "presets/acme.toml:5:1: `acme.types` has no `more`"),
+            (
+                format!("{good}[samples]\n\"*\" = \"{{\"\n"),
+                "presets/acme.toml:6:7: `acme.samples.\"*\"` is not JSON",
+            ),
+            (
+                format!("{good}[types]\nknown = [\"a\"]\n"),
+                "presets/acme.toml:5:1: `acme.types` has no `more`",
+            ),
             (format!("secrets = []\n{good}"), "`acme.secrets` is not a key of hookbox"),
         ] {
             let problems = read("acme", &bad).unwrap_err().to_string();

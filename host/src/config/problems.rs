@@ -9,8 +9,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use miette::{
-    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, NamedSource, SourceCode, SourceSpan,
-    SpanContents,
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, NamedSource,
+    SourceCode, SourceSpan, SpanContents,
 };
 
 use super::inputs::Input;
@@ -62,7 +62,12 @@ impl Problem {
 
 impl Problems {
     /// `masked` are the spans that hold secrets.
-    pub(super) fn new(path: &Path, text: &str, mut list: Vec<Problem>, masked: &[Range<usize>]) -> Self {
+    pub(super) fn new(
+        path: &Path,
+        text: &str,
+        mut list: Vec<Problem>,
+        masked: &[Range<usize>],
+    ) -> Self {
         list.sort_by_key(|problem| problem.span.as_ref().map(|span| span.start));
         let more = list.len().saturating_sub(MAX_PROBLEMS);
         list.truncate(MAX_PROBLEMS);
@@ -107,7 +112,8 @@ impl Problems {
 
     /// Renders every problem with the lines it is about, for a terminal. Ends with a line break.
     pub fn render(&self, colour: bool) -> String {
-        let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+        let theme =
+            if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
         let handler = GraphicalReportHandler::new_themed(theme)
             .with_width(WIDTH)
             .with_context_lines(CONTEXT)
@@ -213,7 +219,8 @@ impl Diagnostic for Shown<'_> {
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let mut span = self.problem.span.clone()?;
-        span.end = self.source.0.inner().floor_char_boundary(span.end.min(span.start + MAX_SHOWN_BYTES));
+        span.end =
+            self.source.0.inner().floor_char_boundary(span.end.min(span.start + MAX_SHOWN_BYTES));
         Some(Box::new(std::iter::once(LabeledSpan::new_with_span(None, span))))
     }
 }
@@ -239,7 +246,8 @@ impl SourceCode for WholeLines {
             return Err(MietteError::OutOfBounds);
         };
         let start = head.rfind('\n').map_or(0, |newline| newline + 1);
-        let start = start.max(text.ceil_char_boundary(span.offset().saturating_sub(MAX_SHOWN_BYTES)));
+        let start =
+            start.max(text.ceil_char_boundary(span.offset().saturating_sub(MAX_SHOWN_BYTES)));
         let end = tail.find('\n').map_or(text.len(), |newline| span_end + newline);
         let end = end.min(text.floor_char_boundary(span_end + MAX_SHOWN_BYTES));
         self.0.read_span(&(start..end).into(), 0, 0)

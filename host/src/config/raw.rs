@@ -36,7 +36,12 @@ pub(super) struct Item<'a> {
 
 impl<'a> Item<'a> {
     /// A whole file, as if it were the section `name`; `span` is that of its table.
-    pub(super) fn file(name: &'a str, span: Range<usize>, value: &'a DeValue<'a>, sink: &'a Sink) -> Self {
+    pub(super) fn file(
+        name: &'a str,
+        span: Range<usize>,
+        value: &'a DeValue<'a>,
+        sink: &'a Sink,
+    ) -> Self {
         Self { path: name.to_owned(), key: name, key_span: span.clone(), span, value, sink }
     }
 
@@ -77,7 +82,9 @@ impl<'a> Item<'a> {
             self.refuse(format_args!("is {}, but must be a whole number", kind(self.value)), right);
             return None;
         };
-        let read = i128::from_str_radix(number.as_str(), number.radix()).ok().and_then(|n| u32::try_from(n).ok());
+        let read = i128::from_str_radix(number.as_str(), number.radix())
+            .ok()
+            .and_then(|n| u32::try_from(n).ok());
         let read = read.filter(|n| bounds.contains(n));
         if read.is_none() {
             self.refuse(format_args!("is {number}, out of bounds"), right);
@@ -89,7 +96,9 @@ impl<'a> Item<'a> {
     pub(super) fn number(&self, bounds: RangeInclusive<f64>) -> Option<f64> {
         let right = format!("write a number from {} to {}", bounds.start(), bounds.end());
         let read = match self.value {
-            DeValue::Integer(number) => number.as_str().parse::<f64>().ok().filter(|_| number.radix() == 10),
+            DeValue::Integer(number) => {
+                number.as_str().parse::<f64>().ok().filter(|_| number.radix() == 10)
+            }
             DeValue::Float(number) => number.as_str().parse::<f64>().ok(),
             _ => {
                 self.refuse(format_args!("is {}, but must be a number", kind(self.value)), right);
@@ -107,8 +116,9 @@ impl<'a> Item<'a> {
     /// A duration such as `10s`, in milliseconds, within the bounds.
     pub(super) fn duration_ms(&self, bounds: RangeInclusive<u64>) -> Option<u64> {
         let (least, most) = (units::show_ms(*bounds.start()), units::show_ms(*bounds.end()));
-        let right =
-            format!("write a duration from {least} to {most}, in d, h, m, s or ms, such as \"10s\" or \"1h30m\"");
+        let right = format!(
+            "write a duration from {least} to {most}, in d, h, m, s or ms, such as \"10s\" or \"1h30m\""
+        );
         self.quantity(units::parse_ms, bounds, "duration", &right)
     }
 
@@ -127,7 +137,10 @@ impl<'a> Item<'a> {
         right: &str,
     ) -> Option<u64> {
         let Some(text) = self.value.as_str() else {
-            self.refuse(format_args!("is {}, but must be a {what} in quotes", kind(self.value)), right);
+            self.refuse(
+                format_args!("is {}, but must be a {what} in quotes", kind(self.value)),
+                right,
+            );
             return None;
         };
         let read = parse(text);
@@ -157,7 +170,10 @@ impl<'a> Item<'a> {
         let found = words.iter().find(|(name, _)| *name == text);
         if found.is_none() {
             let all = names().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
-            self.refuse(format_args!("is \"{text}\""), format!("{}it can be {all}", did_you_mean(text, names())));
+            self.refuse(
+                format_args!("is \"{text}\""),
+                format!("{}it can be {all}", did_you_mean(text, names())),
+            );
         }
         found.map(|(_, value)| *value)
     }
@@ -176,7 +192,13 @@ impl<'a> Item<'a> {
         self.value.as_array().map_or_else(
             || vec![self.clone()],
             |list| {
-                list.iter().map(|value| Item { span: value.span(), value: value.get_ref(), ..self.clone() }).collect()
+                list.iter()
+                    .map(|value| Item {
+                        span: value.span(),
+                        value: value.get_ref(),
+                        ..self.clone()
+                    })
+                    .collect()
             },
         )
     }
@@ -199,11 +221,22 @@ impl<'a> Section<'a> {
         Self { path, table, known: Vec::new(), refused: Vec::new(), sink }
     }
 
-    fn item(&self, key: &'a Spanned<std::borrow::Cow<'a, str>>, value: &'a Spanned<DeValue<'a>>) -> Item<'a> {
+    fn item(
+        &self,
+        key: &'a Spanned<std::borrow::Cow<'a, str>>,
+        value: &'a Spanned<DeValue<'a>>,
+    ) -> Item<'a> {
         let name = key_text(key.get_ref());
         let path = if self.path.is_empty() { name } else { format!("{}.{name}", self.path) };
         let key_span = key.span();
-        Item { path, key: key.get_ref(), key_span, span: value.span(), value: value.get_ref(), sink: self.sink }
+        Item {
+            path,
+            key: key.get_ref(),
+            key_span,
+            span: value.span(),
+            value: value.get_ref(),
+            sink: self.sink,
+        }
     }
 
     /// The value of a key of ours, if it is there.
@@ -215,7 +248,8 @@ impl<'a> Section<'a> {
 
     /// A table under a key of ours; an empty one if it is absent or no table.
     pub(super) fn take_section(&mut self, key: &'static str, example: &str) -> Section<'a> {
-        let path = if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) };
+        let path =
+            if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) };
         let found = self.take(key).and_then(|item| item.section(example));
         found.unwrap_or_else(|| Section::new(path, None, self.sink))
     }
@@ -244,16 +278,22 @@ impl<'a> Section<'a> {
 
     /// Every entry of a table whose keys the user chooses, in the order of the file.
     pub(super) fn entries(self) -> Vec<Item<'a>> {
-        let mut items: Vec<_> =
-            self.table.into_iter().flat_map(|table| table.iter()).map(|(key, value)| self.item(key, value)).collect();
+        let mut items: Vec<_> = self
+            .table
+            .into_iter()
+            .flat_map(|table| table.iter())
+            .map(|(key, value)| self.item(key, value))
+            .collect();
         items.sort_by_key(|item| item.key_span.start);
         items
     }
 
     /// Writes down every key that nobody asked for, and says whether there was one.
     pub(super) fn finish(self) -> bool {
-        let place = if self.path.is_empty() { "a file".to_owned() } else { format!("`{}`", self.path) };
-        let all = self.known.iter().map(|known| format!("`{known}`")).collect::<Vec<_>>().join(", ");
+        let place =
+            if self.path.is_empty() { "a file".to_owned() } else { format!("`{}`", self.path) };
+        let all =
+            self.known.iter().map(|known| format!("`{known}`")).collect::<Vec<_>>().join(", ");
         let mut found = false;
         for item in self.leftover() {
             let hint = did_you_mean(item.key, self.known.iter().copied());
@@ -273,8 +313,10 @@ impl<'a> Section<'a> {
     fn leftover(&self) -> Vec<Item<'a>> {
         let entries = self.table.into_iter().flat_map(|table| table.iter());
         let handled = |key: &str| self.known.iter().chain(&self.refused).any(|known| *known == key);
-        let items: Vec<_> =
-            entries.filter(|(key, _)| !handled(key.get_ref())).map(|(key, value)| self.item(key, value)).collect();
+        let items: Vec<_> = entries
+            .filter(|(key, _)| !handled(key.get_ref()))
+            .map(|(key, value)| self.item(key, value))
+            .collect();
         for item in items.iter().filter(|item| looks_secret(item.key)) {
             self.sink.mask(item.span.clone());
         }
@@ -291,12 +333,15 @@ pub(super) fn looks_secret(key: &str) -> bool {
 /// `did you mean …? `, if one of the names is close; otherwise nothing.
 pub(super) fn did_you_mean<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> String {
     let slips = (word.chars().count() / 3).clamp(1, 3);
-    closest_within(word, names, slips).map(|name| format!("did you mean `{name}`? ")).unwrap_or_default()
+    closest_within(word, names, slips)
+        .map(|name| format!("did you mean `{name}`? "))
+        .unwrap_or_default()
 }
 
 /// A key as TOML wants it written: in quotes unless it is plain.
 pub(super) fn key_text(key: &str) -> String {
-    let plain = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    let plain = !key.is_empty()
+        && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
     if plain { key.to_owned() } else { format!("{key:?}") }
 }
 

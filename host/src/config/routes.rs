@@ -121,13 +121,23 @@ impl Routes {
     /// The targets of an event of this source and type: each plugin once, in the order of the file.
     /// The plugin that emitted it is among them only if a line names it as the source.
     pub fn targets(&self, source: &str, kind: &str) -> Vec<Arc<Target>> {
-        let comes_from = |index: &usize| self.routes[*index].source.as_deref().is_none_or(|only| only == source);
+        let comes_from =
+            |index: &usize| self.routes[*index].source.as_deref().is_none_or(|only| only == source);
         let exact = self.exact.get(kind).into_iter().flatten().copied().filter(comes_from);
-        let ends = kind.bytes().enumerate().skip(1).filter(|(_, byte)| is_separator(*byte)).map(|(at, _)| at);
-        let ends = [0].into_iter().chain(ends).chain([kind.len()]).take_while(|end| *end <= self.longest);
+        let ends = kind
+            .bytes()
+            .enumerate()
+            .skip(1)
+            .filter(|(_, byte)| is_separator(*byte))
+            .map(|(at, _)| at);
+        let ends =
+            [0].into_iter().chain(ends).chain([kind.len()]).take_while(|end| *end <= self.longest);
         let wild = ends.filter_map(|end| Some((end, self.wild.get(&kind[..end])?)));
-        let wild = wild.flat_map(|(end, routes)| routes.iter().map(move |(index, matcher)| (end, index, matcher)));
-        let wild = wild.filter(|(end, index, matcher)| comes_from(index) && matcher.fits(kind, *end));
+        let wild = wild.flat_map(|(end, routes)| {
+            routes.iter().map(move |(index, matcher)| (end, index, matcher))
+        });
+        let wild =
+            wild.filter(|(end, index, matcher)| comes_from(index) && matcher.fits(kind, *end));
         let mut hits: Vec<usize> = exact.chain(wild.map(|(_, index, _)| *index)).collect();
         hits.sort_unstable();
         let emitter = source.strip_prefix("plugins/");
@@ -145,7 +155,8 @@ impl Routes {
 
     /// Whether a line names this type itself, without a star, for this source or for all.
     pub fn names(&self, source: &str, kind: &str) -> bool {
-        let mut lines = self.exact.get(kind).into_iter().flatten().map(|index| &self.routes[*index]);
+        let mut lines =
+            self.exact.get(kind).into_iter().flatten().map(|index| &self.routes[*index]);
         lines.any(|route| route.source.as_deref().is_none_or(|only| only == source))
     }
 
@@ -160,8 +171,9 @@ mod tests {
     use super::*;
 
     fn table(lines: &[(&str, &[&str])]) -> Routes {
-        let lines =
-            lines.iter().map(|(pattern, plugins)| (*pattern, plugins.iter().map(|name| Target::to(*name)).collect()));
+        let lines = lines.iter().map(|(pattern, plugins)| {
+            (*pattern, plugins.iter().map(|name| Target::to(*name)).collect())
+        });
         Routes::new(lines, |name| ["s", "acme"].contains(&name)).unwrap()
     }
 
@@ -171,7 +183,12 @@ mod tests {
 
     #[test]
     fn a_star_is_one_segment_and_two_are_any_number() {
-        let routes = table(&[("a.*", &["one"]), ("a.**", &["many"]), ("**.z", &["tail"]), ("a.**.z", &["both"])]);
+        let routes = table(&[
+            ("a.*", &["one"]),
+            ("a.**", &["many"]),
+            ("**.z", &["tail"]),
+            ("a.**.z", &["both"]),
+        ]);
         assert_eq!(targets(&routes, "s", "a"), ["many"]);
         assert_eq!(targets(&routes, "s", "a.b"), ["one", "many"]);
         assert_eq!(targets(&routes, "s", "a.b.c"), ["many"]);
@@ -183,13 +200,21 @@ mod tests {
 
     #[test]
     fn a_plugin_gets_an_event_once_and_in_the_order_of_the_file() {
-        let routes = table(&[("**", &["last", "first"]), ("a.b", &["first", "middle"]), ("a.*", &["last", "end"])]);
+        let routes = table(&[
+            ("**", &["last", "first"]),
+            ("a.b", &["first", "middle"]),
+            ("a.*", &["last", "end"]),
+        ]);
         assert_eq!(targets(&routes, "s", "a.b"), ["last", "first", "middle", "end"]);
     }
 
     #[test]
     fn a_source_narrows_a_pattern() {
-        let routes = table(&[("acme:a.b", &["acme"]), ("plugins/audit:**", &["emitted"]), ("a.b", &["all"])]);
+        let routes = table(&[
+            ("acme:a.b", &["acme"]),
+            ("plugins/audit:**", &["emitted"]),
+            ("a.b", &["all"]),
+        ]);
         assert_eq!(targets(&routes, "acme", "a.b"), ["acme", "all"]);
         assert_eq!(targets(&routes, "other", "a.b"), ["all"]);
         assert_eq!(targets(&routes, "plugins/audit", "a.b"), ["emitted", "all"]);
@@ -206,15 +231,20 @@ mod tests {
 
     #[test]
     fn a_colon_belongs_to_the_type_unless_a_source_stands_before_it() {
-        let routes =
-            table(&[("repo:push", &["push"]), ("repo:*", &["repo"]), ("s:repo:push", &["s"]), ("acme:x", &["x"])]);
+        let routes = table(&[
+            ("repo:push", &["push"]),
+            ("repo:*", &["repo"]),
+            ("s:repo:push", &["s"]),
+            ("acme:x", &["x"]),
+        ]);
         assert_eq!(targets(&routes, "s", "repo:push"), ["push", "repo", "s"]);
         assert_eq!(targets(&routes, "repo", "push"), Vec::<String>::new());
         assert_eq!(targets(&routes, "acme", "repo:push"), ["push", "repo"]);
         assert_eq!(targets(&routes, "acme", "x"), ["x"]);
         let makers = ["joins/a", "batches/a", "schedules/a", "api/a"];
         for maker in makers {
-            let routes = table(&[(&format!("{maker}:x"), &["x"]), (&format!("{maker}/b:x"), &["type"])]);
+            let routes =
+                table(&[(&format!("{maker}:x"), &["x"]), (&format!("{maker}/b:x"), &["type"])]);
             assert_eq!(targets(&routes, maker, "x"), ["x"]);
             assert_eq!(targets(&routes, "s", &format!("{maker}/b:x")), ["type"]);
         }

@@ -99,14 +99,19 @@ pub(super) fn read(item: &Item<'_>, format: &KeyFormat, places: &Places<'_>) -> 
         );
     }
     if let Some(extra) = list.get(MAX_SECRETS) {
-        extra.refuse("has too many entries", format!("a source can have {MAX_SECRETS} active secrets"));
+        extra.refuse(
+            "has too many entries",
+            format!("a source can have {MAX_SECRETS} active secrets"),
+        );
     }
     for entry in list.iter().take(MAX_SECRETS) {
         let Some((name, text)) = read_entry(entry, places) else { continue };
         match text.map(|text| key(&text, format)) {
             None => found.unset.push(name),
             Some(Ok(key)) => found.keys.push(key),
-            Some(Err(error)) => entry.refuse(format_args!("names {name}, which {error}"), error.help()),
+            Some(Err(error)) => {
+                entry.refuse(format_args!("names {name}, which {error}"), error.help())
+            }
         }
     }
     found
@@ -128,7 +133,11 @@ fn read_entry(entry: &Item<'_>, places: &Places<'_>) -> Option<Placed> {
 pub(super) type Placed = (String, Option<Zeroizing<Vec<u8>>>);
 
 /// Reads `env` or `file` of a section, and finishes it.
-pub(super) fn read_place(entry: &Item<'_>, mut section: Section<'_>, places: &Places<'_>) -> Option<Placed> {
+pub(super) fn read_place(
+    entry: &Item<'_>,
+    mut section: Section<'_>,
+    places: &Places<'_>,
+) -> Option<Placed> {
     let (env, file) = (section.take("env"), section.take("file"));
     section.finish();
     match (env, file) {
@@ -146,8 +155,8 @@ pub(super) fn read_place(entry: &Item<'_>, mut section: Section<'_>, places: &Pl
 
 fn read_env(item: &Item<'_>, places: &Places<'_>) -> Option<Placed> {
     let name = item.text("\"HEYGEN_WEBHOOK_SECRET\"")?;
-    let plain =
-        name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && !name.starts_with(|c: char| c.is_ascii_digit());
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && !name.starts_with(|c: char| c.is_ascii_digit());
     if name.is_empty() || !plain || name.starts_with("whsec_") {
         // It may be the secret itself, so it is not repeated.
         item.sink().mask(item.span.clone());
@@ -168,12 +177,17 @@ fn read_file(item: &Item<'_>, places: &Places<'_>) -> Option<Placed> {
     item.sink().input(input);
     match read {
         Ok(text) => strip(item, format!("the file {}", path.display()), Some(Zeroizing::new(text))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Some((format!("the file {}", path.display()), None)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Some((format!("the file {}", path.display()), None))
+        }
         Err(error) => {
             let help = format!(
                 "write the path of a file of at most {MAX_FILE_BYTES} bytes that holds the secret and nothing else"
             );
-            item.refuse(format_args!("names {}, which cannot be read: {error}", path.display()), help);
+            item.refuse(
+                format_args!("names {}, which cannot be read: {error}", path.display()),
+                help,
+            );
             None
         }
     }
@@ -185,7 +199,8 @@ fn strip(item: &Item<'_>, place: String, text: Option<Zeroizing<Vec<u8>>>) -> Op
     match stray::strip(&text) {
         Ok(stripped) => {
             if let Some(stray) = stripped.stray {
-                let text = format!("`{}` names {place}, whose secret is read without {stray}", item.path);
+                let text =
+                    format!("`{}` names {place}, whose secret is read without {stray}", item.path);
                 item.sink().warn(Warning::new(text));
             }
             let text = Some(Zeroizing::new(stripped.text.to_vec())).filter(|text| !text.is_empty());
@@ -204,7 +219,8 @@ fn read_made(path: &Path) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         read => Zeroizing::new(read?),
     };
-    let stripped = stray::strip(&text).map_err(|stray: Stray| io::Error::other(format!("its content {stray}")))?;
+    let stripped = stray::strip(&text)
+        .map_err(|stray: Stray| io::Error::other(format!("its content {stray}")))?;
     Ok(Some(Zeroizing::new(stripped.text.to_vec())).filter(|text| !text.is_empty()))
 }
 
@@ -223,7 +239,9 @@ impl KeyError {
             Self::NotBase64 => {
                 "copy the whole secret from the provider, or set `secret_encoding` and `secret_prefix` in `verify`"
             }
-            Self::Short => "it could be guessed: let the provider make a new one, for example of 32 random bytes",
+            Self::Short => {
+                "it could be guessed: let the provider make a new one, for example of 32 random bytes"
+            }
         }
     }
 }
@@ -256,8 +274,16 @@ mod tests {
 
     #[test]
     fn a_coded_key_is_decoded_with_or_without_prefix_and_padding() {
-        for text in ["whsec_MDEyMzQ1Njc4OWFiY2RlZg==", "MDEyMzQ1Njc4OWFiY2RlZg==", "whsec_MDEyMzQ1Njc4OWFiY2RlZg"] {
-            assert_eq!(key(text.as_bytes(), &coded()).unwrap().expose_secret(), b"0123456789abcdef", "{text}");
+        for text in [
+            "whsec_MDEyMzQ1Njc4OWFiY2RlZg==",
+            "MDEyMzQ1Njc4OWFiY2RlZg==",
+            "whsec_MDEyMzQ1Njc4OWFiY2RlZg",
+        ] {
+            assert_eq!(
+                key(text.as_bytes(), &coded()).unwrap().expose_secret(),
+                b"0123456789abcdef",
+                "{text}"
+            );
         }
         assert_eq!(key(b"whsec_!!!", &coded()).unwrap_err(), KeyError::NotBase64);
         assert_eq!(key(b"whsec_c2hvcnQ=", &coded()).unwrap_err(), KeyError::Short);

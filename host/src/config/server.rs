@@ -32,7 +32,8 @@ const LEAST_DEDUPE_WINDOW_MS: u64 = MINUTE_MS;
 const DEFAULT_DEDUPE_WINDOW_MS: u64 = 14 * DAY_MS;
 
 /// The default address for webhooks.
-pub(super) const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3000);
+pub(super) const DEFAULT_LISTEN: SocketAddr =
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3000);
 
 /// The default address of the API.
 pub(super) const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3001);
@@ -102,9 +103,14 @@ pub(super) fn read_server(
     sink: &Sink,
 ) -> (Server, Option<BTreeSet<String>>) {
     let (listen, admin) = read_addresses(&mut section, sink);
-    section.not_supported("admin_tokens", "take it out: the API has no authentication and listens on loopback only");
-    let trusted_proxies = section.take("trusted_proxies").map(|item| networks::read(&item)).unwrap_or_default();
-    let keep_alive = section.take("keep_alive").and_then(|item| item.duration_ms(KEEP_ALIVE_BOUNDS_MS));
+    section.not_supported(
+        "admin_tokens",
+        "take it out: the API has no authentication and listens on loopback only",
+    );
+    let trusted_proxies =
+        section.take("trusted_proxies").map(|item| networks::read(&item)).unwrap_or_default();
+    let keep_alive =
+        section.take("keep_alive").and_then(|item| item.duration_ms(KEEP_ALIVE_BOUNDS_MS));
     let keep_alive_ms = keep_alive.unwrap_or(DEFAULT_KEEP_ALIVE_MS);
     let plugins_item = section.take("plugins_dir");
     let plugins_dir = plugins_path(plugins_item.as_ref(), base);
@@ -118,9 +124,11 @@ pub(super) fn read_server(
     });
     let data_dir = data_path(section.take("data_dir").as_ref(), base, beside_store);
     let max_body = section.take("max_body").and_then(|item| item.size_bytes(MAX_BODY_BOUNDS));
-    let max_body_bytes = max_body.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(DEFAULT_MAX_BODY_BYTES);
+    let max_body_bytes =
+        max_body.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(DEFAULT_MAX_BODY_BYTES);
     let stack = section.take("plugin_stack").and_then(|item| item.size_bytes(PLUGIN_STACK_BOUNDS));
-    let plugin_stack_bytes = stack.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(DEFAULT_STACK_BYTES);
+    let plugin_stack_bytes =
+        stack.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(DEFAULT_STACK_BYTES);
     let tree_events = section.take("tree_events").and_then(|item| item.whole(TREE_EVENTS_BOUNDS));
     let tree_events = tree_events.unwrap_or(DEFAULT_TREE_EVENTS).into();
     let tree_size = section.take("tree_size").and_then(|item| item.size_bytes(TREE_SIZE_BOUNDS));
@@ -154,7 +162,8 @@ fn read_addresses(section: &mut Section<'_>, sink: &Sink) -> (SocketAddr, Socket
     }
     if collide(listen, admin) {
         let span = admin_item.or(listen_item).map(|item| item.span);
-        let message = format!("`server.listen` ({listen}) and `server.admin` ({admin}) are the same address");
+        let message =
+            format!("`server.listen` ({listen}) and `server.admin` ({admin}) are the same address");
         sink.problem(
             span,
             message,
@@ -167,10 +176,12 @@ fn read_addresses(section: &mut Section<'_>, sink: &Sink) -> (SocketAddr, Socket
 /// Reads `[store]`.
 pub(super) fn read_store(mut section: Section<'_>, base: &Path) -> StoreSettings {
     let file = section.take("url").and_then(|item| sqlite_file(&item)).unwrap_or("data/hookbox.db");
-    let retention_ms = section.take("retention").and_then(|item| item.duration_ms(RETENTION_BOUNDS_MS));
+    let retention_ms =
+        section.take("retention").and_then(|item| item.duration_ms(RETENTION_BOUNDS_MS));
     let retention_ms = retention_ms.unwrap_or(DEFAULT_RETENTION_MS);
     let window = section.take("dedupe_window");
-    let dedupe_window_ms = window.as_ref().and_then(|item| item.duration_ms(LEAST_DEDUPE_WINDOW_MS..=u64::MAX));
+    let dedupe_window_ms =
+        window.as_ref().and_then(|item| item.duration_ms(LEAST_DEDUPE_WINDOW_MS..=u64::MAX));
     let dedupe_window_ms = dedupe_window_ms.unwrap_or(DEFAULT_DEDUPE_WINDOW_MS.min(retention_ms));
     if let Some(item) = window.filter(|_| dedupe_window_ms > retention_ms) {
         let kept = show_ms(retention_ms);
@@ -182,7 +193,12 @@ pub(super) fn read_store(mut section: Section<'_>, base: &Path) -> StoreSettings
     }
     let max_bytes = section.take("max_size").and_then(|item| item.size_bytes(STORE_SIZE_BOUNDS));
     section.finish();
-    StoreSettings { sqlite_path: places::tidy(&base.join(file)), retention_ms, dedupe_window_ms, max_bytes }
+    StoreSettings {
+        sqlite_path: places::tidy(&base.join(file)),
+        retention_ms,
+        dedupe_window_ms,
+        max_bytes,
+    }
 }
 
 impl StoreSettings {
@@ -214,7 +230,10 @@ pub(super) fn data_path(item: Option<&Item<'_>>, base: &Path, beside_store: &Pat
     let dir = places::tidy(&base.join(text));
     if dir.exists() && !dir.is_dir() {
         let help = "name a folder, which is made if it is not there; a relative path starts at the configuration file";
-        item.refuse(format_args!("is \"{text}\", which cannot be used: {}", instead_of_folder(&dir)), help);
+        item.refuse(
+            format_args!("is \"{text}\", which cannot be used: {}", instead_of_folder(&dir)),
+            help,
+        );
     }
     dir
 }
@@ -264,7 +283,10 @@ fn sqlite_file<'a>(item: &Item<'a>) -> Option<&'a str> {
     }
     let file = text.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
     let file = file.filter(|file| {
-        !file.is_empty() && !file.ends_with('/') && !file.contains(['?', '\0']) && !file.starts_with(':')
+        !file.is_empty()
+            && !file.ends_with('/')
+            && !file.contains(['?', '\0'])
+            && !file.starts_with(':')
     });
     if file.is_none() {
         // An address may carry a password, a path does not.

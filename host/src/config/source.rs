@@ -9,7 +9,9 @@ mod template;
 
 pub use dedupe::{Dedupe, DedupeBy, Placeholder};
 pub use pick::{EventTypes, Joined, Pick};
-pub use signature::{Encoding, Field, Part, PublicKey, Secrets, Signature, SignatureScheme, Stale, Timestamp, Verify};
+pub use signature::{
+    Encoding, Field, Part, PublicKey, Secrets, Signature, SignatureScheme, Stale, Timestamp, Verify,
+};
 pub use template::{KeyEncoding, KeyFormat, SourceTemplate};
 
 /// One provider connection: `[sources.NAME]`, served at `POST /webhook/NAME`.

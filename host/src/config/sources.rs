@@ -52,17 +52,31 @@ pub(super) fn complete(
 ) -> BTreeMap<String, Arc<Source>> {
     let complete = |source: UnkeyedSource| {
         let UnkeyedSource { name, preset, template, is_verified, found } = source;
-        let (kind, id, subject) = (template.kind.clone()?, template.id.clone(), template.subject.clone());
+        let (kind, id, subject) =
+            (template.kind.clone()?, template.id.clone(), template.subject.clone());
         let (form, types) = (template.form.clone(), template.types.clone());
         let (max_body_bytes, dedupe) = (template.max_body_bytes, template.dedupe(is_verified));
         let secrets = found.map_or(Secrets::Set(Vec::new()), |found| {
             let path = keys.folder.join(&name);
-            let fallback = Fallback { loopback: keys.loopback, path, make: keys.make, format: &template.key };
+            let fallback =
+                Fallback { loopback: keys.loopback, path, make: keys.make, format: &template.key };
             secrets::settle(found, &name, &fallback, sink)
         });
-        let verify = if is_verified { Verify::Signature(template.signature(secrets)) } else { Verify::None };
+        let verify =
+            if is_verified { Verify::Signature(template.signature(secrets)) } else { Verify::None };
         let name_of = name.as_str().into();
-        let source = Source { name: name_of, preset, verify, kind, id, dedupe, subject, max_body_bytes, form, types };
+        let source = Source {
+            name: name_of,
+            preset,
+            verify,
+            kind,
+            id,
+            dedupe,
+            subject,
+            max_body_bytes,
+            form,
+            types,
+        };
         Some((name, Arc::new(source)))
     };
     sources.into_iter().filter_map(complete).collect()
@@ -80,7 +94,8 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<UnkeyedSource> {
         refuse_unverified(item);
     }
     let over_preset = preset_item.is_some();
-    let is_verified = template::read(item, &mut section, verify_item.as_ref(), &mut template, over_preset);
+    let is_verified =
+        template::read(item, &mut section, verify_item.as_ref(), &mut template, over_preset);
     if is_verified {
         check_own(verify_item.as_ref().unwrap_or(item), &template);
     }
@@ -96,10 +111,14 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<UnkeyedSource> {
         (false, Some(list)) => {
             secrets::mask(list);
             match is_verified {
-                true => list.refuse_key("has no use with public keys", "take it out, or take another `scheme`"),
-                false => {
-                    list.refuse_key("has no use without verification", "take it out, or take `scheme = \"none\"` out")
-                }
+                true => list.refuse_key(
+                    "has no use with public keys",
+                    "take it out, or take another `scheme`",
+                ),
+                false => list.refuse_key(
+                    "has no use without verification",
+                    "take it out, or take `scheme = \"none\"` out",
+                ),
             }
             None
         }
@@ -115,12 +134,17 @@ fn read(item: &Item<'_>, places: &Places<'_>) -> Option<UnkeyedSource> {
 /// place is reported there only.
 fn check_own(item: &Item<'_>, template: &SourceTemplate) {
     let says = |key| item.value.as_table().is_some_and(|table| table.get_key_value(key).is_some());
-    if template.signed.contains(&Part::Url) && template.public_url.is_none() && !says("public_url") {
-        let help = "add how the provider reaches this host: `public_url = \"https://hooks.example.com\"`";
+    if template.signed.contains(&Part::Url) && template.public_url.is_none() && !says("public_url")
+    {
+        let help =
+            "add how the provider reaches this host: `public_url = \"https://hooks.example.com\"`";
         item.refuse_key("signs the {url}, but does not say what it is", help);
     }
     if !template.scheme.has_secrets() && template.public_keys.is_empty() && !says("public_keys") {
-        item.refuse_key("names no public key", "copy it from the provider: `public_keys = [\"03a107bf…\"]`");
+        item.refuse_key(
+            "names no public key",
+            "copy it from the provider: `public_keys = [\"03a107bf…\"]`",
+        );
     }
 }
 
@@ -133,7 +157,9 @@ fn refuse_unverified(item: &Item<'_>) {
 
 fn refuse_without_secrets(item: &Item<'_>) {
     let variable = item.key.to_ascii_uppercase().replace('-', "_");
-    let help = format!("write where the secret is kept: secrets = [{{ env = \"{variable}_WEBHOOK_SECRET\" }}]");
+    let help = format!(
+        "write where the secret is kept: secrets = [{{ env = \"{variable}_WEBHOOK_SECRET\" }}]"
+    );
     item.refuse_key("has no `secrets`", help);
 }
 

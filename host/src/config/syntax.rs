@@ -112,7 +112,9 @@ impl<'a> LinePlace<'a> {
     /// The lines above, the nearest first.
     fn above(&self) -> impl Iterator<Item = TextLine<'a>> + use<'a> {
         let numbers = (1..self.line.number).rev();
-        numbers.zip(self.above.lines().rev()).map(|(number, text)| TextLine { number, text: text.trim() })
+        numbers
+            .zip(self.above.lines().rev())
+            .map(|(number, text)| TextLine { number, text: text.trim() })
     }
 
     /// The section that the line is in; empty for the file itself.
@@ -132,7 +134,8 @@ impl<'a> LinePlace<'a> {
         let within = self.above().take_while(|line| line.header().is_none());
         let first = within.into_iter().find(|line| line.bare_key() == Some(key))?;
         let written = line.key()?;
-        let path = if section.is_empty() { written.to_owned() } else { format!("{section}.{written}") };
+        let path =
+            if section.is_empty() { written.to_owned() } else { format!("{section}.{written}") };
         let message = format!("`{path}` is there twice, in lines {} and {second}", first.number);
         if section != ROUTES {
             return Some((message, "write it once".to_owned()));
@@ -141,14 +144,19 @@ impl<'a> LinePlace<'a> {
         let more = line.plugins();
         plugins.extend(more.into_iter().filter(|name| !plugins.contains(name)).collect::<Vec<_>>());
         let both = plugins.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
-        Some((message, format!("write one line with all its plugins in a list: \"{key}\" = [{both}]")))
+        Some((
+            message,
+            format!("write one line with all its plugins in a list: \"{key}\" = [{both}]"),
+        ))
     }
 
     /// The remedy for a line with this message of the parser.
     fn help(&self, message: &str) -> String {
         let line = self.line.text;
         let is_quoted = line.starts_with(['"', '\'']);
-        let names_key = ["invalid unquoted key", "key with no value"].iter().any(|says| message.starts_with(says));
+        let names_key = ["invalid unquoted key", "key with no value"]
+            .iter()
+            .any(|says| message.starts_with(says));
         if line.starts_with("//") {
             return "a comment begins with `#`".to_owned();
         }
@@ -179,7 +187,8 @@ impl<'a> LinePlace<'a> {
 
 /// A span that can be underlined: at the end of a line, the last character that is there.
 fn visible(text: &str, span: Range<usize>) -> Range<usize> {
-    let before = text.get(..span.start).and_then(|head| head.chars().next_back()).filter(|c| *c != '\n');
+    let before =
+        text.get(..span.start).and_then(|head| head.chars().next_back()).filter(|c| *c != '\n');
     match before {
         Some(last) if span.is_empty() => span.start - last.len_utf8()..span.end,
         _ => span,
@@ -202,7 +211,8 @@ mod tests {
     fn a_pattern_that_is_there_twice_is_shown_as_one_line() {
         let text = "[routes]\n\"a.*\" = [\"x\", \"z\"]\n# \"a.*\"\n\"b\" = \"x\"\n\"a.*\" = \"my-handler\" # new\n";
         let right = "write one line with all its plugins in a list: \"a.*\" = [\"x\", \"z\", \"my-handler\"]";
-        let expected = ("`routes.\"a.*\"` is there twice, in lines 2 and 5".to_owned(), right.to_owned());
+        let expected =
+            ("`routes.\"a.*\"` is there twice, in lines 2 and 5".to_owned(), right.to_owned());
         assert_eq!(told(text), [expected]);
         let same = told("[routes]\n\"a\" = \"x\"\n\"a\" = \"x\"\n");
         assert!(same[0].1.ends_with("\"a\" = [\"x\"]"), "{same:?}");
@@ -210,7 +220,8 @@ mod tests {
 
     #[test]
     fn a_key_or_a_section_that_is_there_twice_is_named_with_both_lines() {
-        let key = told("[store]\nurl = \"a\"\n[server]\nlisten = \"x\"\nadmin = \"z\"\nlisten = \"y\"\n");
+        let key =
+            told("[store]\nurl = \"a\"\n[server]\nlisten = \"x\"\nadmin = \"z\"\nlisten = \"y\"\n");
         assert_eq!(key[0].0, "`server.listen` is there twice, in lines 4 and 6");
         let section = told("[plugins.a]\ntimeout = \"1s\"\n\n[plugins.a]\nmemory = \"1MiB\"\n");
         assert_eq!(section[0].0, "`[plugins.a]` is there twice, in lines 1 and 4");
@@ -219,9 +230,15 @@ mod tests {
     #[test]
     fn what_was_likely_meant_is_said() {
         for (text, help) in [
-            ("[routes]\navatar_video.* = \"audit\"\n", "put the pattern in quotes: \"avatar_video.*\" = …"),
+            (
+                "[routes]\navatar_video.* = \"audit\"\n",
+                "put the pattern in quotes: \"avatar_video.*\" = …",
+            ),
             ("[routes]\n* = \"audit\"\n", "put the pattern in quotes: \"*\" = …"),
-            ("[routes]\nacme:order.paid = \"audit\"\n", "put the pattern in quotes: \"acme:order.paid\" = …"),
+            (
+                "[routes]\nacme:order.paid = \"audit\"\n",
+                "put the pattern in quotes: \"acme:order.paid\" = …",
+            ),
             ("[routes]\norder paid = \"audit\"\n", "put the pattern in quotes: \"order paid\" = …"),
             ("[routes]\n\"a\": \"x\"\n", "with `=`"),
             ("[routes]\n\"a = \"x\"\n", "close the quotes around the key"),
@@ -247,9 +264,12 @@ mod tests {
 
     #[test]
     fn a_value_is_not_repeated() {
-        for text in
-            ["secrets = whsec_0123", "secrets = [whsec_0123", "a = \"x\"\nsecrets = whsec_0123 x", "a: whsec_0123"]
-        {
+        for text in [
+            "secrets = whsec_0123",
+            "secrets = [whsec_0123",
+            "a = \"x\"\nsecrets = whsec_0123 x",
+            "a: whsec_0123",
+        ] {
             let told = format!("{:?}", told(text));
             assert!(!told.contains("0123"), "{told}");
         }

@@ -32,7 +32,8 @@ pub(super) fn read(
     if let Some(item) = section.take("dedupe") {
         // A value that was refused in its own place is reported there only.
         let says_timestamp = verify_item.and_then(|item| item.value.as_table());
-        let says_timestamp = says_timestamp.is_some_and(|table| table.get_key_value("timestamp").is_some());
+        let says_timestamp =
+            says_timestamp.is_some_and(|table| table.get_key_value("timestamp").is_some());
         let available = dedupe::Available {
             id: template.id.is_some() || section.keys().any(|key| key == "id"),
             timestamp: template.timestamp.is_some() || says_timestamp,
@@ -58,15 +59,19 @@ fn check_signed(item: &Item<'_>, template: &SourceTemplate) {
     }
 }
 
-fn read_picks(item: &Item<'_>, section: &mut Section<'_>, template: &mut SourceTemplate, over_preset: bool) {
+fn read_picks(
+    item: &Item<'_>,
+    section: &mut Section<'_>,
+    template: &mut SourceTemplate,
+    over_preset: bool,
+) {
     match section.take("type") {
         Some(kind) => {
             template.kind = pick::read(&kind, pick::Attribute::Type);
             template.types = EventTypes::Any;
         }
         None if template.kind.is_none() && !over_preset => {
-            let help =
-                "write `type = { json = \"/event/type\" }`, or { header = \"X-Event\" }, or { fixed = \"acme.event\" }";
+            let help = "write `type = { json = \"/event/type\" }`, or { header = \"X-Event\" }, or { fixed = \"acme.event\" }";
             item.refuse_key("does not say where the event type is found", help);
         }
         None => {}

@@ -10,7 +10,8 @@ pub(super) const HOUR_MS: u64 = 60 * MINUTE_MS;
 pub(super) const DAY_MS: u64 = 24 * HOUR_MS;
 
 /// Units of time, the largest first.
-const UNITS: [(&str, u64); 5] = [("d", DAY_MS), ("h", HOUR_MS), ("m", MINUTE_MS), ("s", SECOND_MS), ("ms", 1)];
+const UNITS: [(&str, u64); 5] =
+    [("d", DAY_MS), ("h", HOUR_MS), ("m", MINUTE_MS), ("s", SECOND_MS), ("ms", 1)];
 
 /// Reads whole numbers with units, from the largest unit to the smallest: `90s`, `1h30m`. In
 /// milliseconds.
@@ -74,7 +75,13 @@ mod tests {
 
     #[test]
     fn every_unit_is_read() {
-        let cases = [("250ms", 250), ("10s", 10_000), ("5m", 300_000), ("2h", 7_200_000), ("14d", 1_209_600_000)];
+        let cases = [
+            ("250ms", 250),
+            ("10s", 10_000),
+            ("5m", 300_000),
+            ("2h", 7_200_000),
+            ("14d", 1_209_600_000),
+        ];
         for (text, ms) in cases {
             assert_eq!(parse_ms(text), Some(ms), "{text}");
         }

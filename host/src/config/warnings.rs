@@ -30,7 +30,11 @@ impl Warning {
 
     /// About a source that does not have what it needs.
     pub(super) fn of_source(name: &str, what: &str) -> Self {
-        Self { about: Some(About::Source(name.to_owned())), degrades: true, text: format!("source `{name}`: {what}") }
+        Self {
+            about: Some(About::Source(name.to_owned())),
+            degrades: true,
+            text: format!("source `{name}`: {what}"),
+        }
     }
 
     /// The same, about a source that works another way.
@@ -40,7 +44,11 @@ impl Warning {
 
     /// About a plugin that does not have what it needs.
     pub(super) fn of_plugin(name: &str, what: &str) -> Self {
-        Self { about: Some(About::Plugin(name.to_owned())), degrades: true, text: format!("plugin `{name}`: {what}") }
+        Self {
+            about: Some(About::Plugin(name.to_owned())),
+            degrades: true,
+            text: format!("plugin `{name}`: {what}"),
+        }
     }
 }
 

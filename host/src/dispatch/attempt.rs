@@ -31,7 +31,12 @@ struct HeldUntilDurable {
 
 /// Starts an attempt. Its lease holds a permit of the lease budget, so the number of tasks is
 /// bounded.
-pub(super) fn start(shared: &Arc<Shared>, queue: Arc<PluginQueue>, lease: Lease, probe: Option<Probe>) {
+pub(super) fn start(
+    shared: &Arc<Shared>,
+    queue: Arc<PluginQueue>,
+    lease: Lease,
+    probe: Option<Probe>,
+) {
     shared.spawn(run(shared.clone(), queue, lease, probe));
 }
 
@@ -131,8 +136,8 @@ fn call(shared: &Shared, lease: &Lease, settings: &PluginSettings) -> Call {
     }
 }
 
-/// The size of the plugin's key-value store, in bytes; 0 if the attempt writes nothing, because only
-/// writes are compared with it. A count that fails is no reason to run the attempt again.
+/// The size of the plugin's key-value store, in bytes; 0 if the attempt writes nothing, because
+/// only writes are compared with it. A count that fails is no reason to run the attempt again.
 async fn kv_bytes(shared: &Shared, lease: &Lease, invocation: &Invocation) -> u64 {
     if invocation.kv_writes.is_empty() {
         return 0;
@@ -196,7 +201,8 @@ fn host_fault(shared: &Shared, queue: &PluginQueue, lease: &Lease, panic: &str) 
     let error = format!("host fault: {panic}");
     queue.health.ended(None, BreakerSignal::Failure, Some(&error));
     let policy = &shared.deps.config.load().plugin(&lease.plugin).retry;
-    let next = outcome::after_failure(Outcome::Error, lease.counted_attempt(), None, policy, random());
+    let next =
+        outcome::after_failure(Outcome::Error, lease.counted_attempt(), None, policy, random());
     let record = AttemptRecord {
         started_at_ms: shared.deps.clock.now_ms(),
         duration_us: 0,
@@ -228,7 +234,9 @@ impl KvReader for StoredKv {
     fn get<'a>(&'a self, key: &'a str) -> KvRead<'a> {
         Box::pin(async move {
             let found = self.reads.kv_get(self.plugin.clone(), key.to_owned()).await;
-            found.map(|found| found.map(|kv| (kv.value, kv.version))).map_err(|error| error.to_string())
+            found
+                .map(|found| found.map(|kv| (kv.value, kv.version)))
+                .map_err(|error| error.to_string())
         })
     }
 }

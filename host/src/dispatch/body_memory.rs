@@ -32,7 +32,9 @@ mod tests {
         let mut free_kib = MAX_KIB as usize;
         let mut held = vec![0; plugins];
         for held in &mut held {
-            while *held * kib + kib <= MAX_PLUGIN_KIB as usize && may_reserve(*held * kib, kib, free_kib) {
+            while *held * kib + kib <= MAX_PLUGIN_KIB as usize
+                && may_reserve(*held * kib, kib, free_kib)
+            {
                 (*held, free_kib) = (*held + 1, free_kib - kib);
             }
         }

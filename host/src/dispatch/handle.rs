@@ -35,7 +35,8 @@ impl DispatchHandle for WeakHandle {
             // A plugin that is gone since its permit was taken has no queue: its lease is given
             // back.
             let queue = queues.get(&lease.plugin).map(|queues| queues.regular.clone());
-            let queue = queue.unwrap_or_else(|| Arc::new(PluginQueue::closed(shared.new_health(&lease.plugin))));
+            let queue = queue
+                .unwrap_or_else(|| Arc::new(PluginQueue::closed(shared.new_health(&lease.plugin))));
             attempt::start(&shared, queue, lease, None);
         }
     }

@@ -202,7 +202,9 @@ impl PluginHealth {
             let admission = self.state().breaker.admit(self.clock.monotonic_ms());
             let due_ms = match admission {
                 BreakerAdmission::All => return None,
-                BreakerAdmission::Probe(number) => return Some(Probe { health: self.clone(), number, ran: false }),
+                BreakerAdmission::Probe(number) => {
+                    return Some(Probe { health: self.clone(), number, ran: false });
+                }
                 BreakerAdmission::NotBefore(due_ms) => due_ms,
                 BreakerAdmission::Reserved => u64::MAX,
             };
@@ -218,7 +220,8 @@ impl PluginHealth {
         if !self.is_open() {
             return true;
         }
-        let begins = self.state().breaker.begin(probe.map(|probe| probe.number), self.clock.monotonic_ms());
+        let begins =
+            self.state().breaker.begin(probe.map(|probe| probe.number), self.clock.monotonic_ms());
         if begins {
             // The other queue may wait for this.
             self.changed.notify_waiters();
@@ -245,7 +248,12 @@ impl PluginHealth {
     }
 
     /// Publishes the state of the breaker, and logs a change.
-    fn publish(&self, mut state: MutexGuard<'_, HealthState>, change: Option<BreakerChange>, why_closed: &str) {
+    fn publish(
+        &self,
+        mut state: MutexGuard<'_, HealthState>,
+        change: Option<BreakerChange>,
+        why_closed: &str,
+    ) {
         self.is_troubled.store(state.breaker.is_troubled(), Ordering::Release);
         let Some(change) = change else { return };
         self.is_open.store(state.breaker.is_open(), Ordering::Release);
@@ -266,13 +274,17 @@ impl PluginHealth {
                 reason = snapshot.last_error.as_deref().unwrap_or(""),
                 "circuit breaker opened: one attempt begins every {} until one succeeds", policy.pause()
             ),
-            _ => tracing::info!(plugin.name = %self.plugin, reason = why_closed, "circuit breaker closed"),
+            _ => {
+                tracing::info!(plugin.name = %self.plugin, reason = why_closed, "circuit breaker closed")
+            }
         }
     }
 
     /// Reduces the record of a failed attempt to what may be stored.
     pub(super) fn reduce_record(&self, settlement: &mut Settlement) {
-        let Some(record) = settlement.record.take_if(|record| record.outcome != Outcome::Ok) else { return };
+        let Some(record) = settlement.record.take_if(|record| record.outcome != Outcome::Ok) else {
+            return;
+        };
         let dead = matches!(settlement.next, Next::Dead);
         settlement.record = self.state().records.reduce(record, dead, self.clock.monotonic_ms());
         if settlement.record.is_none() {
@@ -307,7 +319,8 @@ impl PluginHealth {
         let now_ms = self.clock.monotonic_ms();
         let (failures, forwarded, more) = {
             let mut state = self.state();
-            let (failures, forwarded) = (state.failures.end_expired(now_ms), state.forwarded.end_expired(now_ms));
+            let (failures, forwarded) =
+                (state.failures.end_expired(now_ms), state.forwarded.end_expired(now_ms));
             (failures, forwarded, state.failures.has_omitted() || state.forwarded.has_omitted())
         };
         self.log_omitted(failures, forwarded);
@@ -358,7 +371,10 @@ impl PluginHealth {
         drop(state);
         let open = snapshot.open.map(|next_ms| {
             let wait_ms = next_ms.saturating_sub(self.clock.monotonic_ms());
-            OpenView { since_ms, next_attempt_ms: self.clock.now_ms().saturating_add_unsigned(wait_ms) }
+            OpenView {
+                since_ms,
+                next_attempt_ms: self.clock.now_ms().saturating_add_unsigned(wait_ms),
+            }
         });
         BreakerView {
             policy: snapshot.policy,

@@ -20,7 +20,10 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// Leases what is due until the plugin is gone or the host stops.
 pub(super) async fn run(shared: Arc<Shared>, queue: Arc<PluginQueue>) {
     loop {
-        let Some((permits, probe)) = unless_ended(&shared, &queue, ready(&shared, &queue)).await else { return };
+        let Some((permits, probe)) = unless_ended(&shared, &queue, ready(&shared, &queue)).await
+        else {
+            return;
+        };
         // A lease call runs to its end, so that no lease is lost.
         let pause = match lease(&shared, &queue, permits, probe).await {
             Ok(memory_is_full) => memory_is_full,
@@ -37,7 +40,11 @@ pub(super) async fn run(shared: Arc<Shared>, queue: Arc<PluginQueue>) {
 }
 
 /// Waits for a future; `None` if the plugin is gone or the host stops before.
-async fn unless_ended<T>(shared: &Shared, queue: &PluginQueue, future: impl Future<Output = T>) -> Option<T> {
+async fn unless_ended<T>(
+    shared: &Shared,
+    queue: &PluginQueue,
+    future: impl Future<Output = T>,
+) -> Option<T> {
     tokio::select! {
         biased;
         () = shared.stopping.cancelled() => None,
@@ -84,7 +91,11 @@ async fn lease(
 ) -> Result<bool, StoreError> {
     queue.forget_due();
     let plugin = queue.plugin().clone();
-    let source = if queue.is_quarantine { LeaseQueue::Quarantine(vec![plugin]) } else { LeaseQueue::Plugin(plugin) };
+    let source = if queue.is_quarantine {
+        LeaseQueue::Quarantine(vec![plugin])
+    } else {
+        LeaseQueue::Plugin(plugin)
+    };
     let asked_ms = shared.deps.clock.host_ms();
     let leased = shared.deps.store.lease(source, permits).await?;
     // The store does not notify of a quarantined delivery that is given back, so the queue asks
@@ -94,7 +105,8 @@ async fn lease(
     if let Some(due_in) = next_due_in {
         queue.notify(due_in, asked_ms);
     }
-    let memory_is_full = leased.leases.is_empty() && next_due_in.is_some_and(|due_in| due_in.is_zero());
+    let memory_is_full =
+        leased.leases.is_empty() && next_due_in.is_some_and(|due_in| due_in.is_zero());
     for lease in leased.leases {
         attempt::start(shared, queue.clone(), lease, probe.take());
     }

@@ -61,7 +61,9 @@ pub(super) fn settlement(
         let delay = Duration::from_millis(GIVE_BACK_DELAY_MS);
         return Settlement { next: Next::GiveBack(delay), record: None };
     };
-    let failed = |outcome, after_ms| after_failure(outcome, facts.attempt, after_ms, policy, (facts.random)());
+    let failed = |outcome, after_ms| {
+        after_failure(outcome, facts.attempt, after_ms, policy, (facts.random)())
+    };
     let (next, error) = match verdict {
         Verdict::Ok(emitted) => {
             let emitted = emitted.into_iter().map(|event| routed(facts, event, routes)).collect();
@@ -96,10 +98,15 @@ fn bounded(facts: &AttemptFacts<'_>, verdict: Verdict, kv: &KvTransaction) -> Ve
         ));
     }
     // Deleting is always allowed, because it makes room.
-    let written = kv.writes.iter().filter_map(|(key, value)| value.as_ref().map(|value| key.len() + value.len()));
+    let written = kv
+        .writes
+        .iter()
+        .filter_map(|(key, value)| value.as_ref().map(|value| key.len() + value.len()));
     let written: usize = written.sum();
     if written > 0 && facts.kv_bytes.saturating_add(written as u64) > MAX_KV_BYTES {
-        return Verdict::Error(format!("its key-value store is full: a plugin may keep {MAX_KV_BYTES} bytes"));
+        return Verdict::Error(format!(
+            "its key-value store is full: a plugin may keep {MAX_KV_BYTES} bytes"
+        ));
     }
     verdict
 }
@@ -172,7 +179,12 @@ mod tests {
         Emitted { kind, subject: None, content_type: None, data, delay_ms }
     }
 
-    fn settle(verdict: Verdict, hops: u32, kv_bytes: u64, kv_writes: Vec<(String, Option<Vec<u8>>)>) -> Settlement {
+    fn settle(
+        verdict: Verdict,
+        hops: u32,
+        kv_bytes: u64,
+        kv_writes: Vec<(String, Option<Vec<u8>>)>,
+    ) -> Settlement {
         let plugin: PluginName = "video-orders".into();
         let facts = AttemptFacts {
             event: &event(hops),
@@ -184,7 +196,9 @@ mod tests {
             kv_bytes,
             random: || 0.5,
         };
-        let routes = Routes::new([("plugins/video-orders:order.*", vec![Target::to("audit")])], |_| false).unwrap();
+        let routes =
+            Routes::new([("plugins/video-orders:order.*", vec![Target::to("audit")])], |_| false)
+                .unwrap();
         let invocation = Invocation {
             verdict,
             logs: Vec::new(),
@@ -237,6 +251,9 @@ mod tests {
     fn no_capacity_spends_no_attempt_and_waits_a_moment() {
         let settlement = settle(Verdict::NoCapacity, 0, 0, Vec::new());
         assert!(settlement.record.is_none());
-        assert!(matches!(settlement.next, Next::GiveBack(delay) if !delay.is_zero()), "{settlement:?}");
+        assert!(
+            matches!(settlement.next, Next::GiveBack(delay) if !delay.is_zero()),
+            "{settlement:?}"
+        );
     }
 }

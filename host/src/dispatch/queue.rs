@@ -99,13 +99,18 @@ impl ConcurrencyLimit {
 impl PluginQueue {
     /// The queue of a plugin that is gone: all its leases are given back.
     pub(super) fn closed(health: Arc<PluginHealth>) -> Self {
-        let queue = Self::new(QueueLimits { budget: 0, concurrency: 0 }, ConflictSerializer::new(), health);
+        let queue =
+            Self::new(QueueLimits { budget: 0, concurrency: 0 }, ConflictSerializer::new(), health);
         queue.closed.cancel();
         queue
     }
 
     /// A queue that asks the store at once.
-    fn new(limits: QueueLimits, conflicts: Arc<ConflictSerializer>, health: Arc<PluginHealth>) -> Self {
+    fn new(
+        limits: QueueLimits,
+        conflicts: Arc<ConflictSerializer>,
+        health: Arc<PluginHealth>,
+    ) -> Self {
         let plugin = health.plugin().clone();
         Self {
             is_quarantine: false,
@@ -155,7 +160,10 @@ impl PluginQueue {
     /// A lease permit for a delivery that is just being created. There is none while older
     /// deliveries wait, or while the plugin only fails.
     pub(super) fn permit_on_insert(&self) -> Option<OwnedSemaphorePermit> {
-        if self.backlog.load(Ordering::Relaxed) || self.health.is_open() || self.closed.is_cancelled() {
+        if self.backlog.load(Ordering::Relaxed)
+            || self.health.is_open()
+            || self.closed.is_cancelled()
+        {
             return None;
         }
         self.lease_budget.clone().try_acquire_owned().ok()
@@ -163,9 +171,12 @@ impl PluginQueue {
 
     /// Waits for a lease permit, and takes as many more as are free, up to `most`.
     pub(super) async fn lease_permits(&self, most: usize) -> OwnedSemaphorePermit {
-        let mut permits = self.lease_budget.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let mut permits =
+            self.lease_budget.clone().acquire_owned().await.expect("the semaphore is never closed");
         let more = self.lease_budget.available_permits().min(most - 1);
-        if let Ok(more) = self.lease_budget.clone().try_acquire_many_owned(u32::try_from(more).unwrap_or(0)) {
+        if let Ok(more) =
+            self.lease_budget.clone().try_acquire_many_owned(u32::try_from(more).unwrap_or(0))
+        {
             permits.merge(more);
         }
         permits
@@ -234,7 +245,11 @@ mod tests {
         };
         let (still, other) = (queue("still"), queue("other"));
         let held: Vec<_> = std::iter::from_fn(|| still.reserve_memory(1_024)).collect();
-        assert!(held.len() as u32 * 1_024 * 2 <= MAX_KIB, "{} bodies of a MiB are held", held.len());
+        assert!(
+            held.len() as u32 * 1_024 * 2 <= MAX_KIB,
+            "{} bodies of a MiB are held",
+            held.len()
+        );
         assert!(still.reserve_memory(1).is_none() && other.reserve_memory(1_024).is_some());
         drop(held);
         let large = still.reserve_memory(2 * MAX_PLUGIN_KIB).expect("one body always fits");

@@ -18,12 +18,17 @@ fn bytes(settlement: &Settlement) -> usize {
         Next::Done { emitted, kv } => emitted.iter().map(event).sum::<usize>() + transaction(kv),
         Next::RetryIn(_) | Next::Dead | Next::GiveBack(_) => 0,
     };
-    size_of::<Lease>() + size_of::<Settlement>() + next + settlement.record.as_ref().map_or(0, record)
+    size_of::<Lease>()
+        + size_of::<Settlement>()
+        + next
+        + settlement.record.as_ref().map_or(0, record)
 }
 
 fn event(event: &NewEvent) -> usize {
     let NewEvent { attributes, provider_id, dedupe, headers, note, targets, .. } = event;
-    let headers = headers.iter().map(|(name, value)| size_of::<(String, String)>() + name.len() + value.len());
+    let headers = headers
+        .iter()
+        .map(|(name, value)| size_of::<(String, String)>() + name.len() + value.len());
     size_of::<NewEvent>()
         + attributes.source.len()
         + attributes.kind.len()
@@ -39,17 +44,18 @@ fn event(event: &NewEvent) -> usize {
 
 fn transaction(kv: &KvTransaction) -> usize {
     let reads = kv.reads.iter().map(|(key, _)| size_of::<(String, Option<i64>)>() + key.len());
-    let writes = kv
-        .writes
-        .iter()
-        .map(|(key, value)| size_of::<(String, Option<Vec<u8>>)>() + key.len() + value.as_ref().map_or(0, Vec::len));
+    let writes = kv.writes.iter().map(|(key, value)| {
+        size_of::<(String, Option<Vec<u8>>)>() + key.len() + value.as_ref().map_or(0, Vec::len)
+    });
     reads.chain(writes).sum()
 }
 
 fn record(record: &AttemptRecord) -> usize {
-    let logs = record.logs.iter().map(|line| size_of_val(line) + line.level.len() + line.message.len());
+    let logs =
+        record.logs.iter().map(|line| size_of_val(line) + line.level.len() + line.message.len());
     let calls = record.calls.iter();
-    let calls = calls.map(|call| size_of_val(call) + call.method.len() + call.url.len() + text(&call.error));
+    let calls = calls
+        .map(|call| size_of_val(call) + call.method.len() + call.url.len() + text(&call.error));
     logs.chain(calls).sum::<usize>() + text(&record.error)
 }
 
@@ -94,7 +100,15 @@ mod tests {
 
     fn failed(error: Option<String>, logs: Vec<LogLine>, calls: Vec<HttpCall>) -> Settlement {
         let (started_at_ms, duration_us, outcome) = (0, 0, Outcome::Error);
-        let record = AttemptRecord { started_at_ms, duration_us, outcome, error, logs, calls, plugin_digest: None };
+        let record = AttemptRecord {
+            started_at_ms,
+            duration_us,
+            outcome,
+            error,
+            logs,
+            calls,
+            plugin_digest: None,
+        };
         Settlement { next: Next::Dead, record: Some(record) }
     }
 
@@ -117,7 +131,9 @@ mod tests {
             change(&mut event.attributes);
             done(vec![event], KvTransaction::default())
         };
-        let written = |key, value| done(Vec::new(), KvTransaction { reads: Vec::new(), writes: vec![(key, value)] });
+        let written = |key, value| {
+            done(Vec::new(), KvTransaction { reads: Vec::new(), writes: vec![(key, value)] })
+        };
         let settlements = [
             done(vec![emitted(LARGE)], KvTransaction::default()),
             with(&|event| event.kind = large()),
@@ -133,7 +149,11 @@ mod tests {
         ];
         for settlement in settlements {
             let kib = kib(&settlement) as usize;
-            assert!((1_024..=1_026).contains(&kib), "{kib} KiB are counted of {:.80}", format!("{settlement:?}"));
+            assert!(
+                (1_024..=1_026).contains(&kib),
+                "{kib} KiB are counted of {:.80}",
+                format!("{settlement:?}")
+            );
         }
     }
 

@@ -16,7 +16,12 @@ use crate::text;
 const MAX_REASON_BYTES: usize = 512;
 
 /// Settles an attempt. Returns whether a key that it read was changed meanwhile.
-pub(super) async fn settle(store: &dyn Queue, queue: &PluginQueue, lease: Lease, settlement: Settlement) -> bool {
+pub(super) async fn settle(
+    store: &dyn Queue,
+    queue: &PluginQueue,
+    lease: Lease,
+    settlement: Settlement,
+) -> bool {
     let (delivery, plugin, attempt) = (lease.delivery, lease.plugin.clone(), lease.attempt);
     let (event, root) = (lease.event.id, lease.event.tree());
     let dead = matches!(settlement.next, Next::Dead);
@@ -32,14 +37,16 @@ pub(super) async fn settle(store: &dyn Queue, queue: &PluginQueue, lease: Lease,
             }
         }
         Ok(Settled::Conflict) => {
-            metrics::counter!("hookbox_kv_conflicts_total", "plugin" => plugin.to_string()).increment(1);
+            metrics::counter!("hookbox_kv_conflicts_total", "plugin" => plugin.to_string())
+                .increment(1);
             tracing::debug!(
                 event.id = %event, delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt,
                 "a key that it read was changed meanwhile; it runs again"
             );
         }
         Ok(Settled::OverBudget) => {
-            metrics::counter!("hookbox_tree_budget_exceeded_total", "plugin" => plugin.to_string()).increment(1);
+            metrics::counter!("hookbox_tree_budget_exceeded_total", "plugin" => plugin.to_string())
+                .increment(1);
             if queue.health.may_log(LogSubject::DeadLetter) {
                 tracing::warn!(
                     event.id = %event, delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt,
@@ -80,11 +87,16 @@ pub(super) fn observe(
     // An attempt without a record did not run: there was no instance.
     let Some(AttemptRecord { outcome, error, .. }) = &settlement.record else { return };
     queue.seconds.record(duration.as_secs_f64());
-    queue.health.ended(Some(loaded.digest), BreakerSignal::of(*outcome, asked_for_delay), error.as_deref());
+    queue.health.ended(
+        Some(loaded.digest),
+        BreakerSignal::of(*outcome, asked_for_delay),
+        error.as_deref(),
+    );
     let (event, plugin) = (lease.event.id, &lease.plugin);
     if *outcome == Outcome::Ok {
         queue.succeeded.increment(1);
-        let emitted = if let Next::Done { emitted, .. } = &settlement.next { emitted.len() } else { 0 };
+        let emitted =
+            if let Next::Done { emitted, .. } = &settlement.next { emitted.len() } else { 0 };
         tracing::debug!(
             event.id = %event, delivery.id = %lease.delivery, plugin.name = %plugin,
             delivery.attempt = lease.attempt, duration_ms = duration.as_secs_f64() * 1e3, events.emitted = emitted,

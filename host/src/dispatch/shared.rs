@@ -70,7 +70,11 @@ impl Shared {
             deps,
             queues: ArcSwap::default(),
             body_memory: Arc::new(Semaphore::new(body_memory::MAX_KIB as usize)),
-            running: FairPool::measured(MAX_RUNNING, metrics::gauge!("hookbox_attempts_running"), 1.0),
+            running: FairPool::measured(
+                MAX_RUNNING,
+                metrics::gauge!("hookbox_attempts_running"),
+                1.0,
+            ),
             pending_results: FairPool::measured(result_size::MAX_PENDING_KIB, pending, 1024.0),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
@@ -86,7 +90,11 @@ impl Shared {
     }
 
     /// Reserves memory for the body of a delivery in this queue.
-    pub(super) fn reserve_memory(&self, queue: &PluginQueue, body_bytes: usize) -> Option<MemoryReservation> {
+    pub(super) fn reserve_memory(
+        &self,
+        queue: &PluginQueue,
+        body_bytes: usize,
+    ) -> Option<MemoryReservation> {
         let kib = u32::try_from(body_bytes.div_ceil(1024)).unwrap_or(u32::MAX);
         let free_kib = self.body_memory.available_permits();
         if !body_memory::may_reserve(queue.reserved_kib(), kib as usize, free_kib) {

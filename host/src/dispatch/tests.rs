@@ -38,10 +38,16 @@ impl Bench {
     async fn new(concurrency: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.toml");
-        let text = format!("[server]\nlisten = \"127.0.0.1:0\"\n[plugins.worker]\nconcurrency = {concurrency}\n");
+        let text = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\n[plugins.worker]\nconcurrency = {concurrency}\n"
+        );
         std::fs::write(&path, text).unwrap();
         std::fs::create_dir(dir.path().join("plugins")).unwrap();
-        std::fs::write(dir.path().join("plugins/worker.wat"), include_str!("../../tests/guests/emit.wat")).unwrap();
+        std::fs::write(
+            dir.path().join("plugins/worker.wat"),
+            include_str!("../../tests/guests/emit.wat"),
+        )
+        .unwrap();
         let config = Config::load(&path, MakeSecrets::No).unwrap();
         let (clock, max_instances) = (Clock::system(), 4);
         let sandbox = Sandbox::new(SandboxOptions { max_instances, ..SandboxOptions::default() });
@@ -135,8 +141,10 @@ async fn an_attempt_keeps_its_permits_until_there_is_memory_for_its_verdict() {
     );
     drop(full);
     until("both to be done", || bench.count(State::Done) == 2).await;
-    until("everything to be given back", || bench.shared().pending_results.held() + bench.shared().running.held() == 0)
-        .await;
+    until("everything to be given back", || {
+        bench.shared().pending_results.held() + bench.shared().running.held() == 0
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -146,7 +154,8 @@ async fn no_attempt_begins_while_a_verdict_of_its_plugin_waits_for_memory() {
     bench.append(b"1").await;
     until("its verdict to wait", || bench.shared().pending_results.waiting() == [1]).await;
     bench.append(b"2").await;
-    until("the second one to wait as well", || bench.shared().pending_results.waiting() == [1, 0]).await;
+    until("the second one to wait as well", || bench.shared().pending_results.waiting() == [1, 0])
+        .await;
     drop(full);
     until("both to be done", || bench.count(State::Done) == 2).await;
 }
@@ -176,7 +185,8 @@ async fn what_waits_for_memory_is_given_back_when_the_host_stops() {
     bench.append(b"1").await;
     until("its verdict to wait", || bench.shared().pending_results.waiting() == [1]).await;
     bench.append(b"2").await;
-    until("the second one to wait as well", || bench.shared().pending_results.waiting() == [1, 0]).await;
+    until("the second one to wait as well", || bench.shared().pending_results.waiting() == [1, 0])
+        .await;
     bench.shared().stopping.cancel();
     bench.shared().aborting.cancel();
     bench.shared().tasks.close();
@@ -196,7 +206,10 @@ async fn a_place_is_kept_for_every_loaded_plugin() {
     }
     let taking = bench.shared().running.acquire(&greedy, 1);
     tokio::pin!(taking);
-    assert!(poll_fn(|cx| Poll::Ready(taking.as_mut().poll(cx).is_pending())).await, "the last one is the worker's");
+    assert!(
+        poll_fn(|cx| Poll::Ready(taking.as_mut().poll(cx).is_pending())).await,
+        "the last one is the worker's"
+    );
     bench.append(b"1").await;
     until("the worker's event", || bench.count(State::Done) == 1).await;
     // Without the plugin nothing is kept for it.

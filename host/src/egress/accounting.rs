@@ -69,7 +69,9 @@ impl Accounting {
         let mut entries = self.entries();
         let limit = self.limits.http_requests;
         let refusal = (entries.calls.len() >= limit).then(|| {
-            let why = format!("an attempt can send {limit} requests; limits = {{ http_requests = … }} sets it");
+            let why = format!(
+                "an attempt can send {limit} requests; limits = {{ http_requests = … }} sets it"
+            );
             RequestError::new(RequestErrorKind::Requests, why)
         });
         if entries.calls.len() <= limit {
@@ -77,7 +79,9 @@ impl Accounting {
                 method: text::plain(method.as_str(), MAX_METHOD_BYTES),
                 url: shown(uri),
                 status: None,
-                error: refusal.as_ref().map(|refusal| format!("further requests were refused: {refusal}")),
+                error: refusal
+                    .as_ref()
+                    .map(|refusal| format!("further requests were refused: {refusal}")),
                 refused: refusal.is_some(),
                 sent_bytes: 0,
                 received_bytes: 0,
@@ -88,7 +92,10 @@ impl Accounting {
         let index = entries.calls.len() - 1;
         drop(entries);
         match refusal {
-            None => Ok(OpenCall { handle: CallHandle { accounting: self.clone(), index }, counted: false }),
+            None => Ok(OpenCall {
+                handle: CallHandle { accounting: self.clone(), index },
+                counted: false,
+            }),
             Some(refusal) => {
                 self.count(REFUSED);
                 Err(refusal)
@@ -110,7 +117,10 @@ impl Accounting {
     fn finished(&self, mut entry: CallEntry) -> HttpCall {
         if !entry.ended {
             entry.call.duration_ms = elapsed_ms(entry.began);
-            entry.call.error.get_or_insert_with(|| "the attempt ended before the request did".to_owned());
+            entry
+                .call
+                .error
+                .get_or_insert_with(|| "the attempt ended before the request did".to_owned());
             self.count(if entry.call.status.is_some() { ANSWERED } else { FAILED });
         }
         entry.call
@@ -144,7 +154,8 @@ impl CallHandle {
     pub(super) fn sent(&self, bytes: usize) -> Result<(), RequestError> {
         let limit = self.accounting.limits.http_sent_bytes;
         if add(&mut self.accounting.entries().sent_bytes, bytes) > limit {
-            let why = format!("an attempt can send {limit} bytes; limits = {{ http_sent = … }} sets it");
+            let why =
+                format!("an attempt can send {limit} bytes; limits = {{ http_sent = … }} sets it");
             return Err(RequestError::new(RequestErrorKind::Sent, why));
         }
         self.update(|call| call.sent_bytes += bytes as u64);
@@ -162,7 +173,9 @@ impl CallHandle {
     pub(super) fn received_head(&self, bytes: usize) -> Result<(), RequestError> {
         let limit = self.accounting.limits.http_received_bytes;
         if add(&mut self.accounting.entries().received_bytes, bytes) > limit {
-            let why = format!("an attempt can receive {limit} bytes; limits = {{ http_received = … }} sets it");
+            let why = format!(
+                "an attempt can receive {limit} bytes; limits = {{ http_received = … }} sets it"
+            );
             return Err(RequestError::new(RequestErrorKind::Received, why));
         }
         Ok(())
@@ -182,7 +195,9 @@ impl OpenCall {
         let limit = self.handle.accounting.limits.http_open;
         let mut entries = self.handle.accounting.entries();
         if entries.open >= limit {
-            let why = format!("{limit} requests are open, the maximum; limits = {{ http_open = … }} sets it");
+            let why = format!(
+                "{limit} requests are open, the maximum; limits = {{ http_open = … }} sets it"
+            );
             return Err(RequestError::new(RequestErrorKind::Open, why));
         }
         entries.open += 1;
@@ -200,12 +215,18 @@ impl OpenCall {
     fn end(&mut self, result: &'static str) {
         let mut entries = self.handle.accounting.entries();
         entries.open -= usize::from(std::mem::take(&mut self.counted));
-        let Some(entry) = entries.calls.get_mut(self.handle.index).filter(|entry| !entry.ended) else { return };
+        let Some(entry) = entries.calls.get_mut(self.handle.index).filter(|entry| !entry.ended)
+        else {
+            return;
+        };
         entry.ended = true;
         entry.call.duration_ms = elapsed_ms(entry.began);
         let answered = entry.call.status.is_some();
         if !answered {
-            entry.call.error.get_or_insert_with(|| "the plugin did not wait for the response".to_owned());
+            entry
+                .call
+                .error
+                .get_or_insert_with(|| "the plugin did not wait for the response".to_owned());
             entry.call.refused = result == REFUSED;
         }
         drop(entries);

@@ -43,19 +43,26 @@ impl Clients {
     pub(super) fn of(&self, plugin: &PluginName, grants: &Arc<Grants>) -> Arc<PluginClients> {
         let now = Instant::now();
         let mut plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = plugins.get_mut(plugin).filter(|known| Arc::ptr_eq(&known.clients.grants, grants)) {
+        if let Some(known) =
+            plugins.get_mut(plugin).filter(|known| Arc::ptr_eq(&known.clients.grants, grants))
+        {
             known.used = now;
             return Arc::clone(&known.clients);
         }
         plugins.retain(|_, known| now.duration_since(known.used) < MAX_UNUSED);
         let before = plugins.get(plugin).map(|known| Arc::clone(&known.clients));
         let client = |rule: &Arc<HttpRule>| {
-            let same = before.iter().flat_map(|clients| &clients.rules).find(|client| client.rule == *rule);
+            let same = before
+                .iter()
+                .flat_map(|clients| &clients.rules)
+                .find(|client| client.rule == *rule);
             same.cloned().unwrap_or_else(|| RuleClient::new(rule, &self.shared))
         };
-        let (rules, redactor) = (grants.http.iter().map(client).collect(), Arc::new(Redactor::of(grants)));
+        let (rules, redactor) =
+            (grants.http.iter().map(client).collect(), Arc::new(Redactor::of(grants)));
         let clients = Arc::new(PluginClients { grants: Arc::clone(grants), rules, redactor });
-        plugins.insert(Arc::clone(plugin), KnownPlugin { clients: Arc::clone(&clients), used: now });
+        plugins
+            .insert(Arc::clone(plugin), KnownPlugin { clients: Arc::clone(&clients), used: now });
         clients
     }
 }

@@ -17,7 +17,8 @@ use super::clients::{Clients, PluginClients};
 use super::error::{RequestError, RequestErrorKind};
 use super::policy::{RequestTarget, TargetHost, headers, rules};
 use super::wire::{
-    PooledConnection, ReceivedBody, RequestBody, RequestTimeouts, ResponseBody, RuleClient, SentBody, passed_head,
+    PooledConnection, ReceivedBody, RequestBody, RequestTimeouts, ResponseBody, RuleClient,
+    SentBody, passed_head,
 };
 use crate::config::{Grants, Limits};
 use crate::event::{HttpCall, PluginName};
@@ -43,7 +44,8 @@ pub struct RequestContext {
 }
 
 /// The response to a request, once its head has arrived.
-pub type PendingResponse = Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, RequestError>> + Send>>;
+pub type PendingResponse =
+    Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, RequestError>> + Send>>;
 
 /// Sends the requests of one attempt. Clones are the same session.
 #[derive(Clone)]
@@ -75,7 +77,11 @@ impl Session {
 
     /// Sends a request if a rule allows it. A refusal is final when this returns; until then
     /// nothing has been resolved or connected.
-    pub fn send(&self, request: Request<RequestBody>, timeouts: RequestTimeouts) -> PendingResponse {
+    pub fn send(
+        &self,
+        request: Request<RequestBody>,
+        timeouts: RequestTimeouts,
+    ) -> PendingResponse {
         let session = self.clone();
         let url = accounting::shown(request.uri());
         let shown = format!("{} {}", request.method(), url.split('?').next().unwrap_or_default());
@@ -85,7 +91,8 @@ impl Session {
                     Ok((response, connection, between_bytes)) => {
                         let redactor = Arc::clone(&session.0.plugin_clients().redactor);
                         Ok(response.map(|body| {
-                            ReceivedBody::new(body, connection, call, redactor, between_bytes).boxed_unsync()
+                            ReceivedBody::new(body, connection, call, redactor, between_bytes)
+                                .boxed_unsync()
                         }))
                     }
                     Err(error) => {
@@ -116,7 +123,10 @@ impl Session {
 
 impl SessionState {
     /// Records a request, chooses its rule and completes its headers.
-    fn admit(&self, request: Request<RequestBody>) -> Result<(AdmittedRequest, OpenCall), RequestError> {
+    fn admit(
+        &self,
+        request: Request<RequestBody>,
+    ) -> Result<(AdmittedRequest, OpenCall), RequestError> {
         let mut call = self.accounting.begin(request.method(), request.uri())?;
         match self.complete(request, &mut call) {
             Ok(admitted) => Ok((admitted, call)),
@@ -127,7 +137,11 @@ impl SessionState {
         }
     }
 
-    fn complete(&self, request: Request<RequestBody>, call: &mut OpenCall) -> Result<AdmittedRequest, RequestError> {
+    fn complete(
+        &self,
+        request: Request<RequestBody>,
+        call: &mut OpenCall,
+    ) -> Result<AdmittedRequest, RequestError> {
         let RequestContext { plugin, grants, idempotency_key, .. } = &self.context;
         let target = RequestTarget::read(request.uri())?;
         let rule = rules::decide(grants, plugin, request.method(), &target)?;
@@ -138,7 +152,8 @@ impl SessionState {
         // A new request, so that no extension of the guest's request is sent along.
         let mut request = Request::new(SentBody::new(body, call.handle.clone(), length));
         *request.headers_mut() = parts.headers;
-        let notes = headers::complete(request.headers_mut(), &client.rule, &parts.method, idempotency_key)?;
+        let notes =
+            headers::complete(request.headers_mut(), &client.rule, &parts.method, idempotency_key)?;
         headers::set_host(request.headers_mut(), &target)?;
         if empty && matches!(parts.method, Method::POST | Method::PUT | Method::PATCH) {
             // These methods expect content, so its absence is stated (RFC 9110 §8.6).

@@ -29,8 +29,16 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome, in the order of [`Outcome::code`].
-    pub const ALL: [Self; 8] =
-        [Self::Ok, Self::Retry, Self::Reject, Self::Trap, Self::Timeout, Self::Memory, Self::Error, Self::Crash];
+    pub const ALL: [Self; 8] = [
+        Self::Ok,
+        Self::Retry,
+        Self::Reject,
+        Self::Trap,
+        Self::Timeout,
+        Self::Memory,
+        Self::Error,
+        Self::Crash,
+    ];
 
     /// The stored form.
     pub fn code(self) -> u8 {
@@ -150,7 +158,8 @@ mod tests {
         let call: HttpCall = serde_json::from_str(old).unwrap();
         assert!(!call.refused);
         let refused = HttpCall { refused: true, ..call };
-        let read: HttpCall = serde_json::from_str(&serde_json::to_string(&refused).unwrap()).unwrap();
+        let read: HttpCall =
+            serde_json::from_str(&serde_json::to_string(&refused).unwrap()).unwrap();
         assert_eq!(read, refused);
     }
 }

@@ -51,8 +51,15 @@ pub enum State {
 
 impl State {
     /// Every state, in the order of [`State::code`].
-    pub const ALL: [Self; 7] =
-        [Self::Ready, Self::Leased, Self::Waiting, Self::Done, Self::Dead, Self::Cancelled, Self::Discarded];
+    pub const ALL: [Self; 7] = [
+        Self::Ready,
+        Self::Leased,
+        Self::Waiting,
+        Self::Done,
+        Self::Dead,
+        Self::Cancelled,
+        Self::Discarded,
+    ];
 
     /// The stored form.
     pub fn code(self) -> u8 {

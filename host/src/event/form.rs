@@ -85,19 +85,25 @@ mod tests {
     #[test]
     fn the_fields_of_a_form_are_listed_in_its_order() {
         let text = |part: Cow<'_, [u8]>| String::from_utf8(part.into_owned()).unwrap();
-        let listed: Vec<_> = fields(b"b=1&&a=x+y&b=%31&c&=2").map(|(name, value)| (text(name), text(value))).collect();
+        let listed: Vec<_> = fields(b"b=1&&a=x+y&b=%31&c&=2")
+            .map(|(name, value)| (text(name), text(value)))
+            .collect();
         let expected = [("b", "1"), ("a", "x y"), ("b", "1"), ("c", ""), ("", "2")];
         assert_eq!(listed, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
 
     #[test]
     fn only_the_media_type_of_forms_is_one() {
-        for form in
-            [MEDIA_TYPE, "Application/X-WWW-Form-Urlencoded", "application/x-www-form-urlencoded ; charset=utf-8"]
-        {
+        for form in [
+            MEDIA_TYPE,
+            "Application/X-WWW-Form-Urlencoded",
+            "application/x-www-form-urlencoded ; charset=utf-8",
+        ] {
             assert!(is_form(form), "{form}");
         }
-        for other in ["application/json", "multipart/form-data", "application/x-www-form-urlencoded2", ""] {
+        for other in
+            ["application/json", "multipart/form-data", "application/x-www-form-urlencoded2", ""]
+        {
             assert!(!is_form(other), "{other}");
         }
     }

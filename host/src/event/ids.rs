@@ -68,7 +68,8 @@ impl FromStr for EventId {
 }
 
 fn parse_hex(digits: &str) -> Option<i64> {
-    let plain = digits.len() == 16 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let plain =
+        digits.len() == 16 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     plain.then(|| i64::from_str_radix(digits, 16).ok()).flatten()
 }
 
@@ -131,9 +132,12 @@ mod tests {
         ] {
             assert!(text.parse::<EventId>().is_err(), "{text}");
         }
-        for text in
-            ["dlv_0000000000000001", "dlv_0000000000000001_", "dlv_0000000000000001_+1", "dlv_0000000000000001_01"]
-        {
+        for text in [
+            "dlv_0000000000000001",
+            "dlv_0000000000000001_",
+            "dlv_0000000000000001_+1",
+            "dlv_0000000000000001_01",
+        ] {
             assert!(text.parse::<DeliveryId>().is_err(), "{text}");
         }
     }

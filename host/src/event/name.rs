@@ -116,7 +116,16 @@ mod tests {
 
     #[test]
     fn names_may_have_single_inner_blanks_and_any_visible_character() {
-        for name in ["push", "Push Hook", "repo:push", "a/b", "a - b", "é", "ab%20c", "\u{1f469}\u{200d}\u{1f680}"] {
+        for name in [
+            "push",
+            "Push Hook",
+            "repo:push",
+            "a/b",
+            "a - b",
+            "é",
+            "ab%20c",
+            "\u{1f469}\u{200d}\u{1f680}",
+        ] {
             assert_eq!((check(name), escaped(name)), (Ok(()), name.into()), "{name}");
         }
     }

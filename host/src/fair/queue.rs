@@ -170,7 +170,9 @@ impl<W> FairQueue<W> {
         let Some(left) = self.free.checked_sub(units) else { return false };
         let unserved = held == 0 && self.reserved_for.contains(plugin);
         // The plugin's first unit is one of those that are kept.
-        units == 0 || unserved && units == 1 || left >= (self.unserved - u32::from(unserved)).min(self.capacity / 2)
+        units == 0
+            || unserved && units == 1
+            || left >= (self.unserved - u32::from(unserved)).min(self.capacity / 2)
     }
 
     fn take(&mut self, plugin: &PluginName, units: u32) {
@@ -192,13 +194,18 @@ impl<W> FairQueue<W> {
     fn account(&mut self, plugin: &PluginName) -> &mut PluginAccount<W> {
         // Looked up first, so that the name is cloned only for a new account.
         if !self.accounts.contains_key(plugin) {
-            self.accounts.insert(plugin.clone(), PluginAccount { held: 0, waiting: VecDeque::new() });
+            self.accounts
+                .insert(plugin.clone(), PluginAccount { held: 0, waiting: VecDeque::new() });
         }
         self.accounts.get_mut(plugin).expect("it was just inserted")
     }
 
     fn forget_idle(&mut self, plugin: &PluginName) {
-        if self.accounts.get(plugin).is_some_and(|account| account.held == 0 && account.waiting.is_empty()) {
+        if self
+            .accounts
+            .get(plugin)
+            .is_some_and(|account| account.held == 0 && account.waiting.is_empty())
+        {
             self.accounts.remove(plugin);
         }
     }

@@ -62,7 +62,8 @@ impl Seen {
         let needs = |other: usize| other != plugin && self.held_by(other) == 0;
         let kept = self.reserved.iter().filter(|other| needs(**other)).count() as u32;
         let first = self.reserved.contains(&plugin) && self.held_by(plugin) == 0 && units == 1;
-        units <= self.free() && (units == 0 || first || self.free() - units >= kept.min(self.capacity / 2))
+        units <= self.free()
+            && (units == 0 || first || self.free() - units >= kept.min(self.capacity / 2))
     }
 
     /// The oldest request of each plugin that waits.
@@ -72,8 +73,14 @@ impl Seen {
     }
 
     fn check_grant(&self, plugin: usize, units: u32, ticket: u64) -> Result<(), TestCaseError> {
-        prop_assert!(self.firsts().contains(&(plugin, units, ticket)), "first come, first served within a plugin");
-        prop_assert!(self.may_take(plugin, units), "nothing is taken that is not there, or is kept for others");
+        prop_assert!(
+            self.firsts().contains(&(plugin, units, ticket)),
+            "first come, first served within a plugin"
+        );
+        prop_assert!(
+            self.may_take(plugin, units),
+            "nothing is taken that is not there, or is kept for others"
+        );
         let level = |plugin, units| self.held_by(plugin) + units;
         for (other, asked, older) in self.firsts() {
             let before = (level(other, asked), older) < (level(plugin, units), ticket);
@@ -81,14 +88,19 @@ impl Seen {
             // A plugin that holds nothing is brought forward when it has been passed by for long.
             let passed_by = self.passed_by.get(&ticket).copied().unwrap_or(0);
             let overdue = self.held_by(plugin) == 0 && passed_by >= self.capacity;
-            prop_assert!(!before || kept_off || units == 0 || overdue, "{other} would hold less than {plugin}");
+            prop_assert!(
+                !before || kept_off || units == 0 || overdue,
+                "{other} would hold less than {plugin}"
+            );
         }
         Ok(())
     }
 
     fn check_rest(&self) -> Result<(), TestCaseError> {
         let firsts = self.firsts();
-        for (plugin, units, _) in firsts.iter().filter(|(plugin, units, _)| self.may_take(*plugin, *units)) {
+        for (plugin, units, _) in
+            firsts.iter().filter(|(plugin, units, _)| self.may_take(*plugin, *units))
+        {
             let too_large = firsts.iter().any(|(_, asked, _)| *asked > self.free());
             prop_assert!(too_large, "{plugin} waits for {units} that it may have: {self:?}");
             prop_assert!(*units > 0, "who asks for nothing waits for nobody else");

@@ -73,7 +73,11 @@ impl fmt::Display for LinkError {
 ///
 /// # Errors
 /// It leads out of the folder, or to no file.
-pub fn follow(root: BorrowedFd<'_>, paths: &[PathBuf], name: &OsStr) -> Result<ResolvedFile, LinkError> {
+pub fn follow(
+    root: BorrowedFd<'_>,
+    paths: &[PathBuf],
+    name: &OsStr,
+) -> Result<ResolvedFile, LinkError> {
     let (mut folders, mut links): (Vec<OwnedFd>, u32) = (Vec::new(), 0);
     // The remaining steps, the next one last.
     let mut left = vec![name.to_owned()];
@@ -83,11 +87,13 @@ pub fn follow(root: BorrowedFd<'_>, paths: &[PathBuf], name: &OsStr) -> Result<R
             continue;
         }
         let here = folders.last().map_or(root, |folder| folder.as_fd());
-        let found = statat(here, &step, AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| lost(errno, &step))?;
+        let found =
+            statat(here, &step, AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| lost(errno, &step))?;
         match FileType::from_raw_mode(found.st_mode) {
             FileType::Symlink => {
                 links += 1;
-                let target = readlinkat(here, &step, Vec::new()).map_err(|errno| lost(errno, &step))?;
+                let target =
+                    readlinkat(here, &step, Vec::new()).map_err(|errno| lost(errno, &step))?;
                 let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
                 if target.is_absolute() {
                     folders.clear();
@@ -96,7 +102,10 @@ pub fn follow(root: BorrowedFd<'_>, paths: &[PathBuf], name: &OsStr) -> Result<R
             }
             FileType::Directory if !left.is_empty() => {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                folders.push(openat(here, &step, flags, Mode::empty()).map_err(|errno| lost(errno, &step))?);
+                folders.push(
+                    openat(here, &step, flags, Mode::empty())
+                        .map_err(|errno| lost(errno, &step))?,
+                );
             }
             _ if left.is_empty() => return Ok(ResolvedFile { folder: folders.pop(), name: step }),
             kind => return Err(LinkError::Kind(kind_name(kind))),
@@ -112,7 +121,9 @@ pub fn follow(root: BorrowedFd<'_>, paths: &[PathBuf], name: &OsStr) -> Result<R
 /// absolute.
 fn steps(target: &Path, paths: &[PathBuf]) -> Result<Vec<OsString>, LinkError> {
     let within = match target.is_absolute() {
-        true => paths.iter().find_map(|path| target.strip_prefix(path).ok()).ok_or(LinkError::Out)?,
+        true => {
+            paths.iter().find_map(|path| target.strip_prefix(path).ok()).ok_or(LinkError::Out)?
+        }
         false => target,
     };
     let step = |component: Component<'_>| match component {
@@ -165,9 +176,11 @@ mod tests {
         fn read(&self, name: &str) -> Result<String, String> {
             let root = File::open(self.root()).unwrap();
             let paths = [self.root()];
-            let resolved = follow(root.as_fd(), &paths, name.as_ref()).map_err(|error| error.to_string())?;
+            let resolved =
+                follow(root.as_fd(), &paths, name.as_ref()).map_err(|error| error.to_string())?;
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW;
-            let file = openat(resolved.folder(root.as_fd()), resolved.name(), flags, Mode::empty()).unwrap();
+            let file = openat(resolved.folder(root.as_fd()), resolved.name(), flags, Mode::empty())
+                .unwrap();
             let mut text = String::new();
             File::from(file).read_to_string(&mut text).unwrap();
             Ok(text)
@@ -181,7 +194,11 @@ mod tests {
         assert_eq!(tree.through("here").unwrap(), "here");
         assert_eq!(tree.through("./releases/2/../2/below").unwrap(), "below");
         assert_eq!(tree.through("releases/../here").unwrap(), "here");
-        assert_eq!(tree.through(tree.root().join("releases/2/below")).unwrap(), "below", "an absolute one");
+        assert_eq!(
+            tree.through(tree.root().join("releases/2/below")).unwrap(),
+            "below",
+            "an absolute one"
+        );
         // As a kubelet lays out a volume.
         symlink("releases/2", tree.root().join("..data")).unwrap();
         assert_eq!(tree.through("..data/below").unwrap(), "below");
@@ -193,7 +210,9 @@ mod tests {
     fn a_link_that_leaves_is_not_followed() {
         let tree = Tree::new();
         let out = "leads out of this folder";
-        for target in ["../secret", "releases/../../secret", "../inside/here", "/etc/passwd", "/", ".."] {
+        for target in
+            ["../secret", "releases/../../secret", "../inside/here", "/etc/passwd", "/", ".."]
+        {
             assert_eq!(tree.through(target).unwrap_err(), out, "{target}");
         }
         assert_eq!(tree.through(tree.0.path().join("secret")).unwrap_err(), out);

@@ -1,16 +1,16 @@
 //! Folders that belong to the host alone: finds who else may write them, and restricts their modes.
 //!
 //! A folder that everybody may write cannot be trusted. If a group of this process may write it, a
-//! mount was usually the cause: with `fsGroup`, Kubernetes adds `g+rwX` to every file of a volume at
-//! each mount. So the mode is restricted where this user owns the folder.
+//! mount was usually the cause: with `fsGroup`, Kubernetes adds `g+rwX` to every file of a volume
+//! at each mount. So the mode is restricted where this user owns the folder.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, RawMode, Stat, chmodat, fchmod, fstat, linkat, openat, renameat, statat,
-    unlinkat,
+    AtFlags, Dir, FileType, Mode, OFlags, RawMode, Stat, chmodat, fchmod, fstat, linkat, openat,
+    renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::path::Arg;
@@ -40,7 +40,8 @@ struct Me {
 
 impl Me {
     fn now() -> Self {
-        let mut groups: Vec<u32> = getgroups().unwrap_or_default().iter().map(|group| group.as_raw()).collect();
+        let mut groups: Vec<u32> =
+            getgroups().unwrap_or_default().iter().map(|group| group.as_raw()).collect();
         groups.push(getegid().as_raw());
         Self { user: geteuid().as_raw(), groups }
     }
@@ -78,7 +79,9 @@ fn judge(me: &Me, user: u32, group: u32, mode: RawMode) -> Result<Writers, Strin
 /// The mode cannot be changed.
 pub fn restrict(folder: &OwnedFd) -> io::Result<bool> {
     let (found, user) = (fstat(folder)?, geteuid().as_raw());
-    if found.st_uid != user || !Mode::from_raw_mode(found.st_mode).intersects(Mode::WGRP | Mode::WOTH) {
+    if found.st_uid != user
+        || !Mode::from_raw_mode(found.st_mode).intersects(Mode::WGRP | Mode::WOTH)
+    {
         return Ok(false);
     }
     // The folder first: afterwards nobody can replace a file by a link.
@@ -150,7 +153,10 @@ pub fn close_files(folder: &OwnedFd) -> io::Result<()> {
         let entry = entry?;
         let found = statat(folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
         let shared = Mode::from_raw_mode(found.st_mode).intersects(Mode::RWXG | Mode::RWXO);
-        if FileType::from_raw_mode(found.st_mode) == FileType::RegularFile && found.st_uid == user && shared {
+        if FileType::from_raw_mode(found.st_mode) == FileType::RegularFile
+            && found.st_uid == user
+            && shared
+        {
             chmodat(folder, entry.file_name(), FILE, AtFlags::empty())?;
         }
     }
@@ -175,7 +181,9 @@ mod tests {
         assert_eq!(judge(1234, 2000, 0o042_770), Ok(Writers::OurGroup));
         assert_eq!(judge(0, 2000, 0o042_770), Ok(Writers::OurGroup), "a volume's root folder");
         assert!(judge(1234, 999, 0o040_770).unwrap_err().contains("the group with the number 999"));
-        assert!(judge(4321, 2000, 0o042_770).unwrap_err().contains("the user with the number 4321"));
+        assert!(
+            judge(4321, 2000, 0o042_770).unwrap_err().contains("the user with the number 4321")
+        );
         for mode in [0o040_702, 0o042_777, 0o041_777] {
             assert!(judge(1234, 2000, mode).unwrap_err().contains("everyone"), "{mode:o}");
         }
@@ -193,7 +201,8 @@ mod tests {
     fn a_file_appears_whole_for_this_user_alone_and_replaces_only_what_it_may() {
         let dir = tempfile::tempdir().unwrap();
         let folder = open_folder(dir.path()).unwrap().unwrap();
-        let (path, content) = (dir.path().join("file"), || fs::read(dir.path().join("file")).unwrap());
+        let (path, content) =
+            (dir.path().join("file"), || fs::read(dir.path().join("file")).unwrap());
         write(&folder, "file", b"first", IfThere::Keep).unwrap();
         assert_eq!((content(), mode(&path)), (b"first".to_vec(), 0o600));
         write(&folder, "file", b"second", IfThere::Keep).unwrap();

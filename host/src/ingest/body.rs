@@ -48,7 +48,11 @@ pub(super) enum BodyError {
 /// Reads the body to its end. A body that is declared too long is refused before its first byte is
 /// read, one that turns out too long as soon as it does. Memory is reserved for what has come,
 /// never for what is announced.
-pub(super) async fn read<B>(mut body: B, max: MaxBody, memory: &mut Reservation) -> Result<Bytes, BodyError>
+pub(super) async fn read<B>(
+    mut body: B,
+    max: MaxBody,
+    memory: &mut Reservation,
+) -> Result<Bytes, BodyError>
 where
     B: HttpBody<Data = Bytes, Error: Display> + Unpin,
 {
@@ -87,13 +91,20 @@ mod tests {
     async fn bodies_share_a_bounded_memory_and_give_it_back() {
         let memory = Arc::new(BodyMemory::new(10, 10));
         let mut first = memory.reserve(None);
-        assert_eq!(&read(Body::from("123456"), bytes(10), &mut first).await.unwrap()[..], b"123456");
+        assert_eq!(
+            &read(Body::from("123456"), bytes(10), &mut first).await.unwrap()[..],
+            b"123456"
+        );
         assert_eq!(memory.held_bytes(), 6);
         let second = read(Body::from("12345"), bytes(10), &mut memory.reserve(None)).await;
         assert!(matches!(second, Err(BodyError::NoMemory(NoMemory::Full))));
         drop(first);
         assert!(read(Body::from("1234567890"), bytes(10), &mut memory.reserve(None)).await.is_ok());
-        assert!(read(Body::empty(), bytes(10), &mut memory.reserve(None)).await.is_ok_and(|body| body.is_empty()));
+        assert!(
+            read(Body::empty(), bytes(10), &mut memory.reserve(None))
+                .await
+                .is_ok_and(|body| body.is_empty())
+        );
         assert_eq!(memory.held_bytes(), 0);
     }
 

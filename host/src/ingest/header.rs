@@ -7,7 +7,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 pub(super) struct RepeatedHeader;
 
 /// The value of a header that may occur once.
-pub(super) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u8]>, RepeatedHeader> {
+pub(super) fn single<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'a [u8]>, RepeatedHeader> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (_, Some(_)) => Err(RepeatedHeader),

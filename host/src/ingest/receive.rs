@@ -52,14 +52,18 @@ impl Handler for Arc<Receiver> {
         let source = source_name(path).and_then(|name| sources.get(&name));
         let method = request.method().clone();
         let reply = match source {
-            _ if let Err(ambiguous) = server::check(request.version(), request.headers()) => Err(ambiguous.into()),
+            _ if let Err(ambiguous) = server::check(request.version(), request.headers()) => {
+                Err(ambiguous.into())
+            }
             None if path == HEALTH => health(&method),
             None => Err(Rejection::NoSource),
             Some(source) if method == Method::POST => {
                 let memory = self.memory.reserve(client.share);
                 self.post(&sources, source, request, memory).await.map(IngestReply::Stored)
             }
-            Some(_) => handshake::find(&method).map(IngestReply::Handshake).ok_or(Rejection::Method),
+            Some(_) => {
+                handshake::find(&method).map(IngestReply::Handshake).ok_or(Rejection::Method)
+            }
         };
         self.reply(source, &client, reply)
     }
@@ -136,7 +140,9 @@ impl Receiver {
             return Err(Rejection::Encoded);
         }
         let has_body = !body.is_end_stream();
-        let refuse = |refusal| if has_body { Rejection::Unread(refusal) } else { Rejection::Unverified(refusal) };
+        let refuse = |refusal| {
+            if has_body { Rejection::Unread(refusal) } else { Rejection::Unverified(refusal) }
+        };
         let claim = Claim::new(Head::from(head), source).map_err(refuse)?;
         let limits = self.intake.timeouts;
         let max_body = MaxBody::of(source.source(), sources.config());
@@ -144,7 +150,8 @@ impl Receiver {
             let reading = pin!(body::read(body, max_body, &mut memory));
             timeout(limits.body, reading).await
         };
-        let received = received.map_err(|_| Rejection::BodyTimeout { seconds: limits.body.as_secs_f32() })??;
+        let received = received
+            .map_err(|_| Rejection::BodyTimeout { seconds: limits.body.as_secs_f32() })??;
         let _ = fail::point("ingest.body_read");
         let start = Instant::now();
         let now_ms = self.intake.clock.now_ms();
@@ -156,7 +163,8 @@ impl Receiver {
         if self.intake.store.has_legacy_keys() {
             event.legacy_key = source.legacy_key(&event.attributes.body);
         }
-        let untyped = (event.attributes.kind == UNIDENTIFIED).then(|| event.note.clone().unwrap_or_default());
+        let untyped =
+            (event.attributes.kind == UNIDENTIFIED).then(|| event.note.clone().unwrap_or_default());
         let _ = fail::point("ingest.verified");
         let appended = timeout(limits.reply, self.append(event, memory)).await;
         let _ = fail::point("ingest.before_reply");
@@ -170,7 +178,14 @@ impl Receiver {
 
     /// Counts an event without a type. A route that names `hookbox.unidentified` says that this is
     /// expected.
-    fn tell_untyped(&self, sources: &Sources, source: &SourceRuntime, appended: &Appended, reason: &str, now_ms: i64) {
+    fn tell_untyped(
+        &self,
+        sources: &Sources,
+        source: &SourceRuntime,
+        appended: &Appended,
+        reason: &str,
+        now_ms: i64,
+    ) {
         source.metrics.unidentified();
         let name = &source.source().name;
         if !sources.config().routes.names(name, UNIDENTIFIED) {
@@ -197,16 +212,20 @@ impl Receiver {
         client: &Client,
         reply: Result<IngestReply, Rejection>,
     ) -> Response {
-        let name = source.map_or_else(|| UNKNOWN.into(), |source| Arc::clone(&source.source().name));
+        let name =
+            source.map_or_else(|| UNKNOWN.into(), |source| Arc::clone(&source.source().name));
         let reply = reply.unwrap_or_else(|rejection| {
             self.rejections.note(&name, client, &rejection);
-            let over_share = matches!(rejection, Rejection::Body(BodyError::NoMemory(NoMemory::ClientShare)));
+            let over_share =
+                matches!(rejection, Rejection::Body(BodyError::NoMemory(NoMemory::ClientShare)));
             if let Some(share) = client.share.filter(|_| over_share) {
                 self.shares.note(share, "memory for bodies");
             }
             IngestReply::Rejected(rejection)
         });
-        if let (Some(source), IngestReply::Stored(Appended { duplicate: false, .. })) = (source, &reply) {
+        if let (Some(source), IngestReply::Stored(Appended { duplicate: false, .. })) =
+            (source, &reply)
+        {
             source.metrics.accepted();
             return reply.into_response();
         }

@@ -3,8 +3,8 @@
 use axum::body::Body;
 use axum::http::StatusCode;
 use axum::http::header::{
-    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
-    WWW_AUTHENTICATE,
+    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue,
+    RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use axum::response::Response;
 use serde::Serialize;
@@ -85,7 +85,12 @@ impl Outside {
     }
 
     fn later(detail: &'static str, retry_after_s: u32) -> Self {
-        Self { status: StatusCode::SERVICE_UNAVAILABLE, detail, retry_after_s: Some(retry_after_s), close: false }
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            detail,
+            retry_after_s: Some(retry_after_s),
+            close: false,
+        }
     }
 
     fn close(self) -> Self {
@@ -109,23 +114,37 @@ impl Rejection {
     /// Says no more than a sender needs; the reason is for the log.
     fn outside(&self) -> Outside {
         match self {
-            Self::Malformed(_) => Outside::new(StatusCode::BAD_REQUEST, "The request's header is malformed.").close(),
-            Self::NoSource => Outside::new(StatusCode::NOT_FOUND, "There is no such source."),
-            Self::ProbeMethod => Outside::new(StatusCode::METHOD_NOT_ALLOWED, "Probe with GET or HEAD."),
-            Self::Method => Outside::new(StatusCode::METHOD_NOT_ALLOWED, "Send webhooks with POST."),
-            Self::Encoded => {
-                Outside::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Send the body as it is, without a content encoding.")
+            Self::Malformed(_) => {
+                Outside::new(StatusCode::BAD_REQUEST, "The request's header is malformed.").close()
             }
+            Self::NoSource => Outside::new(StatusCode::NOT_FOUND, "There is no such source."),
+            Self::ProbeMethod => {
+                Outside::new(StatusCode::METHOD_NOT_ALLOWED, "Probe with GET or HEAD.")
+            }
+            Self::Method => {
+                Outside::new(StatusCode::METHOD_NOT_ALLOWED, "Send webhooks with POST.")
+            }
+            Self::Encoded => Outside::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "Send the body as it is, without a content encoding.",
+            ),
             Self::Body(error) => error.outside(),
             Self::BodyTimeout { .. } => {
-                Outside::new(StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time.").close()
+                Outside::new(StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time.")
+                    .close()
             }
             Self::Closed(_) => Outside::later(NOT_READY, 60),
             Self::Unverified(refusal) => unverified(*refusal),
             Self::Unread(refusal) => unverified(*refusal).close(),
-            Self::Store(StoreError::Saturated { .. }) => Outside::later("Too many events are being stored at once.", 1),
-            Self::Store(_) | Self::Broken(_) => Outside::later("Events cannot be stored at the moment.", 10),
-            Self::Unanswered => Outside::later("Storing the event took too long; send it again.", 2),
+            Self::Store(StoreError::Saturated { .. }) => {
+                Outside::later("Too many events are being stored at once.", 1)
+            }
+            Self::Store(_) | Self::Broken(_) => {
+                Outside::later("Events cannot be stored at the moment.", 10)
+            }
+            Self::Unanswered => {
+                Outside::later("Storing the event took too long; send it again.", 2)
+            }
         }
     }
 
@@ -155,9 +174,15 @@ impl Rejection {
 impl BodyError {
     fn outside(&self) -> Outside {
         let detail = match self {
-            Self::Broken(_) => return Outside::new(StatusCode::BAD_REQUEST, "The body could not be read.").close(),
-            Self::NoMemory(_) => return Outside::later("Too much is being received at once.", 1).close(),
-            Self::TooLarge(MaxBody { of_source: true, .. }) => "The body is longer than `max_body` of this source.",
+            Self::Broken(_) => {
+                return Outside::new(StatusCode::BAD_REQUEST, "The body could not be read.").close();
+            }
+            Self::NoMemory(_) => {
+                return Outside::later("Too much is being received at once.", 1).close();
+            }
+            Self::TooLarge(MaxBody { of_source: true, .. }) => {
+                "The body is longer than `max_body` of this source."
+            }
             Self::TooLarge(_) => "The body is longer than `server.max_body`.",
         };
         Outside::new(StatusCode::PAYLOAD_TOO_LARGE, detail).close()
@@ -191,12 +216,22 @@ impl IngestReply {
                 let status = if duplicate { "duplicate" } else { "accepted" };
                 // An id is made of letters, digits and `_`.
                 let body = format!(r#"{{"id":"{id}","status":"{status}"}}"#);
-                answer(StatusCode::OK, body, &[(CONTENT_TYPE, HeaderValue::from_static("application/json"))])
+                answer(
+                    StatusCode::OK,
+                    body,
+                    &[(CONTENT_TYPE, HeaderValue::from_static("application/json"))],
+                )
             }
-            Self::Handshake(Handshake { answer: given, .. }) => answer(given.status, String::new(), &given.headers),
+            Self::Handshake(Handshake { answer: given, .. }) => {
+                answer(given.status, String::new(), &given.headers)
+            }
             Self::Healthy => {
                 let json = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                answer(StatusCode::OK, r#"{"status":"live"}"#.to_owned(), &[json, (CACHE_CONTROL, NO_STORE)])
+                answer(
+                    StatusCode::OK,
+                    r#"{"status":"live"}"#.to_owned(),
+                    &[json, (CACHE_CONTROL, NO_STORE)],
+                )
             }
             Self::Rejected(rejection) => problem(&rejection),
         }
@@ -206,7 +241,12 @@ impl IngestReply {
 fn problem(rejection: &Rejection) -> Response {
     let outside = rejection.outside();
     let title = outside.status.canonical_reason().unwrap_or_default();
-    let problem = ProblemBody { r#type: "about:blank", title, status: outside.status.as_u16(), detail: outside.detail };
+    let problem = ProblemBody {
+        r#type: "about:blank",
+        title,
+        status: outside.status.as_u16(),
+        detail: outside.detail,
+    };
     let body = serde_json::to_string(&problem).expect("texts and a number are JSON");
     let mut headers = vec![(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))];
     if let Some(seconds) = outside.retry_after_s {
@@ -220,8 +260,12 @@ fn problem(rejection: &Rejection) -> Response {
         StatusCode::METHOD_NOT_ALLOWED => headers.push((ALLOW, METHODS)),
         // RFC 9110 §11.6.1 wants a challenge with every 401; RFC 9421 names no scheme, the
         // signature is the scheme.
-        StatusCode::UNAUTHORIZED => headers.push((WWW_AUTHENTICATE, HeaderValue::from_static("Signature"))),
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => headers.push((ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
+        StatusCode::UNAUTHORIZED => {
+            headers.push((WWW_AUTHENTICATE, HeaderValue::from_static("Signature")))
+        }
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+            headers.push((ACCEPT_ENCODING, HeaderValue::from_static("identity")))
+        }
         _ => {}
     }
     answer(outside.status, body, &headers)

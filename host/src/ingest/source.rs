@@ -140,13 +140,20 @@ impl Verified<'_> {
 
     /// Extracts its attributes and finds the plugins that get it.
     pub fn identify(self, routes: &Routes, now_ms: i64) -> NewEvent {
-        let Self { source: SourceRuntime { source, verifier, extractor, stored, .. }, head, body, proof } = self;
+        let Self {
+            source: SourceRuntime { source, verifier, extractor, stored, .. },
+            head,
+            body,
+            proof,
+        } = self;
         let headers = &head.headers;
         let sent_at = || verifier.sent_at(&head);
         let Extracted { kind, id, subject, is_json, dedupe, note } =
             extractor.extract(headers, &body, sent_at, proof.note);
         let content_type = match headers.get(CONTENT_TYPE) {
-            Some(value) => value.to_str().ok().filter(|text| text.len() <= MAX_NAME_BYTES).map(str::to_owned),
+            Some(value) => {
+                value.to_str().ok().filter(|text| text.len() <= MAX_NAME_BYTES).map(str::to_owned)
+            }
             None => is_json.then(|| "application/json".to_owned()),
         };
         NewEvent {
@@ -175,7 +182,8 @@ impl Verified<'_> {
 fn values(names: &[HeaderName], headers: &HeaderMap) -> Vec<(String, String)> {
     let text = |value: &HeaderValue| {
         let bytes = value.as_bytes();
-        let mut text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_HEADER_BYTES)]).into_owned();
+        let mut text =
+            String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_HEADER_BYTES)]).into_owned();
         text.truncate(text.floor_char_boundary(MAX_HEADER_BYTES));
         text
     };
@@ -191,7 +199,9 @@ pub(super) struct Sources {
 
 impl Sources {
     pub(super) fn new(config: Arc<Config>) -> Self {
-        let runtime = |source: &Arc<Source>| (Arc::clone(&source.name), SourceRuntime::new(Arc::clone(source)));
+        let runtime = |source: &Arc<Source>| {
+            (Arc::clone(&source.name), SourceRuntime::new(Arc::clone(source)))
+        };
         Self { by_name: config.sources.values().map(runtime).collect(), config }
     }
 

@@ -81,7 +81,8 @@ impl Unidentified {
 
     fn lately_at(&self, now: Instant) -> Vec<(Arc<str>, Lately)> {
         let sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let recent = sources.iter().filter(|(_, seen)| now.saturating_duration_since(seen.at) < SHOWN);
+        let recent =
+            sources.iter().filter(|(_, seen)| now.saturating_duration_since(seen.at) < SHOWN);
         recent.map(|(source, seen)| (Arc::clone(source), seen.lately.clone())).collect()
     }
 }
@@ -94,7 +95,12 @@ mod tests {
     fn a_source_has_one_line_a_minute_and_the_rest_is_counted() {
         let (unidentified, start) = (Unidentified::default(), Instant::now());
         let note = |source: &str, seconds| {
-            unidentified.note_at(&source.into(), "the body is empty", 0, start + Duration::from_secs(seconds))
+            unidentified.note_at(
+                &source.into(),
+                "the body is empty",
+                0,
+                start + Duration::from_secs(seconds),
+            )
         };
         assert_eq!(note("a", 0), Some(0));
         assert_eq!(note("b", 1), Some(0));

@@ -87,11 +87,18 @@ impl Approvals {
     ///
     /// # Errors
     /// As for [`Approvals::open`].
-    pub fn peek(stored: Vec<StoredApproval>, former: &Path, config: Arc<ArcSwap<Config>>) -> Result<Self, String> {
+    pub fn peek(
+        stored: Vec<StoredApproval>,
+        former: &Path,
+        config: Arc<ArcSwap<Config>>,
+    ) -> Result<Self, String> {
         let mut approvals = Self::of(stored, config);
         if let Some(former) = FormerApprovals::read(former.to_owned())? {
             let records = approvals.records.get_mut();
-            former.notes.into_iter().for_each(|(name, note)| records.entry(name).or_default().complete(note));
+            former
+                .notes
+                .into_iter()
+                .for_each(|(name, note)| records.entry(name).or_default().complete(note));
         }
         Ok(approvals)
     }
@@ -123,7 +130,9 @@ impl Approvals {
         }
         drop(records);
         match failed {
-            Some(NotStored { why, .. }) => tracing::error!(error = why, "approvals cannot be moved into the store yet"),
+            Some(NotStored { why, .. }) => {
+                tracing::error!(error = why, "approvals cannot be moved into the store yet")
+            }
             None => tasks::blocking(move || former.finish(&moved, &files)).await,
         }
     }
@@ -136,13 +145,22 @@ impl Approvals {
     /// Approves the held file, if it is `digest` or no digest is given; returns its digest. The
     /// next refresh admits it, even after a restart. A file that was admitted already is no error.
     /// Goes on when the caller is gone.
-    pub async fn approve(self: &Arc<Self>, name: PluginName, digest: Option<Digest>) -> Result<Digest, NotApproved> {
+    pub async fn approve(
+        self: &Arc<Self>,
+        name: PluginName,
+        digest: Option<Digest>,
+    ) -> Result<Digest, NotApproved> {
         let approvals = Arc::clone(self);
-        let approved = tasks::spawn(async move { approvals.approve_to_the_end(&name, digest).await });
+        let approved =
+            tasks::spawn(async move { approvals.approve_to_the_end(&name, digest).await });
         approved.await.unwrap_or_else(|error| Err(NotApproved::Failed(error.to_string())))
     }
 
-    async fn approve_to_the_end(&self, name: &PluginName, digest: Option<Digest>) -> Result<Digest, NotApproved> {
+    async fn approve_to_the_end(
+        &self,
+        name: &PluginName,
+        digest: Option<Digest>,
+    ) -> Result<Digest, NotApproved> {
         let mut records = self.records.lock().await;
         let record = records.get_mut(name).ok_or(NotApproved::NothingHeld)?;
         if let Some(digest) = digest.filter(|digest| record.admitted == Some(*digest)) {
@@ -163,9 +181,16 @@ impl Approvals {
     }
 
     /// Stores an approval, or withdraws it if the store does not confirm it.
-    async fn store_approval(&self, name: &PluginName, record: &mut Record, approval: Approval) -> Result<(), String> {
+    async fn store_approval(
+        &self,
+        name: &PluginName,
+        record: &mut Record,
+        approval: Approval,
+    ) -> Result<(), String> {
         let digest = approval.digest;
-        let Err(NotStored { mut why, may_be_there }) = self.store(ApprovalChange::Approve(approval)).await else {
+        let Err(NotStored { mut why, may_be_there }) =
+            self.store(ApprovalChange::Approve(approval)).await
+        else {
             (record.approved, record.over) = (Some(digest), false);
             return Ok(());
         };
@@ -178,14 +203,22 @@ impl Approvals {
     /// Whether [`Approvals::admit`] would hold the file now.
     pub(super) async fn holds(&self, name: &str, digest: Digest, asked: &Asked) -> bool {
         let records = self.records.lock().await;
-        matches!(decide(records.get(name), &self.settings(name), digest, asked), Decision::Hold { .. })
+        matches!(
+            decide(records.get(name), &self.settings(name), digest, asked),
+            Decision::Hold { .. }
+        )
     }
 
     /// Decides on a file, and stores its admission.
     ///
     /// # Errors
     /// The file may run, but its admission cannot be stored.
-    pub(super) async fn admit(&self, name: &PluginName, digest: Digest, asked: &Asked) -> Result<Decision, String> {
+    pub(super) async fn admit(
+        &self,
+        name: &PluginName,
+        digest: Digest,
+        asked: &Asked,
+    ) -> Result<Decision, String> {
         let mut records = self.records.lock().await;
         let decision = decide(records.get(name), &self.settings(name), digest, asked);
         let Decision::Admit(admission) = &decision else { return Ok(decision) };
@@ -200,7 +233,8 @@ impl Approvals {
         };
         let change = ApprovalChange::Admit(approval(name, digest, asked, by));
         self.store(change).await.map_err(|error| error.why)?;
-        let record = Record { admitted: Some(digest), capabilities: asked.clone(), ..Record::default() };
+        let record =
+            Record { admitted: Some(digest), capabilities: asked.clone(), ..Record::default() };
         records.insert(name.clone(), record);
         drop(records);
         let _ = fail::point("plugins.noted");
@@ -209,7 +243,11 @@ impl Approvals {
 
     /// Takes the files that are held now. An approval of another file is over if the newest file of
     /// its plugin is `known`.
-    pub(super) async fn holding(&self, mut held: BTreeMap<PluginName, (Digest, Asked)>, known: &BTreeSet<PluginName>) {
+    pub(super) async fn holding(
+        &self,
+        mut held: BTreeMap<PluginName, (Digest, Asked)>,
+        known: &BTreeSet<PluginName>,
+    ) {
         for (name, record) in self.records.lock().await.iter_mut() {
             record.held = held.remove(name);
             let is_other = record.approved != record.held.as_ref().map(|(digest, _)| *digest);

@@ -82,7 +82,8 @@ impl Directory {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         match open(path, flags, Mode::empty()) {
             Ok(handle) => {
-                let paths = std::iter::once(path.to_owned()).chain(fs::canonicalize(path).ok()).collect();
+                let paths =
+                    std::iter::once(path.to_owned()).chain(fs::canonicalize(path).ok()).collect();
                 Ok(Self { handle, path: path.to_owned(), paths })
             }
             Err(Errno::NOTDIR) => Err(unreadable(path, instead_of_folder(path))),
@@ -98,11 +99,16 @@ impl Directory {
             let entry = entry.map_err(|errno| unreadable(&self.path, errno))?;
             match classify(entry.file_name().to_bytes()) {
                 Named::Other => {}
-                Named::Plugin { name, file_name } => found.entry(name.into()).or_default().push(file_name.to_owned()),
+                Named::Plugin { name, file_name } => {
+                    found.entry(name.into()).or_default().push(file_name.to_owned())
+                }
                 Named::Misnamed(text) => scan.misnamed.push(text),
             }
             if found.len() > MAX_PLUGINS {
-                return Err(format!("{} holds more than {MAX_PLUGINS} plugin files", self.path.display()));
+                return Err(format!(
+                    "{} holds more than {MAX_PLUGINS} plugin files",
+                    self.path.display()
+                ));
             }
             if scan.misnamed.len() > MAX_MISNAMED {
                 scan.misnamed.truncate(MAX_MISNAMED);
@@ -117,12 +123,20 @@ impl Directory {
     fn judge(&self, mut file_names: Vec<String>) -> ObservedFile {
         file_names.sort();
         let [file_name] = file_names.as_slice() else {
-            return ObservedFile::Unfit(format!("{} stand side by side: keep one of them", file_names.join(" and ")));
+            return ObservedFile::Unfit(format!(
+                "{} stand side by side: keep one of them",
+                file_names.join(" and ")
+            ));
         };
         match statat(&self.handle, file_name.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => self.judge_link(file_name),
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
+                self.judge_link(file_name)
+            }
             Ok(stat) => match fit(&stat) {
-                Ok(()) => ObservedFile::File { file_name: file_name.clone(), fingerprint: Fingerprint::of(&stat) },
+                Ok(()) => ObservedFile::File {
+                    file_name: file_name.clone(),
+                    fingerprint: Fingerprint::of(&stat),
+                },
                 Err(why) => ObservedFile::Unfit(format!("{file_name} {why}")),
             },
             // Removed since it was listed.
@@ -132,7 +146,8 @@ impl Directory {
     }
 
     fn judge_link(&self, file_name: &str) -> ObservedFile {
-        let unfit = |why: String| ObservedFile::Unfit(format!("{file_name} is a symbolic link that {why}"));
+        let unfit =
+            |why: String| ObservedFile::Unfit(format!("{file_name} is a symbolic link that {why}"));
         let resolved = match beneath::follow(self.handle.as_fd(), &self.paths, file_name.as_ref()) {
             Ok(resolved) => resolved,
             Err(error @ beneath::LinkError::Out) => {
@@ -140,9 +155,16 @@ impl Directory {
             }
             Err(error) => return unfit(error.to_string()),
         };
-        match statat(resolved.folder(self.handle.as_fd()), resolved.name(), AtFlags::SYMLINK_NOFOLLOW) {
+        match statat(
+            resolved.folder(self.handle.as_fd()),
+            resolved.name(),
+            AtFlags::SYMLINK_NOFOLLOW,
+        ) {
             Ok(stat) => match fit(&stat) {
-                Ok(()) => ObservedFile::File { file_name: file_name.to_owned(), fingerprint: Fingerprint::of(&stat) },
+                Ok(()) => ObservedFile::File {
+                    file_name: file_name.to_owned(),
+                    fingerprint: Fingerprint::of(&stat),
+                },
                 Err(why) => unfit(format!("leads to something that {why}")),
             },
             Err(errno) => unfit(format!("cannot be followed: {}", io::Error::from(errno))),
@@ -150,26 +172,40 @@ impl Directory {
     }
 
     /// Reads a whole file. `Ok(None)` if it is not the scanned one, before or after the read.
-    pub(super) fn read(&self, file_name: &str, scanned: &Fingerprint) -> Result<Option<Vec<u8>>, String> {
+    pub(super) fn read(
+        &self,
+        file_name: &str,
+        scanned: &Fingerprint,
+    ) -> Result<Option<Vec<u8>>, String> {
         let path = self.path.join(file_name);
-        let Ok(resolved) = beneath::follow(self.handle.as_fd(), &self.paths, file_name.as_ref()) else {
+        let Ok(resolved) = beneath::follow(self.handle.as_fd(), &self.paths, file_name.as_ref())
+        else {
             return Ok(None);
         };
         // Meanwhile the name may have become a link or a pipe: neither is followed nor waited for.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let handle = match openat(resolved.folder(self.handle.as_fd()), resolved.name(), flags, Mode::empty()) {
+        let handle = match openat(
+            resolved.folder(self.handle.as_fd()),
+            resolved.name(),
+            flags,
+            Mode::empty(),
+        ) {
             Ok(handle) => handle,
             Err(Errno::NOENT | Errno::LOOP) => return Ok(None),
             Err(errno) => return Err(unreadable(&path, errno)),
         };
-        let same =
-            |handle: &OwnedFd| fstat(handle).map(|stat| fit(&stat).is_ok() && Fingerprint::of(&stat) == *scanned);
+        let same = |handle: &OwnedFd| {
+            fstat(handle).map(|stat| fit(&stat).is_ok() && Fingerprint::of(&stat) == *scanned)
+        };
         if !same(&handle).map_err(|errno| unreadable(&path, errno))? {
             return Ok(None);
         }
         let mut bytes = Vec::new();
         let file = File::from(handle);
-        (&file).take(scanned.size + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&path, error))?;
+        (&file)
+            .take(scanned.size + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| unreadable(&path, error))?;
         let unchanged = same(&file.into()).map_err(|errno| unreadable(&path, errno))?;
         Ok((unchanged && bytes.len() as u64 == scanned.size).then_some(bytes))
     }

@@ -14,10 +14,14 @@ pub fn warnings(name: &str, settings: &PluginSettings, plugin: &Plugin) -> Vec<S
     let asked = plugin.capabilities();
     let unused = Capability::all().filter(|it| it.is_granted(settings) && !asked.contains(it));
     let mut found: Vec<String> = unused
-        .map(|it| format!("`{it}` says nothing to plugin `{name}`: it does not import {}", it.interface()))
+        .map(|it| {
+            format!("`{it}` says nothing to plugin `{name}`: it does not import {}", it.interface())
+        })
         .collect();
     if settings.reuse && !plugin.contract().reusable() {
-        found.push(format!("`instance = \"reuse\"` says nothing to plugin `{name}`: a command runs once"));
+        found.push(format!(
+            "`instance = \"reuse\"` says nothing to plugin `{name}`: a command runs once"
+        ));
     }
     found
 }
@@ -52,8 +56,13 @@ mod tests {
 
     fn settings(http: Vec<HttpRule>, config: &[(&str, &str)]) -> PluginSettings {
         let http = http.into_iter().map(Arc::new).collect();
-        let config = config.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        PluginSettings { grants: Arc::new(Grants { http }), config: Arc::new(config), ..PluginSettings::default() }
+        let config =
+            config.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        PluginSettings {
+            grants: Arc::new(Grants { http }),
+            config: Arc::new(config),
+            ..PluginSettings::default()
+        }
     }
 
     #[test]

@@ -112,7 +112,11 @@ struct Job {
 
 impl Job {
     fn size_bytes(&self) -> u64 {
-        if let ObservedFile::File { fingerprint, .. } = &self.observed { fingerprint.size } else { 0 }
+        if let ObservedFile::File { fingerprint, .. } = &self.observed {
+            fingerprint.size
+        } else {
+            0
+        }
     }
 }
 
@@ -186,7 +190,12 @@ impl LoadQueue {
     }
 
     /// Queues a file; replaces an older job of the plugin.
-    pub(super) fn add(&mut self, name: &PluginName, observed: &ObservedFile, current: CurrentDigests) {
+    pub(super) fn add(
+        &mut self,
+        name: &PluginName,
+        observed: &ObservedFile,
+        current: CurrentDigests,
+    ) {
         let job = Job { observed: observed.clone(), current, task: None };
         self.states.entry(name.clone()).or_default().job = Some(job);
     }
@@ -203,11 +212,15 @@ impl LoadQueue {
                 Some((name, job, begun))
             });
             // A job that is being compiled comes before all others.
-            let next =
-                line.min_by_key(|(name, job, begun)| (job.task.is_none(), **begun, !preferred(name), job.size_bytes()));
-            let Some((name, job, begun)) = next.filter(|(_, job, _)| job.task.is_none()) else { continue };
+            let next = line.min_by_key(|(name, job, begun)| {
+                (job.task.is_none(), **begun, !preferred(name), job.size_bytes())
+            });
+            let Some((name, job, begun)) = next.filter(|(_, job, _)| job.task.is_none()) else {
+                continue;
+            };
             *begun += 1;
-            let loading = load_file(context.clone(), name.clone(), job.observed.clone(), job.current);
+            let loading =
+                load_file(context.clone(), name.clone(), job.observed.clone(), job.current);
             let (finish, wake) = (self.finish.clone(), self.wake.clone());
             job.task = Some(begin(loading, name.clone(), job.observed.clone(), finish, wake));
         }
@@ -225,7 +238,9 @@ fn begin(
         // Otherwise a panic would leave its file in the queue for ever.
         let outcome = match tasks::unwound(loading).await {
             Ok(outcome) => outcome,
-            Err(panic) => LoadOutcome::Failed(format!("failed to load {name}: the host has a fault: {panic}")),
+            Err(panic) => {
+                LoadOutcome::Failed(format!("failed to load {name}: the host has a fault: {panic}"))
+            }
         };
         // Nothing receives it if the queue is gone.
         let _ = finish.send((name, observed, outcome));
@@ -239,9 +254,13 @@ async fn load_file(
     observed: ObservedFile,
     current: CurrentDigests,
 ) -> LoadOutcome {
-    let ObservedFile::File { file_name, fingerprint } = observed else { return LoadOutcome::Changed };
+    let ObservedFile::File { file_name, fingerprint } = observed else {
+        return LoadOutcome::Changed;
+    };
     let (dir, its_name) = (context.dir.clone(), file_name.clone());
-    let read = move || Directory::open(&dir)?.read(&its_name, &fingerprint).map(|bytes| bytes.map(digested));
+    let read = move || {
+        Directory::open(&dir)?.read(&its_name, &fingerprint).map(|bytes| bytes.map(digested))
+    };
     let (file, digest) = match tasks::blocking(read).await {
         Ok(Some((file, digest))) => (Bytes::from(file), digest),
         Ok(None) => return LoadOutcome::Changed,
@@ -257,13 +276,18 @@ async fn load_file(
         Ok((plugin, source)) => LoadedFile { plugin, digest, source, path },
         Err(error) => return LoadOutcome::Failed(describe(&file_name, &error)),
     };
-    let last = if current.running.is_none() { load_last(&context, &name, &loaded).await } else { None };
+    let last =
+        if current.running.is_none() { load_last(&context, &name, &loaded).await } else { None };
     tasks::blocking(move || keep_file(&context, &name, digest, &file)).await;
     LoadOutcome::Loaded(Box::new(loaded), last)
 }
 
 /// Loads the kept file that ran last, if `newest` is likely to be held.
-async fn load_last(context: &LoadContext, name: &PluginName, newest: &LoadedFile) -> Option<Box<LoadedFile>> {
+async fn load_last(
+    context: &LoadContext,
+    name: &PluginName,
+    newest: &LoadedFile,
+) -> Option<Box<LoadedFile>> {
     let (files, approvals) = (context.files.clone()?, &context.approvals);
     if !approvals.holds(name, newest.digest, &newest.plugin.capabilities()).await {
         return None;
@@ -338,7 +362,10 @@ mod tests {
         #[error("it is bad")]
         struct Outer(#[source] std::io::Error);
         let error = |text: &str| Outer(std::io::Error::other(text.to_owned()));
-        assert_eq!(describe("a.wasm", &error("a byte")), "failed to load a.wasm: it is bad: a byte");
+        assert_eq!(
+            describe("a.wasm", &error("a byte")),
+            "failed to load a.wasm: it is bad: a byte"
+        );
         let long = describe("a.wasm", &error(&"é".repeat(MAX_PROBLEM_BYTES)));
         assert!(long.len() <= MAX_PROBLEM_BYTES + '…'.len_utf8() && long.ends_with("é…"));
     }

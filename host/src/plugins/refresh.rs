@@ -73,12 +73,18 @@ impl Registry {
             }
         }
         let now_ms = context.clock.now_ms();
-        for (name, (observed, step)) in next.registry.clone().decide(context, outcomes, [&scan, &scan]).await {
+        for (name, (observed, step)) in
+            next.registry.clone().decide(context, outcomes, [&scan, &scan]).await
+        {
             next.apply(&name, &observed, step, now_ms);
         }
         let is_file = |observed: &ObservedFile| matches!(observed, ObservedFile::File { .. });
-        let left = scan.entries.iter().filter(|(name, observed)| next.registry.observed(name) != *observed);
-        let compiling = left.filter(|(_, observed)| is_file(observed)).map(|(name, _)| name.clone()).collect();
+        let left = scan
+            .entries
+            .iter()
+            .filter(|(name, observed)| next.registry.observed(name) != *observed);
+        let compiling =
+            left.filter(|(_, observed)| is_file(observed)).map(|(name, _)| name.clone()).collect();
         next.registry.mark_compiling(&compiling, now_ms);
         next.set_problems(scan.misnamed);
         next.keep_needed_files(context).await;
@@ -116,7 +122,8 @@ impl Registry {
         };
         let is_new = |name: &PluginName| {
             let observed = first.get(name);
-            let tried = queue.has(name, observed) || outcomes.get(name).is_some_and(|(tried, _)| tried == observed);
+            let tried = queue.has(name, observed)
+                || outcomes.get(name).is_some_and(|(tried, _)| tried == observed);
             observed != self.observed(name) && !tried
         };
         let second = if self.names(&first).any(is_new) {
@@ -149,10 +156,17 @@ impl Registry {
     }
 
     /// Decides on the next step of the loaded and the held files that are the same in both scans.
-    async fn decide(&self, context: &LoadContext, mut outcomes: LoadOutcomes, scans: [&Scan; 2]) -> Steps {
+    async fn decide(
+        &self,
+        context: &LoadContext,
+        mut outcomes: LoadOutcomes,
+        scans: [&Scan; 2],
+    ) -> Steps {
         // Since the last refresh, an approval or the configuration may admit a held file.
         for (name, entry) in self.entries.iter().filter(|(_, entry)| entry.held().is_some()) {
-            outcomes.entry(name.clone()).or_insert_with(|| (entry.observed.clone(), LoadOutcome::Held));
+            outcomes
+                .entry(name.clone())
+                .or_insert_with(|| (entry.observed.clone(), LoadOutcome::Held));
         }
         let mut steps = Steps::new();
         for (name, (observed, outcome)) in outcomes {
@@ -164,7 +178,12 @@ impl Registry {
         steps
     }
 
-    async fn step(&self, context: &LoadContext, name: &PluginName, outcome: LoadOutcome) -> Option<Step> {
+    async fn step(
+        &self,
+        context: &LoadContext,
+        name: &PluginName,
+        outcome: LoadOutcome,
+    ) -> Option<Step> {
         let approvals = &context.approvals;
         Some(match outcome {
             LoadOutcome::Changed => return None,
@@ -173,14 +192,21 @@ impl Registry {
             LoadOutcome::Loaded(file, last) => {
                 match approvals.admit(name, file.digest, &file.plugin.capabilities()).await {
                     Ok(Decision::Admit(admission)) => Step::Admit(file, admission),
-                    Ok(Decision::Hold { added, trouble }) => Step::Hold { file, last, added, trouble },
+                    Ok(Decision::Hold { added, trouble }) => {
+                        Step::Hold { file, last, added, trouble }
+                    }
                     Err(problem) => Step::Postpone(problem),
                 }
             }
             LoadOutcome::Held => {
-                let Some(held) = self.entry(name).and_then(Entry::held) else { return Some(Step::Wait) };
+                let Some(held) = self.entry(name).and_then(Entry::held) else {
+                    return Some(Step::Wait);
+                };
                 let candidate = &held.candidate;
-                match approvals.admit(name, candidate.digest, &candidate.plugin.capabilities()).await {
+                match approvals
+                    .admit(name, candidate.digest, &candidate.plugin.capabilities())
+                    .await
+                {
                     Ok(Decision::Admit(admission)) => Step::Release(admission),
                     Ok(Decision::Hold { .. }) => Step::Wait,
                     Err(problem) => {
@@ -206,7 +232,8 @@ impl Registry {
         queue.keep_only(|name, observed| second.get(name) == observed);
         for name in self.names(second) {
             let observed = second.get(name);
-            let step = steps.remove(name).filter(|(tried, _)| tried == observed).map(|(_, step)| step);
+            let step =
+                steps.remove(name).filter(|(tried, _)| tried == observed).map(|(_, step)| step);
             let is_released = matches!(step, Some(Some(Step::Release(_))));
             if observed == self.observed(name) && !is_released || queue.has(name, observed) {
                 continue;
@@ -239,7 +266,13 @@ impl Refreshed {
     }
 
     /// Applies a step to the newest file of a plugin; `None` means that the file was changing.
-    fn apply(&mut self, name: &PluginName, observed: &ObservedFile, step: Option<Step>, now_ms: i64) {
+    fn apply(
+        &mut self,
+        name: &PluginName,
+        observed: &ObservedFile,
+        step: Option<Step>,
+        now_ms: i64,
+    ) {
         match step {
             Some(step) => self.changes.extend(self.registry.apply(name, observed, step, now_ms)),
             None => self.unsettled = true,

@@ -62,9 +62,14 @@ impl Registry {
     }
 
     /// The plugins that have begun to compile since `older`.
-    pub fn newly_compiling<'a>(&'a self, older: &'a Self) -> impl Iterator<Item = (&'a PluginName, &'a Entry)> {
+    pub fn newly_compiling<'a>(
+        &'a self,
+        older: &'a Self,
+    ) -> impl Iterator<Item = (&'a PluginName, &'a Entry)> {
         let compiles = |entry: &Entry| entry.compiling_since_ms.is_some();
-        self.entries().filter(move |(name, entry)| compiles(entry) && !older.entry(name).is_some_and(compiles))
+        self.entries().filter(move |(name, entry)| {
+            compiles(entry) && !older.entry(name).is_some_and(compiles)
+        })
     }
 
     /// Problems of the folder itself: it cannot be read, holds too much, or has misnamed files.
@@ -105,7 +110,13 @@ impl Registry {
     }
 
     /// Applies a step to the newest file of a plugin.
-    pub(super) fn apply(&mut self, name: &PluginName, observed: &ObservedFile, step: Step, now_ms: i64) -> Vec<Change> {
+    pub(super) fn apply(
+        &mut self,
+        name: &PluginName,
+        observed: &ObservedFile,
+        step: Step,
+        now_ms: i64,
+    ) -> Vec<Change> {
         let entry = self.entries.entry(name.clone()).or_default();
         entry.observed = observed.clone();
         let changes = entry.apply(name, step, now_ms);
@@ -154,7 +165,8 @@ mod tests {
     use crate::event::Target;
 
     fn routes(plugins: &[&str]) -> Routes {
-        Routes::new([("a.b", plugins.iter().map(|name| Target::to(*name)).collect())], |_| false).unwrap()
+        Routes::new([("a.b", plugins.iter().map(|name| Target::to(*name)).collect())], |_| false)
+            .unwrap()
     }
 
     #[test]
@@ -163,7 +175,12 @@ mod tests {
         let entry = registry.entry("x").unwrap();
         assert_eq!(
             (entry.state(), entry.problem()),
-            ("missing", Some("there is no file of it in the plugins folder; its deliveries wait until there is one"))
+            (
+                "missing",
+                Some(
+                    "there is no file of it in the plugins folder; its deliveries wait until there is one"
+                )
+            )
         );
         assert!(registry.with_routed(&routes(&["y"])).entry("x").is_none());
     }

@@ -29,7 +29,11 @@ pub struct UsageSnapshot {
 impl Usage {
     /// Counts the calls of an attempt.
     pub fn count(&self, invocation: &Invocation) {
-        let writes = if matches!(invocation.verdict, Verdict::Ok(_)) { invocation.kv_writes.len() } else { 0 };
+        let writes = if matches!(invocation.verdict, Verdict::Ok(_)) {
+            invocation.kv_writes.len()
+        } else {
+            0
+        };
         if invocation.calls.is_empty() && invocation.kv_reads.is_empty() && writes == 0 {
             return;
         }
@@ -88,9 +92,16 @@ mod tests {
     fn what_was_used_adds_up_and_the_last_refusal_is_remembered() {
         let usage = Usage::default();
         let last = call("https://c/", None, true);
-        let calls = vec![call("https://a/", Some(500), false), call("https://b/", None, false), last.clone()];
+        let calls = vec![
+            call("https://a/", Some(500), false),
+            call("https://b/", None, false),
+            last.clone(),
+        ];
         usage.count(&invocation(Verdict::Ok(Vec::new()), calls));
-        usage.count(&invocation(Verdict::Reject("no".to_owned()), vec![call("https://d/", Some(200), false)]));
+        usage.count(&invocation(
+            Verdict::Reject("no".to_owned()),
+            vec![call("https://d/", Some(200), false)],
+        ));
         let expected = UsageSnapshot {
             http_answered: 2,
             http_refused: 1,

@@ -97,8 +97,9 @@ impl ConfigFile {
             {
                 result = Ok(config);
             }
-            let inputs =
-                result.as_ref().map_or_else(|problems| problems.inputs().to_vec(), |config| config.inputs.clone());
+            let inputs = result
+                .as_ref()
+                .map_or_else(|problems| problems.inputs().to_vec(), |config| config.inputs.clone());
             let settled = !inputs.iter().any(Input::has_changed);
             (result, inputs, settled)
         });

@@ -37,9 +37,16 @@ impl Follow {
     }
 
     fn with_timing(files: &[&Path], timing: ReloadTiming) -> Self {
-        let absolute = |file: &&Path| std::path::absolute(file).unwrap_or_else(|_| (*file).to_owned());
+        let absolute =
+            |file: &&Path| std::path::absolute(file).unwrap_or_else(|_| (*file).to_owned());
         let files: Vec<PathBuf> = files.iter().map(absolute).collect();
-        let mut follow = Self { observed: scan(&files), files, timing, watch: None, wake: Arc::new(Notify::new()) };
+        let mut follow = Self {
+            observed: scan(&files),
+            files,
+            timing,
+            watch: None,
+            wake: Arc::new(Notify::new()),
+        };
         follow.arm();
         follow
     }
@@ -51,7 +58,11 @@ impl Follow {
             self.arm();
             let now = scan(&self.files);
             if now == self.observed {
-                let pause_ms = if self.watch.is_some() { self.timing.poll_ms } else { self.timing.unwatched_poll_ms };
+                let pause_ms = if self.watch.is_some() {
+                    self.timing.poll_ms
+                } else {
+                    self.timing.unwatched_poll_ms
+                };
                 tokio::select! {
                     () = self.wake.notified() => {}
                     () = tokio::time::sleep(Duration::from_millis(pause_ms)) => {}
@@ -60,7 +71,8 @@ impl Follow {
             }
             tokio::time::sleep(Duration::from_millis(SETTLE_MS)).await;
             if scan(&self.files) == now {
-                let changed = (0..now.len()).filter(|index| now[*index] != self.observed[*index]).collect();
+                let changed =
+                    (0..now.len()).filter(|index| now[*index] != self.observed[*index]).collect();
                 self.observed = now;
                 return changed;
             }
@@ -75,7 +87,9 @@ impl Follow {
             return;
         }
         self.watch = None;
-        match folders.and_then(|folders| Watch::start(folders, self.timing.debounce_ms, Arc::clone(&self.wake))) {
+        match folders.and_then(|folders| {
+            Watch::start(folders, self.timing.debounce_ms, Arc::clone(&self.wake))
+        }) {
             Ok(watch) => self.watch = Some(watch),
             Err(error) => tracing::debug!(error, "cannot watch files, polling them instead"),
         }
@@ -84,7 +98,10 @@ impl Follow {
 
 impl fmt::Debug for Follow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Follow").field("files", &self.files).field("observed", &self.observed).finish_non_exhaustive()
+        f.debug_struct("Follow")
+            .field("files", &self.files)
+            .field("observed", &self.observed)
+            .finish_non_exhaustive()
     }
 }
 
@@ -104,7 +121,9 @@ mod tests {
     const NEVER_MS: u64 = 3_600_000;
 
     async fn next(follow: &mut Follow) -> Vec<usize> {
-        tokio::time::timeout(Duration::from_secs(60), follow.changed()).await.expect("a change is noticed")
+        tokio::time::timeout(Duration::from_secs(60), follow.changed())
+            .await
+            .expect("a change is noticed")
     }
 
     #[tokio::test]
@@ -112,7 +131,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let [first, second] = ["first", "second"].map(|name| dir.path().join(name));
         fs::write(&first, "1").unwrap();
-        let timing = ReloadTiming { debounce_ms: 10, poll_ms: NEVER_MS, unwatched_poll_ms: NEVER_MS };
+        let timing =
+            ReloadTiming { debounce_ms: 10, poll_ms: NEVER_MS, unwatched_poll_ms: NEVER_MS };
         let mut follow = Follow::with_timing(&[&first, &second], timing);
         fs::write(&first, "12").unwrap();
         assert_eq!(next(&mut follow).await, [0]);

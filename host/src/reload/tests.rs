@@ -24,7 +24,8 @@ mod secrets;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// No look but for a reason: what a test sees was brought about by an event.
-const EVENTS_ONLY: ReloadTiming = ReloadTiming { debounce_ms: 20, poll_ms: 600_000, unwatched_poll_ms: 600_000 };
+const EVENTS_ONLY: ReloadTiming =
+    ReloadTiming { debounce_ms: 20, poll_ms: 600_000, unwatched_poll_ms: 600_000 };
 
 /// A plugin that can be told from another: `mark` is in its bytes.
 fn good(mark: u32) -> String {
@@ -55,7 +56,8 @@ impl Site {
         let config = Config::load(&path, MakeSecrets::Yes).unwrap();
         let sandbox = Arc::new(Sandbox::new(SandboxOptions::default()).unwrap());
         let (compiler, clock, approvals) = (Compiler::InProcess, Clock::system(), Arc::default());
-        let context = LoadContext { sandbox, compiler, dir: plugins_dir, clock, approvals, files: None };
+        let context =
+            LoadContext { sandbox, compiler, dir: plugins_dir, clock, approvals, files: None };
         let registry = Registry::load_all(&context).await.registry;
         let watched = Watched {
             config: Arc::new(ArcSwap::from_pointee(config)),
@@ -63,12 +65,19 @@ impl Site {
             context,
             status: Arc::default(),
         };
-        Self { dir, watched, swaps: Arc::default(), shutdown: CancellationToken::new(), running: None }
+        Self {
+            dir,
+            watched,
+            swaps: Arc::default(),
+            shutdown: CancellationToken::new(),
+            running: None,
+        }
     }
 
     /// Starts the reloader and waits until it watches and has looked once.
     async fn start(&mut self, pace: ReloadTiming) {
-        let (watched, swaps, shutdown) = (self.watched.clone(), Arc::clone(&self.swaps), self.shutdown.clone());
+        let (watched, swaps, shutdown) =
+            (self.watched.clone(), Arc::clone(&self.swaps), self.shutdown.clone());
         let on_change = move || {
             swaps.fetch_add(1, Ordering::SeqCst);
         };
@@ -85,7 +94,9 @@ impl Site {
         let mut follower = self.watched.status.subscribe();
         let waited = tokio::time::timeout(PATIENCE, follower.wait_for(holds)).await;
         waited
-            .unwrap_or_else(|_| panic!("stayed at {:?}, {:?}", self.watched.status.get(), self.watched.registry))
+            .unwrap_or_else(|_| {
+                panic!("stayed at {:?}, {:?}", self.watched.status.get(), self.watched.registry)
+            })
             .unwrap();
     }
 
@@ -172,11 +183,14 @@ async fn a_plugin_and_its_route_that_come_together_are_both_taken() {
 async fn a_listener_that_waits_for_a_restart_takes_no_secret_away() {
     let mut site = Site::new().await;
     site.start(EVENTS_ONLY).await;
-    let source = "[sources.s]\npreset = \"heygen\"\nsecrets = [{ env = \"HOOKBOX_TEST_NEVER_SET\" }]\n";
+    let source =
+        "[sources.s]\npreset = \"heygen\"\nsecrets = [{ env = \"HOOKBOX_TEST_NEVER_SET\" }]\n";
     let text = format!("{}\n{source}", config_text("\"x.*\" = \"a\""));
     let config = Arc::clone(&site.watched.config);
     let made = |config: &Config| {
-        let Verify::Signature(signature) = &config.sources["s"].verify else { panic!("it is verified") };
+        let Verify::Signature(signature) = &config.sources["s"].verify else {
+            panic!("it is verified")
+        };
         matches!(signature.secrets, Secrets::Generated { .. })
     };
     site.replace("config.toml", text.clone());
@@ -185,7 +199,8 @@ async fn a_listener_that_waits_for_a_restart_takes_no_secret_away() {
     site.replace("config.toml", text.replace("listen = \"127.0.0.1:0\"", "listen = \"0.0.0.0:0\""));
     site.until(|condition| condition.restart_needed == ["server.listen"]).await;
     assert!(made(&config.load()), "the host still listens on loopback");
-    let said = config.load().warnings.iter().map(|warning| warning.text.clone()).collect::<String>();
+    let said =
+        config.load().warnings.iter().map(|warning| warning.text.clone()).collect::<String>();
     assert!(said.contains("this host made is used instead") && !said.contains("503"), "{said}");
     site.stop().await;
 }
@@ -195,10 +210,16 @@ async fn a_key_that_needs_a_restart_says_so_until_it_is_taken_back() {
     let mut site = Site::new().await;
     site.start(EVENTS_ONLY).await;
     let text = config_text("\"x.*\" = \"a\"");
-    site.replace("config.toml", text.replace("listen = \"127.0.0.1:0\"", "listen = \"127.0.0.1:1\""));
+    site.replace(
+        "config.toml",
+        text.replace("listen = \"127.0.0.1:0\"", "listen = \"127.0.0.1:1\""),
+    );
     site.until(|condition| condition.restart_needed == ["server.listen"]).await;
     // Another change does not make it forget.
-    site.replace("config.toml", text.replace("listen = \"127.0.0.1:0\"", "listen = \"127.0.0.1:2\""));
+    site.replace(
+        "config.toml",
+        text.replace("listen = \"127.0.0.1:0\"", "listen = \"127.0.0.1:2\""),
+    );
     let config = Arc::clone(&site.watched.config);
     site.until(|_| config.load().server.listen.port() == 2).await;
     assert_eq!(site.watched.status.get().restart_needed, ["server.listen"]);

@@ -33,7 +33,8 @@ pub(super) struct WatchedFolder {
 pub(super) fn folders(dirs: &[&Path], files: &[&Path]) -> Result<Vec<WatchedFolder>, String> {
     let mut folders: Vec<PathBuf> = Vec::new();
     for dir in dirs {
-        let entries = fs::read_dir(dir).map_err(|error| format!("{} cannot be read: {error}", dir.display()))?;
+        let entries = fs::read_dir(dir)
+            .map_err(|error| format!("{} cannot be read: {error}", dir.display()))?;
         folders.extend(links::folders(dir));
         // A link in the folder may lead to a folder elsewhere.
         for entry in entries.filter_map(Result::ok) {
@@ -48,7 +49,9 @@ pub(super) fn folders(dirs: &[&Path], files: &[&Path]) -> Result<Vec<WatchedFold
         // The next scan finds that the folder is gone.
         let Ok(found) = fs::metadata(&path) else { continue };
         let folder = WatchedFolder { path, device: found.dev(), inode: found.ino() };
-        let known = watched.iter().any(|other| (other.device, other.inode) == (folder.device, folder.inode));
+        let known = watched
+            .iter()
+            .any(|other| (other.device, other.inode) == (folder.device, folder.inode));
         if !known && watched.len() < MAX_FOLDERS {
             watched.push(folder);
         }
@@ -64,7 +67,11 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Starts to watch. `wake` is notified once for all events within `debounce_ms`.
-    pub(super) fn start(folders: Vec<WatchedFolder>, debounce_ms: u64, wake: Arc<Notify>) -> Result<Self, String> {
+    pub(super) fn start(
+        folders: Vec<WatchedFolder>,
+        debounce_ms: u64,
+        wake: Arc<Notify>,
+    ) -> Result<Self, String> {
         let window = Duration::from_millis(debounce_ms);
         let on_events = move |result: DebounceEventResult| {
             if means_change(&result) {
@@ -73,9 +80,14 @@ impl Watch {
         };
         // The debouncer's thread wakes once in a window; its default is four times.
         let config = notify::Config::default();
-        let mut debouncer =
-            new_debouncer_opt::<_, RecommendedWatcher, _>(window, Some(window), on_events, NoCache::new(), config)
-                .map_err(|error| format!("watching could not be started: {error}"))?;
+        let mut debouncer = new_debouncer_opt::<_, RecommendedWatcher, _>(
+            window,
+            Some(window),
+            on_events,
+            NoCache::new(),
+            config,
+        )
+        .map_err(|error| format!("watching could not be started: {error}"))?;
         for folder in &folders {
             debouncer
                 .watch(&folder.path, RecursiveMode::NonRecursive)
@@ -108,7 +120,8 @@ mod tests {
     #[test]
     fn a_look_does_not_cause_the_next() {
         let event = |kind| DebouncedEvent::new(Event::new(kind), Instant::now());
-        let (read, written) = (EventKind::Access(AccessKind::Any), EventKind::Modify(ModifyKind::Any));
+        let (read, written) =
+            (EventKind::Access(AccessKind::Any), EventKind::Modify(ModifyKind::Any));
         assert!(!means_change(&Ok(vec![event(read), event(read)])));
         assert!(means_change(&Ok(vec![event(read), event(written)])));
         assert!(means_change(&Err(vec![notify::Error::generic("overflow")])));

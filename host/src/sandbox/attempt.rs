@@ -35,7 +35,8 @@ pub struct Call {
 }
 
 /// A value and its version, or why it could not be read.
-pub type KvRead<'a> = Pin<Box<dyn Future<Output = Result<Option<(Vec<u8>, i64)>, String>> + Send + 'a>>;
+pub type KvRead<'a> =
+    Pin<Box<dyn Future<Output = Result<Option<(Vec<u8>, i64)>, String>> + Send + 'a>>;
 
 /// Reads the committed values of one plugin.
 pub trait KvReader: Send + Sync + std::fmt::Debug {

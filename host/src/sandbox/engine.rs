@@ -1,7 +1,8 @@
 //! The engine: what a guest's code may contain, and the pool that its instances come from.
 
 use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result, Strategy, WasmFeatures,
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result, Strategy,
+    WasmFeatures,
 };
 
 use super::limits::MAX_ONE_MEMORY_BYTES;
@@ -69,7 +70,9 @@ fn pool(max_instances: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(max_instances)
         .total_stacks(max_instances)
-        .total_core_instances(max_instances.saturating_mul(CORE_INSTANCES_SHARE).max(CORE_INSTANCES_EACH))
+        .total_core_instances(
+            max_instances.saturating_mul(CORE_INSTANCES_SHARE).max(CORE_INSTANCES_EACH),
+        )
         .total_memories(max_instances.saturating_mul(MEMORIES_SHARE).max(MEMORIES_EACH))
         .total_tables(max_instances.saturating_mul(TABLES_SHARE).max(TABLES_EACH))
         .max_core_instances_per_component(CORE_INSTANCES_EACH)

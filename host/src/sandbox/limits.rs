@@ -53,7 +53,14 @@ pub(super) enum MemoryRefusal {
 impl MemoryBudget {
     pub(super) fn new(limits: &Limits) -> Self {
         let Limits { memory_bytes: limit_bytes, table_elements: limit_elements, .. } = *limits;
-        Self { limit_bytes, limit_elements, elements: 0, used_bytes: 0, peak_bytes: 0, refused: None }
+        Self {
+            limit_bytes,
+            limit_elements,
+            elements: 0,
+            used_bytes: 0,
+            peak_bytes: 0,
+            refused: None,
+        }
     }
 
     /// Begins another attempt in the same memories.
@@ -92,7 +99,12 @@ impl MemoryBudget {
 }
 
 impl ResourceLimiter for MemoryBudget {
-    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool> {
         if maximum.is_some_and(|maximum| desired > maximum) {
             // The guest's own limit.
             return Ok(false);
@@ -104,7 +116,12 @@ impl ResourceLimiter for MemoryBudget {
         Ok(self.grow(current, desired))
     }
 
-    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool> {
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }
@@ -113,7 +130,10 @@ impl ResourceLimiter for MemoryBudget {
             self.refused = Some(MemoryRefusal::Tables(self.limit_elements));
             return Ok(false);
         }
-        let granted = self.grow(current.saturating_mul(size_of::<usize>()), desired.saturating_mul(size_of::<usize>()));
+        let granted = self.grow(
+            current.saturating_mul(size_of::<usize>()),
+            desired.saturating_mul(size_of::<usize>()),
+        );
         if granted {
             self.elements = elements;
         }
@@ -146,7 +166,9 @@ mod tests {
     #[test]
     fn tables_have_a_limit_of_their_own_together() {
         let mut budget = MemoryBudget::new(&Limits { table_elements: 10, ..Limits::default() });
-        assert!(budget.table_growing(0, 6, None).unwrap() && budget.table_growing(0, 4, None).unwrap());
+        assert!(
+            budget.table_growing(0, 6, None).unwrap() && budget.table_growing(0, 4, None).unwrap()
+        );
         assert!(!budget.table_growing(4, 5, None).unwrap());
         assert_eq!(budget.refused(), Some(MemoryRefusal::Tables(10)));
         budget.renew(&Limits { table_elements: 11, ..Limits::default() });

@@ -54,7 +54,8 @@ impl Client {
     /// The client of a request that `peer` sent: `peer` itself, or the one that it forwards for if
     /// it is a trusted proxy.
     pub fn of(peer: SocketAddr, headers: &HeaderMap, trusted: &Networks) -> Self {
-        let direct = Self { address: peer.ip().to_canonical(), port: Some(peer.port()), share: None };
+        let direct =
+            Self { address: peer.ip().to_canonical(), port: Some(peer.port()), share: None };
         if !trusted.contain(peer.ip()) {
             return Self { share: Some(ShareKey::of(peer.ip())), ..direct };
         }
@@ -115,7 +116,11 @@ mod tests {
     #[test]
     fn a_trusted_proxy_that_does_not_say_for_whom_has_no_share_to_keep_to() {
         for said in [None, Some("unknown"), Some("10.9.9.9")] {
-            assert_eq!(client("10.1.2.3:4000", said), ("10.1.2.3:4000".to_owned(), None), "{said:?}");
+            assert_eq!(
+                client("10.1.2.3:4000", said),
+                ("10.1.2.3:4000".to_owned(), None),
+                "{said:?}"
+            );
         }
     }
 }

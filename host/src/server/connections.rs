@@ -124,7 +124,10 @@ impl Connections {
             self.crowded.notify_one();
         }
         drop(open);
-        NewConnection::Admitted { permit: ConnectionPermit { position, state, connections: Arc::clone(self) }, closed }
+        NewConnection::Admitted {
+            permit: ConnectionPermit { position, state, connections: Arc::clone(self) },
+            closed,
+        }
     }
 
     /// Returns when [`Connections::admit`] should be asked again. For one task at a time, which
@@ -161,7 +164,9 @@ impl Connections {
         let limit_us = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
         let mut closed = 0;
         for position in 0..open.listed.len() {
-            let overdue = open.idle_since(position).filter(|since_us| now_us.saturating_sub(*since_us) >= limit_us);
+            let overdue = open
+                .idle_since(position)
+                .filter(|since_us| now_us.saturating_sub(*since_us) >= limit_us);
             closed += u64::from(overdue.is_some_and(|since_us| open.close(position, since_us)));
         }
         Some(closed)
@@ -228,7 +233,9 @@ impl Registry {
 
     /// Closes a connection, unless it has had a request since. Its permit is free at once.
     fn close(&mut self, position: usize, since_us: u64) -> bool {
-        let told = self.listed[position].as_ref().is_some_and(|listed| listed.state.tell_to_close(since_us));
+        let told = self.listed[position]
+            .as_ref()
+            .is_some_and(|listed| listed.state.tell_to_close(since_us));
         if told {
             self.remove(position);
         }
@@ -246,7 +253,9 @@ impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut open = self.connections.open();
         // A connection that was told to close has lost its position to another one.
-        let listed = open.listed[self.position].as_ref().is_some_and(|its| Arc::ptr_eq(&its.state, &self.state));
+        let listed = open.listed[self.position]
+            .as_ref()
+            .is_some_and(|its| Arc::ptr_eq(&its.state, &self.state));
         if listed {
             open.remove(self.position);
         }

@@ -87,7 +87,10 @@ mod tests {
     /// The result when it comes in pieces of this size.
     fn found(request: &[u8], piece: usize) -> Option<usize> {
         let mut lines = HeaderLines::default();
-        request.chunks(piece).enumerate().find_map(|(index, bytes)| Some(index * piece + lines.read(bytes)?))
+        request
+            .chunks(piece)
+            .enumerate()
+            .find_map(|(index, bytes)| Some(index * piece + lines.read(bytes)?))
     }
 
     #[test]
@@ -102,7 +105,12 @@ mod tests {
         ];
         for (request, expected) in cases {
             for piece in 1..=request.len() {
-                assert_eq!(found(request, piece), expected, "{:?} by {piece}", String::from_utf8_lossy(request));
+                assert_eq!(
+                    found(request, piece),
+                    expected,
+                    "{:?} by {piece}",
+                    String::from_utf8_lossy(request)
+                );
             }
         }
     }
@@ -119,7 +127,9 @@ mod tests {
 
     #[test]
     fn where_the_next_header_begins_is_never_guessed() {
-        for (sent, body_bytes) in [(&b""[..], None), (b"", Some(2)), (b"GET / HTTP/1.1\r\n", Some(3))] {
+        for (sent, body_bytes) in
+            [(&b""[..], None), (b"", Some(2)), (b"GET / HTTP/1.1\r\n", Some(3))]
+        {
             let mut lines = HeaderLines::default();
             assert_eq!(lines.read(&[POST, sent].concat()), None);
             lines.replied(body_bytes);

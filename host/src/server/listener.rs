@@ -59,7 +59,11 @@ const FULL_LINE_EVERY: Duration = Duration::from_secs(10);
 /// tables would cost every event.
 pub trait Handler: Clone + Send + Sync + 'static {
     /// The reply to one request of `peer`.
-    fn answer(&self, request: hyper::Request<Incoming>, peer: SocketAddr) -> impl Future<Output = Response> + Send;
+    fn answer(
+        &self,
+        request: hyper::Request<Incoming>,
+        peer: SocketAddr,
+    ) -> impl Future<Output = Response> + Send;
 
     /// The share that a connection of `peer` counts for; `None` if it counts for none.
     fn share_of(&self, peer: SocketAddr) -> Option<ShareKey>;
@@ -115,7 +119,12 @@ struct Listener<H> {
 
 /// Serves connections of `listener` until `shutdown`, then lets requests under way finish for up to
 /// [`ServerTimeouts::drain`], and returns when the last connection is closed.
-pub async fn serve(listener: TcpListener, handler: impl Handler, options: ServerOptions, shutdown: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    handler: impl Handler,
+    options: ServerOptions,
+    shutdown: CancellationToken,
+) {
     let shared = Arc::new(Listener {
         handler,
         http: http(),
@@ -133,7 +142,10 @@ pub async fn serve(listener: TcpListener, handler: impl Handler, options: Server
     shared.served.close();
     if timeout(shared.options.timeouts.drain, shared.served.wait()).await.is_err() {
         let open = shared.served.len();
-        tracing::warn!(connections = open, "closing connections with requests that did not finish in time");
+        tracing::warn!(
+            connections = open,
+            "closing connections with requests that did not finish in time"
+        );
         shared.abort.cancel();
         shared.served.wait().await;
     }
@@ -175,7 +187,9 @@ async fn close_slow_headers<H: Handler>(shared: &Listener<H>) -> Infallible {
     let limit = shared.options.timeouts.header_when_full;
     loop {
         shared.connections.crowded().await;
-        while let Some(closed) = shared.connections.close_overdue(limit, shared.connections.now_us()) {
+        while let Some(closed) =
+            shared.connections.close_overdue(limit, shared.connections.now_us())
+        {
             if closed > 0 {
                 shared.count("slow_header", closed);
             }
@@ -246,13 +260,19 @@ impl<H: Handler> Listener<H> {
     }
 
     /// Serves one connection; its permit is free again when it is closed.
-    async fn handle(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, permit: ConnectionPermit) {
+    async fn handle(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        permit: ConnectionPermit,
+    ) {
         // Replies are small, and a sender waits for each.
         let _ = stream.set_nodelay(true);
         let state = Arc::clone(permit.state());
         let ServerOptions { timeouts, config, .. } = &self.options;
         let keep_alive = Duration::from_millis(config.load().server.keep_alive_ms);
-        let socket = Socket::new(stream, Arc::clone(&state), timeouts, keep_alive, self.shutdown.clone());
+        let socket =
+            Socket::new(stream, Arc::clone(&state), timeouts, keep_alive, self.shutdown.clone());
         let service = service_fn(|request: hyper::Request<Incoming>| {
             let under_way = UnderWay::begin(&state, request.body().size_hint().exact());
             let handler = &self.handler;

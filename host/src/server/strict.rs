@@ -21,7 +21,9 @@ pub fn check(version: Version, headers: &HeaderMap) -> Result<(), Ambiguous> {
     let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
         (Some(host), None) if is_host(host.as_bytes()) => {}
-        (Some(_), None) => return Err(Ambiguous("its Host header is not a host, with or without a port")),
+        (Some(_), None) => {
+            return Err(Ambiguous("its Host header is not a host, with or without a port"));
+        }
         (None, _) if version < Version::HTTP_11 => {}
         (None, _) => return Err(Ambiguous("it has no Host header")),
         (Some(_), Some(_)) => return Err(Ambiguous("it has more than one Host header")),
@@ -29,7 +31,9 @@ pub fn check(version: Version, headers: &HeaderMap) -> Result<(), Ambiguous> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
         (None, _) => Ok(()),
-        (Some(coding), None) if coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        (Some(coding), None) if coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => {
+            Ok(())
+        }
         _ => Err(Ambiguous("its Transfer-Encoding is not `chunked` alone")),
     }
 }
@@ -39,7 +43,9 @@ fn is_host(value: &[u8]) -> bool {
     let (host_is_one, port) = match value.strip_prefix(b"[") {
         Some(rest) => {
             let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };
-            let address = std::str::from_utf8(&rest[..end]).ok().and_then(|text| text.parse::<Ipv6Addr>().ok());
+            let address = std::str::from_utf8(&rest[..end])
+                .ok()
+                .and_then(|text| text.parse::<Ipv6Addr>().ok());
             (address.is_some(), &rest[end + 1..])
         }
         None => {
@@ -74,14 +80,31 @@ mod tests {
 
     #[test]
     fn one_valid_host_is_wanted() {
-        for host in
-            ["localhost", "hooks.example.com:443", "192.0.2.1:80", "[2001:db8::1]:3000", "[::1]", "", "a_b:", "h%41"]
-        {
+        for host in [
+            "localhost",
+            "hooks.example.com:443",
+            "192.0.2.1:80",
+            "[2001:db8::1]:3000",
+            "[::1]",
+            "",
+            "a_b:",
+            "h%41",
+        ] {
             assert_eq!(refused(Version::HTTP_11, &[("host", host)]), None, "{host:?}");
         }
-        for host in
-            ["a b", "user@host", "host:port", "a:80:80", "[::1", "[::g]", "[::1]80", "http://host", "a/b", "a?", "::1"]
-        {
+        for host in [
+            "a b",
+            "user@host",
+            "host:port",
+            "a:80:80",
+            "[::1",
+            "[::g]",
+            "[::1]80",
+            "http://host",
+            "a/b",
+            "a?",
+            "::1",
+        ] {
             let why = refused(Version::HTTP_11, &[("host", host)]);
             assert!(why.is_some_and(|why| why.contains("not a host")), "{host:?}");
         }
@@ -100,12 +123,17 @@ mod tests {
     #[test]
     fn chunked_is_the_only_transfer_coding() {
         let of = |codings: &[&str]| {
-            let lines: Vec<_> = codings.iter().map(|coding| ("transfer-encoding", *coding)).collect();
+            let lines: Vec<_> =
+                codings.iter().map(|coding| ("transfer-encoding", *coding)).collect();
             refused(Version::HTTP_11, &[&[("host", "a")][..], &lines].concat())
         };
         assert_eq!((of(&["chunked"]), of(&["Chunked "])), (None, None));
-        for codings in [&["identity, chunked"][..], &["identity", "chunked"], &["gzip, chunked"], &["chunked, chunked"]]
-        {
+        for codings in [
+            &["identity, chunked"][..],
+            &["identity", "chunked"],
+            &["gzip, chunked"],
+            &["chunked, chunked"],
+        ] {
             assert!(of(codings).is_some_and(|why| why.contains("`chunked` alone")), "{codings:?}");
         }
     }

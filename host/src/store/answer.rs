@@ -40,7 +40,9 @@ impl<T> Future for MaybeReady<'_, T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
-            Self::Ready(answer) => Poll::Ready(answer.take().expect("it is polled to its end once")),
+            Self::Ready(answer) => {
+                Poll::Ready(answer.take().expect("it is polled to its end once"))
+            }
             Self::Pending(pending) => pending.as_mut().poll(cx),
         }
     }

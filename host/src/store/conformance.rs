@@ -11,11 +11,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{DeliveryView, Keep, KvTransaction, Lease, LeaseQueue, Next, Settled, Settlement, Store, StoreError};
+use super::{
+    DeliveryView, Keep, KvTransaction, Lease, LeaseQueue, Next, Settled, Settlement, Store,
+    StoreError,
+};
 use crate::clock::Clock;
 use crate::event::{
-    AttemptRecord, Attributes, DedupeKey, DeliveryId, Digest, EventId, HttpCall, LogLine, NewEvent, Outcome, State,
-    Target,
+    AttemptRecord, Attributes, DedupeKey, DeliveryId, Digest, EventId, HttpCall, LogLine, NewEvent,
+    Outcome, State, Target,
 };
 
 pub(super) mod append;

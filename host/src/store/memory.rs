@@ -9,9 +9,10 @@ use self::data::MemoryData;
 use super::changes::{Announcer, Changes};
 use super::in_flight::{AttemptLog, InFlight};
 use super::{
-    Action, Appended, ApprovalChange, Changed, Cursor, DeliveryFilter, DeliveryView, DispatchHandle, EventFilter,
-    EventSummary, EventView, Health, Keep, KvValue, Lease, LeaseQueue, Leased, MaybeReady, Operate, Page, Pending,
-    Preview, Progress, Queue, Read, Settled, Settlement, Stats, StoreError, StoredApproval, Which,
+    Action, Appended, ApprovalChange, Changed, Cursor, DeliveryFilter, DeliveryView,
+    DispatchHandle, EventFilter, EventSummary, EventView, Health, Keep, KvValue, Lease, LeaseQueue,
+    Leased, MaybeReady, Operate, Page, Pending, Preview, Progress, Queue, Read, Settled,
+    Settlement, Stats, StoreError, StoredApproval, Which,
 };
 use crate::clock::Clock;
 use crate::event::{DeliveryId, EventId, NewEvent, PluginName, Target};
@@ -56,7 +57,10 @@ impl MemoryStore {
     }
 
     /// Does `work`, and tells of it when it is done.
-    fn write<T>(&self, work: impl FnOnce(&mut MemoryData) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn write<T>(
+        &self,
+        work: impl FnOnce(&mut MemoryData) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let mut data = self.data()?;
         (data.host_ms, data.wall_ms) = (self.clock.host_ms(), self.clock.now_ms());
         // A small difference counts as none, as in SQLite: deletion then goes by the ids.
@@ -114,12 +118,19 @@ impl Queue for MemoryStore {
 impl Operate for MemoryStore {
     fn change(&self, action: Action, which: Which) -> Pending<'_, Changed> {
         done(self.write(|data| match which {
-            Which::One(id) => data.change(&action, id).map(|()| Changed { deliveries: 1, next: None }),
+            Which::One(id) => {
+                data.change(&action, id).map(|()| Changed { deliveries: 1, next: None })
+            }
             Which::Matching { filter, from } => Ok(data.change_some(&action, &filter, from)),
         }))
     }
 
-    fn preview(&self, action: Action, filter: DeliveryFilter, from: Option<Progress>) -> Pending<'_, Preview> {
+    fn preview(
+        &self,
+        action: Action,
+        filter: DeliveryFilter,
+        from: Option<Progress>,
+    ) -> Pending<'_, Preview> {
         assert!(from.is_none(), "one call counts all");
         done(self.read(|data| data.preview(&action, &filter, self.clock.ahead_ms())))
     }
@@ -147,7 +158,11 @@ impl Operate for MemoryStore {
 impl Read for MemoryStore {
     fn event(&self, id: EventId) -> Pending<'_, EventView> {
         let found = self.read(|data| data.event_view(id, self.clock.ahead_ms()));
-        done(found.and_then(|found| found.ok_or_else(|| StoreError::NotFound(format!("event `{id}`")))))
+        done(
+            found.and_then(|found| {
+                found.ok_or_else(|| StoreError::NotFound(format!("event `{id}`")))
+            }),
+        )
     }
 
     fn delivery(&self, id: DeliveryId) -> Pending<'_, DeliveryView> {
@@ -159,11 +174,19 @@ impl Read for MemoryStore {
         done(found.and_then(|found| found.ok_or_else(missing)))
     }
 
-    fn events(&self, filter: EventFilter, page: Page) -> Pending<'_, (Vec<EventSummary>, Option<Cursor>)> {
+    fn events(
+        &self,
+        filter: EventFilter,
+        page: Page,
+    ) -> Pending<'_, (Vec<EventSummary>, Option<Cursor>)> {
         done(self.read(|data| data.events_page(&filter, page)))
     }
 
-    fn deliveries(&self, filter: DeliveryFilter, page: Page) -> Pending<'_, (Vec<DeliveryView>, Option<Cursor>)> {
+    fn deliveries(
+        &self,
+        filter: DeliveryFilter,
+        page: Page,
+    ) -> Pending<'_, (Vec<DeliveryView>, Option<Cursor>)> {
         done(self.read(|data| data.deliveries_page(&filter, page, self.clock.ahead_ms())))
     }
 

@@ -19,8 +19,8 @@ pub use approvals::{Approval, ApprovalChange, StoredApproval};
 pub use tree::TreeBudget;
 pub(super) use tree::TreeSize;
 pub use views::{
-    AttemptView, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary, EventView, MAX_CHILDREN,
-    MAX_PAGE, Page, PluginCounts, Stats,
+    AttemptView, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary,
+    EventView, MAX_CHILDREN, MAX_PAGE, Page, PluginCounts, Stats,
 };
 
 /// The result of an append.
@@ -140,7 +140,9 @@ impl Next {
     pub(super) fn due_ms(&self, now_ms: i64) -> Option<i64> {
         match self {
             Self::Done { .. } | Self::Dead => None,
-            Self::RetryIn(time) | Self::GiveBack(time) => Some(after_ms(now_ms, *time).min(i64::MAX - 1)),
+            Self::RetryIn(time) | Self::GiveBack(time) => {
+                Some(after_ms(now_ms, *time).min(i64::MAX - 1))
+            }
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Action, ApprovalChange, Changed, DeliveryFilter, Keep, Pending, Preview, Progress, Which};
+use super::{
+    Action, ApprovalChange, Changed, DeliveryFilter, Keep, Pending, Preview, Progress, Which,
+};
 use crate::event::{DeliveryId, EventId, Target};
 
 /// Makes the changes of operators and of the host's own upkeep.
@@ -14,7 +16,12 @@ pub trait Operate: Send + Sync + std::fmt::Debug {
     fn change(&self, action: Action, which: Which) -> Pending<'_, Changed>;
 
     /// Counts the deliveries that [`Operate::change`] would change, a bounded number at a time.
-    fn preview(&self, action: Action, filter: DeliveryFilter, from: Option<Progress>) -> Pending<'_, Preview>;
+    fn preview(
+        &self,
+        action: Action,
+        filter: DeliveryFilter,
+        from: Option<Progress>,
+    ) -> Pending<'_, Preview>;
 
     /// Creates new deliveries of an old event to `targets`; returns their ids.
     fn replay(&self, event: EventId, targets: Vec<Arc<Target>>) -> Pending<'_, Vec<DeliveryId>>;

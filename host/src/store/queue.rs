@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    Appended, InFlight, Lease, LeasePermit, LeaseQueue, Leased, MaybeReady, MemoryReservation, Pending, Settled,
-    Settlement,
+    Appended, InFlight, Lease, LeasePermit, LeaseQueue, Leased, MaybeReady, MemoryReservation,
+    Pending, Settled, Settlement,
 };
 use crate::event::{NewEvent, PluginName};
 
@@ -19,8 +19,8 @@ pub trait Queue: Send + Sync + std::fmt::Debug {
     /// Stores an event and its deliveries. `Ok` means committed and fsynced.
     fn append(&self, event: NewEvent) -> Pending<'_, Appended>;
 
-    /// Whether an event still has a dedupe key of a host before schema version 5. Until all of these
-    /// have expired, appends have to bring [`NewEvent::legacy_key`].
+    /// Whether an event still has a dedupe key of a host before schema version 5. Until all of
+    /// these have expired, appends have to bring [`NewEvent::legacy_key`].
     fn has_legacy_keys(&self) -> bool;
 
     /// Leases due deliveries, at most one for each of `permits` of the lease budget. Unused permits

@@ -1,8 +1,8 @@
 //! The trait for queries.
 
 use super::{
-    Changes, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventSummary, EventView, KvValue, MaybeReady, Page,
-    Pending, Stats, StoredApproval,
+    Changes, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventSummary, EventView, KvValue,
+    MaybeReady, Page, Pending, Stats, StoredApproval,
 };
 use crate::event::{DeliveryId, EventId, PluginName};
 
@@ -15,10 +15,18 @@ pub trait Read: Send + Sync + std::fmt::Debug {
     fn delivery(&self, id: DeliveryId) -> Pending<'_, DeliveryView>;
 
     /// A page of events, newest first.
-    fn events(&self, filter: EventFilter, page: Page) -> Pending<'_, (Vec<EventSummary>, Option<Cursor>)>;
+    fn events(
+        &self,
+        filter: EventFilter,
+        page: Page,
+    ) -> Pending<'_, (Vec<EventSummary>, Option<Cursor>)>;
 
     /// A page of deliveries, newest first.
-    fn deliveries(&self, filter: DeliveryFilter, page: Page) -> Pending<'_, (Vec<DeliveryView>, Option<Cursor>)>;
+    fn deliveries(
+        &self,
+        filter: DeliveryFilter,
+        page: Page,
+    ) -> Pending<'_, (Vec<DeliveryView>, Option<Cursor>)>;
 
     /// Reads a key of a plugin.
     fn kv_get(&self, plugin: PluginName, key: String) -> Pending<'_, Option<KvValue>>;

@@ -29,8 +29,9 @@ use self::published::Published;
 use self::readers::Readers;
 pub use self::recover::Recovered;
 use super::{
-    Action, Appended, ApprovalChange, Changed, DeliveryFilter, DispatchHandle, Health, InFlight, Keep, Lease,
-    LeaseQueue, Leased, MaybeReady, Operate, Pending, Preview, Progress, Queue, Settled, Settlement, StoreError, Which,
+    Action, Appended, ApprovalChange, Changed, DeliveryFilter, DispatchHandle, Health, InFlight,
+    Keep, Lease, LeaseQueue, Leased, MaybeReady, Operate, Pending, Preview, Progress, Queue,
+    Settled, Settlement, StoreError, Which,
 };
 use crate::clock::{Clock, ClockChange};
 use crate::event::{DeliveryId, EventId, NewEvent, Target};
@@ -115,7 +116,10 @@ impl Sqlite {
     }
 
     /// Sends a command now, and returns what waits for its answer.
-    fn ask<T: Send + 'static>(&self, command: impl FnOnce(ReplyTo<T>) -> WriteCommand) -> Pending<'_, T> {
+    fn ask<T: Send + 'static>(
+        &self,
+        command: impl FnOnce(ReplyTo<T>) -> WriteCommand,
+    ) -> Pending<'_, T> {
         let (reply, answer) = oneshot::channel();
         self.send(command(reply));
         Box::pin(async move { answer.await.unwrap_or_else(|_| Err(self.gone())) })
@@ -158,15 +162,20 @@ impl Queue for Sqlite {
     fn lease(&self, queue: LeaseQueue, permits: OwnedSemaphorePermit) -> Pending<'_, Leased> {
         let (reply, answer) = oneshot::channel();
         let answer = LeaseAnswer { store: self, answer };
-        self.send(WriteCommand::Lease { queue, permits: Some(permits), asked_ms: self.clock.host_ms(), reply });
+        self.send(WriteCommand::Lease {
+            queue,
+            permits: Some(permits),
+            asked_ms: self.clock.host_ms(),
+            reply,
+        });
         Box::pin(answer.leased())
     }
 
     fn begin(&self, lease: &Lease) -> MaybeReady<'_, InFlight> {
         let noted = self.journal.note(lease.delivery, lease.attempt);
-        MaybeReady::ready(
-            noted.map_err(|error| StoreError::Unavailable(format!("the attempt cannot be noted as running: {error}"))),
-        )
+        MaybeReady::ready(noted.map_err(|error| {
+            StoreError::Unavailable(format!("the attempt cannot be noted as running: {error}"))
+        }))
     }
 
     fn settle(&self, lease: Lease, settlement: Settlement) -> Pending<'_, Settled> {
@@ -186,7 +195,12 @@ impl Operate for Sqlite {
         }
     }
 
-    fn preview(&self, action: Action, filter: DeliveryFilter, from: Option<Progress>) -> Pending<'_, Preview> {
+    fn preview(
+        &self,
+        action: Action,
+        filter: DeliveryFilter,
+        from: Option<Progress>,
+    ) -> Pending<'_, Preview> {
         Box::pin(self.preview_some(action, filter, from))
     }
 
@@ -200,9 +214,14 @@ impl Operate for Sqlite {
 
     fn sweep(&self, keep: Keep) -> Pending<'_, bool> {
         let before_ms = |time: Duration| {
-            self.clock.deletion_ms().saturating_sub(i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
+            self.clock
+                .deletion_ms()
+                .saturating_sub(i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
         };
-        let expired = Expired { events_before_ms: before_ms(keep.events), keys_before_ms: before_ms(keep.dedupe_keys) };
+        let expired = Expired {
+            events_before_ms: before_ms(keep.events),
+            keys_before_ms: before_ms(keep.dedupe_keys),
+        };
         self.ask(|reply| WriteCommand::Sweep { expired, reply })
     }
 
@@ -213,7 +232,9 @@ impl Operate for Sqlite {
 
 impl Health for Sqlite {
     fn trouble(&self) -> Option<StoreError> {
-        let full = || self.published.full.load().as_ref().map(|reason| StoreError::Full(reason.to_string()));
+        let full = || {
+            self.published.full.load().as_ref().map(|reason| StoreError::Full(reason.to_string()))
+        };
         self.published.trouble.borrow().clone().or_else(full)
     }
 
@@ -225,7 +246,8 @@ impl Health for Sqlite {
         let mut trouble = self.published.trouble.subscribe();
         Box::pin(async move {
             // An error means the store itself is gone, and so it has stopped.
-            let _ = trouble.wait_for(|trouble| matches!(trouble, Some(StoreError::Stopped(_)))).await;
+            let _ =
+                trouble.wait_for(|trouble| matches!(trouble, Some(StoreError::Stopped(_)))).await;
             Ok(())
         })
     }

@@ -67,15 +67,16 @@ const PLUGIN: &str = "plugin";
 pub(super) fn read(text: Option<String>) -> Result<(EnvFilter, Vec<String>), TelemetryError> {
     let text = text.unwrap_or_else(|| DEFAULT.to_owned());
     let refuse = |reason: String| TelemetryError::Filter { filter: text.clone(), reason };
-    let directives: Vec<&str> = text.split(',').map(str::trim).filter(|directive| !directive.is_empty()).collect();
+    let directives: Vec<&str> =
+        text.split(',').map(str::trim).filter(|directive| !directive.is_empty()).collect();
     let mut warnings = Vec::new();
     for directive in &directives {
         warnings.extend(check(directive).map_err(refuse)?);
     }
     // Of two directives that match, the longer target counts; of two with the same target, the
     // last.
-    let filter =
-        EnvFilter::try_new(format!("{ALWAYS},{}", directives.join(","))).map_err(|error| refuse(error.to_string()))?;
+    let filter = EnvFilter::try_new(format!("{ALWAYS},{}", directives.join(",")))
+        .map_err(|error| refuse(error.to_string()))?;
     Ok((filter, warnings))
 }
 
@@ -87,7 +88,11 @@ fn check(directive: &str) -> Result<Option<String>, String> {
     }
     if let Some((target, level)) = directive.split_once('=') {
         if !level.is_empty() && level.parse::<LevelFilter>().is_err() {
-            return Err(format!("`{level}` is not a level{}; levels are {}", did_you_mean(level), LEVELS.join(", ")));
+            return Err(format!(
+                "`{level}` is not a level{}; levels are {}",
+                did_you_mean(level),
+                LEVELS.join(", ")
+            ));
         }
         return Ok(warning(target));
     }
@@ -96,15 +101,17 @@ fn check(directive: &str) -> Result<Option<String>, String> {
     }
     let warning = warning(directive);
     match near_level(directive) {
-        Some(level) if warning.is_some() => {
-            Err(format!("`{directive}` is neither a level nor a module that logs; did you mean `{level}`?"))
-        }
+        Some(level) if warning.is_some() => Err(format!(
+            "`{directive}` is neither a level nor a module that logs; did you mean `{level}`?"
+        )),
         _ => Ok(warning),
     }
 }
 
 fn warning(target: &str) -> Option<String> {
-    let (name, module) = target.split_once("::").map_or((target, None), |(name, rest)| (name, rest.split("::").next()));
+    let (name, module) = target
+        .split_once("::")
+        .map_or((target, None), |(name, rest)| (name, rest.split("::").next()));
     let known = match (name, module) {
         ("hookbox", Some(module)) => MODULES.iter().any(|known| known.starts_with(module)),
         // A target matches as a prefix.
@@ -114,7 +121,9 @@ fn warning(target: &str) -> Option<String> {
         return None;
     }
     let near = match (name, module) {
-        ("hookbox", Some(module)) => near(module, MODULES).map(|module| format!("hookbox::{module}")),
+        ("hookbox", Some(module)) => {
+            near(module, MODULES).map(|module| format!("hookbox::{module}"))
+        }
         _ => near(name, LIBRARIES).or_else(|| near(name, ["hookbox", PLUGIN])).map(str::to_owned),
     };
     let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
@@ -128,7 +137,8 @@ fn did_you_mean(word: &str) -> String {
 /// The level that a mistyped word probably means, including `err` and `warning`.
 fn near_level(word: &str) -> Option<&'static str> {
     let word = word.to_ascii_lowercase();
-    let longer = |level: &&str| word.len() > 2 && (level.starts_with(&word) || word.starts_with(*level));
+    let longer =
+        |level: &&str| word.len() > 2 && (level.starts_with(&word) || word.starts_with(*level));
     LEVELS.into_iter().find(longer).or_else(|| near(&word, LEVELS))
 }
 
@@ -150,7 +160,9 @@ mod tests {
 
     #[test]
     fn a_mistyped_level_is_refused_with_the_level_that_is_meant() {
-        for (text, level) in [("debugg", "debug"), ("Wran", "warn"), ("warning", "warn"), ("err", "error")] {
+        for (text, level) in
+            [("debugg", "debug"), ("Wran", "warn"), ("warning", "warn"), ("err", "error")]
+        {
             let refused = refused(text);
             assert!(refused.contains(&format!("did you mean `{level}`?")), "{refused}");
         }
@@ -193,7 +205,8 @@ mod tests {
 
     #[test]
     fn every_module_can_be_named() {
-        let declared = include_str!("../lib.rs").lines().filter_map(|line| line.strip_prefix("pub mod "));
+        let declared =
+            include_str!("../lib.rs").lines().filter_map(|line| line.strip_prefix("pub mod "));
         let mut declared: Vec<_> = declared.filter_map(|rest| rest.split(';').next()).collect();
         declared.sort_unstable();
         let mut known = MODULES.to_vec();

@@ -25,7 +25,12 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         let mut line = JsonLine::new(event.metadata().level().as_str());
         event.record(&mut line);
         writeln!(writer, "{}", line.end(event.metadata().target()))
@@ -84,7 +89,8 @@ impl Visit for JsonLine {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let text = format!("{value:?}");
-        let list = LISTS.contains(&field.name()).then(|| serde_json::from_str(&text).ok()).flatten();
+        let list =
+            LISTS.contains(&field.name()).then(|| serde_json::from_str(&text).ok()).flatten();
         self.put(field.name(), &list.unwrap_or(Value::String(text)));
     }
 }
@@ -115,12 +121,16 @@ mod tests {
     fn logged(log: impl FnOnce()) -> Value {
         let kept = MemoryWriter::default();
         let writer = kept.clone();
-        let lines = tracing_subscriber::fmt().event_format(JsonFormat).with_writer(move || writer.clone()).finish();
+        let lines = tracing_subscriber::fmt()
+            .event_format(JsonFormat)
+            .with_writer(move || writer.clone())
+            .finish();
         tracing::subscriber::with_default(lines, log);
         let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text.matches('\n').count(), 1, "{text}");
         assert!(
-            text.starts_with("{\"timestamp\":\"2") && text.contains("Z\",\"level\":\"WARN\",\"message\":"),
+            text.starts_with("{\"timestamp\":\"2")
+                && text.contains("Z\",\"level\":\"WARN\",\"message\":"),
             "{text}"
         );
         let mut line: Value = serde_json::from_str(&text).unwrap();
@@ -146,8 +156,9 @@ mod tests {
 
     #[test]
     fn lists_are_lists_and_what_only_looks_like_one_is_a_text() {
-        let line =
-            logged(|| tracing::warn!(config.restart_needed = ?["a", "b"], reason = %"[1]", plugins = ?[""; 0], "m"));
+        let line = logged(
+            || tracing::warn!(config.restart_needed = ?["a", "b"], reason = %"[1]", plugins = ?[""; 0], "m"),
+        );
         assert_eq!(line["config.restart_needed"], json!(["a", "b"]));
         assert_eq!((&line["reason"], &line["plugins"]), (&json!("[1]"), &json!([])));
     }

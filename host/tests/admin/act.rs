@@ -21,7 +21,10 @@ async fn a_dead_delivery_is_retried_once() {
     assert_eq!(site.refused("POST", &path, None).await.0, 409);
     assert_eq!(site.work("audit", Ends::Done).await, 1);
     let attempts = &site.get(&format!("/api/v1/deliveries/{id}")).await["attempts"];
-    assert_eq!((&attempts[0]["outcome"], &attempts[1]["outcome"]), (&json!("reject"), &json!("ok")));
+    assert_eq!(
+        (&attempts[0]["outcome"], &attempts[1]["outcome"]),
+        (&json!("reject"), &json!("ok"))
+    );
     assert_eq!((&attempts[0]["number"], &attempts[1]["number"]), (&json!(1), &json!(2)));
 }
 
@@ -37,10 +40,16 @@ async fn dead_deliveries_are_retried_by_filter() {
     let (status, detail) = site.refused("POST", retry, None).await;
     assert!(status == 400 && detail.contains("state=dead"), "{detail}");
     assert_eq!(site.refused("POST", &format!("{retry}?plugin="), None).await.0, 400);
-    assert_eq!(site.ask("POST", &format!("{retry}?plugin=audit"), None).await.1, all_of("retried", 3));
+    assert_eq!(
+        site.ask("POST", &format!("{retry}?plugin=audit"), None).await.1,
+        all_of("retried", 3)
+    );
     let body = json!({ "subject": "s1", "state": "dead" });
     assert_eq!(site.ask("POST", retry, Some(body)).await.1, all_of("retried", 1));
-    assert_eq!(site.ask("POST", &format!("{retry}?state=dead"), None).await.1, all_of("retried", 2));
+    assert_eq!(
+        site.ask("POST", &format!("{retry}?state=dead"), None).await.1,
+        all_of("retried", 2)
+    );
 }
 
 /// The answer of a call that has come to its end.
@@ -69,8 +78,20 @@ async fn an_open_delivery_is_cancelled_once_and_a_dead_one_discarded_once() {
     let counts = &site.get("/api/v1/stats").await["deliveries"];
     assert_eq!((&counts["cancelled"], &counts["discarded"]), (&json!(1), &json!(1)));
     for state in ["cancelled", "discarded"] {
-        assert_eq!(site.get(&format!("/api/v1/deliveries?state={state}")).await["items"].as_array().unwrap().len(), 1);
-        assert_eq!(site.get(&format!("/api/v1/events?state={state}")).await["items"].as_array().unwrap().len(), 1);
+        assert_eq!(
+            site.get(&format!("/api/v1/deliveries?state={state}")).await["items"]
+                .as_array()
+                .unwrap()
+                .len(),
+            1
+        );
+        assert_eq!(
+            site.get(&format!("/api/v1/events?state={state}")).await["items"]
+                .as_array()
+                .unwrap()
+                .len(),
+            1
+        );
     }
 }
 
@@ -85,7 +106,10 @@ async fn a_dry_run_counts_shows_the_first_and_changes_nothing() {
     let (_, answer) = site.ask("POST", "/api/v1/deliveries/cancel", Some(body)).await;
     assert_eq!((&answer["matched"], &answer["more"]), (&json!(9), &json!(false)), "{answer}");
     let first = answer["first"].as_array().unwrap();
-    assert!(first.len() == 5 && first.iter().all(|delivery| delivery["plugin"] == "audit"), "{answer}");
+    assert!(
+        first.len() == 5 && first.iter().all(|delivery| delivery["plugin"] == "audit"),
+        "{answer}"
+    );
     assert_eq!(site.get("/api/v1/stats").await, before);
 }
 
@@ -97,15 +121,28 @@ async fn open_deliveries_are_cancelled_and_dead_ones_discarded_by_filter() {
         site.append(event(kind, "s", b"{}", &["audit"])).await;
     }
     let cancel = "/api/v1/deliveries/cancel";
-    let (_, answer) = site.ask("POST", &format!("{cancel}?type=video.lost&state=ready"), None).await;
+    let (_, answer) =
+        site.ask("POST", &format!("{cancel}?type=video.lost&state=ready"), None).await;
     assert_eq!(answer, all_of("cancelled", 400));
     assert_eq!(site.work("audit", Ends::Dead).await, 100);
-    assert_eq!(site.ask("POST", &format!("{cancel}?state=open"), None).await.1, all_of("cancelled", 700));
+    assert_eq!(
+        site.ask("POST", &format!("{cancel}?state=open"), None).await.1,
+        all_of("cancelled", 700)
+    );
     let discard = "/api/v1/deliveries/discard";
-    assert_eq!(site.ask("POST", &format!("{discard}?plugin=orders"), None).await.1, all_of("discarded", 0));
-    assert_eq!(site.ask("POST", &format!("{discard}?state=dead"), None).await.1, all_of("discarded", 100));
+    assert_eq!(
+        site.ask("POST", &format!("{discard}?plugin=orders"), None).await.1,
+        all_of("discarded", 0)
+    );
+    assert_eq!(
+        site.ask("POST", &format!("{discard}?state=dead"), None).await.1,
+        all_of("discarded", 100)
+    );
     let counts = &site.get("/api/v1/stats").await["deliveries"];
-    assert_eq!((&counts["ready"], &counts["cancelled"], &counts["discarded"]), (&json!(0), &json!(1100), &json!(100)));
+    assert_eq!(
+        (&counts["ready"], &counts["cancelled"], &counts["discarded"]),
+        (&json!(0), &json!(1100), &json!(100))
+    );
     let again = site.ask("POST", "/api/v1/deliveries/retry?state=discarded", None).await.1;
     assert_eq!(again, all_of("retried", 100));
 }
@@ -124,11 +161,19 @@ async fn an_event_is_replayed_to_what_is_routed_now_or_to_one_plugin() {
     assert_eq!((status.as_u16(), plugins(&answer)), (202, vec!["audit", "orders"]));
     let (_, answer) = site.ask("POST", &path, Some(json!({ "plugin": "audit" }))).await;
     assert_eq!(plugins(&answer), ["audit"]);
-    assert_eq!(plugins(&site.ask("POST", &format!("{path}?plugin=orders"), None).await.1), ["orders"]);
+    assert_eq!(
+        plugins(&site.ask("POST", &format!("{path}?plugin=orders"), None).await.1),
+        ["orders"]
+    );
     let shown = site.get(&format!("/api/v1/events/{id}")).await;
     let deliveries = shown["deliveries"].as_array().unwrap();
     assert_eq!(deliveries.len(), 4);
-    assert!(deliveries.iter().all(|delivery| delivery["replay"] == true && delivery["state"] == "ready"), "{shown}");
+    assert!(
+        deliveries
+            .iter()
+            .all(|delivery| delivery["replay"] == true && delivery["state"] == "ready"),
+        "{shown}"
+    );
     assert_eq!(answer["deliveries"][0], deliveries[2]["id"]);
 }
 
@@ -147,7 +192,12 @@ async fn a_replay_needs_a_plugin_that_exists_or_a_route() {
     let (status, detail) = site.refused("POST", &format!("/api/v1/events/{id}/replay"), None).await;
     assert_eq!(status, 409);
     let name = format!("`hookbox events replay {id} --plugin NAME`");
-    for said in ["(the body is empty)", &name, "\"heygen:hookbox.unidentified\"", "`type` under [sources.heygen]"] {
+    for said in [
+        "(the body is empty)",
+        &name,
+        "\"heygen:hookbox.unidentified\"",
+        "`type` under [sources.heygen]",
+    ] {
         assert!(detail.contains(said), "{said}: {detail}");
     }
     let missing = "/api/v1/events/evt_0000000000000001/replay";

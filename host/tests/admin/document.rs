@@ -8,7 +8,8 @@ use super::site::{Console, Ends, event, site};
 
 /// A request for every operation of the document, in an order in which each succeeds.
 async fn requests(site: &Console) -> Vec<(&'static str, &'static str, String)> {
-    let first = site.append(event("video.done", "order_1", b"{\"a\":[1]}", &["audit", "orders"])).await;
+    let first =
+        site.append(event("video.done", "order_1", b"{\"a\":[1]}", &["audit", "orders"])).await;
     let second = site.append(event("video.done", "order_2", b"\xff", &["audit"])).await;
     let third = site.append(event("video.done", "order_3", b"{}", &["audit"])).await;
     assert_eq!(site.work("audit", Ends::Dead).await, 3);
@@ -25,15 +26,31 @@ async fn requests(site: &Console) -> Vec<(&'static str, &'static str, String)> {
         ("post", "/api/v1/deliveries/{id}/cancel", format!("/api/v1/deliveries/{delivery}/cancel")),
         ("post", "/api/v1/deliveries/{id}/discard", format!("/api/v1/deliveries/{other}/discard")),
         ("post", "/api/v1/deliveries/retry", "/api/v1/deliveries/retry?state=dead".to_owned()),
-        ("post", "/api/v1/deliveries/{id}/move", format!("/api/v1/deliveries/{moved}/move?to=orders")),
-        ("post", "/api/v1/deliveries/move", "/api/v1/deliveries/move?to=orders&state=open".to_owned()),
-        ("post", "/api/v1/deliveries/cancel", "/api/v1/deliveries/cancel?state=open&dry_run=true".to_owned()),
+        (
+            "post",
+            "/api/v1/deliveries/{id}/move",
+            format!("/api/v1/deliveries/{moved}/move?to=orders"),
+        ),
+        (
+            "post",
+            "/api/v1/deliveries/move",
+            "/api/v1/deliveries/move?to=orders&state=open".to_owned(),
+        ),
+        (
+            "post",
+            "/api/v1/deliveries/cancel",
+            "/api/v1/deliveries/cancel?state=open&dry_run=true".to_owned(),
+        ),
         ("post", "/api/v1/deliveries/discard", "/api/v1/deliveries/discard?state=dead".to_owned()),
         ("post", "/api/v1/events/{id}/replay", format!("/api/v1/events/{first}/replay")),
         ("get", "/api/v1/plugins", "/api/v1/plugins".to_owned()),
         ("get", "/api/v1/plugins/{name}", "/api/v1/plugins/audit".to_owned()),
         // It runs already.
-        ("post", "/api/v1/plugins/{name}/approve", format!("/api/v1/plugins/audit/approve?digest={}", "07".repeat(32))),
+        (
+            "post",
+            "/api/v1/plugins/{name}/approve",
+            format!("/api/v1/plugins/audit/approve?digest={}", "07".repeat(32)),
+        ),
         ("get", "/api/v1/clock", "/api/v1/clock".to_owned()),
         ("post", "/api/v1/clock/accept", "/api/v1/clock/accept".to_owned()),
         ("get", "/api/v1/stats", "/api/v1/stats".to_owned()),
@@ -47,7 +64,11 @@ async fn requests(site: &Console) -> Vec<(&'static str, &'static str, String)> {
 fn operations(document: &Value) -> Vec<(String, String)> {
     let paths = document["paths"].as_object().unwrap();
     let of_path = |(path, item): (&String, &Value)| {
-        item.as_object().unwrap().keys().map(|method| (method.clone(), path.clone())).collect::<Vec<_>>()
+        item.as_object()
+            .unwrap()
+            .keys()
+            .map(|method| (method.clone(), path.clone()))
+            .collect::<Vec<_>>()
     };
     paths.iter().flat_map(of_path).collect()
 }
@@ -57,8 +78,10 @@ async fn every_route_is_documented_and_answers_as_documented() {
     let site = site();
     let document = site.get("/api/v1/openapi.json").await;
     let requests = requests(&site).await;
-    let mut tried: Vec<_> =
-        requests.iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned())).collect();
+    let mut tried: Vec<_> = requests
+        .iter()
+        .map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned()))
+        .collect();
     let mut documented = operations(&document);
     tried.sort_unstable();
     documented.sort_unstable();
@@ -67,7 +90,8 @@ async fn every_route_is_documented_and_answers_as_documented() {
         let (status, body) = site.ask(&method.to_uppercase(), &target, None).await;
         assert!(status.is_success(), "{method} {path}: {status} {body}");
         let answer = &document["paths"][path][method]["responses"][status.as_str()];
-        let (_, content) = answer["content"].as_object().and_then(|types| types.iter().next()).unwrap();
+        let (_, content) =
+            answer["content"].as_object().and_then(|types| types.iter().next()).unwrap();
         let differences = differences(&document, &content["schema"], &body);
         assert!(differences.is_empty(), "{method} {path}: {differences:#?}\n{body:#}");
     }
@@ -79,8 +103,7 @@ async fn a_refusal_is_documented_too() {
     let document = site.get("/api/v1/openapi.json").await;
     let (status, body) = site.ask("GET", "/api/v1/events?nonsense=1", None).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
-    let refusal =
-        &document["paths"]["/api/v1/events"]["get"]["responses"]["default"]["content"]["application/problem+json"];
+    let refusal = &document["paths"]["/api/v1/events"]["get"]["responses"]["default"]["content"]["application/problem+json"];
     assert_eq!(differences(&document, &refusal["schema"], &body), Vec::<String>::new());
 }
 
@@ -103,8 +126,10 @@ async fn every_documented_parameter_is_accepted() {
     ] {
         let parameters = document["paths"][path][method]["parameters"].as_array().unwrap();
         assert!(parameters.len() >= 7, "{parameters:?}");
-        for name in
-            parameters.iter().map(|parameter| parameter["name"].as_str().unwrap()).filter(|name| *name != "cursor")
+        for name in parameters
+            .iter()
+            .map(|parameter| parameter["name"].as_str().unwrap())
+            .filter(|name| *name != "cursor")
         {
             let with = if name == "dry_run" { "&state=dead" } else { "" };
             let target = format!("{path}?{name}={}{with}", sample(name));

@@ -51,15 +51,25 @@ async fn a_body_that_is_no_json_object_is_refused() {
             .unwrap();
         site.send(request)
     };
-    assert_eq!(post("text/plain", b"{}".to_vec()).await.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(
+        post("text/plain", b"{}".to_vec()).await.status(),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE
+    );
     assert_eq!(post("application/json", b"[]".to_vec()).await.status(), StatusCode::BAD_REQUEST);
-    assert_eq!(post("application/json", b"{\"plugin\":{}}".to_vec()).await.status(), StatusCode::BAD_REQUEST);
-    assert_eq!(post("application/json", vec![b' '; 65 << 10]).await.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(
+        post("application/json", b"{\"plugin\":{}}".to_vec()).await.status(),
+        StatusCode::BAD_REQUEST
+    );
+    assert_eq!(
+        post("application/json", vec![b' '; 65 << 10]).await.status(),
+        StatusCode::PAYLOAD_TOO_LARGE
+    );
     assert_eq!(
         post("application/json; charset=utf-8", b"{\"state\":\"dead\"}".to_vec()).await.status(),
         StatusCode::OK
     );
-    let (status, detail) = site.refused("POST", "/api/v1/deliveries/retry", Some(json!({ "plugn": "audit" }))).await;
+    let (status, detail) =
+        site.refused("POST", "/api/v1/deliveries/retry", Some(json!({ "plugn": "audit" }))).await;
     assert!(status == 400 && detail.contains("did you mean `plugin`?"), "{detail}");
 }
 
@@ -67,15 +77,23 @@ async fn a_body_that_is_no_json_object_is_refused() {
 async fn only_a_loopback_name_opens_the_door() {
     let site = site();
     let to = |host: &'static str, origin: Option<&'static str>, method: &'static str| {
-        let mut request =
-            Request::builder().method(method).uri("/api/v1/deliveries/retry?state=dead").header(header::HOST, host);
+        let mut request = Request::builder()
+            .method(method)
+            .uri("/api/v1/deliveries/retry?state=dead")
+            .header(header::HOST, host);
         if let Some(origin) = origin {
             request = request.header(header::ORIGIN, origin);
         }
         site.send(request.body(Body::empty()).unwrap())
     };
-    assert_eq!(to("rebound.example:3001", None, "POST").await.status(), StatusCode::MISDIRECTED_REQUEST);
-    assert_eq!(to("localhost:3001", Some("http://evil.example"), "POST").await.status(), StatusCode::FORBIDDEN);
+    assert_eq!(
+        to("rebound.example:3001", None, "POST").await.status(),
+        StatusCode::MISDIRECTED_REQUEST
+    );
+    assert_eq!(
+        to("localhost:3001", Some("http://evil.example"), "POST").await.status(),
+        StatusCode::FORBIDDEN
+    );
     let allowed = to("localhost:3001", Some("http://localhost:3001"), "POST").await;
     assert_eq!(allowed.status(), StatusCode::OK);
     assert_eq!(allowed.headers()[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
@@ -86,7 +104,10 @@ async fn only_a_loopback_name_opens_the_door() {
 #[tokio::test]
 async fn a_wrong_method_is_told_the_right_ones_as_a_problem() {
     let site = site();
-    let request = Request::put("/api/v1/events").header(header::HOST, "localhost").body(Body::empty()).unwrap();
+    let request = Request::put("/api/v1/events")
+        .header(header::HOST, "localhost")
+        .body(Body::empty())
+        .unwrap();
     let response = site.send(request).await;
     assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(response.headers()[header::ALLOW], "GET,HEAD");
@@ -97,7 +118,8 @@ async fn a_wrong_method_is_told_the_right_ones_as_a_problem() {
 async fn a_store_that_has_stopped_is_told_with_a_time_to_come_back() {
     let site = site();
     site.admin.store.close().await.unwrap();
-    let request = Request::post("/api/v1/deliveries/retry?state=dead").header(header::HOST, "localhost");
+    let request =
+        Request::post("/api/v1/deliveries/retry?state=dead").header(header::HOST, "localhost");
     let response = site.send(request.body(Body::empty()).unwrap()).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(response.headers().contains_key(header::RETRY_AFTER));

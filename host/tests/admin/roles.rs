@@ -35,8 +35,9 @@ async fn the_document_names_the_role_of_every_route_and_of_no_other() {
         let operations = item.as_object().unwrap().iter();
         operations.map(|(method, operation)| row(method, path, operation["x-role"].as_str()))
     });
-    let listed =
-        endpoints().iter().map(|Endpoint { method, path, role }| row(method.as_str(), path, Some(role.name())));
+    let listed = endpoints()
+        .iter()
+        .map(|Endpoint { method, path, role }| row(method.as_str(), path, Some(role.name())));
     let (mut documented, mut listed): (Vec<_>, Vec<_>) = (documented.collect(), listed.collect());
     documented.sort_unstable();
     listed.sort_unstable();

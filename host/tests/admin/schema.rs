@@ -1,5 +1,6 @@
-//! Compares a JSON value with a schema of an OpenAPI document: no member that is not documented, none missing that is
-//! said to be there, and types as said. As much of JSON Schema as the document uses.
+//! Compares a JSON value with a schema of an OpenAPI document: no member that is not documented,
+//! none missing that is said to be there, and types as said. As much of JSON Schema as the document
+//! uses.
 
 use serde_json::Value;
 
@@ -13,7 +14,13 @@ pub(super) fn differences(document: &Value, schema: &Value, value: &Value) -> Ve
 fn compare(document: &Value, schema: &Value, value: &Value, place: &str, found: &mut Vec<String>) {
     if let Some(reference) = schema["$ref"].as_str() {
         let target = document.pointer(reference.trim_start_matches('#'));
-        return compare(document, target.expect("a reference leads somewhere"), value, place, found);
+        return compare(
+            document,
+            target.expect("a reference leads somewhere"),
+            value,
+            place,
+            found,
+        );
     }
     if let Some(parts) = schema["allOf"].as_array() {
         return compare_all(document, parts, value, place, found);
@@ -21,8 +28,13 @@ fn compare(document: &Value, schema: &Value, value: &Value, place: &str, found: 
     if let Some(choices) = schema["oneOf"].as_array() {
         let fits = |choice: &&Value| differences(document, choice, value).is_empty();
         if !choices.iter().any(|choice| fits(&choice)) {
-            let best = choices.iter().map(|choice| differences(document, choice, value)).min_by_key(Vec::len);
-            found.extend(best.into_iter().flatten().map(|difference| format!("{place}: {difference}")));
+            let best = choices
+                .iter()
+                .map(|choice| differences(document, choice, value))
+                .min_by_key(Vec::len);
+            found.extend(
+                best.into_iter().flatten().map(|difference| format!("{place}: {difference}")),
+            );
         }
         return;
     }
@@ -45,10 +57,18 @@ fn compare(document: &Value, schema: &Value, value: &Value, place: &str, found: 
 }
 
 /// An object against the parts of its schema, taken together.
-fn compare_all(document: &Value, parts: &[Value], value: &Value, place: &str, found: &mut Vec<String>) {
+fn compare_all(
+    document: &Value,
+    parts: &[Value],
+    value: &Value,
+    place: &str,
+    found: &mut Vec<String>,
+) {
     let parts: Vec<&Value> = parts.iter().map(|part| resolved(document, part)).collect();
     let free = parts.iter().find_map(|part| part.get("additionalProperties"));
-    let Some(members) = value.as_object() else { return found.push(format!("{place}: {value} is not an object")) };
+    let Some(members) = value.as_object() else {
+        return found.push(format!("{place}: {value} is not an object"));
+    };
     for (name, value) in members {
         let place = format!("{place}.{name}");
         match (parts.iter().find_map(|part| part["properties"].get(name)), free) {
@@ -57,7 +77,12 @@ fn compare_all(document: &Value, parts: &[Value], value: &Value, place: &str, fo
             (None, None) => found.push(format!("{place} is not documented")),
         }
     }
-    for name in parts.iter().filter_map(|part| part["required"].as_array()).flatten().filter_map(Value::as_str) {
+    for name in parts
+        .iter()
+        .filter_map(|part| part["required"].as_array())
+        .flatten()
+        .filter_map(Value::as_str)
+    {
         if !members.contains_key(name) {
             found.push(format!("{place}.{name} is missing"));
         }
@@ -66,7 +91,9 @@ fn compare_all(document: &Value, parts: &[Value], value: &Value, place: &str, fo
 
 fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
     match schema["$ref"].as_str() {
-        Some(reference) => document.pointer(reference.trim_start_matches('#')).expect("a reference leads somewhere"),
+        Some(reference) => document
+            .pointer(reference.trim_start_matches('#'))
+            .expect("a reference leads somewhere"),
         None => schema,
     }
 }

@@ -57,7 +57,10 @@ async fn an_event_is_shown_with_how_often_it_was_repeated() {
         assert!(site.admin.store.append(at(1_770_000_000_120 + late_ms)).await.unwrap().duplicate);
     }
     let shown = site.get(&format!("/api/v1/events/{id}")).await;
-    assert_eq!((&shown["duplicates"], &shown["last_duplicate_at"]), (&json!(2), &json!("2026-02-02T02:40:02.120Z")));
+    assert_eq!(
+        (&shown["duplicates"], &shown["last_duplicate_at"]),
+        (&json!(2), &json!("2026-02-02T02:40:02.120Z"))
+    );
     assert_eq!(site.get("/api/v1/stats").await["duplicates"], 2);
 }
 
@@ -141,10 +144,20 @@ async fn filters_narrow_a_listing_down() {
         ("?since=2026-02-02T02:40:00Z", vec!["c", "b", "a"]),
         ("?until=1770000000", vec![]),
     ] {
-        assert_eq!(subjects(&site.get(&format!("/api/v1/events{query}")).await), expected, "{query}");
+        assert_eq!(
+            subjects(&site.get(&format!("/api/v1/events{query}")).await),
+            expected,
+            "{query}"
+        );
     }
-    for (query, expected) in [("?state=dead", vec!["a"]), ("?plugin=orders", vec!["b"]), ("?type=other", vec![])] {
-        assert_eq!(subjects(&site.get(&format!("/api/v1/deliveries{query}")).await), expected, "{query}");
+    for (query, expected) in
+        [("?state=dead", vec!["a"]), ("?plugin=orders", vec!["b"]), ("?type=other", vec![])]
+    {
+        assert_eq!(
+            subjects(&site.get(&format!("/api/v1/deliveries{query}")).await),
+            expected,
+            "{query}"
+        );
     }
 }
 
@@ -154,7 +167,8 @@ async fn plugins_are_shown_with_what_leads_to_them() {
     site.append(event("video.done", "a", b"{}", &["audit"])).await;
     site.work("audit", Ends::Waits).await;
     let page = site.get("/api/v1/plugins").await;
-    let names: Vec<_> = page["items"].as_array().unwrap().iter().map(|plugin| plugin["name"].clone()).collect();
+    let names: Vec<_> =
+        page["items"].as_array().unwrap().iter().map(|plugin| plugin["name"].clone()).collect();
     assert_eq!(names, ["audit", "orders"]);
     let plugin = site.get("/api/v1/plugins/audit").await;
     assert_eq!(plugin, page["items"][0]);
@@ -184,7 +198,10 @@ async fn counts_are_by_state_and_plugin() {
 #[tokio::test]
 async fn a_bad_configuration_is_seen_while_the_host_goes_on() {
     let site = site();
-    assert_eq!(site.get("/readyz").await, json!({ "status": "ready", "generation": 0, "problems": [] }));
+    assert_eq!(
+        site.get("/readyz").await,
+        json!({ "status": "ready", "generation": 0, "problems": [] })
+    );
     site.admin.status.update(|condition| {
         Trouble::note(&mut condition.config, "config.toml:3:1: unknown key", 1);
         condition.restart_needed = vec!["server.listen"];
@@ -204,16 +221,28 @@ async fn a_clock_that_jumped_is_seen_until_an_operator_accepts_it() {
     site.admin.clock.step(NOW_MS - 2 * 3_600_000);
     site.admin.clock.compare();
     let health = site.get("/readyz").await;
-    assert_eq!((&health["status"], &health["problems"][0]["part"]), (&json!("degraded"), &json!("clock")));
+    assert_eq!(
+        (&health["status"], &health["problems"][0]["part"]),
+        (&json!("degraded"), &json!("clock"))
+    );
     let detail = health["problems"][0]["detail"].as_str().unwrap();
-    assert!(detail.starts_with("the clock went back by 2 h 0 min at 2026-02-02T00:40:00.120Z"), "{detail}");
+    assert!(
+        detail.starts_with("the clock went back by 2 h 0 min at 2026-02-02T00:40:00.120Z"),
+        "{detail}"
+    );
     let clock = site.get("/api/v1/clock").await;
     assert_eq!((&clock["state"], &clock["jump_ms"]), (&json!("jumped"), &json!(-7_200_000)));
-    assert_eq!((&clock["host_time"], &clock["since"]), (&json!("2026-02-02T02:40:00.120Z"), &clock["time"]));
+    assert_eq!(
+        (&clock["host_time"], &clock["since"]),
+        (&json!("2026-02-02T02:40:00.120Z"), &clock["time"])
+    );
     let (status, _) = site.ask("GET", "/api/v1/clock/accept", None).await;
     assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
     let (_, accepted) = site.ask("POST", "/api/v1/clock/accept", None).await;
-    assert_eq!((&accepted["jump_ms"], &accepted["clock"]["state"]), (&json!(-7_200_000), &json!("right")));
+    assert_eq!(
+        (&accepted["jump_ms"], &accepted["clock"]["state"]),
+        (&json!(-7_200_000), &json!("right"))
+    );
     assert_eq!(site.get("/readyz").await["status"], "ready");
 }
 
@@ -222,6 +251,9 @@ async fn a_store_that_has_stopped_makes_the_host_unready() {
     let site = site();
     site.admin.store.close().await.unwrap();
     let (status, health) = site.ask("GET", "/readyz", None).await;
-    assert_eq!((status, &health["status"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable")));
+    assert_eq!(
+        (status, &health["status"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable"))
+    );
     assert_eq!(health["problems"][0]["part"], "store");
 }

@@ -115,11 +115,15 @@ impl Console {
     /// Runs the due deliveries of a plugin, all with the same end; says how many.
     pub(super) async fn work(&self, plugin: &str, ends: Ends) -> usize {
         let places = Arc::new(Semaphore::new(100)).acquire_many_owned(100).await.unwrap();
-        let leased = self.admin.store.lease(LeaseQueue::Plugin(plugin.into()), places).await.unwrap();
+        let leased =
+            self.admin.store.lease(LeaseQueue::Plugin(plugin.into()), places).await.unwrap();
         let count = leased.leases.len();
         for lease in leased.leases {
-            let emitted =
-                vec![NewEvent { parent: Some(lease.event.id), hops: 1, ..event("order.ready", "s", b"{}", &[]) }];
+            let emitted = vec![NewEvent {
+                parent: Some(lease.event.id),
+                hops: 1,
+                ..event("order.ready", "s", b"{}", &[])
+            }];
             let (next, outcome) = match ends {
                 Ends::Done => (Next::Done { emitted, kv: KvTransaction::default() }, Outcome::Ok),
                 Ends::Dead => (Next::Dead, Outcome::Reject),
@@ -143,7 +147,11 @@ impl Console {
                 }],
                 plugin_digest: Some(hookbox::event::Digest([7; 32])),
             };
-            self.admin.store.settle(lease, Settlement { next, record: Some(record) }).await.unwrap();
+            self.admin
+                .store
+                .settle(lease, Settlement { next, record: Some(record) })
+                .await
+                .unwrap();
         }
         count
     }
@@ -153,10 +161,18 @@ impl Console {
     }
 
     /// A request from this machine: status and JSON body.
-    pub(super) async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> (StatusCode, Value) {
-        let request = Request::builder().method(method).uri(path).header(header::HOST, "localhost:3001");
+    pub(super) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> (StatusCode, Value) {
+        let request =
+            Request::builder().method(method).uri(path).header(header::HOST, "localhost:3001");
         let request = match body {
-            Some(body) => request.header(header::CONTENT_TYPE, "application/json").body(Body::from(body.to_string())),
+            Some(body) => request
+                .header(header::CONTENT_TYPE, "application/json")
+                .body(Body::from(body.to_string())),
             None => request.body(Body::empty()),
         };
         let response = self.send(request.unwrap()).await;
@@ -174,7 +190,12 @@ impl Console {
     }
 
     /// A request that is refused: status and detail.
-    pub(super) async fn refused(&self, method: &str, path: &str, body: Option<Value>) -> (u16, String) {
+    pub(super) async fn refused(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> (u16, String) {
         let (status, body) = self.ask(method, path, body).await;
         assert!(status.is_client_error() || status.is_server_error(), "{path}: {status} {body}");
         assert_eq!(body["status"], status.as_u16(), "{path}: {body}");

@@ -9,7 +9,8 @@ use tokio::sync::Semaphore;
 use super::site::{BREAKER, Dispatching, PAUSE_MS, append, attempts, open_store};
 use crate::support::until;
 
-/// A site whose breaker of `unruly` is open, after three attempts and with ten deliveries that wait.
+/// A site whose breaker of `unruly` is open, after three attempts and with ten deliveries that
+/// wait.
 async fn open() -> Dispatching {
     let site = Dispatching::new("fail").await;
     site.append("unruly", 10).await;
@@ -56,7 +57,10 @@ async fn a_reject_and_a_retry_that_says_when_do_not_open_it() {
         let site = Dispatching::new(does).await;
         site.append("unruly", 2).await;
         if does == "later" {
-            until("many attempts", async || (attempts(&site.deliveries("unruly").await) >= 50).then_some(())).await;
+            until("many attempts", async || {
+                (attempts(&site.deliveries("unruly").await) >= 50).then_some(())
+            })
+            .await;
             site.configure("reject", BREAKER);
         }
         site.all("unruly", State::Dead).await;
@@ -80,7 +84,8 @@ async fn a_new_file_or_a_changed_breaker_is_tried_at_once() {
         // Those that failed wait for their retry, the others do not wait for anything.
         until("what waited for the breaker", async || {
             let deliveries = site.deliveries("unruly").await;
-            (deliveries.iter().filter(|delivery| delivery.state == State::Done).count() == 7).then_some(())
+            (deliveries.iter().filter(|delivery| delivery.state == State::Done).count() == 7)
+                .then_some(())
         })
         .await;
     }
@@ -122,6 +127,8 @@ async fn suspects_share_the_breaker_of_their_plugin() {
 async fn a_drain_does_not_wait_for_a_breaker() {
     let site = open().await;
     // Less than what running attempts may take.
-    tokio::time::timeout(Duration::from_secs(9), site.dispatcher.drain()).await.expect("nobody is waited for");
+    tokio::time::timeout(Duration::from_secs(9), site.dispatcher.drain())
+        .await
+        .expect("nobody is waited for");
     assert!(site.deliveries("unruly").await.iter().all(|delivery| delivery.state != State::Leased));
 }

@@ -29,15 +29,23 @@ fn an_open_breaker_is_seen_everywhere_and_a_new_file_closes_it() {
     let site = site("fail", "breaker = { failures = 3, pause = \"1h\" }\n");
     let host = Host::start(&site);
     let plugin = host.plugin("unruly");
-    assert_eq!((&plugin["breaker"]["state"], &plugin["breaker"]["failures"]), (&json!("closed"), &json!(3)));
+    assert_eq!(
+        (&plugin["breaker"]["state"], &plugin["breaker"]["failures"]),
+        (&json!("closed"), &json!(3))
+    );
     send(&host, 5);
     let breaker = wait_for("the breaker to open", || {
         let breaker = host.plugin("unruly")["breaker"].clone();
         (breaker["state"] == "open").then_some(breaker)
     });
-    assert_eq!((&breaker["failures_in_a_row"], &breaker["pause_ms"]), (&json!(3), &json!(3_600_000)), "{breaker}");
+    assert_eq!(
+        (&breaker["failures_in_a_row"], &breaker["pause_ms"]),
+        (&json!(3), &json!(3_600_000)),
+        "{breaker}"
+    );
     assert_eq!(breaker["last_error"], "as told", "{breaker}");
-    let (since, next) = (breaker["since"].as_str().unwrap(), breaker["next_attempt_at"].as_str().unwrap());
+    let (since, next) =
+        (breaker["since"].as_str().unwrap(), breaker["next_attempt_at"].as_str().unwrap());
     assert!(since < next, "{breaker}");
     is_shown(&site, &host, since);
     assert_eq!(metric(&host, "hookbox_breaker_open"), Some(1.0));
@@ -51,8 +59,14 @@ fn an_open_breaker_is_seen_everywhere_and_a_new_file_closes_it() {
     let log = site.log();
     let lines = |text: &str| log.lines().filter(|line| line.contains(text)).collect::<Vec<_>>();
     let (opened, closed) = (lines("circuit breaker opened"), lines("circuit breaker closed"));
-    assert!(opened.len() == 1 && opened[0].contains("WARN") && opened[0].contains("as told"), "{opened:?}");
-    assert!(closed.len() == 1 && closed[0].contains("INFO") && closed[0].contains("another file"), "{closed:?}");
+    assert!(
+        opened.len() == 1 && opened[0].contains("WARN") && opened[0].contains("as told"),
+        "{opened:?}"
+    );
+    assert!(
+        closed.len() == 1 && closed[0].contains("INFO") && closed[0].contains("another file"),
+        "{closed:?}"
+    );
 }
 
 /// The probe and the command line show the open breaker: it has been open `since`.
@@ -61,14 +75,22 @@ fn is_shown(site: &Site, host: &Host, since: &str) {
     let health = host.api("/readyz");
     assert_eq!(health["status"], "degraded", "{health}");
     let problem = &health["problems"][0];
-    assert_eq!((&problem["part"], &problem["name"]), (&json!("plugin"), &json!("unruly")), "{health}");
-    for part in [since, "3 attempts in a row failed, the last one with \"as told\"", "every 1h", "new file"] {
+    assert_eq!(
+        (&problem["part"], &problem["name"]),
+        (&json!("plugin"), &json!("unruly")),
+        "{health}"
+    );
+    for part in
+        [since, "3 attempts in a row failed, the last one with \"as told\"", "every 1h", "new file"]
+    {
         assert!(problem["detail"].as_str().unwrap().contains(part), "{part}: {health}");
     }
     let shown = site.ask(host, &["plugins", "unruly"]).said();
-    for line in
-        [format!("open since      {since}"), "failed in a row 3".to_owned(), "last error      as told".to_owned()]
-    {
+    for line in [
+        format!("open since      {since}"),
+        "failed in a row 3".to_owned(),
+        "last error      as told".to_owned(),
+    ] {
         assert!(shown.contains(&line), "{line}: {shown}");
     }
     assert!(site.ask(host, &["plugins"]).said().contains("slowed down, it only fails: as told"));
@@ -89,12 +111,19 @@ fn a_flood_of_failures_writes_a_few_log_lines_and_counts_the_rest() {
         } else if let Some((_, rest)) = line.split_once("and ")
             && let Some((more, _)) = rest.split_once(" more in 10 s")
         {
-            assert!(line.contains("plugin.name=unruly") && line.contains("attempts.failed=reject "), "{line}");
+            assert!(
+                line.contains("plugin.name=unruly") && line.contains("attempts.failed=reject "),
+                "{line}"
+            );
             counted += more.replace(',', "").parse::<u64>().unwrap();
             windows += 1;
         }
     }
-    assert_eq!(written + counted, 2 * EVENTS, "every attempt and every dead letter is written or counted");
+    assert_eq!(
+        written + counted,
+        2 * EVENTS,
+        "every attempt and every dead letter is written or counted"
+    );
     assert!(windows > 0 && written <= 6 * (windows + 1), "{written} lines in {windows} windows");
 }
 
@@ -112,9 +141,14 @@ fn attempts_beyond_what_is_kept_are_counted_and_the_delivery_says_so() {
     let delivery = host.api(&format!("/api/v1/deliveries/{id}"));
     let attempts = delivery["attempts"].as_array().unwrap();
     let last = attempts.last().unwrap();
-    assert_eq!((&last["number"], &last["error"]), (&json!(ATTEMPTS), &json!("as told")), "the last one is kept");
+    assert_eq!(
+        (&last["number"], &last["error"]),
+        (&json!(ATTEMPTS), &json!("as told")),
+        "the last one is kept"
+    );
     // A slow machine may have made room for the last one by then.
-    let is_whole = |attempt: &Value| attempt["logs"].as_array().is_some_and(|logs| logs.len() >= 15);
+    let is_whole =
+        |attempt: &Value| attempt["logs"].as_array().is_some_and(|logs| logs.len() >= 15);
     let is_short = last["logs"] == json!([]) && last["calls"] == json!([]);
     assert!(is_short || is_whole(last), "in short: {last}");
     assert!(is_whole(&attempts[0]), "the first ones are kept whole");

@@ -1,4 +1,5 @@
-//! A store, plugins and a dispatcher, with time moved by hand: nothing is due, and no pause is over, by itself.
+//! A store, plugins and a dispatcher, with time moved by hand: nothing is due, and no pause is
+//! over, by itself.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +23,8 @@ const START_MS: i64 = 1_770_000_000_000;
 /// The pause of the breakers in these tests, in milliseconds.
 pub(super) const PAUSE_MS: i64 = 30_000;
 
-/// How `unruly` is told to be, as a breaker allows it: three failures, and then one attempt each pause.
+/// How `unruly` is told to be, as a breaker allows it: three failures, and then one attempt each
+/// pause.
 pub(super) const BREAKER: &str = "{ failures = 3, pause = \"30s\" }";
 
 pub(super) struct Dispatching {
@@ -79,7 +81,8 @@ impl Dispatching {
         let clock = Clock::manual(START_MS);
         let store = Arc::new(until("the store", async || open_store(dir.path(), &clock)).await);
         let config = Arc::new(ArcSwap::from_pointee(config(dir.path(), does, BREAKER)));
-        let sandbox = Sandbox::new(SandboxOptions { max_instances: 8, ..SandboxOptions::default() }).unwrap();
+        let sandbox =
+            Sandbox::new(SandboxOptions { max_instances: 8, ..SandboxOptions::default() }).unwrap();
         let registry = Arc::new(ArcSwap::from_pointee(registry(&sandbox, dir.path(), 1)));
         let dispatcher = Dispatcher::start(Deps {
             store: store.clone(),
@@ -116,7 +119,8 @@ impl Dispatching {
 
     /// Its deliveries, newest first.
     pub(super) async fn deliveries(&self, plugin: &str) -> Vec<DeliveryView> {
-        let filter = DeliveryFilter { plugin: Some(plugin.to_owned()), ..DeliveryFilter::default() };
+        let filter =
+            DeliveryFilter { plugin: Some(plugin.to_owned()), ..DeliveryFilter::default() };
         self.store.deliveries(filter, Page { limit: 1_000, after: None }).await.unwrap().0
     }
 

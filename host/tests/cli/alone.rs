@@ -23,7 +23,10 @@ fn wrong_usage_is_exit_code_2_and_says_what_would_be_right() {
         (vec!["send", "heygen", "t", "--url", "ftp://x"], "http://"),
         (vec!["send", "heygen", "t"], "HEYGEN_WEBHOOK_SECRET"),
         (vec!["deliveries", "retry"], "--state dead"),
-        (vec!["deliveries", "retry", "dlv_0000000000000001_0", "--state", "dead"], "cannot be used with"),
+        (
+            vec!["deliveries", "retry", "dlv_0000000000000001_0", "--state", "dead"],
+            "cannot be used with",
+        ),
         (vec!["test", "plugins/fine.wat"], "`hookbox test DIR --plugin plugins/fine.wat`"),
         (vec!["plugins", "approve"], "<NAME>"),
         (vec!["events", "--config", "missing.toml"], "missing.toml"),
@@ -40,12 +43,27 @@ fn wrong_usage_is_exit_code_2_and_says_what_would_be_right() {
 #[test]
 fn help_has_examples_for_every_command() {
     let site = site();
-    for command in
-        ["", "serve", "check", "send", "bench", "run", "new", "test", "events", "deliveries", "plugins", "health"]
-    {
-        let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
+    for command in [
+        "",
+        "serve",
+        "check",
+        "send",
+        "bench",
+        "run",
+        "new",
+        "test",
+        "events",
+        "deliveries",
+        "plugins",
+        "health",
+    ] {
+        let arguments: Vec<&str> =
+            [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
         let ran = site.run(&arguments);
-        assert!(ran.code == 0 && ran.out.contains("Examples:") && ran.err.is_empty(), "{arguments:?}: {ran:?}");
+        assert!(
+            ran.code == 0 && ran.out.contains("Examples:") && ran.err.is_empty(),
+            "{arguments:?}: {ran:?}"
+        );
     }
     assert_eq!(site.run(&["--version"]).out.trim(), concat!("hookbox ", env!("CARGO_PKG_VERSION")));
 }
@@ -72,13 +90,23 @@ fn a_host_that_is_not_there_is_exit_code_1() {
 #[test]
 fn check_finds_nothing_wrong_with_what_is_right_and_creates_nothing() {
     let site = site();
-    let set = site.command(&["check", "--strict"]).env("HEYGEN_WEBHOOK_SECRET", "0123456789abcdef").output().unwrap();
-    assert!(set.status.success() && String::from_utf8(set.stdout).unwrap().ends_with("no problem found\n"));
+    let set = site
+        .command(&["check", "--strict"])
+        .env("HEYGEN_WEBHOOK_SECRET", "0123456789abcdef")
+        .output()
+        .unwrap();
+    assert!(
+        set.status.success()
+            && String::from_utf8(set.stdout).unwrap().ends_with("no problem found\n")
+    );
     let ran = site.run(&["check"]);
     assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{ran:?}");
-    for said in
-        ["/webhook/heygen", "avatar_video.success  → fine", "fine     handler@0.1.0", "no problem found, but 1 warning"]
-    {
+    for said in [
+        "/webhook/heygen",
+        "avatar_video.success  → fine",
+        "fine     handler@0.1.0",
+        "no problem found, but 1 warning",
+    ] {
         assert!(ran.out.contains(said), "{said}: {ran:?}");
     }
     assert!(!ran.out.contains('\u{1b}'), "no colour where there is no terminal");
@@ -88,12 +116,21 @@ fn check_finds_nothing_wrong_with_what_is_right_and_creates_nothing() {
 #[test]
 fn check_reports_the_problems_of_the_configuration_and_of_the_plugins_at_once() {
     let site = site();
-    site.put("config.toml", "[server]\nlisten = \"nonsense\"\nadmim = \"127.0.0.1:0\"\n\n[routes]\n\"a\" = \"fin\"\n");
+    site.put(
+        "config.toml",
+        "[server]\nlisten = \"nonsense\"\nadmim = \"127.0.0.1:0\"\n\n[routes]\n\"a\" = \"fin\"\n",
+    );
     site.put("plugins/broken.wasm", b"\0asm garbage");
     let ran = site.run(&["check"]);
     assert_eq!(ran.code, 2, "{ran:?}");
-    for said in ["config.toml:2", "config.toml:3", "config.toml:6", "did you mean `admin`", "`fine`", "plugin `broken`"]
-    {
+    for said in [
+        "config.toml:2",
+        "config.toml:3",
+        "config.toml:6",
+        "did you mean `admin`",
+        "`fine`",
+        "plugin `broken`",
+    ] {
         assert!(ran.err.contains(said), "{said} is not in\n{}", ran.err);
     }
     assert!(!ran.err.contains('\u{1b}'), "no colour where there is no terminal");
@@ -104,10 +141,14 @@ fn check_says_what_makes_a_duplicate_of_each_source() {
     let site = site();
     let own = "secrets = [{ env = \"OWN_SECRET\" }]\ntype = { fixed = \"x\" }\n\
                verify = { scheme = \"hmac-sha256\", header = \"X-Signature\" }\n";
-    let preset =
-        |name: &str| format!("[sources.{name}]\npreset = \"{name}\"\nsecrets = [{{ env = \"OWN_SECRET\" }}]\n");
+    let preset = |name: &str| {
+        format!("[sources.{name}]\npreset = \"{name}\"\nsecrets = [{{ env = \"OWN_SECRET\" }}]\n")
+    };
     let (heygen, github) = (preset("heygen"), preset("github"));
-    site.put("config.toml", format!("{heygen}{github}[sources.own]\n{own}[sources.chosen]\n{own}dedupe = \"body\"\n"));
+    site.put(
+        "config.toml",
+        format!("{heygen}{github}[sources.own]\n{own}[sources.chosen]\n{own}dedupe = \"body\"\n"),
+    );
     let ran = site.run(&["check"]);
     for said in [
         "/webhook/heygen  dedupe: id, body  ",
@@ -128,7 +169,10 @@ fn check_warns_of_a_source_that_anyone_may_use() {
         "[sources.open]\nverify = { scheme = \"none\" }\ntype = { fixed = \"x\" }\n[routes]\n\"x\" = \"fine\"\n",
     );
     let ran = site.run(&["check"]);
-    assert!(ran.code == 0 && ran.out.contains("warning: source `open` has scheme `none`"), "{ran:?}");
+    assert!(
+        ran.code == 0 && ran.out.contains("warning: source `open` has scheme `none`"),
+        "{ran:?}"
+    );
 }
 
 #[test]
@@ -136,16 +180,22 @@ fn check_warns_of_what_is_named_and_not_set_and_strict_takes_that_for_a_problem(
     let site = site();
     let rule = "[plugins.fine]\nhttp = [{ host = \"a.example.com\", headers = { X-Key = { env = \"NO_SUCH_KEY\" } } }]";
     let source = "[sources.s]\npreset = \"github\"\nsecrets = [{ env = \"NO_SUCH_SECRET\" }]";
-    for (listen, instead) in [("0.0.0.0", "every post is refused with 503"), ("127.0.0.1", "`hookbox serve` makes one")]
+    for (listen, instead) in
+        [("0.0.0.0", "every post is refused with 503"), ("127.0.0.1", "`hookbox serve` makes one")]
     {
         site.put("config.toml", format!("[server]\nlisten = \"{listen}:0\"\n{source}\n{rule}\n"));
         let ran = site.run(&["check"]);
         assert_eq!(ran.code, 0, "{ran:?}");
-        for said in ["warning: source `s`: no secret is set: the environment variable `NO_SUCH_SECRET`", instead] {
+        for said in [
+            "warning: source `s`: no secret is set: the environment variable `NO_SUCH_SECRET`",
+            instead,
+        ] {
             assert!(ran.out.contains(said), "{said}: {ran:?}");
         }
         assert!(
-            ran.out.contains("warning: plugin `fine`: the header `x-key` of its rule for a.example.com"),
+            ran.out.contains(
+                "warning: plugin `fine`: the header `x-key` of its rule for a.example.com"
+            ),
             "{ran:?}"
         );
         let strict = site.run(&["check", "--strict"]);
@@ -168,14 +218,24 @@ fn a_compiled_plugin_that_run_has_kept_is_not_compiled_again_by_check() {
     assert!(String::from_utf8_lossy(&found.stdout).contains("fine  handler@0.1.0"), "{found:?}");
     std::fs::remove_dir_all(site.path("users-cache")).unwrap();
     let anew = check();
-    assert!(String::from_utf8_lossy(&anew.stderr).contains("could not be given a temporary file"), "{anew:?}");
-    assert!(!site.path("users-cache").exists() && !site.path("data").exists(), "check creates nothing");
+    assert!(
+        String::from_utf8_lossy(&anew.stderr).contains("could not be given a temporary file"),
+        "{anew:?}"
+    );
+    assert!(
+        !site.path("users-cache").exists() && !site.path("data").exists(),
+        "check creates nothing"
+    );
 }
 
 #[test]
 fn the_form_of_log_lines_is_an_option_of_serve() {
     let site = site();
-    assert_eq!(site.run(&["--log-format", "json", "check"]).code, 0, "a script may have it for any command");
+    assert_eq!(
+        site.run(&["--log-format", "json", "check"]).code,
+        0,
+        "a script may have it for any command"
+    );
     let ran = site.run(&["events", "--log-format", "json"]);
     assert!(ran.code == 2 && ran.err.contains("--log-format"), "{ran:?}");
     let ran = site.run(&["serve", "--log-format", "xml"]);
@@ -189,7 +249,10 @@ fn paths_in_messages_go_no_way_back() {
     site.put("etc/config.toml", "[server]\nplugins_dir = \"../etc/../absent\"\n");
     let ran = site.run(&["check", "--config", "etc/../etc/config.toml"]);
     let folder = site.path("absent").display().to_string();
-    assert!(ran.code == 2 && ran.err.contains(&format!("the plugins folder {folder} cannot be read")), "{ran:?}");
+    assert!(
+        ran.code == 2 && ran.err.contains(&format!("the plugins folder {folder} cannot be read")),
+        "{ran:?}"
+    );
 }
 
 #[test]
@@ -214,7 +277,10 @@ fn a_mistyped_level_is_refused_with_the_one_that_is_meant() {
     let site = site();
     let output = site.command(&["events"]).env("HOOKBOX_LOG", "debugg").output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.code() == Some(2) && said.contains("did you mean `debug`?"), "{output:?}");
+    assert!(
+        output.status.code() == Some(2) && said.contains("did you mean `debug`?"),
+        "{output:?}"
+    );
 }
 
 #[test]
@@ -226,7 +292,12 @@ fn a_probe_says_on_one_line_what_the_host_says_and_exits_so() {
     for (status, answer, code, line) in [
         ("200 OK", state("ready", json!([])), 0, "ready\n"),
         ("200 OK", state("degraded", missing), 0, "degraded; plugin audit: it is missing\n"),
-        ("503 Service Unavailable", state("unavailable", full), 1, "unavailable; store: the disk is full\n"),
+        (
+            "503 Service Unavailable",
+            state("unavailable", full),
+            1,
+            "unavailable; store: the disk is full\n",
+        ),
     ] {
         let admin = super::pretender::prober(status, answer.clone());
         // A configuration that is bad is no reason to call a host dead that says where it is.
@@ -236,7 +307,10 @@ fn a_probe_says_on_one_line_what_the_host_says_and_exits_so() {
         let ran = site.run(&["health", "--json", "--admin", &admin]);
         assert_eq!((ran.code, ran.json()), (code, answer));
     }
-    let admin = super::pretender::prober("421 Misdirected Request", json!({ "status": 421, "detail": "not here" }));
+    let admin = super::pretender::prober(
+        "421 Misdirected Request",
+        json!({ "status": 421, "detail": "not here" }),
+    );
     let ran = site.run(&["health", "--admin", &admin]);
     assert!(ran.code == 1 && ran.err.contains("not here"), "{ran:?}");
     let ran = site.run(&["health", "--live", "--ready"]);

@@ -12,7 +12,16 @@ use crate::support::{Host, Ran, Site};
 mod pretended;
 
 fn bench(site: &Site, host: &Host, arguments: &[&str]) -> Ran {
-    let target = ["--seconds", "1", "--connections", "4", "--url", &host.public_url, "--admin", &host.admin_url];
+    let target = [
+        "--seconds",
+        "1",
+        "--connections",
+        "4",
+        "--url",
+        &host.public_url,
+        "--admin",
+        &host.admin_url,
+    ];
     site.run(&[&["bench", "heygen"], arguments, &target].concat())
 }
 
@@ -38,20 +47,29 @@ fn what_a_load_was_acknowledged_is_stored_and_settled() {
     assert!(report["fdatasync_ms"][1].is_number(), "the host is local: {ran:?}");
     assert!(report["loader_cores"].as_f64().unwrap() > 0.0, "{ran:?}");
     let said: Vec<&str> = ran.err.lines().collect();
-    assert!(said.len() == 1 && said[0].contains("real events"), "no bar where nobody watches: {ran:?}");
+    assert!(
+        said.len() == 1 && said[0].contains("real events"),
+        "no bar where nobody watches: {ran:?}"
+    );
 }
 
 #[test]
 fn other_traffic_of_the_host_counts_for_nothing() {
     let site = site();
     let host = Host::start(&site);
-    let other = ["send", "heygen", "avatar_video.fail", "--count", "100000", "--url", &host.public_url];
-    let mut other = site.command(&other).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let other =
+        ["send", "heygen", "avatar_video.fail", "--count", "100000", "--url", &host.public_url];
+    let mut other =
+        site.command(&other).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let report = figures(&site, &host, &[]);
     assert!(other.try_wait().unwrap().is_none(), "the other load is still going on");
     other.kill().unwrap();
     other.wait().unwrap();
-    assert_eq!((&report["stored"], &report["settled"]), (&report["acknowledged"], &report["acknowledged"]), "{report}");
+    assert_eq!(
+        (&report["stored"], &report["settled"]),
+        (&report["acknowledged"], &report["acknowledged"]),
+        "{report}"
+    );
     assert_eq!((&report["lost"], &report["dead"]), (&0.into(), &0.into()), "{report}");
 }
 
@@ -84,7 +102,10 @@ fn deliveries_that_failed_are_named() {
     let site = site();
     let host = Host::start(&site);
     let ran = bench(&site, &host, &["avatar_video.fail", "--rate", "10"]);
-    assert!(ran.code == 1 && ran.out.contains("dead: dlv_") && ran.out.contains("failed for good"), "{ran:?}");
+    assert!(
+        ran.code == 1 && ran.out.contains("dead: dlv_") && ran.out.contains("failed for good"),
+        "{ran:?}"
+    );
     let report = bench(&site, &host, &["avatar_video.fail", "--rate", "10", "--json"]).json();
     assert!(report["dead"].as_u64().unwrap() > 0, "{report}");
     assert_eq!(report["dead"], report["settled"], "{report}");
@@ -96,14 +117,26 @@ fn a_type_without_a_route_is_measured_only_if_it_is_meant() {
     let host = Host::start(&site);
     let ran = bench(&site, &host, &["avatar_video.sucess"]);
     assert!(ran.code == 2 && ran.out.is_empty(), "{ran:?}");
-    for said in ["no route of", "config.toml", "`avatar_video.sucess`", "did you mean `avatar_video.success`?", "--yes"]
-    {
+    for said in [
+        "no route of",
+        "config.toml",
+        "`avatar_video.sucess`",
+        "did you mean `avatar_video.success`?",
+        "--yes",
+    ] {
         assert!(ran.err.contains(said), "{said}: {ran:?}");
     }
     let ran = bench(&site, &host, &["zzz"]);
-    assert!(ran.code == 2 && ran.err.contains("it has `avatar_video.success`, `avatar_video.fail`. Add"), "{ran:?}");
+    assert!(
+        ran.code == 2
+            && ran.err.contains("it has `avatar_video.success`, `avatar_video.fail`. Add"),
+        "{ran:?}"
+    );
     let ran = bench(&site, &host, &["avatar_video.sucess", "--rate", "10", "--yes"]);
-    assert!(ran.code == 0 && ran.out.contains("are stored; no route of the host takes them"), "{ran:?}");
+    assert!(
+        ran.code == 0 && ran.out.contains("are stored; no route of the host takes them"),
+        "{ran:?}"
+    );
 }
 
 #[test]
@@ -113,13 +146,22 @@ fn a_bench_that_cannot_be_meant_is_refused_before_anything_is_sent() {
     site.put("list.json", "[1]");
     for (arguments, said) in [
         (&["heygn", "avatar_video.success"][..], "did you mean `heygen`?"),
-        (&["heygen", "x", "--data", "text.txt"], "the event is not JSON (expected ident at line 1 column 2)"),
+        (
+            &["heygen", "x", "--data", "text.txt"],
+            "the event is not JSON (expected ident at line 1 column 2)",
+        ),
         (&["heygen", "x", "--data", "text.txt"], "(in --data text.txt)"),
         (&["heygen", "x", "--data", "list.json"], "the body is a JSON array"),
-        (&["heygen", "x", "--url", "https://hooks.example.com"], "(--url) is not a loopback address"),
+        (
+            &["heygen", "x", "--url", "https://hooks.example.com"],
+            "(--url) is not a loopback address",
+        ),
         (&["heygen", "x", "--url", "https://hooks.example.com"], "--yes"),
         (&["heygen", "x", "--seconds", "0"], "--seconds"),
-        (&["heygen", "x", "--rate", "10000", "--seconds", "3600"], "ask for 36000000 events, and 10000000 is the most"),
+        (
+            &["heygen", "x", "--rate", "10000", "--seconds", "3600"],
+            "ask for 36000000 events, and 10000000 is the most",
+        ),
         (&["heygen", "x", "--data", "missing.json"], "missing.json"),
     ] {
         let ran = with_secret(&site, &[&["bench"], arguments].concat());
@@ -131,10 +173,16 @@ fn a_bench_that_cannot_be_meant_is_refused_before_anything_is_sent() {
 fn an_address_of_the_configuration_that_is_not_loopback_is_asked_about_too() {
     let site = site();
     let config = std::fs::read_to_string(site.path("config.toml")).unwrap();
-    site.put("config.toml", config.replace("listen = \"127.0.0.1:0\"", "listen = \"192.0.2.1:3000\""));
+    site.put(
+        "config.toml",
+        config.replace("listen = \"127.0.0.1:0\"", "listen = \"192.0.2.1:3000\""),
+    );
     let ran = with_secret(&site, &["bench", "heygen", "avatar_video.success"]);
     assert!(ran.code == 2 && ran.err.contains("http://192.0.2.1:3000/webhook/heygen"), "{ran:?}");
-    assert!(ran.err.contains("`server.listen` of the configuration") && ran.err.contains("--yes"), "{ran:?}");
+    assert!(
+        ran.err.contains("`server.listen` of the configuration") && ran.err.contains("--yes"),
+        "{ran:?}"
+    );
 }
 
 #[test]
@@ -142,7 +190,11 @@ fn a_secret_that_is_missing_is_named() {
     let site = site();
     let ran = site.run(&["bench", "heygen", "avatar_video.success"]);
     assert!(ran.code == 2 && ran.out.is_empty(), "{ran:?}");
-    for said in ["`heygen` has no secret", "`HEYGEN_WEBHOOK_SECRET` is empty or absent", "`hookbox serve` makes one"] {
+    for said in [
+        "`heygen` has no secret",
+        "`HEYGEN_WEBHOOK_SECRET` is empty or absent",
+        "`hookbox serve` makes one",
+    ] {
         assert!(ran.err.contains(said), "{said}: {ran:?}");
     }
 }
@@ -151,7 +203,8 @@ fn a_secret_that_is_missing_is_named() {
 fn without_a_host_it_says_so() {
     let site = site();
     let nobody = nobody();
-    let arguments = ["bench", "heygen", "avatar_video.success", "--url", &nobody, "--admin", &nobody];
+    let arguments =
+        ["bench", "heygen", "avatar_video.success", "--url", &nobody, "--admin", &nobody];
     let ran = with_secret(&site, &arguments);
     assert!(ran.code == 1 && ran.err.contains("is `hookbox serve` running?"), "{ran:?}");
 }
@@ -161,9 +214,19 @@ fn a_host_that_takes_no_webhooks_at_the_address_is_told_from_none() {
     let site = site();
     let host = Host::start(&site);
     let nobody = nobody();
-    let ran = site.run(&["bench", "heygen", "avatar_video.success", "--url", &nobody, "--admin", &host.admin_url]);
+    let ran = site.run(&[
+        "bench",
+        "heygen",
+        "avatar_video.success",
+        "--url",
+        &nobody,
+        "--admin",
+        &host.admin_url,
+    ]);
     assert!(ran.code == 1 && ran.out.is_empty(), "{ran:?}");
-    for said in ["admin address answers, but nobody does at", &nobody, "is --url where it takes webhooks?"] {
+    for said in
+        ["admin address answers, but nobody does at", &nobody, "is --url where it takes webhooks?"]
+    {
         assert!(ran.err.contains(said), "{said}: {ran:?}");
     }
 }
@@ -173,7 +236,17 @@ fn a_host_that_refuses_everything_is_exit_code_1() {
     let site = site();
     let host = Host::start(&site);
     let busy = receiver("503 Service Unavailable");
-    let arguments = ["bench", "heygen", "avatar_video.success", "--rate", "20", "--seconds", "1", "--url", &busy];
+    let arguments = [
+        "bench",
+        "heygen",
+        "avatar_video.success",
+        "--rate",
+        "20",
+        "--seconds",
+        "1",
+        "--url",
+        &busy,
+    ];
     let ran = site.ask(&host, &arguments);
     assert!(ran.code == 1 && ran.out.contains("503 Service Unavailable"), "{ran:?}");
     assert!(ran.out.contains("nothing was acknowledged"), "{ran:?}");
@@ -184,14 +257,28 @@ fn an_answer_that_names_no_event_acknowledges_nothing() {
     let site = site();
     let host = Host::start(&site);
     let other = receiver("200 OK");
-    let arguments = ["bench", "heygen", "avatar_video.success", "--rate", "20", "--seconds", "1", "--url", &other];
+    let arguments = [
+        "bench",
+        "heygen",
+        "avatar_video.success",
+        "--rate",
+        "20",
+        "--seconds",
+        "1",
+        "--url",
+        &other,
+    ];
     let ran = site.ask(&host, &arguments);
     assert!(ran.code == 1 && ran.out.contains("answers of success name no event"), "{ran:?}");
 }
 
 /// Runs a command with a secret in its environment.
 fn with_secret(site: &Site, arguments: &[&str]) -> Ran {
-    site.command(arguments).env("HEYGEN_WEBHOOK_SECRET", "0123456789abcdef").output().unwrap().into()
+    site.command(arguments)
+        .env("HEYGEN_WEBHOOK_SECRET", "0123456789abcdef")
+        .output()
+        .unwrap()
+        .into()
 }
 
 /// An address where nobody listens.

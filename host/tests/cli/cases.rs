@@ -49,7 +49,10 @@ fn cases_that_come_out_as_expected_are_exit_code_0() {
     for arguments in [&["test", "echo"][..], &["test", "echo/cases"], &["test", "echo/"]] {
         let ran = site.run(arguments);
         assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{ran:?}");
-        assert!(ran.out.starts_with("ok      brief\nok      good\n2 passed, 0 failed ("), "{ran:?}");
+        assert!(
+            ran.out.starts_with("ok      brief\nok      good\n2 passed, 0 failed ("),
+            "{ran:?}"
+        );
         assert!(!ran.out.contains('\u{1b}'), "no colour where there is no terminal");
     }
     let within = site.command(&["test", "."]).current_dir(site.path("echo")).output().unwrap();
@@ -59,7 +62,11 @@ fn cases_that_come_out_as_expected_are_exit_code_0() {
 #[test]
 fn a_case_that_comes_out_otherwise_is_exit_code_1_and_a_diff_that_names_the_member() {
     let site = echo();
-    case(&site, "other", r#"{"outcome": "ok", "emitted": [{"type": "guest.echoed", "data": {"n": 2, "url": "u"}}]}"#);
+    case(
+        &site,
+        "other",
+        r#"{"outcome": "ok", "emitted": [{"type": "guest.echoed", "data": {"n": 2, "url": "u"}}]}"#,
+    );
     let ran = site.run(&["test", "echo"]);
     assert_eq!((ran.code, ran.err.as_str()), (1, ""), "{ran:?}");
     let shown = "\
@@ -101,7 +108,10 @@ fn an_outcome_that_is_another_is_shown_with_its_reason() {
     put(&site, "refuses.wat", REJECT);
     let ran = site.run(&["test", "echo", "--plugin", "refuses.wat"]);
     assert!(ran.code == 1 && ran.out.contains("FAILED  good: outcome, emitted[0]\n"), "{ran:?}");
-    assert!(ran.out.contains("\n    reject: ") && ran.out.contains("0 passed, 1 failed (refuses.wat)"), "{ran:?}");
+    assert!(
+        ran.out.contains("\n    reject: ") && ran.out.contains("0 passed, 1 failed (refuses.wat)"),
+        "{ran:?}"
+    );
 }
 
 #[test]
@@ -110,7 +120,11 @@ fn the_configuration_of_a_case_is_read_by_the_plugin() {
     put(&site, "greets/greets.wat", include_str!("../guests/config.wat"));
     for (name, config, greeting) in [("text", r#""hi""#, "hi"), ("list", "[1, true]", "[1,true]")] {
         put(&site, &format!("greets/cases/{name}/event.json"), EVENT);
-        put(&site, &format!("greets/cases/{name}/config.json"), &format!("{{\"greeting\": {config}}}"));
+        put(
+            &site,
+            &format!("greets/cases/{name}/config.json"),
+            &format!("{{\"greeting\": {config}}}"),
+        );
         let expected = json!({ "outcome": "ok", "logs": [greeting] });
         put(&site, &format!("greets/cases/{name}/expected.json"), &expected.to_string());
     }
@@ -136,11 +150,21 @@ fn a_report_in_json_says_the_same() {
     case(&site, "other", r#"{"outcome": "retry"}"#);
     let ran = site.run(&["test", "echo", "--json"]);
     let report = ran.json();
-    assert_eq!((ran.code, &report["passed"], &report["failed"]), (1, &json!(1), &json!(1)), "{ran:?}");
+    assert_eq!(
+        (ran.code, &report["passed"], &report["failed"]),
+        (1, &json!(1), &json!(1)),
+        "{ran:?}"
+    );
     let [good, other] = [0, 1].map(|index| &report["cases"][index]);
-    assert_eq!((&good["name"], &good["result"], &good["differs"]), (&json!("good"), &json!("ok"), &json!([])));
+    assert_eq!(
+        (&good["name"], &good["result"], &good["differs"]),
+        (&json!("good"), &json!("ok"), &json!([]))
+    );
     assert_eq!((&other["result"], &other["differs"]), (&json!("failed"), &json!(["outcome"])));
-    assert_eq!((&other["expected"]["outcome"], &other["actual"]["outcome"]), (&json!("retry"), &json!("ok")));
+    assert_eq!(
+        (&other["expected"]["outcome"], &other["actual"]["outcome"]),
+        (&json!("retry"), &json!("ok"))
+    );
 }
 
 #[test]
@@ -149,7 +173,11 @@ fn only_the_cases_asked_for_are_run() {
     case(&site, "other", r#"{"outcome": "retry"}"#);
     let ran = site.run(&["test", "echo", "--case", "good"]);
     assert!(ran.code == 0 && ran.out.contains("1 passed, 0 failed"), "{ran:?}");
-    refused(&site.run(&["test", "echo", "--case", "goof"]), 2, &["did you mean `good`?", "good, other"]);
+    refused(
+        &site.run(&["test", "echo", "--case", "goof"]),
+        2,
+        &["did you mean `good`?", "good, other"],
+    );
 }
 
 #[test]
@@ -181,10 +209,18 @@ fn everything_that_is_wrong_with_cases_is_said_at_once_and_nothing_is_run() {
 #[test]
 fn a_folder_without_cases_or_plugin_is_exit_code_2() {
     let site = echo();
-    refused(&site.run(&["test", "plugins"]), 2, &["plugins holds no cases: put one in plugins/cases/NAME/event.json"]);
+    refused(
+        &site.run(&["test", "plugins"]),
+        2,
+        &["plugins holds no cases: put one in plugins/cases/NAME/event.json"],
+    );
     refused(&site.run(&["test", "nowhere"]), 2, &["failed to read nowhere"]);
     fs::remove_file(site.path("echo/echo.wat")).unwrap();
-    refused(&site.run(&["test", "echo"]), 2, &["no plugin to test: looked for echo/echo.wasm,", "--plugin"]);
+    refused(
+        &site.run(&["test", "echo"]),
+        2,
+        &["no plugin to test: looked for echo/echo.wasm,", "--plugin"],
+    );
     refused(&site.run(&["test", "echo", "--plugin", "missing.wasm"]), 2, &["missing.wasm"]);
 }
 
@@ -199,19 +235,30 @@ fn a_plugin_that_does_not_load_is_exit_code_1() {
 fn update_writes_what_happened_and_then_all_cases_pass() {
     let site = echo();
     let expected = |name: &str| -> Value {
-        serde_json::from_slice(&fs::read(site.path(&format!("echo/cases/{name}/expected.json"))).unwrap()).unwrap()
+        serde_json::from_slice(
+            &fs::read(site.path(&format!("echo/cases/{name}/expected.json"))).unwrap(),
+        )
+        .unwrap()
     };
-    case(&site, "changed", r#"{"outcome": "retry", "reason": "r", "emitted": [{"type": "other"}]}"#);
+    case(
+        &site,
+        "changed",
+        r#"{"outcome": "retry", "reason": "r", "emitted": [{"type": "other"}]}"#,
+    );
     put(&site, "echo/cases/fresh/event.json", EVENT);
     let ran = site.run(&["test", "echo", "--update"]);
     assert_eq!(ran.code, 0, "{ran:?}");
-    for said in
-        ["updated changed: outcome, reason, emitted[0].type\n", "new     fresh\n", "ok      good\n", "2 written"]
-    {
+    for said in [
+        "updated changed: outcome, reason, emitted[0].type\n",
+        "new     fresh\n",
+        "ok      good\n",
+        "2 written",
+    ] {
         assert!(ran.out.contains(said), "{said}: {ran:?}");
     }
     // A changed case goes on naming what it named; a new one names everything.
-    let changed = json!({ "outcome": "ok", "reason": null, "emitted": [{ "type": "guest.echoed" }] });
+    let changed =
+        json!({ "outcome": "ok", "reason": null, "emitted": [{ "type": "guest.echoed" }] });
     assert_eq!(expected("changed"), changed);
     assert_eq!(expected("fresh"), serde_json::from_str::<Value>(ECHO).unwrap());
     let ran = site.run(&["test", "echo"]);

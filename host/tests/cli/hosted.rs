@@ -29,15 +29,26 @@ fn what_was_sent_is_listed_shown_and_replayed() {
     let site = site();
     let host = Host::start(&site);
     send(&site, &host, "avatar_video.success", "order_1");
-    let event = row(&site, &host, &["events", "--subject", "order_1", "--state", "done", "--since", "1h"]);
+    let event =
+        row(&site, &host, &["events", "--subject", "order_1", "--state", "done", "--since", "1h"]);
     let id = event["id"].as_str().unwrap();
     let listed = site.ask(&host, &["events"]);
-    assert!(listed.code == 0 && listed.out.contains(id) && listed.out.contains("fine done"), "{listed:?}");
+    assert!(
+        listed.code == 0 && listed.out.contains(id) && listed.out.contains("fine done"),
+        "{listed:?}"
+    );
     let shown = site.ask(&host, &["events", id]);
-    assert!(shown.out.contains("\"callback_id\": \"order_1\"") && shown.out.contains("#1"), "{shown:?}");
+    assert!(
+        shown.out.contains("\"callback_id\": \"order_1\"") && shown.out.contains("#1"),
+        "{shown:?}"
+    );
     assert_eq!(site.ask(&host, &["events", id, "--json"]).json()["id"], id);
     let replayed = site.ask(&host, &["events", "replay", id, "--plugin", "refuses", "--json"]);
-    assert_eq!((replayed.code, &replayed.json()["plugins"]), (0, &json!(["refuses"])), "{replayed:?}");
+    assert_eq!(
+        (replayed.code, &replayed.json()["plugins"]),
+        (0, &json!(["refuses"])),
+        "{replayed:?}"
+    );
     let refused = site.ask(&host, &["events", "replay", id, "--plugin", "refuse"]);
     assert!(refused.code == 1 && refused.err.contains("did you mean `refuses`?"), "{refused:?}");
 }
@@ -57,7 +68,8 @@ fn a_dead_delivery_is_found_and_retried() {
         (shown["attempts"].as_array().unwrap().len() == 2).then_some(())
     });
     row(&site, &host, &["deliveries", "--state", "dead"]);
-    let retried = site.ask(&host, &["deliveries", "retry", "--state", "dead", "--plugin", "refuses", "--json"]);
+    let retried = site
+        .ask(&host, &["deliveries", "retry", "--state", "dead", "--plugin", "refuses", "--json"]);
     assert_eq!(retried.json(), json!({ "retried": 1, "more": false, "next_cursor": null }));
 }
 
@@ -70,11 +82,17 @@ fn a_dead_delivery_is_discarded_and_can_be_had_back() {
     let id = delivery["id"].as_str().unwrap();
     let would = site.ask(&host, &["deliveries", "discard", "--plugin", "refuses", "--dry-run"]);
     assert!(would.out.starts_with("1 would be discarded\n") && would.out.contains(id), "{would:?}");
-    assert_eq!(site.ask(&host, &["deliveries", "discard", "--plugin", "refuses"]).out, "1 discarded\n");
+    assert_eq!(
+        site.ask(&host, &["deliveries", "discard", "--plugin", "refuses"]).out,
+        "1 discarded\n"
+    );
     row(&site, &host, &["deliveries", "--state", "discarded"]);
     let refused = site.ask(&host, &["deliveries", "discard", id]);
     assert!(refused.code == 1 && refused.err.contains("discarded already"), "{refused:?}");
-    assert_eq!(site.ask(&host, &["deliveries", "retry", id, "--json"]).json(), json!({ "retried": 1 }));
+    assert_eq!(
+        site.ask(&host, &["deliveries", "retry", id, "--json"]).json(),
+        json!({ "retried": 1 })
+    );
     row(&site, &host, &["deliveries", "--state", "dead"]);
 }
 
@@ -83,15 +101,21 @@ fn ctrl_c_ends_a_change_of_many_after_a_step_and_says_how_far_it_got() {
     let site = site();
     for more in [&[][..], &["--json"]] {
         let (admin, steps) = super::pretender::endless();
-        let mut command = site.command(&["deliveries", "cancel", "--state", "open", "--admin", &admin]);
-        let command = command.args(more).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let mut command =
+            site.command(&["deliveries", "cancel", "--state", "open", "--admin", &admin]);
+        let command = command
+            .args(more)
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
         let child = command.spawn().unwrap();
         // It listens for ctrl-c before it asks.
         steps.recv().unwrap();
-        let sent = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+        let sent =
+            std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
         assert!(sent.unwrap().success());
         let output = child.wait_with_output().unwrap();
-        let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        let [out, err] =
+            [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
         assert_eq!(output.status.code(), Some(1), "{out} {err}");
         assert!(err.contains("the same command goes on"), "{err}");
         if more.is_empty() {
@@ -107,7 +131,9 @@ fn ctrl_c_ends_a_change_of_many_after_a_step_and_says_how_far_it_got() {
 #[test]
 fn a_change_of_many_needs_a_filter() {
     let site = site();
-    for (verb, hint) in [("retry", "--state dead"), ("cancel", "--state open"), ("discard", "--state dead")] {
+    for (verb, hint) in
+        [("retry", "--state dead"), ("cancel", "--state open"), ("discard", "--state dead")]
+    {
         let ran = site.run(&["deliveries", verb]);
         assert!(ran.code == 2 && ran.err.contains(hint), "{ran:?}");
     }
@@ -132,8 +158,15 @@ fn many_events_are_sent_and_summed_up() {
     ]);
     assert!(ran.code == 0 && ran.out.contains("50  200 OK") && ran.out.contains("p99"), "{ran:?}");
     assert!(!ran.out.contains("duplicates"), "each is another event: {ran:?}");
-    let ran =
-        site.run(&["send", "heygen", "x", "--count", "3", "--url", &format!("{}/webhook/nobody", host.public_url)]);
+    let ran = site.run(&[
+        "send",
+        "heygen",
+        "x",
+        "--count",
+        "3",
+        "--url",
+        &format!("{}/webhook/nobody", host.public_url),
+    ]);
     assert!(ran.code == 1 && ran.out.contains("3  404 Not Found"), "{ran:?}");
 }
 
@@ -142,7 +175,15 @@ fn the_same_body_again_is_a_duplicate() {
     let site = site();
     let host = Host::start(&site);
     site.put("body.json", r#"{"event_type":"avatar_video.success","event_data":{"video_id":"v"}}"#);
-    let arguments = ["send", "heygen", "avatar_video.success", "--data", "body.json", "--url", &host.public_url];
+    let arguments = [
+        "send",
+        "heygen",
+        "avatar_video.success",
+        "--data",
+        "body.json",
+        "--url",
+        &host.public_url,
+    ];
     let first = site.run(&arguments);
     assert!(first.out.contains("accepted") && !first.out.contains("duplicate"), "{first:?}");
     let event = row(&site, &host, &["events"]);
@@ -154,11 +195,18 @@ fn the_same_body_again_is_a_duplicate() {
     }
     let json = site.run(&[&arguments[..], &["--json"]].concat());
     let answer = json.json();
-    assert_eq!((json.code, &answer["duplicate_of"], &answer["http_status"]), (0, &json!(id), &json!(200)), "{json:?}");
+    assert_eq!(
+        (json.code, &answer["duplicate_of"], &answer["http_status"]),
+        (0, &json!(id), &json!(200)),
+        "{json:?}"
+    );
     assert_eq!(answer["reply"], json!({ "id": id, "status": "duplicate" }), "{json:?}");
     let many = site.run(&[&arguments[..], &["--count", "3"]].concat());
     let what = format!("the first {what}");
-    assert!(many.code == 0 && many.out.contains("3  of them duplicates") && many.out.contains(&what), "{many:?}");
+    assert!(
+        many.code == 0 && many.out.contains("3  of them duplicates") && many.out.contains(&what),
+        "{many:?}"
+    );
     let many = site.run(&[&arguments[..], &["--count", "3", "--json"]].concat()).json();
     assert_eq!(
         (&many["duplicates"], &many["duplicate_of"], &many["sent"]),
@@ -168,8 +216,13 @@ fn the_same_body_again_is_a_duplicate() {
     let shown = site.ask(&host, &["events", id]);
     assert!(shown.out.contains("duplicates      8, the last at 20"), "{shown:?}");
     // And sent as it says, it is another event.
-    let other = site.run(&[&arguments[..], &["--set", "event_data.video_id=w", "--json"]].concat()).json();
-    assert_eq!((&other["reply"]["status"], &other["duplicate_of"]), (&json!("accepted"), &Value::Null), "{other}");
+    let other =
+        site.run(&[&arguments[..], &["--set", "event_data.video_id=w", "--json"]].concat()).json();
+    assert_eq!(
+        (&other["reply"]["status"], &other["duplicate_of"]),
+        (&json!("accepted"), &Value::Null),
+        "{other}"
+    );
 }
 
 #[test]
@@ -186,7 +239,10 @@ fn plugins_are_listed_and_shown() {
     let site = site();
     let host = Host::start(&site);
     let listed = site.ask(&host, &["plugins"]);
-    assert!(listed.code == 0 && listed.out.contains("fine     loaded  handler@0.1.0"), "{listed:?}");
+    assert!(
+        listed.code == 0 && listed.out.contains("fine     loaded  handler@0.1.0"),
+        "{listed:?}"
+    );
     assert_eq!(site.ask(&host, &["plugins", "--json"]).json()["items"][1]["name"], "refuses");
     assert!(site.ask(&host, &["plugins", "fine"]).out.contains("avatar_video.success"));
     let missing = site.ask(&host, &["plugins", "fin"]);
@@ -199,7 +255,8 @@ fn check_names_the_file_that_would_be_held_and_what_lets_it_in() {
     let host = Host::start(&site);
     host.signal("TERM");
     host.wait();
-    let asks = OK.replacen("(component", "(component (import \"hookbox:plugin/kv@0.1.0\" (instance))", 1);
+    let asks =
+        OK.replacen("(component", "(component (import \"hookbox:plugin/kv@0.1.0\" (instance))", 1);
     site.put("plugins/fine.wat", asks);
     let ran = site.run(&["check"]);
     assert!(ran.code == 0 && ran.out.contains("held: the newest file asks for kv"), "{ran:?}");
@@ -208,9 +265,14 @@ fn check_names_the_file_that_would_be_held_and_what_lets_it_in() {
     assert!(ran.out.contains("fine     handler@0.1.0"), "the old one would go on: {ran:?}");
     assert!(!ran.out.contains("newest file of `refuses`"), "{ran:?}");
     // A store that is not believed is no problem of the configuration.
-    std::fs::set_permissions(site.path("data/hookbox.db"), std::fs::Permissions::from_mode(0o666)).unwrap();
+    std::fs::set_permissions(site.path("data/hookbox.db"), std::fs::Permissions::from_mode(0o666))
+        .unwrap();
     let ran = site.run(&["check"]);
-    assert!(ran.code == 0 && ran.err.contains("warning: which plugin files would be held cannot be told"), "{ran:?}");
+    assert!(
+        ran.code == 0
+            && ran.err.contains("warning: which plugin files would be held cannot be told"),
+        "{ran:?}"
+    );
 }
 
 #[test]

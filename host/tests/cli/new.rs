@@ -13,18 +13,25 @@ fn plugins() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("plugins")
 }
 
-/// Every file below a folder, links followed: its path → what is in it, and whether it can be run. Left out is what the
-/// folder's own .gitignore names.
+/// Every file below a folder, links followed: its path → what is in it, and whether it can be run.
+/// Left out is what the folder's own .gitignore names.
 fn files(dir: &Path) -> BTreeMap<String, (Vec<u8>, bool)> {
     let ignored = fs::read_to_string(dir.join(".gitignore")).unwrap();
-    let ignored: Vec<&str> =
-        ignored.lines().map(|line| line.strip_prefix('/').expect("a name in this folder")).collect();
+    let ignored: Vec<&str> = ignored
+        .lines()
+        .map(|line| line.strip_prefix('/').expect("a name in this folder"))
+        .collect();
     let mut found = BTreeMap::new();
     gather(dir, "", &ignored, &mut found);
     found
 }
 
-fn gather(dir: &Path, below: &str, ignored: &[&str], found: &mut BTreeMap<String, (Vec<u8>, bool)>) {
+fn gather(
+    dir: &Path,
+    below: &str,
+    ignored: &[&str],
+    found: &mut BTreeMap<String, (Vec<u8>, bool)>,
+) {
     for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
         let name = format!("{below}{}", entry.file_name().to_str().unwrap());
         let path = entry.path();
@@ -48,11 +55,18 @@ fn a_project_is_the_example_of_its_language_file_by_file() {
         let ran = site.run(&["new", &name, "--lang", lang]);
         assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{ran:?}");
         let (written, example) = (files(&site.path(&name)), files(&plugins().join(&name)));
-        assert_eq!(written.keys().collect::<Vec<_>>(), example.keys().collect::<Vec<_>>(), "the files of {name}");
+        assert_eq!(
+            written.keys().collect::<Vec<_>>(),
+            example.keys().collect::<Vec<_>>(),
+            "the files of {name}"
+        );
         for (path, file) in &example {
             assert!(written[path] == *file, "{name}/{path} is not what `new` writes");
         }
-        assert!(example.contains_key("wit/plugin.wit") && example.contains_key("cases/success/event.json"));
+        assert!(
+            example.contains_key("wit/plugin.wit")
+                && example.contains_key("cases/success/event.json")
+        );
         assert!(example["build"].1, "{name}/build can be run");
     }
 }
@@ -63,7 +77,11 @@ fn the_examples_share_the_interface_and_the_cases() {
         let example = plugins().join(format!("hello-{lang}"));
         assert_eq!(fs::read_link(example.join("wit")).unwrap(), Path::new("../../wit"), "{lang}");
         if lang != "rust" {
-            assert_eq!(fs::read_link(example.join("cases")).unwrap(), Path::new("../hello-rust/cases"), "{lang}");
+            assert_eq!(
+                fs::read_link(example.join("cases")).unwrap(),
+                Path::new("../hello-rust/cases"),
+                "{lang}"
+            );
         }
     }
 }
@@ -99,16 +117,25 @@ fn the_next_commands_are_printed() {
         assert!(ran.out.contains(part), "{part}: {ran:?}");
     }
     let elsewhere = site.run(&["new", "other", "--lang", "go", "--config", "missing.toml"]);
-    assert!(elsewhere.code == 0 && elsewhere.out.contains("copy other.wasm into the plugins folder"), "{elsewhere:?}");
+    assert!(
+        elsewhere.code == 0 && elsewhere.out.contains("copy other.wasm into the plugins folder"),
+        "{elsewhere:?}"
+    );
 }
 
 #[test]
 fn the_route_fits_the_file_also_when_that_has_problems() {
     let site = site();
-    site.put("config.toml", "[store]\nretention = \"x\"\n[routes]\n\"avatar_video.*\" = [\"fine\", \"absent\"]\n");
+    site.put(
+        "config.toml",
+        "[store]\nretention = \"x\"\n[routes]\n\"avatar_video.*\" = [\"fine\", \"absent\"]\n",
+    );
     let ran = site.run(&["new", "my-handler", "--lang", "go"]);
     let line = "\n  \"avatar_video.*\" = [\"fine\", \"absent\", \"my-handler\"]\n";
-    assert!(ran.code == 0 && ran.out.contains(line) && ran.out.contains("in place of the line"), "{ran:?}");
+    assert!(
+        ran.code == 0 && ran.out.contains(line) && ran.out.contains("in place of the line"),
+        "{ran:?}"
+    );
 }
 
 #[test]
@@ -121,7 +148,10 @@ fn who_names_no_language_is_shown_all_of_them() {
     }
     for lang in ["ts", "typescript"] {
         let ran = site.run(&["new", "x", "--lang", lang]);
-        assert!(ran.code == 2 && ran.err.contains("--lang js") && ran.err.contains("esbuild"), "{ran:?}");
+        assert!(
+            ran.code == 2 && ran.err.contains("--lang js") && ran.err.contains("esbuild"),
+            "{ran:?}"
+        );
     }
 }
 
@@ -141,9 +171,16 @@ fn what_is_there_is_not_overwritten_and_mistakes_are_explained() {
         (&["new", "x", "--lang", "js", "--dir", "config.toml"], "config.toml is a file"),
     ] {
         let ran = site.run(arguments);
-        assert!(ran.code == 2 && ran.err.contains(hint) && ran.out.is_empty(), "{arguments:?}: {ran:?}");
+        assert!(
+            ran.code == 2 && ran.err.contains(hint) && ran.out.is_empty(),
+            "{arguments:?}: {ran:?}"
+        );
     }
     assert_eq!(fs::read_dir(site.path("full")).unwrap().count(), 1);
     assert!(!site.path("x").exists());
-    assert_eq!(site.run(&["new", "empty", "--lang", "js"]).code, 0, "an empty folder is as good as none");
+    assert_eq!(
+        site.run(&["new", "empty", "--lang", "js"]).code,
+        0,
+        "an empty folder is as good as none"
+    );
 }

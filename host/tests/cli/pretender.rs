@@ -9,9 +9,13 @@ use serde_json::{Value, json};
 /// The status of an answer and its body.
 type Answer = (&'static str, Value);
 
-/// The address of what gives its events the ids of `id` (of how many came before), and answers questions for them with
-/// `look` (of how many were asked before, and the ids so far). It tells its backlog once, before any event came.
-pub(super) fn pretender(id: fn(i64) -> EventId, look: impl Fn(usize, &[EventId]) -> Answer + Send + 'static) -> String {
+/// The address of what gives its events the ids of `id` (of how many came before), and answers
+/// questions for them with `look` (of how many were asked before, and the ids so far). It tells its
+/// backlog once, before any event came.
+pub(super) fn pretender(
+    id: fn(i64) -> EventId,
+    look: impl Fn(usize, &[EventId]) -> Answer + Send + 'static,
+) -> String {
     let (mut ids, mut looks) = (Vec::new(), 0);
     answering(move |request| {
         if request.starts_with("POST ") {
@@ -36,11 +40,15 @@ pub(super) fn next(before: i64) -> EventId {
     EventId::from_row((1 << 60) + before)
 }
 
-/// A page of the admin API: these events, the newest first, with a delivery in each of these states.
+/// A page of the admin API: these events, the newest first, with a delivery in each of these
+/// states.
 pub(super) fn listing(ids: &[EventId], states: &[&str], next: Option<&str>) -> Value {
     let deliveries: Vec<Value> = states.iter().map(|state| json!({"state": state})).collect();
-    let items: Vec<Value> =
-        ids.iter().rev().map(|id| json!({"id": id.to_string(), "deliveries": deliveries})).collect();
+    let items: Vec<Value> = ids
+        .iter()
+        .rev()
+        .map(|id| json!({"id": id.to_string(), "deliveries": deliveries}))
+        .collect();
     json!({"items": items, "next_cursor": next})
 }
 
@@ -71,7 +79,8 @@ pub(super) fn endless() -> (String, std::sync::mpsc::Receiver<()>) {
     (url, steps)
 }
 
-/// The address of what answers each request, given from its first line on, with a status and a body.
+/// The address of what answers each request, given from its first line on, with a status and a
+/// body.
 fn answering(mut answer: impl FnMut(&str) -> (&'static str, String) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -80,7 +89,10 @@ fn answering(mut answer: impl FnMut(&str) -> (&'static str, String) + Send + 'st
             let mut connection = connection.unwrap();
             let request = request(&mut connection);
             let (status, body) = answer(&request);
-            let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            let head = format!(
+                "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                body.len()
+            );
             connection.write_all(format!("{head}{body}").as_bytes()).unwrap();
         }
     });
@@ -95,7 +107,9 @@ fn request(connection: &mut TcpStream) -> String {
         let head = String::from_utf8_lossy(seen).to_lowercase();
         head.starts_with("post ") && !head.contains("content-length: 0\r\n")
     };
-    let ended = |seen: &[u8]| if has_body(seen) { seen.ends_with(b"}") } else { seen.ends_with(b"\r\n\r\n") };
+    let ended = |seen: &[u8]| {
+        if has_body(seen) { seen.ends_with(b"}") } else { seen.ends_with(b"\r\n\r\n") }
+    };
     while !ended(&seen) {
         let count = connection.read(&mut chunk).unwrap();
         assert!(count > 0, "the request ended early");

@@ -1,4 +1,5 @@
-//! Clients while the configuration is bad, absent, or not the host's own; and what the environment says.
+//! Clients while the configuration is bad, absent, or not the host's own; and what the environment
+//! says.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -23,8 +24,13 @@ fn with_addresses(site: &Site, host: &Host) -> String {
     config.replacen("admin = \"127.0.0.1:0\"", &format!("admin = \"{}\"", admin(host)), 1)
 }
 
-const CLIENTS: [&[&str]; 5] =
-    [&["health"], &["events"], &["deliveries"], &["plugins"], &["send", "heygen", "avatar_video.success"]];
+const CLIENTS: [&[&str]; 5] = [
+    &["health"],
+    &["events"],
+    &["deliveries"],
+    &["plugins"],
+    &["send", "heygen", "avatar_video.success"],
+];
 
 #[test]
 fn clients_work_while_the_configuration_has_problems_and_say_so() {
@@ -37,11 +43,18 @@ fn clients_work_while_the_configuration_has_problems_and_say_so() {
         let ran = site.run(arguments);
         assert_eq!(ran.code, 0, "{arguments:?}: {ran:?}");
         let warning = "warning: config.toml has 2 problems; `hookbox check` shows them";
-        assert!(ran.err.contains(warning) && !ran.out.contains("warning"), "{arguments:?}: {ran:?}");
+        assert!(
+            ran.err.contains(warning) && !ran.out.contains("warning"),
+            "{arguments:?}: {ran:?}"
+        );
         // A duplicate key makes no TOML of it.
         site.put("config.toml", format!("{good}\"avatar_video.fail\" = \"fine\"\n"));
         let ran = site.run(arguments);
-        assert!(ran.code == 0 && ran.err.contains("config.toml has a problem; `hookbox check` shows it"), "{ran:?}");
+        assert!(
+            ran.code == 0
+                && ran.err.contains("config.toml has a problem; `hookbox check` shows it"),
+            "{ran:?}"
+        );
     }
 }
 
@@ -63,14 +76,24 @@ fn a_mistake_in_the_source_itself_is_shown_and_nothing_is_sent() {
     let config = fs::read_to_string(site.path("config.toml")).unwrap();
     site.put(
         "config.toml",
-        config.replace("preset = \"heygen\"", "preset = \"heygem\"") + "[store]\nretention = \"x\"\n",
+        config.replace("preset = \"heygen\"", "preset = \"heygem\"")
+            + "[store]\nretention = \"x\"\n",
     );
     let ran = site.run(&["send", "heygen", "avatar_video.success"]);
     assert!(ran.code == 2 && ran.out.is_empty(), "{ran:?}");
-    assert!(ran.err.contains("did you mean `heygen`?") && !ran.err.contains("store.retention"), "{ran:?}");
-    site.put("config.toml", config.replacen("listen = \"127.0.0.1:0\"", "listen = \"nonsense\"", 1));
-    let ran =
-        with_env(&site, &["send", "heygen", "avatar_video.success"], &[("HEYGEN_WEBHOOK_SECRET", "0123456789abcdef")]);
+    assert!(
+        ran.err.contains("did you mean `heygen`?") && !ran.err.contains("store.retention"),
+        "{ran:?}"
+    );
+    site.put(
+        "config.toml",
+        config.replacen("listen = \"127.0.0.1:0\"", "listen = \"nonsense\"", 1),
+    );
+    let ran = with_env(
+        &site,
+        &["send", "heygen", "avatar_video.success"],
+        &[("HEYGEN_WEBHOOK_SECRET", "0123456789abcdef")],
+    );
     assert!(ran.code == 2 && ran.err.contains("`server.listen` is \"nonsense\""), "{ran:?}");
 }
 
@@ -81,13 +104,16 @@ fn a_file_that_says_no_address_leads_to_the_usual_one_with_a_word_of_it() {
         site.put("config.toml", text);
         let ran = site.run(&["events"]);
         // Whether somebody answers there is not ours to know.
-        let said =
-            "it does not say where the host is, so 127.0.0.1:3001 is asked (`--admin URL` or HOOKBOX_ADMIN names";
+        let said = "it does not say where the host is, so 127.0.0.1:3001 is asked (`--admin URL` or HOOKBOX_ADMIN names";
         assert!(ran.err.contains(said), "{text}: {ran:?}");
     }
     site.put("config.toml", b"[server]\n# caf\xe9\n");
     let ran = site.run(&["events"]);
-    assert!(ran.err.contains("config.toml has a problem") && ran.err.contains("127.0.0.1:3001 is asked"), "{ran:?}");
+    assert!(
+        ran.err.contains("config.toml has a problem")
+            && ran.err.contains("127.0.0.1:3001 is asked"),
+        "{ran:?}"
+    );
 }
 
 #[test]
@@ -139,7 +165,12 @@ fn who_does_not_answer_is_named_with_what_said_so() {
     site.put("config.toml", "[server]\nadmin = \"127.9.9.9:9\"\n");
     let ran = site.run(&["plugins"]);
     assert_eq!(ran.code, 1, "{ran:?}");
-    for said in ["is `hookbox serve` running?", "`server.admin` of config.toml", "waits for a restart", "--admin URL"] {
+    for said in [
+        "is `hookbox serve` running?",
+        "`server.admin` of config.toml",
+        "waits for a restart",
+        "--admin URL",
+    ] {
         assert!(ran.err.contains(said), "{said}: {ran:?}");
     }
     let ran = with_env(&site, &["plugins"], &[("HOOKBOX_ADMIN", "127.9.9.9:8")]);
@@ -151,7 +182,10 @@ fn an_address_that_does_not_speak_tls_is_told_so() {
     let site = site();
     let host = Host::start(&site);
     let ran = site.run(&["events", "--admin", &host.admin_url.replace("http:", "https:")]);
-    assert!(ran.code == 1 && ran.err.contains("the admin listener speaks plain HTTP, so write http://"), "{ran:?}");
+    assert!(
+        ran.code == 1 && ran.err.contains("the admin listener speaks plain HTTP, so write http://"),
+        "{ran:?}"
+    );
     let url = host.public_url.replace("http:", "https:");
     let ran = site.run(&["send", "heygen", "avatar_video.success", "--url", &url]);
     assert!(ran.code == 1 && ran.err.contains("public listener speaks plain HTTP"), "{ran:?}");
@@ -172,7 +206,11 @@ fn what_is_asked_wrongly_is_exit_code_2_and_what_is_not_there_1() {
         (&["deliveries", "--until", "yesterday"], 2, "`2h`, `3d`"),
         (&["events", "--cursor", "x"], 2, "next_cursor"),
         (&["events", "evt_1"], 2, "`evt_1` is not an event id"),
-        (&["events", "dlv_0000000000000001_0"], 2, "`hookbox deliveries dlv_0000000000000001_0` shows"),
+        (
+            &["events", "dlv_0000000000000001_0"],
+            2,
+            "`hookbox deliveries dlv_0000000000000001_0` shows",
+        ),
         (&["events", "replay", "evt_1"], 2, "not an event id"),
         (&["deliveries", "dlv_1"], 2, "not a delivery id"),
         (&["deliveries", event], 2, "`hookbox events evt_0000000000000001` shows"),
@@ -182,7 +220,10 @@ fn what_is_asked_wrongly_is_exit_code_2_and_what_is_not_there_1() {
         (&["plugins", "fin"], 1, "did you mean `fine`?"),
     ] {
         let ran = site.run(&[arguments, &["--admin", &host.admin_url]].concat());
-        assert!(ran.code == code && ran.err.contains(said) && ran.out.is_empty(), "{arguments:?}: {ran:?}");
+        assert!(
+            ran.code == code && ran.err.contains(said) && ran.out.is_empty(),
+            "{arguments:?}: {ran:?}"
+        );
     }
 }
 
@@ -190,7 +231,8 @@ fn what_is_asked_wrongly_is_exit_code_2_and_what_is_not_there_1() {
 fn rows_go_to_stdout_and_remarks_to_stderr() {
     let site = site();
     let host = Host::start(&site);
-    let count = ["send", "heygen", "avatar_video.success", "--count", "3", "--url", &host.public_url];
+    let count =
+        ["send", "heygen", "avatar_video.success", "--count", "3", "--url", &host.public_url];
     assert_eq!(site.run(&count).code, 0);
     for listing in ["events", "deliveries"] {
         let ran = site.run(&[listing, "--limit", "1", "--admin", &host.admin_url]);
@@ -204,7 +246,8 @@ fn a_closed_stderr_is_no_panic() {
     let site = site();
     site.put("config.toml", "[server]\nlisten = \"a\"\nadmin = \"b\"\nx = 1\n");
     for arguments in [&["check"][..], &["events"], &["evnts"], &["serve"], &["send", "a", "b"]] {
-        let mut child = site.command(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            site.command(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         drop(child.stderr.take());
         let code = child.wait().unwrap().code();
         assert!(matches!(code, Some(1 | 2)), "{arguments:?}: {code:?}");
@@ -224,12 +267,21 @@ fn a_type_that_is_likely_a_mistake_is_remarked_and_sent() {
     let send = |kind: &str| site.run(&["send", "heygen", kind, "--url", &host.public_url]);
     let mistyped = send("avatar_video.sucess");
     assert!(mistyped.code == 0 && mistyped.out.contains("accepted"), "{mistyped:?}");
-    for said in ["warning: `avatar_video.sucess` is not among the types", "did you mean `avatar_video.success`?"] {
+    for said in [
+        "warning: `avatar_video.sucess` is not among the types",
+        "did you mean `avatar_video.success`?",
+    ] {
         assert!(mistyped.err.contains(said), "{said}: {mistyped:?}");
     }
-    assert!(mistyped.err.contains("no route of config.toml takes `avatar_video.sucess` from `heygen`"), "{mistyped:?}");
+    assert!(
+        mistyped.err.contains("no route of config.toml takes `avatar_video.sucess` from `heygen`"),
+        "{mistyped:?}"
+    );
     let known = send("video_translate.success");
-    assert!(!known.err.contains("is not among") && known.err.contains("no route of config.toml"), "{known:?}");
+    assert!(
+        !known.err.contains("is not among") && known.err.contains("no route of config.toml"),
+        "{known:?}"
+    );
     assert_eq!(send("avatar_video.success").err, "");
 }
 
@@ -241,10 +293,19 @@ fn a_plugin_shows_the_settings_that_are_in_force() {
     site.put("config.toml", format!("{config}{more}"));
     let host = Host::start(&site);
     let json = site.run(&["plugins", "fine", "--json", "--admin", &host.admin_url]).json();
-    assert_eq!((&json["limits"]["timeout_ms"], &json["concurrency"]), (&3000.into(), &5.into()), "{json}");
-    assert_eq!((&json["limits"]["emitted"], &json["retry"]["max_attempts"]), (&7.into(), &8.into()), "{json}");
+    assert_eq!(
+        (&json["limits"]["timeout_ms"], &json["concurrency"]),
+        (&3000.into(), &5.into()),
+        "{json}"
+    );
+    assert_eq!(
+        (&json["limits"]["emitted"], &json["retry"]["max_attempts"]),
+        (&7.into(), &8.into()),
+        "{json}"
+    );
     let ran = site.run(&["plugins", "fine", "--admin", &host.admin_url]);
-    let words: Vec<Vec<&str>> = ran.out.lines().map(|line| line.split_whitespace().collect()).collect();
+    let words: Vec<Vec<&str>> =
+        ran.out.lines().map(|line| line.split_whitespace().collect()).collect();
     for line in [
         "timeout 3 s",
         "memory 64.0 MiB",

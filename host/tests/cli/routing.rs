@@ -1,4 +1,5 @@
-//! Sources and routes as they are tried from a terminal: forms, joined types, and lines that can match nothing.
+//! Sources and routes as they are tried from a terminal: forms, joined types, and lines that can
+//! match nothing.
 
 use super::site;
 use crate::support::{Host, Site, wait_for};
@@ -9,7 +10,8 @@ const FORM: &str = "payload=%7B%22action%22%3A%22opened%22%2C%22zen%22%3A%22a+b%
 fn github(line: &str, routes: &str) -> Site {
     let site = site();
     let server = "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n";
-    let source = "[sources.github]\npreset = \"github\"\nsecrets = [{ env = \"GITHUB_SECRET_NOT_SET\" }]\n";
+    let source =
+        "[sources.github]\npreset = \"github\"\nsecrets = [{ env = \"GITHUB_SECRET_NOT_SET\" }]\n";
     site.put("config.toml", format!("{server}{source}{line}\n[routes]\n{routes}"));
     site
 }
@@ -34,7 +36,9 @@ fn a_form_is_delivered_by_its_header_and_shown_both_ways() {
     let host = Host::start(&site);
     let id = send(&site, &host, &["push", "--data", "form.txt"]);
     let shown = site.ask(&host, &["events", &id]);
-    for said in ["application/x-www-form-urlencoded", FORM, "\"zen\": \"a b\"", "a form that wraps JSON"] {
+    for said in
+        ["application/x-www-form-urlencoded", FORM, "\"zen\": \"a b\"", "a form that wraps JSON"]
+    {
         assert!(shown.code == 0 && shown.out.contains(said), "{said}: {shown:?}");
     }
     assert!(!shown.out.contains("not JSON"), "{shown:?}");
@@ -44,7 +48,10 @@ fn a_form_is_delivered_by_its_header_and_shown_both_ways() {
 #[test]
 fn an_action_joined_to_a_type_is_sent_and_routed() {
     let line = "type = \"{header:X-GitHub-Event}.{json:/action}\"";
-    let site = github(line, "\"pull_request.opened\" = \"fine\"\n\"push\" = \"fine\"\n\"issues.*\" = \"fine\"\n");
+    let site = github(
+        line,
+        "\"pull_request.opened\" = \"fine\"\n\"push\" = \"fine\"\n\"issues.*\" = \"fine\"\n",
+    );
     site.put("form.txt", FORM);
     let host = Host::start(&site);
     for (arguments, kind) in [
@@ -59,11 +66,21 @@ fn an_action_joined_to_a_type_is_sent_and_routed() {
 
 #[test]
 fn check_warns_of_lines_that_can_match_nothing() {
-    let site = github("", "\"pull_request.opened\" = \"fine\"\n\"githb:push\" = \"fine\"\n\"issues\" = \"fine\"\n");
+    let site = github(
+        "",
+        "\"pull_request.opened\" = \"fine\"\n\"githb:push\" = \"fine\"\n\"issues\" = \"fine\"\n",
+    );
     let ran = site.run(&["check"]);
     assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{ran:?}");
-    let warnings: Vec<_> = ran.out.lines().filter(|line| line.starts_with("warning: the route")).collect();
+    let warnings: Vec<_> =
+        ran.out.lines().filter(|line| line.starts_with("warning: the route")).collect();
     assert_eq!(warnings.len(), 2, "{ran:?}");
-    assert!(warnings[0].contains("\"pull_request.opened\"") && warnings[0].contains("{json:/action}"), "{ran:?}");
-    assert!(warnings[1].contains("\"githb:push\"") && warnings[1].contains("Did you mean `github`?"), "{ran:?}");
+    assert!(
+        warnings[0].contains("\"pull_request.opened\"") && warnings[0].contains("{json:/action}"),
+        "{ran:?}"
+    );
+    assert!(
+        warnings[1].contains("\"githb:push\"") && warnings[1].contains("Did you mean `github`?"),
+        "{ran:?}"
+    );
 }

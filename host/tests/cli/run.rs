@@ -6,8 +6,7 @@ use serde_json::json;
 
 use super::site;
 
-const EVENT: &str =
-    r#"{"specversion":"1.0","id":"1","source":"s","type":"t","time":"2026-02-02T02:40:00Z","data":{"n":1}}"#;
+const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"s","type":"t","time":"2026-02-02T02:40:00Z","data":{"n":1}}"#;
 
 #[test]
 fn a_plugin_that_succeeds_is_exit_code_0() {
@@ -24,10 +23,22 @@ fn the_report_in_json_has_the_same_members_always() {
     let report = ran.json();
     assert_eq!(ran.code, 0, "{ran:?}");
     let members: Vec<&str> = report.as_object().unwrap().keys().map(String::as_str).collect();
-    let expected =
-        ["calls", "duration_us", "emitted", "kv", "logs", "memory_peak_bytes", "outcome", "reason", "retry_after_ms"];
+    let expected = [
+        "calls",
+        "duration_us",
+        "emitted",
+        "kv",
+        "logs",
+        "memory_peak_bytes",
+        "outcome",
+        "reason",
+        "retry_after_ms",
+    ];
     assert_eq!(members, expected);
-    assert_eq!((&report["outcome"], &report["kv"]), (&json!("ok"), &json!({ "reads": [], "writes": [] })));
+    assert_eq!(
+        (&report["outcome"], &report["kv"]),
+        (&json!("ok"), &json!({ "reads": [], "writes": [] }))
+    );
     assert!(report["memory_peak_bytes"].as_u64().unwrap() > 0, "{report}");
 }
 
@@ -43,8 +54,19 @@ fn a_plugin_that_does_not_succeed_is_exit_code_1_with_its_outcome() {
     ];
     for (guest, outcome) in cases {
         let file = format!("{}/tests/{guest}.wat", env!("CARGO_MANIFEST_DIR"));
-        let arguments =
-            ["run", &file, "--event", "-", "--type", "t", "--json", "--timeout-ms", "200", "--memory-mib", "16"];
+        let arguments = [
+            "run",
+            &file,
+            "--event",
+            "-",
+            "--type",
+            "t",
+            "--json",
+            "--timeout-ms",
+            "200",
+            "--memory-mib",
+            "16",
+        ];
         let ran = site.run_with(&arguments, "{}");
         assert_eq!((ran.code, &ran.json()["outcome"]), (1, &json!(outcome)), "{guest}: {ran:?}");
         assert!(ran.json()["reason"].is_string(), "{guest}: {ran:?}");
@@ -73,8 +95,12 @@ fn a_body_without_a_type_and_a_file_that_is_no_plugin_are_refused() {
 #[test]
 fn a_mistake_on_standard_input_is_named_so() {
     let site = site();
-    let ran = site.run_with(&["run", "plugins/fine.wat", "--event", "-"], "{\"specversion\":\"1.0\",}");
-    assert!(ran.code == 2 && ran.err.contains("standard input: it is not JSON: trailing comma"), "{ran:?}");
+    let ran =
+        site.run_with(&["run", "plugins/fine.wat", "--event", "-"], "{\"specversion\":\"1.0\",}");
+    assert!(
+        ran.code == 2 && ran.err.contains("standard input: it is not JSON: trailing comma"),
+        "{ran:?}"
+    );
     assert!(!ran.err.contains("--type"), "{ran:?}");
 }
 
@@ -82,7 +108,8 @@ fn a_mistake_on_standard_input_is_named_so() {
 fn a_plugin_runs_with_what_the_configuration_says_of_it() {
     let site = site();
     let config = fs::read_to_string(site.path("config.toml")).unwrap();
-    let section = "[plugins.greets]\nconfig = { greeting = \"good evening\" }\nlimits = { cpu = \"50ms\" }\n";
+    let section =
+        "[plugins.greets]\nconfig = { greeting = \"good evening\" }\nlimits = { cpu = \"50ms\" }\n";
     fs::write(site.path("config.toml"), format!("{config}\n{section}")).unwrap();
     let guests = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/guests");
     fs::copy(format!("{guests}/config.wat"), site.path("plugins/greets.wat")).unwrap();
@@ -92,8 +119,12 @@ fn a_plugin_runs_with_what_the_configuration_says_of_it() {
     let ran = run("plugins/greets.wat", "greets");
     assert_eq!(ran.json()["logs"][0]["message"], "good evening", "{ran:?}");
     let looped = run(&format!("{guests}/../hostile/loop.wat"), "greets");
-    assert!(looped.json()["reason"].as_str().unwrap().contains("computed for more than 50 ms"), "{looped:?}");
-    fs::write(site.path("config.toml"), format!("{config}\n[store]\nretention = \"x\"\n{section}")).unwrap();
+    assert!(
+        looped.json()["reason"].as_str().unwrap().contains("computed for more than 50 ms"),
+        "{looped:?}"
+    );
+    fs::write(site.path("config.toml"), format!("{config}\n[store]\nretention = \"x\"\n{section}"))
+        .unwrap();
     let ran = run("plugins/greets.wat", "greets");
     assert_eq!(ran.json()["logs"][0]["message"], "good evening", "a mistake elsewhere: {ran:?}");
     assert!(ran.err.contains("config.toml has a problem"), "{ran:?}");
@@ -101,5 +132,8 @@ fn a_plugin_runs_with_what_the_configuration_says_of_it() {
     let wrong = run("plugins/greets.wat", "greets");
     assert!(wrong.code == 2 && wrong.err.contains("`plugins.greets.timeout`"), "{wrong:?}");
     let unknown = run("plugins/greets.wat", "greetings");
-    assert!(unknown.code == 2 && unknown.err.contains("no section [plugins.greetings]"), "{unknown:?}");
+    assert!(
+        unknown.code == 2 && unknown.err.contains("no section [plugins.greetings]"),
+        "{unknown:?}"
+    );
 }

@@ -14,7 +14,9 @@ fn shown(site: &Site, columns: u16, env: &[(&str, &str)], command: &str) -> Opti
     }
     let line = format!("stty cols {columns}; \"$HOOKBOX\" {command}");
     let mut script = Command::new("script");
-    script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).current_dir(site.path("."));
+    script
+        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+        .current_dir(site.path("."));
     script.env("HOOKBOX", env!("CARGO_BIN_EXE_hookbox")).env("TERM", "xterm");
     for variable in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "HOOKBOX_ADMIN", "HOOKBOX_CONFIG"] {
         script.env_remove(variable);
@@ -29,7 +31,19 @@ fn a_table_fits_the_terminal_and_is_whole_in_a_pipe() {
     let host = Host::start(&site);
     let subject = "order_".to_owned() + &"0123456789".repeat(20);
     let set = format!("event_data.callback_id={subject}");
-    assert_eq!(site.run(&["send", "heygen", "avatar_video.success", "--set", &set, "--url", &host.public_url]).code, 0);
+    assert_eq!(
+        site.run(&[
+            "send",
+            "heygen",
+            "avatar_video.success",
+            "--set",
+            &set,
+            "--url",
+            &host.public_url
+        ])
+        .code,
+        0
+    );
     let command = format!("events --admin {}", host.admin_url);
     let Some(shown) = shown(&site, 90, &[("NO_COLOR", "1")], &command) else { return };
     let lines: Vec<&str> = shown.lines().collect();
@@ -42,7 +56,9 @@ fn a_table_fits_the_terminal_and_is_whole_in_a_pipe() {
 #[test]
 fn colour_is_for_terminals_that_have_it() {
     let site = site();
-    let check = |env: &[(&str, &str)]| shown(&site, 100, env, "check").map(|shown| shown.contains('\u{1b}'));
+    let check = |env: &[(&str, &str)]| {
+        shown(&site, 100, env, "check").map(|shown| shown.contains('\u{1b}'))
+    };
     for (env, expected) in [
         (&[][..], true),
         (&[("TERM", "dumb")], false),
@@ -62,13 +78,19 @@ fn what_tail_shows_has_names_and_stands_in_columns() {
     let site = site();
     let host = Host::start(&site);
     let arguments = ["events", "tail", "--admin", &host.admin_url];
-    let mut child = site.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child =
+        site.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
     let head = lines.next().unwrap();
     assert!(head.starts_with("TIME  ") && head.ends_with("DELIVERIES"), "{head}");
-    for (kind, subject) in [("avatar_video.success", "short"), ("avatar_video.fail", "rather_longer_than_that")] {
+    for (kind, subject) in
+        [("avatar_video.success", "short"), ("avatar_video.fail", "rather_longer_than_that")]
+    {
         let set = format!("event_data.callback_id={subject}");
-        assert_eq!(site.run(&["send", "heygen", kind, "--set", &set, "--url", &host.public_url]).code, 0);
+        assert_eq!(
+            site.run(&["send", "heygen", kind, "--set", &set, "--url", &host.public_url]).code,
+            0
+        );
         let row = lines.next().unwrap();
         for (name, cell) in [("SOURCE", "heygen"), ("TYPE", kind), ("SUBJECT", subject)] {
             assert_eq!(head.find(name), row.find(cell), "{name}:\n{head}\n{row}");

@@ -23,7 +23,8 @@ struct Watching {
 
 impl Watching {
     fn start(site: &Site, arguments: &[&str]) -> Self {
-        let mut child = site.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            site.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (out, err) = (lines(child.stdout.take().unwrap()), lines(child.stderr.take().unwrap()));
         Self { child, out, err }
     }
@@ -73,7 +74,8 @@ impl Drop for Watching {
 fn a_change_is_run_garbage_is_waited_out_and_ctrl_c_ends_it() {
     let site = site();
     site.put("event.json", EVENT);
-    let mut watching = Watching::start(&site, &["run", "plugins/fine.wat", "--event", "event.json", "--watch"]);
+    let mut watching =
+        Watching::start(&site, &["run", "plugins/fine.wat", "--event", "event.json", "--watch"]);
     watching.reports("ok");
     watching.says("waiting for a change of plugins/fine.wat or event.json; ctrl-c ends");
     site.put("plugins/fine.wat", REJECT);
@@ -100,7 +102,10 @@ fn a_change_is_run_garbage_is_waited_out_and_ctrl_c_ends_it() {
 fn a_run_in_json_is_one_line() {
     let site = site();
     site.put("event.json", EVENT);
-    let watching = Watching::start(&site, &["run", "plugins/fine.wat", "--event", "event.json", "--watch", "--json"]);
+    let watching = Watching::start(
+        &site,
+        &["run", "plugins/fine.wat", "--event", "event.json", "--watch", "--json"],
+    );
     for _ in 0..2 {
         let report: serde_json::Value = serde_json::from_str(&watching.reports("{")).unwrap();
         assert_eq!(report["outcome"], "ok");

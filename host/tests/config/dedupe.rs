@@ -32,7 +32,9 @@ fn what_is_written_is_in_force() {
 #[test]
 fn where_nothing_is_written_what_is_signed_decides() {
     let with_id = |text: &str| format!("{text}id = {{ header = \"X-Id\" }}\n");
-    let signed = |template: &str| ACME.replace("header =", &format!("signed = \"{template}\", {TIME}, header ="));
+    let signed = |template: &str| {
+        ACME.replace("header =", &format!("signed = \"{template}\", {TIME}, header ="))
+    };
     const TIME: &str = "timestamp = { header = \"X-T\" }";
     for (text, expected) in [
         (with_id(&signed("{id}.{body}")), "id"),
@@ -50,12 +52,16 @@ fn where_nothing_is_written_what_is_signed_decides() {
 
 #[test]
 fn presets_say_their_own() {
-    for (preset, expected) in [("github", "id"), ("heygen", "id, body"), ("standard-webhooks", "id"), ("stripe", "id")]
+    for (preset, expected) in
+        [("github", "id"), ("heygen", "id, body"), ("standard-webhooks", "id"), ("stripe", "id")]
     {
         let secret = if preset == "standard-webhooks" { "BASE64" } else { "ACME_SECRET" };
-        let env = vec![("ACME_SECRET", "0123456789abcdef"), ("BASE64", "whsec_MDEyMzQ1Njc4OWFiY2RlZg==")];
+        let env =
+            vec![("ACME_SECRET", "0123456789abcdef"), ("BASE64", "whsec_MDEyMzQ1Njc4OWFiY2RlZg==")];
         let home = Home { env, ..Home::new() };
-        let text = format!("[sources.acme]\npreset = \"{preset}\"\nsecrets = [{{ env = \"{secret}\" }}]\n");
+        let text = format!(
+            "[sources.acme]\npreset = \"{preset}\"\nsecrets = [{{ env = \"{secret}\" }}]\n"
+        );
         let dedupe = home.good(&text).sources["acme"].dedupe.clone();
         assert_eq!((dedupe.to_string().as_str(), dedupe.is_default), (expected, false), "{preset}");
     }
@@ -74,14 +80,24 @@ fn only_a_body_that_nobody_chose_is_worth_a_word() {
 fn what_cannot_be_a_key_is_refused() {
     let home = Home::new();
     for (written, says) in [
-        ("\"ids\"", &["`sources.acme.dedupe` is \"ids\"", "did you mean `id`?", "\"timestamp+body\", \"none\""][..]),
+        (
+            "\"ids\"",
+            &[
+                "`sources.acme.dedupe` is \"ids\"",
+                "did you mean `id`?",
+                "\"timestamp+body\", \"none\"",
+            ][..],
+        ),
         ("[\"body\", 1]", &["is a whole number", "`dedupe = \"id\"`"]),
         ("{ by = \"id\" }", &["is a table"]),
         ("[]", &["lists no key", "\"none\""]),
         ("[\"body\", \"body\"]", &["lists \"body\" twice"]),
         ("[\"body\", \"none\"]", &["lists \"none\" beside others", "alone"]),
         ("\"id\"", &["asks for the \"id\"", "`id = { header = \"X-Delivery-Id\" }`"]),
-        ("\"timestamp+body\"", &["asks for a timestamp", "`timestamp = { header = \"X-Timestamp\" }`"]),
+        (
+            "\"timestamp+body\"",
+            &["asks for a timestamp", "`timestamp = { header = \"X-Timestamp\" }`"],
+        ),
     ] {
         home.refuses(&format!("{ACME}dedupe = {written}\n"), says);
     }

@@ -16,7 +16,12 @@ fn rules(home: &Home, rules: &str) -> Vec<Arc<HttpRule>> {
 
 fn refuses(rule: &str, says: &[&str]) {
     let home = Home {
-        env: vec![TOKEN, ("SHORT", "1234567"), ("LINES", "0123456789\nX: y"), ("SPACES", "ab        ")],
+        env: vec![
+            TOKEN,
+            ("SHORT", "1234567"),
+            ("LINES", "0123456789\nX: y"),
+            ("SPACES", "ab        "),
+        ],
         ..Home::new()
     };
     home.refuses(&format!("[plugins.audit]\nhttp = [{rule}]"), says);
@@ -40,7 +45,10 @@ fn a_rule_is_https_on_its_port_for_every_method_and_path_and_public_addresses_on
     assert_eq!(**rule, expected);
     let plain = &rules(&home, "{ scheme = \"http\", host = \"a.example.com\" }")[0];
     assert_eq!((plain.tls, plain.port), (false, 80));
-    assert!(home.good("").plugin("audit").grants.http.is_empty(), "there is no way out without a rule");
+    assert!(
+        home.good("").plugin("audit").grants.http.is_empty(),
+        "there is no way out without a rule"
+    );
 }
 
 #[test]
@@ -55,7 +63,10 @@ fn every_key_of_a_rule_is_read() {
     )[0];
     assert_eq!(rule.host, HostPattern::Below(".example.com".to_owned()));
     assert_eq!(rule.host.to_string(), "*.example.com");
-    assert_eq!((rule.port, rule.path.as_str(), rule.private, rule.idempotency_key), (8080, "/v1/", true, false));
+    assert_eq!(
+        (rule.port, rule.path.as_str(), rule.private, rule.idempotency_key),
+        (8080, "/v1/", true, false)
+    );
     assert_eq!(rule.methods.as_deref(), Some(&["GET".to_owned(), "POST".to_owned()][..]));
     let headers: Vec<_> = rule
         .headers
@@ -84,7 +95,10 @@ fn a_host_is_a_name_an_address_or_everything_below_a_name() {
         ("xn--bcher-kva.example", "xn--bcher-kva.example"),
         ("a_b.example.com", "a_b.example.com"),
     ] {
-        assert_eq!(rules(&home, &format!("[{{ host = \"{text}\", private = true }}]"))[0].host.to_string(), shown);
+        assert_eq!(
+            rules(&home, &format!("[{{ host = \"{text}\", private = true }}]"))[0].host.to_string(),
+            shown
+        );
     }
     for (text, says) in [
         ("", "write a name"),
@@ -102,7 +116,10 @@ fn a_host_is_a_name_an_address_or_everything_below_a_name() {
         ("a.example.com:8443", "port = 8443"),
         ("fe80::1%eth0", "write a name"),
     ] {
-        refuses(&format!("{{ host = \"{text}\" }}"), &["is not the name of a host", &says.replace('\\', "")]);
+        refuses(
+            &format!("{{ host = \"{text}\" }}"),
+            &["is not the name of a host", &says.replace('\\', "")],
+        );
     }
 }
 
@@ -122,21 +139,40 @@ fn a_rule_that_cannot_be_meant_is_refused() {
         (format!("{{ {host}, path = \"/%2e\" }}"), "which no path begins with"),
         (format!("{{ {host}, path = \"/a?b\" }}"), "which no path begins with"),
         (format!("{{ {host}, private = \"yes\" }}"), "must be true or false"),
-        (format!("{{ {host}, headers = {{ \"a b\" = {{ env = \"API_TOKEN\" }} }} }}"), "not the name of a header"),
-        (format!("{{ {host}, headers = {{ Host = {{ env = \"API_TOKEN\" }} }} }}"), "the host sets itself"),
-        (format!("{{ {host}, headers = {{ A = \"sk-0123456789\" }} }}"), "holds a literal value"),
-        (format!("{{ {host}, headers = {{ A = {{ prefix = \"Bearer \" }} }} }}"), "exactly one place"),
-        (format!("{{ {host}, headers = {{ A = {{ env = \"SHORT\" }} }} }}"), "too short"),
-        (format!("{{ {host}, headers = {{ A = {{ env = \"LINES\" }} }} }}"), "not visible ASCII in one line"),
         (
-            format!("{{ {host}, headers = {{ A = {{ env = \"API_TOKEN\", prefix = \"a\\n\" }} }} }}"),
+            format!("{{ {host}, headers = {{ \"a b\" = {{ env = \"API_TOKEN\" }} }} }}"),
+            "not the name of a header",
+        ),
+        (
+            format!("{{ {host}, headers = {{ Host = {{ env = \"API_TOKEN\" }} }} }}"),
+            "the host sets itself",
+        ),
+        (format!("{{ {host}, headers = {{ A = \"sk-0123456789\" }} }}"), "holds a literal value"),
+        (
+            format!("{{ {host}, headers = {{ A = {{ prefix = \"Bearer \" }} }} }}"),
+            "exactly one place",
+        ),
+        (format!("{{ {host}, headers = {{ A = {{ env = \"SHORT\" }} }} }}"), "too short"),
+        (
+            format!("{{ {host}, headers = {{ A = {{ env = \"LINES\" }} }} }}"),
+            "not visible ASCII in one line",
+        ),
+        (
+            format!(
+                "{{ {host}, headers = {{ A = {{ env = \"API_TOKEN\", prefix = \"a\\n\" }} }} }}"
+            ),
             "cannot stand in a header",
         ),
         (
-            format!("{{ {host}, headers = {{ A = {{ env = \"API_TOKEN\" }}, a = {{ env = \"API_TOKEN\" }} }} }}"),
+            format!(
+                "{{ {host}, headers = {{ A = {{ env = \"API_TOKEN\" }}, a = {{ env = \"API_TOKEN\" }} }} }}"
+            ),
             "is there twice",
         ),
-        (format!("{{ {host}, headers = {{ Range = {{ env = \"API_TOKEN\" }} }} }}"), "the host sets itself"),
+        (
+            format!("{{ {host}, headers = {{ Range = {{ env = \"API_TOKEN\" }} }} }}"),
+            "the host sets itself",
+        ),
         (format!("{{ {host}, headers = {{ A = {{ env = \"SPACES\" }} }} }}"), "too short"),
         ("{ host = \"10.0.0.7\" }".to_owned(), "add `private = true`"),
         ("{ host = \"localhost\" }".to_owned(), "add `private = true`"),
@@ -152,7 +188,9 @@ fn a_rule_that_cannot_be_meant_is_refused() {
 fn a_literal_credential_is_never_shown() {
     let rule = "{ host = \"a.example.com\", headers = { Authorization = \"sk-0123456789\" } }";
     let problems = Home::new().bad(&format!("[plugins.audit]\nhttp = [{rule}]"));
-    for shown in [problems.render(false), problems.render(true), problems.summary(), format!("{problems:?}")] {
+    for shown in
+        [problems.render(false), problems.render(true), problems.summary(), format!("{problems:?}")]
+    {
         assert!(!shown.contains("0123456789"), "a secret is shown: {shown}");
     }
 }
@@ -163,9 +201,13 @@ fn limits_are_read_and_those_that_contradict_each_other_refused() {
     let limits = |text: &str| home.good(&format!("[plugins.audit]\n{text}")).plugin("audit").limits;
     assert_eq!(limits(""), Limits::default());
     assert_eq!(limits("timeout = \"2s\"").cpu_ms, 2_000, "it computes as long as it may run");
-    let read =
-        limits("timeout = \"2s\"\nlimits = { cpu = \"1s\", emitted = 0, http_sent = \"1MiB\", call_size = \"8MiB\" }");
-    assert_eq!((read.cpu_ms, read.emitted, read.http_sent_bytes, read.call_bytes), (1_000, 0, 1 << 20, 8 << 20));
+    let read = limits(
+        "timeout = \"2s\"\nlimits = { cpu = \"1s\", emitted = 0, http_sent = \"1MiB\", call_size = \"8MiB\" }",
+    );
+    assert_eq!(
+        (read.cpu_ms, read.emitted, read.http_sent_bytes, read.call_bytes),
+        (1_000, 0, 1 << 20, 8 << 20)
+    );
     for (text, says) in [
         ("limits = { cpu = \"11s\" }", "longer than `timeout`"),
         ("limits = { emitted = 5000 }", "from 0 to 4096"),

@@ -20,10 +20,16 @@ impl Home {
         let folder = tempfile::tempdir().expect("the temporary folder can be written");
         fs::create_dir(folder.path().join("plugins")).expect("the temporary folder can be written");
         for name in ["video-orders.wasm", "audit.wat", ".draft.wasm", "notes.txt"] {
-            fs::write(folder.path().join("plugins").join(name), "").expect("the temporary folder can be written");
+            fs::write(folder.path().join("plugins").join(name), "")
+                .expect("the temporary folder can be written");
         }
-        fs::create_dir(folder.path().join("plugins/folder.wasm")).expect("the temporary folder can be written");
-        Self { folder, env: vec![("ACME_SECRET", "0123456789abcdef")], make_secrets: MakeSecrets::No }
+        fs::create_dir(folder.path().join("plugins/folder.wasm"))
+            .expect("the temporary folder can be written");
+        Self {
+            folder,
+            env: vec![("ACME_SECRET", "0123456789abcdef")],
+            make_secrets: MakeSecrets::No,
+        }
     }
 
     pub(super) fn path(&self) -> PathBuf {
@@ -31,14 +37,26 @@ impl Home {
     }
 
     pub(super) fn parse(&self, text: &str) -> Result<Config, Problems> {
-        let env = |name: &str| self.env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
-        Config::parse(&self.path(), text, Surroundings { make_secrets: self.make_secrets, env: &env })
+        let env = |name: &str| {
+            self.env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
+        };
+        Config::parse(
+            &self.path(),
+            text,
+            Surroundings { make_secrets: self.make_secrets, env: &env },
+        )
     }
 
     /// The same, as far as it can be read.
     pub(super) fn partial(&self, text: &str) -> Partial {
-        let env = |name: &str| self.env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
-        Partial::parse(&self.path(), text, Surroundings { make_secrets: MakeSecrets::No, env: &env })
+        let env = |name: &str| {
+            self.env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
+        };
+        Partial::parse(
+            &self.path(),
+            text,
+            Surroundings { make_secrets: MakeSecrets::No, env: &env },
+        )
     }
 
     pub(super) fn good(&self, text: &str) -> Config {

@@ -17,8 +17,14 @@ fn the_admin_address_is_known_where_the_file_says_it_and_guessed_where_it_cannot
     for (text, expected) in [
         ("", AdminAddress::Known(usual)),
         ("[server]\nadmin = \"127.0.0.1:4001\"\n", AdminAddress::Known(own)),
-        ("[server]\nadmin = \"127.0.0.1:4001\"\nx = 1\n[store]\nretention = 7\n", AdminAddress::Known(own)),
-        ("[server]\nadmin = \"127.0.0.1:4001\"\n[routes]\n\"a\" = \"b\"\n\"a\" = \"c\"\n", AdminAddress::Known(own)),
+        (
+            "[server]\nadmin = \"127.0.0.1:4001\"\nx = 1\n[store]\nretention = 7\n",
+            AdminAddress::Known(own),
+        ),
+        (
+            "[server]\nadmin = \"127.0.0.1:4001\"\n[routes]\n\"a\" = \"b\"\n\"a\" = \"c\"\n",
+            AdminAddress::Known(own),
+        ),
         ("[server]\nadmin = \"127.0.0.1:4001\"\n[routes]\na.* = \"b\"\n", AdminAddress::Known(own)),
         ("[server]\nadmin = \"nowhere\"\n", AdminAddress::Guessed(usual)),
         ("[server\nadmin = \"127.0.0.1:4001\"\n", AdminAddress::Guessed(usual)),
@@ -42,14 +48,20 @@ fn a_source_is_read_by_itself_and_so_are_the_settings_of_a_plugin() {
     assert!(other.iter().all(|problem| problem.message.contains("sources.other")), "{other}");
     assert!(partial.take_source("absent").is_none());
     assert_eq!(partial.take_plugin("audit").unwrap().unwrap().limits.timeout_ms, 3_000);
-    assert!(partial.take_plugin("bad").unwrap().unwrap_err().to_string().contains("`plugins.bad.x`"));
+    assert!(
+        partial.take_plugin("bad").unwrap().unwrap_err().to_string().contains("`plugins.bad.x`")
+    );
 }
 
 #[test]
 fn routes_are_read_as_they_are_written() {
-    let partial = Home::new().partial("[routes]\n\"a.*\" = [\"audit\", \"absent\"]\n\"b\" = \"audit\"\nx = 1\n");
+    let partial = Home::new()
+        .partial("[routes]\n\"a.*\" = [\"audit\", \"absent\"]\n\"b\" = \"audit\"\nx = 1\n");
     let expected = [("a.*", vec!["audit", "absent"]), ("b", vec!["audit"]), ("x", vec![])];
-    let routes: Vec<(&str, Vec<&str>)> =
-        partial.routes.iter().map(|(key, names)| (key.as_str(), names.iter().map(String::as_str).collect())).collect();
+    let routes: Vec<(&str, Vec<&str>)> = partial
+        .routes
+        .iter()
+        .map(|(key, names)| (key.as_str(), names.iter().map(String::as_str).collect()))
+        .collect();
     assert_eq!(routes, expected);
 }

@@ -45,10 +45,15 @@ impl Vector {
 
     fn is_authentic(&self, body: &[u8]) -> bool {
         let header = |(name, value): (&String, &String)| {
-            (name.parse::<HeaderName>().expect("a name"), value.parse::<HeaderValue>().expect("a value"))
+            (
+                name.parse::<HeaderName>().expect("a name"),
+                value.parse::<HeaderValue>().expect("a value"),
+            )
         };
         let headers: HeaderMap = self.headers.iter().map(header).collect();
-        Unverified::new(headers, Bytes::copy_from_slice(body)).verify(&self.source(), self.now * 1_000).is_ok()
+        Unverified::new(headers, Bytes::copy_from_slice(body))
+            .verify(&self.source(), self.now * 1_000)
+            .is_ok()
     }
 }
 

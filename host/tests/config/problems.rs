@@ -48,14 +48,26 @@ const EXPECTED: [(usize, &str, &str); 20] = [
     (3, "`server.max_body` is \"1GiB\", out of bounds", "from 1KiB to 64MiB"),
     (4, "`server.plugin_dir` is not a key", "did you mean `plugins_dir`?"),
     (5, "`server.admin_tokens` is not supported yet", "take it out"),
-    (8, "`store.url` names a PostgreSQL server, which is not supported yet", "sqlite:data/hookbox.db"),
+    (
+        8,
+        "`store.url` names a PostgreSQL server, which is not supported yet",
+        "sqlite:data/hookbox.db",
+    ),
     (9, "`store.retention` is \"30 days\", which is not a duration", "from 1h to 3650d"),
     (12, "`sources.heygen.preset` is the unknown preset \"heygem\"", "did you mean `heygen`?"),
     (15, "`sources.acme` does not say how its requests are verified", "scheme = \"hmac-sha256\""),
     (15, "`sources.acme` does not say where the event type is found", "{ header = \"X-Event\" }"),
     (16, "`sources.acme.secrets` holds a literal value", "{ env = \"NAME\" }"),
-    (19, "`routes.\"avatar_video.*\"` names the unknown plugin `video-order`", "did you mean `video-orders`?"),
-    (20, "`routes.\"plugins/audt:order.**\"` names the unknown source `plugins/audt`", "did you mean `audit`?"),
+    (
+        19,
+        "`routes.\"avatar_video.*\"` names the unknown plugin `video-order`",
+        "did you mean `video-orders`?",
+    ),
+    (
+        20,
+        "`routes.\"plugins/audt:order.**\"` names the unknown source `plugins/audt`",
+        "did you mean `audit`?",
+    ),
     (21, "`routes.\"order.vid*\"` has a star within a segment", "`video.*` for one"),
     (22, "`routes.avatar_video` is a table", "\"avatar_video.success\" = "),
     (25, "`plugins.audit.timeout` is \"0s\", out of bounds", "from 10ms to 15m"),
@@ -69,7 +81,8 @@ const EXPECTED: [(usize, &str, &str); 20] = [
 #[test]
 fn every_problem_is_reported_at_once_with_its_line_and_its_fix() {
     let problems = Home::new().bad(FULL_OF_PROBLEMS);
-    let got: Vec<_> = problems.iter().map(|problem| (problem.line, &problem.message, &problem.help)).collect();
+    let got: Vec<_> =
+        problems.iter().map(|problem| (problem.line, &problem.message, &problem.help)).collect();
     assert_eq!(got.len(), EXPECTED.len(), "{problems}");
     for ((line, message, help), got) in EXPECTED.into_iter().zip(got) {
         assert!(
@@ -77,8 +90,13 @@ fn every_problem_is_reported_at_once_with_its_line_and_its_fix() {
             "expected {line}: {message} ({help}), got {got:?}"
         );
     }
-    for shown in [problems.render(false), problems.render(true), problems.summary(), format!("{problems:?}")] {
-        assert!(!shown.contains("0123456789abcdef") && !shown.contains("hunter2"), "a secret is shown: {shown}");
+    for shown in
+        [problems.render(false), problems.render(true), problems.summary(), format!("{problems:?}")]
+    {
+        assert!(
+            !shown.contains("0123456789abcdef") && !shown.contains("hunter2"),
+            "a secret is shown: {shown}"
+        );
     }
 }
 
@@ -93,7 +111,9 @@ fn a_problem_is_shown_with_its_place_in_the_file() {
     assert!(!shown.contains('\u{1b}'), "{shown}");
     assert!(problems.render(true).contains('\u{1b}'));
     assert_eq!(problems.summary().lines().count(), 1);
-    assert!(problems.summary().starts_with(&format!("{}:3:3: `server.max_bdy`", home.path().display())));
+    assert!(
+        problems.summary().starts_with(&format!("{}:3:3: `server.max_bdy`", home.path().display()))
+    );
 }
 
 #[test]
@@ -101,7 +121,9 @@ fn a_syntax_error_is_a_problem_with_its_line() {
     let problems = Home::new().bad("[server]\nlisten = \n");
     assert_eq!(problems.len(), 1, "{problems}");
     assert_eq!(problems.iter().next().map(|problem| problem.line), Some(2), "{problems}");
-    for literal in ["[\"whsec_0123456789abcdef]", "[whsec_0123456789abcdef]", "whsec_0123456789abcdef"] {
+    for literal in
+        ["[\"whsec_0123456789abcdef]", "[whsec_0123456789abcdef]", "whsec_0123456789abcdef"]
+    {
         let problems = Home::new().bad(&format!("secrets = {literal}\n"));
         for shown in [problems.render(false), problems.summary()] {
             assert!(!shown.contains("0123456789"), "a secret is shown: {shown}");
@@ -114,8 +136,14 @@ fn a_syntax_error_is_a_problem_with_its_line() {
 #[test]
 fn a_plugin_named_by_its_file_is_told_to_leave_the_ending_out() {
     let home = Home::new();
-    home.refuses("[routes]\n\"a\" = \"audit.wasm\"\n", &["named without the ending of its file: \"audit\""]);
-    home.refuses("[routes]\n\"a\" = \"audti.wat\"\n", &["did you mean `audit`?", "without the ending"]);
+    home.refuses(
+        "[routes]\n\"a\" = \"audit.wasm\"\n",
+        &["named without the ending of its file: \"audit\""],
+    );
+    home.refuses(
+        "[routes]\n\"a\" = \"audti.wat\"\n",
+        &["did you mean `audit`?", "without the ending"],
+    );
 }
 
 #[test]
@@ -123,7 +151,10 @@ fn a_key_that_is_there_twice_names_both_lines_and_a_pattern_the_list() {
     let text = "[routes]\n\"a.*\" = \"video-orders\"\n\"a.*\" = \"audit\"\n";
     let right = "\"a.*\" = [\"video-orders\", \"audit\"]";
     Home::new().refuses(text, &["`routes.\"a.*\"` is there twice, in lines 2 and 3", right]);
-    Home::new().refuses("[routes]\navatar_video.* = \"audit\"\n", &["put the pattern in quotes: \"avatar_video.*\""]);
+    Home::new().refuses(
+        "[routes]\navatar_video.* = \"audit\"\n",
+        &["put the pattern in quotes: \"avatar_video.*\""],
+    );
 }
 
 #[test]
@@ -131,7 +162,8 @@ fn a_path_in_place_of_a_stores_address_is_shown_and_what_may_carry_a_password_is
     let shown = |url: &str| Home::new().bad(&format!("[store]\nurl = \"{url}\"\n")).render(false);
     let path = shown("data/hookbox.db");
     assert!(
-        path.contains("url = \"data/hookbox.db\"") && path.contains("did you mean \"sqlite:data/hookbox.db\"?"),
+        path.contains("url = \"data/hookbox.db\"")
+            && path.contains("did you mean \"sqlite:data/hookbox.db\"?"),
         "{path}"
     );
     for url in ["mysql://user:hunter2@db/x", "hunter2@db", "file:x?key=hunter2"] {
@@ -166,7 +198,8 @@ fn a_file_full_of_problems_is_told_within_bounds() {
 }
 
 proptest! {
-    /// Whatever is taken out of the reference or put into it: it is read or refused, and a refusal can be shown.
+    /// Whatever is taken out of the reference or put into it: it is read or refused, and a refusal
+    /// can be shown.
     #[test]
     fn a_damaged_file_is_never_a_panic(from in 0usize..8_000, length in 0usize..40, put in "[\\PC\n]{0,6}") {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -188,7 +221,9 @@ proptest! {
 #[test]
 fn a_file_that_cannot_be_read_is_a_clear_problem() {
     let folder = tempfile::tempdir().unwrap();
-    let load = |name: &str| Config::load(&folder.path().join(name), MakeSecrets::No).unwrap_err().summary();
+    let load = |name: &str| {
+        Config::load(&folder.path().join(name), MakeSecrets::No).unwrap_err().summary()
+    };
     assert!(load("absent.toml").contains("--config FILE"));
     assert!(load("").contains("cannot be read"));
     fs::write(folder.path().join("latin1.toml"), b"[server]\n# caf\xe9\n").unwrap();

@@ -19,9 +19,16 @@ fn the_root_configuration_works_as_it_is() {
     let config = home.good(&fs::read_to_string(root.join("config.toml")).unwrap());
     let (source, hmac) = signature(&config, "heygen");
     assert_eq!(source.preset.as_deref(), Some("heygen"));
-    assert!(matches!(&hmac.secrets, Secrets::Generated { path, .. } if path.ends_with("data/secrets/heygen")));
+    assert!(
+        matches!(&hmac.secrets, Secrets::Generated { path, .. } if path.ends_with("data/secrets/heygen"))
+    );
     let targets = |source: &str, kind: &str| {
-        config.routes.targets(source, kind).iter().map(|target| target.plugin.to_string()).collect::<Vec<_>>()
+        config
+            .routes
+            .targets(source, kind)
+            .iter()
+            .map(|target| target.plugin.to_string())
+            .collect::<Vec<_>>()
     };
     assert_eq!(targets("heygen", "avatar_video.success"), ["video-orders"]);
     assert_eq!(targets("plugins/video-orders", "order.video_ready"), ["audit"]);
@@ -43,8 +50,13 @@ fn the_root_configuration_shows_the_defaults_and_every_key() {
         .lines()
         .map(|line| {
             let bare = line.strip_prefix("# ").unwrap_or(line);
-            let key = bare.split_once(" = ").is_some_and(|(key, _)| !key.trim_matches('"').contains(' '));
-            if key || bare.starts_with('[') && bare.contains(']') && !bare.contains("]:") { bare } else { line }
+            let key =
+                bare.split_once(" = ").is_some_and(|(key, _)| !key.trim_matches('"').contains(' '));
+            if key || bare.starts_with('[') && bare.contains(']') && !bare.contains("]:") {
+                bare
+            } else {
+                line
+            }
         })
         .flat_map(|line| [line, "\n"])
         .collect();
@@ -93,14 +105,19 @@ fn what_needs_a_restart_is_named() {
     assert_eq!(old.restart_needed(&new), ["server.listen", "store.url"]);
     let bounds = "[server]\ntree_events = 5\ntree_size = \"1MiB\"\n[store]\nmax_size = \"1GiB\"";
     let new = home.good(bounds);
-    assert_eq!(old.restart_needed(&new), ["server.tree_events", "server.tree_size", "store.max_size"]);
+    assert_eq!(
+        old.restart_needed(&new),
+        ["server.tree_events", "server.tree_size", "store.max_size"]
+    );
     let elsewhere = home.good("[server]\ndata_dir = \"elsewhere\"");
     assert_eq!(old.restart_needed(&elsewhere), ["server.data_dir"]);
     assert_eq!(
         elsewhere.restart_needed(&home.good("[store]\nurl = \"sqlite:x.db\"")),
         ["server.data_dir", "store.url"]
     );
-    let proxies = home.good("[server]\ntrusted_proxies = [\"127.0.0.1\"]\nkeep_alive = \"5m\"\nmax_body = \"2MiB\"");
+    let proxies = home.good(
+        "[server]\ntrusted_proxies = [\"127.0.0.1\"]\nkeep_alive = \"5m\"\nmax_body = \"2MiB\"",
+    );
     assert_ne!(old.server, proxies.server);
     assert_eq!(old.restart_needed(&proxies), Vec::<&str>::new());
 }

@@ -2,12 +2,14 @@
 
 use super::home::{ACME, Home};
 
-const GITHUB: &str = "[sources.github]\npreset = \"github\"\nsecrets = [{ env = \"ACME_SECRET\" }]\n";
+const GITHUB: &str =
+    "[sources.github]\npreset = \"github\"\nsecrets = [{ env = \"ACME_SECRET\" }]\n";
 
 /// The doubts about a table of these patterns.
 #[track_caller]
 fn doubts(sources: &str, patterns: &[&str]) -> Vec<String> {
-    let lines: String = patterns.iter().map(|pattern| format!("\"{pattern}\" = \"audit\"\n")).collect();
+    let lines: String =
+        patterns.iter().map(|pattern| format!("\"{pattern}\" = \"audit\"\n")).collect();
     let config = Home::new().good(&format!("{sources}\n[routes]\n{lines}"));
     config.routes.doubts(&config.sources)
 }
@@ -26,7 +28,10 @@ fn doubtful(sources: &str, pattern: &str, says: &[&str]) {
 fn a_line_for_a_source_that_is_gone_is_doubted() {
     for pattern in ["shop:order.**", "shop:order.paid", "shop:*"] {
         let found = doubts(ACME, &[pattern]);
-        assert!(found.len() == 1 && found[0].contains("there is no source `shop`"), "{pattern}: {found:?}");
+        assert!(
+            found.len() == 1 && found[0].contains("there is no source `shop`"),
+            "{pattern}: {found:?}"
+        );
     }
     assert_eq!(doubts(ACME, &["repo:push", "orders/eu:order.paid"]), Vec::<String>::new());
 }
@@ -46,7 +51,11 @@ fn a_colon_after_no_source_belongs_to_the_type() {
 
 #[test]
 fn a_colon_after_what_looks_like_a_source_is_doubted() {
-    doubtful(ACME, "acem:order.**", &["\"acem:order.**\"", "begin with `acem:`", "Did you mean `acme`?"]);
+    doubtful(
+        ACME,
+        "acem:order.**",
+        &["\"acem:order.**\"", "begin with `acem:`", "Did you mean `acme`?"],
+    );
     doubtful(ACME, "acme-live:order.**", &["there is no source `acme-live`"]);
     assert_eq!(doubts(&ACME.replace("acme]", "my-repo]"), &["repo:push"]), Vec::<String>::new());
     doubtful(ACME, "stripe:invoice.paid", &["there is no source `stripe`", "[sources.stripe]"]);
@@ -55,14 +64,22 @@ fn a_colon_after_what_looks_like_a_source_is_doubted() {
 #[test]
 fn a_pattern_that_no_type_of_its_source_can_match_is_doubted() {
     let join = "`type = \"{header:X-GitHub-Event}.{json:/action}\"`";
-    for pattern in
-        ["github:pull_request.opened", "github:pull_request.*", "github:*.*.*", "github:Push", "github:a/**/b"]
-    {
+    for pattern in [
+        "github:pull_request.opened",
+        "github:pull_request.*",
+        "github:*.*.*",
+        "github:Push",
+        "github:a/**/b",
+    ] {
         doubtful(GITHUB, pattern, &[pattern, "can match nothing", "single words", join]);
     }
     doubtful(GITHUB, "pull_request.opened", &["no event but those of plugins", join]);
     let fixed = ACME.replace("json = \"/type\"", "fixed = \"acme.event\"");
-    doubtful(&fixed, "acme:acme.evnt", &["can match nothing: every event of `acme` has the type `acme.event`"]);
+    doubtful(
+        &fixed,
+        "acme:acme.evnt",
+        &["can match nothing: every event of `acme` has the type `acme.event`"],
+    );
     doubtful(&fixed, "acme.evnt", &["no event but those of plugins"]);
 }
 
@@ -87,9 +104,15 @@ fn nothing_is_doubted_that_may_match() {
     assert_eq!(doubts(GITHUB, &patterns), Vec::<String>::new());
     // Another source may send it, and so may this one once its type is another.
     let both = format!("{GITHUB}{ACME}");
-    assert_eq!(doubts(&both, &["pull_request.opened", "acme:pull_request.opened"]), Vec::<String>::new());
+    assert_eq!(
+        doubts(&both, &["pull_request.opened", "acme:pull_request.opened"]),
+        Vec::<String>::new()
+    );
     let joined = format!("{GITHUB}type = \"{{header:X-GitHub-Event}}.{{json:/action}}\"\n");
-    assert_eq!(doubts(&joined, &["pull_request.opened", "github:pull_request.*"]), Vec::<String>::new());
+    assert_eq!(
+        doubts(&joined, &["pull_request.opened", "github:pull_request.*"]),
+        Vec::<String>::new()
+    );
     let fixed = ACME.replace("json = \"/type\"", "fixed = \"acme.event\"");
     assert_eq!(doubts(&fixed, &["acme:acme.*", "acme.event", "order.paid"]), Vec::<String>::new());
     assert_eq!(doubts("", &["pull_request.opened"]), Vec::<String>::new());

@@ -13,13 +13,17 @@ fn secrets_are_found_where_the_file_says() {
     let mut home = Home::new();
     fs::write(home.folder.path().join("secret.txt"), "fedcba9876543210\r\n").unwrap();
     home.env.push(("CODED", "whsec_MDEyMzQ1Njc4OWFiY2RlZg=="));
-    let list =
-        "[{ env = \"ACME_SECRET\" }, { env = \"ABSENT\" }, { file = \"absent.txt\" }, { file = \"secret.txt\" }]";
+    let list = "[{ env = \"ACME_SECRET\" }, { env = \"ABSENT\" }, { file = \"absent.txt\" }, { file = \"secret.txt\" }]";
     let config = home.good(&ACME.replace("[{ env = \"ACME_SECRET\" }]", list));
-    assert_eq!(keys(&signature(&config, "acme").1.secrets), [b"0123456789abcdef", b"fedcba9876543210"]);
-    let config = home.good("[sources.sw]\npreset = \"standard-webhooks\"\nsecrets = [{ env = \"CODED\" }]");
+    assert_eq!(
+        keys(&signature(&config, "acme").1.secrets),
+        [b"0123456789abcdef", b"fedcba9876543210"]
+    );
+    let config =
+        home.good("[sources.sw]\npreset = \"standard-webhooks\"\nsecrets = [{ env = \"CODED\" }]");
     assert_eq!(keys(&signature(&config, "sw").1.secrets), [b"0123456789abcdef"]);
-    let config = home.good("[sources.heygen]\npreset = \"heygen\"\nsecrets = [{ env = \"CODED\" }]");
+    let config =
+        home.good("[sources.heygen]\npreset = \"heygen\"\nsecrets = [{ env = \"CODED\" }]");
     assert_eq!(keys(&signature(&config, "heygen").1.secrets), [b"whsec_MDEyMzQ1Njc4OWFiY2RlZg=="]);
     assert!(!format!("{config:?}").contains("MDEyMzQ1"), "a secret is shown");
 }
@@ -37,7 +41,10 @@ fn bad_secrets_are_refused_and_never_shown() {
         ("[{ env = \"0123456789abcdef=\" }]", "is not the name of an environment variable"),
         ("[{ value = \"0123456789abcdef\", env = \"ACME_SECRET\" }]", "is not a key of hookbox"),
         ("[{ secret = \"0123456789abcdef\", env = \"ACME_SECRET\" }]", "is not a key of hookbox"),
-        ("[{ env = \"SHORT\" }]", "the environment variable `SHORT`, which holds a secret of less than 16 bytes"),
+        (
+            "[{ env = \"SHORT\" }]",
+            "the environment variable `SHORT`, which holds a secret of less than 16 bytes",
+        ),
         ("[{ env = \"ACME_SECRET\", file = \"x\" }]", "exactly one place"),
         ("[{}]", "exactly one place"),
         ("[{}, {}, {}, {}, {}, {}, {}, {}, \"0123456789abcdef\"]", "too many entries"),
@@ -51,7 +58,8 @@ fn bad_secrets_are_refused_and_never_shown() {
         }
     }
     let open = "verify = { scheme = \"none\" }\nsecrets = [\"0123456789abcdef\"]";
-    let unused = home.bad(&format!("[sources.acme]\ntype = {{ fixed = \"a\" }}\n{open}")).render(false);
+    let unused =
+        home.bad(&format!("[sources.acme]\ntype = {{ fixed = \"a\" }}\n{open}")).render(false);
     assert!(!unused.contains("0123456789"), "a secret is shown: {unused}");
     home.refuses(
         "[sources.sw]\npreset = \"standard-webhooks\"\nsecrets = [{ env = \"NOT_CODED\" }]",
@@ -68,7 +76,10 @@ fn a_secret_that_is_not_set_is_made_on_loopback_only() {
         other => panic!("{other:?}"),
     };
     let data = home.folder.path().join("data");
-    assert!(missing(&home.good(source)).contains("`ABSENT` is empty or absent; `hookbox serve` makes one"));
+    assert!(
+        missing(&home.good(source))
+            .contains("`ABSENT` is empty or absent; `hookbox serve` makes one")
+    );
     assert!(!data.exists(), "nothing is created without being asked");
 
     home.make_secrets = MakeSecrets::Yes;
@@ -98,8 +109,12 @@ fn a_made_secret_fits_every_preset() {
     let mut home = Home::new();
     home.make_secrets = MakeSecrets::Yes;
     for name in presets::NAMES {
-        let config = home.good(&format!("[sources.{name}]\npreset = \"{name}\"\nsecrets = [{{ env = \"ABSENT\" }}]"));
-        let Secrets::Generated { secret, path } = &signature(&config, name).1.secrets else { panic!("{name}") };
+        let config = home.good(&format!(
+            "[sources.{name}]\npreset = \"{name}\"\nsecrets = [{{ env = \"ABSENT\" }}]"
+        ));
+        let Secrets::Generated { secret, path } = &signature(&config, name).1.secrets else {
+            panic!("{name}")
+        };
         let text = fs::read_to_string(path).unwrap();
         let coded = presets::find(name).unwrap().key.encoding == KeyEncoding::Base64;
         assert!(text.starts_with("whsec_"));

@@ -11,7 +11,10 @@ use super::home::{ACME, Home};
 #[test]
 fn addresses_are_checked() {
     let home = Home::new();
-    home.refuses("[server]\nadmin = \"192.0.2.1:3001\"", &["not a loopback address", "admin_tokens"]);
+    home.refuses(
+        "[server]\nadmin = \"192.0.2.1:3001\"",
+        &["not a loopback address", "admin_tokens"],
+    );
     home.refuses("[server]\nadmin = \"127.0.0.1:3000\"", &["the same address"]);
     home.refuses("[server]\nlisten = \"0.0.0.0:3001\"", &["the same address"]);
     home.refuses("[server]\nlisten = 3000", &["must be a string", "listen = \"127.0.0.1:3000\""]);
@@ -23,7 +26,9 @@ fn addresses_are_checked() {
 #[test]
 fn trusted_proxies_are_networks_and_addresses() {
     let home = Home::new();
-    let trusted = |value: &str| home.good(&format!("[server]\ntrusted_proxies = {value}")).server.trusted_proxies;
+    let trusted = |value: &str| {
+        home.good(&format!("[server]\ntrusted_proxies = {value}")).server.trusted_proxies
+    };
     let inside = |value: &str, address: &str| trusted(value).contain(address.parse().unwrap());
     assert!(inside("[\"127.0.0.1/32\", \"2001:db8::/32\"]", "127.0.0.1"));
     assert!(inside("[\"127.0.0.1/32\", \"2001:db8::/32\"]", "2001:db8::7"));
@@ -36,7 +41,10 @@ fn trusted_proxies_are_networks_and_addresses() {
 fn bad_trusted_proxies_are_refused_with_what_would_be_right() {
     let home = Home::new();
     let cases = [
-        ("[\"10.1.2.3/8\"]", "\"10.0.0.0/8\" for the network, or \"10.1.2.3\" for this address alone"),
+        (
+            "[\"10.1.2.3/8\"]",
+            "\"10.0.0.0/8\" for the network, or \"10.1.2.3\" for this address alone",
+        ),
         ("[\"2001:db8::1/32\"]", "write \"2001:db8::/32\" for the network"),
         ("[\"10.0.0.0/33\"]", "from 0 to 32 after the `/`"),
         ("[\"::/129\"]", "from 0 to 128 after the `/`"),
@@ -55,7 +63,10 @@ fn bad_trusted_proxies_are_refused_with_what_would_be_right() {
     let problem = home.bad("[server]\ntrusted_proxies = [\"10.0.0.0/8\",\n\"10.1.2.3/8\"]");
     assert_eq!(problem.iter().map(|problem| problem.line).collect::<Vec<_>>(), [3], "{problem}");
     let many = vec!["\"10.0.0.0/8\""; 257].join(", ");
-    home.refuses(&format!("[server]\ntrusted_proxies = [{many}]"), &["lists 257 networks", "at most 256"]);
+    home.refuses(
+        &format!("[server]\ntrusted_proxies = [{many}]"),
+        &["lists 257 networks", "at most 256"],
+    );
 }
 
 #[test]
@@ -78,7 +89,9 @@ fn idle_connections_are_kept_for_a_duration_within_bounds() {
 fn a_source_may_take_longer_bodies_than_others() {
     let home = Home::new();
     let text = |source: &str| {
-        format!("[server]\nmax_body = \"2MiB\"\n[sources.x]\n{source}\nsecrets = [{{ env = \"ACME_SECRET\" }}]\n")
+        format!(
+            "[server]\nmax_body = \"2MiB\"\n[sources.x]\n{source}\nsecrets = [{{ env = \"ACME_SECRET\" }}]\n"
+        )
     };
     let max_body = |source: &str| {
         let config = home.good(&text(source));
@@ -88,7 +101,8 @@ fn a_source_may_take_longer_bodies_than_others() {
     assert_eq!(max_body("preset = \"heygen\"\nmax_body = \"64MiB\""), 64 << 20);
     assert_eq!(max_body("preset = \"github\""), 25 << 20, "GitHub sends up to 25 MB");
     assert_eq!(max_body("preset = \"github\"\nmax_body = \"1KiB\""), 1 << 10);
-    let says = ["`sources.x.max_body` is \"1GiB\", out of bounds", "write a size from 1KiB to 64MiB"];
+    let says =
+        ["`sources.x.max_body` is \"1GiB\", out of bounds", "write a size from 1KiB to 64MiB"];
     home.refuses(&text("preset = \"heygen\"\nmax_body = \"1GiB\""), &says);
 }
 
@@ -97,7 +111,10 @@ fn what_a_plugin_logs_is_stored_or_forwarded_as_well() {
     let home = Home::new();
     let log = |line: &str| home.good(&format!("[plugins.audit]\n{line}")).plugin("audit").log;
     assert_eq!(log(""), PluginLog::Store);
-    assert_eq!((log("log = \"store\""), log("log = \"forward\"")), (PluginLog::Store, PluginLog::Forward));
+    assert_eq!(
+        (log("log = \"store\""), log("log = \"forward\"")),
+        (PluginLog::Store, PluginLog::Forward)
+    );
     home.refuses("[plugins.audit]\nlog = \"forwards\"", &["did you mean `forward`?"]);
 }
 
@@ -105,7 +122,8 @@ fn what_a_plugin_logs_is_stored_or_forwarded_as_well() {
 fn paths_start_at_the_file() {
     let home = Home::new();
     fs::create_dir(home.folder.path().join("other")).unwrap();
-    let config = home.good("[server]\nplugins_dir = \"other\"\n[store]\nurl = \"sqlite:///var/lib/hookbox.db\"");
+    let config = home
+        .good("[server]\nplugins_dir = \"other\"\n[store]\nurl = \"sqlite:///var/lib/hookbox.db\"");
     assert_eq!(config.server.plugins_dir, home.folder.path().join("other"));
     assert_eq!(config.store.sqlite_path, Path::new("/var/lib/hookbox.db"));
     let config = home.good("[store]\nurl = \"sqlite:hooks.db\"");
@@ -125,7 +143,10 @@ fn the_data_folder_is_that_of_the_store_unless_the_file_names_another() {
     assert_eq!(dir("[server]\ndata_dir = \"/var/lib/hookbox\""), Path::new("/var/lib/hookbox"));
     let config = home.good("[server]\ndata_dir = \"x/../own\"\n[store]\nurl = \"sqlite:hooks.db\"");
     let own = home.folder.path().join("own");
-    assert_eq!((config.server.data_dir.as_path(), config.store.folder()), (own.as_path(), home.folder.path()));
+    assert_eq!(
+        (config.server.data_dir.as_path(), config.store.folder()),
+        (own.as_path(), home.folder.path())
+    );
     assert_eq!(
         (config.server.secrets_dir(), config.server.compiled_dir()),
         (own.join("secrets"), own.join("compiled"))
@@ -136,9 +157,16 @@ fn the_data_folder_is_that_of_the_store_unless_the_file_names_another() {
 fn a_data_folder_that_can_be_none_is_refused() {
     let home = Home::new();
     fs::write(home.folder.path().join("file"), "").unwrap();
-    let says = ["`server.data_dir` is \"file\"", "it is a file, not a folder", "name a folder, which is made"];
+    let says = [
+        "`server.data_dir` is \"file\"",
+        "it is a file, not a folder",
+        "name a folder, which is made",
+    ];
     home.refuses("[server]\ndata_dir = \"file\"", &says);
-    home.refuses("[server]\ndata_dir = \"\"", &["`server.data_dir` is not a path", "write for example \"data\""]);
+    home.refuses(
+        "[server]\ndata_dir = \"\"",
+        &["`server.data_dir` is not a path", "write for example \"data\""],
+    );
     home.refuses("[server]\ndata_dir = 1", &["`server.data_dir`", "must be a string"]);
     home.refuses("[server]\ndatadir = \"data\"", &["did you mean `data_dir`?"]);
 }
@@ -149,12 +177,22 @@ fn trees_and_the_store_are_bounded_and_the_bounds_are_checked() {
     let config = home.good("");
     assert_eq!((config.server.tree_events, config.server.tree_bytes), (10_000, 64 << 20));
     assert_eq!(config.store.max_bytes, None);
-    let config = home.good("[server]\ntree_events = 5\ntree_size = \"1MiB\"\n[store]\nmax_size = \"10GiB\"");
+    let config =
+        home.good("[server]\ntree_events = 5\ntree_size = \"1MiB\"\n[store]\nmax_size = \"10GiB\"");
     assert_eq!((config.server.tree_events, config.server.tree_bytes), (5, 1 << 20));
     assert_eq!(config.store.max_bytes, Some(10 << 30));
-    home.refuses("[server]\ntree_events = 0", &["`server.tree_events` is 0, out of bounds", "from 1 to 10000000"]);
-    home.refuses("[server]\ntree_size = 64", &["`server.tree_size`", "must be a size in quotes", "from 1MiB to 64GiB"]);
-    home.refuses("[store]\nmax_size = \"1MiB\"", &["`store.max_size` is \"1MiB\", out of bounds", "from 64MiB"]);
+    home.refuses(
+        "[server]\ntree_events = 0",
+        &["`server.tree_events` is 0, out of bounds", "from 1 to 10000000"],
+    );
+    home.refuses(
+        "[server]\ntree_size = 64",
+        &["`server.tree_size`", "must be a size in quotes", "from 1MiB to 64GiB"],
+    );
+    home.refuses(
+        "[store]\nmax_size = \"1MiB\"",
+        &["`store.max_size` is \"1MiB\", out of bounds", "from 64MiB"],
+    );
 }
 
 #[test]
@@ -162,7 +200,10 @@ fn the_dedupe_window_is_within_the_retention() {
     let home = Home::new();
     let config = home.good("[store]\nretention = \"2d\"");
     assert_eq!(config.store.dedupe_window_ms, config.store.retention_ms);
-    home.refuses("[store]\nretention = \"2d\"\ndedupe_window = \"3d\"", &["longer than `store.retention` (2d)"]);
+    home.refuses(
+        "[store]\nretention = \"2d\"\ndedupe_window = \"3d\"",
+        &["longer than `store.retention` (2d)"],
+    );
     home.refuses("[store]\ndedupe_window = \"1s\"", &["out of bounds", "from 1m"]);
 }
 
@@ -186,11 +227,21 @@ deep = { a = 1 }
 "#,
     );
     let plugin = config.plugin("audit");
-    assert_eq!((plugin.limits.timeout_ms, plugin.limits.memory_bytes, plugin.concurrency), (90_000, 8 << 20, 2));
+    assert_eq!(
+        (plugin.limits.timeout_ms, plugin.limits.memory_bytes, plugin.concurrency),
+        (90_000, 8 << 20, 2)
+    );
     assert_eq!((plugin.approve, PluginSettings::default().approve), (Approve::Auto, Approve::Ask));
-    let retry = RetryPolicy { max_attempts: 3, initial_ms: 250, factor: 3.0, max_ms: 10_000, jitter: Jitter::None };
+    let retry = RetryPolicy {
+        max_attempts: 3,
+        initial_ms: 250,
+        factor: 3.0,
+        max_ms: 10_000,
+        jitter: Jitter::None,
+    };
     assert_eq!(plugin.retry, retry);
-    let config: Vec<_> = plugin.config.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let config: Vec<_> =
+        plugin.config.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     let expected = [
         ("currency", "EUR"),
         ("deep", "{\"a\":1}"),
@@ -206,9 +257,13 @@ deep = { a = 1 }
 #[test]
 fn a_breaker_is_on_by_default_and_can_be_set_or_turned_off() {
     let home = Home::new();
-    let breaker = |text: &str| home.good(&format!("[plugins.audit]\n{text}")).plugin("audit").breaker;
+    let breaker =
+        |text: &str| home.good(&format!("[plugins.audit]\n{text}")).plugin("audit").breaker;
     assert_eq!(breaker(""), Some(BreakerPolicy { failures: 20, pause_ms: 30_000 }));
-    assert_eq!(breaker("breaker = { failures = 3 }"), Some(BreakerPolicy { failures: 3, pause_ms: 30_000 }));
+    assert_eq!(
+        breaker("breaker = { failures = 3 }"),
+        Some(BreakerPolicy { failures: 3, pause_ms: 30_000 })
+    );
     let set = breaker("breaker = { failures = 3, pause = \"1m30s\" }");
     assert_eq!(set, Some(BreakerPolicy { failures: 3, pause_ms: 90_000 }));
     assert_eq!(set.unwrap().pause(), "1m30s");
@@ -278,8 +333,9 @@ fn routes_are_checked() {
     for (line, says) in cases {
         home.refuses(&format!("[routes]\n{line}"), &[says]);
     }
-    let config =
-        home.good(&format!("{ACME}[routes]\n\"acme:a.*\" = \"audit\"\n\"plugins/audit:**\" = [\"video-orders\"]"));
+    let config = home.good(&format!(
+        "{ACME}[routes]\n\"acme:a.*\" = \"audit\"\n\"plugins/audit:**\" = [\"video-orders\"]"
+    ));
     let shown: Vec<_> = config.routes.iter().map(|route| route.pattern.as_str()).collect();
     assert_eq!(shown, ["acme:a.*", "plugins/audit:**"]);
 }

@@ -1,7 +1,9 @@
 //! `[sources.NAME]`: presets, templates, and what is refused of both.
 
 use hookbox::config::presets;
-use hookbox::config::source::{Encoding, Field, Joined, Part, Pick, SignatureScheme, Stale, Verify};
+use hookbox::config::source::{
+    Encoding, Field, Joined, Part, Pick, SignatureScheme, Stale, Verify,
+};
 
 use super::home::{ACME, Home, keys, signature};
 
@@ -40,7 +42,10 @@ stale = "accept"
     assert_eq!(signature.signed, [Part::Id, colon(), Part::Timestamp, colon(), Part::Body]);
     let timestamp = signature.timestamp.as_ref().unwrap();
     assert_eq!(timestamp.field, field("x-new", "t="));
-    assert_eq!((timestamp.required, timestamp.tolerance_ms, timestamp.stale), (true, 3_600_000, Stale::Accept));
+    assert_eq!(
+        (timestamp.required, timestamp.tolerance_ms, timestamp.stale),
+        (true, 3_600_000, Stale::Accept)
+    );
     assert_eq!(keys(&signature.secrets), [b"0123456789abcdef"]);
 }
 
@@ -57,12 +62,18 @@ verify = { header = "X-New-Name", tolerance = "1d", stale = "reject" }
     let (source, signature) = signature(&config, "heygen");
     assert_eq!(source.id, Some(Pick::Json("/event_id".to_owned())));
     assert_eq!(source.dedupe.to_string(), "id, body", "as the preset says");
-    assert_eq!(signature.signatures.iter().map(|field| field.header.as_str()).collect::<Vec<_>>(), ["x-new-name"]);
+    assert_eq!(
+        signature.signatures.iter().map(|field| field.header.as_str()).collect::<Vec<_>>(),
+        ["x-new-name"]
+    );
     let known = presets::find("heygen").unwrap();
     assert_eq!((source.kind.clone(), source.subject.clone()), (known.kind.unwrap(), known.subject));
     let timestamp = signature.timestamp.as_ref().unwrap();
     assert_eq!(timestamp.field, known.timestamp.unwrap().field);
-    assert_eq!((timestamp.required, timestamp.tolerance_ms, timestamp.stale), (false, 86_400_000, Stale::Reject));
+    assert_eq!(
+        (timestamp.required, timestamp.tolerance_ms, timestamp.stale),
+        (false, 86_400_000, Stale::Reject)
+    );
 }
 
 #[test]
@@ -75,8 +86,14 @@ fn bad_sources_are_refused() {
         &["has no `secrets`", "ACME_WEBHOOK_SECRET"],
     );
     home.refuses(&ACME.replace("type =", "# type ="), &["where the event type is found"]);
-    home.refuses(&ACME.replace("hmac-sha256", "hmac-md5"), &["is \"hmac-md5\"", "\"hmac-sha256\", \"none\""]);
-    home.refuses(&ACME.replace("scheme = \"hmac-sha256\", ", ""), &["names no scheme", "there is no default"]);
+    home.refuses(
+        &ACME.replace("hmac-sha256", "hmac-md5"),
+        &["is \"hmac-md5\"", "\"hmac-sha256\", \"none\""],
+    );
+    home.refuses(
+        &ACME.replace("scheme = \"hmac-sha256\", ", ""),
+        &["names no scheme", "there is no default"],
+    );
     home.refuses(&ACME.replace("X-Acme-Signature", "X Acme"), &["not the name of a header"]);
     home.refuses(&ACME.replace(", header = \"X-Acme-Signature\"", ""), &["names no header"]);
     for (pick, says) in [
@@ -92,9 +109,15 @@ fn bad_sources_are_refused() {
     ] {
         home.refuses(&ACME.replace("{ json = \"/type\" }", pick), &["`sources.acme.type", says]);
     }
-    home.refuses(&format!("{ACME}id = {{ fixed = \"1\" }}"), &["`sources.acme.id.fixed` cannot be an id"]);
+    home.refuses(
+        &format!("{ACME}id = {{ fixed = \"1\" }}"),
+        &["`sources.acme.id.fixed` cannot be an id"],
+    );
     for form in ["", "a\\nb"] {
-        home.refuses(&format!("{ACME}form = \"{form}\""), &["`sources.acme.form` is not the name of a form's field"]);
+        home.refuses(
+            &format!("{ACME}form = \"{form}\""),
+            &["`sources.acme.form` is not the name of a form's field"],
+        );
     }
 }
 
@@ -102,14 +125,17 @@ fn bad_sources_are_refused() {
 fn a_type_can_be_joined_of_parts_and_text() {
     let home = Home::new();
     let picks = |text: &str| {
-        let config = home.good(&format!("{}subject = {text}", ACME.replace("{ json = \"/type\" }", text)));
+        let config =
+            home.good(&format!("{}subject = {text}", ACME.replace("{ json = \"/type\" }", text)));
         let source = &config.sources["acme"];
         assert_eq!(source.subject.as_ref(), Some(&source.kind));
         source.kind.clone()
     };
-    let (header, json) = (|| Pick::Header("x-github-event".to_owned()), || Pick::Json("/action".to_owned()));
+    let (header, json) =
+        (|| Pick::Header("x-github-event".to_owned()), || Pick::Json("/action".to_owned()));
     let joined = |values: &[(&str, Pick)], end: &str| {
-        let values = values.iter().map(|(before, pick)| ((*before).to_owned(), pick.clone())).collect();
+        let values =
+            values.iter().map(|(before, pick)| ((*before).to_owned(), pick.clone())).collect();
         Pick::Joined(Joined { values, end: end.to_owned() })
     };
     let both = joined(&[("", header()), (".", json())], "");
@@ -129,7 +155,10 @@ fn a_bad_join_is_refused() {
         ("header:X-Event}", "a brace without its other half"),
         ("{header:{json:/a}}", "a brace without its other half"),
         ("{hader:X-Event}.{json:/a}", "did you mean `header`?"),
-        ("{query:event}", "names the unknown part {query:event} (write {header:NAME} or {json:/POINTER})"),
+        (
+            "{query:event}",
+            "names the unknown part {query:event} (write {header:NAME} or {json:/POINTER})",
+        ),
         ("{body}", "names the unknown part {body}"),
         ("{header:X Event}", "\"X Event\" is not the name of a header"),
         ("{header:}", "is not the name of a header"),
@@ -137,12 +166,24 @@ fn a_bad_join_is_refused() {
         ("{json:/a~2}", "not a JSON pointer"),
         ("{json:/a}  {json:/b}", "has blanks other than single spaces"),
         ("hookbox.{json:/a}", "the host's own prefix"),
-        ("{json:/1}{json:/2}{json:/3}{json:/4}{json:/5}{json:/6}{json:/7}{json:/8}{json:/9}", "at most 8"),
+        (
+            "{json:/1}{json:/2}{json:/3}{json:/4}{json:/5}{json:/6}{json:/7}{json:/8}{json:/9}",
+            "at most 8",
+        ),
     ] {
-        home.refuses(&ACME.replace("{ json = \"/type\" }", &format!("\"{text}\"")), &["`sources.acme.type", says]);
+        home.refuses(
+            &ACME.replace("{ json = \"/type\" }", &format!("\"{text}\"")),
+            &["`sources.acme.type", says],
+        );
     }
-    home.refuses(&ACME.replace("json = \"/type\"", "fixed = \"hookbox.x\""), &["the host's own prefix"]);
-    home.refuses(&ACME.replace("json = \"/type\"", "fixed = \"a  b\""), &["blanks other than single spaces"]);
+    home.refuses(
+        &ACME.replace("json = \"/type\"", "fixed = \"hookbox.x\""),
+        &["the host's own prefix"],
+    );
+    home.refuses(
+        &ACME.replace("json = \"/type\"", "fixed = \"a  b\""),
+        &["blanks other than single spaces"],
+    );
     let id = format!("{ACME}id = \"{{json:/a}}-{{json:/b}}\"");
     home.refuses(&id, &["`sources.acme.id` joins an id", "two events might come to the same text"]);
     // The text is underlined.
@@ -160,8 +201,14 @@ fn a_bad_template_is_refused() {
         ("signed = \"{url}\", public_url = \"https://a.example\"", "leaves out the {body}"),
         ("signed = \"{url}{body}\"", "`public_url = \"https://hooks.example.com\"`"),
         ("public_url = \"https://a.example\"", "`sources.acme.verify.public_url` has no use"),
-        ("signed = \"{url}{body}\", public_url = \"a.example\"", "is not how a provider reaches this host"),
-        ("signed = \"{url}{body}\", public_url = \"https://a.example/\"", "without a slash at the end"),
+        (
+            "signed = \"{url}{body}\", public_url = \"a.example\"",
+            "is not how a provider reaches this host",
+        ),
+        (
+            "signed = \"{url}{body}\", public_url = \"https://a.example/\"",
+            "without a slash at the end",
+        ),
         ("signed = \"{header:X Y}{body}\"", "the unknown part {header:X Y}"),
         ("signed = \"{query:}{body}\"", "the unknown part {query:}"),
         ("signed = \"{body\"", "a brace without its other half"),
@@ -186,21 +233,34 @@ fn a_bad_template_is_refused() {
 fn public_keys_take_the_place_of_secrets() {
     const KEY: &str = "03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8";
     let home = Home::new();
-    let acme = |verify: &str| format!("[sources.acme]\ntype = {{ fixed = \"a\" }}\nverify = {{ {verify} }}\n");
+    let acme = |verify: &str| {
+        format!("[sources.acme]\ntype = {{ fixed = \"a\" }}\nverify = {{ {verify} }}\n")
+    };
     let verify = "scheme = \"ed25519\", header = \"X-S\"";
-    let good =
-        acme(&format!("{verify}, public_keys = [\"{KEY}\", \"{}\"]", "A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg="));
+    let good = acme(&format!(
+        "{verify}, public_keys = [\"{KEY}\", \"{}\"]",
+        "A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg="
+    ));
     let config = home.good(&good);
     let (source, signature) = signature(&config, "acme");
-    assert_eq!((signature.scheme, source.dedupe.to_string().as_str()), (SignatureScheme::Ed25519, "body"));
+    assert_eq!(
+        (signature.scheme, source.dedupe.to_string().as_str()),
+        (SignatureScheme::Ed25519, "body")
+    );
     assert_eq!(signature.public_keys.iter().map(hex::encode).collect::<Vec<_>>(), [KEY, KEY]);
     assert_eq!(keys(&signature.secrets), [[0; 0]; 0]);
 
     home.refuses(&acme(verify), &["names no public key"]);
     let short = acme(&format!("{verify}, public_keys = \"{}\"", &KEY[2..]));
     home.refuses(&short, &["is not a public key of 32 bytes"]);
-    home.refuses(&good.replace(", public_keys", ", secret_prefix = \"a\", public_keys"), &["is not a key of hookbox"]);
-    home.refuses(&format!("{good}secrets = [{{ env = \"ACME_SECRET\" }}]"), &["has no use with public keys"]);
+    home.refuses(
+        &good.replace(", public_keys", ", secret_prefix = \"a\", public_keys"),
+        &["is not a key of hookbox"],
+    );
+    home.refuses(
+        &format!("{good}secrets = [{{ env = \"ACME_SECRET\" }}]"),
+        &["has no use with public keys"],
+    );
     home.refuses(
         &ACME.replace("header =", &format!("public_keys = \"{KEY}\", header =")),
         &["is not a key of hookbox"],
@@ -214,7 +274,10 @@ fn no_verification_has_to_be_written_out() {
     home.refuses(open, &["does not say how its requests are verified", "`preset = …`"]);
     let config = home.good(&format!("{open}verify = {{ scheme = \"none\" }}"));
     assert!(matches!(config.sources["acme"].verify, Verify::None));
-    home.refuses(&format!("{open}verify = {{ scheme = \"none\", header = \"X\" }}"), &["no use without verification"]);
+    home.refuses(
+        &format!("{open}verify = {{ scheme = \"none\", header = \"X\" }}"),
+        &["no use without verification"],
+    );
     home.refuses(
         &format!("{open}verify = {{ scheme = \"none\" }}\nsecrets = [{{ env = \"ACME_SECRET\" }}]"),
         &["no use without"],

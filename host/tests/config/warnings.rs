@@ -1,4 +1,5 @@
-//! Configurations that are taken and want attention all the same: characters around secrets, and what is named and not set.
+//! Configurations that are taken and want attention all the same: characters around secrets, and
+//! what is named and not set.
 
 use std::fs;
 
@@ -38,15 +39,25 @@ fn what_stands_around_a_secret_is_taken_away_alike_for_variables_and_files() {
     for (text, said) in STRAY {
         let home = Home { env: vec![("STRAY", text)], ..Home::new() };
         fs::write(home.folder.path().join("stray"), text).unwrap();
-        for (place, name) in [("{ env = \"STRAY\" }", "variable `STRAY`"), ("{ file = \"stray\" }", "/stray")] {
+        for (place, name) in
+            [("{ env = \"STRAY\" }", "variable `STRAY`"), ("{ file = \"stray\" }", "/stray")]
+        {
             let config = home.good(&both(place));
-            assert_eq!(keys(&signature(&config, "acme").1.secrets), [SECRET.as_bytes()], "{text:?}");
-            let credential = config.plugin("audit").grants.http[0].headers[0].value.as_ref().unwrap().clone();
+            assert_eq!(
+                keys(&signature(&config, "acme").1.secrets),
+                [SECRET.as_bytes()],
+                "{text:?}"
+            );
+            let credential =
+                config.plugin("audit").grants.http[0].headers[0].value.as_ref().unwrap().clone();
             assert_eq!(credential.expose_secret(), SECRET, "{text:?}");
             let warnings = texts(&config);
             assert_eq!(warnings.len(), if said.is_empty() { 0 } else { 2 }, "{warnings:?}");
             for warning in &warnings {
-                assert!(warning.contains(said) && warning.contains(name) && !warning.contains(SECRET), "{warning}");
+                assert!(
+                    warning.contains(said) && warning.contains(name) && !warning.contains(SECRET),
+                    "{warning}"
+                );
             }
             assert!(config.warnings.iter().all(|warning| warning.about.is_none()), "it works");
         }
@@ -61,9 +72,19 @@ fn quotes_around_a_secret_are_refused_alike_and_never_shown() {
         for place in ["{ env = \"QUOTED\" }", "{ file = \"quoted\" }"] {
             let problems = home.bad(&both(place));
             assert_eq!(problems.len(), 2, "{problems}");
-            assert!(problems.iter().all(|problem| problem.message.contains("begins and ends with a quote")));
-            assert!(problems.summary().contains("docker's `--env-file` keeps quotes"), "{problems}");
-            assert!(!problems.render(false).contains("0123456789"), "a secret is shown: {problems}");
+            assert!(
+                problems
+                    .iter()
+                    .all(|problem| problem.message.contains("begins and ends with a quote"))
+            );
+            assert!(
+                problems.summary().contains("docker's `--env-file` keeps quotes"),
+                "{problems}"
+            );
+            assert!(
+                !problems.render(false).contains("0123456789"),
+                "a secret is shown: {problems}"
+            );
         }
     }
 }
@@ -73,7 +94,10 @@ fn a_secret_that_is_named_and_not_set_is_a_warning_about_its_source() {
     let mut home = Home::new();
     home.make_secrets = MakeSecrets::Yes;
     let source = |listen: &str, secrets: &str| {
-        format!("[server]\nlisten = \"{listen}:3000\"\n{}", ACME.replace("{ env = \"ACME_SECRET\" }", secrets))
+        format!(
+            "[server]\nlisten = \"{listen}:3000\"\n{}",
+            ACME.replace("{ env = \"ACME_SECRET\" }", secrets)
+        )
     };
     let only = |text: &str, degrades: bool| {
         let warnings = home.good(text).warnings;
@@ -83,9 +107,15 @@ fn a_secret_that_is_named_and_not_set_is_a_warning_about_its_source() {
         warnings[0].text.clone()
     };
     let far = only(&source("0.0.0.0", "{ env = \"ACME_SECRT\" }"), true);
-    assert!(far.contains("`ACME_SECRT` is empty or absent") && far.contains("refused with 503"), "{far}");
+    assert!(
+        far.contains("`ACME_SECRT` is empty or absent") && far.contains("refused with 503"),
+        "{far}"
+    );
     let near = only(&source("127.0.0.1", "{ env = \"ACME_SECRT\" }"), false);
-    assert!(near.contains("`ACME_SECRT` is empty or absent") && near.contains("data/secrets/acme"), "{near}");
+    assert!(
+        near.contains("`ACME_SECRT` is empty or absent") && near.contains("data/secrets/acme"),
+        "{near}"
+    );
     assert!(near.contains("the secret that this host made is used instead"), "{near}");
     let one = only(&source("0.0.0.0", "{ env = \"ACME_SECRET\" }, { file = \"absent\" }"), true);
     assert!(one.contains("/absent is empty or absent; only its other secrets are in use"), "{one}");
@@ -122,7 +152,11 @@ fn a_plugin_without_a_file_is_a_warning_for_a_host_that_starts_and_a_problem_for
     let config = load(MissingPlugins::Wait).unwrap();
     let warnings = texts(&config);
     assert_eq!(warnings.len(), 3, "{warnings:?}");
-    assert!(warnings.iter().any(|warning| warning.contains("unknown plugin `audti`: did you mean `audit`?")));
+    assert!(
+        warnings
+            .iter()
+            .any(|warning| warning.contains("unknown plugin `audti`: did you mean `audit`?"))
+    );
     assert_eq!(config.routes.targets("s", "a.b"), [hookbox::event::Target::to("audti")]);
     // A plugin of a name that no file can have will never come.
     fs::write(home.path(), "[routes]\n\"a.b\" = \"no plugin\"\n").unwrap();

@@ -1,4 +1,5 @@
-//! Every address that is not public, as a literal and as an answer of the resolver, with and without `private = true`.
+//! Every address that is not public, as a literal and as an answer of the resolver, with and
+//! without `private = true`.
 
 use std::sync::Arc;
 
@@ -6,7 +7,8 @@ use hookbox::config::{Grants, HostPattern, HttpRule, Limits};
 
 use super::world::World;
 
-/// Of this machine and of local networks: the first and the last of each block, and addresses that people attack.
+/// Of this machine and of local networks: the first and the last of each block, and addresses that
+/// people attack.
 const PRIVATE: [&str; 27] = [
     "127.0.0.1",
     "127.0.0.0",
@@ -100,13 +102,16 @@ async fn attempt(address: &str, by_name: bool, private: bool) -> (Vec<String>, S
     let world = World::new().await;
     let private = if private { ", private = true" } else { "" };
     world.net.answer(NAME, &[&[address]]);
-    let rules = world.grants(&format!("[{{ scheme = \"http\", host = \"{NAME}\", port = PORT{private} }}]"));
+    let rules = world
+        .grants(&format!("[{{ scheme = \"http\", host = \"{NAME}\", port = PORT{private} }}]"));
     let mut rule = HttpRule::clone(&rules.http[0]);
     if !by_name {
-        // The configuration refuses most of these: what is asked here is whether they would get further.
+        // The configuration refuses most of these: what is asked here is whether they would get
+        // further.
         rule.host = HostPattern::Address(address.parse().unwrap());
     }
-    let attempt = world.attempt("guest", &Arc::new(Grants { http: vec![Arc::new(rule)] }), Limits::default());
+    let attempt =
+        world.attempt("guest", &Arc::new(Grants { http: vec![Arc::new(rule)] }), Limits::default());
     let url = format!("http://{}:PORT/", if by_name { NAME.to_owned() } else { literal(address) });
     let said = attempt.get(&url).await.err().map(|failure| failure.to_string()).unwrap_or_default();
     let dialled = world.net.dialled();
@@ -120,15 +125,22 @@ async fn attempt(address: &str, by_name: bool, private: bool) -> (Vec<String>, S
 /// The number of attacks.
 pub(super) async fn attack() -> usize {
     let mut rows = 0;
-    for (address, private) in PRIVATE.map(|address| (address, true)).into_iter().chain(NEVER.map(|it| (it, false))) {
+    for (address, private) in
+        PRIVATE.map(|address| (address, true)).into_iter().chain(NEVER.map(|it| (it, false)))
+    {
         for by_name in [true, false] {
             let (dialled, said) = attempt(address, by_name, false).await;
             assert!(dialled.is_empty(), "{address} was dialled");
             assert!(said.contains("not a public address"), "{address}: {said}");
-            assert_eq!(said.contains("add private = true to the rule for"), private, "{address}: {said}");
+            assert_eq!(
+                said.contains("add private = true to the rule for"),
+                private,
+                "{address}: {said}"
+            );
             let (dialled, said) = attempt(address, by_name, true).await;
             let same = |dialled: &String| {
-                dialled.parse::<std::net::IpAddr>().unwrap() == address.parse::<std::net::IpAddr>().unwrap()
+                dialled.parse::<std::net::IpAddr>().unwrap()
+                    == address.parse::<std::net::IpAddr>().unwrap()
             };
             assert_eq!(
                 dialled.iter().filter(|dialled| same(dialled)).count(),

@@ -1,4 +1,5 @@
-//! Servers and resolvers that change their answers, stay silent, or never end; and whose connections are used again.
+//! Servers and resolvers that change their answers, stay silent, or never end; and whose
+//! connections are used again.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -18,15 +19,19 @@ const URL: &str = "http://api.example.com:PORT/";
 #[tokio::test]
 async fn a_name_that_changes_to_a_private_address_is_refused() {
     let world = World::answering(|_| Reply::ok("hello").then(Then::Close)).await;
-    world.net.answer("api.example.com", &[&["93.184.215.14"], &["127.0.0.1"], &["169.254.169.254", "::1"]]);
+    world.net.answer(
+        "api.example.com",
+        &[&["93.184.215.14"], &["127.0.0.1"], &["169.254.169.254", "::1"]],
+    );
     let attempt = world.session(API);
     assert_eq!(attempt.get_now(URL).await.0, 200);
     world.internet.closed(1).await;
     for address in ["127.0.0.1", "169.254.169.254"] {
         let refused = attempt.get(URL).await.unwrap_err();
         assert_eq!(refused.kind, RequestErrorKind::Prohibited);
-        let says =
-            format!("api.example.com is {address}, which is not a public address; add private = true to the rule for");
+        let says = format!(
+            "api.example.com is {address}, which is not a public address; add private = true to the rule for"
+        );
         assert!(refused.to_string().starts_with(&says), "{refused}");
     }
     assert_eq!((world.net.dialled(), world.canary.opened()), (vec!["93.184.215.14".to_owned()], 0));
@@ -35,7 +40,10 @@ async fn a_name_that_changes_to_a_private_address_is_refused() {
 #[tokio::test]
 async fn of_several_addresses_only_public_ones_are_connected_to() {
     let world = World::new().await;
-    world.net.answer("api.example.com", &[&["127.0.0.1", "::1", "10.0.0.1", "93.184.215.14", "0.0.0.0"]]);
+    world.net.answer(
+        "api.example.com",
+        &[&["127.0.0.1", "::1", "10.0.0.1", "93.184.215.14", "0.0.0.0"]],
+    );
     assert_eq!(world.session(API).get_now(URL).await.0, 200);
     assert_eq!(world.net.dialled(), ["93.184.215.14"]);
     assert_eq!(world.net.resolved(), ["api.example.com"], "it is asked once");
@@ -51,7 +59,10 @@ async fn a_name_without_an_address_or_that_does_not_exist_is_told() {
     let failed = absent.get("https://absent.example.com/").await.unwrap_err();
     assert_eq!(
         (failed.kind, failed.to_string()),
-        (RequestErrorKind::Dns, "absent.example.com could not be resolved: no such name".to_owned())
+        (
+            RequestErrorKind::Dns,
+            "absent.example.com could not be resolved: no such name".to_owned()
+        )
     );
 }
 
@@ -60,7 +71,9 @@ async fn a_redirect_is_the_plugins_to_follow_under_its_rules() {
     let world = World::answering(|request| {
         let host = request.lines().find_map(|line| line.strip_prefix("host: ")).unwrap().to_owned();
         let port = host.split(':').nth(1).unwrap().to_owned();
-        Reply::raw(&format!("HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:{port}/\r\ncontent-length: 0\r\n\r\n"))
+        Reply::raw(&format!(
+            "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:{port}/\r\ncontent-length: 0\r\n\r\n"
+        ))
     })
     .await;
     let attempt = world.session(API);
@@ -85,7 +98,8 @@ async fn a_connection_is_used_again_by_its_rule_and_its_plugin_alone() {
     attempt("guest").get_now(b).await;
     attempt("other").get_now(a).await;
     attempt("other").get_now(a).await;
-    let connections: Vec<usize> = world.internet.requests().iter().map(|(connection, _)| *connection).collect();
+    let connections: Vec<usize> =
+        world.internet.requests().iter().map(|(connection, _)| *connection).collect();
     assert_eq!(connections, [1, 1, 2, 3, 3]);
 }
 
@@ -98,7 +112,8 @@ async fn connections_outlive_a_change_of_other_rules_but_not_of_their_own() {
     for rules in [format!("[{rule}]"), more, format!("[{changed}]"), format!("[{changed}]")] {
         world.session(&rules).get_now(URL).await;
     }
-    let connections: Vec<usize> = world.internet.requests().iter().map(|(connection, _)| *connection).collect();
+    let connections: Vec<usize> =
+        world.internet.requests().iter().map(|(connection, _)| *connection).collect();
     assert_eq!(connections, [1, 1, 2, 2]);
     world.internet.closed(1).await;
 }
@@ -122,16 +137,25 @@ async fn a_silent_server_costs_no_more_than_the_plugins_time() {
     assert_eq!(failed.kind, RequestErrorKind::ReadTimeout, "{failed}");
     world.internet.closed(1).await;
     let calls = attempt.session.close();
-    assert!(calls[0].error.as_deref().is_some_and(|error| error.contains("no response came")), "{calls:?}");
+    assert!(
+        calls[0].error.as_deref().is_some_and(|error| error.contains("no response came")),
+        "{calls:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_server_that_stops_in_the_middle_is_waited_for_as_long_as_the_plugin_says() {
-    let world =
-        World::answering(|_| Reply::raw("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc").then(Then::Hang)).await;
+    let world = World::answering(|_| {
+        Reply::raw("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc").then(Then::Hang)
+    })
+    .await;
     let attempt = world.session(API);
-    let timeouts = RequestTimeouts { between_bytes: Some(Duration::from_millis(10)), ..RequestTimeouts::default() };
-    let response = attempt.session.send(attempt.request("GET", URL).unwrap(), timeouts).await.unwrap();
+    let timeouts = RequestTimeouts {
+        between_bytes: Some(Duration::from_millis(10)),
+        ..RequestTimeouts::default()
+    };
+    let response =
+        attempt.session.send(attempt.request("GET", URL).unwrap(), timeouts).await.unwrap();
     let mut body = response.into_body();
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "abc");
     let failed = body.frame().await.unwrap().unwrap_err();
@@ -142,8 +166,10 @@ async fn a_server_that_stops_in_the_middle_is_waited_for_as_long_as_the_plugin_s
 
 #[tokio::test]
 async fn a_response_that_breaks_off_is_no_whole_one() {
-    let world =
-        World::answering(|_| Reply::raw("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc").then(Then::Close)).await;
+    let world = World::answering(|_| {
+        Reply::raw("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc").then(Then::Close)
+    })
+    .await;
     let attempt = world.session(API);
     let failed = attempt.get(URL).await.unwrap_err();
     assert_eq!(failed.kind, RequestErrorKind::Terminated, "{failed}");
@@ -157,9 +183,17 @@ async fn timeouts_of_nothing_and_of_forever_are_timeouts() {
     let world = World::answering(|_| Reply::raw("").then(Then::Hang)).await;
     for wanted in [Duration::ZERO, Duration::from_nanos(1)] {
         let attempt = world.session(API);
-        let all = RequestTimeouts { connect: Some(wanted), first_byte: Some(wanted), between_bytes: Some(wanted) };
-        let failed = attempt.session.send(attempt.request("GET", URL).unwrap(), all).await.unwrap_err();
-        assert!(matches!(failed.kind, RequestErrorKind::ReadTimeout | RequestErrorKind::ConnectTimeout), "{failed}");
+        let all = RequestTimeouts {
+            connect: Some(wanted),
+            first_byte: Some(wanted),
+            between_bytes: Some(wanted),
+        };
+        let failed =
+            attempt.session.send(attempt.request("GET", URL).unwrap(), all).await.unwrap_err();
+        assert!(
+            matches!(failed.kind, RequestErrorKind::ReadTimeout | RequestErrorKind::ConnectTimeout),
+            "{failed}"
+        );
     }
     let attempt = world.limited(API, Limits { timeout_ms: 20, ..Limits::default() });
     let all = RequestTimeouts {
@@ -211,7 +245,10 @@ async fn the_end_of_an_attempt_is_the_end_of_what_it_sent() {
     let response = attempt.open(URL).await.unwrap();
     assert!(attempt.session.busy());
     let calls = attempt.session.close();
-    assert_eq!((calls.len(), calls[0].error.as_deref()), (1, Some("the attempt ended before the request did")));
+    assert_eq!(
+        (calls.len(), calls[0].error.as_deref()),
+        (1, Some("the attempt ended before the request did"))
+    );
     drop(response);
     assert!(attempt.session.close().is_empty());
     world.internet.closed(1).await;
@@ -226,7 +263,10 @@ async fn addresses_are_tried_in_their_order_until_one_answers() {
     world.net.answer("api.example.com", &[&[CLOSED]]);
     let alone = world.attempt("other", &world.grants(API), Limits::default());
     let failed = alone.get(URL).await.unwrap_err();
-    assert!(failed.kind == RequestErrorKind::Refused && failed.to_string().contains(CLOSED), "{failed}");
+    assert!(
+        failed.kind == RequestErrorKind::Refused && failed.to_string().contains(CLOSED),
+        "{failed}"
+    );
 }
 
 #[tokio::test]
@@ -246,10 +286,14 @@ async fn a_resolver_that_never_answers_is_not_asked_without_end() {
     let world = World::new().await;
     let rules = r#"[{ scheme = "http", host = "*.example.com", port = PORT }]"#;
     let attempt = world.session(rules);
-    let hurried = RequestTimeouts { connect: Some(Duration::from_millis(5)), ..RequestTimeouts::default() };
+    let hurried =
+        RequestTimeouts { connect: Some(Duration::from_millis(5)), ..RequestTimeouts::default() };
     for _ in 0..12 {
         let request = attempt.request("GET", "http://slow.example.com:PORT/").unwrap();
-        assert_eq!(attempt.session.send(request, hurried).await.unwrap_err().kind, RequestErrorKind::ConnectTimeout);
+        assert_eq!(
+            attempt.session.send(request, hurried).await.unwrap_err().kind,
+            RequestErrorKind::ConnectTimeout
+        );
     }
     assert_eq!(world.net.resolved().len(), 8);
 }
@@ -282,7 +326,10 @@ impl Body for Stuck {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         self.0.take().map_or(Poll::Pending, |data| Poll::Ready(Some(Ok(Frame::data(data)))))
     }
 }

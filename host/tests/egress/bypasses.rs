@@ -10,7 +10,14 @@ mod rows;
 async fn aimed() -> World {
     let world = World::new().await;
     // Every name resolves to the canary.
-    for name in ["api.example.com", "a-b_c.d.example.com", "localhost", "localtest.me", "evil.net", "example.com"] {
+    for name in [
+        "api.example.com",
+        "a-b_c.d.example.com",
+        "localhost",
+        "localtest.me",
+        "evil.net",
+        "example.com",
+    ] {
         world.net.answer(name, &[&["127.0.0.1"]]);
     }
     world
@@ -28,7 +35,10 @@ async fn no_way_around_the_rules_reaches_the_canary() {
             Err(unreadable) => unreadable,
         };
         assert!(said.contains(says), "{method} {url}: {said}");
-        assert!(world.net.dialled().is_empty() && world.net.resolved().is_empty(), "{method} {url}");
+        assert!(
+            world.net.dialled().is_empty() && world.net.resolved().is_empty(),
+            "{method} {url}"
+        );
         assert_eq!((world.canary.opened(), world.internet.opened()), (0, 0), "{method} {url}");
         rows += 1;
     }
@@ -43,7 +53,10 @@ async fn what_the_rules_allow_reaches_the_canary() {
         let world = aimed().await;
         let attempt = world.session(&format!("[{rule}]"));
         let request = attempt.request(method, url).unwrap();
-        let response = attempt.send(request).await.unwrap_or_else(|failure| panic!("{method} {url}: {failure}"));
+        let response = attempt
+            .send(request)
+            .await
+            .unwrap_or_else(|failure| panic!("{method} {url}: {failure}"));
         assert_eq!(response.status(), 200, "{method} {url}");
         assert_eq!(
             (world.canary.opened(), world.net.dialled().as_slice()),
@@ -55,7 +68,11 @@ async fn what_the_rules_allow_reaches_the_canary() {
         let path = url.split_once("://").unwrap().1;
         let path = path[path.find(['/', '?']).unwrap()..].to_owned();
         let path = if path.starts_with('?') { format!("/{path}") } else { path };
-        assert_eq!(line, format!("{method} {path} HTTP/1.1"), "what was asked for goes out as it is");
+        assert_eq!(
+            line,
+            format!("{method} {path} HTTP/1.1"),
+            "what was asked for goes out as it is"
+        );
     }
     let world = aimed().await;
     let attempt = world.session(&format!("[{LOCAL_V6}]"));
@@ -71,15 +88,31 @@ const MISSING_RULES: [(&str, &str, &str); 7] = [
         "https://api.example.com/v1/x?token=a",
         r#"{ host = "api.example.com", methods = ["GET"], path = "/v1/x" }"#,
     ),
-    ("POST", "http://api.example.com/", r#"{ scheme = "http", host = "api.example.com", methods = ["POST"] }"#),
-    ("GET", "https://a.example.com:8443/", r#"{ host = "a.example.com", port = 8443, methods = ["GET"] }"#),
+    (
+        "POST",
+        "http://api.example.com/",
+        r#"{ scheme = "http", host = "api.example.com", methods = ["POST"] }"#,
+    ),
+    (
+        "GET",
+        "https://a.example.com:8443/",
+        r#"{ host = "a.example.com", port = 8443, methods = ["GET"] }"#,
+    ),
     (
         "PUT",
         "http://127.0.0.1:8080/a",
         r#"{ scheme = "http", host = "127.0.0.1", port = 8080, methods = ["PUT"], path = "/a", private = true }"#,
     ),
-    ("GET", "http://[fd00::1]/", r#"{ scheme = "http", host = "fd00::1", methods = ["GET"], private = true }"#),
-    ("GET", "https://api.example.com/v1/%C3%A9", r#"{ host = "api.example.com", methods = ["GET"], path = "/v1/" }"#),
+    (
+        "GET",
+        "http://[fd00::1]/",
+        r#"{ scheme = "http", host = "fd00::1", methods = ["GET"], private = true }"#,
+    ),
+    (
+        "GET",
+        "https://api.example.com/v1/%C3%A9",
+        r#"{ host = "api.example.com", methods = ["GET"], path = "/v1/" }"#,
+    ),
     ("GET", "https://api.example.com/a//b", r#"{ host = "api.example.com", methods = ["GET"] }"#),
 ];
 
@@ -87,7 +120,8 @@ const MISSING_RULES: [(&str, &str, &str); 7] = [
 async fn a_refusal_names_the_line_that_would_allow_the_request() {
     for (method, url, rule) in MISSING_RULES {
         let world = World::new().await;
-        let (none, some) = (world.session("[]"), world.session("[{ host = \"other.example.com\" }]"));
+        let (none, some) =
+            (world.session("[]"), world.session("[{ host = \"other.example.com\" }]"));
         for (attempt, advice) in [
             (none, format!("no rule allows it; add http = [{rule}] to [plugins.guest]")),
             (some, format!("no rule allows it; add {rule} to `http` in [plugins.guest]")),
@@ -102,7 +136,10 @@ async fn a_refusal_names_the_line_that_would_allow_the_request() {
         let attempt = world.limited(&format!("[{rule}]"), limits);
         let sent = attempt.send(attempt.request(method, url).unwrap()).await;
         assert!(!world.net.dialled().is_empty() || url.contains("//a."), "{url}: {sent:?}");
-        assert!(sent.as_ref().err().is_none_or(|failure| !failure.to_string().contains("rule")), "{url}: {sent:?}");
+        assert!(
+            sent.as_ref().err().is_none_or(|failure| !failure.to_string().contains("rule")),
+            "{url}: {sent:?}"
+        );
         // And nothing else is.
         let attempt = world.session(&format!("[{rule}]"));
         let other = attempt.send(attempt.request("PATCH", url).unwrap()).await.unwrap_err();

@@ -26,7 +26,10 @@ async fn a_credential_goes_out_under_its_rule_alone() {
     let requests = world.internet.requests();
     assert!(requests[0].1.contains(&format!("authorization: Bearer {TOKEN}\r\n")), "{requests:?}");
     assert!(requests[0].1.contains("accept-encoding: identity\r\n"), "{requests:?}");
-    assert!(!requests[1].1.contains("sk-live") && !requests[1].1.contains("accept-encoding"), "{requests:?}");
+    assert!(
+        !requests[1].1.contains("sk-live") && !requests[1].1.contains("accept-encoding"),
+        "{requests:?}"
+    );
     assert!(attempt.log().is_empty());
 }
 
@@ -58,7 +61,10 @@ async fn a_credential_takes_the_place_of_what_the_plugin_sets() {
     let sent = world.internet.request();
     assert_eq!(sent.matches("authorization").count(), 1, "{sent}");
     assert!(!sent.contains("forged") && !sent.contains("gzip") && sent.contains(TOKEN), "{sent}");
-    assert_eq!(attempt.line(), "the plugin's header `authorization` was replaced: the host sets it");
+    assert_eq!(
+        attempt.line(),
+        "the plugin's header `authorization` was replaced: the host sets it"
+    );
 }
 
 #[tokio::test]
@@ -67,7 +73,11 @@ async fn a_credential_that_is_not_there_is_looked_for_by_name() {
     let attempt = world.session(RULES);
     let failed = attempt.get("http://unset.example.com:PORT/").await.unwrap_err();
     assert_eq!(failed.kind, RequestErrorKind::Configuration);
-    assert!(attempt.line().contains("`x-key`") && attempt.line().contains("ABSENT"), "{}", attempt.line());
+    assert!(
+        attempt.line().contains("`x-key`") && attempt.line().contains("ABSENT"),
+        "{}",
+        attempt.line()
+    );
     assert!(world.net.resolved().is_empty());
 }
 
@@ -128,9 +138,10 @@ async fn a_body_that_ends_within_the_beginning_of_a_credential_is_whole() {
 
 #[tokio::test]
 async fn an_echo_cannot_hide_in_a_range_or_in_a_compression() {
-    let world =
-        World::answering(|_| Reply::raw("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\nab"))
-            .await;
+    let world = World::answering(|_| {
+        Reply::raw("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\nab")
+    })
+    .await;
     let attempt = world.session(RULES);
     assert_eq!(attempt.get(URL).await.unwrap_err().kind, RequestErrorKind::Coding);
     let ranged = |url: &str| {
@@ -139,7 +150,10 @@ async fn an_echo_cannot_hide_in_a_range_or_in_a_compression() {
         request
     };
     let refused = attempt.send(ranged(URL)).await.unwrap_err();
-    assert!(refused.kind == RequestErrorKind::Header && refused.to_string().contains("range"), "{refused}");
+    assert!(
+        refused.kind == RequestErrorKind::Header && refused.to_string().contains("range"),
+        "{refused}"
+    );
     assert_eq!(world.internet.requests().len(), 1);
     // A rule without credentials has nothing to hide.
     let free = attempt.send(ranged("http://api.example.com:PORT/v2/x")).await.unwrap();
@@ -157,7 +171,10 @@ async fn a_redirect_takes_no_credential_along() {
     assert_eq!(attempt.get_now(URL).await.0, 302);
     assert_eq!(attempt.get_now("http://api.example.com:PORT/v2/").await.0, 302);
     let requests = world.internet.requests();
-    assert!(requests[0].1.contains("sk-live") && !requests[1].1.contains("sk-live"), "{requests:?}");
+    assert!(
+        requests[0].1.contains("sk-live") && !requests[1].1.contains("sk-live"),
+        "{requests:?}"
+    );
     assert_ne!(requests[0].0, requests[1].0, "two rules share no connection");
 }
 
@@ -167,16 +184,21 @@ async fn a_credential_is_not_shown_to_whoever_debugs() {
     let grants = world.grants(RULES);
     let attempt = world.attempt("guest", &grants, Limits::default());
     let response = attempt.open(URL).await.unwrap();
-    let shown = format!("{:?} {:?} {:?} {:?}", grants, attempt.session, world.egress, response.headers());
+    let shown =
+        format!("{:?} {:?} {:?} {:?}", grants, attempt.session, world.egress, response.headers());
     assert!(!shown.contains("sk-live"), "{shown}");
     assert!(!format!("{:?}", Redactor::of(&grants)).contains("sk-live"));
 }
 
 #[test]
 fn texts_without_credentials_are_left_alone() {
-    let redactor =
-        Redactor::of(&grants(r#"[{ host = "a.example.com", headers = { X-Key = { env = "API_TOKEN" } } }]"#));
-    assert_eq!(redactor.redact(&format!("a {TOKEN} é")), format!("a {} é", "*".repeat(TOKEN.len())));
+    let redactor = Redactor::of(&grants(
+        r#"[{ host = "a.example.com", headers = { X-Key = { env = "API_TOKEN" } } }]"#,
+    ));
+    assert_eq!(
+        redactor.redact(&format!("a {TOKEN} é")),
+        format!("a {} é", "*".repeat(TOKEN.len()))
+    );
     assert!(matches!(redactor.redact("a"), std::borrow::Cow::Borrowed("a")));
     assert!(Redactor::of(&grants("[]")).is_empty());
 }

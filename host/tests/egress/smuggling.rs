@@ -15,7 +15,8 @@ async fn send(world: &World, headers: &[(&str, &str)]) -> Result<u16, (RequestEr
         request.headers_mut().append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
     }
     let sent = attempt.send(request).await;
-    sent.map(|response| response.status().as_u16()).map_err(|failure| (failure.kind, failure.to_string()))
+    sent.map(|response| response.status().as_u16())
+        .map_err(|failure| (failure.kind, failure.to_string()))
 }
 
 #[tokio::test]
@@ -64,9 +65,13 @@ async fn headers_cannot_hold_a_line_break() {
 async fn headers_are_bounded_in_number_and_in_bytes() {
     let world = World::new().await;
     let many: Vec<(String, &str)> = (0..101).map(|n| (format!("x-{n}"), "y")).collect();
-    let many: Vec<(&str, &str)> = many.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    let many: Vec<(&str, &str)> =
+        many.iter().map(|(name, value)| (name.as_str(), *value)).collect();
     assert_eq!(send(&world, &many).await.unwrap_err().0, RequestErrorKind::HeaderSize);
-    assert_eq!(send(&world, &[("x", &"y".repeat(33_000))]).await.unwrap_err().0, RequestErrorKind::HeaderSize);
+    assert_eq!(
+        send(&world, &[("x", &"y".repeat(33_000))]).await.unwrap_err().0,
+        RequestErrorKind::HeaderSize
+    );
     assert_eq!(world.internet.opened(), 0);
     assert_eq!(send(&world, &many[..90]).await, Ok(200));
 }
@@ -95,7 +100,8 @@ async fn a_request_leaves_with_the_host_it_is_sent_to_and_the_hosts_own_name() {
 #[tokio::test]
 async fn an_idempotency_key_is_added_where_a_repetition_would_count() {
     let world = World::new().await;
-    let keyless = r#"[{ scheme = "http", host = "api.example.com", port = PORT, idempotency_key = false }]"#;
+    let keyless =
+        r#"[{ scheme = "http", host = "api.example.com", port = PORT, idempotency_key = false }]"#;
     let cases = [
         ("GET", API, None, None),
         ("HEAD", API, None, None),
@@ -116,7 +122,8 @@ async fn an_idempotency_key_is_added_where_a_repetition_would_count() {
         }
         attempt.send(request).await.unwrap();
         let sent = world.internet.requests()[n].1.clone();
-        let found: Vec<&str> = sent.lines().filter_map(|line| line.strip_prefix("idempotency-key: ")).collect();
+        let found: Vec<&str> =
+            sent.lines().filter_map(|line| line.strip_prefix("idempotency-key: ")).collect();
         assert_eq!(found, expected.into_iter().collect::<Vec<_>>(), "{method} {rules} {set:?}");
     }
 }
@@ -126,7 +133,8 @@ async fn a_body_cannot_be_longer_or_shorter_than_it_says() {
     for (length, text) in [("3", "hello"), ("10", "hello")] {
         let world = World::new().await;
         let attempt = world.session(API);
-        let mut request = attempt.request("POST", "http://api.example.com:PORT/").unwrap().map(|_| body(text));
+        let mut request =
+            attempt.request("POST", "http://api.example.com:PORT/").unwrap().map(|_| body(text));
         request.headers_mut().insert("content-length", HeaderValue::from_static(length));
         let refused = attempt.send(request).await.unwrap_err();
         assert!(refused.to_string().contains("`content-length`"), "{refused}");
@@ -140,21 +148,32 @@ async fn a_response_that_is_none_or_too_large_is_not_passed_on() {
     let many: String = (0..101).map(|n| format!("x-{n}: y\r\n")).collect();
     let cases = [
         (
-            "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n".to_owned(),
+            "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n"
+                .to_owned(),
             RequestErrorKind::Protocol,
         ),
         (format!("HTTP/1.1 200 OK\r\n{many}\r\n"), RequestErrorKind::Protocol),
-        (format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(70_000)), RequestErrorKind::Protocol),
+        (
+            format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(70_000)),
+            RequestErrorKind::Protocol,
+        ),
         ("SSH-2.0-OpenSSH_9.0\r\n\r\n".to_owned(), RequestErrorKind::Protocol),
-        ("HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab".to_owned(), RequestErrorKind::Protocol),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab".to_owned(),
+            RequestErrorKind::Protocol,
+        ),
         ("HTTP/1.1 200 OK\r\na b: c\r\n\r\n".to_owned(), RequestErrorKind::Protocol),
         ("HTTP/1.1 200 OK\r\na: b\r\n c\r\n\r\n".to_owned(), RequestErrorKind::Protocol),
     ];
     for (response, expected) in cases {
         let (text, raw) = (response.clone(), response);
-        let world = World::answering(move |_| Reply::raw(&raw).then(super::world::Then::Close)).await;
-        let failed =
-            world.session(API).get("http://api.example.com:PORT/").await.expect_err(&text[..text.len().min(80)]);
+        let world =
+            World::answering(move |_| Reply::raw(&raw).then(super::world::Then::Close)).await;
+        let failed = world
+            .session(API)
+            .get("http://api.example.com:PORT/")
+            .await
+            .expect_err(&text[..text.len().min(80)]);
         assert_eq!(failed.kind, expected, "{:.80}: {failed}", text);
     }
     let world = World::answering(|_| {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use hookbox::config::{Grants, Limits};
 use hookbox::egress::RequestErrorKind;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType, date_time_ymd,
+};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -41,10 +43,14 @@ async fn server((certificate, key): (Vec<u8>, Vec<u8>)) -> u16 {
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap();
     let key = PrivateKeyDer::try_from(key).unwrap();
-    let mut config =
-        config.with_no_client_auth().with_single_cert(vec![CertificateDer::from(certificate)], key).unwrap();
+    let mut config = config
+        .with_no_client_auth()
+        .with_single_cert(vec![CertificateDer::from(certificate)], key)
+        .unwrap();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let acceptor = TlsAcceptor::from(Arc::new(config));
     tokio::spawn(async move {
@@ -59,7 +65,8 @@ async fn server((certificate, key): (Vec<u8>, Vec<u8>)) -> u16 {
                         return;
                     }
                 }
-                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nsecure").await;
+                let _ =
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nsecure").await;
             });
         }
     });
@@ -74,7 +81,10 @@ fn rule(host: &str, port: u16, authority: Option<&Authority>) -> Arc<Grants> {
         std::fs::write(&file, authority.pem()).unwrap();
         format!(", ca_file = \"{}\"", file.display())
     });
-    let rule = format!("host = \"{host}\", port = {port}, private = true{}", authorities.unwrap_or_default());
+    let rule = format!(
+        "host = \"{host}\", port = {port}, private = true{}",
+        authorities.unwrap_or_default()
+    );
     read(&format!("[plugins.guest]\nhttp = [{{ {rule} }}]")).unwrap()
 }
 
@@ -107,9 +117,15 @@ async fn an_address_is_proved_like_a_name() {
     let mut with_address = params(&[]);
     with_address.subject_alt_names.push(SanType::IpAddress([127, 0, 0, 1].into()));
     let port = server(certificate(with_address, Some(&authority))).await;
-    assert_eq!(get("127.0.0.1", "127.0.0.1", port, Some(&authority)).await, Ok((200, "secure".to_owned())));
+    assert_eq!(
+        get("127.0.0.1", "127.0.0.1", port, Some(&authority)).await,
+        Ok((200, "secure".to_owned()))
+    );
     let port = server(certificate(params(&[NAME]), Some(&authority))).await;
-    assert_eq!(get("127.0.0.1", "127.0.0.1", port, Some(&authority)).await, Err(RequestErrorKind::Certificate));
+    assert_eq!(
+        get("127.0.0.1", "127.0.0.1", port, Some(&authority)).await,
+        Err(RequestErrorKind::Certificate)
+    );
 }
 
 #[tokio::test]
@@ -133,7 +149,11 @@ async fn any_other_certificate_is_refused() {
     ];
     for (what, shown, authority) in cases {
         let port = server(shown).await;
-        assert_eq!(get(NAME, NAME, port, authority).await, Err(RequestErrorKind::Certificate), "{what}");
+        assert_eq!(
+            get(NAME, NAME, port, authority).await,
+            Err(RequestErrorKind::Certificate),
+            "{what}"
+        );
     }
 }
 
@@ -141,9 +161,15 @@ async fn any_other_certificate_is_refused() {
 async fn a_server_without_tls_is_not_spoken_to_in_the_clear() {
     let world = World::new().await;
     world.net.answer(NAME, &[&["127.0.0.1"]]);
-    let attempt =
-        world.attempt("guest", &rule(NAME, world.canary.port, None), Limits { timeout_ms: 500, ..Limits::default() });
+    let attempt = world.attempt(
+        "guest",
+        &rule(NAME, world.canary.port, None),
+        Limits { timeout_ms: 500, ..Limits::default() },
+    );
     let failed = attempt.get(&format!("https://{NAME}:{}/", world.canary.port)).await.unwrap_err();
-    assert!(matches!(failed.kind, RequestErrorKind::Tls | RequestErrorKind::ConnectTimeout), "{failed}");
+    assert!(
+        matches!(failed.kind, RequestErrorKind::Tls | RequestErrorKind::ConnectTimeout),
+        "{failed}"
+    );
     assert!(world.canary.requests().is_empty());
 }

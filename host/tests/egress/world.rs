@@ -1,4 +1,5 @@
-//! A small world: a machine with a server of its own, an internet behind it, and a resolver that says what it is told.
+//! A small world: a machine with a server of its own, an internet behind it, and a resolver that
+//! says what it is told.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,8 +12,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hookbox::config::{Config, Grants, Limits, MakeSecrets, Surroundings};
 use hookbox::egress::{
-    BoxError, Egress, Network, NetworkFuture, RequestBody, RequestContext, RequestError, RequestTimeouts, ResponseBody,
-    Session,
+    BoxError, Egress, Network, NetworkFuture, RequestBody, RequestContext, RequestError,
+    RequestTimeouts, ResponseBody, Session,
 };
 use http::{Method, Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
@@ -29,7 +30,8 @@ pub(super) const TOKEN: &str = "sk-live-0123456789/+abc";
 pub(super) const CLOSED: &str = "93.184.215.99";
 pub(super) const TARPIT: &str = "93.184.215.98";
 
-/// A network that answers as it is told, and keeps what it was asked. `slow.example.com` is never resolved.
+/// A network that answers as it is told, and keeps what it was asked. `slow.example.com` is never
+/// resolved.
 pub(super) struct Net {
     /// The addresses that names resolve to, in turn; the last answer stays.
     answers: Mutex<HashMap<String, Vec<Vec<IpAddr>>>>,
@@ -41,7 +43,8 @@ pub(super) struct Net {
 
 impl Net {
     pub(super) fn answer(&self, name: &str, answers: &[&[&str]]) {
-        let read = |answer: &&[&str]| answer.iter().map(|address| address.parse().unwrap()).collect();
+        let read =
+            |answer: &&[&str]| answer.iter().map(|address| address.parse().unwrap()).collect();
         self.answers.lock().unwrap().insert(name.to_owned(), answers.iter().map(read).collect());
     }
 
@@ -67,16 +70,21 @@ impl Network for Net {
             return Box::pin(std::future::pending());
         }
         let mut answers = self.answers.lock().unwrap();
-        let answer =
-            answers.get_mut(name).map(|answers| if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() });
+        let answer = answers
+            .get_mut(name)
+            .map(|answers| if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() });
         let answer = answer.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such name"));
-        Box::pin(async move { Ok(answer?.into_iter().map(|address| SocketAddr::new(address, port)).collect()) })
+        Box::pin(async move {
+            Ok(answer?.into_iter().map(|address| SocketAddr::new(address, port)).collect())
+        })
     }
 
     fn connect(&self, address: SocketAddr) -> NetworkFuture<'_, TcpStream> {
         self.dialled.lock().unwrap().push(address.ip());
         match address.ip().to_string().as_str() {
-            CLOSED => return Box::pin(std::future::ready(Err(io::ErrorKind::ConnectionRefused.into()))),
+            CLOSED => {
+                return Box::pin(std::future::ready(Err(io::ErrorKind::ConnectionRefused.into())));
+            }
             TARPIT => return Box::pin(std::future::pending()),
             _ => {}
         }
@@ -107,8 +115,10 @@ impl World {
     /// A world whose servers answer like this.
     pub(super) async fn answering(script: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
         let script = Arc::new(script);
-        let both = |script: Arc<dyn Fn(&str) -> Reply + Send + Sync>| move |request: &str| script(request);
-        let (canary, internet) = (Server::new(both(script.clone())).await, Server::new(both(script)).await);
+        let both =
+            |script: Arc<dyn Fn(&str) -> Reply + Send + Sync>| move |request: &str| script(request);
+        let (canary, internet) =
+            (Server::new(both(script.clone())).await, Server::new(both(script)).await);
         let net = Arc::new(Net {
             answers: Mutex::default(),
             resolved: Mutex::default(),
@@ -155,7 +165,8 @@ impl World {
 
 /// `http = RULES` of `[plugins.guest]`, as the configuration reads it.
 pub(super) fn grants(rules: &str) -> Arc<Grants> {
-    read(&format!("[plugins.guest]\nhttp = {rules}")).unwrap_or_else(|problems| panic!("{rules}\n{problems}"))
+    read(&format!("[plugins.guest]\nhttp = {rules}"))
+        .unwrap_or_else(|problems| panic!("{rules}\n{problems}"))
 }
 
 /// The grants of `guest` in a configuration, or what is wrong with it.
@@ -163,12 +174,16 @@ pub(super) fn read(text: &str) -> Result<Arc<Grants>, String> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("plugins")).unwrap();
     for name in ["guest", "other"] {
-        std::fs::write(folder.path().join("plugins").join(name).with_extension("wasm"), "").unwrap();
+        std::fs::write(folder.path().join("plugins").join(name).with_extension("wasm"), "")
+            .unwrap();
     }
     let env = |name: &str| (name == "API_TOKEN").then(|| TOKEN.into());
     let path: &Path = &folder.path().join("config.toml");
-    let config = Config::parse(path, text, Surroundings { make_secrets: MakeSecrets::No, env: &env });
-    config.map(|config| config.plugin("guest").grants.clone()).map_err(|problems| problems.render(false))
+    let config =
+        Config::parse(path, text, Surroundings { make_secrets: MakeSecrets::No, env: &env });
+    config
+        .map(|config| config.plugin("guest").grants.clone())
+        .map_err(|problems| problems.render(false))
 }
 
 /// An attempt that sends.
@@ -198,7 +213,10 @@ impl Attempt {
         Ok(Request::builder().method(method).uri(uri).body(body("")).unwrap())
     }
 
-    pub(super) async fn send(&self, request: Request<RequestBody>) -> Result<Response<ResponseBody>, RequestError> {
+    pub(super) async fn send(
+        &self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<ResponseBody>, RequestError> {
         self.session.send(request, RequestTimeouts::default()).await
     }
 

@@ -1,5 +1,5 @@
-//! Files that are hostile to whoever loads them: a child process with limits takes them on, each is refused with a
-//! reason, and a good plugin is served meanwhile.
+//! Files that are hostile to whoever loads them: a child process with limits takes them on, each is
+//! refused with a reason, and a good plugin is served meanwhile.
 
 use std::sync::Arc;
 
@@ -7,7 +7,8 @@ use hookbox::sandbox::{ChildCompiler, CompileLimits, Compiler, Confinement};
 
 use super::{gallery, is_served, site};
 
-/// Limits of a file here: enough for the files to be accepted, and little enough that a bomb is soon over.
+/// Limits of a file here: enough for the files to be accepted, and little enough that a bomb is
+/// soon over.
 fn compiler() -> Compiler {
     let confinement = Confinement { cpu_s: 1, ..CompileLimits::default().confinement };
     Compiler::Child(Arc::new(ChildCompiler {
@@ -30,7 +31,9 @@ fn every_file_that_is_no_plugin_is_refused_with_a_reason() {
     super::runtime().block_on(async {
         for guest in gallery::guests().iter().filter(|guest| guest.is_refused()) {
             match compiler.load(&sandbox, guest.file().into()).await {
-                Ok((plugin, _)) => complaints.push(format!("{}: it was taken: {plugin:?}", guest.name)),
+                Ok((plugin, _)) => {
+                    complaints.push(format!("{}: it was taken: {plugin:?}", guest.name))
+                }
                 Err(error) => {
                     println!("{}: {error}", guest.name);
                     complaints.extend(guest.complaint_of_refusal(&error.to_string()));

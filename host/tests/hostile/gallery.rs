@@ -1,5 +1,5 @@
-//! Reads the gallery, for whoever runs it: the tests, which check what each guest comes to, and the benchmark, which
-//! measures what it costs others. `gallery.toml` says what the columns mean.
+//! Reads the gallery, for whoever runs it: the tests, which check what each guest comes to, and the
+//! benchmark, which measures what it costs others. `gallery.toml` says what the columns mean.
 
 use std::path::{Path, PathBuf};
 
@@ -9,8 +9,9 @@ use serde::Deserialize;
 #[path = "made.rs"]
 mod made;
 
-/// Instances in the pool of the gallery's sandbox: two memories each, enough for four guests of eight memories and a
-/// good one. Each memory keeps up to 1 MiB of the pages that guests wrote, so a larger pool grows for longer.
+/// Instances in the pool of the gallery's sandbox: two memories each, enough for four guests of
+/// eight memories and a good one. Each memory keeps up to 1 MiB of the pages that guests wrote, so
+/// a larger pool grows for longer.
 pub(crate) const MAX_INSTANCES: u32 = 17;
 /// The line of a frame that gives way to a guest's text.
 const GUEST: &str = "  ;; GUEST";
@@ -46,13 +47,17 @@ struct Gallery {
 /// Every guest there is.
 pub(crate) fn guests() -> Vec<Guest> {
     let text = text("gallery.toml");
-    let gallery: Gallery = toml::from_str(&text).unwrap_or_else(|error| panic!("gallery.toml: {error}"));
+    let gallery: Gallery =
+        toml::from_str(&text).unwrap_or_else(|error| panic!("gallery.toml: {error}"));
     gallery.guests
 }
 
 /// One of them.
 pub(crate) fn guest(name: &str) -> Guest {
-    guests().into_iter().find(|guest| guest.name == name).unwrap_or_else(|| panic!("there is no guest {name}"))
+    guests()
+        .into_iter()
+        .find(|guest| guest.name == name)
+        .unwrap_or_else(|| panic!("there is no guest {name}"))
 }
 
 /// A sandbox of the gallery.
@@ -141,7 +146,8 @@ impl Guest {
         if let Some(complaint) = self.differs(ends, said) {
             return Some(complaint);
         }
-        let logged = self.log.is_empty() || came.logs.iter().any(|line| line.message.contains(&self.log));
+        let logged =
+            self.log.is_empty() || came.logs.iter().any(|line| line.message.contains(&self.log));
         (!logged).then(|| format!("{}: no line of its log says `{}`", self.name, self.log))
     }
 

@@ -12,32 +12,49 @@ pub(super) fn file(name: &str) -> Vec<u8> {
             whole[..whole.len() - 5].to_vec()
         }
         "precompiled" => b"\x7fELF\x02\x01\x01".to_vec(),
-        "garbage" => (0..100_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8 | 0x80).collect(),
+        "garbage" => {
+            (0..100_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8 | 0x80).collect()
+        }
         "module-bare" => binary("(module (func (export \"run\")))"),
         "oversize" => oversize(),
         "data-large" => data_large(),
         "custom-large" => custom_large(),
         "instances-many" => parts("(core module $m)", "(core instance (instantiate $m))", 1_000),
-        "memories-many" => parts("(core module $m (memory 1))", "(core instance (instantiate $m))", 9),
+        "memories-many" => {
+            parts("(core module $m (memory 1))", "(core instance (instantiate $m))", 9)
+        }
         "components-many" => parts(
             "(component $c (core module $m) (core instance (instantiate $m)))",
             "(instance (instantiate $c))",
             1_000,
         ),
         "components-deep" => components_deep(),
-        "text-deep" => format!("{}{}", "(component ".repeat(100_000), ")".repeat(100_000)).into_bytes(),
+        "text-deep" => {
+            format!("{}{}", "(component ".repeat(100_000), ")".repeat(100_000)).into_bytes()
+        }
         "modules-many" => parts("", "(core module)", 1_001),
         "types-many" => parts("", "(type (list u8))", 1_000_001),
         "types-deep" => types_deep(),
         "types-wide" => types_wide(),
-        "locals-many" => command("", &format!("(local {}) (drop (local.get 0))", "i64 ".repeat(50_001))),
-        "locals-most" => {
-            command("", &format!("(local {}) {}", "i64 ".repeat(49_999), "(local.set 7 (local.get 9))".repeat(9_999)))
+        "locals-many" => {
+            command("", &format!("(local {}) (drop (local.get 0))", "i64 ".repeat(50_001)))
         }
+        "locals-most" => command(
+            "",
+            &format!(
+                "(local {}) {}",
+                "i64 ".repeat(49_999),
+                "(local.set 7 (local.get 9))".repeat(9_999)
+            ),
+        ),
         "body-giant" => command("", &"(drop (i32.const 1))".repeat(2_600_000)),
         "values-many" => values_many(),
-        "branches-many" => command("", &format!("block (br_table {} (i32.const 1)) end", "0 ".repeat(60_000))),
-        "blocks-deep" => command("", &format!("{} {}", "block ".repeat(100_000), "end ".repeat(100_000))),
+        "branches-many" => {
+            command("", &format!("block (br_table {} (i32.const 1)) end", "0 ".repeat(60_000)))
+        }
+        "blocks-deep" => {
+            command("", &format!("{} {}", "block ".repeat(100_000), "end ".repeat(100_000)))
+        }
         _ => panic!("nobody makes {name}"),
     }
 }
@@ -73,7 +90,8 @@ fn components_deep() -> Vec<u8> {
     (0..10_000).fold(binary("(component)"), |inner, _| component(4, &inner, 1))
 }
 
-/// A component with so many sections that hold the same: 1 is a module, 4 a component. See the component model's Binary.md.
+/// A component with so many sections that hold the same: 1 is a module, 4 a component. See the
+/// component model's Binary.md.
 fn component(section: u8, content: &[u8], count: usize) -> Vec<u8> {
     let mut file = binary("(component)");
     for _ in 0..count {
@@ -84,7 +102,8 @@ fn component(section: u8, content: &[u8], count: usize) -> Vec<u8> {
     file
 }
 
-/// An unsigned number as the format has it: <https://webassembly.github.io/spec/core/binary/values.html>.
+/// An unsigned number as the format has it:
+/// <https://webassembly.github.io/spec/core/binary/values.html>.
 fn leb128(mut number: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {

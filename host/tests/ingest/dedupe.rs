@@ -1,5 +1,5 @@
-//! Promise P3: a repeated delivery of the same event is a duplicate, and two different events are never taken for one.
-//! "The same" is what the source says.
+//! Promise P3: a repeated delivery of the same event is a duplicate, and two different events are
+//! never taken for one. "The same" is what the source says.
 
 use bytes::Bytes;
 use hookbox::config::source::{Dedupe, DedupeBy, Part, Pick, Verify};
@@ -12,7 +12,8 @@ use super::host::{Host, NOW_S, Options, SECRET, request};
 use super::sources::{open, preset, runtime, secrets};
 use super::vectors::header_map;
 
-/// Sends `body` as the source's provider would at this time, with more headers; the event's id, and what became of it.
+/// Sends `body` as the source's provider would at this time, with more headers; the event's id, and
+/// what became of it.
 pub(super) async fn post(
     host: &Host,
     source: &Source,
@@ -21,7 +22,10 @@ pub(super) async fn post(
     body: &str,
 ) -> (String, String) {
     let signed = sign(source, body.as_bytes(), id, at_s).expect("it has a secret");
-    let headers = signed.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain(more.iter().copied());
+    let headers = signed
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .chain(more.iter().copied());
     let path = format!("/webhook/{}", source.name);
     let request = request("POST", &path, &headers.collect::<Vec<_>>(), body.as_bytes());
     host.exchange(request).await.stored()
@@ -44,13 +48,18 @@ fn typed() -> Source {
 async fn two_deliveries_of_github_with_equal_bodies_are_two_events() {
     let github = known("github");
     let host = host(std::slice::from_ref(&github)).await;
-    let body = r#"{"inputs":null,"ref":"refs/heads/main","workflow":".github/workflows/deploy.yml"}"#;
-    let (run, dispatch) = ([("X-GitHub-Event", "workflow_dispatch")], [("X-GitHub-Event", "repository_dispatch")]);
+    let body =
+        r#"{"inputs":null,"ref":"refs/heads/main","workflow":".github/workflows/deploy.yml"}"#;
+    let (run, dispatch) =
+        ([("X-GitHub-Event", "workflow_dispatch")], [("X-GitHub-Event", "repository_dispatch")]);
     let (first, status) = post(&host, &github, ("d-1", NOW_S), &run, body).await;
     assert_eq!(status, "accepted");
     assert_eq!(post(&host, &github, ("d-2", NOW_S), &run, body).await.1, "accepted");
     assert_eq!(post(&host, &github, ("d-3", NOW_S), &dispatch, body).await.1, "accepted");
-    assert_eq!(post(&host, &github, ("d-1", NOW_S), &run, body).await, (first, "duplicate".to_owned()));
+    assert_eq!(
+        post(&host, &github, ("d-1", NOW_S), &run, body).await,
+        (first, "duplicate".to_owned())
+    );
     assert_eq!(host.events().await.len(), 3);
 }
 
@@ -60,8 +69,15 @@ async fn who_fears_replays_from_github_adds_the_body() {
     let host = host(std::slice::from_ref(&github)).await;
     let (push, ping) = ([("X-GitHub-Event", "push")], [("X-GitHub-Event", "ping")]);
     let (first, _) = post(&host, &github, ("d-1", NOW_S), &push, "{}").await;
-    assert_eq!(post(&host, &github, ("d-2", NOW_S), &push, "{}").await, (first, "duplicate".to_owned()));
-    assert_eq!(post(&host, &github, ("d-3", NOW_S), &ping, "{}").await.1, "accepted", "another type");
+    assert_eq!(
+        post(&host, &github, ("d-2", NOW_S), &push, "{}").await,
+        (first, "duplicate".to_owned())
+    );
+    assert_eq!(
+        post(&host, &github, ("d-3", NOW_S), &ping, "{}").await.1,
+        "accepted",
+        "another type"
+    );
 }
 
 #[tokio::test]
@@ -71,8 +87,15 @@ async fn equal_bodies_at_two_times_are_two_events_where_the_time_is_signed() {
     let body = r#"{"event":"job.finished"}"#;
     let (first, _) = post(&host, &zoom, ("", NOW_S), &[], body).await;
     assert_eq!(post(&host, &zoom, ("", NOW_S + 1), &[], body).await.1, "accepted");
-    assert_eq!(post(&host, &zoom, ("", NOW_S), &[], body).await, (first, "duplicate".to_owned()), "a replay");
-    assert_eq!(post(&host, &zoom, ("", NOW_S), &[], r#"{"event":"job.started"}"#).await.1, "accepted");
+    assert_eq!(
+        post(&host, &zoom, ("", NOW_S), &[], body).await,
+        (first, "duplicate".to_owned()),
+        "a replay"
+    );
+    assert_eq!(
+        post(&host, &zoom, ("", NOW_S), &[], r#"{"event":"job.started"}"#).await.1,
+        "accepted"
+    );
 }
 
 #[tokio::test]
@@ -83,7 +106,10 @@ async fn an_id_that_is_not_signed_is_enough_to_tell_two_deliveries_apart() {
     let host = host(std::slice::from_ref(&source)).await;
     let body = r#"{"event":"job.finished"}"#;
     for (number, status) in [(1, "accepted"), (2, "accepted"), (1, "duplicate")] {
-        assert_eq!(post(&host, &source, (&format!("d-{number}"), NOW_S + number), &[], body).await.1, status);
+        assert_eq!(
+            post(&host, &source, (&format!("d-{number}"), NOW_S + number), &[], body).await.1,
+            status
+        );
     }
 }
 
@@ -92,7 +118,10 @@ async fn where_nothing_names_an_event_nothing_is_a_duplicate() {
     let bell = Source { id: None, dedupe: Dedupe::by([]), ..open() };
     let host = host(std::slice::from_ref(&bell)).await;
     for _ in 0..3 {
-        assert_eq!(post(&host, &bell, ("", NOW_S), &[], r#"{"event":"button.pressed"}"#).await.1, "accepted");
+        assert_eq!(
+            post(&host, &bell, ("", NOW_S), &[], r#"{"event":"button.pressed"}"#).await.1,
+            "accepted"
+        );
     }
     assert_eq!(host.events().await.len(), 3);
 }
@@ -102,7 +131,10 @@ async fn signed_with_neither_id_nor_time_type_and_body_are_the_event() {
     let source = typed();
     let host = host(std::slice::from_ref(&source)).await;
     let (first, _) = post(&host, &source, ("", NOW_S), &[("x-type", "a")], "{}").await;
-    assert_eq!(post(&host, &source, ("", NOW_S), &[("x-type", "a")], "{}").await, (first, "duplicate".to_owned()));
+    assert_eq!(
+        post(&host, &source, ("", NOW_S), &[("x-type", "a")], "{}").await,
+        (first, "duplicate".to_owned())
+    );
     assert_eq!(post(&host, &source, ("", NOW_S), &[("x-type", "b")], "{}").await.1, "accepted");
     assert_eq!(post(&host, &source, ("", NOW_S), &[("x-type", "a")], "{ }").await.1, "accepted");
 }
@@ -122,7 +154,9 @@ async fn a_request_without_the_id_that_its_source_goes_by_is_never_a_duplicate()
 async fn a_placeholder_of_stripes_test_mode_is_no_id() {
     let stripe = known("stripe");
     let host = host(std::slice::from_ref(&stripe)).await;
-    let event = |id: &str, kind: &str, live: bool| format!(r#"{{"id":"{id}","type":"{kind}","livemode":{live}}}"#);
+    let event = |id: &str, kind: &str, live: bool| {
+        format!(r#"{{"id":"{id}","type":"{kind}","livemode":{live}}}"#)
+    };
     let zeros = "evt_00000000000000";
     for (body, statuses) in [
         (event(zeros, "charge.succeeded", false), ["accepted", "accepted"]),
@@ -149,7 +183,8 @@ async fn duplicates_are_counted_on_the_event_that_they_repeat() {
         post(&host, &github, ("d-1", NOW_S), &[], "{}").await;
     }
     post(&host, &github, ("d-2", NOW_S), &[], "{}").await;
-    let counted = host.events().await.iter().map(|e| (e.duplicates, e.last_duplicate_ms)).collect::<Vec<_>>();
+    let counted =
+        host.events().await.iter().map(|e| (e.duplicates, e.last_duplicate_ms)).collect::<Vec<_>>();
     assert_eq!(counted, [(2, Some(NOW_S * 1_000)), (0, None)]);
 }
 
@@ -173,7 +208,9 @@ fn going_by(keys: &[DedupeBy]) -> Source {
 }
 
 fn identified(source: &Source, named: &Named) -> NewEvent {
-    let signed = sign(source, named.body.as_bytes(), named.id.as_deref().unwrap_or("-"), named.at_s).unwrap();
+    let signed =
+        sign(source, named.body.as_bytes(), named.id.as_deref().unwrap_or("-"), named.at_s)
+            .unwrap();
     let signed = signed.iter().filter(|(name, _)| name != "x-id" || named.id.is_some());
     let headers = signed.map(|(name, value)| (name.as_str(), value.as_bytes()));
     let headers = header_map(headers.chain([("x-type", named.kind.as_bytes())]));
@@ -204,7 +241,12 @@ fn the_keys_are_what_the_documentation_says() {
 
 #[test]
 fn a_key_of_one_source_is_none_of_another() {
-    let named = Named { id: Some("ab".to_owned()), kind: "t".to_owned(), at_s: NOW_S, body: "{}".to_owned() };
+    let named = Named {
+        id: Some("ab".to_owned()),
+        kind: "t".to_owned(),
+        at_s: NOW_S,
+        body: "{}".to_owned(),
+    };
     let keys = [DedupeBy::Id, DedupeBy::Body, DedupeBy::TimestampAndBody];
     let of = |name: &str, id: &str| {
         let source = Source { name: name.into(), ..going_by(&keys) };
@@ -226,7 +268,10 @@ fn any_named() -> impl Strategy<Value = Named> {
 }
 
 fn any_keys() -> impl Strategy<Value = Vec<DedupeBy>> {
-    proptest::sample::subsequence(vec![DedupeBy::Id, DedupeBy::Body, DedupeBy::TimestampAndBody], 0..=3)
+    proptest::sample::subsequence(
+        vec![DedupeBy::Id, DedupeBy::Body, DedupeBy::TimestampAndBody],
+        0..=3,
+    )
 }
 
 proptest! {

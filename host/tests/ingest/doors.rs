@@ -15,7 +15,10 @@ async fn a_probe_of_the_public_address_learns_that_the_process_answers_and_nothi
     held.begun(1).await;
     let response = host.exchange(request("GET", "/healthz", &[], b"")).await;
     assert_eq!((response.status, response.header("content-type")), (200, "application/json"));
-    assert_eq!((response.body.as_str(), response.header("cache-control")), (r#"{"status":"live"}"#, "no-store"));
+    assert_eq!(
+        (response.body.as_str(), response.header("cache-control")),
+        (r#"{"status":"live"}"#, "no-store")
+    );
     // Some probes speak HTTP/1.0, without a Host.
     let mut client = host.connect().await;
     client.send("HEAD /healthz HTTP/1.0\r\n\r\n").await;
@@ -63,7 +66,13 @@ async fn a_source_takes_bodies_as_long_as_it_says_and_a_refusal_names_the_key() 
             "heygen" => ("Heygen-Signature", signature),
             _ => ("X-Hub-Signature-256", format!("sha256={signature}")),
         };
-        host.exchange(request("POST", &format!("/webhook/{source}"), &[(header.0, &header.1)], &body)).await
+        host.exchange(request(
+            "POST",
+            &format!("/webhook/{source}"),
+            &[(header.0, &header.1)],
+            &body,
+        ))
+        .await
     };
     for (source, most, key) in [
         ("github", 2 * MAX_BODY_BYTES, "`max_body` of this source"),

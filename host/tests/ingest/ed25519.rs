@@ -33,7 +33,12 @@ fn source(verify: &str, keys: &[&str]) -> SourceRuntime {
     SourceRuntime::new(source.unwrap_or_else(|problems| panic!("{}", problems.render(false))))
 }
 
-fn check(source: &SourceRuntime, headers: &[(&str, &str)], body: &[u8], now_s: i64) -> Result<Option<u32>, Refusal> {
+fn check(
+    source: &SourceRuntime,
+    headers: &[(&str, &str)],
+    body: &[u8],
+    now_s: i64,
+) -> Result<Option<u32>, Refusal> {
     let headers = header_map(headers.iter().map(|(name, value)| (*name, value.as_bytes())));
     let request = Unverified::new(headers, Bytes::copy_from_slice(body));
     request.verify(source, now_s * 1_000).map(|verified| verified.key())
@@ -49,7 +54,11 @@ fn the_vectors_of_rfc_8032_are_accepted_with_the_key_that_made_them() {
         assert_eq!(check(&source, &[("x-s", other)], body, 0), Err(Refusal::Mismatch));
         for length in 0..128 {
             let cut = &RFC_SIGNATURES[at][..length];
-            assert_eq!(check(&source, &[("x-s", cut)], body, 0), Err(Refusal::Malformed), "{length}");
+            assert_eq!(
+                check(&source, &[("x-s", cut)], body, 0),
+                Err(Refusal::Malformed),
+                "{length}"
+            );
         }
     }
 }
@@ -67,8 +76,14 @@ fn a_timestamp_and_a_body_are_signed_as_discord_does() {
     let headers = [("x-signature-ed25519", signature), ("x-signature-timestamp", "1772000000")];
     let discord = source(verify, &[KEY]);
     assert_eq!(check(&discord, &headers, BODY.as_bytes(), NOW_S), Ok(Some(0)));
-    assert_eq!(check(&source(verify, &[OTHER, KEY]), &headers, BODY.as_bytes(), NOW_S), Ok(Some(1)));
-    assert_eq!(check(&source(verify, &[OTHER]), &headers, BODY.as_bytes(), NOW_S), Err(Refusal::Mismatch));
+    assert_eq!(
+        check(&source(verify, &[OTHER, KEY]), &headers, BODY.as_bytes(), NOW_S),
+        Ok(Some(1))
+    );
+    assert_eq!(
+        check(&source(verify, &[OTHER]), &headers, BODY.as_bytes(), NOW_S),
+        Err(Refusal::Mismatch)
+    );
     assert_eq!(check(&discord, &headers, BODY.as_bytes(), NOW_S + 7_200), Err(Refusal::Stale));
     assert_eq!(check(&discord, &headers[1..], BODY.as_bytes(), NOW_S), Err(Refusal::NoSignature));
     assert_eq!(check(&discord, &headers[..1], BODY.as_bytes(), NOW_S), Err(Refusal::NoTimestamp));

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use hookbox::clock::Clock;
-use hookbox::config::{Config, DEFAULT_STACK_BYTES, Networks, Routes, Server, Source, StoreSettings};
+use hookbox::config::{
+    Config, DEFAULT_STACK_BYTES, Networks, Routes, Server, Source, StoreSettings,
+};
 use hookbox::ingest::{Capacity, Intake, Unidentified, serve};
 use hookbox::server::ServerTimeouts;
 use hookbox::store::{EventFilter, EventView, Page, Queue, Sqlite, SqliteOptions, Store};
@@ -64,7 +66,12 @@ pub(crate) struct Options {
 impl Default for Options {
     fn default() -> Self {
         let sources = ["heygen", "github"].map(|name| preset(name, secrets(&[SECRET])));
-        Self { sources: sources.to_vec(), timeouts: PATIENT, capacity: Capacity::default(), max_waiting_appends: 100 }
+        Self {
+            sources: sources.to_vec(),
+            timeouts: PATIENT,
+            capacity: Capacity::default(),
+            max_waiting_appends: 100,
+        }
     }
 }
 
@@ -84,8 +91,16 @@ pub(crate) fn config(sources: Vec<Source>) -> Arc<Config> {
             tree_events: 10_000,
             tree_bytes: 64 << 20,
         },
-        store: StoreSettings { sqlite_path: "unused".into(), retention_ms: 0, dedupe_window_ms: 0, max_bytes: None },
-        sources: sources.into_iter().map(|source| (source.name.to_string(), Arc::new(source))).collect(),
+        store: StoreSettings {
+            sqlite_path: "unused".into(),
+            retention_ms: 0,
+            dedupe_window_ms: 0,
+            max_bytes: None,
+        },
+        sources: sources
+            .into_iter()
+            .map(|source| (source.name.to_string(), Arc::new(source)))
+            .collect(),
         routes: Arc::new(Routes::default()),
         plugins: BTreeMap::new(),
         warnings: Vec::new(),
@@ -114,7 +129,10 @@ impl Host {
         (host, held.expect("it was made"))
     }
 
-    async fn start_with(options: Options, wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Queue>) -> Self {
+    async fn start_with(
+        options: Options,
+        wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Queue>,
+    ) -> Self {
         Self::start_in(tempfile::tempdir().expect("a folder"), options, wrap).await
     }
 
@@ -211,7 +229,9 @@ impl Client {
     /// Sends until the host will have no more.
     pub(crate) async fn send_until_refused(&mut self, bytes: &[u8]) {
         let sending = async { while self.stream.write_all(bytes).await.is_ok() {} };
-        tokio::time::timeout(PATIENCE, sending).await.expect("the host gives up on a client that does not read");
+        tokio::time::timeout(PATIENCE, sending)
+            .await
+            .expect("the host gives up on a client that does not read");
     }
 
     /// The next response.
@@ -225,16 +245,23 @@ impl Client {
                     .filter_map(|line| line.split_once(": "))
                     .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
                     .collect();
-                let length = headers.get("content-length").map_or(0, |length| length.parse().expect("a number"));
+                let length = headers
+                    .get("content-length")
+                    .map_or(0, |length| length.parse().expect("a number"));
                 let end = head + 4 + length;
                 if self.unread.len() >= end {
                     let status = start[9..12].parse().expect("a status");
-                    let body = String::from_utf8(self.unread[head + 4..end].to_vec()).expect("text");
+                    let body =
+                        String::from_utf8(self.unread[head + 4..end].to_vec()).expect("text");
                     self.unread.drain(..end);
                     return Response { status, headers, body };
                 }
             }
-            assert!(self.read().await, "the connection is closed without a response: {:?}", self.unread);
+            assert!(
+                self.read().await,
+                "the connection is closed without a response: {:?}",
+                self.unread
+            );
         }
     }
 
@@ -246,7 +273,9 @@ impl Client {
 
     /// The same, where the end may be a reset.
     pub(crate) async fn rest_or_reset(&mut self) -> Vec<u8> {
-        let reading = async { while self.stream.read_buf(&mut self.unread).await.is_ok_and(|read| read > 0) {} };
+        let reading = async {
+            while self.stream.read_buf(&mut self.unread).await.is_ok_and(|read| read > 0) {}
+        };
         tokio::time::timeout(PATIENCE, reading).await.expect("the host closes");
         std::mem::take(&mut self.unread)
     }
@@ -272,7 +301,8 @@ impl Client {
 
     async fn read(&mut self) -> bool {
         let reading = self.stream.read_buf(&mut self.unread);
-        let read = tokio::time::timeout(PATIENCE, reading).await.expect("the host answers or closes");
+        let read =
+            tokio::time::timeout(PATIENCE, reading).await.expect("the host answers or closes");
         read.expect("the connection is not reset") > 0
     }
 }
@@ -299,7 +329,12 @@ impl Response {
 
     /// The event's id and what became of it.
     pub(crate) fn stored(&self) -> (String, String) {
-        assert_eq!((self.status, self.header("content-type")), (200, "application/json"), "{}", self.body);
+        assert_eq!(
+            (self.status, self.header("content-type")),
+            (200, "application/json"),
+            "{}",
+            self.body
+        );
         let json = self.json();
         let text = |key: &str| json[key].as_str().expect("a string").to_owned();
         (text("id"), text("status"))
@@ -307,11 +342,19 @@ impl Response {
 
     /// Asserts that it is a problem as RFC 9457 has it.
     pub(crate) fn is_problem(&self, status: u16) {
-        assert_eq!((self.status, self.header("content-type")), (status, "application/problem+json"), "{self:?}");
+        assert_eq!(
+            (self.status, self.header("content-type")),
+            (status, "application/problem+json"),
+            "{self:?}"
+        );
         let json = self.json();
         assert_eq!((&json["status"], &json["type"]), (&status.into(), &"about:blank".into()));
         assert!(json["title"].is_string() && json["detail"].is_string(), "{json}");
-        assert_eq!(self.headers.contains_key("retry-after"), matches!(status, 429 | 503), "{self:?}");
+        assert_eq!(
+            self.headers.contains_key("retry-after"),
+            matches!(status, 429 | 503),
+            "{self:?}"
+        );
     }
 }
 

@@ -1,8 +1,11 @@
-//! Requests that want to cost more than they may: each ends within its limit, and nothing of it is stored.
+//! Requests that want to cost more than they may: each ends within its limit, and nothing of it is
+//! stored.
 
 use hookbox::server::ServerTimeouts;
 
-use super::host::{Client, Host, MAX_BODY_BYTES, Options, PATIENT, SOON, request, signature, signed};
+use super::host::{
+    Client, Host, MAX_BODY_BYTES, Options, PATIENT, SOON, request, signature, signed,
+};
 
 const BODY: &[u8] = br#"{"event_type":"avatar_video.success"}"#;
 
@@ -11,7 +14,9 @@ async fn impatient(timeouts: ServerTimeouts) -> Host {
 }
 
 fn chunked(headers: &[(&str, &str)], chunks: &[&[u8]]) -> Vec<u8> {
-    let mut request = "POST /webhook/heygen HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n".to_owned();
+    let mut request =
+        "POST /webhook/heygen HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n"
+            .to_owned();
     for (name, value) in headers {
         request.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -30,7 +35,11 @@ async fn a_body_declared_too_long_is_refused_before_it_is_sent() {
         let mut client = host.connect().await;
         let head = "POST /webhook/heygen HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\n";
         let signature = signature(BODY);
-        client.send(format!("{head}heygen-signature: {signature}\r\ncontent-length: {length}\r\n\r\n")).await;
+        client
+            .send(format!(
+                "{head}heygen-signature: {signature}\r\ncontent-length: {length}\r\n\r\n"
+            ))
+            .await;
         let response = client.response().await;
         response.is_problem(413);
         assert_eq!(response.header("connection"), "close");
@@ -99,7 +108,8 @@ async fn a_slow_body_is_told_408() {
 #[tokio::test]
 async fn slow_headers_are_closed() {
     let host = impatient(ServerTimeouts { header: SOON, ..PATIENT }).await;
-    for start in ["", "POST /webh", "POST /webhook/heygen HTTP/1.1\r\nhost: localhost\r\nx-slow: "] {
+    for start in ["", "POST /webh", "POST /webhook/heygen HTTP/1.1\r\nhost: localhost\r\nx-slow: "]
+    {
         let mut client = host.connect().await;
         client.send(start).await;
         assert!(client.rest().await.is_empty(), "{start:?}");
@@ -136,8 +146,9 @@ async fn ambiguous_framing_is_refused() {
         "transfer-encoding: identity\r\ntransfer-encoding: chunked\r\n",
         "x : folded\r\n y\r\ncontent-length: 5\r\n",
     ] {
-        let head =
-            format!("POST /webhook/heygen HTTP/1.1\r\nhost: a\r\nheygen-signature: {signature}\r\n{lines}\r\n12345");
+        let head = format!(
+            "POST /webhook/heygen HTTP/1.1\r\nhost: a\r\nheygen-signature: {signature}\r\n{lines}\r\n12345"
+        );
         let mut client = host.connect().await;
         client.send(head).await;
         let response = client.response().await;
@@ -150,12 +161,20 @@ async fn ambiguous_framing_is_refused() {
 #[tokio::test]
 async fn a_request_without_exactly_one_valid_host_is_refused() {
     let host = Host::start(Options::default()).await;
-    let lines = format!("heygen-signature: {}\r\ncontent-length: {}\r\n\r\n", signature(BODY), BODY.len());
+    let lines =
+        format!("heygen-signature: {}\r\ncontent-length: {}\r\n\r\n", signature(BODY), BODY.len());
     let body = String::from_utf8(BODY.to_vec()).unwrap();
-    let post = |version: &str, hosts: &str| format!("POST /webhook/heygen HTTP/{version}\r\n{hosts}{lines}{body}");
-    for hosts in
-        ["", "host: a\r\nhost: a\r\n", "host: a\r\nhost: b\r\n", "host: a b\r\n", "host: a:b\r\n", "host: u@a\r\n"]
-    {
+    let post = |version: &str, hosts: &str| {
+        format!("POST /webhook/heygen HTTP/{version}\r\n{hosts}{lines}{body}")
+    };
+    for hosts in [
+        "",
+        "host: a\r\nhost: a\r\n",
+        "host: a\r\nhost: b\r\n",
+        "host: a b\r\n",
+        "host: a:b\r\n",
+        "host: u@a\r\n",
+    ] {
         let mut client = host.connect().await;
         client.send(post("1.1", hosts)).await;
         let response = client.response().await;
@@ -183,7 +202,11 @@ async fn a_line_feed_alone_is_refused_in_a_header_and_kept_in_a_body() {
     // On a connection that was used before, and on a new one; in one piece, and byte by byte.
     let head = good.len() - body.len();
     let text = String::from_utf8(good[..head].to_vec()).unwrap();
-    for bad in [text.replace("\r\n", "\n"), text.replacen("\r\n", "\n", 2), text.replace("\r\n\r\n", "\r\n\n")] {
+    for bad in [
+        text.replace("\r\n", "\n"),
+        text.replacen("\r\n", "\n", 2),
+        text.replace("\r\n\r\n", "\r\n\n"),
+    ] {
         let request = [bad.as_bytes(), body].concat();
         for piece in [1, request.len()] {
             client.send(&good).await;
@@ -221,7 +244,9 @@ async fn a_body_that_breaks_off_stores_nothing() {
 async fn deep_json_that_is_not_signed_is_not_even_parsed() {
     let host = Host::start(Options::default()).await;
     let deep = b"[".repeat(100_000);
-    host.exchange(request("POST", "/webhook/heygen", &[("Heygen-Signature", "00")], &deep)).await.is_problem(401);
+    host.exchange(request("POST", "/webhook/heygen", &[("Heygen-Signature", "00")], &deep))
+        .await
+        .is_problem(401);
     assert!(host.events().await.is_empty());
 }
 
@@ -240,5 +265,9 @@ async fn http_2_is_not_spoken() {
     let mut client = host.connect().await;
     client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
     let answer = client.rest().await;
-    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400 "), "{:?}", String::from_utf8_lossy(&answer));
+    assert!(
+        answer.is_empty() || answer.starts_with(b"HTTP/1.1 400 "),
+        "{:?}",
+        String::from_utf8_lossy(&answer)
+    );
 }

@@ -10,7 +10,8 @@ use super::host::{Host, NOW_S, Options, SECRET, config, request, signature, sign
 use super::sources::{open, preset, secrets};
 use super::vectors::Vector;
 
-pub(super) const SUCCESS: &[u8] = br#"{"event_type":"avatar_video.success","event_data":{"callback_id":"order_1"}}"#;
+pub(super) const SUCCESS: &[u8] =
+    br#"{"event_type":"avatar_video.success","event_data":{"callback_id":"order_1"}}"#;
 
 #[tokio::test]
 async fn a_signed_webhook_is_stored_before_it_is_acknowledged() {
@@ -43,14 +44,18 @@ async fn a_signed_webhook_is_stored_before_it_is_acknowledged() {
 async fn an_event_has_a_delivery_for_every_plugin_that_is_routed_at_that_moment() {
     let host = Host::start(Options::default()).await;
     let plugins = |names: &[&str]| names.iter().map(|name| Target::to(*name)).collect::<Vec<_>>();
-    let lines = [("avatar_video.success", plugins(&["video-orders", "audit"])), ("heygen:**", plugins(&["audit"]))];
+    let lines = [
+        ("avatar_video.success", plugins(&["video-orders", "audit"])),
+        ("heygen:**", plugins(&["audit"])),
+    ];
     let mut routed = Config::clone(&host.config.load());
     routed.routes = Arc::new(Routes::new(lines, |name| name == "heygen").unwrap());
     host.config.store(Arc::new(routed));
     host.exchange(signed(SUCCESS)).await.stored();
     host.exchange(signed(b"{}")).await.stored();
     let delivered = host.events().await.into_iter().map(|event| {
-        let mut names: Vec<_> = event.deliveries.iter().map(|delivery| delivery.plugin.to_string()).collect();
+        let mut names: Vec<_> =
+            event.deliveries.iter().map(|delivery| delivery.plugin.to_string()).collect();
         names.sort();
         names.join(" ")
     });
@@ -69,9 +74,11 @@ async fn every_vector_is_accepted_over_http() {
             timestamp.tolerance_ms = u64::MAX;
         }
         let host = Host::start(Options { sources: vec![source], ..Options::default() }).await;
-        let headers: Vec<_> = vector.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let headers: Vec<_> =
+            vector.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let path = format!("/webhook/{}", vector.preset);
-        let response = host.exchange(request("POST", &path, &headers, vector.body.as_bytes())).await;
+        let response =
+            host.exchange(request("POST", &path, &headers, vector.body.as_bytes())).await;
         assert_eq!(response.stored().1, "accepted", "{}", vector.preset);
         assert_eq!(host.events().await[0].event.attributes.body, vector.body.as_bytes());
     }
@@ -86,17 +93,20 @@ async fn the_same_body_is_accepted_under_each_of_heygens_headers_and_stored_once
         answers.push(host.exchange(request).await.stored());
     }
     let id = answers[0].0.clone();
-    let expected = ["accepted", "duplicate", "duplicate"].map(|status| (id.clone(), status.to_owned()));
+    let expected =
+        ["accepted", "duplicate", "duplicate"].map(|status| (id.clone(), status.to_owned()));
     assert_eq!(answers, expected);
     assert_eq!(host.events().await.len(), 1);
 }
 
 /// Promise P3: where the id is not signed and equal bodies mean the same event.
 #[tokio::test]
-async fn a_captured_request_cannot_be_replayed_under_a_new_id_where_equal_bodies_mean_the_same_event() {
+async fn a_captured_request_cannot_be_replayed_under_a_new_id_where_equal_bodies_mean_the_same_event()
+ {
     let host = Host::start(Options::default()).await;
     let send = async |id: &str| {
-        let headers = [("Heygen-Signature", signature(SUCCESS)), ("Heygen-Event-Id", id.to_owned())];
+        let headers =
+            [("Heygen-Signature", signature(SUCCESS)), ("Heygen-Event-Id", id.to_owned())];
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         host.exchange(request("POST", "/webhook/heygen", &headers, SUCCESS)).await.stored().1
     };
@@ -132,7 +142,8 @@ async fn what_cannot_be_authenticated_is_refused_in_one_text_and_stores_nothing(
     bodies.dedup();
     assert_eq!(bodies.len(), 1, "{bodies:?}");
     let prefixed = format!("sha256={good}");
-    let to_other = request("POST", "/webhook/github", &[("X-Hub-Signature-256", &prefixed)], b"changed");
+    let to_other =
+        request("POST", "/webhook/github", &[("X-Hub-Signature-256", &prefixed)], b"changed");
     host.exchange(to_other).await.is_problem(401);
     assert!(host.events().await.is_empty());
 }
@@ -149,7 +160,15 @@ async fn a_signature_header_that_occurs_twice_is_a_bad_request() {
 #[tokio::test]
 async fn an_unknown_source_or_path_is_not_found() {
     let host = Host::start(Options::default()).await;
-    for path in ["/webhook/nobody", "/webhook/", "/webhook", "/", "/webhook/heygen/x", "/webhook/%ff", "/metrics"] {
+    for path in [
+        "/webhook/nobody",
+        "/webhook/",
+        "/webhook",
+        "/",
+        "/webhook/heygen/x",
+        "/webhook/%ff",
+        "/metrics",
+    ] {
         for method in ["POST", "GET", "OPTIONS"] {
             host.exchange(request(method, path, &[], b"{}")).await.is_problem(404);
         }
@@ -172,7 +191,10 @@ async fn a_source_without_a_secret_answers_probes_and_refuses_posts() {
     let missing = preset("heygen", Secrets::Missing("set HEYGEN_WEBHOOK_SECRET".to_owned()));
     let host = Host::start(Options { sources: vec![missing], ..Options::default() }).await;
     let probe = host.exchange(request("OPTIONS", "/webhook/heygen", &[], b"")).await;
-    assert_eq!((probe.status, probe.header("allow"), probe.body.as_str()), (204, "POST, OPTIONS", ""));
+    assert_eq!(
+        (probe.status, probe.header("allow"), probe.body.as_str()),
+        (204, "POST, OPTIONS", "")
+    );
     let response = host.exchange(signed(SUCCESS)).await;
     response.is_problem(503);
     assert!(!response.body.contains("HEYGEN_WEBHOOK_SECRET"), "what to set is for the operator");
@@ -188,7 +210,8 @@ async fn a_new_configuration_takes_effect_with_the_next_request() {
     let mut client = host.connect().await;
     client.send(signed(SUCCESS)).await;
     assert_eq!(client.response().await.stored().1, "accepted");
-    host.config.store(config(vec![preset("heygen", secrets(&[b"the secret is another now"])), open()]));
+    host.config
+        .store(config(vec![preset("heygen", secrets(&[b"the secret is another now"])), open()]));
     client.send(signed(b"{}")).await;
     client.response().await.is_problem(401);
     client.send(request("POST", "/webhook/open", &[], br#"{"type":"t"}"#)).await;
@@ -201,10 +224,14 @@ async fn a_new_configuration_takes_effect_with_the_next_request() {
 async fn an_authentic_body_that_cannot_be_identified_is_stored_byte_for_byte() {
     let mut fixed = preset("github", secrets(&[SECRET]));
     fixed.kind = Pick::Json("/type".to_owned());
-    let host =
-        Host::start(Options { sources: vec![preset("heygen", secrets(&[SECRET])), fixed], ..Options::default() }).await;
+    let host = Host::start(Options {
+        sources: vec![preset("heygen", secrets(&[SECRET])), fixed],
+        ..Options::default()
+    })
+    .await;
     let deep = [b"[".repeat(100_000), b"]".repeat(100_000)].concat();
-    let bodies: [&[u8]; 6] = [b"", b"not JSON", b"\xff\xfe\x00", br#"{"event_type":7e}"#, b"{}", &deep];
+    let bodies: [&[u8]; 6] =
+        [b"", b"not JSON", b"\xff\xfe\x00", br#"{"event_type":7e}"#, b"{}", &deep];
     for body in bodies {
         assert_eq!(host.exchange(signed(body)).await.stored().1, "accepted");
     }

@@ -14,7 +14,8 @@ const NOW_MS: i64 = 1_770_000_000_000;
 
 fn event_of(source: Source, headers: &[(&str, &[u8])], body: &[u8]) -> NewEvent {
     let runtime = runtime(source);
-    let request = Unverified::new(header_map(headers.iter().copied()), Bytes::copy_from_slice(body));
+    let request =
+        Unverified::new(header_map(headers.iter().copied()), Bytes::copy_from_slice(body));
     request
         .verify(&runtime, NOW_MS)
         .expect("an open source takes it, or it is signed")
@@ -37,7 +38,8 @@ fn text(value: &str) -> Option<String> {
 
 #[test]
 fn type_id_and_subject_are_found_where_the_pointers_lead() {
-    let body = r#" {"x":[{"type":"no"}],"order":{"lines":[],"id":"o-1"},"type":"order.paid","id":"e1"} "#;
+    let body =
+        r#" {"x":[{"type":"no"}],"order":{"lines":[],"id":"o-1"},"type":"order.paid","id":"e1"} "#;
     let event = event(body.as_bytes());
     assert_eq!(event.attributes.kind, "order.paid");
     assert_eq!(event.provider_id, text("e1"));
@@ -84,13 +86,26 @@ fn pointers_are_read_as_rfc_6901_says() {
         let source = Source { kind: Pick::Json(pointer.to_owned()), ..open() };
         assert_eq!(event_of(source, &[], body.as_bytes()).attributes.kind, "t", "{pointer} {body}");
     }
-    for (pointer, body) in [("/01", r#"["no","no"]"#), ("/-", r#"["no"]"#), ("/a/b", r#"{"a":"no"}"#)] {
+    for (pointer, body) in
+        [("/01", r#"["no","no"]"#), ("/-", r#"["no"]"#), ("/a/b", r#"{"a":"no"}"#)]
+    {
         let source = Source { kind: Pick::Json(pointer.to_owned()), ..open() };
-        assert_eq!(event_of(source, &[], body.as_bytes()).attributes.kind, UNIDENTIFIED, "{pointer} {body}");
+        assert_eq!(
+            event_of(source, &[], body.as_bytes()).attributes.kind,
+            UNIDENTIFIED,
+            "{pointer} {body}"
+        );
     }
-    let both = Source { kind: Pick::Json("/e".to_owned()), subject: Some(Pick::Json("/e/id".to_owned())), ..open() };
+    let both = Source {
+        kind: Pick::Json("/e".to_owned()),
+        subject: Some(Pick::Json("/e/id".to_owned())),
+        ..open()
+    };
     let event = event_of(both, &[], br#"{"e":{"id":"s"}}"#);
-    assert_eq!((event.attributes.kind.as_str(), event.attributes.subject), (UNIDENTIFIED, text("s")));
+    assert_eq!(
+        (event.attributes.kind.as_str(), event.attributes.subject),
+        (UNIDENTIFIED, text("s"))
+    );
 }
 
 #[test]
@@ -114,7 +129,11 @@ fn what_cannot_be_identified_is_kept_with_a_note() {
         let event = event(body);
         assert_eq!(event.attributes.kind, UNIDENTIFIED, "{note}");
         assert_eq!(event.attributes.body, body, "{note}");
-        assert!(event.note.as_deref().is_some_and(|text| text.starts_with(note)), "{note}: {:?}", event.note);
+        assert!(
+            event.note.as_deref().is_some_and(|text| text.starts_with(note)),
+            "{note}: {:?}",
+            event.note
+        );
         assert!(event.dedupe.is_empty(), "{note}: nothing in it names it");
     }
     assert_eq!(event(b"Hello, World!").attributes.content_type, None);
@@ -135,7 +154,10 @@ fn a_routing_key_that_occurs_twice_is_not_read() {
     ] {
         let event = event(body.as_bytes());
         assert_eq!(event.attributes.kind, kind, "{body}");
-        assert!(event.note.as_deref().is_some_and(|note| note.contains("more than once")), "{body}");
+        assert!(
+            event.note.as_deref().is_some_and(|note| note.contains("more than once")),
+            "{body}"
+        );
         let (id, subject) = (event.provider_id, event.attributes.subject);
         assert!(id.is_none() && subject.is_none(), "{body}");
     }
@@ -145,7 +167,8 @@ fn a_routing_key_that_occurs_twice_is_not_read() {
 
 #[test]
 fn a_body_nested_too_deeply_is_kept_unread() {
-    let nested = |depth: usize| format!(r#"{{"type":"t","x":{}1{}}}"#, "[".repeat(depth), "]".repeat(depth));
+    let nested =
+        |depth: usize| format!(r#"{{"type":"t","x":{}1{}}}"#, "[".repeat(depth), "]".repeat(depth));
     assert_eq!(found(&nested(126)).0, "t");
     for depth in [127, 1_000, 100_000] {
         let event = event(nested(depth).as_bytes());
@@ -155,7 +178,8 @@ fn a_body_nested_too_deeply_is_kept_unread() {
     for open in ["[", "{\"a\":"] {
         assert_eq!(event(open.repeat(100_000).as_bytes()).attributes.kind, UNIDENTIFIED);
     }
-    let many_but_flat = format!(r#"{{"type":"t","x":[{}[]],"y":"{}"}}"#, "[],".repeat(1_000), "[{".repeat(1_000));
+    let many_but_flat =
+        format!(r#"{{"type":"t","x":[{}[]],"y":"{}"}}"#, "[],".repeat(1_000), "[{".repeat(1_000));
     assert_eq!(found(&many_but_flat).0, "t");
 }
 
@@ -163,12 +187,17 @@ fn a_body_nested_too_deeply_is_kept_unread() {
 fn an_overlong_type_identifies_nothing_and_an_overlong_id_or_subject_is_dropped() {
     let long = "x".repeat(513);
     let event_with = |kind: &str, other: &str| {
-        event(format!(r#"{{"type":"{kind}","id":"{other}","order":{{"id":"{other}"}}}}"#).as_bytes())
+        event(
+            format!(r#"{{"type":"{kind}","id":"{other}","order":{{"id":"{other}"}}}}"#).as_bytes(),
+        )
     };
     let event = event_with(&long, "ok");
     assert_eq!((event.attributes.kind.as_str(), event.provider_id), (UNIDENTIFIED, text("ok")));
     let event = event_with("t", &long);
-    assert_eq!((event.attributes.kind.as_str(), event.provider_id, event.attributes.subject), ("t", None, None));
+    assert_eq!(
+        (event.attributes.kind.as_str(), event.provider_id, event.attributes.subject),
+        ("t", None, None)
+    );
     let note = "the id is longer than 512 bytes; the subject is longer than 512 bytes";
     assert_eq!(event.note.as_deref(), Some(note));
     let event = event_with(&long[..512], &long[..512]);
@@ -184,7 +213,8 @@ fn headers_and_fixed_values_are_picked_as_they_are() {
         ..open()
     };
     let by_header = || source(Pick::Header("x-type".to_owned()));
-    let headers: [(&str, &[u8]); 3] = [("x-type", b"push"), ("x-id", b"d-1"), ("x-about", "é".as_bytes())];
+    let headers: [(&str, &[u8]); 3] =
+        [("x-type", b"push"), ("x-id", b"d-1"), ("x-about", "é".as_bytes())];
     let event = event_of(by_header(), &headers, b"[]");
     assert_eq!((event.attributes.kind.as_str(), event.provider_id), ("push", text("d-1")));
     assert_eq!(event.attributes.subject, text("é"));
@@ -192,7 +222,8 @@ fn headers_and_fixed_values_are_picked_as_they_are() {
     let event = event_of(source(Pick::Fixed("acme.form".to_owned())), &headers, b"a=1&b=2");
     assert_eq!((event.attributes.kind.as_str(), event.note.is_some()), ("acme.form", true));
 
-    let twice: [(&str, &[u8]); 4] = [("x-type", b"push"), ("x-type", b"pull"), ("x-id", b"1"), ("x-id", b"2")];
+    let twice: [(&str, &[u8]); 4] =
+        [("x-type", b"push"), ("x-type", b"pull"), ("x-id", b"1"), ("x-id", b"2")];
     let event = event_of(by_header(), &twice, b"{}");
     assert_eq!((event.attributes.kind.as_str(), event.provider_id), (UNIDENTIFIED, None));
     let odd = event_of(by_header(), &[("x-type", b"caf\xe9")], b"{}");
@@ -259,7 +290,8 @@ fn any_json() -> impl Strategy<Value = serde_json::Value> {
         any::<i64>().prop_map(Value::from),
         ".{0,20}".prop_map(Value::from),
     ];
-    let key = prop_oneof![Just("type"), Just("id"), Just("order"), Just("x"), Just("0")].prop_map(str::to_owned);
+    let key = prop_oneof![Just("type"), Just("id"), Just("order"), Just("x"), Just("0")]
+        .prop_map(str::to_owned);
     leaf.prop_recursive(4, 40, 6, move |inner| {
         prop_oneof![
             proptest::collection::vec(inner.clone(), 0..6).prop_map(Value::from),

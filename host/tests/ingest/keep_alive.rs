@@ -34,7 +34,8 @@ async fn an_idle_connection_outlives_the_time_for_a_header() {
     let mut kept = host.connect().await;
     probe(&mut kept).await;
     for _ in 0..2 {
-        // It is opened later and has the time for a header only, so that time is over for both when it is closed.
+        // It is opened later and has the time for a header only, so that time is over for both when
+        // it is closed.
         let mut silent = host.connect().await;
         assert!(silent.rest().await.is_empty());
         probe(&mut kept).await;

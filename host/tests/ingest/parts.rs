@@ -23,8 +23,9 @@ const TWILIO: &str = r#"{ scheme = "hmac-sha256", header = "X-Twilio-Signature",
 /// A source with this `verify` and one secret.
 fn source(verify: &str, secret: &str) -> SourceRuntime {
     let verify = verify.replace('\n', "");
-    let text =
-        format!("[sources.acme]\nsecrets = [{{ env = \"S\" }}]\ntype = {{ json = \"/type\" }}\nverify = {verify}\n");
+    let text = format!(
+        "[sources.acme]\nsecrets = [{{ env = \"S\" }}]\ntype = {{ json = \"/type\" }}\nverify = {verify}\n"
+    );
     let env = |_: &str| Some(OsString::from(secret));
     let around = Surroundings { make_secrets: MakeSecrets::No, env: &env };
     let source = Partial::parse(Path::new("/config.toml"), &text, around).take_source("acme");
@@ -53,7 +54,9 @@ impl Request {
             headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
         }
         let head = Head { method: self.method.clone(), uri: self.target.parse().unwrap(), headers };
-        Unverified::new(head, Bytes::from_static(self.body.as_bytes())).verify(source, 0).map(|_| ())
+        Unverified::new(head, Bytes::from_static(self.body.as_bytes()))
+            .verify(source, 0)
+            .map(|_| ())
     }
 }
 
@@ -66,7 +69,8 @@ fn the_address_and_the_body_are_signed_as_square_does() {
         r#"3T20:30:59.037339943Z","data":{"type":"webhooks","id":"bc368e64-01aa-4"#,
         r#"07e-b46e-3231809b1129"}}"#,
     );
-    let signature = ("x-square-hmacsha256-signature", "GF4YkrJgGBDZ9NIYbNXBnMzqb2HoL4RW/S6vkZ9/2N4=");
+    let signature =
+        ("x-square-hmacsha256-signature", "GF4YkrJgGBDZ9NIYbNXBnMzqb2HoL4RW/S6vkZ9/2N4=");
     let request = Request::post("/679a4f3a-dcfa-49ee-bac5-9d0edad886b9", &[signature], BODY);
     let square = |public: &str| source(&SQUARE.replace("PUBLIC", public), "Ibxx_5AKakO-3qeNVR61Dw");
     assert_eq!(request.check(&square("https://webhook.site")), Ok(()));
@@ -116,7 +120,10 @@ fn a_signature_over_a_form_lets_no_other_body_in() {
 #[test]
 fn every_part_is_signed_as_it_was_received() {
     const SIGNED: &str = "{method}|{path}|{query}|{query:event}|{header:X-Request}|{body}";
-    let acme = source(&format!("{{ scheme = \"hmac-sha256\", header = \"X-S\", signed = \"{SIGNED}\" }}"), SECRET);
+    let acme = source(
+        &format!("{{ scheme = \"hmac-sha256\", header = \"X-S\", signed = \"{SIGNED}\" }}"),
+        SECRET,
+    );
     let message = b"POST|/webhook/%61cme|a=1&event=order%2Epaid|order.paid|r-1|{}";
     let signature = hex::encode(tag(message));
     let headers = [("x-s", signature.as_str()), ("x-request", "r-1")];
@@ -132,7 +139,8 @@ fn every_part_is_signed_as_it_was_received() {
     }
     let no_parameter = Request { target: "/webhook/%61cme?a=1", ..good.clone() };
     let no_query = Request { target: "/webhook/%61cme", ..good.clone() };
-    let parameter_twice = Request { target: "/webhook/%61cme?a=1&event=order%2Epaid&event=x", ..good.clone() };
+    let parameter_twice =
+        Request { target: "/webhook/%61cme?a=1&event=order%2Epaid&event=x", ..good.clone() };
     let no_header = Request::post(good.target, &headers[..1], "{}");
     for other in [no_parameter, no_query, parameter_twice, no_header] {
         assert_eq!(other.check(&acme), Err(Refusal::NoPart), "{}", other.target);
@@ -147,7 +155,8 @@ fn what_only_a_provider_can_send_is_not_signed_for_it() {
     let with_url = signed(&SQUARE.replace("PUBLIC", "https://hooks.example.net")).unwrap();
     let expected = STANDARD.encode(tag(b"https://hooks.example.net/webhook/acme{}"));
     assert_eq!(with_url, [("x-square-hmacsha256-signature".to_owned(), expected)]);
-    let header = r#"{ scheme = "hmac-sha256", header = "X-S", signed = "{header:X-Request}{body}" }"#;
+    let header =
+        r#"{ scheme = "hmac-sha256", header = "X-S", signed = "{header:X-Request}{body}" }"#;
     for verify in [TWILIO, header] {
         assert!(matches!(signed(verify), Err(SignError::OnlyProvider { .. })), "{verify}");
     }

@@ -22,42 +22,58 @@ fn verify(source: &Source, headers: &[(String, String)], body: &[u8]) -> Result<
 
 /// Templates as a configuration may hold them: no separator occurs in what it separates.
 fn template() -> impl Strategy<Value = Signature> {
-    let separator = prop_oneof![Just(None), Just(Some(',')), Just(Some(' ')), Just(Some(';')), Just(Some('|'))];
+    let separator =
+        prop_oneof![Just(None), Just(Some(',')), Just(Some(' ')), Just(Some(';')), Just(Some('|'))];
     let prefix = prop_oneof![Just(""), Just("v1="), Just("sha256="), Just("v0:"), Just("s-")];
-    let part =
-        prop_oneof!["[ -~]{0,8}".prop_map(Part::Literal), Just(Part::Timestamp), Just(Part::Id), Just(Part::Body),];
+    let part = prop_oneof![
+        "[ -~]{0,8}".prop_map(Part::Literal),
+        Just(Part::Timestamp),
+        Just(Part::Id),
+        Just(Part::Body),
+    ];
     (
         (prefix, separator, 1..4_usize),
         any::<bool>(),
         proptest::collection::vec(part, 0..6),
         proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..100), 1..4),
-        // Whether the timestamp stands in the signature's header, and what is done when it is stale.
+        // Whether the timestamp stands in the signature's header, and what is done when it is
+        // stale.
         (any::<bool>(), any::<bool>(), any::<bool>()),
     )
-        .prop_map(|((prefix, separator, count), hex, mut signed, keys, (shared, required, reject))| {
-            signed.push(Part::Body);
-            let names = (0..count).map(|index| format!("x-signature-{index}"));
-            let field = |header: String| Field { header, prefix: prefix.to_owned(), separator };
-            let at = match separator.filter(|_| shared) {
-                Some(_) => Field { header: "x-signature-0".to_owned(), prefix: "t=".to_owned(), separator },
-                None => Field { header: "x-time".to_owned(), prefix: String::new(), separator: None },
-            };
-            Signature {
-                scheme: SignatureScheme::HmacSha256,
-                public_url: None,
-                public_keys: Vec::new(),
-                signatures: names.map(field).collect(),
-                encoding: if hex { Encoding::Hex } else { Encoding::Base64 },
-                signed,
-                timestamp: Some(Timestamp {
-                    field: at,
-                    required,
-                    tolerance_ms: 300_000,
-                    stale: if reject { Stale::Reject } else { Stale::Accept },
-                }),
-                secrets: Secrets::Set(keys.into_iter().map(SecretSlice::from).collect()),
-            }
-        })
+        .prop_map(
+            |((prefix, separator, count), hex, mut signed, keys, (shared, required, reject))| {
+                signed.push(Part::Body);
+                let names = (0..count).map(|index| format!("x-signature-{index}"));
+                let field = |header: String| Field { header, prefix: prefix.to_owned(), separator };
+                let at = match separator.filter(|_| shared) {
+                    Some(_) => Field {
+                        header: "x-signature-0".to_owned(),
+                        prefix: "t=".to_owned(),
+                        separator,
+                    },
+                    None => Field {
+                        header: "x-time".to_owned(),
+                        prefix: String::new(),
+                        separator: None,
+                    },
+                };
+                Signature {
+                    scheme: SignatureScheme::HmacSha256,
+                    public_url: None,
+                    public_keys: Vec::new(),
+                    signatures: names.map(field).collect(),
+                    encoding: if hex { Encoding::Hex } else { Encoding::Base64 },
+                    signed,
+                    timestamp: Some(Timestamp {
+                        field: at,
+                        required,
+                        tolerance_ms: 300_000,
+                        stale: if reject { Stale::Reject } else { Stale::Accept },
+                    }),
+                    secrets: Secrets::Set(keys.into_iter().map(SecretSlice::from).collect()),
+                }
+            },
+        )
 }
 
 proptest! {
@@ -90,15 +106,25 @@ proptest! {
 fn the_presets_sign_as_their_providers_do() {
     for vector in Vector::all() {
         let key = super::sources::key(&vector.preset, &vector.secret);
-        let source = preset(&vector.preset, secrets(&[&key, b"a second secret that does not sign"]));
+        let source =
+            preset(&vector.preset, secrets(&[&key, b"a second secret that does not sign"]));
         let id = source.id.as_ref().and_then(|pick| match pick {
             Pick::Header(name) => vector.headers.get(name),
             _ => None,
         });
-        let signed = sign(&source, vector.body.as_bytes(), id.map_or("", String::as_str), vector.now).unwrap();
-        let signature = signed.iter().find(|(name, _)| *name == vector.signature_header).map(|(_, value)| value);
+        let signed =
+            sign(&source, vector.body.as_bytes(), id.map_or("", String::as_str), vector.now)
+                .unwrap();
+        let signature = signed
+            .iter()
+            .find(|(name, _)| *name == vector.signature_header)
+            .map(|(_, value)| value);
         // Stripe's own value goes on with a signature of its older scheme.
-        assert!(vector.headers[&vector.signature_header].starts_with(signature.unwrap()), "{}", vector.preset);
+        assert!(
+            vector.headers[&vector.signature_header].starts_with(signature.unwrap()),
+            "{}",
+            vector.preset
+        );
     }
 }
 
@@ -106,6 +132,9 @@ fn the_presets_sign_as_their_providers_do() {
 fn a_source_without_a_secret_signs_nothing() {
     let missing = preset("github", Secrets::Missing("set GITHUB_SECRET".to_owned()));
     assert!(matches!(sign(&missing, b"", "1", NOW_S), Err(SignError::NoSecret { .. })));
-    assert!(matches!(sign(&preset("github", secrets(&[b""])), b"", "1", NOW_S), Err(SignError::NoSecret { .. })));
+    assert!(matches!(
+        sign(&preset("github", secrets(&[b""])), b"", "1", NOW_S),
+        Err(SignError::NoSecret { .. })
+    ));
     assert_eq!(sign(&open(), b"", "1", NOW_S), Ok(Vec::new()));
 }

@@ -41,9 +41,13 @@ fn with_action() -> Source {
 
 fn event_of(source: Source, headers: &[(&str, &[u8])], body: &[u8]) -> NewEvent {
     let runtime = runtime(source);
-    let request = Unverified::new(header_map(headers.iter().copied()), Bytes::copy_from_slice(body));
+    let request =
+        Unverified::new(header_map(headers.iter().copied()), Bytes::copy_from_slice(body));
     let now_ms = NOW_S * 1_000;
-    request.verify(&runtime, now_ms).expect("an open source takes it").identify(&Routes::default(), now_ms)
+    request
+        .verify(&runtime, now_ms)
+        .expect("an open source takes it")
+        .identify(&Routes::default(), now_ms)
 }
 
 /// Type and note.
@@ -73,7 +77,11 @@ fn a_type_in_a_header_routes_whatever_the_body_is() {
             let event = event_of(source, &[("x-type", b"push")], body);
             assert_eq!(event.attributes.kind, "push", "{note}");
             assert_eq!(event.attributes.body, body, "{note}");
-            assert!(event.note.as_deref().is_some_and(|text| text.starts_with(note)), "{note}: {:?}", event.note);
+            assert!(
+                event.note.as_deref().is_some_and(|text| text.starts_with(note)),
+                "{note}: {:?}",
+                event.note
+            );
             assert_eq!((event.provider_id, event.attributes.subject), (None, None), "{note}");
         }
     }
@@ -88,13 +96,25 @@ fn what_is_missing_of_a_type_is_left_out_with_the_text_in_front_of_it() {
         assert_eq!(typed(nothing), ("pull_request".to_owned(), None), "{nothing}");
     }
     let (kind, note) = typed(r#"{"action":["opened"]}"#);
-    assert_eq!((kind.as_str(), note.as_deref()), ("pull_request", Some("the type is not a string, number or boolean")));
+    assert_eq!(
+        (kind.as_str(), note.as_deref()),
+        ("pull_request", Some("the type is not a string, number or boolean"))
+    );
     let (kind, note) = typed(r#"{"action":"opened","action":"closed"}"#);
-    assert_eq!((kind.as_str(), note.as_deref()), ("pull_request", Some("the type occurs more than once")));
+    assert_eq!(
+        (kind.as_str(), note.as_deref()),
+        ("pull_request", Some("the type occurs more than once"))
+    );
     let (kind, note) = typed(&format!(r#"{{"action":"{}"}}"#, "x".repeat(513)));
-    assert_eq!((kind.as_str(), note.as_deref()), ("pull_request", Some("the type is longer than 512 bytes")));
+    assert_eq!(
+        (kind.as_str(), note.as_deref()),
+        ("pull_request", Some("the type is longer than 512 bytes"))
+    );
     let (kind, note) = typed(&format!(r#"{{"action":"{}"}}"#, "x".repeat(500)));
-    assert_eq!((kind.as_str(), note.as_deref()), (UNIDENTIFIED, Some("the type is longer than 512 bytes")));
+    assert_eq!(
+        (kind.as_str(), note.as_deref()),
+        (UNIDENTIFIED, Some("the type is longer than 512 bytes"))
+    );
 }
 
 #[test]
@@ -104,8 +124,12 @@ fn a_type_without_its_first_part_is_none() {
         (UNIDENTIFIED.to_owned(), Some("the type is missing".to_owned()))
     );
     let (kind, note) = read(with_action(), &[], b"a form");
-    assert!(kind == UNIDENTIFIED && note.is_some_and(|note| note.starts_with("the type is missing; the body is not")));
-    let three = || source(joined(&[("git ", json("/a")), ("/", json("/b")), ("#", json("/c"))], " event"));
+    assert!(
+        kind == UNIDENTIFIED
+            && note.is_some_and(|note| note.starts_with("the type is missing; the body is not"))
+    );
+    let three =
+        || source(joined(&[("git ", json("/a")), ("/", json("/b")), ("#", json("/c"))], " event"));
     for (body, expected) in [
         (r#"{"a":1,"b":2,"c":3}"#, "git 1/2#3 event"),
         (r#"{"a":1,"c":3}"#, "git 1#3 event"),
@@ -120,7 +144,10 @@ fn a_type_without_its_first_part_is_none() {
 
 #[test]
 fn a_subject_can_be_joined_too() {
-    let source = || Source { subject: Some(joined(&[("", json("/repo")), ("#", json("/number"))], "")), ..open() };
+    let source = || Source {
+        subject: Some(joined(&[("", json("/repo")), ("#", json("/number"))], "")),
+        ..open()
+    };
     let subject = |body: &str| event_of(source(), &[], body.as_bytes()).attributes.subject;
     assert_eq!(subject(r#"{"type":"t","repo":"a/b","number":7}"#).as_deref(), Some("a/b#7"));
     assert_eq!(subject(r#"{"type":"t","repo":"a/b"}"#).as_deref(), Some("a/b"));
@@ -129,7 +156,8 @@ fn a_subject_can_be_joined_too() {
 
 #[test]
 fn a_form_is_unwrapped_for_what_stands_in_its_json_and_kept_as_it_came() {
-    let wrapped = |kind| Source { form: Some("payload".to_owned()), id: Some(json("/zen")), ..source(kind) };
+    let wrapped =
+        |kind| Source { form: Some("payload".to_owned()), id: Some(json("/zen")), ..source(kind) };
     let kind = || joined(&[("", header("x-type")), (".", json("/action"))], "");
     let event = event_of(wrapped(kind()), &[("x-type", b"issues"), FORM_TYPE], FORM);
     assert_eq!(event.attributes.kind, "issues.opened");
@@ -137,10 +165,14 @@ fn a_form_is_unwrapped_for_what_stands_in_its_json_and_kept_as_it_came() {
     assert_eq!(event.attributes.body, FORM);
     assert_eq!(event.attributes.content_type.as_deref(), Some("application/x-www-form-urlencoded"));
     assert_eq!(event.note, None);
-    let charset: (&str, &[u8]) = ("content-type", b"Application/x-www-form-urlencoded; charset=UTF-8");
+    let charset: (&str, &[u8]) =
+        ("content-type", b"Application/x-www-form-urlencoded; charset=UTF-8");
     assert_eq!(read(wrapped(json("/action")), &[charset], FORM).0, "opened");
     // Only what says that it is a form is taken for one.
-    assert_eq!(read(wrapped(json("/action")), &[("content-type", b"application/json")], FORM).0, UNIDENTIFIED);
+    assert_eq!(
+        read(wrapped(json("/action")), &[("content-type", b"application/json")], FORM).0,
+        UNIDENTIFIED
+    );
     assert_eq!(read(wrapped(json("/action")), &[], br#"{"action":"opened"}"#).0, "opened");
     for (body, note) in [
         (&b"token=1&type=push"[..], "the field `payload` of the form is missing"),
@@ -167,7 +199,10 @@ fn types_and_subjects_from_outside_are_percent_escaped_where_they_break_the_rule
     ] {
         let (found, note) = read(open(), &[], format!(r#"{{"type":"{kind}"}}"#).as_bytes());
         assert_eq!(found, expected);
-        assert_eq!(note.as_deref(), Some("the type is percent-escaped, where it has what no type can have"));
+        assert_eq!(
+            note.as_deref(),
+            Some("the type is percent-escaped, where it has what no type can have")
+        );
         let body = format!(r#"{{"type":"t","order":{{"id":"{kind}"}}}}"#);
         let event = event_of(open(), &[], body.as_bytes());
         assert_eq!(event.attributes.kind, "t");
@@ -178,12 +213,19 @@ fn types_and_subjects_from_outside_are_percent_escaped_where_they_break_the_rule
     for plain in ["Push Hook", "repo:push", "a/b", "é", "a%20b"] {
         let body = format!(r#"{{"type":"{plain}","order":{{"id":"{plain}"}}}}"#);
         let event = event_of(open(), &[], body.as_bytes());
-        assert_eq!((event.attributes.kind.as_str(), event.attributes.subject.as_deref()), (plain, Some(plain)));
+        assert_eq!(
+            (event.attributes.kind.as_str(), event.attributes.subject.as_deref()),
+            (plain, Some(plain))
+        );
         assert_eq!(event.note, None);
     }
     // An escaped text may be too long for a type.
-    let (kind, note) = read(open(), &[], format!(r#"{{"type":"{}"}}"#, r"\u202e".repeat(100)).as_bytes());
-    assert_eq!((kind.as_str(), note.as_deref()), (UNIDENTIFIED, Some("the type is longer than 512 bytes")));
+    let (kind, note) =
+        read(open(), &[], format!(r#"{{"type":"{}"}}"#, r"\u202e".repeat(100)).as_bytes());
+    assert_eq!(
+        (kind.as_str(), note.as_deref()),
+        (UNIDENTIFIED, Some("the type is longer than 512 bytes"))
+    );
 }
 
 /// A host whose sources have their types in a header, with these routes to plugins of their own.
@@ -196,11 +238,18 @@ async fn host(lines: &[(&str, &str)]) -> Host {
         ..open()
     };
     let github = preset("github", secrets(&[SECRET]));
-    let sources = vec![with("gitlab", "x-gitlab-event"), with("bb", "x-event-key"), with("any", "x-type"), github];
+    let sources = vec![
+        with("gitlab", "x-gitlab-event"),
+        with("bb", "x-event-key"),
+        with("any", "x-type"),
+        github,
+    ];
     let host = Host::start(Options { sources, ..Options::default() }).await;
     let lines = lines.iter().map(|(pattern, plugin)| (*pattern, vec![Target::to(*plugin)]));
     let mut routed = Config::clone(&host.config.load());
-    routed.routes = Arc::new(Routes::new(lines, |name| ["gitlab", "bb", "any", "github"].contains(&name)).unwrap());
+    routed.routes = Arc::new(
+        Routes::new(lines, |name| ["gitlab", "bb", "any", "github"].contains(&name)).unwrap(),
+    );
     host.config.store(Arc::new(routed));
     host
 }
@@ -230,10 +279,12 @@ async fn types_with_blanks_slashes_and_colons_are_routed() {
     ] {
         number += 1;
         let body = format!("number={number}");
-        let request = request("POST", &format!("/webhook/{path}"), &[(header, kind)], body.as_bytes());
+        let request =
+            request("POST", &format!("/webhook/{path}"), &[(header, kind)], body.as_bytes());
         host.exchange(request).await.stored();
         let event = host.events().await.pop().unwrap();
-        let mut plugins: Vec<_> = event.deliveries.iter().map(|delivery| delivery.plugin.to_string()).collect();
+        let mut plugins: Vec<_> =
+            event.deliveries.iter().map(|delivery| delivery.plugin.to_string()).collect();
         plugins.sort();
         assert_eq!(
             (event.event.attributes.kind.as_str(), plugins),
@@ -247,10 +298,18 @@ async fn types_with_blanks_slashes_and_colons_are_routed() {
 async fn a_form_of_github_is_delivered_by_its_header() {
     let host = host(&[("push", "audit")]).await;
     let body = br"payload=%7B%22zen%22%3A%22x%22%7D";
-    let signed = hookbox::ingest::sign(&preset("github", secrets(&[SECRET])), body, "d-1", NOW_S).unwrap();
-    let mut headers: Vec<(&str, &str)> = signed.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    headers.extend([("X-GitHub-Event", "push"), ("Content-Type", "application/x-www-form-urlencoded")]);
-    assert_eq!(host.exchange(request("POST", "/webhook/github", &headers, body)).await.stored().1, "accepted");
+    let signed =
+        hookbox::ingest::sign(&preset("github", secrets(&[SECRET])), body, "d-1", NOW_S).unwrap();
+    let mut headers: Vec<(&str, &str)> =
+        signed.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    headers.extend([
+        ("X-GitHub-Event", "push"),
+        ("Content-Type", "application/x-www-form-urlencoded"),
+    ]);
+    assert_eq!(
+        host.exchange(request("POST", "/webhook/github", &headers, body)).await.stored().1,
+        "accepted"
+    );
     let [event] = &host.events().await[..] else { panic!("one event") };
     assert_eq!((event.event.attributes.kind.as_str(), event.note.as_deref()), ("push", None));
     assert_eq!(event.event.attributes.body, &body[..]);
@@ -263,7 +322,9 @@ async fn events_that_stay_without_a_type_are_known_by_their_source_until_a_route
     for path in ["gitlab", "bb"] {
         for number in 0..2 {
             let body = format!("{path} {number}");
-            host.exchange(request("POST", &format!("/webhook/{path}"), &[], body.as_bytes())).await.stored();
+            host.exchange(request("POST", &format!("/webhook/{path}"), &[], body.as_bytes()))
+                .await
+                .stored();
         }
     }
     // A duplicate is none of its own.
@@ -272,6 +333,10 @@ async fn events_that_stay_without_a_type_are_known_by_their_source_until_a_route
     let lately = host.unidentified.lately();
     let [(source, lately)] = &lately[..] else { panic!("{lately:?}") };
     assert_eq!((&**source, lately.events), ("gitlab", 2 + accepted));
-    assert!(lately.reason.starts_with("the type is missing; the body is not JSON"), "{}", lately.reason);
+    assert!(
+        lately.reason.starts_with("the type is missing; the body is not JSON"),
+        "{}",
+        lately.reason
+    );
     assert_eq!((lately.since_ms, lately.last_ms), (NOW_S * 1_000, NOW_S * 1_000));
 }

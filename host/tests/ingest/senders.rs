@@ -10,7 +10,9 @@ use hookbox::server::{self, ServerOptions, ServerTimeouts};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use super::host::{Client, Host, MAX_BODY_BYTES, Options, PATIENT, SOON, request, signature, signed};
+use super::host::{
+    Client, Host, MAX_BODY_BYTES, Options, PATIENT, SOON, request, signature, signed,
+};
 use super::stores::Held;
 
 const BODY: &[u8] = br#"{"event_type":"avatar_video.success"}"#;
@@ -26,7 +28,10 @@ fn trusting(networks: &str) -> Networks {
     std::fs::create_dir(folder.path().join("plugins")).expect("a folder");
     let around = Surroundings { make_secrets: MakeSecrets::No, env: &|_| None };
     let text = format!("[server]\ntrusted_proxies = {networks}");
-    Config::parse(&folder.path().join("config.toml"), &text, around).expect("a configuration").server.trusted_proxies
+    Config::parse(&folder.path().join("config.toml"), &text, around)
+        .expect("a configuration")
+        .server
+        .trusted_proxies
 }
 
 fn connections(connections: u32) -> Capacity {
@@ -48,9 +53,14 @@ async fn probed(host: &Host, from: u8) -> Client {
 /// Half a body: a request that is under way for as long as its client likes.
 async fn under_way(host: &Host, from: u8) -> Client {
     let mut client = host.connect_from(local(from)).await;
-    let head =
-        format!("heygen-signature: {}\r\nexpect: 100-continue\r\ncontent-length: {}", signature(BODY), BODY.len());
-    client.send(format!("POST /webhook/heygen HTTP/1.1\r\nhost: localhost\r\n{head}\r\n\r\n")).await;
+    let head = format!(
+        "heygen-signature: {}\r\nexpect: 100-continue\r\ncontent-length: {}",
+        signature(BODY),
+        BODY.len()
+    );
+    client
+        .send(format!("POST /webhook/heygen HTTP/1.1\r\nhost: localhost\r\n{head}\r\n\r\n"))
+        .await;
     client.is_asked_for_the_body().await;
     client
 }
@@ -175,7 +185,8 @@ async fn the_operators_door_has_no_shares_and_closes_what_has_been_idle_for_long
     let router = axum::Router::new().fallback(|| async { axum::http::StatusCode::NO_CONTENT });
     let config = Arc::new(arc_swap::ArcSwap::new(super::host::config(Vec::new())));
     let options = ServerOptions { name: "admin", max_connections: 4, timeouts: PATIENT, config };
-    let (shutdown, probe) = (CancellationToken::new(), b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    let (shutdown, probe) =
+        (CancellationToken::new(), b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n");
     let serving = tokio::spawn(server::serve(listener, router, options, shutdown.clone()));
     let mut clients = Vec::new();
     for _ in 0..5 {
@@ -200,9 +211,11 @@ fn the_longest_body_that_can_be_configured_fits_into_a_share_of_the_memory() {
     std::fs::create_dir(folder.path().join("plugins")).expect("a folder");
     let around = Surroundings { make_secrets: MakeSecrets::No, env: &|_| None };
     let largest = |size: &str| {
-        let source = "[sources.a]\nverify = { scheme = \"none\" }\ntype = { fixed = \"t\" }\nmax_body =";
+        let source =
+            "[sources.a]\nverify = { scheme = \"none\" }\ntype = { fixed = \"t\" }\nmax_body =";
         let text = format!("{source} \"{size}\"");
-        Config::parse(&folder.path().join("config.toml"), &text, around).map(|config| config.largest_body_bytes())
+        Config::parse(&folder.path().join("config.toml"), &text, around)
+            .map(|config| config.largest_body_bytes())
     };
     assert_eq!(largest("64MiB").expect("it is the most"), Capacity::default().body_bytes / 4);
     assert!(largest("65MiB").is_err());
@@ -210,7 +223,8 @@ fn the_longest_body_that_can_be_configured_fits_into_a_share_of_the_memory() {
 
 const HALF_A_SHARE: usize = MAX_BODY_BYTES / 2;
 
-/// A host whose appends wait, and so keep the memory of their bodies. It has memory for four bodies of the largest size.
+/// A host whose appends wait, and so keep the memory of their bodies. It has memory for four bodies
+/// of the largest size.
 async fn host_that_keeps_bodies() -> (Host, Arc<Held>) {
     let capacity = Capacity { body_bytes: 4 * MAX_BODY_BYTES, ..Capacity::default() };
     Host::start_held_with(Options { capacity, ..Options::default() }).await
@@ -220,7 +234,8 @@ async fn sends(host: &Host, from: u8, forwarded_for: Option<&str>, bytes: usize)
     let body = vec![b' '; bytes];
     let signature = signature(&body);
     let forwarded = forwarded_for.map(|address| ("x-forwarded-for", address));
-    let headers: Vec<_> = [("heygen-signature", signature.as_str())].into_iter().chain(forwarded).collect();
+    let headers: Vec<_> =
+        [("heygen-signature", signature.as_str())].into_iter().chain(forwarded).collect();
     let mut client = host.connect_from(local(from)).await;
     client.send(request("POST", "/webhook/heygen", &headers, &body)).await;
     client
@@ -315,7 +330,8 @@ impl Log {
     fn start() -> (Self, tracing::subscriber::DefaultGuard) {
         let log = Self::default();
         let writer = log.clone();
-        let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        let lines =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
         (log, tracing::subscriber::set_default(lines))
     }
 
@@ -335,7 +351,10 @@ async fn the_log_says_once_that_an_address_with_its_share_may_be_a_proxy() {
     }
     let lines = log.lines_with("trusted_proxies");
     assert_eq!(lines.len(), 1, "{lines:?}");
-    assert!(lines[0].contains("127.0.0.3") && lines[0].contains("a quarter, of the connections"), "{lines:?}");
+    assert!(
+        lines[0].contains("127.0.0.3") && lines[0].contains("a quarter, of the connections"),
+        "{lines:?}"
+    );
 }
 
 #[tokio::test]

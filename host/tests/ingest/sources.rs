@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use hookbox::config::source::{
-    Dedupe, DedupeBy, Encoding, EventTypes, Field, Part, Pick, Secrets, SourceTemplate, Stale, Timestamp, Verify,
+    Dedupe, DedupeBy, Encoding, EventTypes, Field, Part, Pick, Secrets, SourceTemplate, Stale,
+    Timestamp, Verify,
 };
 use hookbox::config::{Source, presets};
 use hookbox::ingest::SourceRuntime;
@@ -26,7 +27,8 @@ pub(crate) fn secrets(keys: &[&[u8]]) -> Secrets {
 pub(crate) fn preset(name: &str, secrets: Secrets) -> Source {
     let template = presets::find(name).unwrap_or_else(|| more(name));
     let dedupe = template.dedupe(true);
-    let (kind, id, subject) = (template.kind.clone(), template.id.clone(), template.subject.clone());
+    let (kind, id, subject) =
+        (template.kind.clone(), template.id.clone(), template.subject.clone());
     let (form, types) = (template.form.clone(), template.types.clone());
     Source {
         name: name.into(),
@@ -44,9 +46,14 @@ pub(crate) fn preset(name: &str, secrets: Secrets) -> Source {
 
 /// The sections that a user would write for these providers.
 fn more(name: &str) -> SourceTemplate {
-    let field = |header: &str, prefix: &str| Field { header: header.into(), prefix: prefix.into(), separator: None };
+    let field = |header: &str, prefix: &str| Field {
+        header: header.into(),
+        prefix: prefix.into(),
+        separator: None,
+    };
     let literal = |text: &str| Part::Literal(text.to_owned());
-    let mut template = SourceTemplate { kind: Some(Pick::Json("/type".to_owned())), ..SourceTemplate::default() };
+    let mut template =
+        SourceTemplate { kind: Some(Pick::Json("/type".to_owned())), ..SourceTemplate::default() };
     match name {
         "shopify" => {
             template.signatures = vec![field("x-shopify-hmac-sha256", "")];
@@ -59,7 +66,8 @@ fn more(name: &str) -> SourceTemplate {
             template.signatures = vec![field("x-zm-signature", "v0=")];
             template.signed = vec![literal("v0:"), Part::Timestamp, literal(":"), Part::Body];
             let field = field("x-zm-request-timestamp", "");
-            let (required, tolerance_ms, stale) = (true, Timestamp::DEFAULT_TOLERANCE_MS, Stale::Reject);
+            let (required, tolerance_ms, stale) =
+                (true, Timestamp::DEFAULT_TOLERANCE_MS, Stale::Reject);
             template.timestamp = Some(Timestamp { field, required, tolerance_ms, stale });
             template.kind = Some(Pick::Json("/event".to_owned()));
         }

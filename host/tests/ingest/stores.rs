@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use hookbox::event::NewEvent;
 use hookbox::store::{
-    Appended, DispatchHandle, InFlight, Lease, LeaseQueue, Leased, MaybeReady, Pending, Queue, Settled, Settlement,
+    Appended, DispatchHandle, InFlight, Lease, LeaseQueue, Leased, MaybeReady, Pending, Queue,
+    Settled, Settlement,
 };
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::watch;
 
 use super::host::PATIENCE;
 
-/// SQLite behind a gate: appends begin at once, reach the disk when the gate is open, and can be waited for.
+/// SQLite behind a gate: appends begin at once, reach the disk when the gate is open, and can be
+/// waited for.
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) inner: Arc<dyn Queue>,
@@ -22,7 +24,8 @@ pub(crate) struct Held {
 
 impl Held {
     pub(crate) fn new(inner: Arc<dyn Queue>) -> Arc<Self> {
-        let (open, begun, ended) = (watch::channel(false).0, watch::channel(0).0, watch::channel(0).0);
+        let (open, begun, ended) =
+            (watch::channel(false).0, watch::channel(0).0, watch::channel(0).0);
         Arc::new(Self { inner, open, begun, ended })
     }
 
@@ -42,7 +45,10 @@ impl Held {
 async fn reaches(counter: &watch::Sender<u32>, count: u32) {
     let mut counter = counter.subscribe();
     let waiting = counter.wait_for(|reached| *reached >= count);
-    tokio::time::timeout(PATIENCE, waiting).await.expect("the appends go on").expect("the sender lives");
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .expect("the appends go on")
+        .expect("the sender lives");
 }
 
 impl Queue for Held {

@@ -38,14 +38,16 @@ fn impossible() -> Vec<(&'static str, Vec<(&'static str, String)>)> {
 }
 
 fn options(body_bytes: usize) -> Options {
-    let sources = ["heygen", "github", "stripe", "standard-webhooks"].map(|name| preset(name, secrets(&[SECRET])));
+    let sources = ["heygen", "github", "stripe", "standard-webhooks"]
+        .map(|name| preset(name, secrets(&[SECRET])));
     let capacity = Capacity { body_bytes, ..Capacity::default() };
     Options { sources: sources.to_vec(), capacity, ..Options::default() }
 }
 
 /// The header of a request whose body is only sent when it is asked for.
 fn head(source: &str, headers: &[(&str, String)]) -> String {
-    let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let lines: String =
+        headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let rest = format!("{lines}expect: 100-continue\r\ncontent-length: {}", BODY.len());
     format!("POST /webhook/{source} HTTP/1.1\r\nhost: localhost\r\n{rest}\r\n\r\n")
 }
@@ -65,7 +67,10 @@ async fn without_a_signature_of_the_right_form_a_request_is_refused_before_its_b
         client.send(head(source, &headers)).await;
         let response = client.response().await;
         response.is_problem(401);
-        assert_eq!(response.body, after_the_body.body, "{source} {headers:?}: one text for every reason");
+        assert_eq!(
+            response.body, after_the_body.body,
+            "{source} {headers:?}: one text for every reason"
+        );
         assert_eq!(response.header("www-authenticate"), after_the_body.header("www-authenticate"));
         assert_eq!(response.header("connection"), "close", "{source} {headers:?}");
         client.finish().await;
@@ -110,7 +115,11 @@ async fn a_client_that_is_still_sending_can_read_why_it_is_refused() {
     // More than the buffers between client and host can hold.
     let length = 64 << 20;
     let mut client = host.connect().await;
-    client.send(format!("POST /webhook/heygen HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n")).await;
+    client
+        .send(format!(
+            "POST /webhook/heygen HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n"
+        ))
+        .await;
     for _ in 0..64 {
         client.send(vec![b' '; length / 64]).await;
     }

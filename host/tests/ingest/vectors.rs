@@ -29,7 +29,10 @@ impl Vector {
     }
 
     pub(crate) fn of(preset: &str) -> Self {
-        Self::all().into_iter().find(|vector| vector.preset == preset).expect("there is one for each preset")
+        Self::all()
+            .into_iter()
+            .find(|vector| vector.preset == preset)
+            .expect("there is one for each preset")
     }
 
     pub(crate) fn runtime(&self) -> SourceRuntime {
@@ -49,14 +52,24 @@ impl Vector {
         self.check(&self.runtime(), self.header_map(), self.body.as_bytes())
     }
 
-    pub(crate) fn check(&self, runtime: &SourceRuntime, headers: HeaderMap, body: &[u8]) -> Result<(), Refusal> {
-        Unverified::new(headers, Bytes::copy_from_slice(body)).verify(runtime, self.now * 1_000).map(|_| ())
+    pub(crate) fn check(
+        &self,
+        runtime: &SourceRuntime,
+        headers: HeaderMap,
+        body: &[u8],
+    ) -> Result<(), Refusal> {
+        Unverified::new(headers, Bytes::copy_from_slice(body))
+            .verify(runtime, self.now * 1_000)
+            .map(|_| ())
     }
 }
 
 pub(crate) fn header_map<'a>(headers: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> HeaderMap {
     let parse = |(name, value): (&str, &[u8])| {
-        (HeaderName::from_bytes(name.as_bytes()).expect("name"), HeaderValue::from_bytes(value).expect("value"))
+        (
+            HeaderName::from_bytes(name.as_bytes()).expect("name"),
+            HeaderValue::from_bytes(value).expect("value"),
+        )
     };
     let mut map = HeaderMap::new();
     for (name, value) in headers.into_iter().map(parse) {
@@ -72,7 +85,10 @@ fn every_vector_says_where_it_is_from_and_is_accepted() {
         assert!(vectors.iter().any(|vector| vector.preset == preset), "{preset}");
     }
     for vector in vectors {
-        assert!(vector.provenance.starts_with("published: ") || vector.provenance.starts_with("derived: "));
+        assert!(
+            vector.provenance.starts_with("published: ")
+                || vector.provenance.starts_with("derived: ")
+        );
         assert_eq!(vector.verify(), Ok(()), "{}", vector.preset);
     }
 }
@@ -97,18 +113,24 @@ fn a_body_that_is_cut_or_longer_is_refused() {
         let longer = [body, b" "].concat();
         let cuts = (0..body.len()).map(|length| &body[..length]).chain([longer.as_slice()]);
         for changed in cuts {
-            assert!(vector.check(&runtime, vector.header_map(), changed).is_err(), "{}", vector.preset);
+            assert!(
+                vector.check(&runtime, vector.header_map(), changed).is_err(),
+                "{}",
+                vector.preset
+            );
         }
     }
 }
 
-/// Every byte of the header up to the signature's end: with it come the prefix and what is signed along.
+/// Every byte of the header up to the signature's end: with it come the prefix and what is signed
+/// along.
 #[test]
 fn a_flipped_bit_anywhere_in_a_signature_is_refused() {
     for vector in Vector::all() {
         let runtime = vector.runtime();
         let value = vector.headers[&vector.signature_header].as_bytes();
-        let start = vector.headers[&vector.signature_header].find(&vector.signature).expect("it is there");
+        let start =
+            vector.headers[&vector.signature_header].find(&vector.signature).expect("it is there");
         let end = start + vector.signature.len();
         let is_hex = vector.signature.bytes().all(|byte| byte.is_ascii_hexdigit());
         let mut flips = 0;
@@ -118,7 +140,10 @@ fn a_flipped_bit_anywhere_in_a_signature_is_refused() {
             let other_case = is_hex && at >= start && value[at].is_ascii_alphabetic() && bit == 5;
             let Ok(header) = HeaderValue::from_bytes(&value) else { continue };
             let mut headers = vector.header_map();
-            headers.insert(HeaderName::from_bytes(vector.signature_header.as_bytes()).expect("name"), header);
+            headers.insert(
+                HeaderName::from_bytes(vector.signature_header.as_bytes()).expect("name"),
+                header,
+            );
             let checked = vector.check(&runtime, headers, vector.body.as_bytes());
             assert_eq!(checked.is_ok(), other_case, "{} byte {at} bit {bit}", vector.preset);
             flips += 1;
@@ -140,7 +165,10 @@ fn a_flipped_bit_in_what_is_signed_beside_the_body_is_refused() {
             let mut changed = value.clone().into_bytes();
             changed[at] ^= 1;
             let changed = String::from_utf8(changed).expect("still ASCII");
-            assert!(vector.clone().with(header, &changed).verify().is_err(), "{preset} {header} byte {at}");
+            assert!(
+                vector.clone().with(header, &changed).verify().is_err(),
+                "{preset} {header} byte {at}"
+            );
         }
     }
 }

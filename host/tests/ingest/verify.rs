@@ -84,7 +84,8 @@ fn the_first_header_that_is_present_counts() {
     assert_eq!(only("x-other-signature", &vector.signature), Err(Refusal::NoSignature));
     let wrong = "0".repeat(64);
     assert_eq!(vector.clone().with("signature", &wrong).verify(), Ok(()));
-    let shadowed = vector.clone().with("heygen-signature", &wrong).with("signature", &vector.signature);
+    let shadowed =
+        vector.clone().with("heygen-signature", &wrong).with("signature", &vector.signature);
     assert_eq!(shadowed.verify(), Err(Refusal::Mismatch));
 }
 
@@ -94,21 +95,32 @@ fn upper_case_hex_is_accepted_and_a_truncated_digest_is_not() {
         let vector = Vector::of(name);
         let value = &vector.headers[&vector.signature_header];
         let upper = value.replace(&vector.signature, &vector.signature.to_uppercase());
-        assert_eq!(vector.clone().with(&vector.signature_header, &upper).verify(), Ok(()), "{name}");
+        assert_eq!(
+            vector.clone().with(&vector.signature_header, &upper).verify(),
+            Ok(()),
+            "{name}"
+        );
         for length in 0..vector.signature.len() {
             let cut = value.replace(&vector.signature, &vector.signature[..length]);
             let checked = vector.clone().with(&vector.signature_header, &cut).verify();
             assert_eq!(checked, Err(Refusal::Malformed), "{name} {length}");
         }
         let longer = value.replace(&vector.signature, &format!("{}00", vector.signature));
-        assert_eq!(vector.clone().with(&vector.signature_header, &longer).verify(), Err(Refusal::Malformed), "{name}");
+        assert_eq!(
+            vector.clone().with(&vector.signature_header, &longer).verify(),
+            Err(Refusal::Malformed),
+            "{name}"
+        );
     }
     for name in ["shopify", "standard-webhooks"] {
         let vector = Vector::of(name);
         let value = &vector.headers[&vector.signature_header];
         for length in 0..vector.signature.len() {
             let cut = value.replace(&vector.signature, &vector.signature[..length]);
-            assert!(vector.clone().with(&vector.signature_header, &cut).verify().is_err(), "{name} {length}");
+            assert!(
+                vector.clone().with(&vector.signature_header, &cut).verify().is_err(),
+                "{name} {length}"
+            );
         }
     }
 }
@@ -135,7 +147,8 @@ fn an_empty_key_forges_nothing() {
 fn every_active_secret_is_tried() {
     for vector in Vector::all() {
         let right = key(&vector.preset, &vector.secret);
-        let others: [&[u8]; 3] = [b"an older secret of this source", b"a newer secret of this source", b"one more"];
+        let others: [&[u8]; 3] =
+            [b"an older secret of this source", b"a newer secret of this source", b"one more"];
         for position in 0..=others.len() {
             let mut keys = others.to_vec();
             keys.insert(position, &right);
@@ -190,7 +203,8 @@ fn a_timestamp_that_is_signed_must_be_there_and_be_a_number() {
     bare.headers.remove("webhook-id");
     assert_eq!(bare.verify(), Err(Refusal::NoId));
 
-    let Verify::Signature(mut template) = preset("heygen", secrets(&[b"whsec_test_heygen"])).verify else {
+    let Verify::Signature(mut template) = preset("heygen", secrets(&[b"whsec_test_heygen"])).verify
+    else {
         unreachable!()
     };
     template.timestamp.as_mut().unwrap().required = true;
@@ -236,7 +250,8 @@ fn a_source_without_a_scheme_takes_everything() {
 
 #[test]
 fn a_header_name_that_is_none_closes_the_source() {
-    let Verify::Signature(mut template) = preset("heygen", secrets(&[b"whsec_test_heygen"])).verify else {
+    let Verify::Signature(mut template) = preset("heygen", secrets(&[b"whsec_test_heygen"])).verify
+    else {
         unreachable!()
     };
     template.timestamp.as_mut().unwrap().field.header = "not a header".to_owned();

@@ -1,4 +1,5 @@
-//! A child that compiles: what it makes, what it says of a file that is none, and how it ends when a file wants too much.
+//! A child that compiles: what it makes, what it says of a file that is none, and how it ends when
+//! a file wants too much.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -46,7 +47,11 @@ async fn what_a_child_made_runs_and_is_kept() {
         assert_eq!(origin, CodeSource::Cache, "{name}");
         let here = SANDBOX.load(&file).unwrap();
         for plugin in [made, kept, compiler.cached(&SANDBOX, &file).unwrap().unwrap()] {
-            assert_eq!((plugin.contract(), plugin.imports()), (here.contract(), here.imports()), "{name}");
+            assert_eq!(
+                (plugin.contract(), plugin.imports()),
+                (here.contract(), here.imports()),
+                "{name}"
+            );
             let verdict = plugin.invoke(short_call()).await.verdict;
             assert_eq!(verdict, here.invoke(short_call()).await.verdict, "{name}");
         }
@@ -56,7 +61,9 @@ async fn what_a_child_made_runs_and_is_kept() {
 #[tokio::test]
 async fn a_child_refuses_a_file_in_the_words_of_this_process() {
     let audit = file("../plugins/audit.wasm");
-    let text = b"(component\n  (core module $m (func (result i32) (i64.const 1)))\n  (nonsense \x1b[31m))".to_vec();
+    let text =
+        b"(component\n  (core module $m (func (result i32) (i64.const 1)))\n  (nonsense \x1b[31m))"
+            .to_vec();
     let files: [&[u8]; 9] = [
         b"",
         b"\0as",
@@ -82,8 +89,14 @@ async fn a_child_refuses_a_file_in_the_words_of_this_process() {
 async fn a_file_that_wants_too_much_ends_the_child_and_says_what_ran_out() {
     let bomb = crate::hostile::file("values-many");
     let cases = [
-        (confined(|of| of.cpu_s = 1), "the compiler ran out of time: it may use 1 s of CPU time for a file"),
-        (confined(|of| of.memory_bytes = 200 << 20), "the compiler ran out of memory: it may use 200 MiB for a file"),
+        (
+            confined(|of| of.cpu_s = 1),
+            "the compiler ran out of time: it may use 1 s of CPU time for a file",
+        ),
+        (
+            confined(|of| of.memory_bytes = 200 << 20),
+            "the compiler ran out of memory: it may use 200 MiB for a file",
+        ),
         (CompileLimits { wall_ms: 500, ..limits() }, "the compiler did not finish within 1 s"),
     ];
     for (limits, expected) in cases {
@@ -92,7 +105,11 @@ async fn a_file_that_wants_too_much_ends_the_child_and_says_what_ran_out() {
     let little = confined(|of| of.code_bytes = 2 << 10);
     let message = refused(&child(little), &file("tests/guests/ok.wat")).await;
     assert_eq!(message, "the compiler made more than 0 MiB of machine code");
-    assert_eq!(guest("ok").invoke(call()).await.verdict, Verdict::Ok(Vec::new()), "this process goes on");
+    assert_eq!(
+        guest("ok").invoke(call()).await.verdict,
+        Verdict::Ok(Vec::new()),
+        "this process goes on"
+    );
 }
 
 #[tokio::test]
@@ -101,14 +118,26 @@ async fn a_child_that_is_killed_or_cannot_start_is_named() {
     let file = file("tests/guests/ok.wat");
     for (name, script, expected) in [
         ("killed", "kill -9 $$", "the compiler was killed, by hand or because"),
-        ("crashed", "echo at last >&2; kill -SEGV $$", "the compiler crashed with signal 11: at last"),
+        (
+            "crashed",
+            "echo at last >&2; kill -SEGV $$",
+            "the compiler crashed with signal 11: at last",
+        ),
         ("failed", "echo no such thing >&2; exit 7", "the compiler failed: no such thing"),
         ("silent", "exit 0", "the compiler wrote no machine code"),
         ("false", "echo code; exit 0", "the compiler wrote no machine code"),
     ] {
-        // Written by another process: no thread of this one can hold it open for writing while it is started.
+        // Written by another process: no thread of this one can hold it open for writing while it
+        // is started.
         let text = format!("printf '%s\\n' '#!/bin/sh' '{script}' > {name} && chmod +x {name}");
-        assert!(Command::new("sh").args(["-c", &text]).current_dir(dir.path()).status().unwrap().success());
+        assert!(
+            Command::new("sh")
+                .args(["-c", &text])
+                .current_dir(dir.path())
+                .status()
+                .unwrap()
+                .success()
+        );
         let message = refused(&compiler(dir.path().join(name), limits(), None), &file).await;
         assert!(message.starts_with(expected), "{name}: {message}");
     }
@@ -123,9 +152,12 @@ async fn a_compilation_that_nobody_waits_for_any_more_ends_its_child() {
     // Written by another process, as above.
     let script = format!("echo $$ > {0}.new && mv {0}.new {0} && exec sleep 1000", note.display());
     let text = format!("printf '%s\\n' '#!/bin/sh' '{script}' > patient && chmod +x patient");
-    assert!(Command::new("sh").args(["-c", &text]).current_dir(dir.path()).status().unwrap().success());
+    assert!(
+        Command::new("sh").args(["-c", &text]).current_dir(dir.path()).status().unwrap().success()
+    );
     let (compiler, file) = (compiler(&program, limits(), None), file("tests/guests/ok.wat"));
-    let compiling = tokio::spawn(async move { compiler.load(&SANDBOX, file.into()).await.map(|_| ()) });
+    let compiling =
+        tokio::spawn(async move { compiler.load(&SANDBOX, file.into()).await.map(|_| ()) });
     let pid = wait_for("the child", || std::fs::read_to_string(&note).ok());
     let process = std::path::Path::new("/proc").join(pid.trim());
     assert!(process.exists());

@@ -3,9 +3,15 @@
 use super::*;
 
 /// Loops that were started and are not waited for.
-fn loops(plugin: &Arc<Plugin>, count: usize, timeout_ms: u64) -> Vec<tokio::task::JoinHandle<Invocation>> {
+fn loops(
+    plugin: &Arc<Plugin>,
+    count: usize,
+    timeout_ms: u64,
+) -> Vec<tokio::task::JoinHandle<Invocation>> {
     let limits = Limits { timeout_ms, memory_bytes: 16 * MIB, ..Limits::default() };
-    let start = |plugin: Arc<Plugin>| tokio::spawn(async move { plugin.invoke(Call { limits, ..call() }).await });
+    let start = |plugin: Arc<Plugin>| {
+        tokio::spawn(async move { plugin.invoke(Call { limits, ..call() }).await })
+    };
     (0..count).map(|_| start(plugin.clone())).collect()
 }
 
@@ -29,7 +35,8 @@ async fn a_good_plugin_is_served_while_loops_share_the_run_slots() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_guest_that_computes_in_bites_between_waits_has_a_limit_of_cpu_time() {
     let plugin = sandbox(1, 0).load(&crate::hostile::file("kv-bites")).unwrap();
-    let limits = Limits { timeout_ms: 60_000, cpu_ms: 15, memory_bytes: 16 * MIB, ..Limits::default() };
+    let limits =
+        Limits { timeout_ms: 60_000, cpu_ms: 15, memory_bytes: 16 * MIB, ..Limits::default() };
     for _ in 0..2 {
         let verdict = plugin.invoke(Call { limits, ..call() }).await.verdict;
         assert!(matches!(verdict, Verdict::Timeout(_)), "{verdict:?}");
@@ -51,7 +58,8 @@ async fn a_guest_that_waits_for_its_turn_ends_when_its_time_is_up() {
 
 #[tokio::test]
 async fn a_cpu_bound_guest_goes_on_on_a_single_worker() {
-    // Alone on a runtime of one thread: it has to yield to itself, and its run slot is free each time.
+    // Alone on a runtime of one thread: it has to yield to itself, and its run slot is free each
+    // time.
     let looped = guest("../hostile/loop").invoke(short_call()).await;
     assert!(matches!(looped.verdict, Verdict::Timeout(_)), "{:?}", looped.verdict);
     let flooded = guest("../hostile/flood").invoke(call()).await;
@@ -84,7 +92,9 @@ async fn a_cpu_bound_guest_that_nobody_waits_for_gives_its_instance_back() {
 async fn a_kept_instance_that_computes_for_too_long_is_stopped_like_a_fresh_one() {
     let counts = String::from_utf8(file("tests/guests/count.wat")).unwrap();
     let answers = "(i64.store (i32.const 48)";
-    let loops = format!("(if (i64.eq (global.get $calls) (i64.const 2)) (then (loop $more (br $more)))) {answers}");
+    let loops = format!(
+        "(if (i64.eq (global.get $calls) (i64.const 2)) (then (loop $more (br $more)))) {answers}"
+    );
     let plugin = SANDBOX.load(counts.replace(answers, &loops).as_bytes()).unwrap();
     let limits = Limits { timeout_ms: 60_000, cpu_ms: 20, ..Limits::default() };
     let warm = || Call { reuse: true, limits, ..call() };

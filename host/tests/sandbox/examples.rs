@@ -10,7 +10,9 @@ fn example(name: &str) -> Plugin {
 
 async fn video_orders(kind: &str, body: &str) -> Invocation {
     let config = Arc::new(BTreeMap::from([("currency".to_owned(), "EUR".to_owned())]));
-    example("video-orders").invoke(Call { config, attempt: 3, ..call_with(event(kind, body)) }).await
+    example("video-orders")
+        .invoke(Call { config, attempt: 3, ..call_with(event(kind, body)) })
+        .await
 }
 
 /// The one event that was emitted: its type, subject and data.
@@ -24,7 +26,8 @@ fn emitted(invocation: Invocation) -> (String, Option<String>, String) {
 
 #[tokio::test]
 async fn a_finished_video_becomes_news_about_its_order() {
-    let ready = |data: &str| ("order.video_ready".to_owned(), Some("order_7".to_owned()), data.to_owned());
+    let ready =
+        |data: &str| ("order.video_ready".to_owned(), Some("order_7".to_owned()), data.to_owned());
     for urls in [
         r#""url": "https://x.test/v.mp4""#,
         r#""video_url": "https://x.test/v.mp4""#,
@@ -36,23 +39,38 @@ async fn a_finished_video_becomes_news_about_its_order() {
         );
         let done = video_orders("avatar_video.success", &body).await;
         assert_eq!(log(&done), ["info: order.video_ready for order order_7"]);
-        assert_eq!(emitted(done), ready(r#"{"video_id":"v1","url":"https://x.test/v.mp4","currency":"EUR"}"#));
+        assert_eq!(
+            emitted(done),
+            ready(r#"{"video_id":"v1","url":"https://x.test/v.mp4","currency":"EUR"}"#)
+        );
     }
     let body = r#"{"event_data": {"video_id": "v1", "url": "u", "callback_id": "order_7"}}"#;
-    let plain = example("video-orders").invoke(call_with(event("avatar_video.success", body))).await;
+    let plain =
+        example("video-orders").invoke(call_with(event("avatar_video.success", body))).await;
     assert_eq!(emitted(plain), ready(r#"{"video_id":"v1","url":"u"}"#));
     let body = r#"{"event_data": {"video_id": "v1", "url": "u"}}"#;
     let (_, subject, _) = emitted(video_orders("avatar_video.success", body).await);
-    assert_eq!(subject.as_deref(), Some("order_1"), "without a callback id, the subject of the event it came from");
+    assert_eq!(
+        subject.as_deref(),
+        Some("order_1"),
+        "without a callback id, the subject of the event it came from"
+    );
 }
 
 #[tokio::test]
 async fn a_failed_video_becomes_news_about_its_order() {
-    for errors in [r#""msg": "too long""#, r#""error": "too long""#, r#""error": "old", "msg": "too long""#] {
-        let body = format!(r#"{{"event_data": {{"video_id": "v1", {errors}, "callback_id": "order_7"}}}}"#);
+    for errors in
+        [r#""msg": "too long""#, r#""error": "too long""#, r#""error": "old", "msg": "too long""#]
+    {
+        let body = format!(
+            r#"{{"event_data": {{"video_id": "v1", {errors}, "callback_id": "order_7"}}}}"#
+        );
         let done = video_orders("avatar_video.fail", &body).await;
         let data = r#"{"video_id":"v1","error":"too long"}"#.to_owned();
-        assert_eq!(emitted(done), ("order.video_failed".to_owned(), Some("order_7".to_owned()), data));
+        assert_eq!(
+            emitted(done),
+            ("order.video_failed".to_owned(), Some("order_7".to_owned()), data)
+        );
     }
 }
 
@@ -64,10 +82,16 @@ async fn video_orders_rejects_what_cannot_succeed_and_retries_what_may() {
     assert_eq!(verdict("avatar_video.success", r#"{"event_data": {"url": "u"}}"#).await, no_id);
     assert_eq!(verdict("avatar_video.fail", r#"{"event_data": {"video_id": ""}}"#).await, no_id);
     let no_url = rejected("the payload has no event_data.url");
-    assert_eq!(verdict("avatar_video.success", r#"{"event_data": {"video_id": "v"}}"#).await, no_url);
+    assert_eq!(
+        verdict("avatar_video.success", r#"{"event_data": {"video_id": "v"}}"#).await,
+        no_url
+    );
     for body in ["", "[", "{}", r#"{"event_data": {"video_id": 7}}"#, &"[".repeat(100_000)] {
         let verdict = verdict("avatar_video.success", body).await;
-        assert!(matches!(&verdict, Verdict::Reject(why) if why.starts_with("the body is not")), "{verdict:?}");
+        assert!(
+            matches!(&verdict, Verdict::Reject(why) if why.starts_with("the body is not")),
+            "{verdict:?}"
+        );
     }
     let outage = verdict("avatar_video.success", r#"{"event_data": {"simulate": "outage"}}"#).await;
     let reason = "simulated outage (attempt 3 of 8)".to_owned();

@@ -1,5 +1,5 @@
-//! The kinds of file beside a handler component: HTTP handlers, commands, core modules. Each gets the event in its own
-//! way and ends as the same verdicts.
+//! The kinds of file beside a handler component: HTTP handlers, commands, core modules. Each gets
+//! the event in its own way and ends as the same verdicts.
 
 use hookbox::cloudevents;
 
@@ -9,10 +9,16 @@ use super::*;
 fn with(name: &str, word: &str, number: u32) -> Plugin {
     let text = String::from_utf8(file(&format!("tests/guests/{name}.wat"))).unwrap();
     assert!(text.matches(word).count() > 1, "the word stands in the comment and in the code");
-    let lines = text
-        .lines()
-        .map(|line| if line.starts_with(";;") { line.to_owned() } else { line.replace(word, &number.to_string()) });
-    SANDBOX.load(lines.collect::<Vec<_>>().join("\n").as_bytes()).unwrap_or_else(|error| panic!("{name}: {error}"))
+    let lines = text.lines().map(|line| {
+        if line.starts_with(";;") {
+            line.to_owned()
+        } else {
+            line.replace(word, &number.to_string())
+        }
+    });
+    SANDBOX
+        .load(lines.collect::<Vec<_>>().join("\n").as_bytes())
+        .unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 fn shown(plugin: &Plugin) -> String {
@@ -47,7 +53,10 @@ async fn the_status_of_an_http_handler_is_its_verdict() {
     }
     for status in [302, 400, 404] {
         let verdict = verdict(status).await;
-        assert!(matches!(&verdict, Verdict::Reject(why) if why.contains(&status.to_string())), "{verdict:?}");
+        assert!(
+            matches!(&verdict, Verdict::Reject(why) if why.contains(&status.to_string())),
+            "{verdict:?}"
+        );
     }
 }
 
@@ -59,9 +68,14 @@ async fn an_http_handler_that_gives_no_answer_is_an_error() {
 
 #[tokio::test]
 async fn a_command_gets_the_event_as_json_and_its_exit_code_is_its_verdict() {
-    let run = async |code| with("command", "CODE", code).invoke(call_with(event("a.b", "{\"n\": 1}"))).await;
+    let run = async |code| {
+        with("command", "CODE", code).invoke(call_with(event("a.b", "{\"n\": 1}"))).await
+    };
     let plugin = with("command", "CODE", 0);
-    assert_eq!((plugin.contract(), shown(&plugin).as_str()), (Contract::Command, "command@preview1"));
+    assert_eq!(
+        (plugin.contract(), shown(&plugin).as_str()),
+        (Contract::Command, "command@preview1")
+    );
     let done = run(0).await;
     let Verdict::Ok(emitted) = &done.verdict else { panic!("{:?}", done.verdict) };
     assert_eq!(
@@ -74,7 +88,10 @@ async fn a_command_gets_the_event_as_json_and_its_exit_code_is_its_verdict() {
     assert_eq!(log(&done)[1..], ["info: not today", "info: hello"]);
     assert_eq!(run(65).await.verdict, Verdict::Reject("not today".to_owned()), "EX_DATAERR");
     for code in [1, 75, 125] {
-        assert_eq!(run(code).await.verdict, Verdict::Retry { reason: "not today".to_owned(), after_ms: None });
+        assert_eq!(
+            run(code).await.verdict,
+            Verdict::Retry { reason: "not today".to_owned(), after_ms: None }
+        );
     }
 }
 
@@ -96,7 +113,8 @@ async fn a_command_is_held_to_the_same_limits() {
     assert!(matches!(verdict, Verdict::Memory(_)), "{verdict:?}");
 }
 
-/// A core module as bindings generators leave it: `handle` rejects without a word, and a section names the world.
+/// A core module as bindings generators leave it: `handle` rejects without a word, and a section
+/// names the world.
 fn core_handler(more: &str) -> Vec<u8> {
     let text = format!(
         r#"(module {more}
@@ -109,7 +127,8 @@ fn core_handler(more: &str) -> Vec<u8> {
     );
     let mut module = wat::parse_str(text).unwrap();
     let mut resolve = wit_parser::Resolve::default();
-    let (package, _) = resolve.push_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit")).unwrap();
+    let (package, _) =
+        resolve.push_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit")).unwrap();
     let world = resolve.select_world(&[package], Some("plugin")).unwrap();
     let encoding = wit_component::StringEncoding::UTF8;
     wit_component::embed_component_metadata(&mut module, &resolve, world, encoding, false).unwrap();
@@ -118,7 +137,8 @@ fn core_handler(more: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_core_module_that_names_its_world_is_made_a_component() {
-    let preview1 = "(import \"wasi_snapshot_preview1\" \"random_get\" (func (param i32 i32) (result i32)))";
+    let preview1 =
+        "(import \"wasi_snapshot_preview1\" \"random_get\" (func (param i32 i32) (result i32)))";
     for more in ["", preview1] {
         let plugin = SANDBOX.load(&core_handler(more)).unwrap();
         assert_eq!(shown(&plugin), "handler@0.1.0");
@@ -130,7 +150,8 @@ async fn a_core_module_that_names_its_world_is_made_a_component() {
 fn a_core_module_of_go_is_not_given_the_adapter_that_would_corrupt_it() {
     let go = "(@custom \"go:buildid\" \"x\")";
     assert!(SANDBOX.load(&core_handler(go)).is_ok(), "without preview 1 there is no adapter");
-    let preview1 = "(import \"wasi_snapshot_preview1\" \"random_get\" (func (param i32 i32) (result i32)))";
+    let preview1 =
+        "(import \"wasi_snapshot_preview1\" \"random_get\" (func (param i32 i32) (result i32)))";
     let message = refusal(&core_handler(&format!("{preview1} {go}")));
     assert!(message.contains("GOOS=wasip1 GOARCH=wasm go build"), "{message}");
 }
@@ -154,7 +175,8 @@ async fn a_core_module_that_is_nothing_is_refused_with_what_to_do() {
     assert!(message.contains("env.f") && message.contains("wasi_snapshot_preview1"), "{message}");
 }
 
-/// The residue guest keeps what it was called with in its memory and fails if it finds something there already.
+/// The residue guest keeps what it was called with in its memory and fails if it finds something
+/// there already.
 #[tokio::test]
 async fn a_warm_instance_remembers_and_a_fresh_one_does_not() {
     let plugin = guest("residue");
@@ -162,10 +184,25 @@ async fn a_warm_instance_remembers_and_a_fresh_one_does_not() {
         assert_eq!(plugin.invoke(call()).await.verdict, Verdict::Ok(Vec::new()));
     }
     let warm = || Call { reuse: true, ..call() };
-    assert_eq!(plugin.invoke(warm()).await.verdict, Verdict::Ok(Vec::new()), "the first is a new one");
-    assert!(matches!(plugin.invoke(warm()).await.verdict, Verdict::Trap(_)), "the second is the same one");
-    assert_eq!(plugin.invoke(warm()).await.verdict, Verdict::Ok(Vec::new()), "a trap ends an instance");
-    assert_eq!(plugin.invoke(call()).await.verdict, Verdict::Ok(Vec::new()), "fresh is fresh, whatever is kept");
+    assert_eq!(
+        plugin.invoke(warm()).await.verdict,
+        Verdict::Ok(Vec::new()),
+        "the first is a new one"
+    );
+    assert!(
+        matches!(plugin.invoke(warm()).await.verdict, Verdict::Trap(_)),
+        "the second is the same one"
+    );
+    assert_eq!(
+        plugin.invoke(warm()).await.verdict,
+        Verdict::Ok(Vec::new()),
+        "a trap ends an instance"
+    );
+    assert_eq!(
+        plugin.invoke(call()).await.verdict,
+        Verdict::Ok(Vec::new()),
+        "fresh is fresh, whatever is kept"
+    );
 }
 
 /// How often the instance that was called had been called, this call included.
@@ -191,9 +228,14 @@ async fn a_warm_instance_serves_256_events() {
 #[tokio::test]
 async fn a_plugin_that_keeps_instances_does_not_keep_them_from_others() {
     let one_place = sandbox(2, 1);
-    let [first, second] = [(), ()].map(|()| one_place.load(&file("tests/guests/count.wat")).unwrap());
+    let [first, second] =
+        [(), ()].map(|()| one_place.load(&file("tests/guests/count.wat")).unwrap());
     assert_eq!((calls(&first, warm()).await, calls(&first, warm()).await), (1, 2));
-    assert_eq!((calls(&second, warm()).await, calls(&second, warm()).await), (1, 2), "the first one gave its place up");
+    assert_eq!(
+        (calls(&second, warm()).await, calls(&second, warm()).await),
+        (1, 2),
+        "the first one gave its place up"
+    );
     assert_eq!(calls(&first, warm()).await, 1);
 }
 
@@ -205,7 +247,11 @@ async fn a_warm_instance_reads_what_the_second_call_brings() {
         let done = plugin.invoke(Call { config, ..warm() }).await;
         assert_eq!(log(&done), [format!("info: {greeting}")]);
     }
-    assert_eq!(plugin.invoke(warm()).await.verdict, Verdict::Reject(String::new()), "and nothing of the one before");
+    assert_eq!(
+        plugin.invoke(warm()).await.verdict,
+        Verdict::Reject(String::new()),
+        "and nothing of the one before"
+    );
 }
 
 #[tokio::test]

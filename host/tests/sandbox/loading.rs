@@ -7,7 +7,10 @@ async fn half_a_file_is_refused() {
     let whole = file("../plugins/audit.wasm");
     for length in [4, 100, whole.len() / 2, whole.len() - 1] {
         let message = refusal(&whole[..length]);
-        assert!(message.starts_with("the file is not a valid component, or not complete: "), "{length}: {message}");
+        assert!(
+            message.starts_with("the file is not a valid component, or not complete: "),
+            "{length}: {message}"
+        );
     }
 }
 
@@ -26,8 +29,14 @@ fn a_file_that_is_not_a_plugin_is_refused_by_name() {
         (b"(component".to_vec(), "WebAssembly text has an error"),
         (b"(module)".to_vec(), "a core module that does not say what it is: it exports nothing"),
         (nested("(export \"wasi:cli/run@0.2.3\" (instance $i))"), "does not fit this host"),
-        (nested("(export \"wasi:http/incoming-handler@0.2.3\" (instance $i))"), "does not fit this host"),
-        (nested("(export \"wasi:cli/run@0.3.0\" (instance $i))"), "exports wasi:cli/run@0.3.0, and this host runs 0.2"),
+        (
+            nested("(export \"wasi:http/incoming-handler@0.2.3\" (instance $i))"),
+            "does not fit this host",
+        ),
+        (
+            nested("(export \"wasi:cli/run@0.3.0\" (instance $i))"),
+            "exports wasi:cli/run@0.3.0, and this host runs 0.2",
+        ),
         (b"(component)".to_vec(), "it exports nothing"),
         (
             ok.replace("handler@0.1.0", "handler@0.2.0").into_bytes(),
@@ -43,7 +52,10 @@ fn a_file_that_is_not_a_plugin_is_refused_by_name() {
 #[test]
 fn an_import_that_the_host_does_not_offer_is_named() {
     let message = refusal(&file("tests/hostile/unknown-import.wat"));
-    assert!(message.starts_with("it imports acme:secrets/vault@1.0.0, which this host does not offer"), "{message}");
+    assert!(
+        message.starts_with("it imports acme:secrets/vault@1.0.0, which this host does not offer"),
+        "{message}"
+    );
     let config = String::from_utf8(file("tests/guests/config.wat")).unwrap();
     let message = refusal(
         config
@@ -57,7 +69,8 @@ fn an_import_that_the_host_does_not_offer_is_named() {
 #[test]
 fn a_handler_of_another_shape_is_refused_when_it_is_loaded() {
     let ok = String::from_utf8(file("tests/guests/ok.wat")).unwrap();
-    let error = SANDBOX.load(ok.replace("(export \"handle\" (func $handle))", "").as_bytes()).unwrap_err();
+    let error =
+        SANDBOX.load(ok.replace("(export \"handle\" (func $handle))", "").as_bytes()).unwrap_err();
     assert!(matches!(error, LoadError::Mismatch(_)), "{error}");
 }
 

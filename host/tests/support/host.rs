@@ -44,7 +44,12 @@ impl Host {
         let host = Self::start_with(site, &[]).expect("the host starts");
         wait_for("the plugins to be compiled", || {
             let plugins = host.api("/api/v1/plugins");
-            plugins["items"].as_array().unwrap().iter().all(|plugin| plugin["state"] != "compiling").then_some(())
+            plugins["items"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .all(|plugin| plugin["state"] != "compiling")
+                .then_some(())
         });
         host
     }
@@ -87,7 +92,11 @@ impl Host {
         let (say, said) = std::sync::mpsc::channel();
         let stopping = shutdown.clone();
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .unwrap();
             runtime.block_on(async {
                 let app = app::build_by(config, compiler(), OnLoss::Refuse, clock).await.unwrap();
                 say.send(app.addresses()).unwrap();
@@ -124,7 +133,8 @@ impl Host {
 
     /// Sends a signal by name.
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
+        let sent =
+            Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
         assert!(sent.unwrap().success());
     }
 
@@ -205,8 +215,12 @@ impl Host {
 
     fn ask(&self, method: &str, path: &str, body: Option<Value>) -> Result<(u16, Value), String> {
         let url = format!("{}{path}", self.admin_url);
-        let request = ureq::http::Request::builder().method(method).uri(url).header("content-type", "application/json");
-        let request = request.body(body.map_or_else(Vec::new, |body| body.to_string().into_bytes())).unwrap();
+        let request = ureq::http::Request::builder()
+            .method(method)
+            .uri(url)
+            .header("content-type", "application/json");
+        let request =
+            request.body(body.map_or_else(Vec::new, |body| body.to_string().into_bytes())).unwrap();
         let mut response = agent().run(request).map_err(|error| error.to_string())?;
         let status = response.status().as_u16();
         let text = response.body_mut().read_to_string().map_err(|error| error.to_string())?;
@@ -237,7 +251,9 @@ impl Host {
 
     /// Waits until the first delivery of an event is done.
     pub(crate) fn until_done(&self, event: &str) {
-        wait_for("the delivery", || (self.event(event)["deliveries"][0]["state"] == "done").then_some(()));
+        wait_for("the delivery", || {
+            (self.event(event)["deliveries"][0]["state"] == "done").then_some(())
+        });
     }
 
     /// Waits until nothing is ready, leased or waiting, and returns the stats.
@@ -249,7 +265,8 @@ impl Host {
     pub(crate) fn none_in(&self, states: &[&str]) -> Value {
         wait_for("everything to be settled", || {
             let stats = self.api("/api/v1/stats");
-            let open: u64 = states.iter().map(|state| stats["deliveries"][state].as_u64().unwrap()).sum();
+            let open: u64 =
+                states.iter().map(|state| stats["deliveries"][state].as_u64().unwrap()).sum();
             (open == 0).then_some(stats)
         })
     }
@@ -304,7 +321,8 @@ fn compiler() -> Compiler {
 
 /// A client that keeps its connections.
 pub(crate) fn agent() -> ureq::Agent {
-    let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
+    let config =
+        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
     ureq::Agent::new_with_config(config.build())
 }
 
@@ -312,14 +330,19 @@ pub(crate) fn agent() -> ureq::Agent {
 pub(crate) fn provide(agent: &ureq::Agent, to: SocketAddr, body: &str) -> Value {
     wait_for("an acknowledgement", || {
         let (status, reply) = post(agent, to, body).unwrap();
-        let late = status == 503 && reply["detail"] == "Storing the event took too long; send it again.";
+        let late =
+            status == 503 && reply["detail"] == "Storing the event took too long; send it again.";
         assert!(status == 200 || late, "{status}: {reply}");
         (status == 200).then_some(reply)
     })
 }
 
 /// Posts a signed body to the source `test`.
-pub(crate) fn post(agent: &ureq::Agent, to: SocketAddr, body: &str) -> Result<(u16, Value), String> {
+pub(crate) fn post(
+    agent: &ureq::Agent,
+    to: SocketAddr,
+    body: &str,
+) -> Result<(u16, Value), String> {
     let response = agent
         .post(format!("http://{to}/webhook/test"))
         .header("content-type", "application/json")

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::{Host, agent, body, host::provide, wait_for};
 
-/// Clients that each send 100 events of the type `step.one` a second, whatever the host does, as providers do. Each event
-/// is acknowledged, or the test fails.
+/// Clients that each send 100 events of the type `step.one` a second, whatever the host does, as
+/// providers do. Each event is acknowledged, or the test fails.
 pub(crate) struct Senders {
     sent: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,

@@ -14,8 +14,8 @@ pub(super) struct Law {
 }
 
 impl Law {
-    /// Reads `// floor N: …` groups of `pub mod NAME; // doors: A, B::C`, highest floor first. A line that
-    /// begins with `// doors:` goes on with the doors of the module above.
+    /// Reads `// floor N: …` groups of `pub mod NAME; // doors: A, B::C`, highest floor first. A
+    /// line that begins with `// doors:` goes on with the doors of the module above.
     pub(super) fn read(lib: &str) -> Result<Self, String> {
         let (mut floors, mut doors) = (BTreeMap::new(), BTreeMap::<String, Vec<String>>::new());
         let mut floor: Option<u32> = None;
@@ -28,9 +28,15 @@ impl Law {
                     return Err(format!("floor {number} is out of order"));
                 }
                 floor = Some(number);
-            } else if let Some(rest) = line.strip_prefix("pub mod ").or_else(|| line.strip_prefix("mod ")) {
-                let (name, comment) = rest.split_once(';').ok_or_else(|| format!("no end in `{line}`"))?;
-                floors.insert(name.to_owned(), floor.ok_or_else(|| format!("{name} stands on no floor"))?);
+            } else if let Some(rest) =
+                line.strip_prefix("pub mod ").or_else(|| line.strip_prefix("mod "))
+            {
+                let (name, comment) =
+                    rest.split_once(';').ok_or_else(|| format!("no end in `{line}`"))?;
+                floors.insert(
+                    name.to_owned(),
+                    floor.ok_or_else(|| format!("{name} stands on no floor"))?,
+                );
                 add_doors(&mut doors, name, comment);
                 last = Some(name);
             } else if line.starts_with("// doors:") {
@@ -47,18 +53,23 @@ impl Law {
     /// Offences of `source`, a file below `host/src/`, against the law.
     pub(super) fn check(&self, source: &Source) -> Vec<String> {
         let path = source.name.strip_prefix("host/src/").expect("a file of the crate");
-        let module: Vec<String> = path.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
+        let module: Vec<String> =
+            path.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
         let home = module[0].as_str();
         if home == "lib" {
             return Vec::new();
         }
         // The binary stands above everything.
         let floor = self.floors.get(home).copied().or((home == "main").then_some(u32::MAX));
-        let Some(floor) = floor else { return vec![source.violation(1, "is a module `lib.rs` does not name")] };
+        let Some(floor) = floor else {
+            return vec![source.violation(1, "is a module `lib.rs` does not name")];
+        };
         let paths = named(&module, &source.tokens);
         paths
             .iter()
-            .filter_map(|path| self.fault(home, floor, path).map(|why| source.violation(path.line, why)))
+            .filter_map(|path| {
+                self.fault(home, floor, path).map(|why| source.violation(path.line, why))
+            })
             .collect()
     }
 
@@ -69,7 +80,9 @@ impl Law {
                 _ if target == home => None,
                 // The ground floor is one room: nouns may use each other.
                 Some(other) if *other < floor || (*other, floor) == (0, 0) => None,
-                Some(other) => Some(format!("`{home}` must not import from `{target}`, which is on floor {other}")),
+                Some(other) => Some(format!(
+                    "`{home}` must not import from `{target}`, which is on floor {other}"
+                )),
                 None => Some(format!("`{target}` is not a module of the crate")),
             };
         }
@@ -77,8 +90,10 @@ impl Law {
             let door: Vec<&str> = door.split("::").collect();
             segments.starts_with(&door)
         };
-        let door =
-            self.doors.iter().find(|(door, open_to)| within(door) && !open_to.iter().any(|name| name == home))?;
+        let door = self
+            .doors
+            .iter()
+            .find(|(door, open_to)| within(door) && !open_to.iter().any(|name| name == home))?;
         Some(format!("`{}` is a door of {} only", door.0, door.1.join(" and ")))
     }
 }

@@ -26,8 +26,8 @@ pub(super) fn tokens(source: &str) -> Vec<Token> {
     found
 }
 
-/// How wide each line is, in characters. Texts do not count, because a message that people search for stays on one line;
-/// nor do names of functions, because a test's is a sentence.
+/// How wide each line is, in characters. Texts do not count, because a message that people search
+/// for stays on one line; nor do names of functions, because a test's is a sentence.
 pub(super) fn widths(source: &str) -> Vec<usize> {
     let chars: Vec<char> = source.chars().collect();
     let (mut at, mut widths, mut names) = (0, vec![0], false);

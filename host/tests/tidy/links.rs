@@ -18,8 +18,8 @@ pub(super) fn dead_paths(page: &Source, bases: &[PathBuf]) -> Vec<String> {
     found
 }
 
-/// Whether a text is meant as a path of the repository: a file of a kind that is in it, or a folder within a folder.
-/// Capitals stand for any name, and `target` is made by a build.
+/// Whether a text is meant as a path of the repository: a file of a kind that is in it, or a folder
+/// within a folder. Capitals stand for any name, and `target` is made by a build.
 fn is_path(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-./{},".contains(c);
     let is_file = [".rs", ".toml", ".md", ".wit"].iter().any(|ending| text.ends_with(ending));

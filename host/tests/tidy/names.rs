@@ -41,7 +41,8 @@ pub(super) fn shared(sources: &[Source]) -> BTreeMap<String, String> {
         }
     }
     places.retain(|_, places| places.len() > 1);
-    let text = |name: &str, places: Vec<String>| format!("`{name}` is at {}", places.join(" and at "));
+    let text =
+        |name: &str, places: Vec<String>| format!("`{name}` is at {}", places.join(" and at "));
     places.into_iter().map(|(name, places)| (name.clone(), text(&name, places))).collect()
 }
 
@@ -49,14 +50,26 @@ pub(super) fn shared(sources: &[Source]) -> BTreeMap<String, String> {
 fn a_name_of_two_types_is_found() {
     let names = |texts: &[&str]| {
         let name = |at| format!("host/src/a{at}.rs");
-        let sources: Vec<Source> = texts.iter().enumerate().map(|(at, text)| Source::new(&name(at), text)).collect();
+        let sources: Vec<Source> =
+            texts.iter().enumerate().map(|(at, text)| Source::new(&name(at), text)).collect();
         shared(&sources).into_keys().collect::<Vec<_>>()
     };
-    assert_eq!(names(&["pub struct A; pub enum B { A }", "pub trait C {}", "pub type D = E;"]), [""; 0]);
-    assert_eq!(names(&["pub struct A; pub struct B;", "pub(crate) enum A {}", "pub type B = C;"]), ["A", "B"]);
+    assert_eq!(
+        names(&["pub struct A; pub enum B { A }", "pub trait C {}", "pub type D = E;"]),
+        [""; 0]
+    );
+    assert_eq!(
+        names(&["pub struct A; pub struct B;", "pub(crate) enum A {}", "pub type B = C;"]),
+        ["A", "B"]
+    );
     assert_eq!(names(&["fn f() { pub struct A; }", "pub(super) trait A {}"]), ["A"]);
-    assert_eq!(names(&["pub struct A;", "struct A; fn f(B: C) { struct A; }"]), [""; 0], "a file's own");
+    assert_eq!(
+        names(&["pub struct A;", "struct A; fn f(B: C) { struct A; }"]),
+        [""; 0],
+        "a file's own"
+    );
     assert_eq!(names(&["pub trait B { type A; }", "impl B for E { type A = D; }"]), [""; 0]);
-    let tests = ["pub struct A; #[cfg(test)] mod tests { pub struct A; }", "#[cfg(test)] pub struct A;"];
+    let tests =
+        ["pub struct A; #[cfg(test)] mod tests { pub struct A; }", "#[cfg(test)] pub struct A;"];
     assert_eq!(names(&tests), [""; 0]);
 }

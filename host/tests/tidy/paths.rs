@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::lexer::Token;
 
-/// A path from the crate's root, or one that starts with a name of another crate or something local.
+/// A path from the crate's root, or one that starts with a name of another crate or something
+/// local.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Named {
     pub(super) line: usize,
@@ -14,12 +15,14 @@ pub(super) struct Named {
     pub(super) import: Option<String>,
 }
 
-/// Every path in the file of module `module` (its segments below the crate's root), each as long as the file's imports
-/// make it.
+/// Every path in the file of module `module` (its segments below the crate's root), each as long as
+/// the file's imports make it.
 pub(super) fn named(module: &[String], tokens: &[Token]) -> Vec<Named> {
     let mut found = written(module, tokens);
-    let imports: BTreeMap<String, Vec<String>> =
-        found.iter().filter_map(|named| Some((named.import.clone()?, named.segments.clone()))).collect();
+    let imports: BTreeMap<String, Vec<String>> = found
+        .iter()
+        .filter_map(|named| Some((named.import.clone()?, named.segments.clone())))
+        .collect();
     for named in found.iter_mut().filter(|named| named.import.is_none()) {
         if let Some(origin) = imports.get(&named.segments[0]) {
             named.segments.splice(..1, origin.iter().cloned());
@@ -31,12 +34,19 @@ pub(super) fn named(module: &[String], tokens: &[Token]) -> Vec<Named> {
 fn written(module: &[String], tokens: &[Token]) -> Vec<Named> {
     let (mut found, mut inline, mut depth, mut at) = (Vec::new(), Vec::new(), 0, 0);
     while at < tokens.len() {
-        let within = || module.iter().cloned().chain(inline.iter().map(|(name, _): &(String, usize)| name.clone()));
+        let within = || {
+            module
+                .iter()
+                .cloned()
+                .chain(inline.iter().map(|(name, _): &(String, usize)| name.clone()))
+        };
         match text(tokens, at) {
             "use" if text(tokens, at + 1) != "<" => {
                 let mut paths = Vec::new();
                 at = tree(tokens, at + 1, &[], &mut paths);
-                found.extend(paths.into_iter().map(|named| resolved(&within().collect::<Vec<_>>(), named)));
+                found.extend(
+                    paths.into_iter().map(|named| resolved(&within().collect::<Vec<_>>(), named)),
+                );
             }
             "mod" if text(tokens, at + 2) == "{" => {
                 inline.push((text(tokens, at + 1).to_owned(), depth));
@@ -55,7 +65,10 @@ fn written(module: &[String], tokens: &[Token]) -> Vec<Named> {
                     segments.push(text(tokens, at + 2).to_owned());
                     at += 2;
                 }
-                found.push(resolved(&within().collect::<Vec<_>>(), Named { line, segments, import: None }));
+                found.push(resolved(
+                    &within().collect::<Vec<_>>(),
+                    Named { line, segments, import: None },
+                ));
                 at += 1;
                 // The text after a turbofish belongs to the same path.
                 at += usize::from(text(tokens, at) == "::");
@@ -101,7 +114,10 @@ fn tree(tokens: &[Token], mut at: usize, stem: &[String], found: &mut Vec<Named>
             _ => {
                 // `{self}` at the end is the module itself.
                 segments.truncate(
-                    segments.len() - usize::from(segments.len() > 1 && segments.ends_with(&["self".to_owned()])),
+                    segments.len()
+                        - usize::from(
+                            segments.len() > 1 && segments.ends_with(&["self".to_owned()]),
+                        ),
                 );
                 let import = alias.or_else(|| segments.last().cloned());
                 found.push(Named { line, segments, import });

@@ -41,7 +41,8 @@ pub(super) fn long_functions(source: &Source) -> Vec<String> {
     found
 }
 
-/// The line of the brace that closes what begins at token `at`, or of its semicolon if it has no body.
+/// The line of the brace that closes what begins at token `at`, or of its semicolon if it has no
+/// body.
 fn end_of_body(source: &Source, at: usize) -> usize {
     let (mut braces, mut brackets) = (0, 0);
     for token in &source.tokens[at..] {
@@ -87,16 +88,23 @@ pub(super) fn check_leftovers(source: &Source) -> Vec<String> {
             found.push(source.violation(number + 1, format!("leaves something for later: {mark}")));
         }
     }
-    let tests_begin = source.tokens.windows(7).position(|part| spells(part, ["#", "[", "cfg", "(", "test", ")", "]"]));
+    let tests_begin = source
+        .tokens
+        .windows(7)
+        .position(|part| spells(part, ["#", "[", "cfg", "(", "test", ")", "]"]));
     for (at, part) in source.tokens.windows(3).enumerate() {
         let within_tests = source.is_test() || tests_begin.is_some_and(|begin| begin < at);
         let why = match [0, 1, 2].map(|i| part[i].text.as_str()) {
             ["todo" | "unimplemented", "!", _] => "is not written yet",
             ["#", "[", "ignore"] => "switches a test off",
-            ["print" | "println" | "eprint" | "eprintln", "!", "("] if is_program(source) && !within_tests => {
+            ["print" | "println" | "eprint" | "eprintln", "!", "("]
+                if is_program(source) && !within_tests =>
+            {
                 "panics when nobody reads: write what may fail"
             }
-            ["thread" | "time", "::", "sleep"] if within_tests => "sleeps in a test: wait for a state or a signal",
+            ["thread" | "time", "::", "sleep"] if within_tests => {
+                "sleeps in a test: wait for a state or a signal"
+            }
             _ => continue,
         };
         found.push(source.violation(part[0].line, why));
@@ -121,10 +129,17 @@ fn spells<const N: usize>(tokens: &[lexer::Token], words: [&str; N]) -> bool {
 
 /// No file names a folder that only exists where it was written.
 pub(super) fn check_places(source: &Source) -> Vec<String> {
-    let places = [concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/wo", "rk/"), concat!("/Us", "ers/")];
+    let places = [
+        concat!("/ro", "ot/"),
+        concat!("/ho", "me/"),
+        concat!("/wo", "rk/"),
+        concat!("/Us", "ers/"),
+    ];
     let lines = source.text.lines().enumerate();
     let hit = |line: &str| places.iter().find(|place| line.contains(*place));
-    lines.filter_map(|(i, line)| Some(source.violation(i + 1, format!("names {}", hit(line)?)))).collect()
+    lines
+        .filter_map(|(i, line)| Some(source.violation(i + 1, format!("names {}", hit(line)?))))
+        .collect()
 }
 
 fn source(text: &str) -> Source {
@@ -137,8 +152,9 @@ fn a_long_file_line_or_function_is_found() {
     assert_eq!(check_size(&source(&"\n".repeat(MAX_FILE_LINES + 1))).len(), 1);
     assert!(check_size(&source(&"→".repeat(MAX_COLUMNS))).is_empty());
     assert_eq!(check_size(&source(&"→".repeat(MAX_COLUMNS + 1))).len(), 1);
-    let function =
-        |lines: usize| format!("fn a(b: [u8; 2], c: fn()) {{{}}}\nfn d();\nfn e() {{}}", "\n".repeat(lines - 1));
+    let function = |lines: usize| {
+        format!("fn a(b: [u8; 2], c: fn()) {{{}}}\nfn d();\nfn e() {{}}", "\n".repeat(lines - 1))
+    };
     assert!(long_functions(&source(&function(MAX_FUNCTION_LINES))).is_empty());
     assert_eq!(long_functions(&source(&function(MAX_FUNCTION_LINES + 1))).len(), 1);
 }

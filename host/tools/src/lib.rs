@@ -1,4 +1,5 @@
-//! Runs other programs and shows what is run: shared by `cargo xtask` and the benchmark. Never shipped.
+//! Runs other programs and shows what is run: shared by `cargo xtask` and the benchmark. Never
+//! shipped.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, IsTerminal};
@@ -17,7 +18,8 @@ pub fn root() -> PathBuf {
 
 /// Where cargo puts what it builds.
 pub fn target_dir() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
+    std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| root().join("target"), |dir| root().join(dir))
 }
 
 /// `program` with `arguments`, separated by spaces, in the root of the repository.
@@ -27,13 +29,17 @@ pub fn command(program: &str, arguments: &str) -> Command {
     command
 }
 
-/// Cargo, the one that runs this program, without the variables that describe this program's package:
-/// build scripts that read them (ring's does) would take them for a change, and half of the host would
-/// be compiled once more.
+/// Cargo, the one that runs this program, without the variables that describe this program's
+/// package: build scripts that read them (ring's does) would take them for a change, and half of
+/// the host would be compiled once more.
 pub fn cargo(arguments: &str) -> Command {
-    let mut cargo = command(&std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()), arguments);
+    let mut cargo =
+        command(&std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()), arguments);
     for (name, _) in std::env::vars_os() {
-        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|start| name.to_string_lossy().starts_with(start)) {
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"]
+            .iter()
+            .any(|start| name.to_string_lossy().starts_with(start))
+        {
             cargo.env_remove(name);
         }
     }
@@ -63,8 +69,10 @@ pub fn run(command: &mut Command) -> Result {
 pub fn run_reading(command: &mut Command, mut line: impl FnMut(&str)) -> Result {
     let shown = show(command);
     let failed = |error: std::io::Error| format!("failed to run `{shown}`: {error}");
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
-    let (stdout, stderr) = (child.stdout.take().expect("it is piped"), child.stderr.take().expect("it is piped"));
+    let mut child =
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
+    let (stdout, stderr) =
+        (child.stdout.take().expect("it is piped"), child.stderr.take().expect("it is piped"));
     let echo = thread::spawn(move || {
         let lines = BufReader::new(stdout).lines().map_while(std::result::Result::ok);
         lines.inspect(|line| println!("{line}")).collect::<Vec<String>>()
@@ -87,9 +95,14 @@ pub fn output(command: &mut Command) -> Result<String> {
     let shown = text(command);
     let output = command.output().map_err(|error| format!("failed to start `{shown}`: {error}"))?;
     if !output.status.success() {
-        return Err(format!("`{shown}` ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr)));
+        return Err(format!(
+            "`{shown}` ended with {}: {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        ));
     }
-    String::from_utf8(output.stdout).map_err(|_| format!("`{shown}` printed something that is not text"))
+    String::from_utf8(output.stdout)
+        .map_err(|_| format!("`{shown}` printed something that is not text"))
 }
 
 /// Installs a program that Debian has under its own name, if it is missing.
@@ -98,7 +111,9 @@ pub fn output(command: &mut Command) -> Result<String> {
 ///
 /// If it is missing and cannot be installed.
 pub fn install(program: &str) -> Result {
-    if output(command(program, "--version").env("LC_ALL", "C")).is_err_and(|error| error.contains("failed to start")) {
+    if output(command(program, "--version").env("LC_ALL", "C"))
+        .is_err_and(|error| error.contains("failed to start"))
+    {
         say(&format!("installing {program}"));
         let update = run(&mut command("apt-get", "update -q"));
         update.and_then(|()| run(&mut command("apt-get", &format!("install -y -q {program}")))).map_err(|error| {
@@ -124,7 +139,8 @@ fn show(command: &Command) -> String {
 
 fn text(command: &Command) -> String {
     let program = Path::new(command.get_program());
-    let mut text = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
+    let mut text =
+        program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
     for argument in command.get_args() {
         let _ = write!(text, " {}", argument.to_string_lossy());
     }

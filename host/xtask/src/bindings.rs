@@ -1,7 +1,8 @@
 //! `cargo xtask bindings`: what a plugin in C needs besides its own code, generated from `wit/`.
 //!
-//! The generated files are committed, so that a plugin's author needs nothing but a C compiler. They are made here and
-//! not by hand, and `cargo xtask plugins --check` compares them with `wit/`, so that they cannot fall behind it.
+//! The generated files are committed, so that a plugin's author needs nothing but a C compiler.
+//! They are made here and not by hand, and `cargo xtask plugins --check` compares them with `wit/`,
+//! so that they cannot fall behind it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -20,7 +21,8 @@ pub(crate) fn write() -> Result {
     let folder = folder();
     fs::create_dir_all(&folder).map_err(|error| format!("failed to make {FOLDER}: {error}"))?;
     for (name, content) in files.iter() {
-        fs::write(folder.join(name), content).map_err(|error| format!("failed to write {FOLDER}/{name}: {error}"))?;
+        fs::write(folder.join(name), content)
+            .map_err(|error| format!("failed to write {FOLDER}/{name}: {error}"))?;
         say(&format!("{FOLDER}/{name}"));
     }
     Ok(())
@@ -49,6 +51,9 @@ fn generate() -> Result<Files> {
     let (package, _) = resolve.push_dir(root().join("wit")).map_err(failed)?;
     let world = resolve.select_world(&[package], Some("plugin")).map_err(failed)?;
     let mut files = Files::default();
-    wit_bindgen_c::Opts::default().build().generate(&mut resolve, world, &mut files).map_err(failed)?;
+    wit_bindgen_c::Opts::default()
+        .build()
+        .generate(&mut resolve, world, &mut files)
+        .map_err(failed)?;
     Ok(files)
 }

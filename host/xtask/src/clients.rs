@@ -1,8 +1,9 @@
-//! Plugins that send requests as programs in their languages do, for the tests: `fetch` in JavaScript and the bindings of
-//! componentize-py. The one in Rust is `plugins/video-details`.
+//! Plugins that send requests as programs in their languages do, for the tests: `fetch` in
+//! JavaScript and the bindings of componentize-py. The one in Rust is `plugins/video-details`.
 //!
-//! They are built with the tools that `hello-js` and `hello-python` have installed. The definition of `wasi:http`, which
-//! Python's needs and the repository does not carry, is taken from the crate that Rust's has it from.
+//! They are built with the tools that `hello-js` and `hello-python` have installed. The definition
+//! of `wasi:http`, which Python's needs and the repository does not carry, is taken from the crate
+//! that Rust's has it from.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,20 +20,30 @@ const WASI: &str = "wasip2";
 /// Builds both, unless they are there and newer than their sources.
 pub(crate) fn build() -> Result {
     let (sources, made) = (root().join("host/tests/clients"), target_dir().join("clients"));
-    fs::create_dir_all(&made).map_err(|error| format!("failed to make {}: {error}", made.display()))?;
+    fs::create_dir_all(&made)
+        .map_err(|error| format!("failed to make {}: {error}", made.display()))?;
     let javascript = made.join("javascript.wasm");
     if !is_newer(&javascript, &["handler.js", "build.mjs"].map(|name| sources.join(name))) {
-        let componentize =
-            root().join("plugins/hello-js/node_modules/@bytecodealliance/componentize-js/src/componentize.js");
+        let componentize = root().join(
+            "plugins/hello-js/node_modules/@bytecodealliance/componentize-js/src/componentize.js",
+        );
         let mut build = command("node", "");
-        run(build.arg(sources.join("build.mjs")).arg(componentize).arg(root().join("wit")).arg(&javascript))?;
+        run(build
+            .arg(sources.join("build.mjs"))
+            .arg(componentize)
+            .arg(root().join("wit"))
+            .arg(&javascript))?;
     }
     let python = made.join("python.wasm");
     if !is_newer(&python, &["handler.py", "sending.wit"].map(|name| sources.join(name))) {
         let wit = wit(&made.join("wit"), &sources.join("sending.wit"))?;
         let venv = root().join("plugins/hello-python/.venv/bin");
         let mut build = Command::new(venv.join("python"));
-        build.arg(venv.join("componentize-py")).arg("--wit-path").arg(wit).args(["--world", "sending", "componentize"]);
+        build.arg(venv.join("componentize-py")).arg("--wit-path").arg(wit).args([
+            "--world",
+            "sending",
+            "componentize",
+        ]);
         run(build.args(["handler", "--output"]).arg(&python).current_dir(&sources))?;
     }
     say(&format!("{} and {} are there", javascript.display(), python.display()));
@@ -40,23 +51,27 @@ pub(crate) fn build() -> Result {
 }
 
 fn is_newer(made: &Path, sources: &[PathBuf]) -> bool {
-    let changed = |path: &Path| fs::metadata(path).and_then(|found| found.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+    let changed = |path: &Path| {
+        fs::metadata(path).and_then(|found| found.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
+    };
     fs::metadata(made).is_ok() && sources.iter().all(|source| changed(source) <= changed(made))
 }
 
 /// Puts together a folder of definitions: ours, WASI's, and the world that has both.
 fn wit(folder: &Path, world: &Path) -> Result<PathBuf> {
     let copy = |from: &Path, to: PathBuf| {
-        fs::copy(from, &to)
-            .map(|_| ())
-            .map_err(|error| format!("failed to copy {} to {}: {error}", from.display(), to.display()))
+        fs::copy(from, &to).map(|_| ()).map_err(|error| {
+            format!("failed to copy {} to {}: {error}", from.display(), to.display())
+        })
     };
     let deps = folder.join("deps");
-    fs::create_dir_all(&deps).map_err(|error| format!("failed to make {}: {error}", deps.display()))?;
+    fs::create_dir_all(&deps)
+        .map_err(|error| format!("failed to make {}: {error}", deps.display()))?;
     copy(&root().join("wit/plugin.wit"), folder.join("plugin.wit"))?;
     copy(world, folder.join("sending.wit"))?;
     let wasi = crate_folder(WASI)?.join("wit/deps");
-    let files = fs::read_dir(&wasi).map_err(|error| format!("failed to read {}: {error}", wasi.display()))?;
+    let files = fs::read_dir(&wasi)
+        .map_err(|error| format!("failed to read {}: {error}", wasi.display()))?;
     for file in files.flatten().map(|file| file.path()) {
         copy(&file, deps.join(file.file_name().unwrap_or_default()))?;
     }
@@ -67,9 +82,13 @@ fn wit(folder: &Path, world: &Path) -> Result<PathBuf> {
 fn crate_folder(name: &str) -> Result<PathBuf> {
     let mut metadata = cargo("metadata --locked --format-version 1");
     metadata.arg("--manifest-path").arg(root().join("plugins/video-details/Cargo.toml"));
-    let metadata: Value = serde_json::from_str(&output(&mut metadata)?).map_err(|error| error.to_string())?;
+    let metadata: Value =
+        serde_json::from_str(&output(&mut metadata)?).map_err(|error| error.to_string())?;
     let packages = metadata["packages"].as_array().into_iter().flatten();
     let found = packages.into_iter().find(|package| package["name"] == name);
     let manifest = found.and_then(|package| package["manifest_path"].as_str()).map(Path::new);
-    manifest.and_then(Path::parent).map(Path::to_owned).ok_or_else(|| format!("cargo does not say where {name} is"))
+    manifest
+        .and_then(Path::parent)
+        .map(Path::to_owned)
+        .ok_or_else(|| format!("cargo does not say where {name} is"))
 }

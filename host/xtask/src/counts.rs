@@ -1,9 +1,10 @@
 //! `cargo xtask counts`: how many instructions each stage of the road takes, against a baseline.
 //!
-//! Time depends on the machine and on what else it does; the instructions that callgrind counts hardly do. The stages are
-//! those of `cargo bench`, in the build that the tests run, so what is seen here is work that was added or saved, not how
-//! fast it is. A stage is run twice, with so many rounds prepared in both and twice as many run in the second: the
-//! difference is what the rounds take, without the start.
+//! Time depends on the machine and on what else it does; the instructions that callgrind counts
+//! hardly do. The stages are those of `cargo bench`, in the build that the tests run, so what is
+//! seen here is work that was added or saved, not how fast it is. A stage is run twice, with so
+//! many rounds prepared in both and twice as many run in the second: the difference is what the
+//! rounds take, without the start.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,17 +27,17 @@ const STAGES: [(&str, u32); 6] = [
     ("settle-64", 5),
 ];
 
-/// The stages that are timed only. The sandbox of this one finds room under valgrind, but what a guest computes is asked of the
-/// clock of its thread. For that clock rustix looks into the vDSO, whose address the kernel (from 6.4) tells it and which
-/// valgrind has unmapped: the process ends. See
-/// <https://github.com/bytecodealliance/rustix/issues/1559>.
+/// The stages that are timed only. The sandbox of this one finds room under valgrind, but what a
+/// guest computes is asked of the clock of its thread. For that clock rustix looks into the vDSO,
+/// whose address the kernel (from 6.4) tells it and which valgrind has unmapped: the process ends.
+/// See <https://github.com/bytecodealliance/rustix/issues/1559>.
 const TIMED_ONLY: [&str; 1] = ["invoke-fresh"];
 
 /// The tools that the baseline was made with; other instructions are other counts.
 const MACHINE: (&str, &str) = ("linux", "x86_64");
 
-/// Counts the stages of these names, all if none is given, and compares. An error if a stage takes much more than the
-/// baseline says; a note if one takes much less.
+/// Counts the stages of these names, all if none is given, and compares. An error if a stage takes
+/// much more than the baseline says; a note if one takes much less.
 pub(crate) fn check(names: &[&str]) -> Result<Option<String>> {
     let stages = named(names)?;
     if (std::env::consts::OS, std::env::consts::ARCH) != MACHINE {
@@ -72,7 +73,10 @@ fn file() -> PathBuf {
 fn named(names: &[&str]) -> Result<Vec<(&'static str, u32)>> {
     let counted = STAGES.map(|(name, _)| name);
     if let Some(unknown) = names.iter().find(|name| !counted.contains(name)) {
-        return Err(format!("`{unknown}` is no stage that is counted; these are: {}", counted.join(", ")));
+        return Err(format!(
+            "`{unknown}` is no stage that is counted; these are: {}",
+            counted.join(", ")
+        ));
     }
     Ok(STAGES.into_iter().filter(|(name, _)| names.is_empty() || names.contains(name)).collect())
 }
@@ -113,25 +117,32 @@ fn count(stages: &[(&str, u32)]) -> Result<Vec<Counted>> {
     stages.iter().map(one).collect()
 }
 
-/// The program with the stages, built as the tests are: another build would have other counts, and compile everything anew.
+/// The program with the stages, built as the tests are: another build would have other counts, and
+/// compile everything anew.
 fn program() -> Result<PathBuf> {
     const BUILD: &str = "build --workspace --all-targets --locked";
     run(&mut cargo(BUILD))?;
     let messages = output(cargo(BUILD).args(["--quiet", "--message-format", "json"]))?;
     let mut built = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let found = built.find(|message| message["target"]["kind"][0] == "bench" && message["target"]["name"] == "stages");
+    let found = built.find(|message| {
+        message["target"]["kind"][0] == "bench" && message["target"]["name"] == "stages"
+    });
     let path = found.and_then(|message| message["executable"].as_str().map(PathBuf::from));
     path.ok_or_else(|| "cargo does not say where the benchmark `stages` is".to_owned())
 }
 
-/// The instructions of one run: so many rounds prepared, so many run. `out` is for `callgrind_annotate`.
+/// The instructions of one run: so many rounds prepared, so many run. `out` is for
+/// `callgrind_annotate`.
 fn run_counted(program: &Path, out: &Path, stage: &str, [prepared, run]: [u32; 2]) -> Result<u64> {
     let mut valgrind = command("valgrind", "--tool=callgrind --quiet");
     valgrind.arg(format!("--callgrind-out-file={}", out.display())).arg(program);
     output(valgrind.args(["count", stage, &prepared.to_string(), &run.to_string()]))?;
-    let text = std::fs::read_to_string(out).map_err(|error| format!("{}: {error}", out.display()))?;
+    let text =
+        std::fs::read_to_string(out).map_err(|error| format!("{}: {error}", out.display()))?;
     let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
-    total.and_then(|total| total.parse().ok()).ok_or_else(|| format!("{} has no total", out.display()))
+    total
+        .and_then(|total| total.parse().ok())
+        .ok_or_else(|| format!("{} has no total", out.display()))
 }
 
 #[cfg(test)]
@@ -145,12 +156,18 @@ mod tests {
 
     #[test]
     fn a_name_that_no_stage_has_is_refused_with_those_that_there_are() {
-        let found = |names: &[&str]| named(names).unwrap().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        let found = |names: &[&str]| {
+            named(names).unwrap().into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        };
         assert_eq!(found(&[]), STAGES.map(|(name, _)| name));
         assert_eq!(found(&["settle-64", "append-64"]), ["append-64", "settle-64"]);
         for unknown in ["append", "append-65", "invoke-fresh", "", "--update"] {
             let refused = named(&["append-64", unknown]).unwrap_err();
-            assert!(refused.contains(&format!("`{unknown}`")) && refused.contains("append-64, move-2048"), "{refused}");
+            assert!(
+                refused.contains(&format!("`{unknown}`"))
+                    && refused.contains("append-64, move-2048"),
+                "{refused}"
+            );
         }
     }
 
@@ -162,6 +179,9 @@ mod tests {
         let new = fits(&more).unwrap_err();
         assert!(new.contains("`append-65`") && new.contains(&all.join(", ")), "{new}");
         let gone = fits(&all[1..]).unwrap_err();
-        assert!(gone.contains(&format!("`{}`", all[0])) && gone.contains(&all[1..].join(", ")), "{gone}");
+        assert!(
+            gone.contains(&format!("`{}`", all[0])) && gone.contains(&all[1..].join(", ")),
+            "{gone}"
+        );
     }
 }

@@ -46,7 +46,9 @@ fn main() -> ExitCode {
         ["projects"] => projects::check(),
         ["clients"] => clients::build(),
         ["counts", "--update", ref stages @ ..] => counts::update(stages),
-        ["counts", ref stages @ ..] => counts::check(stages).map(|note| note.iter().for_each(|note| say(note))),
+        ["counts", ref stages @ ..] => {
+            counts::check(stages).map(|note| note.iter().for_each(|note| say(note)))
+        }
         ["bindings"] => bindings::write(),
         ["bench", ref options @ ..] => Err(bench(options)),
         ["help" | "--help" | "-h"] => {
@@ -67,8 +69,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Becomes `host/bench`, a crate of its own so that the other commands need not wait for its compilation.
-/// Returns only if that fails.
+/// Becomes `host/bench`, a crate of its own so that the other commands need not wait for its
+/// compilation. Returns only if that fails.
 fn bench(options: &[&str]) -> String {
     let mut bench = cargo("run --quiet --package hookbox-bench --");
     format!("failed to start cargo: {}", bench.args(options).exec())

@@ -1,8 +1,9 @@
 //! `cargo xtask plugins`: the example plugins, built from the sources beside them.
 //!
-//! An example that is also a project to start from is built by its own `build`, as its author would; the others by cargo.
-//! Two compilers rarely make the same bytes, so the committed files are not compared with the built ones by content but
-//! by what they do: both have to pass the cases in `plugins/NAME/cases/`.
+//! An example that is also a project to start from is built by its own `build`, as its author
+//! would; the others by cargo. Two compilers rarely make the same bytes, so the committed files are
+//! not compared with the built ones by content but by what they do: both have to pass the cases in
+//! `plugins/NAME/cases/`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,8 +21,8 @@ const MAX_BYTES: u64 = 350_000;
 /// Examples that are not committed, because they bring an engine or a runtime with them.
 const LARGE: [&str; 3] = ["hello-go", "hello-js", "hello-python"];
 
-/// Builds every plugin and puts those that are committed where the host loads them from; with `install`, the large ones
-/// as well.
+/// Builds every plugin and puts those that are committed where the host loads them from; with
+/// `install`, the large ones as well.
 pub(crate) fn build(install: bool) -> Result {
     for plugin in sources()? {
         let built = build_one(&plugin)?;
@@ -44,10 +45,11 @@ pub(crate) fn build(install: bool) -> Result {
     Ok(())
 }
 
-/// Builds every plugin without touching the committed ones; an error if any of both does not do what its cases say.
+/// Builds every plugin without touching the committed ones; an error if any of both does not do
+/// what its cases say.
 pub(crate) fn check() -> Result {
-    // The same build as that of the tests: with fewer targets the sandbox would be compiled once more, for it would have
-    // other features.
+    // The same build as that of the tests: with fewer targets the sandbox would be compiled once
+    // more, for it would have other features.
     run(&mut cargo("build --workspace --all-targets --locked"))?;
     let mut problems: Vec<String> = bindings::check().err().into_iter().collect();
     for plugin in sources()? {
@@ -84,7 +86,8 @@ fn sources() -> Result<Vec<PathBuf>> {
 fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
     let failed = |error| format!("failed to read {}: {error}", dir.display());
     let entries = fs::read_dir(dir).map_err(failed)?;
-    let mut paths = entries.map(|entry| Ok(entry.map_err(failed)?.path())).collect::<Result<Vec<PathBuf>>>()?;
+    let mut paths =
+        entries.map(|entry| Ok(entry.map_err(failed)?.path())).collect::<Result<Vec<PathBuf>>>()?;
     paths.sort();
     Ok(paths)
 }
@@ -104,7 +107,8 @@ fn build_one(plugin: &Path) -> Result<PathBuf> {
 /// Builds what has a `build` of its own, in its folder.
 fn build_project(plugin: &Path) -> Result<PathBuf> {
     let built = plugin.join(name(plugin)).with_added_extension("wasm");
-    run(Command::new("./build").current_dir(plugin)).map_err(|error| format!("{}: {error}", plugin.display()))?;
+    run(Command::new("./build").current_dir(plugin))
+        .map_err(|error| format!("{}: {error}", plugin.display()))?;
     read(&built).map(|_| built)
 }
 
@@ -123,7 +127,8 @@ fn build_crate(plugin: &Path) -> Result<PathBuf> {
 /// Keeps the folders of this machine out of the file: they stand in panic messages otherwise.
 fn without_paths(build: &mut Command) -> &mut Command {
     let home = std::env::home_dir().unwrap_or_default();
-    let cargo_home = std::env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
+    let cargo_home =
+        std::env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
     let flags = [(cargo_home, "cargo"), (root(), "hookbox")]
         .map(|(path, name)| format!("--remap-path-prefix={}={name}", path.display()));
     build.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))

@@ -1,8 +1,8 @@
-//! `cargo xtask projects`: from `hookbox new` to a handled event in every language, by the printed commands alone; and the
-//! programs of `docs/languages.md`.
+//! `cargo xtask projects`: from `hookbox new` to a handled event in every language, by the printed
+//! commands alone; and the programs of `docs/languages.md`.
 //!
-//! The tools that `./build` installs are linked from the example of the language, which has installed it already: the road is the
-//! same, and gigabytes are not fetched twice.
+//! The tools that `./build` installs are linked from the example of the language, which has
+//! installed it already: the road is the same, and gigabytes are not fetched twice.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -38,15 +38,21 @@ fn walk(lang: &str) -> Result {
     let printed = output(site.hookbox(&["new", &name, "--lang", lang]).current_dir(&site.0))?;
     site.link_what_is_installed(lang, &name)?;
     // Indented are the commands, and at the end the line that goes under [routes].
-    let mut commands: Vec<&str> = printed.lines().filter_map(|line| line.strip_prefix("  ")).collect();
+    let mut commands: Vec<&str> =
+        printed.lines().filter_map(|line| line.strip_prefix("  ")).collect();
     let route = commands.pop().ok_or("`hookbox new` printed no commands")?;
     run(Command::new("sh").args(["-euc", &commands.join("\n")]).current_dir(&site.0))?;
     let config = fs::File::options().append(true).open(site.config());
-    config.and_then(|mut config| writeln!(config, "{route}")).map_err(|error| site.failed(&error))?;
+    config
+        .and_then(|mut config| writeln!(config, "{route}"))
+        .map_err(|error| site.failed(&error))?;
     let _host = site.serve()?;
     let order = "event_data.callback_id=order_1";
     run(&mut site.hookbox(&["send", "heygen", "avatar_video.success", "--set", order]))?;
-    site.wait_for(&["events", "--subject", "order_1", "--type", "order.video_ready", "--json"], "order.video_ready")?;
+    site.wait_for(
+        &["events", "--subject", "order_1", "--type", "order.video_ready", "--json"],
+        "order.video_ready",
+    )?;
     languages::check(lang, &site.0.join(&name))
 }
 
@@ -109,7 +115,8 @@ impl Site {
     fn link_what_is_installed(&self, lang: &str, name: &str) -> Result {
         let example = root().join("plugins").join(format!("hello-{lang}"));
         for made in INSTALLED.iter().filter(|made| example.join(made).is_dir()) {
-            symlink(example.join(made), self.0.join(name).join(made)).map_err(|error| self.failed(&error))?;
+            symlink(example.join(made), self.0.join(name).join(made))
+                .map_err(|error| self.failed(&error))?;
         }
         Ok(())
     }
@@ -119,8 +126,9 @@ impl Site {
         let mut serve = self.hookbox(&["serve"]);
         serve.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut host = Host(serve.spawn().map_err(|error| self.failed(&error))?);
-        let mut lines =
-            BufReader::new(host.0.stdout.take().expect("it is piped")).lines().map_while(std::result::Result::ok);
+        let mut lines = BufReader::new(host.0.stdout.take().expect("it is piped"))
+            .lines()
+            .map_while(std::result::Result::ok);
         if !lines.any(|line| line.contains("ctrl-c")) {
             return Err("the host ended at once".to_owned());
         }

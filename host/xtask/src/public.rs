@@ -1,5 +1,6 @@
-//! A component that was not written here, for the tests: the HTTP server among the examples of the `wstd` crate, built
-//! from the crate as its registry has it. Nothing of it is kept in the repository.
+//! A component that was not written here, for the tests: the HTTP server among the examples of the
+//! `wstd` crate, built from the crate as its registry has it. Nothing of it is kept in the
+//! repository.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,10 +28,20 @@ pub(crate) fn build() -> Result {
     copy(&fetched(&folder)?, &source)?;
     stand_alone(&source.join("Cargo.toml"))?;
     let mut build = cargo(&format!("build --release --example {EXAMPLE} --target {TARGET}"));
-    build.arg("--manifest-path").arg(source.join("Cargo.toml")).arg("--target-dir").arg(folder.join("target"));
+    build
+        .arg("--manifest-path")
+        .arg(source.join("Cargo.toml"))
+        .arg("--target-dir")
+        .arg(folder.join("target"));
     run(&mut build)?;
-    let made = folder.join("target").join(TARGET).join("release/examples").join(EXAMPLE).with_extension("wasm");
-    fs::copy(&made, &built).map_err(|error| format!("failed to copy {}: {error}", made.display()))?;
+    let made = folder
+        .join("target")
+        .join(TARGET)
+        .join("release/examples")
+        .join(EXAMPLE)
+        .with_extension("wasm");
+    fs::copy(&made, &built)
+        .map_err(|error| format!("failed to copy {}: {error}", made.display()))?;
     Ok(())
 }
 
@@ -47,7 +58,8 @@ fn fetched(folder: &Path) -> Result<PathBuf> {
     fs::write(package.join("Cargo.toml"), manifest).map_err(failed)?;
     let mut metadata = cargo("metadata --format-version 1");
     metadata.arg("--manifest-path").arg(package.join("Cargo.toml"));
-    let metadata: Value = serde_json::from_str(&output(&mut metadata)?).map_err(|error| error.to_string())?;
+    let metadata: Value =
+        serde_json::from_str(&output(&mut metadata)?).map_err(|error| error.to_string())?;
     let packages = metadata["packages"].as_array().into_iter().flatten();
     let found = packages.into_iter().find(|package| package["name"] == CRATE);
     let manifest = found.and_then(|package| package["manifest_path"].as_str());

@@ -1,4 +1,5 @@
-//! `cargo xtask test`: the whole set-up, every check and every test, and at the end what came of each.
+//! `cargo xtask test`: the whole set-up, every check and every test, and at the end what came of
+//! each.
 
 use crate::{clients, counts, plugins, projects, public};
 use hookbox_tools::{Result, cargo, command, output, run, run_reading, say};
@@ -15,7 +16,9 @@ pub(crate) fn test() -> Result {
     let mut report = Report::default();
     report.step("tools", || tools().map(|()| None));
     report.step("format", || run(&mut cargo("fmt --all --check")).map(|()| None));
-    report.step("lints", || run(&mut cargo("clippy --workspace --all-targets --locked -- -D warnings")).map(|()| None));
+    report.step("lints", || {
+        run(&mut cargo("clippy --workspace --all-targets --locked -- -D warnings")).map(|()| None)
+    });
     report.step("licences", licences);
     report.step("plugins", || plugins::check().map(|()| None));
     report.step("plugins that send", || clients::build().map(|()| None));
@@ -30,7 +33,8 @@ pub(crate) fn test() -> Result {
 /// Gets what is missing of the toolchain.
 fn set_up() -> Result {
     say("set-up");
-    // A toolchain that did not come by rustup has what it has; building the plugins will say what is missing.
+    // A toolchain that did not come by rustup has what it has; building the plugins will say what
+    // is missing.
     if let Ok(installed) = output(&mut command("rustup", "target list --installed")) {
         if !installed.lines().any(|target| target == plugins::TARGET) {
             run(&mut command("rustup", &format!("target add {}", plugins::TARGET)))?;
@@ -45,13 +49,15 @@ fn set_up() -> Result {
     Ok(())
 }
 
-/// Installs the tools of cargo that are missing. An error if one cannot be installed: nothing is skipped silently.
+/// Installs the tools of cargo that are missing. An error if one cannot be installed: nothing is
+/// skipped silently.
 fn tools() -> Result {
     let install = |tool: &&str| {
         say(&format!("cargo-{tool} is missing: installing it takes some minutes, once"));
         run(&mut cargo(&format!("install cargo-{tool} --locked"))).err()
     };
-    let problems: Vec<String> = TOOLS.iter().filter(|tool| !has(tool)).filter_map(install).collect();
+    let problems: Vec<String> =
+        TOOLS.iter().filter(|tool| !has(tool)).filter_map(install).collect();
     if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
 }
 
@@ -80,8 +86,9 @@ fn counted(mut command: std::process::Command, mark: &str) -> Result<Option<Stri
     if totals.is_empty() { Err("no test was run".to_owned()) } else { Ok(Some(totals)) }
 }
 
-/// Licences, sources and versions of the dependencies. Advisories are left out: they need the network, and a new one
-/// would fail a build in which nothing has changed. `cargo deny --config .config/deny.toml check advisories` asks for them.
+/// Licences, sources and versions of the dependencies. Advisories are left out: they need the
+/// network, and a new one would fail a build in which nothing has changed. `cargo deny --config
+/// .config/deny.toml check advisories` asks for them.
 fn licences() -> Result<Option<String>> {
     run(&mut cargo("deny --config .config/deny.toml check licenses bans sources")).map(|()| None)
 }

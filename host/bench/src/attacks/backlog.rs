@@ -17,8 +17,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// The most that a log may grow by beside a plugin that fails all the time, in KiB.
 const LOG_KIB: f64 = 64.0;
 
-/// The most attempts of a plugin that only fails: 20 until the breaker opens, those that are under way by then, and one
-/// each half a minute.
+/// The most attempts of a plugin that only fails: 20 until the breaker opens, those that are under
+/// way by then, and one each half a minute.
 const BROKEN_ATTEMPTS: f64 = 64.0;
 
 /// One of them.
@@ -46,7 +46,10 @@ impl Backlog {
         Site {
             plugins: vec![(format!("{ATTACKER}.wat"), self.guest)],
             routes: format!("\"{ATTACKED}:{KIND}\" = \"{ATTACKER}\"\n"),
-            sections: format!("[plugins.{ATTACKER}]\napprove = \"auto\"\n{breaker}{}", self.settings),
+            sections: format!(
+                "[plugins.{ATTACKER}]\napprove = \"auto\"\n{breaker}{}",
+                self.settings
+            ),
             memory_mib: None,
         }
     }
@@ -55,7 +58,8 @@ impl Backlog {
     fn attempts(host: &Host) -> Result<f64> {
         let url = format!("http://{}/metrics", host.admin()?);
         let fail = |error: ureq::Error| format!("{url}: {error}");
-        let text = ureq::get(&url).call().map_err(fail)?.body_mut().read_to_string().map_err(fail)?;
+        let text =
+            ureq::get(&url).call().map_err(fail)?.body_mut().read_to_string().map_err(fail)?;
         Ok(attempts(&text))
     }
 }
@@ -63,8 +67,9 @@ impl Backlog {
 /// Attempts of the attacker in the text of the metrics.
 fn attempts(metrics: &str) -> f64 {
     let of_attacker = format!("plugin=\"{ATTACKER}\"");
-    let lines =
-        metrics.lines().filter(|line| line.starts_with("hookbox_attempts_total{") && line.contains(&of_attacker));
+    let lines = metrics
+        .lines()
+        .filter(|line| line.starts_with("hookbox_attempts_total{") && line.contains(&of_attacker));
     lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 

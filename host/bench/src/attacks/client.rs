@@ -1,8 +1,9 @@
-//! An HTTP client on one thread: requests that are ready are sent when they are due, each on a free connection or on a new
-//! one, and whatever comes of each is noted. Nothing that a receiver does is an error here, but an answer without a length.
+//! An HTTP client on one thread: requests that are ready are sent when they are due, each on a free
+//! connection or on a new one, and whatever comes of each is noted. Nothing that a receiver does is
+//! an error here, but an answer without a length.
 //!
-//! In the open loop (`rate`) a request is due at its time, whatever became of those before it, and its latency counts from
-//! then. Otherwise each connection asks again as soon as it has its answer.
+//! In the open loop (`rate`) a request is due at its time, whatever became of those before it, and
+//! its latency counts from then. Otherwise each connection asks again as soon as it has its answer.
 
 use std::collections::VecDeque;
 use std::io;
@@ -96,7 +97,19 @@ impl<'a> Client<'a> {
         let (start, count) = (Instant::now(), load.connections);
         let talks = (0..count).map(|_| None).collect();
         let (waiting, idle, vacant) = (VecDeque::new(), Vec::new(), (0..count).rev().collect());
-        Self { to, load, registry, start, next: 0, waiting, talks, idle, vacant, answers: Vec::new(), looked: start }
+        Self {
+            to,
+            load,
+            registry,
+            start,
+            next: 0,
+            waiting,
+            talks,
+            idle,
+            vacant,
+            answers: Vec::new(),
+            looked: start,
+        }
     }
 
     fn run(mut self, poll: &mut Poll, over: &AtomicBool) -> io::Result<Vec<Answer>> {

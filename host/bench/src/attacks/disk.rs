@@ -12,7 +12,8 @@ use crate::figures::{Figure, Wanted};
 use crate::watch::Counts;
 use hookbox_tools::Result;
 
-/// `max_size`, and the most that there may be on the disk: a quarter more, and the log that is moved into the database.
+/// `max_size`, and the most that there may be on the disk: a quarter more, and the log that is
+/// moved into the database.
 const MAX_SIZE_MIB: f64 = 64.0;
 const ON_DISK_MIB: f64 = MAX_SIZE_MIB * 1.25 + 16.0;
 
@@ -30,8 +31,16 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Those of this file.
 pub(super) fn attacks() -> Vec<Box<dyn Attack>> {
     vec![
-        Box::new(Full { by_log: false, refused: AtomicBool::new(false), told: AtomicBool::new(false) }),
-        Box::new(Full { by_log: true, refused: AtomicBool::new(false), told: AtomicBool::new(false) }),
+        Box::new(Full {
+            by_log: false,
+            refused: AtomicBool::new(false),
+            told: AtomicBool::new(false),
+        }),
+        Box::new(Full {
+            by_log: true,
+            refused: AtomicBool::new(false),
+            told: AtomicBool::new(false),
+        }),
     ]
 }
 
@@ -62,9 +71,17 @@ impl Full {
     /// Sends large events until all are sent, and notes whether some were refused.
     fn send(&self, host: &Host) -> Result {
         let requests = host.requests(ATTACKED, "attack.one", EVENTS, BODY_BYTES);
-        let load = Load { from: FAR, requests: &requests, count: EVENTS, rate: None, connections: 8, fresh: false };
+        let load = Load {
+            from: FAR,
+            requests: &requests,
+            count: EVENTS,
+            rate: None,
+            connections: 8,
+            fresh: false,
+        };
         let answers = send(host.public(), load, &AtomicBool::new(false))?;
-        self.refused.store(answers.iter().any(|answer| answer.status == Some(503)), Ordering::Relaxed);
+        self.refused
+            .store(answers.iter().any(|answer| answer.status == Some(503)), Ordering::Relaxed);
         Ok(())
     }
 }
@@ -75,7 +92,11 @@ impl Attack for Full {
     }
 
     fn what(&self) -> String {
-        let by = if self.by_log { "64 KiB of log for each of 3,000 events" } else { "200 MiB of events" };
+        let by = if self.by_log {
+            "64 KiB of log for each of 3,000 events"
+        } else {
+            "200 MiB of events"
+        };
         format!("{by}, with `max_size = \"64MiB\"`")
     }
 
@@ -122,14 +143,28 @@ impl Attack for Full {
             Figure::new("open", open as f64, "", Wanted::AtMost(0.0)),
         ];
         if !self.by_log {
-            let (refused, told) = (self.refused.load(Ordering::Relaxed), self.told.load(Ordering::Relaxed));
-            figures.push(Figure::new("new events get 503", f64::from(refused), "", Wanted::AtLeast(1.0)));
-            figures.push(Figure::new("`/readyz` names `max_size`", f64::from(told), "", Wanted::AtLeast(1.0)));
+            let (refused, told) =
+                (self.refused.load(Ordering::Relaxed), self.told.load(Ordering::Relaxed));
+            figures.push(Figure::new(
+                "new events get 503",
+                f64::from(refused),
+                "",
+                Wanted::AtLeast(1.0),
+            ));
+            figures.push(Figure::new(
+                "`/readyz` names `max_size`",
+                f64::from(told),
+                "",
+                Wanted::AtLeast(1.0),
+            ));
         }
         Ok(figures)
     }
 
     fn notes(&self, binary: &Binary, _: &Host) -> Vec<String> {
-        (!binary.max_size).then(|| "this host does not know `max_size`".to_owned()).into_iter().collect()
+        (!binary.max_size)
+            .then(|| "this host does not know `max_size`".to_owned())
+            .into_iter()
+            .collect()
     }
 }

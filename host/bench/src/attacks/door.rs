@@ -1,4 +1,5 @@
-//! Attacks on the public door: connections that say nothing, bodies that nobody signed, and a source that floods.
+//! Attacks on the public door: connections that say nothing, bodies that nobody signed, and a
+//! source that floods.
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -42,11 +43,19 @@ struct Idle {
 
 impl Attack for Idle {
     fn name(&self) -> String {
-        if self.peers == 1 { format!("idle-{}", self.count) } else { format!("idle-{}-peers", self.count) }
+        if self.peers == 1 {
+            format!("idle-{}", self.count)
+        } else {
+            format!("idle-{}-peers", self.count)
+        }
     }
 
     fn what(&self) -> String {
-        format!("{} idle connections of {}; the good client's are new", self.count, peers(self.peers))
+        format!(
+            "{} idle connections of {}; the good client's are new",
+            self.count,
+            peers(self.peers)
+        )
     }
 
     fn site(&self, _: &Binary) -> Site {
@@ -54,7 +63,8 @@ impl Attack for Idle {
     }
 
     fn attack(&self, host: &Host, turn: &Turn) -> Result {
-        let from: Vec<Ipv4Addr> = (0..self.peers).map(|peer| Ipv4Addr::new(127, 0, 0, 2 + peer)).collect();
+        let from: Vec<Ipv4Addr> =
+            (0..self.peers).map(|peer| Ipv4Addr::new(127, 0, 0, 2 + peer)).collect();
         idle::hold(host.public(), &from, self.count, turn)
     }
 
@@ -67,7 +77,8 @@ fn peers(count: u8) -> String {
     if count == 1 { "one address".to_owned() } else { format!("{count} addresses") }
 }
 
-/// Requests without a valid signature whose bodies do not end, so that all of them are in memory at once.
+/// Requests without a valid signature whose bodies do not end, so that all of them are in memory at
+/// once.
 #[derive(Debug)]
 struct Slow {
     /// They have the signature of something else.
@@ -91,7 +102,8 @@ impl Attack for Slow {
     }
 
     fn attack(&self, host: &Host, turn: &Turn) -> Result {
-        let [sent_bytes, connections] = slow::send(host.public(), FAR, ATTACKED, self.forged, turn)?;
+        let [sent_bytes, connections] =
+            slow::send(host.public(), FAR, ATTACKED, self.forged, turn)?;
         self.sent_bytes.store(sent_bytes, Ordering::Relaxed);
         self.connections.store(connections, Ordering::Relaxed);
         Ok(())
@@ -132,23 +144,34 @@ impl Attack for Flood {
             return Site::default();
         }
         let plugins = vec![("flooded.wat".to_owned(), "../guests/ok")];
-        Site { plugins, routes: format!("\"{ATTACKED}:flood.one\" = \"flooded\"\n"), ..Site::default() }
+        Site {
+            plugins,
+            routes: format!("\"{ATTACKED}:flood.one\" = \"flooded\"\n"),
+            ..Site::default()
+        }
     }
 
     fn attack(&self, host: &Host, turn: &Turn) -> Result {
         let count = FLOOD_RATE as usize * FLOOD;
         let requests = host.requests(ATTACKED, "flood.one", count, 0);
         let rate = Some(FLOOD_RATE);
-        let load = Load { from: FAR, requests: &requests, count, rate, connections: 256, fresh: false };
+        let load =
+            Load { from: FAR, requests: &requests, count, rate, connections: 256, fresh: false };
         turn.begin();
         let answers = send(host.public(), load, turn.over())?;
-        self.answered.store(answers.iter().filter(|answer| answer.status.is_some()).count(), Ordering::Relaxed);
-        self.acknowledged.store(answers.iter().filter(|answer| answer.is_ack()).count(), Ordering::Relaxed);
+        self.answered.store(
+            answers.iter().filter(|answer| answer.status.is_some()).count(),
+            Ordering::Relaxed,
+        );
+        self.acknowledged
+            .store(answers.iter().filter(|answer| answer.is_ack()).count(), Ordering::Relaxed);
         Ok(())
     }
 
     fn figures(&self, _: &Host, beside: &Beside) -> Result<Vec<Figure>> {
-        let rate = |count: &AtomicUsize| (count.load(Ordering::Relaxed) as f64 / beside.took.as_secs_f64()).round();
+        let rate = |count: &AtomicUsize| {
+            (count.load(Ordering::Relaxed) as f64 / beside.took.as_secs_f64()).round()
+        };
         Ok(vec![
             Figure::new("flood answered", rate(&self.answered), "/s", Wanted::Known),
             Figure::new("of it acknowledged", rate(&self.acknowledged), "/s", Wanted::Known),

@@ -1,5 +1,5 @@
-//! A control group that bounds the memory of a host: made for it, and gone with it. Version 1 or 2, whichever is mounted;
-//! it takes root, and a kernel that lets it.
+//! A control group that bounds the memory of a host: made for it, and gone with it. Version 1 or 2,
+//! whichever is mounted; it takes root, and a kernel that lets it.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -46,7 +46,8 @@ impl Group {
     /// Processes that were killed because memory ran out.
     pub(super) fn oom_kills(&self) -> Result<u64> {
         let path = self.folder.join(self.deaths);
-        let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| format!("{}: {error}", path.display()))?;
         count(&text).ok_or_else(|| format!("{} counts no deaths: {text}", path.display()))
     }
 }

@@ -74,7 +74,10 @@ impl Binary {
         let path = path.map_or_else(|| target_dir().join("release/hookbox"), Path::to_owned);
         let mut binary = Self { path, folder: folder.to_owned(), breaker: false, max_size: false };
         if !binary.takes("")? {
-            return Err(format!("{} does not take the configuration of this benchmark", binary.path.display()));
+            return Err(format!(
+                "{} does not take the configuration of this benchmark",
+                binary.path.display()
+            ));
         }
         binary.breaker = binary.takes("[plugins.good]\nbreaker = false\n")?;
         binary.max_size = binary.takes("[store]\nmax_size = \"64MiB\"\n")?;
@@ -86,8 +89,13 @@ impl Binary {
         let site = self.folder.join("probe");
         drop(self.receiver(&site, &Site { sections: sections.to_owned(), ..Site::default() })?);
         let mut check = Command::new(&self.path);
-        check.arg("check").arg("--config").arg(site.join("config.toml")).env("HEYGEN_WEBHOOK_SECRET", SECRET);
-        let checked = check.output().map_err(|error| format!("{}: {error}", self.path.display()))?;
+        check
+            .arg("check")
+            .arg("--config")
+            .arg(site.join("config.toml"))
+            .env("HEYGEN_WEBHOOK_SECRET", SECRET);
+        let checked =
+            check.output().map_err(|error| format!("{}: {error}", self.path.display()))?;
         Ok(checked.status.success())
     }
 
@@ -101,7 +109,8 @@ impl Binary {
             std::fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
             files.push((name.clone(), file));
         }
-        let files: Vec<(&str, PathBuf)> = files.iter().map(|(name, file)| (name.as_str(), file.clone())).collect();
+        let files: Vec<(&str, PathBuf)> =
+            files.iter().map(|(name, file)| (name.as_str(), file.clone())).collect();
         let config = format!(
             "[sources.{GOOD}]\npreset = \"heygen\"\nsecrets = [{{ env = \"HEYGEN_WEBHOOK_SECRET\" }}]\n{sections}\
              [routes]\n\"{GOOD}:{GOOD_TYPE}\" = \"{GOOD}\"\n{routes}"
@@ -109,7 +118,8 @@ impl Binary {
         Ok(Receiver::hookbox(folder, &files, &config)?.of(&self.path))
     }
 
-    /// Starts a host with nothing stored, and waits until its plugins are loaded but for those that wait to be let in.
+    /// Starts a host with nothing stored, and waits until its plugins are loaded but for those that
+    /// wait to be let in.
     pub(super) fn start(&self, site: &Site) -> Result<Host> {
         let (folder, log) = (self.folder.join("site"), self.folder.join("log"));
         let mut receiver = self.receiver(&folder, site)?;
@@ -120,12 +130,14 @@ impl Binary {
         for (name, _) in site.plugins.iter().filter(|(name, _)| is_parked(name)) {
             // A file that is none: what comes for it waits.
             let file = folder.join("plugins").join(name);
-            let parked = std::fs::rename(&file, folder.join(name)).and_then(|()| std::fs::write(&file, "(component"));
+            let parked = std::fs::rename(&file, folder.join(name))
+                .and_then(|()| std::fs::write(&file, "(component"));
             parked.map_err(|error| format!("{}: {error}", file.display()))?;
         }
         let running = receiver.logging_to(&log)?.start()?;
         let host = Host { running, site: folder, log, next: AtomicUsize::new(0), group };
-        let names = site.plugins.iter().map(|(name, _)| name.as_str()).filter(|name| !is_parked(name));
+        let names =
+            site.plugins.iter().map(|(name, _)| name.as_str()).filter(|name| !is_parked(name));
         names.chain(["good.wasm"]).try_for_each(|name| host.until_loaded(stem(name)))?;
         Ok(host)
     }
@@ -143,7 +155,9 @@ fn stem(file: &str) -> &str {
 /// The whole text of a guest of the gallery.
 fn guest_text(name: &str) -> Result<String> {
     let folder = root().join("host/tests/hostile");
-    let read = |file: PathBuf| std::fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()));
+    let read = |file: PathBuf| {
+        std::fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))
+    };
     let text = read(folder.join(format!("{name}.wat")))?;
     if text.contains("(component") {
         return Ok(text);
@@ -184,7 +198,13 @@ impl Host {
     }
 
     /// Signed requests, each with another body of 100 bytes and `filling`.
-    pub(super) fn requests(&self, source: &str, kind: &str, count: usize, filling: usize) -> Vec<Vec<u8>> {
+    pub(super) fn requests(
+        &self,
+        source: &str,
+        kind: &str,
+        count: usize,
+        filling: usize,
+    ) -> Vec<Vec<u8>> {
         let first = self.next.fetch_add(count, Ordering::Relaxed);
         (first..first + count).map(|number| request(source, kind, number, filling)).collect()
     }
@@ -192,7 +212,14 @@ impl Host {
     /// Has that many events of `kind` acknowledged.
     pub(super) fn fill(&self, kind: &str, count: usize) -> Result {
         let requests = self.requests(ATTACKED, kind, count, 0);
-        let load = Load { from: FAR, requests: &requests, count, rate: None, connections: FILLING, fresh: false };
+        let load = Load {
+            from: FAR,
+            requests: &requests,
+            count,
+            rate: None,
+            connections: FILLING,
+            fresh: false,
+        };
         let answers = send(self.public(), load, &AtomicBool::new(false))?;
         let acks = answers.iter().filter(|answer| answer.is_ack()).count();
         if acks == count {
@@ -209,8 +236,14 @@ impl Host {
         if fresh {
             requests.iter_mut().for_each(close_after);
         }
-        let load =
-            Load { from: NEAR, requests: &requests, count, rate: Some(super::GOOD_RATE), connections: 400, fresh };
+        let load = Load {
+            from: NEAR,
+            requests: &requests,
+            count,
+            rate: Some(super::GOOD_RATE),
+            connections: 400,
+            fresh,
+        };
         std::thread::scope(|scope| {
             let sender = scope.spawn(|| {
                 // As if it had a machine of its own; not every user may say so to the kernel.
@@ -267,8 +300,9 @@ impl Host {
 
 fn request(source: &str, kind: &str, number: usize, filling: usize) -> Vec<u8> {
     let filling = "x".repeat(filling);
-    let body =
-        format!(r#"{{"event_type":"{kind}","event_data":{{"callback_id":"order_{number:012}","title":"{filling}"}}}}"#);
+    let body = format!(
+        r#"{{"event_type":"{kind}","event_data":{{"callback_id":"order_{number:012}","title":"{filling}"}}}}"#
+    );
     let (length, signature) = (body.len(), sign(&body));
     format!(
         "POST /webhook/{source} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\

@@ -31,14 +31,17 @@ pub(super) fn raise_limit() -> Result {
     if current.is_none_or(|current| current >= FILES) {
         return Ok(());
     }
-    let wanted = Rlimit { current: Some(maximum.map_or(FILES, |maximum| maximum.min(FILES))), maximum };
-    setrlimit(Resource::Nofile, wanted).map_err(|error| format!("{FILES} open files are needed: {error}"))
+    let wanted =
+        Rlimit { current: Some(maximum.map_or(FILES, |maximum| maximum.min(FILES))), maximum };
+    setrlimit(Resource::Nofile, wanted)
+        .map_err(|error| format!("{FILES} open files are needed: {error}"))
 }
 
 /// Holds so many connections open until the turn is over; those that are closed are opened again.
 pub(super) fn hold(address: &str, from: &[Ipv4Addr], count: usize, turn: &Turn) -> Result {
     let to = address.parse().map_err(|error| format!("{address}: {error}"))?;
-    hold_all(to, from, count, turn).map_err(|error| format!("idle connections to {address}: {error}"))
+    hold_all(to, from, count, turn)
+        .map_err(|error| format!("idle connections to {address}: {error}"))
 }
 
 fn hold_all(to: SocketAddrV4, from: &[Ipv4Addr], count: usize, turn: &Turn) -> io::Result<()> {
@@ -77,7 +80,12 @@ fn hold_all(to: SocketAddrV4, from: &[Ipv4Addr], count: usize, turn: &Turn) -> i
     Ok(())
 }
 
-fn connect(to: SocketAddrV4, from: Ipv4Addr, registry: &Registry, token: Token) -> io::Result<TcpStream> {
+fn connect(
+    to: SocketAddrV4,
+    from: Ipv4Addr,
+    registry: &Registry,
+    token: Token,
+) -> io::Result<TcpStream> {
     let mut stream = open(to, from)?;
     registry.register(&mut stream, token, Interest::READABLE)?;
     Ok(stream)
@@ -99,7 +107,13 @@ mod tests {
             scope.spawn(|| hold(&address, &from, 6, &turn).unwrap());
             turn.until_begun().unwrap();
             let mut accepted: Vec<_> = (0..6).map(|_| listener.accept().unwrap()).collect();
-            assert!(from.iter().all(|from| accepted.iter().filter(|(_, peer)| peer.ip() == *from).count() == 3));
+            assert!(
+                from.iter().all(|from| accepted
+                    .iter()
+                    .filter(|(_, peer)| peer.ip() == *from)
+                    .count()
+                    == 3)
+            );
             let (_, closed) = accepted.pop().unwrap();
             let (_, again) = listener.accept().unwrap();
             assert_eq!(again.ip(), closed.ip());

@@ -76,13 +76,14 @@ impl Summary {
     pub(super) fn of(answers: &[Answer]) -> Self {
         let acks = answers.iter().filter(|answer| answer.is_ack());
         let mut acks: Vec<f64> = acks.map(|answer| answer.latency.as_secs_f64() * 1e3).collect();
-        let answered = if answers.is_empty() { 0.0 } else { acks.len() as f64 / answers.len() as f64 * 100.0 };
+        let answered =
+            if answers.is_empty() { 0.0 } else { acks.len() as f64 / answers.len() as f64 * 100.0 };
         let ack_ms = if acks.is_empty() { [f64::INFINITY; 2] } else { percentiles(&mut acks) };
         Self { sent: answers.len(), answered, ack_ms }
     }
 
-    /// The one with the shorter 99th percentile: what else the machine does only makes one longer, and a line by a longer
-    /// one is no line.
+    /// The one with the shorter 99th percentile: what else the machine does only makes one longer,
+    /// and a line by a longer one is no line.
     pub(super) fn calmer(self, other: Self) -> Self {
         if other.ack_ms[1] < self.ack_ms[1] { other } else { self }
     }
@@ -107,7 +108,9 @@ impl Measured {
     }
 
     pub(super) fn verdict(&self, attack: &str, known: &[Known]) -> Verdict {
-        let is_known = |figure: &&Figure| known.iter().any(|known| known.attack == attack && known.line == figure.name);
+        let is_known = |figure: &&Figure| {
+            known.iter().any(|known| known.attack == attack && known.line == figure.name)
+        };
         let short: Vec<&Figure> = self.figures.iter().filter(|figure| !figure.holds()).collect();
         match short.iter().filter(|figure| !is_known(figure)).count() {
             _ if short.is_empty() => Verdict::Holds,

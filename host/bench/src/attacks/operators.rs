@@ -60,10 +60,13 @@ impl Attack for Listings {
     }
 
     fn attack(&self, host: &Host, turn: &Turn) -> Result {
-        let request = |path: &&str| format!("GET /api/v1/{path} HTTP/1.1\r\nhost: localhost\r\n\r\n").into_bytes();
+        let request = |path: &&str| {
+            format!("GET /api/v1/{path} HTTP/1.1\r\nhost: localhost\r\n\r\n").into_bytes()
+        };
         let requests: Vec<Vec<u8>> = self.paths.iter().map(request).collect();
         let (count, connections) = (usize::MAX, CLIENTS);
-        let load = Load { from: NEAR, requests: &requests, count, rate: None, connections, fresh: false };
+        let load =
+            Load { from: NEAR, requests: &requests, count, rate: None, connections, fresh: false };
         turn.begin();
         send(host.admin()?, load, turn.over()).map(drop)
     }

@@ -54,8 +54,12 @@ impl Attack for Sleepers {
     }
 
     fn site(&self, _: &Binary) -> Site {
-        let plugins = self.plugins().map(|(name, _)| (format!("{name}.wat"), "sleep-long")).collect();
-        let routes = self.plugins().map(|(name, kind)| format!("\"{ATTACKED}:{kind}\" = \"{name}\"\n")).collect();
+        let plugins =
+            self.plugins().map(|(name, _)| (format!("{name}.wat"), "sleep-long")).collect();
+        let routes = self
+            .plugins()
+            .map(|(name, kind)| format!("\"{ATTACKED}:{kind}\" = \"{name}\"\n"))
+            .collect();
         Site { plugins, routes, ..Site::default() }
     }
 
@@ -86,16 +90,22 @@ impl Attack for Sleepers {
     }
 }
 
-/// How long each good event waited for its attempt, in milliseconds; for ever if that has not begun.
+/// How long each good event waited for its attempt, in milliseconds; for ever if that has not
+/// begun.
 fn waits(page: &Value, beside: &Beside) -> Result<Vec<f64>> {
     let rows = page["items"].as_array().ok_or(format!("no listing: {page}"))?;
-    let rows: HashMap<_, _> = rows.iter().map(|row| (row["event_id"].as_str().unwrap_or_default(), row)).collect();
+    let rows: HashMap<_, _> =
+        rows.iter().map(|row| (row["event_id"].as_str().unwrap_or_default(), row)).collect();
     let acks = beside.answers.iter().filter_map(|answer| Some((answer, answer.id.as_deref()?)));
     let waits: Vec<f64> = acks
         .filter_map(|(answer, id)| {
-            let started = rows.get(id)?["attempts"][0]["started_at"].as_str().and_then(|text| text.parse().ok());
+            let started = rows.get(id)?["attempts"][0]["started_at"]
+                .as_str()
+                .and_then(|text| text.parse().ok());
             let due = beside.began + answer.due;
-            let ms = |started: Timestamp| (started.as_microsecond() - due.as_microsecond()) as f64 / 1e3 + HALF_MS;
+            let ms = |started: Timestamp| {
+                (started.as_microsecond() - due.as_microsecond()) as f64 / 1e3 + HALF_MS
+            };
             Some(started.map_or(f64::INFINITY, ms))
         })
         .collect();
@@ -125,6 +135,10 @@ mod tests {
             { "event_id": "evt_2", "attempts": [] },
         ] });
         let waits = waits(&page, &beside).unwrap();
-        assert_eq!(waits, [5.5, f64::INFINITY], "one that is not listed is not known to have waited");
+        assert_eq!(
+            waits,
+            [5.5, f64::INFINITY],
+            "one that is not listed is not known to have waited"
+        );
     }
 }

@@ -24,7 +24,9 @@ pub(super) fn print(rows: &[Row], took: Duration, options: &Options) {
     println!(
         "\nA good client, {GOOD_RATE} requests a second, alone and beside an attack; milliseconds to the acknowledgement:\n"
     );
-    println!("| attack | alone p50 | p99 | beside p50 | p99 | at most | answered | other lines | attacker | tries | |");
+    println!(
+        "| attack | alone p50 | p99 | beside p50 | p99 | at most | answered | other lines | attacker | tries | |"
+    );
     println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: | ---: | --- |");
     for row in rows {
         println!("{}", line(row));
@@ -36,7 +38,11 @@ pub(super) fn print(rows: &[Row], took: Duration, options: &Options) {
     for known in KNOWN {
         println!("- known of `{}`, {}: {}", known.attack, known.line, known.reason);
     }
-    println!("\n{} attacks in {} s. Attacker: its processor time, in percent of a core.", rows.len(), took.as_secs());
+    println!(
+        "\n{} attacks in {} s. Attacker: its processor time, in percent of a core.",
+        rows.len(),
+        took.as_secs()
+    );
 }
 
 fn notes(row: &Row) -> String {
@@ -50,9 +56,13 @@ fn line(row: &Row) -> String {
     let most = find(ACK_LINE).map(|figure| figure.wanted);
     let most = if let Some(Wanted::AtMost(most)) = most { ms(most) } else { String::new() };
     let answered = beside.map_or(String::new(), |summary| format!("{:.1} %", summary.answered));
-    let others = measured.figures.iter().filter(|figure| figure.name != ACK_LINE && figure.name != ANSWERED_LINE);
+    let others = measured
+        .figures
+        .iter()
+        .filter(|figure| figure.name != ACK_LINE && figure.name != ANSWERED_LINE);
     let others: Vec<String> = others.map(other).collect();
-    let attacker = measured.attacker_percent.map_or(String::new(), |percent| format!("{percent:.0} %"));
+    let attacker =
+        measured.attacker_percent.map_or(String::new(), |percent| format!("{percent:.0} %"));
     format!(
         "| {} | {} | {} | {most} | {answered} | {} | {attacker} | {} | {} |",
         row.attack.name(),
@@ -108,7 +118,8 @@ fn json(row: &Row) -> Value {
     let name = row.attack.name();
     let verdict = row.verdict();
     let known = KNOWN.iter().filter(|known| known.attack == name && verdict == Verdict::Known);
-    let known: Vec<Value> = known.map(|known| json!({ "line": known.line, "reason": known.reason })).collect();
+    let known: Vec<Value> =
+        known.map(|known| json!({ "line": known.line, "reason": known.reason })).collect();
     json!({
         "attack": name, "what": row.attack.what(), "alone": summary(&measured.alone), "beside": summary(&measured.beside),
         "lines": lines, "notes": measured.notes, "attacker_percent": measured.attacker_percent, "tries": measured.tries,
@@ -122,10 +133,14 @@ mod tests {
 
     #[test]
     fn a_line_that_does_not_hold_stands_out() {
-        let figure = |value| other(&Figure::new("events of a tree", value, "", Wanted::AtMost(10_256.0)));
+        let figure =
+            |value| other(&Figure::new("events of a tree", value, "", Wanted::AtMost(10_256.0)));
         assert_eq!(figure(9_984.0), "events of a tree 9,984 (≤ 10,256)");
         assert_eq!(figure(2_400_000.0), "events of a tree **2,400,000** (≤ 10,256)");
         assert_eq!(other(&Figure::new("log", 12.34, "KiB", Wanted::Known)), "log 12.3 KiB");
-        assert_eq!(other(&Figure::new("begun p99", f64::INFINITY, "ms", Wanted::Known)), "begun p99 none ms");
+        assert_eq!(
+            other(&Figure::new("begun p99", f64::INFINITY, "ms", Wanted::Known)),
+            "begun p99 none ms"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Attacks by what an attempt leaves behind: events, retries, logs, keys, and memory until it is written.
+//! Attacks by what an attempt leaves behind: events, retries, logs, keys, and memory until it is
+//! written.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -58,7 +59,12 @@ const BACKLOGS: [Backlog; 8] = [
         breaks: true,
         ..PLAIN
     },
-    Backlog { name: "logs", what: "64 KiB of log an attempt, then done", guest: "log-full", ..PLAIN },
+    Backlog {
+        name: "logs",
+        what: "64 KiB of log an attempt, then done",
+        guest: "log-full",
+        ..PLAIN
+    },
     Backlog {
         name: "logs-retried",
         what: "64 KiB of log an attempt, retried after 1 ms",
@@ -69,19 +75,33 @@ const BACKLOGS: [Backlog; 8] = [
         ..PLAIN
     },
     Backlog { name: "keys", what: "128 keys an attempt", guest: "keys-most", ..PLAIN },
-    Backlog { name: "emits", what: "256 empty unrouted events an attempt", guest: "emit-most", ..PLAIN },
+    Backlog {
+        name: "emits",
+        what: "256 empty unrouted events an attempt",
+        guest: "emit-most",
+        ..PLAIN
+    },
     LARGE,
 ];
 
-const LARGE: Backlog =
-    Backlog { name: "emits-large", what: "an event of 4 MB an attempt", guest: "emit-large", waiting: 2_000, ..PLAIN };
+const LARGE: Backlog = Backlog {
+    name: "emits-large",
+    what: "an event of 4 MB an attempt",
+    guest: "emit-large",
+    waiting: 2_000,
+    ..PLAIN
+};
 
 /// Those of this file.
 pub(super) fn attacks() -> Vec<Box<dyn Attack>> {
     let mut all: Vec<Box<dyn Attack>> = vec![Box::new(Storm::default())];
     all.extend(BACKLOGS.map(|backlog| Box::new(backlog) as Box<dyn Attack>));
-    let waiting =
-        Backlog { name: "memory", what: "4,000 deliveries that emit 4 MB each, in 768 MiB", waiting: 4_000, ..LARGE };
+    let waiting = Backlog {
+        name: "memory",
+        what: "4,000 deliveries that emit 4 MB each, in 768 MiB",
+        waiting: 4_000,
+        ..LARGE
+    };
     all.push(Box::new(Memory { waiting, peak_mib: AtomicU64::new(0) }));
     all
 }
@@ -125,14 +145,25 @@ impl Attack for Storm {
 
     fn attack(&self, host: &Host, turn: &Turn) -> Result {
         let requests = host.requests(ATTACKED, STORM, ROOTS, 0);
-        let load = Load { from: FAR, requests: &requests, count: 1, rate: Some(1.0), connections: 8, fresh: false };
+        let load = Load {
+            from: FAR,
+            requests: &requests,
+            count: 1,
+            rate: Some(1.0),
+            connections: 8,
+            fresh: false,
+        };
         send(host.public(), load, turn.over())?;
         let started = Instant::now();
         while started.elapsed() < RISING && host.counts("storm")?.done < RISEN {
             std::thread::sleep(Duration::from_millis(20));
         }
         turn.begin();
-        let answers = send(host.public(), Load { requests: &requests[1..], count: ROOTS - 1, ..load }, turn.over())?;
+        let answers = send(
+            host.public(),
+            Load { requests: &requests[1..], count: ROOTS - 1, ..load },
+            turn.over(),
+        )?;
         // One whose answer did not come may be stored all the same.
         self.roots.store(1 + answers.len(), Ordering::Relaxed);
         Ok(())
@@ -152,7 +183,12 @@ impl Attack for Storm {
         Ok(vec![
             Figure::new("events of a tree", events, "", Wanted::AtMost(TREE_EVENTS as f64)),
             Figure::new("open 15 s later", counts.open as f64, "", Wanted::AtMost(0.0)),
-            Figure::new("a dead letter names `server.tree_events`", f64::from(names_it), "", Wanted::AtLeast(1.0)),
+            Figure::new(
+                "a dead letter names `server.tree_events`",
+                f64::from(names_it),
+                "",
+                Wanted::AtLeast(1.0),
+            ),
         ])
     }
 }
@@ -198,7 +234,8 @@ impl Attack for Memory {
         })
     }
 
-    /// Its acknowledgements are those of `emits-large`; here the host may be busy with giving memory back.
+    /// Its acknowledgements are those of `emits-large`; here the host may be busy with giving
+    /// memory back.
     fn good(&self) -> Option<Good> {
         Some(Good { acks: None, fresh: false })
     }
@@ -207,7 +244,12 @@ impl Attack for Memory {
         let peak = self.peak_mib.load(Ordering::Relaxed) as f64;
         let mut figures = vec![Figure::new("resident", peak, "MiB", Wanted::AtMost(RESIDENT_MIB))];
         if let Some(Ok(group)) = &host.group {
-            figures.push(Figure::new("OOM kills", group.oom_kills()? as f64, "", Wanted::AtMost(0.0)));
+            figures.push(Figure::new(
+                "OOM kills",
+                group.oom_kills()? as f64,
+                "",
+                Wanted::AtMost(0.0),
+            ));
         }
         Ok(figures)
     }

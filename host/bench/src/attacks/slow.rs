@@ -1,4 +1,5 @@
-//! Requests whose bodies do not end: all but the last byte comes at once, and is held until the host gives up.
+//! Requests whose bodies do not end: all but the last byte comes at once, and is held until the
+//! host gives up.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -22,7 +23,8 @@ const BODY_BYTES: usize = 1 << 20;
 /// Between two pieces of a body.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Connections whose requests are being sent: those that wait to be sent would be given up too early.
+/// Connections whose requests are being sent: those that wait to be sent would be given up too
+/// early.
 const SENDING: usize = 16;
 
 /// How long they have been at it when the good client starts: by then, 260 of them are in memory.
@@ -35,9 +37,19 @@ struct Slow {
 }
 
 /// Sends until the turn is over: how many bytes of bodies, and over how many connections.
-pub(super) fn send(address: &str, from: Ipv4Addr, source: &str, forged: bool, turn: &Turn) -> Result<[usize; 2]> {
+pub(super) fn send(
+    address: &str,
+    from: Ipv4Addr,
+    source: &str,
+    forged: bool,
+    turn: &Turn,
+) -> Result<[usize; 2]> {
     let to = address.parse().map_err(|error| format!("{address}: {error}"))?;
-    let signature = if forged { format!("heygen-signature: {}\r\n", sign("another body")) } else { String::new() };
+    let signature = if forged {
+        format!("heygen-signature: {}\r\n", sign("another body"))
+    } else {
+        String::new()
+    };
     let head = format!(
         "POST /webhook/{source} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{signature}\
          content-length: {BODY_BYTES}\r\n\r\n"
@@ -46,7 +58,12 @@ pub(super) fn send(address: &str, from: Ipv4Addr, source: &str, forged: bool, tu
     send_all(to, from, &request, turn).map_err(|error| format!("slow bodies to {address}: {error}"))
 }
 
-fn send_all(to: SocketAddrV4, from: Ipv4Addr, request: &[u8], turn: &Turn) -> io::Result<[usize; 2]> {
+fn send_all(
+    to: SocketAddrV4,
+    from: Ipv4Addr,
+    request: &[u8],
+    turn: &Turn,
+) -> io::Result<[usize; 2]> {
     let mut poll = Poll::new()?;
     let registry = poll.registry().try_clone()?;
     let mut events = Events::with_capacity(1_024);
@@ -82,7 +99,13 @@ fn send_all(to: SocketAddrV4, from: Ipv4Addr, request: &[u8], turn: &Turn) -> io
 }
 
 /// Opens as many as may be sending: how many.
-fn reopen(slows: &mut [Option<Slow>], to: SocketAddrV4, from: Ipv4Addr, registry: &Registry, request: &[u8]) -> usize {
+fn reopen(
+    slows: &mut [Option<Slow>],
+    to: SocketAddrV4,
+    from: Ipv4Addr,
+    registry: &Registry,
+    request: &[u8],
+) -> usize {
     let sending = slows.iter().flatten().filter(|slow| slow.sent_bytes + 1 < request.len()).count();
     let room = SENDING.saturating_sub(sending);
     let mut count = 0;

@@ -55,10 +55,22 @@ pub(super) fn open(to: SocketAddrV4, from: Ipv4Addr) -> io::Result<TcpStream> {
 
 impl Talk {
     /// Begins to connect; what comes back is told under the token.
-    pub(super) fn open(to: SocketAddrV4, from: Ipv4Addr, registry: &Registry, token: Token) -> io::Result<Self> {
+    pub(super) fn open(
+        to: SocketAddrV4,
+        from: Ipv4Addr,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Self> {
         let mut stream = open(to, from)?;
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Self { stream, request: Vec::new(), kept: Vec::new(), came_bytes: 0, head: None, used: false })
+        Ok(Self {
+            stream,
+            request: Vec::new(),
+            kept: Vec::new(),
+            came_bytes: 0,
+            head: None,
+            used: false,
+        })
     }
 
     /// Whether it has answered before.
@@ -96,7 +108,9 @@ impl Talk {
                         return Ok(answer);
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Heard::Nothing),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(Heard::Nothing);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return Ok(self.end()),
             }

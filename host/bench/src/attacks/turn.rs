@@ -1,5 +1,5 @@
-//! The time that an attack has: the attacker says when it has begun and whether it was over early, the other side when it
-//! is to end.
+//! The time that an attack has: the attacker says when it has begun and whether it was over early,
+//! the other side when it is to end.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -94,7 +94,8 @@ impl Turn {
 
     /// Processor time that the attacker took from when it had begun.
     pub(super) fn cost(&self) -> Duration {
-        let [before, after] = self.cost.each_ref().map(|cost| cost.get().copied().unwrap_or_default());
+        let [before, after] =
+            self.cost.each_ref().map(|cost| cost.get().copied().unwrap_or_default());
         after.saturating_sub(before)
     }
 }

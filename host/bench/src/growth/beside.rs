@@ -1,5 +1,5 @@
-//! A host that has much of something, beside one that has nothing: the same load in turns, so that whatever else the
-//! machine does meets both alike.
+//! A host that has much of something, beside one that has nothing: the same load in turns, so that
+//! whatever else the machine does meets both alike.
 
 use std::path::{Path, PathBuf};
 
@@ -41,36 +41,59 @@ pub(super) fn routes() -> String {
     format!("[routes]\n\"{HANDLED}\" = \"{PLUGIN}\"\n")
 }
 
-/// Sends `full` and an empty host the whole road in turns; `what` says what the full one has. Its bodies begin at number
-/// `first`, above what it has already.
-pub(super) fn beside(sites: &Path, what: &str, full: &Running, seconds: u32, first: usize) -> Result<Vec<Figure>> {
+/// Sends `full` and an empty host the whole road in turns; `what` says what the full one has. Its
+/// bodies begin at number `first`, above what it has already.
+pub(super) fn beside(
+    sites: &Path,
+    what: &str,
+    full: &Running,
+    seconds: u32,
+    first: usize,
+) -> Result<Vec<Figure>> {
     let empty = Receiver::hookbox(&sites.join("empty"), &handler(), &routes())?.start()?;
     until_loaded(empty.admin()?)?;
     let count = seconds as usize * SIGNED_PER_SECOND;
     let mut rates = [0.0; 2];
     for round in 0..ROUNDS {
-        let spec = Spec { kind: HANDLED, body_bytes: BODY_BYTES, first: first + round * count, count };
+        let spec =
+            Spec { kind: HANDLED, body_bytes: BODY_BYTES, first: first + round * count, count };
         let requests = Requests::sign(sites.join("requests"), spec)?;
         say(&format!("{what}, beside none: round {} of {ROUNDS}", round + 1));
         for turn in 0..2 {
             let of = (turn + round) % 2;
             let host = [&empty, full][of];
             let before = Before::look(host, PLUGIN)?;
-            let answered = wrk::send(&requests, &host.public, Closed { connections: CONNECTIONS, seconds })?;
-            let run = Accepted { accepted: answered.requests, unread: CONNECTIONS.into(), emits: Some(0) };
+            let answered =
+                wrk::send(&requests, &host.public, Closed { connections: CONNECTIONS, seconds })?;
+            let run = Accepted {
+                accepted: answered.requests,
+                unread: CONNECTIONS.into(),
+                emits: Some(0),
+            };
             rates[of] += before.check(host, PLUGIN, run)? as f64 / answered.seconds / ROUNDS as f64;
         }
     }
     let memory = [resident_mib(empty.pid())?, resident_mib(full.pid())?];
     Ok(vec![
         Figure::new("whole road with nothing stored", rates[0], "events/s", Wanted::Known),
-        Figure::new(format!("whole road {what}, of that"), rates[1] / rates[0], "", Wanted::AtLeast(0.9)),
+        Figure::new(
+            format!("whole road {what}, of that"),
+            rates[1] / rates[0],
+            "",
+            Wanted::AtLeast(0.9),
+        ),
         Figure::new("memory after it with nothing stored", memory[0], "MiB", Wanted::Known),
-        Figure::new(format!("memory after it {what}, of that"), memory[1] / memory[0], "", Wanted::AtMost(1.2)),
+        Figure::new(
+            format!("memory after it {what}, of that"),
+            memory[1] / memory[0],
+            "",
+            Wanted::AtMost(1.2),
+        ),
     ])
 }
 
-/// Stores `count` events of `kind`, each acknowledged; with a route each is handled as well, and waited for.
+/// Stores `count` events of `kind`, each acknowledged; with a route each is handled as well, and
+/// waited for.
 pub(super) fn fill(sites: &Path, host: &Running, kind: &'static str, count: usize) -> Result {
     let emits = (kind == HANDLED).then_some(0);
     for first in (0..count).step_by(CHUNK) {
@@ -79,7 +102,11 @@ pub(super) fn fill(sites: &Path, host: &Running, kind: &'static str, count: usiz
         let requests = Requests::sign(sites.join("requests"), spec)?;
         say(&format!("storing {} of {count} events", first + part));
         let before = Before::look(host, PLUGIN)?;
-        steady::send(&requests, &host.public, Steady { connections: FILLING, count: part, rate: None })?;
+        steady::send(
+            &requests,
+            &host.public,
+            Steady { connections: FILLING, count: part, rate: None },
+        )?;
         before.check(host, PLUGIN, Accepted { accepted: part as u64, unread: 0, emits })?;
     }
     Ok(())

@@ -21,18 +21,26 @@ pub(super) fn waiting(sites: &Path, seconds: u32, count: usize) -> Result<Vec<Fi
     let receiver = Receiver::hookbox(&site, &handler(), &config)?;
     let again = receiver.again();
     let broken = site.join(format!("plugins/{PARKED}.wat"));
-    std::fs::write(&broken, "(component").map_err(|error| format!("{}: {error}", broken.display()))?;
+    std::fs::write(&broken, "(component")
+        .map_err(|error| format!("{}: {error}", broken.display()))?;
     let host = receiver.start()?;
     until_loaded(host.admin()?)?;
     fill(sites, &host, WAITS, count)?;
     let (stored, parked) = counts(host.admin()?, PARKED)?;
     if stored != count as u64 || parked.open != count as u64 {
-        return Err(format!("{count} events should be stored and wait: {stored} are stored, {parked:?}"));
+        return Err(format!(
+            "{count} events should be stored and wait: {stored} are stored, {parked:?}"
+        ));
     }
     drop(host);
     let (host, first_ack_ms) = start(again)?;
     let what = format!("with {count} waiting");
-    let started = Figure::new(format!("start to first ack {what}"), first_ack_ms, "ms", Wanted::AtMost(1000.0));
+    let started = Figure::new(
+        format!("start to first ack {what}"),
+        first_ack_ms,
+        "ms",
+        Wanted::AtMost(1000.0),
+    );
     until_loaded(host.admin()?)?;
     let mut figures = beside(sites, &what, &host, seconds, count)?;
     figures.insert(0, started);
@@ -50,7 +58,9 @@ pub(super) fn stored(sites: &Path, seconds: u32, count: usize) -> Result<Vec<Fig
     // Ended in order, the log is in the file.
     drop(host);
     let database = site.join("data/hookbox.db");
-    let bytes = std::fs::metadata(&database).map_err(|error| format!("{}: {error}", database.display()))?.len() as f64;
+    let bytes = std::fs::metadata(&database)
+        .map_err(|error| format!("{}: {error}", database.display()))?
+        .len() as f64;
     let (host, first_ack_ms) = start(again)?;
     until_loaded(host.admin()?)?;
     let what = format!("with {count} stored");

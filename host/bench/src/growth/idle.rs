@@ -30,7 +30,17 @@ pub(super) fn measure(sites: &Path) -> Result<Vec<Figure>> {
     std::thread::sleep(WATCHED);
     let share = (cpu(host.pid())? - before).as_secs_f64() / WATCHED.as_secs_f64();
     Ok(vec![
-        Figure::new("processor, idle, two Rust plugins", share * 100.0, "% of a core", Wanted::AtMost(0.5)),
-        Figure::new("memory, idle, two Rust plugins", resident_mib(host.pid())?, "MiB", Wanted::AtMost(50.0)),
+        Figure::new(
+            "processor, idle, two Rust plugins",
+            share * 100.0,
+            "% of a core",
+            Wanted::AtMost(0.5),
+        ),
+        Figure::new(
+            "memory, idle, two Rust plugins",
+            resident_mib(host.pid())?,
+            "MiB",
+            Wanted::AtMost(50.0),
+        ),
     ])
 }

@@ -39,10 +39,13 @@ pub(super) fn many(sites: &Path, seconds: u32) -> Result<Vec<Figure>> {
     let site = sites.join("many");
     empty(&site)?;
     let mut config = routes();
-    config.extend((1..ROUTES).map(|route| format!("\"bench.r{route}.*\" = \"p{}\"\n", route % PLUGINS)));
+    config.extend(
+        (1..ROUTES).map(|route| format!("\"bench.r{route}.*\" = \"p{}\"\n", route % PLUGINS)),
+    );
     let receiver = Receiver::hookbox(&site, &handler(), &config)?;
     let source = root().join("host/tests/guests/ok.wat");
-    let text = std::fs::read_to_string(&source).map_err(|error| format!("{}: {error}", source.display()))?;
+    let text = std::fs::read_to_string(&source)
+        .map_err(|error| format!("{}: {error}", source.display()))?;
     if !text.contains(CONSTANT) {
         return Err(format!("{} has no {CONSTANT} to change", source.display()));
     }
@@ -93,8 +96,9 @@ pub(super) fn change(sites: &Path) -> Result<Vec<Figure>> {
             let other = [&component[..], &[0, 2, 0, number]].concat();
             let written = std::fs::write(site.join("hello.new"), other);
             let changed = Timestamp::now();
-            let renamed =
-                written.and_then(|()| std::fs::rename(site.join("hello.new"), site.join("plugins/hello.wasm")));
+            let renamed = written.and_then(|()| {
+                std::fs::rename(site.join("hello.new"), site.join("plugins/hello.wasm"))
+            });
             renamed.map_err(|error| format!("failed to change a plugin: {error}"))?;
             sender.join().expect("a sender does not panic").map(|_| changed)
         })?;
@@ -110,11 +114,17 @@ fn first_on_it(admin: &str, changed: Timestamp) -> Result<f64> {
     let digest = ask(admin, "plugins/hello")?["digest"].clone();
     let page = ask(admin, &format!("deliveries?plugin=hello&limit={PAGE}"))?;
     let rows = page["items"].as_array().ok_or(format!("no listing: {page}"))?;
-    let started = |row: &Value| row["attempts"][0]["started_at"].as_str().and_then(|text| text.parse().ok());
+    let started =
+        |row: &Value| row["attempts"][0]["started_at"].as_str().and_then(|text| text.parse().ok());
     let on_it = rows.iter().filter(|row| row["attempts"][0]["plugin_digest"] == digest);
     let first: Option<Timestamp> = on_it.filter_map(started).min();
     let first = first.ok_or(format!("no attempt ran {digest}"))?;
     let ms = (first.as_microsecond() - changed.as_microsecond()) as f64 / 1e3;
-    // Before the change there was another file, so an attempt from then means that this one was not taken up.
-    if ms < 0.0 { Err(format!("the changed file was not loaded: {digest} ran before")) } else { Ok(ms) }
+    // Before the change there was another file, so an attempt from then means that this one was not
+    // taken up.
+    if ms < 0.0 {
+        Err(format!("the changed file was not loaded: {digest} ran before"))
+    } else {
+        Ok(ms)
+    }
 }

@@ -1,7 +1,8 @@
-//! One connection of the load: a request is written to it, and the end of its answer found in what comes back.
+//! One connection of the load: a request is written to it, and the end of its answer found in what
+//! comes back.
 //!
-//! At most one request is under way, and it is known when that was due. The connection is kept open for as long as the
-//! receiver does, and opened again when it does not.
+//! At most one request is under way, and it is known when that was due. The connection is kept open
+//! for as long as the receiver does, and opened again when it does not.
 
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
@@ -39,7 +40,8 @@ impl<'a> Connection<'a> {
     /// Sends a request that was due then.
     pub(super) fn ask(&mut self, request: &[u8], due: Instant) -> io::Result<()> {
         self.due = Some(due);
-        // The answer to the last one has come, so nothing else fills the buffer of the socket, and it is many times as long.
+        // The answer to the last one has come, so nothing else fills the buffer of the socket, and
+        // it is many times as long.
         let length = self.stream.write(request)?;
         if length < request.len() {
             return fail(format!("it took {length} bytes of a request of {}", request.len()));
@@ -47,8 +49,8 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    /// Reads what has come: the time from when the request was due, if its answer is whole; an error unless it says
-    /// success. `closed`: the receiver sends nothing after it.
+    /// Reads what has come: the time from when the request was due, if its answer is whole; an
+    /// error unless it says success. `closed`: the receiver sends nothing after it.
     pub(super) fn hear(&mut self, closed: bool) -> io::Result<Option<Duration>> {
         loop {
             match self.stream.read(&mut self.answer[self.answer_bytes..]) {
@@ -86,7 +88,11 @@ impl<'a> Connection<'a> {
 
     /// Nothing more comes.
     fn ended(&mut self) -> io::Result<()> {
-        if self.due.is_some() { fail("it was closed before the answer was whole") } else { self.reopen() }
+        if self.due.is_some() {
+            fail("it was closed before the answer was whole")
+        } else {
+            self.reopen()
+        }
     }
 
     fn reopen(&mut self) -> io::Result<()> {
@@ -161,7 +167,9 @@ mod tests {
 
     #[test]
     fn the_end_of_an_answer_is_found_wherever_it_is_cut() {
-        let answer = "HTTP/1.1 200 OK\r\nCONTENT-LENGTH: 7\r\nConnection: Close\r\n\r\n\u{e4}\r\n\r\n-".as_bytes();
+        let answer =
+            "HTTP/1.1 200 OK\r\nCONTENT-LENGTH: 7\r\nConnection: Close\r\n\r\n\u{e4}\r\n\r\n-"
+                .as_bytes();
         for length in 0..answer.len() {
             assert_eq!(End::find(&answer[..length]).unwrap(), None, "{length}");
         }
@@ -172,7 +180,8 @@ mod tests {
 
     #[test]
     fn an_answer_whose_header_has_no_length_is_an_error() {
-        let error = End::find(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n").unwrap_err();
+        let error = End::find(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n")
+            .unwrap_err();
         assert!(error.to_string().starts_with("no length in HTTP/1.1 200 OK"), "{error}");
     }
 }

@@ -20,20 +20,27 @@ struct Load(Requests);
 
 impl Load {
     fn sign(name: &str, count: usize) -> Self {
-        let file: PathBuf = std::env::temp_dir().join(format!("hookbox-steady-{}-{name}", std::process::id()));
-        Self(Requests::sign(file, Spec { kind: HANDLED, body_bytes: 230, first: 0, count }).unwrap())
+        let file: PathBuf =
+            std::env::temp_dir().join(format!("hookbox-steady-{}-{name}", std::process::id()));
+        Self(
+            Requests::sign(file, Spec { kind: HANDLED, body_bytes: 230, first: 0, count }).unwrap(),
+        )
     }
 
-    /// Starts a server that answers the n-th request, from 0, with `answer(n)`, and closes where that says so. Its
-    /// address, and what it gets.
-    fn serve(&self, answer: impl Fn(usize) -> String + Send + Sync + 'static) -> (String, Receiver<Vec<u8>>) {
+    /// Starts a server that answers the n-th request, from 0, with `answer(n)`, and closes where
+    /// that says so. Its address, and what it gets.
+    fn serve(
+        &self,
+        answer: impl Fn(usize) -> String + Send + Sync + 'static,
+    ) -> (String, Receiver<Vec<u8>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let ((got, requests), each_bytes) = (channel(), self.0.each_bytes);
         let (answer, next) = (Arc::new(answer), Arc::new(AtomicUsize::new(0)));
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let (stream, got, answer, next) = (stream.unwrap(), got.clone(), answer.clone(), next.clone());
+                let (stream, got, answer, next) =
+                    (stream.unwrap(), got.clone(), answer.clone(), next.clone());
                 let answer = move || answer(next.fetch_add(1, Ordering::SeqCst));
                 thread::spawn(move || converse(stream, each_bytes, &got, answer));
             }
@@ -62,13 +69,20 @@ impl Drop for Load {
 }
 
 /// Answers on one connection until one of the two closes it.
-fn converse(mut stream: TcpStream, each_bytes: usize, got: &Sender<Vec<u8>>, answer: impl Fn() -> String) {
+fn converse(
+    mut stream: TcpStream,
+    each_bytes: usize,
+    got: &Sender<Vec<u8>>,
+    answer: impl Fn() -> String,
+) {
     let mut request = vec![0; each_bytes];
     while stream.read_exact(&mut request).is_ok() {
         // The test may be over already.
         let _ = got.send(request.clone());
         let answer = answer();
-        if stream.write_all(answer.as_bytes()).is_err() || answer.to_lowercase().contains("connection: close") {
+        if stream.write_all(answer.as_bytes()).is_err()
+            || answer.to_lowercase().contains("connection: close")
+        {
             return;
         }
     }
@@ -105,12 +119,19 @@ fn a_receiver_that_stalls_is_charged_from_when_each_request_was_due() {
     let stall = std::sync::Mutex::new((never, stall));
     let (address, _requests) = load.serve(move |number| {
         if number == 0 {
-            stall.lock().unwrap().1.recv_timeout(Duration::from_secs_f64(STALL_MS / 1e3)).unwrap_err();
+            stall
+                .lock()
+                .unwrap()
+                .1
+                .recv_timeout(Duration::from_secs_f64(STALL_MS / 1e3))
+                .unwrap_err();
         }
         OK.to_owned()
     });
-    // One connection: no answer comes before the first one has, a stall after the first was due at the earliest.
-    let sent = send(&load.0, &address, Steady { connections: 1, count: 20, rate: Some(1_000.0) }).unwrap();
+    // One connection: no answer comes before the first one has, a stall after the first was due at
+    // the earliest.
+    let sent =
+        send(&load.0, &address, Steady { connections: 1, count: 20, rate: Some(1_000.0) }).unwrap();
     assert_eq!(sent.latencies_ms.len(), 20);
     for (number, latency_ms) in sent.latencies_ms.iter().enumerate() {
         assert!(*latency_ms >= STALL_MS - number as f64, "request {number}: {latency_ms} ms");
@@ -131,8 +152,10 @@ fn a_connection_that_is_said_to_close_is_opened_again() {
 fn an_answer_that_is_no_success_is_an_error_that_shows_it() {
     let load = Load::sign("error", 20);
     let refusal = "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 9\r\n\r\ndisk full";
-    let (address, _requests) = load.serve(move |number| if number == 10 { refusal } else { OK }.to_owned());
-    let error = send(&load.0, &address, Steady { connections: 3, count: 20, rate: Some(5_000.0) }).unwrap_err();
+    let (address, _requests) =
+        load.serve(move |number| if number == 10 { refusal } else { OK }.to_owned());
+    let error = send(&load.0, &address, Steady { connections: 3, count: 20, rate: Some(5_000.0) })
+        .unwrap_err();
     assert_eq!(error, format!("http://{address}: {refusal}"));
 }
 
@@ -141,7 +164,8 @@ fn an_answer_that_is_cut_off_is_an_error() {
     let load = Load::sign("cut", 20);
     let cut = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 9\r\n\r\nrec";
     let (address, _requests) = load.serve(move |_| cut.to_owned());
-    let error = send(&load.0, &address, Steady { connections: 1, count: 20, rate: None }).unwrap_err();
+    let error =
+        send(&load.0, &address, Steady { connections: 1, count: 20, rate: None }).unwrap_err();
     assert_eq!(error, format!("http://{address}: it was closed before the answer was whole"));
 }
 
@@ -150,7 +174,8 @@ fn what_cannot_be_sent_ends_the_wait_for_answers() {
     let load = Load::sign("short", 20);
     let (address, _requests) = load.serve(|_| OK.to_owned());
     std::fs::File::options().write(true).open(&load.0.path).unwrap().set_len(100).unwrap();
-    let error = send(&load.0, &address, Steady { connections: 3, count: 20, rate: None }).unwrap_err();
+    let error =
+        send(&load.0, &address, Steady { connections: 3, count: 20, rate: None }).unwrap_err();
     assert!(error.starts_with(&format!("http://{address}: ")), "{error}");
     assert!(error.contains("fill whole buffer"), "{error}");
 }

@@ -10,7 +10,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::admin::events::no_plugin;
-use crate::admin::params::{ChangeQuery, Id, MoveQuery, NoQuery, Params, ParamsOrBody, ToQuery, progress_text};
+use crate::admin::params::{
+    ChangeQuery, Id, MoveQuery, NoQuery, Params, ParamsOrBody, ToQuery, progress_text,
+};
 use crate::admin::problem::ProblemJson;
 use crate::admin::state::Admin;
 use crate::admin::view::DeliveryJson;
@@ -204,7 +206,9 @@ pub(in crate::admin) async fn move_deliveries(
 /// Only a plugin with a file may get deliveries.
 fn moves_to(admin: &Admin, query: &ToQuery) -> Result<Action, ProblemJson> {
     let (registry, name) = (admin.registry.load(), query.plugin()?);
-    let there = || registry.entries().filter(|(_, entry)| entry.state() != "missing").map(|(known, _)| known);
+    let there = || {
+        registry.entries().filter(|(_, entry)| entry.state() != "missing").map(|(known, _)| known)
+    };
     let found = there().find(|known| known.as_ref() == name);
     let found = found.ok_or_else(|| no_plugin(name, there().map(AsRef::as_ref)))?;
     Ok(Action::Move(Arc::clone(found)))
@@ -243,7 +247,10 @@ async fn change(
     let begun = Instant::now();
     let mut log = ChangeLog { verb: action.name(), deliveries: 0 };
     loop {
-        let changed = admin.store.change(action.clone(), Which::Matching { filter: filter.clone(), from }).await?;
+        let changed = admin
+            .store
+            .change(action.clone(), Which::Matching { filter: filter.clone(), from })
+            .await?;
         log.deliveries += changed.deliveries;
         from = changed.next;
         if from.is_none() || begun.elapsed() >= WORKS_FOR {
@@ -285,7 +292,11 @@ struct ChangeLog {
 
 impl Drop for ChangeLog {
     fn drop(&mut self) {
-        tracing::info!(deliveries = self.deliveries, action = self.verb, "an operator changes deliveries");
+        tracing::info!(
+            deliveries = self.deliveries,
+            action = self.verb,
+            "an operator changes deliveries"
+        );
         count(self.verb, self.deliveries);
     }
 }

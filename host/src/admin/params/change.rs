@@ -73,7 +73,11 @@ impl IntoParams for MoveQuery {
 impl ToQuery {
     /// The plugin's name, as given.
     pub(in crate::admin) fn plugin(&self) -> Result<&str, ProblemJson> {
-        let missing = || ProblemJson::bad_request("`to` is missing: it names the plugin that gets the deliveries");
+        let missing = || {
+            ProblemJson::bad_request(
+                "`to` is missing: it names the plugin that gets the deliveries",
+            )
+        };
         self.to.as_deref().ok_or_else(missing)
     }
 }
@@ -96,7 +100,8 @@ impl ChangeQuery {
                 Action::Cancel | Action::Move(_) => (action.name(), OPEN, "open"),
                 Action::Retry | Action::Discard => (action.name(), State::Dead.name(), "dead"),
             };
-            let detail = format!("no filter given: say `state={all}` to {verb} every {which} delivery");
+            let detail =
+                format!("no filter given: say `state={all}` to {verb} every {which} delivery");
             return Err(ProblemJson::bad_request(detail));
         }
         Ok(DeliveryFilter { state: state.flatten(), ..filter })
@@ -113,7 +118,9 @@ impl ChangeQuery {
     /// The cursor at which the call before has stopped.
     pub(in crate::admin) fn from(&self) -> Result<Option<Progress>, ProblemJson> {
         let read = |text: &str| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok();
-        let refused = || ProblemJson::bad_request("`cursor` is not a `next_cursor` that this host gave out here");
+        let refused = || {
+            ProblemJson::bad_request("`cursor` is not a `next_cursor` that this host gave out here")
+        };
         self.cursor.as_deref().map(|text| read(text).ok_or_else(refused)).transpose()
     }
 }
@@ -134,7 +141,9 @@ fn state(action: &Action, name: &str) -> Result<Option<State>, ProblemJson> {
     let why = match (action, state) {
         (Action::Retry, State::Ready) => "it is due".to_owned(),
         (Action::Retry | Action::Move(_), State::Leased) => "it is running".to_owned(),
-        (Action::Discard, State::Ready | State::Leased | State::Waiting) => "`cancel` ends what is open".to_owned(),
+        (Action::Discard, State::Ready | State::Leased | State::Waiting) => {
+            "`cancel` ends what is open".to_owned()
+        }
         _ => "it is settled".to_owned(),
     };
     Err(ProblemJson::bad_request(format!(
@@ -166,11 +175,17 @@ mod tests {
     #[test]
     fn to_mean_everything_one_has_to_say_so() {
         let to = Action::Move("orders".into());
-        for (action, all) in
-            [(&Action::Retry, "dead"), (&Action::Discard, "dead"), (&Action::Cancel, "open"), (&to, "open")]
-        {
+        for (action, all) in [
+            (&Action::Retry, "dead"),
+            (&Action::Discard, "dead"),
+            (&Action::Cancel, "open"),
+            (&to, "open"),
+        ] {
             let message = detail(ask("").filter(action));
-            assert!(message.contains(&format!("`state={all}` to {} every", action.name())), "{message}");
+            assert!(
+                message.contains(&format!("`state={all}` to {} every", action.name())),
+                "{message}"
+            );
             ask(&format!("state={all}")).filter(action).unwrap();
             assert_eq!(ask("plugin=audit").filter(action).unwrap().state, None);
         }
@@ -188,7 +203,11 @@ mod tests {
             (Action::Cancel, "opn", "did you mean `open`?"),
             (Action::Discard, "waiting", "`cancel` ends what is open"),
             (Action::Discard, "daed", "did you mean `dead`?"),
-            (Action::Move("orders".into()), "leased", "it is running; move takes `ready`, `waiting`"),
+            (
+                Action::Move("orders".into()),
+                "leased",
+                "it is running; move takes `ready`, `waiting`",
+            ),
         ] {
             let message = detail(ask(&format!("state={state}")).filter(&action));
             assert!(message.contains(hint), "{} {state}: {message}", action.name());
@@ -207,7 +226,10 @@ mod tests {
     fn a_foreign_cursor_is_refused() {
         assert!(ask("").from().unwrap().is_none());
         for text in ["1", "AAAA", "%00", "e30"] {
-            assert!(detail(ask(&format!("cursor={text}")).from()).contains("next_cursor"), "{text}");
+            assert!(
+                detail(ask(&format!("cursor={text}")).from()).contains("next_cursor"),
+                "{text}"
+            );
         }
     }
 }

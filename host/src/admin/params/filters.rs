@@ -92,7 +92,9 @@ pub(in crate::admin) struct NoQuery {}
 
 impl ApproveQuery {
     pub(in crate::admin) fn digest(&self) -> Result<Option<Digest>, ProblemJson> {
-        let read = |text: &String| text.parse().map_err(|error| ProblemJson::bad_request(format!("`digest`: {error}")));
+        let read = |text: &String| {
+            text.parse().map_err(|error| ProblemJson::bad_request(format!("`digest`: {error}")))
+        };
         self.digest.as_ref().map(read).transpose()
     }
 }
@@ -142,15 +144,21 @@ fn event_state(name: &str) -> Result<EventState, ProblemJson> {
     if name == UNROUTED {
         return Ok(EventState::Unrouted);
     }
-    State::from_name(name).map(EventState::Has).ok_or_else(|| no_state(name, &State::ALL, &[UNROUTED]))
+    State::from_name(name)
+        .map(EventState::Has)
+        .ok_or_else(|| no_state(name, &State::ALL, &[UNROUTED]))
 }
 
 /// A refusal that names the states there are to choose from.
 pub(super) fn no_state(name: &str, states: &[State], more: &[&'static str]) -> ProblemJson {
-    let valid: Vec<&str> = states.iter().copied().map(State::name).chain(more.iter().copied()).collect();
+    let valid: Vec<&str> =
+        states.iter().copied().map(State::name).chain(more.iter().copied()).collect();
     let hint = hint(name, valid.iter().copied());
     let name: String = name.chars().take(80).collect();
-    ProblemJson::bad_request(format!("`state`: there is no state `{name}`{hint} (valid: {})", valid.join(", ")))
+    ProblemJson::bad_request(format!(
+        "`state`: there is no state `{name}`{hint} (valid: {})",
+        valid.join(", ")
+    ))
 }
 
 /// Reads RFC 3339 or Unix seconds as Unix milliseconds.
@@ -158,8 +166,8 @@ pub(super) fn time(name: &str, text: Option<&str>) -> Result<Option<i64>, Proble
     // Twelve digits of seconds reach beyond the year 30,000; more are milliseconds by mistake.
     const MAX_DIGITS: usize = 11;
     let Some(text) = text else { return Ok(None) };
-    let seconds =
-        (text.len() <= MAX_DIGITS && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse::<i64>());
+    let seconds = (text.len() <= MAX_DIGITS && text.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| text.parse::<i64>());
     let ms = match seconds {
         Some(seconds) => seconds.ok().map(|seconds| seconds * 1000),
         None => text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond),
@@ -175,11 +183,14 @@ pub(super) fn time(name: &str, text: Option<&str>) -> Result<Option<i64>, Proble
 fn page(limit: Option<&str>, cursor: Option<&str>) -> Result<Page, ProblemJson> {
     let limit = limit.map_or(Ok(DEFAULT_LIMIT), |limit| {
         let limit = limit.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
-        limit.ok_or_else(|| ProblemJson::bad_request(format!("`limit` must be a number from 1 to {MAX_LIMIT}")))
+        limit.ok_or_else(|| {
+            ProblemJson::bad_request(format!("`limit` must be a number from 1 to {MAX_LIMIT}"))
+        })
     })?;
     let after = cursor.map(|text| {
-        from_text(text)
-            .ok_or_else(|| ProblemJson::bad_request("`cursor` is not a `next_cursor` that this host gave out"))
+        from_text(text).ok_or_else(|| {
+            ProblemJson::bad_request("`cursor` is not a `next_cursor` that this host gave out")
+        })
     });
     Ok(Page { limit, after: after.transpose()? })
 }
@@ -218,7 +229,10 @@ mod tests {
     #[test]
     fn a_mistyped_parameter_is_named_with_what_was_meant() {
         let message = detail(ask::<EventQuery>("sorce=heygen"));
-        assert!(message.contains("`sorce`") && message.contains("did you mean `source`?"), "{message}");
+        assert!(
+            message.contains("`sorce`") && message.contains("did you mean `source`?"),
+            "{message}"
+        );
         assert!(message.contains("`next_cursor`") || message.contains("`cursor`"), "{message}");
     }
 
@@ -230,15 +244,18 @@ mod tests {
 
     #[test]
     fn a_time_is_rfc_3339_or_unix_seconds() {
-        for (text, ms) in
-            [("1970-01-01T00:00:01.5Z", 1_500), ("1970-01-01T01:00:00%2B01:00", 0), ("1770000000", 1_770_000_000_000)]
-        {
+        for (text, ms) in [
+            ("1970-01-01T00:00:01.5Z", 1_500),
+            ("1970-01-01T01:00:00%2B01:00", 0),
+            ("1770000000", 1_770_000_000_000),
+        ] {
             let filter = ask::<EventQuery>(&format!("since={text}")).unwrap().filter().unwrap();
             assert_eq!(filter.since_ms, Some(ms), "{text}");
         }
         for text in ["yesterday", "1770000000000", "-5", "2026-11-23"] {
             assert!(
-                detail(ask::<EventQuery>(&format!("until={text}")).unwrap().filter()).contains("RFC 3339"),
+                detail(ask::<EventQuery>(&format!("until={text}")).unwrap().filter())
+                    .contains("RFC 3339"),
                 "{text}"
             );
         }
@@ -248,7 +265,8 @@ mod tests {
     fn a_limit_outside_its_range_is_refused() {
         for limit in ["0", "501", "-1", "ten"] {
             assert!(
-                detail(ask::<EventQuery>(&format!("limit={limit}")).unwrap().page()).contains("1 to 500"),
+                detail(ask::<EventQuery>(&format!("limit={limit}")).unwrap().page())
+                    .contains("1 to 500"),
                 "{limit}"
             );
         }
@@ -258,11 +276,13 @@ mod tests {
     #[test]
     fn a_cursor_is_read_back_and_a_foreign_one_refused() {
         let cursor = Cursor(DeliveryId { event: EventId::first_at(1_770_000_000_000), ordinal: 7 });
-        let page = ask::<EventQuery>(&format!("cursor={}", to_text(cursor))).unwrap().page().unwrap();
+        let page =
+            ask::<EventQuery>(&format!("cursor={}", to_text(cursor))).unwrap().page().unwrap();
         assert_eq!(page.after, Some(cursor));
         for text in ["1", "AAAA", "%00"] {
             assert!(
-                detail(ask::<EventQuery>(&format!("cursor={text}")).unwrap().page()).contains("next_cursor"),
+                detail(ask::<EventQuery>(&format!("cursor={text}")).unwrap().page())
+                    .contains("next_cursor"),
                 "{text}"
             );
         }
@@ -271,6 +291,9 @@ mod tests {
     #[test]
     fn a_state_that_does_not_exist_is_named_with_those_that_do() {
         let message = detail(ask::<EventQuery>("state=unroutd").unwrap().filter());
-        assert!(message.contains("did you mean `unrouted`?") && message.contains("waiting"), "{message}");
+        assert!(
+            message.contains("did you mean `unrouted`?") && message.contains("waiting"),
+            "{message}"
+        );
     }
 }

@@ -80,7 +80,16 @@ impl From<AttemptView> for AttemptJson {
 
 impl From<HttpCall> for CallJson {
     fn from(call: HttpCall) -> Self {
-        let HttpCall { method, url, status, error, refused, sent_bytes, received_bytes, duration_ms } = call;
+        let HttpCall {
+            method,
+            url,
+            status,
+            error,
+            refused,
+            sent_bytes,
+            received_bytes,
+            duration_ms,
+        } = call;
         Self { method, url, status, error, refused, sent_bytes, received_bytes, duration_ms }
     }
 }

@@ -70,7 +70,9 @@ pub(super) fn backlog(client: &AdminClient) -> Result<u64, Failure> {
     let answer = client.get("/api/v1/stats", &[])?;
     let count = |state: &str| {
         let count = answer["deliveries"][state].as_u64();
-        count.ok_or_else(|| Failure::failed(format!("the admin API's answer to /api/v1/stats has no `{state}`")))
+        count.ok_or_else(|| {
+            Failure::failed(format!("the admin API's answer to /api/v1/stats has no `{state}`"))
+        })
     };
     Ok(count("ready")? + count("leased")?)
 }
@@ -87,13 +89,15 @@ pub(super) fn trace(client: &AdminClient, mut ids: Vec<EventId>, times: Times) -
     let (mut cursor, mut seen_open, mut is_first) = (None, false, true);
     let mut patience = times.patience;
     loop {
-        let events = match AuditPage::ask_patiently(client, &range, cursor.as_deref(), &mut patience) {
-            Ok(events) => events,
-            Err(failure) => {
-                (audit.unknown, audit.unknown_reason) = (ids.len() as u64, Some(failure.to_string()));
-                return audit;
-            }
-        };
+        let events =
+            match AuditPage::ask_patiently(client, &range, cursor.as_deref(), &mut patience) {
+                Ok(events) => events,
+                Err(failure) => {
+                    (audit.unknown, audit.unknown_reason) =
+                        (ids.len() as u64, Some(failure.to_string()));
+                    return audit;
+                }
+            };
         let waited = began.elapsed();
         if waited < times.patience && events.has_open(&ids) {
             if let (Some((all, progress)), Ok(left)) = (&progress, backlog(client)) {
@@ -136,7 +140,8 @@ impl DeliveryAudit {
             (Some(_), Some(row)) => ids.partition_point(|id| *id < row.id),
             (Some(_), None) => ids.len(),
         };
-        let rows: HashMap<EventId, &AuditRow> = events.rows.iter().map(|row| (row.id, row)).collect();
+        let rows: HashMap<EventId, &AuditRow> =
+            events.rows.iter().map(|row| (row.id, row)).collect();
         for id in ids.drain(oldest..).rev() {
             match rows.get(&id) {
                 Some(row) => self.count(row),
@@ -149,7 +154,11 @@ impl DeliveryAudit {
     }
 
     fn count(&mut self, row: &AuditRow) {
-        let ended = row.states.iter().filter(|state| *state == DONE || FAILED.contains(&state.as_str())).count();
+        let ended = row
+            .states
+            .iter()
+            .filter(|state| *state == DONE || FAILED.contains(&state.as_str()))
+            .count();
         self.stored += 1;
         self.deliveries += ended as u64;
         self.unrouted += u64::from(row.states.is_empty());
@@ -177,18 +186,25 @@ impl DeliveryAudit {
             let event = match client.get(&format!("/api/v1/events/{id}"), &[]) {
                 Ok(event) => event,
                 Err(failure) => {
-                    failures.push((id.to_string(), format!("its deliveries could not be looked up: {failure}")));
+                    failures.push((
+                        id.to_string(),
+                        format!("its deliveries could not be looked up: {failure}"),
+                    ));
                     continue;
                 }
             };
             let deliveries = event["deliveries"].as_array().into_iter().flatten();
             failures.extend(
-                deliveries.filter(|delivery| FAILED.iter().any(|failed| delivery["state"] == *failed)).map(
-                    |delivery| {
-                        let last = delivery["attempts"].as_array().and_then(|attempts| attempts.last());
-                        (text(&delivery["id"]), last.map(|last| text(&last["error"])).unwrap_or_default())
-                    },
-                ),
+                deliveries
+                    .filter(|delivery| FAILED.iter().any(|failed| delivery["state"] == *failed))
+                    .map(|delivery| {
+                        let last =
+                            delivery["attempts"].as_array().and_then(|attempts| attempts.last());
+                        (
+                            text(&delivery["id"]),
+                            last.map(|last| text(&last["error"])).unwrap_or_default(),
+                        )
+                    }),
             );
         }
         failures
@@ -221,9 +237,18 @@ mod tests {
     fn a_page_ticks_off_what_is_not_older_than_its_last_row() {
         let (mut audit, mut ids) = (DeliveryAudit::default(), [2, 4, 6, 8].map(id).to_vec());
         // 7 and 5 are of others, 6 is missing; 4 and 2 may be on the next page.
-        audit.take(&events(&[(8, &["done", "dead"]), (7, &["done"]), (5, &[])], Some("next")), &mut ids);
-        assert_eq!((audit.stored, audit.settled, audit.dead, audit.lost, audit.deliveries), (1, 1, 1, 1, 2));
-        assert_eq!((audit.missing.as_slice(), audit.failed.as_slice()), (&[id(6)][..], &[id(8)][..]));
+        audit.take(
+            &events(&[(8, &["done", "dead"]), (7, &["done"]), (5, &[])], Some("next")),
+            &mut ids,
+        );
+        assert_eq!(
+            (audit.stored, audit.settled, audit.dead, audit.lost, audit.deliveries),
+            (1, 1, 1, 1, 2)
+        );
+        assert_eq!(
+            (audit.missing.as_slice(), audit.failed.as_slice()),
+            (&[id(6)][..], &[id(8)][..])
+        );
         assert_eq!(ids, [id(2), id(4)]);
         audit.take(&events(&[], Some("next")), &mut ids);
         assert_eq!(ids.len(), 2, "a page that looked in vain says nothing");
@@ -249,8 +274,14 @@ mod tests {
     #[test]
     fn an_event_is_as_far_as_the_last_of_its_deliveries() {
         let (mut audit, mut ids) = (DeliveryAudit::default(), [1, 2, 3].map(id).to_vec());
-        let page =
-            events(&[(3, &["done", "leased", "waiting"]), (2, &["dead", "waiting"]), (1, &["done", "done"])], None);
+        let page = events(
+            &[
+                (3, &["done", "leased", "waiting"]),
+                (2, &["dead", "waiting"]),
+                (1, &["done", "done"]),
+            ],
+            None,
+        );
         assert!(page.has_open(&ids) && !page.has_open(&ids[..2]));
         audit.take(&page, &mut ids);
         assert_eq!((audit.open, audit.waiting, audit.settled, audit.stored), (1, 1, 1, 3));

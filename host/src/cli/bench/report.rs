@@ -54,9 +54,15 @@ impl BenchReport {
         }
         let mut said = Vec::new();
         if audit.lost > 0 {
-            let hint = if audit.stored == 0 { "; does --admin mean the host that --url means?" } else { "" };
+            let hint = if audit.stored == 0 {
+                "; does --admin mean the host that --url means?"
+            } else {
+                ""
+            };
             let (lost, ids) = (audit.lost, listed(&audit.missing));
-            said.push(format!("LOST: {lost} of {acknowledged} acknowledged events are not stored ({ids}){hint}"));
+            said.push(format!(
+                "LOST: {lost} of {acknowledged} acknowledged events are not stored ({ids}){hint}"
+            ));
         }
         if audit.same_id > 0 {
             said.push(format!(
@@ -68,9 +74,16 @@ impl BenchReport {
         }
         if let Some(reason) = &audit.unknown_reason {
             let unknown = audit.unknown;
-            said.push(format!("UNKNOWN: {unknown} of {acknowledged} acknowledged events: {}", printable(reason)));
+            said.push(format!(
+                "UNKNOWN: {unknown} of {acknowledged} acknowledged events: {}",
+                printable(reason)
+            ));
         }
-        let settled = if audit.settled == audit.stored && audit.unrouted < audit.stored { " and settled" } else { "" };
+        let settled = if audit.settled == audit.stored && audit.unrouted < audit.stored {
+            " and settled"
+        } else {
+            ""
+        };
         said.push(match audit.stored {
             all if all == acknowledged => format!("all {all} are stored{settled}"),
             some => format!("{some} of {acknowledged} are known to be stored{settled}"),
@@ -85,7 +98,11 @@ impl BenchReport {
             said.push(format!("a delivery of {} failed for good", audit.dead));
         }
         if audit.unrouted > 0 {
-            let which = if audit.unrouted == audit.stored { "them".to_owned() } else { audit.unrouted.to_string() };
+            let which = if audit.unrouted == audit.stored {
+                "them".to_owned()
+            } else {
+                audit.unrouted.to_string()
+            };
             said.push(format!("no route of the host takes {which}"));
         }
         said.join("; ")
@@ -110,10 +127,14 @@ impl BenchReport {
         }
         if let Some(wanted) = self.wanted.filter(|wanted| (counts.sent() as f64) < wanted * 0.99) {
             let sent = counts.sent();
-            hints.push(format!("fell behind: {sent} of {wanted:.0} were sent in time, latency is a lower bound"));
+            hints.push(format!(
+                "fell behind: {sent} of {wanted:.0} were sent in time, latency is a lower bound"
+            ));
         }
         if self.wanted.is_none() && counts.sent() >= MAX_EVENTS.into() {
-            hints.push(format!("ended early, with the {MAX_EVENTS} events whose outcome can be kept in memory"));
+            hints.push(format!(
+                "ended early, with the {MAX_EVENTS} events whose outcome can be kept in memory"
+            ));
         }
         let cores = tasks::cores();
         if self.loader_cores() > MUCH * cores as f64 {
@@ -139,8 +160,15 @@ impl BenchReport {
             }
         }
         let mut check = Figures::default();
-        let checked =
-            [self.acknowledged, audit.stored, audit.settled, audit.dead, counts.duplicates, audit.lost, audit.unknown];
+        let checked = [
+            self.acknowledged,
+            audit.stored,
+            audit.settled,
+            audit.dead,
+            counts.duplicates,
+            audit.lost,
+            audit.unknown,
+        ];
         for (name, count) in COUNTS.into_iter().zip(checked) {
             check.add(name, count.to_string());
         }
@@ -167,7 +195,8 @@ impl BenchReport {
 
     pub(super) fn json(&self) -> Value {
         let (counts, audit) = (&self.seen.counts, &self.audit);
-        let [p50_ms, p90_ms, p99_ms, max_ms] = counts.latency_ms().map_or([None; 4], |all| all.map(Some));
+        let [p50_ms, p90_ms, p99_ms, max_ms] =
+            counts.latency_ms().map_or([None; 4], |all| all.map(Some));
         json!({
             "connections": self.connections, "seconds": self.seen.took.as_secs_f64(), "sent": counts.sent(),
             "wanted": self.wanted, "answers": counts.answers, "loader_cores": self.loader_cores(),
@@ -185,7 +214,8 @@ impl BenchReport {
 }
 
 /// The counts of events, in the order of the table.
-const COUNTS: [&str; 7] = ["acknowledged", "stored", "settled", "dead", "duplicates", "lost", "unknown"];
+const COUNTS: [&str; 7] =
+    ["acknowledged", "stored", "settled", "dead", "duplicates", "lost", "unknown"];
 
 fn listed(ids: &[EventId]) -> String {
     ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
@@ -230,9 +260,18 @@ mod tests {
             cpu: Duration::ZERO,
             url: "http://127.0.0.1:1".to_owned(),
         };
-        let audit = DeliveryAudit { stored: 10, settled: 10, deliveries: 10, ..DeliveryAudit::default() };
+        let audit =
+            DeliveryAudit { stored: 10, settled: 10, deliveries: 10, ..DeliveryAudit::default() };
         let (failures, fdatasync_ms, wanted) = (Vec::new(), None, None);
-        let mut report = BenchReport { connections: 1, seen, acknowledged: 10, audit, failures, fdatasync_ms, wanted };
+        let mut report = BenchReport {
+            connections: 1,
+            seen,
+            acknowledged: 10,
+            audit,
+            failures,
+            fdatasync_ms,
+            wanted,
+        };
         change(&mut report);
         report
     }
@@ -240,9 +279,15 @@ mod tests {
     #[test]
     fn a_run_is_fine_if_every_event_that_was_sent_went_well() {
         let fine = report(|_| {});
-        assert_eq!((fine.is_fine(), fine.check()), (true, "all 10 are stored and settled".to_owned()));
+        assert_eq!(
+            (fine.is_fine(), fine.check()),
+            (true, "all 10 are stored and settled".to_owned())
+        );
         let unrouted = report(|report| report.audit.unrouted = 10);
-        assert!(unrouted.is_fine() && unrouted.check() == "all 10 are stored; no route of the host takes them");
+        assert!(
+            unrouted.is_fine()
+                && unrouted.check() == "all 10 are stored; no route of the host takes them"
+        );
     }
 
     #[test]
@@ -263,10 +308,14 @@ mod tests {
             ),
             (&|audit| audit.open = 4, &["4 were not settled in the time that --settle gives"]),
             (&|audit| audit.waiting = 5, &["5 wait for another attempt"]),
-            (&|audit| (audit.open, audit.waiting) = (1, 2), &["1 were not settled", "2 wait for another attempt"]),
+            (
+                &|audit| (audit.open, audit.waiting) = (1, 2),
+                &["1 were not settled", "2 wait for another attempt"],
+            ),
             (
                 &|audit| {
-                    (audit.lost, audit.same_id, audit.unknown, audit.unknown_reason) = (1, 1, 1, Some(String::new()))
+                    (audit.lost, audit.same_id, audit.unknown, audit.unknown_reason) =
+                        (1, 1, 1, Some(String::new()))
                 },
                 &["LOST", "TAKEN FOR", "UNKNOWN", "7 of 10 are known to be stored"],
             ),
@@ -279,10 +328,17 @@ mod tests {
                 audit.settled = audit.stored - audit.open - audit.waiting;
             });
             let check = report.check();
-            assert!(!report.is_fine() && said.iter().all(|said| check.contains(said)), "{said:?}: {check}");
+            assert!(
+                !report.is_fine() && said.iter().all(|said| check.contains(said)),
+                "{said:?}: {check}"
+            );
         }
         let dead = report(|report| report.audit.dead = 1);
-        assert!(!dead.is_fine() && dead.check().ends_with("; a delivery of 1 failed for good"), "{}", dead.check());
+        assert!(
+            !dead.is_fine() && dead.check().ends_with("; a delivery of 1 failed for good"),
+            "{}",
+            dead.check()
+        );
     }
 
     #[test]
@@ -296,12 +352,19 @@ mod tests {
             })
         };
         let duplicate = one_less(&|counts| counts.duplicates = 1);
-        assert!(!duplicate.is_fine() && duplicate.hints()[0].starts_with("1 were answered as duplicates"));
+        assert!(
+            !duplicate.is_fine()
+                && duplicate.hints()[0].starts_with("1 were answered as duplicates")
+        );
         let strange = one_less(&|_| {});
-        assert!(!strange.is_fine() && strange.hints()[0].starts_with("1 answers of success name no event"));
+        assert!(
+            !strange.is_fine()
+                && strange.hints()[0].starts_with("1 answers of success name no event")
+        );
         let refused = one_less(&|counts| {
             counts.successes = 9;
-            counts.answers = [("200 OK".to_owned(), 9), ("503 Service Unavailable".to_owned(), 1)].into();
+            counts.answers =
+                [("200 OK".to_owned(), 9), ("503 Service Unavailable".to_owned(), 1)].into();
         });
         assert!(!refused.is_fine() && refused.check() == "all 9 are stored and settled");
         let nothing = report(|report| (report.seen.counts, report.audit) = Default::default());
@@ -316,7 +379,17 @@ mod tests {
                 report.wanted = wanted;
             })
         };
-        assert!(full(None).hints().iter().any(|hint| hint.starts_with("ended early, with the 10000000 events")));
-        assert!(!full(Some(MAX_EVENTS.into())).hints().iter().any(|hint| hint.starts_with("ended early")));
+        assert!(
+            full(None)
+                .hints()
+                .iter()
+                .any(|hint| hint.starts_with("ended early, with the 10000000 events"))
+        );
+        assert!(
+            !full(Some(MAX_EVENTS.into()))
+                .hints()
+                .iter()
+                .any(|hint| hint.starts_with("ended early"))
+        );
     }
 }

@@ -46,12 +46,19 @@ impl ChangeArgs {
         let all = match action {
             Action::Retry | Action::Discard => "`--state dead` for every dead delivery",
             Action::Cancel => "`--state open` for every delivery that is ready, leased or waiting",
-            Action::Move(_) => "`--plugin NAME` for every delivery of that plugin that is ready or waiting",
+            Action::Move(_) => {
+                "`--plugin NAME` for every delivery of that plugin that is ready or waiting"
+            }
         };
         Err(Failure::usage(format!("which ones? Give an ID, a filter, or {all}")))
     }
 
-    pub(super) fn run(&self, action: &Action, client: &AdminClient, as_json: bool) -> Result<ExitCode, Failure> {
+    pub(super) fn run(
+        &self,
+        action: &Action,
+        client: &AdminClient,
+        as_json: bool,
+    ) -> Result<ExitCode, Failure> {
         match &self.id {
             Some(id) => one(action, *id, client, as_json),
             None if self.dry_run => self.preview(action, client, as_json),
@@ -59,7 +66,12 @@ impl ChangeArgs {
         }
     }
 
-    fn all(&self, action: &Action, client: &AdminClient, as_json: bool) -> Result<ExitCode, Failure> {
+    fn all(
+        &self,
+        action: &Action,
+        client: &AdminClient,
+        as_json: bool,
+    ) -> Result<ExitCode, Failure> {
         let (mut changed, done) = (0, action.done());
         let progress = ProgressLine::new(action.name(), self.at_most(action, client)?);
         let next = self.steps(action, client, &[], |answer| {
@@ -81,7 +93,12 @@ impl ChangeArgs {
         stopped(&next)
     }
 
-    fn preview(&self, action: &Action, client: &AdminClient, as_json: bool) -> Result<ExitCode, Failure> {
+    fn preview(
+        &self,
+        action: &Action,
+        client: &AdminClient,
+        as_json: bool,
+    ) -> Result<ExitCode, Failure> {
         let (mut matched, mut first) = (0, Vec::new());
         let dry_run = [("dry_run", Some("true"))];
         let next = self.steps(action, client, &dry_run, |answer| {
@@ -89,7 +106,9 @@ impl ChangeArgs {
             first.extend(elements(&answer["first"]).iter().cloned());
         })?;
         if as_json {
-            print_json(&json!({ "matched": matched, "more": !next.is_null(), "next_cursor": next, "first": first }))?;
+            print_json(
+                &json!({ "matched": matched, "more": !next.is_null(), "next_cursor": next, "first": first }),
+            )?;
             return stopped(&next);
         }
         let mut out = Printout::new();
@@ -138,7 +157,10 @@ impl ChangeArgs {
             None => &stats["deliveries"],
         };
         let asked = |state: &str| self.filter.state.as_deref().is_some_and(|asked| asked == state);
-        let unasked = |state| action.takes_unasked().contains(state) && !action.takes().iter().any(|s| asked(s.name()));
+        let unasked = |state| {
+            action.takes_unasked().contains(state)
+                && !action.takes().iter().any(|s| asked(s.name()))
+        };
         let meant = action.takes().iter().filter(|state| asked(state.name()) || unasked(state));
         Ok(meant.map(|state| count(counts, state.name())).sum())
     }
@@ -152,7 +174,12 @@ fn to(action: &Action) -> Option<Param<'_>> {
     }
 }
 
-fn one(action: &Action, id: DeliveryId, client: &AdminClient, as_json: bool) -> Result<ExitCode, Failure> {
+fn one(
+    action: &Action,
+    id: DeliveryId,
+    client: &AdminClient,
+    as_json: bool,
+) -> Result<ExitCode, Failure> {
     let more: Vec<Param<'_>> = to(action).into_iter().collect();
     let answer = client.post(&format!("/api/v1/deliveries/{id}/{}", action.name()), &more)?;
     if as_json {

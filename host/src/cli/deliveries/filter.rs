@@ -48,6 +48,8 @@ impl DeliveryFilterArgs {
 
 /// A delivery's id; of an event's it says where that one is shown.
 pub(super) fn delivery_id(text: &str) -> Result<DeliveryId, String> {
-    let elsewhere = text.starts_with("evt_").then(|| format!("; `hookbox events {}` shows an event", printable(text)));
+    let elsewhere = text
+        .starts_with("evt_")
+        .then(|| format!("; `hookbox events {}` shows an event", printable(text)));
     text.parse().map_err(|error| format!("{error}{}", elsewhere.unwrap_or_default()))
 }

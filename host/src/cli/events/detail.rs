@@ -10,7 +10,17 @@ use crate::cli::output::{Printout, bytes, printable, text};
 /// An event with its deliveries and their attempts.
 pub(super) fn detail(event: &Value) -> Printout {
     let mut out = Printout::new();
-    for name in ["id", "source", "type", "subject", "time", "datacontenttype", "provider_id", "parent_id", "note"] {
+    for name in [
+        "id",
+        "source",
+        "type",
+        "subject",
+        "time",
+        "datacontenttype",
+        "provider_id",
+        "parent_id",
+        "note",
+    ] {
         out.field(name, &event[name]);
     }
     if event["duplicates"].as_u64().is_some_and(|count| count > 0) {
@@ -18,7 +28,10 @@ pub(super) fn detail(event: &Value) -> Printout {
         out.field("duplicates", &Value::String(format!("{count}, the last at {last}")));
     }
     for header in elements(&event["headers"]) {
-        out.field("header", &Value::String(format!("{}: {}", text(&header["name"]), text(&header["value"]))));
+        out.field(
+            "header",
+            &Value::String(format!("{}: {}", text(&header["name"]), text(&header["value"]))),
+        );
     }
     for child in elements(&event["children"]) {
         out.field("emitted", child);
@@ -38,8 +51,14 @@ fn data(out: &mut Printout, event: &Value) {
         (Some(data), _) => json_lines(out, data),
         (None, None) => out.field("data", &Value::String(format!("{length}, not JSON"))),
         (None, Some(wrapped)) => {
-            let body = event["data_base64"].as_str().and_then(|text| STANDARD.decode(text).ok()).unwrap_or_default();
-            out.field("data", &Value::String(format!("{length}, a form that wraps JSON; as it came:")));
+            let body = event["data_base64"]
+                .as_str()
+                .and_then(|text| STANDARD.decode(text).ok())
+                .unwrap_or_default();
+            out.field(
+                "data",
+                &Value::String(format!("{length}, a form that wraps JSON; as it came:")),
+            );
             out.line(printable(&String::from_utf8_lossy(&body)));
             json_lines(out, wrapped);
         }

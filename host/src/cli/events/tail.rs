@@ -19,7 +19,11 @@ const FIRST: usize = 10;
 const WINDOW: usize = 5_000;
 
 /// Prints events that match `filter` until the process ends.
-pub(super) fn tail(client: &AdminClient, filter: &[Param<'_>], as_json: bool) -> Result<(), Failure> {
+pub(super) fn tail(
+    client: &AdminClient,
+    filter: &[Param<'_>],
+    as_json: bool,
+) -> Result<(), Failure> {
     let mut newest = String::new();
     let mut window = FIRST;
     let mut columns = Columns::new(&EVENT_COLUMNS);
@@ -55,14 +59,20 @@ pub(super) fn tail(client: &AdminClient, filter: &[Param<'_>], as_json: bool) ->
 
 /// Events after `newest`, newest first, at most `window`. Ids grow with time, so an id not above
 /// ends the search.
-fn newer(client: &AdminClient, filter: &[Param<'_>], newest: &str, window: usize) -> Result<Vec<Value>, Failure> {
+fn newer(
+    client: &AdminClient,
+    filter: &[Param<'_>],
+    newest: &str,
+    window: usize,
+) -> Result<Vec<Value>, Failure> {
     const PAGE: usize = 100;
     let mut fresh: Vec<Value> = Vec::new();
     let mut cursor = None;
     loop {
         let rows = PAGE.min(window - fresh.len());
         let (items, next) = client.list("/api/v1/events", filter, cursor, rows)?;
-        let known = items.iter().position(|event| event["id"].as_str().is_none_or(|id| id <= newest));
+        let known =
+            items.iter().position(|event| event["id"].as_str().is_none_or(|id| id <= newest));
         fresh.extend(items.into_iter().take(known.unwrap_or(usize::MAX)));
         if next.is_none() || known.is_some() || fresh.len() >= window {
             return Ok(fresh);

@@ -41,8 +41,10 @@ const RUST: &[ProjectFile] =
     example!("hello-rust": ".gitignore" "Cargo.lock" "Cargo.toml" "README.md" "build" "src/lib.rs");
 const JS: &[ProjectFile] =
     example!("hello-js": ".gitignore" "README.md" "build" "build.mjs" "handler.js" "package.json");
-const PYTHON: &[ProjectFile] = example!("hello-python": ".gitignore" "README.md" "build" "handler.py");
-const GO: &[ProjectFile] = example!("hello-go": ".gitignore" "README.md" "build" "go.mod" "main.go");
+const PYTHON: &[ProjectFile] =
+    example!("hello-python": ".gitignore" "README.md" "build" "handler.py");
+const GO: &[ProjectFile] =
+    example!("hello-go": ".gitignore" "README.md" "build" "go.mod" "main.go");
 const C: &[ProjectFile] = example!(
     "hello-c": ".gitignore" "README.md" "build" "handler.c" "json.c" "json.h"
     "gen/plugin.c" "gen/plugin.h" "gen/plugin_component_type.o"
@@ -66,7 +68,8 @@ const CASES: &[ProjectFile] = example!(
 );
 
 /// And the interface that this host speaks.
-const WIT: ProjectFile = ProjectFile { path: "wit/plugin.wit", content: include_bytes!("../../../../wit/plugin.wit") };
+const WIT: ProjectFile =
+    ProjectFile { path: "wit/plugin.wit", content: include_bytes!("../../../../wit/plugin.wit") };
 
 /// The name of the example in a language, which stands for the project's own, and the project's
 /// files.

@@ -14,7 +14,9 @@ use crate::sandbox::Plugin;
 /// Runs until a signal ends the process, or nobody reads any more.
 pub(super) fn watch(run: &Run, common: &Common) -> Result<ExitCode, Failure> {
     if run.event == "-" {
-        return Err(Failure::usage("--watch needs the event in a file, because stdin can be read only once"));
+        return Err(Failure::usage(
+            "--watch needs the event in a file, because stdin can be read only once",
+        ));
     }
     let runner = PluginRunner::new()?;
     let files = [run.plugin.as_path(), Path::new(&run.event)];
@@ -35,12 +37,18 @@ pub(super) fn watch(run: &Run, common: &Common) -> Result<ExitCode, Failure> {
         if changed.contains(&0) {
             plugin = None;
         }
-        let names: Vec<String> = changed.iter().map(|index| files[*index].display().to_string()).collect();
+        let names: Vec<String> =
+            changed.iter().map(|index| files[*index].display().to_string()).collect();
         remark(&format!("\n{} changed", names.join(" and ")));
     }
 }
 
-fn round(run: &Run, common: &Common, runner: &PluginRunner, plugin: &mut Option<Plugin>) -> Result<ExitCode, Failure> {
+fn round(
+    run: &Run,
+    common: &Common,
+    runner: &PluginRunner,
+    plugin: &mut Option<Plugin>,
+) -> Result<ExitCode, Failure> {
     let (event, settings) = (run.event()?, run.settings.settings(common)?);
     let plugin = match plugin {
         Some(plugin) => plugin,

@@ -33,7 +33,10 @@ pub(in crate::cli) fn emitted(verdict: &Verdict) -> &[Emitted] {
 /// The whole answer.
 pub(in crate::cli) fn to_json(invocation: &Invocation) -> Value {
     let (outcome, reason, retry_after_ms) = outcome(&invocation.verdict);
-    let reads = invocation.kv_reads.iter().map(|(key, version)| json!({ "key": key, "found": version.is_some() }));
+    let reads = invocation
+        .kv_reads
+        .iter()
+        .map(|(key, version)| json!({ "key": key, "found": version.is_some() }));
     let writes = invocation.kv_writes.iter().map(write_to_json);
     json!({
         "outcome": outcome.name(),
@@ -113,7 +116,8 @@ mod tests {
 
     #[test]
     fn a_failure_has_a_reason() {
-        let report = to_json(&invocation(Verdict::Retry { reason: "busy".to_owned(), after_ms: Some(9) }));
+        let report =
+            to_json(&invocation(Verdict::Retry { reason: "busy".to_owned(), after_ms: Some(9) }));
         assert_eq!(
             (&report["outcome"], &report["reason"], &report["retry_after_ms"]),
             (&json!("retry"), &json!("busy"), &json!(9))

@@ -35,17 +35,25 @@ pub(in crate::cli) struct GivenAttributes {
 
 /// Reads the event from a file, or from stdin for `-`.
 pub(in crate::cli) fn read(file: &str, given: &GivenAttributes) -> Result<Event, Failure> {
-    let text = if file == "-" { bounded(std::io::stdin().lock()) } else { File::open(file).and_then(bounded) };
+    let text = if file == "-" {
+        bounded(std::io::stdin().lock())
+    } else {
+        File::open(file).and_then(bounded)
+    };
     let file = if file == "-" { "standard input" } else { file };
     let text = text.map_err(|error| Failure::usage(format!("failed to read {file}: {error}")))?;
-    event(&text, given, Clock::system().now_ms()).map_err(|reason| Failure::usage(format!("{file}: {reason}")))
+    event(&text, given, Clock::system().now_ms())
+        .map_err(|reason| Failure::usage(format!("{file}: {reason}")))
 }
 
 /// Reads a file that has to hold a CloudEvents document.
 pub(in crate::cli) fn read_document(file: &Path) -> Result<Event, String> {
     let shown = file.display();
-    let text = File::open(file).and_then(bounded).map_err(|error| format!("failed to read {shown}: {error}"))?;
-    let (id, attributes) = document(&text, Clock::system().now_ms()).map_err(|reason| format!("{shown}: {reason}"))?;
+    let text = File::open(file)
+        .and_then(bounded)
+        .map_err(|error| format!("failed to read {shown}: {error}"))?;
+    let (id, attributes) =
+        document(&text, Clock::system().now_ms()).map_err(|reason| format!("{shown}: {reason}"))?;
     Ok(Event { id, attributes, parent: None, root: None, hops: 0 })
 }
 
@@ -77,16 +85,19 @@ fn event(text: &[u8], given: &GivenAttributes, now_ms: i64) -> Result<Event, Str
 }
 
 fn document(text: &[u8], now_ms: i64) -> Result<(EventId, Attributes), String> {
-    let document = cloudevents::read(text).map_err(|error| format!("it is not a CloudEvents document: {error}"))?;
+    let document = cloudevents::read(text)
+        .map_err(|error| format!("it is not a CloudEvents document: {error}"))?;
     let time_ms = match document.time.as_deref() {
         None => now_ms,
-        Some(time) => {
-            time.parse::<jiff::Timestamp>().map_err(|_| format!("`time` is not RFC 3339: `{time}`"))?.as_millisecond()
-        }
+        Some(time) => time
+            .parse::<jiff::Timestamp>()
+            .map_err(|_| format!("`time` is not RFC 3339: `{time}`"))?
+            .as_millisecond(),
     };
     // Another host's id is no id of this one; what a plugin sees then depends on the event's time
     // alone.
-    let id = document.id.and_then(|id| id.parse().ok()).unwrap_or_else(|| EventId::first_at(time_ms));
+    let id =
+        document.id.and_then(|id| id.parse().ok()).unwrap_or_else(|| EventId::first_at(time_ms));
     let attributes = Attributes {
         source: document.source.as_deref().unwrap_or(SOURCE).into(),
         kind: document.kind,
@@ -106,7 +117,11 @@ fn looks_like_document(text: &[u8]) -> bool {
 /// The member that every document has.
 const SPECVERSION: &[u8] = b"\"specversion\"";
 
-fn bare(text: &[u8], given: &GivenAttributes, now_ms: i64) -> Result<(EventId, Attributes), String> {
+fn bare(
+    text: &[u8],
+    given: &GivenAttributes,
+    now_ms: i64,
+) -> Result<(EventId, Attributes), String> {
     // Read as a value, for the sake of a better message.
     let json = serde_json::from_slice::<serde_json::Value>(text);
     let kind = given.kind.clone().ok_or_else(|| match &json {
@@ -121,7 +136,9 @@ fn bare(text: &[u8], given: &GivenAttributes, now_ms: i64) -> Result<(EventId, A
         source: SOURCE.into(),
         kind,
         subject: None,
-        content_type: Some(if is_json { "application/json" } else { "application/octet-stream" }.to_owned()),
+        content_type: Some(
+            if is_json { "application/json" } else { "application/octet-stream" }.to_owned(),
+        ),
         time_ms: now_ms,
         body: Bytes::copy_from_slice(text),
     };
@@ -144,12 +161,16 @@ mod tests {
         assert_eq!(event.id.to_string(), "evt_0000019c1c5a5c00");
         assert_eq!(event.attributes.body, br#"{"b": 1.0, "a":[]}"#.as_slice());
         assert_eq!(event.attributes.time_ms, 1_770_000_000_120);
-        assert_eq!((event.attributes.kind.as_str(), event.attributes.subject.as_deref()), ("a.b", Some("s")));
+        assert_eq!(
+            (event.attributes.kind.as_str(), event.attributes.subject.as_deref()),
+            ("a.b", Some("s"))
+        );
     }
 
     #[test]
     fn binary_data_is_decoded() {
-        let text = br#"{"specversion":"1.0","id":"1","source":"s","type":"t","data_base64":"AP8="}"#;
+        let text =
+            br#"{"specversion":"1.0","id":"1","source":"s","type":"t","data_base64":"AP8="}"#;
         let event = event(text, &given("other"), 7).unwrap();
         assert_eq!(event.attributes.body, [0, 255].as_slice());
         assert_eq!((event.attributes.kind.as_str(), event.id), ("other", EventId::first_at(7)));
@@ -157,7 +178,11 @@ mod tests {
 
     #[test]
     fn a_bare_body_needs_a_type() {
-        assert!(event(b"{\"n\":1}", &GivenAttributes::default(), 0).unwrap_err().contains("no `specversion`"));
+        assert!(
+            event(b"{\"n\":1}", &GivenAttributes::default(), 0)
+                .unwrap_err()
+                .contains("no `specversion`")
+        );
         let broken = event(b"{\"specversion\":", &GivenAttributes::default(), 0).unwrap_err();
         assert!(broken.contains("not JSON") && !broken.contains("--type"), "{broken}");
         let json = event(b"{\"n\":1}", &given("t"), 0).unwrap().attributes;
@@ -174,7 +199,8 @@ mod tests {
         let told = |text: &str| event(text.as_bytes(), &GivenAttributes::default(), 0).unwrap_err();
         let document = told("{\"specversion\":\"1.0\",\"id\":\"1\",}");
         assert!(
-            document.starts_with("it is not JSON: trailing comma at line 1") && !document.contains("--type"),
+            document.starts_with("it is not JSON: trailing comma at line 1")
+                && !document.contains("--type"),
             "{document}"
         );
         let body = told("a body of text");
@@ -186,8 +212,14 @@ mod tests {
         for (text, reason) in [
             (r#"{"specversion":"1.0"}"#, "missing field"),
             (r#"{"specversion":"1.0","id":"1","source":"s","type":"t","time":"noon"}"#, "RFC 3339"),
-            (r#"{"specversion":"1.0","id":"1","source":"s","type":"t","data":1,"data_base64":"AA=="}"#, "one of them"),
-            (r#"{"specversion":"1.0","id":"1","source":"s","type":"t","data_base64":"!"}"#, "data_base64"),
+            (
+                r#"{"specversion":"1.0","id":"1","source":"s","type":"t","data":1,"data_base64":"AA=="}"#,
+                "one of them",
+            ),
+            (
+                r#"{"specversion":"1.0","id":"1","source":"s","type":"t","data_base64":"!"}"#,
+                "data_base64",
+            ),
         ] {
             let message = event(text.as_bytes(), &GivenAttributes::default(), 0).unwrap_err();
             assert!(message.contains(reason), "{message}");

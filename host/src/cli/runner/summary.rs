@@ -34,7 +34,9 @@ pub(in crate::cli) fn summary(plugin: &Plugin, invocation: &Invocation) -> Print
     }
     let (us, memory) = (invocation.duration_us, bytes(invocation.memory_peak_bytes as u64));
     let kind = format!("{}@{}", plugin.contract(), plugin.interface_version());
-    out.line(out.ink(Ink::Dim, &format!("{kind}, {:.3} ms, {memory} of memory", us as f64 / 1000.0)));
+    out.line(
+        out.ink(Ink::Dim, &format!("{kind}, {:.3} ms, {memory} of memory", us as f64 / 1000.0)),
+    );
     out
 }
 
@@ -42,7 +44,8 @@ pub(in crate::cli) fn summary(plugin: &Plugin, invocation: &Invocation) -> Print
 pub(in crate::cli) fn ending(out: &mut Printout, invocation: &Invocation, indent: &str) {
     let (outcome, reason, retry_after_ms) = answer::outcome(&invocation.verdict);
     let reason = reason.map(|reason| format!(": {}", printable(reason))).unwrap_or_default();
-    let after = retry_after_ms.map(|ms| format!(" (not before {ms} ms from now)")).unwrap_or_default();
+    let after =
+        retry_after_ms.map(|ms| format!(" (not before {ms} ms from now)")).unwrap_or_default();
     out.line(format!("{indent}{}{reason}{after}", out.state(outcome.name())));
     for log in &invocation.logs {
         out.line(format!("{indent}  {:<5} {}", printable(&log.level), printable(&log.message)));
@@ -50,9 +53,15 @@ pub(in crate::cli) fn ending(out: &mut Printout, invocation: &Invocation, indent
 }
 
 fn emitted(out: &mut Printout, event: &Emitted) {
-    let subject = event.subject.as_deref().map(|subject| format!(" for {subject}")).unwrap_or_default();
-    let delay = if event.delay_ms == 0 { String::new() } else { format!(" in {} ms", event.delay_ms) };
-    out.line(format!("{} {}", out.ink(Ink::Bold, "emits"), printable(&format!("{}{subject}{delay}", event.kind))));
+    let subject =
+        event.subject.as_deref().map(|subject| format!(" for {subject}")).unwrap_or_default();
+    let delay =
+        if event.delay_ms == 0 { String::new() } else { format!(" in {} ms", event.delay_ms) };
+    out.line(format!(
+        "{} {}",
+        out.ink(Ink::Bold, "emits"),
+        printable(&format!("{}{subject}{delay}", event.kind))
+    ));
     let body = body(event);
     let count = body.lines().count();
     for line in body.lines().take(MAX_BODY_LINES) {
@@ -76,7 +85,9 @@ fn body(event: &Emitted) -> Cow<'_, str> {
 fn readable(data: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(data) {
         Ok(text) => text.into(),
-        Err(_) => format!("{} that are not text (--json shows them)", bytes(data.len() as u64)).into(),
+        Err(_) => {
+            format!("{} that are not text (--json shows them)", bytes(data.len() as u64)).into()
+        }
     }
 }
 
@@ -92,7 +103,13 @@ mod tests {
     use super::*;
 
     fn event(data: &[u8]) -> Emitted {
-        Emitted { kind: "a".to_owned(), subject: None, content_type: None, data: data.to_vec(), delay_ms: 0 }
+        Emitted {
+            kind: "a".to_owned(),
+            subject: None,
+            content_type: None,
+            data: data.to_vec(),
+            delay_ms: 0,
+        }
     }
 
     #[test]

@@ -23,9 +23,12 @@ pub(super) fn another(source: &Source) -> String {
             Some(path) => format!("give it another id: --set {path}=NEW"),
             None => format!("give it another id at `{pointer}` of the body"),
         },
-        _ if keys.contains(&DedupeBy::Body) => "change the body, for example with --set PATH=VALUE".to_owned(),
+        _ if keys.contains(&DedupeBy::Body) => {
+            "change the body, for example with --set PATH=VALUE".to_owned()
+        }
         _ if keys.contains(&DedupeBy::TimestampAndBody) => {
-            "send it in another second, or change the body, for example with --set PATH=VALUE".to_owned()
+            "send it in another second, or change the body, for example with --set PATH=VALUE"
+                .to_owned()
         }
         _ => "change what the host's `dedupe` of this source goes by".to_owned(),
     }
@@ -35,7 +38,8 @@ pub(super) fn another(source: &Source) -> String {
 fn path(pointer: &str) -> Option<String> {
     let tokens = super::sample::tokens(pointer);
     let plain = |token: &String| {
-        !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+        !token.is_empty()
+            && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
     };
     tokens.iter().all(plain).then(|| tokens.join("."))
 }

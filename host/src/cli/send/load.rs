@@ -115,7 +115,8 @@ pub(in crate::cli) fn run(sender: Sender, plan: &LoadPlan) -> Result<LoadResult,
     }
     let mut counts = LoadCounts::default();
     for worker in workers {
-        counts.add(worker.join().map_err(|_| Failure::failed("a connection's thread ended early"))?);
+        counts
+            .add(worker.join().map_err(|_| Failure::failed("a connection's thread ended early"))?);
     }
     let (took, cpu) = (job.pace.start.elapsed(), clock::process_cpu().saturating_sub(cpu));
     counts.latencies_us.sort_unstable();
@@ -136,10 +137,15 @@ impl Load {
         let (sent, elapsed) = (self.sent.load(Ordering::Relaxed), self.pace.start.elapsed());
         let rate = sent as f64 / elapsed.as_secs_f64().max(f64::EPSILON);
         match self.pace.end {
-            End::Count(count) => progress.show(sent, format!("{sent} of {count}, {rate:.0} a second")),
+            End::Count(count) => {
+                progress.show(sent, format!("{sent} of {count}, {rate:.0} a second"))
+            }
             End::After(time) => {
                 let (seconds, all) = (elapsed.as_secs_f32(), time.as_secs_f32());
-                progress.show(millis(elapsed), format!("{seconds:.1} of {all} s, {sent} sent, {rate:.0} a second"));
+                progress.show(
+                    millis(elapsed),
+                    format!("{seconds:.1} of {all} s, {sent} sent, {rate:.0} a second"),
+                );
             }
         }
     }
@@ -166,11 +172,14 @@ impl LoadPace {
     /// there were enough.
     fn due(&self) -> Option<Option<Instant>> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let due = self.rate.map(|rate| self.start + Duration::from_secs_f64(f64::from(number) / rate));
+        let due =
+            self.rate.map(|rate| self.start + Duration::from_secs_f64(f64::from(number) / rate));
         let now = Instant::now();
         let is_enough = match self.end {
             End::Count(count) => number >= count,
-            End::After(time) => number >= MAX_EVENTS || due.unwrap_or(now).max(now) >= self.start + time,
+            End::After(time) => {
+                number >= MAX_EVENTS || due.unwrap_or(now).max(now) >= self.start + time
+            }
         };
         if is_enough {
             return None;
@@ -240,7 +249,11 @@ impl LoadResult {
     pub(super) fn printout(&self, source: &Source) -> Printout {
         let (mut out, counts) = (Printout::new(), &self.counts);
         let (sent, seconds) = (counts.sent(), self.took.as_secs_f64());
-        out.line(format!("{sent} events to {} in {seconds:.2} s: {:.0} a second", self.url, self.rate()));
+        out.line(format!(
+            "{sent} events to {} in {seconds:.2} s: {:.0} a second",
+            self.url,
+            self.rate()
+        ));
         for (label, count) in &counts.answers {
             out.line(format!("  {count:>8}  {label}"));
         }
@@ -248,7 +261,9 @@ impl LoadResult {
             out.line(format!("  {:>8}  of them duplicates", counts.duplicates));
         }
         if let Some([p50, p90, p99, max]) = counts.latency_ms() {
-            out.line(format!("latency  p50 {p50:.1} ms  p90 {p90:.1} ms  p99 {p99:.1} ms  max {max:.1} ms"));
+            out.line(format!(
+                "latency  p50 {p50:.1} ms  p90 {p90:.1} ms  p99 {p99:.1} ms  max {max:.1} ms"
+            ));
         }
         if let Some(failure) = &counts.first_failure {
             out.line(format!("first failure: {}", printable(failure)));
@@ -263,8 +278,9 @@ impl LoadResult {
 
     pub(super) fn json(&self, source: &Source) -> Value {
         let counts = &self.counts;
-        let latency =
-            counts.latency_ms().map(|[p50, p90, p99, max]| json!({ "p50": p50, "p90": p90, "p99": p99, "max": max }));
+        let latency = counts
+            .latency_ms()
+            .map(|[p50, p90, p99, max]| json!({ "p50": p50, "p90": p90, "p99": p99, "max": max }));
         json!({
             "url": self.url, "sent": counts.sent(), "took_s": self.took.as_secs_f64(), "per_second": self.rate(),
             "answers": counts.answers, "successes": counts.successes, "duplicates": counts.duplicates,
@@ -292,14 +308,22 @@ mod tests {
     #[test]
     fn a_percentile_is_a_value_that_was_seen() {
         let values: Vec<u32> = (1..=100).collect();
-        assert_eq!((percentile(&values, 0.5), percentile(&values, 0.99), percentile(&values, 1.0)), (50, 99, 100));
+        assert_eq!(
+            (percentile(&values, 0.5), percentile(&values, 0.99), percentile(&values, 1.0)),
+            (50, 99, 100)
+        );
         assert_eq!((percentile(&[7], 0.5), percentile(&[], 0.5)), (7, 0));
     }
 
     #[test]
     fn a_run_that_has_time_left_ends_with_the_events_that_can_be_kept() {
         let end = End::After(Duration::from_secs(3600));
-        let pace = LoadPace { end, rate: None, start: Instant::now(), next: AtomicU32::new(MAX_EVENTS - 1) };
+        let pace = LoadPace {
+            end,
+            rate: None,
+            start: Instant::now(),
+            next: AtomicU32::new(MAX_EVENTS - 1),
+        };
         assert!(pace.due().is_some() && pace.due().is_none());
     }
 }

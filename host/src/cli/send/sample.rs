@@ -89,8 +89,8 @@ impl Sample {
     /// The same, but no two bodies are alike: a JSON object gets a member with a fresh id.
     pub(super) fn varied(mut self) -> Result<Self, String> {
         if let SampleBody::Bytes(bytes) = &self.template {
-            let value =
-                serde_json::from_slice(bytes).map_err(|error| format!("the event is not JSON ({error}): {WANTED}"))?;
+            let value = serde_json::from_slice(bytes)
+                .map_err(|error| format!("the event is not JSON ({error}): {WANTED}"))?;
             self.template = SampleBody::Json(value);
         }
         if !matches!(&self.template, SampleBody::Json(value) if value.is_object()) {
@@ -104,10 +104,14 @@ impl Sample {
     pub(super) fn content_type(&self) -> &'static str {
         match &self.template {
             SampleBody::Json(_) => "application/json",
-            SampleBody::Bytes(bytes) if serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok() => {
+            SampleBody::Bytes(bytes)
+                if serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok() =>
+            {
                 "application/json"
             }
-            SampleBody::Bytes(bytes) if self.form.as_ref().is_some_and(|field| is_form(bytes, field)) => {
+            SampleBody::Bytes(bytes)
+                if self.form.as_ref().is_some_and(|field| is_form(bytes, field)) =>
+            {
                 form::MEDIA_TYPE
             }
             SampleBody::Bytes(_) => "application/octet-stream",
@@ -120,7 +124,8 @@ impl Sample {
         let body = match &self.template {
             SampleBody::Bytes(bytes) => bytes.clone(),
             SampleBody::Json(_) => {
-                let body = self.json(&id).and_then(Result::ok).expect("the paths were tried before");
+                let body =
+                    self.json(&id).and_then(Result::ok).expect("the paths were tried before");
                 body.to_string().into_bytes()
             }
         };
@@ -130,7 +135,11 @@ impl Sample {
             _ => None,
         };
         let kind = self.kind.iter().filter_map(|(pick, value)| in_header(pick, value.as_ref()?));
-        let about = self.pick_subject.iter().flat_map(joined::values).filter_map(|pick| in_header(pick, &subject));
+        let about = self
+            .pick_subject
+            .iter()
+            .flat_map(joined::values)
+            .filter_map(|pick| in_header(pick, &subject));
         let headers = kind.chain(about).collect();
         Made { body, id, headers }
     }
@@ -145,7 +154,9 @@ impl Sample {
         {
             members.insert(MARK.to_owned(), Value::String(id.to_owned()));
         }
-        let filled = self.picks(&mut body, id).and_then(|()| self.set.iter().try_for_each(|set| set.apply(&mut body)));
+        let filled = self
+            .picks(&mut body, id)
+            .and_then(|()| self.set.iter().try_for_each(|set| set.apply(&mut body)));
         Some(filled.map(|()| body))
     }
 
@@ -165,7 +176,9 @@ impl Sample {
             match value {
                 Some(value) => put(body, &tokens(pointer), Value::String(value.clone()))?,
                 // The type that is asked for is one without it.
-                None => body.pointer_mut(pointer).into_iter().for_each(|value| *value = Value::Null),
+                None => {
+                    body.pointer_mut(pointer).into_iter().for_each(|value| *value = Value::Null)
+                }
             }
         }
         Ok(())
@@ -178,7 +191,11 @@ fn is_form(body: &[u8], field: &str) -> bool {
 }
 
 /// A body that was given: left as it is unless its type is another or members are to be set.
-fn body(data: Vec<u8>, kind: &[(Pick, Option<String>)], set: &[Assignment]) -> Result<SampleBody, String> {
+fn body(
+    data: Vec<u8>,
+    kind: &[(Pick, Option<String>)],
+    set: &[Assignment],
+) -> Result<SampleBody, String> {
     let Ok(value) = serde_json::from_slice::<Value>(&data) else {
         return if set.is_empty() {
             Ok(SampleBody::Bytes(data))
@@ -189,7 +206,8 @@ fn body(data: Vec<u8>, kind: &[(Pick, Option<String>)], set: &[Assignment]) -> R
     let fits = kind.iter().all(|(pick, wanted)| match pick {
         Pick::Json(pointer) => {
             let there = value.pointer(pointer).filter(|value| !value.is_null());
-            there.is_some() == wanted.is_some() && there.and_then(Value::as_str) == wanted.as_deref()
+            there.is_some() == wanted.is_some()
+                && there.and_then(Value::as_str) == wanted.as_deref()
         }
         Pick::Header(_) | Pick::Fixed(_) | Pick::Joined(_) => true,
     });

@@ -59,7 +59,8 @@ impl Sender {
     pub(super) fn one(&self, kind: &str, as_json: bool) -> Result<ExitCode, Failure> {
         let signed = self.sign()?;
         let length = signed.body.len() as u64;
-        let reply = self.post(&agent(TIMEOUT), &signed).map_err(|error| self.unreachable(&error))?;
+        let reply =
+            self.post(&agent(TIMEOUT), &signed).map_err(|error| self.unreachable(&error))?;
         if as_json {
             print_json(&self.reply_json(kind, length, &reply))?;
         } else {
@@ -72,7 +73,12 @@ impl Sender {
         let mut out = Printout::new();
         out.line(format!("POST {}  {}, {}", self.url, printable(kind), bytes(length)));
         let word = out.state(if reply.is_success() { "ok" } else { "failed" });
-        out.line(format!("{} {} in {:.1} ms ({word})", reply.status, reply.reason, reply.took.as_secs_f64() * 1000.0));
+        out.line(format!(
+            "{} {} in {:.1} ms ({word})",
+            reply.status,
+            reply.reason,
+            reply.took.as_secs_f64() * 1000.0
+        ));
         out.line(printable(&String::from_utf8_lossy(&reply.body)));
         if let Some(first) = reply.duplicate_of() {
             duplicate::lines(&self.source, first).iter().for_each(|line| out.line(line));
@@ -107,7 +113,11 @@ impl Sender {
         agent(TIMEOUT).options(&self.url).call().map(drop)
     }
 
-    pub(super) fn post(&self, agent: &ureq::Agent, signed: &SignedRequest) -> Result<HostReply, ureq::Error> {
+    pub(super) fn post(
+        &self,
+        agent: &ureq::Agent,
+        signed: &SignedRequest,
+    ) -> Result<HostReply, ureq::Error> {
         let mut request = agent.post(&self.url).header("content-type", self.sample.content_type());
         for (name, value) in &signed.headers {
             request = request.header(name, value);

@@ -15,11 +15,15 @@ impl FromStr for Assignment {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (path, value) =
-            text.split_once('=').ok_or("write PATH=VALUE, for example event_data.callback_id=order_1")?;
+        let (path, value) = text
+            .split_once('=')
+            .ok_or("write PATH=VALUE, for example event_data.callback_id=order_1")?;
         let path: Vec<String> = path.split('.').map(str::to_owned).collect();
         if path.iter().any(String::is_empty) {
-            return Err("the path must be names with dots between them, for example event_data.callback_id".to_owned());
+            return Err(
+                "the path must be names with dots between them, for example event_data.callback_id"
+                    .to_owned(),
+            );
         }
         let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
         Ok(Self { path, value })
@@ -43,15 +47,26 @@ pub(super) fn put(mut place: &mut Value, path: &[String], value: Value) -> Resul
         place = match place {
             Value::Object(members) => members.entry(name.clone()).or_insert(Value::Null),
             Value::Array(_) if depth == 0 && name.parse::<usize>().is_err() => {
-                return Err(format!("the body is a JSON array, so it has no `{name}`: an object would"));
+                return Err(format!(
+                    "the body is a JSON array, so it has no `{name}`: an object would"
+                ));
             }
             Value::Array(items) => {
                 let length = items.len();
                 let item = name.parse().ok().and_then(|index: usize| items.get_mut(index));
-                item.ok_or_else(|| format!("`{}` has {length} items, and no `{name}`", path[..depth].join(".")))?
+                item.ok_or_else(|| {
+                    format!("`{}` has {length} items, and no `{name}`", path[..depth].join("."))
+                })?
             }
-            _ if depth == 0 => return Err(format!("the body is no JSON object, so it has no `{name}`")),
-            _ => return Err(format!("`{}` is not an object, so it has no `{name}`", path[..depth].join("."))),
+            _ if depth == 0 => {
+                return Err(format!("the body is no JSON object, so it has no `{name}`"));
+            }
+            _ => {
+                return Err(format!(
+                    "`{}` is not an object, so it has no `{name}`",
+                    path[..depth].join(".")
+                ));
+            }
         };
     }
     *place = value;
@@ -71,7 +86,10 @@ mod tests {
     #[test]
     fn a_value_that_reads_as_json_is_json() {
         assert_eq!(set(json!({}), "a.b=1"), Ok(json!({"a": {"b": 1}})));
-        assert_eq!(set(json!({"a": {"c": 2}}), "a.b=order_1"), Ok(json!({"a": {"b": "order_1", "c": 2}})));
+        assert_eq!(
+            set(json!({"a": {"c": 2}}), "a.b=order_1"),
+            Ok(json!({"a": {"b": "order_1", "c": 2}}))
+        );
         assert_eq!(set(json!({}), "a=\"1\""), Ok(json!({"a": "1"})));
         assert_eq!(set(json!({}), "a=x=y"), Ok(json!({"a": "x=y"})));
         assert_eq!(set(json!({"a": [1, 2]}), "a.1=null"), Ok(json!({"a": [1, null]})));

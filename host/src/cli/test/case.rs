@@ -60,9 +60,13 @@ impl Case {
         let config = config(&folder.path.join(CONFIG));
         let expected = expected(&folder.path.join(EXPECTED), may_be_new);
         match (event, config, expected) {
-            (Ok(event), Ok(config), Ok(expected)) => {
-                Ok(Self { name: folder.name.clone(), event, config, expected, path: folder.path.clone() })
-            }
+            (Ok(event), Ok(config), Ok(expected)) => Ok(Self {
+                name: folder.name.clone(),
+                event,
+                config,
+                expected,
+                path: folder.path.clone(),
+            }),
             (event, config, expected) => {
                 Err([event.err(), config.err(), expected.err()].into_iter().flatten().collect())
             }
@@ -71,7 +75,9 @@ impl Case {
 
     /// The compared part of the result, and the verdict on it.
     pub(super) fn judge(&self, invocation: &Invocation, update: bool) -> (Expected, CaseResult) {
-        let Some(expected) = &self.expected else { return (Expected::all_of(invocation), CaseResult::New) };
+        let Some(expected) = &self.expected else {
+            return (Expected::all_of(invocation), CaseResult::New);
+        };
         let actual = expected.same_of(invocation);
         let mark = match (actual == *expected, update) {
             (true, _) => CaseResult::Ok,
@@ -84,14 +90,18 @@ impl Case {
     /// Makes `actual` the expectation.
     pub(super) fn write(&self, actual: &Expected) -> Result<(), Failure> {
         let file = self.path.join(EXPECTED);
-        fs::write(&file, format!("{}\n", actual.text()))
-            .map_err(|error| Failure::failed(format!("failed to write {}: {error}", file.display())))
+        fs::write(&file, format!("{}\n", actual.text())).map_err(|error| {
+            Failure::failed(format!("failed to write {}: {error}", file.display()))
+        })
     }
 }
 
 fn event(file: &Path) -> Result<Event, String> {
     if !file.exists() {
-        return Err(format!("{} is missing: the event of the case, a CloudEvents JSON document", file.display()));
+        return Err(format!(
+            "{} is missing: the event of the case, a CloudEvents JSON document",
+            file.display()
+        ));
     }
     event::read_document(file)
 }
@@ -99,11 +109,13 @@ fn event(file: &Path) -> Result<Event, String> {
 fn expected(file: &Path, may_be_new: bool) -> Result<Option<Expected>, String> {
     let shown = file.display();
     match (json(file)?, may_be_new) {
-        (Some(value), _) => Expected::read(value).map(Some).map_err(|reason| format!("{shown}: {reason}")),
-        (None, true) => Ok(None),
-        (None, false) => {
-            Err(format!("{shown} is missing: write at least {{\"outcome\": \"ok\"}}, or let --update write it"))
+        (Some(value), _) => {
+            Expected::read(value).map(Some).map_err(|reason| format!("{shown}: {reason}"))
         }
+        (None, true) => Ok(None),
+        (None, false) => Err(format!(
+            "{shown} is missing: write at least {{\"outcome\": \"ok\"}}, or let --update write it"
+        )),
     }
 }
 
@@ -111,8 +123,12 @@ fn expected(file: &Path, may_be_new: bool) -> Result<Option<Expected>, String> {
 fn config(file: &Path) -> Result<BTreeMap<String, String>, String> {
     match json(file)? {
         None => Ok(BTreeMap::new()),
-        Some(Value::Object(members)) => Ok(members.into_iter().map(|(key, value)| (key, plain(value))).collect()),
-        Some(_) => Err(format!("{} is not an object: write {{\"currency\": \"EUR\"}}", file.display())),
+        Some(Value::Object(members)) => {
+            Ok(members.into_iter().map(|(key, value)| (key, plain(value))).collect())
+        }
+        Some(_) => {
+            Err(format!("{} is not an object: write {{\"currency\": \"EUR\"}}", file.display()))
+        }
     }
 }
 
@@ -127,7 +143,9 @@ fn plain(value: Value) -> String {
 fn json(file: &Path) -> Result<Option<Value>, String> {
     let shown = file.display();
     match fs::read(file) {
-        Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| format!("{shown} is not JSON: {error}")),
+        Ok(text) => serde_json::from_slice(&text)
+            .map(Some)
+            .map_err(|error| format!("{shown} is not JSON: {error}")),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(format!("failed to read {shown}: {error}")),
     }

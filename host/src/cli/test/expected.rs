@@ -58,14 +58,18 @@ impl Expected {
         let Value::Object(members) = value else { return Err("it is not an object".to_owned()) };
         check(&members, MEMBERS, "")?;
         if !members.contains_key("outcome") {
-            return Err(format!("it has no `outcome`: one of {}", outcomes().collect::<Vec<_>>().join(", ")));
+            return Err(format!(
+                "it has no `outcome`: one of {}",
+                outcomes().collect::<Vec<_>>().join(", ")
+            ));
         }
         Ok(Self(members))
     }
 
     /// The expectation that this attempt meets, with every member that is not empty by default.
     pub(super) fn all_of(invocation: &Invocation) -> Self {
-        let emitted = answer::emitted(&invocation.verdict).iter().map(|event| Value::Object(whole(event)));
+        let emitted =
+            answer::emitted(&invocation.verdict).iter().map(|event| Value::Object(whole(event)));
         let mut members = plain(invocation);
         members.retain(|_, value| !value.is_null());
         members.insert("emitted".to_owned(), emitted.collect());
@@ -122,7 +126,9 @@ fn plain(invocation: &Invocation) -> Map<String, Value> {
 /// An event with every member that says something.
 fn whole(event: &Emitted) -> Map<String, Value> {
     let mut members = answer::event_to_json(event);
-    members.retain(|name, value| name == "data" || !(value.is_null() || name == "delay_ms" && *value == 0));
+    members.retain(|name, value| {
+        name == "data" || !(value.is_null() || name == "delay_ms" && *value == 0)
+    });
     members
 }
 
@@ -134,8 +140,9 @@ fn same(named: &Map<String, Value>, event: &Emitted) -> Map<String, Value> {
     if named.contains_key("data_base64") {
         members.insert("data_base64".to_owned(), json!(STANDARD.encode(&event.data)));
     }
-    members
-        .retain(|name, _| named.contains_key(name) || name == "data_base64" && not_json && named.contains_key("data"));
+    members.retain(|name, _| {
+        named.contains_key(name) || name == "data_base64" && not_json && named.contains_key("data")
+    });
     members
 }
 
@@ -150,7 +157,10 @@ fn check(members: &Map<String, Value>, known: &[(&str, Shape)], at: &str) -> Res
         let Some((_, shape)) = known.iter().find(|(known, _)| known == name) else {
             let hint = hint(name, names());
             let may = names().collect::<Vec<_>>().join(", ");
-            return Err(format!("`{at}{}` is not known{hint} (there may be: {may})", printable(name)));
+            return Err(format!(
+                "`{at}{}` is not known{hint} (there may be: {may})",
+                printable(name)
+            ));
         };
         shape.check(value, &format!("{at}{name}"))?;
     }
@@ -159,19 +169,23 @@ fn check(members: &Map<String, Value>, known: &[(&str, Shape)], at: &str) -> Res
 
 impl Shape {
     fn check(self, value: &Value, at: &str) -> Result<(), String> {
-        let is_base64 = |value: &Value| value.as_str().is_some_and(|text| STANDARD.decode(text).is_ok());
+        let is_base64 =
+            |value: &Value| value.as_str().is_some_and(|text| STANDARD.decode(text).is_ok());
         let (fits, what) = match self {
             Self::Outcome => return outcome(value, at),
             Self::Events => return events(value, at),
             Self::Text => (value.is_string(), "a string"),
             Self::MaybeText => (value.is_string() || value.is_null(), "a string or null"),
             Self::Count => (value.is_u64(), "a whole number, not negative"),
-            Self::MaybeCount => (value.is_u64() || value.is_null(), "a whole number, not negative, or null"),
+            Self::MaybeCount => {
+                (value.is_u64() || value.is_null(), "a whole number, not negative, or null")
+            }
             Self::Base64 => (is_base64(value), "a string in base64"),
             Self::Anything => (true, "anything"),
-            Self::Texts => {
-                (value.as_array().is_some_and(|list| list.iter().all(Value::is_string)), "a list of strings")
-            }
+            Self::Texts => (
+                value.as_array().is_some_and(|list| list.iter().all(Value::is_string)),
+                "a list of strings",
+            ),
         };
         if fits { Ok(()) } else { Err(format!("`{at}` has to be {what}")) }
     }
@@ -201,11 +215,15 @@ struct Ordered<'a>(&'a Map<String, Value>, &'a [(&'a str, Shape)]);
 impl Serialize for Ordered<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut out = serializer.serialize_map(None)?;
-        for (name, value) in self.1.iter().filter_map(|(name, _)| Some((name, self.0.get(*name)?))) {
+        for (name, value) in self.1.iter().filter_map(|(name, _)| Some((name, self.0.get(*name)?)))
+        {
             match value {
                 Value::Array(events) if *name == "emitted" => {
                     let events = events.iter().filter_map(Value::as_object);
-                    out.serialize_entry(name, &events.map(|event| Ordered(event, EVENT_MEMBERS)).collect::<Vec<_>>())?;
+                    out.serialize_entry(
+                        name,
+                        &events.map(|event| Ordered(event, EVENT_MEMBERS)).collect::<Vec<_>>(),
+                    )?;
                 }
                 _ => out.serialize_entry(name, value)?,
             }
@@ -214,17 +232,32 @@ impl Serialize for Ordered<'_> {
     }
 }
 
-fn differences(at: &str, expected: Option<&Value>, actual: Option<&Value>, found: &mut Vec<String>) {
+fn differences(
+    at: &str,
+    expected: Option<&Value>,
+    actual: Option<&Value>,
+    found: &mut Vec<String>,
+) {
     match (expected, actual) {
         (Some(Value::Object(expected)), Some(Value::Object(actual))) => {
             let only_actual = actual.keys().filter(|name| !expected.contains_key(*name));
             for name in expected.keys().chain(only_actual) {
-                differences(&format!("{at}.{}", printable(name)), expected.get(name), actual.get(name), found);
+                differences(
+                    &format!("{at}.{}", printable(name)),
+                    expected.get(name),
+                    actual.get(name),
+                    found,
+                );
             }
         }
         (Some(Value::Array(expected)), Some(Value::Array(actual))) => {
             for index in 0..expected.len().max(actual.len()) {
-                differences(&format!("{at}[{index}]"), expected.get(index), actual.get(index), found);
+                differences(
+                    &format!("{at}[{index}]"),
+                    expected.get(index),
+                    actual.get(index),
+                    found,
+                );
             }
         }
         (expected, actual) if expected != actual => found.push(at.to_owned()),

@@ -33,7 +33,8 @@ impl Project {
     /// `given` is the project, or its folder of cases.
     pub(super) fn find(given: &Path) -> Result<Self, String> {
         let shown = given.display();
-        let real = fs::canonicalize(given).map_err(|error| format!("failed to read {shown}: {error}"))?;
+        let real =
+            fs::canonicalize(given).map_err(|error| format!("failed to read {shown}: {error}"))?;
         if real.is_file() {
             let dir = given.with_extension("");
             return Err(format!(
@@ -48,7 +49,10 @@ impl Project {
         }
         let holds_cases = folders(given)?.iter().any(|folder| folder.path.join(EVENT).is_file());
         if !holds_cases {
-            return Err(format!("{shown} holds no cases: put one in {}", inner.join("NAME").join(EVENT).display()));
+            return Err(format!(
+                "{shown} holds no cases: put one in {}",
+                inner.join("NAME").join(EVENT).display()
+            ));
         }
         let cases = given.to_owned();
         match real.parent() {
@@ -86,7 +90,8 @@ impl Project {
     /// The plugin's file: the one with the project's name in it, the only one in it, or the one
     /// beside it.
     pub(super) fn plugin(&self) -> Result<PathBuf, String> {
-        let named = |dir: &Path| ["wasm", "wat"].map(|ending| dir.join(format!("{}.{ending}", self.name)));
+        let named =
+            |dir: &Path| ["wasm", "wat"].map(|ending| dir.join(format!("{}.{ending}", self.name)));
         let inside = named(&self.dir);
         // Beside `plugins/audit` is `plugins/audit.wasm`; beside `.` it is only found one up.
         let parent = match self.dir.parent() {
@@ -100,11 +105,14 @@ impl Project {
                 [file] => return Ok(file.clone()),
                 [first, second, ..] => {
                     let (first, second) = (first.display(), second.display());
-                    return Err(format!("{first} and {second} stand side by side: say which one with --plugin"));
+                    return Err(format!(
+                        "{first} and {second} stand side by side: say which one with --plugin"
+                    ));
                 }
             }
         }
-        let [[a, b], [c, d]] = [inside, beside].map(|pair| pair.map(|file| file.display().to_string()));
+        let [[a, b], [c, d]] =
+            [inside, beside].map(|pair| pair.map(|file| file.display().to_string()));
         let dir = self.dir.display();
         Err(format!(
             "there is no plugin to test: looked for {a}, {b}, a single .wasm or .wat in {dir}, {c} and {d}; build it, or say \
@@ -128,8 +136,10 @@ fn folders(dir: &Path) -> Result<Vec<CaseFolder>, String> {
 }
 
 fn entries(dir: &Path) -> Result<Vec<PathBuf>, String> {
-    let paths = || fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<PathBuf>>>();
-    let mut paths = paths().map_err(|error| format!("failed to read {}: {error}", dir.display()))?;
+    let paths =
+        || fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<PathBuf>>>();
+    let mut paths =
+        paths().map_err(|error| format!("failed to read {}: {error}", dir.display()))?;
     paths.sort();
     Ok(paths)
 }
@@ -177,7 +187,14 @@ mod tests {
     fn a_plugin_that_is_not_clear_is_not_guessed() {
         let case = "audit/cases/one/event.json";
         let none = plugin(&[case], "audit").unwrap_err();
-        for place in ["audit/audit.wasm", "audit/audit.wat", "single", "/audit.wasm", "/audit.wat", "--plugin"] {
+        for place in [
+            "audit/audit.wasm",
+            "audit/audit.wat",
+            "single",
+            "/audit.wasm",
+            "/audit.wat",
+            "--plugin",
+        ] {
             assert!(none.contains(place), "{place}: {none}");
         }
         let two = plugin(&[case, "audit.wasm", "audit.wat"], "audit").unwrap_err();
@@ -186,10 +203,17 @@ mod tests {
 
     #[test]
     fn a_folder_of_cases_may_have_any_name() {
-        let site = site(&["checks/b/event.json", "checks/a/event.json", "checks/.git/x", "checks/notes.md"]);
+        let site = site(&[
+            "checks/b/event.json",
+            "checks/a/event.json",
+            "checks/.git/x",
+            "checks/notes.md",
+        ]);
         let project = Project::find(&site.path().join("checks")).unwrap();
         let names = |wanted: &[String]| {
-            project.cases(wanted).map(|cases| cases.into_iter().map(|case| case.name).collect::<Vec<_>>())
+            project
+                .cases(wanted)
+                .map(|cases| cases.into_iter().map(|case| case.name).collect::<Vec<_>>())
         };
         assert_eq!(names(&[]).unwrap(), ["a", "b"]);
         assert_eq!(names(&["b".to_owned()]).unwrap(), ["b"]);
@@ -203,7 +227,10 @@ mod tests {
         let (beside, alone) = (told("audit.wasm"), told("alone.wasm"));
         let folder = site.path().join("audit").display().to_string();
         assert!(beside.contains(&format!("`hookbox test {folder} --plugin ")), "{beside}");
-        assert!(alone.contains("is a file") && alone.contains("`hookbox test DIR --plugin "), "{alone}");
+        assert!(
+            alone.contains("is a file") && alone.contains("`hookbox test DIR --plugin "),
+            "{alone}"
+        );
     }
 
     #[test]

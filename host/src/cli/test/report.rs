@@ -94,7 +94,8 @@ fn printout(case: &Case, invocation: &Invocation, actual: &Expected, mark: CaseR
         CaseResult::New => out.ink(Ink::Yellow, "new    "),
         CaseResult::Updated => out.ink(Ink::Yellow, "updated"),
     };
-    let differs = case.expected.as_ref().map(|expected| expected.differences(actual)).unwrap_or_default();
+    let differs =
+        case.expected.as_ref().map(|expected| expected.differences(actual)).unwrap_or_default();
     let places = if differs.is_empty() { String::new() } else { format!(": {}", named(&differs)) };
     out.line(format!("{mark} {}{places}", printable(&case.name)));
     if let Some(expected) = case.expected.as_ref().filter(|_| !differs.is_empty()) {

@@ -9,7 +9,10 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use secrecy::SecretString;
 
-use super::{Grants, HostPattern, HttpRule, Injected, MAX_LABEL_BYTES, MAX_NAME_BYTES, MAX_PATH_BYTES, is_framing};
+use super::{
+    Grants, HostPattern, HttpRule, Injected, MAX_LABEL_BYTES, MAX_NAME_BYTES, MAX_PATH_BYTES,
+    is_framing,
+};
 use crate::config::inputs::Input;
 use crate::config::places;
 use crate::config::raw::{Item, Section};
@@ -53,25 +56,46 @@ fn read_rule(item: &Item<'_>, places: &Places<'_>) -> Option<HttpRule> {
         return None;
     }
     let mut section = item.section(EXAMPLE)?;
-    let tls = section.take("scheme").and_then(|item| item.word(&[("https", true), ("http", false)])).unwrap_or(true);
+    let tls = section
+        .take("scheme")
+        .and_then(|item| item.word(&[("https", true), ("http", false)]))
+        .unwrap_or(true);
     let host_item = section.take("host");
     if host_item.is_none() {
-        item.refuse("names no host", format!("write which one: {EXAMPLE}; `*.example.com` is every name below it"));
+        item.refuse(
+            "names no host",
+            format!("write which one: {EXAMPLE}; `*.example.com` is every name below it"),
+        );
     }
     let host = host_item.as_ref().and_then(read_host);
     let port = section.take("port").and_then(|item| item.whole(1..=u32::from(u16::MAX)));
     let port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or(if tls { 443 } else { 80 });
     let methods = section.take("methods").map(|item| read_methods(&item));
-    let path = section.take("path").and_then(|item| read_path(&item)).unwrap_or_else(|| "/".to_owned());
+    let path =
+        section.take("path").and_then(|item| read_path(&item)).unwrap_or_else(|| "/".to_owned());
     let private = section.take("private").and_then(|item| item.truth()).unwrap_or(false);
-    let idempotency_key = section.take("idempotency_key").and_then(|item| item.truth()).unwrap_or(true);
+    let idempotency_key =
+        section.take("idempotency_key").and_then(|item| item.truth()).unwrap_or(true);
     if let (Some(item), Some(host)) = (&host_item, &host) {
         check_reach(item, host, private);
     }
-    let headers = read_headers(section.take_section("headers", "{ Authorization = { env = \"API_TOKEN\" } }"), places);
+    let headers = read_headers(
+        section.take_section("headers", "{ Authorization = { env = \"API_TOKEN\" } }"),
+        places,
+    );
     let authorities = section.take("ca_file").and_then(|item| read_authorities(&item, places.base));
     section.finish();
-    Some(HttpRule { tls, host: host?, port, methods, path, private, headers, idempotency_key, authorities })
+    Some(HttpRule {
+        tls,
+        host: host?,
+        port,
+        methods,
+        path,
+        private,
+        headers,
+        idempotency_key,
+        authorities,
+    })
 }
 
 /// A host as people write it, or what is wrong with it and what would be right.
@@ -91,9 +115,12 @@ fn host(text: &str) -> Result<HostPattern, String> {
     }
     if let Some((scheme, rest)) = text.split_once("://") {
         let host = rest.split(['/', ':']).next().unwrap_or_default();
-        return Err(format!("write it in parts: scheme = \"{scheme}\", host = \"{host}\", and `port` and `path`"));
+        return Err(format!(
+            "write it in parts: scheme = \"{scheme}\", host = \"{host}\", and `port` and `path`"
+        ));
     }
-    if let Some((host, port)) = text.split_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()) {
+    if let Some((host, port)) = text.split_once(':').filter(|(_, port)| port.parse::<u16>().is_ok())
+    {
         return Err(format!("write the port by itself: host = \"{host}\", port = {port}"));
     }
     if !text.is_ascii() {
@@ -120,14 +147,20 @@ fn check_reach(item: &Item<'_>, host: &HostPattern, private: bool) {
         HostPattern::Name(name) => name == "localhost" || name.ends_with(".localhost"),
         HostPattern::Address(IpAddr::V4(address)) => {
             if address.is_unspecified() || address.is_multicast() || address.is_broadcast() {
-                item.refuse(format_args!("is {address}, which is no host's address"), "write the host's own address");
+                item.refuse(
+                    format_args!("is {address}, which is no host's address"),
+                    "write the host's own address",
+                );
                 return;
             }
             address.is_loopback() || address.is_private() || address.is_link_local()
         }
         HostPattern::Address(IpAddr::V6(address)) => {
             if address.is_unspecified() || address.is_multicast() {
-                item.refuse(format_args!("is {address}, which is no host's address"), "write the host's own address");
+                item.refuse(
+                    format_args!("is {address}, which is no host's address"),
+                    "write the host's own address",
+                );
                 return;
             }
             address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
@@ -145,11 +178,15 @@ fn check_reach(item: &Item<'_>, host: &HostPattern, private: bool) {
 /// address to some.
 fn is_name(text: &str) -> bool {
     let label = |label: &str| {
-        let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+        let known = |byte: u8| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_')
+        };
         !label.is_empty() && label.len() <= MAX_LABEL_BYTES && label.bytes().all(known)
     };
     let last = text.rsplit('.').next().unwrap_or_default();
-    text.len() <= MAX_NAME_BYTES && text.split('.').all(label) && !last.starts_with(|c: char| c.is_ascii_digit())
+    text.len() <= MAX_NAME_BYTES
+        && text.split('.').all(label)
+        && !last.starts_with(|c: char| c.is_ascii_digit())
 }
 
 fn read_methods(item: &Item<'_>) -> Vec<String> {
@@ -164,9 +201,15 @@ fn read_methods(item: &Item<'_>) -> Vec<String> {
 
 fn read_path(item: &Item<'_>) -> Option<String> {
     let path = item.text("\"/v1/\"")?;
-    let visible = path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'\\' | b'%'));
+    let visible = path
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'\\' | b'%'));
     let dots = path.split('/').any(|segment| matches!(segment, "." | ".."));
-    let fits = path.starts_with('/') && path.len() <= MAX_PATH_BYTES && visible && !dots && !path.contains("//");
+    let fits = path.starts_with('/')
+        && path.len() <= MAX_PATH_BYTES
+        && visible
+        && !dots
+        && !path.contains("//");
     if !fits {
         let help = format!(
             "write how paths begin: a `/` and at most {MAX_PATH_BYTES} characters, without a query, escapes, and `.` or \
@@ -182,7 +225,10 @@ fn read_headers(section: Section<'_>, places: &Places<'_>) -> Vec<Injected> {
     for item in section.entries() {
         secrets::mask_but(&item, &["env", "file", "prefix"]);
         let Some(name) = template::header_name(item.key) else {
-            item.refuse_key("is not the name of a header", "write it as the service does, such as `X-Api-Key`");
+            item.refuse_key(
+                "is not the name of a header",
+                "write it as the service does, such as `X-Api-Key`",
+            );
             continue;
         };
         if is_framing(&name) || OF_THE_REQUEST.contains(&name.as_str()) {
@@ -194,7 +240,10 @@ fn read_headers(section: Section<'_>, places: &Places<'_>) -> Vec<Injected> {
             break;
         }
         if headers.iter().any(|other| other.name == name) {
-            item.refuse_key("is there twice", "names of headers are the same in upper and lower case");
+            item.refuse_key(
+                "is there twice",
+                "names of headers are the same in upper and lower case",
+            );
             continue;
         }
         headers.extend(read_header(&item, name, places));
@@ -215,7 +264,9 @@ fn read_header(item: &Item<'_>, name: String, places: &Places<'_>) -> Option<Inj
     let (place, text) = secrets::read_place(item, section, places)?;
     let Some(text) = text else { return Some(Injected { name, prefix, value: Err(place) }) };
     let fault = match std::str::from_utf8(&text) {
-        Ok(text) if text.len() < MIN_VALUE_BYTES => Some("is too short to be told from ordinary text in a response"),
+        Ok(text) if text.len() < MIN_VALUE_BYTES => {
+            Some("is too short to be told from ordinary text in a response")
+        }
         Ok(text) if text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') => None,
         _ => Some("is not visible ASCII in one line"),
     };
@@ -232,9 +283,13 @@ fn read_header(item: &Item<'_>, name: String, places: &Places<'_>) -> Option<Inj
 
 fn read_prefix(item: &Item<'_>) -> Option<String> {
     let text = item.text("\"Bearer \"")?;
-    let fits = text.len() <= MAX_PREFIX_BYTES && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+    let fits = text.len() <= MAX_PREFIX_BYTES
+        && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
     if !fits {
-        item.refuse("cannot stand in a header", format!("write at most {MAX_PREFIX_BYTES} visible ASCII characters"));
+        item.refuse(
+            "cannot stand in a header",
+            format!("write at most {MAX_PREFIX_BYTES} visible ASCII characters"),
+        );
     }
     Some(text.to_owned()).filter(|_| fits)
 }
@@ -252,8 +307,9 @@ fn read_authorities(item: &Item<'_>, base: &Path) -> Option<Arc<Vec<Vec<u8>>>> {
     match pem {
         Err(error) => refuse(format!("which cannot be read: {error}")),
         Ok(pem) => {
-            let read: Result<Vec<_>, _> =
-                CertificateDer::pem_slice_iter(&pem).map(|read| read.map(|der| der.to_vec())).collect();
+            let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem)
+                .map(|read| read.map(|der| der.to_vec()))
+                .collect();
             match read {
                 Ok(list) if !list.is_empty() => return Some(Arc::new(list)),
                 Ok(_) => refuse("which holds no certificate".to_owned()),

@@ -90,21 +90,32 @@ mod tests {
     use crate::event::Target;
 
     fn cycles(lines: &[(&str, &[&str])]) -> Vec<String> {
-        let lines =
-            lines.iter().map(|(pattern, plugins)| (*pattern, plugins.iter().map(|name| Target::to(*name)).collect()));
+        let lines = lines.iter().map(|(pattern, plugins)| {
+            (*pattern, plugins.iter().map(|name| Target::to(*name)).collect())
+        });
         Routes::new(lines, |_| false).unwrap().cycles().iter().map(Cycle::to_string).collect()
     }
 
     #[test]
     fn a_cycle_of_named_sources_is_shown_once_with_its_lines() {
-        let lines: &[(&str, &[&str])] =
-            &[("plugins/a:x.*", &["b"]), ("plugins/b:y", &["c", "d"]), ("plugins/c:**", &["a"]), ("z", &["a"])];
-        assert_eq!(cycles(lines), ["a → (\"plugins/a:x.*\") b → (\"plugins/b:y\") c → (\"plugins/c:**\") a"]);
+        let lines: &[(&str, &[&str])] = &[
+            ("plugins/a:x.*", &["b"]),
+            ("plugins/b:y", &["c", "d"]),
+            ("plugins/c:**", &["a"]),
+            ("z", &["a"]),
+        ];
+        assert_eq!(
+            cycles(lines),
+            ["a → (\"plugins/a:x.*\") b → (\"plugins/b:y\") c → (\"plugins/c:**\") a"]
+        );
     }
 
     #[test]
     fn a_line_that_takes_every_type_closes_a_cycle() {
-        assert_eq!(cycles(&[("**", &["b"]), ("plugins/b:y", &["a"])]), ["a → (\"**\") b → (\"plugins/b:y\") a"]);
+        assert_eq!(
+            cycles(&[("**", &["b"]), ("plugins/b:y", &["a"])]),
+            ["a → (\"**\") b → (\"plugins/b:y\") a"]
+        );
         assert_eq!(cycles(&[("**", &["a", "b"])]), ["a → (\"**\") b → (\"**\") a"]);
     }
 

@@ -16,7 +16,10 @@ type Sources = BTreeMap<String, Arc<Source>>;
 impl Routes {
     /// A sentence for each doubtful line, in the order of the file.
     pub fn doubts(&self, sources: &Sources) -> Vec<String> {
-        self.routes.iter().filter_map(|route| misread(route, sources).or_else(|| unmatched(route, sources))).collect()
+        self.routes
+            .iter()
+            .filter_map(|route| misread(route, sources).or_else(|| unmatched(route, sources)))
+            .collect()
     }
 }
 
@@ -25,7 +28,9 @@ fn misread(route: &Route, sources: &Sources) -> Option<String> {
     let (before, after) = route.pattern.split_once(':').filter(|_| route.source.is_none())?;
     let names = || sources.keys().map(String::as_str);
     let near = did_you_mean(before, names());
-    let longer = |long: &str, short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with(['-', '_']));
+    let longer = |long: &str, short: &str| {
+        long.strip_prefix(short).is_some_and(|rest| rest.starts_with(['-', '_']))
+    };
     let alike = |name: &str| longer(name, before) || longer(before, name);
     // Dots or a star behind the colon are how a line for one source looks: the source may have had
     // this name before.
@@ -35,7 +40,9 @@ fn misread(route: &Route, sources: &Sources) -> Option<String> {
     }
     let help = match near.trim_end().strip_prefix("did") {
         Some(near) => format!("Did{near}"),
-        None => format!("A source in front of a colon has to be a section of the file: [sources.{before}]"),
+        None => format!(
+            "A source in front of a colon has to be a section of the file: [sources.{before}]"
+        ),
     };
     Some(format!(
         "the route \"{}\" takes types that begin with `{before}:`, for there is no source `{before}`. {help}",
@@ -55,12 +62,19 @@ fn unmatched(route: &Route, sources: &Sources) -> Option<String> {
         return None;
     }
     let meant = sources.values().find(|source| is_meant_for(pattern, source))?;
-    Some(format!("the route \"{pattern}\" can match no event but those of plugins: {}", types_of(meant)))
+    Some(format!(
+        "the route \"{pattern}\" can match no event but those of plugins: {}",
+        types_of(meant)
+    ))
 }
 
 /// Whether a line matches some type that this source may send, or that is not known.
 fn takes(route: &Route, source: &Source) -> bool {
-    let pattern = || Pattern::parse(&route.pattern, |name| route.source.as_deref() == Some(name) || is_maker(name));
+    let pattern = || {
+        Pattern::parse(&route.pattern, |name| {
+            route.source.as_deref() == Some(name) || is_maker(name)
+        })
+    };
     let fits = |test: &dyn Fn(Pattern<'_>) -> bool| pattern().is_ok_and(test);
     match (&source.kind, &source.types) {
         (Pick::Fixed(fixed), _) => fits(&|pattern| pattern.takes(fixed)),
@@ -88,7 +102,10 @@ fn is_meant_for(pattern: &str, source: &Source) -> bool {
     match (&source.kind, &source.types) {
         (Pick::Fixed(fixed), _) => !did_you_mean(pattern, [fixed.as_str()]).is_empty(),
         (_, EventTypes::Words { known, .. }) => {
-            let first = pattern.split(|c| u8::try_from(c).is_ok_and(is_separator)).next().unwrap_or_default();
+            let first = pattern
+                .split(|c| u8::try_from(c).is_ok_and(is_separator))
+                .next()
+                .unwrap_or_default();
             known.iter().any(|known| known == first)
         }
         (_, EventTypes::Any) => false,

@@ -54,7 +54,10 @@ pub(super) fn is_separator(byte: u8) -> bool {
 impl<'a> Pattern<'a> {
     /// The text in front of the first `:` is a source if `is_source` says so, otherwise the colon
     /// belongs to the type.
-    pub(super) fn parse(text: &'a str, is_source: impl Fn(&str) -> bool) -> Result<Self, PatternError> {
+    pub(super) fn parse(
+        text: &'a str,
+        is_source: impl Fn(&str) -> bool,
+    ) -> Result<Self, PatternError> {
         let (source, kind) = match text.split_once(':') {
             Some(("", _) | (_, "")) => return Err(PatternError::Empty),
             Some((source, kind)) if is_source(source) => (Some(source), kind),
@@ -79,7 +82,8 @@ impl<'a> Pattern<'a> {
 
     /// Whether it matches some word of a to z, 0 to 9 and `_`.
     pub(super) fn takes_words(&self) -> bool {
-        let is_word = |text: &str| text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'));
+        let is_word =
+            |text: &str| text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'));
         self.tokens.iter().all(|token| !matches!(token, PatternToken::Text(text) if !is_word(text)))
     }
 
@@ -94,7 +98,8 @@ impl<'a> Pattern<'a> {
     pub(super) fn into_matcher(self) -> (String, Matcher) {
         let mut tokens = self.tokens;
         let mut beginning = String::new();
-        let starred = tokens.get(1).map(|token| matches!(token, PatternToken::Piece | PatternToken::Segment));
+        let starred =
+            tokens.get(1).map(|token| matches!(token, PatternToken::Piece | PatternToken::Segment));
         if let Some(PatternToken::Text(text)) = tokens.first_mut() {
             // In front of a star that is not at the beginning stands a separator, which is not part
             // of the beginning.
@@ -107,7 +112,10 @@ impl<'a> Pattern<'a> {
         let branches = |(at, token): (usize, &PatternToken)| match token {
             PatternToken::Lead(_) => true,
             PatternToken::Many(_) => at < last,
-            PatternToken::Text(_) | PatternToken::Piece | PatternToken::Segment | PatternToken::Any => false,
+            PatternToken::Text(_)
+            | PatternToken::Piece
+            | PatternToken::Segment
+            | PatternToken::Any => false,
         };
         let branches = tokens.iter().enumerate().any(branches);
         (beginning, Matcher { tokens, branches })
@@ -187,7 +195,9 @@ impl Matcher {
                 // takes all it can.
                 PatternToken::Piece => is_separator,
                 PatternToken::Segment => is_dot,
-                PatternToken::Many(separator) => return rest.first().is_none_or(|byte| byte == separator),
+                PatternToken::Many(separator) => {
+                    return rest.first().is_none_or(|byte| byte == separator);
+                }
                 PatternToken::Any | PatternToken::Lead(_) => return true,
             };
             rest = &rest[rest.iter().position(|byte| ends(*byte)).unwrap_or(rest.len())..];
@@ -206,14 +216,17 @@ impl Matcher {
             for place in at..=kind.len() {
                 let (here, byte) = (places[place], kind.get(place).copied());
                 match token {
-                    PatternToken::Text(text) if here && kind[place..].starts_with(text.as_bytes()) => {
+                    PatternToken::Text(text)
+                        if here && kind[place..].starts_with(text.as_bytes()) =>
+                    {
                         next[place + text.len()] = true;
                     }
                     PatternToken::Text(_) => {}
                     PatternToken::Piece | PatternToken::Segment => {
                         taking |= here;
                         next[place] |= taking;
-                        let ends = if *token == PatternToken::Piece { is_separator } else { is_dot };
+                        let ends =
+                            if *token == PatternToken::Piece { is_separator } else { is_dot };
                         taking &= !byte.is_some_and(ends);
                     }
                     PatternToken::Many(separator) => {

@@ -21,7 +21,10 @@ const MAX_PLUGINS: usize = 32;
 pub(in crate::config) fn read(section: Section<'_>, known: &KnownNames<'_>) -> Routes {
     let items = section.entries();
     if let Some(item) = items.get(MAX_ROUTES) {
-        item.refuse_key("is one route too many", format!("a file can have {MAX_ROUTES}; patterns with `*` save lines"));
+        item.refuse_key(
+            "is one route too many",
+            format!("a file can have {MAX_ROUTES}; patterns with `*` save lines"),
+        );
     }
     let mut lines = Vec::new();
     for item in items.iter().take(MAX_ROUTES) {
@@ -46,7 +49,9 @@ fn help(error: PatternError) -> &'static str {
         PatternError::StarWithin => {
             "a star stands for a whole piece between `.`, `/` and `:`: `video.*` for one, `video.**` for any number"
         }
-        PatternError::StarInSource => "name one plugin, or leave the source out to route the events of all sources",
+        PatternError::StarInSource => {
+            "name one plugin, or leave the source out to route the events of all sources"
+        }
         PatternError::BadCharacter => {
             "types have single spaces between other characters, and no control, bidi or line-break characters: such \
              ones from outside are percent-escaped"
@@ -67,14 +72,18 @@ fn refuse_unquoted(item: &Item<'_>) {
         name = format!("{name}.{}", key.get_ref());
         inner = value.get_ref();
     }
-    let help = format!("put the pattern in quotes, for TOML takes its dots for tables: \"{name}\" = …");
+    let help =
+        format!("put the pattern in quotes, for TOML takes its dots for tables: \"{name}\" = …");
     item.refuse_key("is a table, not a route", help);
 }
 
 fn read_targets(item: &Item<'_>, known: &KnownNames<'_>) -> Vec<Arc<Target>> {
     let named = item.one_or_many();
     if named.is_empty() {
-        item.refuse("names no plugin", "write a plugin's name or a list of names; take the line out to route nowhere");
+        item.refuse(
+            "names no plugin",
+            "write a plugin's name or a list of names; take the line out to route nowhere",
+        );
     }
     if let Some(extra) = named.get(MAX_PLUGINS) {
         extra.refuse("names too many plugins", format!("a route can name {MAX_PLUGINS}"));
@@ -83,8 +92,13 @@ fn read_targets(item: &Item<'_>, known: &KnownNames<'_>) -> Vec<Arc<Target>> {
     for item in named.iter().take(MAX_PLUGINS) {
         let Some(name) = item.text("\"audit\"") else { continue };
         if targets.iter().any(|target| *target.plugin == *name) {
-            item.refuse(format_args!("names the plugin `{name}` twice"), "name it once: a plugin gets an event once");
-        } else if let Some(help) = known.against(item, name, &format!("names the unknown plugin `{name}`")) {
+            item.refuse(
+                format_args!("names the plugin `{name}` twice"),
+                "name it once: a plugin gets an event once",
+            );
+        } else if let Some(help) =
+            known.against(item, name, &format!("names the unknown plugin `{name}`"))
+        {
             item.refuse(format_args!("names the unknown plugin `{name}`"), help);
         } else {
             targets.push(Target::to(name));

@@ -35,9 +35,16 @@ pub(in crate::config) struct Fallback<'a> {
 }
 
 /// Completes the keys of the source `name`.
-pub(in crate::config) fn settle(found: FoundSecrets, name: &str, fallback: &Fallback<'_>, sink: &Sink) -> Secrets {
+pub(in crate::config) fn settle(
+    found: FoundSecrets,
+    name: &str,
+    fallback: &Fallback<'_>,
+    sink: &Sink,
+) -> Secrets {
     let warn = |text: &str| sink.warn(Warning::of_source(name, text));
-    let unset = found.unset.join(", ") + if found.unset.len() == 1 { " is" } else { " are" } + " empty or absent";
+    let unset = found.unset.join(", ")
+        + if found.unset.len() == 1 { " is" } else { " are" }
+        + " empty or absent";
     if !found.keys.is_empty() {
         if !found.unset.is_empty() {
             warn(&format!("{unset}; only its other secrets are in use"));
@@ -53,7 +60,10 @@ pub(in crate::config) fn settle(found: FoundSecrets, name: &str, fallback: &Fall
     let made = own_secret(fallback);
     match made.map(|text| text.map(|text| key(&text, fallback.format))) {
         Ok(Some(Ok(secret))) => {
-            let what = format!("{unset}; the secret that this host made is used instead, in {}", path.display());
+            let what = format!(
+                "{unset}; the secret that this host made is used instead, in {}",
+                path.display()
+            );
             sink.warn(Warning::of_working_source(name, &what));
             Secrets::Generated { secret, path }
         }
@@ -63,13 +73,21 @@ pub(in crate::config) fn settle(found: FoundSecrets, name: &str, fallback: &Fall
             Secrets::Missing(unset)
         }
         Ok(Some(Err(error))) => {
-            let message = format!("the secret that the host made in {} does not fit: it {error}", path.display());
+            let message = format!(
+                "the secret that the host made in {} does not fit: it {error}",
+                path.display()
+            );
             sink.problem(found.span, message, "delete that file, and the host makes a new one");
             Secrets::Missing(unset)
         }
         Err(error) => {
-            let message = format!("the host cannot keep a secret of its own in {}: {error}", path.display());
-            sink.problem(found.span, message, "set the source's secret, or let the host write to `server.data_dir`");
+            let message =
+                format!("the host cannot keep a secret of its own in {}: {error}", path.display());
+            sink.problem(
+                found.span,
+                message,
+                "set the source's secret, or let the host write to `server.data_dir`",
+            );
             Secrets::Missing(unset)
         }
     }
@@ -79,7 +97,8 @@ pub(in crate::config) fn settle(found: FoundSecrets, name: &str, fallback: &Fall
 fn own_secret(fallback: &Fallback<'_>) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
     let path = &fallback.path;
     let folder = path.parent().unwrap_or(Path::new("."));
-    let about = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", folder.display()));
+    let about =
+        |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", folder.display()));
     let open = files::open_folder(folder).map_err(about)?;
     if fallback.make == MakeSecrets::Yes
         && let Some(open) = open
@@ -110,7 +129,8 @@ fn create(path: &Path, format: &KeyFormat) -> io::Result<()> {
         (prefix, _) => prefix,
     };
     let text = Zeroizing::new(format!("{prefix}{}\n", BASE64.encode(key.as_slice())));
-    let name = path.file_name().and_then(|name| name.to_str()).ok_or(io::ErrorKind::InvalidInput)?;
+    let name =
+        path.file_name().and_then(|name| name.to_str()).ok_or(io::ErrorKind::InvalidInput)?;
     // Where another host was faster, its secret is the one.
     match files::open_folder(folder)? {
         Some(folder) => private::write(&folder, name, text.as_bytes(), IfThere::Keep),
@@ -135,19 +155,39 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data/secrets/heygen");
         for format in [PLAIN, coded()] {
-            let fallback = Fallback { loopback: true, path: path.clone(), make: MakeSecrets::Yes, format: &format };
+            let fallback = Fallback {
+                loopback: true,
+                path: path.clone(),
+                make: MakeSecrets::Yes,
+                format: &format,
+            };
             let sink = Sink::default();
             let first = settle(FoundSecrets::default(), "s", &fallback, &sink);
-            let again = settle(FoundSecrets::default(), "s", &Fallback { make: MakeSecrets::No, ..fallback }, &sink);
-            let (Secrets::Generated { secret: first, .. }, Secrets::Generated { secret: again, .. }) = (first, again)
+            let again = settle(
+                FoundSecrets::default(),
+                "s",
+                &Fallback { make: MakeSecrets::No, ..fallback },
+                &sink,
+            );
+            let (
+                Secrets::Generated { secret: first, .. },
+                Secrets::Generated { secret: again, .. },
+            ) = (first, again)
             else {
                 panic!("no secret was made");
             };
             assert_eq!(first.expose_secret(), again.expose_secret());
             assert!(first.expose_secret().len() >= MADE_KEY_BYTES);
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-            assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
-            assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "the temporary file is gone");
+            assert_eq!(
+                fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777,
+                0o700
+            );
+            assert_eq!(
+                fs::read_dir(path.parent().unwrap()).unwrap().count(),
+                1,
+                "the temporary file is gone"
+            );
             fs::remove_file(&path).unwrap();
         }
     }
@@ -157,12 +197,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secrets/heygen");
         create(&path, &PLAIN).unwrap();
-        let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let chmod = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap()
+        };
         let secrets = path.parent().unwrap();
         chmod(&path, 0o660);
         chmod(secrets, 0o2770);
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
-        let fallback = Fallback { loopback: true, path: path.clone(), make: MakeSecrets::No, format: &PLAIN };
+        let fallback =
+            Fallback { loopback: true, path: path.clone(), make: MakeSecrets::No, format: &PLAIN };
         assert!(own_secret(&fallback).unwrap().is_some());
         assert_eq!(mode(secrets), 0o2770, "who only looks changes nothing");
         assert!(own_secret(&Fallback { make: MakeSecrets::Yes, ..fallback }).unwrap().is_some());
@@ -174,13 +217,17 @@ mod tests {
         use rustix::fs::{CWD, FileType, Mode, mknodat};
         let folder = tempfile::tempdir().unwrap();
         let refused = |path: PathBuf| {
-            let fallback = Fallback { loopback: true, path, make: MakeSecrets::Yes, format: &PLAIN };
+            let fallback =
+                Fallback { loopback: true, path, make: MakeSecrets::Yes, format: &PLAIN };
             own_secret(&fallback).unwrap_err().to_string()
         };
         let pipe = folder.path().join("pipe");
         mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         assert_eq!(refused(pipe.clone()), "it is a named pipe, not a file");
-        assert_eq!(refused(pipe.join("heygen")), format!("{}: it is a named pipe, not a folder", pipe.display()));
+        assert_eq!(
+            refused(pipe.join("heygen")),
+            format!("{}: it is a named pipe, not a folder", pipe.display())
+        );
         fs::create_dir(folder.path().join("folder")).unwrap();
         assert_eq!(refused(folder.path().join("folder")), "it is a folder, not a file");
     }

@@ -6,7 +6,10 @@ use secrecy::SecretSlice;
 
 /// The authentication of a request.
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "there is one for each source, and nearly all have a signature")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each source, and nearly all have a signature"
+)]
 pub enum Verify {
     /// No authentication: `scheme = "none"`, warned about at every start.
     None,

@@ -2,7 +2,9 @@
 
 use super::dedupe::{Dedupe, DedupeBy, Placeholder};
 use super::pick::{EventTypes, Pick};
-use super::signature::{Encoding, Field, Part, PublicKey, Secrets, Signature, SignatureScheme, Timestamp};
+use super::signature::{
+    Encoding, Field, Part, PublicKey, Secrets, Signature, SignatureScheme, Timestamp,
+};
 
 /// A source without its name and keys. A preset is nothing but a value of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,8 +70,19 @@ impl Default for SourceTemplate {
 impl SourceTemplate {
     /// The signature of requests, with these keys.
     pub fn signature(self, secrets: Secrets) -> Signature {
-        let Self { scheme, signatures, encoding, signed, public_url, timestamp, public_keys, .. } = self;
-        Signature { scheme, signatures, encoding, signed, public_url, timestamp, secrets, public_keys }
+        let Self {
+            scheme, signatures, encoding, signed, public_url, timestamp, public_keys, ..
+        } = self;
+        Signature {
+            scheme,
+            signatures,
+            encoding,
+            signed,
+            public_url,
+            timestamp,
+            secrets,
+            public_keys,
+        }
     }
 
     /// The keys of repeated requests that the template names, or the default ones of a source that

@@ -23,7 +23,10 @@ const WORDS: [(&str, Option<DedupeBy>); 4] = [
 pub(super) fn read(item: &Item<'_>, given: Available) -> Option<Vec<DedupeBy>> {
     let items = item.one_or_many();
     if items.is_empty() {
-        item.refuse("lists no key", "write \"none\" if nothing is a duplicate, or for example [\"id\"]");
+        item.refuse(
+            "lists no key",
+            "write \"none\" if nothing is a duplicate, or for example [\"id\"]",
+        );
         return None;
     }
     let mut keys = Vec::new();
@@ -55,9 +58,10 @@ fn has_what_it_needs(item: &Item<'_>, key: DedupeBy, given: Available) -> bool {
             "asks for the \"id\", but nothing says where it is found",
             "add `id = { header = \"X-Delivery-Id\" }`, or { json = \"/id\" }",
         ),
-        DedupeBy::TimestampAndBody if !given.is_verified => {
-            ("asks for a timestamp, but requests that are not verified have none", "write \"id\", \"body\" or \"none\"")
-        }
+        DedupeBy::TimestampAndBody if !given.is_verified => (
+            "asks for a timestamp, but requests that are not verified have none",
+            "write \"id\", \"body\" or \"none\"",
+        ),
         DedupeBy::TimestampAndBody if !given.timestamp => (
             "asks for a timestamp, but nothing says where it is found",
             "add `timestamp = { header = \"X-Timestamp\" }` to `verify`",

@@ -34,7 +34,8 @@ pub(super) fn read_affixes(section: &mut Section<'_>, field: &mut Field) -> Affi
 fn read_separator(item: &Item<'_>) -> Option<char> {
     let text = item.text("\",\"")?;
     let mut chars = text.chars();
-    let only = chars.next().filter(|c| chars.next().is_none() && (c.is_ascii_graphic() || *c == ' '));
+    let only =
+        chars.next().filter(|c| chars.next().is_none() && (c.is_ascii_graphic() || *c == ' '));
     if only.is_none() {
         item.refuse(
             format_args!("is {text:?}"),

@@ -70,7 +70,10 @@ fn pointer(item: &Item<'_>) -> Option<String> {
     if is_pointer(text) {
         return Some(text.to_owned());
     }
-    item.refuse(format_args!("is \"{text}\", which is not a JSON pointer (RFC 6901)"), pointer_help(text));
+    item.refuse(
+        format_args!("is \"{text}\", which is not a JSON pointer (RFC 6901)"),
+        pointer_help(text),
+    );
     None
 }
 
@@ -92,7 +95,10 @@ fn fixed(item: &Item<'_>, attribute: Attribute) -> Option<String> {
     let fault = name::check(text).err().map(|fault| fault.to_string());
     let reserved = attribute == Attribute::Type && text.starts_with(RESERVED);
     if let Some(fault) = fault.or_else(|| reserved.then(is_reserved)) {
-        item.refuse(format_args!("is not a usable text: it {fault}"), "write for example \"acme.event\"");
+        item.refuse(
+            format_args!("is not a usable text: it {fault}"),
+            "write for example \"acme.event\"",
+        );
         return None;
     }
     Some(text.to_owned())

@@ -21,9 +21,15 @@ pub(super) fn read(item: &Item<'_>) -> Vec<PublicKey> {
 /// A key in hex or base64: their lengths tell them apart.
 fn read_one(item: &Item<'_>) -> Option<PublicKey> {
     let text = item.text("\"03a107bf…\"")?;
-    let key = hex::decode(text).or_else(|_| STANDARD.decode(text)).ok().and_then(|key| key.try_into().ok());
+    let key = hex::decode(text)
+        .or_else(|_| STANDARD.decode(text))
+        .ok()
+        .and_then(|key| key.try_into().ok());
     if key.is_none() {
-        item.refuse("is not a public key of 32 bytes", "copy it from the provider, in hex or base64");
+        item.refuse(
+            "is not a public key of 32 bytes",
+            "copy it from the provider, in hex or base64",
+        );
     }
     key
 }

@@ -55,7 +55,8 @@ fn read_parts(item: &Item<'_>) -> Option<Vec<Part>> {
         if rest.is_empty() {
             break;
         }
-        let Some((name, after)) = rest.strip_prefix('{').and_then(|rest| rest.split_once('}')) else {
+        let Some((name, after)) = rest.strip_prefix('{').and_then(|rest| rest.split_once('}'))
+        else {
             item.refuse(
                 "has a brace without its other half",
                 "write {body}, {timestamp} or {id}, and other text as it is",
@@ -80,7 +81,9 @@ fn read_parts(item: &Item<'_>) -> Option<Vec<Part>> {
 fn read_part(item: &Item<'_>, name: &str) -> Option<Part> {
     let part = match name.split_once(':') {
         Some(("header", header)) => pick::header_name(header).map(Part::Header),
-        Some(("query", parameter)) if !parameter.is_empty() => Some(Part::QueryValue(parameter.to_owned())),
+        Some(("query", parameter)) if !parameter.is_empty() => {
+            Some(Part::QueryValue(parameter.to_owned()))
+        }
         _ => PARTS.iter().find(|(known, _)| *known == name).map(|(_, part)| part.clone()),
     };
     if part.is_none() {

@@ -11,11 +11,15 @@ const TOLERANCE_BOUNDS_MS: RangeInclusive<u64> = SECOND_MS..=30 * DAY_MS;
 
 /// Reads `timestamp`, `tolerance` and `stale` of `verify`, which is `item`.
 pub(super) fn read(item: &Item<'_>, section: &mut Section<'_>, template: &mut SourceTemplate) {
-    if let Some(table) = section.take("timestamp").and_then(|item| read_field(&item, template.timestamp.as_ref())) {
+    if let Some(table) =
+        section.take("timestamp").and_then(|item| read_field(&item, template.timestamp.as_ref()))
+    {
         let (tolerance_ms, stale) = template
             .timestamp
             .as_ref()
-            .map_or((Timestamp::DEFAULT_TOLERANCE_MS, Stale::Reject), |known| (known.tolerance_ms, known.stale));
+            .map_or((Timestamp::DEFAULT_TOLERANCE_MS, Stale::Reject), |known| {
+                (known.tolerance_ms, known.stale)
+            });
         template.timestamp = Some(Timestamp { field: table, required: false, tolerance_ms, stale });
     }
     let tolerance_item = section.take("tolerance");
@@ -39,10 +43,13 @@ pub(super) fn read(item: &Item<'_>, section: &mut Section<'_>, template: &mut So
     // A signed timestamp that is missing leaves nothing to check; an unsigned one could be taken
     // out by anyone.
     timestamp.required = is_signed;
-    if let Some(tolerance_ms) = tolerance_item.and_then(|item| item.duration_ms(TOLERANCE_BOUNDS_MS)) {
+    if let Some(tolerance_ms) =
+        tolerance_item.and_then(|item| item.duration_ms(TOLERANCE_BOUNDS_MS))
+    {
         timestamp.tolerance_ms = tolerance_ms;
     }
-    if let Some(stale) = stale_item.and_then(|item| item.word(&[("reject", Stale::Reject), ("accept", Stale::Accept)]))
+    if let Some(stale) = stale_item
+        .and_then(|item| item.word(&[("reject", Stale::Reject), ("accept", Stale::Accept)]))
     {
         timestamp.stale = stale;
     }

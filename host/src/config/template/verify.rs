@@ -3,19 +3,25 @@
 use super::field::{self, Affixes};
 use super::{pick, public_keys, signed, timestamp};
 use crate::config::raw::{Item, Section};
-use crate::config::source::{Encoding, Field, KeyEncoding, KeyFormat, SignatureScheme, SourceTemplate};
+use crate::config::source::{
+    Encoding, Field, KeyEncoding, KeyFormat, SignatureScheme, SourceTemplate,
+};
 
 /// The most headers in which a signature is looked for.
 const MAX_HEADERS: usize = 8;
 
 /// The words for schemes; `None` is no verification.
-const SCHEMES: [(&str, Option<SignatureScheme>); 3] =
-    [("hmac-sha256", Some(SignatureScheme::HmacSha256)), ("none", None), ("ed25519", Some(SignatureScheme::Ed25519))];
+const SCHEMES: [(&str, Option<SignatureScheme>); 3] = [
+    ("hmac-sha256", Some(SignatureScheme::HmacSha256)),
+    ("none", None),
+    ("ed25519", Some(SignatureScheme::Ed25519)),
+];
 
 /// Reads the table into `template`; says whether requests are verified. The scheme may only be left
 /// out over a preset.
 pub(super) fn read(item: &Item<'_>, template: &mut SourceTemplate, over_preset: bool) -> bool {
-    let Some(mut section) = item.section("{ scheme = \"hmac-sha256\", header = \"X-Signature\" }") else {
+    let Some(mut section) = item.section("{ scheme = \"hmac-sha256\", header = \"X-Signature\" }")
+    else {
         return true;
     };
     match section.take("scheme") {
@@ -53,7 +59,10 @@ fn read_signature(item: &Item<'_>, section: &mut Section<'_>, template: &mut Sou
     match section.take("header") {
         Some(headers) => template.signatures = read_headers(&headers, &field),
         None if template.signatures.is_empty() => {
-            item.refuse("names no header", "write which header carries the signature: `header = \"X-Signature\"`");
+            item.refuse(
+                "names no header",
+                "write which header carries the signature: `header = \"X-Signature\"`",
+            );
         }
         None => {}
     }
@@ -66,8 +75,9 @@ fn read_signature(item: &Item<'_>, section: &mut Section<'_>, template: &mut Sou
             signature.separator = field.separator;
         }
     }
-    if let Some(encoding) =
-        section.take("encoding").and_then(|item| item.word(&[("hex", Encoding::Hex), ("base64", Encoding::Base64)]))
+    if let Some(encoding) = section
+        .take("encoding")
+        .and_then(|item| item.word(&[("hex", Encoding::Hex), ("base64", Encoding::Base64)]))
     {
         template.encoding = encoding;
     }
@@ -90,7 +100,9 @@ fn read_key(section: &mut Section<'_>, format: &mut KeyFormat) {
     if let Some(encoding) = section.take("secret_encoding").and_then(|item| item.word(&encodings)) {
         format.encoding = encoding;
     }
-    if let Some(prefix) = section.take("secret_prefix").and_then(|item| field::short_text(&item, "\"whsec_\"")) {
+    if let Some(prefix) =
+        section.take("secret_prefix").and_then(|item| field::short_text(&item, "\"whsec_\""))
+    {
         format.prefix = prefix;
     }
 }

@@ -36,7 +36,11 @@ impl BreakerSignal {
         match outcome {
             Outcome::Ok => Self::Success,
             Outcome::Retry if asked_for_delay => Self::Neutral,
-            Outcome::Retry | Outcome::Trap | Outcome::Timeout | Outcome::Memory | Outcome::Error => Self::Failure,
+            Outcome::Retry
+            | Outcome::Trap
+            | Outcome::Timeout
+            | Outcome::Memory
+            | Outcome::Error => Self::Failure,
             // The host crashed; the store judges the delivery.
             Outcome::Reject | Outcome::Crash => Self::Neutral,
         }
@@ -121,7 +125,12 @@ impl CircuitBreaker {
     /// The state for people.
     pub(super) fn snapshot(&self) -> BreakerSnapshot {
         let open = self.open.map(|open| open.next_ms);
-        BreakerSnapshot { policy: self.policy, failures: self.failures, last_error: self.last_error.clone(), open }
+        BreakerSnapshot {
+            policy: self.policy,
+            failures: self.failures,
+            last_error: self.last_error.clone(),
+            open,
+        }
     }
 
     /// Closes the breaker and forgets failures, for a new file or a new policy.
@@ -131,14 +140,21 @@ impl CircuitBreaker {
     }
 
     /// Takes the end of an attempt into account.
-    pub(super) fn ended(&mut self, signal: BreakerSignal, error: Option<&str>, now_ms: u64) -> Option<BreakerChange> {
+    pub(super) fn ended(
+        &mut self,
+        signal: BreakerSignal,
+        error: Option<&str>,
+        now_ms: u64,
+    ) -> Option<BreakerChange> {
         match signal {
             BreakerSignal::Neutral => None,
             BreakerSignal::Success => self.reset(self.policy),
             BreakerSignal::Failure => {
                 self.failures = self.failures.saturating_add(1);
                 self.last_error = error.map(|error| text::plain(error, MAX_ERROR_BYTES));
-                let policy = self.policy.filter(|policy| !self.is_open() && self.failures >= policy.failures)?;
+                let policy = self
+                    .policy
+                    .filter(|policy| !self.is_open() && self.failures >= policy.failures)?;
                 let next_ms = now_ms.saturating_add(policy.pause_ms);
                 self.open = Some(OpenState { next_ms, reserved: None, begun: None });
                 Some(BreakerChange::Opened)

@@ -128,21 +128,29 @@ mod tests {
     #[test]
     fn a_flood_of_failures_writes_a_few_lines_and_counts_the_rest() {
         let mut log = FailureLog::default();
-        let decisions: Vec<LineDecision<OmittedFailures>> = (0..6_603).map(|at_ms| log.decide(FAILED, at_ms)).collect();
+        let decisions: Vec<LineDecision<OmittedFailures>> =
+            (0..6_603).map(|at_ms| log.decide(FAILED, at_ms)).collect();
         assert_eq!(decisions.iter().filter(|decision| decision.write).count(), MAX_LINES as usize);
         assert_eq!(decisions.iter().filter(|decision| decision.first_omitted).count(), 1);
-        assert!(log.decide(LogSubject::DeadLetter, 9_000).write, "dead letters are seen beside them");
+        assert!(
+            log.decide(LogSubject::DeadLetter, 9_000).write,
+            "dead letters are seen beside them"
+        );
         assert_eq!(log.end_expired(WINDOW_MS - 1), None);
         let omitted = log.end_expired(WINDOW_MS).expect("the window is over");
         assert_eq!((omitted.total(), omitted.of(LogSubject::DeadLetter)), (6_600, None));
         assert_eq!(omitted.attempts().unwrap().to_string(), "retry 6,600");
-        assert!(!log.has_omitted() && log.decide(FAILED, WINDOW_MS).write, "the next window is a new one");
+        assert!(
+            !log.has_omitted() && log.decide(FAILED, WINDOW_MS).write,
+            "the next window is a new one"
+        );
     }
 
     #[test]
     fn the_next_failure_ends_a_window_that_is_over() {
         let mut log = FailureLog::default();
-        for outcome in [Outcome::Trap, Outcome::Trap, Outcome::Trap, Outcome::Trap, Outcome::Memory] {
+        for outcome in [Outcome::Trap, Outcome::Trap, Outcome::Trap, Outcome::Trap, Outcome::Memory]
+        {
             log.decide(LogSubject::Attempt(outcome), 5);
         }
         let decision = log.decide(LogSubject::Lost, 5 + WINDOW_MS);
@@ -153,7 +161,13 @@ mod tests {
 
     #[test]
     fn every_line_is_written_or_counted_once() {
-        let kinds = [FAILED, LogSubject::DeadLetter, LogSubject::Lost, LogSubject::HostFault, LogSubject::Breaker];
+        let kinds = [
+            FAILED,
+            LogSubject::DeadLetter,
+            LogSubject::Lost,
+            LogSubject::HostFault,
+            LogSubject::Breaker,
+        ];
         let mut log = FailureLog::default();
         let (mut written, mut counted) = (0u64, 0);
         for at in 0..10_000u64 {

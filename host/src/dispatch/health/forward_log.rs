@@ -55,12 +55,16 @@ mod tests {
     #[test]
     fn a_plugin_that_logs_without_end_forwards_so_many_lines_and_the_rest_is_counted() {
         let mut log = ForwardLog::default();
-        let decisions: Vec<LineDecision<u64>> = (0..1_000).map(|at_ms| log.decide(10, at_ms)).collect();
+        let decisions: Vec<LineDecision<u64>> =
+            (0..1_000).map(|at_ms| log.decide(10, at_ms)).collect();
         assert_eq!(decisions.iter().filter(|decision| decision.write).count(), MAX_LINES as usize);
         assert_eq!(decisions.iter().filter(|decision| decision.first_omitted).count(), 1);
         assert!(log.has_omitted());
         assert_eq!((log.end_expired(WINDOW_MS - 1), log.end_expired(WINDOW_MS)), (None, Some(800)));
-        assert_eq!(log.decide(10, WINDOW_MS + 1), LineDecision { write: true, first_omitted: false, previous: None });
+        assert_eq!(
+            log.decide(10, WINDOW_MS + 1),
+            LineDecision { write: true, first_omitted: false, previous: None }
+        );
     }
 
     #[test]

@@ -37,7 +37,12 @@ impl RecordBudget {
 
     /// Reduces the record of a failed attempt: to itself if it fits, to a short one for a dead
     /// letter, to `None` otherwise.
-    pub(super) fn reduce(&mut self, record: AttemptRecord, dead: bool, now_ms: u64) -> Option<AttemptRecord> {
+    pub(super) fn reduce(
+        &mut self,
+        record: AttemptRecord,
+        dead: bool,
+        now_ms: u64,
+    ) -> Option<AttemptRecord> {
         if self.take(stored_bytes(&record), now_ms) {
             return Some(record);
         }
@@ -65,7 +70,10 @@ impl RecordBudget {
 
 /// The size of a record in the store, in bytes: its texts as JSON, rounded up to pages.
 fn stored_bytes(record: &AttemptRecord) -> u64 {
-    let logs = record.logs.iter().map(|LogLine { level, message }| MEMBERS_BYTES + level.len() + escaped(message));
+    let logs = record
+        .logs
+        .iter()
+        .map(|LogLine { level, message }| MEMBERS_BYTES + level.len() + escaped(message));
     let calls = record.calls.iter().map(|HttpCall { method, url, error, .. }| {
         MEMBERS_BYTES + method.len() + escaped(url) + error.as_deref().map_or(0, escaped)
     });
@@ -137,7 +145,11 @@ mod tests {
         for _ in 0..1_000 {
             let short = budget.reduce(record("a"), true, 0).expect("a record");
             assert!(short.logs.is_empty() && short.calls.is_empty(), "{short:?}");
-            assert!(short.error.is_some_and(|error| error.len() <= SHORT_ERROR_BYTES && error.ends_with('…')));
+            assert!(
+                short
+                    .error
+                    .is_some_and(|error| error.len() <= SHORT_ERROR_BYTES && error.ends_with('…'))
+            );
         }
     }
 

@@ -57,7 +57,8 @@ impl<B: WindowBudget> LogWindow<B> {
 
     /// Ends the window if it has expired. Returns what it omitted, if anything.
     pub(super) fn end_expired(&mut self, now_ms: u64) -> Option<B::Omitted> {
-        let expired = self.current.take_if(|(start_ms, _)| now_ms.saturating_sub(*start_ms) >= WINDOW_MS);
+        let expired =
+            self.current.take_if(|(start_ms, _)| now_ms.saturating_sub(*start_ms) >= WINDOW_MS);
         expired.and_then(omitted)
     }
 

@@ -7,7 +7,8 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::event::NewEvent;
 use crate::store::{
-    Appended, DispatchHandle, InFlight, Lease, LeaseQueue, Leased, MaybeReady, Pending, Queue, Settled, Settlement,
+    Appended, DispatchHandle, InFlight, Lease, LeaseQueue, Leased, MaybeReady, Pending, Queue,
+    Settled, Settlement,
 };
 
 /// A store behind the gate.

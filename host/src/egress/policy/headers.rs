@@ -15,12 +15,15 @@ pub(in crate::egress) const MAX_HEADERS: usize = 100;
 const MAX_HEADER_BYTES: usize = 32 << 10;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("hookbox/", env!("CARGO_PKG_VERSION")));
+const USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("hookbox/", env!("CARGO_PKG_VERSION")));
 
 /// Checks the plugin's headers. Returns the length that they state for the body.
 pub(in crate::egress) fn check(headers: &HeaderMap) -> Result<Option<u64>, RequestError> {
     if headers.len() > MAX_HEADERS || bytes(headers) > MAX_HEADER_BYTES {
-        let why = format!("the request has more than {MAX_HEADERS} headers or {MAX_HEADER_BYTES} bytes of headers");
+        let why = format!(
+            "the request has more than {MAX_HEADERS} headers or {MAX_HEADER_BYTES} bytes of headers"
+        );
         return Err(RequestError::new(RequestErrorKind::HeaderSize, why));
     }
     // `wasi:http` refuses most of them before.
@@ -60,21 +63,29 @@ pub(in crate::egress) fn complete(
     let safe = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
     if rule.idempotency_key && !safe && !headers.contains_key(IDEMPOTENCY_KEY) {
         let key = HeaderValue::from_str(idempotency_key);
-        headers.insert(IDEMPOTENCY_KEY, key.map_err(|_| refused("the idempotency key is not a valid header value"))?);
+        headers.insert(
+            IDEMPOTENCY_KEY,
+            key.map_err(|_| refused("the idempotency key is not a valid header value"))?,
+        );
     }
     headers.entry(header::USER_AGENT).or_insert(USER_AGENT);
     for injected in &rule.headers {
         let (name, value) = credential(injected)?;
         // Replaces every value that the plugin has set.
         if headers.insert(name, value).is_some() {
-            notes.push(format!("the plugin's header `{}` was replaced: the host sets it", injected.name));
+            notes.push(format!(
+                "the plugin's header `{}` was replaced: the host sets it",
+                injected.name
+            ));
         }
     }
     if !rule.headers.is_empty() {
         // An echoed credential can be redacted only in a response that is whole and not compressed.
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if headers.contains_key(header::RANGE) {
-            return Err(refused("a request for a range is not possible where the host adds a credential"));
+            return Err(refused(
+                "a request for a range is not possible where the host adds a credential",
+            ));
         }
     }
     Ok(notes)
@@ -83,12 +94,15 @@ pub(in crate::egress) fn complete(
 /// The header that carries a credential.
 fn credential(injected: &Injected) -> Result<(HeaderName, HeaderValue), RequestError> {
     let unusable = |why: String| RequestError::new(RequestErrorKind::Configuration, why);
-    let invalid =
-        || unusable(format!("the value of the host's header `{}` is not a valid header value", injected.name));
-    let secret = injected
-        .value
-        .as_ref()
-        .map_err(|source| unusable(format!("the host has no value for its header `{}`: {source}", injected.name)))?;
+    let invalid = || {
+        unusable(format!(
+            "the value of the host's header `{}` is not a valid header value",
+            injected.name
+        ))
+    };
+    let secret = injected.value.as_ref().map_err(|source| {
+        unusable(format!("the host has no value for its header `{}`: {source}", injected.name))
+    })?;
     let name = HeaderName::from_bytes(injected.name.as_bytes()).map_err(|_| invalid())?;
     let value = HeaderValue::from_str(&format!("{}{}", injected.prefix, secret.expose_secret()));
     let mut value = value.map_err(|_| invalid())?;
@@ -97,9 +111,13 @@ fn credential(injected: &Injected) -> Result<(HeaderName, HeaderValue), RequestE
 }
 
 /// Sets `Host` to the target of the request.
-pub(in crate::egress) fn set_host(headers: &mut HeaderMap, target: &RequestTarget) -> Result<(), RequestError> {
-    let host = HeaderValue::from_str(&target.authority())
-        .map_err(|_| RequestError::new(RequestErrorKind::Uri, "the URL's host is not a valid header value"))?;
+pub(in crate::egress) fn set_host(
+    headers: &mut HeaderMap,
+    target: &RequestTarget,
+) -> Result<(), RequestError> {
+    let host = HeaderValue::from_str(&target.authority()).map_err(|_| {
+        RequestError::new(RequestErrorKind::Uri, "the URL's host is not a valid header value")
+    })?;
     headers.insert(header::HOST, host);
     Ok(())
 }

@@ -20,12 +20,11 @@ pub(in crate::egress) fn decide(
         let why = format!("the method is not one of {}", METHODS.join(", "));
         return Err(RequestError::new(RequestErrorKind::Method, why));
     }
-    let matches = |rule: &HttpRule| mismatches(rule, method, target).is_some_and(|found| found.is_empty());
-    grants
-        .http
-        .iter()
-        .position(|rule| matches(rule))
-        .ok_or_else(|| RequestError::new(RequestErrorKind::Denied, advice(grants, plugin, method, target)))
+    let matches =
+        |rule: &HttpRule| mismatches(rule, method, target).is_some_and(|found| found.is_empty());
+    grants.http.iter().position(|rule| matches(rule)).ok_or_else(|| {
+        RequestError::new(RequestErrorKind::Denied, advice(grants, plugin, method, target))
+    })
 }
 
 /// How a request differs from a rule for its host; `None` if the rule is for another host.
@@ -76,7 +75,8 @@ fn begins_with(path: &str, begin: &str) -> bool {
 fn advice(grants: &Grants, plugin: &str, method: &Method, target: &RequestTarget) -> String {
     let near = grants.http.iter().find_map(|rule| {
         let found = mismatches(rule, method, target)?;
-        (found.len() == 1).then(|| format!("the rule for {} matches except for {}", rule.host, found[0]))
+        (found.len() == 1)
+            .then(|| format!("the rule for {} matches except for {}", rule.host, found[0]))
     });
     let why = near.unwrap_or_else(|| "no rule allows it".to_owned());
     let Some(rule) = rule_for(method, target) else {
@@ -128,11 +128,16 @@ fn path_for(target: &RequestTarget) -> &str {
     }
     let path = target.path();
     let end = path.find('%').unwrap_or(path.len()).min(MAX_PATH_BYTES);
-    if end == path.len() { path } else { &path[..path[..end].rfind('/').map_or(0, |slash| slash + 1)] }
+    if end == path.len() {
+        path
+    } else {
+        &path[..path[..end].rfind('/').map_or(0, |slash| slash + 1)]
+    }
 }
 
 /// A TOML key, quoted where it has to be.
 fn key(name: &str) -> String {
-    let bare = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    let bare = !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
     if bare { name.to_owned() } else { serde_json::Value::from(name).to_string() }
 }

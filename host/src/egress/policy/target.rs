@@ -46,7 +46,8 @@ impl RequestTarget {
             _ => return Err(refuse("the scheme is neither https nor http")),
         };
         let authority = uri.authority().map_or("", Authority::as_str);
-        let path_and_query = uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+        let path_and_query =
+            uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
         if authority.len() + path_and_query.as_str().len() > MAX_URL_BYTES {
             return Err(RequestError::new(
                 RequestErrorKind::UriTooLong,
@@ -58,11 +59,15 @@ impl RequestTarget {
         // A URL without a path may still have a query, which gets a `/` before it below.
         let ambiguity = read_path(uri.path()).map_err(refuse)?;
         if !path_and_query.as_str().bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(refuse("the URL has characters that are not visible ASCII; percent-encode them"));
+            return Err(refuse(
+                "the URL has characters that are not visible ASCII; percent-encode them",
+            ));
         }
         let path_and_query = match path_and_query.as_str().starts_with('/') {
             true => path_and_query,
-            false => format!("/{}", path_and_query.as_str()).parse().map_err(|_| refuse("the path is invalid"))?,
+            false => format!("/{}", path_and_query.as_str())
+                .parse()
+                .map_err(|_| refuse("the path is invalid"))?,
         };
         Ok(Self { tls, host, port, path_and_query, ambiguity })
     }
@@ -78,7 +83,11 @@ impl RequestTarget {
 
     /// TargetHost and port, as `Host` states them.
     pub(super) fn authority(&self) -> String {
-        if self.default_port() { self.host.to_string() } else { format!("{}:{}", self.host, self.port) }
+        if self.default_port() {
+            self.host.to_string()
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
     }
 }
 
@@ -113,8 +122,10 @@ fn read_authority(authority: &str) -> Result<(TargetHost, Option<u16>), &'static
     }
     let (host, rest) = match authority.strip_prefix('[') {
         Some(literal) => {
-            let (literal, rest) = literal.split_once(']').ok_or("the host has no closing bracket")?;
-            let address = literal.parse().map_err(|_| "the host is not an IPv6 address (without a zone)")?;
+            let (literal, rest) =
+                literal.split_once(']').ok_or("the host has no closing bracket")?;
+            let address =
+                literal.parse().map_err(|_| "the host is not an IPv6 address (without a zone)")?;
             (TargetHost::Address(IpAddr::V6(address)), rest)
         }
         None => {
@@ -124,9 +135,13 @@ fn read_authority(authority: &str) -> Result<(TargetHost, Option<u16>), &'static
     };
     let port = match rest.strip_prefix(':') {
         None if rest.is_empty() => None,
-        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Some(digits.parse().ok().filter(|port| *port != 0).ok_or("the port is not between 1 and 65535")?)
-        }
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(
+            digits
+                .parse()
+                .ok()
+                .filter(|port| *port != 0)
+                .ok_or("the port is not between 1 and 65535")?,
+        ),
         _ => return Err("the port is not a number"),
     };
     Ok((host, port))
@@ -137,16 +152,22 @@ fn read_host(text: &str) -> Result<TargetHost, &'static str> {
         return Err("the host is empty or longer than 253 bytes");
     }
     let name = text.to_ascii_lowercase();
-    let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.');
+    let known = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.')
+    };
     if !name.bytes().all(known) {
         return Err("the host has characters other than ASCII letters, digits, `-`, `_` and dots");
     }
     if name.split('.').any(|label| label.is_empty() || label.len() > MAX_LABEL_BYTES) {
-        return Err("the host begins or ends with a dot, or has an empty label or one longer than 63 bytes");
+        return Err(
+            "the host begins or ends with a dot, or has an empty label or one longer than 63 bytes",
+        );
     }
     // Some systems read a name that ends in a number as an address (octal, hexadecimal, short).
     if name.rsplit('.').next().is_some_and(|last| last.starts_with(|c: char| c.is_ascii_digit())) {
-        let address = name.parse().map_err(|_| "the host ends in a number and is not an IPv4 address of four parts")?;
+        let address = name
+            .parse()
+            .map_err(|_| "the host ends in a number and is not an IPv4 address of four parts")?;
         return Ok(TargetHost::Address(IpAddr::V4(address)));
     }
     Ok(TargetHost::Name(name))
@@ -165,17 +186,23 @@ fn read_path(path: &str) -> Result<Option<&'static str>, &'static str> {
     let twice = percent_decode_str(&String::from_utf8_lossy(&once)).collect::<Vec<u8>>();
     for decoded in [path.as_bytes(), &once, &twice] {
         let mut segments = decoded.split(|byte| matches!(byte, b'/' | b'\\'));
-        let dots = |segment: &[u8]| matches!(segment.split(|byte| *byte == b';').next(), Some(b"." | b".."));
+        let dots = |segment: &[u8]| {
+            matches!(segment.split(|byte| *byte == b';').next(), Some(b"." | b".."))
+        };
         if segments.any(dots) {
             return Err("the path has a `.` or `..` segment");
         }
     }
     let lower = path.to_ascii_lowercase();
     let escapes_are_whole = lower.match_indices('%').all(|(at, _)| {
-        lower.as_bytes().get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+        lower
+            .as_bytes()
+            .get(at + 1..at + 3)
+            .is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
     });
     let escaped = |codes: &[&str]| codes.iter().any(|code| lower.contains(code));
-    let controls = || std::str::from_utf8(&once).map_or(true, |text| text.contains(char::is_control));
+    let controls =
+        || std::str::from_utf8(&once).map_or(true, |text| text.contains(char::is_control));
     let ambiguity = if path.contains("//") {
         "it has an empty segment (`//`)"
     } else if path.contains('\\') || escaped(&["%5c", "%255c"]) {

@@ -36,7 +36,11 @@ impl SentBody {
             RequestError::new(RequestErrorKind::Protocol, why)
         };
         let Some(frame) = frame else {
-            return if self.remaining.is_some_and(|remaining| remaining > 0) { Err(mismatch()) } else { Ok(()) };
+            return if self.remaining.is_some_and(|remaining| remaining > 0) {
+                Err(mismatch())
+            } else {
+                Ok(())
+            };
         };
         let Some(data) = frame.data_ref() else {
             let why = "the request has trailers, which are not sent";
@@ -53,7 +57,10 @@ impl Body for SentBody {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose()?;
         if let Err(error) = self.count(frame.as_ref()) {
             self.call.failed(&error);

@@ -38,7 +38,8 @@ const MIN_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The most bytes of a response's head.
 pub(super) const MAX_HEAD_BYTES: usize = 64 << 10;
 
-/// Limits that all rules of all plugins share, so that they cannot use up the machine's threads and files.
+/// Limits that all rules of all plugins share, so that they cannot use up the machine's threads and
+/// files.
 pub(in crate::egress) struct SharedResources {
     network: Arc<dyn Network>,
     lookups: Arc<Semaphore>,
@@ -80,17 +81,22 @@ impl SharedResources {
 }
 
 impl Connector {
-    pub(super) fn new(rule: &Arc<HttpRule>, shared: &SharedResources) -> Result<Self, RequestError> {
+    pub(super) fn new(
+        rule: &Arc<HttpRule>,
+        shared: &SharedResources,
+    ) -> Result<Self, RequestError> {
         let tls = rule.tls.then(|| tls::config(rule, &shared.public_roots)).transpose()?;
         let network = Arc::clone(&shared.network);
-        let resolver = Resolver::new(Arc::clone(rule), Arc::clone(&network), Arc::clone(&shared.lookups));
+        let resolver =
+            Resolver::new(Arc::clone(rule), Arc::clone(&network), Arc::clone(&shared.lookups));
         Ok(Self { resolver, network, tls, connections: Arc::clone(&shared.connections) })
     }
 
     /// Opens a connection to a host of the rule.
     pub(super) async fn connect(&self, host: &TargetHost) -> Result<HttpConnection, RequestError> {
         let permit = Arc::clone(&self.connections).try_acquire_owned().map_err(|_| {
-            let why = format!("plugins have {MAX_CONNECTIONS} connections open, which is the maximum");
+            let why =
+                format!("plugins have {MAX_CONNECTIONS} connections open, which is the maximum");
             RequestError::new(RequestErrorKind::Open, why)
         })?;
         let addresses = self.resolver.addresses(host).await?;
@@ -99,16 +105,26 @@ impl Connector {
             None => Box::new(stream),
             Some(config) => Box::new(tls::handshake(Arc::clone(config), host, stream).await?),
         };
-        HttpConnection::open(stream, permit)
-            .await
-            .map_err(|error| RequestError::new(RequestErrorKind::Terminated, format!("the connection ended: {error}")))
+        HttpConnection::open(stream, permit).await.map_err(|error| {
+            RequestError::new(
+                RequestErrorKind::Terminated,
+                format!("the connection ended: {error}"),
+            )
+        })
     }
 
     /// Connects to the first address that accepts.
-    async fn connect_to(&self, host: &TargetHost, addresses: &[SocketAddr]) -> Result<TcpStream, RequestError> {
+    async fn connect_to(
+        &self,
+        host: &TargetHost,
+        addresses: &[SocketAddr],
+    ) -> Result<TcpStream, RequestError> {
         let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
         let share = (CONNECT_TIMEOUT / count.max(1)).max(MIN_CONNECT_TIMEOUT);
-        let mut last = RequestError::new(RequestErrorKind::ConnectTimeout, format!("{host} did not answer in time"));
+        let mut last = RequestError::new(
+            RequestErrorKind::ConnectTimeout,
+            format!("{host} did not answer in time"),
+        );
         for address in addresses {
             match timeout(share, self.network.connect(*address)).await {
                 Ok(Ok(stream)) => return Ok(stream),
@@ -125,7 +141,10 @@ impl Connector {
 
 impl HttpConnection {
     /// Speaks HTTP/1.1 over a stream, in a task on the caller's runtime.
-    pub(super) async fn open(stream: Box<dyn Transport>, permit: OwnedSemaphorePermit) -> hyper::Result<Self> {
+    pub(super) async fn open(
+        stream: Box<dyn Transport>,
+        permit: OwnedSemaphorePermit,
+    ) -> hyper::Result<Self> {
         let mut builder = http1::Builder::new();
         builder.max_headers(MAX_HEADERS).max_buf_size(MAX_HEAD_BYTES);
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;

@@ -59,7 +59,11 @@ impl RequestTimeouts {
 
 impl RuleClient {
     pub(in crate::egress) fn new(rule: &Arc<HttpRule>, shared: &SharedResources) -> Self {
-        Self { rule: Arc::clone(rule), connector: Connector::new(rule, shared), pool: Arc::default() }
+        Self {
+            rule: Arc::clone(rule),
+            connector: Connector::new(rule, shared),
+            pool: Arc::default(),
+        }
     }
 
     /// Sends a request and waits for the head of its response.
@@ -96,7 +100,11 @@ impl RuleClient {
         }
     }
 
-    async fn connect(&self, host: &TargetHost, within: Duration) -> Result<HttpConnection, RequestError> {
+    async fn connect(
+        &self,
+        host: &TargetHost,
+        within: Duration,
+    ) -> Result<HttpConnection, RequestError> {
         let connector = self.connector.as_ref().map_err(RequestError::clone)?;
         timeout(within, connector.connect(host)).await.unwrap_or_else(|_| {
             let why = format!("there was no connection within {} ms", within.as_millis());

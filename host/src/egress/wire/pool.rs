@@ -147,7 +147,8 @@ mod tests {
     #[tokio::test]
     async fn a_connection_that_waits_for_too_long_is_closed_and_gives_its_place_back() {
         let (pool, permits) = (Arc::new(ConnectionPool::default()), Arc::new(Semaphore::new(2)));
-        let ((first, first_server), (second, second_server)) = (connection(&permits).await, connection(&permits).await);
+        let ((first, first_server), (second, second_server)) =
+            (connection(&permits).await, connection(&permits).await);
         let before = Instant::now();
         pool.give("a".to_owned(), first);
         let kept = pool.idle().list[0].until;
@@ -167,7 +168,8 @@ mod tests {
     #[tokio::test]
     async fn a_connection_whose_time_is_over_is_not_used_though_nobody_has_come_for_it() {
         let (pool, permits) = (Arc::new(ConnectionPool::default()), Arc::new(Semaphore::new(2)));
-        let ((old, server), (used, _server)) = (connection(&permits).await, connection(&permits).await);
+        let ((old, server), (used, _server)) =
+            (connection(&permits).await, connection(&permits).await);
         pool.give("a".to_owned(), old);
         let kept = pool.idle().list[0].until;
         assert!(pool.take_at("b", kept - MOMENT).is_none(), "it is for another host");
@@ -190,7 +192,10 @@ mod tests {
         for server in servers.split_off(MAX_IDLE) {
             hung_up(server).await;
         }
-        assert_eq!((pool.idle().list.len(), permits.available_permits()), (MAX_IDLE, 30 - MAX_IDLE));
+        assert_eq!(
+            (pool.idle().list.len(), permits.available_permits()),
+            (MAX_IDLE, 30 - MAX_IDLE)
+        );
     }
 
     #[tokio::test]

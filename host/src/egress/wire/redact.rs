@@ -24,7 +24,8 @@ use crate::config::Grants;
 /// Characters that RFC 3986 §2.3 never escapes.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// The same with those that `encodeURIComponent` does not escape either.
-const COMPONENT: &AsciiSet = &UNRESERVED.remove(b'!').remove(b'*').remove(b'\'').remove(b'(').remove(b')');
+const COMPONENT: &AsciiSet =
+    &UNRESERVED.remove(b'!').remove(b'*').remove(b'\'').remove(b'(').remove(b')');
 /// The shortest form that is looked for, in bytes. A shorter one would match anywhere.
 const MIN_BYTES: usize = 6;
 
@@ -73,7 +74,11 @@ impl Redactor {
     /// Adds what a server decodes from `Basic …` (RFC 7617): `user:password`, and the password.
     fn add_basic(&mut self, secret: &str) {
         let decoded = STANDARD_NO_PAD.decode(secret.trim_end_matches('=')).ok();
-        let Some(pair) = decoded.and_then(|bytes| String::from_utf8(bytes).ok()).map(Zeroizing::new) else { return };
+        let Some(pair) =
+            decoded.and_then(|bytes| String::from_utf8(bytes).ok()).map(Zeroizing::new)
+        else {
+            return;
+        };
         self.add(&pair);
         if let Some((_, password)) = pair.split_once(':') {
             self.add(password);
@@ -117,7 +122,9 @@ impl Redactor {
         }
         let begins = |at: &usize| self.begins[usize::from(bytes[*at].to_ascii_lowercase())];
         for at in (0..bytes.len()).filter(begins) {
-            let is = |form: &[u8]| bytes[at..].get(..form.len()).is_some_and(|here| here.eq_ignore_ascii_case(form));
+            let is = |form: &[u8]| {
+                bytes[at..].get(..form.len()).is_some_and(|here| here.eq_ignore_ascii_case(form))
+            };
             self.forms.iter().filter(|form| is(form)).for_each(|form| found(at, form.len()));
         }
     }
@@ -177,7 +184,11 @@ impl StreamRedactor {
 
     fn pass(&mut self, end: usize) -> Bytes {
         let hidden = self.hidden.drain(..end);
-        self.held.drain(..end).zip(hidden).map(|(byte, hidden)| if hidden { b'*' } else { byte }).collect()
+        self.held
+            .drain(..end)
+            .zip(hidden)
+            .map(|(byte, hidden)| if hidden { b'*' } else { byte })
+            .collect()
     }
 }
 

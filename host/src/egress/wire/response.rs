@@ -34,13 +34,18 @@ pub(in crate::egress) fn passed_head(
     let invalid = |why: String| Err(RequestError::new(RequestErrorKind::Protocol, why));
     if parts.status.is_informational() {
         let status = parts.status.as_u16();
-        return invalid(format!("the server answered with status {status}, which the request did not ask for"));
+        return invalid(format!(
+            "the server answered with status {status}, which the request did not ask for"
+        ));
     }
-    let coding = parts.headers.get_all(CONTENT_ENCODING).iter().find(|coding| *coding != "identity");
+    let coding =
+        parts.headers.get_all(CONTENT_ENCODING).iter().find(|coding| *coding != "identity");
     if let Some(coding) = coding.filter(|_| !rule.headers.is_empty()) {
         let coding = String::from_utf8_lossy(coding.as_bytes());
         let coding = redactor.redact(&coding);
-        let why = format!("the response is compressed ({coding}), so an echoed credential could not be redacted");
+        let why = format!(
+            "the response is compressed ({coding}), so an echoed credential could not be redacted"
+        );
         return Err(RequestError::new(RequestErrorKind::Coding, why));
     }
     if parts.headers.len() > MAX_HEADERS || headers::bytes(&parts.headers) > MAX_HEAD_BYTES {
@@ -84,7 +89,8 @@ impl ReceivedBody {
     ) -> Self {
         let ended = incoming.is_end_stream();
         let open = Some(OpenBody { incoming, connection, call });
-        let mut this = Self { open, redactor: StreamRedactor::new(redactor), between_bytes, timer: None };
+        let mut this =
+            Self { open, redactor: StreamRedactor::new(redactor), between_bytes, timer: None };
         if ended {
             this.end();
         }
@@ -106,9 +112,13 @@ impl ReceivedBody {
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<RequestError> {
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.between_bytes)));
+        let timer =
+            self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.between_bytes)));
         timer.as_mut().poll(cx).map(|()| {
-            let why = format!("no more of the response came within {} ms", self.between_bytes.as_millis());
+            let why = format!(
+                "no more of the response came within {} ms",
+                self.between_bytes.as_millis()
+            );
             RequestError::new(RequestErrorKind::ReadTimeout, why)
         })
     }
@@ -118,17 +128,24 @@ impl Body for ReceivedBody {
     type Data = Bytes;
     type Error = RequestError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RequestError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestError>>> {
         let this = &mut *self;
         loop {
-            let Some(OpenBody { incoming, call, .. }) = &mut this.open else { return Poll::Ready(None) };
+            let Some(OpenBody { incoming, call, .. }) = &mut this.open else {
+                return Poll::Ready(None);
+            };
             let frame = match Pin::new(incoming).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => frame,
                 Poll::Ready(Some(Err(error))) => {
                     return Poll::Ready(Some(Err(this.fail(RequestError::of_exchange(&error)))));
                 }
                 Poll::Ready(None) => return Poll::Ready(this.end().map(Ok)),
-                Poll::Pending => return this.poll_timer(cx).map(|error| Some(Err(this.fail(error)))),
+                Poll::Pending => {
+                    return this.poll_timer(cx).map(|error| Some(Err(this.fail(error))));
+                }
             };
             this.timer = None;
             // Trailers are not passed on.

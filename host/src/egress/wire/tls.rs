@@ -25,12 +25,15 @@ pub(super) fn config(
     public_roots: &OnceLock<Arc<RootCertStore>>,
 ) -> Result<Arc<ClientConfig>, RequestError> {
     let invalid = |error: rustls::Error| {
-        RequestError::new(RequestErrorKind::Configuration, format!("TLS could not be configured: {error}"))
+        RequestError::new(
+            RequestErrorKind::Configuration,
+            format!("TLS could not be configured: {error}"),
+        )
     };
     let roots = match &rule.authorities {
-        None => Arc::clone(
-            public_roots.get_or_init(|| Arc::new(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() })),
-        ),
+        None => Arc::clone(public_roots.get_or_init(|| {
+            Arc::new(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() })
+        })),
         Some(authorities) => {
             let mut roots = RootCertStore::empty();
             for authority in authorities.iter() {
@@ -40,7 +43,8 @@ pub(super) fn config(
         }
     };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let mut config = builder.map_err(invalid)?.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
@@ -67,7 +71,10 @@ fn server_name(host: &TargetHost) -> Result<ServerName<'static>, RequestError> {
     match host {
         TargetHost::Address(address) => Ok(ServerName::from(*address)),
         TargetHost::Name(name) => ServerName::try_from(name.clone()).map_err(|error| {
-            RequestError::new(RequestErrorKind::Tls, format!("no certificate can be for {host}: {error}"))
+            RequestError::new(
+                RequestErrorKind::Tls,
+                format!("no certificate can be for {host}: {error}"),
+            )
         }),
     }
 }
@@ -75,9 +82,10 @@ fn server_name(host: &TargetHost) -> Result<ServerName<'static>, RequestError> {
 fn handshake_error(host: &TargetHost, error: &io::Error) -> RequestError {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
     match cause {
-        Some(rustls::Error::InvalidCertificate(why)) => {
-            RequestError::new(RequestErrorKind::Certificate, format!("the certificate of {host} is invalid: {why}"))
-        }
+        Some(rustls::Error::InvalidCertificate(why)) => RequestError::new(
+            RequestErrorKind::Certificate,
+            format!("the certificate of {host} is invalid: {why}"),
+        ),
         _ => RequestError::new(RequestErrorKind::Tls, format!("TLS with {host} failed: {error}")),
     }
 }

@@ -71,7 +71,8 @@ impl Reservation {
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), NoMemory> {
         let memory = &self.memory;
         let mut in_use = memory.in_use();
-        let its = self.client.map(|client| (client, in_use.clients.get(&client).copied().unwrap_or(0)));
+        let its =
+            self.client.map(|client| (client, in_use.clients.get(&client).copied().unwrap_or(0)));
         if its.is_some_and(|(_, its)| bytes > memory.max_client_bytes - its) {
             return Err(NoMemory::ClientShare);
         }
@@ -112,7 +113,11 @@ mod tests {
         Some(ShareKey::of([192, 0, 2, last].into()))
     }
 
-    fn grown(memory: &Arc<BodyMemory>, client: Option<ShareKey>, bytes: usize) -> Result<Reservation, NoMemory> {
+    fn grown(
+        memory: &Arc<BodyMemory>,
+        client: Option<ShareKey>,
+        bytes: usize,
+    ) -> Result<Reservation, NoMemory> {
         let mut reservation = memory.reserve(client);
         reservation.grow(bytes)?;
         Ok(reservation)

@@ -55,7 +55,8 @@ pub(super) struct KeyParts<'a> {
 
 impl Deduplicator {
     pub(super) fn new(source: &Source) -> Self {
-        let state = |domain: &str| with_text(Sha256::new_with_prefix(domain), source.name.as_bytes());
+        let state =
+            |domain: &str| with_text(Sha256::new_with_prefix(domain), source.name.as_bytes());
         let keys = source.dedupe.keys.iter().map(|by| {
             let domain = match by {
                 DedupeBy::Id => "hookbox.dedupe.id",
@@ -77,7 +78,11 @@ impl Deduplicator {
     }
 
     /// The keys of a verified request; `sent_at` gives the text of its timestamp.
-    pub(super) fn keys<'a>(&self, parts: &KeyParts<'_>, sent_at: impl Fn() -> Option<&'a [u8]>) -> Vec<DedupeKey> {
+    pub(super) fn keys<'a>(
+        &self,
+        parts: &KeyParts<'_>,
+        sent_at: impl Fn() -> Option<&'a [u8]>,
+    ) -> Vec<DedupeKey> {
         let mut keys = Vec::with_capacity(self.keys.len());
         for (by, state) in &self.keys {
             let state = match by {
@@ -85,11 +90,12 @@ impl Deduplicator {
                     Some(id) => state.clone().chain_update(id),
                     None => continue,
                 },
-                DedupeBy::Body => with_text(state.clone(), parts.kind.as_bytes()).chain_update(parts.body),
+                DedupeBy::Body => {
+                    with_text(state.clone(), parts.kind.as_bytes()).chain_update(parts.body)
+                }
                 DedupeBy::TimestampAndBody => match sent_at() {
-                    Some(text) => {
-                        with_text(with_text(state.clone(), text), parts.kind.as_bytes()).chain_update(parts.body)
-                    }
+                    Some(text) => with_text(with_text(state.clone(), text), parts.kind.as_bytes())
+                        .chain_update(parts.body),
                     None => continue,
                 },
             };
@@ -101,7 +107,10 @@ impl Deduplicator {
     /// The key under which a host of an earlier version may have stored this body.
     pub(super) fn legacy_key(&self, body: &[u8]) -> Option<LegacyKey> {
         let legacy = self.legacy.as_ref()?;
-        Some(LegacyKey { key: key(legacy.body.clone().chain_update(body)), header: legacy.header.clone() })
+        Some(LegacyKey {
+            key: key(legacy.body.clone().chain_update(body)),
+            header: legacy.header.clone(),
+        })
     }
 
     fn is_placeholder(&self, id: &str, body: &Bytes) -> bool {
@@ -120,8 +129,9 @@ impl PlaceholderCheck {
 
     /// The body is parsed again only for an id of zeros.
     fn is(&self, id: &str, body: &Bytes) -> bool {
-        let zeros =
-            id.strip_prefix(&*self.prefix).is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b == b'0'));
+        let zeros = id
+            .strip_prefix(&*self.prefix)
+            .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b == b'0'));
         let is_value = |found: &[PointerValue]| matches!(found, [PointerValue::Text(text)] if *text == self.value);
         zeros && self.pointers.find(body, "the body").is_ok_and(|found| is_value(&found))
     }
@@ -132,7 +142,8 @@ impl PlaceholderCheck {
 fn kept_timestamp(source: &Source) -> Option<String> {
     let Verify::Signature(signature) = &source.verify else { return None };
     let header = &signature.timestamp.as_ref()?.field.header;
-    let is_signature = signature.signatures.iter().any(|field| field.header.eq_ignore_ascii_case(header));
+    let is_signature =
+        signature.signatures.iter().any(|field| field.header.eq_ignore_ascii_case(header));
     (!is_signature).then(|| header.to_ascii_lowercase())
 }
 

@@ -50,7 +50,9 @@ impl Extractor {
     /// The headers it reads.
     pub(in crate::ingest) fn headers(&self) -> Vec<&HeaderName> {
         let mut names = Vec::new();
-        for location in [Some(&self.kind), self.id.as_ref(), self.subject.as_ref()].into_iter().flatten() {
+        for location in
+            [Some(&self.kind), self.id.as_ref(), self.subject.as_ref()].into_iter().flatten()
+        {
             location.add_headers(&mut names);
         }
         names
@@ -85,7 +87,10 @@ impl Extractor {
             reader.notes.add("the type is missing");
         }
         let id = self.id.as_ref().and_then(|location| reader.id(location));
-        let subject = self.subject.as_ref().and_then(|location| reader.name("subject", location, name::escaped));
+        let subject = self
+            .subject
+            .as_ref()
+            .and_then(|location| reader.name("subject", location, name::escaped));
         if let Some(problem) = problem {
             notes.add(&problem);
         }

@@ -75,10 +75,11 @@ impl Pointers {
         let slot = self.slots;
         let mut node = &mut self.root;
         for token in tokens {
-            let at = node.children.iter().position(|(known, _)| *known == token).unwrap_or_else(|| {
-                node.children.push((token, Node::default()));
-                node.children.len() - 1
-            });
+            let at =
+                node.children.iter().position(|(known, _)| *known == token).unwrap_or_else(|| {
+                    node.children.push((token, Node::default()));
+                    node.children.len() - 1
+                });
             node = &mut node.children[at].1;
         }
         node.slots.push(slot);
@@ -96,7 +97,8 @@ impl Pointers {
         if body.is_empty() {
             return Err(format!("{what} is empty"));
         }
-        let text = std::str::from_utf8(body).map_err(|error| format!("{what} is not UTF-8: {error}"))?;
+        let text =
+            std::str::from_utf8(body).map_err(|error| format!("{what} is not UTF-8: {error}"))?;
         if is_too_deep(body) {
             return Err(format!("{what} is nested deeper than {MAX_DEPTH} levels"));
         }
@@ -160,15 +162,19 @@ impl<'de> DeserializeSeed<'de> for Seed<'_> {
         if self.node.children.is_empty() {
             return Ok(());
         }
-        serde_json::Deserializer::from_str(raw.get()).deserialize_any(self).map_err(D::Error::custom)
+        serde_json::Deserializer::from_str(raw.get())
+            .deserialize_any(self)
+            .map_err(D::Error::custom)
     }
 }
 
 /// The text of a scalar: numbers keep every digit they are written with.
 fn scalar(raw: &RawValue) -> PointerValue {
     match raw.get().as_bytes().first() {
-        Some(b'"') => serde_json::from_str(raw.get())
-            .map_or(PointerValue::Unreadable("is a string with an unpaired surrogate"), PointerValue::Text),
+        Some(b'"') => serde_json::from_str(raw.get()).map_or(
+            PointerValue::Unreadable("is a string with an unpaired surrogate"),
+            PointerValue::Text,
+        ),
         Some(b'{' | b'[') => PointerValue::Unreadable("is not a string, number or boolean"),
         Some(b'n') | None => PointerValue::Nothing,
         Some(_) => PointerValue::Text(raw.get().to_owned()),
@@ -216,7 +222,9 @@ impl<'de> Visitor<'de> for Seed<'_> {
         for position in 0.. {
             let child = self.node.children.iter().find(|(token, _)| token.index == Some(position));
             let more = match child {
-                Some((_, node)) => seq.next_element_seed(Seed { node, found: self.found })?.is_some(),
+                Some((_, node)) => {
+                    seq.next_element_seed(Seed { node, found: self.found })?.is_some()
+                }
                 None => seq.next_element::<IgnoredAny>()?.is_some(),
             };
             if !more {

@@ -32,7 +32,9 @@ impl Location {
             Pick::Fixed(value) => Self::Fixed(value.clone()),
             Pick::Joined(joined) => {
                 let values = joined.values.iter();
-                let values = values.map(|(before, pick)| (before.clone(), Self::new(pick, pointers))).collect();
+                let values = values
+                    .map(|(before, pick)| (before.clone(), Self::new(pick, pointers)))
+                    .collect();
                 Self::Joined(values, joined.end.clone())
             }
         }
@@ -41,7 +43,9 @@ impl Location {
     pub(super) fn add_headers<'a>(&'a self, names: &mut Vec<&'a HeaderName>) {
         match self {
             Self::Header(name) => names.push(name),
-            Self::Joined(values, _) => values.iter().for_each(|(_, location)| location.add_headers(names)),
+            Self::Joined(values, _) => {
+                values.iter().for_each(|(_, location)| location.add_headers(names))
+            }
             Self::Json(_) | Self::Fixed(_) | Self::Nowhere(_) => {}
         }
     }
@@ -50,7 +54,9 @@ impl Location {
     pub(super) fn needs_body(&self) -> bool {
         match self {
             Self::Json(_) => true,
-            Self::Joined(values, _) => values.first().is_some_and(|(_, location)| location.needs_body()),
+            Self::Joined(values, _) => {
+                values.first().is_some_and(|(_, location)| location.needs_body())
+            }
             Self::Header(_) | Self::Fixed(_) | Self::Nowhere(_) => false,
         }
     }
@@ -65,7 +71,12 @@ pub(super) struct Reader<'a> {
 
 impl Reader<'_> {
     /// A type or a subject, percent-escaped by `escape` where it breaks the rule of names.
-    pub(super) fn name(&mut self, what: &str, location: &Location, escape: fn(&str) -> Cow<'_, str>) -> Option<String> {
+    pub(super) fn name(
+        &mut self,
+        what: &str,
+        location: &Location,
+        escape: fn(&str) -> Cow<'_, str>,
+    ) -> Option<String> {
         let text = self.text(what, location)?;
         let name = match escape(&text) {
             Cow::Borrowed(_) => return Some(text),
@@ -75,7 +86,8 @@ impl Reader<'_> {
             self.notes.add(&too_long(what));
             return None;
         }
-        self.notes.add(&format!("the {what} is percent-escaped, where it has what no {what} can have"));
+        self.notes
+            .add(&format!("the {what} is percent-escaped, where it has what no {what} can have"));
         Some(name)
     }
 
@@ -131,7 +143,11 @@ fn too_long(what: &str) -> String {
 }
 
 /// The text at a location, `None` if there is none, or why it cannot be used.
-fn value_at(location: &Location, headers: &HeaderMap, found: &[PointerValue]) -> Result<Option<String>, String> {
+fn value_at(
+    location: &Location,
+    headers: &HeaderMap,
+    found: &[PointerValue],
+) -> Result<Option<String>, String> {
     let text = match location {
         Location::Fixed(value) => return Ok(Some(value.clone())),
         Location::Nowhere(why) => return Err(format!("cannot be found: {why}")),
@@ -139,7 +155,9 @@ fn value_at(location: &Location, headers: &HeaderMap, found: &[PointerValue]) ->
         Location::Joined(..) => return Ok(None),
         Location::Header(name) => match header::single(headers, name) {
             Ok(None) => return Ok(None),
-            Ok(Some(bytes)) => String::from_utf8(bytes.to_vec()).map_err(|_| "is not UTF-8".to_owned())?,
+            Ok(Some(bytes)) => {
+                String::from_utf8(bytes.to_vec()).map_err(|_| "is not UTF-8".to_owned())?
+            }
             Err(header::RepeatedHeader) => return Err("occurs in several headers".to_owned()),
         },
         Location::Json(slot) => match &found[*slot] {

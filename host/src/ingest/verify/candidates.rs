@@ -76,7 +76,9 @@ impl Encoding {
         match self {
             Self::Hex => hex::decode_to_slice(item, room).ok().map(|()| room.len()),
             // Whole groups only: `room` was measured for them.
-            Self::Base64 => STANDARD.decode_slice(item, room).ok().filter(|_| item.len().is_multiple_of(4)),
+            Self::Base64 => {
+                STANDARD.decode_slice(item, room).ok().filter(|_| item.len().is_multiple_of(4))
+            }
         }
     }
 }

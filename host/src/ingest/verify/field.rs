@@ -19,7 +19,11 @@ pub(super) struct Items<'a, 'field> {
 }
 
 impl<'a, 'field> Items<'a, 'field> {
-    pub(super) fn of(headers: &'a HeaderMap, name: &HeaderName, field: &'field Field) -> Result<Self, RepeatedHeader> {
+    pub(super) fn of(
+        headers: &'a HeaderMap,
+        name: &HeaderName,
+        field: &'field Field,
+    ) -> Result<Self, RepeatedHeader> {
         let all: GetAll<'a, HeaderValue> = headers.get_all(name);
         if field.separator.is_none() {
             single(headers, name)?;
@@ -34,7 +38,8 @@ impl<'a, 'field> Items<'a, 'field> {
             Some(rest) => rest,
             None => self.headers.next()?.as_bytes(),
         };
-        let cut = self.separator.and_then(|separator| rest.iter().position(|byte| *byte == separator));
+        let cut =
+            self.separator.and_then(|separator| rest.iter().position(|byte| *byte == separator));
         let item = match cut {
             Some(at) => {
                 self.rest = Some(&rest[at + 1..]);

@@ -52,7 +52,9 @@ impl Scheme for HmacSha256 {
         let mut position = 0_u32;
         for (index, key) in (0_u32..).zip(&self.keys) {
             let tag = tag(key, message);
-            let hit = candidates.iter().fold(Choice::from(0), |hit, candidate| hit | tag.as_slice().ct_eq(candidate));
+            let hit = candidates
+                .iter()
+                .fold(Choice::from(0), |hit, candidate| hit | tag.as_slice().ct_eq(candidate));
             position.conditional_assign(&index, hit & !any);
             any |= hit;
         }

@@ -67,7 +67,9 @@ impl MessageTemplate {
     pub(super) fn check(&self, head: &Head) -> Result<(), Refusal> {
         for piece in &self.pieces {
             match piece {
-                Piece::QueryValue(name) if query_value(head, name).is_none() => return Err(Refusal::NoPart),
+                Piece::QueryValue(name) if query_value(head, name).is_none() => {
+                    return Err(Refusal::NoPart);
+                }
                 Piece::Header(name) if header::single(&head.headers, name)?.is_none() => {
                     return Err(Refusal::NoPart);
                 }

@@ -8,8 +8,8 @@ use super::message::Message;
 /// A way to sign, with the keys of a source.
 ///
 /// To add one: a file that implements this trait, a variant of `SignatureScheme`, a word for it in
-/// `config/template/verify.rs`, and a line in `verifier::scheme`. It is called once a request, so it
-/// is a trait object.
+/// `config/template/verify.rs`, and a line in `verifier::scheme`. It is called once a request, so
+/// it is a trait object.
 pub(super) trait Scheme: fmt::Debug + Send + Sync {
     /// Whether a signature can have this many bytes, once it is decoded.
     fn fits(&self, bytes: usize) -> bool;

@@ -49,7 +49,12 @@ pub enum SignError {
 ///
 /// # Errors
 /// The source has no secret, or its signature covers what only the provider has.
-pub fn sign(source: &Source, body: &[u8], id: &str, unix_seconds: i64) -> Result<Vec<(String, String)>, SignError> {
+pub fn sign(
+    source: &Source,
+    body: &[u8],
+    id: &str,
+    unix_seconds: i64,
+) -> Result<Vec<(String, String)>, SignError> {
     let mut headers = Vec::new();
     let id_header = match &source.id {
         Some(Pick::Header(header)) => Some(header),
@@ -74,9 +79,13 @@ fn signed(
     timestamp: &str,
 ) -> Result<Vec<(String, String)>, SignError> {
     let name = || source.name.to_string();
-    let only_provider = |what: &str| SignError::OnlyProvider { name: name(), what: what.to_owned() };
+    let only_provider =
+        |what: &str| SignError::OnlyProvider { name: name(), what: what.to_owned() };
     let scheme = scheme(signature).map_err(|what| SignError::NoSecret { name: name(), what })?;
-    let field = signature.signatures.first().ok_or_else(|| SignError::NoSignatureHeader { name: name() })?;
+    let field = signature
+        .signatures
+        .first()
+        .ok_or_else(|| SignError::NoSignatureHeader { name: name() })?;
     let template = MessageTemplate::new(signature).map_err(|what| only_provider(&what))?;
     let message = Message {
         template: &template,

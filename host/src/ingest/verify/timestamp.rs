@@ -43,7 +43,11 @@ impl TimestampCheck {
 
     /// Checks the distance from `now_ms` (Unix ms). Returns a note for the operator where a request
     /// is accepted in spite of its timestamp.
-    pub(super) fn freshness(&self, text: Option<&[u8]>, now_ms: i64) -> Result<Option<String>, Refusal> {
+    pub(super) fn freshness(
+        &self,
+        text: Option<&[u8]>,
+        now_ms: i64,
+    ) -> Result<Option<String>, Refusal> {
         let Some(text) = text else { return Ok(None) };
         let Some(sent_s) = unix_seconds(text) else {
             let note = || Ok(Some("unreadable timestamp".to_owned()));

@@ -12,7 +12,9 @@ use super::message::{Message, MessageTemplate};
 use super::refusal::Refusal;
 use super::scheme::Scheme;
 use super::timestamp::TimestampCheck;
-use crate::config::source::{Encoding, Field, Pick, Secrets, Signature, SignatureScheme, Source, Verify};
+use crate::config::source::{
+    Encoding, Field, Pick, Secrets, Signature, SignatureScheme, Source, Verify,
+};
 use crate::ingest::header;
 
 /// How the requests of a source are checked.
@@ -76,7 +78,8 @@ impl Verifier {
 
     /// The headers that hold signatures: credentials for as long as a request may be replayed.
     pub(in crate::ingest) fn signature_headers(&self) -> impl Iterator<Item = &HeaderName> {
-        let signatures = if let Self::Signed(check) = self { check.signatures.as_slice() } else { &[] };
+        let signatures =
+            if let Self::Signed(check) = self { check.signatures.as_slice() } else { &[] };
         signatures.iter().map(|(name, _)| name)
     }
 
@@ -121,13 +124,17 @@ impl Verifier {
 
 impl SignatureCheck {
     fn new(signature: &Signature, id: Option<&Pick>) -> Result<Self, String> {
-        let named = |field: &Field| -> Result<_, String> { Ok((header::parse_name(&field.header)?, field.clone())) };
+        let named = |field: &Field| -> Result<_, String> {
+            Ok((header::parse_name(&field.header)?, field.clone()))
+        };
         let message = MessageTemplate::new(signature)?;
         let timestamp = signature.timestamp.as_ref();
         Ok(Self {
             signatures: signature.signatures.iter().map(named).collect::<Result<_, _>>()?,
             encoding: signature.encoding,
-            timestamp: timestamp.map(|rule| TimestampCheck::new(rule, message.signs_timestamp)).transpose()?,
+            timestamp: timestamp
+                .map(|rule| TimestampCheck::new(rule, message.signs_timestamp))
+                .transpose()?,
             id: match id {
                 Some(Pick::Header(name)) => Some(header::parse_name(name)?),
                 _ => None,
@@ -150,9 +157,16 @@ impl SignatureCheck {
         Ok(candidates)
     }
 
-    fn check(&self, candidates: &Candidates, head: &Head, body: &[u8], now_ms: i64) -> Result<Proof, Refusal> {
+    fn check(
+        &self,
+        candidates: &Candidates,
+        head: &Head,
+        body: &[u8],
+        now_ms: i64,
+    ) -> Result<Proof, Refusal> {
         let timestamp = self.timestamp(head)?;
-        let message = Message { template: &self.message, head, timestamp, id: self.id(head)?, body };
+        let message =
+            Message { template: &self.message, head, timestamp, id: self.id(head)?, body };
         let key = self.scheme.matching_key(&message, candidates).ok_or(Refusal::Mismatch)?;
         let freshness = self.timestamp.as_ref().map(|check| check.freshness(timestamp, now_ms));
         Ok(Proof { key: Some(key), note: freshness.transpose()?.flatten() })
@@ -160,7 +174,8 @@ impl SignatureCheck {
 
     /// The signatures of the first header that is present.
     fn candidates(&self, head: &Head) -> Result<Candidates, Refusal> {
-        let mut present = self.signatures.iter().filter(|(name, _)| head.headers.contains_key(name));
+        let mut present =
+            self.signatures.iter().filter(|(name, _)| head.headers.contains_key(name));
         let (name, field) = present.next().ok_or(Refusal::NoSignature)?;
         let mut candidates = Candidates::default();
         for item in Items::of(&head.headers, name, field)? {

@@ -62,8 +62,9 @@ impl FormerApprovals {
         let unreadable = |error: io::Error| format!("failed to read {}: {error}", dir.display());
         let Some(folder) = open_folder(&dir).map_err(unreadable)? else { return Ok(None) };
         let stat = fstat(folder).map_err(|errno| unreadable(errno.into()))?;
-        private::writers(&stat)
-            .map_err(|why| format!("others may write {}: {why}, and make it this user's own", dir.display()))?;
+        private::writers(&stat).map_err(|why| {
+            format!("others may write {}: {why}, and make it this user's own", dir.display())
+        })?;
         let mut notes = BTreeMap::new();
         for entry in fs::read_dir(&dir).map_err(unreadable)? {
             let path = entry.map_err(unreadable)?.path();
@@ -78,12 +79,18 @@ impl FormerApprovals {
     /// folder if it is empty. Blocks.
     pub(super) fn finish(self, moved: &BTreeSet<PluginName>, files: &Cache) {
         let is_done = |name: &str| moved.contains(name) || !self.notes.contains_key(name);
-        let mut paths: Vec<_> =
-            fs::read_dir(&self.dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        let mut paths: Vec<_> = fs::read_dir(&self.dir)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+            .collect();
         // Files before notes: a start that is killed in between is repeated.
         paths.sort_by_key(|path| path.extension().is_some_and(|ending| ending == "json"));
         for path in paths {
-            let Some((name, ending)) = parts(&path).filter(|(name, _)| is_done(name)) else { continue };
+            let Some((name, ending)) = parts(&path).filter(|(name, _)| is_done(name)) else {
+                continue;
+            };
             if let Ok(digest) = ending.parse()
                 && let Err(error) = move_file(&path, digest, files)
             {
@@ -95,7 +102,9 @@ impl FormerApprovals {
         let (dir, left) = (self.dir.display(), fs::remove_dir(&self.dir));
         match left {
             Ok(()) => tracing::info!("what plugins may do has moved from {dir} into the store"),
-            Err(error) => tracing::warn!(error = %error, "{dir} stays, because not all in it could be moved"),
+            Err(error) => {
+                tracing::warn!(error = %error, "{dir} stays, because not all in it could be moved")
+            }
         }
     }
 }
@@ -108,19 +117,29 @@ fn parts(path: &Path) -> Option<(&str, &str)> {
 /// Keeps a file in `files`, if its content is what its name says.
 fn move_file(path: &Path, digest: Digest, files: &Cache) -> io::Result<()> {
     let file = read_regular(path, MAX_FILE_BYTES)?;
-    if Digest(Sha256::digest(&file).into()) == digest { files.keep_file(digest, &file) } else { Ok(()) }
+    if Digest(Sha256::digest(&file).into()) == digest {
+        files.keep_file(digest, &file)
+    } else {
+        Ok(())
+    }
 }
 
 fn read_note(path: &Path) -> Result<Note, String> {
     let unusable = |why: &dyn std::fmt::Display| {
-        format!("{} is no note of what a plugin may do ({why}): approve what the plugin asks for", path.display())
+        format!(
+            "{} is no note of what a plugin may do ({why}): approve what the plugin asks for",
+            path.display()
+        )
     };
     let text = read_regular(path, MAX_NOTE_BYTES).map_err(|error| unusable(&error))?;
     let written: Written = serde_json::from_slice(&text).map_err(|error| unusable(&error))?;
-    let digest = |text: Option<String>| text.map(|text| text.parse().map_err(|error| unusable(&error))).transpose();
+    let digest = |text: Option<String>| {
+        text.map(|text| text.parse().map_err(|error| unusable(&error))).transpose()
+    };
     let capability = |name: &String| {
-        Capability::from_name(name)
-            .ok_or_else(|| unusable(&format_args!("`{name}` is no capability that this host knows")))
+        Capability::from_name(name).ok_or_else(|| {
+            unusable(&format_args!("`{name}` is no capability that this host knows"))
+        })
     };
     let capabilities = written.capabilities.iter().map(capability).collect::<Result<_, _>>()?;
     Ok(Note { digest: digest(written.digest)?, capabilities, approved: digest(written.approved)? })

@@ -86,7 +86,10 @@ impl Record {
     }
 
     fn is_unknown(&mut self, trouble: String) {
-        tracing::error!(error = trouble, "it is not known what a plugin may do, so it may do nothing");
+        tracing::error!(
+            error = trouble,
+            "it is not known what a plugin may do, so it may do nothing"
+        );
         self.trouble = Some(trouble);
     }
 
@@ -98,7 +101,12 @@ impl Record {
 }
 
 /// Decides whether a file may run.
-pub(super) fn decide(record: Option<&Record>, settings: &PluginSettings, digest: Digest, asked: &Asked) -> Decision {
+pub(super) fn decide(
+    record: Option<&Record>,
+    settings: &PluginSettings,
+    digest: Digest,
+    asked: &Asked,
+) -> Decision {
     // The first file of a plugin is what its owner put there.
     let Some(record) = record else { return Decision::Admit(None) };
     let added: Asked = asked.difference(&record.capabilities).copied().collect();

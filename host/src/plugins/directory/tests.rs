@@ -96,7 +96,11 @@ fn a_link_that_stays_in_the_folder_is_the_file_it_leads_to() {
     assert_eq!(folder.read("a.wasm", &fingerprint(&first, "a")), Ok(Some(b"..2026_1".to_vec())));
     symlink("..2026_2", path("..data_tmp")).unwrap();
     fs::rename(path("..data_tmp"), path("..data")).unwrap();
-    assert_eq!(folder.read("a.wasm", &fingerprint(&first, "a")), Ok(None), "it is another file now");
+    assert_eq!(
+        folder.read("a.wasm", &fingerprint(&first, "a")),
+        Ok(None),
+        "it is another file now"
+    );
     let second = folder.scan().unwrap();
     assert_ne!(fingerprint(&first, "a"), fingerprint(&second, "a"));
     assert_eq!(folder.read("a.wasm", &fingerprint(&second, "a")), Ok(Some(b"..2026_2".to_vec())));
@@ -108,8 +112,11 @@ fn a_link_that_stays_in_the_folder_is_the_file_it_leads_to() {
 fn a_link_that_leads_to_no_file_says_to_what() {
     let (dir, folder) = folder();
     fs::create_dir(dir.path().join("releases")).unwrap();
-    mknodat(CWD, dir.path().join("releases/pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-    for (name, target) in [("pipe.wasm", "releases/pipe"), ("dir.wasm", "releases"), ("gone.wasm", "releases/gone")] {
+    mknodat(CWD, dir.path().join("releases/pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)
+        .unwrap();
+    for (name, target) in
+        [("pipe.wasm", "releases/pipe"), ("dir.wasm", "releases"), ("gone.wasm", "releases/gone")]
+    {
         symlink(target, dir.path().join(name)).unwrap();
     }
     let scan = folder.scan().unwrap();
@@ -117,8 +124,14 @@ fn a_link_that_leads_to_no_file_says_to_what() {
         unfit(&scan, "pipe"),
         "pipe.wasm is a symbolic link that leads to something that is a named pipe, not a file"
     );
-    assert_eq!(unfit(&scan, "dir"), "dir.wasm is a symbolic link that leads to something that is a folder, not a file");
-    assert_eq!(unfit(&scan, "gone"), "gone.wasm is a symbolic link that leads to gone, which is not there");
+    assert_eq!(
+        unfit(&scan, "dir"),
+        "dir.wasm is a symbolic link that leads to something that is a folder, not a file"
+    );
+    assert_eq!(
+        unfit(&scan, "gone"),
+        "gone.wasm is a symbolic link that leads to gone, which is not there"
+    );
 }
 
 #[test]

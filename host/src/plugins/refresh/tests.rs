@@ -34,8 +34,14 @@ impl Bench {
         let sandbox = Arc::new(Sandbox::new(SandboxOptions::default()).unwrap());
         let (compiler, clock) = (Compiler::InProcess, Clock::manual(7_000));
         let (dir_path, approvals) = (dir.path().to_owned(), Arc::default());
-        let context = LoadContext { sandbox, compiler, dir: dir_path, clock, approvals, files: None };
-        Self { dir, context, registry: Registry::default(), queue: LoadQueue::new(Arc::new(Notify::new())) }
+        let context =
+            LoadContext { sandbox, compiler, dir: dir_path, clock, approvals, files: None };
+        Self {
+            dir,
+            context,
+            registry: Registry::default(),
+            queue: LoadQueue::new(Arc::new(Notify::new())),
+        }
     }
 
     fn path(&self, file: &str) -> PathBuf {
@@ -95,8 +101,14 @@ async fn every_plugin_in_the_folder_is_loaded() {
     bench.write("b.wat", good(2));
     assert_eq!(bench.refresh().await.len(), 2);
     let loaded = bench.registry.loaded("a").unwrap();
-    assert_eq!((loaded.digest, loaded.loaded_at_ms, &loaded.path), (sha(&good(1)), 7_000, &bench.path("a.wat")));
-    assert_eq!((bench.state("a"), bench.state("b"), bench.state("c")), ("loaded", "loaded", "unknown"));
+    assert_eq!(
+        (loaded.digest, loaded.loaded_at_ms, &loaded.path),
+        (sha(&good(1)), 7_000, &bench.path("a.wat"))
+    );
+    assert_eq!(
+        (bench.state("a"), bench.state("b"), bench.state("c")),
+        ("loaded", "loaded", "unknown")
+    );
 }
 
 #[tokio::test]
@@ -133,7 +145,10 @@ async fn garbage_changes_nothing_but_what_is_reported() {
     bench.refresh().await;
     bench.write("a.wat", "garbage");
     let changes = bench.refresh().await;
-    assert!(matches!(&changes[..], [Change::Failed { problem, .. }] if problem.contains("a.wat")), "{changes:?}");
+    assert!(
+        matches!(&changes[..], [Change::Failed { problem, .. }] if problem.contains("a.wat")),
+        "{changes:?}"
+    );
     assert_eq!((bench.state("a"), bench.digest("a")), ("stale", Some(sha(&good(1)))));
     // Said once, also when the same garbage is written again.
     bench.write("a.wat", "garbage");
@@ -142,7 +157,9 @@ async fn garbage_changes_nothing_but_what_is_reported() {
     let before = Arc::clone(bench.registry.loaded("a").unwrap());
     bench.write("a.wat", good(1));
     assert!(matches!(&bench.refresh().await[..], [Change::Loaded { .. }]));
-    assert!(bench.state("a") == "loaded" && Arc::ptr_eq(&before, bench.registry.loaded("a").unwrap()));
+    assert!(
+        bench.state("a") == "loaded" && Arc::ptr_eq(&before, bench.registry.loaded("a").unwrap())
+    );
 }
 
 #[tokio::test]
@@ -217,7 +234,8 @@ async fn step(bench: &mut Bench, between: impl FnOnce(&Path)) -> Refreshed {
     between(bench.dir.path());
     let second = Directory::open(bench.dir.path()).unwrap().scan().unwrap();
     let steps = bench.registry.decide(&bench.context, outcomes, [&first, &second]).await;
-    let refreshed = bench.registry.assemble(&bench.context, [&first, &second], steps, &mut bench.queue);
+    let refreshed =
+        bench.registry.assemble(&bench.context, [&first, &second], steps, &mut bench.queue);
     bench.registry = refreshed.registry.clone();
     refreshed
 }
@@ -231,12 +249,18 @@ async fn a_half_written_file_is_neither_loaded_nor_called_bad() {
     // Finished while it settles.
     bench.write("a.wat", half);
     let refreshed = step(&mut bench, finish).await;
-    assert!(refreshed.unsettled && refreshed.changes.is_empty() && !bench.queue.is_busy(), "{:?}", refreshed.changes);
+    assert!(
+        refreshed.unsettled && refreshed.changes.is_empty() && !bench.queue.is_busy(),
+        "{:?}",
+        refreshed.changes
+    );
     assert!(bench.registry.entry("a").is_none());
     // Finished while it is being compiled.
     bench.write("a.wat", half);
     let refreshed = step(&mut bench, |_| ()).await;
-    assert!(!refreshed.unsettled && refreshed.changes.is_empty() && bench.state("a") == "compiling");
+    assert!(
+        !refreshed.unsettled && refreshed.changes.is_empty() && bench.state("a") == "compiling"
+    );
     bench.queue.progress().await;
     finish(bench.dir.path());
     let refreshed = step(&mut bench, |_| ()).await;
@@ -252,7 +276,8 @@ async fn a_valid_beginning_of_a_file_that_goes_on_is_not_loaded() {
     bench.write("a.wat", good(1));
     step(&mut bench, |_| ()).await;
     bench.queue.progress().await;
-    let refreshed = step(&mut bench, |dir| fs::write(dir.join("a.wat"), good(1) + " garbage").unwrap()).await;
+    let refreshed =
+        step(&mut bench, |dir| fs::write(dir.join("a.wat"), good(1) + " garbage").unwrap()).await;
     assert!(refreshed.unsettled && bench.registry.loaded("a").is_none());
 }
 
@@ -384,5 +409,9 @@ async fn whoever_loads_everything_waits_for_a_file_that_is_still_being_written()
     .unwrap();
     let refreshed = Registry::load_all(&bench.context).await;
     writer.join().unwrap();
-    assert!(refreshed.registry.loaded("a").is_some() && !refreshed.unsettled, "{:?}", refreshed.registry);
+    assert!(
+        refreshed.registry.loaded("a").is_some() && !refreshed.unsettled,
+        "{:?}",
+        refreshed.registry
+    );
 }

@@ -12,7 +12,8 @@ use crate::plugins::usage::Usage;
 use crate::sandbox::{Capability, CodeSource, Plugin};
 
 /// The problem of a plugin that never had a file.
-const NO_FILE: &str = "there is no file of it in the plugins folder; its deliveries wait until there is one";
+const NO_FILE: &str =
+    "there is no file of it in the plugins folder; its deliveries wait until there is one";
 
 /// The problem of a plugin whose file went.
 const REMOVED: &str = "its file was removed; deliveries wait until it is put back";
@@ -85,7 +86,12 @@ pub(in crate::plugins) enum Step {
     /// Run the file; the admission says why it may ask for more than the last one.
     Admit(Box<LoadedFile>, Option<Admission>),
     /// Hold the file, because it asks for `added`. Meanwhile `last` runs, if nothing else does.
-    Hold { file: Box<LoadedFile>, last: Option<Box<LoadedFile>>, added: Asked, trouble: Option<String> },
+    Hold {
+        file: Box<LoadedFile>,
+        last: Option<Box<LoadedFile>>,
+        added: Asked,
+        trouble: Option<String>,
+    },
     /// Run the held file.
     Release(Option<Admission>),
     /// Go on holding the same file.
@@ -200,7 +206,8 @@ impl Entry {
     /// Whether the digest of its newest file is known. A file that is still to be compiled, or
     /// cannot be read, has none.
     pub(in crate::plugins) fn knows_its_file(&self) -> bool {
-        let unread = matches!(self.observed, ObservedFile::Unfit(_)) || matches!(self.stage, Stage::NoFile);
+        let unread =
+            matches!(self.observed, ObservedFile::Unfit(_)) || matches!(self.stage, Stage::NoFile);
         self.compiling_since_ms.is_none() && !unread
     }
 
@@ -209,7 +216,9 @@ impl Entry {
         match step {
             Step::Admit(file, admission) => vec![self.run(name, *file, admission, now_ms)],
             Step::Hold { file, last, added, trouble } => {
-                let restarted = last.filter(|_| self.loaded.is_none()).map(|last| self.run(name, *last, None, now_ms));
+                let restarted = last
+                    .filter(|_| self.loaded.is_none())
+                    .map(|last| self.run(name, *last, None, now_ms));
                 let candidate = Arc::new(self.load(name, *file, now_ms));
                 let held = PendingApproval::new(candidate, self.loaded.as_deref(), added, trouble);
                 let change = Change::Held {
@@ -236,8 +245,13 @@ impl Entry {
             Step::Restore => {
                 let was = std::mem::replace(&mut self.stage, Stage::Admitted);
                 let digest = previous.filter(|_| !matches!(was, Stage::Admitted));
-                let change =
-                    |digest| Change::Loaded { name: name.clone(), digest, previous, source: None, admission: None };
+                let change = |digest| Change::Loaded {
+                    name: name.clone(),
+                    digest,
+                    previous,
+                    source: None,
+                    admission: None,
+                };
                 digest.map(change).into_iter().collect()
             }
             Step::Fail(problem) => self.fail(name, problem),
@@ -264,13 +278,20 @@ impl Entry {
     }
 
     fn load(&self, name: &PluginName, file: LoadedFile, now_ms: i64) -> Loaded {
-        let usage = self.loaded.as_ref().map(|loaded| Arc::clone(&loaded.usage)).unwrap_or_default();
+        let usage =
+            self.loaded.as_ref().map(|loaded| Arc::clone(&loaded.usage)).unwrap_or_default();
         let LoadedFile { plugin, digest, path, .. } = file;
         Loaded { name: name.clone(), plugin, digest, path, loaded_at_ms: now_ms, usage }
     }
 
     /// Runs a file.
-    fn run(&mut self, name: &PluginName, file: LoadedFile, admission: Option<Admission>, now_ms: i64) -> Change {
+    fn run(
+        &mut self,
+        name: &PluginName,
+        file: LoadedFile,
+        admission: Option<Admission>,
+        now_ms: i64,
+    ) -> Change {
         let previous = self.loaded.as_ref().map(|loaded| loaded.digest);
         let (digest, source) = (file.digest, Some(file.source));
         self.loaded = Some(Arc::new(self.load(name, file, now_ms)));
@@ -286,7 +307,12 @@ impl Entry {
 }
 
 impl PendingApproval {
-    fn new(candidate: Arc<Loaded>, runs: Option<&Loaded>, added: Asked, trouble: Option<String>) -> Self {
+    fn new(
+        candidate: Arc<Loaded>,
+        runs: Option<&Loaded>,
+        added: Asked,
+        trouble: Option<String>,
+    ) -> Self {
         let imported = runs.map(|loaded| loaded.plugin.imports()).unwrap_or_default();
         let new = candidate.plugin.imports().iter().filter(|import| !imported.contains(import));
         let (imports_added, since_ms) = (new.cloned().collect(), candidate.loaded_at_ms);
@@ -295,11 +321,18 @@ impl PendingApproval {
 
     /// The capabilities it asks for, for people: `http, kv`.
     pub fn asks_for(&self) -> String {
-        self.capabilities_added.iter().map(|capability| capability.name()).collect::<Vec<_>>().join(", ")
+        self.capabilities_added
+            .iter()
+            .map(|capability| capability.name())
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 
     /// The command that approves it.
     pub fn command(&self) -> String {
-        format!("hookbox plugins approve {} --digest {}", self.candidate.name, self.candidate.digest)
+        format!(
+            "hookbox plugins approve {} --digest {}",
+            self.candidate.name, self.candidate.digest
+        )
     }
 }

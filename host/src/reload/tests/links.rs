@@ -51,13 +51,24 @@ async fn what_a_link_in_the_folder_leads_to_is_watched() {
 }
 
 #[tokio::test]
-async fn a_plugin_that_is_missing_at_the_start_is_taken_when_it_comes_and_no_change_routes_to_it_before() {
+async fn a_plugin_that_is_missing_at_the_start_is_taken_when_it_comes_and_no_change_routes_to_it_before()
+ {
     let mut site = Site::new().await;
     fs::remove_file(site.path("plugins/a.wat")).unwrap();
-    assert!(Config::load(&site.path("config.toml"), MakeSecrets::No).is_err(), "`check` refuses it");
-    let config = Config::load_with(&site.path("config.toml"), MakeSecrets::No, MissingPlugins::Wait).unwrap();
-    assert!(config.warnings[0].text.contains("names the unknown plugin `a`"), "{:?}", config.warnings);
-    let registry = Registry::begin(&site.watched.context).await.registry.with_routed(&config.routes);
+    assert!(
+        Config::load(&site.path("config.toml"), MakeSecrets::No).is_err(),
+        "`check` refuses it"
+    );
+    let config =
+        Config::load_with(&site.path("config.toml"), MakeSecrets::No, MissingPlugins::Wait)
+            .unwrap();
+    assert!(
+        config.warnings[0].text.contains("names the unknown plugin `a`"),
+        "{:?}",
+        config.warnings
+    );
+    let registry =
+        Registry::begin(&site.watched.context).await.registry.with_routed(&config.routes);
     site.watched.registry.store(Arc::new(registry));
     site.start(EVENTS_ONLY).await;
     site.until_state("a", "missing").await;

@@ -32,7 +32,12 @@ fn in_use(config: &Config) -> Option<[String; 2]> {
     let Verify::Signature(signature) = &config.sources.get("s")?.verify else { return None };
     let Secrets::Set(secrets) = &signature.secrets else { return None };
     let secret = String::from_utf8(secrets[0].expose_secret().to_vec()).unwrap();
-    let credential = config.plugin("a").grants.http[0].headers[0].value.as_ref().unwrap().expose_secret().to_owned();
+    let credential = config.plugin("a").grants.http[0].headers[0]
+        .value
+        .as_ref()
+        .unwrap()
+        .expose_secret()
+        .to_owned();
     Some([secret, credential])
 }
 
@@ -48,7 +53,8 @@ impl Site {
 
     async fn until_uses(&self, secret: &str) {
         let config = Arc::clone(&self.watched.config);
-        self.until(|_| in_use(&config.load()) == Some([secret.to_owned(), secret.to_owned()])).await;
+        self.until(|_| in_use(&config.load()) == Some([secret.to_owned(), secret.to_owned()]))
+            .await;
     }
 
     fn uses(&self, secret: &str) -> bool {
@@ -72,7 +78,9 @@ async fn a_secret_that_is_swapped_is_taken_at_once() {
 async fn a_bad_new_secret_is_told_and_the_last_good_one_stays() {
     let site = Site::with_volume(EVENTS_ONLY).await;
     let said = |words: &'static str| {
-        move |condition: &Condition| condition.config.as_ref().is_some_and(|config| config.text.contains(words))
+        move |condition: &Condition| {
+            condition.config.as_ref().is_some_and(|config| config.text.contains(words))
+        }
     };
     swap(&site, 2, "");
     site.until(said("held a secret and are empty or absent now")).await;
@@ -99,7 +107,8 @@ async fn the_file_of_one_of_two_secrets_may_be_removed_and_of_the_last_one_not()
     let [one, other] = ["one", "other"].map(|name| site.path(name));
     fs::write(&one, FIRST).unwrap();
     fs::write(&other, SECOND).unwrap();
-    let source = "[sources.s]\npreset = \"github\"\nsecrets = [{ file = \"one\" }, { file = \"other\" }]\n";
+    let source =
+        "[sources.s]\npreset = \"github\"\nsecrets = [{ file = \"one\" }, { file = \"other\" }]\n";
     site.replace("config.toml", format!("{}{source}", config_text("\"x.*\" = \"a\"")));
     site.start(EVENTS_ONLY).await;
     let config = Arc::clone(&site.watched.config);
@@ -116,7 +125,10 @@ async fn the_file_of_one_of_two_secrets_may_be_removed_and_of_the_last_one_not()
     assert_eq!(count(), 2);
     fs::remove_file(&one).unwrap();
     site.until(|_| count() == 1).await;
-    assert!(config.load().warnings[0].text.contains("only its other secrets are in use"), "it is told");
+    assert!(
+        config.load().warnings[0].text.contains("only its other secrets are in use"),
+        "it is told"
+    );
     fs::remove_file(&other).unwrap();
     site.until(|condition| condition.config.is_some()).await;
     assert_eq!(count(), 1, "nobody could post any more");
@@ -144,7 +156,10 @@ async fn a_pipe_in_the_place_of_the_configuration_is_told_and_never_waited_for()
     fs::remove_file(site.path("config.toml")).unwrap();
     mknodat(CWD, site.path("config.toml"), FileType::Fifo, Mode::RWXU, 0).unwrap();
     let config = |condition: &Condition| condition.config.clone();
-    site.until(|condition| config(condition).is_some_and(|config| config.text.contains("named pipe"))).await;
+    site.until(|condition| {
+        config(condition).is_some_and(|config| config.text.contains("named pipe"))
+    })
+    .await;
     assert_eq!(site.patterns(), ["x.*"]);
     site.stop().await;
 }

@@ -72,7 +72,11 @@ mod tests {
         assert_eq!(folders(&at("releases/2")), [at("releases/2")]);
         assert_eq!(folders(&at("current")), [root.clone(), at("releases/2")]);
         assert_eq!(folders(&at("etc/../etc/file")), [at("etc"), root.clone(), at("releases/2")]);
-        assert_eq!(folders(&at("releases/3/file")), [at("releases")], "what is not there yet comes into this one");
+        assert_eq!(
+            folders(&at("releases/3/file")),
+            [at("releases")],
+            "what is not there yet comes into this one"
+        );
         symlink("loop", at("loop")).unwrap();
         assert!(folders(&at("loop/x")).contains(&root));
     }

@@ -16,8 +16,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, fchmod, fstat, futimens, open, openat,
-    renameat, statat, unlinkat,
+    AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, fchmod, fstat,
+    futimens, open, openat, renameat, statat, unlinkat,
 };
 use rustix::process::{Uid, geteuid};
 use sha2::{Digest as _, Sha256};
@@ -73,11 +73,14 @@ impl Cache {
     /// the other is machine code.
     pub fn take_over(&self, former: &Path) {
         let is_code = |name: &str| {
-            let is_entry = name.split_once('.').is_some_and(|(_, digest)| digest.parse::<Digest>().is_ok());
+            let is_entry =
+                name.split_once('.').is_some_and(|(_, digest)| digest.parse::<Digest>().is_ok());
             is_entry || name.ends_with(temp_file::ENDING)
         };
         let is_ours = |mut entries: ReadDir| {
-            entries.all(|entry| entry.is_ok_and(|entry| entry.file_name().to_str().is_some_and(is_code)))
+            entries.all(|entry| {
+                entry.is_ok_and(|entry| entry.file_name().to_str().is_some_and(is_code))
+            })
         };
         if !self.dir.exists()
             && fs::read_dir(former).is_ok_and(is_ours)
@@ -128,8 +131,9 @@ impl Cache {
 
     /// Renames a temporary file to an entry, and deletes entries beyond the limits.
     pub(super) fn keep(&self, name: TempName, file: &File, key: &str) {
-        let kept =
-            sha256(file).and_then(|digest| Ok(renameat(&name.dir, &name.name, &name.dir, format!("{key}.{digest}"))?));
+        let kept = sha256(file).and_then(|digest| {
+            Ok(renameat(&name.dir, &name.name, &name.dir, format!("{key}.{digest}"))?)
+        });
         match kept {
             Ok(()) => prune(&name.dir, MAX_CACHED_BYTES, MAX_CACHED),
             Err(error) => tracing::warn!(error = %error, "a compiled plugin is not cached"),
@@ -144,13 +148,16 @@ impl Cache {
             made.or_else(|error| if self.dir.exists() { Ok(()) } else { Err(error) })
                 .map_err(|error| format!("it cannot be made: {error}"))?;
         }
-        let Some(dir) = open_folder(&self.dir).map_err(|error| error.to_string())? else { return Ok(None) };
+        let Some(dir) = open_folder(&self.dir).map_err(|error| error.to_string())? else {
+            return Ok(None);
+        };
         let parent = self.dir.parent().unwrap_or(Path::new("/"));
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let around = open(parent, flags, Mode::empty()).and_then(fstat);
         fit_around(&around.map_err(|errno| errno.to_string())?)?;
         if self.writes {
-            self.take_back(&dir).map_err(|error| format!("its mode cannot be set right: {error}"))?;
+            self.take_back(&dir)
+                .map_err(|error| format!("its mode cannot be set right: {error}"))?;
         }
         let stat = fstat(&dir).map_err(|errno| errno.to_string())?;
         fit(&stat, FileType::Directory, geteuid())?;
@@ -223,7 +230,10 @@ fn fit(stat: &Stat, kind: FileType, user: Uid) -> Result<(), String> {
         return Err("it is a link, or of another kind".to_owned());
     }
     if stat.st_uid != user.as_raw() {
-        return Err(format!("it belongs to the user with the number {}, not to this one", stat.st_uid));
+        return Err(format!(
+            "it belongs to the user with the number {}, not to this one",
+            stat.st_uid
+        ));
     }
     match Mode::from_raw_mode(stat.st_mode).intersects(Mode::WGRP | Mode::WOTH) {
         true => Err("others may write it: take that away with `chmod go-w`".to_owned()),
@@ -236,7 +246,10 @@ fn fit(stat: &Stat, kind: FileType, user: Uid) -> Result<(), String> {
 fn fit_around(stat: &Stat) -> Result<(), String> {
     let mode = Mode::from_raw_mode(stat.st_mode);
     match mode.contains(Mode::WOTH) && !mode.contains(Mode::SVTX) {
-        true => Err("everyone may write the folder it is in: take that away with `chmod o-w`".to_owned()),
+        true => {
+            Err("everyone may write the folder it is in: take that away with `chmod o-w`"
+                .to_owned())
+        }
         false => Ok(()),
     }
 }
@@ -255,7 +268,9 @@ fn prune(dir: impl AsFd, max_bytes: u64, max: usize) {
     let dir = dir.as_fd();
     let Ok(owned) = dir.try_clone_to_owned() else { return };
     let mut entries = Vec::new();
-    for name in names(&owned).unwrap_or_default().into_iter().filter(|name| !name.ends_with(FILE_ENDING)) {
+    for name in
+        names(&owned).unwrap_or_default().into_iter().filter(|name| !name.ends_with(FILE_ENDING))
+    {
         let Ok(stat) = statat(dir, name.as_str(), AtFlags::SYMLINK_NOFOLLOW) else { continue };
         if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
             let time = (stat.st_mtime, stat.st_mtime_nsec);

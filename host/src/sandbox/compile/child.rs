@@ -40,7 +40,8 @@ impl Default for CompileLimits {
 
 /// How a process says that it is out of memory: when Rust cannot allocate, when the kernel refuses
 /// a mapping, and when a buffer cannot grow.
-const OUT_OF_MEMORY: [&str; 3] = ["memory allocation of ", "Cannot allocate memory", "out of memory"];
+const OUT_OF_MEMORY: [&str; 3] =
+    ["memory allocation of ", "Cannot allocate memory", "out of memory"];
 
 /// A child that does not outlive its owner.
 struct ChildGuard(Child);
@@ -62,11 +63,15 @@ pub(super) async fn compile(
 ) -> Result<TempFile, LoadError> {
     let command = command(program, limits.confinement);
     // Starting a program takes too long for the async workers.
-    let started = tasks::blocking(move || start(command, &output).map(|child| (child, output))).await;
-    let not_started = |error: io::Error| LoadError::Compiler(format!("could not be started: {error}"));
+    let started =
+        tasks::blocking(move || start(command, &output).map(|child| (child, output))).await;
+    let not_started =
+        |error: io::Error| LoadError::Compiler(format!("could not be started: {error}"));
     let (mut child, output) = started.map_err(not_started)?;
     let (stdin, stderr) = pipes(&mut child.0).map_err(not_started)?;
-    let said = tokio::time::timeout(Duration::from_millis(limits.wall_ms), talk(stdin, stderr, file)).await;
+    let said =
+        tokio::time::timeout(Duration::from_millis(limits.wall_ms), talk(stdin, stderr, file))
+            .await;
     // It has ended, or must end now. If it has, this does not change its status.
     let ended = tasks::blocking(move || child.0.kill().and_then(|()| child.0.wait())).await;
     let status = ended.map_err(not_started)?;
@@ -133,10 +138,14 @@ async fn talk(mut stdin: Sender, mut stderr: Receiver, file: &[u8]) -> Vec<u8> {
 fn explain(status: ExitStatus, said: &[u8], limits: Confinement) -> String {
     let said = String::from_utf8_lossy(said);
     // The message of a panic is followed by advice on debugging.
-    let last = said.lines().rfind(|line| !line.is_empty() && !line.starts_with("note: ")).map(text::error);
+    let last =
+        said.lines().rfind(|line| !line.is_empty() && !line.starts_with("note: ")).map(text::error);
     let mib = |bytes: u64| bytes >> 20;
     if OUT_OF_MEMORY.iter().any(|words| said.contains(words)) {
-        return format!("ran out of memory: it may use {} MiB for a file", mib(limits.memory_bytes));
+        return format!(
+            "ran out of memory: it may use {} MiB for a file",
+            mib(limits.memory_bytes)
+        );
     }
     match status.signal() {
         Some(signal) if signal == Signal::XCPU.as_raw() => {
@@ -149,7 +158,10 @@ fn explain(status: ExitStatus, said: &[u8], limits: Confinement) -> String {
             "was killed, by hand or because the machine is out of memory".to_owned()
         }
         Some(signal) => {
-            format!("crashed with signal {signal}{}", last.map_or(String::new(), |line| format!(": {line}")))
+            format!(
+                "crashed with signal {signal}{}",
+                last.map_or(String::new(), |line| format!(": {line}"))
+            )
         }
         None => format!("failed: {}", last.unwrap_or_else(|| status.to_string())),
     }

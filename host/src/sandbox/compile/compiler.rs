@@ -54,7 +54,11 @@ pub enum CodeSource {
 
 impl Compiler {
     /// Makes a plugin of a file, as [`Sandbox::load`] does. Dropping the future ends the child.
-    pub async fn load(&self, sandbox: &Sandbox, file: Bytes) -> Result<(Plugin, CodeSource), LoadError> {
+    pub async fn load(
+        &self,
+        sandbox: &Sandbox,
+        file: Bytes,
+    ) -> Result<(Plugin, CodeSource), LoadError> {
         match self {
             Self::Child(child) => child.load(sandbox, file).await,
             #[cfg(test)]
@@ -77,7 +81,11 @@ impl Compiler {
 }
 
 impl ChildCompiler {
-    async fn load(self: &Arc<Self>, sandbox: &Sandbox, file: Bytes) -> Result<(Plugin, CodeSource), LoadError> {
+    async fn load(
+        self: &Arc<Self>,
+        sandbox: &Sandbox,
+        file: Bytes,
+    ) -> Result<(Plugin, CodeSource), LoadError> {
         let (compiler, its_sandbox, its_file) = (Arc::clone(self), sandbox.clone(), file.clone());
         match tasks::blocking(move || compiler.cached(&its_sandbox, &its_file)).await {
             Some(plugin) => Ok((plugin?, CodeSource::Cache)),
@@ -93,7 +101,11 @@ impl ChildCompiler {
         Some(load::link(sandbox, code))
     }
 
-    async fn compile(self: &Arc<Self>, sandbox: &Sandbox, file: Bytes) -> Result<(Plugin, CodeSource), LoadError> {
+    async fn compile(
+        self: &Arc<Self>,
+        sandbox: &Sandbox,
+        file: Bytes,
+    ) -> Result<(Plugin, CodeSource), LoadError> {
         let (started, compiler) = (Instant::now(), Arc::clone(self));
         let output = tasks::blocking(move || compiler.temp_file()).await?;
         let output = child::compile(&self.program, self.limits, &file, output).await?;
@@ -154,7 +166,8 @@ mod tests {
 
     #[test]
     fn what_compiles_and_what_runs_agree_on_the_code() {
-        let (running, compiling) = (engine::running(4, 1 << 20).unwrap(), engine::compiling().unwrap());
+        let (running, compiling) =
+            (engine::running(4, 1 << 20).unwrap(), engine::compiling().unwrap());
         assert_eq!(key(&running, b"a"), key(&compiling, b"a"));
         assert_ne!(key(&compiling, b"a"), key(&compiling, b"b"));
         let other = Engine::new(wasmtime::Config::new().epoch_interruption(false)).unwrap();

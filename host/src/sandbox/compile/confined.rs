@@ -52,7 +52,8 @@ fn confine(confinement: Confinement) -> io::Result<()> {
     ];
     for (resource, current, maximum) in limits {
         let allowed = getrlimit(resource).maximum.unwrap_or(u64::MAX);
-        let limit = Rlimit { current: Some(current.min(allowed)), maximum: Some(maximum.min(allowed)) };
+        let limit =
+            Rlimit { current: Some(current.min(allowed)), maximum: Some(maximum.min(allowed)) };
         setrlimit(resource, limit)?;
     }
     setpriority_process(None, NICE)?;

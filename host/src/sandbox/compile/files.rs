@@ -1,5 +1,5 @@
-//! Plugin files in the folder of machine code, named `SHA256.plugin`: a start runs one while a newer
-//! file is held.
+//! Plugin files in the folder of machine code, named `SHA256.plugin`: a start runs one while a
+//! newer file is held.
 //!
 //! A file is used only if its content is what its name says. So a folder that a group could write
 //! loses its machine code, and keeps these files. They do not expire: [`Cache::keep_only`] says

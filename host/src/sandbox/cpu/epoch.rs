@@ -1,5 +1,5 @@
-//! Increments the engine's epoch while attempts run, which interrupts guests that compute. The thread sleeps without a
-//! wake-up while none runs.
+//! Increments the engine's epoch while attempts run, which interrupts guests that compute. The
+//! thread sleeps without a wake-up while none runs.
 
 use std::io;
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use crate::tasks;
 /// How often a guest that computes is interrupted.
 const TICK: Duration = Duration::from_millis(1);
 
-/// Ticks without any attempt before the thread goes to sleep: attempts that follow one another do not wake it each time.
+/// Ticks without any attempt before the thread goes to sleep: attempts that follow one another do
+/// not wake it each time.
 const IDLE_TICKS: u32 = 100;
 
 /// The thread, stopped and joined on drop.
@@ -88,7 +89,8 @@ impl Shared {
     /// A poll that begins is either seen here after `asleep` is set, or sees `asleep` and wakes us.
     fn sleep(&self) {
         self.asleep.store(true, SeqCst);
-        while self.asleep.load(SeqCst) && self.running.load(SeqCst) == 0 && !self.stop.load(SeqCst) {
+        while self.asleep.load(SeqCst) && self.running.load(SeqCst) == 0 && !self.stop.load(SeqCst)
+        {
             thread::park();
         }
         self.asleep.store(false, SeqCst);

@@ -15,8 +15,9 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Counts the time of a guest, seen from outside while it runs.
 ///
-/// Up to [`GRACE`] it is the wall-clock time of its polls, because reading a thread's CPU clock is a system call and most
-/// guests need far less. From then on the guest is CPU-bound and its CPU time is counted.
+/// Up to [`GRACE`] it is the wall-clock time of its polls, because reading a thread's CPU clock is
+/// a system call and most guests need far less. From then on the guest is CPU-bound and its CPU
+/// time is counted.
 #[derive(Debug, Default)]
 pub(in crate::sandbox) struct Meter {
     cpu_bound: AtomicBool,
@@ -37,14 +38,20 @@ impl Meter {
         self.computed_us.load(Relaxed) / 1_000
     }
 
-    /// Whether a guest that computes now has to yield: at every tick in a run slot, and without one when its grace is over.
+    /// Whether a guest that computes now has to yield: at every tick in a run slot, and without one
+    /// when its grace is over.
     pub(in crate::sandbox) fn has_to_yield(&self, now: Instant) -> bool {
-        let polling_us = us(now.saturating_duration_since(*START)).saturating_sub(self.polled_at_us.load(Relaxed));
+        let polling_us = us(now.saturating_duration_since(*START))
+            .saturating_sub(self.polled_at_us.load(Relaxed));
         self.is_cpu_bound() || self.computed_us.load(Relaxed) + polling_us >= us(GRACE)
     }
 
     /// Polls a guest that has no run slot.
-    pub(super) fn poll<F: Future>(&self, guest: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    pub(super) fn poll<F: Future>(
+        &self,
+        guest: Pin<&mut F>,
+        cx: &mut Context<'_>,
+    ) -> Poll<F::Output> {
         let began = START.elapsed();
         self.polled_at_us.store(us(began), Relaxed);
         let polled = guest.poll(cx);
@@ -53,7 +60,11 @@ impl Meter {
     }
 
     /// Polls a guest that holds a run slot.
-    pub(super) fn poll_cpu_bound<F: Future>(&self, guest: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    pub(super) fn poll_cpu_bound<F: Future>(
+        &self,
+        guest: Pin<&mut F>,
+        cx: &mut Context<'_>,
+    ) -> Poll<F::Output> {
         let began = clock::thread_cpu();
         self.polled_at_us.store(us(START.elapsed()), Relaxed);
         let polled = guest.poll(cx);

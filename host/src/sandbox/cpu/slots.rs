@@ -1,7 +1,7 @@
 //! Run slots, which CPU-bound guests hold while they poll.
 //!
-//! A plugin that computes alone may use every core. Several that compute share all cores but one, so that whatever else the
-//! host does finds a core. There is always one slot.
+//! A plugin that computes alone may use every core. Several that compute share all cores but one,
+//! so that whatever else the host does finds a core. There is always one slot.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -33,7 +33,8 @@ struct Shared {
 #[derive(Debug)]
 pub(in crate::sandbox) struct PluginSlots {
     shared: Arc<Shared>,
-    /// One for each core: the guests of a plugin that wait for more do so here, and keep no other plugin waiting.
+    /// One for each core: the guests of a plugin that wait for more do so here, and keep no other
+    /// plugin waiting.
     own: Semaphore,
     /// Guests that want a slot or hold one.
     wanting: AtomicUsize,
@@ -64,8 +65,8 @@ impl RunSlots {
 }
 
 impl PluginSlots {
-    /// Runs a guest: once it is CPU-bound, or if the plugin's last one was, it polls only in a slot. It holds none while it
-    /// waits for the host.
+    /// Runs a guest: once it is CPU-bound, or if the plugin's last one was, it polls only in a
+    /// slot. It holds none while it waits for the host.
     pub(in crate::sandbox) async fn run<F: Future>(&self, guest: F, meter: &Meter) -> F::Output {
         let begins_in_slot = self.last_was_cpu_bound.load(Relaxed);
         let (mut guest, mut slot) = (pin!(guest), None);
@@ -79,7 +80,8 @@ impl PluginSlots {
             drop(held);
             slot = None;
             if polled.is_pending() {
-                // The kernel lets a thread keep its core for milliseconds before one that woke up meanwhile gets it.
+                // The kernel lets a thread keep its core for milliseconds before one that woke up
+                // meanwhile gets it.
                 thread::yield_now();
             }
             polled

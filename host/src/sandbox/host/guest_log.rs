@@ -1,5 +1,5 @@
-//! The lines of an attempt: what a guest logs or writes to its standard output and error, kept within
-//! a limit and dropped beyond it.
+//! The lines of an attempt: what a guest logs or writes to its standard output and error, kept
+//! within a limit and dropped beyond it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -75,7 +75,8 @@ impl GuestLog {
         let mut lines = self.lines();
         lines.end_all();
         let (max_lines, max_bytes) = (lines.max_lines, lines.max_bytes);
-        std::mem::replace(&mut *lines, BoundedLog { max_lines, max_bytes, ..BoundedLog::default() }).kept
+        std::mem::replace(&mut *lines, BoundedLog { max_lines, max_bytes, ..BoundedLog::default() })
+            .kept
     }
 
     /// The last line that a command wrote to standard error, unless it is empty.
@@ -119,7 +120,8 @@ impl BoundedLog {
             if self.full && !matches!(stream, StdStream::CommandErr) {
                 return;
             }
-            let (text, ends) = piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));
+            let (text, ends) =
+                piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));
             // One byte more than is kept, so that the cut shows.
             let open = &mut self.open[stream as usize];
             let room = (MAX_LINE_BYTES + 1).saturating_sub(open.len());
@@ -166,7 +168,10 @@ mod tests {
         log.write(StdStream::Out, b"one\ntw");
         log.write(StdStream::Err, b"panicked\r\n");
         log.write(StdStream::Out, b"o\n\nend");
-        assert_eq!(messages(&log), ["info: one", "warn: panicked", "info: two", "info: ", "info: end"]);
+        assert_eq!(
+            messages(&log),
+            ["info: one", "warn: panicked", "info: two", "info: ", "info: end"]
+        );
     }
 
     #[test]

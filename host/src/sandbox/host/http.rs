@@ -18,7 +18,8 @@ use super::guest_log::GuestLog;
 use super::import::{CapabilityInfo, HostImport, Offer, Start};
 use crate::config::{Grants, HttpRule, Limits, PluginSettings};
 use crate::egress::{
-    BoxError, Egress, Redactor, RequestBody, RequestContext, RequestError, RequestErrorKind, RequestTimeouts, Session,
+    BoxError, Egress, Redactor, RequestBody, RequestContext, RequestError, RequestErrorKind,
+    RequestTimeouts, Session,
 };
 use crate::event::{HttpCall, PluginName};
 use crate::sandbox::{Call, Invocation};
@@ -184,7 +185,10 @@ impl Body for Drained {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(body).poll_frame(cx));
         if !matches!(frame, Some(Ok(_))) {
@@ -284,7 +288,10 @@ mod tests {
         type Data = Bytes;
         type Error = BoxError;
 
-        fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
             Poll::Pending
         }
     }
@@ -323,8 +330,13 @@ mod tests {
         type Data = Bytes;
         type Error = BoxError;
 
-        fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-            self.0.poll_recv(cx).map(|piece| piece.map(|()| Ok(Frame::data(Bytes::from_static(b"x")))))
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+            self.0
+                .poll_recv(cx)
+                .map(|piece| piece.map(|()| Ok(Frame::data(Bytes::from_static(b"x")))))
         }
     }
 }

@@ -47,7 +47,10 @@ impl HostImport for Overlay {
         Self::new(Arc::clone(&start.call.kv))
     }
 
-    fn link<T: WasiView + 'static>(linker: &mut Linker<T>, of: fn(&mut T) -> &mut Self) -> wasmtime::Result<()> {
+    fn link<T: WasiView + 'static>(
+        linker: &mut Linker<T>,
+        of: fn(&mut T) -> &mut Self,
+    ) -> wasmtime::Result<()> {
         kv::add_to_linker::<T, HasSelf<Self>>(linker, of)
     }
 
@@ -122,7 +125,8 @@ impl Overlay {
             return Err(Error::InvalidKey);
         }
         let known = self.reads.contains_key(key) || self.writes.contains_key(key);
-        let only_written = || self.writes.keys().filter(|key| !self.reads.contains_key(*key)).count();
+        let only_written =
+            || self.writes.keys().filter(|key| !self.reads.contains_key(*key)).count();
         if !known && self.reads.len() + only_written() >= MAX_KEYS {
             return Err(Error::TooManyKeys);
         }
@@ -183,10 +187,16 @@ mod tests {
             assert!(matches!(kv.put(key.into(), None), Err(Error::InvalidKey)), "{key:?}");
         }
         let large = vec![0; MAX_VALUE_BYTES];
-        assert!(matches!(kv.put("k".into(), Some([&large[..], b"x"].concat())), Err(Error::ValueTooLarge)));
+        assert!(matches!(
+            kv.put("k".into(), Some([&large[..], b"x"].concat())),
+            Err(Error::ValueTooLarge)
+        ));
         (0..3).for_each(|n| kv.put(n.to_string(), Some(large.clone())).unwrap());
         (0..9).for_each(|_| kv.put("0".into(), Some(large.clone())).unwrap());
-        assert!(matches!(kv.put("3".into(), Some(large.clone())), Err(Error::TooManyBytes)), "keys count too");
+        assert!(
+            matches!(kv.put("3".into(), Some(large.clone())), Err(Error::TooManyBytes)),
+            "keys count too"
+        );
         kv.put("0".into(), None).unwrap();
         kv.put("3".into(), Some(large)).unwrap();
     }

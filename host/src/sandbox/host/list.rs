@@ -133,8 +133,9 @@ mod tests {
         let text = std::fs::read_to_string(path).unwrap();
         let rows = text.lines().skip_while(|line| !line.starts_with("| capability |")).skip(2);
         let rows: Vec<_> = rows.take_while(|line| line.starts_with('|')).collect();
-        let expected: Vec<_> =
-            Capability::all().map(|it| format!("| `{it}` | `{}` | {} |", it.interface(), it.lets())).collect();
+        let expected: Vec<_> = Capability::all()
+            .map(|it| format!("| `{it}` | `{}` | {} |", it.interface(), it.lets()))
+            .collect();
         assert_eq!(rows, expected, "the table in docs/operations.md is the list");
     }
 

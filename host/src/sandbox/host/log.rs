@@ -12,7 +12,12 @@ use crate::sandbox::bindings::hookbox::plugin::log;
 pub(super) struct LogImport(pub(super) GuestLog);
 
 impl HostImport for LogImport {
-    const OFFER: Offer = Offer { interfaces: &["hookbox:plugin/log"], version: "0.1.", shown: "log", capability: None };
+    const OFFER: Offer = Offer {
+        interfaces: &["hookbox:plugin/log"],
+        version: "0.1.",
+        shown: "log",
+        capability: None,
+    };
 
     fn begin(start: &Start<'_>) -> Self {
         Self(start.log.clone())

@@ -40,7 +40,12 @@ pub(in crate::sandbox) struct AttemptState {
 }
 
 impl AttemptState {
-    pub(in crate::sandbox) fn new(call: &Call, egress: &Egress, deadline: Instant, meter: Arc<Meter>) -> Self {
+    pub(in crate::sandbox) fn new(
+        call: &Call,
+        egress: &Egress,
+        deadline: Instant,
+        meter: Arc<Meter>,
+    ) -> Self {
         let log = &GuestLog::new(&call.limits);
         Self {
             memory: MemoryBudget::new(&call.limits),
@@ -53,7 +58,13 @@ impl AttemptState {
     }
 
     /// Begins another attempt in the same store. Standard streams and the guest's own memory stay.
-    pub(in crate::sandbox) fn renew(&mut self, call: &Call, egress: &Egress, deadline: Instant, meter: Arc<Meter>) {
+    pub(in crate::sandbox) fn renew(
+        &mut self,
+        call: &Call,
+        egress: &Egress,
+        deadline: Instant,
+        meter: Arc<Meter>,
+    ) {
         let log = &self.host.log.0.clone();
         self.memory.renew(&call.limits);
         self.deadline = deadline;

@@ -109,7 +109,9 @@ impl EmittedLines {
         }
         let read = |line: &Vec<u8>| cloudevents::read(line);
         let events: Result<_, String> = output.events.iter().map(read).collect();
-        events.map_err(|why| format!("the command wrote an event to standard output that cannot be read: {why}"))
+        events.map_err(|why| {
+            format!("the command wrote an event to standard output that cannot be read: {why}")
+        })
     }
 
     fn output(&self) -> MutexGuard<'_, CommandOutput> {
@@ -172,7 +174,11 @@ impl OutputStream for GuestOutput {
 }
 
 impl AsyncWrite for GuestOutput {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
         self.keep(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
@@ -205,7 +211,10 @@ mod tests {
             b"\n {\"type\":\"c\",\"specversion\":\"1.0\"}",
         ]);
         let events = events.unwrap();
-        assert_eq!(events.iter().map(|event| event.kind.as_str()).collect::<Vec<_>>(), ["a.b", "c"]);
+        assert_eq!(
+            events.iter().map(|event| event.kind.as_str()).collect::<Vec<_>>(),
+            ["a.b", "c"]
+        );
         assert_eq!(events[0].data, b"{\"n\":1}");
         assert_eq!(logs, ["starting", "{\"level\":\"info\"}", "end"]);
     }
@@ -218,7 +227,8 @@ mod tests {
 
     #[test]
     fn the_number_of_events_is_bounded() {
-        let (line, most) = (b"{\"specversion\":\"1.0\",\"type\":\"t\"}\n", Limits::default().emitted);
+        let (line, most) =
+            (b"{\"specversion\":\"1.0\",\"type\":\"t\"}\n", Limits::default().emitted);
         assert_eq!(finished(&[&line.repeat(most)]).0.unwrap().len(), most);
         let error = finished(&[&line.repeat(most + 1)]).0.unwrap_err();
         assert!(error.contains("more than 256 events"), "{error}");

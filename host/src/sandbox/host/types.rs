@@ -10,7 +10,12 @@ use crate::sandbox::bindings::hookbox::plugin::types;
 pub(super) struct Types;
 
 impl HostImport for Types {
-    const OFFER: Offer = Offer { interfaces: &["hookbox:plugin/types"], version: "0.1.", shown: "", capability: None };
+    const OFFER: Offer = Offer {
+        interfaces: &["hookbox:plugin/types"],
+        version: "0.1.",
+        shown: "",
+        capability: None,
+    };
 
     fn begin(_: &Start<'_>) -> Self {
         Self

@@ -32,7 +32,14 @@ struct Preview2 {
 
 impl HostImport for Wasi {
     const OFFER: Offer = Offer {
-        interfaces: &["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"],
+        interfaces: &[
+            "wasi:cli/",
+            "wasi:clocks/",
+            "wasi:filesystem/",
+            "wasi:io/",
+            "wasi:random/",
+            "wasi:sockets/",
+        ],
         version: "0.2.",
         shown: "cli, clocks, io, random; filesystem and sockets without any content",
         capability: None,
@@ -48,7 +55,10 @@ impl HostImport for Wasi {
         self.limits = start.call.limits;
     }
 
-    fn link<T: WasiView + 'static>(linker: &mut Linker<T>, _: fn(&mut T) -> &mut Self) -> wasmtime::Result<()> {
+    fn link<T: WasiView + 'static>(
+        linker: &mut Linker<T>,
+        _: fn(&mut T) -> &mut Self,
+    ) -> wasmtime::Result<()> {
         wasmtime_wasi::p2::add_to_linker_async(linker)
     }
 }

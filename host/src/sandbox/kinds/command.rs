@@ -21,8 +21,11 @@ const EX_TEMPFAIL: i32 = 75;
 
 /// Sets up the streams of a command that is about to be instantiated.
 pub(super) fn prepare(store: &mut Store<AttemptState>, call: &Call) -> EmittedLines {
-    let extensions =
-        Extensions { attempt: call.attempt, max_attempts: call.max_attempts, idempotency_key: &call.idempotency_key };
+    let extensions = Extensions {
+        attempt: call.attempt,
+        max_attempts: call.max_attempts,
+        idempotency_key: &call.idempotency_key,
+    };
     let event = Bytes::from(cloudevents::write(&call.event, extensions));
     let state = store.data_mut();
     let emitted = EmittedLines::new(state.log().clone(), call.limits);
@@ -31,13 +34,21 @@ pub(super) fn prepare(store: &mut Store<AttemptState>, call: &Call) -> EmittedLi
 }
 
 /// Runs a component.
-pub(super) async fn run_component(command: &Command, store: &mut Store<AttemptState>, emitted: &EmittedLines) -> Ended {
+pub(super) async fn run_component(
+    command: &Command,
+    store: &mut Store<AttemptState>,
+    emitted: &EmittedLines,
+) -> Ended {
     let ran = command.wasi_cli_run().call_run(&mut *store).await;
     ended(ran.map(|ok| if ok.is_ok() { 0 } else { 1 }), store, emitted)
 }
 
 /// Runs a core module.
-pub(super) async fn run_module(instance: &Instance, store: &mut Store<AttemptState>, emitted: &EmittedLines) -> Ended {
+pub(super) async fn run_module(
+    instance: &Instance,
+    store: &mut Store<AttemptState>,
+    emitted: &EmittedLines,
+) -> Ended {
     let start = match instance.get_typed_func::<(), ()>(&mut *store, "_start") {
         Ok(start) => start,
         Err(error) => return Ended::Failed(error),

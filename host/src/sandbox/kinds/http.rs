@@ -3,12 +3,15 @@
 //! verdict. 2xx is success, 429 and 5xx are retried, anything else is rejected; CloudEvents in a
 //! 2xx answer are emitted.
 //!
-//! The format: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md>.
+//! The format:
+//! <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md>.
 
 use std::future::Future;
 use std::pin::pin;
 
-use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use ::http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
+};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode, utf8_percent_encode};
@@ -58,7 +61,9 @@ pub(super) async fn call(proxy: &Proxy, store: &mut Store<AttemptState>, call: &
     let handled = proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, out);
     match answered(handled, receiver, &call.limits).await {
         Err(error) => Ended::Failed(error),
-        Ok(Some(Ok(answer))) => ended(answer, &call.limits, call.event.attributes.subject.as_deref()),
+        Ok(Some(Ok(answer))) => {
+            ended(answer, &call.limits, call.event.attributes.subject.as_deref())
+        }
         Ok(Some(Err(why))) => Ended::Refused(why),
         Ok(None) => Ended::Refused("the handler returned without an answer".to_owned()),
     }
@@ -112,11 +117,15 @@ async fn read(answer: ProxyResult, limits: &Limits) -> Result<FullAnswer, String
     // One buffer: a list of small pieces would cost more than their bytes.
     let mut read = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| format!("the handler's answer ended early: {error:?}"))?;
+        let frame =
+            frame.map_err(|error| format!("the handler's answer ended early: {error:?}"))?;
         let Ok(data) = frame.into_data() else { continue };
         if read.len() + data.len() > limits.emitted_bytes {
             let most = limits.emitted_bytes;
-            return Err(format!("the handler's answer has more than {most} bytes; {}", set_by("limits.emitted_size")));
+            return Err(format!(
+                "the handler's answer has more than {most} bytes; {}",
+                set_by("limits.emitted_size")
+            ));
         }
         read.extend_from_slice(&data);
     }
@@ -132,7 +141,10 @@ fn request(call: &Call) -> Request<Full<Bytes>> {
     let headers = request.headers_mut();
     let mut put = |name: &'static str, value: &str| {
         let value = utf8_percent_encode(value, ESCAPED).to_string();
-        headers.insert(HeaderName::from_static(name), HeaderValue::try_from(value).expect("it is visible ASCII"));
+        headers.insert(
+            HeaderName::from_static(name),
+            HeaderValue::try_from(value).expect("it is visible ASCII"),
+        );
     };
     put("ce-specversion", "1.0");
     put("ce-id", &event.id.to_string());
@@ -170,7 +182,9 @@ fn ended(answer: FullAnswer, limits: &Limits, subject: Option<&str>) -> Ended {
     if status.is_success() {
         return match events(answer, limits, subject) {
             Ok(events) => Ended::Returned(Ok(events)),
-            Err(why) => Ended::Refused(format!("the handler answered with CloudEvents that cannot be read: {why}")),
+            Err(why) => Ended::Refused(format!(
+                "the handler answered with CloudEvents that cannot be read: {why}"
+            )),
         };
     }
     let reason = reason(&answer);
@@ -201,9 +215,16 @@ fn retry_after_ms(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// The events of an answer: a structured one, a batch, one in binary mode, or none.
-fn events(answer: FullAnswer, limits: &Limits, handled: Option<&str>) -> Result<Vec<NewEvent>, String> {
+fn events(
+    answer: FullAnswer,
+    limits: &Limits,
+    handled: Option<&str>,
+) -> Result<Vec<NewEvent>, String> {
     let media_type = answer.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = media_type.and_then(|media_type| media_type.split(';').next()).map(str::trim).unwrap_or_default();
+    let essence = media_type
+        .and_then(|media_type| media_type.split(';').next())
+        .map(str::trim)
+        .unwrap_or_default();
     if essence.eq_ignore_ascii_case(cloudevents::MEDIA_TYPE) {
         return cloudevents::read(&answer.body).map(|document| vec![from_document(document)]);
     }
@@ -213,16 +234,29 @@ fn events(answer: FullAnswer, limits: &Limits, handled: Option<&str>) -> Result<
     }
     let attribute = |name: &str| {
         let value = percent_decode(answer.headers.get(name)?.as_bytes());
-        Some(value.decode_utf8().map(|value| value.into_owned()).map_err(|_| format!("`{name}` is not UTF-8")))
+        Some(
+            value
+                .decode_utf8()
+                .map(|value| value.into_owned())
+                .map_err(|_| format!("`{name}` is not UTF-8")),
+        )
     };
     let Some(type_) = attribute("ce-type").transpose()? else { return Ok(Vec::new()) };
     let delay = attribute("ce-delayms").transpose()?;
-    let delay_ms = delay.map(|delay| delay.parse().map_err(|_| format!("`ce-delayms` is `{delay}`"))).transpose()?;
+    let delay_ms = delay
+        .map(|delay| delay.parse().map_err(|_| format!("`ce-delayms` is `{delay}`")))
+        .transpose()?;
     // A handler may pass the subject on as it came, without encoding it: then `a%0Ab` is no line
     // break.
-    let is_handled =
-        answer.headers.get("ce-subject").is_some_and(|value| handled.map(str::as_bytes) == Some(value.as_bytes()));
-    let subject = if is_handled { handled.map(str::to_owned) } else { attribute("ce-subject").transpose()? };
+    let is_handled = answer
+        .headers
+        .get("ce-subject")
+        .is_some_and(|value| handled.map(str::as_bytes) == Some(value.as_bytes()));
+    let subject = if is_handled {
+        handled.map(str::to_owned)
+    } else {
+        attribute("ce-subject").transpose()?
+    };
     Ok(vec![NewEvent {
         type_,
         subject,
@@ -236,9 +270,14 @@ fn events(answer: FullAnswer, limits: &Limits, handled: Option<&str>) -> Result<
 mod tests {
     use super::*;
 
-    fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &'static str) -> FullAnswer {
-        let headers =
-            headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+    fn answer(
+        status: u16,
+        headers: &[(&'static str, &'static str)],
+        body: &'static str,
+    ) -> FullAnswer {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
         let status = StatusCode::from_u16(status).unwrap();
         FullAnswer { status, headers: headers.collect(), body: Bytes::from_static(body.as_bytes()) }
     }
@@ -251,9 +290,17 @@ mod tests {
             );
         }
         for (status, after) in [(429, "7"), (503, "7"), (500, "Wed, 21 Oct 2026 07:28:00 GMT")] {
-            let ended = ended(answer(status, &[("retry-after", after)], " busy\n"), &Limits::default(), None);
+            let ended = ended(
+                answer(status, &[("retry-after", after)], " busy\n"),
+                &Limits::default(),
+                None,
+            );
             let Ended::Returned(Err(Failure::Retry(later))) = ended else { panic!("{status}") };
-            assert!(later.reason.contains(&status.to_string()) && later.reason.ends_with(": busy"), "{}", later.reason);
+            assert!(
+                later.reason.contains(&status.to_string()) && later.reason.ends_with(": busy"),
+                "{}",
+                later.reason
+            );
             assert_eq!(later.after_ms, (after == "7").then_some(7_000));
         }
         for status in [301, 400, 404, 410] {
@@ -270,19 +317,28 @@ mod tests {
     #[test]
     fn cloudevents_in_an_answer_are_emitted() {
         let one = r#"{"specversion":"1.0","type":"a","data":{"n":1}}"#;
-        let structured = answer(200, &[("content-type", "application/cloudevents+json; charset=utf-8")], one);
+        let structured =
+            answer(200, &[("content-type", "application/cloudevents+json; charset=utf-8")], one);
         assert_eq!(events(structured, &Limits::default(), None).unwrap()[0].data, b"{\"n\":1}");
         let batch = r#"[{"specversion":"1.0","type":"a"},{"specversion":"1.0","type":"b"}]"#;
         let batch = answer(200, &[("content-type", "application/cloudevents-batch+json")], batch);
         assert_eq!(events(batch, &Limits::default(), None).unwrap().len(), 2);
-        let headers =
-            [("ce-type", "a.b"), ("ce-subject", "order%201"), ("ce-delayms", "5"), ("content-type", "text/plain")];
-        let binary = events(answer(200, &headers, "hello"), &Limits::default(), None).unwrap().remove(0);
+        let headers = [
+            ("ce-type", "a.b"),
+            ("ce-subject", "order%201"),
+            ("ce-delayms", "5"),
+            ("content-type", "text/plain"),
+        ];
+        let binary =
+            events(answer(200, &headers, "hello"), &Limits::default(), None).unwrap().remove(0);
         assert_eq!(
             (binary.type_.as_str(), binary.subject.as_deref(), binary.delay_ms),
             ("a.b", Some("order 1"), Some(5))
         );
-        assert_eq!((binary.data_content_type.as_deref(), binary.data.as_slice()), (Some("text/plain"), &b"hello"[..]));
+        assert_eq!(
+            (binary.data_content_type.as_deref(), binary.data.as_slice()),
+            (Some("text/plain"), &b"hello"[..])
+        );
     }
 
     #[test]
@@ -295,7 +351,11 @@ mod tests {
         ] {
             let answer = answer(200, &[("ce-type", "t"), ("ce-subject", header)], "");
             let event = events(answer, &Limits::default(), Some(handled)).unwrap().remove(0);
-            assert_eq!(event.subject.as_deref(), Some(expected), "{header} while {handled} is handled");
+            assert_eq!(
+                event.subject.as_deref(),
+                Some(expected),
+                "{header} while {handled} is handled"
+            );
         }
     }
 
@@ -306,7 +366,12 @@ mod tests {
             matches!(ended(broken, &Limits::default(), None), Ended::Refused(why) if why.contains("cannot be read"))
         );
         assert!(
-            events(answer(200, &[("ce-type", "a"), ("ce-delayms", "soon")], ""), &Limits::default(), None).is_err()
+            events(
+                answer(200, &[("ce-type", "a"), ("ce-delayms", "soon")], ""),
+                &Limits::default(),
+                None
+            )
+            .is_err()
         );
     }
 }

@@ -50,11 +50,17 @@ impl EntryPoint {
 
 impl PluginInstance {
     /// Hands it the event and waits for its answer.
-    pub(in crate::sandbox) async fn call(&mut self, store: &mut Store<AttemptState>, call: &Call) -> Ended {
+    pub(in crate::sandbox) async fn call(
+        &mut self,
+        store: &mut Store<AttemptState>,
+        call: &Call,
+    ) -> Ended {
         match self {
             Self::Handler(instance) => handler::call(instance, store, call).await,
             Self::Http(proxy) => http::call(proxy, store, call).await,
-            Self::Command(command, emitted) => command::run_component(command, store, emitted).await,
+            Self::Command(command, emitted) => {
+                command::run_component(command, store, emitted).await
+            }
             Self::Module(instance, emitted) => command::run_module(instance, store, emitted).await,
         }
     }

@@ -18,10 +18,14 @@ pub enum LoadError {
         bytes: usize,
     },
     /// Neither form of WebAssembly.
-    #[error("the file is not WebAssembly, neither binary (it does not start with `\\0asm`) nor text")]
+    #[error(
+        "the file is not WebAssembly, neither binary (it does not start with `\\0asm`) nor text"
+    )]
     NotWasm,
     /// Machine code, which is never taken from a file.
-    #[error("the file is precompiled machine code (ELF, as in `.cwasm`), which is never run: put the `.wasm` there")]
+    #[error(
+        "the file is precompiled machine code (ELF, as in `.cwasm`), which is never run: put the `.wasm` there"
+    )]
     Precompiled,
     /// Text that does not parse.
     #[error("the WebAssembly text has an error: {0}")]
@@ -106,6 +110,7 @@ impl LoadError {
 
 /// An error and its causes on one line.
 fn chain(error: &wasmtime::Error) -> String {
-    let causes: Vec<String> = error.chain().map(|cause| cause.to_string().trim().to_owned()).collect();
+    let causes: Vec<String> =
+        error.chain().map(|cause| cause.to_string().trim().to_owned()).collect();
     text::error(&causes.join(": "))
 }

@@ -1,5 +1,5 @@
-//! The imports that a plugin may have, checked by name before anything is linked, so that a refusal says what
-//! to do.
+//! The imports that a plugin may have, checked by name before anything is linked, so that a refusal
+//! says what to do.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,8 @@ const OWN: &str = "hookbox:plugin/";
 
 /// The capabilities that a file with these imports asks for.
 pub(super) fn capabilities(imports: &[String]) -> BTreeSet<Capability> {
-    let asks = |it: &Capability| imports.iter().any(|import| version_of(import, it.interface()).is_some());
+    let asks =
+        |it: &Capability| imports.iter().any(|import| version_of(import, it.interface()).is_some());
     Capability::all().filter(asks).collect()
 }
 
@@ -52,10 +53,15 @@ fn advice(import: &str) -> String {
             .to_owned();
     }
     match host::offers().iter().find(|offer| version_if_named(import, offer).is_some()) {
-        Some(offer) if is_own(offer) => "this host offers version 0.1 of it: build the plugin against `wit/` of \
+        Some(offer) if is_own(offer) => {
+            "this host offers version 0.1 of it: build the plugin against `wit/` of \
                                          this host"
-            .to_owned(),
-        Some(_) => "this host offers WASI 0.2: build the plugin for it (Rust: `--target wasm32-wasip2`)".to_owned(),
+                .to_owned()
+        }
+        Some(_) => {
+            "this host offers WASI 0.2: build the plugin for it (Rust: `--target wasm32-wasip2`)"
+                .to_owned()
+        }
         None => format!(
             "this host offers hookbox:plugin@0.1 ({}) and WASI 0.2 ({}): build the plugin without this import",
             shown(true),
@@ -70,7 +76,8 @@ fn is_own(offer: &Offer) -> bool {
 
 /// The names of what the host offers: of its own interfaces, or of the standard ones.
 fn shown(own: bool) -> String {
-    let offers = host::offers().iter().filter(|offer| is_own(offer) == own && !offer.shown.is_empty());
+    let offers =
+        host::offers().iter().filter(|offer| is_own(offer) == own && !offer.shown.is_empty());
     offers.map(|offer| offer.shown).collect::<Vec<_>>().join(", ")
 }
 
@@ -87,10 +94,15 @@ mod tests {
             ("hookbox:plugin/kv@0.2.0", "version 0.1"),
             ("hookbox:plugin/secrets@0.1.0", "without this import"),
             ("env", "without this import"),
-            ("a:b/c", "hookbox:plugin@0.1 (log, kv, config) and WASI 0.2 (http, cli, clocks, io, random; "),
+            (
+                "a:b/c",
+                "hookbox:plugin@0.1 (log, kv, config) and WASI 0.2 (http, cli, clocks, io, random; ",
+            ),
         ];
         for (import, expected) in cases {
-            let message = check(&["wasi:io/poll@0.2.6".to_owned(), import.to_owned()]).unwrap_err().to_string();
+            let message = check(&["wasi:io/poll@0.2.6".to_owned(), import.to_owned()])
+                .unwrap_err()
+                .to_string();
             assert!(message.contains(import) && message.contains(expected), "{message}");
         }
     }
@@ -114,13 +126,18 @@ mod tests {
             "wasi_snapshot_preview1.fd_write",
         ];
         assert!(asks(&by_themselves).is_empty());
-        let all = ["wasi:http/outgoing-handler@0.2.9", "hookbox:plugin/kv@0.1.0", "hookbox:plugin/config@0.1.2"];
+        let all = [
+            "wasi:http/outgoing-handler@0.2.9",
+            "hookbox:plugin/kv@0.1.0",
+            "hookbox:plugin/config@0.1.2",
+        ];
         assert_eq!(asks(&all), ["http", "kv", "config"]);
     }
 
     #[test]
     fn what_toolchains_add_by_themselves_is_offered() {
-        let imports = ["hookbox:plugin/types@0.1.0", "hookbox:plugin/kv@0.1.3", "wasi:sockets/tcp@0.2.9"];
+        let imports =
+            ["hookbox:plugin/types@0.1.0", "hookbox:plugin/kv@0.1.3", "wasi:sockets/tcp@0.2.9"];
         assert!(check(&imports.map(str::to_owned)).is_ok());
     }
 }

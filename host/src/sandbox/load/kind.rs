@@ -37,23 +37,34 @@ pub(super) fn choose(exports: &[&str]) -> Result<Chosen, LoadError> {
         return Ok(Chosen { contract: Contract::Handler, version: version.to_owned() });
     }
     if let Some(version) = versions(HANDLER).next() {
-        return Err(LoadError::Version { found: format!("{HANDLER}@{version}"), host: HOST_VERSION });
+        return Err(LoadError::Version {
+            found: format!("{HANDLER}@{version}"),
+            host: HOST_VERSION,
+        });
     }
     for (interface, contract) in STANDARD {
-        if let Some(version) = versions(interface).find(|version| version.starts_with(STANDARD_COMPATIBLE)) {
+        if let Some(version) =
+            versions(interface).find(|version| version.starts_with(STANDARD_COMPATIBLE))
+        {
             return Ok(Chosen { contract, version: version.to_owned() });
         }
     }
     for (interface, _) in STANDARD {
         if let Some(version) = versions(interface).next() {
-            return Err(LoadError::Version { found: format!("{interface}@{version}"), host: "0.2" });
+            return Err(LoadError::Version {
+                found: format!("{interface}@{version}"),
+                host: "0.2",
+            });
         }
     }
     Err(LoadError::NoHandler { exports: listed(exports) })
 }
 
 /// The same for a core module, which can only be a command for WASI preview 1.
-pub(super) fn choose_for_module(exports: &[&str], imports: &[(&str, &str)]) -> Result<Chosen, LoadError> {
+pub(super) fn choose_for_module(
+    exports: &[&str],
+    imports: &[(&str, &str)],
+) -> Result<Chosen, LoadError> {
     if !exports.contains(&START) {
         return Err(LoadError::NoStart { exports: listed(exports) });
     }
@@ -92,7 +103,10 @@ mod tests {
     fn a_handler_of_any_patch_version_is_chosen() {
         for name in ["hookbox:plugin/handler@0.1.0", "hookbox:plugin/handler@0.1.17"] {
             let chosen = choose(&["init", "wasi:cli/run@0.2.0", name]).unwrap();
-            assert_eq!((chosen.contract, name.ends_with(&chosen.version)), (Contract::Handler, true));
+            assert_eq!(
+                (chosen.contract, name.ends_with(&chosen.version)),
+                (Contract::Handler, true)
+            );
         }
     }
 
@@ -112,7 +126,10 @@ mod tests {
     #[test]
     fn what_is_no_plugin_is_named() {
         let cases = [
-            (&["hookbox:plugin/handler@0.2.0"][..], "hookbox:plugin/handler@0.2.0, and this host runs 0.1.0"),
+            (
+                &["hookbox:plugin/handler@0.2.0"][..],
+                "hookbox:plugin/handler@0.2.0, and this host runs 0.1.0",
+            ),
             (&["hookbox:plugin/handler"], "hookbox:plugin/handler@, and"),
             (&["wasi:http/incoming-handler@0.3.0"], "this host runs 0.2"),
             (&["a", "b"], "it exports a, b"),
@@ -127,9 +144,16 @@ mod tests {
     #[test]
     fn a_core_module_is_a_command_for_preview_1_or_nothing() {
         let imports = [("wasi_snapshot_preview1", "fd_write")];
-        assert_eq!(choose_for_module(&["memory", "_start"], &imports).unwrap().contract, Contract::Command);
-        let message = choose_for_module(&["_start"], &[("gojs", "runtime.ticks")]).unwrap_err().to_string();
-        assert!(message.contains("gojs.runtime.ticks") && message.contains("GOOS=wasip1"), "{message}");
+        assert_eq!(
+            choose_for_module(&["memory", "_start"], &imports).unwrap().contract,
+            Contract::Command
+        );
+        let message =
+            choose_for_module(&["_start"], &[("gojs", "runtime.ticks")]).unwrap_err().to_string();
+        assert!(
+            message.contains("gojs.runtime.ticks") && message.contains("GOOS=wasip1"),
+            "{message}"
+        );
         let message = choose_for_module(&["run"], &[]).unwrap_err().to_string();
         assert!(message.contains("exports run"), "{message}");
     }

@@ -42,7 +42,9 @@ fn compile(engine: &Engine, bytes: &[u8]) -> Result<Code, LoadError> {
         Binary::Component(binary) => {
             Component::from_binary(engine, &binary).map(Code::Component).map_err(LoadError::invalid)
         }
-        Binary::Module(binary) => Module::from_binary(engine, &binary).map(Code::Module).map_err(LoadError::invalid),
+        Binary::Module(binary) => {
+            Module::from_binary(engine, &binary).map(Code::Module).map_err(LoadError::invalid)
+        }
     }));
     compiled.unwrap_or_else(|_| Err(LoadError::Compiler("failed on it".to_owned())))
 }
@@ -50,7 +52,9 @@ fn compile(engine: &Engine, bytes: &[u8]) -> Result<Code, LoadError> {
 /// The same, as the bytes of machine code that another process of this host can load. May panic.
 pub(in crate::sandbox) fn precompile(engine: &Engine, bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
     match binary(bytes)? {
-        Binary::Component(binary) => engine.precompile_component(&binary).map_err(LoadError::invalid),
+        Binary::Component(binary) => {
+            engine.precompile_component(&binary).map_err(LoadError::invalid)
+        }
         Binary::Module(binary) => engine.precompile_module(&binary).map_err(LoadError::invalid),
     }
 }
@@ -75,11 +79,15 @@ pub(in crate::sandbox) fn link(sandbox: &Sandbox, code: Code) -> Result<Plugin, 
     Ok(Plugin::new(core, entry, PluginFacts { contract, version, imports, capabilities }))
 }
 
-fn link_component(core: &Core, component: &Component) -> Result<(Chosen, Vec<String>, EntryPoint), LoadError> {
+fn link_component(
+    core: &Core,
+    component: &Component,
+) -> Result<(Chosen, Vec<String>, EntryPoint), LoadError> {
     let shape = component.component_type();
     let exports: Vec<&str> = shape.exports(&core.engine).map(|(name, _)| name).collect();
     let chosen = kind::choose(&exports)?;
-    let imports: Vec<String> = shape.imports(&core.engine).map(|(name, _)| name.to_owned()).collect();
+    let imports: Vec<String> =
+        shape.imports(&core.engine).map(|(name, _)| name.to_owned()).collect();
     imports::check(&imports)?;
     let linked = core.linker.instantiate_pre(component).map_err(LoadError::mismatch)?;
     let entry = match chosen.contract {
@@ -90,9 +98,13 @@ fn link_component(core: &Core, component: &Component) -> Result<(Chosen, Vec<Str
     Ok((chosen, imports, entry.map_err(LoadError::mismatch)?))
 }
 
-fn link_module(core: &Core, module: &Module) -> Result<(Chosen, Vec<String>, EntryPoint), LoadError> {
+fn link_module(
+    core: &Core,
+    module: &Module,
+) -> Result<(Chosen, Vec<String>, EntryPoint), LoadError> {
     let exports: Vec<&str> = module.exports().map(|export| export.name()).collect();
-    let imports: Vec<(&str, &str)> = module.imports().map(|import| (import.module(), import.name())).collect();
+    let imports: Vec<(&str, &str)> =
+        module.imports().map(|import| (import.module(), import.name())).collect();
     let chosen = kind::choose_for_module(&exports, &imports)?;
     let imports = imports.iter().map(|(module, name)| format!("{module}.{name}")).collect();
     let linked = core.module_linker.instantiate_pre(module).map_err(LoadError::mismatch)?;

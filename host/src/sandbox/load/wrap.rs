@@ -31,9 +31,9 @@ pub(super) fn binary(bytes: &[u8]) -> Result<Binary<'_>, LoadError> {
         [] => return Err(LoadError::Empty),
         [0x7f, b'E', b'L', b'F', ..] => return Err(LoadError::Precompiled),
         [0, b'a', b's', b'm', ..] => Cow::Borrowed(bytes),
-        _ if is_text(bytes) => {
-            Cow::Owned(wat::parse_bytes(bytes).map_err(|error| LoadError::text(&error))?.into_owned())
-        }
+        _ if is_text(bytes) => Cow::Owned(
+            wat::parse_bytes(bytes).map_err(|error| LoadError::text(&error))?.into_owned(),
+        ),
         _ => return Err(LoadError::NotWasm),
     };
     // Four bytes of magic, two of version, two of layer: https://webassembly.github.io/spec and the
@@ -61,7 +61,8 @@ struct Sections {
 }
 
 fn module(binary: Cow<'_, [u8]>) -> Result<Binary<'_>, LoadError> {
-    let sections = sections(&binary).map_err(|error| LoadError::Invalid(text::error(&error.to_string())))?;
+    let sections =
+        sections(&binary).map_err(|error| LoadError::Invalid(text::error(&error.to_string())))?;
     if !sections.names_its_world {
         return Ok(Binary::Module(binary));
     }
@@ -74,9 +75,15 @@ fn module(binary: Cow<'_, [u8]>) -> Result<Binary<'_>, LoadError> {
     let encoded = encoder
         .module(&binary)
         .and_then(|encoder| {
-            let adapter =
-                (adapter::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, adapter::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER);
-            if sections.imports_preview1 { encoder.adapter(adapter.0, adapter.1) } else { Ok(encoder) }
+            let adapter = (
+                adapter::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME,
+                adapter::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
+            );
+            if sections.imports_preview1 {
+                encoder.adapter(adapter.0, adapter.1)
+            } else {
+                Ok(encoder)
+            }
         })
         .and_then(|encoder| encoder.validate(true).encode());
     match encoded {
@@ -95,7 +102,8 @@ fn sections(binary: &[u8]) -> wasmparser::Result<Sections> {
             }
             Payload::ImportSection(imports) => {
                 for import in imports.into_imports() {
-                    sections.imports_preview1 |= import?.module == adapter::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME;
+                    sections.imports_preview1 |=
+                        import?.module == adapter::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME;
                 }
             }
             _ => {}

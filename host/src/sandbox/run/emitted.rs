@@ -11,7 +11,11 @@ use crate::text;
 const MAX_CONTENT_TYPE_BYTES: usize = 256;
 
 /// Takes what a handler returned for an event about `subject`, or says what is wrong with it.
-pub(super) fn take(returned: Vec<NewEvent>, subject: Option<&str>, limits: &Limits) -> Result<Vec<Emitted>, String> {
+pub(super) fn take(
+    returned: Vec<NewEvent>,
+    subject: Option<&str>,
+    limits: &Limits,
+) -> Result<Vec<Emitted>, String> {
     if returned.len() > limits.emitted {
         let (count, most) = (returned.len(), limits.emitted);
         return Err(format!(
@@ -22,7 +26,9 @@ pub(super) fn take(returned: Vec<NewEvent>, subject: Option<&str>, limits: &Limi
     let bytes: usize = returned.iter().map(size).sum();
     if bytes > limits.emitted_bytes {
         let (most, key) = (limits.emitted_bytes, set_by("limits.emitted_size"));
-        return Err(format!("the handler returned events of {bytes} bytes; at most {most} are taken: {key}"));
+        return Err(format!(
+            "the handler returned events of {bytes} bytes; at most {most} are taken: {key}"
+        ));
     }
     let count = returned.len();
     let mut emitted = Vec::with_capacity(count);
@@ -47,7 +53,10 @@ pub(super) fn take(returned: Vec<NewEvent>, subject: Option<&str>, limits: &Limi
 
 fn size(event: &NewEvent) -> usize {
     let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-    event.type_.len() + optional(&event.subject) + optional(&event.data_content_type) + event.data.len()
+    event.type_.len()
+        + optional(&event.subject)
+        + optional(&event.data_content_type)
+        + event.data.len()
 }
 
 /// The fault of an event, as the end of a sentence. `handled`, the subject of the handled
@@ -61,7 +70,8 @@ fn fault(event: &NewEvent, handled: Option<&str>) -> Option<String> {
     if kind.starts_with(RESERVED) {
         return Some(format!("type starts with `{RESERVED}`, which is the host's own prefix"));
     }
-    let subject = event.subject.as_deref().filter(|subject| !subject.is_empty() && Some(*subject) != handled);
+    let subject =
+        event.subject.as_deref().filter(|subject| !subject.is_empty() && Some(*subject) != handled);
     if let Some(Err(fault)) = subject.map(name::check) {
         return Some(format!("subject {fault}"));
     }
@@ -81,7 +91,13 @@ mod tests {
     use super::*;
 
     fn event(kind: &str) -> NewEvent {
-        NewEvent { type_: kind.to_owned(), subject: None, data_content_type: None, data: Vec::new(), delay_ms: None }
+        NewEvent {
+            type_: kind.to_owned(),
+            subject: None,
+            data_content_type: None,
+            data: Vec::new(),
+            delay_ms: None,
+        }
     }
 
     #[test]
@@ -103,12 +119,30 @@ mod tests {
             (event(" a"), "type has blanks other than single spaces"),
             (event("a\u{7f}"), "type has control, bidi or line-break characters"),
             (event("hookbox.unidentified"), "type starts with `hookbox.`"),
-            (NewEvent { subject: Some(long.clone()), ..event("a") }, "subject has more than 512 bytes"),
-            (NewEvent { subject: Some("a\nb".into()), ..event("a") }, "subject has control, bidi or line-break"),
-            (NewEvent { subject: Some("a\u{202e}b".into()), ..event("a") }, "subject has control, bidi or line-break"),
-            (NewEvent { subject: Some("a ".into()), ..event("a") }, "subject has blanks other than"),
-            (NewEvent { data_content_type: Some(long.clone()), ..event("a") }, "data-content-type has more than 256"),
-            (NewEvent { data_content_type: Some("\r".into()), ..event("a") }, "data-content-type has control"),
+            (
+                NewEvent { subject: Some(long.clone()), ..event("a") },
+                "subject has more than 512 bytes",
+            ),
+            (
+                NewEvent { subject: Some("a\nb".into()), ..event("a") },
+                "subject has control, bidi or line-break",
+            ),
+            (
+                NewEvent { subject: Some("a\u{202e}b".into()), ..event("a") },
+                "subject has control, bidi or line-break",
+            ),
+            (
+                NewEvent { subject: Some("a ".into()), ..event("a") },
+                "subject has blanks other than",
+            ),
+            (
+                NewEvent { data_content_type: Some(long.clone()), ..event("a") },
+                "data-content-type has more than 256",
+            ),
+            (
+                NewEvent { data_content_type: Some("\r".into()), ..event("a") },
+                "data-content-type has control",
+            ),
             (NewEvent { delay_ms: Some(u64::MAX), ..event("a") }, "delay-ms is more than"),
         ];
         for (bad, expected) in cases {
@@ -133,14 +167,20 @@ mod tests {
             let handed_on = NewEvent { subject: Some(subject.to_owned()), ..event("a") };
             let taken = take(vec![handed_on.clone()], Some(subject), &Limits::default()).unwrap();
             assert_eq!(taken[0].subject.as_deref(), Some(subject));
-            assert!(take(vec![handed_on], Some("another"), &Limits::default()).is_err(), "{subject:?}");
+            assert!(
+                take(vec![handed_on], Some("another"), &Limits::default()).is_err(),
+                "{subject:?}"
+            );
         }
     }
 
     #[test]
     fn number_and_size_are_limited() {
         let limits = Limits::default();
-        assert_eq!(take(vec![event("a"); limits.emitted], None, &Limits::default()).unwrap().len(), limits.emitted);
+        assert_eq!(
+            take(vec![event("a"); limits.emitted], None, &Limits::default()).unwrap().len(),
+            limits.emitted
+        );
         assert!(
             take(vec![event("a"); limits.emitted + 1], None, &Limits::default())
                 .unwrap_err()

@@ -128,7 +128,12 @@ fn redact(invocation: &mut Invocation, redactor: &Redactor) {
     }
 }
 
-fn store(plugin: &LinkedPlugin, call: &Call, deadline: Instant, meter: Arc<Meter>) -> Store<AttemptState> {
+fn store(
+    plugin: &LinkedPlugin,
+    call: &Call,
+    deadline: Instant,
+    meter: Arc<Meter>,
+) -> Store<AttemptState> {
     let state = AttemptState::new(call, &plugin.core.egress, deadline, meter);
     let mut store = Store::new(&plugin.core.engine, state);
     store.limiter(|state| &mut state.memory);

@@ -29,8 +29,9 @@ pub(super) fn of(ended: Ended, state: &AttemptState, call: &Call) -> Verdict {
         Ended::Refused(why) => Verdict::Error(text::error(&why)),
         Ended::NotStarted(error) if error.is::<PoolConcurrencyLimitError>() => Verdict::NoCapacity,
         Ended::NotStarted(error) if error.is::<Trap>() => failed(&error, state, call),
-        Ended::NotStarted(error) => refused(state)
-            .unwrap_or_else(|| Verdict::Error(text::error(&format!("no instance could be made: {error:#}")))),
+        Ended::NotStarted(error) => refused(state).unwrap_or_else(|| {
+            Verdict::Error(text::error(&format!("no instance could be made: {error:#}")))
+        }),
         Ended::Failed(error) => failed(&error, state, call),
         Ended::Panicked(panic) => Verdict::Error(text::error(&format!("host fault: {panic}"))),
         Ended::TimedOut => timed_out(call),
@@ -54,7 +55,10 @@ fn refused(state: &AttemptState) -> Option<Verdict> {
             format!("it needed more than {}; {}", size(limit_bytes), set_by("memory"))
         }
         MemoryRefusal::Tables(elements) => {
-            format!("its tables needed more than {elements} elements; {}", set_by("limits.table_elements"))
+            format!(
+                "its tables needed more than {elements} elements; {}",
+                set_by("limits.table_elements")
+            )
         }
         MemoryRefusal::OneMemory => format!(
             "one of its memories would have grown beyond {}, which no setting allows",
@@ -68,7 +72,10 @@ fn failed(error: &wasmtime::Error, state: &AttemptState, call: &Call) -> Verdict
         Some(Stopped::TimeUp) => return timed_out(call),
         Some(Stopped::ComputedTooLong) => {
             let cpu_ms = call.limits.cpu_ms;
-            return Verdict::Timeout(format!("it computed for more than {cpu_ms} ms; {}", set_by("limits.cpu")));
+            return Verdict::Timeout(format!(
+                "it computed for more than {cpu_ms} ms; {}",
+                set_by("limits.cpu")
+            ));
         }
         None => {}
     }
@@ -83,10 +90,16 @@ fn failed(error: &wasmtime::Error, state: &AttemptState, call: &Call) -> Verdict
         return Verdict::Error(why);
     }
     let cause = match error.downcast_ref() {
-        Some(Trap::StackOverflow) => format!("{cause}; `server.plugin_stack` sets how deep it may go"),
+        Some(Trap::StackOverflow) => {
+            format!("{cause}; `server.plugin_stack` sets how deep it may go")
+        }
         _ => cause,
     };
-    Verdict::Trap(text::error(&format!("{}{}", cause.trim_start_matches("wasm trap: "), frames(error))))
+    Verdict::Trap(text::error(&format!(
+        "{}{}",
+        cause.trim_start_matches("wasm trap: "),
+        frames(error)
+    )))
 }
 
 /// Which limit a guest exceeded, by the text of wasmtime's error: it has no types for these, so
@@ -95,15 +108,19 @@ fn over(cause: &str, call: &Call) -> Option<String> {
     let limits = &call.limits;
     let over = |what: String, key: &str| Some(format!("the handler {what}; {}", set_by(key)));
     match cause {
-        _ if cause.contains("fuel allocated for hostcalls has been exhausted") => {
-            over(format!("passed more than {} to the host in one call", size(limits.call_bytes)), "limits.call_size")
-        }
-        _ if cause.contains("store handle limit exceeded") || cause.contains("resource table has no free keys") => {
+        _ if cause.contains("fuel allocated for hostcalls has been exhausted") => over(
+            format!("passed more than {} to the host in one call", size(limits.call_bytes)),
+            "limits.call_size",
+        ),
+        _ if cause.contains("store handle limit exceeded")
+            || cause.contains("resource table has no free keys") =>
+        {
             over(format!("held more than {} resources at once", limits.handles), "limits.handles")
         }
-        _ if cause.starts_with("requested len") && cause.contains("exceeds limit") => {
-            over(format!("asked for more than {} random bytes in one call", limits.random_bytes), "limits.random_size")
-        }
+        _ if cause.starts_with("requested len") && cause.contains("exceeds limit") => over(
+            format!("asked for more than {} random bytes in one call", limits.random_bytes),
+            "limits.random_size",
+        ),
         _ if cause.contains("total size of fields exceeds limit") => Some(format!(
             "the handler put more than {} of header fields into one request or response, which no setting allows",
             size(MAX_FIELDS_BYTES)
@@ -116,6 +133,7 @@ fn over(cause: &str, call: &Call) -> Option<String> {
 fn frames(error: &wasmtime::Error) -> String {
     let backtrace = error.downcast_ref::<WasmBacktrace>();
     let frames = backtrace.map_or(&[][..], WasmBacktrace::frames);
-    let names: Vec<&str> = frames.iter().filter_map(|frame| frame.func_name()).take(MAX_FRAMES).collect();
+    let names: Vec<&str> =
+        frames.iter().filter_map(|frame| frame.func_name()).take(MAX_FRAMES).collect();
     if names.is_empty() { String::new() } else { format!(" (in {})", names.join(" < ")) }
 }

@@ -79,7 +79,10 @@ impl WarmInstances {
         let free = || self.free.clone().try_acquire_owned().ok();
         free().or_else(|| {
             let plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let most = plugins.iter().filter_map(Weak::upgrade).max_by_key(|plugin| plugin.kept().len())?;
+            let most = plugins
+                .iter()
+                .filter_map(Weak::upgrade)
+                .max_by_key(|plugin| plugin.kept().len())?;
             let oldest = {
                 let mut kept = most.kept();
                 (!kept.is_empty() && !std::ptr::eq(&*most, plugin)).then(|| kept.remove(0))

@@ -22,8 +22,9 @@ const MAX_HOPS: usize = 32;
 /// The address that the trusted proxies forward for; `None` if they do not name one that can be
 /// read.
 pub(super) fn client(headers: &HeaderMap, trusted: &Networks) -> Option<IpAddr> {
-    nearest(headers, &X_FORWARDED_FOR, address, trusted)
-        .or_else(|| nearest(headers, &FORWARDED, |element| address(forwarded_for(element)?), trusted))
+    nearest(headers, &X_FORWARDED_FOR, address, trusted).or_else(|| {
+        nearest(headers, &FORWARDED, |element| address(forwarded_for(element)?), trusted)
+    })
 }
 
 /// The rightmost address that is not trusted. The search ends at an element that is no address,
@@ -47,7 +48,8 @@ fn nearest(
 
 /// An address, with or without a port; one of IPv6 may stand in brackets.
 fn address(text: &str) -> Option<IpAddr> {
-    let bare = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
+    let bare =
+        || text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
     let address = text.parse::<IpAddr>().ok().or_else(bare);
     let address = address.or_else(|| text.parse::<SocketAddr>().ok().map(|socket| socket.ip()));
     address.map(|address| address.to_canonical())
@@ -94,9 +96,18 @@ mod tests {
     fn the_rightmost_address_that_is_not_trusted_is_the_client() {
         assert_eq!(listed("203.0.113.9").as_deref(), Some("203.0.113.9"));
         assert_eq!(listed("1.1.1.1, 203.0.113.9").as_deref(), Some("203.0.113.9"));
-        assert_eq!(listed("1.1.1.1, 203.0.113.9, 10.0.0.1,10.0.0.2").as_deref(), Some("203.0.113.9"));
-        assert_eq!(forwarded("for=1.1.1.1, for=203.0.113.9;proto=https").as_deref(), Some("203.0.113.9"));
-        assert_eq!(forwarded("for=203.0.113.9, by=_a;FOR=10.0.0.1").as_deref(), Some("203.0.113.9"));
+        assert_eq!(
+            listed("1.1.1.1, 203.0.113.9, 10.0.0.1,10.0.0.2").as_deref(),
+            Some("203.0.113.9")
+        );
+        assert_eq!(
+            forwarded("for=1.1.1.1, for=203.0.113.9;proto=https").as_deref(),
+            Some("203.0.113.9")
+        );
+        assert_eq!(
+            forwarded("for=203.0.113.9, by=_a;FOR=10.0.0.1").as_deref(),
+            Some("203.0.113.9")
+        );
     }
 
     #[test]
@@ -120,18 +131,37 @@ mod tests {
         assert_eq!(listed("2001:db8::1").as_deref(), Some("2001:db8::1"));
         assert_eq!(listed("::ffff:203.0.113.9").as_deref(), Some("203.0.113.9"));
         assert_eq!(forwarded(r#"for="[2001:db8::1]""#).as_deref(), Some("2001:db8::1"));
-        assert_eq!(forwarded(r#"For="[2001:db8::1]:4711"; host=x"#).as_deref(), Some("2001:db8::1"));
+        assert_eq!(
+            forwarded(r#"For="[2001:db8::1]:4711"; host=x"#).as_deref(),
+            Some("2001:db8::1")
+        );
         assert_eq!(forwarded(r#"for="203.0.113.9:80""#).as_deref(), Some("203.0.113.9"));
     }
 
     #[test]
     fn what_cannot_be_read_or_names_trusted_proxies_only_names_no_client() {
-        for value in ["", ",", "unknown", "_hidden", "203.0.113.9,", "10.0.0.1", "fd00::1, 10.0.0.1", "300.1.1.1"] {
+        for value in [
+            "",
+            ",",
+            "unknown",
+            "_hidden",
+            "203.0.113.9,",
+            "10.0.0.1",
+            "fd00::1, 10.0.0.1",
+            "300.1.1.1",
+        ] {
             assert_eq!(listed(value), None, "{value:?}");
         }
-        for value in
-            ["", "for", "for=", "for=unknown", "for=_x", "by=203.0.113.9", "for=\"1.1.1.1", "for=1.1.1.1;for=2.2.2.2"]
-        {
+        for value in [
+            "",
+            "for",
+            "for=",
+            "for=unknown",
+            "for=_x",
+            "by=203.0.113.9",
+            "for=\"1.1.1.1",
+            "for=1.1.1.1;for=2.2.2.2",
+        ] {
             assert_eq!(forwarded(value), None, "{value:?}");
         }
         assert_eq!(of(&[]), None);
@@ -139,7 +169,8 @@ mod tests {
 
     #[test]
     fn a_chain_without_end_names_no_client() {
-        let value: &'static str = Box::leak(format!("203.0.113.9{}", ",10.0.0.1".repeat(MAX_HOPS)).into_boxed_str());
+        let value: &'static str =
+            Box::leak(format!("203.0.113.9{}", ",10.0.0.1".repeat(MAX_HOPS)).into_boxed_str());
         assert_eq!(listed(value), None);
     }
 

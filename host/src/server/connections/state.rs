@@ -41,7 +41,11 @@ pub(super) struct Signals {
 
 impl Signals {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { started: Instant::now(), wanted: AtomicBool::new(false), change: Notify::new() })
+        Arc::new(Self {
+            started: Instant::now(),
+            wanted: AtomicBool::new(false),
+            change: Notify::new(),
+        })
     }
 
     pub(super) fn now_us(&self) -> u64 {

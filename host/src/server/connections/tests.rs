@@ -42,7 +42,8 @@ fn end(permit: &ConnectionPermit, now_us: u64) {
 #[test]
 fn a_full_listener_closes_what_has_been_idle_for_longest() {
     let connections = Connections::new(4);
-    let permits: Vec<_> = (1..=4).map(|n| admitted(&connections, client(n), u64::from(n))).collect();
+    let permits: Vec<_> =
+        (1..=4).map(|n| admitted(&connections, client(n), u64::from(n))).collect();
     assert!(permits.iter().all(|(_, closed)| closed.is_none()));
     // The first has had a request and a reply since.
     begin(&permits[0].0);

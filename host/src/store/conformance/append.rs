@@ -32,16 +32,23 @@ pub(in crate::store) async fn what_was_appended_is_there_after_a_crash(harness: 
     assert_eq!(view.event.id, id);
     assert_eq!(view.event.attributes, new.attributes);
     assert_eq!((view.event.parent, view.event.hops), (new.parent, new.hops));
-    assert_eq!((view.provider_id, view.note, view.headers), (new.provider_id, new.note, new.headers));
-    let deliveries: Vec<_> = view.deliveries.iter().map(|d| (d.id.ordinal, &*d.plugin, d.state, d.attempt)).collect();
+    assert_eq!(
+        (view.provider_id, view.note, view.headers),
+        (new.provider_id, new.note, new.headers)
+    );
+    let deliveries: Vec<_> =
+        view.deliveries.iter().map(|d| (d.id.ordinal, &*d.plugin, d.state, d.attempt)).collect();
     assert_eq!(deliveries, [(0, "audit", State::Ready, 0), (1, "orders", State::Ready, 0)]);
     assert_eq!(store.event(parent).await.unwrap().children, [id]);
 }
 
-pub(in crate::store) async fn a_repeated_dedupe_key_creates_nothing_and_names_the_first_event(harness: impl Harness) {
+pub(in crate::store) async fn a_repeated_dedupe_key_creates_nothing_and_names_the_first_event(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let first = append(&store, keyed(&[1])).await;
-    let again = store.append(NewEvent { targets: vec![Target::to("audit")], ..keyed(&[1]) }).await.unwrap();
+    let again =
+        store.append(NewEvent { targets: vec![Target::to("audit")], ..keyed(&[1]) }).await.unwrap();
     assert_eq!((again.id, again.duplicate), (first, true));
     assert!(lease(&store, "audit", 1).await.is_empty());
     drop(store);
@@ -76,7 +83,9 @@ pub(in crate::store) async fn a_key_that_an_event_has_twice_is_one_key(harness: 
     assert_eq!(store.append(keyed(&[1])).await.unwrap().id, first);
 }
 
-pub(in crate::store) async fn a_key_is_known_however_many_events_came_after_it(harness: impl Harness) {
+pub(in crate::store) async fn a_key_is_known_however_many_events_came_after_it(
+    harness: impl Harness,
+) {
     let mut store = harness.open().await;
     let mut ids = Vec::new();
     for round in 0..3 {
@@ -94,11 +103,14 @@ pub(in crate::store) async fn a_key_is_known_however_many_events_came_after_it(h
     }
 }
 
-pub(in crate::store) async fn of_a_thousand_concurrent_appends_of_one_key_one_creates_an_event(harness: impl Harness) {
+pub(in crate::store) async fn of_a_thousand_concurrent_appends_of_one_key_one_creates_an_event(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     // Each call is in the writer's queue before the first is answered.
-    let calls: Vec<_> =
-        (0..1_000).map(|_| store.append(NewEvent { targets: vec![Target::to("audit")], ..keyed(&[1]) })).collect();
+    let calls: Vec<_> = (0..1_000)
+        .map(|_| store.append(NewEvent { targets: vec![Target::to("audit")], ..keyed(&[1]) }))
+        .collect();
     let mut created = Vec::new();
     let mut named = Vec::new();
     for call in calls {
@@ -145,7 +157,8 @@ pub(in crate::store) async fn an_event_without_targets_is_unrouted(harness: impl
     let store = harness.open().await;
     let id = append(&store, event("order.paid", &[])).await;
     append(&store, event("order.paid", &["audit"])).await;
-    let filter = EventFilter { state: Some(crate::store::EventState::Unrouted), ..EventFilter::default() };
+    let filter =
+        EventFilter { state: Some(crate::store::EventState::Unrouted), ..EventFilter::default() };
     let (events, cursor) = store.events(filter, Page { limit: 10, after: None }).await.unwrap();
     assert_eq!(events.iter().map(|summary| summary.event.id).collect::<Vec<_>>(), [id]);
     assert_eq!(cursor, None);

@@ -20,7 +20,10 @@ pub(super) fn admit(plugin: &str, digest: u8) -> ApprovalChange {
     ApprovalChange::Admit(approval(plugin, digest, &[]))
 }
 
-pub(super) async fn change(store: &Arc<dyn Store>, changes: impl IntoIterator<Item = ApprovalChange>) {
+pub(super) async fn change(
+    store: &Arc<dyn Store>,
+    changes: impl IntoIterator<Item = ApprovalChange>,
+) {
     for change in changes {
         store.approve(change).await.unwrap();
     }
@@ -29,7 +32,9 @@ pub(super) async fn change(store: &Arc<dyn Store>, changes: impl IntoIterator<It
 /// The plugin, the first byte of the digest and whether it was admitted, of each row.
 pub(super) async fn rows(store: &Arc<dyn Store>) -> Vec<(String, u8, bool)> {
     let found = store.approvals().await.unwrap().into_iter();
-    found.map(|row| (row.approval.plugin.to_string(), row.approval.digest.0[0], row.admitted)).collect()
+    found
+        .map(|row| (row.approval.plugin.to_string(), row.approval.digest.0[0], row.admitted))
+        .collect()
 }
 
 pub(super) fn row(plugin: &str, digest: u8, admitted: bool) -> (String, u8, bool) {
@@ -46,12 +51,20 @@ pub(in crate::store) async fn an_approval_is_there_after_a_crash(harness: impl H
     let store = harness.open().await;
     let found = store.approvals().await.unwrap();
     let [ran, approved] = &found[..] else { panic!("{found:?}") };
-    assert_eq!((&ran.approval, ran.at_ms, ran.admitted), (&approval("audit", 1, &[]), START_MS, true));
+    assert_eq!(
+        (&ran.approval, ran.at_ms, ran.admitted),
+        (&approval("audit", 1, &[]), START_MS, true)
+    );
     let expected = approval("audit", 2, &["http", "kv"]);
-    assert_eq!((&approved.approval, approved.at_ms, approved.admitted), (&expected, START_MS + 1_000, false));
+    assert_eq!(
+        (&approved.approval, approved.at_ms, approved.admitted),
+        (&expected, START_MS + 1_000, false)
+    );
 }
 
-pub(in crate::store) async fn an_admitted_file_takes_the_place_of_everything_before(harness: impl Harness) {
+pub(in crate::store) async fn an_admitted_file_takes_the_place_of_everything_before(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     change(&store, [admit("audit", 1), approve("audit", 2), admit("audit", 2)]).await;
     assert_eq!(rows(&store).await, [row("audit", 2, true)]);
@@ -59,20 +72,32 @@ pub(in crate::store) async fn an_admitted_file_takes_the_place_of_everything_bef
     assert_eq!(rows(&store).await, [row("audit", 4, true)]);
 }
 
-pub(in crate::store) async fn another_approval_takes_the_place_of_one_that_was_not_used(harness: impl Harness) {
+pub(in crate::store) async fn another_approval_takes_the_place_of_one_that_was_not_used(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
-    change(&store, [admit("audit", 1), approve("audit", 3), approve("audit", 2), approve("audit", 2)]).await;
+    change(
+        &store,
+        [admit("audit", 1), approve("audit", 3), approve("audit", 2), approve("audit", 2)],
+    )
+    .await;
     assert_eq!(rows(&store).await, [row("audit", 1, true), row("audit", 2, false)]);
 }
 
 pub(in crate::store) async fn an_approval_that_is_over_leaves_what_ran_last(harness: impl Harness) {
     let store = harness.open().await;
     change(&store, [admit("audit", 2), approve("audit", 1), approve("other", 1)]).await;
-    change(&store, [ApprovalChange::Withdraw("audit".into()), ApprovalChange::Withdraw("absent".into())]).await;
+    change(
+        &store,
+        [ApprovalChange::Withdraw("audit".into()), ApprovalChange::Withdraw("absent".into())],
+    )
+    .await;
     assert_eq!(rows(&store).await, [row("audit", 2, true), row("other", 1, false)]);
 }
 
-pub(in crate::store) async fn what_ran_last_can_be_approved_like_any_other_file(harness: impl Harness) {
+pub(in crate::store) async fn what_ran_last_can_be_approved_like_any_other_file(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     change(&store, [admit("audit", 1), approve("audit", 1)]).await;
     assert_eq!(rows(&store).await, [row("audit", 1, true), row("audit", 1, false)]);

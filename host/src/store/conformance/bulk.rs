@@ -5,10 +5,17 @@ use super::*;
 use crate::store::{Action, DeliveryFilter, Which};
 
 /// Does `action` to all that match; says to how many, and in how many steps.
-pub(super) async fn act_on_all(store: &Arc<dyn Store>, action: Action, filter: &DeliveryFilter) -> (u64, usize) {
+pub(super) async fn act_on_all(
+    store: &Arc<dyn Store>,
+    action: Action,
+    filter: &DeliveryFilter,
+) -> (u64, usize) {
     let (mut deliveries, mut steps, mut from) = (0, 0, None);
     loop {
-        let changed = store.change(action.clone(), Which::Matching { filter: filter.clone(), from }).await.unwrap();
+        let changed = store
+            .change(action.clone(), Which::Matching { filter: filter.clone(), from })
+            .await
+            .unwrap();
         (deliveries, steps) = (deliveries + changed.deliveries, steps + 1);
         assert!(steps < 1_000, "it ends");
         match changed.next {
@@ -23,7 +30,11 @@ async fn number(store: &Arc<dyn Store>, action: Action, filter: &DeliveryFilter)
 }
 
 /// How many deliveries `action` would change.
-async fn preview(store: &Arc<dyn Store>, action: Action, filter: &DeliveryFilter) -> (u64, Vec<DeliveryId>) {
+async fn preview(
+    store: &Arc<dyn Store>,
+    action: Action,
+    filter: &DeliveryFilter,
+) -> (u64, Vec<DeliveryId>) {
     let (mut deliveries, mut first, mut from) = (0, Vec::new(), None);
     loop {
         let preview = store.preview(action.clone(), filter.clone(), from).await.unwrap();
@@ -60,7 +71,9 @@ pub(in crate::store) async fn a_bulk_retry_takes_the_dead_that_match(harness: im
     assert_eq!(store.stats().await.unwrap().deliveries(State::Dead), 0);
 }
 
-pub(in crate::store) async fn a_bulk_retry_takes_what_waits_or_was_ended_only_when_asked(harness: impl Harness) {
+pub(in crate::store) async fn a_bulk_retry_takes_what_waits_or_was_ended_only_when_asked(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let waiting = waits(&store, "audit", DAY_MS).await;
     let discarded = dead_letter(&store, "audit").await;
@@ -68,7 +81,8 @@ pub(in crate::store) async fn a_bulk_retry_takes_what_waits_or_was_ended_only_wh
     let cancelled = deliver(&store, "audit").await;
     act(&store, Action::Cancel, cancelled).await;
     assert_eq!(number(&store, Action::Retry, &of("audit", None)).await, 0);
-    for (state_wanted, id) in [(State::Waiting, waiting), (State::Discarded, discarded), (State::Cancelled, cancelled)]
+    for (state_wanted, id) in
+        [(State::Waiting, waiting), (State::Discarded, discarded), (State::Cancelled, cancelled)]
     {
         assert_eq!(number(&store, Action::Retry, &of("audit", Some(state_wanted))).await, 1);
         assert_eq!(state(&store, id).await, State::Ready);
@@ -76,7 +90,9 @@ pub(in crate::store) async fn a_bulk_retry_takes_what_waits_or_was_ended_only_wh
     assert_eq!(lease(&store, "audit", 9).await.len(), 3);
 }
 
-pub(in crate::store) async fn what_fails_again_during_a_bulk_retry_has_had_its_chance(harness: impl Harness) {
+pub(in crate::store) async fn what_fails_again_during_a_bulk_retry_has_had_its_chance(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     for _ in 0..10 {
         dead_letter(&store, "audit").await;
@@ -128,7 +144,9 @@ pub(in crate::store) async fn a_bulk_move_takes_what_is_ready_or_waits_once(harn
     assert_eq!(store.stats().await.unwrap().plugins["zeta"].open(), 18);
 }
 
-pub(in crate::store) async fn of_two_deliveries_of_an_event_one_is_moved_and_one_is_counted(harness: impl Harness) {
+pub(in crate::store) async fn of_two_deliveries_of_an_event_one_is_moved_and_one_is_counted(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     append(&store, event("order.paid", &["audit", "audit"])).await;
     let action = || Action::Move("orders".into());
@@ -136,7 +154,9 @@ pub(in crate::store) async fn of_two_deliveries_of_an_event_one_is_moved_and_one
     assert_eq!(number(&store, action(), &everything()).await, 1);
 }
 
-pub(in crate::store) async fn a_bulk_cancel_takes_all_that_is_open_and_nothing_else(harness: impl Harness) {
+pub(in crate::store) async fn a_bulk_cancel_takes_all_that_is_open_and_nothing_else(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let mut settled = vec![dead_letter(&store, "audit").await];
     settled.push(deliver(&store, "audit").await);
@@ -170,7 +190,9 @@ pub(in crate::store) async fn a_bulk_cancel_takes_all_that_is_open_and_nothing_e
 pub(in crate::store) async fn a_bulk_change_takes_what_its_filter_says(harness: impl Harness) {
     let store = harness.open().await;
     let mut ids = Vec::new();
-    for (kind, subject) in [("order.paid", "a"), ("order.paid", "b"), ("order.sent", "a"), ("order.sent", "b")] {
+    for (kind, subject) in
+        [("order.paid", "a"), ("order.paid", "b"), ("order.sent", "a"), ("order.sent", "b")]
+    {
         let mut new = event(kind, &["audit", "orders"]);
         new.attributes.subject = Some(subject.to_owned());
         new.attributes.time_ms = harness.clock().now_ms();
@@ -196,7 +218,10 @@ pub(in crate::store) async fn a_bulk_change_takes_what_its_filter_says(harness: 
         ),
         (6, filter(|f| f.since_ms = Some(START_MS + 1_000))),
         (2, filter(|f| f.until_ms = Some(START_MS + 1_000))),
-        (2, filter(|f| (f.since_ms, f.until_ms) = (Some(START_MS + 1_000), Some(START_MS + 1_999)))),
+        (
+            2,
+            filter(|f| (f.since_ms, f.until_ms) = (Some(START_MS + 1_000), Some(START_MS + 1_999))),
+        ),
         (8, filter(|f| f.state = Some(State::Ready))),
         (0, filter(|f| f.state = Some(State::Waiting))),
     ] {
@@ -204,19 +229,26 @@ pub(in crate::store) async fn a_bulk_change_takes_what_its_filter_says(harness: 
     }
     let subject = filter(|f| f.subject = Some("a".to_owned()));
     assert_eq!(number(&store, Action::Cancel, &subject).await, 4);
-    for (id, expected) in ids.into_iter().zip([State::Cancelled, State::Ready, State::Cancelled, State::Ready]) {
+    for (id, expected) in
+        ids.into_iter().zip([State::Cancelled, State::Ready, State::Cancelled, State::Ready])
+    {
         assert_eq!(state(&store, DeliveryId { event: id, ordinal: 1 }).await, expected);
     }
 }
 
-pub(in crate::store) async fn what_comes_after_a_bulk_change_has_begun_is_not_meant(harness: impl Harness) {
+pub(in crate::store) async fn what_comes_after_a_bulk_change_has_begun_is_not_meant(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     for _ in 0..12 {
         deliver(&store, "audit").await;
     }
     let (mut cancelled, mut later, mut from) = (0, Vec::new(), None);
     loop {
-        let changed = store.change(Action::Cancel, Which::Matching { filter: everything(), from }).await.unwrap();
+        let changed = store
+            .change(Action::Cancel, Which::Matching { filter: everything(), from })
+            .await
+            .unwrap();
         cancelled += changed.deliveries;
         from = changed.next;
         if from.is_none() {
@@ -231,7 +263,9 @@ pub(in crate::store) async fn what_comes_after_a_bulk_change_has_begun_is_not_me
     }
 }
 
-pub(in crate::store) async fn what_comes_back_behind_the_walk_is_cancelled_as_well(harness: impl Harness) {
+pub(in crate::store) async fn what_comes_back_behind_the_walk_is_cancelled_as_well(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     for _ in 0..12 {
         deliver(&store, "audit").await;
@@ -246,7 +280,10 @@ pub(in crate::store) async fn what_comes_back_behind_the_walk_is_cancelled_as_we
     settle(&store, leased, retry_in(DAY_MS)).await;
     let (mut cancelled, mut from) = (first.deliveries, first.next);
     while from.is_some() {
-        let changed = store.change(Action::Cancel, Which::Matching { filter: everything(), from }).await.unwrap();
+        let changed = store
+            .change(Action::Cancel, Which::Matching { filter: everything(), from })
+            .await
+            .unwrap();
         (cancelled, from) = (cancelled + changed.deliveries, changed.next);
     }
     assert_eq!((cancelled, state(&store, id).await), (12, State::Cancelled));
@@ -262,7 +299,10 @@ pub(in crate::store) async fn a_bulk_discard_takes_the_dead_that_match(harness: 
     let (discarded, steps) = act_on_all(&store, Action::Discard, &of("audit", None)).await;
     assert_eq!(discarded, 9);
     assert!(steps > 1, "bounded steps");
-    assert_eq!((state(&store, other).await, state(&store, waiting).await), (State::Dead, State::Waiting));
+    assert_eq!(
+        (state(&store, other).await, state(&store, waiting).await),
+        (State::Dead, State::Waiting)
+    );
     assert_eq!(store.stats().await.unwrap().deliveries(State::Discarded), 9);
 }
 

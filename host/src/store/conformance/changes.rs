@@ -6,7 +6,10 @@ use crate::store::{Action, Hint};
 
 /// The next hint, which is there already.
 async fn told(changes: &mut crate::store::Changes) -> Hint {
-    tokio::time::timeout(Duration::from_secs(60), changes.next()).await.expect("a hint").expect("the store is there")
+    tokio::time::timeout(Duration::from_secs(60), changes.next())
+        .await
+        .expect("a hint")
+        .expect("the store is there")
 }
 
 fn plugins(hint: &Hint) -> Vec<&str> {
@@ -47,7 +50,9 @@ pub(in crate::store) async fn hints_that_nobody_takes_become_one(harness: impl H
     assert_eq!(plugins(&told(&mut changes).await), ["mail"]);
 }
 
-pub(in crate::store) async fn whoever_falls_behind_is_told_to_look_at_everything(harness: impl Harness) {
+pub(in crate::store) async fn whoever_falls_behind_is_told_to_look_at_everything(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let mut changes = store.changes();
     for _ in 0..200 {

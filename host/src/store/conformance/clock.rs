@@ -95,10 +95,13 @@ pub(in crate::store) fn what_is_ready_has_no_time_to_wait_for<H: Harness>(harnes
     });
 }
 
-pub(in crate::store) fn no_wait_is_longer_because_the_clock_was_set<H: Harness>(harness: fn() -> H) {
+pub(in crate::store) fn no_wait_is_longer_because_the_clock_was_set<H: Harness>(
+    harness: fn() -> H,
+) {
     const WAIT_MS: i64 = 5_000;
     each(harness, async |wrong, store| {
-        let delayed = |plugin| NewEvent { delay_ms: WAIT_MS as u64, ..event("reminder", &[plugin]) };
+        let delayed =
+            |plugin| NewEvent { delay_ms: WAIT_MS as u64, ..event("reminder", &[plugin]) };
         append(&store, delayed("audit")).await;
         deliver(&store, "orders").await;
         settle(&store, lease_one(&store, "orders").await, retry_in(WAIT_MS)).await;
@@ -106,7 +109,10 @@ pub(in crate::store) fn no_wait_is_longer_because_the_clock_was_set<H: Harness>(
         append(&store, delayed("mail")).await;
         if !wrong.looks_like_a_stop() {
             pass(&wrong.harness, WAIT_MS - 1);
-            assert!(lease(&store, "audit", 1).await.is_empty() && lease(&store, "orders", 1).await.is_empty());
+            assert!(
+                lease(&store, "audit", 1).await.is_empty()
+                    && lease(&store, "orders", 1).await.is_empty()
+            );
             pass(&wrong.harness, 1);
         }
         lease_one(&store, "audit").await;
@@ -133,7 +139,8 @@ async fn stored_before_during_and_after<H: Harness>(
         for _ in 0..2 {
             pass(&wrong.harness, 7 * 60_000);
             let time_ms = wrong.clock().now_ms();
-            stored.push((time_ms, append(&store, wrong.now(event("order.paid", &["audit"]))).await));
+            stored
+                .push((time_ms, append(&store, wrong.now(event("order.paid", &["audit"]))).await));
         }
     }
     (store, stored)
@@ -144,12 +151,23 @@ pub(in crate::store) fn filters_go_by_the_times_of_events<H: Harness>(harness: f
         let (store, stored) = stored_before_during_and_after(&wrong, store).await;
         assert!(stored.is_sorted_by_key(|(_, id)| *id), "ids grow: {stored:?}");
         let times: Vec<_> = stored.iter().map(|(time_ms, _)| *time_ms).collect();
-        let bounds: Vec<_> = times.iter().flat_map(|ms| [Some(*ms), Some(*ms + 1)]).chain([None]).collect();
-        for (since_ms, until_ms) in bounds.iter().flat_map(|since| bounds.iter().map(move |until| (*since, *until))) {
-            let within = |ms: i64| since_ms.is_none_or(|since| ms >= since) && until_ms.is_none_or(|until| ms < until);
-            let mut expected: Vec<_> = stored.iter().filter(|(ms, _)| within(*ms)).map(|(_, id)| *id).collect();
+        let bounds: Vec<_> =
+            times.iter().flat_map(|ms| [Some(*ms), Some(*ms + 1)]).chain([None]).collect();
+        for (since_ms, until_ms) in
+            bounds.iter().flat_map(|since| bounds.iter().map(move |until| (*since, *until)))
+        {
+            let within = |ms: i64| {
+                since_ms.is_none_or(|since| ms >= since) && until_ms.is_none_or(|until| ms < until)
+            };
+            let mut expected: Vec<_> =
+                stored.iter().filter(|(ms, _)| within(*ms)).map(|(_, id)| *id).collect();
             expected.reverse();
-            let found = all_events(&store, &EventFilter { since_ms, until_ms, ..EventFilter::default() }, 2).await;
+            let found = all_events(
+                &store,
+                &EventFilter { since_ms, until_ms, ..EventFilter::default() },
+                2,
+            )
+            .await;
             assert_eq!(
                 found.iter().map(|event| event.event.id).collect::<Vec<_>>(),
                 expected,
@@ -157,9 +175,15 @@ pub(in crate::store) fn filters_go_by_the_times_of_events<H: Harness>(harness: f
             );
             let filter = DeliveryFilter { since_ms, until_ms, ..DeliveryFilter::default() };
             let found = all_deliveries(&store, &filter, 2).await;
-            assert_eq!(found.iter().map(|delivery| delivery.id.event).collect::<Vec<_>>(), expected);
+            assert_eq!(
+                found.iter().map(|delivery| delivery.id.event).collect::<Vec<_>>(),
+                expected
+            );
             let preview = store.preview(Action::Cancel, filter, None).await.unwrap();
-            assert!(preview.deliveries <= expected.len() as u64 && (preview.deliveries > 0 || expected.is_empty()));
+            assert!(
+                preview.deliveries <= expected.len() as u64
+                    && (preview.deliveries > 0 || expected.is_empty())
+            );
         }
         // Those of the time in between, and no others.
         let (since_ms, until_ms) = (Some(times[2]), Some(times[3] + 1));
@@ -199,19 +223,27 @@ async fn retention_goes_on<H: Harness>(wrong: &Wrong<H>, store: Arc<dyn Store>, 
     append(&store, keyed(&[1])).await;
 }
 
-pub(in crate::store) fn nothing_is_deleted_because_of_a_jump_until_it_is_accepted<H: Harness>(harness: fn() -> H) {
+pub(in crate::store) fn nothing_is_deleted_because_of_a_jump_until_it_is_accepted<H: Harness>(
+    harness: fn() -> H,
+) {
     each(harness, async |wrong, store| {
         let (store, ids) = jumped_beyond_retention(&wrong, store).await;
         wrong.clock().accept();
         store.note_time().await.unwrap();
         drop(store);
         let store = wrong.harness.open().await;
-        assert_eq!((wrong.clock().jump(), wrong.clock().held_ms()), (None, 0), "it is not asked for again");
+        assert_eq!(
+            (wrong.clock().jump(), wrong.clock().held_ms()),
+            (None, 0),
+            "it is not asked for again"
+        );
         retention_goes_on(&wrong, store, ids).await;
     });
 }
 
-pub(in crate::store) fn nothing_is_deleted_because_of_a_jump_until_it_has_stood_for_a_day<H: Harness>(
+pub(in crate::store) fn nothing_is_deleted_because_of_a_jump_until_it_has_stood_for_a_day<
+    H: Harness,
+>(
     harness: fn() -> H,
 ) {
     each(harness, async |wrong, store| {

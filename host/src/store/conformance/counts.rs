@@ -36,7 +36,11 @@ pub(in crate::store) async fn counts_follow_every_move_of_a_delivery(harness: im
     let id = deliver(&store, "audit").await;
     let lease = lease_one(&store, "audit").await;
     act(&store, Action::Cancel, id).await;
-    assert_eq!(audit(&store.stats().await.unwrap()), [0, 1, 0, 1, 0, 1, 0], "it is leased until it is settled");
+    assert_eq!(
+        audit(&store.stats().await.unwrap()),
+        [0, 1, 0, 1, 0, 1, 0],
+        "it is leased until it is settled"
+    );
     settle(&store, lease, done()).await;
     assert_eq!(audit(&store.stats().await.unwrap()), [0, 0, 0, 1, 0, 2, 0]);
     let id = dead_letter(&store, "audit").await;
@@ -64,10 +68,15 @@ pub(in crate::store) async fn duplicates_are_counted(harness: impl Harness) {
     for _ in 0..3 {
         store.append(keyed(&[1])).await.unwrap();
     }
-    assert_eq!((store.stats().await.unwrap().events, store.stats().await.unwrap().duplicates), (1, 2));
+    assert_eq!(
+        (store.stats().await.unwrap().events, store.stats().await.unwrap().duplicates),
+        (1, 2)
+    );
 }
 
-pub(in crate::store) async fn a_duplicate_is_counted_on_the_event_that_it_repeats(harness: impl Harness) {
+pub(in crate::store) async fn a_duplicate_is_counted_on_the_event_that_it_repeats(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let at = |keys: &[u8], time_ms: i64| {
         let mut new = keyed(keys);
@@ -87,5 +96,9 @@ pub(in crate::store) async fn a_duplicate_is_counted_on_the_event_that_it_repeat
     drop(store);
     let store = harness.open().await;
     store.append(at(&[1], START_MS + 7)).await.unwrap();
-    assert_eq!(counted(&store, first).await, (3, Some(START_MS + 7)), "as it came, whatever the clock says");
+    assert_eq!(
+        counted(&store, first).await,
+        (3, Some(START_MS + 7)),
+        "as it came, whatever the clock says"
+    );
 }

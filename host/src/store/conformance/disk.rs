@@ -16,7 +16,8 @@ fn large(targets: &[&str]) -> NewEvent {
 /// Done, with a record that needs room.
 fn large_done() -> Settlement {
     let mut settlement = done();
-    settlement.record = Some(AttemptRecord { error: Some("x".repeat(256 << 10)), ..record(Outcome::Ok) });
+    settlement.record =
+        Some(AttemptRecord { error: Some("x".repeat(256 << 10)), ..record(Outcome::Ok) });
     settlement
 }
 
@@ -39,10 +40,15 @@ pub(in crate::store) async fn a_full_disk_refuses_appends_until_it_has_room(harn
     drop(store);
     let store = harness.open().await;
     assert_eq!(store.stats().await.unwrap().events, 2);
-    assert_eq!(store.events(EventFilter::default(), Page { limit: 9, after: None }).await.unwrap().0.len(), 2);
+    assert_eq!(
+        store.events(EventFilter::default(), Page { limit: 9, after: None }).await.unwrap().0.len(),
+        2
+    );
 }
 
-pub(in crate::store) async fn a_disk_that_refuses_writes_is_one_that_is_full(harness: impl Harness) {
+pub(in crate::store) async fn a_disk_that_refuses_writes_is_one_that_is_full(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
     let lease = lease_one(&store, "audit").await;
@@ -50,7 +56,10 @@ pub(in crate::store) async fn a_disk_that_refuses_writes_is_one_that_is_full(har
     let settled = store.settle(lease, done());
     unavailable(store.append(event("order.paid", &[])).await);
     let trouble = store.trouble();
-    assert!(matches!(&trouble, Some(StoreError::Unavailable(why)) if why.contains("read-only")), "{trouble:?}");
+    assert!(
+        matches!(&trouble, Some(StoreError::Unavailable(why)) if why.contains("read-only")),
+        "{trouble:?}"
+    );
     assert_eq!((store.stats().await.unwrap().events, state(&store, id).await), (1, State::Leased));
     harness.set_disk(Disk::Sound);
     assert_eq!(settled.await.unwrap(), Settled::Kept);
@@ -73,7 +82,9 @@ pub(in crate::store) async fn a_full_disk_delays_settlements(harness: impl Harne
     assert_eq!((view.state, view.attempts.len()), (State::Done, 1));
 }
 
-pub(in crate::store) async fn an_append_that_a_full_disk_refused_has_taken_no_key(harness: impl Harness) {
+pub(in crate::store) async fn an_append_that_a_full_disk_refused_has_taken_no_key(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let large = |key| NewEvent { dedupe: vec![key_of(key)], ..large(&[]) };
     let mut ids = vec![append(&store, keyed(&[0])).await];
@@ -90,7 +101,9 @@ pub(in crate::store) async fn an_append_that_a_full_disk_refused_has_taken_no_ke
     }
 }
 
-pub(in crate::store) async fn settlements_that_wait_for_the_disk_go_before_appends(harness: impl Harness) {
+pub(in crate::store) async fn settlements_that_wait_for_the_disk_go_before_appends(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
     let lease = lease_one(&store, "audit").await;
@@ -113,7 +126,9 @@ pub(in crate::store) async fn settlements_that_wait_for_the_disk_go_before_appen
     assert_eq!(state(&store, id).await, State::Done);
 }
 
-pub(in crate::store) async fn a_lease_on_insert_of_a_batch_that_failed_frees_its_permit(harness: impl Harness) {
+pub(in crate::store) async fn a_lease_on_insert_of_a_batch_that_failed_frees_its_permit(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let mut dispatch = TestDispatch::attach(&store, &[("audit", 1)]);
     // The first delivery has its place when the others find no room.
@@ -128,14 +143,18 @@ pub(in crate::store) async fn a_lease_on_insert_of_a_batch_that_failed_frees_its
     assert_eq!(dispatch.notified(&store).await, []);
 }
 
-pub(in crate::store) async fn a_full_disk_refuses_leases_and_frees_their_permits(harness: impl Harness) {
+pub(in crate::store) async fn a_full_disk_refuses_leases_and_frees_their_permits(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
     harness.set_disk(Disk::Full);
     let budget = Arc::new(Semaphore::new(1));
     // In one batch with an append that fails, or in one of its own that has room enough.
-    let (refused, leased) =
-        (store.append(large(&[])), store.lease(queue("audit"), budget.clone().try_acquire_many_owned(1).unwrap()));
+    let (refused, leased) = (
+        store.append(large(&[])),
+        store.lease(queue("audit"), budget.clone().try_acquire_many_owned(1).unwrap()),
+    );
     unavailable(refused.await);
     match leased.await {
         Ok(leased) => assert_eq!(leased.leases.len(), 1),
@@ -148,7 +167,9 @@ pub(in crate::store) async fn a_full_disk_refuses_leases_and_frees_their_permits
     assert!(matches!(state(&store, id).await, State::Ready));
 }
 
-pub(in crate::store) async fn an_io_error_acknowledges_nothing_and_ends_the_store(harness: impl Harness) {
+pub(in crate::store) async fn an_io_error_acknowledges_nothing_and_ends_the_store(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
     let lease = lease_one(&store, "audit").await;
@@ -172,7 +193,9 @@ pub(in crate::store) async fn an_io_error_acknowledges_nothing_and_ends_the_stor
     stopped(store.close().await);
 }
 
-pub(in crate::store) async fn what_was_acknowledged_before_an_io_error_is_there(harness: impl Harness) {
+pub(in crate::store) async fn what_was_acknowledged_before_an_io_error_is_there(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let id = append(&store, keyed(&[1])).await;
     harness.set_disk(Disk::Broken);
@@ -182,7 +205,10 @@ pub(in crate::store) async fn what_was_acknowledged_before_an_io_error_is_there(
     }
     drop(store);
     let store = harness.open().await;
-    assert_eq!((store.stats().await.unwrap().events, store.event(id).await.unwrap().event.id), (1, id));
+    assert_eq!(
+        (store.stats().await.unwrap().events, store.event(id).await.unwrap().event.id),
+        (1, id)
+    );
     append(&store, keyed(&[2])).await;
 }
 

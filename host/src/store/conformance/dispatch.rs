@@ -55,10 +55,13 @@ impl TestDispatch {
     /// Attaches a dispatcher with so many permits for each plugin.
     pub(super) fn attach(store: &Arc<dyn Store>, budgets: &[(&str, usize)]) -> Self {
         let (sender, delivered) = unbounded_channel();
-        let budget = |(plugin, permits): &(&str, usize)| ((*plugin).to_owned(), Arc::new(Semaphore::new(*permits)));
+        let budget = |(plugin, permits): &(&str, usize)| {
+            ((*plugin).to_owned(), Arc::new(Semaphore::new(*permits)))
+        };
         let memory = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
         let budgets = budgets.iter().map(budget).collect();
-        let handle = Arc::new(Handle { budgets, memory, delivered: sender, notified: Mutex::default() });
+        let handle =
+            Arc::new(Handle { budgets, memory, delivered: sender, notified: Mutex::default() });
         store.attach(handle.clone());
         Self { handle, delivered }
     }

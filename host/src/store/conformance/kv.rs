@@ -5,7 +5,10 @@ use super::*;
 fn kv(reads: &[(&str, Option<i64>)], writes: &[(&str, Option<&[u8]>)]) -> KvTransaction {
     KvTransaction {
         reads: reads.iter().map(|(key, version)| ((*key).to_owned(), *version)).collect(),
-        writes: writes.iter().map(|(key, value)| ((*key).to_owned(), value.map(<[u8]>::to_vec))).collect(),
+        writes: writes
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), value.map(<[u8]>::to_vec)))
+            .collect(),
     }
 }
 
@@ -27,14 +30,20 @@ async fn version(store: &Arc<dyn Store>, plugin: &str, key: &str) -> Option<i64>
 pub(in crate::store) async fn a_written_key_is_read_back_after_a_crash(harness: impl Harness) {
     let store = harness.open().await;
     assert_eq!(get(&store, "orders", "n").await, None);
-    assert_eq!(run(&store, "orders", kv(&[("n", None)], &[("n", Some(b"\0one"))])).await, Settled::Kept);
+    assert_eq!(
+        run(&store, "orders", kv(&[("n", None)], &[("n", Some(b"\0one"))])).await,
+        Settled::Kept
+    );
     let first = get(&store, "orders", "n").await.unwrap();
     drop(store);
     let store = harness.open().await;
     assert_eq!(get(&store, "orders", "n").await.unwrap(), first);
     assert_eq!(first.value, b"\0one");
     let seen = Some(first.version);
-    assert_eq!(run(&store, "orders", kv(&[("n", seen)], &[("n", Some(b"two"))])).await, Settled::Kept);
+    assert_eq!(
+        run(&store, "orders", kv(&[("n", seen)], &[("n", Some(b"two"))])).await,
+        Settled::Kept
+    );
     assert!(version(&store, "orders", "n").await > seen);
 }
 
@@ -59,9 +68,17 @@ pub(in crate::store) async fn a_key_that_changed_meanwhile_is_a_conflict(harness
 pub(in crate::store) async fn a_key_that_appeared_meanwhile_is_a_conflict(harness: impl Harness) {
     let store = harness.open().await;
     run(&store, "orders", kv(&[], &[("n", Some(b"1"))])).await;
-    assert_eq!(run(&store, "orders", kv(&[("n", None)], &[("n", Some(b"2"))])).await, Settled::Conflict);
+    assert_eq!(
+        run(&store, "orders", kv(&[("n", None)], &[("n", Some(b"2"))])).await,
+        Settled::Conflict
+    );
     let seen = version(&store, "orders", "n").await;
-    settle(&store, lease_one(&store, "orders").await, done_with(Vec::new(), kv(&[], &[("n", None)]))).await;
+    settle(
+        &store,
+        lease_one(&store, "orders").await,
+        done_with(Vec::new(), kv(&[], &[("n", None)])),
+    )
+    .await;
     assert_eq!(run(&store, "orders", kv(&[("n", seen)], &[])).await, Settled::Conflict);
 }
 
@@ -78,7 +95,9 @@ pub(in crate::store) async fn a_conflict_does_not_spend_the_attempt(harness: imp
     assert_eq!(settle(&store, again, done()).await, Settled::Kept);
 }
 
-pub(in crate::store) async fn a_late_settlement_is_lost_rather_than_a_conflict(harness: impl Harness) {
+pub(in crate::store) async fn a_late_settlement_is_lost_rather_than_a_conflict(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let id = deliver(&store, "orders").await;
     let zombie = lease_one(&store, "orders").await;
@@ -94,7 +113,10 @@ pub(in crate::store) async fn plugins_do_not_see_each_others_keys(harness: impl 
     let store = harness.open().await;
     run(&store, "orders", kv(&[], &[("n", Some(b"1"))])).await;
     assert_eq!(get(&store, "audit", "n").await, None);
-    assert_eq!(run(&store, "audit", kv(&[("n", None)], &[("n", Some(b"22"))])).await, Settled::Kept);
+    assert_eq!(
+        run(&store, "audit", kv(&[("n", None)], &[("n", Some(b"22"))])).await,
+        Settled::Kept
+    );
     assert_eq!(get(&store, "orders", "n").await.unwrap().value, b"1");
     assert_eq!(
         (
@@ -111,7 +133,10 @@ pub(in crate::store) async fn a_deleted_key_is_gone_and_its_bytes_with_it(harnes
     run(&store, "orders", kv(&[], &[("n", Some(b"123")), ("empty", Some(b""))])).await;
     assert_eq!(store.kv_bytes("orders").await.unwrap(), 4 + 5);
     run(&store, "orders", kv(&[], &[("n", None), ("never", None)])).await;
-    assert_eq!((get(&store, "orders", "n").await, store.kv_bytes("orders").await.unwrap()), (None, 5));
+    assert_eq!(
+        (get(&store, "orders", "n").await, store.kv_bytes("orders").await.unwrap()),
+        (None, 5)
+    );
     drop(store);
     let store = harness.open().await;
     assert_eq!(store.kv_bytes("orders").await.unwrap(), 5);
@@ -120,7 +145,8 @@ pub(in crate::store) async fn a_deleted_key_is_gone_and_its_bytes_with_it(harnes
 
 pub(in crate::store) async fn a_key_written_twice_holds_the_last_value(harness: impl Harness) {
     let store = harness.open().await;
-    run(&store, "orders", kv(&[], &[("n", Some(b"long one")), ("n", None), ("n", Some(b"2"))])).await;
+    run(&store, "orders", kv(&[], &[("n", Some(b"long one")), ("n", None), ("n", Some(b"2"))]))
+        .await;
     assert_eq!(get(&store, "orders", "n").await.unwrap().value, b"2");
     assert_eq!(store.kv_bytes("orders").await.unwrap(), 2);
 }

@@ -39,10 +39,16 @@ pub(in crate::store) async fn never_are_more_leased_than_there_are_permits(harne
         deliver(&store, "audit").await;
     }
     let budget = Arc::new(Semaphore::new(10));
-    let leased = store.lease(queue("audit"), budget.clone().try_acquire_many_owned(3).unwrap()).await.unwrap();
+    let leased = store
+        .lease(queue("audit"), budget.clone().try_acquire_many_owned(3).unwrap())
+        .await
+        .unwrap();
     assert_eq!((leased.leases.len(), budget.available_permits()), (3, 7));
     assert_eq!(leased.next_due_in, Some(Duration::ZERO));
-    let rest = store.lease(queue("audit"), budget.clone().try_acquire_many_owned(7).unwrap()).await.unwrap();
+    let rest = store
+        .lease(queue("audit"), budget.clone().try_acquire_many_owned(7).unwrap())
+        .await
+        .unwrap();
     assert_eq!((rest.leases.len(), budget.available_permits()), (2, 5));
     assert_eq!(rest.next_due_in, None);
     drop((leased, rest));
@@ -66,13 +72,17 @@ pub(in crate::store) async fn what_is_due_first_is_leased_first(harness: impl Ha
     assert_eq!(leased, expected.into_iter().map(|(_, id)| id).collect::<Vec<_>>());
 }
 
-pub(in crate::store) async fn a_queue_leases_its_own_plugins_deliveries_only(harness: impl Harness) {
+pub(in crate::store) async fn a_queue_leases_its_own_plugins_deliveries_only(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     append(&store, event("order.paid", &["audit", "orders"])).await;
     let leases = lease(&store, "orders", 5).await;
     assert_eq!(leases.iter().map(|lease| &*lease.plugin).collect::<Vec<_>>(), ["orders"]);
     assert!(lease(&store, "order", 5).await.is_empty());
-    assert!(store.lease(quarantine(&["audit", "orders"]), permits(5)).await.unwrap().leases.is_empty());
+    assert!(
+        store.lease(quarantine(&["audit", "orders"]), permits(5)).await.unwrap().leases.is_empty()
+    );
 }
 
 pub(in crate::store) async fn next_due_tells_when_to_ask_again(harness: impl Harness) {
@@ -92,7 +102,9 @@ pub(in crate::store) async fn next_due_tells_when_to_ask_again(harness: impl Har
     assert_eq!((last.leases.len(), last.next_due_in), (1, None));
 }
 
-pub(in crate::store) async fn a_body_that_is_larger_than_a_call_leases_is_leased_alone(harness: impl Harness) {
+pub(in crate::store) async fn a_body_that_is_larger_than_a_call_leases_is_leased_alone(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     for _ in 0..2 {
         let mut large = event("large", &["audit"]);
@@ -113,7 +125,9 @@ pub(in crate::store) async fn leases_whose_caller_has_gone_are_given_back(harnes
     retaken(&store, id, &budget).await;
 }
 
-pub(in crate::store) async fn leases_that_were_answered_to_nobody_are_given_back(harness: impl Harness) {
+pub(in crate::store) async fn leases_that_were_answered_to_nobody_are_given_back(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
     let budget = Arc::new(Semaphore::new(1));

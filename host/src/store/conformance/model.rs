@@ -131,7 +131,8 @@ impl<H: Harness> Model<'_, H> {
     /// Does `action` to a delivery, if it is there for it; says whether.
     fn change_one(&mut self, id: DeliveryId, action: &Action, wanted: &[State]) -> bool {
         let now_ms = self.host_ms();
-        let ended = |delivery: &Delivery| matches!(delivery.state, State::Cancelled | State::Discarded);
+        let ended =
+            |delivery: &Delivery| matches!(delivery.state, State::Cancelled | State::Discarded);
         if let Action::Move(to) = action {
             let mut of_event = self.deliveries.iter().filter(|(other, _)| other.event == id.event);
             if of_event.any(|(_, delivery)| delivery.plugin == **to && !ended(delivery)) {
@@ -143,11 +144,16 @@ impl<H: Harness> Model<'_, H> {
 
     async fn apply(&mut self, op: Op) {
         match op {
-            Op::Append { key, source, targets, delay_ms } => self.append(key, source, &targets, delay_ms).await,
-            Op::Lease { plugin: number, count } => self.lease(queue(&plugin(number)), &[number], 0, count).await,
+            Op::Append { key, source, targets, delay_ms } => {
+                self.append(key, source, &targets, delay_ms).await
+            }
+            Op::Lease { plugin: number, count } => {
+                self.lease(queue(&plugin(number)), &[number], 0, count).await
+            }
             Op::LeaseQuarantined { count } => {
                 let names = [plugin(2), plugin(0), plugin(1)];
-                self.lease(quarantine(&names.each_ref().map(String::as_str)), &[2, 0, 1], 1, count).await;
+                self.lease(quarantine(&names.each_ref().map(String::as_str)), &[2, 0, 1], 1, count)
+                    .await;
             }
             Op::Settle { pick, how } if !self.held.is_empty() => {
                 let lease = self.held.remove(pick.index(self.held.len()));
@@ -158,11 +164,16 @@ impl<H: Harness> Model<'_, H> {
                 let (settlement, _) = self.settlement(&zombie, how).await;
                 assert_eq!(settle(&self.store(), zombie, settlement).await, Settled::Lost);
             }
-            Op::Change { pick, action } if !self.deliveries.is_empty() => self.change(pick, action).await,
-            Op::ChangeAll { plugin: number, action, state } => self.change_all(&plugin(number), action, state).await,
+            Op::Change { pick, action } if !self.deliveries.is_empty() => {
+                self.change(pick, action).await
+            }
+            Op::ChangeAll { plugin: number, action, state } => {
+                self.change_all(&plugin(number), action, state).await
+            }
             Op::Replay { pick, plugin: number } if !self.events.is_empty() => {
                 let event = *self.events.iter().nth(pick.index(self.events.len())).unwrap();
-                let made = self.store().replay(event, vec![Target::to(plugin(number))]).await.unwrap();
+                let made =
+                    self.store().replay(event, vec![Target::to(plugin(number))]).await.unwrap();
                 assert_eq!(made, [self.next_delivery(event)]);
                 self.create(event, &plugin(number), 0);
                 self.take_delivered().await;
@@ -188,17 +199,33 @@ impl<H: Harness> Model<'_, H> {
         for id in ids {
             let shown = self.store().event(id).await.unwrap();
             let (count, last_ms) = self.duplicates.get(&id).copied().unzip();
-            assert_eq!((shown.duplicates, shown.last_duplicate_ms), (count.unwrap_or(0), last_ms), "{id}");
+            assert_eq!(
+                (shown.duplicates, shown.last_duplicate_ms),
+                (count.unwrap_or(0), last_ms),
+                "{id}"
+            );
             for shown in shown.deliveries {
                 let expected = &self.deliveries[&shown.id];
-                let outcomes: Vec<_> = shown.attempts.iter().map(|a| (a.number, a.record.outcome)).collect();
-                assert_eq!((shown.state, shown.attempt), (expected.state, expected.attempt), "{}", shown.id);
+                let outcomes: Vec<_> =
+                    shown.attempts.iter().map(|a| (a.number, a.record.outcome)).collect();
+                assert_eq!(
+                    (shown.state, shown.attempt),
+                    (expected.state, expected.attempt),
+                    "{}",
+                    shown.id
+                );
                 assert_eq!(outcomes, expected.outcomes, "{}", shown.id);
                 let due_ms = matches!(expected.state, State::Ready | State::Waiting)
                     .then_some(expected.due_ms - self.harness.clock().ahead_ms());
-                assert_eq!((&*shown.plugin, shown.due_ms), (expected.plugin.as_str(), due_ms), "{}", shown.id);
+                assert_eq!(
+                    (&*shown.plugin, shown.due_ms),
+                    (expected.plugin.as_str(), due_ms),
+                    "{}",
+                    shown.id
+                );
                 assert_eq!(shown.cancelling, expected.cancelled, "{}", shown.id);
-                counts.entry(expected.plugin.clone()).or_default().0[usize::from(shown.state.code())] += 1;
+                counts.entry(expected.plugin.clone()).or_default().0
+                    [usize::from(shown.state.code())] += 1;
             }
         }
         let recounted: u64 = counts.values().flat_map(|counts| counts.0).sum();
@@ -219,7 +246,11 @@ impl<H: Harness> Model<'_, H> {
     async fn bring_to_an_end(&mut self) {
         for _ in 0..2 {
             while let Some(lease) = self.held.pop() {
-                self.settle(lease, How::Done { emits: Vec::new(), delay_ms: 0, key: 0, stale: false }).await;
+                self.settle(
+                    lease,
+                    How::Done { emits: Vec::new(), delay_ms: 0, key: 0, stale: false },
+                )
+                .await;
             }
             pass(self.harness, DAY_MS);
             for number in 0..3 {
@@ -250,7 +281,8 @@ impl Delivery {
         }
         match (action, state) {
             (Action::Retry, State::Waiting) => {
-                (self.state, self.due_ms, self.crashes) = (State::Ready, self.due_ms.min(now_ms), 0);
+                (self.state, self.due_ms, self.crashes) =
+                    (State::Ready, self.due_ms.min(now_ms), 0);
             }
             (Action::Retry, State::Dead | State::Cancelled | State::Discarded) => {
                 (self.state, self.due_ms) = (State::Ready, now_ms);

@@ -3,7 +3,9 @@
 use super::dispatch::TestDispatch;
 use super::*;
 
-pub(in crate::store) async fn a_delivery_with_a_free_permit_is_leased_on_insert(harness: impl Harness) {
+pub(in crate::store) async fn a_delivery_with_a_free_permit_is_leased_on_insert(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let mut dispatch = TestDispatch::attach(&store, &[("audit", 1)]);
     let id = deliver(&store, "audit").await;
@@ -24,10 +26,14 @@ pub(in crate::store) async fn without_a_free_permit_a_delivery_is_ready_and_its_
     let mut dispatch = TestDispatch::attach(&store, &[("audit", 1)]);
     let id = append(&store, event("order.paid", &["audit", "unloaded", "audit"])).await;
     assert_eq!(dispatch.delivered(&store).await.len(), 1);
-    let states = store.event(id).await.unwrap().deliveries.iter().map(|d| d.state).collect::<Vec<_>>();
+    let states =
+        store.event(id).await.unwrap().deliveries.iter().map(|d| d.state).collect::<Vec<_>>();
     assert_eq!(states, [State::Leased, State::Ready, State::Ready]);
     let notified = dispatch.notified(&store).await;
-    assert_eq!(notified, [("unloaded".to_owned(), Duration::ZERO), ("audit".to_owned(), Duration::ZERO)]);
+    assert_eq!(
+        notified,
+        [("unloaded".to_owned(), Duration::ZERO), ("audit".to_owned(), Duration::ZERO)]
+    );
 }
 
 pub(in crate::store) async fn a_delayed_delivery_is_not_leased_on_insert_and_its_plugin_is_notified(
@@ -46,7 +52,11 @@ pub(in crate::store) async fn an_emitted_event_is_leased_on_insert(harness: impl
     let mut dispatch = TestDispatch::attach(&store, &[("orders", 1), ("audit", 1)]);
     deliver(&store, "orders").await;
     let parent = dispatch.delivered(&store).await.remove(0);
-    let emitted = NewEvent { parent: Some(parent.delivery.event), hops: 1, ..event("order.ready", &["audit"]) };
+    let emitted = NewEvent {
+        parent: Some(parent.delivery.event),
+        hops: 1,
+        ..event("order.ready", &["audit"])
+    };
     settle(&store, parent, done_with(vec![emitted], KvTransaction::default())).await;
     let leased = dispatch.delivered(&store).await;
     assert_eq!(leased.len(), 1);
@@ -63,7 +73,9 @@ pub(in crate::store) async fn a_replayed_delivery_is_leased_on_insert(harness: i
     assert_eq!(leased.iter().map(|lease| lease.delivery).collect::<Vec<_>>(), replayed);
 }
 
-pub(in crate::store) async fn a_lease_on_insert_that_is_settled_frees_its_permit(harness: impl Harness) {
+pub(in crate::store) async fn a_lease_on_insert_that_is_settled_frees_its_permit(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let mut dispatch = TestDispatch::attach(&store, &[("audit", 1)]);
     for _ in 0..3 {
@@ -80,13 +92,16 @@ pub(in crate::store) async fn a_duplicate_takes_no_permit(harness: impl Harness)
     let store = harness.open().await;
     append(&store, keyed(&[1])).await;
     let mut dispatch = TestDispatch::attach(&store, &[("audit", 1)]);
-    let again = store.append(NewEvent { targets: vec![Target::to("audit")], ..keyed(&[1]) }).await.unwrap();
+    let again =
+        store.append(NewEvent { targets: vec![Target::to("audit")], ..keyed(&[1]) }).await.unwrap();
     assert!(again.duplicate);
     assert!(dispatch.delivered(&store).await.is_empty());
     assert_eq!(dispatch.free("audit"), 1);
 }
 
-pub(in crate::store) async fn what_was_leased_on_insert_is_taken_up_after_a_crash(harness: impl Harness) {
+pub(in crate::store) async fn what_was_leased_on_insert_is_taken_up_after_a_crash(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let mut dispatch = TestDispatch::attach(&store, &[("audit", 1)]);
     let id = deliver(&store, "audit").await;

@@ -15,7 +15,10 @@ pub(super) async fn act(store: &Arc<dyn Store>, action: Action, id: DeliveryId) 
 pub(super) async fn assert_conflict(store: &Arc<dyn Store>, action: Action, id: DeliveryId) {
     let before = delivery(store, id).await;
     let refused = store.change(action, Which::One(id)).await.unwrap_err();
-    assert!(matches!(&refused, StoreError::Conflict(why) if why.contains(&id.to_string())), "{refused}");
+    assert!(
+        matches!(&refused, StoreError::Conflict(why) if why.contains(&id.to_string())),
+        "{refused}"
+    );
     assert_eq!(delivery(store, id).await, before);
 }
 
@@ -28,7 +31,9 @@ pub(super) async fn waits(store: &Arc<dyn Store>, plugin: &str, ms: i64) -> Deli
     id
 }
 
-pub(in crate::store) async fn a_retried_delivery_is_ready_and_its_attempts_are_not_counted(harness: impl Harness) {
+pub(in crate::store) async fn a_retried_delivery_is_ready_and_its_attempts_are_not_counted(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
     settle(&store, lease_one(&store, "audit").await, retry_in(0)).await;
@@ -40,7 +45,8 @@ pub(in crate::store) async fn a_retried_delivery_is_ready_and_its_attempts_are_n
     let lease = lease_one(&store, "audit").await;
     assert_eq!((lease.attempt, lease.counted_attempt()), (3, 1));
     settle(&store, lease, done()).await;
-    let numbers: Vec<_> = delivery(&store, id).await.attempts.iter().map(|attempt| attempt.number).collect();
+    let numbers: Vec<_> =
+        delivery(&store, id).await.attempts.iter().map(|attempt| attempt.number).collect();
     assert_eq!(numbers, [1, 2, 3]);
 }
 
@@ -54,7 +60,9 @@ pub(in crate::store) async fn what_is_due_running_or_done_cannot_be_retried(harn
     assert_conflict(&store, Action::Retry, id).await;
 }
 
-pub(in crate::store) async fn a_waiting_delivery_that_is_retried_is_due_at_once(harness: impl Harness) {
+pub(in crate::store) async fn a_waiting_delivery_that_is_retried_is_due_at_once(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let id = waits(&store, "audit", DAY_MS).await;
     pass(&harness, 1_000);
@@ -66,19 +74,24 @@ pub(in crate::store) async fn a_waiting_delivery_that_is_retried_is_due_at_once(
     assert_eq!((lease.attempt, lease.counted_attempt()), (2, 2), "nothing is uncounted");
 }
 
-pub(in crate::store) async fn what_waits_and_is_retried_leaves_the_quarantine_queue(harness: impl Harness) {
+pub(in crate::store) async fn what_waits_and_is_retried_leaves_the_quarantine_queue(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
     run_on(&store, &lease_one(&store, "audit").await).await;
     drop(store);
     let store = harness.open().await;
-    let quarantined = store.lease(quarantine(&["audit"]), permits(1)).await.unwrap().leases.remove(0);
+    let quarantined =
+        store.lease(quarantine(&["audit"]), permits(1)).await.unwrap().leases.remove(0);
     settle(&store, quarantined, give_back(DAY_MS)).await;
     act(&store, Action::Retry, id).await;
     assert_eq!(lease_one(&store, "audit").await.delivery, id);
 }
 
-pub(in crate::store) async fn what_an_operator_makes_ready_notifies_its_plugin(harness: impl Harness) {
+pub(in crate::store) async fn what_an_operator_makes_ready_notifies_its_plugin(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let dispatch = TestDispatch::attach(&store, &[]);
     let dead = dead_letter(&store, "audit").await;
@@ -90,7 +103,9 @@ pub(in crate::store) async fn what_an_operator_makes_ready_notifies_its_plugin(h
     }
 }
 
-pub(in crate::store) async fn a_quarantined_delivery_that_is_retried_may_crash_twice_again(harness: impl Harness) {
+pub(in crate::store) async fn a_quarantined_delivery_that_is_retried_may_crash_twice_again(
+    harness: impl Harness,
+) {
     let mut store = harness.open().await;
     let id = deliver(&store, "audit").await;
     let mut zombies = vec![lease_one(&store, "audit").await];
@@ -124,14 +139,17 @@ pub(in crate::store) async fn a_cancelled_delivery_is_leased_no_more(harness: im
     assert_eq!(delivery(&store, waiting).await.attempts.len(), 1, "what it tried is still shown");
 }
 
-pub(in crate::store) async fn of_a_leased_delivery_that_is_cancelled_only_the_attempt_is_stored(harness: impl Harness) {
+pub(in crate::store) async fn of_a_leased_delivery_that_is_cancelled_only_the_attempt_is_stored(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
     let lease = lease_one(&store, "audit").await;
     act(&store, Action::Cancel, id).await;
     let view = delivery(&store, id).await;
     assert_eq!((view.state, view.cancelling), (State::Leased, true));
-    let kv = KvTransaction { reads: Vec::new(), writes: vec![("n".to_owned(), Some(b"1".to_vec()))] };
+    let kv =
+        KvTransaction { reads: Vec::new(), writes: vec![("n".to_owned(), Some(b"1".to_vec()))] };
     let child = NewEvent { parent: Some(id.event), ..event("order.ready", &["orders"]) };
     assert_eq!(settle(&store, lease, done_with(vec![child], kv)).await, Settled::Cancelled);
     let view = delivery(&store, id).await;
@@ -142,7 +160,9 @@ pub(in crate::store) async fn of_a_leased_delivery_that_is_cancelled_only_the_at
     assert_eq!(store.stats().await.unwrap().events, 1);
 }
 
-pub(in crate::store) async fn a_leased_delivery_that_is_cancelled_ends_however_it_is_settled(harness: impl Harness) {
+pub(in crate::store) async fn a_leased_delivery_that_is_cancelled_ends_however_it_is_settled(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     for (settlement, attempts) in [(retry_in(0), 1), (dead(), 1), (give_back(0), 0)] {
         let id = deliver(&store, "audit").await;
@@ -155,7 +175,9 @@ pub(in crate::store) async fn a_leased_delivery_that_is_cancelled_ends_however_i
     assert!(lease(&store, "audit", 1).await.is_empty());
 }
 
-pub(in crate::store) async fn a_leased_delivery_that_was_cancelled_ends_with_the_crash(harness: impl Harness) {
+pub(in crate::store) async fn a_leased_delivery_that_was_cancelled_ends_with_the_crash(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let ids = [deliver(&store, "audit").await, deliver(&store, "audit").await];
     let zombies = lease(&store, "audit", 2).await;
@@ -175,7 +197,9 @@ pub(in crate::store) async fn a_leased_delivery_that_was_cancelled_ends_with_the
     }
 }
 
-pub(in crate::store) async fn what_is_in_the_quarantine_queue_can_be_cancelled(harness: impl Harness) {
+pub(in crate::store) async fn what_is_in_the_quarantine_queue_can_be_cancelled(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
     run_on(&store, &lease_one(&store, "audit").await).await;
@@ -186,7 +210,9 @@ pub(in crate::store) async fn what_is_in_the_quarantine_queue_can_be_cancelled(h
     assert_eq!(state(&store, id).await, State::Cancelled);
 }
 
-pub(in crate::store) async fn what_is_settled_cannot_be_cancelled_and_nothing_twice(harness: impl Harness) {
+pub(in crate::store) async fn what_is_settled_cannot_be_cancelled_and_nothing_twice(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let done_id = deliver(&store, "audit").await;
     settle(&store, lease_one(&store, "audit").await, done()).await;
@@ -231,15 +257,25 @@ pub(in crate::store) async fn what_an_operator_has_ended_can_be_retried(harness:
     }
 }
 
-pub(in crate::store) async fn a_replay_creates_new_deliveries_of_an_old_event(harness: impl Harness) {
+pub(in crate::store) async fn a_replay_creates_new_deliveries_of_an_old_event(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
     settle(&store, lease_one(&store, "audit").await, done()).await;
-    let replayed = store.replay(id.event, vec![Target::to("audit"), Target::to("orders")]).await.unwrap();
+    let replayed =
+        store.replay(id.event, vec![Target::to("audit"), Target::to("orders")]).await.unwrap();
     assert_eq!(replayed.iter().map(|delivery| delivery.ordinal).collect::<Vec<_>>(), [1, 2]);
     let view = store.event(id.event).await.unwrap();
     let shown: Vec<_> = view.deliveries.iter().map(|d| (&*d.plugin, d.state, d.replay)).collect();
-    assert_eq!(shown, [("audit", State::Done, false), ("audit", State::Ready, true), ("orders", State::Ready, true)]);
+    assert_eq!(
+        shown,
+        [
+            ("audit", State::Done, false),
+            ("audit", State::Ready, true),
+            ("orders", State::Ready, true)
+        ]
+    );
     assert_eq!(lease_one(&store, "orders").await.delivery, replayed[1]);
     let again = store.replay(id.event, vec![Target::to("audit")]).await.unwrap();
     assert_eq!(again[0].ordinal, 3);
@@ -249,7 +285,9 @@ fn to(plugin: &str) -> Action {
     Action::Move(plugin.into())
 }
 
-pub(in crate::store) async fn a_moved_delivery_is_another_plugins_at_the_same_time(harness: impl Harness) {
+pub(in crate::store) async fn a_moved_delivery_is_another_plugins_at_the_same_time(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let dispatch = TestDispatch::attach(&store, &[]);
     let waiting = waits(&store, "audit", 1_000).await;
@@ -259,7 +297,10 @@ pub(in crate::store) async fn a_moved_delivery_is_another_plugins_at_the_same_ti
         let before = delivery(&store, id).await;
         act(&store, to("orders"), id).await;
         let after = delivery(&store, id).await;
-        assert_eq!((&*after.plugin, after.state, after.due_ms), ("orders", before.state, Some(START_MS + due_in_ms)));
+        assert_eq!(
+            (&*after.plugin, after.state, after.due_ms),
+            ("orders", before.state, Some(START_MS + due_in_ms))
+        );
         assert_eq!(after.attempts, before.attempts, "what the other one tried is still shown");
         assert_eq!(dispatch.notified(&store).await, [("orders".to_owned(), time(due_in_ms))]);
     }
@@ -284,7 +325,9 @@ pub(in crate::store) async fn what_runs_or_is_settled_cannot_be_moved(harness: i
     assert_conflict(&store, to("orders"), dead).await;
 }
 
-pub(in crate::store) async fn a_plugin_that_has_an_event_gets_it_from_no_other(harness: impl Harness) {
+pub(in crate::store) async fn a_plugin_that_has_an_event_gets_it_from_no_other(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let event = append(&store, event("order.paid", &["audit", "orders"])).await;
     let [audit, orders] = [0, 1].map(|ordinal| DeliveryId { event, ordinal });
@@ -292,7 +335,10 @@ pub(in crate::store) async fn a_plugin_that_has_an_event_gets_it_from_no_other(h
     assert_conflict(&store, to("audit"), audit).await;
     let which = || Which::Matching { filter: DeliveryFilter::default(), from: None };
     assert_eq!(store.change(to("orders"), which()).await.unwrap().deliveries, 0);
-    assert_eq!(store.preview(to("orders"), DeliveryFilter::default(), None).await.unwrap().deliveries, 0);
+    assert_eq!(
+        store.preview(to("orders"), DeliveryFilter::default(), None).await.unwrap().deliveries,
+        0
+    );
     act(&store, Action::Cancel, orders).await;
     assert_eq!(store.change(to("orders"), which()).await.unwrap().deliveries, 1);
     assert_eq!(&*delivery(&store, audit).await.plugin, "orders");
@@ -311,12 +357,15 @@ pub(in crate::store) async fn what_is_moved_leaves_the_quarantine_queue(harness:
 pub(in crate::store) async fn what_does_not_exist_is_not_found(harness: impl Harness) {
     let store = harness.open().await;
     let event = EventId::first_at(START_MS);
-    let not_found = |error: StoreError| assert!(matches!(error, StoreError::NotFound(_)), "{error}");
+    let not_found =
+        |error: StoreError| assert!(matches!(error, StoreError::NotFound(_)), "{error}");
     not_found(store.event(event).await.unwrap_err());
     not_found(store.delivery(DeliveryId { event, ordinal: 0 }).await.unwrap_err());
     not_found(store.replay(event, vec![Target::to("audit")]).await.unwrap_err());
     for action in [Action::Retry, Action::Cancel, Action::Discard, Action::Move("orders".into())] {
-        not_found(store.change(action, Which::One(DeliveryId { event, ordinal: 0 })).await.unwrap_err());
+        not_found(
+            store.change(action, Which::One(DeliveryId { event, ordinal: 0 })).await.unwrap_err(),
+        );
     }
     assert_eq!(store.stats().await.unwrap(), crate::store::Stats::default());
 }

@@ -10,11 +10,16 @@ use super::*;
 use crate::store::{Action, DeliveryFilter, EventFilter, EventState};
 
 /// Runs `case` for some values of `strategy`, each on data of its own.
-fn check<S: Strategy, H: Harness>(cases: u32, strategy: S, harness: fn() -> H, case: impl AsyncFn(H, S::Value))
-where
+fn check<S: Strategy, H: Harness>(
+    cases: u32,
+    strategy: S,
+    harness: fn() -> H,
+    case: impl AsyncFn(H, S::Value),
+) where
     S::Value: std::fmt::Debug,
 {
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 2_000, ..Config::default() };
+    let config =
+        Config { cases, failure_persistence: None, max_shrink_iters: 2_000, ..Config::default() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let outcome = TestRunner::new(config).run(&strategy, |value| {
         let run = std::panic::AssertUnwindSafe(|| runtime.block_on(case(harness(), value)));
@@ -92,8 +97,17 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
 fn wanted() -> impl Strategy<Value = Wanted> {
     let small = || prop::option::weighted(0.4, 0..2u8);
     let time = || prop::option::weighted(0.3, 0..30i64);
-    (small(), small(), small(), prop::option::weighted(0.4, 0..7u8), small(), time(), time(), 1..6usize).prop_map(
-        |(kind, source, subject, state, plugin, since, until, limit)| Wanted {
+    (
+        small(),
+        small(),
+        small(),
+        prop::option::weighted(0.4, 0..7u8),
+        small(),
+        time(),
+        time(),
+        1..6usize,
+    )
+        .prop_map(|(kind, source, subject, state, plugin, since, until, limit)| Wanted {
             kind,
             source,
             subject,
@@ -102,8 +116,7 @@ fn wanted() -> impl Strategy<Value = Wanted> {
             since_ms: since.map(|ms| START_MS + ms),
             until_ms: until.map(|ms| START_MS + ms),
             limit,
-        },
-    )
+        })
 }
 
 fn named(what: &str, number: u8) -> String {
@@ -116,11 +129,13 @@ async fn store_row(harness: &impl Harness, store: &Arc<dyn Store>, row: &Row) ->
     new.attributes.time_ms = harness.clock().now_ms();
     new.attributes.source = named("source", row.source).into();
     new.attributes.subject = row.subject.map(|subject| named("subject", subject));
-    new.targets = row.deliveries.iter().map(|(plugin, _)| Target::to(named("plugin", *plugin))).collect();
+    new.targets =
+        row.deliveries.iter().map(|(plugin, _)| Target::to(named("plugin", *plugin))).collect();
     let id = append(store, new).await;
     for (plugin, _) in &row.deliveries {
         for lease in lease(store, &named("plugin", *plugin), 9).await {
-            let state = State::from_code(row.deliveries[lease.delivery.ordinal as usize].1).unwrap();
+            let state =
+                State::from_code(row.deliveries[lease.delivery.ordinal as usize].1).unwrap();
             let settlement = match state {
                 State::Leased => continue,
                 // Ready would be leased again with the next row: due, but later.
@@ -154,27 +169,38 @@ async fn pages(harness: impl Harness, rows: Vec<Row>, wanted: Wanted) {
     let state = wanted.state.map(|code| State::from_code(code).unwrap());
     let stands = |delivery: &(u8, u8)| {
         let stands = State::from_code(delivery.1).unwrap();
-        state.is_none_or(|state| state == if stands == State::Ready { State::Waiting } else { stands })
+        state.is_none_or(|state| {
+            state == if stands == State::Ready { State::Waiting } else { stands }
+        })
     };
 
     let found = all_deliveries(&store, &wanted.deliveries(state), wanted.limit).await;
     let expected = stored.iter().flat_map(|(event, _, row)| {
         let matching = (0..).zip(&row.deliveries).filter(|(_, delivery)| stands(delivery));
-        let matching = matching.filter(|(_, delivery)| wanted.plugin.is_none_or(|plugin| delivery.0 == plugin));
+        let matching = matching
+            .filter(|(_, delivery)| wanted.plugin.is_none_or(|plugin| delivery.0 == plugin));
         matching.map(|(ordinal, _)| DeliveryId { event: *event, ordinal })
     });
-    assert_eq!(found.iter().map(|delivery| delivery.id).collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    assert_eq!(
+        found.iter().map(|delivery| delivery.id).collect::<Vec<_>>(),
+        expected.collect::<Vec<_>>()
+    );
 
     let found = all_events(&store, &wanted.events(state), wanted.limit).await;
-    let expected = stored.iter().filter(|(_, _, row)| state.is_none() || row.deliveries.iter().any(stands));
+    let expected =
+        stored.iter().filter(|(_, _, row)| state.is_none() || row.deliveries.iter().any(stands));
     assert_eq!(
         found.iter().map(|summary| summary.event.id).collect::<Vec<_>>(),
         expected.map(|(id, ..)| *id).collect::<Vec<_>>()
     );
 }
 
-pub(in crate::store) fn pages_with_filters_return_every_row_exactly_once<H: Harness>(harness: fn() -> H) {
-    check(24, (rows(), wanted()), harness, async |harness, (rows, wanted)| pages(harness, rows, wanted).await);
+pub(in crate::store) fn pages_with_filters_return_every_row_exactly_once<H: Harness>(
+    harness: fn() -> H,
+) {
+    check(24, (rows(), wanted()), harness, async |harness, (rows, wanted)| {
+        pages(harness, rows, wanted).await
+    });
 }
 
 pub(in crate::store) fn any_sequence_of_calls_ends_as_in_the_model<H: Harness>(harness: fn() -> H) {
@@ -186,7 +212,9 @@ fn any_op() -> impl Strategy<Value = Op> {
     let delay = || prop_oneof![3 => Just(0u64), 1 => Just(50), 1 => Just(400)];
     let pick = || any::<prop::sample::Index>();
     let to_plugin = || (0..3u8).prop_map(|plugin| Action::Move(format!("plugin{plugin}").into()));
-    let action = || prop_oneof![Just(Action::Retry), Just(Action::Cancel), Just(Action::Discard), to_plugin()];
+    let action = || {
+        prop_oneof![Just(Action::Retry), Just(Action::Cancel), Just(Action::Discard), to_plugin()]
+    };
     let how = prop_oneof![
         3 => (prop::collection::vec(0..3u8, 0..3), delay(), 0..3u8, any::<bool>())
             .prop_map(|(emits, delay_ms, key, stale)| model::How::Done { emits, delay_ms, key, stale }),

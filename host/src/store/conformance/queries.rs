@@ -4,7 +4,11 @@ use super::*;
 use crate::store::{Cursor, DeliveryFilter, EventFilter, EventState, EventSummary, Page};
 
 /// Every event that matches, page by page.
-pub(super) async fn all_events(store: &Arc<dyn Store>, filter: &EventFilter, limit: usize) -> Vec<EventSummary> {
+pub(super) async fn all_events(
+    store: &Arc<dyn Store>,
+    filter: &EventFilter,
+    limit: usize,
+) -> Vec<EventSummary> {
     let (mut found, mut after) = (Vec::new(), None);
     loop {
         let (page, next) = store.events(filter.clone(), Page { limit, after }).await.unwrap();
@@ -16,7 +20,11 @@ pub(super) async fn all_events(store: &Arc<dyn Store>, filter: &EventFilter, lim
 }
 
 /// Every delivery that matches, page by page.
-pub(super) async fn all_deliveries(store: &Arc<dyn Store>, filter: &DeliveryFilter, limit: usize) -> Vec<DeliveryView> {
+pub(super) async fn all_deliveries(
+    store: &Arc<dyn Store>,
+    filter: &DeliveryFilter,
+    limit: usize,
+) -> Vec<DeliveryView> {
     let (mut found, mut after) = (Vec::new(), None);
     loop {
         let (page, next) = store.deliveries(filter.clone(), Page { limit, after }).await.unwrap();
@@ -76,10 +84,14 @@ pub(in crate::store) async fn events_are_listed_newest_first(harness: impl Harne
     expected.reverse();
     let listed = all_events(&store, &EventFilter::default(), 2).await;
     assert_eq!(listed.iter().map(|summary| summary.event.id).collect::<Vec<_>>(), expected);
-    assert_eq!(listed[0].deliveries, [("audit".into(), State::Ready), ("orders".into(), State::Ready)]);
+    assert_eq!(
+        listed[0].deliveries,
+        [("audit".into(), State::Ready), ("orders".into(), State::Ready)]
+    );
     assert_eq!((listed[0].body_bytes, listed[0].event.attributes.body.len()), (2, 0));
     let deliveries = all_deliveries(&store, &DeliveryFilter::default(), 2).await;
-    let order: Vec<_> = deliveries.iter().map(|delivery| (delivery.id.event, delivery.id.ordinal)).collect();
+    let order: Vec<_> =
+        deliveries.iter().map(|delivery| (delivery.id.event, delivery.id.ordinal)).collect();
     assert_eq!(order, [(expected[0], 0), (expected[0], 1), (expected[1], 0)]);
 }
 
@@ -102,7 +114,9 @@ pub(in crate::store) async fn an_event_is_found_by_what_its_text_holds(harness: 
     }
 }
 
-pub(in crate::store) async fn events_are_found_by_the_state_of_their_deliveries(harness: impl Harness) {
+pub(in crate::store) async fn events_are_found_by_the_state_of_their_deliveries(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let unrouted = append(&store, event("order.paid", &[])).await;
     let dead = dead_letter(&store, "audit").await.event;
@@ -141,7 +155,10 @@ pub(in crate::store) async fn times_bound_a_listing_from_both_sides(harness: imp
     assert_eq!(ids(&store, filter).await, [made[2], made[1]]);
     let filter = DeliveryFilter { since_ms, until_ms, ..DeliveryFilter::default() };
     let found = all_deliveries(&store, &filter, 1).await;
-    assert_eq!(found.iter().map(|delivery| delivery.id.event).collect::<Vec<_>>(), [made[2], made[1]]);
+    assert_eq!(
+        found.iter().map(|delivery| delivery.id.event).collect::<Vec<_>>(),
+        [made[2], made[1]]
+    );
 }
 
 pub(in crate::store) async fn a_page_has_at_least_one_row(harness: impl Harness) {
@@ -160,7 +177,9 @@ pub(in crate::store) async fn a_page_has_at_least_one_row(harness: impl Harness)
     assert_eq!(store.deliveries(DeliveryFilter::default(), page).await.unwrap().0.len(), 2);
 }
 
-pub(in crate::store) async fn what_one_look_does_not_reach_is_on_a_later_page(harness: impl Harness) {
+pub(in crate::store) async fn what_one_look_does_not_reach_is_on_a_later_page(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let mut events = Vec::new();
     for _ in 0..15 {
@@ -172,21 +191,31 @@ pub(in crate::store) async fn what_one_look_does_not_reach_is_on_a_later_page(ha
         }
     }
     let subject = Some("order_1".to_owned());
-    for (state, ordinals) in [(None, &[0, 1, 2][..]), (Some(State::Dead), &[0, 2]), (Some(State::Ready), &[1])] {
+    for (state, ordinals) in
+        [(None, &[0, 1, 2][..]), (Some(State::Dead), &[0, 2]), (Some(State::Ready), &[1])]
+    {
         for subject in [None, subject.clone()] {
-            let filter = DeliveryFilter { state, subject: subject.clone(), ..DeliveryFilter::default() };
+            let filter =
+                DeliveryFilter { state, subject: subject.clone(), ..DeliveryFilter::default() };
             let found = all_deliveries(&store, &filter, 100).await;
-            let ids: Vec<_> = found.iter().map(|delivery| (delivery.id.event, delivery.id.ordinal)).collect();
-            let expected = events.iter().flat_map(|event| ordinals.iter().map(|ordinal| (*event, *ordinal)));
+            let ids: Vec<_> =
+                found.iter().map(|delivery| (delivery.id.event, delivery.id.ordinal)).collect();
+            let expected =
+                events.iter().flat_map(|event| ordinals.iter().map(|ordinal| (*event, *ordinal)));
             assert_eq!(ids, expected.collect::<Vec<_>>(), "{filter:?}");
-            let filter = EventFilter { state: state.map(EventState::Has), subject, ..EventFilter::default() };
+            let filter = EventFilter {
+                state: state.map(EventState::Has),
+                subject,
+                ..EventFilter::default()
+            };
             assert_eq!(ids_of(&all_events(&store, &filter, 100).await), events, "{filter:?}");
         }
     }
     let text = Some("order_1".to_owned());
     assert_eq!(ids(&store, EventFilter { text, ..EventFilter::default() }).await, events);
     // Where nothing filters, every look finds a whole page.
-    let (page, next) = store.events(EventFilter::default(), Page { limit: 10, after: None }).await.unwrap();
+    let (page, next) =
+        store.events(EventFilter::default(), Page { limit: 10, after: None }).await.unwrap();
     assert_eq!((ids_of(&page).as_slice(), next.is_some()), (&events[..10], true));
 }
 

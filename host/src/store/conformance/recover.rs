@@ -37,7 +37,9 @@ pub(in crate::store) async fn a_settlement_from_before_the_crash_is_lost(harness
     assert_eq!(state(&store, id).await, State::Ready);
 }
 
-pub(in crate::store) async fn a_zombie_cannot_settle_the_lease_that_replaced_its_own(harness: impl Harness) {
+pub(in crate::store) async fn a_zombie_cannot_settle_the_lease_that_replaced_its_own(
+    harness: impl Harness,
+) {
     let (store, id, zombie) = crashed(&harness).await;
     // Given back once, so that the number of the new lease is as low as it gets.
     let first = lease_quarantined(&store, "audit").await;
@@ -48,7 +50,9 @@ pub(in crate::store) async fn a_zombie_cannot_settle_the_lease_that_replaced_its
     assert_eq!(settle(&store, second, done()).await, Settled::Kept);
 }
 
-pub(in crate::store) async fn a_delivery_that_was_running_in_two_crashes_is_quarantined(harness: impl Harness) {
+pub(in crate::store) async fn a_delivery_that_was_running_in_two_crashes_is_quarantined(
+    harness: impl Harness,
+) {
     let (store, id, _zombie) = crashed(&harness).await;
     let second = lease_quarantined(&store, "audit").await;
     run_on(&store, &second).await;
@@ -62,7 +66,9 @@ pub(in crate::store) async fn a_delivery_that_was_running_in_two_crashes_is_quar
     assert!(lease(&store, "audit", 1).await.is_empty());
 }
 
-pub(in crate::store) async fn what_was_held_and_not_running_is_due_again_without_a_crash(harness: impl Harness) {
+pub(in crate::store) async fn what_was_held_and_not_running_is_due_again_without_a_crash(
+    harness: impl Harness,
+) {
     let mut store = harness.open().await;
     let id = deliver(&store, "audit").await;
     let mut zombies = Vec::new();
@@ -74,7 +80,10 @@ pub(in crate::store) async fn what_was_held_and_not_running_is_due_again_without
         drop(store);
         store = harness.open().await;
         let view = delivery(&store, id).await;
-        assert_eq!((view.state, view.due_ms, view.attempts.len()), (State::Ready, Some(START_MS), 0));
+        assert_eq!(
+            (view.state, view.due_ms, view.attempts.len()),
+            (State::Ready, Some(START_MS), 0)
+        );
     }
     for zombie in zombies {
         assert_eq!(settle(&store, zombie, done()).await, Settled::Lost);
@@ -82,7 +91,9 @@ pub(in crate::store) async fn what_was_held_and_not_running_is_due_again_without
     assert_eq!(settle(&store, lease_one(&store, "audit").await, done()).await, Settled::Kept);
 }
 
-pub(in crate::store) async fn an_attempt_that_has_its_verdict_is_running_no_more(harness: impl Harness) {
+pub(in crate::store) async fn an_attempt_that_has_its_verdict_is_running_no_more(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let (first, second) = (deliver(&store, "audit").await, deliver(&store, "audit").await);
     let zombies = lease(&store, "audit", 2).await;
@@ -100,7 +111,9 @@ pub(in crate::store) async fn an_attempt_that_has_its_verdict_is_running_no_more
     assert_eq!(lease_quarantined(&store, "audit").await.delivery, second);
 }
 
-pub(in crate::store) async fn what_was_not_running_stays_in_the_quarantine_queue(harness: impl Harness) {
+pub(in crate::store) async fn what_was_not_running_stays_in_the_quarantine_queue(
+    harness: impl Harness,
+) {
     let (store, id, _zombie) = crashed(&harness).await;
     let _held = lease_quarantined(&store, "audit").await;
     drop(store);
@@ -111,14 +124,18 @@ pub(in crate::store) async fn what_was_not_running_stays_in_the_quarantine_queue
     assert_eq!((again.delivery, again.counted_attempt()), (id, 1));
 }
 
-pub(in crate::store) async fn what_was_running_in_a_crash_is_leased_from_a_queue_of_its_own(harness: impl Harness) {
+pub(in crate::store) async fn what_was_running_in_a_crash_is_leased_from_a_queue_of_its_own(
+    harness: impl Harness,
+) {
     let (store, id, _zombie) = crashed(&harness).await;
     let innocent = deliver(&store, "audit").await;
     assert_eq!(lease_one(&store, "audit").await.delivery, innocent);
     assert_eq!(lease_quarantined(&store, "audit").await.delivery, id);
 }
 
-pub(in crate::store) async fn the_quarantine_queue_leases_named_plugins_only(harness: impl Harness) {
+pub(in crate::store) async fn the_quarantine_queue_leases_named_plugins_only(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let mut zombies = Vec::new();
     for plugin in ["audit", "gone", "orders"] {
@@ -143,7 +160,9 @@ pub(in crate::store) async fn what_is_settled_leaves_the_quarantine_queue(harnes
     assert_eq!((lease.delivery, lease.attempt, lease.counted_attempt()), (id, 3, 2));
 }
 
-pub(in crate::store) async fn what_is_given_back_stays_in_the_quarantine_queue(harness: impl Harness) {
+pub(in crate::store) async fn what_is_given_back_stays_in_the_quarantine_queue(
+    harness: impl Harness,
+) {
     let (store, id, _zombie) = crashed(&harness).await;
     settle(&store, lease_quarantined(&store, "audit").await, give_back(0)).await;
     assert!(lease(&store, "audit", 1).await.is_empty());
@@ -152,7 +171,11 @@ pub(in crate::store) async fn what_is_given_back_stays_in_the_quarantine_queue(h
 
 pub(in crate::store) async fn what_nobody_held_is_not_touched(harness: impl Harness) {
     let store = harness.open().await;
-    let mut ids = vec![deliver(&store, "waiting").await, deliver(&store, "done").await, deliver(&store, "dead").await];
+    let mut ids = vec![
+        deliver(&store, "waiting").await,
+        deliver(&store, "done").await,
+        deliver(&store, "dead").await,
+    ];
     settle(&store, lease_one(&store, "waiting").await, retry_in(5)).await;
     settle(&store, lease_one(&store, "done").await, done()).await;
     settle(&store, lease_one(&store, "dead").await, dead()).await;
@@ -168,7 +191,9 @@ pub(in crate::store) async fn what_nobody_held_is_not_touched(harness: impl Harn
     }
 }
 
-pub(in crate::store) async fn a_store_that_was_closed_has_nothing_to_recover(harness: impl Harness) {
+pub(in crate::store) async fn a_store_that_was_closed_has_nothing_to_recover(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
     let lease = lease_one(&store, "audit").await;

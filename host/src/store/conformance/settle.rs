@@ -9,11 +9,17 @@ pub(in crate::store) async fn a_lease_is_settled_at_most_once(harness: impl Harn
     run_on(&store, &zombie).await;
     drop(store);
     let store = harness.open().await;
-    let quarantined = store.lease(quarantine(&["audit"]), permits(1)).await.unwrap().leases.remove(0);
+    let quarantined =
+        store.lease(quarantine(&["audit"]), permits(1)).await.unwrap().leases.remove(0);
     assert_eq!(settle(&store, quarantined, done()).await, Settled::Kept);
     for settlement in [done(), dead(), retry_in(0), give_back(0)] {
         // The same lease again, as a worker that slept through everything would hold it.
-        let late = Lease { event: zombie.event.clone(), plugin: zombie.plugin.clone(), _permit: permit(), ..zombie };
+        let late = Lease {
+            event: zombie.event.clone(),
+            plugin: zombie.plugin.clone(),
+            _permit: permit(),
+            ..zombie
+        };
         assert_eq!(settle(&store, late, settlement).await, Settled::Lost);
     }
     let view = delivery(&store, id).await;
@@ -28,19 +34,25 @@ fn write(key: &str, value: &[u8]) -> KvTransaction {
     KvTransaction { reads: Vec::new(), writes: vec![(key.to_owned(), Some(value.to_vec()))] }
 }
 
-pub(in crate::store) async fn outcome_emitted_events_and_writes_commit_together(harness: impl Harness) {
+pub(in crate::store) async fn outcome_emitted_events_and_writes_commit_together(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let id = deliver(&store, "orders").await;
     let lease = lease_one(&store, "orders").await;
     let child = NewEvent { parent: Some(id.event), hops: 1, ..event("order.ready", &["audit"]) };
-    let settled = settle(&store, lease, done_with(vec![child.clone(), child], write("seen", b"1"))).await;
+    let settled =
+        settle(&store, lease, done_with(vec![child.clone(), child], write("seen", b"1"))).await;
     assert_eq!(settled, Settled::Kept);
     drop(store);
     let store = harness.open().await;
     assert_eq!(state(&store, id).await, State::Done);
     assert_eq!(store.event(id.event).await.unwrap().children.len(), 2);
     assert_eq!(lease_count(&store, "audit").await, 2);
-    assert_eq!(store.kv_get("orders".into(), "seen".to_owned()).await.unwrap().unwrap().value, b"1");
+    assert_eq!(
+        store.kv_get("orders".into(), "seen".to_owned()).await.unwrap().unwrap().value,
+        b"1"
+    );
 }
 
 async fn lease_count(store: &Arc<dyn Store>, plugin: &str) -> usize {
@@ -55,13 +67,18 @@ pub(in crate::store) async fn a_late_settlement_changes_nothing_at_all(harness: 
     let store = harness.open().await;
     let before = (store.event(id.event).await.unwrap(), store.stats().await.unwrap());
     let child = NewEvent { parent: Some(id.event), ..event("order.ready", &["audit"]) };
-    assert_eq!(settle(&store, zombie, done_with(vec![child], write("seen", b"1"))).await, Settled::Lost);
+    assert_eq!(
+        settle(&store, zombie, done_with(vec![child], write("seen", b"1"))).await,
+        Settled::Lost
+    );
     assert_eq!((store.event(id.event).await.unwrap(), store.stats().await.unwrap()), before);
     assert_eq!(store.kv_get("orders".into(), "seen".to_owned()).await.unwrap(), None);
     assert_eq!(store.kv_bytes("orders").await.unwrap(), 0);
 }
 
-pub(in crate::store) async fn what_a_settlement_emits_is_there_once_after_a_crash(harness: impl Harness) {
+pub(in crate::store) async fn what_a_settlement_emits_is_there_once_after_a_crash(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let id = deliver(&store, "orders").await;
     let lease = lease_one(&store, "orders").await;
@@ -79,7 +96,10 @@ pub(in crate::store) async fn a_retry_waits_its_time(harness: impl Harness) {
     let id = deliver(&store, "audit").await;
     settle(&store, lease_one(&store, "audit").await, retry_in(1_000)).await;
     let view = delivery(&store, id).await;
-    assert_eq!((view.state, view.due_ms, view.attempt), (State::Waiting, Some(START_MS + 1_000), 1));
+    assert_eq!(
+        (view.state, view.due_ms, view.attempt),
+        (State::Waiting, Some(START_MS + 1_000), 1)
+    );
     pass(&harness, 999);
     assert_eq!(lease_count(&store, "audit").await, 0);
     pass(&harness, 1);
@@ -109,7 +129,9 @@ pub(in crate::store) async fn a_lease_given_back_does_not_spend_the_attempt(harn
     assert_eq!((view.state, view.attempt, view.attempts.len()), (State::Ready, 0, 0));
 }
 
-pub(in crate::store) async fn a_lease_given_back_leaves_no_record_in_the_way(harness: impl Harness) {
+pub(in crate::store) async fn a_lease_given_back_leaves_no_record_in_the_way(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
     let recorded = Settlement { record: Some(record(Outcome::Error)), ..give_back(0) };
@@ -130,7 +152,9 @@ pub(in crate::store) async fn a_lease_given_back_for_later_waits(harness: impl H
     assert_eq!(lease_one(&store, "audit").await.attempt, 1);
 }
 
-pub(in crate::store) async fn a_permit_is_free_again_when_the_settlement_is_durable(harness: impl Harness) {
+pub(in crate::store) async fn a_permit_is_free_again_when_the_settlement_is_durable(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     deliver(&store, "audit").await;
     let budget = Arc::new(Semaphore::new(1));
@@ -161,14 +185,19 @@ pub(in crate::store) async fn a_retry_beyond_all_time_is_no_lease(harness: impl 
 pub(in crate::store) async fn every_attempt_is_recorded_under_its_number(harness: impl Harness) {
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
-    let outcomes = [Outcome::Retry, Outcome::Trap, Outcome::Timeout, Outcome::Memory, Outcome::Error];
+    let outcomes =
+        [Outcome::Retry, Outcome::Trap, Outcome::Timeout, Outcome::Memory, Outcome::Error];
     for outcome in outcomes {
-        let failed = Settlement { next: Next::RetryIn(Duration::ZERO), record: Some(record(outcome)) };
+        let failed =
+            Settlement { next: Next::RetryIn(Duration::ZERO), record: Some(record(outcome)) };
         settle(&store, lease_one(&store, "audit").await, failed).await;
     }
     settle(&store, lease_one(&store, "audit").await, done()).await;
     let attempts = delivery(&store, id).await.attempts;
-    assert_eq!(attempts.iter().map(|attempt| attempt.number).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(
+        attempts.iter().map(|attempt| attempt.number).collect::<Vec<_>>(),
+        [1, 2, 3, 4, 5, 6]
+    );
     for (attempt, outcome) in attempts.iter().zip(outcomes) {
         assert_eq!(attempt.record, record(outcome));
     }
@@ -183,7 +212,10 @@ pub(in crate::store) async fn a_spent_attempt_without_a_record_is_counted(harnes
         let settlement = Settlement { next: Next::RetryIn(Duration::ZERO), record: None };
         assert_eq!(settle(&store, lease, settlement).await, Settled::Kept);
         let view = delivery(&store, id).await;
-        assert_eq!((view.unrecorded, view.attempt, view.attempts.len()), (unrecorded, unrecorded, 0));
+        assert_eq!(
+            (view.unrecorded, view.attempt, view.attempts.len()),
+            (unrecorded, unrecorded, 0)
+        );
     }
     let lease = lease_one(&store, "audit").await;
     assert_eq!(settle(&store, lease, give_back(0)).await, Settled::Kept);

@@ -92,21 +92,29 @@ pub(in crate::store) async fn a_swept_event_leaves_nothing_behind(harness: impl 
     let store = harness.open().await;
     let parent = deliver(&store, "orders").await;
     let child = NewEvent { parent: Some(parent.event), ..keyed(&[3]) };
-    settle(&store, lease_one(&store, "orders").await, done_with(vec![child], KvTransaction::default())).await;
+    settle(
+        &store,
+        lease_one(&store, "orders").await,
+        done_with(vec![child], KvTransaction::default()),
+    )
+    .await;
     let dead = dead_letter(&store, "audit").await;
     pass(&harness, DAY_MS);
     sweep_all(&store, all_since(&harness, START_MS + DAY_MS)).await;
     let stats = store.stats().await.unwrap();
     assert_eq!(stats.events, 0);
     assert!(State::ALL.into_iter().all(|state| stats.deliveries(state) == 0));
-    let listed = store.events(EventFilter::default(), Page { limit: 10, after: None }).await.unwrap();
+    let listed =
+        store.events(EventFilter::default(), Page { limit: 10, after: None }).await.unwrap();
     assert_eq!(listed, (Vec::new(), None));
     let gone = store.change(Action::Retry, Which::One(dead)).await.unwrap_err();
     assert!(matches!(gone, StoreError::NotFound(_)), "{gone}");
     append(&store, keyed(&[3])).await;
 }
 
-pub(in crate::store) async fn a_sweep_is_bounded_and_says_whether_there_may_be_more(harness: impl Harness) {
+pub(in crate::store) async fn a_sweep_is_bounded_and_says_whether_there_may_be_more(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let calls: Vec<_> = (0..1_200).map(|_| store.append(event("unrouted", &[]))).collect();
     for call in calls {
@@ -121,7 +129,9 @@ pub(in crate::store) async fn a_sweep_is_bounded_and_says_whether_there_may_be_m
     assert_eq!(store.stats().await.unwrap().events, 0);
 }
 
-pub(in crate::store) async fn old_events_that_are_not_settled_do_not_hide_those_that_are(harness: impl Harness) {
+pub(in crate::store) async fn old_events_that_are_not_settled_do_not_hide_those_that_are(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let calls: Vec<_> = (0..1_100).map(|_| store.append(event("stuck", &["gone"]))).collect();
     for call in calls {
@@ -137,7 +147,9 @@ pub(in crate::store) async fn old_events_that_are_not_settled_do_not_hide_those_
     assert!(sweep_all(&store, keep).await >= 3);
 }
 
-pub(in crate::store) async fn what_is_settled_late_is_deleted_in_a_later_round(harness: impl Harness) {
+pub(in crate::store) async fn what_is_settled_late_is_deleted_in_a_later_round(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let late = deliver(&store, "audit").await;
     append(&store, event("unrouted", &[])).await;
@@ -150,7 +162,9 @@ pub(in crate::store) async fn what_is_settled_late_is_deleted_in_a_later_round(h
     assert!(!exists(&store, late.event).await);
 }
 
-pub(in crate::store) async fn a_dead_letter_outlives_its_event_until_it_is_discarded(harness: impl Harness) {
+pub(in crate::store) async fn a_dead_letter_outlives_its_event_until_it_is_discarded(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let late = |next| {
         let record = AttemptRecord { started_at_ms: START_MS + DAY_MS, ..record(Outcome::Error) };

@@ -21,7 +21,10 @@ async fn last(store: &Arc<dyn Store>, id: DeliveryId) -> (Outcome, String) {
 
 /// Of the events that are due for `loop`, all are settled with `settlement`; says what came of
 /// each.
-async fn settle_all(store: &Arc<dyn Store>, settlement: impl Fn(&Lease) -> Settlement) -> Vec<Settled> {
+async fn settle_all(
+    store: &Arc<dyn Store>,
+    settlement: impl Fn(&Lease) -> Settlement,
+) -> Vec<Settled> {
     let mut settled = Vec::new();
     for lease in lease(store, "loop", 1_000).await {
         let settlement = settlement(&lease);
@@ -30,7 +33,9 @@ async fn settle_all(store: &Arc<dyn Store>, settlement: impl Fn(&Lease) -> Settl
     settled
 }
 
-pub(in crate::store) async fn a_tree_over_its_budget_is_a_dead_letter_that_names_key_and_root(harness: impl Harness) {
+pub(in crate::store) async fn a_tree_over_its_budget_is_a_dead_letter_that_names_key_and_root(
+    harness: impl Harness,
+) {
     let store = harness.open().await;
     let root = deliver(&store, "loop").await;
     // 1 + 10 + 100 settlements of 10 events each would be 1,110: the budget ends it in the third
@@ -55,7 +60,10 @@ pub(in crate::store) async fn a_tree_over_its_budget_is_a_dead_letter_that_names
     assert_eq!(state(&store, dead).await, State::Dead);
     let (outcome, error) = last(&store, dead).await;
     assert_eq!(outcome, Outcome::Error);
-    assert!(error.contains("`server.tree_events`") && error.contains(&root.event.to_string()), "{error}");
+    assert!(
+        error.contains("`server.tree_events`") && error.contains(&root.event.to_string()),
+        "{error}"
+    );
     assert!(error.contains("300"), "{error}");
 }
 
@@ -67,7 +75,10 @@ pub(in crate::store) async fn the_bytes_of_a_tree_are_bounded_as_well(harness: i
     assert_eq!(second, [Settled::Kept, Settled::OverBudget], "60 KiB and 4 KiB are 64 KiB");
     let grandchild = store.event(root.event).await.unwrap().children[1];
     let (_, error) = last(&store, DeliveryId { event: grandchild, ordinal: 0 }).await;
-    assert!(error.contains("`server.tree_size`") && error.contains(&root.event.to_string()), "{error}");
+    assert!(
+        error.contains("`server.tree_size`") && error.contains(&root.event.to_string()),
+        "{error}"
+    );
 }
 
 pub(in crate::store) async fn an_attempt_over_the_budget_writes_no_key(harness: impl Harness) {

@@ -7,12 +7,14 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock::{Clock, TimeNote, until};
 use crate::event::{
-    AttemptRecord, DedupeKey, DeliveryId, Event, EventId, NewEvent, Outcome, PluginName, State, Target,
+    AttemptRecord, DedupeKey, DeliveryId, Event, EventId, NewEvent, Outcome, PluginName, State,
+    Target,
 };
 use crate::store::model::TreeSize;
 use crate::store::{
-    Appended, AttemptView, DeliveryView, DispatchHandle, EventView, Hint, KvTransaction, KvValue, Lease, LeasePermit,
-    LeaseQueue, Leased, MAX_CRASHES, Next, Settled, Settlement, Stats, StoredApproval, TreeBudget,
+    Appended, AttemptView, DeliveryView, DispatchHandle, EventView, Hint, KvTransaction, KvValue,
+    Lease, LeasePermit, LeaseQueue, Leased, MAX_CRASHES, Next, Settled, Settlement, Stats,
+    StoredApproval, TreeBudget,
 };
 
 /// The most body bytes one call leases (and at least one delivery).
@@ -78,12 +80,16 @@ impl MemoryData {
         let (events, duplicates) = (self.events.len() as u64, self.duplicates);
         let mut stats = Stats { events, duplicates, ..Stats::default() };
         for StoredDelivery { view, .. } in self.deliveries.values() {
-            stats.plugins.entry(view.plugin.clone()).or_default().0[usize::from(view.state.code())] += 1;
+            stats.plugins.entry(view.plugin.clone()).or_default().0
+                [usize::from(view.state.code())] += 1;
         }
         stats
     }
 
-    pub(super) fn of_event(&self, event: EventId) -> impl DoubleEndedIterator<Item = &StoredDelivery> {
+    pub(super) fn of_event(
+        &self,
+        event: EventId,
+    ) -> impl DoubleEndedIterator<Item = &StoredDelivery> {
         self.deliveries
             .range(DeliveryId { event, ordinal: 0 }..=DeliveryId { event, ordinal: u32::MAX })
             .map(|(_, d)| d)
@@ -102,14 +108,21 @@ impl MemoryData {
         if let Some(id) = keys().find_map(|key| self.keys.get(&key).copied()) {
             self.duplicates += 1;
             if let Some(StoredEvent { view, .. }) = self.events.get_mut(&id) {
-                (view.duplicates, view.last_duplicate_ms) = (view.duplicates + 1, Some(new.attributes.time_ms));
+                (view.duplicates, view.last_duplicate_ms) =
+                    (view.duplicates + 1, Some(new.attributes.time_ms));
             }
             return Appended { id, duplicate: true };
         }
         let id = self.next_id();
         self.keys.extend(keys().map(|key| (key, id)));
         let view = EventView {
-            event: Event { id, attributes: new.attributes, parent: new.parent, root, hops: new.hops },
+            event: Event {
+                id,
+                attributes: new.attributes,
+                parent: new.parent,
+                root,
+                hops: new.hops,
+            },
             provider_id: new.provider_id,
             note: new.note,
             headers: new.headers,
@@ -162,7 +175,11 @@ impl MemoryData {
         }
     }
 
-    pub(super) fn lease(&mut self, queue: &LeaseQueue, mut permits: OwnedSemaphorePermit) -> Leased {
+    pub(super) fn lease(
+        &mut self,
+        queue: &LeaseQueue,
+        mut permits: OwnedSemaphorePermit,
+    ) -> Leased {
         let (crashes, plugins) = match queue {
             LeaseQueue::Plugin(name) => (0, std::slice::from_ref(name)),
             LeaseQueue::Quarantine(names) => (1, names.as_slice()),
@@ -170,14 +187,20 @@ impl MemoryData {
         let (mut leases, mut next_due_ms) = (Vec::new(), None);
         for plugin in plugins {
             let open = self.deliveries.values().filter(|delivery| delivery.is_open());
-            let in_queue = open.filter(|d| d.crashes == crashes && d.view.plugin == *plugin && d.due_ms() < i64::MAX);
-            let mut found: Vec<_> = in_queue.map(|delivery| (delivery.due_ms(), delivery.view.id)).collect();
+            let in_queue = open.filter(|d| {
+                d.crashes == crashes && d.view.plugin == *plugin && d.due_ms() < i64::MAX
+            });
+            let mut found: Vec<_> =
+                in_queue.map(|delivery| (delivery.due_ms(), delivery.view.id)).collect();
             found.sort_unstable();
             let mut bytes = 0;
             for (due_ms, id) in found {
                 let body_bytes = self.events[&id.event].view.event.attributes.body.len();
-                let memory = self.dispatch.as_ref().map(|dispatch| dispatch.memory(plugin, body_bytes));
-                let stays = due_ms > self.host_ms || bytes >= MAX_LEASED_BYTES || matches!(memory, Some(None));
+                let memory =
+                    self.dispatch.as_ref().map(|dispatch| dispatch.memory(plugin, body_bytes));
+                let stays = due_ms > self.host_ms
+                    || bytes >= MAX_LEASED_BYTES
+                    || matches!(memory, Some(None));
                 let Some(budget) = permits.split(1).filter(|_| !stays) else {
                     next_due_ms = next_due_ms.into_iter().chain([due_ms]).min();
                     break;
@@ -191,7 +214,8 @@ impl MemoryData {
 
     fn take(&mut self, delivery: DeliveryId, permit: LeasePermit) -> Lease {
         let event = Arc::new(self.events[&delivery.event].view.event.clone());
-        let StoredDelivery { view, uncounted, .. } = self.deliveries.get_mut(&delivery).expect("it is there");
+        let StoredDelivery { view, uncounted, .. } =
+            self.deliveries.get_mut(&delivery).expect("it is there");
         (view.state, view.attempt) = (State::Leased, view.attempt + 1);
         let (plugin, attempt, uncounted) = (view.plugin.clone(), view.attempt, *uncounted);
         self.hint.plugins.insert(plugin.clone());
@@ -204,8 +228,13 @@ impl MemoryData {
         number
     }
 
-    pub(super) fn settle(&mut self, lease: &Lease, Settlement { next, record }: Settlement) -> Settled {
-        let held = self.deliveries.get(&lease.delivery).map(|held| (held.view.state, held.view.attempt));
+    pub(super) fn settle(
+        &mut self,
+        lease: &Lease,
+        Settlement { next, record }: Settlement,
+    ) -> Settled {
+        let held =
+            self.deliveries.get(&lease.delivery).map(|held| (held.view.state, held.view.attempt));
         if held != Some((State::Leased, lease.attempt)) {
             return Settled::Lost;
         }
@@ -219,7 +248,8 @@ impl MemoryData {
             State::Done if excess.is_some() => State::Dead,
             state => state,
         };
-        let StoredDelivery { view, crashes, .. } = self.deliveries.get_mut(&lease.delivery).expect("it is held");
+        let StoredDelivery { view, crashes, .. } =
+            self.deliveries.get_mut(&lease.delivery).expect("it is held");
         let cancelled = std::mem::take(&mut view.cancelling);
         view.state = if cancelled { State::Cancelled } else { state };
         view.due_ms = next.due_ms(self.host_ms).or(Some(self.host_ms));
@@ -228,7 +258,8 @@ impl MemoryData {
             _ if conflict || matches!(next, Next::GiveBack(_)) => view.attempt -= 1,
             Some(mut record) => {
                 if excess.is_some() {
-                    (record.outcome, record.error, record.logs) = (Outcome::Error, excess.clone(), Vec::new());
+                    (record.outcome, record.error, record.logs) =
+                        (Outcome::Error, excess.clone(), Vec::new());
                 }
                 view.attempts.push(AttemptView { number: lease.attempt, record });
                 *crashes = 0;
@@ -247,7 +278,9 @@ impl MemoryData {
                 for event in emitted {
                     self.append(event, Some(lease.event.tree()));
                 }
-                kv.writes.into_iter().for_each(|(key, value)| self.write_kv((lease.plugin.clone(), key), value));
+                kv.writes
+                    .into_iter()
+                    .for_each(|(key, value)| self.write_kv((lease.plugin.clone(), key), value));
             }
             Next::RetryIn(_) | Next::Dead | Next::GiveBack(_) => {}
         }
@@ -255,7 +288,8 @@ impl MemoryData {
     }
 
     fn reads_hold(&self, plugin: &PluginName, kv: &KvTransaction) -> bool {
-        let version = |key: &String| self.kv.get(&(plugin.clone(), key.clone())).map(|found| found.version);
+        let version =
+            |key: &String| self.kv.get(&(plugin.clone(), key.clone())).map(|found| found.version);
         kv.reads.iter().all(|(key, seen)| version(key) == *seen)
     }
 
@@ -268,7 +302,11 @@ impl MemoryData {
     }
 
     fn excess(&self, root: EventId, emitted: &[NewEvent]) -> Option<String> {
-        let in_tree = self.events.values().map(|stored| &stored.view.event).filter(|event| event.root == Some(root));
+        let in_tree = self
+            .events
+            .values()
+            .map(|stored| &stored.view.event)
+            .filter(|event| event.root == Some(root));
         let sizes: Vec<_> = in_tree.map(|event| event.attributes.body.len() as u64).collect();
         let size = TreeSize { events: sizes.len() as u64, bytes: sizes.iter().sum() };
         self.tree.excess(root, size, emitted)
@@ -276,7 +314,9 @@ impl MemoryData {
 
     /// Gives back what is still leased at an orderly close.
     pub(super) fn release(&mut self) {
-        for StoredDelivery { view, .. } in self.deliveries.values_mut().filter(|d| d.view.state == State::Leased) {
+        for StoredDelivery { view, .. } in
+            self.deliveries.values_mut().filter(|d| d.view.state == State::Leased)
+        {
             let cancelled = std::mem::take(&mut view.cancelling);
             view.state = if cancelled { State::Cancelled } else { State::Ready };
             (view.attempt, view.due_ms) = (view.attempt - 1, Some(self.host_ms));
@@ -293,7 +333,12 @@ impl MemoryData {
             if view.state == State::Leased {
                 let ran = running.contains(&(view.id, view.attempt));
                 (*uncounted, *crashes) = (*uncounted + 1, *crashes + u32::from(ran));
-                view.attempts.extend(ran.then(|| AttemptView { number: view.attempt, record: crash(clock.now_ms()) }));
+                view.attempts.extend(
+                    ran.then(|| AttemptView {
+                        number: view.attempt,
+                        record: crash(clock.now_ms()),
+                    }),
+                );
                 let again = if *crashes >= MAX_CRASHES { State::Dead } else { State::Ready };
                 let cancelled = std::mem::take(&mut view.cancelling);
                 view.state = if cancelled { State::Cancelled } else { again };
@@ -307,5 +352,13 @@ impl MemoryData {
 
 fn crash(started_at_ms: i64) -> AttemptRecord {
     let (duration_us, outcome, error) = (0, Outcome::Crash, Some("the host died".to_owned()));
-    AttemptRecord { started_at_ms, duration_us, outcome, error, logs: vec![], calls: vec![], plugin_digest: None }
+    AttemptRecord {
+        started_at_ms,
+        duration_us,
+        outcome,
+        error,
+        logs: vec![],
+        calls: vec![],
+        plugin_digest: None,
+    }
 }

@@ -2,10 +2,17 @@
 
 use super::data::{MemoryData, StoredDelivery, StoredEvent};
 use crate::event::{DeliveryId, Event, EventId, State};
-use crate::store::{Cursor, DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary, EventView, Page};
+use crate::store::{
+    Cursor, DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary, EventView, Page,
+};
 
 /// Whether an event has these attributes and is of this time.
-fn has(event: &Event, kind: &Option<String>, source: &Option<String>, subject: &Option<String>) -> bool {
+fn has(
+    event: &Event,
+    kind: &Option<String>,
+    source: &Option<String>,
+    subject: &Option<String>,
+) -> bool {
     let attributes = &event.attributes;
     kind.as_ref().is_none_or(|kind| *kind == attributes.kind)
         && source.as_ref().is_none_or(|source| **source == *attributes.source)
@@ -19,9 +26,16 @@ fn within(since_ms: Option<i64>, until_ms: Option<i64>, time_ms: i64) -> bool {
 impl MemoryData {
     pub(super) fn event_view(&self, id: EventId, ahead_ms: i64) -> Option<EventView> {
         let view = self.events.get(&id)?.view.clone();
-        let deliveries = self.of_event(id).map(|d| self.delivery_view(d.view.id, usize::MAX, ahead_ms)).collect();
+        let deliveries = self
+            .of_event(id)
+            .map(|d| self.delivery_view(d.view.id, usize::MAX, ahead_ms))
+            .collect();
         let children = self.events.values().filter(|child| child.view.event.parent == Some(id));
-        Some(EventView { deliveries, children: children.map(|child| child.view.event.id).collect(), ..view })
+        Some(EventView {
+            deliveries,
+            children: children.map(|child| child.view.event.id).collect(),
+            ..view
+        })
     }
 
     /// A delivery with its last `most` attempts.
@@ -33,10 +47,15 @@ impl MemoryData {
         view
     }
 
-    pub(super) fn events_page(&self, filter: &EventFilter, page: Page) -> (Vec<EventSummary>, Option<Cursor>) {
+    pub(super) fn events_page(
+        &self,
+        filter: &EventFilter,
+        page: Page,
+    ) -> (Vec<EventSummary>, Option<Cursor>) {
         let limit = page.rows();
         let before = page.after.map_or(EventId::from_row(i64::MAX), |cursor| cursor.0.event);
-        let matching = self.events.range(..before).rev().filter(|(_, stored)| self.is_listed(filter, stored));
+        let matching =
+            self.events.range(..before).rev().filter(|(_, stored)| self.is_listed(filter, stored));
         let found: Vec<_> = matching.map(|(_, stored)| self.summary(stored)).take(limit).collect();
         let last = found.last().filter(|_| found.len() == limit).map(|last| last.event.id);
         let cursor = last.map(|event| Cursor(DeliveryId { event, ordinal: 0 }));
@@ -46,21 +65,32 @@ impl MemoryData {
     fn summary(&self, StoredEvent { view, .. }: &StoredEvent) -> EventSummary {
         let (mut event, body_bytes) = (view.event.clone(), view.event.attributes.body.len() as u64);
         event.attributes.body.clear();
-        let deliveries = self.of_event(event.id).map(|d| (d.view.plugin.clone(), d.view.state)).collect();
-        EventSummary { event, provider_id: view.provider_id.clone(), note: view.note.clone(), body_bytes, deliveries }
+        let deliveries =
+            self.of_event(event.id).map(|d| (d.view.plugin.clone(), d.view.state)).collect();
+        EventSummary {
+            event,
+            provider_id: view.provider_id.clone(),
+            note: view.note.clone(),
+            body_bytes,
+            deliveries,
+        }
     }
 
     fn is_listed(&self, filter: &EventFilter, StoredEvent { view, .. }: &StoredEvent) -> bool {
         let (event, attributes) = (&view.event, &view.event.attributes);
         let holds = |text: &String| {
-            let texts = [Some(&attributes.kind), attributes.subject.as_ref(), view.provider_id.as_ref()];
+            let texts =
+                [Some(&attributes.kind), attributes.subject.as_ref(), view.provider_id.as_ref()];
             let mut texts = texts.into_iter().flatten().cloned().chain([event.id.to_string()]);
-            texts.any(|found| found.contains(text)) || attributes.body.windows(text.len()).any(|w| w == text.as_bytes())
+            texts.any(|found| found.contains(text))
+                || attributes.body.windows(text.len()).any(|w| w == text.as_bytes())
         };
         let state = match filter.state {
             None => true,
             Some(EventState::Unrouted) => self.of_event(event.id).next().is_none(),
-            Some(EventState::Has(state)) => self.of_event(event.id).any(|delivery| delivery.view.state == state),
+            Some(EventState::Has(state)) => {
+                self.of_event(event.id).any(|delivery| delivery.view.state == state)
+            }
         };
         state
             && has(event, &filter.kind, &filter.source, &filter.subject)
@@ -75,17 +105,28 @@ impl MemoryData {
         ahead_ms: i64,
     ) -> (Vec<DeliveryView>, Option<Cursor>) {
         let limit = page.rows();
-        let Cursor(after) = page.after.unwrap_or(Cursor(DeliveryId { event: EventId::from_row(i64::MAX), ordinal: 0 }));
-        let behind = |id: DeliveryId| id.event < after.event || id.event == after.event && id.ordinal > after.ordinal;
-        let all = self.events.keys().rev().flat_map(|event| self.of_event(*event)).map(|delivery| delivery.view.id);
+        let Cursor(after) = page
+            .after
+            .unwrap_or(Cursor(DeliveryId { event: EventId::from_row(i64::MAX), ordinal: 0 }));
+        let behind = |id: DeliveryId| {
+            id.event < after.event || id.event == after.event && id.ordinal > after.ordinal
+        };
+        let all = self
+            .events
+            .keys()
+            .rev()
+            .flat_map(|event| self.of_event(*event))
+            .map(|delivery| delivery.view.id);
         let matching = all.filter(|id| behind(*id) && self.matches(filter, *id));
-        let found: Vec<_> = matching.map(|id| self.delivery_view(id, 1, ahead_ms)).take(limit).collect();
+        let found: Vec<_> =
+            matching.map(|id| self.delivery_view(id, 1, ahead_ms)).take(limit).collect();
         let cursor = found.last().filter(|_| found.len() == limit).map(|last| Cursor(last.id));
         (found, cursor)
     }
 
     pub(super) fn matches(&self, filter: &DeliveryFilter, id: DeliveryId) -> bool {
-        let (StoredDelivery { view, .. }, event) = (&self.deliveries[&id], &self.events[&id.event].view.event);
+        let (StoredDelivery { view, .. }, event) =
+            (&self.deliveries[&id], &self.events[&id.event].view.event);
         filter.state.is_none_or(|state| view.state == state)
             && filter.plugin.as_ref().is_none_or(|plugin| **plugin == *view.plugin)
             && has(event, &filter.kind, &filter.source, &filter.subject)

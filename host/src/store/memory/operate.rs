@@ -10,7 +10,8 @@ use crate::clock::after_ms;
 use crate::event::{DeliveryId, EventId, State, Target};
 use crate::store::model::Position;
 use crate::store::{
-    Action, ApprovalChange, Changed, DeliveryFilter, Keep, Preview, Progress, StoreError, StoredApproval,
+    Action, ApprovalChange, Changed, DeliveryFilter, Keep, Preview, Progress, StoreError,
+    StoredApproval,
 };
 
 /// The most deliveries an event may have, the most that one call changes, and the most events that
@@ -21,11 +22,17 @@ impl MemoryData {
     /// Whether a plugin has a delivery of the event that no operator has ended.
     fn has(&self, plugin: &str, event: EventId) -> bool {
         let ended = |state| matches!(state, State::Cancelled | State::Discarded);
-        self.of_event(event).any(|delivery| &*delivery.view.plugin == plugin && !ended(delivery.view.state))
+        self.of_event(event)
+            .any(|delivery| &*delivery.view.plugin == plugin && !ended(delivery.view.state))
     }
 
     /// The deliveries that `action` is for, in the order in which it goes through them.
-    fn find(&self, action: &Action, filter: &DeliveryFilter, from: Option<&Progress>) -> Vec<DeliveryId> {
+    fn find(
+        &self,
+        action: &Action,
+        filter: &DeliveryFilter,
+        from: Option<&Progress>,
+    ) -> Vec<DeliveryId> {
         let states = action.meant(filter.state);
         let before = from.map_or(i64::MAX, |progress| progress.before);
         let after = match from.and_then(|progress| progress.at.as_ref()) {
@@ -36,7 +43,9 @@ impl MemoryData {
         let mut found: Vec<_> = self.deliveries.values().collect();
         if let Action::Move(_) = action {
             // Of two deliveries of an event, the one that is due last is moved.
-            found.sort_by_key(|delivery| (delivery.crashes, Reverse((delivery.due_ms(), delivery.view.id))));
+            found.sort_by_key(|delivery| {
+                (delivery.crashes, Reverse((delivery.due_ms(), delivery.view.id)))
+            });
         }
         let mut moved = BTreeSet::new();
         found.retain(|StoredDelivery { view, .. }| {
@@ -53,36 +62,50 @@ impl MemoryData {
         found.into_iter().map(|delivery| delivery.view.id).collect()
     }
 
-    pub(super) fn preview(&self, action: &Action, filter: &DeliveryFilter, ahead_ms: i64) -> Preview {
+    pub(super) fn preview(
+        &self,
+        action: &Action,
+        filter: &DeliveryFilter,
+        ahead_ms: i64,
+    ) -> Preview {
         let found = self.find(action, filter, None);
         let first = found.iter().take(5).map(|id| self.delivery_view(*id, 0, ahead_ms)).collect();
         Preview { deliveries: found.len() as u64, first, next: None }
     }
 
     pub(super) fn change(&mut self, action: &Action, id: DeliveryId) -> Result<(), StoreError> {
-        let found = self.deliveries.get(&id).ok_or_else(|| StoreError::NotFound(format!("delivery `{id}`")))?;
+        let found = self
+            .deliveries
+            .get(&id)
+            .ok_or_else(|| StoreError::NotFound(format!("delivery `{id}`")))?;
         if !action.takes_from(found.view.state, found.view.cancelling, action.takes()) {
             return Err(StoreError::Conflict(action.refusal(found.view.state, id)));
         }
         if let Action::Move(to) = action
             && self.has(to, id.event)
         {
-            return Err(StoreError::Conflict(format!("delivery `{id}` cannot be moved: `{to}` has the event")));
+            return Err(StoreError::Conflict(format!(
+                "delivery `{id}` cannot be moved: `{to}` has the event"
+            )));
         }
         self.apply(action, id);
         Ok(())
     }
 
     fn apply(&mut self, action: &Action, id: DeliveryId) {
-        let StoredDelivery { view, uncounted, crashes } = self.deliveries.get_mut(&id).expect("it was found");
+        let StoredDelivery { view, uncounted, crashes } =
+            self.deliveries.get_mut(&id).expect("it was found");
         self.hint.plugins.insert(view.plugin.clone());
         match (action, view.state) {
             (Action::Cancel, State::Leased) => view.cancelling = true,
             (Action::Cancel, _) => view.state = State::Cancelled,
             (Action::Discard, _) => view.state = State::Discarded,
-            (Action::Move(to), _) => (view.plugin, *uncounted, *crashes) = (to.clone(), view.attempt, 0),
+            (Action::Move(to), _) => {
+                (view.plugin, *uncounted, *crashes) = (to.clone(), view.attempt, 0)
+            }
             (Action::Retry, State::Waiting) => {
-                (view.state, view.due_ms, *crashes) = (State::Ready, view.due_ms.min(Some(self.host_ms)), 0);
+                (view.state, view.due_ms, *crashes) =
+                    (State::Ready, view.due_ms.min(Some(self.host_ms)), 0);
             }
             (Action::Retry, _) => {
                 (view.state, view.due_ms) = (State::Ready, Some(self.host_ms));
@@ -94,7 +117,12 @@ impl MemoryData {
         }
     }
 
-    pub(super) fn change_some(&mut self, action: &Action, filter: &DeliveryFilter, from: Option<Progress>) -> Changed {
+    pub(super) fn change_some(
+        &mut self,
+        action: &Action,
+        filter: &DeliveryFilter,
+        from: Option<Progress>,
+    ) -> Changed {
         let found = self.find(action, filter, from.as_ref());
         let some = &found[..found.len().min(MOST.1)];
         some.iter().for_each(|id| self.apply(action, *id));
@@ -110,13 +138,19 @@ impl MemoryData {
         Changed { deliveries: some.len() as u64, next }
     }
 
-    pub(super) fn replay(&mut self, event: EventId, targets: &[Arc<Target>]) -> Result<Vec<DeliveryId>, StoreError> {
+    pub(super) fn replay(
+        &mut self,
+        event: EventId,
+        targets: &[Arc<Target>],
+    ) -> Result<Vec<DeliveryId>, StoreError> {
         if !self.events.contains_key(&event) {
             return Err(StoreError::NotFound(format!("event `{event}`")));
         }
         let first = self.of_event(event).next_back().map_or(0, |last| last.view.id.ordinal + 1);
         if first as usize + targets.len() > MOST.0 {
-            return Err(StoreError::Conflict(format!("event `{event}` has {first} deliveries already")));
+            return Err(StoreError::Conflict(format!(
+                "event `{event}` has {first} deliveries already"
+            )));
         }
         let made = (first..).zip(targets).map(|(ordinal, target)| {
             self.create(DeliveryId { event, ordinal }, target, 0, true);
@@ -169,7 +203,12 @@ impl MemoryData {
     }
 
     fn next_swept(&self, after: i64, until: EventId) -> Vec<EventId> {
-        self.events.keys().copied().filter(|id| id.row() > after && *id < until).take(MOST.2).collect()
+        self.events
+            .keys()
+            .copied()
+            .filter(|id| id.row() > after && *id < until)
+            .take(MOST.2)
+            .collect()
     }
 
     /// Every event before this id is older than `since_ms`, by its own time and by host time. Where
@@ -192,7 +231,8 @@ impl MemoryData {
         self.of_event(id).any(|delivery| {
             let mut attempts = delivery.view.attempts.iter();
             let dead = delivery.view.state == State::Dead;
-            delivery.is_open() || dead && attempts.any(|attempt| attempt.record.started_at_ms >= since_ms)
+            delivery.is_open()
+                || dead && attempts.any(|attempt| attempt.record.started_at_ms >= since_ms)
         })
     }
 }

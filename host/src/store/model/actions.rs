@@ -81,7 +81,12 @@ impl Action {
 
     /// Whether it takes a delivery in this state, if that is one of `states`. A leased delivery
     /// that is `cancelled` already ends with its attempt, and is not cancelled again.
-    pub(in crate::store) fn takes_from(&self, state: State, cancelled: bool, states: &[State]) -> bool {
+    pub(in crate::store) fn takes_from(
+        &self,
+        state: State,
+        cancelled: bool,
+        states: &[State],
+    ) -> bool {
         let again = *self == Self::Cancel && state == State::Leased && cancelled;
         states.contains(&state) && !again
     }
@@ -98,7 +103,9 @@ impl Action {
             (Self::Discard, _) => "; only a dead one can be discarded",
             (Self::Retry, State::Ready) => "; it is due already",
             (Self::Retry, _) => "; only a dead, waiting, cancelled or discarded one can be retried",
-            (Self::Move(_), State::Leased) => "; it can be moved when its attempt has ended, if it is not settled then",
+            (Self::Move(_), State::Leased) => {
+                "; it can be moved when its attempt has ended, if it is not settled then"
+            }
             (Self::Move(_), _) => "; only one that is ready or waits can be moved",
         };
         format!("delivery `{delivery}` is {}{why}", state.name())

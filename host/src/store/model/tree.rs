@@ -34,7 +34,12 @@ impl TreeSize {
 impl TreeBudget {
     /// Describes the bound that a tree of this size would exceed with these events, with its key;
     /// for people.
-    pub(in crate::store) fn excess(&self, root: EventId, size: TreeSize, emitted: &[NewEvent]) -> Option<String> {
+    pub(in crate::store) fn excess(
+        &self,
+        root: EventId,
+        size: TreeSize,
+        emitted: &[NewEvent],
+    ) -> Option<String> {
         let (TreeSize { events, bytes }, more) = (size, TreeSize::of(emitted));
         if events.saturating_add(more.events) > self.events {
             Some(format!(

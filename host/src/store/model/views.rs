@@ -168,7 +168,10 @@ pub struct PluginCounts(pub [u64; State::ALL.len()]);
 impl PluginCounts {
     /// Deliveries that are not settled.
     pub fn open(&self) -> u64 {
-        [State::Ready, State::Leased, State::Waiting].map(|state| self.0[usize::from(state.code())]).iter().sum()
+        [State::Ready, State::Leased, State::Waiting]
+            .map(|state| self.0[usize::from(state.code())])
+            .iter()
+            .sum()
     }
 }
 

@@ -35,7 +35,8 @@ impl WriteBatch<'_> {
     }
 
     fn insert_approval(&self, approval: &Approval, admitted: bool) -> Result<(), rusqlite::Error> {
-        let capabilities = approval.capabilities.iter().map(String::as_str).collect::<Vec<_>>().join(",");
+        let capabilities =
+            approval.capabilities.iter().map(String::as_str).collect::<Vec<_>>().join(",");
         let sql = "INSERT OR REPLACE INTO approvals (plugin, digest, capabilities, approved_by, at, admitted)
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         let Approval { plugin, digest, approved_by, .. } = approval;
@@ -56,7 +57,8 @@ pub(super) fn read(connection: &Connection) -> Result<Vec<StoredApproval>, rusql
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map([], |row| {
         let capabilities: String = row.get(2)?;
-        let capabilities = capabilities.split(',').filter(|name| !name.is_empty()).map(str::to_owned);
+        let capabilities =
+            capabilities.split(',').filter(|name| !name.is_empty()).map(str::to_owned);
         Ok(StoredApproval {
             approval: Approval {
                 plugin: PluginName::from(row.get::<_, String>(0)?),
@@ -78,8 +80,9 @@ pub(super) fn read(connection: &Connection) -> Result<Vec<StoredApproval>, rusql
 /// The file cannot be read, or strangers may write it; for people.
 pub fn peek(database: &Path) -> Result<Vec<StoredApproval>, String> {
     let Ok(found) = stat(database) else { return Ok(Vec::new()) };
-    private::writers(&found)
-        .map_err(|why| format!("others may write {}: {why}, and make it this user's own", database.display()))?;
+    private::writers(&found).map_err(|why| {
+        format!("others may write {}: {why}, and make it this user's own", database.display())
+    })?;
     let read = || {
         let connection = open_to_peek(database)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
@@ -97,13 +100,18 @@ fn open_to_peek(database: &Path) -> Result<Connection, rusqlite::Error> {
     if beside(database, "-wal").exists() {
         return schema::open_reader(database);
     }
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI;
     Connection::open_with_flags(format!("file:{}?immutable=1", percent_encoded(database)), flags)
 }
 
 /// A path as SQLite reads it in a URI.
 fn percent_encoded(path: &Path) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.');
-    let encoded = |byte: &u8| if plain(*byte) { char::from(*byte).to_string() } else { format!("%{byte:02X}") };
+    let plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.');
+    let encoded = |byte: &u8| {
+        if plain(*byte) { char::from(*byte).to_string() } else { format!("%{byte:02X}") }
+    };
     path.as_os_str().as_encoded_bytes().iter().map(encoded).collect()
 }

@@ -61,7 +61,12 @@ pub(super) struct WriteBatch<'a> {
 impl<'a> WriteBatch<'a> {
     /// A transaction without a dispatcher and by a clock that is right, with the usual budget for
     /// trees.
-    pub(super) fn new(connection: &'a Connection, now_ms: i64, last_id: EventId, recent: &'a Recent) -> Self {
+    pub(super) fn new(
+        connection: &'a Connection,
+        now_ms: i64,
+        last_id: EventId,
+        recent: &'a Recent,
+    ) -> Self {
         Self {
             connection,
             now_ms,
@@ -97,7 +102,11 @@ impl<'a> WriteBatch<'a> {
     }
 
     /// The same for an event that belongs to the tree of `root`, if there is one.
-    pub(super) fn append_to(&mut self, root: Option<EventId>, new: &NewEvent) -> Result<Appended, rusqlite::Error> {
+    pub(super) fn append_to(
+        &mut self,
+        root: Option<EventId>,
+        new: &NewEvent,
+    ) -> Result<Appended, rusqlite::Error> {
         let id = self.last_id.next(self.now_ms);
         if let Some(first) = self.take_keys(id, new)? {
             self.delta.duplicates += 1;
@@ -132,10 +141,16 @@ impl<'a> WriteBatch<'a> {
         Ok(())
     }
 
-    fn insert_event(&self, id: EventId, new: &NewEvent, root: Option<EventId>) -> Result<(), rusqlite::Error> {
+    fn insert_event(
+        &self,
+        id: EventId,
+        new: &NewEvent,
+        root: Option<EventId>,
+    ) -> Result<(), rusqlite::Error> {
         let attributes = &new.attributes;
-        let headers = (!new.headers.is_empty())
-            .then(|| serde_json::to_string(&new.headers).expect("pairs of strings are always JSON"));
+        let headers = (!new.headers.is_empty()).then(|| {
+            serde_json::to_string(&new.headers).expect("pairs of strings are always JSON")
+        });
         let keys = (!new.dedupe.is_empty()).then(|| new.dedupe.concat());
         self.connection
             .prepare_cached(
@@ -174,7 +189,8 @@ impl<'a> WriteBatch<'a> {
     ) -> Result<(), rusqlite::Error> {
         let plugin = &target.plugin;
         let due_ms = due(self.now_ms.saturating_add_unsigned(delay_ms));
-        let permit = if delay_ms == 0 { self.permit(plugin, event.attributes.body.len()) } else { None };
+        let permit =
+            if delay_ms == 0 { self.permit(plugin, event.attributes.body.len()) } else { None };
         let state = match (&permit, delay_ms) {
             (Some(_), _) => State::Leased,
             (None, 0) => State::Ready,

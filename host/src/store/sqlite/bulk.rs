@@ -24,7 +24,8 @@ impl Sqlite {
         let mut deliveries = 0;
         for some in found.deliveries.chunks(MAX_CHANGED) {
             let (action, found, states) = (action.clone(), some.to_vec(), found.states.clone());
-            deliveries += self.ask(|reply| WriteCommand::ChangeAll { action, states, found, reply }).await?;
+            deliveries +=
+                self.ask(|reply| WriteCommand::ChangeAll { action, states, found, reply }).await?;
         }
         let changed = before || deliveries > 0;
         let next = match found.rest {
@@ -50,10 +51,11 @@ impl Sqlite {
         let found = self.search(action, filter, from).await?;
         let deliveries = found.deliveries.len() as u64;
         let ids: Vec<_> = found.deliveries.into_iter().take(shown).collect();
-        let first = self
-            .readers
-            .ask(move |connection| ids.iter().filter_map(|id| read::delivery(connection, *id).transpose()).collect());
-        let next = found.rest.map(|at| Progress { before: found.before, at: Some(at), changed: false });
+        let first = self.readers.ask(move |connection| {
+            ids.iter().filter_map(|id| read::delivery(connection, *id).transpose()).collect()
+        });
+        let next =
+            found.rest.map(|at| Progress { before: found.before, at: Some(at), changed: false });
         Ok(Preview { deliveries, first: first.await?, next })
     }
 
@@ -64,7 +66,8 @@ impl Sqlite {
         from: Option<Progress>,
     ) -> Result<search::FoundDeliveries, StoreError> {
         let span = self.span(filter.since_ms, filter.until_ms);
-        let find = move |connection: &_| search::find(connection, &action, &filter, &span, from.as_ref());
+        let find =
+            move |connection: &_| search::find(connection, &action, &filter, &span, from.as_ref());
         self.listings.ask(find).await
     }
 }

@@ -52,7 +52,9 @@ impl WriteBatch<'_> {
                 true => format!("it is of plugin `{to}` already"),
                 false => format!("plugin `{to}` has `{other}` of the same event"),
             };
-            return Ok(Err(StoreError::Conflict(format!("delivery `{delivery}` cannot be moved: {why}"))));
+            return Ok(Err(StoreError::Conflict(format!(
+                "delivery `{delivery}` cannot be moved: {why}"
+            ))));
         }
         self.apply(action, delivery, &stands)?;
         Ok(Ok(1))
@@ -99,7 +101,12 @@ impl WriteBatch<'_> {
             .optional()
     }
 
-    fn apply(&mut self, action: &Action, id: DeliveryId, stands: &Stands) -> Result<(), rusqlite::Error> {
+    fn apply(
+        &mut self,
+        action: &Action,
+        id: DeliveryId,
+        stands: &Stands,
+    ) -> Result<(), rusqlite::Error> {
         match (action, stands.state) {
             (Action::Retry, State::Waiting) => self.due_at_once(id, stands),
             (Action::Retry, _) => self.begin_anew(id, stands),
@@ -140,14 +147,23 @@ impl WriteBatch<'_> {
     fn end_when_settled(&mut self, id: DeliveryId, stands: &Stands) -> Result<(), rusqlite::Error> {
         self.delta.touch(&stands.plugin);
         self.connection
-            .prepare_cached("UPDATE deliveries SET cancelled = 1 WHERE event = ?1 AND ordinal = ?2")?
+            .prepare_cached(
+                "UPDATE deliveries SET cancelled = 1 WHERE event = ?1 AND ordinal = ?2",
+            )?
             .execute(params![id.event.row(), id.ordinal])?;
         Ok(())
     }
 
-    fn end(&mut self, id: DeliveryId, stands: &Stands, state: State) -> Result<(), rusqlite::Error> {
+    fn end(
+        &mut self,
+        id: DeliveryId,
+        stands: &Stands,
+        state: State,
+    ) -> Result<(), rusqlite::Error> {
         self.connection
-            .prepare_cached("UPDATE deliveries SET state = ?3, due_ms = NULL WHERE event = ?1 AND ordinal = ?2")?
+            .prepare_cached(
+                "UPDATE deliveries SET state = ?3, due_ms = NULL WHERE event = ?1 AND ordinal = ?2",
+            )?
             .execute(params![id.event.row(), id.ordinal, state.code()])?;
         self.moved(stands, state);
         Ok(())

@@ -10,7 +10,8 @@ use super::batch::WriteBatch;
 use super::operator::Expired;
 use crate::event::{DeliveryId, EventId, NewEvent, State, Target};
 use crate::store::{
-    Action, Appended, ApprovalChange, Lease, LeaseQueue, Leased, Next, Settled, Settlement, StoreError,
+    Action, Appended, ApprovalChange, Lease, LeaseQueue, Leased, Next, Settled, Settlement,
+    StoreError,
 };
 
 /// Bytes that cost about as much to write as a row.
@@ -24,16 +25,52 @@ pub(super) type ReplyTo<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// A command for the writer.
 pub(super) enum WriteCommand {
-    Append { event: Box<NewEvent>, reply: ReplyTo<Appended>, permit: AppendPermit },
-    Lease { queue: LeaseQueue, permits: Option<OwnedSemaphorePermit>, asked_ms: i64, reply: ReplyTo<Leased> },
-    Settle { lease: Box<Lease>, settlement: Box<Settlement>, reply: ReplyTo<Settled> },
-    Change { action: Action, delivery: DeliveryId, reply: ReplyTo<u64> },
-    ChangeAll { action: Action, states: Vec<State>, found: Vec<DeliveryId>, reply: ReplyTo<u64> },
-    Replay { event: EventId, targets: Vec<Arc<Target>>, reply: ReplyTo<Vec<DeliveryId>> },
-    Approve { change: ApprovalChange, reply: ReplyTo<()> },
-    Sweep { expired: Expired, reply: ReplyTo<bool> },
-    NoteTime { reply: ReplyTo<()> },
-    Close { reply: ReplyTo<()> },
+    Append {
+        event: Box<NewEvent>,
+        reply: ReplyTo<Appended>,
+        permit: AppendPermit,
+    },
+    Lease {
+        queue: LeaseQueue,
+        permits: Option<OwnedSemaphorePermit>,
+        asked_ms: i64,
+        reply: ReplyTo<Leased>,
+    },
+    Settle {
+        lease: Box<Lease>,
+        settlement: Box<Settlement>,
+        reply: ReplyTo<Settled>,
+    },
+    Change {
+        action: Action,
+        delivery: DeliveryId,
+        reply: ReplyTo<u64>,
+    },
+    ChangeAll {
+        action: Action,
+        states: Vec<State>,
+        found: Vec<DeliveryId>,
+        reply: ReplyTo<u64>,
+    },
+    Replay {
+        event: EventId,
+        targets: Vec<Arc<Target>>,
+        reply: ReplyTo<Vec<DeliveryId>>,
+    },
+    Approve {
+        change: ApprovalChange,
+        reply: ReplyTo<()>,
+    },
+    Sweep {
+        expired: Expired,
+        reply: ReplyTo<bool>,
+    },
+    NoteTime {
+        reply: ReplyTo<()>,
+    },
+    Close {
+        reply: ReplyTo<()>,
+    },
 }
 
 /// The result of a command, held back until the commit.
@@ -50,7 +87,10 @@ pub(super) enum CommandAnswer {
 }
 
 impl WriteCommand {
-    pub(super) fn run(&mut self, work: &mut WriteBatch<'_>) -> Result<CommandAnswer, rusqlite::Error> {
+    pub(super) fn run(
+        &mut self,
+        work: &mut WriteBatch<'_>,
+    ) -> Result<CommandAnswer, rusqlite::Error> {
         Ok(match self {
             Self::Append { event, .. } => CommandAnswer::Appended(work.append(event)?),
             Self::Lease { queue, permits, asked_ms, reply } => {
@@ -59,12 +99,18 @@ impl WriteCommand {
                     None => Leased { leases: Vec::new(), next_due_in: None },
                 })
             }
-            Self::Settle { lease, settlement, .. } => CommandAnswer::Settled(work.settle(lease, settlement)?),
-            Self::Change { action, delivery, .. } => CommandAnswer::Changed(work.change(action, *delivery)?),
+            Self::Settle { lease, settlement, .. } => {
+                CommandAnswer::Settled(work.settle(lease, settlement)?)
+            }
+            Self::Change { action, delivery, .. } => {
+                CommandAnswer::Changed(work.change(action, *delivery)?)
+            }
             Self::ChangeAll { action, states, found, .. } => {
                 CommandAnswer::Changed(Ok(work.change_all(action, states, found)?))
             }
-            Self::Replay { event, targets, .. } => CommandAnswer::Replayed(work.replay(*event, targets)?),
+            Self::Replay { event, targets, .. } => {
+                CommandAnswer::Replayed(work.replay(*event, targets)?)
+            }
             Self::Approve { change, .. } => {
                 work.approve(change)?;
                 CommandAnswer::Approved
@@ -94,8 +140,13 @@ impl WriteCommand {
                     return stranded.leases;
                 }
             }
-            (Self::Settle { reply, .. }, CommandAnswer::Settled(value)) => drop(reply.send(Ok(value))),
-            (Self::Change { reply, .. } | Self::ChangeAll { reply, .. }, CommandAnswer::Changed(value)) => {
+            (Self::Settle { reply, .. }, CommandAnswer::Settled(value)) => {
+                drop(reply.send(Ok(value)))
+            }
+            (
+                Self::Change { reply, .. } | Self::ChangeAll { reply, .. },
+                CommandAnswer::Changed(value),
+            ) => {
                 drop(reply.send(value));
             }
             (Self::Replay { reply, .. }, CommandAnswer::Replayed(value)) => drop(reply.send(value)),
@@ -117,7 +168,9 @@ impl WriteCommand {
             }
             Self::Lease { reply, .. } => drop(reply.send(Err(error))),
             Self::Settle { reply, .. } => drop(reply.send(Err(error))),
-            Self::Change { reply, .. } | Self::ChangeAll { reply, .. } => drop(reply.send(Err(error))),
+            Self::Change { reply, .. } | Self::ChangeAll { reply, .. } => {
+                drop(reply.send(Err(error)))
+            }
             Self::Replay { reply, .. } => drop(reply.send(Err(error))),
             Self::Sweep { reply, .. } => drop(reply.send(Err(error))),
             Self::Approve { reply, .. } | Self::NoteTime { reply } | Self::Close { reply } => {
@@ -179,7 +232,11 @@ fn of_settlement(settlement: &Settlement) -> u64 {
     }
     if let Next::Done { emitted, kv } = &settlement.next {
         weight += emitted.iter().map(of_event).sum::<u64>();
-        let values: usize = kv.writes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum();
+        let values: usize = kv
+            .writes
+            .iter()
+            .map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len))
+            .sum();
         // A value takes the place of another one: a row goes and a row comes.
         weight += rows(kv.reads.len() + 2 * kv.writes.len(), values);
     }

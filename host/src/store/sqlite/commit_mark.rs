@@ -99,7 +99,11 @@ mod tests {
         mark.note(last(i64::MAX, 2));
         assert_eq!(read(&path).unwrap(), Some(last(i64::MAX, 2)));
         CommitMark::begin(&path, last(3, 0)).unwrap();
-        assert_eq!(read(&path).unwrap(), Some(last(3, 0)), "a start begins with what the database holds");
+        assert_eq!(
+            read(&path).unwrap(),
+            Some(last(3, 0)),
+            "a start begins with what the database holds"
+        );
     }
 
     #[test]

@@ -15,7 +15,11 @@ mod tests;
 impl WriteBatch<'_> {
     /// Takes the dedupe keys of an event that is being stored. If one is known, takes none of them
     /// and names the event that has it.
-    pub(super) fn take_keys(&mut self, id: EventId, new: &NewEvent) -> Result<Option<EventId>, rusqlite::Error> {
+    pub(super) fn take_keys(
+        &mut self,
+        id: EventId,
+        new: &NewEvent,
+    ) -> Result<Option<EventId>, rusqlite::Error> {
         let keys = || new.dedupe.iter().map(|key| (new.attributes.source.clone(), *key));
         for key in keys() {
             if let Some(first) = self.event_of(&key)? {
@@ -51,14 +55,17 @@ impl WriteBatch<'_> {
         let Some(legacy) = new.legacy_key.as_ref().filter(|_| self.recent.has_legacy()) else {
             return Ok(None);
         };
-        let Some(event) = self.event_of(&(new.attributes.source.clone(), legacy.key))? else { return Ok(None) };
+        let Some(event) = self.event_of(&(new.attributes.source.clone(), legacy.key))? else {
+            return Ok(None);
+        };
         let stored: Option<(String, Option<String>)> = self
             .connection
             .prepare_cached("SELECT type, headers FROM events WHERE id = ?1")?
             .query_row([event.row()], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         let is_same = stored.is_some_and(|(kind, headers)| {
-            kind == new.attributes.kind && legacy.header.as_ref().is_none_or(|name| has_same(name, headers, new))
+            kind == new.attributes.kind
+                && legacy.header.as_ref().is_none_or(|name| has_same(name, headers, new))
         });
         Ok(is_same.then_some(event))
     }
@@ -94,12 +101,14 @@ impl WriteBatch<'_> {
 
     fn flush_shard(&self, shard: usize) -> Result<(), rusqlite::Error> {
         let changed = &self.keys.keys;
-        let before = self.recent.shards[shard].keys.iter().filter(|(key, _)| !changed.contains_key(*key));
+        let before =
+            self.recent.shards[shard].keys.iter().filter(|(key, _)| !changed.contains_key(*key));
         let taken = changed.iter().filter(|(key, _)| shard_of(&key.1) == shard);
         let taken = taken.filter_map(|(key, taken_for)| Some((key, taken_for.as_ref()?)));
         // None of them is there. If one ever were, it would be that of the first event.
-        let mut insert =
-            self.connection.prepare_cached("INSERT OR IGNORE INTO dedupe (source, key, event) VALUES (?1, ?2, ?3)")?;
+        let mut insert = self.connection.prepare_cached(
+            "INSERT OR IGNORE INTO dedupe (source, key, event) VALUES (?1, ?2, ?3)",
+        )?;
         for ((source, key), event) in before.chain(taken) {
             let inserted = insert.execute(params![source, key, event.row()])?;
             debug_assert_eq!(inserted, 1, "a key is in memory or in the table, never in both");
@@ -115,7 +124,8 @@ impl WriteBatch<'_> {
 fn has_same(name: &str, stored: Option<String>, new: &NewEvent) -> bool {
     let stored: Vec<(String, String)> =
         stored.and_then(|stored| serde_json::from_str(&stored).ok()).unwrap_or_default();
-    let value =
-        |headers: &[(String, String)]| headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    let value = |headers: &[(String, String)]| {
+        headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
+    };
     value(&stored).is_some_and(|stored| value(&new.headers) == Some(stored))
 }

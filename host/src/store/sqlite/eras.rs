@@ -59,8 +59,11 @@ pub(super) static NO_ERAS: Eras = Eras(Vec::new());
 
 impl Eras {
     pub(super) fn load(connection: &Connection) -> Result<Self, rusqlite::Error> {
-        let mut statement = connection.prepare_cached("SELECT first, ahead_ms, healed FROM eras ORDER BY first")?;
-        let era = |row: &rusqlite::Row<'_>| Ok(Era { first: row.get(0)?, ahead_ms: row.get(1)?, healed: row.get(2)? });
+        let mut statement =
+            connection.prepare_cached("SELECT first, ahead_ms, healed FROM eras ORDER BY first")?;
+        let era = |row: &rusqlite::Row<'_>| {
+            Ok(Era { first: row.get(0)?, ahead_ms: row.get(1)?, healed: row.get(2)? })
+        };
         Ok(Self(statement.query_map([], era)?.collect::<Result<_, _>>()?))
     }
 
@@ -78,7 +81,8 @@ impl Eras {
 
     /// Each era with the id after its last one.
     fn ranges(&self) -> impl Iterator<Item = (Era, i64)> {
-        let plain = Era { first: 0, ahead_ms: 0, healed: self.0.first().is_some_and(|era| era.healed) };
+        let plain =
+            Era { first: 0, ahead_ms: 0, healed: self.0.first().is_some_and(|era| era.healed) };
         let ends = self.0.iter().map(|era| era.first).chain([i64::MAX]);
         std::iter::once(plain).chain(self.0.iter().copied()).zip(ends)
     }
@@ -90,7 +94,8 @@ impl Eras {
         for (era, next) in self.ranges() {
             // In a healed one ids say less: all of it is looked through.
             let (since_ms, until_ms) = if era.healed { (None, None) } else { (since_ms, until_ms) };
-            let from = since_ms.map_or(era.first, |ms| era.first_at(ms.saturating_sub(ERA_MS)).max(era.first));
+            let from = since_ms
+                .map_or(era.first, |ms| era.first_at(ms.saturating_sub(ERA_MS)).max(era.first));
             let to = until_ms.map_or(next, |ms| era.first_at(ms.saturating_add(ERA_MS)).min(next));
             if from < to {
                 (low, end) = (low.min(from), end.max(to));
@@ -105,7 +110,8 @@ impl Eras {
     /// is not kept until then.
     pub(super) fn older_than(&self, since_ms: i64, ahead_ms: i64) -> EventId {
         let by_host = EventId::first_at(since_ms.saturating_add(ahead_ms)).row();
-        let healed_end = self.ranges().filter(|(era, _)| era.healed).map(|(_, end)| end).last().unwrap_or(0);
+        let healed_end =
+            self.ranges().filter(|(era, _)| era.healed).map(|(_, end)| end).last().unwrap_or(0);
         EventId::from_row(self.older_by_own_time(since_ms).min(by_host.max(healed_end)))
     }
 
@@ -141,7 +147,10 @@ impl Span {
         let mut sql = String::new();
         for (is, bound) in [(">=", self.since_ms), ("<", self.until_ms)] {
             if let Some(ms) = bound {
-                let _ = write!(sql, " AND (SELECT t.time_ms FROM events t WHERE t.id = {column}) {is} {ms}");
+                let _ = write!(
+                    sql,
+                    " AND (SELECT t.time_ms FROM events t WHERE t.id = {column}) {is} {ms}"
+                );
             }
         }
         sql

@@ -20,7 +20,9 @@ pub enum OpenError {
     #[error("`{0}` is in use by another hookbox; two hosts cannot share one SQLite file")]
     InUse(PathBuf),
     /// It was written by a newer hookbox.
-    #[error("`{path}` has schema version {found}, and this hookbox knows up to {known}: use a newer hookbox")]
+    #[error(
+        "`{path}` has schema version {found}, and this hookbox knows up to {known}: use a newer hookbox"
+    )]
     Newer {
         /// Which.
         path: PathBuf,
@@ -30,7 +32,9 @@ pub enum OpenError {
         known: i64,
     },
     /// SQLite did not take a setting that durability rests on.
-    #[error("`{path}` does not take {setting}: it reads back as `{found}`; is it on a network file system?")]
+    #[error(
+        "`{path}` does not take {setting}: it reads back as `{found}`; is it on a network file system?"
+    )]
     Setting {
         /// Which file.
         path: PathBuf,

@@ -103,10 +103,20 @@ mod tests {
 
     #[test]
     fn a_refused_write_passes_and_a_failed_sync_or_read_does_not() {
-        for code in [ffi::SQLITE_FULL, ffi::SQLITE_READONLY, ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_SHMSIZE] {
+        for code in [
+            ffi::SQLITE_FULL,
+            ffi::SQLITE_READONLY,
+            ffi::SQLITE_IOERR_WRITE,
+            ffi::SQLITE_IOERR_SHMSIZE,
+        ] {
             assert!(passes(&of(code)), "{code}");
         }
-        for code in [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_READ, ffi::SQLITE_IOERR, ffi::SQLITE_CORRUPT] {
+        for code in [
+            ffi::SQLITE_IOERR_FSYNC,
+            ffi::SQLITE_IOERR_READ,
+            ffi::SQLITE_IOERR,
+            ffi::SQLITE_CORRUPT,
+        ] {
             assert!(!passes(&of(code)), "{code}");
         }
     }
@@ -114,7 +124,13 @@ mod tests {
     #[test]
     fn damage_is_explained_with_the_file_and_the_way_out() {
         let text = explain(&of(ffi::SQLITE_CORRUPT), Path::new("data/hookbox.db"));
-        for part in ["malformed", "`data/hookbox.db` is damaged", ".recover", "restore a backup", "--accept-loss"] {
+        for part in [
+            "malformed",
+            "`data/hookbox.db` is damaged",
+            ".recover",
+            "restore a backup",
+            "--accept-loss",
+        ] {
             assert!(text.contains(part), "{part}: {text}");
         }
     }

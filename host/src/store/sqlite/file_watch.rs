@@ -27,8 +27,7 @@ const FRAME_HEADER: u64 = 24;
 const WAL_MAGIC: u32 = 0x377f_0682;
 
 /// The advice about a file that was emptied.
-const EMPTIED: &str =
-    "Its content cannot be saved from here: stop the host, look for it, and restore a backup. See docs/operations.md";
+const EMPTIED: &str = "Its content cannot be saved from here: stop the host, look for it, and restore a backup. See docs/operations.md";
 
 /// The identity of a file, which stays when it is moved: device and inode.
 type FileIdentity = (u64, u64);
@@ -58,13 +57,19 @@ impl FileWatch {
     }
 
     /// Looks, unless that was a moment ago, and says what is wrong.
-    pub(super) fn look(&mut self, connection: &Connection) -> Result<Option<&str>, rusqlite::Error> {
+    pub(super) fn look(
+        &mut self,
+        connection: &Connection,
+    ) -> Result<Option<&str>, rusqlite::Error> {
         let fresh = self.looked.is_some_and(|looked| looked.elapsed() < LOOK_EVERY);
         if self.lost.is_none() && fresh { Ok(None) } else { self.look_now(connection) }
     }
 
     /// Looks, and says what is wrong.
-    pub(super) fn look_now(&mut self, connection: &Connection) -> Result<Option<&str>, rusqlite::Error> {
+    pub(super) fn look_now(
+        &mut self,
+        connection: &Connection,
+    ) -> Result<Option<&str>, rusqlite::Error> {
         self.looked = Some(Instant::now());
         let found = match self.missing() {
             Some(missing) => Some((missing, self.advice())),
@@ -90,7 +95,12 @@ impl FileWatch {
         self.files.iter().find_map(|(path, known)| match fs::metadata(path) {
             Ok(found) if identity(&found) == *known => None,
             Ok(_) => Some(format!("another file has taken the place of `{}`", path.display())),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
                 Some(format!("`{}` is gone", path.display()))
             }
             // A folder that may not be looked at for now says nothing about its files.
@@ -130,15 +140,18 @@ impl FileWatch {
         });
         Ok(match read {
             Ok(wal) => {
-                u32::from_be_bytes(magic) & !1 != WAL_MAGIC || wal.len() < WAL_HEADER + pages * (page + FRAME_HEADER)
+                u32::from_be_bytes(magic) & !1 != WAL_MAGIC
+                    || wal.len() < WAL_HEADER + pages * (page + FRAME_HEADER)
             }
             Err(error) => error.kind() == io::ErrorKind::UnexpectedEof,
         })
     }
 
     fn advice(&self) -> String {
-        let copies: Vec<String> = ["", "-wal"].into_iter().filter_map(|ending| self.copy(ending)).collect();
-        let copies = if copies.is_empty() { String::new() } else { format!(" ({})", copies.join("; ")) };
+        let copies: Vec<String> =
+            ["", "-wal"].into_iter().filter_map(|ending| self.copy(ending)).collect();
+        let copies =
+            if copies.is_empty() { String::new() } else { format!(" ({})", copies.join("; ")) };
         format!(
             "The host goes on by itself when the same files are back under their names. If they were deleted, copy what \
              this process still holds open{copies} before you stop it, put the copies in place and start it again. See \
@@ -157,7 +170,11 @@ impl FileWatch {
             fs::metadata(entry.path()).is_ok_and(|found| identity(&found) == *known)
         })?;
         let name = path.file_name()?.to_string_lossy().into_owned();
-        Some(format!("cp /proc/{}/fd/{} FOLDER/{name}", std::process::id(), held.file_name().to_string_lossy()))
+        Some(format!(
+            "cp /proc/{}/fd/{} FOLDER/{name}",
+            std::process::id(),
+            held.file_name().to_string_lossy()
+        ))
     }
 }
 

@@ -21,7 +21,8 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     if folder.as_os_str().is_empty() || folder == Path::new("/") {
         return Ok(());
     }
-    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent =
+        folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let sync = || File::open(parent)?.sync_all();
     if folder.exists() {
         // A folder above that may not be opened was there long before.
@@ -50,7 +51,9 @@ fn check_writers(path: &Path) -> io::Result<()> {
     let Ok(found) = stat(path) else { return Ok(()) };
     match private::writers(&found) {
         Ok(_) => Ok(()),
-        Err(why) => Err(io::Error::other(format!("others may write it: {why}, and make it this user's own"))),
+        Err(why) => Err(io::Error::other(format!(
+            "others may write it: {why}, and make it this user's own"
+        ))),
     }
 }
 
@@ -74,7 +77,9 @@ pub(super) fn lock(database: &Path) -> Result<(File, PathBuf), OpenError> {
     // The database itself is not opened for this: closing it again would cancel the locks SQLite
     // has on it.
     let database = match fs::canonicalize(database) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !database.is_symlink() => database.to_owned(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !database.is_symlink() => {
+            database.to_owned()
+        }
         found => found.map_err(failed(database))?,
     };
     for ending in ENDINGS {
@@ -109,14 +114,21 @@ mod tests {
         make_file(&database).unwrap();
         for (mode, refusal) in [(0o600, ""), (0o664, ""), (0o666, "everyone may write it")] {
             fs::set_permissions(&database, Permissions::from_mode(mode)).unwrap();
-            let error = check_writers(&database).err().map(|error| error.to_string()).unwrap_or_default();
-            assert!(error.contains(refusal) && error.is_empty() == refusal.is_empty(), "{mode:o}: {error}");
+            let error =
+                check_writers(&database).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(
+                error.contains(refusal) && error.is_empty() == refusal.is_empty(),
+                "{mode:o}: {error}"
+            );
         }
         // Modes are set right first; only a file of another user is left to be refused.
         assert!(lock(&database).is_ok());
         if chown(&database, Some(1), None).is_ok() {
             let error = lock(&database).unwrap_err().to_string();
-            assert!(error.contains("others may write it: it belongs to the user with the number 1"), "{error}");
+            assert!(
+                error.contains("others may write it: it belongs to the user with the number 1"),
+                "{error}"
+            );
         }
     }
 }

@@ -27,8 +27,7 @@ use crate::store::in_flight::{AttemptLog, InFlight};
 const MAGIC: [u8; 8] = *b"hookrun1";
 
 /// The meaning of a failed write, for people.
-const MEANS: &str =
-    "no attempt begins that is not noted there, and one that has ended may count as running when the host dies";
+const MEANS: &str = "no attempt begins that is not noted there, and one that has ended may count as running when the host dies";
 
 /// Bytes of a slot.
 const SLOT_BYTES: usize = 16;
@@ -74,7 +73,9 @@ impl InFlightJournal {
         let mut bytes = Vec::new();
         file.file().read_to_end(&mut bytes)?;
         let left = match bytes.strip_prefix(&MAGIC) {
-            Some(slots) => LeftRunning::Noted(slots.as_chunks().0.iter().filter_map(read).collect()),
+            Some(slots) => {
+                LeftRunning::Noted(slots.as_chunks().0.iter().filter_map(read).collect())
+            }
             None => LeftRunning::Unknown,
         };
         Ok((Self { file, slots: Mutex::default() }, left))
@@ -92,7 +93,11 @@ impl InFlightJournal {
     }
 
     /// Notes an attempt that is about to begin.
-    pub(super) fn note(self: &Arc<Self>, delivery: DeliveryId, attempt: u32) -> io::Result<InFlight> {
+    pub(super) fn note(
+        self: &Arc<Self>,
+        delivery: DeliveryId,
+        attempt: u32,
+    ) -> io::Result<InFlight> {
         let slot = self.with_slots(|slots| {
             slots.free.pop().unwrap_or_else(|| {
                 slots.made += 1;
@@ -102,7 +107,9 @@ impl InFlightJournal {
         // Struck out and given back on every way out, also if it cannot be written.
         let in_flight = InFlight::new(self.clone(), slot);
         match fail::point(fail::RUNNING_POINT) {
-            Some(fault) => return Err(self.file.failed(io::Error::other(format!("injected: {fault:?}")))),
+            Some(fault) => {
+                return Err(self.file.failed(io::Error::other(format!("injected: {fault:?}"))));
+            }
             None => self.write(slot, &written(delivery, attempt))?,
         }
         Ok(in_flight)
@@ -137,8 +144,10 @@ fn written(delivery: DeliveryId, attempt: u32) -> [u8; SLOT_BYTES] {
 fn read(slot: &[u8; SLOT_BYTES]) -> Option<(DeliveryId, u32)> {
     let (event, rest) = slot.split_first_chunk()?;
     let (ordinal, attempt) = rest.split_first_chunk()?;
-    let delivery =
-        DeliveryId { event: EventId::from_row(i64::from_le_bytes(*event)), ordinal: u32::from_le_bytes(*ordinal) };
+    let delivery = DeliveryId {
+        event: EventId::from_row(i64::from_le_bytes(*event)),
+        ordinal: u32::from_le_bytes(*ordinal),
+    };
     // Attempts are counted from 1.
     let attempt = u32::from_le_bytes(attempt.try_into().ok()?);
     (attempt > 0).then_some((delivery, attempt))
@@ -176,7 +185,11 @@ mod tests {
         assert_eq!(noted(&path), [(delivery(0), u32::MAX)]);
         let _third = journal.note(delivery(2), 1).unwrap();
         assert_eq!(noted(&path), [(delivery(2), 1), (delivery(0), u32::MAX)]);
-        assert_eq!(std::fs::metadata(&path).unwrap().len(), 8 + 2 * 16, "a free slot is used again");
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().len(),
+            8 + 2 * 16,
+            "a free slot is used again"
+        );
         drop(second);
         journal.begin().unwrap();
         assert_eq!(noted(&path), []);

@@ -9,11 +9,14 @@ use tokio::sync::Semaphore;
 use super::published::Published;
 use super::{OpenError, Recovered, Sqlite, SqliteOptions};
 use crate::clock::{Clock, until};
-use crate::event::{AttemptRecord, Attributes, EventId, LogLine, NewEvent, Outcome, PluginName, State, Target};
+use crate::event::{
+    AttemptRecord, Attributes, EventId, LogLine, NewEvent, Outcome, PluginName, State, Target,
+};
 use crate::store::conformance::tree::BUDGET;
 use crate::store::conformance::{Disk, Harness, START_MS, record};
 use crate::store::{
-    Health, Keep, KvTransaction, LeaseQueue, Next, Operate, Queue, Read, Settled, Settlement, Store, StoreError,
+    Health, Keep, KvTransaction, LeaseQueue, Next, Operate, Queue, Read, Settled, Settlement,
+    Store, StoreError,
 };
 
 mod damage;
@@ -33,13 +36,21 @@ struct OneFile {
 }
 
 fn one_file() -> OneFile {
-    OneFile { folder: TempDir::new().unwrap(), clock: Clock::manual(START_MS), last: Mutex::default() }
+    OneFile {
+        folder: TempDir::new().unwrap(),
+        clock: Clock::manual(START_MS),
+        last: Mutex::default(),
+    }
 }
 
 impl OneFile {
     fn options(&self) -> SqliteOptions {
         let path = self.folder.path().join("data").join("hookbox.db");
-        SqliteOptions { max_waiting_appends: 4_000, tree: BUDGET, ..SqliteOptions::at(path, self.clock.clone()) }
+        SqliteOptions {
+            max_waiting_appends: 4_000,
+            tree: BUDGET,
+            ..SqliteOptions::at(path, self.clock.clone())
+        }
     }
 
     /// Expires events that were received before this time.
@@ -149,11 +160,16 @@ async fn a_tree_is_forgotten_with_the_last_of_its_events() {
     let store = file.open_sqlite().await;
     store.append(NewEvent { targets: vec![Target::to("audit")], ..event() }).await.unwrap();
     let permits = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-    let lease = store.lease(LeaseQueue::Plugin("audit".into()), permits).await.unwrap().leases.remove(0);
+    let lease =
+        store.lease(LeaseQueue::Plugin("audit".into()), permits).await.unwrap().leases.remove(0);
     let kv = KvTransaction::default();
     let next = Next::Done { emitted: vec![event(), event()], kv };
     store.settle(lease, Settlement { next, record: None }).await.unwrap();
-    let trees = || file.connection().query_row("SELECT count(*) FROM trees", [], |row| row.get::<_, i64>(0)).unwrap();
+    let trees = || {
+        file.connection()
+            .query_row("SELECT count(*) FROM trees", [], |row| row.get::<_, i64>(0))
+            .unwrap()
+    };
     assert_eq!(trees(), 1);
     file.clock.set(START_MS + 1_000);
     while store.sweep(file.keep_since(START_MS + 500)).await.unwrap() {}
@@ -168,8 +184,11 @@ async fn how_often_an_event_was_repeated_is_forgotten_with_it() {
     for _ in 0..2 {
         store.append(keyed()).await.unwrap();
     }
-    let rows =
-        || file.connection().query_row("SELECT count(*) FROM duplicates", [], |row| row.get::<_, i64>(0)).unwrap();
+    let rows = || {
+        file.connection()
+            .query_row("SELECT count(*) FROM duplicates", [], |row| row.get::<_, i64>(0))
+            .unwrap()
+    };
     assert_eq!(rows(), 1);
     file.clock.set(START_MS + 1_000);
     while store.sweep(file.keep_since(START_MS + 500)).await.unwrap() {}
@@ -270,13 +289,15 @@ async fn the_wal_stays_short_while_commits_follow_each_other() {
 async fn every_commit_is_synced() {
     let file = one_file();
     let store = file.open_sqlite().await;
-    let mode: String = file.connection().pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+    let mode: String =
+        file.connection().pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
     assert_eq!(mode, "wal");
     // 2 is FULL; it belongs to a connection, so it is asked of one that is opened as the writer's
     // is.
     store.close().await.unwrap();
     let writer = super::schema::open_writer(&file.options().path).unwrap();
-    let synchronous: i64 = writer.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
+    let synchronous: i64 =
+        writer.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
     assert_eq!(synchronous, 2);
 }
 
@@ -285,12 +306,17 @@ async fn a_store_at_its_bound_refuses_new_events_and_settles_what_it_has_without
     let file = one_file();
     let store = Sqlite::open(SqliteOptions { max_bytes: Some(1), ..file.options() }).unwrap();
     // It looks at its size with the first commit.
-    let accepted = store.append(NewEvent { targets: vec![Target::to("audit")], ..event() }).await.unwrap();
+    let accepted =
+        store.append(NewEvent { targets: vec![Target::to("audit")], ..event() }).await.unwrap();
     let refused = store.append(event()).await.unwrap_err();
-    assert!(matches!(&refused, StoreError::Full(why) if why.contains("`store.max_size`")), "{refused}");
+    assert!(
+        matches!(&refused, StoreError::Full(why) if why.contains("`store.max_size`")),
+        "{refused}"
+    );
     assert!(matches!(store.trouble(), Some(StoreError::Full(_))));
     let permits = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-    let lease = store.lease(LeaseQueue::Plugin("audit".into()), permits).await.unwrap().leases.remove(0);
+    let lease =
+        store.lease(LeaseQueue::Plugin("audit".into()), permits).await.unwrap().leases.remove(0);
     let logs = vec![LogLine { level: "info".to_owned(), message: "much".repeat(1_000) }];
     let record = AttemptRecord { logs, ..record(Outcome::Ok) };
     let child = NewEvent { parent: Some(accepted.id), ..event() };

@@ -51,13 +51,15 @@ impl WriteBatch<'_> {
                     continue;
                 }
                 let body_bytes = due.event.attributes.body.len();
-                let memory = match self.dispatch.map(|dispatch| dispatch.memory(plugin, body_bytes)) {
+                let memory = match self.dispatch.map(|dispatch| dispatch.memory(plugin, body_bytes))
+                {
                     // The other deliveries stay due.
                     Some(None) => break,
                     Some(memory) => memory,
                     None => None,
                 };
-                let budget = permits.split(1).expect("no more rows are read than there are permits");
+                let budget =
+                    permits.split(1).expect("no more rows are read than there are permits");
                 leases.push(self.take(due, LeasePermit { budget, memory })?);
             }
             let next: Option<i64> = self
@@ -71,7 +73,12 @@ impl WriteBatch<'_> {
         Ok(Leased { leases, next_due_in: next_due_ms.map(|due_ms| until(asked_ms, due_ms)) })
     }
 
-    fn due(&self, crashes: u32, plugin: &PluginName, most: usize) -> Result<Vec<DueDelivery>, rusqlite::Error> {
+    fn due(
+        &self,
+        crashes: u32,
+        plugin: &PluginName,
+        most: usize,
+    ) -> Result<Vec<DueDelivery>, rusqlite::Error> {
         if most == 0 {
             return Ok(Vec::new());
         }
@@ -93,7 +100,15 @@ impl WriteBatch<'_> {
             let state = read_state(row, 11)?;
             let (attempt, uncounted) = (row.get(12)?, row.get(13)?);
             let damage = sum::damage(row, 14, &event.attributes)?;
-            found.push(DueDelivery { delivery, plugin: plugin.clone(), state, attempt, uncounted, event, damage });
+            found.push(DueDelivery {
+                delivery,
+                plugin: plugin.clone(),
+                state,
+                attempt,
+                uncounted,
+                event,
+                damage,
+            });
             if bytes >= MAX_LEASED_BYTES {
                 break;
             }

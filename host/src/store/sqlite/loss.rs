@@ -31,7 +31,8 @@ pub enum OnLoss {
 pub(super) fn open(path: &Path, on_loss: OnLoss) -> Result<(Connection, Option<Last>), OpenError> {
     let failed = |source| OpenError::Sqlite { path: path.to_owned(), source };
     let mark_path = beside(path, "-committed");
-    let before = commit_mark::read(&mark_path).map_err(|source| OpenError::Io { path: mark_path, source })?;
+    let before = commit_mark::read(&mark_path)
+        .map_err(|source| OpenError::Io { path: mark_path, source })?;
     let mut accepted = look_at_files(path, on_loss)?;
     let (connection, version) = schema::connect(path)?;
     if version == 0 && accepted.is_none() {
@@ -85,7 +86,12 @@ fn judge(what: &str, traces: &[String], on_loss: OnLoss) -> Result<Option<String
 
 /// Compares how far the database has come with how far it had come when it was written last. Says
 /// what was accepted.
-fn look_at_end(database: &Path, now: Last, before: Last, on_loss: OnLoss) -> Result<Option<String>, OpenError> {
+fn look_at_end(
+    database: &Path,
+    now: Last,
+    before: Last,
+    on_loss: OnLoss,
+) -> Result<Option<String>, OpenError> {
     if now.event >= before.event {
         return Ok(None);
     }
@@ -116,8 +122,8 @@ fn decide(loss: String, way_out: &str, on_loss: OnLoss) -> Result<Option<String>
     }
 }
 
-/// Files that only a store which had been opened leaves behind. The lock, the secrets and the folder
-/// of compiled plugins are no traces, because they are there before the database.
+/// Files that only a store which had been opened leaves behind. The lock, the secrets and the
+/// folder of compiled plugins are no traces, because they are there before the database.
 fn traces(database: &Path) -> Result<Vec<String>, OpenError> {
     let mut found = Vec::new();
     let running = beside(database, "-running");
@@ -125,7 +131,8 @@ fn traces(database: &Path) -> Result<Vec<String>, OpenError> {
         found.push(running.display().to_string());
     }
     let committed = beside(database, "-committed");
-    let noted = commit_mark::read(&committed).map_err(|source| OpenError::Io { path: committed.clone(), source })?;
+    let noted = commit_mark::read(&committed)
+        .map_err(|source| OpenError::Io { path: committed.clone(), source })?;
     if noted.is_some() {
         found.push(committed.display().to_string());
     }
@@ -133,7 +140,8 @@ fn traces(database: &Path) -> Result<Vec<String>, OpenError> {
     for (folder, ending) in [("approved", None), ("compiled", Some(OsStr::new("plugin")))] {
         let folder = database.with_file_name(folder);
         let is_trace = |path: PathBuf| ending.is_none() || path.extension() == ending;
-        let mut files = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        let mut files =
+            fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
         if files.any(is_trace) && !has_another(database) {
             found.push(folder.display().to_string());
         }
@@ -144,7 +152,9 @@ fn traces(database: &Path) -> Result<Vec<String>, OpenError> {
 /// Whether another store is in the same folder, to which what does not bear its name may belong.
 fn has_another(database: &Path) -> bool {
     let own = beside(database, "-lock");
-    let Some(entries) = database.parent().and_then(|folder| fs::read_dir(folder).ok()) else { return false };
+    let Some(entries) = database.parent().and_then(|folder| fs::read_dir(folder).ok()) else {
+        return false;
+    };
     entries.flatten().map(|entry| entry.path()).filter(|path| *path != own).any(|path| {
         let other = path.to_str().and_then(|path| path.strip_suffix("-lock"));
         other.is_some_and(|other| fs::metadata(other).is_ok_and(|other| other.len() > 0))
@@ -156,5 +166,7 @@ fn has_another(database: &Path) -> bool {
 pub(super) fn last(connection: &Connection) -> Result<Last, rusqlite::Error> {
     let sql = "SELECT max(coalesce((SELECT max(id) FROM events), 0), dedupe_up_to),
                       coalesce((SELECT n FROM counts WHERE plugin = '' AND what = 0), 0) FROM swept";
-    connection.query_row(sql, [], |row| Ok(Last { event: EventId::from_row(row.get(0)?), events: row.get(1)? }))
+    connection.query_row(sql, [], |row| {
+        Ok(Last { event: EventId::from_row(row.get(0)?), events: row.get(1)? })
+    })
 }

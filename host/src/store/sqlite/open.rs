@@ -76,14 +76,26 @@ impl Sqlite {
         Self::open_with_flushes(options, FLUSH_EVENTS)
     }
 
-    pub(super) fn open_with_flushes(options: SqliteOptions, flush_events: u64) -> Result<Self, OpenError> {
-        let SqliteOptions { path, max_waiting_appends, tree, max_bytes, longest_work, on_loss, clock } = options;
+    pub(super) fn open_with_flushes(
+        options: SqliteOptions,
+        flush_events: u64,
+    ) -> Result<Self, OpenError> {
+        let SqliteOptions {
+            path,
+            max_waiting_appends,
+            tree,
+            max_bytes,
+            longest_work,
+            on_loss,
+            clock,
+        } = options;
         let (lock, path) = files::lock(&path)?;
         let failed = |source| OpenError::Sqlite { path: path.clone(), source };
         let (connection, before) = loss::open(&path, on_loss)?;
         // Through a connection of its own, with a small cache: what is read here is not wanted
         // again.
-        let recent = Recent::load(&schema::open_reader(&path).map_err(failed)?, flush_events).map_err(failed)?;
+        let recent = Recent::load(&schema::open_reader(&path).map_err(failed)?, flush_events)
+            .map_err(failed)?;
         let last_id = start::last_id(&connection, &recent).map_err(failed)?;
         // An id is given out once, also if its event was lost.
         let last_id = last_id.max(before.map_or(last_id, |before| before.event));
@@ -91,11 +103,14 @@ impl Sqlite {
             start::resume(&connection, &path, &clock, last_id, &recent)?;
         let mark_path = files::beside(&path, "-committed");
         let last = loss::last(&connection).map_err(failed)?;
-        let mark = CommitMark::begin(&mark_path, last).map_err(|source| OpenError::Io { path: mark_path, source })?;
+        let mark = CommitMark::begin(&mark_path, last)
+            .map_err(|source| OpenError::Io { path: mark_path, source })?;
         let mark = Arc::new(mark);
-        let watch = FileWatch::begin(&path, &lock).map_err(|source| OpenError::Io { path: path.clone(), source })?;
+        let watch = FileWatch::begin(&path, &lock)
+            .map_err(|source| OpenError::Io { path: path.clone(), source })?;
         let eras = ArcSwap::from_pointee(eras);
-        let published = Arc::new(Published { counts: Mutex::new(counts), eras, ..Published::default() });
+        let published =
+            Arc::new(Published { counts: Mutex::new(counts), eras, ..Published::default() });
         let (commands, receiver) = channel();
         let writer = Writer {
             connection,
@@ -128,7 +143,8 @@ impl Sqlite {
         journal: Arc<InFlightJournal>,
         (recovered, clock_changes): (Recovered, Vec<ClockChange>),
     ) -> Result<Self, OpenError> {
-        let (published, clock, mark) = (writer.published.clone(), writer.clock.clone(), writer.mark.clone());
+        let (published, clock, mark) =
+            (writer.published.clone(), writer.clock.clone(), writer.mark.clone());
         let legacy_keys = writer.recent.legacy_flag();
         let thread = tasks::thread("hookbox-store", move || writer.run())
             .map_err(|source| OpenError::Io { path: path.clone(), source })?;

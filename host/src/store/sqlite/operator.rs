@@ -22,8 +22,8 @@ const MAX_SWEPT: usize = 500;
 /// to be read.
 const MAX_SWEPT_BYTES: i64 = 4 << 20;
 
-/// The longest time for which a sweep deletes keys, and then events, because appends wait for it. The
-/// size of an event's attempts and logs is not known before they are deleted.
+/// The longest time for which a sweep deletes keys, and then events, because appends wait for it.
+/// The size of an event's attempts and logs is not known before they are deleted.
 const LONGEST_SWEEP: Duration = Duration::from_millis(4);
 
 /// The times before which events and keys are deleted, Unix ms by the wall clock as far as deletion
@@ -53,7 +53,9 @@ impl WriteBatch<'_> {
         };
         let first: u32 = self
             .connection
-            .prepare_cached("SELECT coalesce(max(ordinal) + 1, 0) FROM deliveries WHERE event = ?1")?
+            .prepare_cached(
+                "SELECT coalesce(max(ordinal) + 1, 0) FROM deliveries WHERE event = ?1",
+            )?
             .query_row([event.row()], |row| row.get(0))?;
         if first as usize + targets.len() > MAX_DELIVERIES as usize {
             return Ok(Err(StoreError::Conflict(format!(
@@ -78,7 +80,8 @@ impl WriteBatch<'_> {
     }
 
     fn sweep_dedupe(&mut self, until: EventId) -> Result<bool, rusqlite::Error> {
-        let swept: i64 = self.connection.query_row("SELECT dedupe_up_to FROM swept", [], |row| row.get(0))?;
+        let swept: i64 =
+            self.connection.query_row("SELECT dedupe_up_to FROM swept", [], |row| row.get(0))?;
         let old: Vec<(i64, Arc<str>, Option<Vec<u8>>)> = self
             .connection
             .prepare_cached("SELECT id, source, dedupe FROM events WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?3")?
@@ -102,8 +105,8 @@ impl WriteBatch<'_> {
         Ok(old.len() == MAX_SWEPT || last != old.last().map(|(event, ..)| *event))
     }
 
-    /// Deletes old events whose keys are swept and whose deliveries are all settled. A dead letter is
-    /// kept as long again after its last attempt, for people to see it, or until an operator
+    /// Deletes old events whose keys are swept and whose deliveries are all settled. A dead letter
+    /// is kept as long again after its last attempt, for people to see it, or until an operator
     /// discards it. A sweep goes on where the last one stopped, so that it passes old open events
     /// only once in each pass.
     fn sweep_events(&mut self, since_ms: i64) -> Result<bool, rusqlite::Error> {
@@ -138,7 +141,8 @@ impl WriteBatch<'_> {
             }
             up_to = event;
         }
-        let finished = looked_at.len() < MAX_SWEPT && looked_at.last().is_none_or(|(last, ..)| *last == up_to);
+        let finished =
+            looked_at.len() < MAX_SWEPT && looked_at.last().is_none_or(|(last, ..)| *last == up_to);
         let up_to = if finished { 0 } else { up_to };
         self.connection
             .prepare_cached("UPDATE swept SET events_up_to = ?1 WHERE events_up_to <> ?1")?
@@ -158,8 +162,12 @@ impl WriteBatch<'_> {
         for (plugin, state) in settled {
             self.delta.moved(&plugin.into(), Some(state), None);
         }
-        self.connection.prepare_cached("DELETE FROM attempts WHERE event = ?1")?.execute([event])?;
-        self.connection.prepare_cached("DELETE FROM duplicates WHERE event = ?1")?.execute([event])?;
+        self.connection
+            .prepare_cached("DELETE FROM attempts WHERE event = ?1")?
+            .execute([event])?;
+        self.connection
+            .prepare_cached("DELETE FROM duplicates WHERE event = ?1")?
+            .execute([event])?;
         let root: Option<Option<i64>> = self
             .connection
             .prepare_cached("DELETE FROM events WHERE id = ?1 RETURNING root")?

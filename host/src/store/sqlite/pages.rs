@@ -9,10 +9,13 @@ use super::eras::Span;
 use super::read::{DELIVERY_COLUMNS, attempts, read_delivery};
 use super::rows::{read_event, read_state, read_text};
 use crate::event::{DeliveryId, EventId, State};
-use crate::store::{Cursor, DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary, Page};
+use crate::store::{
+    Cursor, DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary, Page,
+};
 
 /// The most rows that a filtered page visits before it answers with the rows found. It is more than
-/// the deliveries of an event, so that every page makes progress. Tests have few, for several pages.
+/// the deliveries of an event, so that every page makes progress. Tests have few, for several
+/// pages.
 const MAX_SCANNED: i64 = if cfg!(test) { 6 } else { 20_000 };
 
 /// The same where every body has to be read.
@@ -49,7 +52,9 @@ impl Clauses {
         match filter.state {
             None => {}
             Some(EventState::Unrouted) => {
-                clauses.sql.push_str(" AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.id)");
+                clauses
+                    .sql
+                    .push_str(" AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.id)");
             }
             Some(EventState::Has(state)) => clauses.add(
                 "EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.id AND d.state = ?)",
@@ -147,7 +152,9 @@ fn events_query(
     let scanned = match filter {
         EventFilter { text: Some(_), .. } => MAX_SCANNED_BODIES,
         // Every row matches: a page visits no more rows than it shows.
-        EventFilter { kind: None, source: None, subject: None, state: None, .. } => page.limit as i64,
+        EventFilter { kind: None, source: None, subject: None, state: None, .. } => {
+            page.limit as i64
+        }
         _ => MAX_SCANNED,
     };
     let before = before(page.after.map(|cursor| cursor.0.event), span);
@@ -157,7 +164,8 @@ fn events_query(
     clauses.add("e.id >= ?", window.from);
     if walk == Walk::Dead {
         // The literal state lets SQLite see that the partial index of dead letters applies.
-        let dead = "e.id IN (SELECT event FROM deliveries WHERE state = 4 AND event < ? AND event >= {})";
+        let dead =
+            "e.id IN (SELECT event FROM deliveries WHERE state = 4 AND event < ? AND event >= {})";
         clauses.add(&dead.replace("{}", &window.from.to_string()), window.before);
     }
     let sql = format!(
@@ -190,11 +198,13 @@ pub(super) fn events(
             })
         })?
         .collect::<Result<Vec<_>, _>>()?;
-    let mut states =
-        connection.prepare_cached("SELECT plugin, state FROM deliveries WHERE event = ?1 ORDER BY ordinal")?;
+    let mut states = connection
+        .prepare_cached("SELECT plugin, state FROM deliveries WHERE event = ?1 ORDER BY ordinal")?;
     for summary in &mut found {
         summary.deliveries = states
-            .query_map([summary.event.id.row()], |row| Ok((row.get::<_, String>(0)?.into(), read_state(row, 1)?)))?
+            .query_map([summary.event.id.row()], |row| {
+                Ok((row.get::<_, String>(0)?.into(), read_state(row, 1)?))
+            })?
             .collect::<Result<_, _>>()?;
     }
     let last = found.last().map(|summary| summary.event.id);
@@ -221,7 +231,8 @@ fn deliveries_query(
     };
     // The cursor's own event may have further deliveries.
     let after = page.after.map(|Cursor(after)| after);
-    let before = before(after.map(|after| EventId::from_row(after.event.row().saturating_add(1))), span);
+    let before =
+        before(after.map(|after| EventId::from_row(after.event.row().saturating_add(1))), span);
     let window = PageWindow::new(connection, walk, before, MAX_SCANNED, span.low)?;
     let mut clauses = Clauses::deliveries(filter, span);
     clauses.add("d.event < ?", window.before);

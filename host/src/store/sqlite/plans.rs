@@ -19,10 +19,12 @@ use super::operator::Expired;
 use super::recent::Recent;
 use super::start::last_id;
 use super::{Recovered, pages, read, schema, search};
-use crate::event::{AttemptRecord, Attributes, DeliveryId, EventId, LegacyKey, NewEvent, Outcome, State, Target};
+use crate::event::{
+    AttemptRecord, Attributes, DeliveryId, EventId, LegacyKey, NewEvent, Outcome, State, Target,
+};
 use crate::store::{
-    Action, Cursor, DeliveryFilter, EventFilter, EventState, KvTransaction, Lease, LeaseQueue, Next, Page, Progress,
-    Settled, Settlement,
+    Action, Cursor, DeliveryFilter, EventFilter, EventState, KvTransaction, Lease, LeaseQueue,
+    Next, Page, Progress, Settled, Settlement,
 };
 
 const NOW_MS: i64 = 1_770_000_000_000;
@@ -100,7 +102,8 @@ fn settlement(next: Next) -> Settlement {
 fn write(connection: &Connection) {
     connection.execute("UPDATE swept SET legacy_keys_up_to = 1", []).unwrap();
     let mut recent = Recent::load(connection, 1).unwrap();
-    let mut batch = WriteBatch::new(connection, NOW_MS, last_id(connection, &recent).unwrap(), &recent);
+    let mut batch =
+        WriteBatch::new(connection, NOW_MS, last_id(connection, &recent).unwrap(), &recent);
     batch.append(&NewEvent { dedupe: vec![[2; 16]], ..event(&[]) }).unwrap();
     batch.flush_keys().unwrap();
     let WriteBatch { last_id, keys, .. } = batch;
@@ -109,7 +112,8 @@ fn write(connection: &Connection) {
     let first = batch.append(&event(&["audit", "audit", "audit", "audit"])).unwrap().id;
     batch.append(&event(&[])).unwrap();
     let legacy_key = Some(LegacyKey { key: [2; 16], header: None });
-    let again = batch.append(&NewEvent { dedupe: vec![[3; 16]], legacy_key, ..event(&[]) }).unwrap();
+    let again =
+        batch.append(&NewEvent { dedupe: vec![[3; 16]], legacy_key, ..event(&[]) }).unwrap();
     assert!(again.duplicate);
     let queue = LeaseQueue::Plugin("audit".into());
     let mut leases = batch.lease(&queue, permits(9), NOW_MS).unwrap().leases;
@@ -124,7 +128,8 @@ fn write(connection: &Connection) {
     settle(leases.remove(0), Next::Dead);
     settle(leases.remove(0), Next::RetryIn(Duration::from_millis(1)));
     assert_eq!(batch.recover(&LeftRunning::Unknown).unwrap(), Recovered { held: 1, running: 1 });
-    let quarantined = batch.lease(&LeaseQueue::Quarantine(vec!["audit".into()]), permits(1), NOW_MS).unwrap();
+    let quarantined =
+        batch.lease(&LeaseQueue::Quarantine(vec!["audit".into()]), permits(1), NOW_MS).unwrap();
     batch.settle(&quarantined.leases[0], &settlement(Next::Dead)).unwrap();
     let dead = DeliveryId { event: first, ordinal: 1 };
     assert_eq!(batch.change(&Action::Retry, dead).unwrap().unwrap(), 1);
@@ -138,7 +143,9 @@ fn write(connection: &Connection) {
     // A first sweep takes the keys and passes what is open; a second one deletes.
     let expired = Expired { events_before_ms: NOW_MS + 1, keys_before_ms: NOW_MS + 1 };
     batch.sweep(expired).unwrap();
-    connection.execute("UPDATE deliveries SET due_ms = NULL WHERE event = ?1", [first.row()]).unwrap();
+    connection
+        .execute("UPDATE deliveries SET due_ms = NULL WHERE event = ?1", [first.row()])
+        .unwrap();
     batch.sweep(expired).unwrap();
     assert!(read::event(connection, first).unwrap().is_none());
     batch.delta.write(connection).unwrap();
@@ -149,9 +156,10 @@ fn no_statement_of_the_writer_scans_or_sorts() {
     let plans = plans_of(write);
     assert!(plans.len() > 25, "{}", plans.len());
     for (sql, plan) in &plans {
-        let slow = plan
-            .iter()
-            .find(|step| (step.starts_with("SCAN") && !SMALL.contains(&step.as_str())) || step.contains("TEMP B-TREE"));
+        let slow = plan.iter().find(|step| {
+            (step.starts_with("SCAN") && !SMALL.contains(&step.as_str()))
+                || step.contains("TEMP B-TREE")
+        });
         assert_eq!(slow, None, "{sql}\n{plan:#?}");
     }
 }
@@ -183,7 +191,8 @@ fn list(connection: &Connection) {
         for state in states {
             let (kind, source, subject) = (has(0), has(1), has(2));
             let (since_ms, until_ms) = (times(3), times(4));
-            let after = (bits >> 5 & 1 == 1).then_some(Cursor(DeliveryId { event: EventId::from_row(5), ordinal: 1 }));
+            let after = (bits >> 5 & 1 == 1)
+                .then_some(Cursor(DeliveryId { event: EventId::from_row(5), ordinal: 1 }));
             let page = Page { limit: 50, after };
             let wanted = state.map_or(EventState::Unrouted, EventState::Has);
             let filter = EventFilter {
@@ -197,12 +206,14 @@ fn list(connection: &Connection) {
             };
             let span = span_of(since_ms, until_ms);
             pages::events(connection, &filter, &span, page).unwrap();
-            let filter = DeliveryFilter { state, plugin: has(6), kind, source, subject, since_ms, until_ms };
+            let filter =
+                DeliveryFilter { state, plugin: has(6), kind, source, subject, since_ms, until_ms };
             pages::deliveries(connection, &filter, &span, page).unwrap();
         }
     }
     read::event(connection, EventId::from_row(1)).unwrap();
-    read::whole_delivery(connection, DeliveryId { event: EventId::from_row(1), ordinal: 0 }).unwrap();
+    read::whole_delivery(connection, DeliveryId { event: EventId::from_row(1), ordinal: 0 })
+        .unwrap();
     read::kv_get(connection, "audit", "n").unwrap();
 }
 
@@ -210,12 +221,14 @@ fn list(connection: &Connection) {
 fn no_listing_walks_more_than_its_window() {
     let plans = plans_of(list);
     assert!(plans.len() > 200, "{}", plans.len());
-    let within = ["rowid<?", "rowid=?", "event<?", "event=?", "subject=?", "parent=?", "plugin=? AND key=?"];
+    let within =
+        ["rowid<?", "rowid=?", "event<?", "event=?", "subject=?", "parent=?", "plugin=? AND key=?"];
     for (sql, plan) in &plans {
         let bounded = within.iter().any(|by| plan[0].contains(by));
         let scans = plan.iter().any(|step| step.starts_with("SCAN"));
         // The order of ordinals within one event is not stored: that much may be sorted.
-        let sorts = plan.iter().any(|step| step.contains("TEMP B-TREE") && !step.contains("LAST TERM"));
+        let sorts =
+            plan.iter().any(|step| step.contains("TEMP B-TREE") && !step.contains("LAST TERM"));
         assert!(bounded && !scans && !sorts, "{sql}\n{plan:#?}");
     }
 }
@@ -225,15 +238,26 @@ fn dead_letters_are_listed_by_their_index() {
     let plans = plans_of(|connection| {
         let page = Page { limit: 50, after: None };
         let (state, span) = (Some(State::Dead), span_of(None, None));
-        pages::deliveries(connection, &DeliveryFilter { state, ..DeliveryFilter::default() }, &span, page).unwrap();
-        let filter = DeliveryFilter { state, plugin: Some("audit".to_owned()), ..DeliveryFilter::default() };
+        pages::deliveries(
+            connection,
+            &DeliveryFilter { state, ..DeliveryFilter::default() },
+            &span,
+            page,
+        )
+        .unwrap();
+        let filter =
+            DeliveryFilter { state, plugin: Some("audit".to_owned()), ..DeliveryFilter::default() };
         pages::deliveries(connection, &filter, &span, page).unwrap();
         let state = Some(EventState::Has(State::Dead));
-        pages::events(connection, &EventFilter { state, ..EventFilter::default() }, &span, page).unwrap();
+        pages::events(connection, &EventFilter { state, ..EventFilter::default() }, &span, page)
+            .unwrap();
     });
     // Three pages, and where their windows end.
     assert_eq!(plans.len(), 4, "{plans:#?}");
-    assert!(plans.values().all(|plan| plan.join(" ").contains("deliveries_dead (event")), "{plans:#?}");
+    assert!(
+        plans.values().all(|plan| plan.join(" ").contains("deliveries_dead (event")),
+        "{plans:#?}"
+    );
 }
 
 /// The statements by which what an operator means is found, beside one open delivery, but for the
@@ -245,7 +269,14 @@ fn plans_of_search(action: &Action, filters: &[DeliveryFilter]) -> Plans {
         connection.execute_batch(open).unwrap();
         for filter in filters {
             let from = Progress { before: i64::MAX, at: None, changed: false };
-            search::find(connection, action, filter, &span_of(filter.since_ms, filter.until_ms), Some(&from)).unwrap();
+            search::find(
+                connection,
+                action,
+                filter,
+                &span_of(filter.since_ms, filter.until_ms),
+                Some(&from),
+            )
+            .unwrap();
         }
     });
     plans.retain(|sql, _| !sql.starts_with("INSERT"));
@@ -263,7 +294,9 @@ fn filters(state: Option<State>) -> [DeliveryFilter; 4] {
     [
         filter(|f| f.state = state),
         filter(|f| (f.state, f.plugin) = (state, Some("audit".to_owned()))),
-        filter(|f| (f.state, f.kind, f.source) = (state, Some("a".to_owned()), Some("b".to_owned()))),
+        filter(|f| {
+            (f.state, f.kind, f.source) = (state, Some("a".to_owned()), Some("b".to_owned()))
+        }),
         filter(|f| (f.state, f.since_ms, f.until_ms) = (state, Some(NOW_MS), Some(NOW_MS))),
     ]
 }
@@ -274,7 +307,10 @@ fn a_bulk_change_of_dead_letters_looks_at_dead_letters_only() {
         let plans = plans_of_search(&action, &filters(None));
         assert!(plans.len() >= 4, "{plans:#?}");
         for (sql, plan) in &plans {
-            assert!(plan[0].contains("deliveries_dead") && !plan.join(" ").contains("TEMP B-TREE"), "{sql}\n{plan:#?}");
+            assert!(
+                plan[0].contains("deliveries_dead") && !plan.join(" ").contains("TEMP B-TREE"),
+                "{sql}\n{plan:#?}"
+            );
         }
     }
 }
@@ -292,8 +328,14 @@ fn a_bulk_change_of_what_is_open_looks_at_that_only() {
         for (sql, plan) in &plans {
             // But for the look whether an event is at the other plugin already.
             let of_one_event = plan[0] == "SEARCH deliveries USING PRIMARY KEY (event=?)";
-            assert!(plan[0].contains("deliveries_open (crashes=?") || of_one_event, "{sql}\n{plan:#?}");
-            assert!(!plan.join(" ").contains("SCAN") && !plan.join(" ").contains("TEMP B-TREE"), "{sql}\n{plan:#?}");
+            assert!(
+                plan[0].contains("deliveries_open (crashes=?") || of_one_event,
+                "{sql}\n{plan:#?}"
+            );
+            assert!(
+                !plan.join(" ").contains("SCAN") && !plan.join(" ").contains("TEMP B-TREE"),
+                "{sql}\n{plan:#?}"
+            );
         }
     }
 }

@@ -91,7 +91,9 @@ impl Queues {
     /// Everything that waits, in no order.
     pub(super) fn drain(&mut self) -> Vec<WriteCommand> {
         let mut all = Vec::new();
-        while let Some((_, command)) = self.next_append(u64::MAX, true).or_else(|| self.next_work(u64::MAX, true)) {
+        while let Some((_, command)) =
+            self.next_append(u64::MAX, true).or_else(|| self.next_work(u64::MAX, true))
+        {
             all.push(command);
         }
         all.extend(self.close.take());
@@ -100,7 +102,9 @@ impl Queues {
 
     /// The appends that wait.
     pub(super) fn drain_appends(&mut self) -> Vec<WriteCommand> {
-        std::iter::from_fn(|| self.next_append(u64::MAX, true)).map(|(_, command)| command).collect()
+        std::iter::from_fn(|| self.next_append(u64::MAX, true))
+            .map(|(_, command)| command)
+            .collect()
     }
 }
 
@@ -142,7 +146,10 @@ impl<T> WeightedQueue<T> {
 
     fn line(&mut self, owner: Owner) -> &mut OwnerQueue<T> {
         let given = self.given;
-        let line = self.owners.entry(owner).or_insert_with(|| OwnerQueue { given, items: VecDeque::new() });
+        let line = self
+            .owners
+            .entry(owner)
+            .or_insert_with(|| OwnerQueue { given, items: VecDeque::new() });
         if line.items.is_empty() {
             line.given = line.given.max(given);
         }

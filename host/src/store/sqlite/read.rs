@@ -29,15 +29,24 @@ pub(super) fn read_delivery(row: &Row<'_>) -> Result<DeliveryView, rusqlite::Err
 }
 
 /// One delivery, its attempts left out.
-pub(super) fn delivery(connection: &Connection, id: DeliveryId) -> Result<Option<DeliveryView>, rusqlite::Error> {
+pub(super) fn delivery(
+    connection: &Connection,
+    id: DeliveryId,
+) -> Result<Option<DeliveryView>, rusqlite::Error> {
     let sql = format!(
         "SELECT {DELIVERY_COLUMNS} FROM deliveries d JOIN events e ON e.id = d.event WHERE d.event = ?1 AND d.ordinal = ?2"
     );
-    connection.prepare_cached(&sql)?.query_row(params![id.event.row(), id.ordinal], read_delivery).optional()
+    connection
+        .prepare_cached(&sql)?
+        .query_row(params![id.event.row(), id.ordinal], read_delivery)
+        .optional()
 }
 
 /// One delivery with all its attempts.
-pub(super) fn whole_delivery(connection: &Connection, id: DeliveryId) -> Result<Option<DeliveryView>, rusqlite::Error> {
+pub(super) fn whole_delivery(
+    connection: &Connection,
+    id: DeliveryId,
+) -> Result<Option<DeliveryView>, rusqlite::Error> {
     let Some(mut found) = delivery(connection, id)? else { return Ok(None) };
     found.attempts = attempts(connection, id, i64::MAX)?;
     Ok(Some(found))
@@ -76,26 +85,39 @@ pub(super) fn attempts(
     Ok(found)
 }
 
-fn json<T: serde::de::DeserializeOwned + Default>(column: usize, text: Option<String>) -> Result<T, rusqlite::Error> {
+fn json<T: serde::de::DeserializeOwned + Default>(
+    column: usize,
+    text: Option<String>,
+) -> Result<T, rusqlite::Error> {
     text.map_or_else(
         || Ok(T::default()),
         |text| {
             serde_json::from_str(&text).map_err(|error| {
-                rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
+                rusqlite::Error::FromSqlConversionFailure(
+                    column,
+                    rusqlite::types::Type::Text,
+                    Box::new(error),
+                )
             })
         },
     )
 }
 
 /// One event, whole.
-pub(super) fn event(connection: &Connection, id: EventId) -> Result<Option<EventView>, rusqlite::Error> {
-    let sql = format!("SELECT {EVENT_COLUMNS}, e.provider_id, e.note, e.headers, e.sum FROM events e WHERE e.id = ?1");
+pub(super) fn event(
+    connection: &Connection,
+    id: EventId,
+) -> Result<Option<EventView>, rusqlite::Error> {
+    let sql = format!(
+        "SELECT {EVENT_COLUMNS}, e.provider_id, e.note, e.headers, e.sum FROM events e WHERE e.id = ?1"
+    );
     let found = connection
         .prepare_cached(&sql)?
         .query_row([id.row()], |row| {
             let event = read_event(row)?;
             let note: Option<String> = row.get(11)?;
-            let notes: Vec<String> = sum::damage(row, 13, &event.attributes)?.into_iter().chain(note).collect();
+            let notes: Vec<String> =
+                sum::damage(row, 13, &event.attributes)?.into_iter().chain(note).collect();
             Ok(EventView {
                 event,
                 provider_id: read_text(row, 10)?,
@@ -119,8 +141,10 @@ pub(super) fn event(connection: &Connection, id: EventId) -> Result<Option<Event
     let sql = format!(
         "SELECT {DELIVERY_COLUMNS} FROM deliveries d JOIN events e ON e.id = d.event WHERE d.event = ?1 ORDER BY d.ordinal"
     );
-    view.deliveries =
-        connection.prepare_cached(&sql)?.query_map([id.row()], read_delivery)?.collect::<Result<_, _>>()?;
+    view.deliveries = connection
+        .prepare_cached(&sql)?
+        .query_map([id.row()], read_delivery)?
+        .collect::<Result<_, _>>()?;
     for delivery in &mut view.deliveries {
         delivery.attempts = attempts(connection, delivery.id, i64::MAX)?;
     }
@@ -132,7 +156,11 @@ pub(super) fn event(connection: &Connection, id: EventId) -> Result<Option<Event
 }
 
 /// A key of a plugin.
-pub(super) fn kv_get(connection: &Connection, plugin: &str, key: &str) -> Result<Option<KvValue>, rusqlite::Error> {
+pub(super) fn kv_get(
+    connection: &Connection,
+    plugin: &str,
+    key: &str,
+) -> Result<Option<KvValue>, rusqlite::Error> {
     connection
         .prepare_cached("SELECT value, version FROM kv WHERE plugin = ?1 AND key = ?2")?
         .query_row([plugin, key], |row| Ok(KvValue { value: row.get(0)?, version: row.get(1)? }))

@@ -88,7 +88,14 @@ pub(super) struct Readers {
 
 impl Readers {
     pub(super) fn new(path: PathBuf, published: Arc<Published>, most: u32) -> Self {
-        Self { path, published, idle: Arc::default(), permits: FairPool::new(most), paced: false, operators: "".into() }
+        Self {
+            path,
+            published,
+            idle: Arc::default(),
+            permits: FairPool::new(most),
+            paced: false,
+            operators: "".into(),
+        }
     }
 
     /// One connection, which rests after each answer.
@@ -108,7 +115,11 @@ impl Readers {
 
     /// Answers a question of a plugin. A plugin that asks all the time delays another by the one
     /// question that is being answered.
-    pub(super) async fn ask_for<T, F>(&self, plugin: &PluginName, question: F) -> Result<T, StoreError>
+    pub(super) async fn ask_for<T, F>(
+        &self,
+        plugin: &PluginName,
+        question: F,
+    ) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
@@ -123,22 +134,23 @@ impl Readers {
         let asked = tasks::blocking(move || {
             let begun = Instant::now();
             let idle = readers.idle().pop();
-            let answer = idle.map_or_else(|| open_reader(&readers.path), Ok).and_then(|connection| {
-                {
-                    let mut progress = lock(&handle);
-                    if matches!(*progress, QuestionState::Cancelled) {
-                        return Err(interrupted());
+            let answer =
+                idle.map_or_else(|| open_reader(&readers.path), Ok).and_then(|connection| {
+                    {
+                        let mut progress = lock(&handle);
+                        if matches!(*progress, QuestionState::Cancelled) {
+                            return Err(interrupted());
+                        }
+                        *progress = QuestionState::Asking(connection.get_interrupt_handle());
                     }
-                    *progress = QuestionState::Asking(connection.get_interrupt_handle());
-                }
-                let answer = question(&connection);
-                // Reset before the connection serves another caller.
-                *lock(&handle) = QuestionState::Idle;
-                if answer.is_ok() && readers.stopped().is_none() {
-                    readers.idle().push(connection);
-                }
-                answer
-            });
+                    let answer = question(&connection);
+                    // Reset before the connection serves another caller.
+                    *lock(&handle) = QuestionState::Idle;
+                    if answer.is_ok() && readers.stopped().is_none() {
+                        readers.idle().push(connection);
+                    }
+                    answer
+                });
             if readers.paced {
                 rest(permit, begun.elapsed());
             }
@@ -149,7 +161,9 @@ impl Readers {
             Ok(answer) => answer,
             Err(_) => {
                 limit.interrupt();
-                asked.await.map_err(|_| StoreError::Query(format!("it took longer than {} s", PATIENCE.as_secs())))
+                asked.await.map_err(|_| {
+                    StoreError::Query(format!("it took longer than {} s", PATIENCE.as_secs()))
+                })
             }
         }
     }
@@ -198,7 +212,8 @@ mod tests {
     use crate::store::sqlite::schema;
 
     /// A question that is answered when the sender says so or has gone.
-    fn slow() -> (Sender<()>, impl FnOnce(&Connection) -> Result<(), rusqlite::Error> + Send + 'static) {
+    fn slow()
+    -> (Sender<()>, impl FnOnce(&Connection) -> Result<(), rusqlite::Error> + Send + 'static) {
         let (go, gone) = channel::<()>();
         (go, move |_: &Connection| {
             let _ = gone.recv();
@@ -214,8 +229,7 @@ mod tests {
         let listings = Readers::paced(path, Arc::default());
         let work = |connection: &Connection| {
             let begun = Instant::now();
-            let count =
-                "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) SELECT max(i) FROM n";
+            let count = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) SELECT max(i) FROM n";
             connection.query_row(count, [], |row| row.get::<_, i64>(0))?;
             Ok((begun, Instant::now()))
         };
@@ -243,8 +257,10 @@ mod tests {
             asked
         };
         let (signals, questions): (Vec<_>, Vec<_>) = (0..6).map(|_| slow()).unzip();
-        let mut greedys: Vec<_> =
-            questions.into_iter().map(|question| begin(readers.clone(), greedy.clone(), question)).collect();
+        let mut greedys: Vec<_> = questions
+            .into_iter()
+            .map(|question| begin(readers.clone(), greedy.clone(), question))
+            .collect();
         let (answer, question) = slow();
         drop(answer);
         let others = begin(readers.clone(), other, question);

@@ -3,8 +3,8 @@
 use super::{Sqlite, approvals, pages, read};
 use crate::event::{DeliveryId, EventId, PluginName};
 use crate::store::{
-    Changes, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventSummary, EventView, KvValue, MaybeReady, Page,
-    Pending, Read, Stats, StoreError, StoredApproval,
+    Changes, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventSummary, EventView, KvValue,
+    MaybeReady, Page, Pending, Read, Stats, StoreError, StoredApproval,
 };
 
 impl Read for Sqlite {
@@ -19,23 +19,38 @@ impl Read for Sqlite {
 
     fn delivery(&self, id: DeliveryId) -> Pending<'_, DeliveryView> {
         Box::pin(async move {
-            let found = self.readers.ask(move |connection| read::whole_delivery(connection, id)).await?;
-            let missing = || StoreError::NotFound(format!("delivery `{id}` of event `{}`", id.event));
+            let found =
+                self.readers.ask(move |connection| read::whole_delivery(connection, id)).await?;
+            let missing =
+                || StoreError::NotFound(format!("delivery `{id}` of event `{}`", id.event));
             let mut found = found.ok_or_else(missing)?;
             self.by_wall_clock(std::slice::from_mut(&mut found));
             Ok(found)
         })
     }
 
-    fn events(&self, filter: EventFilter, page: Page) -> Pending<'_, (Vec<EventSummary>, Option<Cursor>)> {
+    fn events(
+        &self,
+        filter: EventFilter,
+        page: Page,
+    ) -> Pending<'_, (Vec<EventSummary>, Option<Cursor>)> {
         let span = self.span(filter.since_ms, filter.until_ms);
-        Box::pin(self.listings.ask(move |connection| pages::events(connection, &filter, &span, page)))
+        Box::pin(
+            self.listings.ask(move |connection| pages::events(connection, &filter, &span, page)),
+        )
     }
 
-    fn deliveries(&self, filter: DeliveryFilter, page: Page) -> Pending<'_, (Vec<DeliveryView>, Option<Cursor>)> {
+    fn deliveries(
+        &self,
+        filter: DeliveryFilter,
+        page: Page,
+    ) -> Pending<'_, (Vec<DeliveryView>, Option<Cursor>)> {
         let span = self.span(filter.since_ms, filter.until_ms);
         Box::pin(async move {
-            let found = self.listings.ask(move |connection| pages::deliveries(connection, &filter, &span, page)).await;
+            let found = self
+                .listings
+                .ask(move |connection| pages::deliveries(connection, &filter, &span, page))
+                .await;
             let (mut found, next) = found?;
             self.by_wall_clock(&mut found);
             Ok((found, next))
@@ -49,7 +64,9 @@ impl Read for Sqlite {
     fn kv_get(&self, plugin: PluginName, key: String) -> Pending<'_, Option<KvValue>> {
         Box::pin(async move {
             let asking = plugin.clone();
-            self.kv_readers.ask_for(&asking, move |connection| read::kv_get(connection, &plugin, &key)).await
+            self.kv_readers
+                .ask_for(&asking, move |connection| read::kv_get(connection, &plugin, &key))
+                .await
         })
     }
 

@@ -8,9 +8,9 @@
 //! keys are there.
 //!
 //! Invariant: a key whose event is not swept yet (`swept.dedupe_up_to`) is in one place. It is in
-//! memory if the event is newer than the last flush of the key's shard, and in the table if not. All
-//! of this follows from the database and changes in one transaction, so a start loads the keys that
-//! the last commit left in memory. Memory changes after the commit, so a failed batch changes
+//! memory if the event is newer than the last flush of the key's shard, and in the table if not.
+//! All of this follows from the database and changes in one transaction, so a start loads the keys
+//! that the last commit left in memory. Memory changes after the commit, so a failed batch changes
 //! nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,17 +81,21 @@ pub(super) struct KeyChanges {
 impl Recent {
     /// Finds the keys again from their events. `flush_events` is [`FLUSH_EVENTS`], and less in
     /// tests.
-    pub(super) fn load(connection: &Connection, flush_events: u64) -> Result<Self, rusqlite::Error> {
+    pub(super) fn load(
+        connection: &Connection,
+        flush_events: u64,
+    ) -> Result<Self, rusqlite::Error> {
         let mut shards = vec![Shard::flushed(EventId::from_row(0)); SHARDS];
         let mut statement = connection.prepare("SELECT segment, up_to FROM dedupe_moved")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             shards[usize::from(row.get::<_, u8>(0)?)].up_to = EventId::from_row(row.get(1)?);
         }
-        let (given_up_to, legacy_up_to) =
-            connection.query_row("SELECT dedupe_up_to, legacy_keys_up_to FROM swept", [], |row| {
-                Ok((EventId::from_row(row.get(0)?), EventId::from_row(row.get(1)?)))
-            })?;
+        let (given_up_to, legacy_up_to) = connection.query_row(
+            "SELECT dedupe_up_to, legacy_keys_up_to FROM swept",
+            [],
+            |row| Ok((EventId::from_row(row.get(0)?), EventId::from_row(row.get(1)?))),
+        )?;
         let has_legacy = Arc::new(AtomicBool::new(given_up_to < legacy_up_to));
         let mut recent = Self { shards, flush_events, due: 0, legacy_up_to, has_legacy };
         recent.load_keys(connection)?;

@@ -1,4 +1,5 @@
-//! Leases whose holder is gone: given back at an orderly close, recovered at the start after a crash.
+//! Leases whose holder is gone: given back at an orderly close, recovered at the start after a
+//! crash.
 
 use rusqlite::{Connection, params};
 
@@ -18,11 +19,15 @@ pub struct Recovered {
 }
 
 impl WriteBatch<'_> {
-    /// Gives back the deliveries that are still leased when the store is closed: no attempt runs any
-    /// more.
+    /// Gives back the deliveries that are still leased when the store is closed: no attempt runs
+    /// any more.
     pub(super) fn release(&mut self) -> Result<(), rusqlite::Error> {
         for OpenLease { delivery, plugin, cancelled, .. } in held(self.connection)? {
-            let (state, due_ms) = if cancelled { (State::Cancelled, None) } else { (State::Ready, Some(self.now_ms)) };
+            let (state, due_ms) = if cancelled {
+                (State::Cancelled, None)
+            } else {
+                (State::Ready, Some(self.now_ms))
+            };
             self.connection
                 .prepare_cached(
                     "UPDATE deliveries SET state = ?3, due_ms = ?4, attempt = attempt - 1
@@ -34,9 +39,9 @@ impl WriteBatch<'_> {
         Ok(())
     }
 
-    /// Recovers the leases of a killed host. Their attempts are not counted, their numbers are never
-    /// used again, and the deliveries are due again. An attempt that was running is recorded as a
-    /// crash, and a delivery that was running [`MAX_CRASHES`] times when a host died is a dead
+    /// Recovers the leases of a killed host. Their attempts are not counted, their numbers are
+    /// never used again, and the deliveries are due again. An attempt that was running is recorded
+    /// as a crash, and a delivery that was running [`MAX_CRASHES`] times when a host died is a dead
     /// letter. A delivery that an operator has cancelled ends.
     pub(super) fn recover(&mut self, left: &LeftRunning) -> Result<Recovered, rusqlite::Error> {
         let mut recovered = Recovered::default();
@@ -85,7 +90,13 @@ impl WriteBatch<'_> {
 }
 
 /// At most as many lines as attempts run at once.
-fn say_crashed(plugin: &PluginName, delivery: DeliveryId, attempt: u32, reason: &str, state: State) {
+fn say_crashed(
+    plugin: &PluginName,
+    delivery: DeliveryId,
+    attempt: u32,
+    reason: &str,
+    state: State,
+) {
     let (event, outcome) = (delivery.event, Outcome::Crash.name());
     tracing::info!(
         event.id = %event, delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt, outcome, reason,
@@ -122,7 +133,8 @@ fn held(connection: &Connection) -> Result<Vec<OpenLease>, rusqlite::Error> {
             let name: PluginName = plugin.as_str().into();
             let mut rows = statement.query(params![crashes, plugin, NEVER_MS])?;
             while let Some(row) = rows.next()? {
-                let delivery = DeliveryId { event: EventId::from_row(row.get(0)?), ordinal: row.get(1)? };
+                let delivery =
+                    DeliveryId { event: EventId::from_row(row.get(0)?), ordinal: row.get(1)? };
                 held.push(OpenLease {
                     delivery,
                     plugin: name.clone(),

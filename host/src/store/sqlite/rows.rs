@@ -8,8 +8,7 @@ use rusqlite::{Connection, Row, params};
 use crate::event::{Attributes, Event, EventId, State};
 
 /// The columns `read_event` reads, from a table named `e`.
-pub(super) const EVENT_COLUMNS: &str =
-    "e.id, e.source, e.type, e.subject, e.content_type, e.time_ms, e.parent, e.hops, e.body, e.root";
+pub(super) const EVENT_COLUMNS: &str = "e.id, e.source, e.type, e.subject, e.content_type, e.time_ms, e.parent, e.hops, e.body, e.root";
 
 /// Reads a text that a disk may have damaged: bytes that are no UTF-8 are replaced, and the event's
 /// checksum tells. SQLite's own conversion is an error, which would end the store for the sake of

@@ -194,7 +194,8 @@ pub(super) fn connect(path: &Path) -> Result<(Connection, i64), OpenError> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
     connection.busy_timeout(BUSY).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(64);
-    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+    let version: i64 =
+        connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
     if version > VERSION {
         return Err(OpenError::Newer { path: path.to_owned(), found: version, known: VERSION });
     }
@@ -218,9 +219,14 @@ pub(super) fn prepare(connection: &Connection, version: i64, path: &Path) -> Res
     read_back(connection, path, "synchronous", "2")?;
     for (next, changes) in MIGRATIONS.into_iter().filter(|(next, _)| *next > version) {
         if version > 0 {
-            tracing::info!(from = version, to = next, "bringing the database up to date; a large one takes a while");
+            tracing::info!(
+                from = version,
+                to = next,
+                "bringing the database up to date; a large one takes a while"
+            );
         }
-        let migration = format!("BEGIN IMMEDIATE; {} PRAGMA user_version = {next}; COMMIT;", changes.concat());
+        let migration =
+            format!("BEGIN IMMEDIATE; {} PRAGMA user_version = {next}; COMMIT;", changes.concat());
         connection.execute_batch(&migration).map_err(failed)?;
     }
     Ok(())
@@ -240,7 +246,12 @@ pub(super) fn rewrite(writer: &Connection) -> Result<(), rusqlite::Error> {
     writer.pragma_update(None, "user_version", VERSION)
 }
 
-fn read_back(connection: &Connection, path: &Path, setting: &'static str, wanted: &str) -> Result<(), OpenError> {
+fn read_back(
+    connection: &Connection,
+    path: &Path,
+    setting: &'static str,
+    wanted: &str,
+) -> Result<(), OpenError> {
     let found = connection
         .pragma_query_value(None, setting, |row| {
             let value: rusqlite::types::Value = row.get(0)?;
@@ -251,7 +262,11 @@ fn read_back(connection: &Connection, path: &Path, setting: &'static str, wanted
             })
         })
         .map_err(|source| OpenError::Sqlite { path: path.to_owned(), source })?;
-    if found == wanted { Ok(()) } else { Err(OpenError::Setting { path: path.to_owned(), setting, found }) }
+    if found == wanted {
+        Ok(())
+    } else {
+        Err(OpenError::Setting { path: path.to_owned(), setting, found })
+    }
 }
 
 /// Pages in the WAL.

@@ -48,7 +48,8 @@ pub(super) fn find(
 ) -> Result<FoundDeliveries, rusqlite::Error> {
     let before = match from {
         Some(progress) => progress.before,
-        None => connection.query_row("SELECT coalesce(max(id), 0) + 1 FROM events", [], |row| row.get(0))?,
+        None => connection
+            .query_row("SELECT coalesce(max(id), 0) + 1 FROM events", [], |row| row.get(0))?,
     };
     let states = action.meant(filter.state);
     let mut found = FoundDeliveries { deliveries: Vec::new(), states, before, rest: None };
@@ -78,7 +79,11 @@ pub(super) fn find(
 }
 
 /// Those of an event that the plugin has no delivery of, one of each.
-fn untouched(connection: &Connection, to: &str, found: &[DeliveryId]) -> Result<Vec<DeliveryId>, rusqlite::Error> {
+fn untouched(
+    connection: &Connection,
+    to: &str,
+    found: &[DeliveryId],
+) -> Result<Vec<DeliveryId>, rusqlite::Error> {
     let (mut untouched, mut events) = (Vec::with_capacity(found.len()), BTreeSet::new());
     for delivery in found {
         if events.insert(delivery.event) && delivery_to(connection, to, delivery.event)?.is_none() {
@@ -102,7 +107,8 @@ fn stands(action: &Action, states: &[State]) -> String {
             format!("d.state IN ({}) AND d.cancelled = 0", codes.join(", "))
         }
         (_, states) => {
-            let any: Vec<_> = states.iter().map(|state| format!("d.state = {}", code(*state))).collect();
+            let any: Vec<_> =
+                states.iter().map(|state| format!("d.state = {}", code(*state))).collect();
             format!("({})", any.join(" OR "))
         }
     }
@@ -123,17 +129,26 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// By event, oldest first: all deliveries, those of a subject, or the dead ones.
-    fn by_event(&self, at: Option<&Position>, dead: bool, found: &mut FoundDeliveries) -> Result<(), rusqlite::Error> {
+    fn by_event(
+        &self,
+        at: Option<&Position>,
+        dead: bool,
+        found: &mut FoundDeliveries,
+    ) -> Result<(), rusqlite::Error> {
         let (event, ordinal) = match at {
             Some(Position::Event(event, ordinal)) if *event >= self.since => (*event, *ordinal),
             _ => (self.since, 0),
         };
         let end = self.end_of_window(event, dead)?;
-        let rest = DeliveryFilter { state: None, since_ms: None, until_ms: None, ..self.filter.clone() };
+        let rest =
+            DeliveryFilter { state: None, since_ms: None, until_ms: None, ..self.filter.clone() };
         let mut clauses = Clauses::deliveries(&rest, self.span);
         // Named by the table that is walked, rows come in order.
-        let (first, walked) =
-            if self.filter.subject.is_some() { ("events e", "e.id") } else { ("deliveries d", "d.event") };
+        let (first, walked) = if self.filter.subject.is_some() {
+            ("events e", "e.id")
+        } else {
+            ("deliveries d", "d.event")
+        };
         let second = if self.filter.subject.is_some() { "deliveries d" } else { "events e" };
         clauses.add(&format!("{walked} >= ?"), event);
         clauses.add(&format!("{walked} < ?"), end.unwrap_or(self.before).min(self.before));
@@ -144,7 +159,8 @@ impl Search<'_> {
             self.stands, clauses.sql
         );
         let mut statement = self.connection.prepare(&sql)?;
-        let rows = statement.query_map(params_from_iter(&clauses.values), |row| delivery(row, 0))?;
+        let rows =
+            statement.query_map(params_from_iter(&clauses.values), |row| delivery(row, 0))?;
         found.deliveries = rows.collect::<Result<_, _>>()?;
         found.rest = match found.deliveries.last() {
             Some(last) if found.deliveries.len() == MAX_FOUND => {
@@ -178,7 +194,11 @@ impl Search<'_> {
     }
 
     /// Those that are open, plugin by plugin.
-    fn open(&self, at: Option<&Position>, found: &mut FoundDeliveries) -> Result<(), rusqlite::Error> {
+    fn open(
+        &self,
+        at: Option<&Position>,
+        found: &mut FoundDeliveries,
+    ) -> Result<(), rusqlite::Error> {
         let mut left = MAX_LOOKED;
         let (mut crashes, mut group, mut after) = match at {
             Some(Position::Open { crashes, plugin, due_ms, event, ordinal }) => {
@@ -207,15 +227,19 @@ impl Search<'_> {
     }
 
     /// The next plugin with open deliveries.
-    fn next_group(&self, crashes: u32, after: Option<&str>) -> Result<Option<String>, rusqlite::Error> {
+    fn next_group(
+        &self,
+        crashes: u32,
+        after: Option<&str>,
+    ) -> Result<Option<String>, rusqlite::Error> {
         match &self.filter.plugin {
             Some(plugin) => Ok(after.is_none().then(|| plugin.clone())),
             None => next_plugin(self.connection, crashes, after.unwrap_or("")),
         }
     }
 
-    /// Visits at most `most` open deliveries of a plugin before `after`; returns their number and the
-    /// last one.
+    /// Visits at most `most` open deliveries of a plugin before `after`; returns their number and
+    /// the last one.
     fn walk(
         &self,
         crashes: u32,
@@ -230,7 +254,10 @@ impl Search<'_> {
         let of_event = if clauses.values.is_empty() {
             String::new()
         } else {
-            format!("AND EXISTS (SELECT 1 FROM events e WHERE e.id = d.event {})", std::mem::take(&mut clauses.sql))
+            format!(
+                "AND EXISTS (SELECT 1 FROM events e WHERE e.id = d.event {})",
+                std::mem::take(&mut clauses.sql)
+            )
         };
         clauses.add("d.crashes = ?", crashes);
         clauses.add("d.plugin = ?", plugin.to_owned());

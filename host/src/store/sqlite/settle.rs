@@ -30,14 +30,20 @@ enum Move {
 
 impl WriteBatch<'_> {
     /// Settles `lease`, fenced by its attempt number.
-    pub(super) fn settle(&mut self, lease: &Lease, settlement: &Settlement) -> Result<Settled, rusqlite::Error> {
+    pub(super) fn settle(
+        &mut self,
+        lease: &Lease,
+        settlement: &Settlement,
+    ) -> Result<Settled, rusqlite::Error> {
         if let Next::Done { emitted, kv } = &settlement.next {
             if !self.reads_hold(&lease.plugin, kv)? {
-                return Ok(match self.move_on(lease, State::Ready, Some(self.now_ms), Spent::No)? {
-                    Move::There => Settled::Conflict,
-                    Move::Cancelled => Settled::Cancelled,
-                    Move::Lost => Settled::Lost,
-                });
+                return Ok(
+                    match self.move_on(lease, State::Ready, Some(self.now_ms), Spent::No)? {
+                        Move::There => Settled::Conflict,
+                        Move::Cancelled => Settled::Cancelled,
+                        Move::Lost => Settled::Lost,
+                    },
+                );
             }
             if let Some(excess) = self.tree_excess(lease.event.tree(), emitted)? {
                 return self.refuse(lease, settlement.record.as_ref(), excess);
@@ -87,7 +93,12 @@ impl WriteBatch<'_> {
         if let Some(record) = record {
             // Of attempts that only fail for this there may be thousands.
             let logs = Vec::new();
-            let record = AttemptRecord { outcome: Outcome::Error, error: Some(excess), logs, ..record.clone() };
+            let record = AttemptRecord {
+                outcome: Outcome::Error,
+                error: Some(excess),
+                logs,
+                ..record.clone()
+            };
             self.record(lease, &record)?;
         }
         Ok(if matches!(moved, Move::Cancelled) { Settled::Cancelled } else { Settled::OverBudget })
@@ -157,7 +168,11 @@ impl WriteBatch<'_> {
     }
 
     fn record(&self, lease: &Lease, record: &AttemptRecord) -> Result<(), rusqlite::Error> {
-        let logs = if self.cut_logs && !record.logs.is_empty() { json(&[cut()]) } else { json(&record.logs) };
+        let logs = if self.cut_logs && !record.logs.is_empty() {
+            json(&[cut()])
+        } else {
+            json(&record.logs)
+        };
         let calls = json(&record.calls);
         self.connection
             .prepare_cached(
@@ -198,7 +213,9 @@ impl WriteBatch<'_> {
         for (key, value) in &kv.writes {
             let removed: Option<i64> = self
                 .connection
-                .prepare_cached("DELETE FROM kv WHERE plugin = ?1 AND key = ?2 RETURNING length(value)")?
+                .prepare_cached(
+                    "DELETE FROM kv WHERE plugin = ?1 AND key = ?2 RETURNING length(value)",
+                )?
                 .query_row(params![plugin, key], |row| row.get(0))
                 .optional()?;
             let key_bytes = i64::try_from(key.len()).unwrap_or(i64::MAX);
@@ -206,7 +223,9 @@ impl WriteBatch<'_> {
             if let Some(value) = value {
                 let version = self.next_id().row();
                 self.connection
-                    .prepare_cached("INSERT INTO kv (plugin, key, value, version) VALUES (?1, ?2, ?3, ?4)")?
+                    .prepare_cached(
+                        "INSERT INTO kv (plugin, key, value, version) VALUES (?1, ?2, ?3, ?4)",
+                    )?
                     .execute(params![plugin, key, value, version])?;
                 change += key_bytes + i64::try_from(value.len()).unwrap_or(i64::MAX);
             }
@@ -226,5 +245,6 @@ fn cut() -> LogLine {
 
 /// A list as it is stored: as JSON, and as nothing if it is empty.
 fn json<T: serde::Serialize>(list: &[T]) -> Option<String> {
-    (!list.is_empty()).then(|| serde_json::to_string(list).expect("lines and calls are always JSON"))
+    (!list.is_empty())
+        .then(|| serde_json::to_string(list).expect("lines and calls are always JSON"))
 }

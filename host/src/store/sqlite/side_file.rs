@@ -1,8 +1,8 @@
 //! Small files beside the store that are written in place and never synced, and the opening of the
 //! store's files.
 //!
-//! A write that fails is counted, logged at most once a minute, and shown in the host's health for a
-//! minute. Events are handled without it.
+//! A write that fails is counted, logged at most once a minute, and shown in the host's health for
+//! a minute. Events are handled without it.
 
 use std::fs::{self, File, FileType, Metadata, Permissions};
 use std::io;
@@ -28,7 +28,13 @@ pub(super) fn open_own(path: &Path) -> io::Result<File> {
     // A FIFO that came after the check does not hold up the open.
     let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
     let mut options = File::options();
-    options.create(true).truncate(false).read(true).write(true).mode(FILE_MODE).custom_flags(nonblocking);
+    options
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .mode(FILE_MODE)
+        .custom_flags(nonblocking);
     let file = options.open(path)?;
     let found = file.metadata()?;
     if !found.is_file() {
@@ -73,7 +79,10 @@ fn not_a_file(kind: FileType) -> io::Error {
         kind if kind.is_char_device() || kind.is_block_device() => "a device",
         _ => "something else",
     };
-    io::Error::new(io::ErrorKind::InvalidInput, format!("it is {what}, and has to be a file: move it away"))
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("it is {what}, and has to be a file: move it away"),
+    )
 }
 
 /// A file that is written in place.
@@ -101,7 +110,13 @@ struct SideFileFailure {
 impl SideFile {
     /// Opens the file, or makes it.
     pub(super) fn open(path: &Path, name: &'static str, means: &'static str) -> io::Result<Self> {
-        Ok(Self { file: open_own(path)?, path: path.to_owned(), name, means, failure: Mutex::default() })
+        Ok(Self {
+            file: open_own(path)?,
+            path: path.to_owned(),
+            name,
+            means,
+            failure: Mutex::default(),
+        })
     }
 
     /// The open file.
@@ -118,16 +133,24 @@ impl SideFile {
     pub(super) fn trouble(&self) -> Option<String> {
         let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         let failure = failure.as_ref().filter(|failure| failure.seen.elapsed() < REPEAT)?;
-        Some(format!("`{}` cannot be written: {}; {}", self.path.display(), failure.error, self.means))
+        Some(format!(
+            "`{}` cannot be written: {}; {}",
+            self.path.display(),
+            failure.error,
+            self.means
+        ))
     }
 
     /// Notes a failure, and writes a line if the last one was long ago.
     pub(super) fn failed(&self, error: io::Error) -> io::Error {
-        metrics::counter!("hookbox_store_side_file_failures_total", "file" => self.name).increment(1);
+        metrics::counter!("hookbox_store_side_file_failures_total", "file" => self.name)
+            .increment(1);
         let now = Instant::now();
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         let (logged, unlogged) = match &*failure {
-            Some(before) if now.duration_since(before.logged) < REPEAT => (before.logged, before.unlogged + 1),
+            Some(before) if now.duration_since(before.logged) < REPEAT => {
+                (before.logged, before.unlogged + 1)
+            }
             Some(before) => {
                 self.log(&error, before.unlogged + 1);
                 (now, 0)
@@ -176,7 +199,9 @@ mod tests {
         assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
         let link = folder.path().join("link");
         symlink(&fifo, &link).unwrap();
-        for (path, kind) in [(fifo, "a FIFO"), (link, "a FIFO"), (folder.path().to_owned(), "a folder")] {
+        for (path, kind) in
+            [(fifo, "a FIFO"), (link, "a FIFO"), (folder.path().to_owned(), "a folder")]
+        {
             let error = open_own(&path).unwrap_err().to_string();
             assert!(error.contains(kind) && error.contains("has to be a file"), "{error}");
         }
@@ -197,7 +222,10 @@ mod tests {
             side.write_at(b"bad", 0).unwrap_err();
         }
         let trouble = side.trouble().unwrap();
-        assert!(trouble.contains("running` cannot be written") && trouble.contains("nobody will know"), "{trouble}");
+        assert!(
+            trouble.contains("running` cannot be written") && trouble.contains("nobody will know"),
+            "{trouble}"
+        );
         let failure = side.failure.lock().unwrap();
         assert_eq!(failure.as_ref().unwrap().unlogged, 2, "one line for all of them");
     }

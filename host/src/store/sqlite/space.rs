@@ -1,8 +1,8 @@
 //! The store's use of the disk, measured once a second and after large writes.
 //!
-//! Beyond the bound the store takes no new events. Accepted events are still handled, and their logs
-//! are dropped first. The space that is kept free is for their settlements. A disk that is really
-//! full is handled by `writer`.
+//! Beyond the bound the store takes no new events. Accepted events are still handled, and their
+//! logs are dropped first. The space that is kept free is for their settlements. A disk that is
+//! really full is handled by `writer`.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -125,7 +125,9 @@ impl Space {
 
     /// Looks, unless that was a moment ago; says whether the answer to [`Space::full`] has changed.
     pub(super) fn look(&mut self, connection: &Connection) -> Result<bool, rusqlite::Error> {
-        if self.written < LOOK_AFTER && self.looked.is_some_and(|looked| looked.elapsed() < LOOK_EVERY) {
+        if self.written < LOOK_AFTER
+            && self.looked.is_some_and(|looked| looked.elapsed() < LOOK_EVERY)
+        {
             return Ok(false);
         }
         self.written = 0;
@@ -146,14 +148,19 @@ impl Space {
                     bytes = sizes.taken(),
                     "the store is nearly full: logs of attempts are not kept from now on"
                 ),
-                false => tracing::info!(bytes = sizes.taken(), "the store has room: logs of attempts are kept again"),
+                false => tracing::info!(
+                    bytes = sizes.taken(),
+                    "the store has room: logs of attempts are kept again"
+                ),
             }
         }
         let excess = sizes.excess(self.max_bytes, self.full.is_some());
         let changed = excess.is_some() != self.full.is_some();
         if changed {
             match &excess {
-                Some(reason) => tracing::error!(reason, "the store is full: new events are refused"),
+                Some(reason) => {
+                    tracing::error!(reason, "the store is full: new events are refused")
+                }
                 None => tracing::info!("the store has room again: new events are taken"),
             }
         }
@@ -179,7 +186,8 @@ impl Space {
 
 fn sizes(connection: &Connection, database: &Path) -> Result<Sizes, rusqlite::Error> {
     let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u64>(0));
-    let (page, pages, free) = (number("page_size")?, number("page_count")?, number("freelist_count")?);
+    let (page, pages, free) =
+        (number("page_size")?, number("page_count")?, number("freelist_count")?);
     // Without a file there is no WAL, and without an answer there is no bound.
     let wal = std::fs::metadata(beside(database, "-wal")).map_or(0, |file| file.len());
     let disk = rustix::fs::statvfs(database).ok();
@@ -204,7 +212,11 @@ mod tests {
         assert!(full.contains("1.0 GiB are kept") && full.contains("store.max_size"), "{full}");
         assert_eq!(of_disk(GIB / 5, GIB).excess(None, false), None, "of a small disk a tenth");
         assert!(of_disk(GIB / 11, GIB).excess(None, false).is_some());
-        assert_eq!(Sizes::default().excess(None, false), None, "a system that does not tell is taken at its word");
+        assert_eq!(
+            Sizes::default().excess(None, false),
+            None,
+            "a system that does not tell is taken at its word"
+        );
     }
 
     #[test]

@@ -17,7 +17,10 @@ use crate::clock::{Clock, ClockChange};
 use crate::event::EventId;
 
 /// The greatest id that was given out.
-pub(super) fn last_id(connection: &Connection, recent: &Recent) -> Result<EventId, rusqlite::Error> {
+pub(super) fn last_id(
+    connection: &Connection,
+    recent: &Recent,
+) -> Result<EventId, rusqlite::Error> {
     // Also what is deleted counts: an id below the sweep would never give up its dedupe keys, and
     // of one below the last flush of a shard they would not be found again.
     let sql = "SELECT max(coalesce((SELECT max(id) FROM events), 0), coalesce((SELECT max(version) FROM kv), 0),
@@ -65,8 +68,10 @@ fn recover(
     left: &LeftRunning,
 ) -> Result<(Recovered, Delta), rusqlite::Error> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
-    let mut batch =
-        WriteBatch { wall_ms: clock.now_ms(), ..WriteBatch::new(connection, clock.host_ms(), last_id, recent) };
+    let mut batch = WriteBatch {
+        wall_ms: clock.now_ms(),
+        ..WriteBatch::new(connection, clock.host_ms(), last_id, recent)
+    };
     let recovered = batch.recover(left)?;
     batch.delta.write(connection)?;
     let delta = batch.delta;

@@ -44,9 +44,15 @@ fn is_no_text(bytes: Option<&[u8]>) -> bool {
 
 /// Why an event that was read is not the one that was stored, if so. The checksum is in `column`;
 /// events of an older host have none.
-pub(super) fn damage(row: &Row<'_>, column: usize, read: &Attributes) -> Result<Option<String>, Error> {
+pub(super) fn damage(
+    row: &Row<'_>,
+    column: usize,
+    read: &Attributes,
+) -> Result<Option<String>, Error> {
     let Some(stored) = row.get::<_, Option<u32>>(column)? else {
-        let is_bad = |column| row.get_ref(column).is_ok_and(|value| value.as_bytes_or_null().is_ok_and(is_no_text));
+        let is_bad = |column| {
+            row.get_ref(column).is_ok_and(|value| value.as_bytes_or_null().is_ok_and(is_no_text))
+        };
         let bad = TEXTS.into_iter().any(is_bad);
         return Ok(bad.then(|| {
             "the stored event is damaged: one of its attributes is no text. It was not delivered".to_owned()
@@ -79,7 +85,11 @@ mod tests {
         assert_eq!(of(&event.clone()), sum);
         let others = [
             Attributes { source: "acmf".into(), ..event.clone() },
-            Attributes { kind: "order.pai".to_owned(), subject: Some("dorder_1".to_owned()), ..event.clone() },
+            Attributes {
+                kind: "order.pai".to_owned(),
+                subject: Some("dorder_1".to_owned()),
+                ..event.clone()
+            },
             Attributes { content_type: Some(String::new()), ..event.clone() },
             Attributes { subject: None, content_type: Some("order_1".to_owned()), ..event.clone() },
             Attributes { time_ms: 8, ..event.clone() },

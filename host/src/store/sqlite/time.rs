@@ -36,8 +36,10 @@ impl WriteBatch<'_> {
 
     /// Begins an era with this event.
     pub(super) fn begin_era(&mut self, first: EventId) -> Result<(), rusqlite::Error> {
-        self.connection
-            .execute("INSERT INTO eras VALUES (?1, ?2, FALSE)", params![first.row(), self.now_ms - self.wall_ms])?;
+        self.connection.execute(
+            "INSERT INTO eras VALUES (?1, ?2, FALSE)",
+            params![first.row(), self.now_ms - self.wall_ms],
+        )?;
         (self.era_ends, self.eras_changed) = (false, true);
         Ok(())
     }
@@ -90,7 +92,11 @@ fn read_note(connection: &Connection) -> Result<Option<TimeNote>, rusqlite::Erro
         .query_row("SELECT host_ms, wall_ms, belief FROM host_time", [], |row| {
             let text: String = row.get(2)?;
             let state: ClockState = serde_json::from_str(&text).map_err(|error| {
-                rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Text, Box::new(error))
+                rusqlite::Error::FromSqlConversionFailure(
+                    2,
+                    rusqlite::types::Type::Text,
+                    Box::new(error),
+                )
             })?;
             Ok(TimeNote { host_ms: row.get(0)?, wall_ms: row.get(1)?, state })
         })
@@ -156,7 +162,9 @@ fn heal(connection: &Connection, shift_ms: i64, wall_ms: i64) -> Result<(), rusq
     while let Some(row) = rows.next()? {
         let (id, time_ms): (i64, i64) = (row.get(0)?, row.get(1)?);
         // Ids that only counted on drift from their times: so many eras have to do.
-        let step_ms = *step_ms.get_or_insert_with(|| JUMP_MS.max(wall_ms.saturating_sub(time_ms).max(0) / MAX_HEALED));
+        let step_ms = *step_ms.get_or_insert_with(|| {
+            JUMP_MS.max(wall_ms.saturating_sub(time_ms).max(0) / MAX_HEALED)
+        });
         let its_ms = EventId::from_row(id).unix_ms().saturating_sub(time_ms);
         if its_ms.abs_diff(ahead_ms) > step_ms.unsigned_abs() {
             insert.execute(params![id, its_ms])?;

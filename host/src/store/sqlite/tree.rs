@@ -10,9 +10,13 @@ use crate::event::{EventId, NewEvent};
 use crate::store::model::TreeSize;
 
 impl WriteBatch<'_> {
-    /// Describes the bound that the tree of `root` would exceed with these events, with its key; for
-    /// people.
-    pub(super) fn tree_excess(&self, root: EventId, emitted: &[NewEvent]) -> Result<Option<String>, rusqlite::Error> {
+    /// Describes the bound that the tree of `root` would exceed with these events, with its key;
+    /// for people.
+    pub(super) fn tree_excess(
+        &self,
+        root: EventId,
+        emitted: &[NewEvent],
+    ) -> Result<Option<String>, rusqlite::Error> {
         if emitted.is_empty() {
             return Ok(None);
         }
@@ -26,7 +30,11 @@ impl WriteBatch<'_> {
     }
 
     /// Counts these events in the tree of `root`.
-    pub(super) fn add_to_tree(&self, root: EventId, emitted: &[NewEvent]) -> Result<(), rusqlite::Error> {
+    pub(super) fn add_to_tree(
+        &self,
+        root: EventId,
+        emitted: &[NewEvent],
+    ) -> Result<(), rusqlite::Error> {
         if emitted.is_empty() {
             return Ok(());
         }

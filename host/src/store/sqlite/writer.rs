@@ -1,6 +1,6 @@
 //! The one thread that writes. It takes the commands that queued during the last fsync into one
-//! transaction, appends first, and answers after the commit. A transaction is bounded by rows, bytes
-//! and time, so that no append waits long for one to end.
+//! transaction, appends first, and answers after the commit. A transaction is bounded by rows,
+//! bytes and time, so that no append waits long for one to end.
 //!
 //! Invariants:
 //! - A caller is told of success only when its batch is durable.
@@ -79,20 +79,29 @@ impl Writer {
             let committed = self.commit(&mut batch);
             let closing = batch.iter().any(|command| matches!(command, WriteCommand::Close { .. }));
             match committed {
-                Ok(true) => return self.stop(StoreError::Stopped("it was closed".to_owned()), batch),
+                Ok(true) => {
+                    return self.stop(StoreError::Stopped("it was closed".to_owned()), batch);
+                }
                 Ok(false) => {
-                    metrics::histogram!("hookbox_store_commit_seconds").record(started.elapsed().as_secs_f64());
+                    metrics::histogram!("hookbox_store_commit_seconds")
+                        .record(started.elapsed().as_secs_f64());
                 }
                 Err(Failed::Passing(error)) if closing || self.queues.is_closing() => {
-                    batch.drain(..).chain(self.queues.drain()).for_each(|command| command.refuse(&error));
-                    return self.stop(StoreError::Stopped(format!("it was closed, and {error}")), batch);
+                    batch
+                        .drain(..)
+                        .chain(self.queues.drain())
+                        .for_each(|command| command.refuse(&error));
+                    return self
+                        .stop(StoreError::Stopped(format!("it was closed, and {error}")), batch);
                 }
                 Err(Failed::Passing(error)) => self.hold(error, batch),
                 Err(Failed::Fatal(error)) => {
                     tracing::error!(error = %error, "the store failed and has stopped");
                     // A file that has just failed is left as it is: the next start recovers what
                     // was committed.
-                    let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+                    let _ = self
+                        .connection
+                        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
                     return self.stop(error, batch);
                 }
             }
@@ -158,7 +167,18 @@ impl Writer {
         let transaction = Transaction::new(&mut work, &mut self.queues, batch);
         let done = transaction.run(&mut self.postponed, self.longest_work, note, fault);
         let answers = done.map_err(|error| failure::undo(&self.connection, &error))?;
-        let WriteBatch { last_id, last_event, written, delta, keys, leased, waiting, eras_changed, noted, .. } = work;
+        let WriteBatch {
+            last_id,
+            last_event,
+            written,
+            delta,
+            keys,
+            leased,
+            waiting,
+            eras_changed,
+            noted,
+            ..
+        } = work;
         if noted {
             self.noted_ms = now_ms;
         }
@@ -190,7 +210,12 @@ impl Writer {
     }
 
     /// Tells the dispatcher what a durable batch has leased, and what is due when.
-    fn hand_over(&self, dispatch: &dyn DispatchHandle, leased: Vec<Lease>, waiting: Vec<(PluginName, i64)>) {
+    fn hand_over(
+        &self,
+        dispatch: &dyn DispatchHandle,
+        leased: Vec<Lease>,
+        waiting: Vec<(PluginName, i64)>,
+    ) {
         if !leased.is_empty() {
             dispatch.deliver(leased);
         }
@@ -218,7 +243,9 @@ impl Writer {
         let disk = *self.published.disk.lock().unwrap_or_else(PoisonError::into_inner);
         // SQLite takes the present size as the least maximum: at 1 the file is full.
         let most: i64 = if disk == Disk::Full { 1 } else { i64::from(u32::MAX) - 1 };
-        self.connection.pragma_update_and_check(None, "max_page_count", most, |_| Ok(())).expect("a pragma is taken");
+        self.connection
+            .pragma_update_and_check(None, "max_page_count", most, |_| Ok(()))
+            .expect("a pragma is taken");
         match disk {
             Disk::Broken => Some(Fault::Io),
             Disk::Refusing => Some(Fault::Write),
@@ -262,7 +289,8 @@ impl Writer {
     /// Refuses what is left, now and later.
     fn stop(mut self, error: StoreError, batch: Vec<WriteCommand>) {
         self.published.trouble.send_replace(Some(error.clone()));
-        for command in batch.into_iter().chain(self.queues.drain()).chain(self.commands.try_iter()) {
+        for command in batch.into_iter().chain(self.queues.drain()).chain(self.commands.try_iter())
+        {
             command.refuse(&error);
         }
     }

@@ -1,16 +1,17 @@
-//! The table of ways around the rules. Each row is aimed at the canary, a server on this machine, or
-//! at a host that no rule names: neither may be dialled.
+//! The table of ways around the rules. Each row is aimed at the canary, a server on this machine,
+//! or at a host that no rule names: neither may be dialled.
 
 /// A rule, a method, what is asked for, and what the refusal says. `PORT` is the canary's.
 type Row = (&'static str, &'static str, &'static str, &'static str);
 
 const API: &str = r#"{ scheme = "http", host = "api.example.com", port = PORT, private = true }"#;
-const V1: &str =
-    r#"{ scheme = "http", host = "api.example.com", port = PORT, private = true, path = "/v1/", methods = ["GET"] }"#;
-const V1_BARE: &str = r#"{ scheme = "http", host = "api.example.com", port = PORT, private = true, path = "/v1" }"#;
+const V1: &str = r#"{ scheme = "http", host = "api.example.com", port = PORT, private = true, path = "/v1/", methods = ["GET"] }"#;
+const V1_BARE: &str =
+    r#"{ scheme = "http", host = "api.example.com", port = PORT, private = true, path = "/v1" }"#;
 const BELOW: &str = r#"{ scheme = "http", host = "*.example.com", port = PORT, private = true }"#;
 const LOCAL: &str = r#"{ scheme = "http", host = "127.0.0.1", port = PORT, private = true }"#;
-pub(super) const LOCAL_V6: &str = r#"{ scheme = "http", host = "::1", port = PORT, private = true }"#;
+pub(super) const LOCAL_V6: &str =
+    r#"{ scheme = "http", host = "::1", port = PORT, private = true }"#;
 const TLS: &str = r#"{ host = "api.example.com", private = true }"#;
 const PLAIN: &str = r#"{ scheme = "http", host = "api.example.com", private = true }"#;
 
@@ -228,7 +229,8 @@ pub(super) const METHODS: &[Row] = &[
     (API, "", "http://api.example.com:PORT/", "invalid HTTP method"),
 ];
 
-/// The same places, where the rules allow them: what reaches the canary, so that the rows above could have.
+/// The same places, where the rules allow them: what reaches the canary, so that the rows above
+/// could have.
 pub(super) const ALLOWED: &[(&str, &str, &str)] = &[
     (API, "GET", "http://api.example.com:PORT/"),
     (API, "GET", "http://API.Example.COM:PORT/"),
@@ -243,5 +245,9 @@ pub(super) const ALLOWED: &[(&str, &str, &str)] = &[
     (BELOW, "GET", "http://api.example.com:PORT/"),
     (BELOW, "GET", "http://a-b_c.d.example.com:PORT/"),
     (LOCAL, "GET", "http://127.0.0.1:PORT/"),
-    (r#"{ scheme = "http", host = "localhost", port = PORT, private = true }"#, "GET", "http://localhost:PORT/"),
+    (
+        r#"{ scheme = "http", host = "localhost", port = PORT, private = true }"#,
+        "GET",
+        "http://localhost:PORT/",
+    ),
 ];

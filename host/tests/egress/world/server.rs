@@ -36,8 +36,11 @@ impl Reply {
     }
 
     pub(in crate::egress) fn chunks(chunks: &[&str]) -> Self {
-        let chunks: String = chunks.iter().map(|chunk| format!("{:x}\r\n{chunk}\r\n", chunk.len())).collect();
-        Self::raw(&format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{chunks}0\r\n\r\n"))
+        let chunks: String =
+            chunks.iter().map(|chunk| format!("{:x}\r\n{chunk}\r\n", chunk.len())).collect();
+        Self::raw(&format!(
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{chunks}0\r\n\r\n"
+        ))
     }
 
     pub(in crate::egress) fn then(self, then: Then) -> Self {
@@ -57,11 +60,17 @@ pub(in crate::egress) struct Server {
 
 impl Server {
     /// On 127.0.0.1 and, where the machine has it, on [::1], with the same port.
-    pub(in crate::egress) async fn new(script: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Arc<Self> {
+    pub(in crate::egress) async fn new(
+        script: impl Fn(&str) -> Reply + Send + Sync + 'static,
+    ) -> Arc<Self> {
         let script: Script = Arc::new(script);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let server = Arc::new(Self { port, requests: Arc::default(), connections: watch::Sender::new((0, 0)) });
+        let server = Arc::new(Self {
+            port,
+            requests: Arc::default(),
+            connections: watch::Sender::new((0, 0)),
+        });
         let v6 = TcpListener::bind(("::1", port)).await.ok();
         for listener in [Some(listener), v6].into_iter().flatten() {
             tokio::spawn(Arc::clone(&server).accept(listener, Arc::clone(&script)));
@@ -138,10 +147,14 @@ async fn read_request(stream: &mut TcpStream) -> io::Result<Option<String>> {
         let text = String::from_utf8_lossy(&bytes);
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
             let lower = head.to_ascii_lowercase();
-            let length = lower.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+            let length = lower
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
             let whole = match length {
                 Some(length) => body.len() >= length,
-                None => !lower.contains("transfer-encoding: chunked") || body.ends_with("0\r\n\r\n"),
+                None => {
+                    !lower.contains("transfer-encoding: chunked") || body.ends_with("0\r\n\r\n")
+                }
             };
             if whole {
                 return Ok(Some(text.into_owned()));

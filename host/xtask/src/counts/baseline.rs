@@ -1,4 +1,5 @@
-//! The stored counts, and what is made of others: more by the margin is an error, less by it a note.
+//! The stored counts, and what is made of others: more by the margin is an error, less by it a
+//! note.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,10 +9,11 @@ use toml::{Table, Value};
 
 use hookbox_tools::Result;
 
-/// How far a count may be from the baseline, in percent of it. From run to run the same program's counts differ by up to 1.4
-/// (the route table, whose hashes have a random key; the others by 0.2), on a busy machine as well, and by as much if the C
-/// library takes another processor for granted. The rest is for another compiler. It has to be less than 23, which is what
-/// a statement of the store takes that is prepared for each event.
+/// How far a count may be from the baseline, in percent of it. From run to run the same program's
+/// counts differ by up to 1.4 (the route table, whose hashes have a random key; the others by 0.2),
+/// on a busy machine as well, and by as much if the C library takes another processor for granted.
+/// The rest is for another compiler. It has to be less than 23, which is what a statement of the
+/// store takes that is prepared for each event.
 const MARGIN_PERCENT: u64 = 15;
 
 const HEADER: &str = "\
@@ -54,17 +56,21 @@ impl Baseline {
     }
 
     pub(super) fn read(file: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| format!("{}: {error}", file.display()))?;
         Self::parse(&text).map_err(|error| format!("{}: {error}", file.display()))
     }
 
     fn parse(text: &str) -> Result<Self> {
         let table: Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
-        let above_zero =
-            |value: &Value| value.as_integer().and_then(|number| u64::try_from(number).ok()).filter(|n| *n > 0);
+        let above_zero = |value: &Value| {
+            value.as_integer().and_then(|number| u64::try_from(number).ok()).filter(|n| *n > 0)
+        };
         let entry = |(name, value): (&String, &Value)| match above_zero(value) {
             Some(instructions) => Ok((name.clone(), instructions)),
-            None => Err(format!("`{name}` is {value}: write a whole number above 0, or run {UPDATE}")),
+            None => {
+                Err(format!("`{name}` is {value}: write a whole number above 0, or run {UPDATE}"))
+            }
         };
         table.iter().map(entry).collect::<Result<_>>().map(Self)
     }
@@ -84,10 +90,14 @@ impl Baseline {
     pub(super) fn fits(&self, counted: &[&str]) -> Result {
         let all = counted.join(", ");
         if let Some(gone) = self.0.keys().find(|name| !counted.contains(&name.as_str())) {
-            return Err(format!("`{gone}` has a baseline and is not counted: run {UPDATE}; counted are {all}"));
+            return Err(format!(
+                "`{gone}` has a baseline and is not counted: run {UPDATE}; counted are {all}"
+            ));
         }
         match counted.iter().find(|name| !self.0.contains_key(**name)) {
-            Some(new) => Err(format!("`{new}` has no baseline: run {UPDATE}, or with its name behind it for it alone")),
+            Some(new) => Err(format!(
+                "`{new}` has no baseline: run {UPDATE}, or with its name behind it for it alone"
+            )),
             None => Ok(()),
         }
     }
@@ -100,12 +110,15 @@ impl Baseline {
                 judged.problems.push(format!("{name} has no baseline: run {UPDATE}"));
                 continue;
             };
-            let percent = (i128::from(*instructions) - i128::from(*known)) * 100 / i128::from(*known);
-            let shown = format!("{name} takes {instructions} instructions, {percent:+} % against {known}");
+            let percent =
+                (i128::from(*instructions) - i128::from(*known)) * 100 / i128::from(*known);
+            let shown =
+                format!("{name} takes {instructions} instructions, {percent:+} % against {known}");
             if instructions.saturating_mul(100) > known.saturating_mul(100 + MARGIN_PERCENT) {
                 let advice = format!("find what it does more, or, if it is to, run {UPDATE}");
                 judged.problems.push(format!("{shown}: {advice}"));
-            } else if instructions.saturating_mul(100) < known.saturating_mul(100 - MARGIN_PERCENT) {
+            } else if instructions.saturating_mul(100) < known.saturating_mul(100 - MARGIN_PERCENT)
+            {
                 judged.notes.push(format!("{shown}: run {UPDATE}"));
             }
             judged.lines.push(shown);
@@ -119,8 +132,10 @@ mod tests {
     use super::*;
 
     fn counted(counts: &[(&str, u64)]) -> Vec<Counted> {
-        let stage =
-            |(name, instructions): &(&str, u64)| Counted { name: (*name).to_owned(), instructions: *instructions };
+        let stage = |(name, instructions): &(&str, u64)| Counted {
+            name: (*name).to_owned(),
+            instructions: *instructions,
+        };
         counts.iter().map(stage).collect()
     }
 
@@ -165,7 +180,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let baseline = Baseline::default().with(&counted(&[("append-64", 8_365_287), ("verify-230", 51_639)]));
+        let baseline =
+            Baseline::default().with(&counted(&[("append-64", 8_365_287), ("verify-230", 51_639)]));
         assert_eq!(Baseline::parse(&baseline.text()), Ok(baseline));
     }
 

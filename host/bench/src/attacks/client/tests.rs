@@ -11,7 +11,8 @@ use std::thread;
 use super::{Answer, Load, send};
 
 const ACK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\n{\"id\":\"evt_1\"}";
-const REFUSED: &str = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 4\r\n\r\nbusy";
+const REFUSED: &str =
+    "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 4\r\n\r\nbusy";
 
 /// As long as each request.
 const REQUEST_BYTES: usize = 8;
@@ -19,15 +20,19 @@ const REQUEST_BYTES: usize = 8;
 /// A request that a server got, and from where.
 type Got = (String, std::net::SocketAddr);
 
-/// Answers the n-th request, from 0, with `answer(n)`; closes the connection where that is empty or says so.
-fn serve(answer: impl Fn(usize) -> &'static str + Send + Sync + 'static) -> (String, Receiver<Got>) {
+/// Answers the n-th request, from 0, with `answer(n)`; closes the connection where that is empty or
+/// says so.
+fn serve(
+    answer: impl Fn(usize) -> &'static str + Send + Sync + 'static,
+) -> (String, Receiver<Got>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (got, requests) = channel();
     let (answer, next) = (Arc::new(answer), Arc::new(AtomicUsize::new(0)));
     thread::spawn(move || {
         for stream in listener.incoming() {
-            let (mut stream, got, answer, next) = (stream.unwrap(), got.clone(), answer.clone(), next.clone());
+            let (mut stream, got, answer, next) =
+                (stream.unwrap(), got.clone(), answer.clone(), next.clone());
             thread::spawn(move || {
                 let mut request = [0; REQUEST_BYTES];
                 while stream.read_exact(&mut request).is_ok() {
@@ -64,7 +69,10 @@ fn every_request_is_sent_once_from_the_address_that_was_said() {
     let (address, got) = serve(|_| ACK);
     for rate in [None, Some(2_000.0)] {
         let answers = sent(&address, Load { rate, ..load(&all) });
-        assert!(answers.iter().all(|answer| answer.is_ack() && answer.id.as_deref() == Some("evt_1")), "{answers:?}");
+        assert!(
+            answers.iter().all(|answer| answer.is_ack() && answer.id.as_deref() == Some("evt_1")),
+            "{answers:?}"
+        );
         let got: Vec<Got> = got.try_iter().collect();
         assert_eq!(got.len(), 50);
         assert_eq!(got.iter().map(|(text, _)| text.as_str()).collect::<BTreeSet<_>>().len(), 50);
@@ -84,7 +92,8 @@ fn a_refusal_is_noted_and_the_next_request_goes_on_a_new_connection() {
 #[test]
 fn an_answer_that_is_cut_off_is_none() {
     let all = requests(1);
-    let (address, _got) = serve(|_| "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 9\r\n\r\nrec");
+    let (address, _got) =
+        serve(|_| "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 9\r\n\r\nrec");
     let answers = sent(&address, load(&all));
     assert_eq!(answers.iter().map(|answer| answer.status).collect::<Vec<_>>(), [None]);
 }
@@ -112,7 +121,10 @@ fn nobody_who_listens_is_no_answer() {
     drop(listener);
     let all = requests(5);
     let answers = sent(&address, load(&all));
-    assert!(answers.len() == 5 && answers.iter().all(|answer| answer.status.is_none()), "{answers:?}");
+    assert!(
+        answers.len() == 5 && answers.iter().all(|answer| answer.status.is_none()),
+        "{answers:?}"
+    );
 }
 
 #[test]

@@ -34,13 +34,22 @@ fn a_latency_is_judged_by_that_of_alone_or_by_the_floor() {
 
 #[test]
 fn one_request_of_three_hundred_that_is_not_acknowledged_is_too_many() {
-    let answer = |status| Answer { due: Duration::ZERO, status, latency: Duration::from_millis(3), id: None };
+    let answer = |status| Answer {
+        due: Duration::ZERO,
+        status,
+        latency: Duration::from_millis(3),
+        id: None,
+    };
     let mut answers = vec![answer(Some(200)); 299];
     for lost in [Some(503), None] {
         answers.push(answer(lost));
         let beside = Summary::of(&answers);
         let figures = LINE.figures(&summary(100.0, 1.0), &beside).to_vec();
-        assert_eq!(verdict(&Measured { figures, ..Measured::default() }), Verdict::Beyond, "{beside:?}");
+        assert_eq!(
+            verdict(&Measured { figures, ..Measured::default() }),
+            Verdict::Beyond,
+            "{beside:?}"
+        );
         answers.pop();
     }
     assert_eq!(Summary::of(&answers).answered, 100.0);

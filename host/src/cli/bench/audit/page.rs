@@ -52,14 +52,21 @@ pub(super) struct AuditPage {
 /// request was read, and its id is given out later, when it is stored. Ids are given out by the
 /// host's own time, which may be ahead of its clock if that was set. So some more events are looked
 /// through.
-pub(super) fn times_of(client: &AdminClient, first: EventId, last: EventId) -> [(&'static str, String); 2] {
+pub(super) fn times_of(
+    client: &AdminClient,
+    first: EventId,
+    last: EventId,
+) -> [(&'static str, String); 2] {
     const MARGIN_MS: i64 = 60_000;
     // Longer than a request is left unanswered.
     const STORING_MS: i64 = 10_000;
     // A host that does not tell is taken to have a clock that was never wrong.
     let clock = client.get("/api/v1/clock", &[]).unwrap_or_default();
-    let ms = |name: &str| clock[name].as_str()?.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond);
-    let ahead_ms = ms("host_time").zip(ms("time")).map_or(0, |(host_ms, wall_ms)| host_ms - wall_ms);
+    let ms = |name: &str| {
+        clock[name].as_str()?.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond)
+    };
+    let ahead_ms =
+        ms("host_time").zip(ms("time")).map_or(0, |(host_ms, wall_ms)| host_ms - wall_ms);
     let margin_ms = if ahead_ms.abs() > 1 { MARGIN_MS } else { 1 };
     let since_ms = first.unix_ms() - ahead_ms - margin_ms - STORING_MS;
     let until_ms = last.unix_ms() + 1 - ahead_ms + margin_ms;
@@ -93,13 +100,21 @@ impl AuditPage {
         }
     }
 
-    fn ask(client: &AdminClient, range: &[(&'static str, String)], cursor: Option<&str>) -> Result<Self, Failure> {
+    fn ask(
+        client: &AdminClient,
+        range: &[(&'static str, String)],
+        cursor: Option<&str>,
+    ) -> Result<Self, Failure> {
         let rows = PAGE_ROWS.to_string();
         let mut query: Vec<_> = range.iter().map(|(name, value)| (*name, Some(&**value))).collect();
         query.extend([("limit", Some(&*rows)), ("cursor", cursor)]);
         let answer = client.get("/api/v1/events", &query)?;
-        let rows = answer["items"].as_array().and_then(|items| items.iter().map(AuditRow::read).collect::<Option<_>>());
-        let rows = rows.ok_or_else(|| Failure::failed("the admin API's answer to /api/v1/events lacks an id"))?;
+        let rows = answer["items"]
+            .as_array()
+            .and_then(|items| items.iter().map(AuditRow::read).collect::<Option<_>>());
+        let rows = rows.ok_or_else(|| {
+            Failure::failed("the admin API's answer to /api/v1/events lacks an id")
+        })?;
         Ok(Self { rows, next: answer["next_cursor"].as_str().map(str::to_owned) })
     }
 
@@ -110,7 +125,11 @@ impl AuditPage {
 
 impl AuditRow {
     fn read(item: &Value) -> Option<Self> {
-        let states = item["deliveries"].as_array()?.iter().map(|delivery| text(&delivery["state"])).collect();
+        let states = item["deliveries"]
+            .as_array()?
+            .iter()
+            .map(|delivery| text(&delivery["state"]))
+            .collect();
         Some(Self { id: item["id"].as_str()?.parse().ok()?, states })
     }
 

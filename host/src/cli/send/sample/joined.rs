@@ -12,13 +12,17 @@ pub(super) fn values(pick: &Pick) -> Vec<&Pick> {
 }
 
 /// The values of which a source makes this type.
-pub(super) fn kind_values(source: &Source, kind: &str) -> Result<Vec<(Pick, Option<String>)>, String> {
+pub(super) fn kind_values(
+    source: &Source,
+    kind: &str,
+) -> Result<Vec<(Pick, Option<String>)>, String> {
     match &source.kind {
         Pick::Fixed(fixed) if fixed != kind => {
             Err(format!("every event of source `{}` has the type `{fixed}`", source.name))
         }
-        Pick::Joined(joined) => split(joined, kind)
-            .ok_or_else(|| format!("source `{}` cannot make the type `{kind}` of its parts", source.name)),
+        Pick::Joined(joined) => split(joined, kind).ok_or_else(|| {
+            format!("source `{}` cannot make the type `{kind}` of its parts", source.name)
+        }),
         pick => Ok(vec![(pick.clone(), Some(kind.to_owned()))]),
     }
 }
@@ -27,7 +31,8 @@ pub(super) fn kind_values(source: &Source, kind: &str) -> Result<Vec<(Pick, Opti
 fn split(joined: &Joined, kind: &str) -> Option<Vec<(Pick, Option<String>)>> {
     let (first, _) = joined.values.first()?;
     let mut rest = kind.strip_suffix(&joined.end)?.strip_prefix(first)?;
-    let mut split: Vec<(Pick, Option<String>)> = joined.values.iter().map(|(_, pick)| (pick.clone(), None)).collect();
+    let mut split: Vec<(Pick, Option<String>)> =
+        joined.values.iter().map(|(_, pick)| (pick.clone(), None)).collect();
     let mut at = 0;
     loop {
         // The next value that is there begins where the text in front of it does.
@@ -50,7 +55,9 @@ mod tests {
     use super::*;
 
     fn taken(parts: &[(&str, &str)], end: &str, kind: &str) -> Option<Vec<Option<String>>> {
-        let value = |(before, name): &(&str, &str)| ((*before).to_owned(), Pick::Header((*name).to_owned()));
+        let value = |(before, name): &(&str, &str)| {
+            ((*before).to_owned(), Pick::Header((*name).to_owned()))
+        };
         let joined = Joined { values: parts.iter().map(value).collect(), end: end.to_owned() };
         Some(split(&joined, kind)?.into_iter().map(|(_, value)| value).collect())
     }

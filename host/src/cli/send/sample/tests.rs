@@ -47,13 +47,21 @@ fn a_known_type_has_the_fields_its_provider_documents() {
 fn an_unknown_type_of_a_known_provider_has_a_video_id() {
     for (kind, field) in [("hyperframes_video.success", "url"), ("live_avatar.fail", "msg")] {
         let body = body(&Sample::new(&heygen(), kind, None, Vec::new()).unwrap());
-        assert!(body["event_data"]["video_id"].is_string() && body["event_data"][field].is_string(), "{body}");
+        assert!(
+            body["event_data"]["video_id"].is_string() && body["event_data"][field].is_string(),
+            "{body}"
+        );
     }
 }
 
 #[test]
 fn a_source_finds_its_attributes_in_a_sample() {
-    let source = source(None, json_pick("/event/type"), Some(json_pick("/id~1x")), Some(json_pick("/order/0/id")));
+    let source = source(
+        None,
+        json_pick("/event/type"),
+        Some(json_pick("/id~1x")),
+        Some(json_pick("/order/0/id")),
+    );
     let sample = Sample::new(&source, "acme.order", None, Vec::new()).unwrap();
     let (body, made) = (body(&sample), sample.make());
     assert_eq!(body["event"]["type"], "acme.order");
@@ -84,14 +92,19 @@ fn a_type_is_taken_apart_into_what_it_is_joined_of() {
     assert_eq!(serde_json::from_str::<Value>(&body).unwrap()["action"], "opened");
     let (headers, body) = sample("push", Some(b"{ \"ref\":1}"));
     assert_eq!((headers[0].1.as_str(), body.as_str()), ("push", "{ \"ref\":1}"));
-    assert_eq!(sample("issues.closed", Some(b"{ \"action\":\"closed\"}")).1, "{ \"action\":\"closed\"}");
+    assert_eq!(
+        sample("issues.closed", Some(b"{ \"action\":\"closed\"}")).1,
+        "{ \"action\":\"closed\"}"
+    );
     assert_eq!(sample("issues", Some(b"{ \"action\":\"closed\"}")).1, "{\"action\":null}");
 }
 
 #[test]
 fn a_form_is_sent_as_one_where_the_provider_sends_forms() {
     let source = source(None, Pick::Header("x-type".to_owned()), None, None);
-    let sent = |data: &[u8]| Sample::new(&source, "push", Some(data.to_vec()), Vec::new()).unwrap().content_type();
+    let sent = |data: &[u8]| {
+        Sample::new(&source, "push", Some(data.to_vec()), Vec::new()).unwrap().content_type()
+    };
     assert_eq!(sent(b"payload=%7B%7D"), "application/x-www-form-urlencoded");
     assert_eq!(sent(b"a=%7B%7D"), "application/octet-stream");
     assert_eq!(sent(b"{}"), "application/json");
@@ -108,23 +121,36 @@ fn a_given_body_is_sent_byte_for_byte_unless_it_has_to_change() {
     let data = br#"{ "event_type":"avatar_video.fail" , "event_data": {}}"#.to_vec();
     let same = Sample::new(&heygen(), "avatar_video.fail", Some(data.clone()), Vec::new()).unwrap();
     assert_eq!(same.make().body, data);
-    let other = Sample::new(&heygen(), "avatar_video.success", Some(data.clone()), Vec::new()).unwrap();
+    let other =
+        Sample::new(&heygen(), "avatar_video.success", Some(data.clone()), Vec::new()).unwrap();
     assert_eq!(body(&other)["event_type"], "avatar_video.success");
     let set = vec!["event_data.video_id=v1".parse().unwrap()];
     let set = Sample::new(&heygen(), "avatar_video.fail", Some(data), set).unwrap();
     assert_eq!(body(&set)["event_data"]["video_id"], "v1");
-    assert!(Sample::new(&heygen(), "x", Some(b"text".to_vec()), vec!["a=1".parse().unwrap()]).is_err());
+    assert!(
+        Sample::new(&heygen(), "x", Some(b"text".to_vec()), vec!["a=1".parse().unwrap()]).is_err()
+    );
 }
 
 #[test]
 fn a_given_body_that_is_varied_is_another_event_each_time() {
     let data = br#"{"event_type":"avatar_video.fail","event_data":{"video_id":"v1"}}"#.to_vec();
-    let sample = Sample::new(&heygen(), "avatar_video.fail", Some(data), Vec::new()).unwrap().varied().unwrap();
+    let sample = Sample::new(&heygen(), "avatar_video.fail", Some(data), Vec::new())
+        .unwrap()
+        .varied()
+        .unwrap();
     let (first, second) = (body(&sample), body(&sample));
-    assert_eq!((&first["event_type"], &first["event_data"]["video_id"]), (&"avatar_video.fail".into(), &"v1".into()));
+    assert_eq!(
+        (&first["event_type"], &first["event_data"]["video_id"]),
+        (&"avatar_video.fail".into(), &"v1".into())
+    );
     assert_ne!(first[MARK], second[MARK]);
     let text = Sample::new(&heygen(), "x", Some(b"text".to_vec()), Vec::new()).unwrap();
-    assert!(text.varied().unwrap_err().contains("the event is not JSON (expected ident at line 1 column 2)"));
+    assert!(
+        text.varied()
+            .unwrap_err()
+            .contains("the event is not JSON (expected ident at line 1 column 2)")
+    );
     let source = source(None, Pick::Header("x-type".to_owned()), None, None);
     let list = Sample::new(&source, "x", Some(b"[]".to_vec()), Vec::new()).unwrap();
     assert!(list.varied().unwrap_err().contains("give a JSON object"));

@@ -37,17 +37,29 @@ fn what_cannot_be_expected_is_refused_by_name() {
         (json!({}), "no `outcome`: one of ok, retry, reject, trap, timeout, memory, error"),
         (json!({ "outcome": "crash" }), "`outcome` has to be one of"),
         (json!({ "outcome": "retyr" }), "did you mean `retry`?"),
-        (json!({ "outcom": "ok" }), "`outcom` is not known; did you mean `outcome`? (there may be: outcome, reason,"),
+        (
+            json!({ "outcom": "ok" }),
+            "`outcom` is not known; did you mean `outcome`? (there may be: outcome, reason,",
+        ),
         (json!({ "outcome": "ok", "reason": 1 }), "`reason` has to be a string or null"),
-        (json!({ "outcome": "ok", "retry_after_ms": -1 }), "`retry_after_ms` has to be a whole number"),
+        (
+            json!({ "outcome": "ok", "retry_after_ms": -1 }),
+            "`retry_after_ms` has to be a whole number",
+        ),
         (json!({ "outcome": "ok", "logs": [{}] }), "`logs` has to be a list of strings"),
         (json!({ "outcome": "ok", "emitted": 1 }), "`emitted` has to be a list of objects"),
         (
             json!({ "outcome": "ok", "emitted": [{}, { "typ": "a" }] }),
             "`emitted[1].typ` is not known; did you mean `type`?",
         ),
-        (json!({ "outcome": "ok", "emitted": [{ "data_base64": "!" }] }), "`emitted[0].data_base64` has to be"),
-        (json!({ "outcome": "ok", "emitted": [{ "delay_ms": "1" }] }), "`emitted[0].delay_ms` has to be"),
+        (
+            json!({ "outcome": "ok", "emitted": [{ "data_base64": "!" }] }),
+            "`emitted[0].data_base64` has to be",
+        ),
+        (
+            json!({ "outcome": "ok", "emitted": [{ "delay_ms": "1" }] }),
+            "`emitted[0].delay_ms` has to be",
+        ),
     ] {
         let refused = Expected::read(value).unwrap_err();
         assert!(refused.contains(reason), "{reason}: {refused}");
@@ -75,8 +87,14 @@ fn only_named_members_are_compared() {
         (json!({ "outcome": "ok", "emitted": [] }), "emitted[0]"),
         (json!({ "outcome": "ok", "emitted": [{}, {}] }), "emitted[1]"),
         (json!({ "outcome": "ok", "emitted": [{ "data": { "n": 2 } }] }), "emitted[0].data.n"),
-        (json!({ "outcome": "ok", "emitted": [{ "data": { "n": 1, "m": 1 } }] }), "emitted[0].data.m"),
-        (json!({ "outcome": "ok", "emitted": [{ "data_base64": "AA==" }] }), "emitted[0].data_base64"),
+        (
+            json!({ "outcome": "ok", "emitted": [{ "data": { "n": 1, "m": 1 } }] }),
+            "emitted[0].data.m",
+        ),
+        (
+            json!({ "outcome": "ok", "emitted": [{ "data_base64": "AA==" }] }),
+            "emitted[0].data_base64",
+        ),
     ] {
         let expected = read(other);
         assert_eq!(expected.differences(&expected.same_of(&came)), [at]);
@@ -115,8 +133,10 @@ fn a_new_expectation_says_everything_in_the_usual_order() {
   ]
 }"#;
     assert_eq!(new.text(), text);
-    let retry = Expected::all_of(&invocation(Verdict::Retry { reason: "busy".to_owned(), after_ms: Some(9) }));
-    let expected =
-        json!({ "outcome": "retry", "reason": "busy", "retry_after_ms": 9, "emitted": [], "logs": ["hello"] });
+    let retry = Expected::all_of(&invocation(Verdict::Retry {
+        reason: "busy".to_owned(),
+        after_ms: Some(9),
+    }));
+    let expected = json!({ "outcome": "retry", "reason": "busy", "retry_after_ms": 9, "emitted": [], "logs": ["hello"] });
     assert_eq!(retry, read(expected));
 }

@@ -21,7 +21,11 @@ fn stars_stand_for_pieces_between_dots_slashes_and_colons() {
         ("repo:push", &["repo:push"], &["push", "repo"]),
         ("repo:*", &["repo:push", "repo:"], &["repo", "repo:a.b", "repo:a/b", "repo:a:b"]),
         ("*:push", &["repo:push", ":push"], &["push", "a.b:push", "repo:push:x"]),
-        ("pullrequest:**", &["pullrequest", "pullrequest:created", "pullrequest:a.b/c"], &["pullrequest.x", "p"]),
+        (
+            "pullrequest:**",
+            &["pullrequest", "pullrequest:created", "pullrequest:a.b/c"],
+            &["pullrequest.x", "p"],
+        ),
         ("a/*", &["a/b", "a/é"], &["a", "a/b/c", "a.b"]),
         ("*/b", &["a/b", "/b"], &["a/b/c", "x.a/b"]),
         ("a/*/c", &["a/b/c"], &["a/c", "a/b/b/c"]),
@@ -68,7 +72,10 @@ fn what_is_not_a_pattern_is_refused() {
     ] {
         assert_eq!(parse(text).map(|pattern| pattern.tokens), Err(error), "{text}");
     }
-    assert_eq!(parse(&"a".repeat(MAX_NAME_BYTES + 1)).map(|pattern| pattern.tokens), Err(PatternError::TooLong));
+    assert_eq!(
+        parse(&"a".repeat(MAX_NAME_BYTES + 1)).map(|pattern| pattern.tokens),
+        Err(PatternError::TooLong)
+    );
 }
 
 #[test]
@@ -76,7 +83,16 @@ fn a_pattern_that_takes_words_has_no_separator_that_it_insists_on() {
     for pattern in ["push", "*", "**", "**.**", "push.**", "**.push", "acme:**", "a_1"] {
         assert!(parse(pattern).unwrap().takes_words(), "{pattern}");
     }
-    for pattern in ["pull_request.opened", "pull_request.*", "*.*", "Push Hook", "a/b", "repo:push", "Push", "é"] {
+    for pattern in [
+        "pull_request.opened",
+        "pull_request.*",
+        "*.*",
+        "Push Hook",
+        "a/b",
+        "repo:push",
+        "Push",
+        "é",
+    ] {
         assert!(!parse(pattern).unwrap().takes_words(), "{pattern}");
     }
 }
@@ -91,7 +107,8 @@ fn naive(pieces: &[(Option<u8>, &str)], kind: &[u8], leads: bool) -> bool {
         return from(0, true) || (0..kind.len()).any(|at| kind[at] == after && from(at + 1, true));
     }
     if *piece == "**" {
-        return from(0, false) || kind.first() == before.as_ref() && (1..=kind.len()).any(|at| from(at, false));
+        return from(0, false)
+            || kind.first() == before.as_ref() && (1..=kind.len()).any(|at| from(at, false));
     }
     let kind = match before.filter(|_| !leads) {
         None => kind,
@@ -120,8 +137,10 @@ fn pieces(pattern: &str) -> Vec<(Option<u8>, &str)> {
 /// Patterns as they were before types with slashes and colons could be routed.
 mod before {
     pub(super) fn is_pattern(kind: &str) -> bool {
-        let segment = |text: &str| !text.is_empty() && (["*", "**"].contains(&text) || !text.contains('*'));
-        !kind.contains(|c: char| c.is_whitespace() || c.is_control()) && kind.split('.').all(segment)
+        let segment =
+            |text: &str| !text.is_empty() && (["*", "**"].contains(&text) || !text.contains('*'));
+        !kind.contains(|c: char| c.is_whitespace() || c.is_control())
+            && kind.split('.').all(segment)
     }
 
     pub(super) fn matches(pattern: &[&str], kind: &[&str]) -> bool {
@@ -129,7 +148,9 @@ mod before {
             (None, None) => true,
             (Some((&"**", rest)), _) => (0..=kind.len()).any(|taken| matches(rest, &kind[taken..])),
             (Some((&"*", rest)), Some((_, others))) => matches(rest, others),
-            (Some((first, rest)), Some((segment, others))) => first == segment && matches(rest, others),
+            (Some((first, rest)), Some((segment, others))) => {
+                first == segment && matches(rest, others)
+            }
             _ => false,
         }
     }

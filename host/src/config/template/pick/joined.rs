@@ -33,7 +33,10 @@ pub(super) fn read(item: &Item<'_>, text: &str, attribute: Attribute) -> Option<
         rest = after;
     };
     if values.len() > MAX_VALUES {
-        item.refuse(format_args!("joins {} values", values.len()), format!("write at most {MAX_VALUES}"));
+        item.refuse(
+            format_args!("joins {} values", values.len()),
+            format!("write at most {MAX_VALUES}"),
+        );
         return None;
     }
     if let ([(before, pick)], "") = (&values[..], end)
@@ -52,7 +55,9 @@ fn value(item: &Item<'_>, part: &str) -> Option<Pick> {
             let pick = header_name(name).map(Pick::Header);
             if pick.is_none() {
                 item.refuse(
-                    format_args!("has the part {{{part}}}, but \"{name}\" is not the name of a header"),
+                    format_args!(
+                        "has the part {{{part}}}, but \"{name}\" is not the name of a header"
+                    ),
                     "write it as the provider does, such as {header:X-Acme-Event}",
                 );
             }

@@ -12,12 +12,17 @@ fn open(now_ms: u64) -> CircuitBreaker {
     for _ in 1..POLICY.failures {
         assert_eq!(breaker.ended(BreakerSignal::Failure, Some("no"), now_ms), None);
     }
-    assert_eq!(breaker.ended(BreakerSignal::Failure, Some("no"), now_ms), Some(BreakerChange::Opened));
+    assert_eq!(
+        breaker.ended(BreakerSignal::Failure, Some("no"), now_ms),
+        Some(BreakerChange::Opened)
+    );
     breaker
 }
 
 fn probe(breaker: &mut CircuitBreaker, now_ms: u64) -> u64 {
-    let BreakerAdmission::Probe(number) = breaker.admit(now_ms) else { panic!("no probe: {breaker:?}") };
+    let BreakerAdmission::Probe(number) = breaker.admit(now_ms) else {
+        panic!("no probe: {breaker:?}")
+    };
     number
 }
 
@@ -47,9 +52,15 @@ fn failures_in_a_row_open_it_and_one_ok_closes_it() {
     ] {
         assert_eq!(breaker.ended(sign, None, 5), None);
     }
-    assert_eq!(breaker.ended(BreakerSignal::Failure, Some("the third"), 5), Some(BreakerChange::Opened));
+    assert_eq!(
+        breaker.ended(BreakerSignal::Failure, Some("the third"), 5),
+        Some(BreakerChange::Opened)
+    );
     let seen = breaker.snapshot();
-    assert_eq!((seen.failures, seen.last_error.as_deref(), seen.open), (3, Some("the third"), Some(1_005)));
+    assert_eq!(
+        (seen.failures, seen.last_error.as_deref(), seen.open),
+        (3, Some("the third"), Some(1_005))
+    );
     assert_eq!(breaker.ended(BreakerSignal::Neutral, None, 6), None);
     assert_eq!(breaker.ended(BreakerSignal::Success, None, 7), Some(BreakerChange::Closed));
     assert_eq!(breaker.admit(7), BreakerAdmission::All);

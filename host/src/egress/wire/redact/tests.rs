@@ -39,7 +39,10 @@ fn hides(redactor: &Redactor, echo: &str) {
     let text = format!("<{echo}>");
     let masked = redactor.redact(&text);
     assert_eq!(masked.len(), text.len(), "the length stays: {masked}");
-    assert!(masked.starts_with('<') && masked.ends_with('>'), "what stands around it stays: {masked}");
+    assert!(
+        masked.starts_with('<') && masked.ends_with('>'),
+        "what stands around it stays: {masked}"
+    );
     let stars = masked.chars().filter(|c| *c == '*').count();
     assert!(stars + 6 >= echo.len(), "{echo}: {masked}");
 }
@@ -95,7 +98,8 @@ fn how_a_stream_is_cut_says_nothing_of_a_credential() {
     let redactor = Arc::new(redactor(&["sk-0123456789"]));
     let sizes = |text: &str| {
         let mut stream = StreamRedactor::new(redactor.clone());
-        let pieces = text.as_bytes().chunks(7).map(|piece| stream.push(Bytes::copy_from_slice(piece)).len());
+        let pieces =
+            text.as_bytes().chunks(7).map(|piece| stream.push(Bytes::copy_from_slice(piece)).len());
         let mut sizes: Vec<usize> = pieces.collect();
         sizes.push(stream.finish().len());
         sizes

@@ -113,7 +113,11 @@ impl Host {
     fn is(&self, state: &str, runs: Option<&str>, held: Option<&str>) {
         let entry = self.bench.registry.entry("a").unwrap();
         let found = entry.held().map(|held| held.candidate.digest);
-        assert_eq!((entry.state(), self.bench.digest("a"), found), (state, runs.map(sha), held.map(sha)), "{entry:?}");
+        assert_eq!(
+            (entry.state(), self.bench.digest("a"), found),
+            (state, runs.map(sha), held.map(sha)),
+            "{entry:?}"
+        );
     }
 
     fn trouble(&self) -> String {
@@ -133,7 +137,10 @@ fn http_rule() -> PluginSettings {
         idempotency_key: true,
         authorities: None,
     };
-    PluginSettings { grants: Arc::new(Grants { http: vec![Arc::new(rule)] }), ..PluginSettings::default() }
+    PluginSettings {
+        grants: Arc::new(Grants { http: vec![Arc::new(rule)] }),
+        ..PluginSettings::default()
+    }
 }
 
 #[tokio::test]
@@ -152,8 +159,14 @@ async fn a_file_that_asks_for_more_is_held_and_the_old_one_goes_on() {
     host.is("held", Some(&old), Some(&new));
     let entry = host.bench.registry.entry("a").unwrap();
     let held = entry.held().unwrap();
-    assert_eq!(held.imports_added, ["hookbox:plugin/config@0.1.0", "wasi:http/outgoing-handler@0.2.0"]);
-    assert_eq!((held.asks_for().as_str(), held.since_ms, &held.trouble), ("http, config", 7_000, &None));
+    assert_eq!(
+        held.imports_added,
+        ["hookbox:plugin/config@0.1.0", "wasi:http/outgoing-handler@0.2.0"]
+    );
+    assert_eq!(
+        (held.asks_for().as_str(), held.since_ms, &held.trouble),
+        ("http, config", 7_000, &None)
+    );
     // Said once, also when the same file is written again; garbage and what asks for no more take
     // its place.
     assert_eq!(host.put(&new).await, []);
@@ -191,8 +204,13 @@ async fn an_approval_lets_exactly_that_file_in() {
         "twice is as good as once"
     );
     let changes = host.bench.refresh().await;
-    let [Change::Loaded { previous, admission: Some(admission), .. }] = &changes[..] else { panic!("{changes:?}") };
-    assert_eq!((*previous, admission.reason, admission.added.len()), (Some(sha(&old)), "approved", 1));
+    let [Change::Loaded { previous, admission: Some(admission), .. }] = &changes[..] else {
+        panic!("{changes:?}")
+    };
+    assert_eq!(
+        (*previous, admission.reason, admission.added.len()),
+        (Some(sha(&old)), "approved", 1)
+    );
     host.is("loaded", Some(&new), None);
     assert_eq!(host.approve("another").await, Err(NotApproved::NothingHeld));
     assert_eq!(host.approve(&new).await, Ok(sha(&new)), "whoever comes late is told the same");
@@ -252,16 +270,22 @@ fn a_refresh_keeps_no_thread_waiting_while_an_approval_is_being_stored() {
     let storing = host.bench.context.approvals.storing();
     let (polled, was_pending) = channel();
     let refreshes = tasks::thread("refresh", move || {
-        let refreshed = Refreshed { registry: Registry::default(), changes: Vec::new(), unsettled: false };
+        let refreshed =
+            Refreshed { registry: Registry::default(), changes: Vec::new(), unsettled: false };
         tasks::runtime("refresh", 1).unwrap().block_on(async {
             let queue = LoadQueue::new(Arc::new(Notify::new()));
             let mut settles = pin!(refreshed.settle(&context, &queue));
-            let is_pending = poll_fn(|cx| Poll::Ready(settles.as_mut().poll(cx).is_pending())).await;
+            let is_pending =
+                poll_fn(|cx| Poll::Ready(settles.as_mut().poll(cx).is_pending())).await;
             polled.send(is_pending).unwrap();
             settles.await;
         });
     });
-    assert_eq!(was_pending.recv_timeout(Duration::from_secs(30)), Ok(true), "the thread itself waits");
+    assert_eq!(
+        was_pending.recv_timeout(Duration::from_secs(30)),
+        Ok(true),
+        "the thread itself waits"
+    );
     drop(storing);
     refreshes.unwrap().join().unwrap();
 }
@@ -292,7 +316,10 @@ async fn what_the_configuration_grants_is_let_in_and_auto_lets_everything_in() {
     host.settings(http_rule());
     let changes = host.bench.refresh().await;
     assert!(
-        matches!(&changes[..], [Change::Loaded { admission: Some(Admission { reason: "granted", .. }), .. }]),
+        matches!(
+            &changes[..],
+            [Change::Loaded { admission: Some(Admission { reason: "granted", .. }), .. }]
+        ),
         "{changes:?}"
     );
     host.is("loaded", Some(&new), None);
@@ -302,7 +329,10 @@ async fn what_the_configuration_grants_is_let_in_and_auto_lets_everything_in() {
     host.settings(PluginSettings { approve: crate::config::Approve::Auto, ..http_rule() });
     let changes = host.bench.refresh().await;
     assert!(
-        matches!(&changes[..], [Change::Loaded { admission: Some(Admission { reason: "auto", .. }), .. }]),
+        matches!(
+            &changes[..],
+            [Change::Loaded { admission: Some(Admission { reason: "auto", .. }), .. }]
+        ),
         "{changes:?}"
     );
     host.is("loaded", Some(&more), None);
@@ -337,7 +367,11 @@ async fn who_only_looks_sees_what_would_be_held_and_changes_nothing() {
     let stored = crate::store::peek_approvals(&host.data.path().join("hookbox.db")).unwrap();
     let peeked = Approvals::peek(stored, &host.former(), host.config.clone()).unwrap();
     let files = Cache::read_only(host.data.path().join("compiled"));
-    let context = LoadContext { approvals: Arc::new(peeked), files: Some(files), ..host.bench.context.clone() };
+    let context = LoadContext {
+        approvals: Arc::new(peeked),
+        files: Some(files),
+        ..host.bench.context.clone()
+    };
     let registry = Registry::load_all(&context).await.registry;
     let entry = registry.entry("a").unwrap();
     assert_eq!(

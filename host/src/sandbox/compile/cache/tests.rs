@@ -40,7 +40,10 @@ impl CacheFolder {
     }
 
     fn all(&self) -> Vec<PathBuf> {
-        fs::read_dir(self.dir.path().join("cache")).unwrap().map(|entry| entry.unwrap().path()).collect()
+        fs::read_dir(self.dir.path().join("cache"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect()
     }
 
     fn found(&self) -> bool {
@@ -166,8 +169,11 @@ fn what_was_not_used_for_the_longest_time_goes_first() {
     assert!(fixture.cache.find("a").is_some(), "which makes it the one that was used last");
     let kept = |max_bytes: u64, max: usize| {
         prune(File::open(fixture.dir.path().join("cache")).unwrap(), max_bytes, max);
-        let mut keys: Vec<_> =
-            fixture.all().iter().map(|path| path.file_name().unwrap().to_str().unwrap()[..1].to_owned()).collect();
+        let mut keys: Vec<_> = fixture
+            .all()
+            .iter()
+            .map(|path| path.file_name().unwrap().to_str().unwrap()[..1].to_owned())
+            .collect();
         keys.sort();
         keys.concat()
     };

@@ -120,7 +120,11 @@ fn a_guest_that_waits_for_the_host_holds_no_slot() {
     let (plugin, meter) = (slots.plugin(), cpu_bound());
     let mut waits = pin!(plugin.run(std::future::pending::<()>(), &meter));
     assert!(poll_once(waits.as_mut()).is_pending());
-    let free = (slots.0.usual.available_permits(), slots.0.wanting.load(SeqCst), plugin.own.available_permits());
+    let free = (
+        slots.0.usual.available_permits(),
+        slots.0.wanting.load(SeqCst),
+        plugin.own.available_permits(),
+    );
     assert_eq!(free, (1, 0, 1));
 }
 

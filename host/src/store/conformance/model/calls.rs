@@ -11,7 +11,13 @@ use crate::clock::until;
 use crate::store::{DeliveryFilter, MAX_CRASHES, Which};
 
 impl<H: Harness> Model<'_, H> {
-    pub(super) async fn append(&mut self, key: Option<u8>, source: u8, targets: &[u8], delay_ms: u64) {
+    pub(super) async fn append(
+        &mut self,
+        key: Option<u8>,
+        source: u8,
+        targets: &[u8],
+        delay_ms: u64,
+    ) {
         let mut new = event("order.paid", &[]);
         new.attributes.source = format!("source{source}").into();
         new.targets = targets.iter().map(|target| Target::to(plugin(*target))).collect();
@@ -51,7 +57,8 @@ impl<H: Harness> Model<'_, H> {
 
     pub(super) fn create(&mut self, event: EventId, plugin: &str, delay_ms: u64) {
         let id = self.next_delivery(event);
-        let on_insert = delay_ms == 0 && plugin == BUDGETS[0].0 && self.on_insert.len() < BUDGETS[0].1;
+        let on_insert =
+            delay_ms == 0 && plugin == BUDGETS[0].0 && self.on_insert.len() < BUDGETS[0].1;
         if on_insert {
             self.on_insert.insert(id);
         }
@@ -63,9 +70,19 @@ impl<H: Harness> Model<'_, H> {
         let due_ms = self.host_ms() + i64::try_from(delay_ms).unwrap();
         let attempt = u32::from(on_insert);
         let plugin = plugin.to_owned();
-        let (uncounted, crashes, cancelled, outcomes, last_started_ms) = (0, 0, false, Vec::new(), i64::MIN);
-        let made =
-            Delivery { plugin, state, attempt, uncounted, crashes, due_ms, cancelled, outcomes, last_started_ms };
+        let (uncounted, crashes, cancelled, outcomes, last_started_ms) =
+            (0, 0, false, Vec::new(), i64::MIN);
+        let made = Delivery {
+            plugin,
+            state,
+            attempt,
+            uncounted,
+            crashes,
+            due_ms,
+            cancelled,
+            outcomes,
+            last_started_ms,
+        };
         self.deliveries.insert(id, made);
     }
 
@@ -77,16 +94,26 @@ impl<H: Harness> Model<'_, H> {
             assert!(self.on_insert.contains(&lease.delivery));
             self.held.push(lease);
         }
-        let leased = self.deliveries.values().filter(|delivery| delivery.state == State::Leased).count();
+        let leased =
+            self.deliveries.values().filter(|delivery| delivery.state == State::Leased).count();
         assert_eq!(self.held.len(), leased, "whatever is leased is held by somebody");
     }
 
-    pub(super) async fn lease(&mut self, queue: LeaseQueue, plugins: &[u8], crashes: u32, count: u32) {
+    pub(super) async fn lease(
+        &mut self,
+        queue: LeaseQueue,
+        plugins: &[u8],
+        crashes: u32,
+        count: u32,
+    ) {
         let now_ms = self.host_ms();
         let mut expected = Vec::new();
         let open = |delivery: &Delivery| matches!(delivery.state, State::Ready | State::Waiting);
         for number in plugins {
-            let of_queue = self.deliveries.iter().filter(|(_, d)| d.plugin == plugin(*number) && d.crashes == crashes);
+            let of_queue = self
+                .deliveries
+                .iter()
+                .filter(|(_, d)| d.plugin == plugin(*number) && d.crashes == crashes);
             let mut due: Vec<_> = of_queue.filter(|(_, d)| open(d) && d.due_ms <= now_ms).collect();
             due.sort_by_key(|(id, d)| (d.due_ms, **id));
             expected.extend(due.into_iter().map(|(id, _)| *id));
@@ -118,13 +145,23 @@ impl<H: Harness> Model<'_, H> {
                 let key = format!("key{key}");
                 let seen = self.store().kv_get(lease.plugin.clone(), key.clone()).await.unwrap();
                 let version = seen.map(|seen| seen.version);
-                let read = if stale { Some(version.map_or(1, |version| version + 1)) } else { version };
-                let value = (!lease.attempt.is_multiple_of(3)).then(|| vec![b'v'; lease.attempt as usize]);
-                let kv = KvTransaction { reads: vec![(key.clone(), read)], writes: vec![(key, value)] };
+                let read =
+                    if stale { Some(version.map_or(1, |version| version + 1)) } else { version };
+                let value =
+                    (!lease.attempt.is_multiple_of(3)).then(|| vec![b'v'; lease.attempt as usize]);
+                let kv =
+                    KvTransaction { reads: vec![(key.clone(), read)], writes: vec![(key, value)] };
                 let targets: Vec<_> = emits.iter().map(|target| plugin(*target)).collect();
                 let targets: Vec<_> = targets.iter().map(String::as_str).collect();
-                let child = NewEvent { parent: Some(lease.delivery.event), delay_ms, ..event("child", &targets) };
-                return (done_with(if emits.is_empty() { vec![] } else { vec![child] }, kv), !stale);
+                let child = NewEvent {
+                    parent: Some(lease.delivery.event),
+                    delay_ms,
+                    ..event("child", &targets)
+                };
+                return (
+                    done_with(if emits.is_empty() { vec![] } else { vec![child] }, kv),
+                    !stale,
+                );
             }
         };
         (settlement, true)
@@ -151,7 +188,8 @@ impl<H: Harness> Model<'_, H> {
             }
         );
         let (state, due_ms) = how.leads_to(current, now_ms);
-        (delivery.state, delivery.due_ms) = (if cancelled { State::Cancelled } else { state }, due_ms);
+        (delivery.state, delivery.due_ms) =
+            (if cancelled { State::Cancelled } else { state }, due_ms);
         if !current || matches!(how, How::GiveBack(_)) {
             delivery.attempt -= 1;
             self.on_insert.remove(&id);
@@ -177,7 +215,8 @@ impl<H: Harness> Model<'_, H> {
             && !emits.is_empty()
         {
             let children = self.store().event(id.event).await.unwrap().children;
-            let new: Vec<_> = children.into_iter().filter(|child| !self.events.contains(child)).collect();
+            let new: Vec<_> =
+                children.into_iter().filter(|child| !self.events.contains(child)).collect();
             assert_eq!(new.len(), 1, "emitted once");
             self.stored(new[0], &emits, delay_ms).await;
         }
@@ -197,11 +236,13 @@ impl<H: Harness> Model<'_, H> {
 
     pub(super) async fn change_all(&mut self, plugin: &str, action: Action, state: Option<State>) {
         let wanted = action.meant(state);
-        let filter = DeliveryFilter { plugin: Some(plugin.to_owned()), state, ..DeliveryFilter::default() };
+        let filter =
+            DeliveryFilter { plugin: Some(plugin.to_owned()), state, ..DeliveryFilter::default() };
         let (changed, _) = act_on_all(&self.store(), action.clone(), &filter).await;
         // In the order in which open ones are walked: it says which one of an event is moved.
         let of_plugin = self.deliveries.iter().filter(|(_, delivery)| delivery.plugin == plugin);
-        let mut of_plugin: Vec<_> = of_plugin.map(|(id, d)| (d.crashes, Reverse((d.due_ms, *id)))).collect();
+        let mut of_plugin: Vec<_> =
+            of_plugin.map(|(id, d)| (d.crashes, Reverse((d.due_ms, *id)))).collect();
         of_plugin.sort();
         let mut expected = 0;
         for (_, Reverse((_, id))) in of_plugin {
@@ -230,10 +271,14 @@ impl<H: Harness> Model<'_, H> {
         self.dispatch = TestDispatch::attach(&store, &BUDGETS);
         self.open = Some(store);
         let (now_ms, host_ms) = (self.now_ms(), self.host_ms());
-        for delivery in self.deliveries.values_mut().filter(|delivery| delivery.state == State::Ready) {
+        for delivery in
+            self.deliveries.values_mut().filter(|delivery| delivery.state == State::Ready)
+        {
             delivery.due_ms = delivery.due_ms.min(host_ms);
         }
-        for (id, delivery) in self.deliveries.iter_mut().filter(|(_, delivery)| delivery.state == State::Leased) {
+        for (id, delivery) in
+            self.deliveries.iter_mut().filter(|(_, delivery)| delivery.state == State::Leased)
+        {
             delivery.uncounted += 1;
             (delivery.state, delivery.due_ms) = (State::Ready, host_ms);
             let cancelled = std::mem::take(&mut delivery.cancelled);
@@ -241,7 +286,8 @@ impl<H: Harness> Model<'_, H> {
                 delivery.crashes += 1;
                 delivery.outcomes.push((delivery.attempt, Outcome::Crash));
                 delivery.last_started_ms = delivery.last_started_ms.max(now_ms);
-                delivery.state = if delivery.crashes >= MAX_CRASHES { State::Dead } else { State::Ready };
+                delivery.state =
+                    if delivery.crashes >= MAX_CRASHES { State::Dead } else { State::Ready };
             }
             if cancelled {
                 delivery.state = State::Cancelled;
@@ -251,11 +297,13 @@ impl<H: Harness> Model<'_, H> {
     }
 
     pub(super) async fn sweep(&mut self, events_ms: i64, keys_ms: i64) {
-        let (events_since_ms, dedupe_since_ms) = (self.now_ms() - events_ms, self.now_ms() - keys_ms);
+        let (events_since_ms, dedupe_since_ms) =
+            (self.now_ms() - events_ms, self.now_ms() - keys_ms);
         // Few enough for one round.
         let keep = Keep { events: time(events_ms), dedupe_keys: time(keys_ms) };
         assert!(!self.store().sweep(keep).await.unwrap());
-        let (events, keys) = (EventId::first_at(events_since_ms), EventId::first_at(dedupe_since_ms));
+        let (events, keys) =
+            (EventId::first_at(events_since_ms), EventId::first_at(dedupe_since_ms));
         let last_swept = self.events.range(..keys).next_back().copied();
         self.swept_keys = self.swept_keys.max(last_swept.unwrap_or(self.swept_keys));
         self.keys.retain(|_, event| *event > self.swept_keys);

@@ -121,8 +121,11 @@ impl File {
     }
 
     fn in_table(&self) -> Vec<(SourceKey, EventId)> {
-        let mut statement = self.connection.prepare("SELECT source, key, event FROM dedupe").unwrap();
-        let row = |row: &rusqlite::Row<'_>| Ok(((row.get(0)?, row.get(1)?), EventId::from_row(row.get(2)?)));
+        let mut statement =
+            self.connection.prepare("SELECT source, key, event FROM dedupe").unwrap();
+        let row = |row: &rusqlite::Row<'_>| {
+            Ok(((row.get(0)?, row.get(1)?), EventId::from_row(row.get(2)?)))
+        };
         statement.query_map([], row).unwrap().collect::<Result<_, _>>().unwrap()
     }
 
@@ -131,7 +134,8 @@ impl File {
         let found = Recent::load(&self.connection, self.recent.flush_events).unwrap();
         assert_eq!(found.shards, self.recent.shards);
         let table = self.in_table();
-        let mut keys: Vec<_> = table.iter().map(|(key, event)| (key, event)).chain(self.in_memory()).collect();
+        let mut keys: Vec<_> =
+            table.iter().map(|(key, event)| (key, event)).chain(self.in_memory()).collect();
         keys.sort();
         assert_eq!(keys, model.iter().collect::<Vec<_>>());
     }
@@ -139,7 +143,9 @@ impl File {
     /// How many events a start would read.
     fn unflushed(&self) -> u64 {
         let sql = "SELECT count(*) FROM events WHERE id > ?1";
-        self.connection.query_row(sql, [self.recent.all_flushed_up_to().row()], |row| row.get(0)).unwrap()
+        self.connection
+            .query_row(sql, [self.recent.all_flushed_up_to().row()], |row| row.get(0))
+            .unwrap()
     }
 }
 
@@ -202,7 +208,8 @@ fn every_key_is_flushed_within_a_round_and_a_little_at_a_time() {
         file.batch(false, |batch| {
             for _ in 0..stored {
                 // Spread over the shards like hashes, and none like another.
-                let [source, key] = [number / 256, number * 97 % 256].map(|part| u8::try_from(part).unwrap());
+                let [source, key] =
+                    [number / 256, number * 97 % 256].map(|part| u8::try_from(part).unwrap());
                 assert!(!batch.append(&event(source, &[key])).unwrap().duplicate);
                 number += 1;
             }

@@ -45,7 +45,10 @@ fn steps() -> impl Strategy<Value = Vec<(i64, i64)>> {
     let ahead = prop_oneof![3 => Just(0), 3 => (-40..40i64).prop_map(|days| days * DAY_MS), 1 => Just(3_600_000)];
     let step = (1..20 * DAY_MS, ahead, 1..4usize);
     prop::collection::vec(step, 1..12).prop_map(|steps| {
-        steps.into_iter().flat_map(|(passed_ms, ahead_ms, n)| std::iter::repeat_n((passed_ms, ahead_ms), n)).collect()
+        steps
+            .into_iter()
+            .flat_map(|(passed_ms, ahead_ms, n)| std::iter::repeat_n((passed_ms, ahead_ms), n))
+            .collect()
     })
 }
 
@@ -89,7 +92,9 @@ fn a_clock_that_was_never_wrong_has_one_range_with_a_minute_to_spare() {
     let all = NO_ERAS.span(None, None);
     assert_eq!((all.by_time("e.id").as_str(), all.low, all.end), ("", 0, i64::MAX));
     assert_eq!(NO_ERAS.older_than(NOW_MS, 0), EventId::first_at(NOW_MS));
-    assert!(!NO_ERAS.ends_with(ERA_MS) && !NO_ERAS.ends_with(-ERA_MS) && NO_ERAS.ends_with(ERA_MS + 1));
+    assert!(
+        !NO_ERAS.ends_with(ERA_MS) && !NO_ERAS.ends_with(-ERA_MS) && NO_ERAS.ends_with(ERA_MS + 1)
+    );
 }
 
 #[test]

@@ -26,15 +26,24 @@ async fn a_damaged_event_is_a_dead_letter_that_says_so_and_its_neighbours_are_de
     }
     let change = |sql: &str, id: EventId| file.connection().execute(sql, [id.row()]).unwrap();
     change("UPDATE events SET body = CAST('{\"amount\":99}' AS BLOB) WHERE id = ?1", ids[1]);
-    change("UPDATE events SET body = CAST('of an older host' AS BLOB), sum = NULL WHERE id = ?1", ids[2]);
+    change(
+        "UPDATE events SET body = CAST('of an older host' AS BLOB), sum = NULL WHERE id = ?1",
+        ids[2],
+    );
     let leased: Vec<EventId> = lease(&store).await.iter().map(|lease| lease.event.id).collect();
     assert_eq!(leased, [ids[0], ids[2]], "without a checksum there is nothing to compare");
     let view = store.event(ids[1]).await.unwrap();
     let delivery = &view.deliveries[0];
     let record = &delivery.attempts[0].record;
-    assert_eq!((delivery.state, delivery.attempt, record.outcome), (State::Dead, 1, Outcome::Error));
+    assert_eq!(
+        (delivery.state, delivery.attempt, record.outcome),
+        (State::Dead, 1, Outcome::Error)
+    );
     let (error, note) = (record.error.as_deref().unwrap(), view.note.as_deref().unwrap());
-    assert!(error.contains("the stored event is damaged: its checksum is") && error == note, "{error}, {note}");
+    assert!(
+        error.contains("the stored event is damaged: its checksum is") && error == note,
+        "{error}, {note}"
+    );
     assert_eq!(store.event(ids[0]).await.unwrap().note, None);
     let id = DeliveryId { event: ids[1], ordinal: 0 };
     // However often it is asked for.
@@ -49,28 +58,50 @@ async fn a_damaged_event_is_a_dead_letter_that_says_so_and_its_neighbours_are_de
 
 #[tokio::test]
 async fn a_damaged_text_of_an_event_ends_neither_a_start_nor_a_listing() {
-    for (column, sum) in
-        [("type", "sum"), ("source", "sum"), ("subject", "sum"), ("content_type", "sum"), ("type", "NULL")]
-    {
+    for (column, sum) in [
+        ("type", "sum"),
+        ("source", "sum"),
+        ("subject", "sum"),
+        ("content_type", "sum"),
+        ("type", "NULL"),
+    ] {
         let file = one_file();
         let store = file.open_sqlite().await;
         let mut damaged = NewEvent { targets: vec![Target::to("audit")], ..event() };
         damaged.attributes.subject = Some("a".to_owned());
         damaged.attributes.content_type = Some("text/plain".to_owned());
         let id = store.append(damaged).await.unwrap().id;
-        let good = store.append(NewEvent { targets: vec![Target::to("audit")], ..event() }).await.unwrap().id;
+        let good = store
+            .append(NewEvent { targets: vec![Target::to("audit")], ..event() })
+            .await
+            .unwrap()
+            .id;
         store.close().await.unwrap();
-        let change = format!("UPDATE events SET {column} = CAST(x'61AE62' AS TEXT), sum = {sum} WHERE id = ?1");
+        let change = format!(
+            "UPDATE events SET {column} = CAST(x'61AE62' AS TEXT), sum = {sum} WHERE id = ?1"
+        );
         file.connection().execute(&change, [id.row()]).unwrap();
         let store = file.open_sqlite().await;
         let leased: Vec<EventId> = lease(&store).await.iter().map(|lease| lease.event.id).collect();
         assert_eq!(leased, [good], "{column}");
         let view = store.event(id).await.unwrap();
         assert_eq!(view.deliveries[0].state, State::Dead, "{column}");
-        assert!(view.note.as_deref().unwrap().contains("the stored event is damaged"), "{:?}", view.note);
+        assert!(
+            view.note.as_deref().unwrap().contains("the stored event is damaged"),
+            "{:?}",
+            view.note
+        );
         let page = Page { limit: 9, after: None };
-        assert_eq!(store.events(EventFilter::default(), page).await.unwrap().0.len(), 2, "{column}");
-        assert_eq!(store.deliveries(DeliveryFilter::default(), page).await.unwrap().0.len(), 2, "{column}");
+        assert_eq!(
+            store.events(EventFilter::default(), page).await.unwrap().0.len(),
+            2,
+            "{column}"
+        );
+        assert_eq!(
+            store.deliveries(DeliveryFilter::default(), page).await.unwrap().0.len(),
+            2,
+            "{column}"
+        );
         let replayed = store.replay(id, vec![Target::to("audit")]).await;
         assert!(matches!(replayed, Err(StoreError::Conflict(_))), "{column}: {replayed:?}");
         file.clock.set(START_MS + 1_000);

@@ -87,7 +87,8 @@ async fn a_folder_that_is_moved_away_stops_the_store_and_its_settlements_wait() 
     let store = file.open_sqlite().await;
     store.append(NewEvent { targets: vec![Target::to("audit")], ..event() }).await.unwrap();
     let permits = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-    let lease = store.lease(LeaseQueue::Plugin("audit".into()), permits).await.unwrap().leases.remove(0);
+    let lease =
+        store.lease(LeaseQueue::Plugin("audit".into()), permits).await.unwrap().leases.remove(0);
     let delivery = lease.delivery;
     let folder = file.options().path.parent().unwrap().to_owned();
     let aside = file.folder.path().join("aside");
@@ -117,7 +118,10 @@ async fn another_file_in_the_place_of_the_database_is_noticed_and_says_how_to_sa
     fs::create_dir(saved.options().path.parent().unwrap()).unwrap();
     for ending in ["", "-wal"] {
         let to = format!(" FOLDER/hookbox.db{ending}");
-        let (before, _) = seen.split_once(&format!("{to};")).or_else(|| seen.split_once(&format!("{to})"))).unwrap();
+        let (before, _) = seen
+            .split_once(&format!("{to};"))
+            .or_else(|| seen.split_once(&format!("{to})")))
+            .unwrap();
         let (_, from) = before.rsplit_once("cp ").unwrap();
         fs::copy(from, saved.beside(ending)).unwrap();
     }
@@ -132,9 +136,13 @@ async fn a_database_or_log_that_was_emptied_is_noticed_and_never_filled_up_again
         store.append(event()).await.unwrap();
         fs::File::options().write(true).open(file.beside(ending)).unwrap().set_len(0).unwrap();
         let seen = trouble(&store).await;
-        assert!(matches!(&seen, StoreError::Lost(why) if why.contains("was emptied or cut")), "{seen}");
+        assert!(
+            matches!(&seen, StoreError::Lost(why) if why.contains("was emptied or cut")),
+            "{seen}"
+        );
         drop(store);
-        let what = if ending.is_empty() { "is empty (0 bytes)" } else { "holds nothing, not even tables" };
+        let what =
+            if ending.is_empty() { "is empty (0 bytes)" } else { "holds nothing, not even tables" };
         refused(file.reopen(OnLoss::Refuse).await, &[what, "hookbox.db-running"]);
         assert_eq!(fs::metadata(file.beside(ending)).unwrap().len(), 0);
     }
@@ -146,7 +154,9 @@ async fn a_log_that_another_program_moves_and_empties_is_no_loss() {
     let store = file.open_sqlite().await;
     for _ in 0..20 {
         store.append(event()).await.unwrap();
-        let moved = file.connection().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+        let moved = file
+            .connection()
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
         assert_eq!(moved, Ok(0));
     }
     assert!(store.trouble().is_none());
@@ -176,10 +186,14 @@ async fn a_missing_or_empty_database_beside_traces_of_an_earlier_one_is_not_begu
         prepare(&copy);
         copy
     };
-    let gone = |ending: &'static str| move |file: &OneFile| fs::remove_file(file.beside(ending)).unwrap();
+    let gone =
+        |ending: &'static str| move |file: &OneFile| fs::remove_file(file.beside(ending)).unwrap();
     let empty = |file: &OneFile| fs::write(file.beside(""), "").unwrap();
     let missing = start(&gone(""));
-    refused(missing.reopen(OnLoss::Refuse).await, &["is not there", "hookbox.db-running", "hookbox.db-committed"]);
+    refused(
+        missing.reopen(OnLoss::Refuse).await,
+        &["is not there", "hookbox.db-running", "hookbox.db-committed"],
+    );
     assert!(!missing.beside("").exists(), "a refused start changes nothing");
     let emptied = start(&|file| {
         empty(file);
@@ -212,7 +226,11 @@ async fn a_missing_or_empty_database_beside_traces_of_an_earlier_one_is_not_begu
         let store = copy.reopen(OnLoss::Accept).await.unwrap();
         store.append(event()).await.unwrap();
         drop(store);
-        assert_eq!(copy.reopen(OnLoss::Refuse).await.unwrap().stats().await.unwrap().events, 1, "it is asked once");
+        assert_eq!(
+            copy.reopen(OnLoss::Refuse).await.unwrap().stats().await.unwrap().events,
+            1,
+            "it is asked once"
+        );
     }
 }
 
@@ -261,7 +279,10 @@ async fn a_log_that_is_removed_cut_or_damaged_after_a_kill_is_noticed_with_numbe
     for copy in [cut, damaged] {
         let (last, end) = (format!("`{}`", ids[4]), format!("ends with `{}`", ids[1]));
         let before = log(&copy);
-        refused(copy.reopen(OnLoss::Refuse).await, &["events are missing", &last, &end, "(5 events then, 2 now)"]);
+        refused(
+            copy.reopen(OnLoss::Refuse).await,
+            &["events are missing", &last, &end, "(5 events then, 2 now)"],
+        );
         assert!(log(&copy) == before, "a refused start changes nothing");
         let store = copy.reopen(OnLoss::Accept).await.unwrap();
         assert_eq!(store.stats().await.unwrap().events, 2);
@@ -343,6 +364,9 @@ async fn a_folder_in_the_place_of_a_file_of_the_store_is_named() {
         fs::create_dir_all(file.beside(ending)).unwrap();
         let error = file.reopen(OnLoss::Refuse).await.unwrap_err().to_string();
         let path = file.beside(ending).display().to_string();
-        assert!(error.contains(&format!("`{path}`")) && error.contains("it is a folder"), "{error}");
+        assert!(
+            error.contains(&format!("`{path}`")) && error.contains("it is a folder"),
+            "{error}"
+        );
     }
 }

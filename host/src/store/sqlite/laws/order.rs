@@ -1,5 +1,5 @@
-//! The order of commands in a batch, and the waits between them, seen with a writer that pauses when
-//! it is told to.
+//! The order of commands in a batch, and the waits between them, seen with a writer that pauses
+//! when it is told to.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::task::{Context, Waker};
@@ -8,7 +8,9 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::*;
-use crate::store::{DispatchHandle, EventFilter, Lease, LeasePermit, MemoryReservation, Page, Pending};
+use crate::store::{
+    DispatchHandle, EventFilter, Lease, LeasePermit, MemoryReservation, Page, Pending,
+};
 
 /// Stands still with the first delivery that it is told of, until the test has seen enough.
 #[derive(Debug)]
@@ -54,7 +56,11 @@ fn for_plugin(plugin: &str) -> NewEvent {
 /// How many of these have their answer.
 fn answered<T>(pending: &mut [Pending<'_, T>]) -> usize {
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-    pending.iter_mut().map(|pending| pending.as_mut().poll(&mut cx)).filter(std::task::Poll::is_ready).count()
+    pending
+        .iter_mut()
+        .map(|pending| pending.as_mut().poll(&mut cx))
+        .filter(std::task::Poll::is_ready)
+        .count()
 }
 
 #[tokio::test]
@@ -73,7 +79,8 @@ async fn a_look_at_one_event_does_not_wait_for_listings() {
 }
 
 #[tokio::test]
-async fn an_append_goes_before_the_settlements_that_wait_and_a_batch_takes_a_bounded_number_of_them() {
+async fn an_append_goes_before_the_settlements_that_wait_and_a_batch_takes_a_bounded_number_of_them()
+ {
     let file = one_file();
     let (store, go, mut stands) = standing_still(&file).await;
     for _ in 0..100 {
@@ -89,7 +96,8 @@ async fn an_append_goes_before_the_settlements_that_wait_and_a_batch_takes_a_bou
         let next = Next::Done { emitted: vec![event(); 100], kv: KvTransaction::default() };
         Settlement { next, record: Some(record(Outcome::Ok)) }
     };
-    let mut settled: Vec<_> = leases.into_iter().map(|lease| store.settle(lease, settlement())).collect();
+    let mut settled: Vec<_> =
+        leases.into_iter().map(|lease| store.settle(lease, settlement())).collect();
     let append = store.append(for_plugin("still"));
     go.send(()).unwrap();
     first.await.unwrap();
@@ -156,7 +164,8 @@ async fn a_large_settlement_waits_for_the_append_and_has_the_next_batch() {
     let (store, go, mut stands) = standing_still(&file).await;
     store.append(for_plugin("storm")).await.unwrap();
     let permits = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-    let lease = store.lease(LeaseQueue::Plugin("storm".into()), permits).await.unwrap().leases.remove(0);
+    let lease =
+        store.lease(LeaseQueue::Plugin("storm".into()), permits).await.unwrap().leases.remove(0);
     let first = store.append(for_plugin("still"));
     stands.recv().await.unwrap();
     let mut large = event();

@@ -77,7 +77,9 @@ async fn old_file(rows: &[(i64, i64)], due_ms: [i64; 2]) -> OneFile {
         connection.execute(sql, [id, time_ms]).unwrap();
     }
     let (id, _) = rows.last().unwrap();
-    for (ordinal, (plugin, state, due_ms)) in [("audit", 0, due_ms[0]), ("orders", 2, due_ms[1])].iter().enumerate() {
+    for (ordinal, (plugin, state, due_ms)) in
+        [("audit", 0, due_ms[0]), ("orders", 2, due_ms[1])].iter().enumerate()
+    {
         let sql = "INSERT INTO deliveries (event, ordinal, plugin, state, attempt, pardoned, crashes, replay, due_ms)
                    VALUES (?1, ?2, ?3, ?4, 0, 0, 0, 0, ?5)";
         connection.execute(sql, rusqlite::params![id, ordinal, plugin, state, due_ms]).unwrap();
@@ -96,8 +98,10 @@ async fn leased(store: &Sqlite, plugin: &str) -> usize {
 async fn a_file_whose_ids_are_of_a_time_to_come_is_healed() {
     // A day of events, one of them during a glitch; those after it only counted on.
     let glitch = EventId::first_at(START_MS - DAY_MS + GLITCH_MS).row();
-    let mut rows: Vec<_> =
-        (0..5).map(|n| START_MS - 3 * DAY_MS + n * HOUR_MS).map(|ms| (EventId::first_at(ms).row(), ms)).collect();
+    let mut rows: Vec<_> = (0..5)
+        .map(|n| START_MS - 3 * DAY_MS + n * HOUR_MS)
+        .map(|ms| (EventId::first_at(ms).row(), ms))
+        .collect();
     rows.push((glitch, START_MS - DAY_MS + GLITCH_MS));
     rows.extend((1..24).map(|n| (glitch + n, START_MS - DAY_MS + n * HOUR_MS)));
     let file = old_file(&rows, [START_MS - HOUR_MS, START_MS + 5_000]).await;
@@ -112,7 +116,8 @@ async fn a_file_whose_ids_are_of_a_time_to_come_is_healed() {
     assert_eq!(store.events(until(START_MS - 2 * DAY_MS), page).await.unwrap().0.len(), 5);
     // Also those whose ids, which only counted on, are hours behind their times.
     let since = |ms| EventFilter { since_ms: Some(ms), ..EventFilter::default() };
-    let mut expected: Vec<_> = rows.iter().filter(|(_, ms)| *ms >= START_MS - 2 * HOUR_MS).map(|(id, _)| *id).collect();
+    let mut expected: Vec<_> =
+        rows.iter().filter(|(_, ms)| *ms >= START_MS - 2 * HOUR_MS).map(|(id, _)| *id).collect();
     expected.push(new.row());
     expected.sort_unstable_by(|a, b| b.cmp(a));
     let found = store.events(since(START_MS - 2 * HOUR_MS), page).await.unwrap().0;
@@ -124,7 +129,10 @@ async fn a_file_whose_ids_are_of_a_time_to_come_is_healed() {
     while store.sweep(file.keep_since(since_ms)).await.unwrap() {}
     let left = store.events(EventFilter::default(), page).await.unwrap().0;
     let times: Vec<_> = left.iter().map(|event| event.event.attributes.time_ms).collect();
-    assert!(times.iter().all(|ms| *ms >= since_ms - HOUR_MS) && (12..=14).contains(&times.len()), "{times:?}");
+    assert!(
+        times.iter().all(|ms| *ms >= since_ms - HOUR_MS) && (12..=14).contains(&times.len()),
+        "{times:?}"
+    );
 }
 
 #[tokio::test]
@@ -135,7 +143,8 @@ async fn a_filter_by_time_is_exact_where_ids_are_seconds_off() {
     behind.attributes.time_ms = START_MS - 5_000;
     let mut ahead = event();
     ahead.attributes.time_ms = START_MS + 5_000;
-    let (behind, ahead) = (store.append(behind).await.unwrap().id, store.append(ahead).await.unwrap().id);
+    let (behind, ahead) =
+        (store.append(behind).await.unwrap().id, store.append(ahead).await.unwrap().id);
     assert_eq!(eras(&file), 0);
     let page = Page { limit: 9, after: None };
     let of = |since_ms, until_ms| EventFilter { since_ms, until_ms, ..EventFilter::default() };

@@ -36,11 +36,14 @@ async fn a_file_of_an_older_host_is_taken_along_with_what_it_holds() {
     store.append(event()).await.unwrap();
     store.close().await.unwrap();
     file.connection().execute_batch(BACK_TO_VERSION_3).unwrap();
-    let back = "DROP TABLE dedupe_moved; ALTER TABLE attempts DROP COLUMN calls; PRAGMA user_version = 1";
+    let back =
+        "DROP TABLE dedupe_moved; ALTER TABLE attempts DROP COLUMN calls; PRAGMA user_version = 1";
     file.connection().execute_batch(back).unwrap();
     let store = file.open_sqlite().await;
     assert_eq!(store.stats().await.unwrap().events, 1);
-    let calls = file.connection().query_row("SELECT count(calls) FROM attempts", [], |row| row.get::<_, i64>(0));
+    let calls = file
+        .connection()
+        .query_row("SELECT count(calls) FROM attempts", [], |row| row.get::<_, i64>(0));
     assert_eq!(calls, Ok(0), "the column is there");
 }
 
@@ -62,14 +65,17 @@ async fn the_trees_of_a_file_of_version_3_are_found_and_counted() {
     store.close().await.unwrap();
     file.connection().execute_batch(BACK_TO_VERSION_3).unwrap();
     let store = file.open_sqlite().await;
-    for (id, expected) in [(root, None), (first, Some(root)), (second, Some(root)), (orphan, Some(gone))] {
+    for (id, expected) in
+        [(root, None), (first, Some(root)), (second, Some(root)), (orphan, Some(gone))]
+    {
         assert_eq!(store.event(id).await.unwrap().event.root, expected, "{id}");
     }
     let sql = "SELECT root, events, bytes FROM trees ORDER BY root";
     let connection = file.connection();
     let mut statement = connection.prepare(sql).unwrap();
-    let trees =
-        statement.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)));
+    let trees = statement.query_map([], |row| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+    });
     let trees: Vec<_> = trees.unwrap().map(Result::unwrap).collect();
     assert_eq!(trees, [(gone.row(), 1, 1), (root.row(), 2, 5)]);
 }
@@ -94,7 +100,10 @@ async fn the_keys_of_a_file_of_version_2_are_all_known() {
     for _ in 0..3 {
         let store = file.open_sqlite().await;
         for (number, id) in (0..20).zip(&ids) {
-            let again = store.append(NewEvent { dedupe: vec![[number + 100; 16]], ..event() }).await.unwrap();
+            let again = store
+                .append(NewEvent { dedupe: vec![[number + 100; 16]], ..event() })
+                .await
+                .unwrap();
             assert_eq!((again.id, again.duplicate), (*id, true));
         }
         // And newer ones are flushed beside them.
@@ -102,6 +111,7 @@ async fn the_keys_of_a_file_of_version_2_are_all_known() {
         assert!(!new.duplicate);
         ids.push(new.id);
     }
-    let rows: i64 = file.connection().query_row("SELECT count(*) FROM dedupe", [], |row| row.get(0)).unwrap();
+    let rows: i64 =
+        file.connection().query_row("SELECT count(*) FROM dedupe", [], |row| row.get(0)).unwrap();
     assert!((40..46).contains(&rows), "{rows}: no key moves twice");
 }

@@ -44,7 +44,11 @@ struct WorkBounds {
 }
 
 impl<'t, 'w> Transaction<'t, 'w> {
-    pub(super) fn new(work: &'t mut WriteBatch<'w>, queues: &'t mut Queues, batch: &'t mut Vec<WriteCommand>) -> Self {
+    pub(super) fn new(
+        work: &'t mut WriteBatch<'w>,
+        queues: &'t mut Queues,
+        batch: &'t mut Vec<WriteCommand>,
+    ) -> Self {
         Self { work, queues, batch, answers: Vec::new() }
     }
 
@@ -61,7 +65,8 @@ impl<'t, 'w> Transaction<'t, 'w> {
         let begun = Instant::now();
         self.take_appends(longest_work * LONGEST)?;
         let most = MAX_WORK.max(self.work.written * u64::from(WORK_PER_APPEND));
-        let longest = (begun.elapsed() * WORK_PER_APPEND).clamp(longest_work, longest_work * LONGEST);
+        let longest =
+            (begun.elapsed() * WORK_PER_APPEND).clamp(longest_work, longest_work * LONGEST);
         // A large settlement would keep those waiting who have just come: it has a batch of its
         // own, the next one.
         let large = self.batch.is_empty() || *postponed;
@@ -91,7 +96,8 @@ impl<'t, 'w> Transaction<'t, 'w> {
         let answer = command.run(self.work);
         self.batch.push(command);
         let answer = answer?;
-        let found = if let CommandAnswer::Leased(leased) = &answer { leased.leases.len() } else { 0 };
+        let found =
+            if let CommandAnswer::Leased(leased) = &answer { leased.leases.len() } else { 0 };
         self.answers.push(answer);
         Ok(found)
     }
@@ -100,8 +106,9 @@ impl<'t, 'w> Transaction<'t, 'w> {
     /// before.
     fn take_appends(&mut self, longest: Duration) -> Result<(), rusqlite::Error> {
         let begun = Instant::now();
-        while let Some((weight, command)) =
-            self.queues.next_append(MAX_APPENDED.saturating_sub(self.work.written), self.batch.is_empty())
+        while let Some((weight, command)) = self
+            .queues
+            .next_append(MAX_APPENDED.saturating_sub(self.work.written), self.batch.is_empty())
         {
             self.take(command)?;
             self.work.written += weight;
@@ -113,10 +120,15 @@ impl<'t, 'w> Transaction<'t, 'w> {
     }
 
     /// As much of everything else as keeps the next append waiting for some milliseconds only.
-    fn take_work(&mut self, WorkBounds { most, large, longest }: WorkBounds) -> Result<(), rusqlite::Error> {
+    fn take_work(
+        &mut self,
+        WorkBounds { most, large, longest }: WorkBounds,
+    ) -> Result<(), rusqlite::Error> {
         let begun = Instant::now();
         let mut written = 0;
-        while let Some((weight, command)) = self.queues.next_work(most.saturating_sub(written), large && written == 0) {
+        while let Some((weight, command)) =
+            self.queues.next_work(most.saturating_sub(written), large && written == 0)
+        {
             // A lease costs what it finds.
             written += weight.max(self.take(command)? as u64);
             if begun.elapsed() >= longest {

@@ -39,7 +39,10 @@ impl Writer {
     /// Checks whether there is space for new events, unless that was a moment ago.
     fn look_for_room(&mut self) -> Result<(), Failed> {
         match self.space.look(&self.connection) {
-            Ok(true) => self.published.full.store(self.space.full().map(|reason| Arc::new(reason.to_owned()))),
+            Ok(true) => self
+                .published
+                .full
+                .store(self.space.full().map(|reason| Arc::new(reason.to_owned()))),
             Ok(false) => {}
             Err(error) => return Err(failure::undo(&self.connection, &error)),
         }
@@ -49,7 +52,8 @@ impl Writer {
     /// Fails while the store's files are not where they were.
     fn look_after_files(&mut self, now: bool) -> Result<(), Failed> {
         let connection = &self.connection;
-        let looked = if now { self.watch.look_now(connection) } else { self.watch.look(connection) };
+        let looked =
+            if now { self.watch.look_now(connection) } else { self.watch.look(connection) };
         match looked {
             Ok(None) => Ok(()),
             Ok(Some(lost)) => Err(Failed::Passing(StoreError::Lost(lost.to_owned()))),
@@ -57,8 +61,8 @@ impl Writer {
         }
     }
 
-    /// Checkpoints a long WAL. A full disk refuses the next commits as well. After any other failure
-    /// it is unknown which pages of the database are on disk, so no commit may follow.
+    /// Checkpoints a long WAL. A full disk refuses the next commits as well. After any other
+    /// failure it is unknown which pages of the database are on disk, so no commit may follow.
     pub(super) fn checkpoint(&mut self) -> Result<(), Failed> {
         let failed = |error| failure::undo(&self.connection, &error);
         if !schema::wal_is_long(&self.connection).map_err(failed)? {
@@ -67,7 +71,8 @@ impl Writer {
         // Nothing of a WAL that was cut may get into the database.
         let looked = self.look_after_files(true);
         let done = looked.and_then(|()| {
-            schema::checkpoint(&self.connection).map_err(|error| failure::undo(&self.connection, &error))
+            schema::checkpoint(&self.connection)
+                .map_err(|error| failure::undo(&self.connection, &error))
         });
         match done {
             Err(Failed::Passing(error)) => {

@@ -38,7 +38,11 @@ async fn what_an_older_hookbox_has_noted_is_moved_once() {
     host.bench.write("a.wat", &new);
     // A peek sees the same, and moves nothing.
     let peeked = Approvals::peek(Vec::new(), &host.former(), host.config.clone()).unwrap();
-    assert!(peeked.holds("a", sha(&new), &[crate::sandbox::Capability::from_name("kv").unwrap()].into()).await);
+    assert!(
+        peeked
+            .holds("a", sha(&new), &[crate::sandbox::Capability::from_name("kv").unwrap()].into())
+            .await
+    );
     assert_eq!(fs::read_dir(host.former()).unwrap().count(), 5);
     for _ in 0..2 {
         host.restart().await;

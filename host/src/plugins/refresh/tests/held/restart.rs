@@ -30,8 +30,10 @@ async fn a_restart_without_what_was_kept_runs_nothing_until_the_new_file_is_appr
     host.put(&new).await;
     let kept = host.kept(&old);
     // A damaged file counts as none.
-    for damage in [|path: &Path| fs::write(path, "(component)").unwrap(), |path: &Path| fs::remove_file(path).unwrap()]
-    {
+    for damage in [
+        |path: &Path| fs::write(path, "(component)").unwrap(),
+        |path: &Path| fs::remove_file(path).unwrap(),
+    ] {
         damage(&kept);
         assert!(matches!(&host.restart().await[..], [Change::Held { .. }]));
         host.is("held", None, Some(&new));
@@ -52,12 +54,17 @@ async fn a_row_that_cannot_be_read_allows_nothing() {
     for (plugin, content) in [("a", &file), ("b", &harmless)] {
         let capabilities = ["everything", "kv"].map(str::to_owned).into();
         let approved_by = "owner".to_owned();
-        let approval = Approval { plugin: plugin.into(), digest: sha(content), capabilities, approved_by };
+        let approval =
+            Approval { plugin: plugin.into(), digest: sha(content), capabilities, approved_by };
         host.store.approve(ApprovalChange::Admit(approval)).await.unwrap();
     }
     host.restart().await;
     host.is("held", None, Some(&file));
-    assert!(host.trouble().contains("plugin `a`") && host.trouble().contains("`everything`"), "{}", host.trouble());
+    assert!(
+        host.trouble().contains("plugin `a`") && host.trouble().contains("`everything`"),
+        "{}",
+        host.trouble()
+    );
     assert_eq!(host.bench.state("b"), "loaded", "it asks for nothing");
     host.approve(&file).await.unwrap();
     host.restart().await;

@@ -1,7 +1,7 @@
 //! HTTP requests of plugins: a rule of the configuration allows a request, or the host refuses it.
 //!
 //! ```text
-//! request → target → rule → headers → (pool | resolve → check → connect → TLS) → exchange → response
+//! request → target → rule → headers → (pool | resolve → check → connect → TLS) → exchange
 //!           `policy` decides          `wire` sends and receives
 //! ```
 //!

@@ -1,17 +1,17 @@
 //! The store: accepted events, the deliveries that handle them, and their attempts, all durable.
 //!
 //! ```text
-//!                 append                                    settle
-//!                   │                     ┌────────────────────────────────────► done
-//!                   │ no permit           │
-//!                   ├──────────────► ready ──lease──► leased ──┬──────────────► dead
-//!                   │                  ▲  ▲             ▲      │                  │
-//!                   │ permit           │  │ give back,  │      │ retry            │ operator retries
-//!                   └──────────────────┼──┼─ host died ─┼──────┤                  │
-//!                  (leased on insert)  │  └─────────────┼──────┘                  │
-//!                                      │                │                         │
-//!                   delayed event ► waiting ────────────┘ when due                │
-//!                                      └──────────────────────────────────────────┘ (to ready)
+//!               append                                    settle
+//!                 │                     ┌────────────────────────────────────► done
+//!                 │ no permit           │
+//!                 ├──────────────► ready ──lease──► leased ──┬──────────────► dead
+//!                 │                  ▲  ▲             ▲      │                  │
+//!                 │ permit           │  │ give back,  │      │ retry            │ operator retries
+//!                 └──────────────────┼──┼─ host died ─┼──────┤                  │
+//!                (leased on insert)  │  └─────────────┼──────┘                  │
+//!                                    │                │                         │
+//!                 delayed event ► waiting ────────────┘ when due                │
+//!                                    └──────────────────────────────────────────┘ (to ready)
 //! ```
 //!
 //! Operators also cancel open deliveries and discard dead ones: see [`Action`].

@@ -49,17 +49,26 @@ pub(super) struct Bench {
     #[command(flatten)]
     aim: Aim,
     /// Seconds of sending
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=3600))]
+    #[arg(
+        long, value_name = "N", default_value_t = 10,
+        value_parser = clap::value_parser!(u16).range(1..=3600)
+    )]
     seconds: u16,
     /// Connections, each with one request at a time
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(
+        long, value_name = "N", default_value_t = 64,
+        value_parser = clap::value_parser!(u16).range(1..=256)
+    )]
     connections: u16,
     /// So many a second, latency counted from when each was due [default: as fast as it goes]
     #[arg(long, value_name = "PER_SECOND", value_parser = rate)]
     rate: Option<f64>,
     /// Seconds to wait for deliveries to settle (not for another attempt) and for a failing admin
     /// API
-    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u16).range(0..=3600))]
+    #[arg(
+        long, value_name = "N", default_value_t = 60,
+        value_parser = clap::value_parser!(u16).range(0..=3600)
+    )]
     settle: u16,
     /// Send although the host is not on a loopback address, or no route takes the type
     #[arg(long)]

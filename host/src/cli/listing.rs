@@ -12,7 +12,10 @@ use super::output::{Ink, Printout, call_line, print_json, printable, text};
 #[derive(Debug, Args)]
 pub(super) struct ListingArgs {
     /// Rows at most
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(
+        long, value_name = "N", default_value_t = 50,
+        value_parser = clap::value_parser!(u32).range(1..=100_000)
+    )]
     limit: u32,
     /// Go on where a listing ended (its `next_cursor`)
     #[arg(long, value_name = "CURSOR")]

@@ -39,7 +39,10 @@ pub(super) struct Run {
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     config_value: Vec<(String, String)>,
     /// The number of the attempt that it sees
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(
+        long, value_name = "N", default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
     attempt: u32,
     #[command(flatten)]
     settings: GivenSettings,

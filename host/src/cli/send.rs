@@ -45,13 +45,19 @@ pub(super) struct Send {
     #[command(flatten)]
     aim: Aim,
     /// Send this many, each with fresh ids
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_EVENTS)))]
+    #[arg(
+        long, value_name = "N", default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_EVENTS))
+    )]
     count: u32,
     /// So many a second at most [default: as fast as it goes]
     #[arg(long, value_name = "PER_SECOND", value_parser = rate)]
     rate: Option<f64>,
     /// Connections that --count uses
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(
+        long, value_name = "N", default_value_t = 8,
+        value_parser = clap::value_parser!(u16).range(1..=256)
+    )]
     connections: u16,
     /// Answer in JSON
     #[arg(long)]

@@ -62,7 +62,8 @@ impl Config {
     pub fn keeps_secrets_of(&self, running: &Self) -> Result<(), String> {
         let has_others = |name: &str| {
             let secrets = self.sources.get(name).map(|source| &source.verify);
-            matches!(secrets, Some(source::Verify::Signature(signature)) if matches!(signature.secrets, source::Secrets::Set(_)))
+            let Some(source::Verify::Signature(signature)) = secrets else { return false };
+            matches!(signature.secrets, source::Secrets::Set(_))
         };
         let lost = inputs::lost(&running.inputs, &self.inputs, has_others);
         match lost.is_empty() {

@@ -71,7 +71,10 @@ impl About {
 impl Config {
     /// Warnings about a plugin.
     pub fn warnings_of_plugin(&self, name: &str) -> impl Iterator<Item = &Warning> {
-        let about = move |warning: &&Warning| matches!(&warning.about, Some(About::Plugin(its)) if its == name);
+        let about = move |warning: &&Warning| {
+            matches!(&warning.about,
+            Some(About::Plugin(its)) if its == name)
+        };
         self.warnings.iter().filter(about)
     }
 

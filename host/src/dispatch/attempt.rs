@@ -194,7 +194,8 @@ fn give_back(delay: Duration) -> Settlement {
 fn host_fault(shared: &Shared, queue: &PluginQueue, lease: &Lease, panic: &str) -> Settlement {
     if queue.health.may_log(LogSubject::HostFault) {
         tracing::error!(
-            event.id = %lease.event.id, delivery.id = %lease.delivery, plugin.name = %lease.plugin, panic,
+            event.id = %lease.event.id, delivery.id = %lease.delivery, plugin.name = %lease.plugin,
+            panic,
             "an attempt panicked in the host"
         );
     }

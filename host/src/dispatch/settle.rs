@@ -31,7 +31,8 @@ pub(super) async fn settle(
         Ok(Settled::Kept) => {
             if dead && queue.health.may_log(LogSubject::DeadLetter) {
                 tracing::warn!(
-                    event.id = %event, delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt,
+                    event.id = %event, delivery.id = %delivery, plugin.name = %plugin,
+                    delivery.attempt = attempt,
                     reason = reason.as_deref().unwrap_or(""), "dead letter"
                 );
             }
@@ -40,7 +41,8 @@ pub(super) async fn settle(
             metrics::counter!("hookbox_kv_conflicts_total", "plugin" => plugin.to_string())
                 .increment(1);
             tracing::debug!(
-                event.id = %event, delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt,
+                event.id = %event, delivery.id = %delivery, plugin.name = %plugin,
+                delivery.attempt = attempt,
                 "a key that it read was changed meanwhile; it runs again"
             );
         }
@@ -49,7 +51,8 @@ pub(super) async fn settle(
                 .increment(1);
             if queue.health.may_log(LogSubject::DeadLetter) {
                 tracing::warn!(
-                    event.id = %event, delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt,
+                    event.id = %event, delivery.id = %delivery, plugin.name = %plugin,
+                    delivery.attempt = attempt,
                     event.root = %root,
                     reason = "its tree of events has reached `server.tree_events` or `server.tree_size`",
                     "dead letter"
@@ -57,14 +60,16 @@ pub(super) async fn settle(
             }
         }
         Ok(Settled::Cancelled) => tracing::debug!(
-            event.id = %event, delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt,
+            event.id = %event, delivery.id = %delivery, plugin.name = %plugin,
+            delivery.attempt = attempt,
             "cancelled while it ran: only the attempt is stored"
         ),
         Ok(Settled::Lost) => {
             metrics::counter!("hookbox_settlements_lost_total").increment(1);
             if queue.health.may_log(LogSubject::Lost) {
                 tracing::warn!(
-                    event.id = %event, delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt,
+                    event.id = %event, delivery.id = %delivery, plugin.name = %plugin,
+                    delivery.attempt = attempt,
                     "a late settlement is lost: another attempt has the delivery"
                 );
             }
@@ -99,7 +104,8 @@ pub(super) fn observe(
             if let Next::Done { emitted, .. } = &settlement.next { emitted.len() } else { 0 };
         tracing::debug!(
             event.id = %event, delivery.id = %lease.delivery, plugin.name = %plugin,
-            delivery.attempt = lease.attempt, duration_ms = duration.as_secs_f64() * 1e3, events.emitted = emitted,
+            delivery.attempt = lease.attempt, duration_ms = duration.as_secs_f64() * 1e3,
+            events.emitted = emitted,
             "attempt ok"
         );
         return;
@@ -113,7 +119,8 @@ pub(super) fn observe(
         };
         tracing::info!(
             event.id = %event, delivery.id = %lease.delivery, plugin.name = %plugin,
-            plugin.digest = loaded.digest.short(), delivery.attempt = lease.attempt, delivery.next_attempt = next,
+            plugin.digest = loaded.digest.short(), delivery.attempt = lease.attempt,
+            delivery.next_attempt = next,
             outcome = outcome.name(), reason = error.as_deref().map(shown), "attempt failed"
         );
     }
@@ -125,10 +132,12 @@ pub(super) fn forward_logs(queue: &PluginQueue, lease: &Lease, lines: &[LogLine]
     macro_rules! line {
         ($level:ident, $line:expr) => {
             // A line that the filter drops does not count against the plugin's bound.
-            if tracing::enabled!(target: "plugin", Level::$level) && queue.health.may_forward($line.message.len()) {
+            if tracing::enabled!(target: "plugin", Level::$level)
+                && queue.health.may_forward($line.message.len()) {
                 tracing::event!(
                     target: "plugin", Level::$level,
-                    plugin.name = %lease.plugin, event.id = %lease.event.id, delivery.id = %lease.delivery,
+                    plugin.name = %lease.plugin, event.id = %lease.event.id,
+                    delivery.id = %lease.delivery,
                     delivery.attempt = lease.attempt, "{}", $line.message
                 );
             }

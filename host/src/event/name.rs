@@ -163,7 +163,10 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
 
         #[test]
         fn what_is_escaped_is_a_name_and_stays_as_it_is(text in "[ a\u{a0}\n\u{202e}h%]{1,30}|\\PC{1,30}|hookbox\\..*") {

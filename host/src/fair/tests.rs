@@ -186,17 +186,26 @@ fn max_min(capacity: u32, wanted: &[u32]) -> Vec<u32> {
 
 proptest! {
     #[test]
-    fn single_units_are_shared_fairly_and_nobody_waits_without_need(capacity in 1u32..12, steps in steps(1)) {
+    fn single_units_are_shared_fairly_and_nobody_waits_without_need(
+        capacity in 1u32..12,
+        steps in steps(1),
+    ) {
         follow(capacity, steps)?;
     }
 
     #[test]
-    fn many_units_at_once_are_shared_fairly_and_large_requests_are_served(capacity in 1u32..12, steps in steps(14)) {
+    fn many_units_at_once_are_shared_fairly_and_large_requests_are_served(
+        capacity in 1u32..12,
+        steps in steps(14),
+    ) {
         follow(capacity, steps)?;
     }
 
     #[test]
-    fn what_comes_free_is_shared_max_min(capacity in 1u32..40, wanted in proptest::collection::vec(0u32..20, 1..8)) {
+    fn what_comes_free_is_shared_max_min(
+        capacity in 1u32..40,
+        wanted in proptest::collection::vec(0u32..20, 1..8),
+    ) {
         let mut queue = FairQueue::new(capacity);
         let old: PluginName = "old".into();
         prop_assert!(queue.try_take(&old, capacity));

@@ -175,7 +175,8 @@ impl BodyError {
     fn outside(&self) -> Outside {
         let detail = match self {
             Self::Broken(_) => {
-                return Outside::new(StatusCode::BAD_REQUEST, "The body could not be read.").close();
+                return Outside::new(StatusCode::BAD_REQUEST, "The body could not be read.")
+                    .close();
             }
             Self::NoMemory(_) => {
                 return Outside::later("Too much is being received at once.", 1).close();

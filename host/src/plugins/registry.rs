@@ -3,8 +3,8 @@
 //! An entry has the file that runs, and the stage of the plugin's newest file:
 //!
 //! ```text
-//!              at rest             its turn            loads         asks for no more
-//!  observed ───────────► queued ───────────► compiling ──────► loaded ────────────────► admitted: it runs
+//!              at rest             its turn            loads         no more asked
+//!  observed ───────────► queued ───────────► compiling ──────► loaded ──────────► admitted: it runs
 //!                                                │                │                            ▲
 //!                                                │ does not       │ asks for more   approved   │
 //!                                                ▼                ▼                            │

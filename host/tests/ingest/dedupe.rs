@@ -276,7 +276,11 @@ fn any_keys() -> impl Strategy<Value = Vec<DedupeBy>> {
 
 proptest! {
     // A failure is turned into a test of its own, not into a file.
-    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 1_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn two_requests_are_duplicates_if_and_only_if_they_agree_in_what_their_source_goes_by(

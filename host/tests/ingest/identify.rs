@@ -271,10 +271,12 @@ proptest! {
         let body = value.to_string();
         let scalar = |pointer: &str| match value.pointer(pointer) {
             Some(serde_json::Value::String(text)) => Some(text.clone()),
-            Some(other @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_))) => Some(other.to_string()),
+            Some(other @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_)))
+                => Some(other.to_string()),
             _ => None,
         }.filter(|text| !text.is_empty());
-        let kind = scalar("/type").map_or(UNIDENTIFIED.to_owned(), |kind| name::escaped_type(&kind).into_owned());
+        let kind = scalar("/type").map_or(UNIDENTIFIED.to_owned(),
+            |kind| name::escaped_type(&kind).into_owned());
         let id = scalar("/id").filter(|id| !id.contains(char::is_control));
         let subject = scalar("/order/id").map(|subject| name::escaped(&subject).into_owned());
         let expected = (kind, id, subject);

@@ -77,7 +77,8 @@ impl<'a> TestReport<'a> {
 fn to_json(case: &Case, invocation: &Invocation, actual: &Expected, mark: CaseResult) -> Value {
     json!({
         "name": case.name,
-        "result": match mark { CaseResult::Ok => "ok", CaseResult::Failed => "failed", CaseResult::New => "new", CaseResult::Updated => "updated" },
+        "result": match mark { CaseResult::Ok => "ok", CaseResult::Failed => "failed",
+            CaseResult::New => "new", CaseResult::Updated => "updated" },
         "differs": case.expected.as_ref().map(|expected| expected.differences(actual)),
         "expected": case.expected.as_ref().map(Expected::value),
         "actual": actual.value(),

@@ -128,7 +128,8 @@ fn host(text: &str) -> Result<HostPattern, String> {
     }
     let lower = text.to_ascii_lowercase();
     match lower.strip_prefix('*') {
-        Some(suffix) if suffix.starts_with('.') && is_name(&suffix[1..]) && suffix[1..].contains('.') => {
+        Some(suffix) if suffix.starts_with('.') && is_name(&suffix[1..])
+            && suffix[1..].contains('.') => {
             Ok(HostPattern::Below(suffix.to_owned()))
         }
         None if is_name(&lower) => Ok(HostPattern::Name(lower)),

@@ -165,7 +165,8 @@ mod tests {
                 if budget.take(bytes, now_ms) {
                     taken_bytes += bytes;
                 }
-                prop_assert!(taken_bytes <= RECORD_BURST_BYTES + now_ms * RECORD_BYTES_PER_SECOND / 1_000);
+                let allowed_bytes = RECORD_BURST_BYTES + now_ms * RECORD_BYTES_PER_SECOND / 1_000;
+                prop_assert!(taken_bytes <= allowed_bytes);
             }
         }
 
@@ -173,7 +174,8 @@ mod tests {
         fn the_weight_is_no_less_than_what_the_store_writes(log in "[^\\p{Cc}]{0,500}") {
             let record = record(&log);
             let written = serde_json::to_string(&record.logs).unwrap().len()
-                + serde_json::to_string(&record.calls).unwrap().len() + record.error.as_ref().map_or(0, String::len);
+                + serde_json::to_string(&record.calls).unwrap().len()
+                + record.error.as_ref().map_or(0, String::len);
             prop_assert!(stored_bytes(&record) >= written as u64);
         }
     }

@@ -242,7 +242,8 @@ mod tests {
             if let Some(target) = read(&format!("{scheme}://{authority}{path}")) {
                 let shown = target.to_string();
                 let again = read(&shown).unwrap();
-                prop_assert_eq!((&again.host, again.port, again.path()), (&target.host, target.port, target.path()));
+                prop_assert_eq!((&again.host, again.port, again.path()), (&target.host,
+                    target.port, target.path()));
                 prop_assert_eq!(again.to_string(), shown);
                 let text = target.host.to_string();
                 prop_assert_eq!(text.to_ascii_lowercase(), text.clone());

@@ -132,7 +132,10 @@ impl PlaceholderCheck {
         let zeros = id
             .strip_prefix(&*self.prefix)
             .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b == b'0'));
-        let is_value = |found: &[PointerValue]| matches!(found, [PointerValue::Text(text)] if *text == self.value);
+        let is_value = |found: &[PointerValue]| {
+            matches!(found,
+            [PointerValue::Text(text)] if *text == self.value)
+        };
         zeros && self.pointers.find(body, "the body").is_ok_and(|found| is_value(&found))
     }
 }

@@ -58,8 +58,10 @@ impl Record {
             self.approved = Some(approval.digest);
             return;
         }
-        match approval.capabilities.iter().map(|name| Capability::from_name(name).ok_or(name)).collect() {
-            Ok(capabilities) => (self.admitted, self.capabilities) = (Some(approval.digest), capabilities),
+        let names = approval.capabilities.iter();
+        match names.map(|name| Capability::from_name(name).ok_or(name)).collect() {
+            Ok(capabilities) => (self.admitted, self.capabilities) = (Some(approval.digest),
+                capabilities),
             Err(name) => self.is_unknown(format!(
                 "the store's note of what plugin `{}` may do cannot be read (`{name}` is no capability that this host \
                  knows): approve what the plugin asks for",

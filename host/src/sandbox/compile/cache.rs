@@ -105,7 +105,8 @@ impl Cache {
             }
         };
         let names = names(&dir).unwrap_or_default();
-        names.iter().filter(|name| name.split_once('.').is_some_and(|(its, _)| its == key)).find_map(|name| {
+        names.iter().filter(|name| name.split_once('.').is_some_and(|(its,
+            _)| its == key)).find_map(|name| {
             match verify(&dir, name) {
                 Ok(file) => {
                     self.touch(&file);

@@ -285,9 +285,8 @@ mod tests {
     #[test]
     fn the_status_is_the_verdict() {
         for status in [200, 202, 204] {
-            assert!(
-                matches!(ended(answer(status, &[], "fine"), &Limits::default(), None), Ended::Returned(Ok(events)) if events.is_empty())
-            );
+            assert!(matches!(ended(answer(status, &[], "fine"), &Limits::default(), None),
+                    Ended::Returned(Ok(events)) if events.is_empty()));
         }
         for (status, after) in [(429, "7"), (503, "7"), (500, "Wed, 21 Oct 2026 07:28:00 GMT")] {
             let ended = ended(

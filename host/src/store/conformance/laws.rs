@@ -206,12 +206,14 @@ macro_rules! laws {
         mod properties {
             #[test]
             fn pages_with_filters_return_every_row_exactly_once() {
-                crate::store::conformance::properties::pages_with_filters_return_every_row_exactly_once($harness);
+                use crate::store::conformance::properties;
+                properties::pages_with_filters_return_every_row_exactly_once($harness);
             }
 
             #[test]
             fn any_sequence_of_calls_ends_as_in_the_model() {
-                crate::store::conformance::properties::any_sequence_of_calls_ends_as_in_the_model($harness);
+                use crate::store::conformance::properties;
+                properties::any_sequence_of_calls_ends_as_in_the_model($harness);
             }
         }
     };

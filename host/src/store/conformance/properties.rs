@@ -217,14 +217,16 @@ fn any_op() -> impl Strategy<Value = Op> {
     };
     let how = prop_oneof![
         3 => (prop::collection::vec(0..3u8, 0..3), delay(), 0..3u8, any::<bool>())
-            .prop_map(|(emits, delay_ms, key, stale)| model::How::Done { emits, delay_ms, key, stale }),
+            .prop_map(|(emits, delay_ms, key, stale)| model::How::Done { emits, delay_ms, key,
+                stale }),
         2 => delay().prop_map(model::How::Retry),
         1 => Just(model::How::Dead),
         2 => delay().prop_map(model::How::GiveBack),
     ];
     prop_oneof![
         6 => (prop::option::of(0..5u8), 0..2u8, prop::collection::vec(0..3u8, 0..4), delay())
-            .prop_map(|(key, source, targets, delay_ms)| Op::Append { key, source, targets, delay_ms }),
+            .prop_map(|(key, source, targets, delay_ms)| Op::Append { key, source, targets,
+                delay_ms }),
         5 => (0..3u8, 0..4u32).prop_map(|(plugin, count)| Op::Lease { plugin, count }),
         3 => (0..3u32).prop_map(|count| Op::LeaseQuarantined { count }),
         8 => (pick(), how.clone()).prop_map(|(pick, how)| Op::Settle { pick, how }),
@@ -234,9 +236,11 @@ fn any_op() -> impl Strategy<Value = Op> {
             .prop_map(|(plugin, action, state)| Op::ChangeAll { plugin, action, state }),
         1 => (pick(), 0..3u8).prop_map(|(pick, plugin)| Op::Replay { pick, plugin }),
         3 => (-60..400i64).prop_map(|ms| Op::Pass { ms }),
-        1 => prop::sample::select(&[-3_600_000, -DAY_MS, 3_600_000, 30 * DAY_MS, 34 * 365 * DAY_MS][..])
+        1 => prop::sample::select(&[-3_600_000, -DAY_MS, 3_600_000, 30 * DAY_MS,
+            34 * 365 * DAY_MS][..])
             .prop_map(|ms| Op::Step { ms }),
         1 => Just(Op::Crash),
-        1 => (0..600i64, 0..600i64).prop_map(|(event_ms, dedupe_ms)| Op::Sweep { event_ms, dedupe_ms }),
+        1 => (0..600i64, 0..600i64).prop_map(|(event_ms, dedupe_ms)| Op::Sweep { event_ms,
+            dedupe_ms }),
     ]
 }

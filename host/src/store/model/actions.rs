@@ -1,9 +1,12 @@
 //! Actions of operators on deliveries, the deliveries they are for, and their progress.
 //!
 //! ```text
-//!  ready, waiting ──cancel──► cancelled ──retry──► ready        leased ──cancel──► leased, and cancelled once it is settled
-//!            dead ──discard─► discarded ──retry──► ready          dead ──retry───► ready
-//!         waiting ──retry───► ready (due at once)              ready, waiting ──move──► the same, for another plugin
+//!  ready, waiting ──cancel──► cancelled ──retry──► ready
+//!          leased ──cancel──► leased, and cancelled once it is settled
+//!            dead ──discard─► discarded ──retry──► ready
+//!            dead ──retry───► ready
+//!         waiting ──retry───► ready (due at once)
+//!  ready, waiting ──move────► the same, for another plugin
 //! ```
 
 use serde::{Deserialize, Serialize};

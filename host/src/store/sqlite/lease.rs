@@ -155,11 +155,13 @@ impl WriteBatch<'_> {
                 "INSERT INTO attempts (event, ordinal, number, started_ms, duration_us, outcome, error)
                  VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6)",
             )?
-            .execute(params![event.row(), ordinal, attempt, self.wall_ms, Outcome::Error.code(), damage])?;
+            .execute(params![event.row(), ordinal, attempt, self.wall_ms, Outcome::Error.code(),
+                damage])?;
         self.delta.moved(&due.plugin, Some(due.state), Some(dead));
         metrics::counter!("hookbox_store_damaged_events_total").increment(1);
         tracing::error!(
-            delivery.id = %due.delivery, plugin.name = %due.plugin, delivery.attempt = attempt, reason = damage,
+            delivery.id = %due.delivery, plugin.name = %due.plugin, delivery.attempt = attempt,
+            reason = damage,
             "dead letter"
         );
         Ok(())

@@ -233,7 +233,8 @@ mod tests {
     proptest! {
         #[test]
         fn every_owners_items_come_out_in_order_and_none_is_lost(
-            steps in proptest::collection::vec((0u8..4, 1u64..50, proptest::option::of(1u64..80)), 1..200),
+            steps in proptest::collection::vec((0u8..4, 1u64..50, proptest::option::of(1u64..80)),
+                1..200),
         ) {
             let mut queue = WeightedQueue::default();
             let mut expected: BTreeMap<u8, VecDeque<usize>> = BTreeMap::new();
@@ -242,19 +243,22 @@ mod tests {
                 queue.push(owner(name), weight, (name, weight, number));
                 expected.entry(name).or_default().push_back(number);
                 waiting += 1;
-                if let Some((weight, (name, pushed, number))) = left.and_then(|left| queue.pop(left)) {
+                if let Some((weight, (name, pushed,
+                    number))) = left.and_then(|left| queue.pop(left)) {
                     prop_assert_eq!(weight, pushed);
                     prop_assert!(left.is_some_and(|left| weight <= left));
                     if number % 3 == 0 {
                         queue.push_front(owner(name), weight, (name, pushed, number));
                     } else {
-                        prop_assert_eq!(expected.get_mut(&name).and_then(VecDeque::pop_front), Some(number));
+                        prop_assert_eq!(expected.get_mut(&name).and_then(VecDeque::pop_front),
+                            Some(number));
                         waiting -= 1;
                     }
                 }
             }
             while let Some((_, (name, _, number))) = queue.pop(u64::MAX) {
-                prop_assert_eq!(expected.get_mut(&name).and_then(VecDeque::pop_front), Some(number));
+                prop_assert_eq!(expected.get_mut(&name).and_then(VecDeque::pop_front),
+                    Some(number));
                 waiting -= 1;
             }
             prop_assert_eq!(waiting, 0);

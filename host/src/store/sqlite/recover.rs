@@ -60,7 +60,8 @@ impl WriteBatch<'_> {
                     "UPDATE deliveries SET state = ?3, due_ms = ?4, crashes = crashes + ?5, pardoned = pardoned + 1
                      WHERE event = ?1 AND ordinal = ?2",
                 )?
-                .execute(params![delivery.event.row(), delivery.ordinal, state.code(), due_ms, ran])?;
+                .execute(params![delivery.event.row(), delivery.ordinal, state.code(), due_ms,
+                    ran])?;
             self.delta.moved(&plugin, Some(State::Leased), Some(state));
             if !ran {
                 continue;
@@ -99,12 +100,14 @@ fn say_crashed(
 ) {
     let (event, outcome) = (delivery.event, Outcome::Crash.name());
     tracing::info!(
-        event.id = %event, delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt, outcome, reason,
+        event.id = %event, delivery.id = %delivery, plugin.name = %plugin,
+        delivery.attempt = attempt, outcome, reason,
         "attempt failed"
     );
     if state == State::Dead {
         tracing::warn!(
-            event.id = %event, delivery.id = %delivery, plugin.name = %plugin, delivery.attempt = attempt, reason,
+            event.id = %event, delivery.id = %delivery, plugin.name = %plugin,
+            delivery.attempt = attempt, reason,
             "dead letter"
         );
     }

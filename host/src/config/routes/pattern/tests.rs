@@ -157,7 +157,10 @@ mod before {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(2_000)
+    })]
 
     #[test]
     fn the_matcher_agrees_with_the_definition(
@@ -165,7 +168,8 @@ proptest! {
         others in prop::collection::vec(("[./:]", "(a|b|\\*|\\*\\*)"), 0..6),
         kind in "[ab./:]{0,9}",
     ) {
-        let pattern = others.iter().fold(first, |text, (separator, piece)| text + separator + piece);
+        let pattern = others.iter().fold(first, |text, (separator,
+            piece)| text + separator + piece);
         let expected = naive(&pieces(&pattern), kind.as_bytes(), true);
         prop_assert_eq!(takes(&pattern, &kind), expected, "{} {}", pattern, kind);
         // The table finds it by its beginning.
@@ -180,10 +184,12 @@ proptest! {
         kind in "[ab./:]{0,9}|(a|b|a/b|a:b|/)(\\.(a|b|a/b|a:b|/|)){0,5}",
     ) {
         let pattern = segments.join(".");
-        prop_assume!(before::is_pattern(&pattern) && (!pattern.contains(':') || !source.is_empty()));
+        prop_assume!(before::is_pattern(&pattern) && (!pattern.contains(':')
+            || !source.is_empty()));
         let text = source + &pattern;
         let matched = before::matches(
-            &segments.iter().map(String::as_str).collect::<Vec<_>>(), &kind.split('.').collect::<Vec<_>>());
+            &segments.iter().map(String::as_str).collect::<Vec<_>>(),
+                &kind.split('.').collect::<Vec<_>>());
         let routes = Routes::new([(text.as_str(), vec![Target::to("p")])], |name| name == "s").unwrap();
         prop_assert_eq!(!routes.targets("s", &kind).is_empty(), matched, "{} {}", text, kind);
     }

@@ -164,7 +164,8 @@ proptest! {
     fn while_it_is_open_no_two_attempts_begin_within_a_pause_and_it_never_sticks(steps in steps()) {
         let mut breaker = CircuitBreaker::new(Some(POLICY));
         // A simple model beside it: failures in a row, and what must not happen before when.
-        let (mut now_ms, mut in_a_row, mut not_before_ms, mut given) = (0u64, 0u32, None::<u64>, None::<u64>);
+        let (mut now_ms, mut in_a_row, mut not_before_ms, mut given) = (0u64, 0u32, None::<u64>,
+            None::<u64>);
         for step in steps {
             match step {
                 Step::Passes(ms) => now_ms += ms,
@@ -174,7 +175,8 @@ proptest! {
                         prop_assert!(not_before_ms.is_some_and(|ms| now_ms >= ms));
                         given = Some(number);
                     }
-                    BreakerAdmission::NotBefore(ms) => prop_assert!(not_before_ms.is_some() && ms > now_ms),
+                    BreakerAdmission::NotBefore(ms) => prop_assert!(not_before_ms.is_some()
+                        && ms > now_ms),
                     BreakerAdmission::Reserved => prop_assert!(given.is_some(), "nobody has it"),
                 },
                 Step::BeginProbe => {
@@ -184,7 +186,8 @@ proptest! {
                         not_before_ms = Some(now_ms + POLICY.pause_ms);
                     }
                 }
-                Step::BeginOther => prop_assert_eq!(breaker.begin(None, now_ms), not_before_ms.is_none()),
+                Step::BeginOther => prop_assert_eq!(breaker.begin(None, now_ms),
+                    not_before_ms.is_none()),
                 Step::ReturnProbe => if let Some(number) = given.take() {
                     breaker.take_back(number, now_ms);
                     // It did not run, so it does not count.
@@ -199,7 +202,8 @@ proptest! {
                         not_before_ms = Some(now_ms + POLICY.pause_ms);
                     }
                 }
-                Step::Ends(BreakerSignal::Neutral) => prop_assert_eq!(breaker.ended(BreakerSignal::Neutral, None, now_ms), None),
+                Step::Ends(BreakerSignal::Neutral)
+                    => prop_assert_eq!(breaker.ended(BreakerSignal::Neutral, None, now_ms), None),
                 Step::Ends(BreakerSignal::Success) | Step::Renew => {
                     let change = match step {
                         Step::Renew => breaker.reset(Some(POLICY)),
@@ -217,6 +221,7 @@ proptest! {
             breaker.take_back(number, now_ms);
         }
         let later_ms = now_ms + 10 * POLICY.pause_ms;
-        prop_assert!(matches!(breaker.admit(later_ms), BreakerAdmission::All | BreakerAdmission::Probe(_)));
+        prop_assert!(matches!(breaker.admit(later_ms),
+            BreakerAdmission::All | BreakerAdmission::Probe(_)));
     }
 }

@@ -43,7 +43,8 @@ struct Work {
 
 fn any_work() -> impl Strategy<Value = Work> {
     let step = prop_oneof![
-        20 => (0..2u8, prop::collection::vec(0..40u8, 0..3)).prop_map(|(source, keys)| Step::Append { source, keys }),
+        20 => (0..2u8, prop::collection::vec(0..40u8, 0..3)).prop_map(|(source,
+            keys)| Step::Append { source, keys }),
         1 => (-2..40i64, any::<bool>()).prop_map(|(age_ms, delete)| Step::Sweep { age_ms, delete }),
     ];
     let steps = prop::collection::vec(step, 0..12);
@@ -174,7 +175,11 @@ fn run(batch: &mut WriteBatch<'_>, model: &mut Model, step: &Step) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 48,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn a_key_is_in_memory_or_in_the_table_and_is_found_again_from_its_event(
@@ -186,7 +191,8 @@ proptest! {
         for work in works {
             file.now_ms += work.pass_ms;
             let mut after = model.clone();
-            file.batch(work.fails, |batch| work.steps.iter().for_each(|step| run(batch, &mut after, step)));
+            file.batch(work.fails, |batch| work.steps.iter().for_each(|step| run(batch, &mut after,
+                step)));
             if !work.fails {
                 model = after;
             }

@@ -42,7 +42,8 @@ fn stored(steps: &[(i64, i64)]) -> (Vec<Stored>, Eras) {
 }
 
 fn steps() -> impl Strategy<Value = Vec<(i64, i64)>> {
-    let ahead = prop_oneof![3 => Just(0), 3 => (-40..40i64).prop_map(|days| days * DAY_MS), 1 => Just(3_600_000)];
+    let ahead = prop_oneof![3 => Just(0), 3 => (-40..40i64).prop_map(|days| days * DAY_MS), 1
+        => Just(3_600_000)];
     let step = (1..20 * DAY_MS, ahead, 1..4usize);
     prop::collection::vec(step, 1..12).prop_map(|steps| {
         steps
@@ -58,11 +59,16 @@ fn bound() -> impl Strategy<Value = Option<i64>> {
 
 proptest! {
     #[test]
-    fn every_event_of_a_time_is_within_the_ids_that_are_looked_at(steps in steps(), since in bound(), until in bound()) {
+    fn every_event_of_a_time_is_within_the_ids_that_are_looked_at(
+        steps in steps(),
+        since in bound(),
+        until in bound(),
+    ) {
         let (events, eras) = stored(&steps);
         let span = eras.span(since, until);
         for event in events {
-            let meant = since.is_none_or(|ms| event.own_ms >= ms) && until.is_none_or(|ms| event.own_ms < ms);
+            let meant = since.is_none_or(|ms| event.own_ms >= ms)
+                && until.is_none_or(|ms| event.own_ms < ms);
             let within = (span.low..span.end).contains(&event.id.row());
             prop_assert!(within || !meant, "{:?} of {:?}", event, eras);
         }
@@ -70,7 +76,8 @@ proptest! {
 
     #[test]
     fn what_is_old_is_so_by_its_own_time_and_by_host_time(
-        steps in steps(), since_ms in bound().prop_map(|ms| ms.unwrap_or(NOW_MS)), ahead_ms in -40..40i64,
+        steps in steps(), since_ms in bound().prop_map(|ms| ms.unwrap_or(NOW_MS)),
+            ahead_ms in -40..40i64,
     ) {
         let (events, eras) = stored(&steps);
         let ahead_ms = ahead_ms * DAY_MS;

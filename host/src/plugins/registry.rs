@@ -3,15 +3,15 @@
 //! An entry has the file that runs, and the stage of the plugin's newest file:
 //!
 //! ```text
-//!              at rest             its turn            loads         no more asked
-//!  observed ───────────► queued ───────────► compiling ──────► loaded ──────────► admitted: it runs
-//!                                                │                │                            ▲
-//!                                                │ does not       │ asks for more   approved   │
-//!                                                ▼                ▼                            │
-//!                                             failed            held ──────────────────────────┘
+//!             at rest            its turn           loads         asks for no more
+//!  observed ─────────► queued ─────────► compiling ─────► loaded ─────────────────► admitted
+//!                                            │              │                          ▲
+//!                                            │ does not     │ asks for more   approved │
+//!                                            ▼              ▼                          │
+//!                                          failed          held ───────────────────────┘
 //! ```
 //!
-//! A file that changes begins anew. [`LoadQueue`](super::LoadQueue) has the files up to `loaded`. A
+//! An admitted file runs. A file that changes begins anew. [`LoadQueue`](super::LoadQueue) has the files up to `loaded`. A
 //! [`Step`] takes them further, and [`Entry::apply`] applies it.
 //!
 //! Invariant: a plugin that runs goes on until a newer file of it is admitted or its file is

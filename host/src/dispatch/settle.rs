@@ -8,6 +8,7 @@ use super::health::{BreakerSignal, LogSubject};
 use super::queue::PluginQueue;
 use crate::clock::{after_ms, rfc3339};
 use crate::event::{AttemptRecord, LogLine, Outcome};
+use crate::names::PluginName;
 use crate::plugins::Loaded;
 use crate::store::{Lease, Next, Queue, Settled, Settlement};
 use crate::text;
@@ -27,6 +28,7 @@ pub(super) async fn settle(
     let dead = matches!(settlement.next, Next::Dead);
     let reason = settlement.record.as_ref().and_then(|record| record.error.as_deref()).map(shown);
     let settled = store.settle(lease, settlement).await;
+    count(settled.as_ref().ok(), &plugin);
     match &settled {
         Ok(Settled::Kept) => {
             if dead && queue.health.may_log(LogSubject::DeadLetter) {
@@ -38,8 +40,6 @@ pub(super) async fn settle(
             }
         }
         Ok(Settled::Conflict) => {
-            metrics::counter!("hookbox_kv_conflicts_total", "plugin" => plugin.to_string())
-                .increment(1);
             tracing::debug!(
                 event.id = %event, delivery.id = %delivery, plugin.name = %plugin,
                 delivery.attempt = attempt,
@@ -47,8 +47,6 @@ pub(super) async fn settle(
             );
         }
         Ok(Settled::OverBudget) => {
-            metrics::counter!("hookbox_tree_budget_exceeded_total", "plugin" => plugin.to_string())
-                .increment(1);
             if queue.health.may_log(LogSubject::DeadLetter) {
                 tracing::warn!(
                     event.id = %event, delivery.id = %delivery, plugin.name = %plugin,
@@ -65,7 +63,6 @@ pub(super) async fn settle(
             "cancelled while it ran: only the attempt is stored"
         ),
         Ok(Settled::Lost) => {
-            metrics::counter!("hookbox_settlements_lost_total").increment(1);
             if queue.health.may_log(LogSubject::Lost) {
                 tracing::warn!(
                     event.id = %event, delivery.id = %delivery, plugin.name = %plugin,
@@ -78,6 +75,20 @@ pub(super) async fn settle(
         Err(error) => tracing::debug!(delivery.id = %delivery, error = %error, "not settled"),
     }
     matches!(settled, Ok(Settled::Conflict))
+}
+
+/// Counts the settlements that change less than was asked for.
+fn count(settled: Option<&Settled>, plugin: &PluginName) {
+    let (name, plugin) = match settled {
+        Some(Settled::Conflict) => ("hookbox_kv_conflicts_total", Some(plugin)),
+        Some(Settled::OverBudget) => ("hookbox_tree_budget_exceeded_total", Some(plugin)),
+        Some(Settled::Lost) => ("hookbox_settlements_lost_total", None),
+        _ => return,
+    };
+    match plugin {
+        Some(plugin) => metrics::counter!(name, "plugin" => plugin.to_string()).increment(1),
+        None => metrics::counter!(name).increment(1),
+    }
 }
 
 /// Counts an attempt, and tells the plugin's health how it ended.

@@ -11,8 +11,8 @@
 //!                                          failed          held ───────────────────────┘
 //! ```
 //!
-//! An admitted file runs. A file that changes begins anew. [`LoadQueue`](super::LoadQueue) has the files up to `loaded`. A
-//! [`Step`] takes them further, and [`Entry::apply`] applies it.
+//! An admitted file runs. A file that changes begins anew. [`LoadQueue`](super::LoadQueue) has the
+//! files up to `loaded`. A [`Step`] takes them further, and [`Entry::apply`] applies it.
 //!
 //! Invariant: a plugin that runs goes on until a newer file of it is admitted or its file is
 //! removed. A file that fails or is held changes only the report.

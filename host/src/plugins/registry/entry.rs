@@ -221,14 +221,7 @@ impl Entry {
                     .map(|last| self.run(name, *last, None, now_ms));
                 let candidate = Arc::new(self.load(name, *file, now_ms));
                 let held = PendingApproval::new(candidate, self.loaded.as_deref(), added, trouble);
-                let change = Change::Held {
-                    name: name.clone(),
-                    digest: held.candidate.digest,
-                    asks_for: held.asks_for(),
-                    command: held.command(),
-                };
-                self.stage = Stage::Held(held);
-                restarted.into_iter().chain([change]).collect()
+                restarted.into_iter().chain([self.hold(name, held)]).collect()
             }
             Step::Release(admission) => match std::mem::replace(&mut self.stage, Stage::Admitted) {
                 Stage::Held(held) => {
@@ -260,19 +253,32 @@ impl Entry {
                 self.observed = ObservedFile::Unfit(problem.clone());
                 self.fail(name, problem)
             }
-            Step::Remove => {
-                let ran = self.loaded.take().is_some() || matches!(self.stage, Stage::Held(_));
-                match self.stage {
-                    Stage::Removed => Vec::new(),
-                    _ if ran => {
-                        self.stage = Stage::Removed;
-                        vec![Change::Removed { name: name.clone() }]
-                    }
-                    _ => {
-                        self.stage = Stage::NoFile;
-                        Vec::new()
-                    }
-                }
+            Step::Remove => self.remove(name),
+        }
+    }
+
+    fn hold(&mut self, name: &PluginName, held: PendingApproval) -> Change {
+        let change = Change::Held {
+            name: name.clone(),
+            digest: held.candidate.digest,
+            asks_for: held.asks_for(),
+            command: held.command(),
+        };
+        self.stage = Stage::Held(held);
+        change
+    }
+
+    fn remove(&mut self, name: &PluginName) -> Vec<Change> {
+        let ran = self.loaded.take().is_some() || matches!(self.stage, Stage::Held(_));
+        match self.stage {
+            Stage::Removed => Vec::new(),
+            _ if ran => {
+                self.stage = Stage::Removed;
+                vec![Change::Removed { name: name.clone() }]
+            }
+            _ => {
+                self.stage = Stage::NoFile;
+                Vec::new()
             }
         }
     }

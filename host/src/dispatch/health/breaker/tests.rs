@@ -159,13 +159,23 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 0..200)
 }
 
+/// Whether attempts begin again. A probe is returned when its holder ends, at the latest; then
+/// there is another one, for ever.
+fn goes_on(breaker: &mut CircuitBreaker, given: Option<u64>, now_ms: u64) -> bool {
+    if let Some(number) = given {
+        breaker.take_back(number, now_ms);
+    }
+    let admission = breaker.admit(now_ms + 10 * POLICY.pause_ms);
+    matches!(admission, BreakerAdmission::All | BreakerAdmission::Probe(_))
+}
+
 proptest! {
     #[test]
     fn while_it_is_open_no_two_attempts_begin_within_a_pause_and_it_never_sticks(steps in steps()) {
         let mut breaker = CircuitBreaker::new(Some(POLICY));
         // A simple model beside it: failures in a row, and what must not happen before when.
-        let (mut now_ms, mut in_a_row, mut not_before_ms, mut given) = (0u64, 0u32, None::<u64>,
-            None::<u64>);
+        let (mut now_ms, mut in_a_row) = (0u64, 0u32);
+        let (mut not_before_ms, mut given) = (None::<u64>, None::<u64>);
         for step in steps {
             match step {
                 Step::Passes(ms) => now_ms += ms,
@@ -175,8 +185,9 @@ proptest! {
                         prop_assert!(not_before_ms.is_some_and(|ms| now_ms >= ms));
                         given = Some(number);
                     }
-                    BreakerAdmission::NotBefore(ms) => prop_assert!(not_before_ms.is_some()
-                        && ms > now_ms),
+                    BreakerAdmission::NotBefore(ms) => {
+                        prop_assert!(not_before_ms.is_some() && ms > now_ms);
+                    }
                     BreakerAdmission::Reserved => prop_assert!(given.is_some(), "nobody has it"),
                 },
                 Step::BeginProbe => {
@@ -215,13 +226,6 @@ proptest! {
             }
             prop_assert_eq!(breaker.is_open(), not_before_ms.is_some());
         }
-        // A probe is returned when its holder ends, at the latest; then there is another one,
-        // for ever.
-        if let Some(number) = given {
-            breaker.take_back(number, now_ms);
-        }
-        let later_ms = now_ms + 10 * POLICY.pause_ms;
-        prop_assert!(matches!(breaker.admit(later_ms),
-            BreakerAdmission::All | BreakerAdmission::Probe(_)));
+        prop_assert!(goes_on(&mut breaker, given, now_ms));
     }
 }

@@ -75,7 +75,7 @@ fn an_acknowledged_event_survives_a_kill_at_every_point_and_settles_once() {
             check(&site.path("data/hookbox.db"), &journal.lock().unwrap()),
         );
         // Suspects run one second after a start: no host that lived shorter can have been killed
-        // while it ran one. What the host before did is recorded by the next one.
+        // while it ran one. The next host records what the host before did.
         assert!(
             ran_suspects || found.dead == before.dead,
             "cycle {cycle}: quarantined without having run twice"
@@ -145,7 +145,7 @@ fn live(
     ended
 }
 
-/// Sends until told to stop or the host is gone. What was not answered is sent again first, as
+/// Sends until told to stop or the host is gone. An unanswered request is sent again first, as
 /// providers do.
 fn send(to: SocketAddr, journal: &Mutex<Journal>, sent: &AtomicUsize, stop: &AtomicBool) {
     let agent = agent();
@@ -258,8 +258,8 @@ fn check(database: &Path, journal: &Journal) -> Found {
     }
 }
 
-/// Lets a last host finish everything. What was quarantined on the way (a host was killed twice
-/// while it ran it) is retried as an operator would.
+/// Lets a last host finish everything. A delivery that was quarantined on the way (a host was
+/// killed twice while it ran it) is retried as an operator would.
 fn finish(site: &Site, journal: &Mutex<Journal>) {
     let host = Host::start(site);
     host.settled();

@@ -167,7 +167,7 @@ pub(super) fn bench(folder: &Path, options: &Options) -> Result {
     if beyond.is_empty() { Ok(()) } else { Err(format!("beyond a line: {}", beyond.join(", "))) }
 }
 
-/// Measures an attack once. What keeps it from being measured is beyond every line, and keeps no
+/// Measures an attack once. A fault that prevents it is beyond every line, and prevents no
 /// other from it.
 fn measure(binary: &Binary, attack: &dyn Attack, seconds: Duration) -> Measured {
     say(&attack.name());

@@ -3,7 +3,7 @@
 //! One host, and one client that sends good events at a steady rate. Three kinds of round take
 //! turns, so that whatever else the machine does meets all alike: the good events are alone; or as
 //! many others are beside them, for a plugin that does nothing; or these others go to loops, traps,
-//! memory growers and log floods. What the second kind costs is the price of more events on the
+//! memory growers and log floods. The second kind costs the price of more events on the
 //! same disk; what the third costs beyond it is the neighbours' doing. Two latencies are taken: to
 //! the acknowledgement, and to the verdict of the plugin. The API tells the start of an attempt to
 //! the millisecond, rounded down; half of one is added to every verdict.

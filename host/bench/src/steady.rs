@@ -8,7 +8,7 @@
 //!
 //! The loader shares its cores with whom it measures, so it is two threads however many connections
 //! there are: one sleeps until something is due and sends all that is, the other waits for
-//! whichever answers come. What a sleep is longer than needed, 0.2 ms and what the system adds, is
+//! whichever answers come. The excess of a sleep, 0.2 ms and what the system adds, is
 //! in the latencies too.
 
 use std::fs::File;

@@ -4,7 +4,7 @@
 //! address takes webhooks before they send any, or later from time to time.
 //!
 //! A handshake that is looked up by the head of a request, like all of today's, proves nothing
-//! about its sender, so its answer must not depend on a secret. One that has to be signed belongs
+//! about its sender, so its answer must not depend on a secret. A signed handshake belongs
 //! behind `Claim::verify`, where the body has been read and found authentic: see
 //! `docs/design/verification.md`.
 

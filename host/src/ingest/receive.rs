@@ -84,7 +84,7 @@ fn health(method: &Method) -> Result<IngestReply, Rejection> {
     if is_probe { Ok(IngestReply::Healthy) } else { Err(Rejection::ProbeMethod) }
 }
 
-/// The name in `/webhook/NAME` or `/webhook/NAME/`. One that is not UTF-8 when decoded is no
+/// The name in `/webhook/NAME` or `/webhook/NAME/`. A name that is not UTF-8 when decoded is no
 /// source's name.
 fn source_name(path: &str) -> Option<Cow<'_, str>> {
     let name = path.strip_prefix("/webhook/")?;

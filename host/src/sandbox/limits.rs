@@ -84,7 +84,7 @@ impl MemoryBudget {
         self.refused
     }
 
-    /// Counts a growth. One that is granted fails only if the host has no memory, so nothing is
+    /// Counts a growth. A granted one fails only if the host has no memory, so nothing is
     /// ever subtracted again.
     fn grow(&mut self, from_bytes: usize, to_bytes: usize) -> bool {
         let used_bytes = self.used_bytes.saturating_add(to_bytes.saturating_sub(from_bytes));

@@ -24,7 +24,8 @@ impl Held {
     }
 
     /// Waits until no more files and threads are held than these (one that has ended is listed for
-    /// a moment), and asserts that memory is within what an allocator may keep. What is held then.
+    /// a moment), and asserts that memory is within what an allocator may keep. Returns what is
+    /// held then.
     pub(super) fn assert_kept(&self, max_growth_kib: u64) -> Self {
         let after = wait_for(&format!("no more files and threads than in {self:?}"), || {
             let now = Self::now();

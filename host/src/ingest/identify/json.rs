@@ -112,8 +112,8 @@ impl Pointers {
     }
 }
 
-/// Whether brackets outside of strings nest deeper than [`MAX_DEPTH`]. What follows a syntax error
-/// does not matter: the parser will find it.
+/// Whether brackets outside of strings nest deeper than [`MAX_DEPTH`]. The text after a syntax
+/// error does not matter: the parser will find it.
 fn is_too_deep(body: &[u8]) -> bool {
     let opens = |byte: &u8| matches!(byte, b'[' | b'{');
     // Most bodies have fewer brackets than that in all, and counting them is cheap.

@@ -46,7 +46,7 @@ pub(in crate::sandbox) struct Start<'a> {
 /// An import, described.
 #[derive(Debug)]
 pub(in crate::sandbox) struct Offer {
-    /// Names of interfaces without their version. One that ends with `/` stands for a package.
+    /// Names of interfaces without their version. A name that ends with `/` stands for a package.
     pub(in crate::sandbox) interfaces: &'static [&'static str],
     /// How the versions that are offered begin.
     pub(in crate::sandbox) version: &'static str,

@@ -64,7 +64,7 @@ pub(crate) fn move_keys(keys: u16) -> Stage {
         bench.append(vec![event]);
         let mut others = vec![keyless; EVENTS_A_TURN - 1];
         // For the dispatcher one delivery is enough to keep the writer waiting.
-        others[1..].iter_mut().for_each(|event| event.targets.clear());
+        others[1..].iter_mut().for_each(|event| event.deliveries.clear());
         (bench.clone(), others)
     };
     let (bench, events) = prepare();

@@ -18,13 +18,16 @@ use crate::admin::{self, Admin, Role};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::dispatch::{Deps, Dispatcher, MAX_RUNNING};
+use crate::event::{DEAD, KeyPolicy};
 use crate::ingest::{self, Capacity, Intake};
 use crate::plugins::{Approvals, LoadContext, Refreshed, Registry};
 use crate::reload::{self, ReloadTiming, Watched};
 use crate::sandbox::{Cache, Compiler, Sandbox, SandboxError, SandboxOptions};
 use crate::server::ServerTimeouts;
 use crate::status::Status;
-use crate::store::{OnLoss, OpenError, Sqlite, SqliteOptions, Store, StoreError, TreeBudget};
+use crate::store::{
+    OnLoss, OpenError, PluginPolicies, Sqlite, SqliteOptions, Store, StoreError, TreeBudget,
+};
 use crate::{env, fail, store, tasks};
 
 mod sweep;
@@ -124,19 +127,19 @@ pub async fn build_by(
     let (public, public_address) = bind("server.listen", config.server.listen).await?;
     let (admin, admin_address) = bind("server.admin", config.server.admin).await?;
     let addresses = Addresses { public: public_address, admin: admin_address };
+    let config = Arc::new(ArcSwap::from_pointee(config));
     let store = open_store(&config, on_loss, &clock).await?;
+    let its = config.load_full();
     let options = SandboxOptions {
         max_instances: MAX_RUNNING,
         max_warm: MAX_WARM,
         cores: tasks::cores(),
-        stack_bytes: config.server.plugin_stack_bytes,
+        stack_bytes: its.server.plugin_stack_bytes,
     };
     let sandbox = Arc::new(Sandbox::new(options)?);
-    let dir = config.server.plugins_dir.clone();
-    let (former, files) =
-        (config.store.former_approvals_dir(), Cache::at(config.server.compiled_dir()));
-    files.take_over(&config.store.former_compiled_dir());
-    let config = Arc::new(ArcSwap::from_pointee(config));
+    let dir = its.server.plugins_dir.clone();
+    let (former, files) = (its.store.former_approvals_dir(), Cache::at(its.server.compiled_dir()));
+    files.take_over(&its.store.former_compiled_dir());
     let approvals = Approvals::open(store.clone(), &former, files.clone(), config.clone()).await;
     let approvals = Arc::new(approvals.map_err(AppError::Approvals)?);
     let context =
@@ -159,16 +162,33 @@ pub async fn build_by(
     })
 }
 
+/// What the running configuration says of plugins.
+#[derive(Debug)]
+struct ConfiguredPolicies(Arc<ArcSwap<Config>>);
+
+impl PluginPolicies for ConfiguredPolicies {
+    fn key(&self, plugin: &str) -> Option<KeyPolicy> {
+        self.0.load().plugins.get(plugin)?.key.clone()
+    }
+
+    fn tells_of_deaths(&self, plugin: &str) -> bool {
+        let source = format!("plugins/{plugin}");
+        !self.0.load().routes.targets(&source, DEAD).is_empty()
+    }
+}
+
 /// Opens the store, and tells what a killed host left in it.
 async fn open_store(
-    config: &Config,
+    running: &Arc<ArcSwap<Config>>,
     on_loss: OnLoss,
     clock: &Clock,
 ) -> Result<Arc<Sqlite>, OpenError> {
+    let config = running.load();
     let options = SqliteOptions {
         max_bytes: config.store.max_bytes,
         on_loss,
         tree: TreeBudget { events: config.server.tree_events, bytes: config.server.tree_bytes },
+        policies: Arc::new(ConfiguredPolicies(Arc::clone(running))),
         ..SqliteOptions::at(config.store.sqlite_path.clone(), clock.clone())
     };
     let store = tasks::blocking(move || Sqlite::open(options)).await?;

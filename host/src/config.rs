@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 use toml::de::DeTable;
 
+use crate::event::{Target, TargetOptions};
+use crate::names::PluginName;
 use crate::{env, files};
 
 mod breaker;
@@ -98,6 +100,17 @@ impl std::fmt::Debug for Surroundings<'_> {
     }
 }
 
+/// A plugin as a target, with the key of its deliveries.
+fn target(
+    plugins: &BTreeMap<String, Arc<PluginSettings>>,
+    plugin: PluginName,
+    options: TargetOptions,
+) -> Arc<Target> {
+    let policy = plugins.get(&*plugin).and_then(|settings| settings.key.as_ref());
+    let key = policy.map(|policy| policy.source.clone());
+    Arc::new(Target { plugin, options: TargetOptions { key, ..options } })
+}
+
 impl Config {
     /// Reads and checks a file, the folder of plugins it names, and the secrets it names.
     ///
@@ -179,14 +192,15 @@ impl Config {
         let drafts = sources::read_all(sources_section, &places);
         let plugins_dir = server.plugins_dir.display().to_string();
         let known = KnownNames { sources: names, plugins: files.as_ref(), plugins_dir, missing };
-        let routes = routes::read::read(
-            root.take_section("routes", "{ \"order.paid\" = \"audit\" }"),
-            &known,
-        );
         let plugins = plugin::read_all(
             root.take_section("plugins", "{ audit = { timeout = \"10s\" } }"),
             &known,
             &places,
+        );
+        let routes = routes::read::read(
+            root.take_section("routes", "{ \"order.paid\" = \"audit\" }"),
+            &known,
+            &plugins,
         );
         root.finish();
         // Nothing is created for a file that will not be used.
@@ -201,6 +215,11 @@ impl Config {
     /// The settings of a plugin, default ones if it has no section.
     pub fn plugin(&self, name: &str) -> Arc<PluginSettings> {
         self.plugins.get(name).cloned().unwrap_or_default()
+    }
+
+    /// A plugin as the target of a delivery that no route asks for.
+    pub fn target(&self, plugin: PluginName) -> Arc<Target> {
+        target(&self.plugins, plugin, TargetOptions::default())
     }
 
     /// The largest request body that is read for `source`, in bytes.

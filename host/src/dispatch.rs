@@ -22,6 +22,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use self::built_in::BuiltIn;
 use self::handle::WeakHandle;
 use self::queue::PluginQueues;
 use self::shared::Shared;
@@ -29,7 +30,9 @@ use crate::tasks;
 
 mod attempt;
 mod body_memory;
+mod built_in;
 mod conflicts;
+mod dead_letter;
 mod handle;
 mod health;
 mod leasing;
@@ -105,6 +108,15 @@ impl Dispatcher {
             of_plugin.regular.set_concurrency(settings.concurrency);
             of_plugin.regular.health.adapt(loaded.digest, settings.breaker);
             queues.insert(name.clone(), of_plugin);
+        }
+        for name in BuiltIn::all() {
+            let of_plugin = old.get(&name).cloned().unwrap_or_else(|| {
+                let (health, now_ms) = (shared.new_health(&name), shared.deps.clock.host_ms());
+                let new = PluginQueues::new(built_in::CONCURRENCY, health, now_ms);
+                opened.extend([new.regular.clone(), new.quarantine.clone()]);
+                new
+            });
+            queues.insert(name, of_plugin);
         }
         old.iter()
             .filter(|(name, _)| !queues.contains_key(*name))

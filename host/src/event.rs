@@ -1,25 +1,31 @@
 //! The nouns of the road: event, delivery, attempt, and the identifiers people see.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
 mod attempt;
 mod delivery;
 pub mod form;
 mod ids;
+mod key;
 pub mod name;
 
 pub use crate::names::PluginName;
 pub use attempt::{AttemptRecord, Digest, HttpCall, LogLine, NotADigest, Outcome};
-pub use delivery::{State, Target, TargetOptions};
+pub use delivery::{NewDelivery, State, Target, TargetOptions};
 pub use ids::{BadId, DeliveryId, EventId};
+pub use key::{Key, KeyPolicy, KeySource};
 pub use name::MAX_NAME_BYTES;
 
 use crate::names::SourceName;
 
 /// The type an authentic request gets whose type cannot be read.
 pub const UNIDENTIFIED: &str = "hookbox.unidentified";
+
+/// The type of an event that tells of a dead letter.
+pub const DEAD: &str = "hookbox.dead";
+
+/// The plugin of the host itself that tells of dead letters which the store has made.
+pub const DEAD_LETTERS: &str = "hookbox/dead-letters";
 
 /// A key under which a repeated request is recognised: the first 16 bytes of a SHA-256 (see
 /// `ingest::identify`).
@@ -55,8 +61,11 @@ pub struct NewEvent {
     pub parent: Option<EventId>,
     /// Number of plugins an event has passed since it came in from outside; 0 for a request.
     pub hops: u32,
-    /// The plugins that get it, each once; shared with the route table.
-    pub targets: Vec<Arc<Target>>,
+    /// Its deliveries, each to another plugin.
+    pub deliveries: Vec<NewDelivery>,
+    /// Cancels the open deliveries of events with the same subject that have one of these tags
+    /// ([`TargetOptions::cancel_tag`]).
+    pub cancels: Vec<i64>,
     /// Deliveries are not due before this many milliseconds from now.
     pub delay_ms: u64,
 }

@@ -21,6 +21,12 @@ pub fn is_plugin_name(name: &str) -> bool {
     fits(name) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || is_joiner(byte))
 }
 
+/// Whether this names one of the host's own plugins, such as `hookbox/dead-letters`: those have a
+/// slash, which no file's name has.
+pub fn is_built_in(plugin: &str) -> bool {
+    plugin.contains('/')
+}
+
 /// Whether a section `[sources.NAME]` can have this name: small letters, digits, `_` and `-`.
 pub fn is_source_name(name: &str) -> bool {
     fits(name)

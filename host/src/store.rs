@@ -60,8 +60,8 @@ pub use model::{
     Action, Appended, Approval, ApprovalChange, AttemptView, Changed, Cursor, DeliveryFilter,
     DeliveryView, EventFilter, EventState, EventSummary, EventView, Keep, KvTransaction, KvValue,
     Lease, LeasePermit, LeaseQueue, Leased, MAX_CHILDREN, MAX_CRASHES, MAX_PAGE, MemoryReservation,
-    Next, Page, PluginCounts, Preview, Progress, Settled, Settlement, Stats, StoredApproval,
-    TreeBudget, Which,
+    Next, Page, PluginCounts, PluginPolicies, Preview, Progress, Settled, Settlement, Stats,
+    StoredApproval, TreeBudget, Which,
 };
 pub use operate::Operate;
 pub use queue::{DispatchHandle, Queue};

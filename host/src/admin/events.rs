@@ -12,6 +12,7 @@ use super::params::{EventQuery, Id, NoQuery, Params, ParamsOrBody, ReplayQuery};
 use super::problem::ProblemJson;
 use super::state::Admin;
 use super::view::{EventDetail, EventItem, Listing};
+use crate::config::routes::Facts;
 use crate::event::{Attributes, EventId, Target, UNIDENTIFIED};
 use crate::names::{PluginName, hint};
 
@@ -70,7 +71,7 @@ pub(super) async fn replay_event(
     ParamsOrBody(query): ParamsOrBody<ReplayQuery>,
 ) -> Result<(StatusCode, Json<Replayed>), ProblemJson> {
     let targets = match query.plugin {
-        Some(name) => vec![Target::to(known_plugin(&admin, &name)?)],
+        Some(name) => vec![admin.config.load().target(known_plugin(&admin, &name)?)],
         None => routed(&admin, id).await?,
     };
     let plugins = targets.iter().map(|target| target.plugin.to_string()).collect();
@@ -103,7 +104,9 @@ pub(super) fn no_plugin<'a>(name: &str, known: impl Iterator<Item = &'a str>) ->
 async fn routed(admin: &Admin, id: EventId) -> Result<Vec<Arc<Target>>, ProblemJson> {
     let event = admin.store.event(id).await?;
     let attributes = &event.event.attributes;
-    let targets = admin.config.load().routes.targets(&attributes.source, &attributes.kind);
+    let facts = Facts::new(attributes, &event.headers, event.event.hops);
+    let deliveries = admin.config.load().routes.routing(&facts).deliveries;
+    let targets: Vec<_> = deliveries.into_iter().map(|delivery| delivery.target).collect();
     if targets.is_empty() {
         return Err(ProblemJson::conflict(unrouted(id, attributes, event.note.as_deref())));
     }

@@ -19,6 +19,7 @@ use crate::clock::rfc3339;
 use crate::config::Config;
 use crate::dispatch::BreakerView;
 use crate::event::PluginName;
+use crate::names::is_built_in;
 use crate::plugins::{self, Entry, Loaded, NotApproved, Registry, grants, warnings};
 use crate::store::Stats;
 
@@ -172,7 +173,7 @@ pub(super) fn known_plugins<'a>(
     let waiting = stats
         .plugins
         .iter()
-        .filter(|(_, counts)| counts.open() > 0)
+        .filter(|(name, counts)| counts.open() > 0 && !is_built_in(name))
         .map(|(name, _)| (name, &*REMOVED));
     waiting.chain(registry.entries()).collect()
 }

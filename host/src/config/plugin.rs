@@ -15,6 +15,7 @@ use super::raw::{Item, Section};
 use super::secrets::Places;
 use super::units::show_ms;
 use super::warnings::Warning;
+use crate::event::KeyPolicy;
 use crate::retry::{Jitter, MAX_DELAY_MS, RetryPolicy};
 
 const CONCURRENCY_BOUNDS: RangeInclusive<u32> = 1..=256;
@@ -75,6 +76,8 @@ pub struct PluginSettings {
     pub retry: RetryPolicy,
     /// The limits at which a plugin that only fails is slowed down; `None` if it never is.
     pub breaker: Option<BreakerPolicy>,
+    /// The order of its deliveries by a key; `None` if they are in no order.
+    pub key: Option<KeyPolicy>,
     /// The destination of its log lines.
     pub log: PluginLog,
 }
@@ -91,6 +94,7 @@ impl Default for PluginSettings {
             config: Arc::default(),
             retry: RetryPolicy::default(),
             breaker: Some(BreakerPolicy::default()),
+            key: None,
             log: PluginLog::default(),
         }
     }

@@ -18,8 +18,10 @@ mod cycles;
 mod doubts;
 mod pattern;
 pub(super) mod read;
+mod routing;
 
 pub use cycles::Cycle;
+pub use routing::{Facts, Routing};
 
 use pattern::{Matcher, Pattern, is_separator};
 

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::built_in::BuiltIn;
+use super::dead_letter::DeadLetter;
 use super::health::{BreakerSignal, LogSubject, Probe};
 use super::outcome::{self, AttemptFacts};
 use super::queue::PluginQueue;
@@ -71,6 +73,9 @@ async fn attempt(
     held: &mut HeldUntilDurable,
     probe: Option<&Probe>,
 ) -> Settlement {
+    if let Some(built_in) = BuiltIn::of(&lease.plugin) {
+        return built_in_attempt(shared, queue, lease, built_in).await;
+    }
     let Some((permits, loaded)) = admit(shared, queue, &mut held.turn, probe).await else {
         return give_back(Duration::ZERO);
     };
@@ -103,6 +108,7 @@ async fn attempt(
         random,
     };
     let mut settlement = outcome::settlement(&facts, invocation, &settings.retry, &config.routes);
+    tell_of_death(shared, lease, &mut settlement);
     if settings.log == PluginLog::Forward
         && let Some(record) = &settlement.record
     {
@@ -117,6 +123,24 @@ async fn attempt(
     let kib = result_size::kib(&settlement);
     held.result = Some(shared.pending_results.acquire(&lease.plugin, kib).await);
     drop(permits);
+    settlement
+}
+
+/// An attempt of a plugin of the host itself.
+async fn built_in_attempt(
+    shared: &Shared,
+    queue: &PluginQueue,
+    lease: &Lease,
+    built_in: BuiltIn,
+) -> Settlement {
+    if shared.stopping.is_cancelled() {
+        return give_back(Duration::ZERO);
+    }
+    let Some(_permit) = queue.run_permit().await else { return give_back(Duration::ZERO) };
+    let settlement = built_in.run(shared, lease).await;
+    if settlement.record.is_some() {
+        queue.succeeded.increment(1);
+    }
     settlement
 }
 
@@ -214,8 +238,25 @@ fn host_fault(shared: &Shared, queue: &PluginQueue, lease: &Lease, panic: &str) 
         plugin_digest: None,
     };
     let mut settlement = Settlement { next, record: Some(record) };
+    tell_of_death(shared, lease, &mut settlement);
     queue.health.reduce_record(&mut settlement);
     settlement
+}
+
+/// Adds the event that tells of a dead letter, if it becomes one and a route takes that.
+fn tell_of_death(shared: &Shared, lease: &Lease, settlement: &mut Settlement) {
+    let Settlement { next: Next::Dead(told), record: Some(record) } = settlement else { return };
+    let letter = DeadLetter {
+        id: lease.delivery,
+        plugin: &lease.plugin,
+        death: lease.deaths + 1,
+        outcome: record.outcome,
+        error: record.error.as_deref(),
+        attempts: lease.counted_attempt(),
+        event: &lease.event,
+    };
+    let config = shared.deps.config.load();
+    *told = letter.event(&config.routes, shared.deps.clock.now_ms()).map(Box::new);
 }
 
 /// A number drawn evenly from [0, 1).

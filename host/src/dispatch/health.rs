@@ -285,7 +285,7 @@ impl PluginHealth {
         let Some(record) = settlement.record.take_if(|record| record.outcome != Outcome::Ok) else {
             return;
         };
-        let dead = matches!(settlement.next, Next::Dead);
+        let dead = matches!(settlement.next, Next::Dead(_));
         settlement.record = self.state().records.reduce(record, dead, self.clock.monotonic_ms());
         if settlement.record.is_none() {
             self.unrecorded.increment(1);

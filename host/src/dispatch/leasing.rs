@@ -105,8 +105,7 @@ async fn lease(
     if let Some(due_in) = next_due_in {
         queue.notify(due_in, asked_ms);
     }
-    let memory_is_full =
-        leased.leases.is_empty() && next_due_in.is_some_and(|due_in| due_in.is_zero());
+    let memory_is_full = leased.memory_is_full && leased.leases.is_empty();
     for lease in leased.leases {
         attempt::start(shared, queue.clone(), lease, probe.take());
     }

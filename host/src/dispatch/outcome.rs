@@ -121,15 +121,14 @@ pub(super) fn after_failure(
 ) -> Next {
     match retry::delay_after_failure(outcome, attempt, after_ms, policy, random) {
         Some(delay) => Next::RetryIn(delay),
-        None => Next::Dead,
+        None => Next::Dead(None),
     }
 }
 
 /// An emitted event, routed like any other.
 fn routed(facts: &AttemptFacts<'_>, emitted: Emitted, routes: &Routes) -> NewEvent {
     let source: Arc<str> = format!("plugins/{}", facts.plugin).into();
-    let targets = routes.targets(&source, &emitted.kind);
-    NewEvent {
+    let mut event = NewEvent {
         attributes: Attributes {
             source,
             kind: emitted.kind,
@@ -145,9 +144,12 @@ fn routed(facts: &AttemptFacts<'_>, emitted: Emitted, routes: &Routes) -> NewEve
         note: None,
         parent: Some(facts.event.id),
         hops: facts.event.hops + 1,
-        targets,
+        deliveries: Vec::new(),
+        cancels: Vec::new(),
         delay_ms: emitted.delay_ms,
-    }
+    };
+    routes.route(&mut event);
+    event
 }
 
 #[cfg(test)]
@@ -221,7 +223,7 @@ mod tests {
         let settlement = settle(Verdict::Ok(vec![emitted(MONTH_MS)]), 2, 0, Vec::new());
         let Next::Done { emitted, .. } = &settlement.next else { panic!("{settlement:?}") };
         let child = &emitted[0];
-        assert_eq!(child.targets, [Target::to("audit")]);
+        assert_eq!(child.deliveries, [Target::to("audit").into()]);
         assert_eq!(child.attributes.subject.as_deref(), Some("order_1"));
         assert_eq!(&*child.attributes.source, "plugins/video-orders");
         assert_eq!((child.parent, child.hops, child.delay_ms), (Some(event(2).id), 3, MONTH_MS));

@@ -1,6 +1,6 @@
 //! The memory that a settlement holds until it is durable.
 
-use crate::event::{AttemptRecord, NewEvent};
+use crate::event::{AttemptRecord, Key, NewDelivery, NewEvent};
 use crate::store::{KvTransaction, Lease, Next, Settlement};
 
 /// Memory for the settlements of all plugins that are not durable yet, in KiB. With the default
@@ -16,7 +16,8 @@ pub(super) fn kib(settlement: &Settlement) -> u32 {
 fn bytes(settlement: &Settlement) -> usize {
     let next = match &settlement.next {
         Next::Done { emitted, kv } => emitted.iter().map(event).sum::<usize>() + transaction(kv),
-        Next::RetryIn(_) | Next::Dead | Next::GiveBack(_) => 0,
+        Next::Dead(Some(dead)) => event(dead),
+        Next::RetryIn(_) | Next::Dead(None) | Next::GiveBack(_) => 0,
     };
     size_of::<Lease>()
         + size_of::<Settlement>()
@@ -25,7 +26,8 @@ fn bytes(settlement: &Settlement) -> usize {
 }
 
 fn event(event: &NewEvent) -> usize {
-    let NewEvent { attributes, provider_id, dedupe, headers, note, targets, .. } = event;
+    let NewEvent { attributes, provider_id, dedupe, headers, note, deliveries, cancels, .. } =
+        event;
     let headers = headers
         .iter()
         .map(|(name, value)| size_of::<(String, String)>() + name.len() + value.len());
@@ -39,7 +41,16 @@ fn event(event: &NewEvent) -> usize {
         + text(note)
         + size_of_val(dedupe.as_slice())
         + headers.sum::<usize>()
-        + size_of_val(targets.as_slice())
+        + deliveries.iter().map(delivery).sum::<usize>()
+        + size_of_val(cancels.as_slice())
+}
+
+fn delivery(delivery: &NewDelivery) -> usize {
+    let key = match &delivery.key {
+        Some(Key::Text(text)) => text.len(),
+        Some(Key::Root) | None => 0,
+    };
+    size_of_val(delivery) + key
 }
 
 fn transaction(kv: &KvTransaction) -> usize {
@@ -89,7 +100,8 @@ mod tests {
             note: None,
             parent: None,
             hops: 1,
-            targets: Vec::new(),
+            deliveries: Vec::new(),
+            cancels: Vec::new(),
             delay_ms: 0,
         }
     }
@@ -109,7 +121,7 @@ mod tests {
             calls,
             plugin_digest: None,
         };
-        Settlement { next: Next::Dead, record: Some(record) }
+        Settlement { next: Next::Dead(None), record: Some(record) }
     }
 
     #[test]

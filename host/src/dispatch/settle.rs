@@ -25,7 +25,7 @@ pub(super) async fn settle(
 ) -> bool {
     let (delivery, plugin, attempt) = (lease.delivery, lease.plugin.clone(), lease.attempt);
     let (event, root) = (lease.event.id, lease.event.tree());
-    let dead = matches!(settlement.next, Next::Dead);
+    let dead = matches!(settlement.next, Next::Dead(_));
     let reason = settlement.record.as_ref().and_then(|record| record.error.as_deref()).map(shown);
     let settled = store.settle(lease, settlement).await;
     count(settled.as_ref().ok(), &plugin);

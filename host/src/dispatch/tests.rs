@@ -99,7 +99,8 @@ impl Bench {
             note: None,
             parent: None,
             hops: 0,
-            targets: vec![Target::to("worker")],
+            deliveries: vec![Target::to("worker").into()],
+            cancels: Vec::new(),
             delay_ms: 0,
         };
         self.store.append(event).await.unwrap();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::key::{Key, KeySource};
 use crate::names::PluginName;
 
 /// A plugin that an event goes to: one item of a line of `[routes]`. Every event that the line
@@ -16,11 +17,34 @@ pub struct Target {
     pub options: TargetOptions,
 }
 
-/// The terms of a delivery beside its plugin. There are none yet: an item of a route has only a
-/// name. Later options (a delay, a key, a cancelling event) become fields here and reach the append
-/// of the store with the target.
+/// The terms of a delivery beside its plugin.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TargetOptions {}
+pub struct TargetOptions {
+    /// The delivery is not due before this many milliseconds from now.
+    pub delay_ms: u64,
+    /// Names the item of the route, if events can cancel its deliveries: see
+    /// [`NewEvent::cancels`](super::NewEvent).
+    pub cancel_tag: Option<i64>,
+    /// The part of the event that is the delivery's key, if the plugin's deliveries are ordered by
+    /// one.
+    pub key: Option<KeySource>,
+}
+
+/// A delivery that is not stored yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewDelivery {
+    /// The plugin that gets the event, and the terms.
+    pub target: Arc<Target>,
+    /// The delivery's key, if the plugin's deliveries are ordered by one and the event has it.
+    pub key: Option<Key>,
+}
+
+impl From<Arc<Target>> for NewDelivery {
+    /// A delivery without a key.
+    fn from(target: Arc<Target>) -> Self {
+        Self { target, key: None }
+    }
+}
 
 impl Target {
     /// A plugin on the usual terms.
@@ -60,6 +84,11 @@ impl State {
         Self::Cancelled,
         Self::Discarded,
     ];
+
+    /// Whether nothing more becomes of it, unless an operator asks for it.
+    pub fn is_settled(self) -> bool {
+        matches!(self, Self::Done | Self::Dead | Self::Cancelled | Self::Discarded)
+    }
 
     /// The stored form.
     pub fn code(self) -> u8 {

@@ -156,10 +156,9 @@ impl Verified<'_> {
             }
             None => is_json.then(|| "application/json".to_owned()),
         };
-        NewEvent {
+        let mut event = NewEvent {
             dedupe,
             legacy_key: None,
-            targets: routes.targets(&source.name, &kind),
             headers: values(stored, headers),
             attributes: Attributes {
                 source: Arc::clone(&source.name),
@@ -173,8 +172,12 @@ impl Verified<'_> {
             note,
             parent: None,
             hops: 0,
+            deliveries: Vec::new(),
+            cancels: Vec::new(),
             delay_ms: 0,
-        }
+        };
+        routes.route(&mut event);
+        event
     }
 }
 

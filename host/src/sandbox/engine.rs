@@ -13,8 +13,8 @@ const HOST_STACK_BYTES: usize = 3 << 19;
 /// returning them to the kernel and faulting them in again, each time with an interrupt for every
 /// other core. The kernel's scan finds the written pages, so that a guest which writes few of them
 /// costs no more memory. A JavaScript guest writes about a hundred.
-const MEMORY_RESIDENT_BYTES: usize = 1 << 20;
-const TABLE_RESIDENT_BYTES: usize = 64 << 10;
+const MEMORY_RESIDENT_BYTES: usize = 512 << 10;
+const TABLE_RESIDENT_BYTES: usize = 16 << 10;
 const STACK_RESIDENT_BYTES: usize = 32 << 10;
 /// Address space of one memory, in bytes: all that 32 bits reach, so that no access is checked.
 const MEMORY_RESERVATION_BYTES: u64 = 4 << 30;

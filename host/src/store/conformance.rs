@@ -98,7 +98,8 @@ fn event(kind: &str, targets: &[&str]) -> NewEvent {
         note: None,
         parent: None,
         hops: 0,
-        targets: targets.iter().map(|target| Target::to(*target)).collect(),
+        deliveries: targets.iter().map(|target| Target::to(*target).into()).collect(),
+        cancels: Vec::new(),
         delay_ms: 0,
     }
 }
@@ -179,7 +180,7 @@ fn done() -> Settlement {
 }
 
 fn dead() -> Settlement {
-    Settlement { next: Next::Dead, record: Some(record(Outcome::Reject)) }
+    Settlement { next: Next::Dead(None), record: Some(record(Outcome::Reject)) }
 }
 
 fn retry_in(ms: i64) -> Settlement {

@@ -194,6 +194,10 @@ impl Read for MemoryStore {
         done(self.read(|data| data.approvals.values().cloned().collect()))
     }
 
+    fn dead_notice(&self, _delivery: DeliveryId) -> Pending<'_, Option<(DeliveryId, u32)>> {
+        done(self.read(|_| None))
+    }
+
     fn kv_get(&self, plugin: PluginName, key: String) -> Pending<'_, Option<KvValue>> {
         done(self.read(|data| data.kv.get(&(plugin, key)).cloned()))
     }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock::after_ms;
-use crate::event::{AttemptRecord, DeliveryId, Event, EventId, NewEvent, PluginName, State};
+use crate::event::{
+    AttemptRecord, DeliveryId, Event, EventId, KeyPolicy, NewEvent, PluginName, State,
+};
 
 mod actions;
 mod approvals;
@@ -65,10 +67,22 @@ pub struct Lease {
     /// Attempts that the retry policy does not count: those before an operator's retry, and crashes
     /// of the host.
     pub uncounted: u32,
+    /// How often the delivery has been a dead letter.
+    pub deaths: u32,
     /// The event to handle.
     pub event: Arc<Event>,
+    pub(super) terms: LeaseTerms,
     /// Dropped when the settlement is durable.
     pub(super) _permit: LeasePermit,
+}
+
+/// What the store does beside when a leased delivery ends.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct LeaseTerms {
+    /// Its key, if it is ordered by one.
+    pub(super) key: Option<Arc<str>>,
+    /// See [`TargetOptions`](crate::event::TargetOptions).
+    pub(super) cancel_tag: Option<i64>,
 }
 
 impl Lease {
@@ -95,6 +109,8 @@ pub struct Leased {
     /// The time until the next delivery of this queue is due, counted from the call. Zero if there
     /// are more at once, `None` if no other is open.
     pub next_due_in: Option<Duration>,
+    /// Whether a due delivery was not leased because there is no memory for its body.
+    pub memory_is_full: bool,
 }
 
 /// The settlement of an attempt.
@@ -119,8 +135,8 @@ pub enum Next {
     },
     /// To be tried again after this time.
     RetryIn(Duration),
-    /// A dead letter.
-    Dead,
+    /// A dead letter. The event that tells of it, if a route takes it, is stored with it.
+    Dead(Option<Box<NewEvent>>),
     /// Due again after this time, the attempt not spent: shutdown, plugin gone, no capacity.
     GiveBack(Duration),
 }
@@ -130,21 +146,32 @@ impl Next {
     pub(super) fn state(&self) -> State {
         match self {
             Self::Done { .. } => State::Done,
-            Self::Dead => State::Dead,
+            Self::Dead(_) => State::Dead,
             Self::GiveBack(time) if time.is_zero() => State::Ready,
             Self::RetryIn(_) | Self::GiveBack(_) => State::Waiting,
         }
     }
 
-    /// The due time then, Unix ms; `None` if it is settled. Never `i64::MAX`, which means leased.
+    /// The due time then, Unix ms; `None` if it is settled. Never one of the two
+    /// greatest integers, which mean leased and waiting behind a key.
     pub(super) fn due_ms(&self, now_ms: i64) -> Option<i64> {
         match self {
-            Self::Done { .. } | Self::Dead => None,
+            Self::Done { .. } | Self::Dead(_) => None,
             Self::RetryIn(time) | Self::GiveBack(time) => {
-                Some(after_ms(now_ms, *time).min(i64::MAX - 1))
+                Some(after_ms(now_ms, *time).min(i64::MAX - 2))
             }
         }
     }
+}
+
+/// What the store has to know of plugins. It may change at any time, and holds for what is done
+/// then.
+pub trait PluginPolicies: Send + Sync + std::fmt::Debug {
+    /// The order of a plugin's deliveries by a key; absent if they are in no order.
+    fn key(&self, plugin: &str) -> Option<KeyPolicy>;
+
+    /// Whether a route takes the events that tell of the plugin's dead letters.
+    fn tells_of_deaths(&self, plugin: &str) -> bool;
 }
 
 /// The number of hosts that may die while they run a delivery; then it is a dead letter.

@@ -28,6 +28,10 @@ pub trait Read: Send + Sync + std::fmt::Debug {
         page: Page,
     ) -> Pending<'_, (Vec<DeliveryView>, Option<Cursor>)>;
 
+    /// The dead letter that a delivery to [`DEAD_LETTERS`](crate::event::DEAD_LETTERS) is to tell
+    /// of, and how often that has been one.
+    fn dead_notice(&self, delivery: DeliveryId) -> Pending<'_, Option<(DeliveryId, u32)>>;
+
     /// Reads a key of a plugin.
     fn kv_get(&self, plugin: PluginName, key: String) -> Pending<'_, Option<KvValue>>;
 

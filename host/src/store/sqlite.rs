@@ -37,14 +37,17 @@ use crate::clock::{Clock, ClockChange};
 use crate::event::{DeliveryId, EventId, NewEvent, Target};
 use crate::tasks;
 
+mod append;
 mod append_limit;
 mod approvals;
 mod batch;
 mod bulk;
+mod cancel;
 mod change;
 mod command;
 mod commit_mark;
 mod counts;
+mod deaths;
 mod dedupe;
 mod eras;
 mod error;
@@ -52,6 +55,7 @@ mod failure;
 mod file_watch;
 mod files;
 mod inflight;
+mod keys;
 #[cfg(test)]
 mod laws;
 mod lease;

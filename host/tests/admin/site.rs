@@ -126,7 +126,7 @@ impl Console {
             }];
             let (next, outcome) = match ends {
                 Ends::Done => (Next::Done { emitted, kv: KvTransaction::default() }, Outcome::Ok),
-                Ends::Dead => (Next::Dead, Outcome::Reject),
+                Ends::Dead => (Next::Dead(None), Outcome::Reject),
                 Ends::Waits => (Next::RetryIn(std::time::Duration::from_secs(60)), Outcome::Retry),
             };
             let record = AttemptRecord {

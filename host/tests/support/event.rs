@@ -40,7 +40,8 @@ pub(crate) fn new_event(attributes: Attributes, targets: &[&str]) -> NewEvent {
         note: None,
         parent: None,
         hops: 0,
-        targets: targets.iter().map(|name| Target::to(*name)).collect(),
+        deliveries: targets.iter().map(|name| Target::to(*name).into()).collect(),
+        cancels: Vec::new(),
         delay_ms: 0,
     }
 }

@@ -1,14 +1,17 @@
 //! Reads `[routes]`: patterns against the sources there are, plugin names against the files there
 //! are.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use toml::de::DeValue;
 
 use super::{Pattern, PatternError, Routes, is_maker};
 use crate::config::known::KnownNames;
+use crate::config::plugin::PluginSettings;
 use crate::config::raw::{Item, Section};
-use crate::event::Target;
+use crate::config::target;
+use crate::event::{Target, TargetOptions};
 
 /// The most lines `[routes]` may have: every request passes all that have a star.
 const MAX_ROUTES: usize = 1_000;
@@ -18,7 +21,11 @@ const MAX_PLUGINS: usize = 32;
 
 /// Reads the whole table. Refused lines are left out, which does no harm: a file with a problem is
 /// never used.
-pub(in crate::config) fn read(section: Section<'_>, known: &KnownNames<'_>) -> Routes {
+pub(in crate::config) fn read(
+    section: Section<'_>,
+    known: &KnownNames<'_>,
+    plugins: &BTreeMap<String, Arc<PluginSettings>>,
+) -> Routes {
     let items = section.entries();
     if let Some(item) = items.get(MAX_ROUTES) {
         item.refuse_key(
@@ -32,7 +39,7 @@ pub(in crate::config) fn read(section: Section<'_>, known: &KnownNames<'_>) -> R
             refuse_unquoted(item);
             continue;
         }
-        let targets = read_targets(item, known);
+        let targets = read_targets(item, known, plugins);
         match Pattern::parse(item.key, |name| known.sources.contains(name) || is_maker(name)) {
             Ok(pattern) if pattern.source.is_none_or(|source| known.check_source(item, source)) => {
                 lines.push((item.key, targets))
@@ -77,7 +84,11 @@ fn refuse_unquoted(item: &Item<'_>) {
     item.refuse_key("is a table, not a route", help);
 }
 
-fn read_targets(item: &Item<'_>, known: &KnownNames<'_>) -> Vec<Arc<Target>> {
+fn read_targets(
+    item: &Item<'_>,
+    known: &KnownNames<'_>,
+    plugins: &BTreeMap<String, Arc<PluginSettings>>,
+) -> Vec<Arc<Target>> {
     let named = item.one_or_many();
     if named.is_empty() {
         item.refuse(
@@ -101,7 +112,7 @@ fn read_targets(item: &Item<'_>, known: &KnownNames<'_>) -> Vec<Arc<Target>> {
         {
             item.refuse(format_args!("names the unknown plugin `{name}`"), help);
         } else {
-            targets.push(Target::to(name));
+            targets.push(target(plugins, name.into(), TargetOptions::default()));
         }
     }
     targets

@@ -22,7 +22,8 @@ pub(in crate::store) async fn what_was_appended_is_there_after_a_crash(harness: 
         note: Some("stale".to_owned()),
         parent: Some(parent),
         hops: 3,
-        targets: vec![Target::to("audit"), Target::to("orders")],
+        deliveries: vec![Target::to("audit").into(), Target::to("orders").into()],
+        cancels: Vec::new(),
         delay_ms: 0,
     };
     let id = append(&store, new.clone()).await;
@@ -47,8 +48,10 @@ pub(in crate::store) async fn a_repeated_dedupe_key_creates_nothing_and_names_th
 ) {
     let store = harness.open().await;
     let first = append(&store, keyed(&[1])).await;
-    let again =
-        store.append(NewEvent { targets: vec![Target::to("audit")], ..keyed(&[1]) }).await.unwrap();
+    let again = store
+        .append(NewEvent { deliveries: vec![Target::to("audit").into()], ..keyed(&[1]) })
+        .await
+        .unwrap();
     assert_eq!((again.id, again.duplicate), (first, true));
     assert!(lease(&store, "audit", 1).await.is_empty());
     drop(store);
@@ -109,7 +112,9 @@ pub(in crate::store) async fn of_a_thousand_concurrent_appends_of_one_key_one_cr
     let store = harness.open().await;
     // Each call is in the writer's queue before the first is answered.
     let calls: Vec<_> = (0..1_000)
-        .map(|_| store.append(NewEvent { targets: vec![Target::to("audit")], ..keyed(&[1]) }))
+        .map(|_| {
+            store.append(NewEvent { deliveries: vec![Target::to("audit").into()], ..keyed(&[1]) })
+        })
         .collect();
     let mut created = Vec::new();
     let mut named = Vec::new();

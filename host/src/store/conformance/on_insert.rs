@@ -92,8 +92,10 @@ pub(in crate::store) async fn a_duplicate_takes_no_permit(harness: impl Harness)
     let store = harness.open().await;
     append(&store, keyed(&[1])).await;
     let mut dispatch = TestDispatch::attach(&store, &[("audit", 1)]);
-    let again =
-        store.append(NewEvent { targets: vec![Target::to("audit")], ..keyed(&[1]) }).await.unwrap();
+    let again = store
+        .append(NewEvent { deliveries: vec![Target::to("audit").into()], ..keyed(&[1]) })
+        .await
+        .unwrap();
     assert!(again.duplicate);
     assert!(dispatch.delivered(&store).await.is_empty());
     assert_eq!(dispatch.free("audit"), 1);

@@ -129,8 +129,8 @@ async fn store_row(harness: &impl Harness, store: &Arc<dyn Store>, row: &Row) ->
     new.attributes.time_ms = harness.clock().now_ms();
     new.attributes.source = named("source", row.source).into();
     new.attributes.subject = row.subject.map(|subject| named("subject", subject));
-    new.targets =
-        row.deliveries.iter().map(|(plugin, _)| Target::to(named("plugin", *plugin))).collect();
+    let target = |(plugin, _): &(u8, u8)| Target::to(named("plugin", *plugin)).into();
+    new.deliveries = row.deliveries.iter().map(target).collect();
     let id = append(store, new).await;
     for (plugin, _) in &row.deliveries {
         for lease in lease(store, &named("plugin", *plugin), 9).await {

@@ -16,6 +16,7 @@ pub(in crate::store) async fn a_lease_is_settled_at_most_once(harness: impl Harn
         // The same lease again, as a worker that slept through everything would hold it.
         let late = Lease {
             event: zombie.event.clone(),
+            terms: zombie.terms.clone(),
             plugin: zombie.plugin.clone(),
             _permit: permit(),
             ..zombie

@@ -173,7 +173,7 @@ pub(in crate::store) async fn a_dead_letter_outlives_its_event_until_it_is_disca
     let id = deliver(&store, "audit").await;
     let lease = lease_one(&store, "audit").await;
     pass(&harness, DAY_MS);
-    settle(&store, lease, late(Next::Dead)).await;
+    settle(&store, lease, late(Next::Dead(None))).await;
     let keep = all_since(&harness, START_MS + DAY_MS);
     sweep_all(&store, keep).await;
     assert!(exists(&store, id.event).await, "somebody has to see it");

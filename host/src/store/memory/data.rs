@@ -7,10 +7,10 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock::{Clock, TimeNote, until};
 use crate::event::{
-    AttemptRecord, DedupeKey, DeliveryId, Event, EventId, NewEvent, Outcome, PluginName, State,
-    Target,
+    AttemptRecord, DEAD, DedupeKey, DeliveryId, Event, EventId, NewEvent, Outcome, PluginName,
+    State, Target,
 };
-use crate::store::model::TreeSize;
+use crate::store::model::{LeaseTerms, TreeSize};
 use crate::store::{
     Appended, AttemptView, DeliveryView, DispatchHandle, EventView, Hint, KvTransaction, KvValue,
     Lease, LeasePermit, LeaseQueue, Leased, MAX_CRASHES, Next, Settled, Settlement, Stats,
@@ -58,6 +58,7 @@ pub(super) struct StoredDelivery {
     pub(super) view: DeliveryView,
     pub(super) uncounted: u32,
     pub(super) crashes: u32,
+    pub(super) deaths: u32,
 }
 
 impl StoredDelivery {
@@ -132,8 +133,9 @@ impl MemoryData {
             children: Vec::new(),
         };
         self.events.insert(id, StoredEvent { view, keys: new.dedupe, wall_ms: self.wall_ms });
-        for (ordinal, target) in (0..).zip(&new.targets) {
-            self.create(DeliveryId { event: id, ordinal }, target, new.delay_ms, false);
+        for (ordinal, delivery) in (0..).zip(&new.deliveries) {
+            let delay_ms = new.delay_ms.max(delivery.target.options.delay_ms);
+            self.create(DeliveryId { event: id, ordinal }, &delivery.target, delay_ms, false);
         }
         Appended { id, duplicate: false }
     }
@@ -152,13 +154,15 @@ impl MemoryData {
             subject: event.attributes.subject.clone(),
             state: if delay_ms == 0 { State::Ready } else { State::Waiting },
             attempt: 0,
-            due_ms: Some(self.host_ms.saturating_add_unsigned(delay_ms).min(i64::MAX - 1)),
+            due_ms: Some(self.host_ms.saturating_add_unsigned(delay_ms).min(i64::MAX - 2)),
+            key: None,
+            behind: None,
             replay,
             cancelling: false,
             unrecorded: 0,
             attempts: Vec::new(),
         };
-        self.deliveries.insert(id, StoredDelivery { view, uncounted: 0, crashes: 0 });
+        self.deliveries.insert(id, StoredDelivery { view, uncounted: 0, crashes: 0, deaths: 0 });
         let lease = permit.map(|permit| self.take(id, permit));
         match (lease, &self.dispatch) {
             (Some(lease), Some(dispatch)) => dispatch.deliver(vec![lease]),
@@ -184,7 +188,7 @@ impl MemoryData {
             LeaseQueue::Plugin(name) => (0, std::slice::from_ref(name)),
             LeaseQueue::Quarantine(names) => (1, names.as_slice()),
         };
-        let (mut leases, mut next_due_ms) = (Vec::new(), None);
+        let (mut leases, mut next_due_ms, mut memory_is_full) = (Vec::new(), None, false);
         for plugin in plugins {
             let open = self.deliveries.values().filter(|delivery| delivery.is_open());
             let in_queue = open.filter(|d| {
@@ -201,6 +205,7 @@ impl MemoryData {
                 let stays = due_ms > self.host_ms
                     || bytes >= MAX_LEASED_BYTES
                     || matches!(memory, Some(None));
+                memory_is_full |= due_ms <= self.host_ms && matches!(memory, Some(None));
                 let Some(budget) = permits.split(1).filter(|_| !stays) else {
                     next_due_ms = next_due_ms.into_iter().chain([due_ms]).min();
                     break;
@@ -209,17 +214,19 @@ impl MemoryData {
                 leases.push(self.take(id, LeasePermit { budget, memory: memory.flatten() }));
             }
         }
-        Leased { leases, next_due_in: next_due_ms.map(|due_ms| until(self.host_ms, due_ms)) }
+        let next_due_in = next_due_ms.map(|due_ms| until(self.host_ms, due_ms));
+        Leased { leases, next_due_in, memory_is_full }
     }
 
     fn take(&mut self, delivery: DeliveryId, permit: LeasePermit) -> Lease {
         let event = Arc::new(self.events[&delivery.event].view.event.clone());
-        let StoredDelivery { view, uncounted, .. } =
+        let StoredDelivery { view, uncounted, deaths, .. } =
             self.deliveries.get_mut(&delivery).expect("it is there");
         (view.state, view.attempt) = (State::Leased, view.attempt + 1);
-        let (plugin, attempt, uncounted) = (view.plugin.clone(), view.attempt, *uncounted);
+        let (plugin, attempt) = (view.plugin.clone(), view.attempt);
         self.hint.plugins.insert(plugin.clone());
-        Lease { delivery, plugin, attempt, uncounted, event, _permit: permit }
+        let (uncounted, deaths, terms) = (*uncounted, *deaths, LeaseTerms::default());
+        Lease { delivery, plugin, attempt, uncounted, deaths, event, terms, _permit: permit }
     }
 
     pub(super) fn begin(&mut self, lease: &Lease) -> u32 {
@@ -248,10 +255,11 @@ impl MemoryData {
             State::Done if excess.is_some() => State::Dead,
             state => state,
         };
-        let StoredDelivery { view, crashes, .. } =
+        let StoredDelivery { view, crashes, deaths, .. } =
             self.deliveries.get_mut(&lease.delivery).expect("it is held");
         let cancelled = std::mem::take(&mut view.cancelling);
         view.state = if cancelled { State::Cancelled } else { state };
+        *deaths += u32::from(view.state == State::Dead);
         view.due_ms = next.due_ms(self.host_ms).or(Some(self.host_ms));
         match record {
             // The next attempt has the number of one that is not spent.
@@ -274,6 +282,14 @@ impl MemoryData {
             _ if cancelled => return Settled::Cancelled,
             _ if conflict => return Settled::Conflict,
             _ if excess.is_some() => return Settled::OverBudget,
+            next => self.store_results(lease, next),
+        }
+        Settled::Kept
+    }
+
+    /// Stores what an attempt leaves beside its own delivery.
+    fn store_results(&mut self, lease: &Lease, next: Next) {
+        match next {
             Next::Done { emitted, kv } => {
                 for event in emitted {
                     self.append(event, Some(lease.event.tree()));
@@ -282,9 +298,11 @@ impl MemoryData {
                     .into_iter()
                     .for_each(|(key, value)| self.write_kv((lease.plugin.clone(), key), value));
             }
-            Next::RetryIn(_) | Next::Dead | Next::GiveBack(_) => {}
+            Next::Dead(Some(event)) => {
+                self.append(*event, Some(lease.event.tree()));
+            }
+            Next::RetryIn(_) | Next::Dead(None) | Next::GiveBack(_) => {}
         }
-        Settled::Kept
     }
 
     fn reads_hold(&self, plugin: &PluginName, kv: &KvTransaction) -> bool {
@@ -306,7 +324,7 @@ impl MemoryData {
             .events
             .values()
             .map(|stored| &stored.view.event)
-            .filter(|event| event.root == Some(root));
+            .filter(|event| event.root == Some(root) && event.attributes.kind != DEAD);
         let sizes: Vec<_> = in_tree.map(|event| event.attributes.body.len() as u64).collect();
         let size = TreeSize { events: sizes.len() as u64, bytes: sizes.iter().sum() };
         self.tree.excess(root, size, emitted)
@@ -329,7 +347,7 @@ impl MemoryData {
         clock.resume(note, EventId::from_row(self.last_id).unix_ms());
         (self.note, self.dispatch) = (Some(clock.note()), None);
         let running: Vec<_> = std::mem::take(&mut self.running).into_values().collect();
-        for StoredDelivery { view, uncounted, crashes } in self.deliveries.values_mut() {
+        for StoredDelivery { view, uncounted, crashes, deaths } in self.deliveries.values_mut() {
             if view.state == State::Leased {
                 let ran = running.contains(&(view.id, view.attempt));
                 (*uncounted, *crashes) = (*uncounted + 1, *crashes + u32::from(ran));
@@ -342,6 +360,7 @@ impl MemoryData {
                 let again = if *crashes >= MAX_CRASHES { State::Dead } else { State::Ready };
                 let cancelled = std::mem::take(&mut view.cancelling);
                 view.state = if cancelled { State::Cancelled } else { again };
+                *deaths += u32::from(view.state == State::Dead);
                 view.due_ms = Some(clock.host_ms());
             } else if view.state == State::Ready {
                 view.due_ms = view.due_ms.min(Some(clock.host_ms()));

@@ -93,7 +93,7 @@ impl MemoryData {
     }
 
     fn apply(&mut self, action: &Action, id: DeliveryId) {
-        let StoredDelivery { view, uncounted, crashes } =
+        let StoredDelivery { view, uncounted, crashes, .. } =
             self.deliveries.get_mut(&id).expect("it was found");
         self.hint.plugins.insert(view.plugin.clone());
         match (action, view.state) {

@@ -1,6 +1,6 @@
 //! The bound on the events that descend from one event.
 
-use crate::event::{EventId, NewEvent};
+use crate::event::{DEAD, EventId, NewEvent};
 
 /// The most that may descend from one webhook's event, over all events that its handling emits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,8 +26,14 @@ pub(in crate::store) struct TreeSize {
 
 impl TreeSize {
     pub(in crate::store) fn of(emitted: &[NewEvent]) -> Self {
-        let bytes = emitted.iter().map(|event| event.attributes.body.len() as u64).sum();
-        Self { events: emitted.len() as u64, bytes }
+        // An event that tells of a dead letter is not held against its tree.
+        let sizes = emitted
+            .iter()
+            .map(|event| &event.attributes)
+            .filter(|attributes| attributes.kind != DEAD)
+            .map(|attributes| attributes.body.len() as u64);
+        let (events, bytes) = sizes.fold((0, 0), |(n, bytes), size| (n + 1, bytes + size));
+        Self { events, bytes }
     }
 }
 

@@ -129,8 +129,14 @@ pub struct DeliveryView {
     pub state: State,
     /// The number of attempts that were begun.
     pub attempt: u32,
-    /// The due time by the wall clock, Unix ms; for `ready` and `waiting`.
+    /// The due time by the wall clock, Unix ms; for `ready` and `waiting`, unless it waits behind
+    /// its key.
     pub due_ms: Option<i64>,
+    /// Its key, if its plugin's deliveries are ordered by one.
+    pub key: Option<String>,
+    /// The delivery of the same key that it waits behind: an open one, or a dead letter that holds
+    /// the key.
+    pub behind: Option<DeliveryId>,
     /// Whether an operator's replay created it.
     pub replay: bool,
     /// Whether an operator has cancelled it while it is leased: it ends with the running attempt.

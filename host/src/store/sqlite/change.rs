@@ -1,9 +1,13 @@
 //! Actions of operators on deliveries, within a transaction of the writer.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::batch::WriteBatch;
-use super::rows::read_state;
+use super::batch::{BEHIND_MS, WriteBatch};
+use super::deaths::Ending;
+use super::keys::KeyPlace;
+use super::rows::{EVENT_COLUMNS, read_event, read_state, read_text};
 use crate::event::{DeliveryId, EventId, PluginName, State};
 use crate::store::{Action, StoreError};
 
@@ -24,12 +28,28 @@ pub(super) fn delivery_to(
 }
 
 /// The columns that decide whether an action takes a delivery.
-struct Stands {
+pub(super) struct Stands {
     plugin: PluginName,
-    state: State,
+    pub(super) state: State,
     due_ms: Option<i64>,
     /// Whether it will be cancelled as soon as its attempt is settled.
     cancelled: bool,
+    key: Option<String>,
+    cancel_tag: Option<i64>,
+    /// The subject of its event, if events can cancel it.
+    subject: Option<String>,
+}
+
+impl Stands {
+    /// Whether it waits behind others of its key.
+    fn is_behind(&self) -> bool {
+        self.due_ms == Some(BEHIND_MS)
+    }
+
+    /// Whether `action` may be done to it, if its state allows it.
+    fn may(&self, action: &Action) -> bool {
+        !(*action == Action::Retry && self.is_behind())
+    }
 }
 
 impl WriteBatch<'_> {
@@ -44,6 +64,11 @@ impl WriteBatch<'_> {
         };
         if !action.takes_from(stands.state, stands.cancelled, action.takes()) {
             return Ok(Err(StoreError::Conflict(action.refusal(stands.state, delivery))));
+        }
+        if !stands.may(action) {
+            return Ok(Err(StoreError::Conflict(format!(
+                "delivery `{delivery}` waits behind others of its key; cancel or discard those to let it go"
+            ))));
         }
         if let Action::Move(to) = action
             && let Some(other) = delivery_to(self.connection, to, delivery.event)?
@@ -70,7 +95,7 @@ impl WriteBatch<'_> {
         let mut changed = 0;
         for delivery in found {
             let Some(stands) = self.stands(*delivery)? else { continue };
-            if !action.takes_from(stands.state, stands.cancelled, states) {
+            if !action.takes_from(stands.state, stands.cancelled, states) || !stands.may(action) {
                 continue;
             }
             let free = match action {
@@ -85,10 +110,12 @@ impl WriteBatch<'_> {
         Ok(changed)
     }
 
-    fn stands(&self, delivery: DeliveryId) -> Result<Option<Stands>, rusqlite::Error> {
+    pub(super) fn stands(&self, delivery: DeliveryId) -> Result<Option<Stands>, rusqlite::Error> {
         self.connection
             .prepare_cached(
-                "SELECT plugin, state, due_ms, cancelled FROM deliveries WHERE event = ?1 AND ordinal = ?2",
+                "SELECT plugin, state, due_ms, cancelled, key, cancel_tag,
+                        CASE WHEN cancel_tag IS NULL THEN NULL ELSE (SELECT subject FROM events WHERE id = ?1) END
+                 FROM deliveries WHERE event = ?1 AND ordinal = ?2",
             )?
             .query_row(params![delivery.event.row(), delivery.ordinal], |row| {
                 Ok(Stands {
@@ -96,6 +123,9 @@ impl WriteBatch<'_> {
                     state: read_state(row, 1)?,
                     due_ms: row.get(2)?,
                     cancelled: row.get(3)?,
+                    key: row.get(4)?,
+                    cancel_tag: row.get(5)?,
+                    subject: read_text(row, 6)?,
                 })
             })
             .optional()
@@ -130,21 +160,43 @@ impl WriteBatch<'_> {
         Ok(())
     }
 
-    /// Settled to ready; the attempts so far are not counted.
+    /// Settled to ready, or behind the others of its key; the attempts so far are not counted. A
+    /// dead letter that held its key comes first.
     fn begin_anew(&mut self, id: DeliveryId, stands: &Stands) -> Result<(), rusqlite::Error> {
+        let (entered, due_ms) = match stands.key.as_deref() {
+            None => (None, self.now_ms),
+            Some(key) if self.let_go(&stands.plugin, key, id)? => (None, self.now_ms),
+            Some(key) => match self.enter(&stands.plugin, key)? {
+                KeyPlace::Open { number, due_ms } => (Some(number), due_ms),
+                KeyPlace::Behind { number } | KeyPlace::Full { number, .. } => {
+                    (Some(number), BEHIND_MS)
+                }
+            },
+        };
+        let state = if due_ms > self.now_ms { State::Waiting } else { State::Ready };
         self.connection
             .prepare_cached(
-                "UPDATE deliveries SET state = ?3, due_ms = ?4, pardoned = attempt, crashes = 0, cancelled = 0
+                "UPDATE deliveries SET state = ?3, due_ms = ?4, pardoned = attempt, crashes = 0, cancelled = 0,
+                        entered = coalesce(?5, entered)
                  WHERE event = ?1 AND ordinal = ?2",
             )?
-            .execute(params![id.event.row(), id.ordinal, State::Ready.code(), self.now_ms])?;
-        self.moved(stands, State::Ready);
-        self.waiting.push((stands.plugin.clone(), self.now_ms));
+            .execute(params![id.event.row(), id.ordinal, state.code(), due_ms, entered])?;
+        if let Some(tag) = stands.cancel_tag {
+            self.make_cancellable(id, stands.subject.as_deref(), tag)?;
+        }
+        self.moved(stands, state);
+        if due_ms < BEHIND_MS {
+            self.waiting.push((stands.plugin.clone(), due_ms));
+        }
         Ok(())
     }
 
     /// Marks a leased delivery: it ends when its holder settles it.
-    fn end_when_settled(&mut self, id: DeliveryId, stands: &Stands) -> Result<(), rusqlite::Error> {
+    pub(super) fn end_when_settled(
+        &mut self,
+        id: DeliveryId,
+        stands: &Stands,
+    ) -> Result<(), rusqlite::Error> {
         self.delta.touch(&stands.plugin);
         self.connection
             .prepare_cached(
@@ -154,7 +206,8 @@ impl WriteBatch<'_> {
         Ok(())
     }
 
-    fn end(
+    /// Ends a delivery that is not leased.
+    pub(super) fn end(
         &mut self,
         id: DeliveryId,
         stands: &Stands,
@@ -166,11 +219,28 @@ impl WriteBatch<'_> {
             )?
             .execute(params![id.event.row(), id.ordinal, state.code()])?;
         self.moved(stands, state);
-        Ok(())
+        if let Some(key) = &stands.key
+            && stands.state == State::Dead
+        {
+            return match self.let_go(&stands.plugin, key, id)? {
+                true => self.open_next(&stands.plugin, key, self.now_ms),
+                false => Ok(()),
+            };
+        }
+        let ending = Ending {
+            id,
+            plugin: &stands.plugin,
+            key: stands.key.as_deref(),
+            cancel_tag: stands.cancel_tag,
+            subject: stands.subject.as_deref(),
+        };
+        // An attempt that waits for its time keeps its key's interval.
+        let due_ms = stands.due_ms.filter(|due_ms| *due_ms < BEHIND_MS).unwrap_or(self.now_ms);
+        self.ended(&ending, state, due_ms)
     }
 
     /// From one plugin to another; it leaves the quarantine queue, because it was the other one
-    /// that crashed.
+    /// that crashed. It has the key that the other plugin's deliveries are ordered by.
     fn hand_over(
         &mut self,
         id: DeliveryId,
@@ -178,15 +248,35 @@ impl WriteBatch<'_> {
         state: State,
         to: &PluginName,
     ) -> Result<(), rusqlite::Error> {
+        // A new key is entered when the delivery is found due.
+        let key = self.key_for(to, id)?;
+        let due_ms = match stands.due_ms {
+            Some(due_ms) if due_ms < BEHIND_MS => due_ms,
+            _ => self.now_ms,
+        };
         self.connection
             .prepare_cached(
-                "UPDATE deliveries SET plugin = ?3, pardoned = attempt, crashes = 0 WHERE event = ?1 AND ordinal = ?2",
+                "UPDATE deliveries SET plugin = ?3, pardoned = attempt, crashes = 0, key = ?4, entered = NULL, due_ms = ?5
+                 WHERE event = ?1 AND ordinal = ?2",
             )?
-            .execute(params![id.event.row(), id.ordinal, to])?;
+            .execute(params![id.event.row(), id.ordinal, to, key, due_ms])?;
         self.delta.moved(&stands.plugin, Some(state), None);
         self.delta.moved(to, None, Some(state));
-        self.waiting.push((to.clone(), stands.due_ms.unwrap_or(self.now_ms)));
-        Ok(())
+        self.waiting.push((to.clone(), due_ms));
+        match &stands.key {
+            Some(key) => self.open_next(&stands.plugin, key, self.now_ms),
+            None => Ok(()),
+        }
+    }
+
+    /// The key of a delivery for a plugin.
+    fn key_for(&self, plugin: &str, id: DeliveryId) -> Result<Option<Arc<str>>, rusqlite::Error> {
+        let Some(policy) = self.policies.key(plugin) else { return Ok(None) };
+        let sql = format!("SELECT {EVENT_COLUMNS} FROM events e WHERE e.id = ?1");
+        let event =
+            self.connection.prepare_cached(&sql)?.query_row([id.event.row()], read_event)?;
+        let key = policy.source.key_of(&event.attributes).ok();
+        Ok(key.map(|key| key.text(event.tree())))
     }
 
     fn moved(&mut self, stands: &Stands, to: State) {

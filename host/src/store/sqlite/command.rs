@@ -96,7 +96,7 @@ impl WriteCommand {
             Self::Lease { queue, permits, asked_ms, reply } => {
                 CommandAnswer::Leased(match permits.take().filter(|_| !reply.is_closed()) {
                     Some(permits) => work.lease(queue, permits, *asked_ms)?,
-                    None => Leased { leases: Vec::new(), next_due_in: None },
+                    None => Leased { leases: Vec::new(), next_due_in: None, memory_is_full: false },
                 })
             }
             Self::Settle { lease, settlement, .. } => {
@@ -219,7 +219,7 @@ fn rows(count: usize, bytes: usize) -> u64 {
 fn of_event(event: &NewEvent) -> u64 {
     let attributes = &event.attributes;
     let headers: usize = event.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-    rows(1 + event.targets.len() + event.dedupe.len(), attributes.body.len() + headers)
+    rows(1 + event.deliveries.len() + event.dedupe.len(), attributes.body.len() + headers)
 }
 
 fn of_settlement(settlement: &Settlement) -> u64 {

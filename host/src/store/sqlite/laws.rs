@@ -119,7 +119,8 @@ fn event() -> NewEvent {
         note: None,
         parent: None,
         hops: 0,
-        targets: Vec::new(),
+        deliveries: Vec::new(),
+        cancels: Vec::new(),
         delay_ms: 0,
     }
 }
@@ -158,7 +159,10 @@ async fn two_files_in_one_folder_do_not_hinder_each_other() {
 async fn a_tree_is_forgotten_with_the_last_of_its_events() {
     let file = one_file();
     let store = file.open_sqlite().await;
-    store.append(NewEvent { targets: vec![Target::to("audit")], ..event() }).await.unwrap();
+    store
+        .append(NewEvent { deliveries: vec![Target::to("audit").into()], ..event() })
+        .await
+        .unwrap();
     let permits = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
     let lease =
         store.lease(LeaseQueue::Plugin("audit".into()), permits).await.unwrap().leases.remove(0);
@@ -221,7 +225,10 @@ async fn without_the_in_flight_journal_all_that_was_held_counts_as_running() {
     let file = one_file();
     for (broken, running) in [(false, 0), (true, 1)] {
         let store = file.open_sqlite().await;
-        store.append(NewEvent { targets: vec![Target::to("audit")], ..event() }).await.unwrap();
+        store
+            .append(NewEvent { deliveries: vec![Target::to("audit").into()], ..event() })
+            .await
+            .unwrap();
         let permits = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
         let leased = store.lease(LeaseQueue::Plugin("audit".into()), permits).await.unwrap();
         assert_eq!(leased.leases.len(), 1);
@@ -306,8 +313,10 @@ async fn a_store_at_its_bound_refuses_new_events_and_settles_what_it_has_without
     let file = one_file();
     let store = Sqlite::open(SqliteOptions { max_bytes: Some(1), ..file.options() }).unwrap();
     // It looks at its size with the first commit.
-    let accepted =
-        store.append(NewEvent { targets: vec![Target::to("audit")], ..event() }).await.unwrap();
+    let accepted = store
+        .append(NewEvent { deliveries: vec![Target::to("audit").into()], ..event() })
+        .await
+        .unwrap();
     let refused = store.append(event()).await.unwrap_err();
     assert!(
         matches!(&refused, StoreError::Full(why) if why.contains("`store.max_size`")),

@@ -2,29 +2,38 @@
 
 use std::sync::Arc;
 
-use rusqlite::{named_params, params};
+use rusqlite::{Row, named_params, params};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::batch::{NEVER_MS, WriteBatch};
-use super::rows::{EVENT_COLUMNS, read_event, read_state};
+use super::batch::{BEHIND_MS, NEVER_MS, WriteBatch};
+use super::deaths::Ending;
+use super::rows::{read_event, read_state};
 use super::sum;
 use crate::clock::until;
-use crate::event::{DeliveryId, Event, Outcome, PluginName, State};
+use crate::event::{DEAD_LETTERS, DeliveryId, Event, PluginName, State};
+use crate::store::model::LeaseTerms;
 use crate::store::{Lease, LeasePermit, LeaseQueue, Leased};
 
 /// The most body bytes one call leases (and at least one delivery).
 const MAX_LEASED_BYTES: usize = 4 << 20;
 
+/// The most delayed deliveries that one call gives their places within their keys.
+const MAX_ENTERED: usize = 512;
+
 /// A delivery found due.
-struct DueDelivery {
-    delivery: DeliveryId,
-    plugin: PluginName,
-    state: State,
+pub(super) struct DueDelivery {
+    pub(super) delivery: DeliveryId,
+    pub(super) plugin: PluginName,
+    pub(super) state: State,
     attempt: u32,
     uncounted: u32,
-    event: Event,
+    deaths: u32,
+    pub(super) event: Event,
+    terms: LeaseTerms,
+    /// Whether it has a place within its key.
+    entered: bool,
     /// Why the event is not the one that was stored, if so.
-    damage: Option<String>,
+    pub(super) damage: Option<String>,
 }
 
 impl WriteBatch<'_> {
@@ -41,36 +50,54 @@ impl WriteBatch<'_> {
             LeaseQueue::Plugin(name) => (0, std::slice::from_ref(name)),
             LeaseQueue::Quarantine(names) => (1, names.as_slice()),
         };
-        let mut leases = Vec::new();
+        let (mut leases, mut memory_is_full) = (Vec::new(), false);
         let mut next_due_ms: Option<i64> = None;
         for plugin in plugins {
-            let due = self.due(crashes, plugin, most - leases.len())?;
-            for due in due {
-                if let Some(damage) = &due.damage {
-                    self.bury(&due, damage)?;
-                    continue;
+            let mut entered = 0;
+            'plugin: while leases.len() < most && entered < MAX_ENTERED {
+                let due = self.due(crashes, plugin, most - leases.len())?;
+                let before = entered;
+                for due in due {
+                    if let Some(damage) =
+                        due.damage.as_deref().filter(|_| **plugin != *DEAD_LETTERS)
+                    {
+                        self.bury(&due, damage)?;
+                        continue;
+                    }
+                    if let Some(key) = due.terms.key.clone().filter(|_| !due.entered) {
+                        entered += 1;
+                        if !self.enter_late(&due, &key)? {
+                            continue;
+                        }
+                    }
+                    let body_bytes = due.event.attributes.body.len();
+                    let memory = self.dispatch.map(|dispatch| dispatch.memory(plugin, body_bytes));
+                    if let Some(None) = memory {
+                        // The other deliveries stay due.
+                        memory_is_full = true;
+                        break 'plugin;
+                    }
+                    let budget =
+                        permits.split(1).expect("no more rows are read than there are permits");
+                    leases.push(self.take(due, LeasePermit { budget, memory: memory.flatten() })?);
                 }
-                let body_bytes = due.event.attributes.body.len();
-                let memory = match self.dispatch.map(|dispatch| dispatch.memory(plugin, body_bytes))
-                {
-                    // The other deliveries stay due.
-                    Some(None) => break,
-                    Some(memory) => memory,
-                    None => None,
-                };
-                let budget =
-                    permits.split(1).expect("no more rows are read than there are permits");
-                leases.push(self.take(due, LeasePermit { budget, memory })?);
+                if entered == before {
+                    break;
+                }
             }
             let next: Option<i64> = self
                 .connection
                 .prepare_cached(
                     "SELECT min(due_ms) FROM deliveries WHERE crashes = ?1 AND plugin = ?2 AND due_ms < ?3",
                 )?
-                .query_row(params![crashes, plugin, NEVER_MS], |row| row.get(0))?;
+                .query_row(params![crashes, plugin, BEHIND_MS], |row| row.get(0))?;
             next_due_ms = next_due_ms.into_iter().chain(next).min();
         }
-        Ok(Leased { leases, next_due_in: next_due_ms.map(|due_ms| until(asked_ms, due_ms)) })
+        Ok(Leased {
+            leases,
+            next_due_in: next_due_ms.map(|due_ms| until(asked_ms, due_ms)),
+            memory_is_full,
+        })
     }
 
     fn due(
@@ -83,8 +110,7 @@ impl WriteBatch<'_> {
             return Ok(Vec::new());
         }
         let sql = format!(
-            "SELECT {EVENT_COLUMNS}, d.ordinal, d.state, d.attempt, d.pardoned, e.sum
-             FROM deliveries d JOIN events e ON e.id = d.event
+            "SELECT {DUE_COLUMNS} FROM deliveries d JOIN events e ON e.id = d.event
              WHERE d.crashes = :crashes AND d.plugin = :plugin AND d.due_ms <= :now
              ORDER BY d.due_ms, d.event, d.ordinal LIMIT :most"
         );
@@ -94,21 +120,9 @@ impl WriteBatch<'_> {
         })?;
         let (mut found, mut bytes) = (Vec::new(), 0);
         while let Some(row) = rows.next()? {
-            let event = read_event(row)?;
-            bytes += event.attributes.body.len();
-            let delivery = DeliveryId { event: event.id, ordinal: row.get(10)? };
-            let state = read_state(row, 11)?;
-            let (attempt, uncounted) = (row.get(12)?, row.get(13)?);
-            let damage = sum::damage(row, 14, &event.attributes)?;
-            found.push(DueDelivery {
-                delivery,
-                plugin: plugin.clone(),
-                state,
-                attempt,
-                uncounted,
-                event,
-                damage,
-            });
+            let due = read_due(row, plugin)?;
+            bytes += due.event.attributes.body.len();
+            found.push(due);
             if bytes >= MAX_LEASED_BYTES {
                 break;
             }
@@ -116,7 +130,26 @@ impl WriteBatch<'_> {
         Ok(found)
     }
 
-    fn take(&mut self, due: DueDelivery, permit: LeasePermit) -> Result<Lease, rusqlite::Error> {
+    /// A delivery as if it were found due.
+    pub(super) fn due_delivery(
+        &self,
+        id: DeliveryId,
+        plugin: &PluginName,
+    ) -> Result<DueDelivery, rusqlite::Error> {
+        let sql = format!(
+            "SELECT {DUE_COLUMNS} FROM deliveries d JOIN events e ON e.id = d.event
+             WHERE d.event = ?1 AND d.ordinal = ?2"
+        );
+        self.connection
+            .prepare_cached(&sql)?
+            .query_row(params![id.event.row(), id.ordinal], |row| read_due(row, plugin))
+    }
+
+    pub(super) fn take(
+        &mut self,
+        due: DueDelivery,
+        permit: LeasePermit,
+    ) -> Result<Lease, rusqlite::Error> {
         let attempt = due.attempt + 1;
         self.connection
             .prepare_cached(
@@ -135,35 +168,49 @@ impl WriteBatch<'_> {
             plugin: due.plugin,
             attempt,
             uncounted: due.uncounted,
+            deaths: due.deaths,
             event: Arc::new(due.event),
+            terms: due.terms,
             _permit: permit,
         })
     }
 
-    /// Makes a dead letter of a delivery whose event is damaged.
-    fn bury(&mut self, due: &DueDelivery, damage: &str) -> Result<(), rusqlite::Error> {
-        let DeliveryId { event, ordinal } = due.delivery;
-        let (attempt, dead) = (due.attempt + 1, State::Dead);
-        self.connection
-            .prepare_cached(
-                "UPDATE deliveries SET state = ?3, attempt = ?4, due_ms = NULL, crashes = 0
-                 WHERE event = ?1 AND ordinal = ?2",
-            )?
-            .execute(params![event.row(), ordinal, dead.code(), attempt])?;
-        self.connection
-            .prepare_cached(
-                "INSERT INTO attempts (event, ordinal, number, started_ms, duration_us, outcome, error)
-                 VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6)",
-            )?
-            .execute(params![event.row(), ordinal, attempt, self.wall_ms, Outcome::Error.code(),
-                damage])?;
-        self.delta.moved(&due.plugin, Some(due.state), Some(dead));
-        metrics::counter!("hookbox_store_damaged_events_total").increment(1);
-        tracing::error!(
-            delivery.id = %due.delivery, plugin.name = %due.plugin, delivery.attempt = attempt,
-            reason = damage,
-            "dead letter"
-        );
-        Ok(())
+    /// Makes a dead letter of a delivery that is due and cannot be handed out.
+    pub(super) fn bury(&mut self, due: &DueDelivery, reason: &str) -> Result<(), rusqlite::Error> {
+        let ending = Ending {
+            id: due.delivery,
+            plugin: &due.plugin,
+            // One that has no place within its key yet leaves none.
+            key: due.terms.key.as_deref().filter(|_| due.entered),
+            cancel_tag: due.terms.cancel_tag,
+            subject: due.event.attributes.subject.as_deref(),
+        };
+        self.give_up(&ending, due.state, due.attempt + 1, reason)?;
+        self.notice_death(due.delivery, &due.plugin)
     }
+}
+
+/// The columns that [`read_due`] reads.
+const DUE_COLUMNS: &str = "e.id, e.source, e.type, e.subject, e.content_type, e.time_ms, e.parent, e.hops, e.body, \
+                           e.root, d.ordinal, d.state, d.attempt, d.pardoned, e.sum, d.key, d.entered, d.cancel_tag, \
+                           d.deaths";
+
+/// Reads a delivery from the columns of [`DUE_COLUMNS`].
+fn read_due(row: &Row<'_>, plugin: &PluginName) -> Result<DueDelivery, rusqlite::Error> {
+    let event = read_event(row)?;
+    Ok(DueDelivery {
+        delivery: DeliveryId { event: event.id, ordinal: row.get(10)? },
+        plugin: plugin.clone(),
+        state: read_state(row, 11)?,
+        attempt: row.get(12)?,
+        uncounted: row.get(13)?,
+        damage: sum::damage(row, 14, &event.attributes)?,
+        event,
+        terms: LeaseTerms {
+            key: row.get::<_, Option<String>>(15)?.map(Arc::from),
+            cancel_tag: row.get(17)?,
+        },
+        entered: row.get::<_, Option<i64>>(16)?.is_some(),
+        deaths: row.get(18)?,
+    })
 }

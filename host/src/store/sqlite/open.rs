@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use super::append_limit::AppendLimit;
+use super::batch::NoPolicies;
 use super::command::WriteCommand;
 use super::commit_mark::CommitMark;
 use super::error::OpenError;
@@ -24,7 +25,7 @@ use super::start::{self, Resumed};
 use super::writer::Writer;
 use super::{Sqlite, files, schema};
 use crate::clock::{Clock, ClockChange};
-use crate::store::TreeBudget;
+use crate::store::{PluginPolicies, TreeBudget};
 use crate::tasks;
 
 /// Appends that wait for the disk at once, of all sources; one source alone may have half of them.
@@ -51,6 +52,8 @@ pub struct SqliteOptions {
     pub longest_work: Duration,
     /// The reaction to a store that has lost something since it was open last.
     pub on_loss: OnLoss,
+    /// What there is to know of plugins.
+    pub policies: Arc<dyn PluginPolicies>,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -65,6 +68,7 @@ impl SqliteOptions {
             max_bytes: None,
             longest_work: LONGEST_WORK,
             on_loss: OnLoss::default(),
+            policies: Arc::new(NoPolicies),
             clock,
         }
     }
@@ -87,6 +91,7 @@ impl Sqlite {
             max_bytes,
             longest_work,
             on_loss,
+            policies,
             clock,
         } = options;
         let (lock, path) = files::lock(&path)?;
@@ -100,7 +105,7 @@ impl Sqlite {
         // An id is given out once, also if its event was lost.
         let last_id = last_id.max(before.map_or(last_id, |before| before.event));
         let Resumed { journal, counts, eras, clock_changes, recovered } =
-            start::resume(&connection, &path, &clock, last_id, &recent)?;
+            start::resume(&connection, &path, &clock, last_id, &recent, &*policies)?;
         let mark_path = files::beside(&path, "-committed");
         let last = loss::last(&connection).map_err(failed)?;
         let mark = CommitMark::begin(&mark_path, last)
@@ -125,6 +130,7 @@ impl Sqlite {
             postponed: false,
             longest_work,
             tree,
+            policies,
             space: Space::new(&path, max_bytes),
             watch,
             mark,

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{OptionalExtension, params};
 
+use super::append::Creation;
 use super::batch::WriteBatch;
 use super::rows::{EVENT_COLUMNS, read_event, read_state, read_text};
 use super::sum;
-use crate::event::{DeliveryId, EventId, State, Target};
+use crate::event::{DeliveryId, EventId, PluginName, State, Target};
 use crate::fail;
 use crate::store::StoreError;
 
@@ -51,23 +52,44 @@ impl WriteBatch<'_> {
             Some((Some(damage), _)) => return Ok(Err(StoreError::Conflict(damage))),
             None => return Ok(Err(StoreError::NotFound(format!("event `{event}`")))),
         };
-        let first: u32 = self
-            .connection
-            .prepare_cached(
-                "SELECT coalesce(max(ordinal) + 1, 0) FROM deliveries WHERE event = ?1",
-            )?
-            .query_row([event.row()], |row| row.get(0))?;
+        let first = self.next_ordinal(event)?;
         if first as usize + targets.len() > MAX_DELIVERIES as usize {
             return Ok(Err(StoreError::Conflict(format!(
                 "event `{event}` has {first} deliveries already; an event can have {MAX_DELIVERIES}"
             ))));
         }
         let mut created = Vec::new();
-        for (ordinal, target) in (first..).zip(targets) {
-            self.create_delivery(&found, ordinal, target, 0, true)?;
-            created.push(DeliveryId { event, ordinal });
+        for target in targets {
+            // A replay is due at once; the deliveries before it may have left a notice behind them.
+            let ordinal = self.next_ordinal(event)?;
+            let key =
+                target.options.key.as_ref().and_then(|key| key.key_of(&found.attributes).ok());
+            let id = DeliveryId { event, ordinal };
+            let died = self.create_delivery(
+                &found,
+                Creation {
+                    ordinal,
+                    plugin: &target.plugin,
+                    options: &target.options,
+                    key: key.map(|key| key.text(found.tree())),
+                    delay_ms: 0,
+                    replay: true,
+                },
+            )?;
+            if died {
+                self.notice_death(id, &target.plugin)?;
+            }
+            created.push(id);
         }
         Ok(Ok(created))
+    }
+
+    fn next_ordinal(&self, event: EventId) -> Result<u32, rusqlite::Error> {
+        self.connection
+            .prepare_cached(
+                "SELECT coalesce(max(ordinal) + 1, 0) FROM deliveries WHERE event = ?1",
+            )?
+            .query_row([event.row()], |row| row.get(0))
     }
 
     /// Deletes what is older than it has to be kept, a bounded number; says whether there may be
@@ -75,8 +97,9 @@ impl WriteBatch<'_> {
     pub(super) fn sweep(&mut self, expired: Expired) -> Result<bool, rusqlite::Error> {
         let more_keys = self.sweep_dedupe(self.older_than(expired.keys_before_ms))?;
         let more_events = self.sweep_events(expired.events_before_ms)?;
+        let more_held = self.forget_held(MAX_SWEPT)?;
         let _ = fail::point("store.retention");
-        Ok(more_keys || more_events)
+        Ok(more_keys || more_events || more_held)
     }
 
     fn sweep_dedupe(&mut self, until: EventId) -> Result<bool, rusqlite::Error> {
@@ -154,14 +177,27 @@ impl WriteBatch<'_> {
     }
 
     fn delete_event(&mut self, event: i64) -> Result<(), rusqlite::Error> {
-        let settled: Vec<(String, State)> = self
+        let settled: Vec<(PluginName, State, u32, Option<String>)> = self
             .connection
-            .prepare_cached("DELETE FROM deliveries WHERE event = ?1 RETURNING plugin, state")?
-            .query_map([event], |row| Ok((row.get(0)?, read_state(row, 1)?)))?
+            .prepare_cached(
+                "DELETE FROM deliveries WHERE event = ?1 RETURNING plugin, state, ordinal, key",
+            )?
+            .query_map([event], |row| {
+                Ok((row.get::<_, String>(0)?.into(), read_state(row, 1)?, row.get(2)?, row.get(3)?))
+            })?
             .collect::<Result<_, _>>()?;
-        for (plugin, state) in settled {
-            self.delta.moved(&plugin.into(), Some(state), None);
+        for (plugin, state, ordinal, key) in settled {
+            self.delta.moved(&plugin, Some(state), None);
+            let id = DeliveryId { event: EventId::from_row(event), ordinal };
+            if let Some(key) = key.filter(|_| state == State::Dead)
+                && self.let_go(&plugin, &key, id)?
+            {
+                self.open_next(&plugin, &key, self.now_ms)?;
+            }
         }
+        self.connection
+            .prepare_cached("DELETE FROM dead_notices WHERE event = ?1")?
+            .execute([event])?;
         self.connection
             .prepare_cached("DELETE FROM attempts WHERE event = ?1")?
             .execute([event])?;

@@ -6,7 +6,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use super::eras::Span;
-use super::read::{DELIVERY_COLUMNS, attempts, read_delivery};
+use super::read::{DELIVERY_COLUMNS, attempts, read_delivery, with_behind};
 use super::rows::{read_event, read_state, read_text};
 use crate::event::{DeliveryId, EventId, State};
 use crate::store::{
@@ -266,6 +266,7 @@ pub(super) fn deliveries(
     let mut found = connection
         .prepare(&sql)?
         .query_map(params_from_iter(&clauses.values), read_delivery)?
+        .map(|view| with_behind(connection, view?))
         .collect::<Result<Vec<_>, _>>()?;
     for delivery in &mut found {
         delivery.attempts = attempts(connection, delivery.id, 1)?;

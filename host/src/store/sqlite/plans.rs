@@ -76,7 +76,8 @@ fn event(targets: &[&str]) -> NewEvent {
         note: None,
         parent: None,
         hops: 0,
-        targets: targets.iter().map(|target| Target::to(*target)).collect(),
+        deliveries: targets.iter().map(|target| Target::to(*target).into()).collect(),
+        cancels: Vec::new(),
         delay_ms: 0,
     }
 }
@@ -125,12 +126,12 @@ fn write(connection: &Connection) {
     };
     let emitted = vec![NewEvent { parent: Some(first), dedupe: Vec::new(), ..event(&["orders"]) }];
     settle(leases.remove(0), Next::Done { emitted, kv });
-    settle(leases.remove(0), Next::Dead);
+    settle(leases.remove(0), Next::Dead(None));
     settle(leases.remove(0), Next::RetryIn(Duration::from_millis(1)));
     assert_eq!(batch.recover(&LeftRunning::Unknown).unwrap(), Recovered { held: 1, running: 1 });
     let quarantined =
         batch.lease(&LeaseQueue::Quarantine(vec!["audit".into()]), permits(1), NOW_MS).unwrap();
-    batch.settle(&quarantined.leases[0], &settlement(Next::Dead)).unwrap();
+    batch.settle(&quarantined.leases[0], &settlement(Next::Dead(None))).unwrap();
     let dead = DeliveryId { event: first, ordinal: 1 };
     assert_eq!(batch.change(&Action::Retry, dead).unwrap().unwrap(), 1);
     assert_eq!(batch.change_all(&Action::Cancel, &[State::Ready], &[dead]).unwrap(), 1);
@@ -138,7 +139,7 @@ fn write(connection: &Connection) {
     assert_eq!(batch.change_all(&Action::Retry, &[State::Waiting], &[waiting]).unwrap(), 1);
     let leased = batch.lease(&queue, permits(1), NOW_MS).unwrap().leases.remove(0);
     assert_eq!(batch.change(&Action::Cancel, leased.delivery).unwrap().unwrap(), 1);
-    assert_eq!(batch.settle(&leased, &settlement(Next::Dead)).unwrap(), Settled::Cancelled);
+    assert_eq!(batch.settle(&leased, &settlement(Next::Dead(None))).unwrap(), Settled::Cancelled);
     batch.replay(first, &[Target::to("audit")]).unwrap().unwrap();
     // A first sweep takes the keys and passes what is open; a second one deletes.
     let expired = Expired { events_before_ms: NOW_MS + 1, keys_before_ms: NOW_MS + 1 };

@@ -2,17 +2,19 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::batch::{BEHIND_MS, NEVER_MS};
 use super::rows::{EVENT_COLUMNS, read_event, read_state, read_text};
 use super::sum;
 use crate::event::{AttemptRecord, DeliveryId, Digest, EventId, Outcome, PluginName, State};
 use crate::store::{AttemptView, DeliveryView, EventView, KvValue, MAX_CHILDREN};
 
 /// The columns [`read_delivery`] reads, from `deliveries d JOIN events e`.
-pub(super) const DELIVERY_COLUMNS: &str = "d.event, d.ordinal, d.plugin, e.type, e.subject, d.state, d.attempt, d.due_ms, d.replay, d.unrecorded, d.cancelled";
+pub(super) const DELIVERY_COLUMNS: &str = "d.event, d.ordinal, d.plugin, e.type, e.subject, d.state, d.attempt, d.due_ms, d.replay, d.unrecorded, d.cancelled, d.key";
 
 /// Reads a delivery from [`DELIVERY_COLUMNS`], its attempts left out.
 pub(super) fn read_delivery(row: &Row<'_>) -> Result<DeliveryView, rusqlite::Error> {
     let state = read_state(row, 5)?;
+    let is_due = |due_ms: &i64| state != State::Leased && *due_ms != BEHIND_MS;
     Ok(DeliveryView {
         id: DeliveryId { event: EventId::from_row(row.get(0)?), ordinal: row.get(1)? },
         plugin: PluginName::from(row.get::<_, String>(2)?),
@@ -20,7 +22,9 @@ pub(super) fn read_delivery(row: &Row<'_>) -> Result<DeliveryView, rusqlite::Err
         subject: read_text(row, 4)?,
         state,
         attempt: row.get(6)?,
-        due_ms: row.get::<_, Option<i64>>(7)?.filter(|_| state != State::Leased),
+        due_ms: row.get::<_, Option<i64>>(7)?.filter(is_due),
+        key: row.get(11)?,
+        behind: None,
         replay: row.get(8)?,
         unrecorded: row.get(9)?,
         cancelling: state == State::Leased && row.get(10)?,
@@ -36,10 +40,37 @@ pub(super) fn delivery(
     let sql = format!(
         "SELECT {DELIVERY_COLUMNS} FROM deliveries d JOIN events e ON e.id = d.event WHERE d.event = ?1 AND d.ordinal = ?2"
     );
-    connection
+    let found = connection
         .prepare_cached(&sql)?
         .query_row(params![id.event.row(), id.ordinal], read_delivery)
-        .optional()
+        .optional()?;
+    found.map(|found| with_behind(connection, found)).transpose()
+}
+
+/// Adds what the delivery waits behind.
+pub(super) fn with_behind(
+    connection: &Connection,
+    mut view: DeliveryView,
+) -> Result<DeliveryView, rusqlite::Error> {
+    let Some(key) =
+        view.key.as_ref().filter(|_| view.state == State::Waiting && view.due_ms.is_none())
+    else {
+        return Ok(view);
+    };
+    view.behind = connection
+        .prepare_cached(
+            "SELECT * FROM (SELECT event, ordinal FROM held_keys WHERE plugin = ?1 AND key = ?2 AND until_ms = ?3 LIMIT 1)
+             UNION ALL
+             SELECT * FROM (SELECT event, ordinal FROM deliveries
+                            WHERE plugin = ?1 AND key = ?2 AND due_ms IS NOT NULL AND entered IS NOT NULL
+                            ORDER BY entered LIMIT 1)
+             LIMIT 1",
+        )?
+        .query_row(params![view.plugin, key, NEVER_MS], |row| {
+            Ok(DeliveryId { event: EventId::from_row(row.get(0)?), ordinal: row.get(1)? })
+        })
+        .optional()?;
+    Ok(view)
 }
 
 /// One delivery with all its attempts.
@@ -144,6 +175,7 @@ pub(super) fn event(
     view.deliveries = connection
         .prepare_cached(&sql)?
         .query_map([id.row()], read_delivery)?
+        .map(|view| with_behind(connection, view?))
         .collect::<Result<_, _>>()?;
     for delivery in &mut view.deliveries {
         delivery.attempts = attempts(connection, delivery.id, i64::MAX)?;
@@ -153,6 +185,21 @@ pub(super) fn event(
         .query_map(params![id.row(), MAX_CHILDREN], |row| row.get(0).map(EventId::from_row))?
         .collect::<Result<_, _>>()?;
     Ok(Some(view))
+}
+
+/// The dead letter that a delivery is to tell of.
+pub(super) fn dead_notice(
+    connection: &Connection,
+    id: DeliveryId,
+) -> Result<Option<(DeliveryId, u32)>, rusqlite::Error> {
+    connection
+        .prepare_cached(
+            "SELECT dead_ordinal, death FROM dead_notices WHERE event = ?1 AND ordinal = ?2",
+        )?
+        .query_row(params![id.event.row(), id.ordinal], |row| {
+            Ok((DeliveryId { ordinal: row.get(0)?, ..id }, row.get(1)?))
+        })
+        .optional()
 }
 
 /// A key of a plugin.

@@ -61,6 +61,10 @@ impl Read for Sqlite {
         Box::pin(self.readers.ask(approvals::read))
     }
 
+    fn dead_notice(&self, delivery: DeliveryId) -> Pending<'_, Option<(DeliveryId, u32)>> {
+        Box::pin(self.readers.ask(move |connection| read::dead_notice(connection, delivery)))
+    }
+
     fn kv_get(&self, plugin: PluginName, key: String) -> Pending<'_, Option<KvValue>> {
         Box::pin(async move {
             let asking = plugin.clone();

@@ -1,11 +1,14 @@
 //! Leases whose holder is gone: given back at an orderly close, recovered at the start after a
 //! crash.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, params};
 
 use super::batch::{NEVER_MS, WriteBatch};
+use super::deaths::Ending;
 use super::inflight::LeftRunning;
-use super::rows::next_plugin;
+use super::rows::{next_plugin, read_text};
 use crate::event::{DeliveryId, EventId, Outcome, PluginName, State};
 use crate::store::MAX_CRASHES;
 
@@ -22,7 +25,8 @@ impl WriteBatch<'_> {
     /// Gives back the deliveries that are still leased when the store is closed: no attempt runs
     /// any more.
     pub(super) fn release(&mut self) -> Result<(), rusqlite::Error> {
-        for OpenLease { delivery, plugin, cancelled, .. } in held(self.connection)? {
+        for lease in held(self.connection)? {
+            let OpenLease { delivery, ref plugin, cancelled, .. } = lease;
             let (state, due_ms) = if cancelled {
                 (State::Cancelled, None)
             } else {
@@ -34,7 +38,8 @@ impl WriteBatch<'_> {
                      WHERE event = ?1 AND ordinal = ?2",
                 )?
                 .execute(params![delivery.event.row(), delivery.ordinal, state.code(), due_ms])?;
-            self.delta.moved(&plugin, Some(State::Leased), Some(state));
+            self.delta.moved(plugin, Some(State::Leased), Some(state));
+            self.left_behind(&lease, state)?;
         }
         Ok(())
     }
@@ -45,14 +50,20 @@ impl WriteBatch<'_> {
     /// letter. A delivery that an operator has cancelled ends.
     pub(super) fn recover(&mut self, left: &LeftRunning) -> Result<Recovered, rusqlite::Error> {
         let mut recovered = Recovered::default();
-        for OpenLease { delivery, plugin, attempt, crashes, cancelled } in held(self.connection)? {
+        for lease in held(self.connection)? {
+            let OpenLease { delivery, ref plugin, attempt, crashes, cancelled, .. } = lease;
             let ran = left.holds(delivery, attempt);
             recovered.held += 1;
             recovered.running += usize::from(ran);
             let dead = ran && crashes + 1 >= MAX_CRASHES;
+            let again_ms = match lease.key {
+                Some(_) if ran => self.next_start_ms(plugin, Duration::ZERO),
+                _ => self.now_ms,
+            };
             let (state, due_ms) = match (cancelled, dead) {
                 (true, _) => (State::Cancelled, None),
                 (false, true) => (State::Dead, None),
+                (false, false) if again_ms > self.now_ms => (State::Waiting, Some(again_ms)),
                 (false, false) => (State::Ready, Some(self.now_ms)),
             };
             self.connection
@@ -62,7 +73,8 @@ impl WriteBatch<'_> {
                 )?
                 .execute(params![delivery.event.row(), delivery.ordinal, state.code(), due_ms,
                     ran])?;
-            self.delta.moved(&plugin, Some(State::Leased), Some(state));
+            self.delta.moved(plugin, Some(State::Leased), Some(state));
+            self.left_behind(&lease, state)?;
             if !ran {
                 continue;
             }
@@ -71,7 +83,7 @@ impl WriteBatch<'_> {
             } else {
                 "the host died while it ran this delivery"
             };
-            say_crashed(&plugin, delivery, attempt, reason, state);
+            say_crashed(plugin, delivery, attempt, reason, state);
             self.connection
                 .prepare_cached(
                     "INSERT INTO attempts (event, ordinal, number, started_ms, duration_us, outcome, error)
@@ -85,8 +97,28 @@ impl WriteBatch<'_> {
                     Outcome::Crash.code(),
                     reason,
                 ])?;
+            if state == State::Dead {
+                self.notice_death(delivery, plugin)?;
+            }
         }
         Ok(recovered)
+    }
+
+    /// Does what the end of a delivery asks for, if it has ended.
+    fn left_behind(&mut self, lease: &OpenLease, state: State) -> Result<(), rusqlite::Error> {
+        if !state.is_settled() {
+            return Ok(());
+        }
+        let OpenLease { delivery, plugin, key, cancel_tag, subject, .. } = lease;
+        let ending = Ending {
+            id: *delivery,
+            plugin,
+            key: key.as_deref(),
+            cancel_tag: *cancel_tag,
+            subject: subject.as_deref(),
+        };
+        let next_start_ms = self.next_start_ms(plugin, Duration::ZERO);
+        self.ended(&ending, state, next_start_ms)
     }
 }
 
@@ -120,6 +152,10 @@ struct OpenLease {
     attempt: u32,
     crashes: u32,
     cancelled: bool,
+    key: Option<String>,
+    cancel_tag: Option<i64>,
+    /// The subject of its event, if events can cancel it.
+    subject: Option<String>,
 }
 
 /// Every leased delivery.
@@ -130,8 +166,9 @@ fn held(connection: &Connection) -> Result<Vec<OpenLease>, rusqlite::Error> {
         // One seek a plugin: the open deliveries of a million-row backlog are never walked.
         while let Some(plugin) = next_plugin(connection, crashes, &after)? {
             let mut statement = connection.prepare_cached(
-                "SELECT event, ordinal, attempt, cancelled FROM deliveries
-                 WHERE crashes = ?1 AND plugin = ?2 AND due_ms = ?3",
+                "SELECT event, ordinal, attempt, cancelled, key, cancel_tag,
+                        CASE WHEN cancel_tag IS NULL THEN NULL ELSE (SELECT subject FROM events WHERE id = event) END
+                 FROM deliveries WHERE crashes = ?1 AND plugin = ?2 AND due_ms = ?3",
             )?;
             let name: PluginName = plugin.as_str().into();
             let mut rows = statement.query(params![crashes, plugin, NEVER_MS])?;
@@ -144,6 +181,9 @@ fn held(connection: &Connection) -> Result<Vec<OpenLease>, rusqlite::Error> {
                     attempt: row.get(2)?,
                     crashes,
                     cancelled: row.get(3)?,
+                    key: row.get(4)?,
+                    cancel_tag: row.get(5)?,
+                    subject: read_text(row, 6)?,
                 });
             }
             after = plugin;

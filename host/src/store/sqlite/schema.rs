@@ -14,7 +14,7 @@ use crate::fail;
 
 /// The schema this host writes. A file with a greater one is refused, one with a smaller one is
 /// migrated.
-const VERSION: i64 = 6;
+const VERSION: i64 = 7;
 
 /// Pages after which the writer checkpoints the WAL (4 KiB each). Callers of the commit that
 /// crosses the limit wait for the checkpoint. A longer WAL gains nothing: few pages change often
@@ -175,14 +175,60 @@ const APPROVALS: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
+/// Since version 7: the order of deliveries by a key. `entered` is the number of a delivery within
+/// its key, absent until its delay is over; the first few of a key that are not settled are open,
+/// and the others have a `due_ms` of the greatest integer less one. A row of `held_keys` keeps a
+/// key waiting: until a time, or until the dead letter that it names is retried or discarded.
+const KEYS: &str = "
+    ALTER TABLE deliveries ADD COLUMN key TEXT;
+    ALTER TABLE deliveries ADD COLUMN entered INTEGER;
+    CREATE INDEX deliveries_keyed ON deliveries (plugin, key, entered) WHERE key IS NOT NULL AND due_ms IS NOT NULL;
+    CREATE TABLE held_keys (
+        plugin   TEXT NOT NULL,
+        key      TEXT NOT NULL,
+        event    INTEGER NOT NULL,
+        ordinal  INTEGER NOT NULL,
+        until_ms INTEGER NOT NULL,
+        PRIMARY KEY (plugin, key, event, ordinal)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX held_keys_until ON held_keys (until_ms);
+";
+
+/// Since version 7: which open deliveries an event can cancel, by the event's subject and the tag
+/// of their routes' items.
+const CANCELLABLE: &str = "
+    ALTER TABLE deliveries ADD COLUMN cancel_tag INTEGER;
+    CREATE TABLE cancellable (
+        subject TEXT NOT NULL,
+        tag     INTEGER NOT NULL,
+        event   INTEGER NOT NULL,
+        ordinal INTEGER NOT NULL,
+        PRIMARY KEY (subject, tag, event, ordinal)
+    ) STRICT, WITHOUT ROWID;
+";
+
+/// Since version 7: how often a delivery has become a dead letter, and of which dead letter a
+/// delivery to the host's own plugin for them is to tell.
+const DEAD_LETTERS: &str = "
+    ALTER TABLE deliveries ADD COLUMN deaths INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE dead_notices (
+        event        INTEGER NOT NULL,
+        ordinal      INTEGER NOT NULL,
+        dead_ordinal INTEGER NOT NULL,
+        death        INTEGER NOT NULL,
+        PRIMARY KEY (event, ordinal)
+    ) STRICT, WITHOUT ROWID;
+";
+
 /// Each version of the schema with the changes that lead to it from the one before.
-const MIGRATIONS: [(i64, &[&str]); 6] = [
+const MIGRATIONS: [(i64, &[&str]); 7] = [
     (1, &[TABLES]),
     (2, &[CALLS]),
     (3, &[MOVED]),
     (4, &[TREES]),
     (5, &[DUPLICATES, SUMS, LEGACY_KEYS, eras::SCHEMA]),
     (6, &[APPROVALS]),
+    (7, &[KEYS, CANCELLABLE, DEAD_LETTERS]),
 ];
 
 /// A connection that is to write, and the version of the schema it found. Nothing is written

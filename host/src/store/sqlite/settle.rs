@@ -1,10 +1,14 @@
 //! Settling a lease: the delivery's outcome, what it emitted and what it wrote, or nothing at all.
 
+use std::time::Duration;
+
 use rusqlite::{OptionalExtension, params};
 
 use super::batch::WriteBatch;
+use super::deaths::Ending;
 use crate::event::{AttemptRecord, LogLine, Outcome, PluginName, State};
 use crate::fail;
+use crate::store::model::LeaseTerms;
 use crate::store::{KvTransaction, Lease, Next, Settled, Settlement};
 
 /// The use of a settled attempt's number.
@@ -37,13 +41,11 @@ impl WriteBatch<'_> {
     ) -> Result<Settled, rusqlite::Error> {
         if let Next::Done { emitted, kv } = &settlement.next {
             if !self.reads_hold(&lease.plugin, kv)? {
-                return Ok(
-                    match self.move_on(lease, State::Ready, Some(self.now_ms), Spent::No)? {
-                        Move::There => Settled::Conflict,
-                        Move::Cancelled => Settled::Cancelled,
-                        Move::Lost => Settled::Lost,
-                    },
-                );
+                return Ok(match self.run_again(lease)? {
+                    Move::There => Settled::Conflict,
+                    Move::Cancelled => Settled::Cancelled,
+                    Move::Lost => Settled::Lost,
+                });
             }
             if let Some(excess) = self.tree_excess(lease.event.tree(), emitted)? {
                 return self.refuse(lease, settlement.record.as_ref(), excess);
@@ -55,11 +57,23 @@ impl WriteBatch<'_> {
             Some(_) => Spent::Recorded,
             None => Spent::Unrecorded,
         };
-        let (state, due_ms) = (settlement.next.state(), settlement.next.due_ms(self.now_ms));
+        let since = settlement
+            .record
+            .as_ref()
+            .map_or(Duration::ZERO, |record| Duration::from_micros(record.duration_us));
+        let next_start_ms = self.next_start_of(lease, since);
+        let (mut state, mut due_ms) =
+            (settlement.next.state(), settlement.next.due_ms(self.now_ms));
+        if let Some(due_ms) = &mut due_ms
+            && *due_ms < next_start_ms
+        {
+            (state, *due_ms) = (State::Waiting, next_start_ms);
+        }
         let moved = self.move_on(lease, state, due_ms, spent)?;
         if matches!(moved, Move::Lost) {
             return Ok(Settled::Lost);
         }
+        self.left(lease, &moved, state, next_start_ms)?;
         // An attempt that is not spent leaves no record: the next one bears its number.
         if let Some(record) = settlement.record.as_ref().filter(|_| !unspent) {
             self.record(lease, record)?;
@@ -67,15 +81,36 @@ impl WriteBatch<'_> {
         if matches!(moved, Move::Cancelled) {
             return Ok(Settled::Cancelled);
         }
-        if let Next::Done { emitted, kv } = &settlement.next {
-            self.add_to_tree(lease.event.tree(), emitted)?;
-            for event in emitted {
-                self.append_to(Some(lease.event.tree()), event)?;
-            }
-            self.write_kv(&lease.plugin, kv)?;
-        }
+        self.store_results(lease, &settlement.next)?;
         let _ = fail::point("store.settle_written");
         Ok(Settled::Kept)
+    }
+
+    /// Stores what an attempt leaves beside its own delivery.
+    fn store_results(&mut self, lease: &Lease, next: &Next) -> Result<(), rusqlite::Error> {
+        match next {
+            Next::Done { emitted, kv } => {
+                self.add_to_tree(lease.event.tree(), emitted)?;
+                for event in emitted {
+                    self.append_to(Some(lease.event.tree()), event)?;
+                }
+                self.write_kv(&lease.plugin, kv)?;
+            }
+            Next::Dead(Some(event)) => {
+                self.append_to(Some(lease.event.tree()), event)?;
+            }
+            Next::Dead(None) | Next::RetryIn(_) | Next::GiveBack(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Makes a delivery due again whose attempt is not spent.
+    fn run_again(&mut self, lease: &Lease) -> Result<Move, rusqlite::Error> {
+        let due_ms = self.next_start_of(lease, Duration::ZERO);
+        let state = if due_ms > self.now_ms { State::Waiting } else { State::Ready };
+        let moved = self.move_on(lease, state, Some(due_ms), Spent::No)?;
+        self.left(lease, &moved, state, due_ms)?;
+        Ok(moved)
     }
 
     /// Makes a dead letter of a delivery whose attempt asked for more than its tree may have.
@@ -90,6 +125,7 @@ impl WriteBatch<'_> {
         if matches!(moved, Move::Lost) {
             return Ok(Settled::Lost);
         }
+        self.left(lease, &moved, State::Dead, self.next_start_of(lease, Duration::ZERO))?;
         if let Some(record) = record {
             // Of attempts that only fail for this there may be thousands.
             let logs = Vec::new();
@@ -101,7 +137,42 @@ impl WriteBatch<'_> {
             };
             self.record(lease, &record)?;
         }
-        Ok(if matches!(moved, Move::Cancelled) { Settled::Cancelled } else { Settled::OverBudget })
+        if matches!(moved, Move::Cancelled) {
+            return Ok(Settled::Cancelled);
+        }
+        self.notice_death(lease.delivery, &lease.plugin)?;
+        Ok(Settled::OverBudget)
+    }
+
+    /// The host time before which no further attempt of the lease's key begins.
+    fn next_start_of(&self, lease: &Lease, since: Duration) -> i64 {
+        match lease.terms.key {
+            Some(_) => self.next_start_ms(&lease.plugin, since),
+            None => self.now_ms,
+        }
+    }
+
+    /// Does what the end of a delivery asks for beside its own row, if it has ended.
+    fn left(
+        &mut self,
+        lease: &Lease,
+        moved: &Move,
+        state: State,
+        next_start_ms: i64,
+    ) -> Result<(), rusqlite::Error> {
+        let state = if matches!(moved, Move::Cancelled) { State::Cancelled } else { state };
+        let plain = lease.terms == LeaseTerms::default() && state != State::Dead;
+        if plain || !state.is_settled() || matches!(moved, Move::Lost) {
+            return Ok(());
+        }
+        let ending = Ending {
+            id: lease.delivery,
+            plugin: &lease.plugin,
+            key: lease.terms.key.as_deref(),
+            cancel_tag: lease.terms.cancel_tag,
+            subject: lease.event.attributes.subject.as_deref(),
+        };
+        self.ended(&ending, state, next_start_ms)
     }
 
     /// Moves a delivery out of `leased`, if this lease still holds it. An attempt that is not spent

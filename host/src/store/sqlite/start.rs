@@ -15,6 +15,7 @@ use super::recover::Recovered;
 use super::time;
 use crate::clock::{Clock, ClockChange};
 use crate::event::EventId;
+use crate::store::PluginPolicies;
 
 /// The greatest id that was given out.
 pub(super) fn last_id(
@@ -45,6 +46,7 @@ pub(super) fn resume(
     clock: &Clock,
     last_id: EventId,
     recent: &Recent,
+    policies: &dyn PluginPolicies,
 ) -> Result<Resumed, OpenError> {
     let failed = |source| OpenError::Sqlite { path: path.to_owned(), source };
     let journal_path = beside(path, "-running");
@@ -52,7 +54,8 @@ pub(super) fn resume(
     let mut counts = LiveCounts::read(connection).map_err(failed)?;
     let (journal, left) = InFlightJournal::open(&journal_path).map_err(failed_io)?;
     let (eras, clock_changes) = time::begin(connection, clock, last_id).map_err(failed)?;
-    let (recovered, delta) = recover(connection, clock, last_id, recent, &left).map_err(failed)?;
+    let (recovered, delta) =
+        recover(connection, clock, last_id, (recent, policies), &left).map_err(failed)?;
     counts.add(&delta);
     // Only now: until here a killed start leaves the next one as much as it found.
     journal.begin().map_err(failed_io)?;
@@ -64,12 +67,13 @@ fn recover(
     connection: &Connection,
     clock: &Clock,
     last_id: EventId,
-    recent: &Recent,
+    (recent, policies): (&Recent, &dyn PluginPolicies),
     left: &LeftRunning,
 ) -> Result<(Recovered, Delta), rusqlite::Error> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
     let mut batch = WriteBatch {
         wall_ms: clock.now_ms(),
+        policies,
         ..WriteBatch::new(connection, clock.host_ms(), last_id, recent)
     };
     let recovered = batch.recover(left)?;

@@ -35,7 +35,7 @@ use crate::event::{EventId, PluginName};
 use crate::fail;
 #[cfg(test)]
 use crate::fail::Fault;
-use crate::store::{DispatchHandle, Lease, StoreError, TreeBudget};
+use crate::store::{DispatchHandle, Lease, PluginPolicies, StoreError, TreeBudget};
 
 mod transaction;
 mod upkeep;
@@ -55,6 +55,7 @@ pub(super) struct Writer {
     pub(super) last_event: EventId,
     pub(super) recent: Recent,
     pub(super) tree: TreeBudget,
+    pub(super) policies: Arc<dyn PluginPolicies>,
     pub(super) space: Space,
     pub(super) watch: FileWatch,
     pub(super) mark: Arc<CommitMark>,
@@ -156,6 +157,7 @@ impl Writer {
         let mut work = WriteBatch {
             dispatch: dispatch.as_deref(),
             tree: self.tree,
+            policies: &*self.policies,
             cut_logs: self.space.is_tight(),
             wall_ms,
             clock: Some(&self.clock),

@@ -20,7 +20,7 @@ impl<H: Harness> Model<'_, H> {
     ) {
         let mut new = event("order.paid", &[]);
         new.attributes.source = format!("source{source}").into();
-        new.targets = targets.iter().map(|target| Target::to(plugin(*target))).collect();
+        new.deliveries = targets.iter().map(|target| Target::to(plugin(*target)).into()).collect();
         new.dedupe = key.into_iter().map(key_of).collect();
         new.delay_ms = delay_ms;
         new.attributes.time_ms = self.now_ms();

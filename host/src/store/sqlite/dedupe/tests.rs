@@ -89,7 +89,8 @@ fn event(source: u8, keys: &[u8]) -> NewEvent {
         note: None,
         parent: None,
         hops: 0,
-        targets: Vec::new(),
+        deliveries: Vec::new(),
+        cancels: Vec::new(),
         delay_ms: 0,
     }
 }

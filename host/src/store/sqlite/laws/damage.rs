@@ -16,7 +16,7 @@ async fn a_damaged_event_is_a_dead_letter_that_says_so_and_its_neighbours_are_de
     let file = one_file();
     let store = file.open_sqlite().await;
     let with = |body: &'static [u8]| {
-        let mut event = NewEvent { targets: vec![Target::to("audit")], ..event() };
+        let mut event = NewEvent { deliveries: vec![Target::to("audit").into()], ..event() };
         event.attributes.body = body.into();
         event
     };
@@ -67,12 +67,12 @@ async fn a_damaged_text_of_an_event_ends_neither_a_start_nor_a_listing() {
     ] {
         let file = one_file();
         let store = file.open_sqlite().await;
-        let mut damaged = NewEvent { targets: vec![Target::to("audit")], ..event() };
+        let mut damaged = NewEvent { deliveries: vec![Target::to("audit").into()], ..event() };
         damaged.attributes.subject = Some("a".to_owned());
         damaged.attributes.content_type = Some("text/plain".to_owned());
         let id = store.append(damaged).await.unwrap().id;
         let good = store
-            .append(NewEvent { targets: vec![Target::to("audit")], ..event() })
+            .append(NewEvent { deliveries: vec![Target::to("audit").into()], ..event() })
             .await
             .unwrap()
             .id;
@@ -115,7 +115,7 @@ async fn a_page_that_is_no_page_ends_the_start_or_the_store_with_the_way_out() {
     let file = one_file();
     let store = file.open_sqlite().await;
     let large = || {
-        let mut event = NewEvent { targets: vec![Target::to("audit")], ..event() };
+        let mut event = NewEvent { deliveries: vec![Target::to("audit").into()], ..event() };
         event.attributes.body = vec![b'x'; 64 << 10].into();
         event
     };

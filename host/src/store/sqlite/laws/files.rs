@@ -85,7 +85,10 @@ async fn a_file_that_is_moved_away_while_the_store_is_idle_stops_it_until_it_is_
 async fn a_folder_that_is_moved_away_stops_the_store_and_its_settlements_wait() {
     let file = one_file();
     let store = file.open_sqlite().await;
-    store.append(NewEvent { targets: vec![Target::to("audit")], ..event() }).await.unwrap();
+    store
+        .append(NewEvent { deliveries: vec![Target::to("audit").into()], ..event() })
+        .await
+        .unwrap();
     let permits = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
     let lease =
         store.lease(LeaseQueue::Plugin("audit".into()), permits).await.unwrap().leases.remove(0);

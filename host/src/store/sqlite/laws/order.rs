@@ -50,7 +50,7 @@ async fn standing_still(file: &OneFile) -> (Sqlite, Sender<()>, UnboundedReceive
 }
 
 fn for_plugin(plugin: &str) -> NewEvent {
-    NewEvent { targets: vec![Target::to(plugin)], ..event() }
+    NewEvent { deliveries: vec![Target::to(plugin).into()], ..event() }
 }
 
 /// How many of these have their answer.

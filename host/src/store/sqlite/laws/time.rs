@@ -1,5 +1,6 @@
 //! Notes of the time in the file, and files of a version without them.
 
+use super::versions::BACK_TO_VERSION_6;
 use super::*;
 use crate::store::{EventFilter, Page};
 
@@ -71,6 +72,7 @@ async fn old_file(rows: &[(i64, i64)], due_ms: [i64; 2]) -> OneFile {
     let connection = file.connection();
     let back = "DROP TABLE duplicates; DROP TABLE eras; DROP TABLE host_time; ALTER TABLE events DROP COLUMN sum;
                 ALTER TABLE swept DROP COLUMN legacy_keys_up_to; DROP TABLE approvals; PRAGMA user_version = 4";
+    connection.execute_batch(BACK_TO_VERSION_6).unwrap();
     connection.execute_batch(back).unwrap();
     for (id, time_ms) in rows {
         let sql = "INSERT INTO events (id, source, type, time_ms, hops, body) VALUES (?1, 'acme', 'a', ?2, 0, x'')";

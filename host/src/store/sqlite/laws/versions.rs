@@ -2,7 +2,19 @@
 
 use super::*;
 
-/// Makes of a file what version 3 would have written.
+/// Makes of a file what version 6 would have written.
+pub(super) const BACK_TO_VERSION_6: &str = "
+    DROP INDEX deliveries_keyed;
+    DROP TABLE held_keys;
+    DROP TABLE cancellable;
+    DROP TABLE dead_notices;
+    ALTER TABLE deliveries DROP COLUMN key;
+    ALTER TABLE deliveries DROP COLUMN entered;
+    ALTER TABLE deliveries DROP COLUMN cancel_tag;
+    ALTER TABLE deliveries DROP COLUMN deaths;
+    PRAGMA user_version = 6;";
+
+/// Makes of a file of version 6 what version 3 would have written.
 const BACK_TO_VERSION_3: &str = "
     DROP TABLE approvals;
     DROP TABLE duplicates;
@@ -17,6 +29,10 @@ const BACK_TO_VERSION_3: &str = "
     ALTER TABLE deliveries DROP COLUMN unrecorded;
     UPDATE counts SET what = 5 WHERE what = 100;
     PRAGMA user_version = 3";
+
+fn back_to_3() -> String {
+    [BACK_TO_VERSION_6, BACK_TO_VERSION_3].concat()
+}
 
 #[tokio::test]
 async fn a_file_of_a_newer_host_is_refused_and_left_alone() {
@@ -35,7 +51,7 @@ async fn a_file_of_an_older_host_is_taken_along_with_what_it_holds() {
     let store = file.open_sqlite().await;
     store.append(event()).await.unwrap();
     store.close().await.unwrap();
-    file.connection().execute_batch(BACK_TO_VERSION_3).unwrap();
+    file.connection().execute_batch(&back_to_3()).unwrap();
     let back =
         "DROP TABLE dedupe_moved; ALTER TABLE attempts DROP COLUMN calls; PRAGMA user_version = 1";
     file.connection().execute_batch(back).unwrap();
@@ -63,7 +79,7 @@ async fn the_trees_of_a_file_of_version_3_are_found_and_counted() {
     let gone = EventId::first_at(1);
     let orphan = append(child(gone, b"6")).await;
     store.close().await.unwrap();
-    file.connection().execute_batch(BACK_TO_VERSION_3).unwrap();
+    file.connection().execute_batch(&back_to_3()).unwrap();
     let store = file.open_sqlite().await;
     for (id, expected) in
         [(root, None), (first, Some(root)), (second, Some(root)), (orphan, Some(gone))]
@@ -90,7 +106,7 @@ async fn the_keys_of_a_file_of_version_2_are_all_known() {
         ids.push(store.append(keyed(number)).await.unwrap().id);
     }
     store.close().await.unwrap();
-    file.connection().execute_batch(BACK_TO_VERSION_3).unwrap();
+    file.connection().execute_batch(&back_to_3()).unwrap();
     // As that version wrote it: every key in the table, with its event.
     let back = "DELETE FROM dedupe;
          INSERT INTO dedupe SELECT source, substr(dedupe, 1, 16), id FROM events

@@ -26,6 +26,7 @@ use self::built_in::BuiltIn;
 use self::handle::WeakHandle;
 use self::queue::PluginQueues;
 use self::shared::Shared;
+use crate::names::is_built_in;
 use crate::tasks;
 
 mod attempt;
@@ -122,7 +123,9 @@ impl Dispatcher {
             .filter(|(name, _)| !queues.contains_key(*name))
             .for_each(|(_, gone)| gone.close());
         drop(old);
-        shared.running.reserve_for(queues.keys().cloned().collect());
+        // Those of the host itself need no instance.
+        let loaded = queues.keys().filter(|name| !is_built_in(name)).cloned();
+        shared.running.reserve_for(loaded.collect());
         shared.queues.store(Arc::new(queues));
         // Only now: a queue that leases before the store's handle finds it here misses
         // notifications.

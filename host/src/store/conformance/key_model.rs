@@ -252,6 +252,7 @@ impl<H: PolicyHarness> KeyModel<'_, H> {
                     Some(before) => {
                         let at = line.members.iter().take_while(|m| before.contains(&m.id)).count();
                         line.members.insert(at, Member { id, open: true });
+                        line.open_first(per_key);
                     }
                     None => line.enter(id, per_key),
                 }

@@ -188,7 +188,11 @@ impl WriteBatch<'_> {
         if due_ms < BEHIND_MS {
             self.waiting.push((stands.plugin.clone(), due_ms));
         }
-        Ok(())
+        match &stands.key {
+            // Nothing holds the key any more, and there may be room for others.
+            Some(key) if entered.is_none() => self.open_next(&stands.plugin, key, self.now_ms),
+            _ => Ok(()),
+        }
     }
 
     /// Marks a leased delivery: it ends when its holder settles it.

@@ -32,6 +32,7 @@ pub(super) mod counts;
 pub(super) mod deaths;
 pub(super) mod disk;
 mod dispatch;
+pub(super) mod gatherings;
 mod key_model;
 pub(super) mod key_order;
 pub(super) mod kv;
@@ -105,6 +106,7 @@ fn event(kind: &str, targets: &[&str]) -> NewEvent {
         hops: 0,
         deliveries: targets.iter().map(|target| Target::to(*target).into()).collect(),
         cancels: Vec::new(),
+        members: Vec::new(),
         delay_ms: 0,
     }
 }

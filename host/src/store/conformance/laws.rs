@@ -277,6 +277,19 @@ macro_rules! workflow_laws {
                 what_tells_of_a_dead_letter_is_not_held_against_its_tree
             }
         }
+        crate::store::conformance::cases! { $harness;
+            gatherings {
+                the_members_of_a_join_complete_it_in_any_order
+                a_join_whose_time_is_over_ends_late_and_once
+                types_a_closing_event_or_no_need_at_all_complete_a_join
+                a_duplicate_adds_nothing_to_a_join
+                each_event_of_a_batch_is_in_exactly_one
+                what_comes_while_a_gathering_ends_is_not_a_member
+                members_of_an_open_gathering_are_kept
+                a_cancelled_join_takes_no_more_members
+                a_gathering_that_is_complete_is_leased_with_its_last_member
+            }
+        }
         mod key_properties {
             #[test]
             fn of_one_key_at_most_per_key_are_open_and_none_waits_while_fewer_are() {

@@ -167,7 +167,7 @@ impl WriteBatch<'_> {
     }
 
     /// Opens a delivery: it is leased if it is due and the dispatcher has a permit for it.
-    fn open(
+    pub(super) fn open(
         &mut self,
         id: DeliveryId,
         plugin: &PluginName,

@@ -132,6 +132,7 @@ fn event() -> NewEvent {
         hops: 0,
         deliveries: Vec::new(),
         cancels: Vec::new(),
+        members: Vec::new(),
         delay_ms: 0,
     }
 }

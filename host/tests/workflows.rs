@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Host, SOURCE, Site, body, guest, wait_for};
 
-/// A site with these sections, a plugin `ship` that refuses everything, and `refund` and `next` that
-/// succeed.
+/// A site with these sections, a plugin `ship` that refuses everything, and `refund` and `next`
+/// that succeed.
 fn site(sections: &str) -> Site {
     let (reject, ok) = (guest("reject"), guest("ok"));
     let plugins: [(&str, &[u8]); 3] =

@@ -14,6 +14,13 @@ use crate::event::{
 use crate::store::model::LeaseTerms;
 use crate::store::{Appended, Lease};
 
+const INSERT_PLAIN: &str =
+    "INSERT INTO deliveries (event, ordinal, plugin, state, attempt, pardoned, crashes, replay, due_ms)
+     VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, ?6, ?7)";
+
+const INSERT_WITH_TERMS: &str = "INSERT INTO deliveries (event, ordinal, plugin, state, attempt, pardoned, crashes, replay, due_ms, key, entered, \
+     cancel_tag) VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, ?6, ?7, ?8, ?9, ?10)";
+
 /// A delivery that is being created.
 pub(super) struct Creation<'c> {
     pub(super) ordinal: u32,
@@ -210,24 +217,28 @@ impl WriteBatch<'_> {
         due_ms: i64,
     ) -> Result<(), rusqlite::Error> {
         let is_leased = state == State::Leased;
-        self.connection
-            .prepare_cached(
-                "INSERT INTO deliveries (event, ordinal, plugin, state, attempt, pardoned, crashes, replay, due_ms, key, \
-                 entered, cancel_tag) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, ?6, ?7, ?8, ?9, ?10)",
-            )?
-            .execute(params![
-                id.event.row(),
+        let (event, attempt) = (id.event.row(), u32::from(is_leased));
+        let due_ms = if is_leased { NEVER_MS } else { due_ms };
+        // Most deliveries have no terms, and columns that are not named cost less.
+        if new.key.is_none() && new.options.cancel_tag.is_none() {
+            let (plugin, code) = (new.plugin, state.code());
+            self.connection
+                .prepare_cached(INSERT_PLAIN)?
+                .execute(params![event, id.ordinal, plugin, code, attempt, new.replay, due_ms])?;
+        } else {
+            self.connection.prepare_cached(INSERT_WITH_TERMS)?.execute(params![
+                event,
                 id.ordinal,
                 new.plugin,
                 state.code(),
-                u32::from(is_leased),
+                attempt,
                 new.replay,
-                if is_leased { NEVER_MS } else { due_ms },
+                due_ms,
                 new.key,
                 entered,
                 new.options.cancel_tag,
             ])?;
+        }
         self.delta.moved(new.plugin, None, Some(state));
         Ok(())
     }

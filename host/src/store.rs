@@ -58,10 +58,10 @@ pub use health::Health;
 pub use in_flight::InFlight;
 pub use model::{
     Action, Appended, Approval, ApprovalChange, AttemptView, Changed, Cursor, DeliveryFilter,
-    DeliveryView, EventFilter, EventState, EventSummary, EventView, Keep, KvTransaction, KvValue,
-    Lease, LeasePermit, LeaseQueue, Leased, MAX_CHILDREN, MAX_CRASHES, MAX_PAGE, MemoryReservation,
-    Next, Page, PluginCounts, PluginPolicies, Preview, Progress, Settled, Settlement, Stats,
-    StoredApproval, TreeBudget, Which,
+    DeliveryView, EventFilter, EventState, EventSummary, EventView, GatheringView, Keep,
+    KvTransaction, KvValue, Lease, LeasePermit, LeaseQueue, Leased, MAX_CHILDREN, MAX_CRASHES,
+    MAX_PAGE, MemberView, MemoryReservation, Next, Page, PluginCounts, PluginPolicies, Preview,
+    Progress, Settled, Settlement, Stats, StoredApproval, TreeBudget, Which,
 };
 pub use operate::Operate;
 pub use queue::{DispatchHandle, Queue};

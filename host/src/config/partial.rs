@@ -274,10 +274,7 @@ pub(super) fn written(value: &Spanned<DeValue<'_>>, text: &str) -> Vec<WrittenIt
             DeValue::Table(table) => table.get("plugin")?.get_ref().as_str(),
             other => other.as_str(),
         };
-        Some(WrittenItem {
-            plugin: plugin?.to_owned(),
-            text: text.get(value.span())?.to_owned(),
-        })
+        Some(WrittenItem { plugin: plugin?.to_owned(), text: text.get(value.span())?.to_owned() })
     };
     match value.get_ref().as_array() {
         Some(list) => list.iter().filter_map(item).collect(),

@@ -13,6 +13,8 @@ use crate::names::PluginName;
 
 mod cycles;
 mod doubts;
+mod facts;
+pub(super) mod gatherings;
 mod pattern;
 pub(super) mod read;
 mod routing;
@@ -20,7 +22,9 @@ mod table;
 mod when;
 
 pub use cycles::Cycle;
-pub use routing::{Facts, Routing};
+pub use facts::Facts;
+pub use gatherings::{Gathering, Gatherings, KeepMembers};
+pub use routing::Routing;
 pub use when::When;
 
 use pattern::Pattern;
@@ -35,6 +39,8 @@ pub struct Routes {
     cancelling: PatternTable,
     /// The tag of the item that each of these patterns belongs to.
     cancelled: Vec<i64>,
+    /// `[joins]` and `[batches]`.
+    pub gatherings: Gatherings,
 }
 
 /// One line of `[routes]`.

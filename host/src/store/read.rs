@@ -1,8 +1,8 @@
 //! The trait for queries.
 
 use super::{
-    Changes, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventSummary, EventView, KvValue,
-    MaybeReady, Page, Pending, Stats, StoredApproval,
+    Changes, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventSummary, EventView,
+    GatheringView, KvValue, MaybeReady, Page, Pending, Stats, StoredApproval,
 };
 use crate::event::{DeliveryId, EventId, PluginName};
 
@@ -31,6 +31,9 @@ pub trait Read: Send + Sync + std::fmt::Debug {
     /// The dead letter that a delivery to [`DEAD_LETTERS`](crate::event::DEAD_LETTERS) is to tell
     /// of, and how often that has been one.
     fn dead_notice(&self, delivery: DeliveryId) -> Pending<'_, Option<(DeliveryId, u32)>>;
+
+    /// The gathering that a delivery to `joins/NAME` or `batches/NAME` is to end, with its members.
+    fn gathering(&self, delivery: DeliveryId) -> Pending<'_, Option<GatheringView>>;
 
     /// Reads a key of a plugin.
     fn kv_get(&self, plugin: PluginName, key: String) -> Pending<'_, Option<KvValue>>;

@@ -143,14 +143,11 @@ order = { plugin = "audit", cancel_on = "**" }
     let reminder = ("video-orders".to_owned(), Some(terms.to_owned()));
     assert_eq!(
         shown,
-        [
-            vec![audit(None), reminder],
-            vec![audit(Some("cancelled by **"))],
-            vec![audit(None)]
-        ]
+        [vec![audit(None), reminder], vec![audit(Some("cancelled by **"))], vec![audit(None)]]
     );
     let options = |pattern: &str| {
-        let route = config.routes.iter().find(|route| route.pattern == pattern).expect("it is there");
+        let route =
+            config.routes.iter().find(|route| route.pattern == pattern).expect("it is there");
         let last = route.items.last().expect("it has an item");
         last.target.options.clone()
     };
@@ -189,7 +186,8 @@ fn an_item_that_cannot_be_meant_is_refused() {
     ] {
         home.refuses(&routes(&format!("\"a.b\" = {item}")), says);
     }
-    let problems = home.bad(&routes("\"a.b\" = [\"audit\",\n  { plugin = \"video-orders\", delay = \"x\" }]"));
+    let problems =
+        home.bad(&routes("\"a.b\" = [\"audit\",\n  { plugin = \"video-orders\", delay = \"x\" }]"));
     let lines: Vec<_> = problems.iter().map(|problem| problem.line).collect();
     assert_eq!(lines, [ACME.lines().count() + 4], "{problems}");
 }

@@ -34,9 +34,10 @@ impl Routes {
             }
         }
         let pairs = of_plugins.values().flat_map(|items| {
-            let later = items.iter().enumerate().flat_map(|(at, first)| {
-                items[at + 1..].iter().map(move |second| (first, second))
-            });
+            let later = items
+                .iter()
+                .enumerate()
+                .flat_map(|(at, first)| items[at + 1..].iter().map(move |second| (first, second)));
             later.filter(|(first, second)| first.1.differs_from(second.1))
         });
         let both = pairs.take(MAX_PAIRS).filter(|(first, second)| overlap(first.0, second.0));

@@ -1,40 +1,12 @@
 //! The deliveries of an event: the targets of its routes, with their keys, and what it cancels.
 
-use std::sync::OnceLock;
-
-use serde_json::Value;
-
+use super::facts::Facts;
 use super::when::Variables;
 use super::{RouteItem, Routes};
-use crate::event::{Attributes, NewDelivery, NewEvent};
+use crate::event::{NewDelivery, NewEvent, NewMember};
 
 /// The most remarks of one event.
 const MAX_NOTES: usize = 8;
-
-/// An event as routes see it.
-#[derive(Debug)]
-pub struct Facts<'e> {
-    /// Its attributes and body.
-    pub attributes: &'e Attributes,
-    /// Its kept request headers, names in lower case.
-    pub headers: &'e [(String, String)],
-    /// Number of plugins it has passed.
-    pub hops: u32,
-    /// Its body, parsed when it is first asked for; `None` if it is not JSON.
-    json: OnceLock<Option<Value>>,
-}
-
-impl<'e> Facts<'e> {
-    /// The facts of an event.
-    pub fn new(attributes: &'e Attributes, headers: &'e [(String, String)], hops: u32) -> Self {
-        Self { attributes, headers, hops, json: OnceLock::new() }
-    }
-
-    /// Its body, if that is JSON.
-    pub(super) fn json(&self) -> Option<&Value> {
-        self.json.get_or_init(|| serde_json::from_slice(&self.attributes.body).ok()).as_ref()
-    }
-}
 
 /// The way an event goes.
 #[derive(Debug, Default)]
@@ -43,6 +15,8 @@ pub struct Routing {
     pub deliveries: Vec<NewDelivery>,
     /// See [`NewEvent::cancels`].
     pub cancels: Vec<i64>,
+    /// The gatherings that it is a member of.
+    pub members: Vec<NewMember>,
     /// Remarks for operators.
     pub notes: Vec<String>,
 }
@@ -66,7 +40,16 @@ impl Routes {
             deliveries.push(NewDelivery { target, key });
         }
         let cancels = self.cancels(facts, &mut notes);
-        Routing { deliveries, cancels, notes }
+        let mut members = Vec::new();
+        for gathering in self.gatherings.of(source, kind) {
+            match gathering.member(facts) {
+                Ok(member) => members.push(member),
+                Err(why) => {
+                    notes.push(format!("not gathered by `{}`: {why}", gathering.terms.plugin));
+                }
+            }
+        }
+        Routing { deliveries, cancels, members, notes }
     }
 
     /// The tags of the items whose deliveries an event cancels.
@@ -88,9 +71,9 @@ impl Routes {
 
     /// Gives a new event its way.
     pub fn route(&self, event: &mut NewEvent) {
-        let Routing { deliveries, cancels, mut notes } =
+        let Routing { deliveries, cancels, members, mut notes } =
             self.routing(&Facts::new(&event.attributes, &event.headers, event.hops));
-        (event.deliveries, event.cancels) = (deliveries, cancels);
+        (event.deliveries, event.cancels, event.members) = (deliveries, cancels, members);
         if notes.is_empty() {
             return;
         }
@@ -120,7 +103,7 @@ mod tests {
 
     use super::*;
     use crate::config::routes::When;
-    use crate::event::{Target, TargetOptions};
+    use crate::event::{Attributes, Target, TargetOptions};
 
     /// An item with this condition, and patterns that cancel it by this tag.
     fn item(plugin: &str, when: &str, cancelled: &[(i64, &str)]) -> RouteItem {
@@ -151,7 +134,7 @@ mod tests {
     }
 
     fn routed(routes: &Routes, event: &Attributes) -> (Vec<String>, Vec<i64>, Vec<String>) {
-        let Routing { deliveries, cancels, notes } = routes.routing(&Facts::new(event, &[], 0));
+        let Routing { deliveries, cancels, notes, .. } = routes.routing(&Facts::new(event, &[], 0));
         let plugins = deliveries.iter().map(|delivery| delivery.target.plugin.to_string());
         (plugins.collect(), cancels, notes)
     }
@@ -200,8 +183,7 @@ mod tests {
         let cancels = |event: &Attributes| routed(&routes, event).1;
         assert_eq!(cancels(&event("done.x", Some("s"), "")), [7, 8]);
         assert_eq!(cancels(&event("hookbox.dead", Some("s"), "")), [] as [i64; 0]);
-        let emitted =
-            Attributes { source: "plugins/one".into(), ..event("done.y", Some("s"), "") };
+        let emitted = Attributes { source: "plugins/one".into(), ..event("done.y", Some("s"), "") };
         assert_eq!(cancels(&emitted), [7, 9]);
     }
 
@@ -209,7 +191,10 @@ mod tests {
     fn an_event_without_a_subject_cancels_nothing_and_has_a_note() {
         let routes = table(vec![("a", vec![item("one", "", &[(7, "done")])])]);
         let (_, cancels, notes) = routed(&routes, &event("done", None, ""));
-        assert_eq!((cancels, notes), (vec![], vec!["cancels nothing: it has no subject".to_owned()]));
+        assert_eq!(
+            (cancels, notes),
+            (vec![], vec!["cancels nothing: it has no subject".to_owned()])
+        );
         assert_eq!(routed(&routes, &event("a", None, "")).2, [] as [String; 0]);
     }
 }

@@ -7,9 +7,7 @@ use std::collections::HashMap;
 
 use super::pattern::{Matcher, Pattern, is_separator};
 use crate::event::UNIDENTIFIED;
-
-/// Types of the host begin with this segment. Only a pattern that begins with it matches them.
-const RESERVED: &str = "hookbox";
+use crate::event::name::RESERVED;
 
 /// Patterns with numbers, in the order in which they are inserted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,7 +56,8 @@ impl PatternTable {
             .skip(1)
             .filter(|(_, byte)| is_separator(*byte))
             .map(|(at, _)| at);
-        let least = if is_reserved(kind) { RESERVED.len() } else { 0 };
+        // What a pattern for the host's own types begins with: the first segment, written out.
+        let least = if is_reserved(kind) { RESERVED.len() - 1 } else { 0 };
         let ends = [0].into_iter().chain(ends).chain([kind.len()]);
         let ends = ends.take_while(|end| *end <= self.longest).filter(|end| *end >= least);
         let wild = ends.filter_map(|end| Some((end, self.wild.get(&kind[..end])?)));
@@ -83,6 +82,5 @@ impl PatternTable {
 /// Whether a type is one that the host gives to events of its own. Events whose type cannot be read
 /// come from outside all the same.
 fn is_reserved(kind: &str) -> bool {
-    let rest = kind.strip_prefix(RESERVED);
-    rest.is_some_and(|rest| rest.starts_with('.')) && kind != UNIDENTIFIED
+    kind.starts_with(RESERVED) && kind != UNIDENTIFIED
 }

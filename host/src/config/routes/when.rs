@@ -170,7 +170,10 @@ fn bad_pattern(pattern: &str, error: &regex::Error) -> WhenError {
     // The last line says what is wrong, those above show where.
     let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ");
     let what = format!("has the pattern {pattern:?} for `matches`, which is none: {why}");
-    WhenError::new(what, "write a regular expression as the crate `regex` takes it, and a short one")
+    WhenError::new(
+        what,
+        "write a regular expression as the crate `regex` takes it, and a short one",
+    )
 }
 
 fn matches(

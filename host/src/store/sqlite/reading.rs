@@ -1,10 +1,10 @@
 //! The questions of [`Read`], each answered beside the writer.
 
-use super::{Sqlite, approvals, pages, read};
+use super::{Sqlite, approvals, gathered, pages, read};
 use crate::event::{DeliveryId, EventId, PluginName};
 use crate::store::{
-    Changes, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventSummary, EventView, KvValue,
-    MaybeReady, Page, Pending, Read, Stats, StoreError, StoredApproval,
+    Changes, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventSummary, EventView,
+    GatheringView, KvValue, MaybeReady, Page, Pending, Read, Stats, StoreError, StoredApproval,
 };
 
 impl Read for Sqlite {
@@ -63,6 +63,11 @@ impl Read for Sqlite {
 
     fn dead_notice(&self, delivery: DeliveryId) -> Pending<'_, Option<(DeliveryId, u32)>> {
         Box::pin(self.readers.ask(move |connection| read::dead_notice(connection, delivery)))
+    }
+
+    fn gathering(&self, delivery: DeliveryId) -> Pending<'_, Option<GatheringView>> {
+        let now_ms = self.clock.host_ms();
+        Box::pin(self.readers.ask(move |connection| gathered::view(connection, delivery, now_ms)))
     }
 
     fn kv_get(&self, plugin: PluginName, key: String) -> Pending<'_, Option<KvValue>> {

@@ -27,9 +27,10 @@ impl Pattern<'_> {
             }
             let next = skipped(&ours, our).map(|our| (our, their));
             let next = next.into_iter().chain(skipped(&theirs, their).map(|their| (our, their)));
-            let next = next.chain(together(ours.get(our), theirs.get(their)).map(
-                |(by_us, by_them)| (our + usize::from(by_us), their + usize::from(by_them)),
-            ));
+            let next =
+                next.chain(together(ours.get(our), theirs.get(their)).map(|(by_us, by_them)| {
+                    (our + usize::from(by_us), their + usize::from(by_them))
+                }));
             for place in next.collect::<Vec<_>>() {
                 if seen.insert(place) {
                     open.push(place);

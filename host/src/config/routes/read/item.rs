@@ -43,7 +43,7 @@ pub(super) fn read(
         return Some(target(plugins, name.into(), TargetOptions::default()).into());
     }
     if !written.value.is_table() {
-        let what = format!("has {} among its plugins", kind(written.value));
+        let what = format!("is {}, but must be a string or a table", kind(written.value));
         written.refuse(what, format!("write a plugin's name in quotes, or {EXAMPLE}"));
         return None;
     }

@@ -34,17 +34,43 @@ const TYPES: [&str; 10] =
     ["bool", "bytes", "double", "dyn", "int", "list", "map", "null_type", "string", "uint"];
 
 const FUNCTIONS: [&str; 13] = [
-    "bool", "bytes", "contains", "double", "dyn", "endsWith", "int", "matches", "size",
-    "startsWith", "string", "type", "uint",
+    "bool",
+    "bytes",
+    "contains",
+    "double",
+    "dyn",
+    "endsWith",
+    "int",
+    "matches",
+    "size",
+    "startsWith",
+    "string",
+    "type",
+    "uint",
 ];
 
 /// Functions that look like calls and are expanded by the parser.
 const MACROS: [&str; 6] = ["has", "all", "exists", "exists_one", "map", "filter"];
 
 const OPERATORS: [&str; 18] = [
-    op::CONDITIONAL, op::LOGICAL_AND, op::LOGICAL_OR, op::LOGICAL_NOT, op::SUBSTRACT, op::ADD,
-    op::MULTIPLY, op::DIVIDE, op::MODULO, op::EQUALS, op::NOT_EQUALS, op::GREATER_EQUALS,
-    op::LESS_EQUALS, op::GREATER, op::LESS, op::NEGATE, op::INDEX, op::IN,
+    op::CONDITIONAL,
+    op::LOGICAL_AND,
+    op::LOGICAL_OR,
+    op::LOGICAL_NOT,
+    op::SUBSTRACT,
+    op::ADD,
+    op::MULTIPLY,
+    op::DIVIDE,
+    op::MODULO,
+    op::EQUALS,
+    op::NOT_EQUALS,
+    op::GREATER_EQUALS,
+    op::LESS_EQUALS,
+    op::GREATER,
+    op::LESS,
+    op::NEGATE,
+    op::INDEX,
+    op::IN,
 ];
 
 /// What needs a literal on one side within a loop, and how it is written.
@@ -265,7 +291,8 @@ fn grows() -> WhenError {
 fn unknown_function(name: &str) -> WhenError {
     if MACROS.contains(&name) {
         let what = format!("calls `{name}` in a way that it has not");
-        let help = "write has(data.a), data.items.exists(i, i.n > 1) and so for all, exists_one, map and filter";
+        let help = "write has(data.a) or data.items.exists(i, i.n > 1); all, exists_one, map and \
+            filter are written like exists";
         return WhenError::new(what, help);
     }
     let near = did_you_mean(name, FUNCTIONS.into_iter().chain(MACROS));
@@ -288,7 +315,10 @@ fn is_literal(part: &IdedExpr) -> bool {
 fn is_number(part: &IdedExpr) -> bool {
     match &part.expr {
         Expr::Literal(literal) => {
-            matches!(literal, LiteralValue::Int(_) | LiteralValue::UInt(_) | LiteralValue::Double(_))
+            matches!(
+                literal,
+                LiteralValue::Int(_) | LiteralValue::UInt(_) | LiteralValue::Double(_)
+            )
         }
         _ => arguments(part, op::NEGATE).is_some_and(|args| args.iter().all(is_number)),
     }
@@ -301,9 +331,7 @@ fn may_be_true(part: &IdedExpr) -> bool {
     match &part.expr {
         Expr::Literal(literal) => matches!(literal, LiteralValue::Boolean(_)),
         Expr::List(_) | Expr::Map(_) => false,
-        Expr::Call(call) => {
-            !NUMERIC.contains(&call.func_name.as_str()) && call.func_name != "size"
-        }
+        Expr::Call(call) => !NUMERIC.contains(&call.func_name.as_str()) && call.func_name != "size",
         _ => true,
     }
 }

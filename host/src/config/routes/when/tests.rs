@@ -1,3 +1,5 @@
+//! Conditions: their meaning, what is refused, and what the worst of them cost.
+
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;

@@ -8,6 +8,8 @@ pub(super) const BACK_TO_VERSION_6: &str = "
     DROP TABLE held_keys;
     DROP TABLE cancellable;
     DROP TABLE dead_notices;
+    DROP TABLE gatherings;
+    DROP TABLE gathered;
     ALTER TABLE deliveries DROP COLUMN key;
     ALTER TABLE deliveries DROP COLUMN entered;
     ALTER TABLE deliveries DROP COLUMN cancel_tag;

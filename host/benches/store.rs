@@ -11,7 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hookbox::clock::Clock;
-use hookbox::event::{AttemptRecord, Digest, LogLine, NewEvent, Outcome, PluginName};
+use hookbox::event::{
+    AttemptRecord, Counted, Digest, GatheringKind, GatheringTerms, Key, LogLine, NewEvent,
+    NewMember, Outcome, PluginName,
+};
 use hookbox::ingest::SourceRuntime;
 use hookbox::store::{
     Appended, DispatchHandle, Health, KvTransaction, Lease, LeasePermit, MemoryReservation, Next,
@@ -34,11 +37,22 @@ const FILE: &str = "bench.db";
 /// Bytes of each body.
 const BODY_BYTES: usize = 230;
 
-/// So many events appended in one commit, each with a delivery that is leased on insert.
-pub(crate) fn append(events: usize) -> Stage {
+/// The deliveries of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// One that is leased on insert.
+    Plain,
+    /// The same, with a key of its own.
+    Keyed,
+    /// None: it is a member of a join, and each third one completes it.
+    Member,
+}
+
+/// So many events appended in one commit.
+pub(crate) fn append(events: usize, kind: Kind) -> Stage {
     let bench = Rc::new(Bench::open());
     Box::new(move || {
-        let (bench, events) = (bench.clone(), bench.events(events));
+        let (bench, events) = (bench.clone(), bench.events_of(kind, events));
         Box::new(move || bench.append(events))
     })
 }
@@ -81,10 +95,10 @@ pub(crate) fn move_keys(keys: u16) -> Stage {
 }
 
 /// So many deliveries settled in one commit: one of them is to be tried again, the others are done.
-pub(crate) fn settle(deliveries: usize) -> Stage {
+pub(crate) fn settle(deliveries: usize, kind: Kind) -> Stage {
     let bench = Rc::new(Bench::open());
     Box::new(move || {
-        bench.append(bench.events(deliveries));
+        bench.append(bench.events_of(kind, deliveries));
         let settlements =
             bench.leased().into_iter().enumerate().map(|(at, lease)| (lease, settlement(at == 0)));
         let (bench, settlements) = (bench.clone(), settlements.collect::<Vec<_>>());
@@ -112,6 +126,25 @@ fn settlement(again: bool) -> Settlement {
         next: if again { Next::RetryIn(Duration::from_secs(1)) } else { done },
         record: Some(record),
     }
+}
+
+fn key(number: usize) -> Key {
+    Key::Text(format!("customer_{number:012}").into())
+}
+
+/// A member of a join of three.
+fn member(number: usize) -> NewMember {
+    let terms = GatheringTerms {
+        plugin: "joins/order-videos".into(),
+        kind: GatheringKind::Join,
+        within: Duration::from_secs(3_600),
+        quiet: None,
+        need: Some(3),
+        types: 0,
+    };
+    let counted = Counted::Text(format!("video_{number:012}").into());
+    let (terms, key) = (Arc::new(terms), key(number / 3));
+    NewMember { terms, key, counted, need: None, seen: 0, closes: false }
 }
 
 /// A store whose commits this thread begins.
@@ -159,6 +192,22 @@ impl Bench {
         (first..first + count)
             .map(|number| self.provider.event(&self.source_runtime, number, BODY_BYTES))
             .collect()
+    }
+
+    fn events_of(&self, kind: Kind, count: usize) -> Vec<NewEvent> {
+        let first = self.next.get();
+        let mut events = self.events(count);
+        for (number, event) in (first..).zip(&mut events) {
+            match kind {
+                Kind::Plain => {}
+                Kind::Keyed => event.deliveries[0].key = Some(key(number)),
+                Kind::Member => {
+                    event.deliveries.clear();
+                    event.members = vec![member(number)];
+                }
+            }
+        }
+        events
     }
 
     /// How many dedupe keys are in their table.
@@ -246,7 +295,10 @@ impl DispatchHandle for HoldingDispatch {
         self.hold();
     }
 
-    fn notify(&self, _plugin: &PluginName, _due_in: Duration) {
-        self.hold();
+    fn notify(&self, plugin: &PluginName, _due_in: Duration) {
+        // Of a commit with joins some are complete, and keep the writer waiting.
+        if !plugin.starts_with("joins/") {
+            self.hold();
+        }
     }
 }

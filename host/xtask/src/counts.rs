@@ -18,13 +18,16 @@ mod baseline;
 use baseline::{Baseline, Counted};
 
 /// The stages that are counted, by the names they have in `host/benches/`, and in how many rounds.
-const STAGES: [(&str, u32); 6] = [
+const STAGES: [(&str, u32); 9] = [
     ("verify-230", 100),
     ("verify-4096", 50),
     ("route-among-1000", 10),
     ("append-64", 3),
+    ("append-keyed-64", 3),
+    ("append-members-64", 3),
     ("move-2048", 2),
     ("settle-64", 5),
+    ("settle-keyed-64", 5),
 ];
 
 /// The stages that are timed only. The sandbox of this one finds room under valgrind, but what a

@@ -15,6 +15,7 @@ use rusqlite::Connection;
 use crate::support::{Host, SOURCE, Site, agent, body, guest, post};
 
 mod storms;
+mod workflows;
 
 /// Clients that send at once.
 const SENDERS: usize = 8;
@@ -152,7 +153,7 @@ fn send(to: SocketAddr, journal: &Mutex<Journal>, sent: &AtomicUsize, stop: &Ato
     while !stop.load(Ordering::Relaxed) {
         let again = journal.lock().unwrap().unanswered.pop();
         let key = again.unwrap_or_else(|| format!("key_{}", sent.fetch_add(1, Ordering::Relaxed)));
-        let answer = post(&agent, to, &body("step.one", &key));
+        let answer = post(&agent, to, &in_a_lane(&key));
         let mut journal = journal.lock().unwrap();
         match answer {
             Ok((200, reply)) => {
@@ -171,6 +172,12 @@ fn send(to: SocketAddr, journal: &Mutex<Journal>, sent: &AtomicUsize, stop: &Ato
             }
         }
     }
+}
+
+/// The body of an event with this key, in one of a few lanes.
+fn in_a_lane(key: &str) -> String {
+    let lane = key.bytes().map(u32::from).sum::<u32>() % 16;
+    format!(r#"{{"event_type":"step.one","event_data":{{"callback_id":"{key}"}},"lane":"{lane}"}}"#)
 }
 
 /// The records of a dead host.

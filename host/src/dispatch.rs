@@ -36,6 +36,7 @@ mod conflicts;
 mod dead_letter;
 mod handle;
 mod health;
+mod kept;
 mod leasing;
 mod outcome;
 mod queue;

@@ -10,7 +10,7 @@ mod key;
 pub mod name;
 
 pub use crate::names::PluginName;
-pub use attempt::{AttemptRecord, Digest, HttpCall, LogLine, NotADigest, Outcome};
+pub use attempt::{AttemptRecord, Digest, HttpCall, LogLine, NotADigest, Outcome, StepUse};
 pub use delivery::{NewDelivery, State, Target, TargetOptions};
 pub use ids::{BadId, DeliveryId, EventId};
 pub use key::{Key, KeyPolicy, KeySource};

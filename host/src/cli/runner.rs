@@ -16,7 +16,8 @@ use super::remarks::patiently;
 use crate::config::{self, PluginSettings};
 use crate::event::{Event, PluginName};
 use crate::sandbox::{
-    Call, Compiler, Invocation, KvRead, KvReader, Plugin, Sandbox, SandboxOptions,
+    Call, Compiler, Invocation, KvKeys, KvRead, KvReader, Plugin, Sandbox, SandboxOptions,
+    StepAnswer, StepRecorded, StepStore, StepsAnswer,
 };
 use crate::tasks;
 
@@ -162,6 +163,7 @@ impl Task<'_> {
             grants: settings.grants.clone(),
             config: Arc::new(config),
             kv: Arc::new(Nothing),
+            steps: Arc::new(Nothing),
             path: settings.path.clone(),
             reuse: false,
         }
@@ -175,5 +177,19 @@ struct Nothing;
 impl KvReader for Nothing {
     fn get<'a>(&'a self, _key: &'a str) -> KvRead<'a> {
         Box::pin(std::future::ready(Ok(None)))
+    }
+
+    fn keys<'a>(&'a self, _: &'a str, _: Option<&'a str>, _: usize) -> KvKeys<'a> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+}
+
+impl StepStore for Nothing {
+    fn all(&self) -> StepsAnswer<'_> {
+        Box::pin(std::future::ready(Ok(BTreeMap::new())))
+    }
+
+    fn record<'a>(&'a self, _: &'a str, _: Vec<u8>) -> StepAnswer<'a> {
+        Box::pin(std::future::ready(Ok(StepRecorded::Kept)))
     }
 }

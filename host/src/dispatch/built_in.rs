@@ -48,6 +48,7 @@ impl BuiltIn {
                     error: None,
                     logs: Vec::new(),
                     calls: Vec::new(),
+                    steps: Vec::new(),
                     plugin_digest: None,
                 }),
             },

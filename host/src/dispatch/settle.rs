@@ -57,6 +57,15 @@ pub(super) async fn settle(
                 );
             }
         }
+        Ok(Settled::NotANumber) => {
+            if queue.health.may_log(LogSubject::DeadLetter) {
+                tracing::warn!(
+                    event.id = %event, delivery.id = %delivery, plugin.name = %plugin,
+                    delivery.attempt = attempt,
+                    reason = "it adds to a key whose value is no number", "dead letter"
+                );
+            }
+        }
         Ok(Settled::Cancelled) => tracing::debug!(
             event.id = %event, delivery.id = %delivery, plugin.name = %plugin,
             delivery.attempt = attempt,
@@ -109,15 +118,19 @@ pub(super) fn observe(
         error.as_deref(),
     );
     let (event, plugin) = (lease.event.id, &lease.plugin);
-    if *outcome == Outcome::Ok {
-        queue.succeeded.increment(1);
-        let emitted =
-            if let Next::Done { emitted, .. } = &settlement.next { emitted.len() } else { 0 };
+    if matches!(outcome, Outcome::Ok | Outcome::Again) {
+        if *outcome == Outcome::Ok {
+            queue.succeeded.increment(1);
+        } else {
+            metrics::counter!("hookbox_attempts_total", "plugin" => plugin.clone(), "outcome" => outcome.name())
+                .increment(1);
+        }
+        let emitted = settlement.next.results().map_or(0, |(emitted, _)| emitted.len());
         tracing::debug!(
             event.id = %event, delivery.id = %lease.delivery, plugin.name = %plugin,
             delivery.attempt = lease.attempt, duration_ms = duration.as_secs_f64() * 1e3,
             events.emitted = emitted,
-            "attempt ok"
+            outcome = outcome.name(), "attempt ok"
         );
         return;
     }

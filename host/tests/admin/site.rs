@@ -145,6 +145,7 @@ impl Console {
                     received_bytes: 165,
                     duration_ms: 31,
                 }],
+                steps: Vec::new(),
                 plugin_digest: Some(hookbox::event::Digest([7; 32])),
             };
             self.admin

@@ -98,7 +98,9 @@ impl ChangeQuery {
         if filter == DeliveryFilter::default() && state.is_none() {
             let (verb, all, which) = match action {
                 Action::Cancel | Action::Move(_) => (action.name(), OPEN, "open"),
-                Action::Retry | Action::Discard => (action.name(), State::Dead.name(), "dead"),
+                Action::Retry | Action::RetryFresh | Action::Discard => {
+                    (action.name(), State::Dead.name(), "dead")
+                }
             };
             let detail =
                 format!("no filter given: say `state={all}` to {verb} every {which} delivery");
@@ -139,8 +141,10 @@ fn state(action: &Action, name: &str) -> Result<Option<State>, ProblemJson> {
     let taken: Vec<_> = action.takes().iter().map(|state| format!("`{}`", state.name())).collect();
     let (verb, done) = (action.name(), action.done());
     let why = match (action, state) {
-        (Action::Retry, State::Ready) => "it is due".to_owned(),
-        (Action::Retry | Action::Move(_), State::Leased) => "it is running".to_owned(),
+        (Action::Retry | Action::RetryFresh, State::Ready) => "it is due".to_owned(),
+        (Action::Retry | Action::RetryFresh | Action::Move(_), State::Leased) => {
+            "it is running".to_owned()
+        }
         (Action::Discard, State::Ready | State::Leased | State::Waiting) => {
             "`cancel` ends what is open".to_owned()
         }

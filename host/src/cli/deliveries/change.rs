@@ -44,7 +44,9 @@ impl ChangeArgs {
             return Ok(());
         }
         let all = match action {
-            Action::Retry | Action::Discard => "`--state dead` for every dead delivery",
+            Action::Retry | Action::RetryFresh | Action::Discard => {
+                "`--state dead` for every dead delivery"
+            }
             Action::Cancel => "`--state open` for every delivery that is ready, leased or waiting",
             Action::Move(_) => {
                 "`--plugin NAME` for every delivery of that plugin that is ready or waiting"

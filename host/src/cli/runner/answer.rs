@@ -86,7 +86,11 @@ mod tests {
             calls: Vec::new(),
             logs: vec![LogLine { level: "info".to_owned(), message: "hello".to_owned() }],
             kv_reads: vec![("a".to_owned(), None)],
+            kv_lists: Vec::new(),
             kv_writes: vec![("b".to_owned(), Some(vec![0xff])), ("c".to_owned(), None)],
+            kv_adds: Vec::new(),
+            steps: Vec::new(),
+            again: None,
             memory_peak_bytes: 65_536,
             duration_us: 1_234,
         }

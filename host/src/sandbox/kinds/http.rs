@@ -1,13 +1,14 @@
 //! A component that exports `wasi:http/incoming-handler`, as it is built for `wasmtime serve`, Spin
 //! or wasmCloud: it gets the event as a POST in CloudEvents binary mode, and its answer is the
 //! verdict. 2xx is success, 429 and 5xx are retried, anything else is rejected; CloudEvents in a
-//! 2xx answer are emitted.
+//! 2xx answer are emitted, and with the header `hookbox-again` it is called again.
 //!
 //! The format:
 //! <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md>.
 
 use std::future::Future;
 use std::pin::pin;
+use std::time::Duration;
 
 use ::http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
@@ -35,6 +36,8 @@ use crate::{clock, cloudevents, text};
 const AUTHORITY: &str = "hookbox.invalid";
 /// Characters that are escaped in a header, besides those beyond ASCII (section 3.1.3.2).
 const ESCAPED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
+/// The header of an answer that asks for another call with the same event, after so many seconds.
+const AGAIN: &str = "hookbox-again";
 /// The most of an answer's text that becomes the reason of a failure, in bytes.
 const MAX_REASON_BYTES: usize = 512;
 
@@ -61,9 +64,15 @@ pub(super) async fn call(proxy: &Proxy, store: &mut Store<AttemptState>, call: &
     let handled = proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, out);
     match answered(handled, receiver, &call.limits).await {
         Err(error) => Ended::Failed(error),
-        Ok(Some(Ok(answer))) => {
-            ended(answer, &call.limits, call.event.attributes.subject.as_deref())
-        }
+        Ok(Some(Ok(answer))) => match again(&answer) {
+            Ok(again) => {
+                if let Some(after) = again {
+                    store.data_mut().ask_again(after);
+                }
+                ended(answer, &call.limits, call.event.attributes.subject.as_deref())
+            }
+            Err(why) => Ended::Refused(why),
+        },
         Ok(Some(Err(why))) => Ended::Refused(why),
         Ok(None) => Ended::Refused("the handler returned without an answer".to_owned()),
     }
@@ -214,6 +223,21 @@ fn retry_after_ms(headers: &HeaderMap) -> Option<u64> {
     Some(seconds.saturating_mul(1000))
 }
 
+/// The time after which a handler that succeeded asks to be called again, by [`AGAIN`].
+fn again(answer: &FullAnswer) -> Result<Option<Duration>, String> {
+    let Some(value) = answer.headers.get(AGAIN).filter(|_| answer.status.is_success()) else {
+        return Ok(None);
+    };
+    let seconds = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+    seconds.map(|seconds| Some(Duration::from_secs(seconds))).ok_or_else(|| {
+        let shown = text::plain(&String::from_utf8_lossy(value.as_bytes()), 80);
+        format!(
+            "the handler answered with `{AGAIN}: {shown}`: write after how many whole seconds it is \
+             to be called again"
+        )
+    })
+}
+
 /// The events of an answer: a structured one, a batch, one in binary mode, or none.
 fn events(
     answer: FullAnswer,
@@ -310,6 +334,17 @@ mod tests {
                 ),
                 "{status}"
             );
+        }
+    }
+
+    #[test]
+    fn a_header_of_a_success_asks_for_another_call() {
+        let seconds = |status, value| again(&answer(status, &[(AGAIN, value)], ""));
+        assert_eq!(seconds(204, " 30 "), Ok(Some(Duration::from_secs(30))));
+        assert_eq!(seconds(503, "30"), Ok(None), "a failure has its own header");
+        assert_eq!(again(&answer(200, &[], "")), Ok(None));
+        for bad in ["soon", "-1", "1.5", ""] {
+            assert!(seconds(200, bad).unwrap_err().contains("whole seconds"), "{bad:?}");
         }
     }
 

@@ -188,7 +188,11 @@ impl WriteBatch<'_> {
                 uncounted: 0,
                 deaths: 0,
                 event: event.clone(),
-                terms: LeaseTerms { key: new.key, cancel_tag: options.cancel_tag },
+                terms: LeaseTerms {
+                    key: new.key,
+                    cancel_tag: options.cancel_tag,
+                    ..LeaseTerms::default()
+                },
                 _permit: permit,
             }),
             None if due_ms < BEHIND_MS => self.waiting.push((plugin.clone(), due_ms)),

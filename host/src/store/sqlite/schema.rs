@@ -220,6 +220,32 @@ const DEAD_LETTERS: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
+/// Since version 7: the results that deliveries record, and how often their handlers have asked to
+/// be called again. `deliveries.steps` says whether there may be rows in `steps`, so that most
+/// settlements need not look.
+const STEPS: &str = "
+    CREATE TABLE steps (
+        event   INTEGER NOT NULL,
+        ordinal INTEGER NOT NULL,
+        name    TEXT NOT NULL,
+        value   BLOB NOT NULL,
+        attempt INTEGER NOT NULL,
+        digest  BLOB,
+        at_ms   INTEGER NOT NULL,
+        PRIMARY KEY (event, ordinal, name)
+    ) STRICT, WITHOUT ROWID;
+    ALTER TABLE deliveries ADD COLUMN steps INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE deliveries ADD COLUMN again INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE deliveries ADD COLUMN again_since_ms INTEGER;
+    ALTER TABLE attempts ADD COLUMN steps TEXT;
+";
+
+/// Since version 7: when keys are deleted that nobody writes, by host time.
+const KEY_EXPIRY: &str = "
+    ALTER TABLE kv ADD COLUMN expires_ms INTEGER;
+    CREATE INDEX kv_expires ON kv (expires_ms) WHERE expires_ms IS NOT NULL;
+";
+
 /// Each version of the schema with the changes that lead to it from the one before.
 const MIGRATIONS: [(i64, &[&str]); 7] = [
     (1, &[TABLES]),
@@ -228,7 +254,7 @@ const MIGRATIONS: [(i64, &[&str]); 7] = [
     (4, &[TREES]),
     (5, &[DUPLICATES, SUMS, LEGACY_KEYS, eras::SCHEMA]),
     (6, &[APPROVALS]),
-    (7, &[KEYS, CANCELLABLE, DEAD_LETTERS]),
+    (7, &[KEYS, CANCELLABLE, DEAD_LETTERS, STEPS, KEY_EXPIRY]),
 ];
 
 /// A connection that is to write, and the version of the schema it found. Nothing is written

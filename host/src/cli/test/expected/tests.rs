@@ -14,7 +14,11 @@ fn invocation(verdict: Verdict) -> Invocation {
         calls: Vec::new(),
         logs: vec![LogLine { level: "info".to_owned(), message: "hello".to_owned() }],
         kv_reads: Vec::new(),
+        kv_lists: Vec::new(),
         kv_writes: Vec::new(),
+        kv_adds: Vec::new(),
+        steps: Vec::new(),
+        again: None,
         memory_peak_bytes: 1,
         duration_us: 1,
     }

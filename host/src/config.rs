@@ -20,6 +20,7 @@ mod breaker;
 mod change;
 pub mod grants;
 mod inputs;
+mod key_source;
 mod known;
 mod kv;
 mod limits;
@@ -199,11 +200,17 @@ impl Config {
             &known,
             &places,
         );
-        let routes = routes::read::read(
+        let gatherings = routes::gatherings::read(
+            root.take_section("joins", "{ order = { on = \"order.*\", within = \"1h\" } }"),
+            root.take_section("batches", "{ sync = { on = \"contact.*\", within = \"1m\" } }"),
+            &known,
+        );
+        let mut routes = routes::read::read(
             root.take_section("routes", "{ \"order.paid\" = \"audit\" }"),
             &known,
             &plugins,
         );
+        routes.gatherings = gatherings;
         root.finish();
         // Nothing is created for a file that will not be used.
         let make = if sink.is_empty() { surroundings.make_secrets } else { MakeSecrets::No };

@@ -34,6 +34,7 @@ mod body_memory;
 mod built_in;
 mod conflicts;
 mod dead_letter;
+mod gathered;
 mod handle;
 mod health;
 mod kept;
@@ -111,7 +112,7 @@ impl Dispatcher {
             of_plugin.regular.health.adapt(loaded.digest, settings.breaker);
             queues.insert(name.clone(), of_plugin);
         }
-        for name in BuiltIn::all() {
+        for name in BuiltIn::all(&config) {
             let of_plugin = old.get(&name).cloned().unwrap_or_else(|| {
                 let (health, now_ms) = (shared.new_health(&name), shared.deps.clock.host_ms());
                 let new = PluginQueues::new(built_in::CONCURRENCY, health, now_ms);

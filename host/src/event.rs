@@ -5,6 +5,7 @@ use bytes::Bytes;
 mod attempt;
 mod delivery;
 pub mod form;
+mod gathering;
 mod ids;
 mod key;
 pub mod name;
@@ -12,6 +13,7 @@ pub mod name;
 pub use crate::names::PluginName;
 pub use attempt::{AttemptRecord, Digest, HttpCall, LogLine, NotADigest, Outcome, StepUse};
 pub use delivery::{NewDelivery, State, Target, TargetOptions};
+pub use gathering::{Counted, GatheringKind, GatheringTerms, MAX_MEMBERS, NewMember, Why};
 pub use ids::{BadId, DeliveryId, EventId};
 pub use key::{Key, KeyPolicy, KeySource};
 pub use name::MAX_NAME_BYTES;
@@ -66,6 +68,8 @@ pub struct NewEvent {
     /// Cancels the open deliveries of events with the same subject that have one of these tags
     /// ([`TargetOptions::cancel_tag`]).
     pub cancels: Vec<i64>,
+    /// The gatherings that it is a member of.
+    pub members: Vec<NewMember>,
     /// Deliveries are not due before this many milliseconds from now.
     pub delay_ms: u64,
 }

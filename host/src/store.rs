@@ -63,11 +63,11 @@ pub use health::Health;
 pub use in_flight::InFlight;
 pub use model::{
     Action, AgainSoFar, Appended, Approval, ApprovalChange, AttemptView, Changed, Cursor,
-    DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary, EventView, Keep, KvKey,
-    KvRange, KvTransaction, KvValue, Lease, LeaseHolder, LeasePermit, LeaseQueue, Leased,
-    ListedKeys, MAX_CHILDREN, MAX_CRASHES, MAX_PAGE, MemoryReservation, NewStep, Next, Page,
-    PluginCounts, PluginPolicies, Preview, Progress, Recorded, Settled, Settlement, Stats,
-    StepView, StoredApproval, TreeBudget, Which,
+    DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary, EventView, GatheringView,
+    Keep, KvKey, KvRange, KvTransaction, KvValue, Lease, LeaseHolder, LeasePermit, LeaseQueue,
+    Leased, ListedKeys, MAX_CHILDREN, MAX_CRASHES, MAX_PAGE, MemberView, MemoryReservation,
+    NewStep, Next, Page, PluginCounts, PluginPolicies, Preview, Progress, Recorded, Settled,
+    Settlement, Stats, StepView, StoredApproval, TreeBudget, Which,
 };
 pub use operate::Operate;
 pub use queue::{DispatchHandle, Queue};

@@ -7,8 +7,10 @@ use super::plugins::known_plugins;
 use super::state::Admin;
 use crate::clock::rfc3339;
 use crate::dispatch::BreakerView;
+use crate::event::DEAD_LETTERS;
 use crate::event::UNIDENTIFIED;
 use crate::ingest::Lately;
+use crate::names::is_built_in;
 use crate::plugins::Entry;
 use crate::status::Condition;
 use crate::store::{PluginCounts, Stats};
@@ -55,6 +57,14 @@ pub(super) fn all(admin: &Admin, stats: &Stats, condition: Condition) -> Vec<Tro
         let is_routed = config.routes.iter().any(|route| route.leads_to(name));
         let detail = of_plugin(name, entry, open, is_routed);
         found.extend(detail.map(|detail| TroubleJson::of("plugin", Some(name), detail)));
+    }
+    for (name, counts) in stats.plugins.iter().filter(|(name, _)| is_built_in(name)) {
+        let is_there = **name == *DEAD_LETTERS || config.routes.gatherings.get(name).is_some();
+        let open = counts.open();
+        let gone = (!is_there && open > 0).then(|| {
+            format!("its section is gone from the configuration, and {open} of its deliveries wait for it")
+        });
+        found.extend(gone.map(|detail| TroubleJson::of("plugin", Some(name), detail)));
     }
     for (name, _) in registry.entries() {
         let detail = admin.breakers.of(name).and_then(|view| slowed_down(name, &view));

@@ -16,11 +16,13 @@ use crate::names::PluginName;
 
 mod cycles;
 mod doubts;
+pub(super) mod gatherings;
 mod pattern;
 pub(super) mod read;
 mod routing;
 
 pub use cycles::Cycle;
+pub use gatherings::{Gathering, Gatherings, KeepMembers};
 pub use routing::{Facts, Routing};
 
 use pattern::{Matcher, Pattern, is_separator};
@@ -36,6 +38,8 @@ pub struct Routes {
     wild: HashMap<String, Vec<(usize, Matcher)>>,
     /// The longest of these beginnings, in bytes.
     longest: usize,
+    /// `[joins]` and `[batches]`.
+    pub gatherings: Gatherings,
 }
 
 /// One line of `[routes]`.

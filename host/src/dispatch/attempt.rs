@@ -139,7 +139,8 @@ async fn built_in_attempt(
         return give_back(Duration::ZERO);
     }
     let Some(_permit) = queue.run_permit().await else { return give_back(Duration::ZERO) };
-    let settlement = built_in.run(shared, lease).await;
+    let mut settlement = built_in.run(shared, lease).await;
+    tell_of_death(shared, lease, &mut settlement);
     if settlement.record.is_some() {
         queue.succeeded.increment(1);
     }

@@ -4,8 +4,12 @@
 use std::time::{Duration, Instant};
 
 use super::dead_letter::DeadLetter;
+use super::gathered;
+use super::outcome::MAX_HOPS;
 use super::shared::Shared;
-use crate::event::{AttemptRecord, DEAD_LETTERS, NewEvent, Outcome, PluginName};
+use crate::config::Config;
+use crate::event::{AttemptRecord, DEAD, DEAD_LETTERS, NewEvent, Outcome, PluginName};
+use crate::names::is_built_in;
 use crate::store::{KvTransaction, Lease, Next, Settlement, StoreError};
 
 /// How long an attempt that the store did not answer waits for the next one.
@@ -19,44 +23,61 @@ pub(super) const CONCURRENCY: usize = 4;
 pub(super) enum BuiltIn {
     /// Emits the events that tell of dead letters which the store has made.
     DeadLetters,
+    /// Ends a gathering: a join or a batch.
+    Gathering,
 }
 
 impl BuiltIn {
-    /// All of them, by name.
-    pub(super) fn all() -> impl Iterator<Item = PluginName> {
-        [DEAD_LETTERS].into_iter().map(PluginName::from)
+    /// The names of all of them in a configuration.
+    pub(super) fn all(config: &Config) -> impl Iterator<Item = PluginName> {
+        let gatherings = config.routes.gatherings.iter();
+        let gatherings = gatherings.map(|gathering| gathering.terms.plugin.clone());
+        [PluginName::from(DEAD_LETTERS)].into_iter().chain(gatherings)
     }
 
     /// That of a name.
     pub(super) fn of(plugin: &str) -> Option<Self> {
-        (plugin == DEAD_LETTERS).then_some(Self::DeadLetters)
+        match plugin {
+            DEAD_LETTERS => Some(Self::DeadLetters),
+            _ if is_built_in(plugin) => Some(Self::Gathering),
+            _ => None,
+        }
     }
 
     /// Runs an attempt.
     pub(super) async fn run(self, shared: &Shared, lease: &Lease) -> Settlement {
         let (started_at_ms, started) = (shared.deps.clock.now_ms(), Instant::now());
-        let emitted = match self {
+        let ended = match self {
             Self::DeadLetters => dead_letter(shared, lease).await,
+            Self::Gathering => gathering(shared, lease).await,
         };
-        match emitted {
-            Ok(emitted) => Settlement {
-                next: Next::Done { emitted, kv: KvTransaction::default() },
-                record: Some(AttemptRecord {
-                    started_at_ms,
-                    duration_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
-                    outcome: Outcome::Ok,
-                    error: None,
-                    logs: Vec::new(),
-                    calls: Vec::new(),
-                    steps: Vec::new(),
-                    plugin_digest: None,
-                }),
-            },
+        let emitted = match ended {
+            Ok(emitted) => emitted,
             Err(error) => {
-                tracing::debug!(delivery.id = %lease.delivery, error = %error, "not told yet");
-                Settlement { next: Next::GiveBack(PAUSE), record: None }
+                tracing::debug!(delivery.id = %lease.delivery, error = %error, "not ended yet");
+                return Settlement { next: Next::GiveBack(PAUSE), record: None };
             }
-        }
+        };
+        let error =
+            emitted.iter().any(|event| event.hops > MAX_HOPS && event.attributes.kind != DEAD);
+        let error = error.then(|| {
+            format!("it is to emit an event after {MAX_HOPS} hops: do the routes lead back to where they started?")
+        });
+        let record = AttemptRecord {
+            started_at_ms,
+            duration_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            outcome: if error.is_some() { Outcome::Error } else { Outcome::Ok },
+            error,
+            logs: Vec::new(),
+            calls: Vec::new(),
+            steps: Vec::new(),
+            plugin_digest: None,
+        };
+        let next = match record.outcome {
+            Outcome::Ok => Next::Done { emitted, kv: KvTransaction::default() },
+            _ => Next::Dead(None),
+        };
+        Settlement { next, record: Some(record) }
     }
 }
 
@@ -77,4 +98,19 @@ async fn dead_letter(shared: &Shared, lease: &Lease) -> Result<Vec<NewEvent>, St
     };
     let config = shared.deps.config.load();
     Ok(letter.event(&config.routes, shared.deps.clock.now_ms()).into_iter().collect())
+}
+
+/// The event of a gathering that has ended.
+async fn gathering(shared: &Shared, lease: &Lease) -> Result<Vec<NewEvent>, StoreError> {
+    let Some(gathered) = shared.deps.reads.gathering(lease.delivery).await? else {
+        return Ok(Vec::new());
+    };
+    let config = shared.deps.config.load();
+    let Some(section) = config.routes.gatherings.get(&lease.plugin) else {
+        let missing = format!("the section of `{}` is gone", lease.plugin);
+        return Err(StoreError::Unavailable(missing));
+    };
+    let now_ms = shared.deps.clock.now_ms();
+    let event = gathered::event(section, &gathered, &lease.event, &config.routes, now_ms);
+    Ok(vec![event])
 }

@@ -60,6 +60,7 @@ impl DeadLetter<'_> {
             hops: of.hops + 1,
             deliveries: Vec::new(),
             cancels: Vec::new(),
+            members: Vec::new(),
             delay_ms: 0,
         };
         routes.route(&mut event);

@@ -192,6 +192,7 @@ fn routed(facts: &AttemptFacts<'_>, emitted: Emitted, routes: &Routes) -> NewEve
         hops: facts.event.hops + 1,
         deliveries: Vec::new(),
         cancels: Vec::new(),
+        members: Vec::new(),
         delay_ms: emitted.delay_ms,
     };
     routes.route(&mut event);

@@ -1,6 +1,6 @@
 //! The memory that a settlement holds until it is durable.
 
-use crate::event::{AttemptRecord, Key, NewDelivery, NewEvent};
+use crate::event::{AttemptRecord, Counted, Key, NewDelivery, NewEvent, NewMember};
 use crate::store::{KvTransaction, Lease, Next, Settlement};
 
 /// Memory for the settlements of all plugins that are not durable yet, in KiB. With the default
@@ -28,8 +28,17 @@ fn bytes(settlement: &Settlement) -> usize {
 }
 
 fn event(event: &NewEvent) -> usize {
-    let NewEvent { attributes, provider_id, dedupe, headers, note, deliveries, cancels, .. } =
-        event;
+    let NewEvent {
+        attributes,
+        provider_id,
+        dedupe,
+        headers,
+        note,
+        deliveries,
+        cancels,
+        members,
+        ..
+    } = event;
     let headers = headers
         .iter()
         .map(|(name, value)| size_of::<(String, String)>() + name.len() + value.len());
@@ -45,14 +54,26 @@ fn event(event: &NewEvent) -> usize {
         + headers.sum::<usize>()
         + deliveries.iter().map(delivery).sum::<usize>()
         + size_of_val(cancels.as_slice())
+        + members.iter().map(member).sum::<usize>()
 }
 
 fn delivery(delivery: &NewDelivery) -> usize {
-    let key = match &delivery.key {
-        Some(Key::Text(text)) => text.len(),
-        Some(Key::Root) | None => 0,
+    size_of_val(delivery) + delivery.key.as_ref().map_or(0, key)
+}
+
+fn member(member: &NewMember) -> usize {
+    let counted = match &member.counted {
+        Counted::Text(text) => text.len(),
+        Counted::Event | Counted::Not => 0,
     };
-    size_of_val(delivery) + key
+    size_of_val(member) + key(&member.key) + counted
+}
+
+fn key(key: &Key) -> usize {
+    match key {
+        Key::Text(text) => text.len(),
+        Key::Root => 0,
+    }
 }
 
 fn transaction(kv: &KvTransaction) -> usize {
@@ -110,6 +131,7 @@ mod tests {
             hops: 1,
             deliveries: Vec::new(),
             cancels: Vec::new(),
+            members: Vec::new(),
             delay_ms: 0,
         }
     }

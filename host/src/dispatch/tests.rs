@@ -101,6 +101,7 @@ impl Bench {
             hops: 0,
             deliveries: vec![Target::to("worker").into()],
             cancels: Vec::new(),
+            members: Vec::new(),
             delay_ms: 0,
         };
         self.store.append(event).await.unwrap();

@@ -174,6 +174,7 @@ impl Verified<'_> {
             hops: 0,
             deliveries: Vec::new(),
             cancels: Vec::new(),
+            members: Vec::new(),
             delay_ms: 0,
         };
         routes.route(&mut event);

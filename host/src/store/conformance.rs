@@ -24,18 +24,24 @@ use crate::event::{
 pub(super) mod append;
 pub(super) mod approvals;
 pub(super) mod bulk;
+pub(super) mod cancel;
 pub(super) mod changes;
 pub(super) mod clock;
 pub(super) mod close;
 pub(super) mod counts;
+pub(super) mod deaths;
 pub(super) mod disk;
 mod dispatch;
+pub(super) mod gatherings;
+mod key_model;
+pub(super) mod key_order;
 pub(super) mod kv;
 mod laws;
 pub(super) mod lease;
 mod model;
 pub(super) mod on_insert;
 pub(super) mod operator;
+pub(super) mod policies;
 pub(super) mod properties;
 pub(super) mod queries;
 pub(super) mod recover;
@@ -101,6 +107,7 @@ fn event(kind: &str, targets: &[&str]) -> NewEvent {
         hops: 0,
         deliveries: targets.iter().map(|target| Target::to(*target).into()).collect(),
         cancels: Vec::new(),
+        members: Vec::new(),
         delay_ms: 0,
     }
 }
@@ -227,4 +234,4 @@ async fn dead_letter(store: &Arc<dyn Store>, plugin: &str) -> DeliveryId {
     id
 }
 
-pub(super) use laws::{cases, disk_laws, laws};
+pub(super) use laws::{cases, disk_laws, laws, workflow_laws};

@@ -11,9 +11,10 @@ use super::changes::{Announcer, Changes};
 use super::in_flight::{AttemptLog, InFlight};
 use super::{
     Action, Appended, ApprovalChange, Changed, Cursor, DeliveryFilter, DeliveryView,
-    DispatchHandle, EventFilter, EventSummary, EventView, Health, Keep, KvKey, KvRange, KvValue,
-    Lease, LeaseHolder, LeaseQueue, Leased, MaybeReady, NewStep, Operate, Page, Pending, Preview,
-    Progress, Queue, Read, Recorded, Settled, Settlement, Stats, StoreError, StoredApproval, Which,
+    DispatchHandle, EventFilter, EventSummary, EventView, GatheringView, Health, Keep, KvKey,
+    KvRange, KvValue, Lease, LeaseHolder, LeaseQueue, Leased, MaybeReady, NewStep, Operate, Page,
+    Pending, Preview, Progress, Queue, Read, Recorded, Settled, Settlement, Stats, StoreError,
+    StoredApproval, Which,
 };
 use crate::clock::Clock;
 use crate::event::{DeliveryId, EventId, NewEvent, PluginName, Target};
@@ -200,6 +201,10 @@ impl Read for MemoryStore {
     }
 
     fn dead_notice(&self, _delivery: DeliveryId) -> Pending<'_, Option<(DeliveryId, u32)>> {
+        done(self.read(|_| None))
+    }
+
+    fn gathering(&self, _delivery: DeliveryId) -> Pending<'_, Option<GatheringView>> {
         done(self.read(|_| None))
     }
 

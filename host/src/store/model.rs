@@ -27,7 +27,7 @@ pub use tree::TreeBudget;
 pub(super) use tree::TreeSize;
 pub use views::{
     AttemptView, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary,
-    EventView, MAX_CHILDREN, MAX_PAGE, Page, PluginCounts, Stats,
+    EventView, GatheringView, MAX_CHILDREN, MAX_PAGE, MemberView, Page, PluginCounts, Stats,
 };
 
 /// The result of an append.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Changes, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventSummary, EventView, KvKey,
-    KvRange, KvValue, MaybeReady, Page, Pending, Stats, StoredApproval,
+    Changes, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventSummary, EventView,
+    GatheringView, KvKey, KvRange, KvValue, MaybeReady, Page, Pending, Stats, StoredApproval,
 };
 use crate::event::{DeliveryId, EventId, PluginName};
 
@@ -33,6 +33,9 @@ pub trait Read: Send + Sync + std::fmt::Debug {
     /// The dead letter that a delivery to [`DEAD_LETTERS`](crate::event::DEAD_LETTERS) is to tell
     /// of, and how often that has been one.
     fn dead_notice(&self, delivery: DeliveryId) -> Pending<'_, Option<(DeliveryId, u32)>>;
+
+    /// The gathering that a delivery to `joins/NAME` or `batches/NAME` is to end, with its members.
+    fn gathering(&self, delivery: DeliveryId) -> Pending<'_, Option<GatheringView>>;
 
     /// The results that a delivery has recorded, by the names of their steps.
     fn steps(&self, delivery: DeliveryId) -> Pending<'_, BTreeMap<String, Vec<u8>>>;

@@ -54,6 +54,8 @@ mod error;
 mod failure;
 mod file_watch;
 mod files;
+mod gather;
+mod gathered;
 mod inflight;
 mod keys;
 mod kv;

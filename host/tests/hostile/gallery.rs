@@ -10,8 +10,8 @@ use serde::Deserialize;
 mod made;
 
 /// Instances in the pool of the gallery's sandbox: two memories each, enough for four guests of
-/// eight memories and a good one. Each memory keeps up to 512 KiB of the pages that guests wrote, so
-/// a larger pool grows for longer.
+/// eight memories and a good one. Each memory keeps up to 512 KiB of the pages that guests wrote,
+/// so a larger pool grows for longer.
 pub(crate) const MAX_INSTANCES: u32 = 17;
 /// The line of a frame that gives way to a guest's text.
 const GUEST: &str = "  ;; GUEST";

@@ -42,6 +42,7 @@ pub(crate) fn new_event(attributes: Attributes, targets: &[&str]) -> NewEvent {
         hops: 0,
         deliveries: targets.iter().map(|name| Target::to(*name).into()).collect(),
         cancels: Vec::new(),
+        members: Vec::new(),
         delay_ms: 0,
     }
 }

@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use serde_json::Value;
 
 use super::Routes;
-use crate::event::{Attributes, NewDelivery, NewEvent};
+use crate::event::{Attributes, NewDelivery, NewEvent, NewMember};
 
 /// An event as routes see it.
 #[derive(Debug)]
@@ -39,6 +39,8 @@ pub struct Routing {
     pub deliveries: Vec<NewDelivery>,
     /// See [`NewEvent::cancels`].
     pub cancels: Vec<i64>,
+    /// The gatherings that it is a member of.
+    pub members: Vec<NewMember>,
     /// Remarks for operators.
     pub notes: Vec<String>,
 }
@@ -57,14 +59,23 @@ impl Routes {
             });
             routing.deliveries.push(NewDelivery { target, key });
         }
+        let Attributes { source, kind, .. } = facts.attributes;
+        for gathering in self.gatherings.of(source, kind) {
+            match gathering.member(facts) {
+                Ok(member) => routing.members.push(member),
+                Err(why) => routing
+                    .notes
+                    .push(format!("not gathered by `{}`: {why}", gathering.terms.plugin)),
+            }
+        }
         routing
     }
 
     /// Gives a new event its way.
     pub fn route(&self, event: &mut NewEvent) {
-        let Routing { deliveries, cancels, notes } =
+        let Routing { deliveries, cancels, members, notes } =
             self.routing(&Facts::new(&event.attributes, &event.headers, event.hops));
-        (event.deliveries, event.cancels) = (deliveries, cancels);
+        (event.deliveries, event.cancels, event.members) = (deliveries, cancels, members);
         if !notes.is_empty() {
             event.note =
                 Some(event.note.take().into_iter().chain(notes).collect::<Vec<_>>().join("; "));

@@ -24,6 +24,7 @@ pub(in crate::store) async fn what_was_appended_is_there_after_a_crash(harness: 
         hops: 3,
         deliveries: vec![Target::to("audit").into(), Target::to("orders").into()],
         cancels: Vec::new(),
+        members: Vec::new(),
         delay_ms: 0,
     };
     let id = append(&store, new.clone()).await;

@@ -3,8 +3,10 @@
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
+use super::key_model::{self, KeyHow, KeyOp};
 use super::model::{self, Op};
 use super::operator::act;
+use super::policies::PolicyHarness;
 use super::queries::{all_deliveries, all_events};
 use super::*;
 use crate::store::{Action, DeliveryFilter, EventFilter, EventState};
@@ -252,5 +254,37 @@ fn any_op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Crash),
         1 => (0..600i64, 0..600i64).prop_map(|(event_ms, dedupe_ms)| Op::Sweep { event_ms,
             dedupe_ms }),
+    ]
+}
+
+pub(in crate::store) fn of_one_key_at_most_per_key_are_open_and_none_waits_while_fewer_are<
+    H: PolicyHarness,
+>(
+    harness: fn() -> H,
+) {
+    let calls = (1..4u32, any::<bool>(), prop::collection::vec(any_key_op(), 1..60));
+    check(40, calls, harness, async |harness, (per_key, hold, ops): (u32, bool, Vec<KeyOp>)| {
+        key_model::run(harness, per_key, hold, ops).await;
+    });
+}
+
+fn any_key_op() -> impl Strategy<Value = KeyOp> {
+    let pick = || any::<prop::sample::Index>();
+    let how = prop_oneof![
+        4 => Just(KeyHow::Done),
+        2 => prop_oneof![Just(0), Just(50)].prop_map(KeyHow::Retry),
+        2 => Just(KeyHow::Dead),
+        1 => Just(KeyHow::GiveBack),
+    ];
+    let action = prop_oneof![Just(Action::Retry), Just(Action::Cancel), Just(Action::Discard)];
+    prop_oneof![
+        6 => (0..3u8, prop_oneof![3 => Just(0u64), 1 => Just(40)])
+            .prop_map(|(key, delay_ms)| KeyOp::Append { key, delay_ms }),
+        5 => (0..4u32).prop_map(|count| KeyOp::Lease { count }),
+        8 => (pick(), how).prop_map(|(pick, how)| KeyOp::Settle { pick, how }),
+        4 => (pick(), action).prop_map(|(pick, action)| KeyOp::Change { pick, action }),
+        3 => (0..80i64).prop_map(|ms| KeyOp::Pass { ms }),
+        1 => Just(KeyOp::Crash),
+        1 => Just(KeyOp::Close),
     ]
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::StepView;
-use crate::event::{AttemptRecord, DeliveryId, Event, EventId, PluginName, State};
+use crate::event::{AttemptRecord, DeliveryId, Event, EventId, PluginName, State, Why};
 
 /// The filter of a list of events; absent fields do not filter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -150,6 +150,34 @@ pub struct DeliveryView {
     pub steps: Vec<StepView>,
     /// Its attempts, oldest first; in listings only the last one.
     pub attempts: Vec<AttemptView>,
+}
+
+/// A gathering with its members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatheringView {
+    /// The host's plugin that ends it: `joins/NAME` or `batches/NAME`.
+    pub plugin: PluginName,
+    /// Its key.
+    pub key: String,
+    /// Members that are counted.
+    pub count: u32,
+    /// How many complete it, if a member said so.
+    pub need: Option<u32>,
+    /// Why it ends, or would if it ended now.
+    pub why: Why,
+    /// Whether it is complete, and has not merely run out of time.
+    pub complete: bool,
+    /// Its members, in the order in which they came.
+    pub members: Vec<MemberView>,
+}
+
+/// A member of a gathering.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberView {
+    /// Its id.
+    pub id: EventId,
+    /// The event; absent if it is deleted, or beyond the bounds of what is read at once.
+    pub event: Option<Event>,
 }
 
 /// One attempt.

@@ -51,7 +51,7 @@ impl WriteBatch<'_> {
         self.delta.events += 1;
         // First: what is committed after an event is not cancelled by it.
         self.cancel_tagged(new)?;
-        if !new.deliveries.is_empty() {
+        if !new.deliveries.is_empty() || !new.members.is_empty() {
             let (attributes, parent, hops) = (new.attributes.clone(), new.parent, new.hops);
             let event = Arc::new(Event { id, attributes, parent, root, hops });
             self.create_deliveries(&event, new)?;
@@ -78,6 +78,10 @@ impl WriteBatch<'_> {
                 },
             )?;
             dead.extend(died.then_some((ordinal, &target.plugin)));
+        }
+        if !new.members.is_empty() {
+            let next = u32::try_from(new.deliveries.len()).unwrap_or(u32::MAX);
+            self.gather(event, &new.members, next)?;
         }
         // Only now, because a notice is the event's next delivery.
         for (ordinal, plugin) in dead {

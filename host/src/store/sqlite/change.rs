@@ -191,7 +191,11 @@ impl WriteBatch<'_> {
         if due_ms < BEHIND_MS {
             self.waiting.push((stands.plugin.clone(), due_ms));
         }
-        Ok(())
+        match &stands.key {
+            // Nothing holds the key any more, and there may be room for others.
+            Some(key) if entered.is_none() => self.open_next(&stands.plugin, key, self.now_ms),
+            _ => Ok(()),
+        }
     }
 
     /// Marks a leased delivery: it ends when its holder settles it.
@@ -237,9 +241,8 @@ impl WriteBatch<'_> {
             cancel_tag: stands.cancel_tag,
             subject: stands.subject.as_deref(),
         };
-        // An attempt that waits for its time keeps its key's interval.
-        let due_ms = stands.due_ms.filter(|due_ms| *due_ms < BEHIND_MS).unwrap_or(self.now_ms);
-        self.ended(&ending, state, due_ms)
+        let next_start_ms = self.next_start_without(&stands.plugin, stands.due_ms);
+        self.ended(&ending, state, next_start_ms)
     }
 
     /// From one plugin to another; it leaves the quarantine queue, because it was the other one
@@ -270,7 +273,10 @@ impl WriteBatch<'_> {
         self.delta.moved(to, None, Some(state));
         self.waiting.push((to.clone(), due_ms));
         match &stands.key {
-            Some(key) => self.open_next(&stands.plugin, key, self.now_ms),
+            Some(key) => {
+                let next_start_ms = self.next_start_without(&stands.plugin, stands.due_ms);
+                self.open_next(&stands.plugin, key, next_start_ms)
+            }
             None => Ok(()),
         }
     }

@@ -233,7 +233,10 @@ fn rows(count: usize, bytes: usize) -> u64 {
 fn of_event(event: &NewEvent) -> u64 {
     let attributes = &event.attributes;
     let headers: usize = event.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-    rows(1 + event.deliveries.len() + event.dedupe.len(), attributes.body.len() + headers)
+    rows(
+        1 + event.deliveries.len() + 2 * event.members.len() + event.dedupe.len(),
+        attributes.body.len() + headers,
+    )
 }
 
 fn of_settlement(settlement: &Settlement) -> u64 {

@@ -12,6 +12,7 @@ use crate::clock::{Clock, until};
 use crate::event::{
     AttemptRecord, Attributes, EventId, LogLine, NewEvent, Outcome, PluginName, State, Target,
 };
+use crate::store::conformance::policies::{PolicyHarness, TestPolicies};
 use crate::store::conformance::tree::BUDGET;
 use crate::store::conformance::{Disk, Harness, START_MS, record};
 use crate::store::{
@@ -33,6 +34,7 @@ struct OneFile {
     folder: TempDir,
     clock: Clock,
     last: Mutex<Weak<Published>>,
+    policies: Arc<TestPolicies>,
 }
 
 fn one_file() -> OneFile {
@@ -40,6 +42,7 @@ fn one_file() -> OneFile {
         folder: TempDir::new().unwrap(),
         clock: Clock::manual(START_MS),
         last: Mutex::default(),
+        policies: Arc::default(),
     }
 }
 
@@ -49,6 +52,7 @@ impl OneFile {
         SqliteOptions {
             max_waiting_appends: 4_000,
             tree: BUDGET,
+            policies: self.policies.clone(),
             ..SqliteOptions::at(path, self.clock.clone())
         }
     }
@@ -91,8 +95,15 @@ impl Harness for OneFile {
     }
 }
 
+impl PolicyHarness for OneFile {
+    fn policies(&self) -> &Arc<TestPolicies> {
+        &self.policies
+    }
+}
+
 crate::store::conformance::laws!(super::one_file);
 crate::store::conformance::disk_laws!(super::one_file);
+crate::store::conformance::workflow_laws!(super::one_file);
 
 impl Sqlite {
     /// Has every write refused, as by a full disk, until it is taken back.
@@ -121,6 +132,7 @@ fn event() -> NewEvent {
         hops: 0,
         deliveries: Vec::new(),
         cancels: Vec::new(),
+        members: Vec::new(),
         delay_ms: 0,
     }
 }

@@ -12,6 +12,7 @@ use super::rows::{read_event, read_state};
 use super::sum;
 use crate::clock::until;
 use crate::event::{DEAD_LETTERS, DeliveryId, Event, PluginName, State};
+use crate::names::is_built_in;
 use crate::store::model::LeaseTerms;
 use crate::store::{AgainSoFar, Lease, LeasePermit, LeaseQueue, Leased};
 
@@ -167,6 +168,9 @@ impl WriteBatch<'_> {
                 NEVER_MS
             ])?;
         self.delta.moved(&due.plugin, Some(due.state), Some(State::Leased));
+        if is_built_in(&due.plugin) {
+            self.freeze(due.delivery)?;
+        }
         Ok(Lease {
             delivery: due.delivery,
             plugin: due.plugin,

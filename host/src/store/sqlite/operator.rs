@@ -147,6 +147,9 @@ impl WriteBatch<'_> {
                                    AND EXISTS (SELECT 1 FROM attempts a WHERE a.event = d.event
                                                AND a.ordinal = d.ordinal AND a.started_ms >= ?3
                                                AND (a.started_ms <= ?4 OR e.id >= ?5)))
+                        OR EXISTS (SELECT 1 FROM gathered m
+                                   JOIN deliveries d ON d.event = m.gathering AND d.ordinal = m.ordinal
+                                   WHERE m.event = e.id AND d.due_ms IS NOT NULL)
                  FROM events e
                  WHERE e.id > (SELECT events_up_to FROM swept) AND e.id < ?1
                    AND e.id <= (SELECT dedupe_up_to FROM swept)
@@ -198,9 +201,13 @@ impl WriteBatch<'_> {
                 self.open_next(&plugin, &key, self.now_ms)?;
             }
         }
-        self.connection
-            .prepare_cached("DELETE FROM dead_notices WHERE event = ?1")?
-            .execute([event])?;
+        for rest in
+            ["dead_notices WHERE event", "gatherings WHERE event", "gathered WHERE gathering"]
+        {
+            self.connection
+                .prepare_cached(&format!("DELETE FROM {rest} = ?1"))?
+                .execute([event])?;
+        }
         self.connection
             .prepare_cached("DELETE FROM attempts WHERE event = ?1")?
             .execute([event])?;

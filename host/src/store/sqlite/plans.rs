@@ -78,6 +78,7 @@ fn event(targets: &[&str]) -> NewEvent {
         hops: 0,
         deliveries: targets.iter().map(|target| Target::to(*target).into()).collect(),
         cancels: Vec::new(),
+        members: Vec::new(),
         delay_ms: 0,
     }
 }

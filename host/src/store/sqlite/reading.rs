@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{Sqlite, approvals, kv, pages, read, steps};
+use super::{Sqlite, approvals, gathered, kv, pages, read, steps};
 use crate::event::{DeliveryId, EventId, PluginName};
 use crate::store::{
-    Changes, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventSummary, EventView, KvKey,
-    KvRange, KvValue, MaybeReady, Page, Pending, Read, Stats, StoreError, StoredApproval,
+    Changes, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventSummary, EventView,
+    GatheringView, KvKey, KvRange, KvValue, MaybeReady, Page, Pending, Read, Stats, StoreError,
+    StoredApproval,
 };
 
 impl Read for Sqlite {
@@ -65,6 +66,11 @@ impl Read for Sqlite {
 
     fn dead_notice(&self, delivery: DeliveryId) -> Pending<'_, Option<(DeliveryId, u32)>> {
         Box::pin(self.readers.ask(move |connection| read::dead_notice(connection, delivery)))
+    }
+
+    fn gathering(&self, delivery: DeliveryId) -> Pending<'_, Option<GatheringView>> {
+        let now_ms = self.clock.host_ms();
+        Box::pin(self.readers.ask(move |connection| gathered::view(connection, delivery, now_ms)))
     }
 
     fn steps(&self, delivery: DeliveryId) -> Pending<'_, BTreeMap<String, Vec<u8>>> {

@@ -246,6 +246,37 @@ const KEY_EXPIRY: &str = "
     CREATE INDEX kv_expires ON kv (expires_ms) WHERE expires_ms IS NOT NULL;
 ";
 
+/// Since version 7: events that are gathered by a key. The delivery of a gathering is one of its
+/// first member. `count`: members that are counted; `need`: how many complete it, if a member said
+/// so; `seen`: bits of types; `frozen`: whether its delivery was leased; `why`: what has completed
+/// it.
+const GATHERINGS: &str = "
+    CREATE TABLE gatherings (
+        event     INTEGER NOT NULL,
+        ordinal   INTEGER NOT NULL,
+        plugin    TEXT NOT NULL,
+        key       TEXT NOT NULL,
+        opened_ms INTEGER NOT NULL,
+        until_ms  INTEGER NOT NULL,
+        count     INTEGER NOT NULL,
+        need      INTEGER,
+        seen      INTEGER NOT NULL,
+        frozen    INTEGER NOT NULL,
+        why       INTEGER,
+        PRIMARY KEY (event, ordinal)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX gatherings_key ON gatherings (plugin, key, event, ordinal);
+    CREATE TABLE gathered (
+        gathering INTEGER NOT NULL,
+        ordinal   INTEGER NOT NULL,
+        event     INTEGER NOT NULL,
+        member    TEXT,
+        PRIMARY KEY (gathering, ordinal, event)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX gathered_member ON gathered (gathering, ordinal, member) WHERE member IS NOT NULL;
+    CREATE INDEX gathered_event ON gathered (event);
+";
+
 /// Each version of the schema with the changes that lead to it from the one before.
 const MIGRATIONS: [(i64, &[&str]); 7] = [
     (1, &[TABLES]),
@@ -254,7 +285,7 @@ const MIGRATIONS: [(i64, &[&str]); 7] = [
     (4, &[TREES]),
     (5, &[DUPLICATES, SUMS, LEGACY_KEYS, eras::SCHEMA]),
     (6, &[APPROVALS]),
-    (7, &[KEYS, CANCELLABLE, DEAD_LETTERS, STEPS, KEY_EXPIRY]),
+    (7, &[KEYS, CANCELLABLE, DEAD_LETTERS, GATHERINGS, STEPS, KEY_EXPIRY]),
 ];
 
 /// A connection that is to write, and the version of the schema it found. Nothing is written

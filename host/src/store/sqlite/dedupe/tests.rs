@@ -91,6 +91,7 @@ fn event(source: u8, keys: &[u8]) -> NewEvent {
         hops: 0,
         deliveries: Vec::new(),
         cancels: Vec::new(),
+        members: Vec::new(),
         delay_ms: 0,
     }
 }

@@ -1,11 +1,10 @@
-//! `kv` of `[plugins.NAME]`: the bucket of a plugin's keys and how long values live; and how often a
-//! handler may ask to be called again.
+//! `kv` of `[plugins.NAME]`: the bucket of a plugin's keys and how long values live. Also how often
+//! a handler may ask to be called again.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use super::plugin::PluginSettings;
 use super::raw::{Item, Section};
 use super::units::{DAY_MS, SECOND_MS, show_ms};
 use super::warnings::Warning;
@@ -92,14 +91,14 @@ fn read_bucket<'a>(item: &Item<'a>) -> Option<&'a str> {
     Some(bucket).filter(|_| fits)
 }
 
-/// The buckets that several plugins name, with these plugins. A plugin without a section of its own
-/// has a bucket of its name.
+/// The buckets that a plugin names which is not called so, or several plugins have, with these
+/// plugins. A plugin that names none has a bucket of its own name.
 pub fn shared_buckets<'p>(
-    plugins: impl Iterator<Item = (&'p str, &'p PluginSettings)>,
+    plugins: impl Iterator<Item = (&'p str, &'p KvSettings)>,
 ) -> BTreeMap<Arc<str>, Vec<&'p str>> {
     let mut buckets: BTreeMap<Arc<str>, Vec<&str>> = BTreeMap::new();
     for (name, settings) in plugins {
-        let bucket = settings.kv.bucket.clone().unwrap_or_else(|| name.into());
+        let bucket = settings.bucket.clone().unwrap_or_else(|| name.into());
         buckets.entry(bucket).or_default().push(name);
     }
     buckets.retain(|bucket, names| names.len() > 1 || names.iter().any(|name| **name != **bucket));
@@ -107,13 +106,13 @@ pub fn shared_buckets<'p>(
 }
 
 /// Warns of plugins whose values in one bucket live for different times.
-pub(super) fn warn_of_times(sections: &[(Item<'_>, Arc<PluginSettings>)]) {
+pub(super) fn warn_of_times(sections: &[(Item<'_>, KvSettings)]) {
     for (item, settings) in sections {
-        let Some(bucket) = &settings.kv.bucket else { continue };
+        let Some(bucket) = &settings.bucket else { continue };
         let other = sections.iter().find(|(other, theirs)| {
             other.key < item.key
-                && theirs.kv.bucket.as_ref() == Some(bucket)
-                && theirs.kv.ttl_ms != settings.kv.ttl_ms
+                && theirs.bucket.as_ref() == Some(bucket)
+                && theirs.ttl_ms != settings.ttl_ms
         });
         if let Some((other, _)) = other {
             let text = format!(

@@ -113,7 +113,7 @@ pub(super) fn read_all(
     known: &KnownNames<'_>,
     places: &Places<'_>,
 ) -> BTreeMap<String, Arc<PluginSettings>> {
-    let mut sections = Vec::new();
+    let (mut plugins, mut stores) = (BTreeMap::new(), Vec::new());
     for item in section.entries() {
         if let Some(help) = known.against(&item, item.key, "is a section for an unknown plugin") {
             item.refuse_key("is a section for an unknown plugin", help);
@@ -121,11 +121,13 @@ pub(super) fn read_all(
         if let Some(section) = item.section("{ timeout = \"10s\" }") {
             let settings = read(section, places);
             warn_of_unset(&item, &settings);
-            sections.push((item, Arc::new(settings)));
+            let (name, kv) = (item.key.to_owned(), settings.kv.clone());
+            stores.push((item, kv));
+            plugins.insert(name, Arc::new(settings));
         }
     }
-    kv::warn_of_times(&sections);
-    sections.into_iter().map(|(item, settings)| (item.key.to_owned(), settings)).collect()
+    kv::warn_of_times(&stores);
+    plugins
 }
 
 /// A credential that is not set is found here, not by the first request that needs it.

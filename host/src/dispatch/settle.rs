@@ -46,23 +46,13 @@ pub(super) async fn settle(
                 "a key that it read was changed meanwhile; it runs again"
             );
         }
-        Ok(Settled::OverBudget) => {
+        Ok(refused @ (Settled::OverBudget | Settled::NotANumber)) => {
             if queue.health.may_log(LogSubject::DeadLetter) {
                 tracing::warn!(
                     event.id = %event, delivery.id = %delivery, plugin.name = %plugin,
                     delivery.attempt = attempt,
                     event.root = %root,
-                    reason = "its tree of events has reached `server.tree_events` or `server.tree_size`",
-                    "dead letter"
-                );
-            }
-        }
-        Ok(Settled::NotANumber) => {
-            if queue.health.may_log(LogSubject::DeadLetter) {
-                tracing::warn!(
-                    event.id = %event, delivery.id = %delivery, plugin.name = %plugin,
-                    delivery.attempt = attempt,
-                    reason = "it adds to a key whose value is no number", "dead letter"
+                    reason = reason_of(*refused), "dead letter"
                 );
             }
         }
@@ -84,6 +74,14 @@ pub(super) async fn settle(
         Err(error) => tracing::debug!(delivery.id = %delivery, error = %error, "not settled"),
     }
     matches!(settled, Ok(Settled::Conflict))
+}
+
+/// Why what an attempt left was not stored; for the log.
+fn reason_of(refused: Settled) -> &'static str {
+    match refused {
+        Settled::NotANumber => "it adds to a key whose value is no number",
+        _ => "its tree of events has reached `server.tree_events` or `server.tree_size`",
+    }
 }
 
 /// Counts the settlements that change less than was asked for.

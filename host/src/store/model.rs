@@ -95,6 +95,11 @@ pub(super) struct LeaseTerms {
 }
 
 impl LeaseTerms {
+    /// Those of a first attempt.
+    pub(super) fn first(key: Option<Arc<str>>, cancel_tag: Option<i64>) -> Self {
+        Self { key, cancel_tag, ..Self::default() }
+    }
+
     /// Whether nothing beside its own row changes when it ends in another state than dead.
     pub(super) fn are_plain(&self) -> bool {
         self.key.is_none() && self.cancel_tag.is_none()

@@ -8,7 +8,6 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::time::Duration;
 
 use ::http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
@@ -24,6 +23,7 @@ use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
 use super::ended::{Ended, from_document};
+use super::times;
 use crate::config::Limits;
 use crate::sandbox::Call;
 use crate::sandbox::bindings::exports::hookbox::plugin::handler::{Failure, NewEvent};
@@ -36,8 +36,6 @@ use crate::{clock, cloudevents, text};
 const AUTHORITY: &str = "hookbox.invalid";
 /// Characters that are escaped in a header, besides those beyond ASCII (section 3.1.3.2).
 const ESCAPED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
-/// The header of an answer that asks for another call with the same event, after so many seconds.
-const AGAIN: &str = "hookbox-again";
 /// The most of an answer's text that becomes the reason of a failure, in bytes.
 const MAX_REASON_BYTES: usize = 512;
 
@@ -64,7 +62,7 @@ pub(super) async fn call(proxy: &Proxy, store: &mut Store<AttemptState>, call: &
     let handled = proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, out);
     match answered(handled, receiver, &call.limits).await {
         Err(error) => Ended::Failed(error),
-        Ok(Some(Ok(answer))) => match again(&answer) {
+        Ok(Some(Ok(answer))) => match times::again(answer.status, &answer.headers) {
             Ok(again) => {
                 if let Some(after) = again {
                     store.data_mut().ask_again(after);
@@ -199,7 +197,9 @@ fn ended(answer: FullAnswer, limits: &Limits, subject: Option<&str>) -> Ended {
     let reason = reason(&answer);
     let again = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
     Ended::Returned(Err(match again {
-        true => Failure::Retry(RetryLater { reason, after_ms: retry_after_ms(&answer.headers) }),
+        true => {
+            Failure::Retry(RetryLater { reason, after_ms: times::retry_after_ms(&answer.headers) })
+        }
         false => Failure::Reject(reason),
     }))
 }
@@ -214,28 +214,6 @@ fn reason(answer: &FullAnswer) -> String {
     } else {
         format!("the handler answered {status}: {said}")
     }
-}
-
-/// `Retry-After` in seconds. A date (RFC 9110, section 10.2.3, allows both) is ignored, because the
-/// clocks may differ.
-fn retry_after_ms(headers: &HeaderMap) -> Option<u64> {
-    let seconds: u64 = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(seconds.saturating_mul(1000))
-}
-
-/// The time after which a handler that succeeded asks to be called again, by [`AGAIN`].
-fn again(answer: &FullAnswer) -> Result<Option<Duration>, String> {
-    let Some(value) = answer.headers.get(AGAIN).filter(|_| answer.status.is_success()) else {
-        return Ok(None);
-    };
-    let seconds = value.to_str().ok().and_then(|text| text.trim().parse().ok());
-    seconds.map(|seconds| Some(Duration::from_secs(seconds))).ok_or_else(|| {
-        let shown = text::plain(&String::from_utf8_lossy(value.as_bytes()), 80);
-        format!(
-            "the handler answered with `{AGAIN}: {shown}`: write after how many whole seconds it is \
-             to be called again"
-        )
-    })
 }
 
 /// The events of an answer: a structured one, a batch, one in binary mode, or none.
@@ -334,17 +312,6 @@ mod tests {
                 ),
                 "{status}"
             );
-        }
-    }
-
-    #[test]
-    fn a_header_of_a_success_asks_for_another_call() {
-        let seconds = |status, value| again(&answer(status, &[(AGAIN, value)], ""));
-        assert_eq!(seconds(204, " 30 "), Ok(Some(Duration::from_secs(30))));
-        assert_eq!(seconds(503, "30"), Ok(None), "a failure has its own header");
-        assert_eq!(again(&answer(200, &[], "")), Ok(None));
-        for bad in ["soon", "-1", "1.5", ""] {
-            assert!(seconds(200, bad).unwrap_err().contains("whole seconds"), "{bad:?}");
         }
     }
 

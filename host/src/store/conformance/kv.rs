@@ -163,7 +163,7 @@ async fn number(store: &Arc<dyn Store>, bucket: &str, key: &str) -> Option<i64> 
     Some(i64::from_le_bytes(found.value.try_into().unwrap()))
 }
 
-pub(in crate::store) async fn a_counter_incremented_by_n_events_reads_n_after_kill_9_throughout_with_and_without_add(
+pub(in crate::store) async fn a_counter_incremented_by_n_events_reads_n_after_kill_9_with_and_without_add(
     harness: impl Harness,
 ) {
     const EVENTS: i64 = 24;
@@ -177,7 +177,7 @@ pub(in crate::store) async fn a_counter_incremented_by_n_events_reads_n_after_ki
         let before = seen
             .as_ref()
             .map_or(0, |seen| i64::from_le_bytes(seen.value.clone().try_into().unwrap()));
-        // Every third one is overtaken by another that counts: its read is stale, and it goes again.
+        // Every third one is overtaken by another that counts. It is made again.
         if n % 3 == 0 {
             run(&store, "audit", adds(&[("other", 1)])).await;
             let sum = (before + 1).to_le_bytes();

@@ -143,7 +143,7 @@ macro_rules! laws {
                 plugins_do_not_see_each_others_keys
                 a_deleted_key_is_gone_and_its_bytes_with_it
                 a_key_written_twice_holds_the_last_value
-                a_counter_incremented_by_n_events_reads_n_after_kill_9_throughout_with_and_without_add
+                a_counter_incremented_by_n_events_reads_n_after_kill_9_with_and_without_add
                 an_addition_conflicts_with_nothing_and_stays_at_the_limit
                 an_addition_to_what_is_no_number_is_an_error_that_leaves_nothing
                 keys_are_listed_in_the_order_of_their_bytes

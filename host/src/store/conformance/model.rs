@@ -233,17 +233,7 @@ impl<H: Harness> Model<'_, H> {
                     shown.id
                 );
                 assert_eq!(shown.cancelling, expected.cancelled, "{}", shown.id);
-                let steps: Vec<_> = shown
-                    .steps
-                    .iter()
-                    .map(|step| (&*step.name, step.attempt, step.bytes))
-                    .collect();
-                let recorded: Vec<_> = expected
-                    .steps
-                    .iter()
-                    .map(|(name, (attempt, value))| (&**name, *attempt, value.len() as u64))
-                    .collect();
-                assert_eq!((steps, shown.again), (recorded, expected.again), "{}", shown.id);
+                expected.compare_steps(&shown);
                 counts.entry(expected.plugin.clone()).or_default().0
                     [usize::from(shown.state.code())] += 1;
             }
@@ -287,6 +277,17 @@ impl<H: Harness> Model<'_, H> {
 }
 
 impl Delivery {
+    /// The steps that are shown are those that were recorded.
+    fn compare_steps(&self, shown: &DeliveryView) {
+        let steps = shown.steps.iter().map(|step| (&*step.name, step.attempt, step.bytes));
+        let steps: Vec<_> = steps.collect();
+        let recorded = self.steps.iter();
+        let recorded: Vec<_> = recorded
+            .map(|(name, (attempt, value))| (&**name, *attempt, value.len() as u64))
+            .collect();
+        assert_eq!((steps, shown.again), (recorded, self.again), "{}", shown.id);
+    }
+
     fn settled(&self) -> bool {
         !matches!(self.state, State::Ready | State::Leased | State::Waiting)
     }

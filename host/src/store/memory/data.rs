@@ -6,17 +6,16 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::clock::{Clock, TimeNote, after_ms, until};
+use crate::clock::{Clock, TimeNote, until};
 use crate::event::{
     AttemptRecord, DEAD, DedupeKey, DeliveryId, Event, EventId, NewEvent, Outcome, PluginName,
     State, Target,
 };
-use crate::store::model::{LeaseTerms, TreeSize, number};
+use crate::store::model::{LeaseTerms, TreeSize};
 use crate::store::{
-    AgainSoFar, Appended, AttemptView, DeliveryView, DispatchHandle, EventView, Hint, KvKey,
-    KvRange, KvTransaction, KvValue, Lease, LeaseHolder, LeasePermit, LeaseQueue, Leased,
-    ListedKeys, MAX_CRASHES, NewStep, Next, Recorded, Settled, Settlement, Stats, StepView,
-    StoredApproval, TreeBudget,
+    AgainSoFar, Appended, AttemptView, DeliveryView, DispatchHandle, EventView, Hint, KvValue,
+    Lease, LeasePermit, LeaseQueue, Leased, MAX_CRASHES, Next, Settled, Settlement, Stats,
+    StepView, StoredApproval, TreeBudget,
 };
 
 /// The most body bytes one call leases (and at least one delivery).
@@ -80,39 +79,6 @@ impl StoredDelivery {
 }
 
 impl MemoryData {
-    pub(super) fn record_step(&mut self, holder: &LeaseHolder, step: NewStep) -> Recorded {
-        let held = self.deliveries.get_mut(&holder.delivery).filter(|found| {
-            (found.view.state, found.view.attempt) == (State::Leased, holder.attempt)
-        });
-        let Some(delivery) = held else { return Recorded::Lost };
-        let view = StepView {
-            name: step.name.clone(),
-            bytes: step.value.len() as u64,
-            attempt: holder.attempt,
-            digest: step.digest,
-            recorded_at_ms: self.wall_ms,
-        };
-        delivery.steps.entry(step.name).or_insert((view, step.value));
-        self.hint.plugins.insert(holder.plugin.clone());
-        Recorded::Kept
-    }
-
-    pub(super) fn kv_keys(&self, bucket: &PluginName, range: &KvRange) -> Vec<KvKey> {
-        let of_bucket = self.kv.iter().filter(|((owner, _), _)| owner == bucket);
-        let meant = of_bucket.filter(|((_, key), _)| {
-            key.starts_with(&range.prefix) && range.after.as_ref().is_none_or(|after| key > after)
-        });
-        meant
-            .take(range.limit)
-            .map(|((_, key), found)| KvKey { key: key.clone(), bytes: found.value.len() as u64 })
-            .collect()
-    }
-
-    pub(super) fn kv_bytes(&self, plugin: &str) -> u64 {
-        let own = self.kv.iter().filter(|((owner, _), _)| &**owner == plugin);
-        own.map(|((_, key), found)| (key.len() + found.value.len()) as u64).sum()
-    }
-
     pub(super) fn stats(&self) -> Stats {
         let (events, duplicates) = (self.events.len() as u64, self.duplicates);
         let mut stats = Stats { events, duplicates, ..Stats::default() };
@@ -132,7 +98,7 @@ impl MemoryData {
             .map(|(_, d)| d)
     }
 
-    fn next_id(&mut self) -> EventId {
+    pub(super) fn next_id(&mut self) -> EventId {
         let id = EventId::from_row(self.last_id).next(self.host_ms);
         self.last_id = id.row();
         id
@@ -366,61 +332,6 @@ impl MemoryData {
                 self.append(*event, Some(lease.event.tree()));
             }
             Next::RetryIn(_) | Next::Dead(None) | Next::GiveBack(_) => {}
-        }
-    }
-
-    fn reads_hold(&self, plugin: &PluginName, kv: &KvTransaction) -> bool {
-        let bucket = kv.bucket_of(plugin);
-        let version =
-            |key: &String| self.kv.get(&(bucket.clone(), key.clone())).map(|found| found.version);
-        let is_same = |list: &ListedKeys| {
-            self.kv_keys(bucket, &list.range)
-                .into_iter()
-                .map(|found| found.key)
-                .eq(list.keys.clone())
-        };
-        kv.reads.iter().all(|(key, seen)| version(key) == *seen) && kv.lists.iter().all(is_same)
-    }
-
-    fn fault_of_adds(&self, plugin: &PluginName, kv: &KvTransaction) -> Option<String> {
-        let bucket = kv.bucket_of(plugin);
-        kv.adds.iter().find_map(|(key, _)| {
-            let found = self.kv.get(&(bucket.clone(), key.clone()));
-            let fault = number(found.map(|found| found.value.as_slice())).err()?;
-            Some(format!("it adds to the key `{key}` of bucket `{bucket}`: {fault}"))
-        })
-    }
-
-    fn write_kv(&mut self, plugin: &PluginName, kv: KvTransaction) {
-        let bucket = kv.bucket_of(plugin).clone();
-        let mut writes = kv.writes;
-        for (key, delta) in kv.adds {
-            let found = self.kv.get(&(bucket.clone(), key.clone()));
-            let before = number(found.map(|found| found.value.as_slice())).expect("it was checked");
-            writes.push((key, Some(before.saturating_add(delta).to_le_bytes().to_vec())));
-        }
-        for (key, value) in writes {
-            let key = (bucket.clone(), key);
-            self.kv_expires.remove(&key);
-            let Some(value) = value else {
-                self.kv.remove(&key);
-                continue;
-            };
-            let version = self.next_id().row();
-            if let Some(ttl) = kv.ttl {
-                self.kv_expires.insert(key.clone(), after_ms(self.host_ms, ttl));
-            }
-            self.kv.insert(key, KvValue { value, version });
-        }
-    }
-
-    /// Deletes values whose time is over.
-    pub(super) fn sweep_kv(&mut self, now_ms: i64) {
-        let over = self.kv_expires.iter().filter(|(_, expires_ms)| **expires_ms <= now_ms);
-        let over: Vec<_> = over.map(|(key, _)| key.clone()).collect();
-        for key in over {
-            self.kv.remove(&key);
-            self.kv_expires.remove(&key);
         }
     }
 

@@ -15,6 +15,12 @@ use crate::store::model::number;
 use crate::store::{KvKey, KvRange, KvTransaction, KvValue};
 use crate::text::plain;
 
+/// Since version 7: when keys are deleted that nobody writes, by host time.
+pub(super) const SCHEMA: &str = "
+    ALTER TABLE kv ADD COLUMN expires_ms INTEGER;
+    CREATE INDEX kv_expires ON kv (expires_ms) WHERE expires_ms IS NOT NULL;
+";
+
 impl WriteBatch<'_> {
     /// Whether every key still has the version the attempt saw, and every list the keys.
     pub(super) fn reads_hold(

@@ -107,6 +107,17 @@ fn listed(prefix: &str) -> ListedKeys {
     ListedKeys { range, keys: Vec::new() }
 }
 
+/// Every operation on keys.
+fn transaction() -> KvTransaction {
+    KvTransaction {
+        reads: vec![("n".to_owned(), None)],
+        writes: vec![("n".to_owned(), Some(b"1".to_vec())), ("m".to_owned(), None)],
+        adds: vec![("sum".to_owned(), 1)],
+        lists: ["", "a"].map(listed).to_vec(),
+        ..KvTransaction::default()
+    }
+}
+
 /// Every verb of the writer, and the start.
 fn write(connection: &Connection) {
     connection.execute("UPDATE swept SET legacy_keys_up_to = 1", []).unwrap();
@@ -127,13 +138,7 @@ fn write(connection: &Connection) {
     let queue = LeaseQueue::Plugin("audit".into());
     let mut leases = batch.lease(&queue, permits(9), NOW_MS).unwrap().leases;
     assert_eq!(leases.len(), 5);
-    let kv = KvTransaction {
-        reads: vec![("n".to_owned(), None)],
-        writes: vec![("n".to_owned(), Some(b"1".to_vec())), ("m".to_owned(), None)],
-        adds: vec![("sum".to_owned(), 1)],
-        lists: ["", "a"].map(listed).to_vec(),
-        ..KvTransaction::default()
-    };
+    let kv = transaction();
     let holder = leases[0].holder();
     let step = NewStep { name: "charge".to_owned(), value: vec![1], digest: None };
     assert_eq!(batch.record_step(&holder, &step).unwrap(), Recorded::Kept);

@@ -6,10 +6,10 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::eras;
 use super::error::OpenError;
 use super::failure::injected;
 use super::files::make_file;
+use super::{eras, kv, steps};
 use crate::fail;
 
 /// The schema this host writes. A file with a greater one is refused, one with a smaller one is
@@ -220,32 +220,6 @@ const DEAD_LETTERS: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
-/// Since version 7: the results that deliveries record, and how often their handlers have asked to
-/// be called again. `deliveries.steps` says whether there may be rows in `steps`, so that most
-/// settlements need not look.
-const STEPS: &str = "
-    CREATE TABLE steps (
-        event   INTEGER NOT NULL,
-        ordinal INTEGER NOT NULL,
-        name    TEXT NOT NULL,
-        value   BLOB NOT NULL,
-        attempt INTEGER NOT NULL,
-        digest  BLOB,
-        at_ms   INTEGER NOT NULL,
-        PRIMARY KEY (event, ordinal, name)
-    ) STRICT, WITHOUT ROWID;
-    ALTER TABLE deliveries ADD COLUMN steps INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE deliveries ADD COLUMN again INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE deliveries ADD COLUMN again_since_ms INTEGER;
-    ALTER TABLE attempts ADD COLUMN steps TEXT;
-";
-
-/// Since version 7: when keys are deleted that nobody writes, by host time.
-const KEY_EXPIRY: &str = "
-    ALTER TABLE kv ADD COLUMN expires_ms INTEGER;
-    CREATE INDEX kv_expires ON kv (expires_ms) WHERE expires_ms IS NOT NULL;
-";
-
 /// Since version 7: events that are gathered by a key. The delivery of a gathering is one of its
 /// first member. `count`: members that are counted; `need`: how many complete it, if a member said
 /// so; `seen`: bits of types; `frozen`: whether its delivery was leased; `why`: what has completed
@@ -285,7 +259,7 @@ const MIGRATIONS: [(i64, &[&str]); 7] = [
     (4, &[TREES]),
     (5, &[DUPLICATES, SUMS, LEGACY_KEYS, eras::SCHEMA]),
     (6, &[APPROVALS]),
-    (7, &[KEYS, CANCELLABLE, DEAD_LETTERS, GATHERINGS, STEPS, KEY_EXPIRY]),
+    (7, &[KEYS, CANCELLABLE, DEAD_LETTERS, GATHERINGS, steps::SCHEMA, kv::SCHEMA]),
 ];
 
 /// A connection that is to write, and the version of the schema it found. Nothing is written

@@ -11,6 +11,26 @@ use crate::event::{DeliveryId, Digest, State};
 use crate::fail;
 use crate::store::{LeaseHolder, NewStep, Recorded, StepView};
 
+/// Since version 7: the results that deliveries record, and how often their handlers have asked to
+/// be called again. `deliveries.steps` says whether there may be rows in `steps`, so that most
+/// settlements need not look.
+pub(super) const SCHEMA: &str = "
+    CREATE TABLE steps (
+        event   INTEGER NOT NULL,
+        ordinal INTEGER NOT NULL,
+        name    TEXT NOT NULL,
+        value   BLOB NOT NULL,
+        attempt INTEGER NOT NULL,
+        digest  BLOB,
+        at_ms   INTEGER NOT NULL,
+        PRIMARY KEY (event, ordinal, name)
+    ) STRICT, WITHOUT ROWID;
+    ALTER TABLE deliveries ADD COLUMN steps INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE deliveries ADD COLUMN again INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE deliveries ADD COLUMN again_since_ms INTEGER;
+    ALTER TABLE attempts ADD COLUMN steps TEXT;
+";
+
 impl WriteBatch<'_> {
     /// Records a result, if `holder` still holds the lease. The first one under a name stays.
     pub(super) fn record_step(

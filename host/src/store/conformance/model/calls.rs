@@ -177,7 +177,6 @@ impl<H: Harness> Model<'_, H> {
             Next::Done { kv, .. } => kv.writes.clone(),
             _ => Vec::new(),
         };
-        let adds = settlement.next.results().is_some();
         let used = self.deliveries[&id].steps.keys().next().cloned();
         let mut settlement = settlement;
         if let (Some(record), Some(name)) = (&mut settlement.record, used) {
@@ -212,15 +211,29 @@ impl<H: Harness> Model<'_, H> {
             self.on_insert.remove(&id);
             return;
         }
+        self.left(id, &name, how, wrote).await;
+        // Only now: what it emitted was stored before its permit was free.
+        self.on_insert.remove(&id);
+    }
+
+    /// What a settlement that is kept leaves beside its delivery's own state.
+    async fn left(
+        &mut self,
+        id: DeliveryId,
+        name: &str,
+        how: How,
+        wrote: Vec<(String, Option<Vec<u8>>)>,
+    ) {
         for (key, value) in wrote {
-            let key = (name.clone(), key);
+            let key = (name.to_owned(), key);
             match value {
                 Some(value) => self.kv.insert(key, value),
                 None => self.kv.remove(&key),
             };
         }
-        if adds {
-            let sum = self.kv.entry((name, SUM.to_owned())).or_insert_with(|| vec![0; 8]);
+        if matches!(how, How::Done { .. } | How::Again { .. }) {
+            let sum =
+                self.kv.entry((name.to_owned(), SUM.to_owned())).or_insert_with(|| vec![0; 8]);
             let added = i64::from_le_bytes(sum.clone().try_into().unwrap()) + 1;
             *sum = added.to_le_bytes().to_vec();
         }
@@ -246,8 +259,6 @@ impl<H: Harness> Model<'_, H> {
             assert_eq!(new.len(), 1, "emitted once");
             self.stored(new[0], &emits, delay_ms).await;
         }
-        // Only now: what it emitted was stored before its permit was free.
-        self.on_insert.remove(&id);
     }
 
     /// Records a step for an attempt that holds its lease, or for one that has lost it.

@@ -28,3 +28,4 @@ mod tidy;
 mod time;
 mod untyped;
 mod upgrade;
+mod workflows;

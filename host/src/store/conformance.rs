@@ -32,6 +32,7 @@ pub(super) mod counts;
 pub(super) mod deaths;
 pub(super) mod disk;
 mod dispatch;
+mod gathering_model;
 pub(super) mod gatherings;
 mod key_model;
 pub(super) mod key_order;

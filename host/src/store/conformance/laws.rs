@@ -309,6 +309,15 @@ macro_rules! workflow_laws {
                 a_gathering_that_is_complete_is_leased_with_its_last_member
             }
         }
+        mod gathering_properties {
+            #[test]
+            fn each_key_of_a_join_ends_once_and_each_event_of_a_batch_is_in_one() {
+                use crate::store::conformance::properties;
+                properties::each_key_of_a_join_ends_once_and_each_event_of_a_batch_is_in_one(
+                    $harness,
+                );
+            }
+        }
         mod key_properties {
             #[test]
             fn of_one_key_at_most_per_key_are_open_and_none_waits_while_fewer_are() {

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
+use super::gathering_model::{self, GatherOp};
 use super::key_model::{self, KeyHow, KeyOp};
 use super::model::{self, Op};
 use super::operator::act;
@@ -286,5 +287,28 @@ fn any_key_op() -> impl Strategy<Value = KeyOp> {
         3 => (0..80i64).prop_map(|ms| KeyOp::Pass { ms }),
         1 => Just(KeyOp::Crash),
         1 => Just(KeyOp::Close),
+    ]
+}
+
+pub(in crate::store) fn each_key_of_a_join_ends_once_and_each_event_of_a_batch_is_in_one<
+    H: PolicyHarness,
+>(
+    harness: fn() -> H,
+) {
+    let ops = prop::collection::vec(any_gather_op(), 1..60);
+    check(40, ops, harness, async |harness, ops: Vec<GatherOp>| {
+        gathering_model::run(harness, ops).await;
+    });
+}
+
+fn any_gather_op() -> impl Strategy<Value = GatherOp> {
+    prop_oneof![
+        8 => (0..3u8, prop::option::of(0..4u8), prop::option::weighted(0.3, 0..5u32))
+            .prop_map(|(key, name, need)| GatherOp::Join { key, name, need }),
+        6 => (0..2u8).prop_map(|key| GatherOp::Batch { key }),
+        4 => prop::bool::weighted(0.2).prop_map(|crash| GatherOp::End { crash }),
+        4 => prop_oneof![3 => 0..6_000i64, 1 => Just(4_000_000i64)]
+            .prop_map(|ms| GatherOp::Pass { ms }),
+        1 => Just(GatherOp::Crash),
     ]
 }

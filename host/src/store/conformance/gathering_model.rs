@@ -1,0 +1,194 @@
+//! Gatherings as lists of members, and random calls made on the lists and the store.
+
+use super::gatherings::{BATCH, HOUR_MS, JOIN, batch, end, join, member, video};
+use super::policies::PolicyHarness;
+use super::*;
+use crate::event::{Counted, GatheringKind, GatheringTerms};
+use crate::store::GatheringView;
+
+/// A random call. Keys and names of members are small numbers.
+#[derive(Debug, Clone)]
+pub(super) enum GatherOp {
+    Join {
+        key: u8,
+        name: Option<u8>,
+        need: Option<u32>,
+    },
+    Batch {
+        key: u8,
+    },
+    /// Ends whatever is due, and kills the host while it does if so asked.
+    End {
+        crash: bool,
+    },
+    Pass {
+        ms: i64,
+    },
+    Crash,
+}
+
+#[derive(Debug)]
+struct Gathered {
+    kind: GatheringKind,
+    key: u8,
+    until_ms: i64,
+    due_ms: i64,
+    members: Vec<EventId>,
+    names: Vec<u8>,
+    count: u32,
+    need: Option<u32>,
+    /// Whether it takes no more members: it is complete or was leased.
+    frozen: bool,
+    complete: bool,
+    ended: bool,
+}
+
+impl Gathered {
+    fn plugin(&self) -> &'static str {
+        match self.kind {
+            GatheringKind::Join => JOIN,
+            GatheringKind::Batch => BATCH,
+        }
+    }
+
+    fn is_due(&self, now_ms: i64) -> bool {
+        !self.ended && (self.complete || self.due_ms <= now_ms)
+    }
+}
+
+/// Members of which a batch is complete.
+const SIZE: u32 = 3;
+
+/// Makes the calls, and brings all gatherings to their ends.
+pub(super) async fn run(harness: impl PolicyHarness, ops: Vec<GatherOp>) {
+    let (mut store, mut all) = (harness.open().await, Vec::<Gathered>::new());
+    for op in ops {
+        match op {
+            GatherOp::Join { key, name, need } => {
+                let counted = name.map_or(Counted::Event, |name| video(&name.to_string()));
+                let mut new = member(&join(), &key.to_string(), counted);
+                new.members[0].need = need;
+                add(&harness, &store, &mut all, new, (key, name, need)).await;
+            }
+            GatherOp::Batch { key } => {
+                let terms = GatheringTerms { within: time(20_000), ..batch(SIZE) };
+                let new = member(&terms, &key.to_string(), Counted::Event);
+                add(&harness, &store, &mut all, new, (key, None, Some(SIZE))).await;
+            }
+            GatherOp::End { crash: false } => {
+                for plugin in [JOIN, BATCH] {
+                    let view = end(&store, plugin).await;
+                    ended(&harness, &mut all, plugin, view);
+                }
+            }
+            GatherOp::End { crash: true } => {
+                for lease in lease(&store, JOIN, 9).await {
+                    let view = store.gathering(lease.delivery).await.unwrap().unwrap();
+                    let now_ms = harness.clock().host_ms();
+                    found(&mut all, JOIN, &view, now_ms).frozen = true;
+                }
+                drop(store);
+                store = harness.open().await;
+            }
+            GatherOp::Pass { ms } => pass(&harness, ms),
+            GatherOp::Crash => {
+                drop(store);
+                store = harness.open().await;
+            }
+        }
+    }
+    pass(&harness, 2 * HOUR_MS);
+    for plugin in [JOIN, BATCH] {
+        while let Some(view) = end(&store, plugin).await {
+            ended(&harness, &mut all, plugin, Some(view));
+        }
+        ended(&harness, &mut all, plugin, None);
+    }
+    assert!(all.iter().all(|gathered| gathered.ended), "{all:?}");
+}
+
+/// Appends a member, and finds its place in the model.
+async fn add(
+    harness: &impl PolicyHarness,
+    store: &Arc<dyn Store>,
+    all: &mut Vec<Gathered>,
+    new: NewEvent,
+    (key, name, need): (u8, Option<u8>, Option<u32>),
+) {
+    let terms = new.members[0].terms.clone();
+    let id = append(store, new).await;
+    let now_ms = harness.clock().host_ms();
+    let newest =
+        all.iter_mut().rfind(|gathered| (gathered.kind, gathered.key) == (terms.kind, key));
+    let late = newest.as_ref().is_some_and(|newest| {
+        newest.frozen && newest.kind == GatheringKind::Join && newest.until_ms > now_ms
+    });
+    assert_eq!(store.event(id).await.unwrap().note.is_some(), late, "{id}");
+    if late {
+        return;
+    }
+    let gathered = match newest.filter(|newest| !newest.frozen) {
+        Some(newest) => newest,
+        None => {
+            let until_ms = now_ms + i64::try_from(terms.within.as_millis()).unwrap();
+            all.push(Gathered {
+                kind: terms.kind,
+                key,
+                until_ms,
+                due_ms: until_ms,
+                members: Vec::new(),
+                names: Vec::new(),
+                count: 0,
+                need: None,
+                frozen: false,
+                complete: false,
+                ended: false,
+            });
+            all.last_mut().unwrap()
+        }
+    };
+    let is_new = name.is_none_or(|name| !gathered.names.contains(&name));
+    gathered.names.extend(name);
+    gathered.members.push(id);
+    gathered.count += u32::from(is_new);
+    gathered.need = gathered.need.or(need);
+    gathered.complete = gathered.need.is_some_and(|need| gathered.count >= need);
+    gathered.frozen = gathered.complete;
+    if terms.quiet.is_some() && (gathered.members.len() == 1 || gathered.due_ms > now_ms) {
+        gathered.due_ms = (now_ms + 5_000).min(gathered.until_ms);
+    }
+}
+
+/// That of the model which a store's gathering is; it is due.
+fn found<'a>(
+    all: &'a mut [Gathered],
+    plugin: &str,
+    view: &GatheringView,
+    now_ms: i64,
+) -> &'a mut Gathered {
+    let ids: Vec<_> = view.members.iter().map(|member| member.id).collect();
+    let same = |gathered: &&mut Gathered| gathered.plugin() == plugin && gathered.members == ids;
+    let gathered = all.iter_mut().find(same).expect("it is in the model");
+    assert!(gathered.is_due(now_ms), "{gathered:?}");
+    assert_eq!((view.count, view.complete), (gathered.count, gathered.complete));
+    assert_eq!(view.key, gathered.key.to_string());
+    gathered
+}
+
+/// Takes the end of a gathering into account, or that none was due.
+fn ended(
+    harness: &impl PolicyHarness,
+    all: &mut [Gathered],
+    plugin: &str,
+    view: Option<GatheringView>,
+) {
+    let now_ms = harness.clock().host_ms();
+    let Some(view) = view else {
+        let due =
+            all.iter().find(|gathered| gathered.plugin() == plugin && gathered.is_due(now_ms));
+        assert!(due.is_none(), "a gathering that can end does: {due:?}");
+        return;
+    };
+    let gathered = found(all, plugin, &view, now_ms);
+    (gathered.frozen, gathered.ended) = (true, true);
+}

@@ -172,6 +172,7 @@ impl ChangeArgs {
 fn to(action: &Action) -> Option<Param<'_>> {
     match action {
         Action::Move(plugin) => Some(("to", Some(&**plugin))),
+        Action::RetryFresh => Some(("fresh", Some("true"))),
         _ => None,
     }
 }

@@ -69,6 +69,11 @@ pub(super) struct StoredDelivery {
 }
 
 impl StoredDelivery {
+    fn new(view: DeliveryView) -> Self {
+        let (steps, first_again_ms) = (BTreeMap::new(), None);
+        Self { view, uncounted: 0, crashes: 0, deaths: 0, steps, first_again_ms }
+    }
+
     pub(super) fn due_ms(&self) -> i64 {
         self.view.due_ms.filter(|_| self.view.state != State::Leased).unwrap_or(i64::MAX)
     }
@@ -166,15 +171,7 @@ impl MemoryData {
             steps: Vec::new(),
             attempts: Vec::new(),
         };
-        let delivery = StoredDelivery {
-            view,
-            uncounted: 0,
-            crashes: 0,
-            deaths: 0,
-            steps: BTreeMap::new(),
-            first_again_ms: None,
-        };
-        self.deliveries.insert(id, delivery);
+        self.deliveries.insert(id, StoredDelivery::new(view));
         let lease = permit.map(|permit| self.take(id, permit));
         match (lease, &self.dispatch) {
             (Some(lease), Some(dispatch)) => dispatch.deliver(vec![lease]),

@@ -264,11 +264,9 @@ impl<H: Harness> Model<'_, H> {
     /// Records a step for an attempt that holds its lease, or for one that has lost it.
     pub(super) async fn record(&mut self, pick: Index, name: u8, late: bool) {
         let leases = if late { &self.zombies } else { &self.held };
-        if leases.is_empty() {
-            return;
-        }
-        let holder = leases[pick.index(leases.len())].holder();
-        let attempt = leases[pick.index(leases.len())].attempt;
+        let Some(last) = leases.len().checked_sub(1) else { return };
+        let lease = &leases[pick.index(last + 1)];
+        let (holder, attempt) = (lease.holder(), lease.attempt);
         let (name, value) = (format!("step{name}"), vec![b's'; attempt as usize]);
         let step = NewStep { name: name.clone(), value: value.clone(), digest: None };
         let recorded = self.store().record(&holder, step).await.unwrap();

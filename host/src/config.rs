@@ -48,7 +48,7 @@ pub use known::MissingPlugins;
 pub use kv::{AgainPolicy, KvSettings, shared_buckets};
 pub use limits::Limits;
 pub use networks::Networks;
-pub use partial::{AdminAddress, Partial};
+pub use partial::{AdminAddress, Partial, WrittenItem};
 pub use plugin::{Approve, PluginLog, PluginSettings, is_path};
 pub use problems::{Problem, Problems};
 pub use routes::Routes;

@@ -26,7 +26,7 @@ A case is a folder:
   DIR/cases/NAME/event.json      a CloudEvents document, as for `hookbox run`
   DIR/cases/NAME/expected.json   the expected result: {\"outcome\": \"ok\"}
   DIR/cases/NAME/config.json     optional, its settings: {\"currency\": \"EUR\"}
-  DIR/cases/NAME/kv.json         optional, its values at first: {\"order_1\": \"open\"}
+  DIR/cases/NAME/kv.json         optional, its values: {\"order_1\": \"open\"}
 
 expected.json has to name `outcome`, and may name `reason`, `retry_after_ms`, `logs` (the texts) and `emitted`, whose \
 events may name `type`, `subject`, `datacontenttype`, `data`, `data_base64` and `delay_ms`. Members that \

@@ -310,4 +310,15 @@ mod tests {
             "{settlement:?}"
         );
     }
+
+    #[test]
+    fn a_handler_may_ask_to_be_called_again_so_often_and_for_so_long() {
+        let policy = AgainPolicy { max: 2, for_ms: 1_000 };
+        let excess = |count, ms| {
+            excess_of_again(AgainSoFar { count, since: Duration::from_millis(ms) }, policy)
+        };
+        assert_eq!((excess(0, 0), excess(1, 1_000)), (None, None));
+        assert!(excess(2, 0).is_some_and(|why| why.contains("`max_again`")));
+        assert!(excess(1, 1_001).is_some_and(|why| why.contains("more than 1s ago: `again_for`")));
+    }
 }

@@ -63,6 +63,7 @@ impl WriteBatch<'_> {
                     if let Some(damage) =
                         due.damage.as_deref().filter(|_| **plugin != *DEAD_LETTERS)
                     {
+                        metrics::counter!("hookbox_store_damaged_events_total").increment(1);
                         self.bury(&due, damage)?;
                         continue;
                     }

@@ -166,8 +166,9 @@ impl Writer {
             ..WriteBatch::new(&self.connection, now_ms, self.last_id, &self.recent)
         };
         let note = now_ms.saturating_sub(self.noted_ms) >= NOTE_EVERY_MS;
+        let prove = self.published.trouble.borrow().is_some();
         let transaction = Transaction::new(&mut work, &mut self.queues, batch);
-        let done = transaction.run(&mut self.postponed, self.longest_work, note, fault);
+        let done = transaction.run(&mut self.postponed, self.longest_work, (note, prove), fault);
         let answers = done.map_err(|error| failure::undo(&self.connection, &error))?;
         let WriteBatch {
             last_id,

@@ -52,13 +52,14 @@ impl<'t, 'w> Transaction<'t, 'w> {
         Self { work, queues, batch, answers: Vec::new() }
     }
 
-    /// Runs the next commands and commits them. The commands that were taken from the queues are in
+    /// Runs the next commands and commits them. `note` asks for a note of the time, and `prove` for
+    /// a write in any case. The commands that were taken from the queues are in
     /// the batch, also after an error.
     pub(super) fn run(
         mut self,
         postponed: &mut bool,
         longest_work: Duration,
-        note: bool,
+        (note, prove): (bool, bool),
         fault: Option<Fault>,
     ) -> Result<Vec<CommandAnswer>, rusqlite::Error> {
         self.work.connection.execute_batch("BEGIN IMMEDIATE")?;
@@ -76,7 +77,8 @@ impl<'t, 'w> Transaction<'t, 'w> {
         if let Some(close) = self.queues.next_close() {
             self.take(close)?;
         }
-        if self.batch.is_empty() {
+        // Commands may write nothing, and that would not tell whether the disk takes writes again.
+        if prove || self.batch.is_empty() {
             schema::rewrite(self.work.connection)?;
         }
         if note && !self.work.noted {

@@ -176,8 +176,7 @@ impl WriteBatch<'_> {
         if due_ms <= self.now_ms && self.dispatch.is_some() {
             let due = self.due_delivery(id, plugin)?;
             if let Some(damage) = &due.damage {
-                metrics::counter!("hookbox_store_damaged_events_total").increment(1);
-                return self.bury(&due, damage);
+                return self.bury_damaged(&due, damage);
             }
             if let Some(permit) = self.permit(plugin, due.event.attributes.body.len()) {
                 let lease = self.take(due, permit)?;

@@ -63,8 +63,7 @@ impl WriteBatch<'_> {
                     if let Some(damage) =
                         due.damage.as_deref().filter(|_| **plugin != *DEAD_LETTERS)
                     {
-                        metrics::counter!("hookbox_store_damaged_events_total").increment(1);
-                        self.bury(&due, damage)?;
+                        self.bury_damaged(&due, damage)?;
                         continue;
                     }
                     if let Some(key) = due.terms.key.clone().filter(|_| !due.entered) {
@@ -182,6 +181,16 @@ impl WriteBatch<'_> {
             terms: due.terms,
             _permit: permit,
         })
+    }
+
+    /// Makes a dead letter of a delivery whose event is damaged.
+    pub(super) fn bury_damaged(
+        &mut self,
+        due: &DueDelivery,
+        damage: &str,
+    ) -> Result<(), rusqlite::Error> {
+        metrics::counter!("hookbox_store_damaged_events_total").increment(1);
+        self.bury(due, damage)
     }
 
     /// Makes a dead letter of a delivery that is due and cannot be handed out.

@@ -60,17 +60,8 @@ impl WriteBatch<'_> {
                 let due = self.due(crashes, plugin, most - leases.len())?;
                 let before = entered;
                 for due in due {
-                    if let Some(damage) =
-                        due.damage.as_deref().filter(|_| **plugin != *DEAD_LETTERS)
-                    {
-                        self.bury_damaged(&due, damage)?;
+                    if !self.can_be_handed_out(&due, &mut entered)? {
                         continue;
-                    }
-                    if let Some(key) = due.terms.key.clone().filter(|_| !due.entered) {
-                        entered += 1;
-                        if !self.enter_late(&due, &key)? {
-                            continue;
-                        }
                     }
                     let body_bytes = due.event.attributes.body.len();
                     let memory = self.dispatch.map(|dispatch| dispatch.memory(plugin, body_bytes));
@@ -100,6 +91,26 @@ impl WriteBatch<'_> {
             next_due_in: next_due_ms.map(|due_ms| until(asked_ms, due_ms)),
             memory_is_full,
         })
+    }
+
+    /// Whether a delivery that is due can be leased. A damaged one is buried, and one that was
+    /// delayed gets its place within its key, which `entered` counts.
+    fn can_be_handed_out(
+        &mut self,
+        due: &DueDelivery,
+        entered: &mut usize,
+    ) -> Result<bool, rusqlite::Error> {
+        if let Some(damage) = due.damage.as_deref().filter(|_| *due.plugin != *DEAD_LETTERS) {
+            self.bury_damaged(due, damage)?;
+            return Ok(false);
+        }
+        match due.terms.key.as_deref().filter(|_| !due.entered) {
+            Some(key) => {
+                *entered += 1;
+                self.enter_late(due, key)
+            }
+            None => Ok(true),
+        }
     }
 
     fn due(

@@ -237,9 +237,8 @@ const NEVER: [(&str, &str); 9] = [
     ),
 ];
 
-/// Holds the journal against a copy of what a dead host stored: the next host has to recover the
-/// log by itself.
-fn check(database: &Path, journal: &Journal) -> Found {
+/// A copy of what a dead host stored.
+fn copy_of(database: &Path) -> (tempfile::TempDir, Connection) {
     let copy = tempfile::tempdir().unwrap();
     for ending in ["db", "db-wal"] {
         let file = database.with_extension(ending);
@@ -248,6 +247,13 @@ fn check(database: &Path, journal: &Journal) -> Found {
         }
     }
     let store = Connection::open(copy.path().join("copy.db")).unwrap();
+    (copy, store)
+}
+
+/// Holds the journal against a copy of what a dead host stored: the next host has to recover the
+/// log by itself.
+fn check(database: &Path, journal: &Journal) -> Found {
+    let (_copy, store) = copy_of(database);
     let mut stored = HashMap::new();
     let mut statement = store
         .prepare("SELECT subject, id FROM events WHERE parent IS NULL AND type = 'step.one'")

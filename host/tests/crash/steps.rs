@@ -74,3 +74,48 @@ fn steps_and_calls_again_survive_a_kill_at_every_point() {
     println!("{cycles} cycles, {acknowledged} events acknowledged, killed inside at {died_at:?}");
     assert!(acknowledged > cycles, "there was no load to speak of");
 }
+
+/// `unary` reads its number and writes one more, in unary; `sum` adds without reading.
+const COUNTERS: &str = "[routes]\n\"step.one\" = [\"unary\", \"sum\"]\n";
+
+/// Both counters are as many as deliveries are done; says how many.
+fn counted(database: &Path) -> i64 {
+    let (_copy, store) = copy_of(database);
+    let number = |sql: &str| -> i64 { store.query_row(sql, [], |row| row.get(0)).unwrap() };
+    let done = |plugin: &str| {
+        number(&format!("SELECT count(*) FROM deliveries WHERE plugin = '{plugin}' AND state = 3"))
+    };
+    let unary = "SELECT coalesce(sum(length(value)), 0) FROM kv WHERE plugin = 'unary'";
+    assert_eq!(number(unary), done("unary"));
+    let sum = "SELECT value FROM kv WHERE plugin = 'sum' AND key = 'n'";
+    let sum: Option<[u8; 8]> = store.query_row(sum, [], |row| row.get(0)).ok();
+    assert_eq!(sum.map_or(0, i64::from_le_bytes), done("sum"));
+    done("unary") + done("sum")
+}
+
+#[test]
+fn a_counter_incremented_by_n_events_reads_n_after_kill_9_throughout_with_and_without_add() {
+    let plugins: [(&str, &[u8]); 2] = [("unary.wat", &guest("kv")), ("sum.wat", &guest("add"))];
+    let site = Site::new(&format!("{SOURCE}{COUNTERS}"), &plugins);
+    let (journal, sent) = (Arc::<Mutex<Journal>>::default(), Arc::<AtomicUsize>::default());
+    let database = site.path("data/hookbox.db");
+    let mut before = 0;
+    for (cycle, point) in POINTS.into_iter().enumerate() {
+        let plan = format!("{point}:{}", 1 + (cycle * 7919) % 97);
+        if !matches!(live(&site, &plan, LIFE, &journal, &sent, |_| {}), Ended::BeforeItServed) {
+            let now = counted(&database);
+            assert!(now >= before, "nothing is counted back");
+            before = now;
+        }
+    }
+    let host = Host::start(&site);
+    host.settled();
+    let (status, retried) = host.api_status("POST", "/api/v1/deliveries/retry?state=dead", None);
+    assert_eq!(status, 200, "{retried}");
+    let stats = host.settled();
+    let events = stats["events"].as_i64().unwrap();
+    assert_eq!(stats["deliveries"]["done"], 2 * events, "{stats}");
+    host.stop();
+    assert_eq!(counted(&database), 2 * events);
+    assert!(events > 20, "there was no load to speak of");
+}

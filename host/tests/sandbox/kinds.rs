@@ -44,6 +44,27 @@ async fn an_http_handler_gets_the_event_and_its_answer_is_emitted() {
 }
 
 #[tokio::test]
+async fn an_http_handler_asks_for_another_call_by_a_header() {
+    let text = String::from_utf8(file("tests/guests/http.wat")).unwrap();
+    let append = "(call $append (local.get $fields) (i32.const 512)";
+    let asks = |value: &str| {
+        let data =
+            format!(r#"(data (i32.const 560) "hookbox-again") (data (i32.const 576) "{value}")"#);
+        let header = "(call $append (local.get $fields) (i32.const 560) (i32.const 13)
+            (i32.const 576) (i32.const 2) (i32.const 0))";
+        let text =
+            text.replace("STATUS)", "200)").replacen(append, &format!("{header} {append}"), 1);
+        SANDBOX.load(text.replacen("(data ", &format!("{data} (data "), 1).as_bytes()).unwrap()
+    };
+    let done = asks("30").invoke(call()).await;
+    assert!(matches!(done.verdict, Verdict::Ok(_)), "{done:?}");
+    assert_eq!(done.again, Some(Duration::from_secs(30)));
+    let refused = asks("so").invoke(call()).await;
+    let Verdict::Error(why) = &refused.verdict else { panic!("{refused:?}") };
+    assert!(why.contains("`hookbox-again: so`"), "{why}");
+}
+
+#[tokio::test]
 async fn the_status_of_an_http_handler_is_its_verdict() {
     let verdict = async |status| with("http", "STATUS", status).invoke(call()).await.verdict;
     for status in [429, 500, 503] {

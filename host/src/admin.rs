@@ -22,6 +22,7 @@ mod deliveries;
 mod events;
 mod guard;
 mod health;
+mod joins;
 mod params;
 mod plugins;
 mod problem;
@@ -29,8 +30,10 @@ mod role;
 mod routes;
 mod settings;
 mod state;
+mod tree;
 mod trouble;
 mod view;
+mod waits;
 
 pub use role::Role;
 pub use routes::{Endpoint, endpoints, router};

@@ -23,6 +23,7 @@ mod describe;
 mod events;
 mod failure;
 mod health;
+mod joins;
 mod known;
 mod listing;
 mod new;
@@ -140,6 +141,8 @@ enum CliCommand {
     Events(events::Events),
     /// List, show, retry, cancel and discard deliveries of a running host
     Deliveries(deliveries::Deliveries),
+    /// Open joins and batches: what has come, and what is still needed
+    Joins(joins::Joins),
     /// List and show plugins of a running host
     Plugins(plugins::Plugins),
     /// Ask a running host whether it is alive or ready, for probes that run a command
@@ -182,6 +185,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         CliCommand::New(new) => new.run(common),
         CliCommand::Events(events) => events.run(common),
         CliCommand::Deliveries(deliveries) => deliveries.run(common),
+        CliCommand::Joins(joins) => joins.run(common),
         CliCommand::Plugins(plugins) => plugins.run(common),
         CliCommand::Health(health) => health.run(common),
         CliCommand::Clock(clock) => clock.run(common),

@@ -58,10 +58,11 @@ pub use health::Health;
 pub use in_flight::InFlight;
 pub use model::{
     Action, Appended, Approval, ApprovalChange, AttemptView, Changed, Cursor, DeliveryFilter,
-    DeliveryView, EventFilter, EventState, EventSummary, EventView, GatheringView, Keep,
+    DeliveryView, EventFilter, EventState, EventSummary, EventView, GatheringCursor,
+    GatheringFilter, GatheringState, GatheringView, Keep,
     KvTransaction, KvValue, Lease, LeasePermit, LeaseQueue, Leased, MAX_CHILDREN, MAX_CRASHES,
-    MAX_PAGE, MemberView, MemoryReservation, Next, Page, PluginCounts, PluginPolicies, Preview,
-    Progress, Settled, Settlement, Stats, StoredApproval, TreeBudget, Which,
+    MAX_MEMBERSHIPS, MAX_PAGE, MAX_TREE_ATTEMPTS, MAX_TREE_MEMBERS, MemberView, Membership, MemoryReservation, Next, Page, PluginCounts, PluginPolicies, Preview,
+    Progress, Settled, Settlement, Stats, StoredApproval, TreeBudget, TreeDelivery, TreeEvent, TreeMember, TreeView, Waits, Which,
 };
 pub use operate::Operate;
 pub use queue::{DispatchHandle, Queue};

@@ -16,9 +16,11 @@ use crate::names::hint;
 
 mod change;
 mod filters;
+mod seeing;
 
 pub(super) use change::{ChangeQuery, MoveQuery, ToQuery, progress_text};
 pub(super) use filters::{ApproveQuery, DeliveryQuery, EventQuery, NoQuery, ReplayQuery, to_text};
+pub(super) use seeing::{JoinQuery, TreeQuery, gathering_text};
 
 /// Reads the query string as `T`.
 pub(super) struct Params<T>(pub(super) T);

@@ -10,9 +10,9 @@ use super::changes::{Announcer, Changes};
 use super::in_flight::{AttemptLog, InFlight};
 use super::{
     Action, Appended, ApprovalChange, Changed, Cursor, DeliveryFilter, DeliveryView,
-    DispatchHandle, EventFilter, EventSummary, EventView, GatheringView, Health, Keep, KvValue,
+    DispatchHandle, EventFilter, EventSummary, EventView, GatheringCursor, GatheringFilter, GatheringState, GatheringView, Health, Keep, KvValue,
     Lease, LeaseQueue, Leased, MaybeReady, Operate, Page, Pending, Preview, Progress, Queue, Read,
-    Settled, Settlement, Stats, StoreError, StoredApproval, Which,
+    Settled, Settlement, Stats, StoreError, StoredApproval, TreeView, Which,
 };
 use crate::clock::Clock;
 use crate::event::{DeliveryId, EventId, NewEvent, PluginName, Target};
@@ -200,6 +200,21 @@ impl Read for MemoryStore {
 
     fn gathering(&self, _delivery: DeliveryId) -> Pending<'_, Option<GatheringView>> {
         done(self.read(|_| None))
+    }
+
+    fn gatherings(
+        &self,
+        _filter: GatheringFilter,
+        _limit: usize,
+        _after: Option<GatheringCursor>,
+    ) -> Pending<'_, (Vec<GatheringState>, Option<GatheringCursor>)> {
+        done(self.read(|_| (Vec::new(), None)))
+    }
+
+    fn tree(&self, event: EventId, limit: usize, after: Option<EventId>) -> Pending<'_, TreeView> {
+        let found = self.read(|data| data.tree(event, limit, after, self.clock.ahead_ms()));
+        let missing = || StoreError::NotFound(format!("event `{event}`"));
+        done(found.and_then(|found| found.ok_or_else(missing)))
     }
 
     fn kv_get(&self, plugin: PluginName, key: String) -> Pending<'_, Option<KvValue>> {

@@ -2,7 +2,8 @@
 
 use super::{
     Changes, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventSummary, EventView,
-    GatheringView, KvValue, MaybeReady, Page, Pending, Stats, StoredApproval,
+    GatheringCursor, GatheringFilter, GatheringState, GatheringView, KvValue, MaybeReady, Page,
+    Pending, Stats, StoredApproval, TreeView,
 };
 use crate::event::{DeliveryId, EventId, PluginName};
 
@@ -34,6 +35,18 @@ pub trait Read: Send + Sync + std::fmt::Debug {
 
     /// The gathering that a delivery to `joins/NAME` or `batches/NAME` is to end, with its members.
     fn gathering(&self, delivery: DeliveryId) -> Pending<'_, Option<GatheringView>>;
+
+    /// A page of open gatherings, by plugin, the one that ends first before the others.
+    fn gatherings(
+        &self,
+        filter: GatheringFilter,
+        limit: usize,
+        after: Option<GatheringCursor>,
+    ) -> Pending<'_, (Vec<GatheringState>, Option<GatheringCursor>)>;
+
+    /// The tree that an event is in, the same from each of its events: at most `limit` events,
+    /// those after `after`.
+    fn tree(&self, event: EventId, limit: usize, after: Option<EventId>) -> Pending<'_, TreeView>;
 
     /// Reads a key of a plugin.
     fn kv_get(&self, plugin: PluginName, key: String) -> Pending<'_, Option<KvValue>>;

@@ -85,6 +85,7 @@ mod start;
 mod sum;
 mod time;
 mod tree;
+mod tree_view;
 mod writer;
 
 /// The store of a single host.

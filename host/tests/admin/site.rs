@@ -10,7 +10,7 @@ use axum::http::{Request, Response, StatusCode, header};
 use hookbox::admin::{self, Admin, Role};
 use hookbox::clock::Clock;
 use hookbox::config::{Config, MakeSecrets};
-use hookbox::dispatch::Breakers;
+use hookbox::dispatch::{Breakers, QueueViews};
 use hookbox::event::{AttemptRecord, EventId, HttpCall, LogLine, NewEvent, Outcome};
 use hookbox::plugins::{Loaded, Registry};
 use hookbox::sandbox::{Sandbox, SandboxOptions};
@@ -65,6 +65,7 @@ pub(super) fn site() -> Console {
         registry: Arc::new(ArcSwap::from_pointee(registry(dir.path()))),
         approvals: Arc::default(),
         breakers: Breakers::default(),
+        queues: QueueViews::default(),
         config: Arc::new(ArcSwap::from_pointee(config)),
         status: Arc::new(Status::default()),
         unidentified: Arc::default(),

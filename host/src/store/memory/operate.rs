@@ -109,6 +109,7 @@ impl MemoryData {
             }
             (Action::Retry, _) => {
                 (view.state, view.due_ms) = (State::Ready, Some(self.host_ms));
+                view.cut_off = false;
                 (*uncounted, *crashes) = (view.attempt, 0);
             }
         }

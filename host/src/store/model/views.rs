@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::GatheringState;
 use crate::event::{AttemptRecord, DeliveryId, Event, EventId, PluginName, State, Why};
 
 /// The filter of a list of events; absent fields do not filter.
@@ -137,10 +138,19 @@ pub struct DeliveryView {
     /// The delivery of the same key that it waits behind: an open one, or a dead letter that holds
     /// the key.
     pub behind: Option<DeliveryId>,
+    /// Whether that is a dead letter, which holds the key until an operator retries or discards it.
+    pub held: bool,
+    /// Its gathering, if it is to end one.
+    pub gathering: Option<Box<GatheringState>>,
+    /// Whether it ran when a host died, and so runs one at a time with others of its kind.
+    pub quarantined: bool,
     /// Whether an operator's replay created it.
     pub replay: bool,
     /// Whether an operator has cancelled it while it is leased: it ends with the running attempt.
     pub cancelling: bool,
+    /// Whether an attempt ran when it was cancelled, so that nothing of that but its record was
+    /// stored. See [`DeliveryView::attempt_cut_off`].
+    pub cut_off: bool,
     /// The number of spent attempts without a record.
     pub unrecorded: u32,
     /// Its attempts, oldest first; in listings only the last one.

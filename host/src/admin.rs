@@ -23,6 +23,7 @@ mod events;
 mod guard;
 mod health;
 mod joins;
+mod kv;
 mod params;
 mod plugins;
 mod problem;

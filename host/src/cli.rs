@@ -25,6 +25,7 @@ mod failure;
 mod health;
 mod joins;
 mod known;
+mod kv;
 mod listing;
 mod new;
 mod output;
@@ -145,6 +146,8 @@ enum CliCommand {
     Joins(joins::Joins),
     /// List and show plugins of a running host
     Plugins(plugins::Plugins),
+    /// Show what plugins of a running host keep from one event to the next
+    Kv(kv::KvArgs),
     /// Ask a running host whether it is alive or ready, for probes that run a command
     Health(health::HealthArgs),
     /// Show what a running host believes of its clock, and accept it as right
@@ -187,6 +190,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         CliCommand::Deliveries(deliveries) => deliveries.run(common),
         CliCommand::Joins(joins) => joins.run(common),
         CliCommand::Plugins(plugins) => plugins.run(common),
+        CliCommand::Kv(kv) => kv.run(common),
         CliCommand::Health(health) => health.run(common),
         CliCommand::Clock(clock) => clock.run(common),
         CliCommand::Compile(compile) => Ok(compile.run()),

@@ -91,12 +91,14 @@ pub(super) struct TreeAttemptJson {
     after_ms: i64,
     /// From the call to the verdict.
     duration_ms: f64,
-    /// `ok`, `retry`, `reject`, `trap`, `timeout`, `memory`, `error` or `crash`.
+    /// `ok`, `retry`, `reject`, `trap`, `timeout`, `memory`, `error`, `crash` or `again`.
     outcome: &'static str,
     /// `cancelled` if its delivery was cancelled while it ran: nothing but its record was stored.
     settled: Option<&'static str>,
     /// The reason, if it did not succeed.
     error: Option<String>,
+    /// Names of the steps that it recorded or recalled.
+    steps: Vec<String>,
 }
 
 /// A join or a batch in a tree.
@@ -210,6 +212,7 @@ impl TreeDeliveryJson {
             outcome: record.outcome.name(),
             settled: cut_off(number, cut_off_number),
             error: record.error,
+            steps: record.steps.into_iter().map(|step| step.name).collect(),
         };
         Self {
             id: view.id.to_string(),
@@ -218,7 +221,9 @@ impl TreeDeliveryJson {
             waits_for,
             attempt: view.attempt,
             attempts: view.attempts.into_iter().map(attempt).collect(),
-            join: view.gathering.map(|state| TreeJoinJson::of(*state, members, more_members, root.0)),
+            join: view
+                .gathering
+                .map(|state| TreeJoinJson::of(*state, members, more_members, root.0)),
             key: view.key,
         }
     }

@@ -15,7 +15,7 @@ use super::view::DeliveryJson;
 use crate::clock::rfc3339;
 use crate::config::Config;
 use crate::dispatch::{BreakerView, Breakers, QueueView, QueueViews};
-use crate::event::{DEAD_LETTERS, DeliveryId};
+use crate::event::{DEAD_LETTERS, DeliveryId, Outcome};
 use crate::names::is_built_in;
 use crate::plugins::{Entry, Registry};
 use crate::store::{DeliveryView, GatheringState, Waits};
@@ -109,7 +109,8 @@ impl WaitFacts {
     fn plugin(&self, view: &DeliveryView) -> Option<WaitJson> {
         let name = &*view.plugin;
         if is_built_in(name) {
-            let is_there = name == DEAD_LETTERS || self.config.routes.gatherings.get(name).is_some();
+            let is_there =
+                name == DEAD_LETTERS || self.config.routes.gatherings.get(name).is_some();
             return (!is_there).then(|| {
                 let section = name.replace('/', ".");
                 let text = format!(
@@ -153,12 +154,21 @@ impl WaitFacts {
             None => "runs".to_owned(),
         };
         let cancelled = if view.cancelling { "; it is cancelled and ends with it" } else { "" };
-        WaitJson::new("host", format!("this host, which has leased it: attempt {attempt} {runs}{cancelled}"))
+        WaitJson::new(
+            "host",
+            format!("this host, which has leased it: attempt {attempt} {runs}{cancelled}"),
+        )
     }
 }
 
 fn time(view: &DeliveryView, until_ms: i64) -> WaitJson {
-    let what = if view.attempt > 0 { "the time of its next attempt" } else { "the end of its delay" };
+    let last = view.attempts.last().map(|attempt| attempt.record.outcome);
+    if last == Some(Outcome::Again) {
+        let text = format!("the time for which its handler asked, {}", rfc3339(until_ms));
+        return WaitJson::new("again", text).until(until_ms);
+    }
+    let what =
+        if view.attempt > 0 { "the time of its next attempt" } else { "the end of its delay" };
     WaitJson::new("time", format!("{what}, {}", rfc3339(until_ms))).until(until_ms)
 }
 
@@ -239,7 +249,10 @@ mod tests {
         assert_eq!(breaker("audit", &closed), None);
         let open = Some(OpenView { since_ms: NOW_MS, next_attempt_ms: NOW_MS + 30_000 });
         let wait = breaker("audit", &BreakerView { open, ..closed }).unwrap();
-        assert_eq!((wait.kind, wait.until.as_deref()), ("breaker", Some("2026-02-02T02:40:30.000Z")));
+        assert_eq!(
+            (wait.kind, wait.until.as_deref()),
+            ("breaker", Some("2026-02-02T02:40:30.000Z"))
+        );
         assert!(wait.text.contains("`audit`") && wait.text.contains("02:40:30"), "{}", wait.text);
     }
 }

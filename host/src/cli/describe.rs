@@ -1,15 +1,20 @@
 //! Describes a configuration and its plugins in lines for people: `serve` at start, and `check`.
 
+use std::sync::Arc;
+
 use super::output::{Ink, Printout, printable};
-use crate::config::Config;
+use crate::config::routes::{Gathering, Route, RouteItem};
 use crate::config::source::{Secrets, Source, Verify};
+use crate::config::{Config, shared_buckets};
 use crate::plugins::{Entry, Registry, warnings};
 
 /// Sources, routes, plugins, and what deserves a warning. Says how many warnings there are.
 pub(super) fn describe(out: &mut Printout, config: &Config, registry: &Registry) -> usize {
     sources(out, config);
     routes(out, config);
+    gatherings(out, config);
     plugins(out, registry);
+    buckets(out, config, registry);
     let warnings = all_warnings(config, registry);
     for warning in &warnings {
         let label = out.ink(Ink::Yellow, "warning:");
@@ -92,15 +97,41 @@ fn secrets(source: &Source) -> String {
 
 fn routes(out: &mut Printout, config: &Config) {
     heading(out, if config.routes.iter().len() == 0 { "no route" } else { "routes" });
-    let rows: Vec<_> = config
-        .routes
-        .iter()
-        .map(|route| {
-            let plugins = route.plugins().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
-            vec![format!("  {}", route.pattern), format!("→ {plugins}")]
-        })
-        .collect();
+    let rows: Vec<_> = config.routes.iter().flat_map(route).collect();
     out.rows(&rows);
+}
+
+/// The rows of a route: one, or one for each item if any is on terms of its own.
+fn route(route: &Route) -> Vec<Vec<String>> {
+    let first = format!("  {}", route.pattern);
+    if route.items.iter().all(|item| item.terms().is_none()) {
+        let plugins = route.plugins().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+        return vec![vec![first, format!("→ {plugins}")]];
+    }
+    let patterns = std::iter::once(first).chain(std::iter::repeat(String::new()));
+    let row = |(pattern, item): (String, &RouteItem)| {
+        let terms = item.terms().map(|terms| printable(&terms)).unwrap_or_default();
+        vec![pattern, format!("→ {}", item.plugin()), terms]
+    };
+    patterns.zip(&route.items).map(row).collect()
+}
+
+/// The joins and batches as they were understood.
+fn gatherings(out: &mut Printout, config: &Config) {
+    let found = config.routes.gatherings.iter();
+    if found.len() == 0 {
+        return;
+    }
+    heading(out, "joins and batches");
+    let row = |found: &Arc<Gathering>| {
+        let name = format!("  {}", found.terms.plugin);
+        let emits = match found.late.as_str() {
+            "" => format!("→ {}", found.emit),
+            late => format!("→ {}, or {late}", found.emit),
+        };
+        vec![name, printable(&found.summary()), emits]
+    };
+    out.rows(&found.map(row).collect::<Vec<_>>());
 }
 
 fn plugins(out: &mut Printout, registry: &Registry) {
@@ -110,6 +141,21 @@ fn plugins(out: &mut Printout, registry: &Registry) {
         .map(|(name, entry)| vec![format!("  {name}"), contract(entry)])
         .collect();
     out.rows(&rows);
+}
+
+/// The buckets that are not just a plugin's own, with the plugins that have them.
+fn buckets(out: &mut Printout, config: &Config, registry: &Registry) {
+    let settings: Vec<_> =
+        registry.entries().map(|(name, _)| (name.as_ref(), config.plugin(name))).collect();
+    let shared = shared_buckets(settings.iter().map(|(name, settings)| (*name, &settings.kv)));
+    if shared.is_empty() {
+        return;
+    }
+    heading(out, "key-value buckets");
+    let row = |(bucket, plugins): (&Arc<str>, &Vec<&str>)| {
+        vec![format!("  {bucket}"), format!("of {}", plugins.join(", "))]
+    };
+    out.rows(&shared.iter().map(row).collect::<Vec<_>>());
 }
 
 fn contract(entry: &Entry) -> String {

@@ -57,8 +57,11 @@ fn row(join: &Value) -> Vec<String> {
         Some(need) => format!("{}/{need}", join["count"]),
         None => join["count"].to_string(),
     };
-    let needs =
-        if join["ending"] == true { "its end, in a moment".to_owned() } else { text(&join["needs"]) };
+    let needs = if join["ending"] == true {
+        "its end, in a moment".to_owned()
+    } else {
+        text(&join["needs"])
+    };
     let cell = |name: &str| text(&join[name]);
     let first = cell("first_event_id");
     vec![cell("name"), cell("key"), count, needs, cell("since"), cell("until"), first]

@@ -49,6 +49,7 @@ pub(super) mod recover;
 pub(super) mod seeing;
 pub(super) mod seeing_workflows;
 pub(super) mod settle;
+pub(super) mod steps;
 pub(super) mod sweep;
 pub(super) mod tree;
 
@@ -177,6 +178,7 @@ pub(super) fn record(outcome: Outcome) -> AttemptRecord {
             received_bytes: 165,
             duration_ms: 31,
         }],
+        steps: Vec::new(),
         plugin_digest: Some(Digest([7; 32])),
     }
 }

@@ -1,9 +1,11 @@
 //! The trait for queries.
 
+use std::collections::BTreeMap;
+
 use super::{
     Changes, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventSummary, EventView,
-    GatheringCursor, GatheringFilter, GatheringState, GatheringView, KvValue, MaybeReady, Page,
-    Pending, Stats, StoredApproval, TreeView,
+    GatheringCursor, GatheringFilter, GatheringState, GatheringView, KvKey, KvRange, KvValue,
+    MaybeReady, Page, Pending, Stats, StoredApproval, TreeView,
 };
 use crate::event::{DeliveryId, EventId, PluginName};
 
@@ -48,14 +50,23 @@ pub trait Read: Send + Sync + std::fmt::Debug {
     /// those after `after`.
     fn tree(&self, event: EventId, limit: usize, after: Option<EventId>) -> Pending<'_, TreeView>;
 
-    /// Reads a key of a plugin.
-    fn kv_get(&self, plugin: PluginName, key: String) -> Pending<'_, Option<KvValue>>;
+    /// The results that a delivery has recorded, by the names of their steps.
+    fn steps(&self, delivery: DeliveryId) -> Pending<'_, BTreeMap<String, Vec<u8>>>;
+
+    /// Reads a key of a bucket.
+    fn kv_get(&self, bucket: PluginName, key: String) -> Pending<'_, Option<KvValue>>;
+
+    /// Lists keys of a bucket.
+    fn kv_keys(&self, bucket: PluginName, range: KvRange) -> Pending<'_, Vec<KvKey>>;
+
+    /// The buckets that hold anything, each with the bytes of its keys and values.
+    fn kv_buckets(&self) -> MaybeReady<'_, BTreeMap<PluginName, u64>>;
 
     /// All approvals, by plugin, the admitted one first.
     fn approvals(&self) -> Pending<'_, Vec<StoredApproval>>;
 
-    /// The bytes of a plugin's keys and values.
-    fn kv_bytes(&self, plugin: &str) -> MaybeReady<'_, u64>;
+    /// The bytes of a bucket's keys and values.
+    fn kv_bytes(&self, bucket: &str) -> MaybeReady<'_, u64>;
 
     /// The counts. They are updated with every batch, so a call costs the same with a million rows
     /// as with one.

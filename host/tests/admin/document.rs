@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::schema::differences;
-use super::site::{Console, Ends, event, site};
+use super::site::{Console, Ends, event, member, site};
 
 /// A request for every operation of the document, in an order in which each succeeds.
 async fn requests(site: &Console) -> Vec<(&'static str, &'static str, String)> {
@@ -14,12 +14,15 @@ async fn requests(site: &Console) -> Vec<(&'static str, &'static str, String)> {
     let third = site.append(event("video.done", "order_3", b"{}", &["audit"])).await;
     assert_eq!(site.work("audit", Ends::Dead).await, 3);
     assert_eq!(site.work("orders", Ends::Done).await, 1);
+    site.append(member("order_1")).await;
     let delivery = site.admin.store.event(first).await.unwrap().deliveries[0].id;
     let moved = site.admin.store.event(second).await.unwrap().deliveries[0].id;
     let other = site.admin.store.event(third).await.unwrap().deliveries[0].id;
     vec![
         ("get", "/api/v1/events", "/api/v1/events".to_owned()),
         ("get", "/api/v1/events/{id}", format!("/api/v1/events/{first}")),
+        ("get", "/api/v1/events/{id}/tree", format!("/api/v1/events/{first}/tree")),
+        ("get", "/api/v1/joins", "/api/v1/joins".to_owned()),
         ("get", "/api/v1/deliveries", "/api/v1/deliveries".to_owned()),
         ("get", "/api/v1/deliveries/{id}", format!("/api/v1/deliveries/{delivery}")),
         ("post", "/api/v1/deliveries/{id}/retry", format!("/api/v1/deliveries/{delivery}/retry")),
@@ -51,6 +54,9 @@ async fn requests(site: &Console) -> Vec<(&'static str, &'static str, String)> {
             "/api/v1/plugins/{name}/approve",
             format!("/api/v1/plugins/audit/approve?digest={}", "07".repeat(32)),
         ),
+        ("get", "/api/v1/kv", "/api/v1/kv".to_owned()),
+        ("get", "/api/v1/kv/{bucket}", "/api/v1/kv/orders?prefix=s".to_owned()),
+        ("get", "/api/v1/kv/{bucket}/value", "/api/v1/kv/orders/value?key=seen".to_owned()),
         ("get", "/api/v1/clock", "/api/v1/clock".to_owned()),
         ("post", "/api/v1/clock/accept", "/api/v1/clock/accept".to_owned()),
         ("get", "/api/v1/stats", "/api/v1/stats".to_owned()),
@@ -115,7 +121,7 @@ async fn every_documented_parameter_is_accepted() {
         "state" => "dead",
         "since" | "until" => "1770000000",
         "limit" => "10",
-        "dry_run" => "true",
+        "dry_run" | "fresh" => "true",
         _ => "x",
     };
     for (path, method) in [
@@ -131,7 +137,7 @@ async fn every_documented_parameter_is_accepted() {
             .map(|parameter| parameter["name"].as_str().unwrap())
             .filter(|name| *name != "cursor")
         {
-            let with = if name == "dry_run" { "&state=dead" } else { "" };
+            let with = if matches!(name, "dry_run" | "fresh") { "&state=dead" } else { "" };
             let target = format!("{path}?{name}={}{with}", sample(name));
             let (status, body) = site.ask(&method.to_uppercase(), &target, None).await;
             assert_eq!(status, StatusCode::OK, "{target}: {body}");

@@ -11,7 +11,10 @@ use hookbox::admin::{self, Admin, Role};
 use hookbox::clock::Clock;
 use hookbox::config::{Config, MakeSecrets};
 use hookbox::dispatch::{Breakers, QueueViews};
-use hookbox::event::{AttemptRecord, EventId, HttpCall, LogLine, NewEvent, Outcome};
+use hookbox::event::{
+    AttemptRecord, Counted, EventId, GatheringKind, GatheringTerms, HttpCall, Key, LogLine,
+    NewEvent, NewMember, Outcome,
+};
 use hookbox::plugins::{Loaded, Registry};
 use hookbox::sandbox::{Sandbox, SandboxOptions};
 use hookbox::status::Status;
@@ -31,6 +34,12 @@ preset = "github"
 secrets = [{ env = "A_SECRET_THAT_IS_NOT_SET" }]
 [routes]
 "video.*" = ["audit", "orders"]
+[joins.videos]
+on = "part.*"
+key = "subject"
+need = 3
+within = "1h"
+emit = "videos.ready"
 "#;
 
 pub(super) struct Console {
@@ -108,6 +117,26 @@ pub(super) fn event(kind: &str, subject: &str, body: &[u8], targets: &[&str]) ->
     }
 }
 
+/// A member of a join of the configuration.
+pub(super) fn member(key: &str) -> NewEvent {
+    let member = NewMember {
+        terms: Arc::new(GatheringTerms {
+            plugin: "joins/videos".into(),
+            kind: GatheringKind::Join,
+            within: std::time::Duration::from_secs(3_600),
+            quiet: None,
+            need: Some(3),
+            types: 0,
+        }),
+        key: Key::Text(key.into()),
+        counted: Counted::Event,
+        need: None,
+        seen: 0,
+        closes: false,
+    };
+    NewEvent { members: vec![member], ..event("part.ready", key, b"{}", &[]) }
+}
+
 impl Console {
     pub(super) async fn append(&self, event: NewEvent) -> EventId {
         self.admin.store.append(event).await.unwrap().id
@@ -126,7 +155,7 @@ impl Console {
                 ..event("order.ready", "s", b"{}", &[])
             }];
             let (next, outcome) = match ends {
-                Ends::Done => (Next::Done { emitted, kv: KvTransaction::default() }, Outcome::Ok),
+                Ends::Done => (Next::Done { emitted, kv: seen() }, Outcome::Ok),
                 Ends::Dead => (Next::Dead(None), Outcome::Reject),
                 Ends::Waits => (Next::RetryIn(std::time::Duration::from_secs(60)), Outcome::Retry),
             };
@@ -146,6 +175,7 @@ impl Console {
                     received_bytes: 165,
                     duration_ms: 31,
                 }],
+                steps: Vec::new(),
                 plugin_digest: Some(hookbox::event::Digest([7; 32])),
             };
             self.admin
@@ -202,4 +232,10 @@ impl Console {
         assert_eq!(body["status"], status.as_u16(), "{path}: {body}");
         (status.as_u16(), body["detail"].as_str().unwrap().to_owned())
     }
+}
+
+/// The key that an attempt leaves which is done.
+fn seen() -> KvTransaction {
+    let writes = vec![("seen".to_owned(), Some(b"{\"n\":1}".to_vec()))];
+    KvTransaction { writes, ..KvTransaction::default() }
 }

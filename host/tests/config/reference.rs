@@ -71,6 +71,9 @@ fn the_root_configuration_shows_the_defaults_and_every_key() {
     let mut plugin = (*config.plugin("video-orders")).clone();
     assert_eq!(plugin.config.get("currency").map(String::as_str), Some("EUR"));
     plugin.config = Default::default();
+    assert_eq!(plugin.kv.bucket.as_deref(), Some("orders"));
+    assert_eq!(plugin.kv.ttl_ms, Some(90 * 86_400_000));
+    plugin.kv = Default::default();
     assert_eq!(plugin.grants.http.len(), 1);
     plugin.grants = Default::default();
     assert_eq!(plugin, *home.good("").plugin("video-orders"));
@@ -78,7 +81,15 @@ fn the_root_configuration_shows_the_defaults_and_every_key() {
     assert_eq!(acme.kind, Pick::Json("/event/type".to_owned()));
     assert_eq!(verify.signed, [Part::Timestamp, Part::Literal(".".to_owned()), Part::Body]);
     assert_eq!(keys(&verify.secrets), [b"0123456789abcdef"]);
-    assert_eq!(config.routes.iter().len(), 3);
+    assert_eq!(config.routes.iter().len(), 4);
+    let gatherings: Vec<_> =
+        config.routes.gatherings.iter().map(|found| found.terms.plugin.to_string()).collect();
+    assert_eq!(gatherings, ["batches/crm-sync", "joins/order-videos"]);
+    for key in
+        "on key member need types close within emit late size quiet keep".split_ascii_whitespace()
+    {
+        assert!(text.contains(&format!("{key} = ")), "`{key}` of joins and batches is not shown");
+    }
 }
 
 #[test]

@@ -11,10 +11,10 @@ use crate::names::hint;
 use crate::store::{Cursor, DeliveryFilter, EventFilter, EventState, Page};
 
 /// Rows a page holds if nothing is said.
-pub(super) const DEFAULT_LIMIT: usize = 50;
+const DEFAULT_LIMIT: usize = 50;
 
 /// The most rows a page holds.
-pub(super) const MAX_LIMIT: usize = 500;
+const MAX_LIMIT: usize = 500;
 
 /// Filters of `GET /api/v1/events`.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -180,9 +180,13 @@ pub(super) fn time(name: &str, text: Option<&str>) -> Result<Option<i64>, Proble
     })
 }
 
+/// The number of rows of a page.
+pub(super) fn rows(limit: Option<&str>) -> Result<usize, ProblemJson> {
+    limit_of(limit, DEFAULT_LIMIT, MAX_LIMIT)
+}
+
 fn page(limit: Option<&str>, cursor: Option<&str>) -> Result<Page, ProblemJson> {
-    let limit = limit_of(limit, DEFAULT_LIMIT, MAX_LIMIT)?;
-    Ok(Page { limit, after: cursor_of(cursor, from_text)? })
+    Ok(Page { limit: rows(limit)?, after: cursor_of(cursor, from_text)? })
 }
 
 /// Reads the rows of a page.

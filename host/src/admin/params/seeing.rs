@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::filters::{DEFAULT_LIMIT, MAX_LIMIT, cursor_of, limit_of};
+use super::filters::{cursor_of, limit_of, rows};
 use crate::admin::problem::ProblemJson;
 use crate::event::{DeliveryId, EventId};
 use crate::store::{GatheringCursor, GatheringFilter, MAX_PAGE};
@@ -56,7 +56,7 @@ impl JoinQuery {
     }
 
     pub(in crate::admin) fn page(&self) -> Result<(usize, Option<GatheringCursor>), ProblemJson> {
-        let limit = limit_of(self.limit.as_deref(), DEFAULT_LIMIT, MAX_LIMIT)?;
+        let limit = rows(self.limit.as_deref())?;
         Ok((limit, cursor_of(self.cursor.as_deref(), read_gathering)?))
     }
 }

@@ -21,7 +21,8 @@ struct Branch {
 /// Prints the events of a tree, with the head of one of its pages.
 pub(super) fn tree(page: &Value, events: &[Value]) -> Printout {
     let mut out = Printout::new();
-    let count = if events.len() == 1 { "1 event".to_owned() } else { format!("{} events", events.len()) };
+    let count =
+        if events.len() == 1 { "1 event".to_owned() } else { format!("{} events", events.len()) };
     let (root, started) = (text(&page["root_id"]), text(&page["started_at"]));
     out.line(printable(&format!("tree of {root}  {started}  {count}")));
     for (line, state) in lines(events) {
@@ -119,12 +120,17 @@ impl<'e> Hangs<'e> {
                 details.extend(some.iter().map(attempt));
             }
         }
+        details.extend(attempts.iter().flat_map(steps));
         let join = &delivery["join"];
         if join.is_object() {
             details.push(joins(join));
             for member in elements(&join["members"]) {
                 let kind = member["type"].as_str().unwrap_or("deleted");
-                details.push(format!("member {kind}  {}{}", text(&member["id"]), other_tree(member)));
+                details.push(format!(
+                    "member {kind}  {}{}",
+                    text(&member["id"]),
+                    other_tree(member)
+                ));
             }
             if join["more_members"] == true {
                 details.push("and more members".to_owned());
@@ -167,9 +173,8 @@ fn emitter<'e>(parent: &'e Value, emitted: &Value) -> Option<&'e str> {
         let first = &elements(&delivery["attempts"]).first()?["after_ms"];
         Some(first.as_i64()? <= emitted["after_ms"].as_i64()?)
     };
-    let of_plugin = || {
-        elements(&parent["deliveries"]).iter().filter(|delivery| delivery["plugin"] == *plugin)
-    };
+    let of_plugin =
+        || elements(&parent["deliveries"]).iter().filter(|delivery| delivery["plugin"] == *plugin);
     let found = of_plugin().filter(|delivery| began(delivery) == Some(true)).next_back();
     found.or_else(|| of_plugin().next())?["id"].as_str()
 }
@@ -179,6 +184,11 @@ fn attempt(attempt: &Value) -> String {
     let error = attempt["error"].as_str().map(|error| format!(": {error}")).unwrap_or_default();
     let (number, outcome) = (&attempt["number"], text(&attempt["outcome"]));
     format!("#{number}  {}  {outcome}{settled}{error}", ran(attempt))
+}
+
+fn steps(attempt: &Value) -> Option<String> {
+    let names: Vec<_> = elements(&attempt["steps"]).iter().map(text).collect();
+    (!names.is_empty()).then(|| format!("#{} steps: {}", attempt["number"], names.join(", ")))
 }
 
 fn joins(join: &Value) -> String {
@@ -271,19 +281,31 @@ mod tests {
             "attempts": [attempt(1, 3, "retry", Some("HTTP 503"))],
             "waits_for": { "kind": "time", "text": "the time of its next attempt, 2026-02-02T02:41:00.000Z" } });
         vec![
-            event(1, "order.created", json!({ "subject": "order_1", "deliveries": [
+            event(
+                1,
+                "order.created",
+                json!({ "subject": "order_1", "deliveries": [
                 delivery(1, 0, "audit", json!({})),
                 delivery(1, 1, "charge", retries),
                 delivery(1, 2, "joins/videos", json!({ "join": join })),
-            ] })),
-            event(2, "order.noted", json!({ "source": "plugins/audit", "after_ms": 16,
-                "parent_id": format!("evt_{:016x}", 1), "subject": "order_1" })),
-            event(3, "order.videos_ready", json!({ "source": "joins/videos", "after_ms": 75_400,
+            ] }),
+            ),
+            event(
+                2,
+                "order.noted",
+                json!({ "source": "plugins/audit", "after_ms": 16,
+                "parent_id": format!("evt_{:016x}", 1), "subject": "order_1" }),
+            ),
+            event(
+                3,
+                "order.videos_ready",
+                json!({ "source": "joins/videos", "after_ms": 75_400,
                 "parent_id": format!("evt_{:016x}", 9), "subject": "order_1", "deliveries": [
                 delivery(3, 0, "approve", json!({ "state": "cancelled", "attempts": [
                     { "number": 1, "after_ms": 75_402, "duration_ms": 0.5, "outcome": "ok",
                       "settled": "cancelled", "error": null }] })),
-            ] })),
+            ] }),
+            ),
         ]
     }
 
@@ -311,8 +333,12 @@ order.created  evt_0000000000000001  shop  order_1
 
     #[test]
     fn an_event_whose_parent_is_gone_stands_at_the_top() {
-        let events = [event(5, "order.on", json!({ "parent_id": "evt_0000000000000001",
-            "source": "plugins/audit", "after_ms": 7 }))];
+        let events = [event(
+            5,
+            "order.on",
+            json!({ "parent_id": "evt_0000000000000001",
+            "source": "plugins/audit", "after_ms": 7 }),
+        )];
         let lines: Vec<String> = lines(&events).into_iter().map(|(line, _)| line).collect();
         assert_eq!(lines, ["order.on  evt_0000000000000005  +7 ms", "   unrouted"]);
     }
@@ -320,8 +346,12 @@ order.created  evt_0000000000000001  shop  order_1
     #[test]
     fn a_replay_has_what_it_emitted_itself() {
         let again = json!({ "attempts": [attempt(1, 500, "ok", None)] });
-        let parent = event(1, "a", json!({ "deliveries": [
-            delivery(1, 0, "audit", json!({})), delivery(1, 1, "audit", again)] }));
+        let parent = event(
+            1,
+            "a",
+            json!({ "deliveries": [
+            delivery(1, 0, "audit", json!({})), delivery(1, 1, "audit", again)] }),
+        );
         for (after_ms, expected) in [(16, "_0"), (520, "_1")] {
             let emitted = event(2, "b", json!({ "source": "plugins/audit", "after_ms": after_ms }));
             assert!(emitter(&parent, &emitted).unwrap().ends_with(expected), "{after_ms}");

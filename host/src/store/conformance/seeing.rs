@@ -118,8 +118,7 @@ pub(in crate::store) async fn the_tree_of_an_event_is_the_same_from_each_of_its_
     for id in &all {
         assert_eq!(tree(&store, *id).await, from_root, "{id}");
     }
-    let parents: Vec<_> =
-        from_root.events.iter().map(|event| event.summary.event.parent).collect();
+    let parents: Vec<_> = from_root.events.iter().map(|event| event.summary.event.parent).collect();
     let expected = [None, Some(0), Some(0), Some(1), Some(1), Some(2), Some(2)];
     assert_eq!(parents, expected.map(|at| at.map(|at: usize| all[at])));
     let first = &from_root.events[0].deliveries[0].view;

@@ -79,10 +79,8 @@ pub(in crate::store) async fn open_gatherings_are_listed_until_they_end(
         pass(&harness, 1);
     }
     let list = async |plugin: Option<&str>, key: Option<&str>, limit| {
-        let filter = GatheringFilter {
-            plugin: plugin.map(str::to_owned),
-            key: key.map(str::to_owned),
-        };
+        let filter =
+            GatheringFilter { plugin: plugin.map(str::to_owned), key: key.map(str::to_owned) };
         let (mut found, mut after) = (Vec::<GatheringState>::new(), None);
         loop {
             let (page, next) = store.gatherings(filter.clone(), limit, after).await.unwrap();

@@ -188,6 +188,8 @@ mod tests {
             cancelling: false,
             cut_off: false,
             unrecorded: 0,
+            again: 0,
+            steps: Vec::new(),
             attempts: Vec::new(),
         }
     }

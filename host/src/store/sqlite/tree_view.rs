@@ -47,10 +47,7 @@ pub(super) fn tree(
     Ok(Some(TreeView { root, started_ms, events: events.collect::<Result<_, _>>()?, next }))
 }
 
-fn summary(
-    connection: &Connection,
-    id: EventId,
-) -> Result<Option<EventSummary>, rusqlite::Error> {
+fn summary(connection: &Connection, id: EventId) -> Result<Option<EventSummary>, rusqlite::Error> {
     connection
         .prepare_cached(&format!("SELECT {SUMMARY_COLUMNS} FROM events e WHERE e.id = ?1"))?
         .query_row([id.row()], read_summary)

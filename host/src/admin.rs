@@ -22,6 +22,7 @@ mod deliveries;
 mod events;
 mod guard;
 mod health;
+mod joins;
 mod kv;
 mod params;
 mod plugins;
@@ -30,8 +31,10 @@ mod role;
 mod routes;
 mod settings;
 mod state;
+mod tree;
 mod trouble;
 mod view;
+mod waits;
 
 pub use role::Role;
 pub use routes::{Endpoint, endpoints, router};

@@ -258,6 +258,7 @@ impl App {
             registry: self.registry.clone(),
             approvals: self.context.approvals.clone(),
             breakers: dispatcher.breakers(),
+            queues: dispatcher.queues(),
             config: self.config.clone(),
             status: self.status.clone(),
             unidentified: intake.unidentified.clone(),

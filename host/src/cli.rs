@@ -23,6 +23,7 @@ mod describe;
 mod events;
 mod failure;
 mod health;
+mod joins;
 mod known;
 mod kv;
 mod listing;
@@ -141,6 +142,8 @@ enum CliCommand {
     Events(events::Events),
     /// List, show, retry, cancel and discard deliveries of a running host
     Deliveries(deliveries::Deliveries),
+    /// Open joins and batches: what has come, and what is still needed
+    Joins(joins::Joins),
     /// List and show plugins of a running host
     Plugins(plugins::Plugins),
     /// Show what plugins of a running host keep from one event to the next
@@ -185,6 +188,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         CliCommand::New(new) => new.run(common),
         CliCommand::Events(events) => events.run(common),
         CliCommand::Deliveries(deliveries) => deliveries.run(common),
+        CliCommand::Joins(joins) => joins.run(common),
         CliCommand::Plugins(plugins) => plugins.run(common),
         CliCommand::Kv(kv) => kv.run(common),
         CliCommand::Health(health) => health.run(common),

@@ -47,6 +47,7 @@ mod shared;
 
 pub use health::{BreakerView, OpenView, RECORD_BYTES_PER_SECOND};
 pub use outcome::{MAX_HOPS, MAX_KV_BYTES};
+pub use queue::QueueView;
 pub use shared::{Deps, MAX_RUNNING};
 
 /// How long running attempts may go on after the host was told to stop, before they are given back.
@@ -75,6 +76,19 @@ impl Breakers {
         let shared = self.0.upgrade()?;
         let queues = shared.queues.load();
         Some(queues.get(plugin)?.regular.health.breaker())
+    }
+}
+
+/// The queues of the loaded plugins, for those who show them. The default has none.
+#[derive(Debug, Clone, Default)]
+pub struct QueueViews(Weak<Shared>);
+
+impl QueueViews {
+    /// How full the queue of a plugin is, if it has one.
+    pub fn of(&self, plugin: &str) -> Option<QueueView> {
+        let shared = self.0.upgrade()?;
+        let queues = shared.queues.load();
+        Some(queues.get(plugin)?.regular.view())
     }
 }
 
@@ -139,6 +153,11 @@ impl Dispatcher {
     /// The circuit breakers of the plugins.
     pub fn breakers(&self) -> Breakers {
         Breakers(Arc::downgrade(&self.shared))
+    }
+
+    /// The queues of the plugins.
+    pub fn queues(&self) -> QueueViews {
+        QueueViews(Arc::downgrade(&self.shared))
     }
 
     /// Stops leasing, lets running attempts finish for a while, and gives back the rest. Afterwards

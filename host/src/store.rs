@@ -63,11 +63,13 @@ pub use health::Health;
 pub use in_flight::InFlight;
 pub use model::{
     Action, AgainSoFar, Appended, Approval, ApprovalChange, AttemptView, Changed, Cursor,
-    DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary, EventView, GatheringView,
-    Keep, KvKey, KvRange, KvTransaction, KvValue, Lease, LeaseHolder, LeasePermit, LeaseQueue,
-    Leased, ListedKeys, MAX_CHILDREN, MAX_CRASHES, MAX_PAGE, MemberView, MemoryReservation,
-    NewStep, Next, Page, PluginCounts, PluginPolicies, Preview, Progress, Recorded, Settled,
-    Settlement, Stats, StepView, StoredApproval, TreeBudget, Which,
+    DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary, EventView,
+    GatheringCursor, GatheringFilter, GatheringState, GatheringView, Keep, KvKey, KvRange,
+    KvTransaction, KvValue, Lease, LeaseHolder, LeasePermit, LeaseQueue, Leased, ListedKeys,
+    MAX_CHILDREN, MAX_CRASHES, MAX_MEMBERSHIPS, MAX_PAGE, MAX_TREE_ATTEMPTS, MAX_TREE_MEMBERS,
+    MemberView, Membership, MemoryReservation, NewStep, Next, Page, PluginCounts, PluginPolicies,
+    Preview, Progress, Recorded, Settled, Settlement, Stats, StepView, StoredApproval, TreeBudget,
+    TreeDelivery, TreeEvent, TreeMember, TreeView, Waits, Which,
 };
 pub use operate::Operate;
 pub use queue::{DispatchHandle, Queue};

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 
-use super::params::{DeliveryQuery, Id, NoQuery, Params};
+use super::params::{DeliveryQuery, Id, NoQuery, Params, to_text};
 use super::problem::ProblemJson;
 use super::state::Admin;
 use super::view::{DeliveryJson, Listing};
+use super::waits::WaitFacts;
 use crate::event::DeliveryId;
 
 pub(super) mod change;
@@ -23,7 +24,11 @@ pub(super) async fn list_deliveries(
     Params(query): Params<DeliveryQuery>,
 ) -> Result<Json<Listing<DeliveryJson>>, ProblemJson> {
     let (rows, next) = admin.store.deliveries(query.filter()?, query.page()?).await?;
-    Ok(Json(Listing::of(rows, next)))
+    let facts = WaitFacts::of(&admin);
+    Ok(Json(Listing {
+        items: rows.into_iter().map(|row| facts.delivery(row)).collect(),
+        next_cursor: next.map(to_text),
+    }))
 }
 
 /// Show one delivery with all its attempts.
@@ -37,5 +42,6 @@ pub(super) async fn show_delivery(
     Params(NoQuery {}): Params<NoQuery>,
     Id(id): Id<DeliveryId>,
 ) -> Result<Json<DeliveryJson>, ProblemJson> {
-    Ok(Json(admin.store.delivery(id).await?.into()))
+    let found = admin.store.delivery(id).await?;
+    Ok(Json(WaitFacts::of(&admin).delivery(found)))
 }

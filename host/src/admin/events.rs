@@ -12,6 +12,7 @@ use super::params::{EventQuery, Id, NoQuery, Params, ParamsOrBody, ReplayQuery};
 use super::problem::ProblemJson;
 use super::state::Admin;
 use super::view::{EventDetail, EventItem, Listing};
+use super::waits::WaitFacts;
 use crate::config::routes::{Facts, Routing};
 use crate::event::{Attributes, EventId, Target, UNIDENTIFIED};
 use crate::names::{PluginName, hint};
@@ -43,7 +44,7 @@ pub(super) async fn show_event(
     let event = admin.store.event(id).await?;
     let source = admin.config.load().sources.get(&*event.event.attributes.source).cloned();
     let form = source.as_ref().and_then(|source| source.form.as_deref());
-    Ok(Json(EventDetail::of(event, form)))
+    Ok(Json(EventDetail::of(event, form, &WaitFacts::of(&admin))))
 }
 
 /// The deliveries that a replay created.

@@ -17,10 +17,12 @@ use crate::names::hint;
 mod change;
 mod filters;
 mod kv;
+mod seeing;
 
 pub(super) use change::{ChangeQuery, FreshQuery, MoveQuery, RetryQuery, ToQuery, progress_text};
 pub(super) use filters::{ApproveQuery, DeliveryQuery, EventQuery, NoQuery, ReplayQuery, to_text};
 pub(super) use kv::{KeyQuery, KeysQuery};
+pub(super) use seeing::{JoinQuery, TreeQuery, gathering_text};
 
 /// Reads the query string as `T`.
 pub(super) struct Params<T>(pub(super) T);

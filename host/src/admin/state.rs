@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use super::role::Role;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::dispatch::Breakers;
+use crate::dispatch::{Breakers, QueueViews};
 use crate::ingest::Unidentified;
 use crate::plugins::{Approvals, Registry};
 use crate::status::Status;
@@ -36,6 +36,8 @@ pub struct Admin {
     pub approvals: Arc<Approvals>,
     /// Circuit breakers of plugins.
     pub breakers: Breakers,
+    /// Queues of plugins.
+    pub queues: QueueViews,
     /// Routes, and the names of plugins.
     pub config: Arc<ArcSwap<Config>>,
     /// The result of the last reload.

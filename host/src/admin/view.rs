@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use self::attempt::{AttemptJson, RecordedStepJson};
 use super::body;
+use super::waits::{WaitFacts, WaitJson};
 use crate::clock::rfc3339;
 use crate::dispatch::RECORD_BYTES_PER_SECOND;
 use crate::event::{Event, State};
@@ -132,6 +133,10 @@ pub(super) struct DeliveryJson {
     state: &'static str,
     /// When it is due, for `ready` and `waiting`; RFC 3339 with milliseconds.
     due_at: Option<String>,
+    /// What it waits for, if it is open.
+    waits_for: Option<WaitJson>,
+    /// Its key, if its plugin's deliveries are ordered by one.
+    key: Option<String>,
     /// Attempts begun.
     attempt: u32,
     /// How often its handler has asked to be called again since it began or was last retried.
@@ -237,7 +242,7 @@ impl From<EventSummary> for EventItem {
 
 impl EventDetail {
     /// `wrapped_in` is the field of a form in which the event's source finds JSON.
-    pub(super) fn of(row: EventView, wrapped_in: Option<&str>) -> Self {
+    pub(super) fn of(row: EventView, wrapped_in: Option<&str>, facts: &WaitFacts) -> Self {
         let EventView {
             event,
             provider_id,
@@ -258,15 +263,22 @@ impl EventDetail {
             headers: headers.into_iter().map(|(name, value)| HeaderJson { name, value }).collect(),
             duplicates,
             last_duplicate_at: last_duplicate_ms.map(rfc3339),
-            deliveries: deliveries.into_iter().map(DeliveryJson::from).collect(),
+            deliveries: deliveries.into_iter().map(|row| facts.delivery(row)).collect(),
             children: children.iter().map(ToString::to_string).collect(),
         }
     }
 }
 
-impl From<DeliveryView> for DeliveryJson {
-    fn from(row: DeliveryView) -> Self {
+/// `cancelled` for the attempt that ran when its delivery was cancelled.
+pub(super) fn cut_off(number: u32, cut_off: Option<u32>) -> Option<&'static str> {
+    (cut_off == Some(number)).then_some("cancelled")
+}
+
+impl DeliveryJson {
+    pub(super) fn of(row: DeliveryView, waits_for: Option<WaitJson>) -> Self {
+        let cut_off = row.attempt_cut_off();
         Self {
+            waits_for,
             id: row.id.to_string(),
             event_id: row.id.event.to_string(),
             plugin: row.plugin.to_string(),
@@ -281,7 +293,8 @@ impl From<DeliveryView> for DeliveryJson {
             unrecorded: row.unrecorded,
             note: left_no_record(row.unrecorded),
             steps: row.steps.into_iter().map(RecordedStepJson::from).collect(),
-            attempts: row.attempts.into_iter().map(AttemptJson::from).collect(),
+            attempts: row.attempts.into_iter().map(|row| AttemptJson::of(row, cut_off)).collect(),
+            key: row.key,
         }
     }
 }

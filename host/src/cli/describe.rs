@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::output::{Ink, Printout, printable};
-use crate::config::routes::{Route, RouteItem};
+use crate::config::routes::{Gathering, Route, RouteItem};
 use crate::config::source::{Secrets, Source, Verify};
 use crate::config::{Config, shared_buckets};
 use crate::plugins::{Entry, Registry, warnings};
@@ -12,6 +12,7 @@ use crate::plugins::{Entry, Registry, warnings};
 pub(super) fn describe(out: &mut Printout, config: &Config, registry: &Registry) -> usize {
     sources(out, config);
     routes(out, config);
+    gatherings(out, config);
     plugins(out, registry);
     buckets(out, config, registry);
     let warnings = all_warnings(config, registry);
@@ -113,6 +114,24 @@ fn route(route: &Route) -> Vec<Vec<String>> {
         vec![pattern, format!("→ {}", item.plugin()), terms]
     };
     patterns.zip(&route.items).map(row).collect()
+}
+
+/// The joins and batches as they were understood.
+fn gatherings(out: &mut Printout, config: &Config) {
+    let found = config.routes.gatherings.iter();
+    if found.len() == 0 {
+        return;
+    }
+    heading(out, "joins and batches");
+    let row = |found: &Arc<Gathering>| {
+        let name = format!("  {}", found.terms.plugin);
+        let emits = match found.late.as_str() {
+            "" => format!("→ {}", found.emit),
+            late => format!("→ {}, or {late}", found.emit),
+        };
+        vec![name, printable(&found.summary()), emits]
+    };
+    out.rows(&found.map(row).collect::<Vec<_>>());
 }
 
 fn plugins(out: &mut Printout, registry: &Registry) {

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use serde_json::Value;
 
 use self::detail::detail;
 use self::tail::tail;
@@ -16,6 +17,7 @@ use crate::event::EventId;
 
 mod detail;
 mod tail;
+mod tree;
 
 #[derive(Debug, Args)]
 #[command(
@@ -25,6 +27,7 @@ Examples:
   hookbox events --type avatar_video.fail --since 2h
   hookbox events --subject order_1 --json
   hookbox events evt_019a…                        one, with attempts and logs
+  hookbox events tree evt_019a…                   all that it led to
   hookbox events tail                             follow what comes in
   hookbox events replay evt_019a… --plugin audit  deliver it again"
 )]
@@ -86,6 +89,27 @@ Examples:
         #[arg(long, value_name = "NAME")]
         plugin: Option<String>,
     },
+    /// Show the tree of an event: what it led to, what became of it, and what waits for what
+    #[command(after_help = "\
+The tree is the same from each of its events. Times count from its root.
+
+Examples:
+  hookbox events tree evt_019a…
+  hookbox events tree evt_019a… --json")]
+    Tree {
+        /// Any event of the tree
+        #[arg(value_parser = event_id)]
+        id: EventId,
+        /// Events at most
+        #[arg(
+            long, value_name = "N", default_value_t = 1_000,
+            value_parser = clap::value_parser!(u32).range(1..=100_000)
+        )]
+        limit: u32,
+        /// Go on where a tree was cut (its `next_cursor`)
+        #[arg(long, value_name = "CURSOR")]
+        cursor: Option<String>,
+    },
     /// Follow what comes in, until ctrl-c
     #[command(after_help = "\
 Examples:
@@ -130,6 +154,9 @@ impl Events {
                 self.replay(client, *id, plugin.as_deref())?
             }
             (Some(EventsVerb::Tail { filter }), _) => tail(client, &filter.query(), self.json)?,
+            (Some(EventsVerb::Tree { id, limit, cursor }), _) => {
+                self.tree(client, *id, *limit as usize, cursor.clone())?
+            }
             (None, Some(id)) => self.show(client, id)?,
             (None, None) => self.listing.print(client, &LISTED, &self.filter.query(), self.json)?,
         }
@@ -139,6 +166,39 @@ impl Events {
     fn show(&self, client: &AdminClient, id: EventId) -> Result<(), Failure> {
         let event = client.get(&format!("/api/v1/events/{id}"), &[])?;
         if self.json { print_json(&event) } else { detail(&event).print() }
+    }
+
+    fn tree(
+        &self,
+        client: &AdminClient,
+        id: EventId,
+        limit: usize,
+        mut cursor: Option<String>,
+    ) -> Result<(), Failure> {
+        const MAX_PAGE: usize = 500;
+        let path = format!("/api/v1/events/{id}/tree");
+        let mut events: Vec<Value> = Vec::new();
+        let mut page = loop {
+            let rows = (limit - events.len()).min(MAX_PAGE).to_string();
+            let query = [("limit", Some(&*rows)), ("cursor", cursor.as_deref())];
+            let mut page = client.get(&path, &query)?;
+            if let Value::Array(found) = page["events"].take() {
+                events.extend(found);
+            }
+            cursor = page["next_cursor"].as_str().map(str::to_owned);
+            if cursor.is_none() || events.len() >= limit {
+                break page;
+            }
+        };
+        if self.json {
+            page["events"] = Value::Array(events);
+            return print_json(&page);
+        }
+        let mut out = tree::tree(&page, &events);
+        if let Some(cursor) = cursor {
+            out.remark(format!("there is more: --cursor {}", printable(&cursor)));
+        }
+        out.print()
     }
 
     fn replay(

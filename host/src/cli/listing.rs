@@ -92,7 +92,7 @@ pub(super) fn event_row(event: &Value) -> Vec<String> {
 
 /// Adds deliveries, a row each.
 pub(super) fn delivery_table(out: &mut Printout, deliveries: &[Value]) {
-    let head = ["ID", "PLUGIN", "TYPE", "SUBJECT", "STATE", "ATTEMPTS", "LAST", "DUE"]
+    let head = ["ID", "PLUGIN", "TYPE", "SUBJECT", "STATE", "ATTEMPTS", "LAST", "WAITS FOR"]
         .map(str::to_owned)
         .to_vec();
     out.table(
@@ -110,7 +110,7 @@ fn delivery_row(delivery: &Value) -> Vec<String> {
         .iter()
         .map(|name| text(&delivery[*name]))
         .collect();
-    cells.extend([last.unwrap_or_default(), text(&delivery["due_at"])]);
+    cells.extend([last.unwrap_or_default(), text(&delivery["waits_for"]["text"])]);
     cells
 }
 
@@ -134,6 +134,9 @@ pub(super) fn attempts(out: &mut Printout, delivery: &Value) {
         "{plugin}  {state}{cancelling}{due}{again}{replay}  {}",
         printable(&text(&delivery["id"]))
     ));
+    if let Some(waits) = delivery["waits_for"]["text"].as_str() {
+        out.line(format!("  waits for {}", printable(waits)));
+    }
     if let Some(note) = delivery["note"].as_str() {
         out.line(format!("  {}", printable(note)));
     }
@@ -148,7 +151,9 @@ pub(super) fn attempts(out: &mut Printout, delivery: &Value) {
             .unwrap_or_default();
         let (number, started, ms) =
             (&attempt["number"], text(&attempt["started_at"]), &attempt["duration_ms"]);
-        out.line(format!("  #{number}  {}  {ms} ms  {outcome}{error}", printable(&started)));
+        let settled = if attempt["settled"] == "cancelled" { ", cancelled meanwhile" } else { "" };
+        let line = format!("  #{number}  {}  {ms} ms  {outcome}", printable(&started));
+        out.line(format!("{line}{settled}{error}"));
         for step in elements(&attempt["steps"]) {
             out.line(format!("    {}", step_line(step)));
         }

@@ -55,6 +55,16 @@ impl Printout {
         self.text.push('\n');
     }
 
+    /// Adds a line, cut to the width of a terminal; `state` is a word in it that is coloured.
+    pub(super) fn cut_line(&mut self, text: &str, state: Option<&str>) {
+        let mut line = self.width.map_or_else(|| text.to_owned(), |width| cut(text, width));
+        if let Some(state) = state {
+            let coloured = self.state(state);
+            line = line.replacen(&format!("  {state}"), &format!("  {coloured}"), 1);
+        }
+        self.line(line);
+    }
+
     /// Colours text of our own.
     pub(super) fn ink(&self, ink: Ink, text: &str) -> String {
         if self.colour { format!("\u{1b}[{}m{text}\u{1b}[0m", ink as u8) } else { text.to_owned() }

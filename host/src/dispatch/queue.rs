@@ -25,6 +25,22 @@ const LEASE_BUDGET: usize = 2_048;
 /// and a host that is killed repeatedly by something else condemns no delivery.
 const QUARANTINE_DELAY: Duration = Duration::from_secs(1);
 
+/// How full the queue of a plugin is at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueView {
+    /// Attempts that may run at once.
+    pub concurrency: usize,
+    /// Attempts that run, or hold a place and wait for an instance.
+    pub running: usize,
+}
+
+impl QueueView {
+    /// Whether a further attempt has to wait.
+    pub fn is_full(&self) -> bool {
+        self.running >= self.concurrency
+    }
+}
+
 /// The two queues of a plugin.
 #[derive(Debug, Clone)]
 pub(super) struct PluginQueues {
@@ -180,6 +196,15 @@ impl PluginQueue {
             permits.merge(more);
         }
         permits
+    }
+
+    /// How full the queue is.
+    pub(super) fn view(&self) -> QueueView {
+        let limit = self.concurrency.load();
+        QueueView {
+            concurrency: limit.attempts,
+            running: limit.attempts.saturating_sub(limit.permits.available_permits()),
+        }
     }
 
     /// Reserves the plugin's memory for a body. A body that is larger than all of it takes all.

@@ -11,10 +11,10 @@ use super::changes::{Announcer, Changes};
 use super::in_flight::{AttemptLog, InFlight};
 use super::{
     Action, Appended, ApprovalChange, Changed, Cursor, DeliveryFilter, DeliveryView,
-    DispatchHandle, EventFilter, EventSummary, EventView, GatheringView, Health, Keep, KvKey,
-    KvRange, KvValue, Lease, LeaseHolder, LeaseQueue, Leased, MaybeReady, NewStep, Operate, Page,
-    Pending, Preview, Progress, Queue, Read, Recorded, Settled, Settlement, Stats, StoreError,
-    StoredApproval, Which,
+    DispatchHandle, EventFilter, EventSummary, EventView, GatheringCursor, GatheringFilter,
+    GatheringState, GatheringView, Health, Keep, KvKey, KvRange, KvValue, Lease, LeaseHolder,
+    LeaseQueue, Leased, MaybeReady, NewStep, Operate, Page, Pending, Preview, Progress, Queue,
+    Read, Recorded, Settled, Settlement, Stats, StoreError, StoredApproval, TreeView, Which,
 };
 use crate::clock::Clock;
 use crate::event::{DeliveryId, EventId, NewEvent, PluginName, Target};
@@ -207,6 +207,21 @@ impl Read for MemoryStore {
 
     fn gathering(&self, _delivery: DeliveryId) -> Pending<'_, Option<GatheringView>> {
         done(self.read(|_| None))
+    }
+
+    fn gatherings(
+        &self,
+        _filter: GatheringFilter,
+        _limit: usize,
+        _after: Option<GatheringCursor>,
+    ) -> Pending<'_, (Vec<GatheringState>, Option<GatheringCursor>)> {
+        done(self.read(|_| (Vec::new(), None)))
+    }
+
+    fn tree(&self, event: EventId, limit: usize, after: Option<EventId>) -> Pending<'_, TreeView> {
+        let found = self.read(|data| data.tree(event, limit, after, self.clock.ahead_ms()));
+        let missing = || StoreError::NotFound(format!("event `{event}`"));
+        done(found.and_then(|found| found.ok_or_else(missing)))
     }
 
     fn steps(&self, delivery: DeliveryId) -> Pending<'_, BTreeMap<String, Vec<u8>>> {

@@ -16,6 +16,7 @@ mod kv;
 mod steps;
 mod tree;
 mod views;
+mod waits;
 
 pub(super) use actions::Position;
 pub use actions::{Action, Changed, Preview, Progress, Which};
@@ -28,6 +29,10 @@ pub(super) use tree::TreeSize;
 pub use views::{
     AttemptView, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary,
     EventView, GatheringView, MAX_CHILDREN, MAX_PAGE, MemberView, Page, PluginCounts, Stats,
+};
+pub use waits::{
+    GatheringCursor, GatheringFilter, GatheringState, MAX_MEMBERSHIPS, MAX_TREE_ATTEMPTS,
+    MAX_TREE_MEMBERS, Membership, TreeDelivery, TreeEvent, TreeMember, TreeView, Waits,
 };
 
 /// The result of an append.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{
     Changes, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventSummary, EventView,
-    GatheringView, KvKey, KvRange, KvValue, MaybeReady, Page, Pending, Stats, StoredApproval,
+    GatheringCursor, GatheringFilter, GatheringState, GatheringView, KvKey, KvRange, KvValue,
+    MaybeReady, Page, Pending, Stats, StoredApproval, TreeView,
 };
 use crate::event::{DeliveryId, EventId, PluginName};
 
@@ -36,6 +37,18 @@ pub trait Read: Send + Sync + std::fmt::Debug {
 
     /// The gathering that a delivery to `joins/NAME` or `batches/NAME` is to end, with its members.
     fn gathering(&self, delivery: DeliveryId) -> Pending<'_, Option<GatheringView>>;
+
+    /// A page of open gatherings, by plugin, the one that ends first before the others.
+    fn gatherings(
+        &self,
+        filter: GatheringFilter,
+        limit: usize,
+        after: Option<GatheringCursor>,
+    ) -> Pending<'_, (Vec<GatheringState>, Option<GatheringCursor>)>;
+
+    /// The tree that an event is in, the same from each of its events: at most `limit` events,
+    /// those after `after`.
+    fn tree(&self, event: EventId, limit: usize, after: Option<EventId>) -> Pending<'_, TreeView>;
 
     /// The results that a delivery has recorded, by the names of their steps.
     fn steps(&self, delivery: DeliveryId) -> Pending<'_, BTreeMap<String, Vec<u8>>>;

@@ -87,6 +87,7 @@ mod steps;
 mod sum;
 mod time;
 mod tree;
+mod tree_view;
 mod writer;
 
 /// The store of a single host.

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::schema::differences;
-use super::site::{Console, Ends, event, site};
+use super::site::{Console, Ends, event, member, site};
 
 /// A request for every operation of the document, in an order in which each succeeds.
 async fn requests(site: &Console) -> Vec<(&'static str, &'static str, String)> {
@@ -14,12 +14,15 @@ async fn requests(site: &Console) -> Vec<(&'static str, &'static str, String)> {
     let third = site.append(event("video.done", "order_3", b"{}", &["audit"])).await;
     assert_eq!(site.work("audit", Ends::Dead).await, 3);
     assert_eq!(site.work("orders", Ends::Done).await, 1);
+    site.append(member("order_1")).await;
     let delivery = site.admin.store.event(first).await.unwrap().deliveries[0].id;
     let moved = site.admin.store.event(second).await.unwrap().deliveries[0].id;
     let other = site.admin.store.event(third).await.unwrap().deliveries[0].id;
     vec![
         ("get", "/api/v1/events", "/api/v1/events".to_owned()),
         ("get", "/api/v1/events/{id}", format!("/api/v1/events/{first}")),
+        ("get", "/api/v1/events/{id}/tree", format!("/api/v1/events/{first}/tree")),
+        ("get", "/api/v1/joins", "/api/v1/joins".to_owned()),
         ("get", "/api/v1/deliveries", "/api/v1/deliveries".to_owned()),
         ("get", "/api/v1/deliveries/{id}", format!("/api/v1/deliveries/{delivery}")),
         ("post", "/api/v1/deliveries/{id}/retry", format!("/api/v1/deliveries/{delivery}/retry")),

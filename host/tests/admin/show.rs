@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use hookbox::status::Trouble;
 use serde_json::{Value, json};
 
-use super::site::{Ends, event, site};
+use super::site::{Ends, event, member, site};
 use crate::support::NOW_MS;
 
 fn subjects(page: &Value) -> Vec<&str> {
@@ -34,7 +34,7 @@ async fn an_event_is_shown_with_its_deliveries_attempts_and_children() {
     let delivery = &shown["deliveries"][0];
     assert_eq!((&delivery["plugin"], &delivery["state"]), (&json!("audit"), &json!("done")));
     let expected = json!([{
-        "number": 1, "started_at": "2026-02-02T02:40:00.120Z", "duration_ms": 1.5, "outcome": "ok", "error": null,
+        "number": 1, "started_at": "2026-02-02T02:40:00.120Z", "duration_ms": 1.5, "outcome": "ok", "settled": null, "error": null,
         "logs": [{ "level": "info", "message": "looked" }], "plugin_digest": "07".repeat(32),
         "steps": [], "calls": [{ "method": "GET", "url": "https://api.example.com/v1/videos?id=*", "status": 200, "error": null,
             "refused": false, "sent_bytes": 0, "received_bytes": 165, "duration_ms": 31 }],
@@ -256,4 +256,74 @@ async fn a_store_that_has_stopped_makes_the_host_unready() {
         (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable"))
     );
     assert_eq!(health["problems"][0]["part"], "store");
+}
+
+/// What a delivery of an event waits for, by the API: the kind and the sentence.
+async fn waits(site: &super::site::Console, event: &str, index: usize) -> (String, String) {
+    let shown = site.get(&format!("/api/v1/events/{event}")).await;
+    let waits = &shown["deliveries"][index]["waits_for"];
+    let text = |name: &str| waits[name].as_str().unwrap_or_default().to_owned();
+    (text("kind"), text("text"))
+}
+
+#[tokio::test]
+async fn every_open_delivery_names_what_it_waits_for() {
+    let site = site();
+    let id = site.append(event("video.done", "s", b"{}", &["audit", "gone"])).await.to_string();
+    let (kind, text) = waits(&site, &id, 0).await;
+    assert_eq!(kind, "capacity", "{text}");
+    let (kind, text) = waits(&site, &id, 1).await;
+    assert!(kind == "plugin" && text.contains("`gone`, which is missing"), "{kind}: {text}");
+    site.work("audit", Ends::Waits).await;
+    let (kind, text) = waits(&site, &id, 0).await;
+    assert!(kind == "time" && text.contains("next attempt, 2026-02-02T02:41"), "{kind}: {text}");
+    let opens = site.append(member("order_1")).await.to_string();
+    let (kind, text) = waits(&site, &opens, 0).await;
+    assert!(kind == "members" && text.contains("1 of 3"), "{kind}: {text}");
+    let listed = site.get("/api/v1/deliveries").await;
+    for delivery in listed["items"].as_array().unwrap() {
+        let open = ["ready", "leased", "waiting"].contains(&delivery["state"].as_str().unwrap());
+        assert_eq!(delivery["waits_for"].is_object(), open, "{delivery}");
+    }
+}
+
+#[tokio::test]
+async fn open_joins_are_listed_with_what_they_need() {
+    let site = site();
+    for key in ["order_2", "order_1", "order_1"] {
+        site.append(member(key)).await;
+    }
+    let page = site.get("/api/v1/joins?limit=1").await;
+    let first = &page["items"][0];
+    assert_eq!((&first["name"], &first["key"]), (&json!("joins/videos"), &json!("order_2")));
+    assert_eq!((&first["count"], &first["need"]), (&json!(1), &json!(3)));
+    let cursor = page["next_cursor"].as_str().unwrap();
+    let page = site.get(&format!("/api/v1/joins?limit=1&cursor={cursor}")).await;
+    assert_eq!(
+        (&page["items"][0]["key"], &page["items"][0]["count"]),
+        (&json!("order_1"), &json!(2))
+    );
+    let page = site.get("/api/v1/joins?name=joins/videos&key=order_1").await;
+    assert_eq!(page["items"].as_array().unwrap().len(), 1);
+    let (status, body) = site.ask("GET", "/api/v1/joins?name=videos", None).await;
+    let detail = body["detail"].as_str().unwrap();
+    assert!(status == StatusCode::BAD_REQUEST && detail.contains("`joins/NAME`"), "{body}");
+}
+
+#[tokio::test]
+async fn a_tree_is_the_same_from_each_of_its_events() {
+    let site = site();
+    let root = site.append(event("video.done", "order_1", b"{}", &["audit"])).await;
+    site.work("audit", Ends::Done).await;
+    let tree = site.get(&format!("/api/v1/events/{root}/tree")).await;
+    let events = tree["events"].as_array().unwrap();
+    assert_eq!((events.len(), &tree["root_id"]), (2, &json!(root.to_string())));
+    assert_eq!(events[1]["parent_id"], json!(root.to_string()));
+    assert_eq!(events[0]["deliveries"][0]["attempts"][0]["after_ms"], 0);
+    let child = events[1]["id"].as_str().unwrap();
+    assert_eq!(site.get(&format!("/api/v1/events/{child}/tree")).await, tree);
+    let page = site.get(&format!("/api/v1/events/{child}/tree?limit=1")).await;
+    let next = page["next_cursor"].as_str().unwrap();
+    let rest = site.get(&format!("/api/v1/events/{child}/tree?limit=1&cursor={next}")).await;
+    assert_eq!((&rest["events"][0], &rest["next_cursor"]), (&events[1], &Value::Null));
 }

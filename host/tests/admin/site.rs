@@ -10,8 +10,11 @@ use axum::http::{Request, Response, StatusCode, header};
 use hookbox::admin::{self, Admin, Role};
 use hookbox::clock::Clock;
 use hookbox::config::{Config, MakeSecrets};
-use hookbox::dispatch::Breakers;
-use hookbox::event::{AttemptRecord, EventId, HttpCall, LogLine, NewEvent, Outcome};
+use hookbox::dispatch::{Breakers, QueueViews};
+use hookbox::event::{
+    AttemptRecord, Counted, EventId, GatheringKind, GatheringTerms, HttpCall, Key, LogLine,
+    NewEvent, NewMember, Outcome,
+};
 use hookbox::plugins::{Loaded, Registry};
 use hookbox::sandbox::{Sandbox, SandboxOptions};
 use hookbox::status::Status;
@@ -31,6 +34,12 @@ preset = "github"
 secrets = [{ env = "A_SECRET_THAT_IS_NOT_SET" }]
 [routes]
 "video.*" = ["audit", "orders"]
+[joins.videos]
+on = "part.*"
+key = "subject"
+need = 3
+within = "1h"
+emit = "videos.ready"
 "#;
 
 pub(super) struct Console {
@@ -65,6 +74,7 @@ pub(super) fn site() -> Console {
         registry: Arc::new(ArcSwap::from_pointee(registry(dir.path()))),
         approvals: Arc::default(),
         breakers: Breakers::default(),
+        queues: QueueViews::default(),
         config: Arc::new(ArcSwap::from_pointee(config)),
         status: Arc::new(Status::default()),
         unidentified: Arc::default(),
@@ -105,6 +115,26 @@ pub(super) fn event(kind: &str, subject: &str, body: &[u8], targets: &[&str]) ->
         headers: vec![("user-agent".to_owned(), "HeyGen".to_owned())],
         ..new_event(attributes(kind, subject, body), targets)
     }
+}
+
+/// A member of a join of the configuration.
+pub(super) fn member(key: &str) -> NewEvent {
+    let member = NewMember {
+        terms: Arc::new(GatheringTerms {
+            plugin: "joins/videos".into(),
+            kind: GatheringKind::Join,
+            within: std::time::Duration::from_secs(3_600),
+            quiet: None,
+            need: Some(3),
+            types: 0,
+        }),
+        key: Key::Text(key.into()),
+        counted: Counted::Event,
+        need: None,
+        seen: 0,
+        closes: false,
+    };
+    NewEvent { members: vec![member], ..event("part.ready", key, b"{}", &[]) }
 }
 
 impl Console {

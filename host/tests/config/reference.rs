@@ -82,6 +82,14 @@ fn the_root_configuration_shows_the_defaults_and_every_key() {
     assert_eq!(verify.signed, [Part::Timestamp, Part::Literal(".".to_owned()), Part::Body]);
     assert_eq!(keys(&verify.secrets), [b"0123456789abcdef"]);
     assert_eq!(config.routes.iter().len(), 4);
+    let gatherings: Vec<_> =
+        config.routes.gatherings.iter().map(|found| found.terms.plugin.to_string()).collect();
+    assert_eq!(gatherings, ["batches/crm-sync", "joins/order-videos"]);
+    for key in
+        "on key member need types close within emit late size quiet keep".split_ascii_whitespace()
+    {
+        assert!(text.contains(&format!("{key} = ")), "`{key}` of joins and batches is not shown");
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ use crate::admin::params::{
 use crate::admin::problem::ProblemJson;
 use crate::admin::state::Admin;
 use crate::admin::view::DeliveryJson;
+use crate::admin::waits::WaitFacts;
 use crate::event::DeliveryId;
 use crate::store::{Action, DeliveryFilter, Progress, Which};
 
@@ -271,10 +272,11 @@ async fn preview(
 ) -> Result<StepJson<Matched>, ProblemJson> {
     let begun = Instant::now();
     let (mut matched, mut first) = (0, Vec::new());
+    let facts = WaitFacts::of(admin);
     loop {
         let preview = admin.store.preview(action.clone(), filter.clone(), from).await?;
         matched += preview.deliveries;
-        first.extend(preview.first.into_iter().map(DeliveryJson::from));
+        first.extend(preview.first.into_iter().map(|row| facts.delivery(row)));
         from = preview.next;
         if from.is_none() || begun.elapsed() >= WORKS_FOR {
             return Ok(StepJson::of(Matched { matched, first }, from));

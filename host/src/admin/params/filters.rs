@@ -182,22 +182,38 @@ pub(super) fn time(name: &str, text: Option<&str>) -> Result<Option<i64>, Proble
 
 /// The number of rows of a page.
 pub(super) fn rows(limit: Option<&str>) -> Result<usize, ProblemJson> {
-    limit.map_or(Ok(DEFAULT_LIMIT), |limit| {
-        let limit = limit.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+    limit_of(limit, DEFAULT_LIMIT, MAX_LIMIT)
+}
+
+fn page(limit: Option<&str>, cursor: Option<&str>) -> Result<Page, ProblemJson> {
+    Ok(Page { limit: rows(limit)?, after: cursor_of(cursor, from_text)? })
+}
+
+/// Reads the rows of a page.
+pub(super) fn limit_of(
+    text: Option<&str>,
+    unset: usize,
+    most: usize,
+) -> Result<usize, ProblemJson> {
+    text.map_or(Ok(unset), |limit| {
+        let limit = limit.parse().ok().filter(|limit| (1..=most).contains(limit));
         limit.ok_or_else(|| {
-            ProblemJson::bad_request(format!("`limit` must be a number from 1 to {MAX_LIMIT}"))
+            ProblemJson::bad_request(format!("`limit` must be a number from 1 to {most}"))
         })
     })
 }
 
-fn page(limit: Option<&str>, cursor: Option<&str>) -> Result<Page, ProblemJson> {
-    let limit = rows(limit)?;
-    let after = cursor.map(|text| {
-        from_text(text).ok_or_else(|| {
+/// Reads where a page goes on.
+pub(super) fn cursor_of<C>(
+    text: Option<&str>,
+    read: impl FnOnce(&str) -> Option<C>,
+) -> Result<Option<C>, ProblemJson> {
+    let found = text.map(|text| {
+        read(text).ok_or_else(|| {
             ProblemJson::bad_request("`cursor` is not a `next_cursor` that this host gave out")
         })
     });
-    Ok(Page { limit, after: after.transpose()? })
+    found.transpose()
 }
 
 /// The text of a cursor: opaque to clients.

@@ -19,6 +19,8 @@ pub(super) struct AttemptJson {
     duration_ms: f64,
     /// `ok`, `retry`, `reject`, `trap`, `timeout`, `memory`, `error`, `crash` or `again`.
     outcome: &'static str,
+    /// `cancelled` if its delivery was cancelled while it ran: nothing but its record was stored.
+    settled: Option<&'static str>,
     /// The reason, if it did not succeed.
     error: Option<String>,
     /// Lines that the plugin logged.
@@ -105,8 +107,9 @@ impl From<StepView> for RecordedStepJson {
     }
 }
 
-impl From<AttemptView> for AttemptJson {
-    fn from(row: AttemptView) -> Self {
+impl AttemptJson {
+    /// `cut_off` is the number of the attempt that ran when its delivery was cancelled.
+    pub(super) fn of(row: AttemptView, cut_off: Option<u32>) -> Self {
         let AttemptView { number, record } = row;
         let log = |LogLine { level, message }| LogJson { level, message };
         Self {
@@ -114,6 +117,7 @@ impl From<AttemptView> for AttemptJson {
             started_at: rfc3339(record.started_at_ms),
             duration_ms: record.duration_us as f64 / 1000.0,
             outcome: record.outcome.name(),
+            settled: super::cut_off(number, cut_off),
             error: record.error,
             logs: record.logs.into_iter().map(log).collect(),
             calls: record.calls.into_iter().map(CallJson::from).collect(),

@@ -53,6 +53,8 @@ pub struct Gathering {
     pub terms: Arc<GatheringTerms>,
     /// The part of an event that it is gathered by.
     pub key: KeySource,
+    /// The patterns of the events that it takes.
+    pub on: Vec<String>,
     /// Where a member says what it is counted as; absent if each event counts.
     pub member: Option<Arc<str>>,
     /// Where a member says how many there are to be.
@@ -150,6 +152,7 @@ type Patterns<'a> = Vec<(String, Item<'a>)>;
 
 fn read_join<'a>(item: &Item<'a>, mut section: Section<'a>) -> (Patterns<'a>, Gathering) {
     let mut patterns = texts(section.take("on"), "\"order.created\"");
+    let on = patterns.iter().map(|(text, _)| text.clone()).collect();
     let key = read_key(item, &mut section);
     let member =
         section.take("member").and_then(|item| key_source::read_json(&item, "{ json = \"/id\" }"));
@@ -195,11 +198,12 @@ fn read_join<'a>(item: &Item<'a>, mut section: Section<'a>) -> (Patterns<'a>, Ga
     };
     let keep = KeepMembers::All;
     let terms = Arc::new(terms);
-    (patterns, Gathering { terms, key, member, need: need_at, types, close, emit, late, keep })
+    (patterns, Gathering { terms, key, on, member, need: need_at, types, close, emit, late, keep })
 }
 
 fn read_batch<'a>(item: &Item<'a>, mut section: Section<'a>) -> (Patterns<'a>, Gathering) {
     let patterns = texts(section.take("on"), "\"contact.updated\"");
+    let on = patterns.iter().map(|(text, _)| text.clone()).collect();
     let key = read_key(item, &mut section);
     let member =
         section.take("member").and_then(|item| key_source::read_json(&item, "{ json = \"/id\" }"));
@@ -218,7 +222,7 @@ fn read_batch<'a>(item: &Item<'a>, mut section: Section<'a>) -> (Patterns<'a>, G
         types: 0,
     });
     let (types, close, late) = (Vec::new(), Vec::new(), String::new());
-    (patterns, Gathering { terms, key, member, need: None, types, close, emit, late, keep })
+    (patterns, Gathering { terms, key, on, member, need: None, types, close, emit, late, keep })
 }
 
 fn read_key(item: &Item<'_>, section: &mut Section<'_>) -> KeySource {
@@ -268,6 +272,14 @@ fn read_type(
     text.to_owned()
 }
 
+/// A time in the greatest unit that divides it.
+fn friendly(time: Duration) -> String {
+    let ms = time.as_millis();
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
+    let unit = units.into_iter().find(|(unit, _)| ms % unit == 0);
+    unit.map_or_else(String::new, |(unit, name)| format!("{}{name}", ms / unit))
+}
+
 /// One text or a list of them, each with its place.
 fn texts<'a>(item: Option<Item<'a>>, example: &str) -> Patterns<'a> {
     let items = item.map(|item| item.one_or_many()).unwrap_or_default();
@@ -279,6 +291,37 @@ fn texts<'a>(item: Option<Item<'a>>, example: &str) -> Patterns<'a> {
 }
 
 impl Gathering {
+    /// What it gathers and when it ends, for people.
+    pub fn summary(&self) -> String {
+        let key = match &self.key {
+            KeySource::Subject => "subject".to_owned(),
+            KeySource::Root => "root".to_owned(),
+            KeySource::Source => "source".to_owned(),
+            KeySource::Json(pointer) => pointer.to_string(),
+        };
+        let members = match &self.member {
+            Some(pointer) => format!("different {pointer}"),
+            None => "events".to_owned(),
+        };
+        let mut ends = Vec::new();
+        match (self.terms.need, &self.need) {
+            (Some(need), _) => ends.push(format!("with {need} {members}")),
+            (None, Some(pointer)) => ends.push(format!("with as many {members} as {pointer} says")),
+            (None, None) => {}
+        }
+        if !self.types.is_empty() {
+            ends.push(format!("with each of {}", self.types.join(", ")));
+        }
+        if !self.close.is_empty() {
+            ends.push(format!("with one of {}", self.close.join(", ")));
+        }
+        if let Some(quiet) = self.terms.quiet {
+            ends.push(format!("after {} without one", friendly(quiet)));
+        }
+        ends.push(format!("after {}", friendly(self.terms.within)));
+        format!("{} by {key}; ends {}", self.on.join(", "), ends.join(", or "))
+    }
+
     /// The event as its member.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use super::gatherings::{BATCH, HOUR_MS, JOIN, batch, end, join, member, video};
 use super::policies::PolicyHarness;
+use super::seeing::every_wait_is_named;
 use super::*;
 use crate::event::{Counted, GatheringKind, GatheringTerms};
 use crate::store::GatheringView;
@@ -96,6 +97,7 @@ pub(super) async fn run(harness: impl PolicyHarness, ops: Vec<GatherOp>) {
                 store = harness.open().await;
             }
         }
+        every_wait_is_named(&harness, &store).await;
     }
     pass(&harness, 2 * HOUR_MS);
     for plugin in [JOIN, BATCH] {

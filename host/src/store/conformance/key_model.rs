@@ -11,6 +11,7 @@ use proptest::sample::Index;
 
 use super::key_order::keyed_event;
 use super::policies::PolicyHarness;
+use super::seeing::every_wait_is_named;
 use super::*;
 use crate::event::{KeyPolicy, KeySource};
 use crate::store::{Action, Which};
@@ -88,6 +89,7 @@ pub(super) async fn run(harness: impl PolicyHarness, per_key: u32, hold: bool, o
     for op in ops {
         model.apply(op).await;
         model.compare().await;
+        every_wait_is_named(&harness, &model.store()).await;
     }
     model.bring_to_an_end().await;
 }

@@ -56,6 +56,12 @@ macro_rules! laws {
                 every_attempt_is_recorded_under_its_number
                 a_spent_attempt_without_a_record_is_counted
             }
+            seeing {
+                every_open_delivery_names_what_it_waits_for
+                the_attempt_that_ran_when_its_delivery_was_cancelled_is_known
+                the_tree_of_an_event_is_the_same_from_each_of_its_members
+                a_tree_is_read_in_pages_that_follow_one_another
+            }
             tree {
                 a_tree_over_its_budget_is_a_dead_letter_that_names_key_and_root
                 the_bytes_of_a_tree_are_bounded_as_well
@@ -307,6 +313,11 @@ macro_rules! workflow_laws {
                 members_of_an_open_gathering_are_kept
                 a_cancelled_join_takes_no_more_members
                 a_gathering_that_is_complete_is_leased_with_its_last_member
+            }
+            seeing_workflows {
+                what_waits_behind_its_key_or_for_members_names_it
+                the_tree_of_a_join_names_its_members_of_other_trees
+                open_gatherings_are_listed_until_they_end
             }
         }
         mod gathering_properties {

@@ -9,6 +9,7 @@ use proptest::sample::Index;
 
 use super::dispatch::TestDispatch;
 use super::queries::all_events;
+use super::seeing::every_wait_is_named;
 use super::*;
 use crate::store::{Action, EventFilter, PluginCounts};
 
@@ -116,6 +117,7 @@ pub(super) async fn run(harness: impl Harness, ops: Vec<Op>) {
     };
     for op in ops {
         model.apply(op).await;
+        every_wait_is_named(&harness, &model.store()).await;
     }
     model.compare().await;
     model.bring_to_an_end().await;

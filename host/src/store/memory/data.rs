@@ -164,8 +164,12 @@ impl MemoryData {
             due_ms: Some(self.host_ms.saturating_add_unsigned(delay_ms).min(i64::MAX - 2)),
             key: None,
             behind: None,
+            held: false,
+            gathering: None,
+            quarantined: false,
             replay,
             cancelling: false,
+            cut_off: false,
             unrecorded: 0,
             again: 0,
             steps: Vec::new(),
@@ -277,6 +281,7 @@ impl MemoryData {
             self.deliveries.get_mut(&lease.delivery).expect("it is held");
         let cancelled = std::mem::take(&mut view.cancelling);
         view.state = if cancelled { State::Cancelled } else { state };
+        view.cut_off = cancelled && !conflict && !matches!(next, Next::GiveBack(_));
         *deaths += u32::from(view.state == State::Dead);
         view.due_ms = next.due_ms(self.host_ms).or(Some(self.host_ms));
         match record {
@@ -374,6 +379,7 @@ impl MemoryData {
                 let again = if *crashes >= MAX_CRASHES { State::Dead } else { State::Ready };
                 let cancelled = std::mem::take(&mut view.cancelling);
                 view.state = if cancelled { State::Cancelled } else { again };
+                view.cut_off = cancelled && ran;
                 *deaths += u32::from(view.state == State::Dead);
                 view.due_ms = Some(clock.host_ms());
             } else if view.state == State::Ready {

@@ -3,7 +3,8 @@
 use super::data::{MemoryData, StoredDelivery, StoredEvent};
 use crate::event::{DeliveryId, Event, EventId, State};
 use crate::store::{
-    Cursor, DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary, EventView, Page,
+    Cursor, DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary, EventView,
+    MAX_TREE_ATTEMPTS, Page, TreeDelivery, TreeEvent, TreeView,
 };
 
 /// Whether an event has these attributes and is of this time.
@@ -48,7 +49,47 @@ impl MemoryData {
         let waits = matches!(view.state, State::Ready | State::Waiting);
         view.due_ms = view.due_ms.filter(|_| waits).map(|due_ms| due_ms.saturating_sub(ahead_ms));
         view.attempts.drain(..view.attempts.len().saturating_sub(most));
+        view.quarantined = self.deliveries[&id].crashes > 0;
         view
+    }
+
+    /// A page of the tree that an event is in.
+    pub(super) fn tree(
+        &self,
+        id: EventId,
+        limit: usize,
+        after: Option<EventId>,
+        ahead_ms: i64,
+    ) -> Option<TreeView> {
+        let root = self.events.get(&id).map_or(id, |stored| stored.view.event.tree());
+        let in_tree = |stored: &&StoredEvent| stored.view.event.tree() == root;
+        let mut found = self.events.values().filter(in_tree).peekable();
+        found.peek()?;
+        let started_ms = self
+            .events
+            .get(&root)
+            .map_or_else(|| root.unix_ms(), |stored| stored.view.event.attributes.time_ms);
+        let mut events: Vec<_> = found
+            .filter(|stored| after.is_none_or(|after| stored.view.event.id > after))
+            .take(limit + 1)
+            .map(|stored| self.tree_event(stored, ahead_ms))
+            .collect();
+        let more = events.len() > limit;
+        events.truncate(limit);
+        let next = events.last().filter(|_| more).map(|last| last.summary.event.id);
+        Some(TreeView { root, started_ms, events, next })
+    }
+
+    fn tree_event(&self, stored: &StoredEvent, ahead_ms: i64) -> TreeEvent {
+        let of_tree = |delivery: &StoredDelivery| {
+            let mut view = self.delivery_view(delivery.view.id, MAX_TREE_ATTEMPTS, ahead_ms);
+            for attempt in &mut view.attempts {
+                (attempt.record.logs, attempt.record.calls) = (Vec::new(), Vec::new());
+            }
+            TreeDelivery { view, members: Vec::new(), more_members: false }
+        };
+        let deliveries = self.of_event(stored.view.event.id).map(of_tree).collect();
+        TreeEvent { summary: self.summary(stored), deliveries, member_of: Vec::new() }
     }
 
     pub(super) fn events_page(

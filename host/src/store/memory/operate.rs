@@ -114,6 +114,7 @@ impl MemoryData {
             (Action::Retry | Action::RetryFresh, _) => {
                 (view.again, *first_again_ms) = (0, None);
                 (view.state, view.due_ms) = (State::Ready, Some(self.host_ms));
+                view.cut_off = false;
                 (*uncounted, *crashes) = (view.attempt, 0);
             }
         }

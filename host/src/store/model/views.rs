@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::StepView;
+use super::{GatheringState, StepView};
 use crate::event::{AttemptRecord, DeliveryId, Event, EventId, PluginName, State, Why};
 
 /// The filter of a list of events; absent fields do not filter.
@@ -138,10 +138,19 @@ pub struct DeliveryView {
     /// The delivery of the same key that it waits behind: an open one, or a dead letter that holds
     /// the key.
     pub behind: Option<DeliveryId>,
+    /// Whether that is a dead letter, which holds the key until an operator retries or discards it.
+    pub held: bool,
+    /// Its gathering, if it is to end one.
+    pub gathering: Option<Box<GatheringState>>,
+    /// Whether it ran when a host died, and so runs one at a time with others of its kind.
+    pub quarantined: bool,
     /// Whether an operator's replay created it.
     pub replay: bool,
     /// Whether an operator has cancelled it while it is leased: it ends with the running attempt.
     pub cancelling: bool,
+    /// Whether an attempt ran when it was cancelled, so that nothing of that but its record was
+    /// stored. See [`DeliveryView::attempt_cut_off`].
+    pub cut_off: bool,
     /// The number of spent attempts without a record.
     pub unrecorded: u32,
     /// How often its handler has asked to be called again since it began or was last retried.

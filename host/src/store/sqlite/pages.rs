@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::eras::Span;
-use super::read::{DELIVERY_COLUMNS, attempts, read_delivery, with_behind};
+use super::read::{DELIVERY_COLUMNS, attempts, read_delivery, with_waits};
 use super::rows::{read_event, read_state, read_text};
 use crate::event::{DeliveryId, EventId, State};
 use crate::store::{
@@ -20,6 +20,20 @@ const MAX_SCANNED: i64 = if cfg!(test) { 6 } else { 20_000 };
 
 /// The same where every body has to be read.
 const MAX_SCANNED_BODIES: i64 = if cfg!(test) { 6 } else { 2_000 };
+
+/// The columns [`read_summary`] reads, from a table named `e`.
+pub(super) const SUMMARY_COLUMNS: &str = "e.id, e.source, e.type, e.subject, e.content_type, e.time_ms, e.parent, e.hops, x'', e.root, e.provider_id, e.note, length(e.body)";
+
+/// Reads an event from [`SUMMARY_COLUMNS`], without its body and its deliveries.
+pub(super) fn read_summary(row: &Row<'_>) -> Result<EventSummary, rusqlite::Error> {
+    Ok(EventSummary {
+        event: read_event(row)?,
+        provider_id: read_text(row, 10)?,
+        note: row.get(11)?,
+        body_bytes: row.get(12)?,
+        deliveries: Vec::new(),
+    })
+}
 
 /// Conditions of a query and what fills their placeholders.
 #[derive(Debug, Default)]
@@ -169,9 +183,7 @@ fn events_query(
         clauses.add(&dead.replace("{}", &window.from.to_string()), window.before);
     }
     let sql = format!(
-        "SELECT e.id, e.source, e.type, e.subject, e.content_type, e.time_ms, e.parent, e.hops, x'', e.root,
-                e.provider_id, e.note, length(e.body)
-         FROM events e WHERE 1 {} ORDER BY e.id DESC LIMIT {}",
+        "SELECT {SUMMARY_COLUMNS} FROM events e WHERE 1 {} ORDER BY e.id DESC LIMIT {}",
         clauses.sql, page.limit
     );
     Ok((sql, clauses, window))
@@ -188,15 +200,7 @@ pub(super) fn events(
     let (sql, clauses, PageWindow { low, .. }) = events_query(connection, filter, span, page)?;
     let mut found = connection
         .prepare(&sql)?
-        .query_map(params_from_iter(&clauses.values), |row| {
-            Ok(EventSummary {
-                event: read_event(row)?,
-                provider_id: read_text(row, 10)?,
-                note: row.get(11)?,
-                body_bytes: row.get(12)?,
-                deliveries: Vec::new(),
-            })
-        })?
+        .query_map(params_from_iter(&clauses.values), read_summary)?
         .collect::<Result<Vec<_>, _>>()?;
     let mut states = connection
         .prepare_cached("SELECT plugin, state FROM deliveries WHERE event = ?1 ORDER BY ordinal")?;
@@ -266,7 +270,7 @@ pub(super) fn deliveries(
     let mut found = connection
         .prepare(&sql)?
         .query_map(params_from_iter(&clauses.values), read_delivery)?
-        .map(|view| with_behind(connection, view?))
+        .map(|view| with_waits(connection, view?))
         .collect::<Result<Vec<_>, _>>()?;
     for delivery in &mut found {
         delivery.attempts = attempts(connection, delivery.id, 1)?;

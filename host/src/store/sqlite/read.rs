@@ -3,13 +3,15 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::batch::{BEHIND_MS, NEVER_MS};
+use super::gathered;
 use super::rows::{EVENT_COLUMNS, read_event, read_state, read_text};
 use super::{steps, sum};
 use crate::event::{AttemptRecord, DeliveryId, Digest, EventId, Outcome, PluginName, State};
+use crate::names::is_built_in;
 use crate::store::{AttemptView, DeliveryView, EventView, MAX_CHILDREN};
 
 /// The columns [`read_delivery`] reads, from `deliveries d JOIN events e`.
-pub(super) const DELIVERY_COLUMNS: &str = "d.event, d.ordinal, d.plugin, e.type, e.subject, d.state, d.attempt, d.due_ms, d.replay, d.unrecorded, d.cancelled, d.key, d.again";
+pub(super) const DELIVERY_COLUMNS: &str = "d.event, d.ordinal, d.plugin, e.type, e.subject, d.state, d.attempt, d.due_ms, d.replay, d.unrecorded, d.cancelled, d.key, d.crashes, d.again";
 
 /// Reads a delivery from [`DELIVERY_COLUMNS`], its attempts left out.
 pub(super) fn read_delivery(row: &Row<'_>) -> Result<DeliveryView, rusqlite::Error> {
@@ -25,10 +27,14 @@ pub(super) fn read_delivery(row: &Row<'_>) -> Result<DeliveryView, rusqlite::Err
         due_ms: row.get::<_, Option<i64>>(7)?.filter(is_due),
         key: row.get(11)?,
         behind: None,
+        held: false,
+        gathering: None,
+        quarantined: row.get::<_, u32>(12)? > 0,
         replay: row.get(8)?,
         unrecorded: row.get(9)?,
         cancelling: state == State::Leased && row.get(10)?,
-        again: row.get(12)?,
+        cut_off: state == State::Cancelled && row.get(10)?,
+        again: row.get(13)?,
         steps: Vec::new(),
         attempts: Vec::new(),
     })
@@ -46,32 +52,40 @@ pub(super) fn delivery(
         .prepare_cached(&sql)?
         .query_row(params![id.event.row(), id.ordinal], read_delivery)
         .optional()?;
-    found.map(|found| with_behind(connection, found)).transpose()
+    found.map(|found| with_waits(connection, found)).transpose()
 }
 
-/// Adds what the delivery waits behind.
-pub(super) fn with_behind(
+/// Adds what the delivery waits behind, and its gathering.
+pub(super) fn with_waits(
     connection: &Connection,
     mut view: DeliveryView,
 ) -> Result<DeliveryView, rusqlite::Error> {
+    if is_built_in(&view.plugin) {
+        view.gathering = gathered::state(connection, view.id)?.map(Box::new);
+    }
     let Some(key) =
         view.key.as_ref().filter(|_| view.state == State::Waiting && view.due_ms.is_none())
     else {
         return Ok(view);
     };
-    view.behind = connection
+    let found = connection
         .prepare_cached(
-            "SELECT * FROM (SELECT event, ordinal FROM held_keys WHERE plugin = ?1 AND key = ?2 AND until_ms = ?3 LIMIT 1)
+            "SELECT * FROM (SELECT event, ordinal, 1 FROM held_keys
+                            WHERE plugin = ?1 AND key = ?2 AND until_ms = ?3 LIMIT 1)
              UNION ALL
-             SELECT * FROM (SELECT event, ordinal FROM deliveries
+             SELECT * FROM (SELECT event, ordinal, 0 FROM deliveries
                             WHERE plugin = ?1 AND key = ?2 AND due_ms IS NOT NULL AND entered IS NOT NULL
                             ORDER BY entered LIMIT 1)
              LIMIT 1",
         )?
         .query_row(params![view.plugin, key, NEVER_MS], |row| {
-            Ok(DeliveryId { event: EventId::from_row(row.get(0)?), ordinal: row.get(1)? })
+            let id = DeliveryId { event: EventId::from_row(row.get(0)?), ordinal: row.get(1)? };
+            Ok((id, row.get(2)?))
         })
         .optional()?;
+    if let Some((behind, held)) = found {
+        (view.behind, view.held) = (Some(behind), held);
+    }
     Ok(view)
 }
 
@@ -92,11 +106,30 @@ pub(super) fn attempts(
     delivery: DeliveryId,
     most: i64,
 ) -> Result<Vec<AttemptView>, rusqlite::Error> {
+    attempts_with(connection, delivery, most, "logs, digest, calls, steps")
+}
+
+/// The same without their logs and requests.
+pub(super) fn bare_attempts(
+    connection: &Connection,
+    delivery: DeliveryId,
+    most: i64,
+) -> Result<Vec<AttemptView>, rusqlite::Error> {
+    attempts_with(connection, delivery, most, "NULL, digest, NULL, steps")
+}
+
+fn attempts_with(
+    connection: &Connection,
+    delivery: DeliveryId,
+    most: i64,
+    rest: &str,
+) -> Result<Vec<AttemptView>, rusqlite::Error> {
+    let sql = format!(
+        "SELECT number, started_ms, duration_us, outcome, error, {rest} FROM attempts
+         WHERE event = ?1 AND ordinal = ?2 ORDER BY number DESC LIMIT ?3"
+    );
     let mut found = connection
-        .prepare_cached(
-            "SELECT number, started_ms, duration_us, outcome, error, logs, digest, calls, steps FROM attempts
-             WHERE event = ?1 AND ordinal = ?2 ORDER BY number DESC LIMIT ?3",
-        )?
+        .prepare_cached(&sql)?
         .query_map(params![delivery.event.row(), delivery.ordinal, most], |row| {
             let code: u8 = row.get(3)?;
             let logs: Option<String> = row.get(5)?;
@@ -173,14 +206,7 @@ pub(super) fn event(
     if let Some((count, last_ms)) = repeated {
         (view.duplicates, view.last_duplicate_ms) = (count, Some(last_ms));
     }
-    let sql = format!(
-        "SELECT {DELIVERY_COLUMNS} FROM deliveries d JOIN events e ON e.id = d.event WHERE d.event = ?1 ORDER BY d.ordinal"
-    );
-    view.deliveries = connection
-        .prepare_cached(&sql)?
-        .query_map([id.row()], read_delivery)?
-        .map(|view| with_behind(connection, view?))
-        .collect::<Result<_, _>>()?;
+    view.deliveries = deliveries_of(connection, id)?;
     for delivery in &mut view.deliveries {
         delivery.attempts = attempts(connection, delivery.id, i64::MAX)?;
         delivery.steps = steps::views(connection, delivery.id)?;
@@ -190,6 +216,21 @@ pub(super) fn event(
         .query_map(params![id.row(), MAX_CHILDREN], |row| row.get(0).map(EventId::from_row))?
         .collect::<Result<_, _>>()?;
     Ok(Some(view))
+}
+
+/// The deliveries of an event, their attempts left out.
+pub(super) fn deliveries_of(
+    connection: &Connection,
+    event: EventId,
+) -> Result<Vec<DeliveryView>, rusqlite::Error> {
+    let sql = format!(
+        "SELECT {DELIVERY_COLUMNS} FROM deliveries d JOIN events e ON e.id = d.event WHERE d.event = ?1 ORDER BY d.ordinal"
+    );
+    connection
+        .prepare_cached(&sql)?
+        .query_map([event.row()], read_delivery)?
+        .map(|view| with_waits(connection, view?))
+        .collect()
 }
 
 /// The dead letter that a delivery is to tell of.

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Sqlite, approvals, gathered, kv, pages, read, steps};
+use super::time::gathering_by_wall_clock;
+use super::{Sqlite, approvals, gathered, kv, pages, read, steps, tree_view};
 use crate::event::{DeliveryId, EventId, PluginName};
 use crate::store::{
     Changes, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventSummary, EventView,
-    GatheringView, KvKey, KvRange, KvValue, MaybeReady, Page, Pending, Read, Stats, StoreError,
-    StoredApproval,
+    GatheringCursor, GatheringFilter, GatheringState, GatheringView, KvKey, KvRange, KvValue,
+    MaybeReady, Page, Pending, Read, Stats, StoreError, StoredApproval, TreeView,
 };
 
 impl Read for Sqlite {
@@ -71,6 +72,39 @@ impl Read for Sqlite {
     fn gathering(&self, delivery: DeliveryId) -> Pending<'_, Option<GatheringView>> {
         let now_ms = self.clock.host_ms();
         Box::pin(self.readers.ask(move |connection| gathered::view(connection, delivery, now_ms)))
+    }
+
+    fn gatherings(
+        &self,
+        filter: GatheringFilter,
+        limit: usize,
+        after: Option<GatheringCursor>,
+    ) -> Pending<'_, (Vec<GatheringState>, Option<GatheringCursor>)> {
+        Box::pin(async move {
+            let found = self
+                .listings
+                .ask(move |connection| gathered::open(connection, &filter, limit, after))
+                .await;
+            let (mut found, next) = found?;
+            let ahead_ms = self.clock.ahead_ms();
+            found.iter_mut().for_each(|state| gathering_by_wall_clock(state, ahead_ms));
+            Ok((found, next))
+        })
+    }
+
+    fn tree(&self, event: EventId, limit: usize, after: Option<EventId>) -> Pending<'_, TreeView> {
+        Box::pin(async move {
+            let found = self
+                .listings
+                .ask(move |connection| tree_view::tree(connection, event, limit, after))
+                .await?;
+            let missing = || StoreError::NotFound(format!("event `{event}`"));
+            let mut found = found.ok_or_else(missing)?;
+            for delivery in found.events.iter_mut().flat_map(|event| &mut event.deliveries) {
+                self.by_wall_clock(std::slice::from_mut(&mut delivery.view));
+            }
+            Ok(found)
+        })
     }
 
     fn steps(&self, delivery: DeliveryId) -> Pending<'_, BTreeMap<String, Vec<u8>>> {

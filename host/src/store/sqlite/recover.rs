@@ -34,7 +34,7 @@ impl WriteBatch<'_> {
             };
             self.connection
                 .prepare_cached(
-                    "UPDATE deliveries SET state = ?3, due_ms = ?4, attempt = attempt - 1
+                    "UPDATE deliveries SET state = ?3, due_ms = ?4, attempt = attempt - 1, cancelled = 0
                      WHERE event = ?1 AND ordinal = ?2",
                 )?
                 .execute(params![delivery.event.row(), delivery.ordinal, state.code(), due_ms])?;
@@ -68,7 +68,8 @@ impl WriteBatch<'_> {
             };
             self.connection
                 .prepare_cached(
-                    "UPDATE deliveries SET state = ?3, due_ms = ?4, crashes = crashes + ?5, pardoned = pardoned + 1
+                    "UPDATE deliveries SET state = ?3, due_ms = ?4, crashes = crashes + ?5, pardoned = pardoned + 1,
+                         cancelled = cancelled AND ?5
                      WHERE event = ?1 AND ordinal = ?2",
                 )?
                 .execute(params![delivery.event.row(), delivery.ordinal, state.code(), due_ms,

@@ -234,7 +234,8 @@ impl WriteBatch<'_> {
         let changed = self
             .connection
             .prepare_cached(
-                "UPDATE deliveries SET state = ?5, due_ms = NULL, attempt = attempt - ?6, unrecorded = unrecorded + ?7
+                "UPDATE deliveries SET state = ?5, due_ms = NULL, attempt = attempt - ?6, unrecorded = unrecorded + ?7,
+                     cancelled = NOT ?6
                  WHERE event = ?1 AND ordinal = ?2 AND attempt = ?3 AND state = ?4 AND cancelled = 1",
             )?
             .execute(params![

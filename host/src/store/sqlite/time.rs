@@ -9,7 +9,7 @@ use super::eras::{Eras, Span};
 use super::rows::next_plugin;
 use crate::clock::{Clock, ClockChange, ClockState, JUMP_MS, TimeNote};
 use crate::event::{EventId, State};
-use crate::store::{DeliveryView, MAX_CRASHES};
+use crate::store::{DeliveryView, GatheringState, MAX_CRASHES};
 
 /// How often host time is noted while something is written, in milliseconds.
 pub(super) const NOTE_EVERY_MS: i64 = 30_000;
@@ -73,10 +73,21 @@ impl Sqlite {
     /// People read when something is due by the wall clock.
     pub(super) fn by_wall_clock(&self, deliveries: &mut [DeliveryView]) {
         let ahead_ms = self.clock.ahead_ms();
-        for due_ms in deliveries.iter_mut().filter_map(|delivery| delivery.due_ms.as_mut()) {
-            *due_ms = due_ms.saturating_sub(ahead_ms);
+        for delivery in deliveries {
+            if let Some(due_ms) = &mut delivery.due_ms {
+                *due_ms = due_ms.saturating_sub(ahead_ms);
+            }
+            if let Some(gathering) = &mut delivery.gathering {
+                gathering_by_wall_clock(gathering, ahead_ms);
+            }
         }
     }
+}
+
+/// The same of a gathering, when the host's time is ahead of the wall clock by this much.
+pub(super) fn gathering_by_wall_clock(gathering: &mut GatheringState, ahead_ms: i64) {
+    gathering.since_ms = gathering.since_ms.saturating_sub(ahead_ms);
+    gathering.until_ms = gathering.until_ms.saturating_sub(ahead_ms);
 }
 
 fn write_note(connection: &Connection, note: &TimeNote) -> Result<(), rusqlite::Error> {

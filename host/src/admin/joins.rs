@@ -1,0 +1,139 @@
+//! Open joins and batches: which members have come, and what is still needed.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::params::{JoinQuery, Params, gathering_text};
+use super::problem::ProblemJson;
+use super::state::Admin;
+use super::view::Listing;
+use crate::clock::rfc3339;
+use crate::config::routes::Gathering;
+use crate::event::GatheringKind;
+use crate::store::GatheringState;
+
+/// A join or a batch that has not ended.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Join)]
+pub(super) struct JoinJson {
+    /// `joins/NAME` or `batches/NAME`: the section of the configuration.
+    name: String,
+    /// The key that its members have in common.
+    key: String,
+    /// The delivery that ends it.
+    delivery_id: String,
+    /// The first member.
+    first_event_id: String,
+    /// When the first member came, RFC 3339 with milliseconds.
+    since: String,
+    /// When it ends in any case, RFC 3339 with milliseconds.
+    until: String,
+    /// Members that are counted.
+    count: u32,
+    /// How many members complete it, if a number does and is known.
+    need: Option<u32>,
+    /// The types of which an event has come, if types complete it.
+    seen: Vec<String>,
+    /// The types of which none has come yet.
+    missing: Vec<String>,
+    /// The types of which one event completes it, if one does.
+    closed_by: Vec<String>,
+    /// Whether it is complete or its time is over, and it is about to end.
+    ending: bool,
+    /// What it needs, in words.
+    needs: String,
+}
+
+/// What a gathering still needs.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Needs {
+    /// In words.
+    pub(super) text: String,
+    /// Members that complete it, if that is known.
+    pub(super) need: Option<u32>,
+    seen: Vec<String>,
+    missing: Vec<String>,
+}
+
+/// List open joins and batches, by name, the one that ends first before the others.
+#[utoipa::path(get, path = "/api/v1/joins", tag = "events", params(JoinQuery), responses(
+    (status = 200, description = "A page of open joins and batches", body = Listing<JoinJson>),
+    (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
+))]
+pub(super) async fn list_joins(
+    State(admin): State<Arc<Admin>>,
+    Params(query): Params<JoinQuery>,
+) -> Result<Json<Listing<JoinJson>>, ProblemJson> {
+    let (limit, after) = query.page()?;
+    let (rows, next) = admin.store.gatherings(query.filter()?, limit, after).await?;
+    let (config, now_ms) = (admin.config.load(), admin.clock.now_ms());
+    let gatherings = &config.routes.gatherings;
+    let shown = |row: GatheringState| {
+        let section = gatherings.get(&row.plugin).map(AsRef::as_ref);
+        JoinJson::of(row, section, now_ms)
+    };
+    Ok(Json(Listing {
+        items: rows.into_iter().map(shown).collect(),
+        next_cursor: next.as_ref().map(gathering_text),
+    }))
+}
+
+impl JoinJson {
+    fn of(state: GatheringState, section: Option<&Gathering>, now_ms: i64) -> Self {
+        let Needs { text, need, seen, missing } = needs(section, &state);
+        let ending = state.frozen || state.why.is_some() || state.until_ms <= now_ms;
+        Self {
+            name: state.plugin.to_string(),
+            delivery_id: state.id.to_string(),
+            first_event_id: state.id.event.to_string(),
+            since: rfc3339(state.since_ms),
+            until: rfc3339(state.until_ms),
+            count: state.count,
+            need,
+            seen,
+            missing,
+            closed_by: section.map(|section| section.close.clone()).unwrap_or_default(),
+            ending,
+            needs: text,
+            key: state.key,
+        }
+    }
+}
+
+/// What a gathering needs by its section, which may be gone.
+pub(super) fn needs(section: Option<&Gathering>, state: &GatheringState) -> Needs {
+    let need = section.and_then(|section| section.terms.need).or(state.need);
+    let types = section.map(|section| section.types.as_slice()).unwrap_or_default();
+    let bits = types.iter().zip(0..u64::BITS);
+    let (seen, missing): (Vec<_>, Vec<_>) = bits.partition(|(_, bit)| state.seen >> bit & 1 == 1);
+    let (seen, missing) = (names(&seen), names(&missing));
+    let count = state.count;
+    let members = if count == 1 { "member" } else { "members" };
+    let text = match (section, need) {
+        (Some(section), _) if !section.close.is_empty() => {
+            format!("one of {} ({count} {members} so far)", quoted(&section.close))
+        }
+        (Some(section), _) if !section.types.is_empty() => match seen.is_empty() {
+            true => quoted(&missing),
+            false => format!("{} ({} came)", quoted(&missing), quoted(&seen)),
+        },
+        (_, Some(need)) => format!("members, of which {count} of {need} came"),
+        (Some(section), None) if section.terms.kind == GatheringKind::Batch => {
+            format!("more members ({count} so far)")
+        }
+        (_, None) => format!("the member that says how many there are to be ({count} so far)"),
+    };
+    Needs { text, need, seen, missing }
+}
+
+fn names(types: &[(&String, u32)]) -> Vec<String> {
+    types.iter().map(|(kind, _)| (*kind).clone()).collect()
+}
+
+fn quoted(kinds: &[String]) -> String {
+    kinds.iter().map(|kind| format!("`{kind}`")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,252 @@
+//! The tree of an event: everything that descends from one event from outside, with what became
+//! of it.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::params::{Id, Params, TreeQuery};
+use super::problem::ProblemJson;
+use super::state::Admin;
+use super::view::cut_off;
+use super::waits::{WaitFacts, WaitJson};
+use crate::clock::rfc3339;
+use crate::event::EventId;
+use crate::store::{
+    AttemptView, GatheringState, Membership, TreeDelivery, TreeEvent, TreeMember, TreeView,
+};
+
+/// A page of the tree of an event, the same from each of its events.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Tree)]
+pub(super) struct TreeJson {
+    /// The event that all others descend from. It may be deleted.
+    root_id: String,
+    /// When it arrived, RFC 3339 with milliseconds: other times count from there.
+    started_at: String,
+    /// Its events, oldest first.
+    events: Vec<TreeEventJson>,
+    /// The `cursor` of the next page; absent on the last one.
+    next_cursor: Option<String>,
+}
+
+/// An event in its tree.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TreeEvent)]
+pub(super) struct TreeEventJson {
+    /// Given by this host.
+    id: String,
+    /// The source's name, or the part of the host that emitted it.
+    source: String,
+    /// The event type.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The subject of the event.
+    subject: Option<String>,
+    /// The event whose handling emitted this one; that of a join's is the member that completed it,
+    /// which may be in another tree.
+    parent_id: Option<String>,
+    /// Milliseconds after the root.
+    after_ms: i64,
+    /// A remark for operators.
+    note: Option<String>,
+    /// One for each plugin it was routed or replayed to.
+    deliveries: Vec<TreeDeliveryJson>,
+    /// The joins and batches of other events that it is a member of.
+    member_of: Vec<MembershipJson>,
+}
+
+/// A delivery in a tree.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TreeDelivery)]
+pub(super) struct TreeDeliveryJson {
+    /// Identifies the delivery.
+    id: String,
+    /// The plugin that handles it.
+    plugin: String,
+    /// `ready`, `leased`, `waiting`, `done`, `dead`, `cancelled` or `discarded`.
+    state: &'static str,
+    /// Its key, if its plugin's deliveries are ordered by one.
+    key: Option<String>,
+    /// What it waits for, if it is open.
+    waits_for: Option<WaitJson>,
+    /// Attempts begun.
+    attempt: u32,
+    /// The last of them, oldest first, at most 16.
+    attempts: Vec<TreeAttemptJson>,
+    /// Its join or batch, if it ends one.
+    join: Option<TreeJoinJson>,
+}
+
+/// An attempt in a tree.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TreeAttempt)]
+pub(super) struct TreeAttemptJson {
+    /// Counts from 1.
+    number: u32,
+    /// When it began, in milliseconds after the root.
+    after_ms: i64,
+    /// From the call to the verdict.
+    duration_ms: f64,
+    /// `ok`, `retry`, `reject`, `trap`, `timeout`, `memory`, `error`, `crash` or `again`.
+    outcome: &'static str,
+    /// `cancelled` if its delivery was cancelled while it ran: nothing but its record was stored.
+    settled: Option<&'static str>,
+    /// The reason, if it did not succeed.
+    error: Option<String>,
+    /// Names of the steps that it recorded or recalled.
+    steps: Vec<String>,
+}
+
+/// A join or a batch in a tree.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TreeJoin)]
+pub(super) struct TreeJoinJson {
+    /// The key that its members have in common.
+    key: String,
+    /// Members that are counted.
+    count: u32,
+    /// What has completed it: `need`, `types`, `close`, `size` or `limit`.
+    why: Option<&'static str>,
+    /// Its members in the order in which they came, at most 256.
+    members: Vec<MemberJson>,
+    /// Whether it has more.
+    more_members: bool,
+}
+
+/// A member of a join or a batch.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Member)]
+pub(super) struct MemberJson {
+    /// The event.
+    id: String,
+    /// Its type; absent if it is deleted.
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    /// The root of its tree, if that is another one.
+    other_root_id: Option<String>,
+}
+
+/// A join or a batch that an event is a member of.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Membership)]
+pub(super) struct MembershipJson {
+    /// `joins/NAME` or `batches/NAME`.
+    name: String,
+    /// The delivery that ends it.
+    delivery_id: String,
+    /// The root of the tree that it is in, if that is another one.
+    other_root_id: Option<String>,
+}
+
+/// Show the tree of an event: what descends from its root, oldest first, with what became of it.
+#[utoipa::path(get, path = "/api/v1/events/{id}/tree", tag = "events",
+    params(("id" = String, Path, description = "Any event of the tree (`evt_…`)"), TreeQuery), responses(
+    (status = 200, description = "A page of the tree", body = TreeJson),
+    (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
+))]
+pub(super) async fn show_tree(
+    State(admin): State<Arc<Admin>>,
+    Params(query): Params<TreeQuery>,
+    Id(id): Id<EventId>,
+) -> Result<Json<TreeJson>, ProblemJson> {
+    let (limit, after) = query.page()?;
+    let tree = admin.store.tree(id, limit, after).await?;
+    Ok(Json(TreeJson::of(tree, &WaitFacts::of(&admin))))
+}
+
+/// The root of a tree, if it is another one.
+fn other(tree: EventId, own: EventId) -> Option<String> {
+    (tree != own).then(|| tree.to_string())
+}
+
+impl TreeJson {
+    fn of(tree: TreeView, facts: &WaitFacts) -> Self {
+        let TreeView { root, started_ms, events, next } = tree;
+        let event = |event| TreeEventJson::of(event, (root, started_ms), facts);
+        Self {
+            root_id: root.to_string(),
+            started_at: rfc3339(started_ms),
+            events: events.into_iter().map(event).collect(),
+            next_cursor: next.map(|next| next.to_string()),
+        }
+    }
+}
+
+impl TreeEventJson {
+    fn of(row: TreeEvent, root: (EventId, i64), facts: &WaitFacts) -> Self {
+        let TreeEvent { summary, deliveries, member_of } = row;
+        let (event, attributes) = (&summary.event, &summary.event.attributes);
+        let membership = |Membership { delivery, plugin, tree }: Membership| MembershipJson {
+            name: plugin.to_string(),
+            delivery_id: delivery.to_string(),
+            other_root_id: other(tree, root.0),
+        };
+        let delivery = |delivery| TreeDeliveryJson::of(delivery, root, facts);
+        Self {
+            id: event.id.to_string(),
+            source: attributes.source.to_string(),
+            kind: attributes.kind.clone(),
+            subject: attributes.subject.clone(),
+            parent_id: event.parent.map(|parent| parent.to_string()),
+            after_ms: attributes.time_ms - root.1,
+            note: summary.note.clone(),
+            deliveries: deliveries.into_iter().map(delivery).collect(),
+            member_of: member_of.into_iter().map(membership).collect(),
+        }
+    }
+}
+
+impl TreeDeliveryJson {
+    fn of(row: TreeDelivery, root: (EventId, i64), facts: &WaitFacts) -> Self {
+        let TreeDelivery { view, members, more_members } = row;
+        let waits_for = facts.waits_for(&view);
+        let cut_off_number = view.attempt_cut_off();
+        let attempt = |AttemptView { number, record }: AttemptView| TreeAttemptJson {
+            number,
+            after_ms: record.started_at_ms - root.1,
+            duration_ms: record.duration_us as f64 / 1000.0,
+            outcome: record.outcome.name(),
+            settled: cut_off(number, cut_off_number),
+            error: record.error,
+            steps: record.steps.into_iter().map(|step| step.name).collect(),
+        };
+        Self {
+            id: view.id.to_string(),
+            plugin: view.plugin.to_string(),
+            state: view.state.name(),
+            waits_for,
+            attempt: view.attempt,
+            attempts: view.attempts.into_iter().map(attempt).collect(),
+            join: view
+                .gathering
+                .map(|state| TreeJoinJson::of(*state, members, more_members, root.0)),
+            key: view.key,
+        }
+    }
+}
+
+impl TreeJoinJson {
+    fn of(
+        state: GatheringState,
+        members: Vec<TreeMember>,
+        more_members: bool,
+        root: EventId,
+    ) -> Self {
+        let member = |TreeMember { id, kind, tree }: TreeMember| MemberJson {
+            id: id.to_string(),
+            kind,
+            other_root_id: other(tree, root),
+        };
+        Self {
+            key: state.key,
+            count: state.count,
+            why: state.why.map(|why| why.name()),
+            members: members.into_iter().map(member).collect(),
+            more_members,
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Seeing what happens: the tree of an event, and what an open delivery waits for.
+
+use super::operator::act;
+use super::queries::all_deliveries;
+use super::*;
+use crate::store::{Action, DeliveryFilter, TreeView, Waits};
+
+/// Checks that every open delivery names what it waits for, and no settled one anything.
+pub(super) async fn every_wait_is_named(harness: &impl Harness, store: &Arc<dyn Store>) {
+    let now_ms = harness.clock().now_ms();
+    for view in all_deliveries(store, &DeliveryFilter::default(), 100).await {
+        let waits = view.waits(now_ms);
+        assert_eq!(waits.is_some(), !view.state.is_settled(), "{view:?}");
+        match waits {
+            Some(Waits::Until(until_ms)) => assert!(until_ms > now_ms, "{view:?}"),
+            Some(Waits::Behind(other)) => {
+                let other = delivery(store, other).await;
+                assert_ne!(other.id, view.id);
+                assert_eq!((&other.plugin, &other.key), (&view.plugin, &view.key));
+                assert!(!other.state.is_settled(), "{other:?}");
+            }
+            Some(Waits::Held(other)) => {
+                let other = delivery(store, other).await;
+                assert_eq!((&other.plugin, &other.key), (&view.plugin, &view.key));
+                assert_eq!(other.state, State::Dead);
+            }
+            Some(Waits::Members(gathering)) => assert_eq!(gathering.id, view.id),
+            Some(Waits::Due | Waits::Leased) | None => {}
+        }
+    }
+}
+
+pub(in crate::store) async fn every_open_delivery_names_what_it_waits_for(harness: impl Harness) {
+    let store = harness.open().await;
+    let waits = async |id| {
+        let view = delivery(&store, id).await;
+        view.waits(harness.clock().now_ms()).map(|waits| format!("{waits:?}"))
+    };
+    let id = deliver(&store, "audit").await;
+    assert_eq!(waits(id).await.as_deref(), Some("Due"));
+    let first = lease_one(&store, "audit").await;
+    assert_eq!(waits(id).await.as_deref(), Some("Leased"));
+    settle(&store, first, retry_in(60_000)).await;
+    let until_ms = START_MS + 60_000;
+    assert_eq!(waits(id).await, Some(format!("{:?}", Waits::Until(until_ms))));
+    pass(&harness, 60_000);
+    assert_eq!(waits(id).await.as_deref(), Some("Due"));
+    every_wait_is_named(&harness, &store).await;
+    let second = lease_one(&store, "audit").await;
+    settle(&store, second, done()).await;
+    assert_eq!(waits(id).await, None);
+}
+
+pub(in crate::store) async fn the_attempt_that_ran_when_its_delivery_was_cancelled_is_known(
+    harness: impl Harness,
+) {
+    let store = harness.open().await;
+    // Cancelled while it waits for its second attempt: the first one was settled as it ended.
+    let waiting = deliver(&store, "audit").await;
+    let lease = lease_one(&store, "audit").await;
+    settle(&store, lease, retry_in(60_000)).await;
+    act(&store, Action::Cancel, waiting).await;
+    assert_eq!(delivery(&store, waiting).await.attempt_cut_off(), None);
+    // Cancelled while its second attempt runs, and given back: the first one was settled.
+    let given_back = deliver(&store, "audit").await;
+    let lease = lease_one(&store, "audit").await;
+    settle(&store, lease, retry_in(0)).await;
+    let lease = lease_one(&store, "audit").await;
+    act(&store, Action::Cancel, given_back).await;
+    assert_eq!(settle(&store, lease, give_back(0)).await, Settled::Cancelled);
+    assert_eq!(delivery(&store, given_back).await.attempt_cut_off(), None);
+    // Cancelled while its first attempt runs.
+    let running = deliver(&store, "audit").await;
+    let lease = lease_one(&store, "audit").await;
+    act(&store, Action::Cancel, running).await;
+    assert_eq!(settle(&store, lease, done()).await, Settled::Cancelled);
+    let view = delivery(&store, running).await;
+    assert_eq!((view.attempt_cut_off(), view.attempts[0].record.outcome), (Some(1), Outcome::Ok));
+    // Retried and settled, nothing of it is cut off.
+    act(&store, Action::Retry, running).await;
+    let lease = lease_one(&store, "audit").await;
+    settle(&store, lease, retry_in(60_000)).await;
+    act(&store, Action::Cancel, running).await;
+    assert_eq!(delivery(&store, running).await.attempt_cut_off(), None);
+}
+
+pub(super) async fn tree(store: &Arc<dyn Store>, id: EventId) -> TreeView {
+    store.tree(id, 1_000, None).await.unwrap()
+}
+
+fn ids(tree: &TreeView) -> Vec<EventId> {
+    tree.events.iter().map(|event| event.summary.event.id).collect()
+}
+
+/// A tree of an event, its two children and their four, and another tree.
+async fn grown(store: &Arc<dyn Store>) -> (EventId, Vec<EventId>) {
+    let root = deliver(store, "grow").await.event;
+    deliver(store, "other").await;
+    for _ in 0..2 {
+        for lease in lease(store, "grow", 100).await {
+            let child = NewEvent { parent: Some(lease.event.id), ..event("order.on", &["grow"]) };
+            let settlement = done_with(vec![child.clone(), child], KvTransaction::default());
+            assert_eq!(settle(store, lease, settlement).await, Settled::Kept);
+        }
+    }
+    let all = ids(&tree(store, root).await);
+    assert_eq!((all.len(), all[0]), (7, root));
+    (root, all)
+}
+
+pub(in crate::store) async fn the_tree_of_an_event_is_the_same_from_each_of_its_members(
+    harness: impl Harness,
+) {
+    let store = harness.open().await;
+    let (root, all) = grown(&store).await;
+    let from_root = tree(&store, root).await;
+    assert_eq!((from_root.root, from_root.started_ms, from_root.next), (root, START_MS, None));
+    for id in &all {
+        assert_eq!(tree(&store, *id).await, from_root, "{id}");
+    }
+    let parents: Vec<_> = from_root.events.iter().map(|event| event.summary.event.parent).collect();
+    let expected = [None, Some(0), Some(0), Some(1), Some(1), Some(2), Some(2)];
+    assert_eq!(parents, expected.map(|at| at.map(|at: usize| all[at])));
+    let first = &from_root.events[0].deliveries[0].view;
+    assert_eq!((first.state, first.attempts.len()), (State::Done, 1));
+    assert!(first.attempts[0].record.logs.is_empty(), "logs are no part of a tree");
+    assert_eq!(delivery(&store, first.id).await.attempts[0].record.logs.len(), 1);
+    let missing = store.tree(EventId::first_at(1), 10, None).await;
+    assert!(matches!(missing, Err(StoreError::NotFound(_))), "{missing:?}");
+}
+
+pub(in crate::store) async fn a_tree_is_read_in_pages_that_follow_one_another(
+    harness: impl Harness,
+) {
+    let store = harness.open().await;
+    let (root, all) = grown(&store).await;
+    for limit in 1..=8 {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = store.tree(all[3], limit, after).await.unwrap();
+            assert!(page.events.len() <= limit && page.root == root);
+            found.extend(ids(&page));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, all, "{limit} a page");
+    }
+}

@@ -10,7 +10,7 @@ use crate::plugins::{Entry, Registry, warnings};
 pub(super) fn describe(out: &mut Printout, config: &Config, registry: &Registry) -> usize {
     sources(out, config);
     routes(out, config);
-    plugins(out, registry);
+    plugins(out, config, registry);
     let warnings = all_warnings(config, registry);
     for warning in &warnings {
         let label = out.ink(Ink::Yellow, "warning:");
@@ -112,11 +112,14 @@ fn route(route: &Route) -> Vec<Vec<String>> {
     patterns.zip(&route.items).map(row).collect()
 }
 
-fn plugins(out: &mut Printout, registry: &Registry) {
+fn plugins(out: &mut Printout, config: &Config, registry: &Registry) {
     heading(out, if registry.entries().next().is_none() { "no plugin" } else { "plugins" });
     let rows: Vec<_> = registry
         .entries()
-        .map(|(name, entry)| vec![format!("  {name}"), contract(entry)])
+        .map(|(name, entry)| {
+            let pace = config.plugin(name).pace();
+            [format!("  {name}"), contract(entry)].into_iter().chain(pace).collect()
+        })
         .collect();
     out.rows(&rows);
 }

@@ -26,10 +26,16 @@ const USED: [(&str, &str); 6] = [
 ];
 
 /// The settings in force: their keys in `[plugins.NAME]`, and where the API says them.
-const SETTINGS: [(&str, &str); 20] = [
+const SETTINGS: [(&str, &str); 26] = [
     ("timeout", "/limits/timeout_ms"),
     ("memory", "/limits/memory_bytes"),
-    ("concurrency", "/concurrency"),
+    ("concurrency, on this host", "/concurrency"),
+    ("rate, on this host", "/rate"),
+    ("key", "/key/by"),
+    ("per_key", "/key/per_key"),
+    ("key_rate, starts apart by", "/key/interval_ms"),
+    ("on_dead", "/key/on_dead"),
+    ("max_waiting_per_key", "/key/max_waiting_per_key"),
     ("limits.cpu", "/limits/cpu_ms"),
     ("limits.table_elements", "/limits/table_elements"),
     ("limits.handles", "/limits/handles"),
@@ -203,9 +209,9 @@ impl Plugins {
 
 /// Adds the settings that are in force. A host of an older version does not say them.
 fn settings(out: &mut Printout, plugin: &Value) {
-    let known = SETTINGS
-        .iter()
-        .filter_map(|(name, pointer)| Some((name, pointer, plugin.pointer(pointer)?)));
+    let known = SETTINGS.iter().filter_map(|(name, pointer)| {
+        Some((name, pointer, plugin.pointer(pointer).filter(|value| !value.is_null())?))
+    });
     let rows: Vec<Vec<String>> = known
         .map(|(name, pointer, value)| vec![(*name).to_owned(), quantity(pointer, value)])
         .collect();

@@ -226,7 +226,7 @@ impl MemoryData {
         let (plugin, attempt) = (view.plugin.clone(), view.attempt);
         self.hint.plugins.insert(plugin.clone());
         let (uncounted, deaths, terms) = (*uncounted, *deaths, LeaseTerms::default());
-        Lease { delivery, plugin, attempt, uncounted, deaths, event, terms, _permit: permit }
+        Lease { delivery, plugin, attempt, uncounted, deaths, event, terms, permit }
     }
 
     pub(super) fn begin(&mut self, lease: &Lease) -> u32 {

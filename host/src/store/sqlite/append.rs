@@ -193,7 +193,7 @@ impl WriteBatch<'_> {
                 deaths: 0,
                 event: event.clone(),
                 terms: LeaseTerms { key: new.key, cancel_tag: options.cancel_tag },
-                _permit: permit,
+                permit,
             }),
             None if due_ms < BEHIND_MS => self.waiting.push((plugin.clone(), due_ms)),
             None => {}

@@ -47,7 +47,8 @@ pub(super) struct LimitsJson {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = KeyOrder)]
 pub(super) struct KeyOrderJson {
-    /// The part of an event that is the key: `subject`, `root`, `source` or `{ json = "/pointer" }`.
+    /// The part of an event that is the key: `subject`, `root`, `source` or
+    /// `{ json = "/pointer" }`.
     by: String,
     /// Deliveries of one key that are open at once; 1 is strict order.
     per_key: u32,

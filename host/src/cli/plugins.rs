@@ -29,11 +29,11 @@ const USED: [(&str, &str); 6] = [
 const SETTINGS: [(&str, &str); 26] = [
     ("timeout", "/limits/timeout_ms"),
     ("memory", "/limits/memory_bytes"),
-    ("concurrency, on this host", "/concurrency"),
-    ("rate, on this host", "/rate"),
+    ("concurrency", "/concurrency"),
+    ("rate", "/rate"),
     ("key", "/key/by"),
     ("per_key", "/key/per_key"),
-    ("key_rate, starts apart by", "/key/interval_ms"),
+    ("key_rate", "/key/interval_ms"),
     ("on_dead", "/key/on_dead"),
     ("max_waiting_per_key", "/key/max_waiting_per_key"),
     ("limits.cpu", "/limits/cpu_ms"),
@@ -227,6 +227,10 @@ fn quantity(pointer: &str, value: &Value) -> String {
             whole.map_or_else(|| "0".to_owned(), |(name, unit)| format!("{} {name}", ms / unit))
         }
         Some(length) if pointer.ends_with("_bytes") => bytes(length),
+        // Each host of a store has its own.
+        _ if ["/concurrency", "/rate"].contains(&pointer) => {
+            format!("{} on this host", text(value))
+        }
         _ => text(value),
     }
 }

@@ -24,6 +24,7 @@ mod events;
 mod failure;
 mod health;
 mod known;
+mod kv;
 mod listing;
 mod new;
 mod output;
@@ -142,6 +143,8 @@ enum CliCommand {
     Deliveries(deliveries::Deliveries),
     /// List and show plugins of a running host
     Plugins(plugins::Plugins),
+    /// Show what plugins of a running host keep from one event to the next
+    Kv(kv::KvArgs),
     /// Ask a running host whether it is alive or ready, for probes that run a command
     Health(health::HealthArgs),
     /// Show what a running host believes of its clock, and accept it as right
@@ -183,6 +186,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         CliCommand::Events(events) => events.run(common),
         CliCommand::Deliveries(deliveries) => deliveries.run(common),
         CliCommand::Plugins(plugins) => plugins.run(common),
+        CliCommand::Kv(kv) => kv.run(common),
         CliCommand::Health(health) => health.run(common),
         CliCommand::Clock(clock) => clock.run(common),
         CliCommand::Compile(compile) => Ok(compile.run()),

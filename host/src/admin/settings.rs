@@ -52,9 +52,9 @@ pub(super) struct KeyOrderJson {
     by: String,
     /// Deliveries of one key that are open at once; 1 is strict order.
     per_key: u32,
-    /// The least time between the starts of two attempts of one key, in milliseconds; 0 if there is
-    /// none.
-    interval_ms: u64,
+    /// The least time between the starts of two attempts of one key, in milliseconds; absent if
+    /// there is none.
+    interval_ms: Option<u64>,
     /// What a dead letter does to its key: `go-on` lets the next one go, `hold` keeps it waiting.
     on_dead: &'static str,
     /// The most deliveries of one key that wait.
@@ -66,7 +66,8 @@ impl From<&KeyPolicy> for KeyOrderJson {
         Self {
             by: policy.source.to_string(),
             per_key: policy.per_key.get(),
-            interval_ms: u64::try_from(policy.interval.as_millis()).unwrap_or(u64::MAX),
+            interval_ms: (!policy.interval.is_zero())
+                .then(|| u64::try_from(policy.interval.as_millis()).unwrap_or(u64::MAX)),
             on_dead: if policy.hold { "hold" } else { "go-on" },
             max_waiting_per_key: policy.max_waiting,
         }

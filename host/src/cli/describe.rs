@@ -1,9 +1,11 @@
 //! Describes a configuration and its plugins in lines for people: `serve` at start, and `check`.
 
+use std::sync::Arc;
+
 use super::output::{Ink, Printout, printable};
-use crate::config::Config;
 use crate::config::routes::{Route, RouteItem};
 use crate::config::source::{Secrets, Source, Verify};
+use crate::config::{Config, shared_buckets};
 use crate::plugins::{Entry, Registry, warnings};
 
 /// Sources, routes, plugins, and what deserves a warning. Says how many warnings there are.
@@ -11,6 +13,7 @@ pub(super) fn describe(out: &mut Printout, config: &Config, registry: &Registry)
     sources(out, config);
     routes(out, config);
     plugins(out, config, registry);
+    buckets(out, config, registry);
     let warnings = all_warnings(config, registry);
     for warning in &warnings {
         let label = out.ink(Ink::Yellow, "warning:");
@@ -122,6 +125,21 @@ fn plugins(out: &mut Printout, config: &Config, registry: &Registry) {
         })
         .collect();
     out.rows(&rows);
+}
+
+/// The buckets that are not just a plugin's own, with the plugins that have them.
+fn buckets(out: &mut Printout, config: &Config, registry: &Registry) {
+    let settings: Vec<_> =
+        registry.entries().map(|(name, _)| (name.as_ref(), config.plugin(name))).collect();
+    let shared = shared_buckets(settings.iter().map(|(name, settings)| (*name, &settings.kv)));
+    if shared.is_empty() {
+        return;
+    }
+    heading(out, "key-value buckets");
+    let row = |(bucket, plugins): (&Arc<str>, &Vec<&str>)| {
+        vec![format!("  {bucket}"), format!("of {}", plugins.join(", "))]
+    };
+    out.rows(&shared.iter().map(row).collect::<Vec<_>>());
 }
 
 fn contract(entry: &Entry) -> String {

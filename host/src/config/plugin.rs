@@ -10,6 +10,7 @@ use toml::de::DeValue;
 use super::breaker::{self, BreakerPolicy};
 use super::grants::{self, Grants};
 use super::known::KnownNames;
+use super::kv::{self, AgainPolicy, KvSettings};
 use super::limits::{self, Limits};
 use super::order;
 use super::rate::{self, Rate};
@@ -82,6 +83,10 @@ pub struct PluginSettings {
     pub key: Option<KeyPolicy>,
     /// How many of its attempts may start in a time, on each host; `None` if there is no limit.
     pub rate: Option<Rate>,
+    /// Its key-value store.
+    pub kv: KvSettings,
+    /// How often its handler may ask to be called again.
+    pub again: AgainPolicy,
     /// The destination of its log lines.
     pub log: PluginLog,
 }
@@ -100,6 +105,8 @@ impl Default for PluginSettings {
             breaker: Some(BreakerPolicy::default()),
             key: None,
             rate: None,
+            kv: KvSettings::default(),
+            again: AgainPolicy::default(),
             log: PluginLog::default(),
         }
     }
@@ -132,7 +139,7 @@ pub(super) fn read_all(
     known: &KnownNames<'_>,
     places: &Places<'_>,
 ) -> BTreeMap<String, Arc<PluginSettings>> {
-    let mut plugins = BTreeMap::new();
+    let (mut plugins, mut stores) = (BTreeMap::new(), Vec::new());
     for item in section.entries() {
         if let Some(help) = known.against(&item, item.key, "is a section for an unknown plugin") {
             item.refuse_key("is a section for an unknown plugin", help);
@@ -140,9 +147,12 @@ pub(super) fn read_all(
         if let Some(section) = item.section("{ timeout = \"10s\" }") {
             let settings = read(section, places);
             warn_of_unset(&item, &settings);
-            plugins.insert(item.key.to_owned(), Arc::new(settings));
+            let (name, kv) = (item.key.to_owned(), settings.kv.clone());
+            stores.push((item, kv));
+            plugins.insert(name, Arc::new(settings));
         }
     }
+    kv::warn_of_times(&stores);
     plugins
 }
 
@@ -187,6 +197,10 @@ fn read(mut section: Section<'_>, places: &Places<'_>) -> PluginSettings {
     }
     settings.key = order::read(&mut section);
     settings.rate = section.take("rate").and_then(|item| rate::read(&item));
+    if let Some(item) = section.take("kv") {
+        settings.kv = kv::read(&item);
+    }
+    settings.again = kv::read_again(&mut section);
     if let Some(approve) = section.take("approve").and_then(|item| item.word(&APPROVALS)) {
         settings.approve = approve;
     }

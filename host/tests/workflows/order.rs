@@ -64,7 +64,7 @@ fn the_order_and_the_pace_of_a_plugin_are_shown() {
     assert_eq!(
         (&plugin["key"], &plugin["rate"]),
         (
-            &json!({ "by": "subject", "per_key": 1, "interval_ms": 0, "on_dead": "hold", "max_waiting_per_key": 10_000 }),
+            &json!({ "by": "subject", "per_key": 1, "interval_ms": null, "on_dead": "hold", "max_waiting_per_key": 10_000 }),
             &json!("10/s")
         )
     );

@@ -9,7 +9,7 @@
 //! ```text
 //! handle (from the store) ─┐
 //! leasing (loop) ──────────┴─► attempt ──► outcome (pure) ──► settle
-//!              queue · conflicts · body_memory · result_size · health
+//!              queue · rate · conflicts · body_memory · result_size · health
 //! ```
 //!
 //! Invariant: every lease is settled, on every path. It is given back, and its attempt is not
@@ -41,6 +41,7 @@ mod kept;
 mod leasing;
 mod outcome;
 mod queue;
+mod rate;
 mod result_size;
 mod settle;
 mod shared;
@@ -123,6 +124,7 @@ impl Dispatcher {
                 new
             });
             of_plugin.regular.set_concurrency(settings.concurrency);
+            of_plugin.regular.set_rate(settings.rate);
             of_plugin.regular.health.adapt(loaded.digest, settings.breaker);
             queues.insert(name.clone(), of_plugin);
         }

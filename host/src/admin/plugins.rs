@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::events::no_plugin;
 use super::params::{ApproveQuery, Id, NoQuery, Params, ParamsOrBody};
 use super::problem::ProblemJson;
-use super::settings::{AgainJson, KvSettingsJson, LimitsJson, RetryJson};
+use super::settings::{AgainJson, KeyOrderJson, KvSettingsJson, LimitsJson, RetryJson};
 use super::state::Admin;
 use super::view::{CountsJson, Listing};
 use crate::clock::rfc3339;
@@ -65,7 +65,12 @@ pub(super) struct PluginJson {
     held: Option<HeldJson>,
     /// Its circuit breaker; absent while nothing of it runs.
     breaker: Option<BreakerJson>,
-    /// Attempts of it that may run at once.
+    /// The order of its deliveries by a key; absent if they are in no order.
+    key: Option<KeyOrderJson>,
+    /// The most attempts of it that start in a time, on this host, such as `10/s`; absent without a
+    /// limit.
+    rate: Option<String>,
+    /// Attempts of it that may run at once, on this host.
     concurrency: usize,
     /// The limits of one attempt that are in force.
     limits: LimitsJson,
@@ -312,6 +317,8 @@ impl PluginJson {
                 .collect(),
             held: entry.held().map(HeldJson::from),
             breaker: breaker.map(BreakerJson::from),
+            key: settings.key.as_ref().map(KeyOrderJson::from),
+            rate: settings.rate.map(|rate| rate.to_string()),
             concurrency: settings.concurrency,
             limits: settings.limits.into(),
             kv: KvSettingsJson::of(&settings.kv, name),

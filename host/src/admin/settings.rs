@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::config;
-use crate::event::PluginName;
+use crate::event::{KeyPolicy, PluginName};
 use crate::retry::{Jitter, RetryPolicy};
 
 /// The limits of one attempt: those of `[plugins.NAME]`, and the defaults where it says nothing.
@@ -41,6 +41,37 @@ pub(super) struct LimitsJson {
     http_sent_bytes: u64,
     /// `limits.http_received`, in bytes.
     http_received_bytes: u64,
+}
+
+/// The order of deliveries by a key.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = KeyOrder)]
+pub(super) struct KeyOrderJson {
+    /// The part of an event that is the key: `subject`, `root`, `source` or
+    /// `{ json = "/pointer" }`.
+    by: String,
+    /// Deliveries of one key that are open at once; 1 is strict order.
+    per_key: u32,
+    /// The least time between the starts of two attempts of one key, in milliseconds; absent if
+    /// there is none.
+    interval_ms: Option<u64>,
+    /// What a dead letter does to its key: `go-on` lets the next one go, `hold` keeps it waiting.
+    on_dead: &'static str,
+    /// The most deliveries of one key that wait.
+    max_waiting_per_key: u32,
+}
+
+impl From<&KeyPolicy> for KeyOrderJson {
+    fn from(policy: &KeyPolicy) -> Self {
+        Self {
+            by: policy.source.to_string(),
+            per_key: policy.per_key.get(),
+            interval_ms: (!policy.interval.is_zero())
+                .then(|| u64::try_from(policy.interval.as_millis()).unwrap_or(u64::MAX)),
+            on_dead: if policy.hold { "hold" } else { "go-on" },
+            max_waiting_per_key: policy.max_waiting,
+        }
+    }
 }
 
 /// The retry policy: `[plugins.NAME.retry]`, and the defaults where it says nothing.

@@ -13,7 +13,7 @@ pub(super) fn describe(out: &mut Printout, config: &Config, registry: &Registry)
     sources(out, config);
     routes(out, config);
     gatherings(out, config);
-    plugins(out, registry);
+    plugins(out, config, registry);
     buckets(out, config, registry);
     let warnings = all_warnings(config, registry);
     for warning in &warnings {
@@ -134,11 +134,14 @@ fn gatherings(out: &mut Printout, config: &Config) {
     out.rows(&found.map(row).collect::<Vec<_>>());
 }
 
-fn plugins(out: &mut Printout, registry: &Registry) {
+fn plugins(out: &mut Printout, config: &Config, registry: &Registry) {
     heading(out, if registry.entries().next().is_none() { "no plugin" } else { "plugins" });
     let rows: Vec<_> = registry
         .entries()
-        .map(|(name, entry)| vec![format!("  {name}"), contract(entry)])
+        .map(|(name, entry)| {
+            let pace = config.plugin(name).pace();
+            [format!("  {name}"), contract(entry)].into_iter().chain(pace).collect()
+        })
         .collect();
     out.rows(&rows);
 }

@@ -26,10 +26,16 @@ const USED: [(&str, &str); 6] = [
 ];
 
 /// The settings in force: their keys in `[plugins.NAME]`, and where the API says them.
-const SETTINGS: [(&str, &str); 24] = [
+const SETTINGS: [(&str, &str); 30] = [
     ("timeout", "/limits/timeout_ms"),
     ("memory", "/limits/memory_bytes"),
     ("concurrency", "/concurrency"),
+    ("rate", "/rate"),
+    ("key", "/key/by"),
+    ("per_key", "/key/per_key"),
+    ("key_rate", "/key/interval_ms"),
+    ("on_dead", "/key/on_dead"),
+    ("max_waiting_per_key", "/key/max_waiting_per_key"),
     ("limits.cpu", "/limits/cpu_ms"),
     ("limits.table_elements", "/limits/table_elements"),
     ("limits.handles", "/limits/handles"),
@@ -226,6 +232,10 @@ fn quantity(pointer: &str, value: &Value) -> String {
             whole.map_or_else(|| "0".to_owned(), |(name, unit)| format!("{} {name}", ms / unit))
         }
         Some(length) if pointer.ends_with("_bytes") => bytes(length),
+        // Each host of a store has its own.
+        _ if ["/concurrency", "/rate"].contains(&pointer) => {
+            format!("{} on this host", text(value))
+        }
         _ => text(value),
     }
 }

@@ -12,6 +12,8 @@ use super::grants::{self, Grants};
 use super::known::KnownNames;
 use super::kv::{self, AgainPolicy, KvSettings};
 use super::limits::{self, Limits};
+use super::order;
+use super::rate::{self, Rate};
 use super::raw::{Item, Section};
 use super::secrets::Places;
 use super::units::show_ms;
@@ -79,6 +81,8 @@ pub struct PluginSettings {
     pub breaker: Option<BreakerPolicy>,
     /// The order of its deliveries by a key; `None` if they are in no order.
     pub key: Option<KeyPolicy>,
+    /// How many of its attempts may start in a time, on each host; `None` if there is no limit.
+    pub rate: Option<Rate>,
     /// Its key-value store.
     pub kv: KvSettings,
     /// How often its handler may ask to be called again.
@@ -100,11 +104,33 @@ impl Default for PluginSettings {
             retry: RetryPolicy::default(),
             breaker: Some(BreakerPolicy::default()),
             key: None,
+            rate: None,
             kv: KvSettings::default(),
             again: AgainPolicy::default(),
             log: PluginLog::default(),
         }
     }
+}
+
+impl PluginSettings {
+    /// The order and the pace of its deliveries, for people; `None` if there is neither.
+    pub fn pace(&self) -> Option<String> {
+        let rate = self.rate.map(|rate| format!("at most {rate} on this host"));
+        let parts: Vec<String> = self.key.as_ref().map(shown).into_iter().chain(rate).collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
+}
+
+fn shown(key: &KeyPolicy) -> String {
+    let mut shown = format!("ordered by {}, {} of a key at once", key.source, key.per_key);
+    if !key.interval.is_zero() {
+        let interval_ms = u64::try_from(key.interval.as_millis()).unwrap_or(u64::MAX);
+        shown += &format!(", {} apart", show_ms(interval_ms));
+    }
+    if key.hold {
+        shown += ", a dead letter holds its key";
+    }
+    shown
 }
 
 /// Reads every `[plugins.NAME]`.
@@ -169,6 +195,8 @@ fn read(mut section: Section<'_>, places: &Places<'_>) -> PluginSettings {
     if let Some(item) = section.take("breaker") {
         settings.breaker = breaker::read(&item);
     }
+    settings.key = order::read(&mut section);
+    settings.rate = section.take("rate").and_then(|item| rate::read(&item));
     if let Some(item) = section.take("kv") {
         settings.kv = kv::read(&item);
     }

@@ -12,6 +12,7 @@ use super::health::{BreakerSignal, LogSubject, Probe};
 use super::kept::KeptByStore;
 use super::outcome::{self, AttemptFacts};
 use super::queue::PluginQueue;
+use super::rate::StartTurn;
 use super::shared::Shared;
 use super::{result_size, settle};
 use crate::config::{PluginLog, PluginSettings};
@@ -30,6 +31,8 @@ struct HeldUntilDurable {
     turn: Option<OwnedSemaphorePermit>,
     /// Memory for its result.
     result: Option<FairPermit>,
+    /// The turn to start, if the plugin has a rate: until it starts.
+    start: Option<StartTurn>,
 }
 
 /// Starts an attempt. Its lease holds a permit of the lease budget, so the number of tasks is
@@ -44,10 +47,20 @@ pub(super) fn start(
 }
 
 /// Runs an attempt and settles it; with a probe also while the circuit breaker is open.
-async fn run(shared: Arc<Shared>, queue: Arc<PluginQueue>, lease: Lease, probe: Option<Probe>) {
+async fn run(shared: Arc<Shared>, queue: Arc<PluginQueue>, mut lease: Lease, probe: Option<Probe>) {
     let _ = fail::point("dispatch.leased");
     let mut held = HeldUntilDurable::default();
-    let settlement = {
+    let is_paced = queue.is_paced();
+    if is_paced {
+        held.start = start_turn(&shared, &queue, probe.is_none()).await;
+        // The budget bounds what waits for the rate, and in quarantine what runs.
+        if held.start.is_some() && !queue.is_quarantine {
+            lease.release_budget();
+        }
+    }
+    let settlement = if is_paced && held.start.is_none() {
+        give_back(Duration::ZERO)
+    } else {
         // Pinned here and lent, so that it is not copied from layer to layer.
         let attempt = pin!(attempt(&shared, &queue, &lease, &mut held, probe.as_ref()));
         tokio::select! {
@@ -77,7 +90,7 @@ async fn attempt(
     if let Some(built_in) = BuiltIn::of(&lease.plugin) {
         return built_in_attempt(shared, queue, lease, built_in).await;
     }
-    let Some((permits, loaded)) = admit(shared, queue, &mut held.turn, probe).await else {
+    let Some((permits, loaded)) = admit(shared, queue, held, probe).await else {
         return give_back(Duration::ZERO);
     };
     let config = shared.deps.config.load_full();
@@ -191,15 +204,17 @@ async fn kv_bytes(
 async fn admit(
     shared: &Shared,
     queue: &PluginQueue,
-    turn: &mut Option<OwnedSemaphorePermit>,
+    held: &mut HeldUntilDurable,
     probe: Option<&Probe>,
 ) -> Option<((OwnedSemaphorePermit, FairPermit), Arc<Loaded>)> {
+    // Whoever comes next starts after this attempt, or in its place if it is not admitted.
+    let start = held.start.take();
     if shared.stopping.is_cancelled() {
         return None;
     }
     let permits = tokio::select! {
         biased;
-        permits = permits(shared, queue, turn) => permits?,
+        permits = permits(shared, queue, &mut held.turn) => permits?,
         () = shared.stopping.cancelled() => return None,
         () = queue.health.opened(), if probe.is_none() => return None,
     };
@@ -207,7 +222,25 @@ async fn admit(
         return None;
     }
     let loaded = shared.deps.registry.load().loaded(queue.plugin()).cloned()?;
+    if let Some(start) = start {
+        start.start();
+    }
     Some((permits, loaded))
+}
+
+/// Waits until an attempt may start by its plugin's rate; `None` if the host stops, the plugin is
+/// gone, or the breaker opens and counts. The attempt is not admitted then.
+async fn start_turn(
+    shared: &Shared,
+    queue: &PluginQueue,
+    breaker_counts: bool,
+) -> Option<StartTurn> {
+    tokio::select! {
+        biased;
+        () = shared.stopping.cancelled() => None,
+        turn = queue.start_turn() => turn,
+        () = queue.health.opened(), if breaker_counts => None,
+    }
 }
 
 /// Waits for the permits to run: the queue's, the attempt's turn if attempts are serial, and one of

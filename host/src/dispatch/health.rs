@@ -165,6 +165,10 @@ impl PluginHealth {
         &self.plugin
     }
 
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     /// Host time, Unix ms.
     pub(super) fn host_ms(&self) -> i64 {
         self.clock.host_ms()

@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 use super::body_memory::MAX_PLUGIN_KIB;
 use super::conflicts::ConflictSerializer;
 use super::health::PluginHealth;
+use super::rate::{Pace, StartTurn};
 use crate::clock::after_ms;
+use crate::config::Rate;
 use crate::event::{Outcome, PluginName};
 
 /// The most leases of one plugin: running, waiting to run, or waiting for the disk. A delivery that
@@ -54,9 +56,10 @@ impl PluginQueues {
     pub(super) fn new(concurrency: usize, health: Arc<PluginHealth>, now_ms: i64) -> Self {
         let conflicts = ConflictSerializer::new();
         let limits = QueueLimits { budget: LEASE_BUDGET, concurrency };
-        let regular = PluginQueue::new(limits, Arc::clone(&conflicts), Arc::clone(&health));
+        let regular = PluginQueue::new(limits, conflicts, Arc::clone(&health));
         let limits = QueueLimits { budget: 1, concurrency: 1 };
-        let mut quarantine = PluginQueue::new(limits, conflicts, health);
+        let mut quarantine = PluginQueue::new(limits, Arc::clone(&regular.conflicts), health);
+        quarantine.pace = Arc::clone(&regular.pace);
         quarantine.is_quarantine = true;
         quarantine.next_due_ms = AtomicI64::new(after_ms(now_ms, QUARANTINE_DELAY));
         Self { regular: Arc::new(regular), quarantine: Arc::new(quarantine) }
@@ -74,10 +77,10 @@ impl PluginQueues {
 #[derive(Debug)]
 pub(super) struct PluginQueue {
     pub(super) is_quarantine: bool,
-    lease_budget: Arc<Semaphore>,
+    lease_budget: ArcSwap<PermitLimit>,
     /// [`MAX_PLUGIN_KIB`], less what is reserved.
     body_memory: Arc<Semaphore>,
-    concurrency: ArcSwap<ConcurrencyLimit>,
+    concurrency: ArcSwap<PermitLimit>,
     /// When the next delivery that nobody holds is due, in host time (Unix ms); `i64::MAX` if none
     /// is known.
     next_due_ms: AtomicI64,
@@ -85,8 +88,9 @@ pub(super) struct PluginQueue {
     backlog: AtomicBool,
     woken: Notify,
     closed: CancellationToken,
-    /// Shared by both queues of the plugin, like `health`.
+    /// Shared by both queues of the plugin, like `pace` and `health`.
     pub(super) conflicts: Arc<ConflictSerializer>,
+    pace: Arc<Pace>,
     pub(super) health: Arc<PluginHealth>,
     /// Metrics of every attempt. Looking one up by its labels costs several times what counting
     /// does.
@@ -99,16 +103,22 @@ struct QueueLimits {
     concurrency: usize,
 }
 
-/// How many attempts may run at once.
+/// Permits whose number can be changed. Those that are held stay valid.
 #[derive(Debug)]
-struct ConcurrencyLimit {
-    attempts: usize,
+struct PermitLimit {
+    most: usize,
     permits: Arc<Semaphore>,
 }
 
-impl ConcurrencyLimit {
-    fn new(attempts: usize) -> Arc<Self> {
-        Arc::new(Self { attempts, permits: Arc::new(Semaphore::new(attempts)) })
+impl PermitLimit {
+    fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self { most, permits: Arc::new(Semaphore::new(most)) })
+    }
+
+    fn change(limit: &ArcSwap<Self>, most: usize) {
+        if limit.load().most != most {
+            limit.store(Self::new(most));
+        }
     }
 }
 
@@ -130,14 +140,15 @@ impl PluginQueue {
         let plugin = health.plugin().clone();
         Self {
             is_quarantine: false,
-            lease_budget: Arc::new(Semaphore::new(limits.budget)),
+            lease_budget: ArcSwap::new(PermitLimit::new(limits.budget)),
             body_memory: Arc::new(Semaphore::new(MAX_PLUGIN_KIB as usize)),
-            concurrency: ArcSwap::new(ConcurrencyLimit::new(limits.concurrency)),
+            concurrency: ArcSwap::new(PermitLimit::new(limits.concurrency)),
             next_due_ms: AtomicI64::new(i64::MIN),
             backlog: AtomicBool::new(true),
             woken: Notify::new(),
             closed: CancellationToken::new(),
             conflicts,
+            pace: Pace::new(health.clock().clone()),
             health,
             succeeded: counter!("hookbox_attempts_total", "plugin" => plugin.clone(), "outcome" => Outcome::Ok.name()),
             seconds: histogram!("hookbox_attempt_seconds", "plugin" => plugin),
@@ -150,8 +161,32 @@ impl PluginQueue {
 
     /// Sets the number of concurrent attempts. Running attempts keep their permits.
     pub(super) fn set_concurrency(&self, attempts: usize) {
-        if self.concurrency.load().attempts != attempts {
-            self.concurrency.store(ConcurrencyLimit::new(attempts));
+        PermitLimit::change(&self.concurrency, attempts);
+    }
+
+    /// Sets how many attempts of the plugin may start in a time. With a rate, the lease budget
+    /// bounds what waits for it: one second's worth.
+    pub(super) fn set_rate(&self, rate: Option<Rate>) {
+        let interval = rate.map_or(Duration::ZERO, |rate| rate.interval());
+        let budget = match interval.as_micros() {
+            0 => LEASE_BUDGET,
+            us => usize::try_from(1_000_000 / us).unwrap_or(LEASE_BUDGET).clamp(1, LEASE_BUDGET),
+        };
+        PermitLimit::change(&self.lease_budget, budget);
+        self.pace.set_interval(interval);
+    }
+
+    /// Whether the starts of the plugin's attempts are limited.
+    pub(super) fn is_paced(&self) -> bool {
+        self.pace.is_limited()
+    }
+
+    /// Waits until an attempt may start by the plugin's rate; `None` if the plugin is gone.
+    pub(super) async fn start_turn(&self) -> Option<StartTurn> {
+        tokio::select! {
+            biased;
+            () = self.closed.cancelled() => None,
+            turn = self.pace.turn() => Some(turn),
         }
     }
 
@@ -182,17 +217,16 @@ impl PluginQueue {
         {
             return None;
         }
-        self.lease_budget.clone().try_acquire_owned().ok()
+        self.lease_budget.load().permits.clone().try_acquire_owned().ok()
     }
 
     /// Waits for a lease permit, and takes as many more as are free, up to `most`.
     pub(super) async fn lease_permits(&self, most: usize) -> OwnedSemaphorePermit {
-        let mut permits =
-            self.lease_budget.clone().acquire_owned().await.expect("the semaphore is never closed");
-        let more = self.lease_budget.available_permits().min(most - 1);
-        if let Ok(more) =
-            self.lease_budget.clone().try_acquire_many_owned(u32::try_from(more).unwrap_or(0))
-        {
+        let budget = self.lease_budget.load().permits.clone();
+        let first = budget.clone().acquire_owned().await;
+        let mut permits = first.expect("the semaphore is never closed");
+        let more = budget.available_permits().min(most - 1);
+        if let Ok(more) = budget.try_acquire_many_owned(u32::try_from(more).unwrap_or(0)) {
             permits.merge(more);
         }
         permits

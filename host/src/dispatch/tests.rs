@@ -31,16 +31,24 @@ struct Bench {
     store: Arc<Gate>,
     reads: Arc<MemoryStore>,
     dispatcher: Dispatcher,
-    _dir: TempDir,
+    dir: TempDir,
+}
+
+fn text(concurrency: usize, lines: &str) -> String {
+    let plugin = format!("[plugins.worker]\nconcurrency = {concurrency}\n{lines}\n");
+    format!("[server]\nlisten = \"127.0.0.1:0\"\n{plugin}")
 }
 
 impl Bench {
     async fn new(concurrency: usize) -> Self {
+        Self::with(concurrency, "", Clock::system()).await
+    }
+
+    /// The same with more lines in the plugin's section, and this clock.
+    async fn with(concurrency: usize, lines: &str, clock: Clock) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.toml");
-        let text = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\n[plugins.worker]\nconcurrency = {concurrency}\n"
-        );
+        let text = text(concurrency, lines);
         std::fs::write(&path, text).unwrap();
         std::fs::create_dir(dir.path().join("plugins")).unwrap();
         std::fs::write(
@@ -49,7 +57,7 @@ impl Bench {
         )
         .unwrap();
         let config = Config::load(&path, MakeSecrets::No).unwrap();
-        let (clock, max_instances) = (Clock::system(), 4);
+        let max_instances = 4;
         let sandbox = Sandbox::new(SandboxOptions { max_instances, ..SandboxOptions::default() });
         let context = LoadContext {
             sandbox: Arc::new(sandbox.unwrap()),
@@ -70,7 +78,16 @@ impl Bench {
             clock,
             runtime: Handle::current(),
         };
-        Self { store, reads, dispatcher: Dispatcher::start(deps), _dir: dir }
+        Self { store, reads, dispatcher: Dispatcher::start(deps), dir }
+    }
+
+    /// Changes the lines in the plugin's section, as a reload does.
+    fn configure(&self, lines: &str) {
+        let path = self.dir.path().join("config.toml");
+        std::fs::write(&path, text(4, lines)).unwrap();
+        let config = Config::load(&path, MakeSecrets::No).unwrap();
+        self.shared().deps.config.store(Arc::new(config));
+        self.dispatcher.refresh();
     }
 
     fn shared(&self) -> &Shared {
@@ -218,4 +235,55 @@ async fn a_place_is_kept_for_every_loaded_plugin() {
     bench.shared().deps.registry.store(Arc::default());
     bench.dispatcher.refresh();
     taking.await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rate_spreads_the_starts_of_a_plugin_and_leases_one_seconds_worth_ahead() {
+    let clock = Clock::manual(1_000_000);
+    let bench = Bench::with(4, "rate = \"2/s\"", clock.clone()).await;
+    for _ in 0..6 {
+        bench.append(b"1").await;
+    }
+    let counts = || [State::Done, State::Leased, State::Ready].map(|state| bench.count(state));
+    let become_ = |expected: [u64; 3]| until("the counts", move || counts() == expected);
+    become_([1, 2, 3]).await;
+    clock.set(1_000_489);
+    become_([1, 2, 3]).await;
+    clock.set(1_000_490);
+    become_([2, 2, 2]).await;
+    // A reload with another rate counts at once.
+    bench.configure("rate = \"1/h\"");
+    clock.set(1_100_000);
+    become_([2, 2, 2]).await;
+    bench.configure("");
+    become_([6, 0, 0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_a_rate_is_given_back_without_an_attempt_when_the_host_stops() {
+    let bench = Bench::with(4, "rate = \"1/h\"", Clock::manual(1_000_000)).await;
+    bench.append(b"1").await;
+    until("the first one", || bench.count(State::Done) == 1).await;
+    bench.append(b"2").await;
+    until("a lease", || bench.count(State::Leased) == 1).await;
+    bench.shared().stopping.cancel();
+    bench.shared().tasks.close();
+    tokio::time::timeout(PATIENCE, bench.shared().tasks.wait()).await.expect("nothing is held up");
+    assert_eq!((bench.count(State::Ready), bench.count(State::Leased)), (1, 0));
+    let permits = Arc::new(tokio::sync::Semaphore::new(1)).try_acquire_owned().unwrap();
+    let queue = crate::store::LeaseQueue::Plugin("worker".into());
+    let leased = bench.store.lease(queue, permits).await.unwrap().leases;
+    assert_eq!(leased[0].counted_attempt(), 1, "no attempt is spent");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_a_rate_is_given_back_when_the_plugin_goes() {
+    let bench = Bench::with(4, "rate = \"1/h\"", Clock::manual(1_000_000)).await;
+    bench.append(b"1").await;
+    until("the first one", || bench.count(State::Done) == 1).await;
+    bench.append(b"2").await;
+    until("a lease", || bench.count(State::Leased) == 1).await;
+    bench.shared().deps.registry.store(Arc::default());
+    bench.dispatcher.refresh();
+    until("it to be given back", || bench.count(State::Ready) == 1).await;
 }

@@ -1,5 +1,6 @@
 //! The key of a delivery: deliveries of one plugin with one key are handled in order.
 
+use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,18 @@ pub enum KeySource {
     Source,
     /// The value at this JSON pointer (RFC 6901) of a JSON body: a string, a number or a boolean.
     Json(Arc<str>),
+}
+
+impl fmt::Display for KeySource {
+    /// As the configuration writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Subject => f.write_str("subject"),
+            Self::Root => f.write_str("root"),
+            Self::Source => f.write_str("source"),
+            Self::Json(pointer) => write!(f, "{{ json = {pointer:?} }}"),
+        }
+    }
 }
 
 /// The key of a delivery that is not stored yet.

@@ -83,7 +83,7 @@ pub struct Lease {
     pub event: Arc<Event>,
     pub(super) terms: LeaseTerms,
     /// Dropped when the settlement is durable.
-    pub(super) _permit: LeasePermit,
+    pub(super) permit: LeasePermit,
 }
 
 /// What the store does beside when a leased delivery ends.
@@ -112,6 +112,12 @@ impl LeaseTerms {
 }
 
 impl Lease {
+    /// Gives the permit of the lease budget back now, for a budget that bounds only what has not
+    /// begun.
+    pub fn release_budget(&mut self) {
+        drop(self.permit.budget.split(1));
+    }
+
     /// The number of this attempt as the retry policy and the plugin see it, from 1.
     pub fn counted_attempt(&self) -> u32 {
         self.attempt - self.uncounted

@@ -309,7 +309,7 @@ fn a_plugin_shows_the_settings_that_are_in_force() {
     for line in [
         "timeout 3 s",
         "memory 64.0 MiB",
-        "concurrency 5",
+        "concurrency 5 on this host",
         "instance reuse",
         "limits.emitted 7",
         "retry.max_attempts 8",

@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use hookbox::config::source::{Part, Pick, Secrets};
 use hookbox::config::{Config, MakeSecrets, StoreSettings};
+use hookbox::event::{KeyPolicy, KeySource};
 use hookbox::retry::RetryPolicy;
 
 use super::home::{Home, keys, signature};
@@ -76,6 +78,11 @@ fn the_root_configuration_shows_the_defaults_and_every_key() {
     plugin.kv = Default::default();
     assert_eq!(plugin.grants.http.len(), 1);
     plugin.grants = Default::default();
+    // These have no default; those that depend on `key` have.
+    let second = Duration::from_secs(1);
+    let order = KeyPolicy { interval: second, ..KeyPolicy::of(KeySource::Subject) };
+    assert_eq!(plugin.key.take(), Some(order));
+    assert_eq!(plugin.rate.take().map(|rate| rate.to_string()).as_deref(), Some("10/s"));
     assert_eq!(plugin, *home.good("").plugin("video-orders"));
     let (acme, verify) = signature(&config, "acme");
     assert_eq!(acme.kind, Pick::Json("/event/type".to_owned()));

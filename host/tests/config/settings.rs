@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use hookbox::config::{Approve, BreakerPolicy, PluginLog, PluginSettings};
+use hookbox::event::{KeyPolicy, KeySource};
 use hookbox::retry::{Jitter, RetryPolicy};
 
 use super::home::{ACME, Home};
@@ -312,6 +314,63 @@ fn a_plugins_bad_settings_are_refused() {
     }
     home.refuses("[plugins.audti]", &["unknown plugin", "did you mean `audit`?", "`audti.wat`"]);
     home.refuses("plugins = []", &["must be a table"]);
+}
+
+#[test]
+fn deliveries_are_ordered_by_a_key_and_paced() {
+    let home = Home::new();
+    let plugin =
+        |lines: &str| (*home.good(&format!("[plugins.audit]\n{lines}")).plugin("audit")).clone();
+    let key = |lines: &str| plugin(lines).key.expect("it has a key");
+    assert_eq!((plugin("").key, plugin("").rate, plugin("").pace()), (None, None, None));
+    assert_eq!(key("key = \"subject\""), KeyPolicy::of(KeySource::Subject));
+    assert_eq!(key("key = \"root\"").source, KeySource::Root);
+    assert_eq!(key("key = \"source\"").source, KeySource::Source);
+    let whole = key(
+        "key = { json = \"/customer/~0id\" }\nper_key = 3\non_dead = \"hold\"\nmax_waiting_per_key = 7",
+    );
+    let expected = KeyPolicy {
+        per_key: 3.try_into().unwrap(),
+        hold: true,
+        max_waiting: 7,
+        ..KeyPolicy::of(KeySource::Json("/customer/~0id".into()))
+    };
+    assert_eq!(whole, expected);
+    let paced =
+        plugin("key = \"subject\"\nkey_rate = \"10/m\"\nrate = \"100/h\"\non_dead = \"hold\"");
+    assert_eq!(paced.key.as_ref().unwrap().interval, Duration::from_secs(6));
+    assert_eq!(paced.rate.unwrap().interval(), Duration::from_secs(36));
+    assert_eq!(
+        paced.pace().unwrap(),
+        "ordered by subject, 1 of a key at once, 6s apart, a dead letter holds its key, at most 100/h on this host"
+    );
+    let config =
+        home.good("[routes]\na = [\"audit\", \"video-orders\"]\n[plugins.audit]\nkey = \"root\"");
+    let keys: Vec<_> =
+        config.routes.targets("s", "a").iter().map(|target| target.options.key.clone()).collect();
+    assert_eq!(keys, [Some(KeySource::Root), None]);
+    for (lines, says) in [
+        ("key = \"subjct\"", "no part of an event"),
+        ("key = 1", "must be a string"),
+        ("key = { json = \"customer\" }", "no JSON pointer"),
+        ("key = { json = \"/a~2b\" }", "no JSON pointer"),
+        ("key = { jsn = \"/a\" }\n", "names no place in the body"),
+        ("key = \"root\"\nper_key = 0", "from 1 to 1000"),
+        ("key = \"root\"\nper_key = 1001", "from 1 to 1000"),
+        ("key = \"root\"\nper_key = 2\nkey_rate = \"1/s\"", "needs `per_key = 1`"),
+        ("key = \"root\"\nkey_rate = \"1 a second\"", "not a rate"),
+        ("key = \"root\"\non_dead = \"wait\"", "\"go-on\", \"hold\""),
+        ("key = \"root\"\nmax_waiting_per_key = 0", "from 1 to 1000000"),
+        ("rate = \"0/s\"", "not a rate"),
+        ("rate = 10", "must be a string"),
+        ("per_key = 1", "no effect without `key`"),
+        ("key_rate = \"1/s\"", "add the part of an event"),
+        ("on_dead = \"hold\"", "no effect without `key`"),
+        ("max_waiting_per_key = 5", "no effect without `key`"),
+    ] {
+        let problems = home.bad(&format!("[plugins.audit]\n{lines}")).to_string();
+        assert!(problems.contains(says), "`{says}` is not said of\n{lines}\n{problems}");
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub(in crate::store) async fn a_lease_is_settled_at_most_once(harness: impl Harn
             event: zombie.event.clone(),
             terms: zombie.terms.clone(),
             plugin: zombie.plugin.clone(),
-            _permit: permit(),
+            permit: permit(),
             ..zombie
         };
         assert_eq!(settle(&store, late, settlement).await, Settled::Lost);

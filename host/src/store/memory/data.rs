@@ -244,7 +244,7 @@ impl MemoryData {
         let (plugin, attempt) = (view.plugin.clone(), view.attempt);
         self.hint.plugins.insert(plugin.clone());
         let (uncounted, deaths) = (*uncounted, *deaths);
-        Lease { delivery, plugin, attempt, uncounted, deaths, event, terms, _permit: permit }
+        Lease { delivery, plugin, attempt, uncounted, deaths, event, terms, permit }
     }
 
     pub(super) fn begin(&mut self, lease: &Lease) -> u32 {

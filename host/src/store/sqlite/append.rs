@@ -200,7 +200,7 @@ impl WriteBatch<'_> {
                 deaths: 0,
                 event: event.clone(),
                 terms: LeaseTerms::first(new.key, options.cancel_tag),
-                _permit: permit,
+                permit,
             }),
             None if due_ms < BEHIND_MS => self.waiting.push((plugin.clone(), due_ms)),
             None => {}

@@ -190,7 +190,7 @@ impl WriteBatch<'_> {
             deaths: due.deaths,
             event: Arc::new(due.event),
             terms: due.terms,
-            _permit: permit,
+            permit,
         })
     }
 

@@ -27,6 +27,7 @@ mod plugins;
 mod problem;
 mod role;
 mod routes;
+mod schedules;
 mod settings;
 mod state;
 mod trouble;

@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin, Role};
@@ -30,6 +31,7 @@ use crate::store::{
 };
 use crate::{env, fail, store, tasks};
 
+mod schedules;
 mod sweep;
 mod time;
 
@@ -293,10 +295,15 @@ impl App {
             context: self.context,
             status: self.status,
         };
+        let reloaded = Arc::new(Notify::new());
         let refresh = {
-            let dispatcher = dispatcher.clone();
-            move || dispatcher.refresh()
+            let (dispatcher, reloaded) = (dispatcher.clone(), reloaded.clone());
+            move || {
+                dispatcher.refresh();
+                reloaded.notify_one();
+            }
         };
+        let ticker = schedules::Ticker::new(self.store.clone(), self.clock.clone());
         let serving = [
             tasks::spawn(ingest::serve(self.public, intake, closing.clone())),
             tasks::spawn(admin::serve(self.admin, admin, closing.clone())),
@@ -307,6 +314,7 @@ impl App {
                 self.clock.clone(),
                 closing.clone(),
             )),
+            tasks::spawn(schedules::run(ticker, self.config.clone(), reloaded, closing.clone())),
             tasks::spawn(sweep::run(store.clone(), self.config, self.clock, closing.clone())),
         ];
         tokio::select! {

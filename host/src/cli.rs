@@ -32,6 +32,7 @@ mod progress;
 mod remarks;
 mod run;
 mod runner;
+mod schedules;
 mod send;
 mod serve;
 mod since;
@@ -142,6 +143,8 @@ enum CliCommand {
     Deliveries(deliveries::Deliveries),
     /// List and show plugins of a running host
     Plugins(plugins::Plugins),
+    /// List the schedules of a running host: when they tick, and what became of the last tick
+    Schedules(schedules::SchedulesArgs),
     /// Ask a running host whether it is alive or ready, for probes that run a command
     Health(health::HealthArgs),
     /// Show what a running host believes of its clock, and accept it as right
@@ -183,6 +186,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         CliCommand::Events(events) => events.run(common),
         CliCommand::Deliveries(deliveries) => deliveries.run(common),
         CliCommand::Plugins(plugins) => plugins.run(common),
+        CliCommand::Schedules(schedules) => schedules.run(common),
         CliCommand::Health(health) => health.run(common),
         CliCommand::Clock(clock) => clock.run(common),
         CliCommand::Compile(compile) => Ok(compile.run()),

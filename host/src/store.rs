@@ -16,11 +16,12 @@
 //!
 //! Operators also cancel open deliveries and discard dead ones: see [`Action`].
 //!
-//! A store implements four narrow traits: [`Queue`] moves deliveries along this diagram,
-//! [`Operate`] has the actions of operators, [`Read`] answers queries, and [`Health`] reports the
-//! store's condition. A caller takes the narrowest one. Callers and the store exchange durations,
-//! never instants of the caller's clock, because the store owns the time by which deliveries are
-//! due. Listings show times for people.
+//! A store implements five narrow traits: [`Queue`] moves deliveries along this diagram,
+//! [`Operate`] has the actions of operators, [`Read`] answers queries, [`Schedules`] keeps how far
+//! schedules have come, and [`Health`] reports the store's condition. A caller takes the narrowest
+//! one. Callers and the store exchange durations, never instants of the caller's clock, because the
+//! store owns the time by which deliveries are due. Listings show times for people, and the nominal
+//! times of schedules are times of the wall clock.
 //!
 //! Laws, each with a test of the same words in `store/conformance.rs`:
 //! - what was appended is there after a crash, and what was not acknowledged may or may not be;
@@ -30,6 +31,7 @@
 //! - a settlement's outcome, emitted events and key-value writes commit together or not at all;
 //! - what an operator cancels leaves no event, no value and no further attempt, whatever crashes;
 //! - an approval is there after a crash, and goes when it was used or is over;
+//! - of many hosts that make one tick, one stores its event, and the next tick with it;
 //! - retention deletes only what is settled, and nothing because the clock was set;
 //! - what is ready has no time to wait for, whatever the clock does;
 //! - an I/O error acknowledges nothing and ends the store.
@@ -49,6 +51,7 @@ mod model;
 mod operate;
 mod queue;
 mod read;
+mod schedules;
 mod sqlite;
 
 pub use answer::{MaybeReady, Pending};
@@ -60,15 +63,18 @@ pub use model::{
     Action, Appended, Approval, ApprovalChange, AttemptView, Changed, Cursor, DeliveryFilter,
     DeliveryView, EventFilter, EventState, EventSummary, EventView, GatheringView, Keep,
     KvTransaction, KvValue, Lease, LeasePermit, LeaseQueue, Leased, MAX_CHILDREN, MAX_CRASHES,
-    MAX_PAGE, MemberView, MemoryReservation, Next, Page, PluginCounts, PluginPolicies, Preview,
-    Progress, Settled, Settlement, Stats, StoredApproval, TreeBudget, Which,
+    MAX_PAGE, MAX_SKIP_RECORDS, MemberView, MemoryReservation, Next, Page, PluginCounts,
+    PluginPolicies, Preview, Progress, ScheduleChange, ScheduleMark, Settled, Settlement,
+    SkipReason, SkippedTicks, Stats, StoredApproval, StoredSchedule, Tick, TickStep, Ticked,
+    TreeBudget, Which,
 };
 pub use operate::Operate;
 pub use queue::{DispatchHandle, Queue};
 pub use read::Read;
+pub use schedules::Schedules;
 pub use sqlite::{OnLoss, OpenError, Recovered, Sqlite, SqliteOptions, peek_approvals};
 
 /// A whole store. Cheap to share; every call may be made from any task.
-pub trait Store: Queue + Operate + Read + Health {}
+pub trait Store: Queue + Operate + Read + Schedules + Health {}
 
-impl<T: Queue + Operate + Read + Health> Store for T {}
+impl<T: Queue + Operate + Read + Schedules + Health> Store for T {}

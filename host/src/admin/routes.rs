@@ -20,7 +20,7 @@ use super::guard::guard;
 use super::problem::ProblemJson;
 use super::role::{Role, admit};
 use super::state::Admin;
-use super::{clock, deliveries, events, health, plugins};
+use super::{clock, deliveries, events, health, plugins, schedules};
 use crate::names::hint;
 
 /// Every route with the role it needs.
@@ -43,6 +43,7 @@ fn list() -> Vec<(Role, UtoipaMethodRouter<Arc<Admin>>)> {
         (Operator, routes!(plugins::list_plugins)),
         (Operator, routes!(plugins::show_plugin)),
         (Operator, routes!(plugins::approve_plugin)),
+        (Operator, routes!(schedules::list_schedules)),
         (Operator, routes!(clock::show_clock)),
         (Operator, routes!(clock::accept_clock)),
         (Operator, routes!(health::show_stats)),

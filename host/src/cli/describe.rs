@@ -1,14 +1,19 @@
 //! Describes a configuration and its plugins in lines for people: `serve` at start, and `check`.
 
+use std::sync::Arc;
+
 use super::output::{Ink, Printout, printable};
-use crate::config::Config;
+use crate::clock::{Clock, rfc3339};
+use crate::config::schedules::NO_TICK_MS;
 use crate::config::source::{Secrets, Source, Verify};
+use crate::config::{Config, Schedule};
 use crate::plugins::{Entry, Registry, warnings};
 
 /// Sources, routes, plugins, and what deserves a warning. Says how many warnings there are.
 pub(super) fn describe(out: &mut Printout, config: &Config, registry: &Registry) -> usize {
     sources(out, config);
     routes(out, config);
+    schedules(out, config);
     plugins(out, registry);
     let warnings = all_warnings(config, registry);
     for warning in &warnings {
@@ -101,6 +106,27 @@ fn routes(out: &mut Printout, config: &Config) {
         })
         .collect();
     out.rows(&rows);
+}
+
+/// Each schedule with its next three ticks.
+fn schedules(out: &mut Printout, config: &Config) {
+    if config.schedules.is_empty() {
+        return;
+    }
+    heading(out, "schedules");
+    let now_ms = Clock::system().now_ms();
+    let row = |schedule: &Arc<Schedule>| {
+        let next = std::iter::successors(Some(schedule.next_after(now_ms)), |ms| {
+            Some(schedule.next_after(*ms))
+        });
+        let next = next.take_while(|ms| *ms != NO_TICK_MS).take(3).map(rfc3339);
+        let next = match schedule.enabled {
+            true => format!("next {}", next.collect::<Vec<_>>().join(", ")),
+            false => "disabled".to_owned(),
+        };
+        vec![format!("  {}", schedule.name), schedule.spec(), format!("→ {}", schedule.emit), next]
+    };
+    out.rows(&config.schedules.values().map(row).collect::<Vec<_>>());
 }
 
 fn plugins(out: &mut Printout, registry: &Registry) {

@@ -21,6 +21,7 @@ mod data;
 mod laws;
 mod listing;
 mod operate;
+mod schedules;
 
 /// Host time and wall clock may differ by less than this without a difference to sweeps, in
 /// milliseconds.

@@ -12,12 +12,17 @@ use crate::event::{
 
 mod actions;
 mod approvals;
+mod schedules;
 mod tree;
 mod views;
 
 pub(super) use actions::Position;
 pub use actions::{Action, Changed, Preview, Progress, Which};
 pub use approvals::{Approval, ApprovalChange, StoredApproval};
+pub use schedules::{
+    MAX_SKIP_RECORDS, ScheduleChange, ScheduleMark, SkipReason, SkippedTicks, StoredSchedule, Tick,
+    TickStep, Ticked,
+};
 pub use tree::TreeBudget;
 pub(super) use tree::TreeSize;
 pub use views::{

@@ -76,6 +76,7 @@ mod reading;
 mod recent;
 mod recover;
 mod rows;
+mod schedules;
 mod schema;
 mod search;
 mod settle;

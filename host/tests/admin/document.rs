@@ -51,6 +51,7 @@ async fn requests(site: &Console) -> Vec<(&'static str, &'static str, String)> {
             "/api/v1/plugins/{name}/approve",
             format!("/api/v1/plugins/audit/approve?digest={}", "07".repeat(32)),
         ),
+        ("get", "/api/v1/schedules", "/api/v1/schedules".to_owned()),
         ("get", "/api/v1/clock", "/api/v1/clock".to_owned()),
         ("post", "/api/v1/clock/accept", "/api/v1/clock/accept".to_owned()),
         ("get", "/api/v1/stats", "/api/v1/stats".to_owned()),

@@ -134,6 +134,13 @@ macro_rules! laws {
                 a_dead_letter_outlives_its_event_until_it_is_discarded
                 ids_grow_also_when_everything_was_swept
             }
+            schedules {
+                of_many_hosts_that_make_one_tick_one_stores_its_event
+                a_tick_its_event_and_the_next_tick_are_there_after_a_crash
+                a_tick_is_skipped_while_a_delivery_of_the_last_one_is_open
+                what_is_skipped_is_recorded_with_its_reason
+                a_schedule_that_has_changed_makes_no_old_tick
+            }
             kv {
                 a_written_key_is_read_back_after_a_crash
                 a_key_that_changed_meanwhile_is_a_conflict

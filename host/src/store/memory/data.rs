@@ -1,6 +1,6 @@
 //! The data of the store, and append, lease and settle.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -13,8 +13,8 @@ use crate::event::{
 use crate::store::model::{LeaseTerms, TreeSize};
 use crate::store::{
     Appended, AttemptView, DeliveryView, DispatchHandle, EventView, Hint, KvTransaction, KvValue,
-    Lease, LeasePermit, LeaseQueue, Leased, MAX_CRASHES, Next, Settled, Settlement, Stats,
-    StoredApproval, TreeBudget,
+    Lease, LeasePermit, LeaseQueue, Leased, MAX_CRASHES, Next, Settled, Settlement, SkippedTicks,
+    Stats, StoredApproval, StoredSchedule, TreeBudget,
 };
 
 /// The most body bytes one call leases (and at least one delivery).
@@ -30,6 +30,9 @@ pub(super) struct MemoryData {
     pub(super) running: BTreeMap<u32, (DeliveryId, u32)>,
     /// By plugin, the admitted one first.
     pub(super) approvals: BTreeMap<(PluginName, bool), StoredApproval>,
+    pub(super) schedules: BTreeMap<Arc<str>, StoredSchedule>,
+    /// By schedule, the oldest first.
+    pub(super) skipped_ticks: BTreeMap<Arc<str>, VecDeque<SkippedTicks>>,
     pub(super) tree: TreeBudget,
     pub(super) last_id: i64,
     pub(super) duplicates: u64,

@@ -10,6 +10,7 @@ use super::eras;
 use super::error::OpenError;
 use super::failure::injected;
 use super::files::make_file;
+use super::schedules;
 use crate::fail;
 
 /// The schema this host writes. A file with a greater one is refused, one with a smaller one is
@@ -259,7 +260,7 @@ const MIGRATIONS: [(i64, &[&str]); 7] = [
     (4, &[TREES]),
     (5, &[DUPLICATES, SUMS, LEGACY_KEYS, eras::SCHEMA]),
     (6, &[APPROVALS]),
-    (7, &[KEYS, CANCELLABLE, DEAD_LETTERS, GATHERINGS]),
+    (7, &[KEYS, CANCELLABLE, DEAD_LETTERS, GATHERINGS, schedules::SCHEMA]),
 ];
 
 /// A connection that is to write, and the version of the schema it found. Nothing is written

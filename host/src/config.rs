@@ -49,7 +49,7 @@ pub use inputs::{ContentDigest, Input};
 pub use known::MissingPlugins;
 pub use limits::Limits;
 pub use networks::Networks;
-pub use partial::{AdminAddress, Partial};
+pub use partial::{AdminAddress, Partial, WrittenItem};
 pub use plugin::{Approve, PluginLog, PluginSettings, is_path};
 pub use problems::{Problem, Problems};
 pub use routes::Routes;

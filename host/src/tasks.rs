@@ -44,6 +44,19 @@ where
     std::thread::Builder::new().name(name.to_owned()).spawn(work)
 }
 
+/// Does the same with a stack of this many bytes, for work that recurses deeply.
+pub fn thread_with_stack<T, F>(
+    name: &str,
+    stack_bytes: usize,
+    work: F,
+) -> io::Result<std::thread::JoinHandle<T>>
+where
+    T: Send + 'static,
+    F: FnOnce() -> T + Send + 'static,
+{
+    std::thread::Builder::new().name(name.to_owned()).stack_size(stack_bytes).spawn(work)
+}
+
 /// Builds a runtime whose worker threads carry `name`.
 pub fn runtime(name: &str, workers: usize) -> io::Result<Runtime> {
     Builder::new_multi_thread()

@@ -4,9 +4,11 @@ use serde_json::{Value, json};
 
 use crate::support::{Host, SOURCE, Site, body, guest, wait_for};
 
+mod items;
+
 /// A site with these sections, a plugin `ship` that refuses everything, and `refund` and `next`
 /// that succeed.
-fn site(sections: &str) -> Site {
+pub(super) fn site(sections: &str) -> Site {
     let (reject, ok) = (guest("reject"), guest("ok"));
     let plugins: [(&str, &[u8]); 3] =
         [("ship.wat", &reject), ("refund.wat", &ok), ("next.wat", &ok)];
@@ -14,7 +16,7 @@ fn site(sections: &str) -> Site {
 }
 
 /// The events of a type, oldest first, each whole.
-fn events(host: &Host, kind: &str) -> Vec<Value> {
+pub(super) fn events(host: &Host, kind: &str) -> Vec<Value> {
     let page = host.api(&format!("/api/v1/events?type={kind}&limit=100"));
     let ids = page["items"].as_array().unwrap().iter().rev();
     ids.map(|item| host.event(item["id"].as_str().unwrap())).collect()

@@ -12,7 +12,7 @@ use super::params::{EventQuery, Id, NoQuery, Params, ParamsOrBody, ReplayQuery};
 use super::problem::ProblemJson;
 use super::state::Admin;
 use super::view::{EventDetail, EventItem, Listing};
-use crate::config::routes::Facts;
+use crate::config::routes::{Facts, Routing};
 use crate::event::{Attributes, EventId, Target, UNIDENTIFIED};
 use crate::names::{PluginName, hint};
 
@@ -105,8 +105,17 @@ async fn routed(admin: &Admin, id: EventId) -> Result<Vec<Arc<Target>>, ProblemJ
     let event = admin.store.event(id).await?;
     let attributes = &event.event.attributes;
     let facts = Facts::new(attributes, &event.headers, event.event.hops);
-    let deliveries = admin.config.load().routes.routing(&facts).deliveries;
+    let config = admin.config.load();
+    let Routing { deliveries, notes, .. } = config.routes.routing(&facts);
     let targets: Vec<_> = deliveries.into_iter().map(|delivery| delivery.target).collect();
+    if targets.is_empty() && !config.routes.targets(&attributes.source, &attributes.kind).is_empty()
+    {
+        let why = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) };
+        return Err(ProblemJson::conflict(format!(
+            "the routes that match `{}` now have a `when` that does not hold{why}: name the `plugin` that is to get it",
+            attributes.kind
+        )));
+    }
     if targets.is_empty() {
         return Err(ProblemJson::conflict(unrouted(id, attributes, event.note.as_deref())));
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::output::{Ink, Printout, printable};
 use crate::clock::{Clock, rfc3339};
+use crate::config::routes::{Route, RouteItem};
 use crate::config::schedules::NO_TICK_MS;
 use crate::config::source::{Secrets, Source, Verify};
 use crate::config::{Config, Schedule};
@@ -97,15 +98,23 @@ fn secrets(source: &Source) -> String {
 
 fn routes(out: &mut Printout, config: &Config) {
     heading(out, if config.routes.iter().len() == 0 { "no route" } else { "routes" });
-    let rows: Vec<_> = config
-        .routes
-        .iter()
-        .map(|route| {
-            let plugins = route.plugins().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
-            vec![format!("  {}", route.pattern), format!("→ {plugins}")]
-        })
-        .collect();
+    let rows: Vec<_> = config.routes.iter().flat_map(route).collect();
     out.rows(&rows);
+}
+
+/// The rows of a route: one, or one for each item if any is on terms of its own.
+fn route(route: &Route) -> Vec<Vec<String>> {
+    let first = format!("  {}", route.pattern);
+    if route.items.iter().all(|item| item.terms().is_none()) {
+        let plugins = route.plugins().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+        return vec![vec![first, format!("→ {plugins}")]];
+    }
+    let patterns = std::iter::once(first).chain(std::iter::repeat(String::new()));
+    let row = |(pattern, item): (String, &RouteItem)| {
+        let terms = item.terms().map(|terms| printable(&terms)).unwrap_or_default();
+        vec![pattern, format!("→ {}", item.plugin()), terms]
+    };
+    patterns.zip(&route.items).map(row).collect()
 }
 
 /// Each schedule with its next three ticks.

@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use super::Common;
 use super::failure::Failure;
 use super::output::{Ink, Printout};
-use crate::config::Partial;
+use crate::config::{Partial, WrittenItem};
 use crate::env;
 use crate::names::{MAX_NAME_BYTES, is_plugin_name};
 
@@ -98,14 +98,14 @@ impl New {
 
 /// The place and the text of a new plugin's route in a file with these routes. TOML has each key
 /// once.
-fn route(routes: &[(String, Vec<String>)], name: &str) -> (&'static str, String) {
-    let Some((_, plugins)) = routes.iter().find(|(pattern, _)| pattern == PATTERN) else {
+fn route(routes: &[(String, Vec<WrittenItem>)], name: &str) -> (&'static str, String) {
+    let Some((_, items)) = routes.iter().find(|(pattern, _)| pattern == PATTERN) else {
         return ("and under [routes]", format!("\"{PATTERN}\" = \"{name}\""));
     };
-    if plugins.iter().any(|plugin| plugin == name) {
+    if items.iter().any(|item| item.plugin == name) {
         return ("which is routed already, by this pattern", format!("\"{PATTERN}\""));
     }
-    let all = plugins.iter().map(String::as_str).chain([name]).map(|name| format!("\"{name}\""));
+    let all = items.iter().map(|item| item.text.clone()).chain([format!("\"{name}\"")]);
     let all = all.collect::<Vec<_>>().join(", ");
     (
         "and under [routes], in place of the line with this pattern,",
@@ -215,7 +215,11 @@ mod tests {
     #[test]
     fn the_route_fits_the_file_in_front_of_it() {
         let routes = |plugins: &[&str]| {
-            vec![(PATTERN.to_owned(), plugins.iter().map(|name| (*name).to_owned()).collect())]
+            let item = |name: &&str| WrittenItem {
+                plugin: (*name).to_owned(),
+                text: format!("\"{name}\""),
+            };
+            vec![(PATTERN.to_owned(), plugins.iter().map(item).collect())]
         };
         assert_eq!(route(&[], "mine").1, "\"avatar_video.*\" = \"mine\"");
         let (place, line) = route(&routes(&["video-orders"]), "mine");
@@ -224,6 +228,11 @@ mod tests {
         let (_, line) = route(&routes(&["video-orders", "audit"]), "mine");
         assert_eq!(line, "\"avatar_video.*\" = [\"video-orders\", \"audit\", \"mine\"]");
         assert!(route(&routes(&["mine"]), "mine").0.contains("routed already"));
+        let mut delayed = routes(&["audit"]);
+        delayed[0].1[0].text = "{ plugin = \"audit\", delay = \"1h\" }".to_owned();
+        let (_, line) = route(&delayed, "mine");
+        let whole = "\"avatar_video.*\" = [{ plugin = \"audit\", delay = \"1h\" }, \"mine\"]";
+        assert_eq!(line, whole, "its terms are not lost");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::known::{KnownNames, MissingPlugins};
@@ -34,7 +35,7 @@ pub struct Partial {
     pub sqlite_path: PathBuf,
     /// The lines of `[routes]` as they are written, in the order of their patterns: whether a
     /// plugin exists is not asked.
-    pub routes: Vec<(String, Vec<String>)>,
+    pub routes: Vec<(String, Vec<WrittenItem>)>,
     /// The whole, or everything that is wrong with it.
     pub whole: Result<Config, Problems>,
     /// The settings of each plugin that has a section, or what is wrong with them.
@@ -249,19 +250,34 @@ impl PartialFile<'_> {
         plugins
     }
 
-    fn routes(&self) -> Vec<(String, Vec<String>)> {
+    fn routes(&self) -> Vec<(String, Vec<WrittenItem>)> {
         let routes = self.section("routes").into_iter().flatten();
         routes
-            .map(|(pattern, plugins)| (pattern.get_ref().to_string(), names(plugins.get_ref())))
+            .map(|(pattern, items)| (pattern.get_ref().to_string(), written(items, self.text)))
             .collect()
     }
 }
 
-/// The strings of a list, or the string itself.
-pub(super) fn names(value: &DeValue<'_>) -> Vec<String> {
-    let text = |value: &DeValue<'_>| value.as_str().map(str::to_owned);
-    match value.as_array() {
-        Some(list) => list.iter().filter_map(|value| text(value.get_ref())).collect(),
-        None => text(value).into_iter().collect(),
+/// An item of a route, as it stands in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrittenItem {
+    /// The plugin's name.
+    pub plugin: String,
+    /// The text: the name in quotes, or a table.
+    pub text: String,
+}
+
+/// The items of a route in this text, which are a list or a single one.
+pub(super) fn written(value: &Spanned<DeValue<'_>>, text: &str) -> Vec<WrittenItem> {
+    let item = |value: &Spanned<DeValue<'_>>| {
+        let plugin = match value.get_ref() {
+            DeValue::Table(table) => table.get("plugin")?.get_ref().as_str(),
+            other => other.as_str(),
+        };
+        Some(WrittenItem { plugin: plugin?.to_owned(), text: text.get(value.span())?.to_owned() })
+    };
+    match value.get_ref().as_array() {
+        Some(list) => list.iter().filter_map(item).collect(),
+        None => item(value).into_iter().collect(),
     }
 }

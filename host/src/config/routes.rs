@@ -2,42 +2,43 @@
 //!
 //! `*` and `**` in a pattern stand for pieces of a type (see [`pattern`]); `SOURCE:` in front
 //! narrows it to one source (`plugins/NAME:` to what a plugin emitted). Every pattern that matches
-//! applies; a plugin gets an event once, and one that it emitted itself only by a pattern with
-//! `plugins/NAME:`.
-//!
-//! [`Routes::targets`] runs for every request: patterns without a star are found by hash, the
-//! others are taken apart when the table is built and found by what stands before the first one.
+//! applies; a plugin gets an event once, by the first item of the file whose condition holds, and
+//! one that it emitted itself only by a pattern with `plugins/NAME:`.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::units::show_ms;
 use crate::event::{MAX_NAME_BYTES, Target};
 use crate::names::PluginName;
 
 mod cycles;
 mod doubts;
+mod facts;
 pub(super) mod gatherings;
 mod pattern;
 pub(super) mod read;
 mod routing;
+mod table;
+mod when;
 
 pub use cycles::Cycle;
+pub use facts::Facts;
 pub use gatherings::{Gathering, Gatherings, KeepMembers};
-pub use routing::{Facts, Routing};
+pub use routing::Routing;
+pub use when::When;
 
-use pattern::{Matcher, Pattern, is_separator};
+use pattern::Pattern;
+use table::PatternTable;
 
 /// The checked route table, in the order of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Routes {
     routes: Vec<Route>,
-    /// Indexes of the routes without a star, by event type.
-    exact: HashMap<String, Vec<usize>>,
-    /// The others with their indexes, by the text before the first star without the separator
-    /// between them.
-    wild: HashMap<String, Vec<(usize, Matcher)>>,
-    /// The longest of these beginnings, in bytes.
-    longest: usize,
+    table: PatternTable,
+    /// What cancels deliveries: the patterns of every `cancel_on`.
+    cancelling: PatternTable,
+    /// The tag of the item that each of these patterns belongs to.
+    cancelled: Vec<i64>,
     /// `[joins]` and `[batches]`.
     pub gatherings: Gatherings,
 }
@@ -49,14 +50,59 @@ pub struct Route {
     pub pattern: String,
     /// The source it is narrowed to.
     pub source: Option<String>,
-    /// The plugins that get what it matches.
-    pub targets: Vec<Arc<Target>>,
+    /// The plugins that get what it matches, and on which terms.
+    pub items: Vec<RouteItem>,
+}
+
+/// An item of a line: a plugin that gets what the line matches, and on which terms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteItem {
+    /// The plugin, with the terms of a delivery.
+    pub target: Arc<Target>,
+    /// The condition for the event.
+    pub when: Option<Arc<When>>,
+    /// The patterns of events that cancel deliveries of this item, as written.
+    pub cancel_on: Vec<String>,
+}
+
+impl From<Arc<Target>> for RouteItem {
+    /// An item without a condition.
+    fn from(target: Arc<Target>) -> Self {
+        Self { target, when: None, cancel_on: Vec::new() }
+    }
+}
+
+impl RouteItem {
+    /// The plugin's name.
+    pub fn plugin(&self) -> &PluginName {
+        &self.target.plugin
+    }
+
+    /// Its terms beside the plugin, for people; `None` if there are none.
+    pub fn terms(&self) -> Option<String> {
+        let delay_ms = Some(self.target.options.delay_ms).filter(|delay_ms| *delay_ms > 0);
+        let terms = [
+            self.when.as_ref().map(|when| format!("when {when}")),
+            delay_ms.map(|delay_ms| format!("after {}", show_ms(delay_ms))),
+            (!self.cancel_on.is_empty())
+                .then(|| format!("cancelled by {}", self.cancel_on.join(", "))),
+        ];
+        let terms: Vec<String> = terms.into_iter().flatten().collect();
+        (!terms.is_empty()).then(|| terms.join("; "))
+    }
+
+    /// Whether it is on the terms of another item. Its tag is its own, and does not count.
+    fn differs_from(&self, other: &Self) -> bool {
+        self.when != other.when
+            || self.cancel_on != other.cancel_on
+            || self.target.options.delay_ms != other.target.options.delay_ms
+    }
 }
 
 impl Route {
     /// The plugins it leads to.
     pub fn plugins(&self) -> impl Iterator<Item = &PluginName> {
-        self.targets.iter().map(|target| &target.plugin)
+        self.items.iter().map(RouteItem::plugin)
     }
 
     /// Whether it leads to this plugin.
@@ -107,52 +153,60 @@ impl Routes {
         lines: impl IntoIterator<Item = (&'a str, Vec<Arc<Target>>)>,
         is_source: impl Fn(&str) -> bool,
     ) -> Result<Self, PatternError> {
+        let items = |targets: Vec<Arc<Target>>| targets.into_iter().map(RouteItem::from).collect();
+        Self::of_items(lines.into_iter().map(|(text, targets)| (text, items(targets))), is_source)
+    }
+
+    /// Does the same with items. The target of an item with `cancel_on` has a tag.
+    ///
+    /// # Errors
+    /// The first text that is not a pattern.
+    fn of_items<'a>(
+        lines: impl IntoIterator<Item = (&'a str, Vec<RouteItem>)>,
+        is_source: impl Fn(&str) -> bool,
+    ) -> Result<Self, PatternError> {
+        let is_source = |name: &str| is_source(name) || is_maker(name);
         let mut table = Self::default();
-        for (text, targets) in lines {
-            let pattern = Pattern::parse(text, |name| is_source(name) || is_maker(name))?;
+        for (text, items) in lines {
+            let pattern = Pattern::parse(text, is_source)?;
             let source = pattern.source.map(str::to_owned);
-            let index = table.routes.len();
-            if pattern.is_exact() {
-                table.exact.entry(pattern.kind.to_owned()).or_default().push(index);
-            } else {
-                let (beginning, matcher) = pattern.into_matcher();
-                table.longest = table.longest.max(beginning.len());
-                table.wild.entry(beginning).or_default().push((index, matcher));
+            table.table.insert(pattern);
+            for item in &items {
+                let Some(tag) = item.target.options.cancel_tag else { continue };
+                for pattern in &item.cancel_on {
+                    table.cancelling.insert(Pattern::parse(pattern, is_source)?);
+                    table.cancelled.push(tag);
+                }
             }
-            table.routes.push(Route { pattern: text.to_owned(), source, targets });
+            table.routes.push(Route { pattern: text.to_owned(), source, items });
         }
         Ok(table)
     }
 
-    /// The targets of an event of this source and type: each plugin once, in the order of the file.
-    /// The plugin that emitted it is among them only if a line names it as the source.
+    /// The targets of an event of this source and type if every condition holds: each plugin once,
+    /// in the order of the file. The plugin that emitted it is among them only if a line names it
+    /// as the source.
     pub fn targets(&self, source: &str, kind: &str) -> Vec<Arc<Target>> {
-        let comes_from =
-            |index: &usize| self.routes[*index].source.as_deref().is_none_or(|only| only == source);
-        let exact = self.exact.get(kind).into_iter().flatten().copied().filter(comes_from);
-        let ends = kind
-            .bytes()
-            .enumerate()
-            .skip(1)
-            .filter(|(_, byte)| is_separator(*byte))
-            .map(|(at, _)| at);
-        let ends =
-            [0].into_iter().chain(ends).chain([kind.len()]).take_while(|end| *end <= self.longest);
-        let wild = ends.filter_map(|end| Some((end, self.wild.get(&kind[..end])?)));
-        let wild = wild.flat_map(|(end, routes)| {
-            routes.iter().map(move |(index, matcher)| (end, index, matcher))
-        });
-        let wild =
-            wild.filter(|(end, index, matcher)| comes_from(index) && matcher.fits(kind, *end));
-        let mut hits: Vec<usize> = exact.chain(wild.map(|(_, index, _)| *index)).collect();
-        hits.sort_unstable();
+        self.chosen(source, kind, |_| true)
+    }
+
+    /// The targets of an event whose items pass `admits`, which is asked only about items that
+    /// would count: for each plugin in the order of the file, until it passes one.
+    fn chosen(
+        &self,
+        source: &str,
+        kind: &str,
+        mut admits: impl FnMut(&RouteItem) -> bool,
+    ) -> Vec<Arc<Target>> {
         let emitter = source.strip_prefix("plugins/");
         let mut targets: Vec<Arc<Target>> = Vec::new();
-        for route in hits.into_iter().map(|index| &self.routes[index]) {
-            for target in &route.targets {
-                let returns = route.source.is_none() && emitter == Some(&target.plugin);
-                if !returns && !targets.iter().any(|known| known.plugin == target.plugin) {
-                    targets.push(Arc::clone(target));
+        for route in self.table.hits(source, kind).into_iter().map(|index| &self.routes[index]) {
+            for item in &route.items {
+                let plugin = item.plugin();
+                let returns = route.source.is_none() && emitter == Some(plugin);
+                let is_chosen = targets.iter().any(|known| known.plugin == *plugin);
+                if !returns && !is_chosen && admits(item) {
+                    targets.push(Arc::clone(&item.target));
                 }
             }
         }
@@ -161,9 +215,7 @@ impl Routes {
 
     /// Whether a line names this type itself, without a star, for this source or for all.
     pub fn names(&self, source: &str, kind: &str) -> bool {
-        let mut lines =
-            self.exact.get(kind).into_iter().flatten().map(|index| &self.routes[*index]);
-        lines.any(|route| route.source.as_deref().is_none_or(|only| only == source))
+        self.table.names(source, kind)
     }
 
     /// Every line, in the order of the file.
@@ -268,5 +320,31 @@ mod tests {
         let pattern = ["**", "a"].repeat(100).join(".");
         let routes = table(&[(&pattern, &["p"])]);
         assert_eq!(targets(&routes, "s", &"a.".repeat(255)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_type_of_the_host_is_matched_only_where_its_first_segment_is_written() {
+        let routes = table(&[
+            ("**", &["all"]),
+            ("*.*", &["two"]),
+            ("**.dead", &["tail"]),
+            ("*.dead", &["starred"]),
+            ("hookbox.*", &["written"]),
+            ("hookbox.**", &["many"]),
+            ("hookbox.dead", &["exact"]),
+            ("s:hookbox.*", &["of-s"]),
+        ]);
+        assert_eq!(
+            targets(&routes, "s", "hookbox.dead"),
+            ["written", "many", "exact", "of-s"],
+            "stars do not take it"
+        );
+        assert_eq!(
+            targets(&routes, "s", "hookbox.unidentified"),
+            ["all", "two", "written", "many", "of-s"],
+            "an event from outside is taken as any other"
+        );
+        assert_eq!(targets(&routes, "s", "hookboxes.dead"), ["all", "two", "tail", "starred"]);
+        assert_eq!(targets(&routes, "s", "hookbox"), ["all", "many"]);
     }
 }

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use toml::de::{DeTable, Error};
 
-use super::partial::names;
+use super::partial::{WrittenItem, written};
 use super::raw::Sink;
 
 /// The section whose keys are patterns.
@@ -87,11 +87,11 @@ impl<'a> TextLine<'a> {
         self.key().map(|key| key.trim_matches(['"', '\'']))
     }
 
-    /// The plugins that a line of `[routes]` names.
-    fn plugins(&self) -> Vec<String> {
+    /// The items of a line of `[routes]`.
+    fn items(&self) -> Vec<WrittenItem> {
         let table = DeTable::parse(self.text).ok();
         let value = table.as_ref().and_then(|table| table.get_ref().values().next());
-        value.map(|value| names(value.get_ref())).unwrap_or_default()
+        value.map(|value| written(value, self.text)).unwrap_or_default()
     }
 }
 
@@ -140,10 +140,10 @@ impl<'a> LinePlace<'a> {
         if section != ROUTES {
             return Some((message, "write it once".to_owned()));
         }
-        let mut plugins = first.plugins();
-        let more = line.plugins();
-        plugins.extend(more.into_iter().filter(|name| !plugins.contains(name)).collect::<Vec<_>>());
-        let both = plugins.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+        let mut items = first.items();
+        let known: Vec<String> = items.iter().map(|item| item.plugin.clone()).collect();
+        items.extend(line.items().into_iter().filter(|item| !known.contains(&item.plugin)));
+        let both = items.into_iter().map(|item| item.text).collect::<Vec<_>>().join(", ");
         Some((
             message,
             format!("write one line with all its plugins in a list: \"{key}\" = [{both}]"),

@@ -55,12 +55,16 @@ fn a_source_is_read_by_itself_and_so_are_the_settings_of_a_plugin() {
 #[test]
 fn routes_are_read_as_they_are_written() {
     let partial = Home::new()
-        .partial("[routes]\n\"a.*\" = [\"audit\", \"absent\"]\n\"b\" = \"audit\"\nx = 1\n");
-    let expected = [("a.*", vec!["audit", "absent"]), ("b", vec!["audit"]), ("x", vec![])];
+        .partial("[routes]\n\"a.*\" = [\"audit\", { plugin = \"absent\", delay = \"1h\" }]\n\"b\" = \"audit\"\nx = 1\n");
+    let expected = [
+        ("a.*", vec!["\"audit\"", "{ plugin = \"absent\", delay = \"1h\" }"]),
+        ("b", vec!["\"audit\""]),
+        ("x", vec![]),
+    ];
     let routes: Vec<(&str, Vec<&str>)> = partial
         .routes
         .iter()
-        .map(|(key, names)| (key.as_str(), names.iter().map(String::as_str).collect()))
+        .map(|(key, names)| (key.as_str(), names.iter().map(|item| item.text.as_str()).collect()))
         .collect();
     assert_eq!(routes, expected);
 }

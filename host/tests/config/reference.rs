@@ -78,7 +78,7 @@ fn the_root_configuration_shows_the_defaults_and_every_key() {
     assert_eq!(acme.kind, Pick::Json("/event/type".to_owned()));
     assert_eq!(verify.signed, [Part::Timestamp, Part::Literal(".".to_owned()), Part::Body]);
     assert_eq!(keys(&verify.secrets), [b"0123456789abcdef"]);
-    assert_eq!(config.routes.iter().len(), 3);
+    assert_eq!(config.routes.iter().len(), 4);
 }
 
 #[test]

@@ -117,3 +117,102 @@ fn nothing_is_doubted_that_may_match() {
     assert_eq!(doubts(&fixed, &["acme:acme.*", "acme.event", "order.paid"]), Vec::<String>::new());
     assert_eq!(doubts("", &["pull_request.opened"]), Vec::<String>::new());
 }
+
+/// A file with this line under `[routes]`.
+fn routes(line: &str) -> String {
+    format!("{ACME}\n[routes]\n{line}\n")
+}
+
+#[test]
+fn an_item_says_on_which_terms_a_plugin_gets_events() {
+    let config = Home::new().good(&routes(
+        r#"
+"order.paid" = ["audit", { plugin = "video-orders", delay = "24h", cancel_on = ["order.done", "acme:order.void"], when = "data.total > 100 && subject != null" }]
+order = { plugin = "audit", cancel_on = "**" }
+"a.*" = { plugin = "audit" }
+"#,
+    ));
+    let shown: Vec<_> = config
+        .routes
+        .iter()
+        .map(|route| route.items.iter().map(|item| (item.plugin().to_string(), item.terms())))
+        .map(Iterator::collect::<Vec<_>>)
+        .collect();
+    let audit = |terms: Option<&str>| ("audit".to_owned(), terms.map(str::to_owned));
+    let terms = "when data.total > 100 && subject != null; after 1d; cancelled by order.done, acme:order.void";
+    let reminder = ("video-orders".to_owned(), Some(terms.to_owned()));
+    assert_eq!(
+        shown,
+        [vec![audit(None), reminder], vec![audit(Some("cancelled by **"))], vec![audit(None)]]
+    );
+    let options = |pattern: &str| {
+        let route =
+            config.routes.iter().find(|route| route.pattern == pattern).expect("it is there");
+        let last = route.items.last().expect("it has an item");
+        last.target.options.clone()
+    };
+    let paid = options("order.paid");
+    assert_eq!(paid.delay_ms, 86_400_000);
+    assert!(paid.cancel_tag.is_some() && paid.cancel_tag != options("order").cancel_tag);
+    assert_eq!(options("a.*").cancel_tag, None);
+}
+
+#[test]
+fn an_item_that_cannot_be_meant_is_refused() {
+    let home = Home::new();
+    for (item, says) in [
+        ("{ delay = \"1h\" }", &["an item without a plugin", "plugin = \"audit\""][..]),
+        ("{ plugin = \"audti\" }", &["unknown plugin `audti`", "did you mean `audit`?"]),
+        ("{ plugin = [\"audit\"] }", &["`routes.\"a.b\".plugin` is a list", "a string"]),
+        ("{ plugin = \"audit\", dely = \"1h\" }", &["not a key", "did you mean `delay`?"]),
+        ("{ plugin = \"audit\", delay = 5 }", &["must be a duration", "from 0ms to 366d"]),
+        ("{ plugin = \"audit\", delay = \"367d\" }", &["out of bounds", "from 0ms to 366d"]),
+        ("{ plugin = \"audit\", when = true }", &["must be a string", "data.total > 100"]),
+        (
+            "{ plugin = \"audit\", when = \"data.total >\" }",
+            &["`routes.\"a.b\".when` is no CEL expression", "such as"],
+        ),
+        (
+            "{ plugin = \"audit\", when = \"data.a.exists(x, x.exists(y, y))\" }",
+            &["loop within the body of another", "one after the other"],
+        ),
+        ("{ plugin = \"audit\", when = \"dat.a == 1\" }", &["names `dat`", "did you mean `data`?"]),
+        ("{ plugin = \"audit\", cancel_on = [] }", &["names no event"]),
+        ("{ plugin = \"audit\", cancel_on = 1 }", &["must be a string"]),
+        ("{ plugin = \"audit\", cancel_on = \"a..b\" }", &["\"a..b\"", "an empty segment"]),
+        ("{ plugin = \"audit\", cancel_on = \"plugins/audti:x\" }", &["unknown source"]),
+        ("[\"audit\", { plugin = \"audit\", delay = \"1h\" }]", &["`audit` twice"]),
+        ("[\"audit\", 7]", &["a whole number", "{ plugin ="]),
+    ] {
+        home.refuses(&routes(&format!("\"a.b\" = {item}")), says);
+    }
+    let problems =
+        home.bad(&routes("\"a.b\" = [\"audit\",\n  { plugin = \"video-orders\", delay = \"x\" }]"));
+    let lines: Vec<_> = problems.iter().map(|problem| problem.line).collect();
+    assert_eq!(lines, [ACME.lines().count() + 4], "{problems}");
+}
+
+#[test]
+fn two_items_for_one_plugin_that_differ_are_doubted_where_an_event_may_match_both() {
+    let doubts = |lines: &str| {
+        let config = Home::new().good(&routes(lines));
+        config.routes.doubts(&config.sources)
+    };
+    let delayed = "{ plugin = \"audit\", delay = \"1h\" }";
+    let found = doubts(&format!("\"order.*\" = {delayed}\n\"*.paid\" = \"audit\""));
+    assert_eq!(found.len(), 1, "{found:?}");
+    for part in ["\"order.*\"", "\"*.paid\"", "`audit`", "the terms of the first"] {
+        assert!(found[0].contains(part), "{found:?}");
+    }
+    let when = "{ plugin = \"audit\", when = \"hops == 0\" }";
+    let found = doubts(&format!("\"order.*\" = {when}\n\"**\" = \"audit\""));
+    assert!(found.len() == 1 && found[0].contains("unless its `when` is false"), "{found:?}");
+    for lines in [
+        format!("\"order.*\" = {delayed}\n\"video.*\" = \"audit\""),
+        format!("\"order.*\" = {delayed}\n\"*.paid\" = {delayed}"),
+        format!("\"order.*\" = {delayed}\n\"*.paid\" = \"video-orders\""),
+        format!("\"acme:**\" = {delayed}\n\"plugins/audit:**\" = \"audit\""),
+    ] {
+        assert_eq!(doubts(&lines), Vec::<String>::new(), "{lines}");
+    }
+}

@@ -325,7 +325,7 @@ fn routes_are_checked() {
         ("\"plugins/audti:a\" = \"audit\"", "unknown source `plugins/audti`"),
         ("a = [\"audit\", \"audit\"]", "names the plugin `audit` twice"),
         ("a = []", "names no plugin"),
-        ("a = 1", "must be a string"),
+        ("a = 1", "must be a string or a table"),
         ("a = \"folder\"", "unknown plugin `folder`"),
         ("a = \"my plugin\"", "1 to 64 letters, digits, `_` and `-`"),
         ("a = \"notes\"", "neither `notes.wasm` nor `notes.wat`"),

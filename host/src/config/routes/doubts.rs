@@ -5,22 +5,73 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::pattern::{Pattern, is_separator};
-use super::{Route, Routes, is_maker};
+use super::{PatternError, Route, RouteItem, Routes, is_maker};
 use crate::config::presets;
 use crate::config::raw::did_you_mean;
 use crate::config::source::{EventTypes, Pick, Source};
 use crate::event::UNIDENTIFIED;
+use crate::names::PluginName;
+
+/// The most pairs of lines that are compared, and the most of them that are named.
+const MAX_PAIRS: usize = 2_000;
+const MAX_DIFFERING: usize = 10;
 
 type Sources = BTreeMap<String, Arc<Source>>;
 
 impl Routes {
     /// A sentence for each doubtful line, in the order of the file.
     pub fn doubts(&self, sources: &Sources) -> Vec<String> {
-        self.routes
-            .iter()
-            .filter_map(|route| misread(route, sources).or_else(|| unmatched(route, sources)))
-            .collect()
+        let of_lines = |route| misread(route, sources).or_else(|| unmatched(route, sources));
+        self.routes.iter().filter_map(of_lines).chain(self.differing()).collect()
     }
+
+    /// Two lines that name one plugin on different terms, if some event may match both.
+    fn differing(&self) -> Vec<String> {
+        let mut of_plugins = BTreeMap::<&PluginName, Vec<(&Route, &RouteItem)>>::new();
+        for route in &self.routes {
+            for item in &route.items {
+                of_plugins.entry(item.plugin()).or_default().push((route, item));
+            }
+        }
+        let pairs = of_plugins.values().flat_map(|items| {
+            let later = items
+                .iter()
+                .enumerate()
+                .flat_map(|(at, first)| items[at + 1..].iter().map(move |second| (first, second)));
+            later.filter(|(first, second)| first.1.differs_from(second.1))
+        });
+        let both = pairs.take(MAX_PAIRS).filter(|(first, second)| overlap(first.0, second.0));
+        both.take(MAX_DIFFERING).map(|(first, second)| differing(first, second.0)).collect()
+    }
+}
+
+fn differing((first, item): &(&Route, &RouteItem), second: &Route) -> String {
+    let fails = if item.when.is_some() { ", unless its `when` is false" } else { "" };
+    format!(
+        "the routes \"{}\" and \"{}\" name `{}` on different terms: an event that matches both is delivered on \
+         the terms of the first{fails}",
+        first.pattern,
+        second.pattern,
+        item.plugin()
+    )
+}
+
+/// Whether some event may match both lines.
+fn overlap(first: &Route, second: &Route) -> bool {
+    let from_one_source = match (&first.source, &second.source) {
+        (Some(first), Some(second)) => first == second,
+        _ => true,
+    };
+    from_one_source
+        && match (parsed(first), parsed(second)) {
+            (Ok(first), Ok(second)) => first.overlaps(&second),
+            _ => false,
+        }
+}
+
+/// The pattern of a line, taken apart.
+fn parsed(route: &Route) -> Result<Pattern<'_>, PatternError> {
+    Pattern::parse(&route.pattern, |name| route.source.as_deref() == Some(name) || is_maker(name))
 }
 
 /// A line whose author likely takes the text in front of the colon for a source.
@@ -70,12 +121,7 @@ fn unmatched(route: &Route, sources: &Sources) -> Option<String> {
 
 /// Whether a line matches some type that this source may send, or that is not known.
 fn takes(route: &Route, source: &Source) -> bool {
-    let pattern = || {
-        Pattern::parse(&route.pattern, |name| {
-            route.source.as_deref() == Some(name) || is_maker(name)
-        })
-    };
-    let fits = |test: &dyn Fn(Pattern<'_>) -> bool| pattern().is_ok_and(test);
+    let fits = |test: &dyn Fn(Pattern<'_>) -> bool| parsed(route).is_ok_and(test);
     match (&source.kind, &source.types) {
         (Pick::Fixed(fixed), _) => fits(&|pattern| pattern.takes(fixed)),
         (_, EventTypes::Any) => true,

@@ -9,6 +9,8 @@ use super::PatternError;
 use crate::event::MAX_NAME_BYTES;
 use crate::event::name::{self, NameFault};
 
+mod overlap;
+
 /// The characters between pieces.
 const SEPARATORS: [char; 3] = ['.', '/', ':'];
 

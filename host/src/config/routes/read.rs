@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use toml::de::DeValue;
 
-use super::{Pattern, PatternError, Routes, is_maker};
+use super::{Pattern, PatternError, RouteItem, Routes, is_maker};
 use crate::config::known::KnownNames;
 use crate::config::plugin::PluginSettings;
 use crate::config::raw::{Item, Section};
-use crate::config::target;
-use crate::event::{Target, TargetOptions};
+
+mod item;
 
 /// The most lines `[routes]` may have: every request passes all that have a star.
 const MAX_ROUTES: usize = 1_000;
@@ -35,20 +35,22 @@ pub(in crate::config) fn read(
     }
     let mut lines = Vec::new();
     for item in items.iter().take(MAX_ROUTES) {
-        if item.value.is_table() {
+        if item.value.is_table() && !item::is_item(item) {
             refuse_unquoted(item);
             continue;
         }
-        let targets = read_targets(item, known, plugins);
-        match Pattern::parse(item.key, |name| known.sources.contains(name) || is_maker(name)) {
+        let items = read_items(item, known, plugins);
+        let pattern =
+            Pattern::parse(item.key, |name| known.sources.contains(name) || is_maker(name));
+        match pattern {
             Ok(pattern) if pattern.source.is_none_or(|source| known.check_source(item, source)) => {
-                lines.push((item.key, targets))
+                lines.push((item.key, items))
             }
             Ok(_) => {}
             Err(error) => item.refuse_key(error, help(error)),
         }
     }
-    Routes::new(lines, |name| known.sources.contains(name)).unwrap_or_default()
+    Routes::of_items(lines, |name| known.sources.contains(name)).unwrap_or_default()
 }
 
 fn help(error: PatternError) -> &'static str {
@@ -84,36 +86,33 @@ fn refuse_unquoted(item: &Item<'_>) {
     item.refuse_key("is a table, not a route", help);
 }
 
-fn read_targets(
+fn read_items(
     item: &Item<'_>,
     known: &KnownNames<'_>,
     plugins: &BTreeMap<String, Arc<PluginSettings>>,
-) -> Vec<Arc<Target>> {
-    let named = item.one_or_many();
-    if named.is_empty() {
+) -> Vec<RouteItem> {
+    let written = item.one_or_many();
+    if written.is_empty() {
         item.refuse(
             "names no plugin",
             "write a plugin's name or a list of names; take the line out to route nowhere",
         );
     }
-    if let Some(extra) = named.get(MAX_PLUGINS) {
+    if let Some(extra) = written.get(MAX_PLUGINS) {
         extra.refuse("names too many plugins", format!("a route can name {MAX_PLUGINS}"));
     }
-    let mut targets: Vec<Arc<Target>> = Vec::new();
-    for item in named.iter().take(MAX_PLUGINS) {
-        let Some(name) = item.text("\"audit\"") else { continue };
-        if targets.iter().any(|target| *target.plugin == *name) {
-            item.refuse(
+    let mut items: Vec<RouteItem> = Vec::new();
+    for written in written.iter().take(MAX_PLUGINS) {
+        let Some(read) = item::read(written, known, plugins) else { continue };
+        let name = read.plugin();
+        if items.iter().any(|known| known.plugin() == name) {
+            written.refuse(
                 format_args!("names the plugin `{name}` twice"),
                 "name it once: a plugin gets an event once",
             );
-        } else if let Some(help) =
-            known.against(item, name, &format!("names the unknown plugin `{name}`"))
-        {
-            item.refuse(format_args!("names the unknown plugin `{name}`"), help);
         } else {
-            targets.push(target(plugins, name.into(), TargetOptions::default()));
+            items.push(read);
         }
     }
-    targets
+    items
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{Host, SOURCE, Site, body, guest, wait_for};
 
 mod items;
+mod schedules;
 
 /// A site with these sections, a plugin `ship` that refuses everything, and `refund` and `next`
 /// that succeed.

@@ -60,23 +60,38 @@ fn other_times_are_known_by_their_number() {
 fn what_cannot_tick_is_refused_with_its_line_and_remedy() {
     let home = Home::new();
     let cases: &[(&str, &[&str])] = &[
-        ("cron = \"0 9 * *\"", &["`schedules.daily.cron` is \"0 9 * *\"", "4 of five fields", "minute, hour"]),
+        (
+            "cron = \"0 9 * *\"",
+            &["`schedules.daily.cron` is \"0 9 * *\"", "4 of five fields", "minute, hour"],
+        ),
         ("cron = \"0 0 9 * * *\"", &["6 fields, not five"]),
         ("cron = \"61 * * * *\"", &["no cron expression", "\"*/15 * * * *\""]),
         ("cron = \"@daily\"", &["1 of five fields"]),
         ("cron = \"0 0 30 2 *\"", &["never ticks within 8 years", "\"0 0 28 2 *\""]),
         ("cron = \"0 0 31 4 *\"\ntz = \"Europe/Berlin\"", &["never ticks within 8 years"]),
         ("cron = 9", &["is a whole number, but must be a string"]),
-        ("cron = \"0 9 * * *\"\ntz = \"Europe/Berlyn\"", &["a time zone that nobody knows", "did you mean `Europe/Berlin`?"]),
+        (
+            "cron = \"0 9 * * *\"\ntz = \"Europe/Berlyn\"",
+            &["a time zone that nobody knows", "did you mean `Europe/Berlin`?"],
+        ),
         ("cron = \"0 9 * * *\"\ntz = \"\"", &["a time zone that nobody knows"]),
-        ("every = \"5m\"\ntz = \"Europe/Berlin\"", &["means nothing beside `every`", "take it out"]),
+        (
+            "every = \"5m\"\ntz = \"Europe/Berlin\"",
+            &["means nothing beside `every`", "take it out"],
+        ),
         ("every = \"5m\"\ncron = \"0 9 * * *\"", &["stands beside `cron`", "keep one of them"]),
         ("missed = \"all\"", &["says nothing of when it ticks", "every = \"5m\""]),
         ("every = \"5ms\"", &["out of bounds", "from 10ms to 366d"]),
         ("every = \"often\"", &["not a duration"]),
-        ("every = \"1h\"\nmissed = \"one\"", &["did you mean `once`?", "\"skip\", \"once\", \"all\""]),
+        (
+            "every = \"1h\"\nmissed = \"one\"",
+            &["did you mean `once`?", "\"skip\", \"once\", \"all\""],
+        ),
         ("every = \"1h\"\noverlap = \"never\"", &["\"allow\", \"skip\""]),
-        ("every = \"1h\"\njitter = \"1h\"", &["as long as the time between two ticks", "shorter than `every` (1h)"]),
+        (
+            "every = \"1h\"\njitter = \"1h\"",
+            &["as long as the time between two ticks", "shorter than `every` (1h)"],
+        ),
         ("every = \"1h\"\njitter = \"2d\"", &["out of bounds"]),
         ("every = \"1h\"\ndata = nan", &["a number that JSON cannot carry"]),
         ("every = \"1h\"\ndata = { a = [inf] }", &["a number that JSON cannot carry"]),
@@ -104,7 +119,10 @@ fn what_cannot_be_emitted_is_refused() {
         home.refuses(&file(&format!("{emit}\nevery = \"1h\"")), &[says]);
     }
     let long = "x".repeat(65_536);
-    home.refuses(&file(&format!("emit = \"report.due\"\nevery = \"1h\"\ndata = \"{long}\"")), &["64 KiB"]);
+    home.refuses(
+        &file(&format!("emit = \"report.due\"\nevery = \"1h\"\ndata = \"{long}\"")),
+        &["64 KiB"],
+    );
     home.refuses("[schedules.\"Ä\"]\nevery = \"1h\"\nemit = \"a\"", &["is no name of a schedule"]);
     home.refuses("schedules = 1", &["must be a table"]);
 }
@@ -122,7 +140,8 @@ fn what_is_doubtful_is_warned_of() {
     assert!(lost[0].contains("\"schedules/daily:report.due\" = \"PLUGIN\""), "{lost:?}");
     let off = "[schedules.daily]\nemit = \"report.due\"\nevery = \"1h\"\nenabled = false";
     assert_eq!(warnings(off), Vec::<String>::new());
-    let routed = format!("{off}\n[routes]\n\"schedules/daily:report.*\" = \"audit\"").replace("false", "true");
+    let routed = format!("{off}\n[routes]\n\"schedules/daily:report.*\" = \"audit\"")
+        .replace("false", "true");
     assert_eq!(warnings(&routed), Vec::<String>::new());
     let joined = "[schedules.daily]\nemit = \"report.due\"\nevery = \"1h\"\n\
                   [batches.reports]\non = \"report.due\"\nkey = \"source\"\nsize = 7\nwithin = \"8d\"\nemit = \"week\"";

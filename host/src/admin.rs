@@ -29,6 +29,7 @@ mod role;
 mod routes;
 mod schedules;
 mod settings;
+mod start;
 mod state;
 mod trouble;
 mod view;

@@ -20,6 +20,7 @@ mod clock;
 mod compile;
 mod deliveries;
 mod describe;
+mod emit;
 mod events;
 mod failure;
 mod health;
@@ -129,6 +130,8 @@ enum CliCommand {
     Check(check::Check),
     /// Send a signed sample event to a source
     Send(send::Send),
+    /// Have a running host make an event of your own
+    Emit(emit::Emit),
     /// Load a running host with events of your own, and say how it did
     Bench(bench::Bench),
     /// Run one plugin on one event, without a host
@@ -179,6 +182,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         CliCommand::Serve(serve) => serve.run(common),
         CliCommand::Check(check) => check.run(common),
         CliCommand::Send(send) => send.run(common),
+        CliCommand::Emit(emit) => emit.run(common),
         CliCommand::Bench(bench) => bench.run(common),
         CliCommand::Run(run) => run.run(common),
         CliCommand::Test(test) => test.run(common),

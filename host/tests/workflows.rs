@@ -6,6 +6,7 @@ use crate::support::{Host, SOURCE, Site, body, guest, wait_for};
 
 mod items;
 mod schedules;
+mod starts;
 
 /// A site with these sections, a plugin `ship` that refuses everything, and `refund` and `next`
 /// that succeed.

@@ -17,7 +17,7 @@ use crate::names::hint;
 mod change;
 mod filters;
 
-pub(super) use change::{ChangeQuery, MoveQuery, ToQuery, progress_text};
+pub(super) use change::{ChangeQuery, CursorQuery, MoveQuery, ToQuery, progress_text};
 pub(super) use filters::{ApproveQuery, DeliveryQuery, EventQuery, NoQuery, ReplayQuery, to_text};
 
 /// Reads the query string as `T`.

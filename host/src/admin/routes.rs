@@ -20,7 +20,7 @@ use super::guard::guard;
 use super::problem::ProblemJson;
 use super::role::{Role, admit};
 use super::state::Admin;
-use super::{clock, deliveries, events, health, plugins, schedules};
+use super::{clock, deliveries, events, health, plugins, schedules, start};
 use crate::names::hint;
 
 /// Every route with the role it needs.
@@ -30,6 +30,8 @@ fn list() -> Vec<(Role, UtoipaMethodRouter<Arc<Admin>>)> {
         (Operator, routes!(events::list_events)),
         (Operator, routes!(events::show_event)),
         (Operator, routes!(events::replay_event)),
+        (Operator, routes!(start::start_event)),
+        (Operator, routes!(change::cancel_event)),
         (Operator, routes!(deliveries::list_deliveries)),
         (Operator, routes!(deliveries::show_delivery)),
         (Operator, routes!(change::retry_delivery)),

@@ -191,8 +191,7 @@ impl Ticker {
         if changed {
             tracing::info!(schedule.name = %name, next = %rfc3339(next_ms), "a schedule begins");
         }
-        // Read again: a strayed row is one no more when it has ticked.
-        let last_ms = last_ms.filter(|last_ms| !has_strayed(*last_ms, now_ms));
+        let last_ms = last_ms.filter(|last_ms| *last_ms < next_ms);
         let fresh = StoredSchedule {
             name: Arc::clone(name),
             mark: to,

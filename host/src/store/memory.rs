@@ -123,6 +123,7 @@ impl Operate for MemoryStore {
                 data.change(&action, id).map(|()| Changed { deliveries: 1, next: None })
             }
             Which::Matching { filter, from } => Ok(data.change_some(&action, &filter, from)),
+            Which::Tree { event, .. } => data.change_tree(&action, event),
         }))
     }
 

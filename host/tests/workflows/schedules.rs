@@ -41,7 +41,9 @@ fn a_schedule_ticks_by_the_clock_and_shows_what_became_of_it() {
     assert_eq!(last["event_id"], event["id"], "{last}");
     assert_eq!((&last["time"], &last["skipped"]), (&event["time"], &json!(null)), "{last}");
     let list = site.ask(&host, &["schedules"]).said();
-    for part in ["daily", "30 2 * * * (Europe/Berlin)", "2026-03-29T01:00:00.000Z", "disabled", "never"] {
+    for part in
+        ["daily", "30 2 * * * (Europe/Berlin)", "2026-03-29T01:00:00.000Z", "disabled", "never"]
+    {
         assert!(list.contains(part), "{part} is not in\n{list}");
     }
     assert!(list.contains(event["id"].as_str().unwrap()), "{list}");

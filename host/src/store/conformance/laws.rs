@@ -63,6 +63,7 @@ macro_rules! laws {
                 a_tree_is_counted_on_after_a_crash
                 trees_do_not_count_for_each_other
                 a_replay_adds_to_the_tree_of_its_event
+                all_that_is_open_of_a_tree_is_cancelled_from_any_of_its_events
             }
             recover {
                 a_crash_does_not_count_the_attempt_and_makes_the_delivery_due_again

@@ -155,6 +155,9 @@ pub(in crate::store) async fn a_schedule_that_has_changed_makes_no_old_tick(harn
     assert_eq!(make(&store, emit(10, false)).await, Ticked::Lost, "it has other times");
     assert!(begin(&store, Some(changed), mark(10)).await);
     assert_eq!(row(&store).await.last_ms, Some(0), "what is known of it stays");
+    assert!(begin(&store, Some(mark(10)), mark(-5)).await);
+    assert_eq!(row(&store).await.last_ms, None, "the clock was wrong then");
+    assert!(begin(&store, Some(mark(-5)), mark(10)).await);
     assert!(store.change_schedule(ScheduleChange::Pause(name())).await.unwrap());
     assert_eq!(make(&store, emit(10, false)).await, Ticked::Lost, "it is paused");
     make(&store, missed(10, 1)).await;

@@ -43,7 +43,9 @@ impl MemoryData {
                     skipped: None,
                     emitted: None,
                 };
-                self.schedules.entry(name.clone()).or_insert_with(new).mark = to;
+                let row = self.schedules.entry(name.clone()).or_insert_with(new);
+                row.mark = to;
+                row.last_ms = row.last_ms.filter(|last_ms| *last_ms < to.next_ms);
                 true
             }
             ScheduleChange::Pause(name) => {

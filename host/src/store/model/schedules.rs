@@ -81,7 +81,8 @@ pub struct SkippedTicks {
 /// A change of a schedule by its configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ScheduleChange {
-    /// It ticks from `to` on, if its row is still as in `from`; `None` stands for no row.
+    /// It ticks from `to` on, if its row is still as in `from`; `None` stands for no row. A last
+    /// tick that is not before the next one is forgotten: the clock was wrong then.
     Begin {
         /// The schedule.
         name: Arc<str>,

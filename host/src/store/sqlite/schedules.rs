@@ -107,7 +107,8 @@ impl WriteBatch<'_> {
             ScheduleChange::Begin { name, from: Some(from), to } => self
                 .connection
                 .prepare_cached(
-                    "UPDATE schedules SET spec = ?5, next_ms = ?6, active = ?7
+                    "UPDATE schedules SET spec = ?5, next_ms = ?6, active = ?7,
+                            last_ms = CASE WHEN last_ms < ?6 THEN last_ms END
                      WHERE name = ?1 AND spec = ?2 AND next_ms = ?3 AND active = ?4",
                 )?
                 .execute(params![

@@ -141,9 +141,9 @@ impl Ticker {
             let stored = self.store.schedules().await?;
             let mut rows: BTreeMap<_, _> =
                 stored.into_iter().map(|row| (Arc::clone(&row.name), row)).collect();
-            let gone: Vec<_> =
-                rows.keys().filter(|name| !config.schedules.contains_key(&***name)).collect();
-            for name in gone.into_iter().cloned().collect::<Vec<_>>() {
+            let is_gone = |name: &&Arc<str>| !config.schedules.contains_key(&***name);
+            let gone: Vec<_> = rows.keys().filter(is_gone).cloned().collect();
+            for name in gone {
                 rows.remove(&name);
                 self.store.change_schedule(ScheduleChange::Forget(name)).await?;
             }

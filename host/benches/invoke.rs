@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use hookbox::config::PluginSettings;
 use hookbox::event::{Event, EventId};
-use hookbox::sandbox::{Call, KvRead, KvReader, Sandbox, SandboxOptions, Verdict};
+use hookbox::sandbox::{
+    Call, KvKeys, KvRead, KvReader, Sandbox, SandboxOptions, StepAnswer, StepRecorded, StepStore,
+    StepsAnswer, Verdict,
+};
 use tokio::runtime::Builder;
 
 use crate::requests::{NOW_MS, PLUGIN, Provider, repository};
@@ -41,6 +44,7 @@ pub(crate) fn stage() -> Stage {
             grants: settings.grants.clone(),
             config: Arc::new(BTreeMap::new()),
             kv: Arc::new(Nothing),
+            steps: Arc::new(Nothing),
             path: settings.path.clone(),
             reuse: false,
         };
@@ -58,5 +62,19 @@ struct Nothing;
 impl KvReader for Nothing {
     fn get<'a>(&'a self, _key: &'a str) -> KvRead<'a> {
         Box::pin(ready(Ok(None)))
+    }
+
+    fn keys<'a>(&'a self, _: &'a str, _: Option<&'a str>, _: usize) -> KvKeys<'a> {
+        Box::pin(ready(Ok(Vec::new())))
+    }
+}
+
+impl StepStore for Nothing {
+    fn all(&self) -> StepsAnswer<'_> {
+        Box::pin(ready(Ok(BTreeMap::new())))
+    }
+
+    fn record<'a>(&'a self, _: &'a str, _: Vec<u8>) -> StepAnswer<'a> {
+        Box::pin(ready(Ok(StepRecorded::Kept)))
     }
 }

@@ -106,6 +106,7 @@ fn settlement(again: bool) -> Settlement {
         error: again.then(|| "not yet".to_owned()),
         logs: vec![LogLine { level: "info".to_owned(), message }],
         calls: Vec::new(),
+        steps: Vec::new(),
         plugin_digest: Some(Digest([7; 32])),
     };
     Settlement {

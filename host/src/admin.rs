@@ -22,6 +22,7 @@ mod deliveries;
 mod events;
 mod guard;
 mod health;
+mod kv;
 mod params;
 mod plugins;
 mod problem;

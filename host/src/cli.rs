@@ -25,6 +25,7 @@ mod events;
 mod failure;
 mod health;
 mod known;
+mod kv;
 mod listing;
 mod new;
 mod output;
@@ -146,6 +147,8 @@ enum CliCommand {
     Deliveries(deliveries::Deliveries),
     /// List and show plugins of a running host
     Plugins(plugins::Plugins),
+    /// Show what plugins of a running host keep from one event to the next
+    Kv(kv::KvArgs),
     /// List the schedules of a running host: when they tick, and what became of the last tick
     Schedules(schedules::SchedulesArgs),
     /// Ask a running host whether it is alive or ready, for probes that run a command
@@ -190,6 +193,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         CliCommand::Events(events) => events.run(common),
         CliCommand::Deliveries(deliveries) => deliveries.run(common),
         CliCommand::Plugins(plugins) => plugins.run(common),
+        CliCommand::Kv(kv) => kv.run(common),
         CliCommand::Schedules(schedules) => schedules.run(common),
         CliCommand::Health(health) => health.run(common),
         CliCommand::Clock(clock) => clock.run(common),

@@ -37,6 +37,7 @@ mod dead_letter;
 mod gathered;
 mod handle;
 mod health;
+mod kept;
 mod leasing;
 mod outcome;
 mod queue;

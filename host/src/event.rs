@@ -11,7 +11,7 @@ mod key;
 pub mod name;
 
 pub use crate::names::PluginName;
-pub use attempt::{AttemptRecord, Digest, HttpCall, LogLine, NotADigest, Outcome};
+pub use attempt::{AttemptRecord, Digest, HttpCall, LogLine, NotADigest, Outcome, StepUse};
 pub use delivery::{NewDelivery, State, Target, TargetOptions};
 pub use gathering::{Counted, GatheringKind, GatheringTerms, MAX_MEMBERS, NewMember, Why};
 pub use ids::{BadId, DeliveryId, EventId};

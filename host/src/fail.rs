@@ -31,6 +31,9 @@ pub const POINTS: [&str; 12] = [
 /// The points of an approval, in the order in which it passes them.
 pub const APPROVAL_POINTS: [&str; 3] = ["plugins.note_placed", "plugins.approved", "plugins.noted"];
 
+/// The points of recording a step, in the order in which it passes them.
+pub const RECORD_POINTS: [&str; 2] = ["store.record_written", "dispatch.recorded"];
+
 /// The point before a checkpoint of a WAL that has become long.
 pub const LOG_POINT: &str = "store.log_long";
 
@@ -56,7 +59,7 @@ mod imp {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicI64, Ordering};
 
-    use super::{APPROVAL_POINTS, Fault, LOG_POINT, POINTS, RUNNING_POINT};
+    use super::{APPROVAL_POINTS, Fault, LOG_POINT, POINTS, RECORD_POINTS, RUNNING_POINT};
 
     struct Armed {
         point: &'static str,
@@ -71,8 +74,9 @@ mod imp {
     pub fn arm(plan: &str, until: Option<PathBuf>) -> Result<(), String> {
         let mut parts = plan.split(':');
         let name = parts.next().unwrap_or_default();
+        let others = [LOG_POINT, RUNNING_POINT];
         let mut points =
-            POINTS.into_iter().chain(APPROVAL_POINTS).chain([LOG_POINT, RUNNING_POINT]);
+            POINTS.into_iter().chain(APPROVAL_POINTS).chain(RECORD_POINTS).chain(others);
         let point =
             points.find(|point| *point == name).ok_or_else(|| format!("no fail point `{name}`"))?;
         let left =

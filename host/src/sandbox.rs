@@ -28,7 +28,10 @@ mod limits;
 mod load;
 mod run;
 
-pub use attempt::{Call, Emitted, Invocation, KvRead, KvReader, Verdict};
+pub use attempt::{
+    Call, Emitted, Invocation, KvKeys, KvList, KvRead, KvReader, StepAnswer, StepRecorded,
+    StepStore, StepsAnswer, Verdict,
+};
 pub use compile::{
     Cache, ChildCompiler, CodeSource, CompileLimits, Compiler, Confinement, compile_stdin,
 };

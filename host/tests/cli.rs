@@ -10,6 +10,7 @@ mod alone;
 mod bench;
 mod cases;
 mod hosted;
+mod kept;
 mod new;
 mod pretender;
 mod remote;

@@ -14,6 +14,7 @@ use rusqlite::Connection;
 
 use crate::support::{Host, SOURCE, Site, agent, body, guest, post};
 
+mod steps;
 mod storms;
 
 /// Clients that send at once.
@@ -183,7 +184,7 @@ struct Found {
 }
 
 /// Rows that must never be stored: a name, and a query that finds them.
-const NEVER: [(&str, &str); 7] = [
+const NEVER: [(&str, &str); 9] = [
     (
         "events without exactly one delivery",
         "SELECT e.id FROM events e LEFT JOIN deliveries d ON d.event = e.id WHERE e.type IN ('step.one', 'guest.echoed')
@@ -212,6 +213,15 @@ const NEVER: [(&str, &str); 7] = [
         "trees that are counted wrong, or beyond their budget",
         "SELECT root, count(*) FROM events WHERE root IS NOT NULL GROUP BY root
           EXCEPT SELECT root, events FROM trees WHERE events <= 10000",
+    ),
+    (
+        "steps of a delivery that is done",
+        "SELECT 1 FROM steps s JOIN deliveries d ON d.event = s.event AND d.ordinal = s.ordinal WHERE d.state = 3",
+    ),
+    (
+        "steps that were recorded twice",
+        "SELECT 1 FROM attempts WHERE json_extract(steps, '$[0].recorded_after_ms') IS NOT NULL
+          GROUP BY event, ordinal HAVING count(*) > 1",
     ),
     (
         "counts that are wrong",

@@ -7,13 +7,14 @@ use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, LazyLock};
 use std::task::Poll;
+use std::time::Duration;
 
 use hookbox::config::Limits;
 use hookbox::sandbox::{
     Call, Contract, Emitted, Invocation, LoadError, Plugin, Sandbox, SandboxOptions, Verdict,
 };
 
-use crate::support::{Kv, call, call_with, event, file, log};
+use crate::support::{KeptSteps, Kv, call, call_with, event, file, log};
 
 mod compiling;
 mod cpu;
@@ -284,6 +285,36 @@ async fn a_store_that_fails_is_an_error_to_the_guest_and_a_panic_is_one_to_the_a
     let failed = invoke("kv", Call { kv: Arc::new(Kv::Panics), ..call() }).await;
     assert_eq!(failed.verdict, Verdict::Error("host fault: the host has a bug".to_owned()));
     assert_eq!(invoke("kv", call()).await.verdict, Verdict::Ok(Vec::new()), "the host goes on");
+}
+
+#[tokio::test]
+async fn a_step_is_recorded_once_and_recalled_by_the_next_call() {
+    let steps = Arc::new(KeptSteps::default());
+    let plugin = guest("poll");
+    assert_eq!(plugin.interface_version(), "0.1.1");
+    assert_eq!(plugin.capabilities().len(), 0, "a step reaches only its own delivery");
+    let first = plugin.invoke(Call { steps: steps.clone(), ..call() }).await;
+    assert_eq!(
+        (first.verdict, first.again),
+        (Verdict::Ok(vec![]), Some(Duration::from_millis(20)))
+    );
+    assert_eq!((&*first.steps[0].name, first.steps[0].bytes), ("charge", 4));
+    assert!(first.steps[0].recorded_after_ms.is_some());
+    assert_eq!(steps.0.lock().unwrap()["charge"], b"paid");
+    let second = plugin.invoke(Call { steps, ..call() }).await;
+    assert_eq!(second.again, None);
+    assert!(matches!(&second.verdict, Verdict::Ok(emitted) if emitted.len() == 1), "{second:?}");
+    assert_eq!(second.steps[0].recorded_after_ms, None, "it was recalled");
+}
+
+#[tokio::test]
+async fn a_warm_instance_knows_nothing_of_the_steps_of_another_delivery() {
+    let one = sandbox(1, 1);
+    let plugin = one.load(&file("tests/guests/poll.wat")).unwrap();
+    for _ in 0..3 {
+        let done = plugin.invoke(Call { reuse: true, ..call() }).await;
+        assert!(done.again.is_some() && done.steps.len() == 1, "{done:?}");
+    }
 }
 
 /// Polls once.

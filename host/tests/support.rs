@@ -10,7 +10,7 @@ mod host;
 mod senders;
 mod site;
 
-pub(crate) use call::{Kv, call, call_with, log};
+pub(crate) use call::{KeptSteps, Kv, call, call_with, log};
 pub(crate) use event::{NOW_MS, attributes, body, event, new_event};
 pub(crate) use host::{Host, agent, post, sign};
 pub(crate) use senders::Senders;

@@ -16,9 +16,13 @@ use crate::names::hint;
 
 mod change;
 mod filters;
+mod kv;
 
-pub(super) use change::{ChangeQuery, CursorQuery, MoveQuery, ToQuery, progress_text};
+pub(super) use change::{
+    ChangeQuery, CursorQuery, FreshQuery, MoveQuery, RetryQuery, ToQuery, progress_text,
+};
 pub(super) use filters::{ApproveQuery, DeliveryQuery, EventQuery, NoQuery, ReplayQuery, to_text};
+pub(super) use kv::{KeyQuery, KeysQuery};
 
 /// Reads the query string as `T`.
 pub(super) struct Params<T>(pub(super) T);

@@ -20,7 +20,7 @@ use super::guard::guard;
 use super::problem::ProblemJson;
 use super::role::{Role, admit};
 use super::state::Admin;
-use super::{clock, deliveries, events, health, plugins, schedules, start};
+use super::{clock, deliveries, events, health, kv, plugins, schedules, start};
 use crate::names::hint;
 
 /// Every route with the role it needs.
@@ -45,6 +45,9 @@ fn list() -> Vec<(Role, UtoipaMethodRouter<Arc<Admin>>)> {
         (Operator, routes!(plugins::list_plugins)),
         (Operator, routes!(plugins::show_plugin)),
         (Operator, routes!(plugins::approve_plugin)),
+        (Operator, routes!(kv::list_buckets)),
+        (Operator, routes!(kv::list_keys)),
+        (Operator, routes!(kv::show_value)),
         (Operator, routes!(schedules::list_schedules)),
         (Operator, routes!(clock::show_clock)),
         (Operator, routes!(clock::accept_clock)),
@@ -104,6 +107,7 @@ pub fn router(admin: Admin) -> Router {
         (name = "events", description = "What was received or emitted"),
         (name = "deliveries", description = "One event for one plugin"),
         (name = "plugins", description = "What runs"),
+        (name = "kv", description = "What plugins keep from one event to the next"),
         (name = "health", description = "How the host is"),
     )
 )]

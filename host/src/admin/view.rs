@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use self::attempt::AttemptJson;
+use self::attempt::{AttemptJson, RecordedStepJson};
 use super::body;
 use crate::clock::rfc3339;
 use crate::dispatch::RECORD_BYTES_PER_SECOND;
@@ -134,6 +134,8 @@ pub(super) struct DeliveryJson {
     due_at: Option<String>,
     /// Attempts begun.
     attempt: u32,
+    /// How often its handler has asked to be called again since it began or was last retried.
+    again: u32,
     /// Whether an operator's replay created it.
     replay: bool,
     /// Whether it is cancelled and ends with the running attempt; `state` is `leased` until then.
@@ -143,6 +145,8 @@ pub(super) struct DeliveryJson {
     unrecorded: u32,
     /// A sentence about them, if there are any.
     note: Option<String>,
+    /// Steps that it has recorded, by name; none in listings.
+    steps: Vec<RecordedStepJson>,
     /// Oldest first; in listings only the last one.
     attempts: Vec<AttemptJson>,
 }
@@ -271,10 +275,12 @@ impl From<DeliveryView> for DeliveryJson {
             state: row.state.name(),
             due_at: row.due_ms.map(rfc3339),
             attempt: row.attempt,
+            again: row.again,
             replay: row.replay,
             cancelling: row.cancelling,
             unrecorded: row.unrecorded,
             note: left_no_record(row.unrecorded),
+            steps: row.steps.into_iter().map(RecordedStepJson::from).collect(),
             attempts: row.attempts.into_iter().map(AttemptJson::from).collect(),
         }
     }

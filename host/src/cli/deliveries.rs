@@ -59,7 +59,13 @@ Examples:
   hookbox deliveries retry --plugin video-orders       all that is dead
   hookbox deliveries retry --state dead                every dead delivery
   hookbox deliveries retry --state waiting --since 1h  at once, before it is due")]
-    Retry(ChangeArgs),
+    Retry {
+        /// Drop the steps that they have recorded: without it, they go on where they failed
+        #[arg(long)]
+        fresh: bool,
+        #[command(flatten)]
+        change: ChangeArgs,
+    },
     /// End open deliveries (ready, leased, waiting): one by its id, or all that match
     #[command(after_help = "\
 Of an attempt that is running only its record is stored: no events, no values.
@@ -99,7 +105,8 @@ Examples:
 impl DeliveriesVerb {
     fn parts(&self) -> (Action, &ChangeArgs) {
         match self {
-            Self::Retry(change) => (Action::Retry, change),
+            Self::Retry { fresh: false, change } => (Action::Retry, change),
+            Self::Retry { fresh: true, change } => (Action::RetryFresh, change),
             Self::Cancel(change) => (Action::Cancel, change),
             Self::Discard(change) => (Action::Discard, change),
             Self::Move { to, change } => (Action::Move(to.as_str().into()), change),

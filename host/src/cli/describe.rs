@@ -7,7 +7,7 @@ use crate::clock::{Clock, rfc3339};
 use crate::config::routes::{Route, RouteItem};
 use crate::config::schedules::NO_TICK_MS;
 use crate::config::source::{Secrets, Source, Verify};
-use crate::config::{Config, Schedule};
+use crate::config::{Config, Schedule, shared_buckets};
 use crate::plugins::{Entry, Registry, warnings};
 
 /// Sources, routes, plugins, and what deserves a warning. Says how many warnings there are.
@@ -16,6 +16,7 @@ pub(super) fn describe(out: &mut Printout, config: &Config, registry: &Registry)
     routes(out, config);
     schedules(out, config);
     plugins(out, registry);
+    buckets(out, config, registry);
     let warnings = all_warnings(config, registry);
     for warning in &warnings {
         let label = out.ink(Ink::Yellow, "warning:");
@@ -145,6 +146,21 @@ fn plugins(out: &mut Printout, registry: &Registry) {
         .map(|(name, entry)| vec![format!("  {name}"), contract(entry)])
         .collect();
     out.rows(&rows);
+}
+
+/// The buckets that are not just a plugin's own, with the plugins that have them.
+fn buckets(out: &mut Printout, config: &Config, registry: &Registry) {
+    let settings: Vec<_> =
+        registry.entries().map(|(name, _)| (name.as_ref(), config.plugin(name))).collect();
+    let shared = shared_buckets(settings.iter().map(|(name, settings)| (*name, &settings.kv)));
+    if shared.is_empty() {
+        return;
+    }
+    heading(out, "key-value buckets");
+    let row = |(bucket, plugins): (&Arc<str>, &Vec<&str>)| {
+        vec![format!("  {bucket}"), format!("of {}", plugins.join(", "))]
+    };
+    out.rows(&shared.iter().map(row).collect::<Vec<_>>());
 }
 
 fn contract(entry: &Entry) -> String {

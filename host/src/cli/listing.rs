@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::client::{AdminClient, Param};
 use super::failure::Failure;
-use super::output::{Ink, Printout, call_line, print_json, printable, text};
+use super::output::{Ink, Printout, bytes, call_line, print_json, printable, text};
 
 /// The bounds of a listing.
 #[derive(Debug, Args)]
@@ -125,12 +125,20 @@ pub(super) fn attempts(out: &mut Printout, delivery: &Value) {
         .map(|due| format!(", due {}", printable(due)))
         .unwrap_or_default();
     let replay = if delivery["replay"] == true { ", a replay" } else { "" };
+    let again = match delivery["again"].as_u64() {
+        None | Some(0) => String::new(),
+        Some(1) => ", asked once to be called again".to_owned(),
+        Some(count) => format!(", asked {count} times to be called again"),
+    };
     out.line(format!(
-        "{plugin}  {state}{cancelling}{due}{replay}  {}",
+        "{plugin}  {state}{cancelling}{due}{again}{replay}  {}",
         printable(&text(&delivery["id"]))
     ));
     if let Some(note) = delivery["note"].as_str() {
         out.line(format!("  {}", printable(note)));
+    }
+    for step in elements(&delivery["steps"]) {
+        out.line(format!("  {}", recorded_step(step)));
     }
     for attempt in elements(&delivery["attempts"]) {
         let outcome = out.state(&text(&attempt["outcome"]));
@@ -141,6 +149,9 @@ pub(super) fn attempts(out: &mut Printout, delivery: &Value) {
         let (number, started, ms) =
             (&attempt["number"], text(&attempt["started_at"]), &attempt["duration_ms"]);
         out.line(format!("  #{number}  {}  {ms} ms  {outcome}{error}", printable(&started)));
+        for step in elements(&attempt["steps"]) {
+            out.line(format!("    {}", step_line(step)));
+        }
         for call in elements(&attempt["calls"]) {
             out.line(format!("    {}", call_line(call)));
         }
@@ -149,6 +160,28 @@ pub(super) fn attempts(out: &mut Printout, delivery: &Value) {
             out.line(format!("      {}", printable(&line)));
         }
     }
+}
+
+/// A step that a delivery keeps: its name, size, and which attempt and file made it.
+fn recorded_step(step: &Value) -> String {
+    let digest: String = text(&step["plugin_digest"]).chars().take(12).collect();
+    let by = if digest.is_empty() { String::new() } else { format!(" by {digest}") };
+    printable(&format!(
+        "step {} ({}) recorded in attempt {}{by}",
+        text(&step["name"]),
+        bytes(step["bytes"].as_u64().unwrap_or(0)),
+        step["attempt"],
+    ))
+}
+
+/// A step that an attempt recorded or recalled.
+pub(super) fn step_line(step: &Value) -> String {
+    let (name, size) = (text(&step["name"]), bytes(step["bytes"].as_u64().unwrap_or(0)));
+    let line = match step["recorded_after_ms"].as_u64() {
+        Some(ms) => format!("step {name} recorded after {ms} ms ({size})"),
+        None => format!("step {name} recalled ({size})"),
+    };
+    printable(&line)
 }
 
 /// The elements of an array; none for anything else.

@@ -135,7 +135,9 @@ impl Printout {
             "dead" | "failed" | "reject" | "trap" | "timeout" | "memory" | "error" | "crash" => {
                 self.ink(Ink::Red, word)
             }
-            "waiting" | "retry" | "stale" | "held" | "missing" => self.ink(Ink::Yellow, word),
+            "waiting" | "retry" | "again" | "stale" | "held" | "missing" => {
+                self.ink(Ink::Yellow, word)
+            }
             "cancelled" | "discarded" => self.ink(Ink::Dim, word),
             _ => word.to_owned(),
         }

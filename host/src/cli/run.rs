@@ -8,7 +8,11 @@ use clap::Args;
 use super::Common;
 use super::failure::Failure;
 use super::output::{print_json, print_json_line};
-use super::runner::{GivenSettings, PluginRunner, RunSettings, Task, answer, event, summary};
+use super::runner::calls::Bound;
+use super::runner::kept::{Kept, Values, read_values};
+use super::runner::{
+    GivenSettings, PluginRunner, RunSettings, Task, answer, calls, event, summary,
+};
 use crate::event::Event;
 use crate::sandbox::{Plugin, Verdict};
 
@@ -17,13 +21,15 @@ mod watch;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The plugin gets the limits a host would give it by default, or with --as those of [plugins.NAME] in config.toml, and may \
-send the HTTP requests that are granted there. Writes to its key-value store are shown and \
-forgotten; every key that it reads is absent. With --watch, ctrl-c ends it.
+send the HTTP requests that are granted there. Its key-value store holds what --kv says, and nothing without it. With \
+--calls the next call sees what those before have written and recorded, and nothing waits. Afterwards all of it is \
+forgotten. With --watch, ctrl-c ends it.
 
 Examples:
   hookbox run plugins/video-orders.wasm --event event.json
   hookbox run plugins/video-orders.wasm --event event.json --watch
   hookbox run plugins/video-orders.wasm --event event.json --as video-orders
+  hookbox run poll.wasm --event event.json --calls 10 --kv state.json
   hookbox run plugins/audit.wasm --event body.json --type avatar_video.success
   echo '{}' | hookbox run plugins/audit.wasm --event - --type test.event --json")]
 pub(super) struct Run {
@@ -46,10 +52,19 @@ pub(super) struct Run {
     attempt: u32,
     #[command(flatten)]
     settings: GivenSettings,
+    /// The values of its key-value store at first, a JSON object: {"order_1": "open"}
+    #[arg(long, value_name = "FILE")]
+    kv: Option<PathBuf>,
+    /// Call it so often, as long as it asks to be called again or for a retry
+    #[arg(
+        long, value_name = "N", default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..=1_000)
+    )]
+    calls: u32,
     /// Run again whenever the plugin or the event changes
     #[arg(long)]
     watch: bool,
-    /// Report in JSON; with --watch one line a run
+    /// Report in JSON; with --watch or --calls one line a call
     #[arg(long)]
     json: bool,
 }
@@ -76,6 +91,18 @@ impl Run {
         event::read(&self.event, &self.attributes)
     }
 
+    /// The values of the key-value store at first.
+    fn values(&self) -> Result<Values, Failure> {
+        let Some(file) = &self.kv else { return Ok(Values::new()) };
+        let shown = file.display();
+        let text = std::fs::read(file)
+            .map_err(|error| Failure::usage(format!("failed to read {shown}: {error}")))?;
+        serde_json::from_slice(&text)
+            .map_err(|error| format!("it is not JSON: {error}"))
+            .and_then(read_values)
+            .map_err(|why| Failure::usage(format!("{shown}: {why}")))
+    }
+
     fn once(
         &self,
         runner: &PluginRunner,
@@ -84,14 +111,22 @@ impl Run {
         settings: &RunSettings,
     ) -> Result<ExitCode, Failure> {
         let config = self.config_value.iter().cloned().collect();
-        let invocation =
-            runner.run(plugin, Task { event, config, attempt: self.attempt, settings });
-        match (self.json, self.watch) {
-            (true, true) => print_json_line(&answer::to_json(&invocation))?,
-            (true, false) => print_json(&answer::to_json(&invocation))?,
-            (false, _) => summary::summary(plugin, &invocation).print()?,
-        }
-        Ok(if matches!(invocation.verdict, Verdict::Ok(_)) {
+        let kept = Kept::new(self.values()?);
+        let task = Task { event, config, attempt: self.attempt, kept, settings };
+        let bound = Bound { most: self.calls, retries: true };
+        let mut shown = Ok(());
+        let done = calls::run(runner, plugin, task, bound, |invocation| {
+            let show = || match (self.json, self.watch || self.calls > 1) {
+                (true, true) => print_json_line(&answer::to_json(invocation)),
+                (true, false) => print_json(&answer::to_json(invocation)),
+                (false, _) => summary::summary(plugin, invocation).print(),
+            };
+            if shown.is_ok() {
+                shown = show();
+            }
+        });
+        shown?;
+        Ok(if matches!(done.last.verdict, Verdict::Ok(_)) {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE

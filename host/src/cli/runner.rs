@@ -8,6 +8,7 @@ use std::sync::Arc;
 use clap::Args;
 use tokio::runtime::Runtime;
 
+use self::kept::Kept;
 use super::Common;
 use super::compile::users_compiler;
 use super::failure::Failure;
@@ -15,13 +16,13 @@ use super::known;
 use super::remarks::patiently;
 use crate::config::{self, PluginSettings};
 use crate::event::{Event, PluginName};
-use crate::sandbox::{
-    Call, Compiler, Invocation, KvRead, KvReader, Plugin, Sandbox, SandboxOptions,
-};
+use crate::sandbox::{Call, Compiler, Invocation, Plugin, Sandbox, SandboxOptions};
 use crate::tasks;
 
 pub(super) mod answer;
+pub(super) mod calls;
 pub(super) mod event;
+pub(super) mod kept;
 pub(super) mod summary;
 
 /// The idempotency key a plugin sees: the same in every run, so that runs can be compared.
@@ -97,13 +98,15 @@ fn configured(name: &str, common: &Common) -> Result<PluginSettings, Failure> {
 }
 
 /// One event for the plugin.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Task<'a> {
     pub(super) event: Event,
     /// Settings that the plugin reads through `hookbox:plugin/config`, above the configured ones.
     pub(super) config: BTreeMap<String, String>,
     /// The number of the attempt, from 1.
     pub(super) attempt: u32,
+    /// Its keys and recorded steps.
+    pub(super) kept: Arc<Kept>,
     pub(super) settings: &'a RunSettings,
 }
 
@@ -161,19 +164,10 @@ impl Task<'_> {
             limits: settings.limits,
             grants: settings.grants.clone(),
             config: Arc::new(config),
-            kv: Arc::new(Nothing),
+            kv: self.kept.clone(),
+            steps: self.kept,
             path: settings.path.clone(),
             reuse: false,
         }
-    }
-}
-
-/// No key has a value.
-#[derive(Debug)]
-struct Nothing;
-
-impl KvReader for Nothing {
-    fn get<'a>(&'a self, _key: &'a str) -> KvRead<'a> {
-        Box::pin(std::future::ready(Ok(None)))
     }
 }

@@ -8,7 +8,8 @@ use clap::Args;
 
 use super::Common;
 use super::failure::Failure;
-use super::runner::{GivenSettings, PluginRunner, Task};
+use super::runner::kept::Kept;
+use super::runner::{GivenSettings, PluginRunner, Task, calls};
 
 mod case;
 mod expected;
@@ -25,10 +26,13 @@ A case is a folder:
   DIR/cases/NAME/event.json      a CloudEvents document, as for `hookbox run`
   DIR/cases/NAME/expected.json   the expected result: {\"outcome\": \"ok\"}
   DIR/cases/NAME/config.json     optional, its settings: {\"currency\": \"EUR\"}
+  DIR/cases/NAME/kv.json         optional, its values: {\"order_1\": \"open\"}
 
 expected.json has to name `outcome`, and may name `reason`, `retry_after_ms`, `logs` (the texts) and `emitted`, whose \
 events may name `type`, `subject`, `datacontenttype`, `data`, `data_base64` and `delay_ms`. Members that \
-it does not name are not compared.
+it does not name are not compared. `calls` says how often the handler is called, as long as it asks to be called again or \
+for a retry; each call sees what those before have written and recorded. `steps` are the recorded results by name, and \
+`kv` are values afterwards: a key with null is to be absent.
 
 Examples:
   hookbox test plugins/video-orders    against plugins/video-orders.wasm
@@ -75,14 +79,15 @@ impl Test {
                 event: case.event.clone(),
                 config: case.config.clone(),
                 attempt: 1,
+                kept: Kept::new(case.kv.clone()),
                 settings: &settings,
             };
-            let invocation = runner.run(&plugin, task);
-            let (actual, mark) = case.judge(&invocation, self.update);
+            let calls = calls::run(&runner, &plugin, task, case.bound(), |_| {});
+            let (actual, mark) = case.judge(&calls, self.update);
             if matches!(mark, CaseResult::New | CaseResult::Updated) {
                 case.write(&actual)?;
             }
-            report.add(&case, &invocation, &actual, mark)?;
+            report.add(&case, &calls, &actual, mark)?;
         }
         report.end()
     }

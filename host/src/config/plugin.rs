@@ -8,6 +8,7 @@ use super::breaker::{self, BreakerPolicy};
 use super::grants::{self, Grants};
 use super::json::{json, refuse_number};
 use super::known::KnownNames;
+use super::kv::{self, AgainPolicy, KvSettings};
 use super::limits::{self, Limits};
 use super::raw::{Item, Section};
 use super::secrets::Places;
@@ -76,6 +77,10 @@ pub struct PluginSettings {
     pub breaker: Option<BreakerPolicy>,
     /// The order of its deliveries by a key; `None` if they are in no order.
     pub key: Option<KeyPolicy>,
+    /// Its key-value store.
+    pub kv: KvSettings,
+    /// How often its handler may ask to be called again.
+    pub again: AgainPolicy,
     /// The destination of its log lines.
     pub log: PluginLog,
 }
@@ -93,6 +98,8 @@ impl Default for PluginSettings {
             retry: RetryPolicy::default(),
             breaker: Some(BreakerPolicy::default()),
             key: None,
+            kv: KvSettings::default(),
+            again: AgainPolicy::default(),
             log: PluginLog::default(),
         }
     }
@@ -104,7 +111,7 @@ pub(super) fn read_all(
     known: &KnownNames<'_>,
     places: &Places<'_>,
 ) -> BTreeMap<String, Arc<PluginSettings>> {
-    let mut plugins = BTreeMap::new();
+    let (mut plugins, mut stores) = (BTreeMap::new(), Vec::new());
     for item in section.entries() {
         if let Some(help) = known.against(&item, item.key, "is a section for an unknown plugin") {
             item.refuse_key("is a section for an unknown plugin", help);
@@ -112,9 +119,12 @@ pub(super) fn read_all(
         if let Some(section) = item.section("{ timeout = \"10s\" }") {
             let settings = read(section, places);
             warn_of_unset(&item, &settings);
-            plugins.insert(item.key.to_owned(), Arc::new(settings));
+            let (name, kv) = (item.key.to_owned(), settings.kv.clone());
+            stores.push((item, kv));
+            plugins.insert(name, Arc::new(settings));
         }
     }
+    kv::warn_of_times(&stores);
     plugins
 }
 
@@ -157,6 +167,10 @@ fn read(mut section: Section<'_>, places: &Places<'_>) -> PluginSettings {
     if let Some(item) = section.take("breaker") {
         settings.breaker = breaker::read(&item);
     }
+    if let Some(item) = section.take("kv") {
+        settings.kv = kv::read(&item);
+    }
+    settings.again = kv::read_again(&mut section);
     if let Some(approve) = section.take("approve").and_then(|item| item.word(&APPROVALS)) {
         settings.approve = approve;
     }

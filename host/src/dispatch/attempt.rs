@@ -9,16 +9,17 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::built_in::BuiltIn;
 use super::dead_letter::DeadLetter;
 use super::health::{BreakerSignal, LogSubject, Probe};
+use super::kept::KeptByStore;
 use super::outcome::{self, AttemptFacts};
 use super::queue::PluginQueue;
 use super::shared::Shared;
 use super::{result_size, settle};
 use crate::config::{PluginLog, PluginSettings};
-use crate::event::{AttemptRecord, Outcome, PluginName};
+use crate::event::{AttemptRecord, Digest, Outcome};
 use crate::fair::FairPermit;
 use crate::plugins::Loaded;
-use crate::sandbox::{Call, Invocation, KvRead, KvReader, Verdict};
-use crate::store::{Lease, Next, Read, Settlement};
+use crate::sandbox::{Call, Invocation, Verdict};
+use crate::store::{Lease, Next, Settlement};
 use crate::{fail, retry, tasks};
 
 /// Held by an attempt until its settlement is durable. The next attempt then sees its writes, and
@@ -81,7 +82,7 @@ async fn attempt(
     };
     let config = shared.deps.config.load_full();
     let settings = config.plugin(&lease.plugin);
-    let call = call(shared, lease, &settings);
+    let call = call(shared, lease, &settings, loaded.digest);
     let in_flight = match shared.deps.store.begin(lease).await {
         Ok(in_flight) => in_flight,
         Err(error) => {
@@ -104,10 +105,11 @@ async fn attempt(
         digest: loaded.digest,
         started_at_ms,
         now_ms: shared.deps.clock.now_ms(),
-        kv_bytes: kv_bytes(shared, lease, &invocation).await,
+        kv_bytes: kv_bytes(shared, lease, &settings, &invocation).await,
+        again: lease.again(),
         random,
     };
-    let mut settlement = outcome::settlement(&facts, invocation, &settings.retry, &config.routes);
+    let mut settlement = outcome::settlement(&facts, invocation, &settings, &config.routes);
     tell_of_death(shared, lease, &mut settlement);
     if settings.log == PluginLog::Forward
         && let Some(record) = &settlement.record
@@ -145,7 +147,15 @@ async fn built_in_attempt(
     settlement
 }
 
-fn call(shared: &Shared, lease: &Lease, settings: &PluginSettings) -> Call {
+fn call(shared: &Shared, lease: &Lease, settings: &PluginSettings, digest: Digest) -> Call {
+    let kept = Arc::new(KeptByStore {
+        reads: shared.deps.reads.clone(),
+        queue: shared.deps.store.clone(),
+        bucket: settings.kv.bucket_of(&lease.plugin),
+        holder: lease.holder(),
+        has_steps: lease.has_steps(),
+        digest,
+    });
     Call {
         plugin: lease.plugin.clone(),
         event: lease.event.clone(),
@@ -155,19 +165,25 @@ fn call(shared: &Shared, lease: &Lease, settings: &PluginSettings) -> Call {
         limits: settings.limits,
         grants: settings.grants.clone(),
         config: settings.config.clone(),
-        kv: Arc::new(StoredKv { reads: shared.deps.reads.clone(), plugin: lease.plugin.clone() }),
+        kv: kept.clone(),
+        steps: kept,
         path: settings.path.clone(),
         reuse: settings.reuse,
     }
 }
 
-/// The size of the plugin's key-value store, in bytes; 0 if the attempt writes nothing, because
+/// The size of the plugin's bucket, in bytes; 0 if the attempt writes nothing, because
 /// only writes are compared with it. A count that fails is no reason to run the attempt again.
-async fn kv_bytes(shared: &Shared, lease: &Lease, invocation: &Invocation) -> u64 {
-    if invocation.kv_writes.is_empty() {
+async fn kv_bytes(
+    shared: &Shared,
+    lease: &Lease,
+    settings: &PluginSettings,
+    invocation: &Invocation,
+) -> u64 {
+    if invocation.kv_writes.is_empty() && invocation.kv_adds.is_empty() {
         return 0;
     }
-    shared.deps.reads.kv_bytes(&lease.plugin).await.unwrap_or(0)
+    shared.deps.reads.kv_bytes(&settings.kv.bucket_of(&lease.plugin)).await.unwrap_or(0)
 }
 
 /// Waits until the attempt may begin; `None` if the host stops, the breaker opens or the plugin is
@@ -236,6 +252,7 @@ fn host_fault(shared: &Shared, queue: &PluginQueue, lease: &Lease, panic: &str) 
         error: Some(error),
         logs: Vec::new(),
         calls: Vec::new(),
+        steps: Vec::new(),
         plugin_digest: None,
     };
     let mut settlement = Settlement { next, record: Some(record) };
@@ -264,22 +281,4 @@ fn tell_of_death(shared: &Shared, lease: &Lease, settlement: &mut Settlement) {
 fn random() -> f64 {
     let bits = getrandom::u64().expect("the operating system gives random numbers");
     (bits >> 11) as f64 / (1u64 << 53) as f64
-}
-
-/// The keys of one plugin, as the sandbox reads them.
-#[derive(Debug)]
-struct StoredKv {
-    reads: Arc<dyn Read>,
-    plugin: PluginName,
-}
-
-impl KvReader for StoredKv {
-    fn get<'a>(&'a self, key: &'a str) -> KvRead<'a> {
-        Box::pin(async move {
-            let found = self.reads.kv_get(self.plugin.clone(), key.to_owned()).await;
-            found
-                .map(|found| found.map(|kv| (kv.value, kv.version)))
-                .map_err(|error| error.to_string())
-        })
-    }
 }

@@ -70,6 +70,7 @@ impl BuiltIn {
             error,
             logs: Vec::new(),
             calls: Vec::new(),
+            steps: Vec::new(),
             plugin_digest: None,
         };
         let next = match record.outcome {

@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::config::Routes;
+use crate::config::{AgainPolicy, PluginSettings, Routes};
 use crate::event::{AttemptRecord, Attributes, Digest, Event, NewEvent, Outcome, PluginName};
 use crate::retry::{self, GIVE_BACK_DELAY_MS, RetryPolicy};
-use crate::sandbox::{Emitted, Invocation, Verdict};
-use crate::store::{KvTransaction, Next, Settlement};
+use crate::sandbox::{Emitted, Invocation, KvList, Verdict};
+use crate::store::{AgainSoFar, KvRange, KvTransaction, ListedKeys, Next, Settlement};
 
 /// How many plugins an event may pass. A chain of events that leads back to itself ends here.
 pub const MAX_HOPS: u32 = 32;
 
-/// Keys and values of one plugin, in bytes.
+/// Keys and values of one bucket, in bytes.
 pub const MAX_KV_BYTES: u64 = 64 << 20;
 
 /// The facts of an attempt that its invocation does not contain.
@@ -28,8 +28,10 @@ pub(super) struct AttemptFacts<'a> {
     pub(super) started_at_ms: i64,
     /// The wall clock, Unix ms: the time of emitted events.
     pub(super) now_ms: i64,
-    /// The size of the plugin's key-value store. It is known only if the attempt wrote to it.
+    /// The size of the plugin's bucket. It is known only if the attempt wrote to it.
     pub(super) kv_bytes: u64,
+    /// How often the handler has asked to be called again before.
+    pub(super) again: AgainSoFar,
     /// Draws evenly from [0, 1).
     pub(super) random: fn() -> f64,
 }
@@ -52,11 +54,15 @@ fn recorded(verdict: &Verdict) -> Option<Outcome> {
 pub(super) fn settlement(
     facts: &AttemptFacts<'_>,
     invocation: Invocation,
-    policy: &RetryPolicy,
+    settings: &PluginSettings,
     routes: &Routes,
 ) -> Settlement {
-    let kv = KvTransaction { reads: invocation.kv_reads, writes: invocation.kv_writes };
+    let policy = &settings.retry;
+    let mut invocation = invocation;
+    let kv = transaction(&mut invocation, settings);
     let verdict = bounded(facts, invocation.verdict, &kv);
+    let again = invocation.again.filter(|_| matches!(verdict, Verdict::Ok(_)));
+    let excess = again.and_then(|_| excess_of_again(facts.again, settings.again));
     let Some(outcome) = recorded(&verdict) else {
         let delay = Duration::from_millis(GIVE_BACK_DELAY_MS);
         return Settlement { next: Next::GiveBack(delay), record: None };
@@ -64,17 +70,21 @@ pub(super) fn settlement(
     let failed = |outcome, after_ms| {
         after_failure(outcome, facts.attempt, after_ms, policy, (facts.random)())
     };
-    let (next, error) = match verdict {
+    let (outcome, next, error) = match verdict {
+        Verdict::Ok(_) if excess.is_some() => (Outcome::Error, Next::Dead(None), excess),
         Verdict::Ok(emitted) => {
             let emitted = emitted.into_iter().map(|event| routed(facts, event, routes)).collect();
-            (Next::Done { emitted, kv }, None)
+            match again {
+                None => (outcome, Next::Done { emitted, kv }, None),
+                Some(after) => (Outcome::Again, Next::Again { emitted, kv, after }, None),
+            }
         }
-        Verdict::Retry { reason, after_ms } => (failed(outcome, after_ms), Some(reason)),
+        Verdict::Retry { reason, after_ms } => (outcome, failed(outcome, after_ms), Some(reason)),
         Verdict::Reject(reason)
         | Verdict::Trap(reason)
         | Verdict::Timeout(reason)
         | Verdict::Memory(reason)
-        | Verdict::Error(reason) => (failed(outcome, None), Some(reason)),
+        | Verdict::Error(reason) => (outcome, failed(outcome, None), Some(reason)),
         Verdict::NoCapacity => unreachable!("it has no outcome"),
     };
     let record = AttemptRecord {
@@ -84,9 +94,44 @@ pub(super) fn settlement(
         error,
         logs: invocation.logs,
         calls: invocation.calls,
+        steps: invocation.steps,
         plugin_digest: Some(facts.digest),
     };
     Settlement { next, record: Some(record) }
+}
+
+/// Takes the key-value operations of an attempt.
+fn transaction(invocation: &mut Invocation, settings: &PluginSettings) -> KvTransaction {
+    let listed = |list: KvList| {
+        let KvList { prefix, after, limit, keys } = list;
+        ListedKeys { range: KvRange { prefix, after, limit }, keys }
+    };
+    KvTransaction {
+        bucket: settings.kv.bucket.clone(),
+        ttl: settings.kv.ttl_ms.map(Duration::from_millis),
+        reads: std::mem::take(&mut invocation.kv_reads),
+        lists: std::mem::take(&mut invocation.kv_lists).into_iter().map(listed).collect(),
+        writes: std::mem::take(&mut invocation.kv_writes),
+        adds: std::mem::take(&mut invocation.kv_adds),
+    }
+}
+
+/// Why a handler that asks to be called again has asked often or long enough; for people.
+fn excess_of_again(so_far: AgainSoFar, policy: AgainPolicy) -> Option<String> {
+    if so_far.count >= policy.max {
+        return Some(format!(
+            "it asked to be called again, and has done so {} times already: `max_again` under its [plugins] section \
+             sets the limit",
+            so_far.count
+        ));
+    }
+    (so_far.since > Duration::from_millis(policy.for_ms)).then(|| {
+        format!(
+            "it asked to be called again, and did so first more than {} ago: `again_for` under its [plugins] section \
+             sets the limit",
+            policy.shown_for()
+        )
+    })
 }
 
 /// Turns a success that exceeds the host's bounds into an error.
@@ -102,10 +147,11 @@ fn bounded(facts: &AttemptFacts<'_>, verdict: Verdict, kv: &KvTransaction) -> Ve
         .writes
         .iter()
         .filter_map(|(key, value)| value.as_ref().map(|value| key.len() + value.len()));
-    let written: usize = written.sum();
+    let added = kv.adds.iter().map(|(key, _)| key.len() + size_of::<i64>());
+    let written: usize = written.chain(added).sum();
     if written > 0 && facts.kv_bytes.saturating_add(written as u64) > MAX_KV_BYTES {
         return Verdict::Error(format!(
-            "its key-value store is full: a plugin may keep {MAX_KV_BYTES} bytes"
+            "its key-value store is full: a bucket may hold {MAX_KV_BYTES} bytes"
         ));
     }
     verdict
@@ -197,6 +243,7 @@ mod tests {
             started_at_ms: NOW_MS - 5,
             now_ms: NOW_MS,
             kv_bytes,
+            again: AgainSoFar::default(),
             random: || 0.5,
         };
         let routes =
@@ -207,11 +254,15 @@ mod tests {
             logs: Vec::new(),
             calls: Vec::new(),
             kv_reads: Vec::new(),
+            kv_lists: Vec::new(),
             kv_writes,
+            kv_adds: Vec::new(),
+            steps: Vec::new(),
+            again: None,
             memory_peak_bytes: 0,
             duration_us: 5_000,
         };
-        settlement(&facts, invocation, &RetryPolicy::default(), &routes)
+        settlement(&facts, invocation, &PluginSettings::default(), &routes)
     }
 
     fn outcome_of(settlement: &Settlement) -> Option<Outcome> {
@@ -258,5 +309,16 @@ mod tests {
             matches!(settlement.next, Next::GiveBack(delay) if !delay.is_zero()),
             "{settlement:?}"
         );
+    }
+
+    #[test]
+    fn a_handler_may_ask_to_be_called_again_so_often_and_for_so_long() {
+        let policy = AgainPolicy { max: 2, for_ms: 1_000 };
+        let excess = |count, ms| {
+            excess_of_again(AgainSoFar { count, since: Duration::from_millis(ms) }, policy)
+        };
+        assert_eq!((excess(0, 0), excess(1, 1_000)), (None, None));
+        assert!(excess(2, 0).is_some_and(|why| why.contains("`max_again`")));
+        assert!(excess(1, 1_001).is_some_and(|why| why.contains("more than 1s ago: `again_for`")));
     }
 }

@@ -15,7 +15,9 @@ pub(super) fn kib(settlement: &Settlement) -> u32 {
 
 fn bytes(settlement: &Settlement) -> usize {
     let next = match &settlement.next {
-        Next::Done { emitted, kv } => emitted.iter().map(event).sum::<usize>() + transaction(kv),
+        Next::Done { emitted, kv } | Next::Again { emitted, kv, .. } => {
+            emitted.iter().map(event).sum::<usize>() + transaction(kv)
+        }
         Next::Dead(Some(dead)) => event(dead),
         Next::RetryIn(_) | Next::Dead(None) | Next::GiveBack(_) => 0,
     };
@@ -79,7 +81,12 @@ fn transaction(kv: &KvTransaction) -> usize {
     let writes = kv.writes.iter().map(|(key, value)| {
         size_of::<(String, Option<Vec<u8>>)>() + key.len() + value.as_ref().map_or(0, Vec::len)
     });
-    reads.chain(writes).sum()
+    let adds = kv.adds.iter().map(|(key, _)| size_of::<(String, i64)>() + key.len());
+    let lists = kv.lists.iter().map(|list| {
+        let keys = list.keys.iter().map(|key| size_of::<String>() + key.len());
+        size_of_val(list) + list.range.prefix.len() + text(&list.range.after) + keys.sum::<usize>()
+    });
+    reads.chain(writes).chain(adds).chain(lists).sum()
 }
 
 fn record(record: &AttemptRecord) -> usize {
@@ -88,7 +95,8 @@ fn record(record: &AttemptRecord) -> usize {
     let calls = record.calls.iter();
     let calls = calls
         .map(|call| size_of_val(call) + call.method.len() + call.url.len() + text(&call.error));
-    logs.chain(calls).sum::<usize>() + text(&record.error)
+    let steps = record.steps.iter().map(|step| size_of_val(step) + step.name.len());
+    logs.chain(calls).chain(steps).sum::<usize>() + text(&record.error)
 }
 
 fn text(text: &Option<String>) -> usize {
@@ -141,6 +149,7 @@ mod tests {
             error,
             logs,
             calls,
+            steps: Vec::new(),
             plugin_digest: None,
         };
         Settlement { next: Next::Dead(None), record: Some(record) }
@@ -166,14 +175,24 @@ mod tests {
             done(vec![event], KvTransaction::default())
         };
         let written = |key, value| {
-            done(Vec::new(), KvTransaction { reads: Vec::new(), writes: vec![(key, value)] })
+            done(
+                Vec::new(),
+                KvTransaction { writes: vec![(key, value)], ..KvTransaction::default() },
+            )
         };
         let settlements = [
             done(vec![emitted(LARGE)], KvTransaction::default()),
             with(&|event| event.kind = large()),
             with(&|event| event.subject = Some(large())),
             with(&|event| event.content_type = Some(large())),
-            done(Vec::new(), KvTransaction { reads: vec![(large(), None)], writes: Vec::new() }),
+            done(
+                Vec::new(),
+                KvTransaction { reads: vec![(large(), None)], ..KvTransaction::default() },
+            ),
+            done(
+                Vec::new(),
+                KvTransaction { adds: vec![(large(), 1)], ..KvTransaction::default() },
+            ),
             written(large(), None),
             written(String::new(), Some(vec![0; LARGE])),
             failed(Some(large()), Vec::new(), Vec::new()),
@@ -198,7 +217,7 @@ mod tests {
         let reads = vec![(String::new(), None); MANY];
         let settlements = [
             done(vec![emitted(0); MANY], KvTransaction::default()),
-            done(Vec::new(), KvTransaction { reads, writes: Vec::new() }),
+            done(Vec::new(), KvTransaction { reads, ..KvTransaction::default() }),
             failed(None, vec![line; MANY], Vec::new()),
         ];
         for settlement in settlements {

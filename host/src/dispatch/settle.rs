@@ -46,14 +46,13 @@ pub(super) async fn settle(
                 "a key that it read was changed meanwhile; it runs again"
             );
         }
-        Ok(Settled::OverBudget) => {
+        Ok(refused @ (Settled::OverBudget | Settled::NotANumber)) => {
             if queue.health.may_log(LogSubject::DeadLetter) {
                 tracing::warn!(
                     event.id = %event, delivery.id = %delivery, plugin.name = %plugin,
                     delivery.attempt = attempt,
                     event.root = %root,
-                    reason = "its tree of events has reached `server.tree_events` or `server.tree_size`",
-                    "dead letter"
+                    reason = reason_of(*refused), "dead letter"
                 );
             }
         }
@@ -75,6 +74,14 @@ pub(super) async fn settle(
         Err(error) => tracing::debug!(delivery.id = %delivery, error = %error, "not settled"),
     }
     matches!(settled, Ok(Settled::Conflict))
+}
+
+/// Why what an attempt left was not stored; for the log.
+fn reason_of(refused: Settled) -> &'static str {
+    match refused {
+        Settled::NotANumber => "it adds to a key whose value is no number",
+        _ => "its tree of events has reached `server.tree_events` or `server.tree_size`",
+    }
 }
 
 /// Counts the settlements that change less than was asked for.
@@ -109,15 +116,19 @@ pub(super) fn observe(
         error.as_deref(),
     );
     let (event, plugin) = (lease.event.id, &lease.plugin);
-    if *outcome == Outcome::Ok {
-        queue.succeeded.increment(1);
-        let emitted =
-            if let Next::Done { emitted, .. } = &settlement.next { emitted.len() } else { 0 };
+    if matches!(outcome, Outcome::Ok | Outcome::Again) {
+        if *outcome == Outcome::Ok {
+            queue.succeeded.increment(1);
+        } else {
+            metrics::counter!("hookbox_attempts_total", "plugin" => plugin.clone(), "outcome" => outcome.name())
+                .increment(1);
+        }
+        let emitted = settlement.next.results().map_or(0, |(emitted, _)| emitted.len());
         tracing::debug!(
             event.id = %event, delivery.id = %lease.delivery, plugin.name = %plugin,
             delivery.attempt = lease.attempt, duration_ms = duration.as_secs_f64() * 1e3,
             events.emitted = emitted,
-            "attempt ok"
+            outcome = outcome.name(), "attempt ok"
         );
         return;
     }

@@ -25,11 +25,13 @@ pub enum Outcome {
     Error,
     /// The host died while it ran.
     Crash,
+    /// The handler succeeded, and asked to be called again.
+    Again,
 }
 
 impl Outcome {
     /// Every outcome, in the order of [`Outcome::code`].
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Ok,
         Self::Retry,
         Self::Reject,
@@ -38,6 +40,7 @@ impl Outcome {
         Self::Memory,
         Self::Error,
         Self::Crash,
+        Self::Again,
     ];
 
     /// The stored form.
@@ -61,6 +64,7 @@ impl Outcome {
             Self::Memory => "memory",
             Self::Error => "error",
             Self::Crash => "crash",
+            Self::Again => "again",
         }
     }
 }
@@ -97,6 +101,18 @@ pub struct HttpCall {
     pub duration_ms: u64,
 }
 
+/// A step that an attempt recorded, or whose result it recalled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct StepUse {
+    /// The name of the step.
+    pub name: String,
+    /// Bytes of its result.
+    pub bytes: u64,
+    /// From the beginning of the attempt until the result was durable, in milliseconds; absent if
+    /// the result was there already.
+    pub recorded_after_ms: Option<u64>,
+}
+
 /// The record of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptRecord {
@@ -112,6 +128,8 @@ pub struct AttemptRecord {
     pub logs: Vec<LogLine>,
     /// HTTP requests of the plugin, in the order in which they began; bounded by the sandbox.
     pub calls: Vec<HttpCall>,
+    /// Steps that it recorded or recalled, each once, in the order in which it did so first.
+    pub steps: Vec<StepUse>,
     /// SHA-256 of the plugin file that ran, absent when none did.
     pub plugin_digest: Option<Digest>,
 }

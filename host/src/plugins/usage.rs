@@ -30,7 +30,7 @@ impl Usage {
     /// Counts the calls of an attempt.
     pub fn count(&self, invocation: &Invocation) {
         let writes = if matches!(invocation.verdict, Verdict::Ok(_)) {
-            invocation.kv_writes.len()
+            invocation.kv_writes.len() + invocation.kv_adds.len()
         } else {
             0
         };
@@ -82,7 +82,11 @@ mod tests {
             logs: Vec::new(),
             calls,
             kv_reads: vec![("a".to_owned(), None), ("b".to_owned(), Some(1))],
+            kv_lists: Vec::new(),
             kv_writes: vec![("a".to_owned(), None)],
+            kv_adds: Vec::new(),
+            steps: Vec::new(),
+            again: None,
             memory_peak_bytes: 0,
             duration_us: 1,
         }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::{Grants, Limits};
-use crate::event::{Event, HttpCall, LogLine, PluginName};
+use crate::event::{Event, HttpCall, LogLine, PluginName, StepUse};
 
 /// The input of one attempt.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub struct Call {
     pub config: Arc<BTreeMap<String, String>>,
     /// The values that `hookbox:plugin/kv` reads.
     pub kv: Arc<dyn KvReader>,
+    /// The results of `hookbox:plugin/steps`.
+    pub steps: Arc<dyn StepStore>,
     /// Path and query of an HTTP handler's request, as `http::Uri` takes them.
     pub path: Arc<str>,
     /// Whether the instance may serve other events before and after this one. A command never does.
@@ -38,10 +41,55 @@ pub struct Call {
 pub type KvRead<'a> =
     Pin<Box<dyn Future<Output = Result<Option<(Vec<u8>, i64)>, String>> + Send + 'a>>;
 
-/// Reads the committed values of one plugin.
+/// Keys, or why they could not be read.
+pub type KvKeys<'a> = Pin<Box<dyn Future<Output = Result<Vec<String>, String>> + Send + 'a>>;
+
+/// Reads the committed values of one bucket.
 pub trait KvReader: Send + Sync + std::fmt::Debug {
     /// The value of `key` and its version.
     fn get<'a>(&'a self, key: &'a str) -> KvRead<'a>;
+
+    /// The keys that begin with `prefix`, after `after`, in the order of their bytes: at most
+    /// `limit`.
+    fn keys<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> KvKeys<'a>;
+}
+
+/// A list of stored keys that an attempt read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KvList {
+    /// They begin with this.
+    pub prefix: String,
+    /// They come after this one.
+    pub after: Option<String>,
+    /// The most that were asked for.
+    pub limit: usize,
+    /// The keys.
+    pub keys: Vec<String>,
+}
+
+/// All results by the names of their steps, or why they could not be read.
+pub type StepsAnswer<'a> =
+    Pin<Box<dyn Future<Output = Result<BTreeMap<String, Vec<u8>>, String>> + Send + 'a>>;
+
+/// Whether a result was recorded, or why the store did not say.
+pub type StepAnswer<'a> = Pin<Box<dyn Future<Output = Result<StepRecorded, String>> + Send + 'a>>;
+
+/// The end of recording a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepRecorded {
+    /// It is durable.
+    Kept,
+    /// Another attempt has the delivery now.
+    Lost,
+}
+
+/// Keeps the results of one delivery's steps.
+pub trait StepStore: Send + Sync + std::fmt::Debug {
+    /// Everything that earlier attempts have recorded.
+    fn all(&self) -> StepsAnswer<'_>;
+
+    /// Records the result of a step that has none.
+    fn record<'a>(&'a self, name: &'a str, value: Vec<u8>) -> StepAnswer<'a>;
 }
 
 /// The result of an attempt.
@@ -55,8 +103,17 @@ pub struct Invocation {
     pub calls: Vec<HttpCall>,
     /// Keys read, with the version seen.
     pub kv_reads: Vec<(String, Option<i64>)>,
+    /// Lists of keys that it read.
+    pub kv_lists: Vec<KvList>,
     /// Keys written; to be applied only with [`Verdict::Ok`].
     pub kv_writes: Vec<(String, Option<Vec<u8>>)>,
+    /// Numbers to be added to values; likewise.
+    pub kv_adds: Vec<(String, i64)>,
+    /// Steps that it recorded or recalled.
+    pub steps: Vec<StepUse>,
+    /// The time after which the handler asks to be called again; of no meaning without
+    /// [`Verdict::Ok`].
+    pub again: Option<Duration>,
     /// The most linear memory that the guest held, in bytes.
     pub memory_peak_bytes: usize,
     /// From instantiation to verdict, in microseconds.

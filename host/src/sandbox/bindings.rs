@@ -5,6 +5,11 @@ wasmtime::component::bindgen!({
     path: "../wit",
     world: "plugin",
     ownership: Borrowing { duplicate_if_necessary: true },
-    imports: { "hookbox:plugin/kv.get": async },
+    imports: {
+        "hookbox:plugin/kv.get": async,
+        "hookbox:plugin/kv.keys": async,
+        "hookbox:plugin/steps.recall": async,
+        "hookbox:plugin/steps.record": async,
+    },
     exports: { default: async },
 });

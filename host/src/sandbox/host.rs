@@ -13,6 +13,7 @@ mod list;
 mod log;
 mod state;
 mod stdout;
+mod steps;
 mod types;
 mod wasi;
 

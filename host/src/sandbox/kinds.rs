@@ -6,6 +6,7 @@ mod ended;
 mod handler;
 mod http;
 mod instance;
+mod times;
 
 pub use contract::Contract;
 

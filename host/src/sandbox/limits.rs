@@ -1,9 +1,12 @@
 //! Bounds of an attempt that nobody configures, and the budget that keeps its memory and tables
 //! within those that are configured ([`Limits`]).
 
+use std::time::Duration;
+
 use wasmtime::{ResourceLimiter, Result};
 
 use crate::config::Limits;
+use crate::retry;
 
 /// The longest timeout; a longer one is shortened to it. One day, in milliseconds.
 pub(super) const MAX_TIMEOUT_MS: u64 = 24 * 3600 * 1000;
@@ -19,6 +22,9 @@ pub(super) const CALL_BOOKKEEPING_BYTES: usize = 64 << 10;
 
 /// The longest delay of an emitted event: 366 days, in milliseconds.
 pub(super) const MAX_EMITTED_DELAY_MS: u64 = 366 * 24 * 3600 * 1000;
+
+/// The longest time until a handler that asks for it is called again.
+pub(super) const MAX_AGAIN: Duration = Duration::from_millis(retry::MAX_DELAY_MS);
 
 /// Header fields of one request or response of a guest, as they lie in memory, in bytes.
 pub(super) const MAX_FIELDS_BYTES: usize = 64 << 10;

@@ -48,6 +48,7 @@ pub(super) mod queries;
 pub(super) mod recover;
 pub(super) mod schedules;
 pub(super) mod settle;
+pub(super) mod steps;
 pub(super) mod sweep;
 pub(super) mod tree;
 
@@ -176,6 +177,7 @@ pub(super) fn record(outcome: Outcome) -> AttemptRecord {
             received_bytes: 165,
             duration_ms: 31,
         }],
+        steps: Vec::new(),
         plugin_digest: Some(Digest([7; 32])),
     }
 }

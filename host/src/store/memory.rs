@@ -1,6 +1,7 @@
 //! A store in memory, for tests that need no disk. It keeps the same laws as SQLite. Its calls are
 //! done when they are made.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -10,14 +11,16 @@ use super::changes::{Announcer, Changes};
 use super::in_flight::{AttemptLog, InFlight};
 use super::{
     Action, Appended, ApprovalChange, Changed, Cursor, DeliveryFilter, DeliveryView,
-    DispatchHandle, EventFilter, EventSummary, EventView, GatheringView, Health, Keep, KvValue,
-    Lease, LeaseQueue, Leased, MaybeReady, Operate, Page, Pending, Preview, Progress, Queue, Read,
-    Settled, Settlement, Stats, StoreError, StoredApproval, Which,
+    DispatchHandle, EventFilter, EventSummary, EventView, GatheringView, Health, Keep, KvKey,
+    KvRange, KvValue, Lease, LeaseHolder, LeaseQueue, Leased, MaybeReady, NewStep, Operate, Page,
+    Pending, Preview, Progress, Queue, Read, Recorded, Settled, Settlement, Stats, StoreError,
+    StoredApproval, Which,
 };
 use crate::clock::Clock;
 use crate::event::{DeliveryId, EventId, NewEvent, PluginName, Target};
 
 mod data;
+mod kept;
 mod laws;
 mod listing;
 mod operate;
@@ -111,6 +114,10 @@ impl Queue for MemoryStore {
         MaybeReady::ready(number.map(|number| InFlight::new(self.data.clone(), number)))
     }
 
+    fn record(&self, holder: &LeaseHolder, step: NewStep) -> Pending<'_, Recorded> {
+        done(self.write(|data| Ok(data.record_step(holder, step))))
+    }
+
     fn settle(&self, lease: Lease, settlement: Settlement) -> Pending<'_, Settled> {
         done(self.write(|data| Ok(data.settle(&lease, settlement))))
     }
@@ -170,7 +177,7 @@ impl Read for MemoryStore {
     fn delivery(&self, id: DeliveryId) -> Pending<'_, DeliveryView> {
         let found = self.read(|data| {
             let is_there = data.deliveries.contains_key(&id);
-            is_there.then(|| data.delivery_view(id, usize::MAX, self.clock.ahead_ms()))
+            is_there.then(|| data.whole_delivery(id, self.clock.ahead_ms()))
         });
         let missing = || StoreError::NotFound(format!("delivery `{id}` of event `{}`", id.event));
         done(found.and_then(|found| found.ok_or_else(missing)))
@@ -204,12 +211,30 @@ impl Read for MemoryStore {
         done(self.read(|_| None))
     }
 
-    fn kv_get(&self, plugin: PluginName, key: String) -> Pending<'_, Option<KvValue>> {
-        done(self.read(|data| data.kv.get(&(plugin, key)).cloned()))
+    fn steps(&self, delivery: DeliveryId) -> Pending<'_, BTreeMap<String, Vec<u8>>> {
+        done(self.read(|data| {
+            let steps = data.deliveries.get(&delivery).into_iter().flat_map(|found| &found.steps);
+            steps.map(|(name, (_, value))| (name.clone(), value.clone())).collect()
+        }))
     }
 
-    fn kv_bytes(&self, plugin: &str) -> MaybeReady<'_, u64> {
-        MaybeReady::ready(self.read(|data| data.kv_bytes(plugin)))
+    fn kv_get(&self, bucket: PluginName, key: String) -> Pending<'_, Option<KvValue>> {
+        done(self.read(|data| data.kv.get(&(bucket, key)).cloned()))
+    }
+
+    fn kv_keys(&self, bucket: PluginName, range: KvRange) -> Pending<'_, Vec<KvKey>> {
+        done(self.read(|data| data.kv_keys(&bucket, &range)))
+    }
+
+    fn kv_buckets(&self) -> MaybeReady<'_, BTreeMap<PluginName, u64>> {
+        MaybeReady::ready(self.read(|data| {
+            let names = data.kv.keys().map(|(bucket, _)| bucket.clone());
+            names.map(|bucket| (bucket.clone(), data.kv_bytes(&bucket))).collect()
+        }))
+    }
+
+    fn kv_bytes(&self, bucket: &str) -> MaybeReady<'_, u64> {
+        MaybeReady::ready(self.read(|data| data.kv_bytes(bucket)))
     }
 
     fn stats(&self) -> MaybeReady<'_, Stats> {

@@ -12,17 +12,22 @@ use crate::event::{
 
 mod actions;
 mod approvals;
+mod kv;
 mod schedules;
+mod steps;
 mod tree;
 mod views;
 
 pub(super) use actions::Position;
 pub use actions::{Action, Changed, Preview, Progress, Which};
 pub use approvals::{Approval, ApprovalChange, StoredApproval};
+pub(super) use kv::number;
+pub use kv::{KvKey, KvRange, KvTransaction, KvValue, ListedKeys};
 pub use schedules::{
     MAX_SKIP_RECORDS, ScheduleChange, ScheduleMark, SkipReason, SkippedTicks, StoredSchedule, Tick,
     TickStep, Ticked,
 };
+pub use steps::{AgainSoFar, LeaseHolder, NewStep, Recorded, StepView};
 pub use tree::TreeBudget;
 pub(super) use tree::TreeSize;
 pub use views::{
@@ -88,6 +93,22 @@ pub(super) struct LeaseTerms {
     pub(super) key: Option<Arc<str>>,
     /// See [`TargetOptions`](crate::event::TargetOptions).
     pub(super) cancel_tag: Option<i64>,
+    /// Whether it may have recorded steps.
+    pub(super) has_steps: bool,
+    /// How often its handler has asked to be called again.
+    pub(super) again: AgainSoFar,
+}
+
+impl LeaseTerms {
+    /// Those of a first attempt.
+    pub(super) fn first(key: Option<Arc<str>>, cancel_tag: Option<i64>) -> Self {
+        Self { key, cancel_tag, ..Self::default() }
+    }
+
+    /// Whether nothing beside its own row changes when it ends in another state than dead.
+    pub(super) fn are_plain(&self) -> bool {
+        self.key.is_none() && self.cancel_tag.is_none()
+    }
 }
 
 impl Lease {
@@ -138,6 +159,16 @@ pub enum Next {
         /// Key-value operations of the attempt.
         kv: KvTransaction,
     },
+    /// Succeeded, and asks to be called again after this time: the same is stored as if it were
+    /// done, and its attempts are counted anew.
+    Again {
+        /// The emitted events, to be appended and routed.
+        emitted: Vec<NewEvent>,
+        /// Key-value operations of the attempt.
+        kv: KvTransaction,
+        /// The time until it is due.
+        after: Duration,
+    },
     /// To be tried again after this time.
     RetryIn(Duration),
     /// A dead letter. The event that tells of it, if a route takes it, is stored with it.
@@ -152,8 +183,18 @@ impl Next {
         match self {
             Self::Done { .. } => State::Done,
             Self::Dead(_) => State::Dead,
-            Self::GiveBack(time) if time.is_zero() => State::Ready,
-            Self::RetryIn(_) | Self::GiveBack(_) => State::Waiting,
+            Self::GiveBack(time) | Self::Again { after: time, .. } if time.is_zero() => {
+                State::Ready
+            }
+            Self::RetryIn(_) | Self::GiveBack(_) | Self::Again { .. } => State::Waiting,
+        }
+    }
+
+    /// The events and the key-value operations that are stored with it, if it succeeded.
+    pub fn results(&self) -> Option<(&[NewEvent], &KvTransaction)> {
+        match self {
+            Self::Done { emitted, kv } | Self::Again { emitted, kv, .. } => Some((emitted, kv)),
+            Self::RetryIn(_) | Self::Dead(_) | Self::GiveBack(_) => None,
         }
     }
 
@@ -162,7 +203,7 @@ impl Next {
     pub(super) fn due_ms(&self, now_ms: i64) -> Option<i64> {
         match self {
             Self::Done { .. } | Self::Dead(_) => None,
-            Self::RetryIn(time) | Self::GiveBack(time) => {
+            Self::RetryIn(time) | Self::GiveBack(time) | Self::Again { after: time, .. } => {
                 Some(after_ms(now_ms, *time).min(i64::MAX - 2))
             }
         }
@@ -197,24 +238,9 @@ pub enum Settled {
     /// Its event's tree has reached the budget. The attempt is recorded as an `error`, the delivery
     /// is dead, and none of its events and writes are stored.
     OverBudget,
-}
-
-/// A stored value and the version that a settlement checks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KvValue {
-    /// The bytes.
-    pub value: Vec<u8>,
-    /// The version, another one after every write.
-    pub version: i64,
-}
-
-/// The key-value operations of one attempt, in the plugin's own name space.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct KvTransaction {
-    /// Keys read, with the version seen; `None` where there was no value.
-    pub reads: Vec<(String, Option<i64>)>,
-    /// Keys written; `None` deletes.
-    pub writes: Vec<(String, Option<Vec<u8>>)>,
+    /// It adds to a value that is no number. The attempt is recorded as an `error`, the delivery is
+    /// dead, and none of its events and writes are stored.
+    NotANumber,
 }
 
 /// The times for which events and keys are kept, by the store's own knowledge of time. Setting the

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    Appended, InFlight, Lease, LeasePermit, LeaseQueue, Leased, MaybeReady, MemoryReservation,
-    Pending, Settled, Settlement,
+    Appended, InFlight, Lease, LeaseHolder, LeasePermit, LeaseQueue, Leased, MaybeReady,
+    MemoryReservation, NewStep, Pending, Recorded, Settled, Settlement,
 };
 use crate::event::{NewEvent, PluginName};
 
@@ -30,6 +30,10 @@ pub trait Queue: Send + Sync + std::fmt::Debug {
     /// Notes that the attempt of `lease` runs, until the guard is dropped. If the host dies before
     /// that, the crash counts against the delivery. An attempt that cannot be noted must not run.
     fn begin(&self, lease: &Lease) -> MaybeReady<'_, InFlight>;
+
+    /// Records the result of a step while its attempt runs. `Ok` means committed and fsynced. The
+    /// attempt that holds the lease is the fence.
+    fn record(&self, holder: &LeaseHolder, step: NewStep) -> Pending<'_, Recorded>;
 
     /// Settles a lease. A full disk delays it; only a stopped store fails it.
     fn settle(&self, lease: Lease, settlement: Settlement) -> Pending<'_, Settled>;

@@ -1,8 +1,10 @@
 //! The trait for queries.
 
+use std::collections::BTreeMap;
+
 use super::{
     Changes, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventSummary, EventView,
-    GatheringView, KvValue, MaybeReady, Page, Pending, Stats, StoredApproval,
+    GatheringView, KvKey, KvRange, KvValue, MaybeReady, Page, Pending, Stats, StoredApproval,
 };
 use crate::event::{DeliveryId, EventId, PluginName};
 
@@ -35,14 +37,23 @@ pub trait Read: Send + Sync + std::fmt::Debug {
     /// The gathering that a delivery to `joins/NAME` or `batches/NAME` is to end, with its members.
     fn gathering(&self, delivery: DeliveryId) -> Pending<'_, Option<GatheringView>>;
 
-    /// Reads a key of a plugin.
-    fn kv_get(&self, plugin: PluginName, key: String) -> Pending<'_, Option<KvValue>>;
+    /// The results that a delivery has recorded, by the names of their steps.
+    fn steps(&self, delivery: DeliveryId) -> Pending<'_, BTreeMap<String, Vec<u8>>>;
+
+    /// Reads a key of a bucket.
+    fn kv_get(&self, bucket: PluginName, key: String) -> Pending<'_, Option<KvValue>>;
+
+    /// Lists keys of a bucket.
+    fn kv_keys(&self, bucket: PluginName, range: KvRange) -> Pending<'_, Vec<KvKey>>;
+
+    /// The buckets that hold anything, each with the bytes of its keys and values.
+    fn kv_buckets(&self) -> MaybeReady<'_, BTreeMap<PluginName, u64>>;
 
     /// All approvals, by plugin, the admitted one first.
     fn approvals(&self) -> Pending<'_, Vec<StoredApproval>>;
 
-    /// The bytes of a plugin's keys and values.
-    fn kv_bytes(&self, plugin: &str) -> MaybeReady<'_, u64>;
+    /// The bytes of a bucket's keys and values.
+    fn kv_bytes(&self, bucket: &str) -> MaybeReady<'_, u64>;
 
     /// The counts. They are updated with every batch, so a call costs the same with a million rows
     /// as with one.

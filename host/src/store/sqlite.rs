@@ -30,8 +30,8 @@ use self::readers::Readers;
 pub use self::recover::Recovered;
 use super::{
     Action, Appended, ApprovalChange, Changed, DeliveryFilter, DispatchHandle, Health, InFlight,
-    Keep, Lease, LeaseQueue, Leased, MaybeReady, Operate, Pending, Preview, Progress, Queue,
-    Settled, Settlement, StoreError, Which,
+    Keep, Lease, LeaseHolder, LeaseQueue, Leased, MaybeReady, NewStep, Operate, Pending, Preview,
+    Progress, Queue, Recorded, Settled, Settlement, StoreError, Which,
 };
 use crate::clock::{Clock, ClockChange};
 use crate::event::{DeliveryId, EventId, NewEvent, Target};
@@ -59,6 +59,7 @@ mod gathered;
 mod in_tree;
 mod inflight;
 mod keys;
+mod kv;
 #[cfg(test)]
 mod laws;
 mod lease;
@@ -84,6 +85,7 @@ mod settle;
 mod side_file;
 mod space;
 mod start;
+mod steps;
 mod sum;
 mod time;
 mod tree;
@@ -186,6 +188,11 @@ impl Queue for Sqlite {
         }))
     }
 
+    fn record(&self, holder: &LeaseHolder, step: NewStep) -> Pending<'_, Recorded> {
+        let work = Box::new((holder.clone(), step));
+        self.ask(|reply| WriteCommand::Record { work, reply })
+    }
+
     fn settle(&self, lease: Lease, settlement: Settlement) -> Pending<'_, Settled> {
         let (lease, settlement) = (Box::new(lease), Box::new(settlement));
         self.ask(|reply| WriteCommand::Settle { lease, settlement, reply })
@@ -230,6 +237,7 @@ impl Operate for Sqlite {
         let expired = Expired {
             events_before_ms: before_ms(keep.events),
             keys_before_ms: before_ms(keep.dedupe_keys),
+            now_ms: self.clock.host_ms().min(self.clock.deletion_ms()),
         };
         self.ask(|reply| WriteCommand::Sweep { expired, reply })
     }

@@ -54,6 +54,9 @@ async fn requests(site: &Console) -> Vec<(&'static str, &'static str, String)> {
             "/api/v1/plugins/{name}/approve",
             format!("/api/v1/plugins/audit/approve?digest={}", "07".repeat(32)),
         ),
+        ("get", "/api/v1/kv", "/api/v1/kv".to_owned()),
+        ("get", "/api/v1/kv/{bucket}", "/api/v1/kv/orders?prefix=s".to_owned()),
+        ("get", "/api/v1/kv/{bucket}/value", "/api/v1/kv/orders/value?key=seen".to_owned()),
         ("get", "/api/v1/schedules", "/api/v1/schedules".to_owned()),
         ("get", "/api/v1/clock", "/api/v1/clock".to_owned()),
         ("post", "/api/v1/clock/accept", "/api/v1/clock/accept".to_owned()),
@@ -121,7 +124,7 @@ async fn every_documented_parameter_is_accepted() {
         "state" => "dead",
         "since" | "until" => "1770000000",
         "limit" => "10",
-        "dry_run" => "true",
+        "dry_run" | "fresh" => "true",
         _ => "x",
     };
     for (path, method) in [
@@ -137,7 +140,7 @@ async fn every_documented_parameter_is_accepted() {
             .map(|parameter| parameter["name"].as_str().unwrap())
             .filter(|name| *name != "cursor")
         {
-            let with = if name == "dry_run" { "&state=dead" } else { "" };
+            let with = if matches!(name, "dry_run" | "fresh") { "&state=dead" } else { "" };
             let target = format!("{path}?{name}={}{with}", sample(name));
             let (status, body) = site.ask(&method.to_uppercase(), &target, None).await;
             assert_eq!(status, StatusCode::OK, "{target}: {body}");

@@ -36,7 +36,7 @@ async fn an_event_is_shown_with_its_deliveries_attempts_and_children() {
     let expected = json!([{
         "number": 1, "started_at": "2026-02-02T02:40:00.120Z", "duration_ms": 1.5, "outcome": "ok", "error": null,
         "logs": [{ "level": "info", "message": "looked" }], "plugin_digest": "07".repeat(32),
-        "calls": [{ "method": "GET", "url": "https://api.example.com/v1/videos?id=*", "status": 200, "error": null,
+        "steps": [], "calls": [{ "method": "GET", "url": "https://api.example.com/v1/videos?id=*", "status": 200, "error": null,
             "refused": false, "sent_bytes": 0, "received_bytes": 165, "duration_ms": 31 }],
     }]);
     assert_eq!(delivery["attempts"], expected);

@@ -125,7 +125,7 @@ impl Console {
                 ..event("order.ready", "s", b"{}", &[])
             }];
             let (next, outcome) = match ends {
-                Ends::Done => (Next::Done { emitted, kv: KvTransaction::default() }, Outcome::Ok),
+                Ends::Done => (Next::Done { emitted, kv: seen() }, Outcome::Ok),
                 Ends::Dead => (Next::Dead(None), Outcome::Reject),
                 Ends::Waits => (Next::RetryIn(std::time::Duration::from_secs(60)), Outcome::Retry),
             };
@@ -145,6 +145,7 @@ impl Console {
                     received_bytes: 165,
                     duration_ms: 31,
                 }],
+                steps: Vec::new(),
                 plugin_digest: Some(hookbox::event::Digest([7; 32])),
             };
             self.admin
@@ -201,4 +202,10 @@ impl Console {
         assert_eq!(body["status"], status.as_u16(), "{path}: {body}");
         (status.as_u16(), body["detail"].as_str().unwrap().to_owned())
     }
+}
+
+/// The key that an attempt leaves which is done.
+fn seen() -> KvTransaction {
+    let writes = vec![("seen".to_owned(), Some(b"{\"n\":1}".to_vec()))];
+    KvTransaction { writes, ..KvTransaction::default() }
 }

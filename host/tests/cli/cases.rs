@@ -264,3 +264,33 @@ fn update_writes_what_happened_and_then_all_cases_pass() {
     let ran = site.run(&["test", "echo"]);
     assert!(ran.code == 0 && ran.out.contains("3 passed, 0 failed"), "{ran:?}");
 }
+
+#[test]
+fn a_case_says_what_a_plugin_is_given_and_what_it_keeps() {
+    let site = site();
+    put(&site, "polls/polls.wat", include_str!("../guests/poll.wat"));
+    put(&site, "polls/cases/all/event.json", EVENT);
+    let all = r#"{"outcome": "ok", "calls": 5, "steps": {"charge": "paid"}, "emitted": [{"type": "guest.echoed"}]}"#;
+    put(&site, "polls/cases/all/expected.json", all);
+    put(&site, "polls/cases/first/event.json", EVENT);
+    let first =
+        r#"{"outcome": "again", "again_after_ms": 20, "steps": {"charge": "paid"}, "emitted": []}"#;
+    put(&site, "polls/cases/first/expected.json", first);
+    let ran = site.run(&["test", "polls"]);
+    assert!(ran.code == 1 && ran.out.contains("FAILED  all: calls"), "five are too many: {ran:?}");
+    put(&site, "polls/cases/all/expected.json", &all.replace('5', "2"));
+    let ran = site.run(&["test", "polls"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+
+    put(&site, "counts/counts.wat", include_str!("../guests/kv.wat"));
+    put(&site, "counts/cases/one/event.json", EVENT);
+    put(&site, "counts/cases/one/kv.json", r#"{"seen": "xx", "old": "1", "other": [1]}"#);
+    let kept = r#"{"outcome": "ok", "kv": {"seen": "xxx", "old": null, "other": [1]}}"#;
+    put(&site, "counts/cases/one/expected.json", kept);
+    assert_eq!(site.run(&["test", "counts"]).code, 0);
+    put(&site, "counts/cases/one/kv.json", "[]");
+    refused(&site.run(&["test", "counts"]), 2, &["kv.json: it is not an object"]);
+    put(&site, "counts/cases/one/kv.json", "{}");
+    let ran = site.run(&["test", "counts"]);
+    assert!(ran.code == 1 && ran.out.contains("FAILED  one: kv"), "{ran:?}");
+}

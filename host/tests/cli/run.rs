@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::site;
 
@@ -24,6 +24,7 @@ fn the_report_in_json_has_the_same_members_always() {
     assert_eq!(ran.code, 0, "{ran:?}");
     let members: Vec<&str> = report.as_object().unwrap().keys().map(String::as_str).collect();
     let expected = [
+        "again_after_ms",
         "calls",
         "duration_us",
         "emitted",
@@ -33,11 +34,12 @@ fn the_report_in_json_has_the_same_members_always() {
         "outcome",
         "reason",
         "retry_after_ms",
+        "steps",
     ];
     assert_eq!(members, expected);
     assert_eq!(
         (&report["outcome"], &report["kv"]),
-        (&json!("ok"), &json!({ "reads": [], "writes": [] }))
+        (&json!("ok"), &json!({ "reads": [], "lists": [], "writes": [], "adds": [] }))
     );
     assert!(report["memory_peak_bytes"].as_u64().unwrap() > 0, "{report}");
 }
@@ -136,4 +138,32 @@ fn a_plugin_runs_with_what_the_configuration_says_of_it() {
         unknown.code == 2 && unknown.err.contains("no section [plugins.greetings]"),
         "{unknown:?}"
     );
+}
+
+#[test]
+fn a_run_calls_as_often_as_it_is_told_and_hands_on_what_was_kept() {
+    let site = site();
+    let file = format!("{}/tests/guests/poll.wat", env!("CARGO_MANIFEST_DIR"));
+    let run = ["run", &file, "--event", "-", "--calls", "9", "--json"];
+    let ran = site.run_with(&run, EVENT);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let calls: Vec<Value> =
+        ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told: Vec<_> =
+        calls.iter().map(|call| (&call["outcome"], &call["again_after_ms"])).collect();
+    assert_eq!(told, [(&json!("again"), &json!(20)), (&json!("ok"), &Value::Null)]);
+    assert_eq!(
+        calls[1]["steps"],
+        json!([{ "name": "charge", "bytes": 4, "recorded_after_ms": null }])
+    );
+    let once = site.run_with(&["run", &file, "--event", "-"], EVENT);
+    assert!(once.out.contains("again (asks to be called again in 20 ms)"), "{once:?}");
+    assert!(once.out.contains("step charge recorded after"), "{once:?}");
+    let file = format!("{}/tests/guests/kv.wat", env!("CARGO_MANIFEST_DIR"));
+    site.put("state.json", r#"{"seen": "xx", "old": {"number": 1}}"#);
+    let ran = site.run_with(&["run", &file, "--event", "-", "--kv", "state.json"], EVENT);
+    assert!(ran.out.contains("writes seen = xxx"), "{ran:?}");
+    site.put("state.json", r#"{"seen": {"number": "x"}}"#);
+    let ran = site.run_with(&["run", &file, "--event", "-", "--kv", "state.json"], EVENT);
+    assert!(ran.code == 2 && ran.err.contains("state.json: `seen`: `number` has to be"), "{ran:?}");
 }

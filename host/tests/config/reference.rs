@@ -71,6 +71,9 @@ fn the_root_configuration_shows_the_defaults_and_every_key() {
     let mut plugin = (*config.plugin("video-orders")).clone();
     assert_eq!(plugin.config.get("currency").map(String::as_str), Some("EUR"));
     plugin.config = Default::default();
+    assert_eq!(plugin.kv.bucket.as_deref(), Some("orders"));
+    assert_eq!(plugin.kv.ttl_ms, Some(90 * 86_400_000));
+    plugin.kv = Default::default();
     assert_eq!(plugin.grants.http.len(), 1);
     plugin.grants = Default::default();
     assert_eq!(plugin, *home.good("").plugin("video-orders"));

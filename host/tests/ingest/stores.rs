@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use hookbox::event::NewEvent;
 use hookbox::store::{
-    Appended, DispatchHandle, InFlight, Lease, LeaseQueue, Leased, MaybeReady, Pending, Queue,
-    Settled, Settlement,
+    Appended, DispatchHandle, InFlight, Lease, LeaseHolder, LeaseQueue, Leased, MaybeReady,
+    NewStep, Pending, Queue, Recorded, Settled, Settlement,
 };
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::watch;
@@ -76,6 +76,10 @@ impl Queue for Held {
 
     fn begin(&self, lease: &Lease) -> MaybeReady<'_, InFlight> {
         self.inner.begin(lease)
+    }
+
+    fn record(&self, holder: &LeaseHolder, step: NewStep) -> Pending<'_, Recorded> {
+        self.inner.record(holder, step)
     }
 
     fn settle(&self, lease: Lease, settlement: Settlement) -> Pending<'_, Settled> {

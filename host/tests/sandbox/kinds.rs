@@ -120,7 +120,7 @@ fn core_handler(more: &str) -> Vec<u8> {
         r#"(module {more}
             (memory (export "memory") 1)
             (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
-            (func (export "hookbox:plugin/handler@0.1.0#handle") (param i32) (result i32)
+            (func (export "hookbox:plugin/handler@0.1.1#handle") (param i32) (result i32)
                 (i32.store (i32.const 16) (i32.const 1))
                 (i32.store (i32.const 24) (i32.const 1))
                 (i32.const 16)))"#
@@ -141,7 +141,7 @@ async fn a_core_module_that_names_its_world_is_made_a_component() {
         "(import \"wasi_snapshot_preview1\" \"random_get\" (func (param i32 i32) (result i32)))";
     for more in ["", preview1] {
         let plugin = SANDBOX.load(&core_handler(more)).unwrap();
-        assert_eq!(shown(&plugin), "handler@0.1.0");
+        assert_eq!(shown(&plugin), "handler@0.1.1");
         assert_eq!(plugin.invoke(call()).await.verdict, Verdict::Reject(String::new()));
     }
 }
@@ -159,7 +159,7 @@ fn a_core_module_of_go_is_not_given_the_adapter_that_would_corrupt_it() {
 #[test]
 fn a_core_module_that_does_not_fit_its_world_is_refused() {
     let whole = core_handler("");
-    let name = b"hookbox:plugin/handler@0.1.0#handle";
+    let name = b"hookbox:plugin/handler@0.1.1#handle";
     let at = whole.windows(name.len()).position(|part| part == name).unwrap();
     let mut other = whole.clone();
     other[at + name.len() - 1] = b'x';

@@ -40,7 +40,7 @@ fn a_file_that_is_not_a_plugin_is_refused_by_name() {
         (b"(component)".to_vec(), "it exports nothing"),
         (
             ok.replace("handler@0.1.0", "handler@0.2.0").into_bytes(),
-            "exports hookbox:plugin/handler@0.2.0, and this host runs 0.1.0",
+            "exports hookbox:plugin/handler@0.2.0, and this host runs 0.1.1",
         ),
     ];
     for (bytes, expected) in cases {
@@ -72,6 +72,18 @@ fn a_handler_of_another_shape_is_refused_when_it_is_loaded() {
     let error =
         SANDBOX.load(ok.replace("(export \"handle\" (func $handle))", "").as_bytes()).unwrap_err();
     assert!(matches!(error, LoadError::Mismatch(_)), "{error}");
+}
+
+/// The file is `plugins/hello-c` as it was built against version 0.1.0 of `wit/`.
+#[tokio::test]
+async fn a_plugin_that_was_built_for_version_0_1_0_runs_unchanged() {
+    let plugin = SANDBOX.load(&file("tests/sandbox/hello-0.1.0.wasm")).unwrap();
+    assert_eq!(plugin.interface_version(), "0.1.0");
+    let body = r#"{"event_data":{"callback_id":"order_1","video_url":"https://a/"}}"#;
+    let done = plugin.invoke(call_with(event("avatar_video.success", body))).await;
+    let Verdict::Ok(emitted) = &done.verdict else { panic!("{done:?}") };
+    assert_eq!(emitted[0].kind, "order.video_ready");
+    assert!(log(&done).contains(&"info: Video ready: https://a/".to_owned()), "{done:?}");
 }
 
 #[tokio::test]

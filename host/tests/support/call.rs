@@ -1,11 +1,13 @@
 //! Calls of plugins, and the key-value stores that they read.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use hookbox::config::Limits;
 use hookbox::event::Event;
-use hookbox::sandbox::{Call, Invocation, KvRead, KvReader};
+use hookbox::sandbox::{
+    Call, Invocation, KvKeys, KvRead, KvReader, StepAnswer, StepRecorded, StepStore, StepsAnswer,
+};
 
 use super::event;
 
@@ -27,6 +29,7 @@ pub(crate) fn call_with(event: Event) -> Call {
         grants: Arc::default(),
         config: Arc::default(),
         kv: Arc::new(Kv::Holds(BTreeMap::new())),
+        steps: Arc::new(KeptSteps::default()),
         path: "/".into(),
         reuse: false,
     }
@@ -65,5 +68,32 @@ impl KvReader for Kv {
                 Self::Panics => panic!("the host has a bug"),
             }
         })
+    }
+
+    fn keys<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> KvKeys<'a> {
+        let Self::Holds(values) = self else {
+            return Box::pin(async { Err("the disk is gone".to_owned()) });
+        };
+        let meant = values.keys().filter(|key| {
+            key.starts_with(prefix) && after.is_none_or(|after| key.as_str() > after)
+        });
+        let keys = meant.take(limit).cloned().collect();
+        Box::pin(async move { Ok(keys) })
+    }
+}
+
+/// The steps of one delivery, from attempt to attempt.
+#[derive(Debug, Default)]
+pub(crate) struct KeptSteps(pub(crate) Mutex<BTreeMap<String, Vec<u8>>>);
+
+impl StepStore for KeptSteps {
+    fn all(&self) -> StepsAnswer<'_> {
+        let all = self.0.lock().unwrap().clone();
+        Box::pin(async move { Ok(all) })
+    }
+
+    fn record<'a>(&'a self, name: &'a str, value: Vec<u8>) -> StepAnswer<'a> {
+        self.0.lock().unwrap().insert(name.to_owned(), value);
+        Box::pin(async { Ok(StepRecorded::Kept) })
     }
 }

@@ -3,30 +3,47 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Imported Functions from `hookbox:plugin/log@0.1.0`
+// Imported Functions from `hookbox:plugin/log@0.1.1`
 
-__attribute__((__import_module__("hookbox:plugin/log@0.1.0"), __import_name__("log")))
+__attribute__((__import_module__("hookbox:plugin/log@0.1.1"), __import_name__("log")))
 extern void __wasm_import_hookbox_plugin_log_log(int32_t, uint8_t *, size_t);
 
-// Imported Functions from `hookbox:plugin/config@0.1.0`
+// Imported Functions from `hookbox:plugin/config@0.1.1`
 
-__attribute__((__import_module__("hookbox:plugin/config@0.1.0"), __import_name__("get")))
+__attribute__((__import_module__("hookbox:plugin/config@0.1.1"), __import_name__("get")))
 extern void __wasm_import_hookbox_plugin_config_get(uint8_t *, size_t, uint8_t *);
 
-// Imported Functions from `hookbox:plugin/kv@0.1.0`
+// Imported Functions from `hookbox:plugin/kv@0.1.1`
 
-__attribute__((__import_module__("hookbox:plugin/kv@0.1.0"), __import_name__("get")))
+__attribute__((__import_module__("hookbox:plugin/kv@0.1.1"), __import_name__("get")))
 extern void __wasm_import_hookbox_plugin_kv_get(uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("hookbox:plugin/kv@0.1.0"), __import_name__("set")))
+__attribute__((__import_module__("hookbox:plugin/kv@0.1.1"), __import_name__("set")))
 extern void __wasm_import_hookbox_plugin_kv_set(uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("hookbox:plugin/kv@0.1.0"), __import_name__("delete")))
+__attribute__((__import_module__("hookbox:plugin/kv@0.1.1"), __import_name__("delete")))
 extern void __wasm_import_hookbox_plugin_kv_delete(uint8_t *, size_t, uint8_t *);
 
-// Exported Functions from `hookbox:plugin/handler@0.1.0`
+__attribute__((__import_module__("hookbox:plugin/kv@0.1.1"), __import_name__("keys")))
+extern void __wasm_import_hookbox_plugin_kv_keys(uint8_t *, size_t, int32_t, uint8_t *, size_t, int32_t, uint8_t *);
 
-__attribute__((__weak__, __export_name__("cabi_post_hookbox:plugin/handler@0.1.0#handle")))
+__attribute__((__import_module__("hookbox:plugin/kv@0.1.1"), __import_name__("add")))
+extern void __wasm_import_hookbox_plugin_kv_add(uint8_t *, size_t, int64_t, uint8_t *);
+
+// Imported Functions from `hookbox:plugin/steps@0.1.1`
+
+__attribute__((__import_module__("hookbox:plugin/steps@0.1.1"), __import_name__("recall")))
+extern void __wasm_import_hookbox_plugin_steps_recall(uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("hookbox:plugin/steps@0.1.1"), __import_name__("record")))
+extern void __wasm_import_hookbox_plugin_steps_record(uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("hookbox:plugin/steps@0.1.1"), __import_name__("again")))
+extern void __wasm_import_hookbox_plugin_steps_again(int64_t, uint8_t *);
+
+// Exported Functions from `hookbox:plugin/handler@0.1.1`
+
+__attribute__((__weak__, __export_name__("cabi_post_hookbox:plugin/handler@0.1.1#handle")))
 void __wasm_export_exports_hookbox_plugin_handler_handle_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
@@ -154,6 +171,49 @@ void hookbox_plugin_kv_result_void_error_free(hookbox_plugin_kv_result_void_erro
   if (!ptr->is_err) {
   } else {
     hookbox_plugin_kv_error_free(&ptr->val.err);
+  }
+}
+
+void plugin_list_string_free(plugin_list_string_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    plugin_string_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      plugin_string_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void hookbox_plugin_kv_result_list_string_error_free(hookbox_plugin_kv_result_list_string_error_t *ptr) {
+  if (!ptr->is_err) {
+    plugin_list_string_free(&ptr->val.ok);
+  } else {
+    hookbox_plugin_kv_error_free(&ptr->val.err);
+  }
+}
+
+void hookbox_plugin_steps_error_free(hookbox_plugin_steps_error_t *ptr) {
+  switch ((int32_t) ptr->tag) {
+    case 4: {
+      plugin_string_free(&ptr->val.unavailable);
+      break;
+    }
+  }
+}
+
+void hookbox_plugin_steps_result_option_list_u8_error_free(hookbox_plugin_steps_result_option_list_u8_error_t *ptr) {
+  if (!ptr->is_err) {
+    plugin_option_list_u8_free(&ptr->val.ok);
+  } else {
+    hookbox_plugin_steps_error_free(&ptr->val.err);
+  }
+}
+
+void hookbox_plugin_steps_result_void_error_free(hookbox_plugin_steps_result_void_error_t *ptr) {
+  if (!ptr->is_err) {
+  } else {
+    hookbox_plugin_steps_error_free(&ptr->val.err);
   }
 }
 
@@ -443,7 +503,271 @@ bool hookbox_plugin_kv_delete(plugin_string_t *key, hookbox_plugin_kv_error_t *e
   }
 }
 
-__attribute__((__export_name__("hookbox:plugin/handler@0.1.0#handle")))
+bool hookbox_plugin_kv_keys(plugin_string_t *prefix, plugin_string_t *maybe_after, uint32_t limit, plugin_list_string_t *ret, hookbox_plugin_kv_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(4*sizeof(void*))];
+  plugin_option_string_t after;
+  after.is_some = maybe_after != NULL;if (maybe_after) {
+    after.val = *maybe_after;
+  }
+  int32_t option;
+  uint8_t * option1;
+  size_t option2;
+  if ((after).is_some) {
+    const plugin_string_t *payload0 = &(after).val;
+    option = 1;
+    option1 = (uint8_t *) (*payload0).ptr;
+    option2 = (*payload0).len;
+  } else {
+    option = 0;
+    option1 = 0;
+    option2 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_hookbox_plugin_kv_keys((uint8_t *) (*prefix).ptr, (*prefix).len, option, option1, option2, (int32_t) (limit), ptr);
+  hookbox_plugin_kv_result_list_string_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (plugin_list_string_t) { (plugin_string_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      hookbox_plugin_kv_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          variant.val.unavailable = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool hookbox_plugin_kv_add(plugin_string_t *key, int64_t delta, hookbox_plugin_kv_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(4*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_hookbox_plugin_kv_add((uint8_t *) (*key).ptr, (*key).len, delta, ptr);
+  hookbox_plugin_kv_result_void_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      hookbox_plugin_kv_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          variant.val.unavailable = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool hookbox_plugin_steps_recall(plugin_string_t *name, plugin_option_list_u8_t *ret, hookbox_plugin_steps_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(4*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_hookbox_plugin_steps_recall((uint8_t *) (*name).ptr, (*name).len, ptr);
+  hookbox_plugin_steps_result_option_list_u8_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      plugin_option_list_u8_t option;
+      switch ((int32_t) *((uint8_t*) (ptr + sizeof(void*)))) {
+        case 0: {
+          option.is_some = false;
+          break;
+        }
+        case 1: {
+          option.is_some = true;
+          option.val = (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.ok = option;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      hookbox_plugin_steps_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          variant.val.unavailable = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool hookbox_plugin_steps_record(plugin_string_t *name, plugin_list_u8_t *value, hookbox_plugin_steps_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(4*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_hookbox_plugin_steps_record((uint8_t *) (*name).ptr, (*name).len, (uint8_t *) (*value).ptr, (*value).len, ptr);
+  hookbox_plugin_steps_result_void_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      hookbox_plugin_steps_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          variant.val.unavailable = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool hookbox_plugin_steps_again(uint64_t after_ms, hookbox_plugin_steps_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(4*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_hookbox_plugin_steps_again((int64_t) (after_ms), ptr);
+  hookbox_plugin_steps_result_void_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      hookbox_plugin_steps_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          variant.val.unavailable = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+__attribute__((__export_name__("hookbox:plugin/handler@0.1.1#handle")))
 uint8_t * __wasm_export_exports_hookbox_plugin_handler_handle(uint8_t * arg) {
   plugin_option_string_t option;
   switch ((int32_t) *((uint8_t*) (arg + (6*sizeof(void*))))) {

@@ -77,6 +77,53 @@ typedef struct {
   } val;
 } hookbox_plugin_kv_result_void_error_t;
 
+typedef struct {
+  plugin_string_t *ptr;
+  size_t len;
+} plugin_list_string_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    plugin_list_string_t ok;
+    hookbox_plugin_kv_error_t err;
+  } val;
+} hookbox_plugin_kv_result_list_string_error_t;
+
+// Why an operation was not done.
+typedef struct hookbox_plugin_steps_error_t {
+  uint8_t tag;
+  union {
+    plugin_string_t     unavailable;
+  } val;
+} hookbox_plugin_steps_error_t;
+
+// The name is empty, longer than 128 bytes, or has control characters.
+#define HOOKBOX_PLUGIN_STEPS_ERROR_INVALID_NAME 0
+// The result is larger than 256 KiB.
+#define HOOKBOX_PLUGIN_STEPS_ERROR_TOO_LARGE 1
+// The delivery has recorded 64 results, or 1 MiB of them.
+#define HOOKBOX_PLUGIN_STEPS_ERROR_FULL 2
+// Another attempt has this delivery now: nothing was recorded, and nothing that this one returns will be.
+#define HOOKBOX_PLUGIN_STEPS_ERROR_LOST 3
+// The store did not answer: a reason to ask for a retry.
+#define HOOKBOX_PLUGIN_STEPS_ERROR_UNAVAILABLE 4
+
+typedef struct {
+  bool is_err;
+  union {
+    plugin_option_list_u8_t ok;
+    hookbox_plugin_steps_error_t err;
+  } val;
+} hookbox_plugin_steps_result_option_list_u8_error_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    hookbox_plugin_steps_error_t err;
+  } val;
+} hookbox_plugin_steps_result_void_error_t;
+
 // What happened: the attributes of CloudEvents 1.0, and the body as it came.
 typedef struct hookbox_plugin_types_event_t {
   // Names the event; the same in every attempt and for every plugin.
@@ -171,24 +218,44 @@ typedef struct {
   } val;
 } exports_hookbox_plugin_handler_result_list_new_event_failure_t;
 
-// Imported Functions from `hookbox:plugin/log@0.1.0`
+// Imported Functions from `hookbox:plugin/log@0.1.1`
 // Logs one line. Control characters are escaped. An attempt keeps 256 lines of at most 4 KiB, 64 KiB in all; the
 // rest is dropped, and a last line says so.
 extern void hookbox_plugin_log_log(hookbox_plugin_log_level_t level, plugin_string_t *message);
 
-// Imported Functions from `hookbox:plugin/config@0.1.0`
+// Imported Functions from `hookbox:plugin/config@0.1.1`
 // The value of a key: a string as it is, any other value as JSON. None if the key is not set.
 extern bool hookbox_plugin_config_get(plugin_string_t *key, plugin_string_t *ret);
 
-// Imported Functions from `hookbox:plugin/kv@0.1.0`
+// Imported Functions from `hookbox:plugin/kv@0.1.1`
 // Reads a value; none if there is none.
 extern bool hookbox_plugin_kv_get(plugin_string_t *key, plugin_option_list_u8_t *ret, hookbox_plugin_kv_error_t *err);
 // Writes a value.
 extern bool hookbox_plugin_kv_set(plugin_string_t *key, plugin_list_u8_t *value, hookbox_plugin_kv_error_t *err);
 // Deletes a value, if there is one.
 extern bool hookbox_plugin_kv_delete(plugin_string_t *key, hookbox_plugin_kv_error_t *err);
+// The keys that begin with `prefix`, after `after`, in the order of their bytes: at most `limit`, and at most 1,000.
+// An attempt may list 16 times; beyond that, the error is `too-many-keys`. If keys of the listed range have come or
+// gone until the attempt is settled, it is made again.
+extern bool hookbox_plugin_kv_keys(plugin_string_t *prefix, plugin_string_t *maybe_after, uint32_t limit, plugin_list_string_t *ret, hookbox_plugin_kv_error_t *err);
+// Adds to a number: 8 bytes, little-endian, with a sign; no value is 0. At the ends of its range it stays there. An
+// attempt that only adds has read nothing, so that it is never made again for it. What one attempt adds to one key
+// is added at once, when it is settled. A value that is no number then makes the attempt an error.
+extern bool hookbox_plugin_kv_add(plugin_string_t *key, int64_t delta, hookbox_plugin_kv_error_t *err);
 
-// Exported Functions from `hookbox:plugin/handler@0.1.0`
+// Imported Functions from `hookbox:plugin/steps@0.1.1`
+// The result that this delivery has recorded under this name, in this attempt or an earlier one; none if there is none.
+extern bool hookbox_plugin_steps_recall(plugin_string_t *name, plugin_option_list_u8_t *ret, hookbox_plugin_steps_error_t *err);
+// Records a result. When this returns, it is durable, whatever becomes of the attempt. The first one under a name
+// stays: another one changes nothing, and is no error.
+extern bool hookbox_plugin_steps_record(plugin_string_t *name, plugin_list_u8_t *value, hookbox_plugin_steps_error_t *err);
+// Asks to be called again. If the handler returns `ok`, what it returned and wrote is stored as always, but the
+// delivery is not done: the handler is called with the same event after so many milliseconds, at most 7 days. That is
+// no failure, the attempts are counted anew, and what was recorded stays. Of several calls the last one counts, and
+// if the handler returns a failure, none does.
+extern bool hookbox_plugin_steps_again(uint64_t after_ms, hookbox_plugin_steps_error_t *err);
+
+// Exported Functions from `hookbox:plugin/handler@0.1.1`
 bool exports_hookbox_plugin_handler_handle(exports_hookbox_plugin_handler_event_t *event, exports_hookbox_plugin_handler_context_t *context, exports_hookbox_plugin_handler_list_new_event_t *ret, exports_hookbox_plugin_handler_failure_t *err);
 
 // Helper Functions
@@ -204,6 +271,16 @@ void plugin_option_list_u8_free(plugin_option_list_u8_t *ptr);
 void hookbox_plugin_kv_result_option_list_u8_error_free(hookbox_plugin_kv_result_option_list_u8_error_t *ptr);
 
 void hookbox_plugin_kv_result_void_error_free(hookbox_plugin_kv_result_void_error_t *ptr);
+
+void plugin_list_string_free(plugin_list_string_t *ptr);
+
+void hookbox_plugin_kv_result_list_string_error_free(hookbox_plugin_kv_result_list_string_error_t *ptr);
+
+void hookbox_plugin_steps_error_free(hookbox_plugin_steps_error_t *ptr);
+
+void hookbox_plugin_steps_result_option_list_u8_error_free(hookbox_plugin_steps_result_option_list_u8_error_t *ptr);
+
+void hookbox_plugin_steps_result_void_error_free(hookbox_plugin_steps_result_void_error_t *ptr);
 
 void hookbox_plugin_types_event_free(hookbox_plugin_types_event_t *ptr);
 

@@ -11,7 +11,8 @@ use utoipa::ToSchema;
 
 use crate::admin::events::no_plugin;
 use crate::admin::params::{
-    ChangeQuery, CursorQuery, Id, MoveQuery, NoQuery, Params, ParamsOrBody, ToQuery, progress_text,
+    ChangeQuery, CursorQuery, FreshQuery, Id, MoveQuery, NoQuery, Params, ParamsOrBody, RetryQuery,
+    ToQuery, progress_text,
 };
 use crate::admin::problem::ProblemJson;
 use crate::admin::state::Admin;
@@ -82,19 +83,21 @@ pub(in crate::admin) enum Bulk<T: ToSchema> {
 }
 
 /// Retry one delivery: a dead, cancelled or discarded one begins anew, its attempts counted from 0;
-/// a waiting one is due at once.
+/// a waiting one is due at once. What it has recorded stays, unless it is to begin fresh.
 #[utoipa::path(post, path = "/api/v1/deliveries/{id}/retry", tag = "deliveries",
-    params(("id" = String, Path, description = "A delivery id (`dlv_…`)")), responses(
+    params(("id" = String, Path, description = "A delivery id (`dlv_…`)"), FreshQuery),
+    request_body(content = Option<serde_json::Value>, description = "The parameters of the query, as the members of an object"),
+    responses(
     (status = 200, description = "It is due", body = Retried),
     (status = 409, description = "Its state does not allow it", body = ProblemJson, content_type = "application/problem+json"),
     (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
 ))]
 pub(in crate::admin) async fn retry_delivery(
     State(admin): State<Arc<Admin>>,
-    Params(NoQuery {}): Params<NoQuery>,
     Id(id): Id<DeliveryId>,
+    ParamsOrBody(query): ParamsOrBody<FreshQuery>,
 ) -> Result<Json<Retried>, ProblemJson> {
-    Ok(Json(Retried { retried: one(&admin, Action::Retry, id).await? }))
+    Ok(Json(Retried { retried: one(&admin, query.action()?, id).await? }))
 }
 
 /// Cancel one open delivery. Of an attempt that is running only its record is stored.
@@ -128,7 +131,7 @@ pub(in crate::admin) async fn discard_delivery(
 }
 
 /// Retry every dead delivery that matches; with `state`, the waiting, cancelled or discarded ones.
-#[utoipa::path(post, path = "/api/v1/deliveries/retry", tag = "deliveries", params(ChangeQuery),
+#[utoipa::path(post, path = "/api/v1/deliveries/retry", tag = "deliveries", params(RetryQuery),
     request_body(content = Option<serde_json::Value>, description = "The parameters of the query, as the members of an object"),
     responses(
     (status = 200, description = "How many are due, or would be", body = Bulk<Retried>),
@@ -136,9 +139,10 @@ pub(in crate::admin) async fn discard_delivery(
 ))]
 pub(in crate::admin) async fn retry_deliveries(
     State(admin): State<Arc<Admin>>,
-    ParamsOrBody(query): ParamsOrBody<ChangeQuery>,
+    ParamsOrBody(query): ParamsOrBody<RetryQuery>,
 ) -> Result<Json<Bulk<Retried>>, ProblemJson> {
-    all(&admin, Action::Retry, query, |retried| Retried { retried }).await
+    let action = query.fresh.action()?;
+    all(&admin, action, query.change, |retried| Retried { retried }).await
 }
 
 /// Cancel every open delivery that matches.

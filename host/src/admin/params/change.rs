@@ -58,6 +58,49 @@ impl CursorQuery {
     }
 }
 
+/// The parameter of `POST /api/v1/deliveries/{id}/retry`, in the query or as a member of a JSON
+/// object.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::admin) struct FreshQuery {
+    /// `true`: drop the steps that it has recorded, so that it begins from the first one.
+    #[param(value_type = Option<bool>)]
+    fresh: Option<String>,
+}
+
+/// Parameters of `POST /api/v1/deliveries/retry`.
+#[derive(Debug, Default, Deserialize)]
+pub(in crate::admin) struct RetryQuery {
+    #[serde(flatten)]
+    pub(in crate::admin) fresh: FreshQuery,
+    #[serde(flatten)]
+    pub(in crate::admin) change: ChangeQuery,
+}
+
+impl IntoParams for RetryQuery {
+    fn into_params(place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let mut parameters = ChangeQuery::into_params(&place);
+        parameters.extend(FreshQuery::into_params(&place));
+        parameters
+    }
+}
+
+impl FreshQuery {
+    /// The retry that is meant.
+    pub(in crate::admin) fn action(&self) -> Result<Action, ProblemJson> {
+        Ok(if flag("fresh", self.fresh.as_deref())? { Action::RetryFresh } else { Action::Retry })
+    }
+}
+
+/// A parameter that is true or false; false if absent.
+fn flag(name: &str, value: Option<&str>) -> Result<bool, ProblemJson> {
+    match value {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(ProblemJson::bad_request(format!("`{name}` must be `true` or `false`"))),
+    }
+}
+
 /// The parameter of `POST /api/v1/deliveries/{id}/move`: the plugin that gets the delivery.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -113,7 +156,9 @@ impl ChangeQuery {
         if filter == DeliveryFilter::default() && state.is_none() {
             let (verb, all, which) = match action {
                 Action::Cancel | Action::Move(_) => (action.name(), OPEN, "open"),
-                Action::Retry | Action::Discard => (action.name(), State::Dead.name(), "dead"),
+                Action::Retry | Action::RetryFresh | Action::Discard => {
+                    (action.name(), State::Dead.name(), "dead")
+                }
             };
             let detail =
                 format!("no filter given: say `state={all}` to {verb} every {which} delivery");
@@ -123,11 +168,7 @@ impl ChangeQuery {
     }
 
     pub(in crate::admin) fn dry_run(&self) -> Result<bool, ProblemJson> {
-        match self.dry_run.as_deref() {
-            None | Some("false") => Ok(false),
-            Some("true") => Ok(true),
-            Some(_) => Err(ProblemJson::bad_request("`dry_run` must be `true` or `false`")),
-        }
+        flag("dry_run", self.dry_run.as_deref())
     }
 
     /// The cursor at which the call before has stopped.
@@ -158,8 +199,10 @@ fn state(action: &Action, name: &str) -> Result<Option<State>, ProblemJson> {
     let taken: Vec<_> = action.takes().iter().map(|state| format!("`{}`", state.name())).collect();
     let (verb, done) = (action.name(), action.done());
     let why = match (action, state) {
-        (Action::Retry, State::Ready) => "it is due".to_owned(),
-        (Action::Retry | Action::Move(_), State::Leased) => "it is running".to_owned(),
+        (Action::Retry | Action::RetryFresh, State::Ready) => "it is due".to_owned(),
+        (Action::Retry | Action::RetryFresh | Action::Move(_), State::Leased) => {
+            "it is running".to_owned()
+        }
         (Action::Discard, State::Ready | State::Leased | State::Waiting) => {
             "`cancel` ends what is open".to_owned()
         }

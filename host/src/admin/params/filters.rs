@@ -180,13 +180,18 @@ pub(super) fn time(name: &str, text: Option<&str>) -> Result<Option<i64>, Proble
     })
 }
 
-fn page(limit: Option<&str>, cursor: Option<&str>) -> Result<Page, ProblemJson> {
-    let limit = limit.map_or(Ok(DEFAULT_LIMIT), |limit| {
+/// The number of rows of a page.
+pub(super) fn rows(limit: Option<&str>) -> Result<usize, ProblemJson> {
+    limit.map_or(Ok(DEFAULT_LIMIT), |limit| {
         let limit = limit.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
         limit.ok_or_else(|| {
             ProblemJson::bad_request(format!("`limit` must be a number from 1 to {MAX_LIMIT}"))
         })
-    })?;
+    })
+}
+
+fn page(limit: Option<&str>, cursor: Option<&str>) -> Result<Page, ProblemJson> {
+    let limit = rows(limit)?;
     let after = cursor.map(|text| {
         from_text(text).ok_or_else(|| {
             ProblemJson::bad_request("`cursor` is not a `next_cursor` that this host gave out")

@@ -4,8 +4,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::clock::rfc3339;
-use crate::event::{HttpCall, LogLine};
-use crate::store::AttemptView;
+use crate::event::{HttpCall, LogLine, StepUse};
+use crate::store::{AttemptView, StepView};
 
 /// One try.
 #[derive(Debug, Serialize, ToSchema)]
@@ -17,7 +17,7 @@ pub(super) struct AttemptJson {
     started_at: String,
     /// From the call to the verdict.
     duration_ms: f64,
-    /// `ok`, `retry`, `reject`, `trap`, `timeout`, `memory`, `error` or `crash`.
+    /// `ok`, `retry`, `reject`, `trap`, `timeout`, `memory`, `error`, `crash` or `again`.
     outcome: &'static str,
     /// The reason, if it did not succeed.
     error: Option<String>,
@@ -25,6 +25,8 @@ pub(super) struct AttemptJson {
     logs: Vec<LogJson>,
     /// HTTP requests that the plugin sent.
     calls: Vec<CallJson>,
+    /// Steps that it recorded or recalled, each once.
+    steps: Vec<UsedStepJson>,
     /// SHA-256 of the plugin file that ran.
     plugin_digest: Option<String>,
 }
@@ -61,6 +63,48 @@ pub(super) struct CallJson {
     duration_ms: u64,
 }
 
+/// A step that an attempt recorded or recalled.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = UsedStep)]
+pub(super) struct UsedStepJson {
+    /// The name.
+    name: String,
+    /// Bytes of the result.
+    bytes: u64,
+    /// From the beginning of the attempt until the result was durable; absent if it was recalled.
+    recorded_after_ms: Option<u64>,
+}
+
+/// A step that a delivery has recorded.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RecordedStep)]
+pub(super) struct RecordedStepJson {
+    /// The name.
+    name: String,
+    /// Bytes of the result.
+    bytes: u64,
+    /// The number of the attempt that recorded it.
+    attempt: u32,
+    /// SHA-256 of the plugin file that made it.
+    plugin_digest: Option<String>,
+    /// RFC 3339 with milliseconds.
+    recorded_at: String,
+}
+
+impl From<StepUse> for UsedStepJson {
+    fn from(StepUse { name, bytes, recorded_after_ms }: StepUse) -> Self {
+        Self { name, bytes, recorded_after_ms }
+    }
+}
+
+impl From<StepView> for RecordedStepJson {
+    fn from(step: StepView) -> Self {
+        let StepView { name, bytes, attempt, digest, recorded_at_ms } = step;
+        let plugin_digest = digest.map(|digest| digest.to_string());
+        Self { name, bytes, attempt, plugin_digest, recorded_at: rfc3339(recorded_at_ms) }
+    }
+}
+
 impl From<AttemptView> for AttemptJson {
     fn from(row: AttemptView) -> Self {
         let AttemptView { number, record } = row;
@@ -73,6 +117,7 @@ impl From<AttemptView> for AttemptJson {
             error: record.error,
             logs: record.logs.into_iter().map(log).collect(),
             calls: record.calls.into_iter().map(CallJson::from).collect(),
+            steps: record.steps.into_iter().map(UsedStepJson::from).collect(),
             plugin_digest: record.plugin_digest.map(|digest| digest.to_string()),
         }
     }

@@ -44,7 +44,9 @@ impl ChangeArgs {
             return Ok(());
         }
         let all = match action {
-            Action::Retry | Action::Discard => "`--state dead` for every dead delivery",
+            Action::Retry | Action::RetryFresh | Action::Discard => {
+                "`--state dead` for every dead delivery"
+            }
             Action::Cancel => "`--state open` for every delivery that is ready, leased or waiting",
             Action::Move(_) => {
                 "`--plugin NAME` for every delivery of that plugin that is ready or waiting"
@@ -170,6 +172,7 @@ impl ChangeArgs {
 fn to(action: &Action) -> Option<Param<'_>> {
     match action {
         Action::Move(plugin) => Some(("to", Some(&**plugin))),
+        Action::RetryFresh => Some(("fresh", Some("true"))),
         _ => None,
     }
 }

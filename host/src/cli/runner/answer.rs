@@ -8,9 +8,10 @@ use serde_json::{Map, Value, json};
 use crate::event::Outcome;
 use crate::sandbox::{Emitted, Invocation, Verdict};
 
-/// The outcome's name, why it is not `ok`, and after which time in milliseconds a retry is wished.
-pub(in crate::cli) fn outcome(verdict: &Verdict) -> (Outcome, Option<&str>, Option<u64>) {
-    match verdict {
+/// The outcome, why it is not `ok`, and after which time in milliseconds a retry is wished.
+pub(in crate::cli) fn outcome(invocation: &Invocation) -> (Outcome, Option<&str>, Option<u64>) {
+    match &invocation.verdict {
+        Verdict::Ok(_) if invocation.again.is_some() => (Outcome::Again, None, None),
         Verdict::Ok(_) => (Outcome::Ok, None, None),
         Verdict::Retry { reason, after_ms } => (Outcome::Retry, Some(reason), *after_ms),
         Verdict::Reject(reason) => (Outcome::Reject, Some(reason), None),
@@ -32,23 +33,38 @@ pub(in crate::cli) fn emitted(verdict: &Verdict) -> &[Emitted] {
 
 /// The whole answer.
 pub(in crate::cli) fn to_json(invocation: &Invocation) -> Value {
-    let (outcome, reason, retry_after_ms) = outcome(&invocation.verdict);
+    let (outcome, reason, retry_after_ms) = outcome(invocation);
     let reads = invocation
         .kv_reads
         .iter()
         .map(|(key, version)| json!({ "key": key, "found": version.is_some() }));
     let writes = invocation.kv_writes.iter().map(write_to_json);
+    let adds = invocation.kv_adds.iter().map(|(key, delta)| json!({ "key": key, "add": delta }));
+    let lists = invocation.kv_lists.iter().map(
+        |list| json!({ "prefix": list.prefix, "after": list.after, "found": list.keys.len() }),
+    );
     json!({
         "outcome": outcome.name(),
         "reason": reason,
         "retry_after_ms": retry_after_ms,
+        "again_after_ms": again_after_ms(invocation),
         "emitted": emitted(&invocation.verdict).iter().map(event_to_json).collect::<Vec<_>>(),
         "logs": invocation.logs,
         "calls": invocation.calls,
-        "kv": { "reads": reads.collect::<Vec<_>>(), "writes": writes.collect::<Vec<_>>() },
+        "steps": invocation.steps,
+        "kv": {
+            "reads": reads.collect::<Vec<_>>(), "lists": lists.collect::<Vec<_>>(),
+            "writes": writes.collect::<Vec<_>>(), "adds": adds.collect::<Vec<_>>(),
+        },
         "duration_us": invocation.duration_us,
         "memory_peak_bytes": invocation.memory_peak_bytes,
     })
+}
+
+/// The time after which a handler that succeeded asks to be called again, in milliseconds.
+pub(in crate::cli) fn again_after_ms(invocation: &Invocation) -> Option<u64> {
+    let again = invocation.again.filter(|_| matches!(invocation.verdict, Verdict::Ok(_)));
+    again.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// An event that a plugin returned.
@@ -77,8 +93,11 @@ fn write_to_json((key, value): &(String, Option<Vec<u8>>)) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::event::LogLine;
+    use crate::event::{LogLine, StepUse};
+    use crate::sandbox::KvList;
 
     fn invocation(verdict: Verdict) -> Invocation {
         Invocation {
@@ -86,7 +105,20 @@ mod tests {
             calls: Vec::new(),
             logs: vec![LogLine { level: "info".to_owned(), message: "hello".to_owned() }],
             kv_reads: vec![("a".to_owned(), None)],
+            kv_lists: vec![KvList {
+                prefix: "b".to_owned(),
+                after: None,
+                limit: 9,
+                keys: vec!["b".to_owned()],
+            }],
             kv_writes: vec![("b".to_owned(), Some(vec![0xff])), ("c".to_owned(), None)],
+            kv_adds: vec![("n".to_owned(), -1)],
+            steps: vec![StepUse {
+                name: "charge".to_owned(),
+                bytes: 4,
+                recorded_after_ms: Some(7),
+            }],
+            again: Some(Duration::from_secs(30)),
             memory_peak_bytes: 65_536,
             duration_us: 1_234,
         }
@@ -103,12 +135,15 @@ mod tests {
         };
         let report = to_json(&invocation(Verdict::Ok(vec![emitted])));
         let expected = json!({
-            "outcome": "ok", "reason": null, "retry_after_ms": null,
+            "outcome": "again", "reason": null, "retry_after_ms": null, "again_after_ms": 30_000,
             "emitted": [{ "type": "order.video_ready", "subject": "order_1", "datacontenttype": "application/json",
                 "delay_ms": 5, "data": { "url": "u" } }],
             "logs": [{ "level": "info", "message": "hello" }], "calls": [],
+            "steps": [{ "name": "charge", "bytes": 4, "recorded_after_ms": 7 }],
             "kv": { "reads": [{ "key": "a", "found": false }],
-                "writes": [{ "key": "b", "value_base64": "/w==" }, { "key": "c", "deleted": true }] },
+                "lists": [{ "prefix": "b", "after": null, "found": 1 }],
+                "writes": [{ "key": "b", "value_base64": "/w==" }, { "key": "c", "deleted": true }],
+                "adds": [{ "key": "n", "add": -1 }] },
             "duration_us": 1_234, "memory_peak_bytes": 65_536,
         });
         assert_eq!(report, expected);

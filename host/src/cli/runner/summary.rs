@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde_json::{Value, json};
 
 use super::answer;
+use crate::cli::listing::step_line;
 use crate::cli::output::{Ink, Printout, bytes, call_line, printable};
 use crate::sandbox::{Emitted, Invocation, Plugin};
 
@@ -25,12 +26,22 @@ pub(in crate::cli) fn summary(plugin: &Plugin, invocation: &Invocation) -> Print
     for call in &invocation.calls {
         out.line(format!("sends  {}", call_line(&json!(call))));
     }
+    for step in &invocation.steps {
+        out.line(step_line(&json!(step)));
+    }
+    for list in &invocation.kv_lists {
+        let (prefix, count) = (printable(&list.prefix), list.keys.len());
+        out.line(format!("lists  {count} keys that begin with \"{prefix}\""));
+    }
     for (key, _) in &invocation.kv_reads {
         out.line(format!("reads  {}", printable(key)));
     }
     for (key, value) in &invocation.kv_writes {
         let value = value.as_deref().map_or("nothing (deletes it)".into(), readable);
         out.line(format!("writes {} = {}", printable(key), cut(&printable(&value))));
+    }
+    for (key, delta) in &invocation.kv_adds {
+        out.line(format!("adds   {delta} to {}", printable(key)));
     }
     let (us, memory) = (invocation.duration_us, bytes(invocation.memory_peak_bytes as u64));
     let kind = format!("{}@{}", plugin.contract(), plugin.interface_version());
@@ -42,11 +53,14 @@ pub(in crate::cli) fn summary(plugin: &Plugin, invocation: &Invocation) -> Print
 
 /// Adds the outcome, its reason and the log; `indent` stands before every line.
 pub(in crate::cli) fn ending(out: &mut Printout, invocation: &Invocation, indent: &str) {
-    let (outcome, reason, retry_after_ms) = answer::outcome(&invocation.verdict);
+    let (outcome, reason, retry_after_ms) = answer::outcome(invocation);
     let reason = reason.map(|reason| format!(": {}", printable(reason))).unwrap_or_default();
     let after =
         retry_after_ms.map(|ms| format!(" (not before {ms} ms from now)")).unwrap_or_default();
-    out.line(format!("{indent}{}{reason}{after}", out.state(outcome.name())));
+    let again = answer::again_after_ms(invocation)
+        .map(|ms| format!(" (asks to be called again in {ms} ms)"))
+        .unwrap_or_default();
+    out.line(format!("{indent}{}{reason}{after}{again}", out.state(outcome.name())));
     for log in &invocation.logs {
         out.line(format!("{indent}  {:<5} {}", printable(&log.level), printable(&log.message)));
     }

@@ -6,17 +6,20 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::expected::Expected;
+use super::expected::{Expected, MAX_CALLS};
 use super::folder::{CaseFolder, EVENT};
 use crate::cli::failure::Failure;
+use crate::cli::runner::calls::{Bound, Calls};
 use crate::cli::runner::event;
+use crate::cli::runner::kept::{Values, read_values};
 use crate::event::Event;
-use crate::sandbox::Invocation;
 
 /// The expected result.
 const EXPECTED: &str = "expected.json";
 /// The plugin's settings, as it reads them through `hookbox:plugin/config`.
 const CONFIG: &str = "config.json";
+/// The values of its key-value store at first.
+const KV: &str = "kv.json";
 
 /// A case that was read.
 #[derive(Debug)]
@@ -24,6 +27,8 @@ pub(super) struct Case {
     pub(super) name: String,
     pub(super) event: Event,
     pub(super) config: BTreeMap<String, String>,
+    /// The values of its key-value store at first.
+    pub(super) kv: Values,
     /// None for a new case, which is yet to be written down.
     pub(super) expected: Option<Expected>,
     path: PathBuf,
@@ -58,27 +63,38 @@ impl Case {
     fn read(folder: &CaseFolder, may_be_new: bool) -> Result<Self, Vec<String>> {
         let event = event(&folder.path.join(EVENT));
         let config = config(&folder.path.join(CONFIG));
+        let kv = kv(&folder.path.join(KV));
         let expected = expected(&folder.path.join(EXPECTED), may_be_new);
-        match (event, config, expected) {
-            (Ok(event), Ok(config), Ok(expected)) => Ok(Self {
+        match (event, config, kv, expected) {
+            (Ok(event), Ok(config), Ok(kv), Ok(expected)) => Ok(Self {
                 name: folder.name.clone(),
                 event,
                 config,
+                kv,
                 expected,
                 path: folder.path.clone(),
             }),
-            (event, config, expected) => {
-                Err([event.err(), config.err(), expected.err()].into_iter().flatten().collect())
+            (event, config, kv, expected) => {
+                let problems = [event.err(), config.err(), kv.err(), expected.err()];
+                Err(problems.into_iter().flatten().collect())
             }
         }
     }
 
+    /// How often the handler is called. A new case goes on while it asks to be called again.
+    pub(super) fn bound(&self) -> Bound {
+        match &self.expected {
+            None => Bound { most: MAX_CALLS, retries: false },
+            Some(expected) => Bound { most: expected.calls(), retries: true },
+        }
+    }
+
     /// The compared part of the result, and the verdict on it.
-    pub(super) fn judge(&self, invocation: &Invocation, update: bool) -> (Expected, CaseResult) {
+    pub(super) fn judge(&self, calls: &Calls, update: bool) -> (Expected, CaseResult) {
         let Some(expected) = &self.expected else {
-            return (Expected::all_of(invocation), CaseResult::New);
+            return (Expected::all_of(calls), CaseResult::New);
         };
-        let actual = expected.same_of(invocation);
+        let actual = expected.same_of(calls);
         let mark = match (actual == *expected, update) {
             (true, _) => CaseResult::Ok,
             (false, true) => CaseResult::Updated,
@@ -117,6 +133,12 @@ fn expected(file: &Path, may_be_new: bool) -> Result<Option<Expected>, String> {
             "{shown} is missing: write at least {{\"outcome\": \"ok\"}}, or let --update write it"
         )),
     }
+}
+
+/// The values at first; none if there is no file.
+fn kv(file: &Path) -> Result<Values, String> {
+    let Some(value) = json(file)? else { return Ok(Values::new()) };
+    read_values(value).map_err(|why| format!("{}: {why}", file.display()))
 }
 
 /// Strings as they are, other values as JSON: as in `config.toml`.

@@ -3,6 +3,8 @@
 //! The actual result is brought into the same form, with the same members, so that comparing,
 //! showing and updating are all about two values of one kind.
 
+use std::collections::BTreeSet;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -10,9 +12,11 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::output::printable;
 use crate::cli::runner::answer;
+use crate::cli::runner::calls::Calls;
+use crate::cli::runner::kept::{Values, all_shown, bytes_of, shown};
 use crate::event::Outcome;
 use crate::names::hint;
-use crate::sandbox::{Emitted, Invocation};
+use crate::sandbox::Emitted;
 
 /// The kind of value under a name.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +32,8 @@ enum Shape {
     Anything,
     Texts,
     Events,
+    Calls,
+    Values,
 }
 
 /// The members, in the order in which they are written.
@@ -37,7 +43,14 @@ const MEMBERS: &[(&str, Shape)] = &[
     ("retry_after_ms", Shape::MaybeCount),
     ("emitted", Shape::Events),
     ("logs", Shape::Texts),
+    ("calls", Shape::Calls),
+    ("again_after_ms", Shape::MaybeCount),
+    ("steps", Shape::Values),
+    ("kv", Shape::Values),
 ];
+
+/// The most calls of one case.
+pub(super) const MAX_CALLS: u32 = 100;
 
 /// The members of an emitted event.
 const EVENT_MEMBERS: &[(&str, Shape)] = &[
@@ -67,21 +80,38 @@ impl Expected {
     }
 
     /// The expectation that this attempt meets, with every member that is not empty by default.
-    pub(super) fn all_of(invocation: &Invocation) -> Self {
-        let emitted =
-            answer::emitted(&invocation.verdict).iter().map(|event| Value::Object(whole(event)));
-        let mut members = plain(invocation);
+    pub(super) fn all_of(calls: &Calls) -> Self {
+        let emitted = calls.emitted.iter().map(|event| Value::Object(whole(event)));
+        let mut members = plain(calls);
         members.retain(|_, value| !value.is_null());
+        for (name, values) in [("steps", &calls.steps), ("kv", &calls.values)] {
+            if !values.is_empty() {
+                members.insert(name.to_owned(), Value::Object(all_shown(values)));
+            }
+        }
+        if calls.count == 1 {
+            members.remove("calls");
+        }
         members.insert("emitted".to_owned(), emitted.collect());
         Self(members)
     }
 
     /// The result of an attempt, as far as this names it.
-    pub(super) fn same_of(&self, invocation: &Invocation) -> Self {
-        let mut members = plain(invocation);
+    pub(super) fn same_of(&self, calls: &Calls) -> Self {
+        let mut members = plain(calls);
         members.retain(|name, _| self.0.contains_key(name));
+        if let Some(Value::Object(expected)) = self.0.get("steps") {
+            // Also those that are not expected: an author who names steps means all of them.
+            let mut names: BTreeSet<&String> = calls.steps.keys().collect();
+            names.extend(expected.keys());
+            members.insert("steps".to_owned(), same_values(expected, &calls.steps, names));
+        }
+        if let Some(Value::Object(expected)) = self.0.get("kv") {
+            let names = expected.keys().collect();
+            members.insert("kv".to_owned(), same_values(expected, &calls.values, names));
+        }
         if let Some(Value::Array(expected)) = self.0.get("emitted") {
-            let emitted = answer::emitted(&invocation.verdict).iter().enumerate();
+            let emitted = calls.emitted.iter().enumerate();
             let same = emitted.map(|(index, event)| match expected.get(index) {
                 Some(Value::Object(named)) => Value::Object(same(named, event)),
                 _ => Value::Object(whole(event)),
@@ -89,6 +119,12 @@ impl Expected {
             members.insert("emitted".to_owned(), same.collect());
         }
         Self(members)
+    }
+
+    /// How often the handler is called, as long as it asks for it.
+    pub(super) fn calls(&self) -> u32 {
+        let calls = self.0.get("calls").and_then(Value::as_u64);
+        calls.and_then(|calls| u32::try_from(calls).ok()).unwrap_or(1)
     }
 
     pub(super) fn value(&self) -> Value {
@@ -112,15 +148,40 @@ impl Expected {
 }
 
 /// All members but the events.
-fn plain(invocation: &Invocation) -> Map<String, Value> {
-    let (outcome, reason, retry_after_ms) = answer::outcome(&invocation.verdict);
-    let logs: Value = invocation.logs.iter().map(|line| line.message.as_str()).collect();
+fn plain(calls: &Calls) -> Map<String, Value> {
+    let (outcome, reason, retry_after_ms) = answer::outcome(&calls.last);
+    let logs: Value = calls.logs.iter().map(|line| line.message.as_str()).collect();
     Map::from_iter([
         ("outcome".to_owned(), json!(outcome.name())),
         ("reason".to_owned(), json!(reason)),
         ("retry_after_ms".to_owned(), json!(retry_after_ms)),
         ("logs".to_owned(), logs),
+        ("calls".to_owned(), json!(calls.count)),
+        ("again_after_ms".to_owned(), json!(answer::again_after_ms(&calls.last))),
     ])
+}
+
+/// Values under these names, each as it is expected if it is the same: JSON may be written in more
+/// than one way. Null stands for no value.
+fn same_values(expected: &Map<String, Value>, found: &Values, names: BTreeSet<&String>) -> Value {
+    let same = names.into_iter().filter_map(|name| {
+        let found = found.get(name).map(Vec::as_slice);
+        let value = match (expected.get(name), found) {
+            (Some(Value::Null), None) => Value::Null,
+            (Some(value), Some(found)) if is_same(value, found) => value.clone(),
+            (_, Some(found)) => shown(found),
+            (_, None) => return None,
+        };
+        Some((name.clone(), value))
+    });
+    Value::Object(same.collect())
+}
+
+/// Whether a value is the expected one, also as JSON.
+fn is_same(expected: &Value, found: &[u8]) -> bool {
+    bytes_of(expected).is_ok_and(|bytes| bytes == found)
+        || !expected.is_string()
+            && serde_json::from_slice::<Value>(found).is_ok_and(|found| found == *expected)
 }
 
 /// An event with every member that says something.
@@ -174,6 +235,11 @@ impl Shape {
         let (fits, what) = match self {
             Self::Outcome => return outcome(value, at),
             Self::Events => return events(value, at),
+            Self::Values => return values(value, at),
+            Self::Calls => {
+                let fits = value.as_u64().is_some_and(|n| (1..=u64::from(MAX_CALLS)).contains(&n));
+                (fits, "a number from 1 to 100")
+            }
             Self::Text => (value.is_string(), "a string"),
             Self::MaybeText => (value.is_string() || value.is_null(), "a string or null"),
             Self::Count => (value.is_u64(), "a whole number, not negative"),
@@ -205,6 +271,15 @@ fn events(value: &Value, at: &str) -> Result<(), String> {
     for (index, event) in value.as_array().ok_or_else(|| wrong(at))?.iter().enumerate() {
         let members = event.as_object().ok_or_else(|| wrong(at))?;
         check(members, EVENT_MEMBERS, &format!("{at}[{index}]."))?;
+    }
+    Ok(())
+}
+
+fn values(value: &Value, at: &str) -> Result<(), String> {
+    let members =
+        value.as_object().ok_or_else(|| format!("`{at}` has to be an object of values by name"))?;
+    for (name, value) in members {
+        bytes_of(value).map_err(|why| format!("`{at}.{}`: {why}", printable(name)))?;
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use super::case::{Case, CaseResult};
 use super::expected::Expected;
 use crate::cli::failure::Failure;
 use crate::cli::output::{Ink, Printout, print_json, printable};
+use crate::cli::runner::calls::Calls;
 use crate::cli::runner::summary;
 use crate::sandbox::Invocation;
 
@@ -38,10 +39,11 @@ impl<'a> TestReport<'a> {
     pub(super) fn add(
         &mut self,
         case: &Case,
-        invocation: &Invocation,
+        calls: &Calls,
         actual: &Expected,
         mark: CaseResult,
     ) -> Result<(), Failure> {
+        let invocation = &calls.last;
         match mark {
             CaseResult::Ok => self.passed += 1,
             CaseResult::Failed => self.failed += 1,

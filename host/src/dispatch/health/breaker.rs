@@ -41,8 +41,8 @@ impl BreakerSignal {
             | Outcome::Timeout
             | Outcome::Memory
             | Outcome::Error => Self::Failure,
-            // The host crashed; the store judges the delivery.
-            Outcome::Reject | Outcome::Crash => Self::Neutral,
+            // The host crashed, and the store judges the delivery; or the handler only waits.
+            Outcome::Reject | Outcome::Crash | Outcome::Again => Self::Neutral,
         }
     }
 }

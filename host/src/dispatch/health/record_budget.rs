@@ -77,8 +77,9 @@ fn stored_bytes(record: &AttemptRecord) -> u64 {
     let calls = record.calls.iter().map(|HttpCall { method, url, error, .. }| {
         MEMBERS_BYTES + method.len() + escaped(url) + error.as_deref().map_or(0, escaped)
     });
+    let steps = record.steps.iter().map(|step| MEMBERS_BYTES + escaped(&step.name));
     let error = record.error.as_ref().map_or(0, String::len);
-    let bytes: usize = logs.chain(calls).sum::<usize>() + error + MEMBERS_BYTES;
+    let bytes: usize = logs.chain(calls).chain(steps).sum::<usize>() + error + MEMBERS_BYTES;
     (bytes as u64).next_multiple_of(PAGE_BYTES)
 }
 
@@ -111,6 +112,7 @@ mod tests {
                 received_bytes: 0,
                 duration_ms: 1,
             }],
+            steps: Vec::new(),
             plugin_digest: None,
         }
     }

@@ -7,8 +7,8 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::event::NewEvent;
 use crate::store::{
-    Appended, DispatchHandle, InFlight, Lease, LeaseQueue, Leased, MaybeReady, Pending, Queue,
-    Settled, Settlement,
+    Appended, DispatchHandle, InFlight, Lease, LeaseHolder, LeaseQueue, Leased, MaybeReady,
+    NewStep, Pending, Queue, Recorded, Settled, Settlement,
 };
 
 /// A store behind the gate.
@@ -48,6 +48,10 @@ impl Queue for Gate {
             self.waiting.fetch_sub(1, Ordering::SeqCst);
             settled
         })
+    }
+
+    fn record(&self, holder: &LeaseHolder, step: NewStep) -> Pending<'_, Recorded> {
+        self.inner.record(holder, step)
     }
 
     fn attach(&self, dispatch: Arc<dyn DispatchHandle>) {

@@ -8,7 +8,7 @@ use wasmtime_wasi::WasiView;
 use wasmtime_wasi_http::WasiHttpView;
 
 use super::import::{CapabilityInfo, HostImport, Offer, Start};
-use super::{config, http, kv, log, types, wasi};
+use super::{config, http, kv, log, steps, types, wasi};
 use crate::config::PluginSettings;
 use crate::sandbox::Invocation;
 
@@ -53,6 +53,7 @@ imports! {
     log: log::LogImport,
     http: http::Outgoing,
     kv: kv::Overlay,
+    steps: steps::Steps,
     config: config::Values,
     wasi: wasi::Wasi,
 }

@@ -1,7 +1,7 @@
 //! The host's state of one attempt.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{WasiCtxView, WasiView};
@@ -86,6 +86,11 @@ impl AttemptState {
     /// Whether a request of the guest is under way, or its response is.
     pub(in crate::sandbox) fn is_sending(&self) -> bool {
         self.host.http.busy()
+    }
+
+    /// Asks for another call of the handler, as a guest does that cannot import the function.
+    pub(in crate::sandbox) fn ask_again(&mut self, after: Duration) {
+        self.host.steps.ask(after);
     }
 
     /// Takes credentials out of texts, if the host adds any to requests of the guest.

@@ -1,7 +1,7 @@
 //! A component that exports `wasi:http/incoming-handler`, as it is built for `wasmtime serve`, Spin
 //! or wasmCloud: it gets the event as a POST in CloudEvents binary mode, and its answer is the
 //! verdict. 2xx is success, 429 and 5xx are retried, anything else is rejected; CloudEvents in a
-//! 2xx answer are emitted.
+//! 2xx answer are emitted, and with the header `hookbox-again` it is called again.
 //!
 //! The format:
 //! <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md>.
@@ -23,6 +23,7 @@ use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
 use super::ended::{Ended, from_document};
+use super::times;
 use crate::config::Limits;
 use crate::sandbox::Call;
 use crate::sandbox::bindings::exports::hookbox::plugin::handler::{Failure, NewEvent};
@@ -61,9 +62,15 @@ pub(super) async fn call(proxy: &Proxy, store: &mut Store<AttemptState>, call: &
     let handled = proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, out);
     match answered(handled, receiver, &call.limits).await {
         Err(error) => Ended::Failed(error),
-        Ok(Some(Ok(answer))) => {
-            ended(answer, &call.limits, call.event.attributes.subject.as_deref())
-        }
+        Ok(Some(Ok(answer))) => match times::again(answer.status, &answer.headers) {
+            Ok(again) => {
+                if let Some(after) = again {
+                    store.data_mut().ask_again(after);
+                }
+                ended(answer, &call.limits, call.event.attributes.subject.as_deref())
+            }
+            Err(why) => Ended::Refused(why),
+        },
         Ok(Some(Err(why))) => Ended::Refused(why),
         Ok(None) => Ended::Refused("the handler returned without an answer".to_owned()),
     }
@@ -190,7 +197,9 @@ fn ended(answer: FullAnswer, limits: &Limits, subject: Option<&str>) -> Ended {
     let reason = reason(&answer);
     let again = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
     Ended::Returned(Err(match again {
-        true => Failure::Retry(RetryLater { reason, after_ms: retry_after_ms(&answer.headers) }),
+        true => {
+            Failure::Retry(RetryLater { reason, after_ms: times::retry_after_ms(&answer.headers) })
+        }
         false => Failure::Reject(reason),
     }))
 }
@@ -205,13 +214,6 @@ fn reason(answer: &FullAnswer) -> String {
     } else {
         format!("the handler answered {status}: {said}")
     }
-}
-
-/// `Retry-After` in seconds. A date (RFC 9110, section 10.2.3, allows both) is ignored, because the
-/// clocks may differ.
-fn retry_after_ms(headers: &HeaderMap) -> Option<u64> {
-    let seconds: u64 = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(seconds.saturating_mul(1000))
 }
 
 /// The events of an answer: a structured one, a batch, one in binary mode, or none.

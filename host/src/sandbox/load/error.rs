@@ -63,7 +63,7 @@ pub enum LoadError {
     },
     /// A component of another kind.
     #[error(
-        "there is no handler: it exports {exports}; a plugin exports hookbox:plugin/handler@0.1.0, \
+        "there is no handler: it exports {exports}; a plugin exports hookbox:plugin/handler@0.1.1, \
          or wasi:http/incoming-handler@0.2, or wasi:cli/run@0.2"
     )]
     NoHandler {

@@ -96,7 +96,7 @@ mod tests {
             ("env", "without this import"),
             (
                 "a:b/c",
-                "hookbox:plugin@0.1 (log, kv, config) and WASI 0.2 (http, cli, clocks, io, random; ",
+                "hookbox:plugin@0.1 (log, kv, steps, config) and WASI 0.2 (http, cli, clocks, io, random; ",
             ),
         ];
         for (import, expected) in cases {

@@ -13,7 +13,7 @@ pub(super) struct Chosen {
 /// The interface that a handler exports, without its version.
 const HANDLER: &str = "hookbox:plugin/handler";
 /// The version of the interface that this host was built with.
-const HOST_VERSION: &str = "0.1.0";
+const HOST_VERSION: &str = "0.1.1";
 /// How the versions that this host runs begin.
 const COMPATIBLE: &str = "0.1.";
 /// The standard interfaces that are contracts as well.
@@ -128,7 +128,7 @@ mod tests {
         let cases = [
             (
                 &["hookbox:plugin/handler@0.2.0"][..],
-                "hookbox:plugin/handler@0.2.0, and this host runs 0.1.0",
+                "hookbox:plugin/handler@0.2.0, and this host runs 0.1.1",
             ),
             (&["hookbox:plugin/handler"], "hookbox:plugin/handler@, and"),
             (&["wasi:http/incoming-handler@0.3.0"], "this host runs 0.2"),

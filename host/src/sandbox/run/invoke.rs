@@ -93,7 +93,11 @@ fn conclude(verdict: Verdict, state: &mut AttemptState, started: Instant) -> Inv
         logs: Vec::new(),
         calls: Vec::new(),
         kv_reads: Vec::new(),
+        kv_lists: Vec::new(),
         kv_writes: Vec::new(),
+        kv_adds: Vec::new(),
+        steps: Vec::new(),
+        again: None,
         memory_peak_bytes: state.memory.peak_bytes(),
         duration_us: 0,
     };

@@ -74,6 +74,7 @@ pub(in crate::store) async fn a_delivery_that_an_acknowledged_event_has_cancelle
     let kv = KvTransaction {
         reads: Vec::new(),
         writes: vec![("key".to_owned(), Some(b"value".to_vec()))],
+        ..KvTransaction::default()
     };
     let child = NewEvent { parent: Some(id.event), ..event("child", &[]) };
     let settled = settle(&store, leased, done_with(vec![child], kv)).await;

@@ -151,6 +151,25 @@ macro_rules! laws {
                 plugins_do_not_see_each_others_keys
                 a_deleted_key_is_gone_and_its_bytes_with_it
                 a_key_written_twice_holds_the_last_value
+                a_counter_incremented_by_n_events_reads_n_after_kill_9_with_and_without_add
+                an_addition_conflicts_with_nothing_and_stays_at_the_limit
+                an_addition_to_what_is_no_number_is_an_error_that_leaves_nothing
+                keys_are_listed_in_the_order_of_their_bytes
+                a_list_of_keys_that_changed_meanwhile_is_a_conflict
+                several_plugins_write_to_one_bucket_and_see_each_others_keys
+                a_value_goes_when_nobody_has_written_it_for_its_time
+            }
+            steps {
+                a_recorded_step_is_never_run_again_for_its_delivery_whatever_crashes
+                the_first_result_under_a_name_stays
+                a_record_of_an_attempt_that_lost_its_lease_is_refused
+                a_delivery_that_is_done_keeps_no_step
+                what_can_be_retried_goes_on_from_its_steps_unless_it_is_to_begin_anew
+                a_replay_and_another_plugin_begin_without_steps
+                a_swept_event_leaves_no_step
+                a_delivery_that_asks_to_be_called_again_spends_no_attempt_and_loses_no_event
+                of_a_cancelled_delivery_that_asks_to_be_called_again_only_the_attempt_is_stored
+                a_bulk_retry_that_begins_anew_drops_every_step
             }
             queries {
                 an_event_is_shown_whole

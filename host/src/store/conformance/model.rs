@@ -21,6 +21,7 @@ pub(super) enum Op {
     Append { key: Option<u8>, source: u8, targets: Vec<u8>, delay_ms: u64 },
     Lease { plugin: u8, count: u32 },
     LeaseQuarantined { count: u32 },
+    Record { pick: Index, name: u8, late: bool },
     Settle { pick: Index, how: How },
     SettleLate { pick: Index, how: How },
     Change { pick: Index, action: Action },
@@ -36,10 +37,14 @@ pub(super) enum Op {
 #[derive(Debug, Clone)]
 pub(super) enum How {
     Done { emits: Vec<u8>, delay_ms: u64, key: u8, stale: bool },
+    Again { emits: Vec<u8>, delay_ms: u64 },
     Retry(u64),
     Dead,
     GiveBack(u64),
 }
+
+/// The key to which every success adds one.
+const SUM: &str = "sum";
 
 /// The plugin that has permits for leases on insert, and how many.
 const BUDGETS: [(&str, usize); 1] = [("plugin0", 2)];
@@ -55,6 +60,9 @@ struct Delivery {
     /// Whether it is leased and ends with its settlement.
     cancelled: bool,
     outcomes: Vec<(u32, Outcome)>,
+    /// Recorded steps: the number of the attempt and the result.
+    steps: BTreeMap<String, (u32, Vec<u8>)>,
+    again: u32,
     /// When the last attempt that was recorded had begun.
     last_started_ms: i64,
 }
@@ -155,6 +163,7 @@ impl<H: Harness> Model<'_, H> {
                 self.lease(quarantine(&names.each_ref().map(String::as_str)), &[2, 0, 1], 1, count)
                     .await;
             }
+            Op::Record { pick, name, late } => self.record(pick, name, late).await,
             Op::Settle { pick, how } if !self.held.is_empty() => {
                 let lease = self.held.remove(pick.index(self.held.len()));
                 self.settle(lease, how).await;
@@ -224,6 +233,7 @@ impl<H: Harness> Model<'_, H> {
                     shown.id
                 );
                 assert_eq!(shown.cancelling, expected.cancelled, "{}", shown.id);
+                expected.compare_steps(&shown);
                 counts.entry(expected.plugin.clone()).or_default().0
                     [usize::from(shown.state.code())] += 1;
             }
@@ -239,6 +249,9 @@ impl<H: Harness> Model<'_, H> {
             let bytes = self.kv.iter().filter(|((plugin, _), _)| *plugin == name);
             let bytes: usize = bytes.map(|((_, key), value)| key.len() + value.len()).sum();
             assert_eq!(self.store().kv_bytes(&name).await.unwrap(), bytes as u64, "{name}");
+            let sum = self.store().kv_get(name.as_str().into(), SUM.to_owned()).await.unwrap();
+            let expected = self.kv.get(&(name.clone(), SUM.to_owned()));
+            assert_eq!(sum.map(|sum| sum.value).as_ref(), expected, "{name}");
         }
     }
 
@@ -264,6 +277,17 @@ impl<H: Harness> Model<'_, H> {
 }
 
 impl Delivery {
+    /// The steps that are shown are those that were recorded.
+    fn compare_steps(&self, shown: &DeliveryView) {
+        let steps = shown.steps.iter().map(|step| (&*step.name, step.attempt, step.bytes));
+        let steps: Vec<_> = steps.collect();
+        let recorded = self.steps.iter();
+        let recorded: Vec<_> = recorded
+            .map(|(name, (attempt, value))| (&**name, *attempt, value.len() as u64))
+            .collect();
+        assert_eq!((steps, shown.again), (recorded, self.again), "{}", shown.id);
+    }
+
     fn settled(&self) -> bool {
         !matches!(self.state, State::Ready | State::Leased | State::Waiting)
     }
@@ -280,12 +304,15 @@ impl Delivery {
             return false;
         }
         match (action, state) {
-            (Action::Retry, State::Waiting) => {
+            (Action::Retry | Action::RetryFresh, State::Waiting) => {
                 (self.state, self.due_ms, self.crashes) =
                     (State::Ready, self.due_ms.min(now_ms), 0);
             }
-            (Action::Retry, State::Dead | State::Cancelled | State::Discarded) => {
-                (self.state, self.due_ms) = (State::Ready, now_ms);
+            (
+                Action::Retry | Action::RetryFresh,
+                State::Dead | State::Cancelled | State::Discarded,
+            ) => {
+                (self.state, self.due_ms, self.again) = (State::Ready, now_ms, 0);
                 (self.uncounted, self.crashes) = (self.attempt, 0);
             }
             (Action::Cancel, State::Leased) => self.cancelled = true,
@@ -293,8 +320,12 @@ impl Delivery {
             (Action::Discard, State::Dead) => self.state = State::Discarded,
             (Action::Move(to), State::Ready | State::Waiting) => {
                 (self.plugin, self.uncounted, self.crashes) = (to.to_string(), self.attempt, 0);
+                self.again = 0;
             }
             _ => return false,
+        }
+        if matches!(action, Action::RetryFresh | Action::Move(_)) {
+            self.steps.clear();
         }
         true
     }

@@ -149,7 +149,7 @@ pub(in crate::store) async fn of_a_leased_delivery_that_is_cancelled_only_the_at
     let view = delivery(&store, id).await;
     assert_eq!((view.state, view.cancelling), (State::Leased, true));
     let kv =
-        KvTransaction { reads: Vec::new(), writes: vec![("n".to_owned(), Some(b"1".to_vec()))] };
+        KvTransaction { writes: vec![("n".to_owned(), Some(b"1".to_vec()))], ..Default::default() };
     let child = NewEvent { parent: Some(id.event), ..event("order.ready", &["orders"]) };
     assert_eq!(settle(&store, lease, done_with(vec![child], kv)).await, Settled::Cancelled);
     let view = delivery(&store, id).await;

@@ -216,12 +216,20 @@ fn any_op() -> impl Strategy<Value = Op> {
     let pick = || any::<prop::sample::Index>();
     let to_plugin = || (0..3u8).prop_map(|plugin| Action::Move(format!("plugin{plugin}").into()));
     let action = || {
-        prop_oneof![Just(Action::Retry), Just(Action::Cancel), Just(Action::Discard), to_plugin()]
+        prop_oneof![
+            2 => Just(Action::Retry),
+            1 => Just(Action::RetryFresh),
+            2 => Just(Action::Cancel),
+            2 => Just(Action::Discard),
+            2 => to_plugin(),
+        ]
     };
     let how = prop_oneof![
         3 => (prop::collection::vec(0..3u8, 0..3), delay(), 0..3u8, any::<bool>())
             .prop_map(|(emits, delay_ms, key, stale)| model::How::Done { emits, delay_ms, key,
                 stale }),
+        2 => (prop::collection::vec(0..3u8, 0..2), delay())
+            .prop_map(|(emits, delay_ms)| model::How::Again { emits, delay_ms }),
         2 => delay().prop_map(model::How::Retry),
         1 => Just(model::How::Dead),
         2 => delay().prop_map(model::How::GiveBack),
@@ -232,6 +240,8 @@ fn any_op() -> impl Strategy<Value = Op> {
                 delay_ms }),
         5 => (0..3u8, 0..4u32).prop_map(|(plugin, count)| Op::Lease { plugin, count }),
         3 => (0..3u32).prop_map(|count| Op::LeaseQuarantined { count }),
+        4 => (pick(), 0..3u8, prop::bool::weighted(0.2))
+            .prop_map(|(pick, name, late)| Op::Record { pick, name, late }),
         8 => (pick(), how.clone()).prop_map(|(pick, how)| Op::Settle { pick, how }),
         2 => (pick(), how).prop_map(|(pick, how)| Op::SettleLate { pick, how }),
         4 => (pick(), action()).prop_map(|(pick, action)| Op::Change { pick, action }),

@@ -32,7 +32,8 @@ fn permit() -> crate::store::LeasePermit {
 }
 
 fn write(key: &str, value: &[u8]) -> KvTransaction {
-    KvTransaction { reads: Vec::new(), writes: vec![(key.to_owned(), Some(value.to_vec()))] }
+    let writes = vec![(key.to_owned(), Some(value.to_vec()))];
+    KvTransaction { writes, ..KvTransaction::default() }
 }
 
 pub(in crate::store) async fn outcome_emitted_events_and_writes_commit_together(

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -12,9 +13,9 @@ use crate::event::{
 };
 use crate::store::model::{LeaseTerms, TreeSize};
 use crate::store::{
-    Appended, AttemptView, DeliveryView, DispatchHandle, EventView, Hint, KvTransaction, KvValue,
-    Lease, LeasePermit, LeaseQueue, Leased, MAX_CRASHES, Next, Settled, Settlement, SkippedTicks,
-    Stats, StoredApproval, StoredSchedule, TreeBudget,
+    AgainSoFar, Appended, AttemptView, DeliveryView, DispatchHandle, EventView, Hint,
+    KvTransaction, KvValue, Lease, LeasePermit, LeaseQueue, Leased, MAX_CRASHES, Next, Settled,
+    Settlement, SkippedTicks, Stats, StepView, StoredApproval, StoredSchedule, TreeBudget,
 };
 
 /// The most body bytes one call leases (and at least one delivery).
@@ -26,6 +27,8 @@ pub(super) struct MemoryData {
     pub(super) deliveries: BTreeMap<DeliveryId, StoredDelivery>,
     pub(super) keys: HashMap<(Arc<str>, DedupeKey), EventId>,
     pub(super) kv: BTreeMap<(PluginName, String), KvValue>,
+    /// When values expire, by host time.
+    pub(super) kv_expires: BTreeMap<(PluginName, String), i64>,
     /// The in-flight journal.
     pub(super) running: BTreeMap<u32, (DeliveryId, u32)>,
     /// By plugin, the admitted one first.
@@ -62,9 +65,18 @@ pub(super) struct StoredDelivery {
     pub(super) uncounted: u32,
     pub(super) crashes: u32,
     pub(super) deaths: u32,
+    /// Recorded steps with their results, by name.
+    pub(super) steps: BTreeMap<String, (StepView, Vec<u8>)>,
+    /// Host time when its handler first asked to be called again.
+    pub(super) first_again_ms: Option<i64>,
 }
 
 impl StoredDelivery {
+    fn new(view: DeliveryView) -> Self {
+        let (steps, first_again_ms) = (BTreeMap::new(), None);
+        Self { view, uncounted: 0, crashes: 0, deaths: 0, steps, first_again_ms }
+    }
+
     pub(super) fn due_ms(&self) -> i64 {
         self.view.due_ms.filter(|_| self.view.state != State::Leased).unwrap_or(i64::MAX)
     }
@@ -75,11 +87,6 @@ impl StoredDelivery {
 }
 
 impl MemoryData {
-    pub(super) fn kv_bytes(&self, plugin: &str) -> u64 {
-        let own = self.kv.iter().filter(|((owner, _), _)| &**owner == plugin);
-        own.map(|((_, key), found)| (key.len() + found.value.len()) as u64).sum()
-    }
-
     pub(super) fn stats(&self) -> Stats {
         let (events, duplicates) = (self.events.len() as u64, self.duplicates);
         let mut stats = Stats { events, duplicates, ..Stats::default() };
@@ -99,7 +106,7 @@ impl MemoryData {
             .map(|(_, d)| d)
     }
 
-    fn next_id(&mut self) -> EventId {
+    pub(super) fn next_id(&mut self) -> EventId {
         let id = EventId::from_row(self.last_id).next(self.host_ms);
         self.last_id = id.row();
         id
@@ -163,9 +170,11 @@ impl MemoryData {
             replay,
             cancelling: false,
             unrecorded: 0,
+            again: 0,
+            steps: Vec::new(),
             attempts: Vec::new(),
         };
-        self.deliveries.insert(id, StoredDelivery { view, uncounted: 0, crashes: 0, deaths: 0 });
+        self.deliveries.insert(id, StoredDelivery::new(view));
         let lease = permit.map(|permit| self.take(id, permit));
         match (lease, &self.dispatch) {
             (Some(lease), Some(dispatch)) => dispatch.deliver(vec![lease]),
@@ -223,12 +232,17 @@ impl MemoryData {
 
     fn take(&mut self, delivery: DeliveryId, permit: LeasePermit) -> Lease {
         let event = Arc::new(self.events[&delivery.event].view.event.clone());
-        let StoredDelivery { view, uncounted, deaths, .. } =
+        let StoredDelivery { view, uncounted, deaths, steps, first_again_ms, .. } =
             self.deliveries.get_mut(&delivery).expect("it is there");
+        let again = AgainSoFar {
+            count: view.again,
+            since: first_again_ms.map_or(Duration::ZERO, |first_ms| until(first_ms, self.host_ms)),
+        };
+        let terms = LeaseTerms { has_steps: !steps.is_empty(), again, ..LeaseTerms::default() };
         (view.state, view.attempt) = (State::Leased, view.attempt + 1);
         let (plugin, attempt) = (view.plugin.clone(), view.attempt);
         self.hint.plugins.insert(plugin.clone());
-        let (uncounted, deaths, terms) = (*uncounted, *deaths, LeaseTerms::default());
+        let (uncounted, deaths) = (*uncounted, *deaths);
         Lease { delivery, plugin, attempt, uncounted, deaths, event, terms, _permit: permit }
     }
 
@@ -248,14 +262,18 @@ impl MemoryData {
         if held != Some((State::Leased, lease.attempt)) {
             return Settled::Lost;
         }
-        let (conflict, excess) = match &next {
-            Next::Done { kv, .. } if !self.reads_hold(&lease.plugin, kv) => (true, None),
-            Next::Done { emitted, .. } => (false, self.excess(lease.event.tree(), emitted)),
-            _ => (false, None),
+        let (conflict, excess, fault) = match next.results() {
+            Some((_, kv)) if !self.reads_hold(&lease.plugin, kv) => (true, None, None),
+            Some((emitted, kv)) => {
+                let excess = self.excess(lease.event.tree(), emitted);
+                let fault = self.fault_of_adds(&lease.plugin, kv);
+                (false, excess.clone(), excess.or(fault))
+            }
+            None => (false, None, None),
         };
         let state = match next.state() {
             _ if conflict => State::Ready,
-            State::Done if excess.is_some() => State::Dead,
+            _ if fault.is_some() => State::Dead,
             state => state,
         };
         let StoredDelivery { view, crashes, deaths, .. } =
@@ -268,9 +286,9 @@ impl MemoryData {
             // The next attempt has the number of one that is not spent.
             _ if conflict || matches!(next, Next::GiveBack(_)) => view.attempt -= 1,
             Some(mut record) => {
-                if excess.is_some() {
+                if fault.is_some() {
                     (record.outcome, record.error, record.logs) =
-                        (Outcome::Error, excess.clone(), Vec::new());
+                        (Outcome::Error, fault.clone(), Vec::new());
                 }
                 view.attempts.push(AttemptView { number: lease.attempt, record });
                 *crashes = 0;
@@ -285,6 +303,7 @@ impl MemoryData {
             _ if cancelled => return Settled::Cancelled,
             _ if conflict => return Settled::Conflict,
             _ if excess.is_some() => return Settled::OverBudget,
+            _ if fault.is_some() => return Settled::NotANumber,
             next => self.store_results(lease, next),
         }
         Settled::Kept
@@ -292,34 +311,28 @@ impl MemoryData {
 
     /// Stores what an attempt leaves beside its own delivery.
     fn store_results(&mut self, lease: &Lease, next: Next) {
+        let delivery = self.deliveries.get_mut(&lease.delivery).expect("it was held");
+        match &next {
+            Next::Done { .. } => delivery.steps.clear(),
+            Next::Again { .. } => {
+                delivery.uncounted = delivery.view.attempt;
+                delivery.view.again += 1;
+                delivery.first_again_ms = delivery.first_again_ms.or(Some(self.host_ms));
+            }
+            Next::RetryIn(_) | Next::Dead(_) | Next::GiveBack(_) => {}
+        }
         match next {
-            Next::Done { emitted, kv } => {
+            Next::Done { emitted, kv } | Next::Again { emitted, kv, .. } => {
                 for event in emitted {
                     self.append(event, Some(lease.event.tree()));
                 }
-                kv.writes
-                    .into_iter()
-                    .for_each(|(key, value)| self.write_kv((lease.plugin.clone(), key), value));
+                self.write_kv(&lease.plugin, kv);
             }
             Next::Dead(Some(event)) => {
                 self.append(*event, Some(lease.event.tree()));
             }
             Next::RetryIn(_) | Next::Dead(None) | Next::GiveBack(_) => {}
         }
-    }
-
-    fn reads_hold(&self, plugin: &PluginName, kv: &KvTransaction) -> bool {
-        let version =
-            |key: &String| self.kv.get(&(plugin.clone(), key.clone())).map(|found| found.version);
-        kv.reads.iter().all(|(key, seen)| version(key) == *seen)
-    }
-
-    fn write_kv(&mut self, key: (PluginName, String), value: Option<Vec<u8>>) {
-        let version = self.next_id().row();
-        match value {
-            Some(value) => self.kv.insert(key, KvValue { value, version }),
-            None => self.kv.remove(&key),
-        };
     }
 
     fn excess(&self, root: EventId, emitted: &[NewEvent]) -> Option<String> {
@@ -350,7 +363,8 @@ impl MemoryData {
         clock.resume(note, EventId::from_row(self.last_id).unix_ms());
         (self.note, self.dispatch) = (Some(clock.note()), None);
         let running: Vec<_> = std::mem::take(&mut self.running).into_values().collect();
-        for StoredDelivery { view, uncounted, crashes, deaths } in self.deliveries.values_mut() {
+        for StoredDelivery { view, uncounted, crashes, deaths, .. } in self.deliveries.values_mut()
+        {
             if view.state == State::Leased {
                 let ran = running.contains(&(view.id, view.attempt));
                 (*uncounted, *crashes) = (*uncounted + 1, *crashes + u32::from(ran));
@@ -381,6 +395,7 @@ fn crash(started_at_ms: i64) -> AttemptRecord {
         error,
         logs: vec![],
         calls: vec![],
+        steps: vec![],
         plugin_digest: None,
     }
 }

@@ -26,16 +26,20 @@ fn within(since_ms: Option<i64>, until_ms: Option<i64>, time_ms: i64) -> bool {
 impl MemoryData {
     pub(super) fn event_view(&self, id: EventId, ahead_ms: i64) -> Option<EventView> {
         let view = self.events.get(&id)?.view.clone();
-        let deliveries = self
-            .of_event(id)
-            .map(|d| self.delivery_view(d.view.id, usize::MAX, ahead_ms))
-            .collect();
+        let deliveries =
+            self.of_event(id).map(|d| self.whole_delivery(d.view.id, ahead_ms)).collect();
         let children = self.events.values().filter(|child| child.view.event.parent == Some(id));
         Some(EventView {
             deliveries,
             children: children.map(|child| child.view.event.id).collect(),
             ..view
         })
+    }
+
+    /// A delivery with all its attempts and steps.
+    pub(super) fn whole_delivery(&self, id: DeliveryId, ahead_ms: i64) -> DeliveryView {
+        let steps = self.deliveries[&id].steps.values().map(|(view, _)| view.clone()).collect();
+        DeliveryView { steps, ..self.delivery_view(id, usize::MAX, ahead_ms) }
     }
 
     /// A delivery with its last `most` attempts.

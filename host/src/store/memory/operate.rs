@@ -93,21 +93,26 @@ impl MemoryData {
     }
 
     fn apply(&mut self, action: &Action, id: DeliveryId) {
-        let StoredDelivery { view, uncounted, crashes, .. } =
+        let StoredDelivery { view, uncounted, crashes, steps, first_again_ms, .. } =
             self.deliveries.get_mut(&id).expect("it was found");
+        if matches!(action, Action::RetryFresh | Action::Move(_)) {
+            steps.clear();
+        }
         self.hint.plugins.insert(view.plugin.clone());
         match (action, view.state) {
             (Action::Cancel, State::Leased) => view.cancelling = true,
             (Action::Cancel, _) => view.state = State::Cancelled,
             (Action::Discard, _) => view.state = State::Discarded,
             (Action::Move(to), _) => {
-                (view.plugin, *uncounted, *crashes) = (to.clone(), view.attempt, 0)
+                (view.plugin, *uncounted, *crashes) = (to.clone(), view.attempt, 0);
+                (view.again, *first_again_ms) = (0, None);
             }
-            (Action::Retry, State::Waiting) => {
+            (Action::Retry | Action::RetryFresh, State::Waiting) => {
                 (view.state, view.due_ms, *crashes) =
                     (State::Ready, view.due_ms.min(Some(self.host_ms)), 0);
             }
-            (Action::Retry, _) => {
+            (Action::Retry | Action::RetryFresh, _) => {
+                (view.again, *first_again_ms) = (0, None);
                 (view.state, view.due_ms) = (State::Ready, Some(self.host_ms));
                 (*uncounted, *crashes) = (view.attempt, 0);
             }
@@ -130,7 +135,7 @@ impl MemoryData {
         let newest = self.events.last_key_value().map_or(0, |(newest, _)| newest.row());
         let before = from.map_or(newest + 1, |progress| progress.before);
         // A retried delivery may be dead again. Other changed deliveries are not found again.
-        let behind = some.last().filter(|_| *action == Action::Retry);
+        let behind = some.last().filter(|_| action.is_retry());
         let at = behind.map(|last| Position::Event(last.event.row(), last.ordinal));
         let rest = found.len() > some.len();
         let next = rest || changed && *action == Action::Cancel;
@@ -197,6 +202,7 @@ impl MemoryData {
                 self.events.remove(id);
             }
         }
+        self.sweep_kv(now_ms.min(self.host_ms));
         let more = events.len() == MOST.2;
         self.swept.1 = events.last().filter(|_| more).map_or(0, |last| last.row());
         more || keys.len() == MOST.2

@@ -18,8 +18,10 @@ use crate::event::{DeliveryId, EventId, PluginName, State};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Makes a delivery due at once. A settled one begins anew, its attempts counted from 0; a
-    /// waiting one keeps its count.
+    /// waiting one keeps its count. What it has recorded stays, so that it goes on where it failed.
     Retry,
+    /// The same, and drops what it has recorded: it begins from the first step.
+    RetryFresh,
     /// Ends an open delivery. Of a running attempt only the record is stored.
     Cancel,
     /// Puts a dead letter away.
@@ -34,7 +36,7 @@ impl Action {
     /// The verb that people see.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Retry => "retry",
+            Self::Retry | Self::RetryFresh => "retry",
             Self::Cancel => "cancel",
             Self::Discard => "discard",
             Self::Move(_) => "move",
@@ -44,18 +46,25 @@ impl Action {
     /// The participle of the verb.
     pub fn done(&self) -> &'static str {
         match self {
-            Self::Retry => "retried",
+            Self::Retry | Self::RetryFresh => "retried",
             Self::Cancel => "cancelled",
             Self::Discard => "discarded",
             Self::Move(_) => "moved",
         }
     }
 
+    /// Whether it makes deliveries due.
+    pub fn is_retry(&self) -> bool {
+        matches!(self, Self::Retry | Self::RetryFresh)
+    }
+
     /// The states that it takes deliveries from. A retry does not take `ready`: such a delivery is
     /// due. If the clock was ahead when it became ready, it counts as waiting.
     pub fn takes(&self) -> &'static [State] {
         match self {
-            Self::Retry => &[State::Dead, State::Waiting, State::Cancelled, State::Discarded],
+            Self::Retry | Self::RetryFresh => {
+                &[State::Dead, State::Waiting, State::Cancelled, State::Discarded]
+            }
             Self::Cancel => &[State::Ready, State::Leased, State::Waiting],
             Self::Discard => &[State::Dead],
             Self::Move(_) => &[State::Ready, State::Waiting],
@@ -67,7 +76,7 @@ impl Action {
     /// until an operator asks for it.
     pub fn takes_unasked(&self) -> &'static [State] {
         match self {
-            Self::Retry | Self::Discard => &[State::Dead],
+            Self::Retry | Self::RetryFresh | Self::Discard => &[State::Dead],
             Self::Cancel | Self::Move(_) => self.takes(),
         }
     }
@@ -104,8 +113,10 @@ impl Action {
                 "; only a dead one can be discarded, and an open one cancelled"
             }
             (Self::Discard, _) => "; only a dead one can be discarded",
-            (Self::Retry, State::Ready) => "; it is due already",
-            (Self::Retry, _) => "; only a dead, waiting, cancelled or discarded one can be retried",
+            (Self::Retry | Self::RetryFresh, State::Ready) => "; it is due already",
+            (Self::Retry | Self::RetryFresh, _) => {
+                "; only a dead, waiting, cancelled or discarded one can be retried"
+            }
             (Self::Move(_), State::Leased) => {
                 "; it can be moved when its attempt has ended, if it is not settled then"
             }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::StepView;
 use crate::event::{AttemptRecord, DeliveryId, Event, EventId, PluginName, State, Why};
 
 /// The filter of a list of events; absent fields do not filter.
@@ -143,6 +144,10 @@ pub struct DeliveryView {
     pub cancelling: bool,
     /// The number of spent attempts without a record.
     pub unrecorded: u32,
+    /// How often its handler has asked to be called again since it began or was last retried.
+    pub again: u32,
+    /// The steps that it has recorded, by name; not in listings.
+    pub steps: Vec<StepView>,
     /// Its attempts, oldest first; in listings only the last one.
     pub attempts: Vec<AttemptView>,
 }

@@ -192,7 +192,7 @@ impl WriteBatch<'_> {
                 uncounted: 0,
                 deaths: 0,
                 event: event.clone(),
-                terms: LeaseTerms { key: new.key, cancel_tag: options.cancel_tag },
+                terms: LeaseTerms::first(new.key, options.cancel_tag),
                 _permit: permit,
             }),
             None if due_ms < BEHIND_MS => self.waiting.push((plugin.clone(), due_ms)),

@@ -48,7 +48,7 @@ impl Stands {
 
     /// Whether `action` may be done to it, if its state allows it.
     fn may(&self, action: &Action) -> bool {
-        !(*action == Action::Retry && self.is_behind())
+        !(action.is_retry() && self.is_behind())
     }
 }
 
@@ -137,9 +137,12 @@ impl WriteBatch<'_> {
         id: DeliveryId,
         stands: &Stands,
     ) -> Result<(), rusqlite::Error> {
+        if *action == Action::RetryFresh {
+            self.drop_steps(id)?;
+        }
         match (action, stands.state) {
-            (Action::Retry, State::Waiting) => self.due_at_once(id, stands),
-            (Action::Retry, _) => self.begin_anew(id, stands),
+            (Action::Retry | Action::RetryFresh, State::Waiting) => self.due_at_once(id, stands),
+            (Action::Retry | Action::RetryFresh, _) => self.begin_anew(id, stands),
             (Action::Cancel, State::Leased) => self.end_when_settled(id, stands),
             (Action::Cancel, _) => self.end(id, stands, State::Cancelled),
             (Action::Discard, _) => self.end(id, stands, State::Discarded),
@@ -177,7 +180,7 @@ impl WriteBatch<'_> {
         self.connection
             .prepare_cached(
                 "UPDATE deliveries SET state = ?3, due_ms = ?4, pardoned = attempt, crashes = 0, cancelled = 0,
-                        entered = coalesce(?5, entered)
+                        again = 0, again_since_ms = NULL, entered = coalesce(?5, entered)
                  WHERE event = ?1 AND ordinal = ?2",
             )?
             .execute(params![id.event.row(), id.ordinal, state.code(), due_ms, entered])?;
@@ -251,6 +254,8 @@ impl WriteBatch<'_> {
         state: State,
         to: &PluginName,
     ) -> Result<(), rusqlite::Error> {
+        // The results of one plugin mean nothing to another.
+        self.drop_steps(id)?;
         // A new key is entered when the delivery is found due.
         let key = self.key_for(to, id)?;
         let due_ms = match stands.due_ms {
@@ -259,7 +264,8 @@ impl WriteBatch<'_> {
         };
         self.connection
             .prepare_cached(
-                "UPDATE deliveries SET plugin = ?3, pardoned = attempt, crashes = 0, key = ?4, entered = NULL, due_ms = ?5
+                "UPDATE deliveries SET plugin = ?3, pardoned = attempt, crashes = 0, key = ?4, entered = NULL, due_ms = ?5,
+                        again = 0, again_since_ms = NULL
                  WHERE event = ?1 AND ordinal = ?2",
             )?
             .execute(params![id.event.row(), id.ordinal, to, key, due_ms])?;

@@ -10,8 +10,8 @@ use super::batch::WriteBatch;
 use super::operator::Expired;
 use crate::event::{DeliveryId, EventId, NewEvent, State, Target};
 use crate::store::{
-    Action, Appended, ApprovalChange, Lease, LeaseQueue, Leased, Next, ScheduleChange, Settled,
-    Settlement, StoreError, Tick, TickStep, Ticked,
+    Action, Appended, ApprovalChange, Lease, LeaseHolder, LeaseQueue, Leased, NewStep, Next,
+    Recorded, ScheduleChange, Settled, Settlement, StoreError, Tick, TickStep, Ticked,
 };
 
 /// Bytes that cost about as much to write as a row.
@@ -35,6 +35,10 @@ pub(super) enum WriteCommand {
         permits: Option<OwnedSemaphorePermit>,
         asked_ms: i64,
         reply: ReplyTo<Leased>,
+    },
+    Record {
+        work: Box<(LeaseHolder, NewStep)>,
+        reply: ReplyTo<Recorded>,
     },
     Settle {
         lease: Box<Lease>,
@@ -85,6 +89,7 @@ pub(super) enum WriteCommand {
 pub(super) enum CommandAnswer {
     Appended(Appended),
     Leased(Leased),
+    Recorded(Recorded),
     Settled(Settled),
     Changed(Result<u64, StoreError>),
     Replayed(Result<Vec<DeliveryId>, StoreError>),
@@ -108,6 +113,9 @@ impl WriteCommand {
                     Some(permits) => work.lease(queue, permits, *asked_ms)?,
                     None => Leased { leases: Vec::new(), next_due_in: None, memory_is_full: false },
                 })
+            }
+            Self::Record { work: step, .. } => {
+                CommandAnswer::Recorded(work.record_step(&step.0, &step.1)?)
             }
             Self::Settle { lease, settlement, .. } => {
                 CommandAnswer::Settled(work.settle(lease, settlement)?)
@@ -154,6 +162,9 @@ impl WriteCommand {
                     return stranded.leases;
                 }
             }
+            (Self::Record { reply, .. }, CommandAnswer::Recorded(value)) => {
+                drop(reply.send(Ok(value)));
+            }
             (Self::Settle { reply, .. }, CommandAnswer::Settled(value)) => {
                 drop(reply.send(Ok(value)))
             }
@@ -185,6 +196,7 @@ impl WriteCommand {
                 drop(reply.send(Err(error)));
             }
             Self::Lease { reply, .. } => drop(reply.send(Err(error))),
+            Self::Record { reply, .. } => drop(reply.send(Err(error))),
             Self::Settle { reply, .. } => drop(reply.send(Err(error))),
             Self::Change { reply, .. } | Self::ChangeAll { reply, .. } => {
                 drop(reply.send(Err(error)))
@@ -213,6 +225,7 @@ impl WriteCommand {
             Self::Lease { queue: LeaseQueue::Quarantine(plugins), .. } => {
                 plugins.first().cloned().unwrap_or_else(|| Owner::from(""))
             }
+            Self::Record { work, .. } => work.0.plugin.clone(),
             Self::Settle { lease, .. } => lease.plugin.clone(),
             Self::Tick { tick, .. } => tick.name.clone(),
             // Those of operators and of the host itself.
@@ -225,6 +238,7 @@ impl WriteCommand {
     pub(super) fn weight(&self) -> u64 {
         match self {
             Self::Append { event, .. } => of_event(event),
+            Self::Record { work, .. } => rows(2, work.1.name.len() + work.1.value.len()),
             Self::Settle { settlement, .. } => of_settlement(settlement),
             Self::Replay { targets, .. } => 1 + targets.len() as u64,
             Self::Tick { tick, .. } => match &tick.step {
@@ -259,7 +273,7 @@ fn of_settlement(settlement: &Settlement) -> u64 {
         let calls: usize = record.calls.iter().map(|call| call.url.len()).sum();
         weight += rows(1, logs + calls + record.error.as_ref().map_or(0, String::len));
     }
-    if let Next::Done { emitted, kv } = &settlement.next {
+    if let Some((emitted, kv)) = settlement.next.results() {
         weight += emitted.iter().map(of_event).sum::<u64>();
         let values: usize = kv
             .writes
@@ -267,7 +281,9 @@ fn of_settlement(settlement: &Settlement) -> u64 {
             .map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len))
             .sum();
         // A value takes the place of another one: a row goes and a row comes.
-        weight += rows(kv.reads.len() + 2 * kv.writes.len(), values);
+        let listed: usize = kv.lists.iter().map(|list| 1 + list.keys.len()).sum();
+        let written = kv.writes.len() + kv.adds.len();
+        weight += rows(kv.reads.len() + listed + 2 * written, values);
     }
     weight
 }

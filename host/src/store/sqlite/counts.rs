@@ -1,7 +1,7 @@
 //! How many there are of what: changed with every batch, committed with it, readable without the
 //! database.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, params};
 
@@ -51,17 +51,29 @@ impl LiveCounts {
         self.stats.events = self.stats.events.saturating_add_signed(delta.events);
         self.stats.duplicates += delta.duplicates;
         for (plugin, changes) in &delta.plugins {
-            let counts = self.stats.plugins.entry(plugin.clone()).or_default();
-            for (count, change) in counts.0.iter_mut().zip(changes) {
-                *count = count.saturating_add_signed(*change);
+            let (moved, kv_bytes) = (&changes[..KV_BYTES], changes[KV_BYTES]);
+            // A bucket may have a name that no plugin has.
+            if moved.iter().any(|change| *change != 0) {
+                let counts = self.stats.plugins.entry(plugin.clone()).or_default();
+                for (count, change) in counts.0.iter_mut().zip(moved) {
+                    *count = count.saturating_add_signed(*change);
+                }
             }
-            let kv_bytes = self.kv_bytes.entry(plugin.clone()).or_default();
-            *kv_bytes = kv_bytes.saturating_add_signed(changes[KV_BYTES]);
+            if kv_bytes != 0 {
+                let bytes = self.kv_bytes.entry(plugin.clone()).or_default();
+                *bytes = bytes.saturating_add_signed(kv_bytes);
+            }
         }
     }
 
-    pub(super) fn kv_bytes(&self, plugin: &str) -> u64 {
-        self.kv_bytes.get(plugin).copied().unwrap_or(0)
+    pub(super) fn kv_bytes(&self, bucket: &str) -> u64 {
+        self.kv_bytes.get(bucket).copied().unwrap_or(0)
+    }
+
+    /// The buckets that hold anything.
+    pub(super) fn kv_buckets(&self) -> BTreeMap<PluginName, u64> {
+        let filled = self.kv_bytes.iter().filter(|(_, bytes)| **bytes > 0);
+        filled.map(|(bucket, bytes)| (bucket.clone(), *bytes)).collect()
     }
 }
 
@@ -101,9 +113,9 @@ impl Delta {
         }
     }
 
-    /// The key-value bytes of `plugin` changed by this much.
-    pub(super) fn kv_bytes(&mut self, plugin: &PluginName, change: i64) {
-        self.plugin(plugin)[KV_BYTES] += change;
+    /// The key-value bytes of a bucket changed by this much.
+    pub(super) fn kv_bytes(&mut self, bucket: &PluginName, change: i64) {
+        self.plugin(bucket)[KV_BYTES] += change;
     }
 
     /// Writes the changes within the batch's transaction.

@@ -1,6 +1,7 @@
 //! Leasing what is due.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::{Row, named_params, params};
 use tokio::sync::OwnedSemaphorePermit;
@@ -13,7 +14,7 @@ use crate::clock::until;
 use crate::event::{DEAD_LETTERS, DeliveryId, Event, PluginName, State};
 use crate::names::is_built_in;
 use crate::store::model::LeaseTerms;
-use crate::store::{Lease, LeasePermit, LeaseQueue, Leased};
+use crate::store::{AgainSoFar, Lease, LeasePermit, LeaseQueue, Leased};
 
 /// The most body bytes one call leases (and at least one delivery).
 const MAX_LEASED_BYTES: usize = 4 << 20;
@@ -116,12 +117,13 @@ impl WriteBatch<'_> {
              ORDER BY d.due_ms, d.event, d.ordinal LIMIT :most"
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
+        let now_ms = self.now_ms;
         let mut rows = statement.query(named_params! {
             ":crashes": crashes, ":plugin": plugin, ":now": self.now_ms, ":most": most,
         })?;
         let (mut found, mut bytes) = (Vec::new(), 0);
         while let Some(row) = rows.next()? {
-            let due = read_due(row, plugin)?;
+            let due = read_due(row, plugin, now_ms)?;
             bytes += due.event.attributes.body.len();
             found.push(due);
             if bytes >= MAX_LEASED_BYTES {
@@ -143,7 +145,9 @@ impl WriteBatch<'_> {
         );
         self.connection
             .prepare_cached(&sql)?
-            .query_row(params![id.event.row(), id.ordinal], |row| read_due(row, plugin))
+            .query_row(params![id.event.row(), id.ordinal], |row| {
+                read_due(row, plugin, self.now_ms)
+            })
     }
 
     pub(super) fn take(
@@ -197,11 +201,16 @@ impl WriteBatch<'_> {
 /// The columns that [`read_due`] reads.
 const DUE_COLUMNS: &str = "e.id, e.source, e.type, e.subject, e.content_type, e.time_ms, e.parent, e.hops, e.body, \
                            e.root, d.ordinal, d.state, d.attempt, d.pardoned, e.sum, d.key, d.entered, d.cancel_tag, \
-                           d.deaths";
+                           d.deaths, d.steps, d.again, d.again_since_ms";
 
 /// Reads a delivery from the columns of [`DUE_COLUMNS`].
-fn read_due(row: &Row<'_>, plugin: &PluginName) -> Result<DueDelivery, rusqlite::Error> {
+fn read_due(
+    row: &Row<'_>,
+    plugin: &PluginName,
+    now_ms: i64,
+) -> Result<DueDelivery, rusqlite::Error> {
     let event = read_event(row)?;
+    let first_again_ms: Option<i64> = row.get(21)?;
     Ok(DueDelivery {
         delivery: DeliveryId { event: event.id, ordinal: row.get(10)? },
         plugin: plugin.clone(),
@@ -213,6 +222,11 @@ fn read_due(row: &Row<'_>, plugin: &PluginName) -> Result<DueDelivery, rusqlite:
         terms: LeaseTerms {
             key: row.get::<_, Option<String>>(15)?.map(Arc::from),
             cancel_tag: row.get(17)?,
+            has_steps: row.get(19)?,
+            again: AgainSoFar {
+                count: row.get(20)?,
+                since: first_again_ms.map_or(Duration::ZERO, |first_ms| until(first_ms, now_ms)),
+            },
         },
         entered: row.get::<_, Option<i64>>(16)?.is_some(),
         deaths: row.get(18)?,

@@ -33,6 +33,8 @@ const LONGEST_SWEEP: Duration = Duration::from_millis(4);
 pub(super) struct Expired {
     pub(super) events_before_ms: i64,
     pub(super) keys_before_ms: i64,
+    /// The time by which values of key-value buckets expire; not later than host time.
+    pub(super) now_ms: i64,
 }
 
 impl WriteBatch<'_> {
@@ -98,8 +100,9 @@ impl WriteBatch<'_> {
         let more_keys = self.sweep_dedupe(self.older_than(expired.keys_before_ms))?;
         let more_events = self.sweep_events(expired.events_before_ms)?;
         let more_held = self.forget_held(MAX_SWEPT)?;
+        let more_values = self.sweep_kv(expired.now_ms, MAX_SWEPT)?;
         let _ = fail::point("store.retention");
-        Ok(more_keys || more_events || more_held)
+        Ok(more_keys || more_events || more_held || more_values)
     }
 
     fn sweep_dedupe(&mut self, until: EventId) -> Result<bool, rusqlite::Error> {
@@ -208,6 +211,7 @@ impl WriteBatch<'_> {
         self.connection
             .prepare_cached("DELETE FROM attempts WHERE event = ?1")?
             .execute([event])?;
+        self.connection.prepare_cached("DELETE FROM steps WHERE event = ?1")?.execute([event])?;
         self.connection
             .prepare_cached("DELETE FROM duplicates WHERE event = ?1")?
             .execute([event])?;

@@ -18,14 +18,14 @@ use super::inflight::LeftRunning;
 use super::operator::Expired;
 use super::recent::Recent;
 use super::start::last_id;
-use super::{Recovered, pages, read, schema, search};
+use super::{Recovered, kv, pages, read, schema, search, steps};
 use crate::event::{
     AttemptRecord, Attributes, DeliveryId, EventId, LegacyKey, NewEvent, Outcome, State, Target,
 };
 use crate::store::{
-    Action, Cursor, DeliveryFilter, EventFilter, EventState, KvTransaction, Lease, LeaseQueue,
-    Next, Page, Progress, ScheduleChange, ScheduleMark, Settled, Settlement, Tick, TickStep,
-    Ticked,
+    Action, Cursor, DeliveryFilter, EventFilter, EventState, KvRange, KvTransaction, Lease,
+    LeaseQueue, ListedKeys, NewStep, Next, Page, Progress, Recorded, ScheduleChange, ScheduleMark,
+    Settled, Settlement, Tick, TickStep, Ticked,
 };
 
 const NOW_MS: i64 = 1_770_000_000_000;
@@ -96,9 +96,27 @@ fn settlement(next: Next) -> Settlement {
         error: None,
         logs: Vec::new(),
         calls: Vec::new(),
+        steps: Vec::new(),
         plugin_digest: None,
     };
     Settlement { next, record: Some(record) }
+}
+
+/// A list of no keys.
+fn listed(prefix: &str) -> ListedKeys {
+    let range = KvRange { prefix: prefix.to_owned(), after: None, limit: 9 };
+    ListedKeys { range, keys: Vec::new() }
+}
+
+/// Every operation on keys.
+fn transaction() -> KvTransaction {
+    KvTransaction {
+        reads: vec![("n".to_owned(), None)],
+        writes: vec![("n".to_owned(), Some(b"1".to_vec())), ("m".to_owned(), None)],
+        adds: vec![("sum".to_owned(), 1)],
+        lists: ["", "a"].map(listed).to_vec(),
+        ..KvTransaction::default()
+    }
 }
 
 /// Every verb of the writer, and the start.
@@ -112,7 +130,7 @@ fn write(connection: &Connection) {
     let WriteBatch { last_id, keys, .. } = batch;
     recent.apply(keys, last_id);
     let mut batch = WriteBatch::new(connection, NOW_MS, last_id, &recent);
-    let first = batch.append(&event(&["audit", "audit", "audit", "audit"])).unwrap().id;
+    let first = batch.append(&event(&["audit", "audit", "audit", "audit", "audit"])).unwrap().id;
     batch.append(&event(&[])).unwrap();
     let legacy_key = Some(LegacyKey { key: [2; 16], header: None });
     let again =
@@ -120,24 +138,29 @@ fn write(connection: &Connection) {
     assert!(again.duplicate);
     let queue = LeaseQueue::Plugin("audit".into());
     let mut leases = batch.lease(&queue, permits(9), NOW_MS).unwrap().leases;
-    assert_eq!(leases.len(), 4);
+    assert_eq!(leases.len(), 5);
+    let kv = transaction();
+    let holder = leases[0].holder();
+    let step = NewStep { name: "charge".to_owned(), value: vec![1], digest: None };
+    assert_eq!(batch.record_step(&holder, &step).unwrap(), Recorded::Kept);
     let mut settle = |lease: Lease, next| batch.settle(&lease, &settlement(next)).unwrap();
-    let kv = KvTransaction {
-        reads: vec![("n".to_owned(), None)],
-        writes: vec![("n".to_owned(), Some(b"1".to_vec())), ("m".to_owned(), None)],
-    };
     let emitted = vec![NewEvent { parent: Some(first), dedupe: Vec::new(), ..event(&["orders"]) }];
     settle(leases.remove(0), Next::Done { emitted, kv });
+    let (emitted, kv) = (Vec::new(), KvTransaction::default());
+    settle(leases.remove(0), Next::Again { emitted, kv, after: Duration::from_millis(1) });
     settle(leases.remove(0), Next::Dead(None));
     settle(leases.remove(0), Next::RetryIn(Duration::from_millis(1)));
     assert_eq!(batch.recover(&LeftRunning::Unknown).unwrap(), Recovered { held: 1, running: 1 });
     let quarantined =
         batch.lease(&LeaseQueue::Quarantine(vec!["audit".into()]), permits(1), NOW_MS).unwrap();
     batch.settle(&quarantined.leases[0], &settlement(Next::Dead(None))).unwrap();
-    let dead = DeliveryId { event: first, ordinal: 1 };
-    assert_eq!(batch.change(&Action::Retry, dead).unwrap().unwrap(), 1);
+    let dead = DeliveryId { event: first, ordinal: 2 };
+    assert_eq!(batch.change(&Action::RetryFresh, dead).unwrap().unwrap(), 1);
+    steps::values(connection, dead).unwrap();
+    steps::views(connection, dead).unwrap();
+    kv::kv_get(connection, "audit", "n").unwrap();
     assert_eq!(batch.change_all(&Action::Cancel, &[State::Ready], &[dead]).unwrap(), 1);
-    let waiting = DeliveryId { event: first, ordinal: 2 };
+    let waiting = DeliveryId { event: first, ordinal: 3 };
     assert_eq!(batch.change_all(&Action::Retry, &[State::Waiting], &[waiting]).unwrap(), 1);
     let leased = batch.lease(&queue, permits(1), NOW_MS).unwrap().leases.remove(0);
     assert_eq!(batch.change(&Action::Cancel, leased.delivery).unwrap().unwrap(), 1);
@@ -145,7 +168,8 @@ fn write(connection: &Connection) {
     schedule(&mut batch);
     batch.replay(first, &[Target::to("audit")]).unwrap().unwrap();
     // A first sweep takes the keys and passes what is open; a second one deletes.
-    let expired = Expired { events_before_ms: NOW_MS + 1, keys_before_ms: NOW_MS + 1 };
+    let expired =
+        Expired { events_before_ms: NOW_MS + 1, keys_before_ms: NOW_MS + 1, now_ms: NOW_MS + 1 };
     batch.sweep(expired).unwrap();
     connection
         .execute("UPDATE deliveries SET due_ms = NULL WHERE event = ?1", [first.row()])
@@ -239,7 +263,7 @@ fn list(connection: &Connection) {
     read::event(connection, EventId::from_row(1)).unwrap();
     read::whole_delivery(connection, DeliveryId { event: EventId::from_row(1), ordinal: 0 })
         .unwrap();
-    read::kv_get(connection, "audit", "n").unwrap();
+    kv::kv_get(connection, "audit", "n").unwrap();
 }
 
 #[test]

@@ -1,15 +1,15 @@
-//! Questions about one thing: an event with its deliveries and attempts, a key.
+//! Questions about one thing: an event with its deliveries and attempts.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::batch::{BEHIND_MS, NEVER_MS};
 use super::rows::{EVENT_COLUMNS, read_event, read_state, read_text};
-use super::sum;
+use super::{steps, sum};
 use crate::event::{AttemptRecord, DeliveryId, Digest, EventId, Outcome, PluginName, State};
-use crate::store::{AttemptView, DeliveryView, EventView, KvValue, MAX_CHILDREN};
+use crate::store::{AttemptView, DeliveryView, EventView, MAX_CHILDREN};
 
 /// The columns [`read_delivery`] reads, from `deliveries d JOIN events e`.
-pub(super) const DELIVERY_COLUMNS: &str = "d.event, d.ordinal, d.plugin, e.type, e.subject, d.state, d.attempt, d.due_ms, d.replay, d.unrecorded, d.cancelled, d.key";
+pub(super) const DELIVERY_COLUMNS: &str = "d.event, d.ordinal, d.plugin, e.type, e.subject, d.state, d.attempt, d.due_ms, d.replay, d.unrecorded, d.cancelled, d.key, d.again";
 
 /// Reads a delivery from [`DELIVERY_COLUMNS`], its attempts left out.
 pub(super) fn read_delivery(row: &Row<'_>) -> Result<DeliveryView, rusqlite::Error> {
@@ -28,6 +28,8 @@ pub(super) fn read_delivery(row: &Row<'_>) -> Result<DeliveryView, rusqlite::Err
         replay: row.get(8)?,
         unrecorded: row.get(9)?,
         cancelling: state == State::Leased && row.get(10)?,
+        again: row.get(12)?,
+        steps: Vec::new(),
         attempts: Vec::new(),
     })
 }
@@ -80,6 +82,7 @@ pub(super) fn whole_delivery(
 ) -> Result<Option<DeliveryView>, rusqlite::Error> {
     let Some(mut found) = delivery(connection, id)? else { return Ok(None) };
     found.attempts = attempts(connection, id, i64::MAX)?;
+    found.steps = steps::views(connection, id)?;
     Ok(Some(found))
 }
 
@@ -91,7 +94,7 @@ pub(super) fn attempts(
 ) -> Result<Vec<AttemptView>, rusqlite::Error> {
     let mut found = connection
         .prepare_cached(
-            "SELECT number, started_ms, duration_us, outcome, error, logs, digest, calls FROM attempts
+            "SELECT number, started_ms, duration_us, outcome, error, logs, digest, calls, steps FROM attempts
              WHERE event = ?1 AND ordinal = ?2 ORDER BY number DESC LIMIT ?3",
         )?
         .query_map(params![delivery.event.row(), delivery.ordinal, most], |row| {
@@ -107,6 +110,7 @@ pub(super) fn attempts(
                     error: row.get(4)?,
                     logs: json(5, logs)?,
                     calls: json(7, row.get(7)?)?,
+                    steps: json(8, row.get(8)?)?,
                     plugin_digest: row.get::<_, Option<[u8; 32]>>(6)?.map(Digest),
                 },
             })
@@ -179,6 +183,7 @@ pub(super) fn event(
         .collect::<Result<_, _>>()?;
     for delivery in &mut view.deliveries {
         delivery.attempts = attempts(connection, delivery.id, i64::MAX)?;
+        delivery.steps = steps::views(connection, delivery.id)?;
     }
     view.children = connection
         .prepare_cached("SELECT id FROM events WHERE parent = ?1 ORDER BY id LIMIT ?2")?
@@ -199,17 +204,5 @@ pub(super) fn dead_notice(
         .query_row(params![id.event.row(), id.ordinal], |row| {
             Ok((DeliveryId { ordinal: row.get(0)?, ..id }, row.get(1)?))
         })
-        .optional()
-}
-
-/// A key of a plugin.
-pub(super) fn kv_get(
-    connection: &Connection,
-    plugin: &str,
-    key: &str,
-) -> Result<Option<KvValue>, rusqlite::Error> {
-    connection
-        .prepare_cached("SELECT value, version FROM kv WHERE plugin = ?1 AND key = ?2")?
-        .query_row([plugin, key], |row| Ok(KvValue { value: row.get(0)?, version: row.get(1)? }))
         .optional()
 }

@@ -1,10 +1,13 @@
 //! The questions of [`Read`], each answered beside the writer.
 
-use super::{Sqlite, approvals, gathered, pages, read};
+use std::collections::BTreeMap;
+
+use super::{Sqlite, approvals, gathered, kv, pages, read, steps};
 use crate::event::{DeliveryId, EventId, PluginName};
 use crate::store::{
     Changes, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventSummary, EventView,
-    GatheringView, KvValue, MaybeReady, Page, Pending, Read, Stats, StoreError, StoredApproval,
+    GatheringView, KvKey, KvRange, KvValue, MaybeReady, Page, Pending, Read, Stats, StoreError,
+    StoredApproval,
 };
 
 impl Read for Sqlite {
@@ -70,17 +73,34 @@ impl Read for Sqlite {
         Box::pin(self.readers.ask(move |connection| gathered::view(connection, delivery, now_ms)))
     }
 
-    fn kv_get(&self, plugin: PluginName, key: String) -> Pending<'_, Option<KvValue>> {
+    fn steps(&self, delivery: DeliveryId) -> Pending<'_, BTreeMap<String, Vec<u8>>> {
+        Box::pin(self.kv_readers.ask(move |connection| steps::values(connection, delivery)))
+    }
+
+    fn kv_get(&self, bucket: PluginName, key: String) -> Pending<'_, Option<KvValue>> {
         Box::pin(async move {
-            let asking = plugin.clone();
+            let asking = bucket.clone();
             self.kv_readers
-                .ask_for(&asking, move |connection| read::kv_get(connection, &plugin, &key))
+                .ask_for(&asking, move |connection| kv::kv_get(connection, &bucket, &key))
                 .await
         })
     }
 
-    fn kv_bytes(&self, plugin: &str) -> MaybeReady<'_, u64> {
-        MaybeReady::ready(Ok(self.counts().kv_bytes(plugin)))
+    fn kv_keys(&self, bucket: PluginName, range: KvRange) -> Pending<'_, Vec<KvKey>> {
+        Box::pin(async move {
+            let asking = bucket.clone();
+            self.kv_readers
+                .ask_for(&asking, move |connection| kv::keys(connection, &bucket, &range))
+                .await
+        })
+    }
+
+    fn kv_buckets(&self) -> MaybeReady<'_, BTreeMap<PluginName, u64>> {
+        MaybeReady::ready(Ok(self.counts().kv_buckets()))
+    }
+
+    fn kv_bytes(&self, bucket: &str) -> MaybeReady<'_, u64> {
+        MaybeReady::ready(Ok(self.counts().kv_bytes(bucket)))
     }
 
     fn stats(&self) -> MaybeReady<'_, Stats> {

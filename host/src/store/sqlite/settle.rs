@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 
 use super::batch::WriteBatch;
 use super::deaths::Ending;
-use crate::event::{AttemptRecord, LogLine, Outcome, PluginName, State};
+use crate::event::{AttemptRecord, LogLine, Outcome, State};
 use crate::fail;
-use crate::store::model::LeaseTerms;
-use crate::store::{KvTransaction, Lease, Next, Settled, Settlement};
+use crate::store::{Lease, Next, Settled, Settlement};
 
 /// The use of a settled attempt's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +38,7 @@ impl WriteBatch<'_> {
         lease: &Lease,
         settlement: &Settlement,
     ) -> Result<Settled, rusqlite::Error> {
-        if let Next::Done { emitted, kv } = &settlement.next {
+        if let Some((emitted, kv)) = settlement.next.results() {
             if !self.reads_hold(&lease.plugin, kv)? {
                 return Ok(match self.run_again(lease)? {
                     Move::There => Settled::Conflict,
@@ -48,7 +47,10 @@ impl WriteBatch<'_> {
                 });
             }
             if let Some(excess) = self.tree_excess(lease.event.tree(), emitted)? {
-                return self.refuse(lease, settlement.record.as_ref(), excess);
+                return self.refuse(lease, settlement, excess, Settled::OverBudget);
+            }
+            if let Some(fault) = self.fault_of_adds(&lease.plugin, kv)? {
+                return self.refuse(lease, settlement, fault, Settled::NotANumber);
             }
         }
         let unspent = matches!(settlement.next, Next::GiveBack(_));
@@ -81,21 +83,32 @@ impl WriteBatch<'_> {
         if matches!(moved, Move::Cancelled) {
             return Ok(Settled::Cancelled);
         }
-        self.store_results(lease, &settlement.next)?;
+        self.store_results(lease, settlement)?;
         let _ = fail::point("store.settle_written");
         Ok(Settled::Kept)
     }
 
     /// Stores what an attempt leaves beside its own delivery.
-    fn store_results(&mut self, lease: &Lease, next: &Next) -> Result<(), rusqlite::Error> {
-        match next {
-            Next::Done { emitted, kv } => {
-                self.add_to_tree(lease.event.tree(), emitted)?;
-                for event in emitted {
-                    self.append_to(Some(lease.event.tree()), event)?;
-                }
-                self.write_kv(&lease.plugin, kv)?;
+    fn store_results(
+        &mut self,
+        lease: &Lease,
+        settlement: &Settlement,
+    ) -> Result<(), rusqlite::Error> {
+        if let Some((emitted, kv)) = settlement.next.results() {
+            self.add_to_tree(lease.event.tree(), emitted)?;
+            for event in emitted {
+                self.append_to(Some(lease.event.tree()), event)?;
             }
+            self.write_kv(&lease.plugin, kv)?;
+        }
+        match &settlement.next {
+            Next::Done { .. } => {
+                let steps = settlement.record.as_ref().map_or(&[][..], |record| &record.steps);
+                if lease.terms.has_steps || !steps.is_empty() {
+                    self.drop_steps(lease.delivery)?;
+                }
+            }
+            Next::Again { .. } => self.count_again(lease.delivery)?,
             Next::Dead(Some(event)) => {
                 self.append_to(Some(lease.event.tree()), event)?;
             }
@@ -113,13 +126,15 @@ impl WriteBatch<'_> {
         Ok(moved)
     }
 
-    /// Makes a dead letter of a delivery whose attempt asked for more than its tree may have.
+    /// Makes a dead letter of a delivery whose attempt succeeded and left what cannot be stored.
     fn refuse(
         &mut self,
         lease: &Lease,
-        record: Option<&AttemptRecord>,
-        excess: String,
+        settlement: &Settlement,
+        fault: String,
+        settled: Settled,
     ) -> Result<Settled, rusqlite::Error> {
+        let record = settlement.record.as_ref();
         let spent = if record.is_some() { Spent::Recorded } else { Spent::Unrecorded };
         let moved = self.move_on(lease, State::Dead, None, spent)?;
         if matches!(moved, Move::Lost) {
@@ -131,7 +146,7 @@ impl WriteBatch<'_> {
             let logs = Vec::new();
             let record = AttemptRecord {
                 outcome: Outcome::Error,
-                error: Some(excess),
+                error: Some(fault),
                 logs,
                 ..record.clone()
             };
@@ -141,7 +156,7 @@ impl WriteBatch<'_> {
             return Ok(Settled::Cancelled);
         }
         self.notice_death(lease.delivery, &lease.plugin)?;
-        Ok(Settled::OverBudget)
+        Ok(settled)
     }
 
     /// The host time before which no further attempt of the lease's key begins.
@@ -161,7 +176,7 @@ impl WriteBatch<'_> {
         next_start_ms: i64,
     ) -> Result<(), rusqlite::Error> {
         let state = if matches!(moved, Move::Cancelled) { State::Cancelled } else { state };
-        let plain = lease.terms == LeaseTerms::default() && state != State::Dead;
+        let plain = lease.terms.are_plain() && state != State::Dead;
         if plain || !state.is_settled() || matches!(moved, Move::Lost) {
             return Ok(());
         }
@@ -244,11 +259,11 @@ impl WriteBatch<'_> {
         } else {
             json(&record.logs)
         };
-        let calls = json(&record.calls);
+        let (calls, steps) = (json(&record.calls), json(&record.steps));
         self.connection
             .prepare_cached(
-                "INSERT INTO attempts (event, ordinal, number, started_ms, duration_us, outcome, error, logs, digest, calls)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                "INSERT INTO attempts (event, ordinal, number, started_ms, duration_us, outcome, error, logs, digest, calls, steps)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             )?
             .execute(params![
                 lease.delivery.event.row(),
@@ -261,47 +276,8 @@ impl WriteBatch<'_> {
                 logs,
                 record.plugin_digest.as_ref().map(|digest| digest.0),
                 calls,
+                steps,
             ])?;
-        Ok(())
-    }
-
-    /// Whether every key still has the version the attempt saw.
-    fn reads_hold(&self, plugin: &PluginName, kv: &KvTransaction) -> Result<bool, rusqlite::Error> {
-        for (key, seen) in &kv.reads {
-            let version: Option<i64> = self
-                .connection
-                .prepare_cached("SELECT version FROM kv WHERE plugin = ?1 AND key = ?2")?
-                .query_row(params![plugin, key], |row| row.get(0))
-                .optional()?;
-            if version != *seen {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    fn write_kv(&mut self, plugin: &PluginName, kv: &KvTransaction) -> Result<(), rusqlite::Error> {
-        for (key, value) in &kv.writes {
-            let removed: Option<i64> = self
-                .connection
-                .prepare_cached(
-                    "DELETE FROM kv WHERE plugin = ?1 AND key = ?2 RETURNING length(value)",
-                )?
-                .query_row(params![plugin, key], |row| row.get(0))
-                .optional()?;
-            let key_bytes = i64::try_from(key.len()).unwrap_or(i64::MAX);
-            let mut change = removed.map_or(0, |value_bytes| -value_bytes - key_bytes);
-            if let Some(value) = value {
-                let version = self.next_id().row();
-                self.connection
-                    .prepare_cached(
-                        "INSERT INTO kv (plugin, key, value, version) VALUES (?1, ?2, ?3, ?4)",
-                    )?
-                    .execute(params![plugin, key, value, version])?;
-                change += key_bytes + i64::try_from(value.len()).unwrap_or(i64::MAX);
-            }
-            self.delta.kv_bytes(plugin, change);
-        }
         Ok(())
     }
 }
@@ -317,5 +293,5 @@ fn cut() -> LogLine {
 /// A list as it is stored: as JSON, and as nothing if it is empty.
 fn json<T: serde::Serialize>(list: &[T]) -> Option<String> {
     (!list.is_empty())
-        .then(|| serde_json::to_string(list).expect("lines and calls are always JSON"))
+        .then(|| serde_json::to_string(list).expect("lines, calls and steps are always JSON"))
 }

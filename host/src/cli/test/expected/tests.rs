@@ -2,22 +2,30 @@
 
 use super::*;
 use crate::event::LogLine;
-use crate::sandbox::Verdict;
+use crate::sandbox::{Invocation, Verdict};
 
 fn read(value: Value) -> Expected {
     Expected::read(value).unwrap()
 }
 
-fn invocation(verdict: Verdict) -> Invocation {
-    Invocation {
+fn invocation(verdict: Verdict) -> Calls {
+    let logs = vec![LogLine { level: "info".to_owned(), message: "hello".to_owned() }];
+    let emitted = answer::emitted(&verdict).to_vec();
+    let last = Invocation {
         verdict,
         calls: Vec::new(),
-        logs: vec![LogLine { level: "info".to_owned(), message: "hello".to_owned() }],
+        logs: logs.clone(),
         kv_reads: Vec::new(),
+        kv_lists: Vec::new(),
         kv_writes: Vec::new(),
+        kv_adds: Vec::new(),
+        steps: Vec::new(),
+        again: None,
         memory_peak_bytes: 1,
         duration_us: 1,
-    }
+    };
+    let (values, steps) = (Values::new(), Values::new());
+    Calls { last, count: 1, emitted, logs, values, steps }
 }
 
 fn event(data: &[u8]) -> Emitted {
@@ -34,7 +42,7 @@ fn event(data: &[u8]) -> Emitted {
 fn what_cannot_be_expected_is_refused_by_name() {
     for (value, reason) in [
         (json!([]), "not an object"),
-        (json!({}), "no `outcome`: one of ok, retry, reject, trap, timeout, memory, error"),
+        (json!({}), "no `outcome`: one of ok, retry, reject, trap, timeout, memory, error, again"),
         (json!({ "outcome": "crash" }), "`outcome` has to be one of"),
         (json!({ "outcome": "retyr" }), "did you mean `retry`?"),
         (
@@ -139,4 +147,55 @@ fn a_new_expectation_says_everything_in_the_usual_order() {
     }));
     let expected = json!({ "outcome": "retry", "reason": "busy", "retry_after_ms": 9, "emitted": [], "logs": ["hello"] });
     assert_eq!(retry, read(expected));
+}
+
+fn kept() -> Calls {
+    let values = [("n", 3_i64.to_le_bytes().to_vec()), ("state", b"{\"a\": 1}".to_vec())];
+    let steps = [("charge", b"paid".to_vec())];
+    let owned = |(name, value): (&str, Vec<u8>)| (name.to_owned(), value);
+    Calls {
+        count: 2,
+        values: values.into_iter().map(owned).collect(),
+        steps: steps.into_iter().map(owned).collect(),
+        ..invocation(Verdict::Ok(Vec::new()))
+    }
+}
+
+#[test]
+fn what_was_kept_is_compared_by_its_bytes_or_as_json() {
+    let came = kept();
+    for same in [
+        json!({ "outcome": "ok", "calls": 2, "again_after_ms": null }),
+        json!({ "outcome": "ok", "kv": { "n": { "number": 3 }, "gone": null } }),
+        json!({ "outcome": "ok", "kv": { "state": { "a": 1 } }, "steps": { "charge": "paid" } }),
+        json!({ "outcome": "ok", "kv": { "state": "{\"a\": 1}" } }),
+    ] {
+        let expected = read(same);
+        assert_eq!(expected.same_of(&came), expected);
+    }
+    for (other, at) in [
+        (json!({ "outcome": "ok", "calls": 3 }), "calls"),
+        (json!({ "outcome": "ok", "kv": { "n": { "number": 4 } } }), "kv.n.number"),
+        (json!({ "outcome": "ok", "kv": { "n": null } }), "kv.n"),
+        (json!({ "outcome": "ok", "kv": { "other": "1" } }), "kv.other"),
+        (json!({ "outcome": "ok", "kv": { "state": { "a": 2 } } }), "kv.state"),
+        (json!({ "outcome": "ok", "steps": {} }), "steps.charge"),
+        (json!({ "outcome": "ok", "steps": { "charge": "due" } }), "steps.charge"),
+    ] {
+        let expected = read(other);
+        assert_eq!(expected.differences(&expected.same_of(&came)), [at]);
+    }
+    let expected = json!({
+        "outcome": "ok", "emitted": [], "logs": ["hello"], "calls": 2, "steps": { "charge": "paid" },
+        "kv": { "n": { "number": 3 }, "state": "{\"a\": 1}" },
+    });
+    assert_eq!(Expected::all_of(&came), read(expected));
+    for (value, why) in [
+        (json!({ "outcome": "ok", "calls": 0 }), "`calls` has to be a number from 1 to 100"),
+        (json!({ "outcome": "ok", "kv": [] }), "`kv` has to be an object"),
+        (json!({ "outcome": "ok", "steps": { "a": { "number": "1" } } }), "`steps.a`: `number`"),
+    ] {
+        let refused = Expected::read(value).unwrap_err();
+        assert!(refused.contains(why), "{why}: {refused}");
+    }
 }

@@ -31,7 +31,7 @@ fn what_fails_counts_and_what_refuses_or_asks_for_time_does_not() {
     for outcome in Outcome::ALL {
         let expected = match outcome {
             Outcome::Ok => BreakerSignal::Success,
-            Outcome::Reject | Outcome::Crash => BreakerSignal::Neutral,
+            Outcome::Reject | Outcome::Crash | Outcome::Again => BreakerSignal::Neutral,
             _ => BreakerSignal::Failure,
         };
         assert_eq!(BreakerSignal::of(outcome, false), expected, "{outcome:?}");

@@ -6,9 +6,11 @@ use proptest::sample::Index;
 
 use super::super::bulk::act_on_all;
 use super::super::dispatch::TestDispatch;
+use super::super::steps::again_with;
 use super::*;
 use crate::clock::until;
-use crate::store::{DeliveryFilter, MAX_CRASHES, Which};
+use crate::event::StepUse;
+use crate::store::{DeliveryFilter, MAX_CRASHES, NewStep, Recorded, Which};
 
 impl<H: Harness> Model<'_, H> {
     pub(super) async fn append(
@@ -72,6 +74,7 @@ impl<H: Harness> Model<'_, H> {
         let plugin = plugin.to_owned();
         let (uncounted, crashes, cancelled, outcomes, last_started_ms) =
             (0, 0, false, Vec::new(), i64::MIN);
+        let (steps, again) = (BTreeMap::new(), 0);
         let made = Delivery {
             plugin,
             state,
@@ -81,6 +84,8 @@ impl<H: Harness> Model<'_, H> {
             due_ms,
             cancelled,
             outcomes,
+            steps,
+            again,
             last_started_ms,
         };
         self.deliveries.insert(id, made);
@@ -141,6 +146,10 @@ impl<H: Harness> Model<'_, H> {
             How::Retry(delay_ms) => retry_in(delay_ms.cast_signed()),
             How::Dead => dead(),
             How::GiveBack(delay_ms) => give_back(delay_ms.cast_signed()),
+            How::Again { emits, delay_ms } => {
+                let emitted = child(lease, &emits, 0);
+                again_with(emitted, one_more(), delay_ms.cast_signed())
+            }
             How::Done { emits, delay_ms, key, stale } => {
                 let key = format!("key{key}");
                 let seen = self.store().kv_get(lease.plugin.clone(), key.clone()).await.unwrap();
@@ -149,19 +158,12 @@ impl<H: Harness> Model<'_, H> {
                     if stale { Some(version.map_or(1, |version| version + 1)) } else { version };
                 let value =
                     (!lease.attempt.is_multiple_of(3)).then(|| vec![b'v'; lease.attempt as usize]);
-                let kv =
-                    KvTransaction { reads: vec![(key.clone(), read)], writes: vec![(key, value)] };
-                let targets: Vec<_> = emits.iter().map(|target| plugin(*target)).collect();
-                let targets: Vec<_> = targets.iter().map(String::as_str).collect();
-                let child = NewEvent {
-                    parent: Some(lease.delivery.event),
-                    delay_ms,
-                    ..event("child", &targets)
+                let kv = KvTransaction {
+                    reads: vec![(key.clone(), read)],
+                    writes: vec![(key, value)],
+                    ..one_more()
                 };
-                return (
-                    done_with(if emits.is_empty() { vec![] } else { vec![child] }, kv),
-                    !stale,
-                );
+                return (done_with(child(lease, &emits, delay_ms), kv), !stale);
             }
         };
         (settlement, true)
@@ -175,6 +177,11 @@ impl<H: Harness> Model<'_, H> {
             Next::Done { kv, .. } => kv.writes.clone(),
             _ => Vec::new(),
         };
+        let used = self.deliveries[&id].steps.keys().next().cloned();
+        let mut settlement = settlement;
+        if let (Some(record), Some(name)) = (&mut settlement.record, used) {
+            record.steps = vec![StepUse { name, bytes: 1, recorded_after_ms: None }];
+        }
         let settled = settle(&self.store(), lease, settlement).await;
         let now_ms = self.host_ms();
         let delivery = self.deliveries.get_mut(&id).unwrap();
@@ -204,14 +211,46 @@ impl<H: Harness> Model<'_, H> {
             self.on_insert.remove(&id);
             return;
         }
+        self.left(id, &name, how, wrote).await;
+        // Only now: what it emitted was stored before its permit was free.
+        self.on_insert.remove(&id);
+    }
+
+    /// What a settlement that is kept leaves beside its delivery's own state.
+    async fn left(
+        &mut self,
+        id: DeliveryId,
+        name: &str,
+        how: How,
+        wrote: Vec<(String, Option<Vec<u8>>)>,
+    ) {
         for (key, value) in wrote {
-            let key = (name.clone(), key);
+            let key = (name.to_owned(), key);
             match value {
                 Some(value) => self.kv.insert(key, value),
                 None => self.kv.remove(&key),
             };
         }
-        if let How::Done { emits, delay_ms, .. } = how
+        if matches!(how, How::Done { .. } | How::Again { .. }) {
+            let sum =
+                self.kv.entry((name.to_owned(), SUM.to_owned())).or_insert_with(|| vec![0; 8]);
+            let added = i64::from_le_bytes(sum.clone().try_into().unwrap()) + 1;
+            *sum = added.to_le_bytes().to_vec();
+        }
+        let delivery = self.deliveries.get_mut(&id).unwrap();
+        match &how {
+            How::Done { .. } => delivery.steps.clear(),
+            How::Again { .. } => {
+                (delivery.uncounted, delivery.again) = (delivery.attempt, delivery.again + 1);
+            }
+            How::Retry(_) | How::Dead | How::GiveBack(_) => {}
+        }
+        let emitted = match how {
+            How::Done { emits, delay_ms, .. } => (emits, delay_ms),
+            How::Again { emits, .. } => (emits, 0),
+            _ => (Vec::new(), 0),
+        };
+        if let (emits, delay_ms) = emitted
             && !emits.is_empty()
         {
             let children = self.store().event(id.event).await.unwrap().children;
@@ -220,8 +259,22 @@ impl<H: Harness> Model<'_, H> {
             assert_eq!(new.len(), 1, "emitted once");
             self.stored(new[0], &emits, delay_ms).await;
         }
-        // Only now: what it emitted was stored before its permit was free.
-        self.on_insert.remove(&id);
+    }
+
+    /// Records a step for an attempt that holds its lease, or for one that has lost it.
+    pub(super) async fn record(&mut self, pick: Index, name: u8, late: bool) {
+        let leases = if late { &self.zombies } else { &self.held };
+        let Some(last) = leases.len().checked_sub(1) else { return };
+        let lease = &leases[pick.index(last + 1)];
+        let (holder, attempt) = (lease.holder(), lease.attempt);
+        let (name, value) = (format!("step{name}"), vec![b's'; attempt as usize]);
+        let step = NewStep { name: name.clone(), value: value.clone(), digest: None };
+        let recorded = self.store().record(&holder, step).await.unwrap();
+        assert_eq!(recorded, if late { Recorded::Lost } else { Recorded::Kept });
+        if !late {
+            let delivery = self.deliveries.get_mut(&holder.delivery()).unwrap();
+            delivery.steps.entry(name).or_insert((attempt, value));
+        }
     }
 
     pub(super) async fn change(&mut self, pick: Index, action: Action) {
@@ -315,6 +368,20 @@ impl<H: Harness> Model<'_, H> {
     }
 }
 
+/// One event, if it goes to any plugin.
+fn child(lease: &Lease, emits: &[u8], delay_ms: u64) -> Vec<NewEvent> {
+    let targets: Vec<_> = emits.iter().map(|target| plugin(*target)).collect();
+    let targets: Vec<_> = targets.iter().map(String::as_str).collect();
+    let parent = Some(lease.delivery.event);
+    let child = NewEvent { parent, delay_ms, ..event("child", &targets) };
+    if emits.is_empty() { Vec::new() } else { vec![child] }
+}
+
+/// One more success of the plugin.
+fn one_more() -> KvTransaction {
+    KvTransaction { adds: vec![(SUM.to_owned(), 1)], ..KvTransaction::default() }
+}
+
 impl How {
     /// The state and the time it is due, if its reads were current or not.
     fn leads_to(&self, current: bool, now_ms: i64) -> (State, i64) {
@@ -322,6 +389,8 @@ impl How {
             Self::Done { .. } if !current => (State::Ready, now_ms),
             Self::Done { .. } => (State::Done, 0),
             Self::Retry(delay_ms) => (State::Waiting, now_ms + *delay_ms as i64),
+            Self::Again { delay_ms: 0, .. } => (State::Ready, now_ms),
+            Self::Again { delay_ms, .. } => (State::Waiting, now_ms + *delay_ms as i64),
             Self::Dead => (State::Dead, 0),
             Self::GiveBack(0) => (State::Ready, now_ms),
             Self::GiveBack(delay_ms) => (State::Waiting, now_ms + *delay_ms as i64),

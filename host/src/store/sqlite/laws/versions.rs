@@ -8,6 +8,13 @@ pub(super) const BACK_TO_VERSION_6: &str = "
     DROP TABLE held_keys;
     DROP TABLE cancellable;
     DROP TABLE dead_notices;
+    DROP TABLE steps;
+    DROP INDEX kv_expires;
+    ALTER TABLE kv DROP COLUMN expires_ms;
+    ALTER TABLE attempts DROP COLUMN steps;
+    ALTER TABLE deliveries DROP COLUMN steps;
+    ALTER TABLE deliveries DROP COLUMN again;
+    ALTER TABLE deliveries DROP COLUMN again_since_ms;
     DROP TABLE gatherings;
     DROP TABLE gathered;
     DROP TABLE schedules;

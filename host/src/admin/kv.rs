@@ -1,0 +1,217 @@
+//! Key-value buckets, read only: listed, their keys listed, and one value shown.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::body;
+use super::params::{Id, KeyQuery, KeysQuery, NoQuery, Params};
+use super::problem::ProblemJson;
+use super::state::Admin;
+use crate::event::PluginName;
+use crate::names::hint;
+use crate::store::KvRange;
+use crate::text::needs_escape;
+
+/// The buckets that hold anything, or that the configuration names.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Buckets {
+    /// By name.
+    items: Vec<BucketJson>,
+}
+
+/// A bucket.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Bucket)]
+pub(super) struct BucketJson {
+    /// Its name: that of a plugin, unless `kv` of a plugin's section names another one.
+    bucket: String,
+    /// Bytes of its keys and values.
+    bytes: u64,
+    /// The plugins that have it.
+    plugins: Vec<String>,
+}
+
+/// Keys of a bucket.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct BucketKeys {
+    /// In the order of their bytes.
+    items: Vec<KeyJson>,
+    /// The `after` of the next page; absent on the last one.
+    next_after: Option<String>,
+}
+
+/// A key of a bucket.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = KvKey)]
+pub(super) struct KeyJson {
+    /// The key.
+    key: String,
+    /// Bytes of its value.
+    bytes: u64,
+}
+
+/// A value, as JSON, text or base64.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = KvValue)]
+pub(super) struct ValueJson {
+    /// The bucket.
+    bucket: String,
+    /// The key.
+    key: String,
+    /// Bytes of the value.
+    bytes: u64,
+    /// The value, if it is JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    value: Option<Box<RawValue>>,
+    /// The value, if it is text and not JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value_text: Option<String>,
+    /// The value in base64 (RFC 4648 §4), if it is neither.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value_base64: Option<String>,
+    /// The number that `add` of `hookbox:plugin/kv` finds in it, if it has 8 bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    number: Option<i64>,
+}
+
+impl ValueJson {
+    fn of(bucket: String, key: String, value: &[u8]) -> Self {
+        let json = body::json(value);
+        let text = std::str::from_utf8(value).ok().filter(|text| !text.chars().any(needs_escape));
+        let text = text.filter(|_| json.is_none()).map(str::to_owned);
+        let is_other = json.is_none() && text.is_none();
+        let number = value.try_into().ok().map(i64::from_le_bytes);
+        Self {
+            bucket,
+            key,
+            bytes: value.len() as u64,
+            value: json,
+            value_text: text,
+            value_base64: is_other.then(|| STANDARD.encode(value)),
+            number: number.filter(|_| is_other),
+        }
+    }
+}
+
+/// List the key-value buckets.
+#[utoipa::path(get, path = "/api/v1/kv", tag = "kv", responses(
+    (status = 200, description = "All buckets", body = Buckets),
+    (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
+))]
+pub(super) async fn list_buckets(
+    State(admin): State<Arc<Admin>>,
+    Params(NoQuery {}): Params<NoQuery>,
+) -> Result<Json<Buckets>, ProblemJson> {
+    Ok(Json(Buckets { items: buckets(&admin).await? }))
+}
+
+/// List keys of a bucket, in the order of their bytes.
+#[utoipa::path(get, path = "/api/v1/kv/{bucket}", tag = "kv",
+    params(("bucket" = String, Path, description = "The bucket"), KeysQuery), responses(
+    (status = 200, description = "A page of keys", body = BucketKeys),
+    (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
+))]
+pub(super) async fn list_keys(
+    State(admin): State<Arc<Admin>>,
+    Params(query): Params<KeysQuery>,
+    Id(bucket): Id<String>,
+) -> Result<Json<BucketKeys>, ProblemJson> {
+    let bucket = known(&admin, &bucket).await?;
+    let limit = query.rows()?;
+    let (prefix, after) = (query.prefix.unwrap_or_default(), query.after);
+    let found = admin.store.kv_keys(bucket, KvRange { prefix, after, limit }).await?;
+    let last = found.last().filter(|_| found.len() == limit).map(|last| last.key.clone());
+    let items = found.into_iter().map(|found| KeyJson { key: found.key, bytes: found.bytes });
+    Ok(Json(BucketKeys { items: items.collect(), next_after: last }))
+}
+
+/// Show the value of a key.
+#[utoipa::path(get, path = "/api/v1/kv/{bucket}/value", tag = "kv",
+    params(("bucket" = String, Path, description = "The bucket"), KeyQuery), responses(
+    (status = 200, description = "The value", body = ValueJson),
+    (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
+))]
+pub(super) async fn show_value(
+    State(admin): State<Arc<Admin>>,
+    Params(query): Params<KeyQuery>,
+    Id(bucket): Id<String>,
+) -> Result<Json<ValueJson>, ProblemJson> {
+    let bucket = known(&admin, &bucket).await?;
+    let key = query.key()?.to_owned();
+    let found = admin.store.kv_get(bucket.clone(), key.clone()).await?;
+    let shown: String = key.chars().take(80).collect();
+    let found = found
+        .ok_or_else(|| ProblemJson::not_found(format!("bucket `{bucket}` has no key `{shown}`")))?;
+    Ok(Json(ValueJson::of(bucket.to_string(), key, &found.value)))
+}
+
+/// The buckets that hold anything, and those of the configuration.
+async fn buckets(admin: &Admin) -> Result<Vec<BucketJson>, ProblemJson> {
+    let (config, registry) = (admin.config.load(), admin.registry.load());
+    let mut found = admin.store.kv_buckets().await?;
+    let named: Vec<(PluginName, PluginName)> = registry
+        .entries()
+        .map(|(name, _)| (config.plugin(name).kv.bucket_of(name), name.clone()))
+        .collect();
+    let shared = named.iter().filter(|(bucket, name)| bucket != name);
+    for (bucket, _) in shared {
+        found.entry(bucket.clone()).or_default();
+    }
+    let plugins = |bucket: &PluginName| {
+        let having = named.iter().filter(|(its, _)| its == bucket);
+        having.map(|(_, name)| name.to_string()).collect()
+    };
+    let items = found.iter().map(|(bucket, bytes)| BucketJson {
+        bucket: bucket.to_string(),
+        bytes: *bytes,
+        plugins: plugins(bucket),
+    });
+    Ok(items.collect())
+}
+
+/// The bucket of this name; the refusal knows those that there are.
+async fn known(admin: &Admin, name: &str) -> Result<PluginName, ProblemJson> {
+    let there = buckets(admin).await?;
+    let is_plugins = admin.registry.load().entries().any(|(plugin, _)| **plugin == *name);
+    if is_plugins || there.iter().any(|it| it.bucket == name) {
+        return Ok(name.into());
+    }
+    let hint = hint(name, there.iter().map(|it| it.bucket.as_str()));
+    let shown: String = name.chars().take(80).collect();
+    Err(ProblemJson::not_found(format!(
+        "there is no bucket `{shown}`{hint} (`/api/v1/kv` lists what there is)"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_value_is_shown_as_what_it_is() {
+        for (value, expected) in [
+            (&b"{\"n\": 1}"[..], json!({ "value": { "n": 1 } })),
+            (b"open", json!({ "value_text": "open" })),
+            (b"a\0b", json!({ "value_base64": "YQBi" })),
+            (&42_i64.to_le_bytes(), json!({ "value_base64": "KgAAAAAAAAA=", "number": 42 })),
+            (b"", json!({ "value_text": "" })),
+        ] {
+            let shown = ValueJson::of("orders".to_owned(), "k".to_owned(), value);
+            let mut shown = serde_json::to_value(shown).unwrap();
+            let members = shown.as_object_mut().unwrap();
+            assert_eq!(members.remove("bytes"), Some(json!(value.len())));
+            members.retain(|name, _| name.starts_with("value") || name == "number");
+            assert_eq!(shown, expected);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What the store keeps for plugins: their keys, and the steps of their deliveries.
+
+use super::data::MemoryData;
+use crate::clock::after_ms;
+use crate::event::{PluginName, State};
+use crate::store::model::number;
+use crate::store::{
+    KvKey, KvRange, KvTransaction, KvValue, LeaseHolder, ListedKeys, NewStep, Recorded, StepView,
+};
+
+impl MemoryData {
+    pub(super) fn record_step(&mut self, holder: &LeaseHolder, step: NewStep) -> Recorded {
+        let held = self.deliveries.get_mut(&holder.delivery).filter(|found| {
+            (found.view.state, found.view.attempt) == (State::Leased, holder.attempt)
+        });
+        let Some(delivery) = held else { return Recorded::Lost };
+        let view = StepView {
+            name: step.name.clone(),
+            bytes: step.value.len() as u64,
+            attempt: holder.attempt,
+            digest: step.digest,
+            recorded_at_ms: self.wall_ms,
+        };
+        delivery.steps.entry(step.name).or_insert((view, step.value));
+        self.hint.plugins.insert(holder.plugin.clone());
+        Recorded::Kept
+    }
+
+    pub(super) fn kv_keys(&self, bucket: &PluginName, range: &KvRange) -> Vec<KvKey> {
+        let of_bucket = self.kv.iter().filter(|((owner, _), _)| owner == bucket);
+        let meant = of_bucket.filter(|((_, key), _)| {
+            key.starts_with(&range.prefix) && range.after.as_ref().is_none_or(|after| key > after)
+        });
+        meant
+            .take(range.limit)
+            .map(|((_, key), found)| KvKey { key: key.clone(), bytes: found.value.len() as u64 })
+            .collect()
+    }
+
+    pub(super) fn kv_bytes(&self, plugin: &str) -> u64 {
+        let own = self.kv.iter().filter(|((owner, _), _)| &**owner == plugin);
+        own.map(|((_, key), found)| (key.len() + found.value.len()) as u64).sum()
+    }
+
+    pub(super) fn reads_hold(&self, plugin: &PluginName, kv: &KvTransaction) -> bool {
+        let bucket = kv.bucket_of(plugin);
+        let version =
+            |key: &String| self.kv.get(&(bucket.clone(), key.clone())).map(|found| found.version);
+        let is_same = |list: &ListedKeys| {
+            self.kv_keys(bucket, &list.range)
+                .into_iter()
+                .map(|found| found.key)
+                .eq(list.keys.clone())
+        };
+        kv.reads.iter().all(|(key, seen)| version(key) == *seen) && kv.lists.iter().all(is_same)
+    }
+
+    pub(super) fn fault_of_adds(&self, plugin: &PluginName, kv: &KvTransaction) -> Option<String> {
+        let bucket = kv.bucket_of(plugin);
+        kv.adds.iter().find_map(|(key, _)| {
+            let found = self.kv.get(&(bucket.clone(), key.clone()));
+            let fault = number(found.map(|found| found.value.as_slice())).err()?;
+            Some(format!("it adds to the key `{key}` of bucket `{bucket}`: {fault}"))
+        })
+    }
+
+    pub(super) fn write_kv(&mut self, plugin: &PluginName, kv: KvTransaction) {
+        let bucket = kv.bucket_of(plugin).clone();
+        let mut writes = kv.writes;
+        for (key, delta) in kv.adds {
+            let found = self.kv.get(&(bucket.clone(), key.clone()));
+            let before = number(found.map(|found| found.value.as_slice())).expect("it was checked");
+            writes.push((key, Some(before.saturating_add(delta).to_le_bytes().to_vec())));
+        }
+        for (key, value) in writes {
+            let key = (bucket.clone(), key);
+            self.kv_expires.remove(&key);
+            let Some(value) = value else {
+                self.kv.remove(&key);
+                continue;
+            };
+            let version = self.next_id().row();
+            if let Some(ttl) = kv.ttl {
+                self.kv_expires.insert(key.clone(), after_ms(self.host_ms, ttl));
+            }
+            self.kv.insert(key, KvValue { value, version });
+        }
+    }
+
+    /// Deletes values whose time is over.
+    pub(super) fn sweep_kv(&mut self, now_ms: i64) {
+        let over = self.kv_expires.iter().filter(|(_, expires_ms)| **expires_ms <= now_ms);
+        let over: Vec<_> = over.map(|(key, _)| key.clone()).collect();
+        for key in over {
+            self.kv.remove(&key);
+            self.kv_expires.remove(&key);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Key-value operations of attempts: checked against what they read, and written at the settlement.
+//!
+//! The column `plugin` of the table is the bucket, which is a plugin's own name unless its
+//! configuration names another one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, named_params, params};
+
+use super::batch::{WriteBatch, due};
+use crate::clock::after_ms;
+use crate::event::PluginName;
+use crate::store::model::number;
+use crate::store::{KvKey, KvRange, KvTransaction, KvValue};
+use crate::text::plain;
+
+/// Since version 7: when keys are deleted that nobody writes, by host time.
+pub(super) const SCHEMA: &str = "
+    ALTER TABLE kv ADD COLUMN expires_ms INTEGER;
+    CREATE INDEX kv_expires ON kv (expires_ms) WHERE expires_ms IS NOT NULL;
+";
+
+impl WriteBatch<'_> {
+    /// Whether every key still has the version the attempt saw, and every list the keys.
+    pub(super) fn reads_hold(
+        &self,
+        plugin: &PluginName,
+        kv: &KvTransaction,
+    ) -> Result<bool, rusqlite::Error> {
+        let bucket = kv.bucket_of(plugin);
+        for (key, seen) in &kv.reads {
+            let version: Option<i64> = self
+                .connection
+                .prepare_cached("SELECT version FROM kv WHERE plugin = ?1 AND key = ?2")?
+                .query_row(params![bucket, key], |row| row.get(0))
+                .optional()?;
+            if version != *seen {
+                return Ok(false);
+            }
+        }
+        for list in &kv.lists {
+            let now = keys(self.connection, bucket, &list.range)?;
+            if !now.iter().map(|found| &found.key).eq(&list.keys) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The fault of an addition, if one of them is to a value that is no number; for people.
+    pub(super) fn fault_of_adds(
+        &self,
+        plugin: &PluginName,
+        kv: &KvTransaction,
+    ) -> Result<Option<String>, rusqlite::Error> {
+        let bucket = kv.bucket_of(plugin);
+        for (key, _) in &kv.adds {
+            let value = kv_get(self.connection, bucket, key)?.map(|found| found.value);
+            if let Err(fault) = number(value.as_deref()) {
+                let key = plain(key, 80);
+                return Ok(Some(format!(
+                    "it adds to the key `{key}` of bucket `{bucket}`: {fault}"
+                )));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Writes what an attempt leaves, whose additions are without fault.
+    pub(super) fn write_kv(
+        &mut self,
+        plugin: &PluginName,
+        kv: &KvTransaction,
+    ) -> Result<(), rusqlite::Error> {
+        let bucket = kv.bucket_of(plugin);
+        for (key, value) in &kv.writes {
+            self.write_key(bucket, key, value.as_deref(), kv.ttl)?;
+        }
+        for (key, delta) in &kv.adds {
+            let value = kv_get(self.connection, bucket, key)?.map(|found| found.value);
+            let sum = number(value.as_deref()).unwrap_or(0).saturating_add(*delta);
+            self.write_key(bucket, key, Some(&sum.to_le_bytes()), kv.ttl)?;
+        }
+        Ok(())
+    }
+
+    fn write_key(
+        &mut self,
+        bucket: &Arc<str>,
+        key: &str,
+        value: Option<&[u8]>,
+        ttl: Option<Duration>,
+    ) -> Result<(), rusqlite::Error> {
+        let removed: Option<i64> = self
+            .connection
+            .prepare_cached(
+                "DELETE FROM kv WHERE plugin = ?1 AND key = ?2 RETURNING length(value)",
+            )?
+            .query_row(params![bucket, key], |row| row.get(0))
+            .optional()?;
+        let key_bytes = i64::try_from(key.len()).unwrap_or(i64::MAX);
+        let mut change = removed.map_or(0, |value_bytes| -value_bytes - key_bytes);
+        if let Some(value) = value {
+            let version = self.next_id().row();
+            let expires_ms = ttl.map(|ttl| due(after_ms(self.now_ms, ttl)));
+            self.connection
+                .prepare_cached(
+                    "INSERT INTO kv (plugin, key, value, version, expires_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?
+                .execute(params![bucket, key, value, version, expires_ms])?;
+            change += key_bytes + i64::try_from(value.len()).unwrap_or(i64::MAX);
+        }
+        self.delta.kv_bytes(bucket, change);
+        Ok(())
+    }
+
+    /// Deletes values that nobody has written for their time to live, at most `most` of them.
+    /// Returns whether there may be more.
+    pub(super) fn sweep_kv(&mut self, now_ms: i64, most: usize) -> Result<bool, rusqlite::Error> {
+        let deleted: Vec<(String, i64)> = self
+            .connection
+            .prepare_cached(
+                "DELETE FROM kv WHERE (plugin, key) IN
+                 (SELECT plugin, key FROM kv WHERE expires_ms <= :now LIMIT :most)
+                 RETURNING plugin, length(CAST(key AS BLOB)) + length(value)",
+            )?
+            .query_map(named_params! { ":now": now_ms, ":most": most }, |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?
+            .collect::<Result<_, _>>()?;
+        for (bucket, bytes) in &deleted {
+            self.delta.kv_bytes(&bucket.as_str().into(), -bytes);
+        }
+        Ok(deleted.len() == most)
+    }
+}
+
+/// A key of a bucket.
+pub(super) fn kv_get(
+    connection: &Connection,
+    bucket: &str,
+    key: &str,
+) -> Result<Option<KvValue>, rusqlite::Error> {
+    connection
+        .prepare_cached("SELECT value, version FROM kv WHERE plugin = ?1 AND key = ?2")?
+        .query_row([bucket, key], |row| Ok(KvValue { value: row.get(0)?, version: row.get(1)? }))
+        .optional()
+}
+
+/// The keys of a range.
+pub(super) fn keys(
+    connection: &Connection,
+    bucket: &str,
+    range: &KvRange,
+) -> Result<Vec<KvKey>, rusqlite::Error> {
+    const KEYS: &str = "SELECT key, length(value) FROM kv WHERE plugin = :bucket";
+    const END: &str = "ORDER BY key LIMIT :most";
+    let read = |row: &rusqlite::Row<'_>| Ok(KvKey { key: row.get(0)?, bytes: row.get(1)? });
+    // An end that is always compared would need a greatest text, and there is none.
+    let after = range.after.as_deref().filter(|after| *after >= range.prefix.as_str());
+    let (from, sign) = after.map_or((range.prefix.as_str(), ">="), |after| (after, ">"));
+    let most = range.limit;
+    match range.end() {
+        Some(end) => connection
+            .prepare_cached(&format!("{KEYS} AND key {sign} :from AND key < :end {END}"))?
+            .query_map(
+                named_params! { ":bucket": bucket, ":from": from, ":end": end, ":most": most },
+                read,
+            )?
+            .collect(),
+        None => connection
+            .prepare_cached(&format!("{KEYS} AND key {sign} :from {END}"))?
+            .query_map(named_params! { ":bucket": bucket, ":from": from, ":most": most }, read)?
+            .collect(),
+    }
+}

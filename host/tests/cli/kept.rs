@@ -1,0 +1,105 @@
+//! What a host keeps for plugins, as operators see it: key-value buckets, and recorded steps.
+
+use serde_json::{Value, json};
+
+use crate::support::{Host, SOURCE, Site, guest};
+
+const BUCKET: &str = "[plugins.worker]\nkv = { bucket = \"orders\", ttl = \"90d\" }\n";
+
+#[test]
+fn buckets_keys_and_values_are_shown() {
+    let site = Site::of_worker(&guest("kv"), BUCKET);
+    let ran = site.run(&["check"]);
+    assert!(ran.out.contains("key-value buckets\n  orders  of worker"), "{ran:?}");
+    let host = Host::start(&site);
+    host.send("step.one", "order_1");
+    host.settled();
+    let listed = site.ask(&host, &["kv"]);
+    assert!(listed.out.contains("orders") && listed.out.contains("worker"), "{listed:?}");
+    assert!(site.ask(&host, &["kv", "orders"]).out.contains("seen"));
+    assert_eq!(site.ask(&host, &["kv", "orders", "--prefix", "x"]).out, "no key\n");
+    assert_eq!(site.ask(&host, &["kv", "orders", "seen"]).out, "x\n");
+    let value = site.ask(&host, &["kv", "orders", "seen", "--json"]).json();
+    let expected = json!({ "bucket": "orders", "key": "seen", "bytes": 1, "value_text": "x" });
+    assert_eq!(value, expected);
+    for (arguments, hint) in [
+        (&["kv", "order"][..], "there is no bucket `order`; did you mean `orders`?"),
+        (&["kv", "orders", "sen"], "bucket `orders` has no key `sen`"),
+    ] {
+        let refused = site.ask(&host, arguments);
+        assert!(refused.code == 1 && refused.err.contains(hint), "{refused:?}");
+    }
+}
+
+/// The guest that polls, whose next call is an hour away.
+fn patient() -> Vec<u8> {
+    let text = String::from_utf8(guest("poll")).unwrap();
+    text.replace("(i64.const 20)", "(i64.const 3600000)").into_bytes()
+}
+
+/// The outcomes of the only delivery of an event.
+fn outcomes(event: &Value) -> Vec<&str> {
+    let attempts = event["deliveries"][0]["attempts"].as_array().unwrap();
+    attempts.iter().map(|attempt| attempt["outcome"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_retry_goes_on_from_the_recorded_step_and_a_fresh_one_does_not() {
+    let site = Site::of_worker(&patient(), "");
+    let host = Host::start(&site);
+    let (goes_on, fresh) = (host.send("step.one", "order_1"), host.send("step.one", "order_2"));
+    let waits = |event: &str, calls: usize| {
+        crate::support::wait_for("it to wait", || {
+            let event = host.event(event);
+            let delivery = &event["deliveries"][0];
+            let waits = delivery["state"] == "waiting" && outcomes(&event).len() == calls;
+            waits.then(|| delivery["id"].as_str().unwrap().to_owned())
+        })
+    };
+    let (first, second) = (waits(&goes_on, 1), waits(&fresh, 1));
+    let shown = site.ask(&host, &["deliveries", &first]);
+    assert!(shown.out.contains("asked once to be called again"), "{shown:?}");
+    assert!(shown.out.contains("step charge (4 B) recorded in attempt 1 by "), "{shown:?}");
+    assert_eq!(site.ask(&host, &["deliveries", "retry", &first]).code, 0);
+    host.until_done(&goes_on);
+    assert_eq!(outcomes(&host.event(&goes_on)), ["again", "ok"]);
+    assert_eq!(site.ask(&host, &["deliveries", "retry", &second, "--fresh"]).code, 0);
+    waits(&fresh, 2);
+    assert_eq!(outcomes(&host.event(&fresh)), ["again", "again"]);
+}
+
+#[test]
+fn a_handler_that_asks_too_often_is_a_dead_letter_that_names_the_key() {
+    let site = Site::of_worker(&guest("poll"), "[plugins.worker]\nmax_again = 0\n");
+    let host = Host::start(&site);
+    let id = host.send("step.one", "order_1");
+    host.settled();
+    let event = host.event(&id);
+    assert_eq!(
+        (outcomes(&event), &event["deliveries"][0]["state"]),
+        (vec!["error"], &json!("dead"))
+    );
+    let error = event["deliveries"][0]["attempts"][0]["error"].as_str().unwrap();
+    assert!(error.contains("`max_again`"), "{error}");
+    assert_eq!(event["deliveries"][0]["steps"][0]["name"], "charge", "a retry goes on from it");
+}
+
+#[test]
+fn what_a_bucket_cannot_be_is_refused_with_its_place_and_a_remedy() {
+    for (section, hint) in [
+        ("kv = { bucket = \"a/b\" }", "`plugins.worker.kv.bucket` is \"a/b\", which is no name"),
+        ("kv = { ttl = \"1s\" }", "`plugins.worker.kv.ttl`"),
+        ("kv = { buket = \"a\" }", "did you mean `bucket`?"),
+        ("max_again = -1", "write a whole number from 0 to 1000000"),
+        ("again_for = \"0s\"", "`plugins.worker.again_for`"),
+    ] {
+        let sections = format!("[plugins.worker]\n{section}\n");
+        let ran = Site::of_worker(&guest("ok"), &sections).run(&["check"]);
+        assert!(ran.code == 2 && ran.err.contains(hint), "{section}: {ran:?}");
+    }
+    let two = "[plugins.a]\nkv = { bucket = \"b\", ttl = \"1d\" }\n[plugins.b]\nkv = { bucket = \"b\" }\n";
+    let files: [(&str, &[u8]); 2] = [("a.wat", &guest("kv")), ("b.wat", &guest("kv"))];
+    let ran = Site::new(&format!("{SOURCE}{two}"), &files).run(&["check"]);
+    assert!(ran.out.contains("b  of a, b"), "{ran:?}");
+    assert!(ran.out.contains("live for another time than those of plugin `a`"), "{ran:?}");
+}

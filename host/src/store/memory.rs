@@ -24,6 +24,7 @@ mod kept;
 mod laws;
 mod listing;
 mod operate;
+mod schedule_rows;
 mod schedules;
 
 /// Host time and wall clock may differ by less than this without a difference to sweeps, in

@@ -1,11 +1,12 @@
 //! The data of the store, and append, lease and settle.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::schedule_rows::ScheduleRows;
 use crate::clock::{Clock, TimeNote, until};
 use crate::event::{
     AttemptRecord, DEAD, DedupeKey, DeliveryId, Event, EventId, NewEvent, Outcome, PluginName,
@@ -15,7 +16,7 @@ use crate::store::model::{LeaseTerms, TreeSize};
 use crate::store::{
     AgainSoFar, Appended, AttemptView, DeliveryView, DispatchHandle, EventView, Hint,
     KvTransaction, KvValue, Lease, LeasePermit, LeaseQueue, Leased, MAX_CRASHES, Next, Settled,
-    Settlement, SkippedTicks, Stats, StepView, StoredApproval, StoredSchedule, TreeBudget,
+    Settlement, Stats, StepView, StoredApproval, TreeBudget,
 };
 
 /// The most body bytes one call leases (and at least one delivery).
@@ -33,9 +34,7 @@ pub(super) struct MemoryData {
     pub(super) running: BTreeMap<u32, (DeliveryId, u32)>,
     /// By plugin, the admitted one first.
     pub(super) approvals: BTreeMap<(PluginName, bool), StoredApproval>,
-    pub(super) schedules: BTreeMap<Arc<str>, StoredSchedule>,
-    /// By schedule, the oldest first.
-    pub(super) skipped_ticks: BTreeMap<Arc<str>, VecDeque<SkippedTicks>>,
+    pub(super) schedules: ScheduleRows,
     pub(super) tree: TreeBudget,
     pub(super) last_id: i64,
     pub(super) duplicates: u64,

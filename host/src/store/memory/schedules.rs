@@ -11,12 +11,12 @@ use crate::store::{
 
 impl Schedules for MemoryStore {
     fn schedules(&self) -> Pending<'_, Vec<StoredSchedule>> {
-        done(self.read(|data| data.schedules.values().cloned().collect()))
+        done(self.read(|data| data.schedules.rows.values().cloned().collect()))
     }
 
     fn skipped_ticks(&self, name: Arc<str>) -> Pending<'_, Vec<SkippedTicks>> {
         done(self.read(|data| {
-            data.skipped_ticks.get(&name).into_iter().flatten().rev().cloned().collect()
+            data.schedules.skipped.get(&name).into_iter().flatten().rev().cloned().collect()
         }))
     }
 
@@ -33,7 +33,7 @@ impl MemoryData {
     fn change_schedule(&mut self, change: ScheduleChange) -> bool {
         match change {
             ScheduleChange::Begin { name, from, to } => {
-                if self.schedules.get(&name).map(|row| row.mark) != from {
+                if self.schedules.rows.get(&name).map(|row| row.mark) != from {
                     return false;
                 }
                 let new = || StoredSchedule {
@@ -43,24 +43,24 @@ impl MemoryData {
                     skipped: None,
                     emitted: None,
                 };
-                let row = self.schedules.entry(name.clone()).or_insert_with(new);
+                let row = self.schedules.rows.entry(name.clone()).or_insert_with(new);
                 row.mark = to;
                 row.last_ms = row.last_ms.filter(|last_ms| *last_ms < to.next_ms);
                 true
             }
             ScheduleChange::Pause(name) => {
-                let row = self.schedules.get_mut(&name);
+                let row = self.schedules.rows.get_mut(&name);
                 row.map(|row| row.mark.active = false).is_some()
             }
             ScheduleChange::Forget(name) => {
-                self.skipped_ticks.remove(&name);
-                self.schedules.remove(&name).is_some()
+                self.schedules.skipped.remove(&name);
+                self.schedules.rows.remove(&name).is_some()
             }
         }
     }
 
     fn tick(&mut self, Tick { name, spec, from_ms, next_ms, step }: Tick) -> Ticked {
-        let row = self.schedules.get(&name).cloned();
+        let row = self.schedules.rows.get(&name).cloned();
         let is_next = |row: &StoredSchedule| {
             row.mark.active && row.mark.spec == spec && row.mark.next_ms == from_ms
         };
@@ -83,7 +83,7 @@ impl MemoryData {
                 Ticked::Emitted(id)
             }
         };
-        self.schedules.insert(name, row);
+        self.schedules.rows.insert(name, row);
         ticked
     }
 
@@ -95,7 +95,7 @@ impl MemoryData {
         ticks: u64,
         reason: SkipReason,
     ) -> Ticked {
-        let records = self.skipped_ticks.entry(row.name.clone()).or_default();
+        let records = self.schedules.skipped.entry(row.name.clone()).or_default();
         let before = row.skipped.filter(|its| *its == reason).and(row.last_ms);
         match records.back_mut() {
             Some(last) if Some(last.last_ms) == before && last.reason == reason => {

@@ -24,9 +24,10 @@ use crate::event::{
 };
 use crate::store::{
     Action, Cursor, DeliveryFilter, EventFilter, EventState, KvRange, KvTransaction, Lease,
-    LeaseQueue, ListedKeys, NewStep, Next, Page, Progress, Recorded, ScheduleChange, ScheduleMark,
-    Settled, Settlement, Tick, TickStep, Ticked,
+    LeaseQueue, ListedKeys, NewStep, Next, Page, Progress, Recorded, Settled, Settlement,
 };
+
+mod schedules;
 
 const NOW_MS: i64 = 1_770_000_000_000;
 
@@ -165,7 +166,7 @@ fn write(connection: &Connection) {
     let leased = batch.lease(&queue, permits(1), NOW_MS).unwrap().leases.remove(0);
     assert_eq!(batch.change(&Action::Cancel, leased.delivery).unwrap().unwrap(), 1);
     assert_eq!(batch.settle(&leased, &settlement(Next::Dead(None))).unwrap(), Settled::Cancelled);
-    schedule(&mut batch);
+    schedules::every_step(&mut batch);
     batch.replay(first, &[Target::to("audit")]).unwrap().unwrap();
     // A first sweep takes the keys and passes what is open; a second one deletes.
     let expired =
@@ -177,27 +178,6 @@ fn write(connection: &Connection) {
     batch.sweep(expired).unwrap();
     assert!(read::event(connection, first).unwrap().is_none());
     batch.delta.write(connection).unwrap();
-}
-
-/// Every step of a schedule.
-fn schedule(batch: &mut WriteBatch<'_>) {
-    let name: Arc<str> = "daily".into();
-    let mark = |next_ms| ScheduleMark { spec: 1, next_ms, active: true };
-    for from in [None, Some(mark(1))] {
-        let to = mark(if from.is_none() { 1 } else { 2 });
-        let begin = ScheduleChange::Begin { name: name.clone(), from, to };
-        assert!(batch.change_schedule(&begin).unwrap());
-    }
-    let event = Box::new(event(&["audit"]));
-    let emit = TickStep::Emit { event: event.clone(), skips_overlap: true };
-    let missed = TickStep::Missed { last_ms: 4, ticks: 1 };
-    for (from_ms, step) in (2..).zip([emit.clone(), emit.clone(), missed, emit]) {
-        let tick = Tick { name: name.clone(), spec: 1, from_ms, next_ms: from_ms + 1, step };
-        assert_ne!(batch.tick(&tick).unwrap(), Ticked::Lost);
-    }
-    for change in [ScheduleChange::Pause(name.clone()), ScheduleChange::Forget(name)] {
-        assert!(batch.change_schedule(&change).unwrap());
-    }
 }
 
 #[test]

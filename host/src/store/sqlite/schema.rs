@@ -10,7 +10,6 @@ use super::error::OpenError;
 use super::failure::injected;
 use super::files::make_file;
 use super::{eras, kv, schedules, steps};
-
 use crate::fail;
 
 /// The schema this host writes. A file with a greater one is refused, one with a smaller one is

@@ -296,13 +296,7 @@ impl App {
             status: self.status,
         };
         let reloaded = Arc::new(Notify::new());
-        let refresh = {
-            let (dispatcher, reloaded) = (dispatcher.clone(), reloaded.clone());
-            move || {
-                dispatcher.refresh();
-                reloaded.notify_one();
-            }
-        };
+        let refresh = refresh(&dispatcher, &reloaded);
         let ticker = schedules::Ticker::new(self.store.clone(), self.clock.clone());
         let serving = [
             tasks::spawn(ingest::serve(self.public, intake, closing.clone())),
@@ -332,5 +326,17 @@ impl App {
             Some(error @ StoreError::Stopped(_)) => Err(error.into()),
             _ => Ok(store.close().await?),
         }
+    }
+}
+
+/// Tells those who work by the configuration that there is another one.
+fn refresh(
+    dispatcher: &Arc<Dispatcher>,
+    reloaded: &Arc<Notify>,
+) -> impl Fn() + Send + Sync + use<> {
+    let (dispatcher, reloaded) = (Arc::clone(dispatcher), Arc::clone(reloaded));
+    move || {
+        dispatcher.refresh();
+        reloaded.notify_one();
     }
 }

@@ -224,7 +224,7 @@ impl Config {
             ),
             Clock::system().now_ms(),
         );
-        warnings::of_schedules(&schedules, &routes, sink);
+        schedules::warn_of_lost(&schedules, &routes, sink);
         root.finish();
         // Nothing is created for a file that will not be used.
         let make = if sink.is_empty() { surroundings.make_secrets } else { MakeSecrets::No };

@@ -1,4 +1,5 @@
-//! `hookbox schedules`: when the schedules of a running host tick, and what became of the last tick.
+//! `hookbox schedules`: when the schedules of a running host tick, and what became of their last
+//! ticks.
 
 use std::process::ExitCode;
 

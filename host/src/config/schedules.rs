@@ -10,8 +10,9 @@ use sha2::{Digest, Sha256};
 
 pub use self::cron::CronTimes;
 pub use self::plan::{MAX_COUNTED, MissedRange, NO_TICK_MS, PlannedTick, has_strayed};
+use super::Routes;
 use super::json::{json, refuse_number};
-use super::raw::{Item, Section, did_you_mean};
+use super::raw::{Item, Section, Sink, did_you_mean};
 use super::units::{DAY_MS, SECOND_MS, show_ms};
 use super::warnings::Warning;
 use crate::event::name::{self, RESERVED};
@@ -278,4 +279,24 @@ fn read_data(item: Item<'_>) -> Option<Bytes> {
         return None;
     }
     Some(text.into())
+}
+
+/// Warns of schedules whose events go nowhere.
+pub(super) fn warn_of_lost(
+    schedules: &BTreeMap<String, Arc<Schedule>>,
+    routes: &Routes,
+    sink: &Sink,
+) {
+    for (name, schedule) in schedules.iter().filter(|(_, schedule)| schedule.enabled) {
+        let (source, kind) = (schedule.source(), &schedule.emit);
+        let goes_nowhere = routes.targets(&source, kind).is_empty()
+            && routes.gatherings.of(&source, kind).next().is_none();
+        if goes_nowhere {
+            let text = format!(
+                "schedule `{name}` emits `{kind}`, which no route takes: add for example \"{source}:{kind}\" = \
+                 \"PLUGIN\" to [routes]"
+            );
+            sink.warn(Warning::new(text));
+        }
+    }
 }

@@ -1,10 +1,6 @@
 //! Warnings: a configuration can run with them, and they want attention all the same.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use super::raw::Sink;
-use super::{Config, Routes, Schedule};
+use super::Config;
 
 /// Something that is no problem, or not yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,26 +65,6 @@ impl About {
     pub fn name(&self) -> &str {
         let (Self::Source(name) | Self::Plugin(name)) = self;
         name
-    }
-}
-
-/// Warns of schedules whose events go nowhere.
-pub(super) fn of_schedules(
-    schedules: &BTreeMap<String, Arc<Schedule>>,
-    routes: &Routes,
-    sink: &Sink,
-) {
-    for (name, schedule) in schedules.iter().filter(|(_, schedule)| schedule.enabled) {
-        let (source, kind) = (schedule.source(), &schedule.emit);
-        let goes_nowhere = routes.targets(&source, kind).is_empty()
-            && routes.gatherings.of(&source, kind).next().is_none();
-        if goes_nowhere {
-            let text = format!(
-                "schedule `{name}` emits `{kind}`, which no route takes: add for example \"{source}:{kind}\" = \
-                 \"PLUGIN\" to [routes]"
-            );
-            sink.warn(Warning::new(text));
-        }
     }
 }
 

@@ -50,7 +50,7 @@ async fn an_event_is_made_from_its_type_and_what_else_is_given() {
     assert_ne!(id, "mine");
     let shown = site.get(&format!("/api/v1/events/{id}")).await;
     assert_eq!((&shown["source"], &shown["subject"]), (&json!("api/local"), &json!("order_1")));
-    assert_eq!(shown["time"], "2026-02-02T02:40:00.000Z", "the host's: {shown}");
+    assert_eq!(shown["time"], "2026-02-02T02:40:00.120Z", "the host's: {shown}");
     let stored = site.admin.store.event(id.parse().unwrap()).await.unwrap();
     assert_eq!(&*stored.event.attributes.body, b"{\"b\": 1.0, \"a\":2}", "as it was written");
     let (status, least) = start(&site, None, &json!({ "type": "nobody.knows" })).await;

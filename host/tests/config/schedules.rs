@@ -37,7 +37,7 @@ fn every_key_of_a_schedule_is_read() {
          data = { kind = \"daily\", days = [1, 2.5], on = true }\njitter = \"5m\"\nenabled = false",
     );
     let schedule = &config.schedules["daily"];
-    assert_eq!(&*schedule.data, br#"{"kind":"daily","days":[1,2.5],"on":true}"#);
+    assert_eq!(&*schedule.data, br#"{"days":[1,2.5],"kind":"daily","on":true}"#);
     assert_eq!((&*schedule.subject, schedule.missed), ("shop 1", MissedTicks::All));
     assert!(schedule.skips_overlap && !schedule.enabled && schedule.jitter_ms == 300_000);
     assert_eq!(schedule.next_after(NOW_MS), 1_774_675_800_000, "05:30 in UTC");

@@ -2,8 +2,8 @@
 //!
 //! croner tells which local times match; which instants these are is decided here. A time of day
 //! without `*` in minute and hour happens once a day: at the end of the gap if the clocks skip it,
-//! and the first time if they repeat it. Anything with a `*` goes by the clock on the wall, whatever
-//! that does: a skipped minute does not happen, and a repeated one happens twice.
+//! and the first time if they repeat it. Anything with a `*` goes by the clock on the wall,
+//! whatever that does: a skipped minute does not happen, and a repeated one happens twice.
 
 use std::cmp::Ordering;
 
@@ -41,12 +41,12 @@ impl CronTimes {
     /// The reason for which it is none, for people.
     pub(super) fn read(text: &str, zone_name: &str, zone: TimeZone) -> Result<Self, String> {
         let fields: Vec<&str> = text.split_ascii_whitespace().collect();
-        let [minute, hour, ..] = fields[..] else {
-            return Err(format!("it has {} of five fields", fields.len()));
+        let [minute, hour, _, _, _] = fields[..] else {
+            return Err(match fields.len() {
+                few @ 0..5 => format!("it has {few} of five fields"),
+                many => format!("it has {many} fields, not five"),
+            });
         };
-        if fields.len() != 5 {
-            return Err(format!("it has {} fields, not five", fields.len()));
-        }
         let is_fixed = !minute.contains('*') && !hour.contains('*');
         let parser =
             CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();

@@ -120,8 +120,8 @@ impl Schedule {
         steps
     }
 
-    /// The last `most` ticks from `next_ms` on that are due. Looks at a short time first, so that it
-    /// costs the same after a second and after a year.
+    /// The last `most` ticks from `next_ms` on that are due. Looks at a short time first, so that
+    /// it costs the same after a second and after a year.
     fn last_due(&self, next_ms: i64, now_ms: i64, most: usize) -> VecDeque<i64> {
         let shortest_ms = match &self.timing {
             Timing::Cron(_) => MINUTE_MS,

@@ -1,3 +1,5 @@
+//! Times of cron expressions, above all where the clocks of a zone change.
+
 use std::collections::BTreeSet;
 
 use jiff::ToSpan;

@@ -1,3 +1,5 @@
+//! Ticks that are due, missed and late, without a store.
+
 use std::collections::BTreeSet;
 
 use bytes::Bytes;

@@ -14,9 +14,9 @@ use crate::event::{
 };
 use crate::store::model::{LeaseTerms, TreeSize};
 use crate::store::{
-    AgainSoFar, Appended, AttemptView, DeliveryView, DispatchHandle, EventView, Hint,
-    KvTransaction, KvValue, Lease, LeasePermit, LeaseQueue, Leased, MAX_CRASHES, Next, Settled,
-    Settlement, Stats, StepView, StoredApproval, TreeBudget,
+    AgainSoFar, Appended, AttemptView, DeliveryView, DispatchHandle, EventView, Hint, KvValue,
+    Lease, LeasePermit, LeaseQueue, Leased, MAX_CRASHES, Next, Settled, Settlement, Stats,
+    StepView, StoredApproval, TreeBudget,
 };
 
 /// The most body bytes one call leases (and at least one delivery).

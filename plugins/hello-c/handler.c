@@ -102,6 +102,17 @@ static void log_info(const char *text, plugin_string_t more) {
   free(line.ptr);
 }
 
+// Does something once: if an attempt fails after it, or asks to be called again by `hookbox_plugin_steps_again`, the next
+// one gets the same result. False if the store did not answer. `hookbox_plugin_kv_…` keeps values from event to event,
+// and `hookbox_plugin_config_get` reads settings.
+bool step(plugin_string_t *name, bool (*run)(plugin_list_u8_t *result), plugin_list_u8_t *result) {
+  hookbox_plugin_steps_error_t error;
+  plugin_option_list_u8_t done;
+  if (!hookbox_plugin_steps_recall(name, &done, &error)) return false;
+  if (done.is_some) return *result = done.val, true;
+  return run(result) && hookbox_plugin_steps_record(name, result, &error);
+}
+
 // An event about an order that follows from this one: {"order": …, NAME: …}. Without an order it has the subject of
 // this one. Takes both texts.
 static void emit(const char *type, plugin_string_t order, const char *name, plugin_string_t value) {

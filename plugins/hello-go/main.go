@@ -2,7 +2,8 @@
 //
 // The first part is what you write: a function for each type of event. The second part, at the end, ties it to hookbox;
 // it stays as it is. The plugin is a plain command: it reads one event from standard input, writes the events that
-// follow to standard output, and what it logs to standard error.
+// follow to standard output, and what it logs to standard error. A command imports nothing: steps, calls again, the
+// key-value store and the configuration are for components.
 package main
 
 import (

@@ -3,6 +3,8 @@
 // The first part is what you write: it reads like the handlers of an Express application. The second part, at the end,
 // ties it to hookbox; it stays as it is.
 
+import * as steps from "hookbox:plugin/steps@0.1.1";
+
 async function processWebhookEvent(event) {
   console.log(`Received event: ${event.event_type}`);
 
@@ -69,6 +71,16 @@ class Reject extends Error {
     super(reason);
     this.payload = { tag: "reject", val: reason };
   }
+}
+
+// Does something once: if an attempt fails after it, or asks to be called again by `steps.again(30_000n)`, the next one
+// gets the same result, a text. `hookbox:plugin/kv` keeps values from event to event, `hookbox:plugin/config` has settings.
+export async function step(name, run) {
+  const done = steps.recall(name);
+  if (done !== undefined) return new TextDecoder().decode(done);
+  const result = await run();
+  steps.record(name, new TextEncoder().encode(result));
+  return result;
 }
 
 let emitted = [];

@@ -8,6 +8,7 @@ import json
 
 from componentize_py_types import Err
 from wit_world import exports
+from wit_world.imports import steps
 from wit_world.imports.types import Failure_Reject, Failure_Retry, NewEvent, RetryLater
 
 
@@ -79,6 +80,16 @@ class Retry(Exception):
 class Reject(Exception):
     def __init__(self, reason):
         self.failure = Failure_Reject(reason)
+
+
+def step(name, run):
+    """Does something once: if an attempt fails after it, or asks to be called again by `steps.again(30_000)`, the next
+    one gets the same bytes. `kv` keeps values from event to event, and `config` reads settings."""
+    result = steps.recall(name)
+    if result is None:
+        result = run()
+        steps.record(name, result)
+    return result
 
 
 emitted = []

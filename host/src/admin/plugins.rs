@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::events::no_plugin;
 use super::params::{ApproveQuery, Id, NoQuery, Params, ParamsOrBody};
 use super::problem::ProblemJson;
-use super::settings::{LimitsJson, RetryJson};
+use super::settings::{AgainJson, KvSettingsJson, LimitsJson, RetryJson};
 use super::state::Admin;
 use super::view::{CountsJson, Listing};
 use crate::clock::rfc3339;
@@ -69,6 +69,10 @@ pub(super) struct PluginJson {
     concurrency: usize,
     /// The limits of one attempt that are in force.
     limits: LimitsJson,
+    /// Its key-value store.
+    kv: KvSettingsJson,
+    /// How often its handler may ask to be called again.
+    again: AgainJson,
     /// The retry policy.
     retry: RetryJson,
     /// Patterns of the routes that lead to it.
@@ -310,6 +314,8 @@ impl PluginJson {
             breaker: breaker.map(BreakerJson::from),
             concurrency: settings.concurrency,
             limits: settings.limits.into(),
+            kv: KvSettingsJson::of(&settings.kv, name),
+            again: settings.again.into(),
             retry: (&settings.retry).into(),
             routes: leads_here.map(|route| route.pattern.clone()).collect(),
             deliveries: stats.plugins.get(name).copied().map(CountsJson::from).unwrap_or_default(),

@@ -4,6 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::config;
+use crate::event::PluginName;
 use crate::retry::{Jitter, RetryPolicy};
 
 /// The limits of one attempt: those of `[plugins.NAME]`, and the defaults where it says nothing.
@@ -56,6 +57,39 @@ pub(super) struct RetryJson {
     max_ms: u64,
     /// `full`, `equal` or `none`.
     jitter: &'static str,
+}
+
+/// The key-value store: `kv` of `[plugins.NAME]`.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = KvSettings)]
+pub(super) struct KvSettingsJson {
+    /// The bucket of its keys.
+    bucket: String,
+    /// The time after its last write when a value goes, in milliseconds; absent if it stays.
+    ttl_ms: Option<u64>,
+}
+
+/// How often its handler may ask to be called again with one event.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Again)]
+pub(super) struct AgainJson {
+    /// `max_again`.
+    max: u32,
+    /// `again_for`, in milliseconds.
+    for_ms: u64,
+}
+
+impl KvSettingsJson {
+    /// That of a plugin of this name.
+    pub(super) fn of(settings: &config::KvSettings, plugin: &PluginName) -> Self {
+        Self { bucket: settings.bucket_of(plugin).to_string(), ttl_ms: settings.ttl_ms }
+    }
+}
+
+impl From<config::AgainPolicy> for AgainJson {
+    fn from(policy: config::AgainPolicy) -> Self {
+        Self { max: policy.max, for_ms: policy.for_ms }
+    }
 }
 
 impl From<config::Limits> for LimitsJson {

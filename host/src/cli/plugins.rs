@@ -26,7 +26,7 @@ const USED: [(&str, &str); 6] = [
 ];
 
 /// The settings in force: their keys in `[plugins.NAME]`, and where the API says them.
-const SETTINGS: [(&str, &str); 20] = [
+const SETTINGS: [(&str, &str); 24] = [
     ("timeout", "/limits/timeout_ms"),
     ("memory", "/limits/memory_bytes"),
     ("concurrency", "/concurrency"),
@@ -47,6 +47,10 @@ const SETTINGS: [(&str, &str); 20] = [
     ("retry.initial", "/retry/initial_ms"),
     ("retry.factor", "/retry/factor"),
     ("retry.max", "/retry/max_ms"),
+    ("kv.bucket", "/kv/bucket"),
+    ("kv.ttl", "/kv/ttl_ms"),
+    ("max_again", "/again/max"),
+    ("again_for", "/again/for_ms"),
 ];
 
 #[derive(Debug, Args)]
@@ -205,7 +209,8 @@ impl Plugins {
 fn settings(out: &mut Printout, plugin: &Value) {
     let known = SETTINGS
         .iter()
-        .filter_map(|(name, pointer)| Some((name, pointer, plugin.pointer(pointer)?)));
+        .filter_map(|(name, pointer)| Some((name, pointer, plugin.pointer(pointer)?)))
+        .filter(|(_, _, value)| !value.is_null());
     let rows: Vec<Vec<String>> = known
         .map(|(name, pointer, value)| vec![(*name).to_owned(), quantity(pointer, value)])
         .collect();

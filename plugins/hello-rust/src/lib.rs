@@ -5,6 +5,7 @@
 
 use exports::hookbox::plugin::handler::{Context, Event, Failure, Guest, NewEvent};
 use hookbox::plugin::log::{Level, log};
+use hookbox::plugin::steps;
 use hookbox::plugin::types::RetryLater;
 use serde_json::{Value, json};
 
@@ -78,6 +79,17 @@ impl Guest for Handler {
         let body = serde_json::from_slice(&event.data).unwrap_or_default();
         process_webhook_event(&event.type_, &body)
     }
+}
+
+/// Does something once: if an attempt fails after it, or asks to be called again by `steps::again`, the next one gets the
+/// same result. `kv` keeps values from event to event, and `config` reads settings.
+pub fn step(name: &str, run: impl FnOnce() -> Result<Vec<u8>, Failure>) -> Result<Vec<u8>, Failure> {
+    if let Some(result) = steps::recall(name).map_err(|error| retry(&error.to_string()))? {
+        return Ok(result);
+    }
+    let result = run()?;
+    steps::record(name, &result).map_err(|error| retry(&error.to_string()))?;
+    Ok(result)
 }
 
 /// Asks for another attempt.

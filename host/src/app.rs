@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin, Role};
@@ -30,6 +31,7 @@ use crate::store::{
 };
 use crate::{env, fail, store, tasks};
 
+mod schedules;
 mod sweep;
 mod time;
 
@@ -294,10 +296,9 @@ impl App {
             context: self.context,
             status: self.status,
         };
-        let refresh = {
-            let dispatcher = dispatcher.clone();
-            move || dispatcher.refresh()
-        };
+        let reloaded = Arc::new(Notify::new());
+        let refresh = refresh(&dispatcher, &reloaded);
+        let ticker = schedules::Ticker::new(self.store.clone(), self.clock.clone());
         let serving = [
             tasks::spawn(ingest::serve(self.public, intake, closing.clone())),
             tasks::spawn(admin::serve(self.admin, admin, closing.clone())),
@@ -308,6 +309,7 @@ impl App {
                 self.clock.clone(),
                 closing.clone(),
             )),
+            tasks::spawn(schedules::run(ticker, self.config.clone(), reloaded, closing.clone())),
             tasks::spawn(sweep::run(store.clone(), self.config, self.clock, closing.clone())),
         ];
         tokio::select! {
@@ -325,5 +327,17 @@ impl App {
             Some(error @ StoreError::Stopped(_)) => Err(error.into()),
             _ => Ok(store.close().await?),
         }
+    }
+}
+
+/// Tells those who work by the configuration that there is another one.
+fn refresh(
+    dispatcher: &Arc<Dispatcher>,
+    reloaded: &Arc<Notify>,
+) -> impl Fn() + Send + Sync + use<> {
+    let (dispatcher, reloaded) = (Arc::clone(dispatcher), Arc::clone(reloaded));
+    move || {
+        dispatcher.refresh();
+        reloaded.notify_one();
     }
 }

@@ -20,6 +20,7 @@ mod clock;
 mod compile;
 mod deliveries;
 mod describe;
+mod emit;
 mod events;
 mod failure;
 mod health;
@@ -34,6 +35,7 @@ mod progress;
 mod remarks;
 mod run;
 mod runner;
+mod schedules;
 mod send;
 mod serve;
 mod since;
@@ -130,6 +132,8 @@ enum CliCommand {
     Check(check::Check),
     /// Send a signed sample event to a source
     Send(send::Send),
+    /// Have a running host make an event of your own
+    Emit(emit::Emit),
     /// Load a running host with events of your own, and say how it did
     Bench(bench::Bench),
     /// Run one plugin on one event, without a host
@@ -148,6 +152,8 @@ enum CliCommand {
     Plugins(plugins::Plugins),
     /// Show what plugins of a running host keep from one event to the next
     Kv(kv::KvArgs),
+    /// List the schedules of a running host: when they tick, and what became of the last tick
+    Schedules(schedules::SchedulesArgs),
     /// Ask a running host whether it is alive or ready, for probes that run a command
     Health(health::HealthArgs),
     /// Show what a running host believes of its clock, and accept it as right
@@ -182,6 +188,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         CliCommand::Serve(serve) => serve.run(common),
         CliCommand::Check(check) => check.run(common),
         CliCommand::Send(send) => send.run(common),
+        CliCommand::Emit(emit) => emit.run(common),
         CliCommand::Bench(bench) => bench.run(common),
         CliCommand::Run(run) => run.run(common),
         CliCommand::Test(test) => test.run(common),
@@ -191,6 +198,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         CliCommand::Joins(joins) => joins.run(common),
         CliCommand::Plugins(plugins) => plugins.run(common),
         CliCommand::Kv(kv) => kv.run(common),
+        CliCommand::Schedules(schedules) => schedules.run(common),
         CliCommand::Health(health) => health.run(common),
         CliCommand::Clock(clock) => clock.run(common),
         CliCommand::Compile(compile) => Ok(compile.run()),

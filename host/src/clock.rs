@@ -198,6 +198,24 @@ impl Clock {
         }
     }
 
+    /// Returns once [`Clock::now_ms`] says `unix_ms` or more. A change of the machine's clock is
+    /// noticed within a few seconds.
+    pub async fn sleep_until_wall(&self, unix_ms: i64) {
+        match &self.source {
+            TimeSource::System => loop {
+                let left = until(self.now_ms(), unix_ms);
+                if left.is_zero() {
+                    return;
+                }
+                tokio::time::sleep(left.min(COMPARE_EVERY)).await;
+            },
+            TimeSource::Manual(time) => {
+                // An error means the sender is gone, which `self` rules out.
+                let _ = time.subscribe().wait_for(|time| time.wall_ms >= unix_ms).await;
+            }
+        }
+    }
+
     /// Waits until the clocks are to be compared again.
     pub async fn next_comparison(&self) {
         let every = if matches!(self.source, TimeSource::System) {

@@ -82,7 +82,7 @@ pub struct Document {
 
 #[derive(Debug, Deserialize)]
 struct ReadDocument<'a> {
-    specversion: String,
+    specversion: Option<String>,
     id: Option<String>,
     source: Option<String>,
     #[serde(rename = "type")]
@@ -140,6 +140,17 @@ pub fn read(text: &[u8]) -> Result<Document, String> {
     serde_json::from_slice(text).map_err(|error| error.to_string()).and_then(document)
 }
 
+/// Reads one event that a client makes: it need not name the version.
+///
+/// # Errors
+/// The reason for which it is invalid, for people.
+pub fn read_start(text: &[u8]) -> Result<Document, String> {
+    let mut read: ReadDocument<'_> =
+        serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    read.specversion.get_or_insert_with(|| VERSION.to_owned());
+    document(read)
+}
+
 /// Reads a list of at most `max` events. Stops at the first one beyond.
 ///
 /// # Errors
@@ -176,8 +187,12 @@ impl<'a> Visitor<'a> for DocumentList {
 }
 
 fn document(read: ReadDocument<'_>) -> Result<Document, String> {
-    if read.specversion != VERSION {
-        return Err(format!("`specversion` is `{}`; this host reads {VERSION}", read.specversion));
+    match read.specversion.as_deref() {
+        Some(VERSION) => {}
+        Some(other) => {
+            return Err(format!("`specversion` is `{other}`; this host reads {VERSION}"));
+        }
+        None => return Err("missing field `specversion`".to_owned()),
     }
     let content_type = read.datacontenttype.or_else(|| read.data.map(|_| JSON.to_owned()));
     let data = match (read.data, read.data_base64) {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use toml::de::DeTable;
 
+use crate::clock::Clock;
 use crate::event::{Target, TargetOptions};
 use crate::names::PluginName;
 use crate::{env, files};
@@ -20,6 +21,7 @@ mod breaker;
 mod change;
 pub mod grants;
 mod inputs;
+mod json;
 mod key_source;
 mod known;
 mod kv;
@@ -34,6 +36,7 @@ mod problems;
 mod rate;
 mod raw;
 pub mod routes;
+pub mod schedules;
 mod secrets;
 mod server;
 pub mod source;
@@ -55,6 +58,7 @@ pub use plugin::{Approve, PluginLog, PluginSettings, is_path};
 pub use problems::{Problem, Problems};
 pub use rate::Rate;
 pub use routes::Routes;
+pub use schedules::Schedule;
 pub use secrets::MakeSecrets;
 pub use server::{DEFAULT_STACK_BYTES, Server, StoreSettings};
 pub use source::Source;
@@ -81,6 +85,8 @@ pub struct Config {
     pub sources: BTreeMap<String, Arc<Source>>,
     /// `[routes]`.
     pub routes: Arc<Routes>,
+    /// `[schedules.NAME]`.
+    pub schedules: BTreeMap<String, Arc<Schedule>>,
     /// `[plugins.NAME]`; a plugin without a section has [`PluginSettings::default`].
     pub plugins: BTreeMap<String, Arc<PluginSettings>>,
     /// Warnings: this configuration can run, and they want attention all the same. In no order.
@@ -214,6 +220,14 @@ impl Config {
             &plugins,
         );
         routes.gatherings = gatherings;
+        let schedules = schedules::read(
+            root.take_section(
+                "schedules",
+                "{ report = { every = \"1h\", emit = \"report.due\" } }",
+            ),
+            Clock::system().now_ms(),
+        );
+        schedules::warn_of_lost(&schedules, &routes, sink);
         root.finish();
         // Nothing is created for a file that will not be used.
         let make = if sink.is_empty() { surroundings.make_secrets } else { MakeSecrets::No };
@@ -221,7 +235,8 @@ impl Config {
         let keys = Keys { loopback: server.listen.ip().is_loopback(), folder: &folder, make };
         let sources = sources::complete(drafts, &keys, sink);
         let (warnings, inputs) = (sink.take_warnings(), sink.take_inputs());
-        Self { path, server, store, sources, routes: Arc::new(routes), plugins, warnings, inputs }
+        let routes = Arc::new(routes);
+        Self { path, server, store, sources, routes, schedules, plugins, warnings, inputs }
     }
 
     /// The settings of a plugin, default ones if it has no section.

@@ -16,11 +16,12 @@
 //!
 //! Operators also cancel open deliveries and discard dead ones: see [`Action`].
 //!
-//! A store implements four narrow traits: [`Queue`] moves deliveries along this diagram,
-//! [`Operate`] has the actions of operators, [`Read`] answers queries, and [`Health`] reports the
-//! store's condition. A caller takes the narrowest one. Callers and the store exchange durations,
-//! never instants of the caller's clock, because the store owns the time by which deliveries are
-//! due. Listings show times for people.
+//! A store implements five narrow traits: [`Queue`] moves deliveries along this diagram,
+//! [`Operate`] has the actions of operators, [`Read`] answers queries, [`Schedules`] keeps how far
+//! schedules have come, and [`Health`] reports the store's condition. A caller takes the narrowest
+//! one. Callers and the store exchange durations, never instants of the caller's clock, because the
+//! store owns the time by which deliveries are due. Listings show times for people, and the nominal
+//! times of schedules are times of the wall clock.
 //!
 //! Laws, each with a test of the same words in `store/conformance.rs`:
 //! - what was appended is there after a crash, and what was not acknowledged may or may not be;
@@ -35,6 +36,7 @@
 //! - a counter incremented by n events reads n after kill -9 throughout, with and without `add`;
 //! - no conflict spends an attempt;
 //! - an approval is there after a crash, and goes when it was used or is over;
+//! - of many hosts that make one tick, one stores its event, and the next tick with it;
 //! - retention deletes only what is settled, and nothing because the clock was set;
 //! - what is ready has no time to wait for, whatever the clock does;
 //! - an I/O error acknowledges nothing and ends the store.
@@ -54,6 +56,7 @@ mod model;
 mod operate;
 mod queue;
 mod read;
+mod schedules;
 mod sqlite;
 
 pub use answer::{MaybeReady, Pending};
@@ -66,17 +69,19 @@ pub use model::{
     DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary, EventView,
     GatheringCursor, GatheringFilter, GatheringState, GatheringView, Keep, KvKey, KvRange,
     KvTransaction, KvValue, Lease, LeaseHolder, LeasePermit, LeaseQueue, Leased, ListedKeys,
-    MAX_CHILDREN, MAX_CRASHES, MAX_MEMBERSHIPS, MAX_PAGE, MAX_TREE_ATTEMPTS, MAX_TREE_MEMBERS,
-    MemberView, Membership, MemoryReservation, NewStep, Next, Page, PluginCounts, PluginPolicies,
-    Preview, Progress, Recorded, Settled, Settlement, Stats, StepView, StoredApproval, TreeBudget,
-    TreeDelivery, TreeEvent, TreeMember, TreeView, Waits, Which,
+    MAX_CHILDREN, MAX_CRASHES, MAX_MEMBERSHIPS, MAX_PAGE, MAX_SKIP_RECORDS, MAX_TREE_ATTEMPTS,
+    MAX_TREE_MEMBERS, MemberView, Membership, MemoryReservation, NewStep, Next, Page, PluginCounts,
+    PluginPolicies, Preview, Progress, Recorded, ScheduleChange, ScheduleMark, Settled, Settlement,
+    SkipReason, SkippedTicks, Stats, StepView, StoredApproval, StoredSchedule, Tick, TickStep,
+    Ticked, TreeBudget, TreeDelivery, TreeEvent, TreeMember, TreeView, Waits, Which,
 };
 pub use operate::Operate;
 pub use queue::{DispatchHandle, Queue};
 pub use read::Read;
+pub use schedules::Schedules;
 pub use sqlite::{OnLoss, OpenError, Recovered, Sqlite, SqliteOptions, peek_approvals};
 
 /// A whole store. Cheap to share; every call may be made from any task.
-pub trait Store: Queue + Operate + Read + Health {}
+pub trait Store: Queue + Operate + Read + Schedules + Health {}
 
-impl<T: Queue + Operate + Read + Health> Store for T {}
+impl<T: Queue + Operate + Read + Schedules + Health> Store for T {}

@@ -10,3 +10,4 @@ mod roles;
 mod schema;
 mod show;
 mod site;
+mod start;

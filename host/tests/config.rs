@@ -9,6 +9,7 @@ mod presets;
 mod problems;
 mod reference;
 mod routes;
+mod schedules;
 mod secrets;
 mod settings;
 mod sources;

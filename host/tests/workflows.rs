@@ -6,7 +6,9 @@ use crate::support::{Host, SOURCE, Site, body, guest, wait_for};
 
 mod items;
 mod order;
+mod schedules;
 mod seeing;
+mod starts;
 
 /// A site with these sections, a plugin `ship` that refuses everything, and `refund` and `next`
 /// that succeed.

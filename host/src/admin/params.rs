@@ -19,7 +19,9 @@ mod filters;
 mod kv;
 mod seeing;
 
-pub(super) use change::{ChangeQuery, FreshQuery, MoveQuery, RetryQuery, ToQuery, progress_text};
+pub(super) use change::{
+    ChangeQuery, CursorQuery, FreshQuery, MoveQuery, RetryQuery, ToQuery, progress_text,
+};
 pub(super) use filters::{ApproveQuery, DeliveryQuery, EventQuery, NoQuery, ReplayQuery, to_text};
 pub(super) use kv::{KeyQuery, KeysQuery};
 pub(super) use seeing::{JoinQuery, TreeQuery, gathering_text};

@@ -20,7 +20,7 @@ use super::guard::guard;
 use super::problem::ProblemJson;
 use super::role::{Role, admit};
 use super::state::Admin;
-use super::{clock, deliveries, events, health, joins, kv, plugins, tree};
+use super::{clock, deliveries, events, health, joins, kv, plugins, schedules, start, tree};
 use crate::names::hint;
 
 /// Every route with the role it needs.
@@ -32,6 +32,8 @@ fn list() -> Vec<(Role, UtoipaMethodRouter<Arc<Admin>>)> {
         (Operator, routes!(events::replay_event)),
         (Operator, routes!(tree::show_tree)),
         (Operator, routes!(joins::list_joins)),
+        (Operator, routes!(start::start_event)),
+        (Operator, routes!(change::cancel_event)),
         (Operator, routes!(deliveries::list_deliveries)),
         (Operator, routes!(deliveries::show_delivery)),
         (Operator, routes!(change::retry_delivery)),
@@ -48,6 +50,7 @@ fn list() -> Vec<(Role, UtoipaMethodRouter<Arc<Admin>>)> {
         (Operator, routes!(kv::list_buckets)),
         (Operator, routes!(kv::list_keys)),
         (Operator, routes!(kv::show_value)),
+        (Operator, routes!(schedules::list_schedules)),
         (Operator, routes!(clock::show_clock)),
         (Operator, routes!(clock::accept_clock)),
         (Operator, routes!(health::show_stats)),

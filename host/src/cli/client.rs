@@ -138,6 +138,21 @@ impl AdminClient {
         self.answer(self.agent.post(self.url(path)).query_pairs(given).send_empty())
     }
 
+    /// `POST path` with a body and its media type, and a header if there is one.
+    pub(super) fn post_body(
+        &self,
+        path: &str,
+        (media_type, body): (&str, &[u8]),
+        header: Option<(&str, &str)>,
+    ) -> Result<Value, Failure> {
+        let request = self.agent.post(self.url(path)).content_type(media_type);
+        let request = match header {
+            Some((name, value)) => request.header(name, value),
+            None => request,
+        };
+        self.answer(request.send(body))
+    }
+
     /// Rows of a listing from `cursor` on, until there are `limit` of them or no more, and the
     /// cursor to go on with.
     pub(super) fn list(

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::output::{Ink, Printout, printable};
+use crate::clock::{Clock, rfc3339};
 use crate::config::routes::{Gathering, Route, RouteItem};
+use crate::config::schedules::NO_TICK_MS;
 use crate::config::source::{Secrets, Source, Verify};
-use crate::config::{Config, shared_buckets};
+use crate::config::{Config, Schedule, shared_buckets};
 use crate::plugins::{Entry, Registry, warnings};
 
 /// Sources, routes, plugins, and what deserves a warning. Says how many warnings there are.
@@ -13,6 +15,7 @@ pub(super) fn describe(out: &mut Printout, config: &Config, registry: &Registry)
     sources(out, config);
     routes(out, config);
     gatherings(out, config);
+    schedules(out, config);
     plugins(out, config, registry);
     buckets(out, config, registry);
     let warnings = all_warnings(config, registry);
@@ -132,6 +135,27 @@ fn gatherings(out: &mut Printout, config: &Config) {
         vec![name, printable(&found.summary()), emits]
     };
     out.rows(&found.map(row).collect::<Vec<_>>());
+}
+
+/// Each schedule with its next three ticks.
+fn schedules(out: &mut Printout, config: &Config) {
+    if config.schedules.is_empty() {
+        return;
+    }
+    heading(out, "schedules");
+    let now_ms = Clock::system().now_ms();
+    let row = |schedule: &Arc<Schedule>| {
+        let next = std::iter::successors(Some(schedule.next_after(now_ms)), |ms| {
+            Some(schedule.next_after(*ms))
+        });
+        let next = next.take_while(|ms| *ms != NO_TICK_MS).take(3).map(rfc3339);
+        let next = match schedule.enabled {
+            true => format!("next {}", next.collect::<Vec<_>>().join(", ")),
+            false => "disabled".to_owned(),
+        };
+        vec![format!("  {}", schedule.name), schedule.spec(), format!("→ {}", schedule.emit), next]
+    };
+    out.rows(&config.schedules.values().map(row).collect::<Vec<_>>());
 }
 
 fn plugins(out: &mut Printout, config: &Config, registry: &Registry) {

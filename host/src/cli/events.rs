@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::detail::detail;
 use self::tail::tail;
@@ -29,7 +29,8 @@ Examples:
   hookbox events evt_019a…                        one, with attempts and logs
   hookbox events tree evt_019a…                   all that it led to
   hookbox events tail                             follow what comes in
-  hookbox events replay evt_019a… --plugin audit  deliver it again"
+  hookbox events replay evt_019a… --plugin audit  deliver it again
+  hookbox events cancel evt_019a…                 end what is open of its tree"
 )]
 pub(super) struct Events {
     #[command(subcommand)]
@@ -110,6 +111,17 @@ Examples:
         #[arg(long, value_name = "CURSOR")]
         cursor: Option<String>,
     },
+    /// Cancel every open delivery of the tree that an event belongs to
+    #[command(after_help = "\
+Of an attempt that is running only its record is stored: what it returns and writes is not.
+
+Examples:
+  hookbox events cancel evt_019a…")]
+    Cancel {
+        /// An event of the tree
+        #[arg(value_parser = event_id)]
+        id: EventId,
+    },
     /// Follow what comes in, until ctrl-c
     #[command(after_help = "\
 Examples:
@@ -153,6 +165,7 @@ impl Events {
             (Some(EventsVerb::Replay { id, plugin }), _) => {
                 self.replay(client, *id, plugin.as_deref())?
             }
+            (Some(EventsVerb::Cancel { id }), _) => self.cancel(client, *id)?,
             (Some(EventsVerb::Tail { filter }), _) => tail(client, &filter.query(), self.json)?,
             (Some(EventsVerb::Tree { id, limit, cursor }), _) => {
                 self.tree(client, *id, *limit as usize, cursor.clone())?
@@ -198,6 +211,25 @@ impl Events {
         if let Some(cursor) = cursor {
             out.remark(format!("there is more: --cursor {}", printable(&cursor)));
         }
+        out.print()
+    }
+
+    fn cancel(&self, client: &AdminClient, id: EventId) -> Result<(), Failure> {
+        let path = format!("/api/v1/events/{id}/cancel");
+        let (mut cancelled, mut cursor) = (0, None);
+        loop {
+            let answer = client.post(&path, &[("cursor", cursor.as_deref())])?;
+            cancelled += answer["cancelled"].as_u64().unwrap_or(0);
+            cursor = answer["next_cursor"].as_str().map(str::to_owned);
+            if cursor.is_none() {
+                break;
+            }
+        }
+        if self.json {
+            return print_json(&json!({ "cancelled": cancelled }));
+        }
+        let mut out = Printout::new();
+        out.line(format!("{cancelled} cancelled"));
         out.print()
     }
 

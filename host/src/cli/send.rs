@@ -227,7 +227,8 @@ pub(super) fn is_loopback(url: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
-fn read(file: &str) -> Result<Vec<u8>, Failure> {
+/// Reads a file, or stdin for `-`.
+pub(super) fn read(file: &str) -> Result<Vec<u8>, Failure> {
     let mut data = Vec::new();
     let result = if file == "-" {
         std::io::stdin().lock().take(MAX_DATA_BYTES + 1).read_to_end(&mut data)

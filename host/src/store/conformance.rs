@@ -46,6 +46,7 @@ pub(super) mod policies;
 pub(super) mod properties;
 pub(super) mod queries;
 pub(super) mod recover;
+pub(super) mod schedules;
 pub(super) mod seeing;
 pub(super) mod seeing_workflows;
 pub(super) mod settle;

@@ -24,6 +24,8 @@ mod kept;
 mod laws;
 mod listing;
 mod operate;
+mod schedule_rows;
+mod schedules;
 
 /// Host time and wall clock may differ by less than this without a difference to sweeps, in
 /// milliseconds.
@@ -129,6 +131,7 @@ impl Operate for MemoryStore {
                 data.change(&action, id).map(|()| Changed { deliveries: 1, next: None })
             }
             Which::Matching { filter, from } => Ok(data.change_some(&action, &filter, from)),
+            Which::Tree { event, .. } => data.change_tree(&action, event),
         }))
     }
 

@@ -13,6 +13,7 @@ use crate::event::{
 mod actions;
 mod approvals;
 mod kv;
+mod schedules;
 mod steps;
 mod tree;
 mod views;
@@ -23,6 +24,10 @@ pub use actions::{Action, Changed, Preview, Progress, Which};
 pub use approvals::{Approval, ApprovalChange, StoredApproval};
 pub(super) use kv::number;
 pub use kv::{KvKey, KvRange, KvTransaction, KvValue, ListedKeys};
+pub use schedules::{
+    MAX_SKIP_RECORDS, ScheduleChange, ScheduleMark, SkipReason, SkippedTicks, StoredSchedule, Tick,
+    TickStep, Ticked,
+};
 pub use steps::{AgainSoFar, LeaseHolder, NewStep, Recorded, StepView};
 pub use tree::TreeBudget;
 pub(super) use tree::TreeSize;

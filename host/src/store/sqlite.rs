@@ -56,6 +56,7 @@ mod file_watch;
 mod files;
 mod gather;
 mod gathered;
+mod in_tree;
 mod inflight;
 mod keys;
 mod kv;
@@ -77,6 +78,7 @@ mod reading;
 mod recent;
 mod recover;
 mod rows;
+mod schedules;
 mod schema;
 mod search;
 mod settle;
@@ -206,6 +208,7 @@ impl Operate for Sqlite {
                 Box::pin(async move { Ok(Changed { deliveries: changed.await?, next: None }) })
             }
             Which::Matching { filter, from } => Box::pin(self.change_some(action, filter, from)),
+            Which::Tree { event, from } => Box::pin(self.change_tree(action, event, from)),
         }
     }
 

@@ -110,7 +110,7 @@ async fn a_wrong_method_is_told_the_right_ones_as_a_problem() {
         .unwrap();
     let response = site.send(request).await;
     assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
-    assert_eq!(response.headers()[header::ALLOW], "GET,HEAD");
+    assert_eq!(response.headers()[header::ALLOW], "GET,HEAD,POST");
     assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
 }
 

@@ -97,6 +97,7 @@ pub(crate) fn config(sources: Vec<Source>) -> Arc<Config> {
             dedupe_window_ms: 0,
             max_bytes: None,
         },
+        schedules: Default::default(),
         sources: sources
             .into_iter()
             .map(|source| (source.name.to_string(), Arc::new(source)))

@@ -11,14 +11,14 @@ use utoipa::ToSchema;
 
 use crate::admin::events::no_plugin;
 use crate::admin::params::{
-    ChangeQuery, FreshQuery, Id, MoveQuery, NoQuery, Params, ParamsOrBody, RetryQuery, ToQuery,
-    progress_text,
+    ChangeQuery, CursorQuery, FreshQuery, Id, MoveQuery, NoQuery, Params, ParamsOrBody, RetryQuery,
+    ToQuery, progress_text,
 };
 use crate::admin::problem::ProblemJson;
 use crate::admin::state::Admin;
 use crate::admin::view::DeliveryJson;
 use crate::admin::waits::WaitFacts;
-use crate::event::DeliveryId;
+use crate::event::{DeliveryId, EventId};
 use crate::store::{Action, DeliveryFilter, Progress, Which};
 
 /// The time that one call works before it answers with a cursor: well within the limit of a
@@ -208,6 +208,34 @@ pub(in crate::admin) async fn move_deliveries(
     all(&admin, action, query.change, |moved| MovedJson { moved }).await
 }
 
+/// Cancel every open delivery of the tree that an event belongs to. Of an attempt that is running
+/// only its record is stored.
+#[utoipa::path(post, path = "/api/v1/events/{id}/cancel", tag = "events",
+    params(("id" = String, Path, description = "An event id (`evt_…`) of the tree"), CursorQuery),
+    request_body(content = Option<serde_json::Value>, description = "The parameters of the query, as the members of an object"),
+    responses(
+    (status = 200, description = "How many are cancelled, or will be as soon as their attempts have ended", body = StepJson<Cancelled>),
+    (status = 409, description = "Nothing of the tree is open", body = ProblemJson, content_type = "application/problem+json"),
+    (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
+))]
+pub(in crate::admin) async fn cancel_event(
+    State(admin): State<Arc<Admin>>,
+    Id(event): Id<EventId>,
+    ParamsOrBody(query): ParamsOrBody<CursorQuery>,
+) -> Result<Json<StepJson<Cancelled>>, ProblemJson> {
+    let from = query.from()?;
+    let is_first = from.is_none();
+    let which = |from| Which::Tree { event, from };
+    let (cancelled, next) = change(&admin, Action::Cancel, which, from).await?;
+    if is_first && cancelled == 0 && next.is_none() {
+        return Err(ProblemJson::conflict(format!(
+            "nothing of the tree of event `{event}` is open: every delivery is settled, or is cancelled and ends with \
+             its attempt"
+        )));
+    }
+    Ok(Json(StepJson::of(Cancelled { cancelled }, next)))
+}
+
 /// Only a plugin with a file may get deliveries.
 fn moves_to(admin: &Admin, query: &ToQuery) -> Result<Action, ProblemJson> {
     let (registry, name) = (admin.registry.load(), query.plugin()?);
@@ -238,7 +266,8 @@ async fn all<T: ToSchema>(
     Ok(Json(if dry_run {
         Bulk::DryRun(preview(admin, action, filter, from).await?)
     } else {
-        let (changed, next) = change(admin, action, filter, from).await?;
+        let which = |from| Which::Matching { filter: filter.clone(), from };
+        let (changed, next) = change(admin, action, which, from).await?;
         Bulk::Done(StepJson::of(did(changed), next))
     }))
 }
@@ -246,16 +275,13 @@ async fn all<T: ToSchema>(
 async fn change(
     admin: &Admin,
     action: Action,
-    filter: DeliveryFilter,
+    which: impl Fn(Option<Progress>) -> Which,
     mut from: Option<Progress>,
 ) -> Result<(u64, Option<Progress>), ProblemJson> {
     let begun = Instant::now();
     let mut log = ChangeLog { verb: action.name(), deliveries: 0 };
     loop {
-        let changed = admin
-            .store
-            .change(action.clone(), Which::Matching { filter: filter.clone(), from })
-            .await?;
+        let changed = admin.store.change(action.clone(), which(from)).await?;
         log.deliveries += changed.deliveries;
         from = changed.next;
         if from.is_none() || begun.elapsed() >= WORKS_FOR {

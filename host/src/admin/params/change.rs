@@ -43,6 +43,21 @@ pub(in crate::admin) struct ChangeQuery {
     cursor: Option<String>,
 }
 
+/// The parameter of `POST /api/v1/events/{id}/cancel`.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::admin) struct CursorQuery {
+    /// `next_cursor` of the call before.
+    cursor: Option<String>,
+}
+
+impl CursorQuery {
+    /// The cursor at which the call before has stopped.
+    pub(in crate::admin) fn from(&self) -> Result<Option<Progress>, ProblemJson> {
+        progress(self.cursor.as_deref())
+    }
+}
+
 /// The parameter of `POST /api/v1/deliveries/{id}/retry`, in the query or as a member of a JSON
 /// object.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -158,12 +173,16 @@ impl ChangeQuery {
 
     /// The cursor at which the call before has stopped.
     pub(in crate::admin) fn from(&self) -> Result<Option<Progress>, ProblemJson> {
-        let read = |text: &str| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok();
-        let refused = || {
-            ProblemJson::bad_request("`cursor` is not a `next_cursor` that this host gave out here")
-        };
-        self.cursor.as_deref().map(|text| read(text).ok_or_else(refused)).transpose()
+        progress(self.cursor.as_deref())
     }
+}
+
+/// Reads a cursor.
+fn progress(cursor: Option<&str>) -> Result<Option<Progress>, ProblemJson> {
+    let read = |text: &str| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok();
+    let refused =
+        || ProblemJson::bad_request("`cursor` is not a `next_cursor` that this host gave out here");
+    cursor.map(|text| read(text).ok_or_else(refused)).transpose()
 }
 
 /// A state that `action` takes deliveries from; `None` for all of them.

@@ -69,6 +69,7 @@ macro_rules! laws {
                 a_tree_is_counted_on_after_a_crash
                 trees_do_not_count_for_each_other
                 a_replay_adds_to_the_tree_of_its_event
+                all_that_is_open_of_a_tree_is_cancelled_from_any_of_its_events
             }
             recover {
                 a_crash_does_not_count_the_attempt_and_makes_the_delivery_due_again
@@ -139,6 +140,13 @@ macro_rules! laws {
                 what_is_settled_late_is_deleted_in_a_later_round
                 a_dead_letter_outlives_its_event_until_it_is_discarded
                 ids_grow_also_when_everything_was_swept
+            }
+            schedules {
+                of_many_hosts_that_make_one_tick_one_stores_its_event
+                a_tick_its_event_and_the_next_tick_are_there_after_a_crash
+                a_tick_is_skipped_while_a_delivery_of_the_last_one_is_open
+                what_is_skipped_is_recorded_with_its_reason
+                a_schedule_that_has_changed_makes_no_old_tick
             }
             kv {
                 a_written_key_is_read_back_after_a_crash

@@ -1,7 +1,7 @@
 //! Trees of events: what descends from one event is bounded.
 
 use super::*;
-use crate::store::TreeBudget;
+use crate::store::{Action, TreeBudget, Which};
 
 /// The budget of every store that a harness opens.
 pub(in crate::store) const BUDGET: TreeBudget = TreeBudget { events: 300, bytes: 64 << 10 };
@@ -128,4 +128,42 @@ pub(in crate::store) async fn a_replay_adds_to_the_tree_of_its_event(harness: im
     settle_all(&store, |_| done()).await;
     store.replay(root.event, vec![Target::to("loop")]).await.unwrap();
     assert_eq!(settle_all(&store, |lease| children(lease, 200, 0)).await, [Settled::OverBudget]);
+}
+
+/// Cancels what is open of a tree, step by step; says how many.
+async fn cancel_tree(store: &Arc<dyn Store>, event: EventId) -> u64 {
+    let (mut cancelled, mut steps, mut from) = (0, 0, None);
+    loop {
+        let which = Which::Tree { event, from };
+        let changed = store.change(Action::Cancel, which).await.unwrap();
+        (cancelled, steps) = (cancelled + changed.deliveries, steps + 1);
+        assert!(steps < 100, "it ends");
+        match changed.next {
+            None => return cancelled,
+            next => from = next,
+        }
+    }
+}
+
+pub(in crate::store) async fn all_that_is_open_of_a_tree_is_cancelled_from_any_of_its_events(
+    harness: impl Harness,
+) {
+    let store = harness.open().await;
+    let root = append(&store, event("order.paid", &["loop", "audit"])).await;
+    assert_eq!(settle_all(&store, |lease| children(lease, 9, 1)).await, [Settled::Kept]);
+    let other = deliver(&store, "audit").await;
+    let running = lease(&store, "loop", 1).await.remove(0);
+    let child = running.event.id;
+    let cancelled = cancel_tree(&store, child).await;
+    // That of the root, and those of nine children.
+    assert_eq!(cancelled, 10);
+    let settlement = children(&running, 5, 1);
+    assert_eq!(settle(&store, running, settlement).await, Settled::Cancelled);
+    assert_eq!(store.stats().await.unwrap().deliveries(State::Cancelled), 10);
+    assert_eq!(state(&store, other).await, State::Ready, "it is of another tree");
+    assert_eq!(store.stats().await.unwrap().events, 11, "the one that ran has left nothing");
+    assert_eq!(cancel_tree(&store, root).await, 0, "nothing is open");
+    let nobody = Which::Tree { event: EventId::from_row(1), from: None };
+    let unknown = store.change(Action::Cancel, nobody).await.unwrap_err();
+    assert!(matches!(unknown, StoreError::NotFound(_)), "{unknown}");
 }

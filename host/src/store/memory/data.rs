@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::schedule_rows::ScheduleRows;
 use crate::clock::{Clock, TimeNote, until};
 use crate::event::{
     AttemptRecord, DEAD, DedupeKey, DeliveryId, Event, EventId, NewEvent, Outcome, PluginName,
@@ -33,6 +34,7 @@ pub(super) struct MemoryData {
     pub(super) running: BTreeMap<u32, (DeliveryId, u32)>,
     /// By plugin, the admitted one first.
     pub(super) approvals: BTreeMap<(PluginName, bool), StoredApproval>,
+    pub(super) schedules: ScheduleRows,
     pub(super) tree: TreeBudget,
     pub(super) last_id: i64,
     pub(super) duplicates: u64,

@@ -144,6 +144,20 @@ impl MemoryData {
         Changed { deliveries: some.len() as u64, next }
     }
 
+    /// All of the tree of an event in one call.
+    pub(super) fn change_tree(
+        &mut self,
+        action: &Action,
+        event: EventId,
+    ) -> Result<Changed, StoreError> {
+        let root = self.events.get(&event).map(|stored| stored.view.event.tree());
+        let root = root.ok_or_else(|| StoreError::NotFound(format!("event `{event}`")))?;
+        let mut found = self.find(action, &DeliveryFilter::default(), None);
+        found.retain(|id| self.events[&id.event].view.event.tree() == root);
+        found.iter().for_each(|id| self.apply(action, *id));
+        Ok(Changed { deliveries: found.len() as u64, next: None })
+    }
+
     pub(super) fn replay(
         &mut self,
         event: EventId,

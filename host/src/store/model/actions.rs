@@ -12,7 +12,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::views::{DeliveryFilter, DeliveryView};
-use crate::event::{DeliveryId, PluginName, State};
+use crate::event::{DeliveryId, EventId, PluginName, State};
 
 /// An action of an operator on a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,6 +131,14 @@ impl Action {
 pub enum Which {
     /// This one; it must be in a state that the action takes.
     One(DeliveryId),
+    /// Those of all events of the tree that this event belongs to, in the states of
+    /// [`Action::takes_unasked`], a bounded number at a time.
+    Tree {
+        /// An event of the tree.
+        event: EventId,
+        /// The place where the last call stopped; absent for the first one.
+        from: Option<Progress>,
+    },
     /// Those that match, a bounded number at a time. A filter without a state means
     /// [`Action::takes_unasked`]; one with a state that the action does not take matches none.
     Matching {

@@ -2,7 +2,8 @@
 //! commands that are short enough to wait in line with everybody else's.
 
 use super::command::WriteCommand;
-use super::{Sqlite, read, search};
+use super::{Sqlite, in_tree, read, search};
+use crate::event::EventId;
 use crate::store::{Action, Changed, DeliveryFilter, Preview, Progress, StoreError};
 
 /// The most deliveries that one command changes.
@@ -21,6 +22,31 @@ impl Sqlite {
     ) -> Result<Changed, StoreError> {
         let before = from.as_ref().is_some_and(|progress| progress.changed);
         let found = self.search(action.clone(), filter, from).await?;
+        self.change_found(action, found, before).await
+    }
+
+    /// Does `action` to the next of a tree.
+    pub(super) async fn change_tree(
+        &self,
+        action: Action,
+        event: EventId,
+        from: Option<Progress>,
+    ) -> Result<Changed, StoreError> {
+        let before = from.as_ref().is_some_and(|progress| progress.changed);
+        let meant = action.clone();
+        let find = move |connection: &_| in_tree::find(connection, &meant, event, from.as_ref());
+        let found = self.listings.ask(find).await?;
+        let found = found.ok_or_else(|| StoreError::NotFound(format!("event `{event}`")))?;
+        self.change_found(action, found, before).await
+    }
+
+    /// Does `action` to what was found; `before` says whether this pass has changed anything.
+    async fn change_found(
+        &self,
+        action: Action,
+        found: search::FoundDeliveries,
+        before: bool,
+    ) -> Result<Changed, StoreError> {
         let mut deliveries = 0;
         for some in found.deliveries.chunks(MAX_CHANGED) {
             let (action, found, states) = (action.clone(), some.to_vec(), found.states.clone());

@@ -11,7 +11,7 @@ use super::operator::Expired;
 use crate::event::{DeliveryId, EventId, NewEvent, State, Target};
 use crate::store::{
     Action, Appended, ApprovalChange, Lease, LeaseHolder, LeaseQueue, Leased, NewStep, Next,
-    Recorded, Settled, Settlement, StoreError,
+    Recorded, ScheduleChange, Settled, Settlement, StoreError, Tick, TickStep, Ticked,
 };
 
 /// Bytes that cost about as much to write as a row.
@@ -69,6 +69,14 @@ pub(super) enum WriteCommand {
         expired: Expired,
         reply: ReplyTo<bool>,
     },
+    ChangeSchedule {
+        change: ScheduleChange,
+        reply: ReplyTo<bool>,
+    },
+    Tick {
+        tick: Box<Tick>,
+        reply: ReplyTo<Ticked>,
+    },
     NoteTime {
         reply: ReplyTo<()>,
     },
@@ -87,6 +95,8 @@ pub(super) enum CommandAnswer {
     Replayed(Result<Vec<DeliveryId>, StoreError>),
     Approved,
     Swept(bool),
+    ScheduleChanged(bool),
+    Ticked(Ticked),
     Noted,
     Closed,
 }
@@ -124,6 +134,10 @@ impl WriteCommand {
                 CommandAnswer::Approved
             }
             Self::Sweep { expired, .. } => CommandAnswer::Swept(work.sweep(*expired)?),
+            Self::ChangeSchedule { change, .. } => {
+                CommandAnswer::ScheduleChanged(work.change_schedule(change)?)
+            }
+            Self::Tick { tick, .. } => CommandAnswer::Ticked(work.tick(tick)?),
             Self::NoteTime { .. } => {
                 work.note_time()?;
                 CommandAnswer::Noted
@@ -163,6 +177,10 @@ impl WriteCommand {
             (Self::Replay { reply, .. }, CommandAnswer::Replayed(value)) => drop(reply.send(value)),
             (Self::Approve { reply, .. }, CommandAnswer::Approved) => drop(reply.send(Ok(()))),
             (Self::Sweep { reply, .. }, CommandAnswer::Swept(value)) => drop(reply.send(Ok(value))),
+            (Self::ChangeSchedule { reply, .. }, CommandAnswer::ScheduleChanged(value)) => {
+                drop(reply.send(Ok(value)));
+            }
+            (Self::Tick { reply, .. }, CommandAnswer::Ticked(value)) => drop(reply.send(Ok(value))),
             (Self::NoteTime { reply }, CommandAnswer::Noted) => drop(reply.send(Ok(()))),
             (Self::Close { reply }, CommandAnswer::Closed) => drop(reply.send(Ok(()))),
             _ => unreachable!("a command is answered in kind"),
@@ -184,7 +202,10 @@ impl WriteCommand {
                 drop(reply.send(Err(error)))
             }
             Self::Replay { reply, .. } => drop(reply.send(Err(error))),
-            Self::Sweep { reply, .. } => drop(reply.send(Err(error))),
+            Self::Sweep { reply, .. } | Self::ChangeSchedule { reply, .. } => {
+                drop(reply.send(Err(error)));
+            }
+            Self::Tick { reply, .. } => drop(reply.send(Err(error))),
             Self::Approve { reply, .. } | Self::NoteTime { reply } | Self::Close { reply } => {
                 drop(reply.send(Err(error)));
             }
@@ -206,6 +227,7 @@ impl WriteCommand {
             }
             Self::Record { work, .. } => work.0.plugin.clone(),
             Self::Settle { lease, .. } => lease.plugin.clone(),
+            Self::Tick { tick, .. } => tick.name.clone(),
             // Those of operators and of the host itself.
             _ => Owner::from(""),
         }
@@ -219,6 +241,10 @@ impl WriteCommand {
             Self::Record { work, .. } => rows(2, work.1.name.len() + work.1.value.len()),
             Self::Settle { settlement, .. } => of_settlement(settlement),
             Self::Replay { targets, .. } => 1 + targets.len() as u64,
+            Self::Tick { tick, .. } => match &tick.step {
+                TickStep::Emit { event, .. } => 1 + of_event(event),
+                TickStep::Missed { .. } => 2,
+            },
             // Each delivery and its entry in an index.
             Self::ChangeAll { found, .. } => 2 * found.len() as u64,
             _ => 1,

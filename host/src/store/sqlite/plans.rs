@@ -28,6 +28,8 @@ use crate::store::{
     Settled, Settlement,
 };
 
+mod schedules;
+
 const NOW_MS: i64 = 1_770_000_000_000;
 
 /// Tables of one row, and of 256.
@@ -165,6 +167,7 @@ fn write(connection: &Connection) {
     let leased = batch.lease(&queue, permits(1), NOW_MS).unwrap().leases.remove(0);
     assert_eq!(batch.change(&Action::Cancel, leased.delivery).unwrap().unwrap(), 1);
     assert_eq!(batch.settle(&leased, &settlement(Next::Dead(None))).unwrap(), Settled::Cancelled);
+    schedules::every_step(&mut batch);
     batch.replay(first, &[Target::to("audit")]).unwrap().unwrap();
     // A first sweep takes the keys and passes what is open; a second one deletes.
     let expired =

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::error::OpenError;
 use super::failure::injected;
 use super::files::make_file;
-use super::{eras, kv, steps};
+use super::{eras, kv, schedules, steps};
 use crate::fail;
 
 /// The schema this host writes. A file with a greater one is refused, one with a smaller one is
@@ -259,7 +259,18 @@ const MIGRATIONS: [(i64, &[&str]); 7] = [
     (4, &[TREES]),
     (5, &[DUPLICATES, SUMS, LEGACY_KEYS, eras::SCHEMA]),
     (6, &[APPROVALS]),
-    (7, &[KEYS, CANCELLABLE, DEAD_LETTERS, GATHERINGS, steps::SCHEMA, kv::SCHEMA]),
+    (
+        7,
+        &[
+            KEYS,
+            CANCELLABLE,
+            DEAD_LETTERS,
+            GATHERINGS,
+            steps::SCHEMA,
+            kv::SCHEMA,
+            schedules::SCHEMA,
+        ],
+    ),
 ];
 
 /// A connection that is to write, and the version of the schema it found. Nothing is written

@@ -17,6 +17,8 @@ pub(super) const BACK_TO_VERSION_6: &str = "
     ALTER TABLE deliveries DROP COLUMN again_since_ms;
     DROP TABLE gatherings;
     DROP TABLE gathered;
+    DROP TABLE schedules;
+    DROP TABLE skipped_ticks;
     ALTER TABLE deliveries DROP COLUMN key;
     ALTER TABLE deliveries DROP COLUMN entered;
     ALTER TABLE deliveries DROP COLUMN cancel_tag;

@@ -1,0 +1,157 @@
+//! Schedules: when each ticks next, and what became of its last tick.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::params::{NoQuery, Params};
+use super::problem::ProblemJson;
+use super::state::Admin;
+use super::view::Listing;
+use crate::clock::rfc3339;
+use crate::config::Schedule;
+use crate::config::schedules::{MissedTicks, NO_TICK_MS};
+use crate::store::{SkippedTicks, StoredSchedule};
+
+/// How many ticks to come are shown.
+const UPCOMING: usize = 3;
+
+/// How many records of skipped ticks are shown.
+const SKIPPED: usize = 10;
+
+/// A schedule of the configuration.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Schedule)]
+pub(super) struct ScheduleJson {
+    /// The name of its section.
+    name: String,
+    /// Its times: a cron expression with its time zone, or `every` and a duration.
+    spec: String,
+    /// Whether it ticks.
+    enabled: bool,
+    /// The type of its events.
+    emit: String,
+    /// The subject of its events.
+    subject: String,
+    /// The treatment of missed ticks: `skip`, `once` or `all`.
+    missed: &'static str,
+    /// The treatment of a tick while a delivery of the last one is open: `allow` or `skip`.
+    overlap: &'static str,
+    /// The most by which a tick is late on purpose, in milliseconds.
+    jitter_ms: u64,
+    /// The nominal time of the next tick, RFC 3339; absent if it is disabled.
+    next: Option<String>,
+    /// The nominal times of the next three ticks.
+    upcoming: Vec<String>,
+    /// The last tick; absent if there was none.
+    last: Option<LastTick>,
+    /// What was skipped lately, the newest first.
+    skipped: Vec<SkippedJson>,
+}
+
+/// The last tick of a schedule.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct LastTick {
+    /// Its nominal time, RFC 3339.
+    time: String,
+    /// Its event, if it was emitted.
+    event_id: Option<String>,
+    /// The reason for which it was skipped: `missed` or `overlap`.
+    skipped: Option<&'static str>,
+}
+
+/// Ticks in a row that were skipped.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SkippedTicks)]
+pub(super) struct SkippedJson {
+    /// The nominal time of the first one, RFC 3339.
+    first: String,
+    /// The nominal time of the last one.
+    last: String,
+    /// The number of them; of missed ticks at most 10,000 are counted at once.
+    ticks: u64,
+    /// The reason: `missed` or `overlap`.
+    reason: &'static str,
+}
+
+impl From<&SkippedTicks> for SkippedJson {
+    fn from(skipped: &SkippedTicks) -> Self {
+        Self {
+            first: rfc3339(skipped.first_ms),
+            last: rfc3339(skipped.last_ms),
+            ticks: skipped.ticks,
+            reason: skipped.reason.name(),
+        }
+    }
+}
+
+impl ScheduleJson {
+    fn of(
+        schedule: &Schedule,
+        stored: Option<&StoredSchedule>,
+        skipped: &[SkippedTicks],
+        now_ms: i64,
+    ) -> Self {
+        // A host that has just read the schedule has not begun it yet.
+        let begun = stored.filter(|row| row.mark.active && row.mark.spec == schedule.spec_hash());
+        let next_ms = begun.map_or_else(|| schedule.next_after(now_ms), |row| row.mark.next_ms);
+        let ticks = std::iter::successors(Some(next_ms), |ms| Some(schedule.next_after(*ms)));
+        let upcoming = ticks.take_while(|ms| schedule.enabled && *ms != NO_TICK_MS).take(UPCOMING);
+        let upcoming: Vec<String> = upcoming.map(rfc3339).collect();
+        let last = stored.and_then(|row| Some((row, row.last_ms?)));
+        Self {
+            name: schedule.name.to_string(),
+            spec: schedule.spec(),
+            enabled: schedule.enabled,
+            emit: schedule.emit.clone(),
+            subject: schedule.subject.clone(),
+            missed: match schedule.missed {
+                MissedTicks::Skip => "skip",
+                MissedTicks::Once => "once",
+                MissedTicks::All => "all",
+            },
+            overlap: if schedule.skips_overlap { "skip" } else { "allow" },
+            jitter_ms: schedule.jitter_ms,
+            next: upcoming.first().cloned(),
+            upcoming,
+            last: last.map(|(row, last_ms)| LastTick {
+                time: rfc3339(last_ms),
+                event_id: row
+                    .emitted
+                    .filter(|_| row.skipped.is_none())
+                    .map(|(event, _)| event.to_string()),
+                skipped: row.skipped.map(|reason| reason.name()),
+            }),
+            skipped: skipped.iter().take(SKIPPED).map(SkippedJson::from).collect(),
+        }
+    }
+}
+
+/// List the schedules of the configuration, by name.
+#[utoipa::path(get, path = "/api/v1/schedules", tag = "events", responses(
+    (status = 200, description = "Every schedule", body = Listing<ScheduleJson>),
+    (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
+))]
+pub(super) async fn list_schedules(
+    State(admin): State<Arc<Admin>>,
+    Params(NoQuery {}): Params<NoQuery>,
+) -> Result<Json<Listing<ScheduleJson>>, ProblemJson> {
+    let config = admin.config.load_full();
+    let stored = admin.store.schedules().await?;
+    let stored: HashMap<_, _> = stored.iter().map(|row| (&*row.name, row)).collect();
+    let now_ms = admin.clock.now_ms();
+    let mut items = Vec::with_capacity(config.schedules.len());
+    for schedule in config.schedules.values() {
+        let row = stored.get(&*schedule.name).copied();
+        let skipped = match row {
+            Some(row) => admin.store.skipped_ticks(Arc::clone(&row.name)).await?,
+            None => Vec::new(),
+        };
+        items.push(ScheduleJson::of(schedule, row, &skipped, now_ms));
+    }
+    Ok(Json(Listing { items, next_cursor: None }))
+}

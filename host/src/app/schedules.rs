@@ -1,0 +1,256 @@
+//! Ticks of schedules: finds what is due by the wall clock, and has the store make each step.
+//!
+//! Every host does this by itself. The store lets one of them make a step, and a host that was
+//! slower reads the schedules again. A host that stops in the middle has left nothing half done:
+//! the next turn of any host goes on from the row of the schedule.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{Clock, rfc3339};
+use crate::config::schedules::{NO_TICK_MS, PlannedTick, has_strayed};
+use crate::config::{Config, Schedule};
+use crate::store::{
+    ScheduleChange, ScheduleMark, Schedules, StoreError, StoredSchedule, Tick, TickStep, Ticked,
+};
+
+/// The pause after a step that the store has refused.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// How often the schedules are read again if another host changes them at the same time.
+const MAX_READS: usize = 8;
+
+/// What the next turn goes on with.
+#[derive(Debug)]
+pub(super) struct Ticker {
+    store: Arc<dyn Schedules>,
+    clock: Clock,
+    /// The configuration that `rows` was read for; `None` if it is to be read.
+    read_for: Option<Arc<Config>>,
+    /// The schedules that tick.
+    rows: BTreeMap<Arc<str>, StoredSchedule>,
+    /// Steps that are due.
+    due: BTreeMap<Arc<str>, VecDeque<PlannedTick>>,
+}
+
+/// Ticks until `closing`; `reloaded` tells of another configuration.
+pub(super) async fn run(
+    mut ticker: Ticker,
+    config: Arc<ArcSwap<Config>>,
+    reloaded: Arc<Notify>,
+    closing: CancellationToken,
+) {
+    let clock = ticker.clock.clone();
+    describe_metrics();
+    loop {
+        let next = ticker.turn(&config.load_full()).await;
+        let next_ms = match &next {
+            Ok(next_ms) => *next_ms,
+            Err(error) => {
+                tracing::warn!(error = %error, "a schedule cannot tick");
+                NO_TICK_MS
+            }
+        };
+        tokio::select! {
+            () = closing.cancelled() => return,
+            () = reloaded.notified() => {}
+            () = clock.sleep_until_wall(next_ms) => {}
+            () = tokio::time::sleep(RETRY_AFTER), if next.is_err() => {}
+        }
+    }
+}
+
+fn describe_metrics() {
+    metrics::describe_counter!(
+        "hookbox_schedule_ticks_total",
+        "Ticks of schedules, by schedule and result: emitted, missed, overlap"
+    );
+}
+
+impl Ticker {
+    pub(super) fn new(store: Arc<dyn Schedules>, clock: Clock) -> Self {
+        Self { store, clock, read_for: None, rows: BTreeMap::new(), due: BTreeMap::new() }
+    }
+
+    /// Makes one step of each schedule that is due, all of them at once; returns the time of the
+    /// wall clock at which there is more to do.
+    pub(super) async fn turn(&mut self, config: &Arc<Config>) -> Result<i64, StoreError> {
+        let now_ms = self.clock.now_ms();
+        let strayed = |row: &StoredSchedule| row.last_ms.is_some_and(|ms| has_strayed(ms, now_ms));
+        let is_same = self.read_for.as_ref().is_some_and(|read| Arc::ptr_eq(read, config));
+        if !is_same || self.rows.values().any(strayed) {
+            self.read_for = None;
+            self.read(config, now_ms).await?;
+            self.read_for = Some(Arc::clone(config));
+        }
+        let steps = self.next_steps(config, now_ms);
+        let mut asked = Vec::with_capacity(steps.len());
+        for (schedule, step) in steps {
+            // Asked before any is waited for, so that they share a commit.
+            asked.push((schedule, step, self.store.tick(tick(config, schedule, step))));
+        }
+        let mut failed = None;
+        for (schedule, step, answer) in asked {
+            match answer.await {
+                Ok(Ticked::Lost) => self.read_for = None,
+                Ok(ticked) => note(&mut self.rows, schedule, step, ticked),
+                Err(error) => failed = Some(error),
+            }
+        }
+        if let Some(error) = failed {
+            self.read_for = None;
+            return Err(error);
+        }
+        if self.read_for.is_none() || self.due.values().any(|due| !due.is_empty()) {
+            return Ok(now_ms);
+        }
+        let next = self
+            .rows
+            .values()
+            .filter_map(|row| Some(config.schedules.get(&*row.name)?.due_ms(row.mark.next_ms)));
+        Ok(next.min().unwrap_or(NO_TICK_MS))
+    }
+
+    /// The next step of each schedule that has one.
+    fn next_steps<'c>(
+        &mut self,
+        config: &'c Config,
+        now_ms: i64,
+    ) -> Vec<(&'c Arc<Schedule>, PlannedTick)> {
+        let mut steps = Vec::new();
+        for row in self.rows.values() {
+            let Some(schedule) = config.schedules.get(&*row.name) else { continue };
+            let due = self.due.entry(Arc::clone(&row.name)).or_default();
+            if due.is_empty() {
+                due.extend(schedule.plan(row.mark.next_ms, now_ms));
+            }
+            steps.extend(due.pop_front().map(|step| (schedule, step)));
+        }
+        steps
+    }
+
+    /// Reads the schedules, and begins, pauses and forgets them as the configuration says.
+    async fn read(&mut self, config: &Config, now_ms: i64) -> Result<(), StoreError> {
+        self.due.clear();
+        for _ in 0..MAX_READS {
+            let stored = self.store.schedules().await?;
+            let mut rows: BTreeMap<_, _> =
+                stored.into_iter().map(|row| (Arc::clone(&row.name), row)).collect();
+            let is_gone = |name: &&Arc<str>| !config.schedules.contains_key(&***name);
+            let gone: Vec<_> = rows.keys().filter(is_gone).cloned().collect();
+            for name in gone {
+                rows.remove(&name);
+                self.store.change_schedule(ScheduleChange::Forget(name)).await?;
+            }
+            let mut is_settled = true;
+            for schedule in config.schedules.values() {
+                is_settled &= self.settle(schedule, &mut rows, now_ms).await?;
+            }
+            if is_settled {
+                rows.retain(|_, row| row.mark.active);
+                self.rows = rows;
+                return Ok(());
+            }
+        }
+        Err(StoreError::Unavailable("other hosts change the same schedules".to_owned()))
+    }
+
+    /// Brings the row of a schedule in line with the configuration; false if another host has
+    /// changed it meanwhile.
+    async fn settle(
+        &self,
+        schedule: &Schedule,
+        rows: &mut BTreeMap<Arc<str>, StoredSchedule>,
+        now_ms: i64,
+    ) -> Result<bool, StoreError> {
+        let name = &schedule.name;
+        let row = rows.get_mut(name);
+        if !schedule.enabled {
+            if let Some(row) = row.filter(|row| row.mark.active) {
+                row.mark.active = false;
+                self.store.change_schedule(ScheduleChange::Pause(Arc::clone(name))).await?;
+            }
+            return Ok(true);
+        }
+        let spec = schedule.spec_hash();
+        let (from, last_ms) = row.map_or((None, None), |row| (Some(row.mark), row.last_ms));
+        let goes_on = from
+            .is_some_and(|mark| mark.active && mark.spec == spec && schedule.is_tick(mark.next_ms));
+        if goes_on && !last_ms.is_some_and(|last_ms| has_strayed(last_ms, now_ms)) {
+            return Ok(true);
+        }
+        let next_ms = schedule.first_tick(now_ms, last_ms);
+        let to = ScheduleMark { spec, next_ms, active: true };
+        let change = ScheduleChange::Begin { name: Arc::clone(name), from, to };
+        let changed = self.store.change_schedule(change).await?;
+        if changed {
+            tracing::info!(schedule.name = %name, next = %rfc3339(next_ms), "a schedule begins");
+        }
+        let last_ms = last_ms.filter(|last_ms| *last_ms < next_ms);
+        let fresh = StoredSchedule {
+            name: Arc::clone(name),
+            mark: to,
+            last_ms,
+            skipped: None,
+            emitted: None,
+        };
+        rows.insert(Arc::clone(name), fresh);
+        Ok(changed)
+    }
+}
+
+/// A step as the store makes it.
+fn tick(config: &Config, schedule: &Schedule, step: PlannedTick) -> Tick {
+    let what = match step.missed {
+        Some(missed) => TickStep::Missed { last_ms: missed.last_ms, ticks: missed.ticks },
+        None => {
+            let mut event = Box::new(schedule.event(step.from_ms));
+            config.routes.route(&mut event);
+            TickStep::Emit { event, skips_overlap: schedule.skips_overlap }
+        }
+    };
+    Tick {
+        name: Arc::clone(&schedule.name),
+        spec: schedule.spec_hash(),
+        from_ms: step.from_ms,
+        next_ms: step.next_ms,
+        step: what,
+    }
+}
+
+/// Takes note of a step that was made.
+fn note(
+    rows: &mut BTreeMap<Arc<str>, StoredSchedule>,
+    schedule: &Schedule,
+    step: PlannedTick,
+    ticked: Ticked,
+) {
+    let last_ms = step.missed.map_or(step.from_ms, |missed| missed.last_ms);
+    let ticks = step.missed.map_or(1, |missed| missed.ticks);
+    if let Some(row) = rows.get_mut(&schedule.name) {
+        (row.mark.next_ms, row.last_ms) = (step.next_ms, Some(last_ms));
+    }
+    let (name, time) = (&*schedule.name, rfc3339(step.from_ms));
+    let result = match ticked {
+        Ticked::Skipped(reason) => {
+            let reason = reason.name();
+            tracing::info!(schedule.name = name, ticks, first = time, reason, "ticks were skipped");
+            reason
+        }
+        Ticked::Emitted(id) => {
+            tracing::debug!(schedule.name = name, event.id = %id, time, "a schedule ticks");
+            "emitted"
+        }
+        Ticked::Lost => return,
+    };
+    let labels = [("schedule", name.to_owned()), ("result", result.to_owned())];
+    metrics::counter!("hookbox_schedule_ticks_total", &labels).increment(ticks);
+}
+
+#[cfg(test)]
+mod tests;

@@ -236,8 +236,8 @@ impl PluginQueue {
     pub(super) fn view(&self) -> QueueView {
         let limit = self.concurrency.load();
         QueueView {
-            concurrency: limit.attempts,
-            running: limit.attempts.saturating_sub(limit.permits.available_permits()),
+            concurrency: limit.most,
+            running: limit.most.saturating_sub(limit.permits.available_permits()),
         }
     }
 

@@ -24,6 +24,7 @@ mod guard;
 mod health;
 mod joins;
 mod kv;
+mod needs;
 mod params;
 mod plugins;
 mod problem;

@@ -351,3 +351,11 @@ mod tests {
         }
     }
 }
+
+impl WaitFacts {
+    /// A delivery as it is shown.
+    pub(super) fn delivery(&self, row: DeliveryView) -> DeliveryJson {
+        let waits_for = self.waits_for(&row);
+        DeliveryJson::of(row, waits_for)
+    }
+}

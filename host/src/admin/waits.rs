@@ -9,9 +9,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::joins;
+use super::needs::needs;
 use super::state::Admin;
-use super::view::DeliveryJson;
 use crate::clock::rfc3339;
 use crate::config::Config;
 use crate::dispatch::{BreakerView, Breakers, QueueView, QueueViews};
@@ -76,12 +75,6 @@ impl WaitFacts {
         }
     }
 
-    /// A delivery as it is shown.
-    pub(super) fn delivery(&self, row: DeliveryView) -> DeliveryJson {
-        let waits_for = self.waits_for(&row);
-        DeliveryJson::of(row, waits_for)
-    }
-
     /// What a delivery waits for; nothing if it is settled.
     pub(super) fn waits_for(&self, view: &DeliveryView) -> Option<WaitJson> {
         Some(match view.waits(self.now_ms)? {
@@ -135,7 +128,7 @@ impl WaitFacts {
     /// More members of its gathering.
     fn members(&self, gathering: &GatheringState) -> WaitJson {
         let section = self.config.routes.gatherings.get(&gathering.plugin);
-        let needs = joins::needs(section.map(AsRef::as_ref), gathering);
+        let needs = needs(section.map(AsRef::as_ref), gathering);
         let until = rfc3339(gathering.until_ms);
         let text = format!("{}, until {until}", needs.text);
         let wait = WaitJson::new("members", text).until(gathering.until_ms);

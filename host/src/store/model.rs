@@ -12,6 +12,7 @@ use crate::event::{
 
 mod actions;
 mod approvals;
+mod gatherings;
 mod kv;
 mod schedules;
 mod steps;
@@ -22,6 +23,7 @@ mod waits;
 pub(super) use actions::Position;
 pub use actions::{Action, Changed, Preview, Progress, Which};
 pub use approvals::{Approval, ApprovalChange, StoredApproval};
+pub use gatherings::{GatheringCursor, GatheringFilter, GatheringState};
 pub(super) use kv::number;
 pub use kv::{KvKey, KvRange, KvTransaction, KvValue, ListedKeys};
 pub use schedules::{
@@ -36,8 +38,8 @@ pub use views::{
     EventView, GatheringView, MAX_CHILDREN, MAX_PAGE, MemberView, Page, PluginCounts, Stats,
 };
 pub use waits::{
-    GatheringCursor, GatheringFilter, GatheringState, MAX_MEMBERSHIPS, MAX_TREE_ATTEMPTS,
-    MAX_TREE_MEMBERS, Membership, TreeDelivery, TreeEvent, TreeMember, TreeView, Waits,
+    MAX_MEMBERSHIPS, MAX_TREE_ATTEMPTS, MAX_TREE_MEMBERS, Membership, TreeDelivery, TreeEvent,
+    TreeMember, TreeView, Waits,
 };
 
 /// The result of an append.

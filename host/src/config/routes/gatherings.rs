@@ -265,7 +265,7 @@ fn read_type(
             format_args!("is no event type: it {fault}"),
             "write for example \"order.complete\"",
         );
-    } else if text.starts_with(RESERVED) {
+    } else if text.starts_with(RESERVED) && unset != Some(text) {
         let help = "types that begin with `hookbox.` are the host's own: write another one";
         value.refuse(format_args!("is \"{text}\""), help);
     }

@@ -9,10 +9,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::schedule_rows::ScheduleRows;
 use crate::clock::{Clock, TimeNote, until};
 use crate::event::{
-    AttemptRecord, DEAD, DedupeKey, DeliveryId, Event, EventId, NewEvent, Outcome, PluginName,
-    State, Target,
+    AttemptRecord, DedupeKey, DeliveryId, Event, EventId, NewEvent, Outcome, PluginName, State,
+    Target,
 };
-use crate::store::model::{LeaseTerms, TreeSize};
+use crate::store::model::LeaseTerms;
 use crate::store::{
     AgainSoFar, Appended, AttemptView, DeliveryView, DispatchHandle, EventView, Hint, KvValue,
     Lease, LeasePermit, LeaseQueue, Leased, MAX_CRASHES, Next, Settled, Settlement, Stats,
@@ -337,17 +337,6 @@ impl MemoryData {
             }
             Next::RetryIn(_) | Next::Dead(None) | Next::GiveBack(_) => {}
         }
-    }
-
-    fn excess(&self, root: EventId, emitted: &[NewEvent]) -> Option<String> {
-        let in_tree = self
-            .events
-            .values()
-            .map(|stored| &stored.view.event)
-            .filter(|event| event.root == Some(root) && event.attributes.kind != DEAD);
-        let sizes: Vec<_> = in_tree.map(|event| event.attributes.body.len() as u64).collect();
-        let size = TreeSize { events: sizes.len() as u64, bytes: sizes.iter().sum() };
-        self.tree.excess(root, size, emitted)
     }
 
     /// Gives back what is still leased at an orderly close.

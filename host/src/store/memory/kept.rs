@@ -2,13 +2,25 @@
 
 use super::data::MemoryData;
 use crate::clock::after_ms;
-use crate::event::{PluginName, State};
-use crate::store::model::number;
+use crate::event::{DEAD, EventId, NewEvent, PluginName, State};
+use crate::store::model::{TreeSize, number};
 use crate::store::{
     KvKey, KvRange, KvTransaction, KvValue, LeaseHolder, ListedKeys, NewStep, Recorded, StepView,
 };
 
 impl MemoryData {
+    /// Describes the bound that a tree would exceed with these events.
+    pub(super) fn excess(&self, root: EventId, emitted: &[NewEvent]) -> Option<String> {
+        let in_tree = self
+            .events
+            .values()
+            .map(|stored| &stored.view.event)
+            .filter(|event| event.root == Some(root) && event.attributes.kind != DEAD);
+        let sizes: Vec<_> = in_tree.map(|event| event.attributes.body.len() as u64).collect();
+        let size = TreeSize { events: sizes.len() as u64, bytes: sizes.iter().sum() };
+        self.tree.excess(root, size, emitted)
+    }
+
     pub(super) fn record_step(&mut self, holder: &LeaseHolder, step: NewStep) -> Recorded {
         let held = self.deliveries.get_mut(&holder.delivery).filter(|found| {
             (found.view.state, found.view.attempt) == (State::Leased, holder.attempt)

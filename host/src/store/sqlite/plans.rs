@@ -18,17 +18,17 @@ use super::inflight::LeftRunning;
 use super::operator::Expired;
 use super::recent::Recent;
 use super::start::last_id;
-use super::{Recovered, gathered, kv, pages, read, schema, search, steps, tree_view};
+use super::{Recovered, kv, pages, read, schema, search, steps};
 use crate::event::{
     AttemptRecord, Attributes, DeliveryId, EventId, LegacyKey, NewEvent, Outcome, State, Target,
 };
 use crate::store::{
-    Action, Cursor, DeliveryFilter, EventFilter, EventState, GatheringCursor, GatheringFilter,
-    KvRange, KvTransaction, Lease, LeaseQueue, ListedKeys, NewStep, Next, Page, Progress, Recorded,
-    Settled, Settlement,
+    Action, Cursor, DeliveryFilter, EventFilter, EventState, KvRange, KvTransaction, Lease,
+    LeaseQueue, ListedKeys, NewStep, Next, Page, Progress, Recorded, Settled, Settlement,
 };
 
 mod schedules;
+mod seeing;
 
 const NOW_MS: i64 = 1_770_000_000_000;
 
@@ -260,44 +260,6 @@ fn no_listing_walks_more_than_its_window() {
         let sorts =
             plan.iter().any(|step| step.contains("TEMP B-TREE") && !step.contains("LAST TERM"));
         assert!(bounded && !scans && !sorts, "{sql}\n{plan:#?}");
-    }
-}
-
-#[test]
-fn a_tree_and_a_page_of_open_gatherings_are_ranges_of_an_index() {
-    let plans = plans_of(|connection| {
-        let row = "INSERT INTO deliveries (event, ordinal, plugin, state, attempt, pardoned, crashes, replay, due_ms)
-                   VALUES (1, 0, 'joins/order', 2, 0, 0, 0, 0, 1)";
-        connection.execute_batch(row).unwrap();
-        let id = EventId::from_row(1);
-        for (after, key) in [(false, false), (true, false), (false, true), (true, true)] {
-            let filter = GatheringFilter { plugin: None, key: key.then(|| "k".to_owned()) };
-            let after = after.then(|| GatheringCursor {
-                crashes: 0,
-                plugin: "joins/order".to_owned(),
-                due_ms: 0,
-                id: DeliveryId { event: id, ordinal: 0 },
-            });
-            gathered::open(connection, &filter, 50, after).unwrap();
-        }
-        gathered::state(connection, DeliveryId { event: id, ordinal: 0 }).unwrap();
-        let event = "INSERT INTO events (id, source, type, time_ms, hops, body) VALUES (1, 'a', 'b', 1, 0, x'')";
-        connection.execute_batch(event).unwrap();
-        let gathering =
-            "INSERT INTO gatherings VALUES (1, 0, 'joins/order', 'k', 1, 2, 0, NULL, 0, 0, NULL)";
-        connection.execute_batch(gathering).unwrap();
-        assert!(tree_view::tree(connection, id, 10, None).unwrap().is_some());
-    });
-    let plans: Plans = plans.into_iter().filter(|(sql, _)| !sql.starts_with("INSERT")).collect();
-    assert!(plans.len() >= 10, "{plans:#?}");
-    for (sql, plan) in &plans {
-        let steps: Vec<_> = plan.iter().filter(|step| !step.starts_with("SCAN g")).collect();
-        let slow = steps.iter().find(|step| step.contains("SCAN") || step.contains("TEMP B-TREE"));
-        assert!(slow.is_none(), "{sql}\n{plan:#?}");
-    }
-    let walks = plans.iter().filter(|(sql, _)| sql.contains("d.crashes = ?1"));
-    for (sql, plan) in walks {
-        assert!(plan[0].contains("deliveries_open (crashes=? AND plugin=?"), "{sql}\n{plan:#?}");
     }
 }
 

@@ -336,6 +336,14 @@ impl From<crate::store::Stats> for StatsJson {
     }
 }
 
+impl WaitFacts {
+    /// A delivery as it is shown.
+    pub(super) fn delivery(&self, row: DeliveryView) -> DeliveryJson {
+        let waits_for = self.waits_for(&row);
+        DeliveryJson::of(row, waits_for)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -349,13 +357,5 @@ mod tests {
             let note = left_no_record(count).unwrap();
             assert!(note.starts_with(begins) && note.ends_with("(1 MiB a second)"), "{note}");
         }
-    }
-}
-
-impl WaitFacts {
-    /// A delivery as it is shown.
-    pub(super) fn delivery(&self, row: DeliveryView) -> DeliveryJson {
-        let waits_for = self.waits_for(&row);
-        DeliveryJson::of(row, waits_for)
     }
 }

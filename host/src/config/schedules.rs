@@ -61,7 +61,7 @@ pub struct Schedule {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Timing {
     /// `cron` with `tz`.
-    Cron(CronTimes),
+    Cron(Box<CronTimes>),
     /// `every`: the multiples of so many milliseconds since 1970.
     Every(u64),
 }
@@ -210,7 +210,7 @@ fn read_timing(item: &Item<'_>, section: &mut Section<'_>) -> Option<Timing> {
                             \"0 9 * * MON-FRI\" or \"*/15 * * * *\"";
                 cron.refuse(format_args!("is {text:?}, which is no cron expression: {why}"), help);
             };
-            read.inspect_err(refuse).ok().map(Timing::Cron)
+            read.inspect_err(refuse).ok().map(|times| Timing::Cron(times.into()))
         }
         (None, Some(every)) => {
             let every_ms = every.duration_ms(EVERY_BOUNDS_MS)?;

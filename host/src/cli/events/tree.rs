@@ -175,7 +175,7 @@ fn emitter<'e>(parent: &'e Value, emitted: &Value) -> Option<&'e str> {
     };
     let of_plugin =
         || elements(&parent["deliveries"]).iter().filter(|delivery| delivery["plugin"] == *plugin);
-    let found = of_plugin().filter(|delivery| began(delivery) == Some(true)).next_back();
+    let found = of_plugin().rfind(|delivery| began(delivery) == Some(true));
     found.or_else(|| of_plugin().next())?["id"].as_str()
 }
 
@@ -217,8 +217,8 @@ fn after(ms: &Value) -> String {
 fn span(ms: i64) -> String {
     match ms {
         ..10_000 => format!("{ms} ms"),
-        ..600_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
-        ..36_000_000 => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1_000),
+        10_000..600_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
+        600_000..36_000_000 => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1_000),
         _ => format!("{} h {} min", ms / 3_600_000, ms % 3_600_000 / 60_000),
     }
 }

@@ -276,7 +276,7 @@ fn read_type(
 fn friendly(time: Duration) -> String {
     let ms = time.as_millis();
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
-    let unit = units.into_iter().find(|(unit, _)| ms % unit == 0);
+    let unit = units.into_iter().find(|(unit, _)| ms.is_multiple_of(*unit));
     unit.map_or_else(String::new, |(unit, name)| format!("{}{name}", ms / unit))
 }
 

@@ -68,7 +68,7 @@ fn a_stop_of_any_length_is_counted_in_bounded_steps() {
     let steps = every(10, MissedTicks::Once).plan(10, year);
     assert_eq!((steps.len(), steps[0].missed.unwrap().ticks), (2, MAX_COUNTED));
     let cron = CronTimes::read("* * * * *", "UTC", TimeZone::UTC).unwrap();
-    let steps = schedule(Timing::Cron(cron), MissedTicks::Once).plan(60_000, 10 * year);
+    let steps = schedule(Timing::Cron(cron.into()), MissedTicks::Once).plan(60_000, 10 * year);
     assert_eq!((steps.len(), steps[0].missed.unwrap().ticks), (2, MAX_COUNTED));
     assert_eq!(steps[1].from_ms, 10 * year);
 }
@@ -163,7 +163,7 @@ fn each_nominal_tick_is_emitted_once_or_recorded_as_skipped_in_every_zone() {
         }
         let missed = [MissedTicks::Once, MissedTicks::All, MissedTicks::Skip][number % 3];
         let cron = CronTimes::read("30 2 * * *", name.as_str(), zone).unwrap();
-        let schedule = schedule(Timing::Cron(cron), missed);
+        let schedule = schedule(Timing::Cron(cron.into()), missed);
         let shared = simulate(&schedule, number as u64);
         let mut nominal_ms = shared.steps[0].from_ms;
         let mut both = (0, 0);

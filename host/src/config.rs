@@ -225,7 +225,7 @@ impl Config {
                 "schedules",
                 "{ report = { every = \"1h\", emit = \"report.due\" } }",
             ),
-            Clock::system().now_ms(),
+            || Clock::system().now_ms(),
         );
         schedules::warn_of_lost(&schedules, &routes, sink);
         root.finish();

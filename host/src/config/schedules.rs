@@ -124,8 +124,11 @@ impl Schedule {
     }
 }
 
-/// Reads the whole table; `now_ms` is the time from which each schedule has to tick some day.
-pub(super) fn read(section: Section<'_>, now_ms: i64) -> BTreeMap<String, Arc<Schedule>> {
+/// Reads the whole table; `now_ms` tells the time from which each schedule has to tick some day.
+pub(super) fn read(
+    section: Section<'_>,
+    now_ms: impl Fn() -> i64,
+) -> BTreeMap<String, Arc<Schedule>> {
     let mut found = BTreeMap::new();
     for item in section.entries() {
         if found.len() == MAX_SCHEDULES {
@@ -140,7 +143,7 @@ pub(super) fn read(section: Section<'_>, now_ms: i64) -> BTreeMap<String, Arc<Sc
         }
         let example = "{ cron = \"0 9 * * MON-FRI\", emit = \"report.due\" }";
         let Some(section) = item.section(example) else { continue };
-        if let Some(schedule) = read_one(&item, section, now_ms) {
+        if let Some(schedule) = read_one(&item, section, now_ms()) {
             found.insert(item.key.to_owned(), Arc::new(schedule));
         }
     }

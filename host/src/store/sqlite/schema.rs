@@ -281,13 +281,21 @@ pub(super) fn connect(path: &Path) -> Result<(Connection, i64), OpenError> {
     let connection = Connection::open(path).map_err(failed)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
     connection.busy_timeout(BUSY).map_err(failed)?;
-    connection.set_prepared_statement_cache_capacity(64);
+    keep_plans(&connection).map_err(failed)?;
+    connection.set_prepared_statement_cache_capacity(128);
     let version: i64 =
         connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
     if version > VERSION {
         return Err(OpenError::Newer { path: path.to_owned(), found: version, known: VERSION });
     }
     Ok((connection, version))
+}
+
+/// Plans do not depend on the values of parameters. Where a partial index is in question SQLite
+/// would otherwise look at them, and prepare a statement anew for each: twice the cost of a keyed
+/// append.
+fn keep_plans(connection: &Connection) -> Result<(), rusqlite::Error> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 /// Checks that the connection is as durable as promised, and brings the schema up to date.
@@ -382,6 +390,7 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, rusqlite::Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
+    keep_plans(&connection)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
 }

@@ -164,7 +164,7 @@ pub async fn build_by(
     })
 }
 
-/// What the running configuration says of plugins.
+/// The policies of plugins by the running configuration.
 #[derive(Debug)]
 struct ConfiguredPolicies(Arc<ArcSwap<Config>>);
 

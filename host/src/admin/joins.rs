@@ -44,7 +44,7 @@ pub(super) struct JoinJson {
     closed_by: Vec<String>,
     /// Whether it is complete or its time is over, and it is about to end.
     ending: bool,
-    /// What it needs, in words.
+    /// The missing members, in words.
     needs: String,
 }
 

@@ -1,10 +1,10 @@
-//! What an open gathering still needs.
+//! The members that an open gathering still lacks.
 
 use crate::config::routes::Gathering;
 use crate::event::GatheringKind;
 use crate::store::GatheringState;
 
-/// What a gathering still needs.
+/// The members that a gathering still lacks.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Needs {
     /// In words.
@@ -15,7 +15,7 @@ pub(super) struct Needs {
     pub(super) missing: Vec<String>,
 }
 
-/// What a gathering needs by its section, which may be gone.
+/// The needs of a gathering by its section, which may be gone.
 pub(super) fn needs(section: Option<&Gathering>, state: &GatheringState) -> Needs {
     let need = section.and_then(|section| section.terms.need).or(state.need);
     let types = section.map(|section| section.types.as_slice()).unwrap_or_default();

@@ -49,7 +49,7 @@ pub(super) struct ScheduleJson {
     upcoming: Vec<String>,
     /// The last tick; absent if there was none.
     last: Option<LastTick>,
-    /// What was skipped lately, the newest first.
+    /// The ticks that were skipped lately, the newest first.
     skipped: Vec<SkippedJson>,
 }
 

@@ -55,7 +55,8 @@ pub(super) struct KeyOrderJson {
     /// The least time between the starts of two attempts of one key, in milliseconds; absent if
     /// there is none.
     interval_ms: Option<u64>,
-    /// What a dead letter does to its key: `go-on` lets the next one go, `hold` keeps it waiting.
+    /// The effect of a dead letter on its key: `go-on` lets the next one go, `hold` keeps it
+    /// waiting.
     on_dead: &'static str,
     /// The most deliveries of one key that wait.
     max_waiting_per_key: u32,

@@ -71,7 +71,7 @@ pub(super) struct TreeDeliveryJson {
     state: &'static str,
     /// Its key, if its plugin's deliveries are ordered by one.
     key: Option<String>,
-    /// What it waits for, if it is open.
+    /// The reason why it waits, if it is open.
     waits_for: Option<WaitJson>,
     /// Attempts begun.
     attempt: u32,
@@ -109,7 +109,7 @@ pub(super) struct TreeJoinJson {
     key: String,
     /// Members that are counted.
     count: u32,
-    /// What has completed it: `need`, `types`, `close`, `size` or `limit`.
+    /// The reason why it is complete: `need`, `types`, `close`, `size` or `limit`.
     why: Option<&'static str>,
     /// Its members in the order in which they came, at most 256.
     members: Vec<MemberJson>,

@@ -133,7 +133,7 @@ pub(super) struct DeliveryJson {
     state: &'static str,
     /// When it is due, for `ready` and `waiting`; RFC 3339 with milliseconds.
     due_at: Option<String>,
-    /// What it waits for, if it is open.
+    /// The reason why it waits, if it is open.
     waits_for: Option<WaitJson>,
     /// Its key, if its plugin's deliveries are ordered by one.
     key: Option<String>,

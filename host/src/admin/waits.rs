@@ -1,5 +1,5 @@
-//! What an open delivery waits for, in a sentence for people: what the store knows, joined with
-//! plugins, circuit breakers and queues.
+//! The reason why an open delivery waits, in a sentence for people: what the store knows, joined
+//! with plugins, circuit breakers and queues.
 //!
 //! Nothing is stored for this: it is derived when somebody looks. A further reason is a function
 //! that gives a [`WaitJson`], and a line in [`WaitFacts::waits_for`] or [`WaitFacts::of_due`].
@@ -23,7 +23,7 @@ use crate::text::plain;
 /// The longest key in a sentence, in bytes.
 const MAX_KEY_BYTES: usize = 80;
 
-/// What an open delivery waits for.
+/// The reason why an open delivery waits.
 #[derive(Debug, Serialize, ToSchema, PartialEq, Eq)]
 #[schema(as = WaitsFor)]
 pub(super) struct WaitJson {
@@ -43,7 +43,7 @@ pub(super) struct WaitJson {
     pub(super) need: Option<u32>,
 }
 
-/// What is known of the host at one moment.
+/// The state of the host at one moment.
 #[derive(Debug)]
 pub(super) struct WaitFacts {
     /// The wall clock, Unix ms.
@@ -75,7 +75,7 @@ impl WaitFacts {
         }
     }
 
-    /// What a delivery waits for; nothing if it is settled.
+    /// The reason why a delivery waits; nothing if it is settled.
     pub(super) fn waits_for(&self, view: &DeliveryView) -> Option<WaitJson> {
         Some(match view.waits(self.now_ms)? {
             Waits::Until(until_ms) => time(view, until_ms),
@@ -89,7 +89,7 @@ impl WaitFacts {
         })
     }
 
-    /// What keeps a delivery waiting that is due. The first that applies is what has to change
+    /// The reason why a due delivery waits. The first that applies is what has to change
     /// first.
     fn of_due(&self, view: &DeliveryView) -> WaitJson {
         let breaker = || breaker(&view.plugin, &self.breakers.of(&view.plugin)?);

@@ -25,7 +25,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How often the schedules are read again if another host changes them at the same time.
 const MAX_READS: usize = 8;
 
-/// What the next turn goes on with.
+/// The state with which the next turn goes on.
 #[derive(Debug)]
 pub(super) struct Ticker {
     store: Arc<dyn Schedules>,

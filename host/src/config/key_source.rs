@@ -9,7 +9,7 @@ use crate::event::KeySource;
 const WORDS: [(&str, KeySource); 3] =
     [("subject", KeySource::Subject), ("root", KeySource::Root), ("source", KeySource::Source)];
 
-/// What may be written for a key.
+/// The remedy for a key that cannot be read.
 const HELP: &str = "write \"subject\", \"root\", \"source\" or { json = \"/a/pointer\" }";
 
 /// Reads the part of an event that is a key.

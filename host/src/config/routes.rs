@@ -35,7 +35,7 @@ use table::PatternTable;
 pub struct Routes {
     routes: Vec<Route>,
     table: PatternTable,
-    /// What cancels deliveries: the patterns of every `cancel_on`.
+    /// The events that cancel deliveries: the patterns of every `cancel_on`.
     cancelling: PatternTable,
     /// The tag of the item that each of these patterns belongs to.
     cancelled: Vec<i64>,

@@ -49,7 +49,7 @@ pub enum KeepMembers {
 /// `[joins.NAME]` or `[batches.NAME]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gathering {
-    /// What the store has to know.
+    /// The terms for the store.
     pub terms: Arc<GatheringTerms>,
     /// The part of an event that it is gathered by.
     pub key: KeySource,
@@ -291,7 +291,7 @@ fn texts<'a>(item: Option<Item<'a>>, example: &str) -> Patterns<'a> {
 }
 
 impl Gathering {
-    /// What it gathers and when it ends, for people.
+    /// Its members and its end, in words for people.
     pub fn summary(&self) -> String {
         let key = match &self.key {
             KeySource::Subject => "subject".to_owned(),

@@ -1,7 +1,7 @@
 // A handler that sends a request with `fetch`, as any program in JavaScript would.
 
-import { get } from "hookbox:plugin/config@0.1.0";
-import { log } from "hookbox:plugin/log@0.1.0";
+import { get } from "hookbox:plugin/config@0.1.1";
+import { log } from "hookbox:plugin/log@0.1.1";
 
 export const handler = {
   async handle(event) {

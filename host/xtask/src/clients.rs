@@ -23,7 +23,11 @@ pub(crate) fn build() -> Result {
     fs::create_dir_all(&made)
         .map_err(|error| format!("failed to make {}: {error}", made.display()))?;
     let javascript = made.join("javascript.wasm");
-    if !is_newer(&javascript, &["handler.js", "build.mjs"].map(|name| sources.join(name))) {
+    let definitions = root().join("wit/plugin.wit");
+    let from = |names: [&str; 2]| names.map(|name| sources.join(name)).to_vec();
+    let mut read = from(["handler.js", "build.mjs"]);
+    read.push(definitions.clone());
+    if !is_newer(&javascript, &read) {
         let componentize = root().join(
             "plugins/hello-js/node_modules/@bytecodealliance/componentize-js/src/componentize.js",
         );
@@ -35,7 +39,9 @@ pub(crate) fn build() -> Result {
             .arg(&javascript))?;
     }
     let python = made.join("python.wasm");
-    if !is_newer(&python, &["handler.py", "sending.wit"].map(|name| sources.join(name))) {
+    let mut read = from(["handler.py", "sending.wit"]);
+    read.push(definitions);
+    if !is_newer(&python, &read) {
         let wit = wit(&made.join("wit"), &sources.join("sending.wit"))?;
         let venv = root().join("plugins/hello-python/.venv/bin");
         let mut build = Command::new(venv.join("python"));

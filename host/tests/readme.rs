@@ -45,7 +45,7 @@ fn every_command_of_the_readme_works() {
         let ran = run(&site, &move_ports(block));
         let said = String::from_utf8_lossy(&ran.stdout);
         assert!(ran.status.success(), "{block}\n{said}\n{}", String::from_utf8_lossy(&ran.stderr));
-        if block.contains("\"$ID\"") {
+        if block.contains("events \"$ID\"") {
             assert!(
                 said.contains("\"currency\": \"USD\""),
                 "the event that is shown has the new currency: {said}"
@@ -56,7 +56,9 @@ fn every_command_of_the_readme_works() {
             wait_for("the change to be taken up", || (generation(&host) > before).then_some(()));
         }
     }
-    let events = host.api("/api/v1/events?subject=order_4");
+    let ready = host.api("/api/v1/events?subject=order_2&type=order.videos_ready");
+    assert_eq!(ready["items"].as_array().unwrap().len(), 1, "the workflow has ended: {ready}");
+    let events = host.api("/api/v1/events?subject=order_5");
     if missing("openssl").is_none() {
         let items = events["items"].as_array().unwrap();
         assert_eq!(items.len(), 2, "the event sent by hand and its child: {events}");
@@ -65,7 +67,7 @@ fn every_command_of_the_readme_works() {
             "{events}"
         );
     }
-    let dollars = host.api("/api/v1/events?subject=order_3&type=order.video_ready");
+    let dollars = host.api("/api/v1/events?subject=order_4&type=order.video_ready");
     assert_eq!(dollars["items"].as_array().unwrap().len(), 1, "{dollars}");
 }
 

@@ -26,6 +26,8 @@ struct Gathering {
     opened_ms: i64,
     /// Host time at which it ends in any case.
     until_ms: i64,
+    /// Host time from which its key may open another one.
+    closed_until_ms: i64,
     count: u32,
     need: Option<u32>,
     seen: u64,
@@ -52,7 +54,7 @@ impl WriteBatch<'_> {
                 Some(gathering) if !gathering.ended => self.join(event, member, gathering)?,
                 Some(gathering)
                     if member.terms.kind == GatheringKind::Join
-                        && gathering.until_ms > self.now_ms =>
+                        && gathering.closed_until_ms > self.now_ms =>
                 {
                     self.note_late(event.id, &member.terms.plugin)?;
                 }
@@ -84,15 +86,19 @@ impl WriteBatch<'_> {
         self.connection
             .prepare_cached(
                 "SELECT g.event, g.ordinal, g.opened_ms, g.until_ms, g.count, g.need, g.seen,
-                        g.frozen OR g.why IS NOT NULL OR d.due_ms IS NULL
+                        g.frozen OR g.why IS NOT NULL OR d.due_ms IS NULL, g.frozen AND g.why IS NULL
                  FROM gatherings g JOIN deliveries d ON d.event = g.event AND d.ordinal = g.ordinal
                  WHERE g.plugin = ?1 AND g.key = ?2 ORDER BY g.event DESC, g.ordinal DESC LIMIT 1",
             )?
             .query_row([plugin, key], |row| {
+                let (opened_ms, until_ms): (i64, i64) = (row.get(2)?, row.get(3)?);
+                // If its time ran out, a straggler must not open another one and complete it.
+                let again_ms = if row.get(8)? { until_ms - opened_ms } else { 0 };
                 Ok(Gathering {
                     id: DeliveryId { event: EventId::from_row(row.get(0)?), ordinal: row.get(1)? },
-                    opened_ms: row.get(2)?,
-                    until_ms: row.get(3)?,
+                    opened_ms,
+                    until_ms,
+                    closed_until_ms: until_ms.saturating_add(again_ms),
                     count: row.get(4)?,
                     need: row.get(5)?,
                     seen: row.get::<_, i64>(6)?.cast_unsigned(),
@@ -113,10 +119,12 @@ impl WriteBatch<'_> {
     ) -> Result<(), rusqlite::Error> {
         let terms = &member.terms;
         let id = DeliveryId { event: event.id, ordinal };
+        let until_ms = after_ms(self.now_ms, terms.within);
         let mut gathering = Gathering {
             id,
             opened_ms: self.now_ms,
-            until_ms: after_ms(self.now_ms, terms.within),
+            until_ms,
+            closed_until_ms: until_ms,
             count: 0,
             need: None,
             seen: 0,

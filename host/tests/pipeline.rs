@@ -2,8 +2,8 @@
 //! plugins on the real host, with stand-ins for HeyGen and the shop, duplicates, failures, an
 //! outage, late approvals, and `kill -9` every two seconds.
 //!
-//! `HOOKBOX_PIPELINE_ORDERS` sets the number of orders (100 by default), `HOOKBOX_PIPELINE_SEED` what
-//! is drawn (a new seed each time by default; it is printed).
+//! `HOOKBOX_PIPELINE_ORDERS` sets the number of orders (100 by default). `HOOKBOX_PIPELINE_SEED`
+//! sets what is drawn; without it, each run has a new seed, and prints it.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{SocketAddr, TcpListener};
@@ -53,6 +53,9 @@ const LIFE: Duration = Duration::from_secs(2);
 
 /// How long all orders together may take, for each of them.
 const LONGEST: Duration = Duration::from_secs(3);
+
+/// How long each kind of outage lasts at least.
+const OUTAGE: Duration = Duration::from_secs(2);
 
 /// How far orders are apart.
 const APART: Duration = Duration::from_millis(100);
@@ -194,12 +197,12 @@ fn live_and_die(copy: &Copy, ended: impl Fn() -> bool) {
     host.kill();
 }
 
-/// Has the orders sent, and HeyGen fail from the middle of them on: until enough requests were turned
-/// away, first with an answer, then without.
+/// Has the orders sent, and HeyGen fail in the middle of them, first with an answer, then without:
+/// each for a while, and until enough requests were turned away.
 fn feed(stand_ins: &StandIns) {
     let orders = stand_ins.plan.orders;
     let started = Instant::now();
-    let outage = std::thread::scope(|scope| {
+    let lasted = std::thread::scope(|scope| {
         let send = || {
             for order in 0..orders {
                 let again = stand_ins.plan.is_repeated(order, 0);
@@ -211,18 +214,24 @@ fn feed(stand_ins: &StandIns) {
         scope.spawn(send);
         let made = || stand_ins.ledger().effects.len();
         wait_for("the middle of the orders", || (made() >= orders * VIDEOS / 2).then_some(()));
-        [(Outage::Unavailable, 45), (Outage::Unreachable, 10)].map(|(kind, requests)| {
+        let is = |kind| {
             let mut ledger = stand_ins.ledger();
             (ledger.outage, ledger.turned_away) = (kind, 0);
-            drop(ledger);
-            let began = Instant::now();
-            wait_for("the outage to be noticed", || {
-                (stand_ins.ledger().turned_away >= requests).then(|| began.elapsed())
-            })
-        })
+        };
+        let lasted =
+            [(Outage::Unavailable, 30), (Outage::Unreachable, 10)].map(|(kind, requests)| {
+                is(kind);
+                let began = Instant::now();
+                wait_for("the outage to be noticed", || {
+                    let lasted = began.elapsed();
+                    let is_over = stand_ins.ledger().turned_away >= requests && lasted >= OUTAGE;
+                    is_over.then_some(lasted)
+                })
+            });
+        is(Outage::None);
+        lasted
     });
-    stand_ins.ledger().outage = Outage::None;
-    println!("HeyGen answered 503 for {:.1?}, and nothing for {:.1?}", outage[0], outage[1]);
+    println!("HeyGen answered 503 for {:.1?}, and nothing for {:.1?}", lasted[0], lasted[1]);
 }
 
 /// Retries dead letters of two crashes that nothing stands behind: of the desk, for example. Those

@@ -44,7 +44,7 @@ const NEVER: [(&str, &str); 7] = [
     ),
     (
         "dead letters that were neither planned nor crashed twice",
-        "SELECT d.plugin, e.type, e.subject FROM deliveries d JOIN events e ON e.id = d.event
+        "SELECT d.plugin, e.subject, a.number, a.error FROM deliveries d JOIN events e ON e.id = d.event
           JOIN attempts a ON a.event = d.event AND a.ordinal = d.ordinal AND a.number = d.attempt
           WHERE d.state = 4 AND a.outcome NOT IN (2, 7)",
     ),

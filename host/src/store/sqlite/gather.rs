@@ -26,13 +26,13 @@ struct Gathering {
     opened_ms: i64,
     /// Host time at which it ends in any case.
     until_ms: i64,
-    /// Host time from which its key may open another one.
-    closed_until_ms: i64,
     count: u32,
     need: Option<u32>,
     seen: u64,
     /// Whether it takes no more members.
     ended: bool,
+    /// Whether its time ran out before it was complete.
+    late: bool,
     /// What has just completed it.
     why: Option<u8>,
 }
@@ -54,7 +54,7 @@ impl WriteBatch<'_> {
                 Some(gathering) if !gathering.ended => self.join(event, member, gathering)?,
                 Some(gathering)
                     if member.terms.kind == GatheringKind::Join
-                        && gathering.closed_until_ms > self.now_ms =>
+                        && gathering.closed_until_ms() > self.now_ms =>
                 {
                     self.note_late(event.id, &member.terms.plugin)?;
                 }
@@ -91,18 +91,15 @@ impl WriteBatch<'_> {
                  WHERE g.plugin = ?1 AND g.key = ?2 ORDER BY g.event DESC, g.ordinal DESC LIMIT 1",
             )?
             .query_row([plugin, key], |row| {
-                let (opened_ms, until_ms): (i64, i64) = (row.get(2)?, row.get(3)?);
-                // If its time ran out, a straggler must not open another one and complete it.
-                let again_ms = if row.get(8)? { until_ms - opened_ms } else { 0 };
                 Ok(Gathering {
                     id: DeliveryId { event: EventId::from_row(row.get(0)?), ordinal: row.get(1)? },
-                    opened_ms,
-                    until_ms,
-                    closed_until_ms: until_ms.saturating_add(again_ms),
+                    opened_ms: row.get(2)?,
+                    until_ms: row.get(3)?,
                     count: row.get(4)?,
                     need: row.get(5)?,
                     seen: row.get::<_, i64>(6)?.cast_unsigned(),
                     ended: row.get(7)?,
+                    late: row.get(8)?,
                     why: None,
                 })
             })
@@ -119,16 +116,15 @@ impl WriteBatch<'_> {
     ) -> Result<(), rusqlite::Error> {
         let terms = &member.terms;
         let id = DeliveryId { event: event.id, ordinal };
-        let until_ms = after_ms(self.now_ms, terms.within);
         let mut gathering = Gathering {
             id,
             opened_ms: self.now_ms,
-            until_ms,
-            closed_until_ms: until_ms,
+            until_ms: after_ms(self.now_ms, terms.within),
             count: 0,
             need: None,
             seen: 0,
             ended: false,
+            late: false,
             why: None,
         };
         gathering.count_in(member, true);
@@ -260,6 +256,13 @@ impl WriteBatch<'_> {
 }
 
 impl Gathering {
+    /// Host time from which the key of a join that has ended may open another one. If its time ran
+    /// out, that is once more as long: a straggler would open another one, and perhaps complete it.
+    fn closed_until_ms(&self) -> i64 {
+        let again_ms = if self.late { self.until_ms - self.opened_ms } else { 0 };
+        self.until_ms.saturating_add(again_ms)
+    }
+
     /// Takes a member into account; `is_new` tells whether it is counted for the first time.
     fn count_in(&mut self, member: &NewMember, is_new: bool) {
         let terms = &member.terms;

@@ -151,8 +151,10 @@ impl WriteBatch<'_> {
                         OR EXISTS (SELECT 1 FROM gathered m
                                    JOIN deliveries d ON d.event = m.gathering AND d.ordinal = m.ordinal
                                    WHERE m.event = e.id AND d.due_ms IS NOT NULL)
-                        OR EXISTS (SELECT 1 FROM gatherings g WHERE g.event = e.id AND g.until_ms > ?6
-                                   AND g.plugin > 'joins/' AND g.plugin < 'joins0')
+                        OR EXISTS (SELECT 1 FROM gatherings g
+                                   WHERE g.event = e.id AND g.plugin > 'joins/' AND g.plugin < 'joins0'
+                                   AND ?6 < g.until_ms + iif(g.frozen AND g.why IS NULL,
+                                                             g.until_ms - g.opened_ms, 0))
                  FROM events e
                  WHERE e.id > (SELECT events_up_to FROM swept) AND e.id < ?1
                    AND e.id <= (SELECT dedupe_up_to FROM swept)

@@ -141,6 +141,10 @@ macro_rules! laws {
                 a_dead_letter_outlives_its_event_until_it_is_discarded
                 ids_grow_also_when_everything_was_swept
             }
+            history {
+                what_was_kept_of_an_owner_is_read_in_order_also_after_a_crash
+                of_samples_the_last_fourteen_days_are_kept
+            }
             schedules {
                 of_many_hosts_that_make_one_tick_one_stores_its_event
                 a_tick_its_event_and_the_next_tick_are_there_after_a_crash

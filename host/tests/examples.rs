@@ -52,3 +52,22 @@ fn every_example_does_what_its_cases_say() {
         println!("{name}\n{said}");
     }
 }
+
+#[test]
+fn every_example_configuration_passes_its_check() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs/examples");
+    let mut checked = 0;
+    for entry in fs::read_dir(&examples).unwrap() {
+        let config = entry.unwrap().path().join("config.toml");
+        let mut check = Command::new(env!("CARGO_BIN_EXE_hookbox"));
+        let ran = check.arg("check").arg("--config").arg(&config).output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success(), "{}\n{said}", config.display());
+        // Secrets and API keys are for the reader to set. Everything else is as it should be.
+        let warnings = said.lines().filter(|line| line.starts_with("warning: "));
+        let others: Vec<_> = warnings.filter(|line| !line.contains("is empty or absent")).collect();
+        assert!(others.is_empty(), "{}\n{others:#?}", config.display());
+        checked += 1;
+    }
+    assert!(checked > 0, "there is no example in {}", examples.display());
+}

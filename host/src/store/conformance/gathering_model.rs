@@ -123,7 +123,7 @@ async fn add(
     let newest =
         all.iter_mut().rfind(|gathered| (gathered.kind, gathered.key) == (terms.kind, key));
     let late = newest.as_ref().is_some_and(|newest| {
-        newest.frozen && newest.kind == GatheringKind::Join && newest.until_ms > now_ms
+        newest.kind == GatheringKind::Join && newest.frozen != (newest.until_ms <= now_ms)
     });
     assert_eq!(store.event(id).await.unwrap().note.is_some(), late, "{id}");
     if late {

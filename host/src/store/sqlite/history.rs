@@ -8,7 +8,7 @@ use super::command::WriteCommand;
 use crate::series::{COUNTS, Rest, SeriesOwner, Spread};
 use crate::store::{History, MAX_SAMPLES, Pending, StoredSample};
 
-/// Since version 8: counts and durations of each owner. `n` counts the times at which samples were
+/// Since version 7: counts and durations of each owner. `n` counts the times at which samples were
 /// stored; they are deleted by it, because the clock may be set. The name of all owners of a kind
 /// together is empty. `durations` are pairs of bucket and count.
 pub(super) const SCHEMA: &str = "

@@ -14,7 +14,7 @@ use crate::fail;
 
 /// The schema this host writes. A file with a greater one is refused, one with a smaller one is
 /// migrated.
-const VERSION: i64 = 8;
+const VERSION: i64 = 7;
 
 /// Pages after which the writer checkpoints the WAL (4 KiB each). Callers of the commit that
 /// crosses the limit wait for the checkpoint. A longer WAL gains nothing: few pages change often
@@ -221,7 +221,7 @@ const DEAD_LETTERS: &str = "
 ";
 
 /// Since version 7: events that are gathered by a key. The delivery of a gathering is one of its
-/// first member. `count`: members that are counted; `need`: how many complete it, if a member said
+/// first member. `members`: how many it has; `count`: members that are counted; `need`: how many complete it, if a member said
 /// so; `seen`: bits of types; `frozen`: whether its delivery was leased; `why`: what has completed
 /// it.
 const GATHERINGS: &str = "
@@ -232,6 +232,7 @@ const GATHERINGS: &str = "
         key       TEXT NOT NULL,
         opened_ms INTEGER NOT NULL,
         until_ms  INTEGER NOT NULL,
+        members   INTEGER NOT NULL,
         count     INTEGER NOT NULL,
         need      INTEGER,
         seen      INTEGER NOT NULL,
@@ -252,7 +253,7 @@ const GATHERINGS: &str = "
 ";
 
 /// Each version of the schema with the changes that lead to it from the one before.
-const MIGRATIONS: [(i64, &[&str]); 8] = [
+const MIGRATIONS: [(i64, &[&str]); 7] = [
     (1, &[TABLES]),
     (2, &[CALLS]),
     (3, &[MOVED]),
@@ -269,9 +270,9 @@ const MIGRATIONS: [(i64, &[&str]); 8] = [
             steps::SCHEMA,
             kv::SCHEMA,
             schedules::SCHEMA,
+            history::SCHEMA,
         ],
     ),
-    (8, &[history::SCHEMA]),
 ];
 
 /// A connection that is to write, and the version of the schema it found. Nothing is written

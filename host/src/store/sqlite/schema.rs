@@ -221,9 +221,9 @@ const DEAD_LETTERS: &str = "
 ";
 
 /// Since version 7: events that are gathered by a key. The delivery of a gathering is one of its
-/// first member. `members`: how many it has; `count`: members that are counted; `need`: how many complete it, if a member said
-/// so; `seen`: bits of types; `frozen`: whether its delivery was leased; `why`: what has completed
-/// it.
+/// first member. `members`: how many it has; `count`: members that are counted; `need`: how many
+/// complete it, if a member said so; `seen`: bits of types; `frozen`: whether its delivery was
+/// leased; `why`: what has completed it.
 const GATHERINGS: &str = "
     CREATE TABLE gatherings (
         event     INTEGER NOT NULL,

@@ -34,6 +34,8 @@ struct Gathering {
     seen: u64,
     /// Whether it takes no more members.
     ended: bool,
+    /// Whether its time ran out before it was complete.
+    late: bool,
     /// What has just completed it.
     why: Option<u8>,
 }
@@ -51,11 +53,10 @@ impl WriteBatch<'_> {
         for member in members {
             let key = member.key.text(event.tree());
             let newest = self.newest_gathering(&member.terms.plugin, &key)?;
-            let is_join = member.terms.kind == GatheringKind::Join;
             match newest {
-                // A join whose time is over is late, also before its delivery is leased.
                 Some(gathering)
-                    if is_join && gathering.ended != (gathering.until_ms <= self.now_ms) =>
+                    if member.terms.kind == GatheringKind::Join
+                        && gathering.is_closed(self.now_ms) =>
                 {
                     self.note_late(event.id, &member.terms.plugin)?;
                 }
@@ -88,7 +89,8 @@ impl WriteBatch<'_> {
         self.connection
             .prepare_cached(
                 "SELECT g.event, g.ordinal, g.opened_ms, g.until_ms, g.count, g.need, g.seen,
-                        g.frozen OR g.why IS NOT NULL OR d.due_ms IS NULL, g.members
+                        g.frozen OR g.why IS NOT NULL OR d.due_ms IS NULL, g.frozen AND g.why IS NULL,
+                        g.members
                  FROM gatherings g JOIN deliveries d ON d.event = g.event AND d.ordinal = g.ordinal
                  WHERE g.plugin = ?1 AND g.key = ?2 ORDER BY g.event DESC, g.ordinal DESC LIMIT 1",
             )?
@@ -101,7 +103,8 @@ impl WriteBatch<'_> {
                     need: row.get(5)?,
                     seen: row.get::<_, i64>(6)?.cast_unsigned(),
                     ended: row.get(7)?,
-                    members: row.get(8)?,
+                    late: row.get(8)?,
+                    members: row.get(9)?,
                     why: None,
                 })
             })
@@ -127,27 +130,11 @@ impl WriteBatch<'_> {
             need: None,
             seen: 0,
             ended: false,
+            late: false,
             why: None,
         };
         gathering.count_in(member, true);
-        self.connection
-            .prepare_cached(
-                "INSERT INTO gatherings (event, ordinal, plugin, key, opened_ms, until_ms, count, need, seen, frozen, why, members)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?10, ?11)",
-            )?
-            .execute(params![
-                event.id.row(),
-                ordinal,
-                terms.plugin,
-                key,
-                gathering.opened_ms,
-                gathering.until_ms,
-                gathering.count,
-                gathering.need,
-                gathering.seen.cast_signed(),
-                gathering.why,
-                gathering.members,
-            ])?;
+        self.insert_gathering(&gathering, &terms.plugin, key)?;
         self.insert_member(&gathering, event.id, member)?;
         let delay = match gathering.why {
             Some(_) => Duration::ZERO,
@@ -168,6 +155,33 @@ impl WriteBatch<'_> {
         if self.leased.len() > leased {
             self.freeze(id)?;
         }
+        Ok(())
+    }
+
+    fn insert_gathering(
+        &self,
+        gathering: &Gathering,
+        plugin: &str,
+        key: &str,
+    ) -> Result<(), rusqlite::Error> {
+        self.connection
+            .prepare_cached(
+                "INSERT INTO gatherings (event, ordinal, plugin, key, opened_ms, until_ms, count, need, seen, frozen, why, members)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?10, ?11)",
+            )?
+            .execute(params![
+                gathering.id.event.row(),
+                gathering.id.ordinal,
+                plugin,
+                key,
+                gathering.opened_ms,
+                gathering.until_ms,
+                gathering.count,
+                gathering.need,
+                gathering.seen.cast_signed(),
+                gathering.why,
+                gathering.members,
+            ])?;
         Ok(())
     }
 
@@ -260,6 +274,22 @@ impl WriteBatch<'_> {
 }
 
 impl Gathering {
+    /// Host time from which the key of a join that has ended may open another one. If its time ran
+    /// out, that is once more as long: a straggler would open another one, and perhaps complete it.
+    fn closed_until_ms(&self) -> i64 {
+        let again_ms = if self.late { self.until_ms - self.opened_ms } else { 0 };
+        self.until_ms.saturating_add(again_ms)
+    }
+
+    /// Whether the key of a join takes no member at this host time. One whose time is over is late
+    /// also before its delivery is leased.
+    fn is_closed(&self, now_ms: i64) -> bool {
+        match self.ended {
+            true => self.closed_until_ms() > now_ms,
+            false => self.until_ms <= now_ms,
+        }
+    }
+
     /// Takes a member into account; `is_new` tells whether it is counted for the first time.
     fn count_in(&mut self, member: &NewMember, is_new: bool) {
         let terms = &member.terms;

@@ -2,9 +2,9 @@
 
 use super::policies::PolicyHarness;
 use super::*;
-use crate::event::{Counted, GatheringKind, GatheringTerms, Key, NewMember, Why};
-use crate::store::conformance::operator::act;
-use crate::store::{Action, GatheringFilter, GatheringView};
+use crate::event::{Counted, GatheringKind, GatheringTerms, Key, MAX_MEMBERS, NewMember, Why};
+use crate::store::conformance::operator::{act, assert_conflict};
+use crate::store::{Action, DeliveryFilter, GatheringView, Which};
 
 pub(super) const JOIN: &str = "joins/order";
 pub(super) const BATCH: &str = "batches/sync";
@@ -63,7 +63,7 @@ pub(super) async fn end(store: &Arc<dyn Store>, plugin: &str) -> Option<Gatherin
     Some(view)
 }
 
-fn ids(view: &GatheringView) -> Vec<EventId> {
+pub(super) fn ids(view: &GatheringView) -> Vec<EventId> {
     view.members.iter().map(|member| member.id).collect()
 }
 
@@ -252,60 +252,6 @@ pub(in crate::store) async fn what_comes_while_a_gathering_ends_is_not_a_member(
     assert_eq!(ids(&end(&store, BATCH).await.unwrap()), [next, last]);
 }
 
-pub(in crate::store) async fn members_of_an_open_gathering_are_kept(harness: impl PolicyHarness) {
-    let store = harness.open().await;
-    let terms = GatheringTerms { need: Some(3), within: time(30 * DAY_MS), ..join() };
-    let mut came = Vec::new();
-    for name in ["v1", "v2"] {
-        came.push(append(&store, member(&terms, "o", video(name))).await);
-        pass(&harness, DAY_MS);
-    }
-    let keep = Keep { events: Duration::ZERO, dedupe_keys: Duration::ZERO };
-    while store.sweep(keep).await.unwrap() {}
-    came.push(append(&store, member(&terms, "o", video("v3"))).await);
-    let view = end(&store, JOIN).await.unwrap();
-    assert_eq!(ids(&view), came);
-    assert!(view.members.iter().all(|member| member.event.is_some()));
-    pass(&harness, 30 * DAY_MS);
-    while store.sweep(keep).await.unwrap() {}
-    assert!(store.event(came[0]).await.is_err());
-}
-
-pub(in crate::store) async fn the_key_of_a_join_is_closed_for_its_time_whatever_retention_is(
-    harness: impl PolicyHarness,
-) {
-    let store = harness.open().await;
-    let terms = GatheringTerms { need: Some(2), within: time(7 * DAY_MS), ..join() };
-    let once = GatheringTerms { within: time(7 * DAY_MS), ..batch(1) };
-    let first = append(&store, member(&terms, "o", video("v1"))).await;
-    append(&store, member(&terms, "o", video("v2"))).await;
-    let batched = append(&store, member(&once, "o", video("v1"))).await;
-    assert!(end(&store, JOIN).await.is_some() && end(&store, BATCH).await.is_some());
-    let keep = Keep { events: time(DAY_MS), dedupe_keys: time(DAY_MS) };
-    for _ in 0..2 {
-        pass(&harness, 3 * DAY_MS);
-        while store.sweep(keep).await.unwrap() {}
-        append(&store, member(&terms, "o", video("v3"))).await;
-        assert!(end(&store, JOIN).await.is_none(), "a straggler opens nothing");
-    }
-    assert!(store.event(batched).await.is_err(), "a batch has no key to close");
-    assert!(store.event(first).await.is_ok());
-    pass(&harness, 2 * DAY_MS);
-    while store.sweep(keep).await.unwrap() {}
-    assert!(store.event(first).await.is_err(), "its time is over");
-    // After a late end the key is closed for as long again.
-    let late = append(&store, member(&terms, "late", video("v1"))).await;
-    pass(&harness, 7 * DAY_MS);
-    assert_eq!(end(&store, JOIN).await.unwrap().why, Why::Within);
-    for (days, is_kept) in [(6, true), (2, false)] {
-        pass(&harness, days * DAY_MS);
-        while store.sweep(keep).await.unwrap() {}
-        assert_eq!(store.event(late).await.is_ok(), is_kept, "{days}");
-    }
-    let open = store.gatherings(GatheringFilter::default(), 10, None).await.unwrap().0;
-    assert_eq!(open.len(), 0, "no straggler has opened a join");
-}
-
 pub(in crate::store) async fn a_cancelled_join_takes_no_more_members(harness: impl PolicyHarness) {
     let store = harness.open().await;
     let terms = GatheringTerms { need: Some(2), ..join() };
@@ -334,4 +280,70 @@ pub(in crate::store) async fn a_gathering_that_is_complete_is_leased_with_its_la
     // One that is complete at once is leased on insert.
     append(&store, needs(&join(), "p", 0)).await;
     assert_eq!(dispatch.delivered(&store).await.len(), 1);
+}
+
+pub(in crate::store) async fn a_member_that_comes_after_the_time_of_its_join_is_late(
+    harness: impl PolicyHarness,
+) {
+    let store = harness.open().await;
+    append(&store, needs(&join(), "o", 1)).await;
+    pass(&harness, HOUR_MS);
+    // Its delivery is due, and nobody has leased it yet.
+    let late = append(&store, member(&join(), "o", video("v1"))).await;
+    assert!(store.event(late).await.unwrap().note.unwrap().contains("late_member"));
+    let view = end(&store, JOIN).await.unwrap();
+    assert_eq!((view.why, view.complete, view.members.len()), (Why::Within, false, 1));
+    // The key may begin anew when as much time has passed again.
+    pass(&harness, HOUR_MS);
+    append(&store, needs(&join(), "o", 0)).await;
+    assert!(end(&store, JOIN).await.unwrap().complete);
+}
+
+pub(in crate::store) async fn a_gathering_has_at_most_ten_thousand_members(
+    harness: impl PolicyHarness,
+) {
+    let store = harness.open().await;
+    // Repeats of one member, and events that do not count: they are members all the same.
+    for _ in 0..MAX_MEMBERS / 1_000 {
+        let appended: Vec<_> = (0..1_000)
+            .map(|n| {
+                let counted = if n % 2 == 0 { video("v1") } else { Counted::Not };
+                store.append(member(&join(), "o", counted))
+            })
+            .collect();
+        for answer in appended {
+            answer.await.unwrap();
+        }
+    }
+    let view = end(&store, JOIN).await.expect("it has ended");
+    assert_eq!((view.why, view.count, view.members.len()), (Why::Limit, 1, MAX_MEMBERS as usize));
+    let late = append(&store, member(&join(), "o", video("v2"))).await;
+    assert!(store.event(late).await.unwrap().note.is_some());
+}
+
+pub(in crate::store) async fn the_last_member_is_read_however_many_there_are(
+    harness: impl PolicyHarness,
+) {
+    let store = harness.open().await;
+    for _ in 0..300 {
+        append(&store, member(&batch(300), "o", Counted::Event)).await;
+    }
+    let view = end(&store, BATCH).await.unwrap();
+    let read: Vec<_> = (0..300).filter(|index| view.members[*index].event.is_some()).collect();
+    assert_eq!(read, (0..255).chain([299]).collect::<Vec<_>>());
+}
+
+pub(in crate::store) async fn an_operator_neither_moves_a_gathering_nor_ends_it_by_a_retry(
+    harness: impl PolicyHarness,
+) {
+    let store = harness.open().await;
+    let id = DeliveryId { event: append(&store, needs(&join(), "o", 2)).await, ordinal: 0 };
+    assert_conflict(&store, Action::Move("audit".into()), id).await;
+    assert_conflict(&store, Action::Retry, id).await;
+    for action in [Action::Move("audit".into()), Action::Retry] {
+        let filter = DeliveryFilter::default();
+        let changed = store.change(action, Which::Matching { filter, from: None }).await.unwrap();
+        assert_eq!(changed.deliveries, 0);
+    }
+    act(&store, Action::Cancel, id).await;
 }

@@ -286,12 +286,15 @@ impl MemoryData {
             self.deliveries.get_mut(&lease.delivery).expect("it is held");
         let cancelled = std::mem::take(&mut view.cancelling);
         view.state = if cancelled { State::Cancelled } else { state };
-        view.cut_off = cancelled && !conflict && !matches!(next, Next::GiveBack(_));
+        // A delivery that was cancelled has no next attempt, and its last one is kept.
+        let repeats = conflict && !(cancelled && record.is_some());
+        let unspent = repeats || matches!(next, Next::GiveBack(_));
+        view.cut_off = cancelled && !unspent;
         *deaths += u32::from(view.state == State::Dead);
         view.due_ms = next.due_ms(self.host_ms).or(Some(self.host_ms));
         match record {
             // The next attempt has the number of one that is not spent.
-            _ if conflict || matches!(next, Next::GiveBack(_)) => view.attempt -= 1,
+            _ if unspent => view.attempt -= 1,
             Some(mut record) => {
                 if fault.is_some() {
                     (record.outcome, record.error, record.logs) =

@@ -286,14 +286,13 @@ impl MemoryData {
             self.deliveries.get_mut(&lease.delivery).expect("it is held");
         let cancelled = std::mem::take(&mut view.cancelling);
         view.state = if cancelled { State::Cancelled } else { state };
-        // A delivery that was cancelled has no next attempt, and its last one is kept.
-        let repeats = conflict && !(cancelled && record.is_some());
-        let unspent = repeats || matches!(next, Next::GiveBack(_));
+        // One that is not spent gives its number to the next; a cancelled delivery has no next one.
+        let unspent =
+            conflict && !(cancelled && record.is_some()) || matches!(next, Next::GiveBack(_));
         view.cut_off = cancelled && !unspent;
         *deaths += u32::from(view.state == State::Dead);
         view.due_ms = next.due_ms(self.host_ms).or(Some(self.host_ms));
         match record {
-            // The next attempt has the number of one that is not spent.
             _ if unspent => view.attempt -= 1,
             Some(mut record) => {
                 if fault.is_some() {

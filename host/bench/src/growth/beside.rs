@@ -41,33 +41,42 @@ pub(super) fn routes() -> String {
     format!("[routes]\n\"{HANDLED}\" = \"{PLUGIN}\"\n")
 }
 
-/// The road that both hosts have.
-pub(super) struct Road {
-    /// The rest of the configuration of the empty host.
-    pub(super) config: String,
-    /// The least rate of the full one, of that of the empty one.
+/// A host without anything stored, with one route to one plugin.
+pub(super) fn empty(sites: &Path) -> Result<Running> {
+    let host = Receiver::hookbox(&sites.join("empty"), &handler(), &routes())?.start()?;
+    until_loaded(host.admin()?)?;
+    Ok(host)
+}
+
+/// Two hosts that get the same load in turns.
+pub(super) struct Pair<'h> {
+    pub(super) full: &'h Running,
+    /// What the full one has.
+    pub(super) what: String,
+    pub(super) other: &'h Running,
+    /// What the other one has.
+    pub(super) without: String,
+    /// The least rate of the full one, of that of the other.
     pub(super) least: f64,
 }
 
-impl Road {
-    /// One route to one plugin.
-    pub(super) fn plain() -> Self {
-        Self { config: routes(), least: 0.9 }
+impl<'h> Pair<'h> {
+    /// A full host beside an empty one.
+    pub(super) fn with(what: impl Into<String>, full: &'h Running, empty: &'h Running) -> Self {
+        let without = "with nothing stored".to_owned();
+        Self { full, what: what.into(), other: empty, without, least: 0.9 }
     }
 }
 
-/// Sends `full` and an empty host the whole road in turns; `what` says what the full one has. Its
-/// bodies begin at number `first`, above what it has already.
+/// Sends both hosts the whole road in turns. The bodies begin at number `first`, above what they
+/// have already.
 pub(super) fn beside(
     sites: &Path,
-    what: &str,
-    full: &Running,
+    pair: &Pair<'_>,
     seconds: u32,
     first: usize,
-    road: &Road,
 ) -> Result<Vec<Figure>> {
-    let empty = Receiver::hookbox(&sites.join("empty"), &handler(), &road.config)?.start()?;
-    until_loaded(empty.admin()?)?;
+    let Pair { full, what, other, without, least } = pair;
     let count = seconds as usize * SIGNED_PER_SECOND;
     let mut rates = [0.0; 2];
     for round in 0..ROUNDS {
@@ -79,10 +88,10 @@ pub(super) fn beside(
             count,
         };
         let requests = Requests::sign(sites.join("requests"), spec)?;
-        say(&format!("{what}, beside none: round {} of {ROUNDS}", round + 1));
+        say(&format!("{what}, beside one {without}: round {} of {ROUNDS}", round + 1));
         for turn in 0..2 {
             let of = (turn + round) % 2;
-            let host = [&empty, full][of];
+            let host = [*other, *full][of];
             let before = Before::look(host, PLUGIN)?;
             let answered =
                 wrk::send(&requests, &host.public, Closed { connections: CONNECTIONS, seconds })?;
@@ -94,16 +103,16 @@ pub(super) fn beside(
             rates[of] += before.check(host, PLUGIN, run)? as f64 / answered.seconds / ROUNDS as f64;
         }
     }
-    let memory = [resident_mib(empty.pid())?, resident_mib(full.pid())?];
+    let memory = [resident_mib(other.pid())?, resident_mib(full.pid())?];
     Ok(vec![
-        Figure::new("whole road with nothing stored", rates[0], "events/s", Wanted::Known),
+        Figure::new(format!("whole road {without}"), rates[0], "events/s", Wanted::Known),
         Figure::new(
             format!("whole road {what}, of that"),
             rates[1] / rates[0],
             "",
-            Wanted::AtLeast(road.least),
+            Wanted::AtLeast(*least),
         ),
-        Figure::new("memory after it with nothing stored", memory[0], "MiB", Wanted::Known),
+        Figure::new(format!("memory after it {without}"), memory[0], "MiB", Wanted::Known),
         Figure::new(
             format!("memory after it {what}, of that"),
             memory[1] / memory[0],

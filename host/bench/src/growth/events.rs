@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::beside::{Road, beside, fill, filling, handler, routes};
+use super::beside::{Pair, beside, empty, fill, filling, handler, routes};
 use crate::figures::{Figure, Wanted};
 use crate::neighbours::send_steadily;
 use crate::receivers::{Receiver, Running};
@@ -49,21 +49,45 @@ pub(super) fn waiting(sites: &Path, seconds: u32, count: usize) -> Result<Vec<Fi
         Wanted::AtMost(1000.0),
     );
     until_loaded(host.admin()?)?;
-    let mut figures = beside(sites, &what, &host, seconds, count, &Road::plain())?;
+    let mut figures = beside(sites, &Pair::with(what, &host, &empty(sites)?), seconds, count)?;
     figures.insert(0, started);
     Ok(figures)
 }
 
 /// The rate of other keys of one plugin, the memory and the start with `count` behind a few keys.
+///
+/// A large store has its price, which is the figure of another part. So the other host has as many
+/// events, and no delivery of them.
 pub(super) fn behind_keys(sites: &Path, seconds: u32, count: usize) -> Result<Vec<Figure>> {
-    let site = sites.join("keys");
     let config = format!(
         "{}[plugins.{PLUGIN}]\nkey = \"subject\"\non_dead = \"hold\"\nmax_waiting_per_key = 1_000_000\n",
         routes()
     );
+    let (held, unrouted) = (held(sites, &config, count)?, unrouted(sites, &config, count)?);
+    let (other, _) = start(unrouted)?;
+    until_loaded(other.admin()?)?;
+    let (full, first_ack_ms) = start(held)?;
+    until_loaded(full.admin()?)?;
+    let what = format!("with {count} waiting behind {HELD_KEYS} other keys");
+    let started = Figure::new(
+        format!("start to first ack {what}"),
+        first_ack_ms,
+        "ms",
+        Wanted::AtMost(1000.0),
+    );
+    let without = format!("with {count} events and nothing waiting");
+    let pair = Pair { full: &full, what, other: &other, without, least: 0.95 };
+    let mut figures = beside(sites, &pair, seconds, count + HELD_KEYS)?;
+    figures.insert(0, started);
+    Ok(figures)
+}
+
+/// A host with `count` deliveries behind keys that dead letters hold.
+fn held(sites: &Path, config: &str, count: usize) -> Result<Receiver> {
+    let site = sites.join("keys");
     // At first the plugin refuses everything.
     let refusing = [("handler.wat", root().join("host/tests/guests/reject.wat"))];
-    let receiver = Receiver::hookbox(&site, &refusing, &config)?;
+    let receiver = Receiver::hookbox(&site, &refusing, config)?;
     let again = receiver.again();
     let host = receiver.start()?;
     until_loaded(host.admin()?)?;
@@ -82,19 +106,18 @@ pub(super) fn behind_keys(sites: &Path, seconds: u32, count: usize) -> Result<Ve
         std::fs::copy(file, site.join("plugins").join(name))
     };
     replace().map_err(|error| format!("failed to replace the plugin: {error}"))?;
-    let (host, first_ack_ms) = start(again)?;
+    Ok(again)
+}
+
+/// The same host with as many events that no route takes.
+fn unrouted(sites: &Path, config: &str, count: usize) -> Result<Receiver> {
+    let receiver = Receiver::hookbox(&sites.join("unrouted"), &handler(), config)?;
+    let again = receiver.again();
+    let host = receiver.start()?;
     until_loaded(host.admin()?)?;
-    let what = format!("with {count} waiting behind {HELD_KEYS} other keys");
-    let started = Figure::new(
-        format!("start to first ack {what}"),
-        first_ack_ms,
-        "ms",
-        Wanted::AtMost(1000.0),
-    );
-    let road = Road { config, least: 0.95 };
-    let mut figures = beside(sites, &what, &host, seconds, count + HELD_KEYS, &road)?;
-    figures.insert(0, started);
-    Ok(figures)
+    let among = Subjects::Among(HELD_KEYS);
+    fill(sites, &host, filling(WAITS, among, 0, count + HELD_KEYS), false)?;
+    Ok(again)
 }
 
 /// Waits until the plugin has so many dead letters.
@@ -134,7 +157,7 @@ pub(super) fn stored(sites: &Path, seconds: u32, count: usize) -> Result<Vec<Fig
         Figure::new("of it for each event", bytes / count as f64, "bytes", Wanted::Known),
         Figure::new(format!("start to first ack {what}"), first_ack_ms, "ms", Wanted::Known),
     ];
-    figures.extend(beside(sites, &what, &host, seconds, count, &Road::plain())?);
+    figures.extend(beside(sites, &Pair::with(what, &host, &empty(sites)?), seconds, count)?);
     Ok(figures)
 }
 

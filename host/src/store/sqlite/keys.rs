@@ -144,9 +144,6 @@ impl WriteBatch<'_> {
             held.push((plugin.clone(), key.to_owned(), not_before_ms));
             return Ok(());
         }
-        if self.hold(plugin, key)?.is_some_and(|hold| hold.until_ms == NEVER_MS) {
-            return Ok(());
-        }
         let per_key = self.policies.key(plugin).map_or(1, |policy| policy.per_key.get());
         let first: Vec<(DeliveryId, i64)> = self
             .connection
@@ -161,7 +158,13 @@ impl WriteBatch<'_> {
                 Ok((delivery, row.get(2)?))
             })?
             .collect::<Result<_, _>>()?;
-        if first.is_empty() && not_before_ms > self.now_ms {
+        let keeps_apart = first.is_empty() && not_before_ms > self.now_ms;
+        // Most keys have nothing behind, and then it does not matter whether they are held.
+        let is_idle = !keeps_apart && first.iter().all(|(_, due_ms)| *due_ms != BEHIND_MS);
+        if is_idle || self.hold(plugin, key)?.is_some_and(|hold| hold.until_ms == NEVER_MS) {
+            return Ok(());
+        }
+        if keeps_apart {
             self.keep_waiting(plugin, key, None, not_before_ms)?;
         }
         for (delivery, _) in first.into_iter().filter(|(_, due_ms)| *due_ms == BEHIND_MS) {

@@ -18,6 +18,7 @@ mod load;
 mod logs;
 mod mounts;
 mod operate;
+mod pipeline;
 mod places;
 mod public;
 mod readme;

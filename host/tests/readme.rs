@@ -78,14 +78,19 @@ fn repositorys_files(config: &str) -> Site {
     copy(&root().join("plugins"), &site.path("plugins"));
     copy(&root().join("wit"), &site.path("wit"));
     fs::write(site.path("config.toml"), config).unwrap();
-    fs::create_dir(site.path("bin")).unwrap();
-    fs::write(site.path("bin/cargo"), CARGO).unwrap();
-    fs::set_permissions(site.path("bin/cargo"), fs::Permissions::from_mode(0o755)).unwrap();
+    with_cargo(&site);
     site
 }
 
+/// Puts [`CARGO`] into a site, for [`run`].
+pub(crate) fn with_cargo(site: &Site) {
+    fs::create_dir(site.path("bin")).unwrap();
+    fs::write(site.path("bin/cargo"), CARGO).unwrap();
+    fs::set_permissions(site.path("bin/cargo"), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
 /// Runs commands as a reader of the README does.
-fn run(site: &Site, commands: &str) -> Output {
+pub(crate) fn run(site: &Site, commands: &str) -> Output {
     let path = format!("{}:{}", site.path("bin").display(), std::env::var("PATH").unwrap());
     Command::new("sh")
         .args(["-euc", commands])
@@ -107,7 +112,7 @@ fn generation(host: &Host) -> u64 {
 }
 
 /// The `sh` blocks, in order.
-fn blocks(readme: &str) -> Vec<String> {
+pub(crate) fn blocks(readme: &str) -> Vec<String> {
     let blocks: Vec<String> = readme
         .split("```sh\n")
         .skip(1)

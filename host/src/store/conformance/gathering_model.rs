@@ -33,6 +33,8 @@ struct Gathered {
     kind: GatheringKind,
     key: u8,
     until_ms: i64,
+    /// How long after it was opened its time is over.
+    within_ms: i64,
     due_ms: i64,
     members: Vec<EventId>,
     names: Vec<u8>,
@@ -50,6 +52,12 @@ impl Gathered {
             GatheringKind::Join => JOIN,
             GatheringKind::Batch => BATCH,
         }
+    }
+
+    /// Whether its key takes no member at this time.
+    fn is_closed(&self, now_ms: i64) -> bool {
+        let again_ms = if self.complete { 0 } else { self.within_ms };
+        self.frozen && self.kind == GatheringKind::Join && self.until_ms + again_ms > now_ms
     }
 
     fn is_due(&self, now_ms: i64) -> bool {
@@ -122,9 +130,7 @@ async fn add(
     let now_ms = harness.clock().host_ms();
     let newest =
         all.iter_mut().rfind(|gathered| (gathered.kind, gathered.key) == (terms.kind, key));
-    let late = newest.as_ref().is_some_and(|newest| {
-        newest.frozen && newest.kind == GatheringKind::Join && newest.until_ms > now_ms
-    });
+    let late = newest.as_ref().is_some_and(|newest| newest.is_closed(now_ms));
     assert_eq!(store.event(id).await.unwrap().note.is_some(), late, "{id}");
     if late {
         return;
@@ -132,11 +138,13 @@ async fn add(
     let gathered = match newest.filter(|newest| !newest.frozen) {
         Some(newest) => newest,
         None => {
-            let until_ms = now_ms + i64::try_from(terms.within.as_millis()).unwrap();
+            let within_ms = i64::try_from(terms.within.as_millis()).unwrap();
+            let until_ms = now_ms + within_ms;
             all.push(Gathered {
                 kind: terms.kind,
                 key,
                 until_ms,
+                within_ms,
                 due_ms: until_ms,
                 members: Vec::new(),
                 names: Vec::new(),

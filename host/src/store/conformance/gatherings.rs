@@ -120,14 +120,26 @@ pub(in crate::store) async fn a_join_whose_time_is_over_ends_late_and_once(
     pass(&harness, 1);
     let view = end(&store, JOIN).await.unwrap();
     assert_eq!((view.why, view.complete, view.count), (Why::Within, false, 1));
-    // Its time was over with it: what comes is a join of its own.
-    append(&store, member(&terms, "o", video("v2"))).await;
-    append(&store, member(&terms, "o", video("v3"))).await;
+    let is_late = async |name: &str| {
+        let late = append(&store, member(&terms, "o", video(name))).await;
+        let note = store.event(late).await.unwrap().note;
+        assert_eq!(note.as_deref(), Some("late_member: `joins/order` had ended before"));
+    };
+    // For as long again, what comes is late: a straggler that would complete it opens nothing.
+    is_late("v2").await;
+    let mut closing = member(&terms, "o", video("v3"));
+    closing.members[0].closes = true;
+    append(&store, closing).await;
+    pass(&harness, HOUR_MS - 1);
+    is_late("v4").await;
+    assert!(end(&store, JOIN).await.is_none());
+    pass(&harness, 1);
+    // Then what comes is a join of its own.
+    append(&store, member(&terms, "o", video("v5"))).await;
+    append(&store, member(&terms, "o", video("v6"))).await;
     assert_eq!(end(&store, JOIN).await.unwrap().why, Why::Need);
     // While its time lasts, what comes after its end is late, and opens nothing.
-    let late = append(&store, member(&terms, "o", video("v4"))).await;
-    let note = store.event(late).await.unwrap().note;
-    assert_eq!(note.as_deref(), Some("late_member: `joins/order` had ended before"));
+    is_late("v7").await;
     pass(&harness, 2 * HOUR_MS);
     assert!(end(&store, JOIN).await.is_none());
 }

@@ -31,6 +31,8 @@ struct Gathering {
     seen: u64,
     /// Whether it takes no more members.
     ended: bool,
+    /// Whether its time ran out before it was complete.
+    late: bool,
     /// What has just completed it.
     why: Option<u8>,
 }
@@ -52,7 +54,7 @@ impl WriteBatch<'_> {
                 Some(gathering) if !gathering.ended => self.join(event, member, gathering)?,
                 Some(gathering)
                     if member.terms.kind == GatheringKind::Join
-                        && gathering.until_ms > self.now_ms =>
+                        && gathering.closed_until_ms() > self.now_ms =>
                 {
                     self.note_late(event.id, &member.terms.plugin)?;
                 }
@@ -84,7 +86,7 @@ impl WriteBatch<'_> {
         self.connection
             .prepare_cached(
                 "SELECT g.event, g.ordinal, g.opened_ms, g.until_ms, g.count, g.need, g.seen,
-                        g.frozen OR g.why IS NOT NULL OR d.due_ms IS NULL
+                        g.frozen OR g.why IS NOT NULL OR d.due_ms IS NULL, g.frozen AND g.why IS NULL
                  FROM gatherings g JOIN deliveries d ON d.event = g.event AND d.ordinal = g.ordinal
                  WHERE g.plugin = ?1 AND g.key = ?2 ORDER BY g.event DESC, g.ordinal DESC LIMIT 1",
             )?
@@ -97,6 +99,7 @@ impl WriteBatch<'_> {
                     need: row.get(5)?,
                     seen: row.get::<_, i64>(6)?.cast_unsigned(),
                     ended: row.get(7)?,
+                    late: row.get(8)?,
                     why: None,
                 })
             })
@@ -121,6 +124,7 @@ impl WriteBatch<'_> {
             need: None,
             seen: 0,
             ended: false,
+            late: false,
             why: None,
         };
         gathering.count_in(member, true);
@@ -252,6 +256,13 @@ impl WriteBatch<'_> {
 }
 
 impl Gathering {
+    /// Host time from which the key of a join that has ended may open another one. If its time ran
+    /// out, that is once more as long: a straggler would open another one, and perhaps complete it.
+    fn closed_until_ms(&self) -> i64 {
+        let again_ms = if self.late { self.until_ms - self.opened_ms } else { 0 };
+        self.until_ms.saturating_add(again_ms)
+    }
+
     /// Takes a member into account; `is_new` tells whether it is counted for the first time.
     fn count_in(&mut self, member: &NewMember, is_new: bool) {
         let terms = &member.terms;

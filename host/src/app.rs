@@ -200,7 +200,7 @@ impl PluginPolicies for ConfiguredPolicies {
 
     fn tells_of_deaths(&self, plugin: &str) -> bool {
         let source = format!("plugins/{plugin}");
-        !self.0.load().routes.targets(&source, DEAD).is_empty()
+        self.0.load().routes.takes(&source, DEAD)
     }
 }
 

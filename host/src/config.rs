@@ -202,32 +202,35 @@ impl Config {
         let sources_section = root.take_section("sources", "{ heygen = { preset = \"heygen\" } }");
         let names: BTreeSet<&str> = sources_section.keys().collect();
         let drafts = sources::read_all(sources_section, &places);
-        let plugins_dir = server.plugins_dir.display().to_string();
-        let known = KnownNames { sources: names, plugins: files.as_ref(), plugins_dir, missing };
+        let joins = root.take_section("joins", "{ order = { on = \"order.*\", within = \"1h\" } }");
+        let batches =
+            root.take_section("batches", "{ sync = { on = \"contact.*\", within = \"1m\" } }");
+        let schedules = root
+            .take_section("schedules", "{ report = { every = \"1h\", emit = \"report.due\" } }");
+        let known = KnownNames {
+            sources: names,
+            joins: joins.keys().collect(),
+            batches: batches.keys().collect(),
+            schedules: schedules.keys().collect(),
+            plugins: files.as_ref(),
+            plugins_dir: server.plugins_dir.display().to_string(),
+            missing,
+        };
         let plugins = plugin::read_all(
             root.take_section("plugins", "{ audit = { timeout = \"10s\" } }"),
             &known,
             &places,
         );
-        let gatherings = routes::gatherings::read(
-            root.take_section("joins", "{ order = { on = \"order.*\", within = \"1h\" } }"),
-            root.take_section("batches", "{ sync = { on = \"contact.*\", within = \"1m\" } }"),
-            &known,
-        );
+        let gatherings = routes::gatherings::read(joins, batches, &known);
         let mut routes = routes::read::read(
             root.take_section("routes", "{ \"order.paid\" = \"audit\" }"),
             &known,
             &plugins,
         );
         routes.gatherings = gatherings;
-        let schedules = schedules::read(
-            root.take_section(
-                "schedules",
-                "{ report = { every = \"1h\", emit = \"report.due\" } }",
-            ),
-            || Clock::system().now_ms(),
-        );
+        let schedules = schedules::read(schedules, || Clock::system().now_ms());
         schedules::warn_of_lost(&schedules, &routes, sink);
+        routes.warn_of_lost(sink);
         root.finish();
         // Nothing is created for a file that will not be used.
         let make = if sink.is_empty() { surroundings.make_secrets } else { MakeSecrets::No };

@@ -73,6 +73,36 @@ fn nothing_tells_of_a_dead_letter_that_no_route_names() {
 }
 
 #[test]
+fn dead_letters_are_gathered_and_cancel_like_any_event() {
+    let site = site(
+        "[plugins.ship]\nkey = \"subject\"\non_dead = \"hold\"\nmax_waiting_per_key = 1\n\
+         [routes]\n\"order.paid\" = [\"ship\", { plugin = \"next\", delay = \"1h\", cancel_on = \"hookbox.dead\" }]\n\
+         alarm = \"refund\"\n\
+         [batches.alarm]\non = \"hookbox.dead\"\nkey = \"source\"\nsize = 2\nwithin = \"1h\"\nemit = \"alarm\"\n",
+    );
+    let mut host = Host::start(&site);
+    let first = host.send("order.paid", "order_1");
+    wait_for("the first death", || (events(&host, "hookbox.dead").len() == 1).then_some(()));
+    let reminder = wait_for("the cancel", || {
+        let reminder = host.event(&first)["deliveries"][1].clone();
+        (reminder["state"] == "cancelled").then_some(reminder)
+    });
+    assert_eq!(reminder["plugin"], "next");
+    assert!(events(&host, "alarm").is_empty(), "the batch has one of two");
+    // This one waits behind the dead letter; the next one the store gives up by itself.
+    host.send("order.paid", "order_1");
+    host.send("order.paid", "order_1");
+    wait_for("the alarm", || (!events(&host, "alarm").is_empty()).then_some(()));
+    let alarm = events(&host, "alarm").remove(0);
+    let members = alarm["data"]["members"].as_array().unwrap();
+    let outcomes: Vec<_> = members.iter().map(|member| &member["data"]["outcome"]).collect();
+    assert_eq!(outcomes, [&json!("reject"), &json!("error")], "{alarm}");
+    assert_eq!(alarm["source"], "batches/alarm");
+    // What waits behind the dead letter is no reason not to end.
+    host.kill();
+}
+
+#[test]
 fn a_join_ends_with_the_last_of_its_events_in_any_order() {
     let site = site(
         "[routes]\n\"order.ready\" = \"next\"\n\

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, rfc3339};
-use crate::config::schedules::{NO_TICK_MS, PlannedTick, has_strayed};
+use crate::config::schedules::{NO_TICK_MS, PlannedTick};
 use crate::config::{Config, Schedule};
 use crate::store::{
     ScheduleChange, ScheduleMark, Schedules, StoreError, StoredSchedule, Tick, TickStep, Ticked,
@@ -21,6 +21,9 @@ use crate::store::{
 
 /// The pause after a step that the store has refused.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// How often the clock is looked at while no tick is due: it may have been set back.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// How often the schedules are read again if another host changes them at the same time.
 const MAX_READS: usize = 8;
@@ -32,6 +35,8 @@ pub(super) struct Ticker {
     clock: Clock,
     /// The configuration that `rows` was read for; `None` if it is to be read.
     read_for: Option<Arc<Config>>,
+    /// The latest time of the wall clock since then.
+    latest_ms: i64,
     /// The schedules that tick.
     rows: BTreeMap<Arc<str>, StoredSchedule>,
     /// Steps that are due.
@@ -61,6 +66,7 @@ pub(super) async fn run(
             () = reloaded.notified() => {}
             () = clock.sleep_until_wall(next_ms) => {}
             () = tokio::time::sleep(RETRY_AFTER), if next.is_err() => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }
 }
@@ -74,20 +80,22 @@ fn describe_metrics() {
 
 impl Ticker {
     pub(super) fn new(store: Arc<dyn Schedules>, clock: Clock) -> Self {
-        Self { store, clock, read_for: None, rows: BTreeMap::new(), due: BTreeMap::new() }
+        let (rows, due) = (BTreeMap::new(), BTreeMap::new());
+        Self { store, clock, read_for: None, latest_ms: i64::MIN, rows, due }
     }
 
     /// Makes one step of each schedule that is due, all of them at once; returns the time of the
     /// wall clock at which there is more to do.
     pub(super) async fn turn(&mut self, config: &Arc<Config>) -> Result<i64, StoreError> {
         let now_ms = self.clock.now_ms();
-        let strayed = |row: &StoredSchedule| row.last_ms.is_some_and(|ms| has_strayed(ms, now_ms));
         let is_same = self.read_for.as_ref().is_some_and(|read| Arc::ptr_eq(read, config));
-        if !is_same || self.rows.values().any(strayed) {
+        // Ticks that were found by a clock that has been set back since may be far too late.
+        if !is_same || now_ms < self.latest_ms {
             self.read_for = None;
             self.read(config, now_ms).await?;
             self.read_for = Some(Arc::clone(config));
         }
+        self.latest_ms = now_ms;
         let steps = self.next_steps(config, now_ms);
         let mut asked = Vec::with_capacity(steps.len());
         for (schedule, step) in steps {
@@ -179,9 +187,11 @@ impl Ticker {
         }
         let spec = schedule.spec_hash();
         let (from, last_ms) = row.map_or((None, None), |row| (Some(row.mark), row.last_ms));
-        let goes_on = from
-            .is_some_and(|mark| mark.active && mark.spec == spec && schedule.is_tick(mark.next_ms));
-        if goes_on && !last_ms.is_some_and(|last_ms| has_strayed(last_ms, now_ms)) {
+        let goes_on = from.is_some_and(|mark| {
+            let goes_on = || schedule.goes_on_with(mark.next_ms, now_ms, last_ms);
+            mark.active && mark.spec == spec && goes_on()
+        });
+        if goes_on {
             return Ok(true);
         }
         let next_ms = schedule.first_tick(now_ms, last_ms);

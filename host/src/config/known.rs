@@ -14,6 +14,12 @@ use crate::names::{MAX_NAME_BYTES, is_plugin_name};
 pub(super) struct KnownNames<'a> {
     /// Names of `[sources.NAME]`.
     pub(super) sources: BTreeSet<&'a str>,
+    /// Names of `[joins.NAME]`.
+    pub(super) joins: BTreeSet<&'a str>,
+    /// Names of `[batches.NAME]`.
+    pub(super) batches: BTreeSet<&'a str>,
+    /// Names of `[schedules.NAME]`.
+    pub(super) schedules: BTreeSet<&'a str>,
     /// Names of the files in the plugins folder; `None` if it could not be read, which is a problem
     /// of its own.
     pub(super) plugins: Option<&'a BTreeSet<String>>,
@@ -71,10 +77,29 @@ impl KnownNames<'_> {
         ))
     }
 
-    /// Whether the source that a pattern names is there. Only a plugin can be missing: what is no
-    /// source's name belongs to the type.
+    /// Whether the source that a pattern names is there. Only a part of the host can be missing:
+    /// what is no source's name belongs to the type. Tokens of the API are no section of the file.
     pub(super) fn check_source(&self, item: &Item<'_>, source: &str) -> bool {
-        let Some(plugin) = source.strip_prefix("plugins/") else { return true };
+        let (sections, name) = match source.split_once('/') {
+            Some(("plugins", name)) => return self.check_emitter(item, source, name),
+            Some(("joins", name)) => (&self.joins, name),
+            Some(("batches", name)) => (&self.batches, name),
+            Some(("schedules", name)) => (&self.schedules, name),
+            _ => return true,
+        };
+        if sections.contains(name) {
+            return true;
+        }
+        let near = did_you_mean(name, sections.iter().copied());
+        let section = source.replacen('/', ".", 1);
+        item.refuse_key(
+            format_args!("names the unknown source `{source}`"),
+            format!("{near}there is no section [{section}], whose events these would be"),
+        );
+        false
+    }
+
+    fn check_emitter(&self, item: &Item<'_>, source: &str, plugin: &str) -> bool {
         // Without a listing nobody can tell, and that is reported already.
         let Some(why) = self.against(item, plugin, "names a plugin without a file") else {
             return true;

@@ -226,6 +226,9 @@ impl PartialFile<'_> {
         // Whether there is a file of this name is not asked.
         let known = KnownNames {
             sources: BTreeSet::new(),
+            joins: BTreeSet::new(),
+            batches: BTreeSet::new(),
+            schedules: BTreeSet::new(),
             plugins: None,
             plugins_dir: String::new(),
             missing: MissingPlugins::Wait,

@@ -15,6 +15,7 @@ mod cycles;
 mod doubts;
 mod facts;
 pub(super) mod gatherings;
+mod lost;
 mod pattern;
 pub(super) mod read;
 mod routing;
@@ -211,6 +212,14 @@ impl Routes {
             }
         }
         targets
+    }
+
+    /// Whether an event of this source and type may lead to anything: a delivery, if the conditions
+    /// of its items hold, a gathering, or a cancelled delivery.
+    pub fn takes(&self, source: &str, kind: &str) -> bool {
+        !self.targets(source, kind).is_empty()
+            || self.gatherings.of(source, kind).next().is_some()
+            || !self.cancelling.hits(source, kind).is_empty()
     }
 
     /// Whether a line names this type itself, without a star, for this source or for all.

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 
 pub use self::cron::CronTimes;
-pub use self::plan::{MAX_COUNTED, MissedRange, NO_TICK_MS, PlannedTick, has_strayed};
+pub use self::plan::{MAX_COUNTED, MissedRange, NO_TICK_MS, PlannedTick};
 use super::Routes;
 use super::json::{json, refuse_number};
 use super::raw::{Item, Section, Sink, did_you_mean};
@@ -172,18 +172,26 @@ fn read_one(item: &Item<'_>, mut section: Section<'_>, now_ms: i64) -> Option<Sc
         jitter_ms: jitter_ms.unwrap_or(0),
         enabled: enabled.unwrap_or(true),
     };
-    if let (Timing::Every(every_ms), Some(jitter)) = (&schedule.timing, jitter)
-        && schedule.jitter_ms >= *every_ms
-        && schedule.jitter_ms > 0
-    {
-        let help = format!("write a jitter shorter than `every` ({})", show_ms(*every_ms));
-        jitter.refuse("is as long as the time between two ticks", help);
+    if let Some(jitter) = jitter.filter(|_| schedule.jitter_ms > 0) {
+        check_jitter(&jitter, &schedule, now_ms);
     }
     if schedule.next_after(now_ms) == NO_TICK_MS {
         let help = "write a day that the month has, such as \"0 0 28 2 *\"";
         item.refuse_key("never ticks within 8 years", help);
     }
     Some(schedule)
+}
+
+/// A tick that is late by more than the time to the next one would be taken for a missed one.
+fn check_jitter(jitter: &Item<'_>, schedule: &Schedule, now_ms: i64) {
+    let (shortest_ms, of) = match &schedule.timing {
+        Timing::Every(every_ms) => (Some(*every_ms), "`every`"),
+        Timing::Cron(_) => (schedule.shortest_gap_ms(now_ms), "the shortest time between two"),
+    };
+    if let Some(shortest_ms) = shortest_ms.filter(|ms| schedule.jitter_ms >= *ms) {
+        let help = format!("write a jitter shorter than {of} ({})", show_ms(shortest_ms));
+        jitter.refuse("is as long as the time between two ticks", help);
+    }
 }
 
 fn read_timing(item: &Item<'_>, section: &mut Section<'_>) -> Option<Timing> {
@@ -292,9 +300,7 @@ pub(super) fn warn_of_lost(
 ) {
     for (name, schedule) in schedules.iter().filter(|(_, schedule)| schedule.enabled) {
         let (source, kind) = (schedule.source(), &schedule.emit);
-        let goes_nowhere = routes.targets(&source, kind).is_empty()
-            && routes.gatherings.of(&source, kind).next().is_none();
-        if goes_nowhere {
+        if !routes.takes(&source, kind) {
             let text = format!(
                 "schedule `{name}` emits `{kind}`, which no route takes: add for example \"{source}:{kind}\" = \
                  \"PLUGIN\" to [routes]"

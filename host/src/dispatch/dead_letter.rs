@@ -31,15 +31,15 @@ pub(super) struct DeadLetter<'d> {
 }
 
 impl DeadLetter<'_> {
-    /// The event that tells of it, at this time (Unix ms), if a route takes it. Nothing is told of
-    /// the death of a delivery that tells of one.
+    /// The event that tells of it, at this time (Unix ms), if it leads to anything or if there is a
+    /// remark on why it does not. Nothing is told of the death of a delivery that tells of one.
     pub(super) fn event(&self, routes: &Routes, now_ms: i64) -> Option<NewEvent> {
         let of = self.event;
         if of.attributes.kind == DEAD || **self.plugin == *DEAD_LETTERS {
             return None;
         }
         let source: Arc<str> = format!("plugins/{}", self.plugin).into();
-        if routes.targets(&source, DEAD).is_empty() {
+        if !routes.takes(&source, DEAD) {
             return None;
         }
         let mut event = NewEvent {
@@ -64,7 +64,9 @@ impl DeadLetter<'_> {
             delay_ms: 0,
         };
         routes.route(&mut event);
-        (!event.deliveries.is_empty()).then_some(event)
+        let leads_on =
+            !event.deliveries.is_empty() || !event.members.is_empty() || !event.cancels.is_empty();
+        (leads_on || event.note.is_some()).then_some(event)
     }
 
     fn data(&self) -> Value {

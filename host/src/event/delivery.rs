@@ -67,7 +67,7 @@ pub enum State {
     Done,
     /// Settled without success: a dead letter.
     Dead,
-    /// Ended by an operator before it was settled: only its attempts are stored.
+    /// Ended by an operator, or by an event, before it was settled: only its attempts are stored.
     Cancelled,
     /// A dead letter that an operator has discarded.
     Discarded,

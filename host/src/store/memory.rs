@@ -1,5 +1,6 @@
-//! A store in memory, for tests that need no disk. It keeps the same laws as SQLite. Its calls are
-//! done when they are made.
+//! A store in memory, for tests that need no disk. It keeps the laws of the road as
+//! SQLite does, and not those of workflows: see `docs/design/workflows.md`. Its calls are done when
+//! they are made.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -101,7 +101,8 @@ fn nothing_is_doubted_that_may_match() {
         "deploy.requested",
         "joins/a:pull_request.opened",
     ];
-    assert_eq!(doubts(GITHUB, &patterns), Vec::<String>::new());
+    let join = "[joins.a]\non = \"a\"\nneed = 1\nkey = \"subject\"\nwithin = \"1h\"\nemit = \"pull_request.opened\"\n";
+    assert_eq!(doubts(&format!("{join}{GITHUB}"), &patterns), Vec::<String>::new());
     // Another source may send it, and so may this one once its type is another.
     let both = format!("{GITHUB}{ACME}");
     assert_eq!(

@@ -93,6 +93,14 @@ fn what_cannot_tick_is_refused_with_its_line_and_remedy() {
             &["as long as the time between two ticks", "shorter than `every` (1h)"],
         ),
         ("every = \"1h\"\njitter = \"2d\"", &["out of bounds"]),
+        (
+            "cron = \"*/5 * * * *\"\njitter = \"10m\"",
+            &[
+                "as long as the time between two ticks",
+                "shorter than the shortest time between two (5m)",
+            ],
+        ),
+        ("cron = \"0,2 9 1 * *\"\njitter = \"2m\"", &["the shortest time between two (2m)"]),
         ("every = \"1h\"\ndata = nan", &["a number that JSON cannot carry"]),
         ("every = \"1h\"\ndata = { a = [inf] }", &["a number that JSON cannot carry"]),
         ("every = \"1h\"\nsubject = \"\"", &["is no subject: it is empty"]),
@@ -104,6 +112,18 @@ fn what_cannot_tick_is_refused_with_its_line_and_remedy() {
     }
     let problems = home.bad(&file("emit = \"report.due\"\ncron = \"0 9 * *\""));
     assert_eq!(problems.iter().map(|problem| problem.line).collect::<Vec<_>>(), [3]);
+}
+
+#[test]
+fn a_jitter_that_is_shorter_than_the_time_between_two_ticks_is_taken() {
+    for keys in [
+        "cron = \"*/5 * * * *\"\njitter = \"4m59s\"",
+        "cron = \"0 9 * * *\"\njitter = \"3h\"",
+        "cron = \"0 9 29 2 *\"\njitter = \"1d\"",
+        "cron = \"*/5 * * * *\"\njitter = \"0s\"",
+    ] {
+        good(keys);
+    }
 }
 
 #[test]
@@ -144,6 +164,7 @@ fn what_is_doubtful_is_warned_of() {
         .replace("false", "true");
     assert_eq!(warnings(&routed), Vec::<String>::new());
     let joined = "[schedules.daily]\nemit = \"report.due\"\nevery = \"1h\"\n\
-                  [batches.reports]\non = \"report.due\"\nkey = \"source\"\nsize = 7\nwithin = \"8d\"\nemit = \"week\"";
+                  [batches.reports]\non = \"report.due\"\nkey = \"source\"\nsize = 7\nwithin = \"8d\"\nemit = \"week\"\n\
+                  [routes]\nweek = \"audit\"";
     assert_eq!(warnings(joined), Vec::<String>::new());
 }

@@ -170,6 +170,36 @@ async fn a_clock_that_was_far_ahead_stops_no_schedule() {
 }
 
 #[tokio::test]
+async fn a_schedule_that_began_while_the_clock_was_ahead_ticks_when_it_is_right() {
+    for (text, ahead_ms, expected) in [
+        (NINE, 1_500 * DAY_MS, "2026-03-28T08:00:00.000Z"),
+        (NINE, 9 * 3_600_000, "2026-03-28T08:00:00.000Z"),
+        (
+            "[schedules.daily]\nevery = \"1h\"\nemit = \"hour\"\n",
+            300 * DAY_MS,
+            "2026-03-28T01:00:00.000Z",
+        ),
+    ] {
+        for restarts in [false, true] {
+            let (folder, clock) = (folder(), Clock::manual(START_MS + ahead_ms));
+            let store = memory(&clock);
+            let config = config(&folder, text);
+            let mut first = ticker(&store, &clock);
+            let wrong_ms = turns(&mut first, &config).await;
+            assert!(wrong_ms > START_MS + ahead_ms);
+            clock.step(START_MS);
+            let mut then = if restarts { ticker(&store, &clock) } else { first };
+            let due_ms = turns(&mut then, &config).await;
+            assert_eq!(rfc3339(due_ms), expected, "{restarts}");
+            clock.set(due_ms);
+            turns(&mut then, &config).await;
+            let found = events(&store, "schedules/daily").await;
+            assert_eq!(found.iter().map(|(time_ms, _)| *time_ms).collect::<Vec<_>>(), [due_ms]);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_tick_waits_for_its_jitter_and_is_skipped_if_the_last_one_is_open() {
     let (folder, clock) = (folder(), Clock::manual(START_MS));
     let store = memory(&clock);

@@ -1,20 +1,21 @@
-//! Cycles among plugins that the route table is sure to close.
+//! Cycles among plugins and batches that the configuration is sure to close.
 //!
 //! Nobody can tell from a table what a plugin emits. Two kinds of line say that another plugin gets
 //! it all the same: one that names the emitting plugin as its source, and one without a source that
-//! takes every type. A cycle of such lines is shown to the author; it ends at the hop limit or at
-//! the tree's budget. A plugin that is routed to itself by name is meant to be.
+//! takes every type. What a batch emits is known. A cycle of such lines is shown to the author; it
+//! ends at the hop limit or at the tree's budget. A plugin that is routed to itself by name is meant
+//! to be, and a join ends every cycle: its key is closed.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 
 use super::{Route, Routes};
-use crate::names::PluginName;
+use crate::names::{PluginName, is_built_in};
 
 /// The most cycles that are named.
 const MAX_CYCLES: usize = 10;
 
-/// A cycle of at least two plugins.
+/// A cycle of at least two plugins or batches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cycle(Vec<CycleStep>);
 
@@ -40,7 +41,8 @@ impl Routes {
     pub fn cycles(&self) -> Vec<Cycle> {
         let mut seen: BTreeSet<BTreeSet<PluginName>> = BTreeSet::new();
         let mut cycles = Vec::new();
-        let plugins: BTreeSet<&PluginName> = self.routes.iter().flat_map(Route::plugins).collect();
+        let lines = self.routes.iter().chain(self.gatherings.lines());
+        let plugins: BTreeSet<&PluginName> = lines.flat_map(Route::plugins).collect();
         for plugin in plugins {
             let Some(cycle) = self.shortest_cycle(plugin) else { continue };
             if seen.insert(cycle.0.iter().map(|step| step.plugin.clone()).collect()) {
@@ -58,21 +60,37 @@ impl Routes {
         let mut paths = VecDeque::from([Vec::<CycleStep>::new()]);
         let mut ends = VecDeque::from([start]);
         while let (Some(end), Some(path)) = (ends.pop_front(), paths.pop_front()) {
-            for route in self.routes.iter().filter(|route| self.takes_from(route, end)) {
-                for next in route.plugins().filter(|next| *next != end) {
-                    let step = CycleStep { plugin: end.clone(), pattern: route.pattern.clone() };
-                    let longer: Vec<CycleStep> = path.iter().cloned().chain([step]).collect();
-                    if next == start {
-                        return Some(Cycle(longer));
-                    }
-                    if reached.insert(next) {
-                        paths.push_back(longer);
-                        ends.push_back(next);
-                    }
+            for (pattern, next) in self.steps_from(end) {
+                let step = CycleStep { plugin: end.clone(), pattern: pattern.to_owned() };
+                let longer: Vec<CycleStep> = path.iter().cloned().chain([step]).collect();
+                if next == start {
+                    return Some(Cycle(longer));
+                }
+                if reached.insert(next) {
+                    paths.push_back(longer);
+                    ends.push_back(next);
                 }
             }
         }
         None
+    }
+
+    /// The plugins and batches that are sure to get something that `from` emits, each with the
+    /// pattern by which they do.
+    fn steps_from(&self, from: &PluginName) -> Vec<(&str, &PluginName)> {
+        let batch = self.gatherings.batch(from);
+        let takes = |route: &&Route| match batch {
+            Some(batch) => route.takes_kind(from, &batch.emit),
+            None => self.takes_from(route, from),
+        };
+        let goes_on = |plugin: &&PluginName| {
+            *plugin != from && (!is_built_in(plugin) || self.gatherings.batch(plugin).is_some())
+        };
+        let lines = self.routes.iter().chain(self.gatherings.lines()).filter(takes);
+        let steps = lines.flat_map(|route| {
+            route.plugins().filter(goes_on).map(move |next| (&*route.pattern, next))
+        });
+        steps.collect()
     }
 
     /// Whether this line is sure to take something that `plugin` emits.

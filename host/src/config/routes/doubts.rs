@@ -69,6 +69,14 @@ fn overlap(first: &Route, second: &Route) -> bool {
         }
 }
 
+impl Route {
+    /// Whether the line takes events of this source and type.
+    pub(super) fn takes_kind(&self, source: &str, kind: &str) -> bool {
+        self.source.as_deref().is_none_or(|only| only == source)
+            && parsed(self).is_ok_and(|pattern| pattern.takes(kind))
+    }
+}
+
 /// The pattern of a line, taken apart.
 fn parsed(route: &Route) -> Result<Pattern<'_>, PatternError> {
     Pattern::parse(&route.pattern, |name| route.source.as_deref() == Some(name) || is_maker(name))

@@ -43,7 +43,10 @@ impl Routes {
         let mut members = Vec::new();
         for gathering in self.gatherings.of(source, kind) {
             match gathering.member(facts) {
-                Ok(member) => members.push(member),
+                Ok((member, note)) => {
+                    members.push(member);
+                    notes.extend(note);
+                }
                 Err(why) => {
                     notes.push(format!("not gathered by `{}`: {why}", gathering.terms.plugin));
                 }

@@ -21,6 +21,9 @@ const MAX_CAUGHT_UP: usize = 1_000;
 /// The most missed ticks that are counted one by one.
 pub const MAX_COUNTED: u64 = 10_000;
 
+/// The ticks between which the shortest time is looked for.
+const COMPARED_TICKS: usize = 64;
+
 /// A tick that is due for longer than this is missed.
 const LATE_MS: i64 = MINUTE_MS as i64;
 
@@ -68,9 +71,24 @@ impl Schedule {
         self.next_after(last_ms.map_or(now_ms, |last_ms| last_ms.max(now_ms)))
     }
 
+    /// The shortest time between two of the next ticks, in milliseconds; `None` if there are not two.
+    pub(super) fn shortest_gap_ms(&self, now_ms: i64) -> Option<u64> {
+        let ticks =
+            std::iter::successors(Some(self.next_after(now_ms)), |ms| Some(self.next_after(*ms)));
+        let ticks: Vec<i64> =
+            ticks.take(COMPARED_TICKS).take_while(|ms| *ms != NO_TICK_MS).collect();
+        ticks.windows(2).map(|pair| pair[0].abs_diff(pair[1])).min()
+    }
+
+    /// Whether a schedule that has not been changed goes on with this tick. One beyond the first
+    /// tick that can come now was found while the clock was ahead.
+    pub fn goes_on_with(&self, next_ms: i64, now_ms: i64, last_ms: Option<i64>) -> bool {
+        self.is_tick(next_ms) && next_ms <= self.first_tick(now_ms, last_ms)
+    }
+
     /// Whether `next_ms` can be the time of a tick that is yet to come: the rules of its time zone
     /// may have changed.
-    pub fn is_tick(&self, next_ms: i64) -> bool {
+    fn is_tick(&self, next_ms: i64) -> bool {
         next_ms == NO_TICK_MS || self.next_after(next_ms.saturating_sub(1)) == next_ms
     }
 
@@ -163,7 +181,7 @@ impl Schedule {
 }
 
 /// Whether the last tick lies so far in the future that the clock must have been wrong then.
-pub fn has_strayed(last_ms: i64, now_ms: i64) -> bool {
+fn has_strayed(last_ms: i64, now_ms: i64) -> bool {
     last_ms.saturating_sub(now_ms) > STRAYED_MS
 }
 

@@ -293,6 +293,7 @@ macro_rules! workflow_laws {
                 a_dead_letter_lets_the_next_one_go_unless_it_holds_its_key
                 a_held_key_goes_on_when_its_dead_letter_is_discarded
                 attempts_of_a_key_are_its_interval_apart
+                an_operator_starts_no_attempt_of_a_key_too_early
                 one_that_finds_too_many_waiting_is_a_dead_letter_at_once
                 what_an_operator_ends_lets_its_key_go_on
                 a_moved_delivery_has_the_key_of_its_new_plugin
@@ -325,6 +326,7 @@ macro_rules! workflow_laws {
                 each_event_of_a_batch_is_in_exactly_one
                 what_comes_while_a_gathering_ends_is_not_a_member
                 members_of_an_open_gathering_are_kept
+                the_key_of_a_join_is_closed_for_its_time_whatever_retention_is
                 a_cancelled_join_takes_no_more_members
                 a_gathering_that_is_complete_is_leased_with_its_last_member
                 a_member_that_comes_after_the_time_of_its_join_is_late

@@ -165,15 +165,18 @@ impl WriteBatch<'_> {
         }
     }
 
-    /// Waiting to ready. It leaves the quarantine queue, as any that is retried does.
+    /// Waiting to ready, or as soon as its key may have another attempt. It leaves the quarantine
+    /// queue, as any that is retried does.
     fn due_at_once(&mut self, id: DeliveryId, stands: &Stands) -> Result<(), rusqlite::Error> {
-        let due_ms = stands.due_ms.map_or(self.now_ms, |due_ms| due_ms.min(self.now_ms));
+        let earliest_ms = self.earliest_start_ms(&stands.plugin, stands.key.as_deref())?;
+        let due_ms = stands.due_ms.map_or(earliest_ms, |due_ms| due_ms.min(earliest_ms));
+        let state = if due_ms > self.now_ms { State::Waiting } else { State::Ready };
         self.connection
             .prepare_cached(
                 "UPDATE deliveries SET state = ?3, due_ms = ?4, crashes = 0 WHERE event = ?1 AND ordinal = ?2",
             )?
-            .execute(params![id.event.row(), id.ordinal, State::Ready.code(), due_ms])?;
-        self.moved(stands, State::Ready);
+            .execute(params![id.event.row(), id.ordinal, state.code(), due_ms])?;
+        self.moved(stands, state);
         self.waiting.push((stands.plugin.clone(), due_ms));
         Ok(())
     }
@@ -183,7 +186,9 @@ impl WriteBatch<'_> {
     fn begin_anew(&mut self, id: DeliveryId, stands: &Stands) -> Result<(), rusqlite::Error> {
         let (entered, due_ms) = match stands.key.as_deref() {
             None => (None, self.now_ms),
-            Some(key) if self.let_go(&stands.plugin, key, id)? => (None, self.now_ms),
+            Some(key) if self.let_go(&stands.plugin, key, id)? => {
+                (None, self.earliest_start_ms(&stands.plugin, Some(key))?)
+            }
             Some(key) => match self.enter(&stands.plugin, key)? {
                 KeyPlace::Open { number, due_ms } => (Some(number), due_ms),
                 KeyPlace::Behind { number } | KeyPlace::Full { number, .. } => {

@@ -144,6 +144,7 @@ impl WriteBatch<'_> {
             held.push((plugin.clone(), key.to_owned(), not_before_ms));
             return Ok(());
         }
+        self.keep_apart(plugin, key, not_before_ms)?;
         let per_key = self.policies.key(plugin).map_or(1, |policy| policy.per_key.get());
         let first: Vec<(DeliveryId, i64)> = self
             .connection
@@ -158,15 +159,15 @@ impl WriteBatch<'_> {
                 Ok((delivery, row.get(2)?))
             })?
             .collect::<Result<_, _>>()?;
-        let keeps_apart = first.is_empty() && not_before_ms > self.now_ms;
         // Most keys have nothing behind, and then it does not matter whether they are held.
-        let is_idle = !keeps_apart && first.iter().all(|(_, due_ms)| *due_ms != BEHIND_MS);
-        if is_idle || self.hold(plugin, key)?.is_some_and(|hold| hold.until_ms == NEVER_MS) {
+        if first.iter().all(|(_, due_ms)| *due_ms != BEHIND_MS) {
             return Ok(());
         }
-        if keeps_apart {
-            self.keep_waiting(plugin, key, None, not_before_ms)?;
+        let until_ms = self.hold(plugin, key)?.map_or(self.now_ms, |hold| hold.until_ms);
+        if until_ms == NEVER_MS {
+            return Ok(());
         }
+        let not_before_ms = not_before_ms.max(until_ms);
         for (delivery, _) in first.into_iter().filter(|(_, due_ms)| *due_ms == BEHIND_MS) {
             self.open(delivery, plugin, not_before_ms.max(self.now_ms))?;
         }
@@ -260,9 +261,40 @@ impl WriteBatch<'_> {
     ) -> Result<(), rusqlite::Error> {
         let holds = || self.policies.key(plugin).is_some_and(|policy| policy.hold);
         if let Some(dead) = dead.filter(|_| holds()) {
+            self.keep_apart(plugin, key, not_before_ms)?;
             return self.keep_waiting(plugin, key, Some(dead), NEVER_MS);
         }
         self.open_next(plugin, key, not_before_ms)
+    }
+
+    /// Keeps the next attempt of a key from beginning before this host time.
+    pub(super) fn keep_apart(
+        &self,
+        plugin: &str,
+        key: &str,
+        not_before_ms: i64,
+    ) -> Result<(), rusqlite::Error> {
+        if not_before_ms <= self.now_ms {
+            return Ok(());
+        }
+        self.keep_waiting(plugin, key, None, not_before_ms)
+    }
+
+    /// The host time before which no attempt of a key begins, dead letters that hold it aside.
+    pub(super) fn earliest_start_ms(
+        &self,
+        plugin: &str,
+        key: Option<&str>,
+    ) -> Result<i64, rusqlite::Error> {
+        let until_ms: Option<i64> = self
+            .connection
+            .prepare_cached(
+                "SELECT until_ms FROM held_keys
+                 WHERE plugin = ?1 AND key = ?2 AND event = 0 AND ordinal = 0",
+            )?
+            .query_row(params![plugin, key], |row| row.get(0))
+            .optional()?;
+        Ok(until_ms.map_or(self.now_ms, |until_ms| until_ms.max(self.now_ms)))
     }
 
     /// Keeps a key waiting until a time, or for a dead letter.
@@ -275,7 +307,10 @@ impl WriteBatch<'_> {
     ) -> Result<(), rusqlite::Error> {
         let (event, ordinal) = dead.map_or((0, 0), |dead| (dead.event.row(), dead.ordinal));
         self.connection
-            .prepare_cached("INSERT OR REPLACE INTO held_keys VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .prepare_cached(
+                "INSERT INTO held_keys VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT DO UPDATE SET until_ms = max(until_ms, excluded.until_ms)",
+            )?
             .execute(params![plugin, key, event, ordinal, until_ms])?;
         Ok(())
     }

@@ -133,7 +133,8 @@ impl WriteBatch<'_> {
 
     /// Deletes old events whose keys are swept and whose deliveries are all settled. A dead letter
     /// is kept as long again after its last attempt, for people to see it, or until an operator
-    /// discards it. A sweep goes on where the last one stopped, so that it passes old open events
+    /// discards it. The first event of a join is kept until the time of the join is over: its key is
+    /// closed so long, however long events are kept. A sweep goes on where the last one stopped, so that it passes old open events
     /// only once in each pass.
     fn sweep_events(&mut self, since_ms: i64) -> Result<bool, rusqlite::Error> {
         let until = self.older_than(since_ms);
@@ -150,12 +151,16 @@ impl WriteBatch<'_> {
                         OR EXISTS (SELECT 1 FROM gathered m
                                    JOIN deliveries d ON d.event = m.gathering AND d.ordinal = m.ordinal
                                    WHERE m.event = e.id AND d.due_ms IS NOT NULL)
+                        OR EXISTS (SELECT 1 FROM gatherings g
+                                   WHERE g.event = e.id AND g.plugin > 'joins/' AND g.plugin < 'joins0'
+                                   AND ?6 < g.until_ms + iif(g.frozen AND g.why IS NULL,
+                                                             g.until_ms - g.opened_ms, 0))
                  FROM events e
                  WHERE e.id > (SELECT events_up_to FROM swept) AND e.id < ?1
                    AND e.id <= (SELECT dedupe_up_to FROM swept)
                  ORDER BY e.id LIMIT ?2",
             )?
-            .query_map(params![until.row(), MAX_SWEPT, since_ms, times.0, times.1.row()], |row| {
+            .query_map(params![until.row(), MAX_SWEPT, since_ms, times.0, times.1.row(), self.now_ms], |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?))
             })?
             .collect::<Result<_, _>>()?;

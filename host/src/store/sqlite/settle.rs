@@ -25,7 +25,7 @@ enum Spent {
 enum Move {
     /// To where the settlement wants it.
     There,
-    /// To `cancelled`, because an operator wants it to end.
+    /// To `cancelled`, because an operator or an event has cancelled it.
     Cancelled,
     /// Nowhere: this lease does not hold it any more.
     Lost,
@@ -189,8 +189,12 @@ impl WriteBatch<'_> {
     ) -> Result<(), rusqlite::Error> {
         let state = if matches!(moved, Move::Cancelled) { State::Cancelled } else { state };
         let plain = lease.terms.are_plain() && state != State::Dead;
-        if plain || !state.is_settled() || matches!(moved, Move::Lost) {
+        if plain || matches!(moved, Move::Lost) {
             return Ok(());
+        }
+        if !state.is_settled() {
+            let key = lease.terms.key.as_deref();
+            return key.map_or(Ok(()), |key| self.keep_apart(&lease.plugin, key, next_start_ms));
         }
         let ending = Ending {
             id: lease.delivery,
@@ -241,7 +245,7 @@ impl WriteBatch<'_> {
         Ok(Move::There)
     }
 
-    /// Ends a delivery that an operator has cancelled while this lease held it.
+    /// Ends a delivery that was cancelled while this lease held it.
     fn move_cancelled(&mut self, lease: &Lease, spent: Spent) -> Result<Move, rusqlite::Error> {
         let changed = self
             .connection

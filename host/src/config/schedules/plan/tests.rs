@@ -99,6 +99,21 @@ fn a_schedule_begins_after_now_and_after_its_last_tick() {
     assert_eq!(hourly.first_tick(now_ms - HOUR, Some(now_ms)), now_ms + HOUR, "set back");
     assert_eq!(hourly.first_tick(now_ms, Some(now_ms + 300 * DAY)), now_ms + HOUR, "set right");
     assert!(hourly.is_tick(now_ms) && !hourly.is_tick(now_ms + 1));
+    for (next_ms, last_ms, goes_on) in [
+        (now_ms + HOUR, None, true),
+        (now_ms - 5 * HOUR, None, true),
+        (now_ms + 2 * HOUR, None, false),
+        (now_ms + 2 * HOUR, Some(now_ms + HOUR), true),
+        (now_ms + 3 * HOUR, Some(now_ms + HOUR), false),
+        (now_ms + 301 * DAY, Some(now_ms + 300 * DAY), false),
+        (now_ms + 1, None, false),
+    ] {
+        assert_eq!(
+            hourly.goes_on_with(next_ms, now_ms, last_ms),
+            goes_on,
+            "{next_ms}, {last_ms:?}"
+        );
+    }
 }
 
 /// A pseudo-random number below `below`.

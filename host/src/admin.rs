@@ -22,6 +22,7 @@ mod deliveries;
 mod events;
 mod guard;
 mod health;
+mod history;
 mod joins;
 mod kv;
 mod needs;
@@ -34,6 +35,7 @@ mod schedules;
 mod settings;
 mod start;
 mod state;
+mod stream;
 mod tree;
 mod trouble;
 mod view;
@@ -41,7 +43,7 @@ mod waits;
 
 pub use role::Role;
 pub use routes::{Endpoint, endpoints, router};
-pub use state::{Admin, MAX_BODY_BYTES, MAX_CONNECTIONS, REQUEST_TIMEOUT_MS};
+pub use state::{Admin, MAX_BODY_BYTES, MAX_CONNECTIONS, REQUEST_TIMEOUT_MS, Streams};
 
 /// Answers operators on `listener` until `shutdown`, then lets the requests under way finish.
 pub async fn serve(listener: TcpListener, admin: Admin, shutdown: CancellationToken) {

@@ -5,6 +5,7 @@
 //! store is closed last. A store that stops by itself ends the host with an error: nothing can be
 //! acknowledged without it.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ use crate::ingest::{self, Capacity, Intake};
 use crate::plugins::{Approvals, LoadContext, Refreshed, Registry};
 use crate::reload::{self, ReloadTiming, Watched};
 use crate::sandbox::{Cache, Compiler, Sandbox, SandboxError, SandboxOptions};
+use crate::series::Series;
 use crate::server::ServerTimeouts;
 use crate::status::Status;
 use crate::store::{
@@ -31,6 +33,7 @@ use crate::store::{
 };
 use crate::{env, fail, store, tasks};
 
+mod history;
 mod schedules;
 mod sweep;
 mod time;
@@ -84,6 +87,28 @@ pub enum AppError {
 
 /// Renders every metric in the Prometheus text format.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// What is measured of the host while it runs.
+#[derive(Clone)]
+pub struct Observed {
+    /// All of it, for Prometheus.
+    pub render_metrics: RenderMetrics,
+    /// Rates and durations over time, for the charts.
+    pub series: Arc<Series>,
+}
+
+impl Default for Observed {
+    /// Nothing is measured.
+    fn default() -> Self {
+        Self { render_metrics: Arc::new(String::new), series: Arc::default() }
+    }
+}
+
+impl fmt::Debug for Observed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observed").field("series", &self.series).finish_non_exhaustive()
+    }
+}
 
 /// A host that is built and bound, and has not begun to serve.
 #[derive(Debug)]
@@ -238,6 +263,17 @@ impl App {
         self.registry.load_full()
     }
 
+    fn dispatch(&self) -> Dispatcher {
+        Dispatcher::start(Deps {
+            store: self.store.clone(),
+            reads: self.store.clone(),
+            config: self.config.clone(),
+            registry: self.registry.clone(),
+            clock: self.clock.clone(),
+            runtime: self.attempts.handle().clone(),
+        })
+    }
+
     fn intake(&self) -> Intake {
         Intake {
             config: self.config.clone(),
@@ -253,7 +289,8 @@ impl App {
         &self,
         dispatcher: &Dispatcher,
         intake: &Intake,
-        render_metrics: RenderMetrics,
+        observed: &Observed,
+        closing: &CancellationToken,
     ) -> Admin {
         Admin {
             store: self.store.clone(),
@@ -264,7 +301,10 @@ impl App {
             config: self.config.clone(),
             status: self.status.clone(),
             unidentified: intake.unidentified.clone(),
-            render_metrics,
+            render_metrics: observed.render_metrics.clone(),
+            series: observed.series.clone(),
+            closing: closing.clone(),
+            streams: Arc::default(),
             clock: self.clock.clone(),
             own_address: self.addresses.admin.ip(),
             // Only loopback reaches the admin API.
@@ -276,25 +316,19 @@ impl App {
     pub async fn run(
         self,
         shutdown: CancellationToken,
-        render_metrics: RenderMetrics,
+        observed: Observed,
     ) -> Result<(), AppError> {
         let store: Arc<dyn Store> = self.store.clone();
-        let dispatcher = Arc::new(Dispatcher::start(Deps {
-            store: store.clone(),
-            reads: store.clone(),
-            config: self.config.clone(),
-            registry: self.registry.clone(),
-            clock: self.clock.clone(),
-            runtime: self.attempts.handle().clone(),
-        }));
+        let dispatcher = Arc::new(self.dispatch());
         let closing = CancellationToken::new();
         let intake = self.intake();
-        let admin = self.admin_state(&dispatcher, &intake, render_metrics);
+        let admin = self.admin_state(&dispatcher, &intake, &observed, &closing);
         let watched = Watched {
             config: self.config.clone(),
             registry: self.registry,
             context: self.context,
             status: self.status,
+            series: observed.series.clone(),
         };
         let reloaded = Arc::new(Notify::new());
         let refresh = refresh(&dispatcher, &reloaded);
@@ -306,6 +340,12 @@ impl App {
             tasks::spawn(time::run(
                 store.clone(),
                 self.config.clone(),
+                self.clock.clone(),
+                closing.clone(),
+            )),
+            tasks::spawn(history::run(
+                store.clone(),
+                observed.series,
                 self.clock.clone(),
                 closing.clone(),
             )),

@@ -52,6 +52,7 @@ pub mod fair;
 pub mod files;
 pub mod names; // doors: strsim
 pub mod retry;
+pub mod series;
 pub mod status;
 pub mod tasks; // doors: tokio::spawn, tokio::task::spawn_blocking,
 // doors: std::thread::spawn, std::thread::Builder

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::plugins::{Change, LoadContext, LoadQueue, Registry, SETTLE_MS, warnings};
 use crate::sandbox::{Capability, CodeSource};
+use crate::series::{Mark, Series};
 use crate::status::{Status, Trouble};
 
 mod file;
@@ -47,6 +48,8 @@ pub struct Watched {
     pub context: LoadContext,
     /// Shows the result of a reload.
     pub status: Arc<Status>,
+    /// Shows beside the charts when it was.
+    pub series: Arc<Series>,
 }
 
 /// Keeps configuration and plugins up to date until `shutdown`. SIGHUP begins a round at once that
@@ -197,6 +200,10 @@ impl<F: Fn()> Reloader<F> {
         let refreshed = old.refresh(&self.watched.context, &mut self.queue).await;
         report(&refreshed.changes, &refreshed.registry, &self.watched.config.load());
         report_compiling(&refreshed.registry, &old);
+        for change in &refreshed.changes {
+            let (name, result) = result_of(change);
+            self.mark("plugin", name, result);
+        }
         let changed = !refreshed.changes.is_empty();
         // Also without a change: the new registry knows of files that were touched and need not be
         // read again, and of files that are being compiled.
@@ -239,6 +246,7 @@ impl<F: Fn()> Reloader<F> {
                 if !first {
                     metrics::counter!("hookbox_config_reloads_total", "outcome" => "ok")
                         .increment(1);
+                    self.mark("config", "", "taken");
                     tracing::info!(config.restart_needed = ?restart_needed, "configuration taken");
                 }
                 self.watched.status.update(|condition| {
@@ -251,6 +259,11 @@ impl<F: Fn()> Reloader<F> {
         false
     }
 
+    fn mark(&self, what: &'static str, name: &str, result: &'static str) {
+        let at_ms = self.watched.context.clock.now_ms();
+        self.watched.series.mark(Mark { at_ms, what, name: name.to_owned(), result });
+    }
+
     fn report(&self, problem: &str) {
         let now_ms = self.watched.context.clock.now_ms();
         if self
@@ -259,6 +272,7 @@ impl<F: Fn()> Reloader<F> {
             .update(|condition| Trouble::note(&mut condition.config, problem, now_ms))
         {
             metrics::counter!("hookbox_config_reloads_total", "outcome" => "error").increment(1);
+            self.mark("config", "", "refused");
             tracing::error!(error = problem, "configuration not taken, the last good one goes on");
         }
     }
@@ -297,7 +311,7 @@ fn warn_of_grants(name: &str, registry: &Registry, config: &Config) {
 }
 
 fn log(change: &Change) {
-    let outcome = match change {
+    match change {
         Change::Loaded { name, digest, previous, source, admission } => {
             let previous = previous.map(|digest| digest.short());
             let (compiled, compile_ms) = match source {
@@ -315,7 +329,6 @@ fn log(change: &Change) {
                 plugin.let_in = admission.as_ref().map(|admission| admission.reason),
                 "plugin loaded"
             );
-            "loaded"
         }
         Change::Held { name, digest, asks_for, command } => {
             tracing::warn!(
@@ -325,22 +338,30 @@ fn log(change: &Change) {
                 "plugin file held, it asks for more: let it in with `{command}`, or every file of it with \
                  `approve = \"auto\"` under `[plugins.{name}]`"
             );
-            "held"
         }
         Change::Failed { name, problem } => {
             tracing::error!(plugin.name = %name, error = problem, "plugin file not taken");
-            "kept"
         }
         Change::Removed { name } => {
             tracing::warn!(plugin.name = %name, "plugin file removed, its deliveries wait");
-            "removed"
         }
         Change::Folder(problem) => {
             tracing::error!(error = problem, "plugins folder not taken as it is");
-            "folder"
         }
-    };
+    }
+    let (_, outcome) = result_of(change);
     metrics::counter!("hookbox_plugin_changes_total", "outcome" => outcome).increment(1);
+}
+
+/// The plugin that a change is of, and its result, from a fixed set.
+fn result_of(change: &Change) -> (&str, &'static str) {
+    match change {
+        Change::Loaded { name, .. } => (name, "loaded"),
+        Change::Held { name, .. } => (name, "held"),
+        Change::Failed { name, .. } => (name, "kept"),
+        Change::Removed { name } => (name, "removed"),
+        Change::Folder(_) => ("", "folder"),
+    }
 }
 
 fn list(capabilities: &BTreeSet<Capability>) -> String {

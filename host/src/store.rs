@@ -16,9 +16,10 @@
 //!
 //! Operators also cancel open deliveries and discard dead ones: see [`Action`].
 //!
-//! A store implements five narrow traits: [`Queue`] moves deliveries along this diagram,
+//! A store implements six narrow traits: [`Queue`] moves deliveries along this diagram,
 //! [`Operate`] has the actions of operators, [`Read`] answers queries, [`Schedules`] keeps how far
-//! schedules have come, and [`Health`] reports the store's condition. A caller takes the narrowest
+//! schedules have come, [`History`] what the host did over time, and [`Health`] reports the store's
+//! condition. A caller takes the narrowest
 //! one. Callers and the store exchange durations, never instants of the caller's clock, because the
 //! store owns the time by which deliveries are due. Listings show times for people, and the nominal
 //! times of schedules are times of the wall clock.
@@ -49,6 +50,7 @@ mod changes;
 mod conformance;
 mod error;
 mod health;
+mod history;
 mod in_flight;
 #[cfg(test)]
 pub(crate) mod memory;
@@ -63,17 +65,19 @@ pub use answer::{MaybeReady, Pending};
 pub use changes::{Changes, Hint};
 pub use error::StoreError;
 pub use health::Health;
+pub use history::History;
 pub use in_flight::InFlight;
 pub use model::{
     Action, AgainSoFar, Appended, Approval, ApprovalChange, AttemptView, Changed, Cursor,
     DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary, EventView,
     GatheringCursor, GatheringFilter, GatheringState, GatheringView, Keep, KvKey, KvRange,
     KvTransaction, KvValue, Lease, LeaseHolder, LeasePermit, LeaseQueue, Leased, ListedKeys,
-    MAX_CHILDREN, MAX_CRASHES, MAX_MEMBERSHIPS, MAX_PAGE, MAX_SKIP_RECORDS, MAX_TREE_ATTEMPTS,
-    MAX_TREE_MEMBERS, MemberView, Membership, MemoryReservation, NewStep, Next, Page, PluginCounts,
-    PluginPolicies, Preview, Progress, Recorded, ScheduleChange, ScheduleMark, Settled, Settlement,
-    SkipReason, SkippedTicks, Stats, StepView, StoredApproval, StoredSchedule, Tick, TickStep,
-    Ticked, TreeBudget, TreeDelivery, TreeEvent, TreeMember, TreeView, Waits, Which,
+    MAX_CHILDREN, MAX_CRASHES, MAX_MEMBERSHIPS, MAX_PAGE, MAX_SAMPLES, MAX_SKIP_RECORDS,
+    MAX_TREE_ATTEMPTS, MAX_TREE_MEMBERS, MemberView, Membership, MemoryReservation, NewStep, Next,
+    Page, PluginCounts, PluginPolicies, Preview, Progress, Recorded, ScheduleChange, ScheduleMark,
+    Settled, Settlement, SkipReason, SkippedTicks, Stats, StepView, StoredApproval, StoredSample,
+    StoredSchedule, Tick, TickStep, Ticked, TreeBudget, TreeDelivery, TreeEvent, TreeMember,
+    TreeView, Waits, Which,
 };
 pub use operate::Operate;
 pub use queue::{DispatchHandle, Queue};
@@ -82,6 +86,6 @@ pub use schedules::Schedules;
 pub use sqlite::{OnLoss, OpenError, Recovered, Sqlite, SqliteOptions, peek_approvals};
 
 /// A whole store. Cheap to share; every call may be made from any task.
-pub trait Store: Queue + Operate + Read + Schedules + Health {}
+pub trait Store: Queue + Operate + Read + Schedules + History + Health {}
 
-impl<T: Queue + Operate + Read + Schedules + Health> Store for T {}
+impl<T: Queue + Operate + Read + Schedules + History + Health> Store for T {}

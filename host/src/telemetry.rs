@@ -6,15 +6,19 @@
 //! object.
 
 use std::io::{self, IsTerminal};
+use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::Value;
 
+use self::series::Tee;
+use crate::series::Series;
 use crate::{env, tasks};
 
 mod filter;
 mod json;
+mod series;
 
 /// Upper bounds of the buckets of every `*_seconds` histogram.
 const BUCKETS_SECONDS: [f64; 16] = [
@@ -91,12 +95,17 @@ pub fn panics_as_json() {
     }));
 }
 
-/// Starts to collect metrics for the life of the process. Returns a function that renders them in
-/// the Prometheus text format.
-pub fn metrics() -> Result<impl Fn() -> String + Send + Sync + Clone + 'static, TelemetryError> {
-    let handle = PrometheusBuilder::new()
+/// Starts to collect metrics for the life of the process, those of `series` among them. Returns a
+/// function that renders all in the Prometheus text format.
+pub fn metrics(
+    series: Arc<Series>,
+) -> Result<impl Fn() -> String + Send + Sync + Clone + 'static, TelemetryError> {
+    let inner = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS_SECONDS)?
-        .install_recorder()?;
+        .build_recorder();
+    let handle = inner.handle();
+    metrics::set_global_recorder(Tee { inner, series })
+        .map_err(|error| TelemetryError::Metrics(error.to_string()))?;
     keep_up(handle.clone()).map_err(|error| TelemetryError::Metrics(error.to_string()))?;
     Ok(move || handle.render())
 }

@@ -5,6 +5,7 @@
 
 mod act;
 mod document;
+mod history;
 mod refuse;
 mod roles;
 mod schema;

@@ -16,6 +16,7 @@ use crate::names::hint;
 
 mod change;
 mod filters;
+mod history;
 mod kv;
 mod seeing;
 
@@ -23,6 +24,7 @@ pub(super) use change::{
     ChangeQuery, CursorQuery, FreshQuery, MoveQuery, RetryQuery, ToQuery, progress_text,
 };
 pub(super) use filters::{ApproveQuery, DeliveryQuery, EventQuery, NoQuery, ReplayQuery, to_text};
+pub(super) use history::{HistoryQuery, StreamQuery, TimeWindow, WINDOWS};
 pub(super) use kv::{KeyQuery, KeysQuery};
 pub(super) use seeing::{JoinQuery, TreeQuery, gathering_text};
 

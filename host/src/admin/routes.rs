@@ -20,7 +20,9 @@ use super::guard::guard;
 use super::problem::ProblemJson;
 use super::role::{Role, admit};
 use super::state::Admin;
-use super::{clock, deliveries, events, health, joins, kv, plugins, schedules, start, tree};
+use super::{
+    clock, deliveries, events, health, history, joins, kv, plugins, schedules, start, stream, tree,
+};
 use crate::names::hint;
 
 /// Every route with the role it needs.
@@ -54,6 +56,8 @@ fn list() -> Vec<(Role, UtoipaMethodRouter<Arc<Admin>>)> {
         (Operator, routes!(clock::show_clock)),
         (Operator, routes!(clock::accept_clock)),
         (Operator, routes!(health::show_stats)),
+        (Operator, routes!(history::show_history)),
+        (Operator, routes!(stream::show_stream)),
         (Operator, routes!(health::show_metrics)),
         (Operator, routes!(health::show_liveness)),
         (Operator, routes!(health::show_readiness)),

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use super::role::Role;
 use crate::clock::Clock;
@@ -12,6 +14,7 @@ use crate::config::Config;
 use crate::dispatch::{Breakers, QueueViews};
 use crate::ingest::Unidentified;
 use crate::plugins::{Approvals, Registry};
+use crate::series::Series;
 use crate::status::Status;
 use crate::store::Store;
 
@@ -23,6 +26,26 @@ pub const MAX_BODY_BYTES: usize = 64 << 10;
 
 /// A request unanswered after this long gets 503, in milliseconds.
 pub const REQUEST_TIMEOUT_MS: u64 = 10_000;
+
+/// Streams of hints at once: more are refused, and their pages ask by themselves.
+pub(super) const MAX_STREAMS: usize = 16;
+
+/// The streams of hints that are open.
+#[derive(Debug)]
+pub struct Streams(Arc<Semaphore>);
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_STREAMS)))
+    }
+}
+
+impl Streams {
+    /// Counts one more while the permit lives; `None` if there are enough.
+    pub(super) fn begin(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0).try_acquire_owned().ok()
+    }
+}
 
 /// The state behind the admin API. A request reads each snapshot once, so an answer is of one
 /// moment.
@@ -48,6 +71,12 @@ pub struct Admin {
     pub clock: Clock,
     /// Renders every metric in the Prometheus text format.
     pub render_metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Rates and durations over time.
+    pub series: Arc<Series>,
+    /// Ends streams when the host stops.
+    pub closing: CancellationToken,
+    /// The streams that are open.
+    pub streams: Arc<Streams>,
     /// The listener's own address: a `Host` that is accepted beside the names of loopback.
     pub own_address: IpAddr,
     /// The role of a client that shows no token; `None` refuses it.

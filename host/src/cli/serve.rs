@@ -12,8 +12,9 @@ use super::describe::describe;
 use super::failure::Failure;
 use super::output::{Ink, Printout};
 use super::{Common, Format};
-use crate::app::{self, App};
+use crate::app::{self, App, Observed};
 use crate::config::{Config, MakeSecrets, MissingPlugins};
+use crate::series::Series;
 use crate::store::OnLoss;
 use crate::{tasks, telemetry};
 
@@ -46,8 +47,9 @@ impl Serve {
         }
         // A host without one of its plugins takes webhooks all the same.
         let config = Config::load_with(&common.config, MakeSecrets::Yes, MissingPlugins::Wait)?;
-        let render_metrics =
-            telemetry::metrics().map_err(|error| Failure::failed(error.to_string()))?;
+        let series = Arc::new(Series::default());
+        let render_metrics = telemetry::metrics(series.clone())
+            .map_err(|error| Failure::failed(error.to_string()))?;
         let runtime = tasks::runtime("hookbox", tasks::cores())
             .map_err(|error| Failure::failed(format!("failed to start threads: {error}")))?;
         runtime.block_on(async {
@@ -73,7 +75,7 @@ impl Serve {
                 announce(&config, &app)?;
             }
             started(&config, &app);
-            app.run(shutdown, Arc::new(render_metrics))
+            app.run(shutdown, Observed { render_metrics: Arc::new(render_metrics), series })
                 .await
                 .map_err(|error| Failure::failed(error.to_string()))
         })?;

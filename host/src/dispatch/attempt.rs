@@ -88,7 +88,7 @@ async fn attempt(
     probe: Option<&Probe>,
 ) -> Settlement {
     if let Some(built_in) = BuiltIn::of(&lease.plugin) {
-        return built_in_attempt(shared, queue, lease, built_in).await;
+        return built_in_attempt(shared, queue, lease, held, built_in).await;
     }
     let Some((permits, loaded)) = admit(shared, queue, held, probe).await else {
         return give_back(Duration::ZERO);
@@ -146,12 +146,15 @@ async fn built_in_attempt(
     shared: &Shared,
     queue: &PluginQueue,
     lease: &Lease,
+    held: &mut HeldUntilDurable,
     built_in: BuiltIn,
 ) -> Settlement {
     if shared.stopping.is_cancelled() {
         return give_back(Duration::ZERO);
     }
     let Some(_permit) = queue.run_permit().await else { return give_back(Duration::ZERO) };
+    let memory = shared.pending_results.acquire(&lease.plugin, built_in.memory_kib()).await;
+    held.result = Some(memory);
     let mut settlement = built_in.run(shared, lease).await;
     tell_of_death(shared, lease, &mut settlement);
     if settlement.record.is_some() {

@@ -44,6 +44,14 @@ impl BuiltIn {
         }
     }
 
+    /// The memory that an attempt takes at most, in KiB: what it reads, and what it makes of it.
+    pub(super) fn memory_kib(self) -> u32 {
+        match self {
+            Self::DeadLetters => 256,
+            Self::Gathering => 16 * 1024,
+        }
+    }
+
     /// Runs an attempt.
     pub(super) async fn run(self, shared: &Shared, lease: &Lease) -> Settlement {
         let (started_at_ms, started) = (shared.deps.clock.now_ms(), Instant::now());

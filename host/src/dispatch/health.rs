@@ -286,10 +286,7 @@ impl PluginHealth {
 
     /// Reduces the record of a failed attempt to what may be stored.
     pub(super) fn reduce_record(&self, settlement: &mut Settlement) {
-        let Some(record) = settlement
-            .record
-            .take_if(|record| !matches!(record.outcome, Outcome::Ok | Outcome::Again))
-        else {
+        let Some(record) = settlement.record.take_if(|record| record.outcome != Outcome::Ok) else {
             return;
         };
         let dead = matches!(settlement.next, Next::Dead(_));

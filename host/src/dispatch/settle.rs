@@ -28,7 +28,7 @@ pub(super) async fn settle(
     let dead = matches!(settlement.next, Next::Dead(_));
     let reason = settlement.record.as_ref().and_then(|record| record.error.as_deref()).map(shown);
     let settled = store.settle(lease, settlement).await;
-    count(settled.as_ref().ok(), &plugin);
+    count(settled.as_ref().ok(), &plugin, dead);
     match &settled {
         Ok(Settled::Kept) => {
             if dead && queue.health.may_log(LogSubject::DeadLetter) {
@@ -84,8 +84,17 @@ fn reason_of(refused: Settled) -> &'static str {
     }
 }
 
-/// Counts the settlements that change less than was asked for.
-fn count(settled: Option<&Settled>, plugin: &PluginName) {
+/// Counts dead letters, and settlements that change less than was asked for.
+fn count(settled: Option<&Settled>, plugin: &PluginName, dead: bool) {
+    let has_died = match settled {
+        Some(Settled::Kept) => dead,
+        Some(Settled::OverBudget | Settled::NotANumber) => true,
+        _ => false,
+    };
+    if has_died {
+        metrics::counter!("hookbox_dead_letters_total", "plugin" => plugin.to_string())
+            .increment(1);
+    }
     let (name, plugin) = match settled {
         Some(Settled::Conflict) => ("hookbox_kv_conflicts_total", Some(plugin)),
         Some(Settled::OverBudget) => ("hookbox_tree_budget_exceeded_total", Some(plugin)),

@@ -2,13 +2,15 @@
 //! metric up by its labels costs several times what counting does.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use metrics::{Counter, counter};
+use metrics::{Counter, Histogram, counter, histogram};
 
 /// The counters of one source.
 #[derive(Debug)]
 pub(super) struct SourceMetrics {
     accepted: Counter,
+    ack_seconds: Histogram,
     unidentified: Counter,
     keys: Vec<Counter>,
 }
@@ -21,6 +23,7 @@ impl SourceMetrics {
             accepted: counter!(
                 "hookbox_ingest_requests_total", "source" => source(), "status" => "200", "reason" => "accepted"
             ),
+            ack_seconds: histogram!("hookbox_ingest_ack_seconds", "source" => source()),
             unidentified: counter!("hookbox_ingest_unidentified_total", "source" => source()),
             keys: (0..keys)
                 .map(|key| counter!("hookbox_ingest_key_used_total", "source" => source(), "key" => key.to_string()))
@@ -31,6 +34,11 @@ impl SourceMetrics {
     /// A request was stored as a new event.
     pub(super) fn accepted(&self) {
         self.accepted.increment(1);
+    }
+
+    /// A request was stored, or known already, so long after it had been read.
+    pub(super) fn acknowledged(&self, after: Duration) {
+        self.ack_seconds.record(after);
     }
 
     /// A request was stored as a new event without a type.

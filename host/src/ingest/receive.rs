@@ -11,7 +11,6 @@ use axum::http::header::CONTENT_ENCODING;
 use axum::http::{HeaderMap, Method, Request};
 use axum::response::Response;
 use hyper::body::{Body, Incoming};
-use metrics::Histogram;
 use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 
@@ -41,7 +40,6 @@ pub(super) struct Receiver {
     memory: Arc<BodyMemory>,
     rejections: RejectionLog,
     shares: ShareLog,
-    ack_seconds: Histogram,
 }
 
 impl Handler for Arc<Receiver> {
@@ -104,7 +102,6 @@ impl Receiver {
             memory: Arc::new(memory),
             rejections: RejectionLog::new(),
             shares: ShareLog::new(),
-            ack_seconds: metrics::histogram!("hookbox_ingest_ack_seconds"),
             intake,
         }
     }
@@ -169,7 +166,7 @@ impl Receiver {
         let appended = timeout(limits.reply, self.append(event, memory)).await;
         let _ = fail::point("ingest.before_reply");
         let appended = appended.map_err(|_| Rejection::Unanswered)??;
-        self.ack_seconds.record(start.elapsed());
+        source.metrics.acknowledged(start.elapsed());
         if let Some(reason) = untyped.filter(|_| !appended.duplicate) {
             self.tell_untyped(sources, source, &appended, &reason, now_ms);
         }

@@ -64,6 +64,7 @@ impl Site {
             registry: Arc::new(ArcSwap::from_pointee(registry)),
             context,
             status: Arc::default(),
+            series: Arc::default(),
         };
         Self {
             dir,

@@ -34,6 +34,7 @@ pub(super) mod disk;
 mod dispatch;
 mod gathering_model;
 pub(super) mod gatherings;
+pub(super) mod history;
 mod key_model;
 pub(super) mod key_order;
 pub(super) mod kv;

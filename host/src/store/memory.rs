@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::event::{DeliveryId, EventId, NewEvent, PluginName, Target};
 
 mod data;
+mod history;
 mod kept;
 mod laws;
 mod listing;

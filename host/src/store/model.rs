@@ -13,6 +13,7 @@ use crate::event::{
 mod actions;
 mod approvals;
 mod gatherings;
+mod history;
 mod kv;
 mod schedules;
 mod steps;
@@ -24,6 +25,7 @@ pub(super) use actions::Position;
 pub use actions::{Action, Changed, Preview, Progress, Which};
 pub use approvals::{Approval, ApprovalChange, StoredApproval};
 pub use gatherings::{GatheringCursor, GatheringFilter, GatheringState};
+pub use history::{MAX_SAMPLES, StoredSample};
 pub(super) use kv::number;
 pub use kv::{KvKey, KvRange, KvTransaction, KvValue, ListedKeys};
 pub use schedules::{

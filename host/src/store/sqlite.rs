@@ -56,6 +56,7 @@ mod file_watch;
 mod files;
 mod gather;
 mod gathered;
+mod history;
 mod in_tree;
 mod inflight;
 mod keys;

@@ -17,7 +17,7 @@ const ALWAYS: &str = "wasmtime_wasi=off,hookbox::telemetry=warn";
 const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "off"];
 
 /// The modules of this crate.
-const MODULES: [&str; 25] = [
+const MODULES: [&str; 26] = [
     "admin",
     "app",
     "cli",
@@ -37,6 +37,7 @@ const MODULES: [&str; 25] = [
     "reload",
     "retry",
     "sandbox",
+    "series",
     "server",
     "status",
     "store",

@@ -21,6 +21,7 @@ use hookbox::status::Status;
 use hookbox::store::{KvTransaction, LeaseQueue, Next, Settlement, Sqlite, SqliteOptions};
 use serde_json::Value;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::support::{NOW_MS, attributes, new_event};
@@ -80,6 +81,9 @@ pub(super) fn site() -> Console {
         unidentified: Arc::default(),
         render_metrics: Arc::new(|| "# no recorder\n".to_owned()),
         clock,
+        series: Arc::default(),
+        closing: CancellationToken::new(),
+        streams: Arc::default(),
         own_address: IpAddr::from([127, 0, 0, 1]),
         role_without_token: Some(Role::Operator),
     };
@@ -211,6 +215,17 @@ impl Console {
         let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    /// A GET that answers 200 with a body that does not end.
+    pub(super) async fn stream(&self, path: &str, headers: &[(&str, &str)]) -> Body {
+        let mut request = Request::builder().uri(path).header(header::HOST, "localhost:3001");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = self.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        response.into_body()
     }
 
     /// A GET that answers 200.

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use hmac::{Hmac, KeyInit, Mac};
-use hookbox::app;
+use hookbox::app::{self, Observed};
 use hookbox::clock::Clock;
 use hookbox::config::{Config, MakeSecrets};
 use hookbox::sandbox::{ChildCompiler, CompileLimits, Compiler};
@@ -100,7 +100,7 @@ impl Host {
             runtime.block_on(async {
                 let app = app::build_by(config, compiler(), OnLoss::Refuse, clock).await.unwrap();
                 say.send(app.addresses()).unwrap();
-                app.run(stopping, Arc::new(String::new)).await.unwrap();
+                app.run(stopping, Observed::default()).await.unwrap();
             });
         });
         let addresses = said.recv().expect("the host starts");

@@ -48,7 +48,10 @@ impl Kept {
         let mut values = lock(&self.values);
         let mut sums = Vec::new();
         for (key, delta) in &invocation.kv_adds {
-            let Some(before) = number(values.get(key).map(Vec::as_slice)) else {
+            // What it has set itself is no number, or the sum would be in its place.
+            let is_set = invocation.kv_writes.iter().any(|(written, _)| written == key);
+            let before = number(values.get(key).map(Vec::as_slice)).filter(|_| !is_set);
+            let Some(before) = before else {
                 let why =
                     format!("it adds to the key `{key}`, whose value is no number of 8 bytes");
                 invocation.verdict = Verdict::Error(why);

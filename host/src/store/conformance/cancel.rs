@@ -1,10 +1,11 @@
 //! Events that cancel deliveries.
 
+use super::dispatch::TestDispatch;
 use super::policies::PolicyHarness;
 use super::*;
 use crate::event::{KeyPolicy, KeySource, NewDelivery, Target, TargetOptions};
-use crate::store::Action;
 use crate::store::conformance::operator::act;
+use crate::store::{Action, DeliveryFilter, Which};
 
 /// An event of a subject for `reminder`, which events can cancel by `tag`.
 fn cancellable(subject: Option<&str>, tag: i64) -> NewEvent {
@@ -133,4 +134,57 @@ pub(in crate::store) async fn what_is_cancelled_lets_its_key_go_on(harness: impl
     assert_eq!(delivery(&store, second).await.behind, Some(first));
     append(&store, cancelling("o1", &[1])).await;
     assert_eq!(lease_one(&store, "reminder").await.delivery, second);
+}
+
+pub(in crate::store) async fn of_what_an_event_cancels_none_is_leased_by_the_end_of_another(
+    harness: impl PolicyHarness,
+) {
+    harness.policies().set("reminder", KeyPolicy::of(KeySource::Subject));
+    let store = harness.open().await;
+    let mut dispatch = TestDispatch::attach(&store, &[("reminder", 8)]);
+    let keyed = |tag: i64, delay_ms: u64| {
+        let mut new = NewEvent { delay_ms, ..cancellable(Some("o1"), tag) };
+        new.deliveries[0].key = Some(crate::event::Key::Text("k".into()));
+        new
+    };
+    // The oldest enters last, because it is delayed.
+    let late = DeliveryId { event: append(&store, keyed(1, 10)).await, ordinal: 0 };
+    let open = DeliveryId { event: append(&store, keyed(2, 0)).await, ordinal: 0 };
+    let leased = dispatch.delivered(&store).await.remove(0);
+    settle(&store, leased, retry_in(60_000)).await;
+    pass(&harness, 20);
+    assert!(lease(&store, "reminder", 8).await.is_empty(), "it has entered behind the other");
+    let behind = DeliveryId { event: append(&store, keyed(1, 0)).await, ordinal: 0 };
+    append(&store, cancelling("o1", &[2, 1])).await;
+    for id in [late, open, behind] {
+        let found = delivery(&store, id).await;
+        assert_eq!((found.state, found.cancelling), (State::Cancelled, false), "{id}");
+    }
+    assert!(dispatch.delivered(&store).await.is_empty(), "nothing of it runs");
+    // The same by an operator, who names all of them.
+    let ids = [
+        DeliveryId { event: append(&store, keyed(3, 0)).await, ordinal: 0 },
+        DeliveryId { event: append(&store, keyed(3, 0)).await, ordinal: 0 },
+    ];
+    settle(&store, dispatch.delivered(&store).await.remove(0), retry_in(60_000)).await;
+    let filter = DeliveryFilter { plugin: Some("reminder".into()), ..DeliveryFilter::default() };
+    store.change(Action::Cancel, Which::Matching { filter, from: None }).await.unwrap();
+    for id in ids {
+        assert_eq!(state(&store, id).await, State::Cancelled);
+    }
+    assert!(dispatch.delivered(&store).await.is_empty());
+}
+
+pub(in crate::store) async fn an_attempt_that_read_what_changed_is_recorded_if_it_was_cancelled(
+    harness: impl PolicyHarness,
+) {
+    let store = harness.open().await;
+    let id = wait_for(&store, "o1", 1).await;
+    let leased = lease_one(&store, "reminder").await;
+    append(&store, cancelling("o1", &[1])).await;
+    let kv = KvTransaction { reads: vec![("key".to_owned(), Some(7))], ..KvTransaction::default() };
+    assert_eq!(settle(&store, leased, done_with(Vec::new(), kv)).await, Settled::Cancelled);
+    let found = delivery(&store, id).await;
+    assert_eq!((found.state, found.attempts.len()), (State::Cancelled, 1));
+    assert_eq!(found.attempts[0].number, 1);
 }

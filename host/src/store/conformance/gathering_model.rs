@@ -57,7 +57,11 @@ impl Gathered {
     /// Whether its key takes no member at this time.
     fn is_closed(&self, now_ms: i64) -> bool {
         let again_ms = if self.complete { 0 } else { self.within_ms };
-        self.frozen && self.kind == GatheringKind::Join && self.until_ms + again_ms > now_ms
+        let closed = match self.frozen {
+            true => self.until_ms + again_ms > now_ms,
+            false => self.until_ms <= now_ms,
+        };
+        closed && self.kind == GatheringKind::Join
     }
 
     fn is_due(&self, now_ms: i64) -> bool {

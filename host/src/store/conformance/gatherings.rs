@@ -2,9 +2,9 @@
 
 use super::policies::PolicyHarness;
 use super::*;
-use crate::event::{Counted, GatheringKind, GatheringTerms, Key, NewMember, Why};
-use crate::store::conformance::operator::act;
-use crate::store::{Action, GatheringView};
+use crate::event::{Counted, GatheringKind, GatheringTerms, Key, MAX_MEMBERS, NewMember, Why};
+use crate::store::conformance::operator::{act, assert_conflict};
+use crate::store::{Action, DeliveryFilter, GatheringView, Which};
 
 pub(super) const JOIN: &str = "joins/order";
 pub(super) const BATCH: &str = "batches/sync";
@@ -299,4 +299,70 @@ pub(in crate::store) async fn a_gathering_that_is_complete_is_leased_with_its_la
     // One that is complete at once is leased on insert.
     append(&store, needs(&join(), "p", 0)).await;
     assert_eq!(dispatch.delivered(&store).await.len(), 1);
+}
+
+pub(in crate::store) async fn a_member_that_comes_after_the_time_of_its_join_is_late(
+    harness: impl PolicyHarness,
+) {
+    let store = harness.open().await;
+    append(&store, needs(&join(), "o", 1)).await;
+    pass(&harness, HOUR_MS);
+    // Its delivery is due, and nobody has leased it yet.
+    let late = append(&store, member(&join(), "o", video("v1"))).await;
+    assert!(store.event(late).await.unwrap().note.unwrap().contains("late_member"));
+    let view = end(&store, JOIN).await.unwrap();
+    assert_eq!((view.why, view.complete, view.members.len()), (Why::Within, false, 1));
+    // The key may begin anew when as much time has passed again.
+    pass(&harness, HOUR_MS);
+    append(&store, needs(&join(), "o", 0)).await;
+    assert!(end(&store, JOIN).await.unwrap().complete);
+}
+
+pub(in crate::store) async fn a_gathering_has_at_most_ten_thousand_members(
+    harness: impl PolicyHarness,
+) {
+    let store = harness.open().await;
+    // Repeats of one member, and events that do not count: they are members all the same.
+    for _ in 0..MAX_MEMBERS / 1_000 {
+        let appended: Vec<_> = (0..1_000)
+            .map(|n| {
+                let counted = if n % 2 == 0 { video("v1") } else { Counted::Not };
+                store.append(member(&join(), "o", counted))
+            })
+            .collect();
+        for answer in appended {
+            answer.await.unwrap();
+        }
+    }
+    let view = end(&store, JOIN).await.expect("it has ended");
+    assert_eq!((view.why, view.count, view.members.len()), (Why::Limit, 1, MAX_MEMBERS as usize));
+    let late = append(&store, member(&join(), "o", video("v2"))).await;
+    assert!(store.event(late).await.unwrap().note.is_some());
+}
+
+pub(in crate::store) async fn the_last_member_is_read_however_many_there_are(
+    harness: impl PolicyHarness,
+) {
+    let store = harness.open().await;
+    for _ in 0..300 {
+        append(&store, member(&batch(300), "o", Counted::Event)).await;
+    }
+    let view = end(&store, BATCH).await.unwrap();
+    let read: Vec<_> = (0..300).filter(|index| view.members[*index].event.is_some()).collect();
+    assert_eq!(read, (0..255).chain([299]).collect::<Vec<_>>());
+}
+
+pub(in crate::store) async fn an_operator_neither_moves_a_gathering_nor_ends_it_by_a_retry(
+    harness: impl PolicyHarness,
+) {
+    let store = harness.open().await;
+    let id = DeliveryId { event: append(&store, needs(&join(), "o", 2)).await, ordinal: 0 };
+    assert_conflict(&store, Action::Move("audit".into()), id).await;
+    assert_conflict(&store, Action::Retry, id).await;
+    for action in [Action::Move("audit".into()), Action::Retry] {
+        let filter = DeliveryFilter::default();
+        let changed = store.change(action, Which::Matching { filter, from: None }).await.unwrap();
+        assert_eq!(changed.deliveries, 0);
+    }
+    act(&store, Action::Cancel, id).await;
 }

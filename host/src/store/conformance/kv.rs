@@ -262,6 +262,17 @@ pub(in crate::store) async fn an_addition_to_what_is_no_number_is_an_error_that_
         (None, None)
     );
     assert!(store.event(id.event).await.unwrap().children.is_empty());
+    // What counts is the value that the attempt itself has set or removed, if it has.
+    for stored in ["n", "text"] {
+        run(&store, "orders", adds(&[("n", 1)])).await;
+        let set = kv(&[], &[(stored, Some(b"x"))]);
+        let both = KvTransaction { adds: vec![(stored.to_owned(), 1)], ..set };
+        assert_eq!(run(&store, "orders", both).await, Settled::NotANumber, "{stored}");
+    }
+    let removed =
+        KvTransaction { adds: vec![("text".to_owned(), 1)], ..kv(&[], &[("text", None)]) };
+    assert_eq!(run(&store, "orders", removed).await, Settled::Kept);
+    assert_eq!(number(&store, "orders", "text").await, Some(1));
 }
 
 async fn listed(

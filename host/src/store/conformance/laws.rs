@@ -141,6 +141,10 @@ macro_rules! laws {
                 a_dead_letter_outlives_its_event_until_it_is_discarded
                 ids_grow_also_when_everything_was_swept
             }
+            history {
+                what_was_kept_of_an_owner_is_read_in_order_also_after_a_crash
+                of_samples_the_last_fourteen_days_are_kept
+            }
             schedules {
                 of_many_hosts_that_make_one_tick_one_stores_its_event
                 a_tick_its_event_and_the_next_tick_are_there_after_a_crash
@@ -302,6 +306,8 @@ macro_rules! workflow_laws {
                 what_has_ended_is_not_cancelled_and_a_retry_can_be_again
                 an_emitted_event_cancels_with_its_settlement
                 what_is_cancelled_lets_its_key_go_on
+                of_what_an_event_cancels_none_is_leased_by_the_end_of_another
+                an_attempt_that_read_what_changed_is_recorded_if_it_was_cancelled
             }
             deaths {
                 an_event_that_tells_of_a_dead_letter_is_stored_with_it
@@ -321,6 +327,10 @@ macro_rules! workflow_laws {
                 members_of_an_open_gathering_are_kept
                 a_cancelled_join_takes_no_more_members
                 a_gathering_that_is_complete_is_leased_with_its_last_member
+                a_member_that_comes_after_the_time_of_its_join_is_late
+                a_gathering_has_at_most_ten_thousand_members
+                the_last_member_is_read_however_many_there_are
+                an_operator_neither_moves_a_gathering_nor_ends_it_by_a_retry
             }
             seeing_workflows {
                 what_waits_behind_its_key_or_for_members_names_it

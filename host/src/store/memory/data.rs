@@ -12,6 +12,7 @@ use crate::event::{
     AttemptRecord, DedupeKey, DeliveryId, Event, EventId, NewEvent, Outcome, PluginName, State,
     Target,
 };
+use crate::series::Rest;
 use crate::store::model::LeaseTerms;
 use crate::store::{
     AgainSoFar, Appended, AttemptView, DeliveryView, DispatchHandle, EventView, Hint, KvValue,
@@ -35,6 +36,8 @@ pub(super) struct MemoryData {
     /// By plugin, the admitted one first.
     pub(super) approvals: BTreeMap<(PluginName, bool), StoredApproval>,
     pub(super) schedules: ScheduleRows,
+    /// With the times at which they were stored.
+    pub(super) samples: Vec<(i64, Vec<Rest>)>,
     pub(super) tree: TreeBudget,
     pub(super) last_id: i64,
     pub(super) duplicates: u64,

@@ -70,21 +70,23 @@ impl MemoryData {
     pub(super) fn fault_of_adds(&self, plugin: &PluginName, kv: &KvTransaction) -> Option<String> {
         let bucket = kv.bucket_of(plugin);
         kv.adds.iter().find_map(|(key, _)| {
-            let found = self.kv.get(&(bucket.clone(), key.clone()));
-            let fault = number(found.map(|found| found.value.as_slice())).err()?;
+            let stored = || self.kv.get(&(bucket.clone(), key.clone()));
+            let value = kv.written(key).unwrap_or_else(|| stored().map(|it| it.value.as_slice()));
+            let fault = number(value).err()?;
             Some(format!("it adds to the key `{key}` of bucket `{bucket}`: {fault}"))
         })
     }
 
     pub(super) fn write_kv(&mut self, plugin: &PluginName, kv: KvTransaction) {
         let bucket = kv.bucket_of(plugin).clone();
-        let mut writes = kv.writes;
-        for (key, delta) in kv.adds {
-            let found = self.kv.get(&(bucket.clone(), key.clone()));
-            let before = number(found.map(|found| found.value.as_slice())).expect("it was checked");
-            writes.push((key, Some(before.saturating_add(delta).to_le_bytes().to_vec())));
-        }
-        for (key, value) in writes {
+        let sum = |(key, delta): &(String, i64)| {
+            let stored = || self.kv.get(&(bucket.clone(), key.clone()));
+            let value = kv.written(key).unwrap_or_else(|| stored().map(|it| it.value.as_slice()));
+            let sum = number(value).expect("it was checked").saturating_add(*delta);
+            (key.clone(), Some(sum.to_le_bytes().to_vec()))
+        };
+        let sums: Vec<_> = kv.adds.iter().map(sum).collect();
+        for (key, value) in kv.writes.into_iter().chain(sums) {
             let key = (bucket.clone(), key);
             self.kv_expires.remove(&key);
             let Some(value) = value else {

@@ -97,6 +97,14 @@ pub(in crate::store) fn number(value: Option<&[u8]>) -> Result<i64, OtherLength>
     value.try_into().map(i64::from_le_bytes).map_err(|_| OtherLength { bytes: value.len() })
 }
 
+impl KvTransaction {
+    /// The value of a key that this attempt has set or removed itself; `None` if it has not.
+    pub(in crate::store) fn written(&self, key: &str) -> Option<Option<&[u8]>> {
+        let found = self.writes.iter().rev().find(|(written, _)| written == key);
+        found.map(|(_, value)| value.as_deref())
+    }
+}
+
 /// A value is no number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("its value has {bytes} bytes, and a number has 8")]

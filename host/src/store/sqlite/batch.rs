@@ -39,6 +39,9 @@ impl PluginPolicies for NoPolicies {
     }
 }
 
+/// A key that goes on later: its plugin, its text, and the host time before which it does not.
+pub(super) type HeldOpening = (PluginName, String, i64);
+
 /// A transaction in the making.
 pub(super) struct WriteBatch<'a> {
     pub(super) connection: &'a Connection,
@@ -68,6 +71,9 @@ pub(super) struct WriteBatch<'a> {
     pub(super) leased: Vec<Lease>,
     /// Deliveries that are not leased, and the host time at which each is due.
     pub(super) waiting: Vec<(PluginName, i64)>,
+    /// Keys whose next delivery is to be opened when several have been cancelled; `None` while each
+    /// key goes on at once.
+    pub(super) held_openings: Option<Vec<HeldOpening>>,
     /// Whether the eras are to be read again.
     pub(super) eras_changed: bool,
     /// Whether the time was noted.
@@ -102,6 +108,7 @@ impl<'a> WriteBatch<'a> {
             keys: KeyChanges::default(),
             leased: Vec::new(),
             waiting: Vec::new(),
+            held_openings: None,
             eras_changed: false,
             noted: false,
         }

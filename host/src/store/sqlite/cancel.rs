@@ -17,25 +17,30 @@ impl WriteBatch<'_> {
         else {
             return Ok(());
         };
-        for tag in &new.cancels {
-            let found: Vec<DeliveryId> = self
-                .connection
-                .prepare_cached(
-                    "SELECT event, ordinal FROM cancellable WHERE subject = ?1 AND tag = ?2",
-                )?
-                .query_map(params![subject, tag], |row| {
-                    Ok(DeliveryId { event: EventId::from_row(row.get(0)?), ordinal: row.get(1)? })
-                })?
-                .collect::<Result<_, _>>()?;
-            for id in found {
-                let Some(stands) = self.stands(id)? else { continue };
-                match stands.state {
-                    State::Leased => self.end_when_settled(id, &stands)?,
-                    _ => self.end(id, &stands, State::Cancelled)?,
+        self.holding_keys(|work| {
+            for tag in &new.cancels {
+                for id in work.cancellable(subject, *tag)? {
+                    let Some(stands) = work.stands(id)? else { continue };
+                    match stands.state {
+                        State::Leased => work.end_when_settled(id, &stands)?,
+                        _ => work.end(id, &stands, State::Cancelled)?,
+                    }
                 }
             }
-        }
-        Ok(())
+            Ok(())
+        })
+    }
+
+    /// The open deliveries that an event of this subject and tag cancels.
+    fn cancellable(&self, subject: &str, tag: i64) -> Result<Vec<DeliveryId>, rusqlite::Error> {
+        self.connection
+            .prepare_cached(
+                "SELECT event, ordinal FROM cancellable WHERE subject = ?1 AND tag = ?2",
+            )?
+            .query_map(params![subject, tag], |row| {
+                Ok(DeliveryId { event: EventId::from_row(row.get(0)?), ordinal: row.get(1)? })
+            })?
+            .collect()
     }
 
     /// Lets events cancel an open delivery of an event with this subject.

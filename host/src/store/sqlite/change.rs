@@ -9,6 +9,7 @@ use super::deaths::Ending;
 use super::keys::KeyPlace;
 use super::rows::{EVENT_COLUMNS, read_event, read_state, read_text};
 use crate::event::{DeliveryId, EventId, PluginName, State};
+use crate::names::is_built_in;
 use crate::store::{Action, StoreError};
 
 /// The delivery of an event that a plugin has, if an operator has not ended it.
@@ -46,9 +47,21 @@ impl Stands {
         self.due_ms == Some(BEHIND_MS)
     }
 
-    /// Whether `action` may be done to it, if its state allows it.
-    fn may(&self, action: &Action) -> bool {
-        !(action.is_retry() && self.is_behind())
+    /// Why `action` may not be done to it although its state allows it; for people.
+    fn refusal(&self, action: &Action) -> Option<&'static str> {
+        let is_own = is_built_in(&self.plugin);
+        match action {
+            Action::Move(_) if is_own => {
+                Some("is the host's own and no plugin can have it; cancel it to end it")
+            }
+            Action::Retry | Action::RetryFresh if self.is_behind() => {
+                Some("waits behind others of its key; cancel or discard those to let it go")
+            }
+            Action::Retry | Action::RetryFresh if is_own && self.state == State::Waiting => Some(
+                "waits for its members or its time, and ends by itself; cancel it to end it now",
+            ),
+            _ => None,
+        }
     }
 }
 
@@ -65,10 +78,8 @@ impl WriteBatch<'_> {
         if !action.takes_from(stands.state, stands.cancelled, action.takes()) {
             return Ok(Err(StoreError::Conflict(action.refusal(stands.state, delivery))));
         }
-        if !stands.may(action) {
-            return Ok(Err(StoreError::Conflict(format!(
-                "delivery `{delivery}` waits behind others of its key; cancel or discard those to let it go"
-            ))));
+        if let Some(refusal) = stands.refusal(action) {
+            return Ok(Err(StoreError::Conflict(format!("delivery `{delivery}` {refusal}"))));
         }
         if let Action::Move(to) = action
             && let Some(other) = delivery_to(self.connection, to, delivery.event)?
@@ -92,22 +103,26 @@ impl WriteBatch<'_> {
         states: &[State],
         found: &[DeliveryId],
     ) -> Result<u64, rusqlite::Error> {
-        let mut changed = 0;
-        for delivery in found {
-            let Some(stands) = self.stands(*delivery)? else { continue };
-            if !action.takes_from(stands.state, stands.cancelled, states) || !stands.may(action) {
-                continue;
+        self.holding_keys(|work| {
+            let mut changed = 0;
+            for delivery in found {
+                let Some(stands) = work.stands(*delivery)? else { continue };
+                if !action.takes_from(stands.state, stands.cancelled, states)
+                    || stands.refusal(action).is_some()
+                {
+                    continue;
+                }
+                let free = match action {
+                    Action::Move(to) => delivery_to(work.connection, to, delivery.event)?.is_none(),
+                    _ => true,
+                };
+                if free {
+                    work.apply(action, *delivery, &stands)?;
+                    changed += 1;
+                }
             }
-            let free = match action {
-                Action::Move(to) => delivery_to(self.connection, to, delivery.event)?.is_none(),
-                _ => true,
-            };
-            if free {
-                self.apply(action, *delivery, &stands)?;
-                changed += 1;
-            }
-        }
-        Ok(changed)
+            Ok(changed)
+        })
     }
 
     pub(super) fn stands(&self, delivery: DeliveryId) -> Result<Option<Stands>, rusqlite::Error> {

@@ -9,6 +9,7 @@ use super::append_limit::AppendPermit;
 use super::batch::WriteBatch;
 use super::operator::Expired;
 use crate::event::{DeliveryId, EventId, NewEvent, State, Target};
+use crate::series::Rest;
 use crate::store::{
     Action, Appended, ApprovalChange, Lease, LeaseHolder, LeaseQueue, Leased, NewStep, Next,
     Recorded, ScheduleChange, Settled, Settlement, StoreError, Tick, TickStep, Ticked,
@@ -77,6 +78,11 @@ pub(super) enum WriteCommand {
         tick: Box<Tick>,
         reply: ReplyTo<Ticked>,
     },
+    KeepSamples {
+        at_ms: i64,
+        samples: Vec<Rest>,
+        reply: ReplyTo<()>,
+    },
     NoteTime {
         reply: ReplyTo<()>,
     },
@@ -138,6 +144,10 @@ impl WriteCommand {
                 CommandAnswer::ScheduleChanged(work.change_schedule(change)?)
             }
             Self::Tick { tick, .. } => CommandAnswer::Ticked(work.tick(tick)?),
+            Self::KeepSamples { at_ms, samples, .. } => {
+                work.keep_samples(*at_ms, samples)?;
+                CommandAnswer::Noted
+            }
             Self::NoteTime { .. } => {
                 work.note_time()?;
                 CommandAnswer::Noted
@@ -181,7 +191,9 @@ impl WriteCommand {
                 drop(reply.send(Ok(value)));
             }
             (Self::Tick { reply, .. }, CommandAnswer::Ticked(value)) => drop(reply.send(Ok(value))),
-            (Self::NoteTime { reply }, CommandAnswer::Noted) => drop(reply.send(Ok(()))),
+            (Self::NoteTime { reply } | Self::KeepSamples { reply, .. }, CommandAnswer::Noted) => {
+                drop(reply.send(Ok(())))
+            }
             (Self::Close { reply }, CommandAnswer::Closed) => drop(reply.send(Ok(()))),
             _ => unreachable!("a command is answered in kind"),
         }
@@ -206,7 +218,10 @@ impl WriteCommand {
                 drop(reply.send(Err(error)));
             }
             Self::Tick { reply, .. } => drop(reply.send(Err(error))),
-            Self::Approve { reply, .. } | Self::NoteTime { reply } | Self::Close { reply } => {
+            Self::Approve { reply, .. }
+            | Self::KeepSamples { reply, .. }
+            | Self::NoteTime { reply }
+            | Self::Close { reply } => {
                 drop(reply.send(Err(error)));
             }
         }
@@ -245,6 +260,7 @@ impl WriteCommand {
                 TickStep::Emit { event, .. } => 1 + of_event(event),
                 TickStep::Missed { .. } => 2,
             },
+            Self::KeepSamples { samples, .. } => rows(2 * samples.len(), 0),
             // Each delivery and its entry in an index.
             Self::ChangeAll { found, .. } => 2 * found.len() as u64,
             _ => 1,

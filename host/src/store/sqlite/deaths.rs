@@ -4,10 +4,18 @@
 //! where it gives up on its own, it leaves a delivery to the host's plugin [`DEAD_LETTERS`], which
 //! emits that event.
 
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
 use rusqlite::params;
 
 use super::batch::WriteBatch;
 use crate::event::{DEAD, DEAD_LETTERS, DeliveryId, Outcome, PluginName, State};
+use crate::server::LineLimit;
+
+/// Bounds the lines about dead letters that the store makes by itself: each event beyond
+/// `max_waiting_per_key` is one.
+static LINES: LazyLock<LineLimit> = LazyLock::new(|| LineLimit::new(10, Duration::from_secs(1)));
 
 /// A delivery that ends.
 pub(super) struct Ending<'e> {
@@ -102,11 +110,13 @@ impl WriteBatch<'_> {
             .execute(params![event.row(), ordinal, attempt, self.wall_ms, Outcome::Error.code(),
                 reason])?;
         self.delta.moved(ending.plugin, Some(from), Some(dead));
-        tracing::error!(
-            delivery.id = %ending.id, plugin.name = %ending.plugin, delivery.attempt = attempt,
-            reason,
-            "dead letter"
-        );
+        if let Some(omitted) = LINES.admit(Instant::now()) {
+            tracing::error!(
+                delivery.id = %ending.id, plugin.name = %ending.plugin, delivery.attempt = attempt,
+                reason, omitted,
+                "dead letter"
+            );
+        }
         self.ended(ending, dead, self.now_ms)
     }
 }

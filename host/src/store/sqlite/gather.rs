@@ -26,6 +26,9 @@ struct Gathering {
     opened_ms: i64,
     /// Host time at which it ends in any case.
     until_ms: i64,
+    /// All of its members.
+    members: u32,
+    /// Those that are counted.
     count: u32,
     need: Option<u32>,
     seen: u64,
@@ -51,13 +54,13 @@ impl WriteBatch<'_> {
             let key = member.key.text(event.tree());
             let newest = self.newest_gathering(&member.terms.plugin, &key)?;
             match newest {
-                Some(gathering) if !gathering.ended => self.join(event, member, gathering)?,
                 Some(gathering)
                     if member.terms.kind == GatheringKind::Join
-                        && gathering.closed_until_ms() > self.now_ms =>
+                        && gathering.is_closed(self.now_ms) =>
                 {
                     self.note_late(event.id, &member.terms.plugin)?;
                 }
+                Some(gathering) if !gathering.ended => self.join(event, member, gathering)?,
                 _ => {
                     self.open_gathering(event, member, &key, next)?;
                     next += 1;
@@ -86,7 +89,8 @@ impl WriteBatch<'_> {
         self.connection
             .prepare_cached(
                 "SELECT g.event, g.ordinal, g.opened_ms, g.until_ms, g.count, g.need, g.seen,
-                        g.frozen OR g.why IS NOT NULL OR d.due_ms IS NULL, g.frozen AND g.why IS NULL
+                        g.frozen OR g.why IS NOT NULL OR d.due_ms IS NULL, g.frozen AND g.why IS NULL,
+                        g.members
                  FROM gatherings g JOIN deliveries d ON d.event = g.event AND d.ordinal = g.ordinal
                  WHERE g.plugin = ?1 AND g.key = ?2 ORDER BY g.event DESC, g.ordinal DESC LIMIT 1",
             )?
@@ -100,6 +104,7 @@ impl WriteBatch<'_> {
                     seen: row.get::<_, i64>(6)?.cast_unsigned(),
                     ended: row.get(7)?,
                     late: row.get(8)?,
+                    members: row.get(9)?,
                     why: None,
                 })
             })
@@ -120,6 +125,7 @@ impl WriteBatch<'_> {
             id,
             opened_ms: self.now_ms,
             until_ms: after_ms(self.now_ms, terms.within),
+            members: 0,
             count: 0,
             need: None,
             seen: 0,
@@ -128,23 +134,7 @@ impl WriteBatch<'_> {
             why: None,
         };
         gathering.count_in(member, true);
-        self.connection
-            .prepare_cached(
-                "INSERT INTO gatherings (event, ordinal, plugin, key, opened_ms, until_ms, count, need, seen, frozen, why)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?10)",
-            )?
-            .execute(params![
-                event.id.row(),
-                ordinal,
-                terms.plugin,
-                key,
-                gathering.opened_ms,
-                gathering.until_ms,
-                gathering.count,
-                gathering.need,
-                gathering.seen.cast_signed(),
-                gathering.why,
-            ])?;
+        self.insert_gathering(&gathering, &terms.plugin, key)?;
         self.insert_member(&gathering, event.id, member)?;
         let delay = match gathering.why {
             Some(_) => Duration::ZERO,
@@ -168,6 +158,33 @@ impl WriteBatch<'_> {
         Ok(())
     }
 
+    fn insert_gathering(
+        &self,
+        gathering: &Gathering,
+        plugin: &str,
+        key: &str,
+    ) -> Result<(), rusqlite::Error> {
+        self.connection
+            .prepare_cached(
+                "INSERT INTO gatherings (event, ordinal, plugin, key, opened_ms, until_ms, count, need, seen, frozen, why, members)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?10, ?11)",
+            )?
+            .execute(params![
+                gathering.id.event.row(),
+                gathering.id.ordinal,
+                plugin,
+                key,
+                gathering.opened_ms,
+                gathering.until_ms,
+                gathering.count,
+                gathering.need,
+                gathering.seen.cast_signed(),
+                gathering.why,
+                gathering.members,
+            ])?;
+        Ok(())
+    }
+
     /// Adds a member to an open gathering, which may complete it.
     fn join(
         &mut self,
@@ -179,7 +196,7 @@ impl WriteBatch<'_> {
         gathering.count_in(member, is_new);
         self.connection
             .prepare_cached(
-                "UPDATE gatherings SET count = ?3, need = ?4, seen = ?5, why = ?6
+                "UPDATE gatherings SET count = ?3, need = ?4, seen = ?5, why = ?6, members = ?7
                  WHERE event = ?1 AND ordinal = ?2",
             )?
             .execute(params![
@@ -189,6 +206,7 @@ impl WriteBatch<'_> {
                 gathering.need,
                 gathering.seen.cast_signed(),
                 gathering.why,
+                gathering.members,
             ])?;
         let plugin = &member.terms.plugin;
         match (gathering.why, member.terms.quiet) {
@@ -263,9 +281,19 @@ impl Gathering {
         self.until_ms.saturating_add(again_ms)
     }
 
+    /// Whether the key of a join takes no member at this host time. One whose time is over is late
+    /// also before its delivery is leased.
+    fn is_closed(&self, now_ms: i64) -> bool {
+        match self.ended {
+            true => self.closed_until_ms() > now_ms,
+            false => self.until_ms <= now_ms,
+        }
+    }
+
     /// Takes a member into account; `is_new` tells whether it is counted for the first time.
     fn count_in(&mut self, member: &NewMember, is_new: bool) {
         let terms = &member.terms;
+        self.members += 1;
         self.count += u32::from(is_new && member.counted != Counted::Not);
         self.need = self.need.or(member.need);
         self.seen |= member.seen;
@@ -275,7 +303,7 @@ impl Gathering {
             Some(Why::Types)
         } else if terms.need.or(self.need).is_some_and(|need| self.count >= need) {
             Some(if terms.kind == GatheringKind::Join { Why::Need } else { Why::Size })
-        } else if self.count >= MAX_MEMBERS {
+        } else if self.members >= MAX_MEMBERS {
             Some(Why::Limit)
         } else {
             None

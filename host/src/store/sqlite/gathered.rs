@@ -186,14 +186,17 @@ pub(super) fn view(
     let sql = format!("SELECT {EVENT_COLUMNS} FROM events e WHERE e.id = ?1");
     let mut statement = connection.prepare_cached(&sql)?;
     let mut bytes = 0;
-    for (index, id) in ids.into_iter().enumerate() {
-        let mut event = None;
-        if index < MAX_READ && bytes <= MAX_READ_BYTES {
-            event = statement.query_row([id.row()], read_event).optional()?;
-            bytes += event.as_ref().map_or(0, |event| event.attributes.body.len());
-            event = event.filter(|_| bytes <= MAX_READ_BYTES);
+    view.members = ids.into_iter().map(|id| MemberView { id, event: None }).collect();
+    // The last one first: a batch may be made for it alone.
+    let last = view.members.len().saturating_sub(1);
+    for index in std::iter::once(last).chain(0..last).take(MAX_READ) {
+        let Some(member) = view.members.get_mut(index) else { break };
+        let event = statement.query_row([member.id.row()], read_event).optional()?;
+        bytes += event.as_ref().map_or(0, |event| event.attributes.body.len());
+        if bytes > MAX_READ_BYTES {
+            break;
         }
-        view.members.push(MemberView { id, event });
+        member.event = event;
     }
     Ok(Some(view))
 }

@@ -140,6 +140,10 @@ impl WriteBatch<'_> {
         key: &str,
         not_before_ms: i64,
     ) -> Result<(), rusqlite::Error> {
+        if let Some(held) = &mut self.held_openings {
+            held.push((plugin.clone(), key.to_owned(), not_before_ms));
+            return Ok(());
+        }
         let per_key = self.policies.key(plugin).map_or(1, |policy| policy.per_key.get());
         let first: Vec<(DeliveryId, i64)> = self
             .connection
@@ -167,6 +171,20 @@ impl WriteBatch<'_> {
             self.open(delivery, plugin, not_before_ms.max(self.now_ms))?;
         }
         Ok(())
+    }
+
+    /// Does `work`, and lets keys go on only after it: of several deliveries that it ends, none is
+    /// opened by the end of another.
+    pub(super) fn holding_keys<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, rusqlite::Error>,
+    ) -> Result<T, rusqlite::Error> {
+        self.held_openings = Some(Vec::new());
+        let done = work(self);
+        for (plugin, key, not_before_ms) in self.held_openings.take().unwrap_or_default() {
+            self.open_next(&plugin, &key, not_before_ms)?;
+        }
+        done
     }
 
     /// Opens a delivery: it is leased if it is due and the dispatcher has a permit for it.

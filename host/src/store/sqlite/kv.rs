@@ -56,7 +56,10 @@ impl WriteBatch<'_> {
     ) -> Result<Option<String>, rusqlite::Error> {
         let bucket = kv.bucket_of(plugin);
         for (key, _) in &kv.adds {
-            let value = kv_get(self.connection, bucket, key)?.map(|found| found.value);
+            let value = match kv.written(key) {
+                Some(value) => value.map(<[u8]>::to_vec),
+                None => kv_get(self.connection, bucket, key)?.map(|found| found.value),
+            };
             if let Err(fault) = number(value.as_deref()) {
                 let key = plain(key, 80);
                 return Ok(Some(format!(

@@ -89,13 +89,17 @@ pub(super) fn with_waits(
     Ok(view)
 }
 
-/// One delivery with all its attempts.
+/// The attempts of a delivery that are shown: the last ones. A handler that asks to be called again
+/// may have thousands.
+const MAX_ATTEMPTS: i64 = 1_000;
+
+/// One delivery with its last attempts.
 pub(super) fn whole_delivery(
     connection: &Connection,
     id: DeliveryId,
 ) -> Result<Option<DeliveryView>, rusqlite::Error> {
     let Some(mut found) = delivery(connection, id)? else { return Ok(None) };
-    found.attempts = attempts(connection, id, i64::MAX)?;
+    found.attempts = attempts(connection, id, MAX_ATTEMPTS)?;
     found.steps = steps::views(connection, id)?;
     Ok(Some(found))
 }
@@ -208,7 +212,7 @@ pub(super) fn event(
     }
     view.deliveries = deliveries_of(connection, id)?;
     for delivery in &mut view.deliveries {
-        delivery.attempts = attempts(connection, delivery.id, i64::MAX)?;
+        delivery.attempts = attempts(connection, delivery.id, MAX_ATTEMPTS)?;
         delivery.steps = steps::views(connection, delivery.id)?;
     }
     view.children = connection

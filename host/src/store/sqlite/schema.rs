@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::error::OpenError;
 use super::failure::injected;
 use super::files::make_file;
-use super::{eras, kv, schedules, steps};
+use super::{eras, history, kv, schedules, steps};
 use crate::fail;
 
 /// The schema this host writes. A file with a greater one is refused, one with a smaller one is
@@ -221,9 +221,9 @@ const DEAD_LETTERS: &str = "
 ";
 
 /// Since version 7: events that are gathered by a key. The delivery of a gathering is one of its
-/// first member. `count`: members that are counted; `need`: how many complete it, if a member said
-/// so; `seen`: bits of types; `frozen`: whether its delivery was leased; `why`: what has completed
-/// it.
+/// first member. `members`: how many it has; `count`: members that are counted; `need`: how many
+/// complete it, if a member said so; `seen`: bits of types; `frozen`: whether its delivery was
+/// leased; `why`: what has completed it.
 const GATHERINGS: &str = "
     CREATE TABLE gatherings (
         event     INTEGER NOT NULL,
@@ -232,6 +232,7 @@ const GATHERINGS: &str = "
         key       TEXT NOT NULL,
         opened_ms INTEGER NOT NULL,
         until_ms  INTEGER NOT NULL,
+        members   INTEGER NOT NULL,
         count     INTEGER NOT NULL,
         need      INTEGER,
         seen      INTEGER NOT NULL,
@@ -269,6 +270,7 @@ const MIGRATIONS: [(i64, &[&str]); 7] = [
             steps::SCHEMA,
             kv::SCHEMA,
             schedules::SCHEMA,
+            history::SCHEMA,
         ],
     ),
 ];

@@ -40,7 +40,7 @@ impl WriteBatch<'_> {
     ) -> Result<Settled, rusqlite::Error> {
         if let Some((emitted, kv)) = settlement.next.results() {
             if !self.reads_hold(&lease.plugin, kv)? {
-                return Ok(match self.run_again(lease)? {
+                return Ok(match self.run_again(lease, settlement)? {
                     Move::There => Settled::Conflict,
                     Move::Cancelled => Settled::Cancelled,
                     Move::Lost => Settled::Lost,
@@ -118,7 +118,19 @@ impl WriteBatch<'_> {
     }
 
     /// Makes a delivery due again whose attempt is not spent.
-    fn run_again(&mut self, lease: &Lease) -> Result<Move, rusqlite::Error> {
+    fn run_again(
+        &mut self,
+        lease: &Lease,
+        settlement: &Settlement,
+    ) -> Result<Move, rusqlite::Error> {
+        // It runs no more if it was cancelled, and its attempt is the last one.
+        if let Some(record) = &settlement.record
+            && let Move::Cancelled = self.move_cancelled(lease, Spent::Recorded)?
+        {
+            self.left(lease, &Move::Cancelled, State::Cancelled, self.now_ms)?;
+            self.record(lease, record)?;
+            return Ok(Move::Cancelled);
+        }
         let due_ms = self.next_start_of(lease, Duration::ZERO);
         let state = if due_ms > self.now_ms { State::Waiting } else { State::Ready };
         let moved = self.move_on(lease, state, Some(due_ms), Spent::No)?;

@@ -4,6 +4,7 @@ use super::*;
 
 /// Makes of a file what version 6 would have written.
 pub(super) const BACK_TO_VERSION_6: &str = "
+    DROP TABLE samples;
     DROP INDEX deliveries_keyed;
     DROP TABLE held_keys;
     DROP TABLE cancellable;

@@ -1,0 +1,285 @@
+//! What sources and plugins did over time: the curves of the charts.
+//!
+//! The last hour comes from memory, in steps of 30 s. Longer windows come from the five minutes
+//! that are stored, and from memory for the time since.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::params::{HistoryQuery, Params, TimeWindow, WINDOWS};
+use super::problem::ProblemJson;
+use super::state::Admin;
+use crate::clock::rfc3339;
+use crate::event::Outcome;
+use crate::names::hint;
+use crate::series::{COUNTS, Meter, OwnerKind, Point, REST_MS, Sampled, SeriesOwner, Spread};
+
+/// Curves over a window of time that ends now.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = History)]
+pub(super) struct HistoryJson {
+    /// The window, as in the query.
+    window: &'static str,
+    /// The length of a step, in seconds.
+    step_s: i64,
+    /// The beginning of the first step, RFC 3339 with milliseconds.
+    from: String,
+    /// When the host began to count in memory: the last hour knows nothing of the time before it.
+    /// RFC 3339 with milliseconds; absent in a longer window.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<String>,
+    /// A number for each step, by the name of the series. Counts are those of the step. Times are
+    /// in milliseconds, absent for a step in which nothing was timed; in the last hour a step has
+    /// the largest of its ten seconds.
+    series: BTreeMap<&'static str, Vec<Option<f64>>>,
+    /// Changes of the configuration and of plugins, the oldest first.
+    marks: Vec<MarkJson>,
+}
+
+/// A change, which may be the cause of what happens after it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Mark)]
+pub(super) struct MarkJson {
+    /// When, RFC 3339 with milliseconds.
+    at: String,
+    /// `config` or `plugin`.
+    what: &'static str,
+    /// The plugin.
+    name: String,
+    /// What came of it.
+    result: &'static str,
+}
+
+/// How a series is read from a step.
+#[derive(Clone, Copy)]
+enum Reading {
+    Count(usize),
+    Percentile(f64),
+}
+
+/// The series of a kind of owner.
+fn readings(kind: OwnerKind) -> Vec<(&'static str, Reading)> {
+    use Reading::{Count, Percentile};
+    match kind {
+        OwnerKind::Source => vec![
+            ("accepted", Count(Meter::ACCEPTED)),
+            ("duplicate", Count(Meter::DUPLICATE)),
+            ("refused", Count(Meter::REFUSED)),
+            ("ack_p50_ms", Percentile(0.5)),
+            ("ack_p95_ms", Percentile(0.95)),
+            ("ack_p99_ms", Percentile(0.99)),
+        ],
+        OwnerKind::Plugin => {
+            let outcome = |outcome: Outcome| (outcome.name(), Count(usize::from(outcome.code())));
+            let mut readings: Vec<_> = Outcome::ALL.map(outcome).into();
+            readings.extend([
+                ("dead", Count(Meter::DEAD)),
+                ("handler_p50_ms", Percentile(0.5)),
+                ("handler_p95_ms", Percentile(0.95)),
+                ("handler_p99_ms", Percentile(0.99)),
+            ]);
+            readings
+        }
+    }
+}
+
+/// Curves of requests and attempts, of all sources and plugins or of one.
+#[utoipa::path(get, path = "/api/v1/stats/history", tag = "health", params(HistoryQuery), responses(
+    (status = 200, description = "At most 120 steps", body = HistoryJson),
+    (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
+))]
+pub(super) async fn show_history(
+    State(admin): State<Arc<Admin>>,
+    Params(query): Params<HistoryQuery>,
+) -> Result<Json<HistoryJson>, ProblemJson> {
+    let window = query.window()?;
+    let owners = owners(&admin, &query)?;
+    let known: Vec<_> =
+        owners.iter().flat_map(|owner| readings(owner.kind)).map(|(name, _)| name).collect();
+    let wanted = query.wanted(&known)?;
+    let now_ms = admin.clock.now_ms();
+    let from_ms = now_ms - window.step_ms * window.steps as i64;
+    let mut series = BTreeMap::new();
+    let mut since = None;
+    for owner in owners {
+        let readings = readings(owner.kind);
+        if !readings.iter().any(|(name, _)| wanted.contains(name)) {
+            continue;
+        }
+        let (steps, first_ms) = steps(&admin, &owner, window, from_ms).await?;
+        since = since.or(first_ms);
+        for (name, reading) in readings.into_iter().filter(|(name, _)| wanted.contains(name)) {
+            series.insert(name, steps.iter().map(|step| step.read(reading)).collect());
+        }
+    }
+    let marks = admin.series.marks(from_ms).into_iter().map(|mark| MarkJson {
+        at: rfc3339(mark.at_ms),
+        what: mark.what,
+        name: mark.name,
+        result: mark.result,
+    });
+    Ok(Json(HistoryJson {
+        window: window.name,
+        step_s: window.step_ms / 1000,
+        from: rfc3339(from_ms),
+        since: since.map(rfc3339),
+        series,
+        marks: marks.collect(),
+    }))
+}
+
+/// The owners that the query asks for.
+fn owners(admin: &Admin, query: &HistoryQuery) -> Result<Vec<SeriesOwner>, ProblemJson> {
+    let config = admin.config.load();
+    let (kind, name, is_known, known) = match (&query.source, &query.plugin) {
+        (None, None) => {
+            return Ok(OwnerKind::ALL.map(|kind| SeriesOwner { kind, name: None }).into());
+        }
+        (Some(_), Some(_)) => {
+            return Err(ProblemJson::bad_request(
+                "`source` and `plugin`: a curve is of one of them",
+            ));
+        }
+        (Some(source), None) => {
+            let known: Vec<String> = config.sources.keys().cloned().collect();
+            (OwnerKind::Source, source, known.contains(source), known)
+        }
+        (None, Some(plugin)) => {
+            let registry = admin.registry.load();
+            let known: Vec<String> = registry.entries().map(|(name, _)| name.to_string()).collect();
+            (OwnerKind::Plugin, plugin, known.contains(plugin), known)
+        }
+    };
+    let owner = SeriesOwner { kind, name: Some(name.as_str().into()) };
+    if is_known || admin.series.has(&owner) {
+        return Ok(vec![owner]);
+    }
+    let name: String = name.chars().take(80).collect();
+    let hint = hint(&name, known.iter().map(String::as_str));
+    Err(ProblemJson::not_found(format!("nothing is known of `{name}`{hint}")))
+}
+
+/// What an owner did in each step of a window; and since when, if that is shorter.
+async fn steps(
+    admin: &Admin,
+    owner: &SeriesOwner,
+    window: TimeWindow,
+    from_ms: i64,
+) -> Result<(Vec<HistoryStep>, Option<i64>), ProblemJson> {
+    let mut steps = HistorySteps { from_ms, window, steps: Vec::new() };
+    steps.steps.resize(window.steps, HistoryStep::default());
+    let in_memory = admin.series.window(owner);
+    if window == WINDOWS[0] {
+        steps.add_points(&in_memory);
+        return Ok((steps.steps, in_memory.first().map(|first| first.at_ms)));
+    }
+    let limit = window.step_ms * window.steps as i64 / REST_MS + 1;
+    let stored = admin.store.samples(owner.clone(), limit as u32).await?;
+    for sample in &stored {
+        if let Some(step) = steps.at(sample.at_ms) {
+            step.add(&sample.counts);
+            step.durations.add(&sample.durations);
+        }
+    }
+    let last_ms = stored.last().map_or(i64::MIN, |last| last.at_ms);
+    let since = in_memory.partition_point(|sampled| sampled.at_ms <= last_ms);
+    steps.add_points(&in_memory[since..]);
+    Ok((steps.steps, None))
+}
+
+/// The steps of a window.
+struct HistorySteps {
+    from_ms: i64,
+    window: TimeWindow,
+    steps: Vec<HistoryStep>,
+}
+
+impl HistorySteps {
+    /// The step of a sample: the one in which its time ends.
+    fn at(&mut self, at_ms: i64) -> Option<&mut HistoryStep> {
+        let at = (at_ms - 1 - self.from_ms).div_euclid(self.window.step_ms);
+        self.steps.get_mut(usize::try_from(at).ok()?)
+    }
+
+    fn add_points(&mut self, sampled: &[Sampled]) {
+        for Sampled { at_ms, point } in sampled {
+            if let Some(step) = self.at(*at_ms) {
+                step.add_point(point);
+            }
+        }
+    }
+}
+
+/// What an owner did in a step.
+#[derive(Debug, Clone, Default)]
+struct HistoryStep {
+    counts: [u64; COUNTS],
+    durations: Spread,
+    /// The largest percentiles of its parts that have no durations any more, in microseconds.
+    parts: Option<[u32; 3]>,
+}
+
+impl HistoryStep {
+    fn add(&mut self, counts: &[u32; COUNTS]) {
+        for (sum, n) in self.counts.iter_mut().zip(counts) {
+            *sum += u64::from(*n);
+        }
+    }
+
+    fn add_point(&mut self, point: &Point) {
+        self.add(&point.counts);
+        if point.timed > 0 {
+            let parts = self.parts.get_or_insert_default();
+            for (most, us) in parts.iter_mut().zip([point.p50_us, point.p95_us, point.p99_us]) {
+                *most = us.max(*most);
+            }
+        }
+    }
+
+    fn read(&self, reading: Reading) -> Option<f64> {
+        match reading {
+            Reading::Count(count) => Some(self.counts[count] as f64),
+            Reading::Percentile(part) => {
+                let of_part = self.parts.map(|[p50, p95, p99]| match part {
+                    ..=0.5 => p50,
+                    ..=0.95 => p95,
+                    _ => p99,
+                });
+                let stored =
+                    (!self.durations.is_empty()).then(|| self.durations.percentile_us(part));
+                stored.max(of_part.map(u64::from)).map(|us| us as f64 / 1e3)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_without_times_has_none() {
+        let mut step = HistoryStep::default();
+        assert_eq!(step.read(Reading::Percentile(0.5)), None);
+        assert_eq!(step.read(Reading::Count(0)), Some(0.0));
+        let durations = Spread::from_pairs(vec![(7, 10)]).unwrap();
+        step.add_point(&Point::of([1; COUNTS], &durations));
+        assert_eq!(step.read(Reading::Percentile(0.99)), Some(0.007));
+        assert_eq!(step.read(Reading::Count(0)), Some(1.0));
+    }
+
+    #[test]
+    fn every_series_has_one_name() {
+        let mut names: Vec<_> =
+            OwnerKind::ALL.iter().flat_map(|kind| readings(*kind)).map(|(name, _)| name).collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+}

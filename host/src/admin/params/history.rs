@@ -1,0 +1,100 @@
+//! Parameters of what happened over time, and of the stream of hints.
+
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::admin::problem::ProblemJson;
+use crate::names::hint;
+
+/// Parameters of `GET /api/v1/stats/history`.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::admin) struct HistoryQuery {
+    /// `1h`, `24h` or `14d`; `1h` if absent.
+    #[param(example = "24h")]
+    window: Option<String>,
+    /// Of this source.
+    pub(in crate::admin) source: Option<String>,
+    /// Of this plugin.
+    pub(in crate::admin) plugin: Option<String>,
+    /// Only these series, their names joined by commas.
+    #[param(example = "accepted,refused")]
+    series: Option<String>,
+}
+
+/// A time up to now, in steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::admin) struct TimeWindow {
+    /// Its name in the query.
+    pub(in crate::admin) name: &'static str,
+    /// The length of a step, in milliseconds.
+    pub(in crate::admin) step_ms: i64,
+    /// The number of steps.
+    pub(in crate::admin) steps: usize,
+}
+
+/// Every window: at most 120 steps, so that a chart shows each.
+pub(in crate::admin) const WINDOWS: [TimeWindow; 3] = [
+    TimeWindow { name: "1h", step_ms: 30_000, steps: 120 },
+    TimeWindow { name: "24h", step_ms: 900_000, steps: 96 },
+    TimeWindow { name: "14d", step_ms: 10_800_000, steps: 112 },
+];
+
+impl HistoryQuery {
+    pub(in crate::admin) fn window(&self) -> Result<TimeWindow, ProblemJson> {
+        let wanted = self.window.as_deref().unwrap_or(WINDOWS[0].name);
+        let found = WINDOWS.into_iter().find(|window| window.name == wanted);
+        found.ok_or_else(|| {
+            let wanted: String = wanted.chars().take(80).collect();
+            ProblemJson::bad_request(format!(
+                "`window`: `{wanted}` is none of `1h`, `24h` and `14d`"
+            ))
+        })
+    }
+
+    /// The wanted ones of `known`; all of them if the query names none.
+    pub(in crate::admin) fn wanted<'k>(
+        &self,
+        known: &[&'k str],
+    ) -> Result<Vec<&'k str>, ProblemJson> {
+        let Some(names) = self.series.as_deref() else { return Ok(known.to_vec()) };
+        let find = |name: &str| known.iter().copied().find(|known| *known == name);
+        names
+            .split(',')
+            .map(|name| find(name).ok_or_else(|| unknown("series", name, known)))
+            .collect()
+    }
+}
+
+/// Parameters of `GET /api/v1/stream`.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::admin) struct StreamQuery {
+    /// What to tell of, joined by commas: `stats`, `events`, `plugins`, `failures`, `sources`.
+    #[param(example = "stats,events")]
+    topics: Option<String>,
+}
+
+impl StreamQuery {
+    /// The topics of the query, in the order of `known`; all of them if it names none.
+    pub(in crate::admin) fn topics(
+        &self,
+        known: &[&'static str],
+    ) -> Result<Vec<&'static str>, ProblemJson> {
+        let Some(names) = self.topics.as_deref() else { return Ok(known.to_vec()) };
+        if let Some(name) = names.split(',').find(|name| !known.contains(name)) {
+            return Err(unknown("topics", name, known));
+        }
+        let is_wanted = |topic: &&str| names.split(',').any(|name| name == *topic);
+        Ok(known.iter().copied().filter(is_wanted).collect())
+    }
+}
+
+fn unknown(parameter: &str, name: &str, known: &[&str]) -> ProblemJson {
+    let shown: String = name.chars().take(80).collect();
+    let hint = hint(&shown, known.iter().copied());
+    let known = known.join("`, `");
+    ProblemJson::bad_request(format!(
+        "`{parameter}`: there is no `{shown}`{hint} (there are `{known}`)"
+    ))
+}

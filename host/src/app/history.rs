@@ -1,0 +1,46 @@
+//! Keeps what the meters count: in memory every ten seconds, in the store every five minutes.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::series::{REST_MS, STEP_MS, Series};
+use crate::store::History;
+
+/// Samples until `closing`, and then once more, so that a restart loses nothing.
+pub(super) async fn run(
+    store: Arc<dyn History>,
+    series: Arc<Series>,
+    clock: Clock,
+    closing: CancellationToken,
+) {
+    let mut next_ms = clock.host_ms().saturating_add(STEP_MS);
+    let mut rest_ms = clock.host_ms().saturating_add(REST_MS);
+    loop {
+        let is_last = tokio::select! {
+            () = closing.cancelled() => true,
+            () = clock.sleep_until_host(next_ms) => false,
+        };
+        series.sample(clock.now_ms());
+        if is_last || clock.host_ms() >= rest_ms {
+            rest_ms = clock.host_ms().saturating_add(REST_MS);
+            keep(&*store, &series, &clock).await;
+        }
+        if is_last {
+            return;
+        }
+        // A host that was suspended makes one sample of that time.
+        next_ms = next_ms.max(clock.host_ms()).saturating_add(STEP_MS);
+    }
+}
+
+async fn keep(store: &dyn History, series: &Series, clock: &Clock) {
+    let rests = series.rest();
+    if rests.is_empty() {
+        return;
+    }
+    if let Err(error) = store.keep_samples(clock.now_ms(), rests).await {
+        tracing::warn!(error = %error, "five minutes of the charts are not stored");
+    }
+}

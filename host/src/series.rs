@@ -1,0 +1,268 @@
+//! Rates and durations over time: what the charts of operators show.
+//!
+//! Sources and plugins each have a [`Meter`], which only counts upwards. Every ten seconds
+//! [`Series::sample`] takes the differences into a window of an hour, and every five minutes
+//! [`Series::rest`] gives those that are to be stored. Memory is bounded: of each ten seconds the
+//! most active owners are kept, and the others are one owner, `other`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+pub use durations::{Durations, Spread};
+pub use marks::Mark;
+pub use meter::{COUNTS, Meter};
+pub use window::{Point, Sampled};
+
+use marks::Marks;
+use meter::Total;
+use window::Window;
+
+mod durations;
+mod marks;
+mod meter;
+mod window;
+
+/// The time between two samples, in milliseconds.
+pub const STEP_MS: i64 = 10_000;
+
+/// The time between two rests, in milliseconds.
+pub const REST_MS: i64 = 300_000;
+
+/// Owners with a meter of their own; those that come later are counted as `other`.
+const MAX_METERS: usize = 512;
+
+/// The name of the owner that stands for those without one of their own.
+pub const OTHER: &str = "other";
+
+/// What a meter belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum OwnerKind {
+    /// A source: requests, and the time until they were acknowledged.
+    Source,
+    /// A plugin: attempts, and the time they took.
+    Plugin,
+}
+
+impl OwnerKind {
+    /// Every kind, in the order of their codes.
+    pub const ALL: [Self; 2] = [Self::Source, Self::Plugin];
+
+    /// The stored form.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// Reads the stored form.
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code)).copied()
+    }
+}
+
+/// A source or a plugin.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SeriesOwner {
+    /// Which of both.
+    pub kind: OwnerKind,
+    /// Its name; `None` for all of the kind together.
+    pub name: Option<Arc<str>>,
+}
+
+/// What an owner did in some time that is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rest {
+    /// The owner.
+    pub owner: SeriesOwner,
+    /// How often what happened, by [`Count`](Meter).
+    pub counts: [u32; COUNTS],
+    /// How long it took.
+    pub durations: Spread,
+}
+
+/// All meters, and what they have measured lately.
+#[derive(Debug, Default)]
+pub struct Series {
+    meters: RwLock<HashMap<SeriesOwner, Arc<Meter>>>,
+    state: Mutex<State>,
+    marks: Marks,
+}
+
+/// The totals that the last sample and the last rest have seen.
+#[derive(Debug, Default)]
+struct State {
+    window: Window,
+    sampled: HashMap<SeriesOwner, Total>,
+    rested: HashMap<SeriesOwner, Total>,
+}
+
+impl Series {
+    /// The meter of a source or plugin.
+    pub fn meter(&self, kind: OwnerKind, name: &str) -> Arc<Meter> {
+        let owner = |name: &str| SeriesOwner { kind, name: Some(name.into()) };
+        let (wanted, other) = (owner(name), owner(OTHER));
+        let known = self.meters.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(meter) = known.get(&wanted) {
+            return Arc::clone(meter);
+        }
+        drop(known);
+        let mut meters = self.meters.write().unwrap_or_else(PoisonError::into_inner);
+        let owner = if meters.len() < MAX_METERS { wanted } else { other };
+        Arc::clone(meters.entry(owner).or_default())
+    }
+
+    /// Takes what happened since the last sample into the window, as of the time of the wall clock
+    /// `at_ms`.
+    pub fn sample(&self, at_ms: i64) {
+        let totals = self.totals();
+        let mut state = self.state();
+        let rests = differences(&totals, &mut state.sampled);
+        state.window.push(at_ms, rests);
+    }
+
+    /// What every owner did since the last rest; those that did nothing are left out.
+    pub fn rest(&self) -> Vec<Rest> {
+        let totals = self.totals();
+        differences(&totals, &mut self.state().rested)
+    }
+
+    /// What an owner did in each step of the window, the oldest first.
+    pub fn window(&self, owner: &SeriesOwner) -> Vec<Sampled> {
+        self.state().window.of(owner)
+    }
+
+    /// Whether anything was ever counted of an owner.
+    pub fn has(&self, owner: &SeriesOwner) -> bool {
+        self.meters.read().unwrap_or_else(PoisonError::into_inner).contains_key(owner)
+    }
+
+    /// Notes that something was changed which may be the cause of what happens after it.
+    pub fn mark(&self, mark: Mark) {
+        self.marks.push(mark);
+    }
+
+    /// The marks since a time of the wall clock, the oldest first.
+    pub fn marks(&self, since_ms: i64) -> Vec<Mark> {
+        self.marks.since(since_ms)
+    }
+
+    fn totals(&self) -> Vec<(SeriesOwner, Total)> {
+        let meters = self.meters.read().unwrap_or_else(PoisonError::into_inner);
+        meters.iter().map(|(owner, meter)| (owner.clone(), meter.total())).collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What has come since `seen`, which is brought up to date; and of each kind all together.
+fn differences(
+    totals: &[(SeriesOwner, Total)],
+    seen: &mut HashMap<SeriesOwner, Total>,
+) -> Vec<Rest> {
+    let mut rests = Vec::new();
+    let mut all = OwnerKind::ALL.map(|kind| Rest {
+        owner: SeriesOwner { kind, name: None },
+        counts: [0; COUNTS],
+        durations: Spread::default(),
+    });
+    for (owner, total) in totals {
+        let before = seen.insert(owner.clone(), total.clone());
+        let (counts, durations) = total.since(before.as_ref());
+        if counts == [0; COUNTS] && durations.is_empty() {
+            continue;
+        }
+        let rest = Rest { owner: owner.clone(), counts, durations };
+        all[usize::from(owner.kind.code())].add(&rest);
+        rests.push(rest);
+    }
+    rests.extend(all.into_iter().filter(|rest| !rest.is_empty()));
+    rests
+}
+
+impl Rest {
+    /// Adds what another owner, or the same one at another time, did.
+    pub fn add(&mut self, other: &Self) {
+        for (sum, n) in self.counts.iter_mut().zip(other.counts) {
+            *sum = sum.saturating_add(n);
+        }
+        self.durations.add(&other.durations);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.counts == [0; COUNTS] && self.durations.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn plugin(name: &str) -> SeriesOwner {
+        SeriesOwner { kind: OwnerKind::Plugin, name: Some(name.into()) }
+    }
+
+    const ALL_PLUGINS: SeriesOwner = SeriesOwner { kind: OwnerKind::Plugin, name: None };
+
+    #[test]
+    fn a_sample_has_what_came_since_the_last_one() {
+        let series = Series::default();
+        let meter = series.meter(OwnerKind::Plugin, "audit");
+        meter.count(0, 3);
+        meter.took(Duration::from_millis(10));
+        series.sample(10_000);
+        series.sample(20_000);
+        meter.count(0, 2);
+        series.sample(30_000);
+        let found: Vec<_> = series
+            .window(&plugin("audit"))
+            .iter()
+            .map(|sampled| (sampled.at_ms, sampled.point.counts[0]))
+            .collect();
+        assert_eq!(found, [(10_000, 3), (20_000, 0), (30_000, 2)]);
+        assert_eq!(series.window(&ALL_PLUGINS)[0].point.counts[0], 3);
+        assert_eq!(series.window(&plugin("none"))[2].point, Point::default());
+    }
+
+    #[test]
+    fn samples_and_rests_count_the_same_by_themselves() {
+        let series = Series::default();
+        let meter = series.meter(OwnerKind::Source, "heygen");
+        for step in 1..=3 {
+            meter.count(0, 1);
+            series.sample(step * STEP_MS);
+        }
+        let rests = series.rest();
+        assert_eq!(rests.len(), 2, "the source and all sources");
+        assert!(rests.iter().all(|rest| rest.counts[0] == 3), "{rests:?}");
+        assert_eq!(series.rest(), []);
+    }
+
+    #[test]
+    fn the_least_active_are_one_owner() {
+        let series = Series::default();
+        for n in 0..200_u32 {
+            series.meter(OwnerKind::Plugin, &format!("p{n}")).count(0, u64::from(n) + 1);
+        }
+        series.sample(10_000);
+        assert_eq!(series.window(&plugin("p199"))[0].point.counts[0], 200);
+        assert_eq!(series.window(&plugin("p0"))[0].point.counts[0], 0);
+        let other = series.window(&plugin(OTHER))[0].point.counts[0];
+        let all = series.window(&ALL_PLUGINS)[0].point.counts[0];
+        assert_eq!(all, (1..=200).sum::<u32>());
+        assert!(other > 0 && other < all / 4, "{other} of {all}");
+    }
+
+    #[test]
+    fn owners_without_a_meter_of_their_own_are_counted_as_other() {
+        let series = Series::default();
+        for n in 0..2 * MAX_METERS {
+            series.meter(OwnerKind::Source, &format!("s{n}")).count(0, 1);
+        }
+        assert!(series.meters.read().unwrap().len() <= MAX_METERS + 1);
+        let rests = series.rest();
+        let all = rests.iter().find(|rest| rest.owner.name.is_none()).unwrap();
+        assert_eq!(all.counts[0] as usize, 2 * MAX_METERS);
+    }
+}

@@ -1,0 +1,143 @@
+//! The last hour in steps of ten seconds.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::meter::COUNTS;
+use super::{OTHER, OwnerKind, Rest, SeriesOwner, Spread};
+
+/// Steps that are kept: an hour.
+const STEPS: usize = 360;
+
+/// Owners of a step that are kept by themselves, besides all of a kind and `other`.
+const MAX_OWNERS: usize = 128;
+
+/// What one owner did in one step.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Point {
+    /// How often what happened.
+    pub counts: [u32; COUNTS],
+    /// The number of durations.
+    pub timed: u32,
+    /// Their median, in microseconds.
+    pub p50_us: u32,
+    /// The duration that 95 of a hundred do not exceed.
+    pub p95_us: u32,
+    /// The duration that 99 of a hundred do not exceed.
+    pub p99_us: u32,
+}
+
+impl Point {
+    /// What is shown of these counts and durations.
+    pub fn of(counts: [u32; COUNTS], durations: &Spread) -> Self {
+        let us = |part| u32::try_from(durations.percentile_us(part)).unwrap_or(u32::MAX);
+        Self {
+            counts,
+            timed: u32::try_from(durations.count()).unwrap_or(u32::MAX),
+            p50_us: us(0.5),
+            p95_us: us(0.95),
+            p99_us: us(0.99),
+        }
+    }
+}
+
+/// A point with its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sampled {
+    /// The end of the step, Unix ms of the wall clock.
+    pub at_ms: i64,
+    /// What happened in it.
+    pub point: Point,
+}
+
+/// Steps, the oldest first. Owners that did nothing in a step are not in it.
+#[derive(Debug, Default)]
+pub(super) struct Window {
+    /// The number by which each owner is known here.
+    numbers: HashMap<SeriesOwner, u16>,
+    steps: VecDeque<Step>,
+}
+
+#[derive(Debug)]
+struct Step {
+    at_ms: i64,
+    /// By the numbers of the owners.
+    points: Vec<(u16, Point)>,
+}
+
+impl Window {
+    /// Adds a step, and drops the oldest one if there are enough.
+    pub(super) fn push(&mut self, at_ms: i64, rests: Vec<Rest>) {
+        if self.steps.len() >= STEPS {
+            self.steps.pop_front();
+        }
+        let rests = fold(rests);
+        let mut points = Vec::with_capacity(rests.len());
+        for Rest { owner, counts, durations } in rests {
+            // There are fewer owners than meters can have.
+            let next = self.numbers.len() as u16;
+            let number = *self.numbers.entry(owner).or_insert(next);
+            points.push((number, Point::of(counts, &durations)));
+        }
+        points.sort_by_key(|(number, _)| *number);
+        self.steps.push_back(Step { at_ms, points });
+    }
+
+    /// What an owner did in each step.
+    pub(super) fn of(&self, owner: &SeriesOwner) -> Vec<Sampled> {
+        let number = self.numbers.get(owner);
+        let point = |step: &Step| {
+            let at = step.points.binary_search_by_key(number?, |(its, _)| *its).ok()?;
+            Some(step.points[at].1)
+        };
+        let sampled =
+            |step: &Step| Sampled { at_ms: step.at_ms, point: point(step).unwrap_or_default() };
+        self.steps.iter().map(sampled).collect()
+    }
+}
+
+/// Makes one owner of each kind of those that did least, if there are many.
+fn fold(mut rests: Vec<Rest>) -> Vec<Rest> {
+    let activity = |rest: &Rest| rest.counts.iter().map(|count| u64::from(*count)).sum::<u64>();
+    let is_whole = |rest: &Rest| rest.owner.name.is_none();
+    rests.sort_by_key(|rest| (!is_whole(rest), std::cmp::Reverse(activity(rest))));
+    let wholes = rests.iter().filter(|rest| is_whole(rest)).count();
+    if rests.len() <= wholes + MAX_OWNERS {
+        return rests;
+    }
+    let folded = rests.split_off(wholes + MAX_OWNERS);
+    for kind in OwnerKind::ALL {
+        let owner = SeriesOwner { kind, name: Some(OTHER.into()) };
+        let mut of_kind = folded.iter().filter(|rest| rest.owner.kind == kind);
+        let Some(first) = of_kind.next() else { continue };
+        let mut other = Rest { owner: owner.clone(), ..first.clone() };
+        of_kind.for_each(|rest| other.add(rest));
+        match rests.iter_mut().find(|rest| rest.owner == owner) {
+            Some(known) => known.add(&other),
+            None => rests.push(other),
+        }
+    }
+    rests
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_hour_is_kept() {
+        let mut window = Window::default();
+        let owner = SeriesOwner { kind: OwnerKind::Source, name: None };
+        for step in 0..=STEPS as i64 {
+            window.push(step, Vec::new());
+        }
+        let found = window.of(&owner);
+        assert_eq!(found.len(), STEPS);
+        assert_eq!(found[0].at_ms, 1);
+    }
+
+    #[test]
+    fn a_full_window_of_many_owners_stays_below_three_mebibytes() {
+        let owners = MAX_OWNERS + 2 * OwnerKind::ALL.len();
+        assert!(STEPS * owners * size_of::<(u16, Point)>() < 3 << 20);
+    }
+}

@@ -1,0 +1,29 @@
+//! What sources and plugins did.
+
+use super::{MemoryStore, done};
+use crate::series::{Rest, SeriesOwner};
+use crate::store::{History, MAX_SAMPLES, Pending, StoredSample};
+
+impl History for MemoryStore {
+    fn keep_samples(&self, at_ms: i64, samples: Vec<Rest>) -> Pending<'_, ()> {
+        done(self.write(|data| {
+            data.samples.push((at_ms, samples));
+            let old = data.samples.len().saturating_sub(MAX_SAMPLES as usize);
+            data.samples.drain(..old);
+            Ok(())
+        }))
+    }
+
+    fn samples(&self, owner: SeriesOwner, limit: u32) -> Pending<'_, Vec<StoredSample>> {
+        done(self.read(|data| {
+            let of_owner = |(at_ms, rests): &(i64, Vec<Rest>)| {
+                let rest = rests.iter().find(|rest| rest.owner == owner)?.clone();
+                Some(StoredSample { at_ms: *at_ms, counts: rest.counts, durations: rest.durations })
+            };
+            let mut found: Vec<_> =
+                data.samples.iter().rev().filter_map(of_owner).take(limit as usize).collect();
+            found.reverse();
+            found
+        }))
+    }
+}

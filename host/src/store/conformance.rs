@@ -32,6 +32,7 @@ pub(super) mod counts;
 pub(super) mod deaths;
 pub(super) mod disk;
 mod dispatch;
+pub(super) mod gathered_events;
 mod gathering_model;
 pub(super) mod gatherings;
 pub(super) mod history;

@@ -80,10 +80,11 @@ impl Schedule {
         ticks.windows(2).map(|pair| pair[0].abs_diff(pair[1])).min()
     }
 
-    /// Whether a schedule that has not been changed goes on with this tick. One beyond the first
-    /// tick that can come now was found while the clock was ahead.
+    /// Whether a schedule that has not been changed goes on with this tick. One that comes long
+    /// after the first tick that can come now was found while the clock was ahead.
     pub fn goes_on_with(&self, next_ms: i64, now_ms: i64, last_ms: Option<i64>) -> bool {
-        self.is_tick(next_ms) && next_ms <= self.first_tick(now_ms, last_ms)
+        let late_ms = || next_ms.saturating_sub(self.first_tick(now_ms, last_ms));
+        self.is_tick(next_ms) && late_ms() <= STRAYED_MS
     }
 
     /// Whether `next_ms` can be the time of a tick that is yet to come: the rules of its time zone

@@ -102,9 +102,10 @@ fn a_schedule_begins_after_now_and_after_its_last_tick() {
     for (next_ms, last_ms, goes_on) in [
         (now_ms + HOUR, None, true),
         (now_ms - 5 * HOUR, None, true),
-        (now_ms + 2 * HOUR, None, false),
-        (now_ms + 2 * HOUR, Some(now_ms + HOUR), true),
-        (now_ms + 3 * HOUR, Some(now_ms + HOUR), false),
+        (now_ms + DAY + HOUR, None, true),
+        (now_ms + DAY + 2 * HOUR, None, false),
+        (now_ms + DAY + 2 * HOUR, Some(now_ms + HOUR), true),
+        (now_ms + DAY + 3 * HOUR, Some(now_ms + HOUR), false),
         (now_ms + 301 * DAY, Some(now_ms + 300 * DAY), false),
         (now_ms + 1, None, false),
     ] {

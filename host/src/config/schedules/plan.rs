@@ -71,7 +71,8 @@ impl Schedule {
         self.next_after(last_ms.map_or(now_ms, |last_ms| last_ms.max(now_ms)))
     }
 
-    /// The shortest time between two of the next ticks, in milliseconds; `None` if there are not two.
+    /// The shortest time between two of the next ticks, in milliseconds; `None` if there are not
+    /// two.
     pub(super) fn shortest_gap_ms(&self, now_ms: i64) -> Option<u64> {
         let ticks =
             std::iter::successors(Some(self.next_after(now_ms)), |ms| Some(self.next_after(*ms)));

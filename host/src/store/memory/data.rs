@@ -286,12 +286,12 @@ impl MemoryData {
             self.deliveries.get_mut(&lease.delivery).expect("it is held");
         let cancelled = std::mem::take(&mut view.cancelling);
         view.state = if cancelled { State::Cancelled } else { state };
-        view.cut_off = cancelled && !conflict && !matches!(next, Next::GiveBack(_));
+        view.cut_off = cancelled && !matches!(next, Next::GiveBack(_));
         *deaths += u32::from(view.state == State::Dead);
         view.due_ms = next.due_ms(self.host_ms).or(Some(self.host_ms));
         match record {
             // The next attempt has the number of one that is not spent.
-            _ if conflict || matches!(next, Next::GiveBack(_)) => view.attempt -= 1,
+            _ if conflict && !cancelled || matches!(next, Next::GiveBack(_)) => view.attempt -= 1,
             Some(mut record) => {
                 if fault.is_some() {
                     (record.outcome, record.error, record.logs) =

@@ -63,7 +63,9 @@ impl WriteBatch<'_> {
         };
         if behind {
             let most = policy.map_or(u32::MAX, |policy| policy.max_waiting);
-            return self.behind(plugin, key, number, per_key, most);
+            // Beside a dead letter that holds the key none is open.
+            let open = if held { 0 } else { per_key };
+            return self.behind(plugin, key, number, open, most);
         }
         let until_ms = hold.map_or(self.now_ms, |hold| hold.until_ms.max(self.now_ms));
         Ok(KeyPlace::Open { number, due_ms: until_ms })
@@ -87,7 +89,7 @@ impl WriteBatch<'_> {
         plugin: &str,
         key: &str,
         number: i64,
-        per_key: u32,
+        open: u32,
         most: u32,
     ) -> Result<KeyPlace, rusqlite::Error> {
         let first: Option<i64> = self
@@ -97,7 +99,7 @@ impl WriteBatch<'_> {
                  WHERE plugin = ?1 AND key = ?2 AND due_ms IS NOT NULL AND entered IS NOT NULL",
             )?
             .query_row([plugin, key], |row| row.get(0))?;
-        let waiting = first.map_or(0, |first| number - first - i64::from(per_key));
+        let waiting = first.map_or(0, |first| number - first - i64::from(open));
         Ok(match u32::try_from(waiting) {
             Ok(waiting) if waiting >= most => KeyPlace::Full { number, waiting },
             _ => KeyPlace::Behind { number },

@@ -134,8 +134,8 @@ impl WriteBatch<'_> {
     /// Deletes old events whose keys are swept and whose deliveries are all settled. A dead letter
     /// is kept as long again after its last attempt, for people to see it, or until an operator
     /// discards it. The first event of a join is kept until the time of the join is over: its key is
-    /// closed so long, however long events are kept. A sweep goes on where the last one stopped, so that it passes old open events
-    /// only once in each pass.
+    /// closed so long, however long events are kept. A sweep goes on where the last one stopped, so
+    /// that it passes old open events only once in each pass.
     fn sweep_events(&mut self, since_ms: i64) -> Result<bool, rusqlite::Error> {
         let until = self.older_than(since_ms);
         let (since_ms, times) = self.attempts_since(since_ms);
@@ -160,9 +160,10 @@ impl WriteBatch<'_> {
                    AND e.id <= (SELECT dedupe_up_to FROM swept)
                  ORDER BY e.id LIMIT ?2",
             )?
-            .query_map(params![until.row(), MAX_SWEPT, since_ms, times.0, times.1.row(), self.now_ms], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-            })?
+            .query_map(
+                params![until.row(), MAX_SWEPT, since_ms, times.0, times.1.row(), self.now_ms],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+            )?
             .collect::<Result<_, _>>()?;
         let (mut up_to, mut bytes, begun) = (0, 0, Instant::now());
         for &(event, body_bytes, open) in &looked_at {

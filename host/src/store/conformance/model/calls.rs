@@ -197,7 +197,7 @@ impl<H: Harness> Model<'_, H> {
         let (state, due_ms) = how.leads_to(current, now_ms);
         (delivery.state, delivery.due_ms) =
             (if cancelled { State::Cancelled } else { state }, due_ms);
-        if !current || matches!(how, How::GiveBack(_)) {
+        if !current && !cancelled || matches!(how, How::GiveBack(_)) {
             delivery.attempt -= 1;
             self.on_insert.remove(&id);
             return;

@@ -153,7 +153,8 @@ impl Before {
     }
 
     /// Waits for what the run has left open, if anything is routed, and checks that accepted =
-    /// stored, and with a route that stored = settled, with success. Returns what was settled when it was called.
+    /// stored, and with a route that stored = settled, with success. Returns what was settled when
+    /// it was called.
     pub(super) fn check(&self, host: &Running, plugin: &str, run: Accepted) -> Result<u64> {
         let (_, at_end) = counts(host.admin()?, plugin)?;
         let (stored, drained) = match run.emits {

@@ -26,6 +26,7 @@ use self::built_in::BuiltIn;
 use self::handle::WeakHandle;
 use self::queue::PluginQueues;
 use self::shared::Shared;
+use crate::event::DeliveryId;
 use crate::names::is_built_in;
 use crate::tasks;
 
@@ -90,6 +91,13 @@ impl QueueViews {
         let shared = self.0.upgrade()?;
         let queues = shared.queues.load();
         Some(queues.get(plugin)?.regular.view())
+    }
+
+    /// Whether a delivery of a plugin is leased and waits until it may start by the plugin's rate.
+    pub fn waits_for_rate(&self, plugin: &str, delivery: DeliveryId) -> bool {
+        let Some(shared) = self.0.upgrade() else { return false };
+        let queues = shared.queues.load();
+        queues.get(plugin).is_some_and(|queues| queues.regular.waits_for_rate(delivery))
     }
 }
 

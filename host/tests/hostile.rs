@@ -11,6 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
 mod compiling;
+mod flooded;
 mod gallery;
 mod site;
 

@@ -6,6 +6,8 @@ use serde_json::json;
 
 use crate::support::{Host, ROUTE, SOURCE, Site};
 
+mod under_load;
+
 /// The file that ran last.
 const RAN: &str = include_str!("upgrade/ran.wat");
 

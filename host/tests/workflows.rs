@@ -76,11 +76,11 @@ fn nothing_tells_of_a_dead_letter_that_no_route_names() {
 fn dead_letters_are_gathered_and_cancel_like_any_event() {
     let site = site(
         "[plugins.ship]\nkey = \"subject\"\non_dead = \"hold\"\nmax_waiting_per_key = 1\n\
-         [routes]\n\"order.*\" = [\"ship\", { plugin = \"next\", delay = \"1h\", cancel_on = \"hookbox.dead\" }]\n\
+         [routes]\n\"order.paid\" = [\"ship\", { plugin = \"next\", delay = \"1h\", cancel_on = \"hookbox.dead\" }]\n\
          alarm = \"refund\"\n\
          [batches.alarm]\non = \"hookbox.dead\"\nkey = \"source\"\nsize = 2\nwithin = \"1h\"\nemit = \"alarm\"\n",
     );
-    let mut host = Host::start(&site);
+    let host = Host::start(&site);
     let first = host.send("order.paid", "order_1");
     wait_for("the first death", || (events(&host, "hookbox.dead").len() == 1).then_some(()));
     let reminder = wait_for("the cancel", || {
@@ -89,9 +89,10 @@ fn dead_letters_are_gathered_and_cancel_like_any_event() {
     });
     assert_eq!(reminder["plugin"], "next");
     assert!(events(&host, "alarm").is_empty(), "the batch has one of two");
-    // These wait behind the dead letter, until the store gives the next one up by itself.
-    for kind in ["order.packed", "order.paid_again", "order.checked"] {
-        host.send(kind, "order_1");
+    // This one waits behind the dead letter; the next one the store gives up by itself.
+    for n in 1..=2 {
+        // Otherwise they were repeats of the first one.
+        host.provide(&(body("order.paid", "order_1") + &" ".repeat(n)));
     }
     wait_for("the alarm", || (!events(&host, "alarm").is_empty()).then_some(()));
     let alarm = events(&host, "alarm").remove(0);

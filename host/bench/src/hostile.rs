@@ -137,7 +137,7 @@ fn start(folder: &Path) -> Result<(Vec<Guest>, Running)> {
         routes.push_str(&format!("\"hostile.{name}\" = \"{name}\"\n"));
         sections.push_str(&format!(
             "[plugins.{name}]\ntimeout = \"{timeout_ms}ms\"\nmemory = \"{memory_mib}MiB\"\nconcurrency = 2\n\
-             breaker = false\nretry = {{ max_attempts = 1 }}\n"
+             breaker = false\nretry = {{ max_attempts = 1 }}\nmax_again = 3\n"
         ));
     }
     let host = Receiver::hookbox(&folder.join("site"), &plugins, &(routes + &sections))?.start()?;

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::Options;
 use super::neighbours::{Sent, percentiles, send_steadily};
 use super::receivers::{Receiver, empty, is_built, plugin};
-use super::requests::{HANDLED, Requests, Spec};
+use super::requests::{HANDLED, Requests, Spec, Subjects};
 use super::watch::{Accepted, Before, ask, drain, until_loaded};
 use super::wrk::{self, Closed};
 use hookbox_tools::{Result, install, say};
@@ -54,7 +54,8 @@ const DROPS: u8 = 3;
 /// The burst.
 const BURST: Closed = Closed { connections: 64, seconds: 1 };
 /// The body that is signed for it.
-const SIGNED: Spec = Spec { kind: HANDLED, body_bytes: 230, first: 0, count: 40_000 };
+const SIGNED: Spec =
+    Spec { kind: HANDLED, body_bytes: 230, subjects: Subjects::Own, first: 0, count: 40_000 };
 
 /// One row of the table.
 struct Row {

@@ -2,11 +2,11 @@
 //! pick instead.
 //!
 //! It starts everything itself: `rows` measures one receiver, `table` all of them, `growth` what
-//! becomes of the rate when there is much of everything; `neighbours` and `languages` ask two
-//! questions more, and `attacks` whether the intake stands whatever a plugin or a sender does. A
-//! load is signed beforehand (`requests`) and sent by wrk in a closed loop (`wrk`) or at a fixed
-//! rate in an open one (`steady`). After each run of hookbox accepted = stored = settled is
-//! checked, and a difference is an error.
+//! becomes of the rate when there is much of everything; `workflows` asks what order, joins and
+//! schedules cost; `neighbours` and `languages` ask two questions more, and `attacks` whether the
+//! intake stands whatever a plugin or a sender does. A load is signed beforehand (`requests`) and
+//! sent by wrk in a closed loop (`wrk`) or at a fixed rate in an open one (`steady`). After each
+//! run of hookbox accepted = stored = settled is checked, and a difference is an error.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,10 +30,11 @@ mod rows;
 mod steady;
 mod table;
 mod watch;
+mod workflows;
 mod wrk;
 
 /// The kind of measurement.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Kind {
     /// Every receiver under the same loads.
     #[default]
@@ -48,6 +49,8 @@ enum Kind {
     Attacks,
     /// One handler in every language.
     Languages,
+    /// Order, joins, batches, chains and schedules beside the plain road.
+    Workflows,
 }
 
 /// How the benchmark is run.
@@ -72,8 +75,8 @@ struct Options {
     host: Option<PathBuf>,
 }
 
-const USAGE: &str = "bench takes --growth, --neighbours, --hostile, --attacks or --languages, --json, --all, --only NAME[,NAME], \
-                     --seconds, --sustained, --waiting or --stored with a number, --host BINARY";
+const USAGE: &str = "bench takes --growth, --neighbours, --hostile, --attacks, --languages or --workflows, --json, --all, \
+                     --only NAME[,NAME], --seconds, --sustained, --waiting or --stored with a number, --host BINARY";
 
 impl Options {
     /// Reads what stands behind `bench`.
@@ -90,6 +93,7 @@ impl Options {
                 "--growth" => options.kind = Kind::Growth,
                 "--neighbours" => options.kind = Kind::Neighbours,
                 "--languages" => options.kind = Kind::Languages,
+                "--workflows" => options.kind = Kind::Workflows,
                 "--seconds" => options.seconds = number()?,
                 "--sustained" => options.sustained = number()?,
                 "--waiting" => options.waiting = number()?,
@@ -183,6 +187,7 @@ fn bench(options: &Options) -> Result {
         Kind::Attacks => attacks::bench(&Scratch::new(folder.join("attacks"))?.0, options),
         Kind::Neighbours => neighbours::bench(&Scratch::new(folder.join("neighbours"))?.0, options),
         Kind::Languages => languages::bench(&Scratch::new(folder.join("languages"))?.0, options),
+        Kind::Workflows => workflows::bench(&Scratch::new(folder.join("workflows"))?.0, options),
     }
 }
 
@@ -201,5 +206,17 @@ mod tests {
             some.left::<()>(&[]),
             Err("nothing has `fill` or `copy` in its name".to_owned())
         );
+    }
+
+    #[test]
+    fn the_workflows_are_a_kind_of_their_own_with_the_options_of_the_others() {
+        let given = ["--workflows", "--json", "--seconds", "2", "--only", "key,join"];
+        let options = Options::parse(&given).unwrap();
+        assert_eq!(options.kind, Kind::Workflows);
+        assert!(options.json && options.seconds == Some(2));
+        assert!(options.measures("10,000 keys") && options.measures("join of 3"));
+        assert!(!options.measures("schedules"));
+        assert!(Options::parse(&["--workflow"]).unwrap_err().contains("--workflows"));
+        assert!(Options::parse(&["--workflows", "--seconds", "0"]).is_err());
     }
 }

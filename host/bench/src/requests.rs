@@ -20,6 +20,33 @@ pub(super) const HANDLED: &str = "avatar_video.success";
 /// Requests signed in one go by one thread.
 const CHUNK: usize = 4_096;
 
+/// The subjects of requests, and so what has a key in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Subjects {
+    /// Each has its own.
+    Own,
+    /// They take turns among so many.
+    Among(usize),
+    /// So many in a row have one.
+    Groups(usize),
+}
+
+impl Subjects {
+    fn of(self, number: usize) -> String {
+        let number = match self {
+            Self::Own => number,
+            Self::Among(count) => number % count,
+            Self::Groups(size) => number / size,
+        };
+        subject(number)
+    }
+}
+
+/// A subject by its number.
+pub(super) fn subject(number: usize) -> String {
+    format!("order_{number:012}")
+}
+
 /// Which requests.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Spec {
@@ -27,6 +54,7 @@ pub(super) struct Spec {
     pub(super) kind: &'static str,
     /// Length of each body.
     pub(super) body_bytes: usize,
+    pub(super) subjects: Subjects,
     /// The number of the first one; a number is in each body.
     pub(super) first: usize,
     /// How many.
@@ -91,9 +119,10 @@ pub(super) fn sign(body: &str) -> String {
 }
 
 fn request(spec: &Spec, number: usize) -> Vec<u8> {
-    let Spec { kind, body_bytes, .. } = spec;
+    let Spec { kind, body_bytes, subjects, .. } = spec;
+    let subject = subjects.of(number);
     let start = format!(
-        r#"{{"event_type":"{kind}","event_data":{{"video_id":"v_{number:012}","callback_id":"order_{number:012}","video_url":"https://files.example/video/{number:012}.mp4","duration":45.2,"title":""#
+        r#"{{"event_type":"{kind}","event_data":{{"video_id":"v_{number:012}","callback_id":"{subject}","video_url":"https://files.example/video/{number:012}.mp4","duration":45.2,"title":""#
     );
     let end = r#""}}"#;
     let body = format!("{start}{}{end}", "x".repeat(body_bytes - start.len() - end.len()));
@@ -102,4 +131,25 @@ fn request(spec: &Spec, number: usize) -> Vec<u8> {
         "POST /webhook/heygen HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nheygen-signature: {signature}\r\ncontent-length: {body_bytes}\r\n\r\n{body}"
     )
     .into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_share_subjects_as_they_are_told_and_no_two_bodies_are_alike() {
+        let of = |subjects, number| {
+            let spec = Spec { kind: HANDLED, body_bytes: 230, subjects, first: 0, count: 1 };
+            String::from_utf8(request(&spec, number)).unwrap()
+        };
+        for (subjects, wanted) in
+            [(Subjects::Own, 1234), (Subjects::Among(100), 34), (Subjects::Groups(3), 411)]
+        {
+            let request = of(subjects, 1234);
+            assert!(request.contains(&format!(r#""callback_id":"{}""#, subject(wanted))));
+            assert!(request.contains(r#""video_id":"v_000000001234""#));
+            assert_ne!(request, of(subjects, 1235));
+        }
+    }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::figures::{self, Figure, Wanted};
 use super::measured::Measured;
 use super::receivers::{Receiver, is_built, plugin};
-use super::requests::{HANDLED, Requests, Spec};
+use super::requests::{HANDLED, Requests, Spec, Subjects};
 use super::rivals::Rivals;
 use super::rows::{Bodies, PLUGIN, Plan, Row};
 use super::{Options, Scratch, disk};
@@ -56,7 +56,10 @@ pub(super) fn bench(folder: &Path, options: &Options) -> Result {
     rows.retain(|row| options.measures(row.name));
     options.left(&rows)?;
     let sign = |name: &str, body_bytes, count| {
-        Requests::sign(sites.join(name), Spec { kind: HANDLED, body_bytes, first: 0, count })
+        Requests::sign(
+            sites.join(name),
+            Spec { kind: HANDLED, body_bytes, subjects: Subjects::Own, first: 0, count },
+        )
     };
     let each = seconds as usize * SIGNED_PER_SECOND;
     let small = sign("small", SMALL_BYTES, each.max(sustained as usize * SUSTAINED_PER_SECOND))?;

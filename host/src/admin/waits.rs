@@ -14,7 +14,7 @@ use super::state::Admin;
 use crate::clock::rfc3339;
 use crate::config::Config;
 use crate::dispatch::{BreakerView, Breakers, QueueView, QueueViews};
-use crate::event::{DEAD_LETTERS, DeliveryId, Outcome};
+use crate::event::{DEAD_LETTERS, DeliveryId, Outcome, State};
 use crate::names::is_built_in;
 use crate::plugins::{Entry, Registry};
 use crate::store::{DeliveryView, GatheringState, Waits};
@@ -27,9 +27,10 @@ const MAX_KEY_BYTES: usize = 80;
 #[derive(Debug, Serialize, ToSchema, PartialEq, Eq)]
 #[schema(as = WaitsFor)]
 pub(super) struct WaitJson {
-    /// `time`; `key`: another delivery of its key; `rate`; `breaker`; `plugin`: it is missing, held
-    /// or being compiled; `capacity`: a place to run; `members` of its join or batch; `again`: the
-    /// time for which its handler asked; `host`: the attempt that it is leased for.
+    /// `time`; `key`: another delivery of its key; `rate`: its turn by the rate of its plugin;
+    /// `breaker`; `plugin`: it is missing, held or being compiled; `capacity`: a place to run;
+    /// `members` of its join or batch; `again`: the time for which its handler asked; `host`: the
+    /// attempt that it is leased for.
     pub(super) kind: &'static str,
     /// A sentence that goes on from "waits for".
     pub(super) text: String,
@@ -95,6 +96,7 @@ impl WaitFacts {
         let breaker = || breaker(&view.plugin, &self.breakers.of(&view.plugin)?);
         self.plugin(view)
             .or_else(breaker)
+            .or_else(|| self.rate(view, "so many of its deliveries wait before it"))
             .unwrap_or_else(|| capacity(view, self.queues.of(&view.plugin)))
     }
 
@@ -135,8 +137,26 @@ impl WaitFacts {
         WaitJson { count: Some(gathering.count), need: needs.need, ..wait }
     }
 
+    /// Its turn by the rate of its plugin, if it waits for that: leased, or due behind as many
+    /// leased ones as may be. `place` tells which.
+    fn rate(&self, view: &DeliveryView, place: &str) -> Option<WaitJson> {
+        let plugin = &view.plugin;
+        let waits = match view.state {
+            State::Leased => self.queues.waits_for_rate(plugin, view.id),
+            _ => !view.quarantined && self.queues.of(plugin)?.is_full_of_paced,
+        };
+        let rate = self.config.plugin(plugin).rate.filter(|_| waits)?;
+        let text = format!(
+            "its turn by the rate of `{plugin}`, which starts {rate} at most on this host; {place}"
+        );
+        Some(WaitJson::new("rate", text))
+    }
+
     /// The attempt that it is leased for.
     fn leased(&self, view: &DeliveryView) -> WaitJson {
+        if let Some(rate) = self.rate(view, "this host has leased it") {
+            return rate;
+        }
         let (plugin, attempt) = (&view.plugin, view.attempt);
         let full = self.queues.of(plugin).filter(QueueView::is_full);
         let runs = match full {

@@ -16,7 +16,7 @@ use super::rate::StartTurn;
 use super::shared::Shared;
 use super::{result_size, settle};
 use crate::config::{PluginLog, PluginSettings};
-use crate::event::{AttemptRecord, Digest, Outcome};
+use crate::event::{AttemptRecord, DeliveryId, Digest, Outcome};
 use crate::fair::FairPermit;
 use crate::plugins::Loaded;
 use crate::sandbox::{Call, Invocation, Verdict};
@@ -52,7 +52,7 @@ async fn run(shared: Arc<Shared>, queue: Arc<PluginQueue>, mut lease: Lease, pro
     let mut held = HeldUntilDurable::default();
     let is_paced = queue.is_paced();
     if is_paced {
-        held.start = start_turn(&shared, &queue, probe.is_none()).await;
+        held.start = start_turn(&shared, &queue, lease.delivery, probe.is_none()).await;
         // The budget bounds what waits for the rate, and in quarantine what runs.
         if held.start.is_some() && !queue.is_quarantine {
             lease.release_budget();
@@ -236,12 +236,13 @@ async fn admit(
 async fn start_turn(
     shared: &Shared,
     queue: &PluginQueue,
+    delivery: DeliveryId,
     breaker_counts: bool,
 ) -> Option<StartTurn> {
     tokio::select! {
         biased;
         () = shared.stopping.cancelled() => None,
-        turn = queue.start_turn() => turn,
+        turn = queue.start_turn(delivery) => turn,
         () = queue.health.opened(), if breaker_counts => None,
     }
 }

@@ -16,7 +16,7 @@ use super::health::PluginHealth;
 use super::rate::{Pace, StartTurn};
 use crate::clock::after_ms;
 use crate::config::Rate;
-use crate::event::{Outcome, PluginName};
+use crate::event::{DeliveryId, Outcome, PluginName};
 
 /// The most leases of one plugin: running, waiting to run, or waiting for the disk. A delivery that
 /// finds no permit costs a lease call of its own later, so a small budget grows a backlog that
@@ -34,6 +34,9 @@ pub struct QueueView {
     pub concurrency: usize,
     /// Attempts that run, or hold a place and wait for an instance.
     pub running: usize,
+    /// Whether as many deliveries as may wait for the plugin's rate do, so that the next one waits
+    /// in the store.
+    pub is_full_of_paced: bool,
 }
 
 impl QueueView {
@@ -181,8 +184,15 @@ impl PluginQueue {
         self.pace.is_limited()
     }
 
-    /// Waits until an attempt may start by the plugin's rate; `None` if the plugin is gone.
-    pub(super) async fn start_turn(&self) -> Option<StartTurn> {
+    /// Whether a delivery waits until it may start by the plugin's rate, in either queue.
+    pub(super) fn waits_for_rate(&self, delivery: DeliveryId) -> bool {
+        self.pace.is_waiting(delivery)
+    }
+
+    /// Waits until the attempt of a delivery may start by the plugin's rate; `None` if the plugin
+    /// is gone.
+    pub(super) async fn start_turn(&self, delivery: DeliveryId) -> Option<StartTurn> {
+        let _waits = self.pace.waits(delivery);
         tokio::select! {
             biased;
             () = self.closed.cancelled() => None,
@@ -238,6 +248,8 @@ impl PluginQueue {
         QueueView {
             concurrency: limit.most,
             running: limit.most.saturating_sub(limit.permits.available_permits()),
+            is_full_of_paced: self.is_paced()
+                && self.lease_budget.load().permits.available_permits() == 0,
         }
     }
 

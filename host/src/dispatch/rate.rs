@@ -3,12 +3,14 @@
 //! Starts are spread evenly. Attempts wait one behind the other, and the one in front waits until
 //! it may start. Only a start takes its time: an attempt that is given back instead takes none.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
 use crate::clock::Clock;
+use crate::event::DeliveryId;
 
 /// How much earlier than evenly spread a start may be, so that timers that wake late do not make a
 /// fast plugin slower than its rate.
@@ -24,6 +26,14 @@ pub(super) struct Pace {
     /// The time between two starts; zero without a limit.
     interval: watch::Sender<Duration>,
     last_start: Arc<Mutex<LastStart>>,
+    waiting: StdMutex<HashSet<DeliveryId>>,
+}
+
+/// A delivery that waits for its turn, for as long as this lives.
+#[derive(Debug)]
+pub(super) struct WaitsForTurn<'p> {
+    pace: &'p Pace,
+    delivery: DeliveryId,
 }
 
 /// The turn of an attempt. Nobody else of its plugin starts while it is held.
@@ -38,7 +48,7 @@ impl Pace {
     /// Without a limit.
     pub(super) fn new(clock: Clock) -> Arc<Self> {
         let interval = watch::Sender::new(Duration::ZERO);
-        Arc::new(Self { clock, interval, last_start: Arc::default() })
+        Arc::new(Self { clock, interval, last_start: Arc::default(), waiting: StdMutex::default() })
     }
 
     /// Sets the time between two starts; zero for no limit. Those who wait go by it.
@@ -49,6 +59,17 @@ impl Pace {
     /// Whether there is a limit.
     pub(super) fn is_limited(&self) -> bool {
         !self.interval.borrow().is_zero()
+    }
+
+    /// Takes note of a delivery that waits for its turn.
+    pub(super) fn waits(&self, delivery: DeliveryId) -> WaitsForTurn<'_> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(delivery);
+        WaitsForTurn { pace: self, delivery }
+    }
+
+    /// Whether a delivery waits for its turn.
+    pub(super) fn is_waiting(&self, delivery: DeliveryId) -> bool {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).contains(&delivery)
     }
 
     /// Waits until an attempt may start. Dropping the future takes nothing.
@@ -68,6 +89,13 @@ impl Pace {
                 _ = changes.changed() => {}
             }
         }
+    }
+}
+
+impl Drop for WaitsForTurn<'_> {
+    fn drop(&mut self) {
+        let waiting = &self.pace.waiting;
+        waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.delivery);
     }
 }
 

@@ -319,7 +319,7 @@ async fn metrics_name_configured_sources_only() {
         r#"hookbox_ingest_requests_total{source="heygen",status="401",reason="no_signature"} 1"#,
         r#"hookbox_ingest_requests_total{source="unknown",status="404",reason="unknown_source"} 2"#,
         r#"hookbox_ingest_key_used_total{source="heygen",key="0"} 2"#,
-        "hookbox_ingest_ack_seconds_count 2",
+        r#"hookbox_ingest_ack_seconds_count{source="heygen"} 2"#,
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }

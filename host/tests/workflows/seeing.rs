@@ -2,6 +2,30 @@
 
 use super::{Host, Value, events, json, site, wait_for};
 
+#[test]
+fn a_delivery_that_its_plugins_rate_holds_back_says_so_leased_or_not() {
+    let site = site("[routes]\n\"order.paid\" = \"next\"\n[plugins.next]\nrate = \"1/h\"\n");
+    let host = Host::start(&site);
+    let first = host.send("order.paid", "order_1");
+    host.until_done(&first);
+    // The next one is leased a second's worth ahead, and the one behind it waits in the store.
+    for (number, state, place) in [(2, "leased", "has leased it"), (3, "ready", "wait before it")] {
+        let id = host.send("order.paid", format!("order_{number}"));
+        let delivery = || host.event(&id)["deliveries"][0].clone();
+        wait_for(&format!("order_{number} to be {state} and to wait for the rate"), || {
+            let now = delivery();
+            (now["state"] == state && now["waits_for"]["kind"] == "rate").then_some(())
+        });
+        let text = delivery()["waits_for"]["text"].as_str().unwrap().to_owned();
+        assert!(text.starts_with("its turn by the rate of `next`, which starts 1/h"), "{text}");
+        assert!(text.contains(place), "{text}");
+        assert_eq!(delivery()["attempts"], json!([]), "a rate spends no attempt");
+        let shown = site.ask(&host, &["events", &id]).said();
+        assert!(shown.contains("waits for its turn by the rate of `next`"), "{shown}");
+    }
+    host.kill();
+}
+
 const JOIN: &str = "[joins.videos]\non = \"video.*\"\nkey = \"subject\"\nneed = 2\nwithin = \"1h\"\n\
                     emit = \"order.ready\"\n";
 

@@ -27,12 +27,13 @@ usage: cargo xtask COMMAND
   counts STAGE …     does so for these stages only; also after --update
   bindings           generates plugins/hello-c/gen/ from wit/
   bench              measures the road beside a bare echo, a bare group commit, Express and Flask; --json, --all
-  bench --growth     measures it with a million events waiting and stored, and with 500 plugins; --stored N, --json
+  bench --growth     measures it with a million events waiting, behind keys and stored, and with 500 plugins; --json
   bench --neighbours measures a good plugin alone and beside hostile ones; --seconds N, --json
   bench --hostile    measures every guest of the gallery of hostile plugins beside a good one; --seconds N, --json
   bench --attacks    measures a good client beside attacks on the whole host, by what must hold; --seconds N, --json,
                      --only NAME, --host BINARY
   bench --languages  measures one handler in five languages, and a large component dropped in; --json
+  bench --workflows  measures order, joins, batches, chains and schedules beside the plain road; --only NAME, --json
 ";
 
 fn main() -> ExitCode {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::figures::{Figure, Wanted};
 use crate::process::resident_mib;
 use crate::receivers::{Receiver, Running, plugin};
-use crate::requests::{HANDLED, Requests, Spec};
+use crate::requests::{HANDLED, Requests, Spec, Subjects};
 use crate::rows::PLUGIN;
 use crate::steady::{self, Steady};
 use crate::watch::{Accepted, Before, until_loaded};
@@ -41,27 +41,57 @@ pub(super) fn routes() -> String {
     format!("[routes]\n\"{HANDLED}\" = \"{PLUGIN}\"\n")
 }
 
-/// Sends `full` and an empty host the whole road in turns; `what` says what the full one has. Its
-/// bodies begin at number `first`, above what it has already.
+/// A host without anything stored, with one route to one plugin.
+pub(super) fn empty(sites: &Path) -> Result<Running> {
+    let host = Receiver::hookbox(&sites.join("empty"), &handler(), &routes())?.start()?;
+    until_loaded(host.admin()?)?;
+    Ok(host)
+}
+
+/// Two hosts that get the same load in turns.
+pub(super) struct Pair<'h> {
+    pub(super) full: &'h Running,
+    /// What the full one has.
+    pub(super) what: String,
+    pub(super) other: &'h Running,
+    /// What the other one has.
+    pub(super) without: String,
+    /// The least rate of the full one, of that of the other.
+    pub(super) least: f64,
+}
+
+impl<'h> Pair<'h> {
+    /// A full host beside an empty one.
+    pub(super) fn with(what: impl Into<String>, full: &'h Running, empty: &'h Running) -> Self {
+        let without = "with nothing stored".to_owned();
+        Self { full, what: what.into(), other: empty, without, least: 0.9 }
+    }
+}
+
+/// Sends both hosts the whole road in turns. The bodies begin at number `first`, above what they
+/// have already.
 pub(super) fn beside(
     sites: &Path,
-    what: &str,
-    full: &Running,
+    pair: &Pair<'_>,
     seconds: u32,
     first: usize,
 ) -> Result<Vec<Figure>> {
-    let empty = Receiver::hookbox(&sites.join("empty"), &handler(), &routes())?.start()?;
-    until_loaded(empty.admin()?)?;
+    let Pair { full, what, other, without, least } = pair;
     let count = seconds as usize * SIGNED_PER_SECOND;
     let mut rates = [0.0; 2];
     for round in 0..ROUNDS {
-        let spec =
-            Spec { kind: HANDLED, body_bytes: BODY_BYTES, first: first + round * count, count };
+        let spec = Spec {
+            kind: HANDLED,
+            body_bytes: BODY_BYTES,
+            subjects: Subjects::Own,
+            first: first + round * count,
+            count,
+        };
         let requests = Requests::sign(sites.join("requests"), spec)?;
-        say(&format!("{what}, beside none: round {} of {ROUNDS}", round + 1));
+        say(&format!("{what}, beside one {without}: round {} of {ROUNDS}", round + 1));
         for turn in 0..2 {
             let of = (turn + round) % 2;
-            let host = [&empty, full][of];
+            let host = [*other, *full][of];
             let before = Before::look(host, PLUGIN)?;
             let answered =
                 wrk::send(&requests, &host.public, Closed { connections: CONNECTIONS, seconds })?;
@@ -73,16 +103,16 @@ pub(super) fn beside(
             rates[of] += before.check(host, PLUGIN, run)? as f64 / answered.seconds / ROUNDS as f64;
         }
     }
-    let memory = [resident_mib(empty.pid())?, resident_mib(full.pid())?];
+    let memory = [resident_mib(other.pid())?, resident_mib(full.pid())?];
     Ok(vec![
-        Figure::new("whole road with nothing stored", rates[0], "events/s", Wanted::Known),
+        Figure::new(format!("whole road {without}"), rates[0], "events/s", Wanted::Known),
         Figure::new(
             format!("whole road {what}, of that"),
             rates[1] / rates[0],
             "",
-            Wanted::AtLeast(0.9),
+            Wanted::AtLeast(*least),
         ),
-        Figure::new("memory after it with nothing stored", memory[0], "MiB", Wanted::Known),
+        Figure::new(format!("memory after it {without}"), memory[0], "MiB", Wanted::Known),
         Figure::new(
             format!("memory after it {what}, of that"),
             memory[1] / memory[0],
@@ -92,22 +122,22 @@ pub(super) fn beside(
     ])
 }
 
-/// Stores `count` events of `kind`, each acknowledged; with a route each is handled as well, and
-/// waited for.
-pub(super) fn fill(sites: &Path, host: &Running, kind: &'static str, count: usize) -> Result {
-    let emits = (kind == HANDLED).then_some(0);
-    for first in (0..count).step_by(CHUNK) {
-        let part = CHUNK.min(count - first);
-        let spec = Spec { kind, body_bytes: BODY_BYTES, first, count: part };
-        let requests = Requests::sign(sites.join("requests"), spec)?;
-        say(&format!("storing {} of {count} events", first + part));
+/// The requests that fill a store: `count` of them, from number `first` on.
+pub(super) fn filling(kind: &'static str, subjects: Subjects, first: usize, count: usize) -> Spec {
+    Spec { kind, body_bytes: BODY_BYTES, subjects, first, count }
+}
+
+/// Stores the events of `spec`, each acknowledged; if they are handled, each is waited for.
+pub(super) fn fill(sites: &Path, host: &Running, spec: Spec, is_handled: bool) -> Result {
+    let emits = is_handled.then_some(0);
+    for offset in (0..spec.count).step_by(CHUNK) {
+        let count = CHUNK.min(spec.count - offset);
+        let part = Spec { first: spec.first + offset, count, ..spec };
+        let requests = Requests::sign(sites.join("requests"), part)?;
+        say(&format!("storing {} of {} events", offset + count, spec.count));
         let before = Before::look(host, PLUGIN)?;
-        steady::send(
-            &requests,
-            &host.public,
-            Steady { connections: FILLING, count: part, rate: None },
-        )?;
-        before.check(host, PLUGIN, Accepted { accepted: part as u64, unread: 0, emits })?;
+        steady::send(&requests, &host.public, Steady { connections: FILLING, count, rate: None })?;
+        before.check(host, PLUGIN, Accepted { accepted: count as u64, unread: 0, emits })?;
     }
     Ok(())
 }

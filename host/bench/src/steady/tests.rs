@@ -10,7 +10,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
-use super::super::requests::{HANDLED, Requests, Spec};
+use super::super::requests::{HANDLED, Requests, Spec, Subjects};
 use super::{Steady, send};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -23,7 +23,11 @@ impl Load {
         let file: PathBuf =
             std::env::temp_dir().join(format!("hookbox-steady-{}-{name}", std::process::id()));
         Self(
-            Requests::sign(file, Spec { kind: HANDLED, body_bytes: 230, first: 0, count }).unwrap(),
+            Requests::sign(
+                file,
+                Spec { kind: HANDLED, body_bytes: 230, subjects: Subjects::Own, first: 0, count },
+            )
+            .unwrap(),
         )
     }
 

@@ -2,9 +2,9 @@
 
 use super::policies::PolicyHarness;
 use super::*;
-use crate::event::{Counted, GatheringKind, GatheringTerms, Key, MAX_MEMBERS, NewMember, Why};
-use crate::store::conformance::operator::{act, assert_conflict};
-use crate::store::{Action, DeliveryFilter, GatheringView, Which};
+use crate::event::{Counted, GatheringKind, GatheringTerms, Key, NewMember, Why};
+use crate::store::conformance::operator::act;
+use crate::store::{Action, GatheringView};
 
 pub(super) const JOIN: &str = "joins/order";
 pub(super) const BATCH: &str = "batches/sync";
@@ -42,7 +42,7 @@ pub(super) fn member(terms: &GatheringTerms, key: &str, counted: Counted) -> New
 }
 
 /// The same that says how many there are to be, and is not counted itself.
-fn needs(terms: &GatheringTerms, key: &str, need: u32) -> NewEvent {
+pub(super) fn needs(terms: &GatheringTerms, key: &str, need: u32) -> NewEvent {
     let mut new = member(terms, key, Counted::Not);
     new.members[0].need = Some(need);
     new
@@ -297,53 +297,4 @@ pub(in crate::store) async fn a_member_that_comes_after_the_time_of_its_join_is_
     pass(&harness, HOUR_MS);
     append(&store, needs(&join(), "o", 0)).await;
     assert!(end(&store, JOIN).await.unwrap().complete);
-}
-
-pub(in crate::store) async fn a_gathering_has_at_most_ten_thousand_members(
-    harness: impl PolicyHarness,
-) {
-    let store = harness.open().await;
-    // Repeats of one member, and events that do not count: they are members all the same.
-    for _ in 0..MAX_MEMBERS / 1_000 {
-        let appended: Vec<_> = (0..1_000)
-            .map(|n| {
-                let counted = if n % 2 == 0 { video("v1") } else { Counted::Not };
-                store.append(member(&join(), "o", counted))
-            })
-            .collect();
-        for answer in appended {
-            answer.await.unwrap();
-        }
-    }
-    let view = end(&store, JOIN).await.expect("it has ended");
-    assert_eq!((view.why, view.count, view.members.len()), (Why::Limit, 1, MAX_MEMBERS as usize));
-    let late = append(&store, member(&join(), "o", video("v2"))).await;
-    assert!(store.event(late).await.unwrap().note.is_some());
-}
-
-pub(in crate::store) async fn the_last_member_is_read_however_many_there_are(
-    harness: impl PolicyHarness,
-) {
-    let store = harness.open().await;
-    for _ in 0..300 {
-        append(&store, member(&batch(300), "o", Counted::Event)).await;
-    }
-    let view = end(&store, BATCH).await.unwrap();
-    let read: Vec<_> = (0..300).filter(|index| view.members[*index].event.is_some()).collect();
-    assert_eq!(read, (0..255).chain([299]).collect::<Vec<_>>());
-}
-
-pub(in crate::store) async fn an_operator_neither_moves_a_gathering_nor_ends_it_by_a_retry(
-    harness: impl PolicyHarness,
-) {
-    let store = harness.open().await;
-    let id = DeliveryId { event: append(&store, needs(&join(), "o", 2)).await, ordinal: 0 };
-    assert_conflict(&store, Action::Move("audit".into()), id).await;
-    assert_conflict(&store, Action::Retry, id).await;
-    for action in [Action::Move("audit".into()), Action::Retry] {
-        let filter = DeliveryFilter::default();
-        let changed = store.change(action, Which::Matching { filter, from: None }).await.unwrap();
-        assert_eq!(changed.deliveries, 0);
-    }
-    act(&store, Action::Cancel, id).await;
 }

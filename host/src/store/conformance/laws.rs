@@ -328,13 +328,15 @@ macro_rules! workflow_laws {
                 a_cancelled_join_takes_no_more_members
                 a_gathering_that_is_complete_is_leased_with_its_last_member
                 a_member_that_comes_after_the_time_of_its_join_is_late
-                a_gathering_has_at_most_ten_thousand_members
-                the_last_member_is_read_however_many_there_are
-                an_operator_neither_moves_a_gathering_nor_ends_it_by_a_retry
             }
             gathered_events {
                 members_of_an_open_gathering_are_kept
                 the_key_of_a_join_is_closed_for_its_time_whatever_retention_is
+            }
+            gathering_bounds {
+                a_gathering_has_at_most_ten_thousand_members
+                the_last_member_is_read_however_many_there_are
+                an_operator_neither_moves_a_gathering_nor_ends_it_by_a_retry
             }
             seeing_workflows {
                 what_waits_behind_its_key_or_for_members_names_it

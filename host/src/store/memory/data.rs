@@ -286,14 +286,12 @@ impl MemoryData {
             self.deliveries.get_mut(&lease.delivery).expect("it is held");
         let cancelled = std::mem::take(&mut view.cancelling);
         view.state = if cancelled { State::Cancelled } else { state };
-        // One that is not spent gives its number to the next; a cancelled delivery has no next one.
-        let unspent =
-            conflict && !(cancelled && record.is_some()) || matches!(next, Next::GiveBack(_));
-        view.cut_off = cancelled && !unspent;
+        view.cut_off = cancelled && !matches!(next, Next::GiveBack(_));
         *deaths += u32::from(view.state == State::Dead);
         view.due_ms = next.due_ms(self.host_ms).or(Some(self.host_ms));
         match record {
-            _ if unspent => view.attempt -= 1,
+            // The next attempt has the number of one that is not spent.
+            _ if conflict && !cancelled || matches!(next, Next::GiveBack(_)) => view.attempt -= 1,
             Some(mut record) => {
                 if fault.is_some() {
                     (record.outcome, record.error, record.logs) =

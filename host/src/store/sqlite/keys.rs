@@ -63,7 +63,9 @@ impl WriteBatch<'_> {
         };
         if behind {
             let most = policy.map_or(u32::MAX, |policy| policy.max_waiting);
-            return self.behind(plugin, key, number, per_key, most);
+            // Beside a dead letter that holds the key none is open.
+            let open = if held { 0 } else { per_key };
+            return self.behind(plugin, key, number, open, most);
         }
         let until_ms = hold.map_or(self.now_ms, |hold| hold.until_ms.max(self.now_ms));
         Ok(KeyPlace::Open { number, due_ms: until_ms })
@@ -87,7 +89,7 @@ impl WriteBatch<'_> {
         plugin: &str,
         key: &str,
         number: i64,
-        per_key: u32,
+        open: u32,
         most: u32,
     ) -> Result<KeyPlace, rusqlite::Error> {
         let first: Option<i64> = self
@@ -97,7 +99,7 @@ impl WriteBatch<'_> {
                  WHERE plugin = ?1 AND key = ?2 AND due_ms IS NOT NULL AND entered IS NOT NULL",
             )?
             .query_row([plugin, key], |row| row.get(0))?;
-        let waiting = first.map_or(0, |first| number - first - i64::from(per_key));
+        let waiting = first.map_or(0, |first| number - first - i64::from(open));
         Ok(match u32::try_from(waiting) {
             Ok(waiting) if waiting >= most => KeyPlace::Full { number, waiting },
             _ => KeyPlace::Behind { number },
@@ -144,11 +146,6 @@ impl WriteBatch<'_> {
             held.push((plugin.clone(), key.to_owned(), not_before_ms));
             return Ok(());
         }
-        let until_ms = self.hold(plugin, key)?.map_or(self.now_ms, |hold| hold.until_ms);
-        if until_ms == NEVER_MS {
-            return Ok(());
-        }
-        let not_before_ms = not_before_ms.max(until_ms);
         self.keep_apart(plugin, key, not_before_ms)?;
         let per_key = self.policies.key(plugin).map_or(1, |policy| policy.per_key.get());
         let first: Vec<(DeliveryId, i64)> = self
@@ -164,6 +161,15 @@ impl WriteBatch<'_> {
                 Ok((delivery, row.get(2)?))
             })?
             .collect::<Result<_, _>>()?;
+        // Most keys have nothing behind, and then it does not matter whether they are held.
+        if first.iter().all(|(_, due_ms)| *due_ms != BEHIND_MS) {
+            return Ok(());
+        }
+        let until_ms = self.hold(plugin, key)?.map_or(self.now_ms, |hold| hold.until_ms);
+        if until_ms == NEVER_MS {
+            return Ok(());
+        }
+        let not_before_ms = not_before_ms.max(until_ms);
         for (delivery, _) in first.into_iter().filter(|(_, due_ms)| *due_ms == BEHIND_MS) {
             self.open(delivery, plugin, not_before_ms.max(self.now_ms))?;
         }
@@ -303,7 +309,10 @@ impl WriteBatch<'_> {
     ) -> Result<(), rusqlite::Error> {
         let (event, ordinal) = dead.map_or((0, 0), |dead| (dead.event.row(), dead.ordinal));
         self.connection
-            .prepare_cached("INSERT OR REPLACE INTO held_keys VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .prepare_cached(
+                "INSERT INTO held_keys VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT DO UPDATE SET until_ms = max(until_ms, excluded.until_ms)",
+            )?
             .execute(params![plugin, key, event, ordinal, until_ms])?;
         Ok(())
     }

@@ -133,9 +133,9 @@ impl WriteBatch<'_> {
 
     /// Deletes old events whose keys are swept and whose deliveries are all settled. A dead letter
     /// is kept as long again after its last attempt, for people to see it, or until an operator
-    /// discards it. The first event of a join is kept until its key is no longer closed. A sweep
-    /// goes on where the last one stopped, so that it passes old open events only once in each
-    /// pass.
+    /// discards it. The first event of a join is kept until the join's time is over: its key is
+    /// closed so long, however long events are kept. A sweep goes on where the last one stopped, so
+    /// that it passes old open events only once in each pass.
     fn sweep_events(&mut self, since_ms: i64) -> Result<bool, rusqlite::Error> {
         let until = self.older_than(since_ms);
         let (since_ms, times) = self.attempts_since(since_ms);

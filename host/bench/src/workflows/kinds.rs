@@ -14,6 +14,9 @@ const CHAIN: [&str; 5] = ["link-1", "link-2", "link-3", "link-4", PLUGIN];
 const JOIN: usize = 3;
 const BATCH: usize = 100;
 
+/// Files of plugins, each with the name that it gets.
+pub(super) type PluginFiles = Vec<(String, PathBuf)>;
+
 /// A host's configuration, its load, and what has to come of it.
 pub(super) struct Workflow {
     pub(super) name: &'static str,
@@ -22,8 +25,7 @@ pub(super) struct Workflow {
     /// Webhooks for each second that is asked for.
     pub(super) per_second: usize,
     pub(super) subjects: Subjects,
-    /// Files of plugins by the name they get.
-    pub(super) plugins: fn(&Path) -> Result<Vec<(String, PathBuf)>>,
+    pub(super) plugins: fn(&Path) -> Result<PluginFiles>,
     pub(super) config: String,
     /// Each plugin, and of how many webhooks it settles one delivery.
     pub(super) settles: Vec<(&'static str, usize)>,
@@ -127,12 +129,12 @@ fn route(kind: &str) -> String {
     format!("[routes]\n\"{kind}\" = \"{PLUGIN}\"\n")
 }
 
-fn audit(_folder: &Path) -> Result<Vec<(String, PathBuf)>> {
+fn audit(_folder: &Path) -> Result<PluginFiles> {
     Ok(vec![(format!("{PLUGIN}.wasm"), plugin("audit.wasm"))])
 }
 
 /// The plugins of a chain: a guest of the tests that returns one event, once for each type.
-fn links(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
+fn links(folder: &Path) -> Result<PluginFiles> {
     let guest = root().join("host/tests/guests/emit.wat");
     let text =
         std::fs::read_to_string(&guest).map_err(|error| format!("{}: {error}", guest.display()))?;

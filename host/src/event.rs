@@ -74,6 +74,26 @@ pub struct NewEvent {
     pub delay_ms: u64,
 }
 
+impl From<Attributes> for NewEvent {
+    /// An event from outside that goes nowhere, with nothing but its attributes.
+    fn from(attributes: Attributes) -> Self {
+        Self {
+            attributes,
+            provider_id: None,
+            dedupe: Vec::new(),
+            legacy_key: None,
+            headers: Vec::new(),
+            note: None,
+            parent: None,
+            hops: 0,
+            deliveries: Vec::new(),
+            cancels: Vec::new(),
+            members: Vec::new(),
+            delay_ms: 0,
+        }
+    }
+}
+
 /// The attributes of an event in the sense of CloudEvents 1.0, and its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attributes {

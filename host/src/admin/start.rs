@@ -170,25 +170,15 @@ fn new_event(document: Document) -> Result<NewEvent, ProblemJson> {
         return refuse(format!("`delayms` is more than {MAX_DELAY_MS} (366 days)"));
     }
     Ok(NewEvent {
-        attributes: Attributes {
+        delay_ms: delay_ms.unwrap_or(0),
+        ..NewEvent::from(Attributes {
             source: SOURCE.into(),
             kind,
             subject,
             content_type,
             time_ms: 0,
             body: data.into(),
-        },
-        provider_id: None,
-        dedupe: Vec::new(),
-        legacy_key: None,
-        headers: Vec::new(),
-        note: None,
-        parent: None,
-        hops: 0,
-        deliveries: Vec::new(),
-        cancels: Vec::new(),
-        members: Vec::new(),
-        delay_ms: delay_ms.unwrap_or(0),
+        })
     })
 }
 

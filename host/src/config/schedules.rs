@@ -100,27 +100,14 @@ impl Schedule {
 
     /// The event of the tick of this nominal time, without its way.
     pub fn event(&self, nominal_ms: i64) -> NewEvent {
-        NewEvent {
-            attributes: Attributes {
-                source: self.source().into(),
-                kind: self.emit.clone(),
-                subject: Some(self.subject.clone()),
-                content_type: Some("application/json".to_owned()),
-                time_ms: nominal_ms,
-                body: self.data.clone(),
-            },
-            provider_id: None,
-            dedupe: Vec::new(),
-            legacy_key: None,
-            headers: Vec::new(),
-            note: None,
-            parent: None,
-            hops: 0,
-            deliveries: Vec::new(),
-            cancels: Vec::new(),
-            members: Vec::new(),
-            delay_ms: 0,
-        }
+        NewEvent::from(Attributes {
+            source: self.source().into(),
+            kind: self.emit.clone(),
+            subject: Some(self.subject.clone()),
+            content_type: Some("application/json".to_owned()),
+            time_ms: nominal_ms,
+            body: self.data.clone(),
+        })
     }
 }
 

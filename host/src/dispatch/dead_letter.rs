@@ -43,25 +43,16 @@ impl DeadLetter<'_> {
             return None;
         }
         let mut event = NewEvent {
-            attributes: Attributes {
+            parent: Some(of.id),
+            hops: of.hops + 1,
+            ..NewEvent::from(Attributes {
                 source,
                 kind: DEAD.to_owned(),
                 subject: of.attributes.subject.clone(),
                 content_type: Some("application/json".to_owned()),
                 time_ms: now_ms,
                 body: Bytes::from(self.data().to_string()),
-            },
-            provider_id: None,
-            dedupe: Vec::new(),
-            legacy_key: None,
-            headers: Vec::new(),
-            note: None,
-            parent: Some(of.id),
-            hops: of.hops + 1,
-            deliveries: Vec::new(),
-            cancels: Vec::new(),
-            members: Vec::new(),
-            delay_ms: 0,
+            })
         };
         routes.route(&mut event);
         let leads_on =

@@ -23,25 +23,16 @@ pub(super) fn event(
     let hops = gathered.members.iter().filter_map(|member| Some(member.event.as_ref()?.hops)).max();
     let last = gathered.members.last().map_or(first.id, |member| member.id);
     let mut event = NewEvent {
-        attributes: Attributes {
+        parent: Some(if gathered.complete { last } else { first.id }),
+        hops: hops.unwrap_or(first.hops).max(first.hops) + 1,
+        ..NewEvent::from(Attributes {
             source: gathered.plugin.clone(),
             kind: if in_time { section.emit.clone() } else { section.late.clone() },
             subject: (section.key == KeySource::Subject).then(|| gathered.key.clone()),
             content_type: Some("application/json".to_owned()),
             time_ms: now_ms,
             body: Bytes::from(data(section, gathered, in_time).to_string()),
-        },
-        provider_id: None,
-        dedupe: Vec::new(),
-        legacy_key: None,
-        headers: Vec::new(),
-        note: None,
-        parent: Some(if gathered.complete { last } else { first.id }),
-        hops: hops.unwrap_or(first.hops).max(first.hops) + 1,
-        deliveries: Vec::new(),
-        cancels: Vec::new(),
-        members: Vec::new(),
-        delay_ms: 0,
+        })
     };
     routes.route(&mut event);
     event

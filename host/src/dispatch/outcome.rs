@@ -175,25 +175,17 @@ pub(super) fn after_failure(
 fn routed(facts: &AttemptFacts<'_>, emitted: Emitted, routes: &Routes) -> NewEvent {
     let source: Arc<str> = format!("plugins/{}", facts.plugin).into();
     let mut event = NewEvent {
-        attributes: Attributes {
+        parent: Some(facts.event.id),
+        hops: facts.event.hops + 1,
+        delay_ms: emitted.delay_ms,
+        ..NewEvent::from(Attributes {
             source,
             kind: emitted.kind,
             subject: emitted.subject.or_else(|| facts.event.attributes.subject.clone()),
             content_type: emitted.content_type,
             time_ms: facts.now_ms,
             body: Bytes::from(emitted.data),
-        },
-        provider_id: None,
-        dedupe: Vec::new(),
-        legacy_key: None,
-        headers: Vec::new(),
-        note: None,
-        parent: Some(facts.event.id),
-        hops: facts.event.hops + 1,
-        deliveries: Vec::new(),
-        cancels: Vec::new(),
-        members: Vec::new(),
-        delay_ms: emitted.delay_ms,
+        })
     };
     routes.route(&mut event);
     event

@@ -114,25 +114,15 @@ mod tests {
 
     fn emitted(body: usize) -> NewEvent {
         NewEvent {
-            attributes: Attributes {
+            hops: 1,
+            ..NewEvent::from(Attributes {
                 source: "plugins/video-orders".into(),
                 kind: "order.ready".to_owned(),
                 subject: None,
                 content_type: None,
                 time_ms: 0,
                 body: Bytes::from(vec![0; body]),
-            },
-            provider_id: None,
-            dedupe: Vec::new(),
-            legacy_key: None,
-            headers: Vec::new(),
-            note: None,
-            parent: None,
-            hops: 1,
-            deliveries: Vec::new(),
-            cancels: Vec::new(),
-            members: Vec::new(),
-            delay_ms: 0,
+            })
         }
     }
 

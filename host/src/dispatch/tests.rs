@@ -101,25 +101,15 @@ impl Bench {
 
     async fn append(&self, body: &'static [u8]) {
         let event = NewEvent {
-            attributes: Attributes {
+            deliveries: vec![Target::to("worker").into()],
+            ..NewEvent::from(Attributes {
                 source: "test".into(),
                 kind: "step.one".to_owned(),
                 subject: None,
                 content_type: None,
                 time_ms: 0,
                 body: Bytes::from_static(body),
-            },
-            provider_id: None,
-            dedupe: Vec::new(),
-            legacy_key: None,
-            headers: Vec::new(),
-            note: None,
-            parent: None,
-            hops: 0,
-            deliveries: vec![Target::to("worker").into()],
-            cancels: Vec::new(),
-            members: Vec::new(),
-            delay_ms: 0,
+            })
         };
         self.store.append(event).await.unwrap();
     }

@@ -158,24 +158,17 @@ impl Verified<'_> {
         };
         let mut event = NewEvent {
             dedupe,
-            legacy_key: None,
             headers: values(stored, headers),
-            attributes: Attributes {
+            provider_id: id,
+            note,
+            ..NewEvent::from(Attributes {
                 source: Arc::clone(&source.name),
                 kind,
                 subject,
                 content_type,
                 time_ms: now_ms,
                 body,
-            },
-            provider_id: id,
-            note,
-            parent: None,
-            hops: 0,
-            deliveries: Vec::new(),
-            cancels: Vec::new(),
-            members: Vec::new(),
-            delay_ms: 0,
+            })
         };
         routes.route(&mut event);
         event

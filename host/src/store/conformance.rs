@@ -97,25 +97,15 @@ fn pass(harness: &impl Harness, ms: i64) {
 /// An event of `kind` for these plugins, from source `acme`.
 fn event(kind: &str, targets: &[&str]) -> NewEvent {
     NewEvent {
-        attributes: Attributes {
+        deliveries: targets.iter().map(|target| Target::to(*target).into()).collect(),
+        ..NewEvent::from(Attributes {
             source: "acme".into(),
             kind: kind.to_owned(),
             subject: None,
             content_type: None,
             time_ms: START_MS,
             body: Bytes::from_static(b"{}"),
-        },
-        provider_id: None,
-        dedupe: Vec::new(),
-        legacy_key: None,
-        headers: Vec::new(),
-        note: None,
-        parent: None,
-        hops: 0,
-        deliveries: targets.iter().map(|target| Target::to(*target).into()).collect(),
-        cancels: Vec::new(),
-        members: Vec::new(),
-        delay_ms: 0,
+        })
     }
 }
 

@@ -32,17 +32,7 @@ pub(crate) fn event(kind: &str, body: impl AsRef<[u8]>) -> Event {
 /// An event as the store takes it, for these plugins.
 pub(crate) fn new_event(attributes: Attributes, targets: &[&str]) -> NewEvent {
     NewEvent {
-        attributes,
-        provider_id: None,
-        dedupe: Vec::new(),
-        legacy_key: None,
-        headers: Vec::new(),
-        note: None,
-        parent: None,
-        hops: 0,
         deliveries: targets.iter().map(|name| Target::to(*name).into()).collect(),
-        cancels: Vec::new(),
-        members: Vec::new(),
-        delay_ms: 0,
+        ..NewEvent::from(attributes)
     }
 }

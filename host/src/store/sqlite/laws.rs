@@ -114,27 +114,14 @@ impl Sqlite {
 }
 
 fn event() -> NewEvent {
-    NewEvent {
-        attributes: Attributes {
-            source: "acme".into(),
-            kind: "order.paid".to_owned(),
-            subject: None,
-            content_type: None,
-            time_ms: START_MS,
-            body: bytes::Bytes::new(),
-        },
-        provider_id: None,
-        dedupe: Vec::new(),
-        legacy_key: None,
-        headers: Vec::new(),
-        note: None,
-        parent: None,
-        hops: 0,
-        deliveries: Vec::new(),
-        cancels: Vec::new(),
-        members: Vec::new(),
-        delay_ms: 0,
-    }
+    NewEvent::from(Attributes {
+        source: "acme".into(),
+        kind: "order.paid".to_owned(),
+        subject: None,
+        content_type: None,
+        time_ms: START_MS,
+        body: bytes::Bytes::new(),
+    })
 }
 
 #[tokio::test]

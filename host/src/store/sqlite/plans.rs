@@ -64,25 +64,16 @@ fn explain(connection: &Connection, sql: &str) -> Vec<String> {
 
 fn event(targets: &[&str]) -> NewEvent {
     NewEvent {
-        attributes: Attributes {
+        dedupe: vec![[1; 16]],
+        deliveries: targets.iter().map(|target| Target::to(*target).into()).collect(),
+        ..NewEvent::from(Attributes {
             source: "acme".into(),
             kind: "order.paid".to_owned(),
             subject: Some("order_1".to_owned()),
             content_type: None,
             time_ms: NOW_MS,
             body: bytes::Bytes::from_static(b"{}"),
-        },
-        provider_id: None,
-        dedupe: vec![[1; 16]],
-        legacy_key: None,
-        headers: Vec::new(),
-        note: None,
-        parent: None,
-        hops: 0,
-        deliveries: targets.iter().map(|target| Target::to(*target).into()).collect(),
-        cancels: Vec::new(),
-        members: Vec::new(),
-        delay_ms: 0,
+        })
     }
 }
 

@@ -74,25 +74,15 @@ fn file(flush_events: u64) -> File {
 
 fn event(source: u8, keys: &[u8]) -> NewEvent {
     NewEvent {
-        attributes: Attributes {
+        dedupe: keys.iter().map(|key| [key.reverse_bits(); 16]).collect(),
+        ..NewEvent::from(Attributes {
             source: format!("source{source}").into(),
             kind: "order.paid".to_owned(),
             subject: None,
             content_type: None,
             time_ms: NOW_MS,
             body: bytes::Bytes::new(),
-        },
-        provider_id: None,
-        dedupe: keys.iter().map(|key| [key.reverse_bits(); 16]).collect(),
-        legacy_key: None,
-        headers: Vec::new(),
-        note: None,
-        parent: None,
-        hops: 0,
-        deliveries: Vec::new(),
-        cancels: Vec::new(),
-        members: Vec::new(),
-        delay_ms: 0,
+        })
     }
 }
 

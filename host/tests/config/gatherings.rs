@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use hookbox::config::Config;
 use hookbox::config::routes::{Facts, Routing};
-use hookbox::event::Attributes;
+use hookbox::event::{Attributes, Counted};
 
 use super::home::{ACME, Home};
 
@@ -142,6 +142,21 @@ fn a_need_that_is_no_whole_number_is_noted() {
         assert_eq!(routing.notes.len(), usize::from(noted), "{body}: {:?}", routing.notes);
         for note in routing.notes {
             assert!(note.contains("`joins/a`") && note.contains("`/videos`"), "{note}");
+        }
+    }
+}
+
+#[test]
+fn a_member_that_is_long_is_not_counted_and_noted() {
+    let config =
+        Home::new().good(&format!("{ACME}[joins.a]\n{JOIN}member = {{ json = \"/id\" }}\n"));
+    for (length, counted) in [(512, true), (513, false)] {
+        let body: &'static str = format!(r#"{{"id":"{}"}}"#, "x".repeat(length)).leak();
+        let routing = routing(&config, "acme", "order.created", body);
+        assert_eq!(routing.members[0].counted != Counted::Not, counted, "{length}");
+        assert_eq!(routing.notes.len(), usize::from(!counted), "{:?}", routing.notes);
+        for note in routing.notes {
+            assert!(note.contains("`/id`") && note.contains("512"), "{note}");
         }
     }
 }

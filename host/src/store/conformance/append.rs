@@ -1,6 +1,7 @@
 //! Appending: durable, deduplicated, never twice under one id.
 
 use super::*;
+use crate::event::{Target, TargetOptions};
 use crate::store::{EventFilter, Page};
 
 pub(in crate::store) async fn what_was_appended_is_there_after_a_crash(harness: impl Harness) {
@@ -148,6 +149,24 @@ pub(in crate::store) async fn a_delayed_event_waits_it_is_due(harness: impl Harn
     assert!(lease(&store, "audit", 1).await.is_empty());
     pass(&harness, 1);
     assert_eq!(lease_one(&store, "audit").await.delivery, delivery_id);
+}
+
+pub(in crate::store) async fn of_the_delays_of_an_event_and_of_a_route_the_longer_one_counts(
+    harness: impl Harness,
+) {
+    let store = harness.open().await;
+    let to = |plugin: &str, delay_ms| {
+        let options = TargetOptions { delay_ms, ..TargetOptions::default() };
+        Arc::new(Target { plugin: plugin.into(), options }).into()
+    };
+    let deliveries = vec![to("shorter", 10), to("longer", 30)];
+    append(&store, NewEvent { delay_ms: 20, deliveries, ..event("reminder", &[]) }).await;
+    for (passed_ms, leased) in [(19, [0, 0]), (20, [1, 0]), (29, [0, 0]), (30, [0, 1])] {
+        harness.clock().set(START_MS + passed_ms);
+        for (plugin, count) in ["shorter", "longer"].into_iter().zip(leased) {
+            assert_eq!(lease(&store, plugin, 9).await.len(), count, "{plugin} at {passed_ms}");
+        }
+    }
 }
 
 pub(in crate::store) async fn a_delay_beyond_all_time_is_no_lease(harness: impl Harness) {

@@ -16,6 +16,7 @@ macro_rules! laws {
                 an_append_whose_caller_has_gone_is_kept
                 a_delayed_event_waits_it_is_due
                 a_delay_beyond_all_time_is_no_lease
+                of_the_delays_of_an_event_and_of_a_route_the_longer_one_counts
                 an_event_without_targets_is_unrouted
                 ids_grow_when_the_clock_steps_back
             }

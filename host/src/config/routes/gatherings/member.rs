@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Gathering;
 use crate::config::routes::Facts;
-use crate::event::{Counted, NewMember};
+use crate::event::{Counted, MAX_NAME_BYTES, NewMember};
 
 impl Gathering {
     /// The event as its member, and a remark for operators.
@@ -20,14 +20,18 @@ impl Gathering {
         let attributes = facts.attributes;
         let at = |pointer: &str| facts.json().and_then(|json| json.pointer(pointer));
         let key = self.key.key(attributes, || facts.json())?;
-        let counted = match &self.member {
-            None => Counted::Event,
+        let (counted, too_long) = match &self.member {
+            None => (Counted::Event, None),
             Some(pointer) => match at(pointer) {
-                Some(Value::String(text)) => Counted::Text(text.as_str().into()),
-                Some(number @ (Value::Number(_) | Value::Bool(_))) => {
-                    Counted::Text(number.to_string().into())
+                // The store keeps it twice, and a sender chooses it.
+                Some(Value::String(text)) if text.len() > MAX_NAME_BYTES => {
+                    (Counted::Not, Some(self.too_long(pointer)))
                 }
-                _ => Counted::Not,
+                Some(Value::String(text)) => (Counted::Text(text.as_str().into()), None),
+                Some(number @ (Value::Number(_) | Value::Bool(_))) => {
+                    (Counted::Text(number.to_string().into()), None)
+                }
+                _ => (Counted::Not, None),
             },
         };
         let says = self.need.as_deref().and_then(|pointer| Some((pointer, at(pointer)?)));
@@ -48,7 +52,14 @@ impl Gathering {
             seen: seen.into_iter().fold(0, |bits, number| bits | 1 << number),
             closes: !closing.is_empty(),
         };
-        Ok((member, note))
+        Ok((member, too_long.or(note)))
+    }
+
+    fn too_long(&self, pointer: &str) -> String {
+        let plugin = &self.terms.plugin;
+        format!(
+            "is not counted by `{plugin}`: `{pointer}` of its body has more than {MAX_NAME_BYTES} bytes"
+        )
     }
 
     fn no_number(&self, pointer: &str) -> String {

@@ -20,8 +20,7 @@ use super::recent::Recent;
 use super::start::last_id;
 use super::{Recovered, kv, pages, read, schema, search, steps};
 use crate::event::{
-    AttemptRecord, Attributes, Counted, DeliveryId, EventId, GatheringKind, GatheringTerms, Key,
-    LegacyKey, NewDelivery, NewEvent, NewMember, Outcome, State, Target, TargetOptions,
+    AttemptRecord, Attributes, DeliveryId, EventId, LegacyKey, NewEvent, Outcome, State, Target,
 };
 use crate::store::{
     Action, Cursor, DeliveryFilter, EventFilter, EventState, KvRange, KvTransaction, Lease,
@@ -30,6 +29,7 @@ use crate::store::{
 
 mod schedules;
 mod seeing;
+mod workflows;
 
 const NOW_MS: i64 = 1_770_000_000_000;
 
@@ -113,50 +113,6 @@ fn transaction() -> KvTransaction {
     }
 }
 
-/// What order by a key, cancelling events and joins ask of the store.
-fn write_workflows(connection: &Connection) {
-    let recent = Recent::load(connection, 1).unwrap();
-    let last_id = last_id(connection, &recent).unwrap();
-    let mut batch = WriteBatch::new(connection, NOW_MS, last_id, &recent);
-    let keyed = || {
-        let options = TargetOptions { cancel_tag: Some(1), ..TargetOptions::default() };
-        let target = Arc::new(Target { plugin: "keyed".into(), options });
-        let mut delivery = NewDelivery::from(target);
-        delivery.key = Some(Key::Text("k".into()));
-        NewEvent { dedupe: Vec::new(), deliveries: vec![delivery], ..event(&[]) }
-    };
-    for _ in 0..3 {
-        batch.append(&keyed()).unwrap();
-    }
-    let queue = LeaseQueue::Plugin("keyed".into());
-    let leased = batch.lease(&queue, permits(1), NOW_MS).unwrap().leases.remove(0);
-    batch.settle(&leased, &settlement(Next::Dead(None))).unwrap();
-    let cancelling = NewEvent { dedupe: Vec::new(), cancels: vec![1], ..event(&[]) };
-    batch.append(&cancelling).unwrap();
-    let terms = Arc::new(GatheringTerms {
-        plugin: "joins/order".into(),
-        kind: GatheringKind::Join,
-        within: Duration::from_secs(60),
-        quiet: None,
-        need: Some(2),
-        types: 0,
-    });
-    for name in ["a", "a", "b", "c"] {
-        let member = NewMember {
-            terms: Arc::clone(&terms),
-            key: Key::Text("k".into()),
-            counted: Counted::Text(name.into()),
-            need: None,
-            seen: 0,
-            closes: false,
-        };
-        let new = NewEvent { dedupe: Vec::new(), members: vec![member], ..event(&[]) };
-        batch.append(&new).unwrap();
-    }
-    let queue = LeaseQueue::Plugin("joins/order".into());
-    assert_eq!(batch.lease(&queue, permits(1), NOW_MS).unwrap().leases.len(), 1);
-}
-
 /// Every verb of the writer, and the start.
 fn write(connection: &Connection) {
     connection.execute("UPDATE swept SET legacy_keys_up_to = 1", []).unwrap();
@@ -221,7 +177,7 @@ fn write(connection: &Connection) {
 fn no_statement_of_the_writer_scans_or_sorts() {
     let plans = plans_of(write);
     assert!(plans.len() > 25, "{}", plans.len());
-    let of_workflows = plans_of(write_workflows);
+    let of_workflows = plans_of(workflows::write);
     assert!(of_workflows.len() > 25, "{}", of_workflows.len());
     for (sql, plan) in plans.iter().chain(&of_workflows) {
         let slow = plan.iter().find(|step| {

@@ -3,6 +3,8 @@
 //! Nothing here commits. Leases, due times, counts and dedupe keys are gathered, and the writer
 //! hands them out after the commit, when the batch is durable.
 
+use std::cell::Cell;
+
 use rusqlite::Connection;
 
 use super::counts::Delta;
@@ -74,6 +76,8 @@ pub(super) struct WriteBatch<'a> {
     /// Keys whose next delivery is to be opened when several have been cancelled; `None` while each
     /// key goes on at once.
     pub(super) held_openings: Option<Vec<HeldOpening>>,
+    /// Whether any key at all is held, once somebody has asked: mostly none is.
+    pub(super) any_held: Cell<Option<bool>>,
     /// Whether the eras are to be read again.
     pub(super) eras_changed: bool,
     /// Whether the time was noted.
@@ -109,6 +113,7 @@ impl<'a> WriteBatch<'a> {
             leased: Vec::new(),
             waiting: Vec::new(),
             held_openings: None,
+            any_held: Cell::new(None),
             eras_changed: false,
             noted: false,
         }

@@ -108,6 +108,9 @@ impl WriteBatch<'_> {
 
     /// What keeps a key waiting, if anything does.
     fn hold(&self, plugin: &str, key: &str) -> Result<Option<Hold>, rusqlite::Error> {
+        if !self.is_any_held()? {
+            return Ok(None);
+        }
         let (until_ms, number): (Option<i64>, Option<i64>) = self
             .connection
             .prepare_cached(
@@ -117,6 +120,19 @@ impl WriteBatch<'_> {
             )?
             .query_row([plugin, key], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(until_ms.map(|until_ms| Hold { until_ms, number: number.unwrap_or(0) }))
+    }
+
+    /// Whether any key is held, of any plugin; asked once in a transaction.
+    fn is_any_held(&self) -> Result<bool, rusqlite::Error> {
+        if let Some(known) = self.any_held.get() {
+            return Ok(known);
+        }
+        let any: bool = self
+            .connection
+            .prepare_cached("SELECT max(until_ms) IS NOT NULL FROM held_keys")?
+            .query_row([], |row| row.get(0))?;
+        self.any_held.set(Some(any));
+        Ok(any)
     }
 
     /// The host time before which no further attempt of a keyed delivery of `plugin` begins, if one
@@ -308,6 +324,7 @@ impl WriteBatch<'_> {
         until_ms: i64,
     ) -> Result<(), rusqlite::Error> {
         let (event, ordinal) = dead.map_or((0, 0), |dead| (dead.event.row(), dead.ordinal));
+        self.any_held.set(Some(true));
         self.connection
             .prepare_cached(
                 "INSERT INTO held_keys VALUES (?1, ?2, ?3, ?4, ?5)

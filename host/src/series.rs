@@ -67,7 +67,7 @@ pub struct SeriesOwner {
     pub name: Option<Arc<str>>,
 }
 
-/// What an owner did in some time that is over.
+/// The acts of an owner in some time that is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rest {
     /// The owner.
@@ -124,7 +124,7 @@ impl Series {
         differences(&totals, &mut self.state().rested)
     }
 
-    /// What an owner did in each step of the window, the oldest first.
+    /// The acts of an owner in each step of the window, the oldest first.
     pub fn window(&self, owner: &SeriesOwner) -> Vec<Sampled> {
         self.state().window.of(owner)
     }

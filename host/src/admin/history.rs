@@ -164,7 +164,7 @@ fn owners(admin: &Admin, query: &HistoryQuery) -> Result<Vec<SeriesOwner>, Probl
     Err(ProblemJson::not_found(format!("nothing is known of `{name}`{hint}")))
 }
 
-/// What an owner did in each step of a window; and since when, if that is shorter.
+/// The acts of an owner in each step of a window; and their beginning, if that is later.
 async fn steps(
     admin: &Admin,
     owner: &SeriesOwner,
@@ -215,7 +215,7 @@ impl HistorySteps {
     }
 }
 
-/// What an owner did in a step.
+/// The acts of an owner in a step.
 #[derive(Debug, Clone, Default)]
 struct HistoryStep {
     counts: [u64; COUNTS],

@@ -82,7 +82,7 @@ impl Window {
         self.steps.push_back(Step { at_ms, points });
     }
 
-    /// What an owner did in each step.
+    /// The acts of an owner in each step.
     pub(super) fn of(&self, owner: &SeriesOwner) -> Vec<Sampled> {
         let number = self.numbers.get(owner);
         let point = |step: &Step| {

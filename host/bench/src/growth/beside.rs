@@ -51,10 +51,10 @@ pub(super) fn empty(sites: &Path) -> Result<Running> {
 /// Two hosts that get the same load in turns.
 pub(super) struct Pair<'h> {
     pub(super) full: &'h Running,
-    /// What the full one has.
+    /// The figure of the full one.
     pub(super) what: String,
     pub(super) other: &'h Running,
-    /// What the other one has.
+    /// The figure of the other one.
     pub(super) without: String,
     /// The least rate of the full one, of that of the other.
     pub(super) least: f64,

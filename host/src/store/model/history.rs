@@ -5,7 +5,7 @@ use crate::series::{COUNTS, Spread};
 /// Times of which samples are kept: 14 days of five minutes each.
 pub const MAX_SAMPLES: u32 = 14 * 24 * 12;
 
-/// What an owner did in the five minutes until a time.
+/// The acts of an owner in the five minutes until a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredSample {
     /// Their end, Unix ms of the wall clock.

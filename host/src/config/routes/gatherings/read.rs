@@ -210,7 +210,7 @@ fn refuse_without_on(item: &Item<'_>) {
     item.refuse_key("has no `on`, and would gather nothing", help);
 }
 
-/// Patterns with their places as numbers. One that cannot be read is refused elsewhere.
+/// Patterns with their places as numbers, without those that are refused elsewhere.
 fn table(texts: &[String], is_source: impl Fn(&str) -> bool + Copy) -> PatternTable {
     let mut table = PatternTable::default();
     for pattern in texts.iter().filter_map(|text| Pattern::parse(text, is_source).ok()) {

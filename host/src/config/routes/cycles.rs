@@ -2,8 +2,8 @@
 //!
 //! Nobody can tell from a table what a plugin emits. Two kinds of line say that another plugin gets
 //! it all the same: one that names the emitting plugin as its source, and one without a source that
-//! takes every type. The events of a batch are known. A cycle of such lines is shown to the author; it
-//! ends at the hop limit or at the tree's budget. A plugin that is routed to itself by name is
+//! takes every type. The events of a batch are known. A cycle of such lines is shown to the author;
+//! it ends at the hop limit or at the tree's budget. A plugin that is routed to itself by name is
 //! meant to be, and a join ends every cycle: its key is closed.
 
 use std::collections::{BTreeSet, VecDeque};

@@ -11,7 +11,7 @@ const EVENTS: usize = 4;
 /// The most that a delivery may record, in bytes, as `docs/workflows.md` says.
 const MAX_STEPS_BYTES: usize = 1 << 20;
 
-/// What the store has besides: its log, and what is free in it.
+/// The log of the store, and the room that is free in it.
 const MAX_ELSE_BYTES: u64 = 24 << 20;
 
 const SECTIONS: &str = r#"

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 /// Videos of one order.
 pub(super) const VIDEOS: usize = 3;
 
-/// What happens to an order whose videos are all made.
+/// The end of an order whose videos are all made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     /// The customer approves, and the shop delivers.

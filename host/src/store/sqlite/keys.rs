@@ -199,11 +199,11 @@ impl WriteBatch<'_> {
         work: impl FnOnce(&mut Self) -> Result<T, rusqlite::Error>,
     ) -> Result<T, rusqlite::Error> {
         self.held_openings = Some(Vec::new());
-        let done = work(self);
+        let done = work(self)?;
         for (plugin, key, not_before_ms) in self.held_openings.take().unwrap_or_default() {
             self.open_next(&plugin, &key, not_before_ms)?;
         }
-        done
+        Ok(done)
     }
 
     /// Opens a delivery: it is leased if it is due and the dispatcher has a permit for it.

@@ -16,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::server::{self, ServerOptions, ServerTimeouts};
 
+mod audit;
 mod body;
+mod by;
 mod clock;
 mod deliveries;
 mod events;

@@ -308,6 +308,7 @@ impl App {
             clock: self.clock.clone(),
             own_address: self.addresses.admin.ip(),
             // Only loopback reaches the admin API.
+            keyed_changes: Arc::default(),
             role_without_token: Some(Role::Operator),
         }
     }

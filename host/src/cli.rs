@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{env, telemetry};
 
+mod audit;
 mod bench;
 mod check;
 mod client;
@@ -146,6 +147,8 @@ enum CliCommand {
     Events(events::Events),
     /// List, show, retry, cancel and discard deliveries of a running host
     Deliveries(deliveries::Deliveries),
+    /// Who changed what
+    Audit(audit::Audit),
     /// Open joins and batches: what has come, and what is still needed
     Joins(joins::Joins),
     /// List and show plugins of a running host
@@ -195,6 +198,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         CliCommand::New(new) => new.run(common),
         CliCommand::Events(events) => events.run(common),
         CliCommand::Deliveries(deliveries) => deliveries.run(common),
+        CliCommand::Audit(audit) => audit.run(common),
         CliCommand::Joins(joins) => joins.run(common),
         CliCommand::Plugins(plugins) => plugins.run(common),
         CliCommand::Kv(kv) => kv.run(common),

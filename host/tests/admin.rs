@@ -4,6 +4,7 @@
 //! `schema` compares answers with the OpenAPI document.
 
 mod act;
+mod audit;
 mod document;
 mod history;
 mod refuse;

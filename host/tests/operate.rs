@@ -179,3 +179,21 @@ fn what_waits_is_retried_at_once_on_an_operators_word() {
     assert_eq!(deliveries(&site, &host, &["retry", "--state", "waiting"]), "4 retried\n");
     wait_for("the others", || (host.count("done") == 5).then_some(()));
 }
+
+#[test]
+fn who_changed_what_is_told_by_the_audit_log() {
+    let guest = later(include_str!("guests/retry.wat"), 1_500);
+    let site = Site::of_worker(guest.as_bytes(), "");
+    let host = waiting(&site, 3);
+    assert_eq!(site.ask(&host, &["audit"]).said(), "no entry: nothing was changed\n");
+    assert_eq!(deliveries(&site, &host, &["cancel", "--plugin", "worker"]), "3 cancelled\n");
+    let said = site.ask(&host, &["audit", "--action", "deliveries"]).said();
+    let rows: Vec<_> = said.lines().collect();
+    assert_eq!(rows.len(), 2, "{said}");
+    for word in ["local", "operator", "command", "deliveries.cancel", "plugin=worker", "  3"] {
+        assert!(rows[1].contains(word), "{word}: {said}");
+    }
+    let json = site.ask(&host, &["audit", "--json"]).said();
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["items"][0]["result"], 3);
+}

@@ -7,6 +7,7 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::by::By;
 use super::params::{NoQuery, Params};
 use super::problem::ProblemJson;
 use super::state::Admin;
@@ -111,8 +112,12 @@ pub(super) struct Accepted {
 ))]
 pub(super) async fn accept_clock(
     State(admin): State<Arc<Admin>>,
+    by: By,
     Params(NoQuery {}): Params<NoQuery>,
 ) -> Result<Json<Accepted>, ProblemJson> {
+    let detail = ClockJson::of(&admin.clock).detail.unwrap_or_default();
+    // Accepting is not undone: without its entry it does not happen.
+    admin.store.note(by.note("clock.accept", "clock", &detail)).await?;
     let (jump, held_ms) = admin.clock.accept();
     // Without the note the next start would ask again.
     admin.store.note_time().await?;

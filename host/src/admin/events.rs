@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::by::By;
 use super::params::{EventQuery, Id, NoQuery, Params, ParamsOrBody, ReplayQuery};
 use super::problem::ProblemJson;
 use super::state::Admin;
@@ -68,6 +69,7 @@ pub(super) struct Replayed {
 ))]
 pub(super) async fn replay_event(
     State(admin): State<Arc<Admin>>,
+    by: By,
     Id(id): Id<EventId>,
     ParamsOrBody(query): ParamsOrBody<ReplayQuery>,
 ) -> Result<(StatusCode, Json<Replayed>), ProblemJson> {
@@ -75,8 +77,9 @@ pub(super) async fn replay_event(
         Some(name) => vec![admin.config.load().target(known_plugin(&admin, &name)?)],
         None => routed(&admin, id).await?,
     };
-    let plugins = targets.iter().map(|target| target.plugin.to_string()).collect();
-    let deliveries = admin.store.replay(id, targets).await?;
+    let plugins: Vec<_> = targets.iter().map(|target| target.plugin.to_string()).collect();
+    let note = by.note("events.replay", &id.to_string(), &format!("to {}", plugins.join(", ")));
+    let deliveries = admin.store.replay(Some(note), id, targets).await?;
     tracing::info!(event.id = %id, deliveries = deliveries.len(), "an operator replays an event");
     let replayed = Replayed {
         event_id: id.to_string(),

@@ -16,9 +16,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::problem::ProblemJson;
+use super::role::Identity;
 use super::state::{Admin, REQUEST_TIMEOUT_MS};
 
-/// Checks a request, notes the role of its client, answers it within the time limit, and keeps
+/// Checks a request, notes who its client is, answers it within the time limit, and keeps
 /// browsers from guessing at or storing the answer.
 pub(super) async fn guard(
     State(admin): State<Arc<Admin>>,
@@ -29,7 +30,7 @@ pub(super) async fn guard(
         Err(problem) => problem.into_response(),
         Ok(()) => {
             if let Some(role) = admin.role_without_token {
-                request.extensions_mut().insert(role);
+                request.extensions_mut().insert(Identity::local(role));
             }
             in_time(next.run(request)).await
         }

@@ -14,12 +14,14 @@ use super::problem::ProblemJson;
 use super::state::MAX_BODY_BYTES;
 use crate::names::hint;
 
+mod audit;
 mod change;
 mod filters;
 mod history;
 mod kv;
 mod seeing;
 
+pub(super) use audit::{AuditQuery, audit_text};
 pub(super) use change::{
     ChangeQuery, CursorQuery, FreshQuery, MoveQuery, RetryQuery, ToQuery, progress_text,
 };

@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::by::By;
 use super::events::no_plugin;
 use super::params::{ApproveQuery, Id, NoQuery, Params, ParamsOrBody};
 use super::problem::ProblemJson;
@@ -243,13 +244,16 @@ fn known<'a>(
 ))]
 pub(super) async fn approve_plugin(
     State(admin): State<Arc<Admin>>,
+    by: By,
     Id(name): Id<String>,
     ParamsOrBody(query): ParamsOrBody<ApproveQuery>,
 ) -> Result<Json<Approved>, ProblemJson> {
     let digest = query.digest()?;
     let registry = admin.registry.load_full();
     let (name, entry) = known(&registry, &name)?;
-    let approved = match admin.approvals.approve(Arc::clone(name), digest).await {
+    let note =
+        by.note("plugins.approve", name, &digest.map_or_else(String::new, |it| it.to_string()));
+    let approved = match admin.approvals.approve(Some(note), Arc::clone(name), digest).await {
         Ok(digest) => Some(digest),
         // The file runs already.
         Err(_) if entry.loaded.as_ref().is_some_and(|loaded| digest == Some(loaded.digest)) => {

@@ -1,5 +1,7 @@
 //! Roles: what a client of the admin API may do. Each route needs one (see `routes`).
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::Next;
@@ -29,10 +31,25 @@ impl Role {
     }
 }
 
+/// The client of a request, as the guard has found it.
+#[derive(Debug, Clone)]
+pub(super) struct Identity {
+    /// The name of its token; `local` without one.
+    pub(super) name: Arc<str>,
+    pub(super) role: Role,
+}
+
+impl Identity {
+    /// A client without a token.
+    pub(super) fn local(role: Role) -> Self {
+        Self { name: "local".into(), role }
+    }
+}
+
 /// Lets a request pass if the guard has found that its client has the role that the route needs.
 pub(super) async fn admit(State(needed): State<Role>, request: Request, next: Next) -> Response {
-    let role = request.extensions().get::<Role>();
-    if role.is_some_and(|role| role.may(needed)) {
+    let client = request.extensions().get::<Identity>();
+    if client.is_some_and(|client| client.role.may(needed)) {
         return next.run(request).await;
     }
     let detail = format!("this needs the role `{}`", needed.name());

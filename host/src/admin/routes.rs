@@ -21,7 +21,8 @@ use super::problem::ProblemJson;
 use super::role::{Role, admit};
 use super::state::Admin;
 use super::{
-    clock, deliveries, events, health, history, joins, kv, plugins, schedules, start, stream, tree,
+    audit, clock, deliveries, events, health, history, joins, kv, plugins, schedules, start,
+    stream, tree,
 };
 use crate::names::hint;
 
@@ -53,6 +54,7 @@ fn list() -> Vec<(Role, UtoipaMethodRouter<Arc<Admin>>)> {
         (Operator, routes!(kv::list_keys)),
         (Operator, routes!(kv::show_value)),
         (Operator, routes!(schedules::list_schedules)),
+        (Operator, routes!(audit::list_audit)),
         (Operator, routes!(clock::show_clock)),
         (Operator, routes!(clock::accept_clock)),
         (Operator, routes!(health::show_stats)),

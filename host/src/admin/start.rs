@@ -10,6 +10,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
+use super::by::idempotency_key;
 use super::params::{NoQuery, Params};
 use super::problem::ProblemJson;
 use super::state::Admin;
@@ -20,12 +21,6 @@ use crate::store::EventView;
 
 /// The source of events that come without a token.
 const SOURCE: &str = "api/local";
-
-/// The header under whose value a repeated request makes nothing.
-const KEY_HEADER: &str = "idempotency-key";
-
-/// The longest value of that header, in bytes.
-const MAX_KEY_BYTES: usize = 255;
 
 /// The longest delay that an event may ask for: 366 days.
 const MAX_DELAY_MS: u64 = 366 * 24 * 3_600_000;
@@ -77,7 +72,7 @@ pub(super) async fn start_event(
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<Started>), ProblemJson> {
-    let key = idempotency_key(&headers)?;
+    let key = dedupe_key(&headers)?;
     let config = admin.config.load_full();
     let mut event = new_event(document(&headers, body, config.server.max_body_bytes).await?)?;
     event.attributes.time_ms = admin.clock.now_ms();
@@ -183,18 +178,8 @@ fn new_event(document: Document) -> Result<NewEvent, ProblemJson> {
 }
 
 /// The dedupe key of the request's `Idempotency-Key`, if it has one.
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<DedupeKey>, ProblemJson> {
-    let mut values = headers.get_all(KEY_HEADER).iter();
-    let Some(first) = values.next() else { return Ok(None) };
-    let text = first.to_str().ok().filter(|text| {
-        (1..=MAX_KEY_BYTES).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
-    });
-    let Some(text) = text.filter(|_| values.next().is_none()) else {
-        let detail = format!(
-            "`Idempotency-Key` must be one value of 1 to {MAX_KEY_BYTES} visible ASCII characters"
-        );
-        return Err(ProblemJson::bad_request(detail));
-    };
+fn dedupe_key(headers: &HeaderMap) -> Result<Option<DedupeKey>, ProblemJson> {
+    let Some(text) = idempotency_key(headers)? else { return Ok(None) };
     let hash = Sha256::new_with_prefix("hookbox.dedupe.start")
         .chain_update((SOURCE.len() as u64).to_le_bytes())
         .chain_update(SOURCE)

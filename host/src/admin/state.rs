@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::role::Role;
@@ -77,6 +77,8 @@ pub struct Admin {
     pub closing: CancellationToken,
     /// The streams that are open.
     pub streams: Arc<Streams>,
+    /// Held by a change of many deliveries that has an `Idempotency-Key`.
+    pub keyed_changes: Arc<Mutex<()>>,
     /// The listener's own address: a `Host` that is accepted beside the names of loopback.
     pub own_address: IpAddr,
     /// The role of a client that shows no token; `None` refuses it.

@@ -30,6 +30,7 @@ pub(super) async fn run(
         let keep = Keep {
             events: Duration::from_millis(settings.retention_ms),
             dedupe_keys: Duration::from_millis(settings.dedupe_window_ms),
+            audit: Duration::from_millis(settings.audit_retention_ms),
         };
         let pause_ms = match store.sweep(keep).await {
             Ok(true) => BREATH_MS,

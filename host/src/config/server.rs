@@ -28,6 +28,7 @@ const DEFAULT_TREE_BYTES: u64 = 64 << 20;
 const STORE_SIZE_BOUNDS: RangeInclusive<u64> = 64 << 20..=64 << 40;
 const RETENTION_BOUNDS_MS: RangeInclusive<u64> = HOUR_MS..=3_650 * DAY_MS;
 const DEFAULT_RETENTION_MS: u64 = 30 * DAY_MS;
+const DEFAULT_AUDIT_RETENTION_MS: u64 = 365 * DAY_MS;
 const LEAST_DEDUPE_WINDOW_MS: u64 = MINUTE_MS;
 const DEFAULT_DEDUPE_WINDOW_MS: u64 = 14 * DAY_MS;
 
@@ -88,6 +89,8 @@ pub struct StoreSettings {
     pub retention_ms: u64,
     /// Repeated deliveries are recognised for this long; not longer than `retention_ms`.
     pub dedupe_window_ms: u64,
+    /// Entries of the audit log that are older are deleted.
+    pub audit_retention_ms: u64,
     /// The most that the database and its log may take before new events are refused, in bytes;
     /// without it a tenth of the disk, or a GiB, is left free.
     pub max_bytes: Option<u64>,
@@ -191,12 +194,15 @@ pub(super) fn read_store(mut section: Section<'_>, base: &Path) -> StoreSettings
         );
         item.refuse(format_args!("is longer than `store.retention` ({kept})"), help);
     }
+    let audit = section.take("audit_retention");
+    let audit = audit.and_then(|item| item.duration_ms(RETENTION_BOUNDS_MS));
     let max_bytes = section.take("max_size").and_then(|item| item.size_bytes(STORE_SIZE_BOUNDS));
     section.finish();
     StoreSettings {
         sqlite_path: places::tidy(&base.join(file)),
         retention_ms,
         dedupe_window_ms,
+        audit_retention_ms: audit.unwrap_or(DEFAULT_AUDIT_RETENTION_MS),
         max_bytes,
     }
 }

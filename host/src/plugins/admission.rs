@@ -19,7 +19,7 @@ use super::directory::MAX_PLUGINS;
 use crate::config::{Config, PluginSettings};
 use crate::event::{Digest, PluginName};
 use crate::sandbox::Cache;
-use crate::store::{Approval, ApprovalChange, Store, StoreError, StoredApproval};
+use crate::store::{Approval, ApprovalChange, AuditNote, Store, StoreError, StoredApproval};
 use crate::{fail, tasks};
 
 mod former;
@@ -147,17 +147,19 @@ impl Approvals {
     /// Goes on when the caller is gone.
     pub async fn approve(
         self: &Arc<Self>,
+        note: Option<AuditNote>,
         name: PluginName,
         digest: Option<Digest>,
     ) -> Result<Digest, NotApproved> {
         let approvals = Arc::clone(self);
         let approved =
-            tasks::spawn(async move { approvals.approve_to_the_end(&name, digest).await });
+            tasks::spawn(async move { approvals.approve_to_the_end(note, &name, digest).await });
         approved.await.unwrap_or_else(|error| Err(NotApproved::Failed(error.to_string())))
     }
 
     async fn approve_to_the_end(
         &self,
+        note: Option<AuditNote>,
         name: &PluginName,
         digest: Option<Digest>,
     ) -> Result<Digest, NotApproved> {
@@ -173,7 +175,7 @@ impl Approvals {
         }
         if record.approved != Some(held) || record.over {
             let approval = approval(name, held, &asked, "operator");
-            self.store_approval(name, record, approval).await.map_err(NotApproved::Failed)?;
+            self.store_approval(note, name, record, approval).await.map_err(NotApproved::Failed)?;
         }
         let _ = fail::point("plugins.approved");
         self.wake.notify_one();
@@ -183,13 +185,14 @@ impl Approvals {
     /// Stores an approval, or withdraws it if the store does not confirm it.
     async fn store_approval(
         &self,
+        note: Option<AuditNote>,
         name: &PluginName,
         record: &mut Record,
         approval: Approval,
     ) -> Result<(), String> {
         let digest = approval.digest;
         let Err(NotStored { mut why, may_be_there }) =
-            self.store(ApprovalChange::Approve(approval)).await
+            self.store_noted(note, ApprovalChange::Approve(approval)).await
         else {
             (record.approved, record.over) = (Some(digest), false);
             return Ok(());
@@ -297,12 +300,20 @@ impl Approvals {
     }
 
     async fn store(&self, change: ApprovalChange) -> Result<(), NotStored> {
+        self.store_noted(None, change).await
+    }
+
+    async fn store_noted(
+        &self,
+        note: Option<AuditNote>,
+        change: ApprovalChange,
+    ) -> Result<(), NotStored> {
         let Some(store) = &self.store else { return Ok(()) };
         let not_stored = |error: &dyn std::fmt::Display, may_be_there| NotStored {
             why: format!("what the plugin may do cannot be stored: {error}"),
             may_be_there,
         };
-        match store.approve(change).await {
+        match store.approve(note, change).await {
             Err(error @ StoreError::Stopped(_)) => Err(not_stored(&error, true)),
             Err(error) => Err(not_stored(&error, false)),
             Ok(()) => match fail::point("plugins.note_placed") {

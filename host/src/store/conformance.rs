@@ -23,6 +23,7 @@ use crate::event::{
 
 pub(super) mod append;
 pub(super) mod approvals;
+pub(super) mod audit;
 pub(super) mod bulk;
 pub(super) mod cancel;
 pub(super) mod changes;
@@ -203,7 +204,7 @@ fn time(ms: i64) -> Duration {
 }
 
 /// Nothing is too old.
-const ALL: Keep = Keep { events: Duration::MAX, dedupe_keys: Duration::MAX };
+const ALL: Keep = Keep { events: Duration::MAX, dedupe_keys: Duration::MAX, audit: Duration::MAX };
 
 /// Runs `lease` until the host dies.
 async fn run_on(store: &Arc<dyn Store>, lease: &Lease) {

@@ -11,7 +11,7 @@ use self::data::MemoryData;
 use super::changes::{Announcer, Changes};
 use super::in_flight::{AttemptLog, InFlight};
 use super::{
-    Action, Appended, ApprovalChange, Changed, Cursor, DeliveryFilter, DeliveryView,
+    Action, Appended, ApprovalChange, AuditNote, Changed, Cursor, DeliveryFilter, DeliveryView,
     DispatchHandle, EventFilter, EventSummary, EventView, GatheringCursor, GatheringFilter,
     GatheringState, GatheringView, Health, Keep, KvKey, KvRange, KvValue, Lease, LeaseHolder,
     LeaseQueue, Leased, MaybeReady, NewStep, Operate, Page, Pending, Preview, Progress, Queue,
@@ -20,6 +20,7 @@ use super::{
 use crate::clock::Clock;
 use crate::event::{DeliveryId, EventId, NewEvent, PluginName, Target};
 
+mod audit;
 mod data;
 mod history;
 mod kept;
@@ -127,13 +128,31 @@ impl Queue for MemoryStore {
 }
 
 impl Operate for MemoryStore {
-    fn change(&self, action: Action, which: Which) -> Pending<'_, Changed> {
-        done(self.write(|data| match which {
-            Which::One(id) => {
-                data.change(&action, id).map(|()| Changed { deliveries: 1, next: None })
-            }
-            Which::Matching { filter, from } => Ok(data.change_some(&action, &filter, from)),
-            Which::Tree { event, .. } => data.change_tree(&action, event),
+    fn change(
+        &self,
+        note: Option<AuditNote>,
+        action: Action,
+        which: Which,
+    ) -> Pending<'_, Changed> {
+        done(self.write(|data| {
+            let one = matches!(which, Which::One(_));
+            let note = if one { note } else { note.map(|note| note.of_a_part()) };
+            let mut next = None;
+            let change = |data: &mut MemoryData| {
+                let changed = match which {
+                    Which::One(id) => {
+                        data.change(&action, id).map(|()| Changed { deliveries: 1, next: None })
+                    }
+                    Which::Matching { filter, from } => {
+                        Ok(data.change_some(&action, &filter, from))
+                    }
+                    Which::Tree { event, .. } => data.change_tree(&action, event),
+                }?;
+                next = changed.next;
+                Ok(changed.deliveries)
+            };
+            let deliveries = data.noted(note, change)?;
+            Ok(Changed { deliveries, next })
         }))
     }
 
@@ -147,14 +166,21 @@ impl Operate for MemoryStore {
         done(self.read(|data| data.preview(&action, &filter, self.clock.ahead_ms())))
     }
 
-    fn replay(&self, event: EventId, targets: Vec<Arc<Target>>) -> Pending<'_, Vec<DeliveryId>> {
-        done(self.write(|data| data.replay(event, &targets)))
+    fn replay(
+        &self,
+        note: Option<AuditNote>,
+        event: EventId,
+        targets: Vec<Arc<Target>>,
+    ) -> Pending<'_, Vec<DeliveryId>> {
+        done(self.write(|data| data.noted(note, |data| data.replay(event, &targets))))
     }
 
-    fn approve(&self, change: ApprovalChange) -> Pending<'_, ()> {
+    fn approve(&self, note: Option<AuditNote>, change: ApprovalChange) -> Pending<'_, ()> {
         done(self.write(|data| {
-            data.approve(change);
-            Ok(())
+            data.noted(note, |data| {
+                data.approve(change);
+                Ok(())
+            })
         }))
     }
 

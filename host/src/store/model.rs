@@ -12,6 +12,7 @@ use crate::event::{
 
 mod actions;
 mod approvals;
+mod audit;
 mod gatherings;
 mod history;
 mod kv;
@@ -24,6 +25,8 @@ mod waits;
 pub(super) use actions::Position;
 pub use actions::{Action, Changed, Preview, Progress, Which};
 pub use approvals::{Approval, ApprovalChange, StoredApproval};
+pub(super) use audit::AuditResult;
+pub use audit::{Actor, AuditEntry, AuditFilter, AuditNote, KEY_KNOWN_FOR_MS, Via};
 pub use gatherings::{GatheringCursor, GatheringFilter, GatheringState};
 pub use history::{MAX_SAMPLES, StoredSample};
 pub(super) use kv::number;
@@ -266,4 +269,6 @@ pub struct Keep {
     pub events: Duration,
     /// Dedupe keys of events received longer ago are deleted.
     pub dedupe_keys: Duration,
+    /// Entries of the audit log that are older are deleted.
+    pub audit: Duration,
 }

@@ -3,17 +3,28 @@
 use std::sync::Arc;
 
 use super::{
-    Action, ApprovalChange, Changed, DeliveryFilter, Keep, Pending, Preview, Progress, Which,
+    Action, ApprovalChange, AuditNote, Changed, DeliveryFilter, Keep, Pending, Preview, Progress,
+    Which,
 };
 use crate::event::{DeliveryId, EventId, Target};
 
 /// Makes the changes of operators and of the host's own upkeep.
+///
+/// A change with a note makes the note's entry in the audit log in the same transaction, or neither
+/// is there. If the note has a key that was used for the same request within
+/// [`KEY_KNOWN_FOR_MS`](super::KEY_KNOWN_FOR_MS), nothing is done, and the answer is that of then; a
+/// key of another request is a [`StoreError::Conflict`](super::StoreError::Conflict). Changes
+/// without a note are the host's own.
 pub trait Operate: Send + Sync + std::fmt::Debug {
     /// Applies `action` to the deliveries that `which` names. One call changes a bounded number of
     /// them, so that other callers do not wait long; call again until there are none. A delivery
     /// whose state does not allow the action is a
     /// [`StoreError::Conflict`](super::StoreError::Conflict).
-    fn change(&self, action: Action, which: Which) -> Pending<'_, Changed>;
+    ///
+    /// Of a change of many, each transaction makes an entry, and the key is not used: see
+    /// [`History::answer`](super::History::answer).
+    fn change(&self, note: Option<AuditNote>, action: Action, which: Which)
+    -> Pending<'_, Changed>;
 
     /// Counts the deliveries that [`Operate::change`] would change, a bounded number at a time.
     fn preview(
@@ -24,11 +35,16 @@ pub trait Operate: Send + Sync + std::fmt::Debug {
     ) -> Pending<'_, Preview>;
 
     /// Creates new deliveries of an old event to `targets`; returns their ids.
-    fn replay(&self, event: EventId, targets: Vec<Arc<Target>>) -> Pending<'_, Vec<DeliveryId>>;
+    fn replay(
+        &self,
+        note: Option<AuditNote>,
+        event: EventId,
+        targets: Vec<Arc<Target>>,
+    ) -> Pending<'_, Vec<DeliveryId>>;
 
     /// Changes which files of a plugin may run. An error other than
     /// [`StoreError::Stopped`](super::StoreError::Stopped) means that nothing was changed.
-    fn approve(&self, change: ApprovalChange) -> Pending<'_, ()>;
+    fn approve(&self, note: Option<AuditNote>, change: ApprovalChange) -> Pending<'_, ()>;
 
     /// Deletes settled events older than the retention and dedupe keys older than their window, a
     /// bounded number at a time. Returns whether there may be more.

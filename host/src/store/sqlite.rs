@@ -29,9 +29,9 @@ use self::published::Published;
 use self::readers::Readers;
 pub use self::recover::Recovered;
 use super::{
-    Action, Appended, ApprovalChange, Changed, DeliveryFilter, DispatchHandle, Health, InFlight,
-    Keep, Lease, LeaseHolder, LeaseQueue, Leased, MaybeReady, NewStep, Operate, Pending, Preview,
-    Progress, Queue, Recorded, Settled, Settlement, StoreError, Which,
+    Action, Appended, ApprovalChange, AuditNote, Changed, DeliveryFilter, DispatchHandle, Health,
+    InFlight, Keep, Lease, LeaseHolder, LeaseQueue, Leased, MaybeReady, NewStep, Operate, Pending,
+    Preview, Progress, Queue, Recorded, Settled, Settlement, StoreError, Which,
 };
 use crate::clock::{Clock, ClockChange};
 use crate::event::{DeliveryId, EventId, NewEvent, Target};
@@ -40,6 +40,7 @@ use crate::tasks;
 mod append;
 mod append_limit;
 mod approvals;
+mod audit;
 mod batch;
 mod bulk;
 mod cancel;
@@ -202,14 +203,22 @@ impl Queue for Sqlite {
 }
 
 impl Operate for Sqlite {
-    fn change(&self, action: Action, which: Which) -> Pending<'_, Changed> {
+    fn change(
+        &self,
+        note: Option<AuditNote>,
+        action: Action,
+        which: Which,
+    ) -> Pending<'_, Changed> {
         match which {
             Which::One(delivery) => {
-                let changed = self.ask(|reply| WriteCommand::Change { action, delivery, reply });
+                let change = |reply| WriteCommand::Change { action, delivery, reply };
+                let changed = self.ask(|reply| noted(note, change(reply)));
                 Box::pin(async move { Ok(Changed { deliveries: changed.await?, next: None }) })
             }
-            Which::Matching { filter, from } => Box::pin(self.change_some(action, filter, from)),
-            Which::Tree { event, from } => Box::pin(self.change_tree(action, event, from)),
+            Which::Matching { filter, from } => {
+                Box::pin(self.change_some(note, action, filter, from))
+            }
+            Which::Tree { event, from } => Box::pin(self.change_tree(note, action, event, from)),
         }
     }
 
@@ -222,12 +231,17 @@ impl Operate for Sqlite {
         Box::pin(self.preview_some(action, filter, from))
     }
 
-    fn replay(&self, event: EventId, targets: Vec<Arc<Target>>) -> Pending<'_, Vec<DeliveryId>> {
-        self.ask(|reply| WriteCommand::Replay { event, targets, reply })
+    fn replay(
+        &self,
+        note: Option<AuditNote>,
+        event: EventId,
+        targets: Vec<Arc<Target>>,
+    ) -> Pending<'_, Vec<DeliveryId>> {
+        self.ask(|reply| noted(note, WriteCommand::Replay { event, targets, reply }))
     }
 
-    fn approve(&self, change: ApprovalChange) -> Pending<'_, ()> {
-        self.ask(|reply| WriteCommand::Approve { change, reply })
+    fn approve(&self, note: Option<AuditNote>, change: ApprovalChange) -> Pending<'_, ()> {
+        self.ask(|reply| noted(note, WriteCommand::Approve { change, reply }))
     }
 
     fn sweep(&self, keep: Keep) -> Pending<'_, bool> {
@@ -239,6 +253,7 @@ impl Operate for Sqlite {
         let expired = Expired {
             events_before_ms: before_ms(keep.events),
             keys_before_ms: before_ms(keep.dedupe_keys),
+            audit_before_ms: before_ms(keep.audit),
             now_ms: self.clock.host_ms().min(self.clock.deletion_ms()),
         };
         self.ask(|reply| WriteCommand::Sweep { expired, reply })
@@ -246,6 +261,14 @@ impl Operate for Sqlite {
 
     fn note_time(&self) -> Pending<'_, ()> {
         self.ask(|reply| WriteCommand::NoteTime { reply })
+    }
+}
+
+/// The command, with an entry in the audit log if it has a note.
+fn noted(note: Option<AuditNote>, command: WriteCommand) -> WriteCommand {
+    match note {
+        None => command,
+        Some(note) => WriteCommand::Noted { note: Box::new(note), command: Box::new(command) },
     }
 }
 

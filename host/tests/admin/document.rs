@@ -70,6 +70,7 @@ fn others() -> Vec<(&'static str, &'static str, String)> {
         ("get", "/api/v1/kv/{bucket}", "/api/v1/kv/orders?prefix=s".to_owned()),
         ("get", "/api/v1/kv/{bucket}/value", "/api/v1/kv/orders/value?key=seen".to_owned()),
         ("get", "/api/v1/schedules", "/api/v1/schedules".to_owned()),
+        ("get", "/api/v1/audit", "/api/v1/audit".to_owned()),
         ("get", "/api/v1/clock", "/api/v1/clock".to_owned()),
         ("post", "/api/v1/clock/accept", "/api/v1/clock/accept".to_owned()),
         ("get", "/api/v1/stats", "/api/v1/stats".to_owned()),

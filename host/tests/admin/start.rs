@@ -114,6 +114,7 @@ async fn a_start_that_is_repeated_with_its_key_creates_nothing_for_the_whole_ded
     let keep = Keep {
         events: Duration::from_millis(window_ms),
         dedupe_keys: Duration::from_millis(window_ms),
+        audit: Duration::MAX,
     };
     let body = json!({ "type": "video.start" });
     let (status, first) = start(&site, Some("order-1"), &body).await;

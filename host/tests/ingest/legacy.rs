@@ -142,7 +142,11 @@ async fn keys_of_the_version_before_are_looked_up_until_the_last_of_them_has_exp
     )
     .await;
     let sweep = async |keep_ms| {
-        let keep = Keep { events: Duration::MAX, dedupe_keys: Duration::from_millis(keep_ms) };
+        let keep = Keep {
+            events: Duration::MAX,
+            dedupe_keys: Duration::from_millis(keep_ms),
+            audit: Duration::MAX,
+        };
         while host.store.sweep(keep).await.unwrap() {}
         host.store.has_legacy_keys()
     };

@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::noted::{audit_detail, audit_name, filter_text};
+use crate::admin::by::By;
 use crate::admin::events::no_plugin;
 use crate::admin::params::{
     ChangeQuery, CursorQuery, FreshQuery, Id, MoveQuery, NoQuery, Params, ParamsOrBody, RetryQuery,
@@ -19,7 +22,7 @@ use crate::admin::state::Admin;
 use crate::admin::view::DeliveryJson;
 use crate::admin::waits::WaitFacts;
 use crate::event::{DeliveryId, EventId};
-use crate::store::{Action, DeliveryFilter, Progress, Which};
+use crate::store::{Action, AuditNote, DeliveryFilter, Progress, Which};
 
 /// The time that one call works before it answers with a cursor: well within the limit of a
 /// request.
@@ -95,10 +98,11 @@ pub(in crate::admin) enum Bulk<T: ToSchema> {
 ))]
 pub(in crate::admin) async fn retry_delivery(
     State(admin): State<Arc<Admin>>,
+    by: By,
     Id(id): Id<DeliveryId>,
     ParamsOrBody(query): ParamsOrBody<FreshQuery>,
 ) -> Result<Json<Retried>, ProblemJson> {
-    Ok(Json(Retried { retried: one(&admin, query.action()?, id).await? }))
+    Ok(Json(Retried { retried: one(&admin, &by, query.action()?, id).await? }))
 }
 
 /// Cancel one open delivery. Of an attempt that is running only its record is stored.
@@ -110,10 +114,11 @@ pub(in crate::admin) async fn retry_delivery(
 ))]
 pub(in crate::admin) async fn cancel_delivery(
     State(admin): State<Arc<Admin>>,
+    by: By,
     Params(NoQuery {}): Params<NoQuery>,
     Id(id): Id<DeliveryId>,
 ) -> Result<Json<Cancelled>, ProblemJson> {
-    Ok(Json(Cancelled { cancelled: one(&admin, Action::Cancel, id).await? }))
+    Ok(Json(Cancelled { cancelled: one(&admin, &by, Action::Cancel, id).await? }))
 }
 
 /// Discard one dead letter.
@@ -125,10 +130,11 @@ pub(in crate::admin) async fn cancel_delivery(
 ))]
 pub(in crate::admin) async fn discard_delivery(
     State(admin): State<Arc<Admin>>,
+    by: By,
     Params(NoQuery {}): Params<NoQuery>,
     Id(id): Id<DeliveryId>,
 ) -> Result<Json<Discarded>, ProblemJson> {
-    Ok(Json(Discarded { discarded: one(&admin, Action::Discard, id).await? }))
+    Ok(Json(Discarded { discarded: one(&admin, &by, Action::Discard, id).await? }))
 }
 
 /// Retry every dead delivery that matches; with `state`, the waiting, cancelled or discarded ones.
@@ -140,10 +146,11 @@ pub(in crate::admin) async fn discard_delivery(
 ))]
 pub(in crate::admin) async fn retry_deliveries(
     State(admin): State<Arc<Admin>>,
+    by: By,
     ParamsOrBody(query): ParamsOrBody<RetryQuery>,
 ) -> Result<Json<Bulk<Retried>>, ProblemJson> {
     let action = query.fresh.action()?;
-    all(&admin, action, query.change, |retried| Retried { retried }).await
+    all(&admin, &by, action, query.change, |retried| Retried { retried }).await
 }
 
 /// Cancel every open delivery that matches.
@@ -155,9 +162,10 @@ pub(in crate::admin) async fn retry_deliveries(
 ))]
 pub(in crate::admin) async fn cancel_deliveries(
     State(admin): State<Arc<Admin>>,
+    by: By,
     ParamsOrBody(query): ParamsOrBody<ChangeQuery>,
 ) -> Result<Json<Bulk<Cancelled>>, ProblemJson> {
-    all(&admin, Action::Cancel, query, |cancelled| Cancelled { cancelled }).await
+    all(&admin, &by, Action::Cancel, query, |cancelled| Cancelled { cancelled }).await
 }
 
 /// Discard every dead letter that matches.
@@ -169,9 +177,10 @@ pub(in crate::admin) async fn cancel_deliveries(
 ))]
 pub(in crate::admin) async fn discard_deliveries(
     State(admin): State<Arc<Admin>>,
+    by: By,
     ParamsOrBody(query): ParamsOrBody<ChangeQuery>,
 ) -> Result<Json<Bulk<Discarded>>, ProblemJson> {
-    all(&admin, Action::Discard, query, |discarded| Discarded { discarded }).await
+    all(&admin, &by, Action::Discard, query, |discarded| Discarded { discarded }).await
 }
 
 /// Move one delivery that is ready or waits to another plugin: at the same time, its attempts
@@ -186,10 +195,11 @@ pub(in crate::admin) async fn discard_deliveries(
 ))]
 pub(in crate::admin) async fn move_delivery(
     State(admin): State<Arc<Admin>>,
+    by: By,
     Id(id): Id<DeliveryId>,
     ParamsOrBody(query): ParamsOrBody<ToQuery>,
 ) -> Result<Json<MovedJson>, ProblemJson> {
-    Ok(Json(MovedJson { moved: one(&admin, moves_to(&admin, &query)?, id).await? }))
+    Ok(Json(MovedJson { moved: one(&admin, &by, moves_to(&admin, &query)?, id).await? }))
 }
 
 /// Move every delivery that matches, of those that are ready or wait, to another plugin, unless
@@ -202,10 +212,11 @@ pub(in crate::admin) async fn move_delivery(
 ))]
 pub(in crate::admin) async fn move_deliveries(
     State(admin): State<Arc<Admin>>,
+    by: By,
     ParamsOrBody(query): ParamsOrBody<MoveQuery>,
 ) -> Result<Json<Bulk<MovedJson>>, ProblemJson> {
     let action = moves_to(&admin, &query.to)?;
-    all(&admin, action, query.change, |moved| MovedJson { moved }).await
+    all(&admin, &by, action, query.change, |moved| MovedJson { moved }).await
 }
 
 /// Cancel every open delivery of the tree that an event belongs to. Of an attempt that is running
@@ -220,13 +231,16 @@ pub(in crate::admin) async fn move_deliveries(
 ))]
 pub(in crate::admin) async fn cancel_event(
     State(admin): State<Arc<Admin>>,
+    by: By,
     Id(event): Id<EventId>,
     ParamsOrBody(query): ParamsOrBody<CursorQuery>,
 ) -> Result<Json<StepJson<Cancelled>>, ProblemJson> {
     let from = query.from()?;
     let is_first = from.is_none();
     let which = |from| Which::Tree { event, from };
-    let (cancelled, next) = change(&admin, Action::Cancel, which, from).await?;
+    let detail = audit_detail(&Action::Cancel, from.as_ref());
+    let note = by.note("events.cancel", &event.to_string(), &detail);
+    let (cancelled, next) = change(&admin, note, Action::Cancel, which, from).await?;
     if is_first && cancelled == 0 && next.is_none() {
         return Err(ProblemJson::conflict(format!(
             "nothing of the tree of event `{event}` is open: every delivery is settled, or is cancelled and ends with \
@@ -247,9 +261,10 @@ fn moves_to(admin: &Admin, query: &ToQuery) -> Result<Action, ProblemJson> {
     Ok(Action::Move(Arc::clone(found)))
 }
 
-async fn one(admin: &Admin, action: Action, id: DeliveryId) -> Result<u64, ProblemJson> {
+async fn one(admin: &Admin, by: &By, action: Action, id: DeliveryId) -> Result<u64, ProblemJson> {
     let verb = action.name();
-    let changed = admin.store.change(action, Which::One(id)).await?.deliveries;
+    let note = by.note(audit_name(&action), &id.to_string(), &audit_detail(&action, None));
+    let changed = admin.store.change(Some(note), action, Which::One(id)).await?.deliveries;
     tracing::info!(delivery.id = %id, action = verb, "an operator changes a delivery");
     count(verb, changed);
     Ok(changed)
@@ -257,6 +272,7 @@ async fn one(admin: &Admin, action: Action, id: DeliveryId) -> Result<u64, Probl
 
 async fn all<T: ToSchema>(
     admin: &Admin,
+    by: &By,
     action: Action,
     query: ChangeQuery,
     did: impl FnOnce(u64) -> T,
@@ -267,27 +283,47 @@ async fn all<T: ToSchema>(
         Bulk::DryRun(preview(admin, action, filter, from).await?)
     } else {
         let which = |from| Which::Matching { filter: filter.clone(), from };
-        let (changed, next) = change(admin, action, which, from).await?;
+        let note = by.note(
+            audit_name(&action),
+            &filter_text(&filter),
+            &audit_detail(&action, from.as_ref()),
+        );
+        let (changed, next) = change(admin, note, action, which, from).await?;
         Bulk::Done(StepJson::of(did(changed), next))
     }))
 }
 
+/// Works for a bounded time; says how many deliveries it has changed, and where to go on.
 async fn change(
     admin: &Admin,
+    note: AuditNote,
     action: Action,
     which: impl Fn(Option<Progress>) -> Which,
     mut from: Option<Progress>,
 ) -> Result<(u64, Option<Progress>), ProblemJson> {
+    // Two requests with one key are one: the second waits, and gets the answer of the first.
+    let _turn = if note.key.is_some() { Some(admin.keyed_changes.lock().await) } else { None };
+    if let Some(answer) = admin.store.answer(note.clone()).await? {
+        return serde_json::from_str(&answer).map_err(|error| {
+            ProblemJson::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+        });
+    }
     let begun = Instant::now();
     let mut log = ChangeLog { verb: action.name(), deliveries: 0 };
     loop {
-        let changed = admin.store.change(action.clone(), which(from)).await?;
+        let changed = admin.store.change(Some(note.clone()), action.clone(), which(from)).await?;
         log.deliveries += changed.deliveries;
         from = changed.next;
         if from.is_none() || begun.elapsed() >= WORKS_FOR {
-            return Ok((log.deliveries, from));
+            break;
         }
     }
+    let done = (log.deliveries, from);
+    if note.key.is_some() {
+        let answer = serde_json::to_string(&done).unwrap_or_default();
+        admin.store.keep_answer(note, answer).await?;
+    }
+    Ok(done)
 }
 
 async fn preview(

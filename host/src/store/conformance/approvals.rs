@@ -25,7 +25,7 @@ pub(super) async fn change(
     changes: impl IntoIterator<Item = ApprovalChange>,
 ) {
     for change in changes {
-        store.approve(change).await.unwrap();
+        store.approve(None, change).await.unwrap();
     }
 }
 

@@ -13,7 +13,7 @@ pub(super) async fn act_on_all(
     let (mut deliveries, mut steps, mut from) = (0, 0, None);
     loop {
         let changed = store
-            .change(action.clone(), Which::Matching { filter: filter.clone(), from })
+            .change(None, action.clone(), Which::Matching { filter: filter.clone(), from })
             .await
             .unwrap();
         (deliveries, steps) = (deliveries + changed.deliveries, steps + 1);
@@ -103,7 +103,7 @@ pub(in crate::store) async fn what_fails_again_during_a_bulk_retry_has_had_its_c
         let (mut retried, mut from) = (0, None);
         loop {
             let which = Which::Matching { filter: of(plugin, Some(wanted)), from };
-            let changed = store.change(Action::Retry, which).await.unwrap();
+            let changed = store.change(None, Action::Retry, which).await.unwrap();
             retried += changed.deliveries;
             for lease in lease(&store, plugin, 20).await {
                 let again = if wanted == State::Dead { dead() } else { retry_in(60_000) };
@@ -246,7 +246,7 @@ pub(in crate::store) async fn what_comes_after_a_bulk_change_has_begun_is_not_me
     let (mut cancelled, mut later, mut from) = (0, Vec::new(), None);
     loop {
         let changed = store
-            .change(Action::Cancel, Which::Matching { filter: everything(), from })
+            .change(None, Action::Cancel, Which::Matching { filter: everything(), from })
             .await
             .unwrap();
         cancelled += changed.deliveries;
@@ -272,7 +272,7 @@ pub(in crate::store) async fn what_comes_back_behind_the_walk_is_cancelled_as_we
         pass(&harness, 1);
     }
     let which = Which::Matching { filter: everything(), from: None };
-    let first = store.change(Action::Cancel, which).await.unwrap();
+    let first = store.change(None, Action::Cancel, which).await.unwrap();
     assert!(first.deliveries < 12 && first.next.is_some(), "{first:?}");
     // The one that is due first, and that the walk would come to last.
     let leased = lease(&store, "audit", 1).await.remove(0);
@@ -281,7 +281,7 @@ pub(in crate::store) async fn what_comes_back_behind_the_walk_is_cancelled_as_we
     let (mut cancelled, mut from) = (first.deliveries, first.next);
     while from.is_some() {
         let changed = store
-            .change(Action::Cancel, Which::Matching { filter: everything(), from })
+            .change(None, Action::Cancel, Which::Matching { filter: everything(), from })
             .await
             .unwrap();
         (cancelled, from) = (cancelled + changed.deliveries, changed.next);

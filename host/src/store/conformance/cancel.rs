@@ -168,7 +168,7 @@ pub(in crate::store) async fn of_what_an_event_cancels_none_is_leased_by_the_end
     ];
     settle(&store, dispatch.delivered(&store).await.remove(0), retry_in(60_000)).await;
     let filter = DeliveryFilter { plugin: Some("reminder".into()), ..DeliveryFilter::default() };
-    store.change(Action::Cancel, Which::Matching { filter, from: None }).await.unwrap();
+    store.change(None, Action::Cancel, Which::Matching { filter, from: None }).await.unwrap();
     for id in ids {
         assert_eq!(state(&store, id).await, State::Cancelled);
     }

@@ -1,6 +1,7 @@
 //! A disk that is full, and one that fails.
 
 use super::approvals::{admit, approve, change, row, rows};
+use super::audit::{entries, keyed_note};
 use super::close::stopped;
 use super::dispatch::TestDispatch;
 use super::*;
@@ -181,11 +182,11 @@ pub(in crate::store) async fn an_io_error_acknowledges_nothing_and_ends_the_stor
     stopped(store.append(event("order.paid", &[])).await);
     stopped(store.settle(lease, done()).await);
     stopped(store.lease(queue("audit"), permits(1)).await);
-    stopped(store.change(Action::Retry, Which::One(id)).await);
+    stopped(store.change(None, Action::Retry, Which::One(id)).await);
     let which = Which::Matching { filter: DeliveryFilter::default(), from: None };
-    stopped(store.change(Action::Cancel, which).await);
+    stopped(store.change(None, Action::Cancel, which).await);
     stopped(store.preview(Action::Cancel, DeliveryFilter::default(), None).await);
-    stopped(store.replay(id.event, vec![Target::to("audit")]).await);
+    stopped(store.replay(None, id.event, vec![Target::to("audit")]).await);
     stopped(store.sweep(ALL).await);
     stopped(store.event(id.event).await);
     stopped(store.kv_get("audit".into(), "n".to_owned()).await);
@@ -231,7 +232,7 @@ pub(in crate::store) async fn an_approval_that_a_full_disk_refused_is_none(harne
     let store = harness.open().await;
     change(&store, [admit("audit", 1)]).await;
     harness.set_disk(Disk::Refusing);
-    let refused = store.approve(approve("audit", 2)).await;
+    let refused = store.approve(None, approve("audit", 2)).await;
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
     harness.set_disk(Disk::Sound);
     change(&store, [approve("other", 1)]).await;
@@ -239,4 +240,20 @@ pub(in crate::store) async fn an_approval_that_a_full_disk_refused_is_none(harne
     drop(store);
     let store = harness.open().await;
     assert_eq!(rows(&store).await, [row("audit", 1, true), row("other", 1, false)]);
+}
+
+pub(in crate::store) async fn a_full_disk_refuses_a_change_together_with_its_entry(
+    harness: impl Harness,
+) {
+    let store = harness.open().await;
+    let id = dead_letter(&store, "audit").await;
+    harness.set_disk(Disk::Refusing);
+    let asked = || Some(keyed_note("one", "k"));
+    let refused = store.change(asked(), Action::Discard, Which::One(id)).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    harness.set_disk(Disk::Sound);
+    assert_eq!(state(&store, id).await, State::Dead);
+    assert_eq!(entries(&store).await, []);
+    store.change(asked(), Action::Discard, Which::One(id)).await.unwrap();
+    assert_eq!(entries(&store).await.len(), 1);
 }

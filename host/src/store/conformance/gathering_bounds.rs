@@ -50,7 +50,8 @@ pub(in crate::store) async fn an_operator_neither_moves_a_gathering_nor_ends_it_
     assert_conflict(&store, Action::Retry, id).await;
     for action in [Action::Move("audit".into()), Action::Retry] {
         let filter = DeliveryFilter::default();
-        let changed = store.change(action, Which::Matching { filter, from: None }).await.unwrap();
+        let changed =
+            store.change(None, action, Which::Matching { filter, from: None }).await.unwrap();
         assert_eq!(changed.deliveries, 0);
     }
     act(&store, Action::Cancel, id).await;

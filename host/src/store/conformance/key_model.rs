@@ -230,7 +230,7 @@ impl<H: PolicyHarness> KeyModel<'_, H> {
 
     async fn change(&mut self, id: DeliveryId, action: Action) {
         let before = state(&self.store(), id).await;
-        let changed = self.store().change(action.clone(), Which::One(id)).await.is_ok();
+        let changed = self.store().change(None, action.clone(), Which::One(id)).await.is_ok();
         let (delayed, per_key) = (self.delayed.contains_key(&id), self.per_key);
         let now_ms = self.harness.clock().host_ms();
         match action {

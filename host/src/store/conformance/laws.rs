@@ -131,6 +131,15 @@ macro_rules! laws {
                 what_ran_last_can_be_approved_like_any_other_file
                 a_plugin_that_is_forgotten_leaves_the_others
             }
+            audit {
+                a_change_has_an_entry_that_says_who_did_what
+                a_change_that_is_refused_has_no_entry
+                of_a_change_of_many_the_entries_count_each_delivery_once
+                a_request_that_is_repeated_with_its_key_does_nothing_again
+                an_answer_is_kept_for_its_request_and_its_time
+                entries_are_found_by_what_is_asked_and_in_pages
+                entries_are_kept_for_their_time_and_then_deleted
+            }
             sweep {
                 retention_deletes_only_what_is_settled
                 a_key_is_known_until_its_window_is_swept
@@ -273,6 +282,7 @@ macro_rules! disk_laws {
                 what_was_acknowledged_before_an_io_error_is_there
                 an_approval_that_a_full_disk_refused_is_none
                 a_store_can_be_closed_on_a_full_disk
+                a_full_disk_refuses_a_change_together_with_its_entry
             }
         }
     };

@@ -183,8 +183,11 @@ impl<H: Harness> Model<'_, H> {
             }
             Op::Replay { pick, plugin: number } if !self.events.is_empty() => {
                 let event = *self.events.iter().nth(pick.index(self.events.len())).unwrap();
-                let made =
-                    self.store().replay(event, vec![Target::to(plugin(number))]).await.unwrap();
+                let made = self
+                    .store()
+                    .replay(None, event, vec![Target::to(plugin(number))])
+                    .await
+                    .unwrap();
                 assert_eq!(made, [self.next_delivery(event)]);
                 self.create(event, &plugin(number), 0);
                 self.take_delivered().await;

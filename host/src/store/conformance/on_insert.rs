@@ -68,7 +68,7 @@ pub(in crate::store) async fn a_replayed_delivery_is_leased_on_insert(harness: i
     let store = harness.open().await;
     let mut dispatch = TestDispatch::attach(&store, &[("audit", 1)]);
     let id = append(&store, event("order.paid", &[])).await;
-    let replayed = store.replay(id, vec![Target::to("audit")]).await.unwrap();
+    let replayed = store.replay(None, id, vec![Target::to("audit")]).await.unwrap();
     let leased = dispatch.delivered(&store).await;
     assert_eq!(leased.iter().map(|lease| lease.delivery).collect::<Vec<_>>(), replayed);
 }

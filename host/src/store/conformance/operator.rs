@@ -8,13 +8,13 @@ use crate::store::{Action, DeliveryFilter, Which};
 /// Does `action` to one delivery that allows it.
 pub(super) async fn act(store: &Arc<dyn Store>, action: Action, id: DeliveryId) {
     let verb = action.name();
-    let changed = store.change(action, Which::One(id)).await.unwrap();
+    let changed = store.change(None, action, Which::One(id)).await.unwrap();
     assert_eq!((changed.deliveries, changed.next), (1, None), "{verb} {id}");
 }
 
 pub(super) async fn assert_conflict(store: &Arc<dyn Store>, action: Action, id: DeliveryId) {
     let before = delivery(store, id).await;
-    let refused = store.change(action, Which::One(id)).await.unwrap_err();
+    let refused = store.change(None, action, Which::One(id)).await.unwrap_err();
     assert!(
         matches!(&refused, StoreError::Conflict(why) if why.contains(&id.to_string())),
         "{refused}"
@@ -263,8 +263,10 @@ pub(in crate::store) async fn a_replay_creates_new_deliveries_of_an_old_event(
     let store = harness.open().await;
     let id = deliver(&store, "audit").await;
     settle(&store, lease_one(&store, "audit").await, done()).await;
-    let replayed =
-        store.replay(id.event, vec![Target::to("audit"), Target::to("orders")]).await.unwrap();
+    let replayed = store
+        .replay(None, id.event, vec![Target::to("audit"), Target::to("orders")])
+        .await
+        .unwrap();
     assert_eq!(replayed.iter().map(|delivery| delivery.ordinal).collect::<Vec<_>>(), [1, 2]);
     let view = store.event(id.event).await.unwrap();
     let shown: Vec<_> = view.deliveries.iter().map(|d| (&*d.plugin, d.state, d.replay)).collect();
@@ -277,7 +279,7 @@ pub(in crate::store) async fn a_replay_creates_new_deliveries_of_an_old_event(
         ]
     );
     assert_eq!(lease_one(&store, "orders").await.delivery, replayed[1]);
-    let again = store.replay(id.event, vec![Target::to("audit")]).await.unwrap();
+    let again = store.replay(None, id.event, vec![Target::to("audit")]).await.unwrap();
     assert_eq!(again[0].ordinal, 3);
 }
 
@@ -334,13 +336,13 @@ pub(in crate::store) async fn a_plugin_that_has_an_event_gets_it_from_no_other(
     assert_conflict(&store, to("orders"), audit).await;
     assert_conflict(&store, to("audit"), audit).await;
     let which = || Which::Matching { filter: DeliveryFilter::default(), from: None };
-    assert_eq!(store.change(to("orders"), which()).await.unwrap().deliveries, 0);
+    assert_eq!(store.change(None, to("orders"), which()).await.unwrap().deliveries, 0);
     assert_eq!(
         store.preview(to("orders"), DeliveryFilter::default(), None).await.unwrap().deliveries,
         0
     );
     act(&store, Action::Cancel, orders).await;
-    assert_eq!(store.change(to("orders"), which()).await.unwrap().deliveries, 1);
+    assert_eq!(store.change(None, to("orders"), which()).await.unwrap().deliveries, 1);
     assert_eq!(&*delivery(&store, audit).await.plugin, "orders");
 }
 
@@ -361,10 +363,13 @@ pub(in crate::store) async fn what_does_not_exist_is_not_found(harness: impl Har
         |error: StoreError| assert!(matches!(error, StoreError::NotFound(_)), "{error}");
     not_found(store.event(event).await.unwrap_err());
     not_found(store.delivery(DeliveryId { event, ordinal: 0 }).await.unwrap_err());
-    not_found(store.replay(event, vec![Target::to("audit")]).await.unwrap_err());
+    not_found(store.replay(None, event, vec![Target::to("audit")]).await.unwrap_err());
     for action in [Action::Retry, Action::Cancel, Action::Discard, Action::Move("orders".into())] {
         not_found(
-            store.change(action, Which::One(DeliveryId { event, ordinal: 0 })).await.unwrap_err(),
+            store
+                .change(None, action, Which::One(DeliveryId { event, ordinal: 0 }))
+                .await
+                .unwrap_err(),
         );
     }
     assert_eq!(store.stats().await.unwrap(), crate::store::Stats::default());
@@ -373,8 +378,8 @@ pub(in crate::store) async fn what_does_not_exist_is_not_found(harness: impl Har
 pub(in crate::store) async fn an_event_has_a_bounded_number_of_deliveries(harness: impl Harness) {
     let store = harness.open().await;
     let id = append(&store, event("order.paid", &[])).await;
-    store.replay(id, vec![Target::to("audit"); 999]).await.unwrap();
-    let refused = store.replay(id, vec![Target::to("audit"); 2]).await.unwrap_err();
+    store.replay(None, id, vec![Target::to("audit"); 999]).await.unwrap();
+    let refused = store.replay(None, id, vec![Target::to("audit"); 2]).await.unwrap_err();
     assert!(matches!(refused, StoreError::Conflict(_)), "{refused}");
-    assert_eq!(store.replay(id, vec![Target::to("audit")]).await.unwrap().len(), 1);
+    assert_eq!(store.replay(None, id, vec![Target::to("audit")]).await.unwrap().len(), 1);
 }

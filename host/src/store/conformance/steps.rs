@@ -177,7 +177,7 @@ pub(in crate::store) async fn a_replay_and_another_plugin_begin_without_steps(
     let lease = lease_one(&store, "orders").await;
     record_step(&store, &lease.holder(), "a", b"1").await;
     settle(&store, lease, again(DAY_MS)).await;
-    let replayed = store.replay(id.event, vec![Target::to("audit")]).await.unwrap()[0];
+    let replayed = store.replay(None, id.event, vec![Target::to("audit")]).await.unwrap()[0];
     assert!(!lease_one(&store, "audit").await.has_steps());
     assert_eq!(recorded(&store, replayed).await, []);
     act(&store, Action::Move("other".into()), id).await;
@@ -195,7 +195,7 @@ pub(in crate::store) async fn a_swept_event_leaves_no_step(harness: impl Harness
     settle(&store, lease, dead()).await;
     act(&store, Action::Discard, id).await;
     pass(&harness, DAY_MS);
-    sweep_all(&store, Keep { events: time(1), dedupe_keys: time(1) }).await;
+    sweep_all(&store, Keep { events: time(1), dedupe_keys: time(1), audit: Duration::MAX }).await;
     assert!(!exists(&store, id.event).await);
     assert_eq!(recorded(&store, id).await, []);
 }
@@ -274,7 +274,7 @@ pub(in crate::store) async fn a_bulk_retry_that_begins_anew_drops_every_step(
         ..crate::store::DeliveryFilter::default()
     };
     let which = Which::Matching { filter, from: None };
-    assert_eq!(store.change(Action::RetryFresh, which).await.unwrap().deliveries, 3);
+    assert_eq!(store.change(None, Action::RetryFresh, which).await.unwrap().deliveries, 3);
     for id in ids {
         assert_eq!((state(&store, id).await, recorded(&store, id).await), (State::Ready, vec![]));
     }

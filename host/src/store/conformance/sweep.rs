@@ -18,7 +18,11 @@ pub(super) async fn sweep_all(store: &Arc<dyn Store>, keep: Keep) -> usize {
 /// Expires events and keys that were received before these times.
 fn since(harness: &impl Harness, events_ms: i64, keys_ms: i64) -> Keep {
     let now_ms = harness.clock().deletion_ms();
-    Keep { events: until(events_ms, now_ms), dedupe_keys: until(keys_ms, now_ms) }
+    Keep {
+        events: until(events_ms, now_ms),
+        dedupe_keys: until(keys_ms, now_ms),
+        audit: Duration::MAX,
+    }
 }
 
 fn all_since(harness: &impl Harness, unix_ms: i64) -> Keep {
@@ -107,7 +111,7 @@ pub(in crate::store) async fn a_swept_event_leaves_nothing_behind(harness: impl 
     let listed =
         store.events(EventFilter::default(), Page { limit: 10, after: None }).await.unwrap();
     assert_eq!(listed, (Vec::new(), None));
-    let gone = store.change(Action::Retry, Which::One(dead)).await.unwrap_err();
+    let gone = store.change(None, Action::Retry, Which::One(dead)).await.unwrap_err();
     assert!(matches!(gone, StoreError::NotFound(_)), "{gone}");
     append(&store, keyed(&[3])).await;
 }

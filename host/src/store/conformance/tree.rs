@@ -126,7 +126,7 @@ pub(in crate::store) async fn a_replay_adds_to_the_tree_of_its_event(harness: im
     let root = deliver(&store, "loop").await;
     assert_eq!(settle_all(&store, |lease| children(lease, 200, 0)).await, [Settled::Kept]);
     settle_all(&store, |_| done()).await;
-    store.replay(root.event, vec![Target::to("loop")]).await.unwrap();
+    store.replay(None, root.event, vec![Target::to("loop")]).await.unwrap();
     assert_eq!(settle_all(&store, |lease| children(lease, 200, 0)).await, [Settled::OverBudget]);
 }
 
@@ -135,7 +135,7 @@ async fn cancel_tree(store: &Arc<dyn Store>, event: EventId) -> u64 {
     let (mut cancelled, mut steps, mut from) = (0, 0, None);
     loop {
         let which = Which::Tree { event, from };
-        let changed = store.change(Action::Cancel, which).await.unwrap();
+        let changed = store.change(None, Action::Cancel, which).await.unwrap();
         (cancelled, steps) = (cancelled + changed.deliveries, steps + 1);
         assert!(steps < 100, "it ends");
         match changed.next {
@@ -164,6 +164,6 @@ pub(in crate::store) async fn all_that_is_open_of_a_tree_is_cancelled_from_any_o
     assert_eq!(store.stats().await.unwrap().events, 11, "the one that ran has left nothing");
     assert_eq!(cancel_tree(&store, root).await, 0, "nothing is open");
     let nobody = Which::Tree { event: EventId::from_row(1), from: None };
-    let unknown = store.change(Action::Cancel, nobody).await.unwrap_err();
+    let unknown = store.change(None, Action::Cancel, nobody).await.unwrap_err();
     assert!(matches!(unknown, StoreError::NotFound(_)), "{unknown}");
 }

@@ -204,6 +204,7 @@ impl MemoryData {
             }
         }
         self.sweep_kv(now_ms.min(self.host_ms));
+        self.sweep_audit(before_ms(keep.audit));
         let more = events.len() == MOST.2;
         self.swept.1 = events.last().filter(|_| more).map_or(0, |last| last.row());
         more || keys.len() == MOST.2

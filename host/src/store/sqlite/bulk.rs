@@ -2,9 +2,9 @@
 //! commands that are short enough to wait in line with everybody else's.
 
 use super::command::WriteCommand;
-use super::{Sqlite, in_tree, read, search};
+use super::{Sqlite, in_tree, noted, read, search};
 use crate::event::EventId;
-use crate::store::{Action, Changed, DeliveryFilter, Preview, Progress, StoreError};
+use crate::store::{Action, AuditNote, Changed, DeliveryFilter, Preview, Progress, StoreError};
 
 /// The most deliveries that one command changes.
 const MAX_CHANGED: usize = if cfg!(test) { 3 } else { 250 };
@@ -16,18 +16,20 @@ impl Sqlite {
     /// Does `action` to the next of those that match.
     pub(super) async fn change_some(
         &self,
+        note: Option<AuditNote>,
         action: Action,
         filter: DeliveryFilter,
         from: Option<Progress>,
     ) -> Result<Changed, StoreError> {
         let before = from.as_ref().is_some_and(|progress| progress.changed);
         let found = self.search(action.clone(), filter, from).await?;
-        self.change_found(action, found, before).await
+        self.change_found(note, action, found, before).await
     }
 
     /// Does `action` to the next of a tree.
     pub(super) async fn change_tree(
         &self,
+        note: Option<AuditNote>,
         action: Action,
         event: EventId,
         from: Option<Progress>,
@@ -37,12 +39,13 @@ impl Sqlite {
         let find = move |connection: &_| in_tree::find(connection, &meant, event, from.as_ref());
         let found = self.listings.ask(find).await?;
         let found = found.ok_or_else(|| StoreError::NotFound(format!("event `{event}`")))?;
-        self.change_found(action, found, before).await
+        self.change_found(note, action, found, before).await
     }
 
     /// Does `action` to what was found; `before` says whether this pass has changed anything.
     async fn change_found(
         &self,
+        note: Option<AuditNote>,
         action: Action,
         found: search::FoundDeliveries,
         before: bool,
@@ -50,8 +53,9 @@ impl Sqlite {
         let mut deliveries = 0;
         for some in found.deliveries.chunks(MAX_CHANGED) {
             let (action, found, states) = (action.clone(), some.to_vec(), found.states.clone());
-            deliveries +=
-                self.ask(|reply| WriteCommand::ChangeAll { action, states, found, reply }).await?;
+            let note = note.as_ref().map(AuditNote::of_a_part);
+            let change = |reply| WriteCommand::ChangeAll { action, states, found, reply };
+            deliveries += self.ask(|reply| noted(note, change(reply))).await?;
         }
         let changed = before || deliveries > 0;
         let next = match found.rest {

@@ -10,9 +10,10 @@ use super::batch::WriteBatch;
 use super::operator::Expired;
 use crate::event::{DeliveryId, EventId, NewEvent, State, Target};
 use crate::series::Rest;
+use crate::store::model::AuditResult;
 use crate::store::{
-    Action, Appended, ApprovalChange, Lease, LeaseHolder, LeaseQueue, Leased, NewStep, Next,
-    Recorded, ScheduleChange, Settled, Settlement, StoreError, Tick, TickStep, Ticked,
+    Action, Appended, ApprovalChange, AuditNote, Lease, LeaseHolder, LeaseQueue, Leased, NewStep,
+    Next, Recorded, ScheduleChange, Settled, Settlement, StoreError, Tick, TickStep, Ticked,
 };
 
 /// Bytes that cost about as much to write as a row.
@@ -83,6 +84,21 @@ pub(super) enum WriteCommand {
         samples: Vec<Rest>,
         reply: ReplyTo<()>,
     },
+    /// A change of an operator, with its entry in the audit log.
+    Noted {
+        note: Box<AuditNote>,
+        command: Box<WriteCommand>,
+    },
+    /// An entry of a change that touches nothing in the store.
+    Note {
+        note: Box<AuditNote>,
+        reply: ReplyTo<()>,
+    },
+    KeepAnswer {
+        note: Box<AuditNote>,
+        answer: String,
+        reply: ReplyTo<()>,
+    },
     NoteTime {
         reply: ReplyTo<()>,
     },
@@ -104,7 +120,21 @@ pub(super) enum CommandAnswer {
     ScheduleChanged(bool),
     Ticked(Ticked),
     Noted,
+    /// Nothing was done, for this reason.
+    Refused(StoreError),
     Closed,
+}
+
+impl CommandAnswer {
+    /// The result in the audit log; none if nothing was changed.
+    pub(super) fn result(&self) -> Option<String> {
+        match self {
+            Self::Changed(Ok(0) | Err(_)) | Self::Replayed(Err(_)) | Self::Refused(_) => None,
+            Self::Changed(Ok(deliveries)) => Some(deliveries.text()),
+            Self::Replayed(Ok(deliveries)) => Some(deliveries.text()),
+            _ => Some(().text()),
+        }
+    }
 }
 
 impl WriteCommand {
@@ -152,11 +182,30 @@ impl WriteCommand {
                 work.note_time()?;
                 CommandAnswer::Noted
             }
+            Self::Noted { note, command } => work.noted(note, command)?,
+            Self::Note { note, .. } => {
+                work.make_entry(note, &().text())?;
+                CommandAnswer::Noted
+            }
+            Self::KeepAnswer { note, answer, .. } => {
+                work.keep_answer(note, answer)?;
+                CommandAnswer::Noted
+            }
             Self::Close { .. } => {
                 work.note_time()?;
                 work.release()?;
                 CommandAnswer::Closed
             }
+        })
+    }
+
+    /// The answer to this command that was kept as text.
+    pub(super) fn kept_answer(&self, text: &str) -> Option<CommandAnswer> {
+        Some(match self {
+            Self::Change { .. } => CommandAnswer::Changed(Ok(u64::read(text)?)),
+            Self::Replay { .. } => CommandAnswer::Replayed(Ok(Vec::read(text)?)),
+            Self::Approve { .. } => CommandAnswer::Approved,
+            _ => return None,
         })
     }
 
@@ -191,9 +240,15 @@ impl WriteCommand {
                 drop(reply.send(Ok(value)));
             }
             (Self::Tick { reply, .. }, CommandAnswer::Ticked(value)) => drop(reply.send(Ok(value))),
-            (Self::NoteTime { reply } | Self::KeepSamples { reply, .. }, CommandAnswer::Noted) => {
-                drop(reply.send(Ok(())))
-            }
+            (
+                Self::NoteTime { reply }
+                | Self::KeepSamples { reply, .. }
+                | Self::Note { reply, .. }
+                | Self::KeepAnswer { reply, .. },
+                CommandAnswer::Noted,
+            ) => drop(reply.send(Ok(()))),
+            (Self::Noted { command, .. }, CommandAnswer::Refused(error)) => command.refuse(&error),
+            (Self::Noted { command, .. }, answer) => return command.answer(answer),
             (Self::Close { reply }, CommandAnswer::Closed) => drop(reply.send(Ok(()))),
             _ => unreachable!("a command is answered in kind"),
         }
@@ -218,7 +273,10 @@ impl WriteCommand {
                 drop(reply.send(Err(error)));
             }
             Self::Tick { reply, .. } => drop(reply.send(Err(error))),
+            Self::Noted { command, .. } => command.refuse(&error),
             Self::Approve { reply, .. }
+            | Self::Note { reply, .. }
+            | Self::KeepAnswer { reply, .. }
             | Self::KeepSamples { reply, .. }
             | Self::NoteTime { reply }
             | Self::Close { reply } => {
@@ -261,6 +319,7 @@ impl WriteCommand {
                 TickStep::Missed { .. } => 2,
             },
             Self::KeepSamples { samples, .. } => rows(2 * samples.len(), 0),
+            Self::Noted { command, .. } => 2 + command.weight(),
             // Each delivery and its entry in an index.
             Self::ChangeAll { found, .. } => 2 * found.len() as u64,
             _ => 1,

@@ -33,6 +33,7 @@ const LONGEST_SWEEP: Duration = Duration::from_millis(4);
 pub(super) struct Expired {
     pub(super) events_before_ms: i64,
     pub(super) keys_before_ms: i64,
+    pub(super) audit_before_ms: i64,
     /// The time by which values of key-value buckets expire; not later than host time.
     pub(super) now_ms: i64,
 }
@@ -101,8 +102,9 @@ impl WriteBatch<'_> {
         let more_events = self.sweep_events(expired.events_before_ms)?;
         let more_held = self.forget_held(MAX_SWEPT)?;
         let more_values = self.sweep_kv(expired.now_ms, MAX_SWEPT)?;
+        let more_entries = self.sweep_audit(expired.audit_before_ms)?;
         let _ = fail::point("store.retention");
-        Ok(more_keys || more_events || more_held || more_values)
+        Ok(more_keys || more_events || more_held || more_values || more_entries)
     }
 
     fn sweep_dedupe(&mut self, until: EventId) -> Result<bool, rusqlite::Error> {

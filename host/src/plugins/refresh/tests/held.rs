@@ -83,7 +83,7 @@ impl Host {
     }
 
     async fn approve(&self, content: &str) -> Result<Digest, NotApproved> {
-        self.bench.context.approvals.approve("a".into(), Some(sha(content))).await
+        self.bench.context.approvals.approve(None, "a".into(), Some(sha(content))).await
     }
 
     fn settings(&self, settings: PluginSettings) {

@@ -279,7 +279,7 @@ impl<H: Harness> Model<'_, H> {
 
     pub(super) async fn change(&mut self, pick: Index, action: Action) {
         let id = *self.deliveries.keys().nth(pick.index(self.deliveries.len())).unwrap();
-        let answer = self.store().change(action.clone(), Which::One(id)).await;
+        let answer = self.store().change(None, action.clone(), Which::One(id)).await;
         if self.change_one(id, &action, action.takes()) {
             assert_eq!(answer.unwrap().deliveries, 1);
         } else {
@@ -353,7 +353,8 @@ impl<H: Harness> Model<'_, H> {
         let (events_since_ms, dedupe_since_ms) =
             (self.now_ms() - events_ms, self.now_ms() - keys_ms);
         // Few enough for one round.
-        let keep = Keep { events: time(events_ms), dedupe_keys: time(keys_ms) };
+        let keep =
+            Keep { events: time(events_ms), dedupe_keys: time(keys_ms), audit: Duration::MAX };
         assert!(!self.store().sweep(keep).await.unwrap());
         let (events, keys) =
             (EventId::first_at(events_since_ms), EventId::first_at(dedupe_since_ms));

@@ -161,7 +161,12 @@ fn run(batch: &mut WriteBatch<'_>, model: &mut Model, step: &Step) {
             let events_before_ms = if *delete { until_ms } else { 0 };
             // On a busy machine one step may run out of time.
             while batch
-                .sweep(Expired { events_before_ms, keys_before_ms: until_ms, now_ms: NOW_MS })
+                .sweep(Expired {
+                    events_before_ms,
+                    keys_before_ms: until_ms,
+                    audit_before_ms: 0,
+                    now_ms: NOW_MS,
+                })
                 .unwrap()
             {}
             model.retain(|_, event| *event >= EventId::first_at(until_ms));

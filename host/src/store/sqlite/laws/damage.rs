@@ -47,9 +47,9 @@ async fn a_damaged_event_is_a_dead_letter_that_says_so_and_its_neighbours_are_de
     assert_eq!(store.event(ids[0]).await.unwrap().note, None);
     let id = DeliveryId { event: ids[1], ordinal: 0 };
     // However often it is asked for.
-    let replayed = store.replay(ids[1], vec![Target::to("audit")]).await;
+    let replayed = store.replay(None, ids[1], vec![Target::to("audit")]).await;
     assert!(matches!(&replayed, Err(StoreError::Conflict(why)) if why == error), "{replayed:?}");
-    store.change(Action::Retry, Which::One(id)).await.unwrap();
+    store.change(None, Action::Retry, Which::One(id)).await.unwrap();
     assert!(lease(&store).await.is_empty());
     let delivery = store.event(ids[1]).await.unwrap().deliveries.remove(0);
     assert_eq!((delivery.state, delivery.attempts.len()), (State::Dead, 2));
@@ -102,7 +102,7 @@ async fn a_damaged_text_of_an_event_ends_neither_a_start_nor_a_listing() {
             2,
             "{column}"
         );
-        let replayed = store.replay(id, vec![Target::to("audit")]).await;
+        let replayed = store.replay(None, id, vec![Target::to("audit")]).await;
         assert!(matches!(replayed, Err(StoreError::Conflict(_))), "{column}: {replayed:?}");
         file.clock.set(START_MS + 1_000);
         let since_ms = START_MS + 500;

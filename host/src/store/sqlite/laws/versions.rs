@@ -4,6 +4,9 @@ use super::*;
 
 /// Makes of a file what version 6 would have written.
 pub(super) const BACK_TO_VERSION_6: &str = "
+    DROP TABLE audit;
+    DROP TABLE audit_swept;
+    DROP TABLE answers;
     DROP TABLE samples;
     DROP INDEX deliveries_keyed;
     DROP TABLE held_keys;

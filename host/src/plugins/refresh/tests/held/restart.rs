@@ -56,7 +56,7 @@ async fn a_row_that_cannot_be_read_allows_nothing() {
         let approved_by = "owner".to_owned();
         let approval =
             Approval { plugin: plugin.into(), digest: sha(content), capabilities, approved_by };
-        host.store.approve(ApprovalChange::Admit(approval)).await.unwrap();
+        host.store.approve(None, ApprovalChange::Admit(approval)).await.unwrap();
     }
     host.restart().await;
     host.is("held", None, Some(&file));

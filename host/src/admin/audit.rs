@@ -1,0 +1,66 @@
+//! The audit log: who changed what.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::params::{AuditQuery, Params, audit_text};
+use super::problem::ProblemJson;
+use super::state::Admin;
+use super::view::Listing;
+use crate::clock::rfc3339;
+use crate::store::AuditEntry;
+
+/// A change that a client has made.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AuditEntry)]
+pub(super) struct AuditEntryJson {
+    /// Grows from entry to entry.
+    id: i64,
+    /// When, RFC 3339 with milliseconds.
+    at: String,
+    /// The name of the client's token; `local` without one.
+    actor: String,
+    /// The client's role.
+    role: String,
+    /// `api`, `command` or `page`.
+    via: String,
+    /// What was done, such as `deliveries.retry`.
+    action: String,
+    /// What it was done to: an id, a name, or a filter.
+    target: String,
+    /// How it was asked for.
+    detail: String,
+    /// What came of it: a number of deliveries, their ids, or null.
+    #[schema(value_type = serde_json::Value)]
+    result: Box<RawValue>,
+}
+
+/// List changes that clients have made, newest first.
+///
+/// A page can be empty and still have a next one: it looks at a bounded number of entries.
+#[utoipa::path(get, path = "/api/v1/audit", tag = "health", params(AuditQuery), responses(
+    (status = 200, description = "A page of entries", body = Listing<AuditEntryJson>),
+    (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
+))]
+pub(super) async fn list_audit(
+    State(admin): State<Arc<Admin>>,
+    Params(query): Params<AuditQuery>,
+) -> Result<Json<Listing<AuditEntryJson>>, ProblemJson> {
+    let (limit, before) = query.page()?;
+    let (entries, next) = admin.store.audit(query.filter()?, limit, before).await?;
+    let items = entries.into_iter().map(AuditEntryJson::of).collect();
+    Ok(Json(Listing { items, next_cursor: next.map(audit_text) }))
+}
+
+impl AuditEntryJson {
+    fn of(entry: AuditEntry) -> Self {
+        let AuditEntry { id, at_ms, actor, role, via, action, target, detail, result } = entry;
+        let result = RawValue::from_string(result).unwrap_or_default();
+        Self { id, at: rfc3339(at_ms), actor, role, via, action, target, detail, result }
+    }
+}

@@ -1,0 +1,96 @@
+//! The audit log, and the answers to requests that have a key.
+
+use super::data::MemoryData;
+use crate::store::model::AuditResult;
+use crate::store::{AuditEntry, AuditFilter, AuditNote, KEY_KNOWN_FOR_MS, StoreError};
+
+/// An answer that is kept.
+#[derive(Debug, Clone)]
+pub(super) struct KeptAnswer {
+    at_ms: i64,
+    request: String,
+    answer: String,
+}
+
+impl MemoryData {
+    /// Does `work`, makes its entry and keeps its answer; or does nothing for a key that is known.
+    pub(super) fn noted<T: AuditResult>(
+        &mut self,
+        note: Option<AuditNote>,
+        work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let Some(note) = note else { return work(self) };
+        if let Some(answer) = self.known_answer(&note, self.wall_ms)? {
+            return Ok(T::read(&answer).unwrap());
+        }
+        let answer = work(self)?;
+        let result = answer.text();
+        if result != "0" {
+            self.make_entry(&note, &result);
+            self.keep_answer(note, result);
+        }
+        Ok(answer)
+    }
+
+    pub(super) fn make_entry(&mut self, note: &AuditNote, result: &str) {
+        self.last_entry += 1;
+        self.audit.push(AuditEntry {
+            id: self.last_entry,
+            at_ms: self.wall_ms,
+            actor: note.actor.name.to_string(),
+            role: note.actor.role.to_owned(),
+            via: note.actor.via.name().to_owned(),
+            action: note.action.to_owned(),
+            target: note.target.clone(),
+            detail: note.detail.clone(),
+            result: result.to_owned(),
+        });
+    }
+
+    pub(super) fn keep_answer(&mut self, note: AuditNote, answer: String) {
+        let request = note.request();
+        let Some(key) = note.key else { return };
+        let kept = KeptAnswer { at_ms: self.wall_ms, request, answer };
+        self.answers.insert((note.actor.name, key), kept);
+    }
+
+    pub(super) fn known_answer(
+        &self,
+        note: &AuditNote,
+        now_ms: i64,
+    ) -> Result<Option<String>, StoreError> {
+        let Some(key) = note.key.clone() else { return Ok(None) };
+        let found = self.answers.get(&(note.actor.name.clone(), key));
+        match found.filter(|kept| kept.at_ms > now_ms - KEY_KNOWN_FOR_MS) {
+            None => Ok(None),
+            Some(kept) if kept.request == note.request() => Ok(Some(kept.answer.clone())),
+            Some(_) => Err(StoreError::Conflict(note.other_request())),
+        }
+    }
+
+    pub(super) fn sweep_audit(&mut self, before_ms: i64) {
+        self.audit.retain(|entry| entry.at_ms >= before_ms);
+        let since_ms = self.wall_ms - KEY_KNOWN_FOR_MS;
+        self.answers.retain(|_, kept| kept.at_ms >= since_ms);
+    }
+
+    pub(super) fn entries(
+        &self,
+        filter: &AuditFilter,
+        limit: usize,
+        before: Option<i64>,
+    ) -> (Vec<AuditEntry>, Option<i64>) {
+        let older = |entry: &&AuditEntry| before.is_none_or(|before| entry.id < before);
+        let all: Vec<_> = self
+            .audit
+            .iter()
+            .rev()
+            .filter(older)
+            .filter(|entry| filter.takes(entry))
+            .cloned()
+            .collect();
+        let found: Vec<_> = all.iter().take(limit).cloned().collect();
+        let next = found.last().filter(|_| all.len() > limit).map(|entry| entry.id);
+        (found, next)
+    }
+}

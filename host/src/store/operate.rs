@@ -12,8 +12,8 @@ use crate::event::{DeliveryId, EventId, Target};
 ///
 /// A change with a note makes the note's entry in the audit log in the same transaction, or neither
 /// is there. If the note has a key that was used for the same request within
-/// [`KEY_KNOWN_FOR_MS`](super::KEY_KNOWN_FOR_MS), nothing is done, and the answer is that of then; a
-/// key of another request is a [`StoreError::Conflict`](super::StoreError::Conflict). Changes
+/// [`KEY_KNOWN_FOR_MS`](super::KEY_KNOWN_FOR_MS), nothing is done, and the answer is that of then;
+/// a key of another request is a [`StoreError::Conflict`](super::StoreError::Conflict). Changes
 /// without a note are the host's own.
 pub trait Operate: Send + Sync + std::fmt::Debug {
     /// Applies `action` to the deliveries that `which` names. One call changes a bounded number of

@@ -1,42 +1,33 @@
 //! The audit log, and the answers to requests that have a key.
 
-use super::data::MemoryData;
-use crate::store::model::AuditResult;
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use crate::store::{AuditEntry, AuditFilter, AuditNote, KEY_KNOWN_FOR_MS, StoreError};
+
+/// The audit log and kept answers.
+#[derive(Debug, Default)]
+pub(super) struct AuditRows {
+    entries: Vec<AuditEntry>,
+    last_id: i64,
+    /// By actor and key.
+    answers: HashMap<(Arc<str>, String), KeptAnswer>,
+}
 
 /// An answer that is kept.
 #[derive(Debug, Clone)]
-pub(super) struct KeptAnswer {
+struct KeptAnswer {
     at_ms: i64,
     request: String,
     answer: String,
 }
 
-impl MemoryData {
-    /// Does `work`, makes its entry and keeps its answer; or does nothing for a key that is known.
-    pub(super) fn noted<T: AuditResult>(
-        &mut self,
-        note: Option<AuditNote>,
-        work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let Some(note) = note else { return work(self) };
-        if let Some(answer) = self.known_answer(&note, self.wall_ms)? {
-            return Ok(T::read(&answer).unwrap());
-        }
-        let answer = work(self)?;
-        let result = answer.text();
-        if result != "0" {
-            self.make_entry(&note, &result);
-            self.keep_answer(note, result);
-        }
-        Ok(answer)
-    }
-
-    pub(super) fn make_entry(&mut self, note: &AuditNote, result: &str) {
-        self.last_entry += 1;
-        self.audit.push(AuditEntry {
-            id: self.last_entry,
-            at_ms: self.wall_ms,
+impl AuditRows {
+    pub(super) fn make_entry(&mut self, note: &AuditNote, result: &str, at_ms: i64) {
+        self.last_id += 1;
+        self.entries.push(AuditEntry {
+            id: self.last_id,
+            at_ms,
             actor: note.actor.name.to_string(),
             role: note.actor.role.to_owned(),
             via: note.actor.via.name().to_owned(),
@@ -47,10 +38,10 @@ impl MemoryData {
         });
     }
 
-    pub(super) fn keep_answer(&mut self, note: AuditNote, answer: String) {
+    pub(super) fn keep_answer(&mut self, note: AuditNote, answer: String, at_ms: i64) {
         let request = note.request();
         let Some(key) = note.key else { return };
-        let kept = KeptAnswer { at_ms: self.wall_ms, request, answer };
+        let kept = KeptAnswer { at_ms, request, answer };
         self.answers.insert((note.actor.name, key), kept);
     }
 
@@ -68,9 +59,9 @@ impl MemoryData {
         }
     }
 
-    pub(super) fn sweep_audit(&mut self, before_ms: i64) {
-        self.audit.retain(|entry| entry.at_ms >= before_ms);
-        let since_ms = self.wall_ms - KEY_KNOWN_FOR_MS;
+    pub(super) fn sweep(&mut self, before_ms: i64, now_ms: i64) {
+        self.entries.retain(|entry| entry.at_ms >= before_ms);
+        let since_ms = now_ms - KEY_KNOWN_FOR_MS;
         self.answers.retain(|_, kept| kept.at_ms >= since_ms);
     }
 
@@ -82,7 +73,7 @@ impl MemoryData {
     ) -> (Vec<AuditEntry>, Option<i64>) {
         let older = |entry: &&AuditEntry| before.is_none_or(|before| entry.id < before);
         let all: Vec<_> = self
-            .audit
+            .entries
             .iter()
             .rev()
             .filter(older)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::audit::KeptAnswer;
+use super::audit::AuditRows;
 use super::schedule_rows::ScheduleRows;
 use crate::clock::{Clock, TimeNote, until};
 use crate::event::{
@@ -16,8 +16,8 @@ use crate::event::{
 use crate::series::Rest;
 use crate::store::model::LeaseTerms;
 use crate::store::{
-    AgainSoFar, Appended, AttemptView, AuditEntry, DeliveryView, DispatchHandle, EventView, Hint,
-    KvValue, Lease, LeasePermit, LeaseQueue, Leased, MAX_CRASHES, Next, Settled, Settlement, Stats,
+    AgainSoFar, Appended, AttemptView, DeliveryView, DispatchHandle, EventView, Hint, KvValue,
+    Lease, LeasePermit, LeaseQueue, Leased, MAX_CRASHES, Next, Settled, Settlement, Stats,
     StepView, StoredApproval, TreeBudget,
 };
 
@@ -39,10 +39,7 @@ pub(super) struct MemoryData {
     pub(super) schedules: ScheduleRows,
     /// With the times at which they were stored.
     pub(super) samples: Vec<(i64, Vec<Rest>)>,
-    pub(super) audit: Vec<AuditEntry>,
-    pub(super) last_entry: i64,
-    /// By actor and key.
-    pub(super) answers: HashMap<(Arc<str>, String), KeptAnswer>,
+    pub(super) audit: AuditRows,
     pub(super) tree: TreeBudget,
     pub(super) last_id: i64,
     pub(super) duplicates: u64,

@@ -32,7 +32,7 @@ impl History for MemoryStore {
 
     fn note(&self, note: AuditNote) -> Pending<'_, ()> {
         done(self.write(|data| {
-            data.make_entry(&note, &().text());
+            data.audit.make_entry(&note, &().text(), data.wall_ms);
             Ok(())
         }))
     }
@@ -43,17 +43,17 @@ impl History for MemoryStore {
         limit: usize,
         before: Option<i64>,
     ) -> Pending<'_, (Vec<AuditEntry>, Option<i64>)> {
-        done(self.read(|data| data.entries(&filter, limit, before)))
+        done(self.read(|data| data.audit.entries(&filter, limit, before)))
     }
 
     fn answer(&self, note: AuditNote) -> Pending<'_, Option<String>> {
         let now_ms = self.clock.now_ms();
-        done(self.read(|data| data.known_answer(&note, now_ms)).and_then(|found| found))
+        done(self.read(|data| data.audit.known_answer(&note, now_ms)).and_then(|found| found))
     }
 
     fn keep_answer(&self, note: AuditNote, answer: String) -> Pending<'_, ()> {
         done(self.write(|data| {
-            data.keep_answer(note, answer);
+            data.audit.keep_answer(note, answer, data.wall_ms);
             Ok(())
         }))
     }

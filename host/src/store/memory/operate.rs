@@ -8,10 +8,10 @@ use std::time::Duration;
 use super::data::{MemoryData, StoredDelivery};
 use crate::clock::after_ms;
 use crate::event::{DeliveryId, EventId, State, Target};
-use crate::store::model::Position;
+use crate::store::model::{AuditResult, Position};
 use crate::store::{
-    Action, ApprovalChange, Changed, DeliveryFilter, Keep, Preview, Progress, StoreError,
-    StoredApproval,
+    Action, ApprovalChange, AuditNote, Changed, DeliveryFilter, Keep, Preview, Progress,
+    StoreError, StoredApproval,
 };
 
 /// The most deliveries an event may have, the most that one call changes, and the most events that
@@ -180,6 +180,25 @@ impl MemoryData {
     }
 
     /// Deletes a bounded number of what is too old; says whether there may be more.
+    /// Does `work`, makes its entry and keeps its answer; or does nothing for a key that is known.
+    pub(super) fn noted<T: AuditResult>(
+        &mut self,
+        note: Option<AuditNote>,
+        work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let Some(note) = note else { return work(self) };
+        if let Some(answer) = self.audit.known_answer(&note, self.wall_ms)? {
+            return Ok(T::read(&answer).unwrap());
+        }
+        let answer = work(self)?;
+        let result = answer.text();
+        if result != "0" {
+            self.audit.make_entry(&note, &result, self.wall_ms);
+            self.audit.keep_answer(note, result, self.wall_ms);
+        }
+        Ok(answer)
+    }
+
     pub(super) fn sweep(&mut self, keep: Keep, now_ms: i64) -> bool {
         let before_ms = |time: Duration| now_ms.saturating_sub(after_ms(0, time));
         let keys = self.next_swept(self.swept.0, self.older_than(before_ms(keep.dedupe_keys)));
@@ -204,7 +223,7 @@ impl MemoryData {
             }
         }
         self.sweep_kv(now_ms.min(self.host_ms));
-        self.sweep_audit(before_ms(keep.audit));
+        self.audit.sweep(before_ms(keep.audit), self.wall_ms);
         let more = events.len() == MOST.2;
         self.swept.1 = events.last().filter(|_| more).map_or(0, |last| last.row());
         more || keys.len() == MOST.2

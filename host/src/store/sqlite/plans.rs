@@ -10,13 +10,11 @@ use std::time::Duration;
 use rusqlite::Connection;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use tempfile::TempDir;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::batch::WriteBatch;
-use super::command::WriteCommand;
 use super::eras::{Eras, NO_ERAS, Span};
 use super::inflight::LeftRunning;
-use super::operator::Expired;
 use super::recent::Recent;
 use super::start::last_id;
 use super::{Recovered, kv, pages, read, schema, search, steps};
@@ -24,11 +22,11 @@ use crate::event::{
     AttemptRecord, Attributes, DeliveryId, EventId, LegacyKey, NewEvent, Outcome, State, Target,
 };
 use crate::store::{
-    Action, Actor, AuditNote, Cursor, DeliveryFilter, EventFilter, EventState, KvRange,
-    KvTransaction, Lease, LeaseQueue, ListedKeys, NewStep, Next, Page, Progress, Recorded, Settled,
-    Settlement, Via,
+    Action, Cursor, DeliveryFilter, EventFilter, EventState, KvRange, KvTransaction, Lease,
+    LeaseQueue, ListedKeys, NewStep, Next, Page, Progress, Recorded, Settled, Settlement,
 };
 
+mod kept;
 mod schedules;
 mod seeing;
 mod workflows;
@@ -162,34 +160,8 @@ fn write(connection: &Connection) {
     assert_eq!(batch.change(&Action::Cancel, leased.delivery).unwrap().unwrap(), 1);
     assert_eq!(batch.settle(&leased, &settlement(Next::Dead(None))).unwrap(), Settled::Cancelled);
     schedules::every_step(&mut batch);
-    sweep(&mut batch, first);
+    kept::change_and_sweep(&mut batch, first);
     batch.delta.write(connection).unwrap();
-}
-
-/// A change with its entry, and what the sweep deletes.
-fn sweep(batch: &mut WriteBatch<'_>, first: EventId) {
-    let connection = batch.connection;
-    let actor = Actor { name: "jo".into(), role: "operator", via: Via::Api };
-    let mut note = AuditNote::new(actor, "events.replay", "an event", "");
-    note.key = Some("k".to_owned());
-    let (reply, targets) = (oneshot::channel().0, vec![Target::to("audit")]);
-    let mut replay = WriteCommand::Replay { event: first, targets, reply };
-    for _ in 0..2 {
-        batch.noted(&note, &mut replay).unwrap();
-    }
-    // A first sweep takes the keys and passes what is open; a second one deletes.
-    let expired = Expired {
-        events_before_ms: NOW_MS + 1,
-        keys_before_ms: NOW_MS + 1,
-        audit_before_ms: NOW_MS + 1,
-        now_ms: NOW_MS + 1,
-    };
-    batch.sweep(expired).unwrap();
-    connection
-        .execute("UPDATE deliveries SET due_ms = NULL WHERE event = ?1", [first.row()])
-        .unwrap();
-    batch.sweep(expired).unwrap();
-    assert!(read::event(connection, first).unwrap().is_none());
 }
 
 #[test]

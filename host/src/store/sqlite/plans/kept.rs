@@ -1,0 +1,34 @@
+//! An entry of the audit log, and what the sweep deletes.
+
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::store::sqlite::command::WriteCommand;
+use crate::store::sqlite::operator::Expired;
+use crate::store::{Actor, AuditNote, Via};
+
+/// A change with its entry, and what the sweep deletes.
+pub(super) fn change_and_sweep(batch: &mut WriteBatch<'_>, first: EventId) {
+    let connection = batch.connection;
+    let actor = Actor { name: "jo".into(), role: "operator", via: Via::Api };
+    let mut note = AuditNote::new(actor, "events.replay", "an event", "");
+    note.key = Some("k".to_owned());
+    let (reply, targets) = (oneshot::channel().0, vec![Target::to("audit")]);
+    let mut replay = WriteCommand::Replay { event: first, targets, reply };
+    for _ in 0..2 {
+        batch.noted(&note, &mut replay).unwrap();
+    }
+    // A first sweep takes the keys and passes what is open; a second one deletes.
+    let expired = Expired {
+        events_before_ms: NOW_MS + 1,
+        keys_before_ms: NOW_MS + 1,
+        audit_before_ms: NOW_MS + 1,
+        now_ms: NOW_MS + 1,
+    };
+    batch.sweep(expired).unwrap();
+    connection
+        .execute("UPDATE deliveries SET due_ms = NULL WHERE event = ?1", [first.row()])
+        .unwrap();
+    batch.sweep(expired).unwrap();
+    assert!(read::event(connection, first).unwrap().is_none());
+}

@@ -28,6 +28,7 @@ mod history;
 mod joins;
 mod kv;
 mod needs;
+mod page;
 mod params;
 mod plugins;
 mod problem;

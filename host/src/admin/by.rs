@@ -22,6 +22,14 @@ pub(super) struct By {
 }
 
 impl By {
+    /// The same for a form, which names itself in a field: a form that is sent twice acts once.
+    pub(super) fn once(self, form: Option<String>) -> Self {
+        let fits = |key: &String| {
+            (1..=MAX_KEY_BYTES).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic())
+        };
+        Self { key: form.filter(fits).or(self.key), ..self }
+    }
+
     /// The note of an action that this request asks for.
     pub(super) fn note(&self, action: &'static str, target: &str, detail: &str) -> AuditNote {
         AuditNote {

@@ -9,26 +9,54 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::by::By;
-use super::params::{EventQuery, Id, NoQuery, Params, ParamsOrBody, ReplayQuery};
+use super::params::{EventQuery, Id, NoQuery, Params, ParamsOrBody, ReplayQuery, to_text};
 use super::problem::ProblemJson;
 use super::state::Admin;
-use super::view::{EventDetail, EventItem, Listing};
+use super::view::{EventDetail, EventItem};
 use super::waits::WaitFacts;
+use crate::clock::rfc3339;
 use crate::config::routes::{Facts, Routing};
 use crate::event::{Attributes, EventId, Target, UNIDENTIFIED};
 use crate::names::{PluginName, hint};
+use crate::store::{Cursor, MAX_LOOKED_AT, MAX_LOOKED_AT_BODIES};
+
+pub(super) mod body;
 
 /// List events, newest first.
 #[utoipa::path(get, path = "/api/v1/events", tag = "events", params(EventQuery), responses(
-    (status = 200, description = "A page of events", body = Listing<EventItem>),
+    (status = 200, description = "A page of events", body = EventPage),
     (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list_events(
     State(admin): State<Arc<Admin>>,
     Params(query): Params<EventQuery>,
-) -> Result<Json<Listing<EventItem>>, ProblemJson> {
-    let (rows, next) = admin.store.events(query.filter()?, query.page()?).await?;
-    Ok(Json(Listing::of(rows, next)))
+) -> Result<Json<EventPage>, ProblemJson> {
+    let (filter, page) = (query.filter()?, query.page()?);
+    let most = if filter.text.is_some() { MAX_LOOKED_AT_BODIES } else { MAX_LOOKED_AT };
+    let (rows, next) = admin.store.events(filter, page).await?;
+    // A page that is not full and not the last one has looked at as many rows as it may.
+    let stopped = next.filter(|_| rows.len() < page.limit);
+    Ok(Json(EventPage {
+        looked_at: stopped.map(|_| most),
+        back_to: next.map(|Cursor(id)| rfc3339(id.event.unix_ms())),
+        items: rows.into_iter().map(EventItem::from).collect(),
+        next_cursor: next.map(to_text),
+    }))
+}
+
+/// A page of events, newest first.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(super) struct EventPage {
+    /// May be empty although there is more: a page looks at a bounded number of events.
+    pub(super) items: Vec<EventItem>,
+    /// The `cursor` of the next page; absent on the last one.
+    pub(super) next_cursor: Option<String>,
+    /// The events that were looked at, if that is why the page ends: there may be more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) looked_at: Option<u32>,
+    /// The time back to which was looked, RFC 3339; absent on the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) back_to: Option<String>,
 }
 
 /// Show one event with its deliveries and their attempts.
@@ -52,11 +80,11 @@ pub(super) async fn show_event(
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Replayed {
     /// The event.
-    event_id: String,
+    pub(super) event_id: String,
     /// Ids of the new deliveries, in the order of `plugins`.
-    deliveries: Vec<String>,
+    pub(super) deliveries: Vec<String>,
     /// The plugins that get the event.
-    plugins: Vec<String>,
+    pub(super) plugins: Vec<String>,
 }
 
 /// Deliver an old event again: to the plugins that are routed now, or to one that is named.
@@ -105,7 +133,7 @@ pub(super) fn no_plugin<'a>(name: &str, known: impl Iterator<Item = &'a str>) ->
     ProblemJson::not_found(format!("there is no plugin `{name}`{hint}"))
 }
 
-async fn routed(admin: &Admin, id: EventId) -> Result<Vec<Arc<Target>>, ProblemJson> {
+pub(super) async fn routed(admin: &Admin, id: EventId) -> Result<Vec<Arc<Target>>, ProblemJson> {
     let event = admin.store.event(id).await?;
     let attributes = &event.event.attributes;
     let facts = Facts::new(attributes, &event.headers, event.event.hops);

@@ -125,11 +125,11 @@ pub(super) async fn show_metrics(State(admin): State<Arc<Admin>>) -> Response {
 #[schema(as = Health)]
 pub(super) struct HealthJson {
     /// `live`; or `ready`, `degraded` (it serves, but something wants attention) or `unavailable`.
-    status: &'static str,
+    pub(super) status: &'static str,
     /// Number of times that configuration or plugins were swapped since the start.
-    generation: u64,
+    pub(super) generation: u64,
     /// Its problems.
-    problems: Vec<TroubleJson>,
+    pub(super) problems: Vec<TroubleJson>,
 }
 
 /// Whether the process answers at all.

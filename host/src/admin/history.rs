@@ -24,21 +24,21 @@ use crate::series::{COUNTS, Meter, OwnerKind, Point, REST_MS, Sampled, SeriesOwn
 #[schema(as = History)]
 pub(super) struct HistoryJson {
     /// The window, as in the query.
-    window: &'static str,
+    pub(super) window: &'static str,
     /// The length of a step, in seconds.
-    step_s: i64,
+    pub(super) step_s: i64,
     /// The beginning of the first step, RFC 3339 with milliseconds.
-    from: String,
+    pub(super) from: String,
     /// When the host began to count in memory: the last hour knows nothing of the time before it.
     /// RFC 3339 with milliseconds; absent in a longer window.
     #[serde(skip_serializing_if = "Option::is_none")]
-    since: Option<String>,
+    pub(super) since: Option<String>,
     /// A number for each step, by the name of the series. Counts are those of the step. Times are
     /// in milliseconds, absent for a step in which nothing was timed; in the last hour a step has
     /// the largest of its ten seconds.
-    series: BTreeMap<&'static str, Vec<Option<f64>>>,
+    pub(super) series: BTreeMap<&'static str, Vec<Option<f64>>>,
     /// Changes of the configuration and of plugins, the oldest first.
-    marks: Vec<MarkJson>,
+    pub(super) marks: Vec<MarkJson>,
 }
 
 /// A change, which may be the cause of what happens after it.
@@ -46,13 +46,13 @@ pub(super) struct HistoryJson {
 #[schema(as = Mark)]
 pub(super) struct MarkJson {
     /// When, RFC 3339 with milliseconds.
-    at: String,
+    pub(super) at: String,
     /// `config` or `plugin`.
-    what: &'static str,
+    pub(super) what: &'static str,
     /// The plugin.
-    name: String,
+    pub(super) name: String,
     /// What came of it.
-    result: &'static str,
+    pub(super) result: &'static str,
 }
 
 /// How a series is read from a step.

@@ -21,31 +21,31 @@ use crate::store::GatheringState;
 #[schema(as = Join)]
 pub(super) struct JoinJson {
     /// `joins/NAME` or `batches/NAME`: the section of the configuration.
-    name: String,
+    pub(super) name: String,
     /// The key that its members have in common.
-    key: String,
+    pub(super) key: String,
     /// The delivery that ends it.
-    delivery_id: String,
+    pub(super) delivery_id: String,
     /// The first member.
-    first_event_id: String,
+    pub(super) first_event_id: String,
     /// When the first member came, RFC 3339 with milliseconds.
-    since: String,
+    pub(super) since: String,
     /// When it ends in any case, RFC 3339 with milliseconds.
-    until: String,
+    pub(super) until: String,
     /// Members that are counted.
-    count: u32,
+    pub(super) count: u32,
     /// How many members complete it, if a number does and is known.
-    need: Option<u32>,
+    pub(super) need: Option<u32>,
     /// The types of which an event has come, if types complete it.
-    seen: Vec<String>,
+    pub(super) seen: Vec<String>,
     /// The types of which none has come yet.
-    missing: Vec<String>,
+    pub(super) missing: Vec<String>,
     /// The types of which one event completes it, if one does.
-    closed_by: Vec<String>,
+    pub(super) closed_by: Vec<String>,
     /// Whether it is complete or its time is over, and it is about to end.
-    ending: bool,
+    pub(super) ending: bool,
     /// The missing members, in words.
-    needs: String,
+    pub(super) needs: String,
 }
 
 /// List open joins and batches, by name, the one that ends first before the others.

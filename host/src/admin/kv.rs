@@ -23,7 +23,7 @@ use crate::text::needs_escape;
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Buckets {
     /// By name.
-    items: Vec<BucketJson>,
+    pub(super) items: Vec<BucketJson>,
 }
 
 /// A bucket.
@@ -31,20 +31,20 @@ pub(super) struct Buckets {
 #[schema(as = Bucket)]
 pub(super) struct BucketJson {
     /// Its name: that of a plugin, unless `kv` of a plugin's section names another one.
-    bucket: String,
+    pub(super) bucket: String,
     /// Bytes of its keys and values.
-    bytes: u64,
+    pub(super) bytes: u64,
     /// The plugins that have it.
-    plugins: Vec<String>,
+    pub(super) plugins: Vec<String>,
 }
 
 /// Keys of a bucket.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct BucketKeys {
     /// In the order of their bytes.
-    items: Vec<KeyJson>,
+    pub(super) items: Vec<KeyJson>,
     /// The `after` of the next page; absent on the last one.
-    next_after: Option<String>,
+    pub(super) next_after: Option<String>,
 }
 
 /// A key of a bucket.
@@ -52,9 +52,9 @@ pub(super) struct BucketKeys {
 #[schema(as = KvKey)]
 pub(super) struct KeyJson {
     /// The key.
-    key: String,
+    pub(super) key: String,
     /// Bytes of its value.
-    bytes: u64,
+    pub(super) bytes: u64,
 }
 
 /// A value, as JSON, text or base64.
@@ -62,24 +62,24 @@ pub(super) struct KeyJson {
 #[schema(as = KvValue)]
 pub(super) struct ValueJson {
     /// The bucket.
-    bucket: String,
+    pub(super) bucket: String,
     /// The key.
-    key: String,
+    pub(super) key: String,
     /// Bytes of the value.
-    bytes: u64,
+    pub(super) bytes: u64,
     /// The value, if it is JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
-    value: Option<Box<RawValue>>,
+    pub(super) value: Option<Box<RawValue>>,
     /// The value, if it is text and not JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
-    value_text: Option<String>,
+    pub(super) value_text: Option<String>,
     /// The value in base64 (RFC 4648 §4), if it is neither.
     #[serde(skip_serializing_if = "Option::is_none")]
     value_base64: Option<String>,
     /// The number that `add` of `hookbox:plugin/kv` finds in it, if it has 8 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
-    number: Option<i64>,
+    pub(super) number: Option<i64>,
 }
 
 impl ValueJson {
@@ -144,13 +144,22 @@ pub(super) async fn show_value(
     Params(query): Params<KeyQuery>,
     Id(bucket): Id<String>,
 ) -> Result<Json<ValueJson>, ProblemJson> {
-    let bucket = known(&admin, &bucket).await?;
     let key = query.key()?.to_owned();
-    let found = admin.store.kv_get(bucket.clone(), key.clone()).await?;
+    let value = value_bytes(&admin, &bucket, &key).await?;
+    Ok(Json(ValueJson::of(bucket, key, &value)))
+}
+
+/// The bytes of a value.
+pub(super) async fn value_bytes(
+    admin: &Admin,
+    bucket: &str,
+    key: &str,
+) -> Result<Vec<u8>, ProblemJson> {
+    let bucket = known(admin, bucket).await?;
+    let found = admin.store.kv_get(bucket.clone(), key.to_owned()).await?;
     let shown: String = key.chars().take(80).collect();
-    let found = found
-        .ok_or_else(|| ProblemJson::not_found(format!("bucket `{bucket}` has no key `{shown}`")))?;
-    Ok(Json(ValueJson::of(bucket.to_string(), key, &found.value)))
+    let missing = || ProblemJson::not_found(format!("bucket `{bucket}` has no key `{shown}`"));
+    Ok(found.ok_or_else(missing)?.value)
 }
 
 /// The buckets that hold anything, and those of the configuration.

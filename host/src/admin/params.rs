@@ -109,6 +109,13 @@ async fn members(headers: &HeaderMap, body: Body) -> Result<Vec<(String, Value)>
     Ok(given.map(|(name, value)| (name, as_text(value))).collect())
 }
 
+/// Reads the fields of a page's address or form as `T`.
+pub(super) fn read_fields<T: DeserializeOwned + IntoParams>(
+    fields: Vec<(String, String)>,
+) -> Result<T, ProblemJson> {
+    read(fields.into_iter().map(|(name, value)| (name, Value::String(value))).collect())
+}
+
 fn read<T: DeserializeOwned + IntoParams>(given: Vec<(String, Value)>) -> Result<T, ProblemJson> {
     let known: Vec<String> =
         T::into_params(|| None).into_iter().map(|parameter| parameter.name).collect();

@@ -29,62 +29,62 @@ use crate::store::Stats;
 #[schema(as = Plugin)]
 pub(super) struct PluginJson {
     /// The file's name without its ending.
-    name: String,
+    pub(super) name: String,
     /// `loaded`; `stale`: an older good file runs because the newest is bad; `held`: the newest
     /// asks for more than it may and waits to be approved, an older one runs if there is one;
     /// `compiling`: nothing runs yet, deliveries wait; `failed`: nothing runs; `missing`: there is
     /// no file.
-    state: &'static str,
+    pub(super) state: &'static str,
     /// SHA-256 of the file that runs.
-    digest: Option<String>,
+    pub(super) digest: Option<String>,
     /// The contract between host and plugin, and the version of its interface.
-    contract: Option<String>,
+    pub(super) contract: Option<String>,
     /// `fresh`: every event gets an instance of its own; `reuse`: instances are kept for the next
     /// event.
-    instance: Option<&'static str>,
+    pub(super) instance: Option<&'static str>,
     /// The place of its log lines: `store`, the record of the attempt; `forward`, the host's log as
     /// well.
-    log: &'static str,
+    pub(super) log: &'static str,
     /// The reason, if the newest file was not taken.
-    error: Option<String>,
+    pub(super) error: Option<String>,
     /// Since when a newer file is being compiled, or waits for that, RFC 3339 with milliseconds.
     /// The loaded file runs meanwhile.
-    compiling_since: Option<String>,
+    pub(super) compiling_since: Option<String>,
     /// When the file that runs was loaded, RFC 3339 with milliseconds.
-    loaded_at: Option<String>,
+    pub(super) loaded_at: Option<String>,
     /// The path of the file that runs.
-    path: Option<String>,
+    pub(super) path: Option<String>,
     /// Interfaces it imports.
-    imports: Vec<String>,
+    pub(super) imports: Vec<String>,
     /// Capabilities that the configuration grants beyond the sandbox.
-    grants: Vec<String>,
+    pub(super) grants: Vec<String>,
     /// Its use of them since the host started.
-    used: UsedJson,
+    pub(super) used: UsedJson,
     /// Settings that have no effect, and other matters that deserve attention.
-    warnings: Vec<String>,
+    pub(super) warnings: Vec<String>,
     /// The newest file, if it waits for approval.
-    held: Option<HeldJson>,
+    pub(super) held: Option<HeldJson>,
     /// Its circuit breaker; absent while nothing of it runs.
-    breaker: Option<BreakerJson>,
+    pub(super) breaker: Option<BreakerJson>,
     /// The order of its deliveries by a key; absent if they are in no order.
-    key: Option<KeyOrderJson>,
+    pub(super) key: Option<KeyOrderJson>,
     /// The most attempts of it that start in a time, on this host, such as `10/s`; absent without a
     /// limit.
-    rate: Option<String>,
+    pub(super) rate: Option<String>,
     /// Attempts of it that may run at once, on this host.
-    concurrency: usize,
+    pub(super) concurrency: usize,
     /// The limits of one attempt that are in force.
-    limits: LimitsJson,
+    pub(super) limits: LimitsJson,
     /// Its key-value store.
-    kv: KvSettingsJson,
+    pub(super) kv: KvSettingsJson,
     /// How often its handler may ask to be called again.
-    again: AgainJson,
+    pub(super) again: AgainJson,
     /// The retry policy.
-    retry: RetryJson,
+    pub(super) retry: RetryJson,
     /// Patterns of the routes that lead to it.
-    routes: Vec<String>,
+    pub(super) routes: Vec<String>,
     /// Its deliveries by state.
-    deliveries: CountsJson,
+    pub(super) deliveries: CountsJson,
 }
 
 /// The capabilities that a plugin has used.
@@ -92,40 +92,40 @@ pub(super) struct PluginJson {
 #[schema(as = Used)]
 pub(super) struct UsedJson {
     /// HTTP requests.
-    http: UsedHttp,
+    pub(super) http: UsedHttp,
     /// Its key-value store.
-    kv: UsedKv,
+    pub(super) kv: UsedKv,
 }
 
 /// HTTP requests of a plugin.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct UsedHttp {
     /// Requests that were answered, with any status.
-    answered: u64,
+    pub(super) answered: u64,
     /// Requests that the host refused, by a rule or a limit.
-    refused: u64,
+    pub(super) refused: u64,
     /// Requests without an answer.
-    unanswered: u64,
+    pub(super) unanswered: u64,
     /// The last request that was refused or not answered.
-    last_unanswered: Option<Unanswered>,
+    pub(super) last_unanswered: Option<Unanswered>,
 }
 
 /// An HTTP request without an answer.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Unanswered {
     /// The URL; of its query only the names.
-    url: String,
+    pub(super) url: String,
     /// The reason.
-    error: String,
+    pub(super) error: String,
 }
 
 /// Keys of a plugin's store.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct UsedKv {
     /// Keys that attempts read.
-    reads: u64,
+    pub(super) reads: u64,
     /// Keys that successful attempts wrote or deleted.
-    writes: u64,
+    pub(super) writes: u64,
 }
 
 /// A file that waits for approval.
@@ -133,13 +133,13 @@ pub(super) struct UsedKv {
 #[schema(as = Held)]
 pub(super) struct HeldJson {
     /// SHA-256 of the file.
-    digest: String,
+    pub(super) digest: String,
     /// Interfaces it imports beyond those of the file that runs.
-    imports_added: Vec<String>,
+    pub(super) imports_added: Vec<String>,
     /// Capabilities it asks for that the plugin does not have: `http`, `kv`, `config`.
-    capabilities_added: Vec<&'static str>,
+    pub(super) capabilities_added: Vec<&'static str>,
     /// The time since which it waits, RFC 3339 with milliseconds.
-    since: String,
+    pub(super) since: String,
 }
 
 /// The circuit breaker, which slows a plugin down that only fails.
@@ -148,29 +148,29 @@ pub(super) struct HeldJson {
 pub(super) struct BreakerJson {
     /// `closed`: attempts begin as they come; `open`: one at a time, until one is ok; `off`: it
     /// never opens.
-    state: &'static str,
+    pub(super) state: &'static str,
     /// Attempts that failed in a row, up to now. Rejections, and retries that say when, do not
     /// count.
-    failures_in_a_row: u32,
+    pub(super) failures_in_a_row: u32,
     /// The number of failures in a row that opens it.
-    failures: Option<u32>,
+    pub(super) failures: Option<u32>,
     /// The pause between two attempts while it is open, in milliseconds.
-    pause_ms: Option<u64>,
+    pub(super) pause_ms: Option<u64>,
     /// The time since which it is open, RFC 3339 with milliseconds.
-    since: Option<String>,
+    pub(super) since: Option<String>,
     /// The time of the next attempt while it is open, RFC 3339 with milliseconds.
-    next_attempt_at: Option<String>,
+    pub(super) next_attempt_at: Option<String>,
     /// The error of the last failure.
-    last_error: Option<String>,
+    pub(super) last_error: Option<String>,
 }
 
 /// A file that is approved.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Approved {
     /// The plugin.
-    name: String,
+    pub(super) name: String,
     /// SHA-256 of the file. The host loads it in a moment, unless another file has replaced it.
-    digest: String,
+    pub(super) digest: String,
 }
 
 /// The plugins of the registry, and those without a file that have open deliveries: a host that was

@@ -28,6 +28,14 @@ pub(super) struct ProblemJson {
     detail: String,
 }
 
+/// A refusal, as it goes along with the response for those who show it in another form.
+#[derive(Debug, Clone)]
+pub(super) struct ShownProblem {
+    pub(super) status: StatusCode,
+    pub(super) title: &'static str,
+    pub(super) detail: String,
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 fn as_number<S: serde::Serializer>(status: &StatusCode, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_u16(status.as_u16())
@@ -37,6 +45,11 @@ impl ProblemJson {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
         Self { kind: "about:blank", title, status, detail: detail.into() }
+    }
+
+    /// The status and the text.
+    pub(super) fn parts(&self) -> (StatusCode, &str) {
+        (self.status, &self.detail)
     }
 
     pub(super) fn bad_request(detail: impl Into<String>) -> Self {
@@ -54,8 +67,11 @@ impl ProblemJson {
 
 impl IntoResponse for ProblemJson {
     fn into_response(self) -> Response {
-        let status = self.status;
+        let Self { status, title, detail, .. } = &self;
+        let (status, title) = (*status, *title);
+        let shown = ShownProblem { status, title, detail: detail.clone() };
         let mut response = (status, Json(self)).into_response();
+        response.extensions_mut().insert(shown);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::SERVICE_UNAVAILABLE {

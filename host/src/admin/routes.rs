@@ -17,6 +17,7 @@ use utoipa_axum::routes;
 
 use super::deliveries::change;
 use super::guard::guard;
+use super::page;
 use super::problem::ProblemJson;
 use super::role::{Role, admit};
 use super::state::Admin;
@@ -32,6 +33,7 @@ fn list() -> Vec<(Role, UtoipaMethodRouter<Arc<Admin>>)> {
     vec![
         (Operator, routes!(events::list_events)),
         (Operator, routes!(events::show_event)),
+        (Operator, routes!(events::body::show_body)),
         (Operator, routes!(events::replay_event)),
         (Operator, routes!(tree::show_tree)),
         (Operator, routes!(joins::list_joins)),
@@ -76,31 +78,44 @@ pub struct Endpoint {
     pub path: String,
     /// The role that a client needs.
     pub role: Role,
+    /// Whether it is a page for people, and not part of the API.
+    pub is_page: bool,
 }
 
-/// Every route of the admin API.
+/// Every route of the admin API, and every page.
 pub fn endpoints() -> &'static [Endpoint] {
     static ENDPOINTS: LazyLock<Vec<Endpoint>> = LazyLock::new(|| {
         let mut found = Vec::new();
         for (role, (_, mut paths, _)) in list() {
             for (path, item) in &mut paths.paths {
                 let methods = operations(item).into_iter().map(|(method, _)| method);
-                found.extend(methods.map(|method| Endpoint { method, path: path.clone(), role }));
+                let endpoint =
+                    |method| Endpoint { method, path: path.clone(), role, is_page: false };
+                found.extend(methods.map(endpoint));
             }
+        }
+        for page::Page { role, path, methods, .. } in page::list() {
+            let endpoint = |method| Endpoint { method, path: path.into(), role, is_page: true };
+            found.extend(methods.into_iter().map(endpoint));
         }
         found
     });
     &ENDPOINTS
 }
 
-/// The router of the admin API, behind its guard.
+/// The router of the admin API and the pages, behind their guard.
 pub fn router(admin: Admin) -> Router {
     let admin = Arc::new(admin);
-    let (router, _) = built().split_for_parts();
+    let (mut router, _) = built().split_for_parts();
+    for page::Page { role, path, router: page, .. } in page::list() {
+        let page = page.route_layer(middleware::from_fn_with_state(role, admit));
+        router = router.route(path, page);
+    }
     router
         .fallback(no_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(Arc::clone(&admin), guard))
+        .layer(middleware::from_fn_with_state(Arc::clone(&admin), page::dress))
         .with_state(admin)
 }
 

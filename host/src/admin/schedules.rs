@@ -28,40 +28,40 @@ const SKIPPED: usize = 10;
 #[schema(as = Schedule)]
 pub(super) struct ScheduleJson {
     /// The name of its section.
-    name: String,
+    pub(super) name: String,
     /// Its times: a cron expression with its time zone, or `every` and a duration.
-    spec: String,
+    pub(super) spec: String,
     /// Whether it ticks.
-    enabled: bool,
+    pub(super) enabled: bool,
     /// The type of its events.
-    emit: String,
+    pub(super) emit: String,
     /// The subject of its events.
-    subject: String,
+    pub(super) subject: String,
     /// The treatment of missed ticks: `skip`, `once` or `all`.
-    missed: &'static str,
+    pub(super) missed: &'static str,
     /// The treatment of a tick while a delivery of the last one is open: `allow` or `skip`.
-    overlap: &'static str,
+    pub(super) overlap: &'static str,
     /// The most by which a tick is late on purpose, in milliseconds.
-    jitter_ms: u64,
+    pub(super) jitter_ms: u64,
     /// The nominal time of the next tick, RFC 3339; absent if it is disabled.
-    next: Option<String>,
+    pub(super) next: Option<String>,
     /// The nominal times of the next three ticks.
-    upcoming: Vec<String>,
+    pub(super) upcoming: Vec<String>,
     /// The last tick; absent if there was none.
-    last: Option<LastTick>,
+    pub(super) last: Option<LastTick>,
     /// The ticks that were skipped lately, the newest first.
-    skipped: Vec<SkippedJson>,
+    pub(super) skipped: Vec<SkippedJson>,
 }
 
 /// The last tick of a schedule.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct LastTick {
     /// Its nominal time, RFC 3339.
-    time: String,
+    pub(super) time: String,
     /// Its event, if it was emitted.
-    event_id: Option<String>,
+    pub(super) event_id: Option<String>,
     /// The reason for which it was skipped: `missed` or `overlap`.
-    skipped: Option<&'static str>,
+    pub(super) skipped: Option<&'static str>,
 }
 
 /// Ticks in a row that were skipped.
@@ -69,13 +69,13 @@ pub(super) struct LastTick {
 #[schema(as = SkippedTicks)]
 pub(super) struct SkippedJson {
     /// The nominal time of the first one, RFC 3339.
-    first: String,
+    pub(super) first: String,
     /// The nominal time of the last one.
-    last: String,
+    pub(super) last: String,
     /// The number of them; of missed ticks at most 10,000 are counted at once.
-    ticks: u64,
+    pub(super) ticks: u64,
     /// The reason: `missed` or `overlap`.
-    reason: &'static str,
+    pub(super) reason: &'static str,
 }
 
 impl From<&SkippedTicks> for SkippedJson {

@@ -12,35 +12,35 @@ use crate::retry::{Jitter, RetryPolicy};
 #[schema(as = Limits)]
 pub(super) struct LimitsJson {
     /// `timeout`, in milliseconds.
-    timeout_ms: u64,
+    pub(super) timeout_ms: u64,
     /// `limits.cpu`, in milliseconds.
-    cpu_ms: u64,
+    pub(super) cpu_ms: u64,
     /// `memory`, in bytes.
-    memory_bytes: usize,
+    pub(super) memory_bytes: usize,
     /// `limits.table_elements`.
-    table_elements: usize,
+    pub(super) table_elements: usize,
     /// `limits.handles`.
-    handles: usize,
+    pub(super) handles: usize,
     /// `limits.call_size`, in bytes.
-    call_bytes: usize,
+    pub(super) call_bytes: usize,
     /// `limits.emitted`.
-    emitted: usize,
+    pub(super) emitted: usize,
     /// `limits.emitted_size`, in bytes.
-    emitted_bytes: usize,
+    pub(super) emitted_bytes: usize,
     /// `limits.log_lines`.
-    log_lines: usize,
+    pub(super) log_lines: usize,
     /// `limits.log_size`, in bytes.
-    log_bytes: usize,
+    pub(super) log_bytes: usize,
     /// `limits.random_size`, in bytes.
-    random_bytes: usize,
+    pub(super) random_bytes: usize,
     /// `limits.http_requests`.
-    http_requests: usize,
+    pub(super) http_requests: usize,
     /// `limits.http_open`.
-    http_open: usize,
+    pub(super) http_open: usize,
     /// `limits.http_sent`, in bytes.
-    http_sent_bytes: u64,
+    pub(super) http_sent_bytes: u64,
     /// `limits.http_received`, in bytes.
-    http_received_bytes: u64,
+    pub(super) http_received_bytes: u64,
 }
 
 /// The order of deliveries by a key.
@@ -49,17 +49,17 @@ pub(super) struct LimitsJson {
 pub(super) struct KeyOrderJson {
     /// The part of an event that is the key: `subject`, `root`, `source` or
     /// `{ json = "/pointer" }`.
-    by: String,
+    pub(super) by: String,
     /// Deliveries of one key that are open at once; 1 is strict order.
-    per_key: u32,
+    pub(super) per_key: u32,
     /// The least time between the starts of two attempts of one key, in milliseconds; absent if
     /// there is none.
-    interval_ms: Option<u64>,
+    pub(super) interval_ms: Option<u64>,
     /// The effect of a dead letter on its key: `go-on` lets the next one go, `hold` keeps it
     /// waiting.
-    on_dead: &'static str,
+    pub(super) on_dead: &'static str,
     /// The most deliveries of one key that wait.
-    max_waiting_per_key: u32,
+    pub(super) max_waiting_per_key: u32,
 }
 
 impl From<&KeyPolicy> for KeyOrderJson {
@@ -80,15 +80,15 @@ impl From<&KeyPolicy> for KeyOrderJson {
 #[schema(as = Retry)]
 pub(super) struct RetryJson {
     /// Attempts in all.
-    max_attempts: u32,
+    pub(super) max_attempts: u32,
     /// The backoff after the first one, in milliseconds.
-    initial_ms: u64,
+    pub(super) initial_ms: u64,
     /// The backoff grows by this.
-    factor: f64,
+    pub(super) factor: f64,
     /// And never exceeds this, in milliseconds.
-    max_ms: u64,
+    pub(super) max_ms: u64,
     /// `full`, `equal` or `none`.
-    jitter: &'static str,
+    pub(super) jitter: &'static str,
 }
 
 /// The key-value store: `kv` of `[plugins.NAME]`.
@@ -96,9 +96,9 @@ pub(super) struct RetryJson {
 #[schema(as = KvSettings)]
 pub(super) struct KvSettingsJson {
     /// The bucket of its keys.
-    bucket: String,
+    pub(super) bucket: String,
     /// The time after its last write when a value goes, in milliseconds; absent if it stays.
-    ttl_ms: Option<u64>,
+    pub(super) ttl_ms: Option<u64>,
 }
 
 /// How often its handler may ask to be called again with one event.
@@ -106,9 +106,9 @@ pub(super) struct KvSettingsJson {
 #[schema(as = Again)]
 pub(super) struct AgainJson {
     /// `max_again`.
-    max: u32,
+    pub(super) max: u32,
     /// `again_for`, in milliseconds.
-    for_ms: u64,
+    pub(super) for_ms: u64,
 }
 
 impl KvSettingsJson {

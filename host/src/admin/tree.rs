@@ -24,13 +24,13 @@ use crate::store::{
 #[schema(as = Tree)]
 pub(super) struct TreeJson {
     /// The event that all others descend from. It may be deleted.
-    root_id: String,
+    pub(super) root_id: String,
     /// When it arrived, RFC 3339 with milliseconds: other times count from there.
-    started_at: String,
+    pub(super) started_at: String,
     /// Its events, oldest first.
-    events: Vec<TreeEventJson>,
+    pub(super) events: Vec<TreeEventJson>,
     /// The `cursor` of the next page; absent on the last one.
-    next_cursor: Option<String>,
+    pub(super) next_cursor: Option<String>,
 }
 
 /// An event in its tree.
@@ -38,25 +38,25 @@ pub(super) struct TreeJson {
 #[schema(as = TreeEvent)]
 pub(super) struct TreeEventJson {
     /// Given by this host.
-    id: String,
+    pub(super) id: String,
     /// The source's name, or the part of the host that emitted it.
-    source: String,
+    pub(super) source: String,
     /// The event type.
     #[serde(rename = "type")]
-    kind: String,
+    pub(super) kind: String,
     /// The subject of the event.
-    subject: Option<String>,
+    pub(super) subject: Option<String>,
     /// The event whose handling emitted this one; that of a join's is the member that completed it,
     /// which may be in another tree.
-    parent_id: Option<String>,
+    pub(super) parent_id: Option<String>,
     /// Milliseconds after the root.
-    after_ms: i64,
+    pub(super) after_ms: i64,
     /// A remark for operators.
-    note: Option<String>,
+    pub(super) note: Option<String>,
     /// One for each plugin it was routed or replayed to.
-    deliveries: Vec<TreeDeliveryJson>,
+    pub(super) deliveries: Vec<TreeDeliveryJson>,
     /// The joins and batches of other events that it is a member of.
-    member_of: Vec<MembershipJson>,
+    pub(super) member_of: Vec<MembershipJson>,
 }
 
 /// A delivery in a tree.
@@ -64,21 +64,21 @@ pub(super) struct TreeEventJson {
 #[schema(as = TreeDelivery)]
 pub(super) struct TreeDeliveryJson {
     /// Identifies the delivery.
-    id: String,
+    pub(super) id: String,
     /// The plugin that handles it.
-    plugin: String,
+    pub(super) plugin: String,
     /// `ready`, `leased`, `waiting`, `done`, `dead`, `cancelled` or `discarded`.
-    state: &'static str,
+    pub(super) state: &'static str,
     /// Its key, if its plugin's deliveries are ordered by one.
-    key: Option<String>,
+    pub(super) key: Option<String>,
     /// The reason why it waits, if it is open.
-    waits_for: Option<WaitJson>,
+    pub(super) waits_for: Option<WaitJson>,
     /// Attempts begun.
-    attempt: u32,
+    pub(super) attempt: u32,
     /// The last of them, oldest first, at most 16.
-    attempts: Vec<TreeAttemptJson>,
+    pub(super) attempts: Vec<TreeAttemptJson>,
     /// Its join or batch, if it ends one.
-    join: Option<TreeJoinJson>,
+    pub(super) join: Option<TreeJoinJson>,
 }
 
 /// An attempt in a tree.
@@ -86,19 +86,19 @@ pub(super) struct TreeDeliveryJson {
 #[schema(as = TreeAttempt)]
 pub(super) struct TreeAttemptJson {
     /// Counts from 1.
-    number: u32,
+    pub(super) number: u32,
     /// When it began, in milliseconds after the root.
-    after_ms: i64,
+    pub(super) after_ms: i64,
     /// From the call to the verdict.
-    duration_ms: f64,
+    pub(super) duration_ms: f64,
     /// `ok`, `retry`, `reject`, `trap`, `timeout`, `memory`, `error`, `crash` or `again`.
-    outcome: &'static str,
+    pub(super) outcome: &'static str,
     /// `cancelled` if its delivery was cancelled while it ran: nothing but its record was stored.
-    settled: Option<&'static str>,
+    pub(super) settled: Option<&'static str>,
     /// The reason, if it did not succeed.
-    error: Option<String>,
+    pub(super) error: Option<String>,
     /// Names of the steps that it recorded or recalled.
-    steps: Vec<String>,
+    pub(super) steps: Vec<String>,
 }
 
 /// A join or a batch in a tree.
@@ -106,15 +106,15 @@ pub(super) struct TreeAttemptJson {
 #[schema(as = TreeJoin)]
 pub(super) struct TreeJoinJson {
     /// The key that its members have in common.
-    key: String,
+    pub(super) key: String,
     /// Members that are counted.
-    count: u32,
+    pub(super) count: u32,
     /// The reason why it is complete: `need`, `types`, `close`, `size` or `limit`.
-    why: Option<&'static str>,
+    pub(super) why: Option<&'static str>,
     /// Its members in the order in which they came, at most 256.
-    members: Vec<MemberJson>,
+    pub(super) members: Vec<MemberJson>,
     /// Whether it has more.
-    more_members: bool,
+    pub(super) more_members: bool,
 }
 
 /// A member of a join or a batch.
@@ -122,12 +122,12 @@ pub(super) struct TreeJoinJson {
 #[schema(as = Member)]
 pub(super) struct MemberJson {
     /// The event.
-    id: String,
+    pub(super) id: String,
     /// Its type; absent if it is deleted.
     #[serde(rename = "type")]
-    kind: Option<String>,
+    pub(super) kind: Option<String>,
     /// The root of its tree, if that is another one.
-    other_root_id: Option<String>,
+    pub(super) other_root_id: Option<String>,
 }
 
 /// A join or a batch that an event is a member of.
@@ -135,11 +135,11 @@ pub(super) struct MemberJson {
 #[schema(as = Membership)]
 pub(super) struct MembershipJson {
     /// `joins/NAME` or `batches/NAME`.
-    name: String,
+    pub(super) name: String,
     /// The delivery that ends it.
-    delivery_id: String,
+    pub(super) delivery_id: String,
     /// The root of the tree that it is in, if that is another one.
-    other_root_id: Option<String>,
+    pub(super) other_root_id: Option<String>,
 }
 
 /// Show the tree of an event: what descends from its root, oldest first, with what became of it.

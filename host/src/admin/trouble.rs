@@ -21,11 +21,11 @@ use crate::text;
 #[schema(as = Trouble)]
 pub(super) struct TroubleJson {
     /// `store`, `clock`, `config`, `restart`, `watch`, `plugins_dir`, `source` or `plugin`.
-    part: &'static str,
+    pub(super) part: &'static str,
     /// The name, where there are several.
-    name: Option<String>,
+    pub(super) name: Option<String>,
     /// The problem.
-    detail: String,
+    pub(super) detail: String,
 }
 
 impl TroubleJson {

@@ -17,7 +17,7 @@ use crate::event::{Event, State};
 use crate::store::{DeliveryView, EventSummary, EventView, PluginCounts};
 use crate::text;
 
-mod attempt;
+pub(in crate::admin) mod attempt;
 
 /// A page of a listing, newest first.
 #[derive(Debug, Serialize, ToSchema)]
@@ -33,57 +33,57 @@ pub(super) struct Listing<T: ToSchema> {
 #[schema(as = Attributes)]
 pub(super) struct AttributesJson {
     /// Given by this host; the same in every attempt.
-    id: String,
+    pub(super) id: String,
     /// The source's name, or `plugins/NAME` for an event that a plugin emitted.
-    source: String,
+    pub(super) source: String,
     /// The event type.
     #[serde(rename = "type")]
-    kind: String,
+    pub(super) kind: String,
     /// The subject of the event.
-    subject: Option<String>,
+    pub(super) subject: Option<String>,
     /// Arrival, RFC 3339 with milliseconds.
-    time: String,
+    pub(super) time: String,
     /// The media type of the data.
-    datacontenttype: Option<String>,
+    pub(super) datacontenttype: Option<String>,
     /// The event whose handling emitted this one.
-    parent_id: Option<String>,
+    pub(super) parent_id: Option<String>,
     /// Number of plugins it has passed since it came in from outside.
-    hops: u32,
+    pub(super) hops: u32,
     /// The provider's own id.
-    provider_id: Option<String>,
+    pub(super) provider_id: Option<String>,
     /// A remark for operators, such as a stale timestamp or a body that did not parse.
-    note: Option<String>,
+    pub(super) note: Option<String>,
     /// Length of the data in bytes.
-    data_bytes: u64,
+    pub(super) data_bytes: u64,
 }
 
 /// An event in a listing.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct EventItem {
     #[serde(flatten)]
-    attributes: AttributesJson,
+    pub(super) attributes: AttributesJson,
     /// The state of each delivery; empty for an event that no route matched.
-    deliveries: Vec<DeliveryState>,
+    pub(super) deliveries: Vec<DeliveryState>,
 }
 
 /// The state of a delivery, in a listing of events.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct DeliveryState {
     /// The plugin that handles it.
-    plugin: String,
+    pub(super) plugin: String,
     /// `ready`, `leased`, `waiting`, `done`, `dead`, `cancelled` or `discarded`.
-    state: &'static str,
+    pub(super) state: &'static str,
 }
 
 /// One event, whole.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct EventDetail {
     #[serde(flatten)]
-    attributes: AttributesJson,
+    pub(super) attributes: AttributesJson,
     /// The body as it came, if it is JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
-    data: Option<Box<RawValue>>,
+    pub(super) data: Option<Box<RawValue>>,
     /// The body in base64 (RFC 4648 §4), if it is not JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     data_base64: Option<String>,
@@ -91,17 +91,17 @@ pub(super) struct EventDetail {
     /// source looks there for its attributes; plugins get the body as it came.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
-    form_data: Option<Box<RawValue>>,
+    pub(super) form_data: Option<Box<RawValue>>,
     /// Request headers that were kept.
-    headers: Vec<HeaderJson>,
+    pub(super) headers: Vec<HeaderJson>,
     /// Requests that were acknowledged as duplicates of it.
-    duplicates: u64,
+    pub(super) duplicates: u64,
     /// When the last of them arrived, RFC 3339 with milliseconds.
-    last_duplicate_at: Option<String>,
+    pub(super) last_duplicate_at: Option<String>,
     /// One for each plugin it was routed or replayed to.
-    deliveries: Vec<DeliveryJson>,
+    pub(super) deliveries: Vec<DeliveryJson>,
     /// Ids of the events that its handling emitted, at most 1000.
-    children: Vec<String>,
+    pub(super) children: Vec<String>,
 }
 
 /// A request header.
@@ -109,9 +109,9 @@ pub(super) struct EventDetail {
 #[schema(as = Header)]
 pub(super) struct HeaderJson {
     /// In lower case.
-    name: String,
+    pub(super) name: String,
     /// As received.
-    value: String,
+    pub(super) value: String,
 }
 
 /// One event for one plugin.
@@ -119,41 +119,41 @@ pub(super) struct HeaderJson {
 #[schema(as = Delivery)]
 pub(super) struct DeliveryJson {
     /// Identifies the delivery, and is the idempotency key of its attempts.
-    id: String,
+    pub(super) id: String,
     /// Its event.
-    event_id: String,
+    pub(super) event_id: String,
     /// The plugin that handles it.
-    plugin: String,
+    pub(super) plugin: String,
     /// Type of its event.
     #[serde(rename = "type")]
-    kind: String,
+    pub(super) kind: String,
     /// Subject of its event.
-    subject: Option<String>,
+    pub(super) subject: Option<String>,
     /// `ready`, `leased`, `waiting`, `done`, `dead`, `cancelled` or `discarded`.
-    state: &'static str,
+    pub(super) state: &'static str,
     /// When it is due, for `ready` and `waiting`; RFC 3339 with milliseconds.
-    due_at: Option<String>,
+    pub(super) due_at: Option<String>,
     /// The reason why it waits, if it is open.
-    waits_for: Option<WaitJson>,
+    pub(super) waits_for: Option<WaitJson>,
     /// Its key, if its plugin's deliveries are ordered by one.
-    key: Option<String>,
+    pub(super) key: Option<String>,
     /// Attempts begun.
-    attempt: u32,
+    pub(super) attempt: u32,
     /// How often its handler has asked to be called again since it began or was last retried.
-    again: u32,
+    pub(super) again: u32,
     /// Whether an operator's replay created it.
-    replay: bool,
+    pub(super) replay: bool,
     /// Whether it is cancelled and ends with the running attempt; `state` is `leased` until then.
-    cancelling: bool,
+    pub(super) cancelling: bool,
     /// Attempts that were spent and left no record, because the plugin failed faster than records
     /// are kept.
-    unrecorded: u32,
+    pub(super) unrecorded: u32,
     /// A sentence about them, if there are any.
-    note: Option<String>,
+    pub(super) note: Option<String>,
     /// Steps that it has recorded, by name; none in listings.
-    steps: Vec<RecordedStepJson>,
+    pub(super) steps: Vec<RecordedStepJson>,
     /// Oldest first; in listings only the last one.
-    attempts: Vec<AttemptJson>,
+    pub(super) attempts: Vec<AttemptJson>,
 }
 
 /// Deliveries by state.
@@ -161,19 +161,19 @@ pub(super) struct DeliveryJson {
 #[schema(as = Counts)]
 pub(super) struct CountsJson {
     /// Due, and not leased.
-    ready: u64,
+    pub(super) ready: u64,
     /// Running.
-    leased: u64,
+    pub(super) leased: u64,
     /// Due later.
-    waiting: u64,
+    pub(super) waiting: u64,
     /// Settled with success.
-    done: u64,
+    pub(super) done: u64,
     /// Dead letters.
-    dead: u64,
+    pub(super) dead: u64,
     /// Ended by an operator before they were settled.
-    cancelled: u64,
+    pub(super) cancelled: u64,
     /// Dead letters that an operator has discarded.
-    discarded: u64,
+    pub(super) discarded: u64,
 }
 
 /// Counts of events and deliveries.
@@ -181,25 +181,13 @@ pub(super) struct CountsJson {
 #[schema(as = Stats)]
 pub(super) struct StatsJson {
     /// Events stored.
-    events: u64,
+    pub(super) events: u64,
     /// Requests recognised as duplicates since the start of the host.
-    duplicates: u64,
+    pub(super) duplicates: u64,
     /// Deliveries of all plugins.
-    deliveries: CountsJson,
+    pub(super) deliveries: CountsJson,
     /// Deliveries of each plugin.
-    plugins: BTreeMap<String, CountsJson>,
-}
-
-impl<T: ToSchema> Listing<T> {
-    pub(super) fn of<R>(rows: Vec<R>, next: Option<crate::store::Cursor>) -> Self
-    where
-        T: From<R>,
-    {
-        Self {
-            items: rows.into_iter().map(T::from).collect(),
-            next_cursor: next.map(super::params::to_text),
-        }
-    }
+    pub(super) plugins: BTreeMap<String, CountsJson>,
 }
 
 impl AttributesJson {

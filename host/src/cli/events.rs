@@ -51,9 +51,15 @@ pub(super) struct Events {
 
 #[derive(Debug, Args)]
 struct EventFilterArgs {
-    /// Exactly this event type
+    /// Exactly this event type, or a pattern such as 'order.*' or 'order.**'
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
+    /// With a delivery of this plugin
+    #[arg(long, value_name = "NAME")]
+    plugin: Option<String>,
+    /// With a delivery of which so many attempts were begun
+    #[arg(long, value_name = "N")]
+    min_attempts: Option<String>,
     /// Exactly this source
     #[arg(long)]
     source: Option<String>,
@@ -143,12 +149,14 @@ fn event_id(text: &str) -> Result<EventId, String> {
 }
 
 impl EventFilterArgs {
-    fn query(&self) -> [Param<'_>; 7] {
+    fn query(&self) -> [Param<'_>; 9] {
         [
             ("type", self.kind.as_deref()),
             ("source", self.source.as_deref()),
             ("subject", self.subject.as_deref()),
             ("state", self.state.as_deref()),
+            ("plugin", self.plugin.as_deref()),
+            ("min_attempts", self.min_attempts.as_deref()),
             ("q", self.query.as_deref()),
             ("since", self.since.as_deref()),
             ("until", self.until.as_deref()),

@@ -25,6 +25,7 @@ mod when;
 pub use cycles::Cycle;
 pub use facts::Facts;
 pub use gatherings::{Gathering, Gatherings, KeepMembers};
+pub use pattern::TypePattern;
 pub use routing::Routing;
 pub use when::When;
 

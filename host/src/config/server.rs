@@ -11,6 +11,7 @@ use super::places;
 use super::raw::{Item, Section, Sink};
 use super::units::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, show_ms};
 use crate::files::instead_of_folder;
+use crate::text::needs_escape;
 
 /// The bounds of `max_body`, for all sources and for one.
 pub(super) const MAX_BODY_BOUNDS: RangeInclusive<u64> = 1 << 10..=64 << 20;
@@ -25,6 +26,9 @@ const TREE_EVENTS_BOUNDS: RangeInclusive<u32> = 1..=10_000_000;
 const DEFAULT_TREE_EVENTS: u32 = 10_000;
 const TREE_SIZE_BOUNDS: RangeInclusive<u64> = 1 << 20..=64 << 30;
 const DEFAULT_TREE_BYTES: u64 = 64 << 20;
+/// The longest `name`, in characters.
+const MAX_NAME_CHARS: usize = 40;
+const DEFAULT_NAME: &str = "hookbox";
 const STORE_SIZE_BOUNDS: RangeInclusive<u64> = 64 << 20..=64 << 40;
 const RETENTION_BOUNDS_MS: RangeInclusive<u64> = HOUR_MS..=3_650 * DAY_MS;
 const DEFAULT_RETENTION_MS: u64 = 30 * DAY_MS;
@@ -43,9 +47,11 @@ pub(super) const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr
 pub(super) const SECRETS_FOLDER: &str = "secrets";
 
 /// `[server]`. A change of any of these needs a restart, and a reload says so; only
-/// `trusted_proxies`, `keep_alive` and `max_body` take effect at once.
+/// `name`, `trusted_proxies`, `keep_alive` and `max_body` take effect at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
+    /// The name that people know this host by.
+    pub name: String,
     /// Webhooks, and nothing else.
     pub listen: SocketAddr,
     /// API and metrics; loopback only.
@@ -105,6 +111,7 @@ pub(super) fn read_server(
     missing: MissingPlugins,
     sink: &Sink,
 ) -> (Server, Option<BTreeSet<String>>) {
+    let name = section.take("name").and_then(|item| host_name(&item));
     let (listen, admin) = read_addresses(&mut section, sink);
     section.not_supported(
         "admin_tokens",
@@ -138,6 +145,7 @@ pub(super) fn read_server(
     let tree_bytes = tree_size.unwrap_or(DEFAULT_TREE_BYTES);
     section.finish();
     let server = Server {
+        name: name.unwrap_or_else(|| DEFAULT_NAME.to_owned()),
         listen,
         admin,
         trusted_proxies,
@@ -150,6 +158,20 @@ pub(super) fn read_server(
         tree_bytes,
     };
     (server, plugins.ok())
+}
+
+/// The name of the host, for people.
+fn host_name(item: &Item<'_>) -> Option<String> {
+    let text = item.text("\"acme-prod\"")?;
+    let fits = (1..=MAX_NAME_CHARS).contains(&text.chars().count())
+        && !text.chars().any(needs_escape)
+        && text.trim() == text;
+    if !fits {
+        let help =
+            format!("write 1 to {MAX_NAME_CHARS} characters on one line, such as \"acme-prod\"");
+        item.refuse("is not a name", help);
+    }
+    fits.then(|| text.to_owned())
 }
 
 /// Reads the two addresses of `[server]`.

@@ -40,7 +40,8 @@ pub use tree::TreeBudget;
 pub(super) use tree::TreeSize;
 pub use views::{
     AttemptView, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary,
-    EventView, GatheringView, MAX_CHILDREN, MAX_PAGE, MemberView, Page, PluginCounts, Stats,
+    EventView, GatheringView, MAX_CHILDREN, MAX_LOOKED_AT, MAX_LOOKED_AT_BODIES, MAX_PAGE,
+    MemberView, Page, PluginCounts, Stats,
 };
 pub use waits::{
     MAX_MEMBERSHIPS, MAX_TREE_ATTEMPTS, MAX_TREE_MEMBERS, Membership, TreeDelivery, TreeEvent,

@@ -80,6 +80,7 @@ pub(crate) fn config(sources: Vec<Source>) -> Arc<Config> {
     Arc::new(Config {
         path: "config.toml".into(),
         server: Server {
+            name: "hookbox".to_owned(),
             listen: localhost,
             admin: localhost,
             trusted_proxies: Networks::default(),

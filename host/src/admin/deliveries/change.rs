@@ -32,21 +32,21 @@ const WORKS_FOR: Duration = Duration::from_secs(2);
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::admin) struct Retried {
     /// Deliveries that are due at once.
-    retried: u64,
+    pub(in crate::admin) retried: u64,
 }
 
 /// The result of a cancellation.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::admin) struct Cancelled {
     /// Deliveries that are cancelled, or will be once their running attempt has ended.
-    cancelled: u64,
+    pub(in crate::admin) cancelled: u64,
 }
 
 /// The result of a discard.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::admin) struct Discarded {
     /// Dead letters that are discarded.
-    discarded: u64,
+    pub(in crate::admin) discarded: u64,
 }
 
 /// The result of a move.
@@ -54,7 +54,7 @@ pub(in crate::admin) struct Discarded {
 #[schema(as = Moved)]
 pub(in crate::admin) struct MovedJson {
     /// Deliveries that another plugin has now.
-    moved: u64,
+    pub(in crate::admin) moved: u64,
 }
 
 /// An answer about many deliveries, and whether there are more.
@@ -62,20 +62,20 @@ pub(in crate::admin) struct MovedJson {
 #[schema(as = Step)]
 pub(in crate::admin) struct StepJson<T: ToSchema> {
     #[serde(flatten)]
-    did: T,
+    pub(in crate::admin) did: T,
     /// Whether this call has stopped before the end.
-    more: bool,
+    pub(in crate::admin) more: bool,
     /// The `cursor` of the next call, with the same filters; absent at the end.
-    next_cursor: Option<String>,
+    pub(in crate::admin) next_cursor: Option<String>,
 }
 
 /// The result of a dry run.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::admin) struct Matched {
     /// Deliveries that would change, among those that this call looked at.
-    matched: u64,
+    pub(in crate::admin) matched: u64,
     /// The first few of them, unless a `cursor` was given.
-    first: Vec<DeliveryJson>,
+    pub(in crate::admin) first: Vec<DeliveryJson>,
 }
 
 /// The result, or with `dry_run` what it would be.

@@ -65,7 +65,7 @@ impl CursorQuery {
 pub(in crate::admin) struct FreshQuery {
     /// `true`: drop the steps that it has recorded, so that it begins from the first one.
     #[param(value_type = Option<bool>)]
-    fresh: Option<String>,
+    pub(in crate::admin) fresh: Option<String>,
 }
 
 /// Parameters of `POST /api/v1/deliveries/retry`.

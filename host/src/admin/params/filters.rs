@@ -6,6 +6,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::admin::problem::ProblemJson;
+use crate::config::routes::TypePattern;
 use crate::event::{DeliveryId, Digest, EventId, State};
 use crate::names::hint;
 use crate::store::{Cursor, DeliveryFilter, EventFilter, EventState, Page};
@@ -20,9 +21,10 @@ const MAX_LIMIT: usize = 500;
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(in crate::admin) struct EventQuery {
-    /// Exactly this event type.
+    /// Exactly this event type; or a pattern as in `[routes]`, where `*` stands for one piece and
+    /// `**` for any number.
     #[serde(rename = "type")]
-    kind: Option<String>,
+    pub(in crate::admin) kind: Option<String>,
     /// Exactly this source.
     source: Option<String>,
     /// Exactly this subject.
@@ -30,6 +32,13 @@ pub(in crate::admin) struct EventQuery {
     /// With at least one delivery in this state (`ready`, `leased`, `waiting`, `done`, `dead`,
     /// `cancelled`, `discarded`), or `unrouted`.
     state: Option<String>,
+    /// With at least one delivery of this plugin; in that `state`, if both are given.
+    plugin: Option<String>,
+    /// With at least one delivery of which so many attempts were begun.
+    #[param(value_type = Option<u32>, minimum = 1)]
+    min_attempts: Option<String>,
+    /// Stored after the event with this id.
+    after: Option<String>,
     /// This text occurs in the id, type, subject, provider id or body.
     q: Option<String>,
     /// Received at or after: RFC 3339 or Unix seconds.
@@ -83,7 +92,7 @@ pub(in crate::admin) struct ReplayQuery {
 #[into_params(parameter_in = Query)]
 pub(in crate::admin) struct ApproveQuery {
     /// SHA-256 of the file that may run, in hex; without it, the file that waits for approval now.
-    digest: Option<String>,
+    pub(in crate::admin) digest: Option<String>,
 }
 
 /// No parameters: a mistyped one is refused all the same.
@@ -101,8 +110,15 @@ impl ApproveQuery {
 
 impl EventQuery {
     pub(in crate::admin) fn filter(&self) -> Result<EventFilter, ProblemJson> {
+        let is_pattern = self.kind.as_deref().is_some_and(|kind| kind.contains('*'));
+        let (pattern, kind) =
+            if is_pattern { (self.kind.as_deref(), None) } else { (None, self.kind.clone()) };
         Ok(EventFilter {
-            kind: self.kind.clone(),
+            kind,
+            pattern: pattern.map(type_pattern).transpose()?,
+            plugin: self.plugin.clone(),
+            min_attempts: self.min_attempts.as_deref().map(attempts).transpose()?,
+            after: self.after.as_deref().map(after).transpose()?,
             source: self.source.clone(),
             subject: self.subject.clone(),
             state: self.state.as_deref().map(event_state).transpose()?,
@@ -133,6 +149,25 @@ impl DeliveryQuery {
     pub(in crate::admin) fn page(&self) -> Result<Page, ProblemJson> {
         page(self.limit.as_deref(), self.cursor.as_deref())
     }
+}
+
+fn type_pattern(text: &str) -> Result<TypePattern, ProblemJson> {
+    TypePattern::parse(text).map_err(|error| {
+        let text: String = text.chars().take(80).collect();
+        let right = "`*` stands for one piece between dots, as in `order.*`, `**` for any number";
+        ProblemJson::bad_request(format!("`type`: `{text}` {error}: {right}"))
+    })
+}
+
+fn attempts(text: &str) -> Result<u32, ProblemJson> {
+    text.parse()
+        .ok()
+        .filter(|least| *least > 0)
+        .ok_or_else(|| ProblemJson::bad_request("`min_attempts` must be a whole number from 1 on"))
+}
+
+fn after(text: &str) -> Result<EventId, ProblemJson> {
+    text.parse().map_err(|error| ProblemJson::bad_request(format!("`after`: {error}")))
 }
 
 fn state(name: &str) -> Result<State, ProblemJson> {

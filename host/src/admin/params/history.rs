@@ -41,6 +41,11 @@ pub(in crate::admin) const WINDOWS: [TimeWindow; 3] = [
 ];
 
 impl HistoryQuery {
+    /// Everything over this window.
+    pub(in crate::admin) fn over(window: &str) -> Self {
+        Self { window: Some(window.to_owned()), ..Self::default() }
+    }
+
     pub(in crate::admin) fn window(&self) -> Result<TimeWindow, ProblemJson> {
         let wanted = self.window.as_deref().unwrap_or(WINDOWS[0].name);
         let found = WINDOWS.into_iter().find(|window| window.name == wanted);

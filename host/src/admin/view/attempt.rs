@@ -10,87 +10,87 @@ use crate::store::{AttemptView, StepView};
 /// One try.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Attempt)]
-pub(super) struct AttemptJson {
+pub(in crate::admin) struct AttemptJson {
     /// Counts from 1; after an operator's retry the numbers go on.
-    number: u32,
+    pub(in crate::admin) number: u32,
     /// RFC 3339 with milliseconds.
-    started_at: String,
+    pub(in crate::admin) started_at: String,
     /// From the call to the verdict.
-    duration_ms: f64,
+    pub(in crate::admin) duration_ms: f64,
     /// `ok`, `retry`, `reject`, `trap`, `timeout`, `memory`, `error`, `crash` or `again`.
-    outcome: &'static str,
+    pub(in crate::admin) outcome: &'static str,
     /// `cancelled` if its delivery was cancelled while it ran: nothing but its record was stored.
-    settled: Option<&'static str>,
+    pub(in crate::admin) settled: Option<&'static str>,
     /// The reason, if it did not succeed.
-    error: Option<String>,
+    pub(in crate::admin) error: Option<String>,
     /// Lines that the plugin logged.
-    logs: Vec<LogJson>,
+    pub(in crate::admin) logs: Vec<LogJson>,
     /// HTTP requests that the plugin sent.
-    calls: Vec<CallJson>,
+    pub(in crate::admin) calls: Vec<CallJson>,
     /// Steps that it recorded or recalled, each once.
-    steps: Vec<UsedStepJson>,
+    pub(in crate::admin) steps: Vec<UsedStepJson>,
     /// SHA-256 of the plugin file that ran.
-    plugin_digest: Option<String>,
+    pub(in crate::admin) plugin_digest: Option<String>,
 }
 
 /// A line a plugin logged.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Log)]
-pub(super) struct LogJson {
+pub(in crate::admin) struct LogJson {
     /// `trace`, `debug`, `info`, `warn` or `error`.
-    level: String,
+    pub(in crate::admin) level: String,
     /// Control characters escaped.
-    message: String,
+    pub(in crate::admin) message: String,
 }
 
 /// An HTTP request that a plugin sent, or wanted to send.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Call)]
-pub(super) struct CallJson {
+pub(in crate::admin) struct CallJson {
     /// `GET`, `POST`, …
-    method: String,
+    pub(in crate::admin) method: String,
     /// The URL; of its query only the names.
-    url: String,
+    pub(in crate::admin) url: String,
     /// The status of the response, if one came.
-    status: Option<u16>,
+    pub(in crate::admin) status: Option<u16>,
     /// The reason, if no response came or its body did not end.
-    error: Option<String>,
+    pub(in crate::admin) error: Option<String>,
     /// Whether the host refused it, by a rule or a limit.
-    refused: bool,
+    pub(in crate::admin) refused: bool,
     /// Bytes of the request's body.
-    sent_bytes: u64,
+    pub(in crate::admin) sent_bytes: u64,
     /// Bytes of the response's body that the plugin took.
-    received_bytes: u64,
+    pub(in crate::admin) received_bytes: u64,
     /// From the request to the end of the response.
-    duration_ms: u64,
+    pub(in crate::admin) duration_ms: u64,
 }
 
 /// A step that an attempt recorded or recalled.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = UsedStep)]
-pub(super) struct UsedStepJson {
+pub(in crate::admin) struct UsedStepJson {
     /// The name.
-    name: String,
+    pub(in crate::admin) name: String,
     /// Bytes of the result.
-    bytes: u64,
+    pub(in crate::admin) bytes: u64,
     /// From the beginning of the attempt until the result was durable; absent if it was recalled.
-    recorded_after_ms: Option<u64>,
+    pub(in crate::admin) recorded_after_ms: Option<u64>,
 }
 
 /// A step that a delivery has recorded.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = RecordedStep)]
-pub(super) struct RecordedStepJson {
+pub(in crate::admin) struct RecordedStepJson {
     /// The name.
-    name: String,
+    pub(in crate::admin) name: String,
     /// Bytes of the result.
-    bytes: u64,
+    pub(in crate::admin) bytes: u64,
     /// The number of the attempt that recorded it.
-    attempt: u32,
+    pub(in crate::admin) attempt: u32,
     /// SHA-256 of the plugin file that made it.
-    plugin_digest: Option<String>,
+    pub(in crate::admin) plugin_digest: Option<String>,
     /// RFC 3339 with milliseconds.
-    recorded_at: String,
+    pub(in crate::admin) recorded_at: String,
 }
 
 impl From<StepUse> for UsedStepJson {

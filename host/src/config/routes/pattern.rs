@@ -48,6 +48,29 @@ pub(super) struct Matcher {
     branches: bool,
 }
 
+/// A pattern that finds types in a listing. It means what it means in a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TypePattern {
+    beginning: String,
+    matcher: Matcher,
+}
+
+impl TypePattern {
+    /// Reads a pattern; a colon belongs to the type.
+    ///
+    /// # Errors
+    /// It is no pattern.
+    pub fn parse(text: &str) -> Result<Self, PatternError> {
+        let (beginning, matcher) = Pattern::parse(text, |_| false)?.into_matcher();
+        Ok(Self { beginning, matcher })
+    }
+
+    /// Whether it matches this type.
+    pub fn takes(&self, kind: &str) -> bool {
+        kind.starts_with(&self.beginning) && self.matcher.fits(kind, self.beginning.len())
+    }
+}
+
 /// Whether pieces end at this byte.
 pub(super) fn is_separator(byte: u8) -> bool {
     matches!(byte, b'.' | b'/' | b':')

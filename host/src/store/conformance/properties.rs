@@ -83,9 +83,9 @@ impl Wanted {
             source: self.source.map(|source| named("source", source)),
             subject: self.subject.map(|subject| named("subject", subject)),
             state: state.map(EventState::Has),
-            text: None,
             since_ms: self.since_ms,
             until_ms: self.until_ms,
+            ..EventFilter::default()
         }
     }
 }

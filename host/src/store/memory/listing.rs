@@ -130,14 +130,24 @@ impl MemoryData {
             texts.any(|found| found.contains(text))
                 || attributes.body.windows(text.len()).any(|w| w == text.as_bytes())
         };
-        let state = match filter.state {
-            None => true,
-            Some(EventState::Unrouted) => self.of_event(event.id).next().is_none(),
-            Some(EventState::Has(state)) => {
-                self.of_event(event.id).any(|delivery| delivery.view.state == state)
-            }
+        let unrouted = filter.state == Some(EventState::Unrouted);
+        let is_meant = |delivery: &StoredDelivery| {
+            let view = &delivery.view;
+            let in_state = match filter.state {
+                Some(EventState::Has(state)) => view.state == state,
+                _ => true,
+            };
+            in_state
+                && filter.plugin.as_ref().is_none_or(|plugin| **plugin == *view.plugin)
+                && filter.min_attempts.is_none_or(|least| view.attempt >= least)
         };
-        state
+        let asks = matches!(filter.state, Some(EventState::Has(_)))
+            || filter.plugin.is_some()
+            || filter.min_attempts.is_some();
+        (!unrouted || self.of_event(event.id).next().is_none())
+            && (!asks || self.of_event(event.id).any(is_meant))
+            && filter.pattern.as_ref().is_none_or(|pattern| pattern.takes(&attributes.kind))
+            && filter.after.is_none_or(|after| event.id > after)
             && has(event, &filter.kind, &filter.source, &filter.subject)
             && within(filter.since_ms, filter.until_ms, attributes.time_ms)
             && filter.text.as_ref().is_none_or(holds)

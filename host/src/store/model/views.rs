@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{GatheringState, StepView};
+use crate::config::routes::TypePattern;
 use crate::event::{AttemptRecord, DeliveryId, Event, EventId, PluginName, State, Why};
 
 /// The filter of a list of events; absent fields do not filter.
@@ -10,12 +11,21 @@ use crate::event::{AttemptRecord, DeliveryId, Event, EventId, PluginName, State,
 pub struct EventFilter {
     /// Exactly this type.
     pub kind: Option<String>,
+    /// A type that this pattern matches.
+    pub pattern: Option<TypePattern>,
     /// Exactly this source.
     pub source: Option<String>,
     /// Exactly this subject.
     pub subject: Option<String>,
-    /// With at least one delivery in this state.
+    /// With at least one delivery in this state; of `plugin`, and with `min_attempts`, if they are
+    /// given too.
     pub state: Option<EventState>,
+    /// With at least one delivery of this plugin.
+    pub plugin: Option<String>,
+    /// With at least one delivery of which so many attempts were begun.
+    pub min_attempts: Option<u32>,
+    /// Stored after this one.
+    pub after: Option<EventId>,
     /// Events in which this text occurs: in the id, type, subject, provider id or body.
     pub text: Option<String>,
     /// Received at or after, by the event's own time, Unix ms.
@@ -72,6 +82,12 @@ impl Page {
         self.limit.clamp(1, MAX_PAGE)
     }
 }
+
+/// The most rows that a filtered page of events looks at.
+pub const MAX_LOOKED_AT: u32 = 20_000;
+
+/// The same where every body has to be read.
+pub const MAX_LOOKED_AT_BODIES: u32 = 2_000;
 
 /// The most rows of one page.
 pub const MAX_PAGE: usize = 1_000;

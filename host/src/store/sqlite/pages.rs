@@ -8,7 +8,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use super::eras::Span;
 use super::read::{DELIVERY_COLUMNS, attempts, read_delivery, with_waits};
 use super::rows::{read_event, read_state, read_text};
+use crate::config::routes::TypePattern;
 use crate::event::{DeliveryId, EventId, State};
+use crate::store::model::{MAX_LOOKED_AT, MAX_LOOKED_AT_BODIES};
 use crate::store::{
     Cursor, DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary, Page,
 };
@@ -16,10 +18,10 @@ use crate::store::{
 /// The most rows that a filtered page visits before it answers with the rows found. It is more than
 /// the deliveries of an event, so that every page makes progress. Tests have few, for several
 /// pages.
-const MAX_SCANNED: i64 = if cfg!(test) { 6 } else { 20_000 };
+const MAX_SCANNED: i64 = if cfg!(test) { 6 } else { MAX_LOOKED_AT as i64 };
 
 /// The same where every body has to be read.
-const MAX_SCANNED_BODIES: i64 = if cfg!(test) { 6 } else { 2_000 };
+const MAX_SCANNED_BODIES: i64 = if cfg!(test) { 6 } else { MAX_LOOKED_AT_BODIES as i64 };
 
 /// The columns [`read_summary`] reads, from a table named `e`.
 pub(super) const SUMMARY_COLUMNS: &str = "e.id, e.source, e.type, e.subject, e.content_type, e.time_ms, e.parent, e.hops, x'', e.root, e.provider_id, e.note, length(e.body)";
@@ -63,18 +65,7 @@ impl Clauses {
         clauses.maybe("e.type = ?", filter.kind.clone());
         clauses.maybe("e.source = ?", filter.source.clone());
         clauses.maybe("e.subject = ?", filter.subject.clone());
-        match filter.state {
-            None => {}
-            Some(EventState::Unrouted) => {
-                clauses
-                    .sql
-                    .push_str(" AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.id)");
-            }
-            Some(EventState::Has(state)) => clauses.add(
-                "EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.id AND d.state = ?)",
-                i64::from(state.code()),
-            ),
-        }
+        clauses.of_deliveries(filter);
         clauses.maybe(
             "(instr(e.body, CAST(? AS BLOB)) > 0 OR instr(e.type, ?) > 0 OR instr(coalesce(e.subject, ''), ?) > 0
               OR instr(coalesce(e.provider_id, ''), ?) > 0 OR instr(printf('evt_%016x', e.id), ?) > 0)",
@@ -82,6 +73,27 @@ impl Clauses {
         );
         clauses.sql.push_str(&span.by_time("e.id"));
         clauses
+    }
+
+    /// Conditions on the deliveries of `events e`: one of them meets all.
+    fn of_deliveries(&mut self, filter: &EventFilter) {
+        let state = match filter.state {
+            None => None,
+            Some(EventState::Unrouted) => {
+                self.sql
+                    .push_str(" AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.id)");
+                None
+            }
+            Some(EventState::Has(state)) => Some(i64::from(state.code())),
+        };
+        if state.is_none() && filter.plugin.is_none() && filter.min_attempts.is_none() {
+            return;
+        }
+        self.sql.push_str(" AND EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.id");
+        self.maybe("d.state = ?", state);
+        self.maybe("d.plugin = ?", filter.plugin.clone());
+        self.maybe("d.attempt >= ?", filter.min_attempts);
+        self.sql.push(')');
     }
 
     /// Conditions on `deliveries d JOIN events e`.
@@ -166,13 +178,21 @@ fn events_query(
     let scanned = match filter {
         EventFilter { text: Some(_), .. } => MAX_SCANNED_BODIES,
         // Every row matches: a page visits no more rows than it shows.
-        EventFilter { kind: None, source: None, subject: None, state: None, .. } => {
-            page.limit as i64
-        }
+        EventFilter {
+            kind: None,
+            pattern: None,
+            source: None,
+            subject: None,
+            state: None,
+            plugin: None,
+            min_attempts: None,
+            ..
+        } => page.limit as i64,
         _ => MAX_SCANNED,
     };
     let before = before(page.after.map(|cursor| cursor.0.event), span);
-    let window = PageWindow::new(connection, walk, before, scanned, span.low)?;
+    let least = filter.after.map_or(i64::MIN, |after| after.row().saturating_add(1));
+    let window = PageWindow::new(connection, walk, before, scanned, span.low.max(least))?;
     let mut clauses = Clauses::events(filter, span);
     clauses.add("e.id < ?", window.before);
     clauses.add("e.id >= ?", window.from);
@@ -182,9 +202,11 @@ fn events_query(
             "e.id IN (SELECT event FROM deliveries WHERE state = 4 AND event < ? AND event >= {})";
         clauses.add(&dead.replace("{}", &window.from.to_string()), window.before);
     }
+    // SQLite knows nothing of patterns: of those rows more are read than are shown.
+    let rows = if filter.pattern.is_some() { scanned + 1 } else { page.limit as i64 };
     let sql = format!(
-        "SELECT {SUMMARY_COLUMNS} FROM events e WHERE 1 {} ORDER BY e.id DESC LIMIT {}",
-        clauses.sql, page.limit
+        "SELECT {SUMMARY_COLUMNS} FROM events e WHERE 1 {} ORDER BY e.id DESC LIMIT {rows}",
+        clauses.sql
     );
     Ok((sql, clauses, window))
 }
@@ -198,10 +220,19 @@ pub(super) fn events(
 ) -> Result<(Vec<EventSummary>, Option<Cursor>), rusqlite::Error> {
     let page = Page { limit: page.rows(), ..page };
     let (sql, clauses, PageWindow { low, .. }) = events_query(connection, filter, span, page)?;
-    let mut found = connection
-        .prepare(&sql)?
-        .query_map(params_from_iter(&clauses.values), read_summary)?
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut found = Vec::new();
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query(params_from_iter(&clauses.values))?;
+    while found.len() < page.limit
+        && let Some(row) = rows.next()?
+    {
+        let fits = |pattern: &TypePattern| {
+            row.get_ref(2).is_ok_and(|kind| kind.as_str().is_ok_and(|kind| pattern.takes(kind)))
+        };
+        if filter.pattern.as_ref().is_none_or(fits) {
+            found.push(read_summary(row)?);
+        }
+    }
     let mut states = connection
         .prepare_cached("SELECT plugin, state FROM deliveries WHERE event = ?1 ORDER BY ordinal")?;
     for summary in &mut found {

@@ -218,6 +218,9 @@ fn list(connection: &Connection) {
                 text: has(5),
                 since_ms,
                 until_ms,
+                plugin: has(2),
+                min_attempts: times(4).map(|_| 2),
+                ..EventFilter::default()
             };
             let span = span_of(since_ms, until_ms);
             pages::events(connection, &filter, &span, page).unwrap();

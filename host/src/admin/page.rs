@@ -1,0 +1,139 @@
+//! Pages: what operators look at, as HTML that works without script.
+//!
+//! One file a page: the query of its address is read, a function of the API is called, and its
+//! answer becomes what a template shows. A page knows nothing that the API does not tell, and its
+//! address is its whole state.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+
+use super::problem::{ProblemJson, ShownProblem};
+use super::role::Role;
+use super::state::Admin;
+use asked::Asked;
+
+mod asked;
+mod assets;
+mod confirm;
+mod deliveries;
+mod event;
+mod events;
+mod find;
+mod form;
+mod frame;
+mod keys;
+mod listings;
+mod overview;
+mod parts;
+mod plugins;
+mod problem;
+
+/// A page: its route, the role it needs, and its methods.
+pub(super) struct Page {
+    pub(super) role: Role,
+    pub(super) path: &'static str,
+    pub(super) methods: Vec<Method>,
+    pub(super) router: MethodRouter<Arc<Admin>>,
+}
+
+/// Every page.
+pub(super) fn list() -> Vec<Page> {
+    use Role::Operator;
+    let shows = |path, router| Page { role: Operator, path, methods: vec![Method::GET], router };
+    let asks = |path, router| {
+        let methods = vec![Method::GET, Method::POST];
+        Page { role: Operator, path, methods, router }
+    };
+    let acts = |path, router| Page { role: Operator, path, methods: vec![Method::POST], router };
+    vec![
+        shows("/", get(overview::show)),
+        shows("/assets/{hash}/{name}", get(assets::show)),
+        shows("/find", get(find::show)),
+        shows("/events", get(events::show)),
+        shows("/events/{id}", get(event::show)),
+        asks("/events/{id}/replay", get(event::replay::ask).post(event::replay::act)),
+        shows("/replays/new", get(event::replay::ask_selected)),
+        acts("/replays", post(event::replay::act_selected)),
+        shows("/deliveries", get(deliveries::show)),
+        shows("/deliveries/{id}", get(deliveries::lead)),
+        asks("/deliveries/{id}/{action}", get(deliveries::act::ask).post(deliveries::act::act)),
+        shows("/plugins", get(plugins::show)),
+        shows("/plugins/{name}", get(plugins::one)),
+        asks("/plugins/{name}/approve", get(plugins::approve::ask).post(plugins::approve::act)),
+        shows("/joins", get(listings::joins)),
+        shows("/schedules", get(listings::schedules)),
+        shows("/kv", get(keys::buckets)),
+        shows("/kv/{bucket}", get(keys::list)),
+        shows("/kv/{bucket}/value", get(keys::value)),
+    ]
+}
+
+/// What a browser may do with a page: load what this host serves, and nothing else.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+                      connect-src 'self'; form-action 'self'; base-uri 'none'; \
+                      frame-ancestors 'none'; require-trusted-types-for 'script'; \
+                      trusted-types hookbox";
+
+const HEADERS: [(HeaderName, &str); 4] = [
+    (header::CONTENT_SECURITY_POLICY, POLICY),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
+
+/// Turns the refusals of pages into pages, and gives pages their headers.
+pub(super) async fn dress(
+    State(admin): State<Arc<Admin>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let is_page = is_page(request.uri().path(), request.headers());
+    let asked = is_page.then(|| Asked::of(request.uri()));
+    let mut response = next.run(request).await;
+    if let Some(asked) = asked
+        && let Some(problem) = response.extensions_mut().remove::<ShownProblem>()
+    {
+        let kept: Vec<_> = [header::ALLOW, header::RETRY_AFTER, header::CACHE_CONTROL]
+            .into_iter()
+            .filter_map(|name| Some((name.clone(), response.headers().get(name)?.clone())))
+            .collect();
+        response = problem::page(&admin, asked, problem).await;
+        response.headers_mut().extend(kept);
+    }
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    if kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/html")) {
+        for (name, value) in HEADERS {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+    }
+    response
+}
+
+/// Whether a refusal of this request is for a person: that of a page, or what a browser asks for.
+fn is_page(path: &str, headers: &HeaderMap) -> bool {
+    let is_api = path.starts_with("/api/") || ["/metrics", "/livez", "/readyz"].contains(&path);
+    let first = |path: &str| path.split('/').nth(1).unwrap_or_default().to_owned();
+    let named = || list().iter().any(|page| first(page.path) == first(path));
+    let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    !is_api && (named() || accepts.is_some_and(|accept| accept.contains("text/html")))
+}
+
+/// Renders a page.
+fn html(status: StatusCode, page: &impl Template) -> Result<Response, ProblemJson> {
+    let text = page.render().map_err(|error| {
+        let detail = format!("the page could not be made: {error}");
+        ProblemJson::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
+    })?;
+    Ok((status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], text).into_response())
+}
+
+/// A query as a handler of the API takes it.
+fn params<T>(query: T) -> super::params::Params<T> {
+    super::params::Params(query)
+}

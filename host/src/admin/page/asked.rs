@@ -1,0 +1,114 @@
+//! What a page is asked for: its path and the fields of its query.
+
+use axum::extract::{FromRequestParts, Query};
+use axum::http::Uri;
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+use utoipa::IntoParams;
+
+use super::parts::link::Link;
+use crate::admin::params::read_fields;
+use crate::admin::problem::ProblemJson;
+
+/// The field of a query that asks for the part of a page that changes.
+const FRAGMENT: &str = "fragment";
+
+/// An address: a form of a browser sends empty fields too, which stand for nothing.
+#[derive(Debug, Clone, Default)]
+pub(in crate::admin::page) struct Asked {
+    path: String,
+    fields: Vec<(String, String)>,
+    /// Whether only the part that changes is asked for.
+    pub(in crate::admin::page) fragment: bool,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Asked {
+    type Rejection = ProblemJson;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ProblemJson> {
+        Self::read(&parts.uri)
+    }
+}
+
+impl Asked {
+    fn read(uri: &Uri) -> Result<Self, ProblemJson> {
+        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
+            .map_err(|error| ProblemJson::bad_request(error.body_text()))?;
+        let (asked, mut fields): (Vec<_>, Vec<_>) =
+            pairs.into_iter().partition(|(name, _)| name == FRAGMENT);
+        fields.retain(|(_, value)| !value.trim().is_empty());
+        for (_, value) in &mut fields {
+            *value = value.trim().to_owned();
+        }
+        Ok(Self { path: uri.path().to_owned(), fields, fragment: !asked.is_empty() })
+    }
+
+    /// The address as far as it can be read.
+    pub(in crate::admin::page) fn of(uri: &Uri) -> Self {
+        let unread = || Self { path: uri.path().to_owned(), ..Self::default() };
+        Self::read(uri).unwrap_or_else(|_| unread())
+    }
+
+    /// A field, which is the page's own: the API does not see it.
+    pub(in crate::admin::page) fn take(&mut self, name: &str) -> Option<String> {
+        let at = self.fields.iter().position(|(field, _)| field == name)?;
+        Some(self.fields.remove(at).1)
+    }
+
+    /// A field.
+    pub(in crate::admin::page) fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The fields that are left, in the order of the address.
+    pub(in crate::admin::page) fn fields(&self) -> &[(String, String)] {
+        &self.fields
+    }
+
+    /// The fields that are left, as a query of the API.
+    pub(in crate::admin::page) fn query<T: DeserializeOwned + IntoParams>(
+        &self,
+    ) -> Result<T, ProblemJson> {
+        read_fields(self.fields.clone())
+    }
+
+    /// The path.
+    pub(in crate::admin::page) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The same address with another value of a field, or without it; from the first row on.
+    pub(in crate::admin::page) fn but(&self, name: &str, value: Option<&str>) -> String {
+        let mut link = Link::to(&self.path);
+        for (field, old) in self.fields.iter().filter(|(field, _)| field != name) {
+            if field != "cursor" {
+                link = link.with(field, old);
+            }
+        }
+        link.maybe(name, value).into_text()
+    }
+
+    /// The call of the API with the same fields.
+    pub(in crate::admin::page) fn call(&self, path: &str) -> String {
+        let link = Link::to(path);
+        self.fields.iter().fold(link, |link, (name, value)| link.with(name, value)).into_text()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_fields_stand_for_nothing() {
+        let uri = "/events?type=&state=dead&q=+a+&fragment=1&cursor=x".parse().unwrap();
+        let mut asked = Asked::of(&uri);
+        assert!(asked.fragment);
+        assert_eq!(asked.field("q"), Some("a"));
+        assert_eq!(asked.but("state", Some("done")), "/events?q=a&state=done");
+        assert_eq!(asked.but("state", None), "/events?q=a");
+        assert_eq!(asked.call("/api/v1/events"), "/api/v1/events?state=dead&q=a&cursor=x");
+        assert_eq!(asked.take("cursor").as_deref(), Some("x"));
+        assert_eq!(asked.take("cursor"), None);
+    }
+}

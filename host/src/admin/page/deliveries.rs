@@ -1,0 +1,172 @@
+//! Deliveries: the flat list, and what is done to one.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::asked::Asked;
+use super::events::{FilterField, chips, choices, older};
+use super::form::see_other;
+use super::frame::PageFrame;
+use super::parts::html::{Html, shown};
+use super::parts::link::{Link, word};
+use super::parts::state::badge;
+use super::parts::when::when_text;
+use super::{html, params};
+use crate::admin::deliveries::{list_deliveries, show_delivery};
+use crate::admin::params::{DeliveryQuery, Id, NoQuery};
+use crate::admin::problem::ProblemJson;
+use crate::admin::state::Admin;
+use crate::admin::view::{DeliveryJson, Listing};
+use crate::event::DeliveryId;
+
+pub(super) mod act;
+
+#[derive(Template)]
+#[template(path = "deliveries.html")]
+struct DeliveriesPage {
+    frame: PageFrame,
+    filters: Vec<FilterField>,
+    chips: Vec<(String, String)>,
+    views: Vec<(&'static str, String, bool)>,
+    problem: Option<Html>,
+    rows: Vec<DeliveryRow>,
+    older: Option<String>,
+    newest: Option<String>,
+    is_first: bool,
+}
+
+/// A delivery in the list.
+#[derive(Debug)]
+struct DeliveryRow {
+    id: String,
+    path: String,
+    time: Html,
+    plugin: String,
+    plugin_path: String,
+    kind: Html,
+    kind_path: String,
+    subject: Option<Html>,
+    state: Html,
+    attempts: u32,
+    outcome: Option<Html>,
+    text: Option<Html>,
+}
+
+/// Lists deliveries.
+pub(super) async fn show(
+    State(admin): State<Arc<Admin>>,
+    asked: Asked,
+) -> Result<Response, ProblemJson> {
+    let answer = match asked.query::<DeliveryQuery>() {
+        Ok(query) => list_deliveries(State(Arc::clone(&admin)), params(query)).await,
+        Err(problem) => Err(problem),
+    };
+    let (status, problem, Listing { items, next_cursor }) = match answer {
+        Ok(Json(page)) => (StatusCode::OK, None, page),
+        Err(problem) if problem.parts().0 == StatusCode::BAD_REQUEST => {
+            let text = shown(problem.parts().1);
+            let none = Listing { items: Vec::new(), next_cursor: None };
+            (StatusCode::BAD_REQUEST, Some(text), none)
+        }
+        Err(problem) => return Err(problem),
+    };
+    let (now_ms, is_first) = (admin.clock.now_ms(), asked.field("cursor").is_none());
+    let mut command = "hookbox deliveries".to_owned();
+    for (name, value) in asked.fields().iter().filter(|(name, _)| name != "cursor") {
+        command.push_str(&format!(" --{name} {}", word(value)));
+    }
+    let frame = PageFrame::of(&admin, &asked, "deliveries", "Deliveries").await;
+    let page = DeliveriesPage {
+        frame: frame.live("stats").same_as(command, asked.call("/api/v1/deliveries")),
+        filters: filters(&admin, &asked),
+        chips: chips(&asked),
+        views: views(&asked),
+        problem,
+        rows: items.into_iter().map(|row| DeliveryRow::of(row, &asked, now_ms)).collect(),
+        older: next_cursor.as_deref().map(|cursor| older(&asked, cursor)),
+        newest: (!is_first).then(|| asked.but("cursor", None)),
+        is_first,
+    };
+    html(status, &page)
+}
+
+/// Leads to the event of a delivery, at its row.
+pub(super) async fn lead(
+    State(admin): State<Arc<Admin>>,
+    Id(id): Id<DeliveryId>,
+) -> Result<Response, ProblemJson> {
+    let Json(delivery) = show_delivery(State(admin), params(NoQuery {}), Id(id)).await?;
+    Ok(see_other(&path(&delivery.event_id, &delivery.id)))
+}
+
+/// The address of a delivery on the page of its event.
+fn path(event: &str, delivery: &str) -> String {
+    let page = Link::to("/events").segment(event).with("tab", "attempts").into_text();
+    format!("{page}#{delivery}")
+}
+
+fn filters(admin: &Admin, asked: &Asked) -> Vec<FilterField> {
+    let registry = admin.registry.load();
+    let field = |name, hint| FilterField {
+        name,
+        label: match name {
+            "since" => "from",
+            "until" => "to",
+            name => name,
+        },
+        value: asked.field(name).unwrap_or_default().to_owned(),
+        hint,
+        choices: Vec::new(),
+    };
+    let of = |name| asked.field(name).unwrap_or_default();
+    let states = crate::event::State::ALL.map(crate::event::State::name);
+    let mut plugins: Vec<&str> = registry.entries().map(|(name, _)| name.as_ref()).collect();
+    if !of("plugin").is_empty() && !plugins.contains(&of("plugin")) {
+        plugins.push(of("plugin"));
+    }
+    vec![
+        FilterField { choices: choices(states, of("state")), ..field("state", "") },
+        FilterField { choices: choices(plugins, of("plugin")), ..field("plugin", "") },
+        field("type", "exactly"),
+        field("subject", "exactly"),
+        field("since", "2026-11-23T15:04:05Z"),
+        field("until", "now"),
+    ]
+}
+
+fn views(asked: &Asked) -> Vec<(&'static str, String, bool)> {
+    let mut views = vec![("all", "/deliveries".to_owned(), asked.fields().is_empty())];
+    for state in ["dead", "waiting", "leased", "discarded", "cancelled"] {
+        let path = Link::to("/deliveries").with("state", state).into_text();
+        views.push((state, path, asked.field("state") == Some(state)));
+    }
+    views
+}
+
+impl DeliveryRow {
+    fn of(row: DeliveryJson, asked: &Asked, now_ms: i64) -> Self {
+        let last = row.attempts.last();
+        let time = row.due_at.as_deref().or(last.map(|last| last.started_at.as_str()));
+        let waits = row.waits_for.as_ref().map(|wait| shown(&format!("waits for {}", wait.text)));
+        let error = last.and_then(|last| last.error.as_deref()).map(shown);
+        Self {
+            path: path(&row.event_id, &row.id),
+            time: time.map(|time| when_text(time, now_ms)).unwrap_or_else(|| shown("–")),
+            plugin_path: asked.but("plugin", Some(&row.plugin)),
+            kind: shown(&row.kind),
+            kind_path: asked.but("type", Some(&row.kind)),
+            subject: row.subject.as_deref().map(shown),
+            state: badge(row.state),
+            attempts: row.attempt,
+            outcome: last.map(|last| badge(last.outcome)),
+            text: error.or(waits),
+            plugin: row.plugin,
+            id: row.id,
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! One event: what happened to it, step by step?
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::asked::Asked;
+use super::frame::PageFrame;
+use super::parts::html::{Html, shown};
+use super::parts::link::Link;
+use super::parts::measure::bytes;
+use super::parts::payload::{self, BodyView};
+use super::parts::state::badge;
+use super::parts::when::when_text;
+use super::{html, params};
+use crate::admin::events::{body::body, show_event};
+use crate::admin::params::{Id, NoQuery, TreeQuery};
+use crate::admin::problem::ProblemJson;
+use crate::admin::state::Admin;
+use crate::admin::tree::show_tree;
+use crate::admin::view::EventDetail;
+use crate::event::EventId;
+use crate::text::grouped;
+use attempts::DeliveryPart;
+use fall::{Fall, MAX_ROWS};
+
+mod attempts;
+mod fall;
+pub(super) mod replay;
+
+/// What the lower half of the page shows.
+const TABS: [(&str, &str); 5] = [
+    ("payload", "Payload"),
+    ("headers", "Headers"),
+    ("attempts", "Attempts"),
+    ("tree", "Tree as list"),
+    ("copy", "Copy as"),
+];
+
+#[derive(Template)]
+#[template(path = "event.html")]
+struct EventShown {
+    frame: PageFrame,
+    id: String,
+    kind: Html,
+    subject: Option<(Html, String)>,
+    facts: Vec<Html>,
+    summary: Vec<Html>,
+    note: Option<Html>,
+    fall: Fall,
+    more_rows: Option<String>,
+    tabs: Vec<(&'static str, String, bool, String)>,
+    tab: &'static str,
+    body: Option<BodyShown>,
+    headers: Vec<(Html, Html)>,
+    deliveries: Vec<DeliveryPart>,
+    copies: Vec<(&'static str, String)>,
+    is_settled: bool,
+}
+
+/// The payload as it is shown.
+struct BodyShown {
+    html: Html,
+    /// What of it is shown, if that is not all.
+    cut: Option<String>,
+    views: Vec<(&'static str, String, bool)>,
+    wrap: Option<String>,
+    size: String,
+}
+
+/// Shows one event.
+pub(super) async fn show(
+    State(admin): State<Arc<Admin>>,
+    Id(id): Id<EventId>,
+    asked: Asked,
+) -> Result<Response, ProblemJson> {
+    let Wanted { tab, view, all } = Wanted::of(&asked)?;
+    let shared = || State(Arc::clone(&admin));
+    let Json(event) = show_event(shared(), params(NoQuery {}), Id(id)).await?;
+    let Json(tree) = show_tree(shared(), params(TreeQuery::default()), Id(id)).await?;
+    let now_ms = admin.clock.now_ms();
+    let attributes = &event.attributes;
+    let fall = Fall::of(&tree, &attributes.id, now_ms, if all { usize::MAX } else { MAX_ROWS });
+    let body = match tab {
+        "payload" => Some(body_shown(&body(&admin, id).await?, &event, view, &asked)),
+        _ => None,
+    };
+    let title = format!("{} {}", attributes.kind, attributes.subject.as_deref().unwrap_or(""));
+    let title: String = title.chars().take(80).collect();
+    let frame = PageFrame::of(&admin, &asked, "events", shown_title(&title)).await;
+    let settled = fall.open == 0;
+    let topics = if settled { "stats" } else { "stats,events,plugins" };
+    let page = EventShown {
+        frame: frame.live(topics).same_as(
+            format!("hookbox events {id}"),
+            Link::to("/api/v1/events").segment(&attributes.id).into_text(),
+        ),
+        kind: shown(&attributes.kind),
+        subject: attributes.subject.as_deref().map(|subject| {
+            (shown(subject), Link::to("/events").with("subject", subject).into_text())
+        }),
+        facts: facts(&event, now_ms),
+        summary: summary(&fall),
+        note: attributes.note.as_deref().map(shown),
+        more_rows: fall.cut.map(|_| asked.but("rows", Some("all"))),
+        tabs: tabs(&asked, tab, &event),
+        tab,
+        body,
+        headers: event.headers.iter().map(|it| (shown(&it.name), shown(&it.value))).collect(),
+        copies: copies(&event),
+        deliveries: event
+            .deliveries
+            .into_iter()
+            .map(|delivery| DeliveryPart::of(delivery, now_ms))
+            .collect(),
+        id: attributes.id.clone(),
+        fall,
+        is_settled: settled,
+    };
+    html(StatusCode::OK, &page)
+}
+
+/// A title of a browser's window is plain text: what controls text is taken out.
+fn shown_title(text: &str) -> String {
+    crate::text::plain(text.trim(), 120)
+}
+
+/// What the address asks for.
+struct Wanted {
+    tab: &'static str,
+    view: Option<BodyView>,
+    all: bool,
+}
+
+impl Wanted {
+    fn of(asked: &Asked) -> Result<Self, ProblemJson> {
+        let mut rest = asked.clone();
+        let tab = rest.take("tab").unwrap_or_else(|| "payload".to_owned());
+        let known = TABS.iter().find(|(key, _)| *key == tab);
+        let (tab, _) = known.ok_or_else(|| {
+            let tab: String = tab.chars().take(80).collect();
+            let there = TABS.map(|(key, _)| key).join(", ");
+            ProblemJson::bad_request(format!("`tab`: there is no tab `{tab}` (valid: {there})"))
+        })?;
+        let view = match rest.take("view").as_deref() {
+            None => None,
+            Some("indented") => Some(BodyView::Indented),
+            Some("text") => Some(BodyView::Text),
+            Some("hex") => Some(BodyView::Hex),
+            Some(_) => {
+                let detail = "`view` must be `indented`, `text` or `hex`";
+                return Err(ProblemJson::bad_request(detail));
+            }
+        };
+        let all = rest.take("rows").is_some();
+        rest.take("wrap");
+        rest.query::<NoQuery>()?;
+        Ok(Self { tab, view, all })
+    }
+}
+
+fn body_shown(raw: &[u8], event: &EventDetail, view: Option<BodyView>, asked: &Asked) -> BodyShown {
+    let is_json = event.data.is_some();
+    let usual = match (is_json, std::str::from_utf8(raw)) {
+        (true, _) => BodyView::Indented,
+        (false, Ok(_)) => BodyView::Text,
+        (false, Err(_)) => BodyView::Hex,
+    };
+    let view = view.filter(|view| *view != BodyView::Indented || is_json).unwrap_or(usual);
+    let (html, shown) = payload::body(raw, view);
+    let of = |name: &'static str, it| (name, asked.but("view", Some(name)), it == view);
+    let mut views = vec![of("text", BodyView::Text), of("hex", BodyView::Hex)];
+    if is_json {
+        views.insert(0, of("indented", BodyView::Indented));
+    }
+    let cut = format!("the first {} of {} bytes", grouped(shown as u64), grouped(raw.len() as u64));
+    BodyShown {
+        html,
+        cut: (shown < raw.len()).then_some(cut),
+        views,
+        wrap: asked.field("wrap").is_none().then(|| asked.but("wrap", Some("no"))),
+        size: bytes(raw.len() as u64),
+    }
+}
+
+/// What is known of the event, in a line.
+fn facts(event: &EventDetail, now_ms: i64) -> Vec<Html> {
+    let attributes = &event.attributes;
+    let mut facts = Vec::new();
+    let mut fact = |label: &str, value: &str, path: Option<String>| {
+        let mut html = Html::default();
+        html.raw("<span class=\"dim\">").text(label).raw("</span> ");
+        match path {
+            Some(path) => html.raw("<a href=\"").text(&path).raw("\">").text(value).raw("</a>"),
+            None => html.text(value),
+        };
+        facts.push(html);
+    };
+    let source = &attributes.source;
+    fact("source", source, Some(Link::to("/events").with("source", source).into_text()));
+    fact("size", &bytes(attributes.data_bytes), None);
+    if let Some(kind) = &attributes.datacontenttype {
+        fact("media type", kind, None);
+    }
+    if let Some(id) = &attributes.provider_id {
+        fact("provider's id", id, None);
+    }
+    if let Some(parent) = &attributes.parent_id {
+        fact("emitted by", parent, Some(Link::to("/events").segment(parent).into_text()));
+    }
+    if event.duplicates > 0 {
+        fact("duplicates", &grouped(event.duplicates), None);
+    }
+    let mut time = Html::default();
+    time.raw("<span class=\"dim\">").text(&attributes.time).raw("</span> ");
+    time.raw(when_text(&attributes.time, now_ms));
+    facts.insert(1, time);
+    facts
+}
+
+/// How the tree stands, in a few words.
+fn summary(fall: &Fall) -> Vec<Html> {
+    let mut found = Vec::new();
+    for (state, count) in &fall.states {
+        let mut html = badge(state);
+        html.text(&format!(" {}", grouped(*count)));
+        found.push(html);
+    }
+    found
+}
+
+fn tabs(
+    asked: &Asked,
+    tab: &str,
+    event: &EventDetail,
+) -> Vec<(&'static str, String, bool, String)> {
+    let count = |key: &str| match key {
+        "headers" => grouped(event.headers.len() as u64),
+        "attempts" => {
+            grouped(event.deliveries.iter().map(|delivery| u64::from(delivery.attempt)).sum())
+        }
+        _ => String::new(),
+    };
+    TABS.iter()
+        .map(|(key, label)| {
+            let value = (*key != TABS[0].0).then_some(*key);
+            (*label, asked.but("tab", value), *key == tab, count(key))
+        })
+        .collect()
+}
+
+/// Commands that make the event again.
+fn copies(event: &EventDetail) -> Vec<(&'static str, String)> {
+    use super::parts::link::word;
+    let attributes = &event.attributes;
+    let (id, source, kind) = (&attributes.id, &attributes.source, &attributes.kind);
+    let mut found = vec![
+        ("replay", format!("hookbox events replay {id}")),
+        ("tree", format!("hookbox events tree {id}")),
+    ];
+    let is_outside = !source.contains('/');
+    if is_outside {
+        let send = format!("hookbox send {} {} --data {id}.body", word(source), word(kind));
+        found.push(("send (signed again; download the payload first)", send));
+    }
+    found
+}

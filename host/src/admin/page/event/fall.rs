@@ -1,0 +1,301 @@
+//! The rows of the waterfall, from the tree of an event.
+
+use std::collections::BTreeMap;
+
+use crate::admin::page::parts::html::Html;
+use crate::admin::page::parts::link::Link;
+use crate::admin::page::parts::measure::duration;
+use crate::admin::page::parts::state::named;
+use crate::admin::page::parts::waterfall::{Axis, Bar, BarKind};
+use crate::admin::tree::{TreeAttemptJson, TreeDeliveryJson, TreeEventJson, TreeJson};
+
+/// Rows that are drawn at once.
+pub(super) const MAX_ROWS: usize = 200;
+
+/// Deeper rows are not indented further.
+const MAX_DEPTH: usize = 6;
+
+/// A row.
+#[derive(Debug)]
+pub(super) struct FallRow {
+    /// Identifies it in the page.
+    pub(super) id: String,
+    pub(super) depth: usize,
+    pub(super) label: Html,
+    /// The reason why it waits, if it does.
+    pub(super) remark: Option<String>,
+    pub(super) drawing: Html,
+    /// Times and outcomes in words, for the list.
+    pub(super) words: Vec<String>,
+    pub(super) is_this: bool,
+}
+
+/// The waterfall of a tree.
+#[derive(Debug)]
+pub(super) struct Fall {
+    pub(super) head: Html,
+    pub(super) rows: Vec<FallRow>,
+    /// Rows that there are, if more than are drawn.
+    pub(super) cut: Option<usize>,
+    pub(super) events: usize,
+    pub(super) deliveries: usize,
+    /// Deliveries by state.
+    pub(super) states: Vec<(&'static str, u64)>,
+    /// Deliveries that are not settled.
+    pub(super) open: u64,
+}
+
+/// A row before it is drawn.
+struct Draft<'t> {
+    depth: usize,
+    of: RowOf<'t>,
+    bars: Vec<Bar>,
+}
+
+enum RowOf<'t> {
+    Event(&'t TreeEventJson),
+    Delivery(&'t TreeDeliveryJson),
+}
+
+impl Fall {
+    /// Draws a tree as of now; `this` is the event whose page it is on.
+    pub(super) fn of(tree: &TreeJson, this: &str, now_ms: i64, most: usize) -> Self {
+        let started = tree.started_at.parse::<jiff::Timestamp>().unwrap_or_default();
+        let now = (now_ms - started.as_millisecond()) as f64;
+        let mut drafts = Vec::new();
+        let hangs = Hangs::of(tree);
+        for top in hangs.below(None, None) {
+            hangs.event(top, 0, now, &mut drafts);
+        }
+        let all = drafts.len();
+        let failed =
+            |draft: &Draft<'_>| matches!(draft.of, RowOf::Delivery(it) if it.state == "dead");
+        // Failed branches are never left out.
+        let mut seen = 0;
+        drafts.retain(|draft| {
+            seen += 1;
+            seen <= most || failed(draft)
+        });
+        let axis = Axis::of(drafts.iter().flat_map(|draft| &draft.bars));
+        let deliveries = tree.events.iter().flat_map(|event| &event.deliveries);
+        let mut states = BTreeMap::<&'static str, u64>::new();
+        for delivery in deliveries.clone() {
+            *states.entry(delivery.state).or_default() += 1;
+        }
+        let open = |state: &str| states.get(state).copied().unwrap_or(0);
+        Self {
+            head: axis.head(),
+            open: open("ready") + open("leased") + open("waiting"),
+            cut: (drafts.len() < all).then_some(all),
+            events: tree.events.len(),
+            deliveries: deliveries.count(),
+            rows: drafts.into_iter().map(|draft| draft.drawn(&axis, this)).collect(),
+            states: states.into_iter().collect(),
+        }
+    }
+}
+
+impl Draft<'_> {
+    fn drawn(self, axis: &Axis, this: &str) -> FallRow {
+        let drawing = axis.row(&self.bars);
+        let words = self.bars.iter().map(|bar| bar.title.clone()).collect();
+        let depth = self.depth.min(MAX_DEPTH);
+        match self.of {
+            RowOf::Event(event) => {
+                let mut label = Html::default();
+                let path = Link::to("/events").segment(&event.id).into_text();
+                label.raw("<a href=\"").text(&path).raw("\">").text(&event.kind).raw("</a>");
+                if let Some(subject) = &event.subject {
+                    label.raw(" <span class=\"dim\">").text(subject).raw("</span>");
+                }
+                let unrouted = event.deliveries.is_empty() && event.member_of.is_empty();
+                FallRow {
+                    id: event.id.clone(),
+                    depth,
+                    label,
+                    remark: unrouted.then(|| "unrouted".to_owned()),
+                    drawing,
+                    words,
+                    is_this: event.id == this,
+                }
+            }
+            RowOf::Delivery(delivery) => FallRow {
+                id: delivery.id.clone(),
+                depth,
+                label: named(delivery.state, &delivery.plugin),
+                remark: delivery.waits_for.as_ref().map(|wait| format!("waits for {}", wait.text)),
+                drawing,
+                words,
+                is_this: false,
+            },
+        }
+    }
+}
+
+/// Which event hangs below which delivery.
+struct Hangs<'t> {
+    tree: &'t TreeJson,
+    below: BTreeMap<(Option<&'t str>, Option<&'t str>), Vec<usize>>,
+}
+
+impl<'t> Hangs<'t> {
+    fn of(tree: &'t TreeJson) -> Self {
+        let by_id: BTreeMap<&str, &TreeEventJson> =
+            tree.events.iter().map(|event| (event.id.as_str(), event)).collect();
+        let mut below: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+        for (at, event) in tree.events.iter().enumerate() {
+            let parent = event.parent_id.as_deref().and_then(|id| by_id.get(id));
+            let place = parent.map(|parent| {
+                let name = event.source.strip_prefix("plugins/").unwrap_or(&event.source);
+                let by = parent.deliveries.iter().find(|delivery| delivery.plugin == name);
+                (Some(parent.id.as_str()), by.map(|delivery| delivery.id.as_str()))
+            });
+            below.entry(place.unwrap_or_default()).or_default().push(at);
+        }
+        Self { tree, below }
+    }
+
+    fn below(&self, event: Option<&'t str>, delivery: Option<&'t str>) -> Vec<&'t TreeEventJson> {
+        let places = self.below.get(&(event, delivery)).map(Vec::as_slice).unwrap_or_default();
+        places.iter().map(|at| &self.tree.events[*at]).collect()
+    }
+
+    fn event(&self, event: &'t TreeEventJson, depth: usize, now: f64, drafts: &mut Vec<Draft<'t>>) {
+        let at = event.after_ms as f64;
+        let came = Bar {
+            kind: BarKind::Came,
+            from_ms: at,
+            to_ms: at,
+            title: format!("stored {} after the first", duration(at)),
+            path: None,
+        };
+        drafts.push(Draft { depth, of: RowOf::Event(event), bars: vec![came] });
+        for delivery in &event.deliveries {
+            let bars = bars(event, delivery, now);
+            drafts.push(Draft { depth: depth + 1, of: RowOf::Delivery(delivery), bars });
+            for child in self.below(Some(&event.id), Some(&delivery.id)) {
+                self.event(child, depth + 2, now, drafts);
+            }
+        }
+        for child in self.below(Some(&event.id), None) {
+            self.event(child, depth + 1, now, drafts);
+        }
+    }
+}
+
+/// The attempts of a delivery, and the waits between them.
+fn bars(event: &TreeEventJson, delivery: &TreeDeliveryJson, now: f64) -> Vec<Bar> {
+    let mut bars = Vec::new();
+    let mut end = event.after_ms as f64;
+    let page = |hash: String| {
+        let path = Link::to("/events").segment(&event.id).with("tab", "attempts").into_text();
+        Some(format!("{path}#{hash}"))
+    };
+    let wait = |from: f64, to: f64, title: String| Bar {
+        kind: BarKind::Wait,
+        from_ms: from,
+        to_ms: to,
+        title,
+        path: None,
+    };
+    for attempt in &delivery.attempts {
+        let TreeAttemptJson { number, after_ms, duration_ms, outcome, error, .. } = attempt;
+        let from = *after_ms as f64;
+        if from - end >= 1.0 {
+            bars.push(wait(end, from, format!("waited {}", duration(from - end))));
+        }
+        let why = error.as_deref().map(|it| format!(": {it}")).unwrap_or_default();
+        bars.push(Bar {
+            kind: BarKind::Attempt(outcome),
+            from_ms: from,
+            to_ms: from + duration_ms,
+            title: format!("#{number} {outcome} in {}{why}", duration(*duration_ms)),
+            path: page(format!("{}-{number}", delivery.id)),
+        });
+        end = from + duration_ms;
+    }
+    if let Some(wait_for) = &delivery.waits_for
+        && delivery.state != "leased"
+    {
+        bars.push(wait(end, now.max(end), format!("waits for {}", wait_for.text)));
+    }
+    bars
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(number: u32, after_ms: i64, outcome: &'static str) -> TreeAttemptJson {
+        TreeAttemptJson {
+            number,
+            after_ms,
+            duration_ms: 2.0,
+            outcome,
+            settled: None,
+            error: None,
+            steps: Vec::new(),
+        }
+    }
+
+    fn event(id: &str, source: &str, parent: Option<&str>, deliveries: &[&str]) -> TreeEventJson {
+        let delivery = |plugin: &&str| TreeDeliveryJson {
+            id: format!("{id}-{plugin}"),
+            plugin: (*plugin).to_owned(),
+            state: "done",
+            key: None,
+            waits_for: None,
+            attempt: 2,
+            attempts: vec![attempt(1, 10, "retry"), attempt(2, 5_000, "ok")],
+            join: None,
+        };
+        TreeEventJson {
+            id: id.to_owned(),
+            source: source.to_owned(),
+            kind: "a.b".to_owned(),
+            subject: None,
+            parent_id: parent.map(str::to_owned),
+            after_ms: 0,
+            note: None,
+            deliveries: deliveries.iter().map(delivery).collect(),
+            member_of: Vec::new(),
+        }
+    }
+
+    fn tree(events: Vec<TreeEventJson>) -> TreeJson {
+        TreeJson {
+            root_id: "one".to_owned(),
+            started_at: "2026-02-02T02:40:00.000Z".to_owned(),
+            events,
+            next_cursor: None,
+        }
+    }
+
+    #[test]
+    fn what_a_plugin_emitted_hangs_below_its_delivery() {
+        let tree = tree(vec![
+            event("one", "heygen", None, &["audit", "orders"]),
+            event("two", "plugins/audit", Some("one"), &["mail"]),
+        ]);
+        let fall = Fall::of(&tree, "one", 0, MAX_ROWS);
+        let rows: Vec<_> = fall.rows.iter().map(|row| (row.depth, row.id.as_str())).collect();
+        let expected =
+            [(0, "one"), (1, "one-audit"), (2, "two"), (3, "two-mail"), (1, "one-orders")];
+        assert_eq!(rows, expected);
+        assert!(fall.rows[0].is_this && (fall.events, fall.deliveries) == (2, 3));
+        assert_eq!(fall.states, [("done", 3)]);
+        assert_eq!(fall.rows[1].words[1..3], ["#1 retry in 2 ms", "waited 4.99 s"]);
+    }
+
+    #[test]
+    fn a_wide_tree_is_cut_and_says_so() {
+        let plugins: Vec<String> = (0..300).map(|n| format!("p{n}")).collect();
+        let names: Vec<&str> = plugins.iter().map(String::as_str).collect();
+        let mut tree = tree(vec![event("one", "heygen", None, &names)]);
+        tree.events[0].deliveries[299].state = "dead";
+        let fall = Fall::of(&tree, "one", 0, MAX_ROWS);
+        assert_eq!((fall.rows.len(), fall.cut), (201, Some(301)));
+        assert_eq!(fall.rows[200].id, "one-p299", "what failed is always there");
+        assert_eq!(Fall::of(&tree, "one", 0, usize::MAX).rows.len(), 301);
+    }
+}

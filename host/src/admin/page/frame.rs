@@ -1,0 +1,130 @@
+//! The frame of every page: name, health, navigation, and how to get the same without a page.
+
+use axum::Json;
+use axum::extract::State;
+use std::sync::Arc;
+
+use super::asked::Asked;
+use super::assets;
+use super::parts::measure::three_digits;
+use crate::admin::health::{HealthJson, show_readiness};
+use crate::admin::state::Admin;
+use crate::event::State as DeliveryState;
+use crate::series::{Meter, OwnerKind, SeriesOwner};
+use crate::text::grouped;
+
+/// Steps of ten seconds that make a rate.
+const RATE_STEPS: usize = 6;
+
+/// A page in the navigation.
+#[derive(Debug)]
+pub(in crate::admin::page) struct NavItem {
+    pub(in crate::admin::page) key: &'static str,
+    pub(in crate::admin::page) label: &'static str,
+    pub(in crate::admin::page) path: &'static str,
+    /// Open trouble there.
+    pub(in crate::admin::page) badge: Option<String>,
+}
+
+/// What templates need around every page.
+#[derive(Debug)]
+pub(in crate::admin::page) struct PageFrame {
+    pub(in crate::admin::page) title: String,
+    pub(in crate::admin::page) server: String,
+    pub(in crate::admin::page) active: &'static str,
+    pub(in crate::admin::page) assets: &'static str,
+    pub(in crate::admin::page) fragment: bool,
+    /// The address of the page.
+    pub(in crate::admin::page) here: String,
+    /// What the page is told of when it changes.
+    pub(in crate::admin::page) topics: &'static str,
+    pub(in crate::admin::page) health: &'static str,
+    pub(in crate::admin::page) per_second: String,
+    pub(in crate::admin::page) waiting: Option<String>,
+    pub(in crate::admin::page) dead: Option<String>,
+    pub(in crate::admin::page) nav: Vec<NavItem>,
+    /// Where this host is.
+    address: String,
+    /// The command that shows the same.
+    pub(in crate::admin::page) command: String,
+    /// The call of the API that gives the same.
+    pub(in crate::admin::page) call: String,
+}
+
+impl PageFrame {
+    /// The frame of a page; `active` is its key in the navigation.
+    pub(in crate::admin::page) async fn of(
+        admin: &Admin,
+        asked: &Asked,
+        active: &'static str,
+        title: impl Into<String>,
+    ) -> Self {
+        let (_, Json(health)) = show_readiness(State(Arc::new(admin.clone()))).await;
+        let HealthJson { status, .. } = health;
+        let stats = admin.store.stats().await.unwrap_or_default();
+        let count = |state| Some(stats.deliveries(state)).filter(|n| *n > 0).map(grouped);
+        let held = admin.registry.load().entries().filter(|(_, it)| it.held().is_some()).count();
+        let dead = count(DeliveryState::Dead);
+        let held = (held > 0).then(|| format!("{held} held"));
+        Self {
+            title: title.into(),
+            server: admin.config.load().server.name.clone(),
+            active,
+            assets: assets::hash(),
+            fragment: asked.fragment,
+            here: asked.call(asked.path()),
+            topics: "stats",
+            health: status,
+            per_second: three_digits(accepted_per_second(admin)),
+            waiting: count(DeliveryState::Waiting),
+            nav: nav(dead.clone(), held),
+            dead,
+            address: admin.config.load().server.admin.to_string(),
+            command: String::new(),
+            call: String::new(),
+        }
+    }
+
+    /// The frame of a refusal: it must not fail for the reason that the page did.
+    pub(in crate::admin::page) async fn of_problem(
+        admin: &Admin,
+        asked: &Asked,
+        title: &str,
+    ) -> Self {
+        Self { topics: "", ..Self::of(admin, asked, "", title).await }
+    }
+
+    /// Tells of these topics.
+    pub(in crate::admin::page) fn live(self, topics: &'static str) -> Self {
+        Self { topics, ..self }
+    }
+
+    /// Shows the command and the call that say the same.
+    pub(in crate::admin::page) fn same_as(self, command: String, call: String) -> Self {
+        let call = format!("curl -s 'http://{}{call}'", self.address);
+        Self { command, call, ..self }
+    }
+}
+
+/// The pages of the navigation, with the open trouble of each.
+fn nav(dead: Option<String>, held: Option<String>) -> Vec<NavItem> {
+    let item = |key, label, path, badge| NavItem { key, label, path, badge };
+    vec![
+        item("overview", "Overview", "/", None),
+        item("events", "Events", "/events", None),
+        item("deliveries", "Deliveries", "/deliveries", dead.map(|dead| format!("{dead} dead"))),
+        item("plugins", "Plugins", "/plugins", held),
+        item("joins", "Joins", "/joins", None),
+        item("schedules", "Schedules", "/schedules", None),
+        item("keys", "Keys", "/kv", None),
+    ]
+}
+
+/// Events that came in, in the last minute.
+fn accepted_per_second(admin: &Admin) -> f64 {
+    let owner = SeriesOwner { kind: OwnerKind::Source, name: None };
+    let steps = admin.series.window(&owner);
+    let last = steps.iter().rev().take(RATE_STEPS);
+    let events: u32 = last.map(|step| step.point.counts[Meter::ACCEPTED]).sum();
+    f64::from(events) / (RATE_STEPS as f64 * 10.0)
+}

@@ -1,0 +1,130 @@
+//! Keys: what plugins keep from one event to the next.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::asked::Asked;
+use super::frame::PageFrame;
+use super::parts::html::{Html, shown};
+use super::parts::link::{Link, word};
+use super::parts::measure::bytes;
+use super::parts::payload::{self, BodyView};
+use super::{html, params};
+use crate::admin::kv::{list_buckets, list_keys, show_value, value_bytes};
+use crate::admin::params::{Id, KeyQuery, KeysQuery, NoQuery};
+use crate::admin::problem::ProblemJson;
+use crate::admin::state::Admin;
+
+#[derive(Template)]
+#[template(path = "buckets.html")]
+struct BucketsPage {
+    frame: PageFrame,
+    /// Name, path, size, and the plugins that have it.
+    rows: Vec<(String, String, String, String)>,
+}
+
+/// Lists buckets.
+pub(super) async fn buckets(
+    State(admin): State<Arc<Admin>>,
+    asked: Asked,
+) -> Result<Response, ProblemJson> {
+    asked.query::<NoQuery>()?;
+    let Json(found) = list_buckets(State(Arc::clone(&admin)), params(NoQuery {})).await?;
+    let rows = found.items.into_iter().map(|bucket| {
+        let path = Link::to("/kv").segment(&bucket.bucket).into_text();
+        (bucket.bucket, path, bytes(bucket.bytes), bucket.plugins.join(", "))
+    });
+    let frame = PageFrame::of(&admin, &asked, "keys", "Keys").await;
+    let page = BucketsPage {
+        rows: rows.collect(),
+        frame: frame.same_as("hookbox kv".to_owned(), "/api/v1/kv".to_owned()),
+    };
+    html(StatusCode::OK, &page)
+}
+
+#[derive(Template)]
+#[template(path = "keys.html")]
+struct KeysPage {
+    frame: PageFrame,
+    bucket: String,
+    prefix: String,
+    /// Key, path and size.
+    rows: Vec<(Html, String, String)>,
+    next: Option<String>,
+}
+
+/// Lists keys of a bucket.
+pub(super) async fn list(
+    State(admin): State<Arc<Admin>>,
+    Id(bucket): Id<String>,
+    asked: Asked,
+) -> Result<Response, ProblemJson> {
+    let query = asked.query::<KeysQuery>()?;
+    let shared = State(Arc::clone(&admin));
+    let Json(found) = list_keys(shared, params(query), Id(bucket.clone())).await?;
+    let rows = found.items.into_iter().map(|it| {
+        let path = Link::to("/kv").segment(&bucket).segment("value").with("key", &it.key);
+        (shown(&it.key), path.into_text(), bytes(it.bytes))
+    });
+    let api = Link::to("/api/v1/kv").segment(&bucket).into_text();
+    let frame = PageFrame::of(&admin, &asked, "keys", format!("Keys of {bucket}")).await;
+    let page = KeysPage {
+        rows: rows.collect(),
+        frame: frame.same_as(format!("hookbox kv {}", word(&bucket)), asked.call(&api)),
+        prefix: asked.field("prefix").unwrap_or_default().to_owned(),
+        next: found.next_after.map(|after| asked.but("after", Some(&after))),
+        bucket,
+    };
+    html(StatusCode::OK, &page)
+}
+
+#[derive(Template)]
+#[template(path = "value.html")]
+struct ValuePage {
+    frame: PageFrame,
+    bucket: String,
+    bucket_path: String,
+    key: Html,
+    size: String,
+    number: Option<i64>,
+    body: Html,
+    is_cut: bool,
+}
+
+/// Shows a value.
+pub(super) async fn value(
+    State(admin): State<Arc<Admin>>,
+    Id(bucket): Id<String>,
+    asked: Asked,
+) -> Result<Response, ProblemJson> {
+    let query = asked.query::<KeyQuery>()?;
+    let key = query.key()?.to_owned();
+    let raw = value_bytes(&admin, &bucket, &key).await?;
+    let shared = State(Arc::clone(&admin));
+    let Json(found) = show_value(shared, params(query), Id(bucket.clone())).await?;
+    let view = match (found.value.is_some(), found.value_text.is_some()) {
+        (true, _) => BodyView::Indented,
+        (_, true) => BodyView::Text,
+        _ => BodyView::Hex,
+    };
+    let (body, shown_bytes) = payload::body(&raw, view);
+    let api = Link::to("/api/v1/kv").segment(&bucket).segment("value").into_text();
+    let command = format!("hookbox kv {} {}", word(&bucket), word(&key));
+    let frame = PageFrame::of(&admin, &asked, "keys", format!("A key of {bucket}")).await;
+    let page = ValuePage {
+        frame: frame.same_as(command, asked.call(&api)),
+        bucket_path: Link::to("/kv").segment(&bucket).into_text(),
+        key: shown(&key),
+        size: bytes(found.bytes),
+        number: found.number,
+        body,
+        is_cut: shown_bytes < raw.len(),
+        bucket,
+    };
+    html(StatusCode::OK, &page)
+}

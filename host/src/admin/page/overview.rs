@@ -1,0 +1,77 @@
+//! The overview: is it well, and if not, what first?
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::asked::Asked;
+use super::frame::PageFrame;
+use super::html;
+use super::parts::chart::Chart;
+use crate::admin::history::show_history;
+use crate::admin::params::{HistoryQuery, WINDOWS};
+use crate::admin::problem::ProblemJson;
+use crate::admin::state::Admin;
+use rates::LastMinute;
+use table::PluginRow;
+use trouble::TroubleRow;
+use welcome::Welcome;
+
+mod charts;
+mod rates;
+mod table;
+mod trouble;
+mod welcome;
+
+#[derive(Template)]
+#[template(path = "overview.html")]
+struct OverviewPage {
+    frame: PageFrame,
+    troubles: Vec<TroubleRow>,
+    last: LastMinute,
+    windows: Vec<(&'static str, String, bool)>,
+    charts: Vec<Chart>,
+    since: Option<String>,
+    plugins: Vec<PluginRow>,
+    welcome: Option<Welcome>,
+}
+
+/// Shows how the host is: trouble first.
+pub(super) async fn show(
+    State(admin): State<Arc<Admin>>,
+    asked: Asked,
+) -> Result<Response, ProblemJson> {
+    let mut rest = asked.clone();
+    let window = rest.take("window").unwrap_or_else(|| WINDOWS[0].name.to_owned());
+    if let Some((name, _)) = rest.fields().first() {
+        let name: String = name.chars().take(80).collect();
+        let detail = format!("there is no parameter `{name}` (valid: `window`)");
+        return Err(ProblemJson::bad_request(detail));
+    }
+    let query = HistoryQuery::over(&window);
+    query.window()?;
+    let history = show_history(State(Arc::clone(&admin)), super::params(query)).await;
+    let Json(history) = history?;
+    let stats = admin.store.stats().await?;
+    let windows = WINDOWS.map(|it| {
+        let path = if it.name == WINDOWS[0].name { None } else { Some(it.name) };
+        (it.name, asked.but("window", path), it.name == window)
+    });
+    let frame = PageFrame::of(&admin, &asked, "overview", "Overview").await;
+    let call = format!("/api/v1/stats/history?window={window}");
+    let page = OverviewPage {
+        frame: frame.live("stats,plugins").same_as("hookbox health".to_owned(), call),
+        troubles: trouble::rows(&admin, &stats).await,
+        last: LastMinute::of(&admin, &stats),
+        windows: windows.into(),
+        since: history.since.clone(),
+        charts: charts::of(history),
+        plugins: table::rows(&admin, &stats),
+        welcome: Welcome::of(&admin, &stats).await?,
+    };
+    html(StatusCode::OK, &page)
+}

@@ -1,0 +1,160 @@
+//! The charts: what came, what became of it, and how long that took.
+
+use crate::admin::history::HistoryJson;
+use crate::admin::page::parts::chart::{Chart, ChartMark, Curve, Drawing, fewer};
+use crate::admin::page::parts::link::Link;
+
+/// The most steps of a chart: more are joined, so that a page stays small.
+const MAX_STEPS: usize = 60;
+
+/// Outcomes of attempts that failed for good or for now, but for `retry`.
+const FAILED: [&str; 6] = ["reject", "trap", "timeout", "memory", "error", "crash"];
+
+/// The charts of a window.
+pub(super) fn of(history: HistoryJson) -> Vec<Chart> {
+    let Time { from_ms, step_ms, steps } = Time::of(&history);
+    let series = |names: &[&str]| -> Vec<Option<f64>> {
+        let found: Vec<_> = names.iter().filter_map(|name| history.series.get(*name)).collect();
+        let count = found.first().map_or(0, |values| values.len());
+        let at = |step: usize| found.iter().filter_map(|values| values[step]).reduce(|a, b| a + b);
+        (0..count).map(at).collect()
+    };
+    let sums = |names: &[&str]| fewer(&series(names), MAX_STEPS, |a, b| a + b);
+    let most = |names: &[&str]| fewer(&series(names), MAX_STEPS, f64::max);
+    let times: Vec<_> = (0..steps).map(|step| clock(from_ms + step * step_ms, step_ms)).collect();
+    let links: Vec<_> = (0..steps)
+        .map(|step| {
+            let (since, until) = (from_ms + step * step_ms, from_ms + (step + 1) * step_ms);
+            let seconds = |ms: i64| (ms / 1_000).to_string();
+            let link = Link::to("/events").with("since", &seconds(since));
+            link.with("until", &seconds(until)).into_text()
+        })
+        .collect();
+    let chart = |id, title, unit, drawing, curves| Chart {
+        id,
+        title,
+        unit,
+        drawing,
+        curves,
+        steps: times.clone(),
+        links: if drawing == Drawing::Bars { links.clone() } else { Vec::new() },
+        marks: marks(&history, from_ms, step_ms, steps),
+    };
+    let curve = |name, class, values| Curve { name, class, values };
+    vec![
+        chart(
+            "received",
+            "Received",
+            "requests",
+            Drawing::Bars,
+            vec![
+                curve("accepted", "c-good", sums(&["accepted"])),
+                curve("duplicates", "c-calm", sums(&["duplicate"])),
+                curve("refused", "c-bad", sums(&["refused"])),
+            ],
+        ),
+        chart(
+            "handled",
+            "Handled",
+            "attempts",
+            Drawing::Bars,
+            vec![
+                curve("ok", "c-good", sums(&["ok", "again"])),
+                curve("retry", "c-warn", sums(&["retry"])),
+                curve("failed", "c-bad", sums(&FAILED)),
+            ],
+        ),
+        chart(
+            "ack",
+            "Time to acknowledge",
+            "ms",
+            Drawing::Lines,
+            vec![
+                curve("p50", "c-calm", most(&["ack_p50_ms"])),
+                curve("p95", "c-good", most(&["ack_p95_ms"])),
+                curve("p99", "c-warn", most(&["ack_p99_ms"])),
+            ],
+        ),
+        chart(
+            "handler",
+            "Time of handlers",
+            "ms",
+            Drawing::Lines,
+            vec![
+                curve("p50", "c-calm", most(&["handler_p50_ms"])),
+                curve("p95", "c-good", most(&["handler_p95_ms"])),
+                curve("p99", "c-warn", most(&["handler_p99_ms"])),
+            ],
+        ),
+    ]
+}
+
+/// The steps that are drawn.
+struct Time {
+    from_ms: i64,
+    step_ms: i64,
+    steps: i64,
+}
+
+impl Time {
+    fn of(history: &HistoryJson) -> Self {
+        let from = history.from.parse::<jiff::Timestamp>().unwrap_or_default();
+        let mut steps = history.series.values().map(Vec::len).max().unwrap_or(0);
+        let mut step_ms = history.step_s * 1_000;
+        while steps > MAX_STEPS {
+            steps = steps.div_ceil(2);
+            step_ms *= 2;
+        }
+        Self { from_ms: from.as_millisecond(), step_ms, steps: steps as i64 }
+    }
+}
+
+fn marks(history: &HistoryJson, from_ms: i64, step_ms: i64, steps: i64) -> Vec<ChartMark> {
+    let mark = |mark: &crate::admin::history::MarkJson| {
+        let at = mark.at.parse::<jiff::Timestamp>().ok()?;
+        let step = (at.as_millisecond() - from_ms).div_euclid(step_ms);
+        let step = usize::try_from(step).ok().filter(|step| *step < steps as usize)?;
+        let title = format!("{} {}: {} at {}", mark.what, mark.name, mark.result, mark.at);
+        Some(ChartMark { at: step, title })
+    };
+    history.marks.iter().filter_map(mark).collect()
+}
+
+/// The time of a step, UTC: with the day where a step is long.
+fn clock(at_ms: i64, step_ms: i64) -> String {
+    let time = jiff::Timestamp::from_millisecond(at_ms).unwrap_or_default();
+    match step_ms {
+        ..300_000 => time.strftime("%H:%M:%S"),
+        300_000..3_600_000 => time.strftime("%H:%M"),
+        _ => time.strftime("%d %b %H:%M"),
+    }
+    .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_window_has_at_most_sixty_steps_and_each_is_of_its_time() {
+        let values = |n: f64| vec![Some(n); 120];
+        let series = BTreeMap::from([("accepted", values(1.0)), ("ack_p99_ms", values(3.0))]);
+        let history = HistoryJson {
+            window: "1h",
+            step_s: 30,
+            from: "2026-02-02T02:00:00.000Z".to_owned(),
+            since: None,
+            series,
+            marks: Vec::new(),
+        };
+        let charts = of(history);
+        assert_eq!(charts.len(), 4);
+        assert_eq!(charts[0].steps.len(), 60);
+        assert_eq!(charts[0].steps[1], "02:01:00");
+        assert_eq!(charts[0].curves[0].values[0], Some(2.0), "counts are added");
+        assert_eq!(charts[2].curves[2].values[0], Some(3.0), "times are not");
+        assert!(charts[0].links[0].starts_with("/events?since=1769997600&until=1769997660"));
+    }
+}

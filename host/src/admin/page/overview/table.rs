@@ -1,0 +1,57 @@
+//! The table of plugins.
+
+use super::rates::{of_plugin, per_second};
+use crate::admin::page::parts::html::Html;
+use crate::admin::page::parts::link::Link;
+use crate::admin::page::parts::measure::percent;
+use crate::admin::page::parts::state::badge;
+use crate::admin::page::parts::when::when;
+use crate::admin::plugins::known_plugins;
+use crate::admin::state::Admin;
+use crate::event::State;
+use crate::store::Stats;
+use crate::text::grouped;
+
+/// A plugin in the table.
+#[derive(Debug)]
+pub(super) struct PluginRow {
+    pub(super) name: String,
+    pub(super) path: String,
+    pub(super) per_second: String,
+    pub(super) ok: String,
+    pub(super) p95: Option<String>,
+    pub(super) running: String,
+    pub(super) waiting: String,
+    pub(super) dead: String,
+    pub(super) dead_path: Option<String>,
+    pub(super) state: Html,
+    pub(super) loaded: Option<Html>,
+}
+
+/// Every plugin, by name.
+pub(super) fn rows(admin: &Admin, stats: &Stats) -> Vec<PluginRow> {
+    let (registry, now_ms) = (admin.registry.load(), admin.clock.now_ms());
+    let row = |(name, entry): (&crate::event::PluginName, &crate::plugins::Entry)| {
+        let recent = of_plugin(admin, name);
+        let (good, bad) = recent.attempts();
+        let counts = stats.plugins.get(name).copied().unwrap_or_default();
+        let count = |state: State| counts.0[usize::from(state.code())];
+        let dead = count(State::Dead);
+        let dead_path =
+            || Link::to("/deliveries").with("state", "dead").with("plugin", name).into_text();
+        PluginRow {
+            name: name.to_string(),
+            path: Link::to("/plugins").segment(name).into_text(),
+            per_second: per_second(good + bad),
+            ok: percent(good, good + bad),
+            p95: recent.p95(),
+            running: grouped(count(State::Leased)),
+            waiting: grouped(count(State::Waiting)),
+            dead: grouped(dead),
+            dead_path: (dead > 0).then(dead_path),
+            state: badge(entry.state()),
+            loaded: entry.loaded.as_ref().map(|loaded| when(loaded.loaded_at_ms, now_ms)),
+        }
+    };
+    known_plugins(&registry, stats).into_iter().map(row).collect()
+}

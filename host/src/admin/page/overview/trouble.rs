@@ -1,0 +1,174 @@
+//! What wants attention, each with one way to go on.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State as Shared;
+
+use super::rates::Recent;
+use crate::admin::health::{HealthJson, show_readiness};
+use crate::admin::page::parts::html::{Html, shown};
+use crate::admin::page::parts::link::Link;
+use crate::admin::page::parts::when::when;
+use crate::admin::state::Admin;
+use crate::admin::trouble::TroubleJson;
+use crate::event::State;
+use crate::series::{Meter, OwnerKind, SeriesOwner};
+use crate::store::Stats;
+use crate::text::grouped;
+
+/// Ten minutes in samples.
+const TEN_MINUTES: usize = 60;
+
+/// Fewer refused requests in ten minutes are no trouble.
+const FEW_REFUSED: u64 = 5;
+
+/// Something that wants attention.
+#[derive(Debug)]
+pub(super) struct TroubleRow {
+    pub(super) class: &'static str,
+    pub(super) shape: &'static str,
+    /// The part of the host.
+    pub(super) part: &'static str,
+    /// Its name, where there are several.
+    pub(super) name: String,
+    pub(super) detail: Html,
+    /// Where to look.
+    pub(super) link: Option<(String, &'static str)>,
+}
+
+/// Everything that wants attention, the gravest first.
+pub(super) async fn rows(admin: &Admin, stats: &Stats) -> Vec<TroubleRow> {
+    let (_, Json(HealthJson { problems, .. })) =
+        show_readiness(Shared(Arc::new(admin.clone()))).await;
+    let mut rows: Vec<_> = problems.into_iter().map(of_problem).collect();
+    rows.extend(dead(stats));
+    rows.extend(held(admin));
+    rows.extend(refused(admin));
+    rows
+}
+
+fn of_problem(problem: TroubleJson) -> TroubleRow {
+    let TroubleJson { part, name, detail } = problem;
+    let name = name.unwrap_or_default();
+    let link = match part {
+        "plugin" if !name.contains('/') => {
+            Some((Link::to("/plugins").segment(&name).into_text(), "look at it"))
+        }
+        "source" => {
+            Some((Link::to("/events").with("source", &name).into_text(), "look at its events"))
+        }
+        _ => None,
+    };
+    let grave = matches!(part, "store" | "config" | "plugins_dir");
+    TroubleRow {
+        class: if grave { "bad" } else { "warn" },
+        shape: if grave { "✕" } else { "▲" },
+        part,
+        name,
+        detail: shown(&detail),
+        link,
+    }
+}
+
+/// Plugins with dead letters.
+fn dead(stats: &Stats) -> Vec<TroubleRow> {
+    let mut rows = Vec::new();
+    for (name, counts) in &stats.plugins {
+        let count = |state: State| counts.0[usize::from(state.code())];
+        let (dead, waiting) = (count(State::Dead), count(State::Waiting));
+        if dead > 0 {
+            let letters = if dead == 1 { "dead letter" } else { "dead letters" };
+            let waits = match waiting {
+                0 => String::new(),
+                waiting => format!(", {} waiting", grouped(waiting)),
+            };
+            let path = Link::to("/deliveries").with("state", "dead").with("plugin", name);
+            rows.push(TroubleRow {
+                class: "bad",
+                shape: "✕",
+                part: "plugin",
+                name: name.to_string(),
+                detail: shown(&format!("{} {letters}{waits}", grouped(dead))),
+                link: Some((path.into_text(), "look at them")),
+            });
+        }
+    }
+    rows
+}
+
+/// Files that wait to be approved while an older one runs. Where nothing runs, the host is degraded
+/// and says so itself.
+fn held(admin: &Admin) -> Vec<TroubleRow> {
+    let now_ms = admin.clock.now_ms();
+    let registry = admin.registry.load();
+    let waiting = registry.entries().filter(|(_, entry)| entry.loaded.is_some());
+    let row = |(name, entry): (&crate::event::PluginName, &crate::plugins::Entry)| {
+        let held = entry.held()?;
+        let mut detail = Html::default();
+        detail
+            .text(&format!(
+                "a new file asks for {}; the old one runs; held since ",
+                held.asks_for()
+            ))
+            .raw(when(held.since_ms, now_ms));
+        Some(TroubleRow {
+            class: "warn",
+            shape: "◆",
+            part: "plugin",
+            name: name.to_string(),
+            detail,
+            link: Some((Link::to("/plugins").segment(name).into_text(), "see what it asks for")),
+        })
+    };
+    waiting.filter_map(row).collect()
+}
+
+/// Sources of which many more requests are refused than usual.
+fn refused(admin: &Admin) -> Vec<TroubleRow> {
+    let config = admin.config.load();
+    let mut rows = Vec::new();
+    for name in config.sources.keys() {
+        let owner = SeriesOwner { kind: OwnerKind::Source, name: Some(name.as_str().into()) };
+        let now = Recent::of(admin, &owner, 0, TEN_MINUTES).count(Meter::REFUSED);
+        let before = Recent::of(admin, &owner, TEN_MINUTES, TEN_MINUTES).count(Meter::REFUSED);
+        if now > FEW_REFUSED && now > 2 * before {
+            let (now, before) = (grouped(now), grouped(before));
+            let detail = format!("refused {now} requests in 10 min ({before} in the 10 before)");
+            rows.push(TroubleRow {
+                class: "warn",
+                shape: "▲",
+                part: "source",
+                name: name.clone(),
+                detail: shown(&detail),
+                link: None,
+            });
+        }
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::PluginCounts;
+
+    #[test]
+    fn dead_letters_are_counted_by_plugin() {
+        let mut stats = Stats::default();
+        stats.plugins.insert("audit".into(), PluginCounts([0, 0, 12, 5, 41, 0, 0]));
+        stats.plugins.insert("fine".into(), PluginCounts([1, 0, 2, 5, 0, 0, 0]));
+        let rows = dead(&stats);
+        assert_eq!(rows.len(), 1);
+        assert_eq!(rows[0].detail.to_string(), "41 dead letters, 12 waiting");
+        let (path, _) = rows[0].link.clone().unwrap();
+        assert_eq!(path, "/deliveries?state=dead&plugin=audit");
+    }
+
+    #[test]
+    fn a_text_of_trouble_is_escaped() {
+        let row = of_problem(TroubleJson::of("plugin", Some("a"), "<script>".to_owned()));
+        assert_eq!(row.detail.to_string(), "&lt;script&gt;");
+        assert_eq!(row.link.unwrap().0, "/plugins/a");
+    }
+}

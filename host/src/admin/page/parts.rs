@@ -1,0 +1,11 @@
+//! Parts of pages: pure functions from values to HTML that is escaped already.
+
+pub(super) mod chart;
+pub(super) mod html;
+pub(super) mod json;
+pub(super) mod link;
+pub(super) mod measure;
+pub(super) mod payload;
+pub(super) mod state;
+pub(super) mod waterfall;
+pub(super) mod when;

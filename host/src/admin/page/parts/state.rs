@@ -1,0 +1,70 @@
+//! States as a word and a shape; their colour only repeats it.
+
+use super::html::Html;
+
+/// The shape of a state of a delivery, a plugin or an attempt.
+pub(in crate::admin::page) fn shape(word: &str) -> &'static str {
+    match word {
+        "ready" => "○",
+        "leased" => "◐",
+        "waiting" => "◔",
+        "done" | "ok" | "loaded" | "on" => "●",
+        "dead" | "reject" | "failed" | "trap" => "✕",
+        "discarded" => "⊘",
+        "cancelled" => "⊗",
+        "held" | "paused" => "◆",
+        "stale" | "missing" | "timeout" | "memory" | "error" | "crash" => "▲",
+        "retry" | "again" => "↻",
+        _ => "·",
+    }
+}
+
+/// The class that colours it.
+fn class(word: &str) -> &'static str {
+    match word {
+        "done" | "ok" | "loaded" | "on" => "good",
+        "dead" | "reject" | "failed" | "trap" | "timeout" | "memory" | "error" | "crash" => "bad",
+        "waiting" | "retry" | "held" | "paused" | "stale" | "missing" => "warn",
+        _ => "calm",
+    }
+}
+
+/// Shape and word.
+pub(in crate::admin::page) fn badge(word: &str) -> Html {
+    let mut html = Html::default();
+    let (class, shape) = (class(word), shape(word));
+    html.raw(format_args!("<span class=\"st {class}\"><span aria-hidden=\"true\">{shape}</span> "))
+        .text(word)
+        .raw("</span>");
+    html
+}
+
+/// The shape in front of a name; the word is there for those who do not see it.
+pub(in crate::admin::page) fn named(word: &str, name: &str) -> Html {
+    let mut html = Html::default();
+    let (class, shape) = (class(word), shape(word));
+    html.raw(format_args!(
+        "<span class=\"st {class}\" title=\"{word}\"><span aria-hidden=\"true\">{shape}</span>\
+         <span class=\"vh\">{word}</span> "
+    ))
+    .text(name)
+    .raw("</span>");
+    html
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Outcome, State};
+
+    #[test]
+    fn every_state_and_outcome_has_a_shape() {
+        let words = State::ALL.map(State::name).into_iter().chain(Outcome::ALL.map(Outcome::name));
+        for word in words {
+            assert_ne!(shape(word), "·", "{word}");
+            let html = badge(word).to_string();
+            assert!(html.contains(word) && html.contains(shape(word)), "{html}");
+        }
+        assert!(named("dead", "<a>").to_string().contains("&lt;a&gt;"));
+    }
+}

@@ -1,0 +1,280 @@
+//! The waterfall: one axis of time for an event and all that followed, on which long waits are cut.
+//!
+//! Positions are in percent, so that a drawing has any width and its letters keep their shape.
+
+use super::html::Html;
+use super::measure::duration;
+
+/// A gap between bars that is so many times longer than their median is cut.
+const LONG_GAP: f64 = 10.0;
+
+/// What a cut takes of the axis, in percent of what is drawn.
+const CUT_PART: f64 = 0.06;
+
+/// Bars shorter than this take as much room, in percent.
+const LEAST_WIDTH: f64 = 0.5;
+
+/// How a bar is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::admin::page) enum BarKind {
+    /// An event came in or was emitted.
+    Came,
+    /// An attempt, with its outcome.
+    Attempt(&'static str),
+    /// A wait.
+    Wait,
+}
+
+/// Something on the axis, in milliseconds after the root.
+#[derive(Debug, Clone)]
+pub(in crate::admin::page) struct Bar {
+    pub(in crate::admin::page) kind: BarKind,
+    pub(in crate::admin::page) from_ms: f64,
+    pub(in crate::admin::page) to_ms: f64,
+    /// What it is, in words.
+    pub(in crate::admin::page) title: String,
+    /// Where it leads.
+    pub(in crate::admin::page) path: Option<String>,
+}
+
+/// A piece of the axis: a stretch of time and where it lies, in percent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Piece {
+    from_ms: f64,
+    to_ms: f64,
+    left: f64,
+    right: f64,
+    is_cut: bool,
+}
+
+/// The axis.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::admin::page) struct Axis {
+    pieces: Vec<Piece>,
+}
+
+impl Axis {
+    /// The axis on which these bars lie; waits do not count, they span what lies between.
+    pub(in crate::admin::page) fn of<'b>(bars: impl IntoIterator<Item = &'b Bar>) -> Self {
+        let counts = |bar: &&Bar| bar.kind != BarKind::Wait;
+        let mut spans: Vec<(f64, f64)> =
+            bars.into_iter().filter(counts).map(|bar| (bar.from_ms, bar.to_ms)).collect();
+        spans.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let mut lengths: Vec<f64> = spans.iter().map(|(from, to)| to - from).collect();
+        lengths.retain(|length| *length > 0.0);
+        lengths.sort_by(f64::total_cmp);
+        let median = lengths.get(lengths.len() / 2).copied().unwrap_or(1.0);
+        Self { pieces: place(stretches(&spans, LONG_GAP * median)) }
+    }
+
+    /// Where a time lies, in percent.
+    pub(in crate::admin::page) fn at(&self, ms: f64) -> f64 {
+        let piece = self.pieces.iter().find(|piece| ms <= piece.to_ms);
+        let Some(piece) = piece.or(self.pieces.last()) else { return 0.0 };
+        let length = piece.to_ms - piece.from_ms;
+        let part = if length > 0.0 { (ms - piece.from_ms) / length } else { 0.0 };
+        piece.left + part.clamp(0.0, 1.0) * (piece.right - piece.left)
+    }
+
+    /// The head of the axis: the times at which its pieces begin and end, and its cuts.
+    pub(in crate::admin::page) fn head(&self) -> Html {
+        let mut html = Html::default();
+        html.raw("<svg class=\"ticks\" width=\"100%\" height=\"18\" aria-hidden=\"true\">");
+        let mut free = 0.0;
+        for piece in &self.pieces {
+            if piece.is_cut {
+                let (left, width) = (piece.left, piece.right - piece.left);
+                html.raw(format_args!(
+                    "<rect class=\"cut\" x=\"{left:.2}%\" width=\"{width:.2}%\" height=\"18\"/>"
+                ));
+                let middle = (piece.left + piece.right) / 2.0;
+                let text = format!("⫽ {}", duration(piece.to_ms - piece.from_ms));
+                tick(&mut html, middle, "middle", &text);
+                free = piece.right + 3.0;
+            } else if piece.left >= free {
+                tick(&mut html, piece.left, "start", &duration(piece.from_ms));
+                free = piece.left + 9.0;
+            }
+        }
+        if let Some(last) = self.pieces.last().filter(|last| !last.is_cut && free < 88.0) {
+            tick(&mut html, 100.0, "end", &duration(last.to_ms));
+        }
+        html.raw("</svg>");
+        html
+    }
+
+    /// The bars of one row.
+    pub(in crate::admin::page) fn row(&self, bars: &[Bar]) -> Html {
+        let mut html = Html::default();
+        html.raw("<svg width=\"100%\" height=\"18\" role=\"group\">");
+        for piece in self.pieces.iter().filter(|piece| piece.is_cut) {
+            let (left, width) = (piece.left, piece.right - piece.left);
+            html.raw(format_args!(
+                "<rect class=\"cut\" x=\"{left:.2}%\" width=\"{width:.2}%\" height=\"18\"/>"
+            ));
+        }
+        for bar in bars {
+            self.bar(bar, &mut html);
+        }
+        html.raw("</svg>");
+        html
+    }
+
+    fn bar(&self, bar: &Bar, html: &mut Html) {
+        let (left, right) = (self.at(bar.from_ms), self.at(bar.to_ms));
+        let width = (right - left).max(LEAST_WIDTH);
+        let left = left.min(100.0 - width);
+        if let Some(path) = &bar.path {
+            html.raw("<a href=\"").text(path).raw("\" aria-label=\"").text(&bar.title).raw("\">");
+        }
+        let (class, y, height) = match bar.kind {
+            BarKind::Came => ("b-came", 3, 12),
+            BarKind::Wait => ("b-wait", 6, 6),
+            BarKind::Attempt("ok") => ("b-ok", 2, 14),
+            BarKind::Attempt("again") => ("b-again", 2, 14),
+            BarKind::Attempt("retry") => ("b-retry", 2, 14),
+            BarKind::Attempt(_) => ("b-bad", 2, 14),
+        };
+        html.raw(format_args!(
+            "<rect class=\"{class}\" x=\"{left:.2}%\" y=\"{y}\" width=\"{width:.2}%\" height=\"{height}\"><title>"
+        ))
+        .text(&bar.title)
+        .raw("</title></rect>");
+        // The letter stands behind the bar, so that the shortest one can be read.
+        if let BarKind::Attempt(outcome) = bar.kind
+            && let Some(letter) = letter(outcome)
+        {
+            let x = (left + width + 0.2).min(98.5);
+            html.raw(format_args!("<text x=\"{x:.2}%\" y=\"12\">")).text(letter).raw("</text>");
+        }
+        if bar.path.is_some() {
+            html.raw("</a>");
+        }
+    }
+}
+
+/// A letter for an outcome that is no success.
+fn letter(outcome: &str) -> Option<&'static str> {
+    Some(match outcome {
+        "retry" => "r",
+        "reject" => "x",
+        "trap" => "t",
+        "timeout" => "z",
+        "memory" => "m",
+        "error" => "e",
+        "crash" => "c",
+        _ => return None,
+    })
+}
+
+fn tick(html: &mut Html, x: f64, anchor: &str, text: &str) {
+    html.raw(format_args!("<text x=\"{x:.2}%\" y=\"12\" text-anchor=\"{anchor}\">"))
+        .text(text)
+        .raw("</text>");
+}
+
+/// The time from the first bar to the last one, cut where nothing happens for longer than `long`.
+fn stretches(spans: &[(f64, f64)], long: f64) -> Vec<(f64, f64, bool)> {
+    let mut found: Vec<(f64, f64, bool)> = Vec::new();
+    for (from, to) in spans {
+        let Some(last) = found.last_mut() else {
+            found.push((*from, *to, false));
+            continue;
+        };
+        let end = last.1;
+        if *from - end > long {
+            found.push((end, *from, true));
+            found.push((*from, *to, false));
+        } else {
+            last.1 = end.max(*to);
+        }
+    }
+    found
+}
+
+fn place(stretches: Vec<(f64, f64, bool)>) -> Vec<Piece> {
+    let cuts = stretches.iter().filter(|(_, _, is_cut)| *is_cut).count();
+    let drawn: f64 =
+        stretches.iter().filter(|(_, _, is_cut)| !is_cut).map(|(from, to, _)| to - from).sum();
+    // However many cuts there are, half of the axis is left for what happened.
+    let cut = CUT_PART.min(0.5 / cuts.max(1) as f64) * 100.0;
+    let room = 100.0 - cut * cuts as f64;
+    // Every stretch is seen, also one that took no time.
+    let least = room * 0.2 / (stretches.len() - cuts).max(1) as f64;
+    let share = room * 0.8;
+    let mut left = 0.0;
+    let mut pieces = Vec::with_capacity(stretches.len());
+    for (from_ms, to_ms, is_cut) in stretches {
+        let part = if drawn > 0.0 { (to_ms - from_ms) / drawn } else { 0.0 };
+        let width = if is_cut { cut } else { least + share * part };
+        pieces.push(Piece { from_ms, to_ms, left, right: left + width, is_cut });
+        left += width;
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bar(kind: BarKind, from_ms: f64, to_ms: f64) -> Bar {
+        Bar { kind, from_ms, to_ms, title: "attempt <1>".to_owned(), path: Some("#a".to_owned()) }
+    }
+
+    #[test]
+    fn a_millisecond_and_an_hour_are_both_readable() {
+        let bars = [
+            bar(BarKind::Attempt("trap"), 0.0, 1.0),
+            bar(BarKind::Wait, 1.0, 3_600_000.0),
+            bar(BarKind::Attempt("ok"), 3_600_000.0, 3_600_001.0),
+        ];
+        let axis = Axis::of(&bars);
+        let cuts: Vec<_> = axis.pieces.iter().filter(|piece| piece.is_cut).collect();
+        assert_eq!(cuts.len(), 1);
+        assert_eq!((cuts[0].from_ms, cuts[0].to_ms), (1.0, 3_600_000.0));
+        assert!(axis.at(1.0) > 40.0 && axis.at(3_600_000.0) < 60.0, "{axis:?}");
+        assert_eq!((axis.at(-5.0), axis.at(1e9)), (0.0, 100.0));
+        let head = axis.head().to_string();
+        assert!(head.contains("⫽ 1.00 h") || head.contains("⫽ 60 min"), "{head}");
+    }
+
+    #[test]
+    fn a_short_gap_is_not_cut_and_the_axis_is_true() {
+        let bars =
+            [bar(BarKind::Attempt("ok"), 0.0, 10.0), bar(BarKind::Attempt("ok"), 90.0, 100.0)];
+        let axis = Axis::of(&bars);
+        assert!(axis.pieces.iter().all(|piece| !piece.is_cut));
+        assert!((axis.at(50.0) - 50.0).abs() < 1e-9, "{axis:?}");
+    }
+
+    #[test]
+    fn positions_grow_with_time_and_stay_within_the_axis() {
+        let starts = [0.0, 3.0, 500.0, 500.0, 90_000.0, 91_000.0, 1e7];
+        let bars: Vec<_> =
+            starts.iter().map(|at| bar(BarKind::Attempt("retry"), *at, at + 2.0)).collect();
+        let axis = Axis::of(&bars);
+        let mut last = 0.0;
+        for ms in [0.0, 1.0, 4.0, 250.0, 501.0, 45_000.0, 90_500.0, 5e6, 1e7 + 2.0] {
+            let at = axis.at(ms);
+            assert!(at >= last && at <= 100.0 + 1e-9, "{ms}: {at} after {last}");
+            last = at;
+        }
+    }
+
+    #[test]
+    fn nothing_and_no_time_at_all_can_be_drawn() {
+        assert_eq!(Axis::of(&[]).at(5.0), 0.0);
+        let came = [bar(BarKind::Came, 0.0, 0.0)];
+        let row = Axis::of(&came).row(&came).to_string();
+        assert!(row.contains("width=\"0.50%\"") && !row.contains("NaN"), "{row}");
+    }
+
+    #[test]
+    fn every_bar_is_a_link_with_its_words() {
+        let bars = [bar(BarKind::Attempt("trap"), 0.0, 1.0)];
+        let row = Axis::of(&bars).row(&bars).to_string();
+        assert!(row.contains("<a href=\"#a\" aria-label=\"attempt &lt;1&gt;\">"), "{row}");
+        assert!(row.contains("<title>attempt &lt;1&gt;</title>") && row.contains(">t</text>"));
+        assert!(!row.contains("style="), "{row}");
+    }
+}

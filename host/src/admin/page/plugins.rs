@@ -1,0 +1,287 @@
+//! Plugins: what runs, what may it do, what changed?
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::asked::Asked;
+use super::frame::PageFrame;
+use super::parts::html::{Html, shown};
+use super::parts::link::{Link, word};
+use super::parts::measure::{bytes, duration};
+use super::parts::state::badge;
+use super::parts::when::when_text;
+use super::{html, params};
+use crate::admin::params::{Id, NoQuery};
+use crate::admin::plugins::{HeldJson, PluginJson, list_plugins, show_plugin};
+use crate::admin::problem::ProblemJson;
+use crate::admin::state::Admin;
+use crate::text::grouped;
+
+pub(super) mod approve;
+
+#[derive(Template)]
+#[template(path = "plugins.html")]
+struct PluginsPage {
+    frame: PageFrame,
+    rows: Vec<PluginLine>,
+    folder: String,
+}
+
+/// A plugin in the list.
+#[derive(Debug)]
+struct PluginLine {
+    name: String,
+    path: String,
+    state: Html,
+    contract: String,
+    digest: String,
+    loaded: Option<Html>,
+    ready: String,
+    waiting: String,
+    dead: String,
+    dead_path: String,
+    remark: Option<Html>,
+}
+
+/// Lists plugins.
+pub(super) async fn show(
+    State(admin): State<Arc<Admin>>,
+    asked: Asked,
+) -> Result<Response, ProblemJson> {
+    asked.query::<NoQuery>()?;
+    let Json(found) = list_plugins(State(Arc::clone(&admin)), params(NoQuery {})).await?;
+    let now_ms = admin.clock.now_ms();
+    let frame = PageFrame::of(&admin, &asked, "plugins", "Plugins").await;
+    let page = PluginsPage {
+        frame: frame
+            .live("stats,plugins")
+            .same_as("hookbox plugins".to_owned(), "/api/v1/plugins".to_owned()),
+        rows: found.items.into_iter().map(|plugin| PluginLine::of(plugin, now_ms)).collect(),
+        folder: admin.config.load().server.plugins_dir.display().to_string(),
+    };
+    html(StatusCode::OK, &page)
+}
+
+impl PluginLine {
+    fn of(plugin: PluginJson, now_ms: i64) -> Self {
+        let dead_path = Link::to("/deliveries").with("state", "dead").with("plugin", &plugin.name);
+        Self {
+            path: Link::to("/plugins").segment(&plugin.name).into_text(),
+            state: badge(plugin.state),
+            contract: plugin.contract.unwrap_or_default(),
+            digest: plugin.digest.map(|digest| short(&digest)).unwrap_or_default(),
+            loaded: plugin.loaded_at.map(|at| when_text(&at, now_ms)),
+            ready: grouped(plugin.deliveries.ready),
+            waiting: grouped(plugin.deliveries.waiting),
+            dead: grouped(plugin.deliveries.dead),
+            dead_path: dead_path.into_text(),
+            remark: plugin.error.as_deref().map(first_line),
+            name: plugin.name,
+        }
+    }
+}
+
+fn first_line(text: &str) -> Html {
+    let line: String = text.lines().next().unwrap_or_default().chars().take(200).collect();
+    shown(&line)
+}
+
+/// The beginning of a digest.
+pub(super) fn short(digest: &str) -> String {
+    digest.chars().take(12).collect()
+}
+
+#[derive(Template)]
+#[template(path = "plugin.html")]
+struct PluginShown {
+    frame: PageFrame,
+    name: String,
+    state: Html,
+    error: Option<Html>,
+    warnings: Vec<Html>,
+    held: Option<HeldPart>,
+    /// Headings, and under each the names and values that belong there.
+    groups: Vec<(&'static str, Vec<(&'static str, Html)>)>,
+    links: Vec<(&'static str, String, String)>,
+}
+
+/// A file that waits.
+#[derive(Debug)]
+struct HeldPart {
+    digest: String,
+    since: Html,
+    runs: Option<String>,
+    capabilities: Vec<&'static str>,
+    imports: Vec<String>,
+    path: String,
+    command: String,
+}
+
+impl HeldPart {
+    fn of(plugin: &PluginJson, held: &HeldJson, now_ms: i64) -> Self {
+        let HeldJson { digest, imports_added, capabilities_added, since } = held;
+        let path = Link::to("/plugins").segment(&plugin.name).segment("approve");
+        Self {
+            digest: digest.clone(),
+            since: when_text(since, now_ms),
+            runs: plugin.digest.clone(),
+            capabilities: capabilities_added.clone(),
+            imports: imports_added.clone(),
+            path: path.with("digest", digest).into_text(),
+            command: format!("hookbox plugins approve {} --digest {digest}", word(&plugin.name)),
+        }
+    }
+}
+
+/// Shows one plugin.
+pub(super) async fn one(
+    State(admin): State<Arc<Admin>>,
+    Id(name): Id<String>,
+    asked: Asked,
+) -> Result<Response, ProblemJson> {
+    asked.query::<NoQuery>()?;
+    let shared = State(Arc::clone(&admin));
+    let Json(plugin) = show_plugin(shared, params(NoQuery {}), Id(name)).await?;
+    let now_ms = admin.clock.now_ms();
+    let frame = PageFrame::of(&admin, &asked, "plugins", plugin.name.clone()).await;
+    let api = Link::to("/api/v1/plugins").segment(&plugin.name).into_text();
+    let of = |state: &str| {
+        let link = Link::to("/deliveries").with("state", state).with("plugin", &plugin.name);
+        link.into_text()
+    };
+    let counts = &plugin.deliveries;
+    let links = vec![
+        ("ready", grouped(counts.ready), of("ready")),
+        ("running", grouped(counts.leased), of("leased")),
+        ("waiting", grouped(counts.waiting), of("waiting")),
+        ("done", grouped(counts.done), of("done")),
+        ("dead", grouped(counts.dead), of("dead")),
+        ("discarded", grouped(counts.discarded), of("discarded")),
+        ("cancelled", grouped(counts.cancelled), of("cancelled")),
+    ];
+    let page = PluginShown {
+        frame: frame
+            .live("stats,plugins")
+            .same_as(format!("hookbox plugins {}", word(&plugin.name)), api),
+        state: badge(plugin.state),
+        error: plugin.error.as_deref().map(shown),
+        warnings: plugin.warnings.iter().map(|warning| shown(warning)).collect(),
+        held: plugin.held.as_ref().map(|held| HeldPart::of(&plugin, held, now_ms)),
+        groups: groups(&plugin, now_ms),
+        links,
+        name: plugin.name,
+    };
+    html(StatusCode::OK, &page)
+}
+
+type Pairs = Vec<(&'static str, Html)>;
+
+fn groups(plugin: &PluginJson, now_ms: i64) -> Vec<(&'static str, Pairs)> {
+    let mut file: Pairs = Vec::new();
+    let mut add = |label, value: Option<&str>| {
+        file.extend(value.map(|value| (label, shown(value))));
+    };
+    add("contract", plugin.contract.as_deref());
+    add("instances", plugin.instance);
+    add("file", plugin.path.as_deref());
+    add("digest", plugin.digest.as_deref());
+    if let Some(at) = &plugin.loaded_at {
+        file.push(("loaded", when_text(at, now_ms)));
+    }
+    if let Some(at) = &plugin.compiling_since {
+        file.push(("compiling since", when_text(at, now_ms)));
+    }
+    let list = |items: &[String]| match items.is_empty() {
+        true => shown("none"),
+        false => shown(&items.join(", ")),
+    };
+    let used = &plugin.used;
+    let http = &used.http;
+    let mut may = vec![
+        ("imports", list(&plugin.imports)),
+        ("granted", list(&plugin.grants)),
+        (
+            "requests",
+            shown(&format!(
+                "{} answered, {} refused, {} unanswered, since the start of the host",
+                grouped(http.answered),
+                grouped(http.refused),
+                grouped(http.unanswered)
+            )),
+        ),
+        (
+            "keys",
+            shown(&format!("{} read, {} written", grouped(used.kv.reads), grouped(used.kv.writes))),
+        ),
+        ("bucket", bucket(&plugin.kv.bucket)),
+    ];
+    if let Some(last) = &http.last_unanswered {
+        may.push(("last without an answer", shown(&format!("{}: {}", last.url, last.error))));
+    }
+    vec![
+        ("File", file),
+        ("What it may do, and did", may),
+        ("How it is called", calls(plugin, now_ms)),
+        ("Limits of an attempt", limits(plugin)),
+    ]
+}
+
+fn bucket(name: &str) -> Html {
+    let mut html = Html::default();
+    let path = Link::to("/kv").segment(name).into_text();
+    html.raw("<a href=\"").text(&path).raw("\">").text(name).raw("</a>");
+    html
+}
+
+fn calls(plugin: &PluginJson, now_ms: i64) -> Pairs {
+    let retry = &plugin.retry;
+    let mut pairs = vec![
+        (
+            "routes",
+            match plugin.routes.is_empty() {
+                true => shown("no route leads here"),
+                false => shown(&plugin.routes.join(", ")),
+            },
+        ),
+        ("at once", shown(&plugin.concurrency.to_string())),
+        (
+            "retries",
+            shown(&format!(
+                "{} attempts, the first after {}, at most {} apart",
+                retry.max_attempts,
+                duration(retry.initial_ms as f64),
+                duration(retry.max_ms as f64)
+            )),
+        ),
+    ];
+    pairs.extend(plugin.rate.as_deref().map(|rate| ("rate", shown(rate))));
+    pairs.extend(plugin.key.as_ref().map(|key| {
+        ("ordered by", shown(&format!("{}, {} of a key at once", key.by, key.per_key)))
+    }));
+    if let Some(breaker) = &plugin.breaker {
+        let mut html =
+            shown(&format!("{}, {} failures in a row", breaker.state, breaker.failures_in_a_row));
+        if let Some(next) = &breaker.next_attempt_at {
+            html.text("; next attempt ").raw(when_text(next, now_ms));
+        }
+        pairs.push(("circuit breaker", html));
+    }
+    pairs
+}
+
+fn limits(plugin: &PluginJson) -> Pairs {
+    let limits = &plugin.limits;
+    vec![
+        ("time", shown(&duration(limits.timeout_ms as f64))),
+        ("CPU", shown(&duration(limits.cpu_ms as f64))),
+        ("memory", shown(&bytes(limits.memory_bytes as u64))),
+        ("events emitted", shown(&limits.emitted.to_string())),
+        ("log", shown(&format!("{} lines, {}", limits.log_lines, bytes(limits.log_bytes as u64)))),
+        ("requests", shown(&limits.http_requests.to_string())),
+    ]
+}

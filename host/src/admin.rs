@@ -21,6 +21,7 @@ mod body;
 mod by;
 mod clock;
 mod deliveries;
+mod erase;
 mod events;
 mod guard;
 mod health;

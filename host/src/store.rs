@@ -69,13 +69,13 @@ pub use history::History;
 pub use in_flight::InFlight;
 pub use model::{
     Action, Actor, AgainSoFar, Appended, Approval, ApprovalChange, AttemptView, AuditEntry,
-    AuditFilter, AuditNote, Changed, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventState,
-    EventSummary, EventView, GatheringCursor, GatheringFilter, GatheringState, GatheringView,
-    KEY_KNOWN_FOR_MS, Keep, KvKey, KvRange, KvTransaction, KvValue, Lease, LeaseHolder,
-    LeasePermit, LeaseQueue, Leased, ListedKeys, MAX_CHILDREN, MAX_CRASHES, MAX_MEMBERSHIPS,
-    MAX_PAGE, MAX_SAMPLES, MAX_SKIP_RECORDS, MAX_TREE_ATTEMPTS, MAX_TREE_MEMBERS, MemberView,
-    Membership, MemoryReservation, NewStep, Next, Page, PluginCounts, PluginPolicies, Preview,
-    Progress, Recorded, ScheduleChange, ScheduleMark, Settled, Settlement, SkipReason,
+    AuditFilter, AuditNote, Changed, Cursor, DeliveryFilter, DeliveryView, Erased, Erasure,
+    EventFilter, EventState, EventSummary, EventView, GatheringCursor, GatheringFilter,
+    GatheringState, GatheringView, KEY_KNOWN_FOR_MS, Keep, KvKey, KvRange, KvTransaction, KvValue,
+    Lease, LeaseHolder, LeasePermit, LeaseQueue, Leased, ListedKeys, MAX_CHILDREN, MAX_CRASHES,
+    MAX_MEMBERSHIPS, MAX_PAGE, MAX_SAMPLES, MAX_SKIP_RECORDS, MAX_TREE_ATTEMPTS, MAX_TREE_MEMBERS,
+    MemberView, Membership, MemoryReservation, NewStep, Next, Page, PluginCounts, PluginPolicies,
+    Preview, Progress, Recorded, ScheduleChange, ScheduleMark, Settled, Settlement, SkipReason,
     SkippedTicks, Stats, StepView, StoredApproval, StoredSample, StoredSchedule, Tick, TickStep,
     Ticked, TreeBudget, TreeDelivery, TreeEvent, TreeMember, TreeView, Via, Waits, Which,
 };

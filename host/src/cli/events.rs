@@ -16,6 +16,7 @@ use super::since::time;
 use crate::event::EventId;
 
 mod detail;
+mod erase;
 mod tail;
 mod tree;
 
@@ -122,6 +123,8 @@ Examples:
         #[arg(value_parser = event_id)]
         id: EventId,
     },
+    /// Delete the data of events for ever: of one, or of all with a subject
+    Erase(erase::EraseArgs),
     /// Follow what comes in, until ctrl-c
     #[command(after_help = "\
 Examples:
@@ -165,6 +168,7 @@ impl Events {
             (Some(EventsVerb::Replay { id, plugin }), _) => {
                 self.replay(client, *id, plugin.as_deref())?
             }
+            (Some(EventsVerb::Erase(erase)), _) => return erase.run(client, self.json),
             (Some(EventsVerb::Cancel { id }), _) => self.cancel(client, *id)?,
             (Some(EventsVerb::Tail { filter }), _) => tail(client, &filter.query(), self.json)?,
             (Some(EventsVerb::Tree { id, limit, cursor }), _) => {

@@ -29,9 +29,9 @@ use self::published::Published;
 use self::readers::Readers;
 pub use self::recover::Recovered;
 use super::{
-    Action, Appended, ApprovalChange, AuditNote, Changed, DeliveryFilter, DispatchHandle, Health,
-    InFlight, Keep, Lease, LeaseHolder, LeaseQueue, Leased, MaybeReady, NewStep, Operate, Pending,
-    Preview, Progress, Queue, Recorded, Settled, Settlement, StoreError, Which,
+    Action, Appended, ApprovalChange, AuditNote, Changed, DeliveryFilter, DispatchHandle, Erased,
+    Erasure, Health, InFlight, Keep, Lease, LeaseHolder, LeaseQueue, Leased, MaybeReady, NewStep,
+    Operate, Pending, Preview, Progress, Queue, Recorded, Settled, Settlement, StoreError, Which,
 };
 use crate::clock::{Clock, ClockChange};
 use crate::event::{DeliveryId, EventId, NewEvent, Target};
@@ -51,6 +51,7 @@ mod counts;
 mod deaths;
 mod dedupe;
 mod eras;
+mod erase;
 mod error;
 mod failure;
 mod file_watch;
@@ -242,6 +243,10 @@ impl Operate for Sqlite {
 
     fn approve(&self, note: Option<AuditNote>, change: ApprovalChange) -> Pending<'_, ()> {
         self.ask(|reply| noted(note, WriteCommand::Approve { change, reply }))
+    }
+
+    fn erase(&self, note: Option<AuditNote>, erasure: Erasure, keys: bool) -> Pending<'_, Erased> {
+        Box::pin(self.erase_some(note, erasure, keys))
     }
 
     fn sweep(&self, keep: Keep) -> Pending<'_, bool> {

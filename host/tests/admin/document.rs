@@ -48,6 +48,8 @@ async fn requests(site: &Console) -> Vec<(&'static str, &'static str, String)> {
         ("post", "/api/v1/events/{id}/replay", format!("/api/v1/events/{first}/replay")),
         // Of what was replayed.
         ("post", "/api/v1/events/{id}/cancel", format!("/api/v1/events/{first}/cancel")),
+        ("post", "/api/v1/events/{id}/erase", format!("/api/v1/events/{first}/erase")),
+        ("post", "/api/v1/events/erase", "/api/v1/events/erase?subject=x&keys=true".to_owned()),
         ("post", "/api/v1/events", "/api/v1/events".to_owned()),
         ("get", "/api/v1/plugins", "/api/v1/plugins".to_owned()),
         ("get", "/api/v1/plugins/{name}", "/api/v1/plugins/audit".to_owned()),

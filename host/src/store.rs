@@ -83,7 +83,9 @@ pub use operate::Operate;
 pub use queue::{DispatchHandle, Queue};
 pub use read::Read;
 pub use schedules::Schedules;
-pub use sqlite::{OnLoss, OpenError, Recovered, Sqlite, SqliteOptions, peek_approvals};
+pub use sqlite::{
+    BackedUp, OnLoss, OpenError, Recovered, Sqlite, SqliteOptions, backup, peek_approvals,
+};
 
 /// A whole store. Cheap to share; every call may be made from any task.
 pub trait Store: Queue + Operate + Read + Schedules + History + Health {}

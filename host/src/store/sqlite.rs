@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use self::append_limit::AppendLimit;
 pub use self::approvals::peek as peek_approvals;
+pub use self::backup::{BackedUp, backup};
 use self::command::{ReplyTo, WriteCommand};
 use self::commit_mark::CommitMark;
 use self::counts::LiveCounts;
@@ -41,6 +42,7 @@ mod append;
 mod append_limit;
 mod approvals;
 mod audit;
+mod backup;
 mod batch;
 mod bulk;
 mod cancel;
@@ -71,6 +73,7 @@ mod loss;
 mod open;
 mod operator;
 mod pages;
+mod peek;
 #[cfg(test)]
 mod plans;
 mod published;

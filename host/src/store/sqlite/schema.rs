@@ -14,7 +14,7 @@ use crate::fail;
 
 /// The schema this host writes. A file with a greater one is refused, one with a smaller one is
 /// migrated.
-const VERSION: i64 = 8;
+pub(super) const VERSION: i64 = 8;
 
 /// Pages after which the writer checkpoints the WAL (4 KiB each). Callers of the commit that
 /// crosses the limit wait for the checkpoint. A longer WAL gains nothing: few pages change often

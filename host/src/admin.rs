@@ -23,6 +23,7 @@ mod clock;
 mod deliveries;
 mod erase;
 mod events;
+mod export;
 mod guard;
 mod health;
 mod history;

@@ -6,6 +6,7 @@
 mod act;
 mod audit;
 mod document;
+mod export;
 mod history;
 mod refuse;
 mod roles;

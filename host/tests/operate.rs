@@ -228,3 +228,31 @@ fn the_data_of_an_event_is_deleted_for_ever_and_is_not_in_the_file() {
     host.stop();
     assert!(!found(&site));
 }
+
+#[test]
+fn events_of_one_host_are_exported_and_imported_by_another() {
+    let guest = include_str!("guests/ok.wat");
+    let (old, new) = (Site::of_worker(guest.as_bytes(), ""), Site::of_worker(guest.as_bytes(), ""));
+    let host = Host::start(&old);
+    for number in 0..120 {
+        host.send("step.one", number);
+    }
+    host.settled();
+    let lines = old.ask(&host, &["events", "export", "--type", "step.one"]).said();
+    assert_eq!(lines.lines().count(), 120);
+    host.stop();
+    let host = Host::start(&new);
+    new.put("events.ndjson", &lines);
+    let import = ["events", "import", "events.ndjson"];
+    let said = new.ask(&host, &import).said();
+    assert_eq!(said, "120 imported, 0 duplicates, 0 without data\n");
+    let said = new.ask(&host, &[&import[..], &["--json"]].concat()).said();
+    let again: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(again["duplicates"], 120);
+    assert_eq!(host.count("done"), 0);
+    new.put("events.ndjson", lines.replacen('{', "", 1));
+    let wrong = new.ask(&host, &import);
+    assert!(wrong.code != 0 && wrong.err.contains("line 1"), "{}", wrong.err);
+    let missing = new.ask(&host, &["events", "import", "missing.ndjson"]);
+    assert!(missing.err.contains("missing.ndjson cannot be read"), "{}", missing.err);
+}

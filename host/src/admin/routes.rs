@@ -21,8 +21,8 @@ use super::problem::ProblemJson;
 use super::role::{Role, admit};
 use super::state::Admin;
 use super::{
-    audit, clock, deliveries, erase, events, health, history, joins, kv, plugins, schedules, start,
-    stream, tree,
+    audit, clock, deliveries, erase, events, export, health, history, joins, kv, plugins,
+    schedules, start, stream, tree,
 };
 use crate::names::hint;
 
@@ -33,6 +33,8 @@ fn list() -> Vec<(Role, UtoipaMethodRouter<Arc<Admin>>)> {
         (Operator, routes!(events::list_events)),
         (Operator, routes!(events::show_event)),
         (Operator, routes!(events::replay_event)),
+        (Operator, routes!(export::export_events)),
+        (Operator, routes!(export::import_events)),
         (Operator, routes!(erase::erase_event)),
         (Operator, routes!(erase::erase_subject)),
         (Operator, routes!(tree::show_tree)),

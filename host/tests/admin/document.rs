@@ -107,7 +107,9 @@ async fn every_route_is_documented_and_answers_as_documented() {
         .collect();
     let mut documented = operations(&document);
     // A stream does not end; it has a test of its own.
-    documented.retain(|(_, path)| path != "/api/v1/stream");
+    // Lines of JSON are no document either.
+    let lines = ["/api/v1/stream", "/api/v1/events/export", "/api/v1/events/import"];
+    documented.retain(|(_, path)| !lines.contains(&path.as_str()));
     tried.sort_unstable();
     documented.sort_unstable();
     assert_eq!(tried, documented, "this test asks for every operation once");

@@ -1,4 +1,4 @@
-//! Parameters of erasing.
+//! Parameters of erasing, and of an import.
 
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -39,6 +39,21 @@ impl IntoParams for EraseSubjectQuery {
         let mut parameters = SubjectQuery::into_params(&place);
         parameters.extend(EraseQuery::into_params(&place));
         parameters
+    }
+}
+
+/// The parameter of `POST /api/v1/events/import`.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::admin) struct ImportQuery {
+    /// `true` delivers them as the routes are now; otherwise they go nowhere.
+    #[param(value_type = Option<bool>)]
+    route: Option<String>,
+}
+
+impl ImportQuery {
+    pub(in crate::admin) fn route(&self) -> Result<bool, ProblemJson> {
+        flag("route", self.route.as_deref())
     }
 }
 

@@ -100,6 +100,11 @@ impl ApproveQuery {
 }
 
 impl EventQuery {
+    /// Whether it says how many rows.
+    pub(in crate::admin) fn is_limited(&self) -> bool {
+        self.limit.is_some()
+    }
+
     pub(in crate::admin) fn filter(&self) -> Result<EventFilter, ProblemJson> {
         Ok(EventFilter {
             kind: self.kind.clone(),

@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::{env, telemetry};
 
 mod audit;
+mod backup;
 mod bench;
 mod check;
 mod client;
@@ -147,6 +148,8 @@ enum CliCommand {
     Events(events::Events),
     /// List, show, retry, cancel and discard deliveries of a running host
     Deliveries(deliveries::Deliveries),
+    /// Copy the store into a file, also while a host runs
+    Backup(backup::Backup),
     /// Who changed what
     Audit(audit::Audit),
     /// Open joins and batches: what has come, and what is still needed
@@ -198,6 +201,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         CliCommand::New(new) => new.run(common),
         CliCommand::Events(events) => events.run(common),
         CliCommand::Deliveries(deliveries) => deliveries.run(common),
+        CliCommand::Backup(backup) => backup.run(common),
         CliCommand::Audit(audit) => audit.run(common),
         CliCommand::Joins(joins) => joins.run(common),
         CliCommand::Plugins(plugins) => plugins.run(common),

@@ -69,11 +69,11 @@ pub use history::History;
 pub use in_flight::InFlight;
 pub use model::{
     Action, Actor, AgainSoFar, Appended, Approval, ApprovalChange, AttemptView, AuditEntry,
-    AuditFilter, AuditNote, Changed, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventState,
-    EventSummary, EventView, GatheringCursor, GatheringFilter, GatheringState, GatheringView,
-    KEY_KNOWN_FOR_MS, Keep, KvKey, KvRange, KvTransaction, KvValue, Lease, LeaseHolder,
-    LeasePermit, LeaseQueue, Leased, ListedKeys, MAX_CHILDREN, MAX_CRASHES, MAX_LOOKED_AT,
-    MAX_LOOKED_AT_BODIES, MAX_MEMBERSHIPS, MAX_PAGE, MAX_SAMPLES, MAX_SKIP_RECORDS,
+    AuditFilter, AuditNote, Changed, Cursor, DeliveryFilter, DeliveryView, Erased, Erasure,
+    EventFilter, EventState, EventSummary, EventView, GatheringCursor, GatheringFilter,
+    GatheringState, GatheringView, KEY_KNOWN_FOR_MS, Keep, KvKey, KvRange, KvTransaction, KvValue,
+    Lease, LeaseHolder, LeasePermit, LeaseQueue, Leased, ListedKeys, MAX_CHILDREN, MAX_CRASHES,
+    MAX_LOOKED_AT, MAX_LOOKED_AT_BODIES, MAX_MEMBERSHIPS, MAX_PAGE, MAX_SAMPLES, MAX_SKIP_RECORDS,
     MAX_TREE_ATTEMPTS, MAX_TREE_MEMBERS, MemberView, Membership, MemoryReservation, NewStep, Next,
     Page, PluginCounts, PluginPolicies, Preview, Progress, Recorded, ScheduleChange, ScheduleMark,
     Settled, Settlement, SkipReason, SkippedTicks, Stats, StepView, StoredApproval, StoredSample,
@@ -84,7 +84,9 @@ pub use operate::Operate;
 pub use queue::{DispatchHandle, Queue};
 pub use read::Read;
 pub use schedules::Schedules;
-pub use sqlite::{OnLoss, OpenError, Recovered, Sqlite, SqliteOptions, peek_approvals};
+pub use sqlite::{
+    BackedUp, OnLoss, OpenError, Recovered, Sqlite, SqliteOptions, backup, peek_approvals,
+};
 
 /// A whole store. Cheap to share; every call may be made from any task.
 pub trait Store: Queue + Operate + Read + Schedules + History + Health {}

@@ -6,7 +6,9 @@
 mod act;
 mod audit;
 mod document;
+mod export;
 mod history;
+mod pages;
 mod refuse;
 mod roles;
 mod schema;

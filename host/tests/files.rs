@@ -325,3 +325,42 @@ fn attempts_that_cannot_be_noted_as_running_are_counted_and_shown() {
     let stats: Value = host.settled();
     assert_eq!(stats["deliveries"]["done"], 1, "{stats}");
 }
+
+#[test]
+fn a_backup_of_a_host_that_works_is_a_store_that_another_host_goes_on_with() {
+    let site = Site::of_worker(&guest("retry-once"), "");
+    let host = Host::start(&site);
+    let before: Vec<_> = (0..20).map(|number| host.send("step.one", number)).collect();
+    let backup = site.path("copy.db");
+    let ran = site.run(&["backup", backup.to_str().unwrap()]);
+    let said = ran.said();
+    assert!(said.starts_with("20 events, ") && said.ends_with("copy.db\n"), "{said}");
+    let after = host.send("step.one", 99);
+    let again = site.run(&["backup", backup.to_str().unwrap()]);
+    assert!(again.code == 1 && again.err.contains("exists already"), "{}", again.err);
+    let nowhere = site.run(&["backup", "nowhere/copy.db"]);
+    assert!(nowhere.err.contains("there is no folder nowhere"), "{}", nowhere.err);
+    host.kill();
+    let mode = std::os::unix::fs::PermissionsExt::mode(&backup.metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    std::fs::remove_dir_all(site.path("data")).unwrap();
+    std::fs::create_dir(site.path("data")).unwrap();
+    std::fs::rename(&backup, site.path("data/hookbox.db")).unwrap();
+    let host = Host::start(&site);
+    host.settled();
+    for event in &before {
+        assert_eq!(host.event(event)["deliveries"][0]["state"], "done");
+    }
+    assert_eq!(host.api_status("GET", &format!("/api/v1/events/{after}"), None).0, 404);
+    host.stop();
+    let json = site.run(&["backup", "second.db", "--json"]).json();
+    assert_eq!(json["events"], 20);
+    site.put("data/hookbox.db", "no database, but long enough to be one");
+    let damaged = site.run(&["backup", "third.db"]);
+    assert!(damaged.code == 1 && damaged.err.contains("no SQLite database"), "{}", damaged.err);
+    assert!(!site.path("third.db").exists());
+    let drafts = std::fs::read_dir(site.path(".")).unwrap().map(|entry| entry.unwrap().file_name());
+    let drafts: Vec<_> =
+        drafts.filter(|name| name.to_string_lossy().contains("hookbox-draft")).collect();
+    assert!(drafts.is_empty(), "{drafts:?}");
+}

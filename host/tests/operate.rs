@@ -197,3 +197,62 @@ fn who_changed_what_is_told_by_the_audit_log() {
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["items"][0]["result"], 3);
 }
+
+#[test]
+fn the_data_of_an_event_is_deleted_for_ever_and_is_not_in_the_file() {
+    const SECRET: &str = "jo_of_acme_street_17";
+    let guest = later(include_str!("guests/retry.wat"), 1_500);
+    let site = Site::of_worker(guest.as_bytes(), "");
+    let host = Host::start(&site);
+    let id = host.send("step.one", SECRET);
+    wait_for("it to wait", || (host.count("waiting") == 1).then_some(()));
+    let found = |site: &Site| {
+        let bytes = std::fs::read(site.path("data/hookbox.db")).unwrap();
+        bytes.windows(SECRET.len()).any(|part| part == SECRET.as_bytes())
+    };
+    host.stop();
+    assert!(found(&site), "otherwise this test would see nothing");
+    let host = Host::start(&site);
+    let erase = ["events", "erase", "--id", &id];
+    let unsure = site.ask(&host, &erase);
+    assert!(unsure.err.contains("--yes"), "{}", unsure.err);
+    let said = site.ask(&host, &[&erase[..], &["--yes"]].concat()).said();
+    assert_eq!(said, "1 erased, 1 deliveries ended, 0 keys deleted\n");
+    let event = host.event(&id);
+    assert!(event["erased_at"].is_string() && event["data_bytes"] == 0, "{event}");
+    assert_eq!(event["deliveries"][0]["state"], "cancelled");
+    let replayed = site.ask(&host, &["events", "replay", &id, "--plugin", "worker"]);
+    assert!(replayed.err.contains("was erased"), "{}", replayed.err);
+    let said = site.ask(&host, &["audit", "--action", "events.erase"]).said();
+    assert!(said.contains(&id), "{said}");
+    host.stop();
+    assert!(!found(&site));
+}
+
+#[test]
+fn events_of_one_host_are_exported_and_imported_by_another() {
+    let guest = include_str!("guests/ok.wat");
+    let (old, new) = (Site::of_worker(guest.as_bytes(), ""), Site::of_worker(guest.as_bytes(), ""));
+    let host = Host::start(&old);
+    for number in 0..120 {
+        host.send("step.one", number);
+    }
+    host.settled();
+    let lines = old.ask(&host, &["events", "export", "--type", "step.one"]).said();
+    assert_eq!(lines.lines().count(), 120);
+    host.stop();
+    let host = Host::start(&new);
+    new.put("events.ndjson", &lines);
+    let import = ["events", "import", "events.ndjson"];
+    let said = new.ask(&host, &import).said();
+    assert_eq!(said, "120 imported, 0 duplicates, 0 without data\n");
+    let said = new.ask(&host, &[&import[..], &["--json"]].concat()).said();
+    let again: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(again["duplicates"], 120);
+    assert_eq!(host.count("done"), 0);
+    new.put("events.ndjson", lines.replacen('{', "", 1));
+    let wrong = new.ask(&host, &import);
+    assert!(wrong.code != 0 && wrong.err.contains("line 1"), "{}", wrong.err);
+    let missing = new.ask(&host, &["events", "import", "missing.ndjson"]);
+    assert!(missing.err.contains("missing.ndjson cannot be read"), "{}", missing.err);
+}

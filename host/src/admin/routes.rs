@@ -22,8 +22,8 @@ use super::problem::ProblemJson;
 use super::role::{Role, admit};
 use super::state::Admin;
 use super::{
-    audit, clock, deliveries, events, health, history, joins, kv, plugins, schedules, start,
-    stream, tree,
+    audit, clock, deliveries, erase, events, export, health, history, joins, kv, plugins,
+    schedules, start, stream, tree,
 };
 use crate::names::hint;
 
@@ -35,6 +35,10 @@ fn list() -> Vec<(Role, UtoipaMethodRouter<Arc<Admin>>)> {
         (Operator, routes!(events::show_event)),
         (Operator, routes!(events::body::show_body)),
         (Operator, routes!(events::replay_event)),
+        (Operator, routes!(export::export_events)),
+        (Operator, routes!(export::import_events)),
+        (Operator, routes!(erase::erase_event)),
+        (Operator, routes!(erase::erase_subject)),
         (Operator, routes!(tree::show_tree)),
         (Operator, routes!(joins::list_joins)),
         (Operator, routes!(start::start_event)),

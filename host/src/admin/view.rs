@@ -53,6 +53,9 @@ pub(super) struct AttributesJson {
     pub(super) provider_id: Option<String>,
     /// A remark for operators, such as a stale timestamp or a body that did not parse.
     pub(super) note: Option<String>,
+    /// When its data was deleted, RFC 3339 with milliseconds: by request, or as past
+    /// `store.payload_retention`.
+    pub(super) erased_at: Option<String>,
     /// Length of the data in bytes.
     pub(super) data_bytes: u64,
 }
@@ -195,6 +198,7 @@ impl AttributesJson {
         event: &Event,
         provider_id: Option<String>,
         note: Option<String>,
+        erased_ms: Option<i64>,
         data_bytes: u64,
     ) -> Self {
         let attributes = &event.attributes;
@@ -209,6 +213,7 @@ impl AttributesJson {
             hops: event.hops,
             provider_id,
             note,
+            erased_at: erased_ms.map(rfc3339),
             data_bytes,
         }
     }
@@ -216,13 +221,13 @@ impl AttributesJson {
 
 impl From<EventSummary> for EventItem {
     fn from(row: EventSummary) -> Self {
-        let EventSummary { event, provider_id, note, body_bytes, deliveries } = row;
+        let EventSummary { event, provider_id, note, erased_ms, body_bytes, deliveries } = row;
         let stand = |(plugin, state): (crate::event::PluginName, State)| DeliveryState {
             plugin: plugin.to_string(),
             state: state.name(),
         };
         Self {
-            attributes: AttributesJson::of(&event, provider_id, note, body_bytes),
+            attributes: AttributesJson::of(&event, provider_id, note, erased_ms, body_bytes),
             deliveries: deliveries.into_iter().map(stand).collect(),
         }
     }
@@ -235,6 +240,7 @@ impl EventDetail {
             event,
             provider_id,
             note,
+            erased_ms,
             headers,
             duplicates,
             last_duplicate_ms,
@@ -245,7 +251,7 @@ impl EventDetail {
         let data = body::json(raw);
         Self {
             form_data: wrapped_in.and_then(|field| body::wrapped(&event.attributes, field)),
-            attributes: AttributesJson::of(&event, provider_id, note, raw.len() as u64),
+            attributes: AttributesJson::of(&event, provider_id, note, erased_ms, raw.len() as u64),
             data_base64: data.is_none().then(|| STANDARD.encode(raw)),
             data,
             headers: headers.into_iter().map(|(name, value)| HeaderJson { name, value }).collect(),

@@ -1,5 +1,6 @@
 //! Asks a running host through its admin API.
 
+use std::io::{self, Write};
 use std::time::Duration;
 
 use clap::Args;
@@ -17,6 +18,9 @@ use crate::env;
 
 /// The longest time for an answer; longer than the host gives itself.
 const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The longest time between two parts of an answer that is copied.
+const COPY_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// The longest answer that is read, in bytes.
 const MAX_ANSWER_BYTES: u64 = 256 << 20;
@@ -151,6 +155,30 @@ impl AdminClient {
             None => request,
         };
         self.answer(request.send(body))
+    }
+
+    /// Copies the answer to `GET path?query` as it comes; an answer that breaks off is a failure.
+    pub(super) fn copy(
+        &self,
+        path: &str,
+        query: &[Param<'_>],
+        to: &mut impl Write,
+    ) -> Result<(), Failure> {
+        let given = query.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
+        // It takes as long as it takes.
+        let agent = loading_agent(COPY_TIMEOUT);
+        let response = agent.get(self.url(path)).query_pairs(given).call();
+        if !response.as_ref().is_ok_and(|response| response.status() == 200) {
+            return self.answer(response).map(drop);
+        }
+        let mut response = response.map_err(|error| Failure::failed(error.to_string()))?;
+        let mut body = response.body_mut().with_config().limit(u64::MAX).reader();
+        match io::copy(&mut body, to) {
+            Ok(_) => Ok(()),
+            // `| head` has had enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Err(error) => Err(Failure::failed(format!("the answer broke off: {error}"))),
+        }
     }
 
     /// Rows of a listing from `cursor` on, until there are `limit` of them or no more, and the

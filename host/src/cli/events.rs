@@ -16,6 +16,8 @@ use super::since::time;
 use crate::event::EventId;
 
 mod detail;
+mod erase;
+mod export;
 mod tail;
 mod tree;
 
@@ -128,6 +130,35 @@ Examples:
         #[arg(value_parser = event_id)]
         id: EventId,
     },
+    /// Write every event that matches as lines of JSON
+    #[command(after_help = "\
+The newest first. A line has the body exactly as it was received; `hookbox events import` reads it back.
+
+Examples:
+  hookbox events export > events.ndjson
+  hookbox events export --type 'order.paid' --since 7d")]
+    Export {
+        #[command(flatten)]
+        filter: EventFilterArgs,
+    },
+    /// Store events that were exported
+    #[command(after_help = "\
+Each gets an id of this host, and its note names the one that it had. An event that was imported before is a duplicate, so a \
+command that broke off can be repeated. They go to no plugin, unless --route says so.
+
+Examples:
+  hookbox events import events.ndjson
+  hookbox events export --admin old:3001 | hookbox events import -")]
+    Import {
+        /// Lines of JSON; `-` is stdin
+        #[arg(value_name = "FILE")]
+        file: String,
+        /// Deliver them as the routes are now
+        #[arg(long)]
+        route: bool,
+    },
+    /// Delete the data of events for ever: of one, or of all with a subject
+    Erase(erase::EraseArgs),
     /// Follow what comes in, until ctrl-c
     #[command(after_help = "\
 Examples:
@@ -173,6 +204,11 @@ impl Events {
             (Some(EventsVerb::Replay { id, plugin }), _) => {
                 self.replay(client, *id, plugin.as_deref())?
             }
+            (Some(EventsVerb::Export { filter }), _) => export::export(client, &filter.query())?,
+            (Some(EventsVerb::Import { file, route }), _) => {
+                export::import(client, file, *route, self.json)?;
+            }
+            (Some(EventsVerb::Erase(erase)), _) => return erase.run(client, self.json),
             (Some(EventsVerb::Cancel { id }), _) => self.cancel(client, *id)?,
             (Some(EventsVerb::Tail { filter }), _) => tail(client, &filter.query(), self.json)?,
             (Some(EventsVerb::Tree { id, limit, cursor }), _) => {

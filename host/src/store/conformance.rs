@@ -33,6 +33,7 @@ pub(super) mod counts;
 pub(super) mod deaths;
 pub(super) mod disk;
 mod dispatch;
+pub(super) mod erase;
 pub(super) mod gathered_events;
 pub(super) mod gathering_bounds;
 mod gathering_model;

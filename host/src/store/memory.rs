@@ -12,10 +12,11 @@ use super::changes::{Announcer, Changes};
 use super::in_flight::{AttemptLog, InFlight};
 use super::{
     Action, Appended, ApprovalChange, AuditNote, Changed, Cursor, DeliveryFilter, DeliveryView,
-    DispatchHandle, EventFilter, EventSummary, EventView, GatheringCursor, GatheringFilter,
-    GatheringState, GatheringView, Health, Keep, KvKey, KvRange, KvValue, Lease, LeaseHolder,
-    LeaseQueue, Leased, MaybeReady, NewStep, Operate, Page, Pending, Preview, Progress, Queue,
-    Read, Recorded, Settled, Settlement, Stats, StoreError, StoredApproval, TreeView, Which,
+    DispatchHandle, Erased, Erasure, EventFilter, EventSummary, EventView, GatheringCursor,
+    GatheringFilter, GatheringState, GatheringView, Health, Keep, KvKey, KvRange, KvValue, Lease,
+    LeaseHolder, LeaseQueue, Leased, MaybeReady, NewStep, Operate, Page, Pending, Preview,
+    Progress, Queue, Read, Recorded, Settled, Settlement, Stats, StoreError, StoredApproval,
+    TreeView, Which,
 };
 use crate::clock::Clock;
 use crate::event::{DeliveryId, EventId, NewEvent, PluginName, Target};
@@ -27,6 +28,7 @@ mod kept;
 mod laws;
 mod listing;
 mod operate;
+mod rows;
 mod schedule_rows;
 mod schedules;
 
@@ -182,6 +184,10 @@ impl Operate for MemoryStore {
                 Ok(())
             })
         }))
+    }
+
+    fn erase(&self, _: Option<AuditNote>, _: Erasure, _: bool) -> Pending<'_, Erased> {
+        unreachable!("nothing is erased from the store in memory")
     }
 
     fn sweep(&self, keep: Keep) -> Pending<'_, bool> {

@@ -13,6 +13,7 @@ use crate::event::{
 mod actions;
 mod approvals;
 mod audit;
+mod erase;
 mod gatherings;
 mod history;
 mod kv;
@@ -27,6 +28,7 @@ pub use actions::{Action, Changed, Preview, Progress, Which};
 pub use approvals::{Approval, ApprovalChange, StoredApproval};
 pub(super) use audit::AuditResult;
 pub use audit::{Actor, AuditEntry, AuditFilter, AuditNote, KEY_KNOWN_FOR_MS, Via};
+pub use erase::{Erased, Erasure};
 pub use gatherings::{GatheringCursor, GatheringFilter, GatheringState};
 pub use history::{MAX_SAMPLES, StoredSample};
 pub(super) use kv::number;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Action, ApprovalChange, AuditNote, Changed, DeliveryFilter, Keep, Pending, Preview, Progress,
-    Which,
+    Action, ApprovalChange, AuditNote, Changed, DeliveryFilter, Erased, Erasure, Keep, Pending,
+    Preview, Progress, Which,
 };
 use crate::event::{DeliveryId, EventId, Target};
 
@@ -45,6 +45,16 @@ pub trait Operate: Send + Sync + std::fmt::Debug {
     /// Changes which files of a plugin may run. An error other than
     /// [`StoreError::Stopped`](super::StoreError::Stopped) means that nothing was changed.
     fn approve(&self, note: Option<AuditNote>, change: ApprovalChange) -> Pending<'_, ()>;
+
+    /// Deletes what events hold: body, headers, subject, keys, and of their attempts errors, logs,
+    /// recorded steps and the paths of requests. The same of dead letters that tell of them, and of
+    /// what joins and batches made of them. What is open is cancelled first, and dead letters are
+    /// discarded; an event whose attempt runs is erased by a later call. With `keys` the values
+    /// that its deliveries wrote last are deleted. Counts, trees and dedupe keys stay. An erased
+    /// event cannot be replayed, and its deliveries cannot be retried.
+    ///
+    /// One call erases a bounded number of events.
+    fn erase(&self, note: Option<AuditNote>, erasure: Erasure, keys: bool) -> Pending<'_, Erased>;
 
     /// Deletes settled events older than the retention and dedupe keys older than their window, a
     /// bounded number at a time. Returns whether there may be more.

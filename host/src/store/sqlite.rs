@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use self::append_limit::AppendLimit;
 pub use self::approvals::peek as peek_approvals;
+pub use self::backup::{BackedUp, backup};
 use self::command::{ReplyTo, WriteCommand};
 use self::commit_mark::CommitMark;
 use self::counts::LiveCounts;
@@ -29,9 +30,9 @@ use self::published::Published;
 use self::readers::Readers;
 pub use self::recover::Recovered;
 use super::{
-    Action, Appended, ApprovalChange, AuditNote, Changed, DeliveryFilter, DispatchHandle, Health,
-    InFlight, Keep, Lease, LeaseHolder, LeaseQueue, Leased, MaybeReady, NewStep, Operate, Pending,
-    Preview, Progress, Queue, Recorded, Settled, Settlement, StoreError, Which,
+    Action, Appended, ApprovalChange, AuditNote, Changed, DeliveryFilter, DispatchHandle, Erased,
+    Erasure, Health, InFlight, Keep, Lease, LeaseHolder, LeaseQueue, Leased, MaybeReady, NewStep,
+    Operate, Pending, Preview, Progress, Queue, Recorded, Settled, Settlement, StoreError, Which,
 };
 use crate::clock::{Clock, ClockChange};
 use crate::event::{DeliveryId, EventId, NewEvent, Target};
@@ -41,6 +42,7 @@ mod append;
 mod append_limit;
 mod approvals;
 mod audit;
+mod backup;
 mod batch;
 mod bulk;
 mod cancel;
@@ -51,6 +53,7 @@ mod counts;
 mod deaths;
 mod dedupe;
 mod eras;
+mod erase;
 mod error;
 mod failure;
 mod file_watch;
@@ -70,6 +73,7 @@ mod loss;
 mod open;
 mod operator;
 mod pages;
+mod peek;
 #[cfg(test)]
 mod plans;
 mod published;
@@ -242,6 +246,10 @@ impl Operate for Sqlite {
 
     fn approve(&self, note: Option<AuditNote>, change: ApprovalChange) -> Pending<'_, ()> {
         self.ask(|reply| noted(note, WriteCommand::Approve { change, reply }))
+    }
+
+    fn erase(&self, note: Option<AuditNote>, erasure: Erasure, keys: bool) -> Pending<'_, Erased> {
+        Box::pin(self.erase_some(note, erasure, keys))
     }
 
     fn sweep(&self, keep: Keep) -> Pending<'_, bool> {

@@ -48,6 +48,8 @@ async fn every_change_of_an_operator_has_an_entry() {
         ("/api/v1/deliveries/move?plugin=orders&to=audit".to_owned(), "deliveries.move"),
         ("/api/v1/deliveries/cancel?plugin=audit".to_owned(), "deliveries.cancel"),
         ("/api/v1/deliveries/retry?state=cancelled".to_owned(), "deliveries.retry"),
+        (format!("/api/v1/events/{event_id}/erase?keys=true"), "events.erase"),
+        ("/api/v1/events/erase?subject=b".to_owned(), "events.erase"),
         ("/api/v1/clock/accept".to_owned(), "clock.accept"),
     ];
     for (path, action) in changes {
@@ -67,10 +69,13 @@ async fn every_change_of_an_operator_has_an_entry() {
     assert_eq!(filtered[0]["detail"], "to audit");
     assert_eq!(filtered[1]["target"], id);
     assert_eq!(filtered[1]["result"], 1);
+    // A subject is somebody's data as well.
+    let erased = &entries(&site, "?action=events.erase").await[0];
+    assert!(erased["target"].as_str().unwrap().starts_with("subject sha256:3e23e8160039594a"));
     let page = site.get("/api/v1/audit?limit=2").await;
     let cursor = page["next_cursor"].as_str().unwrap();
     let rest = entries(&site, &format!("?limit=500&cursor={cursor}")).await;
-    assert_eq!(rest.len(), 7);
+    assert_eq!(rest.len(), 9);
     for query in ["cursor=x", "limit=0", "since=yesterday", "who=jo"] {
         assert_eq!(site.refused("GET", &format!("/api/v1/audit?{query}"), None).await.0, 400);
     }
@@ -144,6 +149,10 @@ fn a_route_that_changes_something_is_among_those_that_are_tested_here() {
         "/api/v1/deliveries/discard",
         "/api/v1/events/{id}/replay",
         "/api/v1/events/{id}/cancel",
+        "/api/v1/events/{id}/erase",
+        "/api/v1/events/erase",
+        // `export` looks at its entry.
+        "/api/v1/events/import",
         // `refresh::tests::held` has its store.
         "/api/v1/plugins/{name}/approve",
         "/api/v1/clock/accept",

@@ -11,7 +11,10 @@ async fn every_refusal_says_what_was_wrong_and_what_would_be_right() {
     let site = site();
     for (method, path, status, hint) in [
         ("GET", "/api/v1/evnts", 404, "did you mean `/api/v1/events`?"),
-        ("GET", "/", 404, "openapi.json"),
+        ("GET", "/api", 404, "openapi.json"),
+        ("GET", "/api/v1/events?type=a..*", 400, "`order.*`"),
+        ("GET", "/api/v1/events?min_attempts=0", 400, "from 1 on"),
+        ("GET", "/api/v1/events?after=evt_1", 400, "an event id"),
         ("DELETE", "/api/v1/events", 405, "DELETE"),
         ("GET", "/api/v1/deliveries/retry", 405, "GET"),
         ("GET", "/api/v1/events?sorce=heygen", 400, "did you mean `source`?"),

@@ -93,7 +93,7 @@ impl FreshQuery {
 }
 
 /// A parameter that is true or false; false if absent.
-fn flag(name: &str, value: Option<&str>) -> Result<bool, ProblemJson> {
+pub(super) fn flag(name: &str, value: Option<&str>) -> Result<bool, ProblemJson> {
     match value {
         None | Some("false") => Ok(false),
         Some("true") => Ok(true),

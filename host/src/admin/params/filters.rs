@@ -109,6 +109,11 @@ impl ApproveQuery {
 }
 
 impl EventQuery {
+    /// Whether it says how many rows.
+    pub(in crate::admin) fn is_limited(&self) -> bool {
+        self.limit.is_some()
+    }
+
     pub(in crate::admin) fn filter(&self) -> Result<EventFilter, ProblemJson> {
         let is_pattern = self.kind.as_deref().is_some_and(|kind| kind.contains('*'));
         let (pattern, kind) =

@@ -311,6 +311,15 @@ macro_rules! workflow_laws {
                 the_root_of_a_tree_is_a_key
                 any_text_is_a_key
             }
+            erase {
+                nothing_of_an_erased_event_is_left_but_its_place
+                an_erased_event_is_neither_replayed_nor_retried
+                every_event_of_a_subject_is_erased_and_no_other
+                an_event_whose_attempt_runs_is_cancelled_and_erased_afterwards
+                a_dead_letter_that_tells_of_an_erased_event_is_erased
+                with_keys_the_values_that_an_erased_event_wrote_last_are_deleted
+                what_was_erased_has_one_entry_in_the_audit_log
+            }
             cancel {
                 an_event_cancels_what_waits_of_its_subject_and_nothing_else
                 what_comes_after_an_event_is_not_cancelled_by_it

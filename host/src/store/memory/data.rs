@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::audit::AuditRows;
+pub(super) use super::rows::{StoredDelivery, StoredEvent};
 use super::schedule_rows::ScheduleRows;
 use crate::clock::{Clock, TimeNote, until};
 use crate::event::{
@@ -18,7 +19,7 @@ use crate::store::model::LeaseTerms;
 use crate::store::{
     AgainSoFar, Appended, AttemptView, DeliveryView, DispatchHandle, EventView, Hint, KvValue,
     Lease, LeasePermit, LeaseQueue, Leased, MAX_CRASHES, Next, Settled, Settlement, Stats,
-    StepView, StoredApproval, TreeBudget,
+    StoredApproval, TreeBudget,
 };
 
 /// The most body bytes one call leases (and at least one delivery).
@@ -51,43 +52,6 @@ pub(super) struct MemoryData {
     pub(super) host_ms: i64,
     pub(super) wall_ms: i64,
     pub(super) hint: Hint,
-}
-
-#[derive(Debug)]
-pub(super) struct StoredEvent {
-    /// Without its deliveries and children.
-    pub(super) view: EventView,
-    pub(super) keys: Vec<DedupeKey>,
-    /// The wall clock when it was stored.
-    pub(super) wall_ms: i64,
-}
-
-#[derive(Debug)]
-pub(super) struct StoredDelivery {
-    /// With its due time by host time, also where that is not shown.
-    pub(super) view: DeliveryView,
-    pub(super) uncounted: u32,
-    pub(super) crashes: u32,
-    pub(super) deaths: u32,
-    /// Recorded steps with their results, by name.
-    pub(super) steps: BTreeMap<String, (StepView, Vec<u8>)>,
-    /// Host time when its handler first asked to be called again.
-    pub(super) first_again_ms: Option<i64>,
-}
-
-impl StoredDelivery {
-    fn new(view: DeliveryView) -> Self {
-        let (steps, first_again_ms) = (BTreeMap::new(), None);
-        Self { view, uncounted: 0, crashes: 0, deaths: 0, steps, first_again_ms }
-    }
-
-    pub(super) fn due_ms(&self) -> i64 {
-        self.view.due_ms.filter(|_| self.view.state != State::Leased).unwrap_or(i64::MAX)
-    }
-
-    pub(super) fn is_open(&self) -> bool {
-        matches!(self.view.state, State::Ready | State::Leased | State::Waiting)
-    }
 }
 
 impl MemoryData {
@@ -140,6 +104,7 @@ impl MemoryData {
             },
             provider_id: new.provider_id,
             note: new.note,
+            erased_ms: None,
             headers: new.headers,
             duplicates: 0,
             last_duplicate_ms: None,

@@ -116,6 +116,7 @@ impl MemoryData {
             event,
             provider_id: view.provider_id.clone(),
             note: view.note.clone(),
+            erased_ms: None,
             body_bytes,
             deliveries,
         }

@@ -101,6 +101,8 @@ pub struct EventSummary {
     pub provider_id: Option<String>,
     /// A remark for operators.
     pub note: Option<String>,
+    /// When its data was deleted, Unix ms.
+    pub erased_ms: Option<i64>,
     /// Body length in bytes.
     pub body_bytes: u64,
     /// Plugin and state of each delivery.
@@ -116,6 +118,8 @@ pub struct EventView {
     pub provider_id: Option<String>,
     /// A remark for operators.
     pub note: Option<String>,
+    /// When its data was deleted, Unix ms.
+    pub erased_ms: Option<i64>,
     /// Kept request headers.
     pub headers: Vec<(String, String)>,
     /// Requests that were acknowledged as duplicates of it.

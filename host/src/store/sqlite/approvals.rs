@@ -3,13 +3,12 @@
 use std::path::Path;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, params};
 use rustix::fs::stat;
 
 use super::batch::WriteBatch;
 use super::failure::explain;
-use super::files::beside;
-use super::schema;
+use super::peek::open_to_peek;
 use crate::event::{Digest, PluginName};
 use crate::files::private;
 use crate::store::{Approval, ApprovalChange, StoredApproval};
@@ -92,26 +91,4 @@ pub fn peek(database: &Path) -> Result<Vec<StoredApproval>, String> {
     read().map_err(|error: rusqlite::Error| {
         format!("failed to read {}: {}", database.display(), explain(&error, database))
     })
-}
-
-/// Opens a file to read it. Without a WAL no process has it open, and SQLite is told that it does
-/// not change: otherwise it would make the WAL and its index.
-fn open_to_peek(database: &Path) -> Result<Connection, rusqlite::Error> {
-    if beside(database, "-wal").exists() {
-        return schema::open_reader(database);
-    }
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX
-        | OpenFlags::SQLITE_OPEN_URI;
-    Connection::open_with_flags(format!("file:{}?immutable=1", percent_encoded(database)), flags)
-}
-
-/// A path as SQLite reads it in a URI.
-fn percent_encoded(path: &Path) -> String {
-    let plain =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.');
-    let encoded = |byte: &u8| {
-        if plain(*byte) { char::from(*byte).to_string() } else { format!("%{byte:02X}") }
-    };
-    path.as_os_str().as_encoded_bytes().iter().map(encoded).collect()
 }

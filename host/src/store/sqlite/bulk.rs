@@ -2,9 +2,11 @@
 //! commands that are short enough to wait in line with everybody else's.
 
 use super::command::WriteCommand;
-use super::{Sqlite, in_tree, noted, read, search};
+use super::{Sqlite, erase, in_tree, noted, read, search};
 use crate::event::EventId;
-use crate::store::{Action, AuditNote, Changed, DeliveryFilter, Preview, Progress, StoreError};
+use crate::store::{
+    Action, AuditNote, Changed, DeliveryFilter, Erased, Erasure, Preview, Progress, StoreError,
+};
 
 /// The most deliveries that one command changes.
 const MAX_CHANGED: usize = if cfg!(test) { 3 } else { 250 };
@@ -99,5 +101,27 @@ impl Sqlite {
         let find =
             move |connection: &_| search::find(connection, &action, &filter, &span, from.as_ref());
         self.listings.ask(find).await
+    }
+}
+
+impl Sqlite {
+    /// Erases some of what is meant, and with `keys` the values that its deliveries wrote last.
+    pub(super) async fn erase_some(
+        &self,
+        note: Option<AuditNote>,
+        erasure: Erasure,
+        keys: bool,
+    ) -> Result<Erased, StoreError> {
+        let find = move |connection: &_| erase::found(connection, &erasure, keys);
+        let (mut events, keys, is_there) = self.listings.ask(find).await?;
+        if !is_there {
+            return Err(StoreError::NotFound("such event".to_owned()));
+        }
+        let more = events.len() > erase::MAX_EVENTS;
+        events.truncate(erase::MAX_EVENTS);
+        let note = note.map(|note| note.of_a_part());
+        let erase = |reply| WriteCommand::Erase { events, keys, reply };
+        let erased = self.ask(|reply| noted(note, erase(reply))).await?;
+        Ok(Erased { more: more && erased.is_some(), ..erased })
     }
 }

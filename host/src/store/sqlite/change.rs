@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::batch::{BEHIND_MS, WriteBatch};
 use super::deaths::Ending;
+use super::erase;
 use super::keys::KeyPlace;
 use super::rows::{EVENT_COLUMNS, read_event, read_state, read_text};
 use crate::event::{DeliveryId, EventId, PluginName, State};
@@ -78,6 +79,9 @@ impl WriteBatch<'_> {
         if !action.takes_from(stands.state, stands.cancelled, action.takes()) {
             return Ok(Err(StoreError::Conflict(action.refusal(stands.state, delivery))));
         }
+        if action.is_retry() && erase::erased_ms(self.connection, delivery.event)?.is_some() {
+            return Ok(Err(erase::refusal(delivery.event)));
+        }
         if let Some(refusal) = stands.refusal(action) {
             return Ok(Err(StoreError::Conflict(format!("delivery `{delivery}` {refusal}"))));
         }
@@ -109,6 +113,10 @@ impl WriteBatch<'_> {
                 let Some(stands) = work.stands(*delivery)? else { continue };
                 if !action.takes_from(stands.state, stands.cancelled, states)
                     || stands.refusal(action).is_some()
+                {
+                    continue;
+                }
+                if action.is_retry() && erase::erased_ms(work.connection, delivery.event)?.is_some()
                 {
                     continue;
                 }

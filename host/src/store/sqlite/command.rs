@@ -7,13 +7,15 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::append_limit::AppendPermit;
 use super::batch::WriteBatch;
+use super::erase::FoundKey;
 use super::operator::Expired;
 use crate::event::{DeliveryId, EventId, NewEvent, State, Target};
 use crate::series::Rest;
 use crate::store::model::AuditResult;
 use crate::store::{
-    Action, Appended, ApprovalChange, AuditNote, Lease, LeaseHolder, LeaseQueue, Leased, NewStep,
-    Next, Recorded, ScheduleChange, Settled, Settlement, StoreError, Tick, TickStep, Ticked,
+    Action, Appended, ApprovalChange, AuditNote, Erased, Lease, LeaseHolder, LeaseQueue, Leased,
+    NewStep, Next, Recorded, ScheduleChange, Settled, Settlement, StoreError, Tick, TickStep,
+    Ticked,
 };
 
 /// Bytes that cost about as much to write as a row.
@@ -84,6 +86,11 @@ pub(super) enum WriteCommand {
         samples: Vec<Rest>,
         reply: ReplyTo<()>,
     },
+    Erase {
+        events: Vec<EventId>,
+        keys: Vec<FoundKey>,
+        reply: ReplyTo<Erased>,
+    },
     /// A change of an operator, with its entry in the audit log.
     Noted {
         note: Box<AuditNote>,
@@ -120,6 +127,7 @@ pub(super) enum CommandAnswer {
     ScheduleChanged(bool),
     Ticked(Ticked),
     Noted,
+    Erased(Erased),
     /// Nothing was done, for this reason.
     Refused(StoreError),
     Closed,
@@ -132,6 +140,9 @@ impl CommandAnswer {
             Self::Changed(Ok(0) | Err(_)) | Self::Replayed(Err(_)) | Self::Refused(_) => None,
             Self::Changed(Ok(deliveries)) => Some(deliveries.text()),
             Self::Replayed(Ok(deliveries)) => Some(deliveries.text()),
+            Self::Erased(erased) => {
+                erased.is_some().then(|| serde_json::to_string(erased).unwrap_or_default())
+            }
             _ => Some(().text()),
         }
     }
@@ -178,10 +189,8 @@ impl WriteCommand {
                 work.keep_samples(*at_ms, samples)?;
                 CommandAnswer::Noted
             }
-            Self::NoteTime { .. } => {
-                work.note_time()?;
-                CommandAnswer::Noted
-            }
+            Self::NoteTime { .. } => work.note_time().map(|()| CommandAnswer::Noted)?,
+            Self::Erase { events, keys, .. } => CommandAnswer::Erased(work.erase(events, keys)?),
             Self::Noted { note, command } => work.noted(note, command)?,
             Self::Note { note, .. } => {
                 work.make_entry(note, &().text())?;
@@ -247,6 +256,9 @@ impl WriteCommand {
                 | Self::KeepAnswer { reply, .. },
                 CommandAnswer::Noted,
             ) => drop(reply.send(Ok(()))),
+            (Self::Erase { reply, .. }, CommandAnswer::Erased(value)) => {
+                drop(reply.send(Ok(value)));
+            }
             (Self::Noted { command, .. }, CommandAnswer::Refused(error)) => command.refuse(&error),
             (Self::Noted { command, .. }, answer) => return command.answer(answer),
             (Self::Close { reply }, CommandAnswer::Closed) => drop(reply.send(Ok(()))),
@@ -273,6 +285,7 @@ impl WriteCommand {
                 drop(reply.send(Err(error)));
             }
             Self::Tick { reply, .. } => drop(reply.send(Err(error))),
+            Self::Erase { reply, .. } => drop(reply.send(Err(error))),
             Self::Noted { command, .. } => command.refuse(&error),
             Self::Approve { reply, .. }
             | Self::Note { reply, .. }
@@ -320,6 +333,8 @@ impl WriteCommand {
             },
             Self::KeepSamples { samples, .. } => rows(2 * samples.len(), 0),
             Self::Noted { command, .. } => 2 + command.weight(),
+            // Each event with its deliveries and their attempts.
+            Self::Erase { events, keys, .. } => rows(8 * events.len() + keys.len(), 0),
             // Each delivery and its entry in an index.
             Self::ChangeAll { found, .. } => 2 * found.len() as u64,
             _ => 1,

@@ -82,6 +82,8 @@ impl LiveCounts {
 pub(super) struct Delta {
     pub(super) events: i64,
     pub(super) duplicates: u64,
+    /// Whether an event was emptied.
+    pub(super) emptied: bool,
     plugins: HashMap<PluginName, [i64; KINDS]>,
 }
 
@@ -97,7 +99,7 @@ impl Delta {
 
     /// The hint for listeners.
     pub(super) fn hint(&self) -> Hint {
-        let events = self.events != 0 || self.duplicates > 0;
+        let events = self.events != 0 || self.duplicates > 0 || self.emptied;
         Hint { events, plugins: self.plugins.keys().cloned().collect(), ..Hint::default() }
     }
 

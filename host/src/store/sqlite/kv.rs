@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, named_params, params};
 
 use super::batch::{WriteBatch, due};
 use crate::clock::after_ms;
-use crate::event::PluginName;
+use crate::event::{DeliveryId, PluginName};
 use crate::store::model::number;
 use crate::store::{KvKey, KvRange, KvTransaction, KvValue};
 use crate::text::plain;
@@ -19,6 +19,13 @@ use crate::text::plain;
 pub(super) const SCHEMA: &str = "
     ALTER TABLE kv ADD COLUMN expires_ms INTEGER;
     CREATE INDEX kv_expires ON kv (expires_ms) WHERE expires_ms IS NOT NULL;
+";
+
+/// Since version 8: the attempt that wrote a value last; none if a client did, or an older host.
+pub(super) const WRITERS: &str = "
+    ALTER TABLE kv ADD COLUMN event INTEGER;
+    ALTER TABLE kv ADD COLUMN ordinal INTEGER;
+    ALTER TABLE kv ADD COLUMN attempt INTEGER;
 ";
 
 impl WriteBatch<'_> {
@@ -74,16 +81,17 @@ impl WriteBatch<'_> {
     pub(super) fn write_kv(
         &mut self,
         plugin: &PluginName,
+        writer: (DeliveryId, u32),
         kv: &KvTransaction,
     ) -> Result<(), rusqlite::Error> {
         let bucket = kv.bucket_of(plugin);
         for (key, value) in &kv.writes {
-            self.write_key(bucket, key, value.as_deref(), kv.ttl)?;
+            self.write_key(bucket, key, value.as_deref(), kv.ttl, writer)?;
         }
         for (key, delta) in &kv.adds {
             let value = kv_get(self.connection, bucket, key)?.map(|found| found.value);
             let sum = number(value.as_deref()).unwrap_or(0).saturating_add(*delta);
-            self.write_key(bucket, key, Some(&sum.to_le_bytes()), kv.ttl)?;
+            self.write_key(bucket, key, Some(&sum.to_le_bytes()), kv.ttl, writer)?;
         }
         Ok(())
     }
@@ -94,6 +102,7 @@ impl WriteBatch<'_> {
         key: &str,
         value: Option<&[u8]>,
         ttl: Option<Duration>,
+        (delivery, attempt): (DeliveryId, u32),
     ) -> Result<(), rusqlite::Error> {
         let removed: Option<i64> = self
             .connection
@@ -109,13 +118,44 @@ impl WriteBatch<'_> {
             let expires_ms = ttl.map(|ttl| due(after_ms(self.now_ms, ttl)));
             self.connection
                 .prepare_cached(
-                    "INSERT INTO kv (plugin, key, value, version, expires_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    "INSERT INTO kv (plugin, key, value, version, expires_ms, event, ordinal, attempt)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
                 )?
-                .execute(params![bucket, key, value, version, expires_ms])?;
+                .execute(params![
+                    bucket,
+                    key,
+                    value,
+                    version,
+                    expires_ms,
+                    delivery.event.row(),
+                    delivery.ordinal,
+                    attempt
+                ])?;
             change += key_bytes + i64::try_from(value.len()).unwrap_or(i64::MAX);
         }
         self.delta.kv_bytes(bucket, change);
         Ok(())
+    }
+
+    /// Deletes a value, if it still has this version; says whether it did.
+    pub(super) fn remove_key(
+        &mut self,
+        bucket: &str,
+        key: &str,
+        version: i64,
+    ) -> Result<bool, rusqlite::Error> {
+        let removed: Option<i64> = self
+            .connection
+            .prepare_cached(
+                "DELETE FROM kv WHERE plugin = ?1 AND key = ?2 AND version = ?3
+                 RETURNING length(CAST(key AS BLOB)) + length(value)",
+            )?
+            .query_row(params![bucket, key, version], |row| row.get(0))
+            .optional()?;
+        if let Some(bytes) = removed {
+            self.delta.kv_bytes(&bucket.into(), -bytes);
+        }
+        Ok(removed.is_some())
     }
 
     /// Deletes values that nobody has written for their time to live, at most `most` of them.

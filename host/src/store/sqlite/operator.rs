@@ -7,6 +7,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::append::Creation;
 use super::batch::WriteBatch;
+use super::erase;
 use super::rows::{EVENT_COLUMNS, read_event, read_state, read_text};
 use super::sum;
 use crate::event::{DeliveryId, EventId, PluginName, State, Target};
@@ -55,6 +56,9 @@ impl WriteBatch<'_> {
             Some((Some(damage), _)) => return Ok(Err(StoreError::Conflict(damage))),
             None => return Ok(Err(StoreError::NotFound(format!("event `{event}`")))),
         };
+        if erase::erased_ms(self.connection, event)?.is_some() {
+            return Ok(Err(erase::refusal(event)));
+        }
         let first = self.next_ordinal(event)?;
         if first as usize + targets.len() > MAX_DELIVERIES as usize {
             return Ok(Err(StoreError::Conflict(format!(
@@ -219,7 +223,11 @@ impl WriteBatch<'_> {
         self.connection
             .prepare_cached("DELETE FROM attempts WHERE event = ?1")?
             .execute([event])?;
-        self.connection.prepare_cached("DELETE FROM steps WHERE event = ?1")?.execute([event])?;
+        for rest in ["steps", "erased"] {
+            self.connection
+                .prepare_cached(&format!("DELETE FROM {rest} WHERE event = ?1"))?
+                .execute([event])?;
+        }
         self.connection
             .prepare_cached("DELETE FROM duplicates WHERE event = ?1")?
             .execute([event])?;

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::batch::{BEHIND_MS, NEVER_MS};
 use super::gathered;
 use super::rows::{EVENT_COLUMNS, read_event, read_state, read_text};
-use super::{steps, sum};
+use super::{erase, steps, sum};
 use crate::event::{AttemptRecord, DeliveryId, Digest, EventId, Outcome, PluginName, State};
 use crate::names::is_built_in;
 use crate::store::{AttemptView, DeliveryView, EventView, MAX_CHILDREN};
@@ -194,6 +194,7 @@ pub(super) fn event(
                 event,
                 provider_id: read_text(row, 10)?,
                 note: (!notes.is_empty()).then(|| notes.join("; ")),
+                erased_ms: None,
                 headers: json(12, row.get(12)?)?,
                 duplicates: 0,
                 last_duplicate_ms: None,
@@ -210,6 +211,7 @@ pub(super) fn event(
     if let Some((count, last_ms)) = repeated {
         (view.duplicates, view.last_duplicate_ms) = (count, Some(last_ms));
     }
+    view.erased_ms = erase::erased_ms(connection, id)?;
     view.deliveries = deliveries_of(connection, id)?;
     for delivery in &mut view.deliveries {
         delivery.attempts = attempts(connection, delivery.id, MAX_ATTEMPTS)?;

@@ -9,12 +9,12 @@ use rusqlite::{Connection, OpenFlags};
 use super::error::OpenError;
 use super::failure::injected;
 use super::files::make_file;
-use super::{audit, eras, history, kv, schedules, steps};
+use super::{audit, eras, erase, history, kv, schedules, steps};
 use crate::fail;
 
 /// The schema this host writes. A file with a greater one is refused, one with a smaller one is
 /// migrated.
-const VERSION: i64 = 8;
+pub(super) const VERSION: i64 = 8;
 
 /// Pages after which the writer checkpoints the WAL (4 KiB each). Callers of the commit that
 /// crosses the limit wait for the checkpoint. A longer WAL gains nothing: few pages change often
@@ -273,7 +273,7 @@ const MIGRATIONS: [(i64, &[&str]); 8] = [
             history::SCHEMA,
         ],
     ),
-    (8, &[audit::SCHEMA]),
+    (8, &[audit::SCHEMA, erase::SCHEMA, kv::WRITERS]),
 ];
 
 /// A connection that is to write, and the version of the schema it found. Nothing is written

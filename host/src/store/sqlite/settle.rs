@@ -99,7 +99,7 @@ impl WriteBatch<'_> {
             for event in emitted {
                 self.append_to(Some(lease.event.tree()), event)?;
             }
-            self.write_kv(&lease.plugin, kv)?;
+            self.write_kv(&lease.plugin, (lease.delivery, lease.attempt), kv)?;
         }
         match &settlement.next {
             Next::Done { .. } => {

@@ -7,6 +7,10 @@ pub(super) const BACK_TO_VERSION_6: &str = "
     DROP TABLE audit;
     DROP TABLE audit_swept;
     DROP TABLE answers;
+    DROP TABLE erased;
+    ALTER TABLE kv DROP COLUMN event;
+    ALTER TABLE kv DROP COLUMN ordinal;
+    ALTER TABLE kv DROP COLUMN attempt;
     DROP TABLE samples;
     DROP INDEX deliveries_keyed;
     DROP TABLE held_keys;

@@ -18,6 +18,8 @@ pub(super) fn change_and_sweep(batch: &mut WriteBatch<'_>, first: EventId) {
     for _ in 0..2 {
         batch.noted(&note, &mut replay).unwrap();
     }
+    let key = ("audit".to_owned(), "n".to_owned(), 0);
+    batch.erase(&[first], &[key]).unwrap();
     // A first sweep takes the keys and passes what is open; a second one deletes.
     let expired = Expired {
         events_before_ms: NOW_MS + 1,

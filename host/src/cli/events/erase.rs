@@ -1,0 +1,108 @@
+//! `hookbox events erase`: deletes the data of events for ever.
+
+use std::io::{IsTerminal as _, Write as _, stderr, stdin};
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::event_id;
+use crate::cli::client::{AdminClient, Param};
+use crate::cli::failure::Failure;
+use crate::cli::output::{Printout, print_json, printable};
+use crate::event::EventId;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Removes body, headers and subject of the events, and of their deliveries the logs, errors, paths of requests, recorded \
+steps and keys; the same of dead letters that tell of them, and of what joins and batches made of them. What is open is \
+cancelled first. Counts and tree stay. An event that is erased cannot be replayed.
+
+Examples:
+  hookbox events erase --subject customer_17 --keys
+  hookbox events erase --id evt_019a… --yes")]
+pub(super) struct EraseArgs {
+    /// This event
+    #[arg(
+        long, value_name = "ID", value_parser = event_id,
+        conflicts_with = "subject", required_unless_present = "subject"
+    )]
+    id: Option<EventId>,
+    /// All with exactly this subject
+    #[arg(long)]
+    subject: Option<String>,
+    /// Also the values of key-value buckets that their deliveries wrote last
+    #[arg(long)]
+    keys: bool,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+impl EraseArgs {
+    pub(super) fn run(&self, client: &AdminClient, as_json: bool) -> Result<ExitCode, Failure> {
+        if !self.yes && !self.confirmed()? {
+            return Err(Failure::failed("nothing was erased"));
+        }
+        let keys = self.keys.then_some("true");
+        let (path, query): (String, Vec<Param<'_>>) = match (&self.id, &self.subject) {
+            (Some(id), _) => (format!("/api/v1/events/{id}/erase"), vec![("keys", keys)]),
+            (None, subject) => (
+                "/api/v1/events/erase".to_owned(),
+                vec![("subject", subject.as_deref()), ("keys", keys)],
+            ),
+        };
+        let (mut sums, mut running) = ([0; 3], 0);
+        loop {
+            let answer = client.post(&path, &query)?;
+            let count = |name: &str| answer[name].as_u64().unwrap_or(0);
+            for (sum, name) in sums.iter_mut().zip(["erased", "ended", "keys"]) {
+                *sum += count(name);
+            }
+            running = count("running").max(running);
+            if answer["more"] != Value::Bool(true) {
+                break;
+            }
+        }
+        report(sums, running, as_json)
+    }
+
+    /// Asks whoever is there.
+    fn confirmed(&self) -> Result<bool, Failure> {
+        if !stdin().is_terminal() {
+            return Err(Failure::usage("what is erased does not come back: add --yes"));
+        }
+        let what = match (&self.id, &self.subject) {
+            (Some(id), _) => id.to_string(),
+            (None, subject) => {
+                format!("every event of subject {}", printable(subject.as_deref().unwrap_or("")))
+            }
+        };
+        let asked = write!(stderr(), "erase {what}? What is erased does not come back. [y/N] ");
+        let mut answer = String::new();
+        let read = asked.and_then(|()| stdin().read_line(&mut answer));
+        read.map_err(|error| Failure::failed(format!("nobody can be asked: {error}")))?;
+        Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    }
+}
+
+fn report(
+    [erased, ended, keys]: [u64; 3],
+    running: u64,
+    as_json: bool,
+) -> Result<ExitCode, Failure> {
+    if as_json {
+        let answer = json!({ "erased": erased, "ended": ended, "running": running, "keys": keys });
+        print_json(&answer)?;
+    } else {
+        let mut out = Printout::new();
+        out.line(format!("{erased} erased, {ended} deliveries ended, {keys} keys deleted"));
+        if running > 0 {
+            out.remark(format!(
+                "{running} cancelled, with an attempt that still runs: the same command erases them when it has ended"
+            ));
+        }
+        out.print()?;
+    }
+    Ok(if running > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}

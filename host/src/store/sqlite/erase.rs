@@ -1,0 +1,264 @@
+//! Deletes what events hold because somebody asked for it. Counts and trees stay.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::batch::WriteBatch;
+use crate::event::{DEAD, DeliveryId, EventId, HttpCall, State};
+use crate::store::{Action, Erased, Erasure, StoreError};
+
+/// Since version 8: events that hold nothing any more. `asked`: by a client, and not by
+/// `payload_retention`.
+pub(super) const SCHEMA: &str = "
+    CREATE TABLE erased (event INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, asked INTEGER NOT NULL) STRICT;
+";
+
+/// The most events of a subject that one command erases.
+pub(super) const MAX_EVENTS: usize = if cfg!(test) { 3 } else { 50 };
+
+/// The most copies of an event that are erased with it.
+const MAX_COPIES: usize = 1_000;
+
+/// A value that is to be deleted, if nobody writes it meanwhile: bucket, key and version.
+pub(super) type FoundKey = (String, String, i64);
+
+pub(super) type Found = (Vec<EventId>, Vec<FoundKey>, bool);
+
+/// The events that are meant, one more than a command erases; the values that deliveries of them
+/// and of their copies wrote last; and whether there was any such event.
+pub(super) fn found(
+    connection: &Connection,
+    erasure: &Erasure,
+    keys: bool,
+) -> Result<Found, rusqlite::Error> {
+    let (events, is_there): (Vec<EventId>, bool) = match erasure {
+        Erasure::Event(id) => {
+            let mut statement = connection.prepare_cached("SELECT 1 FROM events WHERE id = ?1")?;
+            (vec![*id], statement.exists([id.row()])?)
+        }
+        Erasure::Subject(subject) => {
+            let sql = "SELECT id FROM events WHERE subject = ?1 ORDER BY id LIMIT ?2";
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map(params![subject, MAX_EVENTS + 1], |row| {
+                row.get(0).map(EventId::from_row)
+            })?;
+            (rows.collect::<Result<_, _>>()?, true)
+        }
+    };
+    let mut written = Vec::new();
+    if keys {
+        let all = events.iter().take(MAX_EVENTS);
+        let with_copies = all.map(|event| with_copies(connection, *event));
+        let ids: BTreeSet<i64> = with_copies
+            .collect::<Result<Vec<_>, _>>()?
+            .into_iter()
+            .flatten()
+            .map(EventId::row)
+            .collect();
+        let mut statement = connection
+            .prepare_cached("SELECT plugin, key, version, event FROM kv WHERE event IS NOT NULL")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            if ids.contains(&row.get(3)?) {
+                written.push((row.get(0)?, row.get(1)?, row.get(2)?));
+            }
+        }
+    }
+    Ok((events, written, is_there))
+}
+
+/// An event, the dead letters that tell of it, and what joins and batches made of it.
+fn with_copies(connection: &Connection, event: EventId) -> Result<Vec<EventId>, rusqlite::Error> {
+    let mut all = vec![event];
+    let mut at = 0;
+    while let Some(next) = all.get(at).copied() {
+        at += 1;
+        let copies: Vec<EventId> = connection
+            .prepare_cached(
+                "SELECT id FROM events WHERE parent = ?1 AND type = ?2
+                 UNION ALL
+                 SELECT e.id FROM gathered m
+                 CROSS JOIN gatherings g ON g.event = m.gathering AND g.ordinal = m.ordinal
+                 CROSS JOIN events e ON e.parent = g.event AND e.source = g.plugin
+                 WHERE m.event = ?1
+                 LIMIT ?3",
+            )?
+            .query_map(params![next.row(), DEAD, MAX_COPIES], |row| {
+                row.get(0).map(EventId::from_row)
+            })?
+            .collect::<Result<_, _>>()?;
+        for copy in copies {
+            if !all.contains(&copy) && all.len() < MAX_COPIES {
+                all.push(copy);
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Whether an event was erased, and when, Unix ms.
+pub(super) fn erased_ms(
+    connection: &Connection,
+    event: EventId,
+) -> Result<Option<i64>, rusqlite::Error> {
+    connection
+        .prepare_cached("SELECT at_ms FROM erased WHERE event = ?1")?
+        .query_row([event.row()], |row| row.get(0))
+        .optional()
+}
+
+/// Why an event cannot be handled again.
+pub(super) fn refusal(event: EventId) -> StoreError {
+    StoreError::Conflict(format!(
+        "event `{event}` was erased: there is nothing left that a plugin could get"
+    ))
+}
+
+impl WriteBatch<'_> {
+    /// Erases events and their copies, and deletes these values.
+    pub(super) fn erase(
+        &mut self,
+        events: &[EventId],
+        keys: &[FoundKey],
+    ) -> Result<Erased, rusqlite::Error> {
+        // What is deleted is overwritten in the file.
+        self.connection.execute_batch("PRAGMA secure_delete = ON")?;
+        let erased = self.erase_all(events, keys);
+        self.connection.execute_batch("PRAGMA secure_delete = OFF")?;
+        erased
+    }
+
+    fn erase_all(
+        &mut self,
+        events: &[EventId],
+        keys: &[FoundKey],
+    ) -> Result<Erased, rusqlite::Error> {
+        let mut erased = Erased::default();
+        for event in events {
+            for event in with_copies(self.connection, *event)? {
+                let (ended, is_running) = self.end_all(event)?;
+                erased.ended += ended;
+                if is_running {
+                    erased.running += 1;
+                } else {
+                    erased.events += u64::from(self.empty(event, true)?);
+                }
+            }
+        }
+        for (bucket, key, version) in keys {
+            erased.keys += u64::from(self.remove_key(bucket, key, *version)?);
+        }
+        Ok(erased)
+    }
+
+    /// Ends what is open of an event, and puts its dead letters away; says how many, and whether an
+    /// attempt runs.
+    fn end_all(&mut self, event: EventId) -> Result<(u64, bool), rusqlite::Error> {
+        let ordinals: Vec<u32> = self
+            .connection
+            .prepare_cached("SELECT ordinal FROM deliveries WHERE event = ?1 ORDER BY ordinal")?
+            .query_map([event.row()], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        let (mut ended, mut is_running) = (0, false);
+        for ordinal in ordinals {
+            let id = DeliveryId { event, ordinal };
+            for action in [Action::Cancel, Action::Discard] {
+                ended += self.change(&action, id)?.unwrap_or(0);
+            }
+            let stands = self.stands(id)?;
+            is_running |= stands.is_some_and(|stands| stands.state == State::Leased);
+        }
+        Ok((ended, is_running))
+    }
+
+    /// Empties an event with what its deliveries left; says whether it was there and held anything.
+    pub(super) fn empty(&mut self, event: EventId, asked: bool) -> Result<bool, rusqlite::Error> {
+        let row = event.row();
+        let note = if asked { "erased" } else { "its data is past `store.payload_retention`" };
+        let emptied = self
+            .connection
+            .prepare_cached(
+                "UPDATE events SET body = x'', headers = NULL, sum = NULL, note = ?2,
+                        subject = CASE ?3 WHEN 1 THEN NULL ELSE subject END
+                 WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM erased WHERE event = ?1 AND asked >= ?3)",
+            )?
+            .execute(params![row, note, asked])?;
+        if emptied == 0 {
+            return Ok(false);
+        }
+        self.strip_attempts(event)?;
+        self.connection.prepare_cached("DELETE FROM steps WHERE event = ?1")?.execute([row])?;
+        if asked {
+            for sql in [
+                "UPDATE deliveries SET key = NULL WHERE event = ?1 AND key IS NOT NULL",
+                "UPDATE gathered SET member = NULL WHERE event = ?1 AND member IS NOT NULL",
+            ] {
+                self.connection.prepare_cached(sql)?.execute([row])?;
+            }
+        }
+        self.connection
+            .prepare_cached(
+                "INSERT OR REPLACE INTO erased (event, at_ms, asked) VALUES (?1, ?2, ?3)",
+            )?
+            .execute(params![row, self.wall_ms, asked])?;
+        self.delta.emptied = true;
+        Ok(true)
+    }
+
+    /// Leaves of attempts what can be counted: times, outcomes, files, and hosts that were asked.
+    fn strip_attempts(&self, event: EventId) -> Result<(), rusqlite::Error> {
+        let calls: Vec<(u32, u32, Option<String>)> = self
+            .connection
+            .prepare_cached("SELECT ordinal, number, calls FROM attempts WHERE event = ?1")?
+            .query_map([event.row()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .collect::<Result<_, _>>()?;
+        for (ordinal, number, calls) in calls {
+            self.connection
+                .prepare_cached(
+                    "UPDATE attempts SET error = NULL, logs = NULL, steps = NULL, calls = ?4
+                     WHERE event = ?1 AND ordinal = ?2 AND number = ?3",
+                )?
+                .execute(params![event.row(), ordinal, number, calls.as_deref().and_then(strip)])?;
+        }
+        Ok(())
+    }
+}
+
+/// Requests without their paths; nothing of those that cannot be read.
+fn strip(calls: &str) -> Option<String> {
+    let mut calls: Vec<HttpCall> = serde_json::from_str(calls).ok()?;
+    for call in &mut calls {
+        let host = call.url.find("://").map_or(0, |at| at + 3);
+        let end = call.url[host..].find(['/', '?', '#']).map_or(call.url.len(), |at| host + at);
+        call.url.truncate(end);
+        call.error = call.error.take().map(|_| "erased".to_owned());
+    }
+    serde_json::to_string(&calls).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_request_its_host_is_left() {
+        let call = |url: &str| HttpCall {
+            method: "GET".to_owned(),
+            url: url.to_owned(),
+            status: Some(503),
+            error: Some("order_1 is not there".to_owned()),
+            refused: false,
+            sent_bytes: 1,
+            received_bytes: 2,
+            duration_ms: 3,
+        };
+        let urls = ["https://api.example/orders/order_1?q", "http://[::1]:80", "nonsense"];
+        let calls = serde_json::to_string(&urls.map(call)).unwrap();
+        let left: Vec<HttpCall> = serde_json::from_str(&strip(&calls).unwrap()).unwrap();
+        let urls: Vec<_> = left.iter().map(|call| call.url.as_str()).collect();
+        assert_eq!(urls, ["https://api.example", "http://[::1]:80", "nonsense"]);
+        assert!(left.iter().all(|call| call.error.as_deref() == Some("erased")));
+        assert_eq!(strip("no JSON"), None);
+    }
+}

@@ -7,6 +7,7 @@ mod act;
 mod audit;
 mod document;
 mod export;
+mod forms;
 mod history;
 mod pages;
 mod refuse;

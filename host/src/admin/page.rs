@@ -35,7 +35,7 @@ mod plugins;
 mod problem;
 
 /// A page: its route, the role it needs, and its methods.
-pub(super) struct Page {
+pub(super) struct PageRoute {
     pub(super) role: Role,
     pub(super) path: &'static str,
     pub(super) methods: Vec<Method>,
@@ -43,14 +43,16 @@ pub(super) struct Page {
 }
 
 /// Every page.
-pub(super) fn list() -> Vec<Page> {
+pub(super) fn list() -> Vec<PageRoute> {
     use Role::Operator;
-    let shows = |path, router| Page { role: Operator, path, methods: vec![Method::GET], router };
+    let shows =
+        |path, router| PageRoute { role: Operator, path, methods: vec![Method::GET], router };
     let asks = |path, router| {
         let methods = vec![Method::GET, Method::POST];
-        Page { role: Operator, path, methods, router }
+        PageRoute { role: Operator, path, methods, router }
     };
-    let acts = |path, router| Page { role: Operator, path, methods: vec![Method::POST], router };
+    let acts =
+        |path, router| PageRoute { role: Operator, path, methods: vec![Method::POST], router };
     vec![
         shows("/", get(overview::show)),
         shows("/assets/{hash}/{name}", get(assets::show)),

@@ -98,7 +98,7 @@ pub fn endpoints() -> &'static [Endpoint] {
                 found.extend(methods.map(endpoint));
             }
         }
-        for page::Page { role, path, methods, .. } in page::list() {
+        for page::PageRoute { role, path, methods, .. } in page::list() {
             let endpoint = |method| Endpoint { method, path: path.into(), role, is_page: true };
             found.extend(methods.into_iter().map(endpoint));
         }
@@ -111,7 +111,7 @@ pub fn endpoints() -> &'static [Endpoint] {
 pub fn router(admin: Admin) -> Router {
     let admin = Arc::new(admin);
     let (mut router, _) = built().split_for_parts();
-    for page::Page { role, path, router: page, .. } in page::list() {
+    for page::PageRoute { role, path, router: page, .. } in page::list() {
         let page = page.route_layer(middleware::from_fn_with_state(role, admit));
         router = router.route(path, page);
     }

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
-use hookbox::admin::endpoints;
+use hookbox::admin::{Endpoint, endpoints};
 use serde_json::{Value, json};
 
 use super::site::{Console, Ends, event, site};
@@ -157,7 +157,9 @@ fn a_route_that_changes_something_is_among_those_that_are_tested_here() {
         "/api/v1/plugins/{name}/approve",
         "/api/v1/clock/accept",
     ];
-    for endpoint in endpoints().iter().filter(|endpoint| endpoint.method != "GET") {
+    // Forms of pages lead to the same functions; `pages` looks at an entry of theirs.
+    let changing = |it: &&Endpoint| it.method != "GET" && !it.is_page;
+    for endpoint in endpoints().iter().filter(changing) {
         let path = endpoint.path.as_str();
         let known = tested.contains(&path) || WITHOUT_ENTRY.contains(&path);
         assert!(known, "{path}: does its change have an entry in the audit log?");

@@ -23,7 +23,7 @@ pub(in crate::admin) async fn body(admin: &Admin, id: EventId) -> Result<Bytes, 
 /// show.
 #[utoipa::path(get, path = "/api/v1/events/{id}/body", tag = "events",
     params(("id" = String, Path, description = "An event id (`evt_…`)")), responses(
-    (status = 200, description = "The bytes", body = String, content_type = "application/octet-stream"),
+    (status = 200, description = "The bytes", body = serde_json::Value, content_type = "application/octet-stream"),
     (status = "default", description = "Refused", body = ProblemJson, content_type = "application/problem+json"),
 ))]
 pub(in crate::admin) async fn show_body(

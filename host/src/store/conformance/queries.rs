@@ -1,6 +1,7 @@
 //! Questions: events whole, listings newest first, pages without gaps (see also `properties`).
 
 use super::*;
+use crate::config::routes::TypePattern;
 use crate::store::{Cursor, DeliveryFilter, EventFilter, EventState, EventSummary, Page};
 
 /// Every event that matches, page by page.
@@ -221,6 +222,37 @@ pub(in crate::store) async fn what_one_look_does_not_reach_is_on_a_later_page(
 
 fn ids_of(listed: &[EventSummary]) -> Vec<EventId> {
     listed.iter().map(|summary| summary.event.id).collect()
+}
+
+pub(in crate::store) async fn events_are_found_by_pattern_plugin_attempts_and_what_they_came_after(
+    harness: impl Harness,
+) {
+    let store = harness.open().await;
+    let paid = append(&store, event("order.paid", &["audit"])).await;
+    let late = append(&store, event("order.paid.late", &["audit", "orders"])).await;
+    let other = append(&store, event("video.done", &["orders"])).await;
+    settle(&store, lease_one(&store, "audit").await, done()).await;
+    let none = EventFilter::default;
+    let pattern = |text| Some(TypePattern::parse(text).unwrap());
+    let plugin = |name: &str| Some(name.to_owned());
+    let state = Some(EventState::Has(State::Done));
+    for (filter, expected) in [
+        (EventFilter { pattern: pattern("order.*"), ..none() }, vec![paid]),
+        (EventFilter { pattern: pattern("order.**"), ..none() }, vec![late, paid]),
+        (EventFilter { pattern: pattern("**"), after: Some(paid), ..none() }, vec![other, late]),
+        (EventFilter { plugin: plugin("orders"), ..none() }, vec![other, late]),
+        (EventFilter { plugin: plugin("audit"), state, ..none() }, vec![paid]),
+        (EventFilter { plugin: plugin("orders"), state, ..none() }, vec![]),
+        (EventFilter { min_attempts: Some(1), ..none() }, vec![paid]),
+        (EventFilter { min_attempts: Some(2), ..none() }, vec![]),
+        (EventFilter { after: Some(late), ..none() }, vec![other]),
+        (EventFilter { after: Some(other), ..none() }, vec![]),
+    ] {
+        for limit in [1, 100] {
+            let found = all_events(&store, &filter, limit).await;
+            assert_eq!(ids_of(&found), expected, "{filter:?}");
+        }
+    }
 }
 
 pub(in crate::store) async fn a_listing_shows_the_last_attempt(harness: impl Harness) {

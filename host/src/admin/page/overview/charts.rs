@@ -1,6 +1,6 @@
 //! The charts: what came, what became of it, and how long that took.
 
-use crate::admin::history::HistoryJson;
+use crate::admin::history::{HistoryJson, MarkJson};
 use crate::admin::page::parts::chart::{Chart, ChartMark, Curve, Drawing, fewer};
 use crate::admin::page::parts::link::Link;
 
@@ -12,81 +12,51 @@ const FAILED: [&str; 6] = ["reject", "trap", "timeout", "memory", "error", "cras
 
 /// The charts of a window.
 pub(super) fn of(history: HistoryJson) -> Vec<Chart> {
-    let Time { from_ms, step_ms, steps } = Time::of(&history);
-    let series = |names: &[&str]| -> Vec<Option<f64>> {
-        let found: Vec<_> = names.iter().filter_map(|name| history.series.get(*name)).collect();
-        let count = found.first().map_or(0, |values| values.len());
-        let at = |step: usize| found.iter().filter_map(|values| values[step]).reduce(|a, b| a + b);
-        (0..count).map(at).collect()
+    let sums = |names: &[&str]| fewer(&series(&history, names), MAX_STEPS, |a, b| a + b);
+    let most = |name: &str| fewer(&series(&history, &[name]), MAX_STEPS, f64::max);
+    let curve = |name, class, values| Curve { name, class, values };
+    let percentiles = |of: &str| {
+        vec![
+            curve("p50", "c-calm", most(&format!("{of}_p50_ms"))),
+            curve("p95", "c-good", most(&format!("{of}_p95_ms"))),
+            curve("p99", "c-warn", most(&format!("{of}_p99_ms"))),
+        ]
     };
-    let sums = |names: &[&str]| fewer(&series(names), MAX_STEPS, |a, b| a + b);
-    let most = |names: &[&str]| fewer(&series(names), MAX_STEPS, f64::max);
-    let times: Vec<_> = (0..steps).map(|step| clock(from_ms + step * step_ms, step_ms)).collect();
-    let links: Vec<_> = (0..steps)
-        .map(|step| {
-            let (since, until) = (from_ms + step * step_ms, from_ms + (step + 1) * step_ms);
-            let seconds = |ms: i64| (ms / 1_000).to_string();
-            let link = Link::to("/events").with("since", &seconds(since));
-            link.with("until", &seconds(until)).into_text()
-        })
-        .collect();
-    let chart = |id, title, unit, drawing, curves| Chart {
+    let received = vec![
+        curve("accepted", "c-good", sums(&["accepted"])),
+        curve("duplicates", "c-calm", sums(&["duplicate"])),
+        curve("refused", "c-bad", sums(&["refused"])),
+    ];
+    let handled = vec![
+        curve("ok", "c-good", sums(&["ok", "again"])),
+        curve("retry", "c-warn", sums(&["retry"])),
+        curve("failed", "c-bad", sums(&FAILED)),
+    ];
+    let time = Time::of(&history);
+    let chart = |(id, title, unit), drawing, curves| Chart {
         id,
         title,
         unit,
         drawing,
         curves,
-        steps: times.clone(),
-        links: if drawing == Drawing::Bars { links.clone() } else { Vec::new() },
-        marks: marks(&history, from_ms, step_ms, steps),
+        steps: time.names(),
+        links: if drawing == Drawing::Bars { time.links() } else { Vec::new() },
+        marks: time.marks(&history),
     };
-    let curve = |name, class, values| Curve { name, class, values };
     vec![
-        chart(
-            "received",
-            "Received",
-            "requests",
-            Drawing::Bars,
-            vec![
-                curve("accepted", "c-good", sums(&["accepted"])),
-                curve("duplicates", "c-calm", sums(&["duplicate"])),
-                curve("refused", "c-bad", sums(&["refused"])),
-            ],
-        ),
-        chart(
-            "handled",
-            "Handled",
-            "attempts",
-            Drawing::Bars,
-            vec![
-                curve("ok", "c-good", sums(&["ok", "again"])),
-                curve("retry", "c-warn", sums(&["retry"])),
-                curve("failed", "c-bad", sums(&FAILED)),
-            ],
-        ),
-        chart(
-            "ack",
-            "Time to acknowledge",
-            "ms",
-            Drawing::Lines,
-            vec![
-                curve("p50", "c-calm", most(&["ack_p50_ms"])),
-                curve("p95", "c-good", most(&["ack_p95_ms"])),
-                curve("p99", "c-warn", most(&["ack_p99_ms"])),
-            ],
-        ),
-        chart(
-            "handler",
-            "Time of handlers",
-            "ms",
-            Drawing::Lines,
-            vec![
-                curve("p50", "c-calm", most(&["handler_p50_ms"])),
-                curve("p95", "c-good", most(&["handler_p95_ms"])),
-                curve("p99", "c-warn", most(&["handler_p99_ms"])),
-            ],
-        ),
+        chart(("received", "Received", "requests"), Drawing::Bars, received),
+        chart(("handled", "Handled", "attempts"), Drawing::Bars, handled),
+        chart(("ack", "Time to acknowledge", "ms"), Drawing::Lines, percentiles("ack")),
+        chart(("handler", "Time of handlers", "ms"), Drawing::Lines, percentiles("handler")),
     ]
+}
+
+/// The sum of several series, step by step.
+fn series(history: &HistoryJson, names: &[&str]) -> Vec<Option<f64>> {
+    let found: Vec<_> = names.iter().filter_map(|name| history.series.get(*name)).collect();
+    let count = found.first().map_or(0, |values| values.len());
+    let at = |step: usize| found.iter().filter_map(|values| values[step]).reduce(|a, b| a + b);
+    (0..count).map(at).collect()
 }
 
 /// The steps that are drawn.
@@ -107,17 +77,38 @@ impl Time {
         }
         Self { from_ms: from.as_millisecond(), step_ms, steps: steps as i64 }
     }
-}
 
-fn marks(history: &HistoryJson, from_ms: i64, step_ms: i64, steps: i64) -> Vec<ChartMark> {
-    let mark = |mark: &crate::admin::history::MarkJson| {
-        let at = mark.at.parse::<jiff::Timestamp>().ok()?;
-        let step = (at.as_millisecond() - from_ms).div_euclid(step_ms);
-        let step = usize::try_from(step).ok().filter(|step| *step < steps as usize)?;
-        let title = format!("{} {}: {} at {}", mark.what, mark.name, mark.result, mark.at);
-        Some(ChartMark { at: step, title })
-    };
-    history.marks.iter().filter_map(mark).collect()
+    /// The beginning of a step.
+    fn at(&self, step: i64) -> i64 {
+        self.from_ms + step * self.step_ms
+    }
+
+    /// The beginnings of all steps, for people.
+    fn names(&self) -> Vec<String> {
+        (0..self.steps).map(|step| clock(self.at(step), self.step_ms)).collect()
+    }
+
+    /// The events of each step.
+    fn links(&self) -> Vec<String> {
+        let seconds = |step| (self.at(step) / 1_000).to_string();
+        let link = |step| {
+            let link = Link::to("/events").with("since", &seconds(step));
+            link.with("until", &seconds(step + 1)).into_text()
+        };
+        (0..self.steps).map(link).collect()
+    }
+
+    /// The steps in which something was changed.
+    fn marks(&self, history: &HistoryJson) -> Vec<ChartMark> {
+        let mark = |mark: &MarkJson| {
+            let at = mark.at.parse::<jiff::Timestamp>().ok()?;
+            let step = (at.as_millisecond() - self.from_ms).div_euclid(self.step_ms);
+            let at = usize::try_from(step).ok().filter(|_| step < self.steps)?;
+            let title = format!("{} {}: {} at {}", mark.what, mark.name, mark.result, mark.at);
+            Some(ChartMark { at, title })
+        };
+        history.marks.iter().filter_map(mark).collect()
+    }
 }
 
 /// The time of a step, UTC: with the day where a step is long.

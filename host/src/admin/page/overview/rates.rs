@@ -12,12 +12,12 @@ const STEPS: usize = 6;
 
 /// The last minute of a source or a plugin, or of all of them.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Recent {
+pub(super) struct RecentActs {
     counts: [u64; crate::series::COUNTS],
     p95_us: u32,
 }
 
-impl Recent {
+impl RecentActs {
     /// The last `steps` samples, after leaving out the newest `skip`.
     pub(super) fn of(admin: &Admin, owner: &SeriesOwner, skip: usize, steps: usize) -> Self {
         let mut recent = Self::default();
@@ -49,9 +49,9 @@ impl Recent {
 }
 
 /// The last minute of a plugin.
-pub(super) fn of_plugin(admin: &Admin, name: &str) -> Recent {
+pub(super) fn of_plugin(admin: &Admin, name: &str) -> RecentActs {
     let owner = SeriesOwner { kind: OwnerKind::Plugin, name: Some(name.into()) };
-    Recent::of(admin, &owner, 0, STEPS)
+    RecentActs::of(admin, &owner, 0, STEPS)
 }
 
 /// A number a second, of a minute.
@@ -70,7 +70,7 @@ pub(super) struct LastMinute {
 
 impl LastMinute {
     pub(super) fn of(admin: &Admin, stats: &Stats) -> Self {
-        let all = |kind| Recent::of(admin, &SeriesOwner { kind, name: None }, 0, STEPS);
+        let all = |kind| RecentActs::of(admin, &SeriesOwner { kind, name: None }, 0, STEPS);
         let (came, ran) = (all(OwnerKind::Source), all(OwnerKind::Plugin));
         let (good, bad) = ran.attempts();
         let (accepted, twice) = (came.count(Meter::ACCEPTED), came.count(Meter::DUPLICATE));

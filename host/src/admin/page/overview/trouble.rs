@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State as Shared;
 
-use super::rates::Recent;
+use super::rates::RecentActs;
 use crate::admin::health::{HealthJson, show_readiness};
 use crate::admin::page::parts::html::{Html, shown};
 use crate::admin::page::parts::link::Link;
@@ -130,8 +130,8 @@ fn refused(admin: &Admin) -> Vec<TroubleRow> {
     let mut rows = Vec::new();
     for name in config.sources.keys() {
         let owner = SeriesOwner { kind: OwnerKind::Source, name: Some(name.as_str().into()) };
-        let now = Recent::of(admin, &owner, 0, TEN_MINUTES).count(Meter::REFUSED);
-        let before = Recent::of(admin, &owner, TEN_MINUTES, TEN_MINUTES).count(Meter::REFUSED);
+        let now = RecentActs::of(admin, &owner, 0, TEN_MINUTES).count(Meter::REFUSED);
+        let before = RecentActs::of(admin, &owner, TEN_MINUTES, TEN_MINUTES).count(Meter::REFUSED);
         if now > FEW_REFUSED && now > 2 * before {
             let (now, before) = (grouped(now), grouped(before));
             let detail = format!("refused {now} requests in 10 min ({before} in the 10 before)");

@@ -1,0 +1,91 @@
+//! Forms of pages: what they do, and what they are refused.
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+
+use super::pages::{Shown, full, good, page, shown};
+use super::site::Console;
+
+/// Sends a form of a page of this host.
+async fn post(site: &Console, path: &str, form: &str) -> Shown {
+    let request = Request::post(path)
+        .header(header::HOST, "localhost:3001")
+        .header(header::ORIGIN, "http://localhost:3001")
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+    shown(site.send(request.body(Body::from(form.to_owned())).unwrap()).await).await
+}
+
+#[tokio::test]
+async fn a_form_acts_once_and_leads_to_what_it_did() {
+    let site = full().await;
+    let list = good(&site, "/deliveries?state=dead").await;
+    let id = list.split("<tr data-row=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let own = format!("/deliveries/{id}/retry");
+    let ask = good(&site, &own).await;
+    assert!(ask.contains("no such order") && ask.contains("begins anew"), "{ask}");
+    let once = ask.split("name=\"once\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    let form = format!("once={once}");
+    for _ in 0..2 {
+        let done = post(&site, &own, &form).await;
+        assert_eq!(done.status, StatusCode::SEE_OTHER, "{}", done.text);
+        let location = done.headers[header::LOCATION].to_str().unwrap();
+        assert!(location.ends_with(&format!("?tab=attempts#{id}")), "{location}");
+    }
+    let other = post(&site, &own, "once=another").await;
+    assert_eq!(other.status, StatusCode::CONFLICT, "{}", other.text);
+    assert!(other.text.contains("<html") && other.text.contains("look at it again"));
+    let audit = site.get("/api/v1/audit?action=deliveries.retry").await;
+    let entries = audit["items"].as_array().unwrap();
+    assert_eq!((entries.len(), &entries[0]["via"]), (1, &"page".into()), "{audit}");
+}
+
+#[tokio::test]
+async fn an_event_is_replayed_by_a_form_and_several_are_as_well() {
+    let site = full().await;
+    let event = site.get("/api/v1/events?type=video.done&limit=1").await["items"][0].clone();
+    let id = event["id"].as_str().unwrap();
+    let ask = good(&site, &format!("/events/{id}/replay")).await;
+    assert!(ask.contains("what is routed now: audit, orders") && ask.contains("audit only"));
+    let done = post(&site, &format!("/events/{id}/replay"), "plugin=audit").await;
+    assert_eq!(done.status, StatusCode::SEE_OTHER, "{}", done.text);
+    let shown = site.get(&format!("/api/v1/events/{id}")).await;
+    assert_eq!(shown["deliveries"].as_array().unwrap().len(), 3);
+    let ask = good(&site, &format!("/replays/new?id={id}")).await;
+    assert!(ask.contains("Replay 1 event") && ask.contains(id));
+    let done = post(&site, "/replays", &format!("id={id}&once=a")).await;
+    assert_eq!(done.status, StatusCode::SEE_OTHER, "{}", done.text);
+    let shown = site.get(&format!("/api/v1/events/{id}")).await;
+    assert_eq!(shown["deliveries"].as_array().unwrap().len(), 5);
+    assert_eq!(page(&site, "/replays/new").await.status, StatusCode::BAD_REQUEST);
+    let mixed = post(&site, "/replays", &format!("id={id}&id=evt_0000000000000001")).await;
+    assert_eq!(mixed.status, StatusCode::CONFLICT);
+    assert!(mixed.text.contains("1 of 2 were replayed"), "{}", mixed.text);
+}
+
+#[tokio::test]
+async fn a_form_from_elsewhere_or_of_another_kind_changes_nothing() {
+    let site = full().await;
+    let list = good(&site, "/deliveries?state=dead").await;
+    let id = list.split("<tr data-row=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let own = format!("/deliveries/{id}/discard");
+    let send = |name: &'static str, value: &'static str| {
+        let request = Request::post(own.as_str())
+            .header(header::HOST, "localhost:3001")
+            .header(name, value)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        site.send(request.body(Body::from("once=x")).unwrap())
+    };
+    assert_eq!(send("origin", "http://evil.example").await.status(), StatusCode::FORBIDDEN);
+    assert_eq!(send("origin", "null").await.status(), StatusCode::FORBIDDEN);
+    assert_eq!(send("sec-fetch-site", "cross-site").await.status(), StatusCode::FORBIDDEN);
+    let request = Request::post(own.as_str())
+        .header(header::HOST, "localhost:3001")
+        .header(header::CONTENT_TYPE, "application/json");
+    let json = site.send(request.body(Body::from("{}")).unwrap()).await;
+    assert_eq!(json.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    // A form is nothing for the API.
+    let api = post(&site, "/api/v1/deliveries/discard", "state=dead").await;
+    assert_eq!(api.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(site.get("/api/v1/stats").await["deliveries"]["dead"], 3);
+    assert_eq!(page(&site, &own.replace("discard", "explode")).await.status, StatusCode::NOT_FOUND);
+}

@@ -229,9 +229,9 @@ pub(in crate::store) async fn events_are_found_by_pattern_plugin_attempts_and_wh
 ) {
     let store = harness.open().await;
     let paid = append(&store, event("order.paid", &["audit"])).await;
+    settle(&store, lease_one(&store, "audit").await, done()).await;
     let late = append(&store, event("order.paid.late", &["audit", "orders"])).await;
     let other = append(&store, event("video.done", &["orders"])).await;
-    settle(&store, lease_one(&store, "audit").await, done()).await;
     let none = EventFilter::default;
     let pattern = |text| Some(TypePattern::parse(text).unwrap());
     let plugin = |name: &str| Some(name.to_owned());

@@ -9,7 +9,8 @@ pub(in crate::admin::page) fn duration(ms: f64) -> String {
     let ms = ms.max(0.0);
     let (value, unit) = UNITS
         .into_iter()
-        .find(|(size, _)| ms >= *size)
+        // What would be rounded to one of a unit is shown in it.
+        .find(|(size, _)| ms * 1.0005 >= *size)
         .map_or((ms, "ms"), |(size, unit)| (ms / size, unit));
     format!("{} {unit}", three_digits(value))
 }
@@ -58,6 +59,7 @@ mod tests {
             (3_410.0, "3.41 s"),
             (60_000.0, "1 min"),
             (3_540_000.0, "59 min"),
+            (3_599_999.0, "1.00 h"),
             (5_400_000.0, "1.50 h"),
             (864_000_000.0, "10 d"),
         ] {

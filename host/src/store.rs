@@ -70,14 +70,15 @@ pub use in_flight::InFlight;
 pub use model::{
     Action, Actor, AgainSoFar, Appended, Approval, ApprovalChange, AttemptView, AuditEntry,
     AuditFilter, AuditNote, Changed, Cursor, DeliveryFilter, DeliveryView, Erased, Erasure,
-    EventFilter, EventState, EventSummary, EventView, GatheringCursor, GatheringFilter,
-    GatheringState, GatheringView, KEY_KNOWN_FOR_MS, Keep, KvKey, KvRange, KvTransaction, KvValue,
-    Lease, LeaseHolder, LeasePermit, LeaseQueue, Leased, ListedKeys, MAX_CHILDREN, MAX_CRASHES,
-    MAX_MEMBERSHIPS, MAX_PAGE, MAX_SAMPLES, MAX_SKIP_RECORDS, MAX_TREE_ATTEMPTS, MAX_TREE_MEMBERS,
-    MemberView, Membership, MemoryReservation, NewStep, Next, Page, PluginCounts, PluginPolicies,
-    Preview, Progress, Recorded, ScheduleChange, ScheduleMark, Settled, Settlement, SkipReason,
-    SkippedTicks, Stats, StepView, StoredApproval, StoredSample, StoredSchedule, Tick, TickStep,
-    Ticked, TreeBudget, TreeDelivery, TreeEvent, TreeMember, TreeView, Via, Waits, Which,
+    EventFilter, EventState, EventSummary, EventView, FailureCursor, FailureFilter, FailureView,
+    FileCounts, GatheringCursor, GatheringFilter, GatheringState, GatheringView, KEY_KNOWN_FOR_MS,
+    Keep, KvKey, KvRange, KvTransaction, KvValue, Lease, LeaseHolder, LeasePermit, LeaseQueue,
+    Leased, ListedKeys, MAX_CHILDREN, MAX_CRASHES, MAX_MEMBERSHIPS, MAX_PAGE, MAX_SAMPLES,
+    MAX_SKIP_RECORDS, MAX_TREE_ATTEMPTS, MAX_TREE_MEMBERS, MemberView, Membership,
+    MemoryReservation, NewStep, Next, Page, PluginCounts, PluginPolicies, Preview, Progress,
+    Recorded, ScheduleChange, ScheduleMark, Settled, Settlement, SkipReason, SkippedTicks, Stats,
+    StepView, StoredApproval, StoredSample, StoredSchedule, TREND_HOURS, Tick, TickStep, Ticked,
+    TreeBudget, TreeDelivery, TreeEvent, TreeMember, TreeView, Trend, Via, Waits, Which,
 };
 pub use operate::Operate;
 pub use queue::{DispatchHandle, Queue};

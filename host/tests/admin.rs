@@ -7,6 +7,7 @@ mod act;
 mod audit;
 mod document;
 mod export;
+mod failures;
 mod history;
 mod refuse;
 mod roles;

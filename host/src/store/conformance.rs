@@ -34,6 +34,7 @@ pub(super) mod deaths;
 pub(super) mod disk;
 mod dispatch;
 pub(super) mod erase;
+pub(super) mod failures;
 pub(super) mod gathered_events;
 pub(super) mod gathering_bounds;
 mod gathering_model;

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::failures::{attempts, failure_id, outcome};
 use crate::admin::problem::ProblemJson;
 use crate::event::{DeliveryId, Digest, EventId, State};
 use crate::names::hint;
@@ -58,6 +59,14 @@ pub(in crate::admin) struct DeliveryQuery {
     source: Option<String>,
     /// Of events with exactly this subject.
     subject: Option<String>,
+    /// Whose last attempt failed in this group: `f_` and 12 hex digits.
+    failure: Option<String>,
+    /// Whose last attempt had this outcome: `ok`, `again`, `retry`, `reject`, `trap`, `timeout`,
+    /// `memory`, `error` or `crash`.
+    outcome: Option<String>,
+    /// With at least so many attempts.
+    #[param(value_type = Option<u32>, minimum = 1)]
+    min_attempts: Option<String>,
     /// Of events received at or after: RFC 3339 or Unix seconds.
     since: Option<String>,
     /// Of events received before: RFC 3339 or Unix seconds.
@@ -130,6 +139,9 @@ impl DeliveryQuery {
             kind: self.kind.clone(),
             source: self.source.clone(),
             subject: self.subject.clone(),
+            failure: failure_id(self.failure.as_deref())?,
+            outcome: outcome(self.outcome.as_deref())?,
+            min_attempts: attempts(self.min_attempts.as_deref())?,
             since_ms: time("since", self.since.as_deref())?,
             until_ms: time("until", self.until.as_deref())?,
         })

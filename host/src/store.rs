@@ -40,6 +40,7 @@
 //! - of many hosts that make one tick, one stores its event, and the next tick with it;
 //! - retention deletes only what is settled, and nothing because the clock was set;
 //! - what is ready has no time to wait for, whatever the clock does;
+//! - what a group of failures counts is what a full count finds, after every call;
 //! - an I/O error acknowledges nothing and ends the store.
 //!
 //! The reasons are in `docs/design/store.md`.

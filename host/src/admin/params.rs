@@ -14,6 +14,7 @@ use super::problem::ProblemJson;
 use super::state::MAX_BODY_BYTES;
 use crate::names::hint;
 
+mod attempts;
 mod audit;
 mod change;
 mod erase;

@@ -23,6 +23,7 @@ use crate::event::{DeliveryId, EventId, FailureId, NewEvent, PluginName, Target}
 
 mod audit;
 mod data;
+mod failure_rows;
 mod failures;
 mod history;
 mod kept;

@@ -148,6 +148,9 @@ async fn every_documented_parameter_is_accepted() {
         "since" | "until" => "1770000000",
         "limit" => "10",
         "dry_run" | "fresh" => "true",
+        "failure" => "f_0123456789ab",
+        "outcome" => "trap",
+        "min_attempts" => "2",
         _ => "x",
     };
     for (path, method) in [

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterIn};
 
-use super::failures::{attempts, failure_id, outcome};
+use super::attempts::{attempts, failure_id, outcome};
 use super::filters::{no_state, time};
 use crate::admin::problem::ProblemJson;
 use crate::event::State;

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::failures::{attempts, failure_id, outcome};
+use super::attempts::{attempts, failure_id, outcome};
 use crate::admin::problem::ProblemJson;
 use crate::event::{DeliveryId, Digest, EventId, State};
 use crate::names::hint;

@@ -27,7 +27,7 @@ pub(super) struct DeliveryFilterArgs {
     /// Whose last attempt failed in this group: see `hookbox failures`
     #[arg(long, value_name = "GROUP", value_parser = failure_id)]
     failure: Option<String>,
-    /// Whose last attempt had this outcome: ok, retry, reject, trap, timeout, memory, error, crash, again
+    /// Whose last attempt had this outcome, such as retry, reject, trap, timeout or error
     #[arg(long)]
     outcome: Option<String>,
     /// With at least so many attempts

@@ -57,15 +57,6 @@ macro_rules! laws {
                 every_attempt_is_recorded_under_its_number
                 a_spent_attempt_without_a_record_is_counted
             }
-            failures {
-                failures_that_are_alike_are_one_group
-                a_group_is_left_by_success_by_another_failure_and_by_a_move
-                what_becomes_of_a_dead_letter_is_counted_in_its_group
-                beyond_the_most_groups_of_a_plugin_there_is_one_more
-                groups_are_there_after_a_crash_and_a_crash_is_a_group
-                a_group_goes_when_it_is_old_and_no_delivery_is_in_it
-                deliveries_are_listed_by_their_last_outcome_and_attempts
-            }
             seeing {
                 every_open_delivery_names_what_it_waits_for
                 the_attempt_that_ran_when_its_delivery_was_cancelled_is_known

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::audit::AuditRows;
-use super::failures::{FailureRows, group_after};
+use super::failure_rows::FailureRows;
 pub(super) use super::rows::{StoredDelivery, StoredEvent};
 use super::schedule_rows::ScheduleRows;
 use crate::clock::{Clock, TimeNote, until};
@@ -268,8 +268,7 @@ impl MemoryData {
                         (Outcome::Error, fault.clone(), Vec::new());
                 }
                 if !cancelled {
-                    let (rows, now_ms) = (&mut self.failures, self.wall_ms);
-                    view.failure = group_after(rows, &lease.plugin, &record, now_ms);
+                    view.failure = self.failures.after(&lease.plugin, &record, self.wall_ms);
                 }
                 view.attempts.push(AttemptView { number: lease.attempt, record });
                 *crashes = 0;

@@ -52,7 +52,6 @@ pub use state::{Admin, MAX_BODY_BYTES, MAX_CONNECTIONS, REQUEST_TIMEOUT_MS, Stre
 
 /// Answers operators on `listener` until `shutdown`, then lets the requests under way finish.
 pub async fn serve(listener: TcpListener, admin: Admin, shutdown: CancellationToken) {
-    health::describe_metrics();
     let options = ServerOptions {
         name: "admin",
         max_connections: MAX_CONNECTIONS,

@@ -243,8 +243,11 @@ impl<F: Fn()> Reloader<F> {
                     self.wake.notify_one();
                 }
                 self.watched.config.store(Arc::new(*config));
+                metrics::gauge!("hookbox_config_last_reload_successful").set(1.0);
+                metrics::gauge!("hookbox_config_last_reload_success_timestamp_seconds")
+                    .set(self.watched.context.clock.now_ms() as f64 / 1e3);
                 if !first {
-                    metrics::counter!("hookbox_config_reloads_total", "outcome" => "ok")
+                    metrics::counter!("hookbox_config_reloads_total", "result" => "ok")
                         .increment(1);
                     self.mark("config", "", "taken");
                     tracing::info!(config.restart_needed = ?restart_needed, "configuration taken");
@@ -271,7 +274,8 @@ impl<F: Fn()> Reloader<F> {
             .status
             .update(|condition| Trouble::note(&mut condition.config, problem, now_ms))
         {
-            metrics::counter!("hookbox_config_reloads_total", "outcome" => "error").increment(1);
+            metrics::counter!("hookbox_config_reloads_total", "result" => "error").increment(1);
+            metrics::gauge!("hookbox_config_last_reload_successful").set(0.0);
             self.mark("config", "", "refused");
             tracing::error!(error = problem, "configuration not taken, the last good one goes on");
         }
@@ -349,8 +353,10 @@ fn log(change: &Change) {
             tracing::error!(error = problem, "plugins folder not taken as it is");
         }
     }
-    let (_, outcome) = result_of(change);
-    metrics::counter!("hookbox_plugin_changes_total", "outcome" => outcome).increment(1);
+    let (plugin, result) = result_of(change);
+    let plugin = plugin.to_owned();
+    metrics::counter!("hookbox_plugin_reloads_total", "plugin" => plugin, "result" => result)
+        .increment(1);
 }
 
 /// The plugin that a change is of, and its result, from a fixed set.

@@ -16,11 +16,18 @@ use self::series::Tee;
 use crate::series::Series;
 use crate::{env, tasks};
 
+mod families;
 mod filter;
 mod json;
 mod series;
 
-/// Upper bounds of the buckets of every `*_seconds` histogram.
+/// Upper bounds of the buckets of attempts, whose `timeout` may be 15 minutes.
+const ATTEMPT_BUCKETS_SECONDS: [f64; 20] = [
+    0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0, 30.0, 100.0, 300.0, 900.0,
+];
+
+/// Upper bounds of the buckets of every other `*_seconds` histogram.
 const BUCKETS_SECONDS: [f64; 16] = [
     0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0,
@@ -102,10 +109,15 @@ pub fn metrics(
 ) -> Result<impl Fn() -> String + Send + Sync + Clone + 'static, TelemetryError> {
     let inner = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS_SECONDS)?
+        .set_buckets_for_metric(
+            Matcher::Full("hookbox_attempt_duration_seconds".to_owned()),
+            &ATTEMPT_BUCKETS_SECONDS,
+        )?
         .build_recorder();
     let handle = inner.handle();
     metrics::set_global_recorder(Tee { inner, series })
         .map_err(|error| TelemetryError::Metrics(error.to_string()))?;
+    families::describe();
     keep_up(handle.clone()).map_err(|error| TelemetryError::Metrics(error.to_string()))?;
     Ok(move || handle.render())
 }

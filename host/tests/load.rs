@@ -192,7 +192,10 @@ fn attempts_that_read_and_write_one_key_take_turns_instead_of_running_in_vain() 
         let lines = metrics.lines().filter(|line| line.starts_with(name));
         lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
     };
-    let (runs, conflicts) = (sum("hookbox_attempts_total"), sum("hookbox_kv_conflicts_total"));
+    let (runs, conflicts) = (
+        sum("hookbox_attempts_total"),
+        sum("hookbox_settlements_total{plugin=\"worker\",result=\"conflict\"}"),
+    );
     assert!(conflicts > 0.0, "nothing was contended, so nothing was shown");
     assert!(
         runs < 3.0 * EVENTS as f64,

@@ -256,3 +256,27 @@ fn events_of_one_host_are_exported_and_imported_by_another() {
     let missing = new.ask(&host, &["events", "import", "missing.ndjson"]);
     assert!(missing.err.contains("missing.ndjson cannot be read"), "{}", missing.err);
 }
+
+#[test]
+fn every_metric_that_a_host_shows_says_what_it_is() {
+    let site = Site::of_worker(include_bytes!("guests/ok.wat"), "");
+    let host = Host::start(&site);
+    host.until_done(&host.send("step.one", 1));
+    let metrics = host.api("/metrics").as_str().unwrap().to_owned();
+    let told = |kind: &str| -> Vec<&str> {
+        let lines = metrics.lines().filter_map(|line| line.strip_prefix(kind));
+        lines.map(|line| line.split(' ').next().unwrap()).collect()
+    };
+    let (helps, types) = (told("# HELP "), told("# TYPE "));
+    assert!(types.len() > 12, "{metrics}");
+    for name in &types {
+        assert!(helps.contains(name), "{name} has no help");
+    }
+    for name in ["hookbox_build_info", "hookbox_settlements_total", "hookbox_store_size_bytes"] {
+        assert!(types.contains(&name), "{name}: {metrics}");
+    }
+    assert_eq!(
+        host.metric("hookbox_settlements_total{plugin=\"worker\",result=\"kept\"}"),
+        Some(1.0)
+    );
+}

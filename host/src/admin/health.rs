@@ -16,75 +16,6 @@ use super::trouble::{self, TroubleJson};
 use super::view::StatsJson;
 use crate::event;
 
-/// Describes the metrics of the admin API.
-pub(super) fn describe_metrics() {
-    describe_store_metrics();
-    metrics::describe_counter!(
-        "hookbox_operator_changes_total",
-        "Deliveries that operators have retried, cancelled or discarded"
-    );
-    metrics::describe_gauge!(
-        "hookbox_attempts_running",
-        "Attempts that run or wait for memory for their verdict"
-    );
-    metrics::describe_gauge!(
-        "hookbox_verdicts_waiting_bytes",
-        "Memory of verdicts that are not durable yet, in bytes"
-    );
-    metrics::describe_gauge!(
-        "hookbox_breaker_open",
-        "Whether the circuit breaker of a plugin is open (1) or not (0)"
-    );
-    metrics::describe_counter!(
-        "hookbox_breaker_openings_total",
-        "How often the circuit breaker of a plugin opened"
-    );
-    metrics::describe_counter!(
-        "hookbox_ingest_unidentified_total",
-        "Events of a source whose type could not be read, stored as hookbox.unidentified"
-    );
-    metrics::describe_counter!(
-        "hookbox_attempts_unrecorded_total",
-        "Failed attempts of a plugin that left no record, because there were too many of them"
-    );
-}
-
-/// Describes the metrics of the store and its clock.
-fn describe_store_metrics() {
-    metrics::describe_gauge!("hookbox_stored_events", "Events stored");
-    metrics::describe_gauge!("hookbox_deliveries", "Deliveries by plugin and state");
-    metrics::describe_gauge!(
-        "hookbox_store_bytes",
-        "Size of the database in bytes, free pages included"
-    );
-    metrics::describe_gauge!(
-        "hookbox_store_free_bytes",
-        "Bytes of free pages in the database, used before it grows"
-    );
-    metrics::describe_counter!(
-        "hookbox_store_damaged_events_total",
-        "Deliveries that became dead letters because their stored event does not match its checksum"
-    );
-    metrics::describe_counter!(
-        "hookbox_store_side_file_failures_total",
-        "Writes that failed of the small files beside the database"
-    );
-    metrics::describe_gauge!("hookbox_store_log_bytes", "Size of its write-ahead log in bytes");
-    metrics::describe_gauge!("hookbox_store_disk_free_bytes", "Bytes that are free on its disk");
-    metrics::describe_counter!(
-        "hookbox_tree_budget_exceeded_total",
-        "Deliveries that became dead letters because their tree of events had reached its budget"
-    );
-    metrics::describe_gauge!(
-        "hookbox_clock_jump_seconds",
-        "By how much the clock jumped, if that is neither over nor accepted; negative if it went back"
-    );
-    metrics::describe_gauge!(
-        "hookbox_clock_held_seconds",
-        "For how long the host was off, while nothing is deleted because of it"
-    );
-}
-
 /// Counts, as cheap with a million rows as with one.
 #[utoipa::path(get, path = "/api/v1/stats", tag = "health", responses(
     (status = 200, description = "How much there is of what", body = StatsJson),
@@ -105,7 +36,7 @@ pub(super) async fn show_stats(
 pub(super) async fn show_metrics(State(admin): State<Arc<Admin>>) -> Response {
     // The counts are the store's; they become metrics when somebody looks.
     let stats = admin.store.stats().await.unwrap_or_default();
-    metrics::gauge!("hookbox_stored_events").set(stats.events as f64);
+    metrics::gauge!("hookbox_store_events").set(stats.events as f64);
     for (plugin, counts) in &stats.plugins {
         for state in event::State::ALL {
             let count = counts.0[usize::from(state.code())];

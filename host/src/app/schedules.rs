@@ -51,7 +51,6 @@ pub(super) async fn run(
     closing: CancellationToken,
 ) {
     let clock = ticker.clock.clone();
-    describe_metrics();
     loop {
         let next = ticker.turn(&config.load_full()).await;
         let next_ms = match &next {
@@ -69,13 +68,6 @@ pub(super) async fn run(
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }
-}
-
-fn describe_metrics() {
-    metrics::describe_counter!(
-        "hookbox_schedule_ticks_total",
-        "Ticks of schedules, by schedule and result: emitted, missed, overlap"
-    );
 }
 
 impl Ticker {

@@ -98,6 +98,8 @@ pub(super) struct PluginQueue {
     /// Metrics of every attempt. Looking one up by its labels costs several times what counting
     /// does.
     pub(super) succeeded: Counter,
+    /// Settlements that were stored as asked for.
+    pub(super) kept: Counter,
     pub(super) seconds: Histogram,
 }
 
@@ -154,7 +156,8 @@ impl PluginQueue {
             pace: Pace::new(health.clock().clone()),
             health,
             succeeded: counter!("hookbox_attempts_total", "plugin" => plugin.clone(), "outcome" => Outcome::Ok.name()),
-            seconds: histogram!("hookbox_attempt_seconds", "plugin" => plugin),
+            kept: counter!("hookbox_settlements_total", "plugin" => plugin.clone(), "result" => "kept"),
+            seconds: histogram!("hookbox_attempt_duration_seconds", "plugin" => plugin),
         }
     }
 

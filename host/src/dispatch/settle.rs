@@ -28,7 +28,7 @@ pub(super) async fn settle(
     let dead = matches!(settlement.next, Next::Dead(_));
     let reason = settlement.record.as_ref().and_then(|record| record.error.as_deref()).map(shown);
     let settled = store.settle(lease, settlement).await;
-    count(settled.as_ref().ok(), &plugin, dead);
+    count(queue, settled.as_ref().ok(), &plugin, dead);
     match &settled {
         Ok(Settled::Kept) => {
             if dead && queue.health.may_log(LogSubject::DeadLetter) {
@@ -84,8 +84,8 @@ fn reason_of(refused: Settled) -> &'static str {
     }
 }
 
-/// Counts dead letters, and settlements that change less than was asked for.
-fn count(settled: Option<&Settled>, plugin: &PluginName, dead: bool) {
+/// Counts dead letters, and settlements by what came of them.
+fn count(queue: &PluginQueue, settled: Option<&Settled>, plugin: &PluginName, dead: bool) {
     let has_died = match settled {
         Some(Settled::Kept) => dead,
         Some(Settled::OverBudget | Settled::NotANumber) => true,
@@ -95,16 +95,20 @@ fn count(settled: Option<&Settled>, plugin: &PluginName, dead: bool) {
         metrics::counter!("hookbox_dead_letters_total", "plugin" => plugin.to_string())
             .increment(1);
     }
-    let (name, plugin) = match settled {
-        Some(Settled::Conflict) => ("hookbox_kv_conflicts_total", Some(plugin)),
-        Some(Settled::OverBudget) => ("hookbox_tree_budget_exceeded_total", Some(plugin)),
-        Some(Settled::Lost) => ("hookbox_settlements_lost_total", None),
-        _ => return,
+    let result = match settled {
+        Some(Settled::Conflict) => "conflict",
+        Some(Settled::Lost) => "lost",
+        Some(Settled::OverBudget) => {
+            metrics::counter!("hookbox_tree_budget_exceeded_total", "plugin" => plugin.to_string())
+                .increment(1);
+            return;
+        }
+        Some(_) => return queue.kept.increment(1),
+        None => return,
     };
-    match plugin {
-        Some(plugin) => metrics::counter!(name, "plugin" => plugin.to_string()).increment(1),
-        None => metrics::counter!(name).increment(1),
-    }
+    let plugin = plugin.to_string();
+    metrics::counter!("hookbox_settlements_total", "plugin" => plugin, "result" => result)
+        .increment(1);
 }
 
 /// Counts an attempt, and tells the plugin's health how it ended.

@@ -18,7 +18,7 @@ const MAX_METHOD_BYTES: usize = 32;
 /// The metric's results: the server answered, a rule or limit of the host refused, or it failed.
 const ANSWERED: &str = "answered";
 const REFUSED: &str = "refused";
-const FAILED: &str = "failed";
+const UNANSWERED: &str = "unanswered";
 
 /// The requests of one attempt. Clones write to the same entries.
 #[derive(Debug, Clone)]
@@ -121,7 +121,7 @@ impl Accounting {
                 .call
                 .error
                 .get_or_insert_with(|| "the attempt ended before the request did".to_owned());
-            self.count(if entry.call.status.is_some() { ANSWERED } else { FAILED });
+            self.count(if entry.call.status.is_some() { ANSWERED } else { UNANSWERED });
         }
         entry.call
     }
@@ -209,7 +209,7 @@ impl OpenCall {
     /// Ends the request with an error.
     pub(super) fn fail(mut self, why: &RequestError) {
         self.handle.failed(why);
-        self.end(if why.is_refusal() { REFUSED } else { FAILED });
+        self.end(if why.is_refusal() { REFUSED } else { UNANSWERED });
     }
 
     fn end(&mut self, result: &'static str) {
@@ -236,7 +236,7 @@ impl OpenCall {
 
 impl Drop for OpenCall {
     fn drop(&mut self) {
-        self.end(FAILED);
+        self.end(UNANSWERED);
     }
 }
 

@@ -21,12 +21,12 @@ impl SourceMetrics {
         let source = || Arc::clone(source);
         Self {
             accepted: counter!(
-                "hookbox_ingest_requests_total", "source" => source(), "status" => "200", "reason" => "accepted"
+                "hookbox_ingest_requests_total", "source" => source(), "reason" => "accepted", "code" => "200"
             ),
-            ack_seconds: histogram!("hookbox_ingest_ack_seconds", "source" => source()),
+            ack_seconds: histogram!("hookbox_ingest_ack_duration_seconds", "source" => source()),
             unidentified: counter!("hookbox_ingest_unidentified_total", "source" => source()),
             keys: (0..keys)
-                .map(|key| counter!("hookbox_ingest_key_used_total", "source" => source(), "key" => key.to_string()))
+                .map(|key| counter!("hookbox_ingest_signatures_total", "source" => source(), "key" => key.to_string()))
                 .collect(),
         }
     }

@@ -231,8 +231,8 @@ impl Receiver {
         metrics::counter!(
             "hookbox_ingest_requests_total",
             "source" => name,
-            "status" => response.status().as_u16().to_string(),
             "reason" => reason,
+            "code" => response.status().as_u16().to_string(),
         )
         .increment(1);
         response

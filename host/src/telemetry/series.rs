@@ -76,8 +76,12 @@ impl<R: Recorder> Recorder for Tee<R> {
     fn register_histogram(&self, key: &Key, metadata: &Metadata<'_>) -> Histogram {
         let inner = self.inner.register_histogram(key, metadata);
         let owner = match key.name() {
-            "hookbox_ingest_ack_seconds" => label(key, "source").map(|it| (OwnerKind::Source, it)),
-            "hookbox_attempt_seconds" => label(key, "plugin").map(|it| (OwnerKind::Plugin, it)),
+            "hookbox_ingest_ack_duration_seconds" => {
+                label(key, "source").map(|it| (OwnerKind::Source, it))
+            }
+            "hookbox_attempt_duration_seconds" => {
+                label(key, "plugin").map(|it| (OwnerKind::Plugin, it))
+            }
             _ => None,
         };
         let Some((owner, name)) = owner else { return inner };
@@ -89,10 +93,10 @@ impl<R: Recorder> Recorder for Tee<R> {
 fn counted(key: &Key) -> Option<(OwnerKind, &str, usize)> {
     match key.name() {
         "hookbox_ingest_requests_total" => {
-            let kind = match (label(key, "reason")?, label(key, "status")?) {
+            let kind = match (label(key, "reason")?, label(key, "code")?) {
                 ("accepted", _) => Meter::ACCEPTED,
                 ("duplicate", _) => Meter::DUPLICATE,
-                (_, status) if status.starts_with(['4', '5']) => Meter::REFUSED,
+                (_, code) if code.starts_with(['4', '5']) => Meter::REFUSED,
                 _ => return None,
             };
             Some((OwnerKind::Source, label(key, "source")?, kind))
@@ -125,10 +129,10 @@ mod tests {
         let series = Arc::new(Series::default());
         let tee = Tee { inner: NoopRecorder, series: Arc::clone(&series) };
         metrics::with_local_recorder(&tee, || {
-            let request = |reason: &'static str, status: &'static str| {
+            let request = |reason: &'static str, code: &'static str| {
                 metrics::counter!(
                     "hookbox_ingest_requests_total",
-                    "source" => "heygen", "status" => status, "reason" => reason
+                    "source" => "heygen", "reason" => reason, "code" => code
                 )
             };
             request("accepted", "200").increment(3);
@@ -140,8 +144,10 @@ mod tests {
                     .increment(1);
             }
             metrics::counter!("hookbox_dead_letters_total", "plugin" => "audit").increment(1);
-            metrics::histogram!("hookbox_ingest_ack_seconds", "source" => "heygen").record(0.001);
-            metrics::histogram!("hookbox_attempt_seconds", "plugin" => "audit").record(0.5);
+            metrics::histogram!("hookbox_ingest_ack_duration_seconds", "source" => "heygen")
+                .record(0.001);
+            metrics::histogram!("hookbox_attempt_duration_seconds", "plugin" => "audit")
+                .record(0.5);
         });
         series.sample(1);
         let point = |kind, name: &str| {

@@ -166,7 +166,7 @@ async fn requests_are_counted_by_what_came_of_them() {
     let lost = attempt.get("http://lost.example.com:PORT/").await.unwrap_err();
     assert_eq!(lost.kind, RequestErrorKind::Dns);
     let text = shown.render();
-    for (result, count) in [("answered", 2), ("refused", 1), ("failed", 1)] {
+    for (result, count) in [("answered", 2), ("refused", 1), ("unanswered", 1)] {
         let line = format!(
             "hookbox_plugin_http_requests_total{{plugin=\"guest\",result=\"{result}\"}} {count}\n"
         );

@@ -314,12 +314,12 @@ async fn metrics_name_configured_sources_only() {
     host.exchange(request("POST", "/elsewhere", &[], b"")).await.is_problem(404);
     let text = recorder.handle().render();
     for line in [
-        r#"hookbox_ingest_requests_total{source="heygen",status="200",reason="accepted"} 1"#,
-        r#"hookbox_ingest_requests_total{source="heygen",status="200",reason="duplicate"} 1"#,
-        r#"hookbox_ingest_requests_total{source="heygen",status="401",reason="no_signature"} 1"#,
-        r#"hookbox_ingest_requests_total{source="unknown",status="404",reason="unknown_source"} 2"#,
-        r#"hookbox_ingest_key_used_total{source="heygen",key="0"} 2"#,
-        r#"hookbox_ingest_ack_seconds_count{source="heygen"} 2"#,
+        r#"hookbox_ingest_requests_total{source="heygen",reason="accepted",code="200"} 1"#,
+        r#"hookbox_ingest_requests_total{source="heygen",reason="duplicate",code="200"} 1"#,
+        r#"hookbox_ingest_requests_total{source="heygen",reason="no_signature",code="401"} 1"#,
+        r#"hookbox_ingest_requests_total{source="unknown",reason="unknown_source",code="404"} 2"#,
+        r#"hookbox_ingest_signatures_total{source="heygen",key="0"} 2"#,
+        r#"hookbox_ingest_ack_duration_seconds_count{source="heygen"} 2"#,
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }

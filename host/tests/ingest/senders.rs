@@ -305,7 +305,7 @@ async fn what_is_refused_by_share_is_counted_as_that() {
     first.rest().await;
     let text = recorder.handle().render();
     for line in [
-        r#"hookbox_ingest_requests_total{source="heygen",status="503",reason="client_share"} 1"#,
+        r#"hookbox_ingest_requests_total{source="heygen",reason="client_share",code="503"} 1"#,
         r#"hookbox_connections_closed_total{door="public",reason="client_share"} 1"#,
     ] {
         assert!(text.contains(line), "{line}\n{text}");

@@ -133,11 +133,12 @@ impl Space {
         self.written = 0;
         self.looked = Some(Instant::now());
         let sizes = sizes(connection, &self.database)?;
-        metrics::gauge!("hookbox_store_bytes").set((sizes.used + sizes.unused) as f64);
-        metrics::gauge!("hookbox_store_free_bytes").set(sizes.unused as f64);
-        metrics::gauge!("hookbox_store_log_bytes").set(sizes.wal as f64);
+        let database = (sizes.used + sizes.unused) as f64;
+        metrics::gauge!("hookbox_store_size_bytes", "file" => "db").set(database);
+        metrics::gauge!("hookbox_store_size_bytes", "file" => "wal").set(sizes.wal as f64);
+        metrics::gauge!("hookbox_store_unused_bytes").set(sizes.unused as f64);
         if let Some((free, _)) = sizes.disk {
-            metrics::gauge!("hookbox_store_disk_free_bytes").set(free as f64);
+            metrics::gauge!("hookbox_store_free_bytes").set(free as f64);
         }
         self.warn_of_wal(sizes.wal);
         let tight = sizes.is_tight(self.max_bytes);

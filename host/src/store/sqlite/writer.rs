@@ -84,7 +84,7 @@ impl Writer {
                     return self.stop(StoreError::Stopped("it was closed".to_owned()), batch);
                 }
                 Ok(false) => {
-                    metrics::histogram!("hookbox_store_commit_seconds")
+                    metrics::histogram!("hookbox_store_commit_duration_seconds")
                         .record(started.elapsed().as_secs_f64());
                 }
                 Err(Failed::Passing(error)) if closing || self.queues.is_closing() => {

@@ -24,6 +24,7 @@ mod deliveries;
 mod erase;
 mod events;
 mod export;
+mod failures;
 mod guard;
 mod health;
 mod history;

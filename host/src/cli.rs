@@ -25,6 +25,7 @@ mod describe;
 mod emit;
 mod events;
 mod failure;
+mod failures;
 mod health;
 mod joins;
 mod known;
@@ -148,6 +149,8 @@ enum CliCommand {
     Events(events::Events),
     /// List, show, retry, cancel and discard deliveries of a running host
     Deliveries(deliveries::Deliveries),
+    /// What fails: failures that are alike, and whether the file that runs has met them
+    Failures(failures::Failures),
     /// Copy the store into a file, also while a host runs
     Backup(backup::Backup),
     /// Who changed what
@@ -201,6 +204,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         CliCommand::New(new) => new.run(common),
         CliCommand::Events(events) => events.run(common),
         CliCommand::Deliveries(deliveries) => deliveries.run(common),
+        CliCommand::Failures(failures) => failures.run(common),
         CliCommand::Backup(backup) => backup.run(common),
         CliCommand::Audit(audit) => audit.run(common),
         CliCommand::Joins(joins) => joins.run(common),

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 mod attempt;
 mod delivery;
+mod failure;
 pub mod form;
 mod gathering;
 mod ids;
@@ -13,6 +14,7 @@ pub mod name;
 pub use crate::names::PluginName;
 pub use attempt::{AttemptRecord, Digest, HttpCall, LogLine, NotADigest, Outcome, StepUse};
 pub use delivery::{NewDelivery, State, Target, TargetOptions};
+pub use failure::{FailureId, NotAFailure, OTHER, failure_text};
 pub use gathering::{Counted, GatheringKind, GatheringTerms, MAX_MEMBERS, NewMember, Why};
 pub use ids::{BadId, DeliveryId, EventId};
 pub use key::{Key, KeyPolicy, KeySource};

@@ -40,6 +40,7 @@
 //! - of many hosts that make one tick, one stores its event, and the next tick with it;
 //! - retention deletes only what is settled, and nothing because the clock was set;
 //! - what is ready has no time to wait for, whatever the clock does;
+//! - what a group of failures counts is what a full count finds, after every call;
 //! - an I/O error acknowledges nothing and ends the store.
 //!
 //! The reasons are in `docs/design/store.md`.
@@ -70,15 +71,16 @@ pub use in_flight::InFlight;
 pub use model::{
     Action, Actor, AgainSoFar, Appended, Approval, ApprovalChange, AttemptView, AuditEntry,
     AuditFilter, AuditNote, Changed, Cursor, DeliveryFilter, DeliveryView, Erased, Erasure,
-    EventFilter, EventState, EventSummary, EventView, GatheringCursor, GatheringFilter,
-    GatheringState, GatheringView, KEY_KNOWN_FOR_MS, Keep, KvKey, KvRange, KvTransaction, KvValue,
-    Lease, LeaseHolder, LeasePermit, LeaseQueue, Leased, ListedKeys, MAX_CHILDREN, MAX_CRASHES,
-    MAX_LOOKED_AT, MAX_LOOKED_AT_BODIES, MAX_MEMBERSHIPS, MAX_PAGE, MAX_SAMPLES, MAX_SKIP_RECORDS,
-    MAX_TREE_ATTEMPTS, MAX_TREE_MEMBERS, MemberView, Membership, MemoryReservation, NewStep, Next,
-    Page, PluginCounts, PluginPolicies, Preview, Progress, Recorded, ScheduleChange, ScheduleMark,
-    Settled, Settlement, SkipReason, SkippedTicks, Stats, StepView, StoredApproval, StoredSample,
-    StoredSchedule, Tick, TickStep, Ticked, TreeBudget, TreeDelivery, TreeEvent, TreeMember,
-    TreeView, Via, Waits, Which,
+    EventFilter, EventState, EventSummary, EventView, FailureCursor, FailureFilter, FailureView,
+    FileCounts, GatheringCursor, GatheringFilter, GatheringState, GatheringView, KEY_KNOWN_FOR_MS,
+    Keep, KvKey, KvRange, KvTransaction, KvValue, Lease, LeaseHolder, LeasePermit, LeaseQueue,
+    Leased, ListedKeys, MAX_CHILDREN, MAX_CRASHES, MAX_LOOKED_AT, MAX_LOOKED_AT_BODIES,
+    MAX_MEMBERSHIPS, MAX_PAGE, MAX_SAMPLES, MAX_SKIP_RECORDS, MAX_TREE_ATTEMPTS, MAX_TREE_MEMBERS,
+    MemberView, Membership, MemoryReservation, NewStep, Next, Page, PluginCounts, PluginPolicies,
+    Preview, Progress, Recorded, ScheduleChange, ScheduleMark, Settled, Settlement, SkipReason,
+    SkippedTicks, Stats, StepView, StoredApproval, StoredSample, StoredSchedule, TREND_HOURS, Tick,
+    TickStep, Ticked, TreeBudget, TreeDelivery, TreeEvent, TreeMember, TreeView, Trend, Via, Waits,
+    Which,
 };
 pub use operate::Operate;
 pub use queue::{DispatchHandle, Queue};

@@ -7,6 +7,7 @@ mod act;
 mod audit;
 mod document;
 mod export;
+mod failures;
 mod forms;
 mod history;
 mod pages;

@@ -14,9 +14,11 @@ use super::problem::ProblemJson;
 use super::state::MAX_BODY_BYTES;
 use crate::names::hint;
 
+mod attempts;
 mod audit;
 mod change;
 mod erase;
+mod failures;
 mod filters;
 mod history;
 mod kv;
@@ -27,6 +29,7 @@ pub(super) use change::{
     ChangeQuery, CursorQuery, FreshQuery, MoveQuery, RetryQuery, ToQuery, progress_text,
 };
 pub(super) use erase::{EraseQuery, EraseSubjectQuery, ImportQuery};
+pub(super) use failures::{FailureQuery, failure_text};
 pub(super) use filters::{ApproveQuery, DeliveryQuery, EventQuery, NoQuery, ReplayQuery, to_text};
 pub(super) use history::{HistoryQuery, StreamQuery, TimeWindow, WINDOWS};
 pub(super) use kv::{KeyQuery, KeysQuery};

@@ -22,7 +22,7 @@ use super::problem::ProblemJson;
 use super::role::{Role, admit};
 use super::state::Admin;
 use super::{
-    audit, clock, deliveries, erase, events, export, health, history, joins, kv, plugins,
+    audit, clock, deliveries, erase, events, export, failures, health, history, joins, kv, plugins,
     schedules, start, stream, tree,
 };
 use crate::names::hint;
@@ -45,6 +45,8 @@ fn list() -> Vec<(Role, UtoipaMethodRouter<Arc<Admin>>)> {
         (Operator, routes!(change::cancel_event)),
         (Operator, routes!(deliveries::list_deliveries)),
         (Operator, routes!(deliveries::show_delivery)),
+        (Operator, routes!(failures::list_failures)),
+        (Operator, routes!(failures::show_failure)),
         (Operator, routes!(change::retry_delivery)),
         (Operator, routes!(change::cancel_delivery)),
         (Operator, routes!(change::discard_delivery)),

@@ -151,6 +151,8 @@ pub(super) struct DeliveryJson {
     /// Attempts that were spent and left no record, because the plugin failed faster than records
     /// are kept.
     pub(super) unrecorded: u32,
+    /// The group of its last attempt, if that failed and has a record: see `/api/v1/failures`.
+    pub(super) failure: Option<String>,
     /// A sentence about them, if there are any.
     pub(super) note: Option<String>,
     /// Steps that it has recorded, by name; none in listings.
@@ -285,6 +287,7 @@ impl DeliveryJson {
             replay: row.replay,
             cancelling: row.cancelling,
             unrecorded: row.unrecorded,
+            failure: row.failure.map(|failure| failure.to_string()),
             note: left_no_record(row.unrecorded),
             steps: row.steps.into_iter().map(RecordedStepJson::from).collect(),
             attempts: row.attempts.into_iter().map(|row| AttemptJson::of(row, cut_off)).collect(),

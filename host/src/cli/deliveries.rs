@@ -16,7 +16,7 @@ use crate::event::DeliveryId;
 use crate::store::Action;
 
 mod change;
-mod filter;
+pub(super) mod filter;
 
 #[derive(Debug, Args)]
 #[command(
@@ -57,6 +57,7 @@ waits keeps the count of its attempts. A delivery that a plugin has delayed on p
 Examples:
   hookbox deliveries retry dlv_019a…_0                 this one
   hookbox deliveries retry --plugin video-orders       all that is dead
+  hookbox deliveries retry --failure f_7c1a90b2d3e4   of a group of failures
   hookbox deliveries retry --state dead                every dead delivery
   hookbox deliveries retry --state waiting --since 1h  at once, before it is due")]
     Retry {

@@ -43,6 +43,16 @@ impl Outcome {
         Self::Again,
     ];
 
+    /// Whether the attempt failed.
+    pub fn is_failure(self) -> bool {
+        !matches!(self, Self::Ok | Self::Again)
+    }
+
+    /// Finds an outcome by the name people see.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|outcome| outcome.name() == name)
+    }
+
     /// The stored form.
     pub fn code(self) -> u8 {
         self as u8

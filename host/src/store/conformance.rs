@@ -34,6 +34,8 @@ pub(super) mod deaths;
 pub(super) mod disk;
 mod dispatch;
 pub(super) mod erase;
+mod failure_laws;
+pub(super) mod failures;
 pub(super) mod gathered_events;
 pub(super) mod gathering_bounds;
 mod gathering_model;
@@ -233,4 +235,5 @@ async fn dead_letter(store: &Arc<dyn Store>, plugin: &str) -> DeliveryId {
     id
 }
 
+pub(super) use failure_laws::failure_laws;
 pub(super) use laws::{cases, disk_laws, laws, workflow_laws};

@@ -12,17 +12,19 @@ use super::changes::{Announcer, Changes};
 use super::in_flight::{AttemptLog, InFlight};
 use super::{
     Action, Appended, ApprovalChange, AuditNote, Changed, Cursor, DeliveryFilter, DeliveryView,
-    DispatchHandle, Erased, Erasure, EventFilter, EventSummary, EventView, GatheringCursor,
-    GatheringFilter, GatheringState, GatheringView, Health, Keep, KvKey, KvRange, KvValue, Lease,
-    LeaseHolder, LeaseQueue, Leased, MaybeReady, NewStep, Operate, Page, Pending, Preview,
-    Progress, Queue, Read, Recorded, Settled, Settlement, Stats, StoreError, StoredApproval,
-    TreeView, Which,
+    DispatchHandle, Erased, Erasure, EventFilter, EventSummary, EventView, FailureCursor,
+    FailureFilter, FailureView, GatheringCursor, GatheringFilter, GatheringState, GatheringView,
+    Health, Keep, KvKey, KvRange, KvValue, Lease, LeaseHolder, LeaseQueue, Leased, MaybeReady,
+    NewStep, Operate, Page, Pending, Preview, Progress, Queue, Read, Recorded, Settled, Settlement,
+    Stats, StoreError, StoredApproval, TreeView, Which,
 };
 use crate::clock::Clock;
-use crate::event::{DeliveryId, EventId, NewEvent, PluginName, Target};
+use crate::event::{DeliveryId, EventId, FailureId, NewEvent, PluginName, Target};
 
 mod audit;
 mod data;
+mod failure_rows;
+mod failures;
 mod history;
 mod kept;
 mod laws;
@@ -244,6 +246,20 @@ impl Read for MemoryStore {
 
     fn gathering(&self, _delivery: DeliveryId) -> Pending<'_, Option<GatheringView>> {
         done(self.read(|_| None))
+    }
+
+    fn failures(
+        &self,
+        filter: FailureFilter,
+        limit: usize,
+        after: Option<FailureCursor>,
+    ) -> Pending<'_, (Vec<FailureView>, Option<FailureCursor>)> {
+        done(self.read(|data| data.failures(&filter, limit, after)))
+    }
+
+    fn failure(&self, id: FailureId) -> Pending<'_, FailureView> {
+        let missing = || StoreError::NotFound(format!("failure group `{id}`"));
+        done(self.read(|data| data.failure(id)).and_then(|found| found.ok_or_else(missing)))
     }
 
     fn gatherings(

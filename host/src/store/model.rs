@@ -7,13 +7,14 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock::after_ms;
 use crate::event::{
-    AttemptRecord, DeliveryId, Event, EventId, KeyPolicy, NewEvent, PluginName, State,
+    AttemptRecord, DeliveryId, Event, EventId, FailureId, KeyPolicy, NewEvent, PluginName, State,
 };
 
 mod actions;
 mod approvals;
 mod audit;
 mod erase;
+mod failures;
 mod gatherings;
 mod history;
 mod kv;
@@ -29,6 +30,8 @@ pub use approvals::{Approval, ApprovalChange, StoredApproval};
 pub(super) use audit::AuditResult;
 pub use audit::{Actor, AuditEntry, AuditFilter, AuditNote, KEY_KNOWN_FOR_MS, Via};
 pub use erase::{Erased, Erasure};
+pub(super) use failures::MAX_FAILURE_GROUPS;
+pub use failures::{FailureCursor, FailureFilter, FailureView, FileCounts, TREND_HOURS, Trend};
 pub use gatherings::{GatheringCursor, GatheringFilter, GatheringState};
 pub use history::{MAX_SAMPLES, StoredSample};
 pub(super) use kv::number;
@@ -112,6 +115,8 @@ pub(super) struct LeaseTerms {
     pub(super) has_steps: bool,
     /// How often its handler has asked to be called again.
     pub(super) again: AgainSoFar,
+    /// The group of the failure of the attempt before, if that failed.
+    pub(super) failure: Option<FailureId>,
 }
 
 impl LeaseTerms {

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use super::{
     Changes, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventSummary, EventView,
-    GatheringCursor, GatheringFilter, GatheringState, GatheringView, KvKey, KvRange, KvValue,
-    MaybeReady, Page, Pending, Stats, StoredApproval, TreeView,
+    FailureCursor, FailureFilter, FailureView, GatheringCursor, GatheringFilter, GatheringState,
+    GatheringView, KvKey, KvRange, KvValue, MaybeReady, Page, Pending, Stats, StoredApproval,
+    TreeView,
 };
-use crate::event::{DeliveryId, EventId, PluginName};
+use crate::event::{DeliveryId, EventId, FailureId, PluginName};
 
 /// Answers queries.
 pub trait Read: Send + Sync + std::fmt::Debug {
@@ -49,6 +50,17 @@ pub trait Read: Send + Sync + std::fmt::Debug {
     /// The tree that an event is in, the same from each of its events: at most `limit` events,
     /// those after `after`.
     fn tree(&self, event: EventId, limit: usize, after: Option<EventId>) -> Pending<'_, TreeView>;
+
+    /// A page of groups of failures that are alike: the one that began last before the others.
+    fn failures(
+        &self,
+        filter: FailureFilter,
+        limit: usize,
+        after: Option<FailureCursor>,
+    ) -> Pending<'_, (Vec<FailureView>, Option<FailureCursor>)>;
+
+    /// One group of failures.
+    fn failure(&self, id: FailureId) -> Pending<'_, FailureView>;
 
     /// The results that a delivery has recorded, by the names of their steps.
     fn steps(&self, delivery: DeliveryId) -> Pending<'_, BTreeMap<String, Vec<u8>>>;

@@ -18,7 +18,10 @@ async fn requests(site: &Console) -> Vec<(&'static str, &'static str, String)> {
     let delivery = site.admin.store.event(first).await.unwrap().deliveries[0].id;
     let moved = site.admin.store.event(second).await.unwrap().deliveries[0].id;
     let other = site.admin.store.event(third).await.unwrap().deliveries[0].id;
+    let group = site.admin.store.delivery(delivery).await.unwrap().failure.unwrap();
     vec![
+        ("get", "/api/v1/failures", "/api/v1/failures?state=all".to_owned()),
+        ("get", "/api/v1/failures/{id}", format!("/api/v1/failures/{group}")),
         ("get", "/api/v1/events", "/api/v1/events".to_owned()),
         ("get", "/api/v1/events/{id}", format!("/api/v1/events/{first}")),
         ("get", "/api/v1/events/{id}/body", format!("/api/v1/events/{first}/body")),
@@ -145,9 +148,11 @@ async fn every_documented_parameter_is_accepted() {
         "state" => "dead",
         "since" | "until" => "1770000000",
         "limit" => "10",
-        "min_attempts" => "2",
         "after" => "evt_0000000000000001",
         "dry_run" | "fresh" => "true",
+        "failure" => "f_0123456789ab",
+        "outcome" => "trap",
+        "min_attempts" => "2",
         _ => "x",
     };
     for (path, method) in [

@@ -74,6 +74,34 @@ fn a_dead_delivery_is_found_and_retried() {
 }
 
 #[test]
+fn what_fails_is_shown_by_groups_and_retried_by_one() {
+    let site = site();
+    let host = Host::start(&site);
+    send(&site, &host, "avatar_video.fail", "order_2");
+    row(&site, &host, &["deliveries", "--state", "dead"]);
+    let group = row(&site, &host, &["failures"]);
+    let id = group["id"].as_str().unwrap();
+    assert_eq!((&group["plugin"], &group["dead"]), (&json!("refuses"), &json!(1)));
+    assert_eq!(group["on_running"], "fails");
+    let listed = site.ask(&host, &["failures", "--plugin", "refuses", "--outcome", "reject"]);
+    assert!(listed.code == 0 && listed.out.contains(id), "{listed:?}");
+    assert!(listed.out.contains("(runs)"), "{listed:?}");
+    let shown = site.ask(&host, &["failures", id]);
+    assert!(shown.code == 0 && shown.out.contains(group["text"].as_str().unwrap()), "{shown:?}");
+    let none = site.ask(&host, &["failures", "--plugin", "fine"]);
+    assert!(none.code == 0 && none.out.contains("nothing fails"), "{none:?}");
+    row(&site, &host, &["deliveries", "--failure", id, "--min-attempts", "1"]);
+    assert_eq!(site.ask(&host, &["deliveries", "retry", "--failure", id]).out, "1 retried\n");
+    wait_for("the second failure", || {
+        let group = site.ask(&host, &["failures", id, "--json"]).json();
+        let met = group["files"][0]["count"] == 2;
+        (met && group["dead"] == 1 && group["waiting"] == 0).then_some(())
+    });
+    let wrong = site.run(&["failures", "f_12"]);
+    assert!(wrong.code == 2 && wrong.err.contains("`f_` and 12 hex digits"), "{wrong:?}");
+}
+
+#[test]
 fn a_dead_delivery_is_discarded_and_can_be_had_back() {
     let site = site();
     let host = Host::start(&site);

@@ -27,13 +27,27 @@ pub(super) fn audit_detail(action: &Action, from: Option<&Progress>) -> String {
 
 /// A filter as the audit log names it.
 pub(super) fn filter_text(filter: &DeliveryFilter) -> String {
-    let DeliveryFilter { state, plugin, kind, source, subject, since_ms, until_ms } = filter;
+    let DeliveryFilter {
+        state,
+        plugin,
+        kind,
+        source,
+        subject,
+        failure,
+        outcome,
+        min_attempts,
+        since_ms,
+        until_ms,
+    } = filter;
     let parts = [
         ("state", state.map(|state| state.name().to_owned())),
         ("plugin", plugin.clone()),
         ("type", kind.clone()),
         ("source", source.clone()),
         ("subject", subject.clone()),
+        ("failure", failure.map(|failure| failure.to_string())),
+        ("outcome", outcome.map(|outcome| outcome.name().to_owned())),
+        ("min_attempts", min_attempts.map(|attempts| attempts.to_string())),
         ("since", since_ms.map(rfc3339)),
         ("until", until_ms.map(rfc3339)),
     ];

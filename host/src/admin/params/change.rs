@@ -6,6 +6,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterIn};
 
+use super::attempts::{attempts, failure_id, outcome};
 use super::filters::{no_state, time};
 use crate::admin::problem::ProblemJson;
 use crate::event::State;
@@ -32,6 +33,14 @@ pub(in crate::admin) struct ChangeQuery {
     source: Option<String>,
     /// Of events with exactly this subject.
     subject: Option<String>,
+    /// Whose last attempt failed in this group: `f_` and 12 hex digits.
+    failure: Option<String>,
+    /// Whose last attempt had this outcome: `ok`, `again`, `retry`, `reject`, `trap`, `timeout`,
+    /// `memory`, `error` or `crash`.
+    outcome: Option<String>,
+    /// With at least so many attempts.
+    #[param(value_type = Option<u32>, minimum = 1)]
+    min_attempts: Option<String>,
     /// Of events received at or after: RFC 3339 or Unix seconds.
     since: Option<String>,
     /// Of events received before: RFC 3339 or Unix seconds.
@@ -150,6 +159,9 @@ impl ChangeQuery {
             kind: self.kind,
             source: self.source,
             subject: self.subject,
+            failure: failure_id(self.failure.as_deref())?,
+            outcome: outcome(self.outcome.as_deref())?,
+            min_attempts: attempts(self.min_attempts.as_deref())?,
             since_ms: time("since", self.since.as_deref())?,
             until_ms: time("until", self.until.as_deref())?,
         };

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::attempts::{attempts, failure_id, outcome};
 use crate::admin::problem::ProblemJson;
 use crate::config::routes::TypePattern;
 use crate::event::{DeliveryId, Digest, EventId, State};
@@ -67,6 +68,14 @@ pub(in crate::admin) struct DeliveryQuery {
     source: Option<String>,
     /// Of events with exactly this subject.
     subject: Option<String>,
+    /// Whose last attempt failed in this group: `f_` and 12 hex digits.
+    failure: Option<String>,
+    /// Whose last attempt had this outcome: `ok`, `again`, `retry`, `reject`, `trap`, `timeout`,
+    /// `memory`, `error` or `crash`.
+    outcome: Option<String>,
+    /// With at least so many attempts.
+    #[param(value_type = Option<u32>, minimum = 1)]
+    min_attempts: Option<String>,
     /// Of events received at or after: RFC 3339 or Unix seconds.
     since: Option<String>,
     /// Of events received before: RFC 3339 or Unix seconds.
@@ -122,7 +131,7 @@ impl EventQuery {
             kind,
             pattern: pattern.map(type_pattern).transpose()?,
             plugin: self.plugin.clone(),
-            min_attempts: self.min_attempts.as_deref().map(attempts).transpose()?,
+            min_attempts: attempts(self.min_attempts.as_deref())?,
             after: self.after.as_deref().map(after).transpose()?,
             source: self.source.clone(),
             subject: self.subject.clone(),
@@ -146,6 +155,9 @@ impl DeliveryQuery {
             kind: self.kind.clone(),
             source: self.source.clone(),
             subject: self.subject.clone(),
+            failure: failure_id(self.failure.as_deref())?,
+            outcome: outcome(self.outcome.as_deref())?,
+            min_attempts: attempts(self.min_attempts.as_deref())?,
             since_ms: time("since", self.since.as_deref())?,
             until_ms: time("until", self.until.as_deref())?,
         })
@@ -162,13 +174,6 @@ fn type_pattern(text: &str) -> Result<TypePattern, ProblemJson> {
         let right = "`*` stands for one piece between dots, as in `order.*`, `**` for any number";
         ProblemJson::bad_request(format!("`type`: `{text}` {error}: {right}"))
     })
-}
-
-fn attempts(text: &str) -> Result<u32, ProblemJson> {
-    text.parse()
-        .ok()
-        .filter(|least| *least > 0)
-        .ok_or_else(|| ProblemJson::bad_request("`min_attempts` must be a whole number from 1 on"))
 }
 
 fn after(text: &str) -> Result<EventId, ProblemJson> {

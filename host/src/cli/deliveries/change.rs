@@ -28,7 +28,7 @@ const INTERRUPTED: i32 = 128 + 2;
 #[derive(Debug, Args)]
 pub(super) struct ChangeArgs {
     /// The delivery
-    #[arg(value_name = "ID", value_parser = delivery_id, conflicts_with_all = ["state", "plugin", "kind", "source", "subject", "since", "until"])]
+    #[arg(value_name = "ID", value_parser = delivery_id, conflicts_with_all = ["state", "plugin", "kind", "source", "subject", "failure", "outcome", "min_attempts", "since", "until"])]
     id: Option<DeliveryId>,
     #[command(flatten)]
     filter: DeliveryFilterArgs,

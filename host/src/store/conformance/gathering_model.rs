@@ -1,5 +1,6 @@
 //! Gatherings as lists of members, and random calls made on the lists and the store.
 
+use super::failures::every_group_is_counted;
 use super::gatherings::{BATCH, HOUR_MS, JOIN, batch, end, join, member, video};
 use super::policies::PolicyHarness;
 use super::seeing::every_wait_is_named;
@@ -110,6 +111,7 @@ pub(super) async fn run(harness: impl PolicyHarness, ops: Vec<GatherOp>) {
             }
         }
         every_wait_is_named(&harness, &store).await;
+        every_group_is_counted(&store).await;
     }
     pass(&harness, 2 * HOUR_MS);
     for plugin in [JOIN, BATCH] {

@@ -9,6 +9,7 @@ use std::num::NonZeroU32;
 
 use proptest::sample::Index;
 
+use super::failures::every_group_is_counted;
 use super::key_order::keyed_event;
 use super::policies::PolicyHarness;
 use super::seeing::every_wait_is_named;
@@ -90,6 +91,7 @@ pub(super) async fn run(harness: impl PolicyHarness, per_key: u32, hold: bool, o
         model.apply(op).await;
         model.compare().await;
         every_wait_is_named(&harness, &model.store()).await;
+        every_group_is_counted(&model.store()).await;
     }
     model.bring_to_an_end().await;
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::sample::Index;
 
 use super::dispatch::TestDispatch;
+use super::failures::every_group_is_counted;
 use super::queries::all_events;
 use super::seeing::every_wait_is_named;
 use super::*;
@@ -118,6 +119,7 @@ pub(super) async fn run(harness: impl Harness, ops: Vec<Op>) {
     for op in ops {
         model.apply(op).await;
         every_wait_is_named(&harness, &model.store()).await;
+        every_group_is_counted(&model.store()).await;
     }
     model.compare().await;
     model.bring_to_an_end().await;

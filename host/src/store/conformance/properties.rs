@@ -74,7 +74,16 @@ impl Wanted {
     fn deliveries(&self, state: Option<State>) -> DeliveryFilter {
         let EventFilter { kind, source, subject, since_ms, until_ms, .. } = self.events(None);
         let plugin = self.plugin.map(|plugin| named("plugin", plugin));
-        DeliveryFilter { kind, source, subject, state, plugin, since_ms, until_ms }
+        DeliveryFilter {
+            kind,
+            source,
+            subject,
+            state,
+            plugin,
+            since_ms,
+            until_ms,
+            ..DeliveryFilter::default()
+        }
     }
 
     fn events(&self, state: Option<State>) -> EventFilter {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::audit::AuditRows;
+use super::failure_rows::FailureRows;
 pub(super) use super::rows::{StoredDelivery, StoredEvent};
 use super::schedule_rows::ScheduleRows;
 use crate::clock::{Clock, TimeNote, until};
@@ -41,6 +42,7 @@ pub(super) struct MemoryData {
     /// With the times at which they were stored.
     pub(super) samples: Vec<(i64, Vec<Rest>)>,
     pub(super) audit: AuditRows,
+    pub(super) failures: FailureRows,
     pub(super) tree: TreeBudget,
     pub(super) last_id: i64,
     pub(super) duplicates: u64,
@@ -143,6 +145,7 @@ impl MemoryData {
             cancelling: false,
             cut_off: false,
             unrecorded: 0,
+            failure: None,
             again: 0,
             steps: Vec::new(),
             attempts: Vec::new(),
@@ -264,6 +267,9 @@ impl MemoryData {
                     (record.outcome, record.error, record.logs) =
                         (Outcome::Error, fault.clone(), Vec::new());
                 }
+                if !cancelled {
+                    view.failure = self.failures.after(&lease.plugin, &record, self.wall_ms);
+                }
                 view.attempts.push(AttemptView { number: lease.attempt, record });
                 *crashes = 0;
             }
@@ -331,12 +337,14 @@ impl MemoryData {
             if view.state == State::Leased {
                 let ran = running.contains(&(view.id, view.attempt));
                 (*uncounted, *crashes) = (*uncounted + 1, *crashes + u32::from(ran));
-                view.attempts.extend(
-                    ran.then(|| AttemptView {
-                        number: view.attempt,
-                        record: crash(clock.now_ms()),
-                    }),
-                );
+                if ran {
+                    let (number, record) = (view.attempt, crash(clock.now_ms()));
+                    if !view.cancelling {
+                        let group = self.failures.meet(&view.plugin, &record, clock.now_ms());
+                        view.failure = Some(group);
+                    }
+                    view.attempts.push(AttemptView { number, record });
+                }
                 let again = if *crashes >= MAX_CRASHES { State::Dead } else { State::Ready };
                 let cancelled = std::mem::take(&mut view.cancelling);
                 view.state = if cancelled { State::Cancelled } else { again };

@@ -35,3 +35,4 @@ impl Harness for OneMemory {
 }
 
 crate::store::conformance::laws!(super::one_memory);
+crate::store::conformance::failure_laws!(super::one_memory);

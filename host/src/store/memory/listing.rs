@@ -186,6 +186,10 @@ impl MemoryData {
         filter.state.is_none_or(|state| view.state == state)
             && filter.plugin.as_ref().is_none_or(|plugin| **plugin == *view.plugin)
             && has(event, &filter.kind, &filter.source, &filter.subject)
+            && (filter.failure.is_none() || filter.failure == view.failure)
+            && filter.min_attempts.is_none_or(|least| view.attempt >= least)
+            && (filter.outcome.is_none()
+                || filter.outcome == view.attempts.last().map(|last| last.record.outcome))
             && within(filter.since_ms, filter.until_ms, event.attributes.time_ms)
     }
 }

@@ -105,7 +105,7 @@ impl MemoryData {
             (Action::Discard, _) => view.state = State::Discarded,
             (Action::Move(to), _) => {
                 (view.plugin, *uncounted, *crashes) = (to.clone(), view.attempt, 0);
-                (view.again, *first_again_ms) = (0, None);
+                (view.again, *first_again_ms, view.failure) = (0, None, None);
             }
             (Action::Retry | Action::RetryFresh, State::Waiting) => {
                 (view.state, view.due_ms, *crashes) =
@@ -224,6 +224,7 @@ impl MemoryData {
         }
         self.sweep_kv(now_ms.min(self.host_ms));
         self.audit.sweep(before_ms(keep.audit), self.wall_ms);
+        self.sweep_failures(since_ms);
         let more = events.len() == MOST.2;
         self.swept.1 = events.last().filter(|_| more).map_or(0, |last| last.row());
         more || keys.len() == MOST.2

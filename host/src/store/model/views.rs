@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{GatheringState, StepView};
 use crate::config::routes::TypePattern;
-use crate::event::{AttemptRecord, DeliveryId, Event, EventId, PluginName, State, Why};
+use crate::event::{
+    AttemptRecord, DeliveryId, Event, EventId, FailureId, Outcome, PluginName, State, Why,
+};
 
 /// The filter of a list of events; absent fields do not filter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -56,6 +58,12 @@ pub struct DeliveryFilter {
     pub source: Option<String>,
     /// Of events with exactly this subject.
     pub subject: Option<String>,
+    /// Whose last attempt failed in this group.
+    pub failure: Option<FailureId>,
+    /// Whose last attempt had this outcome.
+    pub outcome: Option<Outcome>,
+    /// With at least so many attempts.
+    pub min_attempts: Option<u32>,
     /// Of events received at or after, Unix ms.
     pub since_ms: Option<i64>,
     /// Of events received before, Unix ms.
@@ -173,6 +181,8 @@ pub struct DeliveryView {
     pub cut_off: bool,
     /// The number of spent attempts without a record.
     pub unrecorded: u32,
+    /// The group of its last attempt, if that failed.
+    pub failure: Option<FailureId>,
     /// How often its handler has asked to be called again since it began or was last retried.
     pub again: u32,
     /// The steps that it has recorded, by name; not in listings.

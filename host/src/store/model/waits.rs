@@ -142,6 +142,7 @@ mod tests {
             cancelling: false,
             cut_off: false,
             unrecorded: 0,
+            failure: None,
             again: 0,
             steps: Vec::new(),
             attempts: Vec::new(),

@@ -9,6 +9,7 @@ use rusqlite::Connection;
 
 use super::counts::Delta;
 use super::eras::{Eras, NO_ERAS};
+use super::groups::GroupChanges;
 use super::recent::{KeyChanges, Recent};
 use crate::clock::Clock;
 use crate::event::{EventId, KeyPolicy, PluginName};
@@ -68,6 +69,7 @@ pub(super) struct WriteBatch<'a> {
     /// The weight of the writes so far.
     pub(super) written: u64,
     pub(super) delta: Delta,
+    pub(super) groups: GroupChanges,
     pub(super) keys: KeyChanges,
     /// Deliveries that were leased on insert.
     pub(super) leased: Vec<Lease>,
@@ -109,6 +111,7 @@ impl<'a> WriteBatch<'a> {
             cut_logs: false,
             written: 0,
             delta: Delta::default(),
+            groups: GroupChanges::default(),
             keys: KeyChanges::default(),
             leased: Vec::new(),
             waiting: Vec::new(),

@@ -8,8 +8,8 @@ use super::batch::{BEHIND_MS, WriteBatch};
 use super::deaths::Ending;
 use super::erase;
 use super::keys::KeyPlace;
-use super::rows::{EVENT_COLUMNS, read_event, read_state, read_text};
-use crate::event::{DeliveryId, EventId, PluginName, State};
+use super::rows::{EVENT_COLUMNS, read_event, read_group_id, read_state, read_text};
+use crate::event::{DeliveryId, EventId, FailureId, PluginName, State};
 use crate::names::is_built_in;
 use crate::store::{Action, StoreError};
 
@@ -38,6 +38,7 @@ pub(super) struct Stands {
     cancelled: bool,
     key: Option<String>,
     cancel_tag: Option<i64>,
+    failure: Option<FailureId>,
     /// The subject of its event, if events can cancel it.
     subject: Option<String>,
 }
@@ -137,7 +138,8 @@ impl WriteBatch<'_> {
         self.connection
             .prepare_cached(
                 "SELECT plugin, state, due_ms, cancelled, key, cancel_tag,
-                        CASE WHEN cancel_tag IS NULL THEN NULL ELSE (SELECT subject FROM events WHERE id = ?1) END
+                        CASE WHEN cancel_tag IS NULL THEN NULL ELSE (SELECT subject FROM events WHERE id = ?1) END,
+                        failure
                  FROM deliveries WHERE event = ?1 AND ordinal = ?2",
             )?
             .query_row(params![delivery.event.row(), delivery.ordinal], |row| {
@@ -149,6 +151,7 @@ impl WriteBatch<'_> {
                     key: row.get(4)?,
                     cancel_tag: row.get(5)?,
                     subject: read_text(row, 6)?,
+                    failure: read_group_id(row, 7)?,
                 })
             })
             .optional()
@@ -297,6 +300,7 @@ impl WriteBatch<'_> {
                  WHERE event = ?1 AND ordinal = ?2",
             )?
             .execute(params![id.event.row(), id.ordinal, to, key, due_ms])?;
+        self.leave_group(id, stands.failure, state)?;
         self.delta.moved(&stands.plugin, Some(state), None);
         self.delta.moved(to, None, Some(state));
         self.waiting.push((to.clone(), due_ms));
@@ -321,5 +325,6 @@ impl WriteBatch<'_> {
 
     fn moved(&mut self, stands: &Stands, to: State) {
         self.delta.moved(&stands.plugin, Some(stands.state), Some(to));
+        self.moved_in_group(stands.failure, stands.state, Some(to));
     }
 }

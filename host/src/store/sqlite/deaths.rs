@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rusqlite::params;
 
 use super::batch::WriteBatch;
-use crate::event::{DEAD, DEAD_LETTERS, DeliveryId, Outcome, PluginName, State};
+use crate::event::{AttemptRecord, DEAD, DEAD_LETTERS, DeliveryId, Outcome, PluginName, State};
 use crate::server::LineLimit;
 
 /// Bounds the lines about dead letters that the store makes by itself: each event beyond
@@ -96,6 +96,19 @@ impl WriteBatch<'_> {
         reason: &str,
     ) -> Result<(), rusqlite::Error> {
         let (DeliveryId { event, ordinal }, dead) = (ending.id, State::Dead);
+        let group = self.group_of(ending.id)?;
+        self.moved_in_group(group, from, Some(State::Leased));
+        let record = AttemptRecord {
+            started_at_ms: self.wall_ms,
+            duration_us: 0,
+            outcome: Outcome::Error,
+            error: Some(reason.to_owned()),
+            logs: Vec::new(),
+            calls: Vec::new(),
+            steps: Vec::new(),
+            plugin_digest: None,
+        };
+        self.settled_in_group((ending.id, ending.plugin), group, Some(&record), dead)?;
         self.connection
             .prepare_cached(
                 "UPDATE deliveries SET state = ?3, attempt = ?4, due_ms = NULL, crashes = 0

@@ -8,7 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::batch::{BEHIND_MS, NEVER_MS, WriteBatch};
 use super::deaths::Ending;
-use super::rows::{read_event, read_state};
+use super::rows::{read_event, read_group_id, read_state};
 use super::sum;
 use crate::clock::until;
 use crate::event::{DEAD_LETTERS, DeliveryId, Event, PluginName, State};
@@ -222,7 +222,7 @@ impl WriteBatch<'_> {
 /// The columns that [`read_due`] reads.
 const DUE_COLUMNS: &str = "e.id, e.source, e.type, e.subject, e.content_type, e.time_ms, e.parent, e.hops, e.body, \
                            e.root, d.ordinal, d.state, d.attempt, d.pardoned, e.sum, d.key, d.entered, d.cancel_tag, \
-                           d.deaths, d.steps, d.again, d.again_since_ms";
+                           d.deaths, d.steps, d.again, d.again_since_ms, d.failure";
 
 /// Reads a delivery from the columns of [`DUE_COLUMNS`].
 fn read_due(
@@ -244,6 +244,7 @@ fn read_due(
             key: row.get::<_, Option<String>>(15)?.map(Arc::from),
             cancel_tag: row.get(17)?,
             has_steps: row.get(19)?,
+            failure: read_group_id(row, 22)?,
             again: AgainSoFar {
                 count: row.get(20)?,
                 since: first_again_ms.map_or(Duration::ZERO, |first_ms| until(first_ms, now_ms)),

@@ -8,9 +8,9 @@ use rusqlite::{OptionalExtension, params};
 use super::append::Creation;
 use super::batch::WriteBatch;
 use super::erase;
-use super::rows::{EVENT_COLUMNS, read_event, read_state, read_text};
+use super::rows::{EVENT_COLUMNS, read_event, read_group_id, read_state, read_text};
 use super::sum;
-use crate::event::{DeliveryId, EventId, PluginName, State, Target};
+use crate::event::{DeliveryId, EventId, FailureId, PluginName, State, Target};
 use crate::fail;
 use crate::store::StoreError;
 
@@ -107,8 +107,9 @@ impl WriteBatch<'_> {
         let more_held = self.forget_held(MAX_SWEPT)?;
         let more_values = self.sweep_kv(expired.now_ms, MAX_SWEPT)?;
         let more_entries = self.sweep_audit(expired.audit_before_ms)?;
+        let more_groups = self.sweep_groups(expired.events_before_ms)?;
         let _ = fail::point("store.retention");
-        Ok(more_keys || more_events || more_held || more_values || more_entries)
+        Ok(more_keys || more_events || more_held || more_values || more_entries || more_groups)
     }
 
     fn sweep_dedupe(&mut self, until: EventId) -> Result<bool, rusqlite::Error> {
@@ -195,17 +196,20 @@ impl WriteBatch<'_> {
     }
 
     fn delete_event(&mut self, event: i64) -> Result<(), rusqlite::Error> {
-        let settled: Vec<(PluginName, State, u32, Option<String>)> = self
+        let settled: Vec<(PluginName, State, u32, Option<String>, Option<FailureId>)> = self
             .connection
             .prepare_cached(
-                "DELETE FROM deliveries WHERE event = ?1 RETURNING plugin, state, ordinal, key",
+                "DELETE FROM deliveries WHERE event = ?1 RETURNING plugin, state, ordinal, key, failure",
             )?
             .query_map([event], |row| {
-                Ok((row.get::<_, String>(0)?.into(), read_state(row, 1)?, row.get(2)?, row.get(3)?))
+                let plugin = row.get::<_, String>(0)?.into();
+                let group = read_group_id(row, 4)?;
+                Ok((plugin, read_state(row, 1)?, row.get(2)?, row.get(3)?, group))
             })?
             .collect::<Result<_, _>>()?;
-        for (plugin, state, ordinal, key) in settled {
+        for (plugin, state, ordinal, key, group) in settled {
             self.delta.moved(&plugin, Some(state), None);
+            self.moved_in_group(group, state, None);
             let id = DeliveryId { event: EventId::from_row(event), ordinal };
             if let Some(key) = key.filter(|_| state == State::Dead)
                 && self.let_go(&plugin, &key, id)?

@@ -9,7 +9,7 @@ use super::eras::Span;
 use super::read::{DELIVERY_COLUMNS, attempts, read_delivery, with_waits};
 use super::rows::{read_event, read_state, read_text};
 use crate::config::routes::TypePattern;
-use crate::event::{DeliveryId, EventId, State};
+use crate::event::{DeliveryId, EventId, FailureId, State};
 use crate::store::model::{MAX_LOOKED_AT, MAX_LOOKED_AT_BODIES};
 use crate::store::{
     Cursor, DeliveryFilter, DeliveryView, EventFilter, EventState, EventSummary, Page,
@@ -105,6 +105,15 @@ impl Clauses {
         clauses.maybe("e.type = ?", filter.kind.clone());
         clauses.maybe("e.source = ?", filter.source.clone());
         clauses.maybe("e.subject = ?", filter.subject.clone());
+        // A walk through a subject keeps its order only by its own index.
+        let of_group = if filter.subject.is_some() { "+d.failure = ?" } else { "d.failure = ?" };
+        clauses.maybe(of_group, filter.failure.map(FailureId::row));
+        clauses.maybe("d.attempt >= ?", filter.min_attempts.map(i64::from));
+        clauses.maybe(
+            "(SELECT a.outcome FROM attempts a WHERE a.event = d.event AND a.ordinal = d.ordinal
+              ORDER BY a.number DESC LIMIT 1) = ?",
+            filter.outcome.map(|outcome| i64::from(outcome.code())),
+        );
         clauses.sql.push_str(&span.by_time("d.event"));
         clauses
     }
@@ -116,6 +125,7 @@ enum Walk<'a> {
     Events,
     Subject(&'a str),
     Dead,
+    Failed(FailureId),
 }
 
 /// A bounded part of a walk: the ids of events from `from`, inclusive, to `before`, exclusive.
@@ -150,6 +160,11 @@ impl PageWindow {
                     "SELECT event FROM deliveries WHERE state = 4 AND event < ?1 ORDER BY event DESC LIMIT 1 OFFSET ?2",
                 )?
                 .query_row([before, scanned], |row| row.get(0)),
+            Walk::Failed(group) => connection
+                .prepare_cached(
+                    "SELECT event FROM deliveries WHERE failure = ?3 AND event < ?1 ORDER BY event DESC LIMIT 1 OFFSET ?2",
+                )?
+                .query_row([before, scanned, group.row()], |row| row.get(0)),
         }
         .optional()?;
         // No row before this one matches, so the search does not go on there.
@@ -260,10 +275,11 @@ fn deliveries_query(
     span: &Span,
     page: Page,
 ) -> Result<(String, Clauses, PageWindow), rusqlite::Error> {
-    let walk = match (&filter.subject, filter.state) {
-        (Some(subject), _) => Walk::Subject(subject),
-        (None, Some(State::Dead)) => Walk::Dead,
-        (None, _) => Walk::Events,
+    let walk = match (&filter.subject, filter.failure, filter.state) {
+        (Some(subject), ..) => Walk::Subject(subject),
+        (None, Some(group), _) => Walk::Failed(group),
+        (None, None, Some(State::Dead)) => Walk::Dead,
+        (None, None, _) => Walk::Events,
     };
     // The cursor's own event may have further deliveries.
     let after = page.after.map(|Cursor(after)| after);

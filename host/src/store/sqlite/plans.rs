@@ -19,7 +19,8 @@ use super::recent::Recent;
 use super::start::last_id;
 use super::{Recovered, kv, pages, read, schema, search, steps};
 use crate::event::{
-    AttemptRecord, Attributes, DeliveryId, EventId, LegacyKey, NewEvent, Outcome, State, Target,
+    AttemptRecord, Attributes, DeliveryId, EventId, FailureId, LegacyKey, NewEvent, Outcome, State,
+    Target,
 };
 use crate::store::{
     Action, Cursor, DeliveryFilter, EventFilter, EventState, KvRange, KvTransaction, Lease,
@@ -224,9 +225,20 @@ fn list(connection: &Connection) {
             };
             let span = span_of(since_ms, until_ms);
             pages::events(connection, &filter, &span, page).unwrap();
-            let filter =
-                DeliveryFilter { state, plugin: has(6), kind, source, subject, since_ms, until_ms };
+            let filter = DeliveryFilter {
+                state,
+                plugin: has(6),
+                kind,
+                source,
+                subject,
+                since_ms,
+                until_ms,
+                ..DeliveryFilter::default()
+            };
             pages::deliveries(connection, &filter, &span, page).unwrap();
+            let failure = Some(FailureId::other(&"audit".into()));
+            pages::deliveries(connection, &DeliveryFilter { failure, ..filter }, &span, page)
+                .unwrap();
         }
     }
     read::event(connection, EventId::from_row(1)).unwrap();
@@ -239,8 +251,16 @@ fn list(connection: &Connection) {
 fn no_listing_walks_more_than_its_window() {
     let plans = plans_of(list);
     assert!(plans.len() > 200, "{}", plans.len());
-    let within =
-        ["rowid<?", "rowid=?", "event<?", "event=?", "subject=?", "parent=?", "plugin=? AND key=?"];
+    let within = [
+        "rowid<?",
+        "rowid=?",
+        "event<?",
+        "event=?",
+        "failure=?",
+        "subject=?",
+        "parent=?",
+        "plugin=? AND key=?",
+    ];
     for (sql, plan) in &plans {
         let bounded = within.iter().any(|by| plan[0].contains(by));
         let scans = plan.iter().any(|step| step.starts_with("SCAN"));

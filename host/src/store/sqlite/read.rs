@@ -4,14 +4,14 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::batch::{BEHIND_MS, NEVER_MS};
 use super::gathered;
-use super::rows::{EVENT_COLUMNS, read_event, read_state, read_text};
+use super::rows::{EVENT_COLUMNS, read_event, read_group_id, read_state, read_text};
 use super::{erase, steps, sum};
 use crate::event::{AttemptRecord, DeliveryId, Digest, EventId, Outcome, PluginName, State};
 use crate::names::is_built_in;
 use crate::store::{AttemptView, DeliveryView, EventView, MAX_CHILDREN};
 
 /// The columns [`read_delivery`] reads, from `deliveries d JOIN events e`.
-pub(super) const DELIVERY_COLUMNS: &str = "d.event, d.ordinal, d.plugin, e.type, e.subject, d.state, d.attempt, d.due_ms, d.replay, d.unrecorded, d.cancelled, d.key, d.crashes, d.again";
+pub(super) const DELIVERY_COLUMNS: &str = "d.event, d.ordinal, d.plugin, e.type, e.subject, d.state, d.attempt, d.due_ms, d.replay, d.unrecorded, d.cancelled, d.key, d.crashes, d.again, d.failure";
 
 /// Reads a delivery from [`DELIVERY_COLUMNS`], its attempts left out.
 pub(super) fn read_delivery(row: &Row<'_>) -> Result<DeliveryView, rusqlite::Error> {
@@ -35,6 +35,7 @@ pub(super) fn read_delivery(row: &Row<'_>) -> Result<DeliveryView, rusqlite::Err
         cancelling: state == State::Leased && row.get(10)?,
         cut_off: state == State::Cancelled && row.get(10)?,
         again: row.get(13)?,
+        failure: read_group_id(row, 14)?,
         steps: Vec::new(),
         attempts: Vec::new(),
     })

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::time::gathering_by_wall_clock;
-use super::{Sqlite, approvals, gathered, kv, pages, read, steps, tree_view};
-use crate::event::{DeliveryId, EventId, PluginName};
+use super::{Sqlite, approvals, failures, gathered, kv, pages, read, steps, tree_view};
+use crate::event::{DeliveryId, EventId, FailureId, PluginName};
 use crate::store::{
     Changes, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventSummary, EventView,
-    GatheringCursor, GatheringFilter, GatheringState, GatheringView, KvKey, KvRange, KvValue,
-    MaybeReady, Page, Pending, Read, Stats, StoreError, StoredApproval, TreeView,
+    FailureCursor, FailureFilter, FailureView, GatheringCursor, GatheringFilter, GatheringState,
+    GatheringView, KvKey, KvRange, KvValue, MaybeReady, Page, Pending, Read, Stats, StoreError,
+    StoredApproval, TreeView,
 };
 
 impl Read for Sqlite {
@@ -72,6 +73,24 @@ impl Read for Sqlite {
     fn gathering(&self, delivery: DeliveryId) -> Pending<'_, Option<GatheringView>> {
         let now_ms = self.clock.host_ms();
         Box::pin(self.readers.ask(move |connection| gathered::view(connection, delivery, now_ms)))
+    }
+
+    fn failures(
+        &self,
+        filter: FailureFilter,
+        limit: usize,
+        after: Option<FailureCursor>,
+    ) -> Pending<'_, (Vec<FailureView>, Option<FailureCursor>)> {
+        let list = move |connection: &_| failures::failures(connection, &filter, limit, after);
+        Box::pin(self.listings.ask(list))
+    }
+
+    fn failure(&self, id: FailureId) -> Pending<'_, FailureView> {
+        Box::pin(async move {
+            let found =
+                self.readers.ask(move |connection| failures::failure(connection, id)).await?;
+            found.ok_or_else(|| StoreError::NotFound(format!("failure group `{id}`")))
+        })
     }
 
     fn gatherings(

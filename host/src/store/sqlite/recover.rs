@@ -8,8 +8,8 @@ use rusqlite::{Connection, params};
 use super::batch::{NEVER_MS, WriteBatch};
 use super::deaths::Ending;
 use super::inflight::LeftRunning;
-use super::rows::{next_plugin, read_text};
-use crate::event::{DeliveryId, EventId, Outcome, PluginName, State};
+use super::rows::{next_plugin, read_group_id, read_text};
+use crate::event::{AttemptRecord, DeliveryId, EventId, FailureId, Outcome, PluginName, State};
 use crate::store::MAX_CRASHES;
 
 /// The leases that a killed host had left when the store was opened.
@@ -39,6 +39,7 @@ impl WriteBatch<'_> {
                 )?
                 .execute(params![delivery.event.row(), delivery.ordinal, state.code(), due_ms])?;
             self.delta.moved(plugin, Some(State::Leased), Some(state));
+            self.moved_in_group(lease.failure, State::Leased, Some(state));
             self.left_behind(&lease, state)?;
         }
         Ok(())
@@ -77,6 +78,7 @@ impl WriteBatch<'_> {
             self.delta.moved(plugin, Some(State::Leased), Some(state));
             self.left_behind(&lease, state)?;
             if !ran {
+                self.moved_in_group(lease.failure, State::Leased, Some(state));
                 continue;
             }
             let reason = if state == State::Dead {
@@ -85,6 +87,8 @@ impl WriteBatch<'_> {
                 "the host died while it ran this delivery"
             };
             say_crashed(plugin, delivery, attempt, reason, state);
+            let record = crashed(self.wall_ms, reason);
+            self.settled_in_group((delivery, plugin), lease.failure, Some(&record), state)?;
             self.connection
                 .prepare_cached(
                     "INSERT INTO attempts (event, ordinal, number, started_ms, duration_us, outcome, error)
@@ -123,6 +127,20 @@ impl WriteBatch<'_> {
     }
 }
 
+/// The record of an attempt that ran when the host died.
+fn crashed(started_at_ms: i64, reason: &str) -> AttemptRecord {
+    AttemptRecord {
+        started_at_ms,
+        duration_us: 0,
+        outcome: Outcome::Crash,
+        error: Some(reason.to_owned()),
+        logs: Vec::new(),
+        calls: Vec::new(),
+        steps: Vec::new(),
+        plugin_digest: None,
+    }
+}
+
 /// At most as many lines as attempts run at once.
 fn say_crashed(
     plugin: &PluginName,
@@ -155,6 +173,7 @@ struct OpenLease {
     cancelled: bool,
     key: Option<String>,
     cancel_tag: Option<i64>,
+    failure: Option<FailureId>,
     /// The subject of its event, if events can cancel it.
     subject: Option<String>,
 }
@@ -168,7 +187,7 @@ fn held(connection: &Connection) -> Result<Vec<OpenLease>, rusqlite::Error> {
         while let Some(plugin) = next_plugin(connection, crashes, &after)? {
             let mut statement = connection.prepare_cached(
                 "SELECT event, ordinal, attempt, cancelled, key, cancel_tag,
-                        CASE WHEN cancel_tag IS NULL THEN NULL ELSE (SELECT subject FROM events WHERE id = event) END
+                        CASE WHEN cancel_tag IS NULL THEN NULL ELSE (SELECT subject FROM events WHERE id = event) END, failure
                  FROM deliveries WHERE crashes = ?1 AND plugin = ?2 AND due_ms = ?3",
             )?;
             let name: PluginName = plugin.as_str().into();
@@ -185,6 +204,7 @@ fn held(connection: &Connection) -> Result<Vec<OpenLease>, rusqlite::Error> {
                     key: row.get(4)?,
                     cancel_tag: row.get(5)?,
                     subject: read_text(row, 6)?,
+                    failure: read_group_id(row, 7)?,
                 });
             }
             after = plugin;

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params};
 
-use crate::event::{Attributes, Event, EventId, State};
+use crate::event::{Attributes, Event, EventId, FailureId, State};
 
 /// The columns `read_event` reads, from a table named `e`.
 pub(super) const EVENT_COLUMNS: &str = "e.id, e.source, e.type, e.subject, e.content_type, e.time_ms, e.parent, e.hops, e.body, e.root";
@@ -55,4 +55,12 @@ pub(super) fn next_plugin(
     connection
         .prepare_cached("SELECT min(plugin) FROM deliveries WHERE crashes = ?1 AND plugin > ?2 AND due_ms IS NOT NULL")?
         .query_row(params![crashes, after], |row| row.get(0))
+}
+
+/// The group of failures in a column.
+pub(super) fn read_group_id(
+    row: &Row<'_>,
+    column: usize,
+) -> Result<Option<FailureId>, rusqlite::Error> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(FailureId::from_row))
 }

@@ -66,10 +66,12 @@ pub(super) fn find(
         span,
     };
     let at = from.and_then(|progress| progress.at.as_ref());
-    if filter.subject.is_none() && states.iter().all(|state| is_open(*state)) {
+    let by_attempts =
+        filter.failure.is_some() || filter.outcome.is_some() || filter.min_attempts.is_some();
+    if filter.subject.is_none() && !by_attempts && states.iter().all(|state| is_open(*state)) {
         search.open(at, &mut found)?;
     } else {
-        let dead = filter.subject.is_none() && states == [State::Dead];
+        let dead = filter.subject.is_none() && filter.failure.is_none() && states == [State::Dead];
         search.by_event(at, dead, &mut found)?;
     }
     if let Action::Move(to) = action {
@@ -174,18 +176,24 @@ impl Search<'_> {
     /// The event at which one call stops; `None` if the rest of the walk is within bounds.
     fn end_of_window(&self, from: i64, dead: bool) -> Result<Option<i64>, rusqlite::Error> {
         let looked = MAX_LOOKED as i64;
-        let end = match &self.filter.subject {
-            Some(subject) => self
+        let end = match (&self.filter.subject, self.filter.failure) {
+            (Some(subject), _) => self
                 .connection
                 .prepare_cached("SELECT id FROM events WHERE subject = ?3 AND id > ?1 ORDER BY id LIMIT 1 OFFSET ?2")?
                 .query_row(params![from, looked, subject], |row| row.get(0)),
-            None if dead => self
+            (None, Some(group)) => self
+                .connection
+                .prepare_cached(
+                    "SELECT event FROM deliveries WHERE failure = ?3 AND event > ?1 ORDER BY event LIMIT 1 OFFSET ?2",
+                )?
+                .query_row([from, looked, group.row()], |row| row.get(0)),
+            (None, None) if dead => self
                 .connection
                 .prepare_cached(
                     "SELECT event FROM deliveries WHERE state = 4 AND event > ?1 ORDER BY event LIMIT 1 OFFSET ?2",
                 )?
                 .query_row([from, looked], |row| row.get(0)),
-            None => self
+            (None, None) => self
                 .connection
                 .prepare_cached("SELECT id FROM events WHERE id > ?1 ORDER BY id LIMIT 1 OFFSET ?2")?
                 .query_row([from, looked], |row| row.get(0)),

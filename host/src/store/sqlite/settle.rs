@@ -76,8 +76,10 @@ impl WriteBatch<'_> {
             return Ok(Settled::Lost);
         }
         self.left(lease, &moved, state, next_start_ms)?;
+        let recorded = settlement.record.as_ref().filter(|_| !unspent);
+        self.group(lease, &moved, recorded, state)?;
         // An attempt that is not spent leaves no record: the next one bears its number.
-        if let Some(record) = settlement.record.as_ref().filter(|_| !unspent) {
+        if let Some(record) = recorded {
             self.record(lease, record)?;
         }
         if matches!(moved, Move::Cancelled) {
@@ -128,6 +130,7 @@ impl WriteBatch<'_> {
             && let Move::Cancelled = self.move_cancelled(lease, Spent::Recorded)?
         {
             self.left(lease, &Move::Cancelled, State::Cancelled, self.now_ms)?;
+            self.group(lease, &Move::Cancelled, Some(record), State::Cancelled)?;
             self.record(lease, record)?;
             return Ok(Move::Cancelled);
         }
@@ -135,6 +138,7 @@ impl WriteBatch<'_> {
         let state = if due_ms > self.now_ms { State::Waiting } else { State::Ready };
         let moved = self.move_on(lease, state, Some(due_ms), Spent::No)?;
         self.left(lease, &moved, state, due_ms)?;
+        self.group(lease, &moved, None, state)?;
         Ok(moved)
     }
 
@@ -153,22 +157,37 @@ impl WriteBatch<'_> {
             return Ok(Settled::Lost);
         }
         self.left(lease, &moved, State::Dead, self.next_start_of(lease, Duration::ZERO))?;
-        if let Some(record) = record {
-            // Of attempts that only fail for this there may be thousands.
-            let logs = Vec::new();
-            let record = AttemptRecord {
-                outcome: Outcome::Error,
-                error: Some(fault),
-                logs,
-                ..record.clone()
-            };
-            self.record(lease, &record)?;
+        // Of attempts that only fail for this there may be thousands.
+        let (outcome, error, logs) = (Outcome::Error, Some(fault), Vec::new());
+        let record = record.map(|record| AttemptRecord { outcome, error, logs, ..record.clone() });
+        self.group(lease, &moved, record.as_ref(), State::Dead)?;
+        if let Some(record) = &record {
+            self.record(lease, record)?;
         }
         if matches!(moved, Move::Cancelled) {
             return Ok(Settled::Cancelled);
         }
         self.notice_death(lease.delivery, &lease.plugin)?;
         Ok(settled)
+    }
+
+    /// Puts the delivery into the group of its failure, if it failed or had failed before.
+    fn group(
+        &mut self,
+        lease: &Lease,
+        moved: &Move,
+        recorded: Option<&AttemptRecord>,
+        state: State,
+    ) -> Result<(), rusqlite::Error> {
+        let failed = recorded.is_some_and(|record| record.outcome.is_failure());
+        let state = match moved {
+            Move::Lost => return Ok(()),
+            _ if !failed && lease.terms.failure.is_none() => return Ok(()),
+            Move::Cancelled => State::Cancelled,
+            Move::There => state,
+        };
+        let of = (lease.delivery, &lease.plugin);
+        self.settled_in_group(of, lease.terms.failure, recorded, state)
     }
 
     /// The host time before which no further attempt of the lease's key begins.

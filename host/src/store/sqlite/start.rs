@@ -77,6 +77,7 @@ fn recover(
         ..WriteBatch::new(connection, clock.host_ms(), last_id, recent)
     };
     let recovered = batch.recover(left)?;
+    batch.flush_groups()?;
     batch.delta.write(connection)?;
     let delta = batch.delta;
     connection.execute_batch("COMMIT")?;

@@ -8,6 +8,9 @@ pub(super) const BACK_TO_VERSION_6: &str = "
     DROP TABLE audit_swept;
     DROP TABLE answers;
     DROP TABLE erased;
+    DROP TABLE failures;
+    DROP INDEX deliveries_failure;
+    ALTER TABLE deliveries DROP COLUMN failure;
     ALTER TABLE kv DROP COLUMN event;
     ALTER TABLE kv DROP COLUMN ordinal;
     ALTER TABLE kv DROP COLUMN attempt;

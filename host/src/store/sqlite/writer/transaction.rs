@@ -85,6 +85,7 @@ impl<'t, 'w> Transaction<'t, 'w> {
             self.work.note_time()?;
         }
         self.work.flush_keys()?;
+        self.work.flush_groups()?;
         self.work.delta.write(self.work.connection)?;
         if let Some(fault) = fault.or_else(|| fail::point("store.before_commit")) {
             return Err(injected(fault));

@@ -59,6 +59,9 @@ pub(super) fn import(
     out.print()
 }
 
+/// Lines of a file, and their numbers from 0.
+type Batch = (Vec<u8>, Range<usize>);
+
 /// The lines of a file, taken from its end.
 struct Lines {
     file: File,
@@ -89,8 +92,8 @@ impl Lines {
         Ok(Self { file, begins })
     }
 
-    /// The last lines that were not taken yet, and their numbers from 0.
-    fn last_batch(&mut self) -> Result<Option<(Vec<u8>, Range<usize>)>, io::Error> {
+    /// The last lines that were not taken yet.
+    fn last_batch(&mut self) -> Result<Option<Batch>, io::Error> {
         let last = self.begins.len() - 1;
         let end = self.begins[last];
         let fits =

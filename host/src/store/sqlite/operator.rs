@@ -39,6 +39,9 @@ pub(super) struct Expired {
     pub(super) now_ms: i64,
 }
 
+/// A delivery that is deleted: its plugin, state, ordinal, key and group of failures.
+type Deleted = (PluginName, State, u32, Option<String>, Option<FailureId>);
+
 impl WriteBatch<'_> {
     /// Creates new deliveries of an old event.
     pub(super) fn replay(
@@ -196,7 +199,7 @@ impl WriteBatch<'_> {
     }
 
     fn delete_event(&mut self, event: i64) -> Result<(), rusqlite::Error> {
-        let settled: Vec<(PluginName, State, u32, Option<String>, Option<FailureId>)> = self
+        let settled: Vec<Deleted> = self
             .connection
             .prepare_cached(
                 "DELETE FROM deliveries WHERE event = ?1 RETURNING plugin, state, ordinal, key, failure",

@@ -22,43 +22,43 @@ use crate::store::FailureView;
 #[schema(as = Failure)]
 pub(super) struct FailureJson {
     /// `f_` and 12 hex digits: the same for the same plugin, outcome and text.
-    id: String,
+    pub(super) id: String,
     /// The plugin that failed.
-    plugin: String,
+    pub(super) plugin: String,
     /// `retry`, `reject`, `trap`, `timeout`, `memory`, `error` or `crash`; null for the group of
     /// what exceeds 1,000 groups of a plugin.
-    outcome: Option<&'static str>,
+    pub(super) outcome: Option<&'static str>,
     /// The text of the error, with `‹n›`, `‹id›`, `‹text›`, `‹time›` and `‹query›` for what
     /// differs; of a trap its kind and the innermost function.
-    text: String,
+    pub(super) text: String,
     /// Dead deliveries whose last attempt failed so.
-    dead: u64,
+    pub(super) dead: u64,
     /// Open deliveries whose last recorded attempt failed so.
-    waiting: u64,
+    pub(super) waiting: u64,
     /// When an attempt failed so first, RFC 3339 with milliseconds.
-    first_at: String,
+    pub(super) first_at: String,
     /// When an attempt failed so last, RFC 3339 with milliseconds.
-    last_at: String,
+    pub(super) last_at: String,
     /// Failed attempts in each of the last 24 hours by the clock, the present one at the end.
-    trend: Vec<u32>,
+    pub(super) trend: Vec<u32>,
     /// The files it was met on, at most 8, the last one at the end.
-    files: Vec<FileCount>,
+    pub(super) files: Vec<FileCount>,
     /// `fails` if the file that runs now has met it, `may_be_fixed` if only others have, `unknown`
     /// if no file is known or none runs.
-    on_running: &'static str,
+    pub(super) on_running: &'static str,
     /// The newest delivery whose last attempt failed so.
-    sample: Option<String>,
+    pub(super) sample: Option<String>,
 }
 
 /// How often attempts have failed so on one file.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct FileCount {
     /// SHA-256 of the file, in hex.
-    digest: String,
+    pub(super) digest: String,
     /// Failed attempts.
-    count: u32,
+    pub(super) count: u32,
     /// Whether this file runs now.
-    running: bool,
+    pub(super) running: bool,
 }
 
 /// List groups of failures, the one that began last before the others.

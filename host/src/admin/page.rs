@@ -24,6 +24,7 @@ mod confirm;
 mod deliveries;
 mod event;
 mod events;
+mod failures;
 mod find;
 mod form;
 mod frame;
@@ -65,6 +66,9 @@ pub(super) fn list() -> Vec<PageRoute> {
         shows("/deliveries", get(deliveries::show)),
         shows("/deliveries/{id}", get(deliveries::lead)),
         asks("/deliveries/{id}/{action}", get(deliveries::act::ask).post(deliveries::act::act)),
+        shows("/failures", get(failures::show)),
+        shows("/failures/{id}", get(failures::one)),
+        asks("/failures/{id}/{action}", get(failures::act::ask).post(failures::act::act)),
         shows("/plugins", get(plugins::show)),
         shows("/plugins/{name}", get(plugins::one)),
         asks("/plugins/{name}/approve", get(plugins::approve::ask).post(plugins::approve::act)),

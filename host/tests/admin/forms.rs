@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 
 use super::pages::{Shown, full, good, page, shown};
-use super::site::Console;
+use super::site::{Console, Ends, event, site};
 
 /// Sends a form of a page of this host.
 async fn post(site: &Console, path: &str, form: &str) -> Shown {
@@ -88,4 +88,44 @@ async fn a_form_from_elsewhere_or_of_another_kind_changes_nothing() {
     assert_eq!(api.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     assert_eq!(site.get("/api/v1/stats").await["deliveries"]["dead"], 3);
     assert_eq!(page(&site, &own.replace("discard", "explode")).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_group_of_failures_is_shown_and_retried_by_a_form() {
+    let site = full().await;
+    let list = good(&site, "/failures").await;
+    assert_eq!(list.matches("<tr data-row=\"f_").count(), 2, "{list}");
+    let reject = site.get("/api/v1/failures?outcome=reject").await["items"][0].clone();
+    let id = reject["id"].as_str().unwrap();
+    let text = good(&site, &format!("/failures/{id}")).await;
+    assert!(text.contains("no such order") && text.contains("still fails"), "{text}");
+    let own = format!("/failures/{id}/retry");
+    let ask = good(&site, &own).await;
+    assert!(ask.contains("Retry 3 dead deliveries of audit?"), "{ask}");
+    let done = post(&site, &own, "once=a&count=3").await;
+    assert_eq!(done.status, StatusCode::SEE_OTHER, "{}", done.text);
+    assert_eq!(done.headers[header::LOCATION], format!("/failures/{id}").as_str());
+    assert_eq!(site.get("/api/v1/stats").await["deliveries"]["dead"], 0);
+    assert_eq!(page(&site, &own).await.status, StatusCode::CONFLICT, "nothing is dead any more");
+}
+
+#[tokio::test]
+async fn many_are_discarded_only_by_one_who_types_their_number() {
+    let site = site();
+    for n in 0..101 {
+        site.append(event("video.done", &format!("order_{n}"), b"{}", &["audit"])).await;
+    }
+    while site.work("audit", Ends::Dead).await > 0 {}
+    let group = site.get("/api/v1/failures").await["items"][0].clone();
+    let own = format!("/failures/{}/discard", group["id"].as_str().unwrap());
+    let ask = good(&site, &own).await;
+    assert!(ask.contains("type 101 to discard so many"), "{ask}");
+    for wrong in ["count=101", "count=101&typed=100", "typed=", "count=102&typed=101"] {
+        let refused = post(&site, &own, wrong).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{wrong}");
+    }
+    assert_eq!(site.get("/api/v1/stats").await["deliveries"]["dead"], 101);
+    let done = post(&site, &own, "count=101&typed=101&once=b").await;
+    assert_eq!(done.status, StatusCode::SEE_OTHER, "{}", done.text);
+    assert_eq!(site.get("/api/v1/stats").await["deliveries"]["discarded"], 101);
 }

@@ -10,7 +10,7 @@ use super::form::see_other;
 use super::parts::link::Link;
 use crate::admin::problem::ProblemJson;
 use crate::admin::state::Admin;
-use crate::event::{DeliveryId, EventId};
+use crate::event::{DeliveryId, EventId, FailureId};
 
 /// Leads to a thing by its id or name.
 pub(super) async fn show(
@@ -30,6 +30,9 @@ fn place(admin: &Admin, query: &str) -> String {
     }
     if query.parse::<DeliveryId>().is_ok() {
         return Link::to("/deliveries").segment(query).into_text();
+    }
+    if query.parse::<FailureId>().is_ok() {
+        return Link::to("/failures").segment(query).into_text();
     }
     let registry = admin.registry.load();
     let is_digest = |digest: String| query.len() >= 6 && digest.starts_with(query);

@@ -112,7 +112,8 @@ fn nav(dead: Option<String>, held: Option<String>) -> Vec<NavItem> {
     vec![
         item("overview", "Overview", "/", None),
         item("events", "Events", "/events", None),
-        item("deliveries", "Deliveries", "/deliveries", dead.map(|dead| format!("{dead} dead"))),
+        item("failures", "Failures", "/failures", dead.map(|dead| format!("{dead} dead"))),
+        item("deliveries", "Deliveries", "/deliveries", None),
         item("plugins", "Plugins", "/plugins", held),
         item("joins", "Joins", "/joins", None),
         item("schedules", "Schedules", "/schedules", None),

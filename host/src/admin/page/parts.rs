@@ -6,6 +6,7 @@ pub(super) mod json;
 pub(super) mod link;
 pub(super) mod measure;
 pub(super) mod payload;
+pub(super) mod spark;
 pub(super) mod state;
 pub(super) mod waterfall;
 pub(super) mod when;

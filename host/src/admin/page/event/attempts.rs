@@ -111,6 +111,12 @@ fn remarks(delivery: &DeliveryJson, now_ms: i64) -> Vec<Html> {
     if delivery.cancelling {
         remarks.push(shown("cancelled: it ends with the running attempt"));
     }
+    if let Some(failure) = &delivery.failure {
+        let mut html = Html::default();
+        let path = Link::to("/failures").segment(failure).into_text();
+        html.text("failure ").raw("<a href=\"").text(&path).raw("\">").text(failure).raw("</a>");
+        remarks.push(html);
+    }
     remarks.extend(delivery.note.as_deref().map(shown));
     remarks
 }

@@ -1,0 +1,196 @@
+//! Failures: what fails, why, and is it fixed?
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::asked::Asked;
+use super::events::{FilterField, chips, choices, older};
+use super::frame::PageFrame;
+use super::parts::html::{Html, shown};
+use super::parts::link::{Link, word};
+use super::parts::spark::spark;
+use super::parts::state::badge;
+use super::parts::when::when_text;
+use super::plugins::short;
+use super::{html, params};
+use crate::admin::failures::{FailureJson, list_failures, show_failure};
+use crate::admin::params::{FailureQuery, Id, NoQuery};
+use crate::admin::problem::ProblemJson;
+use crate::admin::state::Admin;
+use crate::admin::view::Listing;
+use crate::event::{FailureId, Outcome};
+use crate::text::grouped;
+
+pub(super) mod act;
+
+#[derive(Template)]
+#[template(path = "failures.html")]
+struct FailuresPage {
+    frame: PageFrame,
+    filters: Vec<FilterField>,
+    chips: Vec<(String, String)>,
+    problem: Option<Html>,
+    rows: Vec<FailureRow>,
+    older: Option<String>,
+    /// The address that also lists groups of which nothing is open.
+    all: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "failure.html")]
+struct FailureShown {
+    frame: PageFrame,
+    row: FailureRow,
+    files: Vec<(String, String, bool)>,
+    verdict: &'static str,
+    deliveries: String,
+    sample: Option<String>,
+    retry: String,
+    discard: Option<String>,
+}
+
+/// A group.
+#[derive(Debug)]
+struct FailureRow {
+    id: String,
+    path: String,
+    plugin: String,
+    plugin_path: String,
+    outcome: Html,
+    text: Html,
+    dead: String,
+    waiting: String,
+    first: Html,
+    last: Html,
+    trend: Html,
+    /// The last file it was met on, and whether that one runs.
+    file: Option<(String, &'static str)>,
+}
+
+impl FailureRow {
+    fn of(group: &FailureJson, now_ms: i64) -> Self {
+        let lately: u32 = group.trend.iter().sum();
+        let file = group.files.last().map(|file| {
+            (short(&file.digest), if file.running { "runs" } else { "not the one that runs" })
+        });
+        Self {
+            path: Link::to("/failures").segment(&group.id).into_text(),
+            plugin_path: Link::to("/plugins").segment(&group.plugin).into_text(),
+            outcome: badge(group.outcome.unwrap_or("other")),
+            text: shown(&group.text),
+            dead: grouped(group.dead),
+            waiting: grouped(group.waiting),
+            first: when_text(&group.first_at, now_ms),
+            last: when_text(&group.last_at, now_ms),
+            trend: spark(&group.trend, &format!("{} in 24 h", grouped(lately.into()))),
+            file,
+            id: group.id.clone(),
+            plugin: group.plugin.clone(),
+        }
+    }
+}
+
+/// Lists groups of failures.
+pub(super) async fn show(
+    State(admin): State<Arc<Admin>>,
+    asked: Asked,
+) -> Result<Response, ProblemJson> {
+    let answer = match asked.query::<FailureQuery>() {
+        Ok(query) => list_failures(State(Arc::clone(&admin)), params(query)).await,
+        Err(problem) => Err(problem),
+    };
+    let (status, problem, Listing { items, next_cursor }) = match answer {
+        Ok(Json(page)) => (StatusCode::OK, None, page),
+        Err(problem) if problem.parts().0 == StatusCode::BAD_REQUEST => {
+            let text = shown(problem.parts().1);
+            let none = Listing { items: Vec::new(), next_cursor: None };
+            (StatusCode::BAD_REQUEST, Some(text), none)
+        }
+        Err(problem) => return Err(problem),
+    };
+    let now_ms = admin.clock.now_ms();
+    let frame = PageFrame::of(&admin, &asked, "failures", "Failures").await;
+    let call = asked.call("/api/v1/failures");
+    let page = FailuresPage {
+        frame: frame.live("stats,failures").same_as("hookbox failures".to_owned(), call),
+        filters: filters(&admin, &asked),
+        chips: chips(&asked),
+        problem,
+        rows: items.iter().map(|group| FailureRow::of(group, now_ms)).collect(),
+        older: next_cursor.as_deref().map(|cursor| older(&asked, cursor)),
+        all: (asked.field("state") != Some("all")).then(|| asked.but("state", Some("all"))),
+    };
+    html(status, &page)
+}
+
+fn filters(admin: &Admin, asked: &Asked) -> Vec<FilterField> {
+    let registry = admin.registry.load();
+    let of = |name| asked.field(name).unwrap_or_default();
+    let field = |name, label, hint| FilterField {
+        name,
+        label,
+        value: of(name).to_owned(),
+        hint,
+        choices: Vec::new(),
+    };
+    let plugins: Vec<&str> = registry.entries().map(|(name, _)| name.as_ref()).collect();
+    let failing = Outcome::ALL.into_iter().filter(|outcome| outcome.is_failure());
+    vec![
+        FilterField {
+            choices: choices(["open", "all"], of("state")),
+            ..field("state", "state", "")
+        },
+        FilterField { choices: choices(plugins, of("plugin")), ..field("plugin", "plugin", "") },
+        FilterField {
+            choices: choices(failing.map(Outcome::name), of("outcome")),
+            ..field("outcome", "outcome", "")
+        },
+        field("since", "met after", "2026-11-23T15:04:05Z"),
+        field("until", "began before", "now"),
+    ]
+}
+
+/// What the file that runs has to do with a group.
+fn verdict(on_running: &str) -> &'static str {
+    match on_running {
+        "fails" => "still fails: the file that runs has met it",
+        "may_be_fixed" => "may be fixed: the file that runs has not met it",
+        _ => "unknown: no file is known, or none runs",
+    }
+}
+
+/// Shows one group.
+pub(super) async fn one(
+    State(admin): State<Arc<Admin>>,
+    Id(id): Id<FailureId>,
+    asked: Asked,
+) -> Result<Response, ProblemJson> {
+    asked.query::<NoQuery>()?;
+    let shared = State(Arc::clone(&admin));
+    let Json(group) = show_failure(shared, params(NoQuery {}), Id(id)).await?;
+    let now_ms = admin.clock.now_ms();
+    let frame = PageFrame::of(&admin, &asked, "failures", format!("Failure {id}")).await;
+    let api = Link::to("/api/v1/failures").segment(&group.id).into_text();
+    let own = Link::to("/failures").segment(&group.id);
+    let file = |file: &crate::admin::failures::FileCount| {
+        (file.digest.clone(), grouped(file.count.into()), file.running)
+    };
+    let page = FailureShown {
+        frame: frame
+            .live("stats,failures")
+            .same_as(format!("hookbox failures {}", word(&group.id)), api),
+        row: FailureRow::of(&group, now_ms),
+        files: group.files.iter().map(file).collect(),
+        verdict: verdict(group.on_running),
+        deliveries: Link::to("/deliveries").with("failure", &group.id).into_text(),
+        sample: group.sample.map(|id| Link::to("/deliveries").segment(&id).into_text()),
+        retry: own.clone().segment("retry").into_text(),
+        discard: (group.dead > 0).then(|| own.segment("discard").into_text()),
+    };
+    html(StatusCode::OK, &page)
+}

@@ -50,7 +50,8 @@ struct FailureShown {
     verdict: &'static str,
     deliveries: String,
     sample: Option<String>,
-    retry: String,
+    /// Where to retry and to discard the dead ones, if there are any.
+    retry: Option<String>,
     discard: Option<String>,
 }
 
@@ -189,7 +190,7 @@ pub(super) async fn one(
         verdict: verdict(group.on_running),
         deliveries: Link::to("/deliveries").with("failure", &group.id).into_text(),
         sample: group.sample.map(|id| Link::to("/deliveries").segment(&id).into_text()),
-        retry: own.clone().segment("retry").into_text(),
+        retry: (group.dead > 0).then(|| own.clone().segment("retry").into_text()),
         discard: (group.dead > 0).then(|| own.segment("discard").into_text()),
     };
     html(StatusCode::OK, &page)

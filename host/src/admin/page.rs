@@ -105,7 +105,14 @@ pub(super) async fn dress(
     if let Some(asked) = asked
         && let Some(problem) = response.extensions_mut().remove::<ShownProblem>()
     {
-        let kept: Vec<_> = [header::ALLOW, header::RETRY_AFTER, header::CACHE_CONTROL]
+        // What the guard and the router have said of it.
+        let kept = [
+            header::ALLOW,
+            header::RETRY_AFTER,
+            header::CACHE_CONTROL,
+            header::X_CONTENT_TYPE_OPTIONS,
+        ];
+        let kept: Vec<_> = kept
             .into_iter()
             .filter_map(|name| Some((name.clone(), response.headers().get(name)?.clone())))
             .collect();

@@ -31,7 +31,7 @@ pub(super) mod act;
 struct DeliveriesPage {
     frame: PageFrame,
     filters: Vec<FilterField>,
-    chips: Vec<(String, String)>,
+    chips: Vec<(Html, String)>,
     views: Vec<(&'static str, String, bool)>,
     problem: Option<Html>,
     rows: Vec<DeliveryRow>,

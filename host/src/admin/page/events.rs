@@ -32,7 +32,7 @@ const FEW_DELIVERIES: usize = 3;
 struct EventsPage {
     frame: PageFrame,
     filters: Vec<FilterField>,
-    chips: Vec<(String, String)>,
+    chips: Vec<(Html, String)>,
     views: Vec<(&'static str, String, bool)>,
     /// The problem of the query, if it has one.
     problem: Option<Html>,
@@ -177,12 +177,12 @@ fn filters(admin: &Admin, asked: &Asked) -> Vec<FilterField> {
 }
 
 /// The filters that apply, each with the address without it.
-pub(super) fn chips(asked: &Asked) -> Vec<(String, String)> {
+pub(super) fn chips(asked: &Asked) -> Vec<(Html, String)> {
     let fields = asked.fields().iter().filter(|(name, _)| name != "cursor");
     fields
         .map(|(name, value)| {
             let value: String = value.chars().take(80).collect();
-            (format!("{name}: {value}"), asked.but(name, None))
+            (shown(&format!("{name}: {value}")), asked.but(name, None))
         })
         .collect()
 }

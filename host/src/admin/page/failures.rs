@@ -33,7 +33,7 @@ pub(super) mod act;
 struct FailuresPage {
     frame: PageFrame,
     filters: Vec<FilterField>,
-    chips: Vec<(String, String)>,
+    chips: Vec<(Html, String)>,
     problem: Option<Html>,
     rows: Vec<FailureRow>,
     older: Option<String>,

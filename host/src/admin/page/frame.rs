@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::asked::Asked;
 use super::assets;
+use super::parts::html::{Html, shown};
 use super::parts::measure::three_digits;
 use crate::admin::health::{HealthJson, show_readiness};
 use crate::admin::state::Admin;
@@ -92,6 +93,11 @@ impl PageFrame {
         title: &str,
     ) -> Self {
         Self { topics: "", ..Self::of(admin, asked, "", title).await }
+    }
+
+    /// The command, for people to read.
+    pub(in crate::admin::page) fn shown_command(&self) -> Html {
+        shown(&self.command)
     }
 
     /// Tells of these topics.

@@ -7,6 +7,10 @@ use crate::admin::page::parts::state::badge;
 use crate::admin::page::parts::when::when_text;
 use crate::admin::view::DeliveryJson;
 use crate::admin::view::attempt::{AttemptJson, CallJson, RecordedStepJson, UsedStepJson};
+use crate::text::plain;
+
+/// Bytes of the name of a step that are shown.
+const MAX_NAME_BYTES: usize = 200;
 
 /// Bytes of the logs of an attempt that are shown.
 const MAX_LOGS: usize = 8 << 10;
@@ -72,7 +76,8 @@ impl DeliveryPart {
             _ => Vec::new(),
         };
         let step = |step: &RecordedStepJson| {
-            format!("{} ({}, by attempt {})", step.name, bytes(step.bytes), step.attempt)
+            let name = plain(&step.name, MAX_NAME_BYTES);
+            format!("{name} ({}, by attempt {})", bytes(step.bytes), step.attempt)
         };
         let count = delivery.attempts.len();
         let newest = delivery.attempts.into_iter().rev().take(MAX_ATTEMPTS);
@@ -133,8 +138,11 @@ impl AttemptPart {
             logs.push((line.level, shown(&line.message)));
         }
         let step = |step: UsedStepJson| match step.recorded_after_ms {
-            Some(ms) => format!("{} recorded after {}", step.name, duration(ms as f64)),
-            None => format!("{} recalled", step.name),
+            Some(ms) => {
+                let name = plain(&step.name, MAX_NAME_BYTES);
+                format!("{name} recorded after {}", duration(ms as f64))
+            }
+            None => format!("{} recalled", plain(&step.name, MAX_NAME_BYTES)),
         };
         Self {
             id: format!("{delivery}-{}", attempt.number),

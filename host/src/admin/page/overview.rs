@@ -12,6 +12,8 @@ use super::asked::Asked;
 use super::frame::PageFrame;
 use super::html;
 use super::parts::chart::Chart;
+use super::parts::html::Html;
+use super::parts::when::when_text;
 use crate::admin::history::show_history;
 use crate::admin::params::{HistoryQuery, WINDOWS};
 use crate::admin::problem::ProblemJson;
@@ -35,7 +37,7 @@ struct OverviewPage {
     last: LastMinute,
     windows: Vec<(&'static str, String, bool)>,
     charts: Vec<Chart>,
-    since: Option<String>,
+    since: Option<Html>,
     plugins: Vec<PluginRow>,
     welcome: Option<Welcome>,
 }
@@ -68,7 +70,7 @@ pub(super) async fn show(
         troubles: trouble::rows(&admin, &stats).await,
         last: LastMinute::of(&admin, &stats),
         windows: windows.into(),
-        since: history.since.clone(),
+        since: history.since.as_deref().map(|at| when_text(at, admin.clock.now_ms())),
         charts: charts::of(history),
         plugins: table::rows(&admin, &stats),
         welcome: Welcome::of(&admin, &stats).await?,

@@ -10,7 +10,7 @@ use axum::response::Response;
 
 use super::asked::Asked;
 use super::frame::PageFrame;
-use super::parts::html::{Html, shown};
+use super::parts::html::{Html, shown, shown_lines};
 use super::parts::link::{Link, word};
 use super::parts::measure::{bytes, duration};
 use super::parts::state::badge;
@@ -169,7 +169,7 @@ pub(super) async fn one(
             .live("stats,plugins")
             .same_as(format!("hookbox plugins {}", word(&plugin.name)), api),
         state: badge(plugin.state),
-        error: plugin.error.as_deref().map(shown),
+        error: plugin.error.as_deref().map(shown_lines),
         warnings: plugin.warnings.iter().map(|warning| shown(warning)).collect(),
         held: plugin.held.as_ref().map(|held| HeldPart::of(&plugin, held, now_ms)),
         groups: groups(&plugin, now_ms),

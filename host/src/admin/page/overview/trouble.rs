@@ -7,7 +7,7 @@ use axum::extract::State as Shared;
 
 use super::rates::RecentActs;
 use crate::admin::health::{HealthJson, show_readiness};
-use crate::admin::page::parts::html::{Html, shown};
+use crate::admin::page::parts::html::{Html, shown, shown_lines};
 use crate::admin::page::parts::link::Link;
 use crate::admin::page::parts::when::when;
 use crate::admin::state::Admin;
@@ -66,7 +66,7 @@ fn of_problem(problem: TroubleJson) -> TroubleRow {
         shape: if grave { "✕" } else { "▲" },
         part,
         name,
-        detail: shown(&detail),
+        detail: shown_lines(&detail),
         link,
     }
 }

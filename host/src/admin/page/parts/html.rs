@@ -54,6 +54,13 @@ pub(in crate::admin::page) fn shown(text: &str) -> Html {
     html
 }
 
+/// Text of several lines, otherwise like [`shown`].
+pub(in crate::admin::page) fn shown_lines(text: &str) -> Html {
+    let mut html = Html::default();
+    html.lines(text);
+    html
+}
+
 fn push(to: &mut String, c: char, lines: bool) {
     match c {
         '<' => to.push_str("&lt;"),

@@ -88,7 +88,7 @@ impl Axis {
                     "<rect class=\"cut\" x=\"{left:.2}%\" width=\"{width:.2}%\" height=\"18\"/>"
                 ));
                 let middle = (piece.left + piece.right) / 2.0;
-                let text = format!("⫽ {}", duration(piece.to_ms - piece.from_ms));
+                let text = format!("// {}", duration(piece.to_ms - piece.from_ms));
                 tick(&mut html, middle, "middle", &text);
                 free = piece.right + 3.0;
             } else if piece.left >= free {
@@ -235,7 +235,7 @@ mod tests {
         assert!(axis.at(1.0) > 40.0 && axis.at(3_600_000.0) < 60.0, "{axis:?}");
         assert_eq!((axis.at(-5.0), axis.at(1e9)), (0.0, 100.0));
         let head = axis.head().to_string();
-        assert!(head.contains("⫽ 1.00 h") || head.contains("⫽ 60 min"), "{head}");
+        assert!(head.contains("// 1.00 h") || head.contains("// 60 min"), "{head}");
     }
 
     #[test]

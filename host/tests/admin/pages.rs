@@ -86,8 +86,10 @@ async fn crawl(site: &Console) -> Vec<(String, Shown)> {
         let is_step =
             path.contains("since=") && seen.iter().any(|it: &String| it.contains("since="));
         // And filters can be mixed in very many.
-        let is_list = path.starts_with("/events?") || path.starts_with("/deliveries?");
-        let is_mix = is_list && path.matches('=').count() > 1 && !path.contains("dead&plugin");
+        let is_mixed = ["/events?", "/events/evt_", "/deliveries?"];
+        let is_mix = is_mixed.iter().any(|begin| path.starts_with(begin))
+            && path.matches('=').count() > 1
+            && !path.contains("dead&plugin");
         if !path.starts_with('/') || is_step || is_mix || !seen.insert(path.clone()) {
             continue;
         }

@@ -37,7 +37,7 @@ pub(super) struct ErasedJson {
 }
 
 /// Erase an event: its body, headers and subject, and what its deliveries left: logs, errors, paths
-/// of requests, recorded steps. Counts and tree stay. What is open is cancelled first.
+/// of requests, recorded steps. Counts and tree stay. Open deliveries are cancelled first.
 #[utoipa::path(post, path = "/api/v1/events/{id}/erase", tag = "events",
     params(("id" = String, Path, description = "An event id (`evt_…`)"), EraseQuery),
     request_body(content = Option<serde_json::Value>, description = "The parameters of the query, as the members of an object"),

@@ -230,7 +230,7 @@ impl HttpBody for Lines {
     }
 }
 
-/// What an import has stored.
+/// The result of an import.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Imported {
     /// Events that are stored now.

@@ -67,7 +67,7 @@ struct EventShown {
 /// The payload as it is shown.
 struct BodyShown {
     html: Html,
-    /// What of it is shown, if that is not all.
+    /// The part of it that is shown, if that is not all.
     cut: Option<String>,
     views: Vec<(&'static str, String, bool)>,
     wrap: Option<String>,

@@ -156,7 +156,7 @@ fn filters(admin: &Admin, asked: &Asked) -> Vec<FilterField> {
     ]
 }
 
-/// What the file that runs has to do with a group.
+/// The relation of the file that runs to a group.
 fn verdict(on_running: &str) -> &'static str {
     match on_running {
         "fails" => "still fails: the file that runs has met it",

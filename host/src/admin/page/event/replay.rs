@@ -115,7 +115,7 @@ pub(in crate::admin::page) async fn ask_selected(
         lines.push(shown(&format!("and {} more", ids.len() - MAX_NAMED)));
     }
     lines.push(shown(
-        "Each goes to what is routed now. What their handlers emit is routed as the routes are now.",
+        "Each goes to what is routed now. Events of their handlers are routed likewise.",
     ));
     let events = if ids.len() == 1 { "1 event" } else { "events" };
     let heading = match ids.len() {

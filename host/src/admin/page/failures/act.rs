@@ -52,7 +52,7 @@ impl GroupDeed {
     fn effect(self) -> &'static str {
         match self {
             Self::Retry => {
-                "Their attempts are counted from 0, and all are due at once. What they emit is routed as the routes are now. If the file that runs has met this failure, they fail again."
+                "Their attempts are counted from 0, and all are due at once. Events they emit are routed as the routes are now. If the file that runs has met this failure, they fail again."
             }
             Self::Discard => {
                 "They are put away, and count as trouble no longer. Nothing is deleted before retention; a retry brings them back."

@@ -173,8 +173,15 @@ impl Browser {
 
     #[track_caller]
     fn click_at(&self, what: Find) {
-        let element = self.find(what);
-        self.tell(&format!("element/{element}/click"), json!({}));
+        wait_for("a click", || {
+            let element = self.find(what);
+            match self.command("POST", &format!("element/{element}/click"), json!({})) {
+                Ok(_) => Some(()),
+                // A hint has replaced it since it was found.
+                Err(error) if error.contains("stale element") => None,
+                Err(error) => panic!("{error}"),
+            }
+        });
     }
 
     /// Clicks an element.

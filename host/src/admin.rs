@@ -31,6 +31,7 @@ mod history;
 mod joins;
 mod kv;
 mod needs;
+mod operations;
 mod page;
 mod params;
 mod plugins;

@@ -34,6 +34,7 @@ use crate::store::{
 use crate::{env, fail, store, tasks};
 
 mod history;
+mod operations;
 mod schedules;
 mod sweep;
 mod time;
@@ -308,6 +309,7 @@ impl App {
             clock: self.clock.clone(),
             own_address: self.addresses.admin.ip(),
             // Only loopback reaches the admin API.
+            operations: Arc::default(),
             keyed_changes: Arc::default(),
             role_without_token: Some(Role::Operator),
         }
@@ -324,6 +326,7 @@ impl App {
         let closing = CancellationToken::new();
         let intake = self.intake();
         let admin = self.admin_state(&dispatcher, &intake, &observed, &closing);
+        let signal = admin.operations.clone();
         let watched = Watched {
             config: self.config.clone(),
             registry: self.registry,
@@ -350,6 +353,7 @@ impl App {
                 self.clock.clone(),
                 closing.clone(),
             )),
+            tasks::spawn(operations::run(store.clone(), signal, closing.clone())),
             tasks::spawn(schedules::run(ticker, self.config.clone(), reloaded, closing.clone())),
             tasks::spawn(sweep::run(store.clone(), self.config, self.clock, closing.clone())),
         ];

@@ -22,8 +22,8 @@ use super::problem::ProblemJson;
 use super::role::{Role, admit};
 use super::state::Admin;
 use super::{
-    audit, clock, deliveries, erase, events, export, failures, health, history, joins, kv, plugins,
-    schedules, start, stream, tree,
+    audit, clock, deliveries, erase, events, export, failures, health, history, joins, kv,
+    operations, plugins, schedules, start, stream, tree,
 };
 use crate::names::hint;
 
@@ -55,6 +55,15 @@ fn list() -> Vec<(Role, UtoipaMethodRouter<Arc<Admin>>)> {
         (Operator, routes!(change::discard_deliveries)),
         (Operator, routes!(change::move_deliveries)),
         (Operator, routes!(change::move_delivery)),
+        (Operator, routes!(operations::list_operations)),
+        (Operator, routes!(operations::plan_operation)),
+        (Operator, routes!(operations::show_operation)),
+        (Operator, routes!(operations::start_operation)),
+        (Operator, routes!(operations::pause_operation)),
+        (Operator, routes!(operations::resume_operation)),
+        (Operator, routes!(operations::cancel_operation)),
+        (Operator, routes!(operations::undo_operation)),
+        (Operator, routes!(change::undiscard_delivery)),
         (Operator, routes!(plugins::list_plugins)),
         (Operator, routes!(plugins::show_plugin)),
         (Operator, routes!(plugins::approve_plugin)),

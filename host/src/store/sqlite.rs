@@ -73,6 +73,7 @@ mod lease;
 mod lease_answer;
 mod loss;
 mod open;
+mod operations;
 mod operator;
 mod pages;
 mod peek;

@@ -156,6 +156,14 @@ fn a_route_that_changes_something_is_among_those_that_are_tested_here() {
         // `refresh::tests::held` has its store.
         "/api/v1/plugins/{name}/approve",
         "/api/v1/clock/accept",
+        "/api/v1/deliveries/{id}/undiscard",
+        // `operations` looks at their entries.
+        "/api/v1/operations",
+        "/api/v1/operations/{id}/start",
+        "/api/v1/operations/{id}/pause",
+        "/api/v1/operations/{id}/resume",
+        "/api/v1/operations/{id}/cancel",
+        "/api/v1/operations/{id}/undo",
     ];
     // Forms of pages lead to the same functions; `pages` looks at an entry of theirs.
     let changing = |it: &&Endpoint| it.method != "GET" && !it.is_page;

@@ -33,6 +33,8 @@ mod kv;
 mod needs;
 mod page;
 mod params;
+mod paused;
+mod pauses;
 mod plugins;
 mod problem;
 mod role;

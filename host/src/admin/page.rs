@@ -32,6 +32,7 @@ mod keys;
 mod listings;
 mod overview;
 mod parts;
+mod pauses;
 mod plugins;
 mod problem;
 
@@ -72,6 +73,8 @@ pub(super) fn list() -> Vec<PageRoute> {
         shows("/plugins", get(plugins::show)),
         shows("/plugins/{name}", get(plugins::one)),
         asks("/plugins/{name}/approve", get(plugins::approve::ask).post(plugins::approve::act)),
+        asks("/plugins/{name}/pause", get(pauses::ask_pause).post(pauses::pause)),
+        asks("/plugins/{name}/resume", get(pauses::ask_resume).post(pauses::resume)),
         shows("/joins", get(listings::joins)),
         shows("/schedules", get(listings::schedules)),
         shows("/kv", get(keys::buckets)),

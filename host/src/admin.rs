@@ -39,6 +39,7 @@ mod role;
 mod routes;
 mod schedules;
 mod settings;
+mod sources;
 mod start;
 mod state;
 mod stream;

@@ -24,6 +24,7 @@ mod public;
 mod readme;
 mod road;
 mod sandbox;
+mod sources;
 mod support;
 mod tidy;
 mod time;

@@ -34,6 +34,7 @@ mod overview;
 mod parts;
 mod plugins;
 mod problem;
+mod sources;
 
 /// A page: its route, the role it needs, and its methods.
 pub(super) struct PageRoute {
@@ -72,6 +73,9 @@ pub(super) fn list() -> Vec<PageRoute> {
         shows("/plugins", get(plugins::show)),
         shows("/plugins/{name}", get(plugins::one)),
         asks("/plugins/{name}/approve", get(plugins::approve::ask).post(plugins::approve::act)),
+        shows("/sources", get(sources::show)),
+        shows("/sources/{name}", get(sources::one)),
+        acts("/sources/{name}/test", post(sources::test)),
         shows("/joins", get(listings::joins)),
         shows("/schedules", get(listings::schedules)),
         shows("/kv", get(keys::buckets)),

@@ -1,5 +1,5 @@
-//! Samples of a provider's requests, for `hookbox send` and test events: payloads as data where a provider is known, and otherwise a
-//! body in which the source finds its type, id and subject.
+//! Samples of a provider's requests, for `hookbox send` and test events: payloads as data where a
+//! provider is known, and otherwise a body in which the source finds its type, id and subject.
 
 use serde_json::{Map, Value, json};
 

@@ -44,9 +44,18 @@ pub(in crate::admin) struct TestRequest {
 }
 
 impl TestRequest {
-    /// A sample of a type, with values set.
-    pub(in crate::admin) fn new(kind: String, set: BTreeMap<String, Value>) -> Self {
-        Self { kind, set, body: None }
+    /// A sample of a type; each line sets a value, `PATH=VALUE`.
+    pub(in crate::admin) fn of_lines(kind: String, lines: &str) -> Result<Self, ProblemJson> {
+        let mut set = BTreeMap::new();
+        for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let (path, value) = line.split_once('=').ok_or_else(|| {
+                let line = short(line);
+                ProblemJson::bad_request(format!("`set`: `{line}` is not PATH=VALUE"))
+            })?;
+            let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+            set.insert(path.to_owned(), value);
+        }
+        Ok(Self { kind, set, body: None })
     }
 }
 

@@ -98,6 +98,9 @@ fn a_test_event_leads_to_its_event_by_page_command_and_call() {
     let leads_to = || {
         let answer = agent()
             .post(format!("{}/sources/test/test", host.admin_url))
+            .config()
+            .max_redirects(0)
+            .build()
             .content_type("application/x-www-form-urlencoded")
             .send(form)
             .unwrap();

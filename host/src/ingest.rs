@@ -59,6 +59,7 @@ pub async fn serve(listener: TcpListener, intake: Intake, shutdown: Cancellation
         name: "public",
         max_connections: intake.capacity.connections,
         timeouts: intake.timeouts,
+        half_close: true,
         config: Arc::clone(&intake.config),
     };
     let receiver = Arc::new(receive::Receiver::new(intake));

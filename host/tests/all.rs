@@ -3,6 +3,7 @@
 
 mod admin;
 mod breaker;
+mod browser;
 mod cli;
 mod clients;
 mod compiling;

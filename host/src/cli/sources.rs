@@ -16,8 +16,8 @@ use super::output::{Printout, print_json, printable, text};
 Counts are those since the host started. A refused request is not stored: its reason, the names of its headers and a hint \
 stay in the memory of the host.
 
-With `test` the host signs a sample event with the first secret of the source and posts it to its own public address. \
-Plugins get it like any other event.
+With `test` the host signs a sample with the first secret of the source and posts it to its own public address. Plugins \
+get it like any other event.
 
 Examples:
   hookbox sources

@@ -48,13 +48,13 @@ class HbKeys extends HTMLElement {
     if (off() || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     if (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName)) return;
     const key = event.key;
-    if (this.before === "g") {
-      this.before = "";
+    if (this.leader === "g") {
+      this.leader = "";
       const path = PAGES[/** @type {keyof typeof PAGES} */ (key)];
       if (path) this.go(path, event);
       return;
     }
-    if (key === "g") this.before = "g";
+    if (key === "g") this.leader = "g";
     else if (key === "?") this.help();
     else if (key === "/") this.focusOn("#find", event);
     else if (key === "j" || key === "k") this.row(key === "j" ? 1 : -1, event);

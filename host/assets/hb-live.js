@@ -118,8 +118,8 @@ class HbLive extends HTMLElement {
       && !old.querySelector("input:checked, [aria-selected=true]");
     const count = rows.length > 0 && added.length === rows.length ? `${added.length} or more` : `${added.length}`;
     const note = document.getElementById("new-rows");
-    if (added.length && !calm) {
-      if (note) note.textContent = `${count} new (shown when the list is neither pointed at nor scrolled)`;
+    if (!calm) {
+      if (note && added.length) note.textContent = `${count} new (shown when the list is neither pointed at nor scrolled)`;
       return;
     }
     if (note) note.textContent = added.length === rows.length && added.length ? "more came than are shown" : "";

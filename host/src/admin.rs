@@ -41,6 +41,7 @@ mod role;
 mod routes;
 mod schedules;
 mod settings;
+mod sources;
 mod start;
 mod state;
 mod stream;
@@ -59,6 +60,8 @@ pub async fn serve(listener: TcpListener, admin: Admin, shutdown: CancellationTo
         name: "admin",
         max_connections: MAX_CONNECTIONS,
         timeouts: ServerTimeouts::default(),
+        // A page that was left gives its stream back at once.
+        half_close: false,
         config: Arc::clone(&admin.config),
     };
     server::serve(listener, router(admin), options, shutdown).await;

@@ -282,6 +282,7 @@ impl App {
             timeouts: ServerTimeouts::default(),
             capacity: Capacity::default(),
             unidentified: Arc::default(),
+            activity: Arc::default(),
         }
     }
 
@@ -301,6 +302,8 @@ impl App {
             config: self.config.clone(),
             status: self.status.clone(),
             unidentified: intake.unidentified.clone(),
+            activity: intake.activity.clone(),
+            public_address: self.addresses.public,
             render_metrics: observed.render_metrics.clone(),
             series: observed.series.clone(),
             closing: closing.clone(),

@@ -3,6 +3,7 @@
 
 mod admin;
 mod breaker;
+mod browser;
 mod cli;
 mod clients;
 mod compiling;
@@ -25,6 +26,7 @@ mod public;
 mod readme;
 mod road;
 mod sandbox;
+mod sources;
 mod support;
 mod tidy;
 mod time;

@@ -35,6 +35,7 @@ mod parts;
 mod pauses;
 mod plugins;
 mod problem;
+mod sources;
 
 /// A page: its route, the role it needs, and its methods.
 pub(super) struct PageRoute {
@@ -75,6 +76,9 @@ pub(super) fn list() -> Vec<PageRoute> {
         asks("/plugins/{name}/approve", get(plugins::approve::ask).post(plugins::approve::act)),
         asks("/plugins/{name}/pause", get(pauses::ask_pause).post(pauses::pause)),
         asks("/plugins/{name}/resume", get(pauses::ask_resume).post(pauses::resume)),
+        shows("/sources", get(sources::show)),
+        shows("/sources/{name}", get(sources::one)),
+        acts("/sources/{name}/test", post(sources::test)),
         shows("/joins", get(listings::joins)),
         shows("/schedules", get(listings::schedules)),
         shows("/kv", get(keys::buckets)),
@@ -91,7 +95,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 const HEADERS: [(HeaderName, &str); 4] = [
     (header::CONTENT_SECURITY_POLICY, POLICY),
-    (header::REFERRER_POLICY, "no-referrer"),
+    // Other sites learn nothing. With `no-referrer` browsers would say `Origin: null` for a form of
+    // ours, which the guard refuses.
+    (header::REFERRER_POLICY, "same-origin"),
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];

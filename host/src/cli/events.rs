@@ -30,6 +30,7 @@ Examples:
   hookbox events --subject order_1 --json
   hookbox events evt_019a…                        one, with attempts and logs
   hookbox events tree evt_019a…                   all that it led to
+  hookbox events body evt_019a…                   its body, byte for byte
   hookbox events tail                             follow what comes in
   hookbox events replay evt_019a… --plugin audit  deliver it again
   hookbox events cancel evt_019a…                 end what is open of its tree"
@@ -130,6 +131,16 @@ Examples:
         #[arg(value_parser = event_id)]
         id: EventId,
     },
+    /// Write the body of an event, byte for byte
+    #[command(after_help = "\
+Examples:
+  hookbox events body evt_019a… > body.json
+  hookbox events body evt_019a… | hookbox send acme acme.order --data -")]
+    Body {
+        /// The event
+        #[arg(value_parser = event_id)]
+        id: EventId,
+    },
     /// Write every event that matches as lines of JSON
     #[command(after_help = "\
 The newest first. A line has the body exactly as it was received; `hookbox events import` reads it back.
@@ -203,6 +214,10 @@ impl Events {
         match (&self.verb, self.id) {
             (Some(EventsVerb::Replay { id, plugin }), _) => {
                 self.replay(client, *id, plugin.as_deref())?
+            }
+            (Some(EventsVerb::Body { id }), _) => {
+                let path = format!("/api/v1/events/{id}/body");
+                client.copy(&path, &[], &mut std::io::stdout().lock())?;
             }
             (Some(EventsVerb::Export { filter }), _) => export::export(client, &filter.query())?,
             (Some(EventsVerb::Import { file, route }), _) => {

@@ -97,6 +97,9 @@ pub struct ServerOptions {
     pub max_connections: u32,
     /// How long each step of a request may take.
     pub timeouts: ServerTimeouts,
+    /// Whether a client that has closed its side after the request still wants the reply. If not,
+    /// its answer ends with it, however long that would have been.
+    pub half_close: bool,
     /// The running configuration, for `server.keep_alive`.
     pub config: Arc<ArcSwap<Config>>,
 }
@@ -127,7 +130,7 @@ pub async fn serve(
 ) {
     let shared = Arc::new(Listener {
         handler,
-        http: http(),
+        http: http(options.half_close),
         connections: Connections::new(options.max_connections),
         served: TaskTracker::new(),
         full_lines: LineLimit::new(1, FULL_LINE_EVERY),
@@ -151,14 +154,13 @@ pub async fn serve(
     }
 }
 
-fn http() -> http1::Builder {
+fn http(half_close: bool) -> http1::Builder {
     let mut http = http1::Builder::new();
     // `Socket` limits the time for a header, because hyper has one limit for headers and idleness.
     http.header_read_timeout(None)
         .max_header_size(MAX_HEADER_BYTES)
         .max_buf_size(MAX_BUFFER_BYTES)
-        // A sender that closes its side after the request still wants the reply.
-        .half_close(true);
+        .half_close(half_close);
     http
 }
 

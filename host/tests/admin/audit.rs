@@ -165,6 +165,8 @@ fn a_route_that_changes_something_is_among_those_that_are_tested_here() {
         "/api/v1/schedules/{name}/pause",
         "/api/v1/schedules/{name}/resume",
         "/api/v1/clock/accept",
+        // `sources` has a public listener.
+        "/api/v1/sources/{name}/test",
     ];
     // Forms of pages lead to the same functions; `pages` looks at an entry of theirs.
     let changing = |it: &&Endpoint| it.method != "GET" && !it.is_page;

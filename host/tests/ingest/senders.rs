@@ -184,7 +184,13 @@ async fn the_operators_door_has_no_shares_and_closes_what_has_been_idle_for_long
     let address = listener.local_addr().unwrap();
     let router = axum::Router::new().fallback(|| async { axum::http::StatusCode::NO_CONTENT });
     let config = Arc::new(arc_swap::ArcSwap::new(super::host::config(Vec::new())));
-    let options = ServerOptions { name: "admin", max_connections: 4, timeouts: PATIENT, config };
+    let options = ServerOptions {
+        name: "admin",
+        max_connections: 4,
+        timeouts: PATIENT,
+        half_close: false,
+        config,
+    };
     let (shutdown, probe) =
         (CancellationToken::new(), b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n");
     let serving = tokio::spawn(server::serve(listener, router, options, shutdown.clone()));

@@ -111,14 +111,25 @@ pub fn output(command: &mut Command) -> Result<String> {
 ///
 /// If it is missing and cannot be installed.
 pub fn install(program: &str) -> Result {
+    install_from(program, program)
+}
+
+/// Installs a program from one of Debian's packages, if it is missing.
+///
+/// # Errors
+///
+/// If it is missing and cannot be installed.
+pub fn install_from(program: &str, package: &str) -> Result {
     if output(command(program, "--version").env("LC_ALL", "C"))
         .is_err_and(|error| error.contains("failed to start"))
     {
-        say(&format!("installing {program}"));
+        say(&format!("installing {package}"));
         let update = run(&mut command("apt-get", "update -q"));
-        update.and_then(|()| run(&mut command("apt-get", &format!("install -y -q {program}")))).map_err(|error| {
+        let installed =
+            update.and_then(|()| run(&mut command("apt-get", &format!("install -y -q {package}"))));
+        installed.map_err(|error| {
             format!(
-                "{program} is missing and could not be installed ({error}): install it, on Debian the package {program}"
+                "{program} is missing and could not be installed ({error}): install it, on Debian the package {package}"
             )
         })?;
     }

@@ -9,6 +9,7 @@ mod bindings;
 mod clients;
 mod counts;
 mod languages;
+mod pages;
 mod plugins;
 mod projects;
 mod public;
@@ -22,6 +23,7 @@ usage: cargo xtask COMMAND
   plugins --check    builds them elsewhere, and tests both these and the committed ones on their cases
   projects           from `hookbox new` to a handled event, in every language, by the commands that are printed
   clients            builds plugins that send requests, in JavaScript and Python, for the tests
+  pages              installs a browser and axe for the tests of the pages, and checks the types of their scripts
   counts             counts the instructions of each stage with valgrind and compares them with a baseline
   counts --update    writes what it counts into the baseline, host/benches/counts.toml
   counts STAGE …     does so for these stages only; also after --update
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         ["plugins", "--check"] => plugins::check(),
         ["projects"] => projects::check(),
         ["clients"] => clients::build(),
+        ["pages"] => pages::check(),
         ["counts", "--update", ref stages @ ..] => counts::update(stages),
         ["counts", ref stages @ ..] => {
             counts::check(stages).map(|note| note.iter().for_each(|note| say(note)))

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: the whole set-up, every check and every test, and at the end what came of
 //! each.
 
-use crate::{clients, counts, plugins, projects, public};
+use crate::{clients, counts, pages, plugins, projects, public};
 use hookbox_tools::{Result, cargo, command, output, run, run_reading, say};
 
 /// Runs the tests, each in a process of its own.
@@ -23,6 +23,7 @@ pub(crate) fn test() -> Result {
     report.step("plugins", || plugins::check().map(|()| None));
     report.step("plugins that send", || clients::build().map(|()| None));
     report.step("a public component", || public::build().map(|()| None));
+    report.step("pages", || pages::check().map(|()| None));
     report.step("projects", || projects::check().map(|()| None));
     report.step("tests", tests);
     report.step("counts", || counts::check(&[]));

@@ -267,8 +267,8 @@ fn copies(event: &EventDetail) -> Vec<(&'static str, String)> {
     ];
     let is_outside = !source.contains('/');
     if is_outside {
-        let send = format!("hookbox send {} {} --data {id}.body", word(source), word(kind));
-        found.push(("send (signed again; download the payload first)", send));
+        let send = format!("hookbox send {} {} --data -", word(source), word(kind));
+        found.push(("send (signed again)", format!("hookbox events body {id} | {send}")));
     }
     found
 }

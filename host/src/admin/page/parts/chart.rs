@@ -76,7 +76,7 @@ impl Chart {
         let label = format!("{}: at most {} {}", self.title, three_digits(top), self.unit);
         html.raw(format_args!(
             "<svg class=\"chart\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" \
-             preserveAspectRatio=\"none\" role=\"img\" aria-label=\""
+             preserveAspectRatio=\"none\" role=\"group\" aria-label=\""
         ))
         .text(&label)
         .raw("\">");
@@ -144,6 +144,8 @@ impl Chart {
     /// A column over each step, with its numbers, and a link if it leads somewhere.
     fn columns(&self, html: &mut Html) {
         let width = self.width();
+        // For the pointer alone: the table below has the same for everybody else.
+        html.raw("<g aria-hidden=\"true\">");
         for (step, time) in self.steps.iter().enumerate() {
             let link = self.links.get(step);
             if let Some(link) = link {
@@ -164,6 +166,7 @@ impl Chart {
                 html.raw("</a>");
             }
         }
+        html.raw("</g>");
     }
 
     /// The rows of the table: only those of steps in which there was something.

@@ -1,0 +1,38 @@
+//! The pages in a browser: a real host, real plugins, and Debian's Chromium. Each test is one check
+//! of what an operator sees and does; a state is waited for, never a time.
+
+mod driver;
+mod events;
+mod frame;
+mod plugins;
+mod story;
+
+use serde_json::json;
+
+use crate::support::{Host, Site, wait_for};
+
+/// Does as its configuration says under `do`.
+const AS_TOLD: &str = include_str!("guests/as-told.wat");
+
+/// The worker does this with each event; a second attempt comes after an hour.
+fn told(what: &str) -> String {
+    format!(
+        "[plugins.worker]\nretry = {{ initial = \"1h\", max = \"1h\" }}\n\
+         [plugins.worker.config]\ndo = \"{what}\"\n"
+    )
+}
+
+/// A host whose worker rejects each event.
+fn rejecting() -> (Site, Host) {
+    let site = Site::of_worker(AS_TOLD.as_bytes(), &told("reject"));
+    let host = Host::start(&site);
+    (site, host)
+}
+
+/// Waits until so many deliveries are in a state.
+fn until_count(host: &Host, state: &str, count: u64) {
+    wait_for(state, || {
+        let stats = host.api("/api/v1/stats");
+        (stats["deliveries"][state] == json!(count)).then_some(())
+    });
+}

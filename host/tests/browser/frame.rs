@@ -1,0 +1,183 @@
+//! The rules that every page keeps.
+
+use super::driver::Browser;
+use super::{rejecting, until_count};
+use crate::support::{Host, Site, guest};
+
+/// Every kind of page, on a host that has something of everything.
+fn pages(host: &Host) -> Vec<String> {
+    let event = host.api("/api/v1/events?limit=1")["items"][0]["id"].clone();
+    let event = event.as_str().unwrap();
+    let group = host.api("/api/v1/failures")["items"][0]["id"].clone();
+    let mut pages: Vec<String> = [
+        "/",
+        "/events",
+        "/failures",
+        "/deliveries",
+        "/plugins",
+        "/plugins/worker",
+        "/joins",
+        "/schedules",
+        "/kv",
+        "/events?type=none.*",
+        "/find?q=nothing-has-this-name",
+    ]
+    .map(str::to_owned)
+    .into();
+    let tabs = ["", "?tab=headers", "?tab=attempts", "?tab=tree", "?tab=copy", "/replay"];
+    pages.extend(tabs.map(|tab| format!("/events/{event}{tab}")));
+    pages.push(format!("/failures/{}", group.as_str().unwrap()));
+    pages
+}
+
+fn full() -> (Site, Host) {
+    let (site, host) = rejecting();
+    for n in 0..3 {
+        host.send("step.one", format!("order_{n}"));
+    }
+    until_count(&host, "dead", 3);
+    (site, host)
+}
+
+#[test]
+fn every_page_can_be_read_and_used_without_script() {
+    let (_site, host) = full();
+    let browser = Browser::on(&host);
+    browser.scripts(false);
+    for page in pages(&host) {
+        browser.open(&page);
+        assert_eq!(browser.count("hb-live button"), 0, "{page}");
+        assert!(browser.text("main").trim().len() > 20, "{page}");
+    }
+    browser.open("/events");
+    browser.fill("[name=subject]", "order_1");
+    browser.click(".filters button");
+    browser.until("one row", "document.querySelectorAll('#list tbody tr').length === 1");
+    browser.click("#list input[type=checkbox]");
+    browser.click_on("Replay the selected …");
+    browser.until_at("/replays/new");
+    browser.click("main form button");
+    until_count(&host, "dead", 4);
+    browser.end();
+}
+
+#[test]
+fn axe_finds_no_violation_on_any_page_light_or_dark_wide_or_narrow() {
+    let (_site, host) = full();
+    let browser = Browser::on(&host);
+    let mut found = Vec::new();
+    for page in pages(&host) {
+        for (width, theme) in [(1280, "light"), (1280, "dark"), (360, "light"), (360, "dark")] {
+            browser.show_as(width, theme);
+            browser.open(&page);
+            let violations = browser.violations();
+            found.extend(violations.iter().map(|rule| format!("{page} {width} {theme}: {rule}")));
+            // Elements beyond the right edge, but for those that scroll by themselves.
+            let wider = browser.eval(
+                "document.documentElement.scrollWidth <= innerWidth ? [] :
+                 ['page', ...[...document.querySelectorAll('body *')]
+                   .filter((it) => it.getBoundingClientRect().right > innerWidth)
+                   .map((it) => it.outerHTML.slice(0, 80))]",
+            );
+            if wider != serde_json::json!([]) {
+                found.push(format!("{page} {width} {theme}: it scrolls sideways: {wider}"));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+    browser.end();
+}
+
+#[test]
+fn the_pages_are_reached_and_used_by_keys_alone_and_a_switch_turns_the_keys_off() {
+    let (_site, host) = full();
+    let browser = Browser::on(&host);
+    browser.open("/");
+    for (key, path) in [
+        ("o", "/"),
+        ("e", "/events"),
+        ("f", "/failures"),
+        ("p", "/plugins"),
+        ("c", "/schedules"),
+        ("k", "/kv"),
+    ] {
+        browser.press(&format!("g{key}"));
+        browser.until_at(path);
+    }
+    browser.press("ge");
+    browser.until_at("/events");
+    browser.press("jj");
+    assert_eq!(browser.count("tr[aria-selected=true]"), 1);
+    browser.press("x");
+    assert_eq!(browser.count("#list input:checked"), 1);
+    browser.press("\u{e007}");
+    browser.until("the event", "location.pathname.startsWith('/events/evt_')");
+    browser.press("2");
+    browser.until("the headers", "location.search.includes('tab=headers')");
+    browser.press("u");
+    browser.until_at("/events");
+    browser.press("/");
+    assert_eq!(browser.eval("document.activeElement.id"), "find");
+    browser.press("g");
+    assert_eq!(browser.eval("document.activeElement.value"), "g", "keys are text while typing");
+    browser.open("/events");
+    browser.click_on("keys: on");
+    browser.press("gf");
+    assert_eq!(browser.path(), "/events");
+    browser.click_on("keys: off");
+    browser.press("gf");
+    browser.until_at("/failures");
+    browser.end();
+}
+
+#[test]
+fn a_page_says_at_once_that_its_host_is_gone_and_recovers_by_itself() {
+    let site = Site::of_worker(&guest("ok"), "");
+    site.put_config(&format!("{}{}", crate::support::SOURCE, crate::support::ROUTE));
+    let host = Host::start(&site);
+    let port = host.admin.port();
+    let mut browser = Browser::on(&host);
+    browser.expect(&[
+        "ERR_CONNECTION_REFUSED",
+        "ERR_INCOMPLETE_CHUNKED",
+        "ERR_EMPTY",
+        "Failed to fetch",
+        "ERR_CONNECTION_RESET",
+        "ERR_NETWORK",
+    ]);
+    browser.open("/");
+    browser.until_text("hb-live", "live ◉");
+    host.stop();
+    browser.until_text("hb-live", "not live since");
+    let text = std::fs::read_to_string(site.path("config.toml")).unwrap();
+    let fixed =
+        text.replacen("admin = \"127.0.0.1:0\"", &format!("admin = \"127.0.0.1:{port}\""), 1);
+    site.put("config.toml", fixed);
+    let again = Host::start(&site);
+    browser.until_text("hb-live", "live ◉");
+    again.send("step.one", "order_1");
+    browser.until_text("#step-see", "done");
+    browser.end();
+}
+
+#[test]
+fn pages_that_were_left_give_their_streams_back_and_eight_tabs_are_live_at_once() {
+    let (_site, host) = full();
+    let browser = Browser::on(&host);
+    // There are sixteen streams.
+    for _ in 0..12 {
+        for page in ["/", "/events"] {
+            browser.open(page);
+            browser.until_text("hb-live", "live ◉");
+        }
+    }
+    let tabs: Vec<_> = (0..7).map(|_| browser.open_tab("/events")).collect();
+    for (n, tab) in tabs.iter().enumerate() {
+        browser.go_to_tab(tab);
+        browser.until_text("hb-live", "live ◉");
+        let subject = format!("order_of_tab_{n}");
+        host.send("step.one", &subject);
+        browser.until_text("#list tbody", &subject);
+    }
+    browser.end();
+}

@@ -29,7 +29,7 @@ use crate::series::Series;
 use crate::server::ServerTimeouts;
 use crate::status::Status;
 use crate::store::{
-    OnLoss, OpenError, PluginPolicies, Sqlite, SqliteOptions, Store, StoreError, TreeBudget,
+    OnLoss, OpenError, PluginPolicies, Read, Sqlite, SqliteOptions, Store, StoreError, TreeBudget,
 };
 use crate::{env, fail, store, tasks};
 
@@ -283,6 +283,7 @@ impl App {
             timeouts: ServerTimeouts::default(),
             capacity: Capacity::default(),
             unidentified: Arc::default(),
+            activity: Arc::default(),
         }
     }
 
@@ -302,6 +303,8 @@ impl App {
             config: self.config.clone(),
             status: self.status.clone(),
             unidentified: intake.unidentified.clone(),
+            activity: intake.activity.clone(),
+            public_address: self.addresses.public,
             render_metrics: observed.render_metrics.clone(),
             series: observed.series.clone(),
             closing: closing.clone(),
@@ -336,7 +339,8 @@ impl App {
         };
         let reloaded = Arc::new(Notify::new());
         let refresh = refresh(&dispatcher, &reloaded);
-        let ticker = schedules::Ticker::new(self.store.clone(), self.clock.clone());
+        let ticker =
+            schedules::Ticker::new(self.store.clone(), self.clock.clone(), self.store.pauses());
         let serving = [
             tasks::spawn(ingest::serve(self.public, intake, closing.clone())),
             tasks::spawn(admin::serve(self.admin, admin, closing.clone())),

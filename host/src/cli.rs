@@ -43,6 +43,7 @@ mod schedules;
 mod send;
 mod serve;
 mod since;
+mod sources;
 mod test;
 
 use failure::Failure;
@@ -160,6 +161,8 @@ enum CliCommand {
     Audit(audit::Audit),
     /// Open joins and batches: what has come, and what is still needed
     Joins(joins::Joins),
+    /// What came through each source of a running host, what was refused and why
+    Sources(sources::SourcesArgs),
     /// List and show plugins of a running host
     Plugins(plugins::Plugins),
     /// Show what plugins of a running host keep from one event to the next
@@ -212,6 +215,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         CliCommand::Backup(backup) => backup.run(common),
         CliCommand::Audit(audit) => audit.run(common),
         CliCommand::Joins(joins) => joins.run(common),
+        CliCommand::Sources(sources) => sources.run(common),
         CliCommand::Plugins(plugins) => plugins.run(common),
         CliCommand::Kv(kv) => kv.run(common),
         CliCommand::Schedules(schedules) => schedules.run(common),

@@ -11,6 +11,7 @@ mod failures;
 mod forms;
 mod history;
 mod pages;
+mod pauses;
 mod refuse;
 mod roles;
 mod schema;

@@ -33,8 +33,10 @@ mod listings;
 mod operations;
 mod overview;
 mod parts;
+mod pauses;
 mod plugins;
 mod problem;
+mod sources;
 
 /// A page: its route, the role it needs, and its methods.
 pub(super) struct PageRoute {
@@ -76,6 +78,11 @@ pub(super) fn list() -> Vec<PageRoute> {
         shows("/plugins", get(plugins::show)),
         shows("/plugins/{name}", get(plugins::one)),
         asks("/plugins/{name}/approve", get(plugins::approve::ask).post(plugins::approve::act)),
+        asks("/plugins/{name}/pause", get(pauses::ask_pause).post(pauses::pause)),
+        asks("/plugins/{name}/resume", get(pauses::ask_resume).post(pauses::resume)),
+        shows("/sources", get(sources::show)),
+        shows("/sources/{name}", get(sources::one)),
+        acts("/sources/{name}/test", post(sources::test)),
         shows("/joins", get(listings::joins)),
         shows("/schedules", get(listings::schedules)),
         shows("/kv", get(keys::buckets)),

@@ -23,6 +23,7 @@ mod filters;
 mod history;
 mod kv;
 mod operations;
+mod pause;
 mod seeing;
 
 pub(super) use audit::{AuditQuery, audit_text};
@@ -37,6 +38,7 @@ pub(super) use kv::{KeyQuery, KeysQuery};
 pub(super) use operations::{
     Deed, OperationItemsQuery, OperationQuery, OperationStartQuery, OperationsQuery,
 };
+pub(super) use pause::PauseQuery;
 pub(super) use seeing::{JoinQuery, TreeQuery, gathering_text};
 
 /// Reads the query string as `T`.

@@ -23,7 +23,7 @@ use super::role::{Role, admit};
 use super::state::Admin;
 use super::{
     audit, clock, deliveries, erase, events, export, failures, health, history, joins, kv,
-    operations, plugins, schedules, start, stream, tree,
+    operations, pauses, plugins, schedules, sources, start, stream, tree,
 };
 use crate::names::hint;
 
@@ -67,10 +67,18 @@ fn list() -> Vec<(Role, UtoipaMethodRouter<Arc<Admin>>)> {
         (Operator, routes!(plugins::list_plugins)),
         (Operator, routes!(plugins::show_plugin)),
         (Operator, routes!(plugins::approve_plugin)),
+        (Operator, routes!(pauses::pause_plugin)),
+        (Operator, routes!(pauses::resume_plugin)),
+        (Operator, routes!(pauses::pause_schedule)),
+        (Operator, routes!(pauses::resume_schedule)),
         (Operator, routes!(kv::list_buckets)),
         (Operator, routes!(kv::list_keys)),
         (Operator, routes!(kv::show_value)),
         (Operator, routes!(schedules::list_schedules)),
+        (Operator, routes!(sources::list_sources)),
+        (Operator, routes!(sources::show_source)),
+        (Operator, routes!(sources::list_refusals)),
+        (Operator, routes!(sources::test::test_source)),
         (Operator, routes!(audit::list_audit)),
         (Operator, routes!(clock::show_clock)),
         (Operator, routes!(clock::accept_clock)),

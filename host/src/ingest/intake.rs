@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use super::activity::SourceActivity;
 use super::unidentified::Unidentified;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -25,6 +26,8 @@ pub struct Intake {
     pub capacity: Capacity,
     /// Where events without a type are noted.
     pub unidentified: Arc<Unidentified>,
+    /// Where the requests of each source are counted.
+    pub activity: Arc<SourceActivity>,
 }
 
 /// How much all senders together may take up at once. One client may have a quarter of each;

@@ -19,6 +19,7 @@ mod gatherings;
 mod history;
 mod kv;
 mod operations;
+mod pauses;
 mod schedules;
 mod steps;
 mod tree;
@@ -42,6 +43,7 @@ pub use operations::{
     OPERATION_PLANNED_FOR_MS, Operation, OperationId, OperationOptions, OperationScope,
     OperationState, Steer,
 };
+pub use pauses::{Pausable, Pause, PauseChange, Pauses};
 pub use schedules::{
     MAX_SKIP_RECORDS, ScheduleChange, ScheduleMark, SkipReason, SkippedTicks, StoredSchedule, Tick,
     TickStep, Ticked,

@@ -41,6 +41,9 @@ key = "subject"
 need = 3
 within = "1h"
 emit = "videos.ready"
+[schedules.report]
+every = "1h"
+emit = "report.due"
 "#;
 
 pub(super) struct Console {
@@ -79,6 +82,8 @@ pub(super) fn site() -> Console {
         config: Arc::new(ArcSwap::from_pointee(config)),
         status: Arc::new(Status::default()),
         unidentified: Arc::default(),
+        activity: Arc::default(),
+        public_address: ([127, 0, 0, 1], 0).into(),
         render_metrics: Arc::new(|| "# no recorder\n".to_owned()),
         clock,
         series: Arc::default(),

@@ -121,6 +121,7 @@ fn nav(dead: Option<String>, held: Option<String>) -> Vec<NavItem> {
         item("failures", "Failures", "/failures", dead.map(|dead| format!("{dead} dead"))),
         item("deliveries", "Deliveries", "/deliveries", None),
         item("plugins", "Plugins", "/plugins", held),
+        item("sources", "Sources", "/sources", None),
         item("joins", "Joins", "/joins", None),
         item("schedules", "Schedules", "/schedules", None),
         item("keys", "Keys", "/kv", None),

@@ -183,6 +183,8 @@ fn a_paused_operation_goes_on_after_kill_9_and_each_delivery_is_tried_once() {
     // made again.
     let page = host.api("/api/v1/deliveries?state=done&limit=100");
     for delivery in page["items"].as_array().unwrap() {
+        let path = format!("/api/v1/deliveries/{}", delivery["id"].as_str().unwrap());
+        let delivery = host.api(&path);
         let ended: Vec<&str> = delivery["attempts"]
             .as_array()
             .unwrap()

@@ -107,7 +107,7 @@ pub(super) struct OperationShown {
 
 /// The deliveries that an operation would be for.
 #[derive(Debug, Default)]
-pub(super) struct Counted {
+pub(super) struct CountedDeliveries {
     pub(super) total: u64,
     pub(super) exact: bool,
     pub(super) sample: Vec<DeliveryJson>,
@@ -129,28 +129,28 @@ pub(super) async fn plan_operation(
     let deed = query.deed()?;
     let counted = count(&admin, &deed).await?;
     let sample = counted.sample;
-    let counts = Counted { sample: Vec::new(), ..counted };
+    let counts = CountedDeliveries { sample: Vec::new(), ..counted };
     let id = plan(&admin, &by, deed, counts).await?;
     let operation = shown(&admin, id).await?;
     Ok((StatusCode::CREATED, Json(Planned { operation, sample })))
 }
 
 /// Counts what an operation would be for.
-pub(super) async fn count(admin: &Admin, deed: &Deed) -> Result<Counted, ProblemJson> {
+pub(super) async fn count(admin: &Admin, deed: &Deed) -> Result<CountedDeliveries, ProblemJson> {
     let facts = WaitFacts::of(admin);
     let filter = match &deed.scope {
         OperationScope::Filter(filter) => filter.clone(),
-        OperationScope::Undo(_) => return Ok(Counted::default()),
+        OperationScope::Undo(_) => return Ok(CountedDeliveries::default()),
         OperationScope::Ids(ids) => {
             let mut sample = Vec::new();
             for id in ids.iter().take(5) {
                 sample.push(facts.delivery(admin.store.delivery(*id).await?));
             }
-            return Ok(Counted { total: ids.len() as u64, exact: true, sample });
+            return Ok(CountedDeliveries { total: ids.len() as u64, exact: true, sample });
         }
     };
     let begun = Instant::now();
-    let (mut counted, mut from) = (Counted::default(), None);
+    let (mut counted, mut from) = (CountedDeliveries::default(), None);
     loop {
         let preview = admin.store.preview(deed.action.clone(), filter.clone(), from).await?;
         counted.total += preview.deliveries;
@@ -168,7 +168,7 @@ pub(super) async fn plan(
     admin: &Admin,
     by: &By,
     deed: Deed,
-    counted: Counted,
+    counted: CountedDeliveries,
 ) -> Result<OperationId, ProblemJson> {
     let Deed { action, scope, as_of_ms } = deed;
     let target = match &scope {
@@ -179,7 +179,7 @@ pub(super) async fn plan(
         OperationScope::Undo(of) => of.to_string(),
     };
     let note = by.note("operations.plan", &target, action.name());
-    let Counted { total, exact, .. } = counted;
+    let CountedDeliveries { total, exact, .. } = counted;
     let actor = note.actor.clone();
     let new = NewOperation { action, scope, total, exact, as_of_ms, actor };
     Ok(admin.store.plan(note, new).await?)

@@ -27,8 +27,16 @@ use super::{
 };
 use crate::names::hint;
 
-/// Every route with the role it needs.
-fn list() -> Vec<(Role, UtoipaMethodRouter<Arc<Admin>>)> {
+/// A route with the role it needs.
+type RoleRoute = (Role, UtoipaMethodRouter<Arc<Admin>>);
+
+/// Every route.
+fn list() -> Vec<RoleRoute> {
+    events_and_deliveries().into_iter().chain(others()).collect()
+}
+
+/// The routes of events, deliveries and what is done to many.
+fn events_and_deliveries() -> Vec<RoleRoute> {
     use Role::Operator;
     vec![
         (Operator, routes!(events::list_events)),
@@ -64,6 +72,13 @@ fn list() -> Vec<(Role, UtoipaMethodRouter<Arc<Admin>>)> {
         (Operator, routes!(operations::cancel_operation)),
         (Operator, routes!(operations::undo_operation)),
         (Operator, routes!(change::undiscard_delivery)),
+    ]
+}
+
+/// The routes of everything else.
+fn others() -> Vec<RoleRoute> {
+    use Role::Operator;
+    vec![
         (Operator, routes!(plugins::list_plugins)),
         (Operator, routes!(plugins::show_plugin)),
         (Operator, routes!(plugins::approve_plugin)),

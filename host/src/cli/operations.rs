@@ -43,12 +43,16 @@ pub(super) struct OperationsCommand {
 #[derive(Debug, Subcommand)]
 enum OperationsVerb {
     /// Let a running one rest
+    #[command(after_help = "Examples:\n  hookbox operations pause op_12")]
     Pause(OperationArg),
     /// Let one go on that was paused or has stopped
+    #[command(after_help = "Examples:\n  hookbox operations resume op_12")]
     Resume(OperationArg),
     /// End one where it is: what it has changed stays
+    #[command(after_help = "Examples:\n  hookbox operations cancel op_12")]
     Cancel(OperationArg),
     /// Bring back what one has discarded
+    #[command(after_help = "Examples:\n  hookbox operations undo op_12")]
     Undo(OperationArg),
 }
 

@@ -74,6 +74,7 @@ mod lease;
 mod lease_answer;
 mod loss;
 mod open;
+mod operation_work;
 mod operations;
 mod operator;
 mod pages;

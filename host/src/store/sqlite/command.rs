@@ -9,7 +9,7 @@ use self::weight::{of_event, of_settlement, rows};
 use super::append_limit::AppendPermit;
 use super::batch::WriteBatch;
 use super::erase::FoundKey;
-use super::operations::OperationWork;
+use super::operation_work::OperationWork;
 use super::operator::Expired;
 use crate::event::{DeliveryId, EventId, NewEvent, State, Target};
 use crate::series::Rest;
@@ -200,6 +200,14 @@ impl WriteCommand {
                 CommandAnswer::ScheduleChanged(work.change_schedule(change)?)
             }
             Self::Tick { tick, .. } => CommandAnswer::Ticked(work.tick(tick)?),
+            Self::Noted { note, command } => work.noted(note, command)?,
+            other => return other.run_upkeep(work),
+        })
+    }
+
+    /// Runs one of those that do not move deliveries by themselves.
+    fn run_upkeep(&mut self, work: &mut WriteBatch<'_>) -> Result<CommandAnswer, rusqlite::Error> {
+        Ok(match self {
             Self::KeepSamples { at_ms, samples, .. } => {
                 work.keep_samples(*at_ms, samples)?;
                 CommandAnswer::Noted
@@ -209,7 +217,6 @@ impl WriteCommand {
             Self::Operate { work: operation, .. } => {
                 CommandAnswer::Operated(work.operate(operation)?)
             }
-            Self::Noted { note, command } => work.noted(note, command)?,
             Self::Note { note, .. } => {
                 work.make_entry(note, &().text())?;
                 CommandAnswer::Noted
@@ -223,6 +230,7 @@ impl WriteCommand {
                 work.release()?;
                 CommandAnswer::Closed
             }
+            _ => unreachable!("`run` has run it"),
         })
     }
 

@@ -10,11 +10,12 @@ use rusqlite::{Connection, OptionalExtension};
 use self::rows::{changed_by, items, newest, operation, results, running};
 use super::Sqlite;
 use super::command::WriteCommand;
+use super::operation_work::OperationWork;
 use super::{noted, read, search};
 use crate::event::DeliveryId;
 use crate::store::{
-    Actor, AuditNote, DeliveryView, ItemResult, NewOperation, Operation, OperationId,
-    OperationScope, OperationState, Operations, Pending, Progress, Steer, StoreError,
+    AuditNote, DeliveryView, ItemResult, NewOperation, Operation, OperationId, OperationScope,
+    OperationState, Operations, Pending, Progress, Steer, StoreError,
 };
 
 mod rows;
@@ -62,30 +63,6 @@ pub(super) const SCHEMA: &str = "
 
 /// The most deliveries whose results one call looks at.
 const MAX_COLLECTED: usize = 1_000;
-
-/// A change of an operation, within a transaction.
-pub(super) enum OperationWork {
-    Plan(Box<NewOperation>),
-    Steer(OperationId, Steer),
-    Undo(OperationId, Actor),
-    /// Deliveries that were found, and where the search goes on.
-    Find(OperationId, Vec<DeliveryId>, Option<Progress>),
-    Act(OperationId, Vec<DeliveryId>),
-    Collect(OperationId, Vec<(DeliveryId, ItemResult)>),
-    Rest(OperationId, Option<String>),
-}
-
-impl OperationWork {
-    /// About what it costs, in rows.
-    pub(super) fn weight(&self) -> u64 {
-        match self {
-            Self::Plan(_) | Self::Steer(..) | Self::Undo(..) | Self::Rest(..) => 2,
-            Self::Find(_, found, _) => 1 + 2 * found.len() as u64,
-            Self::Act(_, items) => 1 + 4 * items.len() as u64,
-            Self::Collect(_, results) => 1 + 2 * results.len() as u64,
-        }
-    }
-}
 
 impl Operations for Sqlite {
     fn plan(&self, note: AuditNote, operation: NewOperation) -> Pending<'_, OperationId> {

@@ -9,8 +9,13 @@ use rusqlite::{Connection, OpenFlags};
 use super::error::OpenError;
 use super::failure::injected;
 use super::files::make_file;
-use super::{audit, eras, erase, failures, history, kv, operations, pauses, schedules, steps};
+use super::{
+    approvals, audit, eras, erase, failures, history, kv, operations, pauses, schedules, steps,
+};
 use crate::fail;
+use approvals::APPROVALS;
+
+mod approvals;
 
 /// The schema this host writes. A file with a greater one is refused, one with a smaller one is
 /// migrated.
@@ -159,20 +164,6 @@ const SUMS: &str = "ALTER TABLE events ADD COLUMN sum INTEGER;";
 const LEGACY_KEYS: &str = "
     ALTER TABLE swept ADD COLUMN legacy_keys_up_to INTEGER NOT NULL DEFAULT 0;
     UPDATE swept SET legacy_keys_up_to = (SELECT coalesce(max(id), 0) FROM events);
-";
-
-/// Since version 6: which files of plugins may run. Of a plugin there is at most one row that was
-/// admitted, and one that was not. `capabilities` are names joined by commas.
-const APPROVALS: &str = "
-    CREATE TABLE approvals (
-        plugin       TEXT NOT NULL,
-        digest       BLOB NOT NULL CHECK (length(digest) = 32),
-        capabilities TEXT NOT NULL,
-        approved_by  TEXT NOT NULL,
-        at           INTEGER NOT NULL,
-        admitted     INTEGER NOT NULL,
-        PRIMARY KEY (plugin, admitted)
-    ) STRICT, WITHOUT ROWID;
 ";
 
 /// Since version 7: the order of deliveries by a key. `entered` is the number of a delivery within

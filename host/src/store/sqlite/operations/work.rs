@@ -2,10 +2,10 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::OperationWork;
 use super::rows::{action_text, operation};
 use crate::event::DeliveryId;
 use crate::store::sqlite::batch::WriteBatch;
+use crate::store::sqlite::operation_work::OperationWork;
 use crate::store::{
     Action, Actor, AuditNote, ItemResult, NewOperation, OPERATION_KEPT_FOR_MS,
     OPERATION_PLANNED_FOR_MS, OperationId, OperationOptions, OperationScope, OperationState,

@@ -10,6 +10,7 @@ mod export;
 mod failures;
 mod forms;
 mod history;
+mod map;
 mod pages;
 mod refuse;
 mod roles;

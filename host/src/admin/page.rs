@@ -30,6 +30,7 @@ mod form;
 mod frame;
 mod keys;
 mod listings;
+mod map;
 mod overview;
 mod parts;
 mod plugins;
@@ -73,6 +74,7 @@ pub(super) fn list() -> Vec<PageRoute> {
         shows("/plugins", get(plugins::show)),
         shows("/plugins/{name}", get(plugins::one)),
         asks("/plugins/{name}/approve", get(plugins::approve::ask).post(plugins::approve::act)),
+        shows("/map", get(map::show)),
         shows("/sources", get(sources::show)),
         shows("/sources/{name}", get(sources::one)),
         acts("/sources/{name}/test", post(sources::test)),

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, rfc3339};
 use crate::config::schedules::{NO_TICK_MS, PlannedTick};
 use crate::config::{Config, Schedule};
+use crate::series::{PairKind, Series};
 use crate::store::{
     ScheduleChange, ScheduleMark, Schedules, StoreError, StoredSchedule, Tick, TickStep, Ticked,
 };
@@ -33,6 +34,8 @@ const MAX_READS: usize = 8;
 pub(super) struct Ticker {
     store: Arc<dyn Schedules>,
     clock: Clock,
+    /// Where events are counted by schedule and type.
+    series: Arc<Series>,
     /// The configuration that `rows` was read for; `None` if it is to be read.
     read_for: Option<Arc<Config>>,
     /// The latest time of the wall clock since then.
@@ -71,9 +74,9 @@ pub(super) async fn run(
 }
 
 impl Ticker {
-    pub(super) fn new(store: Arc<dyn Schedules>, clock: Clock) -> Self {
+    pub(super) fn new(store: Arc<dyn Schedules>, clock: Clock, series: Arc<Series>) -> Self {
         let (rows, due) = (BTreeMap::new(), BTreeMap::new());
-        Self { store, clock, read_for: None, latest_ms: i64::MIN, rows, due }
+        Self { store, clock, series, read_for: None, latest_ms: i64::MIN, rows, due }
     }
 
     /// Makes one step of each schedule that is due, all of them at once; returns the time of the
@@ -98,7 +101,13 @@ impl Ticker {
         for (schedule, step, answer) in asked {
             match answer.await {
                 Ok(Ticked::Lost) => self.read_for = None,
-                Ok(ticked) => note(&mut self.rows, schedule, step, ticked),
+                Ok(ticked) => {
+                    if matches!(ticked, Ticked::Emitted(_)) {
+                        let (pairs, from) = (self.series.pairs(), schedule.source());
+                        pairs.of(PairKind::Received, &from, &schedule.emit).count(false);
+                    }
+                    note(&mut self.rows, schedule, step, ticked);
+                }
                 Err(error) => failed = Some(error),
             }
         }

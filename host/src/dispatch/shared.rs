@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::event::PluginName;
 use crate::fair::FairPool;
 use crate::plugins::Registry;
+use crate::series::Series;
 use crate::store::{MemoryReservation, Queue, Read};
 use crate::tasks;
 
@@ -35,6 +36,8 @@ pub struct Deps {
     pub config: Arc<ArcSwap<Config>>,
     /// The loaded plugins.
     pub registry: Arc<ArcSwap<Registry>>,
+    /// Where attempts are counted by type and plugin.
+    pub series: Arc<Series>,
     /// Tells when something is due.
     pub clock: Clock,
     /// Runs the attempts, apart from the runtime that takes requests in.

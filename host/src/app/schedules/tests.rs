@@ -81,7 +81,7 @@ async fn turns(ticker: &mut Ticker, config: &Arc<Config>) -> i64 {
 }
 
 fn ticker(store: &Arc<dyn Store>, clock: &Clock) -> Ticker {
-    Ticker::new(store.clone(), clock.clone())
+    Ticker::new(store.clone(), clock.clone(), Arc::default())
 }
 
 async fn row(store: &Arc<dyn Store>, name: &str) -> StoredSchedule {

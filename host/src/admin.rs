@@ -34,6 +34,8 @@ mod map;
 mod needs;
 mod page;
 mod params;
+mod paused;
+mod pauses;
 mod plugins;
 mod problem;
 mod role;

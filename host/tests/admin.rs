@@ -12,6 +12,7 @@ mod forms;
 mod history;
 mod map;
 mod pages;
+mod pauses;
 mod refuse;
 mod roles;
 mod schema;

@@ -20,6 +20,7 @@ mod logs;
 mod map;
 mod mounts;
 mod operate;
+mod paused;
 mod pipeline;
 mod places;
 mod public;

@@ -48,7 +48,8 @@ pub(super) struct NodeJson {
     pub(super) kind: &'static str,
     /// Its name; a pattern for types that no event had, and for those that are shown as one.
     pub(super) label: String,
-    /// The state of a plugin, or `missing` for a source without a secret.
+    /// The state of a plugin, `paused` for what an operator has paused, or `missing` for a source
+    /// without a secret.
     pub(super) state: Option<&'static str>,
     /// Whether it is a type that came and that no route takes.
     pub(super) unrouted: bool,

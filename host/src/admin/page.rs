@@ -33,6 +33,7 @@ mod listings;
 mod map;
 mod overview;
 mod parts;
+mod pauses;
 mod plugins;
 mod problem;
 mod sources;
@@ -75,6 +76,8 @@ pub(super) fn list() -> Vec<PageRoute> {
         shows("/plugins/{name}", get(plugins::one)),
         asks("/plugins/{name}/approve", get(plugins::approve::ask).post(plugins::approve::act)),
         shows("/map", get(map::show)),
+        asks("/plugins/{name}/pause", get(pauses::ask_pause).post(pauses::pause)),
+        asks("/plugins/{name}/resume", get(pauses::ask_resume).post(pauses::resume)),
         shows("/sources", get(sources::show)),
         shows("/sources/{name}", get(sources::one)),
         acts("/sources/{name}/test", post(sources::test)),

@@ -23,6 +23,7 @@ mod filters;
 mod history;
 mod kv;
 mod map;
+mod pause;
 mod seeing;
 
 pub(super) use audit::{AuditQuery, audit_text};
@@ -35,6 +36,7 @@ pub(super) use filters::{ApproveQuery, DeliveryQuery, EventQuery, NoQuery, Repla
 pub(super) use history::{HistoryQuery, StreamQuery, TimeWindow, WINDOWS};
 pub(super) use kv::{KeyQuery, KeysQuery};
 pub(super) use map::MapQuery;
+pub(super) use pause::PauseQuery;
 pub(super) use seeing::{JoinQuery, TreeQuery, gathering_text};
 
 /// Reads the query string as `T`.

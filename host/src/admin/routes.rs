@@ -23,7 +23,7 @@ use super::role::{Role, admit};
 use super::state::Admin;
 use super::{
     audit, clock, deliveries, erase, events, export, failures, health, history, joins, kv, map,
-    plugins, schedules, sources, start, stream, tree,
+    pauses, plugins, schedules, sources, start, stream, tree,
 };
 use crate::names::hint;
 
@@ -58,6 +58,10 @@ fn list() -> Vec<(Role, UtoipaMethodRouter<Arc<Admin>>)> {
         (Operator, routes!(plugins::list_plugins)),
         (Operator, routes!(plugins::show_plugin)),
         (Operator, routes!(plugins::approve_plugin)),
+        (Operator, routes!(pauses::pause_plugin)),
+        (Operator, routes!(pauses::resume_plugin)),
+        (Operator, routes!(pauses::pause_schedule)),
+        (Operator, routes!(pauses::resume_schedule)),
         (Operator, routes!(kv::list_buckets)),
         (Operator, routes!(kv::list_keys)),
         (Operator, routes!(kv::show_value)),

@@ -41,6 +41,9 @@ key = "subject"
 need = 3
 within = "1h"
 emit = "videos.ready"
+[schedules.report]
+every = "1h"
+emit = "report.due"
 "#;
 
 pub(super) struct Console {

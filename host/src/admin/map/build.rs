@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::graph::MapGraph;
+use crate::admin::paused;
 use crate::admin::state::Admin;
 use crate::config::routes::{Gathering, Route, TypePattern};
 use crate::config::source::{EventTypes, Secrets, Verify};
@@ -11,6 +12,7 @@ use crate::event::GatheringKind;
 use crate::names::is_built_in;
 use crate::plugins::Registry;
 use crate::series::{Meter, OwnerKind, PairKind, PairTotal, SeriesOwner};
+use crate::store::Pausable;
 
 /// A route without a source leads from no more sources than these on the map, until an event has
 /// come that it takes.
@@ -54,7 +56,11 @@ impl MapBuilder<'_> {
             }
         }
         for schedule in self.config.schedules.values() {
-            self.graph.node("schedule", &schedule.name);
+            let id = self.graph.node("schedule", &schedule.name);
+            let is_paused = paused::of(admin, Pausable::Schedule, &schedule.name).is_some();
+            if let Some(node) = self.graph.nodes.get_mut(&id) {
+                node.state = is_paused.then_some("paused");
+            }
         }
         for gathering in self.config.routes.gatherings.iter() {
             self.origin(&gathering.terms.plugin);
@@ -64,7 +70,9 @@ impl MapBuilder<'_> {
         for name in names.filter(|name| !is_built_in(name)) {
             let id = self.graph.node("plugin", name);
             if let Some(node) = self.graph.nodes.get_mut(&id) {
-                node.state = Some(registry.entry(name).map_or("missing", |entry| entry.state()));
+                let is_paused = paused::of(admin, Pausable::Plugin, name).is_some();
+                let state = registry.entry(name).map_or("missing", |entry| entry.state());
+                node.state = Some(if is_paused { "paused" } else { state });
             }
         }
     }

@@ -22,7 +22,7 @@ use super::problem::ProblemJson;
 use super::role::{Role, admit};
 use super::state::Admin;
 use super::{
-    audit, clock, deliveries, erase, events, export, failures, health, history, joins, kv,
+    audit, clock, deliveries, erase, events, export, failures, health, history, joins, kv, map,
     operations, pauses, plugins, schedules, sources, start, stream, tree,
 };
 use crate::names::hint;
@@ -99,6 +99,7 @@ fn others() -> Vec<RoleRoute> {
         (Operator, routes!(clock::accept_clock)),
         (Operator, routes!(health::show_stats)),
         (Operator, routes!(history::show_history)),
+        (Operator, routes!(map::show_map)),
         (Operator, routes!(stream::show_stream)),
         (Operator, routes!(health::show_metrics)),
         (Operator, routes!(health::show_liveness)),

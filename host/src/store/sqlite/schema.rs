@@ -6,14 +6,12 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use self::approvals::APPROVALS;
 use super::error::OpenError;
 use super::failure::injected;
 use super::files::make_file;
-use super::{
-    approvals, audit, eras, erase, failures, history, kv, operations, pauses, schedules, steps,
-};
+use super::{audit, eras, erase, failures, history, kv, operations, pauses, schedules, steps};
 use crate::fail;
-use approvals::APPROVALS;
 
 mod approvals;
 

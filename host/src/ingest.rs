@@ -5,8 +5,11 @@
 //! way across. The reply is sent after the commit; neither a client that hangs up nor an overdue
 //! reply cancels an append.
 //!
-//! - `receive` is the road of one request, `body` reads its body, `reply` has all replies to
-//!   senders;
+//! - `receive` takes requests, `post` is the road of a webhook, `body` reads its body, `reply` has
+//!   all replies to senders;
+//! - `refused` notes refusals and has hints looked for, `reasons` explains them, `activity` keeps
+//!   what each source received;
+//! - `sample` makes events as providers send them;
 //! - `source` composes what a source needs for every request: its verifier, extractor and counters;
 //! - `verify` checks signatures and makes them, `identify` finds type, id, subject and dedupe keys;
 //! - `handshake` answers requests that are not events;
@@ -23,20 +26,27 @@ use tokio_util::sync::CancellationToken;
 
 use crate::server::{self, ServerOptions};
 
+mod activity;
 mod body;
 mod handshake;
 mod header;
 mod identify;
 mod intake;
 mod metrics;
+mod post;
+mod reasons;
 mod receive;
+mod refused;
 mod rejection_log;
 mod reply;
+pub mod sample;
 mod source;
 mod unidentified;
 mod verify;
 
+pub use activity::{KEPT_REFUSALS, ReasonSummary, RefusalNote, SourceActivity, SourceReceived};
 pub use intake::{Capacity, Intake};
+pub use reasons::RefusalReason;
 pub use source::{SourceRuntime, Unverified, Verified};
 pub use unidentified::{Lately, Unidentified};
 pub use verify::{Head, Refusal, SignError, sign};

@@ -6,6 +6,7 @@
 //! - `socket` wraps the TCP socket: `patience` limits waiting, `lines` refuses bare line feeds;
 //! - `tracked` knows when a reply has been handed over to the connection;
 //! - `client` names the client behind a request and the share that it counts for;
+//! - `knock` sends one request to a listener of this host;
 //! - `strict` refuses headers that other servers may read differently;
 //! - `line_limit` bounds log lines, `share_log` reports clients that have used up their share.
 //!
@@ -13,6 +14,7 @@
 
 mod client;
 mod connections;
+mod knock;
 mod line_limit;
 mod lines;
 mod listener;
@@ -24,6 +26,7 @@ mod timeouts;
 mod tracked;
 
 pub use client::{Client, ShareKey};
+pub use knock::post;
 pub use line_limit::LineLimit;
 pub use listener::{Handler, ServerOptions, serve};
 pub use share_log::ShareLog;

@@ -14,6 +14,7 @@ mod identify;
 mod keep_alive;
 mod legacy;
 mod parts;
+mod refusals;
 mod roundtrip;
 mod routing;
 // Only Linux has more loopback addresses than 127.0.0.1 from the start.

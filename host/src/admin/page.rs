@@ -30,10 +30,14 @@ mod form;
 mod frame;
 mod keys;
 mod listings;
+mod map;
+mod operations;
 mod overview;
 mod parts;
+mod pauses;
 mod plugins;
 mod problem;
+mod sources;
 
 /// A page: its route, the role it needs, and its methods.
 pub(super) struct PageRoute {
@@ -68,10 +72,19 @@ pub(super) fn list() -> Vec<PageRoute> {
         asks("/deliveries/{id}/{action}", get(deliveries::act::ask).post(deliveries::act::act)),
         shows("/failures", get(failures::show)),
         shows("/failures/{id}", get(failures::one)),
-        asks("/failures/{id}/{action}", get(failures::act::ask).post(failures::act::act)),
+        asks("/operations", get(operations::show).post(operations::new::act)),
+        shows("/operations/new", get(operations::new::ask)),
+        shows("/operations/{id}", get(operations::one)),
+        acts("/operations/{id}/{verb}", post(operations::steer)),
         shows("/plugins", get(plugins::show)),
         shows("/plugins/{name}", get(plugins::one)),
         asks("/plugins/{name}/approve", get(plugins::approve::ask).post(plugins::approve::act)),
+        shows("/map", get(map::show)),
+        asks("/plugins/{name}/pause", get(pauses::ask_pause).post(pauses::pause)),
+        asks("/plugins/{name}/resume", get(pauses::ask_resume).post(pauses::resume)),
+        shows("/sources", get(sources::show)),
+        shows("/sources/{name}", get(sources::one)),
+        acts("/sources/{name}/test", post(sources::test)),
         shows("/joins", get(listings::joins)),
         shows("/schedules", get(listings::schedules)),
         shows("/kv", get(keys::buckets)),

@@ -22,6 +22,9 @@ mod failures;
 mod filters;
 mod history;
 mod kv;
+mod map;
+mod operations;
+mod pause;
 mod seeing;
 
 pub(super) use audit::{AuditQuery, audit_text};
@@ -33,6 +36,11 @@ pub(super) use failures::{FailureQuery, failure_text};
 pub(super) use filters::{ApproveQuery, DeliveryQuery, EventQuery, NoQuery, ReplayQuery, to_text};
 pub(super) use history::{HistoryQuery, StreamQuery, TimeWindow, WINDOWS};
 pub(super) use kv::{KeyQuery, KeysQuery};
+pub(super) use map::MapQuery;
+pub(super) use operations::{
+    Deed, OperationItemsQuery, OperationQuery, OperationStartQuery, OperationsQuery,
+};
+pub(super) use pause::PauseQuery;
 pub(super) use seeing::{JoinQuery, TreeQuery, gathering_text};
 
 /// Reads the query string as `T`.

@@ -1,7 +1,7 @@
 //! The state that handlers of the admin API share, and the limits of a client.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -12,11 +12,11 @@ use super::role::Role;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::dispatch::{Breakers, QueueViews};
-use crate::ingest::Unidentified;
+use crate::ingest::{SourceActivity, Unidentified};
 use crate::plugins::{Approvals, Registry};
 use crate::series::Series;
 use crate::status::Status;
-use crate::store::Store;
+use crate::store::{OperationSignal, Store};
 
 /// Connections at once; for one more, the connection that has been idle for longest is closed.
 pub const MAX_CONNECTIONS: u32 = 64;
@@ -67,6 +67,10 @@ pub struct Admin {
     pub status: Arc<Status>,
     /// Sources that sent events without a type lately.
     pub unidentified: Arc<Unidentified>,
+    /// What each source received since the start.
+    pub activity: Arc<SourceActivity>,
+    /// The address of the public listener, for test events.
+    pub public_address: SocketAddr,
     /// The clock of the host.
     pub clock: Clock,
     /// Renders every metric in the Prometheus text format.
@@ -77,6 +81,8 @@ pub struct Admin {
     pub closing: CancellationToken,
     /// The streams that are open.
     pub streams: Arc<Streams>,
+    /// Tells of operations that were steered.
+    pub operations: Arc<OperationSignal>,
     /// Held by a change of many deliveries that has an `Idempotency-Key`.
     pub keyed_changes: Arc<Mutex<()>>,
     /// The listener's own address: a `Host` that is accepted beside the names of loopback.

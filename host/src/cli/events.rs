@@ -135,7 +135,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   hookbox events body evt_019a… > body.json
-  hookbox events body evt_019a… | hookbox send acme acme.order --data -   sign it again, and send it")]
+  hookbox events body evt_019a… | hookbox send acme acme.order --data -")]
     Body {
         /// The event
         #[arg(value_parser = event_id)]

@@ -11,18 +11,15 @@ use super::failure::Failure;
 use super::output::{print_json, printable};
 use super::{known, remarks};
 use crate::config::Partial;
+use crate::ingest::sample::{self, Assignment, Sample};
 use crate::names::{closest, hint};
 
 mod duplicate;
 pub(super) mod load;
-mod sample;
 mod sender;
-mod set;
 
 use load::{End, LoadPlan, MAX_EVENTS};
-use sample::Sample;
 use sender::Sender;
-use set::Assignment;
 
 /// The largest `--data` file, in bytes.
 const MAX_DATA_BYTES: u64 = 256 << 20;

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::inputs::Input;
 use super::raw::{Item, Section};
-use super::source::{KeyEncoding, KeyFormat};
+use super::source::{KeyEncoding, KeyFormat, SecretPlace};
 use super::warnings::Warning;
 use crate::files;
 
@@ -66,6 +66,8 @@ pub(super) struct FoundSecrets {
     pub(super) keys: Vec<SecretSlice<u8>>,
     /// The listed secrets that are not set, for people.
     pub(super) unset: Vec<String>,
+    /// Every listed place.
+    pub(super) places: Vec<SecretPlace>,
     /// The place of the list in the file.
     pub(super) span: Option<Range<usize>>,
 }
@@ -106,6 +108,7 @@ pub(super) fn read(item: &Item<'_>, format: &KeyFormat, places: &Places<'_>) -> 
     }
     for entry in list.iter().take(MAX_SECRETS) {
         let Some((name, text)) = read_entry(entry, places) else { continue };
+        found.places.push(SecretPlace { name: name.clone(), is_set: text.is_some() });
         match text.map(|text| key(&text, format)) {
             None => found.unset.push(name),
             Some(Ok(key)) => found.keys.push(key),

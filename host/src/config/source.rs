@@ -10,7 +10,8 @@ mod template;
 pub use dedupe::{Dedupe, DedupeBy, Placeholder};
 pub use pick::{EventTypes, Joined, Pick};
 pub use signature::{
-    Encoding, Field, Part, PublicKey, Secrets, Signature, SignatureScheme, Stale, Timestamp, Verify,
+    Encoding, Field, Part, PublicKey, SecretPlace, Secrets, Signature, SignatureScheme, Stale,
+    Timestamp, Verify,
 };
 pub use template::{KeyEncoding, KeyFormat, SourceTemplate};
 
@@ -23,6 +24,8 @@ pub struct Source {
     pub preset: Option<String>,
     /// The authentication of requests.
     pub verify: Verify,
+    /// The places of its secrets, in the order of the configuration.
+    pub secret_places: Vec<SecretPlace>,
     /// The place of the event type in a request.
     pub kind: Pick,
     /// The place of the provider's id of the delivery.

@@ -56,6 +56,7 @@ pub(super) fn complete(
             (template.kind.clone()?, template.id.clone(), template.subject.clone());
         let (form, types) = (template.form.clone(), template.types.clone());
         let (max_body_bytes, dedupe) = (template.max_body_bytes, template.dedupe(is_verified));
+        let secret_places = found.as_ref().map(|found| found.places.clone()).unwrap_or_default();
         let secrets = found.map_or(Secrets::Set(Vec::new()), |found| {
             let path = keys.folder.join(&name);
             let fallback =
@@ -69,6 +70,7 @@ pub(super) fn complete(
             name: name_of,
             preset,
             verify,
+            secret_places,
             kind,
             id,
             dedupe,

@@ -75,7 +75,7 @@ async fn run(shared: Arc<Shared>, queue: Arc<PluginQueue>, mut lease: Lease, pro
     if let Some(probe) = probe.filter(|_| !matches!(settlement.next, Next::GiveBack(_))) {
         probe.ran();
     }
-    let conflict = settle::settle(&*shared.deps.store, &queue, lease, settlement).await;
+    let conflict = settle::settle(&shared.deps, &queue, lease, settlement).await;
     queue.conflicts.settled(conflict);
     drop(held);
 }
@@ -129,7 +129,7 @@ async fn attempt(
     {
         settle::forward_logs(queue, lease, &record.logs);
     }
-    settle::observe(queue, &loaded, lease, &settlement, asked_for_delay, duration);
+    settle::observe(&shared.deps, queue, &loaded, lease, &settlement, asked_for_delay, duration);
     queue.health.reduce_record(&mut settlement);
     // Only now, because the attempt's result also derives from the event.
     drop(in_flight);
@@ -203,7 +203,7 @@ async fn kv_bytes(
 }
 
 /// Waits until the attempt may begin; `None` if the host stops, the breaker opens or the plugin is
-/// gone.
+/// gone or paused.
 async fn admit(
     shared: &Shared,
     queue: &PluginQueue,
@@ -220,8 +220,9 @@ async fn admit(
         permits = permits(shared, queue, &mut held.turn) => permits?,
         () = shared.stopping.cancelled() => return None,
         () = queue.health.opened(), if probe.is_none() => return None,
+        () = queue.until_paused(true) => return None,
     };
-    if !queue.health.begin(probe) {
+    if queue.is_paused() || !queue.health.begin(probe) {
         return None;
     }
     let loaded = shared.deps.registry.load().loaded(queue.plugin()).cloned()?;
@@ -232,7 +233,7 @@ async fn admit(
 }
 
 /// Waits until an attempt may start by its plugin's rate; `None` if the host stops, the plugin is
-/// gone, or the breaker opens and counts. The attempt is not admitted then.
+/// gone or paused, or the breaker opens and counts. The attempt is not admitted then.
 async fn start_turn(
     shared: &Shared,
     queue: &PluginQueue,
@@ -244,6 +245,7 @@ async fn start_turn(
         () = shared.stopping.cancelled() => None,
         turn = queue.start_turn(delivery) => turn,
         () = queue.health.opened(), if breaker_counts => None,
+        () = queue.until_paused(true) => None,
     }
 }
 

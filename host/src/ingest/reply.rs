@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::body::{BodyError, MaxBody, NoMemory};
 use super::handshake::{Handshake, METHODS};
+use super::reasons::RefusalReason;
 use super::verify::Refusal;
 use crate::server::Ambiguous;
 use crate::store::{Appended, StoreError};
@@ -148,25 +149,27 @@ impl Rejection {
         }
     }
 
-    fn reason(&self) -> &'static str {
+    /// The reason, as it is counted.
+    pub(super) fn reason(&self) -> RefusalReason {
+        use RefusalReason as Reason;
         match self {
-            Self::Malformed(_) => "malformed",
-            Self::NoSource => "unknown_source",
-            Self::Method | Self::ProbeMethod => "method",
-            Self::Closed(_) => "no_secret",
-            Self::Encoded => "encoded",
-            Self::Body(BodyError::TooLarge(_)) => "too_large",
-            Self::BodyTimeout { .. } => "slow_body",
-            Self::Body(BodyError::Broken(_)) => "broken_body",
-            Self::Body(BodyError::NoMemory(NoMemory::Full)) => "no_room",
-            Self::Body(BodyError::NoMemory(NoMemory::ClientShare)) => "client_share",
+            Self::Malformed(_) => Reason::Malformed,
+            Self::NoSource => Reason::UnknownSource,
+            Self::Method | Self::ProbeMethod => Reason::Method,
+            Self::Closed(_) => Reason::NoSecret,
+            Self::Encoded => Reason::Encoded,
+            Self::Body(BodyError::TooLarge(_)) => Reason::TooLarge,
+            Self::BodyTimeout { .. } => Reason::SlowBody,
+            Self::Body(BodyError::Broken(_)) => Reason::BrokenBody,
+            Self::Body(BodyError::NoMemory(NoMemory::Full)) => Reason::NoRoom,
+            Self::Body(BodyError::NoMemory(NoMemory::ClientShare)) => Reason::ClientShare,
             Self::Unverified(refusal) | Self::Unread(refusal) => refusal.reason(),
-            Self::Store(StoreError::Saturated { .. }) => "saturated",
-            Self::Store(StoreError::Unavailable(_)) => "disk",
-            Self::Store(StoreError::Full(_)) => "full",
-            Self::Store(StoreError::Lost(_)) => "files",
-            Self::Store(_) | Self::Broken(_) => "store",
-            Self::Unanswered => "slow_store",
+            Self::Store(StoreError::Saturated { .. }) => Reason::Saturated,
+            Self::Store(StoreError::Unavailable(_)) => Reason::Disk,
+            Self::Store(StoreError::Full(_)) => Reason::Full,
+            Self::Store(StoreError::Lost(_)) => Reason::Files,
+            Self::Store(_) | Self::Broken(_) => Reason::Store,
+            Self::Unanswered => Reason::SlowStore,
         }
     }
 }
@@ -207,7 +210,7 @@ impl IngestReply {
             Self::Stored(Appended { duplicate: true, .. }) => "duplicate",
             Self::Handshake(handshake) => handshake.name,
             Self::Healthy => "health",
-            Self::Rejected(rejection) => rejection.reason(),
+            Self::Rejected(rejection) => rejection.reason().name(),
         }
     }
 

@@ -8,14 +8,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use axum::http::header::{CONTENT_TYPE, HeaderName, USER_AGENT};
 use axum::http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 
+use super::activity::{SourceActivity, SourceTally};
 use super::identify::{Extracted, Extractor};
 use super::metrics::SourceMetrics;
-use super::verify::{Claimed, Head, Proof, Refusal, Verifier};
+use super::verify::{self, Claimed, Head, Proof, Refusal, Verifier};
 use crate::config::source::Source;
 use crate::config::{Config, Routes};
 use crate::event::{Attributes, LegacyKey, MAX_NAME_BYTES, NewEvent};
@@ -32,6 +34,8 @@ pub struct SourceRuntime {
     /// Request headers that are stored with the event.
     stored: Vec<HeaderName>,
     pub(super) metrics: SourceMetrics,
+    tally: Arc<SourceTally>,
+    key_uses: Vec<Arc<AtomicI64>>,
 }
 
 impl SourceRuntime {
@@ -41,7 +45,38 @@ impl SourceRuntime {
         let (verifier, extractor) = (Verifier::new(&source), Extractor::new(&source));
         let stored = stored_headers(&verifier, &extractor);
         let metrics = SourceMetrics::new(&source.name, verifier.keys());
-        Self { source, verifier, extractor, stored, metrics }
+        let (tally, key_uses) = (Arc::default(), Vec::new());
+        Self { source, verifier, extractor, stored, metrics, tally, key_uses }
+    }
+
+    /// The same, counted where operators see it.
+    fn counted_in(mut self, activity: &SourceActivity) -> Self {
+        self.tally = activity.tally(&self.source);
+        self.key_uses = self.tally.uses(&self.source);
+        self
+    }
+
+    /// Counts what it receives.
+    pub(super) fn tally(&self) -> &Arc<SourceTally> {
+        &self.tally
+    }
+
+    /// Notes the use of the key at this position.
+    pub(super) fn key_used(&self, key: u32, at_ms: i64) {
+        self.metrics.key_used(key);
+        if let Some(used) = self.key_uses.get(key as usize) {
+            used.store(at_ms, Ordering::Relaxed);
+        }
+    }
+
+    /// How long ago a request was sent by its own words, in seconds.
+    pub(super) fn offset_s(&self, head: &Head, now_ms: i64) -> Option<i64> {
+        self.verifier.offset_s(head, now_ms)
+    }
+
+    /// Explains a refusal by the head alone.
+    pub(super) fn shape_hint(&self, head: &Head, refusal: Refusal) -> Option<String> {
+        verify::shape(&self.verifier, head, refusal)
     }
 
     /// The source it stands for.
@@ -93,8 +128,18 @@ impl Unverified {
     /// # Errors
     /// It is not authentic.
     pub fn verify(self, source: &SourceRuntime, now_ms: i64) -> Result<Verified<'_>, Refusal> {
-        Claim::new(self.head, source)?.verify(self.body, now_ms)
+        let claim = Claim::new(self.head, source).map_err(|failed| failed.refusal)?;
+        claim.verify(self.body, now_ms).map_err(|failed| failed.refusal)
     }
+}
+
+/// A request that failed its check.
+#[derive(Debug)]
+pub(super) struct Unproved {
+    pub(super) refusal: Refusal,
+    pub(super) head: Head,
+    /// The body, if it has been read.
+    pub(super) body: Option<Bytes>,
 }
 
 /// A request whose head can be that of an authentic one. Its body has not been looked at, and need
@@ -108,16 +153,25 @@ pub(super) struct Claim<'s> {
 
 impl<'s> Claim<'s> {
     /// Refuses a head that no body could make authentic.
-    pub(super) fn new(head: Head, source: &'s SourceRuntime) -> Result<Self, Refusal> {
-        let claimed = source.verifier.claim(&head)?;
-        Ok(Self { source, head, claimed })
+    pub(super) fn new(head: Head, source: &'s SourceRuntime) -> Result<Self, Box<Unproved>> {
+        match source.verifier.claim(&head) {
+            Ok(claimed) => Ok(Self { source, head, claimed }),
+            Err(refusal) => Err(Box::new(Unproved { refusal, head, body: None })),
+        }
+    }
+
+    /// The head.
+    pub(super) fn head(&self) -> &Head {
+        &self.head
     }
 
     /// Checks the whole request, at `now_ms` (Unix ms).
-    pub(super) fn verify(self, body: Bytes, now_ms: i64) -> Result<Verified<'s>, Refusal> {
+    pub(super) fn verify(self, body: Bytes, now_ms: i64) -> Result<Verified<'s>, Box<Unproved>> {
         let Self { source, head, claimed } = self;
-        let proof = source.verifier.check(&claimed, &head, &body, now_ms)?;
-        Ok(Verified { source, head, body, proof })
+        match source.verifier.check(&claimed, &head, &body, now_ms) {
+            Ok(proof) => Ok(Verified { source, head, body, proof }),
+            Err(refusal) => Err(Box::new(Unproved { refusal, head, body: Some(body) })),
+        }
     }
 }
 
@@ -195,11 +249,21 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    pub(super) fn new(config: Arc<Config>) -> Self {
+    pub(super) fn new(config: Arc<Config>, activity: &SourceActivity) -> Self {
         let runtime = |source: &Arc<Source>| {
-            (Arc::clone(&source.name), SourceRuntime::new(Arc::clone(source)))
+            let runtime = SourceRuntime::new(Arc::clone(source)).counted_in(activity);
+            (Arc::clone(&source.name), runtime)
         };
+        activity.retain(|name| config.sources.contains_key(name));
         Self { by_name: config.sources.values().map(runtime).collect(), config }
+    }
+
+    /// The variation with which a refused request of a source would have been authentic.
+    pub(super) fn hint(&self, name: &str, head: &Head, body: &[u8]) -> Option<String> {
+        let SourceRuntime { source, verifier, .. } = self.get(name)?;
+        let others = self.by_name.values().filter(|other| *other.source.name != *name);
+        let others = others.map(|other| (&*other.source, &other.verifier));
+        verify::find_hint(source, verifier, head, body, others)
     }
 
     /// The configuration they were made from.

@@ -7,6 +7,7 @@
 //! - `scheme` is the trait of a way to sign, with one file for each implementor: `hmac`, `ed25519`;
 //! - `message` is the data that is signed, put together from parts of the request;
 //! - `field` and `candidates` read signatures from headers, `timestamp` reads the time of sending;
+//! - `hint` explains a refusal to the operator, after it;
 //! - `sign` is the other direction, for `hookbox send` and tests.
 //!
 //! Invariant: signatures made with a secret are compared in constant time, every candidate with
@@ -17,6 +18,7 @@ mod candidates;
 mod ed25519;
 mod field;
 mod head;
+mod hint;
 mod hmac;
 mod message;
 mod refusal;
@@ -26,6 +28,7 @@ mod timestamp;
 mod verifier;
 
 pub use head::Head;
+pub(super) use hint::{MAX_BODY_BYTES as MAX_HINT_BYTES, find as find_hint, shape};
 pub use refusal::Refusal;
 pub use sign::{SignError, sign};
 pub(super) use verifier::{Claimed, Proof, Verifier};

@@ -158,9 +158,19 @@ async fn every_link_of_every_page_answers_and_every_page_keeps_the_rules() {
         assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "{path}: {ids:?}");
     }
     let paths: BTreeSet<_> = pages.iter().map(|(path, _)| path.as_str()).collect();
-    for page in
-        ["/", "/events", "/failures", "/deliveries", "/plugins", "/joins", "/schedules", "/kv"]
-    {
+    for page in [
+        "/",
+        "/events",
+        "/failures",
+        "/deliveries",
+        "/map",
+        "/plugins",
+        "/sources",
+        "/sources/github",
+        "/joins",
+        "/schedules",
+        "/kv",
+    ] {
         assert!(paths.contains(page), "{page} is linked from nowhere");
     }
 }
@@ -342,7 +352,7 @@ async fn find_leads_to_what_an_id_or_a_name_means() {
         ("evt_0000000000000001", "/events/evt_0000000000000001"),
         ("dlv_0000000000000001_0", "/deliveries/dlv_0000000000000001_0"),
         ("audit", "/plugins/audit"),
-        ("github", "/events?source=github"),
+        ("github", "/sources/github"),
         ("order_1", "/events?q=order_1"),
         ("a+b%22", "/events?q=a%20b%22"),
         ("", "/events"),

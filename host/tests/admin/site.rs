@@ -41,6 +41,9 @@ key = "subject"
 need = 3
 within = "1h"
 emit = "videos.ready"
+[schedules.report]
+every = "1h"
+emit = "report.due"
 "#;
 
 pub(super) struct Console {
@@ -79,12 +82,15 @@ pub(super) fn site() -> Console {
         config: Arc::new(ArcSwap::from_pointee(config)),
         status: Arc::new(Status::default()),
         unidentified: Arc::default(),
+        activity: Arc::default(),
+        public_address: ([127, 0, 0, 1], 0).into(),
         render_metrics: Arc::new(|| "# no recorder\n".to_owned()),
         clock,
         series: Arc::default(),
         closing: CancellationToken::new(),
         streams: Arc::default(),
         own_address: IpAddr::from([127, 0, 0, 1]),
+        operations: Arc::default(),
         keyed_changes: Arc::default(),
         role_without_token: Some(Role::Operator),
     };

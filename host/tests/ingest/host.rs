@@ -10,7 +10,7 @@ use hookbox::clock::Clock;
 use hookbox::config::{
     Config, DEFAULT_STACK_BYTES, Networks, Routes, Server, Source, StoreSettings,
 };
-use hookbox::ingest::{Capacity, Intake, Unidentified, serve};
+use hookbox::ingest::{Capacity, Intake, SourceActivity, Unidentified, serve};
 use hookbox::server::ServerTimeouts;
 use hookbox::store::{EventFilter, EventView, Page, Queue, Sqlite, SqliteOptions, Store};
 use tempfile::TempDir;
@@ -50,6 +50,7 @@ pub(crate) struct Host {
     pub(crate) config: Arc<ArcSwap<Config>>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) unidentified: Arc<Unidentified>,
+    pub(crate) activity: Arc<SourceActivity>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) serving: JoinHandle<()>,
     _folder: TempDir,
@@ -156,6 +157,7 @@ impl Host {
         let address = listener.local_addr().expect("bound");
         let shutdown = CancellationToken::new();
         let unidentified = Arc::<Unidentified>::default();
+        let activity = Arc::<SourceActivity>::default();
         let intake = Intake {
             config: config.clone(),
             store: wrap(store.clone()),
@@ -163,9 +165,11 @@ impl Host {
             timeouts: options.timeouts,
             capacity: options.capacity,
             unidentified: unidentified.clone(),
+            activity: activity.clone(),
+            series: Arc::default(),
         };
         let serving = tokio::spawn(serve(listener, intake, shutdown.clone()));
-        Self { address, config, store, unidentified, shutdown, serving, _folder: folder }
+        Self { address, config, store, unidentified, activity, shutdown, serving, _folder: folder }
     }
 
     pub(crate) async fn connect(&self) -> Client {

@@ -44,6 +44,8 @@ fn place(admin: &Admin, query: &str) -> String {
     if let Some((name, _)) = plugin {
         return Link::to("/plugins").segment(name).into_text();
     }
-    let field = if admin.config.load().sources.contains_key(query) { "source" } else { "q" };
-    Link::to("/events").with(field, query).into_text()
+    if admin.config.load().sources.contains_key(query) {
+        return Link::to("/sources").segment(query).into_text();
+    }
+    Link::to("/events").with("q", query).into_text()
 }

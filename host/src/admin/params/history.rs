@@ -46,6 +46,11 @@ impl HistoryQuery {
         Self { window: Some(window.to_owned()), ..Self::default() }
     }
 
+    /// What a source did over this window.
+    pub(in crate::admin) fn of_source(window: &str, source: &str) -> Self {
+        Self { source: Some(source.to_owned()), ..Self::over(window) }
+    }
+
     pub(in crate::admin) fn window(&self) -> Result<TimeWindow, ProblemJson> {
         let wanted = self.window.as_deref().unwrap_or(WINDOWS[0].name);
         let found = WINDOWS.into_iter().find(|window| window.name == wanted);

@@ -3,6 +3,7 @@
 use crate::config::Source;
 use crate::config::source::{DedupeBy, Pick};
 use crate::event::EventId;
+use crate::ingest::sample;
 
 /// Lines for people; the first says what happened.
 pub(super) fn lines(source: &Source, first: EventId) -> [String; 3] {
@@ -36,7 +37,7 @@ pub(super) fn another(source: &Source) -> String {
 
 /// A JSON pointer as `--set` takes it, if it can be written so.
 fn path(pointer: &str) -> Option<String> {
-    let tokens = super::sample::tokens(pointer);
+    let tokens = sample::tokens(pointer);
     let plain = |token: &String| {
         !token.is_empty()
             && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
@@ -54,6 +55,7 @@ mod tests {
             name: "acme".into(),
             preset: None,
             verify: Verify::None,
+            secret_places: Vec::new(),
             kind: Pick::Fixed("acme.event".to_owned()),
             id,
             dedupe: Dedupe::by(keys),

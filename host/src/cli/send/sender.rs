@@ -8,7 +8,6 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::duplicate;
-use super::sample::Sample;
 use crate::cli::client::{agent, no_answer};
 use crate::cli::failure::Failure;
 use crate::cli::output::{Printout, bytes, print_json, printable};
@@ -16,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::Source;
 use crate::event::EventId;
 use crate::ingest;
+use crate::ingest::sample::Sample;
 
 /// The longest time for a reply; the host answers within 2.5 s.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);

@@ -150,3 +150,12 @@ pub enum Secrets {
     /// None is set; the source refuses posts with 503. The text says what to set.
     Missing(String),
 }
+
+/// The place of a secret, as the configuration names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretPlace {
+    /// The place, for people: an environment variable or a file.
+    pub name: String,
+    /// Whether a secret was found there.
+    pub is_set: bool,
+}

@@ -1,6 +1,7 @@
 //! Why a request is not authentic.
 
 use crate::ingest::header::RepeatedHeader;
+use crate::ingest::reasons::RefusalReason;
 
 /// Why a request is not accepted as authentic. For the log and the metrics: the sender is told one
 /// text for all of them, except [`Refusal::Repeated`].
@@ -39,19 +40,19 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The value of the metrics' `reason` label.
-    pub fn reason(self) -> &'static str {
+    /// The reason, as it is counted.
+    pub fn reason(self) -> RefusalReason {
         match self {
-            Self::Closed => "no_secret",
-            Self::Repeated => "repeated_header",
-            Self::NoSignature => "no_signature",
-            Self::Malformed => "malformed_signature",
-            Self::Mismatch => "bad_signature",
-            Self::NoTimestamp => "no_timestamp",
-            Self::Stale => "stale_timestamp",
-            Self::NoId => "no_id",
-            Self::NoPart => "no_part",
-            Self::NoForm => "no_form",
+            Self::Closed => RefusalReason::NoSecret,
+            Self::Repeated => RefusalReason::RepeatedHeader,
+            Self::NoSignature => RefusalReason::NoSignature,
+            Self::Malformed => RefusalReason::MalformedSignature,
+            Self::Mismatch => RefusalReason::BadSignature,
+            Self::NoTimestamp => RefusalReason::NoTimestamp,
+            Self::Stale => RefusalReason::StaleTimestamp,
+            Self::NoId => RefusalReason::NoId,
+            Self::NoPart => RefusalReason::NoPart,
+            Self::NoForm => RefusalReason::NoForm,
         }
     }
 }

@@ -68,7 +68,7 @@ impl TimestampCheck {
     }
 }
 
-fn unix_seconds(text: &[u8]) -> Option<i64> {
+pub(super) fn unix_seconds(text: &[u8]) -> Option<i64> {
     let plain = (1..=MAX_DIGITS).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
     plain.then(|| std::str::from_utf8(text).ok()?.parse().ok()).flatten()
 }

@@ -11,7 +11,7 @@ use super::hmac::HmacSha256;
 use super::message::{Message, MessageTemplate};
 use super::refusal::Refusal;
 use super::scheme::Scheme;
-use super::timestamp::TimestampCheck;
+use super::timestamp::{TimestampCheck, unix_seconds};
 use crate::config::source::{
     Encoding, Field, Pick, Secrets, Signature, SignatureScheme, Source, Verify,
 };
@@ -31,12 +31,12 @@ pub(in crate::ingest) enum Verifier {
 /// [`Signature`] with header names parsed and keys taken in.
 #[derive(Debug)]
 pub(in crate::ingest) struct SignatureCheck {
-    signatures: Vec<(HeaderName, Field)>,
-    encoding: Encoding,
-    message: MessageTemplate,
-    timestamp: Option<TimestampCheck>,
+    pub(super) signatures: Vec<(HeaderName, Field)>,
+    pub(super) encoding: Encoding,
+    pub(super) message: MessageTemplate,
+    pub(super) timestamp: Option<TimestampCheck>,
     id: Option<HeaderName>,
-    scheme: Box<dyn Scheme>,
+    pub(super) scheme: Box<dyn Scheme>,
 }
 
 /// The signatures in a head that some body could make authentic; none for an open source.
@@ -93,6 +93,12 @@ impl Verifier {
     pub(in crate::ingest) fn sent_at<'a>(&self, head: &'a Head) -> Option<&'a [u8]> {
         let Self::Signed(check) = self else { return None };
         check.timestamp.as_ref()?.text(&head.headers).ok().flatten()
+    }
+
+    /// How long ago it was sent by its own words, in seconds; negative for a time to come.
+    pub(in crate::ingest) fn offset_s(&self, head: &Head, now_ms: i64) -> Option<i64> {
+        let sent_s = unix_seconds(self.sent_at(head)?)?;
+        Some((now_ms / 1_000).saturating_sub(sent_s))
     }
 
     /// Refuses a head that no body could make authentic.
@@ -173,7 +179,7 @@ impl SignatureCheck {
     }
 
     /// The signatures of the first header that is present.
-    fn candidates(&self, head: &Head) -> Result<Candidates, Refusal> {
+    pub(super) fn candidates(&self, head: &Head) -> Result<Candidates, Refusal> {
         let mut present =
             self.signatures.iter().filter(|(name, _)| head.headers.contains_key(name));
         let (name, field) = present.next().ok_or(Refusal::NoSignature)?;
@@ -184,7 +190,7 @@ impl SignatureCheck {
         if candidates.is_empty() { Err(Refusal::Malformed) } else { Ok(candidates) }
     }
 
-    fn timestamp<'a>(&self, head: &'a Head) -> Result<Option<&'a [u8]>, Refusal> {
+    pub(super) fn timestamp<'a>(&self, head: &'a Head) -> Result<Option<&'a [u8]>, Refusal> {
         match &self.timestamp {
             Some(check) => check.text(&head.headers),
             None => Ok(None),
@@ -192,7 +198,7 @@ impl SignatureCheck {
     }
 
     /// The id's text, which may be signed.
-    fn id<'a>(&self, head: &'a Head) -> Result<Option<&'a [u8]>, Refusal> {
+    pub(super) fn id<'a>(&self, head: &'a Head) -> Result<Option<&'a [u8]>, Refusal> {
         let id = match &self.id {
             Some(name) => header::single(&head.headers, name)?,
             None => None,

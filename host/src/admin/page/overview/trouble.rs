@@ -55,9 +55,7 @@ fn of_problem(problem: TroubleJson) -> TroubleRow {
         "plugin" if !name.contains('/') => {
             Some((Link::to("/plugins").segment(&name).into_text(), "look at it"))
         }
-        "source" => {
-            Some((Link::to("/events").with("source", &name).into_text(), "look at its events"))
-        }
+        "source" => Some((Link::to("/sources").segment(&name).into_text(), "look at it")),
         _ => None,
     };
     let grave = matches!(part, "store" | "config" | "plugins_dir");
@@ -141,7 +139,7 @@ fn refused(admin: &Admin) -> Vec<TroubleRow> {
                 part: "source",
                 name: name.clone(),
                 detail: shown(&detail),
-                link: None,
+                link: Some((Link::to("/sources").segment(name).into_text(), "see why")),
             });
         }
     }

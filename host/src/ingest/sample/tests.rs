@@ -9,6 +9,7 @@ fn source(preset: Option<&str>, kind: Pick, id: Option<Pick>, subject: Option<Pi
         name: "acme".into(),
         preset,
         verify: Verify::None,
+        secret_places: Vec::new(),
         kind,
         id,
         dedupe: Dedupe::by([DedupeBy::Id]),

@@ -1,28 +1,41 @@
-//! Samples of a provider's requests: payloads as data where a provider is known, and otherwise a
-//! body in which the source finds its type, id and subject.
+//! Samples of a provider's requests, for `hookbox send` and test events: payloads as data where a
+//! provider is known, and otherwise a body in which the source finds its type, id and subject.
 
 use serde_json::{Map, Value, json};
 
-use super::set::{Assignment, put};
 use crate::config::source::Pick;
 use crate::config::{Source, presets};
 use crate::event::form;
 
 mod joined;
+mod set;
 #[cfg(test)]
 mod tests;
 
+pub use set::Assignment;
+use set::put;
+
 /// The event types of a preset for which there is a sample of their own, sorted.
-pub(super) fn types(preset: &str) -> Vec<&'static str> {
+pub fn types(preset: &str) -> Vec<&'static str> {
     let samples = presets::samples(preset).iter().map(|(kind, _)| kind.as_str());
     let mut types: Vec<_> = samples.filter(|kind| !kind.contains('*')).collect();
     types.sort_unstable();
     types
 }
 
+/// Types of a source for which there is a sample of their own, and that it is worth to suggest.
+pub fn suggested(source: &Source) -> Vec<String> {
+    let own = types(source.preset.as_deref().unwrap_or_default());
+    let own = own.into_iter().map(str::to_owned);
+    match &source.kind {
+        Pick::Fixed(kind) => vec![kind.clone()],
+        _ => own.collect(),
+    }
+}
+
 /// Makes bodies of one type for one source.
 #[derive(Debug)]
-pub(super) struct Sample {
+pub struct Sample {
     /// The places of the values that make the type, with the values; `None` is nothing.
     kind: Vec<(Pick, Option<String>)>,
     pick_id: Option<Pick>,
@@ -51,17 +64,21 @@ enum SampleBody {
 
 /// One event, not signed yet.
 #[derive(Debug)]
-pub(super) struct Made {
-    pub(super) body: Vec<u8>,
+pub struct Made {
+    /// The body.
+    pub body: Vec<u8>,
     /// The provider's id of the delivery.
-    pub(super) id: String,
+    pub id: String,
     /// Headers in which the source looks for the type or the subject.
-    pub(super) headers: Vec<(String, String)>,
+    pub headers: Vec<(String, String)>,
 }
 
 impl Sample {
     /// `data` is a body to send instead of a sample.
-    pub(super) fn new(
+    ///
+    /// # Errors
+    /// The source makes no such type, or a member cannot be set; for people.
+    pub fn new(
         source: &Source,
         kind: &str,
         data: Option<Vec<u8>>,
@@ -87,7 +104,10 @@ impl Sample {
     }
 
     /// The same, but no two bodies are alike: a JSON object gets a member with a fresh id.
-    pub(super) fn varied(mut self) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// The body is no JSON object; for people.
+    pub fn varied(mut self) -> Result<Self, String> {
         if let SampleBody::Bytes(bytes) = &self.template {
             let value = serde_json::from_slice(bytes)
                 .map_err(|error| format!("the event is not JSON ({error}): {WANTED}"))?;
@@ -101,7 +121,8 @@ impl Sample {
         Ok(self)
     }
 
-    pub(super) fn content_type(&self) -> &'static str {
+    /// The media type of its bodies.
+    pub fn content_type(&self) -> &'static str {
         match &self.template {
             SampleBody::Json(_) => "application/json",
             SampleBody::Bytes(bytes)
@@ -119,7 +140,7 @@ impl Sample {
     }
 
     /// An event with fresh ids.
-    pub(super) fn make(&self) -> Made {
+    pub fn make(&self) -> Made {
         let id = fresh_id();
         let body = match &self.template {
             SampleBody::Bytes(bytes) => bytes.clone(),
@@ -235,7 +256,7 @@ fn fill(value: &mut Value, id: &str) {
 }
 
 /// The reference tokens of a JSON pointer (RFC 6901 §3, §4).
-pub(super) fn tokens(pointer: &str) -> Vec<String> {
+pub fn tokens(pointer: &str) -> Vec<String> {
     pointer.split('/').skip(1).map(|token| token.replace("~1", "/").replace("~0", "~")).collect()
 }
 

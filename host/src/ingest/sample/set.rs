@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 /// One `--set`.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Assignment {
+pub struct Assignment {
     path: Vec<String>,
     value: Value,
 }
@@ -18,6 +18,17 @@ impl FromStr for Assignment {
         let (path, value) = text
             .split_once('=')
             .ok_or("write PATH=VALUE, for example event_data.callback_id=order_1")?;
+        let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+        Self::new(path, value)
+    }
+}
+
+impl Assignment {
+    /// Puts `value` at the path `a.b.0`.
+    ///
+    /// # Errors
+    /// The path has an empty name; for people.
+    pub fn new(path: &str, value: Value) -> Result<Self, String> {
         let path: Vec<String> = path.split('.').map(str::to_owned).collect();
         if path.iter().any(String::is_empty) {
             return Err(
@@ -25,12 +36,9 @@ impl FromStr for Assignment {
                     .to_owned(),
             );
         }
-        let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
         Ok(Self { path, value })
     }
-}
 
-impl Assignment {
     /// Puts the value in its place, creating objects on the way.
     pub(super) fn apply(&self, body: &mut Value) -> Result<(), String> {
         put(body, &self.path, self.value.clone())

@@ -1,0 +1,336 @@
+//! Sources: does the provider get through, and if not, why?
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::asked::Asked;
+use super::form::{FormFields, ONCE, once, see_other};
+use super::frame::PageFrame;
+use super::parts::html::{Html, shown};
+use super::parts::link::{Link, word};
+use super::parts::measure::{bytes, duration};
+use super::parts::state::badge;
+use super::parts::when::when_text;
+use super::{html, params};
+use crate::admin::by::By;
+use crate::admin::params::{Id, NoQuery};
+use crate::admin::problem::ProblemJson;
+use crate::admin::sources::test::{TestRequest, Tested, send};
+use crate::admin::sources::{
+    ReasonJson, RefusalJson, SecretJson, SourceDetail, SourceJson, list_refusals, list_sources,
+    show_source,
+};
+use crate::admin::state::Admin;
+use crate::text::grouped;
+
+/// The field of the address that names the event of a test.
+const TESTED: &str = "tested";
+
+#[derive(Template)]
+#[template(path = "sources.html")]
+struct SourcesPage {
+    frame: PageFrame,
+    rows: Vec<SourceLine>,
+}
+
+/// A source in the list.
+#[derive(Debug)]
+struct SourceLine {
+    name: String,
+    path: String,
+    address: String,
+    kind: String,
+    state: Html,
+    keys: String,
+    accepted: String,
+    duplicates: String,
+    refused: String,
+    /// The most frequent reason.
+    most: Option<&'static str>,
+    last: Option<Html>,
+}
+
+/// Lists sources.
+pub(super) async fn show(
+    State(admin): State<Arc<Admin>>,
+    asked: Asked,
+) -> Result<Response, ProblemJson> {
+    asked.query::<NoQuery>()?;
+    let Json(found) = list_sources(State(Arc::clone(&admin)), params(NoQuery {})).await;
+    let now_ms = admin.clock.now_ms();
+    let frame = PageFrame::of(&admin, &asked, "sources", "Sources").await;
+    let page = SourcesPage {
+        frame: frame.same_as("hookbox sources".to_owned(), "/api/v1/sources".to_owned()),
+        rows: found.items.into_iter().map(|source| SourceLine::of(source, now_ms)).collect(),
+    };
+    html(StatusCode::OK, &page)
+}
+
+impl SourceLine {
+    fn of(source: SourceJson, now_ms: i64) -> Self {
+        let refused = source.refused.values().sum();
+        let most = source.refused.iter().max_by_key(|(_, count)| **count);
+        Self {
+            path: Link::to("/sources").segment(&source.name).into_text(),
+            address: format!("POST {}", source.path),
+            kind: source.preset.clone().unwrap_or_else(|| source.scheme.to_owned()),
+            state: badge(state(&source)),
+            keys: keys(&source.secrets),
+            accepted: grouped(source.accepted),
+            duplicates: grouped(source.duplicates),
+            refused: grouped(refused),
+            most: most.map(|(reason, _)| *reason),
+            last: source.last_at.map(|at| when_text(&at, now_ms)),
+            name: source.name,
+        }
+    }
+}
+
+/// Whether it can receive.
+fn state(source: &SourceJson) -> &'static str {
+    match &source.closed {
+        Some(_) => "missing",
+        None if source.scheme == "none" => "open",
+        None => "on",
+    }
+}
+
+/// `1 of 2 keys used`.
+fn keys(secrets: &[SecretJson]) -> String {
+    let set = secrets.iter().filter(|secret| secret.set).count();
+    let used = secrets.iter().filter(|secret| secret.last_used_at.is_some()).count();
+    match set {
+        0 => String::new(),
+        _ => format!("{used} of {set} used"),
+    }
+}
+
+#[derive(Template)]
+#[template(path = "source.html")]
+struct SourceShown {
+    frame: PageFrame,
+    name: String,
+    state: Html,
+    closed: Option<Html>,
+    facts: Vec<(&'static str, Html)>,
+    tiles: Vec<(&'static str, String)>,
+    /// Whether nothing has come yet.
+    is_new: bool,
+    url: String,
+    looks_for: String,
+    secrets: Vec<(Html, &'static str, Option<Html>)>,
+    rotation: Vec<String>,
+    reasons: Vec<ReasonRow>,
+    refusals: Vec<RefusalRow>,
+    tested: Option<(String, String)>,
+    samples: Vec<String>,
+    untestable: Option<Html>,
+    events: String,
+}
+
+/// A reason.
+#[derive(Debug)]
+struct ReasonRow {
+    reason: &'static str,
+    count: String,
+    last: Html,
+    meaning: &'static str,
+    remedy: &'static str,
+    hint: Option<Html>,
+}
+
+/// A request that was refused.
+#[derive(Debug)]
+struct RefusalRow {
+    at: Html,
+    reason: &'static str,
+    client: String,
+    body: String,
+    headers: Html,
+    offset: String,
+    hint: Option<Html>,
+}
+
+impl ReasonRow {
+    fn of(reason: ReasonJson, now_ms: i64) -> Self {
+        Self {
+            reason: reason.reason,
+            count: grouped(reason.count),
+            last: when_text(&reason.last_at, now_ms),
+            meaning: reason.meaning,
+            remedy: reason.remedy,
+            hint: reason.hint.as_deref().map(shown),
+        }
+    }
+}
+
+impl RefusalRow {
+    fn of(refusal: RefusalJson, now_ms: i64) -> Self {
+        Self {
+            at: when_text(&refusal.at, now_ms),
+            reason: refusal.reason,
+            client: refusal.client_address,
+            body: refusal.body_bytes.map(bytes).unwrap_or_default(),
+            headers: shown(&refusal.headers.join(", ")),
+            offset: refusal.offset_s.map(offset).unwrap_or_default(),
+            hint: refusal.hint.as_deref().map(shown),
+        }
+    }
+}
+
+/// How far a time of sending is from the time of arrival.
+fn offset(seconds: i64) -> String {
+    let distance = duration(seconds.unsigned_abs() as f64 * 1_000.0);
+    match seconds {
+        0 => "0 s".to_owned(),
+        1.. => format!("{distance} before"),
+        _ => format!("{distance} after"),
+    }
+}
+
+/// Shows one source.
+pub(super) async fn one(
+    State(admin): State<Arc<Admin>>,
+    Id(name): Id<String>,
+    mut asked: Asked,
+) -> Result<Response, ProblemJson> {
+    let tested = asked.take(TESTED).map(|id| {
+        let path = Link::to("/events").segment(&id).into_text();
+        (id, path)
+    });
+    asked.query::<NoQuery>()?;
+    let shared = || State(Arc::clone(&admin));
+    let Json(detail) = show_source(shared(), params(NoQuery {}), Id(name.clone())).await?;
+    let Json(refusals) = list_refusals(shared(), params(NoQuery {}), Id(name)).await?;
+    let now_ms = admin.clock.now_ms();
+    let SourceDetail { source, samples, untestable, .. } = &detail;
+    let frame = PageFrame::of(&admin, &asked, "sources", source.name.clone()).await;
+    let call = Link::to("/api/v1/sources").segment(&source.name).into_text();
+    let secret = |it: &SecretJson| {
+        let last = it.last_used_at.as_deref().map(|at| when_text(at, now_ms));
+        (shown(&it.from), if it.set { "set" } else { "not set" }, last)
+    };
+    let page = SourceShown {
+        frame: frame.same_as(format!("hookbox sources {}", word(&source.name)), call),
+        state: badge(state(source)),
+        closed: source.closed.as_deref().map(shown),
+        facts: facts(&detail),
+        tiles: tiles(&detail),
+        is_new: source.last_at.is_none() && source.refused.is_empty(),
+        url: format!("http://{}{}", admin.public_address, source.path),
+        looks_for: detail.signature_headers.join(", "),
+        secrets: source.secrets.iter().map(secret).collect(),
+        rotation: rotation(&source.secrets),
+        refusals: refusals.items.into_iter().map(|it| RefusalRow::of(it, now_ms)).collect(),
+        tested,
+        samples: samples.clone(),
+        untestable: untestable.as_deref().map(shown),
+        events: Link::to("/events").with("source", &source.name).into_text(),
+        name: source.name.clone(),
+        reasons: detail.reasons.into_iter().map(|it| ReasonRow::of(it, now_ms)).collect(),
+    };
+    html(StatusCode::OK, &page)
+}
+
+impl SourceShown {
+    /// The name of its form.
+    fn once(&self) -> String {
+        once()
+    }
+}
+
+fn facts(detail: &SourceDetail) -> Vec<(&'static str, Html)> {
+    let source = &detail.source;
+    let mut facts = vec![("address", shown(&format!("POST {}", source.path)))];
+    facts.extend(source.preset.as_deref().map(|preset| ("preset", shown(preset))));
+    facts.push(("signature", shown(source.scheme)));
+    if !detail.signature_headers.is_empty() {
+        facts.push(("looked for in", shown(&detail.signature_headers.join(", "))));
+    }
+    facts.extend(detail.timestamp_header.as_deref().map(|name| ("time of sending", shown(name))));
+    facts.push(("type", shown(&detail.type_from)));
+    facts
+}
+
+fn tiles(detail: &SourceDetail) -> Vec<(&'static str, String)> {
+    let (source, day) = (&detail.source, &detail.day);
+    vec![
+        ("accepted, 24 h", grouped(day.accepted)),
+        ("duplicates, 24 h", grouped(day.duplicates)),
+        ("refused, 24 h", grouped(day.refused)),
+        ("accepted since the start", grouped(source.accepted)),
+        ("duplicates since the start", grouped(source.duplicates)),
+        ("refused since the start", grouped(source.refused.values().sum())),
+    ]
+}
+
+/// Keys that may not be needed any more.
+fn rotation(secrets: &[SecretJson]) -> Vec<String> {
+    let is_used = |secret: &&SecretJson| secret.last_used_at.is_some();
+    let set = || secrets.iter().filter(|secret| secret.set);
+    if set().count() < 2 || !set().any(|secret| is_used(&secret)) {
+        return Vec::new();
+    }
+    let unused = set().filter(|secret| !is_used(secret));
+    let remark = |secret: &SecretJson| {
+        format!(
+            "No request was signed with {} since the host started: if that is long enough, it can go.",
+            secret.from
+        )
+    };
+    unused.map(remark).collect()
+}
+
+/// Sends a test event.
+pub(super) async fn test(
+    State(admin): State<Arc<Admin>>,
+    by: By,
+    Id(name): Id<String>,
+    mut form: FormFields,
+) -> Result<Response, ProblemJson> {
+    let by = by.once(form.take(ONCE));
+    let Some(kind) = form.take("type") else {
+        return Err(ProblemJson::bad_request(
+            "`type` is missing: it is the type of the test event",
+        ));
+    };
+    let request = TestRequest::of_lines(kind, &form.take("set").unwrap_or_default())?;
+    let Tested { status, reply, event_id, .. } = send(&admin, by, &name, request).await?;
+    let Some(id) = event_id else {
+        let why = reply["detail"].as_str().map_or_else(|| reply.to_string(), str::to_owned);
+        let detail = format!("the public address replied {status}: {why}");
+        return Err(ProblemJson::conflict(detail));
+    };
+    Ok(see_other(&Link::to("/sources").segment(&name).with(TESTED, &id).into_text()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(from: &str, last: Option<&str>) -> SecretJson {
+        SecretJson { from: from.to_owned(), set: true, last_used_at: last.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_key_that_nobody_uses_beside_one_that_is_used_can_go() {
+        let (old, new) = (secret("old", None), secret("new", Some("2026-02-02T00:00:00.000Z")));
+        let remarks = rotation(&[old, new]);
+        assert!(remarks.len() == 1 && remarks[0].contains(" old "), "{remarks:?}");
+        assert_eq!(rotation(&[secret("old", None), secret("new", None)]), Vec::<String>::new());
+        assert_eq!(rotation(&[secret("old", None)]), Vec::<String>::new());
+        assert_eq!(keys(&[secret("a", None), secret("b", Some("x"))]), "1 of 2 used");
+    }
+
+    #[test]
+    fn an_offset_says_on_which_side_it_is() {
+        assert_eq!(offset(542), "9.03 min before");
+        assert_eq!(offset(-1), "1 s after");
+        assert_eq!(offset(0), "0 s");
+    }
+}

@@ -1,0 +1,319 @@
+//! What each source received since the start of the host: counts, last uses of keys, and the newest
+//! refusals. It is in memory only.
+//!
+//! A request that is accepted costs additions to atomics. A refused one is noted under a lock of
+//! its source.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use secrecy::ExposeSecret;
+use sha2::{Digest as _, Sha256};
+
+use super::reasons::RefusalReason;
+use crate::config::Source;
+use crate::config::source::{Secrets, Verify};
+
+/// Refusals of a source that are kept.
+pub const KEPT_REFUSALS: usize = 50;
+
+/// The names of headers that are kept of a refusal.
+const MAX_HEADERS: usize = 24;
+
+/// The bytes that the names of headers may have together.
+const MAX_HEADER_BYTES: usize = 400;
+
+/// The longest hint, in bytes.
+const MAX_HINT_BYTES: usize = 300;
+
+/// The time of what has not happened.
+const NEVER: i64 = i64::MIN;
+
+/// The activity of the sources, by their names. The intake writes it, the admin API shows it.
+#[derive(Debug, Default)]
+pub struct SourceActivity(RwLock<BTreeMap<Arc<str>, Arc<SourceTally>>>);
+
+/// What one source received.
+#[derive(Debug)]
+pub(super) struct SourceTally {
+    accepted: AtomicU64,
+    duplicates: AtomicU64,
+    last_ms: AtomicI64,
+    /// The keys of the running configuration with their last use.
+    keys: Mutex<Vec<(KeyMark, Arc<AtomicI64>)>>,
+    refused: Mutex<RefusalBook>,
+}
+
+/// A digest by which a key is known again after a reload.
+type KeyMark = [u8; 32];
+
+#[derive(Debug, Default)]
+struct RefusalBook {
+    reasons: BTreeMap<RefusalReason, ReasonSummary>,
+    /// The newest is first.
+    newest: VecDeque<(u64, RefusalNote)>,
+    next: u64,
+}
+
+/// What one source received, as of now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SourceReceived {
+    /// Requests that were stored as new events.
+    pub accepted: u64,
+    /// Requests that repeated an event.
+    pub duplicates: u64,
+    /// When the last of both came, Unix ms.
+    pub last_ms: Option<i64>,
+    /// The requests that were refused.
+    pub reasons: BTreeMap<RefusalReason, ReasonSummary>,
+}
+
+/// The requests that were refused for one reason.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReasonSummary {
+    /// How many.
+    pub count: u64,
+    /// When the last one came, Unix ms.
+    pub last_ms: i64,
+    /// The last hint.
+    pub hint: Option<String>,
+    /// How long before it came the last one was sent, by its own words, in seconds.
+    pub offset_s: Option<i64>,
+}
+
+/// A request that was refused: no value of a header, and no byte of a body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusalNote {
+    /// When, Unix ms.
+    pub at_ms: i64,
+    /// Why.
+    pub reason: RefusalReason,
+    /// The address of the client.
+    pub client: String,
+    /// The length of the body, as it was read or announced.
+    pub body_bytes: Option<u64>,
+    /// The names of headers, those first that say something of the sender.
+    pub headers: Vec<String>,
+    /// How long before it came it was sent, by its own words, in seconds.
+    pub offset_s: Option<i64>,
+    /// What would have made it authentic.
+    pub hint: Option<String>,
+}
+
+impl SourceActivity {
+    /// The tally of a source of the running configuration.
+    pub(super) fn tally(&self, source: &Source) -> Arc<SourceTally> {
+        let mut tallies = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(tallies.entry(Arc::clone(&source.name)).or_default())
+    }
+
+    /// Forgets the sources that `is_there` does not know.
+    pub(super) fn retain(&self, is_there: impl Fn(&str) -> bool) {
+        let mut tallies = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        tallies.retain(|name, _| is_there(name));
+    }
+
+    fn find(&self, source: &str) -> Option<Arc<SourceTally>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(source).map(Arc::clone)
+    }
+
+    /// What a source received.
+    pub fn received(&self, source: &str) -> SourceReceived {
+        let Some(tally) = self.find(source) else { return SourceReceived::default() };
+        SourceReceived {
+            accepted: tally.accepted.load(Ordering::Relaxed),
+            duplicates: tally.duplicates.load(Ordering::Relaxed),
+            last_ms: time(&tally.last_ms),
+            reasons: tally.book().reasons.clone(),
+        }
+    }
+
+    /// The newest refusals of a source, the newest first.
+    pub fn refusals(&self, source: &str) -> Vec<RefusalNote> {
+        let Some(tally) = self.find(source) else { return Vec::new() };
+        tally.book().newest.iter().map(|(_, note)| note.clone()).collect()
+    }
+
+    /// When each key of a source was used last, Unix ms, in the order of the configuration.
+    pub fn key_uses(&self, source: &Source) -> Vec<Option<i64>> {
+        let tally = self.find(&source.name);
+        let keys = tally.as_ref().map(|tally| tally.keys()).map(|keys| keys.clone());
+        let keys = keys.unwrap_or_default();
+        let of = |mark: KeyMark| {
+            keys.iter().find(|(known, _)| *known == mark).and_then(|(_, at)| time(at))
+        };
+        marks(source).into_iter().map(of).collect()
+    }
+}
+
+impl Default for SourceTally {
+    fn default() -> Self {
+        Self {
+            accepted: AtomicU64::new(0),
+            duplicates: AtomicU64::new(0),
+            last_ms: AtomicI64::new(NEVER),
+            keys: Mutex::default(),
+            refused: Mutex::default(),
+        }
+    }
+}
+
+impl SourceTally {
+    /// The times of last use of a source's keys, in the order of the configuration. Keys that the
+    /// configuration before did not have are new.
+    pub(super) fn uses(&self, source: &Source) -> Vec<Arc<AtomicI64>> {
+        let mut keys = self.keys();
+        let old = std::mem::take(&mut *keys);
+        for mark in marks(source) {
+            let known = old.iter().find(|(known, _)| *known == mark);
+            let at =
+                known.map_or_else(|| Arc::new(AtomicI64::new(NEVER)), |(_, at)| Arc::clone(at));
+            keys.push((mark, at));
+        }
+        keys.iter().map(|(_, at)| Arc::clone(at)).collect()
+    }
+
+    /// Counts a request that was stored, or that repeats an event.
+    pub(super) fn stored(&self, is_duplicate: bool, at_ms: i64) {
+        let count = if is_duplicate { &self.duplicates } else { &self.accepted };
+        count.fetch_add(1, Ordering::Relaxed);
+        self.last_ms.store(at_ms, Ordering::Relaxed);
+    }
+
+    /// Notes a refusal; the number by which a later hint finds it.
+    pub(super) fn refused(&self, note: RefusalNote) -> u64 {
+        let mut book = self.book();
+        let of_reason = book.reasons.entry(note.reason).or_default();
+        of_reason.count += 1;
+        of_reason.last_ms = note.at_ms;
+        of_reason.offset_s = note.offset_s;
+        if note.hint.is_some() {
+            of_reason.hint.clone_from(&note.hint);
+        }
+        let number = book.next;
+        book.next += 1;
+        book.newest.push_front((number, note));
+        book.newest.truncate(KEPT_REFUSALS);
+        number
+    }
+
+    /// Adds a hint to a refusal.
+    pub(super) fn hint(&self, number: u64, reason: RefusalReason, mut hint: String) {
+        hint.truncate(hint.floor_char_boundary(MAX_HINT_BYTES));
+        let mut book = self.book();
+        book.reasons.entry(reason).or_default().hint = Some(hint.clone());
+        if let Some((_, note)) = book.newest.iter_mut().find(|(known, _)| *known == number) {
+            note.hint = Some(hint);
+        }
+    }
+
+    fn book(&self) -> MutexGuard<'_, RefusalBook> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keys(&self) -> MutexGuard<'_, Vec<(KeyMark, Arc<AtomicI64>)>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn time(at: &AtomicI64) -> Option<i64> {
+    Some(at.load(Ordering::Relaxed)).filter(|at| *at != NEVER)
+}
+
+/// The marks of a source's keys, in the order in which the verifier counts them.
+fn marks(source: &Source) -> Vec<KeyMark> {
+    let Verify::Signature(signature) = &source.verify else { return Vec::new() };
+    let mark = |key: &[u8]| Sha256::digest(key).into();
+    if !signature.scheme.has_secrets() {
+        return signature.public_keys.iter().map(|key| mark(key)).collect();
+    }
+    match &signature.secrets {
+        Secrets::Set(all) => {
+            let keys = all.iter().map(|secret| secret.expose_secret());
+            keys.filter(|key| !key.is_empty()).map(mark).collect()
+        }
+        Secrets::Generated { secret, .. } => vec![mark(secret.expose_secret())],
+        Secrets::Missing(_) => Vec::new(),
+    }
+}
+
+/// The names of headers that are kept: those first that not every client sends.
+pub(super) fn header_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    const USUAL: [&str; 10] = [
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "connection",
+        "content-length",
+        "content-type",
+        "host",
+        "transfer-encoding",
+        "user-agent",
+        "via",
+    ];
+    let mut found: Vec<&str> = names.collect();
+    found.sort_by_key(|name| (USUAL.contains(name), *name));
+    let mut bytes = 0;
+    let kept = found.into_iter().take(MAX_HEADERS).take_while(|name| {
+        bytes += name.len();
+        bytes <= MAX_HEADER_BYTES
+    });
+    kept.map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn note(at_ms: i64, hint: Option<&str>) -> RefusalNote {
+        RefusalNote {
+            at_ms,
+            reason: RefusalReason::BadSignature,
+            client: "203.0.113.7".to_owned(),
+            body_bytes: Some(2),
+            headers: Vec::new(),
+            offset_s: None,
+            hint: hint.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn the_newest_refusals_are_kept_and_all_are_counted() {
+        let tally = SourceTally::default();
+        for at_ms in 0..KEPT_REFUSALS as i64 + 10 {
+            tally.refused(note(at_ms, None));
+        }
+        let book = tally.book();
+        assert_eq!(book.newest.len(), KEPT_REFUSALS);
+        assert_eq!(book.newest[0].1.at_ms, KEPT_REFUSALS as i64 + 9);
+        assert_eq!(book.reasons[&RefusalReason::BadSignature].count, KEPT_REFUSALS as u64 + 10);
+    }
+
+    #[test]
+    fn a_hint_finds_its_refusal_and_may_come_too_late() {
+        let tally = SourceTally::default();
+        let first = tally.refused(note(0, None));
+        let second = tally.refused(note(1, None));
+        tally.hint(first, RefusalReason::BadSignature, "one".to_owned());
+        assert_eq!(tally.book().newest[1].1.hint.as_deref(), Some("one"));
+        for at_ms in 0..KEPT_REFUSALS as i64 {
+            tally.refused(note(at_ms, None));
+        }
+        tally.hint(second, RefusalReason::BadSignature, "ä".repeat(MAX_HINT_BYTES));
+        let book = tally.book();
+        assert!(book.newest.iter().all(|(_, note)| note.hint.is_none()));
+        let hint = book.reasons[&RefusalReason::BadSignature].hint.as_deref().unwrap();
+        assert_eq!(hint.len(), MAX_HINT_BYTES);
+    }
+
+    #[test]
+    fn names_of_headers_are_bounded_and_the_telling_ones_come_first() {
+        let names = ["host", "x-signature", "accept", "a-b"];
+        assert_eq!(header_names(names.into_iter()), ["a-b", "x-signature", "accept", "host"]);
+        let long = "x".repeat(MAX_HEADER_BYTES + 1);
+        assert_eq!(header_names(["b", long.as_str()].into_iter()), ["b"]);
+        let many: Vec<String> = (0..100).map(|n| format!("h{n}")).collect();
+        assert_eq!(header_names(many.iter().map(String::as_str)).len(), MAX_HEADERS);
+    }
+}

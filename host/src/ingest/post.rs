@@ -1,0 +1,149 @@
+//! The road of a webhook, in the order of its steps.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::http::header::CONTENT_ENCODING;
+use axum::http::{HeaderMap, Request};
+use hyper::body::{Body, Incoming};
+use tokio::time::timeout;
+
+use super::body::{self, MaxBody, Reservation};
+use super::intake::Intake;
+use super::refused::{RefusedRequest, Seen};
+use super::reply::Rejection;
+use super::source::{Claim, SourceRuntime, Sources, Unproved, Verified};
+use super::verify::Head;
+use crate::event::{Attributes, NewEvent, UNIDENTIFIED};
+use crate::series::PairKind;
+use crate::store::{Appended, StoreError};
+use crate::{fail, tasks};
+
+/// A webhook of one source.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Posting<'a> {
+    pub(super) intake: &'a Intake,
+    pub(super) sources: &'a Sources,
+    pub(super) source: &'a SourceRuntime,
+}
+
+impl<'a> Posting<'a> {
+    /// Receives a webhook. Its body is read only if its head can be that of an authentic request:
+    /// otherwise anybody could fill the memory.
+    pub(super) async fn receive(
+        self,
+        request: Request<Incoming>,
+        mut memory: Reservation,
+    ) -> Result<Appended, Box<RefusedRequest>> {
+        let Self { intake, sources, source } = self;
+        let (verified, start, now_ms) = self.verify(request, &mut memory).await?;
+        if let Some(key) = verified.key() {
+            source.key_used(key, now_ms);
+        }
+        let mut event = verified.identify(&sources.config().routes, now_ms);
+        if intake.store.has_legacy_keys() {
+            event.legacy_key = source.legacy_key(&event.attributes.body);
+        }
+        let untyped =
+            (event.attributes.kind == UNIDENTIFIED).then(|| event.note.clone().unwrap_or_default());
+        let Attributes { source: name, kind, .. } = &event.attributes;
+        let pair = intake.series.pairs().of(PairKind::Received, name, kind);
+        let _ = fail::point("ingest.verified");
+        let appended = timeout(intake.timeouts.reply, self.append(event, memory)).await;
+        let _ = fail::point("ingest.before_reply");
+        let appended = appended.map_err(|_| Rejection::Unanswered)??;
+        source.metrics.acknowledged(start.elapsed());
+        source.tally().stored(appended.duplicate, now_ms);
+        if !appended.duplicate {
+            pair.count(false);
+        }
+        if let Some(reason) = untyped.filter(|_| !appended.duplicate) {
+            self.tell_untyped(&appended, &reason, now_ms);
+        }
+        Ok(appended)
+    }
+
+    /// Reads a request and checks it: with the moment and the time at which it was there.
+    async fn verify(
+        self,
+        request: Request<Incoming>,
+        memory: &mut Reservation,
+    ) -> Result<(Verified<'a>, Instant, i64), Box<RefusedRequest>> {
+        let Self { intake, sources, source } = self;
+        let (head, body) = request.into_parts();
+        if let Some(what) = source.closed() {
+            return Err(self.refused(Rejection::Closed(what.to_owned()), &head.into()));
+        }
+        if is_encoded(&head.headers) {
+            return Err(self.refused(Rejection::Encoded, &head.into()));
+        }
+        let has_body = !body.is_end_stream();
+        let claim = match Claim::new(Head::from(head), source) {
+            Ok(claim) => claim,
+            Err(unproved) => return Err(self.unproved(*unproved, has_body)),
+        };
+        let max_body = MaxBody::of(source.source(), sources.config());
+        let within = intake.timeouts.body;
+        let received = {
+            let reading = pin!(body::read(body, max_body, memory));
+            timeout(within, reading).await
+        };
+        let late = || Rejection::BodyTimeout { seconds: within.as_secs_f32() };
+        let received = match received.map_err(|_| late()).and_then(|read| Ok(read?)) {
+            Ok(received) => received,
+            Err(rejection) => return Err(self.refused(rejection, claim.head())),
+        };
+        let _ = fail::point("ingest.body_read");
+        let start = Instant::now();
+        let now_ms = intake.clock.now_ms();
+        match claim.verify(received, now_ms) {
+            Ok(verified) => Ok((verified, start, now_ms)),
+            Err(unproved) => Err(self.unproved(*unproved, false)),
+        }
+    }
+
+    #[cold]
+    fn refused(self, rejection: Rejection, head: &Head) -> Box<RefusedRequest> {
+        let seen = Seen::of_head(self.source, head, self.intake.clock.now_ms());
+        Box::new(RefusedRequest { rejection, seen })
+    }
+
+    #[cold]
+    fn unproved(self, unproved: Unproved, is_unread: bool) -> Box<RefusedRequest> {
+        let refusal = unproved.refusal;
+        let rejection =
+            if is_unread { Rejection::Unread(refusal) } else { Rejection::Unverified(refusal) };
+        let seen = Seen::of_unproved(self.source, unproved, self.intake.clock.now_ms());
+        Box::new(RefusedRequest { rejection, seen })
+    }
+
+    /// Counts an event without a type. A route that names `hookbox.unidentified` says that this is
+    /// expected.
+    fn tell_untyped(self, appended: &Appended, reason: &str, now_ms: i64) {
+        self.source.metrics.unidentified();
+        let name = &self.source.source().name;
+        if !self.sources.config().routes.names(name, UNIDENTIFIED) {
+            self.intake.unidentified.note(name, appended.id, reason, now_ms);
+        }
+    }
+
+    /// Appends to the end: neither a client that hangs up nor an overdue reply cancels it. It keeps
+    /// the body's memory until then.
+    async fn append(self, event: NewEvent, memory: Reservation) -> Result<Appended, Rejection> {
+        let store = Arc::clone(&self.intake.store);
+        let appending = tasks::detach_on_drop(tasks::unwound(async move {
+            let appended = store.append(event).await;
+            drop(memory);
+            appended
+        }));
+        appending.await.map_err(Rejection::Broken)?.map_err(|error: StoreError| error.into())
+    }
+}
+
+/// Whether the body has a content encoding. Signatures cover the bytes as sent, and decoding them
+/// before they are checked would let anybody fill the memory.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
+    encodings.any(|encoding| !encoding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity"))
+}

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use super::driver::Browser;
 use crate::support::{Host, Site, wait_for};
 
+/// Keeps the pictures in this folder.
+const KEPT: &str = "HOOKBOX_PICTURES";
+
 /// The routes that the repository's own configuration has.
 const CONFIG: &str = r#"name = "acme-prod"
 [sources.heygen]
@@ -26,7 +29,7 @@ fn plugin(name: &str) -> Vec<u8> {
 
 /// Where the pictures go: into the repository if that is asked for.
 fn folder() -> PathBuf {
-    let kept = std::env::var_os("HOOKBOX_PICTURES").map(PathBuf::from);
+    let kept = std::env::var_os(KEPT).map(PathBuf::from);
     kept.unwrap_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")))
 }
 
@@ -47,21 +50,25 @@ fn the_pictures_of_the_readme_show_a_host_that_works_and_are_small() {
     }
     send("avatar_video.fail", &["--count", "3"]);
     send("video_translate.success", &[]);
-    let outage = ["--set", "event_data.callback_id=order_42", "--set", "event_data.simulate=outage"];
+    let outage =
+        ["--set", "event_data.callback_id=order_42", "--set", "event_data.simulate=outage"];
     send("avatar_video.success", &outage);
-    let failing = wait_for("three attempts", || {
-        let page = host.api("/api/v1/events?subject=order_42");
-        let id = page["items"][0]["id"].as_str()?.to_owned();
-        let attempts = host.event(&id)["deliveries"][0]["attempt"].as_u64()?;
-        (attempts >= 3).then_some(id)
+    wait_for("three attempts", || {
+        let page = host.api("/api/v1/deliveries?subject=order_42");
+        (page["items"][0]["attempt"].as_u64()? >= 3).then_some(())
     });
+    let first = host.api("/api/v1/events?subject=order_7&source=heygen");
+    let first = first["items"][0]["id"].as_str().unwrap().to_owned();
     let browser = Browser::on(&host);
     for theme in ["light", "dark"] {
         browser.show_as(1280, theme);
         browser.open("/");
-        browser.until("a curve", "/v-/.test(document.querySelector('.charts path')?.getAttribute('d'))");
+        browser.until(
+            "a curve",
+            "/v-/.test(document.querySelector('.charts path')?.getAttribute('d'))",
+        );
         keep(&browser, "overview", theme);
-        browser.open(&format!("/events/{failing}"));
+        browser.open(&format!("/events/{first}"));
         keep(&browser, "event", theme);
         browser.open("/map");
         browser.until("edges", "document.querySelectorAll('#map svg path').length > 3");

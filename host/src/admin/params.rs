@@ -23,6 +23,7 @@ mod filters;
 mod history;
 mod kv;
 mod map;
+mod operations;
 mod pause;
 mod seeing;
 
@@ -36,6 +37,9 @@ pub(super) use filters::{ApproveQuery, DeliveryQuery, EventQuery, NoQuery, Repla
 pub(super) use history::{HistoryQuery, StreamQuery, TimeWindow, WINDOWS};
 pub(super) use kv::{KeyQuery, KeysQuery};
 pub(super) use map::MapQuery;
+pub(super) use operations::{
+    Deed, OperationItemsQuery, OperationQuery, OperationStartQuery, OperationsQuery,
+};
 pub(super) use pause::PauseQuery;
 pub(super) use seeing::{JoinQuery, TreeQuery, gathering_text};
 

@@ -169,6 +169,7 @@ fn edge_svg(out: &mut Html, map: &MapJson, edge: &EdgeJson, route: &EdgeRoute) {
         says.push_str(&format!(" by {pattern}"));
     }
     says.push_str(&match edge.count {
+        _ if edge.kind == "gathered" => String::new(),
         0 => ": nothing came".to_owned(),
         count => format!(": {} ({})", grouped(count), rate(count, edge.per_s, map.window)),
     });

@@ -21,6 +21,7 @@ mod body;
 mod by;
 mod clock;
 mod deliveries;
+mod document;
 mod erase;
 mod events;
 mod export;

@@ -110,12 +110,12 @@ async fn members(headers: &HeaderMap, body: Body) -> Result<Vec<(String, Value)>
         let detail = "a body must be `Content-Type: application/json`";
         return Err(ProblemJson::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
-    let members: Map<String, Value> = serde_json::from_slice(&body).map_err(|error| {
+    let members: Option<Map<String, Value>> = serde_json::from_slice(&body).map_err(|error| {
         ProblemJson::bad_request(format!("the body is not a JSON object: {error}"))
     })?;
     // `null` says the same as leaving it out; a number or a truth is what it would be in a query
     // string.
-    let given = members.into_iter().filter(|(_, value)| !value.is_null());
+    let given = members.into_iter().flatten().filter(|(_, value)| !value.is_null());
     let as_text = |value: Value| {
         if value.is_number() || value.is_boolean() { value.to_string().into() } else { value }
     };

@@ -22,8 +22,8 @@ use super::problem::ProblemJson;
 use super::role::{Role, admit};
 use super::state::Admin;
 use super::{
-    audit, clock, deliveries, erase, events, export, failures, health, history, joins, kv, map,
-    operations, pauses, plugins, schedules, sources, start, stream, tree,
+    audit, clock, deliveries, document, erase, events, export, failures, health, history, joins,
+    kv, map, operations, pauses, plugins, schedules, sources, start, stream, tree,
 };
 use crate::names::hint;
 
@@ -175,10 +175,7 @@ pub fn router(admin: Admin) -> Router {
 )]
 struct OpenApiDocument;
 
-static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
-    let document = built().into_openapi().to_pretty_json();
-    document.expect("the document is made of strings and numbers only")
-});
+static DOCUMENT: LazyLock<String> = LazyLock::new(|| document::text(&built().into_openapi()));
 
 /// The router with its document, each route with its role.
 fn built() -> OpenApiRouter<Arc<Admin>> {

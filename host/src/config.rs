@@ -43,6 +43,7 @@ pub mod source;
 mod sources;
 mod syntax;
 mod template;
+mod tokens;
 mod units;
 mod warnings;
 
@@ -62,6 +63,7 @@ pub use schedules::Schedule;
 pub use secrets::MakeSecrets;
 pub use server::{DEFAULT_STACK_BYTES, Server, StoreSettings};
 pub use source::Source;
+pub use tokens::{AdminToken, AdminUrl, Role, check_token_name};
 pub use warnings::{About, Warning};
 
 use known::KnownNames;

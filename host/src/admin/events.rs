@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::by::By;
 use super::params::{EventQuery, Id, NoQuery, Params, ParamsOrBody, ReplayQuery, to_text};
 use super::problem::ProblemJson;
+use super::sees::Sees;
 use super::state::Admin;
 use super::view::{EventDetail, EventItem};
 use super::waits::WaitFacts;
@@ -29,9 +30,10 @@ pub(super) mod body;
 ))]
 pub(super) async fn list_events(
     State(admin): State<Arc<Admin>>,
+    sees: Sees,
     Params(query): Params<EventQuery>,
 ) -> Result<Json<EventPage>, ProblemJson> {
-    let (filter, page) = (query.filter()?, query.page()?);
+    let (filter, page) = (query.filter(sees)?, query.page()?);
     let most = if filter.text.is_some() { MAX_LOOKED_AT_BODIES } else { MAX_LOOKED_AT };
     let (rows, next) = admin.store.events(filter, page).await?;
     // A page that is not full and not the last one has looked at as many rows as it may.
@@ -67,13 +69,14 @@ pub(super) struct EventPage {
 ))]
 pub(super) async fn show_event(
     State(admin): State<Arc<Admin>>,
+    sees: Sees,
     Params(NoQuery {}): Params<NoQuery>,
     Id(id): Id<EventId>,
 ) -> Result<Json<EventDetail>, ProblemJson> {
     let event = admin.store.event(id).await?;
     let source = admin.config.load().sources.get(&*event.event.attributes.source).cloned();
     let form = source.as_ref().and_then(|source| source.form.as_deref());
-    Ok(Json(EventDetail::of(event, form, &WaitFacts::of(&admin))))
+    Ok(Json(EventDetail::of(event, form, &WaitFacts::of(&admin), sees)))
 }
 
 /// The deliveries that a replay created.

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use super::body;
 use super::params::{Id, KeyQuery, KeysQuery, NoQuery, Params};
 use super::problem::ProblemJson;
+use super::sees::Sees;
 use super::state::Admin;
 use crate::event::PluginName;
 use crate::names::hint;
@@ -80,10 +81,18 @@ pub(super) struct ValueJson {
     /// The number that `add` of `hookbox:plugin/kv` finds in it, if it has 8 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) number: Option<i64>,
+    /// Stands for the value if the client's token does not read payloads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hidden: Option<String>,
 }
 
 impl ValueJson {
-    fn of(bucket: String, key: String, value: &[u8]) -> Self {
+    fn of(bucket: String, key: String, value: &[u8], sees: Sees) -> Self {
+        let (bytes, hidden) = (value.len() as u64, sees.hidden(value.len()));
+        if hidden.is_some() {
+            let (value, value_text, value_base64, number) = (None, None, None, None);
+            return Self { bucket, key, bytes, value, value_text, value_base64, number, hidden };
+        }
         let json = body::json(value);
         let text = std::str::from_utf8(value).ok().filter(|text| !text.chars().any(needs_escape));
         let text = text.filter(|_| json.is_none()).map(str::to_owned);
@@ -92,11 +101,12 @@ impl ValueJson {
         Self {
             bucket,
             key,
-            bytes: value.len() as u64,
+            bytes,
             value: json,
             value_text: text,
             value_base64: is_other.then(|| STANDARD.encode(value)),
             number: number.filter(|_| is_other),
+            hidden,
         }
     }
 }
@@ -141,12 +151,13 @@ pub(super) async fn list_keys(
 ))]
 pub(super) async fn show_value(
     State(admin): State<Arc<Admin>>,
+    sees: Sees,
     Params(query): Params<KeyQuery>,
     Id(bucket): Id<String>,
 ) -> Result<Json<ValueJson>, ProblemJson> {
     let key = query.key()?.to_owned();
     let value = value_bytes(&admin, &bucket, &key).await?;
-    Ok(Json(ValueJson::of(bucket, key, &value)))
+    Ok(Json(ValueJson::of(bucket, key, &value, sees)))
 }
 
 /// The bytes of a value.
@@ -215,12 +226,17 @@ mod tests {
             (&42_i64.to_le_bytes(), json!({ "value_base64": "KgAAAAAAAAA=", "number": 42 })),
             (b"", json!({ "value_text": "" })),
         ] {
-            let shown = ValueJson::of("orders".to_owned(), "k".to_owned(), value);
+            let shown = ValueJson::of("orders".to_owned(), "k".to_owned(), value, Sees::ALL);
             let mut shown = serde_json::to_value(shown).unwrap();
             let members = shown.as_object_mut().unwrap();
             assert_eq!(members.remove("bytes"), Some(json!(value.len())));
             members.retain(|name, _| name.starts_with("value") || name == "number");
             assert_eq!(shown, expected);
+            let (bucket, key) = ("orders".to_owned(), "k".to_owned());
+            let hidden = ValueJson::of(bucket, key, value, Sees::NO_PAYLOADS);
+            let hidden = serde_json::to_value(hidden).unwrap();
+            let names: Vec<_> = hidden.as_object().unwrap().keys().collect();
+            assert_eq!(names, ["bucket", "bytes", "hidden", "key"]);
         }
     }
 }

@@ -19,7 +19,7 @@ use super::deliveries::change;
 use super::guard::guard;
 use super::page;
 use super::problem::ProblemJson;
-use super::role::{Role, admit};
+use super::role::{ANYONE, OPERATOR, Role, SEND, VIEWER, admit};
 use super::state::Admin;
 use super::{
     audit, clock, deliveries, erase, events, export, failures, health, history, joins, kv, plugins,
@@ -28,54 +28,53 @@ use super::{
 use crate::names::hint;
 
 /// Every route with the role it needs.
-fn list() -> Vec<(Role, UtoipaMethodRouter<Arc<Admin>>)> {
-    use Role::Operator;
+fn list() -> Vec<(Option<Role>, UtoipaMethodRouter<Arc<Admin>>)> {
     vec![
-        (Operator, routes!(events::list_events)),
-        (Operator, routes!(events::show_event)),
-        (Operator, routes!(events::body::show_body)),
-        (Operator, routes!(events::replay_event)),
-        (Operator, routes!(export::export_events)),
-        (Operator, routes!(export::import_events)),
-        (Operator, routes!(erase::erase_event)),
-        (Operator, routes!(erase::erase_subject)),
-        (Operator, routes!(tree::show_tree)),
-        (Operator, routes!(joins::list_joins)),
-        (Operator, routes!(start::start_event)),
-        (Operator, routes!(change::cancel_event)),
-        (Operator, routes!(deliveries::list_deliveries)),
-        (Operator, routes!(deliveries::show_delivery)),
-        (Operator, routes!(failures::list_failures)),
-        (Operator, routes!(failures::show_failure)),
-        (Operator, routes!(change::retry_delivery)),
-        (Operator, routes!(change::cancel_delivery)),
-        (Operator, routes!(change::discard_delivery)),
-        (Operator, routes!(change::retry_deliveries)),
-        (Operator, routes!(change::cancel_deliveries)),
-        (Operator, routes!(change::discard_deliveries)),
-        (Operator, routes!(change::move_deliveries)),
-        (Operator, routes!(change::move_delivery)),
-        (Operator, routes!(plugins::list_plugins)),
-        (Operator, routes!(plugins::show_plugin)),
-        (Operator, routes!(plugins::approve_plugin)),
-        (Operator, routes!(kv::list_buckets)),
-        (Operator, routes!(kv::list_keys)),
-        (Operator, routes!(kv::show_value)),
-        (Operator, routes!(schedules::list_schedules)),
-        (Operator, routes!(sources::list_sources)),
-        (Operator, routes!(sources::show_source)),
-        (Operator, routes!(sources::list_refusals)),
-        (Operator, routes!(sources::test::test_source)),
-        (Operator, routes!(audit::list_audit)),
-        (Operator, routes!(clock::show_clock)),
-        (Operator, routes!(clock::accept_clock)),
-        (Operator, routes!(health::show_stats)),
-        (Operator, routes!(history::show_history)),
-        (Operator, routes!(stream::show_stream)),
-        (Operator, routes!(health::show_metrics)),
-        (Operator, routes!(health::show_liveness)),
-        (Operator, routes!(health::show_readiness)),
-        (Operator, routes!(show_document)),
+        (VIEWER, routes!(events::list_events)),
+        (VIEWER, routes!(events::show_event)),
+        (VIEWER, routes!(events::body::show_body)),
+        (OPERATOR, routes!(events::replay_event)),
+        (VIEWER, routes!(export::export_events)),
+        (OPERATOR, routes!(export::import_events)),
+        (OPERATOR, routes!(erase::erase_event)),
+        (OPERATOR, routes!(erase::erase_subject)),
+        (VIEWER, routes!(tree::show_tree)),
+        (VIEWER, routes!(joins::list_joins)),
+        (SEND, routes!(start::start_event)),
+        (OPERATOR, routes!(change::cancel_event)),
+        (VIEWER, routes!(deliveries::list_deliveries)),
+        (VIEWER, routes!(deliveries::show_delivery)),
+        (VIEWER, routes!(failures::list_failures)),
+        (VIEWER, routes!(failures::show_failure)),
+        (OPERATOR, routes!(change::retry_delivery)),
+        (OPERATOR, routes!(change::cancel_delivery)),
+        (OPERATOR, routes!(change::discard_delivery)),
+        (OPERATOR, routes!(change::retry_deliveries)),
+        (OPERATOR, routes!(change::cancel_deliveries)),
+        (OPERATOR, routes!(change::discard_deliveries)),
+        (OPERATOR, routes!(change::move_deliveries)),
+        (OPERATOR, routes!(change::move_delivery)),
+        (VIEWER, routes!(plugins::list_plugins)),
+        (VIEWER, routes!(plugins::show_plugin)),
+        (OPERATOR, routes!(plugins::approve_plugin)),
+        (VIEWER, routes!(kv::list_buckets)),
+        (VIEWER, routes!(kv::list_keys)),
+        (VIEWER, routes!(kv::show_value)),
+        (VIEWER, routes!(schedules::list_schedules)),
+        (VIEWER, routes!(sources::list_sources)),
+        (VIEWER, routes!(sources::show_source)),
+        (VIEWER, routes!(sources::list_refusals)),
+        (OPERATOR, routes!(sources::test::test_source)),
+        (VIEWER, routes!(audit::list_audit)),
+        (VIEWER, routes!(clock::show_clock)),
+        (OPERATOR, routes!(clock::accept_clock)),
+        (VIEWER, routes!(health::show_stats)),
+        (VIEWER, routes!(history::show_history)),
+        (VIEWER, routes!(stream::show_stream)),
+        (VIEWER, routes!(health::show_metrics)),
+        (ANYONE, routes!(health::show_liveness)),
+        (ANYONE, routes!(health::show_readiness)),
+        (VIEWER, routes!(show_document)),
     ]
 }
 
@@ -86,8 +85,8 @@ pub struct Endpoint {
     pub method: Method,
     /// The path, its parameters in braces.
     pub path: String,
-    /// The role that a client needs.
-    pub role: Role,
+    /// The role that a client needs; `None` if it needs no token.
+    pub role: Option<Role>,
     /// Whether it is a page for people, and not part of the API.
     pub is_page: bool,
 }
@@ -133,8 +132,9 @@ pub fn router(admin: Admin) -> Router {
 #[openapi(
     info(
         title = "hookbox",
-        description = "The operator's side of a hookbox host. Served on loopback only; refusals are RFC 9457 problems. \
-                       `x-role` is the role that an operation needs."
+        description = "The operator's side of a hookbox host. Refusals are RFC 9457 problems. `x-role` is the role that an \
+                       operation needs, `none` if it needs no token. A token is sent as `Authorization: Bearer`; without \
+                       `server.admin_tokens` everybody on loopback is operator."
     ),
     tags(
         (name = "events", description = "What was received or emitted"),
@@ -157,7 +157,7 @@ fn built() -> OpenApiRouter<Arc<Admin>> {
     for (role, (schemas, mut paths, methods)) in list() {
         for (_, operation) in paths.paths.values_mut().flat_map(operations) {
             let extensions = operation.extensions.get_or_insert_default();
-            extensions.insert("x-role".to_owned(), role.name().into());
+            extensions.insert("x-role".to_owned(), role.map_or("none", Role::name).into());
         }
         let methods = methods.route_layer(middleware::from_fn_with_state(role, admit));
         router = router.routes((schemas, paths, methods));

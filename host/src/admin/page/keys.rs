@@ -106,13 +106,17 @@ pub(super) async fn value(
     let key = query.key()?.to_owned();
     let raw = value_bytes(&admin, &bucket, &key).await?;
     let shared = State(Arc::clone(&admin));
-    let Json(found) = show_value(shared, params(query), Id(bucket.clone())).await?;
+    let sees = asked.sees();
+    let Json(found) = show_value(shared, sees, params(query), Id(bucket.clone())).await?;
     let view = match (found.value.is_some(), found.value_text.is_some()) {
         (true, _) => BodyView::Indented,
         (_, true) => BodyView::Text,
         _ => BodyView::Hex,
     };
-    let (body, shown_bytes) = payload::body(&raw, view);
+    let (body, shown_bytes) = match &found.hidden {
+        Some(hidden) => (shown(hidden), raw.len()),
+        None => payload::body(&raw, view),
+    };
     let api = Link::to("/api/v1/kv").segment(&bucket).segment("value").into_text();
     let command = format!("hookbox kv {} {}", word(&bucket), word(&key));
     let frame = PageFrame::of(&admin, &asked, "keys", format!("A key of {bucket}")).await;

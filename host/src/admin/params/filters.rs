@@ -7,6 +7,7 @@ use utoipa::IntoParams;
 
 use super::attempts::{attempts, failure_id, outcome};
 use crate::admin::problem::ProblemJson;
+use crate::admin::sees::Sees;
 use crate::config::routes::TypePattern;
 use crate::event::{DeliveryId, Digest, EventId, State};
 use crate::names::hint;
@@ -123,7 +124,11 @@ impl EventQuery {
         self.limit.is_some()
     }
 
-    pub(in crate::admin) fn filter(&self) -> Result<EventFilter, ProblemJson> {
+    pub(in crate::admin) fn filter(&self, sees: Sees) -> Result<EventFilter, ProblemJson> {
+        if self.q.is_some() {
+            // Whether a text is found tells what a payload holds.
+            sees.need("`q` also looks into payloads")?;
+        }
         let is_pattern = self.kind.as_deref().is_some_and(|kind| kind.contains('*'));
         let (pattern, kind) =
             if is_pattern { (self.kind.as_deref(), None) } else { (None, self.kind.clone()) };

@@ -34,7 +34,7 @@ pub(in crate::admin::page) async fn ask(
     asked: Asked,
 ) -> Result<Response, ProblemJson> {
     let shared = State(Arc::clone(&admin));
-    let Json(event) = show_event(shared, params(NoQuery {}), Id(id)).await?;
+    let Json(event) = show_event(shared, asked.sees(), params(NoQuery {}), Id(id)).await?;
     let targets = routed(&admin, id).await;
     let mut lines = Vec::new();
     let mut choices = Vec::new();

@@ -4,10 +4,10 @@
 //! It stands beside the road, not on it. It shows the store's read side and snapshots that others
 //! swap; each action is one call of the store or of the approvals.
 //!
-//! Invariants: without tokens the API is reachable over loopback only; it answers to names that mean
-//! this host, and changes nothing on behalf of a page from elsewhere (see `guard`). Every answer is JSON and every refusal
-//! is `application/problem+json` (RFC 9457). A route that is served needs a role and is in the
-//! OpenAPI document, because all three come from one list (see `routes`).
+//! Invariants: without tokens the API is reachable over loopback only. It answers to names that
+//! mean this host, and changes nothing on behalf of a page from elsewhere (see `guard`). Every
+//! answer is JSON and every refusal is `application/problem+json` (RFC 9457). A route that is served
+//! has a role and is in the OpenAPI document, because all three come from one list (see `routes`).
 
 use std::sync::Arc;
 
@@ -34,6 +34,8 @@ mod kv;
 mod needs;
 mod page;
 mod params;
+mod paused;
+mod pauses;
 mod plugins;
 mod problem;
 mod role;
@@ -49,6 +51,7 @@ mod tree;
 mod trouble;
 mod view;
 mod waits;
+mod who;
 
 pub use access::Access;
 pub use role::Role;

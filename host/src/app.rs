@@ -29,7 +29,7 @@ use crate::series::Series;
 use crate::server::ServerTimeouts;
 use crate::status::Status;
 use crate::store::{
-    OnLoss, OpenError, PluginPolicies, Sqlite, SqliteOptions, Store, StoreError, TreeBudget,
+    OnLoss, OpenError, PluginPolicies, Read, Sqlite, SqliteOptions, Store, StoreError, TreeBudget,
 };
 use crate::{env, fail, store, tasks};
 
@@ -337,7 +337,8 @@ impl App {
         };
         let reloaded = Arc::new(Notify::new());
         let refresh = refresh(&dispatcher, &reloaded);
-        let ticker = schedules::Ticker::new(self.store.clone(), self.clock.clone());
+        let ticker =
+            schedules::Ticker::new(self.store.clone(), self.clock.clone(), self.store.pauses());
         let serving = [
             tasks::spawn(ingest::serve(self.public, intake, closing.clone())),
             tasks::spawn(admin::serve(self.admin, admin, closing.clone())),

@@ -44,6 +44,7 @@ mod serve;
 mod since;
 mod sources;
 mod test;
+mod token;
 
 use failure::Failure;
 
@@ -156,6 +157,8 @@ enum CliCommand {
     Backup(backup::Backup),
     /// Who changed what
     Audit(audit::Audit),
+    /// Make a token for the admin API, and list those of a running host
+    Token(token::TokenArgs),
     /// Open joins and batches: what has come, and what is still needed
     Joins(joins::Joins),
     /// What came through each source of a running host, what was refused and why
@@ -210,6 +213,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         CliCommand::Failures(failures) => failures.run(common),
         CliCommand::Backup(backup) => backup.run(common),
         CliCommand::Audit(audit) => audit.run(common),
+        CliCommand::Token(token) => token.run(common),
         CliCommand::Joins(joins) => joins.run(common),
         CliCommand::Sources(sources) => sources.run(common),
         CliCommand::Plugins(plugins) => plugins.run(common),

@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::built_in::BuiltIn;
@@ -27,7 +27,7 @@ use self::handle::WeakHandle;
 use self::queue::PluginQueues;
 use self::shared::Shared;
 use crate::event::DeliveryId;
-use crate::names::is_built_in;
+use crate::store::Pauses;
 use crate::tasks;
 
 mod attempt;
@@ -106,6 +106,9 @@ impl Dispatcher {
     pub fn start(deps: Deps) -> Self {
         let (lines_omitted, ended) = (Arc::<Notify>::default(), CancellationToken::new());
         let shared = Arc::new(Shared::new(deps, lines_omitted.clone(), ended.clone().drop_guard()));
+        let pauses = shared.pauses.clone();
+        let reserve_again = reserve_again(Arc::downgrade(&shared), pauses, ended.clone());
+        tasks::spawn_on(&shared.deps.runtime, reserve_again);
         let log_omitted = log_omitted(Arc::downgrade(&shared), lines_omitted, ended);
         tasks::spawn_on(&shared.deps.runtime, log_omitted);
         shared.deps.store.attach(Arc::new(WeakHandle(Arc::downgrade(&shared))));
@@ -126,8 +129,8 @@ impl Dispatcher {
             let settings = config.plugin(name);
             let of_plugin = old.get(name).cloned().unwrap_or_else(|| {
                 let health = shared.new_health(name);
-                let new =
-                    PluginQueues::new(settings.concurrency, health, shared.deps.clock.host_ms());
+                let now_ms = shared.deps.clock.host_ms();
+                let new = PluginQueues::new(settings.concurrency, health, &shared.pauses, now_ms);
                 opened.extend([new.regular.clone(), new.quarantine.clone()]);
                 new
             });
@@ -139,7 +142,7 @@ impl Dispatcher {
         for name in BuiltIn::all(&config) {
             let of_plugin = old.get(&name).cloned().unwrap_or_else(|| {
                 let (health, now_ms) = (shared.new_health(&name), shared.deps.clock.host_ms());
-                let new = PluginQueues::new(built_in::CONCURRENCY, health, now_ms);
+                let new = PluginQueues::new(built_in::CONCURRENCY, health, &shared.pauses, now_ms);
                 opened.extend([new.regular.clone(), new.quarantine.clone()]);
                 new
             });
@@ -149,10 +152,8 @@ impl Dispatcher {
             .filter(|(name, _)| !queues.contains_key(*name))
             .for_each(|(_, gone)| gone.close());
         drop(old);
-        // Those of the host itself need no instance.
-        let loaded = queues.keys().filter(|name| !is_built_in(name)).cloned();
-        shared.running.reserve_for(loaded.collect());
         shared.queues.store(Arc::new(queues));
+        shared.reserve();
         // Only now: a queue that leases before the store's handle finds it here misses
         // notifications.
         for queue in opened {
@@ -183,6 +184,22 @@ impl Dispatcher {
             }
         }
         shared.queues.load().values().for_each(|queues| queues.regular.health.log_all());
+    }
+}
+
+/// Reserves instances anew whenever a plugin is paused or goes on.
+async fn reserve_again(
+    shared: Weak<Shared>,
+    mut pauses: watch::Receiver<Arc<Pauses>>,
+    ended: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            () = ended.cancelled() => return,
+            changed = pauses.changed() => if changed.is_err() { return },
+        }
+        let Some(shared) = shared.upgrade() else { return };
+        shared.reserve();
     }
 }
 

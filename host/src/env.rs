@@ -30,6 +30,11 @@ pub fn admin_address() -> Option<String> {
     given("HOOKBOX_ADMIN").map(|value| value.to_string_lossy().into_owned())
 }
 
+/// The file with the token for the admin API that `HOOKBOX_ADMIN_TOKEN_FILE` names.
+pub fn admin_token_file() -> Option<PathBuf> {
+    given("HOOKBOX_ADMIN_TOKEN_FILE").map(PathBuf::from)
+}
+
 /// Whether to colour a stream. `NO_COLOR` (<https://no-color.org>) stands above `CLICOLOR_FORCE`,
 /// and that above `CLICOLOR=0` (<https://bixense.com/clicolors>), a stream that is no terminal, and
 /// `TERM=dumb`.

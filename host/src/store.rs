@@ -36,6 +36,7 @@
 //! - a delivery that asks to be called again spends no attempt and loses no event;
 //! - a counter incremented by n events reads n after kill -9 throughout, with and without `add`;
 //! - no conflict spends an attempt;
+//! - a pause is there after a crash, and nothing of a paused plugin is leased;
 //! - an approval is there after a crash, and goes when it was used or is over;
 //! - of many hosts that make one tick, one stores its event, and the next tick with it;
 //! - retention deletes only what is settled, and nothing because the clock was set;
@@ -76,11 +77,11 @@ pub use model::{
     Keep, KvKey, KvRange, KvTransaction, KvValue, Lease, LeaseHolder, LeasePermit, LeaseQueue,
     Leased, ListedKeys, MAX_CHILDREN, MAX_CRASHES, MAX_LOOKED_AT, MAX_LOOKED_AT_BODIES,
     MAX_MEMBERSHIPS, MAX_PAGE, MAX_SAMPLES, MAX_SKIP_RECORDS, MAX_TREE_ATTEMPTS, MAX_TREE_MEMBERS,
-    MemberView, Membership, MemoryReservation, NewStep, Next, Page, PluginCounts, PluginPolicies,
-    Preview, Progress, Recorded, ScheduleChange, ScheduleMark, Settled, Settlement, SkipReason,
-    SkippedTicks, Stats, StepView, StoredApproval, StoredSample, StoredSchedule, TREND_HOURS, Tick,
-    TickStep, Ticked, TreeBudget, TreeDelivery, TreeEvent, TreeMember, TreeView, Trend, Via, Waits,
-    Which,
+    MemberView, Membership, MemoryReservation, NewStep, Next, Page, Pausable, Pause, PauseChange,
+    Pauses, PluginCounts, PluginPolicies, Preview, Progress, Recorded, ScheduleChange,
+    ScheduleMark, Settled, Settlement, SkipReason, SkippedTicks, Stats, StepView, StoredApproval,
+    StoredSample, StoredSchedule, TREND_HOURS, Tick, TickStep, Ticked, TreeBudget, TreeDelivery,
+    TreeEvent, TreeMember, TreeView, Trend, Via, Waits, Which,
 };
 pub use operate::Operate;
 pub use queue::{DispatchHandle, Queue};

@@ -19,6 +19,7 @@ mod load;
 mod logs;
 mod mounts;
 mod operate;
+mod paused;
 mod pipeline;
 mod places;
 mod public;

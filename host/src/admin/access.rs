@@ -6,12 +6,11 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, header};
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
-use tokio::time::Instant;
 
 use super::role::Identity;
 use crate::config::AdminToken;
@@ -49,6 +48,8 @@ type Hash = [u8; 32];
 pub struct Access {
     sessions: Mutex<HashMap<Hash, Session>>,
     failed: Mutex<FailedLogins>,
+    /// When each token was used last, Unix ms.
+    used: Mutex<HashMap<String, i64>>,
 }
 
 /// A browser that has logged in.
@@ -76,21 +77,41 @@ struct FailedLogin {
 
 impl Access {
     /// The client that shows one of these tokens, or has a session of one.
-    pub(super) fn identify(&self, tokens: &[AdminToken], headers: &HeaderMap) -> Option<Identity> {
-        if headers.contains_key(header::AUTHORIZATION) {
-            return find(tokens, bearer(headers)?).map(Identity::of);
+    pub(super) fn identify(
+        &self,
+        tokens: &[AdminToken],
+        headers: &HeaderMap,
+        now_ms: i64,
+    ) -> Option<Identity> {
+        let client = match headers.contains_key(header::AUTHORIZATION) {
+            true => find(tokens, bearer(headers)?).map(Identity::of),
+            false => self.session(tokens, cookie(headers)?, Instant::now()),
+        }?;
+        let mut used = lock(&self.used);
+        match used.get_mut(&*client.name) {
+            Some(at_ms) => *at_ms = now_ms,
+            None => {
+                // Those that are gone from the file are forgotten.
+                used.retain(|name, _| tokens.iter().any(|token| token.name == *name));
+                used.insert(client.name.to_string(), now_ms);
+            }
         }
-        self.session(tokens, cookie(headers)?)
+        Some(client)
     }
 
-    fn session(&self, tokens: &[AdminToken], key: &str) -> Option<Identity> {
+    /// When a token was used last since the start, Unix ms.
+    pub(super) fn last_used(&self, name: &str) -> Option<i64> {
+        lock(&self.used).get(name).copied()
+    }
+
+    fn session(&self, tokens: &[AdminToken], key: &str, now: Instant) -> Option<Identity> {
         let key = hash(key);
         let mut sessions = lock(&self.sessions);
         let session = sessions.get(&key)?;
         let is_of = |token: &&AdminToken| {
             token.name == session.name && bool::from(token.sha256.ct_eq(&session.token))
         };
-        let token = tokens.iter().find(is_of).filter(|_| session.until > Instant::now());
+        let token = tokens.iter().find(is_of).filter(|_| session.until > now);
         let Some(token) = token else {
             sessions.remove(&key);
             return None;
@@ -125,18 +146,17 @@ impl Access {
     }
 
     /// The time for which an address has to wait before it may try to log in.
-    pub(super) fn wait(&self, address: ShareKey) -> Option<Duration> {
+    pub(super) fn wait(&self, address: ShareKey, now: Instant) -> Option<Duration> {
         let failed = lock(&self.failed);
         let FailedLogin { count, last } = failed.by_address.get(&address)?;
         let seconds = u64::from(count.saturating_sub(FREE_FAILURES - 1));
         let wait = Duration::from_secs(seconds).min(LONGEST_WAIT);
-        let wait = (*last + wait).checked_duration_since(Instant::now());
+        let wait = (*last + wait).checked_duration_since(now);
         wait.filter(|wait| !wait.is_zero())
     }
 
     /// Counts a failed log-in; says whether the audit log is to be told.
-    pub(super) fn fail(&self, address: ShareKey) -> bool {
-        let now = Instant::now();
+    pub(super) fn fail(&self, address: ShareKey, now: Instant) -> bool {
         let mut failed = lock(&self.failed);
         let known = &mut failed.by_address;
         known.retain(|_, it| now.duration_since(it.last) < FORGOTTEN_AFTER);
@@ -240,50 +260,51 @@ mod tests {
         assert_eq!(bearer(&two), None);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_session_ends_with_its_time_its_token_and_a_log_out() {
-        let (access, jo) = (Access::default(), token("jo", "a"));
+    #[test]
+    fn a_session_ends_with_its_time_its_token_and_a_log_out() {
+        let (access, jo, begun) = (Access::default(), token("jo", "a"), Instant::now());
         let with = |key: &str| headers(header::COOKIE, &format!("hb-keys=off; {COOKIE}={key}"));
-        let is_known = |access: &Access, tokens: &[AdminToken], key: &str| {
-            access.session(tokens, cookie(&with(key)).unwrap()).is_some()
+        let is_known = |tokens: &[AdminToken], key: &str, now| {
+            access.session(tokens, cookie(&with(key)).unwrap(), now).is_some()
         };
         let [first, second, third] = [0; 3].map(|_| access.begin(&jo).unwrap());
         let tokens = [jo];
-        assert!(is_known(&access, &tokens, &first) && !is_known(&access, &tokens, "00"));
+        assert!(is_known(&tokens, &first, begun) && !is_known(&tokens, "00", begun));
         access.end(&with(&first));
-        assert!(!is_known(&access, &tokens, &first));
-        assert!(!is_known(&access, &[token("jo", "another")], &second));
-        assert!(!is_known(&access, &tokens, &second), "it does not come back with its token");
-        tokio::time::advance(SESSION).await;
-        assert!(!is_known(&access, &tokens, &third));
+        assert!(!is_known(&tokens, &first, begun));
+        assert!(!is_known(&[token("jo", "another")], &second, begun));
+        assert!(!is_known(&tokens, &second, begun), "it does not come back with its token");
+        let later = Instant::now() + SESSION;
+        assert!(is_known(&tokens, &third, begun + SESSION / 2));
+        assert!(!is_known(&tokens, &third, later));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn each_failure_after_five_costs_another_second() {
-        let access = Access::default();
+    #[test]
+    fn each_failure_after_five_costs_another_second() {
+        let (access, mut now) = (Access::default(), Instant::now());
         let address = ShareKey::of([192, 0, 2, 1].into());
         for _ in 0..4 {
-            access.fail(address);
-            assert_eq!(access.wait(address), None);
+            access.fail(address, now);
+            assert_eq!(access.wait(address, now), None);
         }
         for seconds in 1..=3 {
-            access.fail(address);
+            access.fail(address, now);
             let wait = Duration::from_secs(seconds);
-            assert_eq!(access.wait(address), Some(wait));
-            assert_eq!(access.wait(ShareKey::of([192, 0, 2, 2].into())), None);
-            tokio::time::advance(wait).await;
-            assert_eq!(access.wait(address), None);
+            assert_eq!(access.wait(address, now), Some(wait));
+            assert_eq!(access.wait(ShareKey::of([192, 0, 2, 2].into()), now), None);
+            now += wait;
+            assert_eq!(access.wait(address, now), None);
         }
         access.forgive(address);
-        access.fail(address);
-        assert_eq!(access.wait(address), None);
+        access.fail(address, now);
+        assert_eq!(access.wait(address, now), None);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn failures_from_everywhere_stay_bounded_here_and_in_the_audit_log() {
-        let access = Access::default();
-        let noted = (0..3_000_u32).filter(|n| access.fail(ShareKey::of((*n).to_be_bytes().into())));
-        assert_eq!(noted.count(), 30);
+    #[test]
+    fn failures_from_everywhere_stay_bounded_here_and_in_the_audit_log() {
+        let (access, now) = (Access::default(), Instant::now());
+        let addresses = (0..3_000_u32).map(|n| ShareKey::of(n.to_be_bytes().into()));
+        assert_eq!(addresses.filter(|address| access.fail(*address, now)).count(), 30);
         assert_eq!(lock(&access.failed).by_address.len(), MAX_ADDRESSES);
     }
 }

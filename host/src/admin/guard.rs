@@ -64,7 +64,7 @@ pub(super) fn identify(admin: &Admin, headers: &HeaderMap) -> Option<Identity> {
     let config = admin.config.load();
     match config.server.admin_tokens.as_slice() {
         [] => admin.role_without_token.map(Identity::local),
-        tokens => admin.access.identify(tokens, headers),
+        tokens => admin.access.identify(tokens, headers, admin.clock.now_ms()),
     }
 }
 

@@ -17,6 +17,7 @@ use super::state::Admin;
 use super::trouble::{self, TroubleJson};
 use super::view::StatsJson;
 use crate::event;
+use crate::store::Pausable;
 
 /// Counts, as cheap with a million rows as with one.
 #[utoipa::path(get, path = "/api/v1/stats", tag = "health", responses(
@@ -27,7 +28,8 @@ pub(super) async fn show_stats(
     State(admin): State<Arc<Admin>>,
     Params(NoQuery {}): Params<NoQuery>,
 ) -> Result<Json<StatsJson>, ProblemJson> {
-    Ok(Json(admin.store.stats().await?.into()))
+    let stats = admin.store.stats().await?;
+    Ok(Json(StatsJson::of(&stats, &admin.store.pauses().borrow())))
 }
 
 /// Metrics in the Prometheus text format.
@@ -45,6 +47,12 @@ pub(super) async fn show_metrics(State(admin): State<Arc<Admin>>) -> Response {
             metrics::gauge!("hookbox_deliveries", "plugin" => plugin.to_string(), "state" => state.name())
                 .set(count as f64);
         }
+    }
+    let pauses = Arc::clone(&admin.store.pauses().borrow());
+    for (plugin, _) in admin.registry.load().entries() {
+        let is_paused = pauses.of(Pausable::Plugin, plugin).is_some();
+        metrics::gauge!("hookbox_plugin_paused", "plugin" => plugin.to_string())
+            .set(f64::from(u8::from(is_paused)));
     }
     metrics::gauge!("hookbox_clock_jump_seconds")
         .set(admin.clock.jump().map_or(0, |jump| jump.by_ms) as f64 / 1e3);

@@ -33,6 +33,7 @@ mod listings;
 mod login;
 mod overview;
 mod parts;
+mod pauses;
 mod plugins;
 mod problem;
 mod sources;
@@ -78,6 +79,8 @@ pub(super) fn list() -> Vec<PageRoute> {
         shows("/plugins", get(plugins::show)),
         shows("/plugins/{name}", get(plugins::one)),
         asks("/plugins/{name}/approve", get(plugins::approve::ask).post(plugins::approve::act)),
+        asks("/plugins/{name}/pause", get(pauses::ask_pause).post(pauses::pause)),
+        asks("/plugins/{name}/resume", get(pauses::ask_resume).post(pauses::resume)),
         shows("/sources", get(sources::show)),
         shows("/sources/{name}", get(sources::one)),
         acts("/sources/{name}/test", post(sources::test)),

@@ -22,6 +22,7 @@ mod failures;
 mod filters;
 mod history;
 mod kv;
+mod pause;
 mod seeing;
 
 pub(super) use audit::{AuditQuery, audit_text};
@@ -33,6 +34,7 @@ pub(super) use failures::{FailureQuery, failure_text};
 pub(super) use filters::{ApproveQuery, DeliveryQuery, EventQuery, NoQuery, ReplayQuery, to_text};
 pub(super) use history::{HistoryQuery, StreamQuery, TimeWindow, WINDOWS};
 pub(super) use kv::{KeyQuery, KeysQuery};
+pub(super) use pause::PauseQuery;
 pub(super) use seeing::{JoinQuery, TreeQuery, gathering_text};
 
 /// Reads the query string as `T`.

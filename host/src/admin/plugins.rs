@@ -12,17 +12,22 @@ use utoipa::ToSchema;
 use super::by::By;
 use super::events::no_plugin;
 use super::params::{ApproveQuery, Id, NoQuery, Params, ParamsOrBody};
+use super::paused::{self, PausedJson};
 use super::problem::ProblemJson;
 use super::settings::{AgainJson, KeyOrderJson, KvSettingsJson, LimitsJson, RetryJson};
 use super::state::Admin;
 use super::view::{CountsJson, Listing};
 use crate::clock::rfc3339;
 use crate::config::Config;
-use crate::dispatch::BreakerView;
 use crate::event::PluginName;
 use crate::names::is_built_in;
-use crate::plugins::{self, Entry, Loaded, NotApproved, Registry, grants, warnings};
-use crate::store::Stats;
+use crate::plugins::{Entry, Loaded, NotApproved, Registry, grants, warnings};
+use crate::store::{Pausable, Stats};
+
+pub(super) use self::parts::HeldJson;
+use self::parts::{BreakerJson, UsedJson};
+
+mod parts;
 
 /// A plugin of this host.
 #[derive(Debug, Serialize, ToSchema)]
@@ -45,6 +50,8 @@ pub(super) struct PluginJson {
     /// The place of its log lines: `store`, the record of the attempt; `forward`, the host's log as
     /// well.
     pub(super) log: &'static str,
+    /// Its pause, if an operator has paused it: its deliveries stay ready and are not begun.
+    pub(super) paused: Option<PausedJson>,
     /// The reason, if the newest file was not taken.
     pub(super) error: Option<String>,
     /// Since when a newer file is being compiled, or waits for that, RFC 3339 with milliseconds.
@@ -87,83 +94,6 @@ pub(super) struct PluginJson {
     pub(super) deliveries: CountsJson,
 }
 
-/// The capabilities that a plugin has used.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Used)]
-pub(super) struct UsedJson {
-    /// HTTP requests.
-    pub(super) http: UsedHttp,
-    /// Its key-value store.
-    pub(super) kv: UsedKv,
-}
-
-/// HTTP requests of a plugin.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct UsedHttp {
-    /// Requests that were answered, with any status.
-    pub(super) answered: u64,
-    /// Requests that the host refused, by a rule or a limit.
-    pub(super) refused: u64,
-    /// Requests without an answer.
-    pub(super) unanswered: u64,
-    /// The last request that was refused or not answered.
-    pub(super) last_unanswered: Option<Unanswered>,
-}
-
-/// An HTTP request without an answer.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Unanswered {
-    /// The URL; of its query only the names.
-    pub(super) url: String,
-    /// The reason.
-    pub(super) error: String,
-}
-
-/// Keys of a plugin's store.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct UsedKv {
-    /// Keys that attempts read.
-    pub(super) reads: u64,
-    /// Keys that successful attempts wrote or deleted.
-    pub(super) writes: u64,
-}
-
-/// A file that waits for approval.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Held)]
-pub(super) struct HeldJson {
-    /// SHA-256 of the file.
-    pub(super) digest: String,
-    /// Interfaces it imports beyond those of the file that runs.
-    pub(super) imports_added: Vec<String>,
-    /// Capabilities it asks for that the plugin does not have: `http`, `kv`, `config`.
-    pub(super) capabilities_added: Vec<&'static str>,
-    /// The time since which it waits, RFC 3339 with milliseconds.
-    pub(super) since: String,
-}
-
-/// The circuit breaker, which slows a plugin down that only fails.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Breaker)]
-pub(super) struct BreakerJson {
-    /// `closed`: attempts begin as they come; `open`: one at a time, until one is ok; `off`: it
-    /// never opens.
-    pub(super) state: &'static str,
-    /// Attempts that failed in a row, up to now. Rejections, and retries that say when, do not
-    /// count.
-    pub(super) failures_in_a_row: u32,
-    /// The number of failures in a row that opens it.
-    pub(super) failures: Option<u32>,
-    /// The pause between two attempts while it is open, in milliseconds.
-    pub(super) pause_ms: Option<u64>,
-    /// The time since which it is open, RFC 3339 with milliseconds.
-    pub(super) since: Option<String>,
-    /// The time of the next attempt while it is open, RFC 3339 with milliseconds.
-    pub(super) next_attempt_at: Option<String>,
-    /// The error of the last failure.
-    pub(super) last_error: Option<String>,
-}
-
 /// A file that is approved.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Approved {
@@ -199,8 +129,7 @@ pub(super) async fn list_plugins(
 ) -> Result<Json<Listing<PluginJson>>, ProblemJson> {
     let stats = admin.store.stats().await?;
     let (registry, config) = (admin.registry.load(), admin.config.load());
-    let plugin =
-        |(name, entry)| PluginJson::of(name, entry, admin.breakers.of(name), &config, &stats);
+    let plugin = |(name, entry)| PluginJson::of(name, entry, &admin, &config, &stats);
     let items = known_plugins(&registry, &stats).into_iter().map(plugin).collect();
     Ok(Json(Listing { items, next_cursor: None }))
 }
@@ -222,7 +151,7 @@ pub(super) async fn show_plugin(
     let found = plugins.iter().find(|(known, _)| known.as_ref() == name);
     let (name, entry) =
         found.ok_or_else(|| no_plugin(&name, plugins.keys().map(|known| known.as_ref())))?;
-    Ok(Json(PluginJson::of(name, entry, admin.breakers.of(name), &config, &stats)))
+    Ok(Json(PluginJson::of(name, entry, &admin, &config, &stats)))
 }
 
 fn known<'a>(
@@ -282,13 +211,7 @@ pub(super) async fn approve_plugin(
 }
 
 impl PluginJson {
-    fn of(
-        name: &PluginName,
-        entry: &Entry,
-        breaker: Option<BreakerView>,
-        config: &Config,
-        stats: &Stats,
-    ) -> Self {
+    fn of(name: &PluginName, entry: &Entry, admin: &Admin, config: &Config, stats: &Stats) -> Self {
         let loaded = entry.loaded.as_deref();
         let settings = config.plugin(name);
         let instance = |loaded: &Loaded| {
@@ -305,6 +228,7 @@ impl PluginJson {
             contract,
             instance: loaded.map(instance),
             log: settings.log.name(),
+            paused: paused::of(admin, Pausable::Plugin, name),
             error: entry.problem().map(str::to_owned),
             compiling_since: entry.compiling_since_ms.map(rfc3339),
             loaded_at: loaded.map(|loaded| rfc3339(loaded.loaded_at_ms)),
@@ -320,7 +244,7 @@ impl PluginJson {
                 .chain(config.warnings_of_plugin(name).map(|warning| warning.text.clone()))
                 .collect(),
             held: entry.held().map(HeldJson::from),
-            breaker: breaker.map(BreakerJson::from),
+            breaker: admin.breakers.of(name).map(BreakerJson::from),
             key: settings.key.as_ref().map(KeyOrderJson::from),
             rate: settings.rate.map(|rate| rate.to_string()),
             concurrency: settings.concurrency,
@@ -330,58 +254,6 @@ impl PluginJson {
             retry: (&settings.retry).into(),
             routes: leads_here.map(|route| route.pattern.clone()).collect(),
             deliveries: stats.plugins.get(name).copied().map(CountsJson::from).unwrap_or_default(),
-        }
-    }
-}
-
-impl From<&plugins::PendingApproval> for HeldJson {
-    fn from(held: &plugins::PendingApproval) -> Self {
-        Self {
-            digest: held.candidate.digest.to_string(),
-            imports_added: held.imports_added.clone(),
-            capabilities_added: held
-                .capabilities_added
-                .iter()
-                .map(|capability| capability.name())
-                .collect(),
-            since: rfc3339(held.since_ms),
-        }
-    }
-}
-
-impl From<BreakerView> for BreakerJson {
-    fn from(view: BreakerView) -> Self {
-        Self {
-            state: match (view.open, view.policy) {
-                (Some(_), _) => "open",
-                (None, Some(_)) => "closed",
-                (None, None) => "off",
-            },
-            failures_in_a_row: view.failures_in_a_row,
-            failures: view.policy.map(|policy| policy.failures),
-            pause_ms: view.policy.map(|policy| policy.pause_ms),
-            since: view.open.map(|open| rfc3339(open.since_ms)),
-            next_attempt_at: view.open.map(|open| rfc3339(open.next_attempt_ms)),
-            last_error: view.last_error,
-        }
-    }
-}
-
-impl From<plugins::UsageSnapshot> for UsedJson {
-    fn from(now: plugins::UsageSnapshot) -> Self {
-        let last = now.http_last_unanswered;
-        let last_unanswered = last.map(|call| Unanswered {
-            url: call.url,
-            error: call.error.unwrap_or_else(|| "no answer".to_owned()),
-        });
-        Self {
-            http: UsedHttp {
-                answered: now.http_answered,
-                refused: now.http_refused,
-                unanswered: now.http_unanswered,
-                last_unanswered,
-            },
-            kv: UsedKv { reads: now.kv_reads, writes: now.kv_writes },
         }
     }
 }

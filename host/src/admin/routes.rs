@@ -22,8 +22,8 @@ use super::problem::ProblemJson;
 use super::role::{ANYONE, OPERATOR, Role, SEND, VIEWER, admit};
 use super::state::Admin;
 use super::{
-    audit, clock, deliveries, erase, events, export, failures, health, history, joins, kv, plugins,
-    schedules, sources, start, stream, tree,
+    audit, clock, deliveries, erase, events, export, failures, health, history, joins, kv, pauses,
+    plugins, schedules, sources, start, stream, tree, who,
 };
 use crate::names::hint;
 
@@ -57,6 +57,10 @@ fn list() -> Vec<(Option<Role>, UtoipaMethodRouter<Arc<Admin>>)> {
         (VIEWER, routes!(plugins::list_plugins)),
         (VIEWER, routes!(plugins::show_plugin)),
         (OPERATOR, routes!(plugins::approve_plugin)),
+        (OPERATOR, routes!(pauses::pause_plugin)),
+        (OPERATOR, routes!(pauses::resume_plugin)),
+        (OPERATOR, routes!(pauses::pause_schedule)),
+        (OPERATOR, routes!(pauses::resume_schedule)),
         (VIEWER, routes!(kv::list_buckets)),
         (VIEWER, routes!(kv::list_keys)),
         (VIEWER, routes!(kv::show_value)),
@@ -74,6 +78,9 @@ fn list() -> Vec<(Option<Role>, UtoipaMethodRouter<Arc<Admin>>)> {
         (VIEWER, routes!(health::show_metrics)),
         (ANYONE, routes!(health::show_liveness)),
         (ANYONE, routes!(health::show_readiness)),
+        (VIEWER, routes!(who::show_me)),
+        (VIEWER, routes!(who::list_tokens)),
+        (VIEWER, routes!(who::show_config)),
         (VIEWER, routes!(show_document)),
     ]
 }
@@ -142,6 +149,7 @@ pub fn router(admin: Admin) -> Router {
         (name = "plugins", description = "What runs"),
         (name = "kv", description = "What plugins keep from one event to the next"),
         (name = "health", description = "How the host is"),
+        (name = "access", description = "Who asks, who may, and what applies"),
     )
 )]
 struct OpenApiDocument;

@@ -9,13 +9,15 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::params::{NoQuery, Params};
+use super::paused::{self, PausedJson};
 use super::problem::ProblemJson;
 use super::state::Admin;
 use super::view::Listing;
 use crate::clock::rfc3339;
 use crate::config::Schedule;
 use crate::config::schedules::{MissedTicks, NO_TICK_MS};
-use crate::store::{SkippedTicks, StoredSchedule};
+use crate::names::hint;
+use crate::store::{Pausable, SkippedTicks, StoredSchedule};
 
 /// How many ticks to come are shown.
 const UPCOMING: usize = 3;
@@ -31,8 +33,10 @@ pub(super) struct ScheduleJson {
     pub(super) name: String,
     /// Its times: a cron expression with its time zone, or `every` and a duration.
     pub(super) spec: String,
-    /// Whether it ticks.
+    /// Whether it ticks, by the configuration.
     pub(super) enabled: bool,
+    /// Its pause, if an operator has paused it.
+    pub(super) paused: Option<PausedJson>,
     /// The type of its events.
     pub(super) emit: String,
     /// The subject of its events.
@@ -43,7 +47,7 @@ pub(super) struct ScheduleJson {
     pub(super) overlap: &'static str,
     /// The most by which a tick is late on purpose, in milliseconds.
     pub(super) jitter_ms: u64,
-    /// The nominal time of the next tick, RFC 3339; absent if it is disabled.
+    /// The nominal time of the next tick, RFC 3339; absent if it is disabled or paused.
     pub(super) next: Option<String>,
     /// The nominal times of the next three ticks.
     pub(super) upcoming: Vec<String>,
@@ -94,19 +98,22 @@ impl ScheduleJson {
         schedule: &Schedule,
         stored: Option<&StoredSchedule>,
         skipped: &[SkippedTicks],
+        paused: Option<PausedJson>,
         now_ms: i64,
     ) -> Self {
         // A host that has just read the schedule has not begun it yet.
         let begun = stored.filter(|row| row.mark.active && row.mark.spec == schedule.spec_hash());
         let next_ms = begun.map_or_else(|| schedule.next_after(now_ms), |row| row.mark.next_ms);
         let ticks = std::iter::successors(Some(next_ms), |ms| Some(schedule.next_after(*ms)));
-        let upcoming = ticks.take_while(|ms| schedule.enabled && *ms != NO_TICK_MS).take(UPCOMING);
+        let is_on = schedule.enabled && paused.is_none();
+        let upcoming = ticks.take_while(|ms| is_on && *ms != NO_TICK_MS).take(UPCOMING);
         let upcoming: Vec<String> = upcoming.map(rfc3339).collect();
         let last = stored.and_then(|row| Some((row, row.last_ms?)));
         Self {
             name: schedule.name.to_string(),
             spec: schedule.spec(),
             enabled: schedule.enabled,
+            paused,
             emit: schedule.emit.clone(),
             subject: schedule.subject.clone(),
             missed: match schedule.missed {
@@ -151,7 +158,21 @@ pub(super) async fn list_schedules(
             Some(row) => admin.store.skipped_ticks(Arc::clone(&row.name)).await?,
             None => Vec::new(),
         };
-        items.push(ScheduleJson::of(schedule, row, &skipped, now_ms));
+        let paused = paused::of(&admin, Pausable::Schedule, &schedule.name);
+        items.push(ScheduleJson::of(schedule, row, &skipped, paused, now_ms));
     }
     Ok(Json(Listing { items, next_cursor: None }))
+}
+
+/// The schedule of this name.
+pub(super) fn known_schedule(admin: &Admin, name: &str) -> Result<Arc<Schedule>, ProblemJson> {
+    let config = admin.config.load();
+    if let Some(found) = config.schedules.get(name) {
+        return Ok(Arc::clone(found));
+    }
+    let hint = hint(name, config.schedules.keys().map(AsRef::as_ref));
+    let name: String = name.chars().take(80).collect();
+    Err(ProblemJson::not_found(format!(
+        "there is no schedule `{name}`{hint}: schedules are sections of the configuration"
+    )))
 }

@@ -13,7 +13,7 @@ use crate::ingest::Lately;
 use crate::names::is_built_in;
 use crate::plugins::Entry;
 use crate::status::Condition;
-use crate::store::{PluginCounts, Stats};
+use crate::store::{Pausable, Pause, PluginCounts, Stats};
 use crate::text;
 
 /// Something that wants an operator's attention.
@@ -70,6 +70,10 @@ pub(super) fn all(admin: &Admin, stats: &Stats, condition: Condition) -> Vec<Tro
         let detail = admin.breakers.of(name).and_then(|view| slowed_down(name, &view));
         found.extend(detail.map(|detail| TroubleJson::of("plugin", Some(name), detail)));
     }
+    for (name, pause) in admin.store.pauses().borrow().all(Pausable::Plugin) {
+        let open = stats.plugins.get(name).map_or(0, PluginCounts::open);
+        found.push(TroubleJson::of("plugin", Some(name), paused(name, pause, open)));
+    }
     for (source, lately) in &admin.unidentified.lately() {
         found.push(TroubleJson::of("source", Some(source), without_type(source, lately)));
     }
@@ -119,6 +123,15 @@ fn of_plugin(name: &str, entry: &Entry, open: u64, is_routed: bool) -> Option<St
         "{detail}; {open} wait: put its file back, hand them on with `hookbox deliveries move --plugin \
          {name} --to PLUGIN`, or end them with `hookbox deliveries cancel --plugin {name}`"
     ))
+}
+
+/// Describes a pause of a plugin with so many open deliveries.
+fn paused(name: &str, pause: &Pause, open: u64) -> String {
+    let (since, said, open) = (rfc3339(pause.since_ms), pause.text(), text::grouped(open));
+    format!(
+        "it is {said} (since {since}); {open} of its deliveries are open, and none is begun: let \
+         it go on with `hookbox plugins resume {name}`"
+    )
 }
 
 /// Describes the events of a source that have no type.

@@ -15,7 +15,7 @@ use super::waits::{WaitFacts, WaitJson};
 use crate::clock::rfc3339;
 use crate::dispatch::RECORD_BYTES_PER_SECOND;
 use crate::event::{Event, State};
-use crate::store::{DeliveryView, EventSummary, EventView, PluginCounts};
+use crate::store::{DeliveryView, EventSummary, EventView, Pausable, Pauses, PluginCounts};
 use crate::text;
 
 pub(in crate::admin) mod attempt;
@@ -196,7 +196,17 @@ pub(super) struct StatsJson {
     /// Deliveries of all plugins.
     pub(super) deliveries: CountsJson,
     /// Deliveries of each plugin.
-    pub(super) plugins: BTreeMap<String, CountsJson>,
+    pub(super) plugins: BTreeMap<String, PluginStatsJson>,
+}
+
+/// Counts of one plugin.
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[schema(as = PluginStats)]
+pub(super) struct PluginStatsJson {
+    #[serde(flatten)]
+    pub(super) deliveries: CountsJson,
+    /// Whether an operator has paused it.
+    pub(super) paused: bool,
 }
 
 impl AttributesJson {
@@ -332,18 +342,24 @@ impl From<PluginCounts> for CountsJson {
     }
 }
 
-impl From<crate::store::Stats> for StatsJson {
-    fn from(stats: crate::store::Stats) -> Self {
+impl StatsJson {
+    pub(super) fn of(stats: &crate::store::Stats, pauses: &Pauses) -> Self {
         let total = PluginCounts(State::ALL.map(|state| stats.deliveries(state)));
+        let counted =
+            |counts: PluginCounts| PluginStatsJson { deliveries: counts.into(), paused: false };
+        let mut plugins: BTreeMap<_, _> = stats
+            .plugins
+            .iter()
+            .map(|(name, counts)| (name.to_string(), counted(*counts)))
+            .collect();
+        for (name, _) in pauses.all(Pausable::Plugin) {
+            plugins.entry(name.to_string()).or_default().paused = true;
+        }
         Self {
             events: stats.events,
             duplicates: stats.duplicates,
             deliveries: total.into(),
-            plugins: stats
-                .plugins
-                .iter()
-                .map(|(name, counts)| (name.to_string(), CountsJson::from(*counts)))
-                .collect(),
+            plugins,
         }
     }
 }

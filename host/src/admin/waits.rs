@@ -17,18 +17,22 @@ use crate::dispatch::{BreakerView, Breakers, QueueView, QueueViews};
 use crate::event::{DEAD_LETTERS, DeliveryId, Outcome, State};
 use crate::names::is_built_in;
 use crate::plugins::{Entry, Registry};
-use crate::store::{DeliveryView, GatheringState, Waits};
+use crate::store::{DeliveryView, GatheringState, Pausable, Pauses, Waits};
 use crate::text::plain;
 
 /// The longest key in a sentence, in bytes.
 const MAX_KEY_BYTES: usize = 80;
+
+/// The longest reason of a pause in a sentence, in bytes.
+const MAX_REASON_BYTES: usize = 600;
 
 /// The reason why an open delivery waits.
 #[derive(Debug, Serialize, ToSchema, PartialEq, Eq)]
 #[schema(as = WaitsFor)]
 pub(super) struct WaitJson {
     /// `time`; `key`: another delivery of its key; `rate`: its turn by the rate of its plugin;
-    /// `breaker`; `plugin`: it is missing, held or being compiled; `capacity`: a place to run;
+    /// `breaker`; `plugin`: it is missing, held or being compiled; `paused`: an operator has
+    /// paused its plugin; `capacity`: a place to run;
     /// `members` of its join or batch; `again`: the time for which its handler asked; `host`: the
     /// attempt that it is leased for.
     pub(super) kind: &'static str,
@@ -53,6 +57,7 @@ pub(super) struct WaitFacts {
     config: Arc<Config>,
     breakers: Breakers,
     queues: QueueViews,
+    pauses: Arc<Pauses>,
 }
 
 impl WaitJson {
@@ -73,6 +78,7 @@ impl WaitFacts {
             config: admin.config.load_full(),
             breakers: admin.breakers.clone(),
             queues: admin.queues.clone(),
+            pauses: Arc::clone(&admin.store.pauses().borrow()),
         }
     }
 
@@ -95,6 +101,7 @@ impl WaitFacts {
     fn of_due(&self, view: &DeliveryView) -> WaitJson {
         let breaker = || breaker(&view.plugin, &self.breakers.of(&view.plugin)?);
         self.plugin(view)
+            .or_else(|| self.paused(view))
             .or_else(breaker)
             .or_else(|| self.rate(view, "so many of its deliveries wait before it"))
             .unwrap_or_else(|| capacity(view, self.queues.of(&view.plugin)))
@@ -125,6 +132,15 @@ impl WaitFacts {
             Some(entry) if entry.loaded.is_some() => None,
             Some(entry) => Some(WaitJson::new("plugin", of_entry(name, entry))),
         }
+    }
+
+    /// An operator, who has paused its plugin.
+    fn paused(&self, view: &DeliveryView) -> Option<WaitJson> {
+        let plugin = &view.plugin;
+        let pause = self.pauses.of(Pausable::Plugin, plugin)?;
+        let said = plain(&pause.text(), MAX_REASON_BYTES);
+        let text = format!("`{plugin}`, which is {said}: `hookbox plugins resume {plugin}`");
+        Some(WaitJson::new("paused", text))
     }
 
     /// More members of its gathering.

@@ -9,14 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, rfc3339};
 use crate::config::schedules::{NO_TICK_MS, PlannedTick};
 use crate::config::{Config, Schedule};
 use crate::store::{
-    ScheduleChange, ScheduleMark, Schedules, StoreError, StoredSchedule, Tick, TickStep, Ticked,
+    Pausable, Pauses, ScheduleChange, ScheduleMark, Schedules, StoreError, StoredSchedule, Tick,
+    TickStep, Ticked,
 };
 
 /// The pause after a step that the store has refused.
@@ -33,6 +34,8 @@ const MAX_READS: usize = 8;
 pub(super) struct Ticker {
     store: Arc<dyn Schedules>,
     clock: Clock,
+    /// What operators have paused.
+    pauses: watch::Receiver<Arc<Pauses>>,
     /// The configuration that `rows` was read for; `None` if it is to be read.
     read_for: Option<Arc<Config>>,
     /// The latest time of the wall clock since then.
@@ -50,7 +53,7 @@ pub(super) async fn run(
     reloaded: Arc<Notify>,
     closing: CancellationToken,
 ) {
-    let clock = ticker.clock.clone();
+    let (clock, mut pauses) = (ticker.clock.clone(), ticker.pauses.clone());
     loop {
         let next = ticker.turn(&config.load_full()).await;
         let next_ms = match &next {
@@ -63,6 +66,7 @@ pub(super) async fn run(
         tokio::select! {
             () = closing.cancelled() => return,
             () = reloaded.notified() => {}
+            Ok(()) = pauses.changed() => {}
             () = clock.sleep_until_wall(next_ms) => {}
             () = tokio::time::sleep(RETRY_AFTER), if next.is_err() => {}
             () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -71,9 +75,13 @@ pub(super) async fn run(
 }
 
 impl Ticker {
-    pub(super) fn new(store: Arc<dyn Schedules>, clock: Clock) -> Self {
+    pub(super) fn new(
+        store: Arc<dyn Schedules>,
+        clock: Clock,
+        pauses: watch::Receiver<Arc<Pauses>>,
+    ) -> Self {
         let (rows, due) = (BTreeMap::new(), BTreeMap::new());
-        Self { store, clock, read_for: None, latest_ms: i64::MIN, rows, due }
+        Self { store, clock, pauses, read_for: None, latest_ms: i64::MIN, rows, due }
     }
 
     /// Makes one step of each schedule that is due, all of them at once; returns the time of the
@@ -109,9 +117,11 @@ impl Ticker {
         if self.read_for.is_none() || self.due.values().any(|due| !due.is_empty()) {
             return Ok(now_ms);
         }
+        let pauses = self.pauses.borrow();
         let next = self
             .rows
             .values()
+            .filter(|row| pauses.of(Pausable::Schedule, &row.name).is_none())
             .filter_map(|row| Some(config.schedules.get(&*row.name)?.due_ms(row.mark.next_ms)));
         Ok(next.min().unwrap_or(NO_TICK_MS))
     }
@@ -123,8 +133,14 @@ impl Ticker {
         now_ms: i64,
     ) -> Vec<(&'c Arc<Schedule>, PlannedTick)> {
         let mut steps = Vec::new();
+        let pauses = Arc::clone(&self.pauses.borrow());
         for row in self.rows.values() {
             let Some(schedule) = config.schedules.get(&*row.name) else { continue };
+            if pauses.of(Pausable::Schedule, &row.name).is_some() {
+                // What falls into the pause is missed.
+                self.due.remove(&row.name);
+                continue;
+            }
             let due = self.due.entry(Arc::clone(&row.name)).or_default();
             if due.is_empty() {
                 due.extend(schedule.plan(row.mark.next_ms, now_ms));

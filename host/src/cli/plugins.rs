@@ -12,6 +12,11 @@ use super::listing::elements;
 use super::output::{Printout, bytes, print_json, printable, text};
 use crate::event::State;
 
+pub(super) mod pause;
+
+/// Where the API has plugins.
+const PLUGINS: &str = "/api/v1/plugins";
+
 /// Digits of a digest that a listing shows.
 const SHORT_DIGEST: usize = 12;
 
@@ -66,7 +71,8 @@ const SETTINGS: [(&str, &str); 30] = [
 Examples:
   hookbox plugins
   hookbox plugins video-orders --json
-  hookbox plugins approve video-orders"
+  hookbox plugins approve video-orders
+  hookbox plugins pause video-orders --reason \"their API is down\""
 )]
 pub(super) struct Plugins {
     #[command(subcommand)]
@@ -98,6 +104,29 @@ Examples:
         #[arg(long, value_name = "SHA256")]
         digest: Option<String>,
     },
+    /// Begin no attempt of a plugin until it is resumed; its events are taken in
+    #[command(after_help = "\
+Its deliveries stay ready. Attempts that run go on to their end. A pause survives a restart of the host.
+
+Examples:
+  hookbox plugins pause video-orders --reason \"their API is down\"")]
+    Pause {
+        /// The plugin
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Why: others will read it
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Let a paused plugin go on
+    #[command(after_help = "\
+Examples:
+  hookbox plugins resume video-orders")]
+    Resume {
+        /// The plugin
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
 }
 
 impl Plugins {
@@ -107,6 +136,12 @@ impl Plugins {
             (Some(PluginsVerb::Approve { name, digest }), _) => {
                 self.approve(&client, name, digest.as_deref())?
             }
+            (Some(PluginsVerb::Pause { name, reason }), _) => {
+                pause::pause(&client, PLUGINS, name, reason, self.json)?
+            }
+            (Some(PluginsVerb::Resume { name }), _) => {
+                pause::resume(&client, PLUGINS, name, self.json)?
+            }
             (None, Some(name)) => self.show(&client, name)?,
             (None, None) => self.list(&client)?,
         }
@@ -114,7 +149,7 @@ impl Plugins {
     }
 
     fn list(&self, client: &AdminClient) -> Result<(), Failure> {
-        let answer = client.get("/api/v1/plugins", &[])?;
+        let answer = client.get(PLUGINS, &[])?;
         if self.json {
             return print_json(&answer);
         }
@@ -152,6 +187,7 @@ impl Plugins {
         for name in fields {
             out.field(name, &plugin[name]);
         }
+        out.field("pause", &json!(pause::line(&plugin["paused"])));
         let lists = [
             ("imports", "import"),
             ("grants", "grant"),
@@ -278,7 +314,9 @@ fn row(plugin: &Value) -> Vec<String> {
         vec![text(&plugin["name"]), text(&plugin["state"]), text(&plugin["contract"]), digest];
     cells.extend([count("done"), count("dead"), open].map(|count| count.to_string()));
     let (held, breaker) = (&plugin["held"], &plugin["breaker"]);
-    cells.push(if !held.is_null() {
+    cells.push(if let Some(paused) = pause::line(&plugin["paused"]) {
+        paused
+    } else if !held.is_null() {
         format!(
             "asks for {}: hookbox plugins approve {}",
             words(&held["capabilities_added"]),

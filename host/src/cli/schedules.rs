@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::Common;
@@ -11,28 +11,77 @@ use super::client::HostArg;
 use super::failure::Failure;
 use super::listing::elements;
 use super::output::{Printout, print_json, printable, text};
+use super::plugins::pause;
 use crate::names::hint;
 
+/// Where the API has schedules.
+const SCHEDULES: &str = "/api/v1/schedules";
+
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 Examples:
   hookbox schedules
   hookbox schedules nightly-report                one, with what was skipped
-  hookbox schedules --json")]
+  hookbox schedules pause nightly-report --reason \"the database moves\"
+  hookbox schedules --json"
+)]
 pub(super) struct SchedulesArgs {
+    #[command(subcommand)]
+    verb: Option<SchedulesVerb>,
     /// Show this schedule
     #[arg(value_name = "NAME")]
     name: Option<String>,
     /// Answer in JSON
-    #[arg(long)]
+    #[arg(long, global = true, display_order = 880)]
     json: bool,
     #[command(flatten)]
     host: HostArg,
 }
 
+#[derive(Debug, Subcommand)]
+enum SchedulesVerb {
+    /// Let a schedule not tick until it is resumed
+    #[command(after_help = "\
+`missed` of its section says what becomes of the ticks that fall into the pause. A pause survives a restart of the host.
+
+Examples:
+  hookbox schedules pause nightly-report --reason \"the database moves\"")]
+    Pause {
+        /// The schedule
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Why: others will read it
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Let a paused schedule go on
+    #[command(after_help = "\
+Examples:
+  hookbox schedules resume nightly-report")]
+    Resume {
+        /// The schedule
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+}
+
 impl SchedulesArgs {
     pub(super) fn run(&self, common: &Common) -> Result<ExitCode, Failure> {
-        let answer = self.host.client(common)?.get("/api/v1/schedules", &[])?;
+        let client = self.host.client(common)?;
+        match &self.verb {
+            Some(SchedulesVerb::Pause { name, reason }) => {
+                pause::pause(&client, SCHEDULES, name, reason, self.json)?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            Some(SchedulesVerb::Resume { name }) => {
+                pause::resume(&client, SCHEDULES, name, self.json)?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            None => {}
+        }
+        let answer = client.get(SCHEDULES, &[])?;
         let items = elements(&answer["items"]);
         match &self.name {
             Some(name) => self.show(name, items)?,
@@ -57,6 +106,7 @@ impl SchedulesArgs {
         for field in ["name", "spec", "enabled", "emit", "subject", "missed", "overlap"] {
             out.field(field, &found[field]);
         }
+        out.field("pause", &json!(pause::line(&found["paused"])));
         for time in elements(&found["upcoming"]) {
             out.field("next", time);
         }
@@ -81,8 +131,11 @@ fn list(items: &[Value]) -> Result<(), Failure> {
     }
     let head = ["NAME", "TIMES", "EMITS", "NEXT", "LAST"].map(str::to_owned).to_vec();
     let row = |item: &Value| {
-        let next =
-            if item["enabled"] == false { "disabled".to_owned() } else { text(&item["next"]) };
+        let next = match (item["enabled"] == false, item["paused"].is_null()) {
+            (true, _) => "disabled".to_owned(),
+            (false, false) => "paused".to_owned(),
+            (false, true) => text(&item["next"]),
+        };
         vec![text(&item["name"]), text(&item["spec"]), text(&item["emit"]), next, last(item)]
     };
     out.table(&std::iter::once(head).chain(items.iter().map(row)).collect::<Vec<_>>());

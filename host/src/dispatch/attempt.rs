@@ -203,7 +203,7 @@ async fn kv_bytes(
 }
 
 /// Waits until the attempt may begin; `None` if the host stops, the breaker opens or the plugin is
-/// gone.
+/// gone or paused.
 async fn admit(
     shared: &Shared,
     queue: &PluginQueue,
@@ -220,8 +220,9 @@ async fn admit(
         permits = permits(shared, queue, &mut held.turn) => permits?,
         () = shared.stopping.cancelled() => return None,
         () = queue.health.opened(), if probe.is_none() => return None,
+        () = queue.until_paused(true) => return None,
     };
-    if !queue.health.begin(probe) {
+    if queue.is_paused() || !queue.health.begin(probe) {
         return None;
     }
     let loaded = shared.deps.registry.load().loaded(queue.plugin()).cloned()?;
@@ -232,7 +233,7 @@ async fn admit(
 }
 
 /// Waits until an attempt may start by its plugin's rate; `None` if the host stops, the plugin is
-/// gone, or the breaker opens and counts. The attempt is not admitted then.
+/// gone or paused, or the breaker opens and counts. The attempt is not admitted then.
 async fn start_turn(
     shared: &Shared,
     queue: &PluginQueue,
@@ -244,6 +245,7 @@ async fn start_turn(
         () = shared.stopping.cancelled() => None,
         turn = queue.start_turn(delivery) => turn,
         () = queue.health.opened(), if breaker_counts => None,
+        () = queue.until_paused(true) => None,
     }
 }
 

@@ -57,10 +57,14 @@ async fn unless_ended<T>(
 async fn ready(shared: &Shared, queue: &PluginQueue) -> (OwnedSemaphorePermit, Option<Probe>) {
     loop {
         due(shared, queue).await;
+        queue.until_paused(false).await;
         let probe = queue.health.admitted().await;
         let most = if probe.is_some() { 1 } else { MAX_LEASES };
         let permits = queue.lease_permits(most).await;
-        // The breaker may have opened while there was no permit.
+        // The breaker may have opened, or an operator come, while there was no permit.
+        if queue.is_paused() {
+            continue;
+        }
         if probe.is_some() || !queue.health.is_open() {
             return (permits, probe);
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use metrics::{Counter, Histogram, counter, histogram};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::body_memory::MAX_PLUGIN_KIB;
@@ -17,6 +17,7 @@ use super::rate::{Pace, StartTurn};
 use crate::clock::after_ms;
 use crate::config::Rate;
 use crate::event::{DeliveryId, Outcome, PluginName};
+use crate::store::{Pausable, Pauses};
 
 /// The most leases of one plugin: running, waiting to run, or waiting for the disk. A delivery that
 /// finds no permit costs a lease call of its own later, so a small budget grows a backlog that
@@ -56,12 +57,18 @@ pub(super) struct PluginQueues {
 }
 
 impl PluginQueues {
-    pub(super) fn new(concurrency: usize, health: Arc<PluginHealth>, now_ms: i64) -> Self {
+    pub(super) fn new(
+        concurrency: usize,
+        health: Arc<PluginHealth>,
+        pauses: &watch::Receiver<Arc<Pauses>>,
+        now_ms: i64,
+    ) -> Self {
         let conflicts = ConflictSerializer::new();
         let limits = QueueLimits { budget: LEASE_BUDGET, concurrency };
-        let regular = PluginQueue::new(limits, conflicts, Arc::clone(&health));
+        let regular = PluginQueue::new(limits, conflicts, Arc::clone(&health), pauses.clone());
         let limits = QueueLimits { budget: 1, concurrency: 1 };
-        let mut quarantine = PluginQueue::new(limits, Arc::clone(&regular.conflicts), health);
+        let mut quarantine =
+            PluginQueue::new(limits, Arc::clone(&regular.conflicts), health, pauses.clone());
         quarantine.pace = Arc::clone(&regular.pace);
         quarantine.is_quarantine = true;
         quarantine.next_due_ms = AtomicI64::new(after_ms(now_ms, QUARANTINE_DELAY));
@@ -94,6 +101,7 @@ pub(super) struct PluginQueue {
     /// Shared by both queues of the plugin, like `pace` and `health`.
     pub(super) conflicts: Arc<ConflictSerializer>,
     pace: Arc<Pace>,
+    pauses: watch::Receiver<Arc<Pauses>>,
     pub(super) health: Arc<PluginHealth>,
     /// Metrics of every attempt. Looking one up by its labels costs several times what counting
     /// does.
@@ -130,8 +138,9 @@ impl PermitLimit {
 impl PluginQueue {
     /// The queue of a plugin that is gone: all its leases are given back.
     pub(super) fn closed(health: Arc<PluginHealth>) -> Self {
-        let queue =
-            Self::new(QueueLimits { budget: 0, concurrency: 0 }, ConflictSerializer::new(), health);
+        let limits = QueueLimits { budget: 0, concurrency: 0 };
+        let pauses = watch::channel(Arc::default()).1;
+        let queue = Self::new(limits, ConflictSerializer::new(), health, pauses);
         queue.closed.cancel();
         queue
     }
@@ -141,6 +150,7 @@ impl PluginQueue {
         limits: QueueLimits,
         conflicts: Arc<ConflictSerializer>,
         health: Arc<PluginHealth>,
+        pauses: watch::Receiver<Arc<Pauses>>,
     ) -> Self {
         let plugin = health.plugin().clone();
         Self {
@@ -154,6 +164,7 @@ impl PluginQueue {
             closed: CancellationToken::new(),
             conflicts,
             pace: Pace::new(health.clock().clone()),
+            pauses,
             health,
             succeeded: counter!("hookbox_attempts_total", "plugin" => plugin.clone(), "outcome" => Outcome::Ok.name()),
             kept: counter!("hookbox_settlements_total", "plugin" => plugin.clone(), "result" => "kept"),
@@ -203,6 +214,22 @@ impl PluginQueue {
         }
     }
 
+    /// Whether an operator has paused the plugin.
+    pub(super) fn is_paused(&self) -> bool {
+        self.pauses.borrow().of(Pausable::Plugin, self.plugin()).is_some()
+    }
+
+    /// Returns once the plugin is paused, or is not.
+    pub(super) async fn until_paused(&self, is_paused: bool) {
+        let mut pauses = self.pauses.clone();
+        let is_so =
+            |now: &Arc<Pauses>| now.of(Pausable::Plugin, self.plugin()).is_some() == is_paused;
+        if pauses.wait_for(is_so).await.is_err() {
+            // The store is gone, and nothing changes any more.
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Returns once the plugin is gone.
     pub(super) async fn gone(&self) {
         self.closed.cancelled().await;
@@ -226,6 +253,7 @@ impl PluginQueue {
     pub(super) fn permit_on_insert(&self) -> Option<OwnedSemaphorePermit> {
         if self.backlog.load(Ordering::Relaxed)
             || self.health.is_open()
+            || self.is_paused()
             || self.closed.is_cancelled()
         {
             return None;
@@ -315,7 +343,7 @@ mod tests {
     fn a_plugin_that_stands_still_leaves_memory_to_the_others() {
         let queue = |name: &str| {
             let health = PluginHealth::new(name.into(), Clock::manual(0), Arc::default());
-            PluginQueues::new(16, health, 0).regular
+            PluginQueues::new(16, health, &watch::channel(Arc::default()).1, 0).regular
         };
         let (still, other) = (queue("still"), queue("other"));
         let held: Vec<_> = std::iter::from_fn(|| still.reserve_memory(1_024)).collect();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -16,8 +16,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::event::PluginName;
 use crate::fair::FairPool;
+use crate::names::is_built_in;
 use crate::plugins::Registry;
-use crate::store::{MemoryReservation, Queue, Read};
+use crate::store::{MemoryReservation, Pausable, Pauses, Queue, Read};
 use crate::tasks;
 
 /// Attempts of all plugins that run at once; each takes an instance from the sandbox's pool.
@@ -47,6 +48,8 @@ pub(super) struct Shared {
     pub(super) deps: Deps,
     /// The queues of every loaded plugin.
     pub(super) queues: ArcSwap<HashMap<PluginName, PluginQueues>>,
+    /// The plugins that operators have paused.
+    pub(super) pauses: watch::Receiver<Arc<Pauses>>,
     body_memory: Arc<Semaphore>,
     /// Running attempts.
     pub(super) running: FairPool,
@@ -66,8 +69,10 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(deps: Deps, lines_omitted: Arc<Notify>, ended: DropGuard) -> Self {
         let pending = metrics::gauge!("hookbox_verdicts_waiting_bytes");
+        let pauses = deps.reads.pauses();
         Self {
             deps,
+            pauses,
             queues: ArcSwap::default(),
             body_memory: Arc::new(Semaphore::new(body_memory::MAX_KIB as usize)),
             running: FairPool::measured(
@@ -103,6 +108,15 @@ impl Shared {
         let plugin = queue.reserve_memory(kib)?;
         let total = self.body_memory.clone().try_acquire_many_owned(kib).ok()?;
         Some(MemoryReservation { plugin, total })
+    }
+
+    /// Reserves an instance for every loaded plugin that may run. Those of the host itself need
+    /// none.
+    pub(super) fn reserve(&self) {
+        let (queues, pauses) = (self.queues.load(), self.pauses.borrow().clone());
+        let may_run =
+            |name: &&PluginName| !is_built_in(name) && pauses.of(Pausable::Plugin, name).is_none();
+        self.running.reserve_for(queues.keys().filter(may_run).cloned().collect());
     }
 
     /// The health of a plugin that has not run yet.

@@ -49,6 +49,8 @@ pub(super) mod lease;
 mod model;
 pub(super) mod on_insert;
 pub(super) mod operator;
+mod operator_laws;
+pub(super) mod pauses;
 pub(super) mod policies;
 pub(super) mod properties;
 pub(super) mod queries;
@@ -237,3 +239,4 @@ async fn dead_letter(store: &Arc<dyn Store>, plugin: &str) -> DeliveryId {
 
 pub(super) use failure_laws::failure_laws;
 pub(super) use laws::{cases, disk_laws, laws, workflow_laws};
+pub(super) use operator_laws::operator_laws;

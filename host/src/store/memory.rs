@@ -15,8 +15,8 @@ use super::{
     DispatchHandle, Erased, Erasure, EventFilter, EventSummary, EventView, FailureCursor,
     FailureFilter, FailureView, GatheringCursor, GatheringFilter, GatheringState, GatheringView,
     Health, Keep, KvKey, KvRange, KvValue, Lease, LeaseHolder, LeaseQueue, Leased, MaybeReady,
-    NewStep, Operate, Page, Pending, Preview, Progress, Queue, Read, Recorded, Settled, Settlement,
-    Stats, StoreError, StoredApproval, TreeView, Which,
+    NewStep, Operate, Page, PauseChange, Pauses, Pending, Preview, Progress, Queue, Read, Recorded,
+    Settled, Settlement, Stats, StoreError, StoredApproval, TreeView, Which,
 };
 use crate::clock::Clock;
 use crate::event::{DeliveryId, EventId, FailureId, NewEvent, PluginName, Target};
@@ -188,6 +188,11 @@ impl Operate for MemoryStore {
         }))
     }
 
+    fn pause(&self, note: Option<AuditNote>, change: PauseChange) -> Pending<'_, bool> {
+        let changed = self.write(|data| data.noted(note, |data| Ok(u64::from(data.pause(change)))));
+        done(changed.map(|changed| changed > 0))
+    }
+
     fn erase(&self, _: Option<AuditNote>, _: Erasure, _: bool) -> Pending<'_, Erased> {
         unreachable!("nothing is erased from the store in memory")
     }
@@ -234,6 +239,10 @@ impl Read for MemoryStore {
         page: Page,
     ) -> Pending<'_, (Vec<DeliveryView>, Option<Cursor>)> {
         done(self.read(|data| data.deliveries_page(&filter, page, self.clock.ahead_ms())))
+    }
+
+    fn pauses(&self) -> watch::Receiver<Arc<Pauses>> {
+        self.data.lock().unwrap().pauses.subscribe()
     }
 
     fn approvals(&self) -> Pending<'_, Vec<StoredApproval>> {

@@ -18,6 +18,7 @@ mod failures;
 mod gatherings;
 mod history;
 mod kv;
+mod pauses;
 mod schedules;
 mod steps;
 mod tree;
@@ -36,6 +37,7 @@ pub use gatherings::{GatheringCursor, GatheringFilter, GatheringState};
 pub use history::{MAX_SAMPLES, StoredSample};
 pub(super) use kv::number;
 pub use kv::{KvKey, KvRange, KvTransaction, KvValue, ListedKeys};
+pub use pauses::{Pausable, Pause, PauseChange, Pauses};
 pub use schedules::{
     MAX_SKIP_RECORDS, ScheduleChange, ScheduleMark, SkipReason, SkippedTicks, StoredSchedule, Tick,
     TickStep, Ticked,

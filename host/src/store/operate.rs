@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Action, ApprovalChange, AuditNote, Changed, DeliveryFilter, Erased, Erasure, Keep, Pending,
-    Preview, Progress, Which,
+    Action, ApprovalChange, AuditNote, Changed, DeliveryFilter, Erased, Erasure, Keep, PauseChange,
+    Pending, Preview, Progress, Which,
 };
 use crate::event::{DeliveryId, EventId, Target};
 
@@ -45,6 +45,10 @@ pub trait Operate: Send + Sync + std::fmt::Debug {
     /// Changes which files of a plugin may run. An error other than
     /// [`StoreError::Stopped`](super::StoreError::Stopped) means that nothing was changed.
     fn approve(&self, note: Option<AuditNote>, change: ApprovalChange) -> Pending<'_, ()>;
+
+    /// Pauses a plugin or a schedule, or lets it go on. Nothing of a paused plugin is leased once
+    /// this has answered; its attempts that run go on. Returns whether anything has changed.
+    fn pause(&self, note: Option<AuditNote>, change: PauseChange) -> Pending<'_, bool>;
 
     /// Deletes what events hold: body, headers, subject, keys, and of their attempts errors, logs,
     /// recorded steps and the paths of requests. The same of dead letters that tell of them, and of

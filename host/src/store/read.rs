@@ -1,12 +1,15 @@
 //! The trait for queries.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::watch;
 
 use super::{
     Changes, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventSummary, EventView,
     FailureCursor, FailureFilter, FailureView, GatheringCursor, GatheringFilter, GatheringState,
-    GatheringView, KvKey, KvRange, KvValue, MaybeReady, Page, Pending, Stats, StoredApproval,
-    TreeView,
+    GatheringView, KvKey, KvRange, KvValue, MaybeReady, Page, Pauses, Pending, Stats,
+    StoredApproval, TreeView,
 };
 use crate::event::{DeliveryId, EventId, FailureId, PluginName};
 
@@ -83,6 +86,9 @@ pub trait Read: Send + Sync + std::fmt::Debug {
     /// The counts. They are updated with every batch, so a call costs the same with a million rows
     /// as with one.
     fn stats(&self) -> MaybeReady<'_, Stats>;
+
+    /// What is paused, now and from now on: known before the change is answered.
+    fn pauses(&self) -> watch::Receiver<Arc<Pauses>>;
 
     /// Hints of changes from now on, each sent after its commit is durable.
     fn changes(&self) -> Changes;

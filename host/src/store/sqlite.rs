@@ -32,7 +32,8 @@ pub use self::recover::Recovered;
 use super::{
     Action, Appended, ApprovalChange, AuditNote, Changed, DeliveryFilter, DispatchHandle, Erased,
     Erasure, Health, InFlight, Keep, Lease, LeaseHolder, LeaseQueue, Leased, MaybeReady, NewStep,
-    Operate, Pending, Preview, Progress, Queue, Recorded, Settled, Settlement, StoreError, Which,
+    Operate, PauseChange, Pending, Preview, Progress, Queue, Recorded, Settled, Settlement,
+    StoreError, Which,
 };
 use crate::clock::{Clock, ClockChange};
 use crate::event::{DeliveryId, EventId, NewEvent, Target};
@@ -75,6 +76,7 @@ mod loss;
 mod open;
 mod operator;
 mod pages;
+mod pauses;
 mod peek;
 #[cfg(test)]
 mod plans;
@@ -248,6 +250,11 @@ impl Operate for Sqlite {
 
     fn approve(&self, note: Option<AuditNote>, change: ApprovalChange) -> Pending<'_, ()> {
         self.ask(|reply| noted(note, WriteCommand::Approve { change, reply }))
+    }
+
+    fn pause(&self, note: Option<AuditNote>, change: PauseChange) -> Pending<'_, bool> {
+        let changed = self.ask(|reply| noted(note, WriteCommand::Pause { change, reply }));
+        Box::pin(async move { Ok(changed.await? > 0) })
     }
 
     fn erase(&self, note: Option<AuditNote>, erasure: Erasure, keys: bool) -> Pending<'_, Erased> {

@@ -20,7 +20,7 @@ pub(super) enum FamilyKind {
 }
 
 /// Every family: its name, kind and help.
-pub(super) const FAMILIES: [(&str, FamilyKind, &str); 34] = [
+pub(super) const FAMILIES: [(&str, FamilyKind, &str); 35] = [
     (
         "hookbox_attempt_duration_seconds",
         Histogram,
@@ -94,6 +94,7 @@ pub(super) const FAMILIES: [(&str, FamilyKind, &str); 34] = [
         Counter,
         "HTTP requests of plugins by plugin and result: answered, refused, unanswered",
     ),
+    ("hookbox_plugin_paused", Gauge, "Whether an operator has paused a plugin (1) or not (0)"),
     ("hookbox_plugin_reloads_total", Counter, "Changes of plugin files by plugin and result"),
     (
         "hookbox_route_errors_total",

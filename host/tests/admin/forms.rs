@@ -7,7 +7,7 @@ use super::pages::{Shown, full, good, page, shown};
 use super::site::{Console, Ends, event, site};
 
 /// Sends a form of a page of this host.
-async fn post(site: &Console, path: &str, form: &str) -> Shown {
+pub(super) async fn post(site: &Console, path: &str, form: &str) -> Shown {
     let request = Request::post(path)
         .header(header::HOST, "localhost:3001")
         .header(header::ORIGIN, "http://localhost:3001")

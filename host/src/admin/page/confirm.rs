@@ -9,7 +9,7 @@ use super::parts::html::Html;
 /// A choice of a confirmation.
 #[derive(Debug)]
 pub(in crate::admin::page) struct Choice {
-    /// `radio`, `checkbox` or `text`.
+    /// `radio`, `checkbox`, `text` for a number, or `line` for a line of text.
     pub(in crate::admin::page) kind: &'static str,
     pub(in crate::admin::page) name: &'static str,
     pub(in crate::admin::page) value: String,

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use askama::Template;
 use axum::Extension;
@@ -74,7 +75,7 @@ pub(super) async fn act(
     let peer = peer.map_or((Ipv4Addr::LOCALHOST, 0).into(), |Extension(Peer(peer))| peer);
     let client = Client::of(peer, &headers, &config.server.trusted_proxies);
     let address = client.share.unwrap_or_else(|| ShareKey::of(peer.ip()));
-    if let Some(wait) = admin.access.wait(address) {
+    if let Some(wait) = admin.access.wait(address, Instant::now()) {
         let seconds = wait.as_secs() + 1;
         let why = format!("Too many tokens did not work: try again in {seconds} s.");
         let mut response =
@@ -83,7 +84,7 @@ pub(super) async fn act(
         return Ok(response);
     }
     let Some(token) = find(tokens, shown.trim()) else {
-        if admin.access.fail(address) {
+        if admin.access.fail(address, Instant::now()) {
             let note = note(UNKNOWN, "none", "login.failed", &address.to_string());
             admin.store.note(note).await?;
         }

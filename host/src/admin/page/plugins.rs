@@ -15,6 +15,7 @@ use super::parts::link::{Link, word};
 use super::parts::measure::{bytes, duration};
 use super::parts::state::badge;
 use super::parts::when::when_text;
+use super::pauses;
 use super::{html, params};
 use crate::admin::params::{Id, NoQuery};
 use crate::admin::plugins::{HeldJson, PluginJson, list_plugins, show_plugin};
@@ -72,7 +73,8 @@ impl PluginLine {
         let dead_path = Link::to("/deliveries").with("state", "dead").with("plugin", &plugin.name);
         Self {
             path: Link::to("/plugins").segment(&plugin.name).into_text(),
-            state: badge(plugin.state),
+            state: state(&plugin),
+            remark: remark(&plugin, now_ms),
             contract: plugin.contract.unwrap_or_default(),
             digest: plugin.digest.map(|digest| short(&digest)).unwrap_or_default(),
             loaded: plugin.loaded_at.map(|at| when_text(&at, now_ms)),
@@ -80,10 +82,23 @@ impl PluginLine {
             waiting: grouped(plugin.deliveries.waiting),
             dead: grouped(plugin.deliveries.dead),
             dead_path: dead_path.into_text(),
-            remark: plugin.error.as_deref().map(first_line),
             name: plugin.name,
         }
     }
+}
+
+/// Its state, and whether it is paused.
+fn state(plugin: &PluginJson) -> Html {
+    let mut html = badge(plugin.state);
+    if plugin.paused.is_some() {
+        html.text(" ").raw(badge("paused"));
+    }
+    html
+}
+
+fn remark(plugin: &PluginJson, now_ms: i64) -> Option<Html> {
+    let paused = plugin.paused.as_ref().map(|paused| pauses::line(paused, now_ms));
+    paused.or_else(|| plugin.error.as_deref().map(first_line))
 }
 
 fn first_line(text: &str) -> Html {
@@ -102,6 +117,9 @@ struct PluginShown {
     frame: PageFrame,
     name: String,
     state: Html,
+    paused: Option<Html>,
+    /// Where it is paused, or let go on.
+    pause_path: String,
     error: Option<Html>,
     warnings: Vec<Html>,
     held: Option<HeldPart>,
@@ -149,6 +167,7 @@ pub(super) async fn one(
     let Json(plugin) = show_plugin(shared, params(NoQuery {}), Id(name)).await?;
     let now_ms = admin.clock.now_ms();
     let frame = PageFrame::of(&admin, &asked, "plugins", plugin.name.clone()).await;
+    let own = Link::to("/plugins").segment(&plugin.name);
     let api = Link::to("/api/v1/plugins").segment(&plugin.name).into_text();
     let of = |state: &str| {
         let link = Link::to("/deliveries").with("state", state).with("plugin", &plugin.name);
@@ -168,7 +187,11 @@ pub(super) async fn one(
         frame: frame
             .live("stats,plugins")
             .same_as(format!("hookbox plugins {}", word(&plugin.name)), api),
-        state: badge(plugin.state),
+        state: state(&plugin),
+        paused: plugin.paused.as_ref().map(|paused| pauses::line(paused, now_ms)),
+        pause_path: own
+            .segment(if plugin.paused.is_some() { "resume" } else { "pause" })
+            .into_text(),
         error: plugin.error.as_deref().map(shown_lines),
         warnings: plugin.warnings.iter().map(|warning| shown(warning)).collect(),
         held: plugin.held.as_ref().map(|held| HeldPart::of(&plugin, held, now_ms)),

@@ -320,12 +320,13 @@ mod tests {
             ("1970-01-01T01:00:00%2B01:00", 0),
             ("1770000000", 1_770_000_000_000),
         ] {
-            let filter = ask::<EventQuery>(&format!("since={text}")).unwrap().filter().unwrap();
+            let filter =
+                ask::<EventQuery>(&format!("since={text}")).unwrap().filter(Sees::ALL).unwrap();
             assert_eq!(filter.since_ms, Some(ms), "{text}");
         }
         for text in ["yesterday", "1770000000000", "-5", "2026-11-23"] {
             assert!(
-                detail(ask::<EventQuery>(&format!("until={text}")).unwrap().filter())
+                detail(ask::<EventQuery>(&format!("until={text}")).unwrap().filter(Sees::ALL))
                     .contains("RFC 3339"),
                 "{text}"
             );
@@ -361,7 +362,7 @@ mod tests {
 
     #[test]
     fn a_state_that_does_not_exist_is_named_with_those_that_do() {
-        let message = detail(ask::<EventQuery>("state=unroutd").unwrap().filter());
+        let message = detail(ask::<EventQuery>("state=unroutd").unwrap().filter(Sees::ALL));
         assert!(
             message.contains("did you mean `unrouted`?") && message.contains("waiting"),
             "{message}"

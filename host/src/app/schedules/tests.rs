@@ -81,7 +81,8 @@ async fn turns(ticker: &mut Ticker, config: &Arc<Config>) -> i64 {
 }
 
 fn ticker(store: &Arc<dyn Store>, clock: &Clock) -> Ticker {
-    Ticker::new(store.clone(), clock.clone())
+    let pauses = store.pauses();
+    Ticker::new(store.clone(), clock.clone(), pauses)
 }
 
 async fn row(store: &Arc<dyn Store>, name: &str) -> StoredSchedule {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::audit::AuditRows;
 use super::failure_rows::FailureRows;
@@ -19,7 +19,7 @@ use crate::series::Rest;
 use crate::store::model::LeaseTerms;
 use crate::store::{
     AgainSoFar, Appended, AttemptView, DeliveryView, DispatchHandle, EventView, Hint, KvValue,
-    Lease, LeasePermit, LeaseQueue, Leased, MAX_CRASHES, Next, Settled, Settlement, Stats,
+    Lease, LeasePermit, LeaseQueue, Leased, MAX_CRASHES, Next, Pauses, Settled, Settlement, Stats,
     StoredApproval, TreeBudget,
 };
 
@@ -38,6 +38,7 @@ pub(super) struct MemoryData {
     pub(super) running: BTreeMap<u32, (DeliveryId, u32)>,
     /// By plugin, the admitted one first.
     pub(super) approvals: BTreeMap<(PluginName, bool), StoredApproval>,
+    pub(super) pauses: watch::Sender<Arc<Pauses>>,
     pub(super) schedules: ScheduleRows,
     /// With the times at which they were stored.
     pub(super) samples: Vec<(i64, Vec<Rest>)>,

@@ -36,3 +36,4 @@ impl Harness for OneMemory {
 
 crate::store::conformance::laws!(super::one_memory);
 crate::store::conformance::failure_laws!(super::one_memory);
+crate::store::conformance::operator_laws!(super::one_memory);

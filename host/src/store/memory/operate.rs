@@ -10,8 +10,8 @@ use crate::clock::after_ms;
 use crate::event::{DeliveryId, EventId, State, Target};
 use crate::store::model::{AuditResult, Position};
 use crate::store::{
-    Action, ApprovalChange, AuditNote, Changed, DeliveryFilter, Keep, Preview, Progress,
-    StoreError, StoredApproval,
+    Action, ApprovalChange, AuditNote, Changed, DeliveryFilter, Keep, Pausable, Pause, PauseChange,
+    Pauses, Preview, Progress, StoreError, StoredApproval,
 };
 
 /// The most deliveries an event may have, the most that one call changes, and the most events that
@@ -228,6 +228,27 @@ impl MemoryData {
         let more = events.len() == MOST.2;
         self.swept.1 = events.last().filter(|_| more).map_or(0, |last| last.row());
         more || keys.len() == MOST.2
+    }
+
+    /// Pauses a thing or lets it go on; says whether anything has changed.
+    pub(super) fn pause(&mut self, change: PauseChange) -> bool {
+        let mut pauses = Pauses::clone(&self.pauses.borrow());
+        let changed = match change {
+            PauseChange::Pause { kind, name, by, reason } => {
+                let since_ms = pauses.of(kind, &name).map_or(self.wall_ms, |it| it.since_ms);
+                self.hint.plugins.extend((kind == Pausable::Plugin).then(|| name.clone()));
+                pauses.insert(kind, name, Pause { since_ms, by, reason });
+                true
+            }
+            PauseChange::Resume { kind, name } => {
+                let was_paused = pauses.remove(kind, &name);
+                let is_plugin = kind == Pausable::Plugin && was_paused;
+                self.hint.plugins.extend(is_plugin.then_some(name));
+                was_paused
+            }
+        };
+        self.pauses.send_replace(Arc::new(pauses));
+        changed
     }
 
     pub(super) fn approve(&mut self, change: ApprovalChange) {

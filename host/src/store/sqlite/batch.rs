@@ -80,6 +80,8 @@ pub(super) struct WriteBatch<'a> {
     pub(super) held_openings: Option<Vec<HeldOpening>>,
     /// Whether any key at all is held, once somebody has asked: mostly none is.
     pub(super) any_held: Cell<Option<bool>>,
+    /// Whether what is paused is to be read again.
+    pub(super) pauses_changed: bool,
     /// Whether the eras are to be read again.
     pub(super) eras_changed: bool,
     /// Whether the time was noted.
@@ -117,6 +119,7 @@ impl<'a> WriteBatch<'a> {
             waiting: Vec::new(),
             held_openings: None,
             any_held: Cell::new(None),
+            pauses_changed: false,
             eras_changed: false,
             noted: false,
         }

@@ -14,8 +14,8 @@ use crate::series::Rest;
 use crate::store::model::AuditResult;
 use crate::store::{
     Action, Appended, ApprovalChange, AuditNote, Erased, Lease, LeaseHolder, LeaseQueue, Leased,
-    NewStep, Next, Recorded, ScheduleChange, Settled, Settlement, StoreError, Tick, TickStep,
-    Ticked,
+    NewStep, Next, PauseChange, Recorded, ScheduleChange, Settled, Settlement, StoreError, Tick,
+    TickStep, Ticked,
 };
 
 /// Bytes that cost about as much to write as a row.
@@ -68,6 +68,10 @@ pub(super) enum WriteCommand {
     Approve {
         change: ApprovalChange,
         reply: ReplyTo<()>,
+    },
+    Pause {
+        change: PauseChange,
+        reply: ReplyTo<u64>,
     },
     Sweep {
         expired: Expired,
@@ -180,6 +184,7 @@ impl WriteCommand {
                 work.approve(change)?;
                 CommandAnswer::Approved
             }
+            Self::Pause { change, .. } => CommandAnswer::Changed(Ok(work.pause(change)?)),
             Self::Sweep { expired, .. } => CommandAnswer::Swept(work.sweep(*expired)?),
             Self::ChangeSchedule { change, .. } => {
                 CommandAnswer::ScheduleChanged(work.change_schedule(change)?)
@@ -211,7 +216,9 @@ impl WriteCommand {
     /// The answer to this command that was kept as text.
     pub(super) fn kept_answer(&self, text: &str) -> Option<CommandAnswer> {
         Some(match self {
-            Self::Change { .. } => CommandAnswer::Changed(Ok(u64::read(text)?)),
+            Self::Change { .. } | Self::Pause { .. } => {
+                CommandAnswer::Changed(Ok(u64::read(text)?))
+            }
             Self::Replay { .. } => CommandAnswer::Replayed(Ok(Vec::read(text)?)),
             Self::Approve { .. } => CommandAnswer::Approved,
             _ => return None,
@@ -237,7 +244,9 @@ impl WriteCommand {
                 drop(reply.send(Ok(value)))
             }
             (
-                Self::Change { reply, .. } | Self::ChangeAll { reply, .. },
+                Self::Change { reply, .. }
+                | Self::ChangeAll { reply, .. }
+                | Self::Pause { reply, .. },
                 CommandAnswer::Changed(value),
             ) => {
                 drop(reply.send(value));
@@ -277,9 +286,9 @@ impl WriteCommand {
             Self::Lease { reply, .. } => drop(reply.send(Err(error))),
             Self::Record { reply, .. } => drop(reply.send(Err(error))),
             Self::Settle { reply, .. } => drop(reply.send(Err(error))),
-            Self::Change { reply, .. } | Self::ChangeAll { reply, .. } => {
-                drop(reply.send(Err(error)))
-            }
+            Self::Change { reply, .. }
+            | Self::ChangeAll { reply, .. }
+            | Self::Pause { reply, .. } => drop(reply.send(Err(error))),
             Self::Replay { reply, .. } => drop(reply.send(Err(error))),
             Self::Sweep { reply, .. } | Self::ChangeSchedule { reply, .. } => {
                 drop(reply.send(Err(error)));

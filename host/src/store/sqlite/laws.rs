@@ -104,6 +104,7 @@ impl PolicyHarness for OneFile {
 
 crate::store::conformance::laws!(super::one_file);
 crate::store::conformance::failure_laws!(super::one_file);
+crate::store::conformance::operator_laws!(super::one_file);
 crate::store::conformance::disk_laws!(super::one_file);
 crate::store::conformance::workflow_laws!(super::one_file);
 

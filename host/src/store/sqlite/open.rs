@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use super::append_limit::AppendLimit;
 use super::batch::NoPolicies;
@@ -23,7 +24,7 @@ use super::recover::Recovered;
 use super::space::Space;
 use super::start::{self, Resumed};
 use super::writer::Writer;
-use super::{Sqlite, files, schema};
+use super::{Sqlite, files, pauses, schema};
 use crate::clock::{Clock, ClockChange};
 use crate::store::{PluginPolicies, TreeBudget};
 use crate::tasks;
@@ -114,8 +115,9 @@ impl Sqlite {
         let watch = FileWatch::begin(&path, &lock)
             .map_err(|source| OpenError::Io { path: path.clone(), source })?;
         let eras = ArcSwap::from_pointee(eras);
-        let published =
-            Arc::new(Published { counts: Mutex::new(counts), eras, ..Published::default() });
+        let pauses = watch::Sender::new(Arc::new(pauses::read(&connection).map_err(failed)?));
+        let counts = Mutex::new(counts);
+        let published = Arc::new(Published { counts, eras, pauses, ..Published::default() });
         let (commands, receiver) = channel();
         let writer = Writer {
             connection,

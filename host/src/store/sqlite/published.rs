@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::counts::LiveCounts;
 use super::eras::Eras;
 use crate::store::changes::Announcer;
-use crate::store::{DispatchHandle, StoreError};
+use crate::store::{DispatchHandle, Pauses, StoreError};
 
 /// The state that the writer shares with other threads.
 #[derive(Debug, Default)]
@@ -16,6 +16,7 @@ pub(super) struct Published {
     pub(super) counts: Mutex<LiveCounts>,
     pub(super) dispatch: OnceLock<Arc<dyn DispatchHandle>>,
     pub(super) changes: Announcer,
+    pub(super) pauses: watch::Sender<Arc<Pauses>>,
     /// Set while the disk refuses, and for good once the store has stopped.
     pub(super) trouble: watch::Sender<Option<StoreError>>,
     /// Why new events are refused although the disk takes writes, if so.

@@ -1,6 +1,9 @@
 //! The questions of [`Read`], each answered beside the writer.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::watch;
 
 use super::time::gathering_by_wall_clock;
 use super::{Sqlite, approvals, failures, gathered, kv, pages, read, steps, tree_view};
@@ -8,8 +11,8 @@ use crate::event::{DeliveryId, EventId, FailureId, PluginName};
 use crate::store::{
     Changes, Cursor, DeliveryFilter, DeliveryView, EventFilter, EventSummary, EventView,
     FailureCursor, FailureFilter, FailureView, GatheringCursor, GatheringFilter, GatheringState,
-    GatheringView, KvKey, KvRange, KvValue, MaybeReady, Page, Pending, Read, Stats, StoreError,
-    StoredApproval, TreeView,
+    GatheringView, KvKey, KvRange, KvValue, MaybeReady, Page, Pauses, Pending, Read, Stats,
+    StoreError, StoredApproval, TreeView,
 };
 
 impl Read for Sqlite {
@@ -60,6 +63,10 @@ impl Read for Sqlite {
             self.by_wall_clock(&mut found);
             Ok((found, next))
         })
+    }
+
+    fn pauses(&self) -> watch::Receiver<Arc<Pauses>> {
+        self.published.pauses.subscribe()
     }
 
     fn approvals(&self) -> Pending<'_, Vec<StoredApproval>> {

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::error::OpenError;
 use super::failure::injected;
 use super::files::make_file;
-use super::{audit, eras, erase, failures, history, kv, schedules, steps};
+use super::{audit, eras, erase, failures, history, kv, pauses, schedules, steps};
 use crate::fail;
 
 /// The schema this host writes. A file with a greater one is refused, one with a smaller one is
@@ -273,7 +273,7 @@ const MIGRATIONS: [(i64, &[&str]); 8] = [
             history::SCHEMA,
         ],
     ),
-    (8, &[audit::SCHEMA, erase::SCHEMA, kv::WRITERS, failures::SCHEMA]),
+    (8, &[audit::SCHEMA, erase::SCHEMA, kv::WRITERS, failures::SCHEMA, pauses::SCHEMA]),
 ];
 
 /// A connection that is to write, and the version of the schema it found. Nothing is written

@@ -25,6 +25,7 @@ use super::counts::Delta;
 use super::eras::Eras;
 use super::failure::{self, Failed};
 use super::file_watch::FileWatch;
+use super::pauses;
 use super::published::Published;
 use super::queue::Queues;
 use super::recent::Recent;
@@ -178,6 +179,7 @@ impl Writer {
             keys,
             leased,
             waiting,
+            pauses_changed,
             eras_changed,
             noted,
             ..
@@ -185,9 +187,7 @@ impl Writer {
         if noted {
             self.noted_ms = now_ms;
         }
-        if eras_changed {
-            self.reload_eras()?;
-        }
+        self.reload(eras_changed, pauses_changed)?;
         self.space.wrote(written);
         self.last_id = last_id;
         self.recent.apply(keys, last_id);
@@ -204,11 +204,18 @@ impl Writer {
         if closing { Ok(true) } else { self.checkpoint().map(|()| false) }
     }
 
-    /// Reads eras again whose change is committed: what follows rests on them.
-    fn reload_eras(&self) -> Result<(), Failed> {
-        let eras = Eras::load(&self.connection);
-        let eras = eras.map_err(|error| Failed::Fatal(StoreError::Stopped(error.to_string())))?;
-        self.published.eras.store(Arc::new(eras));
+    /// Reads what has changed in the database again, and publishes it before the change is
+    /// answered: what follows rests on it.
+    fn reload(&self, eras_changed: bool, pauses_changed: bool) -> Result<(), Failed> {
+        let fatal = |error: rusqlite::Error| Failed::Fatal(StoreError::Stopped(error.to_string()));
+        if eras_changed {
+            let eras = Eras::load(&self.connection).map_err(fatal)?;
+            self.published.eras.store(Arc::new(eras));
+        }
+        if pauses_changed {
+            let pauses = pauses::read(&self.connection).map_err(fatal)?;
+            self.published.pauses.send_replace(Arc::new(pauses));
+        }
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::store::sqlite::command::WriteCommand;
 use crate::store::sqlite::operator::Expired;
-use crate::store::{Actor, AuditNote, Via};
+use crate::store::{Actor, AuditNote, Pausable, PauseChange, Via};
 
 /// A change with its entry, and what the sweep deletes.
 pub(super) fn change_and_sweep(batch: &mut WriteBatch<'_>, first: EventId) {
@@ -18,6 +18,11 @@ pub(super) fn change_and_sweep(batch: &mut WriteBatch<'_>, first: EventId) {
     for _ in 0..2 {
         batch.noted(&note, &mut replay).unwrap();
     }
+    let (kind, name) = (Pausable::Plugin, Arc::from("audit"));
+    let (by, reason) = ("jo".to_owned(), "a".to_owned());
+    let pause = PauseChange::Pause { kind, name: Arc::clone(&name), by, reason };
+    batch.pause(&pause).unwrap();
+    batch.pause(&PauseChange::Resume { kind, name }).unwrap();
     let key = ("audit".to_owned(), "n".to_owned(), 0);
     batch.erase(&[first], &[key]).unwrap();
     // A first sweep takes the keys and passes what is open; a second one deletes.

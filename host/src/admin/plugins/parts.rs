@@ -1,0 +1,137 @@
+//! Parts of a plugin as it is shown: its use of capabilities, the file that waits, its breaker.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::clock::rfc3339;
+use crate::dispatch::BreakerView;
+use crate::plugins;
+
+/// The capabilities that a plugin has used.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Used)]
+pub(in crate::admin) struct UsedJson {
+    /// HTTP requests.
+    pub(in crate::admin) http: UsedHttp,
+    /// Its key-value store.
+    pub(in crate::admin) kv: UsedKv,
+}
+
+/// HTTP requests of a plugin.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::admin) struct UsedHttp {
+    /// Requests that were answered, with any status.
+    pub(in crate::admin) answered: u64,
+    /// Requests that the host refused, by a rule or a limit.
+    pub(in crate::admin) refused: u64,
+    /// Requests without an answer.
+    pub(in crate::admin) unanswered: u64,
+    /// The last request that was refused or not answered.
+    pub(in crate::admin) last_unanswered: Option<Unanswered>,
+}
+
+/// An HTTP request without an answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::admin) struct Unanswered {
+    /// The URL; of its query only the names.
+    pub(in crate::admin) url: String,
+    /// The reason.
+    pub(in crate::admin) error: String,
+}
+
+/// Keys of a plugin's store.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::admin) struct UsedKv {
+    /// Keys that attempts read.
+    pub(in crate::admin) reads: u64,
+    /// Keys that successful attempts wrote or deleted.
+    pub(in crate::admin) writes: u64,
+}
+
+/// A file that waits for approval.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Held)]
+pub(in crate::admin) struct HeldJson {
+    /// SHA-256 of the file.
+    pub(in crate::admin) digest: String,
+    /// Interfaces it imports beyond those of the file that runs.
+    pub(in crate::admin) imports_added: Vec<String>,
+    /// Capabilities it asks for that the plugin does not have: `http`, `kv`, `config`.
+    pub(in crate::admin) capabilities_added: Vec<&'static str>,
+    /// The time since which it waits, RFC 3339 with milliseconds.
+    pub(in crate::admin) since: String,
+}
+
+/// The circuit breaker, which slows a plugin down that only fails.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Breaker)]
+pub(in crate::admin) struct BreakerJson {
+    /// `closed`: attempts begin as they come; `open`: one at a time, until one is ok; `off`: it
+    /// never opens.
+    pub(in crate::admin) state: &'static str,
+    /// Attempts that failed in a row, up to now. Rejections, and retries that say when, do not
+    /// count.
+    pub(in crate::admin) failures_in_a_row: u32,
+    /// The number of failures in a row that opens it.
+    pub(in crate::admin) failures: Option<u32>,
+    /// The pause between two attempts while it is open, in milliseconds.
+    pub(in crate::admin) pause_ms: Option<u64>,
+    /// The time since which it is open, RFC 3339 with milliseconds.
+    pub(in crate::admin) since: Option<String>,
+    /// The time of the next attempt while it is open, RFC 3339 with milliseconds.
+    pub(in crate::admin) next_attempt_at: Option<String>,
+    /// The error of the last failure.
+    pub(in crate::admin) last_error: Option<String>,
+}
+
+impl From<&plugins::PendingApproval> for HeldJson {
+    fn from(held: &plugins::PendingApproval) -> Self {
+        Self {
+            digest: held.candidate.digest.to_string(),
+            imports_added: held.imports_added.clone(),
+            capabilities_added: held
+                .capabilities_added
+                .iter()
+                .map(|capability| capability.name())
+                .collect(),
+            since: rfc3339(held.since_ms),
+        }
+    }
+}
+
+impl From<BreakerView> for BreakerJson {
+    fn from(view: BreakerView) -> Self {
+        Self {
+            state: match (view.open, view.policy) {
+                (Some(_), _) => "open",
+                (None, Some(_)) => "closed",
+                (None, None) => "off",
+            },
+            failures_in_a_row: view.failures_in_a_row,
+            failures: view.policy.map(|policy| policy.failures),
+            pause_ms: view.policy.map(|policy| policy.pause_ms),
+            since: view.open.map(|open| rfc3339(open.since_ms)),
+            next_attempt_at: view.open.map(|open| rfc3339(open.next_attempt_ms)),
+            last_error: view.last_error,
+        }
+    }
+}
+
+impl From<plugins::UsageSnapshot> for UsedJson {
+    fn from(now: plugins::UsageSnapshot) -> Self {
+        let last = now.http_last_unanswered;
+        let last_unanswered = last.map(|call| Unanswered {
+            url: call.url,
+            error: call.error.unwrap_or_else(|| "no answer".to_owned()),
+        });
+        Self {
+            http: UsedHttp {
+                answered: now.http_answered,
+                refused: now.http_refused,
+                unanswered: now.http_unanswered,
+                last_unanswered,
+            },
+            kv: UsedKv { reads: now.kv_reads, writes: now.kv_writes },
+        }
+    }
+}

@@ -6,8 +6,8 @@
 //!
 //! Invariants: without tokens the API is reachable over loopback only. It answers to names that
 //! mean this host, and changes nothing on behalf of a page from elsewhere (see `guard`). Every
-//! answer is JSON and every refusal is `application/problem+json` (RFC 9457). A route that is served
-//! has a role and is in the OpenAPI document, because all three come from one list (see `routes`).
+//! answer is JSON and every refusal is `application/problem+json` (RFC 9457). A route that is
+//! served has a role and is in the OpenAPI document, as all three come from one list (`routes`).
 
 use std::sync::Arc;
 
@@ -31,7 +31,9 @@ mod health;
 mod history;
 mod joins;
 mod kv;
+mod map;
 mod needs;
+mod operations;
 mod page;
 mod params;
 mod paused;

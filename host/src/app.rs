@@ -34,6 +34,7 @@ use crate::store::{
 use crate::{env, fail, store, tasks};
 
 mod history;
+mod operations;
 mod schedules;
 mod sweep;
 mod time;
@@ -263,18 +264,19 @@ impl App {
         self.registry.load_full()
     }
 
-    fn dispatch(&self) -> Dispatcher {
+    fn dispatch(&self, series: &Arc<Series>) -> Dispatcher {
         Dispatcher::start(Deps {
             store: self.store.clone(),
             reads: self.store.clone(),
             config: self.config.clone(),
             registry: self.registry.clone(),
+            series: series.clone(),
             clock: self.clock.clone(),
             runtime: self.attempts.handle().clone(),
         })
     }
 
-    fn intake(&self) -> Intake {
+    fn intake(&self, series: &Arc<Series>) -> Intake {
         Intake {
             config: self.config.clone(),
             store: self.store.clone(),
@@ -283,6 +285,7 @@ impl App {
             capacity: Capacity::default(),
             unidentified: Arc::default(),
             activity: Arc::default(),
+            series: series.clone(),
         }
     }
 
@@ -310,6 +313,7 @@ impl App {
             streams: Arc::default(),
             clock: self.clock.clone(),
             own_address: self.addresses.admin.ip(),
+            operations: Arc::default(),
             keyed_changes: Arc::default(),
             access: Arc::default(),
             // A reload may take the last token away, but the address stays.
@@ -324,10 +328,11 @@ impl App {
         observed: Observed,
     ) -> Result<(), AppError> {
         let store: Arc<dyn Store> = self.store.clone();
-        let dispatcher = Arc::new(self.dispatch());
+        let dispatcher = Arc::new(self.dispatch(&observed.series));
         let closing = CancellationToken::new();
-        let intake = self.intake();
+        let intake = self.intake(&observed.series);
         let admin = self.admin_state(&dispatcher, &intake, &observed, &closing);
+        let signal = admin.operations.clone();
         let watched = Watched {
             config: self.config.clone(),
             registry: self.registry,
@@ -338,7 +343,8 @@ impl App {
         let reloaded = Arc::new(Notify::new());
         let refresh = refresh(&dispatcher, &reloaded);
         let ticker =
-            schedules::Ticker::new(self.store.clone(), self.clock.clone(), self.store.pauses());
+            schedules::Ticker::new(self.store.clone(), self.clock.clone(), self.store.pauses())
+                .counting_in(observed.series.clone());
         let serving = [
             tasks::spawn(ingest::serve(self.public, intake, closing.clone())),
             tasks::spawn(admin::serve(self.admin, admin, closing.clone())),
@@ -355,6 +361,7 @@ impl App {
                 self.clock.clone(),
                 closing.clone(),
             )),
+            tasks::spawn(operations::run(store.clone(), signal, closing.clone())),
             tasks::spawn(schedules::run(ticker, self.config.clone(), reloaded, closing.clone())),
             tasks::spawn(sweep::run(store.clone(), self.config, self.clock, closing.clone())),
         ];

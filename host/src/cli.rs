@@ -32,10 +32,12 @@ mod known;
 mod kv;
 mod listing;
 mod new;
+mod operations;
 mod output;
 mod plugins;
 mod progress;
 mod remarks;
+mod routes;
 mod run;
 mod runner;
 mod schedules;
@@ -153,6 +155,8 @@ enum CliCommand {
     Deliveries(deliveries::Deliveries),
     /// What fails: failures that are alike, and whether the file that runs has met them
     Failures(failures::Failures),
+    /// What is done to many deliveries: listed, paused, ended, undone
+    Operations(operations::OperationsCommand),
     /// Copy the store into a file, also while a host runs
     Backup(backup::Backup),
     /// Who changed what
@@ -161,6 +165,8 @@ enum CliCommand {
     Token(token::TokenArgs),
     /// Open joins and batches: what has come, and what is still needed
     Joins(joins::Joins),
+    /// What is routed on a running host, and what flows: sources, types, plugins
+    Routes(routes::RoutesArgs),
     /// What came through each source of a running host, what was refused and why
     Sources(sources::SourcesArgs),
     /// List and show plugins of a running host
@@ -211,10 +217,12 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         CliCommand::Events(events) => events.run(common),
         CliCommand::Deliveries(deliveries) => deliveries.run(common),
         CliCommand::Failures(failures) => failures.run(common),
+        CliCommand::Operations(operations) => operations.run(common),
         CliCommand::Backup(backup) => backup.run(common),
         CliCommand::Audit(audit) => audit.run(common),
         CliCommand::Token(token) => token.run(common),
         CliCommand::Joins(joins) => joins.run(common),
+        CliCommand::Routes(routes) => routes.run(common),
         CliCommand::Sources(sources) => sources.run(common),
         CliCommand::Plugins(plugins) => plugins.run(common),
         CliCommand::Kv(kv) => kv.run(common),

@@ -11,6 +11,7 @@ mod failures;
 mod forms;
 mod history;
 mod login;
+mod map;
 mod pages;
 mod pauses;
 mod refuse;

@@ -31,6 +31,8 @@ mod frame;
 mod keys;
 mod listings;
 mod login;
+mod map;
+mod operations;
 mod overview;
 mod parts;
 mod pauses;
@@ -75,10 +77,15 @@ pub(super) fn list() -> Vec<PageRoute> {
         asks("/deliveries/{id}/{action}", get(deliveries::act::ask).post(deliveries::act::act)),
         shows("/failures", get(failures::show)),
         shows("/failures/{id}", get(failures::one)),
-        asks("/failures/{id}/{action}", get(failures::act::ask).post(failures::act::act)),
+        shows("/operations", get(operations::show)),
+        acts("/operations", post(operations::new::act)),
+        page(OPERATOR, &[Method::GET], "/operations/new", get(operations::new::ask)),
+        shows("/operations/{id}", get(operations::one)),
+        acts("/operations/{id}/{verb}", post(operations::steer)),
         shows("/plugins", get(plugins::show)),
         shows("/plugins/{name}", get(plugins::one)),
         asks("/plugins/{name}/approve", get(plugins::approve::ask).post(plugins::approve::act)),
+        shows("/map", get(map::show)),
         asks("/plugins/{name}/pause", get(pauses::ask_pause).post(pauses::pause)),
         asks("/plugins/{name}/resume", get(pauses::ask_resume).post(pauses::resume)),
         shows("/sources", get(sources::show)),

@@ -22,6 +22,8 @@ mod failures;
 mod filters;
 mod history;
 mod kv;
+mod map;
+mod operations;
 mod pause;
 mod seeing;
 
@@ -34,6 +36,10 @@ pub(super) use failures::{FailureQuery, failure_text};
 pub(super) use filters::{ApproveQuery, DeliveryQuery, EventQuery, NoQuery, ReplayQuery, to_text};
 pub(super) use history::{HistoryQuery, StreamQuery, TimeWindow, WINDOWS};
 pub(super) use kv::{KeyQuery, KeysQuery};
+pub(super) use map::MapQuery;
+pub(super) use operations::{
+    Deed, OperationItemsQuery, OperationQuery, OperationStartQuery, OperationsQuery,
+};
 pub(super) use pause::PauseQuery;
 pub(super) use seeing::{JoinQuery, TreeQuery, gathering_text};
 

@@ -22,13 +22,21 @@ use super::problem::ProblemJson;
 use super::role::{ANYONE, OPERATOR, Role, SEND, VIEWER, admit};
 use super::state::Admin;
 use super::{
-    audit, clock, deliveries, erase, events, export, failures, health, history, joins, kv, pauses,
-    plugins, schedules, sources, start, stream, tree, who,
+    audit, clock, deliveries, erase, events, export, failures, health, history, joins, kv, map,
+    operations, pauses, plugins, schedules, sources, start, stream, tree, who,
 };
 use crate::names::hint;
 
-/// Every route with the role it needs.
-fn list() -> Vec<(Option<Role>, UtoipaMethodRouter<Arc<Admin>>)> {
+/// A route with the role it needs.
+type RoleRoute = (Option<Role>, UtoipaMethodRouter<Arc<Admin>>);
+
+/// Every route.
+fn list() -> Vec<RoleRoute> {
+    events_and_deliveries().into_iter().chain(others()).collect()
+}
+
+/// The routes of events, deliveries and what is done to many.
+fn events_and_deliveries() -> Vec<RoleRoute> {
     vec![
         (VIEWER, routes!(events::list_events)),
         (VIEWER, routes!(events::show_event)),
@@ -54,6 +62,21 @@ fn list() -> Vec<(Option<Role>, UtoipaMethodRouter<Arc<Admin>>)> {
         (OPERATOR, routes!(change::discard_deliveries)),
         (OPERATOR, routes!(change::move_deliveries)),
         (OPERATOR, routes!(change::move_delivery)),
+        (VIEWER, routes!(operations::list_operations)),
+        (OPERATOR, routes!(operations::plan_operation)),
+        (VIEWER, routes!(operations::show_operation)),
+        (OPERATOR, routes!(operations::start_operation)),
+        (OPERATOR, routes!(operations::pause_operation)),
+        (OPERATOR, routes!(operations::resume_operation)),
+        (OPERATOR, routes!(operations::cancel_operation)),
+        (OPERATOR, routes!(operations::undo_operation)),
+        (OPERATOR, routes!(change::undiscard_delivery)),
+    ]
+}
+
+/// The routes of everything else.
+fn others() -> Vec<RoleRoute> {
+    vec![
         (VIEWER, routes!(plugins::list_plugins)),
         (VIEWER, routes!(plugins::show_plugin)),
         (OPERATOR, routes!(plugins::approve_plugin)),
@@ -74,6 +97,7 @@ fn list() -> Vec<(Option<Role>, UtoipaMethodRouter<Arc<Admin>>)> {
         (OPERATOR, routes!(clock::accept_clock)),
         (VIEWER, routes!(health::show_stats)),
         (VIEWER, routes!(history::show_history)),
+        (VIEWER, routes!(map::show_map)),
         (VIEWER, routes!(stream::show_stream)),
         (VIEWER, routes!(health::show_metrics)),
         (ANYONE, routes!(health::show_liveness)),

@@ -18,6 +18,7 @@ mod failures;
 mod gatherings;
 mod history;
 mod kv;
+mod operations;
 mod pauses;
 mod schedules;
 mod steps;
@@ -37,6 +38,11 @@ pub use gatherings::{GatheringCursor, GatheringFilter, GatheringState};
 pub use history::{MAX_SAMPLES, StoredSample};
 pub(super) use kv::number;
 pub use kv::{KvKey, KvRange, KvTransaction, KvValue, ListedKeys};
+pub use operations::{
+    ItemResult, MAX_OPERATION_IDS, NewOperation, NotAnOperation, OPERATION_KEPT_FOR_MS,
+    OPERATION_PLANNED_FOR_MS, Operation, OperationId, OperationOptions, OperationScope,
+    OperationState, Steer,
+};
 pub use pauses::{Pausable, Pause, PauseChange, Pauses};
 pub use schedules::{
     MAX_SKIP_RECORDS, ScheduleChange, ScheduleMark, SkipReason, SkippedTicks, StoredSchedule, Tick,

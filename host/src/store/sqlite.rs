@@ -74,6 +74,8 @@ mod lease;
 mod lease_answer;
 mod loss;
 mod open;
+mod operation_work;
+mod operations;
 mod operator;
 mod pages;
 mod pauses;

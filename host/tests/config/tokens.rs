@@ -63,6 +63,14 @@ fn tokens_open_the_api_to_other_machines() {
 }
 
 #[test]
+fn without_a_token_the_api_stays_on_loopback() {
+    Home::new().refuses(
+        "[server]\nadmin = \"0.0.0.0:3001\"\nadmin_tokens = []",
+        &["there is no token", "hookbox token new", "ssh -L"],
+    );
+}
+
+#[test]
 fn a_token_in_the_place_of_its_hash_is_not_shown() {
     let home = Home::new();
     for tokens in

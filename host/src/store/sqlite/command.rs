@@ -5,21 +5,22 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use self::weight::{of_event, of_settlement, rows};
 use super::append_limit::AppendPermit;
 use super::batch::WriteBatch;
 use super::erase::FoundKey;
+use super::operation_work::OperationWork;
 use super::operator::Expired;
 use crate::event::{DeliveryId, EventId, NewEvent, State, Target};
 use crate::series::Rest;
 use crate::store::model::AuditResult;
 use crate::store::{
     Action, Appended, ApprovalChange, AuditNote, Erased, Lease, LeaseHolder, LeaseQueue, Leased,
-    NewStep, Next, PauseChange, Recorded, ScheduleChange, Settled, Settlement, StoreError, Tick,
-    TickStep, Ticked,
+    NewStep, Next, OperationId, PauseChange, Recorded, ScheduleChange, Settled, Settlement,
+    StoreError, Tick, TickStep, Ticked,
 };
 
-/// Bytes that cost about as much to write as a row.
-const BYTES_OF_A_ROW: usize = 1_024;
+mod weight;
 
 /// Whose work it is: a source or a plugin.
 pub(super) type Owner = Arc<str>;
@@ -90,6 +91,10 @@ pub(super) enum WriteCommand {
         samples: Vec<Rest>,
         reply: ReplyTo<()>,
     },
+    Operate {
+        work: OperationWork,
+        reply: ReplyTo<OperationId>,
+    },
     Erase {
         events: Vec<EventId>,
         keys: Vec<FoundKey>,
@@ -132,6 +137,7 @@ pub(super) enum CommandAnswer {
     Ticked(Ticked),
     Noted,
     Erased(Erased),
+    Operated(Result<OperationId, StoreError>),
     /// Nothing was done, for this reason.
     Refused(StoreError),
     Closed,
@@ -141,7 +147,11 @@ impl CommandAnswer {
     /// The result in the audit log; none if nothing was changed.
     pub(super) fn result(&self) -> Option<String> {
         match self {
-            Self::Changed(Ok(0) | Err(_)) | Self::Replayed(Err(_)) | Self::Refused(_) => None,
+            Self::Changed(Ok(0) | Err(_))
+            | Self::Replayed(Err(_))
+            | Self::Operated(Err(_))
+            | Self::Refused(_) => None,
+            Self::Operated(Ok(id)) => Some(id.text()),
             Self::Changed(Ok(deliveries)) => Some(deliveries.text()),
             Self::Replayed(Ok(deliveries)) => Some(deliveries.text()),
             Self::Erased(erased) => {
@@ -190,13 +200,23 @@ impl WriteCommand {
                 CommandAnswer::ScheduleChanged(work.change_schedule(change)?)
             }
             Self::Tick { tick, .. } => CommandAnswer::Ticked(work.tick(tick)?),
+            Self::Noted { note, command } => work.noted(note, command)?,
+            other => return other.run_upkeep(work),
+        })
+    }
+
+    /// Runs one of those that do not move deliveries by themselves.
+    fn run_upkeep(&mut self, work: &mut WriteBatch<'_>) -> Result<CommandAnswer, rusqlite::Error> {
+        Ok(match self {
             Self::KeepSamples { at_ms, samples, .. } => {
                 work.keep_samples(*at_ms, samples)?;
                 CommandAnswer::Noted
             }
             Self::NoteTime { .. } => work.note_time().map(|()| CommandAnswer::Noted)?,
             Self::Erase { events, keys, .. } => CommandAnswer::Erased(work.erase(events, keys)?),
-            Self::Noted { note, command } => work.noted(note, command)?,
+            Self::Operate { work: operation, .. } => {
+                CommandAnswer::Operated(work.operate(operation)?)
+            }
             Self::Note { note, .. } => {
                 work.make_entry(note, &().text())?;
                 CommandAnswer::Noted
@@ -210,6 +230,7 @@ impl WriteCommand {
                 work.release()?;
                 CommandAnswer::Closed
             }
+            _ => unreachable!("`run` has run it"),
         })
     }
 
@@ -221,6 +242,7 @@ impl WriteCommand {
             }
             Self::Replay { .. } => CommandAnswer::Replayed(Ok(Vec::read(text)?)),
             Self::Approve { .. } => CommandAnswer::Approved,
+            Self::Operate { .. } => CommandAnswer::Operated(Ok(OperationId::read(text)?)),
             _ => return None,
         })
     }
@@ -268,6 +290,9 @@ impl WriteCommand {
             (Self::Erase { reply, .. }, CommandAnswer::Erased(value)) => {
                 drop(reply.send(Ok(value)));
             }
+            (Self::Operate { reply, .. }, CommandAnswer::Operated(value)) => {
+                drop(reply.send(value));
+            }
             (Self::Noted { command, .. }, CommandAnswer::Refused(error)) => command.refuse(&error),
             (Self::Noted { command, .. }, answer) => return command.answer(answer),
             (Self::Close { reply }, CommandAnswer::Closed) => drop(reply.send(Ok(()))),
@@ -295,6 +320,7 @@ impl WriteCommand {
             }
             Self::Tick { reply, .. } => drop(reply.send(Err(error))),
             Self::Erase { reply, .. } => drop(reply.send(Err(error))),
+            Self::Operate { reply, .. } => drop(reply.send(Err(error))),
             Self::Noted { command, .. } => command.refuse(&error),
             Self::Approve { reply, .. }
             | Self::Note { reply, .. }
@@ -342,6 +368,7 @@ impl WriteCommand {
             },
             Self::KeepSamples { samples, .. } => rows(2 * samples.len(), 0),
             Self::Noted { command, .. } => 2 + command.weight(),
+            Self::Operate { work, .. } => work.weight(),
             // Each event with its deliveries and their attempts.
             Self::Erase { events, keys, .. } => rows(8 * events.len() + keys.len(), 0),
             // Each delivery and its entry in an index.
@@ -349,42 +376,6 @@ impl WriteCommand {
             _ => 1,
         }
     }
-}
-
-fn rows(count: usize, bytes: usize) -> u64 {
-    (count + bytes / BYTES_OF_A_ROW) as u64
-}
-
-fn of_event(event: &NewEvent) -> u64 {
-    let attributes = &event.attributes;
-    let headers: usize = event.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-    rows(
-        1 + event.deliveries.len() + 2 * event.members.len() + event.dedupe.len(),
-        attributes.body.len() + headers,
-    )
-}
-
-fn of_settlement(settlement: &Settlement) -> u64 {
-    // The delivery and its entry among those that are open.
-    let mut weight = 2;
-    if let Some(record) = &settlement.record {
-        let logs: usize = record.logs.iter().map(|line| line.message.len()).sum();
-        let calls: usize = record.calls.iter().map(|call| call.url.len()).sum();
-        weight += rows(1, logs + calls + record.error.as_ref().map_or(0, String::len));
-    }
-    if let Some((emitted, kv)) = settlement.next.results() {
-        weight += emitted.iter().map(of_event).sum::<u64>();
-        let values: usize = kv
-            .writes
-            .iter()
-            .map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len))
-            .sum();
-        // A value takes the place of another one: a row goes and a row comes.
-        let listed: usize = kv.lists.iter().map(|list| 1 + list.keys.len()).sum();
-        let written = kv.writes.len() + kv.adds.len();
-        weight += rows(kv.reads.len() + listed + 2 * written, values);
-    }
-    weight
 }
 
 /// Gives a lease back whose caller has gone.

@@ -37,6 +37,7 @@ mod paused;
 mod pauses;
 mod plugins;
 mod problem;
+mod replay;
 mod role;
 mod routes;
 mod schedules;

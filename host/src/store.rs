@@ -74,14 +74,14 @@ pub use model::{
     AuditFilter, AuditNote, Changed, Cursor, DeliveryFilter, DeliveryView, Erased, Erasure,
     EventFilter, EventState, EventSummary, EventView, FailureCursor, FailureFilter, FailureView,
     FileCounts, GatheringCursor, GatheringFilter, GatheringState, GatheringView, KEY_KNOWN_FOR_MS,
-    Keep, KvKey, KvRange, KvTransaction, KvValue, Lease, LeaseHolder, LeasePermit, LeaseQueue,
-    Leased, ListedKeys, MAX_CHILDREN, MAX_CRASHES, MAX_LOOKED_AT, MAX_LOOKED_AT_BODIES,
-    MAX_MEMBERSHIPS, MAX_PAGE, MAX_SAMPLES, MAX_SKIP_RECORDS, MAX_TREE_ATTEMPTS, MAX_TREE_MEMBERS,
-    MemberView, Membership, MemoryReservation, NewStep, Next, Page, Pausable, Pause, PauseChange,
-    Pauses, PluginCounts, PluginPolicies, Preview, Progress, Recorded, ScheduleChange,
-    ScheduleMark, Settled, Settlement, SkipReason, SkippedTicks, Stats, StepView, StoredApproval,
-    StoredSample, StoredSchedule, TREND_HOURS, Tick, TickStep, Ticked, TreeBudget, TreeDelivery,
-    TreeEvent, TreeMember, TreeView, Trend, Via, Waits, Which,
+    Keep, KeyChange, KeyExpected, KvKey, KvRange, KvTransaction, KvValue, Lease, LeaseHolder,
+    LeasePermit, LeaseQueue, Leased, ListedKeys, MAX_CHILDREN, MAX_CRASHES, MAX_LOOKED_AT,
+    MAX_LOOKED_AT_BODIES, MAX_MEMBERSHIPS, MAX_PAGE, MAX_SAMPLES, MAX_SKIP_RECORDS,
+    MAX_TREE_ATTEMPTS, MAX_TREE_MEMBERS, MemberView, Membership, MemoryReservation, NewStep, Next,
+    Page, Pausable, Pause, PauseChange, Pauses, PluginCounts, PluginPolicies, Preview, Progress,
+    Recorded, ScheduleChange, ScheduleMark, Settled, Settlement, SkipReason, SkippedTicks, Stats,
+    StepView, StoredApproval, StoredSample, StoredSchedule, TREND_HOURS, Tick, TickStep, Ticked,
+    TreeBudget, TreeDelivery, TreeEvent, TreeMember, TreeView, Trend, Via, Waits, Which,
 };
 pub use operate::Operate;
 pub use queue::{DispatchHandle, Queue};

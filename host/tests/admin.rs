@@ -6,6 +6,7 @@
 mod act;
 mod audit;
 mod document;
+mod edit;
 mod export;
 mod failures;
 mod forms;

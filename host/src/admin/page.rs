@@ -63,6 +63,7 @@ pub(super) fn list() -> Vec<PageRoute> {
         shows("/events", get(events::show)),
         shows("/events/{id}", get(event::show)),
         asks("/events/{id}/replay", get(event::replay::ask).post(event::replay::act)),
+        asks("/events/{id}/edit", get(event::edit::ask).post(event::edit::act)),
         shows("/replays/new", get(event::replay::ask_selected)),
         acts("/replays", post(event::replay::act_selected)),
         shows("/deliveries", get(deliveries::show)),

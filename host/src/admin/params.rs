@@ -23,6 +23,7 @@ mod filters;
 mod history;
 mod kv;
 mod pause;
+mod replay;
 mod seeing;
 
 pub(super) use audit::{AuditQuery, audit_text};
@@ -31,10 +32,11 @@ pub(super) use change::{
 };
 pub(super) use erase::{EraseQuery, EraseSubjectQuery, ImportQuery};
 pub(super) use failures::{FailureQuery, failure_text};
-pub(super) use filters::{ApproveQuery, DeliveryQuery, EventQuery, NoQuery, ReplayQuery, to_text};
+pub(super) use filters::{ApproveQuery, DeliveryQuery, EventQuery, NoQuery, to_text};
 pub(super) use history::{HistoryQuery, StreamQuery, TimeWindow, WINDOWS};
 pub(super) use kv::{KeyQuery, KeysQuery};
 pub(super) use pause::PauseQuery;
+pub(super) use replay::{EventEdit, ReplayAsked, ReplayBody, ReplayQuery, decoded};
 pub(super) use seeing::{JoinQuery, TreeQuery, gathering_text};
 
 /// Reads the query string as `T`.

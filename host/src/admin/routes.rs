@@ -23,7 +23,7 @@ use super::role::{Role, admit};
 use super::state::Admin;
 use super::{
     audit, clock, deliveries, erase, events, export, failures, health, history, joins, kv, pauses,
-    plugins, schedules, sources, start, stream, tree,
+    plugins, replay, schedules, sources, start, stream, tree,
 };
 use crate::names::hint;
 
@@ -34,7 +34,7 @@ fn list() -> Vec<(Role, UtoipaMethodRouter<Arc<Admin>>)> {
         (Operator, routes!(events::list_events)),
         (Operator, routes!(events::show_event)),
         (Operator, routes!(events::body::show_body)),
-        (Operator, routes!(events::replay_event)),
+        (Operator, routes!(replay::replay_event)),
         (Operator, routes!(export::export_events)),
         (Operator, routes!(export::import_events)),
         (Operator, routes!(erase::erase_event)),

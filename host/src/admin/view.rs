@@ -105,6 +105,12 @@ pub(super) struct EventDetail {
     pub(super) deliveries: Vec<DeliveryJson>,
     /// Ids of the events that its handling emitted, at most 1000.
     pub(super) children: Vec<String>,
+    /// The event that an operator edited to make this one.
+    pub(super) replay_of: Option<String>,
+    /// The operator.
+    pub(super) edited_by: Option<String>,
+    /// Ids of the events that operators made of this one, at most 1000.
+    pub(super) replays: Vec<String>,
 }
 
 /// A request header.
@@ -258,6 +264,8 @@ impl EventDetail {
             last_duplicate_ms,
             deliveries,
             children,
+            edited,
+            replays,
         } = row;
         let raw = &event.attributes.body;
         let data = body::json(raw);
@@ -271,6 +279,9 @@ impl EventDetail {
             last_duplicate_at: last_duplicate_ms.map(rfc3339),
             deliveries: deliveries.into_iter().map(|row| facts.delivery(row)).collect(),
             children: children.iter().map(ToString::to_string).collect(),
+            replay_of: edited.as_ref().map(|edited| edited.event.to_string()),
+            edited_by: edited.map(|edited| edited.by),
+            replays: replays.iter().map(ToString::to_string).collect(),
         }
     }
 }

@@ -9,17 +9,15 @@ use super::append_limit::AppendPermit;
 use super::batch::WriteBatch;
 use super::erase::FoundKey;
 use super::operator::Expired;
+use super::weight::{of_event, of_settlement, rows};
 use crate::event::{DeliveryId, EventId, NewEvent, State, Target};
 use crate::series::Rest;
 use crate::store::model::AuditResult;
 use crate::store::{
-    Action, Appended, ApprovalChange, AuditNote, Erased, Lease, LeaseHolder, LeaseQueue, Leased,
-    NewStep, Next, PauseChange, Recorded, ScheduleChange, Settled, Settlement, StoreError, Tick,
-    TickStep, Ticked,
+    Action, Appended, ApprovalChange, AuditNote, Erased, KeyChange, Lease, LeaseHolder, LeaseQueue,
+    Leased, NewStep, Next, PauseChange, Recorded, ScheduleChange, Settled, Settlement, StoreError,
+    Tick, TickStep, Ticked,
 };
-
-/// Bytes that cost about as much to write as a row.
-const BYTES_OF_A_ROW: usize = 1_024;
 
 /// Whose work it is: a source or a plugin.
 pub(super) type Owner = Arc<str>;
@@ -68,6 +66,14 @@ pub(super) enum WriteCommand {
     Approve {
         change: ApprovalChange,
         reply: ReplyTo<()>,
+    },
+    Make {
+        event: Box<NewEvent>,
+        reply: ReplyTo<Appended>,
+    },
+    ChangeKey {
+        change: Box<KeyChange>,
+        reply: ReplyTo<u64>,
     },
     Pause {
         change: PauseChange,
@@ -124,6 +130,7 @@ pub(super) enum CommandAnswer {
     Leased(Leased),
     Recorded(Recorded),
     Settled(Settled),
+    Made(Result<Appended, StoreError>),
     Changed(Result<u64, StoreError>),
     Replayed(Result<Vec<DeliveryId>, StoreError>),
     Approved,
@@ -141,7 +148,11 @@ impl CommandAnswer {
     /// The result in the audit log; none if nothing was changed.
     pub(super) fn result(&self) -> Option<String> {
         match self {
-            Self::Changed(Ok(0) | Err(_)) | Self::Replayed(Err(_)) | Self::Refused(_) => None,
+            Self::Changed(Ok(0) | Err(_))
+            | Self::Replayed(Err(_))
+            | Self::Made(Err(_))
+            | Self::Refused(_) => None,
+            Self::Made(Ok(made)) => Some(made.text()),
             Self::Changed(Ok(deliveries)) => Some(deliveries.text()),
             Self::Replayed(Ok(deliveries)) => Some(deliveries.text()),
             Self::Erased(erased) => {
@@ -181,9 +192,10 @@ impl WriteCommand {
                 CommandAnswer::Replayed(work.replay(*event, targets)?)
             }
             Self::Approve { change, .. } => {
-                work.approve(change)?;
-                CommandAnswer::Approved
+                work.approve(change).map(|()| CommandAnswer::Approved)?
             }
+            Self::Make { event, .. } => CommandAnswer::Made(work.make(event)?),
+            Self::ChangeKey { change, .. } => CommandAnswer::Changed(work.change_key(change)?),
             Self::Pause { change, .. } => CommandAnswer::Changed(Ok(work.pause(change)?)),
             Self::Sweep { expired, .. } => CommandAnswer::Swept(work.sweep(*expired)?),
             Self::ChangeSchedule { change, .. } => {
@@ -202,8 +214,7 @@ impl WriteCommand {
                 CommandAnswer::Noted
             }
             Self::KeepAnswer { note, answer, .. } => {
-                work.keep_answer(note, answer)?;
-                CommandAnswer::Noted
+                work.keep_answer(note, answer).map(|()| CommandAnswer::Noted)?
             }
             Self::Close { .. } => {
                 work.note_time()?;
@@ -216,7 +227,8 @@ impl WriteCommand {
     /// The answer to this command that was kept as text.
     pub(super) fn kept_answer(&self, text: &str) -> Option<CommandAnswer> {
         Some(match self {
-            Self::Change { .. } | Self::Pause { .. } => {
+            Self::Make { .. } => CommandAnswer::Made(Ok(Appended::read(text)?)),
+            Self::Change { .. } | Self::ChangeKey { .. } | Self::Pause { .. } => {
                 CommandAnswer::Changed(Ok(u64::read(text)?))
             }
             Self::Replay { .. } => CommandAnswer::Replayed(Ok(Vec::read(text)?)),
@@ -243,9 +255,11 @@ impl WriteCommand {
             (Self::Settle { reply, .. }, CommandAnswer::Settled(value)) => {
                 drop(reply.send(Ok(value)))
             }
+            (Self::Make { reply, .. }, CommandAnswer::Made(value)) => drop(reply.send(value)),
             (
                 Self::Change { reply, .. }
                 | Self::ChangeAll { reply, .. }
+                | Self::ChangeKey { reply, .. }
                 | Self::Pause { reply, .. },
                 CommandAnswer::Changed(value),
             ) => {
@@ -288,7 +302,9 @@ impl WriteCommand {
             Self::Settle { reply, .. } => drop(reply.send(Err(error))),
             Self::Change { reply, .. }
             | Self::ChangeAll { reply, .. }
+            | Self::ChangeKey { reply, .. }
             | Self::Pause { reply, .. } => drop(reply.send(Err(error))),
+            Self::Make { reply, .. } => drop(reply.send(Err(error))),
             Self::Replay { reply, .. } => drop(reply.send(Err(error))),
             Self::Sweep { reply, .. } | Self::ChangeSchedule { reply, .. } => {
                 drop(reply.send(Err(error)));
@@ -336,6 +352,8 @@ impl WriteCommand {
             Self::Record { work, .. } => rows(2, work.1.name.len() + work.1.value.len()),
             Self::Settle { settlement, .. } => of_settlement(settlement),
             Self::Replay { targets, .. } => 1 + targets.len() as u64,
+            Self::Make { event, .. } => 1 + of_event(event),
+            Self::ChangeKey { change, .. } => rows(2, change.value.as_ref().map_or(0, Vec::len)),
             Self::Tick { tick, .. } => match &tick.step {
                 TickStep::Emit { event, .. } => 1 + of_event(event),
                 TickStep::Missed { .. } => 2,
@@ -349,42 +367,6 @@ impl WriteCommand {
             _ => 1,
         }
     }
-}
-
-fn rows(count: usize, bytes: usize) -> u64 {
-    (count + bytes / BYTES_OF_A_ROW) as u64
-}
-
-fn of_event(event: &NewEvent) -> u64 {
-    let attributes = &event.attributes;
-    let headers: usize = event.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-    rows(
-        1 + event.deliveries.len() + 2 * event.members.len() + event.dedupe.len(),
-        attributes.body.len() + headers,
-    )
-}
-
-fn of_settlement(settlement: &Settlement) -> u64 {
-    // The delivery and its entry among those that are open.
-    let mut weight = 2;
-    if let Some(record) = &settlement.record {
-        let logs: usize = record.logs.iter().map(|line| line.message.len()).sum();
-        let calls: usize = record.calls.iter().map(|call| call.url.len()).sum();
-        weight += rows(1, logs + calls + record.error.as_ref().map_or(0, String::len));
-    }
-    if let Some((emitted, kv)) = settlement.next.results() {
-        weight += emitted.iter().map(of_event).sum::<u64>();
-        let values: usize = kv
-            .writes
-            .iter()
-            .map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len))
-            .sum();
-        // A value takes the place of another one: a row goes and a row comes.
-        let listed: usize = kv.lists.iter().map(|list| 1 + list.keys.len()).sum();
-        let written = kv.writes.len() + kv.adds.len();
-        weight += rows(kv.reads.len() + listed + 2 * written, values);
-    }
-    weight
 }
 
 /// Gives a lease back whose caller has gone.

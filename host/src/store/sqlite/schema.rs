@@ -9,7 +9,9 @@ use rusqlite::{Connection, OpenFlags};
 use super::error::OpenError;
 use super::failure::injected;
 use super::files::make_file;
-use super::{audit, eras, erase, failures, history, kv, pauses, schedules, steps};
+use super::{
+    approvals, audit, edits, eras, erase, failures, history, kv, pauses, schedules, steps,
+};
 use crate::fail;
 
 /// The schema this host writes. A file with a greater one is refused, one with a smaller one is
@@ -161,20 +163,6 @@ const LEGACY_KEYS: &str = "
     UPDATE swept SET legacy_keys_up_to = (SELECT coalesce(max(id), 0) FROM events);
 ";
 
-/// Since version 6: which files of plugins may run. Of a plugin there is at most one row that was
-/// admitted, and one that was not. `capabilities` are names joined by commas.
-const APPROVALS: &str = "
-    CREATE TABLE approvals (
-        plugin       TEXT NOT NULL,
-        digest       BLOB NOT NULL CHECK (length(digest) = 32),
-        capabilities TEXT NOT NULL,
-        approved_by  TEXT NOT NULL,
-        at           INTEGER NOT NULL,
-        admitted     INTEGER NOT NULL,
-        PRIMARY KEY (plugin, admitted)
-    ) STRICT, WITHOUT ROWID;
-";
-
 /// Since version 7: the order of deliveries by a key. `entered` is the number of a delivery within
 /// its key, absent until its delay is over; the first few of a key that are not settled are open,
 /// and the others have a `due_ms` of the greatest integer less one. A row of `held_keys` keeps a
@@ -259,7 +247,7 @@ const MIGRATIONS: [(i64, &[&str]); 8] = [
     (3, &[MOVED]),
     (4, &[TREES]),
     (5, &[DUPLICATES, SUMS, LEGACY_KEYS, eras::SCHEMA]),
-    (6, &[APPROVALS]),
+    (6, &[approvals::SCHEMA]),
     (
         7,
         &[
@@ -273,7 +261,17 @@ const MIGRATIONS: [(i64, &[&str]); 8] = [
             history::SCHEMA,
         ],
     ),
-    (8, &[audit::SCHEMA, erase::SCHEMA, kv::WRITERS, failures::SCHEMA, pauses::SCHEMA]),
+    (
+        8,
+        &[
+            audit::SCHEMA,
+            erase::SCHEMA,
+            kv::WRITERS,
+            failures::SCHEMA,
+            pauses::SCHEMA,
+            edits::SCHEMA,
+        ],
+    ),
 ];
 
 /// A connection that is to write, and the version of the schema it found. Nothing is written

@@ -30,6 +30,7 @@ mod health;
 mod history;
 mod joins;
 mod kv;
+mod map;
 mod needs;
 mod page;
 mod params;

@@ -263,18 +263,19 @@ impl App {
         self.registry.load_full()
     }
 
-    fn dispatch(&self) -> Dispatcher {
+    fn dispatch(&self, series: &Arc<Series>) -> Dispatcher {
         Dispatcher::start(Deps {
             store: self.store.clone(),
             reads: self.store.clone(),
             config: self.config.clone(),
             registry: self.registry.clone(),
+            series: series.clone(),
             clock: self.clock.clone(),
             runtime: self.attempts.handle().clone(),
         })
     }
 
-    fn intake(&self) -> Intake {
+    fn intake(&self, series: &Arc<Series>) -> Intake {
         Intake {
             config: self.config.clone(),
             store: self.store.clone(),
@@ -283,6 +284,7 @@ impl App {
             capacity: Capacity::default(),
             unidentified: Arc::default(),
             activity: Arc::default(),
+            series: series.clone(),
         }
     }
 
@@ -323,9 +325,9 @@ impl App {
         observed: Observed,
     ) -> Result<(), AppError> {
         let store: Arc<dyn Store> = self.store.clone();
-        let dispatcher = Arc::new(self.dispatch());
+        let dispatcher = Arc::new(self.dispatch(&observed.series));
         let closing = CancellationToken::new();
-        let intake = self.intake();
+        let intake = self.intake(&observed.series);
         let admin = self.admin_state(&dispatcher, &intake, &observed, &closing);
         let watched = Watched {
             config: self.config.clone(),
@@ -337,7 +339,8 @@ impl App {
         let reloaded = Arc::new(Notify::new());
         let refresh = refresh(&dispatcher, &reloaded);
         let ticker =
-            schedules::Ticker::new(self.store.clone(), self.clock.clone(), self.store.pauses());
+            schedules::Ticker::new(self.store.clone(), self.clock.clone(), self.store.pauses())
+                .counting_in(observed.series.clone());
         let serving = [
             tasks::spawn(ingest::serve(self.public, intake, closing.clone())),
             tasks::spawn(admin::serve(self.admin, admin, closing.clone())),

@@ -36,6 +36,7 @@ mod output;
 mod plugins;
 mod progress;
 mod remarks;
+mod routes;
 mod run;
 mod runner;
 mod schedules;
@@ -158,6 +159,8 @@ enum CliCommand {
     Audit(audit::Audit),
     /// Open joins and batches: what has come, and what is still needed
     Joins(joins::Joins),
+    /// What is routed on a running host, and what flows: sources, types, plugins
+    Routes(routes::RoutesArgs),
     /// What came through each source of a running host, what was refused and why
     Sources(sources::SourcesArgs),
     /// List and show plugins of a running host
@@ -211,6 +214,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         CliCommand::Backup(backup) => backup.run(common),
         CliCommand::Audit(audit) => audit.run(common),
         CliCommand::Joins(joins) => joins.run(common),
+        CliCommand::Routes(routes) => routes.run(common),
         CliCommand::Sources(sources) => sources.run(common),
         CliCommand::Plugins(plugins) => plugins.run(common),
         CliCommand::Kv(kv) => kv.run(common),

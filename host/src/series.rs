@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 pub use durations::{Durations, Spread};
 pub use marks::Mark;
 pub use meter::{COUNTS, Meter};
+pub use pairs::{Pair, PairKind, PairTotal, PairWindow, Pairs};
 pub use window::{Point, Sampled};
 
 use marks::Marks;
@@ -20,6 +21,7 @@ use window::Window;
 mod durations;
 mod marks;
 mod meter;
+mod pairs;
 mod window;
 
 /// The time between two samples, in milliseconds.
@@ -84,6 +86,7 @@ pub struct Series {
     meters: RwLock<HashMap<SeriesOwner, Arc<Meter>>>,
     state: Mutex<State>,
     marks: Marks,
+    pairs: Pairs,
 }
 
 /// The totals that the last sample and the last rest have seen.
@@ -116,6 +119,13 @@ impl Series {
         let mut state = self.state();
         let rests = differences(&totals, &mut state.sampled);
         state.window.push(at_ms, rests);
+        drop(state);
+        self.pairs.sample(at_ms);
+    }
+
+    /// Events and attempts by where they come from and where they go to.
+    pub fn pairs(&self) -> &Pairs {
+        &self.pairs
     }
 
     /// What every owner did since the last rest; those that did nothing are left out.

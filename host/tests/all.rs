@@ -17,6 +17,7 @@ mod hostile;
 mod ingest;
 mod load;
 mod logs;
+mod map;
 mod mounts;
 mod operate;
 mod paused;

@@ -30,6 +30,7 @@ mod form;
 mod frame;
 mod keys;
 mod listings;
+mod map;
 mod overview;
 mod parts;
 mod pauses;
@@ -75,6 +76,7 @@ pub(super) fn list() -> Vec<PageRoute> {
         shows("/plugins", get(plugins::show)),
         shows("/plugins/{name}", get(plugins::one)),
         asks("/plugins/{name}/approve", get(plugins::approve::ask).post(plugins::approve::act)),
+        shows("/map", get(map::show)),
         asks("/plugins/{name}/pause", get(pauses::ask_pause).post(pauses::pause)),
         asks("/plugins/{name}/resume", get(pauses::ask_resume).post(pauses::resume)),
         shows("/sources", get(sources::show)),

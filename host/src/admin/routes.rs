@@ -22,8 +22,8 @@ use super::problem::ProblemJson;
 use super::role::{Role, admit};
 use super::state::Admin;
 use super::{
-    audit, clock, deliveries, erase, events, export, failures, health, history, joins, kv, pauses,
-    plugins, replay, schedules, sources, start, stream, tree,
+    audit, clock, deliveries, erase, events, export, failures, health, history, joins, kv, map,
+    pauses, plugins, replay, schedules, sources, start, stream, tree,
 };
 use crate::names::hint;
 
@@ -75,6 +75,7 @@ fn list() -> Vec<(Role, UtoipaMethodRouter<Arc<Admin>>)> {
         (Operator, routes!(clock::accept_clock)),
         (Operator, routes!(health::show_stats)),
         (Operator, routes!(history::show_history)),
+        (Operator, routes!(map::show_map)),
         (Operator, routes!(stream::show_stream)),
         (Operator, routes!(health::show_metrics)),
         (Operator, routes!(health::show_liveness)),

@@ -17,6 +17,7 @@ use super::state::Admin;
 use crate::cloudevents::{self, Document};
 use crate::event::name::{self, RESERVED};
 use crate::event::{Attributes, DedupeKey, NewEvent, State as DeliveryState};
+use crate::series::PairKind;
 use crate::store::EventView;
 
 /// The source of events that come without a token.
@@ -78,9 +79,11 @@ pub(super) async fn start_event(
     event.attributes.time_ms = admin.clock.now_ms();
     event.dedupe.extend(key);
     config.routes.route(&mut event);
+    let pair = admin.series.pairs().of(PairKind::Received, SOURCE, &event.attributes.kind);
     let appended = admin.store.append(event).await?;
     let status = if appended.duplicate { StatusCode::OK } else { StatusCode::ACCEPTED };
     if !appended.duplicate {
+        pair.count(false);
         tracing::info!(event.id = %appended.id, "a client of the API makes an event");
     }
     let event = admin.store.event(appended.id).await?;

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, rfc3339};
 use crate::config::schedules::{NO_TICK_MS, PlannedTick};
 use crate::config::{Config, Schedule};
+use crate::series::{PairKind, Series};
 use crate::store::{
     Pausable, Pauses, ScheduleChange, ScheduleMark, Schedules, StoreError, StoredSchedule, Tick,
     TickStep, Ticked,
@@ -34,6 +35,8 @@ const MAX_READS: usize = 8;
 pub(super) struct Ticker {
     store: Arc<dyn Schedules>,
     clock: Clock,
+    /// Where events are counted by schedule and type.
+    series: Arc<Series>,
     /// What operators have paused.
     pauses: watch::Receiver<Arc<Pauses>>,
     /// The configuration that `rows` was read for; `None` if it is to be read.
@@ -80,8 +83,13 @@ impl Ticker {
         clock: Clock,
         pauses: watch::Receiver<Arc<Pauses>>,
     ) -> Self {
-        let (rows, due) = (BTreeMap::new(), BTreeMap::new());
-        Self { store, clock, pauses, read_for: None, latest_ms: i64::MIN, rows, due }
+        let (rows, due, series) = (BTreeMap::new(), BTreeMap::new(), Arc::default());
+        Self { store, clock, series, pauses, read_for: None, latest_ms: i64::MIN, rows, due }
+    }
+
+    /// The same, with its events counted here.
+    pub(super) fn counting_in(self, series: Arc<Series>) -> Self {
+        Self { series, ..self }
     }
 
     /// Makes one step of each schedule that is due, all of them at once; returns the time of the
@@ -106,7 +114,13 @@ impl Ticker {
         for (schedule, step, answer) in asked {
             match answer.await {
                 Ok(Ticked::Lost) => self.read_for = None,
-                Ok(ticked) => note(&mut self.rows, schedule, step, ticked),
+                Ok(ticked) => {
+                    if matches!(ticked, Ticked::Emitted(_)) {
+                        let (pairs, from) = (self.series.pairs(), schedule.source());
+                        pairs.of(PairKind::Received, &from, &schedule.emit).count(false);
+                    }
+                    note(&mut self.rows, schedule, step, ticked);
+                }
                 Err(error) => failed = Some(error),
             }
         }

@@ -75,7 +75,7 @@ async fn run(shared: Arc<Shared>, queue: Arc<PluginQueue>, mut lease: Lease, pro
     if let Some(probe) = probe.filter(|_| !matches!(settlement.next, Next::GiveBack(_))) {
         probe.ran();
     }
-    let conflict = settle::settle(&*shared.deps.store, &queue, lease, settlement).await;
+    let conflict = settle::settle(&shared.deps, &queue, lease, settlement).await;
     queue.conflicts.settled(conflict);
     drop(held);
 }
@@ -129,7 +129,7 @@ async fn attempt(
     {
         settle::forward_logs(queue, lease, &record.logs);
     }
-    settle::observe(queue, &loaded, lease, &settlement, asked_for_delay, duration);
+    settle::observe(&shared.deps, queue, &loaded, lease, &settlement, asked_for_delay, duration);
     queue.health.reduce_record(&mut settlement);
     // Only now, because the attempt's result also derives from the event.
     drop(in_flight);

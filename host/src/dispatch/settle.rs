@@ -1,16 +1,19 @@
 //! Settles an attempt, and tells the log, the metrics and the plugin's health how it ended.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::Level;
 
 use super::health::{BreakerSignal, LogSubject};
 use super::queue::PluginQueue;
+use super::shared::Deps;
 use crate::clock::{after_ms, rfc3339};
 use crate::event::{AttemptRecord, LogLine, Outcome};
 use crate::names::PluginName;
 use crate::plugins::Loaded;
-use crate::store::{Lease, Next, Queue, Settled, Settlement};
+use crate::series::{Pair, PairKind};
+use crate::store::{Lease, Next, Settled, Settlement};
 use crate::text;
 
 /// The length of a reason in a log line, in bytes. The attempt's record has all of it.
@@ -18,7 +21,7 @@ const MAX_REASON_BYTES: usize = 512;
 
 /// Settles an attempt. Returns whether a key that it read was changed meanwhile.
 pub(super) async fn settle(
-    store: &dyn Queue,
+    deps: &Deps,
     queue: &PluginQueue,
     lease: Lease,
     settlement: Settlement,
@@ -27,8 +30,9 @@ pub(super) async fn settle(
     let (event, root) = (lease.event.id, lease.event.tree());
     let dead = matches!(settlement.next, Next::Dead(_));
     let reason = settlement.record.as_ref().and_then(|record| record.error.as_deref()).map(shown);
-    let settled = store.settle(lease, settlement).await;
-    count(queue, settled.as_ref().ok(), &plugin, dead);
+    let emitted = emitted_pairs(deps, &plugin, &settlement);
+    let settled = deps.store.settle(lease, settlement).await;
+    count(queue, settled.as_ref().ok(), &plugin, dead, &emitted);
     match &settled {
         Ok(Settled::Kept) => {
             if dead && queue.health.may_log(LogSubject::DeadLetter) {
@@ -76,6 +80,21 @@ pub(super) async fn settle(
     matches!(settled, Ok(Settled::Conflict))
 }
 
+/// The counts of the events that a settlement emits.
+fn emitted_pairs(deps: &Deps, plugin: &str, settlement: &Settlement) -> Vec<Arc<Pair>> {
+    let emitted = settlement.next.results().map_or(&[][..], |(emitted, _)| emitted);
+    let pairs = deps.series.pairs();
+    let of = |kind: &str| pairs.of(PairKind::Emitted, plugin, kind);
+    emitted.iter().map(|event| of(&event.attributes.kind)).collect()
+}
+
+/// Counts an attempt by type and plugin.
+fn count_pair(deps: &Deps, lease: &Lease, outcome: Outcome) {
+    let has_failed = !matches!(outcome, Outcome::Ok | Outcome::Again);
+    let kind = &lease.event.attributes.kind;
+    deps.series.pairs().of(PairKind::Handled, kind, &lease.plugin).count(has_failed);
+}
+
 /// Why what an attempt left was not stored; for the log.
 fn reason_of(refused: Settled) -> &'static str {
     match refused {
@@ -84,8 +103,17 @@ fn reason_of(refused: Settled) -> &'static str {
     }
 }
 
-/// Counts dead letters, and settlements by what came of them.
-fn count(queue: &PluginQueue, settled: Option<&Settled>, plugin: &PluginName, dead: bool) {
+/// Counts dead letters, emitted events, and settlements by what came of them.
+fn count(
+    queue: &PluginQueue,
+    settled: Option<&Settled>,
+    plugin: &PluginName,
+    dead: bool,
+    emitted: &[Arc<Pair>],
+) {
+    if settled == Some(&Settled::Kept) {
+        emitted.iter().for_each(|pair| pair.count(false));
+    }
     let has_died = match settled {
         Some(Settled::Kept) => dead,
         Some(Settled::OverBudget | Settled::NotANumber) => true,
@@ -113,6 +141,7 @@ fn count(queue: &PluginQueue, settled: Option<&Settled>, plugin: &PluginName, de
 
 /// Counts an attempt, and tells the plugin's health how it ended.
 pub(super) fn observe(
+    deps: &Deps,
     queue: &PluginQueue,
     loaded: &Loaded,
     lease: &Lease,
@@ -122,6 +151,7 @@ pub(super) fn observe(
 ) {
     // An attempt without a record did not run: there was no instance.
     let Some(AttemptRecord { outcome, error, .. }) = &settlement.record else { return };
+    count_pair(deps, lease, *outcome);
     queue.seconds.record(duration.as_secs_f64());
     queue.health.ended(
         Some(loaded.digest),

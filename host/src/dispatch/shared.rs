@@ -18,6 +18,7 @@ use crate::event::PluginName;
 use crate::fair::FairPool;
 use crate::names::is_built_in;
 use crate::plugins::Registry;
+use crate::series::Series;
 use crate::store::{MemoryReservation, Pausable, Pauses, Queue, Read};
 use crate::tasks;
 
@@ -36,6 +37,8 @@ pub struct Deps {
     pub config: Arc<ArcSwap<Config>>,
     /// The loaded plugins.
     pub registry: Arc<ArcSwap<Registry>>,
+    /// Where attempts are counted by type and plugin.
+    pub series: Arc<Series>,
     /// Tells when something is due.
     pub clock: Clock,
     /// Runs the attempts, apart from the runtime that takes requests in.

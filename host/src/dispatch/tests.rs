@@ -75,6 +75,7 @@ impl Bench {
             reads: reads.clone(),
             config: Arc::new(ArcSwap::from_pointee(config)),
             registry: Arc::new(ArcSwap::from_pointee(registry)),
+            series: Arc::default(),
             clock,
             runtime: Handle::current(),
         };

@@ -8,6 +8,7 @@ use super::activity::SourceActivity;
 use super::unidentified::Unidentified;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::series::Series;
 use crate::server::ServerTimeouts;
 use crate::store::Queue;
 
@@ -28,6 +29,8 @@ pub struct Intake {
     pub unidentified: Arc<Unidentified>,
     /// Where the requests of each source are counted.
     pub activity: Arc<SourceActivity>,
+    /// Where events are counted by source and type.
+    pub series: Arc<Series>,
 }
 
 /// How much all senders together may take up at once. One client may have a quarter of each;

@@ -15,7 +15,8 @@ use super::refused::{RefusedRequest, Seen};
 use super::reply::Rejection;
 use super::source::{Claim, SourceRuntime, Sources, Unproved, Verified};
 use super::verify::Head;
-use crate::event::{NewEvent, UNIDENTIFIED};
+use crate::event::{Attributes, NewEvent, UNIDENTIFIED};
+use crate::series::PairKind;
 use crate::store::{Appended, StoreError};
 use crate::{fail, tasks};
 
@@ -46,12 +47,17 @@ impl<'a> Posting<'a> {
         }
         let untyped =
             (event.attributes.kind == UNIDENTIFIED).then(|| event.note.clone().unwrap_or_default());
+        let Attributes { source: name, kind, .. } = &event.attributes;
+        let pair = intake.series.pairs().of(PairKind::Received, name, kind);
         let _ = fail::point("ingest.verified");
         let appended = timeout(intake.timeouts.reply, self.append(event, memory)).await;
         let _ = fail::point("ingest.before_reply");
         let appended = appended.map_err(|_| Rejection::Unanswered)??;
         source.metrics.acknowledged(start.elapsed());
         source.tally().stored(appended.duplicate, now_ms);
+        if !appended.duplicate {
+            pair.count(false);
+        }
         if let Some(reason) = untyped.filter(|_| !appended.duplicate) {
             self.tell_untyped(&appended, &reason, now_ms);
         }

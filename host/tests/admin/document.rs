@@ -84,6 +84,7 @@ fn others() -> Vec<(&'static str, &'static str, String)> {
         ("get", "/api/v1/kv/{bucket}", "/api/v1/kv/orders?prefix=s".to_owned()),
         ("get", "/api/v1/kv/{bucket}/value", "/api/v1/kv/orders/value?key=seen".to_owned()),
         ("get", "/api/v1/schedules", "/api/v1/schedules".to_owned()),
+        ("get", "/api/v1/map", "/api/v1/map?window=24h".to_owned()),
         ("get", "/api/v1/sources", "/api/v1/sources".to_owned()),
         ("get", "/api/v1/sources/{name}", "/api/v1/sources/github".to_owned()),
         ("get", "/api/v1/sources/{name}/refusals", "/api/v1/sources/github/refusals".to_owned()),

@@ -163,6 +163,7 @@ async fn every_link_of_every_page_answers_and_every_page_keeps_the_rules() {
         "/events",
         "/failures",
         "/deliveries",
+        "/map",
         "/plugins",
         "/sources",
         "/sources/github",

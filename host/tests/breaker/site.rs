@@ -89,6 +89,7 @@ impl Dispatching {
             reads: store.clone(),
             config: config.clone(),
             registry: registry.clone(),
+            series: Arc::default(),
             clock: clock.clone(),
             runtime: Handle::current(),
         });

@@ -166,6 +166,7 @@ impl Host {
             capacity: options.capacity,
             unidentified: unidentified.clone(),
             activity: activity.clone(),
+            series: Arc::default(),
         };
         let serving = tokio::spawn(serve(listener, intake, shutdown.clone()));
         Self { address, config, store, unidentified, activity, shutdown, serving, _folder: folder }

@@ -120,6 +120,7 @@ fn nav(dead: Option<String>, held: Option<String>) -> Vec<NavItem> {
         item("events", "Events", "/events", None),
         item("failures", "Failures", "/failures", dead.map(|dead| format!("{dead} dead"))),
         item("deliveries", "Deliveries", "/deliveries", None),
+        item("map", "Map", "/map", None),
         item("plugins", "Plugins", "/plugins", held),
         item("sources", "Sources", "/sources", None),
         item("joins", "Joins", "/joins", None),

@@ -2,6 +2,7 @@
 
 pub(super) mod chart;
 pub(super) mod difference;
+pub(super) mod graph;
 pub(super) mod html;
 pub(super) mod json;
 pub(super) mod link;

@@ -1,0 +1,227 @@
+//! The map: how does it hang together, and where does it hurt?
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::asked::Asked;
+use super::frame::PageFrame;
+use super::parts::html::Html;
+use super::parts::link::{Link, word};
+use super::parts::measure::three_digits;
+use super::parts::when::when_text;
+use super::{html, params};
+use crate::admin::map::{EdgeJson, MapJson, NodeJson, show_map};
+use crate::admin::params::MapQuery;
+use crate::admin::problem::ProblemJson;
+use crate::admin::state::Admin;
+use crate::text::grouped;
+
+mod drawing;
+
+#[derive(Template)]
+#[template(path = "map.html")]
+struct MapPage {
+    frame: PageFrame,
+    windows: Vec<(&'static str, String, bool)>,
+    /// The node in focus, and the address of the whole map.
+    focus: Option<(String, String)>,
+    remarks: Vec<String>,
+    svg: Option<Html>,
+    rows: Vec<MapRow>,
+    /// The command that sends a first event, if nothing has come.
+    first: Option<String>,
+}
+
+/// An edge in the table.
+#[derive(Debug)]
+struct MapRow {
+    from: String,
+    from_path: String,
+    to: String,
+    /// Where the focus is on the end; none for an end that is no node.
+    to_path: Option<String>,
+    kind: &'static str,
+    pattern: String,
+    count: String,
+    rate: String,
+    events: String,
+    failed: Option<String>,
+    last: Option<Html>,
+}
+
+/// Shows the map.
+pub(super) async fn show(
+    State(admin): State<Arc<Admin>>,
+    asked: Asked,
+) -> Result<Response, ProblemJson> {
+    let query = asked.query::<MapQuery>()?;
+    let focus = query.focus.clone();
+    let Json(map) = show_map(State(Arc::clone(&admin)), params(query)).await?;
+    let now_ms = admin.clock.now_ms();
+    let frame = PageFrame::of(&admin, &asked, "map", "Map").await;
+    let mut command = "hookbox routes".to_owned();
+    if map.window != "1h" {
+        command.push_str(&format!(" --window {}", map.window));
+    }
+    if let Some(focus) = &focus {
+        command.push_str(&format!(" --focus {}", word(focus)));
+    }
+    let windows = ["1h", "24h"].map(|name| {
+        let value = Some(name).filter(|name| *name != "1h");
+        (name, asked.but("window", value), name == map.window)
+    });
+    let is_quiet = map.edges.iter().all(|edge| edge.count == 0);
+    let source = admin.config.load().sources.keys().next().cloned();
+    let page = MapPage {
+        frame: frame.same_as(command, asked.call("/api/v1/map")),
+        windows: windows.into(),
+        focus: focus.map(|focus| (focus, asked.but("focus", None))),
+        remarks: remarks(&map),
+        svg: (!map.truncated && !map.nodes.is_empty()).then(|| drawing::svg(&map)),
+        rows: rows(&map, &asked, now_ms),
+        first: source.filter(|_| is_quiet).map(|source| format!("hookbox sources {source} test")),
+    };
+    html(StatusCode::OK, &page)
+}
+
+fn remarks(map: &MapJson) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if map.folded > 0 {
+        remarks.push(format!(
+            "{} types are shown as their prefix, because there are more than 60 nodes.",
+            map.folded
+        ));
+    }
+    if map.truncated {
+        remarks.push(
+            "There are more than 60 nodes, too many to draw: the table has those of the busiest. The focus on one of them \
+             shows what is around it."
+                .to_owned(),
+        );
+    }
+    remarks
+}
+
+/// The rows of the table: every edge, and every type that no route takes.
+fn rows(map: &MapJson, asked: &Asked, now_ms: i64) -> Vec<MapRow> {
+    let labels: HashMap<&str, &NodeJson> =
+        map.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
+    let label = |id: &str| labels.get(id).map_or(id, |node| node.label.as_str()).to_owned();
+    let focus = |id: &str| asked.but("focus", Some(id));
+    let mut rows = Vec::new();
+    for edge in &map.edges {
+        rows.push(MapRow {
+            from: label(&edge.from),
+            from_path: focus(&edge.from),
+            to: label(&edge.to),
+            to_path: Some(focus(&edge.to)),
+            kind: edge.kind,
+            pattern: edge.pattern.clone().unwrap_or_default(),
+            count: grouped(edge.count),
+            rate: rate(edge.count, edge.per_s, map.window),
+            events: events_of(edge),
+            failed: (edge.failed > 0).then(|| grouped(edge.failed)),
+            last: edge.last_at.as_deref().map(|at| when_text(at, now_ms)),
+        });
+    }
+    for node in map.nodes.iter().filter(|node| node.unrouted) {
+        let came = arrived(map, &node.id);
+        let per_s = map.edges.iter().filter(|edge| edge.to == node.id).map(|edge| edge.per_s).sum();
+        rows.push(MapRow {
+            from: node.label.clone(),
+            from_path: focus(&node.id),
+            to: "no route".to_owned(),
+            to_path: None,
+            kind: "unrouted",
+            pattern: String::new(),
+            count: grouped(came),
+            rate: rate(came, per_s, map.window),
+            events: Link::to("/events")
+                .with("type", &node.label)
+                .with("state", "unrouted")
+                .into_text(),
+            failed: None,
+            last: None,
+        });
+    }
+    rows
+}
+
+/// Events of a type that came or were emitted.
+fn arrived(map: &MapJson, id: &str) -> u64 {
+    map.edges.iter().filter(|edge| edge.to == id).map(|edge| edge.count).sum()
+}
+
+/// A rate in the unit in which it can be read.
+fn rate(count: u64, per_s: f64, window: &str) -> String {
+    match (count, window) {
+        (0, _) => "–".to_owned(),
+        _ if per_s >= 1.0 => format!("{}/s", three_digits(per_s)),
+        (_, "1h") => format!("{}/h", grouped(count)),
+        (24.., _) => format!("{}/h", three_digits(count as f64 / 24.0)),
+        _ => format!("{count}/d"),
+    }
+}
+
+/// The events that an edge stands for.
+fn events_of(edge: &EdgeJson) -> String {
+    let name = |id: &str| id.split_once(':').map(|(_, name)| name.to_owned()).unwrap_or_default();
+    let source = |id: &str| match id.split_once(':') {
+        Some(("plugin", name)) => format!("plugins/{name}"),
+        Some(("schedule", name)) => format!("schedules/{name}"),
+        Some(("join", name)) => format!("joins/{name}"),
+        Some(("batch", name)) => format!("batches/{name}"),
+        Some(("api", name)) => format!("api/{name}"),
+        _ => name(id),
+    };
+    let events = Link::to("/events");
+    match edge.kind {
+        "routed" => events.with("type", &name(&edge.from)).with("plugin", &name(&edge.to)),
+        "gathered" => events.with("type", &name(&edge.from)),
+        _ => events.with("source", &source(&edge.from)).with("type", &name(&edge.to)),
+    }
+    .into_text()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_has_the_unit_in_which_it_can_be_read() {
+        assert_eq!(rate(0, 0.0, "1h"), "–");
+        assert_eq!(rate(9, 0.0025, "1h"), "9/h");
+        assert_eq!(rate(7_200, 2.0, "1h"), "2/s");
+        assert_eq!(rate(48, 0.0006, "24h"), "2/h");
+        assert_eq!(rate(3, 0.0, "24h"), "3/d");
+    }
+
+    #[test]
+    fn an_edge_leads_to_its_events() {
+        let edge = |from: &str, to: &str, kind| EdgeJson {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            kind,
+            pattern: None,
+            count: 0,
+            per_s: 0.0,
+            failed: 0,
+            last_at: None,
+        };
+        for (edge, path) in [
+            (edge("source:acme", "type:a.b", "received"), "/events?source=acme&type=a.b"),
+            (edge("type:a.*", "plugin:p", "routed"), "/events?type=a.%2A&plugin=p"),
+            (edge("plugin:p", "type:a:b", "emitted"), "/events?source=plugins%2Fp&type=a%3Ab"),
+            (edge("type:a", "join:j", "gathered"), "/events?type=a"),
+            (edge("join:j", "type:a", "emitted"), "/events?source=joins%2Fj&type=a"),
+        ] {
+            assert_eq!(events_of(&edge), path);
+        }
+    }
+}

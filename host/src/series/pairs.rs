@@ -1,0 +1,328 @@
+//! Who gave what to whom: events by source and type, attempts by type and plugin, and emitted
+//! events by plugin and type. The map of operators shows them.
+//!
+//! Counting looks two names up and adds to an atomic. Of each pair there are the last 60 minutes
+//! and the last 24 hours; a pair of which nothing came for a day is forgotten.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use super::OTHER;
+
+/// Pairs that are counted by themselves. Those that come later are `other`.
+pub(super) const MAX_PAIRS: usize = 900;
+
+const MINUTE_MS: i64 = 60_000;
+const MINUTES: usize = 60;
+const HOUR_MS: i64 = 3_600_000;
+const HOURS: usize = 24;
+
+/// The two ends of a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PairKind {
+    /// A source, a schedule or the API, and the type of an event that came from it.
+    Received,
+    /// The type of an event, and the plugin that an attempt gave it to.
+    Handled,
+    /// A plugin, a join or a batch, and the type of an event that it emitted.
+    Emitted,
+}
+
+impl PairKind {
+    const ALL: [Self; 3] = [Self::Received, Self::Handled, Self::Emitted];
+}
+
+/// The time that is looked back on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PairWindow {
+    /// The last 60 minutes.
+    Hour,
+    /// The last 24 hours.
+    Day,
+}
+
+impl PairWindow {
+    /// Its length, in seconds.
+    pub fn seconds(self) -> u32 {
+        match self {
+            Self::Hour => 3_600,
+            Self::Day => 86_400,
+        }
+    }
+}
+
+/// What a pair did in a window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PairTotal {
+    /// The kind of both ends.
+    pub kind: PairKind,
+    /// Where it comes from.
+    pub from: Arc<str>,
+    /// Where it goes to.
+    pub to: Arc<str>,
+    /// How often.
+    pub count: u64,
+    /// How often it failed, of attempts.
+    pub failed: u64,
+    /// About when it last did, Unix ms of the wall clock.
+    pub last_ms: Option<i64>,
+}
+
+/// Both ends of pairs of one kind, and their counts.
+type PairMap = HashMap<Arc<str>, HashMap<Arc<str>, Arc<Pair>>>;
+
+/// All pairs.
+#[derive(Debug, Default)]
+pub struct Pairs {
+    kinds: [RwLock<PairMap>; 3],
+    known: AtomicUsize,
+}
+
+/// The counts of one pair.
+#[derive(Debug, Default)]
+pub struct Pair {
+    /// Since the last sample.
+    count: AtomicU32,
+    failed: AtomicU32,
+    past: Mutex<PairPast>,
+}
+
+/// Counts and failures of some time.
+type Bucket = (u32, u32);
+
+/// Counts by the time of the samples that took them.
+#[derive(Debug)]
+pub(super) struct PairPast {
+    minutes: [Bucket; MINUTES],
+    hours: [Bucket; HOURS],
+    /// The times of the first and of the last sample.
+    first_ms: Option<i64>,
+    at_ms: i64,
+    last_ms: Option<i64>,
+}
+
+impl Default for PairPast {
+    fn default() -> Self {
+        let (minutes, hours) = ([(0, 0); MINUTES], [(0, 0); HOURS]);
+        Self { minutes, hours, first_ms: None, at_ms: 0, last_ms: None }
+    }
+}
+
+impl Pair {
+    /// Counts once.
+    pub fn count(&self, has_failed: bool) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        if has_failed {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes what came since the last sample into the time `at_ms`.
+    fn sample(&self, at_ms: i64) -> MutexGuard<'_, PairPast> {
+        let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
+        past.move_to(at_ms);
+        let (count, failed) =
+            (self.count.swap(0, Ordering::Relaxed), self.failed.swap(0, Ordering::Relaxed));
+        if count > 0 || failed > 0 {
+            past.add((count, failed));
+        }
+        past
+    }
+}
+
+impl PairPast {
+    /// Empties the buckets of the time between the last sample and `at_ms`. A clock that goes back
+    /// stands still here.
+    fn move_to(&mut self, at_ms: i64) {
+        let at_ms = at_ms.max(self.at_ms);
+        clear(&mut self.minutes, self.at_ms.div_euclid(MINUTE_MS), at_ms.div_euclid(MINUTE_MS));
+        clear(&mut self.hours, self.at_ms.div_euclid(HOUR_MS), at_ms.div_euclid(HOUR_MS));
+        self.at_ms = at_ms;
+        self.first_ms.get_or_insert(at_ms);
+    }
+
+    /// Whether it was made lately, or did something within a day.
+    fn is_used(&self) -> bool {
+        let is_new = self.first_ms.is_none_or(|first_ms| self.at_ms - first_ms < HOUR_MS);
+        is_new || self.total(PairWindow::Day).0 > 0
+    }
+
+    fn add(&mut self, (count, failed): Bucket) {
+        let (minute, hour) = (self.at_ms.div_euclid(MINUTE_MS), self.at_ms.div_euclid(HOUR_MS));
+        let buckets = [
+            &mut self.minutes[minute.rem_euclid(MINUTES as i64) as usize],
+            &mut self.hours[hour.rem_euclid(HOURS as i64) as usize],
+        ];
+        for bucket in buckets {
+            bucket.0 = bucket.0.saturating_add(count);
+            bucket.1 = bucket.1.saturating_add(failed);
+        }
+        self.last_ms = Some(self.at_ms);
+    }
+
+    fn total(&self, window: PairWindow) -> (u64, u64) {
+        let buckets = match window {
+            PairWindow::Hour => &self.minutes[..],
+            PairWindow::Day => &self.hours[..],
+        };
+        let sum = |of: fn(&Bucket) -> u32| buckets.iter().map(of).map(u64::from).sum();
+        (sum(|bucket| bucket.0), sum(|bucket| bucket.1))
+    }
+}
+
+/// Empties the buckets after `from` up to `to`.
+fn clear(buckets: &mut [Bucket], from: i64, to: i64) {
+    let all = buckets.len() as i64;
+    for at in (from + 1).max(to - all + 1)..=to {
+        buckets[at.rem_euclid(all) as usize] = (0, 0);
+    }
+}
+
+impl Pairs {
+    /// The counts of a pair.
+    pub fn of(&self, kind: PairKind, from: &str, to: &str) -> Arc<Pair> {
+        let find = |pairs: &PairMap, from, to| pairs.get(from)?.get(to).map(Arc::clone);
+        let pairs = &self.kinds[kind as usize];
+        let known = pairs.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pair) = find(&known, from, to) {
+            return pair;
+        }
+        drop(known);
+        let mut known = pairs.write().unwrap_or_else(PoisonError::into_inner);
+        let is_room = self.known.load(Ordering::Relaxed) < MAX_PAIRS;
+        let (from, to) = if is_room { (from, to) } else { (OTHER, OTHER) };
+        if let Some(pair) = find(&known, from, to) {
+            return pair;
+        }
+        self.known.fetch_add(1, Ordering::Relaxed);
+        let pair = Arc::<Pair>::default();
+        known.entry(from.into()).or_default().insert(to.into(), Arc::clone(&pair));
+        pair
+    }
+
+    /// Takes what came since the last sample into the time `at_ms`, and forgets pairs of which
+    /// nothing came for a day.
+    pub(super) fn sample(&self, at_ms: i64) {
+        for pairs in &self.kinds {
+            let known = pairs.read().unwrap_or_else(PoisonError::into_inner);
+            let all = known.values().flat_map(HashMap::values);
+            let is_over = |pair: &Arc<Pair>| !pair.sample(at_ms).is_used();
+            let over = all.filter(|pair| is_over(pair)).count();
+            drop(known);
+            if over > 0 {
+                self.forget(pairs);
+            }
+        }
+    }
+
+    fn forget(&self, pairs: &RwLock<PairMap>) {
+        let mut known = pairs.write().unwrap_or_else(PoisonError::into_inner);
+        let is_used = |pair: &Pair| {
+            let past = pair.past.lock().unwrap_or_else(PoisonError::into_inner);
+            pair.count.load(Ordering::Relaxed) > 0 || past.is_used()
+        };
+        for to in known.values_mut() {
+            let before = to.len();
+            to.retain(|_, pair| is_used(pair));
+            self.known.fetch_sub(before - to.len(), Ordering::Relaxed);
+        }
+        known.retain(|_, to| !to.is_empty());
+    }
+
+    /// What every pair did in a window that ends at `at_ms`, by kind and names; those that did
+    /// nothing are left out.
+    pub fn totals(&self, window: PairWindow, at_ms: i64) -> Vec<PairTotal> {
+        let mut totals = Vec::new();
+        for kind in PairKind::ALL {
+            let known = self.kinds[kind as usize].read().unwrap_or_else(PoisonError::into_inner);
+            for (from, all) in known.iter() {
+                for (to, pair) in all {
+                    let past = pair.sample(at_ms);
+                    let ((count, failed), last_ms) = (past.total(window), past.last_ms);
+                    if count > 0 {
+                        let (from, to) = (Arc::clone(from), Arc::clone(to));
+                        totals.push(PairTotal { kind, from, to, count, failed, last_ms });
+                    }
+                }
+            }
+        }
+        totals.sort_by(|a, b| (a.kind, &a.from, &a.to).cmp(&(b.kind, &b.from, &b.to)));
+        totals
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A moment within an hour.
+    const NOW_MS: i64 = 500_000 * HOUR_MS + 30 * MINUTE_MS;
+
+    fn counts(pairs: &Pairs, window: PairWindow, at_ms: i64) -> Vec<(u64, u64)> {
+        let totals = pairs.totals(window, at_ms);
+        totals.iter().map(|total| (total.count, total.failed)).collect()
+    }
+
+    #[test]
+    fn a_pair_is_counted_for_an_hour_and_for_a_day() {
+        let pairs = Pairs::default();
+        let pair = pairs.of(PairKind::Handled, "a.b", "audit");
+        pair.count(false);
+        pair.count(true);
+        assert_eq!(counts(&pairs, PairWindow::Hour, NOW_MS), [(2, 1)]);
+        pairs.of(PairKind::Handled, "a.b", "audit").count(false);
+        let later = NOW_MS + 59 * MINUTE_MS;
+        assert_eq!(counts(&pairs, PairWindow::Hour, later), [(3, 1)]);
+        assert_eq!(counts(&pairs, PairWindow::Hour, NOW_MS + 60 * MINUTE_MS), [(1, 0)]);
+        assert_eq!(counts(&pairs, PairWindow::Hour, NOW_MS + 3 * HOUR_MS), []);
+        assert_eq!(counts(&pairs, PairWindow::Day, NOW_MS + 3 * HOUR_MS), [(3, 1)]);
+        let total = &pairs.totals(PairWindow::Day, NOW_MS + 3 * HOUR_MS)[0];
+        assert_eq!((&*total.from, &*total.to, total.last_ms), ("a.b", "audit", Some(later)));
+    }
+
+    #[test]
+    fn a_pair_of_which_nothing_came_for_a_day_is_forgotten() {
+        let pairs = Pairs::default();
+        pairs.of(PairKind::Received, "acme", "a").count(false);
+        pairs.of(PairKind::Received, "acme", "b");
+        let known = || pairs.known.load(Ordering::Relaxed);
+        pairs.sample(NOW_MS);
+        assert_eq!(known(), 2, "what is new may be counted soon");
+        pairs.sample(NOW_MS + HOUR_MS);
+        assert_eq!(known(), 1);
+        pairs.sample(NOW_MS + 25 * HOUR_MS);
+        assert_eq!(known(), 0);
+        pairs.of(PairKind::Received, "acme", "a").count(false);
+        assert_eq!(counts(&pairs, PairWindow::Day, NOW_MS + 25 * HOUR_MS), [(1, 0)]);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_loses_nothing() {
+        let pairs = Pairs::default();
+        pairs.of(PairKind::Emitted, "audit", "a").count(false);
+        pairs.sample(NOW_MS);
+        pairs.of(PairKind::Emitted, "audit", "a").count(false);
+        assert_eq!(counts(&pairs, PairWindow::Hour, NOW_MS - HOUR_MS), [(2, 0)]);
+    }
+
+    #[test]
+    fn pairs_beyond_the_bound_are_one() {
+        let pairs = Pairs::default();
+        for n in 0..2 * MAX_PAIRS {
+            pairs.of(PairKind::Received, "acme", &format!("t{n}")).count(false);
+        }
+        let totals = pairs.totals(PairWindow::Hour, NOW_MS);
+        assert_eq!(totals.len(), MAX_PAIRS + 1);
+        let other = totals.iter().find(|total| &*total.to == OTHER).unwrap();
+        assert_eq!((&*other.from, other.count), (OTHER, MAX_PAIRS as u64));
+    }
+
+    #[test]
+    fn all_pairs_and_a_full_window_stay_below_four_mebibytes() {
+        const NAMES: usize = crate::event::MAX_NAME_BYTES + 128;
+        let window = 360 * 132 * size_of::<(u16, crate::series::Point)>();
+        let pairs = MAX_PAIRS * (size_of::<Pair>() + NAMES);
+        assert!(window + pairs < 4 << 20, "{window} and {pairs}");
+    }
+}

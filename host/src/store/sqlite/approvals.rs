@@ -16,20 +16,6 @@ use crate::store::{Approval, ApprovalChange, StoredApproval};
 /// The first version of the schema with the table of approvals.
 const SINCE_VERSION: i64 = 6;
 
-/// Since version 6: which files of plugins may run. Of a plugin there is at most one row that was
-/// admitted, and one that was not. `capabilities` are names joined by commas.
-pub(super) const SCHEMA: &str = "
-    CREATE TABLE approvals (
-        plugin       TEXT NOT NULL,
-        digest       BLOB NOT NULL CHECK (length(digest) = 32),
-        capabilities TEXT NOT NULL,
-        approved_by  TEXT NOT NULL,
-        at           INTEGER NOT NULL,
-        admitted     INTEGER NOT NULL,
-        PRIMARY KEY (plugin, admitted)
-    ) STRICT, WITHOUT ROWID;
-";
-
 impl WriteBatch<'_> {
     /// Changes what is stored of one plugin.
     pub(super) fn approve(&self, change: &ApprovalChange) -> Result<(), rusqlite::Error> {

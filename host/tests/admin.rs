@@ -11,6 +11,7 @@ mod export;
 mod failures;
 mod forms;
 mod history;
+mod keys;
 mod map;
 mod pages;
 mod pauses;

@@ -1,4 +1,4 @@
-//! Key-value buckets, read only: listed, their keys listed, and one value shown.
+//! Key-value buckets: listed, their keys listed, and one value shown, set or deleted.
 
 use std::sync::Arc;
 
@@ -16,8 +16,10 @@ use super::problem::ProblemJson;
 use super::state::Admin;
 use crate::event::PluginName;
 use crate::names::hint;
-use crate::store::KvRange;
+use crate::store::{KvRange, KvValue};
 use crate::text::needs_escape;
+
+pub(super) mod change;
 
 /// The buckets that hold anything, or that the configuration names.
 #[derive(Debug, Serialize, ToSchema)]
@@ -67,6 +69,8 @@ pub(super) struct ValueJson {
     pub(super) key: String,
     /// Bytes of the value.
     pub(super) bytes: u64,
+    /// Its version, another one after every write: what a change names.
+    pub(super) version: String,
     /// The value, if it is JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
@@ -83,7 +87,8 @@ pub(super) struct ValueJson {
 }
 
 impl ValueJson {
-    fn of(bucket: String, key: String, value: &[u8]) -> Self {
+    fn of(bucket: String, key: String, found: &KvValue) -> Self {
+        let value = found.value.as_slice();
         let json = body::json(value);
         let text = std::str::from_utf8(value).ok().filter(|text| !text.chars().any(needs_escape));
         let text = text.filter(|_| json.is_none()).map(str::to_owned);
@@ -93,6 +98,7 @@ impl ValueJson {
             bucket,
             key,
             bytes: value.len() as u64,
+            version: found.version.to_string(),
             value: json,
             value_text: text,
             value_base64: is_other.then(|| STANDARD.encode(value)),
@@ -145,21 +151,21 @@ pub(super) async fn show_value(
     Id(bucket): Id<String>,
 ) -> Result<Json<ValueJson>, ProblemJson> {
     let key = query.key()?.to_owned();
-    let value = value_bytes(&admin, &bucket, &key).await?;
-    Ok(Json(ValueJson::of(bucket, key, &value)))
+    let found = found_value(&admin, &bucket, &key).await?;
+    Ok(Json(ValueJson::of(bucket, key, &found)))
 }
 
-/// The bytes of a value.
-pub(super) async fn value_bytes(
+/// A value with its version.
+pub(super) async fn found_value(
     admin: &Admin,
     bucket: &str,
     key: &str,
-) -> Result<Vec<u8>, ProblemJson> {
+) -> Result<KvValue, ProblemJson> {
     let bucket = known(admin, bucket).await?;
     let found = admin.store.kv_get(bucket.clone(), key.to_owned()).await?;
     let shown: String = key.chars().take(80).collect();
     let missing = || ProblemJson::not_found(format!("bucket `{bucket}` has no key `{shown}`"));
-    Ok(found.ok_or_else(missing)?.value)
+    found.ok_or_else(missing)
 }
 
 /// The buckets that hold anything, and those of the configuration.
@@ -187,7 +193,7 @@ async fn buckets(admin: &Admin) -> Result<Vec<BucketJson>, ProblemJson> {
 }
 
 /// The bucket of this name; the refusal knows those that there are.
-async fn known(admin: &Admin, name: &str) -> Result<PluginName, ProblemJson> {
+pub(super) async fn known(admin: &Admin, name: &str) -> Result<PluginName, ProblemJson> {
     let there = buckets(admin).await?;
     let is_plugins = admin.registry.load().entries().any(|(plugin, _)| **plugin == *name);
     if is_plugins || there.iter().any(|it| it.bucket == name) {
@@ -215,7 +221,9 @@ mod tests {
             (&42_i64.to_le_bytes(), json!({ "value_base64": "KgAAAAAAAAA=", "number": 42 })),
             (b"", json!({ "value_text": "" })),
         ] {
-            let shown = ValueJson::of("orders".to_owned(), "k".to_owned(), value);
+            let found = KvValue { value: value.to_vec(), version: i64::MAX };
+            let shown = ValueJson::of("orders".to_owned(), "k".to_owned(), &found);
+            assert_eq!(shown.version, "9223372036854775807");
             let mut shown = serde_json::to_value(shown).unwrap();
             let members = shown.as_object_mut().unwrap();
             assert_eq!(members.remove("bytes"), Some(json!(value.len())));

@@ -36,6 +36,7 @@ mod parts;
 mod pauses;
 mod plugins;
 mod problem;
+mod schedules;
 mod sources;
 
 /// A page: its route, the role it needs, and its methods.
@@ -86,6 +87,9 @@ pub(super) fn list() -> Vec<PageRoute> {
         shows("/schedules", get(listings::schedules)),
         shows("/kv", get(keys::buckets)),
         shows("/kv/{bucket}", get(keys::list)),
+        asks("/kv/{bucket}/set", get(keys::change::ask_set).post(keys::change::set)),
+        asks("/kv/{bucket}/delete", get(keys::change::ask_delete).post(keys::change::delete)),
+        asks("/schedules/{name}/{action}", get(schedules::ask).post(schedules::act)),
         shows("/kv/{bucket}/value", get(keys::value)),
     ]
 }

@@ -98,6 +98,7 @@ mod space;
 mod start;
 mod steps;
 mod sum;
+mod tables;
 mod time;
 mod tree;
 mod tree_view;

@@ -9,9 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::error::OpenError;
 use super::failure::injected;
 use super::files::make_file;
-use super::{
-    approvals, audit, edits, eras, erase, failures, history, kv, pauses, schedules, steps,
-};
+use super::{audit, edits, eras, erase, failures, history, kv, pauses, schedules, steps, tables};
 use crate::fail;
 
 /// The schema this host writes. A file with a greater one is refused, one with a smaller one is
@@ -208,38 +206,6 @@ const DEAD_LETTERS: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
-/// Since version 7: events that are gathered by a key. The delivery of a gathering is one of its
-/// first member. `members`: how many it has; `count`: members that are counted; `need`: how many
-/// complete it, if a member said so; `seen`: bits of types; `frozen`: whether its delivery was
-/// leased; `why`: what has completed it.
-const GATHERINGS: &str = "
-    CREATE TABLE gatherings (
-        event     INTEGER NOT NULL,
-        ordinal   INTEGER NOT NULL,
-        plugin    TEXT NOT NULL,
-        key       TEXT NOT NULL,
-        opened_ms INTEGER NOT NULL,
-        until_ms  INTEGER NOT NULL,
-        members   INTEGER NOT NULL,
-        count     INTEGER NOT NULL,
-        need      INTEGER,
-        seen      INTEGER NOT NULL,
-        frozen    INTEGER NOT NULL,
-        why       INTEGER,
-        PRIMARY KEY (event, ordinal)
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX gatherings_key ON gatherings (plugin, key, event, ordinal);
-    CREATE TABLE gathered (
-        gathering INTEGER NOT NULL,
-        ordinal   INTEGER NOT NULL,
-        event     INTEGER NOT NULL,
-        member    TEXT,
-        PRIMARY KEY (gathering, ordinal, event)
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX gathered_member ON gathered (gathering, ordinal, member) WHERE member IS NOT NULL;
-    CREATE INDEX gathered_event ON gathered (event);
-";
-
 /// Each version of the schema with the changes that lead to it from the one before.
 const MIGRATIONS: [(i64, &[&str]); 8] = [
     (1, &[TABLES]),
@@ -247,14 +213,14 @@ const MIGRATIONS: [(i64, &[&str]); 8] = [
     (3, &[MOVED]),
     (4, &[TREES]),
     (5, &[DUPLICATES, SUMS, LEGACY_KEYS, eras::SCHEMA]),
-    (6, &[approvals::SCHEMA]),
+    (6, &[tables::APPROVALS]),
     (
         7,
         &[
             KEYS,
             CANCELLABLE,
             DEAD_LETTERS,
-            GATHERINGS,
+            tables::GATHERINGS,
             steps::SCHEMA,
             kv::SCHEMA,
             schedules::SCHEMA,

@@ -72,7 +72,7 @@ async fn what_may_not_be_set_says_why() {
     assert_eq!(site.refused("DELETE", &absent, None).await.0, 400);
     let unknown = "/api/v1/kv/odrers/value?key=a&force=true";
     let (status, detail) = site.refused("PUT", unknown, None).await;
-    assert!(status == 404 && detail.contains("did you mean `orders`?"), "{detail}");
+    assert!(status == 404 && detail.contains("no bucket `odrers`"), "{detail}");
     assert_eq!(site.get("/api/v1/audit?action=kv").await["items"], json!([]));
 }
 

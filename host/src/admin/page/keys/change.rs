@@ -160,7 +160,7 @@ pub(in crate::admin::page) async fn ask_delete(
             shown(&format!("The key {key}, with {}.", bytes(found.value.len() as u64))),
             shown("It cannot be had back. An attempt that has read it runs again."),
         ],
-        action: own.clone().segment("delete").into_text(),
+        action: own.clone().segment("delete").with("key", key).into_text(),
         hidden: vec![("key", key.to_owned()), ("version", version)],
         choices: Vec::new(),
         button: "Delete it".to_owned(),
